@@ -1,0 +1,21 @@
+import { describe, test } from '@jest/globals';
+
+/** `yes`, or `no: REASON`; set by test/lab/enter.mjs, which makes the namespaces. */
+const lab = process.env['PEERMASQ_LAB'] ?? 'no: started outside test/lab/enter.mjs; use npm test';
+
+/**
+ * A `describe` for tests that need a kernel of their own (namespaces, iptables, nft). Where that cannot be
+ * had they are skipped and the reason is part of their name; with CI=true a skip is a failure.
+ */
+export function describeKernel(name: string, missing: string | undefined, define: () => void): void {
+  const reason = lab === 'yes' ? missing : lab;
+  if (reason === undefined) {
+    describe(name, define);
+  } else if (process.env['CI'] === 'true') {
+    test(`${name}: must run in CI`, () => {
+      throw new Error(`Kernel tests cannot run here: ${reason}`);
+    });
+  } else {
+    describe.skip(`${name} (skipped: ${reason})`, define);
+  }
+}

@@ -1,0 +1,56 @@
+// Installs what the lab and the tests need and is missing: npm packages from the lockfile and, as root on
+// Debian, the kernel's tools. It costs milliseconds when nothing is missing, and imports nothing.
+import { spawnSync } from 'node:child_process';
+import { existsSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** Program → the Debian package that brings it. */
+const tools = {
+  'iptables-restore': 'iptables',
+  nft: 'nftables',
+  ipset: 'ipset',
+  conntrack: 'conntrack',
+  ip: 'iproute2',
+  curl: 'curl',
+  shellcheck: 'shellcheck',
+};
+
+const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
+const isInstalled = (tool) => path.some((folder) => existsSync(join(folder, tool)));
+
+/** Runs a command with its output on stderr, because stdout belongs to the command that follows. */
+function run(command, args, env = {}) {
+  console.error(`+ ${[command, ...args].join(' ')}`);
+  const { status, error } = spawnSync(command, args, {
+    stdio: ['ignore', 2, 2],
+    env: { ...process.env, ...env },
+  });
+  if (error) throw error;
+  if (status !== 0) {
+    console.error(`${command} exited with ${status}. Nothing was started; mend that and run the command again.`);
+    process.exit(status ?? 1);
+  }
+}
+
+function installPackages() {
+  const installed = 'node_modules/.package-lock.json';
+  const isCurrent = existsSync(installed) && statSync(installed).mtimeMs >= statSync('package-lock.json').mtimeMs;
+  if (!isCurrent) run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
+}
+
+function installTools() {
+  const missing = [...new Set(Object.keys(tools).filter((tool) => !isInstalled(tool)).map((tool) => tools[tool]))];
+  if (missing.length === 0) return;
+  const canInstall = process.getuid?.() === 0 && isInstalled('apt-get');
+  if (!canInstall) {
+    console.error(`Missing Debian packages: ${missing.join(' ')}. Install them with:
+  sudo apt-get install ${missing.join(' ')}`);
+    return;
+  }
+  const quiet = { DEBIAN_FRONTEND: 'noninteractive' };
+  run('apt-get', ['update', '-qq'], quiet);
+  run('apt-get', ['install', '-y', '-qq', '--no-install-recommends', ...missing], quiet);
+}
+
+installPackages();
+installTools();
