@@ -77,6 +77,7 @@ export type LogEvent =
   | 'NodeSkipped'
   | 'NodePlanned'
   | 'NodePending'
+  | 'NodeHeld'
   | 'RuleSetPushed'
   | 'NodeProven'
   | 'NodeFailed'
