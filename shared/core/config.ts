@@ -26,7 +26,7 @@ export interface Config {
 export interface Fault {
   readonly line: number;
   readonly column: number;
-  /** Where it is, as a path: `clusters.frontend.pods[0]`; empty for the whole file. */
+  /** Where it is, as a path: `clusters.frontend.pods[0]`. */
   readonly path: string;
   readonly message: string;
 }
@@ -63,7 +63,7 @@ const readAs = <T>(read: (text: string) => T, description: string) =>
 function parseUsableCidr(text: string): Cidr {
   const cidr = parseCidr(text);
   const why = whyReserved(cidr);
-  if (why) throw new CidrError(`${JSON.stringify(text)} is refused: it holds or lies in ${why}`);
+  if (why) throw new CidrError(`${JSON.stringify(text)} is refused: it ${why}`);
   return cidr;
 }
 
@@ -96,35 +96,58 @@ const listOf = <T extends z.ZodType>(item: T, description: string) =>
     .default([])
     .meta({ description });
 
-const clusterSchema = z
-  .strictObject({
-    pods: listOf(range, 'Pod ranges, where the cloud cannot tell.'),
-    services: listOf(range, 'Service ranges, where the cloud cannot tell.'),
-    masquerade: listOf(
-      z.union([routeSourceKind, staticRange]),
-      'Where pods need the node’s address: peerings, vpn and transit-gateways stand for what the subnet routes there.',
-    ),
-    except: listOf(anyRange, 'Ranges that are never masqueraded to.'),
-    probe: listOf(probe, 'TCP services that each node connects to as a pod would, to prove the rule.'),
-    out: z
-      .string()
-      .regex(interfacePattern, {
-        error: ({ input }) => `read ${show(input)}; accepted is an interface name, such as eth0`,
-      })
-      .optional()
-      .meta({ description: 'Masquerade only what leaves by this interface.' }),
-    'random-fully': z.boolean().default(false).meta({ description: 'Add --random-fully to each rule.' }),
-  })
-  .superRefine(({ pods, services, masquerade }, context) => {
-    masquerade.forEach((entry, index) => {
-      if (typeof entry === 'string') return;
-      const own = [...pods, ...services].find((other) => contains(other, entry.cidr));
-      if (own) {
-        const message = `${entry.cidr.text} lies inside ${own.text}, the cluster's own range; pods reach it without masquerading`;
-        context.addIssue({ code: 'custom', path: ['masquerade', index, 'cidr'], message });
-      }
-    });
+/** Runs also where other settings have faults, so that all are told at once. */
+function refuseOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void {
+  const { pods, services, masquerade } = partlyRead.parse(cluster);
+  const own = [...pods, ...services].filter(isCidr);
+  masquerade.forEach((entry, index) => {
+    const { cidr } = partlyReadRange.parse(entry);
+    const holder = isCidr(cidr) && own.find((range) => contains(range, cidr));
+    if (!holder) return;
+    const message = `${cidr.text} lies inside ${holder.text}, the cluster's own range; pods reach it without masquerading`;
+    context.addIssue({ code: 'custom', path: ['masquerade', index, 'cidr'], message });
   });
+}
+
+const unknowns = z.array(z.unknown()).catch([]);
+const partlyRead = z
+  .object({ pods: unknowns, services: unknowns, masquerade: unknowns })
+  .catch({ pods: [], services: [], masquerade: [] });
+const partlyReadRange = z.object({ cidr: z.unknown() }).catch({ cidr: undefined });
+const isCidr = (value: unknown): value is Cidr =>
+  typeof value === 'object' && value !== null && 'first' in value;
+
+const clusterSchema = z
+  .strictObject(
+    {
+      pods: listOf(range, 'Pod ranges, where the cloud cannot tell.'),
+      services: listOf(range, 'Service ranges, where the cloud cannot tell.'),
+      masquerade: listOf(
+        z.union([routeSourceKind, staticRange]),
+        'Where pods need the node’s address: peerings, vpn and transit-gateways stand for what the subnet routes there.',
+      ),
+      except: listOf(anyRange, 'Ranges that are never masqueraded to.'),
+      probe: listOf(probe, 'TCP services that each node connects to as a pod would, to prove the rule.'),
+      out: z
+        .string()
+        .regex(interfacePattern, {
+          error: ({ input }) => `read ${show(input)}; accepted is an interface name, such as eth0`,
+        })
+        .optional()
+        .meta({ description: 'Masquerade only what leaves by this interface.' }),
+      'random-fully': z
+        .boolean({ error: ({ input }) => `read ${show(input)}; accepted is true or false` })
+        .default(false)
+        .meta({ description: 'Add --random-fully to each rule.' }),
+    },
+    {
+      error: ({ code, input }) =>
+        code === 'invalid_type'
+          ? `read ${show(input)}; accepted are the settings of a cluster; write {} for none`
+          : undefined,
+    },
+  )
+  .superRefine(refuseOwnRanges, { when: () => true });
 
 const clusterName = z.string().regex(/^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,99})$/, {
   error: ({ input }) => `read ${show(input)}; accepted is a cluster's name as its nodes carry it, or "*"`,
@@ -134,10 +157,17 @@ export const configSchema = z
   .strictObject(
     {
       clusters: z
-        .record(clusterName, clusterSchema)
+        .record(clusterName, clusterSchema, {
+          error: ({ input }) => `read ${show(input)}; accepted are clusters by name`,
+        })
         .meta({ description: 'By name; "*" matches any cluster.' }),
     },
-    { error: ({ input }) => (input === null ? 'the file is empty; start with "clusters:"' : undefined) },
+    {
+      error: ({ code, input }) =>
+        code === 'invalid_type'
+          ? `read ${show(input)}; accepted is a file that starts with "clusters:"`
+          : undefined,
+    },
   )
   .meta({ title: 'peermasq.yaml', description: 'Which clusters masquerade to which ranges.' });
 
@@ -187,7 +217,7 @@ function toValue(document: Document): unknown {
 function toFaults(issue: z.core.$ZodIssue, document: Document, lines: LineCounter): Fault[] {
   const at = (path: readonly PropertyKey[], message: string): Fault => ({
     ...position(lines, offsetOf(document, path)),
-    path: printPath(path),
+    path: printPath(path) || 'the file',
     message,
   });
   switch (issue.code) {
@@ -203,16 +233,8 @@ function toFaults(issue: z.core.$ZodIssue, document: Document, lines: LineCounte
         toFaults({ ...inner, path: [...issue.path, ...inner.path] }, document, lines),
       );
     }
-    default: {
-      const read = document.getIn(issue.path as unknown[], false);
-      const isPlain = issue.message.startsWith('Invalid input');
-      return [
-        at(
-          issue.path,
-          isPlain ? `${issue.message}; read ${show(isNode(read) ? read.toJSON() : read)}` : issue.message,
-        ),
-      ];
-    }
+    default:
+      return [at(issue.path, issue.message)];
   }
 }
 

@@ -166,7 +166,7 @@ function isUseful({ cidr, name }: Wish, exemptions: readonly NamedCidr[], warnin
   if (why) {
     warnings.push({
       code: 'reserved-range',
-      detail: `${cidr.text} (${name}) is left out: it holds or lies in ${why}. Give the ranges behind it as cidr.`,
+      detail: `${cidr.text} (${name}) is left out: it ${why}. Give the ranges behind it as cidr.`,
     });
     return false;
   }

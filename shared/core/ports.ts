@@ -81,7 +81,8 @@ export type LogEvent =
   | 'RuleSetPushed'
   | 'NodeProven'
   | 'NodeFailed'
-  | 'NodeGaveUp';
+  | 'NodeGaveUp'
+  | 'BackfillFailed';
 
 /** Structured: a fixed event name and its fields. */
 export interface Log {

@@ -1,4 +1,4 @@
-import { overlaps, parseCidr, type Cidr } from './cidr';
+import { contains, overlaps, parseCidr, type Cidr } from './cidr';
 
 /**
  * Ranges that no rule may masquerade to, and why (IANA special-purpose registries, RFC 6890). The node
@@ -17,9 +17,9 @@ const reserved = (
   ] as const
 ).map(([text, why]) => ({ cidr: parseCidr(text), why }));
 
-/** Why this range cannot be a destination; undefined when it can. A default route holds all of them. */
+/** Why this range cannot be a destination, to follow "it …"; undefined when it can. A default route holds all of them. */
 export function whyReserved(cidr: Cidr): string | undefined {
-  if (cidr.prefix === 0) return 'every address there is';
+  if (cidr.prefix === 0) return 'holds every address there is';
   const hit = reserved.find((entry) => overlaps(entry.cidr, cidr));
-  return hit && `${hit.cidr.text}, ${hit.why}`;
+  return hit && `${contains(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.why}`;
 }
