@@ -23,17 +23,39 @@ ${program}${endOfProgram}
 mv -f "$written" "$folder/peermasq.sh"
 printf '%s\\n' "$SSM_${ruleSetParameter}" | bash "$folder/peermasq.sh" apply`;
 
+export interface SsmDocument {
+  readonly schemaVersion: '2.2';
+  readonly description: string;
+  readonly parameters: Readonly<Record<string, SsmParameter>>;
+  readonly mainSteps: readonly SsmStep[];
+}
+
+export interface SsmParameter {
+  readonly type: 'String';
+  readonly description: string;
+  readonly allowedPattern: string;
+  readonly maxChars: number;
+  readonly interpolationType: 'ENV_VAR';
+}
+
+export interface SsmStep {
+  readonly action: 'aws:runShellScript';
+  readonly name: string;
+  readonly precondition: { readonly StringEquals: readonly [string, string] };
+  readonly inputs: { readonly timeoutSeconds: string; readonly runCommand: readonly string[] };
+}
+
 /**
  * The SSM document: a fixed program and one data parameter.
  * @param program the text of shared/node/peermasq.sh
  * @throws Error if the document cannot carry the program
  */
-export function makeDocument(program: string) {
+export function makeDocument(program: string): SsmDocument {
   if (program.split('\n').includes(endOfProgram)) throw new Error(`The program has a line ${endOfProgram}`);
   if (!program.endsWith('\n')) throw new Error('The program does not end with a newline');
   // The agent puts parameters in wherever it finds two braces around a name.
   if (/\{\{\s*\w+\s*\}\}/.test(program)) throw new Error('The program holds what SSM takes for a parameter');
-  const document = {
+  const document: SsmDocument = {
     schemaVersion: '2.2',
     description: 'Applies a peermasq rule set to a Kubernetes node and prints its report.',
     parameters: {
@@ -59,5 +81,3 @@ export function makeDocument(program: string) {
     throw new Error(`The document has ${bytes} bytes; SSM takes less than ${sizeLimit}`);
   return document;
 }
-
-export type SsmDocument = ReturnType<typeof makeDocument>;

@@ -158,12 +158,13 @@ async function proofs(
   while (waiting.size > 0 && Date.now() + pauseMs < deadline - reserveMs) {
     await sleep(pauseMs);
     for (const commandId of new Set([...waiting].map(({ id }) => id))) {
-      const finished = await readFinished(clients, commandId, deadline);
+      const finished = await orLater(readFinished(clients, commandId, deadline));
       for (const one of [...waiting].filter(({ id }) => id === commandId)) {
-        const invocation = finished.get(one.node.ref.id);
-        if (!invocation) continue;
+        const invocation = finished?.get(one.node.ref.id);
+        const proof = invocation && (await orLater(toProof(clients, one, invocation, deadline)));
+        if (!proof) continue;
         waiting.delete(one);
-        done.push(await toProof(clients, one, invocation, deadline));
+        done.push(proof);
       }
     }
     pauseMs = Math.min(pauseMs * 1.5, 15_000);
@@ -173,6 +174,17 @@ async function proofs(
     return { result: 'silent', node, reason, retryAfterSeconds: 10 };
   });
   return [...done, ...silent];
+}
+
+/** What the next look may find: throttling passes, and a command is not at once known everywhere in SSM. */
+async function orLater<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    const isUnknown = error instanceof PermanentError && /^Invocation|^InvalidCommandId$/.test(error.code);
+    if (error instanceof RetryableError || isUnknown) return undefined;
+    throw error;
+  }
 }
 
 /** Instance → its finished invocation. One page tells of 50 nodes, and holds all but long outputs. */
@@ -201,18 +213,12 @@ async function toProof(
   invocation: CommandInvocation,
   deadline: Deadline,
 ): Promise<Proof> {
-  try {
-    const failure = undelivered(invocation);
-    if (failure) return { result: 'failed', node, error: failure };
-    return {
-      result: 'reported',
-      node,
-      report: await readReport(clients, id, node.ref.id, invocation, deadline),
-    };
-  } catch (error) {
-    if (!(error instanceof PeermasqError)) throw error;
-    return { result: 'failed', node, error };
-  }
+  const failure = undelivered(invocation);
+  if (failure) return { result: 'failed', node, error: failure };
+  const report = await readReport(clients, id, node.ref.id, invocation, deadline);
+  return report instanceof PeermasqError
+    ? { result: 'failed', node, error: report }
+    : { result: 'reported', node, report };
 }
 
 /** Status details with which the program did not run to its end, and whether another push can help. */
@@ -245,20 +251,25 @@ async function readReport(
   InstanceId: string,
   { CommandPlugins: [plugin] = [] }: CommandInvocation,
   deadline: Deadline,
-): Promise<Report> {
-  try {
-    return parseReport(firstLine(plugin?.Output));
-  } catch (error) {
-    if (!(error instanceof PermanentError)) throw error;
-  }
+): Promise<Report | PermanentError> {
+  const listed = reportIn(plugin?.Output);
+  if (!(listed instanceof PermanentError)) return listed;
   const whole = await call('ssm:GetCommandInvocation', deadline, (options) =>
     ssm.send(new GetCommandInvocationCommand({ CommandId, InstanceId }), options),
   );
-  if (!whole.StandardOutputContent) throw noReport(whole.ResponseCode, whole.StandardErrorContent);
-  return parseReport(firstLine(whole.StandardOutputContent));
+  return whole.StandardOutputContent
+    ? reportIn(whole.StandardOutputContent)
+    : noReport(whole.ResponseCode, whole.StandardErrorContent);
 }
 
-const firstLine = (text = '') => text.split('\n', 1)[0] ?? '';
+function reportIn(output = ''): Report | PermanentError {
+  try {
+    return parseReport(output.split('\n', 1)[0] ?? '');
+  } catch (error) {
+    if (error instanceof PermanentError) return error;
+    throw error;
+  }
+}
 
 /** Permanent: the same program on the same node ends the same way, and the sweep tries it again anyway. */
 function noReport(code: number | undefined, stderr = ''): PermanentError {
