@@ -24,7 +24,7 @@ export interface Client {
    * Asks the topology's peer. A request that hangs goes on asking until `timeoutMs` (default 1,500, which is
    * two SYNs) is over: give it more, and keep the promise, to see it heal.
    */
-  request(timeoutMs?: number): Promise<Answer>;
+  readonly request: (timeoutMs?: number) => Promise<Answer>;
 }
 
 /** Packets by address. */
@@ -32,7 +32,7 @@ export type Counts = Readonly<Record<string, number>>;
 
 export interface Router {
   /** Packets that it dropped because of an address from outside its network and the linked ones. */
-  dropped(): Promise<{ readonly sources: Counts; readonly destinations: Counts }>;
+  readonly dropped: () => Promise<{ readonly sources: Counts; readonly destinations: Counts }>;
 }
 
 export interface Networks {
@@ -44,7 +44,7 @@ export interface Networks {
   /** Where the node reaches servers of this process. */
   readonly managementAddress: string;
   /** Ends everything that runs in the networks, also what detached itself, and removes them. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 export interface NetworksOptions {
