@@ -52,8 +52,11 @@ describeKernel('a replay', undefined, () => {
     expect(text).toMatch(
       /before .* 10\.132\.0\.10 ──▶ vpc-b ✗ dropped\n +10\.193\.0\.3:32191: no answer in 1500 ms/,
     );
-    expect(text).toMatch(/the router dropped [1-9] packets from\s+10\.132\.0\.10/);
+    expect(text).toMatch(/the router dropped [1-9] packets? from\s+10\.132\.0\.10/);
     expect(text).toContain('the request that hung is answered too');
+    expect(text).toMatch(
+      /applied, proven 7 ms after the event: 1 rule in iptables-nft, 0 hanging flows\s+healed/,
+    );
     expect(text).toContain('probe 10.132.0.1 → 10.193.0.3:32191: reached');
     expect(text).toMatch(
       /after .* 10\.209\.0\.2 ───▶ vpc-b ──▶ vpc-a ──▶ backend ✓\n +<h1>Hello Kubernetes!/,

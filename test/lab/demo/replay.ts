@@ -103,7 +103,7 @@ async function showBefore(networks: Networks, before: Answer, screen: Screen): P
   if (before.reached) return;
   screen.bad(
     '',
-    `${address}:${port}: ${before.reason}; the router dropped ${sources[pod] ?? 0} packets from ${pod}`,
+    `${address}:${port}: ${before.reason}; the router dropped ${count(sources[pod] ?? 0, 'packet')} from ${pod}`,
   );
   screen.say('', `(the node itself ${reached ? 'is answered' : 'hangs too'})`);
 }
@@ -128,7 +128,7 @@ function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof }: Pass, sc
   screen.say(
     'proof',
     [
-      `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after the event: ${proof.rules} rules in ${backend}, ${healed} hanging flows healed`,
+      `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after the event: ${count(proof.rules, 'rule')} in ${backend}, ${count(healed, 'hanging flow')} healed`,
       ...probes.map(
         ({ to, from, reached }) => `probe ${from} → ${to}: ${reached ? 'reached' : 'not reached'}`,
       ),
@@ -136,6 +136,8 @@ function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof }: Pass, sc
     ].join('\n'),
   );
 }
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 async function within(ms: number, request: Promise<Answer>): Promise<Answer> {
   const late = new AbortController();

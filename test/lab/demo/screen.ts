@@ -18,8 +18,9 @@ export interface Screen {
 const labelWidth = 11;
 const widest = 100;
 
-export function openScreen(write: (text: string) => void, colours: Colours, columns = widest): Screen {
-  const width = Math.min(columns, widest);
+export function openScreen(write: (text: string) => void, colours: Colours, columns = 0): Screen {
+  // A terminal may not know its width, and say 0.
+  const width = Math.min(columns || widest, widest);
   const row = (label: string, text: string, colour: (line: string) => string) => {
     const [first = '', ...rest] = text.split('\n').flatMap((line) => wrap(line, width - labelWidth - 2));
     write(`  ${colours.dim(label.padEnd(labelWidth))}${colour(first)}\n`);
