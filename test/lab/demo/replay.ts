@@ -124,6 +124,7 @@ function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof }: Pass, sc
   screen.say('looked up', lookedUp.join('\n'));
   screen.say('rule set', ruleset);
   screen.say('rules', rules.join('\n'));
+  if (!proof) return;
   const { result, proven, backend, healed, probes, warnings } = proof;
   screen.say(
     'proof',

@@ -10,8 +10,8 @@ export interface Pass {
   /** As they are in force on the node. */
   readonly rules: readonly string[];
   readonly lookedUp: readonly string[];
-  /** The node's own report. */
-  readonly proof: Report;
+  /** The node's own report; absent where the cloud's record told that nothing was to be done. */
+  readonly proof?: Report;
 }
 
 export type Say = (label: string, text: string) => void;

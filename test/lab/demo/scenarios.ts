@@ -1,4 +1,5 @@
 import { awsGcpVpn, awsPeering, gcpPeering } from '../topologies';
+import { openAws } from './aws-cloud';
 import type { Scenario } from './scenario';
 import { addRuleByHand } from './stand-in';
 
@@ -19,7 +20,7 @@ export const scenarios: readonly Scenario[] = [
     story:
       'psql asks for a password on the node, and times out in a container. The kubelet masquerades everything but 10.0.0.0/8.',
     topology: awsPeering,
-    open: addRuleByHand,
+    open: openAws,
   },
   {
     name: 'aws-gcp-vpn',
@@ -28,6 +29,6 @@ export const scenarios: readonly Scenario[] = [
     story:
       'A pod in AWS asks a backend in Google Cloud. The routers of the VPN know the ranges of the VPCs, not those of pods.',
     topology: awsGcpVpn,
-    open: addRuleByHand,
+    open: openAws,
   },
 ];
