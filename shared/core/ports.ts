@@ -77,10 +77,12 @@ export type LogEvent =
   | 'NodeSkipped'
   | 'NodePlanned'
   | 'NodePending'
+  | 'NodeHeld'
   | 'RuleSetPushed'
   | 'NodeProven'
   | 'NodeFailed'
-  | 'NodeGaveUp';
+  | 'NodeGaveUp'
+  | 'BackfillFailed';
 
 /** Structured: a fixed event name and its fields. */
 export interface Log {
