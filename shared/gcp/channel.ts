@@ -16,7 +16,7 @@ import { readStatus } from './status';
  * back as guest attributes.
  * @param program the text of the node program, which the node fetches from its metadata
  */
-export function gcpChannel(clients: Clients, program: string): Channel {
+export function makeGcpChannel(clients: Clients, program: string): Channel {
   function push(ruleSet: RuleSet, nodes: readonly Node[], deadline: Deadline): Promise<Push[]> {
     const id = ruleSetId(ruleSet);
     return mapLimited(nodes, async (node): Promise<Push> => {

@@ -52,10 +52,13 @@ export function makeClients(): Clients {
 
 const longestCallMs = 30_000;
 
-/** One attempt within the time left: what is tried again, and when, is decided in errors.ts. */
+/**
+ * One attempt within the time left: what is tried again, and when, is decided in errors.ts. Lists are read
+ * through async iterables, which warn unless told not to paginate by themselves.
+ */
 export function callOptions(deadline: Deadline) {
   const timeout = Math.min(longestCallMs, Math.max(1, deadline - Date.now()));
-  return { timeout, retry: { retryCodes: [] } };
+  return { timeout, retry: { retryCodes: [] }, autoPaginate: false };
 }
 
 /** At most `limit` at a time, results in the order of the items. */

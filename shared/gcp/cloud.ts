@@ -1,8 +1,8 @@
 import type { Cloud } from '../core/ports';
-import { gcpChannel } from './channel';
+import { makeGcpChannel } from './channel';
 import { makeClients } from './clients';
-import { gcpNodes } from './nodes';
-import { gcpRoutes } from './routes';
+import { makeGcpNodes } from './nodes';
+import { makeGcpRoutes } from './routes';
 
 export interface GcpSettings {
   /** Where nodes are listed; look-ups by reference go to the project that the reference names. */
@@ -12,11 +12,11 @@ export interface GcpSettings {
 }
 
 /** Google Cloud behind the ports; make it once for each process. */
-export function gcpCloud({ projects, program }: GcpSettings): Cloud {
+export function makeGcpCloud({ projects, program }: GcpSettings): Cloud {
   const clients = makeClients();
   return {
-    nodes: gcpNodes(clients, projects),
-    routes: gcpRoutes(clients),
-    channel: gcpChannel(clients, program),
+    nodes: makeGcpNodes(clients, projects),
+    routes: makeGcpRoutes(clients),
+    channel: makeGcpChannel(clients, program),
   };
 }

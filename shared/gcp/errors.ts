@@ -136,6 +136,8 @@ export async function retrying<T>(
     try {
       return await attempt();
     } catch (thrown) {
+      // Ours already: decided on, or tried again often enough, further down.
+      if (thrown instanceof PeermasqError) throw thrown;
       const error = toPeermasqError(what, thrown);
       const wait = pauseMs(tried);
       const isOver = tried >= attempts || Date.now() + wait >= deadline;

@@ -43,7 +43,7 @@ export function gcpRef({ ref }: Node): GcpNodeRef {
 }
 
 /** @param projects where `list` looks */
-export function gcpNodes(clients: Clients, projects: readonly string[]): Nodes {
+export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nodes {
   async function get(refs: Parameters<Nodes['get']>[0], deadline: Deadline): Promise<Node[]> {
     const wanted = new Map(refs.filter((ref) => ref.cloud === 'gcp').map((ref) => [nodeKey(ref), ref]));
     const found = await mapLimited([...wanted.values()], async (ref) => {

@@ -32,7 +32,7 @@ function once<T>(): (key: string, look: () => Promise<T>) => Promise<T> {
   };
 }
 
-export function gcpRoutes(clients: Clients): Routes {
+export function makeGcpRoutes(clients: Clients): Routes {
   async function around(
     nodes: readonly Node[],
     kinds: Parameters<Routes['around']>[1],

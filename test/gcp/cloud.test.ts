@@ -4,7 +4,7 @@ import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { nodeKey, type Node } from '../../shared/core/node';
 import type { Cloud, Pushed } from '../../shared/core/ports';
 import { parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
-import { gcpCloud } from '../../shared/gcp/cloud';
+import { makeGcpCloud } from '../../shared/gcp/cloud';
 import { originalStartupScript } from '../../shared/gcp/startup-script';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
 import {
@@ -28,7 +28,7 @@ beforeAll(async () => {
   lab = await openGoogleCloud();
   state = lab.cloud;
   Object.assign(process.env, lab.env);
-  cloud = gcpCloud({ projects: ['identity-nonprod'], program });
+  cloud = makeGcpCloud({ projects: ['identity-nonprod'], program });
   // The first call pays for the clients: half a minute is what a slow machine takes.
   addVm(state);
   await cloud.nodes.list(['*'], inSeconds(60));
