@@ -11,7 +11,7 @@ const reserved = (
     ['169.254.0.0/16', 'link-local, where metadata servers answer'],
     ['224.0.0.0/4', 'multicast'],
     ['240.0.0.0/4', 'reserved and broadcast'],
-    ['::/127', 'unspecified and loopback'],
+    ['::/64', 'loopback, and IPv4 in IPv6'],
     ['fe80::/10', 'link-local'],
     ['ff00::/8', 'multicast'],
   ] as const

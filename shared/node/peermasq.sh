@@ -1,0 +1,1524 @@
+#!/usr/bin/env bash
+# peermasq: the node program
+#
+# Keeps one rule set in force on a Kubernetes node, so that pods reach the destinations it names with the
+# node's address. It needs bash >= 4, coreutils, flock, and iptables or nft. `peermasq.sh help` tells the rest.
+# Nothing runs before the last line, so a file that was cut off while it travelled does nothing.
+set -u -f -o pipefail
+export LC_ALL=C
+PATH=${PATH:-/usr/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
+umask 077
+
+usage() {
+  cat <<'USAGE'
+usage: bash peermasq.sh COMMAND
+  apply [--file F]   puts the rule set in F (else stdin) in force, and proves it
+  status             tells what is in force, what drifted, and who else masquerades
+  repair             re-applies the kept rule set where it drifted
+  probe              connects to the rule set's probes from an address of the pod range
+  remove             takes away everything that is peermasq's, and nothing else
+  watch [--install]  GCE: follows the instance metadata; --install: in the background, from now on
+Each prints one line of JSON on stdout, except watch, which writes it to the guest attribute peermasq/status.
+exit: 0 applied or unchanged; 2 refused, nothing changed; 3 failed, previous rules still in force; 4 busy
+environment:
+  PEERMASQ_DIR       folder of the kept files (/var/lib/peermasq)
+  PEERMASQ_BACKEND   auto (default), iptables, iptables-nft, iptables-legacy or nft
+  PEERMASQ_PERSIST   0 leaves systemd alone
+  PEERMASQ_WAIT      seconds to wait for a lock (10)
+  PEERMASQ_INTERVAL  seconds between two looks of watch when nothing changes (60)
+USAGE
+}
+
+# A list costs every new connection a walk: at 100 rules 15 % of the rate, at 50 within the noise of the measurement.
+# Below this many rules the list is kept, because its rules name their destinations.
+readonly set_threshold=50
+readonly max_bytes=2097152 max_destinations=10000 max_probes=16 heal_seconds=5 probe_seconds=3
+readonly marker='# peermasq: the node program'
+readonly jump='-A POSTROUTING -m comment --comment peermasq -j PEERMASQ'
+readonly unit_folders='/etc/systemd/system /run/systemd/system'
+
+# Results of the functions below; bash has no other way to return text without a fork.
+RESULT='' REASON='' PROVEN=false BACKEND='' RULES=0 PACKETS=0 HEALED=0 PERSISTED=no
+WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=()
+ID='' GENERATION='' KEPT_ID='' KEPT_GENERATION=''
+DIR='' WORK='' PROGRAM='' FINISHED=''
+
+# --- Reports ---------------------------------------------------------------------------------------------
+
+say() { printf 'peermasq: %s\n' "$*" >&2; }
+warn() { WARNINGS+=("$1"); say "$1"; }
+
+# REPLY: the text as a JSON string of at most $2 characters. What is not printable ASCII becomes "?".
+json_string() {
+  local text=${1//[^ -~]/?}
+  ((${#text} > $2)) && text=${text:0:$2-3}...
+  text=${text//\\/\\\\}
+  REPLY="\"${text//\"/\\\"}\""
+}
+
+# REPLY: a JSON list of at most $1 characters. The rest is counted: a report has to fit in 2,000 bytes.
+json_list() {
+  local budget=$1 list='' item
+  shift
+  while (($# > 0)); do
+    item=$1
+    [[ $item == '{'* ]] || { json_string "$item" 160 && item=$REPLY; }
+    ((${#list} + ${#item} > budget)) && break
+    list+=${list:+,}$item
+    shift
+  done
+  (($# == 0)) || [[ $item == '{'* ]] || list+="${list:+,}\"and $# more\""
+  REPLY="[$list]"
+}
+
+json_or_null() { REPLY=${1:+${2-}$1${2-}} REPLY=${REPLY:-null}; }
+
+# REPLY: the head that all reports share; it speaks of the rule set that is in force.
+report_head() {
+  local head id=$KEPT_ID generation=$KEPT_GENERATION
+  head="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
+  json_or_null "$id" '"' && head+=",\"id\":$REPLY"
+  json_or_null "$generation" && head+=",\"generation\":$REPLY"
+  json_or_null "$BACKEND" '"' && head+=",\"backend\":$REPLY"
+  [[ -n $REASON ]] && json_string "$REASON" 240 && head+=",\"reason\":$REPLY"
+  REPLY=$head
+}
+
+# Prints the report of apply, repair, probe and remove, and keeps it where it tells of the rules in force.
+finish() {
+  local code=$1 report
+  RESULT=$2 REASON=${3:-$REASON}
+  [[ -n $REASON ]] && say "$RESULT: $REASON"
+  report_head && report=$REPLY
+  report+=",\"rules\":$RULES,\"healed\":$HEALED,\"persisted\":\"$PERSISTED\""
+  json_list 480 ${WARNINGS[@]+"${WARNINGS[@]}"} && report+=",\"warnings\":$REPLY"
+  json_list 480 ${PROBED[@]+"${PROBED[@]}"} && report+=",\"probes\":$REPLY}"
+  printf '%s\n' "$report"
+  case $RESULT in applied | unchanged | failed) [[ -n $KEPT_ID ]] && keep_text status "$report" ;; esac
+  FINISHED=yes
+  exit "$code"
+}
+
+# A report is owed however the program ends: by a signal, or by a fault of ours.
+end() {
+  local code=$?
+  [[ -n $FINISHED ]] || { RESULT=failed PROVEN=false REASON="ended early, with $code" && report_head && printf '%s}\n' "$REPLY"; }
+  [[ -z $WORK ]] || rm -rf -- "$WORK"
+  [[ -n $FINISHED ]] || exit 3
+}
+
+refuse() { PROVEN=false && finish 2 refused "$1"; }
+fail() { PROVEN=false && finish 3 failed "$1"; }
+busy() { PROVEN=false && finish 4 busy "$1"; }
+
+# --- Addresses -------------------------------------------------------------------------------------------
+# An address is two 64-bit words, HI and LO; IPv4 uses the upper half of HI, so one arithmetic serves both.
+
+readonly octet='(0|[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])'
+readonly ipv4_pattern="^$octet\\.$octet\\.$octet\\.$octet\$"
+FAMILY=0 HI=0 LO=0 LENGTH=0 MASK_HI=0 MASK_LO=0
+
+# Sets FAMILY, HI and LO. Fails unless the text is a canonical address (RFC 5952 for IPv6).
+parse_address() {
+  if [[ $1 == *:* ]]; then
+    FAMILY=6
+    parse_ipv6 "$1"
+  else
+    [[ $1 =~ $ipv4_pattern ]] || return 1
+    FAMILY=4 LO=0
+    HI=$(((BASH_REMATCH[1] << 24 | BASH_REMATCH[2] << 16 | BASH_REMATCH[3] << 8 | BASH_REMATCH[4]) << 32))
+  fi
+}
+
+parse_ipv6() {
+  local text=$1 IFS=: groups tail
+  [[ $text =~ ^[0-9a-f:]{2,39}$ ]] || return 1
+  # shellcheck disable=SC2206 # split on purpose; set -f keeps the words as they are
+  if [[ $text == *::* ]]; then
+    groups=(${text%%::*}) tail=(${text#*::})
+    while ((${#groups[@]} + ${#tail[@]} < 8)); do groups+=(0); done
+    groups+=(${tail[@]+"${tail[@]}"})
+  else
+    groups=($text)
+  fi
+  [[ ${#groups[@]} -eq 8 && "${groups[*]}" =~ ^[0-9a-f]{1,4}(:[0-9a-f]{1,4}){7}$ ]] || return 1
+  HI=$((16#${groups[0]} << 48 | 16#${groups[1]} << 32 | 16#${groups[2]} << 16 | 16#${groups[3]}))
+  LO=$((16#${groups[4]} << 48 | 16#${groups[5]} << 32 | 16#${groups[6]} << 16 | 16#${groups[7]}))
+  print_ipv6
+  [[ $REPLY == "$text" ]]
+}
+
+# REPLY: HI and LO in canonical text: no leading zeros, "::" for the first longest run of two zeros or more.
+print_ipv6() {
+  local text zeros
+  printf -v text '%x:%x:%x:%x:%x:%x:%x:%x' $((HI >> 48 & 65535)) $((HI >> 32 & 65535)) $((HI >> 16 & 65535)) \
+    $((HI & 65535)) $((LO >> 48 & 65535)) $((LO >> 32 & 65535)) $((LO >> 16 & 65535)) $((LO & 65535))
+  REPLY=$text text=:$text:
+  for zeros in 0:0:0:0:0:0:0:0 0:0:0:0:0:0:0 0:0:0:0:0:0 0:0:0:0:0 0:0:0:0 0:0:0 0:0; do
+    if [[ $text == *:$zeros:* ]]; then
+      text=${text/:$zeros:/::}
+      [[ $text == ::* ]] || text=${text#:}
+      [[ $text == *:: ]] || text=${text%:}
+      REPLY=$text
+      return
+    fi
+  done
+}
+
+# Sets MASK_HI and MASK_LO for a prefix of $1 bits (IPv4: 0-32, IPv6: 0-128).
+mask() {
+  MASK_HI=$(($1 == 0 ? 0 : $1 >= 64 ? -1 : -1 << (64 - $1)))
+  MASK_LO=$(($1 <= 64 ? 0 : -1 << (128 - $1)))
+}
+
+# Sets FAMILY, HI, LO and LENGTH, or FAULT to what is wrong with the CIDR.
+parse_cidr() {
+  local max=32
+  FAULT="is not a canonical CIDR, e.g. 10.193.0.0/16 or fd00:1::/32"
+  [[ $1 =~ ^([0-9a-f.:]+)/([1-9][0-9]{0,2}|0)$ ]] || return 1
+  LENGTH=${BASH_REMATCH[2]}
+  parse_address "${BASH_REMATCH[1]}" || return 1
+  [[ $FAMILY == 6 ]] && max=128
+  ((LENGTH <= max)) || return 1
+  FAULT='is everything; accepted are prefixes from /1'
+  ((LENGTH > 0)) || return 1
+  mask "$LENGTH"
+  FAULT='has host bits set; accepted is the first address of the range'
+  (((HI & ~MASK_HI) == 0 && (LO & ~MASK_LO) == 0)) || return 1
+  # The kernel's tools print these with dots, so what is read back would not be what was meant.
+  FAULT='is an IPv4 address in IPv6; accepted is the IPv4 CIDR'
+  ! ((FAMILY == 6 && HI == 0 && LO != 0 && LENGTH > 64 && ((LO >> 32) == 0 || (LO >> 32) == 65535) && LO != 1))
+}
+
+# Ranges that never lie behind a peering: FAMILY HI LENGTH NAME. Masquerading to link-local would give every
+# pod the node's own credentials at the metadata server. ::/64 holds ::1 and IPv4 in IPv6.
+readonly reserved=(
+  "4 0x0000000000000000 8 0.0.0.0/8" "4 0x7f00000000000000 8 127.0.0.0/8" "4 0xa9fe000000000000 16 169.254.0.0/16"
+  "4 0xe000000000000000 4 224.0.0.0/4" "4 0xf000000000000000 4 240.0.0.0/4"
+  "6 0x0000000000000000 64 ::/64" "6 0xfe80000000000000 10 fe80::/10" "6 0xff00000000000000 8 ff00::/8"
+)
+
+# Fails, with FAULT, where the CIDR just parsed is, lies in or contains a reserved range.
+may_be_destination() {
+  local range family hi length name
+  for range in "${reserved[@]}"; do
+    family=${range%% *}
+    [[ $family == "$FAMILY" ]] || continue
+    read -r family hi length name <<<"$range"
+    mask $((length < LENGTH ? length : LENGTH))
+    FAULT="overlaps $name; accepted are ranges that a peering can reach"
+    ((((HI ^ hi) & MASK_HI) == 0)) && return 1
+  done
+  return 0
+}
+
+# --- The rule set ----------------------------------------------------------------------------------------
+
+# One entry per line that carries a CIDR, in order. INDEX and LENGTHS answer "is this address in one of them?".
+KINDS=() CIDRS=() NAMES=() FAMILIES=() HIS=() LOS=() LENS=() PROBES=()
+declare -A COUNT=() INDEX=() LENGTHS=()
+OUT='' RANDOM_FULLY=''
+FAULT=''
+
+# Reads the rule set in file $1 whole: the globals above, ID, GENERATION and $WORK/ruleset. Fails with FAULT.
+load() {
+  unpack "$1" "$WORK/ruleset" || return 1
+  local lines line number=0
+  mapfile -t lines <"$WORK/ruleset"
+  declare -A seen=()
+  RANK=0
+  for line in "${lines[@]}"; do
+    number=$((number + 1))
+    FAULT='is not a line of the grammar'
+    [[ -z ${seen[x$line]:-} ]] || FAULT='is there twice'
+    if [[ -n ${seen[x$line]:-} ]] || ! parse_line "$line" "$number"; then
+      json_string "$line" 80
+      FAULT="line $number: $REPLY $FAULT"
+      return 1
+    fi
+    seen[x$line]=1
+  done
+  FAULT='line 2: missing; accepted is: generation DIGITS'
+  [[ -n $GENERATION ]] || return 1
+  FAULT="$((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0})) masquerade lines; accepted are $max_destinations"
+  ((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0} <= max_destinations)) || return 1
+  ruleset_id "$WORK/ruleset" && ID=$REPLY
+  warn_of_ruleset
+}
+
+# Copies $1 to $2 as plain text, whether it came as text or as gzip in base64. Fails with FAULT.
+unpack() {
+  local nulls last
+  FAULT="cannot read $1"
+  head -c $((max_bytes + 1)) -- "$1" >"$WORK/input" 2>/dev/null || return 1
+  # No plain text starts so, and every gzip does in base64.
+  if [[ $(head -c 4 "$WORK/input" | tr -d '\0') == H4sI ]]; then
+    FAULT='the input starts like gzip in base64, but is not'
+    { base64 -d | gzip -dc | head -c $((max_bytes + 1)); } <"$WORK/input" >"$2" 2>/dev/null ||
+      (($(wc -c <"$2") > max_bytes)) || return 1
+  else
+    cp "$WORK/input" "$2"
+  fi
+  FAULT="the input has more than $max_bytes bytes"
+  (($(wc -c <"$2") <= max_bytes)) || return 1
+  FAULT='the input has NUL bytes; accepted is ASCII text'
+  nulls=$(tr -dc '\0' <"$2" | wc -c)
+  ((nulls == 0)) || return 1
+  FAULT='the input is empty or its last line has no LF at its end (cut off?)'
+  last=$(tail -c 1 "$2" && printf x)
+  [[ $last == $'\n'x ]]
+}
+
+# Takes one line into the globals. Fails with FAULT.
+parse_line() {
+  local line=$1 number=$2 kind cidr name
+  FAULT='is not accepted here; the first two lines are: peermasq/1, generation DIGITS'
+  case $number in
+    1) [[ $line == peermasq/1 ]]; return ;;
+    2)
+      [[ $line =~ ^generation\ (0|[1-9][0-9]{0,15})$ ]] || return 1
+      GENERATION=${BASH_REMATCH[1]}
+      return
+      ;;
+  esac
+  FAULT='is unknown; accepted are: option, source, exempt, masquerade, probe'
+  kind=${line%% *}
+  case $kind in
+    option) in_order 3 && parse_option "$line" && return ;;
+    source) in_order 5 && parse_range "$kind" "${line#* }" '' && return ;;
+    exempt | masquerade)
+      cidr=${line#* } name=${line##* }
+      FAULT="is not: $kind CIDR NAME"
+      [[ $line == "$kind ${cidr%% *} $name" && ${#name} -le 63 && $name =~ ^[A-Za-z0-9._:/@-]+$ ]] || return 1
+      if [[ $kind == exempt ]]; then in_order 6; else in_order 7; fi && parse_range "$kind" "${cidr%% *}" "$name" && return
+      ;;
+    probe) in_order 8 && parse_probe "${line#* }" && return ;;
+  esac
+  return 1
+}
+
+in_order() {
+  FAULT='is out of order; accepted is: option, source, exempt, masquerade, probe'
+  (($1 >= RANK)) && RANK=$1
+}
+
+parse_option() {
+  FAULT='is not accepted; accepted are: option random-fully, option out IFNAME (once)'
+  case $1 in
+    'option random-fully') RANDOM_FULLY=yes ;;
+    'option out .' | 'option out ..') return 1 ;;
+    *) [[ -z $OUT && $1 =~ ^option\ out\ ([A-Za-z0-9._-]{1,15})$ ]] && OUT=${BASH_REMATCH[1]} ;;
+  esac
+}
+
+parse_range() {
+  local kind=$1 cidr=$2 key
+  parse_cidr "$cidr" || return 1
+  [[ $kind != masquerade ]] || may_be_destination || return 1
+  KINDS+=("$kind") CIDRS+=("$cidr") NAMES+=("$3") FAMILIES+=("$FAMILY") HIS+=("$HI") LOS+=("$LO") LENS+=("$LENGTH")
+  key="$kind $FAMILY"
+  COUNT[$key]=$((${COUNT[$key]:-0} + 1))
+  INDEX["$key $LENGTH $HI $LO"]=1
+  [[ " ${LENGTHS[$key]:-} " == *" $LENGTH "* ]] || LENGTHS[$key]="${LENGTHS[$key]:-} $LENGTH"
+}
+
+parse_probe() {
+  FAULT='is not: probe IPV4:PORT or probe [IPV6]:PORT'
+  [[ $1 =~ ^(([0-9.]+)|\[([0-9a-f:]+)\]):([1-9][0-9]{0,4})$ ]] || return 1
+  ((BASH_REMATCH[4] <= 65535)) || return 1
+  parse_address "${BASH_REMATCH[2]}${BASH_REMATCH[3]}" && PROBES+=("$1")
+}
+
+# REPLY: sha256 of all lines but the generation line.
+ruleset_id() {
+  REPLY=$({ head -n 1 -- "$1" && tail -n +3 -- "$1"; } | sha256sum) && REPLY=${REPLY%% *}
+}
+
+warn_of_ruleset() {
+  local family other
+  for family in 4 6; do
+    other=$((10 - family))
+    if ((${COUNT[masquerade $family]:-0} > 0 && ${COUNT[source $family]:-0} == 0 && ${COUNT[source $other]:-0} > 0)); then
+      warn "no IPv$family source: the ${COUNT[masquerade $family]} IPv$family destinations are not masqueraded"
+    fi
+  done
+  ((${#PROBES[@]} <= max_probes)) || warn "only the first $max_probes of ${#PROBES[@]} probes are run"
+}
+
+# Is the address FAMILY, HI, LO in a line of kind $1?
+is_in() {
+  local length
+  for length in ${LENGTHS[$1 $FAMILY]:-}; do
+    mask "$length"
+    [[ -n ${INDEX["$1 $FAMILY $length $((HI & MASK_HI)) $((LO & MASK_LO))"]:-} ]] && return 0
+  done
+  return 1
+}
+
+is_source() { [[ -z ${COUNT[source 4]:-}${COUNT[source 6]:-} ]] || is_in source; }
+
+# Does the rule set have rules for the family? IPv4 always: its chain says that a rule set is in force.
+concerns() { [[ $1 == 4 || -n "${COUNT[source 6]:-}${COUNT[exempt 6]:-}${COUNT[masquerade 6]:-}" ]]; }
+
+# REPLY: the positions of the lines of kind $1 and family $2.
+positions() {
+  local i
+  REPLY=''
+  for ((i = 0; i < ${#KINDS[@]}; i++)); do
+    [[ ${KINDS[i]} == "$1" && ${FAMILIES[i]} == "$2" ]] && REPLY+="$i "
+  done
+  return 0
+}
+
+# FORM[KIND FAMILY] is "list" (a rule for each range) or "set" (one rule, with the ranges in a set).
+declare -A FORM=()
+choose_forms() {
+  local family kind sources rules
+  for family in 4 6; do
+    sources=${COUNT[source $family]:-0}
+    for kind in exempt masquerade; do
+      rules=${COUNT[$kind $family]:-0}
+      [[ $kind == masquerade ]] && rules=$((rules * (sources > 1 ? sources : 1)))
+      FORM[$kind $family]=list
+      ((rules > set_threshold)) && FORM[$kind $family]='set'
+    done
+  done
+}
+
+uses_sets() { [[ " ${FORM[*]} " == *' set '* ]]; }
+
+use_lists() {
+  local key
+  for key in "${!FORM[@]}"; do FORM[$key]=list; done
+}
+
+# Calls `$1 FAMILY SOURCE DESTINATION NAME` for each masquerade rule of family $2. SOURCE is '' for any source,
+# DESTINATION is '' for the whole set.
+each_masquerade_rule() {
+  local emit=$1 family=$2 sources destinations source i
+  positions source "$family" && sources=$REPLY
+  positions masquerade "$family" && destinations=$REPLY
+  [[ -n $destinations ]] || return 0
+  [[ -n $sources || -z ${COUNT[source 4]:-}${COUNT[source 6]:-} ]] || return 0
+  for source in ${sources:-any}; do
+    [[ $source == any ]] && source='' || source=${CIDRS[source]}
+    if [[ ${FORM[masquerade $family]} == set ]]; then
+      "$emit" "$family" "$source" '' "${COUNT[masquerade $family]} destinations"
+    else
+      for i in $destinations; do "$emit" "$family" "$source" "${CIDRS[i]}" "${NAMES[i]}"; done
+    fi
+  done
+}
+
+# Calls `$1 FAMILY RANGE NAME` for each exemption of family $2. RANGE is '' for the whole set.
+each_exemption() {
+  local emit=$1 family=$2 i
+  if [[ ${FORM[exempt $family]} == set ]]; then
+    "$emit" "$family" '' "${COUNT[exempt $family]} exemptions"
+  else
+    positions exempt "$family"
+    for i in $REPLY; do "$emit" "$family" "${CIDRS[i]}" "${NAMES[i]}"; done
+  fi
+}
+
+# --- iptables --------------------------------------------------------------------------------------------
+
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# REPLY: "nft" or "legacy", what the alternative `iptables` is. Before 1.8 there was only legacy.
+default_flavour() {
+  local version
+  has iptables-restore && version=$(iptables -V 2>/dev/null) || return 1
+  case $version in *nf_tables*) REPLY=nft ;; *) REPLY=legacy ;; esac
+}
+
+# REPLY: the command for backend $1, family $2 and suffix $3, e.g. ip6tables-nft-restore. Fails if it is not there.
+iptables_command() {
+  local stem=iptables flavour=${1#iptables-}
+  [[ $2 == 6 ]] && stem=ip6tables
+  if has "$stem-$flavour$3"; then
+    REPLY=$stem-$flavour$3
+  else
+    default_flavour && [[ $REPLY == "$flavour" ]] && has "$stem$3" && REPLY=$stem$3
+  fi
+}
+
+# Writes table $3 of a backend and family to $WORK/table, without making a table that is not there.
+iptables_save() {
+  local backend=$1 family=$2 table=$3 names=/proc/net/ip_tables_names
+  : >"$WORK/table"
+  [[ $family == 6 ]] && names=/proc/net/ip6_tables_names
+  if [[ $backend == iptables-legacy ]]; then
+    [[ -r $names && $'\n'$(<"$names")$'\n' == *$'\n'$table$'\n'* ]] || return 0
+  fi
+  iptables_command "$backend" "$family" -save && "$REPLY" -c -t "$table" >"$WORK/table" 2>"$WORK/errors"
+}
+
+# What iptables_read finds: our chain as saved, our jumps as saved, and the rules of others that rewrite sources.
+CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
+
+iptables_read() {
+  local line rule count postrouting=0
+  CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
+  iptables_save "$1" "$2" nat || return 1
+  while IFS= read -r line; do
+    rule=${line#*\] }
+    case $rule in
+      ':PEERMASQ '*) HAS_CHAIN=yes ;;
+      '-A PEERMASQ '*)
+        CHAIN+=$rule$'\n'
+        RULES=$((RULES + 1)) count=${line#\[}
+        [[ $rule == *' -j MASQUERADE'* ]] && PACKETS=$((PACKETS + ${count%%:*}))
+        ;;
+      '-A POSTROUTING '*'-j PEERMASQ')
+        [[ $postrouting -eq 0 && $rule == "$jump" ]] && JUMP_IS_FIRST=yes
+        JUMPS+=("$rule")
+        ;;
+      '-A POSTROUTING '*' -j MASQUERADE'* | '-A POSTROUTING '*' -j SNAT'*) add_masquerader "direct: $rule" ;;
+      '-A '*' -j MASQUERADE'* | '-A '*' -j SNAT'*) rule=${rule#-A } && add_masquerader "${rule%% *}" ;;
+    esac
+    if [[ $rule == '-A POSTROUTING '* ]]; then postrouting=$((postrouting + 1)); fi
+  done <"$WORK/table"
+}
+
+add_masquerader() {
+  local known
+  for known in ${MASQUERADERS[@]+"${MASQUERADERS[@]}"}; do [[ $known == "$1" ]] && return; done
+  MASQUERADERS+=("$1")
+}
+
+# CHAIN_TEXT: our chain for family $1, as iptables-save prints it, so that one text serves to write and to compare.
+iptables_render() {
+  CHAIN_TEXT=''
+  each_exemption iptables_exemption "$1"
+  each_masquerade_rule iptables_masquerade "$1"
+}
+
+iptables_exemption() {
+  local match="-d $2"
+  [[ -n $2 ]] || { set_name exempt "$1" && match="-m set --match-set $REPLY dst"; }
+  CHAIN_TEXT+="-A PEERMASQ $match -m comment --comment \"peermasq: $3\" -j RETURN"$'\n'
+}
+
+iptables_masquerade() {
+  local set=''
+  [[ -n $3 ]] || { set_name masquerade "$1" && set=" -m set --match-set $REPLY dst"; }
+  CHAIN_TEXT+="-A PEERMASQ${2:+ -s $2}${3:+ -d $3}${OUT:+ -o $OUT}$set -m addrtype ! --dst-type LOCAL"
+  CHAIN_TEXT+=" -m comment --comment \"peermasq: $4\" -j MASQUERADE${RANDOM_FULLY:+ --random-fully}"$'\n'
+}
+
+# Runs $WORK/transaction. Fails with 3 or, when the lock is held, 4, and FAULT.
+iptables_commit() {
+  local code
+  FAULT="$1 has no command for IPv$2" && iptables_command "$1" "$2" -restore || return 3
+  "$REPLY" --noflush -w "$WAIT" <"$WORK/transaction" >/dev/null 2>"$WORK/errors"
+  code=$?
+  ((code == 0)) && return 0
+  FAULT="$REPLY: $(head -n 1 "$WORK/errors")"
+  ((code == 4)) && return 4
+  return 3
+}
+
+# Our jumps as lines that delete them: by what they say and not by number, because another program may
+# insert a rule between our reading and our writing. Such a line then fails, and with it the transaction.
+delete_jumps() {
+  local line
+  for line in ${JUMPS[@]+"${JUMPS[@]}"}; do printf -- '-D%s\n' "${line#-A}"; done
+}
+
+# Makes our chain of family $1 hold the rules $2 and be reached first and once, in one transaction.
+iptables_put() {
+  local code=3 attempt
+  for attempt in 1 2; do
+    FAULT="cannot read table nat of $BACKEND" && iptables_read "$BACKEND" "$1" || return 3
+    {
+      printf '*nat\n:PEERMASQ - [0:0]\n%s' "$2"
+      if [[ ${#JUMPS[@]} -ne 1 || -z $JUMP_IS_FIRST ]]; then
+        delete_jumps
+        printf -- '-I POSTROUTING 1%s\n' "${jump#-A POSTROUTING}"
+      fi
+      printf 'COMMIT\n'
+    } >"$WORK/transaction"
+    iptables_commit "$BACKEND" "$1"
+    code=$?
+    ((code == 3)) || break
+    say "attempt $attempt: $FAULT"
+  done
+  return "$code"
+}
+
+# Takes our chain and jumps of backend $1 and family $2 away.
+iptables_drop() {
+  FAULT="cannot read table nat of $1" && iptables_read "$1" "$2" || return 3
+  [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] || return 0
+  { printf '*nat\n' && delete_jumps && printf -- '-F PEERMASQ\n-X PEERMASQ\nCOMMIT\n'; } >"$WORK/transaction"
+  iptables_commit "$1" "$2"
+}
+
+# Puts the rule set in force for both families, or leaves what was there. Fails with 3 or 4 and FAULT.
+iptables_change() {
+  local family code=0 cause before4='' before6='' had4='' had6=''
+  iptables_read "$BACKEND" 4 && before4=$CHAIN had4=$HAS_CHAIN
+  iptables_read "$BACKEND" 6 && before6=$CHAIN had6=$HAS_CHAIN
+  for family in 4 6; do
+    if concerns "$family"; then
+      iptables_render "$family" && iptables_put "$family" "$CHAIN_TEXT"
+    elif [[ -n $had6 ]]; then
+      iptables_drop "$BACKEND" 6
+    fi
+    code=$?
+    ((code == 0)) || break
+  done
+  ((code != 0 && family == 6)) || return "$code"
+  cause=$FAULT
+  if [[ -n $had4 ]]; then iptables_put 4 "$before4"; else iptables_drop "$BACKEND" 4; fi ||
+    cause+="; taking the IPv4 rules back failed too ($FAULT): run repair"
+  FAULT=$cause
+  return "$code"
+}
+
+# Compares one family with what is meant, adding to DRIFT. A list and a set mean the same.
+iptables_observe() {
+  local family=$1 kind note=''
+  [[ $family == 6 ]] && note=' (IPv6)'
+  iptables_read "$BACKEND" "$family" || { DRIFT+=("table nat cannot be read$note") && return; }
+  if ! concerns "$family"; then
+    [[ -z $HAS_CHAIN ]] || DRIFT+=("chain not wanted$note")
+    return
+  fi
+  for kind in exempt masquerade; do
+    set_name "$kind" "$family" && FORM[$kind $family]=list
+    [[ $CHAIN == *" --match-set $REPLY dst "* ]] && FORM[$kind $family]='set'
+  done
+  iptables_render "$family"
+  if [[ -z $HAS_CHAIN ]]; then
+    DRIFT+=("chain missing$note")
+  elif [[ $CHAIN != "$CHAIN_TEXT" ]]; then
+    DRIFT+=("chain differs$note")
+  fi
+  case ${#JUMPS[@]} in
+    0) DRIFT+=("jump missing$note") ;;
+    1) [[ -n $JUMP_IS_FIRST ]] || DRIFT+=("jump not first$note") ;;
+    *) DRIFT+=("jump repeated$note") ;;
+  esac
+  for kind in exempt masquerade; do
+    [[ ${FORM[$kind $family]} == list ]] || set_is_right "$kind" "$family" || DRIFT+=("set differs$note")
+  done
+}
+
+# --- ipset -----------------------------------------------------------------------------------------------
+
+# REPLY: the name of the set for kind $1 and family $2; it changes with the rule set, so that the old set
+# serves the old rules until the new ones are in force.
+set_name() {
+  case $1 in exempt) REPLY=peermasq-${2}x-${ID:0:12} ;; *) REPLY=peermasq-$2-${ID:0:12} ;; esac
+}
+
+# The members of a set, one a line, sorted, as ipset prints them.
+set_members() {
+  local i
+  positions "$1" "$2"
+  for i in $REPLY; do
+    case ${CIDRS[i]} in */32 | */128) [[ ${LENS[i]} == $(($2 == 4 ? 32 : 128)) ]] && printf '%s\n' "${CIDRS[i]%/*}" && continue ;; esac
+    printf '%s\n' "${CIDRS[i]}"
+  done | sort -u
+}
+
+set_is_right() {
+  local line members=''
+  set_name "$1" "$2"
+  ipset save "$REPLY" >"$WORK/set" 2>/dev/null || return 1
+  members=$(while read -r line; do [[ $line == add\ * ]] && printf '%s\n' "${line##* }"; done <"$WORK/set" | sort)
+  [[ $members == "$(set_members "$1" "$2")" ]]
+}
+
+# Makes the set whole under another name first; a rule never looks at a set that is being filled.
+set_put() {
+  local name new=peermasq-$2-new inet=inet
+  [[ $2 == 6 ]] && inet=inet6
+  set_is_right "$1" "$2" && return
+  set_name "$1" "$2" && name=$REPLY
+  ipset destroy "$new" 2>/dev/null
+  { printf 'create %s hash:net family %s maxelem 65536\n' "$new" "$inet" && set_members "$1" "$2" | while read -r REPLY; do
+    printf 'add %s %s\n' "$new" "$REPLY"
+  done; } >"$WORK/set"
+  ipset restore <"$WORK/set" 2>"$WORK/errors" || { FAULT=$(head -n 1 "$WORK/errors") && return 1; }
+  if ipset list -n "$name" >/dev/null 2>&1; then
+    ipset swap "$new" "$name" && ipset destroy "$new"
+  else
+    ipset rename "$new" "$name"
+  fi
+}
+
+sets_put() {
+  local key
+  FAULT='ipset is not installed' && has ipset || return 1
+  for key in "${!FORM[@]}"; do
+    # shellcheck disable=SC2086 # two words: kind and family
+    [[ ${FORM[$key]} == list ]] || set_put $key || return 1
+  done
+}
+
+# Destroys our sets, except those of the rule set $1. One that a rule still uses stays.
+sets_clear() {
+  local name pattern='^peermasq-[46]x?-([0-9a-f]{12}|new)$'
+  has ipset || return 0
+  for name in $(ipset list -n 2>/dev/null); do
+    [[ $name =~ $pattern && ${BASH_REMATCH[1]} != "${1:0:12}" ]] && ipset destroy "$name" 2>/dev/null
+  done
+  return 0
+}
+
+# --- nft -------------------------------------------------------------------------------------------------
+
+nft_family() { if [[ $1 == 6 ]]; then REPLY=ip6; else REPLY=ip; fi; }
+
+# The text of our table for family $1, in nft's own layout but for white space.
+nft_render() {
+  local kind
+  nft_family "$1"
+  CHAIN_TEXT="table $REPLY peermasq {"$'\n'
+  for kind in exempt masquerade; do
+    [[ ${FORM[$kind $1]} == list ]] || nft_set "$kind" "$1"
+  done
+  # Before the chain of iptables-nft (srcnat, 100): the first chain that rewrites the source wins.
+  CHAIN_TEXT+=$'chain postrouting {\ntype nat hook postrouting priority 99; policy accept;\n'
+  each_exemption nft_exemption "$1"
+  each_masquerade_rule nft_masquerade "$1"
+  CHAIN_TEXT+=$'}\n}\n'
+}
+
+nft_set() {
+  local name=destinations elements
+  [[ $1 == exempt ]] && name=exemptions
+  elements=$(outermost "$1" "$2")
+  CHAIN_TEXT+="set $name {"$'\n'"type ipv$2_addr"$'\nflags interval\n'"elements = { ${elements//$'\n'/, } }"$'\n}\n'
+}
+
+# The ranges of a kind and family that lie in no other, sorted: nft refuses overlaps, and merging them would
+# print other text than was written.
+outermost() {
+  local i hi lo length last=''
+  positions "$1" "$2"
+  for i in $REPLY; do printf '%016x %016x %d %s\n' "${HIS[i]}" "${LOS[i]}" "${LENS[i]}" "${CIDRS[i]}"; done |
+    sort -k1,1 -k2,2 -k3,3n | while read -r hi lo length REPLY; do
+    if [[ -n $last ]]; then
+      mask "$last"
+      (((16#$hi & MASK_HI) == LAST_HI && (16#$lo & MASK_LO) == LAST_LO)) && continue
+    fi
+    last=$length LAST_HI=$((16#$hi)) LAST_LO=$((16#$lo))
+    nft_range "$REPLY" "$2" && printf '%s\n' "$REPLY"
+  done
+}
+
+# REPLY: a CIDR as nft prints it: a single address without its length.
+nft_range() {
+  REPLY=$1
+  [[ $2$1 == 4*/32 || $2$1 == 6*/128 ]] && REPLY=${1%/*}
+  return 0
+}
+
+nft_exemption() {
+  local range=@exemptions
+  [[ -n $2 ]] && nft_range "$2" "$1" && range=$REPLY
+  nft_family "$1"
+  CHAIN_TEXT+="$REPLY daddr $range return comment \"peermasq: $3\""$'\n'
+}
+
+nft_masquerade() {
+  local source=$2 range=@destinations
+  [[ -n $3 ]] && nft_range "$3" "$1" && range=$REPLY
+  [[ -n $source ]] && nft_range "$source" "$1" && source=$REPLY
+  nft_family "$1"
+  CHAIN_TEXT+="${source:+$REPLY saddr $source }$REPLY daddr $range ${OUT:+oifname \"$OUT\" }fib daddr type != local"
+  CHAIN_TEXT+=" counter masquerade${RANDOM_FULLY:+ fully-random} comment \"peermasq: $4\""$'\n'
+}
+
+# CHAIN: our table of family $1 as the kernel has it, one space between words and without counts. Fails if there is none.
+nft_read() {
+  local line counter='^(.*) counter packets ([0-9]+) bytes [0-9]+ (.*)$'
+  CHAIN='' && nft_family "$1"
+  has nft && nft list table "$REPLY" peermasq >"$WORK/table" 2>/dev/null || return 1
+  while read -r line; do
+    if [[ $line =~ $counter ]]; then
+      PACKETS=$((PACKETS + BASH_REMATCH[2]))
+      line="${BASH_REMATCH[1]} counter ${BASH_REMATCH[3]}"
+    fi
+    if [[ $line == *' comment "peermasq: '* ]]; then RULES=$((RULES + 1)); fi
+    CHAIN+=${line/priority srcnat - 1/priority 99}$'\n'
+  done <"$WORK/table"
+  CHAIN=$(printf '%s' "$CHAIN" | tr -s '[:space:]' ' ')
+}
+
+nft_observe() {
+  local family=$1 kind note=''
+  [[ $family == 6 ]] && note=' (IPv6)'
+  if ! nft_read "$family"; then
+    ! concerns "$family" || DRIFT+=("table missing$note")
+  elif ! concerns "$family"; then
+    DRIFT+=("table not wanted$note")
+  else
+    nft_render "$family"
+    [[ $CHAIN == "$(printf '%s' "$CHAIN_TEXT" | tr -s '[:space:]' ' ')" ]] || DRIFT+=("table differs$note")
+  fi
+}
+
+# Both families in one transaction: nft applies it whole or not at all.
+nft_change() {
+  local family
+  : >"$WORK/transaction"
+  for family in 4 6; do
+    if concerns "$family" || nft_read "$family"; then
+      nft_family "$family"
+      printf 'add table %s peermasq\ndelete table %s peermasq\n' "$REPLY" "$REPLY" >>"$WORK/transaction"
+    fi
+    ! concerns "$family" || { nft_render "$family" && printf '%s' "$CHAIN_TEXT" >>"$WORK/transaction"; }
+  done
+  nft -f "$WORK/transaction" >/dev/null 2>"$WORK/errors" && return
+  FAULT="nft: $(head -n 1 "$WORK/errors")"
+  return 3
+}
+
+# Adds the tables of nft that rewrite sources. Those of iptables-nft are read through iptables.
+nft_masqueraders() {
+  local line table='' chain=''
+  has nft || return 0
+  nft -t list ruleset >"$WORK/table" 2>/dev/null || return 0
+  while read -r line; do
+    case $line in
+      'table '*) line=${line#table } && table=${line% \{} ;;
+      'chain '*) line=${line#chain } && chain=${line% \{} ;;
+      *masquerade* | *'snat to'* | *'snat ip'*)
+        [[ $table == *' peermasq' || $table == ip*' nat' ]] || add_masquerader "nft: $table $chain"
+        ;;
+    esac
+  done <"$WORK/table"
+}
+
+# --- Backends --------------------------------------------------------------------------------------------
+
+readonly backends='iptables-nft iptables-legacy nft'
+
+# Sets BACKEND. Fails with FAULT.
+select_backend() {
+  BACKEND=${PEERMASQ_BACKEND:-auto}
+  case $BACKEND in
+    auto) BACKEND='' && detect_backend && return ;;
+    iptables) BACKEND='' && default_flavour && BACKEND=iptables-$REPLY && return ;;
+    nft) has nft && return ;;
+    *) iptables_command "$BACKEND" 4 -restore && return ;;
+  esac
+  FAULT="PEERMASQ_BACKEND=${PEERMASQ_BACKEND:-auto}, but it is not installed; there is: $(installed_backends)"
+  BACKEND=''
+  return 1
+}
+
+installed_backends() {
+  local backend found=''
+  for backend in $backends; do is_installed "$backend" && found+="$backend "; done
+  printf '%s' "${found:-neither iptables nor nft}"
+}
+
+is_installed() { if [[ $1 == nft ]]; then has nft; else iptables_command "$1" 4 -restore; fi; }
+
+# The backend of the node's kubelet: rules in the other one would be obeyed too, but in an order nobody can see.
+detect_backend() {
+  local backend best=0 count last
+  for backend in iptables-nft iptables-legacy; do has_kubelet_hint "$backend" && BACKEND=$backend && return; done
+  for backend in iptables-nft iptables-legacy; do
+    count=$(foreign_rules "$backend")
+    ((count > best)) && best=$count BACKEND=$backend
+  done
+  [[ -n $BACKEND ]] && return
+  last=$(kept_backend) && is_installed "$last" && BACKEND=$last && return
+  default_flavour && BACKEND=iptables-$REPLY && return
+  for backend in $backends; do is_installed "$backend" && BACKEND=$backend && return; done
+  return 1
+}
+
+# The chains that a kubelet leaves in table mangle so that others find its backend.
+has_kubelet_hint() {
+  local family text
+  for family in 4 6; do
+    iptables_save "$1" "$family" mangle || continue
+    text=$(<"$WORK/table")
+    [[ $text == *$'\n:KUBE-IPTABLES-HINT '* || $text == *$'\n:KUBE-KUBELET-CANARY '* ]] && return
+  done
+  return 1
+}
+
+foreign_rules() {
+  local line count=0
+  iptables_save "$1" 4 nat
+  while IFS= read -r line; do [[ $line == *' -A '* && $line != *PEERMASQ* ]] && count=$((count + 1)); done <"$WORK/table"
+  printf '%s' "$count"
+}
+
+kept_backend() {
+  local pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
+  [[ -r $DIR/status && $(<"$DIR/status") =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
+}
+
+# Reads the kernel back: sets DRIFT, RULES and PACKETS, adds to MASQUERADERS.
+observe() {
+  local family backend
+  DRIFT=() RULES=0 PACKETS=0 MASQUERADERS=()
+  choose_forms
+  for family in 4 6; do "${BACKEND%-*}_observe" "$family"; done
+  for backend in $backends; do
+    [[ $backend == "$BACKEND" ]] || ! carries "$backend" || DRIFT+=("rules left in $backend")
+  done
+}
+
+# Is anything of ours in a backend? Leaves RULES and PACKETS as they are.
+carries() {
+  local family rules=$RULES packets=$PACKETS found=1
+  for family in 4 6; do
+    if [[ $1 == nft ]]; then
+      nft_read "$family" && found=0
+    else
+      iptables_read "$1" "$family" && [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] && found=0
+    fi
+  done
+  RULES=$rules PACKETS=$packets
+  return "$found"
+}
+
+# Takes ours away from a backend. Fails with 3 or 4 and FAULT.
+withdraw() {
+  local family
+  for family in 4 6; do
+    if [[ $1 == nft ]]; then
+      nft_read "$family" || continue
+      nft_family "$family"
+      FAULT="nft: cannot delete table $REPLY peermasq" && nft delete table "$REPLY" peermasq 2>/dev/null || return 3
+    else
+      iptables_drop "$1" "$family" || return
+    fi
+  done
+}
+
+# Puts the rule set in force. Fails with 3 or 4 and FAULT; the previous rules are then in force.
+change() {
+  local code
+  # Half a change and its way back are one step.
+  trap '' TERM INT HUP
+  choose_forms
+  if [[ $BACKEND == nft ]]; then
+    nft_change
+    code=$?
+  else
+    iptables_change_with_sets
+    code=$?
+  fi
+  trap - TERM INT HUP
+  ((code == 0)) || sets_clear "$KEPT_ID"
+  return "$code"
+}
+
+iptables_change_with_sets() {
+  local code
+  if uses_sets && sets_put; then
+    iptables_change
+    code=$?
+    ((code == 3)) || return "$code"
+  fi
+  if uses_sets; then
+    warn "no set can be used ($FAULT): the destinations are a list, which slows new connections"
+    use_lists
+  fi
+  iptables_change
+}
+
+# --- Healing ---------------------------------------------------------------------------------------------
+
+# Removes the flows that hang because they began before the rules: a retransmitted SYN keeps the fate that
+# its first packet was given. Sets HEALED.
+heal() {
+  local line family deadline=$((SECONDS + heal_seconds))
+  has conntrack || { warn 'conntrack is not installed: connections that hang already go on hanging' && return; }
+  for family in 4 6; do
+    ((${COUNT[masquerade $family]:-0} > 0)) || continue
+    conntrack -L -f "ipv$family" >"$WORK/flows" 2>/dev/null || continue
+    while IFS= read -r line; do
+      hangs "$line" && forget_flow "$line"
+      ((SECONDS <= deadline)) || { warn "stopped healing after $HEALED flows, to be in time" && return; }
+    done <"$WORK/flows"
+  done
+}
+
+# Is it unanswered, un-NATed, and would the rules now masquerade it?
+hangs() {
+  local flow='src=([^ ]+) dst=([^ ]+) .*\[UNREPLIED\] src=[^ ]+ dst=([^ ]+)'
+  [[ $1 == *'[UNREPLIED]'* && $1 =~ $flow && ${BASH_REMATCH[1]} == "${BASH_REMATCH[3]}" ]] || return 1
+  local source=${BASH_REMATCH[1]} destination=${BASH_REMATCH[2]}
+  parse_address "$source" && is_source || return 1
+  parse_address "$destination" && is_in masquerade && ! is_in exempt
+}
+
+forget_flow() {
+  local protocol=${1%% *} ports=() flow='src=([^ ]+) dst=([^ ]+)( sport=([0-9]+) dport=([0-9]+))?'
+  [[ $1 =~ $flow ]] || return 0
+  [[ -n ${BASH_REMATCH[3]} ]] && ports=(--sport "${BASH_REMATCH[4]}" --dport "${BASH_REMATCH[5]}")
+  conntrack -D -p "$protocol" -s "${BASH_REMATCH[1]}" -d "${BASH_REMATCH[2]}" ${ports[@]+"${ports[@]}"} \
+    >/dev/null 2>&1 && HEALED=$((HEALED + 1))
+}
+
+# --- Probes ----------------------------------------------------------------------------------------------
+
+# REPLY: a local address of family $1 that lies in a source. Without sources: '' for any.
+pod_address() {
+  local line hex previous=''
+  REPLY=''
+  [[ -n ${COUNT[source 4]:-}${COUNT[source 6]:-} ]] || return 0
+  if [[ $1 == 4 ]]; then
+    while read -r line; do
+      [[ $line == '/32 host LOCAL' ]] && parse_address "$previous" && is_in source && REPLY=$previous && return
+      previous=${line##* }
+    done </proc/net/fib_trie
+  elif [[ -r /proc/net/if_inet6 ]]; then
+    while read -r hex _; do
+      FAMILY=6 HI=$((16#${hex:0:8} << 32 | 16#${hex:8:8})) LO=$((16#${hex:16:8} << 32 | 16#${hex:24:8}))
+      is_in source && print_ipv6 && return
+    done </proc/net/if_inet6
+  fi
+  return 1
+}
+
+# Runs the probes side by side. Adds to PROBED, and sets REASON where one did not get through.
+run_probes() {
+  local i count=${#PROBES[@]} from reached
+  ((count > 0)) || return 0
+  has curl || { warn 'curl is not installed: probes are not run' && return; }
+  ((count <= max_probes)) || count=$max_probes
+  for ((i = 0; i < count; i++)); do
+    probe_family "${PROBES[i]}"
+    if pod_address "$REPLY"; then
+      printf '%s' "$REPLY" >"$WORK/from.$i"
+      connects "$REPLY" "${PROBES[i]}" "$WORK/reached.$i" 9>&- 8>&- &
+    else
+      warn "no address of the pod range on this node: ${PROBES[i]} is not probed"
+    fi
+  done
+  wait
+  for ((i = 0; i < count; i++)); do
+    [[ -f $WORK/from.$i ]] || continue
+    from=$(<"$WORK/from.$i") reached=$(<"$WORK/reached.$i")
+    [[ $reached == true ]] || REASON="probe ${PROBES[i]} from ${from:-the node} did not get through"
+    json_or_null "$from" '"'
+    PROBED+=("{\"to\":\"${PROBES[i]}\",\"from\":$REPLY,\"reached\":$reached}")
+  done
+}
+
+probe_family() { if [[ $1 == \[* ]]; then REPLY=6; else REPLY=4; fi; }
+
+# Connects by TCP from address $1 to $2 and writes true or false to file $3. No byte is sent where curl speaks
+# telnet: its wrong option makes curl end after the connection is made, not before.
+connects() {
+  local time code url=telnet://$2 options=(--telnet-option NONE)
+  [[ $(curl -V 2>/dev/null) == *' telnet'* ]] || url=http://$2 options=()
+  set -- "$1" "$3" -g -s -o /dev/null -w '%{time_connect}' --noproxy '*' ${1:+--interface "$1"} \
+    --connect-timeout "$probe_seconds" --max-time "$probe_seconds"
+  time=$(curl -q "${@:3}" ${options[@]+"${options[@]}"} "$url" </dev/null 2>/dev/null)
+  code=$?
+  ((code != 49)) || is_time "$time" || time=$(curl -q "${@:3}" "$url" </dev/null 2>/dev/null)
+  if is_time "$time"; then printf true; else printf false; fi >"$2"
+}
+
+is_time() { [[ $1 =~ [1-9] ]]; }
+
+# --- Kept files and persistence --------------------------------------------------------------------------
+
+keep_text() { printf '%s\n' "$2" >"$DIR/.$1.new" && mv -f -- "$DIR/.$1.new" "$DIR/$1"; }
+
+keep_program() {
+  [[ -n $PROGRAM ]] || return 1
+  [[ $PROGRAM -ef $DIR/peermasq.sh ]] && return
+  keep_file "$PROGRAM" "$DIR/peermasq.sh"
+}
+
+# Copies $1 to $2, so that a reader sees the old or the new file, whole.
+keep_file() { cmp -s -- "$1" "$2" || { cp -- "$1" "$2.new" && mv -f -- "$2.new" "$2"; }; }
+
+read_kept() {
+  local line pattern='^generation ([0-9]{1,16})$'
+  KEPT_ID='' KEPT_GENERATION=''
+  [[ -f $DIR/ruleset ]] || return 0
+  { read -r line && read -r line; } <"$DIR/ruleset"
+  if [[ $line =~ $pattern ]] && ruleset_id "$DIR/ruleset"; then
+    KEPT_ID=$REPLY KEPT_GENERATION=${BASH_REMATCH[1]}
+  else
+    warn 'the kept rule set is damaged: it counts as none'
+  fi
+}
+
+unit_text() {
+  local run="$BASH $DIR/peermasq.sh" variable
+  printf '# Written by peermasq; "peermasq.sh remove" takes it away.\n[Unit]\nDescription=peermasq: %s\n' "$2"
+  case $1 in
+    # Before the kubelet: the first pod finds the rules. After whatever loads or flushes tables at boot.
+    peermasq.service) printf '%s\n' 'Wants=network-online.target' "ConditionPathExists=$DIR/ruleset" 'Before=kubelet.service' \
+      'After=network-online.target nftables.service iptables.service netfilter-persistent.service firewalld.service' ;;
+    peermasq-watch.service) printf '%s\n' 'Wants=network-online.target' 'After=network-online.target' ;;
+  esac
+  if [[ $1 == *.timer ]]; then
+    printf '\n[Timer]\nOnActiveSec=60\nOnUnitInactiveSec=60\nAccuracySec=5\n\n[Install]\nWantedBy=timers.target\n'
+    return
+  fi
+  printf '\n[Service]\n'
+  for variable in PEERMASQ_DIR PEERMASQ_BACKEND PEERMASQ_INTERVAL GCE_METADATA_HOST; do
+    [[ ${!variable:-} =~ ^[A-Za-z0-9._/:-]+$ ]] && printf 'Environment=%s=%s\n' "$variable" "${!variable}"
+  done
+  case $1 in
+    peermasq-watch.service) printf '%s\n' "ExecStart=$run watch" 'Restart=always' 'RestartSec=5' ;;
+    *) printf '%s\n' 'Type=oneshot' "ExecStart=$run repair" ;;
+  esac
+  [[ $1 == peermasq-repair.service ]] || printf '\n[Install]\nWantedBy=multi-user.target\n'
+}
+
+has_systemd() { [[ -d /run/systemd/system ]] && has systemctl; }
+
+# Writes the unit $2 with description $3 to folder $1. CHANGED tells whether it was not there like this.
+write_unit() {
+  unit_text "$2" "$3" >"$WORK/unit"
+  cmp -s "$WORK/unit" "$1/$2" && return
+  CHANGED=yes
+  { keep_file "$WORK/unit" "$1/$2" && chmod 644 "$1/$2"; } 2>/dev/null
+}
+
+# Installs units in the first folder that takes them, and starts them. Arguments: pairs of unit and description;
+# the units named *.timer and peermasq-watch.service are started. Sets PERSISTED.
+install_units() {
+  local folder unit runtime
+  PERSISTED=no
+  for folder in $unit_folders; do
+    runtime='' CHANGED=''
+    [[ $folder == /run/* ]] && runtime=--runtime
+    write_units "$folder" "$@" || continue
+    [[ -z $CHANGED ]] || systemctl daemon-reload >&2 9>&- 8>&- || break
+    while (($# > 0)); do
+      unit=$1 && shift 2
+      start_unit "$unit" $runtime 9>&- 8>&- || break 2
+    done
+    PERSISTED=systemd
+    [[ -n $runtime || $DIR == /run/* ]] && PERSISTED=runtime
+    return
+  done
+  warn "systemd did not take the units${unit:+ ($unit)}: the rules are gone after a reboot"
+}
+
+write_units() {
+  local folder=$1
+  shift
+  while (($# > 0)); do write_unit "$folder" "$1" "$2" && shift 2 || return 1; done
+}
+
+start_unit() {
+  case $1 in
+    peermasq-repair.service) return ;;
+    peermasq.service) [[ -z $CHANGED ]] || systemctl enable --quiet ${2:+"$2"} "$1" >&2 ;;
+    *)
+      [[ -z $CHANGED ]] || systemctl enable --quiet ${2:+"$2"} "$1" >&2 || return 1
+      if [[ -n $CHANGED ]]; then systemctl restart "$1" >&2; else systemctl is-active --quiet "$1" || systemctl start "$1" >&2; fi
+      ;;
+  esac
+}
+
+# Keeps the rules over a reboot and repairs them. Sets PERSISTED; never fails, because the rules are in force.
+persist() {
+  PERSISTED=no
+  [[ ${PEERMASQ_PERSIST:-1} != 0 ]] || return 0
+  has_systemd || { warn 'systemd does not run here: the rules are gone after a reboot, and drift is not repaired' && return; }
+  if keep_program; then
+    install_units peermasq.service 'masquerade rules for peered networks' \
+      peermasq-repair.service 'repair of the masquerade rules' peermasq-repair.timer 'repair of the masquerade rules'
+  else
+    warn "the program did not come as a file that can be kept: the rules are gone after a reboot"
+  fi
+}
+
+# Sets PERSISTED from what is installed.
+read_persisted() {
+  local folder
+  PERSISTED=no
+  for folder in $unit_folders; do
+    [[ -f $folder/peermasq.service && -f $DIR/peermasq.sh ]] || continue
+    PERSISTED=systemd
+    [[ $folder == /run/* || $DIR == /run/* ]] && PERSISTED=runtime
+    return 0
+  done
+}
+
+# Takes the units away. Fails where there were none.
+remove_units() {
+  local folder unit found=1
+  for folder in $unit_folders; do
+    for unit in peermasq-watch.service peermasq-repair.timer peermasq-repair.service peermasq.service; do
+      [[ -e $folder/$unit ]] || continue
+      found=0
+      ! has_systemd || systemctl disable --quiet --now "$unit" >&2 9>&-
+      rm -f -- "$folder/$unit" || warn "cannot remove $folder/$unit"
+    done
+  done
+  ((found != 0)) || ! has_systemd || systemctl daemon-reload >&2 9>&-
+  return "$found"
+}
+
+# --- Commands --------------------------------------------------------------------------------------------
+
+prepare() {
+  local tool line=''
+  DIR=${PEERMASQ_DIR:-/var/lib/peermasq} WAIT=${PEERMASQ_WAIT:-10} INTERVAL=${PEERMASQ_INTERVAL:-60}
+  ((EUID == 0)) || fail 'must be run as root'
+  [[ $DIR =~ ^(/[A-Za-z0-9._-]+)+$ && ! $DIR =~ /\.\.?(/|$) ]] || refuse 'PEERMASQ_DIR is not an absolute path of [A-Za-z0-9._-]'
+  [[ $WAIT$INTERVAL =~ ^[0-9]{2,8}$ && $INTERVAL -gt 0 ]] || refuse 'PEERMASQ_WAIT or PEERMASQ_INTERVAL is not a number of seconds'
+  case ${PEERMASQ_BACKEND:-auto} in
+    auto | iptables | iptables-nft | iptables-legacy | nft) ;;
+    *) refuse 'PEERMASQ_BACKEND is unknown; accepted are: auto, iptables, iptables-nft, iptables-legacy, nft' ;;
+  esac
+  for tool in flock sha256sum gzip base64 mktemp head tail tr wc sort cmp cp mv; do
+    has "$tool" || fail "$tool is missing; install the package that brings it (flock: util-linux, cmp: diffutils)"
+  done
+  WORK=$(mktemp -d) || fail 'cannot make a temporary folder'
+  trap end EXIT
+  make_folder
+  [[ -f $0 ]] && { read -r line && read -r line; } <"$0" && [[ $line == "$marker" ]] && PROGRAM=$0
+}
+
+# What lies in the folder is run as root at boot, so nobody else may write there.
+make_folder() {
+  local folder
+  for folder in "$DIR" /run/peermasq; do
+    { mkdir -p -- "$folder" && : >>"$folder/lock"; } 2>/dev/null || continue
+    [[ $folder == "$DIR" ]] || warn "$DIR cannot be written: kept in $folder until the next reboot"
+    DIR=$folder
+    [[ -O $DIR && $(stat -c %A -- "$DIR") == d????-??-? ]] || refuse "$DIR belongs to or can be written by others than root"
+    return
+  done
+  fail "cannot write to $DIR nor /run/peermasq"
+}
+
+# Takes the lock, or ends as busy. remove deletes the file, so the lock must be on the one that is there.
+lock() {
+  local deadline=$((SECONDS + WAIT))
+  while :; do
+    exec 9>>"$DIR/lock"
+    flock -w $((deadline > SECONDS ? deadline - SECONDS : 0)) 9 || busy "another peermasq holds $DIR/lock for more than $WAIT s"
+    [[ $DIR/lock -ef /proc/self/fd/9 ]] && return
+    mkdir -p -- "$DIR"
+  done
+}
+
+command_apply() {
+  local file=/dev/stdin
+  case $#:${1:-} in 0:) ;; 2:--file) file=$2 ;; *) usage >&2 && exit 2 ;; esac
+  prepare
+  load "$file" || { read_kept && refuse "$FAULT"; }
+  lock
+  read_kept
+  refuse_stale
+  cp -- "$WORK/ruleset" "$DIR/.ruleset.new" || fail "cannot write to $DIR"
+  converge apply
+}
+
+refuse_stale() {
+  [[ -n $KEPT_ID ]] || return 0
+  ((GENERATION >= KEPT_GENERATION)) || refuse "generation $GENERATION is older than $KEPT_GENERATION, which is in force"
+  [[ $GENERATION -gt $KEPT_GENERATION || $ID == "$KEPT_ID" ]] ||
+    refuse "generation $GENERATION is in force with another content; accepted is a newer generation"
+}
+
+command_repair() {
+  prepare
+  lock
+  load_kept || finish 0 unchanged "$FAULT"
+  converge repair
+}
+
+# Loads the kept rule set. Fails, with FAULT, where there is none.
+load_kept() {
+  read_kept
+  FAULT='no rule set has been applied here' && [[ -n $KEPT_ID ]] || return 1
+  load "$DIR/ruleset" || fail "the kept rule set is damaged: $FAULT"
+}
+
+# Brings the kernel to the rule set that is loaded, and reports.
+converge() {
+  local code was_proven=''
+  [[ -r $DIR/status && $(<"$DIR/status") == *'"proven":true'* ]] && was_proven=yes
+  select_backend || fail "$FAULT"
+  observe
+  RESULT=unchanged
+  if [[ $ID != "$KEPT_ID" || ${#DRIFT[@]} -gt 0 ]]; then
+    RESULT=applied
+    change
+    code=$?
+    case $code in 0) ;; 4) busy "$FAULT" ;; *) fail "$FAULT" ;; esac
+    tidy
+  fi
+  [[ $1 == repair ]] || mv -f -- "$DIR/.ruleset.new" "$DIR/ruleset"
+  KEPT_ID=$ID KEPT_GENERATION=$GENERATION
+  if [[ $1 == apply || $RESULT == applied ]]; then
+    heal
+    persist
+    run_probes
+  else
+    read_persisted
+    [[ -n $was_proven ]] || run_probes
+  fi
+  prove
+  finish 0 "$RESULT"
+}
+
+# After a change: reads back and, once the new rules are seen, takes away what served the old ones.
+tidy() {
+  local backend line
+  observe
+  for line in ${DRIFT[@]+"${DRIFT[@]}"}; do [[ $line == 'rules left in '* ]] || return; done
+  for backend in $backends; do
+    [[ $backend == "$BACKEND" ]] || ! carries "$backend" || withdraw "$backend" || warn "$FAULT"
+  done
+  ((${#DRIFT[@]} == 0)) || observe
+  if [[ $BACKEND == nft ]]; then sets_clear ''; else sets_clear "$ID"; fi
+}
+
+prove() {
+  local drift
+  if ((${#DRIFT[@]} > 0)); then
+    printf -v drift ', %s' "${DRIFT[@]}"
+    REASON="the kernel does not show what was meant: ${drift:2}"
+  fi
+  [[ -n $REASON ]] || PROVEN=true
+}
+
+command_status() {
+  local report
+  prepare
+  RESULT=status
+  if load_kept && { select_backend || fail "$FAULT"; }; then
+    observe
+    [[ -r $DIR/status && $(<"$DIR/status") == *'"reached":false'* ]] && REASON='a probe did not get through when it was last run'
+    prove
+  fi
+  find_masqueraders
+  read_persisted
+  report_head && report=$REPLY
+  json_list 300 ${DRIFT[@]+"${DRIFT[@]}"} && report+=",\"drift\":$REPLY"
+  report+=",\"rules\":$RULES,\"packets\":$PACKETS,\"persisted\":\"$PERSISTED\""
+  json_list 480 ${MASQUERADERS[@]+"${MASQUERADERS[@]}"} && report+=",\"masqueraders\":$REPLY"
+  json_list 300 ${WARNINGS[@]+"${WARNINGS[@]}"} && report+=",\"warnings\":$REPLY}"
+  printf '%s\n' "$report"
+  FINISHED=yes
+}
+
+find_masqueraders() {
+  local backend family rules=$RULES packets=$PACKETS
+  for backend in iptables-nft iptables-legacy; do
+    for family in 4 6; do iptables_read "$backend" "$family"; done
+  done
+  nft_masqueraders
+  RULES=$rules PACKETS=$packets
+}
+
+command_probe() {
+  prepare
+  load_kept || finish 0 probed "$FAULT"
+  select_backend || fail "$FAULT"
+  observe
+  read_persisted
+  run_probes
+  prove
+  finish 0 probed
+}
+
+command_remove() {
+  local backend file found=''
+  prepare
+  lock
+  read_kept
+  for backend in $backends; do
+    carries "$backend" || continue
+    found=yes
+    withdraw "$backend" || { (($? == 4)) && busy "$FAULT"; } || fail "$FAULT"
+  done
+  sets_clear ''
+  remove_units && found=yes
+  end_watch && found=yes
+  for file in ruleset status peermasq.sh watch.log watch.lock; do
+    [[ ! -e $DIR/$file ]] || { rm -f -- "$DIR/$file" && found=yes; }
+  done
+  rm -f -- "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/lock"
+  rmdir -- "$DIR" 2>/dev/null
+  KEPT_ID='' KEPT_GENERATION='' RULES=0
+  if [[ -n $found ]]; then finish 0 removed; else finish 0 unchanged; fi
+}
+
+# Ends the watch that runs without systemd. Fails where none runs.
+end_watch() {
+  local pid
+  [[ -f $DIR/watch.lock ]] && exec 8<>"$DIR/watch.lock" && ! flock -n 8 || return 1
+  read -r pid <&8 && [[ $pid =~ ^[1-9][0-9]*$ ]] && kill -TERM "$pid"
+}
+
+# --- watch -----------------------------------------------------------------------------------------------
+
+readonly metadata_header='Metadata-Flavor: Google'
+CHILD='' ETAG='' HTTP='' TROUBLE='' SENT='' CHECKED=0 REFUSED_PROGRAM=''
+
+command_watch() {
+  case $#:${1:-} in 0:) ;; 1:--install) prepare && install_watch && FINISHED=yes && return ;; *) usage >&2 && exit 2 ;; esac
+  prepare
+  [[ -n $PROGRAM ]] || fail 'watch needs the program as a file: bash peermasq.sh watch'
+  has curl || fail 'watch needs curl'
+  [[ ${GCE_METADATA_HOST:-x} =~ ^[A-Za-z0-9.:-]+$ ]] || refuse 'GCE_METADATA_HOST is not a host'
+  METADATA=http://${GCE_METADATA_HOST:-169.254.169.254}/computeMetadata/v1/instance
+  exec 8<>"$DIR/watch.lock"
+  flock -n 8 || busy "another watch runs with $DIR"
+  printf '%s\n' "$$" >"$DIR/watch.lock"
+  trap '[[ -z $CHILD ]] || kill "$CHILD" 2>/dev/null; exit 0' TERM INT
+  FINISHED=yes
+  PROGRAM_SUM=$(sha256sum <"$PROGRAM")
+  follow
+}
+
+# One look at the metadata after the other, for ever. Trouble is tried again at once, then ever more slowly.
+follow() {
+  local backoff=1 began
+  while :; do
+    began=$SECONDS TROUBLE=''
+    follow_ruleset
+    follow_program
+    check_drift
+    send_status
+    if [[ -n $TROUBLE ]]; then
+      pause "$backoff"
+      backoff=$((backoff * 2 > 60 ? 60 : backoff * 2))
+    else
+      backoff=1
+      # A server that answers at once although nothing changed must not be asked in a busy loop.
+      ((SECONDS > began)) || pause 1
+    fi
+  done
+}
+
+# Runs a command so that TERM ends it at once.
+interruptible() {
+  "$@" 8>&- &
+  CHILD=$!
+  wait "$CHILD"
+  local code=$?
+  CHILD=''
+  return "$code"
+}
+
+# Sleeps $1 seconds and up to half as much again, so that the nodes of a cluster spread out.
+pause() { interruptible sleep "$1.$((RANDOM % 5))"; }
+
+# Asks the metadata server for path $1. Sets HTTP; the body is in $WORK/body, the header in $WORK/header.
+ask() {
+  local path=$1 seconds=$2
+  shift 2
+  : >"$WORK/body"
+  : >"$WORK/header"
+  interruptible curl -q -s --noproxy '*' --connect-timeout 5 --max-time "$seconds" -H "$metadata_header" -D "$WORK/header" \
+    -o "$WORK/body" -w '%{http_code}' "$@" "$METADATA/$path" >"$WORK/code"
+  HTTP=$(<"$WORK/code")
+}
+
+# Applies the rule set in the metadata when it is another one than last time.
+follow_ruleset() {
+  local query=''
+  [[ -z $ETAG ]] || query="?wait_for_change=true&last_etag=$ETAG&timeout_sec=$INTERVAL"
+  ask "attributes/peermasq-ruleset$query" $((INTERVAL + 10))
+  case $HTTP in
+    200) ;;
+    404) ETAG='' && pause 4 && return ;;
+    *) ETAG='' TROUBLE="the metadata server answers ${HTTP:-nothing}" && say "$TROUBLE" && return ;;
+  esac
+  read_etag
+  cmp -s "$WORK/body" "$WORK/applied" && return
+  run_self apply --file "$WORK/body"
+  case $? in
+    0 | 2) mv -f "$WORK/body" "$WORK/applied" ;;
+    *) ETAG='' TROUBLE='the rule set could not be applied' ;;
+  esac
+  CHECKED=$SECONDS REPORT=$(<"$WORK/report")
+}
+
+read_etag() {
+  local line
+  ETAG=''
+  while read -r line; do
+    [[ $line =~ ^[Ee][Tt][Aa][Gg]:\ *\"?([A-Za-z0-9_-]+)\"?[[:space:]]*$ ]] && ETAG=${BASH_REMATCH[1]}
+  done <"$WORK/header"
+}
+
+# Each command runs in a process of its own; its report is in $WORK/report.
+run_self() { interruptible "$BASH" "$PROGRAM" "$@" >"$WORK/report"; }
+
+# Repairs drift between changes. A check that found nothing new is not worth a write.
+check_drift() {
+  ((SECONDS - CHECKED >= INTERVAL)) || return 0
+  CHECKED=$SECONDS
+  run_self repair || TROUBLE='repair failed'
+  local report
+  report=$(<"$WORK/report")
+  [[ $report == '{"result":"unchanged"'* && ${REPORT:-} != *'"result":"failed"'* && ${report:21:14} == "${REPORT:21:14}" ]] || REPORT=$report
+}
+
+# Puts the last report where the functions read it. Sets TROUBLE when that is worth another try soon.
+send_status() {
+  [[ -n ${REPORT:-} && $REPORT != "$SENT" ]] || return 0
+  printf '%s' "$REPORT" >"$WORK/status"
+  ask guest-attributes/peermasq/status 10 -X PUT --data-binary "@$WORK/status"
+  case $HTTP in
+    2??) SENT=$REPORT ;;
+    4?[^9]) say "guest attributes are not writable (HTTP $HTTP); is enable-guest-attributes set?" ;;
+    *) TROUBLE="the status could not be written (HTTP ${HTTP:-none})" && say "$TROUBLE" ;;
+  esac
+}
+
+# Replaces this program by the one in the metadata, or by the one that was installed meanwhile.
+follow_program() {
+  local sum
+  ask attributes/peermasq-program 10
+  if [[ $HTTP == 200 ]] && unpack_program; then
+    sum=$(sha256sum <"$WORK/program")
+    if [[ $sum != "$PROGRAM_SUM" && $sum != "$REFUSED_PROGRAM" ]]; then
+      is_program "$WORK/program" && keep_file "$WORK/program" "$DIR/peermasq.sh" || REFUSED_PROGRAM=$sum
+    fi
+  fi
+  [[ -f $DIR/peermasq.sh ]] && sum=$(sha256sum <"$DIR/peermasq.sh") && [[ $sum != "$PROGRAM_SUM" ]] || return 0
+  say 'goes on as another version of the program'
+  rm -rf -- "$WORK"
+  exec "$BASH" "$DIR/peermasq.sh" watch
+}
+
+unpack_program() { unpack "$WORK/body" "$WORK/program" || { say "peermasq-program: $FAULT" && return 1; }; }
+
+# Is it the node program, whole and well-formed? The last line is what makes it do anything.
+is_program() {
+  [[ $(head -n 2 "$1") == $'#!/usr/bin/env bash\n'"$marker" && $(tail -n 1 "$1") == 'main "$@"' ]] &&
+    "$BASH" -n "$1" 2>/dev/null || { say 'peermasq-program is refused: it is not the node program, or cut off' && return 1; }
+}
+
+# Has watch run from now on: by systemd, or else in the background until the next boot.
+install_watch() {
+  keep_program || fail 'watch --install needs the program as a file: bash peermasq.sh watch --install'
+  if has_systemd && [[ ${PEERMASQ_PERSIST:-1} != 0 ]]; then
+    install_units peermasq-watch.service 'follows the rule set in the instance metadata'
+    [[ $PERSISTED == no ]] || return 0
+  fi
+  setsid "$BASH" "$DIR/peermasq.sh" watch </dev/null >>"$DIR/watch.log" 2>&1 &
+}
+
+main() {
+  local command=${1:-help}
+  case $command in
+    apply | status | repair | probe | remove | watch) shift && "command_$command" "$@" ;;
+    help | -h | --help) usage ;;
+    *) usage >&2 && exit 2 ;;
+  esac
+}
+
+main "$@"

@@ -1,0 +1,70 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeKernel } from './kernel';
+import { type Lab, type Machine, openLab, peerCommand } from './netns';
+
+describeKernel('a lab of namespaces', undefined, () => {
+  let lab: Lab;
+  let left: Machine;
+  let right: Machine;
+
+  beforeAll(async () => {
+    lab = openLab();
+    [left, right] = await Promise.all([lab.machine('left'), lab.machine('right')]);
+    await lab.cable(
+      { machine: left, device: 'eth0', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
+      { machine: right, device: 'port' },
+    );
+    await lab.bridge({ machine: right, device: 'br0', addresses: ['10.0.0.2/24', 'fd00::2/64'] }, ['port']);
+  });
+  afterAll(() => lab.close());
+
+  test('cable and bridge carry packets at once, and the peer tells the source address it sees', async () => {
+    const peer = right.spawn(peerCommand(8080));
+    await peer.output(/listening on 8080/);
+    await expect(left.run(['curl', '-sS', 'http://10.0.0.2:8080/'])).resolves.toBe('10.0.0.1\n');
+    await expect(left.run(['curl', '-sS', 'http://[fd00::2]:8080/'])).resolves.toBe('fd00::1\n');
+  });
+
+  test('two labs with the same labels live side by side', async () => {
+    const other = openLab();
+    const namesake = await other.machine('left');
+    await expect(namesake.run(['ip', '-o', 'link'])).resolves.not.toContain('eth0');
+    await other.close();
+    await expect(left.run(['ip', '-o', 'link'])).resolves.toContain('eth0');
+  });
+
+  test('an exit code is a result for exec and a failure for run', async () => {
+    const argv = ['sh', '-c', 'cat; echo why >&2; exit 3'];
+    await expect(left.exec(argv, { stdin: 'in' })).resolves.toMatchObject({
+      code: 3,
+      stdout: 'in',
+      stderr: 'why\n',
+    });
+    await expect(left.run(argv)).rejects.toThrow(/ended with 3:\nwhy/);
+  });
+
+  test('a program that is late is killed with its children', async () => {
+    await expect(left.run(['sh', '-c', 'sleep 60 & wait'], { timeoutMs: 100 })).rejects.toThrow(
+      'more than 100 ms',
+    );
+  });
+
+  test('a program in the background is awaited by its output, and stopped', async () => {
+    const program = left.spawn(['sh', '-c', 'echo ready on 7; sleep 60']);
+    expect((await program.output(/ready on (\d)/))[1]).toBe('7');
+    await expect(program.stop()).resolves.toMatchObject({ signal: 'SIGTERM' });
+    await expect(program.output(/never/)).rejects.toThrow('before it ended');
+  });
+
+  test('a mount is seen by one machine only', async () => {
+    const files = join(right.folder, 'files');
+    mkdirSync(files);
+    writeFileSync(join(files, 'hello'), 'from the lab');
+    right.mount(files, '/mnt');
+    await expect(right.run(['cat', '/mnt/hello'])).resolves.toBe('from the lab');
+    await expect(left.run(['ls', '/mnt'])).resolves.not.toContain('hello');
+    expect(existsSync('/mnt/hello')).toBe(false);
+  });
+});

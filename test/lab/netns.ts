@@ -1,0 +1,260 @@
+import { spawn as spawnChild } from 'node:child_process';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** How a program ended; `code` is null where a signal ended it. */
+export type Ended = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string };
+
+export type ExecOptions = {
+  stdin?: string | Buffer;
+  /** Added to the environment of the test. */
+  env?: Record<string, string>;
+  /** Milliseconds until the whole process group is killed and the call fails. Default 10,000. */
+  timeoutMs?: number;
+};
+
+/** A program that goes on running. The lab ends it at the latest when it closes. */
+export type Running = {
+  readonly pid: number;
+  readonly stdout: () => string;
+  readonly stderr: () => string;
+  /** Resolves with the match as soon as the output on stdout or stderr has one. Fails when the program ends first. */
+  readonly output: (pattern: RegExp, timeoutMs?: number) => Promise<RegExpExecArray>;
+  readonly ended: Promise<Ended>;
+  /** Sends TERM to the process group, KILL after 2 s, and waits for the end. */
+  readonly stop: () => Promise<Ended>;
+};
+
+/** One machine of a lab: a network namespace with its own xtables lock, files and mounts. */
+export type Machine = {
+  readonly name: string;
+  /** A folder for this machine's files; the lab removes it. */
+  readonly folder: string;
+  /** Runs to the end and returns how it ended, whatever the exit code. */
+  readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<Ended>;
+  /** Like `exec`, returns stdout, and fails on any exit code but 0. */
+  readonly run: (argv: readonly string[], options?: ExecOptions) => Promise<string>;
+  /** `timeoutMs` is not used: the program runs until it ends, is stopped, or the lab closes. */
+  readonly spawn: (argv: readonly string[], options?: ExecOptions) => Running;
+  /** From now on every program started here sees `source` at `target`; both must exist. */
+  readonly mount: (source: string, target: string) => void;
+  /** Writes one setting under /proc/sys/net, e.g. `ipv4/ip_forward`. */
+  readonly setting: (name: string, value: string) => Promise<void>;
+};
+
+/** One end of a cable. Addresses carry their prefix length: `10.209.0.2/16`. */
+export type End = { machine: Machine; device: string; addresses?: readonly string[] };
+
+export type Lab = {
+  readonly machine: (label: string) => Promise<Machine>;
+  /** A veth pair, up at both ends. */
+  readonly cable: (one: End, other: End) => Promise<void>;
+  /** A bridge, up, with the devices that are already there as its ports. */
+  readonly bridge: (end: End, ports: readonly string[]) => Promise<void>;
+  /** Ends every program that is still running, and removes the namespaces and files. */
+  readonly close: () => Promise<void>;
+};
+
+const defaultTimeoutMs = 10_000;
+const killAfterMs = 2_000;
+
+// `ip netns exec` gives each program a mount namespace of its own, so these mounts end with it.
+const withMounts =
+  'while [ "$1" != -- ]; do mount --bind "$1" "$2" || exit 125; shift 2; done; shift; exec "$@"';
+
+/** The service of a peer, see peer.mjs; it is ready when it prints `listening on PORT`. */
+export const peerCommand = (port: number) => [process.execPath, join(__dirname, 'peer.mjs'), String(port)];
+
+let labs = 0;
+
+/** Must be called inside test/lab/enter.mjs. Several labs live side by side: their names are unique. */
+export function openLab(): Lab {
+  const prefix = `peermasq-${process.pid}-${++labs}`;
+  const folder = mkdtempSync(join(tmpdir(), `${prefix}-`));
+  const machines: Machine[] = [];
+  const running = new Set<Running>();
+
+  async function machine(label: string): Promise<Machine> {
+    const made = await makeMachine(`${prefix}-${label}`, join(folder, label), running);
+    machines.push(made);
+    return made;
+  }
+
+  async function close(): Promise<void> {
+    await Promise.all([...running].map((program) => program.stop()));
+    await Promise.all(machines.map(({ name }) => hostRun(['ip', 'netns', 'del', name])));
+    rmSync(folder, { recursive: true, force: true });
+  }
+
+  return { machine, cable, bridge, close };
+}
+
+async function makeMachine(name: string, folder: string, running: Set<Running>): Promise<Machine> {
+  mkdirSync(folder, { recursive: true });
+  // Every machine has its own xtables lock, as every real one has.
+  const lock = '/run/xtables.lock';
+  for (const file of [lock, join(folder, 'xtables.lock')]) closeSync(openSync(file, 'a'));
+  const mounts = [join(folder, 'xtables.lock'), lock];
+  const inside = (argv: readonly string[]) => [
+    ...['ip', 'netns', 'exec', name, 'sh', '-c', withMounts, 'mounts'],
+    ...mounts,
+    '--',
+    ...argv,
+  ];
+
+  await hostRun(['ip', 'netns', 'add', name]);
+  const made: Machine = {
+    name,
+    folder,
+    exec: (argv, options) => exec(inside(argv), options),
+    run: (argv, options) => run(inside(argv), options),
+    spawn: (argv, options) => {
+      const program = start(inside(argv), options);
+      running.add(program);
+      void program.ended.then(() => running.delete(program));
+      return program;
+    },
+    mount: (source, target) => {
+      mounts.push(source, target);
+    },
+    setting: async (setting, value) => {
+      await run(inside(['tee', `/proc/sys/net/${setting}`]), { stdin: value });
+    },
+  };
+  await made.run(['ip', 'link', 'set', 'lo', 'up']);
+  // Without duplicate address detection an IPv6 address works at once.
+  await made.setting('ipv6/conf/default/accept_dad', '0');
+  return made;
+}
+
+async function cable(one: End, other: End): Promise<void> {
+  await hostRun([
+    ...['ip', 'link', 'add', one.device, 'netns', one.machine.name],
+    ...['type', 'veth', 'peer', 'name', other.device, 'netns', other.machine.name],
+  ]);
+  await configure(one);
+  await configure(other);
+}
+
+async function bridge(end: End, ports: readonly string[]): Promise<void> {
+  await end.machine.run(['ip', 'link', 'add', end.device, 'type', 'bridge', 'forward_delay', '0']);
+  for (const port of ports) await end.machine.run(['ip', 'link', 'set', port, 'master', end.device]);
+  await configure(end);
+}
+
+async function configure({ machine, device, addresses = [] }: End): Promise<void> {
+  await machine.run(['ip', 'link', 'set', device, 'up']);
+  for (const address of addresses) {
+    const withoutDelay = address.includes(':') ? ['nodad'] : [];
+    await machine.run(['ip', 'addr', 'add', address, 'dev', device, ...withoutDelay]);
+  }
+}
+
+const hostRun = (argv: readonly string[]) => run(argv);
+
+async function run(argv: readonly string[], options: ExecOptions = {}): Promise<string> {
+  const { code, signal, stdout, stderr } = await exec(argv, options);
+  if (code !== 0) {
+    throw new Error(`${argv.join(' ')} ended with ${code ?? signal ?? 'nothing'}:\n${stderr}${stdout}`);
+  }
+  return stdout;
+}
+
+async function exec(argv: readonly string[], options: ExecOptions = {}): Promise<Ended> {
+  const { timeoutMs = defaultTimeoutMs } = options;
+  const program = start(argv, options);
+  let isLate = false as boolean;
+  const timer = setTimeout(() => {
+    isLate = true;
+    killGroup(program.pid, 'SIGKILL');
+  }, timeoutMs);
+  const ended = await program.ended.finally(() => {
+    clearTimeout(timer);
+  });
+  if (isLate)
+    throw new Error(`${argv.join(' ')} ran for more than ${timeoutMs} ms:\n${ended.stderr}${ended.stdout}`);
+  return ended;
+}
+
+function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = {}): Running {
+  const [command, ...args] = argv;
+  if (command === undefined) throw new Error('argv is empty: the first word is the program');
+  // A process group of its own, so that its children end with it.
+  const child = spawnChild(command, args, { detached: true, env: { ...process.env, ...env } });
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  const stdout = () => Buffer.concat(out).toString();
+  const stderr = () => Buffer.concat(err).toString();
+  const onOutput = new Set<() => void>();
+  for (const [stream, chunks] of [[child.stdout, out] as const, [child.stderr, err] as const]) {
+    stream.on('data', (chunk: Buffer) => {
+      chunks.push(chunk);
+      for (const look of onOutput) look();
+    });
+  }
+  // A program that ends without reading its input is not a fault of the test.
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(stdin);
+
+  const ended = new Promise<Ended>((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (code, signal) => {
+      resolve({ code, signal, stdout: stdout(), stderr: stderr() });
+    });
+  });
+  const pid = child.pid ?? 0;
+
+  function output(pattern: RegExp, timeoutMs = defaultTimeoutMs): Promise<RegExpExecArray> {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const match = pattern.exec(stdout()) ?? pattern.exec(stderr());
+        if (match)
+          finish(() => {
+            resolve(match);
+          });
+      };
+      const fail = (why: string) => {
+        finish(() => {
+          reject(new Error(`${argv.join(' ')}: no ${String(pattern)} ${why}:\n${stderr()}${stdout()}`));
+        });
+      };
+      const finish = (settle: () => void) => {
+        clearTimeout(timer);
+        onOutput.delete(look);
+        settle();
+      };
+      const timer = setTimeout(() => {
+        fail(`within ${timeoutMs} ms`);
+      }, timeoutMs);
+      onOutput.add(look);
+      void ended.then(() => {
+        look();
+        fail('before it ended');
+      });
+      look();
+    });
+  }
+
+  async function stop(): Promise<Ended> {
+    killGroup(pid, 'SIGTERM');
+    const timer = setTimeout(() => {
+      killGroup(pid, 'SIGKILL');
+    }, killAfterMs);
+    const end = await ended;
+    clearTimeout(timer);
+    return end;
+  }
+
+  return { pid, stdout, stderr, output, ended, stop };
+}
+
+function killGroup(pid: number, signal: NodeJS.Signals): void {
+  // Zero would mean the group of the test itself.
+  if (pid <= 0) return;
+  try {
+    process.kill(-pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
