@@ -244,7 +244,8 @@ function clientOn(host: Host, { protocol, address, port }: Service, service: Run
   };
 }
 
-function machineOf(host: Host): Machine {
+/** A host of the lab as a node that peermasq serves. */
+export function machineOf(host: Host): Machine {
   const own = { PEERMASQ_DIR: join(host.folder, 'peermasq'), PEERMASQ_PERSIST: '0' };
   return {
     run: async (argv, { env, ...options } = {}) => {
