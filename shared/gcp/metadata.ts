@@ -1,3 +1,4 @@
+import { gzipSync } from 'node:zlib';
 import { PermanentError, RetryableError } from '../core/errors';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
 import { composeStartupScript } from './startup-script';
@@ -12,7 +13,7 @@ export interface MetadataItem {
   readonly value: string;
 }
 
-/** Above this a rule set travels packed: the console and `gcloud` stay readable below it. */
+/** Above this a value travels packed; below it, it stays readable in the console. */
 const plainLimitBytes = 32 * 1024;
 
 /** https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations */
@@ -32,7 +33,7 @@ export function withRuleSet(
   const of = (key: string) => current.find((item) => item.key === key)?.value;
   const wanted = new Map([
     [ruleSetKey, ruleSetValue(of(ruleSetKey), ruleSet)],
-    [programKey, program],
+    [programKey, programValue(program)],
     [startupScriptKey, composeStartupScript(of(startupScriptKey))],
     // Somebody's FALSE is a decision: then there are no reports, and the node is called silent.
     [guestAttributesKey, of(guestAttributesKey) ?? 'TRUE'],
@@ -58,6 +59,10 @@ function ruleSetValue(current: string | undefined, ruleSet: RuleSet): string {
   const text = printRuleSet(ruleSet);
   return text.length > plainLimitBytes ? packRuleSet(ruleSet) : text;
 }
+
+/** Every list of instances carries it once for each of them. */
+const programValue = (program: string): string =>
+  program.length > plainLimitBytes ? gzipSync(program, { level: 9 }).toString('base64') : program;
 
 function readable(text: string): RuleSet | undefined {
   try {

@@ -60,9 +60,14 @@ run_project_scripts() { # this instance's script hides them from the runner
 }
 
 start_peermasq() {
-  local program=$here/peermasq.sh
-  metadata instance/attributes/peermasq-program > "$program" &&
-    [[ $(head -n 5 -- "$program") == *peermasq* ]] && bash -n "$program" && # ours, and whole
+  local value=$here/peermasq-program program=$here/peermasq.sh
+  metadata instance/attributes/peermasq-program > "$value" || return
+  if [[ $(head -c 4 -- "$value") == H4sI ]]; then # gzip and base64
+    base64 --decode "$value" | gzip --decompress > "$program"
+  else
+    mv -- "$value" "$program"
+  fi
+  [[ $(head -n 5 -- "$program") == *peermasq* ]] && bash -n "$program" && # ours, and well-formed
     bash "$program" watch --install < /dev/null
 }
 

@@ -22,10 +22,14 @@ export async function startFunction(
 ): Promise<RunningFunction> {
   const port = await freePort();
   const flags = [`--target=${target}`, `--signature-type=${signatureType}`, `--port=${port}`];
-  const child = spawn(process.execPath, ['node_modules/.bin/functions-framework', '--source=dist/gcp', ...flags], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...env },
-  });
+  const child = spawn(
+    process.execPath,
+    ['node_modules/.bin/functions-framework', '--source=dist/gcp', ...flags],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    },
+  );
   const log: Record<string, unknown>[] = [];
   const faults: string[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => faults.push(line));

@@ -5,8 +5,8 @@ import { serve, type Address, type Server } from './server';
 import { hasGuestAttributes, type GoogleCloud, type Item, type Vm } from './state';
 
 export interface MetadataServer extends Server {
-  /** How many of the next requests it answers with 503. */
-  failNext(times: number): void;
+  /** The next requests for paths that begin so are answered with 503. */
+  failNext(times: number, path?: string): void;
   /** Each request that arrived, in order: `GET instance/attributes/peermasq-ruleset`. */
   readonly requests: string[];
 }
@@ -30,7 +30,7 @@ export async function startMetadataServer(
   address?: Address,
 ): Promise<MetadataServer> {
   const requests: string[] = [];
-  let failures = 0;
+  const failing = { times: 0, path: '' };
 
   function read(path: string, query: URLSearchParams): Answer {
     const [top, ...rest] = path.split('/');
@@ -101,8 +101,7 @@ export async function startMetadataServer(
     if (request.headers['metadata-flavor'] !== 'Google' || request.headers['x-forwarded-for']) {
       return { status: 403, text: 'Missing Metadata-Flavor:Google header.\n' };
     }
-    if (failures > 0) {
-      failures--;
+    if (path.startsWith(failing.path) && failing.times-- > 0) {
       return { status: 503, text: 'Service Unavailable\n' };
     }
     if (!pathname.startsWith('/computeMetadata/v1/')) return absent;
@@ -127,8 +126,8 @@ export async function startMetadataServer(
   return {
     ...server,
     requests,
-    failNext: (times) => {
-      failures = times;
+    failNext: (times, path = '') => {
+      Object.assign(failing, { times, path });
     },
   };
 }
