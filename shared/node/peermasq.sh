@@ -48,12 +48,17 @@ DIR='' WORK='' PROGRAM='' FINISHED=''
 say() { printf 'peermasq: %s\n' "$*" >&2; }
 warn() { WARNINGS+=("$1"); say "$1"; }
 
-# REPLY: the text as a JSON string of at most $2 characters. What is not printable ASCII becomes "?".
+# REPLY: the text in at most $2 characters. What is not printable ASCII becomes "?".
+shorten() {
+  REPLY=${1//[^ -~]/?}
+  ((${#REPLY} <= $2)) || REPLY=${REPLY:0:$2-3}...
+}
+
+# REPLY: the text, shortened, as a JSON string.
 json_string() {
-  local text=${1//[^ -~]/?}
-  ((${#text} > $2)) && text=${text:0:$2-3}...
-  text=${text//\\/\\\\}
-  REPLY="\"${text//\"/\\\"}\""
+  shorten "$1" "$2"
+  REPLY=${REPLY//\\/\\\\}
+  REPLY="\"${REPLY//\"/\\\"}\""
 }
 
 # REPLY: a JSON list of at most $1 characters. The rest is counted: a report has to fit in 2,000 bytes.
@@ -134,7 +139,7 @@ parse_address() {
   [[ $1 != *[!0-9.]* && .$1. != *.0[0-9]* && .$1. != *..* && $1 != *[0-9][0-9][0-9][0-9]* ]] || return 1
   # shellcheck disable=SC2086 # split on purpose; set -f keeps the words as they are
   set -- $1
-  (($# == 4 && $1 <= 255 && $2 <= 255 && $3 <= 255 && $4 <= 255)) && HI=$((($1 << 24 | $2 << 16 | $3 << 8 | $4) << 32))
+  (($# == 4)) && (($1 <= 255 && $2 <= 255 && $3 <= 255 && $4 <= 255)) && HI=$((($1 << 24 | $2 << 16 | $3 << 8 | $4) << 32))
 }
 
 parse_ipv6() {
@@ -229,7 +234,7 @@ load() {
   warn_of_ruleset
 }
 
-refer_to() { json_string "$2" 80 && FAULT="line $1: $REPLY $FAULT"; }
+refer_to() { shorten "$2" 80 && FAULT="line $1: \"$REPLY\" $FAULT"; }
 
 # Copies $1 to $2 as plain text, whether it came as text or as gzip in base64. Fails with FAULT.
 unpack() {
@@ -269,7 +274,7 @@ parse_line() {
   set -- $line
   FAULT='is not a line of the grammar: option, source CIDR, exempt CIDR NAME, masquerade CIDR NAME, probe ADDRESS:PORT'
   [[ $line == "$*" ]] || return 1
-  case $#$1 in 2option | 3option) rank=3 ;; 2source) rank=5 ;; 3exempt) rank=6 ;; 3masquerade) rank=7 ;; 2probe) rank=8 ;; *) return 1 ;; esac
+  case $#${1-} in 2option | 3option) rank=3 ;; 2source) rank=5 ;; 3exempt) rank=6 ;; 3masquerade) rank=7 ;; 2probe) rank=8 ;; *) return 1 ;; esac
   FAULT='is out of order; accepted is: option, source, exempt, masquerade, probe'
   ((rank >= RANK)) && RANK=$rank || return 1
   case $1 in
@@ -300,7 +305,7 @@ parse_range() {
 }
 
 parse_probe() {
-  FAULT='is not: probe IPV4:PORT or probe [IPV6]:PORT'
+  FAULT='is not a probe; accepted are: probe IPV4:PORT, probe [IPV6]:PORT'
   [[ $1 =~ ^(([0-9.]+)|\[([0-9a-f:]+)\]):([1-9][0-9]{0,4})$ ]] || return 1
   ((BASH_REMATCH[4] <= 65535)) || return 1
   parse_address "${BASH_REMATCH[2]}${BASH_REMATCH[3]}" && PROBES+=("$1")
@@ -399,7 +404,11 @@ each_exemption() {
 
 # --- iptables ---
 
-has() { command -v "$1" >/dev/null 2>&1; }
+has() {
+  local folder IFS=:
+  for folder in $PATH; do [[ -f $folder/$1 && -x $folder/$1 ]] && return; done
+  return 1
+}
 
 # REPLY: "nft" or "legacy", what the alternative `iptables` is. Before 1.8 there was only legacy.
 default_flavour() {
