@@ -88,6 +88,9 @@ export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
   ) {
     return retryable('throttled', 'It is tried again; raise the Compute Engine quota if it lasts.', 30);
   }
+  if (status === 412 && /\bconstraint/i.test(text)) {
+    return permanent('policy', 'An organisation policy forbids it; ask who manages it.');
+  }
   if (status === 412)
     return retryable('conflict', 'Somebody else wrote first; it is read and tried again.', 1);
   if (status === 409 || reason === 'resourceNotReady') {

@@ -142,7 +142,7 @@ describe('nodes', () => {
     expect((await nodeOf(vm)).recorded).toEqual({ ruleSetId: id, isProven: true });
   });
 
-  test.each(['', 'null', '{"result":"applied"}', '<html>', `{"id":"${'$(reboot)'}"}`])(
+  test.each(['', 'null', '{"result":"applied"}', '<html>', `{"id":"$(reboot)"}`])(
     'with the status %j have proven nothing',
     async (status) => {
       const vm = addVm(state, { metadata: [{ key: 'peermasq-ruleset', value: 'x' }] });
@@ -165,6 +165,21 @@ const report = (id: string | null, result = 'applied') =>
     warnings: [],
     probes: [],
   });
+
+test('a policy against guest attributes hides what a node proved, and stops nothing', async () => {
+  const vm = addVm(state);
+  const [project] = Object.values(state.projects);
+  Object.assign(project ?? {}, { isGuestAttributesPolicyOn: true });
+  const pushed = await cloud.channel.push(ruleSet(1), [await nodeOf(vm)], inSeconds(10));
+  const proofs = await cloud.channel.proofs(
+    pushed.filter((push) => push.result === 'pushed'),
+    inSeconds(0.5),
+  );
+  Object.assign(project ?? {}, { isGuestAttributesPolicyOn: false });
+  expect(proofs).toMatchObject([
+    { result: 'silent', reason: expect.stringContaining('Constraint') as unknown },
+  ]);
+});
 
 describe('faults', () => {
   test.each([['quota'], ['unavailable'], ['reset']] as const)(

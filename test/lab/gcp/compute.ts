@@ -162,6 +162,14 @@ export async function startComputeApi(cloud: GoogleCloud, address?: Address): Pr
   function guestAttributes({ params, query }: Call): unknown {
     const vm = vmOf(params);
     const queryPath = query.get('queryPath') ?? '';
+    if (cloud.projects[vm.project]?.isGuestAttributesPolicyOn) {
+      const constraint = 'constraints/compute.disableGuestAttributesAccess';
+      throw new ApiError(
+        412,
+        'conditionNotMet',
+        `Constraint ${constraint} violated for project ${vm.project}.`,
+      );
+    }
     const items = Object.entries(vm.guestAttributes)
       .filter(([path]) => path === queryPath || (queryPath.endsWith('/') && path.startsWith(queryPath)))
       .map(([path, value]) => {
