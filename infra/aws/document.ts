@@ -1,8 +1,9 @@
+import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
 import { packedLimit, packedPattern, ruleSetParameter } from '../../shared/aws/names';
 
 /** Bytes; SSM refuses larger documents (SSM quotas). */
 const sizeLimit = 64 * 1024;
-const endOfProgram = 'END_OF_PEERMASQ_PROGRAM';
 
 /**
  * Writes the program beside the old one and renames it, then runs it with bash: nothing needs an executable
@@ -18,10 +19,20 @@ umask 077
 mkdir -p "$folder"
 written="$(mktemp "$folder/.peermasq.sh.XXXXXX")"
 trap 'rm -f "$written"' EXIT
-cat > "$written" <<'${endOfProgram}'
-${program}${endOfProgram}
+base64 -d <<'END' | gzip -d > "$written"
+${program}
+END
 mv -f "$written" "$folder/peermasq.sh"
 printf '%s\\n' "$SSM_${ruleSetParameter}" | bash "$folder/peermasq.sh" apply`;
+
+/** As text the program would not fit beside its JSON escapes; packed it takes a third of the room. */
+function pack(program: string): string {
+  const lines =
+    gzipSync(program, { level: 9 })
+      .toString('base64')
+      .match(/.{1,120}/g) ?? [];
+  return lines.join('\n');
+}
 
 export interface SsmDocument {
   readonly schemaVersion: '2.2';
@@ -51,13 +62,10 @@ export interface SsmStep {
  * @throws Error if the document cannot carry the program
  */
 export function makeDocument(program: string): SsmDocument {
-  if (program.split('\n').includes(endOfProgram)) throw new Error(`The program has a line ${endOfProgram}`);
-  if (!program.endsWith('\n')) throw new Error('The program does not end with a newline');
-  // The agent puts parameters in wherever it finds two braces around a name.
-  if (/\{\{\s*\w+\s*\}\}/.test(program)) throw new Error('The program holds what SSM takes for a parameter');
+  const sha256 = createHash('sha256').update(program).digest('hex');
   const document: SsmDocument = {
     schemaVersion: '2.2',
-    description: 'Applies a peermasq rule set to a Kubernetes node and prints its report.',
+    description: `Applies a peermasq rule set to a Kubernetes node. Its program, peermasq.sh, has sha256 ${sha256}.`,
     parameters: {
       [ruleSetParameter]: {
         type: 'String',
@@ -72,7 +80,7 @@ export function makeDocument(program: string): SsmDocument {
         action: 'aws:runShellScript',
         name: 'apply',
         precondition: { StringEquals: ['platformType', 'Linux'] },
-        inputs: { timeoutSeconds: '300', runCommand: script(program).split('\n') },
+        inputs: { timeoutSeconds: '300', runCommand: script(pack(program)).split('\n') },
       },
     ],
   };

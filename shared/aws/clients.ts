@@ -9,10 +9,13 @@ export interface Clients {
   readonly ssm: SSMClient;
 }
 
-/** Adaptive retry keeps its measure of the throttling on the client, so a client is made once. */
+/**
+ * Three attempts, and beyond that the queue. The adaptive mode would hold every later call of the client at one
+ * in two seconds after a single throttled one (measured), because a function makes too few calls to measure.
+ */
 const settings = {
-  retryMode: 'adaptive',
-  maxAttempts: 4,
+  retryMode: 'standard',
+  maxAttempts: 3,
   requestHandler: { connectionTimeout: 2_000, requestTimeout: 10_000, throwOnRequestTimeout: true },
 } as const;
 

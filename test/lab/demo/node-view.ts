@@ -9,7 +9,11 @@ export async function inForce(node: Machine): Promise<string[]> {
   return stdout.split('\n').filter((line) => line.startsWith('-A') && line.includes('PEERMASQ'));
 }
 
-const provenEntry = z.object({ message: z.literal('NodeProven'), ruleSet: z.string(), report: z.unknown().optional() });
+const provenEntry = z.object({
+  message: z.literal('NodeProven'),
+  ruleSet: z.string(),
+  report: z.unknown().optional(),
+});
 
 /** What a function logged about the node it proved. @throws Error with the whole log when it proved none */
 export function provenIn(log: readonly unknown[]): { ruleset: string; proof?: Report } {

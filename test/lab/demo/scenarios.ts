@@ -1,7 +1,7 @@
 import { awsGcpVpn, awsPeering, gcpPeering } from '../topologies';
 import { openAws } from './aws-cloud';
+import { openGcp } from './gcp-cloud';
 import type { Scenario } from './scenario';
-import { addRuleByHand } from './stand-in';
 
 export const scenarios: readonly Scenario[] = [
   {
@@ -11,7 +11,7 @@ export const scenarios: readonly Scenario[] = [
     story:
       'A pod asks a backend in the peered VPC. kubenet masquerades everything but 10.0.0.0/8, and the backend is in there.',
     topology: gcpPeering,
-    open: addRuleByHand,
+    open: openGcp,
   },
   {
     name: 'aws-peering',
