@@ -16,7 +16,7 @@ here=$(dirname -- "$0")
 code=0
 
 metadata() { # PATH: prints the value, fails if there is none
-  curl --silent --show-error --fail --max-time 30 --retry 5 --retry-connrefused \\
+  curl -q --noproxy '*' --silent --show-error --fail --max-time 30 --retry 5 --retry-connrefused \\
     --header 'Metadata-Flavor: Google' \\
     "http://\${GCE_METADATA_HOST:-169.254.169.254}/computeMetadata/v1/$1"
 }

@@ -63,7 +63,7 @@ describe('a startup script', () => {
 const here: Machine = {
   run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
     new Promise((resolve) => {
-      const options = { env: { ...process.env, ...env }, encoding: 'latin1' } as const;
+      const options = { env: { ...process.env, ...env } };
       const child = execFile(command, args, options, (_, stdout, stderr) => {
         const { exitCode, signalCode } = child;
         resolve({ status: exitCode ?? 128 + constants.signals[signalCode ?? 'SIGHUP'], stdout, stderr });
@@ -120,6 +120,12 @@ describe('at boot, the composed script', () => {
     ['a script killed by a signal', 'echo theirs; kill -9 $$', 'theirs\n', 137],
   ])('runs the script that was there: %s', async (_, original, output, status) => {
     expect(await bootWith(original)).toMatchObject({ stdout: `${output}peermasq watch --install\n`, status });
+  });
+
+  test('hands every byte of it to its interpreter', async () => {
+    const bytes = Array.from({ length: 127 }, (_, code) => String.fromCharCode(code + 1)).join('');
+    const original = `#!/bin/cat\n${bytes}\r\n\\\n$(reboot) \`reboot\` EOF\n\u00e9\u{1f600} no newline at the end`;
+    expect((await bootWith(original)).stdout).toBe(`${original}peermasq watch --install\n`);
   });
 
   test('whose shebang has CRLF, fails as it failed before, and peermasq starts', async () => {
