@@ -45,6 +45,9 @@ export function clientsFor(region: string): Clients {
 
 export type Action = `${'ec2' | 'ssm'}:${string}`;
 
+/** Milliseconds. Three attempts and their pauses fit in; more says that something is stuck. */
+const callLimitMs = 60_000;
+
 /**
  * Makes one call, ended by the deadline at the latest.
  * @throws PeermasqError whose cause is the SDK's error
@@ -56,7 +59,7 @@ export async function call<T>(
 ): Promise<T> {
   const remainingMs = deadline - Date.now();
   if (remainingMs <= 0) throw outOfTime(action);
-  const abortSignal = AbortSignal.timeout(remainingMs);
+  const abortSignal = AbortSignal.timeout(Math.min(remainingMs, callLimitMs));
   try {
     return await send({ abortSignal });
   } catch (thrown) {

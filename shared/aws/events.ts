@@ -8,7 +8,7 @@ const envelope = z.object({
   source: z.string(),
   'detail-type': z.string(),
   account: z.string().regex(/^[0-9]{12}$/),
-  region: z.string().regex(/^[a-z]{2,3}(-[a-z]+){1,3}-[0-9]{1,2}$/),
+  region: z.string().regex(/^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$/),
   time: z.iso.datetime({ offset: true }),
   detail: z.unknown(),
 });

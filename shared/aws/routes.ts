@@ -7,7 +7,8 @@ import {
   type RouteTable,
   type Vpc,
 } from '@aws-sdk/client-ec2';
-import { parseCidr, type Cidr } from '../core/cidr';
+import { CidrError, parseCidr, type Cidr } from '../core/cidr';
+import { PermanentError } from '../core/errors';
 import { nodeKey, type Route, type RouteSourceKind, type Surroundings } from '../core/node';
 import type { Deadline, Routes } from '../core/ports';
 import { allPages, call, chunks, type Clients } from './clients';
@@ -21,7 +22,7 @@ interface Inventory {
   readonly prefixLists: ReadonlyMap<string, readonly string[]>;
 }
 
-/** A node without a subnet (it is terminated) or whose network is gone has no entry. */
+/** A node without a subnet (it is terminated) or whose network is gone or unreadable has no entry. */
 export function makeRoutes(clients: Clients): Routes {
   return {
     async around(nodes: readonly AwsNode[], kinds, deadline) {
@@ -100,17 +101,24 @@ async function readActivePeerings({ ec2 }: Clients, ids: string[], deadline: Dea
   return new Set(active);
 }
 
-async function readPrefixLists({ ec2 }: Clients, ids: string[], deadline: Deadline) {
-  const lists = ids.map(async (PrefixListId) => {
+async function readPrefixLists(clients: Clients, ids: string[], deadline: Deadline) {
+  const lists = ids.map(async (id) => [id, await readPrefixList(clients, id, deadline)] as const);
+  return new Map(await Promise.all(lists));
+}
+
+/** The ranges of a prefix list, or its id where it cannot be seen: then its routes are reported as unreadable. */
+async function readPrefixList({ ec2 }: Clients, id: string, deadline: Deadline): Promise<string[]> {
+  try {
     const pages = await allPages((next) =>
       call('ec2:GetManagedPrefixListEntries', deadline, (options) =>
-        ec2.send(new GetManagedPrefixListEntriesCommand({ PrefixListId, ...next }), options),
+        ec2.send(new GetManagedPrefixListEntriesCommand({ PrefixListId: id, ...next }), options),
       ),
     );
-    const cidrs = pages.flatMap(({ Entries = [] }) => Entries).flatMap(({ Cidr: cidr }) => cidr ?? []);
-    return [PrefixListId, cidrs] as const;
-  });
-  return new Map(await Promise.all(lists));
+    return pages.flatMap(({ Entries = [] }) => Entries).flatMap((entry) => entry.Cidr ?? []);
+  } catch (error) {
+    if (error instanceof PermanentError && error.code === 'InvalidPrefixListID.NotFound') return [id];
+    throw error;
+  }
 }
 
 async function perChunk<T>(ids: readonly string[], read: (chunk: string[]) => Promise<T[]>): Promise<T[]> {
@@ -139,11 +147,12 @@ function surroundingsOf(
   kinds: readonly RouteSourceKind[],
 ): Surroundings | undefined {
   const vpc = inventory.vpcs.get(node.vpcId ?? '');
-  if (!vpc) return undefined;
+  const networkRanges = vpc && rangesOf(vpc);
+  if (!networkRanges) return undefined;
   const routes = effectiveTable(node, inventory.tables)?.Routes ?? [];
   return {
     network: vpc.VpcId ?? '',
-    networkRanges: rangesOf(vpc),
+    networkRanges,
     // EC2 knows of no pod ranges of its own, nor whether what lies behind a route knows them.
     podRanges: [],
     arePodsRouted: false,
@@ -152,11 +161,12 @@ function surroundingsOf(
   };
 }
 
+/** Undefined when one is unreadable: without all of its own ranges a node cannot be planned safely. */
 function rangesOf({
   CidrBlock,
   CidrBlockAssociationSet = [],
   Ipv6CidrBlockAssociationSet = [],
-}: Vpc): Cidr[] {
+}: Vpc): Cidr[] | undefined {
   const v4 = CidrBlockAssociationSet.filter((set) => set.CidrBlockState?.State === 'associated');
   const v6 = Ipv6CidrBlockAssociationSet.filter((set) => set.Ipv6CidrBlockState?.State === 'associated');
   const texts = distinct([
@@ -164,7 +174,12 @@ function rangesOf({
     ...v4.map((set) => set.CidrBlock),
     ...v6.map((set) => set.Ipv6CidrBlock),
   ]);
-  return texts.map(parseCidr);
+  try {
+    return texts.map(parseCidr);
+  } catch (error) {
+    if (error instanceof CidrError) return undefined;
+    throw error;
+  }
 }
 
 /** `kind` and `via` of a route that leads where pods may need masquerading; the others are not ours. */

@@ -117,6 +117,15 @@ describe('push', () => {
     });
   });
 
+  test('a node whose agent comes online is served by the next push', async () => {
+    const nodes = await addNodes(1);
+    const id = nodes[0]?.ref.id ?? '';
+    lab.aws.setReady(id, false);
+    expect(results(await push(nodes))).toEqual({ [id]: 'not-ready' });
+    lab.aws.setReady(id, true);
+    expect(results(await push(nodes))).toEqual({ [id]: 'pushed' });
+  });
+
   test('no node is ready: no command', async () => {
     const nodes = await addNodes(1);
     lab.aws.state.agents.clear();

@@ -2,11 +2,16 @@ import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeDocument } from '../../infra/aws/document';
 import { packedPattern } from '../../shared/aws/names';
-import { packRuleSet, type RuleSet } from '../../shared/core/rule-set';
+import { parseCidr } from '../../shared/core/cidr';
+import { parseReport } from '../../shared/core/report';
+import { packRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 import { runDocument } from '../lab/aws/agent';
+import { describeKernel } from '../lab/kernel';
+import { openLab, type Lab } from '../lab/netns';
+import { nodeOn } from '../lab/node';
 import type { LabAgent } from '../lab/aws/state';
 import type { Finished, Machine } from '../lab/machine';
 
@@ -51,12 +56,12 @@ const host: Machine = {
     }),
 };
 
-const agent = (version: string): LabAgent => ({
+const agent = (version: string, machine = host): LabAgent => ({
   registersAt: 0,
   pingStatus: 'Online',
   version,
   platformType: 'Linux',
-  machine: host,
+  machine,
   isForbidden: false,
 });
 
@@ -123,4 +128,23 @@ describe('the parameter', () => {
 test('a document that SSM would refuse for its size is refused here', () => {
   const noise = Array.from({ length: 40_000 }, (_, i) => String((i * 7_919) % 104_729)).join('');
   expect(() => makeDocument(noise)).toThrow(/has \d+ bytes; SSM takes less than 65536/);
+});
+
+describeKernel('the document with the node program', undefined, () => {
+  let lab: Lab;
+  beforeAll(() => {
+    lab = openLab();
+  });
+  afterAll(() => lab.close());
+
+  test.each(['3.3.3572.0', '3.1.0.0'])('puts a rule set in force through agent %s', async (version) => {
+    const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
+    const meant = { ...ruleSet, destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }] };
+    const document = makeDocument(readFileSync('shared/node/peermasq.sh', 'utf8'));
+    const ruleset = packRuleSet(meant);
+    const { status, stdout } = await runDocument(agent(version, nodeOn(node)), document, { ruleset }, {});
+    expect(status).toBe(0);
+    expect(parseReport(stdout)).toMatchObject({ result: 'applied', proven: true, id: ruleSetId(meant) });
+    expect(await node.run(['iptables', '-t', 'nat', '-S', 'PEERMASQ'])).toContain('-d 10.0.0.0/16');
+  });
 });

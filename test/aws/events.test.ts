@@ -23,6 +23,15 @@ describe('events that announce nodes', () => {
     });
   });
 
+  test.each(['us-gov-west-1', 'us-isob-east-1', 'eusc-de-east-1', 'ap-southeast-7'])(
+    'region %s',
+    (region) => {
+      expect(parseAwsEvent({ ...load('state-change-running'), region })).toMatchObject({
+        nodes: [{ region }],
+      });
+    },
+  );
+
   test('an instance that is named twice is one node', () => {
     const event = load('run-instances');
     const item = { instanceId: 'i-1234567890abcdef0' };

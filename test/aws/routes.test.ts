@@ -87,6 +87,13 @@ describe('routes', () => {
     ]);
   });
 
+  test('a prefix list that cannot be seen is passed on by its name', async () => {
+    const routes = await routesOf([
+      { destinationPrefixListId: 'pl-0aaaaaaaaaaaaaaaa', transitGatewayId: tgw },
+    ]);
+    expect(routes?.map(({ destination }) => destination)).toEqual(['pl-0aaaaaaaaaaaaaaaa']);
+  });
+
   test.each(['pending-acceptance', 'provisioning', 'deleted'] as const)(
     'over a peering that is %s they lead nowhere',
     async (status) => {
@@ -156,6 +163,11 @@ describe('the table in effect', () => {
     lab.aws.state.vpcs.delete('vpc-0ther');
     expect((await around(ids)).map((found) => found?.network)).toEqual([undefined, undefined, vpcId]);
   });
+});
+
+test('a network with a range that is none has no surroundings', async () => {
+  lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16', '<all>'], subnetIds: [subnetId] });
+  expect(await around([lab.aws.addNode({ subnetId })])).toEqual([undefined]);
 });
 
 test('the ranges of the network: all that are associated, of both families', async () => {

@@ -1,11 +1,8 @@
-import { execFile } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:os';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { z } from 'zod';
 import type { Machine } from './machine';
+import { connectToThisProcess, endPrograms, nodeOn } from './node';
 import { openLab, type Machine as Host, type Lab, type Running } from './netns';
 import type { Network, Service, Topology } from './topologies';
 
@@ -93,7 +90,7 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
 
   return {
     topology,
-    node: { ...machineOf(nodeHost), ...clientOn(nodeHost, peer, service) },
+    node: { ...nodeOn(nodeHost), ...clientOn(nodeHost, peer, service) },
     pod: clientOn(podHost, peer, service),
     router: (name) => routerOn(routerOf(name).host),
     managementAddress,
@@ -196,26 +193,6 @@ async function addPod(lab: Lab, node: Host, pod: Host, { bridge, pod: address }:
   await node.setting('ipv4/ip_forward', '1');
 }
 
-let cablesToThisProcess = 0;
-
-/** Cables the node to the namespace of this process. Returns this end's address. */
-async function connectToThisProcess(node: Host, wanted?: string): Promise<string> {
-  const ip = async (...args: string[]) => (await promisify(execFile)('ip', args)).stdout;
-  const device = `node${process.pid}-${++cablesToThisProcess}`;
-  await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'mgmt0', 'netns', node.name);
-  // The index is unique in this namespace, so that the labs of several processes do not collide.
-  const [{ ifindex }] = z
-    .tuple([z.object({ ifindex: z.number() })])
-    .parse(JSON.parse(await ip('-j', 'link', 'show', device)));
-  const suffix = `${(ifindex >> 8) & 255}.${ifindex & 255}`;
-  const [here, there] = [wanted ?? `169.254.${suffix}`, `198.18.${suffix}`];
-  await ip('addr', 'add', here, 'peer', there, 'dev', device);
-  await ip('link', 'set', device, 'up');
-  await node.run(['ip', 'addr', 'add', there, 'peer', here, 'dev', 'mgmt0']);
-  await node.run(['ip', 'link', 'set', 'mgmt0', 'up']);
-  return here;
-}
-
 async function serve(host: Host, { protocol, port }: Service): Promise<Running> {
   const service = host.spawn([process.execPath, join(__dirname, 'service.mjs'), protocol, String(port)]);
   await service.output(/^listening/m);
@@ -242,37 +219,6 @@ function clientOn(host: Host, { protocol, address, port }: Service, service: Run
       return { ...answered, sourceSeenByPeer };
     },
   };
-}
-
-function machineOf(host: Host): Machine {
-  const own = { PEERMASQ_DIR: join(host.folder, 'peermasq'), PEERMASQ_PERSIST: '0' };
-  return {
-    run: async (argv, { env, ...options } = {}) => {
-      const { code, signal, stdout, stderr } = await host.exec(argv, { ...options, env: { ...own, ...env } });
-      return { status: code ?? 128 + (signal ? constants.signals[signal] : 0), stdout, stderr };
-    },
-  };
-}
-
-/** Ends what still runs on a host, by process id: TERM, and KILL for what is left after a second. */
-async function endPrograms(host: Host): Promise<void> {
-  const remaining = async () => {
-    const { stdout } = await promisify(execFile)('ip', ['netns', 'pids', host.name]);
-    return stdout.split('\n').filter(Boolean).map(Number);
-  };
-  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-    for (const pid of await remaining()) end(pid, signal);
-    const deadline = Date.now() + 1_000;
-    while (Date.now() < deadline && (await remaining()).length > 0) await delay(20);
-  }
-}
-
-function end(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
-  }
 }
 
 function found<T>(value: T | undefined, otherwise: string): T {

@@ -30,13 +30,14 @@ export async function invoke(
   });
   child.stdin.end(JSON.stringify(event));
   const answerPipe = child.stdio[3] as Readable;
-  const [log, faults, answer, [code]] = await Promise.all([
+  const [log, faults, answer] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
     text(answerPipe),
     once(child, 'close'),
   ]);
-  if (code !== 0) throw new Error(`${name} ended with ${String(code)}:\n${faults}${log}`);
+  if (child.exitCode !== 0)
+    throw new Error(`${name} ended with ${child.exitCode ?? child.signalCode ?? ''}:\n${faults}${log}`);
   return { answer: JSON.parse(answer), log: log.split('\n').filter(Boolean).map(parseEntry) };
 }
 

@@ -131,7 +131,10 @@ export class AwsRefusal extends Error {
 
 /** One page and the token of the next one. Tokens are opaque to the caller. */
 export function paginate<T>(all: readonly T[], token: string | undefined, size: number): [T[], string?] {
-  const start = token === undefined ? 0 : Number(/^page:(\d+)$/.exec(Buffer.from(token, 'base64').toString())?.[1] ?? Number.NaN);
+  const start =
+    token === undefined
+      ? 0
+      : Number(/^page:(\d+)$/.exec(Buffer.from(token, 'base64').toString())?.[1] ?? Number.NaN);
   if (Number.isNaN(start)) throw new AwsRefusal('InvalidNextToken', 'The specified token is not valid');
   const end = start + size;
   return end < all.length ? [all.slice(start, end), btoa(`page:${end}`)] : [all.slice(start)];
