@@ -34,13 +34,20 @@ function factsOf(thrown: unknown): Facts {
     .filter((value) => typeof value === 'number')
     .map((value) => statusOfCode[value] ?? value)
     .find((value) => value >= 400 && value < 600);
-  const answered = typeof (property(thrown, 'httpStatusCode') ?? property(thrown, 'status')) === 'number';
   const reason = reasonOf(thrown);
   return {
     ...(status === undefined ? {} : { status }),
     ...(reason === undefined ? {} : { reason }),
-    isNetworkFault: !answered && (status !== undefined || typeof property(thrown, 'code') === 'string'),
+    isNetworkFault: isNetworkFault(thrown),
   };
+}
+
+/** Nobody answered: gRPC's DEADLINE_EXCEEDED and UNAVAILABLE without an HTTP status, or a system error. */
+function isNetworkFault(thrown: unknown): boolean {
+  const answered = property(thrown, 'httpStatusCode') ?? property(thrown, 'status');
+  const code = property(thrown, 'code');
+  if (typeof code === 'string') return /^(E[A-Z]+|EAI_AGAIN)$/.test(code);
+  return typeof answered !== 'number' && (code === 4 || code === 14);
 }
 
 /** The client drops `errors[].reason` from its error and keeps it in the answer's text, under this symbol. */

@@ -43,7 +43,7 @@ download() { # URL, also gs://BUCKET/OBJECT
     token=$(metadata instance/service-accounts/default/token)
     token=\${token#*'"access_token":"'}
     token=\${token%%'"'*}
-    curl --silent --fail --location --retry 5 --header "Authorization: Bearer $token" "$url" && return
+    curl --silent --fail --location --retry 5 --header @- "$url" <<< "Authorization: Bearer $token" && return
   fi
   curl --silent --show-error --fail --location --retry 5 "$url"
 }

@@ -85,6 +85,12 @@ describe('an error of the client', () => {
     ['what does not exist', googleError(5, 404, 'notFound', 'x'), 'not-found', /not exist/],
     ['a bad request', googleError(3, 400, 'invalid', 'x'), 'refused', /report/],
     ['a fault of ours', new TypeError('x is undefined'), 'refused', /report/],
+    [
+      'a fault of ours with a code',
+      Object.assign(new TypeError('x'), { code: 'ERR_INVALID_ARG_TYPE' }),
+      'refused',
+      /report/,
+    ],
   ])('is permanent: %s', (_, thrown, code, advice) => {
     const error = toPeermasqError('set the metadata of node-1', thrown);
     expect(error).toMatchObject({ constructor: PermanentError, code, cause: thrown });

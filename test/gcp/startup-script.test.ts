@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -154,6 +154,24 @@ describe('at boot, the composed script', () => {
     });
     project?.metadata.pop();
     expect(await bootWith(undefined)).toMatchObject({ status: 5 });
+  });
+
+  test('fetches a script of the project from a bucket, as the service account of the node', async () => {
+    const url = { key: 'startup-script-url', value: 'gs://bucket/a/script.sh' };
+    cloud.projects[vm.project]?.metadata.push(url);
+    const bucket = `#!/bin/bash
+case $* in
+  *https://storage.googleapis.com/bucket/a/script.sh*) echo "echo got with $(cat); exit 6" ;;
+  *) exec /usr/bin/curl "$@" ;;
+esac`;
+    writeFileSync(join(folder, 'curl'), bucket, { mode: 0o755 });
+    setMetadata(cloud, vm, 'startup-script', composeStartupScript(undefined));
+    const env = { TMPDIR: folder, PATH: `${folder}:${process.env['PATH'] ?? ''}` };
+    const finished = await bootGceNode(here, { metadataHost: server.address, env });
+    expect(finished).toMatchObject({
+      stdout: 'got with Authorization: Bearer ya29.lab\npeermasq watch --install\n',
+      status: 6,
+    });
   });
 
   test('leaves the scripts of the project alone where the instance has its own', async () => {
