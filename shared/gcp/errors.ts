@@ -34,13 +34,20 @@ function factsOf(thrown: unknown): Facts {
     .filter((value) => typeof value === 'number')
     .map((value) => statusOfCode[value] ?? value)
     .find((value) => value >= 400 && value < 600);
-  const answered = typeof (property(thrown, 'httpStatusCode') ?? property(thrown, 'status')) === 'number';
   const reason = reasonOf(thrown);
   return {
     ...(status === undefined ? {} : { status }),
     ...(reason === undefined ? {} : { reason }),
-    isNetworkFault: !answered && (status !== undefined || typeof property(thrown, 'code') === 'string'),
+    isNetworkFault: isNetworkFault(thrown),
   };
+}
+
+/** Nobody answered: gRPC's DEADLINE_EXCEEDED and UNAVAILABLE without an HTTP status, or a system error. */
+function isNetworkFault(thrown: unknown): boolean {
+  const answered = property(thrown, 'httpStatusCode') ?? property(thrown, 'status');
+  const code = property(thrown, 'code');
+  if (typeof code === 'string') return /^(E[A-Z]+|EAI_AGAIN)$/.test(code);
+  return typeof answered !== 'number' && (code === 4 || code === 14);
 }
 
 /** The client drops `errors[].reason` from its error and keeps it in the answer's text, under this symbol. */
@@ -87,6 +94,9 @@ export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
     (status === 403 && (quotaReasons.test(reason ?? '') || /rate limit|quota exceeded/i.test(text)))
   ) {
     return retryable('throttled', 'It is tried again; raise the Compute Engine quota if it lasts.', 30);
+  }
+  if (status === 412 && /\bconstraint/i.test(text)) {
+    return permanent('policy', 'An organisation policy forbids it; ask who manages it.');
   }
   if (status === 412)
     return retryable('conflict', 'Somebody else wrote first; it is read and tried again.', 1);

@@ -4,9 +4,9 @@ import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from
 import { composeStartupScript } from './startup-script';
 
 export const ruleSetKey = 'peermasq-ruleset';
-export const programKey = 'peermasq-program';
-export const startupScriptKey = 'startup-script';
-export const guestAttributesKey = 'enable-guest-attributes';
+const programKey = 'peermasq-program';
+const startupScriptKey = 'startup-script';
+const guestAttributesKey = 'enable-guest-attributes';
 
 export interface MetadataItem {
   readonly key: string;

@@ -101,7 +101,7 @@ const recordedOf = ({ report }: Awaited<ReturnType<typeof readStatus>>): Recorde
   report?.id ? { ruleSetId: report.id, isProven: report.proven } : undefined;
 
 /** The last part of a resource's URL. */
-export const lastOf = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
+const lastOf = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
 
 const states: Readonly<Record<string, Node['state']>> = {
   PENDING: 'starting',

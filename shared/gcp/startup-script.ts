@@ -16,7 +16,7 @@ here=$(dirname -- "$0")
 code=0
 
 metadata() { # PATH: prints the value, fails if there is none
-  curl --silent --show-error --fail --max-time 30 --retry 5 --retry-connrefused \\
+  curl -q --noproxy '*' --silent --show-error --fail --max-time 30 --retry 5 --retry-connrefused \\
     --header 'Metadata-Flavor: Google' \\
     "http://\${GCE_METADATA_HOST:-169.254.169.254}/computeMetadata/v1/$1"
 }
@@ -43,7 +43,7 @@ download() { # URL, also gs://BUCKET/OBJECT
     token=$(metadata instance/service-accounts/default/token)
     token=\${token#*'"access_token":"'}
     token=\${token%%'"'*}
-    curl --silent --fail --location --retry 5 --header "Authorization: Bearer $token" "$url" && return
+    curl --silent --fail --location --retry 5 --header @- "$url" <<< "Authorization: Bearer $token" && return
   fi
   curl --silent --show-error --fail --location --retry 5 "$url"
 }

@@ -1,5 +1,5 @@
 import type { GcpNodeRef } from '../core/node';
-import { messageOf } from '../core/errors';
+import { PermanentError } from '../core/errors';
 import type { Deadline } from '../core/ports';
 import { parseReport, type Report } from '../core/report';
 import { callOptions, type Clients } from './clients';
@@ -11,7 +11,26 @@ export type Status =
 
 /** @throws PermanentError | RetryableError when Google Cloud does not answer the question. */
 export async function readStatus(clients: Clients, ref: GcpNodeRef, deadline: Deadline): Promise<Status> {
-  const { project, zone, id: instance } = ref;
+  try {
+    const text = await readAttribute(clients, ref, deadline);
+    return text ? { report: parseReport(text) } : { reason: 'no report yet' };
+  } catch (thrown) {
+    if (thrown instanceof PermanentError && reasons.has(thrown.code)) return { reason: thrown.message };
+    throw thrown;
+  }
+}
+
+/**
+ * Guest attributes may be forbidden by a policy (compute.disableGuestAttributesAccess), and everything on the
+ * node can write nonsense there: neither is a reason to stop.
+ */
+const reasons = new Set(['policy', 'unreadable-report']);
+
+async function readAttribute(
+  clients: Clients,
+  { project, zone, id: instance }: GcpNodeRef,
+  deadline: Deadline,
+): Promise<string | null | undefined> {
   const attributes = await orAbsent(
     retrying(`read the guest attributes of instance ${instance}`, deadline, async () => {
       const client = await clients.instances();
@@ -20,12 +39,5 @@ export async function readStatus(clients: Clients, ref: GcpNodeRef, deadline: De
       return found;
     }),
   );
-  const text = attributes?.queryValue?.items?.find(({ key }) => key === 'status')?.value;
-  if (!text) return { reason: 'no report yet' };
-  try {
-    return { report: parseReport(text) };
-  } catch (thrown) {
-    // Everything on the node can write this attribute, so nonsense in it is not a fault of ours.
-    return { reason: messageOf(thrown) };
-  }
+  return attributes?.queryValue?.items?.find(({ key }) => key === 'status')?.value;
 }

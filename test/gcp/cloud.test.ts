@@ -4,6 +4,7 @@ import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { nodeKey, type Node } from '../../shared/core/node';
 import type { Cloud, Pushed } from '../../shared/core/ports';
 import { parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
+import { makeClients } from '../../shared/gcp/clients';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
 import { originalStartupScript } from '../../shared/gcp/startup-script';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
@@ -12,7 +13,6 @@ import {
   callsOf,
   metadataOf,
   networkUrl,
-  setMetadata,
   subnetworkUrl,
   type GoogleCloud,
   type Vm,
@@ -142,7 +142,7 @@ describe('nodes', () => {
     expect((await nodeOf(vm)).recorded).toEqual({ ruleSetId: id, isProven: true });
   });
 
-  test.each(['', 'null', '{"result":"applied"}', '<html>', `{"id":"${'$(reboot)'}"}`])(
+  test.each(['', 'null', '{"result":"applied"}', '<html>', `{"id":"$(reboot)"}`])(
     'with the status %j have proven nothing',
     async (status) => {
       const vm = addVm(state, { metadata: [{ key: 'peermasq-ruleset', value: 'x' }] });
@@ -165,6 +165,21 @@ const report = (id: string | null, result = 'applied') =>
     warnings: [],
     probes: [],
   });
+
+test('a policy against guest attributes hides what a node proved, and stops nothing', async () => {
+  const vm = addVm(state);
+  const [project] = Object.values(state.projects);
+  Object.assign(project ?? {}, { isGuestAttributesPolicyOn: true });
+  const pushed = await cloud.channel.push(ruleSet(1), [await nodeOf(vm)], inSeconds(10));
+  const proofs = await cloud.channel.proofs(
+    pushed.filter((push) => push.result === 'pushed'),
+    inSeconds(0.5),
+  );
+  Object.assign(project ?? {}, { isGuestAttributesPolicyOn: false });
+  expect(proofs).toMatchObject([
+    { result: 'silent', reason: expect.stringContaining('Constraint') as unknown },
+  ]);
+});
 
 describe('faults', () => {
   test.each([['quota'], ['unavailable'], ['reset']] as const)(
@@ -441,26 +456,38 @@ describe('the channel', () => {
     });
   });
 
-  test('and other writers at the same time lose nothing', async () => {
+  test('and other writers at the same time lose nothing, and the newest rule set stays', async () => {
     const vm = addVm(state);
-    const nodes = await Promise.all(Array.from({ length: 25 }, () => nodeOf(vm)));
-    const others = Array.from({ length: 25 }, (_, index) => `key-${index}`);
-    const pushes = nodes.map((node, index) => cloud.channel.push(ruleSet(index + 1), [node], inSeconds(30)));
-    for (const key of others) {
-      setMetadata(state, vm, key, key);
-      await new Promise((resolve) => setImmediate(resolve));
+    const node = await nodeOf(vm);
+    const client = await makeClients().instances();
+
+    /** Somebody else's read-modify-write through the official client. */
+    async function writeKey(key: string): Promise<void> {
+      const place = { project: vm.project, zone: vm.zone, instance: vm.id };
+      const [{ metadata }] = await client.get(place);
+      const { items, fingerprint } = metadata ?? {};
+      const metadataResource = {
+        items: [...(items ?? []), { key, value: key }],
+        fingerprint: fingerprint ?? '',
+      };
+      await client.setMetadata({ ...place, metadataResource }).catch((error: unknown) => {
+        expect(error).toMatchObject({ httpStatusCode: 412 });
+        return writeKey(key);
+      });
     }
-    const results = (await Promise.all(pushes)).flat();
-    expect(results.map(({ result }) => result)).toEqual(nodes.map(() => 'pushed'));
-    expect(vm.metadata.map(({ key }) => key).toSorted()).toEqual(
-      [
-        ...others,
-        'enable-guest-attributes',
-        'peermasq-program',
-        'peermasq-ruleset',
-        'startup-script',
-      ].toSorted(),
-    );
+
+    const keys = Array.from({ length: 25 }, (_, index) => `key-${index}`);
+    const ruleSets = keys.map((_, index) => ruleSet(index + 1, `10.${index}.0.0/16`));
+    const pushes = ruleSets.map((given) => cloud.channel.push(given, [node], inSeconds(20)));
+    const [results] = await Promise.all([Promise.all(pushes), ...keys.map(writeKey)]);
+
+    for (const result of results.flat()) {
+      if (result.result !== 'pushed') expect(result).toMatchObject({ error: { code: 'superseded' } });
+    }
+    expect(results.at(-1)).toMatchObject([{ result: 'pushed' }]);
+    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(25, '10.24.0.0/16')));
+    expect(vm.metadata.map(({ key }) => key)).toEqual(expect.arrayContaining(keys));
+    expect(vm.metadata).toHaveLength(keys.length + 4);
   });
 
   describe('reads proofs', () => {

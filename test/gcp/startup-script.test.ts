@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -63,7 +63,7 @@ describe('a startup script', () => {
 const here: Machine = {
   run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
     new Promise((resolve) => {
-      const options = { env: { ...process.env, ...env }, encoding: 'latin1' } as const;
+      const options = { env: { ...process.env, ...env } };
       const child = execFile(command, args, options, (_, stdout, stderr) => {
         const { exitCode, signalCode } = child;
         resolve({ status: exitCode ?? 128 + constants.signals[signalCode ?? 'SIGHUP'], stdout, stderr });
@@ -122,6 +122,12 @@ describe('at boot, the composed script', () => {
     expect(await bootWith(original)).toMatchObject({ stdout: `${output}peermasq watch --install\n`, status });
   });
 
+  test('hands every byte of it to its interpreter', async () => {
+    const bytes = Array.from({ length: 127 }, (_, code) => String.fromCharCode(code + 1)).join('');
+    const original = `#!/bin/cat\n${bytes}\r\n\\\n$(reboot) \`reboot\` EOF\n\u00e9\u{1f600} no newline at the end`;
+    expect((await bootWith(original)).stdout).toBe(`${original}peermasq watch --install\n`);
+  });
+
   test('whose shebang has CRLF, fails as it failed before, and peermasq starts', async () => {
     const alone = (setMetadata(cloud, vm, 'startup-script', '#!/bin/sh\r\necho theirs\r\n'), await boot());
     expect(alone.status).not.toBe(0);
@@ -148,6 +154,24 @@ describe('at boot, the composed script', () => {
     });
     project?.metadata.pop();
     expect(await bootWith(undefined)).toMatchObject({ status: 5 });
+  });
+
+  test('fetches a script of the project from a bucket, as the service account of the node', async () => {
+    const url = { key: 'startup-script-url', value: 'gs://bucket/a/script.sh' };
+    cloud.projects[vm.project]?.metadata.push(url);
+    const bucket = `#!/bin/bash
+case $* in
+  *https://storage.googleapis.com/bucket/a/script.sh*) echo "echo got with $(cat); exit 6" ;;
+  *) exec /usr/bin/curl "$@" ;;
+esac`;
+    writeFileSync(join(folder, 'curl'), bucket, { mode: 0o755 });
+    setMetadata(cloud, vm, 'startup-script', composeStartupScript(undefined));
+    const env = { TMPDIR: folder, PATH: `${folder}:${process.env['PATH'] ?? ''}` };
+    const finished = await bootGceNode(here, { metadataHost: server.address, env });
+    expect(finished).toMatchObject({
+      stdout: 'got with Authorization: Bearer ya29.lab\npeermasq watch --install\n',
+      status: 6,
+    });
   });
 
   test('leaves the scripts of the project alone where the instance has its own', async () => {

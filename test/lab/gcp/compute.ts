@@ -2,36 +2,16 @@ import { createHash, randomInt } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { serve, type Address, type Server } from './server';
 import {
-  networkUrl,
-  subnetworkUrl,
-  url,
-  type FaultKind,
-  type GoogleCloud,
-  type Item,
-  type Network,
-  type Subnetwork,
-  type Vm,
-} from './state';
-
-/** A refusal, as the API words it. */
-class ApiError extends Error {
-  constructor(
-    readonly status: number,
-    readonly reason: string,
-    message: string,
-    readonly domain = 'global',
-  ) {
-    super(message);
-  }
-
-  toJSON() {
-    const { status: code, message, domain, reason } = this;
-    return { error: { code, message, errors: [{ message, domain, reason }] } };
-  }
-}
-
-const notFound = (path: string) => new ApiError(404, 'notFound', `The resource '${path}' was not found`);
-const invalid = (message: string) => new ApiError(400, 'invalid', message);
+  ApiError,
+  checkParams,
+  checkQuery,
+  checkRequestId,
+  invalid,
+  notFound,
+  readMetadata,
+} from './compute-input';
+import { fingerprintOf, networkResource, pathOf, subnetworkResource, vmResource } from './compute-resources';
+import { url, type FaultKind, type GoogleCloud, type Network, type Vm } from './state';
 
 interface Call {
   readonly params: Readonly<Record<string, string>>;
@@ -49,19 +29,7 @@ interface Method {
   handle(call: Call): unknown;
 }
 
-/** The patterns of the discovery document. */
-const patterns: Readonly<Record<string, RegExp>> = {
-  project:
-    /^(?:(?:[-a-z0-9]{1,63}\.)*(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?):)?(?:[0-9]{1,19}|[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)$/,
-  zone: /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/,
-  instance: /^(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19})$/,
-  network: /^(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19})$/,
-  operation: /^[a-z0-9-]{1,80}$/,
-};
-
 const listQuery = ['maxResults', 'pageToken', 'filter', 'orderBy', 'returnPartialSuccess'];
-const systemQuery = ['alt', '$alt', '$.xgafv', 'prettyPrint', 'key', 'fields'];
-
 interface Operation {
   readonly name: string;
   readonly project: string;
@@ -69,12 +37,6 @@ interface Operation {
   readonly targetId: string;
   readonly ends: number;
 }
-
-const metadataLimits = { value: 256 * 1024, all: 512 * 1024 };
-
-/** Changes with every change of the items, as the API's does. */
-export const fingerprintOf = (items: readonly Item[]): string =>
-  createHash('sha256').update(JSON.stringify(items)).digest('base64url').slice(0, 11) + '=';
 
 /** The Compute Engine API v1 over HTTP: the methods that peermasq calls, and refusals for all else. */
 export async function startComputeApi(cloud: GoogleCloud, address?: Address): Promise<Server> {
@@ -162,6 +124,14 @@ export async function startComputeApi(cloud: GoogleCloud, address?: Address): Pr
   function guestAttributes({ params, query }: Call): unknown {
     const vm = vmOf(params);
     const queryPath = query.get('queryPath') ?? '';
+    if (cloud.projects[vm.project]?.isGuestAttributesPolicyOn) {
+      const constraint = 'constraints/compute.disableGuestAttributesAccess';
+      throw new ApiError(
+        412,
+        'conditionNotMet',
+        `Constraint ${constraint} violated for project ${vm.project}.`,
+      );
+    }
     const items = Object.entries(vm.guestAttributes)
       .filter(([path]) => path === queryPath || (queryPath.endsWith('/') && path.startsWith(queryPath)))
       .map(([path, value]) => {
@@ -321,7 +291,7 @@ export async function startComputeApi(cloud: GoogleCloud, address?: Address): Pr
       throw new ApiError(401, 'required', 'Request is missing required authentication credential.');
     }
     checkParams(params);
-    checkQuery(query, method);
+    checkQuery(query, method.query);
     const fault = cloud.faults.find((one) => one.method === method.name && one.times-- > 0);
     if (fault) failAs(fault.kind, method, pathname);
     return method.handle({ params, query, body: text === '' ? undefined : JSON.parse(text) });
@@ -367,112 +337,3 @@ function failAs(kind: FaultKind, { name }: Method, pathname: string): never {
 
 const permissionOf = (method: string): string =>
   method.replace('aggregatedList', 'list').replace('.wait', '.get');
-
-function checkParams(params: Call['params']): void {
-  for (const [key, value] of Object.entries(params)) {
-    if (patterns[key]?.test(value)) continue;
-    throw invalid(
-      `Invalid value for field '${key}': '${value}'. Must be a match of regex '${patterns[key]?.source}'`,
-    );
-  }
-}
-
-function checkQuery(query: URLSearchParams, { query: known }: Method): void {
-  const unknown = [...query.keys()].find((key) => !known.includes(key) && !systemQuery.includes(key));
-  if (unknown === undefined) return;
-  throw new ApiError(
-    400,
-    'badRequest',
-    `Invalid JSON payload received. Unknown name "${unknown}": Cannot bind query parameter.`,
-  );
-}
-
-function checkRequestId(id: string | null): void {
-  if (id === null || /^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(id))
-    return;
-  throw invalid(`Invalid value for field 'requestId': '${id}'. Must be a UUID.`);
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function checkFields(value: unknown, known: readonly string[]): Record<string, unknown> {
-  if (!isRecord(value)) throw invalid('Invalid JSON payload received. An object was expected.');
-  const unknown = Object.keys(value).find((key) => !known.includes(key));
-  if (unknown !== undefined) {
-    throw new ApiError(
-      400,
-      'badRequest',
-      `Invalid JSON payload received. Unknown name "${unknown}": Cannot find field.`,
-    );
-  }
-  return value;
-}
-
-function readMetadata(body: unknown): { items: Item[]; fingerprint: unknown } {
-  const { items = [], fingerprint } = checkFields(body, ['kind', 'fingerprint', 'items']);
-  if (!Array.isArray(items)) throw invalid("Invalid value for field 'metadata.items'.");
-  const read = items.map((item: unknown): Item => {
-    const { key, value } = checkFields(item, ['key', 'value']);
-    if (typeof key !== 'string' || !/^[a-zA-Z0-9-_]{1,128}$/.test(key)) {
-      throw invalid(`Invalid value for field 'metadata.items.key': '${String(key)}'.`);
-    }
-    if (typeof value !== 'string' || Buffer.byteLength(value) > metadataLimits.value) {
-      throw invalid(`Invalid value for field 'metadata.items.value'. ${key} must be at most 262144 bytes.`);
-    }
-    return { key, value };
-  });
-  if (new Set(read.map(({ key }) => key)).size < read.length) {
-    throw invalid("Invalid value for field 'metadata.items'. Metadata has duplicate keys.");
-  }
-  const all = read.reduce((sum, { key, value }) => sum + key.length + Buffer.byteLength(value), 0);
-  if (all > metadataLimits.all) {
-    throw new ApiError(
-      413,
-      'uploadTooLarge',
-      'Request Entity Too Large: total metadata size is limited to 524288 bytes.',
-    );
-  }
-  return { items: read, fingerprint };
-}
-
-const pathOf = ({ project, zone, name }: Vm): string => `projects/${project}/zones/${zone}/instances/${name}`;
-
-function vmResource(vm: Vm): unknown {
-  const { project, zone, id, name, status, labels, tags, metadata, networkInterfaces, disks } = vm;
-  return {
-    kind: 'compute#instance',
-    id,
-    name,
-    status,
-    zone: url(`projects/${project}/zones/${zone}`),
-    selfLink: url(pathOf(vm)),
-    labels,
-    tags: { items: tags, fingerprint: '42WmSpB8rSM=' },
-    metadata: { kind: 'compute#metadata', fingerprint: fingerprintOf(metadata), items: metadata },
-    networkInterfaces: networkInterfaces.map((nic, index) => ({
-      kind: 'compute#networkInterface',
-      name: `nic${index}`,
-      ...nic,
-    })),
-    disks: disks.map((disk) => ({ kind: 'compute#attachedDisk', ...disk })),
-  };
-}
-
-const networkResource = ({ project, name, internalIpv6Range, peerings }: Network): unknown => ({
-  kind: 'compute#network',
-  name,
-  selfLink: networkUrl(project, name),
-  ...(internalIpv6Range === undefined ? {} : { internalIpv6Range }),
-  peerings: peerings.map((peering) => ({ ...peering, autoCreateRoutes: true, exchangeSubnetRoutes: true })),
-});
-
-const subnetworkResource = ({ project, region, name, network, ...ranges }: Subnetwork): unknown => ({
-  kind: 'compute#subnetwork',
-  name,
-  selfLink: subnetworkUrl(project, region, name),
-  region: url(`projects/${project}/regions/${region}`),
-  network: networkUrl(project, network),
-  ...ranges,
-});

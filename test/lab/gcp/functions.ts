@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** One function of dist/gcp on the real functions-framework. */
 export interface RunningFunction {
@@ -76,5 +77,8 @@ export async function deliver({ url }: RunningFunction, event: Record<string, un
     body: JSON.stringify(event),
   });
   await response.arrayBuffer();
+  // Its log lines were written before it answered: they are in the pipe, and read in this turn or the next.
+  await nextTurn();
+  await nextTurn();
   return response.status;
 }
