@@ -1,8 +1,10 @@
+import { afterAll, beforeAll } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import type { GcpNodeRef } from '../../shared/core/node';
+import type { Cloud } from '../../shared/core/ports';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
 import { bootGceNode } from '../lab/gcp/boot';
-import { openGoogleCloud } from '../lab/gcp/lab';
+import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
 import { addVm, callsOf, networkUrl, subnetworkUrl } from '../lab/gcp/state';
 import type { Machine } from '../lab/machine';
 import { describeCloud, type CloudLab, type NewNode } from './cloud';
@@ -12,12 +14,24 @@ const project = 'identity-nonprod';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
 const refOf = (id: string): GcpNodeRef => ({ cloud: 'gcp', project, zone, id });
 
-async function open(): Promise<CloudLab> {
-  const google = await openGoogleCloud();
+// One set of clients for the file: making it costs more than a test.
+let google: GoogleCloudLab;
+let cloud: Cloud;
+
+beforeAll(async () => {
+  google = await openGoogleCloud();
+  Object.assign(process.env, google.env);
+  cloud = makeGcpCloud({ projects: [project], program: readFileSync('shared/node/peermasq.sh', 'utf8') });
+  addVm(google.cloud, { project });
+  await cloud.nodes.list(['*'], Date.now() + 60_000);
+}, 60_000);
+
+afterAll(() => google.close());
+
+function open(): Promise<CloudLab> {
+  Object.assign(google.cloud, { vms: [], networks: [], subnetworks: [], faults: [], calls: [] });
   const machines = openMachines();
   const nodes = new Map<string, { machine: Machine; metadataHost: string }>();
-  const boots: Promise<unknown>[] = [];
-  Object.assign(process.env, google.env);
 
   async function boot(id: string): Promise<void> {
     const node = nodes.get(id);
@@ -54,7 +68,7 @@ async function open(): Promise<CloudLab> {
     const { address } = await google.metadataServer(vm, { host: addressOfThisProcess });
     nodes.set(vm.id, { machine, metadataHost: address });
     // The function races the boot of a node that is ready: it boots once the metadata is there.
-    if (isReady) boots.push(metadataSet(vm.id).then(() => boot(vm.id)));
+    if (isReady) void metadataSet(vm.id).then(() => boot(vm.id));
     return refOf(vm.id);
   }
 
@@ -72,8 +86,8 @@ async function open(): Promise<CloudLab> {
   }
 
   const mutating = ['compute.instances.setMetadata', 'compute.instances.setLabels'];
-  return {
-    cloud: makeGcpCloud({ projects: [project], program: readFileSync('shared/node/peermasq.sh', 'utf8') }),
+  return Promise.resolve({
+    cloud,
     nobody: refOf('999999999999999999'),
     addNode,
     makeReady: ({ id }) => boot(id),
@@ -87,11 +101,8 @@ async function open(): Promise<CloudLab> {
       google.cloud.faults.push({ method, kind, times: Infinity });
     },
     mutatingCalls: () => mutating.reduce((sum, method) => sum + callsOf(google.cloud, method), 0),
-    close: async () => {
-      await machines.close();
-      await google.close();
-    },
-  };
+    close: () => machines.close(),
+  });
 }
 
 describeCloud('Google Cloud', open);
