@@ -43,17 +43,22 @@ WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=()
 ID='' GENERATION='' KEPT_ID='' KEPT_GENERATION=''
 DIR='' WORK='' PROGRAM='' FINISHED=''
 
-# --- Reports ---------------------------------------------------------------------------------------------
+# --- Reports ---
 
 say() { printf 'peermasq: %s\n' "$*" >&2; }
 warn() { WARNINGS+=("$1"); say "$1"; }
 
-# REPLY: the text as a JSON string of at most $2 characters. What is not printable ASCII becomes "?".
+# REPLY: the text in at most $2 characters. What is not printable ASCII becomes "?".
+shorten() {
+  REPLY=${1//[^ -~]/?}
+  ((${#REPLY} <= $2)) || REPLY=${REPLY:0:$2-3}...
+}
+
+# REPLY: the text, shortened, as a JSON string.
 json_string() {
-  local text=${1//[^ -~]/?}
-  ((${#text} > $2)) && text=${text:0:$2-3}...
-  text=${text//\\/\\\\}
-  REPLY="\"${text//\"/\\\"}\""
+  shorten "$1" "$2"
+  REPLY=${REPLY//\\/\\\\}
+  REPLY="\"${REPLY//\"/\\\"}\""
 }
 
 # REPLY: a JSON list of at most $1 characters. The rest is counted: a report has to fit in 2,000 bytes.
@@ -111,39 +116,47 @@ refuse() { PROVEN=false && finish 2 refused "$1"; }
 fail() { PROVEN=false && finish 3 failed "$1"; }
 busy() { PROVEN=false && finish 4 busy "$1"; }
 
-# --- Addresses -------------------------------------------------------------------------------------------
+# --- Addresses ---
 # An address is two 64-bit words, HI and LO; IPv4 uses the upper half of HI, so one arithmetic serves both.
+# Globs instead of regular expressions, and few calls: 10,000 lines pass through here.
 
-readonly octet='(0|[1-9][0-9]?|1[0-9][0-9]|2[0-4][0-9]|25[0-5])'
-readonly ipv4_pattern="^$octet\\.$octet\\.$octet\\.$octet\$"
-FAMILY=0 HI=0 LO=0 LENGTH=0 MASK_HI=0 MASK_LO=0
+FAMILY=0 HI=0 LO=0 LENGTH=0
+# By prefix length; IPv4 uses the first 33.
+MASK_HI=() MASK_LO=()
+for ((LENGTH = 0; LENGTH <= 128; LENGTH++)); do
+  MASK_HI+=($((LENGTH == 0 ? 0 : LENGTH >= 64 ? -1 : -1 << (64 - LENGTH))))
+  MASK_LO+=($((LENGTH <= 64 ? 0 : -1 << (128 - LENGTH))))
+done
 
 # Sets FAMILY, HI and LO. Fails unless the text is a canonical address (RFC 5952 for IPv6).
 parse_address() {
   if [[ $1 == *:* ]]; then
-    FAMILY=6
     parse_ipv6 "$1"
-  else
-    [[ $1 =~ $ipv4_pattern ]] || return 1
-    FAMILY=4 LO=0
-    HI=$(((BASH_REMATCH[1] << 24 | BASH_REMATCH[2] << 16 | BASH_REMATCH[3] << 8 | BASH_REMATCH[4]) << 32))
+    return
   fi
+  local IFS=.
+  FAMILY=4 LO=0
+  [[ $1 != *[!0-9.]* && .$1. != *.0[0-9]* && .$1. != *..* && $1 != *[0-9][0-9][0-9][0-9]* ]] || return 1
+  # shellcheck disable=SC2086 # split on purpose; set -f keeps the words as they are
+  set -- $1
+  (($# == 4)) && (($1 <= 255 && $2 <= 255 && $3 <= 255 && $4 <= 255)) && HI=$((($1 << 24 | $2 << 16 | $3 << 8 | $4) << 32))
 }
 
 parse_ipv6() {
-  local text=$1 IFS=: groups tail
-  [[ $text =~ ^[0-9a-f:]{2,39}$ ]] || return 1
-  # shellcheck disable=SC2206 # split on purpose; set -f keeps the words as they are
+  local text=$1 parts rest=() IFS=:
+  FAMILY=6
+  [[ $text != *[!0-9a-f:]* && $text != *[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]* && $text != *:::* ]] || return 1
+  # shellcheck disable=SC2206 # as above; what is not canonical is found by printing it again
+  parts=(${text%%::*})
   if [[ $text == *::* ]]; then
-    groups=(${text%%::*}) tail=(${text#*::})
-    while ((${#groups[@]} + ${#tail[@]} < 8)); do groups+=(0); done
-    groups+=(${tail[@]+"${tail[@]}"})
-  else
-    groups=($text)
+    # shellcheck disable=SC2206
+    rest=(${text#*::})
+    while ((${#parts[@]} + ${#rest[@]} < 8)); do parts+=(0); done
+    parts+=(${rest[@]+"${rest[@]}"})
   fi
-  [[ ${#groups[@]} -eq 8 && "${groups[*]}" =~ ^[0-9a-f]{1,4}(:[0-9a-f]{1,4}){7}$ ]] || return 1
-  HI=$((16#${groups[0]} << 48 | 16#${groups[1]} << 32 | 16#${groups[2]} << 16 | 16#${groups[3]}))
-  LO=$((16#${groups[4]} << 48 | 16#${groups[5]} << 32 | 16#${groups[6]} << 16 | 16#${groups[7]}))
+  ((${#parts[@]} == 8)) || return 1
+  HI=$((16#0${parts[0]} << 48 | 16#0${parts[1]} << 32 | 16#0${parts[2]} << 16 | 16#0${parts[3]}))
+  LO=$((16#0${parts[4]} << 48 | 16#0${parts[5]} << 32 | 16#0${parts[6]} << 16 | 16#0${parts[7]}))
   print_ipv6
   [[ $REPLY == "$text" ]]
 }
@@ -151,68 +164,49 @@ parse_ipv6() {
 # REPLY: HI and LO in canonical text: no leading zeros, "::" for the first longest run of two zeros or more.
 print_ipv6() {
   local text zeros
-  printf -v text '%x:%x:%x:%x:%x:%x:%x:%x' $((HI >> 48 & 65535)) $((HI >> 32 & 65535)) $((HI >> 16 & 65535)) \
+  printf -v text ':%x:%x:%x:%x:%x:%x:%x:%x:' $((HI >> 48 & 65535)) $((HI >> 32 & 65535)) $((HI >> 16 & 65535)) \
     $((HI & 65535)) $((LO >> 48 & 65535)) $((LO >> 32 & 65535)) $((LO >> 16 & 65535)) $((LO & 65535))
-  REPLY=$text text=:$text:
   for zeros in 0:0:0:0:0:0:0:0 0:0:0:0:0:0:0 0:0:0:0:0:0 0:0:0:0:0 0:0:0:0 0:0:0 0:0; do
-    if [[ $text == *:$zeros:* ]]; then
-      text=${text/:$zeros:/::}
-      [[ $text == ::* ]] || text=${text#:}
-      [[ $text == *:: ]] || text=${text%:}
-      REPLY=$text
-      return
-    fi
+    [[ $text == *:$zeros:* ]] && text=${text/:$zeros:/::} && break
   done
-}
-
-# Sets MASK_HI and MASK_LO for a prefix of $1 bits (IPv4: 0-32, IPv6: 0-128).
-mask() {
-  MASK_HI=$(($1 == 0 ? 0 : $1 >= 64 ? -1 : -1 << (64 - $1)))
-  MASK_LO=$(($1 <= 64 ? 0 : -1 << (128 - $1)))
+  [[ $text == ::* ]] || text=${text#:}
+  [[ $text == *:: ]] || text=${text%:}
+  REPLY=$text
 }
 
 # Sets FAMILY, HI, LO and LENGTH, or FAULT to what is wrong with the CIDR.
 parse_cidr() {
-  local max=32
-  FAULT="is not a canonical CIDR, e.g. 10.193.0.0/16 or fd00:1::/32"
-  [[ $1 =~ ^([0-9a-f.:]+)/([1-9][0-9]{0,2}|0)$ ]] || return 1
-  LENGTH=${BASH_REMATCH[2]}
-  parse_address "${BASH_REMATCH[1]}" || return 1
-  [[ $FAMILY == 6 ]] && max=128
-  ((LENGTH <= max)) || return 1
-  FAULT='is everything; accepted are prefixes from /1'
-  ((LENGTH > 0)) || return 1
-  mask "$LENGTH"
+  FAULT='is not a canonical CIDR, e.g. 10.193.0.0/16 or fd00:1::/32'
+  LENGTH=${1#*/}
+  [[ $1 == */* && $LENGTH == [1-9]* && $LENGTH != *[!0-9]* && ${#LENGTH} -le 3 ]] || return 1
+  parse_address "${1%%/*}" && ((LENGTH <= (FAMILY == 4 ? 32 : 128))) || return 1
   FAULT='has host bits set; accepted is the first address of the range'
-  (((HI & ~MASK_HI) == 0 && (LO & ~MASK_LO) == 0)) || return 1
+  ((HI == (HI & MASK_HI[LENGTH]) && LO == (LO & MASK_LO[LENGTH]))) || return 1
   # The kernel's tools print these with dots, so what is read back would not be what was meant.
-  FAULT='is an IPv4 address in IPv6; accepted is the IPv4 CIDR'
-  ! ((FAMILY == 6 && HI == 0 && LO != 0 && LENGTH > 64 && ((LO >> 32) == 0 || (LO >> 32) == 65535) && LO != 1))
+  FAULT='is IPv4 inside IPv6; accepted is the IPv4 CIDR'
+  ((FAMILY == 4 || HI != 0 || LENGTH <= 64 || LO >> 32 != 0 && LO >> 32 != 65535))
 }
 
-# Ranges that never lie behind a peering: FAMILY HI LENGTH NAME. Masquerading to link-local would give every
-# pod the node's own credentials at the metadata server. ::/64 holds ::1 and IPv4 in IPv6.
-readonly reserved=(
-  "4 0x0000000000000000 8 0.0.0.0/8" "4 0x7f00000000000000 8 127.0.0.0/8" "4 0xa9fe000000000000 16 169.254.0.0/16"
-  "4 0xe000000000000000 4 224.0.0.0/4" "4 0xf000000000000000 4 240.0.0.0/4"
-  "6 0x0000000000000000 64 ::/64" "6 0xfe80000000000000 10 fe80::/10" "6 0xff00000000000000 8 ff00::/8"
-)
+# Ranges that never lie behind a peering. Masquerading to link-local would give every pod the node's own
+# credentials at the metadata server. ::/64 holds ::1 and IPv4 inside IPv6.
+readonly reserved=(0.0.0.0/8 127.0.0.0/8 169.254.0.0/16 224.0.0.0/4 240.0.0.0/4 ::/64 fe80::/10 ff00::/8)
+readonly reserved_words=(0 0x7f 0xa9fe 0xe0 0xf0 0 0xfe80 0xff00) reserved_shifts=(0 56 48 56 56 0 48 48)
 
 # Fails, with FAULT, where the CIDR just parsed is, lies in or contains a reserved range.
 may_be_destination() {
-  local range family hi length name
-  for range in "${reserved[@]}"; do
-    family=${range%% *}
-    [[ $family == "$FAMILY" ]] || continue
-    read -r family hi length name <<<"$range"
-    mask $((length < LENGTH ? length : LENGTH))
-    FAULT="overlaps $name; accepted are ranges that a peering can reach"
-    ((((HI ^ hi) & MASK_HI) == 0)) && return 1
+  local i first=0 last=4 length
+  # The common case at once: a range of a /16 or less, by its first octets.
+  ((FAMILY == 4 && LENGTH >= 16)) && case $((HI >> 56 & 255)) in 0 | 127 | 169 | 22[4-9] | 2[345]?) ;; *) return 0 ;; esac
+  ((FAMILY == 4)) || first=5 last=7
+  for ((i = first; i <= last; i++)); do
+    length=${reserved[i]#*/}
+    ((length < LENGTH)) || length=$LENGTH
+    FAULT="overlaps ${reserved[i]}; accepted are ranges that a peering can reach"
+    ((((HI ^ reserved_words[i] << reserved_shifts[i]) & MASK_HI[length]) != 0)) || return 1
   done
-  return 0
 }
 
-# --- The rule set ----------------------------------------------------------------------------------------
+# --- The rule set ---
 
 # One entry per line that carries a CIDR, in order. INDEX and LENGTHS answer "is this address in one of them?".
 KINDS=() CIDRS=() NAMES=() FAMILIES=() HIS=() LOS=() LENS=() PROBES=()
@@ -228,14 +222,8 @@ load() {
   declare -A seen=()
   RANK=0
   for line in "${lines[@]}"; do
-    number=$((number + 1))
-    FAULT='is not a line of the grammar'
-    [[ -z ${seen[x$line]:-} ]] || FAULT='is there twice'
-    if [[ -n ${seen[x$line]:-} ]] || ! parse_line "$line" "$number"; then
-      json_string "$line" 80
-      FAULT="line $number: $REPLY $FAULT"
-      return 1
-    fi
+    number=$((number + 1)) FAULT='is there twice'
+    [[ -z ${seen[x$line]:-} ]] && parse_line "$line" "$number" || { refer_to "$number" "$line" && return 1; }
     seen[x$line]=1
   done
   FAULT='line 2: missing; accepted is: generation DIGITS'
@@ -246,11 +234,16 @@ load() {
   warn_of_ruleset
 }
 
+refer_to() { shorten "$2" 80 && FAULT="line $1: \"$REPLY\" $FAULT"; }
+
 # Copies $1 to $2 as plain text, whether it came as text or as gzip in base64. Fails with FAULT.
 unpack() {
   local nulls last
   FAULT="cannot read $1"
-  head -c $((max_bytes + 1)) -- "$1" >"$WORK/input" 2>/dev/null || return 1
+  # Standard input may be a socket, which cannot be opened by a name.
+  if [[ $1 == - ]]; then exec 3<&0; else { exec 3<"$1"; } 2>/dev/null || return 1; fi
+  head -c $((max_bytes + 1)) <&3 >"$WORK/input" 2>/dev/null || return 1
+  exec 3<&-
   # No plain text starts so, and every gzip does in base64.
   if [[ $(head -c 4 "$WORK/input" | tr -d '\0') == H4sI ]]; then
     FAULT='the input starts like gzip in base64, but is not'
@@ -269,61 +262,50 @@ unpack() {
   [[ $last == $'\n'x ]]
 }
 
-# Takes one line into the globals. Fails with FAULT.
+# Takes line $1, which is number $2, into the globals. Fails with FAULT.
 parse_line() {
-  local line=$1 number=$2 kind cidr name
+  local line=$1 rank
   FAULT='is not accepted here; the first two lines are: peermasq/1, generation DIGITS'
-  case $number in
+  case $2 in
     1) [[ $line == peermasq/1 ]]; return ;;
-    2)
-      [[ $line =~ ^generation\ (0|[1-9][0-9]{0,15})$ ]] || return 1
-      GENERATION=${BASH_REMATCH[1]}
-      return
-      ;;
+    2) [[ $line =~ ^generation\ (0|[1-9][0-9]{0,15})$ ]] && GENERATION=${BASH_REMATCH[1]}; return ;;
   esac
-  FAULT='is unknown; accepted are: option, source, exempt, masquerade, probe'
-  kind=${line%% *}
-  case $kind in
-    option) in_order 3 && parse_option "$line" && return ;;
-    source) in_order 5 && parse_range "$kind" "${line#* }" '' && return ;;
-    exempt | masquerade)
-      cidr=${line#* } name=${line##* }
-      FAULT="is not: $kind CIDR NAME"
-      [[ $line == "$kind ${cidr%% *} $name" && ${#name} -le 63 && $name =~ ^[A-Za-z0-9._:/@-]+$ ]] || return 1
-      if [[ $kind == exempt ]]; then in_order 6; else in_order 7; fi && parse_range "$kind" "${cidr%% *}" "$name" && return
-      ;;
-    probe) in_order 8 && parse_probe "${line#* }" && return ;;
-  esac
-  return 1
-}
-
-in_order() {
+  # shellcheck disable=SC2086 # as above
+  set -- $line
+  FAULT='is not a line of the grammar: option, source CIDR, exempt CIDR NAME, masquerade CIDR NAME, probe ADDRESS:PORT'
+  [[ $line == "$*" ]] || return 1
+  case $#${1-} in 2option | 3option) rank=3 ;; 2source) rank=5 ;; 3exempt) rank=6 ;; 3masquerade) rank=7 ;; 2probe) rank=8 ;; *) return 1 ;; esac
   FAULT='is out of order; accepted is: option, source, exempt, masquerade, probe'
-  (($1 >= RANK)) && RANK=$1
+  ((rank >= RANK)) && RANK=$rank || return 1
+  case $1 in
+    option) parse_option "${*:2}" ;;
+    probe) parse_probe "$2" ;;
+    *) parse_range "$1" "$2" "${3-}" ;;
+  esac
 }
 
 parse_option() {
-  FAULT='is not accepted; accepted are: option random-fully, option out IFNAME (once)'
+  FAULT='is not accepted; accepted are, once each: option random-fully, option out IFNAME'
   case $1 in
-    'option random-fully') RANDOM_FULLY=yes ;;
-    'option out .' | 'option out ..') return 1 ;;
-    *) [[ -z $OUT && $1 =~ ^option\ out\ ([A-Za-z0-9._-]{1,15})$ ]] && OUT=${BASH_REMATCH[1]} ;;
+    random-fully) RANDOM_FULLY=yes ;;
+    out\ *) [[ -z $OUT && ${1#out } =~ ^[A-Za-z0-9._-]{1,15}$ && ${1#out } != . && ${1#out } != .. ]] && OUT=${1#out } ;;
+    *) return 1 ;;
   esac
 }
 
 parse_range() {
-  local kind=$1 cidr=$2 key
-  parse_cidr "$cidr" || return 1
-  [[ $kind != masquerade ]] || may_be_destination || return 1
-  KINDS+=("$kind") CIDRS+=("$cidr") NAMES+=("$3") FAMILIES+=("$FAMILY") HIS+=("$HI") LOS+=("$LO") LENS+=("$LENGTH")
-  key="$kind $FAMILY"
-  COUNT[$key]=$((${COUNT[$key]:-0} + 1))
-  INDEX["$key $LENGTH $HI $LO"]=1
-  [[ " ${LENGTHS[$key]:-} " == *" $LENGTH "* ]] || LENGTHS[$key]="${LENGTHS[$key]:-} $LENGTH"
+  FAULT='has a name that is not [A-Za-z0-9._:/@-]{1,63}'
+  [[ $1 == source ]] || ((${#3} <= 63)) && [[ $3 != *[!A-Za-z0-9._:/@-]* ]] || return 1
+  parse_cidr "$2" || return 1
+  [[ $1 != masquerade ]] || may_be_destination || return 1
+  KINDS+=("$1") CIDRS+=("$2") NAMES+=("$3") FAMILIES+=("$FAMILY") HIS+=("$HI") LOS+=("$LO") LENS+=("$LENGTH")
+  INDEX["$1 $FAMILY $LENGTH $HI $LO"]=1
+  COUNT["$1 $FAMILY"]=$((${COUNT["$1 $FAMILY"]:-0} + 1))
+  [[ ${LENGTHS["$1 $FAMILY"]:= } == *" $LENGTH "* ]] || LENGTHS["$1 $FAMILY"]+="$LENGTH "
 }
 
 parse_probe() {
-  FAULT='is not: probe IPV4:PORT or probe [IPV6]:PORT'
+  FAULT='is not a probe; accepted are: probe IPV4:PORT, probe [IPV6]:PORT'
   [[ $1 =~ ^(([0-9.]+)|\[([0-9a-f:]+)\]):([1-9][0-9]{0,4})$ ]] || return 1
   ((BASH_REMATCH[4] <= 65535)) || return 1
   parse_address "${BASH_REMATCH[2]}${BASH_REMATCH[3]}" && PROBES+=("$1")
@@ -348,9 +330,8 @@ warn_of_ruleset() {
 # Is the address FAMILY, HI, LO in a line of kind $1?
 is_in() {
   local length
-  for length in ${LENGTHS[$1 $FAMILY]:-}; do
-    mask "$length"
-    [[ -n ${INDEX["$1 $FAMILY $length $((HI & MASK_HI)) $((LO & MASK_LO))"]:-} ]] && return 0
+  for length in ${LENGTHS["$1 $FAMILY"]:-}; do
+    [[ -n ${INDEX["$1 $FAMILY $length $((HI & MASK_HI[length])) $((LO & MASK_LO[length]))"]:-} ]] && return 0
   done
   return 1
 }
@@ -392,8 +373,8 @@ use_lists() {
   for key in "${!FORM[@]}"; do FORM[$key]=list; done
 }
 
-# Calls `$1 FAMILY SOURCE DESTINATION NAME` for each masquerade rule of family $2. SOURCE is '' for any source,
-# DESTINATION is '' for the whole set.
+# Calls `$1 FAMILY SOURCE DESTINATION NAME` for each masquerade rule of family $2. SOURCE and DESTINATION are
+# positions; '' means any source, and all destinations (in a set).
 each_masquerade_rule() {
   local emit=$1 family=$2 sources destinations source i
   positions source "$family" && sources=$REPLY
@@ -401,29 +382,33 @@ each_masquerade_rule() {
   [[ -n $destinations ]] || return 0
   [[ -n $sources || -z ${COUNT[source 4]:-}${COUNT[source 6]:-} ]] || return 0
   for source in ${sources:-any}; do
-    [[ $source == any ]] && source='' || source=${CIDRS[source]}
+    source=${source#any}
     if [[ ${FORM[masquerade $family]} == set ]]; then
       "$emit" "$family" "$source" '' "${COUNT[masquerade $family]} destinations"
     else
-      for i in $destinations; do "$emit" "$family" "$source" "${CIDRS[i]}" "${NAMES[i]}"; done
+      for i in $destinations; do "$emit" "$family" "$source" "$i" "${NAMES[i]}"; done
     fi
   done
 }
 
-# Calls `$1 FAMILY RANGE NAME` for each exemption of family $2. RANGE is '' for the whole set.
+# Calls `$1 FAMILY EXEMPTION NAME` for each exemption of family $2, likewise.
 each_exemption() {
   local emit=$1 family=$2 i
   if [[ ${FORM[exempt $family]} == set ]]; then
     "$emit" "$family" '' "${COUNT[exempt $family]} exemptions"
   else
     positions exempt "$family"
-    for i in $REPLY; do "$emit" "$family" "${CIDRS[i]}" "${NAMES[i]}"; done
+    for i in $REPLY; do "$emit" "$family" "$i" "${NAMES[i]}"; done
   fi
 }
 
-# --- iptables --------------------------------------------------------------------------------------------
+# --- iptables ---
 
-has() { command -v "$1" >/dev/null 2>&1; }
+has() {
+  local folder IFS=:
+  for folder in $PATH; do [[ -f $folder/$1 && -x $folder/$1 ]] && return; done
+  return 1
+}
 
 # REPLY: "nft" or "legacy", what the alternative `iptables` is. Before 1.8 there was only legacy.
 default_flavour() {
@@ -495,15 +480,15 @@ iptables_render() {
 }
 
 iptables_exemption() {
-  local match="-d $2"
-  [[ -n $2 ]] || { set_name exempt "$1" && match="-m set --match-set $REPLY dst"; }
+  local match
+  if [[ -n $2 ]]; then match="-d ${CIDRS[$2]}"; else set_name exempt "$1" && match="-m set --match-set $REPLY dst"; fi
   CHAIN_TEXT+="-A PEERMASQ $match -m comment --comment \"peermasq: $3\" -j RETURN"$'\n'
 }
 
 iptables_masquerade() {
   local set=''
   [[ -n $3 ]] || { set_name masquerade "$1" && set=" -m set --match-set $REPLY dst"; }
-  CHAIN_TEXT+="-A PEERMASQ${2:+ -s $2}${3:+ -d $3}${OUT:+ -o $OUT}$set -m addrtype ! --dst-type LOCAL"
+  CHAIN_TEXT+="-A PEERMASQ${2:+ -s ${CIDRS[$2]}}${3:+ -d ${CIDRS[$3]}}${OUT:+ -o $OUT}$set -m addrtype ! --dst-type LOCAL"
   CHAIN_TEXT+=" -m comment --comment \"peermasq: $4\" -j MASQUERADE${RANDOM_FULLY:+ --random-fully}"$'\n'
 }
 
@@ -606,7 +591,7 @@ iptables_observe() {
   done
 }
 
-# --- ipset -----------------------------------------------------------------------------------------------
+# --- ipset ---
 
 # REPLY: the name of the set for kind $1 and family $2; it changes with the rule set, so that the old set
 # serves the old rules until the new ones are in force.
@@ -614,35 +599,38 @@ set_name() {
   case $1 in exempt) REPLY=peermasq-${2}x-${ID:0:12} ;; *) REPLY=peermasq-$2-${ID:0:12} ;; esac
 }
 
-# The members of a set, one a line, sorted, as ipset prints them.
+# Writes `add NAME MEMBER` for each range of kind $1 and family $2 to $WORK/set, as ipset prints them.
 set_members() {
-  local i
+  local i members=() name=$3
   positions "$1" "$2"
-  for i in $REPLY; do
-    case ${CIDRS[i]} in */32 | */128) [[ ${LENS[i]} == $(($2 == 4 ? 32 : 128)) ]] && printf '%s\n' "${CIDRS[i]%/*}" && continue ;; esac
-    printf '%s\n' "${CIDRS[i]}"
-  done | sort -u
+  for i in $REPLY; do range_text "$i" && members+=("$REPLY"); done
+  printf "add $name %s\n" "${members[@]}" | sort -u >"$WORK/set"
+}
+
+# REPLY: range $1 as ipset and nft print it: a single address without its length.
+range_text() {
+  REPLY=${CIDRS[$1]}
+  if ((LENS[$1] == (FAMILIES[$1] == 4 ? 32 : 128))); then REPLY=${REPLY%/*}; fi
 }
 
 set_is_right() {
-  local line members=''
-  set_name "$1" "$2"
-  ipset save "$REPLY" >"$WORK/set" 2>/dev/null || return 1
-  members=$(while read -r line; do [[ $line == add\ * ]] && printf '%s\n' "${line##* }"; done <"$WORK/set" | sort)
-  [[ $members == "$(set_members "$1" "$2")" ]]
+  local name
+  set_name "$1" "$2" && name=$REPLY
+  set_members "$1" "$2" "$name"
+  # The first line makes the set; its options differ from version to version.
+  ipset save "$name" 2>/dev/null | tail -n +2 | sort | cmp -s - "$WORK/set"
 }
 
 # Makes the set whole under another name first; a rule never looks at a set that is being filled.
 set_put() {
   local name new=peermasq-$2-new inet=inet
-  [[ $2 == 6 ]] && inet=inet6
-  set_is_right "$1" "$2" && return
+  [[ $2 == 4 ]] || inet=inet6
+  ! set_is_right "$1" "$2" || return 0
   set_name "$1" "$2" && name=$REPLY
   ipset destroy "$new" 2>/dev/null
-  { printf 'create %s hash:net family %s maxelem 65536\n' "$new" "$inet" && set_members "$1" "$2" | while read -r REPLY; do
-    printf 'add %s %s\n' "$new" "$REPLY"
-  done; } >"$WORK/set"
-  ipset restore <"$WORK/set" 2>"$WORK/errors" || { FAULT=$(head -n 1 "$WORK/errors") && return 1; }
+  set_members "$1" "$2" "$new"
+  { printf 'create %s hash:net family %s maxelem 65536\n' "$new" "$inet" && cat "$WORK/set"; } |
+    ipset restore 2>"$WORK/errors" || { FAULT=$(head -n 1 "$WORK/errors") && return 1; }
   if ipset list -n "$name" >/dev/null 2>&1; then
     ipset swap "$new" "$name" && ipset destroy "$new"
   else
@@ -669,7 +657,7 @@ sets_clear() {
   return 0
 }
 
-# --- nft -------------------------------------------------------------------------------------------------
+# --- nft ---
 
 nft_family() { if [[ $1 == 6 ]]; then REPLY=ip6; else REPLY=ip; fi; }
 
@@ -691,44 +679,36 @@ nft_render() {
 nft_set() {
   local name=destinations elements
   [[ $1 == exempt ]] && name=exemptions
-  elements=$(outermost "$1" "$2")
-  CHAIN_TEXT+="set $name {"$'\n'"type ipv$2_addr"$'\nflags interval\n'"elements = { ${elements//$'\n'/, } }"$'\n}\n'
+  outermost "$1" "$2"
+  printf -v elements '%s, ' "${OUTERMOST[@]}"
+  CHAIN_TEXT+="set $name {"$'\n'"type ipv$2_addr"$'\nflags interval\n'"elements = { ${elements%, } }"$'\n}\n'
 }
 
-# The ranges of a kind and family that lie in no other, sorted: nft refuses overlaps, and merging them would
-# print other text than was written.
+# OUTERMOST: the ranges of kind $1 and family $2 that lie in no other, sorted: nft refuses overlaps, and merging
+# them would print other text than was written.
 outermost() {
-  local i hi lo length last=''
+  local i length='' hi=0 lo=0
   positions "$1" "$2"
-  for i in $REPLY; do printf '%016x %016x %d %s\n' "${HIS[i]}" "${LOS[i]}" "${LENS[i]}" "${CIDRS[i]}"; done |
-    sort -k1,1 -k2,2 -k3,3n | while read -r hi lo length REPLY; do
-    if [[ -n $last ]]; then
-      mask "$last"
-      (((16#$hi & MASK_HI) == LAST_HI && (16#$lo & MASK_LO) == LAST_LO)) && continue
-    fi
-    last=$length LAST_HI=$((16#$hi)) LAST_LO=$((16#$lo))
-    nft_range "$REPLY" "$2" && printf '%s\n' "$REPLY"
-  done
-}
-
-# REPLY: a CIDR as nft prints it: a single address without its length.
-nft_range() {
-  REPLY=$1
-  [[ $2$1 == 4*/32 || $2$1 == 6*/128 ]] && REPLY=${1%/*}
-  return 0
+  for i in $REPLY; do printf '%016x%016x %d %d\n' "${HIS[i]}" "${LOS[i]}" "${LENS[i]}" "$i"; done | sort >"$WORK/ranges"
+  OUTERMOST=()
+  while read -r _ _ i; do
+    [[ -n $length ]] && ((hi == (HIS[i] & MASK_HI[length]) && lo == (LOS[i] & MASK_LO[length]))) && continue
+    length=${LENS[i]} hi=${HIS[i]} lo=${LOS[i]}
+    range_text "$i" && OUTERMOST+=("$REPLY")
+  done <"$WORK/ranges"
 }
 
 nft_exemption() {
   local range=@exemptions
-  [[ -n $2 ]] && nft_range "$2" "$1" && range=$REPLY
+  [[ -n $2 ]] && range_text "$2" && range=$REPLY
   nft_family "$1"
   CHAIN_TEXT+="$REPLY daddr $range return comment \"peermasq: $3\""$'\n'
 }
 
 nft_masquerade() {
-  local source=$2 range=@destinations
-  [[ -n $3 ]] && nft_range "$3" "$1" && range=$REPLY
-  [[ -n $source ]] && nft_range "$source" "$1" && source=$REPLY
+  local source='' range=@destinations
+  [[ -n $2 ]] && range_text "$2" && source=$REPLY
+  [[ -n $3 ]] && range_text "$3" && range=$REPLY
   nft_family "$1"
   CHAIN_TEXT+="${source:+$REPLY saddr $source }$REPLY daddr $range ${OUT:+oifname \"$OUT\" }fib daddr type != local"
   CHAIN_TEXT+=" counter masquerade${RANDOM_FULLY:+ fully-random} comment \"peermasq: $4\""$'\n'
@@ -795,7 +775,7 @@ nft_masqueraders() {
   done <"$WORK/table"
 }
 
-# --- Backends --------------------------------------------------------------------------------------------
+# --- Backends ---
 
 readonly backends='iptables-nft iptables-legacy nft'
 
@@ -930,7 +910,7 @@ iptables_change_with_sets() {
   iptables_change
 }
 
-# --- Healing ---------------------------------------------------------------------------------------------
+# --- Healing ---
 
 # Removes the flows that hang because they began before the rules: a retransmitted SYN keeps the fate that
 # its first packet was given. Sets HEALED.
@@ -964,7 +944,7 @@ forget_flow() {
     >/dev/null 2>&1 && HEALED=$((HEALED + 1))
 }
 
-# --- Probes ----------------------------------------------------------------------------------------------
+# --- Probes ---
 
 # REPLY: a local address of family $1 that lies in a source. Without sources: '' for any.
 pod_address() {
@@ -1027,7 +1007,7 @@ connects() {
 
 is_time() { [[ $1 =~ [1-9] ]]; }
 
-# --- Kept files and persistence --------------------------------------------------------------------------
+# --- Kept files and persistence ---
 
 keep_text() { printf '%s\n' "$2" >"$DIR/.$1.new" && mv -f -- "$DIR/.$1.new" "$DIR/$1"; }
 
@@ -1164,7 +1144,7 @@ remove_units() {
   return "$found"
 }
 
-# --- Commands --------------------------------------------------------------------------------------------
+# --- Commands ---
 
 prepare() {
   local tool line=''
@@ -1210,7 +1190,7 @@ lock() {
 }
 
 command_apply() {
-  local file=/dev/stdin
+  local file=-
   case $#:${1:-} in 0:) ;; 2:--file) file=$2 ;; *) usage >&2 && exit 2 ;; esac
   prepare
   load "$file" || { read_kept && refuse "$FAULT"; }
@@ -1360,7 +1340,7 @@ end_watch() {
   read -r pid <&8 && [[ $pid =~ ^[1-9][0-9]*$ ]] && kill -TERM "$pid"
 }
 
-# --- watch -----------------------------------------------------------------------------------------------
+# --- watch ---
 
 readonly metadata_header='Metadata-Flavor: Google'
 CHILD='' ETAG='' HTTP='' TROUBLE='' SENT='' CHECKED=0 REFUSED_PROGRAM=''

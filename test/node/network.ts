@@ -1,0 +1,183 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  type Ended,
+  type ExecOptions,
+  type Lab,
+  type Machine,
+  openLab,
+  peerCommand,
+  type Running,
+} from '../lab/netns';
+
+export const program = join(__dirname, '../../shared/node/peermasq.sh');
+
+export const backends = ['iptables-nft', 'iptables-legacy', 'nft'] as const;
+export type Backend = (typeof backends)[number];
+
+/** Why tests on the backend cannot run here, if so. */
+export function missing(backend: Backend): string | undefined {
+  const command = backend === 'nft' ? 'nft' : `${backend}-restore`;
+  const isThere = ['/usr/sbin', '/sbin'].some((folder) => existsSync(join(folder, command)));
+  return isThere ? undefined : `${command} is not installed`;
+}
+
+/** The one line of JSON that the node program prints; `code` is its exit code. */
+export type Report = {
+  result: string;
+  proven: boolean;
+  id: string | null;
+  generation: number | null;
+  backend: string | null;
+  reason?: string;
+  rules: number;
+  healed: number;
+  packets: number;
+  persisted: string;
+  drift: string[];
+  masqueraders: string[];
+  warnings: string[];
+  probes: { to: string; from: string | null; reached: boolean }[];
+  code: number | null;
+};
+
+/**
+ * The network of the first write-up: a pod 10.132.0.10 on a node 10.209.0.2, a router that drops every source
+ * it does not know, and a peer 10.193.0.3 that tells which source it sees. Likewise in IPv6, under fd00::/16.
+ */
+export type Network = {
+  lab: Lab;
+  pod: Machine;
+  node: Machine;
+  router: Machine;
+  peer: Machine;
+  service: Running;
+  /** Runs the node program on the node. */
+  peermasq: (args: readonly string[], options?: ExecOptions) => Promise<Report>;
+  /** The same, whole: for tests of what it prints. */
+  execute: (args: readonly string[], options?: ExecOptions) => Promise<Ended>;
+  apply: (ruleset: string | Buffer, env?: Record<string, string>) => Promise<Report>;
+  /** The source address that the peer sees of a request from the pod, or `dropped`. */
+  sourceSeen: (destination?: string) => Promise<string>;
+};
+
+export async function openNetwork(backend: string): Promise<Network> {
+  const lab = openLab();
+  const [pod, node, router, peer] = await Promise.all([
+    lab.machine('pod'),
+    lab.machine('node'),
+    lab.machine('router'),
+    lab.machine('peer'),
+  ]);
+  await lab.cable(
+    { machine: pod, device: 'eth0', addresses: ['10.132.0.10/24', 'fd00:132::10/64'] },
+    { machine: node, device: 'veth0' },
+  );
+  await lab.bridge({ machine: node, device: 'cbr0', addresses: ['10.132.0.1/24', 'fd00:132::1/64'] }, [
+    'veth0',
+  ]);
+  await lab.cable(
+    { machine: node, device: 'eth0', addresses: ['10.209.0.2/24', 'fd00:209::2/64'] },
+    { machine: router, device: 'nodes', addresses: ['10.209.0.1/24', 'fd00:209::1/64'] },
+  );
+  await lab.cable(
+    { machine: router, device: 'peer', addresses: ['10.193.0.1/24', 'fd00:193::1/64'] },
+    { machine: peer, device: 'eth0', addresses: ['10.193.0.3/24', 'fd00:193::3/64'] },
+  );
+  await route(pod, '10.132.0.1', 'fd00:132::1');
+  await route(node, '10.209.0.1', 'fd00:209::1');
+  await route(peer, '10.193.0.1', 'fd00:193::1');
+  for (const machine of [node, router]) {
+    await machine.setting('ipv4/ip_forward', '1');
+    await machine.setting('ipv6/conf/all/forwarding', '1');
+  }
+  await router.run(['nft', '-f', '-'], { stdin: routerRules });
+  // The peer answers for every address from 10.192.0.0 to 10.207.255.255.
+  await router.run(['ip', 'route', 'add', '10.192.0.0/12', 'via', '10.193.0.3']);
+  await peer.run(['ip', 'route', 'add', 'local', '10.192.0.0/12', 'dev', 'lo']);
+  const service = peer.spawn(peerCommand(8080));
+  await service.output(/listening on 8080/);
+
+  const execute: Network['execute'] = (args, { env, ...options } = {}) =>
+    node.exec(['bash', program, ...args], {
+      ...options,
+      env: {
+        PEERMASQ_DIR: join(node.folder, 'kept'),
+        PEERMASQ_BACKEND: backend,
+        PEERMASQ_PERSIST: '0',
+        PEERMASQ_WAIT: '2',
+        ...env,
+      },
+    });
+  const peermasq: Network['peermasq'] = async (args, options) => {
+    const ended = await execute(args, options);
+    const lines = ended.stdout.split('\n').filter((line) => line !== '');
+    if (lines.length !== 1) throw new Error(`one line of JSON expected:\n${ended.stdout}${ended.stderr}`);
+    return { ...(JSON.parse(lines.join('')) as Report), code: ended.code };
+  };
+  return {
+    ...{ lab, pod, node, router, peer, service, execute, peermasq },
+    apply: (ruleset, env = {}) => peermasq(['apply'], { stdin: ruleset, env }),
+    sourceSeen: async (destination = '10.193.0.3') => {
+      const url = `http://${destination.includes(':') ? `[${destination}]` : destination}:8080/`;
+      const { stdout } = await pod.exec(['curl', '-s', '--max-time', '1', url]);
+      return stdout.trim() || 'dropped';
+    },
+  };
+}
+
+/** Takes everything off the node that a test put there. */
+export async function clear({ node, peermasq }: Network): Promise<void> {
+  await peermasq(['remove']);
+  for (const family of ['ip', 'ip6']) {
+    await node.run([`${family}tables-legacy-restore`], { stdin: emptyTables });
+  }
+  await node.run(['nft', 'flush', 'ruleset']);
+  await node.exec(['ipset', 'destroy']);
+}
+
+/** Table nat as `iptables-save` prints it, without comments, counts and what is empty. */
+export async function natTable({ node }: Network, command: string): Promise<string> {
+  const text = await node.run([`${command}-save`, '-t', 'nat']);
+  const isTelling = (line: string) => /^(-A|:[A-Z])/.test(line) && !/^:(PREROUTING|INPUT|OUTPUT)/.test(line);
+  return text
+    .split('\n')
+    .filter(isTelling)
+    .map((line) => line.replace(/ \[.*\]$/, ''))
+    .join('\n');
+}
+
+const emptyTables = ['nat', 'mangle', 'filter'].map((table) => `*${table}\nCOMMIT\n`).join('');
+
+const routerRules = `
+table inet router {
+  counter dropped {}
+  set known4 { type ipv4_addr; flags interval; elements = { 10.209.0.0/16, 10.192.0.0/12 } }
+  set known6 { type ipv6_addr; flags interval; elements = { fd00:209::/32, fd00:193::/32 } }
+  chain forward {
+    type filter hook forward priority 0; policy drop;
+    ip saddr @known4 accept
+    ip6 saddr @known6 accept
+    meta l4proto ipv6-icmp accept
+    counter name dropped
+  }
+}
+`;
+
+async function route(machine: Machine, gateway4: string, gateway6: string): Promise<void> {
+  await machine.run(['ip', 'route', 'add', 'default', 'via', gateway4]);
+  await machine.run(['ip', '-6', 'route', 'add', 'default', 'via', gateway6]);
+}
+
+/** A rule set of the given lines after the two first ones. */
+export const ruleset = (generation: number | string, ...lines: string[]) =>
+  ['peermasq/1', `generation ${generation}`, ...lines, ''].join('\n');
+
+/** The rule set of the first write-up. */
+export const backendVpc = (generation = 100) =>
+  ruleset(
+    generation,
+    'source 10.132.0.0/14',
+    'exempt 10.132.0.0/14 pods',
+    'masquerade 10.193.0.0/16 backend-vpc',
+  );

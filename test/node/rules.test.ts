@@ -1,0 +1,471 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeKernel } from '../lab/kernel';
+import { asTransaction, everyNeighbour } from './neighbours';
+import {
+  backends,
+  backendVpc,
+  clear,
+  missing,
+  natTable,
+  type Network,
+  openNetwork,
+  ruleset,
+} from './network';
+
+const full = ruleset(
+  7,
+  'option random-fully',
+  'option out eth0',
+  'source 10.132.0.0/14',
+  'source fd00:132::/32',
+  'exempt 10.132.0.0/14 pods',
+  'exempt 10.193.7.0/24 except',
+  'exempt fd00:132::/32 pods6',
+  'masquerade 10.193.0.0/16 backend-vpc',
+  'masquerade 10.194.0.1/32 a@b:/c.d_e-f',
+  'masquerade fd00:193::/32 six',
+);
+
+const jump = '-A POSTROUTING -m comment --comment peermasq -j PEERMASQ';
+
+const iptables4 = `:POSTROUTING ACCEPT
+:PEERMASQ -
+${jump}
+-A PEERMASQ -d 10.132.0.0/14 -m comment --comment "peermasq: pods" -j RETURN
+-A PEERMASQ -d 10.193.7.0/24 -m comment --comment "peermasq: except" -j RETURN
+-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 -o eth0 -m addrtype ! --dst-type LOCAL -m comment --comment "peermasq: backend-vpc" -j MASQUERADE --random-fully
+-A PEERMASQ -s 10.132.0.0/14 -d 10.194.0.1/32 -o eth0 -m addrtype ! --dst-type LOCAL -m comment --comment "peermasq: a@b:/c.d_e-f" -j MASQUERADE --random-fully`;
+
+const iptables6 = `:POSTROUTING ACCEPT
+:PEERMASQ -
+${jump}
+-A PEERMASQ -d fd00:132::/32 -m comment --comment "peermasq: pods6" -j RETURN
+-A PEERMASQ -s fd00:132::/32 -d fd00:193::/32 -o eth0 -m addrtype ! --dst-type LOCAL -m comment --comment "peermasq: six" -j MASQUERADE --random-fully`;
+
+const nftables = `table ip peermasq {
+	chain postrouting {
+		type nat hook postrouting priority srcnat - 1; policy accept;
+		ip daddr 10.132.0.0/14 return comment "peermasq: pods"
+		ip daddr 10.193.7.0/24 return comment "peermasq: except"
+		ip saddr 10.132.0.0/14 ip daddr 10.193.0.0/16 oifname "eth0" fib daddr type != local counter masquerade fully-random comment "peermasq: backend-vpc"
+		ip saddr 10.132.0.0/14 ip daddr 10.194.0.1 oifname "eth0" fib daddr type != local counter masquerade fully-random comment "peermasq: a@b:/c.d_e-f"
+	}
+}
+table ip6 peermasq {
+	chain postrouting {
+		type nat hook postrouting priority srcnat - 1; policy accept;
+		ip6 daddr fd00:132::/32 return comment "peermasq: pods6"
+		ip6 saddr fd00:132::/32 ip6 daddr fd00:193::/32 oifname "eth0" fib daddr type != local counter masquerade fully-random comment "peermasq: six"
+	}
+}
+`;
+
+const manyDestinations = (count: number) =>
+  Array.from({ length: count }, (_, i) => `masquerade 10.${100 + (i >> 8)}.${i & 255}.0/24 name-${i}`);
+
+describe.each(backends)('the rules on %s', (backend) => {
+  describeKernel('in the kernel', missing(backend), () => {
+    let network: Network;
+    /** Where the other programs of this node have their rules. */
+    const nat = backend === 'nft' ? 'iptables-nft' : backend;
+    const everything = async () =>
+      [
+        await natTable(network, 'iptables-nft'),
+        await natTable(network, 'iptables-legacy'),
+        await natTable(network, 'ip6tables-nft'),
+        await natTable(network, 'ip6tables-legacy'),
+        await network.node.run(['nft', '-s', 'list', 'ruleset']),
+        await network.node.run(['ipset', 'list', '-n']),
+      ].join('\n---\n');
+
+    beforeAll(async () => {
+      network = await openNetwork(backend);
+    });
+    beforeEach(() => network.node.run([`${nat}-restore`, '--noflush'], { stdin: everyNeighbour }));
+    afterEach(() => clear(network));
+    afterAll(() => network.lab.close());
+
+    test('are exactly those of the rule set, reached first, and leave those of others as they are', async () => {
+      const others = await natTable(network, nat);
+      expect(await network.apply(full)).toMatchObject({
+        code: 0,
+        result: 'applied',
+        proven: true,
+        generation: 7,
+      });
+      const table = await natTable(network, nat);
+      if (backend === 'nft') {
+        const text = await network.node.run(['nft', '-s', 'list', 'ruleset']);
+        expect(text.slice(text.indexOf('table ip peermasq'))).toBe(nftables);
+      } else {
+        expect(ours(table)).toBe(iptables4);
+        expect(await natTable(network, nat.replace('ip', 'ip6'))).toBe(iptables6);
+        expect(table.split('\n').find((line) => line.startsWith('-A POSTROUTING'))).toBe(jump);
+      }
+      expect(foreign(table)).toBe(foreign(others));
+      await network.peermasq(['repair']);
+      expect(foreign(await natTable(network, nat))).toBe(foreign(others));
+      expect(await network.peermasq(['remove'])).toMatchObject({ code: 0, result: 'removed' });
+      expect(await natTable(network, nat)).toBe(others);
+    });
+
+    test('stay byte for byte the same when applied again', async () => {
+      const first = await network.apply(full);
+      const before = await everything();
+      expect(await network.apply(full)).toMatchObject({ ...first, result: 'unchanged', healed: 0 });
+      expect(await network.apply(full.replace('generation 7', 'generation 8'))).toMatchObject({
+        result: 'unchanged',
+        id: first.id,
+        generation: 8,
+      });
+      expect(await everything()).toBe(before);
+    });
+
+    test('are taken away with everything else of ours, and removing again changes nothing', async () => {
+      const before = await everything();
+      await network.apply(ruleset(1, ...manyDestinations(200)));
+      await network.peermasq(['remove']);
+      // iptables-nft makes the base chains of table nat for IPv6 and never takes them away.
+      expect(await everything()).toBe(before);
+      expect(readdirSync(network.node.folder)).not.toContain('kept');
+      expect(await network.peermasq(['remove'])).toMatchObject({ code: 0, result: 'unchanged' });
+      expect(await network.peermasq(['status'])).toMatchObject({ id: null, proven: false, drift: [] });
+    });
+
+    test('are none where the rule set has only exemptions', async () => {
+      const report = await network.apply(ruleset(1, 'exempt 10.132.0.0/14 pods'));
+      expect(report).toMatchObject({ code: 0, result: 'applied', proven: true, rules: 1 });
+      const empty = await network.apply(ruleset(2));
+      expect(empty).toMatchObject({ code: 0, result: 'applied', proven: true, rules: 0 });
+    });
+
+    test('leave out destinations whose family has no source, with a warning', async () => {
+      const report = await network.apply(
+        ruleset(1, 'source 10.132.0.0/14', 'masquerade 10.193.0.0/16 a', 'masquerade fd00:193::/32 b'),
+      );
+      expect(report).toMatchObject({ code: 0, proven: true, rules: 1 });
+      expect(report.warnings).toEqual([expect.stringContaining('no IPv6 source')]);
+    });
+
+    test('IPv6 rules go when the rule set has none any more', async () => {
+      await network.apply(full);
+      expect(await network.apply(backendVpc())).toMatchObject({ result: 'applied', proven: true });
+      expect(await network.node.run(['ip6tables-save'])).not.toContain('PEERMASQ');
+      expect(await network.node.run(['nft', 'list', 'ruleset'])).not.toContain('ip6 peermasq');
+    });
+
+    test('tell how many packets they rewrote, and who else rewrites sources', async () => {
+      await network.apply(backendVpc());
+      await network.sourceSeen();
+      const status = await network.peermasq(['status']);
+      expect(status).toMatchObject({
+        code: 0,
+        result: 'status',
+        proven: true,
+        backend,
+        drift: [],
+        packets: 1,
+      });
+      expect(status.masqueraders).toEqual(
+        expect.arrayContaining(['IP-MASQ-AGENT', 'AWS-SNAT-CHAIN-0', 'KUBE-POSTROUTING']),
+      );
+      expect(status.masqueraders.filter((name) => name.startsWith('direct: '))).toHaveLength(3);
+      expect(status.masqueraders.join()).not.toContain('PEERMASQ');
+    });
+
+    describe('above the threshold', () => {
+      test.each([51, 2000])('%d destinations are a set, and mean the same', async (count) => {
+        const lines = ['source 10.132.0.0/14', 'exempt 10.193.0.9/32 one', ...manyDestinations(count)];
+        lines.push(
+          'masquerade 10.193.0.0/17 outer',
+          'masquerade 10.193.0.0/16 outermost',
+          'masquerade 10.193.0.7/32 inner',
+        );
+        expect(await network.apply(ruleset(1, ...lines))).toMatchObject({ code: 0, proven: true, rules: 2 });
+        expect(await network.sourceSeen()).toBe('10.209.0.2');
+        expect(await network.sourceSeen('10.193.0.9')).toBe('dropped');
+        expect(await network.apply(ruleset(2, ...lines))).toMatchObject({ result: 'unchanged' });
+        // A newer set takes the place of the old one, and nothing is left of it.
+        expect(await network.apply(ruleset(3, ...lines.slice(0, -1)))).toMatchObject({
+          result: 'applied',
+          proven: true,
+        });
+        const sets = (await network.node.run(['ipset', 'list', '-n'])).split('\n').filter(Boolean);
+        expect(sets).toHaveLength(backend === 'nft' ? 0 : 1);
+        expect(await network.apply(backendVpc(4))).toMatchObject({ result: 'applied', proven: true });
+        expect(await network.node.run(['ipset', 'list', '-n'])).toBe('');
+      });
+
+      test('exemptions are a set too, in both families', async () => {
+        const lines = ['source 10.132.0.0/14', 'source fd00:132::/32'];
+        for (let i = 0; i < 60; i++)
+          lines.push(`exempt 10.200.${i}.0/24 e${i}`, `exempt fd00:200:${(i + 1).toString(16)}::/48 e${i}`);
+        lines.push('masquerade 10.193.0.0/16 a', 'masquerade fd00:193::/32 b');
+        expect(await network.apply(ruleset(1, ...lines))).toMatchObject({ code: 0, proven: true, rules: 4 });
+        expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
+      });
+
+      test('members that were taken out are drift, and repaired', async () => {
+        await network.apply(ruleset(1, ...manyDestinations(60)));
+        const [set] = (await network.node.run(['ipset', 'list', '-n'])).split('\n');
+        if (backend === 'nft') {
+          await network.node.run([
+            'nft',
+            'delete',
+            'element',
+            'ip',
+            'peermasq',
+            'destinations',
+            '{ 10.100.7.0/24 }',
+          ]);
+        } else {
+          await network.node.run(['ipset', 'del', set ?? '', '10.100.7.0/24']);
+        }
+        expect(await network.peermasq(['status'])).toMatchObject({
+          proven: false,
+          drift: [backend === 'nft' ? 'table differs' : 'set differs'],
+        });
+        expect(await network.peermasq(['repair'])).toMatchObject({
+          code: 0,
+          result: 'applied',
+          proven: true,
+        });
+      });
+
+      if (backend !== 'nft') {
+        test('a list serves where ipset is missing', async () => {
+          const other = await openNetwork(backend);
+          other.node.mount(nothing(other), '/usr/sbin/ipset');
+          const many = ruleset(1, ...manyDestinations(60));
+          const report = await other.apply(many).finally(() => other.lab.close());
+          expect(report).toMatchObject({ code: 0, proven: true, rules: 60 });
+          expect(report.warnings).toEqual([expect.stringContaining('ipset is not installed')]);
+        });
+      }
+    });
+
+    describe('drift', () => {
+      const drifts: [string, string[]][] =
+        backend === 'nft'
+          ? [
+              ['table differs', ['nft', 'add', 'rule', 'ip', 'peermasq', 'postrouting', 'accept']],
+              ['table missing', ['nft', 'delete', 'table', 'ip', 'peermasq']],
+            ]
+          : [
+              [
+                'jump missing',
+                [
+                  backend,
+                  '-t',
+                  'nat',
+                  '-D',
+                  'POSTROUTING',
+                  '-m',
+                  'comment',
+                  '--comment',
+                  'peermasq',
+                  '-j',
+                  'PEERMASQ',
+                ],
+              ],
+              [
+                'jump not first',
+                [backend, '-t', 'nat', '-I', 'POSTROUTING', '-d', '192.0.2.1', '-j', 'RETURN'],
+              ],
+              [
+                'jump repeated',
+                [
+                  backend,
+                  '-t',
+                  'nat',
+                  '-A',
+                  'POSTROUTING',
+                  '-m',
+                  'comment',
+                  '--comment',
+                  'peermasq',
+                  '-j',
+                  'PEERMASQ',
+                ],
+              ],
+              [
+                'jump repeated',
+                [backend, '-t', 'nat', '-A', 'POSTROUTING', '-s', '10.0.0.0/8', '-j', 'PEERMASQ'],
+              ],
+              ['chain differs', [backend, '-t', 'nat', '-A', 'PEERMASQ', '-j', 'RETURN']],
+              ['chain differs', [backend, '-t', 'nat', '-F', 'PEERMASQ']],
+            ];
+
+      test.each(drifts)('%s after %j: seen by status, mended by repair', async (drift, argv) => {
+        await network.apply(backendVpc());
+        const meant = await everything();
+        await network.node.run(argv);
+        expect(await network.peermasq(['status'])).toMatchObject({ code: 0, proven: false, drift: [drift] });
+        expect(await network.peermasq(['repair'])).toMatchObject({
+          code: 0,
+          result: 'applied',
+          proven: true,
+        });
+        const stranger = /^.*192\.0\.2\.1.*\n/m;
+        expect((await everything()).replace(stranger, '').replace(/^.*192\.0\.2\.1.*\n/m, '')).toBe(meant);
+        expect(await network.peermasq(['repair'])).toMatchObject({
+          code: 0,
+          result: 'unchanged',
+          proven: true,
+        });
+      });
+
+      test('all rules gone, as after a reboot: repair brings back what was kept', async () => {
+        const { id } = await network.apply(full);
+        await network.node.run(['nft', 'flush', 'ruleset']);
+        await network.node.run([`iptables-legacy-restore`], { stdin: '*nat\nCOMMIT\n' });
+        await network.node.run([`ip6tables-legacy-restore`], { stdin: '*nat\nCOMMIT\n' });
+        expect(await network.peermasq(['repair'])).toMatchObject({
+          result: 'applied',
+          proven: true,
+          id,
+          generation: 7,
+        });
+      });
+
+      test('repair without a kept rule set changes nothing', async () => {
+        expect(await network.peermasq(['repair'])).toMatchObject({
+          code: 0,
+          result: 'unchanged',
+          id: null,
+          proven: false,
+        });
+      });
+    });
+
+    test('an older generation is refused, and so is another content of the same', async () => {
+      const { id } = await network.apply(backendVpc(100));
+      const before = await everything();
+      expect(await network.apply(backendVpc(99))).toMatchObject({
+        code: 2,
+        result: 'refused',
+        proven: false,
+        id,
+        generation: 100,
+      });
+      const other = await network.apply(ruleset(100, 'masquerade 10.1.0.0/16 a'));
+      expect(other).toMatchObject({
+        code: 2,
+        result: 'refused',
+        reason: expect.stringContaining('generation 100'),
+      });
+      expect(await everything()).toBe(before);
+    });
+
+    test('ten at once end in one consistent rule set', async () => {
+      const lines = (n: number) => [`masquerade 10.1.${n}.0/24 a`, `masquerade fd00:${n}::/32 b`];
+      const env = { PEERMASQ_WAIT: '15' };
+      const all = await Promise.all(
+        [...Array(10).keys()].map((n) => network.apply(ruleset(n + 1, ...lines(n + 1)), env)),
+      );
+      expect(all.filter(({ code }) => code !== 0 && code !== 2)).toEqual([]);
+      expect(await network.peermasq(['status'])).toMatchObject({ proven: true, generation: 10, drift: [] });
+    });
+
+    test('moving to another backend takes the rules away from the old one', async () => {
+      const others = backends.filter((other) => other !== backend && missing(other) === undefined);
+      for (const other of [...others, backend]) {
+        const report = await network.apply(backendVpc(), { PEERMASQ_BACKEND: other });
+        expect(report).toMatchObject({ code: 0, proven: true, backend: other });
+      }
+      const tables = await network.node.run(['nft', 'list', 'tables']);
+      const carriers = [
+        (await natTable(network, 'iptables-nft')).includes('PEERMASQ') ? 'iptables-nft' : '',
+        (await natTable(network, 'iptables-legacy')).includes('PEERMASQ') ? 'iptables-legacy' : '',
+        tables.includes('peermasq') ? 'nft' : '',
+      ];
+      expect(carriers.filter(Boolean)).toEqual([backend]);
+    });
+
+    if (backend !== 'nft') {
+      test('when IPv6 fails after IPv4, the previous rules are in force', async () => {
+        const fakes = join(network.node.folder, 'fakes');
+        mkdirSync(fakes, { recursive: true });
+        const fake = join(fakes, `ip6tables-${backend.slice(9)}-restore`);
+        writeFileSync(fake, '#!/bin/sh\ncat >/dev/null; echo "no such kernel" >&2; exit 1\n');
+        chmodSync(fake, 0o755);
+        const env = { PATH: `${fakes}:${process.env['PATH'] ?? ''}` };
+
+        const nothingYet = await everything();
+        expect(await network.apply(full, env)).toMatchObject({
+          code: 3,
+          result: 'failed',
+          proven: false,
+          id: null,
+        });
+        expect(await everything()).toBe(nothingYet);
+
+        const { id } = await network.apply(backendVpc(1));
+        const before = await everything();
+        const failed = await network.apply(full, env);
+        expect(failed).toMatchObject({ code: 3, result: 'failed', proven: false, id, generation: 1 });
+        expect(failed.reason).toContain('no such kernel');
+        expect(await everything()).toBe(before);
+        expect(await network.peermasq(['status'])).toMatchObject({ proven: true, id, generation: 1 });
+      });
+    }
+
+    if (backend === 'iptables-legacy') {
+      test('the lock of xtables in the hands of another: busy', async () => {
+        const holder = network.node.spawn(['flock', '/run/xtables.lock', 'sh', '-c', 'echo held; sleep 60']);
+        await holder.output(/held/);
+        const before = await everything();
+        const report = await network.apply(backendVpc(), { PEERMASQ_WAIT: '1' });
+        expect(report).toMatchObject({ code: 4, result: 'busy', proven: false });
+        await holder.stop();
+        expect(await everything()).toBe(before);
+        expect(await network.apply(backendVpc())).toMatchObject({ code: 0, result: 'applied', proven: true });
+      });
+    }
+
+    test('our own lock in the hands of another: busy', async () => {
+      await network.apply(backendVpc());
+      const holder = network.node.spawn([
+        'flock',
+        join(network.node.folder, 'kept/lock'),
+        'sh',
+        '-c',
+        'echo held; sleep 60',
+      ]);
+      await holder.output(/held/);
+      expect(await network.apply(full, { PEERMASQ_WAIT: '0' })).toMatchObject({ code: 4, result: 'busy' });
+      await holder.stop();
+    });
+
+    test('what is kept is what was sent, whole', async () => {
+      const report = await network.apply(full);
+      const kept = join(network.node.folder, 'kept');
+      expect(readFileSync(join(kept, 'ruleset'), 'utf8')).toBe(full);
+      const { code, ...told } = report;
+      expect(code).toBe(0);
+      expect(JSON.parse(readFileSync(join(kept, 'status'), 'utf8'))).toEqual(told);
+      expect(readdirSync(kept).sort()).toEqual(['lock', 'ruleset', 'status']);
+    });
+  });
+});
+
+/** An empty file that is no program: mounted over a program, it hides it. */
+function nothing({ node }: Network): string {
+  const file = join(node.folder, 'nothing');
+  writeFileSync(file, '', { mode: 0o644 });
+  return file;
+}
+
+const isOurs = (line: string) => /^:PEERMASQ|^-A PEERMASQ|-j PEERMASQ$/.test(line);
+const ours = (table: string) =>
+  table
+    .split('\n')
+    .filter((line) => isOurs(line) || line.startsWith(':POSTROUTING'))
+    .join('\n');
+const foreign = (table: string) =>
+  table
+    .split('\n')
+    .filter((line) => !isOurs(line))
+    .join('\n');
