@@ -13,10 +13,11 @@ export interface Clients {
   zoneOperations(): Promise<ZoneOperationsClient>;
 }
 
-/** Google's endpoint, or the plain HTTP one (`http://127.0.0.1:8080`) that PEERMASQ_COMPUTE_ENDPOINT names. */
-function endpointOptions() {
-  const endpoint = process.env['PEERMASQ_COMPUTE_ENDPOINT'];
-  if (!endpoint) return { fallback: true };
+/** A plain HTTP endpoint, `http://127.0.0.1:8080`, in the place of Google's. */
+const endpointVariable = 'PEERMASQ_COMPUTE_ENDPOINT';
+
+function optionsFor(endpoint: string) {
+  if (endpoint === '') return { fallback: true };
   const { protocol, hostname, port } = new URL(endpoint);
   return {
     fallback: true,
@@ -26,9 +27,17 @@ function endpointOptions() {
   };
 }
 
-/** Make it once for each process: every set of clients fetches a token of its own. */
-export function makeClients(): Clients {
-  const options = endpointOptions();
+const ofProcess = new Map<string, Clients>();
+
+/** The clients of this process. One set serves all, with one access token. */
+export function clientsOfProcess(): Clients {
+  const endpoint = process.env[endpointVariable] ?? '';
+  const clients = ofProcess.get(endpoint) ?? makeClients(optionsFor(endpoint));
+  ofProcess.set(endpoint, clients);
+  return clients;
+}
+
+function makeClients(options: ReturnType<typeof optionsFor>): Clients {
   const once = <T>(make: () => T): (() => T) => {
     let made: T | undefined;
     return () => (made ??= make());

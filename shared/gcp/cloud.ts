@@ -1,6 +1,6 @@
 import type { Cloud } from '../core/ports';
 import { makeGcpChannel } from './channel';
-import { makeClients } from './clients';
+import { clientsOfProcess } from './clients';
 import { makeGcpNodes } from './nodes';
 import { makeGcpRoutes } from './routes';
 
@@ -11,9 +11,9 @@ export interface GcpSettings {
   readonly program: string;
 }
 
-/** Google Cloud behind the ports; make it once for each process. */
+/** Google Cloud behind the ports. */
 export function makeGcpCloud({ projects, program }: GcpSettings): Cloud {
-  const clients = makeClients();
+  const clients = clientsOfProcess();
   return {
     nodes: makeGcpNodes(clients, projects),
     routes: makeGcpRoutes(clients),

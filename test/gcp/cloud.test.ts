@@ -4,7 +4,7 @@ import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { nodeKey, type Node } from '../../shared/core/node';
 import type { Cloud, Pushed } from '../../shared/core/ports';
 import { parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
-import { makeClients } from '../../shared/gcp/clients';
+import { clientsOfProcess } from '../../shared/gcp/clients';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
 import { originalStartupScript } from '../../shared/gcp/startup-script';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
@@ -459,7 +459,7 @@ describe('the channel', () => {
   test('and other writers at the same time lose nothing, and the newest rule set stays', async () => {
     const vm = addVm(state);
     const node = await nodeOf(vm);
-    const client = await makeClients().instances();
+    const client = await clientsOfProcess().instances();
 
     /** Somebody else's read-modify-write through the official client. */
     async function writeKey(key: string): Promise<void> {

@@ -1,6 +1,6 @@
 import { startComputeApi } from './compute';
 import { startMetadataServer, type MetadataServer } from './metadata';
-import type { Address } from './server';
+import type { Address, Server } from './server';
 import { makeGoogleCloud, type GoogleCloud, type Vm } from './state';
 
 export interface GoogleCloudLab {
@@ -12,12 +12,25 @@ export interface GoogleCloudLab {
   close(): Promise<void>;
 }
 
+/** Each lab of this process is where the one before was, so that the clients of this process find it. */
+const usualPorts = { api: 0, identity: 0 };
+
+async function startAt<S extends Server>(
+  which: keyof typeof usualPorts,
+  start: (address: Address) => Promise<S>,
+): Promise<S> {
+  // Where another lab of this process is still open, its port is taken.
+  const server = await start({ port: usualPorts[which] }).catch(() => start({}));
+  usualPorts[which] = Number(server.address.split(':')[1]);
+  return server;
+}
+
 /** A Google Cloud on loopback: the Compute API, and the metadata server that a function has. */
 export async function openGoogleCloud(): Promise<GoogleCloudLab> {
   const cloud = makeGoogleCloud();
-  const api = await startComputeApi(cloud);
-  const identity = await startMetadataServer(cloud, undefined);
-  const servers = [api, identity];
+  const api = await startAt('api', (address) => startComputeApi(cloud, address));
+  const identity = await startAt('identity', (address) => startMetadataServer(cloud, undefined, address));
+  const servers: Server[] = [api, identity];
   return {
     cloud,
     env: {
