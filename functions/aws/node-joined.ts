@@ -1,7 +1,7 @@
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import { parseAwsEvent } from '../../shared/aws/events';
 import { ignored, type NodeEvent } from '../../shared/core/events';
-import { nodeKey } from '../../shared/core/node';
+import { nodeKey, type NodeRef } from '../../shared/core/node';
 import { retryAfterSeconds } from '../../shared/core/outcome';
 import { reconcile } from '../../shared/core/reconcile';
 import { deadlineOf } from './deadline';
@@ -14,7 +14,7 @@ import { dependencies } from './dependencies';
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   const records = event.Records.map((record) => ({ id: record.messageId, event: read(record) }));
-  const nodes = records.flatMap(({ event: { kind, ...rest } }) => ('nodes' in rest ? rest.nodes : []));
+  const nodes = records.flatMap(({ event: joined }) => nodesOf(joined));
   if (nodes.length === 0) return { batchItemFailures: [] };
 
   // What it throws concerns every node; SQS then delivers the whole batch again.
@@ -24,13 +24,12 @@ export async function handler(event: SQSEvent, context: Context): Promise<SQSBat
   );
   return {
     batchItemFailures: records
-      .filter(
-        ({ event: joined }) =>
-          joined.kind === 'nodes-joined' && joined.nodes.some((ref) => again.has(nodeKey(ref))),
-      )
+      .filter(({ event: joined }) => nodesOf(joined).some((ref) => again.has(nodeKey(ref))))
       .map(({ id }) => ({ itemIdentifier: id })),
   };
 }
+
+const nodesOf = (event: NodeEvent): readonly NodeRef[] => (event.kind === 'nodes-joined' ? event.nodes : []);
 
 function read({ body, messageId }: SQSRecord): NodeEvent {
   const event = parseBody(body);
