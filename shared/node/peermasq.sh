@@ -1066,42 +1066,55 @@ write_unit() {
   { keep_file "$WORK/unit" "$1/$2" && chmod 644 "$1/$2"; } 2>/dev/null
 }
 
-# Installs units in the first folder that takes them, and starts them. Arguments: pairs of unit and description;
-# the units named *.timer and peermasq-watch.service are started. Sets PERSISTED.
+# Installs units in the first folder that takes them, and starts them. Arguments: pairs of unit and description.
+# Sets PERSISTED.
 install_units() {
-  local folder unit runtime
+  local folder runtime=''
   PERSISTED=no
   for folder in $unit_folders; do
-    runtime='' CHANGED=''
-    [[ $folder == /run/* ]] && runtime=--runtime
-    write_units "$folder" "$@" || continue
-    [[ -z $CHANGED ]] || systemctl daemon-reload >&2 9>&- 8>&- || break
-    while (($# > 0)); do
-      unit=$1 && shift 2
-      start_unit "$unit" $runtime 9>&- 8>&- || break 2
-    done
-    PERSISTED=systemd
-    [[ -n $runtime || $DIR == /run/* ]] && PERSISTED=runtime
-    return
+    CHANGED=''
+    write_units "$folder" "$@" && break
   done
-  warn "systemd did not take the units${unit:+ ($unit)}: the rules are gone after a reboot"
+  [[ $folder != /run/* ]] || runtime=--runtime
+  if start_units "$runtime" "$@" >&2 9>&- 8>&-; then
+    PERSISTED=systemd
+    [[ -z $runtime && $DIR != /run/* ]] || PERSISTED=runtime
+  else
+    # Units that look as if they were installed would not be tried again.
+    while (($# > 0)); do rm -f -- "$folder/$1" && shift 2; done
+    warn 'systemd did not take the units: the rules are gone after a reboot, and drift is not repaired'
+  fi
 }
 
 write_units() {
   local folder=$1
   shift
-  while (($# > 0)); do write_unit "$folder" "$1" "$2" && shift 2 || return 1; done
+  while (($# > 0)); do
+    write_unit "$folder" "$1" "$2" || return 1
+    shift 2
+  done
 }
 
-start_unit() {
-  case $1 in
-    peermasq-repair.service) return ;;
-    peermasq.service) [[ -z $CHANGED ]] || systemctl enable --quiet ${2:+"$2"} "$1" >&2 ;;
-    *)
-      [[ -z $CHANGED ]] || systemctl enable --quiet ${2:+"$2"} "$1" >&2 || return 1
-      if [[ -n $CHANGED ]]; then systemctl restart "$1" >&2; else systemctl is-active --quiet "$1" || systemctl start "$1" >&2; fi
-      ;;
-  esac
+# Enables what was written and starts what runs all the time: the timer and watch.
+start_units() {
+  local runtime=$1
+  shift
+  [[ -z $CHANGED ]] || systemctl daemon-reload || return 1
+  while (($# > 0)); do
+    if [[ -n $CHANGED && $1 != peermasq-repair.service ]]; then
+      systemctl enable --quiet ${runtime:+"$runtime"} "$1" || return 1
+    fi
+    case $1 in
+      *.timer | peermasq-watch.service)
+        if [[ -n $CHANGED ]]; then
+          systemctl restart "$1" || return 1
+        elif ! systemctl is-active --quiet "$1"; then
+          systemctl start "$1" || return 1
+        fi
+        ;;
+    esac
+    shift 2
+  done
 }
 
 # Keeps the rules over a reboot and repairs them. Sets PERSISTED; never fails, because the rules are in force.
