@@ -33,7 +33,8 @@ const child = isPossible
   ? spawn('unshare', inLab(command, ...args), { stdio: 'inherit', env })
   : spawn(command, args, { stdio: 'inherit', env });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-  process.on(signal, () => child.kill('SIGTERM'));
+  // unshare ignores the gentler ones, and --kill-child ends the rest with it.
+  process.on(signal, () => child.kill('SIGKILL'));
 }
 child.on('exit', (code, signal) => {
   process.exitCode = signal ? 130 : (code ?? 1);

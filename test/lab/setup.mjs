@@ -27,19 +27,28 @@ function run(command, args, env = {}) {
   });
   if (error) throw error;
   if (status !== 0) {
-    console.error(`${command} exited with ${status}. Nothing was started; mend that and run the command again.`);
+    console.error(
+      `${command} exited with ${status}. Nothing was started; mend that and run the command again.`,
+    );
     process.exit(status ?? 1);
   }
 }
 
 function installPackages() {
   const installed = 'node_modules/.package-lock.json';
-  const isCurrent = existsSync(installed) && statSync(installed).mtimeMs >= statSync('package-lock.json').mtimeMs;
+  const isCurrent =
+    existsSync(installed) && statSync(installed).mtimeMs >= statSync('package-lock.json').mtimeMs;
   if (!isCurrent) run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);
 }
 
 function installTools() {
-  const missing = [...new Set(Object.keys(tools).filter((tool) => !isInstalled(tool)).map((tool) => tools[tool]))];
+  const missing = [
+    ...new Set(
+      Object.keys(tools)
+        .filter((tool) => !isInstalled(tool))
+        .map((tool) => tools[tool]),
+    ),
+  ];
   if (missing.length === 0) return;
   const canInstall = process.getuid?.() === 0 && isInstalled('apt-get');
   if (!canInstall) {

@@ -1,0 +1,25 @@
+import type { Request, Response } from '@google-cloud/functions-framework';
+import { PeermasqError, RetryableError } from '../../shared/core/errors';
+import { backfill, parseBackfillRequest } from '../backfill';
+import { deadline, dependencies } from './dependencies';
+
+/** Called by hand, `POST {"clusters": ["NAME"], "dryRun": true}`, both optional. Who may call is IAM's to say. */
+export async function backfillNodes(request: Request, response: Response): Promise<void> {
+  if (request.method !== 'POST') {
+    response.status(405).set('Allow', 'POST').json({ error: 'Send a POST.' });
+    return;
+  }
+  try {
+    response.json(await backfill(parseBackfillRequest(request.body), dependencies, deadline()));
+  } catch (error) {
+    if (!(error instanceof PeermasqError)) throw error;
+    const { code, message, advice } = error;
+    dependencies.log.error('BackfillFailed', { cloud: 'gcp', code, reason: message, advice, err: error });
+    response.status(statusOf(error)).json({ error: message, code, advice });
+  }
+}
+
+function statusOf(error: PeermasqError): number {
+  if (error.code === 'bad-request') return 400;
+  return error instanceof RetryableError ? 503 : 500;
+}

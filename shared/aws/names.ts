@@ -1,0 +1,20 @@
+/** What peermasq is called in AWS: the names that the functions, the document and the policies share. */
+
+export const ruleSetTag = 'peermasq:ruleset';
+export const statusTag = 'peermasq:status';
+
+export function documentName(stage: string): string {
+  return `peermasq-apply-${stage}`;
+}
+
+/** The document's one parameter. */
+export const ruleSetParameter = 'ruleset';
+
+/**
+ * A rule set as `packRuleSet` makes it: gzip in base64. No character of it means anything to a shell, which
+ * is what keeps agents safe that paste parameters into the script.
+ */
+export const packedPattern = '^H4sI[A-Za-z0-9+/]+={0,2}$';
+
+/** Characters. How large a parameter may be is not documented; Linux takes 128 KiB in a variable. */
+export const packedLimit = 60_000;

@@ -1,0 +1,135 @@
+import { DescribeInstanceInformationCommand, SendCommandCommand } from '@aws-sdk/client-ssm';
+import { PeermasqError, PermanentError } from '../core/errors';
+import type { Node } from '../core/node';
+import type { Deadline, Push } from '../core/ports';
+import { packRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
+import { allPages, call, chunks, namedIn, type Clients } from './clients';
+import { packedLimit, ruleSetParameter } from './names';
+
+/** Instances in one SendCommand, and in one page of DescribeInstanceInformation (SSM API reference). */
+const commandLimit = 50;
+
+export async function push(
+  clients: Clients,
+  document: string,
+  ruleSet: RuleSet,
+  nodes: readonly Node[],
+  deadline: Deadline,
+): Promise<Push[]> {
+  const packed = packRuleSet(ruleSet);
+  if (packed.length > packedLimit) {
+    return nodes.map((node) => ({ result: 'failed', node, error: tooLarge(packed) }));
+  }
+  const online = await readOnline(clients, nodes, deadline);
+  const isOnline = ({ ref }: Node) => online.has(ref.id);
+  const pushes = nodes
+    .filter((node) => !isOnline(node))
+    .map((node) => notReady(node, 'its SSM agent is not online'));
+  for (const some of chunks(nodes.filter(isOnline), commandLimit)) {
+    pushes.push(...(await send(clients, { document, ruleSet, packed }, some, deadline)));
+  }
+  return pushes;
+}
+
+function tooLarge(packed: string): PermanentError {
+  return new PermanentError(
+    'rule-set-too-large',
+    `The rule set has ${packed.length} characters when packed; a command carries ${packedLimit}`,
+    'Name fewer or wider ranges in the configuration of the cluster.',
+  );
+}
+
+/** Agents register some 10 to 60 s after their instance started. */
+function notReady(node: Node, reason: string): Push {
+  return { result: 'not-ready', node, reason, retryAfterSeconds: 10 };
+}
+
+async function readOnline(
+  { ssm }: Clients,
+  nodes: readonly Node[],
+  deadline: Deadline,
+): Promise<Set<string>> {
+  const online = new Set<string>();
+  for (const some of chunks(nodes, commandLimit)) {
+    const Filters = [{ Key: 'InstanceIds', Values: some.map(({ ref }) => ref.id) }];
+    const pages = await allPages((next) =>
+      call('ssm:DescribeInstanceInformation', deadline, (options) =>
+        ssm.send(
+          new DescribeInstanceInformationCommand({ Filters, MaxResults: commandLimit, ...next }),
+          options,
+        ),
+      ),
+    );
+    for (const { InstanceId, PingStatus } of pages.flatMap((page) => page.InstanceInformationList ?? [])) {
+      if (InstanceId !== undefined && PingStatus === 'Online') online.add(InstanceId);
+    }
+  }
+  return online;
+}
+
+interface Cargo {
+  readonly document: string;
+  readonly ruleSet: RuleSet;
+  readonly packed: string;
+}
+
+/**
+ * One command for up to 50 nodes. SSM refuses all of them for one that it cannot serve; those that its
+ * answer names are given up and the rest is sent again.
+ */
+async function send(
+  clients: Clients,
+  cargo: Cargo,
+  nodes: readonly Node[],
+  deadline: Deadline,
+): Promise<Push[]> {
+  if (nodes.length === 0) return [];
+  const ids = nodes.map(({ ref }) => ref.id);
+  try {
+    const id = await sendCommand(clients, cargo, ids, deadline);
+    return nodes.map((node) => ({ result: 'pushed', node, ruleSet: cargo.ruleSet, id }));
+  } catch (error) {
+    if (!(error instanceof PeermasqError)) throw error;
+    const named = new Set(namedIn(error, ids));
+    // A denial that names no instance is about the document: no node can be served.
+    if (error.code === 'no-credentials' || (error.code === 'access-denied' && named.size === 0)) throw error;
+    const isGivenUp = ({ ref }: Node) => named.size === 0 || named.has(ref.id);
+    const rest = nodes.filter((node) => !isGivenUp(node));
+    return [
+      ...nodes.filter(isGivenUp).map((node) => refused(node, error)),
+      ...(await send(clients, cargo, rest, deadline)),
+    ];
+  }
+}
+
+function refused(node: Node, error: PeermasqError): Push {
+  return error.code === 'InvalidInstanceId'
+    ? notReady(node, 'SSM does not know it as an instance that can take a command')
+    : { result: 'failed', node, error };
+}
+
+/** @returns the id of the command */
+async function sendCommand(
+  { ssm }: Clients,
+  { document, ruleSet, packed }: Cargo,
+  InstanceIds: string[],
+  deadline: Deadline,
+): Promise<string> {
+  const { Command } = await call('ssm:SendCommand', deadline, (options) =>
+    ssm.send(
+      new SendCommandCommand({
+        DocumentName: document,
+        InstanceIds,
+        Parameters: { [ruleSetParameter]: [packed] },
+        Comment: `peermasq ${ruleSetId(ruleSet).slice(0, 12)} generation ${ruleSet.generation}`,
+        // Within which a node has to start it. Should it come late, a newer rule set has a newer generation.
+        TimeoutSeconds: 120,
+        MaxConcurrency: '100%',
+        // The default, 0, gives up all nodes that are left at the first failure.
+        MaxErrors: '100%',
+      }),
+      options,
+    ),
+  );
+  return Command?.CommandId ?? '';
+}

@@ -1,0 +1,264 @@
+import { isMap, isNode, LineCounter, parseDocument, type Document } from 'yaml';
+import { z } from 'zod';
+import { CidrError, contains, parseCidr, type Cidr } from './cidr';
+import { messageOf, PermanentError } from './errors';
+import { routeSourceKinds, type RouteSourceKind } from './node';
+import { whyReserved } from './reserved';
+import { interfacePattern, namePattern, parseProbe, type NamedCidr, type Probe } from './rule-set';
+
+export interface ClusterConfig {
+  /** As its nodes carry it; `*` matches any cluster. */
+  readonly name: string;
+  readonly pods: readonly Cidr[];
+  readonly services: readonly Cidr[];
+  readonly masquerade: readonly (RouteSourceKind | NamedCidr)[];
+  readonly except: readonly Cidr[];
+  readonly probe: readonly Probe[];
+  readonly out?: string;
+  readonly randomFully: boolean;
+}
+
+export interface Config {
+  readonly clusters: readonly ClusterConfig[];
+}
+
+/** One thing wrong with peermasq.yaml. Lines and columns count from 1. */
+export interface Fault {
+  readonly line: number;
+  readonly column: number;
+  /** Where it is, as a path: `clusters.frontend.pods[0]`. */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** Every fault of the config at once. */
+export class ConfigError extends PermanentError {
+  readonly faults: readonly Fault[];
+
+  constructor(faults: readonly Fault[]) {
+    const list = faults.map(({ line, column, path, message }) => `  ${line}:${column} ${path}: ${message}`);
+    super(
+      'bad-config',
+      `peermasq.yaml has ${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}:\n${list.join('\n')}`,
+      'Mend every line named; nothing is planned from a config with faults.',
+    );
+    this.faults = faults;
+  }
+}
+
+/** A string that `read` turns into a value; what `read` throws becomes the fault. */
+const readAs = <T>(read: (text: string) => T, description: string) =>
+  z
+    .string({ error: ({ input }) => `read ${show(input)}; accepted is ${description}` })
+    .transform((text, context) => {
+      try {
+        return read(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: messageOf(error) });
+        return z.NEVER;
+      }
+    })
+    .meta({ description });
+
+function parseUsableCidr(text: string): Cidr {
+  const cidr = parseCidr(text);
+  const why = whyReserved(cidr);
+  if (why) throw new CidrError(`${JSON.stringify(text)} is refused: it ${why}`);
+  return cidr;
+}
+
+const anyRange = readAs(parseCidr, 'a CIDR, such as 10.193.7.0/24');
+const range = readAs(parseUsableCidr, 'a CIDR, such as 10.193.0.0/16');
+const probe = readAs(parseProbe, 'ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432');
+
+const staticRange = z
+  .strictObject({
+    cidr: range,
+    name: z
+      .string()
+      .regex(namePattern, {
+        error: ({ input }) =>
+          `read ${show(input)}; accepted are 1 to 63 letters, digits and . _ : / @ - (it becomes the comment of a rule)`,
+      })
+      .optional(),
+  })
+  .transform(({ cidr, name }) => ({ cidr, name: name ?? cidr.text }))
+  .meta({ description: 'A range that no route of the cloud shows, and the name its rule will bear.' });
+
+const accepted = `${routeSourceKinds.join(', ')}, or {cidr, name}`;
+const routeSourceKind = z.enum(routeSourceKinds, {
+  error: ({ input }) => `read ${show(input)}; accepted are ${accepted}`,
+});
+
+const listOf = <T extends z.ZodType>(item: T, description: string) =>
+  z
+    .array(item, { error: ({ input }) => `read ${show(input)}; accepted is a list, such as [a, b]` })
+    .default([])
+    .meta({ description });
+
+/** Runs also where other settings have faults, so that all are told at once. */
+function refuseOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void {
+  const { pods, services, masquerade } = partlyRead.parse(cluster);
+  const own = [...pods, ...services].filter(isCidr);
+  masquerade.forEach((entry, index) => {
+    const { cidr } = partlyReadRange.parse(entry);
+    const holder = isCidr(cidr) && own.find((range) => contains(range, cidr));
+    if (!holder) return;
+    const message = `${cidr.text} lies inside ${holder.text}, the cluster's own range; pods reach it without masquerading`;
+    context.addIssue({ code: 'custom', path: ['masquerade', index, 'cidr'], message });
+  });
+}
+
+const unknowns = z.array(z.unknown()).catch([]);
+const partlyRead = z
+  .object({ pods: unknowns, services: unknowns, masquerade: unknowns })
+  .catch({ pods: [], services: [], masquerade: [] });
+const partlyReadRange = z.object({ cidr: z.unknown() }).catch({ cidr: undefined });
+const isCidr = (value: unknown): value is Cidr =>
+  typeof value === 'object' && value !== null && 'first' in value;
+
+const clusterSchema = z
+  .strictObject(
+    {
+      pods: listOf(range, 'Pod ranges, where the cloud cannot tell.'),
+      services: listOf(range, 'Service ranges, where the cloud cannot tell.'),
+      masquerade: listOf(
+        z.union([routeSourceKind, staticRange]),
+        'Where pods need the node’s address: peerings, vpn and transit-gateways stand for what the subnet routes there.',
+      ),
+      except: listOf(anyRange, 'Ranges that are never masqueraded to.'),
+      probe: listOf(probe, 'TCP services that each node connects to as a pod would, to prove the rule.'),
+      out: z
+        .string()
+        .regex(interfacePattern, {
+          error: ({ input }) => `read ${show(input)}; accepted is an interface name, such as eth0`,
+        })
+        .optional()
+        .meta({ description: 'Masquerade only what leaves by this interface.' }),
+      'random-fully': z
+        .boolean({ error: ({ input }) => `read ${show(input)}; accepted is true or false` })
+        .default(false)
+        .meta({ description: 'Add --random-fully to each rule.' }),
+    },
+    {
+      error: ({ code, input }) =>
+        code === 'invalid_type'
+          ? `read ${show(input)}; accepted are the settings of a cluster; write {} for none`
+          : undefined,
+    },
+  )
+  .superRefine(refuseOwnRanges, { when: () => true });
+
+const clusterName = z.string().regex(/^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,99})$/, {
+  error: ({ input }) => `read ${show(input)}; accepted is a cluster's name as its nodes carry it, or "*"`,
+});
+
+export const configSchema = z
+  .strictObject(
+    {
+      clusters: z
+        .record(clusterName, clusterSchema, {
+          error: ({ input }) => `read ${show(input)}; accepted are clusters by name`,
+        })
+        .meta({ description: 'By name; "*" matches any cluster.' }),
+    },
+    {
+      error: ({ code, input }) =>
+        code === 'invalid_type'
+          ? `read ${show(input)}; accepted is a file that starts with "clusters:"`
+          : undefined,
+    },
+  )
+  .meta({ title: 'peermasq.yaml', description: 'Which clusters masquerade to which ranges.' });
+
+/**
+ * Reads peermasq.yaml.
+ * @throws ConfigError with every fault, its line and column, what was read and what is accepted.
+ */
+export function parseConfig(text: string): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    throw new ConfigError(
+      document.errors.map(({ pos, message }) => ({ ...position(lines, pos[0]), path: 'YAML', message })),
+    );
+  }
+  const result = configSchema.safeParse(toValue(document));
+  if (!result.success) {
+    const faults = result.error.issues.flatMap((issue) => toFaults(issue, document, lines));
+    throw new ConfigError(faults.toSorted((a, b) => a.line - b.line || a.column - b.column));
+  }
+  return {
+    clusters: Object.entries(result.data.clusters).map(
+      ([name, { out, 'random-fully': randomFully, ...rest }]) => ({
+        name,
+        randomFully,
+        ...(out === undefined ? {} : { out }),
+        ...rest,
+      }),
+    ),
+  };
+}
+
+/** The entry for a cluster: its own, else that of `*`. */
+export function clusterConfig(config: Config, name: string): ClusterConfig | undefined {
+  const named = (wanted: string) => config.clusters.find((cluster) => cluster.name === wanted);
+  return named(name) ?? named('*');
+}
+
+function toValue(document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (cause) {
+    throw new ConfigError([{ line: 1, column: 1, path: 'YAML', message: messageOf(cause) }]);
+  }
+}
+
+function toFaults(issue: z.core.$ZodIssue, document: Document, lines: LineCounter): Fault[] {
+  const at = (path: readonly PropertyKey[], message: string): Fault => ({
+    ...position(lines, offsetOf(document, path)),
+    path: printPath(path) || 'the file',
+    message,
+  });
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      return issue.keys.map((key) => at([...issue.path, key], 'is not a setting; is it misspelt?'));
+    case 'invalid_key':
+      return issue.issues.map(({ message }) => at(issue.path, message));
+    case 'invalid_union': {
+      // A kind of route source or a range: its shape tells which was meant, and only that one's faults help.
+      const [kindIssues = [], rangeIssues = []] = issue.errors;
+      const meant = isMap(document.getIn(issue.path as unknown[], true)) ? rangeIssues : kindIssues;
+      return meant.flatMap((inner) =>
+        toFaults({ ...inner, path: [...issue.path, ...inner.path] }, document, lines),
+      );
+    }
+    default:
+      return [at(issue.path, issue.message)];
+  }
+}
+
+function position(lines: LineCounter, offset: number): { line: number; column: number } {
+  const { line, col } = lines.linePos(offset);
+  return { line: Math.max(line, 1), column: Math.max(col, 1) };
+}
+
+/** Where the value at a path begins; for an absent one, where the nearest thing around it begins. */
+function offsetOf(document: Document, path: readonly PropertyKey[]): number {
+  for (let length = path.length; length >= 0; length -= 1) {
+    const found = length === 0 ? document.contents : document.getIn(path.slice(0, length) as unknown[], true);
+    if (isNode(found) && found.range) return found.range[0];
+  }
+  return 0;
+}
+
+function printPath(path: readonly PropertyKey[]): string {
+  return path
+    .map((key, index) => (typeof key === 'number' ? `[${key}]` : `${index ? '.' : ''}${String(key)}`))
+    .join('');
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value) as string | undefined;
+  return text === undefined ? 'nothing' : text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}

@@ -1,0 +1,71 @@
+import { PermanentError, RetryableError } from './errors';
+import type { Outcome } from './outcome';
+import type { Plan } from './plan';
+import type { Proof, Push, Pushed } from './ports';
+import type { Report } from './report';
+
+type Meant = Extract<Plan, { kind: 'rule-set' }>;
+
+type Judgement =
+  | Omit<Extract<Outcome, { kind: 'pending' }>, 'node'>
+  | Omit<Extract<Outcome, { kind: 'failed' }>, 'node'>
+  | Omit<Extract<Outcome, { kind: 'proven' }>, 'node'>;
+
+/** What a push that did not arrive, or what came back from one that did, says about the node. */
+export function judge(answer: Exclude<Push, Pushed> | Proof, meant: Meant): Judgement {
+  switch (answer.result) {
+    case 'failed':
+      return { kind: 'failed', error: answer.error };
+    case 'not-ready':
+    case 'silent':
+      return { kind: 'pending', reason: answer.reason, retryAfterSeconds: answer.retryAfterSeconds };
+    case 'reported':
+      return judgeReport(answer.report, meant);
+  }
+}
+
+/** Whether a node's own words are a proof of the rule set that was meant for it. */
+function judgeReport(report: Report, { id, ruleSet, warnings }: Meant): Judgement {
+  const reason = report.reason ?? 'it gave no reason';
+  switch (report.result) {
+    case 'busy':
+      return { kind: 'pending', reason: `The node is busy: ${reason}.`, retryAfterSeconds: 15 };
+    case 'failed': {
+      const advice = 'Read the reason; the rules that were in force before are still in force.';
+      return {
+        kind: 'failed',
+        error: new RetryableError(
+          'apply-failed',
+          `The node could not apply the rule set: ${reason}`,
+          advice,
+          60,
+        ),
+      };
+    }
+    case 'refused':
+      if ((report.generation ?? 0) > ruleSet.generation) {
+        return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
+      }
+      return {
+        kind: 'failed',
+        error: new PermanentError(
+          'refused',
+          `The node refused the rule set: ${reason}`,
+          'Nothing was changed on the node. Read the reason, mend the config, push again.',
+        ),
+      };
+    case 'applied':
+    case 'unchanged':
+      if (report.id !== id)
+        return { kind: 'pending', reason: 'The node reports another rule set.', retryAfterSeconds: 5 };
+      if (report.proven) return { kind: 'proven', ruleSetId: id, report, warnings };
+      return {
+        kind: 'failed',
+        error: new PermanentError(
+          'not-proven',
+          `The rules are applied, but not proven: ${reason}`,
+          'If a probe failed, look beyond the node: firewalls, routes back, the service itself.',
+        ),
+      };
+  }
+}

@@ -1,0 +1,87 @@
+import { RetryableError, type PeermasqError } from './errors';
+import type { NodeRef } from './node';
+import type { Plan, Skip, Warning } from './plan';
+import type { LogEvent } from './ports';
+import type { Report } from './report';
+
+/** What became of one node in one pass. */
+export type Outcome = { readonly node: NodeRef; readonly cluster?: string } & (
+  | { readonly kind: 'skipped'; readonly skip: Skip }
+  | { readonly kind: 'held'; readonly detail: string; readonly warnings: readonly Warning[] }
+  /** A dry run: what would be pushed; `isChange` is false where that is in force already. */
+  | {
+      readonly kind: 'planned';
+      readonly plan: Extract<Plan, { kind: 'rule-set' }>;
+      readonly isChange: boolean;
+    }
+  /** In force and proven; without a report where the cloud's record already said so. */
+  | {
+      readonly kind: 'proven';
+      readonly ruleSetId: string;
+      readonly report?: Report;
+      readonly warnings: readonly Warning[];
+    }
+  | { readonly kind: 'pending'; readonly reason: string; readonly retryAfterSeconds: number }
+  | { readonly kind: 'failed'; readonly error: PeermasqError }
+);
+
+/** Seconds after which to look at this node again; undefined when its event is dealt with. */
+export function retryAfterSeconds(outcome: Outcome): number | undefined {
+  if (outcome.kind === 'pending') return outcome.retryAfterSeconds;
+  if (outcome.kind === 'failed' && outcome.error instanceof RetryableError)
+    return outcome.error.retryAfterSeconds;
+  return undefined;
+}
+
+interface LogEntry {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly event: LogEvent;
+  readonly fields: Record<string, unknown>;
+}
+
+/** The log entry that tells an outcome: a fixed event name and its fields. */
+export function logEntry(outcome: Outcome): LogEntry {
+  const { node, cluster } = outcome;
+  const who = { cloud: node.cloud, node: node.id, cluster };
+  switch (outcome.kind) {
+    case 'skipped': {
+      const { reason, detail, warnings } = outcome.skip;
+      return { level: 'info', event: 'NodeSkipped', fields: { ...who, reason, detail, warnings } };
+    }
+    case 'held':
+      return {
+        level: 'error',
+        event: 'NodeHeld',
+        fields: { ...who, detail: outcome.detail, warnings: outcome.warnings },
+      };
+    case 'planned': {
+      const { plan, isChange } = outcome;
+      return {
+        level: 'info',
+        event: 'NodePlanned',
+        fields: { ...who, ruleSet: plan.id, isChange, warnings: plan.warnings },
+      };
+    }
+    case 'proven': {
+      const { ruleSetId: ruleSet, report, warnings } = outcome;
+      return { level: 'info', event: 'NodeProven', fields: { ...who, ruleSet, report, warnings } };
+    }
+    case 'pending': {
+      const { reason, retryAfterSeconds: seconds } = outcome;
+      return { level: 'info', event: 'NodePending', fields: { ...who, reason, retryAfterSeconds: seconds } };
+    }
+    case 'failed': {
+      const { code, message, advice } = outcome.error;
+      const seconds = retryAfterSeconds(outcome);
+      const fields = {
+        ...who,
+        code,
+        reason: message,
+        advice,
+        retryAfterSeconds: seconds,
+        err: outcome.error,
+      };
+      return { level: seconds === undefined ? 'error' : 'warn', event: 'NodeFailed', fields };
+    }
+  }
+}

@@ -1,0 +1,92 @@
+import type { PeermasqError } from './errors';
+import type { Node, NodeKey, NodeRef, RouteSourceKind, Surroundings } from './node';
+import type { Report } from './report';
+import type { RuleSet } from './rule-set';
+
+/** Milliseconds since the epoch after which the invocation has no time left. */
+export type Deadline = number;
+
+/** Where nodes are looked up. */
+export interface Nodes {
+  /** Those of `refs` that exist, in as few calls as the cloud allows. */
+  get(refs: readonly NodeRef[], deadline: Deadline): Promise<Node[]>;
+  /** Every node that names one of these clusters; `'*'` stands for any cluster. */
+  list(clusters: readonly string[], deadline: Deadline): Promise<Node[]>;
+}
+
+/** Where networks, subnets and routes are looked up. */
+export interface Routes {
+  /** One entry for each node; route data that nodes share is asked for once. */
+  around(
+    nodes: readonly Node[],
+    kinds: readonly RouteSourceKind[],
+    deadline: Deadline,
+  ): Promise<ReadonlyMap<NodeKey, Surroundings>>;
+}
+
+export type Push =
+  | { readonly result: 'pushed'; readonly node: Node; readonly ruleSet: RuleSet; readonly id: string }
+  /** The node cannot take it yet: its agent is not online, it has not booted. */
+  | {
+      readonly result: 'not-ready';
+      readonly node: Node;
+      readonly reason: string;
+      readonly retryAfterSeconds: number;
+    }
+  | { readonly result: 'failed'; readonly node: Node; readonly error: PeermasqError };
+
+export type Pushed = Extract<Push, { result: 'pushed' }>;
+
+export type Proof =
+  /** The node's own words, whatever they say. */
+  | { readonly result: 'reported'; readonly node: Node; readonly report: Report }
+  | {
+      readonly result: 'silent';
+      readonly node: Node;
+      readonly reason: string;
+      readonly retryAfterSeconds: number;
+    }
+  | { readonly result: 'failed'; readonly node: Node; readonly error: PeermasqError };
+
+/** How rule sets reach nodes, and how their reports come back. */
+export interface Channel {
+  /** One result for each node. Throws only for what concerns them all: no credentials, no permission. */
+  push(ruleSet: RuleSet, nodes: readonly Node[], deadline: Deadline): Promise<Push[]>;
+  /** Waits until every node has reported about the rule set it was pushed, or the deadline is near. */
+  proofs(pushed: readonly Pushed[], deadline: Deadline): Promise<Proof[]>;
+  /** Mirrors what the nodes reported where the next look-up finds it. */
+  remember(
+    reports: readonly { readonly node: Node; readonly report: Report }[],
+    deadline: Deadline,
+  ): Promise<void>;
+}
+
+export interface Cloud {
+  readonly nodes: Nodes;
+  readonly routes: Routes;
+  readonly channel: Channel;
+}
+
+export interface Clock {
+  now(): number;
+}
+
+export type LogEvent =
+  | 'EventIgnored'
+  | 'NodeJoined'
+  | 'NodeSkipped'
+  | 'NodePlanned'
+  | 'NodePending'
+  | 'NodeHeld'
+  | 'RuleSetPushed'
+  | 'NodeProven'
+  | 'NodeFailed'
+  | 'NodeGaveUp'
+  | 'BackfillFailed';
+
+/** Structured: a fixed event name and its fields. */
+export interface Log {
+  info(event: LogEvent, fields: Record<string, unknown>): void;
+  warn(event: LogEvent, fields: Record<string, unknown>): void;
+  error(event: LogEvent, fields: Record<string, unknown>): void;
+}

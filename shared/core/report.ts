@@ -1,0 +1,42 @@
+import { z } from 'zod';
+import { messageOf, PermanentError } from './errors';
+
+/** What the node program prints: one line of JSON (shared/node/peermasq.sh, `apply` and `repair`). */
+const reportSchema = z.object({
+  result: z.enum(['applied', 'unchanged', 'refused', 'failed', 'busy']),
+  proven: z.boolean(),
+  id: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
+  generation: z.number().int().nonnegative().nullable(),
+  backend: z.enum(['iptables-nft', 'iptables-legacy', 'nft']).nullable(),
+  reason: z.string().max(1000).optional(),
+  rules: z.number().int().nonnegative(),
+  healed: z.number().int().nonnegative(),
+  persisted: z.enum(['systemd', 'runtime', 'no']),
+  warnings: z.array(z.string().max(1000)),
+  probes: z.array(z.object({ to: z.string(), from: z.string(), reached: z.boolean() })),
+});
+
+export type Report = Readonly<z.infer<typeof reportSchema>>;
+
+/** What the cloud's mirror says a node last proved or failed. */
+export interface Recorded {
+  readonly ruleSetId: string;
+  readonly isProven: boolean;
+}
+
+/** @throws PermanentError when the text is not a report: some other program answered. */
+export function parseReport(text: string): Report {
+  try {
+    return reportSchema.parse(JSON.parse(text));
+  } catch (cause) {
+    throw new PermanentError(
+      'unreadable-report',
+      `The node answered ${JSON.stringify(text.slice(0, 200))}, which is not a peermasq report: ${messageOf(cause)}`,
+      'Look at the command output on the node; a report is the single line of JSON that `peermasq.sh apply` prints.',
+      cause,
+    );
+  }
+}

@@ -1,0 +1,25 @@
+import { contains, overlaps, parseCidr, type Cidr } from './cidr';
+
+/**
+ * Ranges that no rule may masquerade to, and why (IANA special-purpose registries, RFC 6890). The node
+ * program holds the same list, because it trusts nobody.
+ */
+const reserved = (
+  [
+    ['0.0.0.0/8', 'this host'],
+    ['127.0.0.0/8', 'loopback'],
+    ['169.254.0.0/16', 'link-local, where metadata servers answer'],
+    ['224.0.0.0/4', 'multicast'],
+    ['240.0.0.0/4', 'reserved and broadcast'],
+    ['::/64', 'loopback, and IPv4 in IPv6'],
+    ['fe80::/10', 'link-local'],
+    ['ff00::/8', 'multicast'],
+  ] as const
+).map(([text, why]) => ({ cidr: parseCidr(text), why }));
+
+/** Why this range cannot be a destination, to follow "it …"; undefined when it can. A default route holds all of them. */
+export function whyReserved(cidr: Cidr): string | undefined {
+  if (cidr.prefix === 0) return 'holds every address there is';
+  const hit = reserved.find((entry) => overlaps(entry.cidr, cidr));
+  return hit && `${contains(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.why}`;
+}

@@ -1,0 +1,77 @@
+// One module for each client: the package as a whole takes more than twice as long to load.
+import { InstancesClient } from '@google-cloud/compute/build/src/v1/instances_client';
+import { NetworksClient } from '@google-cloud/compute/build/src/v1/networks_client';
+import { SubnetworksClient } from '@google-cloud/compute/build/src/v1/subnetworks_client';
+import { ZoneOperationsClient } from '@google-cloud/compute/build/src/v1/zone_operations_client';
+import type { Deadline } from '../core/ports';
+
+/** The Compute Engine clients, each made when it is first needed: making one takes tens of milliseconds. */
+export interface Clients {
+  instances(): Promise<InstancesClient>;
+  networks(): Promise<NetworksClient>;
+  subnetworks(): Promise<SubnetworksClient>;
+  zoneOperations(): Promise<ZoneOperationsClient>;
+}
+
+/** Google's endpoint, or the plain HTTP one (`http://127.0.0.1:8080`) that PEERMASQ_COMPUTE_ENDPOINT names. */
+function endpointOptions() {
+  const endpoint = process.env['PEERMASQ_COMPUTE_ENDPOINT'];
+  if (!endpoint) return { fallback: true };
+  const { protocol, hostname, port } = new URL(endpoint);
+  return {
+    fallback: true,
+    apiEndpoint: hostname,
+    protocol: protocol.replace(':', ''),
+    port: Number(port || 80),
+  };
+}
+
+/** Make it once for each process: every set of clients fetches a token of its own. */
+export function makeClients(): Clients {
+  const options = endpointOptions();
+  const once = <T>(make: () => T): (() => T) => {
+    let made: T | undefined;
+    return () => (made ??= make());
+  };
+  const first = once(() => new InstancesClient(options));
+  // A client without credentials ends the process (an unhandled rejection); asking first gives an error.
+  const withCredentials =
+    <T>(make: () => T) =>
+    async (): Promise<T> => {
+      await first().auth.getClient();
+      return make();
+    };
+  const shared = () => ({ ...options, auth: first().auth });
+  return {
+    instances: withCredentials(first),
+    networks: withCredentials(once(() => new NetworksClient(shared()))),
+    subnetworks: withCredentials(once(() => new SubnetworksClient(shared()))),
+    zoneOperations: withCredentials(once(() => new ZoneOperationsClient(shared()))),
+  };
+}
+
+const longestCallMs = 30_000;
+
+/**
+ * One attempt within the time left: what is tried again, and when, is decided in errors.ts. Lists are read
+ * through async iterables, which warn unless told not to paginate by themselves.
+ */
+export function callOptions(deadline: Deadline) {
+  const timeout = Math.min(longestCallMs, Math.max(1, deadline - Date.now()));
+  return { timeout, retry: { retryCodes: [] }, autoPaginate: false };
+}
+
+/** At most `limit` at a time, results in the order of the items. */
+export async function mapLimited<T, R>(
+  items: readonly T[],
+  map: (item: T) => Promise<R>,
+  limit = 20,
+): Promise<R[]> {
+  const results: R[] = [];
+  const queue = items.entries();
+  const work = async () => {
+    for (const [index, item] of queue) results[index] = await map(item);
+  };
+  await Promise.all(Array.from({ length: limit }, work));
+  return results;
+}

@@ -1,0 +1,22 @@
+import type { Cloud } from '../core/ports';
+import { makeGcpChannel } from './channel';
+import { makeClients } from './clients';
+import { makeGcpNodes } from './nodes';
+import { makeGcpRoutes } from './routes';
+
+export interface GcpSettings {
+  /** Where nodes are listed; look-ups by reference go to the project that the reference names. */
+  readonly projects: readonly string[];
+  /** The text of the node program, shared/node/peermasq.sh. */
+  readonly program: string;
+}
+
+/** Google Cloud behind the ports; make it once for each process. */
+export function makeGcpCloud({ projects, program }: GcpSettings): Cloud {
+  const clients = makeClients();
+  return {
+    nodes: makeGcpNodes(clients, projects),
+    routes: makeGcpRoutes(clients),
+    channel: makeGcpChannel(clients, program),
+  };
+}

@@ -1,0 +1,87 @@
+import { gzipSync } from 'node:zlib';
+import { PermanentError, RetryableError } from '../core/errors';
+import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
+import { composeStartupScript } from './startup-script';
+
+export const ruleSetKey = 'peermasq-ruleset';
+const programKey = 'peermasq-program';
+const startupScriptKey = 'startup-script';
+const guestAttributesKey = 'enable-guest-attributes';
+
+export interface MetadataItem {
+  readonly key: string;
+  readonly value: string;
+}
+
+/** Above this a value travels packed; below it, it stays readable in the console. */
+const plainLimitBytes = 32 * 1024;
+
+/** https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations */
+const valueLimitBytes = 256 * 1024;
+const totalLimitBytes = 512 * 1024;
+
+/**
+ * The metadata that makes an instance follow this rule set; foreign keys stay as they are, and where they
+ * are. The very same array when nothing has to change.
+ * @throws RetryableError when something newer is there · PermanentError when it does not fit
+ */
+export function withRuleSet(
+  current: readonly MetadataItem[],
+  ruleSet: RuleSet,
+  program: string,
+): readonly MetadataItem[] {
+  const of = (key: string) => current.find((item) => item.key === key)?.value;
+  const wanted = new Map([
+    [ruleSetKey, ruleSetValue(of(ruleSetKey), ruleSet)],
+    [programKey, programValue(program)],
+    [startupScriptKey, composeStartupScript(of(startupScriptKey))],
+    // Somebody's FALSE is a decision: then there are no reports, and the node is called silent.
+    [guestAttributesKey, of(guestAttributesKey) ?? 'TRUE'],
+  ]);
+  if ([...wanted].every(([key, value]) => of(key) === value)) return current;
+  const kept = current.map(({ key, value }) => ({ key, value: wanted.get(key) ?? value }));
+  const added = [...wanted].filter(([key]) => of(key) === undefined).map(([key, value]) => ({ key, value }));
+  return checked([...kept, ...added]);
+}
+
+/** A rule set that is there and says the same is kept, whatever its generation: writing it changes nothing. */
+function ruleSetValue(current: string | undefined, ruleSet: RuleSet): string {
+  const there = current === undefined ? undefined : readable(current);
+  if (current !== undefined && there && ruleSetId(there) === ruleSetId(ruleSet)) return current;
+  if (there && there.generation >= ruleSet.generation) {
+    throw new RetryableError(
+      'superseded',
+      `A rule set of generation ${there.generation} is there; this one is of ${ruleSet.generation}`,
+      'The node is planned again.',
+      5,
+    );
+  }
+  const text = printRuleSet(ruleSet);
+  return text.length > plainLimitBytes ? packRuleSet(ruleSet) : text;
+}
+
+/** Every list of instances carries it once for each of them. */
+const programValue = (program: string): string =>
+  program.length > plainLimitBytes ? gzipSync(program, { level: 9 }).toString('base64') : program;
+
+function readable(text: string): RuleSet | undefined {
+  try {
+    return parseRuleSet(text);
+  } catch {
+    return undefined; // Not one of ours, or damaged: it is written anew.
+  }
+}
+
+function checked(items: readonly MetadataItem[]): readonly MetadataItem[] {
+  const sizes = items.map(({ key, value }) => ({ key, bytes: Buffer.byteLength(value) }));
+  const tooLarge = sizes.find(({ bytes }) => bytes > valueLimitBytes);
+  const total = sizes.reduce((sum, { key, bytes }) => sum + key.length + bytes, 0);
+  if (!tooLarge && total <= totalLimitBytes) return items;
+  throw new PermanentError(
+    'metadata-too-large',
+    tooLarge
+      ? `Metadata ${tooLarge.key} would be ${tooLarge.bytes} bytes; Compute Engine takes ${valueLimitBytes}`
+      : `The instance's metadata would be ${total} bytes; Compute Engine takes ${totalLimitBytes}`,
+    'Make room: shorten the startup script, or masquerade to fewer and wider ranges.',
+  );
+}

@@ -1,0 +1,150 @@
+import type { protos } from '@google-cloud/compute';
+import { nodeKey, type GcpNodeRef, type Node } from '../core/node';
+import type { Deadline, Nodes } from '../core/ports';
+import type { Recorded } from '../core/report';
+import { callOptions, mapLimited, type Clients } from './clients';
+import { orAbsent, retrying } from './errors';
+import { readStatus } from './status';
+import { ruleSetKey } from './metadata';
+
+export type Instance = protos.google.cloud.compute.v1.IInstance;
+
+/** What the last look-up saw of a node, so that routes and channel need not ask for it again. */
+const seen = new WeakMap<Node, Instance>();
+
+/** @returns undefined for an instance that does not exist (any more) */
+export function readInstance(
+  clients: Clients,
+  { project, zone, id: instance }: GcpNodeRef,
+  deadline: Deadline,
+): Promise<Instance | undefined> {
+  return orAbsent(
+    retrying(`read instance ${instance}`, deadline, async () => {
+      const client = await clients.instances();
+      // The id stands where a name may: names are reused (discovery document, compute.instances.get).
+      const [found] = await client.get({ project, zone, instance }, callOptions(deadline));
+      return found;
+    }),
+  );
+}
+
+/** As the last look-up saw it, or as it is now when this node was not looked up here. */
+export async function instanceOf(
+  clients: Clients,
+  node: Node,
+  deadline: Deadline,
+): Promise<Instance | undefined> {
+  return seen.get(node) ?? (await readInstance(clients, gcpRef(node), deadline));
+}
+
+export function gcpRef({ ref }: Node): GcpNodeRef {
+  if (ref.cloud !== 'gcp') throw new TypeError(`${nodeKey(ref)} is not a Google Cloud node`);
+  return ref;
+}
+
+/** @param projects where `list` looks */
+export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nodes {
+  async function get(refs: Parameters<Nodes['get']>[0], deadline: Deadline): Promise<Node[]> {
+    const wanted = new Map(refs.filter((ref) => ref.cloud === 'gcp').map((ref) => [nodeKey(ref), ref]));
+    const found = await mapLimited([...wanted.values()], async (ref) => {
+      const instance = await readInstance(clients, ref, deadline);
+      return instance && withRecorded(toNode(ref, instance), instance, deadline);
+    });
+    return found.filter((node) => node !== undefined);
+  }
+
+  /**
+   * Every instance is listed, 500 a page, and looked through here: the API cannot filter by metadata items or
+   * by label keys that hold the cluster's name, and a filter that loses nodes is worse than a longer answer.
+   */
+  async function list(clusters: readonly string[], deadline: Deadline): Promise<Node[]> {
+    const isWanted = ({ clusters: named }: Node) =>
+      named.some((cluster) => clusters.includes('*') || clusters.includes(cluster));
+    const listed = await mapLimited(projects, (project) => listInstances(project, deadline));
+    const nodes = listed.flat().filter(([node]) => isWanted(node));
+    return mapLimited(nodes, ([node, instance]) => withRecorded(node, instance, deadline));
+  }
+
+  function listInstances(project: string, deadline: Deadline): Promise<[Node, Instance][]> {
+    return retrying(`list the instances of ${project}`, deadline, async () => {
+      const client = await clients.instances();
+      const listed: [Node, Instance][] = [];
+      const request = { project, maxResults: 500 };
+      for await (const [, { instances }] of client.aggregatedListAsync(request, callOptions(deadline))) {
+        for (const instance of instances ?? []) {
+          const ref = {
+            cloud: 'gcp',
+            project,
+            zone: lastOf(instance.zone),
+            id: String(instance.id),
+          } as const;
+          listed.push([toNode(ref, instance), instance]);
+        }
+      }
+      return listed;
+    });
+  }
+
+  /** A node that was never handed a rule set has proven nothing: no need to ask. */
+  async function withRecorded(node: Node, instance: Instance, deadline: Deadline): Promise<Node> {
+    const wasPushed = instance.metadata?.items?.some(({ key }) => key === ruleSetKey);
+    const recorded = wasPushed ? recordedOf(await readStatus(clients, gcpRef(node), deadline)) : undefined;
+    const complete = recorded ? { ...node, recorded } : node;
+    seen.set(complete, instance);
+    return complete;
+  }
+
+  return { get, list };
+}
+
+const recordedOf = ({ report }: Awaited<ReturnType<typeof readStatus>>): Recorded | undefined =>
+  report?.id ? { ruleSetId: report.id, isProven: report.proven } : undefined;
+
+/** The last part of a resource's URL. */
+const lastOf = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
+
+const states: Readonly<Record<string, Node['state']>> = {
+  PENDING: 'starting',
+  PROVISIONING: 'starting',
+  STAGING: 'starting',
+  REPAIRING: 'starting',
+  RUNNING: 'running',
+  // It runs until its grace period ends.
+  PENDING_STOP: 'running',
+  DEPROVISIONING: 'gone',
+};
+
+function toNode(ref: GcpNodeRef, instance: Instance): Node {
+  return {
+    ref,
+    name: instance.name ?? ref.id,
+    clusters: clustersOf(instance),
+    // STOPPING, SUSPENDED, TERMINATED and the like, and whatever Google adds.
+    state: states[String(instance.status)] ?? 'stopped',
+    platform: isWindows(instance) ? 'windows' : 'linux',
+  };
+}
+
+const clusterPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
+const clusterInKey = 'kubernetes-io-cluster-';
+
+/** GKE labels its nodes and names the cluster in their metadata; others put the name into a label key or a tag. */
+function clustersOf({ labels, metadata, tags }: Instance): string[] {
+  const named = [
+    labels?.['goog-k8s-cluster-name'],
+    metadata?.items?.find(({ key }) => key === 'cluster-name')?.value,
+    ...[...Object.keys(labels ?? {}), ...(tags?.items ?? [])]
+      .filter((text) => text.startsWith(clusterInKey))
+      .map((text) => text.slice(clusterInKey.length)),
+  ];
+  const names = named.filter((name) => typeof name === 'string');
+  return [...new Set(names.filter((name) => clusterPattern.test(name)))];
+}
+
+function isWindows({ disks }: Instance): boolean {
+  const boot = disks?.find((disk) => disk.boot) ?? disks?.[0];
+  return (
+    boot?.guestOsFeatures?.some(({ type }) => type === 'WINDOWS') === true ||
+    boot?.licenses?.some((license) => license.includes('/projects/windows-')) === true
+  );
+}

@@ -1,0 +1,195 @@
+import type { protos } from '@google-cloud/compute';
+import { CidrError, contains, parseCidr, type Cidr } from '../core/cidr';
+import { nodeKey, type Node, type NodeKey, type Route, type Surroundings } from '../core/node';
+import type { Deadline, Routes } from '../core/ports';
+import { callOptions, mapLimited, type Clients } from './clients';
+import { retrying } from './errors';
+import { gcpRef, instanceOf, type Instance } from './nodes';
+
+type Network = protos.google.cloud.compute.v1.INetwork;
+type Subnetwork = protos.google.cloud.compute.v1.ISubnetwork;
+
+/** A network where it lives: with Shared VPC that is the host project, not the node's own. */
+interface NetworkRef {
+  readonly project: string;
+  readonly network: string;
+}
+
+const networkUrl = /\/projects\/([a-z0-9.:-]+)\/global\/networks\/([a-z0-9-]+)$/;
+
+function networkOf({ networkInterfaces }: Instance): NetworkRef | undefined {
+  const [, project, network] = networkUrl.exec(networkInterfaces?.[0]?.network ?? '') ?? [];
+  return project !== undefined && network !== undefined ? { project, network } : undefined;
+}
+
+/** Looks up through `look`, each key once. */
+function once<T>(): (key: string, look: () => Promise<T>) => Promise<T> {
+  const asked = new Map<string, Promise<T>>();
+  return (key, look) => {
+    const answer = asked.get(key) ?? look();
+    asked.set(key, answer);
+    return answer;
+  };
+}
+
+export function makeGcpRoutes(clients: Clients): Routes {
+  async function around(
+    nodes: readonly Node[],
+    kinds: Parameters<Routes['around']>[1],
+    deadline: Deadline,
+  ): Promise<ReadonlyMap<NodeKey, Surroundings>> {
+    const networks = once<Network>();
+    const subnetworks = once<Subnetwork[]>();
+    const imported = once<Route[]>();
+    const arePeeringsAsked = kinds.includes('peerings');
+
+    async function look(node: Node): Promise<Surroundings | undefined> {
+      const instance = await instanceOf(clients, node, deadline);
+      const ref = instance && networkOf(instance);
+      if (!ref) return undefined;
+      const key = `${ref.project}/${ref.network}`;
+      const region = regionOf(gcpRef(node).zone);
+      const [network, subnets] = await Promise.all([
+        networks(key, () => getNetwork(ref, deadline)),
+        subnetworks(ref.project, () => listSubnetworks(ref.project, deadline)),
+      ]);
+      const routes = arePeeringsAsked
+        ? await imported(`${key}/${region}`, () => importedRoutes(ref, network, region, deadline))
+        : [];
+      const ownSubnets = subnets.filter((subnet) =>
+        subnet.network?.endsWith(`/projects/${ref.project}/global/networks/${ref.network}`),
+      );
+      const podRanges = podRangesOf(instance, ownSubnets);
+      return {
+        network: ref.network,
+        networkRanges: rangesOf(network, ownSubnets),
+        podRanges,
+        arePodsRouted: podRanges.length > 0 && podRanges.every(isPrivate),
+        routes,
+        kindsLookedUp: arePeeringsAsked ? ['peerings'] : [],
+      };
+    }
+
+    const found = await mapLimited(nodes, async (node) => [nodeKey(node.ref), await look(node)] as const);
+    return new Map(found.filter((entry): entry is [NodeKey, Surroundings] => entry[1] !== undefined));
+  }
+
+  function getNetwork({ project, network }: NetworkRef, deadline: Deadline): Promise<Network> {
+    return retrying(`read network ${network} of ${project}`, deadline, async () => {
+      const client = await clients.networks();
+      const [found] = await client.get({ project, network }, callOptions(deadline));
+      return found;
+    });
+  }
+
+  function listSubnetworks(project: string, deadline: Deadline): Promise<Subnetwork[]> {
+    return retrying(`list the subnetworks of ${project}`, deadline, async () => {
+      const client = await clients.subnetworks();
+      const listed: Subnetwork[] = [];
+      const request = { project, maxResults: 500 };
+      for await (const [, { subnetworks }] of client.aggregatedListAsync(request, callOptions(deadline))) {
+        listed.push(...(subnetworks ?? []));
+      }
+      return listed;
+    });
+  }
+
+  /** Only what the network really imports: a peering that is not ACTIVE on both sides has no routes. */
+  async function importedRoutes(
+    ref: NetworkRef,
+    { peerings }: Network,
+    region: string,
+    deadline: Deadline,
+  ): Promise<Route[]> {
+    const active = (peerings ?? []).filter(({ state }) => state === 'ACTIVE').map(({ name }) => name ?? '');
+    const routes = await mapLimited(active, (peering) => listPeeringRoutes(ref, peering, region, deadline));
+    return routes.flat();
+  }
+
+  function listPeeringRoutes(
+    ref: NetworkRef,
+    peeringName: string,
+    region: string,
+    deadline: Deadline,
+  ): Promise<Route[]> {
+    return retrying(`list the routes of peering ${peeringName}`, deadline, async () => {
+      const client = await clients.networks();
+      const request = { ...ref, peeringName, region, direction: 'INCOMING', maxResults: 500 };
+      const routes: Route[] = [];
+      for await (const { imported, destRange } of client.listPeeringRoutesAsync(
+        request,
+        callOptions(deadline),
+      )) {
+        if (imported && destRange) {
+          routes.push({ kind: 'peerings', via: peeringName, destination: destRange, state: 'active' });
+        }
+      }
+      return routes;
+    });
+  }
+
+  return { around };
+}
+
+const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));
+
+function rangesOf(network: Network, subnets: readonly Subnetwork[]): Cidr[] {
+  const texts = [
+    network.internalIpv6Range,
+    ...subnets.flatMap((subnet) => [
+      subnet.ipCidrRange,
+      subnet.internalIpv6Prefix,
+      subnet.externalIpv6Prefix,
+      ...(subnet.secondaryIpRanges ?? []).map(({ ipCidrRange }) => ipCidrRange),
+    ]),
+  ];
+  return distinct(texts);
+}
+
+/**
+ * VPC-native nodes take their pods' addresses from a secondary range of the subnetwork, as an alias range.
+ * The whole secondary range counts: pods of other nodes are pods too, and all nodes get one rule set.
+ */
+function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] {
+  const [nic] = networkInterfaces ?? [];
+  const subnet = subnets.find(({ selfLink }) => selfLink && pathOf(selfLink) === pathOf(nic?.subnetwork));
+  const texts = (nic?.aliasIpRanges ?? [])
+    .filter(({ subnetworkRangeName }) => subnetworkRangeName)
+    .map(({ subnetworkRangeName, ipCidrRange }) => {
+      const range = subnet?.secondaryIpRanges?.find(({ rangeName }) => rangeName === subnetworkRangeName);
+      return range?.ipCidrRange ?? ipCidrRange;
+    });
+  return distinct(texts);
+}
+
+/** The same resource has URLs on different hosts and API versions. */
+const pathOf = (url: string | null | undefined): string | undefined => url?.split('/projects/')[1];
+
+function distinct(texts: readonly (string | null | undefined)[]): Cidr[] {
+  const cidrs = texts.filter((text) => typeof text === 'string').flatMap(parsed);
+  return [...new Map(cidrs.map((cidr) => [cidr.text, cidr])).values()];
+}
+
+function parsed(text: string): Cidr[] {
+  try {
+    return [parseCidr(text)];
+  } catch (thrown) {
+    if (thrown instanceof CidrError) return [];
+    throw thrown;
+  }
+}
+
+/**
+ * Peerings exchange the routes of subnetworks, secondary ranges included, unless their addresses are public
+ * ones in private use (https://cloud.google.com/vpc/docs/vpc-peering#subnet-routes).
+ */
+const privateRanges = [
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '198.18.0.0/15',
+  '240.0.0.0/4',
+].map(parseCidr);
+
+const isPrivate = (range: Cidr): boolean => privateRanges.some((outer) => contains(outer, range));

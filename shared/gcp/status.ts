@@ -1,0 +1,43 @@
+import type { GcpNodeRef } from '../core/node';
+import { PermanentError } from '../core/errors';
+import type { Deadline } from '../core/ports';
+import { parseReport, type Report } from '../core/report';
+import { callOptions, type Clients } from './clients';
+import { orAbsent, retrying } from './errors';
+
+/** What the node program last wrote to its guest attribute `peermasq/status`, or why that cannot be had. */
+export type Status =
+  { readonly report: Report; readonly reason?: never } | { readonly report?: never; readonly reason: string };
+
+/** @throws PermanentError | RetryableError when Google Cloud does not answer the question. */
+export async function readStatus(clients: Clients, ref: GcpNodeRef, deadline: Deadline): Promise<Status> {
+  try {
+    const text = await readAttribute(clients, ref, deadline);
+    return text ? { report: parseReport(text) } : { reason: 'no report yet' };
+  } catch (thrown) {
+    if (thrown instanceof PermanentError && reasons.has(thrown.code)) return { reason: thrown.message };
+    throw thrown;
+  }
+}
+
+/**
+ * Guest attributes may be forbidden by a policy (compute.disableGuestAttributesAccess), and everything on the
+ * node can write nonsense there: neither is a reason to stop.
+ */
+const reasons = new Set(['policy', 'unreadable-report']);
+
+async function readAttribute(
+  clients: Clients,
+  { project, zone, id: instance }: GcpNodeRef,
+  deadline: Deadline,
+): Promise<string | null | undefined> {
+  const attributes = await orAbsent(
+    retrying(`read the guest attributes of instance ${instance}`, deadline, async () => {
+      const client = await clients.instances();
+      const request = { project, zone, instance, queryPath: 'peermasq/' };
+      const [found] = await client.getGuestAttributes(request, callOptions(deadline));
+      return found;
+    }),
+  );
+  return attributes?.queryValue?.items?.find(({ key }) => key === 'status')?.value;
+}

@@ -1,0 +1,28 @@
+import { makeAwsCloud } from '../../shared/aws/cloud';
+import { makeClients } from '../../shared/aws/clients';
+import type { Cloud } from '../../shared/core/ports';
+import { labRegion, startAws, type LabAws } from '../lab/aws/aws';
+
+/** The double, and the product's AWS half talking to it through the official clients. */
+export async function startCloud(): Promise<{ aws: LabAws; cloud: Cloud; close: () => Promise<void> }> {
+  const aws = await startAws();
+  const before = { ...process.env };
+  Object.assign(process.env, aws.env);
+  const clients = makeClients(labRegion);
+  const cloud = makeAwsCloud({ region: labRegion, stage: 'test', clients, firstLookMs: 20 });
+  return {
+    aws,
+    cloud,
+    async close() {
+      process.env = before;
+      clients.ec2.destroy();
+      clients.ssm.destroy();
+      await aws.close();
+    },
+  };
+}
+
+export const soon = () => Date.now() + 8_000;
+
+export const vpcId = 'vpc-0123456789abcdef0';
+export const subnetId = 'subnet-0123456789abcdef0';

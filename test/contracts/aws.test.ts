@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import { makeDocument } from '../../infra/aws/document';
+import { makeClients } from '../../shared/aws/clients';
+import { makeAwsCloud } from '../../shared/aws/cloud';
+import { documentName } from '../../shared/aws/names';
+import type { NodeRef } from '../../shared/core/node';
+import { labAccount, labRegion, startAws } from '../lab/aws/aws';
+import { describeCloud, type CloudLab } from './cloud';
+import { keptOn, openMachines } from './machines';
+
+const refOf = (id: string): NodeRef => ({ cloud: 'aws', account: labAccount, region: labRegion, id });
+
+async function open(): Promise<CloudLab> {
+  const aws = await startAws();
+  const machines = openMachines();
+  Object.assign(process.env, aws.env);
+  aws.putDocument(documentName('test'), makeDocument(readFileSync('shared/node/peermasq.sh', 'utf8')));
+  const peering = 'pcx-0123456789abcdef0';
+  aws.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
+  let subnets = 0;
+
+  return {
+    cloud: makeAwsCloud({
+      region: labRegion,
+      stage: 'test',
+      clients: makeClients(labRegion),
+      firstLookMs: 100,
+    }),
+    nobody: refOf('i-0fffffffffffffff0'),
+    addNode: async ({ cluster, routes = [], isReady = true }) => {
+      const number = String(++subnets).padStart(8, '0');
+      const subnetId = `subnet-${number}`;
+      aws.addNetwork({
+        vpcId: `vpc-${number}`,
+        cidrs: ['172.20.0.0/16'],
+        subnetIds: [subnetId],
+        routes: routes.map((range) => ({ destinationCidrBlock: range, vpcPeeringConnectionId: peering })),
+      });
+      const { machine } = await machines.add();
+      const id = aws.addNode({ subnetId, isReady, machine, ...(cluster === undefined ? {} : { cluster }) });
+      return refOf(id);
+    },
+    makeReady: ({ id }) => {
+      aws.setReady(id, true);
+      return Promise.resolve();
+    },
+    terminate: ({ id }) => {
+      const instance = aws.state.instances.get(id);
+      if (instance) instance.state = 'terminated';
+    },
+    keptOn: ({ id }) => keptOn(aws.state.agents.get(id)?.machine),
+    failWith: (fault, when) => {
+      const action = when === 'looking-up' ? 'DescribeInstances' : 'SendCommand';
+      if (fault === 'forbidden') aws.deny(`${when === 'looking-up' ? 'ec2' : 'ssm'}:${action}`);
+      else aws.fail(action, 'Unavailable', 'The service is unavailable.', Infinity, 503);
+    },
+    mutatingCalls: () => aws.count('SendCommand') + aws.count('CreateTags'),
+    close: async () => {
+      await aws.settled();
+      await aws.close();
+      await machines.close();
+    },
+  };
+}
+
+describeCloud('AWS', open);

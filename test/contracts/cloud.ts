@@ -1,0 +1,148 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { parseConfig } from '../../shared/core/config';
+import { PermanentError, RetryableError } from '../../shared/core/errors';
+import { nodeKey, type NodeRef } from '../../shared/core/node';
+import type { Outcome } from '../../shared/core/outcome';
+import type { Cloud, Log } from '../../shared/core/ports';
+import { reconcile, type Selection } from '../../shared/core/reconcile';
+import { parseRuleSet } from '../../shared/core/rule-set';
+import { describeKernel } from '../lab/kernel';
+
+export interface NewNode {
+  readonly cluster?: string;
+  /** What its subnet routes over an active peering. */
+  readonly routes?: readonly string[];
+  /** Its agent is online, it has booted; false until `makeReady`. */
+  readonly isReady?: boolean;
+}
+
+/** A local cloud with nodes that are real machines, driven the same way whichever cloud it is. */
+export interface CloudLab {
+  /** The adapters under test, on the official clients. */
+  readonly cloud: Cloud;
+  readonly addNode: (node: NewNode) => Promise<NodeRef>;
+  readonly makeReady: (ref: NodeRef) => Promise<void>;
+  readonly terminate: (ref: NodeRef) => void;
+  /** A reference of the right shape to a node that never was. */
+  readonly nobody: NodeRef;
+  /** The rule set that the node program keeps on the node; undefined for none. */
+  readonly keptOn: (ref: NodeRef) => Promise<string | undefined>;
+  /** Every further call that looks nodes up, or that pushes, fails so. */
+  readonly failWith: (fault: 'forbidden' | 'unavailable', when: 'looking-up' | 'pushing') => void;
+  /** Calls that changed something in the cloud. */
+  readonly mutatingCalls: () => number;
+  readonly close: () => Promise<void>;
+}
+
+const config = parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}');
+const routes = ['10.193.0.0/16'];
+const silentLog: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** What both clouds must do, whatever their APIs look like. */
+export function describeCloud(name: string, open: () => Promise<CloudLab>): void {
+  describeKernel(`${name} as a cloud`, undefined, () => {
+    let lab: CloudLab;
+    beforeEach(async () => {
+      lab = await open();
+    });
+    afterEach(() => lab.close());
+
+    const run = (selection: Selection, seconds = 10, isDryRun = false): Promise<Outcome[]> =>
+      reconcile(
+        selection,
+        { cloud: lab.cloud, config, clock: Date, log: silentLog },
+        { deadline: Date.now() + seconds * 1_000, isDryRun },
+      );
+    const destinationsOn = async (ref: NodeRef): Promise<string[] | undefined> => {
+      const kept = await lab.keptOn(ref);
+      return kept === undefined ? undefined : parseRuleSet(kept).destinations.map(({ cidr }) => cidr.text);
+    };
+
+    test('a node that joins has the routes of its subnet masqueraded, proven by itself', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      expect(await run([ref])).toMatchObject([
+        { kind: 'proven', node: ref, cluster: 'shop', report: { proven: true } },
+      ]);
+      expect(await destinationsOn(ref)).toEqual(routes);
+    });
+
+    test('the same event again changes nothing, neither in the cloud nor on the node', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      await run([ref]);
+      const [calls, kept] = [lab.mutatingCalls(), await lab.keptOn(ref)];
+      expect(await run([ref])).toMatchObject([{ kind: 'proven' }]);
+      expect(lab.mutatingCalls()).toBe(calls);
+      expect(await lab.keptOn(ref)).toBe(kept);
+    });
+
+    test('a dry run plans and changes nothing', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      expect(await run([ref], 10, true)).toMatchObject([{ kind: 'planned', isChange: true }]);
+      expect(lab.mutatingCalls()).toBe(0);
+      expect(await destinationsOn(ref)).toBeUndefined();
+    });
+
+    test('a backfill finds the nodes of a cluster, and only those', async () => {
+      const mine = await lab.addNode({ cluster: 'shop', routes });
+      await lab.addNode({ cluster: 'other', routes });
+      await lab.addNode({ routes });
+      const outcomes = await run({ clusters: ['shop'] });
+      expect(outcomes.map(({ node }) => nodeKey(node))).toEqual([nodeKey(mine)]);
+      expect(outcomes).toMatchObject([{ kind: 'proven' }]);
+    });
+
+    test('a node that is not ready yet is looked at again, and is proven when it is', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes, isReady: false });
+      const [outcome] = await run([ref], 2);
+      expect(outcome).toMatchObject({ kind: 'pending', node: ref });
+      await lab.makeReady(ref);
+      expect(await run([ref])).toMatchObject([{ kind: 'proven' }]);
+      expect(await destinationsOn(ref)).toEqual(routes);
+    });
+
+    test('nodes that are gone, unknown or of no cluster stop nobody', async () => {
+      const [ref, gone, stray] = [
+        await lab.addNode({ cluster: 'shop', routes }),
+        await lab.addNode({ cluster: 'shop', routes }),
+        await lab.addNode({ routes }),
+      ];
+      lab.terminate(gone);
+      const outcomes = await run([gone, lab.nobody, stray, ref]);
+      const kinds = new Map(outcomes.map(({ node, kind }) => [nodeKey(node), kind]));
+      expect(kinds.get(nodeKey(ref))).toBe('proven');
+      expect(kinds.get(nodeKey(stray))).toBe('skipped');
+      expect(kinds.get(nodeKey(lab.nobody))).toBe('pending');
+      expect(kinds.get(nodeKey(gone))).not.toBe('proven');
+    });
+
+    test('each node gets what its own subnet routes', async () => {
+      const one = await lab.addNode({ cluster: 'shop', routes: ['10.193.0.0/16', '10.194.0.0/16'] });
+      const other = await lab.addNode({ cluster: 'shop', routes: ['10.64.0.0/16'] });
+      await run([one, other]);
+      expect(await destinationsOn(one)).toEqual(['10.193.0.0/16', '10.194.0.0/16']);
+      expect(await destinationsOn(other)).toEqual(['10.64.0.0/16']);
+    });
+
+    test('a missing permission is permanent, and its advice names what to allow', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      lab.failWith('forbidden', 'looking-up');
+      const failure = await run([ref]).catch((error: unknown) => error);
+      expect(failure).toBeInstanceOf(PermanentError);
+      expect((failure as PermanentError).advice).toMatch(/(ec2:DescribeInstances|compute\.instances\.get)/);
+    });
+
+    test('a service that is unavailable is retryable', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      lab.failWith('unavailable', 'looking-up');
+      await expect(run([ref], 3)).rejects.toBeInstanceOf(RetryableError);
+    });
+
+    test('what fails while pushing is told of the node or of all, and never acknowledged as done', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      lab.failWith('forbidden', 'pushing');
+      const outcomes = await run([ref]).catch((error: unknown) => [{ kind: 'failed', error }]);
+      expect(outcomes).toMatchObject([{ kind: 'failed', error: expect.any(PermanentError) }]);
+      expect(await destinationsOn(ref)).toBeUndefined();
+    });
+  });
+}

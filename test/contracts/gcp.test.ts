@@ -1,0 +1,97 @@
+import { readFileSync } from 'node:fs';
+import type { GcpNodeRef } from '../../shared/core/node';
+import { makeGcpCloud } from '../../shared/gcp/cloud';
+import { bootGceNode } from '../lab/gcp/boot';
+import { openGoogleCloud } from '../lab/gcp/lab';
+import { addVm, callsOf, networkUrl, subnetworkUrl } from '../lab/gcp/state';
+import type { Machine } from '../lab/machine';
+import { describeCloud, type CloudLab, type NewNode } from './cloud';
+import { keptOn, openMachines } from './machines';
+
+const project = 'identity-nonprod';
+const [region, zone] = ['europe-west1', 'europe-west1-c'];
+const refOf = (id: string): GcpNodeRef => ({ cloud: 'gcp', project, zone, id });
+
+async function open(): Promise<CloudLab> {
+  const google = await openGoogleCloud();
+  const machines = openMachines();
+  const nodes = new Map<string, { machine: Machine; metadataHost: string }>();
+  const boots: Promise<unknown>[] = [];
+  Object.assign(process.env, google.env);
+
+  async function boot(id: string): Promise<void> {
+    const node = nodes.get(id);
+    const vm = google.cloud.vms.find((each) => each.id === id);
+    if (!node || !vm) throw new Error(`There is no VM ${id}`);
+    vm.status = 'RUNNING';
+    await bootGceNode(node.machine, { metadataHost: node.metadataHost });
+  }
+
+  async function addNode({ cluster, routes = [], isReady = true }: NewNode): Promise<GcpNodeRef> {
+    const network = `vpc-${nodes.size}`;
+    const imported = routes.map((destRange) => ({
+      destRange,
+      imported: true,
+      type: 'SUBNET_PEERING_ROUTE' as const,
+    }));
+    google.cloud.networks.push({
+      project,
+      name: network,
+      peerings: [{ name: 'to-backend', state: 'ACTIVE', network: networkUrl(project, 'backend') }],
+      routes: { [`to-backend/${region}`]: imported },
+    });
+    google.cloud.subnetworks.push({ project, region, name: network, network, ipCidrRange: '10.209.0.0/16' });
+    const { machine, addressOfThisProcess } = await machines.add();
+    const vm = addVm(google.cloud, {
+      project,
+      zone,
+      status: 'PROVISIONING',
+      labels: cluster === undefined ? {} : { 'goog-k8s-cluster-name': cluster },
+      networkInterfaces: [
+        { network: networkUrl(project, network), subnetwork: subnetworkUrl(project, region, network) },
+      ],
+    });
+    const { address } = await google.metadataServer(vm, { host: addressOfThisProcess });
+    nodes.set(vm.id, { machine, metadataHost: address });
+    // The function races the boot of a node that is ready: it boots once the metadata is there.
+    if (isReady) boots.push(metadataSet(vm.id).then(() => boot(vm.id)));
+    return refOf(vm.id);
+  }
+
+  /** Resolves when the startup script is in a VM's metadata; never, for a VM that gets none. */
+  function metadataSet(id: string): Promise<void> {
+    return new Promise((resolve) => {
+      const look = () => {
+        const vm = google.cloud.vms.find((each) => each.id === id);
+        if (!vm?.metadata.some(({ key }) => key === 'startup-script')) return;
+        google.cloud.changes.off('change', look);
+        resolve();
+      };
+      google.cloud.changes.on('change', look);
+    });
+  }
+
+  const mutating = ['compute.instances.setMetadata', 'compute.instances.setLabels'];
+  return {
+    cloud: makeGcpCloud({ projects: [project], program: readFileSync('shared/node/peermasq.sh', 'utf8') }),
+    nobody: refOf('999999999999999999'),
+    addNode,
+    makeReady: ({ id }) => boot(id),
+    terminate: ({ id }) => {
+      google.cloud.vms = google.cloud.vms.filter((vm) => vm.id !== id);
+    },
+    keptOn: ({ id }) => keptOn(nodes.get(id)?.machine),
+    failWith: (fault, when) => {
+      const kind = fault === 'forbidden' ? 'permission' : 'unavailable';
+      const method = when === 'looking-up' ? 'compute.instances.get' : 'compute.instances.setMetadata';
+      google.cloud.faults.push({ method, kind, times: Infinity });
+    },
+    mutatingCalls: () => mutating.reduce((sum, method) => sum + callsOf(google.cloud, method), 0),
+    close: async () => {
+      await machines.close();
+      await google.close();
+    },
+  };
+}
+
+describeCloud('Google Cloud', open);

@@ -1,0 +1,29 @@
+import type { Machine } from '../lab/machine';
+import { openLab, type Machine as Host } from '../lab/netns';
+import { connectToThisProcess, endPrograms, nodeOn } from '../lab/node';
+
+/** Nodes with nothing around them but a cable to this process, where the local clouds listen. */
+export function openMachines() {
+  const lab = openLab();
+  const hosts: Host[] = [];
+
+  async function add(): Promise<{ machine: Machine; addressOfThisProcess: string }> {
+    const host = await lab.machine(`node${hosts.length + 1}`);
+    hosts.push(host);
+    return { machine: nodeOn(host), addressOfThisProcess: await connectToThisProcess(host) };
+  }
+
+  return {
+    add,
+    close: async () => {
+      await Promise.all(hosts.map(endPrograms));
+      await lab.close();
+    },
+  };
+}
+
+/** The rule set that the node program keeps on a node; undefined for none. */
+export async function keptOn(machine: Machine | undefined): Promise<string | undefined> {
+  const finished = await machine?.run(['sh', '-c', 'cat "$PEERMASQ_DIR/ruleset"']);
+  return finished?.status === 0 ? finished.stdout : undefined;
+}

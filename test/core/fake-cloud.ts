@@ -1,0 +1,92 @@
+import type { Node, NodeKey, Surroundings } from '../../shared/core/node';
+import { nodeKey } from '../../shared/core/node';
+import type { Cloud, Proof, Push } from '../../shared/core/ports';
+import type { Report } from '../../shared/core/report';
+import { ruleSetId, type RuleSet } from '../../shared/core/rule-set';
+
+export interface FakeNode {
+  node: Node;
+  around: Surroundings;
+  /** How the node program answers; `applied` unless told otherwise. */
+  answer?: Partial<Report>;
+  isReady: boolean;
+  isSilent?: boolean;
+  inForce?: RuleSet;
+}
+
+/** A cloud of a few nodes in memory that keeps to the rules of the ports, and counts pushes. */
+export class FakeCloud implements Cloud {
+  readonly machines = new Map<NodeKey, FakeNode>();
+  readonly pushed: { id: string; nodes: string[] }[] = [];
+
+  add(machine: FakeNode): void {
+    this.machines.set(nodeKey(machine.node.ref), machine);
+  }
+
+  private of(node: Node): FakeNode {
+    const machine = this.machines.get(nodeKey(node.ref));
+    if (!machine) throw new Error(`no such node: ${nodeKey(node.ref)}`);
+    return machine;
+  }
+
+  readonly nodes: Cloud['nodes'] = {
+    get: (refs) =>
+      Promise.resolve(refs.flatMap((ref) => this.machines.get(nodeKey(ref)) ?? []).map(({ node }) => node)),
+    list: (clusters) =>
+      Promise.resolve(
+        [...this.machines.values()]
+          .map(({ node }) => node)
+          .filter((node) => clusters.includes('*') || node.clusters.some((name) => clusters.includes(name))),
+      ),
+  };
+
+  readonly routes: Cloud['routes'] = {
+    around: (nodes) =>
+      Promise.resolve(new Map(nodes.map((node) => [nodeKey(node.ref), this.of(node).around]))),
+  };
+
+  readonly channel: Cloud['channel'] = {
+    push: (ruleSet, nodes) => {
+      this.pushed.push({ id: ruleSetId(ruleSet), nodes: nodes.map(({ ref }) => ref.id) });
+      return Promise.resolve(nodes.map((node) => this.pushOne(ruleSet, node)));
+    },
+    proofs: (pushed) => Promise.resolve(pushed.map(({ node, ruleSet }) => this.proofOf(node, ruleSet))),
+    remember: (reports) => {
+      for (const { node, report } of reports) {
+        const machine = this.of(node);
+        if (report.id)
+          machine.node = { ...machine.node, recorded: { ruleSetId: report.id, isProven: report.proven } };
+      }
+      return Promise.resolve();
+    },
+  };
+
+  private pushOne(ruleSet: RuleSet, node: Node): Push {
+    const machine = this.of(node);
+    if (!machine.isReady)
+      return { result: 'not-ready', node, reason: 'its agent is not online', retryAfterSeconds: 7 };
+    const isStale = (machine.inForce?.generation ?? 0) > ruleSet.generation;
+    if (!isStale && machine.answer?.result === undefined) machine.inForce = ruleSet;
+    return { result: 'pushed', node, ruleSet, id: 'push-1' };
+  }
+
+  private proofOf(node: Node, ruleSet: RuleSet): Proof {
+    const machine = this.of(node);
+    if (machine.isSilent) return { result: 'silent', node, reason: 'no report yet', retryAfterSeconds: 9 };
+    const isStale = machine.inForce !== undefined && machine.inForce.generation > ruleSet.generation;
+    const report: Report = {
+      result: isStale ? 'refused' : 'applied',
+      proven: !isStale,
+      id: machine.inForce ? ruleSetId(machine.inForce) : null,
+      generation: machine.inForce?.generation ?? null,
+      backend: 'iptables-nft',
+      rules: 1,
+      healed: 0,
+      persisted: 'systemd',
+      warnings: [],
+      probes: [],
+      ...machine.answer,
+    };
+    return { result: 'reported', node, report };
+  }
+}

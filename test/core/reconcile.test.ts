@@ -1,0 +1,189 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { parseCidr } from '../../shared/core/cidr';
+import { parseConfig } from '../../shared/core/config';
+import type { NodeRef, Route, Surroundings } from '../../shared/core/node';
+import { retryAfterSeconds } from '../../shared/core/outcome';
+import { reconcile, type Dependencies, type Selection } from '../../shared/core/reconcile';
+import { printRuleSet } from '../../shared/core/rule-set';
+import { FakeCloud, type FakeNode } from './fake-cloud';
+
+const refOf = (id: string): NodeRef => ({ cloud: 'aws', account: '111122223333', region: 'eu-west-1', id });
+
+const routeTo = (destination: string): Route => ({
+  kind: 'peerings',
+  via: 'pcx-1',
+  destination,
+  state: 'active',
+});
+
+const around: Surroundings = {
+  network: 'vpc-1',
+  networkRanges: [parseCidr('172.20.0.0/16')],
+  podRanges: [],
+  arePodsRouted: false,
+  routes: [routeTo('10.0.0.0/16')],
+  kindsLookedUp: ['peerings'],
+};
+
+const machine = (id: string, changes: Partial<FakeNode> = {}, clusters = ['shop']): FakeNode => ({
+  node: { ref: refOf(id), name: id, clusters, state: 'running', platform: 'linux' },
+  around,
+  isReady: true,
+  ...changes,
+});
+
+function world(...machines: FakeNode[]) {
+  const cloud = new FakeCloud();
+  machines.forEach((each) => {
+    cloud.add(each);
+  });
+  const logged: string[] = [];
+  const say = (event: string) => logged.push(event);
+  let now = 1_000;
+  const dependencies: Dependencies = {
+    cloud,
+    config: parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}'),
+    clock: { now: () => (now += 1_000) },
+    log: { info: say, warn: say, error: say },
+  };
+  const run = (selection: Selection, isDryRun = false) =>
+    reconcile(selection, dependencies, { deadline: Infinity, isDryRun });
+  const inForce = (id: string) => {
+    const ruleSet = cloud.machines.get(`aws:${id}`)?.inForce;
+    return ruleSet && printRuleSet(ruleSet).split('\n').slice(2).filter(Boolean);
+  };
+  return { cloud, dependencies, logged, run, inForce };
+}
+
+const rules = [
+  'source 10.244.0.0/16',
+  'exempt 10.244.0.0/16 pods',
+  'exempt 172.20.0.0/16 network',
+  'masquerade 10.0.0.0/16 pcx-1',
+];
+
+test('a node that joined has its rule set in force, proven and remembered', async () => {
+  const { cloud, run, inForce, logged } = world(machine('i-1'));
+  const [outcome] = await run([refOf('i-1')]);
+  expect(outcome).toMatchObject({ kind: 'proven', cluster: 'shop', node: refOf('i-1') });
+  expect(inForce('i-1')).toEqual(rules);
+  expect(cloud.machines.get('aws:i-1')?.node.recorded?.isProven).toBe(true);
+  expect(logged).toEqual(['RuleSetPushed', 'NodeProven']);
+});
+
+test('the same event again changes nothing and pushes nothing', async () => {
+  const { cloud, run } = world(machine('i-1'));
+  await run([refOf('i-1'), refOf('i-1')]);
+  expect(await run([refOf('i-1')])).toMatchObject([{ kind: 'proven' }]);
+  expect(cloud.pushed).toHaveLength(1);
+});
+
+test('nodes that need the same rules are pushed to at once; others are not', async () => {
+  const { cloud, run } = world(
+    machine('i-1'),
+    machine('i-2'),
+    machine('i-3', { around: { ...around, routes: [routeTo('10.1.0.0/16')] } }),
+    machine('i-4', {}, ['other']),
+  );
+  const outcomes = await run({ clusters: ['*'] });
+  expect(cloud.pushed.map(({ nodes }) => nodes)).toEqual([['i-1', 'i-2'], ['i-3']]);
+  expect(outcomes.map(({ kind }) => kind).toSorted()).toEqual(['proven', 'proven', 'proven', 'skipped']);
+});
+
+test('a dry run tells what would change and changes nothing', async () => {
+  const { cloud, run, inForce } = world(machine('i-1'), machine('i-2'));
+  await run([refOf('i-1')]);
+  const outcomes = await run({ clusters: ['shop'] }, true);
+  expect(outcomes).toMatchObject([
+    { node: refOf('i-1'), kind: 'planned', isChange: false },
+    { node: refOf('i-2'), kind: 'planned', isChange: true },
+  ]);
+  expect(inForce('i-2')).toBeUndefined();
+  expect(cloud.pushed).toHaveLength(1);
+});
+
+test('rules stay in force when discovery suddenly finds nothing', async () => {
+  const { cloud, run, inForce } = world(machine('i-1'));
+  await run([refOf('i-1')]);
+  const known = cloud.machines.get('aws:i-1');
+  if (known) known.around = { ...around, routes: [] };
+  expect(await run([refOf('i-1')])).toMatchObject([{ kind: 'held' }]);
+  expect(inForce('i-1')).toEqual(rules);
+});
+
+describe('what to look at again, and when', () => {
+  test.each([
+    ['its agent is not online', { isReady: false }, 'pending', 7],
+    ['it does not report', { isSilent: true }, 'pending', 9],
+    ['its program is busy', { answer: { result: 'busy', proven: false } }, 'pending', 15],
+    [
+      'its program failed',
+      { answer: { result: 'failed', proven: false, reason: 'no xt_comment' } },
+      'failed',
+      60,
+    ],
+    ['its program refused', { answer: { result: 'refused', proven: false } }, 'failed', undefined],
+    ['its probe did not get through', { answer: { proven: false, reason: 'probe' } }, 'failed', undefined],
+    [
+      'it has a newer rule set',
+      { answer: { result: 'refused', proven: false, generation: 9e12 } },
+      'pending',
+      5,
+    ],
+    ['it reports other rules', { answer: { id: 'f'.repeat(64) } }, 'pending', 5],
+  ] satisfies [string, Partial<FakeNode>, string, number | undefined][])(
+    '%s',
+    async (_, changes, kind, seconds) => {
+      const { run } = world(machine('i-1', changes));
+      const [outcome] = await run([refOf('i-1')]);
+      expect(outcome?.kind).toBe(kind);
+      expect(outcome && retryAfterSeconds(outcome)).toBe(seconds);
+    },
+  );
+
+  test('the cloud does not show the instance yet', async () => {
+    const { run } = world();
+    expect(await run([refOf('i-1')])).toMatchObject([
+      { node: refOf('i-1'), kind: 'pending', retryAfterSeconds: 10 },
+    ]);
+  });
+});
+
+/** What may happen to the cluster: routes change, agents come and go, events come in any order, twice or never. */
+const happening = fc.oneof(
+  fc.record({
+    node: fc.nat(4),
+    routes: fc.subarray(['10.0.0.0/16', '10.1.0.0/16', '10.7.0.0/24'], { minLength: 1 }),
+  }),
+  fc.record({ node: fc.nat(4), isReady: fc.boolean() }),
+  fc.record({ events: fc.array(fc.nat(4), { maxLength: 8 }) }),
+);
+
+test('whatever the events said, a sweep leaves each node with what its surroundings ask for', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(happening, { maxLength: 20 }), async (happenings) => {
+      const { cloud, run, inForce } = world(...[0, 1, 2, 3, 4].map((index) => machine(`i-${index}`)));
+      for (const happens of happenings) {
+        if ('events' in happens) await run(happens.events.map((index) => refOf(`i-${index}`)));
+        else {
+          const hit = cloud.machines.get(`aws:i-${happens.node}`);
+          if (hit && 'routes' in happens) hit.around = { ...around, routes: happens.routes.map(routeTo) };
+          if (hit && 'isReady' in happens) hit.isReady = happens.isReady;
+        }
+      }
+      for (const each of cloud.machines.values()) each.isReady = true;
+      await run({ clusters: ['*'] });
+      const pushes = cloud.pushed.length;
+      await run({ clusters: ['*'] });
+      expect(cloud.pushed).toHaveLength(pushes);
+      for (const [key, { around: now }] of cloud.machines) {
+        const destinations = inForce(key.slice(4))?.filter((line) => line.startsWith('masquerade'));
+        const wanted = now.routes.map(({ destination }) => destination);
+        const merged = wanted.includes('10.0.0.0/16') && wanted.includes('10.1.0.0/16');
+        const expected = merged ? ['10.0.0.0/15', ...wanted.filter((cidr) => cidr.endsWith('/24'))] : wanted;
+        expect(destinations).toEqual(expected.map((cidr) => `masquerade ${cidr} pcx-1`));
+      }
+    }),
+  );
+});

@@ -1,0 +1,176 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseRuleSet, ruleSetId } from '../../shared/core/rule-set';
+import { insertEvent } from '../lab/gcp/events';
+import { deliver, startFunction, type RunningFunction } from '../lab/gcp/functions';
+import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
+import { addVm, callsOf, metadataOf, networkUrl, subnetworkUrl, type Vm } from '../lab/gcp/state';
+
+const project = 'identity-nonprod';
+let google: GoogleCloudLab;
+let folder: string;
+let running: RunningFunction | undefined;
+
+beforeEach(async () => {
+  google = await openGoogleCloud();
+  folder = mkdtempSync(join(tmpdir(), 'peermasq-test-'));
+  google.cloud.networks.push({
+    project,
+    name: 'vpc-b',
+    peerings: [{ name: 'to-backend', state: 'ACTIVE', network: networkUrl(project, 'vpc-a') }],
+    routes: {
+      'to-backend/europe-west1': [
+        { destRange: '10.193.0.0/16', imported: true, type: 'SUBNET_PEERING_ROUTE' },
+      ],
+    },
+  });
+  google.cloud.subnetworks.push({
+    project,
+    region: 'europe-west1',
+    name: 'vpc-b',
+    network: 'vpc-b',
+    ipCidrRange: '10.209.0.0/16',
+  });
+});
+
+afterEach(async () => {
+  await running?.close();
+  await google.close();
+  rmSync(folder, { recursive: true });
+});
+
+const goodConfig = 'clusters: {frontend: {pods: [10.132.0.0/14], masquerade: [peerings]}}';
+
+async function start(target: 'nodeJoined' | 'backfill', config = goodConfig): Promise<RunningFunction> {
+  const file = join(folder, 'peermasq.yaml');
+  writeFileSync(file, config);
+  const env = {
+    ...google.env,
+    PEERMASQ_CONFIG: file,
+    PEERMASQ_PROJECTS: project,
+    PEERMASQ_INVOCATION_SECONDS: '11',
+  };
+  running = await startFunction(target, target === 'backfill' ? 'http' : 'cloudevent', env);
+  return running;
+}
+
+const addNode = (): Vm =>
+  addVm(google.cloud, {
+    project,
+    labels: { 'goog-k8s-cluster-name': 'frontend' },
+    networkInterfaces: [
+      { network: networkUrl(project, 'vpc-b'), subnetwork: subnetworkUrl(project, 'europe-west1', 'vpc-b') },
+    ],
+  });
+
+/** The node reports that the rule set in its metadata is in force. */
+function prove(vm: Vm): void {
+  const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
+  const { generation } = ruleSet;
+  const report = {
+    result: 'applied',
+    proven: true,
+    id: ruleSetId(ruleSet),
+    generation,
+    backend: 'iptables-nft',
+  };
+  const rest = { rules: 1, healed: 0, persisted: 'systemd', warnings: [], probes: [] };
+  vm.guestAttributes['peermasq/status'] = JSON.stringify({ ...report, ...rest });
+}
+
+describe('nodeJoined', () => {
+  test('an insert is given back until the node is proven, then acknowledged', async () => {
+    const joined = await start('nodeJoined');
+    const vm = addNode();
+    expect(await deliver(joined, insertEvent(vm, 'first'))).toBe(500);
+    prove(vm);
+    expect(await deliver(joined, insertEvent(vm, 'last'))).toBe(204);
+    expect(joined.log.map(({ message }) => message)).toEqual(
+      expect.arrayContaining(['NodeJoined', 'RuleSetPushed', 'NodePending', 'NodeProven']),
+    );
+    expect(callsOf(google.cloud, 'compute.instances.setMetadata')).toBe(1);
+  });
+
+  test('an event of another kind is acknowledged, with the reason in the log', async () => {
+    const joined = await start('nodeJoined');
+    const event = { ...insertEvent(addNode(), 'first'), type: 'google.cloud.storage.object.v1.finalized' };
+    expect(await deliver(joined, event)).toBe(204);
+    expect(joined.log).toMatchObject([
+      { message: 'EventIgnored', reason: expect.stringContaining('not an audit log event') },
+    ]);
+    expect(google.cloud.calls).toEqual([]);
+  });
+
+  test('a node that is still not proven half an hour after its event is given up, and said', async () => {
+    const joined = await start('nodeJoined');
+    const vm = addNode();
+    const event = insertEvent(vm, 'first');
+    const old = new Date(Date.now() - 31 * 60_000).toISOString();
+    const data = { ...(event['data'] as object), timestamp: old };
+    expect(await deliver(joined, { ...event, time: old, data })).toBe(204);
+    expect(joined.log).toContainEqual(
+      expect.objectContaining({ message: 'NodeGaveUp', severity: 'ERROR', node: vm.id }),
+    );
+  });
+
+  test('a bad config stops the function with every fault', async () => {
+    const bad = 'clusters: {frontend: {pods: [10.132.0.1/14], masquerade: [peering]}}';
+    await expect(start('nodeJoined', bad)).rejects.toThrow(
+      /has 2 faults:[^]*host bits set[^]*read "peering"/,
+    );
+  });
+});
+
+describe('backfill', () => {
+  const post = async ({ url }: RunningFunction, body: unknown, method = 'POST') => {
+    const headers = { 'content-type': 'application/json' };
+    const init = method === 'GET' ? {} : { headers, body: JSON.stringify(body) };
+    const response = await fetch(url, { method, ...init });
+    return { status: response.status, answer: (await response.json()) };
+  };
+
+  test('plans without a change when dry, then pushes and says who is proven', async () => {
+    const backfill = await start('backfill');
+    const vm = addNode();
+    expect(await post(backfill, { dryRun: true })).toMatchObject({
+      status: 200,
+      answer: {
+        counts: { planned: 1 },
+        nodes: [
+          { node: `gcp:${vm.id}`, ruleSet: expect.stringContaining('masquerade 10.193.0.0/16 to-backend\n') },
+        ],
+      },
+    });
+    expect(callsOf(google.cloud, 'compute.instances.setMetadata')).toBe(0);
+    expect(await post(backfill, {})).toMatchObject({ status: 200, answer: { counts: { pending: 1 } } });
+    prove(vm);
+    expect(await post(backfill, {})).toMatchObject({ status: 200, answer: { counts: { proven: 1 } } });
+  });
+
+  test.each([
+    ['GET', {}, 405, { error: 'Send a POST.' }],
+    [
+      'POST',
+      { cluster: 'frontend' },
+      400,
+      { code: 'bad-request', error: expect.stringContaining('cluster') },
+    ],
+  ])('%s %j is answered with %d', async (method, body, status, answer) => {
+    expect(await post(await start('backfill'), body, method)).toMatchObject({ status, answer });
+    expect(google.cloud.calls).toEqual([]);
+  });
+
+  test('a missing permission is named', async () => {
+    google.cloud.faults.push({
+      method: 'compute.instances.aggregatedList',
+      kind: 'permission',
+      times: Infinity,
+    });
+    expect(await post(await start('backfill'), {})).toMatchObject({
+      status: 500,
+      answer: { advice: expect.stringContaining('compute.instances.list') },
+    });
+  });
+});

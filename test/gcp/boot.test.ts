@@ -1,0 +1,81 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { parseCidr } from '../../shared/core/cidr';
+import type { Cloud, Proof } from '../../shared/core/ports';
+import { ruleSetId, type RuleSet } from '../../shared/core/rule-set';
+import { makeGcpCloud } from '../../shared/gcp/cloud';
+import { bootGceNode } from '../lab/gcp/boot';
+import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
+import { addVm, setMetadata, type Vm } from '../lab/gcp/state';
+import { describeKernel } from '../lab/kernel';
+import { buildNetworks, type Networks } from '../lab/networks';
+import { gcpPeering } from '../lab/topologies';
+
+const program = readFileSync(join(__dirname, '../../shared/node/peermasq.sh'), 'utf8');
+
+const ruleSet = (generation: number, destination: string): RuleSet => ({
+  generation,
+  randomFully: false,
+  sources: [parseCidr('10.132.0.0/14')],
+  exemptions: [],
+  destinations: [{ cidr: parseCidr(destination), name: 'backend-vpc' }],
+  probes: [],
+});
+
+describeKernel('a Google Cloud node', undefined, () => {
+  let lab: GoogleCloudLab;
+  let networks: Networks;
+  let vm: Vm;
+  let cloud: Cloud;
+  let metadataHost: string;
+
+  beforeEach(async () => {
+    [lab, networks] = await Promise.all([openGoogleCloud(), buildNetworks(gcpPeering)]);
+    Object.assign(process.env, lab.env);
+    cloud = makeGcpCloud({ projects: [], program });
+    vm = addVm(lab.cloud, { status: 'STAGING' });
+    const server = await lab.metadataServer(vm, { host: networks.managementAddress });
+    metadataHost = server.address;
+  }, 30_000);
+
+  afterEach(async () => {
+    await networks.close();
+    await lab.close();
+  });
+
+  async function pushed(given: RuleSet): Promise<Proof | undefined> {
+    const { project, zone, id } = vm;
+    const deadline = Date.now() + 15_000;
+    const nodes = await cloud.nodes.get([{ cloud: 'gcp', project, zone, id }], deadline);
+    const pushes = await cloud.channel.push(given, nodes, deadline);
+    if (vm.status === 'STAGING') {
+      vm.status = 'RUNNING';
+      expect(await bootGceNode(networks.node, { metadataHost })).toMatchObject({ status: 0 });
+    }
+    const [proof] = await cloud.channel.proofs(
+      pushes.filter((push) => push.result === 'pushed'),
+      deadline,
+    );
+    return proof;
+  }
+
+  test('that boots with a rule set in its metadata proves it; running, it follows the next', async () => {
+    setMetadata(lab.cloud, vm, 'startup-script', '#!/bin/sh\nexit 0\n');
+    const backend = ruleSet(1, '10.193.0.0/16');
+    expect((await networks.pod.request()).reached).toBe(false);
+
+    expect(await pushed(backend)).toMatchObject({
+      result: 'reported',
+      report: { proven: true, id: ruleSetId(backend) },
+    });
+    expect(await networks.pod.request()).toMatchObject({ reached: true, sourceSeenByPeer: '10.209.0.2' });
+
+    const elsewhere = ruleSet(2, '10.7.0.0/16');
+    expect(await pushed(elsewhere)).toMatchObject({
+      result: 'reported',
+      report: { proven: true, id: ruleSetId(elsewhere) },
+    });
+    expect((await networks.pod.request()).reached).toBe(false);
+  }, 40_000);
+});

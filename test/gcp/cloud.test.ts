@@ -1,0 +1,519 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { parseCidr } from '../../shared/core/cidr';
+import { PermanentError, RetryableError } from '../../shared/core/errors';
+import { nodeKey, type Node } from '../../shared/core/node';
+import type { Cloud, Pushed } from '../../shared/core/ports';
+import { parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
+import { makeClients } from '../../shared/gcp/clients';
+import { makeGcpCloud } from '../../shared/gcp/cloud';
+import { originalStartupScript } from '../../shared/gcp/startup-script';
+import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
+import {
+  addVm,
+  callsOf,
+  metadataOf,
+  networkUrl,
+  subnetworkUrl,
+  type GoogleCloud,
+  type Vm,
+} from '../lab/gcp/state';
+
+const program = '#!/bin/bash\n# peermasq: the node program\n';
+
+let lab: GoogleCloudLab;
+let state: GoogleCloud;
+let cloud: Cloud;
+
+beforeAll(async () => {
+  lab = await openGoogleCloud();
+  state = lab.cloud;
+  Object.assign(process.env, lab.env);
+  cloud = makeGcpCloud({ projects: ['identity-nonprod'], program });
+  // The first call pays for the clients: half a minute is what a slow machine takes.
+  addVm(state);
+  await cloud.nodes.list(['*'], inSeconds(60));
+}, 60_000);
+
+afterAll(() => lab.close());
+
+beforeEach(() => {
+  Object.assign(state, { vms: [], networks: [], subnetworks: [], faults: [], calls: [], pageSize: 500 });
+  delete state.operationError;
+});
+
+const inSeconds = (seconds: number) => Date.now() + seconds * 1000;
+
+const refOf = ({ project, zone, id }: Vm) => ({ cloud: 'gcp', project, zone, id }) as const;
+
+async function nodeOf(vm: Vm): Promise<Node> {
+  const [node] = await cloud.nodes.get([refOf(vm)], inSeconds(10));
+  if (!node) throw new Error(`no node ${vm.name}`);
+  return node;
+}
+
+const gke = (cluster: string) => ({ labels: { 'goog-k8s-cluster-name': cluster } });
+
+const ruleSet = (generation: number, destination = '10.193.0.0/16'): RuleSet => ({
+  generation,
+  randomFully: false,
+  sources: [parseCidr('10.132.0.0/14')],
+  exemptions: [],
+  destinations: [{ cidr: parseCidr(destination), name: 'backend-vpc' }],
+  probes: [],
+});
+
+describe('nodes', () => {
+  test('are found by their numeric id, and those that do not exist are left out', async () => {
+    const vm = addVm(state, { name: 'gke-frontend-1', ...gke('frontend-cluster') });
+    const nodes = await cloud.nodes.get([refOf(vm), refOf(vm), { ...refOf(vm), id: '17' }], inSeconds(10));
+    expect(nodes).toEqual([
+      {
+        ref: refOf(vm),
+        name: 'gke-frontend-1',
+        clusters: ['frontend-cluster'],
+        state: 'running',
+        platform: 'linux',
+      },
+    ]);
+  });
+
+  test.each<[string, Partial<Vm>, string[]]>([
+    ['the GKE label', gke('frontend-cluster'), ['frontend-cluster']],
+    [
+      'metadata cluster-name',
+      { metadata: [{ key: 'cluster-name', value: 'k8s.example.com' }] },
+      ['k8s.example.com'],
+    ],
+    ['a label key', { labels: { 'kubernetes-io-cluster-blue-x7k2': 'owned' } }, ['blue-x7k2']],
+    ['a network tag', { tags: ['ssh', 'kubernetes-io-cluster-blue'] }, ['blue']],
+    [
+      'label and metadata alike',
+      { ...gke('one'), metadata: [{ key: 'cluster-name', value: 'one' }] },
+      ['one'],
+    ],
+    ['two that differ', { ...gke('one'), tags: ['kubernetes-io-cluster-two'] }, ['one', 'two']],
+    ['a hostile value', { metadata: [{ key: 'cluster-name', value: '$(reboot)\n' }] }, []],
+    ['nothing', {}, []],
+  ])('take their cluster from %s', async (_, vm, clusters) => {
+    expect((await nodeOf(addVm(state, vm))).clusters).toEqual(clusters);
+  });
+
+  test.each([
+    ['STAGING', 'starting'],
+    ['RUNNING', 'running'],
+    ['TERMINATED', 'stopped'],
+    ['SUSPENDING', 'stopped'],
+    ['A_STATUS_OF_TOMORROW', 'stopped'],
+  ])('in status %s are %s', async (status, expected) => {
+    expect((await nodeOf(addVm(state, { status }))).state).toBe(expected);
+  });
+
+  test.each<[string, Vm['disks'][number]]>([
+    ['feature', { boot: true, guestOsFeatures: [{ type: 'UEFI_COMPATIBLE' }, { type: 'WINDOWS' }] }],
+    [
+      'licence',
+      {
+        boot: true,
+        licenses: [
+          'https://www.googleapis.com/compute/v1/projects/windows-cloud/global/licenses/windows-server-2022-dc',
+        ],
+      },
+    ],
+  ])('are told to be Windows by the %s of their boot disk', async (_, disk) => {
+    expect((await nodeOf(addVm(state, { disks: [disk] }))).platform).toBe('windows');
+  });
+
+  test('are listed over all pages, by cluster', async () => {
+    state.pageSize = 2;
+    for (const cluster of ['blue', 'blue', 'green', 'blue', 'blue']) {
+      addVm(state, { ...gke(cluster), zone: `europe-west1-${cluster[0]}` });
+    }
+    addVm(state, { name: 'a-database' });
+    expect(await cloud.nodes.list(['blue'], inSeconds(10))).toHaveLength(4);
+    expect(await cloud.nodes.list(['*'], inSeconds(10))).toHaveLength(5);
+    expect(callsOf(state, 'compute.instances.aggregatedList')).toBe(6);
+    expect(state.calls).toHaveLength(6);
+  });
+
+  test('carry what they last proved', async () => {
+    const vm = addVm(state, { metadata: [{ key: 'peermasq-ruleset', value: 'x' }] });
+    const id = ruleSetId(ruleSet(1));
+    vm.guestAttributes['peermasq/status'] = report(id);
+    expect((await nodeOf(vm)).recorded).toEqual({ ruleSetId: id, isProven: true });
+  });
+
+  test.each(['', 'null', '{"result":"applied"}', '<html>', `{"id":"$(reboot)"}`])(
+    'with the status %j have proven nothing',
+    async (status) => {
+      const vm = addVm(state, { metadata: [{ key: 'peermasq-ruleset', value: 'x' }] });
+      vm.guestAttributes['peermasq/status'] = status;
+      expect((await nodeOf(vm)).recorded).toBeUndefined();
+    },
+  );
+});
+
+const report = (id: string | null, result = 'applied') =>
+  JSON.stringify({
+    result,
+    proven: result === 'applied',
+    id,
+    generation: 1,
+    backend: 'iptables-nft',
+    rules: 1,
+    healed: 0,
+    persisted: 'systemd',
+    warnings: [],
+    probes: [],
+  });
+
+test('a policy against guest attributes hides what a node proved, and stops nothing', async () => {
+  const vm = addVm(state);
+  const [project] = Object.values(state.projects);
+  Object.assign(project ?? {}, { isGuestAttributesPolicyOn: true });
+  const pushed = await cloud.channel.push(ruleSet(1), [await nodeOf(vm)], inSeconds(10));
+  const proofs = await cloud.channel.proofs(
+    pushed.filter((push) => push.result === 'pushed'),
+    inSeconds(0.5),
+  );
+  Object.assign(project ?? {}, { isGuestAttributesPolicyOn: false });
+  expect(proofs).toMatchObject([
+    { result: 'silent', reason: expect.stringContaining('Constraint') as unknown },
+  ]);
+});
+
+describe('faults', () => {
+  test.each([['quota'], ['unavailable'], ['reset']] as const)(
+    'of the kind %s pass unnoticed',
+    async (kind) => {
+      const vm = addVm(state, gke('blue'));
+      state.faults.push(
+        { method: 'compute.instances.get', kind, times: 2 },
+        { method: 'compute.instances.setMetadata', kind, times: 2 },
+      );
+      const [push] = await cloud.channel.push(ruleSet(1), [await nodeOf(vm)], inSeconds(20));
+      expect(push?.result).toBe('pushed');
+      expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(1)));
+    },
+  );
+
+  test('that last are retryable, and the call ends by its deadline', async () => {
+    const vm = addVm(state);
+    state.faults.push({ method: 'compute.instances.get', kind: 'quota', times: 100 });
+    const deadline = inSeconds(1);
+    await expect(cloud.nodes.get([refOf(vm)], deadline)).rejects.toMatchObject({
+      constructor: RetryableError,
+      code: 'throttled',
+    });
+    expect(Date.now()).toBeLessThan(deadline + 500);
+  });
+
+  test('an API that says nothing is given up at the deadline', async () => {
+    const vm = addVm(state);
+    state.faults.push({ method: 'compute.instances.get', kind: 'silence', times: 100 });
+    const deadline = inSeconds(1);
+    await expect(cloud.nodes.get([refOf(vm)], deadline)).rejects.toBeInstanceOf(RetryableError);
+    expect(Date.now()).toBeLessThan(deadline + 500);
+  });
+
+  test('a missing permission is permanent, asked once, and named', async () => {
+    const node = await nodeOf(addVm(state));
+    state.faults.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 100 });
+    const [push] = await cloud.channel.push(ruleSet(1), [node], inSeconds(10));
+    expect(push).toMatchObject({
+      result: 'failed',
+      error: {
+        constructor: PermanentError,
+        code: 'permission-denied',
+        advice: expect.stringContaining(
+          'Grant compute.instances.setMetadata on projects/identity-nonprod/',
+        ) as unknown,
+      },
+    });
+    expect(callsOf(state, 'compute.instances.setMetadata')).toBe(1);
+  });
+
+  test('a refused token is permanent', async () => {
+    const vm = addVm(state);
+    const { token } = state;
+    state.token = 'another';
+    await expect(cloud.nodes.get([refOf(vm)], inSeconds(5))).rejects.toMatchObject({
+      code: 'no-credentials',
+    });
+    state.token = token;
+  });
+});
+
+describe('routes', () => {
+  const host = 'network-host';
+  const vmInVpcB = (over: Partial<Vm> = {}) =>
+    addVm(state, {
+      networkInterfaces: [
+        { network: networkUrl(host, 'vpc-b'), subnetwork: subnetworkUrl(host, 'europe-west1', 'nodes') },
+      ],
+      ...over,
+    });
+
+  beforeEach(() => {
+    state.projects[host] = { number: '1', metadata: [] };
+    state.networks.push({
+      project: host,
+      name: 'vpc-b',
+      peerings: [
+        { name: 'to-vpc-a', state: 'ACTIVE', network: networkUrl(host, 'vpc-a') },
+        { name: 'to-old', state: 'INACTIVE', network: networkUrl(host, 'old') },
+      ],
+      routes: {
+        'to-vpc-a/europe-west1': [
+          { destRange: '10.193.0.0/16', imported: true, type: 'SUBNET_PEERING_ROUTE' },
+          { destRange: '10.200.0.0/16', imported: false, type: 'STATIC_PEERING_ROUTE' },
+          { destRange: '10.194.0.0/16', imported: true, type: 'DYNAMIC_PEERING_ROUTE' },
+        ],
+        'to-vpc-a/us-east1': [{ destRange: '10.195.0.0/16', imported: true, type: 'DYNAMIC_PEERING_ROUTE' }],
+        'to-old/europe-west1': [{ destRange: '10.1.0.0/16', imported: true, type: 'SUBNET_PEERING_ROUTE' }],
+      },
+    });
+    state.subnetworks.push(
+      {
+        project: host,
+        region: 'europe-west1',
+        name: 'nodes',
+        network: 'vpc-b',
+        ipCidrRange: '10.209.0.0/16',
+        internalIpv6Prefix: 'fd20:0:0:0:0:0:0:0/64',
+        secondaryIpRanges: [{ rangeName: 'pods', ipCidrRange: '10.132.0.0/14' }],
+      },
+      { project: host, region: 'us-east1', name: 'nodes', network: 'vpc-b', ipCidrRange: '10.210.0.0/16' },
+      { project: host, region: 'us-east1', name: 'else', network: 'vpc-b2', ipCidrRange: '10.211.0.0/16' },
+    );
+  });
+
+  const around = async (vm: Vm) => {
+    const node = await nodeOf(vm);
+    const found = (await cloud.routes.around([node], ['peerings', 'vpn'], inSeconds(10))).get(
+      nodeKey(node.ref),
+    );
+    if (!found) throw new Error('nothing found');
+    return found;
+  };
+  const texts = (cidrs: readonly { readonly text: string }[]) => cidrs.map(({ text }) => text);
+
+  test('are those that active peerings really bring to the region of the node', async () => {
+    const { routes, network, kindsLookedUp } = await around(vmInVpcB());
+    expect(network).toBe('vpc-b');
+    expect(kindsLookedUp).toEqual(['peerings']);
+    expect(routes).toEqual([
+      { kind: 'peerings', via: 'to-vpc-a', destination: '10.193.0.0/16', state: 'active' },
+      { kind: 'peerings', via: 'to-vpc-a', destination: '10.194.0.0/16', state: 'active' },
+    ]);
+  });
+
+  test('come over several pages', async () => {
+    state.pageSize = 1;
+    const { routes, networkRanges } = await around(vmInVpcB());
+    expect(routes).toHaveLength(2);
+    expect(networkRanges).toHaveLength(4);
+  });
+
+  test('tell the ranges of the whole network of the node, and of no other', async () => {
+    expect(texts((await around(vmInVpcB())).networkRanges)).toEqual([
+      '10.209.0.0/16',
+      'fd20::/64',
+      '10.132.0.0/14',
+      '10.210.0.0/16',
+    ]);
+  });
+
+  test('tell a VPC-native node by its alias range', async () => {
+    const vm = vmInVpcB();
+    const [nic] = vm.networkInterfaces;
+    Object.assign(nic ?? {}, {
+      aliasIpRanges: [{ ipCidrRange: '10.132.4.0/24', subnetworkRangeName: 'pods' }],
+    });
+    const { podRanges, arePodsRouted } = await around(vm);
+    expect({ podRanges: texts(podRanges), arePodsRouted }).toEqual({
+      podRanges: ['10.132.0.0/14'],
+      arePodsRouted: true,
+    });
+    expect(await around(vmInVpcB())).toMatchObject({ podRanges: [], arePodsRouted: false });
+  });
+
+  test('are asked for once, however many nodes share them', async () => {
+    const nodes = await Promise.all(Array.from({ length: 30 }, () => nodeOf(vmInVpcB())));
+    state.calls.length = 0;
+    const found = await cloud.routes.around(nodes, ['peerings'], inSeconds(10));
+    expect(found.size).toBe(30);
+    expect(state.calls.toSorted()).toEqual([
+      'compute.networks.get',
+      'compute.networks.listPeeringRoutes',
+      'compute.subnetworks.aggregatedList',
+    ]);
+  });
+
+  test('are not asked for when the config does not ask', async () => {
+    const node = await nodeOf(vmInVpcB());
+    const found = await cloud.routes.around([node], ['vpn'], inSeconds(10));
+    expect(found.get(nodeKey(node.ref))).toMatchObject({ routes: [], kindsLookedUp: [] });
+    expect(callsOf(state, 'compute.networks.listPeeringRoutes')).toBe(0);
+  });
+});
+
+describe('the channel', () => {
+  const push = async (vm: Vm, given = ruleSet(1)) => {
+    const [result] = await cloud.channel.push(given, [await nodeOf(vm)], inSeconds(20));
+    if (!result) throw new Error('no result');
+    return result;
+  };
+
+  test('writes rule set, program and startup script, and keeps what is there', async () => {
+    const theirs = '#!/usr/bin/env python3\nprint("hello")';
+    const vm = addVm(state, {
+      status: 'STAGING',
+      metadata: [
+        { key: 'kube-env', value: 'A: b' },
+        { key: 'startup-script', value: theirs },
+      ],
+    });
+    expect((await push(vm)).result).toBe('pushed');
+    expect(metadataOf(vm, 'kube-env')).toBe('A: b');
+    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(1)));
+    expect(metadataOf(vm, 'peermasq-program')).toBe(program);
+    expect(metadataOf(vm, 'enable-guest-attributes')).toBe('TRUE');
+    expect(metadataOf(vm, 'startup-script')).toContain('# peermasq: startup script');
+    expect(originalStartupScript(metadataOf(vm, 'startup-script'))).toBe(theirs);
+  });
+
+  test('makes no call when everything is as wanted, also for a newer generation of the same', async () => {
+    const vm = addVm(state);
+    await push(vm);
+    const before = vm.metadata;
+    const node = await nodeOf(vm);
+    state.calls.length = 0;
+    await cloud.channel.push(ruleSet(2), [node], inSeconds(10));
+    expect(state.calls).toEqual([]);
+    expect(vm.metadata).toBe(before);
+  });
+
+  test('never puts an older rule set in the place of a newer one', async () => {
+    const vm = addVm(state);
+    await push(vm, ruleSet(5));
+    expect(await push(vm, ruleSet(4, '10.7.0.0/16'))).toMatchObject({
+      result: 'failed',
+      error: { constructor: RetryableError, code: 'superseded' },
+    });
+    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(5)));
+    expect(await push(vm, ruleSet(6, '10.7.0.0/16'))).toMatchObject({ result: 'pushed' });
+  });
+
+  test('replaces what is no rule set', async () => {
+    const vm = addVm(state, { metadata: [{ key: 'peermasq-ruleset', value: 'rm -rf /' }] });
+    await push(vm);
+    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(1)));
+  });
+
+  test('packs a large rule set', async () => {
+    const vm = addVm(state);
+    const destinations = Array.from({ length: 2000 }, (_, index) => ({
+      cidr: parseCidr(`10.${index >> 8}.${index & 255}.0/24`),
+      name: `range-${index}`,
+    }));
+    const large = { ...ruleSet(1), destinations };
+    expect(await push(vm, large)).toMatchObject({ result: 'pushed' });
+    const value = metadataOf(vm, 'peermasq-ruleset') ?? '';
+    expect(value).toMatch(/^H4sI/);
+    expect(ruleSetId(parseRuleSet(value))).toBe(ruleSetId(large));
+  });
+
+  test('says when the metadata has no room, and writes nothing', async () => {
+    const vm = addVm(state, {
+      metadata: [{ key: 'startup-script', value: `#${'x'.repeat(256 * 1024 - 1)}` }],
+    });
+    expect(await push(vm)).toMatchObject({ result: 'failed', error: { code: 'metadata-too-large' } });
+    expect(vm.metadata).toHaveLength(1);
+  });
+
+  test('leaves guest attributes off where somebody turned them off', async () => {
+    const vm = addVm(state, { metadata: [{ key: 'enable-guest-attributes', value: 'FALSE' }] });
+    await push(vm);
+    expect(metadataOf(vm, 'enable-guest-attributes')).toBe('FALSE');
+  });
+
+  test('reports an instance that is not ready yet, and one that is gone', async () => {
+    const [early, late] = [addVm(state, { isReady: false }), addVm(state)];
+    const nodes = [await nodeOf(early), await nodeOf(late)];
+    state.vms = [early];
+    const results = await cloud.channel.push(ruleSet(1), nodes, inSeconds(1));
+    expect(results).toMatchObject([
+      { result: 'not-ready', retryAfterSeconds: 5 },
+      { result: 'failed', error: { code: 'not-found' } },
+    ]);
+  });
+
+  test('awaits the operation: one that fails is a failure', async () => {
+    state.operationError = { code: 'INVALID_USAGE', message: 'The metadata is not valid.' };
+    expect(await push(addVm(state))).toMatchObject({
+      result: 'failed',
+      error: { constructor: PermanentError, code: 'operation-failed' },
+    });
+  });
+
+  test('and other writers at the same time lose nothing, and the newest rule set stays', async () => {
+    const vm = addVm(state);
+    const node = await nodeOf(vm);
+    const client = await makeClients().instances();
+
+    /** Somebody else's read-modify-write through the official client. */
+    async function writeKey(key: string): Promise<void> {
+      const place = { project: vm.project, zone: vm.zone, instance: vm.id };
+      const [{ metadata }] = await client.get(place);
+      const { items, fingerprint } = metadata ?? {};
+      const metadataResource = {
+        items: [...(items ?? []), { key, value: key }],
+        fingerprint: fingerprint ?? '',
+      };
+      await client.setMetadata({ ...place, metadataResource }).catch((error: unknown) => {
+        expect(error).toMatchObject({ httpStatusCode: 412 });
+        return writeKey(key);
+      });
+    }
+
+    const keys = Array.from({ length: 25 }, (_, index) => `key-${index}`);
+    const ruleSets = keys.map((_, index) => ruleSet(index + 1, `10.${index}.0.0/16`));
+    const pushes = ruleSets.map((given) => cloud.channel.push(given, [node], inSeconds(20)));
+    const [results] = await Promise.all([Promise.all(pushes), ...keys.map(writeKey)]);
+
+    for (const result of results.flat()) {
+      if (result.result !== 'pushed') expect(result).toMatchObject({ error: { code: 'superseded' } });
+    }
+    expect(results.at(-1)).toMatchObject([{ result: 'pushed' }]);
+    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(25, '10.24.0.0/16')));
+    expect(vm.metadata.map(({ key }) => key)).toEqual(expect.arrayContaining(keys));
+    expect(vm.metadata).toHaveLength(keys.length + 4);
+  });
+
+  describe('reads proofs', () => {
+    const pushed = async (vm: Vm): Promise<Pushed> => {
+      const result = await push(vm);
+      if (result.result !== 'pushed') throw new Error(result.result);
+      return result;
+    };
+
+    test('as soon as the node has written its report', async () => {
+      const vm = addVm(state);
+      const waiting = cloud.channel.proofs([await pushed(vm)], inSeconds(10));
+      vm.guestAttributes['peermasq/status'] = report(ruleSetId(ruleSet(1)));
+      expect(await waiting).toMatchObject([{ result: 'reported', report: { proven: true } }]);
+    });
+
+    test('and tells what silent nodes last said', async () => {
+      const vms = [addVm(state), addVm(state), addVm(state)] as const;
+      vms[1].guestAttributes['peermasq/status'] = report('0'.repeat(64));
+      vms[2].guestAttributes['peermasq/status'] = 'garbage';
+      const proofs = await cloud.channel.proofs(await Promise.all(vms.map(pushed)), inSeconds(1));
+      expect(proofs.map((proof) => proof.result === 'silent' && proof.reason)).toEqual([
+        'no report yet',
+        expect.stringContaining('its last report is about 0000'),
+        expect.stringContaining('not a peermasq report'),
+      ]);
+    });
+  });
+});

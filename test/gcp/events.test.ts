@@ -1,0 +1,139 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { parseGcpEvent } from '../../shared/gcp/events';
+
+type Json = Record<string, unknown>;
+
+const fixture = (name: string): Json =>
+  JSON.parse(readFileSync(join(__dirname, '../events/gcp', `${name}.json`), 'utf8')) as Json;
+
+/** A copy of the event with the value at `path` (`data.protoPayload.methodName`) replaced. */
+function changed(event: Json, path: string, value: unknown): Json {
+  const copy = structuredClone(event);
+  const keys = path.split('.');
+  const last = keys.pop() ?? '';
+  const parent = keys.reduce<Json>((at, key) => at[key] as Json, copy);
+  parent[last] = value;
+  return copy;
+}
+
+const first = fixture('instance-insert-first');
+const node = {
+  cloud: 'gcp',
+  project: 'identity-nonprod',
+  zone: 'europe-west1-c',
+  id: '4520031799277581759',
+};
+
+describe('an event tells of a node that joined', () => {
+  test.each([
+    ['instance-insert-first', '2026-11-21T22:36:58.468Z'],
+    ['instance-insert-last', '2026-11-21T22:37:06.910Z'],
+  ])('%s', (name, at) => {
+    expect(parseGcpEvent(fixture(name))).toEqual({ kind: 'nodes-joined', nodes: [node], at: new Date(at) });
+  });
+
+  test.each(['v1.compute.instances.insert', 'beta.compute.instances.insert', 'compute.instances.insert'])(
+    'by the method %s',
+    (method) => {
+      expect(parseGcpEvent(changed(first, 'data.protoPayload.methodName', method))).toMatchObject({
+        nodes: [node],
+      });
+    },
+  );
+
+  test('by the first part of a split entry', () => {
+    const split = changed(fixture('instance-insert-split'), 'data.split', { uid: 'x', totalSplits: 2 });
+    expect(parseGcpEvent(split)).toMatchObject({ nodes: [node] });
+  });
+
+  test('by a bulk insert that names an instance', () => {
+    const labels = { project_id: node.project, zone: node.zone, instance_id: node.id };
+    const event = changed(fixture('instance-bulk-insert'), 'data.resource.labels', labels);
+    expect(parseGcpEvent(event)).toMatchObject({ nodes: [node] });
+  });
+
+  test('with the time of the event when the entry has none', () => {
+    const event = changed(first, 'data.timestamp', 'yesterday');
+    expect(parseGcpEvent(event)).toMatchObject({ at: new Date('2026-11-21T22:36:58.468Z') });
+  });
+});
+
+describe('an event is ignored', () => {
+  test.each<[string, Json, RegExp]>([
+    ['of an operation that failed', fixture('instance-insert-failed'), /failed: "QUOTA_EXCEEDED"/],
+    ['that is a later part of a split entry', fixture('instance-insert-split'), /part 2 of a split entry/],
+    ['of a bulk insert without an instance', fixture('instance-bulk-insert'), /the sweep finds them/],
+    [
+      'of another method',
+      fixture('instance-delete'),
+      /"v1.compute.instances.delete" does not make instances/,
+    ],
+    [
+      'of a method that only looks like it',
+      changed(first, 'data.protoPayload.methodName', 'v1.compute.instances.insertX'),
+      /does not make/,
+    ],
+    [
+      'of another type',
+      changed(first, 'type', 'google.cloud.pubsub.topic.v1.messagePublished'),
+      /not an audit log event/,
+    ],
+    [
+      'of another service',
+      changed(first, 'data.protoPayload.serviceName', 'storage.googleapis.com'),
+      /another service/,
+    ],
+    ['without data', changed(first, 'data', undefined), /not an audit log entry/],
+    ['without a payload', changed(first, 'data.protoPayload', null), /protoPayload/],
+    ['without labels', changed(first, 'data.resource', undefined), /project_id.*zone.*instance_id/],
+    [
+      'whose zone is not that of its resource',
+      changed(first, 'data.resource.labels.zone', 'us-east1-b'),
+      /its zone "us-east1-b"/,
+    ],
+    ['without a time', changed(changed(first, 'data.timestamp', 'x'), 'time', 'x'), /when it happened/],
+    [
+      'with hostile text',
+      changed(first, 'data.protoPayload.methodName', '\u001b[2J\nv1'),
+      /^"\\u001b\[2J\\nv1" does not/,
+    ],
+  ])('%s', (_, event, reason) => {
+    expect(parseGcpEvent(event)).toEqual({
+      kind: 'ignored',
+      reason: expect.stringMatching(reason) as unknown,
+    });
+  });
+
+  test.each([
+    ['project_id', ['', '../other', '$(reboot)', 'A-Project', 'p', 415104041262]],
+    ['zone', ['', 'europe-west1', 'europe-west1-c/../x', 'EUROPE-west1-c', null]],
+    ['instance_id', ['', '0', '012', 'i-0123', '123;reboot', '123456789012345678901', 4520031799277582000]],
+  ])('whose %s is hostile', (label, values) => {
+    for (const value of values) {
+      const event = changed(
+        changed(first, `data.resource.labels.${label}`, value),
+        'data.protoPayload.resourceName',
+        'x',
+      );
+      expect(parseGcpEvent(event)).toMatchObject({ kind: 'ignored' });
+    }
+  });
+
+  test('whatever it is, without a throw and in one short line', () => {
+    const anyEvent = fc.oneof(
+      fc.anything(),
+      fc.anything().map((data) => ({ ...first, data })),
+      fc.anything().map((value) => changed(first, 'data.protoPayload.status', value)),
+      fc.string().map((text) => changed(first, 'data.protoPayload.methodName', text)),
+    );
+    fc.assert(
+      fc.property(anyEvent, (event) => {
+        const parsed = parseGcpEvent(event);
+        if (parsed.kind === 'ignored') expect(parsed.reason).toMatch(/^[^\n]{1,600}$/);
+      }),
+    );
+  });
+});

@@ -1,0 +1,141 @@
+import type { SsmDocument } from '../../../infra/aws/document';
+import type { Machine } from '../machine';
+
+export interface LabInstance {
+  readonly instanceId: string;
+  readonly imageId: string;
+  readonly subnetId: string;
+  privateDnsName: string;
+  platformDetails: string;
+  launchTime: Date;
+  state: 'pending' | 'running' | 'shutting-down' | 'terminated' | 'stopping' | 'stopped';
+  readonly tags: Map<string, string>;
+}
+
+/** The SSM agent of an instance. Until `registersAt` SSM has never heard of it. */
+export interface LabAgent {
+  registersAt: number;
+  pingStatus: 'Online' | 'ConnectionLost';
+  version: string;
+  platformType: 'Linux' | 'Windows';
+  /** Where its commands run. */
+  machine: Machine;
+  /** IAM does not allow commands on this instance. */
+  isForbidden: boolean;
+}
+
+export interface LabVpc {
+  readonly vpcId: string;
+  /** The first is the primary one. */
+  cidrs: string[];
+  ipv6Cidrs: string[];
+  /** Ranges that were associated once, and ranges that failed to be. */
+  formerCidrs: string[];
+}
+
+/** As EC2 prints it: one destination, one target, a state. */
+export interface LabRoute {
+  readonly destinationCidrBlock?: string;
+  readonly destinationIpv6CidrBlock?: string;
+  readonly destinationPrefixListId?: string;
+  readonly gatewayId?: string;
+  readonly natGatewayId?: string;
+  readonly transitGatewayId?: string;
+  readonly vpcPeeringConnectionId?: string;
+  readonly networkInterfaceId?: string;
+  readonly origin?: 'CreateRouteTable' | 'CreateRoute' | 'EnableVgwRoutePropagation';
+  readonly state?: 'active' | 'blackhole';
+}
+
+export interface LabRouteTable {
+  readonly routeTableId: string;
+  readonly vpcId: string;
+  isMain: boolean;
+  subnetIds: string[];
+  routes: LabRoute[];
+}
+
+export interface LabPeering {
+  readonly vpcPeeringConnectionId: string;
+  status: 'initiating-request' | 'pending-acceptance' | 'provisioning' | 'active' | 'deleted' | 'failed';
+  /** Either side may be missing, as it is for a peering of another account. */
+  accepterVpcInfo?: { readonly vpcId?: string; readonly cidrBlock?: string; readonly ownerId?: string };
+  requesterVpcInfo?: { readonly vpcId?: string; readonly cidrBlock?: string; readonly ownerId?: string };
+}
+
+/** One command on one instance. */
+export interface LabInvocation {
+  readonly commandId: string;
+  readonly instanceId: string;
+  readonly documentName: string;
+  readonly comment: string;
+  readonly requestedAt: number;
+  status: 'Pending' | 'InProgress' | 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
+  statusDetails: string;
+  responseCode: number;
+  stdout: string;
+  stderr: string;
+}
+
+/** Everything the doubles know. A test edits it as it likes. */
+export interface AwsState {
+  readonly account: string;
+  readonly region: string;
+  readonly instances: Map<string, LabInstance>;
+  /** Subnet → VPC. */
+  readonly subnets: Map<string, string>;
+  readonly vpcs: Map<string, LabVpc>;
+  readonly images: Map<string, { readonly name: string; readonly isDeprecated: boolean }>;
+  readonly routeTables: LabRouteTable[];
+  readonly peerings: LabPeering[];
+  readonly prefixLists: Map<string, string[]>;
+  readonly agents: Map<string, LabAgent>;
+  readonly documents: Map<string, SsmDocument>;
+  readonly invocations: LabInvocation[];
+  /** Entries in a page at most, whatever a caller asks for. */
+  pageSize: number;
+  /** How long SSM does not show a command that it has taken. */
+  invocationsAppearAfterMs: number;
+}
+
+export function makeState(account: string, region: string): AwsState {
+  return {
+    account,
+    region,
+    instances: new Map(),
+    subnets: new Map(),
+    vpcs: new Map(),
+    images: new Map(),
+    routeTables: [],
+    peerings: [],
+    prefixLists: new Map(),
+    agents: new Map(),
+    documents: new Map(),
+    invocations: [],
+    pageSize: Number.POSITIVE_INFINITY,
+    invocationsAppearAfterMs: 0,
+  };
+}
+
+/** What a service answers when it refuses. */
+export class AwsRefusal extends Error {
+  readonly code: string;
+  readonly status: number;
+
+  constructor(code: string, message: string, status = 400) {
+    super(message);
+    this.code = code;
+    this.status = status;
+  }
+}
+
+/** One page and the token of the next one. Tokens are opaque to the caller. */
+export function paginate<T>(all: readonly T[], token: string | undefined, size: number): [T[], string?] {
+  const start =
+    token === undefined
+      ? 0
+      : Number(/^page:(\d+)$/.exec(Buffer.from(token, 'base64').toString())?.[1] ?? Number.NaN);
+  if (Number.isNaN(start)) throw new AwsRefusal('InvalidNextToken', 'The specified token is not valid');
+  const end = start + size;
+  return end < all.length ? [all.slice(start, end), btoa(`page:${end}`)] : [all.slice(start)];
+}

@@ -1,0 +1,74 @@
+import { parseArgs } from 'node:util';
+import pc from 'picocolors';
+import { replayAll, toDocument } from './replay';
+import { scenarios } from './scenarios';
+import { openScreen } from './screen';
+
+const usage = `Usage: npm run demo [-- --json]
+
+Builds three small networks on this machine, shows a pod's request that hangs, lets the event of a joining
+node cure it, and shows the answer. Nothing outside the networks changes.
+
+  --json   one JSON document on stdout; progress on stderr
+  --help   this text
+
+Exits 0 when every scenario went from unreached to reached, 1 when one did not, 2 for a wrong option.
+`;
+
+async function main(): Promise<number> {
+  const options = readOptions();
+  if ('fault' in options) {
+    process.stderr.write(`${options.fault}\n\n${usage}`);
+    return 2;
+  }
+  if (options.help) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  const lab =
+    process.env['PEERMASQ_LAB'] ?? 'no: it was started outside test/lab/enter.mjs; use npm run demo';
+  if (lab !== 'yes') {
+    process.stderr.write(`The demo needs network namespaces, and cannot have them here (${lab}).
+Run it as root, or allow users to make namespaces: sysctl -w kernel.unprivileged_userns_clone=1 on Debian,
+kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu. In a container: --privileged.
+`);
+    return 1;
+  }
+  return play(options.json);
+}
+
+async function play(isJson: boolean): Promise<number> {
+  const startedAt = performance.now();
+  const stream = isJson ? process.stderr : process.stdout;
+  const colours = pc.createColors(stream.isTTY && stream.hasColors());
+  const screen = openScreen((text) => stream.write(text), colours, stream.columns);
+
+  const replays = await replayAll(scenarios, screen);
+  const faults = replays.flatMap(({ scenario, faults }) =>
+    faults.map((fault) => `${scenario.name}: ${fault}\n`),
+  );
+  const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
+  if (isJson) process.stdout.write(`${JSON.stringify(toDocument(replays), null, 2)}\n`);
+  if (faults.length > 0) {
+    process.stderr.write(`\nThe demo failed, after ${seconds} s:\n${faults.join('')}`);
+    return 1;
+  }
+  const verdict = `${replays.length} of ${replays.length} scenarios went from unreached to reached`;
+  stream.write(
+    `\n${colours.bold(colours.green(verdict))} in ${seconds} s. Nothing is left on this machine.\n`,
+  );
+  return 0;
+}
+
+function readOptions(): { json: boolean; help: boolean } | { fault: string } {
+  try {
+    const boolean = { type: 'boolean', default: false } as const;
+    return parseArgs({ options: { json: boolean, help: boolean } }).values;
+  } catch (error) {
+    return { fault: (error as Error).message };
+  }
+}
+
+void main().then((code) => {
+  process.exitCode = code;
+});

@@ -1,0 +1,97 @@
+import { expect, test } from '@jest/globals';
+import pc from 'picocolors';
+import { describeKernel } from '../kernel';
+import type { Networks } from '../networks';
+import { gcpPeering } from '../topologies';
+import { replayAll, toDocument } from './replay';
+import type { Pass, Scenario } from './scenario';
+import { openScreen } from './screen';
+
+async function cure({ node }: Networks): Promise<void> {
+  await node.run(['iptables', '-t', 'nat', '-I', 'POSTROUTING', '-d', '10.193.0.0/16', '-j', 'MASQUERADE']);
+  await node.run(['conntrack', '-D', '-d', '10.193.0.3']);
+}
+const pass: Pass = {
+  eventToProvenMs: 7,
+  ruleset: 'abc',
+  rules: ['-A PEERMASQ …'],
+  lookedUp: ['peering b-to-a'],
+  proof: {
+    ...{ result: 'applied', proven: true, id: null, generation: 1, backend: 'iptables-nft', rules: 1 },
+    ...{ healed: 0, persisted: 'no', warnings: ['no conntrack'] },
+    probes: [{ to: '10.193.0.3:32191', from: '10.132.0.1', reached: true }],
+  },
+};
+
+const scenario = (sendEvent: (networks: Networks, times: number) => Promise<unknown>): Scenario => ({
+  ...{ name: 'one', cloud: 'gcp', title: 'One', story: 'A story.', topology: gcpPeering },
+  open: (networks) => {
+    let times = 0;
+    return Promise.resolve({
+      sendEvent: async () => {
+        await sendEvent(networks, ++times);
+        return pass;
+      },
+      close: () => Promise.resolve(),
+    });
+  },
+});
+
+async function replayed(...scenarios: Scenario[]) {
+  const written: string[] = [];
+  const screen = openScreen((text) => written.push(text), pc.createColors(false));
+  const replays = await replayAll(scenarios, screen);
+  return { replays, faults: replays.map(({ faults }) => faults), text: written.join('') };
+}
+
+describeKernel('a replay', undefined, () => {
+  test('that goes well has no faults, tells its story, and makes the document of --json', async () => {
+    const once = scenario((networks, times) => (times === 1 ? cure(networks) : Promise.resolve()));
+    const { replays, faults, text } = await replayed(once);
+    expect(faults).toEqual([[]]);
+    expect(text).toMatch(
+      /before .* 10\.132\.0\.10 ──▶ vpc-b ✗ dropped\n +10\.193\.0\.3:32191: no answer in 1500 ms/,
+    );
+    expect(text).toMatch(/the router dropped [1-9] packets? from\s+10\.132\.0\.10/);
+    expect(text).toContain('the request that hung is answered too');
+    expect(text).toMatch(
+      /applied, proven 7 ms after the event: 1 rule in iptables-nft, 0 hanging flows\s+healed/,
+    );
+    expect(text).toContain('probe 10.132.0.1 → 10.193.0.3:32191: reached');
+    expect(text).toMatch(
+      /after .* 10\.209\.0\.2 ───▶ vpc-b ──▶ vpc-a ──▶ backend ✓\n +<h1>Hello Kubernetes!/,
+    );
+    expect(toDocument(replays)).toEqual({
+      scenarios: [
+        {
+          name: 'one',
+          cloud: 'gcp',
+          before: { reached: false },
+          after: { reached: true, body: '<h1>Hello Kubernetes!</h1>', sourceSeenByPeer: '10.209.0.2' },
+          eventToProvenMs: 7,
+          ruleset: 'abc',
+          rules: ['-A PEERMASQ …'],
+        },
+      ],
+    });
+  });
+
+  test('says what went wrong, and the next one is played all the same', async () => {
+    const [failing, rest] = await Promise.all([
+      replayed(scenario(() => Promise.reject(new Error('the cloud said no')))),
+      replayed(
+        scenario(() => Promise.resolve()),
+        scenario(cure),
+      ),
+    ]);
+    expect(failing.faults).toEqual([['the cloud said no']]);
+    expect(toDocument(failing.replays).scenarios[0]).toMatchObject({
+      after: { reached: false },
+      eventToProvenMs: null,
+    });
+    expect(rest.faults).toEqual([
+      ['the pod still does not reach 10.193.0.3:32191: no connection in 1500 ms'],
+      ['the same event once more changed what iptables-save prints'],
+    ]);
+  });
+});

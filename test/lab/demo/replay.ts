@@ -1,0 +1,158 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { buildNetworks, type Answer, type Networks } from '../networks';
+import type { LocalCloud, Pass, Scenario } from './scenario';
+import { diagram, type Screen } from './screen';
+
+/** How a scenario went; it went well when there are no faults. */
+export interface Replay {
+  readonly scenario: Scenario;
+  readonly before: Answer;
+  readonly pass?: Pass;
+  readonly after: Answer;
+  readonly faults: readonly string[];
+}
+
+const metadataServer = '169.254.169.254';
+const hangsAfterMs = 1_500;
+/** The kernel sends the SYN of a hanging connect again every few seconds at most. */
+const healsWithinMs = 5_000;
+
+/** Plays the scenarios one after the other; a fault in one does not stop the next. */
+export async function replayAll(scenarios: readonly Scenario[], screen: Screen): Promise<Replay[]> {
+  const replays: Replay[] = [];
+  for (const [index, scenario] of scenarios.entries()) {
+    screen.heading(`${index + 1}/${scenarios.length}  ${scenario.title}`, scenario.story);
+    replays.push(await replay(scenario, screen));
+  }
+  return replays;
+}
+
+/** What `--json` prints. */
+export function toDocument(replays: readonly Replay[]) {
+  return {
+    scenarios: replays.map(({ scenario, before, after, pass }) => ({
+      name: scenario.name,
+      cloud: scenario.cloud,
+      before: { reached: before.reached },
+      after: { reached: after.reached, body: after.body, sourceSeenByPeer: after.sourceSeenByPeer },
+      eventToProvenMs: pass?.eventToProvenMs ?? null,
+      ruleset: pass?.ruleset ?? null,
+      rules: pass?.rules ?? [],
+    })),
+  };
+}
+
+async function replay(scenario: Scenario, screen: Screen): Promise<Replay> {
+  const result: Draft = { scenario, before: { reached: false }, after: { reached: false }, faults: [] };
+  try {
+    const networks = await buildNetworks(scenario.topology, { managementAddress: metadataServer });
+    try {
+      const cloud = await scenario.open(networks);
+      try {
+        await play(networks, cloud, screen, result);
+      } finally {
+        await cloud.close();
+      }
+    } finally {
+      await networks.close();
+    }
+  } catch (error) {
+    result.faults.push(error instanceof Error ? error.message : String(error));
+  }
+  return result;
+}
+
+/** A replay as it goes on. */
+type Draft = { -readonly [Key in keyof Replay]: Replay[Key] } & { readonly faults: string[] };
+
+async function play(networks: Networks, cloud: LocalCloud, screen: Screen, result: Draft): Promise<void> {
+  screen.say('on node', networks.topology.node.rules.join('\n'));
+  const hanging = networks.pod.request(60_000);
+  result.before = await within(hangsAfterMs, hanging);
+  await showBefore(networks, result.before, screen);
+  if (result.before.reached) {
+    result.faults.push('the pod reached the peer before anything was done');
+    return;
+  }
+
+  result.pass = await cloud.sendEvent(screen.say);
+  showPass(result.pass, screen);
+
+  result.after = await networks.pod.request();
+  result.faults.push(...showAfter(networks, result.after, screen));
+  if (!result.after.reached) return;
+  const { reached } = await within(healsWithinMs, hanging);
+  screen.say('', `the request that hung ${reached ? 'is answered too' : 'still hangs'}`);
+
+  const rules = await rulesInForce(networks);
+  await cloud.sendEvent(() => undefined);
+  if (rules === (await rulesInForce(networks))) {
+    screen.say('again', 'the same event once more changes nothing: iptables-save is identical');
+  } else {
+    result.faults.push('the same event once more changed what iptables-save prints');
+  }
+}
+
+async function showBefore(networks: Networks, before: Answer, screen: Screen): Promise<void> {
+  const { topology, node, router } = networks;
+  const { address, port } = topology.peer;
+  const { pod } = topology.node.pods;
+  const { sources } = await router(topology.node.network).dropped();
+  const { reached } = await node.request();
+  screen.draw('before', diagram(topology, before, screen.colours));
+  if (before.reached) return;
+  screen.bad(
+    '',
+    `${address}:${port}: ${before.reason}; the router dropped ${count(sources[pod] ?? 0, 'packet')} from ${pod}`,
+  );
+  screen.say('', `(the node itself ${reached ? 'is answered' : 'hangs too'})`);
+}
+
+/** Returns what is wrong with the answer. */
+function showAfter({ topology }: Networks, after: Answer, screen: Screen): string[] {
+  const { node, peer } = topology;
+  const { reached, body = '', sourceSeenByPeer = 'nobody', reason } = after;
+  screen.draw('after', diagram(topology, after, screen.colours));
+  if (!reached) return [`the pod still does not reach ${peer.address}:${peer.port}: ${reason}`];
+  screen.good('', body);
+  screen.good('', `the peer saw ${sourceSeenByPeer}`);
+  if (sourceSeenByPeer === node.address) return [];
+  return [`the peer saw ${sourceSeenByPeer} and not the node's address ${node.address}`];
+}
+
+function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof }: Pass, screen: Screen): void {
+  screen.say('looked up', lookedUp.join('\n'));
+  screen.say('rule set', ruleset);
+  screen.say('rules', rules.join('\n'));
+  if (!proof) return;
+  const { result, proven, backend, healed, probes, warnings } = proof;
+  screen.say(
+    'proof',
+    [
+      `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after the event: ${count(proof.rules, 'rule')} in ${backend}, ${count(healed, 'hanging flow')} healed`,
+      ...probes.map(
+        ({ to, from, reached }) => `probe ${from} → ${to}: ${reached ? 'reached' : 'not reached'}`,
+      ),
+      ...warnings.map((warning) => `warning: ${warning}`),
+    ].join('\n'),
+  );
+}
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
+
+async function within(ms: number, request: Promise<Answer>): Promise<Answer> {
+  const late = new AbortController();
+  const timeout = delay(ms, { reached: false, reason: `no answer in ${ms} ms` }, { signal: late.signal });
+  try {
+    return await Promise.race([request, timeout]);
+  } finally {
+    late.abort();
+  }
+}
+
+/** What iptables-save prints, without the time of day and the counters. */
+async function rulesInForce({ node }: Networks): Promise<string> {
+  const { status, stdout, stderr } = await node.run(['iptables-save']);
+  if (status !== 0) throw new Error(`iptables-save ended with ${status}: ${stderr}`);
+  return stdout.replaceAll(/^#.*\n/gm, '').replaceAll(/ \[\d+:\d+\]$/gm, '');
+}

@@ -1,0 +1,33 @@
+import type { Report } from '../../../shared/core/report';
+import type { Networks } from '../networks';
+import type { Topology } from '../topologies';
+
+/** What one pass from event to proof did. */
+export interface Pass {
+  readonly eventToProvenMs: number;
+  /** The id of the rule set. */
+  readonly ruleset: string;
+  /** As they are in force on the node. */
+  readonly rules: readonly string[];
+  readonly lookedUp: readonly string[];
+  /** The node's own report; absent where the cloud's record told that nothing was to be done. */
+  readonly proof?: Report;
+}
+
+export type Say = (label: string, text: string) => void;
+
+export interface Scenario {
+  readonly name: string;
+  readonly cloud: 'gcp' | 'aws';
+  readonly title: string;
+  readonly story: string;
+  readonly topology: Topology;
+  /** Starts the cloud around the networks: its APIs, and what the node had before the event. */
+  readonly open: (networks: Networks) => Promise<LocalCloud>;
+}
+
+export interface LocalCloud {
+  /** Sends the event, and returns when the node has proven its rules. It is called twice. */
+  readonly sendEvent: (say: Say) => Promise<Pass>;
+  readonly close: () => Promise<void>;
+}

@@ -1,0 +1,34 @@
+import { awsGcpVpn, awsPeering, gcpPeering } from '../topologies';
+import { openAws } from './aws-cloud';
+import { openGcp } from './gcp-cloud';
+import type { Scenario } from './scenario';
+
+export const scenarios: readonly Scenario[] = [
+  {
+    name: 'gcp-peering',
+    cloud: 'gcp',
+    title: 'Google Cloud: two peered VPCs',
+    story:
+      'A pod asks a backend in the peered VPC. kubenet masquerades everything but 10.0.0.0/8, and the backend is in there.',
+    topology: gcpPeering,
+    open: openGcp,
+  },
+  {
+    name: 'aws-peering',
+    cloud: 'aws',
+    title: 'AWS: a cluster beside the VPC with the database',
+    story:
+      'psql asks for a password on the node, and times out in a container. The kubelet masquerades everything but 10.0.0.0/8.',
+    topology: awsPeering,
+    open: openAws,
+  },
+  {
+    name: 'aws-gcp-vpn',
+    cloud: 'aws',
+    title: 'AWS to Google Cloud, over a VPN',
+    story:
+      'A pod in AWS asks a backend in Google Cloud. The routers of the VPN know the ranges of the VPCs, not those of pods.',
+    topology: awsGcpVpn,
+    open: openAws,
+  },
+];

@@ -1,0 +1,105 @@
+import type { Item } from './state';
+
+/** A refusal, as the API words it. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    readonly reason: string,
+    message: string,
+    readonly domain = 'global',
+  ) {
+    super(message);
+  }
+
+  toJSON() {
+    const { status: code, message, domain, reason } = this;
+    return { error: { code, message, errors: [{ message, domain, reason }] } };
+  }
+}
+
+export const notFound = (path: string) =>
+  new ApiError(404, 'notFound', `The resource '${path}' was not found`);
+export const invalid = (message: string) => new ApiError(400, 'invalid', message);
+
+/** The patterns of the discovery document. */
+const patterns: Readonly<Record<string, RegExp>> = {
+  project:
+    /^(?:(?:[-a-z0-9]{1,63}\.)*(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?):)?(?:[0-9]{1,19}|[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)$/,
+  zone: /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/,
+  instance: /^(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19})$/,
+  network: /^(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19})$/,
+  operation: /^[a-z0-9-]{1,80}$/,
+};
+
+const systemQuery = ['alt', '$alt', '$.xgafv', 'prettyPrint', 'key', 'fields'];
+
+const metadataLimits = { value: 256 * 1024, all: 512 * 1024 };
+
+export function checkParams(params: Readonly<Record<string, string>>): void {
+  for (const [key, value] of Object.entries(params)) {
+    if (patterns[key]?.test(value)) continue;
+    throw invalid(
+      `Invalid value for field '${key}': '${value}'. Must be a match of regex '${patterns[key]?.source}'`,
+    );
+  }
+}
+
+export function checkQuery(query: URLSearchParams, known: readonly string[]): void {
+  const unknown = [...query.keys()].find((key) => !known.includes(key) && !systemQuery.includes(key));
+  if (unknown === undefined) return;
+  throw new ApiError(
+    400,
+    'badRequest',
+    `Invalid JSON payload received. Unknown name "${unknown}": Cannot bind query parameter.`,
+  );
+}
+
+export function checkRequestId(id: string | null): void {
+  if (id === null || /^[0-9a-f]{8}-[0-9a-f]{4}-[1-5][0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(id))
+    return;
+  throw invalid(`Invalid value for field 'requestId': '${id}'. Must be a UUID.`);
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function checkFields(value: unknown, known: readonly string[]): Record<string, unknown> {
+  if (!isRecord(value)) throw invalid('Invalid JSON payload received. An object was expected.');
+  const unknown = Object.keys(value).find((key) => !known.includes(key));
+  if (unknown !== undefined) {
+    throw new ApiError(
+      400,
+      'badRequest',
+      `Invalid JSON payload received. Unknown name "${unknown}": Cannot find field.`,
+    );
+  }
+  return value;
+}
+
+export function readMetadata(body: unknown): { items: Item[]; fingerprint: unknown } {
+  const { items = [], fingerprint } = checkFields(body, ['kind', 'fingerprint', 'items']);
+  if (!Array.isArray(items)) throw invalid("Invalid value for field 'metadata.items'.");
+  const read = items.map((item: unknown): Item => {
+    const { key, value } = checkFields(item, ['key', 'value']);
+    if (typeof key !== 'string' || !/^[a-zA-Z0-9-_]{1,128}$/.test(key)) {
+      throw invalid(`Invalid value for field 'metadata.items.key': '${String(key)}'.`);
+    }
+    if (typeof value !== 'string' || Buffer.byteLength(value) > metadataLimits.value) {
+      throw invalid(`Invalid value for field 'metadata.items.value'. ${key} must be at most 262144 bytes.`);
+    }
+    return { key, value };
+  });
+  if (new Set(read.map(({ key }) => key)).size < read.length) {
+    throw invalid("Invalid value for field 'metadata.items'. Metadata has duplicate keys.");
+  }
+  const all = read.reduce((sum, { key, value }) => sum + key.length + Buffer.byteLength(value), 0);
+  if (all > metadataLimits.all) {
+    throw new ApiError(
+      413,
+      'uploadTooLarge',
+      'Request Entity Too Large: total metadata size is limited to 524288 bytes.',
+    );
+  }
+  return { items: read, fingerprint };
+}

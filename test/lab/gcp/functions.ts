@@ -1,0 +1,84 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { createInterface } from 'node:readline';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
+/** One function of dist/gcp on the real functions-framework. */
+export interface RunningFunction {
+  readonly url: string;
+  /** Its log so far: one object for each line of JSON. */
+  readonly log: Record<string, unknown>[];
+  close(): Promise<void>;
+}
+
+const startsWithinMs = 20_000;
+
+/** Starts a function as Cloud Run does: its own process, a port to listen on, settings in the environment. */
+export async function startFunction(
+  target: string,
+  signatureType: 'cloudevent' | 'http',
+  env: Readonly<Record<string, string>>,
+): Promise<RunningFunction> {
+  const port = await freePort();
+  const flags = [`--target=${target}`, `--signature-type=${signatureType}`, `--port=${port}`];
+  const child = spawn(
+    process.execPath,
+    ['node_modules/.bin/functions-framework', '--source=dist/gcp', ...flags],
+    {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...env },
+    },
+  );
+  const log: Record<string, unknown>[] = [];
+  const faults: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => faults.push(line));
+  const lines = createInterface({ input: child.stdout }).on('line', (line) => {
+    if (line.startsWith('{')) log.push(JSON.parse(line) as Record<string, unknown>);
+  });
+  const url = `http://127.0.0.1:${port}/`;
+  const started = new Promise<void>((resolve) => {
+    lines.on('line', (line) => {
+      if (line.startsWith('URL:')) resolve();
+    });
+  });
+  const timeout = AbortSignal.timeout(startsWithinMs);
+  const failed = Promise.race([once(child, 'exit'), once(timeout, 'abort')]).then(() => {
+    throw new Error(`${target} did not start:\n${faults.join('\n')}`);
+  });
+  // Once it has started, its end is no longer a fault.
+  failed.catch(() => undefined);
+  await Promise.race([started, failed]);
+  return { url, log, close: () => end(child) };
+}
+
+async function end(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+/** Delivers a CloudEvent as Eventarc does. @returns the HTTP status: anything but 2xx asks for another delivery */
+export async function deliver({ url }: RunningFunction, event: Record<string, unknown>): Promise<number> {
+  const response = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/cloudevents+json' },
+    body: JSON.stringify(event),
+  });
+  await response.arrayBuffer();
+  // Its log lines were written before it answered: they are in the pipe, and read in this turn or the next.
+  await nextTurn();
+  await nextTurn();
+  return response.status;
+}

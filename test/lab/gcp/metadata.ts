@@ -1,0 +1,161 @@
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { serve, type Address, type Server } from './server';
+import { hasGuestAttributes, type GoogleCloud, type Item, type Vm } from './state';
+
+export interface MetadataServer extends Server {
+  /** The next requests for paths that begin so are answered with 503. */
+  failNext(times: number, path?: string): void;
+  /** Each request that arrived, in order: `GET instance/attributes/peermasq-ruleset`. */
+  readonly requests: string[];
+}
+
+type Answer = { readonly status: number; readonly text: string; readonly type?: string };
+
+const absent: Answer = { status: 404, text: 'Not Found\n' };
+const ok = (text: string, type = 'application/text'): Answer => ({ status: 200, text, type });
+const json = (value: unknown): Answer => ok(JSON.stringify(value), 'application/json');
+const etagOf = ({ text }: Answer): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
+
+const guestAttributeLimitBytes = 256 * 1024;
+
+/**
+ * The metadata server as one VM sees it, at 169.254.169.254 in a cloud. Without a VM it is that of a
+ * function: identity only.
+ */
+export async function startMetadataServer(
+  cloud: GoogleCloud,
+  vm: Vm | undefined,
+  address?: Address,
+): Promise<MetadataServer> {
+  const requests: string[] = [];
+  const failing = { times: 0, path: '' };
+
+  function read(path: string, query: URLSearchParams): Answer {
+    const [top, ...rest] = path.split('/');
+    const isRecursive = query.get('recursive')?.toLowerCase() === 'true';
+    if (path.startsWith('instance/service-accounts/')) return identity(cloud, rest.slice(1).join('/'));
+    if (path === 'instance/' || path === 'instance')
+      return ok('attributes/\nid\nname\nservice-accounts/\nzone\n');
+    const project = cloud.projects[vm?.project ?? ''];
+    if (path === 'project/project-id') return ok(vm?.project ?? Object.keys(cloud.projects)[0] ?? 'lab');
+    if (path === 'project/numeric-project-id') return ok(project?.number ?? '0');
+    if (path === 'universe/universe-domain') return ok('googleapis.com');
+    if (!vm) return absent;
+    if (rest[0] === 'attributes') {
+      const items = top === 'instance' ? vm.metadata : (project?.metadata ?? []);
+      return attributes(items, rest[1] ?? '', isRecursive);
+    }
+    if (rest[0] === 'guest-attributes') return guestAttribute(vm, rest.slice(1).join('/'));
+    const plain: Record<string, string> = {
+      'instance/id': vm.id,
+      'instance/name': vm.name,
+      'instance/zone': `projects/${project?.number ?? '0'}/zones/${vm.zone}`,
+    };
+    return plain[path] === undefined ? absent : ok(plain[path]);
+  }
+
+  function guestAttribute({ guestAttributes }: Vm, path: string): Answer {
+    if (vm && !hasGuestAttributes(cloud, vm)) return guestAttributesOff;
+    const value = guestAttributes[path];
+    return value === undefined ? absent : ok(value);
+  }
+
+  function write(path: string, text: string): Answer {
+    const [, key] =
+      /^instance\/guest-attributes\/([A-Za-z0-9_.-]{1,128}\/[A-Za-z0-9_.-]{1,128})$/.exec(path) ?? [];
+    if (!vm || key === undefined) return { status: 405, text: 'Method Not Allowed\n' };
+    if (!hasGuestAttributes(cloud, vm)) return guestAttributesOff;
+    if (Buffer.byteLength(text) > guestAttributeLimitBytes) return { status: 413, text: 'Too large\n' };
+    vm.guestAttributes[key] = text;
+    cloud.changes.emit('change');
+    return ok('');
+  }
+
+  /** Answers at once when the client does not have the current value, else when it changes or the time is up. */
+  async function changed(path: string, query: URLSearchParams, response: ServerResponse): Promise<Answer> {
+    const known = query.get('last_etag') ?? etagOf(read(path, query));
+    const seconds = Number(query.get('timeout_sec') ?? 3600);
+    const over = new AbortController();
+    const timer = setTimeout(() => {
+      over.abort();
+    }, seconds * 1000);
+    response.once('close', () => {
+      over.abort();
+    });
+    for (;;) {
+      const answer = read(path, query);
+      if (answer.status !== 200 || etagOf(answer) !== known || over.signal.aborted) {
+        clearTimeout(timer);
+        return answer;
+      }
+      await once(cloud.changes, 'change', { signal: over.signal }).catch(() => undefined);
+    }
+  }
+
+  async function answer(request: IncomingMessage, body: string, response: ServerResponse): Promise<Answer> {
+    const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://localhost');
+    const path = decodeURIComponent(pathname).replace(/^\/computeMetadata\/v1\//, '');
+    requests.push(`${request.method} ${path}`);
+    if (request.headers['metadata-flavor'] !== 'Google' || request.headers['x-forwarded-for']) {
+      return { status: 403, text: 'Missing Metadata-Flavor:Google header.\n' };
+    }
+    if (path.startsWith(failing.path) && failing.times-- > 0) {
+      return { status: 503, text: 'Service Unavailable\n' };
+    }
+    if (!pathname.startsWith('/computeMetadata/v1/')) return absent;
+    if (request.method === 'PUT') return write(path, body);
+    if (request.method !== 'GET') return { status: 405, text: 'Method Not Allowed\n' };
+    return query.get('wait_for_change')?.toLowerCase() === 'true'
+      ? changed(path, query, response)
+      : read(path, query);
+  }
+
+  const server = await serve(async (request, body, response) => {
+    const answered = await answer(request, body, response);
+    response.writeHead(answered.status, {
+      'Metadata-Flavor': 'Google',
+      Server: 'Metadata Server for VM',
+      'Content-Type': answered.type ?? 'text/html; charset=UTF-8',
+      ETag: etagOf(answered),
+    });
+    response.end(answered.text);
+  }, address);
+
+  return {
+    ...server,
+    requests,
+    failNext: (times, path = '') => {
+      Object.assign(failing, { times, path });
+    },
+  };
+}
+
+const guestAttributesOff: Answer = { status: 403, text: 'Guest attributes endpoint access is disabled.\n' };
+
+function attributes(items: readonly Item[], key: string, isRecursive: boolean): Answer {
+  if (key === '') {
+    const entries = items.map((item) => [item.key, item.value] as const);
+    return isRecursive
+      ? json(Object.fromEntries(entries))
+      : ok(entries.map(([name]) => `${name}\n`).join(''));
+  }
+  const item = items.find((one) => one.key === key);
+  return item ? ok(item.value) : absent;
+}
+
+function identity({ token }: GoogleCloud, path: string): Answer {
+  const email = 'peermasq@identity-nonprod.iam.gserviceaccount.com';
+  const answers: Record<string, Answer> = {
+    'default/token': json({ access_token: token, expires_in: 3599, token_type: 'Bearer' }),
+    'default/email': ok(email),
+    'default/scopes': ok('https://www.googleapis.com/auth/cloud-platform\n'),
+    'default/': json({
+      aliases: ['default'],
+      email,
+      scopes: ['https://www.googleapis.com/auth/cloud-platform'],
+    }),
+  };
+  return answers[path] ?? absent;
+}

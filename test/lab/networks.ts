@@ -1,0 +1,231 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { z } from 'zod';
+import type { Machine } from './machine';
+import { connectToThisProcess, endPrograms, nodeOn } from './node';
+import { openLab, type Machine as Host, type Lab, type Running } from './netns';
+import type { Network, Service, Topology } from './topologies';
+
+export interface Answer {
+  /** The service answered; a connection alone does not count. */
+  readonly reached: boolean;
+  readonly body?: string;
+  /** What the peer read from its own socket. */
+  readonly sourceSeenByPeer?: string;
+  /** Why it was not reached. */
+  readonly reason?: string;
+}
+
+export interface Client {
+  /**
+   * Asks the topology's peer. A request that hangs goes on asking until `timeoutMs` (default 1,500, which is
+   * two SYNs) is over: give it more, and keep the promise, to see it heal.
+   */
+  readonly request: (timeoutMs?: number) => Promise<Answer>;
+}
+
+/** Packets by address. */
+export type Counts = Readonly<Record<string, number>>;
+
+export interface Router {
+  /** Packets that it dropped because of an address from outside its network and the linked ones. */
+  readonly dropped: () => Promise<{ readonly sources: Counts; readonly destinations: Counts }>;
+}
+
+export interface Networks {
+  readonly topology: Topology;
+  readonly node: Machine & Client;
+  readonly pod: Client;
+  /** The router of a network, by the network's name. */
+  readonly router: (network: string) => Router;
+  /** Where the node reaches servers of this process. */
+  readonly managementAddress: string;
+  /** Ends everything that runs in the networks, also what detached itself, and removes them. */
+  readonly close: () => Promise<void>;
+}
+
+export interface NetworksOptions {
+  /** An address for `managementAddress`, such as the metadata server's; by default one that is unique. */
+  readonly managementAddress?: string;
+}
+
+/** Builds a topology out of namespaces. Must be called inside test/lab/enter.mjs. */
+export async function buildNetworks(topology: Topology, options: NetworksOptions = {}): Promise<Networks> {
+  const lab = openLab();
+  try {
+    return await build(lab, topology, options);
+  } catch (error) {
+    await lab.close();
+    throw error;
+  }
+}
+
+async function build(lab: Lab, topology: Topology, options: NetworksOptions): Promise<Networks> {
+  const { networks, node, peer } = topology;
+  const [nodeHost, podHost, peerHost, ...routerHosts] = await Promise.all([
+    lab.machine('node'),
+    lab.machine('pod'),
+    lab.machine('peer'),
+    ...networks.map(({ name }) => lab.machine(`router-${name}`)),
+  ]);
+  const routers = new Map(
+    zip(networks, routerHosts).map(([network, host]) => [network.name, { network, host }]),
+  );
+  const routerOf = (name: string) => found(routers.get(name), `${topology.name} has no network ${name}`);
+
+  await Promise.all([
+    joinNetwork(lab, nodeHost, node.address, routerOf(node.network)),
+    joinNetwork(lab, peerHost, peer.address, routerOf(peer.network)),
+  ]);
+  for (const [index, { between }] of topology.links.entries()) {
+    await link(lab, index, routerOf(between[0]), routerOf(between[1]));
+  }
+  const [service, managementAddress] = await Promise.all([
+    serve(peerHost, peer),
+    connectToThisProcess(nodeHost, options.managementAddress),
+    addPod(lab, nodeHost, podHost, node.pods),
+    nodeHost.run(['iptables-restore', '--noflush'], { stdin: `*nat\n${node.rules.join('\n')}\nCOMMIT\n` }),
+    ...networks.map((network) => route(routerOf(network.name).host, network, topology)),
+  ]);
+
+  return {
+    topology,
+    node: { ...nodeOn(nodeHost), ...clientOn(nodeHost, peer, service) },
+    pod: clientOn(podHost, peer, service),
+    router: (name) => routerOn(routerOf(name).host),
+    managementAddress,
+    close: async () => {
+      await endPrograms(nodeHost);
+      await lab.close();
+    },
+  };
+}
+
+/** Cables a host to the router of its network, which is its way to everywhere. */
+async function joinNetwork(
+  lab: Lab,
+  host: Host,
+  address: string,
+  { network, host: router }: { network: Network; host: Host },
+): Promise<void> {
+  const [gateway, prefixLength] = network.gateway.split('/');
+  const port = { machine: router, device: 'vpc', addresses: [network.gateway] };
+  await lab.cable({ machine: host, device: 'eth0', addresses: [`${address}/${prefixLength}`] }, port);
+  await host.run(['ip', 'route', 'add', 'default', 'via', found(gateway, 'a gateway has an address')]);
+}
+
+type NetworkRouter = { network: Network; host: Host };
+
+/** Cables two routers together; each learns the range of the other's network. */
+async function link(lab: Lab, index: number, one: NetworkRouter, other: NetworkRouter): Promise<void> {
+  const device = `link${index}`;
+  const [near, far] = [`192.0.2.${2 * index}`, `192.0.2.${2 * index + 1}`];
+  await lab.cable(
+    { machine: one.host, device, addresses: [`${near}/31`] },
+    { machine: other.host, device, addresses: [`${far}/31`] },
+  );
+  await one.host.run(['ip', 'route', 'add', other.network.range, 'via', far]);
+  await other.host.run(['ip', 'route', 'add', one.network.range, 'via', near]);
+}
+
+/** Lets the router forward between the ranges it knows; whatever else it is given it drops and counts. */
+async function route(host: Host, network: Network, { networks, links }: Topology): Promise<void> {
+  const linked = links.map(({ between }) => between).filter((names) => names.includes(network.name));
+  const known = networks.filter(
+    ({ name }) => name === network.name || linked.some((names) => names.includes(name)),
+  );
+  await host.setting('ipv4/ip_forward', '1');
+  await host.run(['nft', '-f', '-'], {
+    stdin: `table ip router {
+      set known { type ipv4_addr; flags interval; elements = { ${known.map(({ range }) => range).join(', ')} }; }
+      set sources { type ipv4_addr; size 1024; flags dynamic; }
+      set destinations { type ipv4_addr; size 1024; flags dynamic; }
+      chain prerouting {
+        type filter hook prerouting priority raw; policy drop;
+        ip saddr @known ip daddr @known accept
+        ip saddr != @known update @sources { ip saddr counter }
+        ip daddr != @known update @destinations { ip daddr counter }
+      }
+    }`,
+  });
+}
+
+const countedSet = z.object({
+  nftables: z.array(
+    z.object({
+      set: z
+        .object({
+          elem: z
+            .array(
+              z.object({ elem: z.object({ val: z.string(), counter: z.object({ packets: z.number() }) }) }),
+            )
+            .default([]),
+        })
+        .optional(),
+    }),
+  ),
+});
+
+function routerOn(host: Host): Router {
+  const counts = async (set: string): Promise<Counts> => {
+    const listed = countedSet.parse(
+      JSON.parse(await host.run(['nft', '-j', 'list', 'set', 'ip', 'router', set])),
+    );
+    const elements = listed.nftables.flatMap((object) => object.set?.elem ?? []);
+    return Object.fromEntries(elements.map(({ elem }) => [elem.val, elem.counter.packets]));
+  };
+  return {
+    dropped: async () => {
+      const [sources, destinations] = await Promise.all([counts('sources'), counts('destinations')]);
+      return { sources, destinations };
+    },
+  };
+}
+
+async function addPod(lab: Lab, node: Host, pod: Host, { bridge, pod: address }: Topology['node']['pods']) {
+  const [gateway, prefixLength] = bridge.split('/');
+  await lab.cable(
+    { machine: pod, device: 'eth0', addresses: [`${address}/${prefixLength}`] },
+    { machine: node, device: 'vethpod' },
+  );
+  await lab.bridge({ machine: node, device: 'cbr0', addresses: [bridge] }, ['vethpod']);
+  await pod.run(['ip', 'route', 'add', 'default', 'via', found(gateway, 'a bridge has an address')]);
+  await node.setting('ipv4/ip_forward', '1');
+}
+
+async function serve(host: Host, { protocol, port }: Service): Promise<Running> {
+  const service = host.spawn([process.execPath, join(__dirname, 'service.mjs'), protocol, String(port)]);
+  await service.output(/^listening/m);
+  return service;
+}
+
+const answer = z.object({
+  reached: z.boolean(),
+  body: z.string().exactOptional(),
+  reason: z.string().exactOptional(),
+});
+
+function clientOn(host: Host, { protocol, address, port }: Service, service: Running): Client {
+  return {
+    request: async (timeoutMs = 1_500) => {
+      const id = randomUUID();
+      const args = [protocol, address, String(port), id, String(timeoutMs)];
+      const client = host.spawn([process.execPath, join(__dirname, 'client.mjs'), ...args]);
+      const { stdout, stderr } = await client.ended;
+      if (stdout === '') return { reached: false, reason: stderr || 'the request was ended' };
+      const answered = answer.parse(JSON.parse(stdout));
+      if (!answered.reached) return answered;
+      const [, sourceSeenByPeer = ''] = await service.output(new RegExp(`^request ${id} from (\\S+)$`, 'm'));
+      return { ...answered, sourceSeenByPeer };
+    },
+  };
+}
+
+function found<T>(value: T | undefined, otherwise: string): T {
+  if (value === undefined) throw new Error(otherwise);
+  return value;
+}
+
+function zip<A, B>(these: readonly A[], those: readonly B[]): [A, B][] {
+  return these.map((each, index) => [each, found(those[index], 'as many of these as of those')]);
+}

@@ -1,0 +1,97 @@
+/** A VPC and its router. The router forwards between the VPC's own range and those it has a link to. */
+export interface Network {
+  readonly name: string;
+  readonly range: string;
+  /** The router's own address, with the prefix length of `range`. */
+  readonly gateway: string;
+}
+
+/** A peering or a VPN between two networks, by name: each router learns the other's range, and no other. */
+export interface Link {
+  readonly kind: 'peering' | 'vpn';
+  readonly between: readonly [string, string];
+}
+
+export interface Service {
+  readonly name: string;
+  readonly network: string;
+  readonly address: string;
+  readonly port: number;
+  readonly protocol: 'http' | 'postgres';
+}
+
+/** Everything that `buildNetworks` needs. Addresses are plain, ranges in CIDR notation. */
+export interface Topology {
+  readonly name: string;
+  readonly networks: readonly Network[];
+  readonly links: readonly Link[];
+  readonly node: {
+    readonly network: string;
+    readonly address: string;
+    /** `bridge` is the address of cbr0, with its prefix length; the pods sit behind it. */
+    readonly pods: { readonly range: string; readonly bridge: string; readonly pod: string };
+    /** What is in table nat before peermasq comes, as iptables-save prints it. */
+    readonly rules: readonly string[];
+  };
+  readonly peer: Service;
+}
+
+const backend = {
+  name: 'backend',
+  network: 'vpc-a',
+  address: '10.193.0.3',
+  port: 32191,
+  protocol: 'http',
+} as const satisfies Service;
+const vpcA: Network = { name: 'vpc-a', range: '10.193.0.0/16', gateway: '10.193.0.1/16' };
+
+/** The Google Cloud write-up: GKE 1.7 with kubenet, two VPCs inside 10.0.0.0/8. */
+export const gcpPeering: Topology = {
+  name: 'gcp-peering',
+  networks: [{ name: 'vpc-b', range: '10.209.0.0/16', gateway: '10.209.0.1/16' }, vpcA],
+  links: [{ kind: 'peering', between: ['vpc-b', 'vpc-a'] }],
+  node: {
+    network: 'vpc-b',
+    address: '10.209.0.2',
+    pods: { range: '10.132.0.0/14', bridge: '10.132.0.1/24', pod: '10.132.0.10' },
+    rules: [
+      '-A POSTROUTING ! -d 10.0.0.0/8 -m comment --comment "kubenet: SNAT for outbound traffic from cluster" -m addrtype ! --dst-type LOCAL -j MASQUERADE',
+    ],
+  },
+  peer: backend,
+};
+
+// The numbers that kube-up gave an AWS cluster in 2015, and the rule that its kubelet hard-coded.
+const kubeUp = {
+  network: 'cluster-vpc',
+  address: '172.20.0.9',
+  pods: { range: '10.244.0.0/16', bridge: '10.244.0.1/24', pod: '10.244.0.10' },
+  rules: ['-A POSTROUTING ! -d 10.0.0.0/8 -o eth0 -j MASQUERADE'],
+} as const;
+const clusterVpc: Network = { name: 'cluster-vpc', range: '172.20.0.0/16', gateway: '172.20.0.1/16' };
+
+/** The AWS write-up: a cluster beside the production VPC that has the database. */
+export const awsPeering: Topology = {
+  name: 'aws-peering',
+  networks: [clusterVpc, { name: 'production-vpc', range: '10.0.0.0/16', gateway: '10.0.0.1/16' }],
+  links: [{ kind: 'peering', between: ['cluster-vpc', 'production-vpc'] }],
+  node: kubeUp,
+  peer: {
+    name: 'database',
+    network: 'production-vpc',
+    address: '10.0.3.20',
+    port: 5432,
+    protocol: 'postgres',
+  },
+};
+
+/** What the Google Cloud write-up left open: from AWS to Google Cloud, over a VPN. */
+export const awsGcpVpn: Topology = {
+  name: 'aws-gcp-vpn',
+  networks: [clusterVpc, vpcA],
+  links: [{ kind: 'vpn', between: ['cluster-vpc', 'vpc-a'] }],
+  node: kubeUp,
+  peer: backend,
+};
+
+export const topologies = [gcpPeering, awsPeering, awsGcpVpn] as const;
