@@ -935,27 +935,24 @@ heal() {
     ((${COUNT[masquerade $family]:-0} > 0)) || continue
     conntrack -L -f "ipv$family" >"$WORK/flows" 2>/dev/null || continue
     while IFS= read -r line; do
-      hangs "$line" && forget_flow "$line"
+      [[ $line == *'[UNREPLIED]'* ]] && hangs "$line" &&
+        conntrack -D -p "$PROTOCOL" "${FLOW[@]}" >/dev/null 2>&1 && HEALED=$((HEALED + 1))
       ((SECONDS <= deadline)) || { warn "stopped healing after $HEALED flows, to be in time" && return; }
     done <"$WORK/flows"
   done
 }
 
-# Is it unanswered, un-NATed, and would the rules now masquerade it?
+# Is the flow unanswered and un-NATed, and would the rules now masquerade it? If so: PROTOCOL, FLOW (its options
+# for conntrack). A line of conntrack -L tells the flow as sent and then as answered.
 hangs() {
-  local flow='src=([^ ]+) dst=([^ ]+) .*\[UNREPLIED\] src=[^ ]+ dst=([^ ]+)'
-  [[ $1 == *'[UNREPLIED]'* && $1 =~ $flow && ${BASH_REMATCH[1]} == "${BASH_REMATCH[3]}" ]] || return 1
-  local source=${BASH_REMATCH[1]} destination=${BASH_REMATCH[2]}
+  local source destination flow=${1#*src=}
+  source=${flow%% *} flow=${flow#*dst=} destination=${flow%% *}
+  [[ $flow == *'[UNREPLIED] '*" dst=$source "* ]] || return 1
   parse_address "$source" && is_source || return 1
-  parse_address "$destination" && is_in masquerade && ! is_in exempt
-}
-
-forget_flow() {
-  local protocol=${1%% *} ports=() flow='src=([^ ]+) dst=([^ ]+)( sport=([0-9]+) dport=([0-9]+))?'
-  [[ $1 =~ $flow ]] || return 0
-  [[ -n ${BASH_REMATCH[3]} ]] && ports=(--sport "${BASH_REMATCH[4]}" --dport "${BASH_REMATCH[5]}")
-  conntrack -D -p "$protocol" -s "${BASH_REMATCH[1]}" -d "${BASH_REMATCH[2]}" ${ports[@]+"${ports[@]}"} \
-    >/dev/null 2>&1 && HEALED=$((HEALED + 1))
+  parse_address "$destination" && is_in masquerade && ! is_in exempt || return 1
+  PROTOCOL=${1%% *} FLOW=(-s "$source" -d "$destination")
+  [[ $flow =~ ^[^\ ]+\ sport=([0-9]+)\ dport=([0-9]+)\  ]] && FLOW+=(--sport "${BASH_REMATCH[1]}" --dport "${BASH_REMATCH[2]}")
+  return 0
 }
 
 # --- Probes ---
@@ -999,8 +996,8 @@ run_probes() {
     [[ -f $WORK/from.$i ]] || continue
     from=$(<"$WORK/from.$i") reached=$(<"$WORK/reached.$i")
     [[ $reached == true ]] || REASON="probe ${PROBES[i]} from ${from:-the node} did not get through"
-    json_or_null "$from" '"'
-    PROBED+=("{\"to\":\"${PROBES[i]}\",\"from\":$REPLY,\"reached\":$reached}")
+    from=${from:+\"$from\"}
+    PROBED+=("{\"to\":\"${PROBES[i]}\",\"from\":${from:-null},\"reached\":$reached}")
   done
 }
 

@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } fr
 import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeKernel } from '../lab/kernel';
-import { asTransaction, everyNeighbour } from './neighbours';
+import { everyNeighbour } from './neighbours';
 import {
   backends,
   backendVpc,
