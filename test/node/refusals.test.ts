@@ -26,7 +26,7 @@ const refused: [string, string | Buffer, string][] = [
   [
     'a line twice',
     ruleset(1, 'source 10.1.0.0/16', 'source 10.1.0.0/16'),
-    'line 4: "source 10.1.0.0/16" is there twice',
+    '"source 10.1.0.0/16" is there twice',
   ],
   [
     'kinds out of order',
