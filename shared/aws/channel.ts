@@ -1,4 +1,5 @@
 import { CreateTagsCommand } from '@aws-sdk/client-ec2';
+import type { PeermasqError } from '../core/errors';
 import type { Node } from '../core/node';
 import type { Channel, Deadline } from '../core/ports';
 import type { Report } from '../core/report';
@@ -27,7 +28,7 @@ async function remember(
   { ec2 }: Clients,
   reports: readonly { readonly node: Node; readonly report: Report }[],
   deadline: Deadline,
-): Promise<void> {
+): Promise<readonly { readonly node: Node; readonly error: PeermasqError }[]> {
   const now = new Date();
   const groups = new Map<string, { tags: { Key: string; Value: string }[]; ids: string[] }>();
   for (const { node, report } of reports) {
@@ -49,6 +50,7 @@ async function remember(
       );
     }
   }
+  return [];
 }
 
 /** Resources in one CreateTags (EC2 API reference). */

@@ -115,7 +115,7 @@ export function makeGcpChannel(clients: Clients, program: string): Channel {
   }
 
   /** Nothing to do: the guest attribute that a node writes is where the next look-up reads. */
-  const remember = (): Promise<void> => Promise.resolve();
+  const remember = (): Promise<readonly []> => Promise.resolve([]);
 
   return { push, proofs, remember };
 }

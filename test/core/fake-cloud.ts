@@ -57,7 +57,7 @@ export class FakeCloud implements Cloud {
         if (report.id)
           machine.node = { ...machine.node, recorded: { ruleSetId: report.id, isProven: report.proven } };
       }
-      return Promise.resolve();
+      return Promise.resolve([]);
     },
   };
 
