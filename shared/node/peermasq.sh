@@ -1045,6 +1045,7 @@ read_kept() {
   else
     warn 'the kept rule set is damaged: it counts as none'
   fi
+  return 0
 }
 
 # The text of unit $1.
@@ -1184,7 +1185,8 @@ lock() {
   while :; do
     make_folder
     exec 9>>"$DIR/lock"
-    flock -w $((deadline > SECONDS ? deadline - SECONDS : 0)) 9 || busy "another peermasq holds $DIR/lock for more than $WAIT s"
+    flock -w $((deadline > SECONDS ? deadline - SECONDS : 0)) 9 ||
+      { read_kept && busy "another peermasq holds $DIR/lock for more than $WAIT s"; }
     [[ $DIR/lock -ef /proc/self/fd/9 ]] && return
   done
 }
