@@ -8,7 +8,7 @@ import { ruleSetId } from '../core/rule-set';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { retrying, toPeermasqError } from './errors';
 import { withRuleSet, type MetadataItem } from './metadata';
-import { gcpRef, instanceOf, readInstance, type Instance } from './nodes';
+import { gcpRef, instanceOf, itemsOf, readInstance } from './nodes';
 import { readStatus } from './status';
 
 /**
@@ -137,9 +137,6 @@ async function readProof(clients: Clients, { node, id }: Pushed, deadline: Deadl
 const writeAttempts = 20;
 const firstPauseMs = 250;
 const longestPauseMs = 10_000;
-
-const itemsOf = ({ metadata }: Instance): MetadataItem[] =>
-  (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
 
 const operationSchema = z.object({
   name: z.string(),

@@ -10,7 +10,7 @@ import {
 } from '../core/node';
 import type { Deadline, Routes } from '../core/ports';
 import { callOptions, mapLimited, type Clients } from './clients';
-import { retrying } from './errors';
+import { orAbsent, retrying } from './errors';
 import { gcpRef, instanceOf, type Instance } from './nodes';
 
 type Network = protos.google.cloud.compute.v1.INetwork;
@@ -39,13 +39,14 @@ function once<T>(): (key: string, look: () => Promise<T>) => Promise<T> {
   };
 }
 
+/** A node whose network, or one of whose own ranges, is gone or unreadable has no entry. */
 export function makeGcpRoutes(clients: Clients): Routes {
   return {
     async around(nodes, kinds, deadline) {
       const inventory = makeInventory(clients, deadline);
       const found = await mapLimited(nodes, async (node) => {
         const instance = await instanceOf(clients, node, deadline);
-        const surroundings = instance && (await surroundingsOf(node, instance, kinds, inventory));
+        const surroundings = instance && (await orAbsent(surroundingsOf(node, instance, kinds, inventory)));
         return [nodeKey(node.ref), surroundings] as const;
       });
       return new Map(found.filter((entry): entry is [NodeKey, Surroundings] => entry[1] !== undefined));
@@ -81,11 +82,13 @@ async function surroundingsOf(
   const ownSubnets = subnets.filter((subnet) =>
     subnet.network?.endsWith(`/projects/${ref.project}/global/networks/${ref.network}`),
   );
+  const networkRanges = rangesOf(network, ownSubnets);
   const podRanges = podRangesOf(instance, ownSubnets);
+  if (!networkRanges || !podRanges) return undefined;
   const arePeeringsAsked = kinds.includes('peerings');
   return {
     network: ref.network,
-    networkRanges: rangesOf(network, ownSubnets),
+    networkRanges,
     podRanges,
     arePodsRouted: podRanges.length > 0 && podRanges.every(isPrivate),
     routes: arePeeringsAsked ? await inventory.imported(ref, network, regionOf(gcpRef(node).zone)) : [],
@@ -152,8 +155,8 @@ function listPeeringRoutes(
 
 const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));
 
-function rangesOf(network: Network, subnets: readonly Subnetwork[]): Cidr[] {
-  const texts = [
+function rangesOf(network: Network, subnets: readonly Subnetwork[]): Cidr[] | undefined {
+  return allOf([
     network.internalIpv6Range,
     ...subnets.flatMap((subnet) => [
       subnet.ipCidrRange,
@@ -161,39 +164,40 @@ function rangesOf(network: Network, subnets: readonly Subnetwork[]): Cidr[] {
       subnet.externalIpv6Prefix,
       ...(subnet.secondaryIpRanges ?? []).map(({ ipCidrRange }) => ipCidrRange),
     ]),
-  ];
-  return distinct(texts);
+  ]);
 }
 
 /**
  * VPC-native nodes take their pods' addresses from a secondary range of the subnetwork, as an alias range.
  * The whole secondary range counts: pods of other nodes are pods too, and all nodes get one rule set.
+ * @returns undefined also where the node's subnetwork is not listed: then neither are its ranges
  */
-function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] {
+function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] | undefined {
   const [nic] = networkInterfaces ?? [];
   const subnet = subnets.find(({ selfLink }) => selfLink && pathOf(selfLink) === pathOf(nic?.subnetwork));
-  const texts = (nic?.aliasIpRanges ?? [])
-    .filter(({ subnetworkRangeName }) => subnetworkRangeName)
-    .map(({ subnetworkRangeName, ipCidrRange }) => {
-      const range = subnet?.secondaryIpRanges?.find(({ rangeName }) => rangeName === subnetworkRangeName);
-      return range?.ipCidrRange ?? ipCidrRange;
-    });
-  return distinct(texts);
+  const aliases = (nic?.aliasIpRanges ?? []).filter(({ subnetworkRangeName }) => subnetworkRangeName);
+  return (
+    subnet &&
+    allOf(
+      aliases.map(({ subnetworkRangeName, ipCidrRange }) => {
+        const range = subnet.secondaryIpRanges?.find(({ rangeName }) => rangeName === subnetworkRangeName);
+        return range?.ipCidrRange ?? ipCidrRange;
+      }),
+    )
+  );
 }
 
 /** The same resource has URLs on different hosts and API versions. */
 const pathOf = (url: string | null | undefined): string | undefined => url?.split('/projects/')[1];
 
-function distinct(texts: readonly (string | null | undefined)[]): Cidr[] {
-  const cidrs = texts.filter((text) => typeof text === 'string').flatMap(parsed);
-  return [...new Map(cidrs.map((cidr) => [cidr.text, cidr])).values()];
-}
-
-function parsed(text: string): Cidr[] {
+/** Undefined when one is unreadable: without all of its own ranges a node cannot be planned safely. */
+function allOf(texts: readonly (string | null | undefined)[]): Cidr[] | undefined {
   try {
-    return [parseCidr(text)];
+    const given = new Set(texts.filter((text) => typeof text === 'string'));
+    given.delete(''); // what the API leaves out
+    return [...given].map(parseCidr);
   } catch (thrown) {
-    if (thrown instanceof CidrError) return [];
+    if (thrown instanceof CidrError) return undefined;
     throw thrown;
   }
 }
