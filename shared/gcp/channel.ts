@@ -124,10 +124,17 @@ async function readProof(clients: Clients, { node, id }: Pushed, deadline: Deadl
     const silent = (reason: string): Proof => ({ result: 'silent', node, reason, retryAfterSeconds: 30 });
     const { report, reason } = await readStatus(clients, gcpRef(node), deadline);
     if (!report) return silent(reason);
-    if (report.id === id) return { result: 'reported', node, report };
-    return silent(
-      `its last report is about ${report.id ?? 'no rule set'}: ${report.reason ?? report.result}`,
-    );
+    const answered = report.offered ?? report.id;
+    if (answered !== id) {
+      return silent(
+        `its last report is about ${answered ?? 'no rule set'}: ${report.reason ?? report.result}`,
+      );
+    }
+    // It started again after it wrote this, and may have lost its rules.
+    if (node.state === 'starting' && node.recorded?.ruleSetId === report.id) {
+      return silent('it starts again, and has not reported since it is running');
+    }
+    return { result: 'reported', node, report };
   } catch (thrown) {
     return { result: 'failed', node, error: toPeermasqError(`read the report of ${node.name}`, thrown) };
   }

@@ -563,6 +563,16 @@ describe('the channel', () => {
       expect(await waiting).toMatchObject([{ result: 'reported', report: { proven: true } }]);
     });
 
+    test('but none from before the node started again', async () => {
+      const vm = addVm(state);
+      await pushed(vm);
+      vm.guestAttributes['peermasq/status'] = report(ruleSetId(ruleSet(1)));
+      vm.status = 'STAGING';
+      expect(await cloud.channel.proofs([await pushed(vm)], inSeconds(0.5))).toMatchObject([
+        { result: 'silent', reason: expect.stringContaining('starts again') as unknown },
+      ]);
+    });
+
     test('and tells what silent nodes last said', async () => {
       const vms = [addVm(state), addVm(state), addVm(state)] as const;
       vms[1].guestAttributes['peermasq/status'] = report('0'.repeat(64));
