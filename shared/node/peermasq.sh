@@ -83,6 +83,8 @@ add_or_null() { REPORT+=",\"$1\":${2:+$3$2$3}" && [[ -n $2 ]] || REPORT+=null; }
 print_report() {
   REPORT="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
   add_or_null id "$KEPT_ID" '"'
+  # What was offered and is not in force, so that its sender knows that this is the answer.
+  [[ -z $ID || $ID == "$KEPT_ID" ]] || REPORT+=",\"offered\":\"$ID\""
   add_or_null generation "$KEPT_GENERATION" ''
   add_or_null backend "$BACKEND" '"'
   [[ -z $REASON ]] || { json_string "$REASON" 240 && REPORT+=",\"reason\":$REPLY"; }
@@ -219,10 +221,10 @@ declare -A COUNT=() INDEX=() LENGTHS=()
 OUT='' RANDOM_FULLY='' RANK=0 FAULT=''
 
 # Reads the rule set in file $1 (- is stdin) whole: the globals above, ID, GENERATION and $WORK/ruleset.
-# Fails with FAULT.
+# Fails with FAULT; ID is set as soon as there is a text to take it from.
 load() {
   local lines line number=0 masquerades
-  unpack "$1" "$WORK/ruleset" || return 1
+  unpack "$1" "$WORK/ruleset" && ruleset_id "$WORK/ruleset" && ID=$REPLY || return 1
   mapfile -t lines <"$WORK/ruleset"
   for line in "${lines[@]}"; do
     number=$((number + 1))
@@ -238,7 +240,6 @@ load() {
   masquerades=$((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0}))
   FAULT="$masquerades masquerade lines; accepted are $max_destinations"
   ((masquerades <= max_destinations)) || return 1
-  ruleset_id "$WORK/ruleset" && ID=$REPLY
   warn_of_ruleset
 }
 
