@@ -6,7 +6,7 @@ import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { build, type BuildOptions } from 'esbuild';
 import { awsBundle, gcpBundle } from '../../infra/bundle/options';
-import { startAws } from '../lab/aws/aws';
+import { labAccount, labRegion, startAws } from '../lab/aws/aws';
 import { sqsEvent } from '../lab/aws/invoke';
 import { insertEvent } from '../lab/gcp/events';
 import { openGoogleCloud } from '../lab/gcp/lab';
@@ -42,6 +42,8 @@ interface Subject {
   readonly bundle: string;
   readonly env: Readonly<Record<string, string>>;
   readonly event: unknown;
+  /** What Lambda tells besides; Cloud Functions tells nothing. */
+  readonly context: object;
   readonly close: () => Promise<void>;
 }
 
@@ -101,13 +103,13 @@ interface Start {
   readonly rssMb: number;
 }
 
-async function start(file: string, { env, event }: Subject): Promise<Start> {
+async function start(file: string, { env, event, context }: Subject): Promise<Start> {
   const child = spawn(process.execPath, [join(__dirname, 'first-call.mjs'), file], {
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
     timeout: 60_000,
   });
-  child.stdin.end(JSON.stringify(event));
+  child.stdin.end(JSON.stringify({ event, context }));
   const [timing, log, faults] = await Promise.all([
     text(child.stdio[3] as Readable),
     text(child.stdout),
@@ -142,6 +144,7 @@ async function openGcp(): Promise<Subject> {
     // Else Google's client asks gcloud for a project, where there is one: seconds that have nothing to do with bundles.
     env: { ...google.env, ...files(), GOOGLE_CLOUD_PROJECT: vm.project },
     event: insertEvent(vm, 'first'),
+    context: {},
     close: () => google.close(),
   };
 }
@@ -157,6 +160,9 @@ async function openAws(): Promise<Subject> {
     bundle: 'node-joined.js',
     env: { ...aws.env, ...files() },
     event: sqsEvent([aws.stateChangeEvent(id)]),
+    context: {
+      invokedFunctionArn: `arn:aws:lambda:${labRegion}:${labAccount}:function:peermasq-dev-node-joined`,
+    },
     close: () => aws.close(),
   };
 }

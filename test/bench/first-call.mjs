@@ -1,5 +1,5 @@
-// Loads a bundled function in this fresh process and calls it once: `node first-call.mjs BUNDLE`, the event on
-// stdin, {"loadMs","callMs","rssMb"} on file descriptor 3, its log on stdout.
+// Loads a bundled function in this fresh process and calls it once: `node first-call.mjs BUNDLE`, {"event",
+// "context"} on stdin, {"loadMs","callMs","rssMb"} on file descriptor 3, its log on stdout.
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { performance } from 'node:perf_hooks';
@@ -8,11 +8,11 @@ import { json } from 'node:stream/consumers';
 // Before the clock starts, because Google's builder starts it whatever the bundle is like.
 import { getFunction } from '@google-cloud/functions-framework/testing';
 
-const event = await json(process.stdin);
+const { event, context } = await json(process.stdin);
 const startedAt = performance.now();
 const { handler } = createRequire(import.meta.url)(resolve(process.argv[2]));
 const loadedAt = performance.now();
-await (handler ?? getFunction('nodeJoined'))(event, { getRemainingTimeInMillis: () => 30_000 });
+await (handler ?? getFunction('nodeJoined'))(event, { ...context, getRemainingTimeInMillis: () => 30_000 });
 const answeredAt = performance.now();
 const timing = {
   loadMs: loadedAt - startedAt,
