@@ -9,7 +9,7 @@ import type { Node } from '../core/node';
 import type { Deadline, Nodes } from '../core/ports';
 import type { Recorded } from '../core/report';
 import { allPages, call, chunks, withoutMissing, type Clients } from './clients';
-import { ruleSetTag, statusTag } from './names';
+import { clusterKeyPrefix, clusterValueKeys, ruleSetTag, statusTag } from './names';
 
 /** A node and where it stands in the network, so that its routes are found without asking for it again. */
 export interface AwsNode extends Node {
@@ -108,14 +108,6 @@ export function makeNodes(clients: Clients): Nodes {
 const idsLimit = 1_000;
 const filterValuesLimit = 150;
 
-const clusterKeyPrefix = 'kubernetes.io/cluster/';
-/** Tags whose value is the cluster: EKS, EKS managed node groups, Karpenter, kOps and older clusters. */
-const clusterValueKeys = [
-  'eks:cluster-name',
-  'aws:eks:cluster-name',
-  'eks:eks-cluster-name',
-  'KubernetesCluster',
-];
 const clusterName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/;
 
 function clusterTagKeys(clusters: readonly string[]): string[] {

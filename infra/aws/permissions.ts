@@ -1,0 +1,128 @@
+import {
+  clusterKeyPrefix,
+  clusterValueKeys,
+  documentName,
+  ruleSetTag,
+  statusTag,
+} from '../../shared/aws/names';
+import { ownArn, policy, region, sub, type Resources, type Statement } from './cloudformation';
+import type { Settings } from './settings';
+
+/** What serving the nodes of one account takes, but for reaching them. */
+export function serveNodes(stage: string): Statement[] {
+  return [
+    {
+      // These actions know no resources; the region is all that can be said.
+      Sid: 'LookUpNodesAndRoutes',
+      Effect: 'Allow',
+      Action: [
+        'ec2:DescribeInstances',
+        'ec2:DescribeImages',
+        'ec2:DescribeVpcs',
+        'ec2:DescribeRouteTables',
+        'ec2:DescribeVpcPeeringConnections',
+        'ssm:DescribeInstanceInformation',
+      ],
+      Resource: '*',
+      Condition: { StringEquals: { 'aws:RequestedRegion': region } },
+    },
+    {
+      // A route may name a list of AWS, or one that another account shares.
+      Sid: 'LookUpPrefixLists',
+      Effect: 'Allow',
+      Action: ['ec2:GetManagedPrefixListEntries'],
+      Resource: sub('arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*'),
+    },
+    {
+      Sid: 'PushWithDocument',
+      Effect: 'Allow',
+      Action: ['ssm:SendCommand'],
+      Resource: ownArn('ssm', `document/${documentName(stage)}`),
+    },
+    {
+      // These actions know no resources either.
+      Sid: 'ReadProofs',
+      Effect: 'Allow',
+      Action: ['ssm:ListCommandInvocations', 'ssm:GetCommandInvocation'],
+      Resource: '*',
+      Condition: { StringEquals: { 'aws:RequestedRegion': region } },
+    },
+    {
+      Sid: 'RememberInTags',
+      Effect: 'Allow',
+      Action: ['ec2:CreateTags'],
+      Resource: ownArn('ec2', 'instance/*'),
+      Condition: {
+        'ForAllValues:StringEquals': { 'aws:TagKeys': [ruleSetTag, statusTag] },
+        // ForAllValues is true of a request without any key.
+        Null: { 'aws:TagKeys': 'false' },
+      },
+    },
+  ];
+}
+
+/**
+ * The instances that commands may be sent to, and the Auto Scaling groups whose launches may be completed:
+ * those that carry the tags of a configured cluster.
+ * @param clusters as peermasq.yaml names them. No condition can say "any cluster": with `*` every instance
+ * of the account and region may be sent the one document.
+ */
+export function reachNodes(clusters: readonly string[], launchGate: Settings['launchGate']): Statement[] {
+  const push = ofClusters(clusters, 'ssm:resourceTag').map((condition) =>
+    allow('ssm:SendCommand', ownArn('ec2', 'instance/*'), condition),
+  );
+  if (launchGate === 'off') return push;
+  const groups = ownArn('autoscaling', 'autoScalingGroup:*:autoScalingGroupName/*');
+  const complete = ofClusters(clusters, 'autoscaling:ResourceTag').map((condition) =>
+    allow('autoscaling:CompleteLifecycleAction', groups, condition),
+  );
+  return [...push, ...complete];
+}
+
+const allow = (action: string, resource: unknown, condition: unknown): Statement => ({
+  Effect: 'Allow',
+  Action: [action],
+  Resource: resource,
+  ...(condition !== undefined && { Condition: condition }),
+});
+
+/** Conditions of which any one is enough. Within one, all have to hold, so each tag has its own. */
+function ofClusters(clusters: readonly string[], key: string): unknown[] {
+  if (clusters.includes('*')) return [undefined];
+  return [
+    ...clusters.map((name) => ({ Null: { [`${key}/${clusterKeyPrefix}${name}`]: 'false' } })),
+    ...clusterValueKeys.flatMap((tag) =>
+      inTwenties(clusters).map((names) => ({ StringEquals: { [`${key}/${tag}`]: names } })),
+    ),
+  ];
+}
+
+/** So that no statement outgrows a policy, however long the names. */
+const inTwenties = (names: readonly string[]): string[][] =>
+  Array.from({ length: Math.ceil(names.length / 20) }, (_, i) => names.slice(i * 20, (i + 1) * 20));
+
+/** Characters in a managed policy, less its frame (IAM quotas: 6,144). */
+const policyLimit = 6_000;
+
+/** One statement a cluster outgrows a policy, so they are spread over as many as it takes. */
+export function managedPolicies(statements: readonly Statement[], name: string): Resources {
+  const packs: Statement[][] = [];
+  let room = 0;
+  for (const statement of statements) {
+    const size = JSON.stringify(statement).length;
+    const last = packs.at(-1);
+    if (last && size <= room) {
+      last.push(statement);
+      room -= size;
+    } else {
+      packs.push([statement]);
+      room = policyLimit - size;
+    }
+  }
+  return Object.fromEntries(
+    packs.map((pack, index) => [
+      `${name}${index + 1}`,
+      { Type: 'AWS::IAM::ManagedPolicy', Properties: { PolicyDocument: policy(pack) } },
+    ]),
+  );
+}

@@ -1,0 +1,72 @@
+import { z } from 'zod';
+
+const accepted = (what: string) => ({
+  error: ({ input }: { input?: unknown }) => `read ${JSON.stringify(input)}; accepted ${what}`,
+});
+
+/** A value from `--param` is text, one from serverless.yml may be a number. */
+const minutes = (least: number, most: number) => {
+  const range = accepted(`are whole minutes from ${least} to ${most}`);
+  return z.coerce.number(range).int(range).min(least, range).max(most, range);
+};
+
+const textLike = (pattern: RegExp, what: string) => z.string(accepted(what)).regex(pattern, accepted(what));
+
+export const accountId = textLike(/^[0-9]{12}$/, 'is an account id: 12 digits');
+
+const accountIds = z
+  .string(accepted('are account ids in quotes, separated by commas'))
+  .transform((text) => text.split(',').map((id) => id.trim()))
+  .transform((ids) => ids.filter(Boolean))
+  .pipe(z.array(accountId));
+
+/** Part of every name; the longest, a role's, has 64 characters and leaves it 20. */
+export const stageName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,19}$/, accepted('are up to 20 of a-z, 0-9 and -'));
+
+export const launchGate = z.enum(
+  ['off', 'continue', 'abandon'],
+  accepted('are off, continue and abandon, in quotes'),
+);
+
+/** What serverless.yml calls `params`, and what the functions in it say about themselves. */
+const settingsSchema = z.object({
+  stage: stageName,
+  alarmEmail: z.union([z.literal(''), z.email()], accepted('is an e-mail address')),
+  objectiveMinutes: minutes(1, 1_440),
+  /** In less than 5 one sweep would run into the next. */
+  sweepMinutes: minutes(5, 60),
+  launchGate,
+  memberAccounts: accountIds,
+  runbook: z.string().min(1),
+  functions: z.record(
+    z.string().regex(/^[a-z]+(-[a-z]+)*$/),
+    z.object({
+      /** Seconds. */
+      timeout: z.number(),
+      events: z
+        .array(z.object({ sqs: z.object({ maximumBatchingWindow: z.number() }).optional() }))
+        .default([]),
+    }),
+  ),
+});
+
+export type Settings = z.output<typeof settingsSchema>;
+
+/** @throws Error that says for every fault what was read and what is accepted */
+export function parseSettings(read: unknown): Settings {
+  const result = settingsSchema.safeParse(read);
+  if (result.success) return result.data;
+  throw new Error(`The parameters of serverless.yml are not usable:\n${z.prettifyError(result.error)}`);
+}
+
+type Stage = Pick<Settings, 'stage'>;
+
+/** The stack, and what there is one of in it. Everything else has a name of its own behind it. */
+export const stackName = ({ stage }: Stage): string => `peermasq-${stage}`;
+
+export const named = (settings: Stage, name: string): string => `${stackName(settings)}-${name}`;
+
+/** The role of a function, and of a member account; for `Fn::Sub`. Roles are global, so the region is in it. */
+export const roleName = (settings: Stage, name: string): string => named(settings, `\${AWS::Region}-${name}`);
