@@ -74,7 +74,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...untilZero,
       name: 'nodes-held',
       advice:
-        'Far fewer routes were found than a node has rules for, so its rules were kept. If the routes were really taken away, say so with a backfill; else find out who removed them.',
+        'Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, take them out of peermasq.yaml too.',
       metrics: [ours(settings, 'NodesHeld')],
       statistic: 'Sum',
       minutes: 5,

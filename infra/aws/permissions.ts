@@ -101,10 +101,14 @@ function ofClusters(clusters: readonly string[], key: string): unknown[] {
 const inTwenties = (names: readonly string[]): string[][] =>
   Array.from({ length: Math.ceil(names.length / 20) }, (_, i) => names.slice(i * 20, (i + 1) * 20));
 
-/** Characters in a managed policy, less its frame (IAM quotas: 6,144). */
+/** IAM quotas: characters in a managed policy (6,144), less its frame, and policies of a role. */
 const policyLimit = 6_000;
+const policiesLimit = 10;
 
-/** One statement a cluster outgrows a policy, so they are spread over as many as it takes. */
+/**
+ * One statement a cluster outgrows a policy, so they are spread over as many as it takes.
+ * @throws Error when a role cannot hold them
+ */
 export function managedPolicies(statements: readonly Statement[], name: string): Resources {
   const packs: Statement[][] = [];
   let room = 0;
@@ -118,6 +122,11 @@ export function managedPolicies(statements: readonly Statement[], name: string):
       packs.push([statement]);
       room = policyLimit - size;
     }
+  }
+  if (packs.length > policiesLimit) {
+    throw new Error(
+      'peermasq.yaml names more clusters than the policies of one role can hold. Spread them over two stages, or name "*".',
+    );
   }
   return Object.fromEntries(
     packs.map((pack, index) => [

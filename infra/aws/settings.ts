@@ -33,7 +33,7 @@ export const launchGate = z.enum(
 /** What serverless.yml calls `params`, and what the functions in it say about themselves. */
 const settingsSchema = z.object({
   stage: stageName,
-  alarmEmail: z.union([z.literal(''), z.email()], accepted('is an e-mail address')),
+  alarmEmail: z.email(accepted('is an e-mail address')).or(z.literal('')),
   objectiveMinutes: minutes(1, 1_440),
   /** In less than 5 one sweep would run into the next. */
   sweepMinutes: minutes(5, 60),

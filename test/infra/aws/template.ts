@@ -10,42 +10,33 @@ export interface CompiledResource {
   readonly Properties: Json;
 }
 
-/** A template as CloudFormation gets it, with what refers to something else made readable. */
-export class Template {
-  readonly resources: Readonly<Record<string, CompiledResource>>;
+/** The resources of a template by logical id, with what refers to something else made readable. */
+export type Template = Readonly<Record<string, CompiledResource>>;
 
-  constructor(template: unknown) {
-    this.resources = (readable(template) as { Resources: Record<string, CompiledResource> }).Resources;
-  }
+export const readTemplate = (template: unknown): Template =>
+  (readable(template) as { Resources: Template }).Resources;
 
-  /** Logical ids and properties of all resources of one type. */
-  all(type: string): [string, Json][] {
-    return Object.entries(this.resources)
-      .filter(([, { Type }]) => Type === type)
-      .map(([id, { Properties }]) => [id, Properties]);
-  }
+/** Logical ids and properties of all resources of one type. */
+export const allOf = (template: Template, type: string): [string, Json][] =>
+  Object.entries(template)
+    .filter(([, { Type }]) => Type === type)
+    .map(([id, { Properties }]) => [id, Properties]);
 
-  properties(id: string): Json {
-    const resource = this.resources[id];
-    if (!resource)
-      throw new Error(`The template has no ${id}, but ${Object.keys(this.resources).join(', ')}`);
-    return resource.Properties;
-  }
-
-  /** Everything that anybody is allowed, whatever kind of policy says it. */
-  allowed(): { readonly id: string; readonly statement: AllowStatement }[] {
-    return Object.entries(this.resources).flatMap(([id, { Properties }]) =>
-      statementsIn(Properties)
-        .filter(({ Effect }) => Effect === 'Allow')
-        .map((statement) => ({ id, statement })),
-    );
-  }
+export function propertiesOf(template: Template, id: string): Json {
+  const resource = template[id];
+  if (!resource) throw new Error(`The template has no ${id}, but ${Object.keys(template).join(', ')}`);
+  return resource.Properties;
 }
 
+/** Everything that anybody is allowed, whatever kind of policy says it. */
+export const allowedIn = (value: unknown): AllowStatement[] =>
+  statementsIn(value).filter(({ Effect }) => Effect === 'Allow');
+
 export interface AllowStatement {
+  readonly Sid?: string;
   readonly Effect: string;
   readonly Principal?: unknown;
-  readonly Action: string | string[];
+  readonly Action: string | readonly string[];
   readonly Resource?: unknown;
   readonly Condition?: Json;
 }
@@ -91,7 +82,7 @@ export function packageService(config: string, params: Readonly<Record<string, s
     );
     const output = (name: string) => readFileSync(join(folder, '.serverless', name));
     return {
-      template: new Template(JSON.parse(output('cloudformation-template-update-stack.json').toString())),
+      template: readTemplate(JSON.parse(output('cloudformation-template-update-stack.json').toString())),
       files: filesIn(output('peermasq.zip')),
     };
   } finally {
