@@ -5,10 +5,7 @@ const transformed = ['gaxios', 'node-fetch', 'fetch-blob', 'formdata-polyfill', 
 module.exports = {
   testEnvironment: 'node',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  transform: {
-    '\\.ts$': ['@swc/jest', { jsc: { target: 'es2023', parser: { syntax: 'typescript' } } }],
-    '\\.js$': ['@swc/jest', { jsc: { target: 'es2023' } }],
-  },
+  transform: { '\\.[jt]s$': '<rootDir>/test/transform.js' },
   transformIgnorePatterns: [`/node_modules/(?!(${transformed.join('|')})/)`],
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   // Two cores; a kernel test also runs the programs it starts.

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { clusterConfig, type Config } from '../shared/core/config';
 import { messageOf, PermanentError } from '../shared/core/errors';
 import { nodeKey } from '../shared/core/node';
 import type { Outcome } from '../shared/core/outcome';
@@ -42,14 +43,27 @@ export async function backfill(
   dependencies: Dependencies,
   deadline: Deadline,
 ): Promise<BackfillAnswer> {
-  const configured = dependencies.config.clusters.map(({ name }) => name);
-  const outcomes = await reconcile({ clusters: clusters ?? configured }, dependencies, {
+  const { config } = dependencies;
+  for (const name of clusters ?? []) {
+    if (!clusterConfig(config, name)) throw unknownCluster(name, config);
+  }
+  const selection = { clusters: clusters ?? config.clusters.map(({ name }) => name) };
+  const outcomes = await reconcile(selection, dependencies, {
     deadline,
     isDryRun: dryRun,
   });
   const counts: Record<string, number> = {};
   for (const { kind } of outcomes) counts[kind] = (counts[kind] ?? 0) + 1;
   return { dryRun, counts, nodes: outcomes.map(row) };
+}
+
+function unknownCluster(name: string, { clusters }: Config): PermanentError {
+  const known = clusters.map((cluster) => cluster.name).join(', ');
+  return new PermanentError(
+    'bad-request',
+    `peermasq.yaml has no cluster ${JSON.stringify(name)}`,
+    `Name one of those it has: ${known}.`,
+  );
 }
 
 /** One node of the answer, in words. */

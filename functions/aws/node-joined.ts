@@ -1,11 +1,12 @@
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { parseAwsEvent } from '../../shared/aws/events';
+import { parseAwsEvent, type Home } from '../../shared/aws/events';
 import { ignored, type NodeEvent } from '../../shared/core/events';
 import { nodeKey, type NodeRef } from '../../shared/core/node';
 import { retryAfterSeconds } from '../../shared/core/outcome';
 import { reconcile } from '../../shared/core/reconcile';
 import { deadlineOf } from './deadline';
 import { dependencies } from './dependencies';
+import { homeOf } from './home';
 
 /**
  * Nodes that joined, from EventBridge through SQS: RunInstances and instances that reached `running`. The
@@ -13,7 +14,8 @@ import { dependencies } from './dependencies';
  * named to SQS, which delivers them again.
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  const records = event.Records.map((record) => ({ id: record.messageId, event: read(record) }));
+  const home = homeOf(context);
+  const records = event.Records.map((record) => ({ id: record.messageId, event: read(record, home) }));
   const nodes = records.flatMap(({ event: joined }) => nodesOf(joined));
   if (nodes.length === 0) return { batchItemFailures: [] };
 
@@ -31,8 +33,8 @@ export async function handler(event: SQSEvent, context: Context): Promise<SQSBat
 
 const nodesOf = (event: NodeEvent): readonly NodeRef[] => (event.kind === 'nodes-joined' ? event.nodes : []);
 
-function read({ body, messageId }: SQSRecord): NodeEvent {
-  const event = parseBody(body);
+function read({ body, messageId }: SQSRecord, home: Home): NodeEvent {
+  const event = parseBody(body, home);
   if (event.kind === 'ignored') {
     dependencies.log.info('EventIgnored', { cloud: 'aws', messageId, reason: event.reason });
   } else {
@@ -41,10 +43,12 @@ function read({ body, messageId }: SQSRecord): NodeEvent {
   return event;
 }
 
-function parseBody(body: string): NodeEvent {
+function parseBody(body: string, home: Home): NodeEvent {
+  let event: unknown;
   try {
-    return parseAwsEvent(JSON.parse(body));
+    event = JSON.parse(body);
   } catch {
     return ignored('The message body is not JSON.');
   }
+  return parseAwsEvent(event, home);
 }

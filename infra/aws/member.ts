@@ -1,4 +1,4 @@
-import { documentResource } from './resources';
+import { memberRoleName } from '../../shared/aws/names';
 import {
   account,
   arnOf,
@@ -13,6 +13,7 @@ import {
 } from './cloudformation';
 import { subscriptions, within } from './patterns';
 import { managedPolicies, reachNodes, serveNodes } from './permissions';
+import { documentResource } from './resources';
 import { named, roleName, stackName, type Settings } from './settings';
 
 export interface Member {
@@ -96,7 +97,7 @@ function memberRole(member: Member): Resources {
     MemberRole: {
       Type: 'AWS::IAM::Role',
       Properties: {
-        RoleName: sub(roleName(member, 'member')),
+        RoleName: sub(memberRoleName(member.stage, '${AWS::Region}')),
         AssumeRolePolicyDocument: trust({ AWS: arn('root') }, { ArnEquals: { 'aws:PrincipalArn': roles } }),
         ManagedPolicyArns: Object.keys(reach).map(ref),
         Policies: [{ PolicyName: 'member', PolicyDocument: policy(serveNodes(member.stage)) }],

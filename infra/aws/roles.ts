@@ -1,3 +1,4 @@
+import { memberRoleName } from '../../shared/aws/names';
 import {
   arnOf,
   logicalId,
@@ -71,6 +72,7 @@ function writeLog(name: string): Statement {
 function enterMembers(settings: Settings): Statement[] {
   const accounts = settings.memberAccounts;
   if (accounts.length === 0) return [];
-  const role = (id: string) => sub(`arn:\${AWS::Partition}:iam::${id}:role/${roleName(settings, 'member')}`);
+  const role = (id: string) =>
+    sub(`arn:\${AWS::Partition}:iam::${id}:role/${memberRoleName(settings.stage, '${AWS::Region}')}`);
   return [{ Sid: 'EnterMembers', Effect: 'Allow', Action: ['sts:AssumeRole'], Resource: accounts.map(role) }];
 }

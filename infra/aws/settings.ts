@@ -68,5 +68,5 @@ export const stackName = ({ stage }: Stage): string => `peermasq-${stage}`;
 
 export const named = (settings: Stage, name: string): string => `${stackName(settings)}-${name}`;
 
-/** The role of a function, and of a member account; for `Fn::Sub`. Roles are global, so the region is in it. */
+/** The role of a function, for `Fn::Sub`. Roles are global, so the region is in the name. */
 export const roleName = (settings: Stage, name: string): string => named(settings, `\${AWS::Region}-${name}`);

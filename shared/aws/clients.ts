@@ -80,6 +80,12 @@ function outOfTime(action: Action, cause?: unknown): RetryableError {
 const denials = /^(UnauthorizedOperation|AccessDenied(Exception)?|AuthFailure|InvalidClientTokenId)$/;
 const noCredentials = /^(CredentialsProviderError|UnrecognizedClientException|MissingAuthenticationToken.*)$/;
 const throttles = /^(RequestLimitExceeded|EC2ThrottledException|Throttl.*|TooManyRequestsException)$/;
+/** As the SDK and Node.js call them (the retry strategy of @smithy/core has the same list). */
+const networkFaults = new Set([
+  ...['TimeoutError', 'RequestTimeout', 'RequestTimeoutException', 'AbortError', 'NetworkingError'],
+  ...['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT'],
+  ...['ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'],
+]);
 const expired = /^(ExpiredToken(Exception)?|RequestExpired)$/;
 
 /** Says whether trying again can help. `code` is AWS's own wherever no better word exists. */
@@ -95,9 +101,15 @@ function toError(action: Action, thrown: unknown): PeermasqError {
     const advice = 'It is tried again; raise the quota or lower the concurrency if it stays so.';
     return new RetryableError('throttled', failure, advice, 10, thrown);
   }
-  // Without a status below 500 nobody answered, or a server failed: neither says anything about the request.
-  if (expired.test(name) || statusOf(thrown) >= 500) {
+  const status = statusOf(thrown);
+  // A server that failed and a network that did say nothing about the request.
+  const isPassing = status === undefined ? isNetworkFault(thrown) : status >= 500;
+  if (isPassing || expired.test(name)) {
     return new RetryableError('unavailable', failure, 'It is tried again.', 5, thrown);
+  }
+  if (status === undefined) {
+    const advice = 'AWS was not reached, and not for the network: report it with the stack of its cause.';
+    return new PermanentError('unexpected', failure, advice, thrown);
   }
   return new PermanentError(name, failure, `See what ${action} says about ${name}.`, thrown);
 }
@@ -112,11 +124,18 @@ function denied(action: Action, message: string, cause: unknown): PermanentError
   );
 }
 
-/** The HTTP status of the answer; 599 where there was none. */
-function statusOf(thrown: unknown): number {
-  const { $metadata } = thrown as { $metadata?: { httpStatusCode?: number } };
-  return $metadata?.httpStatusCode ?? 599;
+/** The HTTP status of the answer; undefined where there was none. */
+function statusOf(thrown: unknown): number | undefined {
+  return (thrown as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
 }
+
+function isNetworkFault(thrown: unknown): boolean {
+  const { name, code } = thrown as { name?: unknown; code?: unknown };
+  return [name, code].some((word) => typeof word === 'string' && networkFaults.has(word));
+}
+
+/** Values in all filters of one EC2 call together (EC2 API reference, "List and filter": 200). */
+export const filterValuesLimit = 200;
 
 /** All pages of a listing, in order. */
 export async function allPages<Page extends { NextToken?: string | undefined }>(
@@ -134,7 +153,8 @@ export function chunks<T>(all: readonly T[], size: number): T[][] {
   return Array.from({ length: Math.ceil(all.length / size) }, (_, i) => all.slice(i * size, (i + 1) * size));
 }
 
-const instanceIds = /\bi-[0-9a-f]{8,17}\b/g;
+/** Also what only resembles an instance id: AWS names those when it calls them malformed. */
+const instanceIds = /\bi-\w+/g;
 
 /** Those of `ids` that an error's message names: AWS says only there which of many it objects to. */
 export function namedIn(error: PeermasqError, ids: readonly string[]): string[] {
@@ -142,9 +162,11 @@ export function namedIn(error: PeermasqError, ids: readonly string[]): string[] 
   return ids.filter((id) => named.has(id));
 }
 
+const notFound = /^InvalidInstanceID\.(NotFound|Malformed)$/;
+
 /**
- * Makes one call for many instances. AWS refuses the whole call for one instance that does not exist, so
- * those it names are left out and the call is made again.
+ * Makes one call for many instances. AWS refuses the whole call for one instance that does not exist, or whose
+ * id it cannot read, so those it names are left out and the call is made again.
  */
 export async function withoutMissing<T>(
   ids: readonly string[],
@@ -155,7 +177,7 @@ export async function withoutMissing<T>(
     try {
       return await make(left);
     } catch (error) {
-      if (!(error instanceof PermanentError) || error.code !== 'InvalidInstanceID.NotFound') throw error;
+      if (!(error instanceof PermanentError && notFound.test(error.code))) throw error;
       const missing = new Set(namedIn(error, left));
       if (missing.size === 0) throw error;
       left = left.filter((id) => !missing.has(id));

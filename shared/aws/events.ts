@@ -2,13 +2,19 @@ import { z } from 'zod';
 import { ignored, type NodeEvent } from '../core/events';
 import type { AwsNodeRef } from '../core/node';
 
-const instanceId = z.string().regex(/^i-[0-9a-f]{8,17}$/);
+/** The account and the region that a deployment serves. */
+export interface Home {
+  readonly account: string;
+  readonly region: string;
+}
+
+const instanceId = z.string().regex(/^i-([0-9a-f]{8}|[0-9a-f]{17})$/);
 
 const envelope = z.object({
   source: z.string(),
   'detail-type': z.string(),
-  account: z.string().regex(/^[0-9]{12}$/),
-  region: z.string().regex(/^[a-z]{2,4}(-[a-z]+){1,3}-[0-9]{1,2}$/),
+  account: z.string(),
+  region: z.string(),
   time: z.iso.datetime({ offset: true }),
   detail: z.unknown(),
 });
@@ -53,13 +59,22 @@ const parsers = new Map([
   ['aws.ec2: AWS API Call via CloudTrail', parseApiCall],
 ]);
 
-/** Reads an event as EventBridge delivers it. Whatever else arrives is ignored with the reason; never throws. */
-export function parseAwsEvent(event: unknown): NodeEvent {
+/**
+ * Reads an event as EventBridge delivers it. Whatever else arrives is ignored with the reason; never throws.
+ * So are events that another account or region forwards: the clients of this deployment do not reach there.
+ */
+export function parseAwsEvent(event: unknown, home: Home): NodeEvent {
   const read = envelope.safeParse(event);
   if (!read.success) return ignored(`not an EventBridge event: ${faults(read.error)}`);
   const kind = `${read.data.source}: ${read.data['detail-type']}`;
   const parse = parsers.get(kind);
   if (!parse) return ignored(`not an event of ours: ${kind.slice(0, 200)}`);
+  const { account, region } = read.data;
+  if (account !== home.account || region !== home.region) {
+    return ignored(
+      `an event of account ${account.slice(0, 50)} in ${region.slice(0, 50)}; served is ${home.account} in ${home.region}`,
+    );
+  }
   try {
     return parse(read.data);
   } catch (error) {

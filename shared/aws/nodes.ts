@@ -3,16 +3,19 @@ import {
   DescribeInstancesCommand,
   type DescribeInstancesCommandInput,
   type Instance,
-  type Tag,
 } from '@aws-sdk/client-ec2';
 import type { Node } from '../core/node';
 import type { Deadline, Nodes } from '../core/ports';
-import type { Recorded } from '../core/report';
-import { allPages, call, chunks, withoutMissing, type Clients } from './clients';
-import { clusterKeyPrefix, clusterValueKeys, ruleSetTag, statusTag } from './names';
+import { allPages, call, chunks, filterValuesLimit, withoutMissing, type Clients } from './clients';
+import { clusterKeyPrefix, clusterValueKeys, statusTag } from './names';
+import { recordedIn } from './record';
 
-/** A node and where it stands in the network, so that its routes are found without asking for it again. */
+/**
+ * A node, where it stands in the network, and whether a status was ever written on it: so that its routes are
+ * found, and its status is outdated, without asking for it again.
+ */
 export interface AwsNode extends Node {
+  readonly hasStatus: boolean;
   readonly subnetId?: string;
   readonly vpcId?: string;
 }
@@ -56,7 +59,8 @@ export function makeNodes(clients: Clients): Nodes {
     const ids = new Set(described.flatMap(({ instance: { ImageId } }) => ImageId ?? []));
     for (const unknown of chunks(
       [...ids].filter((id) => !images.has(id)),
-      filterValuesLimit,
+      // One value is the name.
+      filterValuesLimit - 1,
     )) {
       const found = await allPages((next) =>
         call('ec2:DescribeImages', deadline, (options) =>
@@ -94,7 +98,7 @@ export function makeNodes(clients: Clients): Nodes {
     async list(clusters, deadline) {
       const filters = [
         { Name: 'tag-key', Values: clusterTagKeys(clusters) },
-        { Name: 'instance-state-name', Values: ['pending', 'running'] },
+        { Name: 'instance-state-name', Values: liveStates },
       ];
       const nodes = await toNodes(await describe({ Filters: filters, MaxResults: 1000 }, deadline), deadline);
       // The filter tells keys, not values, and a name may hold what a filter takes for a wildcard.
@@ -104,28 +108,34 @@ export function makeNodes(clients: Clients): Nodes {
   };
 }
 
-/** Ids in one DescribeInstances, and values in all filters of one call (EC2 API reference). */
+/** Ids in one DescribeInstances (EC2 API reference). */
 const idsLimit = 1_000;
-const filterValuesLimit = 150;
 
-const clusterName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,252}$/;
+const liveStates = ['pending', 'running'];
 
+/** All keys of clusters where the names are too many for one call, or would be taken for wildcards. */
 function clusterTagKeys(clusters: readonly string[]): string[] {
-  const isNarrow = clusters.length <= filterValuesLimit && clusters.every((name) => clusterName.test(name));
+  const namesLimit = filterValuesLimit - clusterValueKeys.length - liveStates.length;
+  const isNarrow = clusters.length <= namesLimit && !clusters.some((name) => /[*?\\]/.test(name));
   const names = isNarrow ? clusters : ['*'];
   return [...names.map((name) => `${clusterKeyPrefix}${name}`), ...clusterValueKeys];
 }
 
-/** Any value of `kubernetes.io/cluster/NAME` counts, as for kubernetes/cloud-provider-aws (`tags.go`). */
-function clustersOf(tags: readonly Tag[]): string[] {
-  const names = tags.map(({ Key = '', Value = '' }) =>
-    Key.startsWith(clusterKeyPrefix)
-      ? Key.slice(clusterKeyPrefix.length)
-      : clusterValueKeys.includes(Key)
-        ? Value
+type Tags = ReadonlyMap<string, string>;
+
+/**
+ * Any value of `kubernetes.io/cluster/NAME` counts, as for kubernetes/cloud-provider-aws (`tags.go`). Names stay
+ * as they are, data to compare: leaving out an odd one would make a node of two clusters look like one of one.
+ */
+function clustersOf(tags: Tags): string[] {
+  const names = [...tags].map(([key, value]) =>
+    key.startsWith(clusterKeyPrefix)
+      ? key.slice(clusterKeyPrefix.length)
+      : clusterValueKeys.includes(key)
+        ? value
         : '',
   );
-  return [...new Set(names)].filter((name) => clusterName.test(name)).sort();
+  return [...new Set(names)].filter((name) => name !== '').sort();
 }
 
 const states: Readonly<Record<string, Node['state']>> = {
@@ -141,14 +151,16 @@ function toNode(
   region: string,
   isBottlerocket: (imageId: string | undefined) => boolean,
 ): AwsNode {
-  const { InstanceId: id = '', Tags: tags = [], State, SubnetId, VpcId } = instance;
+  const { InstanceId: id = '', Tags = [], State, SubnetId, VpcId } = instance;
+  const tags: Tags = new Map(Tags.map(({ Key = '', Value = '' }) => [Key, Value]));
   const recorded = recordedIn(tags, instance.LaunchTime);
   return {
     ref: { cloud: 'aws', account, region, id },
-    name: valueOf(tags, 'Name') ?? instance.PrivateDnsName ?? id,
+    name: tags.get('Name') ?? instance.PrivateDnsName ?? id,
     clusters: clustersOf(tags),
     state: states[State?.Name ?? ''] ?? 'gone',
     platform: isWindows(instance) ? 'windows' : isBottlerocket(instance.ImageId) ? 'bottlerocket' : 'linux',
+    hasStatus: tags.has(statusTag),
     ...(recorded && { recorded }),
     ...(SubnetId !== undefined && { subnetId: SubnetId }),
     ...(VpcId !== undefined && { vpcId: VpcId }),
@@ -157,23 +169,4 @@ function toNode(
 
 function isWindows({ Platform, PlatformDetails }: Instance): boolean {
   return Platform?.toLowerCase() === 'windows' || /^windows/i.test(PlatformDetails ?? '');
-}
-
-const valueOf = (tags: readonly Tag[], key: string) => tags.find(({ Key }) => Key === key)?.Value;
-
-/** The value of the status tag. It is the same for many nodes, so that one CreateTags serves them. */
-export function printStatus(isProven: boolean, at: Date): string {
-  return `${isProven ? 'proven' : 'failed'} ${at.toISOString()}`;
-}
-
-/**
- * Only what was recorded since this launch counts: "launch more like this" copies tags to an instance that
- * proved nothing, and a stopped instance comes back with an empty kernel.
- */
-function recordedIn(tags: readonly Tag[], launched: Date | undefined): Recorded | undefined {
-  const ruleSetId = valueOf(tags, ruleSetTag) ?? '';
-  const [, verdict, at = ''] = /^(proven|failed) (\S+)$/.exec(valueOf(tags, statusTag) ?? '') ?? [];
-  const isOfThisLaunch = launched !== undefined && Date.parse(at) >= launched.getTime();
-  if (!/^[0-9a-f]{64}$/.test(ruleSetId) || !isOfThisLaunch) return undefined;
-  return { ruleSetId, isProven: verdict === 'proven' };
 }

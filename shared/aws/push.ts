@@ -5,6 +5,8 @@ import type { Deadline, Push } from '../core/ports';
 import { packRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
 import { allPages, call, chunks, namedIn, type Clients } from './clients';
 import { packedLimit, ruleSetParameter } from './names';
+import type { AwsNode } from './nodes';
+import { markPushed } from './record';
 
 /** Instances in one SendCommand, and in one page of DescribeInstanceInformation (SSM API reference). */
 const commandLimit = 50;
@@ -13,7 +15,7 @@ export async function push(
   clients: Clients,
   document: string,
   ruleSet: RuleSet,
-  nodes: readonly Node[],
+  nodes: readonly AwsNode[],
   deadline: Deadline,
 ): Promise<Push[]> {
   const packed = packRuleSet(ruleSet);
@@ -22,10 +24,20 @@ export async function push(
   }
   const online = await readOnline(clients, nodes, deadline);
   const isOnline = ({ ref }: Node) => online.has(ref.id);
-  const pushes = nodes
-    .filter((node) => !isOnline(node))
-    .map((node) => notReady(node, 'its SSM agent is not online'));
-  for (const some of chunks(nodes.filter(isOnline), commandLimit)) {
+  const ready = nodes.filter(isOnline);
+  const unmarked = await markPushed(
+    clients,
+    ready.filter(({ hasStatus }) => hasStatus),
+    deadline,
+  );
+  // Not pushed to: their tags would go on saying what they proved before.
+  const left = new Set<Node>(unmarked.map(({ node }) => node));
+  const pushes: Push[] = [
+    ...nodes.filter((node) => !isOnline(node)).map((node) => notReady(node, 'its SSM agent is not online')),
+    ...unmarked.map(({ node, error }): Push => ({ result: 'failed', node, error })),
+  ];
+  const served = ready.filter((node) => !left.has(node));
+  for (const some of chunks(served, commandLimit)) {
     pushes.push(...(await send(clients, { document, ruleSet, packed }, some, deadline)));
   }
   return pushes;

@@ -11,7 +11,7 @@ import { CidrError, parseCidr, type Cidr } from '../core/cidr';
 import { PermanentError } from '../core/errors';
 import { nodeKey, type Route, type RouteSourceKind, type Surroundings } from '../core/node';
 import type { Deadline, Routes } from '../core/ports';
-import { allPages, call, chunks, type Clients } from './clients';
+import { allPages, call, chunks, filterValuesLimit, type Clients } from './clients';
 import type { AwsNode } from './nodes';
 
 /** What routes are read from: each part asked for once for all nodes. */
@@ -57,9 +57,6 @@ async function look(
   ]);
   return { vpcs: new Map(vpcs.map((vpc) => [vpc.VpcId ?? '', vpc])), tables, activePeerings, prefixLists };
 }
-
-/** Values in all filters of one call (EC2 API reference: 200). */
-const filterValuesLimit = 200;
 
 async function readVpcs({ ec2 }: Clients, ids: string[], deadline: Deadline): Promise<Vpc[]> {
   return perChunk(ids, async (Values) => {

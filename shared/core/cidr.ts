@@ -46,11 +46,21 @@ export function parseCidr(text: string): Cidr {
       `${JSON.stringify(text)} has prefix /${prefix}; IPv${family} takes /0 to /${widths[family]}`,
     );
   }
-  const exact = aligned(family, readAddress(family, address, text), prefix);
-  if (exact.first !== readAddress(family, address, text)) {
+  const first = readAddress(family, address, text);
+  const exact = aligned(family, first, prefix);
+  if (exact.first !== first) {
     throw new CidrError(`${JSON.stringify(text)} has host bits set; the range it lies in is ${exact.text}`);
   }
+  if (isIpv4InIpv6(exact)) {
+    throw new CidrError(`${JSON.stringify(text)} is IPv4 in IPv6; write the IPv4 range`);
+  }
   return exact;
+}
+
+/** `::a.b.c.d` and `::ffff:a.b.c.d`, which every tool prints in a spelling of its own. */
+function isIpv4InIpv6({ family, first, prefix }: Cidr): boolean {
+  const upper = first >> 32n;
+  return family === 6 && prefix > 64 && first > 1n && (upper === 0n || upper === 0xffffn);
 }
 
 function readAddress(family: 4 | 6, address: string, text: string): bigint {

@@ -60,6 +60,13 @@ const readAs = <T>(read: (text: string) => T, description: string) =>
     })
     .meta({ description });
 
+function parseSomeCidr(text: string): Cidr {
+  const cidr = parseCidr(text);
+  if (cidr.prefix === 0)
+    throw new CidrError(`${JSON.stringify(text)} is refused: it holds every address there is`);
+  return cidr;
+}
+
 function parseUsableCidr(text: string): Cidr {
   const cidr = parseCidr(text);
   const why = whyReserved(cidr);
@@ -67,7 +74,7 @@ function parseUsableCidr(text: string): Cidr {
   return cidr;
 }
 
-const anyRange = readAs(parseCidr, 'a CIDR, such as 10.193.7.0/24');
+const anyRange = readAs(parseSomeCidr, 'a CIDR, such as 10.193.7.0/24');
 const range = readAs(parseUsableCidr, 'a CIDR, such as 10.193.0.0/16');
 const probe = readAs(parseProbe, 'ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432');
 
@@ -120,8 +127,8 @@ const isCidr = (value: unknown): value is Cidr =>
 const clusterSchema = z
   .strictObject(
     {
-      pods: listOf(range, 'Pod ranges, where the cloud cannot tell.'),
-      services: listOf(range, 'Service ranges, where the cloud cannot tell.'),
+      pods: listOf(anyRange, 'Pod ranges, where the cloud cannot tell.'),
+      services: listOf(anyRange, 'Service ranges, where the cloud cannot tell.'),
       masquerade: listOf(
         z.union([routeSourceKind, staticRange]),
         'Where pods need the node’s address: peerings, vpn and transit-gateways stand for what the subnet routes there.',
@@ -149,7 +156,7 @@ const clusterSchema = z
   )
   .superRefine(refuseOwnRanges, { when: () => true });
 
-const clusterName = z.string().regex(/^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,99})$/, {
+const clusterName = z.string().regex(/^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,252})$/, {
   error: ({ input }) => `read ${show(input)}; accepted is a cluster's name as its nodes carry it, or "*"`,
 });
 

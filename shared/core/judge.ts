@@ -43,7 +43,7 @@ function judgeReport(report: Report, { id, ruleSet, warnings }: Meant): Judgemen
       };
     }
     case 'refused':
-      if ((report.generation ?? 0) > ruleSet.generation) {
+      if (report.id !== id && (report.generation ?? 0) >= ruleSet.generation) {
         return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
       }
       return {
@@ -61,10 +61,11 @@ function judgeReport(report: Report, { id, ruleSet, warnings }: Meant): Judgemen
       if (report.proven) return { kind: 'proven', ruleSetId: id, report, warnings };
       return {
         kind: 'failed',
-        error: new PermanentError(
+        error: new RetryableError(
           'not-proven',
           `The rules are applied, but not proven: ${reason}`,
           'If a probe failed, look beyond the node: firewalls, routes back, the service itself.',
+          60,
         ),
       };
   }

@@ -1,6 +1,7 @@
-import { RetryableError, type PeermasqError } from './errors';
+import { messageOf, PeermasqError, RetryableError } from './errors';
 import type { NodeRef } from './node';
-import type { Plan, Skip, Warning } from './plan';
+import type { Skip, Warning } from './admit';
+import type { Plan } from './plan';
 import type { LogEvent } from './ports';
 import type { Report } from './report';
 
@@ -71,17 +72,15 @@ export function logEntry(outcome: Outcome): LogEntry {
       return { level: 'info', event: 'NodePending', fields: { ...who, reason, retryAfterSeconds: seconds } };
     }
     case 'failed': {
-      const { code, message, advice } = outcome.error;
       const seconds = retryAfterSeconds(outcome);
-      const fields = {
-        ...who,
-        code,
-        reason: message,
-        advice,
-        retryAfterSeconds: seconds,
-        err: outcome.error,
-      };
+      const fields = { ...who, ...faultFields(outcome.error), retryAfterSeconds: seconds };
       return { level: seconds === undefined ? 'error' : 'warn', event: 'NodeFailed', fields };
     }
   }
+}
+
+/** What a log entry says of a fault: its code, what to do about it, and the error with its causes. */
+export function faultFields(error: unknown): Record<string, unknown> {
+  const { code, advice } = error instanceof PeermasqError ? error : { code: 'unexpected', advice: undefined };
+  return { code, reason: messageOf(error), advice, err: error };
 }

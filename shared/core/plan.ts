@@ -1,40 +1,10 @@
 import { aggregate, contains, overlaps, parseCidr, subtract, type Aggregate, type Cidr } from './cidr';
-import { clusterConfig, type ClusterConfig, type Config } from './config';
+import { skip, type Skip, type Warning } from './admit';
+import type { ClusterConfig } from './config';
 import { messageOf } from './errors';
 import type { Node, Route, Surroundings } from './node';
 import { whyReserved } from './reserved';
 import { printProbe, ruleSetId, toName, type NamedCidr, type RuleSet } from './rule-set';
-
-export type SkipReason =
-  | 'no-cluster'
-  | 'ambiguous-cluster'
-  | 'not-configured'
-  | 'not-running'
-  | 'windows'
-  | 'bottlerocket'
-  | 'pods-routed'
-  | 'nothing-to-masquerade';
-
-export interface Skip {
-  readonly kind: 'skip';
-  readonly reason: SkipReason;
-  /** One sentence for whoever wonders. */
-  readonly detail: string;
-  readonly warnings: readonly Warning[];
-}
-
-export interface Warning {
-  readonly code:
-    | 'any-source'
-    | 'blackhole'
-    | 'not-looked-up'
-    | 'unreadable-route'
-    | 'reserved-range'
-    | 'destination-exempt'
-    | 'destination-overlaps'
-    | 'probe-outside';
-  readonly detail: string;
-}
 
 /** One thing that asked for a destination: a line of the config, or a route. */
 export interface Wish {
@@ -56,65 +26,91 @@ export type Plan =
   /** Discovery found nothing where rules are in force: they stay, and somebody should look. */
   | { readonly kind: 'hold'; readonly detail: string; readonly warnings: readonly Warning[] };
 
-export type Admission = { readonly kind: 'admitted'; readonly cluster: ClusterConfig } | Skip;
-
-const skip = (reason: SkipReason, detail: string, warnings: readonly Warning[] = []): Skip => ({
-  kind: 'skip',
-  reason,
-  detail,
-  warnings,
-});
-
-/** Whether a node is ours to serve, told from the node and the config alone. */
-export function admit(node: Node, config: Config): Admission {
-  const [name, ...others] = node.clusters;
-  if (name === undefined) return skip('no-cluster', 'Its tags or labels name no cluster.');
-  if (others.length > 0) {
-    return skip(
-      'ambiguous-cluster',
-      `Its tags or labels name several clusters: ${node.clusters.join(', ')}.`,
-    );
-  }
-  const cluster = clusterConfig(config, name);
-  if (!cluster) return skip('not-configured', `peermasq.yaml has no entry for cluster ${name}.`);
-  if (node.state === 'stopped' || node.state === 'gone') return skip('not-running', `It is ${node.state}.`);
-  if (node.platform === 'windows') return skip('windows', 'A Windows node has no iptables.');
-  if (node.platform === 'bottlerocket') {
-    return skip('bottlerocket', 'On Bottlerocket commands run in a container that has no iptables.');
-  }
-  return { kind: 'admitted', cluster };
-}
+/** What the node program takes (shared/node/peermasq.sh). */
+const destinationsLimit = 10_000;
 
 /**
  * What one node must have in force. Pure: the same inputs give the same bytes, but for the generation.
- * @param generation milliseconds since the epoch.
+ * @param generation milliseconds since the epoch, from before anything was looked up: of two plans the one
+ *   that knows more is then the newer.
  */
 export function plan(node: Node, cluster: ClusterConfig, around: Surroundings, generation: number): Plan {
   const warnings: Warning[] = [];
-  const pods = [...cluster.pods, ...around.podRanges];
+  const pods = aggregate([...cluster.pods, ...around.podRanges].map((cidr) => ({ cidr }))).map(
+    ({ cidr }) => cidr,
+  );
   const exemptions = nameAll(aggregate(exempted(cluster, around)));
+  const discovered = discover(cluster, around, warnings);
+  if (isLost(node, cluster, around, discovered))
+    return hold(`No route was found in ${around.network}`, warnings);
+
   const provenance = aggregate(
-    wishes(cluster, around, warnings).filter((wish) => isUseful(wish, exemptions, warnings)),
+    [...configured(cluster), ...discovered].filter(
+      (wish) => hasPods(wish, pods, warnings) && isUseful(wish, exemptions, warnings),
+    ),
   );
   const destinations = nameAll(provenance);
-
-  if (destinations.length === 0) {
-    const reason = whyNothing(node, cluster, around, warnings);
-    if (reason) return reason;
+  // An empty rule set takes away what a node has in force; one that never had any needs none.
+  if (destinations.length === 0 && !node.recorded) return whySkip(cluster, around, warnings);
+  if (destinations.length > destinationsLimit) {
+    return hold(
+      `${destinations.length} destinations are more than the ${destinationsLimit} a node takes`,
+      warnings,
+    );
   }
   if (pods.length === 0) {
     warnings.push({ code: 'any-source', detail: 'No pod range is known, so the rules match any source.' });
   }
+  const isOfUse = ({ family }: Cidr) => destinations.some(({ cidr }) => cidr.family === family);
   const ruleSet: RuleSet = {
     generation,
     randomFully: cluster.randomFully,
     ...(cluster.out === undefined ? {} : { out: cluster.out }),
-    sources: aggregate(pods.map((cidr) => ({ cidr }))).map(({ cidr }) => cidr),
-    exemptions,
+    sources: pods.filter(isOfUse),
+    exemptions: exemptions.filter(({ cidr }) => isOfUse(cidr)),
     destinations,
     probes: usefulProbes(cluster, destinations, exemptions, warnings),
   };
   return { kind: 'rule-set', ruleSet, id: ruleSetId(ruleSet), provenance, warnings };
+}
+
+const hold = (why: string, warnings: readonly Warning[]): Plan => ({
+  kind: 'hold',
+  detail: `${why}; the rules in force stay.`,
+  warnings,
+});
+
+/** Discovery is all that the config asks for, and it suddenly finds nothing: rather a mistake than a wish. */
+function isLost(
+  node: Node,
+  cluster: ClusterConfig,
+  around: Surroundings,
+  discovered: readonly Wish[],
+): boolean {
+  const asksOnlyDiscovery =
+    cluster.masquerade.length > 0 && cluster.masquerade.every((entry) => typeof entry === 'string');
+  return (
+    node.recorded !== undefined &&
+    asksOnlyDiscovery &&
+    discovered.length === 0 &&
+    !arePodsRouted(cluster, around)
+  );
+}
+
+/** Peers know where every pod of this cluster is, also those that only the config tells of. */
+function arePodsRouted(cluster: ClusterConfig, around: Surroundings): boolean {
+  const isKnown = (pods: Cidr) => around.podRanges.some((range) => contains(range, pods));
+  return around.arePodsRouted && cluster.masquerade.includes('peerings') && cluster.pods.every(isKnown);
+}
+
+function whySkip(cluster: ClusterConfig, around: Surroundings, warnings: readonly Warning[]): Skip {
+  return arePodsRouted(cluster, around)
+    ? skip(
+        'pods-routed',
+        'Not needed: its pods have addresses that peered networks have routes to.',
+        warnings,
+      )
+    : skip('nothing-to-masquerade', `No destination was found in ${around.network}.`, warnings);
 }
 
 function exempted(cluster: ClusterConfig, around: Surroundings): NamedCidr[] {
@@ -127,18 +123,41 @@ function exempted(cluster: ClusterConfig, around: Surroundings): NamedCidr[] {
   ];
 }
 
-function wishes(cluster: ClusterConfig, around: Surroundings, warnings: Warning[]): Wish[] {
-  return cluster.masquerade.flatMap((entry): Wish[] => {
-    if (typeof entry !== 'string') return [{ ...entry, from: 'config' }];
-    if (!around.kindsLookedUp.includes(entry)) {
+function configured({ masquerade }: ClusterConfig): Wish[] {
+  return masquerade
+    .filter((entry) => typeof entry !== 'string')
+    .map((entry) => ({ ...entry, from: 'config' }));
+}
+
+/** What the routes of the kinds that the config asks for lead to. */
+function discover(cluster: ClusterConfig, around: Surroundings, warnings: Warning[]): Wish[] {
+  const kinds = cluster.masquerade.filter((entry) => typeof entry === 'string');
+  return kinds.flatMap((kind) => {
+    if (!around.kindsLookedUp.includes(kind)) {
+      const detail = `${kind} cannot be looked up for this node; give the ranges as cidr.`;
+      warnings.push({ code: 'not-looked-up', detail });
+      return [];
+    }
+    if (kind === 'peerings' && arePodsRouted(cluster, around)) return [];
+    const found = around.routes
+      .filter((route) => route.kind === kind)
+      .flatMap((route) => wishFor(route, warnings));
+    if (found.length === 0) {
       warnings.push({
-        code: 'not-looked-up',
-        detail: `${entry} cannot be looked up for this node; give the ranges as cidr.`,
+        code: 'nothing-found',
+        detail: `No route over ${kind} was found in ${around.network}.`,
       });
     }
-    if (entry === 'peerings' && around.arePodsRouted) return [];
-    return around.routes.filter(({ kind }) => kind === entry).flatMap((route) => wishFor(route, warnings));
+    return found;
   });
+}
+
+/** Without pods of its family a destination would have no source, and get no rule. */
+function hasPods({ cidr, name }: Wish, pods: readonly Cidr[], warnings: Warning[]): boolean {
+  if (pods.length === 0 || pods.some(({ family }) => family === cidr.family)) return true;
+  const detail = `${cidr.text} (${name}) is left out: no IPv${cidr.family} pod range is known.`;
+  warnings.push({ code: 'no-pods-of-family', detail });
+  return false;
 }
 
 function wishFor(route: Route, warnings: Warning[]): Wish[] {
@@ -199,7 +218,8 @@ function usefulProbes(
   exemptions: readonly NamedCidr[],
   warnings: Warning[],
 ): ClusterConfig['probe'] {
-  return cluster.probe.filter((probe) => {
+  const once = [...new Map(cluster.probe.map((probe) => [printProbe(probe), probe])).values()];
+  return once.filter((probe) => {
     const holds = ({ cidr }: NamedCidr) => contains(cidr, probe.address);
     const isMasqueraded = destinations.some(holds) && !exemptions.some(holds);
     if (!isMasqueraded) {
@@ -210,32 +230,6 @@ function usefulProbes(
     }
     return isMasqueraded;
   });
-}
-
-/** Why a node gets no rule set; undefined when it has one in force that an empty one must take away. */
-function whyNothing(
-  node: Node,
-  cluster: ClusterConfig,
-  around: Surroundings,
-  warnings: readonly Warning[],
-): Plan | undefined {
-  const arePodsRouted = around.arePodsRouted && cluster.masquerade.includes('peerings');
-  const asksDiscovery = cluster.masquerade.some((entry) => typeof entry === 'string');
-  if (node.recorded && asksDiscovery && !arePodsRouted) {
-    return {
-      kind: 'hold',
-      detail: `No route was found in ${around.network} for ${cluster.masquerade.filter((entry) => typeof entry === 'string').join(', ')}; the rules in force stay.`,
-      warnings,
-    };
-  }
-  if (node.recorded) return undefined;
-  return arePodsRouted
-    ? skip(
-        'pods-routed',
-        'Not needed: its pods have addresses that peered networks have routes to.',
-        warnings,
-      )
-    : skip('nothing-to-masquerade', `No destination was found in ${around.network}.`, warnings);
 }
 
 /** Each range named after what asked for exactly it, else after the first that asked and how many more did. */

@@ -16,7 +16,9 @@ export interface Nodes {
 
 /** Where networks, subnets and routes are looked up. */
 export interface Routes {
-  /** One entry for each node; route data that nodes share is asked for once. */
+  /**
+   * One entry for each node whose network can be read; route data that nodes share is asked for once.
+   */
   around(
     nodes: readonly Node[],
     kinds: readonly RouteSourceKind[],
@@ -54,11 +56,14 @@ export interface Channel {
   push(ruleSet: RuleSet, nodes: readonly Node[], deadline: Deadline): Promise<Push[]>;
   /** Waits until every node has reported about the rule set it was pushed, or the deadline is near. */
   proofs(pushed: readonly Pushed[], deadline: Deadline): Promise<Proof[]>;
-  /** Mirrors what the nodes reported where the next look-up finds it. */
+  /**
+   * Mirrors what the nodes reported where the next look-up finds it.
+   * @returns the nodes whose record could not be written, and why; their rules are in force all the same.
+   */
   remember(
     reports: readonly { readonly node: Node; readonly report: Report }[],
     deadline: Deadline,
-  ): Promise<void>;
+  ): Promise<readonly { readonly node: Node; readonly error: PeermasqError }[]>;
 }
 
 export interface Cloud {
@@ -82,7 +87,9 @@ export type LogEvent =
   | 'NodeProven'
   | 'NodeFailed'
   | 'NodeGaveUp'
-  | 'BackfillFailed';
+  | 'BackfillFailed'
+  | 'RecordFailed'
+  | 'ReconcileFailed';
 
 /** Structured: a fixed event name and its fields. */
 export interface Log {

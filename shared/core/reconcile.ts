@@ -1,9 +1,10 @@
 import type { ClusterConfig, Config } from './config';
-import { judge } from './judge';
+import { asDryRun, deliver, type Delivered, type Planned } from './deliver';
 import { nodeKey, type Node, type NodeRef, type RouteSourceKind } from './node';
-import { logEntry, type Outcome } from './outcome';
-import { admit, plan, type Plan } from './plan';
-import type { Clock, Cloud, Deadline, Log, Proof, Push, Pushed } from './ports';
+import { faultFields, logEntry, type Outcome } from './outcome';
+import { admit } from './admit';
+import { plan } from './plan';
+import type { Clock, Cloud, Deadline, Log } from './ports';
 
 export interface Dependencies {
   readonly cloud: Cloud;
@@ -14,12 +15,6 @@ export interface Dependencies {
 
 /** Which nodes to look at: named by an event, or every node of some clusters (`'*'` for any). */
 export type Selection = readonly NodeRef[] | { readonly clusters: readonly string[] };
-
-type Planned = {
-  readonly node: Node;
-  readonly cluster: string;
-  readonly plan: Extract<Plan, { kind: 'rule-set' }>;
-};
 
 /** An instance is visible to every API some seconds after the event that announces it. */
 const notVisibleRetrySeconds = 10;
@@ -35,22 +30,39 @@ export async function reconcile(
   dependencies: Dependencies,
   options: { readonly deadline: Deadline; readonly isDryRun?: boolean },
 ): Promise<Outcome[]> {
-  const { cloud, config, log } = dependencies;
-  const { deadline } = options;
+  try {
+    return await pass(selection, dependencies, options);
+  } catch (error) {
+    dependencies.log.error('ReconcileFailed', faultFields(error));
+    throw error;
+  }
+}
+
+async function pass(
+  selection: Selection,
+  dependencies: Dependencies,
+  { deadline, isDryRun = false }: { readonly deadline: Deadline; readonly isDryRun?: boolean },
+): Promise<Outcome[]> {
+  const { cloud, config, clock, log } = dependencies;
+  // Taken before the first look-up, so that a look from before a change never beats a look from after it.
+  const generation = clock.now();
   const nodes =
     'clusters' in selection
       ? await cloud.nodes.list(selection.clusters, deadline)
       : await cloud.nodes.get(unique(selection), deadline);
 
-  const { decided, planned } = await planAll(nodes, config, dependencies, deadline);
-  const pushed = options.isDryRun ? planned.map(asDryRun) : await pushAll(planned, dependencies, deadline);
+  const { decided, planned } = await planAll(nodes, config, generation, cloud, deadline);
+  const delivered: Delivered = isDryRun
+    ? { outcomes: planned.map(asDryRun) }
+    : await deliver(planned, cloud.channel, log, deadline);
   const absent = 'clusters' in selection ? [] : notFound(selection, nodes);
 
-  const outcomes = [...absent, ...decided, ...pushed];
+  const outcomes = [...absent, ...decided, ...delivered.outcomes];
   for (const outcome of outcomes) {
     const { level, event, fields } = logEntry(outcome);
     log[level](event, fields);
   }
+  if (delivered.fault) throw delivered.fault;
   return outcomes;
 }
 
@@ -73,7 +85,8 @@ function notFound(refs: readonly NodeRef[], nodes: readonly Node[]): Outcome[] {
 async function planAll(
   nodes: readonly Node[],
   config: Config,
-  { cloud, clock }: Dependencies,
+  generation: number,
+  cloud: Cloud,
   deadline: Deadline,
 ): Promise<{ decided: Outcome[]; planned: Planned[] }> {
   const decided: Outcome[] = [];
@@ -91,7 +104,6 @@ async function planAll(
     kindsAskedFor(admitted.map(({ cluster }) => cluster)),
     deadline,
   );
-  const generation = clock.now();
   for (const { node, cluster } of admitted) {
     const who = { node: node.ref, cluster: node.clusters[0] ?? cluster.name };
     const around = surroundings.get(nodeKey(node.ref));
@@ -118,86 +130,3 @@ function kindsAskedFor(clusters: readonly ClusterConfig[]): RouteSourceKind[] {
     ...new Set(clusters.flatMap(({ masquerade }) => masquerade.filter((entry) => typeof entry === 'string'))),
   ];
 }
-
-const isInForce = ({ node, plan: { id } }: Planned): boolean =>
-  node.recorded?.isProven === true && node.recorded.ruleSetId === id;
-
-function asDryRun(planned: Planned): Outcome {
-  const { node, cluster, plan: result } = planned;
-  return { node: node.ref, cluster, kind: 'planned', plan: result, isChange: !isInForce(planned) };
-}
-
-/** Pushes each different rule set once, to all nodes that need it, then gathers what they report. */
-async function pushAll(
-  planned: readonly Planned[],
-  dependencies: Dependencies,
-  deadline: Deadline,
-): Promise<Outcome[]> {
-  const { channel } = dependencies.cloud;
-  const byNode = new Map(planned.map((entry) => [nodeKey(entry.node.ref), entry]));
-  const changed = planned.filter((entry) => !isInForce(entry));
-  const pushes = (
-    await Promise.all(byRuleSet(changed).map((group) => pushGroup(group, dependencies, deadline)))
-  ).flat();
-  const pushed = pushes.filter((push): push is Pushed => push.result === 'pushed');
-  const proofs = pushed.length === 0 ? [] : await channel.proofs(pushed, deadline);
-  const reports = proofs.filter((proof) => proof.result === 'reported');
-  if (reports.length > 0) await channel.remember(reports, deadline);
-
-  const told = (push: Exclude<Push, Pushed> | Proof): Outcome => {
-    const { cluster, plan: meant } = byNode.get(nodeKey(push.node.ref)) ?? fail(push.node);
-    return { node: push.node.ref, cluster, ...judge(push, meant) };
-  };
-  return [
-    ...planned.filter(isInForce).map(asProven),
-    ...pushes.filter((push) => push.result !== 'pushed').map(told),
-    ...proofs.map(told),
-  ];
-}
-
-/** A channel that answers for a node it was not given breaks its contract. */
-function fail(node: Node): never {
-  throw new Error(`The channel answered for ${nodeKey(node.ref)}, which was not pushed to`);
-}
-
-function byRuleSet(planned: readonly Planned[]): Planned[][] {
-  const groups = new Map<string, Planned[]>();
-  for (const entry of planned) {
-    const group = groups.get(entry.plan.id);
-    if (group) group.push(entry);
-    else groups.set(entry.plan.id, [entry]);
-  }
-  return [...groups.values()];
-}
-
-async function pushGroup(
-  group: readonly Planned[],
-  { cloud, log }: Dependencies,
-  deadline: Deadline,
-): Promise<Push[]> {
-  const [first] = group;
-  if (!first) return [];
-  const pushes = await cloud.channel.push(
-    first.plan.ruleSet,
-    group.map(({ node }) => node),
-    deadline,
-  );
-  const nodes = pushes.filter(({ result }) => result === 'pushed').map(({ node }) => node.ref.id);
-  if (nodes.length > 0) {
-    log.info('RuleSetPushed', {
-      cloud: first.node.ref.cloud,
-      cluster: first.cluster,
-      ruleSet: first.plan.id,
-      nodes,
-    });
-  }
-  return pushes;
-}
-
-const asProven = ({ node, cluster, plan: { id, warnings } }: Planned): Outcome => ({
-  node: node.ref,
-  cluster,
-  kind: 'proven',
-  ruleSetId: id,
-  warnings,
-});

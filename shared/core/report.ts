@@ -9,6 +9,11 @@ const reportSchema = z.object({
     .string()
     .regex(/^[0-9a-f]{64}$/)
     .nullable(),
+  /** The rule set that this report answers, where it is another one than that in force (`id`). */
+  offered: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   generation: z.number().int().nonnegative().nullable(),
   backend: z.enum(['iptables-nft', 'iptables-legacy', 'nft']).nullable(),
   reason: z.string().max(1000).optional(),
@@ -21,7 +26,10 @@ const reportSchema = z.object({
 
 export type Report = Readonly<z.infer<typeof reportSchema>>;
 
-/** What the cloud's mirror says a node last proved or failed. */
+/**
+ * What the cloud's mirror says of a node. `isProven` only if nothing was pushed to it since, and it was not
+ * started again since.
+ */
 export interface Recorded {
   readonly ruleSetId: string;
   readonly isProven: boolean;

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import { z } from 'zod';
 import { CidrError, compareCidrs, parseAddress, parseCidr, type Cidr } from './cidr';
-import { PermanentError } from './errors';
+import { messageOf, PermanentError } from './errors';
 
 /** A range and why it is there; the name becomes the comment of its rule. */
 export interface NamedCidr {
@@ -94,7 +94,8 @@ export function packRuleSet(ruleSet: RuleSet): string {
   return gzipSync(printRuleSet(ruleSet), { level: 9 }).toString('base64');
 }
 
-const unpackedLimitBytes = 1 << 20;
+/** The same as the node program's. */
+const unpackedLimitBytes = 2 << 20;
 
 function unpack(text: string): string {
   if (!text.startsWith('H4sI')) return text;
@@ -125,7 +126,7 @@ export function parseRuleSet(travelled: string): RuleSet {
       : refuse('its lines are not in canonical order');
   } catch (cause) {
     if (cause instanceof PermanentError) throw cause;
-    return refuse(cause instanceof Error ? cause.message : String(cause), cause);
+    return refuse(messageOf(cause), cause);
   }
 }
 

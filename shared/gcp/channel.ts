@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
-import { PermanentError, RetryableError } from '../core/errors';
+import { PermanentError, RetryableError, type PeermasqError } from '../core/errors';
 import type { GcpNodeRef, Node } from '../core/node';
 import type { Channel, Deadline, Proof, Push, Pushed } from '../core/ports';
-import { ruleSetId, type RuleSet } from '../core/rule-set';
+import { ruleSetId } from '../core/rule-set';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { retrying, toPeermasqError } from './errors';
 import { withRuleSet, type MetadataItem } from './metadata';
-import { gcpRef, instanceOf, readInstance, type Instance } from './nodes';
+import { gcpRef, instanceOf, itemsOf, readInstance } from './nodes';
 import { readStatus } from './status';
 
 /**
@@ -17,116 +17,133 @@ import { readStatus } from './status';
  * @param program the text of the node program, which the node fetches from its metadata
  */
 export function makeGcpChannel(clients: Clients, program: string): Channel {
-  function push(ruleSet: RuleSet, nodes: readonly Node[], deadline: Deadline): Promise<Push[]> {
-    const id = ruleSetId(ruleSet);
-    return mapLimited(nodes, async (node): Promise<Push> => {
-      try {
-        await writeMetadata(node, ruleSet, deadline);
-        return { result: 'pushed', node, ruleSet, id };
-      } catch (thrown) {
-        const error = toPeermasqError(`push to ${node.name}`, thrown);
-        return error instanceof RetryableError && error.code === 'not-ready'
-          ? { result: 'not-ready', node, reason: error.message, retryAfterSeconds: error.retryAfterSeconds }
-          : { result: 'failed', node, error };
-      }
-    });
-  }
+  return {
+    push(ruleSet, nodes, deadline) {
+      const items = (current: readonly MetadataItem[]) => withRuleSet(current, ruleSet, program);
+      return mapLimited(nodes, async (node): Promise<Push> => {
+        try {
+          await writeMetadata(clients, node, items, deadline);
+          return { result: 'pushed', node, ruleSet, id: ruleSetId(ruleSet) };
+        } catch (thrown) {
+          return notPushed(node, toPeermasqError(`push to ${node.name}`, thrown));
+        }
+      });
+    },
+    proofs: (pushed, deadline) => awaitProofs(clients, pushed, deadline),
+    /** Nothing to do: the guest attribute that a node writes is where the next look-up reads. */
+    remember: () => Promise.resolve([]),
+  };
+}
 
-  /** Read, change, write; whoever wrote in between makes it start again from what they wrote. */
-  async function writeMetadata(node: Node, ruleSet: RuleSet, deadline: Deadline): Promise<void> {
-    const ref = gcpRef(node);
-    let instance = await instanceOf(clients, node, deadline);
-    await retrying(
-      `set the metadata of ${node.name}`,
-      deadline,
-      async () => {
-        instance ??= await readInstance(clients, ref, deadline);
-        if (!instance) throw gone(node);
-        const current = itemsOf(instance);
-        const items = withRuleSet(current, ruleSet, program);
-        const { fingerprint } = instance.metadata ?? {};
-        instance = undefined;
-        if (items !== current) await setMetadata(ref, items, fingerprint, deadline);
-      },
-      writeAttempts,
-    );
-  }
+const notPushed = (node: Node, error: PeermasqError): Push =>
+  error instanceof RetryableError && error.code === 'not-ready'
+    ? { result: 'not-ready', node, reason: error.message, retryAfterSeconds: error.retryAfterSeconds }
+    : { result: 'failed', node, error };
 
-  async function setMetadata(
-    { project, zone, id: instance }: GcpNodeRef,
-    items: readonly MetadataItem[],
-    fingerprint: string | null | undefined,
-    deadline: Deadline,
-  ): Promise<void> {
-    const client = await clients.instances();
-    const metadataResource = { items: [...items], ...(fingerprint ? { fingerprint } : {}) };
-    const request = { project, zone, instance, requestId: randomUUID(), metadataResource };
-    const [{ latestResponse }] = await client.setMetadata(request, callOptions(deadline));
-    await finished({ project, zone }, operationSchema.parse(latestResponse), deadline);
-  }
+/** Read, change, write; whoever wrote in between makes it start again from what they wrote. */
+async function writeMetadata(
+  clients: Clients,
+  node: Node,
+  change: (current: readonly MetadataItem[]) => readonly MetadataItem[],
+  deadline: Deadline,
+): Promise<void> {
+  const ref = gcpRef(node);
+  let instance = await instanceOf(clients, node, deadline);
+  await retrying(
+    `set the metadata of ${node.name}`,
+    deadline,
+    async () => {
+      instance ??= await readInstance(clients, ref, deadline);
+      if (!instance) throw gone(node);
+      const current = itemsOf(instance);
+      const items = change(current);
+      const { fingerprint } = instance.metadata ?? {};
+      instance = undefined;
+      if (items !== current) await setMetadata(clients, ref, items, fingerprint, deadline);
+    },
+    writeAttempts,
+  );
+}
 
-  async function finished(
-    place: { readonly project: string; readonly zone: string },
-    started: Operation,
-    deadline: Deadline,
-  ): Promise<void> {
-    let operation = started;
-    while (operation.status !== 'DONE') {
-      if (Date.now() >= deadline) throw unfinished(operation);
-      const client = await clients.zoneOperations();
-      const [answer] = await client.wait({ ...place, operation: operation.name }, callOptions(deadline));
-      operation = operationSchema.parse(answer);
+async function setMetadata(
+  clients: Clients,
+  { project, zone, id: instance }: GcpNodeRef,
+  items: readonly MetadataItem[],
+  fingerprint: string | null | undefined,
+  deadline: Deadline,
+): Promise<void> {
+  const client = await clients.instances();
+  const metadataResource = { items: [...items], ...(fingerprint ? { fingerprint } : {}) };
+  const request = { project, zone, instance, requestId: randomUUID(), metadataResource };
+  const [{ latestResponse }] = await client.setMetadata(request, callOptions(deadline));
+  await finished(clients, { project, zone }, operationSchema.parse(latestResponse), deadline);
+}
+
+async function finished(
+  clients: Clients,
+  place: { readonly project: string; readonly zone: string },
+  started: Operation,
+  deadline: Deadline,
+): Promise<void> {
+  let operation = started;
+  while (operation.status !== 'DONE') {
+    if (Date.now() >= deadline) throw unfinished(operation);
+    const client = await clients.zoneOperations();
+    const [answer] = await client.wait({ ...place, operation: operation.name }, callOptions(deadline));
+    operation = operationSchema.parse(answer);
+  }
+  const [fault] = operation.error?.errors ?? [];
+  if (fault) throw operationFailed(fault);
+}
+
+/** In rounds over those who have not reported yet, further and further apart. */
+async function awaitProofs(
+  clients: Clients,
+  pushed: readonly Pushed[],
+  deadline: Deadline,
+): Promise<Proof[]> {
+  const settled: Proof[] = [];
+  let waiting = pushed;
+  for (let wait = firstPauseMs; ; wait = Math.min(wait * 1.6, longestPauseMs)) {
+    const asked = await mapLimited(waiting, async (one) => ({
+      one,
+      proof: await readProof(clients, one, deadline),
+    }));
+    const silent = asked.filter(({ proof }) => proof.result === 'silent');
+    settled.push(...asked.filter(({ proof }) => proof.result !== 'silent').map(({ proof }) => proof));
+    if (silent.length === 0 || Date.now() + wait >= deadline) {
+      return [...settled, ...silent.map(({ proof }) => proof)];
     }
-    const [fault] = operation.error?.errors ?? [];
-    if (fault) throw operationFailed(fault);
+    waiting = silent.map(({ one }) => one);
+    await pause(wait);
   }
+}
 
-  /** In rounds over those who have not reported yet, further and further apart. */
-  async function proofs(pushed: readonly Pushed[], deadline: Deadline): Promise<Proof[]> {
-    const settled: Proof[] = [];
-    let waiting = pushed;
-    for (let wait = firstPauseMs; ; wait = Math.min(wait * 1.6, longestPauseMs)) {
-      const asked = await mapLimited(waiting, async (one) => ({
-        one,
-        proof: await readProof(one, deadline),
-      }));
-      const silent = asked.filter(({ proof }) => proof.result === 'silent');
-      settled.push(...asked.filter(({ proof }) => proof.result !== 'silent').map(({ proof }) => proof));
-      if (silent.length === 0 || Date.now() + wait >= deadline) {
-        return [...settled, ...silent.map(({ proof }) => proof)];
-      }
-      waiting = silent.map(({ one }) => one);
-      await pause(wait);
-    }
-  }
-
-  async function readProof({ node, id }: Pushed, deadline: Deadline): Promise<Proof> {
-    try {
-      const silent = (reason: string): Proof => ({ result: 'silent', node, reason, retryAfterSeconds: 30 });
-      const { report, reason } = await readStatus(clients, gcpRef(node), deadline);
-      if (!report) return silent(reason);
-      if (report.id === id) return { result: 'reported', node, report };
+async function readProof(clients: Clients, { node, id }: Pushed, deadline: Deadline): Promise<Proof> {
+  try {
+    const silent = (reason: string): Proof => ({ result: 'silent', node, reason, retryAfterSeconds: 30 });
+    const { report, reason } = await readStatus(clients, gcpRef(node), deadline);
+    if (!report) return silent(reason);
+    const answered = report.offered ?? report.id;
+    if (answered !== id) {
       return silent(
-        `its last report is about ${report.id ?? 'no rule set'}: ${report.reason ?? report.result}`,
+        `its last report is about ${answered ?? 'no rule set'}: ${report.reason ?? report.result}`,
       );
-    } catch (thrown) {
-      return { result: 'failed', node, error: toPeermasqError(`read the report of ${node.name}`, thrown) };
     }
+    // It started again after it wrote this, and may have lost its rules.
+    if (node.state === 'starting' && node.recorded?.ruleSetId === report.id) {
+      return silent('it starts again, and has not reported since it is running');
+    }
+    return { result: 'reported', node, report };
+  } catch (thrown) {
+    return { result: 'failed', node, error: toPeermasqError(`read the report of ${node.name}`, thrown) };
   }
-
-  /** Nothing to do: the guest attribute that a node writes is where the next look-up reads. */
-  const remember = (): Promise<void> => Promise.resolve();
-
-  return { push, proofs, remember };
 }
 
 /** Many writers may want the same instance at once, and in each round only one of them gets through. */
 const writeAttempts = 20;
 const firstPauseMs = 250;
 const longestPauseMs = 10_000;
-
-const itemsOf = ({ metadata }: Instance): MetadataItem[] =>
-  (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
 
 const operationSchema = z.object({
   name: z.string(),

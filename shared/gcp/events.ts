@@ -27,10 +27,17 @@ type LogEntry = z.infer<typeof logEntrySchema>;
 /** Audit logs name the same method with and without the API's version in front. */
 const methodPattern = /^(?:(?:v1|beta|alpha)\.)?compute\.(instances|regionInstances)\.(insert|bulkInsert)$/;
 
-/** The patterns of the Compute Engine discovery document, and project ids as Resource Manager has them. */
+/**
+ * The patterns of the Compute Engine discovery document (parameters `project`, `zone` and the numeric form of
+ * `instance`). Projects may be scoped to a domain, `example.com:my-project`; zones need not end in one letter.
+ */
 const labelsSchema = z.object({
-  project_id: z.string().regex(/^(?:[a-z][a-z0-9.-]{0,62}:)?[a-z][a-z0-9-]{4,61}[a-z0-9]$/),
-  zone: z.string().regex(/^[a-z][a-z0-9-]{0,60}-[a-z]$/),
+  project_id: z
+    .string()
+    .regex(
+      /^(?:(?:[-a-z0-9]{1,63}\.)*[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?:)?(?:[0-9]{1,19}|[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)$/,
+    ),
+  zone: z.string().regex(/^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/),
   instance_id: z.string().regex(/^[1-9][0-9]{0,19}$/),
 });
 

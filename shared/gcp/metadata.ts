@@ -44,6 +44,13 @@ export function withRuleSet(
   return checked([...kept, ...added]);
 }
 
+/** The id of the rule set that these items hand over; undefined where there is none that can be read. */
+export function ruleSetIdIn(items: readonly MetadataItem[]): string | undefined {
+  const text = items.find(({ key }) => key === ruleSetKey)?.value;
+  const ruleSet = text === undefined ? undefined : readable(text);
+  return ruleSet && ruleSetId(ruleSet);
+}
+
 /** A rule set that is there and says the same is kept, whatever its generation: writing it changes nothing. */
 function ruleSetValue(current: string | undefined, ruleSet: RuleSet): string {
   const there = current === undefined ? undefined : readable(current);

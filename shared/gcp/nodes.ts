@@ -1,11 +1,11 @@
 import type { protos } from '@google-cloud/compute';
 import { nodeKey, type GcpNodeRef, type Node } from '../core/node';
 import type { Deadline, Nodes } from '../core/ports';
-import type { Recorded } from '../core/report';
+import type { Recorded, Report } from '../core/report';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { orAbsent, retrying } from './errors';
+import { ruleSetIdIn, ruleSetKey, type MetadataItem } from './metadata';
 import { readStatus } from './status';
-import { ruleSetKey } from './metadata';
 
 export type Instance = protos.google.cloud.compute.v1.IInstance;
 
@@ -87,8 +87,9 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
 
   /** A node that was never handed a rule set has proven nothing: no need to ask. */
   async function withRecorded(node: Node, instance: Instance, deadline: Deadline): Promise<Node> {
-    const wasPushed = instance.metadata?.items?.some(({ key }) => key === ruleSetKey);
-    const recorded = wasPushed ? recordedOf(await readStatus(clients, gcpRef(node), deadline)) : undefined;
+    const wasPushed = itemsOf(instance).some(({ key }) => key === ruleSetKey);
+    const status = wasPushed ? await readStatus(clients, gcpRef(node), deadline) : undefined;
+    const recorded = status?.report && recordedOf(status.report, instance);
     const complete = recorded ? { ...node, recorded } : node;
     seen.set(complete, instance);
     return complete;
@@ -97,8 +98,18 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
   return { get, list };
 }
 
-const recordedOf = ({ report }: Awaited<ReturnType<typeof readStatus>>): Recorded | undefined =>
-  report?.id ? { ruleSetId: report.id, isProven: report.proven } : undefined;
+/**
+ * A report outlives what it is about: another rule set may have been handed over since, and guest attributes
+ * stay when a VM stops, while its rules may not. Then the node may have rules, but no proof of them.
+ */
+function recordedOf({ id, proven }: Report, instance: Instance): Recorded | undefined {
+  if (id === null) return undefined;
+  const isCurrent = instance.status === 'RUNNING' && ruleSetIdIn(itemsOf(instance)) === id;
+  return { ruleSetId: id, isProven: proven && isCurrent };
+}
+
+export const itemsOf = ({ metadata }: Instance): MetadataItem[] =>
+  (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
 
 /** The last part of a resource's URL. */
 const lastOf = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
@@ -125,10 +136,12 @@ function toNode(ref: GcpNodeRef, instance: Instance): Node {
   };
 }
 
-const clusterPattern = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/;
 const clusterInKey = 'kubernetes-io-cluster-';
 
-/** GKE labels its nodes and names the cluster in their metadata; others put the name into a label key or a tag. */
+/**
+ * GKE labels its nodes and names the cluster in their metadata; others put the name into a label key or a tag.
+ * As they are: a malformed name beside a good one makes the node ambiguous.
+ */
 function clustersOf({ labels, metadata, tags }: Instance): string[] {
   const named = [
     labels?.['goog-k8s-cluster-name'],
@@ -137,8 +150,7 @@ function clustersOf({ labels, metadata, tags }: Instance): string[] {
       .filter((text) => text.startsWith(clusterInKey))
       .map((text) => text.slice(clusterInKey.length)),
   ];
-  const names = named.filter((name) => typeof name === 'string');
-  return [...new Set(names.filter((name) => clusterPattern.test(name)))];
+  return [...new Set(named.filter((name) => typeof name === 'string'))];
 }
 
 function isWindows({ disks }: Instance): boolean {

@@ -1,9 +1,16 @@
 import type { protos } from '@google-cloud/compute';
 import { CidrError, contains, parseCidr, type Cidr } from '../core/cidr';
-import { nodeKey, type Node, type NodeKey, type Route, type Surroundings } from '../core/node';
+import {
+  nodeKey,
+  type Node,
+  type NodeKey,
+  type Route,
+  type RouteSourceKind,
+  type Surroundings,
+} from '../core/node';
 import type { Deadline, Routes } from '../core/ports';
 import { callOptions, mapLimited, type Clients } from './clients';
-import { retrying } from './errors';
+import { orAbsent, retrying } from './errors';
 import { gcpRef, instanceOf, type Instance } from './nodes';
 
 type Network = protos.google.cloud.compute.v1.INetwork;
@@ -32,109 +39,124 @@ function once<T>(): (key: string, look: () => Promise<T>) => Promise<T> {
   };
 }
 
+/** A node whose network, or one of whose own ranges, is gone or unreadable has no entry. */
 export function makeGcpRoutes(clients: Clients): Routes {
-  async function around(
-    nodes: readonly Node[],
-    kinds: Parameters<Routes['around']>[1],
-    deadline: Deadline,
-  ): Promise<ReadonlyMap<NodeKey, Surroundings>> {
-    const networks = once<Network>();
-    const subnetworks = once<Subnetwork[]>();
-    const imported = once<Route[]>();
-    const arePeeringsAsked = kinds.includes('peerings');
+  return {
+    async around(nodes, kinds, deadline) {
+      const inventory = makeInventory(clients, deadline);
+      const found = await mapLimited(nodes, async (node) => {
+        const instance = await instanceOf(clients, node, deadline);
+        const surroundings = instance && (await orAbsent(surroundingsOf(node, instance, kinds, inventory)));
+        return [nodeKey(node.ref), surroundings] as const;
+      });
+      return new Map(found.filter((entry): entry is [NodeKey, Surroundings] => entry[1] !== undefined));
+    },
+  };
+}
 
-    async function look(node: Node): Promise<Surroundings | undefined> {
-      const instance = await instanceOf(clients, node, deadline);
-      const ref = instance && networkOf(instance);
-      if (!ref) return undefined;
-      const key = `${ref.project}/${ref.network}`;
-      const region = regionOf(gcpRef(node).zone);
-      const [network, subnets] = await Promise.all([
-        networks(key, () => getNetwork(ref, deadline)),
-        subnetworks(ref.project, () => listSubnetworks(ref.project, deadline)),
-      ]);
-      const routes = arePeeringsAsked
-        ? await imported(`${key}/${region}`, () => importedRoutes(ref, network, region, deadline))
-        : [];
-      const ownSubnets = subnets.filter((subnet) =>
-        subnet.network?.endsWith(`/projects/${ref.project}/global/networks/${ref.network}`),
-      );
-      const podRanges = podRangesOf(instance, ownSubnets);
-      return {
-        network: ref.network,
-        networkRanges: rangesOf(network, ownSubnets),
-        podRanges,
-        arePodsRouted: podRanges.length > 0 && podRanges.every(isPrivate),
-        routes,
-        kindsLookedUp: arePeeringsAsked ? ['peerings'] : [],
-      };
+type Inventory = ReturnType<typeof makeInventory>;
+
+/** What nodes share: each part is asked for when it is first needed, and once. */
+function makeInventory(clients: Clients, deadline: Deadline) {
+  const networks = once<Network>();
+  const subnetworks = once<Subnetwork[]>();
+  const imported = once<Route[]>();
+  const keyOf = ({ project, network }: NetworkRef) => `${project}/${network}`;
+  return {
+    network: (ref: NetworkRef) => networks(keyOf(ref), () => getNetwork(clients, ref, deadline)),
+    subnetworks: (project: string) => subnetworks(project, () => listSubnetworks(clients, project, deadline)),
+    imported: (ref: NetworkRef, network: Network, region: string) =>
+      imported(`${keyOf(ref)}/${region}`, () => importedRoutes(clients, ref, network, region, deadline)),
+  };
+}
+
+async function surroundingsOf(
+  node: Node,
+  instance: Instance,
+  kinds: readonly RouteSourceKind[],
+  inventory: Inventory,
+): Promise<Surroundings | undefined> {
+  const ref = networkOf(instance);
+  if (!ref) return undefined;
+  const [network, subnets] = await Promise.all([inventory.network(ref), inventory.subnetworks(ref.project)]);
+  const ownSubnets = subnets.filter((subnet) =>
+    subnet.network?.endsWith(`/projects/${ref.project}/global/networks/${ref.network}`),
+  );
+  const networkRanges = rangesOf(network, ownSubnets);
+  const podRanges = podRangesOf(instance, ownSubnets);
+  if (!networkRanges || !podRanges) return undefined;
+  const arePeeringsAsked = kinds.includes('peerings');
+  return {
+    network: ref.network,
+    networkRanges,
+    podRanges,
+    arePodsRouted: podRanges.length > 0 && podRanges.every(isPrivate),
+    routes: arePeeringsAsked ? await inventory.imported(ref, network, regionOf(gcpRef(node).zone)) : [],
+    kindsLookedUp: arePeeringsAsked ? ['peerings'] : [],
+  };
+}
+
+function getNetwork(
+  clients: Clients,
+  { project, network }: NetworkRef,
+  deadline: Deadline,
+): Promise<Network> {
+  return retrying(`read network ${network} of ${project}`, deadline, async () => {
+    const client = await clients.networks();
+    const [found] = await client.get({ project, network }, callOptions(deadline));
+    return found;
+  });
+}
+
+function listSubnetworks(clients: Clients, project: string, deadline: Deadline): Promise<Subnetwork[]> {
+  return retrying(`list the subnetworks of ${project}`, deadline, async () => {
+    const client = await clients.subnetworks();
+    const listed: Subnetwork[] = [];
+    const request = { project, maxResults: 500 };
+    for await (const [, { subnetworks }] of client.aggregatedListAsync(request, callOptions(deadline))) {
+      listed.push(...(subnetworks ?? []));
     }
+    return listed;
+  });
+}
 
-    const found = await mapLimited(nodes, async (node) => [nodeKey(node.ref), await look(node)] as const);
-    return new Map(found.filter((entry): entry is [NodeKey, Surroundings] => entry[1] !== undefined));
-  }
+/** Only what the network really imports: a peering that is not ACTIVE on both sides has no routes. */
+async function importedRoutes(
+  clients: Clients,
+  ref: NetworkRef,
+  { peerings }: Network,
+  region: string,
+  deadline: Deadline,
+): Promise<Route[]> {
+  const active = (peerings ?? []).filter(({ state }) => state === 'ACTIVE').map(({ name }) => name ?? '');
+  const routes = await mapLimited(active, (peeringName) =>
+    listPeeringRoutes(clients, { ...ref, peeringName, region }, deadline),
+  );
+  return routes.flat();
+}
 
-  function getNetwork({ project, network }: NetworkRef, deadline: Deadline): Promise<Network> {
-    return retrying(`read network ${network} of ${project}`, deadline, async () => {
-      const client = await clients.networks();
-      const [found] = await client.get({ project, network }, callOptions(deadline));
-      return found;
-    });
-  }
-
-  function listSubnetworks(project: string, deadline: Deadline): Promise<Subnetwork[]> {
-    return retrying(`list the subnetworks of ${project}`, deadline, async () => {
-      const client = await clients.subnetworks();
-      const listed: Subnetwork[] = [];
-      const request = { project, maxResults: 500 };
-      for await (const [, { subnetworks }] of client.aggregatedListAsync(request, callOptions(deadline))) {
-        listed.push(...(subnetworks ?? []));
-      }
-      return listed;
-    });
-  }
-
-  /** Only what the network really imports: a peering that is not ACTIVE on both sides has no routes. */
-  async function importedRoutes(
-    ref: NetworkRef,
-    { peerings }: Network,
-    region: string,
-    deadline: Deadline,
-  ): Promise<Route[]> {
-    const active = (peerings ?? []).filter(({ state }) => state === 'ACTIVE').map(({ name }) => name ?? '');
-    const routes = await mapLimited(active, (peering) => listPeeringRoutes(ref, peering, region, deadline));
-    return routes.flat();
-  }
-
-  function listPeeringRoutes(
-    ref: NetworkRef,
-    peeringName: string,
-    region: string,
-    deadline: Deadline,
-  ): Promise<Route[]> {
-    return retrying(`list the routes of peering ${peeringName}`, deadline, async () => {
-      const client = await clients.networks();
-      const request = { ...ref, peeringName, region, direction: 'INCOMING', maxResults: 500 };
-      const routes: Route[] = [];
-      for await (const { imported, destRange } of client.listPeeringRoutesAsync(
-        request,
-        callOptions(deadline),
-      )) {
-        if (imported && destRange) {
-          routes.push({ kind: 'peerings', via: peeringName, destination: destRange, state: 'active' });
-        }
-      }
-      return routes;
-    });
-  }
-
-  return { around };
+function listPeeringRoutes(
+  clients: Clients,
+  peering: NetworkRef & { readonly peeringName: string; readonly region: string },
+  deadline: Deadline,
+): Promise<Route[]> {
+  const via = peering.peeringName;
+  return retrying(`list the routes of peering ${via}`, deadline, async () => {
+    const client = await clients.networks();
+    const request = { ...peering, direction: 'INCOMING', maxResults: 500 };
+    const routes: Route[] = [];
+    for await (const route of client.listPeeringRoutesAsync(request, callOptions(deadline))) {
+      const { imported, destRange: destination } = route;
+      if (imported && destination) routes.push({ kind: 'peerings', via, destination, state: 'active' });
+    }
+    return routes;
+  });
 }
 
 const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));
 
-function rangesOf(network: Network, subnets: readonly Subnetwork[]): Cidr[] {
-  const texts = [
+function rangesOf(network: Network, subnets: readonly Subnetwork[]): Cidr[] | undefined {
+  return allOf([
     network.internalIpv6Range,
     ...subnets.flatMap((subnet) => [
       subnet.ipCidrRange,
@@ -142,39 +164,40 @@ function rangesOf(network: Network, subnets: readonly Subnetwork[]): Cidr[] {
       subnet.externalIpv6Prefix,
       ...(subnet.secondaryIpRanges ?? []).map(({ ipCidrRange }) => ipCidrRange),
     ]),
-  ];
-  return distinct(texts);
+  ]);
 }
 
 /**
  * VPC-native nodes take their pods' addresses from a secondary range of the subnetwork, as an alias range.
  * The whole secondary range counts: pods of other nodes are pods too, and all nodes get one rule set.
+ * @returns undefined also where the node's subnetwork is not listed: then neither are its ranges
  */
-function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] {
+function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] | undefined {
   const [nic] = networkInterfaces ?? [];
   const subnet = subnets.find(({ selfLink }) => selfLink && pathOf(selfLink) === pathOf(nic?.subnetwork));
-  const texts = (nic?.aliasIpRanges ?? [])
-    .filter(({ subnetworkRangeName }) => subnetworkRangeName)
-    .map(({ subnetworkRangeName, ipCidrRange }) => {
-      const range = subnet?.secondaryIpRanges?.find(({ rangeName }) => rangeName === subnetworkRangeName);
-      return range?.ipCidrRange ?? ipCidrRange;
-    });
-  return distinct(texts);
+  const aliases = (nic?.aliasIpRanges ?? []).filter(({ subnetworkRangeName }) => subnetworkRangeName);
+  return (
+    subnet &&
+    allOf(
+      aliases.map(({ subnetworkRangeName, ipCidrRange }) => {
+        const range = subnet.secondaryIpRanges?.find(({ rangeName }) => rangeName === subnetworkRangeName);
+        return range?.ipCidrRange ?? ipCidrRange;
+      }),
+    )
+  );
 }
 
 /** The same resource has URLs on different hosts and API versions. */
 const pathOf = (url: string | null | undefined): string | undefined => url?.split('/projects/')[1];
 
-function distinct(texts: readonly (string | null | undefined)[]): Cidr[] {
-  const cidrs = texts.filter((text) => typeof text === 'string').flatMap(parsed);
-  return [...new Map(cidrs.map((cidr) => [cidr.text, cidr])).values()];
-}
-
-function parsed(text: string): Cidr[] {
+/** Undefined when one is unreadable: without all of its own ranges a node cannot be planned safely. */
+function allOf(texts: readonly (string | null | undefined)[]): Cidr[] | undefined {
   try {
-    return [parseCidr(text)];
+    const given = new Set(texts.filter((text) => typeof text === 'string'));
+    given.delete(''); // what the API leaves out
+    return [...given].map(parseCidr);
   } catch (thrown) {
-    if (thrown instanceof CidrError) return [];
+    if (thrown instanceof CidrError) return undefined;
     throw thrown;
   }
 }

@@ -341,14 +341,92 @@ describe('remember', () => {
     expect(await again(nodes)).toEqual([{ ruleSetId: ruleSetId(ruleSet), isProven: false }]);
   });
 
-  test('a node that is gone by now does not keep the others from being remembered', async () => {
-    const nodes = await addNodes(2);
-    lab.aws.state.instances.delete(nodes[0]?.ref.id ?? '');
-    await remember(nodes);
-    expect(await again(nodes)).toEqual([{ ruleSetId: ruleSetId(ruleSet), isProven: true }]);
+  const fillTags = ({ ref }: Node) => {
+    const tags = lab.aws.state.instances.get(ref.id)?.tags;
+    for (let i = tags?.size ?? 0; i < 50; i++) tags?.set(`key-${i}`, '');
+  };
+  const codes = (unwritten: Awaited<ReturnType<typeof remember>>) =>
+    Object.fromEntries(unwritten.map(({ node, error }) => [node.ref.id, error.code]));
+
+  test('nodes that are gone or have no room for tags are told; the others are remembered', async () => {
+    const nodes = await addNodes(30);
+    const [gone, full, alsoFull, ...others] = [3, 17, 29, ...nodes.keys()].map((i) => nodes[i]) as Node[];
+    lab.aws.state.instances.delete(gone?.ref.id ?? '');
+    for (const node of [full, alsoFull]) if (node) fillTags(node);
+    expect(codes(await remember(nodes))).toEqual({
+      [gone?.ref.id ?? '']: 'InvalidInstanceID.NotFound',
+      [full?.ref.id ?? '']: 'TagLimitExceeded',
+      [alsoFull?.ref.id ?? '']: 'TagLimitExceeded',
+    });
+    const good = others.filter((node) => ![gone, full, alsoFull].includes(node));
+    expect(good).toHaveLength(27);
+    expect(await again(good)).toEqual(good.map(() => ({ ruleSetId: ruleSetId(ruleSet), isProven: true })));
   });
 
-  test('another instance with a copy of the tags has proven nothing', async () => {
+  test('one full node among 1,000 is found with some 20 calls', async () => {
+    const nodes = await addNodes(1_000);
+    const [, , full] = nodes;
+    if (full) fillTags(full);
+    expect(codes(await remember(nodes))).toEqual({ [full?.ref.id ?? '']: 'TagLimitExceeded' });
+    expect(lab.aws.count('CreateTags')).toBeLessThan(25);
+  });
+
+  test.each<[string, string, () => void, number]>([
+    [
+      'a denial',
+      'access-denied',
+      () => {
+        lab.aws.deny('ec2:CreateTags');
+      },
+      1,
+    ],
+    [
+      'throttling',
+      'throttled',
+      () => {
+        lab.aws.throttle('CreateTags', 99);
+      },
+      3,
+    ],
+  ])('%s is told of all, and not tried node by node', async (_, code, refuse, calls) => {
+    const nodes = await addNodes(4);
+    refuse();
+    expect(codes(await remember(nodes))).toEqual(Object.fromEntries(nodes.map(({ ref }) => [ref.id, code])));
+    expect(lab.aws.count('CreateTags')).toBe(calls);
+  });
+
+  test('a push outdates what was remembered, even if the node never answers it', async () => {
+    const nodes = await addNodes(2);
+    await remember(nodes);
+    const proven = await lab.cloud.nodes.get(
+      nodes.map(({ ref }) => ref),
+      soon(),
+    );
+    await push(proven, { ...ruleSet, destinations: [] });
+    const outdated = { ruleSetId: ruleSetId(ruleSet), isProven: false };
+    expect(await again(nodes)).toEqual([outdated, outdated]);
+    expect(lab.aws.count('CreateTags')).toBe(2);
+  });
+
+  test('nodes that never proved anything pay no call for it', async () => {
+    await push(await addNodes(3));
+    expect(lab.aws.count('CreateTags')).toBe(0);
+  });
+
+  test('a node whose proof cannot be outdated is not pushed to', async () => {
+    const [known, fresh] = await addNodes(2);
+    if (!known || !fresh) throw new Error('no nodes');
+    await remember([known]);
+    lab.aws.deny('ec2:CreateTags');
+    const [proven] = await lab.cloud.nodes.get([known.ref], soon());
+    const pushes = await push(proven ? [proven, fresh] : []);
+    expect(results(pushes)).toEqual({ [known.ref.id]: 'failed', [fresh.ref.id]: 'pushed' });
+    expect(pushes).toContainEqual(
+      expect.objectContaining({ error: expect.objectContaining({ code: 'access-denied' }) }),
+    );
+  });
+
+  test('another instance with a copy of the tags has proven nothing, but may have rules', async () => {
     const [node] = await addNodes(1);
     await remember(node ? [node] : []);
     const tags = lab.aws.state.instances.get(node?.ref.id ?? '')?.tags ?? new Map<string, string>();
@@ -356,6 +434,9 @@ describe('remember', () => {
     const instance = lab.aws.state.instances.get(copy);
     if (instance) instance.launchTime = new Date(Date.now() + 1_000);
     const ref = { cloud: 'aws', account: labAccount, region: labRegion, id: copy } as const;
-    expect((await lab.cloud.nodes.get([ref], soon()))[0]).not.toHaveProperty('recorded');
+    expect((await lab.cloud.nodes.get([ref], soon()))[0]?.recorded).toEqual({
+      ruleSetId: ruleSetId(ruleSet),
+      isProven: false,
+    });
   });
 });

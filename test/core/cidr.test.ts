@@ -39,6 +39,8 @@ describe('parseCidr', () => {
     ['0x0a.193.0.0/16', 'does not start with an IPv4 or IPv6 address'],
     ['10.193/16', 'does not start with an IPv4 or IPv6 address'],
     ['10.193.0.0\n/16', 'does not start with an IPv4 or IPv6 address'],
+    ['::ffff:10.0.0.0/104', 'is IPv4 in IPv6'],
+    ['::a00:0/104', 'is IPv4 in IPv6'],
     ['$(reboot)/16', 'does not start with an IPv4 or IPv6 address'],
     ['1::2::3/64', 'does not start with an IPv4 or IPv6 address'],
   ])('refuses %j: %s', (text, message) => {

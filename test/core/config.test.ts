@@ -87,7 +87,7 @@ test('every fault is reported at once, with its line, what was read and what is 
   expect(faults).toEqual([
     '3:12 clusters.frontend-cluster.pods[0]: "10.132.0.1/14" has host bits set; the range it lies in is 10.132.0.0/14',
     '3:27 clusters.frontend-cluster.pods[1]: "300.0.0.0/8" does not start with an IPv4 or IPv6 address',
-    '3:40 clusters.frontend-cluster.pods[2]: read 7; accepted is a CIDR, such as 10.193.0.0/16',
+    '3:40 clusters.frontend-cluster.pods[2]: read 7; accepted is a CIDR, such as 10.193.7.0/24',
     '4:14 clusters.frontend-cluster.service: is not a setting; is it misspelt?',
     '6:9 clusters.frontend-cluster.masquerade[0]: read "peering"; accepted are peerings, vpn, transit-gateways, or {cidr, name}',
     '8:15 clusters.frontend-cluster.masquerade[1].name: read "back end"; accepted are 1 to 63 letters, digits and . _ : / @ - (it becomes the comment of a rule)',
@@ -123,6 +123,11 @@ describe('destinations that no rule may have', () => {
     );
     expect(fault).toContain(message);
     expect(others).toEqual([]);
+  });
+
+  test('every address is no exemption, and pods may be anywhere', () => {
+    expect(faultsOf('clusters: {a: {except: [0.0.0.0/0]}}')[0]).toContain('holds every address there is');
+    expect(faultsOf('clusters: {a: {pods: [240.0.0.0/8]}}')).toEqual([]);
   });
 
   test('one inside the pods is reported beside faults elsewhere', () => {

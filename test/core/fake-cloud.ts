@@ -19,6 +19,9 @@ export class FakeCloud implements Cloud {
   readonly machines = new Map<NodeKey, FakeNode>();
   readonly pushed: { id: string; nodes: string[] }[] = [];
 
+  /** What every push ends with from now on. */
+  pushFault?: Error;
+
   add(machine: FakeNode): void {
     this.machines.set(nodeKey(machine.node.ref), machine);
   }
@@ -40,13 +43,14 @@ export class FakeCloud implements Cloud {
       ),
   };
 
-  readonly routes: Cloud['routes'] = {
+  readonly routes: { around: Cloud['routes']['around'] } = {
     around: (nodes) =>
       Promise.resolve(new Map(nodes.map((node) => [nodeKey(node.ref), this.of(node).around]))),
   };
 
   readonly channel: Cloud['channel'] = {
     push: (ruleSet, nodes) => {
+      if (this.pushFault) return Promise.reject(this.pushFault);
       this.pushed.push({ id: ruleSetId(ruleSet), nodes: nodes.map(({ ref }) => ref.id) });
       return Promise.resolve(nodes.map((node) => this.pushOne(ruleSet, node)));
     },
@@ -57,7 +61,7 @@ export class FakeCloud implements Cloud {
         if (report.id)
           machine.node = { ...machine.node, recorded: { ruleSetId: report.id, isProven: report.proven } };
       }
-      return Promise.resolve();
+      return Promise.resolve([]);
     },
   };
 
@@ -65,6 +69,8 @@ export class FakeCloud implements Cloud {
     const machine = this.of(node);
     if (!machine.isReady)
       return { result: 'not-ready', node, reason: 'its agent is not online', retryAfterSeconds: 7 };
+    const { recorded } = machine.node;
+    if (recorded) machine.node = { ...machine.node, recorded: { ...recorded, isProven: false } };
     const isStale = (machine.inForce?.generation ?? 0) > ruleSet.generation;
     if (!isStale && machine.answer?.result === undefined) machine.inForce = ruleSet;
     return { result: 'pushed', node, ruleSet, id: 'push-1' };

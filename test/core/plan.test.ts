@@ -2,7 +2,8 @@ import { describe, expect, test } from '@jest/globals';
 import { parseCidr } from '../../shared/core/cidr';
 import { parseConfig, type Config } from '../../shared/core/config';
 import type { Node, Route, Surroundings } from '../../shared/core/node';
-import { admit, plan, type Plan } from '../../shared/core/plan';
+import { admit } from '../../shared/core/admit';
+import { plan, type Plan } from '../../shared/core/plan';
 import { printRuleSet } from '../../shared/core/rule-set';
 
 const node: Node = {
@@ -166,6 +167,19 @@ describe('the rule set', () => {
     });
   });
 
+  test('has only exemptions and sources of the families that it masquerades, and each probe once', () => {
+    const settings =
+      'pods: [10.132.0.0/14, fd00::/48], masquerade: [peerings], probe: ["10.193.0.1:80", "10.193.0.1:80"]';
+    const networkRanges = [parseCidr('10.209.0.0/16'), parseCidr('2001:db8::/56')];
+    expect(rules(planWith(settings, { networkRanges }))).toEqual([
+      'source 10.132.0.0/14',
+      'exempt 10.132.0.0/14 pods',
+      'exempt 10.209.0.0/16 network',
+      'masquerade 10.193.0.0/16 to-backend',
+      'probe 10.193.0.1:80',
+    ]);
+  });
+
   test('has the same id for every generation and every order of routes', () => {
     const routes = [peering('10.1.0.0/16', 'a'), peering('10.64.0.0/16', 'b'), peering('10.2.0.0/15', 'c')];
     const one = planWith('masquerade: [peerings]', { routes });
@@ -221,6 +235,18 @@ describe('what is left out is said', () => {
       ['probe-outside'],
     ],
     [
+      'a kind of which there is no route',
+      'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
+      {},
+      ['nothing-found'],
+    ],
+    [
+      'a destination of a family that has no pods',
+      'pods: [10.132.0.0/14], masquerade: [peerings]',
+      { routes: [peering('10.193.0.0/16'), peering('fd12::/48')] },
+      ['no-pods-of-family'],
+    ],
+    [
       'a kind that the cloud cannot look up',
       'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
       { kindsLookedUp: ['peerings'] },
@@ -259,7 +285,7 @@ describe('with no destination', () => {
   test('rules that discovery no longer explains stay in force', () => {
     expect(planWith('masquerade: [peerings]', { routes: [] }, recorded)).toMatchObject({
       kind: 'hold',
-      detail: 'No route was found in vpc-b for peerings; the rules in force stay.',
+      detail: 'No route was found in vpc-b; the rules in force stay.',
     });
   });
 
@@ -273,6 +299,31 @@ describe('with no destination', () => {
       expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([]);
     },
   );
+
+  test.each([
+    ['the config now exempts all that is found', 'except: [10.193.0.0/16], masquerade: [peerings]', {}],
+    ['a range of the config stays', 'masquerade: [peerings, {cidr: 10.64.0.0/16}]', { routes: [] }],
+  ] satisfies [string, string, Partial<Surroundings>][])(
+    'rules are not held when %s',
+    (_, settings, surroundings) => {
+      expect(planWith(settings, surroundings, recorded).kind).toBe('rule-set');
+    },
+  );
+
+  test('more destinations than a node takes are held, not cut', () => {
+    const routes = Array.from({ length: 10_001 }, (_, index) =>
+      peering(`100.${index >> 7}.${(index & 127) * 2}.0/24`),
+    );
+    expect(planWith('masquerade: [peerings]', { routes })).toMatchObject({
+      kind: 'hold',
+      detail: expect.stringContaining('10001 destinations'),
+    });
+  });
+
+  test('pods that only the config tells of are not routed by peers', () => {
+    const settings = 'pods: [172.16.0.0/16], masquerade: [peerings]';
+    expect(rules(planWith(settings, routed))).toContain('masquerade 10.193.0.0/16 to-backend');
+  });
 
   test('VPC-native pods are still masqueraded towards a VPN', () => {
     const routes = [peering('10.193.0.0/16'), { ...peering('10.64.0.0/16', 'vpn-1'), kind: 'vpn' as const }];

@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { parseCidr } from '../../shared/core/cidr';
 import { parseConfig } from '../../shared/core/config';
+import { PermanentError, RetryableError } from '../../shared/core/errors';
 import type { NodeRef, Route, Surroundings } from '../../shared/core/node';
 import { retryAfterSeconds } from '../../shared/core/outcome';
 import { reconcile, type Dependencies, type Selection } from '../../shared/core/reconcile';
@@ -124,7 +125,7 @@ describe('what to look at again, and when', () => {
       60,
     ],
     ['its program refused', { answer: { result: 'refused', proven: false } }, 'failed', undefined],
-    ['its probe did not get through', { answer: { proven: false, reason: 'probe' } }, 'failed', undefined],
+    ['its probe did not get through', { answer: { proven: false, reason: 'probe' } }, 'failed', 60],
     [
       'it has a newer rule set',
       { answer: { result: 'refused', proven: false, generation: 9e12 } },
@@ -150,6 +151,62 @@ describe('what to look at again, and when', () => {
   });
 });
 
+test('a look from before a change never beats a look from after it', async () => {
+  const { cloud, run, inForce } = world(machine('i-1'));
+  const known = cloud.machines.get('aws:i-1');
+  if (!known) throw new Error('no node');
+  const lookUp = cloud.routes.around.bind(cloud.routes);
+  let releaseOldLook: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (releaseOldLook = resolve));
+  cloud.routes.around = async (...args) => {
+    const seen = await lookUp(...args);
+    cloud.routes.around = lookUp;
+    await held;
+    return seen;
+  };
+  const oldLook = run([refOf('i-1')]);
+  await Promise.resolve();
+  known.around = { ...around, routes: [routeTo('10.1.0.0/16')] };
+  await run([refOf('i-1')]);
+  releaseOldLook();
+  expect(await oldLook).toMatchObject([{ kind: 'pending' }]);
+  expect(inForce('i-1')).toContain('masquerade 10.1.0.0/16 pcx-1');
+});
+
+test.each(['busy', 'refused', 'failed'] as const)(
+  'a node that was %s keeps the record it has',
+  async (result) => {
+    const { cloud, run } = world(machine('i-1'));
+    await run([refOf('i-1')]);
+    const known = cloud.machines.get('aws:i-1');
+    if (known)
+      Object.assign(known, {
+        around: { ...around, routes: [routeTo('10.1.0.0/16')] },
+        answer: { result, proven: false },
+      });
+    const before = known?.node.recorded?.ruleSetId;
+    await run([refOf('i-1')]);
+    expect(known?.node.recorded).toEqual({ ruleSetId: before, isProven: false });
+  },
+);
+
+describe('a fault of the channel', () => {
+  test('that passes is each node’s own, to be tried again', async () => {
+    const { cloud, run } = world(machine('i-1'), machine('i-2'));
+    cloud.pushFault = new RetryableError('throttled', 'slow down', 'wait', 10);
+    const outcomes = await run({ clusters: ['shop'] });
+    expect(outcomes).toMatchObject([{ kind: 'failed' }, { kind: 'failed' }]);
+    expect(outcomes.map(retryAfterSeconds)).toEqual([10, 10]);
+  });
+
+  test('that stays fails the pass after every node was told of', async () => {
+    const { cloud, run, logged } = world(machine('i-1'), machine('i-2', {}, ['other']));
+    cloud.pushFault = new PermanentError('access-denied', 'no', 'allow it');
+    await expect(run({ clusters: ['*'] })).rejects.toBe(cloud.pushFault);
+    expect(logged).toEqual(['NodeSkipped', 'NodeFailed', 'ReconcileFailed']);
+  });
+});
+
 /** What may happen to the cluster: routes change, agents come and go, events come in any order, twice or never. */
 const happening = fc.oneof(
   fc.record({
@@ -157,6 +214,7 @@ const happening = fc.oneof(
     routes: fc.subarray(['10.0.0.0/16', '10.1.0.0/16', '10.7.0.0/24'], { minLength: 1 }),
   }),
   fc.record({ node: fc.nat(4), isReady: fc.boolean() }),
+  fc.record({ node: fc.nat(4), isSilent: fc.boolean() }),
   fc.record({ events: fc.array(fc.nat(4), { maxLength: 8 }) }),
 );
 
@@ -169,10 +227,11 @@ test('whatever the events said, a sweep leaves each node with what its surroundi
         else {
           const hit = cloud.machines.get(`aws:i-${happens.node}`);
           if (hit && 'routes' in happens) hit.around = { ...around, routes: happens.routes.map(routeTo) };
+          if (hit && 'isSilent' in happens) hit.isSilent = happens.isSilent;
           if (hit && 'isReady' in happens) hit.isReady = happens.isReady;
         }
       }
-      for (const each of cloud.machines.values()) each.isReady = true;
+      for (const each of cloud.machines.values()) Object.assign(each, { isReady: true, isSilent: false });
       await run({ clusters: ['*'] });
       const pushes = cloud.pushed.length;
       await run({ clusters: ['*'] });

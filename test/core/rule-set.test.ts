@@ -1,5 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { Address6 } from 'ip-address';
 import { parseCidr } from '../../shared/core/cidr';
 import {
   packRuleSet,
@@ -115,7 +116,9 @@ const anyRuleSet: fc.Arbitrary<RuleSet> = fc.record({
     { selector: ({ text: cidr }) => cidr },
   ),
   exemptions: fc.uniqueArray(
-    fc.ipV6().map((ip) => named(`${ip}/128`, 'exempt')),
+    fc
+      .bigInt({ min: 1n << 96n, max: (1n << 128n) - 1n })
+      .map((address) => named(`${Address6.fromBigInt(address).correctForm()}/128`, 'exempt')),
     { selector: ({ cidr }) => cidr.text },
   ),
   destinations: fc.uniqueArray(

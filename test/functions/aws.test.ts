@@ -36,10 +36,10 @@ afterEach(async () => {
 
 const goodConfig = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}';
 
-function call(name: string, event: unknown, config = goodConfig, timeoutMs?: number) {
+function call(name: string, event: unknown, config = goodConfig, env: Record<string, string> = {}) {
   const file = join(folder, 'peermasq.yaml');
   writeFileSync(file, config);
-  return invoke(name, event, { ...aws.env, PEERMASQ_CONFIG: file }, timeoutMs);
+  return invoke(name, event, { ...aws.env, PEERMASQ_CONFIG: file, ...env });
 }
 
 const addNode = (isReady = true) => aws.addNode({ subnetId, cluster: 'shop', machine: obedient, isReady });
@@ -89,6 +89,25 @@ describe('node-joined', () => {
     aws.deny('ec2:DescribeInstances');
     const failure = call('node-joined', sqsEvent([aws.stateChangeEvent(addNode())]));
     await expect(failure).rejects.toThrow('ec2:DescribeInstances');
+  });
+
+  // In a process of its own: in jest's sandbox the SDK does not know the errors of Node.js as errors.
+  test('an API that nobody answers for fails the invocation, to be tried again', async () => {
+    const nowhere = { AWS_ENDPOINT_URL_EC2: 'http://127.0.0.1:1' };
+    const failure = call('node-joined', sqsEvent([aws.stateChangeEvent(addNode())]), goodConfig, nowhere);
+    await expect(failure).rejects.toThrow(/RetryableError: ec2:DescribeInstances failed: .*ECONNREFUSED/);
+  });
+
+  test('nodes of another account or region are left to its own deployment', async () => {
+    const event = aws.stateChangeEvent(addNode());
+    const elsewhere = [
+      { ...event, account: '210987654321' },
+      { ...event, region: 'eu-west-1' },
+    ];
+    const { answer, log } = await call('node-joined', sqsEvent(elsewhere));
+    expect(answer).toEqual({ batchItemFailures: [] });
+    expect(messages(log)).toEqual(['EventIgnored', 'EventIgnored']);
+    expect(aws.calls).toEqual([]);
   });
 
   test('a bad config stops the function with every fault', async () => {

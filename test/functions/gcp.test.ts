@@ -128,7 +128,7 @@ describe('backfill', () => {
     const headers = { 'content-type': 'application/json' };
     const init = method === 'GET' ? {} : { headers, body: JSON.stringify(body) };
     const response = await fetch(url, { method, ...init });
-    return { status: response.status, answer: (await response.json()) };
+    return { status: response.status, answer: await response.json() };
   };
 
   test('plans without a change when dry, then pushes and says who is proven', async () => {

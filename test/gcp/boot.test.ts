@@ -78,4 +78,27 @@ describeKernel('a Google Cloud node', undefined, () => {
     });
     expect((await networks.pod.request()).reached).toBe(false);
   }, 40_000);
+
+  test('that does not take a rule set says why, and keeps the one in force', async () => {
+    const inForce = ruleSet(5, '10.193.0.0/16');
+    const stale = ruleSet(4, '10.7.0.0/16');
+    const foreign = ruleSet(6, '0.0.0.0/1');
+    const kept = { id: ruleSetId(inForce), generation: 5, proven: false, result: 'refused' };
+    await pushed(inForce);
+
+    setMetadata(lab.cloud, vm, 'peermasq-ruleset', undefined);
+    expect(await pushed(stale)).toMatchObject({
+      result: 'reported',
+      report: { ...kept, offered: ruleSetId(stale), reason: expect.stringContaining('older') as unknown },
+    });
+    expect(await pushed(foreign)).toMatchObject({
+      result: 'reported',
+      report: {
+        ...kept,
+        offered: ruleSetId(foreign),
+        reason: expect.stringContaining('overlaps') as unknown,
+      },
+    });
+    expect(await networks.pod.request()).toMatchObject({ reached: true });
+  }, 40_000);
 });

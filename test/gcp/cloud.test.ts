@@ -3,7 +3,7 @@ import { parseCidr } from '../../shared/core/cidr';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { nodeKey, type Node } from '../../shared/core/node';
 import type { Cloud, Pushed } from '../../shared/core/ports';
-import { parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
+import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 import { clientsOfProcess } from '../../shared/gcp/clients';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
 import { originalStartupScript } from '../../shared/gcp/startup-script';
@@ -92,7 +92,16 @@ describe('nodes', () => {
       ['one'],
     ],
     ['two that differ', { ...gke('one'), tags: ['kubernetes-io-cluster-two'] }, ['one', 'two']],
-    ['a hostile value', { metadata: [{ key: 'cluster-name', value: '$(reboot)\n' }] }, []],
+    [
+      'a value that no cluster has, as it is',
+      { metadata: [{ key: 'cluster-name', value: '$(x)' }] },
+      ['$(x)'],
+    ],
+    [
+      'a good name and a malformed one, so that it is ambiguous',
+      { ...gke('one'), metadata: [{ key: 'cluster-name', value: '-two' }] },
+      ['one', '-two'],
+    ],
     ['nothing', {}, []],
   ])('take their cluster from %s', async (_, vm, clusters) => {
     expect((await nodeOf(addVm(state, vm))).clusters).toEqual(clusters);
@@ -135,11 +144,21 @@ describe('nodes', () => {
     expect(state.calls).toHaveLength(6);
   });
 
-  test('carry what they last proved', async () => {
-    const vm = addVm(state, { metadata: [{ key: 'peermasq-ruleset', value: 'x' }] });
-    const id = ruleSetId(ruleSet(1));
-    vm.guestAttributes['peermasq/status'] = report(id);
-    expect((await nodeOf(vm)).recorded).toEqual({ ruleSetId: id, isProven: true });
+  const proven = ruleSet(1);
+  const changed = ruleSet(2, '10.7.0.0/16');
+
+  test.each<[string, { inMetadata: string; status?: string }, boolean]>([
+    ['and it is what they were handed last', { inMetadata: printRuleSet(proven) }, true],
+    ['in whatever generation', { inMetadata: printRuleSet({ ...proven, generation: 9 }) }, true],
+    ['packed', { inMetadata: packRuleSet(proven) }, true],
+    ['unless they were handed another rule set since', { inMetadata: printRuleSet(changed) }, false],
+    ['unless what they were handed is unreadable', { inMetadata: 'x' }, false],
+    ['unless they start again', { inMetadata: printRuleSet(proven), status: 'STAGING' }, false],
+    ['unless they are about to stop', { inMetadata: printRuleSet(proven), status: 'PENDING_STOP' }, false],
+  ])('have proven what they reported, %s', async (_, { inMetadata, status = 'RUNNING' }, isProven) => {
+    const vm = addVm(state, { status, metadata: [{ key: 'peermasq-ruleset', value: inMetadata }] });
+    vm.guestAttributes['peermasq/status'] = report(ruleSetId(proven));
+    expect((await nodeOf(vm)).recorded).toEqual({ ruleSetId: ruleSetId(proven), isProven });
   });
 
   test.each(['', 'null', '{"result":"applied"}', '<html>', `{"id":"$(reboot)"}`])(
@@ -287,11 +306,10 @@ describe('routes', () => {
     );
   });
 
+  const look = (nodes: readonly Node[]) => cloud.routes.around(nodes, ['peerings', 'vpn'], inSeconds(10));
   const around = async (vm: Vm) => {
     const node = await nodeOf(vm);
-    const found = (await cloud.routes.around([node], ['peerings', 'vpn'], inSeconds(10))).get(
-      nodeKey(node.ref),
-    );
+    const found = (await look([node])).get(nodeKey(node.ref));
     if (!found) throw new Error('nothing found');
     return found;
   };
@@ -347,6 +365,47 @@ describe('routes', () => {
       'compute.networks.listPeeringRoutes',
       'compute.subnetworks.aggregatedList',
     ]);
+  });
+
+  const inNetwork = (network: string, subnetwork: string) => ({
+    networkInterfaces: [{ network, subnetwork }],
+  });
+  const [nodes, elsewhere] = [subnetworkUrl(host, 'europe-west1', 'nodes'), networkUrl('elsewhere', 'vpc-b')];
+  test.each<[string, Partial<Vm>]>([
+    ['a network that is not there', inNetwork(networkUrl(host, 'gone'), nodes)],
+    ['a project that is not there', inNetwork(elsewhere, nodes)],
+    ['no network interface', { networkInterfaces: [] }],
+    ['a subnetwork that is not listed', inNetwork(networkUrl(host, 'vpc-b'), `${nodes}-2`)],
+    [
+      'a pod range that is unreadable',
+      {
+        networkInterfaces: [
+          {
+            network: networkUrl(host, 'vpc-b'),
+            subnetwork: nodes,
+            aliasIpRanges: [{ ipCidrRange: '10.132.4.0/33', subnetworkRangeName: 'gone' }],
+          },
+        ],
+      },
+    ],
+  ])('are told of no node with %s, and of the others all the same', async (_, vm) => {
+    const [bad, good] = [await nodeOf(vmInVpcB(vm)), await nodeOf(vmInVpcB())];
+    expect([...(await look([bad, good])).keys()]).toEqual([nodeKey(good.ref)]);
+  });
+
+  test('are told of no node where a range of its network is unreadable', async () => {
+    const node = await nodeOf(vmInVpcB());
+    Object.assign(state.subnetworks[1] ?? {}, { ipCidrRange: '10.210.0.1/16' });
+    expect(await look([node])).toEqual(new Map());
+  });
+
+  test('that may not be read are a permission to grant', async () => {
+    const node = await nodeOf(vmInVpcB());
+    state.faults.push({ method: 'compute.networks.get', kind: 'permission', times: 1 });
+    await expect(look([node])).rejects.toMatchObject({
+      code: 'permission-denied',
+      advice: expect.stringContaining('Grant compute.networks.get on projects/network-host/') as unknown,
+    });
   });
 
   test('are not asked for when the config does not ask', async () => {
@@ -502,6 +561,16 @@ describe('the channel', () => {
       const waiting = cloud.channel.proofs([await pushed(vm)], inSeconds(10));
       vm.guestAttributes['peermasq/status'] = report(ruleSetId(ruleSet(1)));
       expect(await waiting).toMatchObject([{ result: 'reported', report: { proven: true } }]);
+    });
+
+    test('but none from before the node started again', async () => {
+      const vm = addVm(state);
+      await pushed(vm);
+      vm.guestAttributes['peermasq/status'] = report(ruleSetId(ruleSet(1)));
+      vm.status = 'STAGING';
+      expect(await cloud.channel.proofs([await pushed(vm)], inSeconds(0.5))).toMatchObject([
+        { result: 'silent', reason: expect.stringContaining('starts again') as unknown },
+      ]);
     });
 
     test('and tells what silent nodes last said', async () => {

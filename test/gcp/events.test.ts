@@ -44,6 +44,20 @@ describe('an event tells of a node that joined', () => {
     },
   );
 
+  test.each([
+    ['us-central1-ai1a', 'identity-nonprod'],
+    ['europe-west1-c', 'example.com:my-project'],
+    ['europe-west1-c', '415104041262'],
+  ])('in zone %s of project %s', (zone, project) => {
+    const labels = { project_id: project, zone, instance_id: node.id };
+    const event = changed(
+      changed(first, 'data.resource.labels', labels),
+      'data.protoPayload.resourceName',
+      'x',
+    );
+    expect(parseGcpEvent(event)).toMatchObject({ nodes: [{ ...node, zone, project }] });
+  });
+
   test('by the first part of a split entry', () => {
     const split = changed(fixture('instance-insert-split'), 'data.split', { uid: 'x', totalSplits: 2 });
     expect(parseGcpEvent(split)).toMatchObject({ nodes: [node] });
@@ -108,8 +122,8 @@ describe('an event is ignored', () => {
   });
 
   test.each([
-    ['project_id', ['', '../other', '$(reboot)', 'A-Project', 'p', 415104041262]],
-    ['zone', ['', 'europe-west1', 'europe-west1-c/../x', 'EUROPE-west1-c', null]],
+    ['project_id', ['', '../other', '$(reboot)', 'A-Project', 'p-', 'a/b', ':p', 'p\n', 415104041262]],
+    ['zone', ['', 'europe-west1-', 'europe-west1-c/../x', 'EUROPE-west1-c', '1a', 'z'.repeat(64), null]],
     ['instance_id', ['', '0', '012', 'i-0123', '123;reboot', '123456789012345678901', 4520031799277582000]],
   ])('whose %s is hostile', (label, values) => {
     for (const value of values) {

@@ -27,6 +27,7 @@ export type Report = {
   result: string;
   proven: boolean;
   id: string | null;
+  offered?: string;
   generation: number | null;
   backend: string | null;
   reason?: string;

@@ -1,12 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { join } from 'node:path';
 import { describeKernel } from '../lab/kernel';
+import { asTransaction, neighbours } from './neighbours';
 import { backends, backendVpc, clear, missing, type Network, openNetwork, ruleset } from './network';
-
-// https://github.com/kubernetes/kubernetes, kubenet of 1.6, as the first write-up shows it.
-const kubenet = `*nat
--A POSTROUTING ! -d 10.0.0.0/8 -m comment --comment "kubenet: SNAT for outbound traffic from cluster" -m addrtype ! --dst-type LOCAL -j MASQUERADE
-COMMIT
-`;
 
 describe.each(backends)('packets on %s', (backend) => {
   describeKernel('from a pod to the peer', missing(backend), () => {
@@ -42,12 +39,114 @@ describe.each(backends)('packets on %s', (backend) => {
 
     test('get through although they hung since before the rules', async () => {
       const nat = backend === 'nft' ? 'iptables-nft' : backend;
-      await network.node.run([`${nat}-restore`, '--noflush'], { stdin: kubenet });
+      await network.node.run([`${nat}-restore`, '--noflush'], {
+        stdin: asTransaction(...neighbours.kubenet),
+      });
       const flows = network.node.spawn(['conntrack', '-E', '-e', 'NEW', '-d', '10.193.0.3']);
       const hanging = network.pod.spawn(['curl', '-s', '--max-time', '8', 'http://10.193.0.3:8080/']);
       await flows.output(/UNREPLIED/);
       expect(await network.apply(backendVpc())).toMatchObject({ healed: 1 });
       expect(await hanging.ended).toMatchObject({ code: 0, stdout: '10.209.0.2\n' });
     });
+
+    test('are never without rules while these are written anew', async () => {
+      await network.apply(backendVpc(1));
+      const sender = network.pod.spawn([process.execPath, join(__dirname, 'sender.mjs'), '9', '10.193.0.3']);
+      await sender.output(/sending/);
+      const dropped = () => network.router.run(['nft', 'list', 'counter', 'inet', 'router', 'dropped']);
+      const before = await dropped();
+      for (let generation = 2; generation < 12; generation++) {
+        const more = Array.from(
+          { length: generation % 2 ? 5 : 60 },
+          (_, i) => `masquerade 10.1.${i}.0/24 more`,
+        );
+        const text = ruleset(generation, 'source 10.132.0.0/14', 'masquerade 10.193.0.0/16 a', ...more);
+        expect(await network.apply(text)).toMatchObject({ result: 'applied', proven: true });
+      }
+      expect(await dropped()).toBe(before);
+      await sender.stop();
+    });
+
+    test('go as the rule set says, whatever it says', async () => {
+      await network.router.run(['nft', 'flush', 'ruleset']);
+      for (const range of ['10.133.0.0/16', '10.140.0.0/16']) {
+        await network.pod.run(['ip', 'route', 'add', 'local', range, 'dev', 'lo']);
+      }
+      let generation = 0;
+      await fc.assert(
+        fc.asyncProperty(
+          anyRuleset,
+          fc.array(anyPacket, { minLength: 20, maxLength: 40 }),
+          async (meant, packets) => {
+            generation += 1;
+            const report = await network.apply(ruleset(generation, ...linesOf(meant)));
+            expect(report).toMatchObject({ code: 0, proven: true });
+            await network.node.run(['conntrack', '-F']);
+            const sent = packets.map(([from, to], i) => `${printed(from)} ${printed(to)} ${generation}-${i}`);
+            sent.push(`10.133.0.1 10.193.0.3 ${generation}-last`);
+            const argv = [process.execPath, join(__dirname, 'sender.mjs'), '8080'];
+            await network.pod.run(argv, { stdin: sent.join('\n') });
+            await network.service.output(new RegExp(`udp \\S+ ${generation}-last\\n`));
+            const seen = packets.map(
+              (_, i) => new RegExp(`udp (\\S+) ${generation}-${i}\\n`).exec(network.service.stdout())?.[1],
+            );
+            expect(seen).toEqual(
+              packets.map(([from, to]) => (isMasqueraded(meant, from, to) ? '10.209.0.2' : printed(from))),
+            );
+          },
+        ),
+        { numRuns: 5, endOnFailure: true },
+      );
+    });
   });
 });
+
+type Range = { first: number; length: number };
+type Meant = { sources: Range[]; exempt: Range[]; masquerade: Range[] };
+
+const printed = (address: number) => [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
+const text = ({ first, length }: Range) => `${printed(first)}/${length}`;
+const holds = ({ first, length }: Range, address: number) => (first ^ address) >>> (32 - length) === 0;
+
+const isMasqueraded = ({ sources, exempt, masquerade }: Meant, from: number, to: number) =>
+  (sources.length === 0 || sources.some((range) => holds(range, from))) &&
+  !exempt.some((range) => holds(range, to)) &&
+  masquerade.some((range) => holds(range, to));
+
+function linesOf({ sources, exempt, masquerade }: Meant): string[] {
+  const lines = [
+    ...sources.map((range) => `source ${text(range)}`),
+    ...exempt.map((range) => `exempt ${text(range)} e`),
+    ...masquerade.map((range) => `masquerade ${text(range)} m`),
+  ];
+  return [...new Set(lines)];
+}
+
+const range = (base: number, lengths: { min: number; max: number }) =>
+  fc.record({ within: fc.nat(0xfffff), length: fc.integer(lengths) }).map(({ within, length }) => ({
+    first: (((base | within) >>> (32 - length)) << (32 - length)) >>> 0,
+    length,
+  }));
+
+// Many short ranges among few addresses, so that they overlap and packets fall on their edges.
+const peerRange = range(0x0ac00000, { min: 13, max: 20 });
+const manyRanges = fc.oneof(
+  fc.array(peerRange, { maxLength: 8 }),
+  fc.array(range(0x0ac00000, { min: 20, max: 28 }), { minLength: 55, maxLength: 80 }),
+);
+const anyRuleset: fc.Arbitrary<Meant> = fc.record({
+  sources: fc.array(fc.constantFrom({ first: 0x0a850000, length: 16 }, { first: 0x0a858000, length: 17 }), {
+    maxLength: 2,
+  }),
+  exempt: manyRanges,
+  masquerade: manyRanges,
+});
+const anyPacket = fc.tuple(
+  fc
+    .oneof(
+      fc.nat(0xfffe),
+      fc.nat(0xfffe).map((n) => n + 0x70000),
+    )
+    .map((n) => 0x0a850001 + n),
+  fc.nat(0x7ffff).map((n) => 0x0ac20000 + n),
+);

@@ -26,7 +26,7 @@ const refused: [string, string | Buffer, string][] = [
   [
     'a line twice',
     ruleset(1, 'source 10.1.0.0/16', 'source 10.1.0.0/16'),
-    'line 4: "source 10.1.0.0/16" is there twice',
+    '"source 10.1.0.0/16" is there twice',
   ],
   [
     'kinds out of order',
@@ -186,11 +186,6 @@ describeKernel('a rule set that is accepted', undefined, () => {
   afterEach(() => clear(network));
   afterAll(() => network.lab.close());
 
-  const idOf = (text: string) =>
-    createHash('sha256')
-      .update(text.replace(/^generation .*\n/m, ''))
-      .digest('hex');
-
   test.each([
     ['plain', backendVpc()],
     ['packed', packed(backendVpc())],
@@ -252,6 +247,37 @@ describeKernel('a rule set that is accepted', undefined, () => {
     }
   });
 });
+
+describeKernel('a report names the rule set that it answers', undefined, () => {
+  let network: Network;
+  beforeAll(async () => {
+    network = await openNetwork('auto');
+    await network.apply(inForce);
+  });
+  afterAll(() => network.lab.close());
+
+  const inForce = backendVpc(5);
+  const stale = ruleset(4, 'masquerade 10.7.0.0/16 a');
+  const foreign = ruleset(6, 'masquerade 127.0.0.0/8 a');
+
+  test.each<[string, string | Buffer, object]>([
+    ['not again, where it is the one in force', inForce, { result: 'unchanged', offered: undefined }],
+    ['where it is stale', stale, { result: 'refused', offered: idOf(stale) }],
+    ['where it is outside the grammar', foreign, { result: 'refused', offered: idOf(foreign) }],
+    ['where it came packed', packed(foreign), { result: 'refused', offered: idOf(foreign) }],
+    ['but not where nothing can be unpacked', 'H4sI!!!!\n', { result: 'refused', offered: undefined }],
+  ])('%s', async (_, sent, expected) => {
+    const { offered, ...report } = await network.apply(sent);
+    expect({ offered, ...report }).toMatchObject({ ...expected, id: idOf(inForce), generation: 5 });
+  });
+});
+
+/** What the functions call the same rule set: the sha256 of all lines but the generation. */
+function idOf(text: string): string {
+  return createHash('sha256')
+    .update(text.replace(/^generation .*\n/m, ''))
+    .digest('hex');
+}
 
 function packed(text: string | Buffer): string {
   return gzipSync(text).toString('base64');

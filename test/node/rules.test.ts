@@ -426,7 +426,7 @@ describe.each(backends)('the rules on %s', (backend) => {
     }
 
     test('our own lock in the hands of another: busy', async () => {
-      await network.apply(backendVpc());
+      const { id } = await network.apply(backendVpc());
       const holder = network.node.spawn([
         'flock',
         join(network.node.folder, 'kept/lock'),
@@ -435,7 +435,11 @@ describe.each(backends)('the rules on %s', (backend) => {
         'echo held; sleep 60',
       ]);
       await holder.output(/held/);
-      expect(await network.apply(full, { PEERMASQ_WAIT: '0' })).toMatchObject({ code: 4, result: 'busy' });
+      expect(await network.apply(full, { PEERMASQ_WAIT: '0' })).toMatchObject({
+        code: 4,
+        result: 'busy',
+        id,
+      });
       await holder.stop();
     });
 

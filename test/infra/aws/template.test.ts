@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import {
   allOf,
@@ -254,6 +254,16 @@ describe('permissions', () => {
     const on = (sid: string) => statements.find(({ Sid }) => Sid === sid)?.Resource;
     expect(on('TakeFromQueue')).toBe(queue);
     expect(on('WriteLog')).toBe(arn('logs', `log-group:/aws/lambda/peermasq-test-${name}:*`));
+  });
+
+  test('each function may call what the code calls, and nothing that it does not', () => {
+    const code = readdirSync('shared/aws').map((name) => readFileSync(`shared/aws/${name}`, 'utf8'));
+    const called = code.flatMap((text) => text.match(/(?<=call\(\s*')(ec2|ssm):\w+(?=')/g) ?? []);
+    const reach = allOf(template, 'AWS::IAM::ManagedPolicy').map(([, { PolicyDocument }]) => PolicyDocument);
+    for (const [, role] of allOf(template, 'AWS::IAM::Role')) {
+      const allowed = actionsIn([role, reach]).filter((action) => /^(ec2|ssm):/.test(action));
+      expect(allowed).toEqual([...new Set(called)].sort());
+    }
   });
 
   test('docs/aws.md names every statement and its actions', () => {

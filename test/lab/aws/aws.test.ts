@@ -140,6 +140,19 @@ describe('EC2 refuses', () => {
   });
 });
 
+test.each([
+  ['pending', 0],
+  ['running', 16],
+  ['shutting-down', 32],
+  ['terminated', 48],
+  ['stopping', 64],
+  ['stopped', 80],
+] as const)('EC2 gives the state %s the code %i', async (state, code) => {
+  const ids = [aws.addNode({ subnetId, state })];
+  const { Reservations } = await clients.ec2.send(new DescribeInstancesCommand({ InstanceIds: ids }));
+  expect(Reservations?.[0]?.Instances?.[0]?.State).toEqual({ Code: code, Name: state });
+});
+
 describe('SSM refuses', () => {
   const send = (changes: Partial<SendCommandCommandInput>) =>
     clients.ssm.send(

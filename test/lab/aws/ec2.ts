@@ -89,13 +89,23 @@ function findInstances(state: AwsState, ids: readonly string[]): LabInstance[] {
   return ids.flatMap((id) => state.instances.get(id) ?? []);
 }
 
+/** https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceState.html */
+const stateCodes: Readonly<Record<LabInstance['state'], number>> = {
+  pending: 0,
+  running: 16,
+  'shutting-down': 32,
+  terminated: 48,
+  stopping: 64,
+  stopped: 80,
+};
+
 function instanceXml(state: AwsState, instance: LabInstance) {
   const { instanceId, imageId, platformDetails, launchTime, subnetId, tags, privateDnsName } = instance;
   const isGone = instance.state === 'terminated';
   return {
     instanceId,
     imageId,
-    instanceState: { code: 16, name: instance.state },
+    instanceState: { code: stateCodes[instance.state], name: instance.state },
     privateDnsName,
     launchTime: launchTime.toISOString(),
     ...(platformDetails.startsWith('Windows') && { platform: 'windows' }),

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
+import { labAccount, labRegion } from './aws';
 
 export interface Invocation {
   /** What the handler returned. */
@@ -22,7 +23,8 @@ export async function invoke(
   timeoutMs = 30_000,
 ): Promise<Invocation> {
   const bundle = `dist/aws/${name}.js`;
-  const child = spawn(process.execPath, [join(__dirname, 'lambda.mjs'), bundle, String(timeoutMs)], {
+  const arn = `arn:aws:lambda:${labRegion}:${labAccount}:function:peermasq-dev-${name}`;
+  const child = spawn(process.execPath, [join(__dirname, 'lambda.mjs'), bundle, String(timeoutMs), arn], {
     stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
     timeout: timeoutMs,

@@ -1,0 +1,69 @@
+// A small GCE metadata server for the tests of `watch`: attributes with ETag and wait_for_change, and the guest
+// attribute for the status. `node test/node/metadata.mjs PORT`. It prints one line for each request, and takes
+// orders as POST /order with {"set": {KEY: VALUE or null}} or {"fail": HOW_MANY_REQUESTS}.
+// Behaviour: https://cloud.google.com/compute/docs/metadata/querying-metadata
+import { createHash } from 'node:crypto';
+import { createServer } from 'node:http';
+import { text } from 'node:stream/consumers';
+import { clearTimeout, setTimeout } from 'node:timers';
+import { URL } from 'node:url';
+
+const port = Number(process.argv[2]);
+const attributes = new Map();
+const waiting = new Set();
+let toFail = 0;
+
+const etagOf = (value) => createHash('sha256').update(value).digest('hex').slice(0, 16);
+
+function obey({ set = {}, fail = 0 }) {
+  toFail = fail;
+  for (const [key, value] of Object.entries(set)) {
+    if (value === null) attributes.delete(key);
+    else attributes.set(key, value);
+  }
+  for (const answer of [...waiting]) answer();
+}
+
+function read(url, request, response) {
+  const key = url.pathname.split('/').pop();
+  const current = () => attributes.get(key);
+  const answer = () => {
+    const value = current();
+    response.writeHead(value === undefined ? 404 : 200, value === undefined ? {} : { ETag: etagOf(value) });
+    response.end(value ?? 'Not Found');
+  };
+  const isCurrent = () => current() !== undefined && etagOf(current()) === url.searchParams.get('last_etag');
+  if (url.searchParams.get('wait_for_change') !== 'true' || !isCurrent()) return answer();
+  const finish = () => {
+    clearTimeout(timer);
+    waiting.delete(onChange);
+    answer();
+  };
+  const onChange = () => isCurrent() || finish();
+  const timer = setTimeout(finish, Number(url.searchParams.get('timeout_sec')) * 1000);
+  waiting.add(onChange);
+  request.socket.on('close', () => {
+    clearTimeout(timer);
+    waiting.delete(onChange);
+  });
+}
+
+createServer(async (request, response) => {
+  const url = new URL(request.url, 'http://metadata');
+  const body = await text(request);
+  if (url.pathname === '/order') {
+    obey(JSON.parse(body));
+    return response.end();
+  }
+  const path = url.pathname.replace('/computeMetadata/v1/instance/', '');
+  if (request.headers['metadata-flavor'] !== 'Google') return response.writeHead(403).end();
+  if (toFail > 0) {
+    toFail -= 1;
+    console.log(`503 ${request.method} ${path}`);
+    return response.writeHead(503).end();
+  }
+  console.log(`${request.method} ${path}${url.search} ${body}`);
+  if (request.method === 'PUT' && path === 'guest-attributes/peermasq/status') return response.end();
+  if (request.method === 'GET' && path.startsWith('attributes/')) return read(url, request, response);
+  response.writeHead(404).end();
+}).listen(port, '127.0.0.1', () => console.log(`listening on ${port}`));

@@ -1,0 +1,186 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { spawnSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeKernel } from '../lab/kernel';
+import { backendVpc, type Network, openNetwork, program, type Report } from './network';
+
+const unitFolder = '/etc/systemd/system';
+/** The default of PEERMASQ_DIR: what lies under /run would not outlive a boot. */
+const folder = '/var/lib/peermasq';
+
+/** Stands in for systemd, which no network namespace can run: notes what it is asked, one line a call. */
+const systemctl = `#!/bin/sh
+echo "$*" >>"$SYSTEMCTL_LOG"
+case "$*" in
+  "is-active --quiet peermasq-repair.timer") grep -q "start peermasq-repair.timer" "$SYSTEMCTL_LOG" ;;
+  *) exit "\${SYSTEMCTL_EXIT:-0}" ;;
+esac
+`;
+
+describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no ${unitFolder}`, () => {
+  let network: Network;
+  let etc: string;
+  let run: string;
+  let kept: string;
+  const log = () =>
+    readFileSync(join(network.node.folder, 'log'), 'utf8').trimEnd().split('\n').filter(Boolean);
+
+  beforeEach(async () => {
+    network = await openNetwork('auto');
+    const at = (...path: string[]) => join(network.node.folder, ...path);
+    [etc, run, kept] = [at('etc'), at('run', 'system'), at('lib', 'peermasq')];
+    for (const path of [etc, run, at('bin'), at('lib')]) mkdirSync(path, { recursive: true });
+    writeFileSync(at('bin', 'systemctl'), systemctl);
+    chmodSync(at('bin', 'systemctl'), 0o755);
+    writeFileSync(at('log'), '');
+    // /run is the lab's own, so this folder can be made; systemd counts as running only where it has `system`.
+    mkdirSync('/run/systemd', { recursive: true });
+    network.node.mount(etc, unitFolder);
+    network.node.mount(at('lib'), '/var/lib');
+  });
+  afterEach(() => network.lab.close());
+
+  const withSystemd = (env: Record<string, string> = {}) => ({
+    PEERMASQ_PERSIST: '1',
+    PEERMASQ_DIR: folder,
+    PATH: `${join(network.node.folder, 'bin')}:${process.env['PATH'] ?? ''}`,
+    SYSTEMCTL_LOG: join(network.node.folder, 'log'),
+    ...env,
+  });
+  const bootSystemd = () => {
+    network.node.mount(join(run, '..'), '/run/systemd');
+  };
+  const apply = (env: Record<string, string> = {}) =>
+    network.peermasq(['apply'], { stdin: backendVpc(), env: withSystemd(env) });
+
+  test('units are written, enabled and started, and point at what is kept', async () => {
+    bootSystemd();
+    expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });
+    expect(readdirSync(etc).sort()).toEqual([
+      'peermasq-repair.service',
+      'peermasq-repair.timer',
+      'peermasq.service',
+    ]);
+    expect(readFileSync(join(kept, 'peermasq.sh'))).toEqual(readFileSync(program));
+    expect(readFileSync(join(etc, 'peermasq.service'), 'utf8')).toContain(`${folder}/peermasq.sh repair`);
+    expect(log()).toEqual(
+      expect.arrayContaining([
+        'daemon-reload',
+        'enable --quiet peermasq.service',
+        'enable --quiet peermasq-repair.timer',
+        'restart peermasq-repair.timer',
+      ]),
+    );
+    const verify = spawnSync(
+      'systemd-analyze',
+      ['verify', ...readdirSync(etc).map((unit) => join(etc, unit))],
+      { encoding: 'utf8' },
+    );
+    const isAboutOurs = (line: string) => line.includes('peermasq') && !line.includes('is not executable');
+    if (!verify.error) expect(verify.stderr.split('\n').filter(isAboutOurs)).toEqual([]);
+    expect(await network.peermasq(['status'], { env: withSystemd() })).toMatchObject({
+      persisted: 'systemd',
+    });
+  });
+
+  test('applying again leaves systemd alone', async () => {
+    bootSystemd();
+    await apply();
+    const before = log().length;
+    expect(await apply()).toMatchObject({ result: 'unchanged', persisted: 'systemd' });
+    expect(
+      log()
+        .slice(before)
+        .filter((line) => !line.startsWith('is-active')),
+    ).toEqual([]);
+  });
+
+  test('what the units run repairs, also when it is the kept program', async () => {
+    bootSystemd();
+    await apply();
+    await network.node.run(['nft', 'flush', 'ruleset']);
+    const argv = ['bash', join(folder, 'peermasq.sh'), 'repair'];
+    const repaired = await network.node.run(argv, { env: withSystemd() });
+    expect(JSON.parse(repaired) as Report).toMatchObject({
+      result: 'applied',
+      proven: true,
+      persisted: 'systemd',
+    });
+  });
+
+  test('where /etc is read-only the units last until the next boot', async () => {
+    bootSystemd();
+    await network.node.run(['mkdir', '-p', run]);
+    const readOnly = [
+      'sh',
+      '-c',
+      'mount -o remount,bind,ro "$1" && shift && exec "$@"',
+      'read-only',
+      unitFolder,
+      'bash',
+      program,
+      'apply',
+    ];
+    const env = withSystemd();
+    const report = JSON.parse(await network.node.run(readOnly, { stdin: backendVpc(), env })) as Report;
+    expect(report).toMatchObject({ proven: true, persisted: 'runtime' });
+    expect(readdirSync(etc)).toEqual([]);
+    expect(readdirSync(run)).toContain('peermasq.service');
+    expect(log()).toContain('enable --quiet --runtime peermasq.service');
+  });
+
+  test.each([
+    ['systemd does not run', {}, 'systemd does not run here'],
+    ['systemd refuses', { SYSTEMCTL_EXIT: '1' }, 'systemd did not take the units'],
+  ])('the report says so where %s', async (_, env, warning) => {
+    if ('SYSTEMCTL_EXIT' in env) bootSystemd();
+    const report = await apply(env);
+    expect(report).toMatchObject({ code: 0, proven: true, persisted: 'no' });
+    expect(report.warnings).toEqual([expect.stringContaining(warning)]);
+  });
+
+  test('a program that comes through a pipe is not kept, and the report says so', async () => {
+    bootSystemd();
+    const file = join(network.node.folder, 'ruleset');
+    writeFileSync(file, backendVpc());
+    const env = withSystemd();
+    const stdin = readFileSync(program);
+    const report = JSON.parse(
+      await network.node.run(['bash', '-s', 'apply', '--file', file], { stdin, env }),
+    ) as Report;
+    expect(report).toMatchObject({ result: 'applied', proven: true, persisted: 'no' });
+    expect(report.warnings).toEqual([expect.stringContaining('did not come as a file')]);
+  });
+
+  test('a program that was cut off does nothing', async () => {
+    const text = readFileSync(program, 'utf8');
+    const cut = text.slice(0, text.lastIndexOf('main "$@"'));
+    const { stdout } = await network.node.exec(['bash', '-s', 'apply'], { stdin: cut });
+    expect(stdout).toBe('');
+    expect(await network.node.run(['nft', 'list', 'ruleset'])).toBe('');
+  });
+
+  test('remove takes the units and the kept files away', async () => {
+    bootSystemd();
+    await apply();
+    expect(await network.peermasq(['remove'], { env: withSystemd() })).toMatchObject({
+      code: 0,
+      result: 'removed',
+    });
+    expect(readdirSync(etc)).toEqual([]);
+    expect(existsSync(kept)).toBe(false);
+    expect(log()).toContain('disable --quiet --now peermasq-repair.timer');
+  });
+
+  test('files are for root only', async () => {
+    await apply();
+    const modes = await network.node.run(['find', folder, '-printf', '%m %f\n']);
+    expect(
+      modes
+        .split('\n')
+        .filter(Boolean)
+        .every((line) => /^[67]00 /.test(line)),
+    ).toBe(true);
+  });
+});

@@ -1,0 +1,103 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeKernel } from '../lab/kernel';
+import { backendVpc, missing, type Network, openNetwork, program } from './network';
+
+describe('the node program', () => {
+  test('has nothing for shellcheck to say', () => {
+    const { error, stdout } = spawnSync('shellcheck', [program], { encoding: 'utf8' });
+    // Without root the set-up cannot install it; CI has it.
+    if (error === undefined || process.env['CI'] === 'true') expect(stdout).toBe('');
+  });
+
+  test('fits into an SSM document, which takes 64 KB of JSON', () => {
+    expect(JSON.stringify(readFileSync(program, 'utf8')).length).toBeLessThan(62 * 1024);
+  });
+
+  test('does its work in main, called on the last line, so that half of it does nothing', () => {
+    expect(readFileSync(program, 'utf8')).toMatch(/\nmain "\$@"\n$/);
+  });
+});
+
+const everyBackend = missing('iptables-nft') ?? missing('iptables-legacy') ?? missing('nft');
+
+describeKernel('the backend', everyBackend, () => {
+  let network: Network;
+  beforeEach(async () => {
+    network = await openNetwork('auto');
+  });
+  afterEach(() => network.lab.close());
+
+  const chain = (command: string, table: string, name: string) =>
+    network.node.run([command, '-t', table, '-N', name]);
+  const rule = (command: string, ...match: string[]) =>
+    network.node.run([command, '-t', 'nat', '-A', 'POSTROUTING', ...match, '-j', 'RETURN']);
+  const hide = (...programs: string[]) => {
+    const nothing = join(network.node.folder, 'nothing');
+    writeFileSync(nothing, '', { mode: 0o644 });
+    for (const name of programs) network.node.mount(nothing, `/usr/sbin/${name}`);
+  };
+
+  test.each([
+    ['nft', 'iptables-nft', 'KUBE-IPTABLES-HINT'],
+    ['legacy', 'iptables-legacy', 'KUBE-IPTABLES-HINT'],
+    ['legacy', 'iptables-legacy', 'KUBE-KUBELET-CANARY'],
+    ['legacy', 'ip6tables-legacy', 'KUBE-KUBELET-CANARY'],
+  ])(
+    'is %s, where %s has the hint of the kubelet %s, whatever else there is',
+    async (flavour, command, hint) => {
+      await chain(command, 'mangle', hint);
+      await rule(flavour === 'nft' ? 'iptables-legacy' : 'iptables-nft', '-s', '192.0.2.1');
+      expect(await network.apply(backendVpc())).toMatchObject({ code: 0, backend: `iptables-${flavour}` });
+    },
+  );
+
+  test('is where most rules are, without a hint', async () => {
+    await rule('iptables-nft', '-s', '192.0.2.1');
+    await rule('iptables-legacy', '-s', '192.0.2.1');
+    await rule('iptables-legacy', '-s', '192.0.2.2');
+    expect(await network.apply(backendVpc())).toMatchObject({ code: 0, backend: 'iptables-legacy' });
+  });
+
+  test('is what it was before, without hint and rules, as after a boot', async () => {
+    await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-legacy' });
+    await network.node.run(['iptables-legacy-restore'], { stdin: '*nat\nCOMMIT\n' });
+    expect(await network.peermasq(['repair'])).toMatchObject({
+      result: 'applied',
+      backend: 'iptables-legacy',
+    });
+  });
+
+  test('is nft on a node without iptables', async () => {
+    hide('xtables-nft-multi', 'xtables-legacy-multi');
+    expect(await network.apply(backendVpc())).toMatchObject({ code: 0, proven: true, backend: 'nft' });
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+  });
+
+  test('is refused by name where it is not installed, and nothing changes', async () => {
+    hide('nft');
+    const report = await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'nft' });
+    expect(report).toMatchObject({ code: 3, result: 'failed', id: null, backend: null });
+    expect(report.reason).toContain('there is: iptables-nft iptables-legacy');
+  });
+
+  test('is missing on a node with neither', async () => {
+    hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
+    const report = await network.apply(backendVpc());
+    expect(report).toMatchObject({ code: 3, result: 'failed', proven: false });
+    expect(report.reason).toContain('neither iptables nor nft');
+  });
+
+  test('takes part with what else hooks into nft: the first chain that rewrites the source wins', async () => {
+    await network.node.run(['nft', '-f', '-'], {
+      stdin:
+        'table ip other { chain post { type nat hook postrouting priority 100; ip daddr 10.193.0.0/16 snat to 10.132.0.1; }; }',
+    });
+    await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'nft' });
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+    const { masqueraders } = await network.peermasq(['status'], { env: { PEERMASQ_BACKEND: 'nft' } });
+    expect(masqueraders).toEqual(['nft: ip other post']);
+  });
+});

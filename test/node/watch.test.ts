@@ -1,0 +1,125 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeKernel } from '../lab/kernel';
+import type { Running } from '../lab/netns';
+import { backendVpc, type Network, openNetwork, program, type Report } from './network';
+
+const port = 8000;
+
+describeKernel('watch', undefined, () => {
+  let network: Network;
+  let server: Running;
+  let seen = 0;
+  const env = (more: Record<string, string> = {}) => ({
+    PEERMASQ_DIR: join(network.node.folder, 'kept'),
+    PEERMASQ_PERSIST: '0',
+    PEERMASQ_INTERVAL: '60',
+    GCE_METADATA_HOST: `127.0.0.1:${port}`,
+    ...more,
+  });
+  const serve = async () => {
+    server = network.node.spawn([process.execPath, join(__dirname, 'metadata.mjs'), String(port)]);
+    await server.output(/listening/);
+    seen = 0;
+  };
+  const order = (what: { set?: Record<string, string | null>; fail?: number }) =>
+    network.node.run(['curl', '-s', '-d', JSON.stringify(what), `http://127.0.0.1:${port}/order`]);
+  const watch = (more?: Record<string, string>) =>
+    network.node.spawn(['bash', program, 'watch'], { env: env(more) });
+  /** The next request that fits, after those that were awaited before. */
+  const request = async (pattern: RegExp) => {
+    const match = await server.output(new RegExp(`^[^]{${seen}}[^]*?${pattern.source}`));
+    seen = match[0].length;
+    return match;
+  };
+  const status = async () => JSON.parse((await request(/PUT \S+ (\{.*\})\n/))[1] ?? '') as Report;
+
+  beforeEach(async () => {
+    network = await openNetwork('auto');
+    await serve();
+  });
+  afterEach(() => network.lab.close());
+
+  test('applies what is there at once, and follows changes without delay', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
+    watch();
+    expect(await status()).toMatchObject({ result: 'applied', proven: true, generation: 1 });
+    await request(/GET \S+ruleset\?wait_for_change=true&last_etag=\w+&timeout_sec=60/);
+    await order({ set: { 'peermasq-ruleset': backendVpc(2) } });
+    expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 2 });
+    await order({ set: { 'peermasq-ruleset': 'rubbish\n' } });
+    expect(await status()).toMatchObject({ result: 'refused', proven: false, generation: 2 });
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+  });
+
+  test('waits for the first rule set without asking in a busy loop', async () => {
+    watch();
+    await request(/GET attributes\/peermasq-ruleset /);
+    await request(/GET attributes\/peermasq-ruleset /);
+    await order({ set: { 'peermasq-ruleset': backendVpc() } });
+    expect(await status()).toMatchObject({ result: 'applied', proven: true });
+    const asked = server.stdout().match(/GET attributes\/peermasq-ruleset /g) ?? [];
+    expect(asked.length).toBeLessThan(5);
+  });
+
+  test('gets over errors of the server, its restart, and a status that was not taken', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(1) }, fail: 2 });
+    watch();
+    expect(await status()).toMatchObject({ result: 'applied', proven: true });
+    await server.stop();
+    await serve();
+    await order({ set: { 'peermasq-ruleset': backendVpc(3) } });
+    expect(await status()).toMatchObject({ result: 'unchanged', generation: 3 });
+  });
+
+  test('repairs drift between changes, and writes a status only when it changed', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc() } });
+    watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
+    expect(await status()).toMatchObject({ result: 'applied' });
+    const changes = network.node.spawn(['nft', 'monitor']);
+    await request(/wait_for_change[^\n]*\n[^]*wait_for_change/);
+    await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
+    await changes.output(/delete table ip peermasq[^]*add table ip peermasq/);
+    // Nothing that the functions could read has changed.
+    expect(server.stdout().match(/PUT/g)).toHaveLength(1);
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+  });
+
+  test('goes on as the program in the metadata, if it is whole and one of ours', async () => {
+    const text = readFileSync(program, 'utf8');
+    await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': text.slice(0, -20) } });
+    const running = watch({ PEERMASQ_INTERVAL: '1' });
+    await running.output(/peermasq-program is refused/);
+    expect(existsSync(join(network.node.folder, 'kept/peermasq.sh'))).toBe(false);
+    const newer = text.replace('main "$@"\n', '# newer\nmain "$@"\n');
+    await order({ set: { 'peermasq-ruleset': backendVpc(2), 'peermasq-program': newer } });
+    await running.output(/goes on as another version/);
+    expect(readFileSync(join(network.node.folder, 'kept/peermasq.sh'), 'utf8')).toBe(newer);
+    await order({ set: { 'peermasq-ruleset': backendVpc(3) } });
+    await request(/PUT [^\n]*"generation":3,/);
+    expect(running.stderr().match(/goes on/g)).toHaveLength(1);
+  });
+
+  test('ends at once when it is told to, and only one runs', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc() } });
+    const running = watch();
+    await request(/wait_for_change/);
+    expect(await network.peermasq(['watch'], { env: env() })).toMatchObject({ code: 4, result: 'busy' });
+    const began = Date.now();
+    expect(await running.stop()).toMatchObject({ code: 0 });
+    expect(Date.now() - began).toBeLessThan(1000);
+  });
+
+  test('--install has it run in the background where there is no systemd; remove ends it', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc() } });
+    const install = () => network.node.run(['bash', program, 'watch', '--install'], { env: env() });
+    await install();
+    await install();
+    expect(await status()).toMatchObject({ result: 'applied', proven: true });
+    expect(readFileSync(join(network.node.folder, 'kept/peermasq.sh'))).toEqual(readFileSync(program));
+    const pid = readFileSync(join(network.node.folder, 'kept/watch.lock'), 'utf8').trim();
+    expect(await network.peermasq(['remove'], { env: env() })).toMatchObject({ result: 'removed' });
+    while (existsSync(`/proc/${pid}`)) await network.node.run(['true']);
+  });
+});
