@@ -1,5 +1,5 @@
 import type { Request, Response } from '@google-cloud/functions-framework';
-import { PeermasqError, RetryableError } from '../../shared/core/errors';
+import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/errors';
 import { backfill, parseBackfillRequest } from '../backfill';
 import { deadline, dependencies } from './dependencies';
 
@@ -10,6 +10,7 @@ export async function backfillNodes(request: Request, response: Response): Promi
     return;
   }
   try {
+    refuseQuery(request);
     response.json(await backfill(parseBackfillRequest(request.body), dependencies, deadline()));
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
@@ -17,6 +18,16 @@ export async function backfillNodes(request: Request, response: Response): Promi
     dependencies.log.error('BackfillFailed', { cloud: 'gcp', code, reason: message, advice, err: error });
     response.status(statusOf(error)).json({ error: message, code, advice });
   }
+}
+
+/** Whoever sends `?dryRun=true` means a dry run; reading the body alone would push. */
+function refuseQuery({ url }: Request): void {
+  if (!url.includes('?')) return;
+  throw new PermanentError(
+    'bad-request',
+    'The backfill request has a query string, which is not read',
+    'Send what you mean as JSON in the body: {"clusters": ["NAME", …], "dryRun": true|false}; both are optional.',
+  );
 }
 
 function statusOf(error: PeermasqError): number {

@@ -1,12 +1,12 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
 import { RetryableError } from '../../shared/core/errors';
 import { nodeKey } from '../../shared/core/node';
-import { retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
+import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
 import { reconcile } from '../../shared/core/reconcile';
 import { parseGcpEvent } from '../../shared/gcp/events';
 import { deadline, dependencies } from './dependencies';
 
-/** An instance that is not proven this long after its event is left to the sweep, and alerted. */
+/** An instance not proven this long after its event is given up: acknowledged, with the reason in the log. */
 const giveUpAfterMs = 30 * 60_000;
 
 /**
@@ -29,8 +29,9 @@ export async function nodeJoined(cloudEvent: CloudEvent<unknown>): Promise<void>
 }
 
 function giveUp(outcomes: readonly Outcome[]): void {
-  for (const { node, cluster } of outcomes) {
-    dependencies.log.error('NodeGaveUp', { cloud: node.cloud, node: node.id, cluster });
+  for (const outcome of outcomes) {
+    const { fields } = logEntry(outcome);
+    dependencies.log.error('NodeGaveUp', { ...fields, retryAfterSeconds: undefined });
   }
 }
 

@@ -11,6 +11,8 @@ export interface Clients {
   networks(): Promise<NetworksClient>;
   subnetworks(): Promise<SubnetworksClient>;
   zoneOperations(): Promise<ZoneOperationsClient>;
+  /** The project that the credentials belong to. */
+  project(): Promise<string>;
 }
 
 /** A plain HTTP endpoint, `http://127.0.0.1:8080`, in the place of Google's. */
@@ -56,6 +58,7 @@ function makeClients(options: ReturnType<typeof optionsFor>): Clients {
     networks: withCredentials(once(() => new NetworksClient(shared()))),
     subnetworks: withCredentials(once(() => new SubnetworksClient(shared()))),
     zoneOperations: withCredentials(once(() => new ZoneOperationsClient(shared()))),
+    project: async () => (await withCredentials(first)()).getProjectId(),
   };
 }
 

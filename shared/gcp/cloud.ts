@@ -5,7 +5,10 @@ import { makeGcpNodes } from './nodes';
 import { makeGcpRoutes } from './routes';
 
 export interface GcpSettings {
-  /** Where nodes are listed; look-ups by reference go to the project that the reference names. */
+  /**
+   * Where nodes are listed; none means the project of the credentials. Look-ups by reference go to the project
+   * that the reference names.
+   */
   readonly projects: readonly string[];
   /** The text of the node program, shared/node/peermasq.sh. */
   readonly program: string;

@@ -42,7 +42,7 @@ export function gcpRef({ ref }: Node): GcpNodeRef {
   return ref;
 }
 
-/** @param projects where `list` looks */
+/** @param projects where `list` looks; none means the project of the credentials */
 export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nodes {
   async function get(refs: Parameters<Nodes['get']>[0], deadline: Deadline): Promise<Node[]> {
     const wanted = new Map(refs.filter((ref) => ref.cloud === 'gcp').map((ref) => [nodeKey(ref), ref]));
@@ -60,7 +60,8 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
   async function list(clusters: readonly string[], deadline: Deadline): Promise<Node[]> {
     const isWanted = ({ clusters: named }: Node) =>
       named.some((cluster) => clusters.includes('*') || clusters.includes(cluster));
-    const listed = await mapLimited(projects, (project) => listInstances(project, deadline));
+    const places = projects.length > 0 ? projects : [await ownProject(clients, deadline)];
+    const listed = await mapLimited(places, (project) => listInstances(project, deadline));
     const nodes = listed.flat().filter(([node]) => isWanted(node));
     return mapLimited(nodes, ([node, instance]) => withRecorded(node, instance, deadline));
   }
@@ -97,6 +98,9 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
 
   return { get, list };
 }
+
+const ownProject = (clients: Clients, deadline: Deadline): Promise<string> =>
+  retrying('tell the project of the credentials', deadline, () => clients.project());
 
 /**
  * A report outlives what it is about: another rule set may have been handed over since, and guest attributes

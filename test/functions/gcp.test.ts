@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Report } from '../../shared/core/report';
 import { parseRuleSet, ruleSetId } from '../../shared/core/rule-set';
 import { insertEvent } from '../lab/gcp/events';
 import { deliver, startFunction, type RunningFunction } from '../lab/gcp/functions';
@@ -43,14 +44,18 @@ afterEach(async () => {
 
 const goodConfig = 'clusters: {frontend: {pods: [10.132.0.0/14], masquerade: [peerings]}}';
 
-async function start(target: 'nodeJoined' | 'backfill', config = goodConfig): Promise<RunningFunction> {
+async function start(
+  target: 'nodeJoined' | 'backfill',
+  config = goodConfig,
+  settings: Readonly<Record<string, string>> = { PEERMASQ_PROJECTS: project },
+): Promise<RunningFunction> {
   const file = join(folder, 'peermasq.yaml');
   writeFileSync(file, config);
   const env = {
     ...google.env,
     PEERMASQ_CONFIG: file,
-    PEERMASQ_PROJECTS: project,
-    PEERMASQ_INVOCATION_SECONDS: '11',
+    PEERMASQ_INVOCATION_SECONDS: '25',
+    ...settings,
   };
   running = await startFunction(target, target === 'backfill' ? 'http' : 'cloudevent', env);
   return running;
@@ -65,27 +70,41 @@ const addNode = (): Vm =>
     ],
   });
 
-/** The node reports that the rule set in its metadata is in force. */
-function prove(vm: Vm): void {
+/** The node reports about the rule set in its metadata: that it is in force, unless `over` says otherwise. */
+function report(vm: Vm, over: Partial<Report> = {}): void {
   const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
-  const { generation } = ruleSet;
-  const report = {
+  const proof: Report = {
     result: 'applied',
     proven: true,
     id: ruleSetId(ruleSet),
-    generation,
+    generation: ruleSet.generation,
     backend: 'iptables-nft',
+    rules: 1,
+    healed: 0,
+    persisted: 'systemd',
+    warnings: [],
+    probes: [],
+    ...over,
   };
-  const rest = { rules: 1, healed: 0, persisted: 'systemd', warnings: [], probes: [] };
-  vm.guestAttributes['peermasq/status'] = JSON.stringify({ ...report, ...rest });
+  vm.guestAttributes['peermasq/status'] = JSON.stringify(proof);
+}
+
+/** A node that answers each rule set it is handed, and has none in force. */
+function addBusyNode(): Vm {
+  const vm = addNode();
+  google.cloud.changes.on('change', () => {
+    const offered = ruleSetId(parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? ''));
+    report(vm, { result: 'busy', proven: false, id: null, offered, reason: 'its lock is held' });
+  });
+  return vm;
 }
 
 describe('nodeJoined', () => {
   test('an insert is given back until the node is proven, then acknowledged', async () => {
     const joined = await start('nodeJoined');
-    const vm = addNode();
+    const vm = addBusyNode();
     expect(await deliver(joined, insertEvent(vm, 'first'))).toBe(500);
-    prove(vm);
+    report(vm);
     expect(await deliver(joined, insertEvent(vm, 'last'))).toBe(204);
     expect(joined.log.map(({ message }) => message)).toEqual(
       expect.arrayContaining(['NodeJoined', 'RuleSetPushed', 'NodePending', 'NodeProven']),
@@ -105,13 +124,19 @@ describe('nodeJoined', () => {
 
   test('a node that is still not proven half an hour after its event is given up, and said', async () => {
     const joined = await start('nodeJoined');
-    const vm = addNode();
+    const vm = addBusyNode();
     const event = insertEvent(vm, 'first');
     const old = new Date(Date.now() - 31 * 60_000).toISOString();
     const data = { ...(event['data'] as object), timestamp: old };
     expect(await deliver(joined, { ...event, time: old, data })).toBe(204);
     expect(joined.log).toContainEqual(
-      expect.objectContaining({ message: 'NodeGaveUp', severity: 'ERROR', node: vm.id }),
+      expect.objectContaining({
+        message: 'NodeGaveUp',
+        severity: 'ERROR',
+        node: vm.id,
+        cluster: 'frontend',
+        reason: 'The node is busy: its lock is held.',
+      }),
     );
   });
 
@@ -121,6 +146,12 @@ describe('nodeJoined', () => {
       /has 2 faults:[^]*host bits set[^]*read "peering"/,
     );
   });
+});
+
+test.each(['', 'soon', '-1'])('PEERMASQ_INVOCATION_SECONDS=%s stops the function', async (seconds) => {
+  await expect(start('backfill', goodConfig, { PEERMASQ_INVOCATION_SECONDS: seconds })).rejects.toThrow(
+    `PEERMASQ_INVOCATION_SECONDS is ${JSON.stringify(seconds)}; accepted is a number`,
+  );
 });
 
 describe('backfill', () => {
@@ -133,7 +164,7 @@ describe('backfill', () => {
 
   test('plans without a change when dry, then pushes and says who is proven', async () => {
     const backfill = await start('backfill');
-    const vm = addNode();
+    const vm = addBusyNode();
     expect(await post(backfill, { dryRun: true })).toMatchObject({
       status: 200,
       answer: {
@@ -145,8 +176,25 @@ describe('backfill', () => {
     });
     expect(callsOf(google.cloud, 'compute.instances.setMetadata')).toBe(0);
     expect(await post(backfill, {})).toMatchObject({ status: 200, answer: { counts: { pending: 1 } } });
-    prove(vm);
+    report(vm);
     expect(await post(backfill, {})).toMatchObject({ status: 200, answer: { counts: { proven: 1 } } });
+  });
+
+  test('looks at the project of its credentials when none is named', async () => {
+    const vm = addNode();
+    expect(await post(await start('backfill', goodConfig, {}), { dryRun: true })).toMatchObject({
+      answer: { nodes: [{ node: `gcp:${vm.id}`, outcome: 'planned' }] },
+    });
+  });
+
+  test('a query string is refused: it would be taken for a real run', async () => {
+    const backfill = await start('backfill');
+    addNode();
+    expect(await post({ ...backfill, url: `${backfill.url}?dryRun=true` }, {})).toMatchObject({
+      status: 400,
+      answer: { code: 'bad-request', error: expect.stringContaining('query string') },
+    });
+    expect(google.cloud.calls).toEqual([]);
   });
 
   test.each([
@@ -162,15 +210,20 @@ describe('backfill', () => {
     expect(google.cloud.calls).toEqual([]);
   });
 
-  test('a missing permission is named', async () => {
+  test('a missing permission is named, and logged once', async () => {
     google.cloud.faults.push({
       method: 'compute.instances.aggregatedList',
       kind: 'permission',
       times: Infinity,
     });
-    expect(await post(await start('backfill'), {})).toMatchObject({
-      status: 500,
-      answer: { advice: expect.stringContaining('compute.instances.list') },
-    });
+    const backfill = await start('backfill');
+    const named = { advice: expect.stringContaining('compute.instances.list') as unknown };
+    expect(await post(backfill, {})).toMatchObject({ status: 500, answer: named });
+    await post(backfill, { last: true });
+    await backfill.logged(({ code }) => code === 'bad-request');
+    expect(backfill.log).toMatchObject([
+      { message: 'BackfillFailed', code: 'permission-denied', ...named },
+      { message: 'BackfillFailed', code: 'bad-request' },
+    ]);
   });
 });

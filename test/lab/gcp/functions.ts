@@ -1,15 +1,17 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 
 /** One function of dist/gcp on the real functions-framework. */
 export interface RunningFunction {
   readonly url: string;
   /** Its log so far: one object for each line of JSON. */
   readonly log: Record<string, unknown>[];
+  /** The first entry that fits, when it is there. */
+  readonly logged: (isIt: (entry: Record<string, unknown>) => boolean) => Promise<Record<string, unknown>>;
   close(): Promise<void>;
 }
 
@@ -50,7 +52,14 @@ export async function startFunction(
   // Once it has started, its end is no longer a fault.
   failed.catch(() => undefined);
   await Promise.race([started, failed]);
-  return { url, log, close: () => end(child) };
+  const logged: RunningFunction['logged'] = async (isIt) => {
+    for (;;) {
+      const entry = log.find(isIt);
+      if (entry) return entry;
+      await once(lines, 'line');
+    }
+  };
+  return { url, log, logged, close: () => end(child) };
 }
 
 async function end(child: ChildProcess): Promise<void> {
@@ -69,16 +78,31 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Delivers a CloudEvent as Eventarc does. @returns the HTTP status: anything but 2xx asks for another delivery */
-export async function deliver({ url }: RunningFunction, event: Record<string, unknown>): Promise<number> {
+/**
+ * Delivers a CloudEvent as Eventarc does. Its log is complete when this returns.
+ * @returns the HTTP status: anything but 2xx asks for another delivery
+ */
+export async function deliver(running: RunningFunction, event: Record<string, unknown>): Promise<number> {
+  const status = await post(running, event);
+  await logIsComplete(running);
+  return status;
+}
+
+async function post({ url }: RunningFunction, event: Record<string, unknown>): Promise<number> {
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/cloudevents+json' },
     body: JSON.stringify(event),
   });
   await response.arrayBuffer();
-  // Its log lines were written before it answered: they are in the pipe, and read in this turn or the next.
-  await nextTurn();
-  await nextTurn();
   return response.status;
+}
+
+/** The function writes its lines in order: once it said that it ignored a last event, all others are read. */
+async function logIsComplete(running: RunningFunction): Promise<void> {
+  const { log, logged } = running;
+  const id = randomUUID();
+  await post(running, { specversion: '1.0', id, source: 'lab', type: 'lab.marker' });
+  const marker = await logged(({ eventId }) => eventId === id);
+  log.splice(log.indexOf(marker), 1);
 }
