@@ -1,5 +1,5 @@
 import { account, logicalId, policy, ref, type Resource, type Resources } from './cloudformation';
-import { ofEachFunction, ofFunction, ofQueue, ours, type Metric } from './metrics';
+import { ofEachFunction, ofFunction, ofQueue, type Metric } from './metrics';
 import { named, type Settings } from './settings';
 
 interface Alarm {
@@ -19,7 +19,6 @@ interface Alarm {
 }
 
 const alarms = (settings: Settings): readonly Alarm[] => {
-  const { objectiveMinutes, sweepMinutes } = settings;
   const untilZero = { alarmsWhen: 'atLeast', threshold: 1, silence: 'notBreaching' } as const;
   return [
     {
@@ -53,44 +52,6 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       periods: 3,
     },
     {
-      ...untilZero,
-      name: 'nodes-unproven',
-      advice: `Nodes have waited longer than ${objectiveMinutes} minutes for their rules: their pods cannot reach peered networks. Find out which nodes, and whether their SSM agents are online.`,
-      metrics: [ours(settings, 'NodesUnproven')],
-      statistic: 'Maximum',
-      // Two sweeps, so that there is a value in each period.
-      minutes: 2 * sweepMinutes,
-    },
-    {
-      ...untilZero,
-      name: 'nodes-failed',
-      advice:
-        'A node refused its rules or could not put them in force. The log entry NodeFailed says why and what to do.',
-      metrics: [ours(settings, 'NodesFailed')],
-      statistic: 'Sum',
-      minutes: 5,
-    },
-    {
-      ...untilZero,
-      name: 'nodes-held',
-      advice:
-        'Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, take them out of peermasq.yaml too.',
-      metrics: [ours(settings, 'NodesHeld')],
-      statistic: 'Sum',
-      minutes: 5,
-    },
-    {
-      ...untilZero,
-      name: 'api-throttles',
-      advice:
-        'AWS throttles the calls of peermasq. Nothing is lost, but nodes wait longer. See who else uses up the quota, or have it raised.',
-      metrics: [ours(settings, 'ApiThrottles')],
-      statistic: 'Sum',
-      threshold: 20,
-      minutes: 5,
-      periods: 3,
-    },
-    {
       name: 'sweep-missing',
       advice:
         'No sweep has ended well for a while: lost events and drift go unseen. See whether its schedule is enabled and what its log says.',
@@ -100,7 +61,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       statistic: 'Sum',
       alarmsWhen: 'lessThan',
       threshold: 1,
-      minutes: 3 * sweepMinutes,
+      minutes: 3 * settings.sweepMinutes,
       silence: 'breaching',
     },
   ];

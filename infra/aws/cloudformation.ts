@@ -34,16 +34,9 @@ export const policy = (statements: readonly Statement[]) => ({
 });
 
 /** Who may assume a role. */
-export const trust = (principal: unknown, condition?: unknown) => ({
+export const trust = (principal: unknown) => ({
   Version: '2012-10-17',
-  Statement: [
-    {
-      Effect: 'Allow',
-      Principal: principal,
-      Action: ['sts:AssumeRole'],
-      ...(condition !== undefined && { Condition: condition }),
-    },
-  ],
+  Statement: [{ Effect: 'Allow', Principal: principal, Action: ['sts:AssumeRole'] }],
 });
 
 /** `node-joined` → `NodeJoined`: logical ids have letters and digits only. */

@@ -2,7 +2,7 @@
 const { join } = require('node:path');
 const { require: load } = require('tsx/cjs/api');
 
-const params = ['alarmEmail', 'objectiveMinutes', 'sweepMinutes', 'launchGate', 'memberAccounts', 'runbook'];
+const params = ['alarmEmail', 'sweepMinutes', 'runbook'];
 
 module.exports = async ({ resolveVariable, resolveConfigurationProperty }) => {
   const { stackResources } = load('./resources.ts', module.filename);

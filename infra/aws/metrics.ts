@@ -1,5 +1,4 @@
 import { named, type Settings } from './settings';
-import { queueNames } from './queues';
 
 /** A metric as CloudWatch finds it. */
 export interface Metric {
@@ -7,22 +6,6 @@ export interface Metric {
   readonly name: string;
   readonly dimensions: Readonly<Record<string, string>>;
 }
-
-export type OurMetric =
-  | 'NodesProven'
-  | 'NodesFailed'
-  | 'NodesHeld'
-  | 'NodesUnproven'
-  | 'SecondsToProven'
-  | 'ApiCalls'
-  | 'ApiThrottles';
-
-/** Over all clusters of a stage. The functions write them into their log, in the embedded metric format. */
-export const ours = ({ stage }: Pick<Settings, 'stage'>, name: OurMetric): Metric => ({
-  namespace: 'peermasq',
-  name,
-  dimensions: { cloud: 'aws', stage },
-});
 
 export const ofFunction = (settings: Settings, name: string, metric: string): Metric => ({
   namespace: 'AWS/Lambda',
@@ -40,4 +23,4 @@ export const ofQueue = (settings: Settings, name: string, metric: string): Metri
 });
 
 export const ofEachQueue = (settings: Settings, metric: string): Metric[] =>
-  [...queueNames, 'dead-letters'].map((name) => ofQueue(settings, name, metric));
+  ['nodes', 'dead-letters'].map((name) => ofQueue(settings, name, metric));

@@ -6,7 +6,6 @@ import {
   statusTag,
 } from '../../shared/aws/names';
 import { ownArn, policy, region, sub, type Resources, type Statement } from './cloudformation';
-import type { Settings } from './settings';
 
 /** What serving the nodes of one account takes, but for reaching them. */
 export function serveNodes(stage: string): Statement[] {
@@ -62,37 +61,26 @@ export function serveNodes(stage: string): Statement[] {
 }
 
 /**
- * The instances that commands may be sent to, and the Auto Scaling groups whose launches may be completed:
- * those that carry the tags of a configured cluster.
+ * The instances that commands may be sent to: those that carry the tags of a configured cluster.
  * @param clusters as peermasq.yaml names them. No condition can say "any cluster": with `*` every instance
  * of the account and region may be sent the one document.
  */
-export function reachNodes(clusters: readonly string[], launchGate: Settings['launchGate']): Statement[] {
-  const push = ofClusters(clusters, 'ssm:resourceTag').map((condition) =>
-    allow('ssm:SendCommand', ownArn('ec2', 'instance/*'), condition),
-  );
-  if (launchGate === 'off') return push;
-  const groups = ownArn('autoscaling', 'autoScalingGroup:*:autoScalingGroupName/*');
-  const complete = ofClusters(clusters, 'autoscaling:ResourceTag').map((condition) =>
-    allow('autoscaling:CompleteLifecycleAction', groups, condition),
-  );
-  return [...push, ...complete];
+export function reachNodes(clusters: readonly string[]): Statement[] {
+  return ofClusters(clusters).map((condition) => ({
+    Effect: 'Allow',
+    Action: ['ssm:SendCommand'],
+    Resource: ownArn('ec2', 'instance/*'),
+    ...(condition !== undefined && { Condition: condition }),
+  }));
 }
 
-const allow = (action: string, resource: unknown, condition: unknown): Statement => ({
-  Effect: 'Allow',
-  Action: [action],
-  Resource: resource,
-  ...(condition !== undefined && { Condition: condition }),
-});
-
 /** Conditions of which any one is enough. Within one, all have to hold, so each tag has its own. */
-function ofClusters(clusters: readonly string[], key: string): unknown[] {
+function ofClusters(clusters: readonly string[]): unknown[] {
   if (clusters.includes('*')) return [undefined];
   return [
-    ...clusters.map((name) => ({ Null: { [`${key}/${clusterKeyPrefix}${name}`]: 'false' } })),
+    ...clusters.map((name) => ({ Null: { [`ssm:resourceTag/${clusterKeyPrefix}${name}`]: 'false' } })),
     ...clusterValueKeys.flatMap((tag) =>
-      inTwenties(clusters).map((names) => ({ StringEquals: { [`${key}/${tag}`]: names } })),
+      inTwenties(clusters).map((names) => ({ StringEquals: { [`ssm:resourceTag/${tag}`]: names } })),
     ),
   ];
 }

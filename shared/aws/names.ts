@@ -18,11 +18,6 @@ export function documentName(stage: string): string {
   return `peermasq-apply-${stage}`;
 }
 
-/** The role that the functions assume in a member account. Roles are global, so the region is in the name. */
-export function memberRoleName(stage: string, region: string): string {
-  return `peermasq-${stage}-${region}-member`;
-}
-
 /** The document's one parameter. */
 export const ruleSetParameter = 'ruleset';
 

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from '@jest/globals';
+import { parseBackfillRequest } from '../../../functions/backfill';
 import {
   allOf,
   allowedIn,
@@ -19,20 +20,14 @@ let files: Packaged['files'];
 let template: Template;
 // Another process, which takes some seconds; once for all.
 beforeAll(() => {
-  ({ template, files } = packageService(config, { alarmEmail: 'ops@example.com', objectiveMinutes: '15' }));
+  ({ template, files } = packageService(config, { alarmEmail: 'ops@example.com' }));
 }, 120_000);
 
 const properties = (id: string) => propertiesOf(template, id);
 const arn = (service: string, resource: string) =>
   `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`;
 
-/** Function, and the queue that feeds it. */
-const fed = [
-  ['NodeDashjoined', 'NodesQueue'],
-  ['PeeringDashchanged', 'ChangesQueue'],
-  ['CommandDashfinished', 'CommandsQueue'],
-] as const;
-const functions = [...fed.map(([id]) => id), 'Sweep', 'Backfill'];
+const functions = ['NodeDashjoined', 'Sweep', 'Backfill'];
 
 describe('functions', () => {
   test.each(functions)('%s runs on the newest runtime, on arm64, with logs in JSON that end', (id) => {
@@ -40,7 +35,7 @@ describe('functions', () => {
       Runtime: 'nodejs24.x',
       Architectures: ['arm64'],
       LoggingConfig: { LogFormat: 'JSON' },
-      Environment: { Variables: { PEERMASQ_STAGE: 'test', PEERMASQ_OBJECTIVE_MINUTES: '15' } },
+      Environment: { Variables: { PEERMASQ_STAGE: 'test' } },
     });
     expect(properties(`${id}LogGroup`)).toMatchObject({ RetentionInDays: 30 });
   });
@@ -59,49 +54,46 @@ describe('functions', () => {
       id.startsWith('Sweep'),
     );
     expect(schedule).toMatchObject({ ScheduleExpression: 'rate(5 minutes)', State: 'ENABLED' });
+    const [{ Input }] = (schedule as { Targets: [{ Input: string }] }).Targets;
+    expect(parseBackfillRequest(JSON.parse(Input))).toEqual({ dryRun: false });
     expect(properties('SweepLambdaFunction')['Timeout']).toBeLessThan(5 * 60);
     expect(properties('SweepLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 });
   });
 });
 
 describe('queues', () => {
-  test.each(fed)('%s takes batches from %s and names what failed', (id, queue) => {
+  test('node-joined takes batches from its queue and names what failed', () => {
     const { BatchSize, MaximumBatchingWindowInSeconds, ...mapping } = properties(
-      `${id}EventSourceMappingSQS${queue}`,
+      'NodeDashjoinedEventSourceMappingSQSNodesQueue',
     );
     expect(mapping).toMatchObject({
-      EventSourceArn: `${queue}.Arn`,
-      FunctionName: `${id}LambdaFunction.Arn`,
+      EventSourceArn: 'NodesQueue.Arn',
+      FunctionName: 'NodeDashjoinedLambdaFunction.Arn',
       FunctionResponseTypes: ['ReportBatchItemFailures'],
       ScalingConfig: { MaximumConcurrency: 2 },
     });
     expect(BatchSize).toBe(1_000);
     expect(MaximumBatchingWindowInSeconds).toBeGreaterThanOrEqual(1);
-    const timeout = Number(properties(`${id}LambdaFunction`)['Timeout']);
-    expect(properties(queue)['VisibilityTimeout']).toBeGreaterThanOrEqual(
+    const timeout = Number(properties('NodeDashjoinedLambdaFunction')['Timeout']);
+    expect(properties('NodesQueue')['VisibilityTimeout']).toBeGreaterThanOrEqual(
       6 * timeout + Number(MaximumBatchingWindowInSeconds),
     );
   });
 
-  test.each(fed)('%s: %s is encrypted and gives up into the dead-letter queue', (_, queue) => {
-    expect(properties(queue)).toMatchObject({
+  test('the queue is encrypted and gives up into the dead-letter queue', () => {
+    expect(properties('NodesQueue')).toMatchObject({
       SqsManagedSseEnabled: true,
       RedrivePolicy: { deadLetterTargetArn: 'DeadLetterQueue.Arn' },
     });
   });
 
-  test('changes wait a minute, so that many become one', () => {
-    expect(properties('ChangesQueue')).toMatchObject({ DelaySeconds: 60 });
-    expect(properties('NodesQueue')).toMatchObject({ DelaySeconds: 0 });
-  });
-
-  test('the dead-letter queue is encrypted, keeps messages for 14 days, and takes them from these queues only', () => {
+  test('the dead-letter queue is encrypted, keeps messages for 14 days, and takes them from that queue only', () => {
     expect(properties('DeadLetterQueue')).toMatchObject({
       SqsManagedSseEnabled: true,
       MessageRetentionPeriod: 1_209_600,
       RedriveAllowPolicy: {
         redrivePermission: 'byQueue',
-        sourceQueueArns: ['nodes', 'changes', 'commands'].map((name) => arn('sqs', `peermasq-test-${name}`)),
+        sourceQueueArns: [arn('sqs', 'peermasq-test-nodes')],
       },
     });
   });
@@ -132,13 +124,7 @@ test('rules listen to this account and region, and keep what they cannot deliver
   const rules = allOf(template, 'AWS::Events::Rule').filter(
     ([, { EventPattern }]) => EventPattern !== undefined,
   );
-  expect(rules.map(([id]) => id)).toEqual([
-    'InstancesStartedRule',
-    'InstanceRunningRule',
-    'InstanceLaunchedRule',
-    'PeeringChangedRule',
-    'CommandFinishedRule',
-  ]);
+  expect(rules.map(([id]) => id)).toEqual(['InstancesStartedRule', 'InstanceRunningRule']);
   for (const [, { EventPattern, Targets }] of rules) {
     expect(EventPattern).toMatchObject({ account: ['AWS::AccountId'], region: ['AWS::Region'] });
     expect(Targets).toEqual([expect.objectContaining({ DeadLetterConfig: { Arn: 'DeadLetterQueue.Arn' } })]);
@@ -245,8 +231,6 @@ describe('permissions', () => {
 
   test.each([
     ['NodeJoinedRole', 'NodesQueue.Arn', 'node-joined'],
-    ['PeeringChangedRole', 'ChangesQueue.Arn', 'peering-changed'],
-    ['CommandFinishedRole', 'CommandsQueue.Arn', 'command-finished'],
     ['SweepRole', undefined, 'sweep'],
     ['BackfillRole', undefined, 'backfill'],
   ])('%s reads its own queue and writes its own log', (role, queue, name) => {
@@ -310,31 +294,12 @@ describe('alarms', () => {
   test.each(['Errors', 'Throttles'])('%s of every function are watched', (metric) => {
     const name = metric === 'Errors' ? 'function-errors' : 'function-throttles';
     expect(watched(name)).toEqual(
-      ['node-joined', 'peering-changed', 'command-finished', 'sweep', 'backfill'].map((each) => ({
+      ['node-joined', 'sweep', 'backfill'].map((each) => ({
         Namespace: 'AWS/Lambda',
         MetricName: metric,
         Dimensions: [{ Name: 'FunctionName', Value: `peermasq-test-${each}` }],
       })),
     );
-  });
-
-  test.each([
-    ['nodes-unproven', 'NodesUnproven'],
-    ['nodes-failed', 'NodesFailed'],
-    ['nodes-held', 'NodesHeld'],
-    ['api-throttles', 'ApiThrottles'],
-  ])('%s watches %s of the stage, over all clusters', (name, metric) => {
-    expect(watched(name)).toEqual([
-      {
-        Namespace: 'peermasq',
-        MetricName: metric,
-        Dimensions: [
-          { Name: 'cloud', Value: 'aws' },
-          { Name: 'stage', Value: 'test' },
-        ],
-      },
-    ]);
-    expect(alarm(name)).toMatchObject({ TreatMissingData: 'notBreaching' });
   });
 
   test('one message in the dead-letter queue is enough', () => {
@@ -353,26 +318,12 @@ describe('alarms', () => {
     expect(watched('sweep-missing').map(({ MetricName }) => MetricName)).toEqual(['Invocations', 'Errors']);
     expect(alarm('sweep-missing').Metrics[0]?.MetricStat?.Period).toBe(3 * 5 * 60);
   });
-
-  test('the objective is told', () => {
-    expect(alarm('nodes-unproven')['AlarmDescription']).toContain('15 minutes');
-  });
 });
 
 test('the dashboard shows every metric and queue, within its width', () => {
   const body = String(properties('Dashboard')['DashboardBody']);
   const { widgets } = JSON.parse(body) as { widgets: { x: number; width: number }[] };
-  for (const shown of [
-    'NodesProven',
-    'NodesFailed',
-    'NodesHeld',
-    'NodesUnproven',
-    'SecondsToProven',
-    'ApiCalls',
-    'ApiThrottles',
-    'peermasq-test-dead-letters',
-    'peermasq-test-sweep',
-  ]) {
+  for (const shown of ['peermasq-test-nodes', 'peermasq-test-dead-letters', 'peermasq-test-sweep']) {
     expect(body).toContain(shown);
   }
   for (const { x, width } of widgets) expect(x + width).toBeLessThanOrEqual(24);
