@@ -27,3 +27,4 @@ test('a config or program that is newer than the build is refused', () => {
       'dist/aws/peermasq.sh is not what shared/node/peermasq.sh is now. Run: npm run build',
     );
     rmSync(folder, { recursive: true });
+});
