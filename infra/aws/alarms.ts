@@ -34,7 +34,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...untilZero,
       name: 'function-errors',
       advice:
-        'A function ended with an error; its events are tried again. The dashboard shows which one, its log the reason.',
+        'A function ended with an error. Events and sweeps are tried again, a backfill is not. The dashboard shows which one, its log the reason.',
       metrics: ofEachFunction(settings, 'Errors'),
       expression: 'SUM(METRICS())',
       statistic: 'Sum',
