@@ -2,6 +2,7 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { ConfigError, parseConfig } from '../shared/core/config';
+import { awsBundle, gcpBundle } from './bundle/options';
 import packageJson from '../package.json';
 
 /**
@@ -11,29 +12,7 @@ import packageJson from '../package.json';
 async function main(): Promise<void> {
   parseConfig(readFileSync('peermasq.yaml', 'utf8'));
   rmSync('dist', { recursive: true, force: true });
-  const common = {
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    legalComments: 'none',
-  } as const;
-  await Promise.all([
-    build({
-      ...common,
-      entryPoints: { 'node-joined': 'functions/aws/node-joined.ts', backfill: 'functions/aws/backfill.ts' },
-      outdir: 'dist/aws',
-      // The SDK's modules load in half the time of its CommonJS build, and unused ones fall away.
-      mainFields: ['module', 'main'],
-    }),
-    build({
-      ...common,
-      entryPoints: { index: 'functions/gcp/index.ts' },
-      outdir: 'dist/gcp',
-      // Google's builder starts its own copy, in which the functions must be registered.
-      external: ['@google-cloud/functions-framework'],
-    }),
-  ]);
+  await Promise.all([build(awsBundle), build(gcpBundle)]);
   for (const folder of ['dist/aws', 'dist/gcp']) {
     mkdirSync(folder, { recursive: true });
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));

@@ -1,5 +1,6 @@
 import type { Request, Response } from '@google-cloud/functions-framework';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/errors';
+import { faultFields } from '../../shared/core/outcome';
 import { backfill, parseBackfillRequest } from '../backfill';
 import { deadline, dependencies } from './dependencies';
 
@@ -15,7 +16,9 @@ export async function backfillNodes(request: Request, response: Response): Promi
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const { code, message, advice } = error;
-    dependencies.log.error('BackfillFailed', { cloud: 'gcp', code, reason: message, advice, err: error });
+    // Every other fault has been logged where the pass failed.
+    if (code === 'bad-request')
+      dependencies.log.error('BackfillFailed', { cloud: 'gcp', ...faultFields(error) });
     response.status(statusOf(error)).json({ error: message, code, advice });
   }
 }

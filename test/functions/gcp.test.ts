@@ -222,7 +222,7 @@ describe('backfill', () => {
     await post(backfill, { last: true });
     await backfill.logged(({ code }) => code === 'bad-request');
     expect(backfill.log).toMatchObject([
-      { message: 'BackfillFailed', code: 'permission-denied', ...named },
+      { message: 'ReconcileFailed', code: 'permission-denied', ...named },
       { message: 'BackfillFailed', code: 'bad-request' },
     ]);
   });

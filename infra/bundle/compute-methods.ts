@@ -1,0 +1,10 @@
+/**
+ * The methods of Compute Engine that the bundle can call, by service, as protos.json of @google-cloud/compute
+ * names them. All others are pruned; a test holds this list to what shared/gcp calls.
+ */
+export const computeMethods: Readonly<Record<string, readonly string[]>> = {
+  Instances: ['AggregatedList', 'Get', 'GetGuestAttributes', 'SetMetadata'],
+  Networks: ['Get', 'ListPeeringRoutes'],
+  Subnetworks: ['AggregatedList'],
+  ZoneOperations: ['Wait'],
+};

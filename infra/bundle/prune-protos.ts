@@ -1,0 +1,94 @@
+/** One level of a protobufjs JSON descriptor: a namespace, message, enum or service. */
+export interface Descriptor {
+  readonly nested?: Readonly<Record<string, Descriptor>>;
+  readonly fields?: Readonly<Record<string, { readonly type: string }>>;
+  readonly methods?: Readonly<
+    Record<string, { readonly requestType: string; readonly responseType: string }>
+  >;
+}
+
+/**
+ * Leaves of a descriptor only the given methods and every type that their requests and responses can hold,
+ * each unchanged and where it was.
+ * @param methods by service, both by name
+ * @param untypedFields `Message.field` of the fields that may hold a `google.protobuf.Any`. Its type is looked up
+ *   by name when a message arrives, so that a type is missed only then: each must be one that never arrives.
+ * @throws Error when a method, a type or an untyped field is not as it was expected
+ */
+export function pruneProtos(
+  root: Descriptor,
+  packageName: string,
+  methods: Readonly<Record<string, readonly string[]>>,
+  untypedFields: readonly string[],
+): Descriptor {
+  const kept = new Set<string>();
+  const unseen = new Set(untypedFields);
+
+  function keep(scope: string, type: string): void {
+    const name = resolve(root, scope, type);
+    if (name === undefined || kept.has(name)) return;
+    kept.add(name);
+    for (const [field, { type: fieldType }] of Object.entries(find(root, name)?.fields ?? {})) {
+      const place = `${name.slice(packageName.length + 1)}.${field}`;
+      if (resolve(root, name, fieldType) === any && !untypedFields.includes(place)) {
+        throw new Error(`${place} may hold any type, and no pruning can know which: see untypedFields`);
+      }
+      unseen.delete(place);
+      keep(name, fieldType);
+    }
+  }
+
+  for (const [service, names] of Object.entries(methods)) {
+    const name = `${packageName}.${service}`;
+    kept.add(name);
+    for (const method of names) {
+      const found = find(root, name)?.methods?.[method];
+      if (!found) throw new Error(`${name} has no method ${method} any more`);
+      keep(name, found.requestType);
+      keep(name, found.responseType);
+    }
+  }
+  if (unseen.size > 0) throw new Error(`No such fields any more: ${[...unseen].join(', ')}`);
+  return cut(root, '', kept, (name) => methods[name.slice(packageName.length + 1)]);
+}
+
+const any = 'google.protobuf.Any';
+/** All scalars of protobuf, and nothing else, have a name in lower case without dots. */
+const scalar = /^[a-z0-9]+$/;
+
+/** The full name of a type as protobuf resolves it: from the innermost scope outwards. Undefined for scalars. */
+function resolve(root: Descriptor, scope: string, type: string): string | undefined {
+  for (let outer = scope; ; outer = outer.slice(0, Math.max(0, outer.lastIndexOf('.')))) {
+    const name = outer && !type.startsWith('.') ? `${outer}.${type}` : type.replace(/^\./, '');
+    if (find(root, name)) return name;
+    if (outer === '') break;
+  }
+  if (scalar.test(type)) return undefined;
+  throw new Error(`The type ${type}, named in ${scope}, is not there`);
+}
+
+function find(root: Descriptor, name: string): Descriptor | undefined {
+  return name.split('.').reduce<Descriptor | undefined>((at, part) => at?.nested?.[part], root);
+}
+
+function cut(
+  { nested, ...own }: Descriptor,
+  name: string,
+  kept: ReadonlySet<string>,
+  methodsOf: (service: string) => readonly string[] | undefined,
+): Descriptor {
+  const methods = methodsOf(name);
+  const inner = Object.entries(nested ?? {})
+    .map(([key, child]) => [name ? `${name}.${key}` : key, key, child] as const)
+    .filter(([full]) => kept.has(full) || [...kept].some((one) => one.startsWith(`${full}.`)))
+    .map(([full, key, child]) => [key, cut(child, full, kept, methodsOf)] as const);
+  return {
+    ...own,
+    ...(methods && { methods: only(own.methods ?? {}, methods) }),
+    ...(inner.length > 0 && { nested: Object.fromEntries(inner) }),
+  };
+}
+
+function only<T>(from: Readonly<Record<string, T>>, keys: readonly string[]): Record<string, T> {
+  return Object.fromEntries(Object.entries(from).filter(([key]) => keys.includes(key)));
+}

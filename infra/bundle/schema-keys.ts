@@ -1,0 +1,30 @@
+import { readFileSync } from 'node:fs';
+import type { Plugin } from 'esbuild';
+import { onlyWhereMet } from './plugin';
+
+/**
+ * The schemas of the AWS clients (@aws-sdk/client-*: dist-es/schemas/schemas_0.js), which no esbuild can shake:
+ * a key that is computed, `{ [_eQN]: … }`, may have a side effect (toString), so whatever has one is kept, and
+ * with it everything that it names. The keys are constants of the same file; written out, unused schemas fall away.
+ */
+export const schemaKeys: Plugin = onlyWhereMet(
+  'schema-keys',
+  ['@aws-sdk/client-ec2/dist-es/schemas/schemas_0.js', '@aws-sdk/client-ssm/dist-es/schemas/schemas_0.js'],
+  (path) => ({ contents: withLiteralKeys(readFileSync(path, 'utf8')), loader: 'js' }),
+);
+
+/** @throws Error when there is no computed key, or one that is no constant text of the file. */
+export function withLiteralKeys(source: string): string {
+  const constants = new Map(
+    Array.from(source.matchAll(/^const (\w+) = ("[^"\\]*");$/gm), ([, name, text]) => [name, text] as const),
+  );
+  let written = 0;
+  const result = source.replaceAll(/\[([\w$]+)\]: /g, (_, name: string) => {
+    const text = constants.get(name);
+    if (text === undefined) throw new Error(`The key ${name} is no constant text of its file`);
+    written++;
+    return `${text}: `;
+  });
+  if (written === 0) throw new Error('The schemas have no computed keys any more: leave this step out');
+  return result;
+}

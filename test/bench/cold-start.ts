@@ -1,0 +1,162 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { build, type BuildOptions } from 'esbuild';
+import { awsBundle, gcpBundle } from '../../infra/bundle/options';
+import { startAws } from '../lab/aws/aws';
+import { sqsEvent } from '../lab/aws/invoke';
+import { insertEvent } from '../lab/gcp/events';
+import { openGoogleCloud } from '../lab/gcp/lab';
+import { addVm } from '../lab/gcp/state';
+
+export interface Spread {
+  readonly median: number;
+  readonly min: number;
+  readonly max: number;
+}
+
+/** Milliseconds from the begin of the import to the end of the first call, megabytes resident, kilobytes of code. */
+export interface ColdStart {
+  readonly ms: Spread;
+  readonly rssMb: Spread;
+  readonly kb: number;
+}
+
+export interface ColdStarts {
+  readonly name: string;
+  readonly rounds: number;
+  /** As esbuild makes the bundle by itself. */
+  readonly plain: ColdStart;
+  /** As it is deployed. */
+  readonly pruned: ColdStart;
+  /** Of the medians: how many times faster. */
+  readonly ratio: number;
+}
+
+interface Subject {
+  readonly name: string;
+  readonly options: BuildOptions;
+  readonly bundle: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly event: unknown;
+  readonly close: () => Promise<void>;
+}
+
+const plain = { plugins: [], minifyWhitespace: false, minifySyntax: false } satisfies BuildOptions;
+/** Inside the repository, so that what the bundle does not hold is found. */
+const folder = '.cache/cold-start';
+
+/** Plain and pruned in turns, each start in a process of its own, against the doubles on loopback. */
+export async function measureColdStarts(rounds: number): Promise<ColdStarts[]> {
+  const results: ColdStarts[] = [];
+  for (const open of [openGcp, openAws]) {
+    const subject = await open();
+    try {
+      results.push(await measure(subject, rounds));
+    } finally {
+      await subject.close();
+      rmSync(folder, { recursive: true });
+    }
+  }
+  return results;
+}
+
+async function measure(subject: Subject, rounds: number): Promise<ColdStarts> {
+  const variants = {
+    plain: await bundle(subject, 'plain', plain),
+    pruned: await bundle(subject, 'pruned', {}),
+  };
+  const starts = { plain: [] as Start[], pruned: [] as Start[] };
+  for (let round = 0; round < rounds; round++) {
+    // Who goes first alternates, so that a machine that warms up or slows down favours neither.
+    const order = round % 2 === 0 ? (['plain', 'pruned'] as const) : (['pruned', 'plain'] as const);
+    for (const variant of order) starts[variant].push(await start(variants[variant], subject));
+  }
+  const [before, after] = (['plain', 'pruned'] as const).map((variant) => ({
+    ms: spread(starts[variant].map(({ loadMs, callMs }) => loadMs + callMs)),
+    rssMb: spread(starts[variant].map(({ rssMb }) => rssMb)),
+    kb: Math.round(statSync(variants[variant]).size / 1_000),
+  })) as [ColdStart, ColdStart];
+  return {
+    name: subject.name,
+    rounds,
+    plain: before,
+    pruned: after,
+    ratio: before.ms.median / after.ms.median,
+  };
+}
+
+async function bundle({ options, bundle: name }: Subject, variant: string, changes: BuildOptions) {
+  const outdir = join(folder, variant);
+  await build({ ...options, ...changes, outdir });
+  return join(outdir, name);
+}
+
+interface Start {
+  readonly loadMs: number;
+  readonly callMs: number;
+  readonly rssMb: number;
+}
+
+async function start(file: string, { env, event }: Subject): Promise<Start> {
+  const child = spawn(process.execPath, [join(__dirname, 'first-call.mjs'), file], {
+    stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+    timeout: 60_000,
+  });
+  child.stdin.end(JSON.stringify(event));
+  const [timing, log, faults] = await Promise.all([
+    text(child.stdio[3] as Readable),
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close'),
+  ]);
+  if (child.exitCode !== 0) throw new Error(`${file} did not answer:\n${faults}${log}`);
+  return JSON.parse(timing) as Start;
+}
+
+function spread(values: readonly number[]): Spread {
+  const sorted = [...values].sort((a, b) => a - b);
+  const at = (share: number) => Math.round(sorted[Math.floor(share * (sorted.length - 1))] ?? NaN);
+  return { median: at(0.5), min: at(0), max: at(1) };
+}
+
+function files(): Readonly<Record<string, string>> {
+  mkdirSync(folder, { recursive: true });
+  const config = join(folder, 'peermasq.yaml');
+  writeFileSync(config, 'clusters: {frontend: {pods: [10.132.0.0/14], masquerade: [peerings]}}');
+  return { PEERMASQ_CONFIG: config, PEERMASQ_PROGRAM: 'shared/node/peermasq.sh' };
+}
+
+/** The node belongs to no cluster: it is looked up, and skipped. */
+async function openGcp(): Promise<Subject> {
+  const google = await openGoogleCloud();
+  const vm = addVm(google.cloud, {});
+  return {
+    name: 'dist/gcp, nodeJoined: first instances.get',
+    options: gcpBundle,
+    bundle: 'index.js',
+    // Else Google's client asks gcloud for a project, where there is one: seconds that have nothing to do with bundles.
+    env: { ...google.env, ...files(), GOOGLE_CLOUD_PROJECT: vm.project },
+    event: insertEvent(vm, 'first'),
+    close: () => google.close(),
+  };
+}
+
+async function openAws(): Promise<Subject> {
+  const aws = await startAws();
+  const [vpcId, subnetId] = ['vpc-0123456789abcdef0', 'subnet-0123456789abcdef0'];
+  aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] });
+  const id = aws.addNode({ subnetId });
+  return {
+    name: 'dist/aws, node-joined: first DescribeInstances',
+    options: awsBundle,
+    bundle: 'node-joined.js',
+    env: { ...aws.env, ...files() },
+    event: sqsEvent([aws.stateChangeEvent(id)]),
+    close: () => aws.close(),
+  };
+}

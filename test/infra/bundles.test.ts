@@ -1,0 +1,62 @@
+import { describe, expect, test } from '@jest/globals';
+import { build, type BuildOptions, type Metafile } from 'esbuild';
+import { awsBundle, gcpBundle } from '../../infra/bundle/options';
+import { computeMethods } from '../../infra/bundle/compute-methods';
+import { commandsSent } from './calls';
+
+type Input = readonly [file: string, bytes: number];
+
+/** What ends up in each output: files below node_modules, or of this repository, and their bytes. */
+async function inputsOf(options: BuildOptions): Promise<Map<string, Input[]>> {
+  const { metafile } = await build({ ...options, write: false, metafile: true });
+  return new Map(
+    Object.entries<Metafile['outputs'][string]>(metafile.outputs).map(([output, { inputs }]) => [
+      output,
+      Object.entries(inputs)
+        .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+        .map(([file, { bytesInOutput }]) => [file.replace(/^.*node_modules\//, ''), bytesInOutput]),
+    ]),
+  );
+}
+
+const bytesOf = (inputs: readonly Input[], of = /./) =>
+  inputs.filter(([file]) => of.test(file)).reduce((sum, [, bytes]) => sum + bytes, 0);
+const namesOf = (inputs: readonly Input[], part: RegExp) =>
+  inputs.flatMap(([file]) => part.exec(file)?.[1] ?? []).sort();
+
+describe('dist/gcp/index.js', () => {
+  test('has the clients of Compute Engine that are used, over REST alone, and stays small', async () => {
+    const inputs = (await inputsOf(gcpBundle)).get('dist/gcp/index.js') ?? [];
+    const snake = (service: string) => service.replaceAll(/(?!^)[A-Z]/g, '_$&').toLowerCase();
+    expect(namesOf(inputs, /compute\/build\/src\/v1\/(\w+)_client\.js$/)).toEqual(
+      Object.keys(computeMethods).map(snake),
+    );
+    expect(bytesOf(inputs, /protos\.json$/)).toBeLessThan(100_000);
+    // Nothing but the words that each was left out.
+    expect(bytesOf(inputs, /^(@grpc|@js-sdsl|web-streams-polyfill)\//)).toBeLessThan(1_000);
+    expect(bytesOf(inputs, /^google-gax\/build\/protos\/.*\.js$/)).toBeLessThan(2_000);
+    expect(bytesOf(inputs)).toBeLessThan(2_350_000);
+  });
+});
+
+describe.each(['node-joined', 'backfill'])('dist/aws/%s.js', (name) => {
+  test('has the clients and commands that are used, and stays small', async () => {
+    const inputs = (await inputsOf(awsBundle)).get(`dist/aws/${name}.js`) ?? [];
+    expect(new Set(namesOf(inputs, /^@aws-sdk\/client-(\w+)\//))).toEqual(new Set(['ec2', 'ssm']));
+    expect(namesOf(inputs, /^@aws-sdk\/client-\w+\/dist-es\/commands\/(\w+)\.js$/)).toEqual(
+      commandsSent('shared/aws')
+        .map(([, command]) => command)
+        .sort(),
+    );
+    expect(bytesOf(inputs, /^@aws-sdk\/client-ec2\/dist-es\/schemas/)).toBeLessThan(100_000);
+    expect(bytesOf(inputs)).toBeLessThan(1_950_000);
+  });
+});
+
+test('a step that a bundle has no file for any more ends the build', async () => {
+  const { plugins } = awsBundle;
+  const stdin = { contents: 'export {}', resolveDir: process.cwd() };
+  await expect(build({ stdin, write: false, plugins, logLevel: 'silent' })).rejects.toThrow(
+    'client-ec2/dist-es/schemas/schemas_0.js is not in this bundle any more',
+  );
+});
