@@ -20,11 +20,11 @@ test('parameters that are not usable are all told at once, with what was read an
 });
 
 test('a config or program that is newer than the build is refused', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'peermasq-'));
-    mkdirSync(join(folder, 'shared/node'), { recursive: true });
-    writeFileSync(join(folder, 'shared/node/peermasq.sh'), 'new');
-    expect(() => stackResources(folder, params)).toThrow(
-      'dist/aws/peermasq.sh is not what shared/node/peermasq.sh is now. Run: npm run build',
-    );
-    rmSync(folder, { recursive: true });
+  const folder = mkdtempSync(join(tmpdir(), 'peermasq-'));
+  mkdirSync(join(folder, 'shared/node'), { recursive: true });
+  writeFileSync(join(folder, 'shared/node/peermasq.sh'), 'new');
+  expect(() => stackResources(folder, params)).toThrow(
+    'dist/aws/peermasq.sh is not what shared/node/peermasq.sh is now. Run: npm run build',
+  );
+  rmSync(folder, { recursive: true });
 });
