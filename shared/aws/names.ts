@@ -3,6 +3,17 @@
 export const ruleSetTag = 'peermasq:ruleset';
 export const statusTag = 'peermasq:status';
 
+/** The tag whose key names the cluster. */
+export const clusterKeyPrefix = 'kubernetes.io/cluster/';
+
+/** Tags whose value is the cluster: EKS, EKS managed node groups, Karpenter, kOps and older clusters. */
+export const clusterValueKeys = [
+  'eks:cluster-name',
+  'aws:eks:cluster-name',
+  'eks:eks-cluster-name',
+  'KubernetesCluster',
+];
+
 export function documentName(stage: string): string {
   return `peermasq-apply-${stage}`;
 }

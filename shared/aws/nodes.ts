@@ -7,7 +7,7 @@ import {
 import type { Node } from '../core/node';
 import type { Deadline, Nodes } from '../core/ports';
 import { allPages, call, chunks, filterValuesLimit, withoutMissing, type Clients } from './clients';
-import { statusTag } from './names';
+import { clusterKeyPrefix, clusterValueKeys, statusTag } from './names';
 import { recordedIn } from './record';
 
 /**
@@ -112,15 +112,6 @@ export function makeNodes(clients: Clients): Nodes {
 const idsLimit = 1_000;
 
 const liveStates = ['pending', 'running'];
-
-const clusterKeyPrefix = 'kubernetes.io/cluster/';
-/** Tags whose value is the cluster: EKS, EKS managed node groups, Karpenter, kOps and older clusters. */
-const clusterValueKeys = [
-  'eks:cluster-name',
-  'aws:eks:cluster-name',
-  'eks:eks-cluster-name',
-  'KubernetesCluster',
-];
 
 /** All keys of clusters where the names are too many for one call, or would be taken for wildcards. */
 function clusterTagKeys(clusters: readonly string[]): string[] {

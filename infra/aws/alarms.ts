@@ -1,0 +1,139 @@
+import { account, logicalId, policy, ref, type Resource, type Resources } from './cloudformation';
+import { ofEachFunction, ofFunction, ofQueue, type Metric } from './metrics';
+import { named, type Settings } from './settings';
+
+interface Alarm {
+  /** Also the heading in the runbook. */
+  readonly name: string;
+  readonly advice: string;
+  readonly metrics: readonly Metric[];
+  readonly statistic: 'Sum' | 'Maximum';
+  /** Of the metrics m0, m1, …; for one metric not needed. */
+  readonly expression?: string;
+  readonly alarmsWhen: 'atLeast' | 'lessThan';
+  readonly threshold: number;
+  readonly minutes: number;
+  /** That many periods in a row. */
+  readonly periods?: number;
+  readonly silence: 'notBreaching' | 'breaching';
+}
+
+const alarms = (settings: Settings): readonly Alarm[] => {
+  const untilZero = { alarmsWhen: 'atLeast', threshold: 1, silence: 'notBreaching' } as const;
+  return [
+    {
+      ...untilZero,
+      name: 'dead-letters',
+      advice:
+        'Events could not be dealt with. Read why in the log, mend it, then run a backfill and purge the dead-letter queue.',
+      metrics: [ofQueue(settings, 'dead-letters', 'ApproximateNumberOfMessagesVisible')],
+      statistic: 'Maximum',
+      minutes: 5,
+    },
+    {
+      ...untilZero,
+      name: 'function-errors',
+      advice:
+        'A function ended with an error. Events and sweeps are tried again, a backfill is not. The dashboard shows which one, its log the reason.',
+      metrics: ofEachFunction(settings, 'Errors'),
+      expression: 'SUM(METRICS())',
+      statistic: 'Sum',
+      minutes: 5,
+    },
+    {
+      ...untilZero,
+      name: 'function-throttles',
+      advice:
+        'Lambda had no concurrency left for peermasq. Raise the quota of the account, or free some of it.',
+      metrics: ofEachFunction(settings, 'Throttles'),
+      expression: 'SUM(METRICS())',
+      statistic: 'Sum',
+      minutes: 5,
+      periods: 3,
+    },
+    {
+      name: 'sweep-missing',
+      advice:
+        'No sweep has ended well for a while: lost events and drift go unseen. See whether its schedule is enabled and what its log says.',
+      metrics: [ofFunction(settings, 'sweep', 'Invocations'), ofFunction(settings, 'sweep', 'Errors')],
+      // Without a sweep there are no values at all, and those from before would count instead.
+      expression: 'FILL(m0, 0) - FILL(m1, 0)',
+      statistic: 'Sum',
+      alarmsWhen: 'lessThan',
+      threshold: 1,
+      minutes: 3 * settings.sweepMinutes,
+      silence: 'breaching',
+    },
+  ];
+};
+
+const topic = 'AlarmTopic';
+
+export function alarmResources(settings: Settings): Resources {
+  return {
+    ...topicResources(settings),
+    ...Object.fromEntries(
+      alarms(settings).map((alarm) => [`${logicalId(alarm.name)}Alarm`, alarmResource(alarm, settings)]),
+    ),
+  };
+}
+
+function alarmResource(alarm: Alarm, settings: Settings): Resource {
+  return {
+    Type: 'AWS::CloudWatch::Alarm',
+    Properties: {
+      AlarmName: named(settings, alarm.name),
+      AlarmDescription: `${alarm.advice} ${settings.runbook}#${alarm.name}`,
+      Metrics: [
+        ...alarm.metrics.map(({ namespace, name, dimensions }, index) => ({
+          Id: `m${index}`,
+          MetricStat: {
+            Metric: {
+              Namespace: namespace,
+              MetricName: name,
+              Dimensions: Object.entries(dimensions).map(([Name, Value]) => ({ Name, Value })),
+            },
+            Period: alarm.minutes * 60,
+            Stat: alarm.statistic,
+          },
+          ReturnData: alarm.expression === undefined,
+        })),
+        ...(alarm.expression === undefined
+          ? []
+          : [{ Id: 'result', Expression: alarm.expression, ReturnData: true }]),
+      ],
+      ComparisonOperator:
+        alarm.alarmsWhen === 'atLeast' ? 'GreaterThanOrEqualToThreshold' : 'LessThanThreshold',
+      Threshold: alarm.threshold,
+      EvaluationPeriods: alarm.periods ?? 1,
+      TreatMissingData: alarm.silence,
+      AlarmActions: [ref(topic)],
+      OKActions: [ref(topic)],
+    },
+  };
+}
+
+/** Not encrypted with the key that AWS keeps for SNS: CloudWatch may not use that one, and alarms would go nowhere. */
+function topicResources(settings: Settings): Resources {
+  const publish = {
+    Sid: 'TakeFromAlarms',
+    Effect: 'Allow',
+    Principal: { Service: 'cloudwatch.amazonaws.com' },
+    Action: ['sns:Publish'],
+    Resource: ref(topic),
+    Condition: { StringEquals: { 'aws:SourceAccount': account } },
+  } as const;
+  return {
+    [topic]: { Type: 'AWS::SNS::Topic', Properties: { TopicName: named(settings, 'alarms') } },
+    [`${topic}Policy`]: {
+      Type: 'AWS::SNS::TopicPolicy',
+      Properties: { Topics: [ref(topic)], PolicyDocument: policy([publish]) },
+    },
+    ...(settings.alarmEmail !== '' && {
+      AlarmMail: {
+        Type: 'AWS::SNS::Subscription',
+        Properties: { TopicArn: ref(topic), Protocol: 'email', Endpoint: settings.alarmEmail },
+      },
+    }),
+  };
+}

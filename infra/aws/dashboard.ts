@@ -1,0 +1,76 @@
+import { sub, type Resources } from './cloudformation';
+import { ofEachFunction, ofEachQueue, type Metric } from './metrics';
+import { named, stackName, type Settings } from './settings';
+
+interface Graph {
+  readonly title: string;
+  readonly metrics: readonly unknown[];
+}
+
+/** A row of a graph: what CloudWatch calls the metrics array of a widget. */
+function row({ namespace, name, dimensions }: Metric, options: Readonly<Record<string, string>>): unknown[] {
+  return [namespace, name, ...Object.entries(dimensions).flat(), options];
+}
+
+const graphs = (settings: Settings): readonly Graph[] => {
+  const last = (metric: Metric) => Object.values(metric.dimensions).at(-1) ?? '';
+  const byFunction = (metric: string, stat: string) =>
+    ofEachFunction(settings, metric).map((each) => row(each, { stat, label: last(each) }));
+  const byQueue = (metric: string) =>
+    ofEachQueue(settings, metric).map((each) => row(each, { stat: 'Maximum', label: last(each) }));
+  return [
+    { title: 'Messages waiting', metrics: byQueue('ApproximateNumberOfMessagesVisible') },
+    { title: 'Age of the oldest message, in seconds', metrics: byQueue('ApproximateAgeOfOldestMessage') },
+    { title: 'Invocations of functions', metrics: byFunction('Invocations', 'Sum') },
+    { title: 'Errors of functions', metrics: byFunction('Errors', 'Sum') },
+    { title: 'Throttled functions', metrics: byFunction('Throttles', 'Sum') },
+    { title: 'Longest run, in milliseconds', metrics: byFunction('Duration', 'Maximum') },
+  ];
+};
+
+/** Three in a row; a dashboard is 24 units wide. */
+export function dashboardResources(settings: Settings): Resources {
+  const size = { width: 8, height: 6 };
+  const widgets = [
+    ...graphs(settings).map((graph, index) => ({
+      type: 'metric',
+      x: (index % 3) * size.width,
+      y: Math.floor(index / 3) * size.height,
+      ...size,
+      properties: { ...graph, region: '${AWS::Region}', period: 300, view: 'timeSeries' },
+    })),
+    {
+      type: 'log',
+      x: 0,
+      y: 2 * size.height,
+      width: 24,
+      height: size.height,
+      properties: {
+        title: 'What went wrong',
+        region: '${AWS::Region}',
+        query: failures(settings),
+        view: 'table',
+      },
+    },
+  ];
+  return {
+    Dashboard: {
+      Type: 'AWS::CloudWatch::Dashboard',
+      Properties: { DashboardName: stackName(settings), DashboardBody: sub(JSON.stringify({ widgets })) },
+    },
+  };
+}
+
+/** CloudWatch Logs Insights. */
+function failures(settings: Settings): string {
+  const sources = Object.keys(settings.functions).map(
+    (name) => `SOURCE '/aws/lambda/${named(settings, name)}'`,
+  );
+  return [
+    ...sources,
+    'fields @timestamp, message, cluster, node, code, reason, advice',
+    'filter message in ["NodeFailed", "NodeHeld", "RecordFailed", "ReconcileFailed"] or level = "ERROR"',
+    'sort @timestamp desc',
+    'limit 50',
+  ].join(' | ');
+}

@@ -1,0 +1,62 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { documentName } from '../../shared/aws/names';
+import { parseConfig } from '../../shared/core/config';
+import { alarmResources } from './alarms';
+import type { Resource, Resources } from './cloudformation';
+import { dashboardResources } from './dashboard';
+import { makeDocument } from './document';
+import { queueResources } from './queues';
+import { roleResources } from './roles';
+import { ruleResources } from './rules';
+import { parseSettings } from './settings';
+
+/**
+ * Everything in the stack but the functions, as serverless.yml includes it.
+ * @param folder of the service
+ * @param read the parameters and the functions of serverless.yml
+ * @throws Error that lists every fault of the parameters or of the config, or says what to build
+ */
+export function stackResources(folder: string, read: unknown): Resources {
+  const settings = parseSettings(read);
+  return {
+    Document: documentResource(settings.stage, built(folder, 'peermasq.sh', 'shared/node/peermasq.sh')),
+    ...queueResources(settings),
+    ...ruleResources(settings),
+    ...roleResources(settings, clustersIn(built(folder, 'peermasq.yaml', 'peermasq.yaml'))),
+    ...alarmResources(settings),
+    ...dashboardResources(settings),
+  };
+}
+
+const clustersIn = (config: string): string[] => parseConfig(config).clusters.map(({ name }) => name);
+
+function documentResource(stage: string, program: string): Resource {
+  return {
+    Type: 'AWS::SSM::Document',
+    Properties: {
+      Name: documentName(stage),
+      DocumentType: 'Command',
+      DocumentFormat: 'JSON',
+      TargetType: '/AWS::EC2::Instance',
+      // The default would replace it, which a document with a name does not allow.
+      UpdateMethod: 'NewVersion',
+      Content: makeDocument(program),
+    },
+  };
+}
+
+/** A file that goes out with the functions; policies and document must not be newer or older than they are. */
+function built(folder: string, name: string, source: string): string {
+  const now = readFileSync(join(folder, source), 'utf8');
+  if (readIfThere(join(folder, 'dist/aws', name)) === now) return now;
+  throw new Error(`dist/aws/${name} is not what ${source} is now. Run: npm run build`);
+}
+
+function readIfThere(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined;
+  }
+}
