@@ -207,6 +207,11 @@ export function parseConfig(text: string): Config {
   };
 }
 
+/** The route sources that a cluster asks for, beside the ranges that it names itself. */
+export function kindsAskedFor({ masquerade }: ClusterConfig): RouteSourceKind[] {
+  return masquerade.filter((entry) => typeof entry === 'string');
+}
+
 /** The entry for a cluster: its own, else that of `*`. */
 export function clusterConfig(config: Config, name: string): ClusterConfig | undefined {
   const named = (wanted: string) => config.clusters.find((cluster) => cluster.name === wanted);

@@ -1,6 +1,6 @@
 import { aggregate, contains, overlaps, parseCidr, subtract, type Aggregate, type Cidr } from './cidr';
 import { skip, type Skip, type Warning } from './admit';
-import type { ClusterConfig } from './config';
+import { kindsAskedFor, type ClusterConfig } from './config';
 import { messageOf } from './errors';
 import type { Node, Route, Surroundings } from './node';
 import { whyReserved } from './reserved';
@@ -131,8 +131,7 @@ function configured({ masquerade }: ClusterConfig): Wish[] {
 
 /** What the routes of the kinds that the config asks for lead to. */
 function discover(cluster: ClusterConfig, around: Surroundings, warnings: Warning[]): Wish[] {
-  const kinds = cluster.masquerade.filter((entry) => typeof entry === 'string');
-  return kinds.flatMap((kind) => {
+  return kindsAskedFor(cluster).flatMap((kind) => {
     if (!around.kindsLookedUp.includes(kind)) {
       const detail = `${kind} cannot be looked up for this node; give the ranges as cidr.`;
       warnings.push({ code: 'not-looked-up', detail });

@@ -1,8 +1,8 @@
-import type { ClusterConfig, Config } from './config';
-import { asDryRun, deliver, type Delivered, type Planned } from './deliver';
-import { nodeKey, type Node, type NodeRef, type RouteSourceKind } from './node';
-import { faultFields, logEntry, type Outcome } from './outcome';
 import { admit } from './admit';
+import { kindsAskedFor, type ClusterConfig, type Config } from './config';
+import { asDryRun, deliver, type Delivered, type Planned } from './deliver';
+import { nodeKey, type Node, type NodeRef } from './node';
+import { faultFields, logEntry, type Outcome } from './outcome';
 import { plan } from './plan';
 import type { Clock, Cloud, Deadline, Log } from './ports';
 
@@ -101,7 +101,7 @@ async function planAll(
   if (admitted.length === 0) return { decided, planned };
   const surroundings = await cloud.routes.around(
     admitted.map(({ node }) => node),
-    kindsAskedFor(admitted.map(({ cluster }) => cluster)),
+    [...new Set(admitted.flatMap(({ cluster }) => kindsAskedFor(cluster)))],
     deadline,
   );
   for (const { node, cluster } of admitted) {
@@ -123,10 +123,4 @@ async function planAll(
     else planned.push({ node, cluster: who.cluster, plan: result });
   }
   return { decided, planned };
-}
-
-function kindsAskedFor(clusters: readonly ClusterConfig[]): RouteSourceKind[] {
-  return [
-    ...new Set(clusters.flatMap(({ masquerade }) => masquerade.filter((entry) => typeof entry === 'string'))),
-  ];
 }

@@ -10,6 +10,7 @@ import { packRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set
 import { labAccount, labRegion } from '../lab/aws/aws';
 import type { LabInvocation } from '../lab/aws/state';
 import type { Finished, Machine } from '../lab/machine';
+import { reportOf } from '../lab/report';
 import { soon, startCloud, subnetId, vpcId } from './cloud';
 
 const ruleSet: RuleSet = {
@@ -21,19 +22,7 @@ const ruleSet: RuleSet = {
   probes: [],
 };
 
-const report = (changes: Partial<Report> = {}): Report => ({
-  result: 'applied',
-  proven: true,
-  id: ruleSetId(ruleSet),
-  generation: ruleSet.generation,
-  backend: 'iptables-nft',
-  rules: 2,
-  healed: 0,
-  persisted: 'systemd',
-  warnings: [],
-  probes: [],
-  ...changes,
-});
+const report = (changes: Partial<Report> = {}): Report => reportOf(ruleSet, { rules: 2, ...changes });
 
 /** A node whose program ends like this. */
 const ending = (finished: Partial<Finished>): Machine => ({

@@ -2,6 +2,7 @@ import type { Node, NodeKey, Surroundings } from '../../shared/core/node';
 import { nodeKey } from '../../shared/core/node';
 import type { Cloud, Proof, Push } from '../../shared/core/ports';
 import type { Report } from '../../shared/core/report';
+import { reportOf } from '../lab/report';
 import { ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 
 export interface FakeNode {
@@ -80,19 +81,8 @@ export class FakeCloud implements Cloud {
     const machine = this.of(node);
     if (machine.isSilent) return { result: 'silent', node, reason: 'no report yet', retryAfterSeconds: 9 };
     const isStale = machine.inForce !== undefined && machine.inForce.generation > ruleSet.generation;
-    const report: Report = {
-      result: isStale ? 'refused' : 'applied',
-      proven: !isStale,
-      id: machine.inForce ? ruleSetId(machine.inForce) : null,
-      generation: machine.inForce?.generation ?? null,
-      backend: 'iptables-nft',
-      rules: 1,
-      healed: 0,
-      persisted: 'systemd',
-      warnings: [],
-      probes: [],
-      ...machine.answer,
-    };
+    const answer: Partial<Report> = isStale ? { result: 'refused', proven: false } : {};
+    const report = reportOf(machine.inForce, { ...answer, ...machine.answer });
     return { result: 'reported', node, report };
   }
 }

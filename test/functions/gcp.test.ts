@@ -8,6 +8,7 @@ import { insertEvent } from '../lab/gcp/events';
 import { deliver, startFunction, type RunningFunction } from '../lab/gcp/functions';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
 import { addVm, callsOf, metadataOf, networkUrl, subnetworkUrl, type Vm } from '../lab/gcp/state';
+import { reportOf } from '../lab/report';
 
 const project = 'identity-nonprod';
 let google: GoogleCloudLab;
@@ -73,20 +74,7 @@ const addNode = (): Vm =>
 /** The node reports about the rule set in its metadata: that it is in force, unless `over` says otherwise. */
 function report(vm: Vm, over: Partial<Report> = {}): void {
   const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
-  const proof: Report = {
-    result: 'applied',
-    proven: true,
-    id: ruleSetId(ruleSet),
-    generation: ruleSet.generation,
-    backend: 'iptables-nft',
-    rules: 1,
-    healed: 0,
-    persisted: 'systemd',
-    warnings: [],
-    probes: [],
-    ...over,
-  };
-  vm.guestAttributes['peermasq/status'] = JSON.stringify(proof);
+  vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(ruleSet, over));
 }
 
 /** A node that answers each rule set it is handed, and has none in force. */

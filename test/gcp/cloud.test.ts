@@ -3,6 +3,7 @@ import { parseCidr } from '../../shared/core/cidr';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { nodeKey, type Node } from '../../shared/core/node';
 import type { Cloud, Pushed } from '../../shared/core/ports';
+import type { Report } from '../../shared/core/report';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 import { clientsOfProcess } from '../../shared/gcp/clients';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
@@ -17,6 +18,7 @@ import {
   type GoogleCloud,
   type Vm,
 } from '../lab/gcp/state';
+import { reportOf } from '../lab/report';
 
 const program = '#!/bin/bash\n# peermasq: the node program\n';
 
@@ -171,19 +173,8 @@ describe('nodes', () => {
   );
 });
 
-const report = (id: string | null, result = 'applied') =>
-  JSON.stringify({
-    result,
-    proven: result === 'applied',
-    id,
-    generation: 1,
-    backend: 'iptables-nft',
-    rules: 1,
-    healed: 0,
-    persisted: 'systemd',
-    warnings: [],
-    probes: [],
-  });
+const report = (id: string | null, result: Report['result'] = 'applied') =>
+  JSON.stringify(reportOf(undefined, { result, proven: result === 'applied', id, generation: 1 }));
 
 test('a policy against guest attributes hides what a node proved, and stops nothing', async () => {
   const vm = addVm(state);

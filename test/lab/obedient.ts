@@ -1,23 +1,12 @@
-import type { Report } from '../../shared/core/report';
-import { parseRuleSet, ruleSetId } from '../../shared/core/rule-set';
+import { parseRuleSet } from '../../shared/core/rule-set';
 import type { Machine } from './machine';
+import { reportOf } from './report';
 
 /** A node without a kernel: it says that whatever rule set it is sent is applied and proven. */
 export const obedient: Machine = {
   run: (_, { env = {} } = {}) => {
     const ruleSet = parseRuleSet(env['SSM_ruleset'] ?? '');
-    const report: Report = {
-      result: 'applied',
-      proven: true,
-      id: ruleSetId(ruleSet),
-      generation: ruleSet.generation,
-      backend: 'iptables-nft',
-      rules: ruleSet.destinations.length,
-      healed: 0,
-      persisted: 'systemd',
-      warnings: [],
-      probes: [],
-    };
+    const report = reportOf(ruleSet, { rules: ruleSet.destinations.length });
     return Promise.resolve({ status: 0, stdout: `${JSON.stringify(report)}\n`, stderr: '' });
   },
 };
