@@ -2,6 +2,7 @@ import { EC2Client } from '@aws-sdk/client-ec2';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Deadline } from '../core/ports';
 import { messageOf, PermanentError, RetryableError, type PeermasqError } from '../core/errors';
+import { statementsFor, type Action } from './permissions';
 
 export interface Clients {
   readonly region: string;
@@ -42,8 +43,6 @@ export function clientsFor(region: string): Clients {
   ofProcess.set(region, clients);
   return clients;
 }
-
-export type Action = `${'ec2' | 'ssm'}:${string}`;
 
 /** Milliseconds. Three attempts and their pauses fit in; more says that something is stuck. */
 const callLimitMs = 60_000;
@@ -119,7 +118,7 @@ function denied(action: Action, message: string, cause: unknown): PermanentError
   return new PermanentError(
     'access-denied',
     `${action} on ${resource} is not allowed: ${message}`,
-    `Allow ${action} on ${resource} in the policy of the role that made the call.`,
+    `Allow ${action} on ${resource} in the policy of the role that made the call: its statement ${statementsFor(action)} is there for that (docs/aws.md, Permissions).`,
     cause,
   );
 }

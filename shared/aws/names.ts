@@ -18,6 +18,14 @@ export function documentName(stage: string): string {
   return `peermasq-apply-${stage}`;
 }
 
+/** What the functions assume in an account whose nodes they serve beside their own. */
+export function memberRoleName(stage: string, region: string): string {
+  return `peermasq-${stage}-${region}-member`;
+}
+
+/** Launch lifecycle hooks that begin so are completed; all others are somebody else's. */
+export const launchHookPrefix = 'peermasq';
+
 /** The document's one parameter. */
 export const ruleSetParameter = 'ruleset';
 
