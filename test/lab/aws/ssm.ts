@@ -2,16 +2,12 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import { messageOf } from '../../../shared/core/errors';
 import { runDocument } from './agent';
+import type { Context } from './context';
+import { invocationChanged } from './events';
+import { denial } from './refusals';
 import { AwsRefusal, paginate, type AwsState, type LabAgent, type LabInvocation } from './state';
 
 /** SSM's awsJson1_1 protocol. https://docs.aws.amazon.com/systems-manager/latest/APIReference/ */
-export interface SsmContext {
-  readonly state: AwsState;
-  /** Commands go on after the answer; whoever stops the double waits for them. */
-  readonly running: Set<Promise<void>>;
-  readonly emit: (event: object) => void;
-}
-
 const managedId = z.string().regex(/^(i-(\w{8}|\w{17})|mi-\w{17})$/);
 const nextToken = z.string().optional();
 
@@ -31,7 +27,7 @@ const informationInput = z.strictObject({
   NextToken: nextToken,
 });
 
-function describeInstanceInformation({ state }: SsmContext, input: unknown) {
+function describeInstanceInformation({ state }: Context, input: unknown) {
   const { Filters, MaxResults, NextToken } = informationInput.parse(input);
   const registered = [...state.agents].filter(([, agent]) => isRegistered(agent));
   const selected = registered.filter(([id, { pingStatus }]) =>
@@ -66,7 +62,7 @@ const sendInput = z.strictObject({
     .default('0'),
 });
 
-function sendCommand(context: SsmContext, input: unknown) {
+function sendCommand(context: Context, input: unknown) {
   const { state } = context;
   const { DocumentName, InstanceIds, Parameters, Comment, TimeoutSeconds, ...rest } = sendInput.parse(input);
   const document = state.documents.get(DocumentName);
@@ -144,25 +140,11 @@ function refuseInstances({ agents, account, region }: AwsState, ids: readonly st
   }
 }
 
-/** What IAM says. https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html */
-export function denial(action: string, account: string, resource?: string): AwsRefusal {
-  const caller = `arn:aws:sts::${account}:assumed-role/peermasq/node-joined`;
-  const on = resource === undefined ? '' : ` on resource: ${resource}`;
-  const why = `is not authorized to perform: ${action}${on} because no identity-based policy allows the ${action} action`;
-  return action.startsWith('ec2:')
-    ? new AwsRefusal(
-        'UnauthorizedOperation',
-        `You are not authorized to perform this operation. User: ${caller} ${why}`,
-        403,
-      )
-    : new AwsRefusal('AccessDeniedException', `User: ${caller} ${why}`);
-}
-
 const stdoutLimit = 24_000;
 const stderrLimit = 8_000;
 
 async function run(
-  { state, emit }: SsmContext,
+  { state, emit }: Context,
   invocation: LabInvocation,
   values: Readonly<Record<string, string>>,
 ): Promise<void> {
@@ -189,27 +171,7 @@ async function run(
   invocation.responseCode = status;
   invocation.status = status === 0 ? 'Success' : 'Failed';
   invocation.statusDetails = invocation.status;
-  emit(statusEvent(state, invocation));
-}
-
-function statusEvent({ account, region }: AwsState, invocation: LabInvocation) {
-  return {
-    version: '0',
-    id: randomUUID(),
-    'detail-type': 'EC2 Command Invocation Status-change Notification',
-    source: 'aws.ssm',
-    account,
-    time: new Date().toISOString(),
-    region,
-    resources: [`arn:aws:ec2:${region}:${account}:instance/${invocation.instanceId}`],
-    detail: {
-      'command-id': invocation.commandId,
-      'document-name': invocation.documentName,
-      'instance-id': invocation.instanceId,
-      'requested-date-time': new Date(invocation.requestedAt).toISOString(),
-      status: invocation.status,
-    },
-  };
+  emit(invocationChanged(state, invocation));
 }
 
 const visible = ({ invocations, invocationsAppearAfterMs }: AwsState) =>
@@ -223,7 +185,7 @@ const listInput = z.strictObject({
   NextToken: nextToken,
 });
 
-function listCommandInvocations({ state }: SsmContext, input: unknown) {
+function listCommandInvocations({ state }: Context, input: unknown) {
   const { CommandId, InstanceId, Details, MaxResults, NextToken } = listInput.parse(input);
   if (!state.invocations.some(({ commandId }) => commandId === CommandId)) {
     throw new AwsRefusal('InvalidCommandId', '');
@@ -265,7 +227,7 @@ const getInput = z.strictObject({
   PluginName: z.string().optional(),
 });
 
-function getCommandInvocation({ state }: SsmContext, input: unknown) {
+function getCommandInvocation({ state }: Context, input: unknown) {
   const { CommandId, InstanceId } = getInput.parse(input);
   const found = visible(state).find(
     ({ commandId, instanceId }) => commandId === CommandId && instanceId === InstanceId,
@@ -280,7 +242,7 @@ function getCommandInvocation({ state }: SsmContext, input: unknown) {
   };
 }
 
-const actions: Readonly<Record<string, (context: SsmContext, input: unknown) => object>> = {
+const actions: Readonly<Record<string, (context: Context, input: unknown) => object>> = {
   DescribeInstanceInformation: describeInstanceInformation,
   SendCommand: sendCommand,
   ListCommandInvocations: listCommandInvocations,
@@ -288,7 +250,7 @@ const actions: Readonly<Record<string, (context: SsmContext, input: unknown) => 
 };
 
 /** The JSON of the answer. @throws AwsRefusal */
-export function answerSsm(context: SsmContext, action: string, input: unknown): string {
+export function answerSsm(context: Context, action: string, input: unknown): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsRefusal('UnknownOperationException', '');
   try {

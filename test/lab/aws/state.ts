@@ -1,5 +1,6 @@
 import type { SsmDocument } from '../../../infra/aws/document';
 import type { Machine } from '../machine';
+import type { LabQueue } from './queue';
 
 export interface LabInstance {
   readonly instanceId: string;
@@ -22,6 +23,8 @@ export interface LabAgent {
   machine: Machine;
   /** IAM does not allow commands on this instance. */
   isForbidden: boolean;
+  /** How much longer than its machine a command takes on it. */
+  answersAfterMs?: number;
 }
 
 export interface LabVpc {
@@ -77,7 +80,16 @@ export interface LabInvocation {
   stderr: string;
 }
 
-/** Everything the doubles know. A test edits it as it likes. */
+/** A launch that an Auto Scaling group holds up; open until it has a result. */
+export interface LabLifecycleAction {
+  readonly instanceId: string;
+  readonly groupName: string;
+  readonly hookName: string;
+  readonly token: string;
+  result?: 'CONTINUE' | 'ABANDON';
+}
+
+/** Everything the doubles know of one account. A test edits it as it likes. */
 export interface AwsState {
   readonly account: string;
   readonly region: string;
@@ -92,10 +104,15 @@ export interface AwsState {
   readonly agents: Map<string, LabAgent>;
   readonly documents: Map<string, SsmDocument>;
   readonly invocations: LabInvocation[];
+  /** By name. */
+  readonly queues: Map<string, LabQueue>;
+  readonly lifecycleActions: LabLifecycleAction[];
   /** Entries in a page at most, whatever a caller asks for. */
   pageSize: number;
   /** How long SSM does not show a command that it has taken. */
   invocationsAppearAfterMs: number;
+  /** How long a second of the services' own delays and deadlines lasts. Expiry of credentials is not one. */
+  secondMs: number;
 }
 
 export function makeState(account: string, region: string): AwsState {
@@ -112,8 +129,11 @@ export function makeState(account: string, region: string): AwsState {
     agents: new Map(),
     documents: new Map(),
     invocations: [],
+    queues: new Map(),
+    lifecycleActions: [],
     pageSize: Number.POSITIVE_INFINITY,
     invocationsAppearAfterMs: 0,
+    secondMs: 1_000,
   };
 }
 
