@@ -66,6 +66,26 @@ export interface LabPeering {
   requesterVpcInfo?: { readonly vpcId?: string; readonly cidrBlock?: string; readonly ownerId?: string };
 }
 
+export const isRegistered = (agent: LabAgent | undefined): agent is LabAgent =>
+  agent !== undefined && agent.registersAt <= Date.now();
+
+export const isOnline = (agent: LabAgent | undefined): agent is LabAgent =>
+  isRegistered(agent) && agent.pingStatus === 'Online';
+
+/** What SendCommand took. */
+export interface LabCommand {
+  readonly commandId: string;
+  readonly documentName: string;
+  readonly comment: string;
+  readonly requestedAt: number;
+  readonly instanceIds: readonly string[];
+  /** Until an agent must have fetched it. */
+  readonly timeoutSeconds: number;
+  /** A number or a percentage, like the next. */
+  readonly maxConcurrency: string;
+  readonly maxErrors: string;
+}
+
 /** One command on one instance. */
 export interface LabInvocation {
   readonly commandId: string;
@@ -73,7 +93,7 @@ export interface LabInvocation {
   readonly documentName: string;
   readonly comment: string;
   readonly requestedAt: number;
-  status: 'Pending' | 'InProgress' | 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
+  status: 'Pending' | 'InProgress' | 'Delayed' | 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
   statusDetails: string;
   responseCode: number;
   stdout: string;
@@ -103,6 +123,7 @@ export interface AwsState {
   readonly prefixLists: Map<string, string[]>;
   readonly agents: Map<string, LabAgent>;
   readonly documents: Map<string, SsmDocument>;
+  readonly commands: LabCommand[];
   readonly invocations: LabInvocation[];
   /** By name. */
   readonly queues: Map<string, LabQueue>;
@@ -128,6 +149,7 @@ export function makeState(account: string, region: string): AwsState {
     prefixLists: new Map(),
     agents: new Map(),
     documents: new Map(),
+    commands: [],
     invocations: [],
     queues: new Map(),
     lifecycleActions: [],
