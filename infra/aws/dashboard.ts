@@ -85,7 +85,7 @@ function failures(settings: Settings): string {
   return [
     ...sources,
     'fields @timestamp, message, cluster, node, code, reason, advice',
-    'filter message in ["NodeGaveUp", "NodeFailed", "NodeHeld", "RecordFailed", "ReconcileFailed"] or level = "ERROR"',
+    'filter message in ["NodeGaveUp", "NodeFailed", "NodeHeld", "RecordFailed", "ReconcileFailed"] or severity = "ERROR" or level = "ERROR"',
     'sort @timestamp desc',
     'limit 50',
   ].join(' | ');

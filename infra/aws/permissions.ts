@@ -7,7 +7,17 @@ import {
   statusTag,
 } from '../../shared/aws/names';
 import { statements, type Action, type StatementName } from '../../shared/aws/permissions';
-import { ownArn, policy, region, sub, type Resource, type Resources, type Statement } from './cloudformation';
+import {
+  arnOf,
+  ownArn,
+  policy,
+  region,
+  sub,
+  type Resource,
+  type Resources,
+  type Statement,
+} from './cloudformation';
+import { deadLetters, queueId, queueOf } from './queues';
 import type { Settings } from './settings';
 
 /** Looks up nodes, plans, pushes and proves them. */
@@ -45,16 +55,16 @@ export function needsOf(name: string): readonly StatementName[] {
   throw new Error(`serverless.yml has a function ${name}: say in infra/aws/permissions.ts what it needs`);
 }
 
-export const actionsOf = (statement: StatementName, name: string): readonly Action[] =>
-  only[name]?.[statement] ?? statements[statement];
-
 /** What a member account allows the functions. */
 export const neededInMembers: readonly StatementName[] = [
   ...serving.filter((statement) => statement !== 'EnterMembers'),
   'CompleteLaunches',
 ];
 
-type Scope = Pick<Settings, 'stage' | 'memberAccounts'>;
+interface Scope extends Pick<Settings, 'stage' | 'memberAccounts'> {
+  /** The function whose policy it is; a member account's is for all of them. */
+  readonly name?: string;
+}
 
 /** Without the Sid and the actions, which shared/aws/permissions.ts has. */
 type Grant = Pick<Statement, 'Resource' | 'Condition'>;
@@ -67,7 +77,7 @@ const inRegion: Grant = {
 
 const instances = ownArn('ec2', 'instance/*');
 
-/** On what a statement allows its actions. Those on nodes and groups of clusters are in `reach`. */
+/** On what a statement allows its actions; nothing where there is no such thing. For clusters see `reach`. */
 const grants = {
   LookUpNodesAndRoutes: () => inRegion,
   // A route may name a list of AWS, or one that another account shares.
@@ -90,21 +100,21 @@ const grants = {
         sub(`arn:\${AWS::Partition}:iam::${id}:role/${memberRoleName(stage, '${AWS::Region}')}`),
       ),
     },
+  TakeFromQueue: ({ name }) => ({ Resource: arnOf(queueId(queueOf(name))) }),
+  GiveUp: () => ({ Resource: arnOf(deadLetters) }),
 } satisfies Partial<Record<StatementName, (scope: Scope) => Grant | false>>;
 
-/**
- * The statements that are the same for every function; others have to do with its queue, or with clusters.
- * @param name of the function, for what it needs less of
- */
-export function statementsOf(needed: readonly StatementName[], scope: Scope, name = ''): Statement[] {
+/** The statements of a policy, but for those that have to do with clusters. */
+export function statementsOf(needed: readonly StatementName[], scope: Scope): Statement[] {
   const isGranted = (statement: StatementName): statement is keyof typeof grants => statement in grants;
   return needed.filter(isGranted).flatMap((statement) => {
     const grant = grants[statement](scope);
-    return grant ? [allow(statement, actionsOf(statement, name), grant)] : [];
+    const actions = only[scope.name ?? '']?.[statement] ?? statements[statement];
+    return grant ? [allow(statement, actions, grant)] : [];
   });
 }
 
-export const allow = (Sid: string, Action: readonly Action[], grant: Grant): Statement => ({
+const allow = (Sid: string, Action: readonly Action[], grant: Grant): Statement => ({
   Sid,
   Effect: 'Allow',
   Action,

@@ -12,14 +12,22 @@ export type QueueName = keyof typeof consumers;
 
 export const queueNames = Object.keys(consumers) as readonly QueueName[];
 
+/** @throws Error when the function takes from none */
+export function queueOf(name: string | undefined): QueueName {
+  const queue = queueNames.find((one) => consumers[one] === name);
+  if (queue) return queue;
+  throw new Error(`No queue feeds ${name ?? 'it'}: say in infra/aws/queues.ts which one does`);
+}
+
 /** What node-joined reads itself needs no second look: by then most commands have been dealt with. */
 const delaySeconds = { nodes: 0, changes: 0, commands: 60 } as const;
 
 /**
- * The functions give up by themselves, with a reason, when the objective has passed. This is for messages that
- * end the function itself, and far more than the growing visibility timeouts come to by then.
+ * The functions give up by themselves, with a reason, when the objective has passed; this is for messages that
+ * end the function itself. So it has to be more than the looks until then: some in the first minute, and one a
+ * minute from there (functions/aws/next-look.ts).
  */
-const maxReceiveCount = 20;
+const maxReceiveCount = (objectiveMinutes: number): number => Math.max(20, objectiveMinutes + 10);
 
 export interface QueueSettings {
   readonly name: QueueName;
@@ -32,13 +40,16 @@ export interface QueueSettings {
 }
 
 /** @throws Error when serverless.yml lacks the function of a queue */
-export function queueSettings({ functions }: Pick<Settings, 'functions'>): QueueSettings[] {
+export function queueSettings({
+  functions,
+  objectiveMinutes,
+}: Pick<Settings, 'functions' | 'objectiveMinutes'>): QueueSettings[] {
   return queueNames.map((name) => ({
     name,
     consumer: consumers[name],
     visibilityTimeout: visibility(consumers[name], functions),
     delaySeconds: delaySeconds[name],
-    maxReceiveCount,
+    maxReceiveCount: maxReceiveCount(objectiveMinutes),
   }));
 }
 

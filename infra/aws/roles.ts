@@ -1,6 +1,5 @@
 import type { StatementName } from '../../shared/aws/permissions';
 import {
-  arnOf,
   logicalId,
   ownArn,
   policy,
@@ -11,8 +10,7 @@ import {
   type Resources,
   type Statement,
 } from './cloudformation';
-import { actionsOf, allow, needsOf, reachPolicies, statementsOf, type ReachPolicies } from './permissions';
-import { deadLetters, queueId, queueSettings } from './queues';
+import { needsOf, reachPolicies, statementsOf, type ReachPolicies } from './permissions';
 import { named, roleName, type Settings } from './settings';
 
 /** A role for each function. */
@@ -31,8 +29,7 @@ export function roleResources(settings: Settings, clusters: readonly string[]): 
           {
             PolicyName: 'function',
             PolicyDocument: policy([
-              ...statementsOf(needsOf(name), settings, name),
-              ...onQueues(name, settings),
+              ...statementsOf(needsOf(name), { ...settings, name }),
               writeLog(named(settings, name)),
             ]),
           },
@@ -49,16 +46,6 @@ export function attached(policies: ReachPolicies, needed: readonly StatementName
     .filter(([statement]) => needed.some((one) => one === statement))
     .flatMap(([, resources]) => Object.keys(resources))
     .map(ref);
-}
-
-/** A consumer takes from its own queue, and lays in the dead-letter queue what it gives up. */
-function onQueues(name: string, settings: Settings): Statement[] {
-  const own = queueSettings(settings).find(({ consumer }) => consumer === name);
-  if (!own) return [];
-  return [
-    allow('TakeFromQueue', actionsOf('TakeFromQueue', name), { Resource: arnOf(queueId(own.name)) }),
-    allow('GiveUp', actionsOf('GiveUp', name), { Resource: arnOf(deadLetters) }),
-  ];
 }
 
 function writeLog(name: string): Statement {

@@ -34,8 +34,23 @@ describe('what is not usable is refused', () => {
   });
 
   test('a queue without its function', () => {
-    expect(() => queueSettings({ functions: {} })).toThrow('serverless.yml has no function node-joined');
+    expect(() => queueSettings({ functions: {}, objectiveMinutes: 10 })).toThrow(
+      'serverless.yml has no function node-joined',
+    );
   });
+});
+
+test.each([
+  [10, 20],
+  [11, 21],
+  [720, 730],
+])('with %i minutes to be proven in, a message is delivered %i times', (objectiveMinutes, deliveries) => {
+  const settings = queueSettings(settingsWith({ objectiveMinutes }));
+  expect(settings.map(({ maxReceiveCount }) => maxReceiveCount)).toEqual([
+    deliveries,
+    deliveries,
+    deliveries,
+  ]);
 });
 
 describe('nodes-unproven', () => {

@@ -109,7 +109,7 @@ describe('queues', () => {
     (queue) => {
       expect(properties(queue)).toMatchObject({
         SqsManagedSseEnabled: true,
-        RedrivePolicy: { deadLetterTargetArn: 'DeadLetterQueue.Arn', maxReceiveCount: 20 },
+        RedrivePolicy: { deadLetterTargetArn: 'DeadLetterQueue.Arn', maxReceiveCount: 25 },
       });
     },
   );
