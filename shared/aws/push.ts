@@ -8,7 +8,7 @@ import type { Clients } from './clients';
 import { printComment } from './comment';
 import { packedLimit, ruleSetParameter } from './names';
 import type { AwsNode } from './nodes';
-import { markPushed } from './record';
+import { isUnderWay, markPushed } from './record';
 
 /** Instances in one SendCommand, and in one page of DescribeInstanceInformation (SSM API reference). */
 const commandLimit = 50;
@@ -26,26 +26,34 @@ export async function push(
   if (packed.length > packedLimit) {
     return nodes.map((node) => ({ result: 'failed', node, error: tooLarge(packed) }));
   }
-  const online = await readOnline(clients, nodes, deadline);
+  const id = ruleSetId(ruleSet);
+  const starting = nodes.filter(({ state }) => state === 'starting');
+  const running = nodes.filter(({ state }) => state !== 'starting');
+  const underWay = running.filter(({ status }) => isUnderWay(status, id));
+  const asked = running.filter(({ status }) => !isUnderWay(status, id));
+  const online = await readOnline(clients, asked, deadline);
   const isOnline = ({ ref }: Node) => online.has(ref.id);
-  const ready = nodes.filter(isOnline);
-  const unmarked = await markPushed(
-    clients,
-    // One that is marked already says nothing that could be believed.
-    ready.filter(({ status }) => status !== undefined && status.word !== 'pushed'),
-    deadline,
-  );
-  // Not pushed to: their tags would go on saying what they proved before.
-  const left = new Set<Node>(unmarked.map(({ node }) => node));
+  const ready = asked.filter(isOnline);
+  const { marked, unmarked } = await mark(clients, ready, id, deadline);
   const pushes: Push[] = [
-    ...nodes.filter((node) => !isOnline(node)).map((node) => notReady(node, 'its SSM agent is not online')),
+    // Its agent comes up after it runs, which an event of its own tells.
+    ...starting.map((node) => notReady(node, 'it is starting', 60)),
+    ...underWay.map((node) => notReady(node, 'this rule set was pushed to it a moment ago', 10)),
+    ...asked.filter((node) => !isOnline(node)).map((node) => notReady(node, 'its SSM agent is not online')),
     ...unmarked.map(({ node, error }): Push => ({ result: 'failed', node, error })),
   ];
-  const served = ready.filter((node) => !left.has(node));
-  for (const some of chunks(served, commandLimit)) {
+  for (const some of chunks(marked, commandLimit)) {
     pushes.push(...(await send(clients, { document, ruleSet, packed, routes }, some, deadline)));
   }
   return pushes;
+}
+
+/** Those that cannot be marked and whose tags would go on saying what they proved before are not pushed to. */
+async function mark(clients: Clients, nodes: readonly AwsNode[], ruleSetId: string, deadline: Deadline) {
+  const failed = await markPushed(clients, nodes, ruleSetId, deadline);
+  const unmarked = failed.filter(({ node }) => node.recorded?.isProven === true);
+  const left = new Set<Node>(unmarked.map(({ node }) => node));
+  return { marked: nodes.filter((node) => !left.has(node)), unmarked };
 }
 
 function tooLarge(packed: string): PermanentError {
@@ -57,8 +65,8 @@ function tooLarge(packed: string): PermanentError {
 }
 
 /** Agents register some 10 to 60 s after their instance started. */
-function notReady(node: Node, reason: string): Push {
-  return { result: 'not-ready', node, reason, retryAfterSeconds: 5 };
+function notReady(node: Node, reason: string, retryAfterSeconds = 5): Push {
+  return { result: 'not-ready', node, reason, retryAfterSeconds };
 }
 
 async function readOnline(

@@ -12,21 +12,47 @@ import { ruleSetTag, statusTag } from './names';
 export interface Status {
   readonly word: 'proven' | 'failed' | 'pushed';
   readonly at: Date;
+  /** The begin of the id of the rule set that was pushed last; only of `pushed`. */
+  readonly pushed?: string;
   readonly routes?: number;
 }
 
+/** Characters of an id that a status carries. */
+const shownLength = 12;
+
 /** The value of the status tag. It is the same for many nodes, so that one CreateTags serves them. */
-function statusValue({ word, at, routes }: Status): string {
-  return `${word} ${at.toISOString()}${routes === undefined ? '' : ` routes=${routes}`}`;
+function statusValue({ word, at, pushed, routes }: Status): string {
+  return [
+    word,
+    at.toISOString(),
+    ...(pushed === undefined ? [] : [`ruleset=${pushed}`]),
+    ...(routes === undefined ? [] : [`routes=${routes}`]),
+  ].join(' ');
 }
 
 /** Undefined for what is no status of ours. */
 export function statusIn(tags: ReadonlyMap<string, string>): Status | undefined {
-  const pattern = /^(?<word>proven|failed|pushed) (?<time>\S+)(?: routes=(?<routes>\d{1,6}))?$/;
-  const { word, time = '', routes } = pattern.exec(tags.get(statusTag) ?? '')?.groups ?? {};
+  const pattern =
+    /^(?<word>proven|failed|pushed) (?<time>\S+)(?: ruleset=(?<pushed>[0-9a-f]{12}))?(?: routes=(?<routes>\d{1,6}))?$/;
+  const { word, time = '', pushed, routes } = pattern.exec(tags.get(statusTag) ?? '')?.groups ?? {};
   const at = new Date(time);
   if (word === undefined || Number.isNaN(at.getTime())) return undefined;
-  return { word: word as Status['word'], at, ...(routes !== undefined && { routes: Number(routes) }) };
+  return {
+    word: word as Status['word'],
+    at,
+    ...(pushed !== undefined && { pushed }),
+    ...(routes !== undefined && { routes: Number(routes) }),
+  };
+}
+
+/** Milliseconds within which a node that was pushed to may still answer; after that it is pushed to again. */
+const answersWithinMs = 60_000;
+
+/** Whether somebody else pushed just this rule set a moment ago. */
+export function isUnderWay(status: Status | undefined, ruleSetId: string): boolean {
+  return (
+    status?.pushed === ruleSetId.slice(0, shownLength) && Date.now() - status.at.getTime() < answersWithinMs
+  );
 }
 
 /**
@@ -49,18 +75,22 @@ export function recordedIn(
 }
 
 /**
- * To be called before a push: from then on what the nodes once proved is no proof, whether they answer or not.
- * @returns the nodes of which the tags still say otherwise
+ * To be called before a push: from then on what the nodes once proved is no proof, whether they answer or not,
+ * and nobody else pushes the same to them.
+ * @returns the nodes that could not be marked
  */
 export function markPushed(
   clients: Clients,
   nodes: readonly Node[],
+  ruleSetId: string,
   deadline: Deadline,
 ): Promise<Unrecorded[]> {
   const at = new Date();
+  const pushed = ruleSetId.slice(0, shownLength);
   const marks = nodes.map((node) => {
     const routes = node.recorded?.routes;
-    return { node, tags: [statusTagFor({ word: 'pushed', at, ...(routes !== undefined && { routes }) })] };
+    const status = { word: 'pushed', at, pushed, ...(routes !== undefined && { routes }) } as const;
+    return { node, tags: [statusTagFor(status)] };
   });
   return writeAll(clients, marks, deadline);
 }

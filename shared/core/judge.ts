@@ -48,7 +48,8 @@ function judgeReport(report: Report, { id, generation, warnings }: Meant): Judge
       };
     }
     case 'refused':
-      if (report.id !== id && (report.generation ?? 0) >= generation) {
+      // Another pass was faster, be it with the same rule set.
+      if (report.generation !== null && report.generation >= generation) {
         return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
       }
       return {

@@ -401,9 +401,29 @@ describe('remember', () => {
     expect(lab.aws.count('CreateTags')).toBe(2);
   });
 
-  test('nodes that never proved anything pay no call for it', async () => {
-    await push(await addNodes(3));
-    expect(lab.aws.count('CreateTags')).toBe(0);
+  test('what was pushed a moment ago is not pushed again; another rule set is', async () => {
+    const fresh = await addNodes(2);
+    await push(fresh);
+    const seen = await lab.cloud.nodes.get(
+      fresh.map(({ ref }) => ref),
+      soon(),
+    );
+    expect((await push(seen)).map(({ result }) => result)).toEqual(['not-ready', 'not-ready']);
+    expect(lab.aws.count('SendCommand')).toBe(1);
+    const other = await push(seen, { ...ruleSet, destinations: [] });
+    expect(other.map(({ result }) => result)).toEqual(['pushed', 'pushed']);
+  });
+
+  test('a node that has no room for tags is pushed to all the same', async () => {
+    const nodes = await addNodes(1);
+    for (const node of nodes) fillTags(node);
+    expect((await push(nodes)).map(({ result }) => result)).toEqual(['pushed']);
+  });
+
+  test('a node that is starting is not asked for: its agent is not there yet', async () => {
+    const nodes = (await addNodes(1)).map((node) => ({ ...node, state: 'starting' as const }));
+    expect(await push(nodes)).toMatchObject([{ result: 'not-ready', reason: 'it is starting' }]);
+    expect(lab.aws.count('DescribeInstanceInformation')).toBe(0);
   });
 
   test('a node whose proof cannot be outdated is not pushed to', async () => {
