@@ -1,22 +1,32 @@
 import { CreateTagsCommand, type Tag } from '@aws-sdk/client-ec2';
 import { PeermasqError } from '../core/errors';
 import type { Node } from '../core/node';
-import type { Deadline } from '../core/ports';
-import type { Recorded, Report } from '../core/report';
-import { call, chunks, namedIn, type Clients } from './clients';
+import type { Deadline, End, Unrecorded } from '../core/ports';
+import type { Recorded } from '../core/report';
+import { groupBy } from '../core/group';
+import { call, chunks, namedIn } from './call';
+import type { Clients } from './clients';
 import { ruleSetTag, statusTag } from './names';
 
-/** A node whose tags could not be written, and why. */
-export interface Unrecorded {
-  readonly node: Node;
-  readonly error: PeermasqError;
+/** What the status tag says: how the last push ended, or that it has not, and of how many routes it was made. */
+export interface Status {
+  readonly word: 'proven' | 'failed' | 'pushed';
+  readonly at: Date;
+  readonly routes?: number;
 }
 
-type Status = 'proven' | 'failed' | 'pushed';
-
 /** The value of the status tag. It is the same for many nodes, so that one CreateTags serves them. */
-function statusAt(status: Status, at: Date): Tag {
-  return { Key: statusTag, Value: `${status} ${at.toISOString()}` };
+function statusValue({ word, at, routes }: Status): string {
+  return `${word} ${at.toISOString()}${routes === undefined ? '' : ` routes=${routes}`}`;
+}
+
+/** Undefined for what is no status of ours. */
+export function statusIn(tags: ReadonlyMap<string, string>): Status | undefined {
+  const pattern = /^(?<word>proven|failed|pushed) (?<time>\S+)(?: routes=(?<routes>\d{1,6}))?$/;
+  const { word, time = '', routes } = pattern.exec(tags.get(statusTag) ?? '')?.groups ?? {};
+  const at = new Date(time);
+  if (word === undefined || Number.isNaN(at.getTime())) return undefined;
+  return { word: word as Status['word'], at, ...(routes !== undefined && { routes: Number(routes) }) };
 }
 
 /**
@@ -30,8 +40,12 @@ export function recordedIn(
 ): Recorded | undefined {
   const ruleSetId = tags.get(ruleSetTag) ?? '';
   if (!/^[0-9a-f]{64}$/.test(ruleSetId)) return undefined;
-  const [, provenAt = ''] = /^proven (\S+)$/.exec(tags.get(statusTag) ?? '') ?? [];
-  return { ruleSetId, isProven: launched !== undefined && Date.parse(provenAt) >= launched.getTime() };
+  const status = statusIn(tags);
+  return {
+    ruleSetId,
+    isProven: status?.word === 'proven' && launched !== undefined && status.at >= launched,
+    ...(status?.routes !== undefined && { routes: status.routes }),
+  };
 }
 
 /**
@@ -43,28 +57,41 @@ export function markPushed(
   nodes: readonly Node[],
   deadline: Deadline,
 ): Promise<Unrecorded[]> {
-  return writeTags(clients, nodes, [statusAt('pushed', new Date())], deadline);
+  const at = new Date();
+  const marks = nodes.map((node) => {
+    const routes = node.recorded?.routes;
+    return { node, tags: [statusTagFor({ word: 'pushed', at, ...(routes !== undefined && { routes }) })] };
+  });
+  return writeAll(clients, marks, deadline);
 }
 
-/** Mirrors reports in tags. A node without a rule set in force keeps the tag of the last one. */
-export async function remember(
+/** Mirrors how pushes ended in tags. A node without a rule set in force keeps the tag of the last one. */
+export function remember(clients: Clients, ends: readonly End[], deadline: Deadline): Promise<Unrecorded[]> {
+  const at = new Date();
+  const marks = ends.map(({ node, ruleSetId, isProven, routes }) => {
+    const word = isProven ? 'proven' : 'failed';
+    const status = statusTagFor({ word, at, ...(routes !== undefined && { routes }) });
+    return {
+      node,
+      tags: ruleSetId === undefined ? [status] : [{ Key: ruleSetTag, Value: ruleSetId }, status],
+    };
+  });
+  return writeAll(clients, marks, deadline);
+}
+
+const statusTagFor = (status: Status): Tag => ({ Key: statusTag, Value: statusValue(status) });
+
+/** One CreateTags for all nodes that get the same. */
+async function writeAll(
   clients: Clients,
-  reports: readonly { readonly node: Node; readonly report: Report }[],
+  marks: readonly { readonly node: Node; readonly tags: Tag[] }[],
   deadline: Deadline,
 ): Promise<Unrecorded[]> {
-  const now = new Date();
-  const groups = new Map<string, { tags: Tag[]; nodes: Node[] }>();
-  for (const { node, report } of reports) {
-    const status = statusAt(report.proven ? 'proven' : 'failed', now);
-    const tags = report.id === null ? [status] : [{ Key: ruleSetTag, Value: report.id }, status];
-    const key = JSON.stringify(tags);
-    const group = groups.get(key) ?? { tags, nodes: [] };
-    group.nodes.push(node);
-    groups.set(key, group);
-  }
+  const groups = groupBy(marks, ({ tags }) => JSON.stringify(tags));
   const unrecorded: Unrecorded[] = [];
-  for (const { tags, nodes } of groups.values()) {
-    unrecorded.push(...(await writeTags(clients, nodes, tags, deadline)));
+  for (const group of groups.values()) {
+    const nodes = group.map(({ node }) => node);
+    unrecorded.push(...(await writeTags(clients, nodes, group[0]?.tags ?? [], deadline)));
   }
   return unrecorded;
 }

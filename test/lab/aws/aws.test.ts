@@ -18,6 +18,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/g
 import { makeDocument } from '../../../infra/aws/document';
 import { makeClients, type Clients } from '../../../shared/aws/clients';
 import { labRegion, startAws, type LabAws } from './aws';
+import { refusalOf } from './refusals';
 
 const subnetId = 'subnet-0123456789abcdef0';
 const missing = 'i-0aaaaaaaaaaaaaaaa';
@@ -44,12 +45,6 @@ beforeEach(() => {
   const run = () => Promise.resolve({ status: 0, stdout: '', stderr: '' });
   id = aws.addNode({ subnetId, machine: { run } });
 });
-
-const refusalOf = (sending: Promise<unknown>) =>
-  sending.then(
-    () => 'nothing',
-    (error: unknown) => (error instanceof Error ? error.name : error),
-  );
 
 describe('EC2 refuses', () => {
   const tags = (Key: string, Value = '') =>
@@ -226,6 +221,7 @@ describe('SSM refuses', () => {
 describe.each([
   ['EC2', 'application/x-www-form-urlencoded', 401, '<Code>AuthFailure</Code>'],
   ['SSM', 'application/x-amz-json-1.1', 400, '"__type":"MissingAuthenticationTokenException"'],
+  ['SQS', 'application/x-amz-json-1.0', 403, '"__type":"com.amazonaws.sqs#MissingAuthenticationToken"'],
 ])('%s refuses a call', (_, type, status, code) => {
   test('that is not signed', async () => {
     const headers = { 'content-type': type };
@@ -239,7 +235,7 @@ describe.each([
   });
 });
 
-test('a finished command is told to EventBridge', async () => {
+test('EventBridge is told how a command goes', async () => {
   const events: unknown[] = [];
   aws.onEvent = (event) => events.push(event);
   const Parameters = { ruleset: ['H4sIAAAA'] };
@@ -247,11 +243,10 @@ test('a finished command is told to EventBridge', async () => {
     new SendCommandCommand({ DocumentName: 'document', InstanceIds: [id], Parameters }),
   );
   await aws.settled();
-  expect(events).toMatchObject([
-    {
-      source: 'aws.ssm',
-      'detail-type': 'EC2 Command Invocation Status-change Notification',
-      detail: { 'command-id': Command?.CommandId, 'instance-id': id, status: 'Success' },
-    },
-  ]);
+  const told = (status: string) => ({
+    source: 'aws.ssm',
+    'detail-type': 'EC2 Command Invocation Status-change Notification',
+    detail: { 'command-id': Command?.CommandId, 'instance-id': id, status },
+  });
+  expect(events).toMatchObject([told('InProgress'), told('Success')]);
 });

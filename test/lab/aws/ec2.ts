@@ -1,5 +1,5 @@
-import XMLBuilder from 'fast-xml-builder';
 import { z } from 'zod';
+import { xml, type Fields } from './query';
 import {
   AwsRefusal,
   paginate,
@@ -9,8 +9,7 @@ import {
   type LabVpc,
 } from './state';
 
-/** EC2's query protocol: form fields in, XML out. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/ */
-type Fields = { readonly [key: string]: string | Fields | (string | Fields)[] };
+/** EC2's query protocol. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/ */
 
 const strings = z.array(z.string());
 const filters = z.array(z.strictObject({ Name: z.string(), Value: strings })).default([]);
@@ -257,37 +256,12 @@ const actions: Readonly<Record<string, (state: AwsState, fields: Fields) => obje
   CreateTags: createTags,
 };
 
-/** `Filter.1.Value.2=x` → `{Filter: [{Value: [undefined, 'x']}]}`. */
-export function readQuery(body: string): { action: string; fields: Fields } {
-  const root: Record<string, unknown> = {};
-  for (const [path, value] of new URLSearchParams(body)) {
-    const steps = path.split('.');
-    const last = steps.pop() ?? '';
-    let at = root;
-    for (const step of steps) at = (at[step] ??= {}) as Record<string, unknown>;
-    at[last] = value;
-  }
-  const action = String(root['Action']);
-  delete root['Action'];
-  delete root['Version'];
-  return { action, fields: toLists(root) as Fields };
-}
-
-function toLists(value: unknown): unknown {
-  if (typeof value !== 'object' || value === null) return value;
-  const entries = Object.entries(value).map(([key, inner]) => [key, toLists(inner)] as const);
-  const isList = entries.length > 0 && entries.every(([key]) => /^[1-9][0-9]*$/.test(key));
-  return isList ? entries.map(([, inner]) => inner) : Object.fromEntries(entries);
-}
-
-const builder = new XMLBuilder({ suppressEmptyNode: true });
-
 /** The XML of the answer. @throws AwsRefusal */
 export function answerEc2(state: AwsState, action: string, fields: Fields, requestId: string): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsRefusal('InvalidAction', `The action ${action} is not valid for this web service.`);
   try {
-    return builder.build({ [`${action}Response`]: { requestId, ...act(state, fields) } });
+    return xml({ [`${action}Response`]: { requestId, ...act(state, fields) } });
   } catch (error) {
     throw error instanceof z.ZodError ? toRefusal(error) : error;
   }
@@ -310,5 +284,5 @@ function toRefusal({ issues: [issue] }: z.ZodError): AwsRefusal {
 
 export function ec2Error({ code, message }: AwsRefusal, requestId: string): string {
   const Errors = { Error: { Code: code, Message: message } };
-  return `<?xml version="1.0" encoding="UTF-8"?>\n${builder.build({ Response: { Errors, RequestID: requestId } })}`;
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${xml({ Response: { Errors, RequestID: requestId } })}`;
 }

@@ -1,33 +1,22 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
-import { text } from 'node:stream/consumers';
 import type { AddressInfo } from 'node:net';
-import { answerEc2, ec2Error, readQuery } from './ec2';
-import { answerSsm, type SsmContext } from './ssm';
+import { text } from 'node:stream/consumers';
+import type { Context, Fault, Identity, Lab } from './context';
+import { expired, throttled, unknownKey, unsigned, type ServiceName } from './refusals';
+import { serviceFor, type Request, type Service } from './services';
 import { AwsRefusal } from './state';
-
-export interface Call {
-  readonly action: string;
-  readonly input: unknown;
-}
-
-/** Answers that a test asks for: the next `times` calls of an action are refused. */
-export interface Fault {
-  readonly action: string;
-  readonly refusal: AwsRefusal;
-  times: number;
-}
 
 export interface Served {
   readonly url: string;
   close(): Promise<void>;
 }
 
-/** Serves EC2 and SSM on one loopback port; the clients tell them apart as they do in the cloud. */
-export async function serve(context: SsmContext, calls: Call[], faults: Fault[]): Promise<Served> {
+/** Serves all accounts on one loopback port. */
+export async function serve(lab: Lab): Promise<Served> {
   const server = createServer((request, response) => {
-    void answer(request, context, calls, faults).then(({ status, type, body, requestId }) => {
+    void answer(request, lab).then(({ status, type, body, requestId }) => {
       response.writeHead(status, { 'content-type': type, 'x-amzn-requestid': requestId });
       response.end(body);
     });
@@ -41,7 +30,6 @@ export async function serve(context: SsmContext, calls: Call[], faults: Fault[])
       server.closeAllConnections();
       server.close();
       await once(server, 'close');
-      await Promise.all(context.running);
     },
   };
 }
@@ -53,50 +41,45 @@ interface Answer {
   readonly requestId: string;
 }
 
-async function answer(
-  request: IncomingMessage,
-  context: SsmContext,
-  calls: Call[],
-  faults: Fault[],
-): Promise<Answer> {
+async function answer(message: IncomingMessage, lab: Lab): Promise<Answer> {
   const requestId = randomUUID();
-  const isSsm = request.headers['content-type'] === 'application/x-amz-json-1.1';
-  const type = isSsm ? 'application/x-amz-json-1.1' : 'text/xml;charset=UTF-8';
+  const service = serviceFor(message.headers);
+  const { type } = service;
   try {
-    const body = await text(request);
-    refuseUnsigned(request, isSsm, context.state.region);
-    const { action, fields } = isSsm ? readJson(request, body) : readQuery(body);
-    calls.push({ action, input: fields });
-    refuseByFault(action, faults);
-    const answered = isSsm
-      ? answerSsm(context, action, fields)
-      : answerEc2(context.state, action, fields, requestId);
-    return { status: 200, type, body: answered, requestId };
+    const body = await text(message);
+    const caller = identify(message, service.name, lab);
+    const request = service.read(message.headers, body);
+    refuseByTest(caller.account, service, request, lab);
+    return { status: 200, type, body: service.answer(lab, caller, request, requestId), requestId };
   } catch (error) {
     const refusal = error instanceof AwsRefusal ? error : new AwsRefusal('InternalError', String(error), 500);
-    const body = isSsm
-      ? JSON.stringify({ __type: refusal.code, message: refusal.message })
-      : ec2Error(refusal, requestId);
-    return { status: refusal.status, type, body, requestId };
+    return { status: refusal.status, type, body: service.refuse(refusal, requestId), requestId };
   }
 }
 
-function readJson(request: IncomingMessage, body: string) {
-  const [, action = ''] = /^AmazonSSM\.(\w+)$/.exec(String(request.headers['x-amz-target'])) ?? [];
-  return { action, fields: JSON.parse(body) as Record<string, never> };
+/** Whose the access key is. The signature itself is not computed again. */
+function identify({ headers, method }: IncomingMessage, service: ServiceName, lab: Lab): Identity {
+  const scope = `/[0-9]{8}/${lab.region}/${service}/aws4_request, SignedHeaders=`;
+  const signed = new RegExp(`^AWS4-HMAC-SHA256 Credential=([^/]+)${scope}`);
+  const [, accessKeyId] = signed.exec(headers.authorization ?? '') ?? [];
+  if (method !== 'POST' || accessKeyId === undefined) throw unsigned(service);
+  const identity = lab.identities.get(accessKeyId);
+  if (identity?.sessionToken !== headers['x-amz-security-token']) throw unknownKey(service);
+  if (!identity) throw unknownKey(service);
+  if (identity.expiresAt !== undefined && identity.expiresAt <= Date.now()) throw expired(service);
+  return identity;
 }
 
-function refuseUnsigned({ headers, method }: IncomingMessage, isSsm: boolean, region: string): void {
-  const service = isSsm ? 'ssm' : 'ec2';
-  const scope = `AWS4-HMAC-SHA256 Credential=[^/]+/[0-9]{8}/${region}/${service}/aws4_request, SignedHeaders=`;
-  if (method === 'POST' && new RegExp(`^${scope}`).test(headers.authorization ?? '')) return;
-  throw isSsm
-    ? new AwsRefusal('MissingAuthenticationTokenException', 'Missing Authentication Token')
-    : new AwsRefusal('AuthFailure', 'AWS was not able to validate the provided access credentials', 401);
-}
-
-function refuseByFault(action: string, faults: Fault[]): void {
-  const fault = faults.find((one) => one.action === action && one.times > 0);
+/** Counts the call; refuses it when the buckets are empty or a test wants it so. */
+function refuseByTest(
+  { calls, faults, buckets }: Context,
+  { name }: Service,
+  { action, fields }: Request,
+  { isLimited }: Lab,
+): void {
+  calls.push({ action, input: fields });
+  if (isLimited && !buckets.take(name, action)) throw throttled(name);
+  const fault = faults.find((one: Fault) => one.action === action && one.times > 0);
   if (!fault) return;
   fault.times -= 1;
   throw fault.refusal;

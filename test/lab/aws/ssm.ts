@@ -1,22 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import { messageOf } from '../../../shared/core/errors';
-import { runDocument } from './agent';
-import { AwsRefusal, paginate, type AwsState, type LabAgent, type LabInvocation } from './state';
+import { errorsAllowed, startCommand } from './commands';
+import type { Context } from './context';
+import { denial } from './refusals';
+import {
+  AwsRefusal,
+  isOnline,
+  isRegistered,
+  paginate,
+  type AwsState,
+  type LabCommand,
+  type LabInvocation,
+} from './state';
 
 /** SSM's awsJson1_1 protocol. https://docs.aws.amazon.com/systems-manager/latest/APIReference/ */
-export interface SsmContext {
-  readonly state: AwsState;
-  /** Commands go on after the answer; whoever stops the double waits for them. */
-  readonly running: Set<Promise<void>>;
-  readonly emit: (event: object) => void;
-}
-
 const managedId = z.string().regex(/^(i-(\w{8}|\w{17})|mi-\w{17})$/);
 const nextToken = z.string().optional();
-
-const isRegistered = (agent: LabAgent | undefined): agent is LabAgent =>
-  agent !== undefined && agent.registersAt <= Date.now();
 
 const informationInput = z.strictObject({
   Filters: z
@@ -31,7 +30,7 @@ const informationInput = z.strictObject({
   NextToken: nextToken,
 });
 
-function describeInstanceInformation({ state }: SsmContext, input: unknown) {
+function describeInstanceInformation({ state }: Context, input: unknown) {
   const { Filters, MaxResults, NextToken } = informationInput.parse(input);
   const registered = [...state.agents].filter(([, agent]) => isRegistered(agent));
   const selected = registered.filter(([id, { pingStatus }]) =>
@@ -66,9 +65,10 @@ const sendInput = z.strictObject({
     .default('0'),
 });
 
-function sendCommand(context: SsmContext, input: unknown) {
+function sendCommand(context: Context, input: unknown) {
   const { state } = context;
-  const { DocumentName, InstanceIds, Parameters, Comment, TimeoutSeconds, ...rest } = sendInput.parse(input);
+  const asked = sendInput.parse(input);
+  const { DocumentName, InstanceIds, Parameters } = asked;
   const document = state.documents.get(DocumentName);
   if (!document)
     throw new AwsRefusal('InvalidDocument', `Document with name ${DocumentName} does not exist.`);
@@ -77,36 +77,18 @@ function sendCommand(context: SsmContext, input: unknown) {
   refuseInstances(state, InstanceIds);
 
   const values = Object.fromEntries(Object.entries(Parameters).map(([name, [value = '']]) => [name, value]));
-  const commandId = randomUUID();
-  for (const instanceId of InstanceIds) {
-    const invocation: LabInvocation = {
-      commandId,
-      instanceId,
-      documentName: DocumentName,
-      comment: Comment,
-      requestedAt: Date.now(),
-      status: 'Pending',
-      statusDetails: 'Pending',
-      responseCode: -1,
-      stdout: '',
-      stderr: '',
-    };
-    state.invocations.push(invocation);
-    const command = run(context, invocation, values);
-    context.running.add(command);
-    void command.finally(() => context.running.delete(command));
-  }
-  return {
-    Command: {
-      CommandId: commandId,
-      DocumentName,
-      Comment,
-      InstanceIds,
-      TimeoutSeconds,
-      Status: 'Pending',
-      ...rest,
-    },
+  const command: LabCommand = {
+    commandId: randomUUID(),
+    documentName: DocumentName,
+    comment: asked.Comment,
+    requestedAt: Date.now(),
+    instanceIds: InstanceIds,
+    timeoutSeconds: asked.TimeoutSeconds,
+    maxConcurrency: asked.MaxConcurrency,
+    maxErrors: asked.MaxErrors,
   };
+  startCommand(context, command, values);
+  return { Command: { ...describe(command, []), TimeoutSeconds: asked.TimeoutSeconds } };
 }
 
 function refuseParameters(
@@ -133,87 +115,93 @@ function refuseInstances({ agents, account, region }: AwsState, ids: readonly st
   if (forbidden) {
     throw denial('ssm:SendCommand', account, `arn:aws:ec2:${region}:${account}:instance/${forbidden}`);
   }
-  const isInvalid = (id: string) => {
-    const agent = agents.get(id);
-    return !isRegistered(agent) || agent.pingStatus !== 'Online';
-  };
-  const invalid = ids.filter(isInvalid);
+  const invalid = ids.filter((id) => !isOnline(agents.get(id)));
   if (invalid.length > 0) {
     const message = `Instances [[${invalid.join(', ')}]] not in a valid state for account ${account}`;
     throw new AwsRefusal('InvalidInstanceId', message);
   }
 }
 
-/** What IAM says. https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html */
-export function denial(action: string, account: string, resource?: string): AwsRefusal {
-  const caller = `arn:aws:sts::${account}:assumed-role/peermasq/node-joined`;
-  const on = resource === undefined ? '' : ` on resource: ${resource}`;
-  const why = `is not authorized to perform: ${action}${on} because no identity-based policy allows the ${action} action`;
-  return action.startsWith('ec2:')
-    ? new AwsRefusal(
-        'UnauthorizedOperation',
-        `You are not authorized to perform this operation. User: ${caller} ${why}`,
-        403,
-      )
-    : new AwsRefusal('AccessDeniedException', `User: ${caller} ${why}`);
+const commandsInput = z.strictObject({
+  Filters: z
+    .array(
+      z.strictObject({
+        key: z.enum(['InvokedAfter', 'InvokedBefore', 'Status', 'DocumentName']),
+        value: z.string().min(1).max(128),
+      }),
+    )
+    .max(5)
+    .default([]),
+  MaxResults: z.number().int().min(1).max(50).default(50),
+  NextToken: nextToken,
+});
+
+/** The newest first. */
+function listCommands({ state }: Context, input: unknown) {
+  const { Filters, MaxResults, NextToken } = commandsInput.parse(input);
+  const described = visible(state, state.commands)
+    .map((command) => describe(command, invocationsOf(state, command)))
+    .filter((command) => Filters.every(({ key, value }) => isSelected(command, key, value)))
+    .toReversed();
+  const [Commands, token] = paginate(described, NextToken, Math.min(MaxResults, state.pageSize));
+  return { Commands, NextToken: token };
 }
 
-const stdoutLimit = 24_000;
-const stderrLimit = 8_000;
+const invocationsOf = ({ invocations }: AwsState, command: LabCommand) =>
+  invocations.filter(({ commandId }) => commandId === command.commandId);
 
-async function run(
-  { state, emit }: SsmContext,
-  invocation: LabInvocation,
-  values: Readonly<Record<string, string>>,
-): Promise<void> {
-  const { instanceId, commandId, documentName } = invocation;
-  const agent = state.agents.get(instanceId);
-  const document = state.documents.get(documentName);
-  if (!agent || !document) return;
-  const env = {
-    SSM_COMMAND_ID: commandId,
-    AWS_SSM_INSTANCE_ID: instanceId,
-    AWS_SSM_REGION_NAME: state.region,
-  };
-  invocation.status = 'InProgress';
-  invocation.statusDetails = 'InProgress';
-  const { status, stdout, stderr } = await runDocument(agent, document, values, env).catch(
-    (error: unknown) => ({
-      status: 1,
-      stdout: '',
-      stderr: `failed to run commands: ${messageOf(error)}`,
-    }),
-  );
-  invocation.stdout = stdout.slice(0, stdoutLimit);
-  invocation.stderr = stderr.slice(0, stderrLimit);
-  invocation.responseCode = status;
-  invocation.status = status === 0 ? 'Success' : 'Failed';
-  invocation.statusDetails = invocation.status;
-  emit(statusEvent(state, invocation));
-}
+type Described = ReturnType<typeof describe>;
 
-function statusEvent({ account, region }: AwsState, invocation: LabInvocation) {
+function describe(command: LabCommand, invocations: readonly LabInvocation[]) {
+  const count = (...details: string[]) =>
+    invocations.filter(({ statusDetails }) => details.includes(statusDetails)).length;
+  const [Status, StatusDetails] = statusOf(command, invocations);
   return {
-    version: '0',
-    id: randomUUID(),
-    'detail-type': 'EC2 Command Invocation Status-change Notification',
-    source: 'aws.ssm',
-    account,
-    time: new Date().toISOString(),
-    region,
-    resources: [`arn:aws:ec2:${region}:${account}:instance/${invocation.instanceId}`],
-    detail: {
-      'command-id': invocation.commandId,
-      'document-name': invocation.documentName,
-      'instance-id': invocation.instanceId,
-      'requested-date-time': new Date(invocation.requestedAt).toISOString(),
-      status: invocation.status,
-    },
+    CommandId: command.commandId,
+    DocumentName: command.documentName,
+    Comment: command.comment,
+    InstanceIds: command.instanceIds,
+    MaxConcurrency: command.maxConcurrency,
+    MaxErrors: command.maxErrors,
+    RequestedDateTime: command.requestedAt / 1_000,
+    Status,
+    StatusDetails,
+    TargetCount: command.instanceIds.length,
+    CompletedCount: invocations.filter(hasEnded).length,
+    ErrorCount: count('Failed', 'ExecutionTimedOut'),
+    DeliveryTimedOutCount: count('DeliveryTimedOut'),
   };
 }
 
-const visible = ({ invocations, invocationsAppearAfterMs }: AwsState) =>
-  invocations.filter(({ requestedAt }) => requestedAt + invocationsAppearAfterMs <= Date.now());
+const hasEnded = ({ status }: LabInvocation) => !['Pending', 'InProgress', 'Delayed'].includes(status);
+
+/** https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_Command.html, StatusDetails */
+function statusOf(command: LabCommand, invocations: readonly LabInvocation[]): [string, string] {
+  if (invocations.every(({ status }) => status === 'Pending')) return ['Pending', 'Pending'];
+  if (!invocations.every(hasEnded)) return ['InProgress', 'InProgress'];
+  const isMany = (wanted: string) =>
+    invocations.filter(({ status }) => status === wanted).length > errorsAllowed(command);
+  if (isMany('Failed')) return ['Failed', 'Failed'];
+  if (isMany('TimedOut')) return ['TimedOut', 'DeliveryTimedOut'];
+  return invocations.every(({ status }) => status === 'Success')
+    ? ['Success', 'Success']
+    : ['Failed', 'Incomplete'];
+}
+
+function isSelected(command: Described, key: string, value: string): boolean {
+  if (key === 'DocumentName') return command.DocumentName === value;
+  if (key === 'Status') return command.Status === value;
+  const at = Date.parse(value);
+  if (Number.isNaN(at)) throw new AwsRefusal('InvalidFilterValue', `${key} is no time: ${value}`);
+  const requestedAt = command.RequestedDateTime * 1_000;
+  return key === 'InvokedAfter' ? requestedAt >= at : requestedAt < at;
+}
+
+/** SSM shows a command some time after it has taken it. */
+const visible = <T extends { readonly requestedAt: number }>(
+  { invocationsAppearAfterMs }: AwsState,
+  all: readonly T[],
+): T[] => all.filter(({ requestedAt }) => requestedAt + invocationsAppearAfterMs <= Date.now());
 
 const listInput = z.strictObject({
   CommandId: z.uuid(),
@@ -223,12 +211,12 @@ const listInput = z.strictObject({
   NextToken: nextToken,
 });
 
-function listCommandInvocations({ state }: SsmContext, input: unknown) {
+function listCommandInvocations({ state }: Context, input: unknown) {
   const { CommandId, InstanceId, Details, MaxResults, NextToken } = listInput.parse(input);
   if (!state.invocations.some(({ commandId }) => commandId === CommandId)) {
     throw new AwsRefusal('InvalidCommandId', '');
   }
-  const selected = visible(state).filter(
+  const selected = visible(state, state.invocations).filter(
     ({ commandId, instanceId }) => commandId === CommandId && (InstanceId ?? instanceId) === instanceId,
   );
   const [items, token] = paginate(selected, NextToken, Math.min(MaxResults, state.pageSize));
@@ -265,9 +253,9 @@ const getInput = z.strictObject({
   PluginName: z.string().optional(),
 });
 
-function getCommandInvocation({ state }: SsmContext, input: unknown) {
+function getCommandInvocation({ state }: Context, input: unknown) {
   const { CommandId, InstanceId } = getInput.parse(input);
-  const found = visible(state).find(
+  const found = visible(state, state.invocations).find(
     ({ commandId, instanceId }) => commandId === CommandId && instanceId === InstanceId,
   );
   if (!found) throw new AwsRefusal('InvocationDoesNotExist', '');
@@ -280,15 +268,16 @@ function getCommandInvocation({ state }: SsmContext, input: unknown) {
   };
 }
 
-const actions: Readonly<Record<string, (context: SsmContext, input: unknown) => object>> = {
+const actions: Readonly<Record<string, (context: Context, input: unknown) => object>> = {
   DescribeInstanceInformation: describeInstanceInformation,
   SendCommand: sendCommand,
+  ListCommands: listCommands,
   ListCommandInvocations: listCommandInvocations,
   GetCommandInvocation: getCommandInvocation,
 };
 
 /** The JSON of the answer. @throws AwsRefusal */
-export function answerSsm(context: SsmContext, action: string, input: unknown): string {
+export function answerSsm(context: Context, action: string, input: unknown): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsRefusal('UnknownOperationException', '');
   try {

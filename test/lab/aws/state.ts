@@ -1,5 +1,6 @@
 import type { SsmDocument } from '../../../infra/aws/document';
 import type { Machine } from '../machine';
+import type { LabQueue } from './queue';
 
 export interface LabInstance {
   readonly instanceId: string;
@@ -22,6 +23,8 @@ export interface LabAgent {
   machine: Machine;
   /** IAM does not allow commands on this instance. */
   isForbidden: boolean;
+  /** How much longer than its machine a command takes on it. */
+  answersAfterMs?: number;
 }
 
 export interface LabVpc {
@@ -63,6 +66,26 @@ export interface LabPeering {
   requesterVpcInfo?: { readonly vpcId?: string; readonly cidrBlock?: string; readonly ownerId?: string };
 }
 
+export const isRegistered = (agent: LabAgent | undefined): agent is LabAgent =>
+  agent !== undefined && agent.registersAt <= Date.now();
+
+export const isOnline = (agent: LabAgent | undefined): agent is LabAgent =>
+  isRegistered(agent) && agent.pingStatus === 'Online';
+
+/** What SendCommand took. */
+export interface LabCommand {
+  readonly commandId: string;
+  readonly documentName: string;
+  readonly comment: string;
+  readonly requestedAt: number;
+  readonly instanceIds: readonly string[];
+  /** Until an agent must have fetched it. */
+  readonly timeoutSeconds: number;
+  /** A number or a percentage, like the next. */
+  readonly maxConcurrency: string;
+  readonly maxErrors: string;
+}
+
 /** One command on one instance. */
 export interface LabInvocation {
   readonly commandId: string;
@@ -70,14 +93,23 @@ export interface LabInvocation {
   readonly documentName: string;
   readonly comment: string;
   readonly requestedAt: number;
-  status: 'Pending' | 'InProgress' | 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
+  status: 'Pending' | 'InProgress' | 'Delayed' | 'Success' | 'Failed' | 'TimedOut' | 'Cancelled';
   statusDetails: string;
   responseCode: number;
   stdout: string;
   stderr: string;
 }
 
-/** Everything the doubles know. A test edits it as it likes. */
+/** A launch that an Auto Scaling group holds up; open until it has a result. */
+export interface LabLifecycleAction {
+  readonly instanceId: string;
+  readonly groupName: string;
+  readonly hookName: string;
+  readonly token: string;
+  result?: 'CONTINUE' | 'ABANDON';
+}
+
+/** Everything the doubles know of one account. A test edits it as it likes. */
 export interface AwsState {
   readonly account: string;
   readonly region: string;
@@ -91,11 +123,17 @@ export interface AwsState {
   readonly prefixLists: Map<string, string[]>;
   readonly agents: Map<string, LabAgent>;
   readonly documents: Map<string, SsmDocument>;
+  readonly commands: LabCommand[];
   readonly invocations: LabInvocation[];
+  /** By name. */
+  readonly queues: Map<string, LabQueue>;
+  readonly lifecycleActions: LabLifecycleAction[];
   /** Entries in a page at most, whatever a caller asks for. */
   pageSize: number;
   /** How long SSM does not show a command that it has taken. */
   invocationsAppearAfterMs: number;
+  /** How long a second of the services' own delays and deadlines lasts. Expiry of credentials is not one. */
+  secondMs: number;
 }
 
 export function makeState(account: string, region: string): AwsState {
@@ -111,9 +149,13 @@ export function makeState(account: string, region: string): AwsState {
     prefixLists: new Map(),
     agents: new Map(),
     documents: new Map(),
+    commands: [],
     invocations: [],
+    queues: new Map(),
+    lifecycleActions: [],
     pageSize: Number.POSITIVE_INFINITY,
     invocationsAppearAfterMs: 0,
+    secondMs: 1_000,
   };
 }
 

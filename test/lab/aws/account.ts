@@ -1,0 +1,184 @@
+import { randomUUID } from 'node:crypto';
+import type { SsmDocument } from '../../../infra/aws/document';
+import type { Machine } from '../machine';
+import { makeBuckets } from './buckets';
+import type { Call, Context } from './context';
+import { instancesStarted, launchHeld, stateChanged } from './events';
+import { LabQueue, type QueueSettings } from './queue';
+import { denial, serviceOf, throttled } from './refusals';
+import { AwsRefusal, makeState, type AwsState, type LabInstance, type LabRoute } from './state';
+
+export interface NewNode {
+  readonly subnetId: string;
+  /** Becomes the tag that EKS and kOps nodes carry. */
+  readonly cluster?: string;
+  readonly tags?: Readonly<Record<string, string>>;
+  readonly state?: LabInstance['state'];
+  readonly imageId?: string;
+  readonly platformDetails?: string;
+  readonly agentVersion?: string;
+  /** From the start, unless false; `setReady` changes it. */
+  readonly isReady?: boolean;
+  /** How long after now its SSM agent registers, instead of `isReady`. */
+  readonly registersAfterMs?: number;
+  /** How much longer than its machine a command takes on it. */
+  readonly answersAfterMs?: number;
+  /** Where the commands of its agent run. */
+  readonly machine?: Machine;
+}
+
+export interface NewNetwork {
+  readonly vpcId: string;
+  readonly cidrs: readonly string[];
+  readonly ipv6Cidrs?: readonly string[];
+  readonly subnetIds: readonly string[];
+  /** Of the main route table, which all subnets use until a test gives them another one. */
+  readonly routes?: readonly LabRoute[];
+}
+
+type Event = Record<string, unknown>;
+
+/** One region of one account. */
+export interface LabAccount {
+  readonly state: AwsState;
+  /** Every call that reached this account, refused ones too. */
+  readonly calls: Call[];
+  count(action: string): number;
+  addNetwork(network: NewNetwork): void;
+  /** @returns its instance id */
+  addNode(node: NewNode): string;
+  /** Whether its SSM agent is registered and online. */
+  setReady(id: string, isReady: boolean): void;
+  putDocument(name: string, document: SsmDocument): void;
+  addQueue(settings: QueueSettings, deadLetters?: LabQueue): LabQueue;
+  /** Lets an Auto Scaling group hold up the launch of an instance. @returns the event that says so */
+  holdLaunch(id: string, groupName: string, hookName: string): Event;
+  /** The next calls of an action are throttled, as the service does it. */
+  throttle(action: string, times: number): void;
+  /** Every further call of an action (`ec2:CreateTags`) is denied as IAM does it. */
+  deny(action: string, resource?: string): void;
+  fail(action: string, code: string, message: string, times?: number, status?: number): void;
+  /** What EventBridge would deliver when these instances were started. */
+  runInstancesEvent(ids: readonly string[]): Event;
+  stateChangeEvent(id: string): Event;
+  /** Resolves when every command has ended. */
+  settled(): Promise<void>;
+}
+
+/** What accounts of one lab have in common. */
+export interface Shared {
+  readonly region: string;
+  readonly stopping: AbortSignal;
+  /** Receives the events that SSM emits. */
+  readonly emit: (event: object) => void;
+  /** Counts on: instance ids are unique in all accounts. */
+  nextInstance(): number;
+}
+
+/** A machine that cannot do anything: for nodes to which nothing is pushed. */
+const nowhere: Machine = { run: () => Promise.reject(new Error('This node has no machine')) };
+
+export function makeAccount(id: string, shared: Shared): { account: LabAccount; context: Context } {
+  const state = makeState(id, shared.region);
+  const context: Context = {
+    state,
+    calls: [],
+    faults: [],
+    buckets: makeBuckets(),
+    running: new Set(),
+    stopping: shared.stopping,
+    emit: shared.emit,
+  };
+  const account: LabAccount = {
+    state,
+    calls: context.calls,
+    count: (action) => context.calls.filter((call) => call.action === action).length,
+    ...inventory(state, shared),
+    ...faultsOf(context),
+
+    runInstancesEvent: (ids) => instancesStarted(state, ids),
+    stateChangeEvent: (instanceId) => stateChanged(state, instanceId),
+    holdLaunch(instanceId, groupName, hookName) {
+      const action = { instanceId, groupName, hookName, token: randomUUID() };
+      state.lifecycleActions.push(action);
+      return launchHeld(state, action);
+    },
+    async settled() {
+      while (context.running.size > 0) await Promise.all(context.running);
+    },
+  };
+  return { account, context };
+}
+
+type Inventory = 'addNetwork' | 'addNode' | 'setReady' | 'putDocument' | 'addQueue';
+
+function inventory(state: AwsState, shared: Shared): Pick<LabAccount, Inventory> {
+  return {
+    addNetwork({ vpcId, cidrs, ipv6Cidrs = [], subnetIds, routes = [] }) {
+      state.vpcs.set(vpcId, { vpcId, cidrs: [...cidrs], ipv6Cidrs: [...ipv6Cidrs], formerCidrs: [] });
+      for (const subnetId of subnetIds) state.subnets.set(subnetId, vpcId);
+      const routeTableId = vpcId.replace('vpc-', 'rtb-');
+      state.routeTables.push({ routeTableId, vpcId, isMain: true, subnetIds: [], routes: [...routes] });
+    },
+    addNode(node) {
+      if (!state.subnets.has(node.subnetId)) throw new Error(`There is no subnet ${node.subnetId}`);
+      const instanceId = `i-${shared.nextInstance().toString(16).padStart(17, '0')}`;
+      addInstance(state, instanceId, node);
+      return instanceId;
+    },
+    setReady(id, isReady) {
+      const agent = state.agents.get(id);
+      if (!agent) throw new Error(`There is no instance ${id}`);
+      agent.registersAt = Math.min(agent.registersAt, isReady ? 0 : agent.registersAt);
+      agent.pingStatus = isReady ? 'Online' : 'ConnectionLost';
+    },
+    putDocument(name, document) {
+      if (JSON.stringify(document).length >= 65_536) throw new Error('MaxDocumentSizeExceeded');
+      state.documents.set(name, document);
+    },
+    addQueue(settings, deadLetters) {
+      const queue = new LabQueue(settings, state, deadLetters);
+      state.queues.set(queue.name, queue);
+      return queue;
+    },
+  };
+}
+
+function addInstance(state: AwsState, instanceId: string, node: NewNode): void {
+  const cluster = node.cluster === undefined ? {} : { [`kubernetes.io/cluster/${node.cluster}`]: 'owned' };
+  state.instances.set(instanceId, {
+    instanceId,
+    imageId: node.imageId ?? 'ami-0abcdef1234567890',
+    subnetId: node.subnetId,
+    privateDnsName: `${instanceId}.ec2.internal`,
+    platformDetails: node.platformDetails ?? 'Linux/UNIX',
+    launchTime: new Date(Math.floor(Date.now() / 1_000) * 1_000),
+    state: node.state ?? 'running',
+    tags: new Map(Object.entries({ ...cluster, ...node.tags })),
+  });
+  const registersAt = node.registersAfterMs === undefined ? 0 : Date.now() + node.registersAfterMs;
+  state.agents.set(instanceId, {
+    registersAt: node.isReady === false ? Number.POSITIVE_INFINITY : registersAt,
+    pingStatus: 'Online',
+    version: node.agentVersion ?? '3.3.3572.0',
+    platformType: node.platformDetails?.startsWith('Windows') ? 'Windows' : 'Linux',
+    machine: node.machine ?? nowhere,
+    isForbidden: false,
+    answersAfterMs: node.answersAfterMs ?? 0,
+  });
+}
+
+function faultsOf({ state, faults }: Context): Pick<LabAccount, 'throttle' | 'deny' | 'fail'> {
+  return {
+    throttle(action, times) {
+      faults.push({ action, refusal: throttled(serviceOf(action)), times });
+    },
+    deny(action, resource) {
+      const refusal = denial(action, state.account, resource);
+      faults.push({ action: action.replace(/^\w+:/, ''), refusal, times: Number.POSITIVE_INFINITY });
+    },
+    fail(action, code, message, times = 1, status = 400) {
+      faults.push({ action, refusal: new AwsRefusal(code, message, status), times });
+    },
+  };
+}

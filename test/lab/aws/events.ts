@@ -1,0 +1,76 @@
+import { randomUUID } from 'node:crypto';
+import type { AwsState, LabInvocation } from './state';
+
+type Place = Pick<AwsState, 'account' | 'region'>;
+
+/** What every event of EventBridge has around its detail. */
+function envelope({ account, region }: Place, source: string, detailType: string, resources: string[] = []) {
+  return {
+    version: '0',
+    id: randomUUID(),
+    'detail-type': detailType,
+    source,
+    account,
+    time: new Date().toISOString(),
+    region,
+    resources,
+  };
+}
+
+/** RunInstances, as CloudTrail tells it. */
+export function instancesStarted(place: Place, ids: readonly string[]) {
+  return {
+    ...envelope(place, 'aws.ec2', 'AWS API Call via CloudTrail'),
+    detail: {
+      eventSource: 'ec2.amazonaws.com',
+      eventName: 'RunInstances',
+      awsRegion: place.region,
+      responseElements: { instancesSet: { items: ids.map((instanceId) => ({ instanceId })) } },
+    },
+  };
+}
+
+export function stateChanged(state: AwsState, id: string) {
+  return {
+    ...envelope(state, 'aws.ec2', 'EC2 Instance State-change Notification'),
+    detail: { 'instance-id': id, state: state.instances.get(id)?.state },
+  };
+}
+
+export interface Launch {
+  readonly instanceId: string;
+  readonly groupName: string;
+  readonly hookName: string;
+  readonly token: string;
+}
+
+/** https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-event-reference.html */
+export function launchHeld(place: Place, { instanceId, groupName, hookName, token }: Launch) {
+  return {
+    ...envelope(place, 'aws.autoscaling', 'EC2 Instance-launch Lifecycle Action'),
+    detail: {
+      LifecycleActionToken: token,
+      AutoScalingGroupName: groupName,
+      LifecycleHookName: hookName,
+      EC2InstanceId: instanceId,
+      LifecycleTransition: 'autoscaling:EC2_INSTANCE_LAUNCHING',
+      Origin: 'EC2',
+      Destination: 'AutoScalingGroup',
+    },
+  };
+}
+
+export function invocationChanged(state: AwsState, invocation: LabInvocation) {
+  const { commandId, documentName, instanceId, requestedAt, status } = invocation;
+  const arn = `arn:aws:ec2:${state.region}:${state.account}:instance/${instanceId}`;
+  return {
+    ...envelope(state, 'aws.ssm', 'EC2 Command Invocation Status-change Notification', [arn]),
+    detail: {
+      'command-id': commandId,
+      'document-name': documentName,
+      'instance-id': instanceId,
+      'requested-date-time': new Date(requestedAt).toISOString(),
+      status,
+    },
+  };
+}

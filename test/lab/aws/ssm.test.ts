@@ -1,0 +1,169 @@
+import {
+  DescribeInstanceInformationCommand,
+  ListCommandsCommand,
+  type ListCommandsCommandInput,
+  SendCommandCommand,
+  type SendCommandCommandInput,
+} from '@aws-sdk/client-ssm';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { makeDocument } from '../../../infra/aws/document';
+import { makeClients, type Clients } from '../../../shared/aws/clients';
+import type { Machine } from '../machine';
+import type { NewNode } from './account';
+import { labRegion, startAws, type LabAws } from './aws';
+import { refusalOf } from './refusals';
+
+const subnetId = 'subnet-0123456789abcdef0';
+let aws: LabAws;
+let clients: Clients;
+
+beforeEach(async () => {
+  aws = await startAws();
+  Object.assign(process.env, aws.env);
+  clients = makeClients(labRegion);
+  aws.addNetwork({ vpcId: 'vpc-0123456789abcdef0', cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] });
+  aws.putDocument('document', makeDocument('true\n'));
+});
+afterEach(async () => {
+  clients.ssm.destroy();
+  await aws.close();
+});
+
+const ending = (status: number): Machine => ({
+  run: () => Promise.resolve({ status, stdout: '', stderr: '' }),
+});
+const addNodes = (count: number, node: Partial<NewNode> = {}) =>
+  Array.from({ length: count }, () => aws.addNode({ subnetId, machine: ending(0), ...node }));
+
+const send = (InstanceIds: string[], changes: Partial<SendCommandCommandInput> = {}) =>
+  clients.ssm.send(
+    new SendCommandCommand({
+      DocumentName: 'document',
+      InstanceIds,
+      Parameters: { ruleset: ['H4sIAAAA'] },
+      ...changes,
+    }),
+  );
+const list = async (input: ListCommandsCommandInput = {}) =>
+  (await clients.ssm.send(new ListCommandsCommand(input))).Commands ?? [];
+const details = () => aws.state.invocations.map(({ statusDetails }) => statusDetails);
+
+describe('MaxErrors', () => {
+  test.each<[string, Partial<SendCommandCommandInput>, string[]]>([
+    [
+      '0 by default: nobody after the first failure',
+      {},
+      ['Failed', 'Terminated', 'Terminated', 'Terminated'],
+    ],
+    ['one', { MaxErrors: '1' }, ['Failed', 'Failed', 'Terminated', 'Terminated']],
+    ['a percentage', { MaxErrors: '50%' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
+    ['all', { MaxErrors: '100%' }, ['Failed', 'Failed', 'Failed', 'Failed']],
+    ['those that have it go on', { MaxConcurrency: '3' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
+  ])('%s', async (_, changes, expected) => {
+    await send(addNodes(4, { machine: ending(1) }), { MaxConcurrency: '1', ...changes });
+    await aws.settled();
+    expect(details()).toEqual(expected);
+  });
+});
+
+test.each([
+  ['2', 2],
+  ['50%', 3],
+  ['1%', 1],
+])('MaxConcurrency %s of 6 runs %i at once', async (MaxConcurrency, expected) => {
+  let [now, most] = [0, 0];
+  const run = async () => {
+    most = Math.max(most, (now += 1));
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    now -= 1;
+    return { status: 0, stdout: '', stderr: '' };
+  };
+  await send(addNodes(6, { machine: { run } }), { MaxConcurrency });
+  await aws.settled();
+  expect(most).toBe(expected);
+});
+
+describe('an agent that is away', () => {
+  test.each<[string, (id: string) => void]>([
+    [
+      'offline',
+      (id) => {
+        aws.setReady(id, false);
+      },
+    ],
+    [
+      'stopped',
+      (id) => {
+        Object.assign(aws.state.instances.get(id) ?? {}, { state: 'stopped' });
+      },
+    ],
+  ])('(%s) does not get the command in time, which is no error', async (_, leave) => {
+    aws.state.secondMs = 2;
+    const [busy = '', away = '', last = ''] = addNodes(3, { answersAfterMs: 10 });
+    await send([busy, away, last], { MaxConcurrency: '1', TimeoutSeconds: 30 });
+    leave(away);
+    await aws.settled();
+    expect(details()).toEqual(['Success', 'DeliveryTimedOut', 'Success']);
+    expect(await list()).toMatchObject([
+      { TargetCount: 3, CompletedCount: 3, ErrorCount: 0, DeliveryTimedOutCount: 1, Status: 'TimedOut' },
+    ]);
+  });
+
+  test('gets it when it is back', async () => {
+    const [first = '', second = ''] = addNodes(2, { answersAfterMs: 20 });
+    await send([first, second], { MaxConcurrency: '1' });
+    aws.setReady(second, false);
+    setTimeout(() => {
+      aws.setReady(second, true);
+    }, 60);
+    await aws.settled();
+    expect(details()).toEqual(['Success', 'Success']);
+  });
+});
+
+test('commands are listed, the newest first, as the filters ask', async () => {
+  const [id = ''] = addNodes(1, { answersAfterMs: 50 });
+  aws.putDocument('other-document', makeDocument('true\n'));
+  await send([id], { Comment: 'first' });
+  await send([id], { DocumentName: 'other-document', Comment: 'second' });
+  expect(await list()).toMatchObject([
+    { Comment: 'second', Status: 'InProgress', CompletedCount: 0, InstanceIds: [id] },
+    { Comment: 'first', RequestedDateTime: expect.any(Date) },
+  ]);
+  await aws.settled();
+  const soon = new Date(Date.now() + 1_000).toISOString();
+  const selected = async (key: 'DocumentName' | 'InvokedAfter' | 'InvokedBefore' | 'Status', value: string) =>
+    (await list({ Filters: [{ key, value }] })).map(({ Comment }) => Comment);
+  expect(await selected('DocumentName', 'document')).toEqual(['first']);
+  expect(await selected('InvokedAfter', soon)).toEqual([]);
+  expect(await selected('InvokedBefore', soon)).toEqual(['second', 'first']);
+  expect(await selected('Status', 'Success')).toEqual(['second', 'first']);
+});
+
+test.each<[string, ListCommandsCommandInput, string]>([
+  ['51 in a page', { MaxResults: 51 }, 'ValidationException'],
+  ['an unknown filter', { Filters: [{ key: 'ExecutionStage', value: 'Executing' }] }, 'ValidationException'],
+  ['what is no time', { Filters: [{ key: 'InvokedAfter', value: 'yesterday' }] }, 'InvalidFilterValue'],
+])('ListCommands refuses %s', async (_, input, code) => {
+  await send(addNodes(1));
+  expect(await refusalOf(list(input))).toBe(code);
+});
+
+test('DescribeInstanceInformation takes both filters, and 100 ids', async () => {
+  const [online = '', offline = ''] = addNodes(2);
+  const later = aws.addNode({ subnetId, registersAfterMs: 60_000 });
+  aws.setReady(offline, false);
+  const ask = (ids: string[]) =>
+    clients.ssm.send(
+      new DescribeInstanceInformationCommand({
+        Filters: [
+          { Key: 'InstanceIds', Values: ids },
+          { Key: 'PingStatus', Values: ['Online'] },
+        ],
+        MaxResults: 50,
+      }),
+    );
+  const { InstanceInformationList = [] } = await ask([online, offline, later]);
+  expect(InstanceInformationList.map(({ InstanceId }) => InstanceId)).toEqual([online]);
+  expect(await refusalOf(ask(Array.from({ length: 101 }, () => online)))).toBe('ValidationException');
+});
