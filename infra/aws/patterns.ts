@@ -1,3 +1,4 @@
+import { routeCalls } from '../../shared/aws/events';
 import { documentName } from '../../shared/aws/names';
 import { region } from './cloudformation';
 import type { QueueName } from './queues';
@@ -41,17 +42,7 @@ export const subscriptions = (stage: string): readonly Subscription[] => [
   {
     name: 'peering-changed',
     queue: 'changes',
-    pattern: apiCall(
-      'CreateVpcPeeringConnection',
-      'AcceptVpcPeeringConnection',
-      'DeleteVpcPeeringConnection',
-      'CreateRoute',
-      'ReplaceRoute',
-      'DeleteRoute',
-      'AssociateRouteTable',
-      'DisassociateRouteTable',
-      'ReplaceRouteTableAssociation',
-    ),
+    pattern: apiCall(...routeCalls),
   },
   {
     name: 'command-finished',

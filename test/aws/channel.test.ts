@@ -103,7 +103,7 @@ describe('push', () => {
     expect(results(pushes)).toEqual({ [unknown]: 'not-ready', [away]: 'not-ready', [online]: 'pushed' });
     expect(pushes.find(({ result }) => result === 'not-ready')).toMatchObject({
       reason: 'its SSM agent is not online',
-      retryAfterSeconds: 10,
+      retryAfterSeconds: 5,
     });
   });
 
