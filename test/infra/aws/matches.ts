@@ -2,7 +2,7 @@ import type { Pattern } from '../../../infra/aws/patterns';
 
 /**
  * Whether EventBridge would take an event to match a pattern; as much of its language as our patterns use:
- * values and `exists`.
+ * values, `exists` and `anything-but`.
  * @throws Error for anything else
  */
 export function matches(pattern: Pattern, event: unknown): boolean {
@@ -18,6 +18,7 @@ function matchesValue(wanted: unknown, value: unknown): boolean {
   if (!isObject(wanted)) return value === wanted;
   const [[operator, operand] = ['']] = Object.entries(wanted);
   if (operator === 'exists') return (value !== undefined) === operand;
+  if (operator === 'anything-but') return value !== undefined && !(operand as unknown[]).includes(value);
   throw new Error(`No pattern of ours had ${operator}`);
 }
 
