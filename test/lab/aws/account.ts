@@ -61,8 +61,6 @@ export interface LabAccount {
   /** What EventBridge would deliver when these instances were started. */
   runInstancesEvent(ids: readonly string[]): Event;
   stateChangeEvent(id: string): Event;
-  /** Resolves when every command has ended. */
-  settled(): Promise<void>;
 }
 
 /** What accounts of one lab have in common. */
@@ -102,9 +100,6 @@ export function makeAccount(id: string, shared: Shared): { account: LabAccount; 
       const action = { instanceId, groupName, hookName, token: randomUUID() };
       state.lifecycleActions.push(action);
       return launchHeld(state, action);
-    },
-    async settled() {
-      while (context.running.size > 0) await Promise.all(context.running);
     },
   };
   return { account, context };

@@ -23,6 +23,8 @@ export interface LabAws extends LabAccount {
   limitCalls(): void;
   /** Calls to all accounts that were throttled for that. */
   readonly overdrawn: number;
+  /** Resolves when every command in every account has ended. */
+  settled(): Promise<void>;
   /** The URL of a queue of this account. */
   queueUrl(name: string): string;
   close(): Promise<void>;
@@ -70,11 +72,15 @@ export async function startAws(): Promise<LabAws> {
     get overdrawn() {
       return contexts.reduce((sum, { buckets }) => sum + buckets.overdrawn, 0);
     },
+    async settled() {
+      const running = () => contexts.flatMap((context) => [...context.running]);
+      while (running().length > 0) await Promise.all(running());
+    },
     queueUrl: (name) => `${served.url}/${labAccount}/${name}`,
     async close() {
       stop.abort();
       await served.close();
-      await Promise.all(contexts.flatMap(({ running }) => [...running]));
+      await aws.settled();
     },
   };
   return aws;

@@ -1,17 +1,33 @@
-// Invokes a bundled handler once, as Lambda does: `node lambda.mjs BUNDLE TIMEOUT_MS ARN`, the event on
-// stdin, its answer as JSON on file descriptor 3, its log on stdout. A handler that throws ends it with 1.
+// Runs a bundled handler as Lambda does: `node lambda.mjs BUNDLE`, one process for one invocation after another.
+// Each line on stdin is an invocation; its log goes to stdout, and after it a line with what the handler
+// returned or threw. A bundle that cannot be loaded ends the process.
+import { Buffer } from 'node:buffer';
+import { once } from 'node:events';
+import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { writeFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { json } from 'node:stream/consumers';
+import { createInterface } from 'node:readline';
+import { inspect } from 'node:util';
 
-const [bundle, timeoutMs, invokedFunctionArn] = process.argv.slice(2);
-const endsAt = Date.now() + Number(timeoutMs);
-const { handler } = createRequire(import.meta.url)(resolve(bundle));
-const answer = await handler(await json(process.stdin), {
-  invokedFunctionArn,
-  getRemainingTimeInMillis: () => endsAt - Date.now(),
+const { handler } = createRequire(import.meta.url)(resolve(process.argv[2]));
+
+async function invoke({ event, invokedFunctionArn, timeoutMs }) {
+  const endsAt = Date.now() + timeoutMs;
+  const getRemainingTimeInMillis = () => endsAt - Date.now();
+  try {
+    return { answer: (await handler(event, { invokedFunctionArn, getRemainingTimeInMillis })) ?? null };
+  } catch (error) {
+    return { error: inspect(error) };
+  }
+}
+
+const lines = createInterface({ input: process.stdin });
+lines.on('line', async (line) => {
+  const done = await invoke(JSON.parse(line));
+  // Whole, and behind the log, which is written in the same way.
+  let left = Buffer.from(`${JSON.stringify({ type: 'platform.runtimeDone', ...done })}\n`);
+  while (left.length > 0) left = left.subarray(writeSync(1, left));
 });
-writeFileSync(3, JSON.stringify(answer ?? null));
-// Lambda freezes the process here; open sockets would keep it.
+await once(lines, 'close');
+// Lambda ends it when it likes; open sockets would keep it.
 process.exit(0);

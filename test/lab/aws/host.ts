@@ -1,0 +1,108 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { labAccount, labRegion } from './aws';
+
+export type LogEntry = Readonly<Record<string, unknown>>;
+
+export interface Invocation {
+  /** What the handler returned. */
+  readonly answer: unknown;
+  /** Its log: one object for each line. */
+  readonly log: readonly LogEntry[];
+}
+
+export interface HostSettings {
+  /** Of the function. */
+  readonly name: string;
+  /** The file whose `handler` is called. */
+  readonly bundle: string;
+  readonly timeoutMs: number;
+  readonly env: Readonly<Record<string, string>>;
+  /** Receives the log line by line, while an invocation goes on. */
+  readonly written?: (entry: LogEntry) => void;
+}
+
+/** One process of a function, which serves one invocation at a time. */
+export interface Host {
+  /** Whether it can serve another one: a crash and a time-out end it, what a handler throws does not. */
+  readonly isAlive: boolean;
+  /** @throws Error with its log when the handler throws, runs out of time or ends its process */
+  invoke(event: unknown): Promise<Invocation>;
+  close(): Promise<void>;
+}
+
+/** What lambda.mjs writes after an invocation. */
+type Done = { readonly answer: unknown } | { readonly error: string };
+
+/** Invocations that wait for their end: at most one. */
+interface Waiting {
+  readonly log: LogEntry[];
+  readonly end: (done: Done) => void;
+}
+
+export function startHost({ name, bundle, timeoutMs, env, written }: HostSettings): Host {
+  const child = spawn(process.execPath, [join(__dirname, 'lambda.mjs'), bundle], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  const closed = once(child, 'close');
+  const invokedFunctionArn = `arn:aws:lambda:${labRegion}:${labAccount}:function:peermasq-dev-${name}`;
+  let waiting: Waiting | undefined;
+  let faults = '';
+  let isLate = false;
+
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (faults += text));
+  // Its end is told by its exit; a pipe that broke says no more.
+  child.stdin.on('error', () => undefined);
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const entry = parseEntry(line);
+    if (entry['type'] === 'platform.runtimeDone') waiting?.end(entry as Done);
+    else {
+      waiting?.log.push(entry);
+      written?.(entry);
+    }
+  });
+  child.on('close', (code, signal) => {
+    const how = isLate ? `ran out of its ${timeoutMs} ms` : `ended with ${code ?? signal ?? ''}`;
+    waiting?.end({ error: how });
+  });
+
+  return {
+    get isAlive() {
+      return child.exitCode === null && child.signalCode === null && !isLate;
+    },
+    async invoke(event) {
+      faults = '';
+      const log: LogEntry[] = [];
+      const done = new Promise<Done>((end) => (waiting = { log, end }));
+      const timer = setTimeout(() => {
+        isLate = true;
+        child.kill('SIGKILL');
+      }, timeoutMs);
+      child.stdin.write(`${JSON.stringify({ event, invokedFunctionArn, timeoutMs })}\n`);
+      const result = await done;
+      clearTimeout(timer);
+      waiting = undefined;
+      if ('answer' in result) return { answer: result.answer, log };
+      const said = log.map((entry) => JSON.stringify(entry)).join('\n');
+      throw new Error(`${name}: ${result.error}\n${faults}${said}`);
+    },
+    async close() {
+      child.kill('SIGKILL');
+      await closed;
+    },
+  };
+}
+
+/** A line that is no object, as a stray `console.log` writes it, counts as a message. */
+function parseEntry(line: string): LogEntry {
+  try {
+    const entry: unknown = JSON.parse(line);
+    if (typeof entry === 'object' && entry !== null) return entry as LogEntry;
+  } catch {
+    // Not JSON.
+  }
+  return { message: line };
+}

@@ -1,0 +1,138 @@
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { startAws, type LabAws } from './aws';
+import { startStack, type Deployment, type LabStack } from './stack';
+
+const deployment: Deployment = {
+  stage: 'test',
+  queues: [
+    { name: 'work', visibilityTimeout: 30, delaySeconds: 0, maxReceiveCount: 3 },
+    { name: 'later', visibilityTimeout: 30, delaySeconds: 60, maxReceiveCount: 3 },
+  ],
+  functions: [{ name: 'worker', bundle: join(__dirname, 'stack-handler.cjs'), timeoutSeconds: 1 }],
+  sources: ['work', 'later'].map((queue) => ({
+    ...{ queue, function: 'worker', batchSize: 20, windowSeconds: 10, maximumConcurrency: 1 },
+  })),
+  rules: ['work', 'later'].map((queue) => ({ queue, pattern: { source: [queue] } })),
+};
+
+let aws: LabAws;
+let stack: LabStack;
+
+beforeEach(async () => {
+  aws = await startAws();
+  stack = startStack(aws, deployment, { secondMs: 5 });
+});
+afterEach(async () => {
+  await stack.close();
+  await aws.close();
+});
+
+const put = (does: string, detail: object = {}, source = 'work') => {
+  stack.put({ source, detail: { does, ...detail } });
+};
+const entries = (message: string) => stack.log.filter((entry) => entry['message'] === message);
+const seen = () => entries('Seen').map(({ does, count }) => [does, count]);
+const bodies = () => stack.deadLetters.map(({ body }) => JSON.parse(body) as unknown);
+
+describe('what a batch is', () => {
+  test('all that came within the window; events that no rule takes go nowhere', async () => {
+    for (let i = 0; i < 15; i += 1) put('end');
+    put('end', {}, 'elsewhere');
+    await stack.idle();
+    expect(entries('Batch').map(({ size }) => size)).toEqual([15]);
+    expect(entries('Batch')[0]?.['left']).toBeLessThanOrEqual(1_000);
+    expect(stack.failures).toEqual([]);
+  });
+
+  test('as many as the source allows', async () => {
+    for (let i = 0; i < 45; i += 1) put('end');
+    await stack.idle();
+    expect(entries('Batch').map(({ size }) => size)).toEqual([20, 20, 5]);
+  });
+
+  test('no more than an invocation can carry', async () => {
+    aws.state.secondMs = 100;
+    for (let i = 0; i < 8; i += 1) put('end', { ballast: 'x'.repeat(1_000_000) });
+    await stack.idle();
+    expect(entries('Batch').map(({ size }) => size)).toEqual([6, 2]);
+  });
+});
+
+describe('a message comes again', () => {
+  test('alone, when it is named as failed', async () => {
+    put('end');
+    put('fail', { times: 1 });
+    await stack.idle();
+    expect(seen()).toEqual([
+      ['end', 1],
+      ['fail', 1],
+      ['fail', 2],
+    ]);
+  });
+
+  test.each([
+    ['the function throws', 'throw', /thrown on purpose/, 1],
+    ['its process ends', 'crash', /ended with 3/, 2],
+    ['it runs out of time', 'hang', /ran out of its 1000 ms/, 2],
+  ])('with its whole batch, when %s', async (_, does, failure, processes) => {
+    put('end');
+    put(does, { times: 1 });
+    await stack.idle();
+    expect(seen()).toEqual([
+      ['end', 1],
+      [does, 1],
+      ['end', 2],
+      [does, 2],
+    ]);
+    expect(stack.failures).toEqual([expect.objectContaining({ message: expect.stringMatching(failure) })]);
+    expect(new Set(entries('Seen').map(({ pid }) => pid)).size).toBe(processes);
+  });
+
+  test('when its visibility timeout ends, which the function may change', async () => {
+    aws.state.secondMs = 50;
+    put('grow', { times: 2 });
+    await stack.idle();
+    const [first = 0, second = 0, third = 0] = entries('Seen').map(({ at }) => Number(at));
+    expect(second - first).toBeGreaterThanOrEqual(50);
+    expect(third - second).toBeGreaterThanOrEqual(100);
+    expect(third - first).toBeLessThan(30 * 50);
+  });
+});
+
+test('after three receives it is a dead letter', async () => {
+  put('fail', { times: 9 });
+  put('end');
+  await stack.idle();
+  expect(seen().filter(([does]) => does === 'fail')).toEqual([1, 2, 3].map((count) => ['fail', count]));
+  expect(bodies()).toEqual([{ source: 'work', detail: { does: 'fail', times: 9 } }]);
+});
+
+test('a queue with a delay holds its messages back, and idle waits for them', async () => {
+  const putAt = Date.now();
+  put('end', {}, 'later');
+  expect(stack.queue('later').receive(1)).toEqual([]);
+  await stack.idle();
+  expect(Number(entries('Seen')[0]?.['at']) - putAt).toBeGreaterThanOrEqual(60 * 5);
+});
+
+test('a function may be invoked by hand', async () => {
+  const { answer } = await stack.invoke('worker', { Records: [] });
+  expect(answer).toEqual({ batchItemFailures: [] });
+});
+
+test('to close it ends every process and all waiting, in the middle of work too', async () => {
+  put('hang', { times: 9 });
+  const refused = expect(stack.idle()).rejects.toThrow('The stack is closed');
+  while (entries('Seen').length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  await stack.close();
+  await refused;
+  const pid = Number(entries('Seen')[0]?.['pid']);
+  expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+});
+
+test('the events of SSM are put', async () => {
+  aws.onEvent({ source: 'work', detail: { does: 'end' } });
+  await stack.idle();
+  expect(seen()).toEqual([['end', 1]]);
+});

@@ -1,0 +1,171 @@
+import type { LabAws } from './aws';
+import { makeFunction, type LabFunction } from './function';
+import type { Invocation, LogEntry } from './host';
+import type { LabMessage, LabQueue, QueueSettings } from './queue';
+import { runSource } from './source';
+import { matches } from '../../infra/aws/matches';
+
+export interface DeployedFunction {
+  readonly name: string;
+  /** The file whose `handler` is called. */
+  readonly bundle: string;
+  readonly timeoutSeconds: number;
+}
+
+/** An event source mapping: a queue and the function that it feeds. */
+export interface DeployedSource {
+  /** Its name as in `DeployedQueue`. */
+  readonly queue: string;
+  readonly function: string;
+  readonly batchSize: number;
+  readonly windowSeconds: number;
+  readonly maximumConcurrency: number;
+}
+
+/** Events that match the pattern go to the queue. */
+export interface DeployedRule {
+  readonly queue: string;
+  readonly pattern: Readonly<Record<string, unknown>>;
+}
+
+/** What `serverless deploy` makes of serverless.yml and infra/aws, as far as the lab plays it. */
+export interface Deployment {
+  readonly stage: string;
+  /** Their names are short ones: `nodes`. */
+  readonly queues: readonly QueueSettings[];
+  readonly functions: readonly DeployedFunction[];
+  readonly sources: readonly DeployedSource[];
+  readonly rules: readonly DeployedRule[];
+}
+
+export interface StackOptions {
+  /** Path of the functions' peermasq.yaml; without it, they read the one beside their bundle. */
+  readonly config?: string;
+  /** Further environment of every function. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** How long a second of queues, windows and SSM's deadlines lasts. The time of a function is not changed. */
+  readonly secondMs?: number;
+}
+
+/** A line of a function's log, and whose it is. */
+export type FunctionLog = LogEntry & { readonly function: string };
+
+export interface LabStack {
+  /** Gives an event to EventBridge. SSM's own events come by themselves. */
+  put(event: object): void;
+  /** @param name the short one: `nodes` */
+  queue(name: string): LabQueue;
+  readonly deadLetters: readonly LabMessage[];
+  /** All that the functions have logged until now. */
+  readonly log: readonly FunctionLog[];
+  /** What functions threw, also that they crashed or ran out of time. */
+  readonly failures: readonly unknown[];
+  /** Invokes a function as the schedule does, or somebody by hand. @throws Error with its log */
+  invoke(name: string, event: unknown): Promise<Invocation>;
+  /** Resolves when no command runs, and no queue but that of dead letters has a message. */
+  idle(): Promise<void>;
+  /** Ends every process of the functions. */
+  close(): Promise<void>;
+}
+
+export function startStack(aws: LabAws, deployment: Deployment, options: StackOptions = {}): LabStack {
+  aws.state.secondMs = options.secondMs ?? aws.state.secondMs;
+  const stop = new AbortController();
+  const log: FunctionLog[] = [];
+  const failures: unknown[] = [];
+  const { queues, deadLetters } = makeQueues(aws, deployment);
+  const functions = makeFunctions(aws, deployment, options, (entry) => log.push(entry));
+  const sources = deployment.sources.map((source) =>
+    runSource(
+      got(queues, source.queue),
+      got(functions, source.function),
+      { ...source, windowMs: source.windowSeconds * aws.state.secondMs },
+      (error) => failures.push(error),
+      stop.signal,
+    ).catch((error: unknown) => {
+      stop.abort(error);
+    }),
+  );
+
+  const stack: LabStack = {
+    put(event) {
+      for (const { queue, pattern } of deployment.rules) {
+        if (matches(pattern, event)) got(queues, queue).send(JSON.stringify(event));
+      }
+    },
+    queue: (name) => got(queues, name),
+    get deadLetters() {
+      return deadLetters.messages;
+    },
+    log,
+    failures,
+    invoke: (name, event) => got(functions, name).invoke(event),
+    async idle() {
+      do {
+        for (const queue of queues.values()) await queue.empty(stop.signal);
+        await aws.settled();
+        stop.signal.throwIfAborted();
+      } while ([...queues.values()].some(({ size }) => size > 0));
+    },
+    async close() {
+      stop.abort(new Error('The stack is closed'));
+      aws.onEvent = () => undefined;
+      await Promise.all([...functions.values()].map((one) => one.close()));
+      await Promise.all(sources);
+    },
+  };
+  aws.onEvent = (event) => {
+    stack.put(event);
+  };
+  return stack;
+}
+
+function got<T>(all: ReadonlyMap<string, T>, name: string): T {
+  const one = all.get(name);
+  if (one === undefined) throw new Error(`The stack has no ${name}, but ${[...all.keys()].join(', ')}`);
+  return one;
+}
+
+const fullName = (stage: string, name: string) => `peermasq-${stage}-${name}`;
+
+const deadLetterQueue = 'dead-letters';
+
+function makeQueues(aws: LabAws, { stage, queues }: Deployment) {
+  const name = fullName(stage, deadLetterQueue);
+  const deadLetters = aws.addQueue({ name, visibilityTimeout: 30, delaySeconds: 0 });
+  const made = queues.map(
+    (settings) =>
+      [
+        settings.name,
+        aws.addQueue({ ...settings, name: fullName(stage, settings.name) }, deadLetters),
+      ] as const,
+  );
+  return { queues: new Map<string, LabQueue>(made), deadLetters };
+}
+
+function makeFunctions(
+  aws: LabAws,
+  { stage, functions, sources }: Deployment,
+  { config, env = {} }: StackOptions,
+  written: (entry: FunctionLog) => void,
+): Map<string, LabFunction> {
+  const made = functions.map(({ name, bundle, timeoutSeconds }) => {
+    const own = sources.find((source) => source.function === name);
+    const environment = {
+      ...aws.env,
+      PEERMASQ_STAGE: stage,
+      PEERMASQ_DEAD_LETTERS: aws.queueUrl(fullName(stage, deadLetterQueue)),
+      ...(own && { PEERMASQ_QUEUE: aws.queueUrl(fullName(stage, own.queue)) }),
+      ...(config !== undefined && { PEERMASQ_CONFIG: config }),
+      ...env,
+    };
+    const made = makeFunction({
+      ...{ name, bundle, timeoutMs: timeoutSeconds * 1_000, env: environment },
+      written: (entry) => {
+        written({ ...entry, function: name });
+      },
+    });
+    return [name, made] as const;
+  });
+  return new Map(made);
+}
