@@ -68,7 +68,7 @@ function parseStateChange(event: Envelope): AwsEvent {
 const apiCall = z.object({
   eventName: z.string(),
   errorCode: z.string().optional(),
-  responseElements: z.unknown(),
+  responseElements: z.unknown().optional(),
 });
 const instancesStarted = z.object({
   instancesSet: z.object({ items: z.array(z.object({ instanceId })).min(1) }),

@@ -14,9 +14,14 @@ export interface Ended {
   readonly requestedAt: Date;
 }
 
-/** Whether whoever pushed has recorded how it ended already, or a newer push made it past. */
+/** Milliseconds that the clocks of SSM and of a function may differ; nobody pushes again within that. */
+const skewMs = 500;
+
+/** Whether whoever pushed has recorded how it ended already, or a newer push makes it past. */
 export function isRecorded({ node: { status }, requestedAt }: Ended): boolean {
-  return status !== undefined && status.word !== 'pushed' && status.at >= requestedAt;
+  if (!status) return false;
+  const isNewer = status.at.getTime() > requestedAt.getTime() + skewMs;
+  return isNewer || (status.word !== 'pushed' && status.at >= requestedAt);
 }
 
 /**

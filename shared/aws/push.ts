@@ -8,7 +8,7 @@ import type { Clients } from './clients';
 import { printComment } from './comment';
 import { packedLimit, ruleSetParameter } from './names';
 import type { AwsNode } from './nodes';
-import { isUnderWay, markPushed } from './record';
+import { isUnderWay, markPushed, remember, routesOf } from './record';
 
 /** Instances in one SendCommand, and in one page of DescribeInstanceInformation (SSM API reference). */
 const commandLimit = 50;
@@ -42,10 +42,15 @@ export async function push(
     ...asked.filter((node) => !isOnline(node)).map((node) => notReady(node, 'its SSM agent is not online')),
     ...unmarked.map(({ node, error }): Push => ({ result: 'failed', node, error })),
   ];
-  for (const some of chunks(marked, commandLimit)) {
-    pushes.push(...(await send(clients, { document, ruleSet, packed, routes }, some, deadline)));
+  const sent: Push[] = [];
+  try {
+    for (const some of chunks(marked, commandLimit)) {
+      sent.push(...(await send(clients, { document, ruleSet, packed, routes }, some, deadline)));
+    }
+  } finally {
+    await unmark(clients, marked, sent, deadline);
   }
-  return pushes;
+  return [...pushes, ...sent];
 }
 
 /** Those that cannot be marked and whose tags would go on saying what they proved before are not pushed to. */
@@ -54,6 +59,21 @@ async function mark(clients: Clients, nodes: readonly AwsNode[], ruleSetId: stri
   const unmarked = failed.filter(({ node }) => node.recorded?.isProven === true);
   const left = new Set<Node>(unmarked.map(({ node }) => node));
   return { marked: nodes.filter((node) => !left.has(node)), unmarked };
+}
+
+/** What was not sent after all is not under way. */
+async function unmark(
+  clients: Clients,
+  marked: readonly AwsNode[],
+  sent: readonly Push[],
+  deadline: Deadline,
+): Promise<void> {
+  const pushed = new Set(sent.filter(({ result }) => result === 'pushed').map(({ node }) => node));
+  const ends = marked
+    .filter((node) => !pushed.has(node))
+    .map((node) => ({ node, isProven: false, ...routesOf(node) }));
+  // Should it fail, they are pushed to a little later.
+  if (ends.length > 0) await remember(clients, ends, deadline);
 }
 
 function tooLarge(packed: string): PermanentError {

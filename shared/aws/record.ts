@@ -87,13 +87,16 @@ export function markPushed(
 ): Promise<Unrecorded[]> {
   const at = new Date();
   const pushed = ruleSetId.slice(0, shownLength);
-  const marks = nodes.map((node) => {
-    const routes = node.recorded?.routes;
-    const status = { word: 'pushed', at, pushed, ...(routes !== undefined && { routes }) } as const;
-    return { node, tags: [statusTagFor(status)] };
-  });
+  const marks = nodes.map((node) => ({
+    node,
+    tags: [statusTagFor({ word: 'pushed', at, pushed, ...routesOf(node) })],
+  }));
   return writeAll(clients, marks, deadline);
 }
+
+/** What a status goes on saying of a node until another rule set is in force on it. */
+export const routesOf = ({ recorded }: Node): Pick<Status, 'routes'> =>
+  recorded?.routes === undefined ? {} : { routes: recorded.routes };
 
 /** Mirrors how pushes ended in tags. A node without a rule set in force keeps the tag of the last one. */
 export function remember(clients: Clients, ends: readonly End[], deadline: Deadline): Promise<Unrecorded[]> {
