@@ -36,11 +36,15 @@ export interface Host {
 /** What lambda.mjs writes after an invocation. */
 type Done = { readonly answer: unknown } | { readonly error: string };
 
-/** Invocations that wait for their end: at most one. */
-interface Waiting {
+/** The invocation in hand, or the last one: its log may still come when it has ended. */
+interface Current {
   readonly log: LogEntry[];
   readonly end: (done: Done) => void;
+  hasEnded: boolean;
 }
+
+/** How long a process has to write what it logged. */
+const farewellMs = 2_000;
 
 export function startHost({ name, bundle, timeoutMs, env, written }: HostSettings): Host {
   const child = spawn(process.execPath, [join(__dirname, 'lambda.mjs'), bundle], {
@@ -49,7 +53,7 @@ export function startHost({ name, bundle, timeoutMs, env, written }: HostSetting
   });
   const closed = once(child, 'close');
   const invokedFunctionArn = `arn:aws:lambda:${labRegion}:${labAccount}:function:peermasq-dev-${name}`;
-  let waiting: Waiting | undefined;
+  let current: Current | undefined;
   let faults = '';
   let isLate = false;
 
@@ -58,15 +62,15 @@ export function startHost({ name, bundle, timeoutMs, env, written }: HostSetting
   child.stdin.on('error', () => undefined);
   createInterface({ input: child.stdout }).on('line', (line) => {
     const entry = parseEntry(line);
-    if (entry['type'] === 'platform.runtimeDone') waiting?.end(entry as Done);
+    if (entry['type'] === 'platform.runtimeDone') current?.end(entry as Done);
     else {
-      waiting?.log.push(entry);
+      current?.log.push(entry);
       written?.(entry);
     }
   });
   child.on('close', (code, signal) => {
     const how = isLate ? `ran out of its ${timeoutMs} ms` : `ended with ${code ?? signal ?? ''}`;
-    waiting?.end({ error: how });
+    current?.end({ error: how });
   });
 
   return {
@@ -76,7 +80,7 @@ export function startHost({ name, bundle, timeoutMs, env, written }: HostSetting
     async invoke(event) {
       faults = '';
       const log: LogEntry[] = [];
-      const done = new Promise<Done>((end) => (waiting = { log, end }));
+      const done = new Promise<Done>((end) => (current = { log, end, hasEnded: false }));
       const timer = setTimeout(() => {
         isLate = true;
         child.kill('SIGKILL');
@@ -84,14 +88,17 @@ export function startHost({ name, bundle, timeoutMs, env, written }: HostSetting
       child.stdin.write(`${JSON.stringify({ event, invokedFunctionArn, timeoutMs })}\n`);
       const result = await done;
       clearTimeout(timer);
-      waiting = undefined;
+      if (current) current.hasEnded = true;
       if ('answer' in result) return { answer: result.answer, log };
       const said = log.map((entry) => JSON.stringify(entry)).join('\n');
       throw new Error(`${name}: ${result.error}\n${faults}${said}`);
     },
     async close() {
-      child.kill('SIGKILL');
+      child.stdin.end();
+      const isBusy = current?.hasEnded === false;
+      const timer = setTimeout(() => child.kill('SIGKILL'), isBusy ? 0 : farewellMs);
       await closed;
+      clearTimeout(timer);
     },
   };
 }
