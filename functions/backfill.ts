@@ -4,7 +4,7 @@ import { messageOf, PermanentError } from '../shared/core/errors';
 import { nodeKey } from '../shared/core/node';
 import type { Outcome } from '../shared/core/outcome';
 import type { Deadline } from '../shared/core/ports';
-import { reconcile, type Dependencies } from '../shared/core/reconcile';
+import { pass, type Dependencies } from '../shared/core/reconcile';
 import { printRuleSet } from '../shared/core/rule-set';
 
 const requestSchema = z.strictObject({
@@ -12,6 +12,8 @@ const requestSchema = z.strictObject({
   clusters: z.array(z.string().min(1)).min(1).optional(),
   /** Plan and answer, push nothing. */
   dryRun: z.boolean().default(false),
+  /** Take rules away though far fewer routes are found than they were made from. */
+  acceptLoss: z.boolean().default(false),
 });
 
 export type BackfillRequest = z.output<typeof requestSchema>;
@@ -31,29 +33,42 @@ export function parseBackfillRequest(body: unknown): BackfillRequest {
     throw new PermanentError(
       'bad-request',
       `The backfill request is not understood: ${cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)}`,
-      'Send {"clusters": ["NAME", …], "dryRun": true|false}; both are optional.',
+      'Send {"clusters": ["NAME", …], "dryRun": true|false, "acceptLoss": true|false}; all are optional.',
       cause,
     );
   }
 }
 
-/** Looks at every existing node of the clusters and brings it to its rule set, or says what would change. */
+/**
+ * Looks at every existing node of the clusters and brings it to its rule set, or says what would change.
+ * @param all one for each account or project that is looked at; a fault in one does not keep the others from it
+ * @param observe is told what became of the nodes that were reached, also when a fault is thrown then
+ * @throws PeermasqError for what concerns all nodes of one of them
+ */
 export async function backfill(
-  { clusters, dryRun }: BackfillRequest,
-  dependencies: Dependencies,
+  { clusters, dryRun, acceptLoss }: BackfillRequest,
+  all: readonly Dependencies[],
   deadline: Deadline,
+  observe: (outcomes: readonly Outcome[], clusters: readonly string[]) => void = () => undefined,
 ): Promise<BackfillAnswer> {
-  const { config } = dependencies;
+  const [{ config, log }] = all as [Dependencies];
   for (const name of clusters ?? []) {
     if (!clusterConfig(config, name)) throw unknownCluster(name, config);
   }
   const selection = { clusters: clusters ?? config.clusters.map(({ name }) => name) };
-  const outcomes = await reconcile(selection, dependencies, {
-    deadline,
-    isDryRun: dryRun,
-  });
+  const options = { deadline, isDryRun: dryRun, acceptsLoss: acceptLoss };
+  const passes = await Promise.allSettled(all.map((dependencies) => pass(selection, dependencies, options)));
+  const done = passes.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+  const outcomes = done.flatMap((one) => one.outcomes);
+  observe(outcomes, selection.clusters);
+  const faults: unknown[] = [
+    ...passes.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : [])),
+    ...done.flatMap((one) => one.faults),
+  ];
   const counts: Record<string, number> = {};
   for (const { kind } of outcomes) counts[kind] = (counts[kind] ?? 0) + 1;
+  log.info('SweepFinished', { dryRun, counts, faults: faults.length });
+  if (faults.length > 0) throw faults[0];
   return { dryRun, counts, nodes: outcomes.map(row) };
 }
 

@@ -1,9 +1,19 @@
 import type { Context } from 'aws-lambda';
 import { backfill, parseBackfillRequest, type BackfillAnswer } from '../backfill';
+import { accountFor, accountsOf } from './accounts';
 import { deadlineOf } from './deadline';
-import { dependencies } from './dependencies';
+import { homeOf } from './home';
+import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './metrics';
 
 /** Invoked by hand: `{"clusters": ["NAME"], "dryRun": true}`, both optional; by the schedule of the sweep with `{}`. */
-export async function handler(request: unknown, context: Context): Promise<BackfillAnswer> {
-  return backfill(parseBackfillRequest(request), dependencies, deadlineOf(context));
+export async function handler(body: unknown, context: Context): Promise<BackfillAnswer> {
+  const home = homeOf(context);
+  const request = parseBackfillRequest(body);
+  const accounts = accountsOf(home).map((id) => accountFor(id, home));
+  return backfill(request, accounts, deadlineOf(context), (outcomes, clusters) => {
+    writeApiMetrics();
+    if (request.dryRun) return;
+    writeNodeMetrics(outcomes);
+    writeUnproven(outcomes, clusters);
+  });
 }

@@ -1,54 +1,112 @@
-import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { parseAwsEvent, type Home } from '../../shared/aws/events';
-import { ignored, type NodeEvent } from '../../shared/core/events';
-import { nodeKey, type NodeRef } from '../../shared/core/node';
-import { retryAfterSeconds } from '../../shared/core/outcome';
-import { reconcile } from '../../shared/core/reconcile';
-import { deadlineOf } from './deadline';
-import { dependencies } from './dependencies';
-import { homeOf } from './home';
+import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import type { AwsEvent } from '../../shared/aws/events';
+import { groupBy } from '../../shared/core/group';
+import { PeermasqError } from '../../shared/core/errors';
+import { nodeKey, type AwsNodeRef, type NodeKey } from '../../shared/core/node';
+import { reasonOf, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
+import { pass } from '../../shared/core/reconcile';
+import { accountFor, log } from './accounts';
+import { serveBatch, type Batch, type Fate, type Letter } from './batch';
+import { completeLaunchOf } from './launch-gate';
+import { writeNodeMetrics } from './metrics';
+
+type Joined = Extract<AwsEvent, { kind: 'nodes-joined' }>;
 
 /**
- * Nodes that joined, from EventBridge through SQS: RunInstances and instances that reached `running`. The
- * batch is one set of nodes. A record leaves the queue when each of its nodes is dealt with; the others are
- * named to SQS, which delivers them again.
+ * Nodes that joined: instances that were started, run, or were launched by an Auto Scaling group. All nodes of
+ * a batch are one set, looked at once.
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  const home = homeOf(context);
-  const records = event.Records.map((record) => ({ id: record.messageId, event: read(record, home) }));
-  const nodes = records.flatMap(({ event: joined }) => nodesOf(joined));
-  if (nodes.length === 0) return { batchItemFailures: [] };
+  return serveBatch('node-joined', 'nodes-joined', event, context, serve);
+}
 
-  // What it throws concerns every node; SQS then delivers the whole batch again.
-  const outcomes = await reconcile(nodes, dependencies, { deadline: deadlineOf(context) });
-  const again = new Set(
-    outcomes.filter((outcome) => retryAfterSeconds(outcome) !== undefined).map(({ node }) => nodeKey(node)),
+async function serve(letters: readonly Letter<Joined>[], batch: Batch): Promise<Fate[]> {
+  for (const { event, message } of letters) {
+    const nodes = event.nodes.map(({ id }) => id);
+    log.info('NodeJoined', { cloud: 'aws', messageId: message.messageId, nodes });
+  }
+  const results = await lookAt(
+    letters.flatMap(({ event }) => event.nodes),
+    batch,
   );
-  return {
-    batchItemFailures: records
-      .filter(({ event: joined }) => nodesOf(joined).some((ref) => again.has(nodeKey(ref))))
-      .map(({ id }) => ({ itemIdentifier: id })),
-  };
+  writeNodeMetrics(
+    [...results.values()].map(({ outcome }) => outcome),
+    joinTimes(letters),
+  );
+  return Promise.all(letters.map((letter) => fateOf(letter, results, batch)));
 }
 
-const nodesOf = (event: NodeEvent): readonly NodeRef[] => (event.kind === 'nodes-joined' ? event.nodes : []);
-
-function read({ body, messageId }: SQSRecord, home: Home): NodeEvent {
-  const event = parseBody(body, home);
-  if (event.kind === 'ignored') {
-    dependencies.log.info('EventIgnored', { cloud: 'aws', messageId, reason: event.reason });
-  } else {
-    dependencies.log.info('NodeJoined', { cloud: 'aws', messageId, nodes: event.nodes.map(({ id }) => id) });
+/** When each node first said that it joins. */
+function joinTimes(letters: readonly Letter<Joined>[]): Map<NodeKey, Date> {
+  const times = new Map<NodeKey, Date>();
+  for (const { event } of letters) {
+    for (const node of event.nodes) {
+      const known = times.get(nodeKey(node));
+      if (!known || event.at < known) times.set(nodeKey(node), event.at);
+    }
   }
-  return event;
+  return times;
 }
 
-function parseBody(body: string, home: Home): NodeEvent {
-  let event: unknown;
-  try {
-    event = JSON.parse(body);
-  } catch {
-    return ignored('The message body is not JSON.');
-  }
-  return parseAwsEvent(event, home);
+interface Result {
+  readonly outcome: Outcome;
+  /** Seconds after which to look again, if that can change anything. */
+  readonly again?: number;
 }
+
+/** One pass for each account. A fault in one does not keep the others from their rules. */
+async function lookAt(refs: readonly AwsNodeRef[], { home, deadline }: Batch): Promise<Map<NodeKey, Result>> {
+  const passes = [...groupBy(refs, ({ account }) => account)].map(async ([account, nodes]) => {
+    try {
+      const { outcomes, faults } = await pass(nodes, accountFor(account, home), { deadline });
+      return outcomes.map((outcome) => toResult(outcome, faults));
+    } catch (error) {
+      if (!(error instanceof PeermasqError)) throw error;
+      return nodes.map((node) => toResult({ node, kind: 'failed', error }, [error]));
+    }
+  });
+  const results = (await Promise.all(passes)).flat();
+  return new Map(results.map((result) => [nodeKey(result.outcome.node), result]));
+}
+
+/** A fault that concerns all nodes may be mended while the message waits; a node's own is final. */
+const faultRetrySeconds = 30;
+
+function toResult(outcome: Outcome, faults: readonly Error[]): Result {
+  const isShared = outcome.kind === 'failed' && faults.includes(outcome.error);
+  const again = retryAfterSeconds(outcome) ?? (isShared ? faultRetrySeconds : undefined);
+  return { outcome, ...(again !== undefined && { again }) };
+}
+
+async function fateOf(
+  letter: Letter<Joined>,
+  results: ReadonlyMap<NodeKey, Result>,
+  batch: Batch,
+): Promise<Fate> {
+  const ofLetter = letter.event.nodes.flatMap((node) => results.get(nodeKey(node)) ?? []);
+  const open = ofLetter.filter(({ again }) => again !== undefined);
+  if (open.length > 0 && !letter.isOverdue) return lookAgain(open);
+  const held = await completeLaunchOf(
+    letter,
+    ofLetter.map(({ outcome }) => outcome),
+    batch,
+  );
+  if (held && !letter.isOverdue) return held;
+  return open.length > 0 ? giveUp(open) : { kind: 'done' };
+}
+
+function lookAgain(open: readonly Result[]): Fate {
+  const seconds = Math.min(...open.map(({ again = 0 }) => again));
+  return { kind: 'again', seconds, reason: reasonsOf(open) };
+}
+
+function giveUp(open: readonly Result[]): Fate {
+  for (const { outcome } of open) {
+    const { node, cluster } = outcome;
+    log.error('NodeGaveUp', { cloud: 'aws', node: node.id, cluster, reason: reasonOf(outcome) });
+  }
+  return { kind: 'dead', reason: reasonsOf(open) };
+}
+
+const reasonsOf = (open: readonly Result[]): string =>
+  open.map(({ outcome }) => `${nodeKey(outcome.node)}: ${reasonOf(outcome)}`).join('; ');

@@ -12,7 +12,7 @@ export async function backfillNodes(request: Request, response: Response): Promi
   }
   try {
     refuseQuery(request);
-    response.json(await backfill(parseBackfillRequest(request.body), dependencies, deadline()));
+    response.json(await backfill(parseBackfillRequest(request.body), [dependencies], deadline()));
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const { code, message, advice } = error;

@@ -1,14 +1,18 @@
 import { PermanentError } from '../../shared/core/errors';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
 import type { Deadline } from '../../shared/core/ports';
-import { dependenciesFor } from '../dependencies';
+import type { Dependencies } from '../../shared/core/reconcile';
+import { commonDependencies } from '../dependencies';
 import { loadProgram } from '../settings';
 
 /** Projects whose nodes a backfill looks at; that of the function's credentials when none is named. */
 const projects = (process.env['PEERMASQ_PROJECTS'] ?? '').split(',').filter(Boolean);
 
 /** Made when the function starts, so that a bad config stops it there. */
-export const dependencies = dependenciesFor(makeGcpCloud({ projects, program: loadProgram() }));
+export const dependencies: Dependencies = {
+  ...commonDependencies(),
+  cloud: makeGcpCloud({ projects, program: loadProgram() }),
+};
 
 const reserveSeconds = 5;
 const invocationSeconds = readInvocationSeconds(process.env['PEERMASQ_INVOCATION_SECONDS'] ?? '60');

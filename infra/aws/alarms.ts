@@ -1,5 +1,5 @@
 import { account, logicalId, policy, ref, type Resource, type Resources } from './cloudformation';
-import { ofEachFunction, ofFunction, ofQueue, type Metric } from './metrics';
+import { ofEachFunction, ofFunction, ofQueue, ours, type Metric } from './metrics';
 import { named, type Settings } from './settings';
 
 interface Alarm {
@@ -19,13 +19,14 @@ interface Alarm {
 }
 
 const alarms = (settings: Settings): readonly Alarm[] => {
+  const { objectiveMinutes, sweepMinutes } = settings;
   const untilZero = { alarmsWhen: 'atLeast', threshold: 1, silence: 'notBreaching' } as const;
   return [
     {
       ...untilZero,
       name: 'dead-letters',
       advice:
-        'Events could not be dealt with. Read why in the log, mend it, then run a backfill and purge the dead-letter queue.',
+        'Events could not be dealt with, or nodes were given up. Read the attribute "reason" of the messages, mend it, run a backfill, then purge the dead-letter queue.',
       metrics: [ofQueue(settings, 'dead-letters', 'ApproximateNumberOfMessagesVisible')],
       statistic: 'Maximum',
       minutes: 5,
@@ -52,6 +53,45 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       periods: 3,
     },
     {
+      ...untilZero,
+      name: 'nodes-unproven',
+      advice: `Nodes launched more than ${objectiveMinutes} minutes ago have not proven their rules, sweep after sweep: their pods may not reach peered networks. Find out which nodes, and whether their SSM agents are online.`,
+      metrics: [ours(settings, 'NodesUnproven')],
+      statistic: 'Maximum',
+      // Each sweep writes one value. Without any the alarm sweep-missing is in charge.
+      minutes: sweepMinutes,
+      periods: Math.ceil(objectiveMinutes / sweepMinutes),
+    },
+    {
+      ...untilZero,
+      name: 'nodes-failed',
+      advice:
+        'A node refused its rules or could not put them in force. The log entry NodeFailed says why and what to do.',
+      metrics: [ours(settings, 'NodesFailed')],
+      statistic: 'Sum',
+      minutes: 5,
+    },
+    {
+      ...untilZero,
+      name: 'nodes-held',
+      advice:
+        'Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, run a backfill with acceptLoss.',
+      metrics: [ours(settings, 'NodesHeld')],
+      statistic: 'Sum',
+      minutes: 5,
+    },
+    {
+      ...untilZero,
+      name: 'api-throttles',
+      advice:
+        'AWS throttles the calls of peermasq. Nothing is lost, but nodes wait longer. See who else uses up the quota, or have it raised.',
+      metrics: [ours(settings, 'ApiThrottles')],
+      statistic: 'Sum',
+      threshold: 20,
+      minutes: 5,
+      periods: 3,
+    },
+    {
       name: 'sweep-missing',
       advice:
         'No sweep has ended well for a while: lost events and drift go unseen. See whether its schedule is enabled and what its log says.',
@@ -61,7 +101,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       statistic: 'Sum',
       alarmsWhen: 'lessThan',
       threshold: 1,
-      minutes: 3 * settings.sweepMinutes,
+      minutes: 3 * sweepMinutes,
       silence: 'breaching',
     },
   ];

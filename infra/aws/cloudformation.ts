@@ -34,9 +34,16 @@ export const policy = (statements: readonly Statement[]) => ({
 });
 
 /** Who may assume a role. */
-export const trust = (principal: unknown) => ({
+export const trust = (principal: unknown, condition?: unknown) => ({
   Version: '2012-10-17',
-  Statement: [{ Effect: 'Allow', Principal: principal, Action: ['sts:AssumeRole'] }],
+  Statement: [
+    {
+      Effect: 'Allow',
+      Principal: principal,
+      Action: ['sts:AssumeRole'],
+      ...(condition !== undefined && { Condition: condition }),
+    },
+  ],
 });
 
 /** `node-joined` → `NodeJoined`: logical ids have letters and digits only. */

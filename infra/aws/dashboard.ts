@@ -1,10 +1,13 @@
+import { metricsNamespace } from '../../shared/aws/metrics';
 import { sub, type Resources } from './cloudformation';
-import { ofEachFunction, ofEachQueue, type Metric } from './metrics';
+import { ofEachFunction, ofEachQueue, ours, type Metric, type OurMetric } from './metrics';
 import { named, stackName, type Settings } from './settings';
 
 interface Graph {
   readonly title: string;
   readonly metrics: readonly unknown[];
+  readonly unit?: string;
+  readonly annotations?: unknown;
 }
 
 /** A row of a graph: what CloudWatch calls the metrics array of a widget. */
@@ -13,15 +16,28 @@ function row({ namespace, name, dimensions }: Metric, options: Readonly<Record<s
 }
 
 const graphs = (settings: Settings): readonly Graph[] => {
+  const our = (name: OurMetric, stat: string, label: string = name) =>
+    row(ours(settings, name), { stat, label });
   const last = (metric: Metric) => Object.values(metric.dimensions).at(-1) ?? '';
   const byFunction = (metric: string, stat: string) =>
     ofEachFunction(settings, metric).map((each) => row(each, { stat, label: last(each) }));
   const byQueue = (metric: string) =>
     ofEachQueue(settings, metric).map((each) => row(each, { stat: 'Maximum', label: last(each) }));
+  const unprovenByCluster = `SEARCH('{${metricsNamespace},cloud,stage,cluster} MetricName="NodesUnproven" cloud="aws" stage="${settings.stage}"', 'Maximum', 300)`;
   return [
+    {
+      title: 'Nodes',
+      metrics: [our('NodesProven', 'Sum'), our('NodesFailed', 'Sum'), our('NodesHeld', 'Sum')],
+    },
+    { title: 'Nodes unproven for too long, by cluster', metrics: [[{ expression: unprovenByCluster }]] },
+    {
+      title: 'Seconds from event to proof',
+      metrics: [our('SecondsToProven', 'p50', 'median'), our('SecondsToProven', 'p99', '99 of 100')],
+      annotations: { horizontal: [{ label: 'objective', value: settings.objectiveMinutes * 60 }] },
+    },
     { title: 'Messages waiting', metrics: byQueue('ApproximateNumberOfMessagesVisible') },
     { title: 'Age of the oldest message, in seconds', metrics: byQueue('ApproximateAgeOfOldestMessage') },
-    { title: 'Invocations of functions', metrics: byFunction('Invocations', 'Sum') },
+    { title: 'Calls to AWS', metrics: [our('ApiCalls', 'Sum'), our('ApiThrottles', 'Sum')] },
     { title: 'Errors of functions', metrics: byFunction('Errors', 'Sum') },
     { title: 'Throttled functions', metrics: byFunction('Throttles', 'Sum') },
     { title: 'Longest run, in milliseconds', metrics: byFunction('Duration', 'Maximum') },
@@ -42,7 +58,7 @@ export function dashboardResources(settings: Settings): Resources {
     {
       type: 'log',
       x: 0,
-      y: 2 * size.height,
+      y: 3 * size.height,
       width: 24,
       height: size.height,
       properties: {
@@ -69,7 +85,7 @@ function failures(settings: Settings): string {
   return [
     ...sources,
     'fields @timestamp, message, cluster, node, code, reason, advice',
-    'filter message in ["NodeFailed", "NodeHeld", "RecordFailed", "ReconcileFailed"] or level = "ERROR"',
+    'filter message in ["NodeGaveUp", "NodeFailed", "NodeHeld", "RecordFailed", "ReconcileFailed"] or severity = "ERROR" or level = "ERROR"',
     'sort @timestamp desc',
     'limit 50',
   ].join(' | ');

@@ -2,7 +2,7 @@
 const { join } = require('node:path');
 const { require: load } = require('tsx/cjs/api');
 
-const params = ['alarmEmail', 'sweepMinutes', 'runbook'];
+const params = ['alarmEmail', 'objectiveMinutes', 'sweepMinutes', 'launchGate', 'memberAccounts', 'runbook'];
 
 module.exports = async ({ resolveVariable, resolveConfigurationProperty }) => {
   const { stackResources } = load('./resources.ts', module.filename);

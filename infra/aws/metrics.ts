@@ -1,3 +1,5 @@
+import { metricsNamespace, type ApiMetric, type ClusterMetric } from '../../shared/aws/metrics';
+import { queueNames } from './queues';
 import { named, type Settings } from './settings';
 
 /** A metric as CloudWatch finds it. */
@@ -6,6 +8,15 @@ export interface Metric {
   readonly name: string;
   readonly dimensions: Readonly<Record<string, string>>;
 }
+
+export type OurMetric = ClusterMetric | ApiMetric;
+
+/** Over all clusters of a stage. The functions write them into their log, in the embedded metric format. */
+export const ours = ({ stage }: Pick<Settings, 'stage'>, name: OurMetric): Metric => ({
+  namespace: metricsNamespace,
+  name,
+  dimensions: { cloud: 'aws', stage },
+});
 
 export const ofFunction = (settings: Settings, name: string, metric: string): Metric => ({
   namespace: 'AWS/Lambda',
@@ -23,4 +34,4 @@ export const ofQueue = (settings: Settings, name: string, metric: string): Metri
 });
 
 export const ofEachQueue = (settings: Settings, metric: string): Metric[] =>
-  ['nodes', 'dead-letters'].map((name) => ofQueue(settings, name, metric));
+  [...queueNames, 'dead-letters'].map((name) => ofQueue(settings, name, metric));

@@ -1,32 +1,66 @@
+import { routeCalls } from '../../shared/aws/events';
+import { documentName } from '../../shared/aws/names';
+import { region } from './cloudformation';
+import type { QueueName } from './queues';
+
 /** An event pattern: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html */
 export type Pattern = Readonly<Record<string, unknown>>;
 
+/** EventBridge hears of API calls through a trail of CloudTrail only. A call that failed changed nothing. */
+const apiCall = (...eventName: string[]): Pattern => ({
+  source: ['aws.ec2'],
+  'detail-type': ['AWS API Call via CloudTrail'],
+  detail: { eventSource: ['ec2.amazonaws.com'], eventName, errorCode: [{ exists: false }] },
+});
+
 export interface Subscription {
   readonly name: string;
+  readonly queue: QueueName;
   readonly pattern: Pattern;
 }
 
-/** Which events go to the queue. */
-export const subscriptions: readonly Subscription[] = [
-  {
-    name: 'instances-started',
-    // EventBridge hears of API calls through a trail of CloudTrail only. A call that failed started nothing.
-    pattern: {
-      source: ['aws.ec2'],
-      'detail-type': ['AWS API Call via CloudTrail'],
-      detail: {
-        eventSource: ['ec2.amazonaws.com'],
-        eventName: ['RunInstances'],
-        errorCode: [{ exists: false }],
-      },
-    },
-  },
+/** Which events go to which queue. */
+export const subscriptions = (stage: string): readonly Subscription[] => [
+  { name: 'instances-started', queue: 'nodes', pattern: apiCall('RunInstances') },
   {
     name: 'instance-running',
+    queue: 'nodes',
     pattern: {
       source: ['aws.ec2'],
       'detail-type': ['EC2 Instance State-change Notification'],
       detail: { state: ['running'] },
     },
   },
+  {
+    name: 'instance-launched',
+    queue: 'nodes',
+    pattern: {
+      source: ['aws.autoscaling'],
+      'detail-type': ['EC2 Instance-launch Lifecycle Action', 'EC2 Instance Launch Successful'],
+    },
+  },
+  {
+    name: 'peering-changed',
+    queue: 'changes',
+    pattern: apiCall(...routeCalls),
+  },
+  {
+    name: 'command-finished',
+    queue: 'commands',
+    pattern: {
+      source: ['aws.ssm'],
+      'detail-type': ['EC2 Command Invocation Status-change Notification'],
+      detail: {
+        'document-name': [documentName(stage)],
+        status: [{ 'anything-but': ['Pending', 'Delayed', 'InProgress', 'Cancelling'] }],
+      },
+    },
+  },
 ];
+
+/** A bus may carry events of other accounts and regions too; they are not meant for this stack. */
+export const within = (pattern: Pattern, accounts: readonly unknown[]): Pattern => ({
+  ...pattern,
+  account: accounts,
+  region: [region],
+});

@@ -2,85 +2,154 @@ import {
   clusterKeyPrefix,
   clusterValueKeys,
   documentName,
+  memberRoleName,
   ruleSetTag,
   statusTag,
 } from '../../shared/aws/names';
-import { ownArn, policy, region, sub, type Resources, type Statement } from './cloudformation';
+import { statements, type Action, type StatementName } from '../../shared/aws/permissions';
+import {
+  arnOf,
+  ownArn,
+  policy,
+  region,
+  sub,
+  type Resource,
+  type Resources,
+  type Statement,
+} from './cloudformation';
+import { deadLetters, queueId, queueOf } from './queues';
+import type { Settings } from './settings';
 
-/** What serving the nodes of one account takes, but for reaching them. */
-export function serveNodes(stage: string): Statement[] {
-  return [
-    {
-      // These actions know no resources; the region is all that can be said.
-      Sid: 'LookUpNodesAndRoutes',
-      Effect: 'Allow',
-      Action: [
-        'ec2:DescribeInstances',
-        'ec2:DescribeImages',
-        'ec2:DescribeVpcs',
-        'ec2:DescribeRouteTables',
-        'ec2:DescribeVpcPeeringConnections',
-        'ssm:DescribeInstanceInformation',
-      ],
-      Resource: '*',
-      Condition: { StringEquals: { 'aws:RequestedRegion': region } },
-    },
-    {
-      // A route may name a list of AWS, or one that another account shares.
-      Sid: 'LookUpPrefixLists',
-      Effect: 'Allow',
-      Action: ['ec2:GetManagedPrefixListEntries'],
-      Resource: sub('arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*'),
-    },
-    {
-      Sid: 'PushWithDocument',
-      Effect: 'Allow',
-      Action: ['ssm:SendCommand'],
-      Resource: ownArn('ssm', `document/${documentName(stage)}`),
-    },
-    {
-      // These actions know no resources either.
-      Sid: 'ReadProofs',
-      Effect: 'Allow',
-      Action: ['ssm:ListCommandInvocations', 'ssm:GetCommandInvocation'],
-      Resource: '*',
-      Condition: { StringEquals: { 'aws:RequestedRegion': region } },
-    },
-    {
-      Sid: 'RememberInTags',
-      Effect: 'Allow',
-      Action: ['ec2:CreateTags'],
-      Resource: ownArn('ec2', 'instance/*'),
-      Condition: {
-        'ForAllValues:StringEquals': { 'aws:TagKeys': [ruleSetTag, statusTag] },
-        // ForAllValues is true of a request without any key.
-        Null: { 'aws:TagKeys': 'false' },
-      },
-    },
-  ];
+/** Looks up nodes, plans, pushes and proves them. */
+const serving = [
+  'LookUpNodesAndRoutes',
+  'LookUpPrefixLists',
+  'PushWithDocument',
+  'ReachNodes',
+  'ReadProofs',
+  'RememberInTags',
+  'EnterMembers',
+] as const satisfies StatementName[];
+
+const consuming = ['TakeFromQueue', 'GiveUp'] as const satisfies StatementName[];
+
+/** What each function needs. */
+const needs: Readonly<Record<string, readonly StatementName[]>> = {
+  'node-joined': [...serving, ...consuming, 'CompleteLaunches'],
+  'peering-changed': [...serving, ...consuming],
+  // It reads what nodes report and writes it down; whoever is not proven is served again by the others.
+  'command-finished': ['LookUpNodesAndRoutes', 'ReadProofs', 'RememberInTags', 'EnterMembers', ...consuming],
+  sweep: serving,
+  backfill: serving,
+};
+
+/** Where a function needs less than a whole statement allows. */
+const only: Readonly<Record<string, Partial<Record<StatementName, readonly Action[]>>>> = {
+  'command-finished': { LookUpNodesAndRoutes: ['ec2:DescribeInstances', 'ec2:DescribeImages'] },
+};
+
+/** @throws Error when serverless.yml has a function that nobody has said the needs of */
+export function needsOf(name: string): readonly StatementName[] {
+  const needed = needs[name];
+  if (needed) return needed;
+  throw new Error(`serverless.yml has a function ${name}: say in infra/aws/permissions.ts what it needs`);
 }
 
+/** What a member account allows the functions. */
+export const neededInMembers: readonly StatementName[] = [
+  ...serving.filter((statement) => statement !== 'EnterMembers'),
+  'CompleteLaunches',
+];
+
+interface Scope extends Pick<Settings, 'stage' | 'memberAccounts'> {
+  /** The function whose policy it is; a member account's is for all of them. */
+  readonly name?: string;
+}
+
+/** Without the Sid and the actions, which shared/aws/permissions.ts has. */
+type Grant = Pick<Statement, 'Resource' | 'Condition'>;
+
+/** These actions know no resources; the region is all that can be said. */
+const inRegion: Grant = {
+  Resource: '*',
+  Condition: { StringEquals: { 'aws:RequestedRegion': region } },
+};
+
+const instances = ownArn('ec2', 'instance/*');
+
+/** On what a statement allows its actions; nothing where there is no such thing. For clusters see `reach`. */
+const grants = {
+  LookUpNodesAndRoutes: () => inRegion,
+  // A route may name a list of AWS, or one that another account shares.
+  LookUpPrefixLists: () => ({
+    Resource: sub('arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*'),
+  }),
+  PushWithDocument: ({ stage }) => ({ Resource: ownArn('ssm', `document/${documentName(stage)}`) }),
+  ReadProofs: () => inRegion,
+  RememberInTags: () => ({
+    Resource: instances,
+    Condition: {
+      'ForAllValues:StringEquals': { 'aws:TagKeys': [ruleSetTag, statusTag] },
+      // ForAllValues is true of a request without any key.
+      Null: { 'aws:TagKeys': 'false' },
+    },
+  }),
+  EnterMembers: ({ stage, memberAccounts }) =>
+    memberAccounts.length > 0 && {
+      Resource: memberAccounts.map((id) =>
+        sub(`arn:\${AWS::Partition}:iam::${id}:role/${memberRoleName(stage, '${AWS::Region}')}`),
+      ),
+    },
+  TakeFromQueue: ({ name }) => ({ Resource: arnOf(queueId(queueOf(name))) }),
+  GiveUp: () => ({ Resource: arnOf(deadLetters) }),
+} satisfies Partial<Record<StatementName, (scope: Scope) => Grant | false>>;
+
+/** The statements of a policy, but for those that have to do with clusters. */
+export function statementsOf(needed: readonly StatementName[], scope: Scope): Statement[] {
+  const isGranted = (statement: StatementName): statement is keyof typeof grants => statement in grants;
+  return needed.filter(isGranted).flatMap((statement) => {
+    const grant = grants[statement](scope);
+    const actions = only[scope.name ?? '']?.[statement] ?? statements[statement];
+    return grant ? [allow(statement, actions, grant)] : [];
+  });
+}
+
+const allow = (Sid: string, Action: readonly Action[], grant: Grant): Statement => ({
+  Sid,
+  Effect: 'Allow',
+  Action,
+  ...grant,
+});
+
 /**
- * The instances that commands may be sent to: those that carry the tags of a configured cluster.
- * @param clusters as peermasq.yaml names them. No condition can say "any cluster": with `*` every instance
- * of the account and region may be sent the one document.
+ * ReachNodes: the instances that commands may be sent to; CompleteLaunches: the Auto Scaling groups whose
+ * launches may be completed. Both are those that carry the tags of a configured cluster.
+ * @param clusters as peermasq.yaml names them. No condition can say "any cluster": with `*` it is every
+ * instance, or group, of the account and region.
  */
-export function reachNodes(clusters: readonly string[]): Statement[] {
-  return ofClusters(clusters).map((condition) => ({
-    Effect: 'Allow',
-    Action: ['ssm:SendCommand'],
-    Resource: ownArn('ec2', 'instance/*'),
-    ...(condition !== undefined && { Condition: condition }),
-  }));
+export function reach(
+  statement: 'ReachNodes' | 'CompleteLaunches',
+  clusters: readonly string[],
+): readonly Statement[] {
+  const [resource, tag] =
+    statement === 'ReachNodes'
+      ? [instances, 'ssm:resourceTag']
+      : [ownArn('autoscaling', 'autoScalingGroup:*:autoScalingGroupName/*'), 'autoscaling:ResourceTag'];
+  return ofClusters(clusters, tag).map((condition, index) =>
+    allow(`${statement}${index + 1}`, statements[statement], {
+      Resource: resource,
+      ...(condition !== undefined && { Condition: condition }),
+    }),
+  );
 }
 
 /** Conditions of which any one is enough. Within one, all have to hold, so each tag has its own. */
-function ofClusters(clusters: readonly string[]): unknown[] {
+function ofClusters(clusters: readonly string[], key: string): unknown[] {
   if (clusters.includes('*')) return [undefined];
   return [
-    ...clusters.map((name) => ({ Null: { [`ssm:resourceTag/${clusterKeyPrefix}${name}`]: 'false' } })),
+    ...clusters.map((name) => ({ Null: { [`${key}/${clusterKeyPrefix}${name}`]: 'false' } })),
     ...clusterValueKeys.flatMap((tag) =>
-      inTwenties(clusters).map((names) => ({ StringEquals: { [`ssm:resourceTag/${tag}`]: names } })),
+      inTwenties(clusters).map((names) => ({ StringEquals: { [`${key}/${tag}`]: names } })),
     ),
   ];
 }
@@ -93,15 +162,31 @@ const inTwenties = (names: readonly string[]): string[][] =>
 const policyLimit = 6_000;
 const policiesLimit = 10;
 
-/**
- * One statement a cluster outgrows a policy, so they are spread over as many as it takes.
- * @throws Error when a role cannot hold them
- */
-export function managedPolicies(statements: readonly Statement[], name: string): Resources {
+/** The policies for `reach`; every role that needs the statement has all of them. */
+export type ReachPolicies = Readonly<Record<'ReachNodes' | 'CompleteLaunches', Resources>>;
+
+/** @throws Error when a role cannot hold them */
+export function reachPolicies(
+  clusters: readonly string[],
+  launchGate: Settings['launchGate'],
+): ReachPolicies {
+  const policies = {
+    ReachNodes: managedPolicies(reach('ReachNodes', clusters), 'ReachNodes'),
+    CompleteLaunches:
+      launchGate === 'off' ? {} : managedPolicies(reach('CompleteLaunches', clusters), 'CompleteLaunches'),
+  };
+  if (Object.values(policies).flatMap(Object.keys).length <= policiesLimit) return policies;
+  throw new Error(
+    'peermasq.yaml names more clusters than the policies of one role can hold. Spread them over two stages, or name "*".',
+  );
+}
+
+/** One statement a cluster outgrows a policy, so they are spread over as many as it takes. */
+function managedPolicies(all: readonly Statement[], name: string): Resources {
   const packs: Statement[][] = [];
   let room = 0;
-  for (const statement of statements) {
-    const size = JSON.stringify(statement).length;
+  for (const statement of all) {
+    const size = JSON.stringify(statement).length + 1;
     const last = packs.at(-1);
     if (last && size <= room) {
       last.push(statement);
@@ -111,13 +196,8 @@ export function managedPolicies(statements: readonly Statement[], name: string):
       room = policyLimit - size;
     }
   }
-  if (packs.length > policiesLimit) {
-    throw new Error(
-      'peermasq.yaml names more clusters than the policies of one role can hold. Spread them over two stages, or name "*".',
-    );
-  }
   return Object.fromEntries(
-    packs.map((pack, index) => [
+    packs.map((pack, index): [string, Resource] => [
       `${name}${index + 1}`,
       { Type: 'AWS::IAM::ManagedPolicy', Properties: { PolicyDocument: policy(pack) } },
     ]),

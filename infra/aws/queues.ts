@@ -1,46 +1,100 @@
-import { arnOf, ownArn, type Resources } from './cloudformation';
+import { arnOf, logicalId, ownArn, type Resource, type Resources } from './cloudformation';
 import { named, type Settings } from './settings';
 
-export const nodesQueue = 'NodesQueue';
-export const deadLetters = 'DeadLetterQueue';
+/** Each queue, and the function that it feeds. */
+export const consumers = {
+  nodes: 'node-joined',
+  changes: 'peering-changed',
+  commands: 'command-finished',
+} as const;
 
-/** The function that the queue feeds. */
-export const consumer = 'node-joined';
+export type QueueName = keyof typeof consumers;
+
+export const queueNames = Object.keys(consumers) as readonly QueueName[];
+
+/** @throws Error when the function takes from none */
+export function queueOf(name: string | undefined): QueueName {
+  const queue = queueNames.find((one) => consumers[one] === name);
+  if (queue) return queue;
+  throw new Error(`No queue feeds ${name ?? 'it'}: say in infra/aws/queues.ts which one does`);
+}
+
+/** What node-joined reads itself needs no second look: by then most commands have been dealt with. */
+const delaySeconds = { nodes: 0, changes: 0, commands: 60 } as const;
+
+/**
+ * The functions give up by themselves, with a reason, when the objective has passed; this is for messages that
+ * end the function itself. So it has to be more than the looks until then: some in the first minute, and one a
+ * minute from there (functions/aws/next-look.ts).
+ */
+const maxReceiveCount = (objectiveMinutes: number): number => Math.max(20, objectiveMinutes + 10);
+
+export interface QueueSettings {
+  readonly name: QueueName;
+  /** The function that takes from it. */
+  readonly consumer: string;
+  /** Seconds. */
+  readonly visibilityTimeout: number;
+  readonly delaySeconds: number;
+  readonly maxReceiveCount: number;
+}
+
+/** @throws Error when serverless.yml lacks the function of a queue */
+export function queueSettings({
+  functions,
+  objectiveMinutes,
+}: Pick<Settings, 'functions' | 'objectiveMinutes'>): QueueSettings[] {
+  return queueNames.map((name) => ({
+    name,
+    consumer: consumers[name],
+    visibilityTimeout: visibility(consumers[name], functions),
+    delaySeconds: delaySeconds[name],
+    maxReceiveCount: maxReceiveCount(objectiveMinutes),
+  }));
+}
+
+/** Seconds: six times the function's timeout, and its batch window (Lambda developer guide, SQS). */
+function visibility(consumer: string, functions: Settings['functions']): number {
+  const feeds = functions[consumer];
+  if (!feeds) throw new Error(`serverless.yml has no function ${consumer}, which a queue is meant for`);
+  const [window = 0] = feeds.events.flatMap(({ sqs }) => sqs?.maximumBatchingWindow ?? []);
+  return 6 * feeds.timeout + window;
+}
+
+export const queueId = (name: QueueName): string => `${logicalId(name)}Queue`;
+export const deadLetters = 'DeadLetterQueue';
 
 const fourteenDays = 1_209_600;
 
 export function queueResources(settings: Settings): Resources {
   return {
-    [nodesQueue]: {
-      Type: 'AWS::SQS::Queue',
-      Properties: {
-        QueueName: named(settings, 'nodes'),
-        SqsManagedSseEnabled: true,
-        VisibilityTimeout: visibility(settings),
-        // A node whose agent is not online yet goes back, and comes again after the visibility timeout.
-        RedrivePolicy: { deadLetterTargetArn: arnOf(deadLetters), maxReceiveCount: 15 },
-      },
-    },
+    ...Object.fromEntries(queueSettings(settings).map((each) => [queueId(each.name), queue(each, settings)])),
     [deadLetters]: {
       Type: 'AWS::SQS::Queue',
       Properties: {
         QueueName: named(settings, 'dead-letters'),
         SqsManagedSseEnabled: true,
+        // SQS counts from when the message was first sent; a queue of origin keeps it for four days at most.
         MessageRetentionPeriod: fourteenDays,
-        // Written out, because that queue refers to this one.
+        // Written out, because the queues refer to this one.
         RedriveAllowPolicy: {
           redrivePermission: 'byQueue',
-          sourceQueueArns: [ownArn('sqs', named(settings, 'nodes'))],
+          sourceQueueArns: queueNames.map((name) => ownArn('sqs', named(settings, name))),
         },
       },
     },
   };
 }
 
-/** Seconds: six times the function's timeout, and its batch window (Lambda developer guide, SQS). */
-function visibility({ functions }: Settings): number {
-  const feeds = functions[consumer];
-  if (!feeds) throw new Error(`serverless.yml has no function ${consumer}, which the queue is meant for`);
-  const [window = 0] = feeds.events.flatMap(({ sqs }) => sqs?.maximumBatchingWindow ?? []);
-  return 6 * feeds.timeout + window;
+function queue(each: QueueSettings, settings: Settings): Resource {
+  return {
+    Type: 'AWS::SQS::Queue',
+    Properties: {
+      QueueName: named(settings, each.name),
+      SqsManagedSseEnabled: true,
+      DelaySeconds: each.delaySeconds,
+      VisibilityTimeout: each.visibilityTimeout,
+      RedrivePolicy: { deadLetterTargetArn: arnOf(deadLetters), maxReceiveCount: each.maxReceiveCount },
+    },
+  };
 }

@@ -29,9 +29,9 @@ export function stackResources(folder: string, read: unknown): Resources {
   };
 }
 
-const clustersIn = (config: string): string[] => parseConfig(config).clusters.map(({ name }) => name);
+export const clustersIn = (config: string): string[] => parseConfig(config).clusters.map(({ name }) => name);
 
-function documentResource(stage: string, program: string): Resource {
+export function documentResource(stage: string, program: string): Resource {
   return {
     Type: 'AWS::SSM::Document',
     Properties: {

@@ -1,34 +1,35 @@
+import type { StatementName } from '../../shared/aws/permissions';
 import {
-  arnOf,
   logicalId,
   ownArn,
   policy,
   ref,
+  sub,
   trust,
   type Resource,
   type Resources,
   type Statement,
 } from './cloudformation';
-import { managedPolicies, reachNodes, serveNodes } from './permissions';
-import { consumer, nodesQueue } from './queues';
-import { named, type Settings } from './settings';
+import { needsOf, reachPolicies, statementsOf, type ReachPolicies } from './permissions';
+import { named, roleName, type Settings } from './settings';
 
-/** A role for each function. They differ in their queue and their log, and share which nodes they reach. */
+/** A role for each function. */
 export function roleResources(settings: Settings, clusters: readonly string[]): Resources {
-  const reach = managedPolicies(reachNodes(clusters), 'ReachNodes');
+  const reach = reachPolicies(clusters, settings.launchGate);
   const roles = Object.keys(settings.functions).map((name): [string, Resource] => [
     `${logicalId(name)}Role`,
     {
       Type: 'AWS::IAM::Role',
       Properties: {
+        // A name, so that member accounts can say whom they trust.
+        RoleName: sub(roleName(settings, name)),
         AssumeRolePolicyDocument: trust({ Service: 'lambda.amazonaws.com' }),
-        ManagedPolicyArns: Object.keys(reach).map(ref),
+        ManagedPolicyArns: attached(reach, needsOf(name)),
         Policies: [
           {
             PolicyName: 'function',
             PolicyDocument: policy([
-              ...serveNodes(settings.stage),
-              ...takeFromQueue(name),
+              ...statementsOf(needsOf(name), { ...settings, name }),
               writeLog(named(settings, name)),
             ]),
           },
@@ -36,19 +37,15 @@ export function roleResources(settings: Settings, clusters: readonly string[]): 
       },
     },
   ]);
-  return { ...reach, ...Object.fromEntries(roles) };
+  return { ...reach.ReachNodes, ...reach.CompleteLaunches, ...Object.fromEntries(roles) };
 }
 
-function takeFromQueue(name: string): Statement[] {
-  if (name !== consumer) return [];
-  return [
-    {
-      Sid: 'TakeFromQueue',
-      Effect: 'Allow',
-      Action: ['sqs:ReceiveMessage', 'sqs:DeleteMessage', 'sqs:GetQueueAttributes'],
-      Resource: arnOf(nodesQueue),
-    },
-  ];
+/** References to those of the policies that are needed. */
+export function attached(policies: ReachPolicies, needed: readonly StatementName[]): unknown[] {
+  return Object.entries(policies)
+    .filter(([statement]) => needed.some((one) => one === statement))
+    .flatMap(([, resources]) => Object.keys(resources))
+    .map(ref);
 }
 
 function writeLog(name: string): Statement {

@@ -1,51 +1,91 @@
-import {
-  account,
-  arnOf,
-  logicalId,
-  policy,
-  ref,
-  region,
-  type Resource,
-  type Resources,
-} from './cloudformation';
-import { subscriptions, type Subscription } from './patterns';
-import { deadLetters, nodesQueue } from './queues';
-import { named, type Settings } from './settings';
+import { account, arnOf, logicalId, policy, ref, sub, type Resource, type Resources } from './cloudformation';
+import { subscriptions, within } from './patterns';
+import { deadLetters, queueId, queueNames, type QueueName } from './queues';
+import { named, stackName, type Settings } from './settings';
 
-const ruleId = ({ name }: Subscription): string => `${logicalId(name)}Rule`;
+interface Rule {
+  readonly id: string;
+  readonly queue: QueueName;
+  readonly resource: Resource;
+}
 
+const memberBus = 'MemberBus';
+
+/**
+ * Rules on the account's own bus, and the same on a bus for the member accounts where there are any. Theirs
+ * is a bus apart, so that their events set off nothing else in this account.
+ */
 export function ruleResources(settings: Settings): Resources {
+  const members = settings.memberAccounts;
+  const rules = [
+    ...rulesOn('default', [account], settings),
+    ...(members.length === 0 ? [] : rulesOn(memberBus, members, settings)),
+  ];
   return {
-    ...Object.fromEntries(subscriptions.map((each) => [ruleId(each), rule(each, settings)])),
-    [`${nodesQueue}Policy`]: takeFromRules(nodesQueue),
-    [`${deadLetters}Policy`]: takeFromRules(deadLetters),
+    ...Object.fromEntries(rules.map(({ id, resource }) => [id, resource])),
+    ...Object.fromEntries(
+      queueNames.map((queue) =>
+        queuePolicy(
+          queueId(queue),
+          rules.filter((rule) => rule.queue === queue),
+        ),
+      ),
+    ),
+    ...Object.fromEntries([queuePolicy(deadLetters, rules)]),
+    ...(members.length === 0 ? {} : busOfMembers(settings)),
   };
 }
 
-function rule({ name, pattern }: Subscription, settings: Settings): Resource {
-  return {
-    Type: 'AWS::Events::Rule',
-    Properties: {
-      Name: named(settings, name),
-      // A bus may carry events of other accounts and regions too; they are not meant for this stack.
-      EventPattern: { ...pattern, account: [account], region: [region] },
-      Targets: [{ Id: 'nodes', Arn: arnOf(nodesQueue), DeadLetterConfig: { Arn: arnOf(deadLetters) } }],
+function rulesOn(bus: string, accounts: readonly unknown[], settings: Settings): Rule[] {
+  const isOwn = bus === 'default';
+  return subscriptions(settings.stage).map(({ name, queue, pattern }) => ({
+    id: `${logicalId(name)}Rule${isOwn ? '' : bus}`,
+    queue,
+    resource: {
+      Type: 'AWS::Events::Rule',
+      Properties: {
+        Name: named(settings, name),
+        ...(!isOwn && { EventBusName: ref(bus) }),
+        EventPattern: within(pattern, accounts),
+        Targets: [{ Id: queue, Arn: arnOf(queueId(queue)), DeadLetterConfig: { Arn: arnOf(deadLetters) } }],
+      },
     },
-  };
+  }));
 }
 
-/** A queue takes messages from the rules and nobody else; the dead-letter queue takes what they cannot deliver. */
-function takeFromRules(queue: string): Resource {
+/** A queue takes messages from its rules and nobody else; the dead-letter queue takes what they cannot deliver. */
+function queuePolicy(queue: string, rules: readonly Rule[]): [string, Resource] {
   const send = {
     Sid: 'TakeFromRules',
     Effect: 'Allow',
     Principal: { Service: 'events.amazonaws.com' },
     Action: ['sqs:SendMessage'],
     Resource: arnOf(queue),
-    Condition: { ArnEquals: { 'aws:SourceArn': subscriptions.map((each) => arnOf(ruleId(each))) } },
+    Condition: { ArnEquals: { 'aws:SourceArn': rules.map(({ id }) => arnOf(id)) } },
+  } as const;
+  return [
+    `${queue}Policy`,
+    { Type: 'AWS::SQS::QueuePolicy', Properties: { Queues: [ref(queue)], PolicyDocument: policy([send]) } },
+  ];
+}
+
+/**
+ * Who may put events on the bus for members. No account can put one with a source that begins with `aws.`,
+ * and the rules match no other; so a member tells of its own instances only.
+ */
+function busOfMembers(settings: Settings): Resources {
+  const put = {
+    Sid: 'TakeFromMembers',
+    Effect: 'Allow',
+    Principal: { AWS: settings.memberAccounts.map((id) => sub(`arn:\${AWS::Partition}:iam::${id}:root`)) },
+    Action: ['events:PutEvents'],
+    Resource: arnOf(memberBus),
   } as const;
   return {
-    Type: 'AWS::SQS::QueuePolicy',
-    Properties: { Queues: [ref(queue)], PolicyDocument: policy([send]) },
+    [memberBus]: { Type: 'AWS::Events::EventBus', Properties: { Name: stackName(settings) } },
+    [`${memberBus}Policy`]: {
+      Type: 'AWS::Events::EventBusPolicy',
+      Properties: { EventBusName: ref(memberBus), StatementId: put.Sid, Statement: put },
+    },
   };
 }

@@ -10,15 +10,37 @@ const minutes = (least: number, most: number) => {
   return z.coerce.number(range).int(range).min(least, range).max(most, range);
 };
 
-/** Part of every name, the longest of which may have 64 characters. */
-const stageName = z.string().regex(/^[a-z][a-z0-9-]{0,19}$/, accepted('are up to 20 of a-z, 0-9 and -'));
+const textLike = (pattern: RegExp, what: string) => z.string(accepted(what)).regex(pattern, accepted(what));
+
+export const accountId = textLike(/^[0-9]{12}$/, 'is an account id: 12 digits');
+
+const accountIds = z
+  .string(accepted('are account ids in quotes, separated by commas'))
+  .transform((text) => text.split(',').map((id) => id.trim()))
+  .transform((ids) => ids.filter(Boolean))
+  .pipe(z.array(accountId));
+
+/** Part of every name; the longest, a role's, has 64 characters and leaves it 20. */
+export const stageName = z
+  .string()
+  .regex(/^[a-z][a-z0-9-]{0,19}$/, accepted('are up to 20 of a-z, 0-9 and -'));
+
+/** What becomes of a launch whose node was given up; with `off` launches are left alone. */
+export const launchGate = z.enum(
+  ['off', 'continue', 'abandon'],
+  accepted('are off, continue and abandon, in quotes'),
+);
 
 /** What serverless.yml calls `params`, and what the functions in it say about themselves. */
 const settingsSchema = z.object({
   stage: stageName,
   alarmEmail: z.email(accepted('is an e-mail address')).or(z.literal('')),
+  /** Messages wait no longer than that, and SQS hides one for 12 hours at most. */
+  objectiveMinutes: minutes(1, 720),
   /** In less than 5 one sweep would run into the next. */
   sweepMinutes: minutes(5, 60),
+  launchGate,
+  memberAccounts: accountIds,
   runbook: z.string().min(1),
   functions: z.record(
     z.string().regex(/^[a-z]+(-[a-z]+)*$/),
@@ -47,3 +69,6 @@ type Stage = Pick<Settings, 'stage'>;
 export const stackName = ({ stage }: Stage): string => `peermasq-${stage}`;
 
 export const named = (settings: Stage, name: string): string => `${stackName(settings)}-${name}`;
+
+/** The role of a function; for `Fn::Sub`. Roles are global, so the region is in it. */
+export const roleName = (settings: Stage, name: string): string => named(settings, `\${AWS::Region}-${name}`);

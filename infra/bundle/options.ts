@@ -18,7 +18,10 @@ const common = {
 /** The functions as esbuild makes them; the plugins alone are what makes them small. */
 export const awsBundle = {
   ...common,
-  entryPoints: { 'node-joined': 'functions/aws/node-joined.ts', backfill: 'functions/aws/backfill.ts' },
+  entryPoints: ['node-joined', 'peering-changed', 'command-finished', 'backfill'].map((name) => ({
+    in: `functions/aws/${name}.ts`,
+    out: name,
+  })),
   outdir: 'dist/aws',
   // The SDK's modules load in half the time of its CommonJS build, and unused ones fall away.
   mainFields: ['module', 'main'],

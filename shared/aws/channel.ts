@@ -15,8 +15,8 @@ export interface ChannelOptions {
 export function makeChannel(clients: Clients, { stage, firstLookMs = 1_500 }: ChannelOptions): Channel {
   const document = documentName(stage);
   return {
-    push: (ruleSet, nodes: readonly AwsNode[], deadline) => push(clients, document, ruleSet, nodes, deadline),
-    proofs: (pushed, deadline) => proofs(clients, pushed, firstLookMs, deadline),
-    remember: (reports, deadline) => remember(clients, reports, deadline),
+    push: (order, nodes: readonly AwsNode[], deadline) => push(clients, document, order, nodes, deadline),
+    proofs: (pushed, deadline) => proofs(clients, pushed, { document, firstLookMs }, deadline),
+    remember: (ends, deadline) => remember(clients, ends, deadline),
   };
 }

@@ -1,33 +1,66 @@
 import { z } from 'zod';
-import { ignored, type NodeEvent } from '../core/events';
 import type { AwsNodeRef } from '../core/node';
+import type { Launch } from './launch';
+import { launchHookPrefix } from './names';
 
-/** The account and the region that a deployment serves. */
-export interface Home {
-  readonly account: string;
+/** What a deployment serves: nodes of these accounts in its own region. */
+export interface Served {
   readonly region: string;
+  readonly accounts: readonly string[];
 }
 
+/** What an event means to us. One that means nothing is a value, and so is one that should mean something. */
+export type AwsEvent =
+  | {
+      readonly kind: 'nodes-joined';
+      readonly nodes: readonly AwsNodeRef[];
+      readonly at: Date;
+      /** An Auto Scaling group waits for a word about this one launch. */
+      readonly launch?: Launch;
+    }
+  /** Most of these events do not say in which network: whoever hears of one looks at all. */
+  | { readonly kind: 'routes-changed'; readonly change: string; readonly account: string; readonly at: Date }
+  | {
+      readonly kind: 'command-ended';
+      readonly node: AwsNodeRef;
+      readonly commandId: string;
+      readonly requestedAt: Date;
+    }
+  | { readonly kind: 'ignored'; readonly reason: string }
+  /** Nothing can be made of it, however often it is read. */
+  | { readonly kind: 'malformed'; readonly reason: string };
+
+const ignored = (reason: string): AwsEvent => ({ kind: 'ignored', reason });
+const malformed = (reason: string): AwsEvent => ({ kind: 'malformed', reason });
+
 const instanceId = z.string().regex(/^i-([0-9a-f]{8}|[0-9a-f]{17})$/);
+const instant = z.iso.datetime({ offset: true });
 
 const envelope = z.object({
   source: z.string(),
   'detail-type': z.string(),
   account: z.string(),
   region: z.string(),
-  time: z.iso.datetime({ offset: true }),
+  time: instant,
   detail: z.unknown(),
 });
 type Envelope = z.infer<typeof envelope>;
 
-function joined({ account, region, time }: Envelope, ids: readonly string[]): NodeEvent {
-  const nodes = [...new Set(ids)].map((id): AwsNodeRef => ({ cloud: 'aws', account, region, id }));
-  return { kind: 'nodes-joined', nodes, at: new Date(time) };
+const nodeIn = ({ account, region }: Envelope, id: string): AwsNodeRef => ({
+  cloud: 'aws',
+  account,
+  region,
+  id,
+});
+
+function joined(event: Envelope, ids: readonly string[], launch?: Launch): AwsEvent {
+  const nodes = [...new Set(ids)].map((id) => nodeIn(event, id));
+  return { kind: 'nodes-joined', nodes, at: new Date(event.time), ...(launch && { launch }) };
 }
 
 const stateChange = z.object({ 'instance-id': instanceId, state: z.string() });
 
-function parseStateChange(event: Envelope): NodeEvent {
+function parseStateChange(event: Envelope): AwsEvent {
   const { 'instance-id': id, state } = stateChange.parse(event.detail);
   return state === 'running' ? joined(event, [id]) : ignored(`${id} is ${state}, not running`);
 }
@@ -41,11 +74,28 @@ const instancesStarted = z.object({
   instancesSet: z.object({ items: z.array(z.object({ instanceId })).min(1) }),
 });
 
+/** Calls that change where routes lead. */
+export const routeCalls = [
+  'CreateVpcPeeringConnection',
+  'AcceptVpcPeeringConnection',
+  'DeleteVpcPeeringConnection',
+  'CreateRoute',
+  'ReplaceRoute',
+  'DeleteRoute',
+  'AssociateRouteTable',
+  'DisassociateRouteTable',
+  'ReplaceRouteTableAssociation',
+] as const;
+
 /** A dry run arrives as the error `Client.DryRunOperation`. */
-function parseApiCall(event: Envelope): NodeEvent {
+function parseApiCall(event: Envelope): AwsEvent {
   const { eventName, errorCode, responseElements } = apiCall.parse(event.detail);
-  if (eventName !== 'RunInstances') return ignored(`${eventName} starts no node`);
-  if (errorCode !== undefined) return ignored(`RunInstances started nothing: ${errorCode}`);
+  const isOfRoutes = (routeCalls as readonly string[]).includes(eventName);
+  if (!isOfRoutes && eventName !== 'RunInstances') return ignored(`${eventName} starts no node`);
+  if (errorCode !== undefined) return ignored(`${eventName} did nothing: ${errorCode}`);
+  if (isOfRoutes) {
+    return { kind: 'routes-changed', change: eventName, account: event.account, at: new Date(event.time) };
+  }
   if (responseElements == null) return ignored('RunInstances has no response: it started nothing');
   const { items } = instancesStarted.parse(responseElements).instancesSet;
   return joined(
@@ -54,31 +104,86 @@ function parseApiCall(event: Envelope): NodeEvent {
   );
 }
 
+const launchAction = z.object({
+  LifecycleActionToken: z.string(),
+  AutoScalingGroupName: z.string(),
+  LifecycleHookName: z.string(),
+  EC2InstanceId: instanceId,
+});
+
+/** Other hooks are other tools' to complete; the node joins all the same. */
+function parseLaunchAction(event: Envelope): AwsEvent {
+  const action = launchAction.parse(event.detail);
+  const { EC2InstanceId: id, LifecycleHookName: hook } = action;
+  if (!hook.startsWith(launchHookPrefix)) return joined(event, [id]);
+  const [group, token] = [action.AutoScalingGroupName, action.LifecycleActionToken];
+  return joined(event, [id], { instanceId: id, group, hook, token });
+}
+
+function parseLaunched(event: Envelope): AwsEvent {
+  return joined(event, [z.object({ EC2InstanceId: instanceId }).parse(event.detail).EC2InstanceId]);
+}
+
+const invocation = z.object({
+  'command-id': z.uuid(),
+  'instance-id': z.string(),
+  'requested-date-time': instant,
+  status: z.string(),
+});
+
+const isUnderWay = (status: string) => /^(Pending|Delayed|InProgress|Cancelling)$/.test(status);
+
+function parseInvocation(event: Envelope): AwsEvent {
+  const { 'command-id': commandId, 'instance-id': id, status, ...rest } = invocation.parse(event.detail);
+  if (isUnderWay(status)) return ignored(`command ${commandId} is ${status} on ${id}`);
+  if (!instanceId.safeParse(id).success) return ignored(`${id} is no EC2 instance`);
+  const requestedAt = new Date(rest['requested-date-time']);
+  return { kind: 'command-ended', node: nodeIn(event, id), commandId, requestedAt };
+}
+
 const parsers = new Map([
   ['aws.ec2: EC2 Instance State-change Notification', parseStateChange],
   ['aws.ec2: AWS API Call via CloudTrail', parseApiCall],
+  ['aws.autoscaling: EC2 Instance-launch Lifecycle Action', parseLaunchAction],
+  ['aws.autoscaling: EC2 Instance Launch Successful', parseLaunched],
+  ['aws.ssm: EC2 Command Invocation Status-change Notification', parseInvocation],
 ]);
 
+/** What Auto Scaling sends itself where a hook names the queue as its target. */
+const testNotification = z.object({ Event: z.literal('autoscaling:TEST_NOTIFICATION') });
+
 /**
- * Reads an event as EventBridge delivers it. Whatever else arrives is ignored with the reason; never throws.
- * So are events that another account or region forwards: the clients of this deployment do not reach there.
+ * Reads an event as EventBridge puts it into a queue. Never throws.
+ * @param body the text of the message
  */
-export function parseAwsEvent(event: unknown, home: Home): NodeEvent {
-  const read = envelope.safeParse(event);
-  if (!read.success) return ignored(`not an EventBridge event: ${faults(read.error)}`);
-  const kind = `${read.data.source}: ${read.data['detail-type']}`;
+export function parseAwsEvent(body: string, served: Served): AwsEvent {
+  let json: unknown;
+  try {
+    json = JSON.parse(body);
+  } catch {
+    return malformed('The message body is not JSON.');
+  }
+  if (testNotification.safeParse(json).success) return ignored('a test notification of Auto Scaling');
+  const read = envelope.safeParse(json);
+  return read.success
+    ? parseEnvelope(read.data, served)
+    : malformed(`not an EventBridge event: ${faults(read.error)}`);
+}
+
+/** Events that other accounts or regions forward are ignored: the clients do not reach there. */
+function parseEnvelope(event: Envelope, { region, accounts }: Served): AwsEvent {
+  const kind = `${event.source}: ${event['detail-type']}`;
   const parse = parsers.get(kind);
   if (!parse) return ignored(`not an event of ours: ${kind.slice(0, 200)}`);
-  const { account, region } = read.data;
-  if (account !== home.account || region !== home.region) {
+  if (!accounts.includes(event.account) || event.region !== region) {
     return ignored(
-      `an event of account ${account.slice(0, 50)} in ${region.slice(0, 50)}; served is ${home.account} in ${home.region}`,
+      `an event of account ${event.account.slice(0, 50)} in ${event.region.slice(0, 50)}; served are ${accounts.join(', ')} in ${region}`,
     );
   }
   try {
-    return parse(read.data);
+    return parse(event);
   } catch (error) {
-    if (error instanceof z.ZodError) return ignored(`malformed ${kind}: ${faults(error)}`);
+    if (error instanceof z.ZodError) return malformed(`malformed ${kind}: ${faults(error)}`);
     throw error;
   }
 }

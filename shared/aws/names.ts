@@ -14,6 +14,13 @@ export const clusterValueKeys = [
   'KubernetesCluster',
 ];
 
+/** What control-plane nodes carry: those of kOps, by key alone, and of Cluster API. EKS shows none of its own. */
+export const controlPlaneTags: readonly (readonly [key: string, value?: string])[] = [
+  ['k8s.io/role/control-plane'],
+  ['k8s.io/role/master'],
+  ['sigs.k8s.io/cluster-api-provider-aws/role', 'control-plane'],
+];
+
 export function documentName(stage: string): string {
   return `peermasq-apply-${stage}`;
 }

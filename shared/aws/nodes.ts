@@ -6,16 +6,17 @@ import {
 } from '@aws-sdk/client-ec2';
 import type { Node } from '../core/node';
 import type { Deadline, Nodes } from '../core/ports';
-import { allPages, call, chunks, filterValuesLimit, withoutMissing, type Clients } from './clients';
-import { clusterKeyPrefix, clusterValueKeys, statusTag } from './names';
-import { recordedIn } from './record';
+import { allPages, call, chunks, filterValuesLimit, withoutMissing } from './call';
+import type { Clients } from './clients';
+import { clusterKeyPrefix, clusterValueKeys, controlPlaneTags } from './names';
+import { recordedIn, statusIn, type Status } from './record';
 
 /**
- * A node, where it stands in the network, and whether a status was ever written on it: so that its routes are
- * found, and its status is outdated, without asking for it again.
+ * A node, where it stands in the network, and the status written on it: so that its routes are found, and its
+ * status is outdated, without asking for it again.
  */
 export interface AwsNode extends Node {
-  readonly hasStatus: boolean;
+  readonly status?: Status;
   readonly subnetId?: string;
   readonly vpcId?: string;
 }
@@ -154,13 +155,18 @@ function toNode(
   const { InstanceId: id = '', Tags = [], State, SubnetId, VpcId } = instance;
   const tags: Tags = new Map(Tags.map(({ Key = '', Value = '' }) => [Key, Value]));
   const recorded = recordedIn(tags, instance.LaunchTime);
+  const status = statusIn(tags);
   return {
     ref: { cloud: 'aws', account, region, id },
     name: tags.get('Name') ?? instance.PrivateDnsName ?? id,
     clusters: clustersOf(tags),
     state: states[State?.Name ?? ''] ?? 'gone',
     platform: isWindows(instance) ? 'windows' : isBottlerocket(instance.ImageId) ? 'bottlerocket' : 'linux',
-    hasStatus: tags.has(statusTag),
+    isControlPlane: controlPlaneTags.some(([key, value]) =>
+      value === undefined ? tags.has(key) : tags.get(key) === value,
+    ),
+    ...(instance.LaunchTime && { launchedAt: instance.LaunchTime }),
+    ...(status && { status }),
     ...(recorded && { recorded }),
     ...(SubnetId !== undefined && { subnetId: SubnetId }),
     ...(VpcId !== undefined && { vpcId: VpcId }),

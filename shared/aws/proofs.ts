@@ -2,44 +2,70 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   GetCommandInvocationCommand,
   ListCommandInvocationsCommand,
+  ListCommandsCommand,
+  type CommandFilter,
   type CommandInvocation,
 } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError, RetryableError } from '../core/errors';
+import { groupBy } from '../core/group';
+import type { Node } from '../core/node';
 import type { Deadline, Proof, Pushed } from '../core/ports';
 import { parseReport, type Report } from '../core/report';
-import { allPages, call, type Clients } from './clients';
+import { allPages, call } from './call';
+import type { Clients } from './clients';
 
 /** Left of the invocation's time for what follows the proofs. */
 const reserveMs = 2_000;
 
+/** A node that takes longer is told of by an event (functions/aws/command-finished.ts); the others need not wait. */
+const patienceMs = 25_000;
+
+export interface Watch {
+  /** The name of the document that was sent. */
+  readonly document: string;
+  /** Before the first look, and half as much again before each further one. */
+  readonly firstLookMs: number;
+}
+
+/**
+ * Waits for the ends of commands. One call a look tells which are over, whatever their number; the invocations
+ * of each are then read once.
+ */
 export async function proofs(
   clients: Clients,
   pushed: readonly Pushed[],
-  firstLookMs: number,
+  { document, firstLookMs }: Watch,
   deadline: Deadline,
 ): Promise<Proof[]> {
-  const waiting = new Set(pushed);
+  const since = new Date(Date.now() - sentWithinMs);
+  const until = Math.min(deadline - reserveMs, Date.now() + patienceMs);
+  const waiting = groupBy(pushed, ({ id }) => id);
   const done: Proof[] = [];
-  let pauseMs = firstLookMs;
-  while (waiting.size > 0 && Date.now() + pauseMs < deadline - reserveMs) {
-    await sleep(pauseMs);
-    for (const commandId of new Set([...waiting].map(({ id }) => id))) {
-      const finished = await orLater(readFinished(clients, commandId, deadline));
-      for (const one of [...waiting].filter(({ id }) => id === commandId)) {
-        const invocation = finished?.get(one.node.ref.id);
-        const proof = invocation && (await orLater(toProof(clients, one, invocation, deadline)));
-        if (!proof) continue;
-        waiting.delete(one);
-        done.push(proof);
-      }
+  for (let pauseMs = firstLookMs; waiting.size > 0; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
+    const isLast = Date.now() + pauseMs >= until;
+    await sleep(Math.max(0, Math.min(pauseMs, until - Date.now())));
+    // At the last look also commands of which some nodes have answered and some have not.
+    const over = isLast
+      ? new Set(waiting.keys())
+      : ((await orLater(readOver(clients, document, since, deadline))) ?? new Set());
+    for (const [id, nodes] of [...waiting].filter(([command]) => over.has(command))) {
+      const { told, silent } = await readEnds(clients, id, nodes, deadline);
+      done.push(...told);
+      if (silent.length > 0) waiting.set(id, silent);
+      else waiting.delete(id);
     }
-    pauseMs = Math.min(pauseMs * 1.5, 15_000);
+    if (isLast) break;
   }
-  const silent = [...waiting].map(({ node, id }): Proof => {
-    const reason = `it has not answered command ${id} yet`;
-    return { result: 'silent', node, reason, retryAfterSeconds: 10 };
-  });
-  return [...done, ...silent];
+  return [...done, ...[...waiting.values()].flat().map(toSilent)];
+}
+
+/** No invocation sends for longer. */
+const sentWithinMs = 900_000;
+const longestPauseMs = 5_000;
+
+function toSilent({ node, id }: Pushed): Proof {
+  const reason = `it has not answered command ${id} yet`;
+  return { result: 'silent', node, reason, retryAfterSeconds: 10 };
 }
 
 /** What the next look may find: throttling passes, and a command is not at once known everywhere in SSM. */
@@ -53,8 +79,50 @@ async function orLater<T>(reading: Promise<T>): Promise<T | undefined> {
   }
 }
 
+/** The commands with this document that have ended on all of their nodes. */
+async function readOver(
+  { ssm }: Clients,
+  document: string,
+  since: Date,
+  deadline: Deadline,
+): Promise<Set<string>> {
+  const Filters: CommandFilter[] = [
+    { key: 'DocumentName', value: document },
+    { key: 'InvokedAfter', value: since.toISOString() },
+  ];
+  const pages = await allPages((next) =>
+    call('ssm:ListCommands', deadline, (options) =>
+      ssm.send(new ListCommandsCommand({ Filters, MaxResults: 50, ...next }), options),
+    ),
+  );
+  const over = pages.flatMap(({ Commands = [] }) => Commands).filter(isOver);
+  return new Set(over.flatMap(({ CommandId }) => CommandId ?? []));
+}
+
+const isOver = ({ Status = '' }: { readonly Status?: string | undefined }) =>
+  /^(Success|Failed|TimedOut|Cancelled)$/.test(Status);
+
+/** What the nodes of one command say, and which have not said anything yet. */
+async function readEnds(
+  clients: Clients,
+  commandId: string,
+  nodes: readonly Pushed[],
+  deadline: Deadline,
+): Promise<{ told: Proof[]; silent: Pushed[] }> {
+  const finished = await orLater(readFinished(clients, commandId, deadline));
+  const told: Proof[] = [];
+  const silent: Pushed[] = [];
+  for (const one of nodes) {
+    const invocation = finished?.get(one.node.ref.id);
+    const proof = invocation && (await orLater(toProof(clients, one.node, invocation, deadline)));
+    if (proof) told.push(proof);
+    else silent.push(one);
+  }
+  return { told, silent };
+}
+
 /** Instance → its finished invocation. One page tells of 50 nodes, and holds all but long outputs. */
-async function readFinished({ ssm }: Clients, CommandId: string, deadline: Deadline) {
+export async function readFinished({ ssm }: Clients, CommandId: string, deadline: Deadline) {
   const pages = await allPages((next) =>
     call('ssm:ListCommandInvocations', deadline, (options) =>
       ssm.send(
@@ -63,8 +131,6 @@ async function readFinished({ ssm }: Clients, CommandId: string, deadline: Deadl
       ),
     ),
   );
-  const isOver = ({ Status }: CommandInvocation) =>
-    /^(Success|Failed|TimedOut|Cancelled)$/.test(Status ?? '');
   return new Map(
     pages
       .flatMap(({ CommandInvocations = [] }) => CommandInvocations)
@@ -73,15 +139,15 @@ async function readFinished({ ssm }: Clients, CommandId: string, deadline: Deadl
   );
 }
 
-async function toProof(
+export async function toProof(
   clients: Clients,
-  { node, id }: Pushed,
+  node: Node,
   invocation: CommandInvocation,
   deadline: Deadline,
 ): Promise<Proof> {
   const failure = undelivered(invocation);
   if (failure) return { result: 'failed', node, error: failure };
-  const report = await readReport(clients, id, node.ref.id, invocation, deadline);
+  const report = await readReport(clients, invocation, deadline);
   return report instanceof PeermasqError
     ? { result: 'failed', node, error: report }
     : { result: 'reported', node, report };
@@ -113,9 +179,7 @@ function undelivered({ StatusDetails = '', CommandId = '' }: CommandInvocation):
 /** The report is the first line; the listing cuts outputs at 2,500 characters, the invocation at 24,000. */
 async function readReport(
   { ssm }: Clients,
-  CommandId: string,
-  InstanceId: string,
-  { CommandPlugins: [plugin] = [] }: CommandInvocation,
+  { CommandId, InstanceId, CommandPlugins: [plugin] = [] }: CommandInvocation,
   deadline: Deadline,
 ): Promise<Report | PermanentError> {
   const listed = reportIn(plugin?.Output);

@@ -1,20 +1,24 @@
 import { DescribeInstanceInformationCommand, SendCommandCommand } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError } from '../core/errors';
 import type { Node } from '../core/node';
-import type { Deadline, Push } from '../core/ports';
+import type { Deadline, Order, Push } from '../core/ports';
 import { packRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
-import { allPages, call, chunks, namedIn, type Clients } from './clients';
+import { allPages, call, chunks, namedIn } from './call';
+import type { Clients } from './clients';
+import { printComment } from './comment';
 import { packedLimit, ruleSetParameter } from './names';
 import type { AwsNode } from './nodes';
-import { markPushed } from './record';
+import { isUnderWay, markPushed } from './record';
 
 /** Instances in one SendCommand, and in one page of DescribeInstanceInformation (SSM API reference). */
 const commandLimit = 50;
+/** Values in one filter (SSM API reference, InstanceInformationStringFilter). */
+const filterLimit = 100;
 
 export async function push(
   clients: Clients,
   document: string,
-  ruleSet: RuleSet,
+  { ruleSet, routes }: Order,
   nodes: readonly AwsNode[],
   deadline: Deadline,
 ): Promise<Push[]> {
@@ -22,25 +26,34 @@ export async function push(
   if (packed.length > packedLimit) {
     return nodes.map((node) => ({ result: 'failed', node, error: tooLarge(packed) }));
   }
-  const online = await readOnline(clients, nodes, deadline);
+  const id = ruleSetId(ruleSet);
+  const starting = nodes.filter(({ state }) => state === 'starting');
+  const running = nodes.filter(({ state }) => state !== 'starting');
+  const underWay = running.filter(({ status }) => isUnderWay(status, id));
+  const asked = running.filter(({ status }) => !isUnderWay(status, id));
+  const online = await readOnline(clients, asked, deadline);
   const isOnline = ({ ref }: Node) => online.has(ref.id);
-  const ready = nodes.filter(isOnline);
-  const unmarked = await markPushed(
-    clients,
-    ready.filter(({ hasStatus }) => hasStatus),
-    deadline,
-  );
-  // Not pushed to: their tags would go on saying what they proved before.
-  const left = new Set<Node>(unmarked.map(({ node }) => node));
+  const ready = asked.filter(isOnline);
+  const { marked, unmarked } = await mark(clients, ready, id, deadline);
   const pushes: Push[] = [
-    ...nodes.filter((node) => !isOnline(node)).map((node) => notReady(node, 'its SSM agent is not online')),
+    // Its agent comes up after it runs, which an event of its own tells.
+    ...starting.map((node) => notReady(node, 'it is starting', 60)),
+    ...underWay.map((node) => notReady(node, 'this rule set was pushed to it a moment ago', 10)),
+    ...asked.filter((node) => !isOnline(node)).map((node) => notReady(node, 'its SSM agent is not online')),
     ...unmarked.map(({ node, error }): Push => ({ result: 'failed', node, error })),
   ];
-  const served = ready.filter((node) => !left.has(node));
-  for (const some of chunks(served, commandLimit)) {
-    pushes.push(...(await send(clients, { document, ruleSet, packed }, some, deadline)));
+  for (const some of chunks(marked, commandLimit)) {
+    pushes.push(...(await send(clients, { document, ruleSet, packed, routes }, some, deadline)));
   }
   return pushes;
+}
+
+/** Those that cannot be marked and whose tags would go on saying what they proved before are not pushed to. */
+async function mark(clients: Clients, nodes: readonly AwsNode[], ruleSetId: string, deadline: Deadline) {
+  const failed = await markPushed(clients, nodes, ruleSetId, deadline);
+  const unmarked = failed.filter(({ node }) => node.recorded?.isProven === true);
+  const left = new Set<Node>(unmarked.map(({ node }) => node));
+  return { marked: nodes.filter((node) => !left.has(node)), unmarked };
 }
 
 function tooLarge(packed: string): PermanentError {
@@ -52,8 +65,8 @@ function tooLarge(packed: string): PermanentError {
 }
 
 /** Agents register some 10 to 60 s after their instance started. */
-function notReady(node: Node, reason: string): Push {
-  return { result: 'not-ready', node, reason, retryAfterSeconds: 10 };
+function notReady(node: Node, reason: string, retryAfterSeconds = 5): Push {
+  return { result: 'not-ready', node, reason, retryAfterSeconds };
 }
 
 async function readOnline(
@@ -62,8 +75,11 @@ async function readOnline(
   deadline: Deadline,
 ): Promise<Set<string>> {
   const online = new Set<string>();
-  for (const some of chunks(nodes, commandLimit)) {
-    const Filters = [{ Key: 'InstanceIds', Values: some.map(({ ref }) => ref.id) }];
+  for (const some of chunks(nodes, filterLimit)) {
+    const Filters = [
+      { Key: 'InstanceIds', Values: some.map(({ ref }) => ref.id) },
+      { Key: 'PingStatus', Values: ['Online'] },
+    ];
     const pages = await allPages((next) =>
       call('ssm:DescribeInstanceInformation', deadline, (options) =>
         ssm.send(
@@ -72,8 +88,8 @@ async function readOnline(
         ),
       ),
     );
-    for (const { InstanceId, PingStatus } of pages.flatMap((page) => page.InstanceInformationList ?? [])) {
-      if (InstanceId !== undefined && PingStatus === 'Online') online.add(InstanceId);
+    for (const { InstanceId } of pages.flatMap((page) => page.InstanceInformationList ?? [])) {
+      if (InstanceId !== undefined) online.add(InstanceId);
     }
   }
   return online;
@@ -83,6 +99,7 @@ interface Cargo {
   readonly document: string;
   readonly ruleSet: RuleSet;
   readonly packed: string;
+  readonly routes: number;
 }
 
 /**
@@ -122,18 +139,19 @@ function refused(node: Node, error: PeermasqError): Push {
 
 /** @returns the id of the command */
 async function sendCommand(
-  { ssm }: Clients,
-  { document, ruleSet, packed }: Cargo,
+  { ssm, turnToSend }: Clients,
+  { document, ruleSet, packed, routes }: Cargo,
   InstanceIds: string[],
   deadline: Deadline,
 ): Promise<string> {
+  await turnToSend(deadline);
   const { Command } = await call('ssm:SendCommand', deadline, (options) =>
     ssm.send(
       new SendCommandCommand({
         DocumentName: document,
         InstanceIds,
         Parameters: { [ruleSetParameter]: [packed] },
-        Comment: `peermasq ${ruleSetId(ruleSet).slice(0, 12)} generation ${ruleSet.generation}`,
+        Comment: printComment({ ruleSetId: ruleSetId(ruleSet), generation: ruleSet.generation, routes }),
         // Within which a node has to start it. Should it come late, a newer rule set has a newer generation.
         TimeoutSeconds: 120,
         MaxConcurrency: '100%',

@@ -1,22 +1,58 @@
 import { CreateTagsCommand, type Tag } from '@aws-sdk/client-ec2';
 import { PeermasqError } from '../core/errors';
 import type { Node } from '../core/node';
-import type { Deadline } from '../core/ports';
-import type { Recorded, Report } from '../core/report';
-import { call, chunks, namedIn, type Clients } from './clients';
+import type { Deadline, End, Unrecorded } from '../core/ports';
+import type { Recorded } from '../core/report';
+import { groupBy } from '../core/group';
+import { call, chunks, namedIn } from './call';
+import type { Clients } from './clients';
 import { ruleSetTag, statusTag } from './names';
 
-/** A node whose tags could not be written, and why. */
-export interface Unrecorded {
-  readonly node: Node;
-  readonly error: PeermasqError;
+/** What the status tag says: how the last push ended, or that it has not, and of how many routes it was made. */
+export interface Status {
+  readonly word: 'proven' | 'failed' | 'pushed';
+  readonly at: Date;
+  /** The begin of the id of the rule set that was pushed last; only of `pushed`. */
+  readonly pushed?: string;
+  readonly routes?: number;
 }
 
-type Status = 'proven' | 'failed' | 'pushed';
+/** Characters of an id that a status carries. */
+const shownLength = 12;
 
 /** The value of the status tag. It is the same for many nodes, so that one CreateTags serves them. */
-function statusAt(status: Status, at: Date): Tag {
-  return { Key: statusTag, Value: `${status} ${at.toISOString()}` };
+function statusValue({ word, at, pushed, routes }: Status): string {
+  return [
+    word,
+    at.toISOString(),
+    ...(pushed === undefined ? [] : [`ruleset=${pushed}`]),
+    ...(routes === undefined ? [] : [`routes=${routes}`]),
+  ].join(' ');
+}
+
+/** Undefined for what is no status of ours. */
+export function statusIn(tags: ReadonlyMap<string, string>): Status | undefined {
+  const pattern =
+    /^(?<word>proven|failed|pushed) (?<time>\S+)(?: ruleset=(?<pushed>[0-9a-f]{12}))?(?: routes=(?<routes>\d{1,6}))?$/;
+  const { word, time = '', pushed, routes } = pattern.exec(tags.get(statusTag) ?? '')?.groups ?? {};
+  const at = new Date(time);
+  if (word === undefined || Number.isNaN(at.getTime())) return undefined;
+  return {
+    word: word as Status['word'],
+    at,
+    ...(pushed !== undefined && { pushed }),
+    ...(routes !== undefined && { routes: Number(routes) }),
+  };
+}
+
+/** Milliseconds within which a node that was pushed to may still answer; after that it is pushed to again. */
+const answersWithinMs = 60_000;
+
+/** Whether somebody else pushed just this rule set a moment ago. */
+export function isUnderWay(status: Status | undefined, ruleSetId: string): boolean {
+  return (
+    status?.pushed === ruleSetId.slice(0, shownLength) && Date.now() - status.at.getTime() < answersWithinMs
+  );
 }
 
 /**
@@ -30,41 +66,62 @@ export function recordedIn(
 ): Recorded | undefined {
   const ruleSetId = tags.get(ruleSetTag) ?? '';
   if (!/^[0-9a-f]{64}$/.test(ruleSetId)) return undefined;
-  const [, provenAt = ''] = /^proven (\S+)$/.exec(tags.get(statusTag) ?? '') ?? [];
-  return { ruleSetId, isProven: launched !== undefined && Date.parse(provenAt) >= launched.getTime() };
+  const status = statusIn(tags);
+  return {
+    ruleSetId,
+    isProven: status?.word === 'proven' && launched !== undefined && status.at >= launched,
+    ...(status?.routes !== undefined && { routes: status.routes }),
+  };
 }
 
 /**
- * To be called before a push: from then on what the nodes once proved is no proof, whether they answer or not.
- * @returns the nodes of which the tags still say otherwise
+ * To be called before a push: from then on what the nodes once proved is no proof, whether they answer or not,
+ * and nobody else pushes the same to them.
+ * @returns the nodes that could not be marked
  */
 export function markPushed(
   clients: Clients,
   nodes: readonly Node[],
+  ruleSetId: string,
   deadline: Deadline,
 ): Promise<Unrecorded[]> {
-  return writeTags(clients, nodes, [statusAt('pushed', new Date())], deadline);
+  const at = new Date();
+  const pushed = ruleSetId.slice(0, shownLength);
+  const marks = nodes.map((node) => {
+    const routes = node.recorded?.routes;
+    const status = { word: 'pushed', at, pushed, ...(routes !== undefined && { routes }) } as const;
+    return { node, tags: [statusTagFor(status)] };
+  });
+  return writeAll(clients, marks, deadline);
 }
 
-/** Mirrors reports in tags. A node without a rule set in force keeps the tag of the last one. */
-export async function remember(
+/** Mirrors how pushes ended in tags. A node without a rule set in force keeps the tag of the last one. */
+export function remember(clients: Clients, ends: readonly End[], deadline: Deadline): Promise<Unrecorded[]> {
+  const at = new Date();
+  const marks = ends.map(({ node, ruleSetId, isProven, routes }) => {
+    const word = isProven ? 'proven' : 'failed';
+    const status = statusTagFor({ word, at, ...(routes !== undefined && { routes }) });
+    return {
+      node,
+      tags: ruleSetId === undefined ? [status] : [{ Key: ruleSetTag, Value: ruleSetId }, status],
+    };
+  });
+  return writeAll(clients, marks, deadline);
+}
+
+const statusTagFor = (status: Status): Tag => ({ Key: statusTag, Value: statusValue(status) });
+
+/** One CreateTags for all nodes that get the same. */
+async function writeAll(
   clients: Clients,
-  reports: readonly { readonly node: Node; readonly report: Report }[],
+  marks: readonly { readonly node: Node; readonly tags: Tag[] }[],
   deadline: Deadline,
 ): Promise<Unrecorded[]> {
-  const now = new Date();
-  const groups = new Map<string, { tags: Tag[]; nodes: Node[] }>();
-  for (const { node, report } of reports) {
-    const status = statusAt(report.proven ? 'proven' : 'failed', now);
-    const tags = report.id === null ? [status] : [{ Key: ruleSetTag, Value: report.id }, status];
-    const key = JSON.stringify(tags);
-    const group = groups.get(key) ?? { tags, nodes: [] };
-    group.nodes.push(node);
-    groups.set(key, group);
-  }
+  const groups = groupBy(marks, ({ tags }) => JSON.stringify(tags));
   const unrecorded: Unrecorded[] = [];
-  for (const { tags, nodes } of groups.values()) {
-    unrecorded.push(...(await writeTags(clients, nodes, tags, deadline)));
+  for (const group of groups.values()) {
+    const nodes = group.map(({ node }) => node);
+    unrecorded.push(...(await writeTags(clients, nodes, group[0]?.tags ?? [], deadline)));
   }
   return unrecorded;
 }

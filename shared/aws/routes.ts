@@ -11,14 +11,16 @@ import { CidrError, parseCidr, type Cidr } from '../core/cidr';
 import { PermanentError } from '../core/errors';
 import { nodeKey, type Route, type RouteSourceKind, type Surroundings } from '../core/node';
 import type { Deadline, Routes } from '../core/ports';
-import { allPages, call, chunks, filterValuesLimit, type Clients } from './clients';
+import { allPages, call, chunks, filterValuesLimit } from './call';
+import type { Clients } from './clients';
 import type { AwsNode } from './nodes';
 
 /** What routes are read from: each part asked for once for all nodes. */
 interface Inventory {
   readonly vpcs: ReadonlyMap<string, Vpc>;
   readonly tables: readonly RouteTable[];
-  readonly activePeerings: ReadonlySet<string>;
+  /** Peering → its status code. */
+  readonly peerings: ReadonlyMap<string, string>;
   readonly prefixLists: ReadonlyMap<string, readonly string[]>;
 }
 
@@ -51,11 +53,11 @@ async function look(
   const used = nodes
     .flatMap((node) => effectiveTable(node, tables)?.Routes ?? [])
     .filter((route) => isOfKind(route, kinds));
-  const [activePeerings, prefixLists] = await Promise.all([
-    readActivePeerings(clients, distinct(used.map((route) => route.VpcPeeringConnectionId)), deadline),
+  const [peerings, prefixLists] = await Promise.all([
+    readPeerings(clients, distinct(used.map((route) => route.VpcPeeringConnectionId)), deadline),
     readPrefixLists(clients, distinct(used.map((route) => route.DestinationPrefixListId)), deadline),
   ]);
-  return { vpcs: new Map(vpcs.map((vpc) => [vpc.VpcId ?? '', vpc])), tables, activePeerings, prefixLists };
+  return { vpcs: new Map(vpcs.map((vpc) => [vpc.VpcId ?? '', vpc])), tables, peerings, prefixLists };
 }
 
 async function readVpcs({ ec2 }: Clients, ids: string[], deadline: Deadline): Promise<Vpc[]> {
@@ -82,20 +84,23 @@ async function readTables({ ec2 }: Clients, vpcIds: string[], deadline: Deadline
   });
 }
 
-async function readActivePeerings({ ec2 }: Clients, ids: string[], deadline: Deadline): Promise<Set<string>> {
-  const active = await perChunk(ids, async (Values) => {
+async function readPeerings(
+  { ec2 }: Clients,
+  ids: string[],
+  deadline: Deadline,
+): Promise<Map<string, string>> {
+  const found = await perChunk(ids, async (Values) => {
     const Filters = [{ Name: 'vpc-peering-connection-id', Values }];
     const pages = await allPages((next) =>
       call('ec2:DescribeVpcPeeringConnections', deadline, (options) =>
         ec2.send(new DescribeVpcPeeringConnectionsCommand({ Filters, ...next }), options),
       ),
     );
-    return pages
-      .flatMap(({ VpcPeeringConnections = [] }) => VpcPeeringConnections)
-      .filter(({ Status }) => Status?.Code === 'active')
-      .map(({ VpcPeeringConnectionId = '' }) => VpcPeeringConnectionId);
+    return pages.flatMap(({ VpcPeeringConnections = [] }) => VpcPeeringConnections);
   });
-  return new Set(active);
+  return new Map(
+    found.map(({ VpcPeeringConnectionId = '', Status }) => [VpcPeeringConnectionId, Status?.Code ?? '']),
+  );
 }
 
 async function readPrefixLists(clients: Clients, ids: string[], deadline: Deadline) {
@@ -194,10 +199,10 @@ function isOfKind(route: TableRoute, kinds: readonly RouteSourceKind[]): boolean
 }
 
 /** A route by prefix list is as many routes as the list has entries. */
-function readRoute(route: TableRoute, { activePeerings, prefixLists }: Inventory): Route[] {
+function readRoute(route: TableRoute, { peerings, prefixLists }: Inventory): Route[] {
   const source = sourceOf(route);
   if (!source) return [];
-  const leads = route.State === 'active' && (source.kind !== 'peerings' || activePeerings.has(source.via));
+  const state = source.kind === 'peerings' ? stateOver(peerings.get(source.via), route) : ownState(route);
   const { DestinationCidrBlock, DestinationIpv6CidrBlock, DestinationPrefixListId } = route;
   const destinations = [
     DestinationCidrBlock ?? DestinationIpv6CidrBlock ?? prefixLists.get(DestinationPrefixListId ?? '') ?? [],
@@ -205,6 +210,12 @@ function readRoute(route: TableRoute, { activePeerings, prefixLists }: Inventory
   return destinations.map((destination) => ({
     ...source,
     destination,
-    state: leads ? 'active' : 'blackhole',
+    state,
   }));
 }
+
+const ownState = ({ State }: TableRoute): Route['state'] => (State === 'active' ? 'active' : 'blackhole');
+
+/** Routes may be made before their peering is active, and do not always say so themselves. */
+const stateOver = (peering: string | undefined, route: TableRoute): Route['state'] =>
+  peering === 'provisioning' ? 'provisioning' : peering === 'active' ? ownState(route) : 'blackhole';

@@ -8,6 +8,7 @@ export type SkipReason =
   | 'not-running'
   | 'windows'
   | 'bottlerocket'
+  | 'control-plane'
   | 'pods-routed'
   | 'nothing-to-masquerade';
 
@@ -23,6 +24,7 @@ export interface Warning {
   readonly code:
     | 'any-source'
     | 'blackhole'
+    | 'provisioning'
     | 'not-looked-up'
     | 'nothing-found'
     | 'no-pods-of-family'
@@ -59,6 +61,9 @@ export function admit(node: Node, config: Config): Admission {
   if (node.platform === 'windows') return skip('windows', 'A Windows node has no iptables.');
   if (node.platform === 'bottlerocket') {
     return skip('bottlerocket', 'On Bottlerocket commands run in a container that has no iptables.');
+  }
+  if (node.isControlPlane && !cluster.controlPlane) {
+    return skip('control-plane', `peermasq.yaml leaves out the control plane of ${cluster.name}.`);
   }
   return { kind: 'admitted', cluster };
 }

@@ -16,6 +16,8 @@ export interface ClusterConfig {
   readonly probe: readonly Probe[];
   readonly out?: string;
   readonly randomFully: boolean;
+  /** Whether its control-plane nodes are served too. */
+  readonly controlPlane: boolean;
 }
 
 export interface Config {
@@ -103,6 +105,12 @@ const listOf = <T extends z.ZodType>(item: T, description: string) =>
     .default([])
     .meta({ description });
 
+const yesOrNo = (otherwise: boolean, description: string) =>
+  z
+    .boolean({ error: ({ input }) => `read ${show(input)}; accepted is true or false` })
+    .default(otherwise)
+    .meta({ description });
+
 /** Runs also where other settings have faults, so that all are told at once. */
 function refuseOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void {
   const { pods, services, masquerade } = partlyRead.parse(cluster);
@@ -142,10 +150,8 @@ const clusterSchema = z
         })
         .optional()
         .meta({ description: 'Masquerade only what leaves by this interface.' }),
-      'random-fully': z
-        .boolean({ error: ({ input }) => `read ${show(input)}; accepted is true or false` })
-        .default(false)
-        .meta({ description: 'Add --random-fully to each rule.' }),
+      'random-fully': yesOrNo(false, 'Add --random-fully to each rule.'),
+      'control-plane': yesOrNo(true, 'Serve the nodes of the control plane too.'),
     },
     {
       error: ({ code, input }) =>
@@ -197,9 +203,10 @@ export function parseConfig(text: string): Config {
   }
   return {
     clusters: Object.entries(result.data.clusters).map(
-      ([name, { out, 'random-fully': randomFully, ...rest }]) => ({
+      ([name, { out, 'random-fully': randomFully, 'control-plane': controlPlane, ...rest }]) => ({
         name,
         randomFully,
+        controlPlane,
         ...(out === undefined ? {} : { out }),
         ...rest,
       }),

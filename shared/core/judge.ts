@@ -1,10 +1,15 @@
+import type { Warning } from './admit';
 import { PermanentError, RetryableError } from './errors';
 import type { Outcome } from './outcome';
-import type { Plan } from './plan';
 import type { Proof, Push, Pushed } from './ports';
 import type { Report } from './report';
 
-type Meant = Extract<Plan, { kind: 'rule-set' }>;
+/** The rule set that a node was sent. */
+export interface Meant {
+  readonly id: string;
+  readonly generation: number;
+  readonly warnings: readonly Warning[];
+}
 
 type Judgement =
   | Omit<Extract<Outcome, { kind: 'pending' }>, 'node'>
@@ -25,7 +30,7 @@ export function judge(answer: Exclude<Push, Pushed> | Proof, meant: Meant): Judg
 }
 
 /** Whether a node's own words are a proof of the rule set that was meant for it. */
-function judgeReport(report: Report, { id, ruleSet, warnings }: Meant): Judgement {
+function judgeReport(report: Report, { id, generation, warnings }: Meant): Judgement {
   const reason = report.reason ?? 'it gave no reason';
   switch (report.result) {
     case 'busy':
@@ -43,7 +48,8 @@ function judgeReport(report: Report, { id, ruleSet, warnings }: Meant): Judgemen
       };
     }
     case 'refused':
-      if (report.id !== id && (report.generation ?? 0) >= ruleSet.generation) {
+      // Another pass was faster, be it with the same rule set.
+      if (report.generation !== null && report.generation >= generation) {
         return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
       }
       return {

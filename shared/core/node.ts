@@ -35,6 +35,8 @@ export interface Node {
   readonly clusters: readonly string[];
   readonly state: 'starting' | 'running' | 'stopped' | 'gone';
   readonly platform: 'linux' | 'windows' | 'bottlerocket';
+  readonly isControlPlane: boolean;
+  readonly launchedAt?: Date;
   /** What it last proved, as the cloud mirrors it. */
   readonly recorded?: Recorded;
 }
@@ -49,8 +51,11 @@ export interface Route {
   readonly via: string;
   /** As the cloud prints it; it is parsed by whoever plans with it. */
   readonly destination: string;
-  /** A `blackhole` leads nowhere: its peering or gateway is gone or not accepted. */
-  readonly state: 'active' | 'blackhole';
+  /**
+   * A `blackhole` leads nowhere: its peering or gateway is gone or not accepted. What is `provisioning` leads
+   * somewhere within a minute.
+   */
+  readonly state: 'active' | 'blackhole' | 'provisioning';
 }
 
 /** What the cloud knows of the networks around one node. */

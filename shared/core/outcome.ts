@@ -2,11 +2,15 @@ import { messageOf, PeermasqError, RetryableError } from './errors';
 import type { NodeRef } from './node';
 import type { Skip, Warning } from './admit';
 import type { Plan } from './plan';
-import type { LogEvent } from './ports';
+import type { Log, LogEvent } from './ports';
 import type { Report } from './report';
 
 /** What became of one node in one pass. */
-export type Outcome = { readonly node: NodeRef; readonly cluster?: string } & (
+export type Outcome = {
+  readonly node: NodeRef;
+  readonly cluster?: string;
+  readonly launchedAt?: Date;
+} & (
   | { readonly kind: 'skipped'; readonly skip: Skip }
   | { readonly kind: 'held'; readonly detail: string; readonly warnings: readonly Warning[] }
   /** A dry run: what would be pushed; `isChange` is false where that is in force already. */
@@ -32,6 +36,36 @@ export function retryAfterSeconds(outcome: Outcome): number | undefined {
   if (outcome.kind === 'failed' && outcome.error instanceof RetryableError)
     return outcome.error.retryAfterSeconds;
   return undefined;
+}
+
+/** Some of its routes lead over a peering that is being set up, which takes seconds once both sides agreed. */
+export function isProvisioning(outcome: Outcome): boolean {
+  if (outcome.kind === 'pending' || outcome.kind === 'failed') return false;
+  return warningsOf(outcome).some(({ code }) => code === 'provisioning');
+}
+
+/** Why an outcome is not the end of it, in words. */
+export function reasonOf(outcome: Outcome): string {
+  switch (outcome.kind) {
+    case 'pending':
+      return outcome.reason;
+    case 'failed':
+      return `${outcome.error.message} (${outcome.error.advice})`;
+    default:
+      return `It is ${outcome.kind}.`;
+  }
+}
+
+function warningsOf(outcome: Exclude<Outcome, { kind: 'pending' | 'failed' }>): readonly Warning[] {
+  switch (outcome.kind) {
+    case 'skipped':
+      return outcome.skip.warnings;
+    case 'planned':
+      return outcome.plan.warnings;
+    case 'held':
+    case 'proven':
+      return outcome.warnings;
+  }
 }
 
 interface LogEntry {
@@ -76,6 +110,13 @@ export function logEntry(outcome: Outcome): LogEntry {
       const fields = { ...who, ...faultFields(outcome.error), retryAfterSeconds: seconds };
       return { level: seconds === undefined ? 'error' : 'warn', event: 'NodeFailed', fields };
     }
+  }
+}
+
+export function logOutcomes(outcomes: readonly Outcome[], log: Log): void {
+  for (const outcome of outcomes) {
+    const { level, event, fields } = logEntry(outcome);
+    log[level](event, fields);
   }
 }
 

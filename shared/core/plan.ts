@@ -18,12 +18,14 @@ export type Plan =
       readonly kind: 'rule-set';
       readonly ruleSet: RuleSet;
       readonly id: string;
+      /** How many different ranges discovery found. */
+      readonly routes: number;
       /** Where each destination of the rule set comes from. */
       readonly provenance: readonly Aggregate<Wish>[];
       readonly warnings: readonly Warning[];
     }
   | Skip
-  /** Discovery found nothing where rules are in force: they stay, and somebody should look. */
+  /** Discovery found nothing, or far less, where rules are in force: they stay, and somebody should look. */
   | { readonly kind: 'hold'; readonly detail: string; readonly warnings: readonly Warning[] };
 
 /** What the node program takes (shared/node/peermasq.sh). */
@@ -33,16 +35,26 @@ const destinationsLimit = 10_000;
  * What one node must have in force. Pure: the same inputs give the same bytes, but for the generation.
  * @param generation milliseconds since the epoch, from before anything was looked up: of two plans the one
  *   that knows more is then the newer.
+ * @param acceptsLoss far fewer routes than before are meant: nothing is held for that
  */
-export function plan(node: Node, cluster: ClusterConfig, around: Surroundings, generation: number): Plan {
+export function plan(
+  node: Node,
+  cluster: ClusterConfig,
+  around: Surroundings,
+  generation: number,
+  acceptsLoss = false,
+): Plan {
   const warnings: Warning[] = [];
   const pods = aggregate([...cluster.pods, ...around.podRanges].map((cidr) => ({ cidr }))).map(
     ({ cidr }) => cidr,
   );
   const exemptions = nameAll(aggregate(exempted(cluster, around)));
   const discovered = discover(cluster, around, warnings);
-  if (isLost(node, cluster, around, discovered))
-    return hold(`No route was found in ${around.network}`, warnings);
+  const routes = new Set(discovered.map(({ cidr }) => cidr.text)).size;
+  if (!acceptsLoss && isLost(node, cluster, around, routes)) {
+    const before = node.recorded?.routes ?? 'some';
+    return hold(`${routes} routes were found in ${around.network}, where there were ${before}`, warnings);
+  }
 
   const provenance = aggregate(
     [...configured(cluster), ...discovered].filter(
@@ -71,7 +83,7 @@ export function plan(node: Node, cluster: ClusterConfig, around: Surroundings, g
     destinations,
     probes: usefulProbes(cluster, destinations, exemptions, warnings),
   };
-  return { kind: 'rule-set', ruleSet, id: ruleSetId(ruleSet), provenance, warnings };
+  return { kind: 'rule-set', ruleSet, id: ruleSetId(ruleSet), routes, provenance, warnings };
 }
 
 const hold = (why: string, warnings: readonly Warning[]): Plan => ({
@@ -80,21 +92,15 @@ const hold = (why: string, warnings: readonly Warning[]): Plan => ({
   warnings,
 });
 
-/** Discovery is all that the config asks for, and it suddenly finds nothing: rather a mistake than a wish. */
-function isLost(
-  node: Node,
-  cluster: ClusterConfig,
-  around: Surroundings,
-  discovered: readonly Wish[],
-): boolean {
-  const asksOnlyDiscovery =
-    cluster.masquerade.length > 0 && cluster.masquerade.every((entry) => typeof entry === 'string');
-  return (
-    node.recorded !== undefined &&
-    asksOnlyDiscovery &&
-    discovered.length === 0 &&
-    !arePodsRouted(cluster, around)
-  );
+/**
+ * Discovery suddenly finds less than half of what it found: rather a mistake than a wish. Where that number is
+ * not known, it counts as lost when discovery is all that the config asks for and finds nothing.
+ */
+function isLost({ recorded }: Node, cluster: ClusterConfig, around: Surroundings, routes: number): boolean {
+  const kinds = kindsAskedFor(cluster);
+  if (!recorded || kinds.length === 0 || arePodsRouted(cluster, around)) return false;
+  if (recorded.routes !== undefined) return routes < recorded.routes / 2;
+  return routes === 0 && kinds.length === cluster.masquerade.length;
 }
 
 /** Peers know where every pod of this cluster is, also those that only the config tells of. */
@@ -160,6 +166,13 @@ function hasPods({ cidr, name }: Wish, pods: readonly Cidr[], warnings: Warning[
 }
 
 function wishFor(route: Route, warnings: Warning[]): Wish[] {
+  if (route.state === 'provisioning') {
+    warnings.push({
+      code: 'provisioning',
+      detail: `${route.via} is still being set up; the route to ${route.destination} counts when it is active.`,
+    });
+    return [];
+  }
   if (route.state === 'blackhole') {
     warnings.push({
       code: 'blackhole',

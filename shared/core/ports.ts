@@ -26,6 +26,13 @@ export interface Routes {
   ): Promise<ReadonlyMap<NodeKey, Surroundings>>;
 }
 
+/** What nodes are to have in force. */
+export interface Order {
+  readonly ruleSet: RuleSet;
+  /** How many discovered routes it was made from: what a later look is compared with. */
+  readonly routes: number;
+}
+
 export type Push =
   | { readonly result: 'pushed'; readonly node: Node; readonly ruleSet: RuleSet; readonly id: string }
   /** The node cannot take it yet: its agent is not online, it has not booted. */
@@ -53,17 +60,28 @@ export type Proof =
 /** How rule sets reach nodes, and how their reports come back. */
 export interface Channel {
   /** One result for each node. Throws only for what concerns them all: no credentials, no permission. */
-  push(ruleSet: RuleSet, nodes: readonly Node[], deadline: Deadline): Promise<Push[]>;
+  push(order: Order, nodes: readonly Node[], deadline: Deadline): Promise<Push[]>;
   /** Waits until every node has reported about the rule set it was pushed, or the deadline is near. */
   proofs(pushed: readonly Pushed[], deadline: Deadline): Promise<Proof[]>;
   /**
-   * Mirrors what the nodes reported where the next look-up finds it.
+   * Mirrors how pushes ended where the next look-up finds it.
    * @returns the nodes whose record could not be written, and why; their rules are in force all the same.
    */
-  remember(
-    reports: readonly { readonly node: Node; readonly report: Report }[],
-    deadline: Deadline,
-  ): Promise<readonly { readonly node: Node; readonly error: PeermasqError }[]>;
+  remember(ends: readonly End[], deadline: Deadline): Promise<readonly Unrecorded[]>;
+}
+
+/** How a push to a node ended. */
+export interface End {
+  readonly node: Node;
+  /** Without it what is in force is what was in force before. */
+  readonly ruleSetId?: string;
+  readonly isProven: boolean;
+  readonly routes?: number;
+}
+
+export interface Unrecorded {
+  readonly node: Node;
+  readonly error: PeermasqError;
 }
 
 export interface Cloud {
@@ -87,9 +105,16 @@ export type LogEvent =
   | 'NodeProven'
   | 'NodeFailed'
   | 'NodeGaveUp'
+  | 'PeeringChanged'
+  | 'SweepFinished'
   | 'BackfillFailed'
   | 'RecordFailed'
-  | 'ReconcileFailed';
+  | 'ReconcileFailed'
+  | 'LaunchCompleted'
+  | 'LaunchNotCompleted'
+  | 'EventBuried'
+  | 'BuryFailed'
+  | 'PostponeFailed';
 
 /** Structured: a fixed event name and its fields. */
 export interface Log {

@@ -1,8 +1,8 @@
 import { admit } from './admit';
 import { kindsAskedFor, type ClusterConfig, type Config } from './config';
-import { asDryRun, deliver, type Delivered, type Planned } from './deliver';
+import { asDryRun, deliver, type Planned } from './deliver';
 import { nodeKey, type Node, type NodeRef } from './node';
-import { faultFields, logEntry, type Outcome } from './outcome';
+import { faultFields, logOutcomes, type Outcome } from './outcome';
 import { plan } from './plan';
 import type { Clock, Cloud, Deadline, Log } from './ports';
 
@@ -16,8 +16,22 @@ export interface Dependencies {
 /** Which nodes to look at: named by an event, or every node of some clusters (`'*'` for any). */
 export type Selection = readonly NodeRef[] | { readonly clusters: readonly string[] };
 
+export interface Options {
+  readonly deadline: Deadline;
+  readonly isDryRun?: boolean;
+  /** Takes rules away though far fewer routes are found than they were made from. */
+  readonly acceptsLoss?: boolean;
+}
+
 /** An instance is visible to every API some seconds after the event that announces it. */
 const notVisibleRetrySeconds = 10;
+
+/** What became of each selected node, and what else went wrong. */
+export interface Pass {
+  readonly outcomes: readonly Outcome[];
+  /** What concerns more than one node and stays broken; the nodes that failed of it bear the same error. */
+  readonly faults: readonly Error[];
+}
 
 /**
  * The one path of every trigger: nodes → inventory → plan → push → proof. It converges: whatever the events
@@ -25,25 +39,40 @@ const notVisibleRetrySeconds = 10;
  * @returns one outcome for each selected node, also logged.
  * @throws PeermasqError for what concerns all nodes: no permission, an unreachable API.
  */
-export async function reconcile(
+export async function pass(
   selection: Selection,
   dependencies: Dependencies,
-  options: { readonly deadline: Deadline; readonly isDryRun?: boolean },
-): Promise<Outcome[]> {
+  options: Options,
+): Promise<Pass> {
+  const { log } = dependencies;
   try {
-    return await pass(selection, dependencies, options);
+    const result = await lookAndDeliver(selection, dependencies, options);
+    logOutcomes(result.outcomes, log);
+    for (const fault of result.faults) log.error('ReconcileFailed', faultFields(fault));
+    return result;
   } catch (error) {
-    dependencies.log.error('ReconcileFailed', faultFields(error));
+    log.error('ReconcileFailed', faultFields(error));
     throw error;
   }
 }
 
-async function pass(
+/** As `pass`, for callers who have nobody to give single nodes back to. @throws PeermasqError also for a fault */
+export async function reconcile(
   selection: Selection,
   dependencies: Dependencies,
-  { deadline, isDryRun = false }: { readonly deadline: Deadline; readonly isDryRun?: boolean },
-): Promise<Outcome[]> {
-  const { cloud, config, clock, log } = dependencies;
+  options: Options,
+): Promise<readonly Outcome[]> {
+  const { outcomes, faults } = await pass(selection, dependencies, options);
+  if (faults[0]) throw faults[0];
+  return outcomes;
+}
+
+async function lookAndDeliver(
+  selection: Selection,
+  dependencies: Dependencies,
+  { deadline, isDryRun = false, acceptsLoss = false }: Options,
+): Promise<Pass> {
+  const { cloud, clock, log } = dependencies;
   // Taken before the first look-up, so that a look from before a change never beats a look from after it.
   const generation = clock.now();
   const nodes =
@@ -51,19 +80,12 @@ async function pass(
       ? await cloud.nodes.list(selection.clusters, deadline)
       : await cloud.nodes.get(unique(selection), deadline);
 
-  const { decided, planned } = await planAll(nodes, config, generation, cloud, deadline);
-  const delivered: Delivered = isDryRun
-    ? { outcomes: planned.map(asDryRun) }
+  const { decided, planned } = await planAll(nodes, dependencies, { generation, acceptsLoss, deadline });
+  const delivered: Pass = isDryRun
+    ? { outcomes: planned.map(asDryRun), faults: [] }
     : await deliver(planned, cloud.channel, log, deadline);
   const absent = 'clusters' in selection ? [] : notFound(selection, nodes);
-
-  const outcomes = [...absent, ...decided, ...delivered.outcomes];
-  for (const outcome of outcomes) {
-    const { level, event, fields } = logEntry(outcome);
-    log[level](event, fields);
-  }
-  if (delivered.fault) throw delivered.fault;
-  return outcomes;
+  return { outcomes: [...absent, ...decided, ...delivered.outcomes], faults: delivered.faults };
 }
 
 function unique(refs: readonly NodeRef[]): NodeRef[] {
@@ -84,10 +106,8 @@ function notFound(refs: readonly NodeRef[], nodes: readonly Node[]): Outcome[] {
 
 async function planAll(
   nodes: readonly Node[],
-  config: Config,
-  generation: number,
-  cloud: Cloud,
-  deadline: Deadline,
+  { config, cloud }: Dependencies,
+  { generation, acceptsLoss, deadline }: { generation: number; acceptsLoss: boolean; deadline: Deadline },
 ): Promise<{ decided: Outcome[]; planned: Planned[] }> {
   const decided: Outcome[] = [];
   const admitted: { node: Node; cluster: ClusterConfig }[] = [];
@@ -117,7 +137,7 @@ async function planAll(
       });
       continue;
     }
-    const result = plan(node, cluster, around, generation);
+    const result = plan(node, cluster, around, generation, acceptsLoss);
     if (result.kind === 'skip') decided.push({ ...who, kind: 'skipped', skip: result });
     else if (result.kind === 'hold') decided.push({ ...who, ...result, kind: 'held' });
     else planned.push({ node, cluster: who.cluster, plan: result });

@@ -33,6 +33,8 @@ export type Report = Readonly<z.infer<typeof reportSchema>>;
 export interface Recorded {
   readonly ruleSetId: string;
   readonly isProven: boolean;
+  /** How many discovered routes the rule set was made from, where the cloud keeps that. */
+  readonly routes?: number;
 }
 
 /** @throws PermanentError when the text is not a report: some other program answered. */

@@ -18,7 +18,7 @@ import { readStatus } from './status';
  */
 export function makeGcpChannel(clients: Clients, program: string): Channel {
   return {
-    push(ruleSet, nodes, deadline) {
+    push({ ruleSet }, nodes, deadline) {
       const items = (current: readonly MetadataItem[]) => withRuleSet(current, ruleSet, program);
       return mapLimited(nodes, async (node): Promise<Push> => {
         try {

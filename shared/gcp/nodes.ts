@@ -137,8 +137,12 @@ function toNode(ref: GcpNodeRef, instance: Instance): Node {
     // STOPPING, SUSPENDED, TERMINATED and the like, and whatever Google adds.
     state: states[String(instance.status)] ?? 'stopped',
     platform: isWindows(instance) ? 'windows' : 'linux',
+    isControlPlane: controlPlaneLabels.some((label) => Object.hasOwn(instance.labels ?? {}, label)),
   };
 }
+
+/** kOps labels the nodes of a control plane so; GKE shows none of its own. */
+const controlPlaneLabels = ['k8s-io-role-control-plane', 'k8s-io-role-master'];
 
 const clusterInKey = 'kubernetes-io-cluster-';
 

@@ -4,7 +4,7 @@ import { packedLimit } from '../../shared/aws/names';
 import { parseCidr } from '../../shared/core/cidr';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import type { Node } from '../../shared/core/node';
-import type { Proof, Push, Pushed } from '../../shared/core/ports';
+import type { End, Proof, Push, Pushed } from '../../shared/core/ports';
 import type { Report } from '../../shared/core/report';
 import { packRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 import { labAccount, labRegion } from '../lab/aws/aws';
@@ -67,7 +67,8 @@ async function addNodes(count: number, machine: Machine = reporting()): Promise<
   return lab.cloud.nodes.get(refs, soon());
 }
 
-const push = (nodes: readonly Node[], what = ruleSet) => lab.cloud.channel.push(what, nodes, soon());
+const push = (nodes: readonly Node[], what = ruleSet) =>
+  lab.cloud.channel.push({ ruleSet: what, routes: 3 }, nodes, soon());
 const results = (all: readonly (Push | Proof)[]) =>
   Object.fromEntries(all.map((one) => [one.node.ref.id, one.result]));
 const isPushed = (one: Push): one is Pushed => one.result === 'pushed';
@@ -102,7 +103,7 @@ describe('push', () => {
     expect(results(pushes)).toEqual({ [unknown]: 'not-ready', [away]: 'not-ready', [online]: 'pushed' });
     expect(pushes.find(({ result }) => result === 'not-ready')).toMatchObject({
       reason: 'its SSM agent is not online',
-      retryAfterSeconds: 10,
+      retryAfterSeconds: 5,
     });
   });
 
@@ -298,9 +299,9 @@ describe('proofs', () => {
 });
 
 describe('remember', () => {
-  const remember = (nodes: readonly Node[], changes?: Partial<Report>) =>
+  const remember = (nodes: readonly Node[], changes: Partial<End> = {}) =>
     lab.cloud.channel.remember(
-      nodes.map((node) => ({ node, report: report(changes) })),
+      nodes.map((node) => ({ node, ruleSetId: ruleSetId(ruleSet), isProven: true, routes: 3, ...changes })),
       soon(),
     );
   const again = async (nodes: readonly Node[]) =>
@@ -311,10 +312,10 @@ describe('remember', () => {
       )
     ).map(({ recorded }) => recorded);
 
-  test.each([true, false])('what is remembered is found by the next look-up: proven %s', async (proven) => {
+  test.each([true, false])('what is remembered is found by the next look-up: proven %s', async (isProven) => {
     const nodes = await addNodes(2);
-    await remember(nodes, { proven });
-    const recorded = { ruleSetId: ruleSetId(ruleSet), isProven: proven };
+    await remember(nodes, { isProven });
+    const recorded = { ruleSetId: ruleSetId(ruleSet), isProven, routes: 3 };
     expect(await again(nodes)).toEqual([recorded, recorded]);
   });
 
@@ -326,7 +327,8 @@ describe('remember', () => {
   test('the failure of a node that has no rule set in force leaves the tag of the rule set alone', async () => {
     const nodes = await addNodes(1);
     await remember(nodes);
-    await remember(nodes, { proven: false, id: null });
+    const ends = nodes.map((node) => ({ node, isProven: false }));
+    await lab.cloud.channel.remember(ends, soon());
     expect(await again(nodes)).toEqual([{ ruleSetId: ruleSetId(ruleSet), isProven: false }]);
   });
 
@@ -349,7 +351,9 @@ describe('remember', () => {
     });
     const good = others.filter((node) => ![gone, full, alsoFull].includes(node));
     expect(good).toHaveLength(27);
-    expect(await again(good)).toEqual(good.map(() => ({ ruleSetId: ruleSetId(ruleSet), isProven: true })));
+    expect(await again(good)).toEqual(
+      good.map(() => ({ ruleSetId: ruleSetId(ruleSet), isProven: true, routes: 3 })),
+    );
   });
 
   test('one full node among 1,000 is found with some 20 calls', async () => {
@@ -392,14 +396,34 @@ describe('remember', () => {
       soon(),
     );
     await push(proven, { ...ruleSet, destinations: [] });
-    const outdated = { ruleSetId: ruleSetId(ruleSet), isProven: false };
+    const outdated = { ruleSetId: ruleSetId(ruleSet), isProven: false, routes: 3 };
     expect(await again(nodes)).toEqual([outdated, outdated]);
     expect(lab.aws.count('CreateTags')).toBe(2);
   });
 
-  test('nodes that never proved anything pay no call for it', async () => {
-    await push(await addNodes(3));
-    expect(lab.aws.count('CreateTags')).toBe(0);
+  test('what was pushed a moment ago is not pushed again; another rule set is', async () => {
+    const fresh = await addNodes(2);
+    await push(fresh);
+    const seen = await lab.cloud.nodes.get(
+      fresh.map(({ ref }) => ref),
+      soon(),
+    );
+    expect((await push(seen)).map(({ result }) => result)).toEqual(['not-ready', 'not-ready']);
+    expect(lab.aws.count('SendCommand')).toBe(1);
+    const other = await push(seen, { ...ruleSet, destinations: [] });
+    expect(other.map(({ result }) => result)).toEqual(['pushed', 'pushed']);
+  });
+
+  test('a node that has no room for tags is pushed to all the same', async () => {
+    const nodes = await addNodes(1);
+    for (const node of nodes) fillTags(node);
+    expect((await push(nodes)).map(({ result }) => result)).toEqual(['pushed']);
+  });
+
+  test('a node that is starting is not asked for: its agent is not there yet', async () => {
+    const nodes = (await addNodes(1)).map((node) => ({ ...node, state: 'starting' as const }));
+    expect(await push(nodes)).toMatchObject([{ result: 'not-ready', reason: 'it is starting' }]);
+    expect(lab.aws.count('DescribeInstanceInformation')).toBe(0);
   });
 
   test('a node whose proof cannot be outdated is not pushed to', async () => {
@@ -426,6 +450,7 @@ describe('remember', () => {
     expect((await lab.cloud.nodes.get([ref], soon()))[0]?.recorded).toEqual({
       ruleSetId: ruleSetId(ruleSet),
       isProven: false,
+      routes: 3,
     });
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { call } from '../../shared/aws/clients';
+import { call } from '../../shared/aws/call';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { soon } from './cloud';
 

@@ -9,7 +9,7 @@ export async function startCloud(): Promise<{ aws: LabAws; cloud: Cloud; close: 
   const before = { ...process.env };
   Object.assign(process.env, aws.env);
   const clients = makeClients(labRegion);
-  const cloud = makeAwsCloud({ region: labRegion, stage: 'test', clients, firstLookMs: 20 });
+  const cloud = makeAwsCloud(clients, { stage: 'test', firstLookMs: 20 });
   return {
     aws,
     cloud,

@@ -2,36 +2,42 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { parseAwsEvent } from '../../shared/aws/events';
+import { parseAwsEvent, routeCalls } from '../../shared/aws/events';
 
 type Json = Record<string, unknown>;
 
 const load = (name: string): Json =>
   JSON.parse(readFileSync(join(__dirname, '../events/aws', `${name}.json`), 'utf8')) as Json;
 
-const home = { account: '123456789012', region: 'us-east-1' };
-const node = (id: string) => ({ cloud: 'aws', ...home, id });
+const place = { account: '123456789012', region: 'us-east-1' };
+const served = { region: place.region, accounts: [place.account] };
+const node = (id: string) => ({ cloud: 'aws', ...place, id });
+
+/** As it arrives: text. */
+const parse = (event: unknown, by = served) => parseAwsEvent(JSON.stringify(event) ?? '', by);
 
 describe('events that announce nodes', () => {
   test.each([
     ['state-change-running', ['i-1234567890abcdef0'], '2021-11-11T21:29:54Z'],
     ['run-instances', ['i-1234567890abcdef0', 'i-0598c7d356eba48d7'], '2023-07-19T21:17:28Z'],
+    ['auto-scaling-launch-successful', ['i-1234567890abcdef0'], '2023-07-19T21:17:28Z'],
   ])('%s', (name, ids, at) => {
-    expect(parseAwsEvent(load(name), home)).toEqual({
-      kind: 'nodes-joined',
-      nodes: ids.map(node),
-      at: new Date(at),
-    });
+    expect(parse(load(name))).toEqual({ kind: 'nodes-joined', nodes: ids.map(node), at: new Date(at) });
   });
 
   test.each(['us-gov-west-1', 'us-isob-east-1', 'eusc-de-east-1', 'ap-southeast-7'])(
     'region %s',
     (region) => {
-      expect(parseAwsEvent({ ...load('state-change-running'), region }, { ...home, region })).toMatchObject({
-        nodes: [{ region }],
-      });
+      const event = { ...load('state-change-running'), region };
+      expect(parse(event, { ...served, region })).toMatchObject({ nodes: [{ region }] });
     },
   );
+
+  test('of another account that is served', () => {
+    const event = { ...load('state-change-running'), account: '222222222222' };
+    const accounts = [place.account, '222222222222'];
+    expect(parse(event, { ...served, accounts })).toMatchObject({ nodes: [{ account: '222222222222' }] });
+  });
 
   test('an instance that is named twice is one node', () => {
     const event = load('run-instances');
@@ -40,19 +46,72 @@ describe('events that announce nodes', () => {
       ...(event['detail'] as Json),
       responseElements: { instancesSet: { items: [item, item] } },
     };
-    expect(parseAwsEvent({ ...event, detail }, home)).toMatchObject({ nodes: [node(item.instanceId)] });
+    expect(parse({ ...event, detail })).toMatchObject({ nodes: [node(item.instanceId)] });
   });
 });
 
-describe('events that announce none are ignored with the reason', () => {
-  test.each([
-    ['state-change-stopped', 'i-1234567890abcdef0 is stopped, not running'],
-    ['run-instances-refused', 'RunInstances started nothing: Client.InstanceLimitExceeded'],
-    ['run-instances-dry-run', 'RunInstances started nothing: Client.DryRunOperation'],
-  ])('%s', (name, reason) => {
-    expect(parseAwsEvent(load(name), home)).toEqual({ kind: 'ignored', reason });
+describe('a launch that waits', () => {
+  const event = load('auto-scaling-launch-lifecycle-action');
+  const detail = event['detail'] as Json;
+
+  test('for peermasq is told with what completes it', () => {
+    expect(parse(event)).toMatchObject({
+      kind: 'nodes-joined',
+      nodes: [node(String(detail['EC2InstanceId']))],
+      launch: {
+        instanceId: detail['EC2InstanceId'],
+        group: detail['AutoScalingGroupName'],
+        hook: detail['LifecycleHookName'],
+        token: detail['LifecycleActionToken'],
+      },
+    });
   });
 
+  test('for somebody else is a node that joins, and no more', () => {
+    const other = { ...event, detail: { ...detail, LifecycleHookName: 'warm-up' } };
+    expect(parse(other)).not.toHaveProperty('launch');
+    expect(parse(other)).toMatchObject({ kind: 'nodes-joined' });
+  });
+});
+
+describe('calls that change where routes lead', () => {
+  const files = [
+    'create-vpc-peering-connection',
+    'accept-vpc-peering-connection',
+    'delete-vpc-peering-connection',
+    'create-route',
+    'replace-route',
+    'delete-route',
+    'associate-route-table',
+    'disassociate-route-table',
+    'replace-route-table-association',
+  ];
+
+  test.each(files)('%s', (name) => {
+    const event = load(name);
+    expect(parse(event)).toEqual({
+      kind: 'routes-changed',
+      change: (event['detail'] as Json)['eventName'],
+      account: place.account,
+      at: new Date('2023-07-19T21:17:28Z'),
+    });
+  });
+
+  test('there is an event of each', () => {
+    expect(files.map((name) => (load(name)['detail'] as Json)['eventName'])).toEqual(routeCalls);
+  });
+});
+
+test('a command that has ended', () => {
+  expect(parse(load('command-invocation-success'))).toEqual({
+    kind: 'command-ended',
+    node: node('i-1234567890abcdef0'),
+    commandId: 'e8d3c0e4-71f7-4491-898f-c9b35bee5f3b',
+    requestedAt: new Date('2016-07-10T21:51:30.049Z'),
+  });
+});
+
+describe('events that mean nothing to us are ignored with the reason', () => {
   const running = load('state-change-running');
   const one = running['detail'] as Json;
   const started = load('run-instances');
@@ -66,12 +125,37 @@ describe('events that announce none are ignored with the reason', () => {
   });
 
   test.each<[string, unknown, RegExp]>([
-    ['nothing', undefined, /^not an EventBridge event/],
-    ['text', 'hello', /^not an EventBridge event/],
-    ['a list', [running], /^not an EventBridge event/],
+    ['a stopped instance', load('state-change-stopped'), /^i-1234567890abcdef0 is stopped, not running$/],
+    ['a refused call', load('run-instances-refused'), /did nothing: Client\.InstanceLimitExceeded$/],
+    ['a dry run', load('run-instances-dry-run'), /did nothing: Client\.DryRunOperation$/],
+    ['a refused route', load('create-route-refused'), /did nothing: Client\.UnauthorizedOperation$/],
+    ['a command under way', load('command-invocation-in-progress'), /is InProgress on/],
+    ['the end of an instance', load('auto-scaling-terminate-lifecycle-action'), /^not an event of ours/],
+    ['a test of the queue', load('auto-scaling-test-notification'), /^a test notification/],
     ['another source', { ...running, source: 'aws.s3' }, /^not an event of ours: aws\.s3/],
     ['another type', { ...running, 'detail-type': 'EC2 Spot Instance' }, /^not an event of ours/],
-    ['no detail', { ...running, detail: undefined }, /^malformed/],
+    [
+      'another account',
+      { ...running, account: '210987654321' },
+      /^an event of account 210987654321 in us-east-1; served are 123456789012 in us-east-1$/,
+    ],
+    [
+      'another region',
+      { ...started, region: 'eu-west-1' },
+      /in eu-west-1; served are 123456789012 in us-east-1$/,
+    ],
+    ['another call', { ...started, detail: { ...detail, eventName: 'StopInstances' } }, /starts no node/],
+    ['no response', { ...started, detail: { ...detail, responseElements: null } }, /no response/],
+  ])('%s', (_, event, reason) => {
+    expect(parse(event)).toEqual({ kind: 'ignored', reason: expect.stringMatching(reason) });
+  });
+
+  test.each<[string, unknown, RegExp]>([
+    ['nothing', undefined, /^The message body is not JSON/],
+    ['text', 'hello', /^not an EventBridge event/],
+    ['a list', [running], /^not an EventBridge event/],
+    ['no detail', { ...running, detail: undefined }, /detail/],
+    ['a detail that is none', { ...running, detail: null }, /^malformed aws\.ec2/],
     ['an id without hyphen', { ...running, detail: { instanceId: 'i-1234567890abcdef0' } }, /instance-id/],
     [
       'an id that is a command',
@@ -84,21 +168,9 @@ describe('events that announce none are ignored with the reason', () => {
       /instance-id/,
     ],
     ['an id of 9 digits', items('i-123456789'), /instanceId/],
-    [
-      'another account',
-      { ...running, account: '210987654321' },
-      /^an event of account 210987654321 in us-east-1; served is 123456789012 in us-east-1$/,
-    ],
-    [
-      'another region',
-      { ...started, region: 'eu-west-1' },
-      /in eu-west-1; served is 123456789012 in us-east-1$/,
-    ],
     ['an account that is none', { ...running, account: 123456789012 }, /account/],
     ['a region that is none', { ...running, region: undefined }, /region/],
     ['a time that is none', { ...running, time: 'yesterday' }, /time/],
-    ['another call', { ...started, detail: { ...detail, eventName: 'StopInstances' } }, /starts no node/],
-    ['no response', { ...started, detail: { ...detail, responseElements: null } }, /no response/],
     [
       'a response without instances',
       { ...started, detail: { ...detail, responseElements: {} } },
@@ -106,14 +178,17 @@ describe('events that announce none are ignored with the reason', () => {
     ],
     ['an empty list of instances', items(), /items/],
     ['an id that is a number', items(5), /instanceId/],
-  ])('%s', (_, event, reason) => {
-    expect(parseAwsEvent(event, home)).toEqual({ kind: 'ignored', reason: expect.stringMatching(reason) });
+  ])('%s is malformed', (_, event, reason) => {
+    expect(parse(event)).toEqual({ kind: 'malformed', reason: expect.stringMatching(reason) });
   });
 
-  test('anything at all', () => {
+  test('anything at all, with a reason', () => {
     fc.assert(
-      fc.property(fc.anything(), (event) => {
-        expect(parseAwsEvent(event, home)).toEqual({ kind: 'ignored', reason: expect.stringMatching(/./) });
+      fc.property(fc.oneof(fc.string(), fc.json()), (body) => {
+        expect(parseAwsEvent(body, served)).toEqual({
+          kind: 'malformed',
+          reason: expect.stringMatching(/./),
+        });
       }),
     );
   });
@@ -126,9 +201,9 @@ test('however an event is changed, nothing is thrown, and what comes out are ins
   const kinds = new Set<string>();
   fc.assert(
     fc.property(changedEvents, (event) => {
-      const parsed = parseAwsEvent(event, home);
+      const parsed = parse(event);
       kinds.add(parsed.kind);
-      if (parsed.kind === 'ignored') return;
+      if (parsed.kind !== 'nodes-joined') return;
       expect(parsed.at.getTime()).not.toBeNaN();
       expect(parsed.nodes).not.toEqual([]);
       for (const one of parsed.nodes) {
@@ -139,7 +214,7 @@ test('however an event is changed, nothing is thrown, and what comes out are ins
     }),
     { numRuns: 500 },
   );
-  expect([...kinds].sort()).toEqual(['ignored', 'nodes-joined']);
+  expect([...kinds].sort()).toEqual(['ignored', 'malformed', 'nodes-joined']);
 });
 
 type Path = readonly string[];

@@ -26,11 +26,27 @@ describe('a node as EC2 describes it', () => {
         clusters: ['frontend'],
         state: 'running',
         platform: 'linux',
-        hasStatus: false,
+        isControlPlane: false,
+        launchedAt: lab.aws.state.instances.get(id)?.launchTime,
         subnetId,
         vpcId,
       },
     ]);
+  });
+
+  test.each<[string, Record<string, string>]>([
+    ['kOps', { 'k8s.io/role/control-plane': '1' }],
+    ['kOps before 1.24', { 'k8s.io/role/master': '1' }],
+    ['Cluster API', { 'sigs.k8s.io/cluster-api-provider-aws/role': 'control-plane' }],
+  ])('a node of the control plane, as %s tags it', async (_, tags) => {
+    const [node] = await get(lab.aws.addNode({ subnetId, tags }));
+    expect(node?.isControlPlane).toBe(true);
+  });
+
+  test('a worker of Cluster API is none of the control plane', async () => {
+    const tags = { 'sigs.k8s.io/cluster-api-provider-aws/role': 'node' };
+    const [node] = await get(lab.aws.addNode({ subnetId, tags }));
+    expect(node?.isControlPlane).toBe(false);
   });
 
   test.each<[string, Record<string, string>, string[]]>([
@@ -207,7 +223,7 @@ describe('refusals', () => {
     expect(error).toMatchObject({
       code: 'access-denied',
       message: expect.stringContaining('ec2:DescribeInstances on *'),
-      advice: 'Allow ec2:DescribeInstances on * in the policy of the role that made the call.',
+      advice: expect.stringContaining('its statement LookUpNodesAndRoutes'),
       cause: expect.objectContaining({ name: 'UnauthorizedOperation' }),
     });
   });

@@ -20,12 +20,7 @@ async function open(): Promise<CloudLab> {
   let subnets = 0;
 
   return {
-    cloud: makeAwsCloud({
-      region: labRegion,
-      stage: 'test',
-      clients: makeClients(labRegion),
-      firstLookMs: 100,
-    }),
+    cloud: makeAwsCloud(makeClients(labRegion), { stage: 'test', firstLookMs: 100 }),
     nobody: refOf('i-0fffffffffffffff0'),
     addNode: async ({ cluster, routes = [], isReady = true }) => {
       const number = String(++subnets).padStart(8, '0');

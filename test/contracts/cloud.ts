@@ -47,7 +47,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
     });
     afterEach(() => lab.close());
 
-    const run = (selection: Selection, seconds = 10, isDryRun = false): Promise<Outcome[]> =>
+    const run = (selection: Selection, seconds = 10, isDryRun = false): Promise<readonly Outcome[]> =>
       reconcile(
         selection,
         { cloud: lab.cloud, config, clock: Date, log: silentLog },

@@ -55,6 +55,7 @@ test('a full entry is read, with defaults where it is silent', () => {
     except: [],
     probe: [],
     randomFully: false,
+    controlPlane: true,
   });
 });
 

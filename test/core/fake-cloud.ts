@@ -50,17 +50,19 @@ export class FakeCloud implements Cloud {
   };
 
   readonly channel: Cloud['channel'] = {
-    push: (ruleSet, nodes) => {
+    push: ({ ruleSet }, nodes) => {
       if (this.pushFault) return Promise.reject(this.pushFault);
       this.pushed.push({ id: ruleSetId(ruleSet), nodes: nodes.map(({ ref }) => ref.id) });
       return Promise.resolve(nodes.map((node) => this.pushOne(ruleSet, node)));
     },
     proofs: (pushed) => Promise.resolve(pushed.map(({ node, ruleSet }) => this.proofOf(node, ruleSet))),
-    remember: (reports) => {
-      for (const { node, report } of reports) {
+    remember: (ends) => {
+      for (const { node, ruleSetId: id, isProven, routes } of ends) {
         const machine = this.of(node);
-        if (report.id)
-          machine.node = { ...machine.node, recorded: { ruleSetId: report.id, isProven: report.proven } };
+        const ruleSetId = id ?? machine.node.recorded?.ruleSetId;
+        if (ruleSetId === undefined) continue;
+        const recorded = { ruleSetId, isProven, ...(routes !== undefined && { routes }) };
+        machine.node = { ...machine.node, recorded };
       }
       return Promise.resolve([]);
     },

@@ -12,6 +12,7 @@ const node: Node = {
   clusters: ['frontend'],
   state: 'running',
   platform: 'linux',
+  isControlPlane: false,
 };
 
 const peering = (destination: string, via = 'to-backend'): Route => ({
@@ -36,10 +37,11 @@ function planWith(
   settings: string,
   surroundings: Partial<Surroundings> = {},
   self: Partial<Node> = {},
+  acceptsLoss = false,
 ): Plan {
   const [cluster] = configOf(settings).clusters;
   if (!cluster) throw new Error('no cluster');
-  return plan({ ...node, ...self }, cluster, { ...around, ...surroundings }, 1795295818468);
+  return plan({ ...node, ...self }, cluster, { ...around, ...surroundings }, 1795295818468, acceptsLoss);
 }
 
 /** The rule set's lines behind the header and the generation. */
@@ -78,6 +80,21 @@ describe('admit', () => {
       });
     },
   );
+});
+
+describe('a node of the control plane', () => {
+  const master = { ...node, isControlPlane: true };
+
+  test('is served like any other', () => {
+    expect(admit(master, configOf('masquerade: [peerings]')).kind).toBe('admitted');
+  });
+
+  test('is skipped where the config leaves it out', () => {
+    expect(admit(master, configOf('control-plane: false, masquerade: [peerings]'))).toMatchObject({
+      kind: 'skip',
+      reason: 'control-plane',
+    });
+  });
 });
 
 describe('the rule set', () => {
@@ -285,8 +302,47 @@ describe('with no destination', () => {
   test('rules that discovery no longer explains stay in force', () => {
     expect(planWith('masquerade: [peerings]', { routes: [] }, recorded)).toMatchObject({
       kind: 'hold',
-      detail: 'No route was found in vpc-b; the rules in force stay.',
+      detail: '0 routes were found in vpc-b, where there were some; the rules in force stay.',
     });
+  });
+
+  const madeOf = (routes: number): Partial<Node> => ({
+    recorded: { ruleSetId: 'a'.repeat(64), isProven: true, routes },
+  });
+  const found = (count: number) => ({
+    routes: Array.from({ length: count }, (_, index) => peering(`10.${64 + 2 * index}.0.0/16`)),
+  });
+
+  test.each([
+    [10, 4, 'hold'],
+    [10, 5, 'rule-set'],
+    [3, 1, 'hold'],
+    [2, 1, 'rule-set'],
+    [1, 0, 'hold'],
+    [0, 0, 'rule-set'],
+  ])('rules made of %i routes, of which %i are left: %s', (before, after, kind) => {
+    expect(planWith('masquerade: [peerings]', found(after), madeOf(before)).kind).toBe(kind);
+  });
+
+  test('ranges that the config itself names do not hide the loss', () => {
+    const settings = 'masquerade: [peerings, {cidr: 10.32.0.0/16}]';
+    expect(planWith(settings, found(0), madeOf(3))).toMatchObject({
+      kind: 'hold',
+      detail: '0 routes were found in vpc-b, where there were 3; the rules in force stay.',
+    });
+  });
+
+  test('a loss that is meant is not held', () => {
+    const result = planWith('masquerade: [peerings]', found(0), madeOf(3), true);
+    expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([]);
+  });
+
+  test('a route over a peering that is being set up is none yet, and is told', () => {
+    const routes = [{ ...peering('10.193.0.0/16'), state: 'provisioning' as const }];
+    const result = planWith('masquerade: [peerings]', { routes });
+    expect(result.kind === 'rule-set' ? [] : result.warnings.map(({ code }) => code)).toContain(
+      'provisioning',
+    );
   });
 
   test.each([

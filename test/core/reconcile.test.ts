@@ -28,7 +28,7 @@ const around: Surroundings = {
 };
 
 const machine = (id: string, changes: Partial<FakeNode> = {}, clusters = ['shop']): FakeNode => ({
-  node: { ref: refOf(id), name: id, clusters, state: 'running', platform: 'linux' },
+  node: { ref: refOf(id), name: id, clusters, state: 'running', platform: 'linux', isControlPlane: false },
   around,
   isReady: true,
   ...changes,
@@ -186,7 +186,7 @@ test.each(['busy', 'refused', 'failed'] as const)(
       });
     const before = known?.node.recorded?.ruleSetId;
     await run([refOf('i-1')]);
-    expect(known?.node.recorded).toEqual({ ruleSetId: before, isProven: false });
+    expect(known?.node.recorded).toEqual({ ruleSetId: before, isProven: false, routes: 1 });
   },
 );
 
@@ -211,7 +211,8 @@ describe('a fault of the channel', () => {
 const happening = fc.oneof(
   fc.record({
     node: fc.nat(4),
-    routes: fc.subarray(['10.0.0.0/16', '10.1.0.0/16', '10.7.0.0/24'], { minLength: 1 }),
+    // One of three would be held.
+    routes: fc.subarray(['10.0.0.0/16', '10.1.0.0/16', '10.7.0.0/24'], { minLength: 2 }),
   }),
   fc.record({ node: fc.nat(4), isReady: fc.boolean() }),
   fc.record({ node: fc.nat(4), isSilent: fc.boolean() }),

@@ -211,6 +211,7 @@ describe('backfill', () => {
     await backfill.logged(({ code }) => code === 'bad-request');
     expect(backfill.log).toMatchObject([
       { message: 'ReconcileFailed', code: 'permission-denied', ...named },
+      { message: 'SweepFinished', faults: 1 },
       { message: 'BackfillFailed', code: 'bad-request' },
     ]);
   });

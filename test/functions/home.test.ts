@@ -4,12 +4,12 @@ import { PermanentError } from '../../shared/core/errors';
 
 describe('where a function runs, by its ARN', () => {
   test.each([
-    ['arn:aws:lambda:us-east-1:123456789012:function:peermasq-dev-node-joined', 'us-east-1'],
-    ['arn:aws:lambda:eu-west-1:123456789012:function:peermasq-dev-node-joined:live', 'eu-west-1'],
-    ['arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:x', 'us-gov-west-1'],
-    ['arn:aws-cn:lambda:cn-north-1:123456789012:function:x:$LATEST', 'cn-north-1'],
-  ])('%s', (invokedFunctionArn, region) => {
-    expect(homeOf({ invokedFunctionArn })).toEqual({ account: '123456789012', region });
+    ['arn:aws:lambda:us-east-1:123456789012:function:peermasq-dev-node-joined', 'aws', 'us-east-1'],
+    ['arn:aws:lambda:eu-west-1:123456789012:function:peermasq-dev-node-joined:live', 'aws', 'eu-west-1'],
+    ['arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:x', 'aws-us-gov', 'us-gov-west-1'],
+    ['arn:aws-cn:lambda:cn-north-1:123456789012:function:x:$LATEST', 'aws-cn', 'cn-north-1'],
+  ])('%s', (invokedFunctionArn, partition, region) => {
+    expect(homeOf({ invokedFunctionArn })).toEqual({ partition, account: '123456789012', region });
   });
 
   test.each([

@@ -48,7 +48,7 @@ describeKernel('a Google Cloud node', undefined, () => {
     const { project, zone, id } = vm;
     const deadline = Date.now() + 15_000;
     const nodes = await cloud.nodes.get([{ cloud: 'gcp', project, zone, id }], deadline);
-    const pushes = await cloud.channel.push(given, nodes, deadline);
+    const pushes = await cloud.channel.push({ ruleSet: given, routes: 1 }, nodes, deadline);
     if (vm.status === 'STAGING') {
       vm.status = 'RUNNING';
       expect(await bootGceNode(networks.node, { metadataHost })).toMatchObject({ status: 0 });

@@ -180,7 +180,11 @@ test('a policy against guest attributes hides what a node proved, and stops noth
   const vm = addVm(state);
   const [project] = Object.values(state.projects);
   Object.assign(project ?? {}, { isGuestAttributesPolicyOn: true });
-  const pushed = await cloud.channel.push(ruleSet(1), [await nodeOf(vm)], inSeconds(10));
+  const pushed = await cloud.channel.push(
+    { ruleSet: ruleSet(1), routes: 1 },
+    [await nodeOf(vm)],
+    inSeconds(10),
+  );
   const proofs = await cloud.channel.proofs(
     pushed.filter((push) => push.result === 'pushed'),
     inSeconds(0.5),
@@ -200,7 +204,11 @@ describe('faults', () => {
         { method: 'compute.instances.get', kind, times: 2 },
         { method: 'compute.instances.setMetadata', kind, times: 2 },
       );
-      const [push] = await cloud.channel.push(ruleSet(1), [await nodeOf(vm)], inSeconds(20));
+      const [push] = await cloud.channel.push(
+        { ruleSet: ruleSet(1), routes: 1 },
+        [await nodeOf(vm)],
+        inSeconds(20),
+      );
       expect(push?.result).toBe('pushed');
       expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(1)));
     },
@@ -228,7 +236,7 @@ describe('faults', () => {
   test('a missing permission is permanent, asked once, and named', async () => {
     const node = await nodeOf(addVm(state));
     state.faults.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 100 });
-    const [push] = await cloud.channel.push(ruleSet(1), [node], inSeconds(10));
+    const [push] = await cloud.channel.push({ ruleSet: ruleSet(1), routes: 1 }, [node], inSeconds(10));
     expect(push).toMatchObject({
       result: 'failed',
       error: {
@@ -409,7 +417,11 @@ describe('routes', () => {
 
 describe('the channel', () => {
   const push = async (vm: Vm, given = ruleSet(1)) => {
-    const [result] = await cloud.channel.push(given, [await nodeOf(vm)], inSeconds(20));
+    const [result] = await cloud.channel.push(
+      { ruleSet: given, routes: 1 },
+      [await nodeOf(vm)],
+      inSeconds(20),
+    );
     if (!result) throw new Error('no result');
     return result;
   };
@@ -438,7 +450,7 @@ describe('the channel', () => {
     const before = vm.metadata;
     const node = await nodeOf(vm);
     state.calls.length = 0;
-    await cloud.channel.push(ruleSet(2), [node], inSeconds(10));
+    await cloud.channel.push({ ruleSet: ruleSet(2), routes: 1 }, [node], inSeconds(10));
     expect(state.calls).toEqual([]);
     expect(vm.metadata).toBe(before);
   });
@@ -491,7 +503,7 @@ describe('the channel', () => {
     const [early, late] = [addVm(state, { isReady: false }), addVm(state)];
     const nodes = [await nodeOf(early), await nodeOf(late)];
     state.vms = [early];
-    const results = await cloud.channel.push(ruleSet(1), nodes, inSeconds(1));
+    const results = await cloud.channel.push({ ruleSet: ruleSet(1), routes: 1 }, nodes, inSeconds(1));
     expect(results).toMatchObject([
       { result: 'not-ready', retryAfterSeconds: 5 },
       { result: 'failed', error: { code: 'not-found' } },
@@ -528,7 +540,9 @@ describe('the channel', () => {
 
     const keys = Array.from({ length: 25 }, (_, index) => `key-${index}`);
     const ruleSets = keys.map((_, index) => ruleSet(index + 1, `10.${index}.0.0/16`));
-    const pushes = ruleSets.map((given) => cloud.channel.push(given, [node], inSeconds(20)));
+    const pushes = ruleSets.map((given) =>
+      cloud.channel.push({ ruleSet: given, routes: 1 }, [node], inSeconds(20)),
+    );
     const [results] = await Promise.all([Promise.all(pushes), ...keys.map(writeKey)]);
 
     for (const result of results.flat()) {

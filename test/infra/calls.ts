@@ -51,13 +51,13 @@ function withoutOthers(host: ts.CompilerHost, clients: RegExp): ts.CompilerHost 
 }
 
 /** The commands of the AWS clients that the sources of a folder import, as pairs of client and command. */
-export function commandsSent(folder: string): ['ec2' | 'ssm', string][] {
-  const imports = /import \{([^}]*)\} from '@aws-sdk\/client-(ec2|ssm)'/g;
+export function commandsSent(folder: string): [client: string, command: string][] {
+  const imports = /import \{([^}]*)\} from '@aws-sdk\/client-([\w-]+)'/g;
   const sources = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
   const pairs = sources.flatMap((source) =>
     [...source.matchAll(imports)].flatMap(([, names = '', client = '']) =>
       Array.from(names.matchAll(/\b\w+Command\b/g), ([command]) => `${client} ${command}`),
     ),
   );
-  return [...new Set(pairs)].sort().map((pair) => pair.split(' ') as ['ec2' | 'ssm', string]);
+  return [...new Set(pairs)].sort().map((pair) => pair.split(' ') as [string, string]);
 }

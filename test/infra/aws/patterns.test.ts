@@ -1,43 +1,96 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { subscriptions } from '../../../infra/aws/patterns';
+import { subscriptions, within } from '../../../infra/aws/patterns';
 import { matches } from './matches';
 
 type Json = Record<string, unknown>;
 
+const folder = join(__dirname, '../../events/aws');
 const fixture = (name: string): Json =>
-  JSON.parse(readFileSync(join(__dirname, '../../events/aws', `${name}.json`), 'utf8')) as Json;
+  JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as Json;
 
-const started = fixture('run-instances');
+/** An event with other details. */
+const changed = (name: string, detail: Json): Json => {
+  const event = fixture(name);
+  return { ...event, detail: { ...(event['detail'] as Json), ...detail } };
+};
 
-/** A call of the EC2 API, as CloudTrail tells it. */
-const call = (eventName: string, detail: Json = {}): Json => ({
-  ...started,
-  detail: { ...(started['detail'] as Json), eventName, ...detail },
-});
+const queuesFor = (event: Json) =>
+  subscriptions('prod')
+    .filter(({ pattern }) => matches(pattern, event))
+    .map(({ queue }) => queue);
 
-const heardBy = (event: Json) =>
-  subscriptions.filter(({ pattern }) => matches(pattern, event)).map(({ name }) => name);
+/** Where each event goes. */
+const goes: Readonly<Record<string, string | undefined>> = {
+  'run-instances': 'nodes',
+  'state-change-running': 'nodes',
+  'auto-scaling-launch-lifecycle-action': 'nodes',
+  'auto-scaling-launch-successful': 'nodes',
+  'create-vpc-peering-connection': 'changes',
+  'accept-vpc-peering-connection': 'changes',
+  'delete-vpc-peering-connection': 'changes',
+  'create-route': 'changes',
+  'replace-route': 'changes',
+  'delete-route': 'changes',
+  'associate-route-table': 'changes',
+  'disassociate-route-table': 'changes',
+  'replace-route-table-association': 'changes',
+  'command-invocation-success': 'commands',
+  // They changed nothing.
+  'run-instances-refused': undefined,
+  'run-instances-dry-run': undefined,
+  'create-route-refused': undefined,
+  'state-change-stopped': undefined,
+  'auto-scaling-terminate-lifecycle-action': undefined,
+  // A hook may name a queue of its own; EventBridge does not carry it.
+  'auto-scaling-test-notification': undefined,
+  'command-invocation-in-progress': undefined,
+  'command-invocation-foreign': undefined,
+};
 
-describe('an event is heard by one rule', () => {
+describe('an event goes to one queue or none', () => {
+  test.each(Object.entries(goes))('%s: %s', (name, queue) => {
+    expect(queuesFor(fixture(name))).toEqual(queue === undefined ? [] : [queue]);
+  });
+
+  test('no event is left out here', () => {
+    const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
+    expect(files.map((name) => name.replace('.json', '')).sort()).toEqual(Object.keys(goes).sort());
+  });
+
+  test.each(['Success', 'Failed', 'TimedOut', 'Cancelled', 'Undeliverable', 'Terminated'])(
+    'a command that ended: %s',
+    (status) => {
+      expect(queuesFor(changed('command-invocation-success', { status }))).toEqual(['commands']);
+    },
+  );
+
+  test.each(['Pending', 'Delayed', 'InProgress', 'Cancelling'])('a command that goes on: %s', (status) => {
+    expect(queuesFor(changed('command-invocation-success', { status }))).toEqual([]);
+  });
+
   test.each([
-    ['an instance is running', fixture('state-change-running'), 'instance-running'],
-    ['instances were started', started, 'instances-started'],
-  ])('%s', (_, event, rule) => {
-    expect(heardBy(event)).toEqual([rule]);
+    ['a call that changes no route', changed('create-route', { eventName: 'CreateTags' })],
+    [
+      'a call of another service by the same name',
+      changed('create-route', { eventSource: 'apigateway.amazonaws.com' }),
+    ],
+    [
+      "another stage's command",
+      changed('command-invocation-success', { 'document-name': 'peermasq-apply-dev' }),
+    ],
+    ['an event of an application', { ...fixture('state-change-running'), source: 'my.app' }],
+  ])('%s goes nowhere', (_, event) => {
+    expect(queuesFor(event)).toEqual([]);
   });
 });
 
-describe('an event goes nowhere', () => {
-  test.each([
-    ['an instance has stopped', fixture('state-change-stopped')],
-    ['RunInstances was refused', fixture('run-instances-refused')],
-    ['RunInstances was a dry run', fixture('run-instances-dry-run')],
-    ['a call that starts no node', call('CreateTags')],
-    ['a call of another service', call('RunInstances', { eventSource: 'lightsail.amazonaws.com' })],
-    ['an event of an application', { ...fixture('state-change-running'), source: 'my.app' }],
-  ])('%s', (_, event) => {
-    expect(heardBy(event)).toEqual([]);
+test('events of other accounts and regions are not taken', () => {
+  const pattern = within({ source: ['aws.ec2'] }, ['123456789012']);
+  expect(pattern).toEqual({
+    source: ['aws.ec2'],
+    account: ['123456789012'],
+    region: [{ Ref: 'AWS::Region' }],
   });
 });

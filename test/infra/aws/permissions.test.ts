@@ -1,28 +1,55 @@
 import { describe, expect, test } from '@jest/globals';
-import { managedPolicies, reachNodes } from '../../../infra/aws/permissions';
+import { reach, reachPolicies } from '../../../infra/aws/permissions';
+import { roleResources } from '../../../infra/aws/roles';
 import { allOf, allowedIn } from './template';
+import { settingsWith } from './settings';
 
-describe('which nodes are reached', () => {
+describe('what is reached', () => {
   test('with "*" every instance, because no condition can say "any cluster"', () => {
-    const [only, ...rest] = reachNodes(['frontend', '*']);
-    expect(only).toMatchObject({ Action: ['ssm:SendCommand'] });
+    const [only, ...rest] = reach('ReachNodes', ['frontend', '*']);
+    expect(only).toMatchObject({ Sid: 'ReachNodes1', Action: ['ssm:SendCommand'] });
     expect(only).not.toHaveProperty('Condition');
     expect(rest).toEqual([]);
   });
 
+  test('without the launch gate no launch is completed', () => {
+    expect(JSON.stringify(reachPolicies(['frontend'], 'off'))).not.toContain('autoscaling:');
+  });
+
+  test.each(['continue', 'abandon'] as const)('with the launch gate %s, those of the clusters', (gate) => {
+    const gates = allowedIn(reachPolicies(['frontend'], gate).CompleteLaunches);
+    expect(gates).toHaveLength(5);
+    expect(gates[0]).toMatchObject({
+      Action: ['autoscaling:CompleteLifecycleAction'],
+      Condition: { Null: { 'autoscaling:ResourceTag/kubernetes.io/cluster/frontend': 'false' } },
+    });
+    for (const { Condition } of gates) expect(Condition).toBeDefined();
+  });
+
   const longNames = (count: number) => Array.from({ length: count }, (_, i) => `${i}-`.padEnd(100, 'x'));
 
-  test('50 clusters with the longest names fit the policies of a role', () => {
-    const statements = reachNodes(longNames(50));
-    const policies = allOf(managedPolicies(statements, 'Reach'), 'AWS::IAM::ManagedPolicy');
-    const documents = policies.map(([, { PolicyDocument }]) => PolicyDocument);
+  test.each([
+    [50, 'off'],
+    [25, 'abandon'],
+  ] as const)('%i clusters with the longest names and launch gate %s fit a role', (count, gate) => {
+    const policies = reachPolicies(longNames(count), gate);
+    const documents = Object.values(policies).flatMap((some) =>
+      allOf(some, 'AWS::IAM::ManagedPolicy').map(([, { PolicyDocument }]) => PolicyDocument),
+    );
     // IAM quotas: characters in a policy, policies of a role.
     for (const document of documents) expect(JSON.stringify(document).length).toBeLessThanOrEqual(6_144);
     expect(documents.length).toBeLessThanOrEqual(10);
-    expect(documents.flatMap(allowedIn)).toEqual(statements);
+    expect(allowedIn(policies.ReachNodes)).toEqual(reach('ReachNodes', longNames(count)));
   });
 
   test('more than fit are refused with what to do', () => {
-    expect(() => managedPolicies(reachNodes(longNames(200)), 'Reach')).toThrow(/two stages, or name "\*"/);
+    expect(() => reachPolicies(longNames(200), 'off')).toThrow(/two stages, or name "\*"/);
   });
+});
+
+test('a function that nobody has said the needs of is refused', () => {
+  const settings = settingsWith({ functions: { explain: { timeout: 3 } } });
+  expect(() => roleResources(settings, ['frontend'])).toThrow(
+    'a function explain: say in infra/aws/permissions.ts',
+  );
 });

@@ -1,30 +1,74 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, test } from '@jest/globals';
+import { describe, expect, test } from '@jest/globals';
+import { alarmResources } from '../../../infra/aws/alarms';
+import { queueSettings } from '../../../infra/aws/queues';
 import { stackResources } from '../../../infra/aws/resources';
-import { parseSettings } from '../../../infra/aws/settings';
+import { params, settingsWith } from './settings';
 
-const params = {
-  stage: 'prod',
-  alarmEmail: '',
-  sweepMinutes: 5,
-  runbook: 'docs/runbook.md',
-  functions: { 'node-joined': { timeout: 60 }, sweep: { timeout: 290 } },
-};
+describe('what is not usable is refused', () => {
+  test('parameters: all at once, with what was read and what is accepted', () => {
+    const bad = {
+      stage: 'PROD',
+      alarmEmail: 'nobody',
+      objectiveMinutes: 0,
+      sweepMinutes: 2,
+      launchGate: 'maybe',
+      memberAccounts: '12',
+    };
+    const told = () => settingsWith(bad);
+    for (const read of ['"PROD"', '"nobody"', 'read 0', 'read 2', '"maybe"', '"12"'])
+      expect(told).toThrow(read);
+    expect(told).toThrow('accepted are whole minutes from 5 to 60');
+  });
 
-test('parameters that are not usable are all told at once, with what was read and what is accepted', () => {
-  const told = () => parseSettings({ ...params, stage: 'PROD', alarmEmail: 'nobody', sweepMinutes: 2 });
-  for (const read of ['"PROD"', '"nobody"', 'read 2']) expect(told).toThrow(read);
-  expect(told).toThrow('accepted are whole minutes from 5 to 60');
+  test('a config or program that is newer than the build', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'peermasq-'));
+    mkdirSync(join(folder, 'shared/node'), { recursive: true });
+    writeFileSync(join(folder, 'shared/node/peermasq.sh'), 'new');
+    expect(() => stackResources(folder, params)).toThrow(
+      'dist/aws/peermasq.sh is not what shared/node/peermasq.sh is now. Run: npm run build',
+    );
+    rmSync(folder, { recursive: true });
+  });
+
+  test('a queue without its function', () => {
+    expect(() => queueSettings({ functions: {}, objectiveMinutes: 10 })).toThrow(
+      'serverless.yml has no function node-joined',
+    );
+  });
 });
 
-test('a config or program that is newer than the build is refused', () => {
-  const folder = mkdtempSync(join(tmpdir(), 'peermasq-'));
-  mkdirSync(join(folder, 'shared/node'), { recursive: true });
-  writeFileSync(join(folder, 'shared/node/peermasq.sh'), 'new');
-  expect(() => stackResources(folder, params)).toThrow(
-    'dist/aws/peermasq.sh is not what shared/node/peermasq.sh is now. Run: npm run build',
+test.each([
+  [10, 20],
+  [11, 21],
+  [720, 730],
+])('with %i minutes to be proven in, a message is delivered %i times', (objectiveMinutes, deliveries) => {
+  const settings = queueSettings(settingsWith({ objectiveMinutes }));
+  expect(settings.map(({ maxReceiveCount }) => maxReceiveCount)).toEqual([
+    deliveries,
+    deliveries,
+    deliveries,
+  ]);
+});
+
+describe('nodes-unproven', () => {
+  test.each([
+    [10, 5, 2],
+    [11, 5, 3],
+    [5, 5, 1],
+    [1, 60, 1],
+    [720, 5, 144],
+  ])(
+    'objective of %i min, sweep every %i min: %i sweeps in a row',
+    (objectiveMinutes, sweepMinutes, sweeps) => {
+      const { NodesUnprovenAlarm } = alarmResources(settingsWith({ objectiveMinutes, sweepMinutes }));
+      const { EvaluationPeriods, Metrics } = NodesUnprovenAlarm?.Properties ?? {};
+      expect(EvaluationPeriods).toBe(sweeps);
+      expect(Metrics).toMatchObject([{ MetricStat: { Period: sweepMinutes * 60, Stat: 'Maximum' } }]);
+      // CloudWatch looks back a day at most.
+      expect(sweeps * sweepMinutes * 60).toBeLessThanOrEqual(86_400);
+    },
   );
-  rmSync(folder, { recursive: true });
 });

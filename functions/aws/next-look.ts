@@ -1,0 +1,20 @@
+/** Seconds that no message waits longer for the next look. */
+const longest = 60;
+
+/**
+ * Messages of a crowd come again later: a look at a thousand nodes costs some fifty calls, and those that come
+ * again together are looked at together.
+ */
+const crowdPerSecond = 12;
+
+/**
+ * When to look again: at first after the seconds asked for, then after twice as many each time.
+ * @param asked seconds
+ * @param attempt how often it was looked at, from 1
+ * @param waiting how many messages come again with it
+ * @returns whole seconds
+ */
+export function nextLookSeconds(asked: number, attempt: number, waiting: number): number {
+  const growing = Math.min(longest, asked * 2 ** Math.min(attempt - 1, 10));
+  return Math.ceil(Math.max(1, growing, Math.min(longest, waiting / crowdPerSecond)));
+}

@@ -1,0 +1,109 @@
+import { memberRoleName } from '../../shared/aws/names';
+import {
+  account,
+  arnOf,
+  logicalId,
+  ownArn,
+  policy,
+  sub,
+  trust,
+  type Resource,
+  type Resources,
+} from './cloudformation';
+import { subscriptions, within } from './patterns';
+import { neededInMembers, reachPolicies, statementsOf } from './permissions';
+import { documentResource } from './resources';
+import { attached } from './roles';
+import { named, roleName, stackName, type Settings } from './settings';
+
+export interface Member {
+  readonly stage: string;
+  /** The id of the account in which the functions run. */
+  readonly central: string;
+  readonly launchGate: Settings['launchGate'];
+  /** As peermasq.yaml names them. */
+  readonly clusters: readonly string[];
+  /** The functions that may act in the member account. */
+  readonly functions: readonly string[];
+  /** The text of the node program. */
+  readonly program: string;
+}
+
+/**
+ * The template of a member account, for one region: it forwards the events to the central account's bus of
+ * the same region, and has what the functions there need here: a role to assume, and the document.
+ */
+export function memberTemplate(member: Member) {
+  return {
+    AWSTemplateFormatVersion: '2010-09-09',
+    Description: `peermasq ${member.stage}: serves the nodes of this account from account ${member.central}.`,
+    Resources: {
+      Document: documentResource(member.stage, member.program),
+      ...forwarding(member),
+      ...memberRole(member),
+    },
+  };
+}
+
+function forwarding(member: Member): Resources {
+  const bus = sub(
+    `arn:\${AWS::Partition}:events:\${AWS::Region}:${member.central}:event-bus/${stackName(member)}`,
+  );
+  const all = subscriptions(member.stage);
+  const rules = all.map(({ name, pattern }): [string, Resource] => [
+    `${logicalId(name)}Rule`,
+    {
+      Type: 'AWS::Events::Rule',
+      Properties: {
+        Name: named(member, name),
+        EventPattern: within(pattern, [account]),
+        Targets: [{ Id: 'central', Arn: bus, RoleArn: arnOf('ForwardRole') }],
+      },
+    },
+  ]);
+  return {
+    ForwardRole: {
+      Type: 'AWS::IAM::Role',
+      Properties: {
+        AssumeRolePolicyDocument: trust(
+          { Service: 'events.amazonaws.com' },
+          {
+            ArnEquals: {
+              'aws:SourceArn': all.map(({ name }) => ownArn('events', `rule/${named(member, name)}`)),
+            },
+          },
+        ),
+        Policies: [
+          {
+            PolicyName: 'forward',
+            PolicyDocument: policy([
+              { Sid: 'Forward', Effect: 'Allow', Action: ['events:PutEvents'], Resource: bus },
+            ]),
+          },
+        ],
+      },
+    },
+    ...Object.fromEntries(rules),
+  };
+}
+
+/** Trusts the functions' roles by name: to trust them as principals they would have to exist already. */
+function memberRole(member: Member): Resources {
+  const arn = (rest: string) => sub(`arn:\${AWS::Partition}:iam::${member.central}:${rest}`);
+  const roles = member.functions.map((name) => arn(`role/${roleName(member, name)}`));
+  const reach = reachPolicies(member.clusters, member.launchGate);
+  const scope = { stage: member.stage, memberAccounts: [] };
+  return {
+    ...reach.ReachNodes,
+    ...reach.CompleteLaunches,
+    MemberRole: {
+      Type: 'AWS::IAM::Role',
+      Properties: {
+        RoleName: sub(memberRoleName(member.stage, '${AWS::Region}')),
+        AssumeRolePolicyDocument: trust({ AWS: arn('root') }, { ArnEquals: { 'aws:PrincipalArn': roles } }),
+        ManagedPolicyArns: attached(reach, neededInMembers),
+        Policies: [{ PolicyName: 'member', PolicyDocument: policy(statementsOf(neededInMembers, scope)) }],
+      },
+    },
+  };
+}

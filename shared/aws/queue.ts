@@ -1,0 +1,71 @@
+import { ChangeMessageVisibilityBatchCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
+import { RetryableError } from '../core/errors';
+import type { Deadline } from '../core/ports';
+import { call, chunks } from './call';
+import type { Clients } from './clients';
+
+/** A message that a queue delivered. */
+export interface Delivered {
+  readonly messageId: string;
+  readonly receiptHandle: string;
+  readonly body: string;
+}
+
+/** Entries in one batch (SQS API reference). */
+const batchLimit = 10;
+
+/**
+ * Lets messages come again after some seconds, counted from now, instead of after the queue's visibility timeout.
+ * @throws PeermasqError when one could not be changed; it comes again after the queue's own time
+ */
+export async function postpone(
+  { sqs }: Clients,
+  QueueUrl: string,
+  messages: readonly { readonly message: Delivered; readonly seconds: number }[],
+  deadline: Deadline,
+): Promise<void> {
+  for (const some of chunks(messages, batchLimit)) {
+    const Entries = some.map(({ message: { receiptHandle }, seconds }, index) => ({
+      Id: String(index),
+      ReceiptHandle: receiptHandle,
+      VisibilityTimeout: seconds,
+    }));
+    const { Failed: [failed] = [] } = await call('sqs:ChangeMessageVisibility', deadline, (options) =>
+      sqs.send(new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries }), options),
+    );
+    if (failed) throw notPostponed(failed.Code, failed.Message);
+  }
+}
+
+const notPostponed = (code = '', message = '') =>
+  new RetryableError(
+    'not-postponed',
+    `SQS did not change when a message comes again: ${code} ${message}`,
+    'Nothing is lost: it comes again after the visibility timeout of the queue.',
+    60,
+  );
+
+/** Puts a message into the dead-letter queue with why. @throws PeermasqError when it is not there */
+export async function bury(
+  { sqs }: Clients,
+  deadLetters: string,
+  { body }: Delivered,
+  why: { readonly reason: string; readonly function: string },
+  deadline: Deadline,
+): Promise<void> {
+  const text = (value: string) => ({ DataType: 'String', StringValue: printable(value) });
+  await call('sqs:SendMessage', deadline, (options) =>
+    sqs.send(
+      new SendMessageCommand({
+        QueueUrl: deadLetters,
+        MessageBody: printable(body) || '(an empty message)',
+        MessageAttributes: { reason: text(why.reason.slice(0, 1_000)), function: text(why.function) },
+      }),
+      options,
+    ),
+  );
+}
+
+/** SQS takes only what XML 1.0 takes: no other control characters, no half of a surrogate pair. */
+const printable = (text: string): string =>
+  text.replaceAll(/[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu, '\uFFFD');

@@ -1,0 +1,34 @@
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { nextLookSeconds } from '../../functions/aws/next-look';
+
+test('one node is looked at again after seconds, then after twice as many, at most a minute', () => {
+  const waits = [1, 2, 3, 4, 5, 6, 60].map((attempt) => nextLookSeconds(5, attempt, 1));
+  expect(waits).toEqual([5, 10, 20, 40, 60, 60, 60]);
+});
+
+test.each([
+  [12, 5],
+  [60, 5],
+  [120, 10],
+  [480, 40],
+  [1_000, 60],
+])('a crowd of %i comes again together after %i s', (waiting, seconds) => {
+  expect(nextLookSeconds(5, 1, waiting)).toBe(seconds);
+});
+
+test('whatever is asked, it is whole seconds from 1 to 60', () => {
+  fc.assert(
+    fc.property(
+      fc.double({ min: 0, max: 900, noNaN: true }),
+      fc.nat(),
+      fc.nat(),
+      (asked, attempt, waiting) => {
+        const seconds = nextLookSeconds(asked, attempt, waiting);
+        expect(Number.isInteger(seconds)).toBe(true);
+        expect(seconds).toBeGreaterThanOrEqual(1);
+        expect(seconds).toBeLessThanOrEqual(60);
+      },
+    ),
+  );
+});
