@@ -22,8 +22,10 @@ import type { Settings } from './settings';
 
 /** Looks up nodes, plans, pushes and proves them. */
 const serving = [
-  'LookUpNodesAndRoutes',
+  'LookUpNodes',
+  'LookUpRoutes',
   'LookUpPrefixLists',
+  'LookUpAgents',
   'PushWithDocument',
   'ReachNodes',
   'ReadProofs',
@@ -38,14 +40,9 @@ const needs: Readonly<Record<string, readonly StatementName[]>> = {
   'node-joined': [...serving, ...consuming, 'CompleteLaunches'],
   'peering-changed': [...serving, ...consuming],
   // It reads what nodes report and writes it down; whoever is not proven is served again by the others.
-  'command-finished': ['LookUpNodesAndRoutes', 'ReadProofs', 'RememberInTags', 'EnterMembers', ...consuming],
+  'command-finished': ['LookUpNodes', 'ReadProofs', 'RememberInTags', 'EnterMembers', ...consuming],
   sweep: serving,
   backfill: serving,
-};
-
-/** Where a function needs less than a whole statement allows. */
-const only: Readonly<Record<string, Partial<Record<StatementName, readonly Action[]>>>> = {
-  'command-finished': { LookUpNodesAndRoutes: ['ec2:DescribeInstances', 'ec2:DescribeImages'] },
 };
 
 /** @throws Error when serverless.yml has a function that nobody has said the needs of */
@@ -79,7 +76,9 @@ const instances = ownArn('ec2', 'instance/*');
 
 /** On what a statement allows its actions; nothing where there is no such thing. For clusters see `reach`. */
 const grants = {
-  LookUpNodesAndRoutes: () => inRegion,
+  LookUpNodes: () => inRegion,
+  LookUpRoutes: () => inRegion,
+  LookUpAgents: () => inRegion,
   // A route may name a list of AWS, or one that another account shares.
   LookUpPrefixLists: () => ({
     Resource: sub('arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*'),
@@ -109,8 +108,7 @@ export function statementsOf(needed: readonly StatementName[], scope: Scope): St
   const isGranted = (statement: StatementName): statement is keyof typeof grants => statement in grants;
   return needed.filter(isGranted).flatMap((statement) => {
     const grant = grants[statement](scope);
-    const actions = only[scope.name ?? '']?.[statement] ?? statements[statement];
-    return grant ? [allow(statement, actions, grant)] : [];
+    return grant ? [allow(statement, statements[statement], grant)] : [];
   });
 }
 

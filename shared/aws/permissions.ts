@@ -3,14 +3,9 @@
  * it, and a denied call is told with the statement that should have allowed it.
  */
 export const statements = {
-  LookUpNodesAndRoutes: [
-    'ec2:DescribeInstances',
-    'ec2:DescribeImages',
-    'ec2:DescribeVpcs',
-    'ec2:DescribeRouteTables',
-    'ec2:DescribeVpcPeeringConnections',
-    'ssm:DescribeInstanceInformation',
-  ],
+  LookUpNodes: ['ec2:DescribeInstances', 'ec2:DescribeImages'],
+  LookUpRoutes: ['ec2:DescribeVpcs', 'ec2:DescribeRouteTables', 'ec2:DescribeVpcPeeringConnections'],
+  LookUpAgents: ['ssm:DescribeInstanceInformation'],
   LookUpPrefixLists: ['ec2:GetManagedPrefixListEntries'],
   PushWithDocument: ['ssm:SendCommand'],
   ReachNodes: ['ssm:SendCommand'],

@@ -223,7 +223,7 @@ describe('refusals', () => {
     expect(error).toMatchObject({
       code: 'access-denied',
       message: expect.stringContaining('ec2:DescribeInstances on *'),
-      advice: expect.stringContaining('its statement LookUpNodesAndRoutes'),
+      advice: expect.stringContaining('its statement LookUpNodes'),
       cause: expect.objectContaining({ name: 'UnauthorizedOperation' }),
     });
   });

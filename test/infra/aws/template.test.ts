@@ -254,8 +254,10 @@ describe('permissions', () => {
   });
 
   const serving = [
-    'LookUpNodesAndRoutes',
+    'LookUpNodes',
+    'LookUpRoutes',
     'LookUpPrefixLists',
+    'LookUpAgents',
     'PushWithDocument',
     'ReachNodes',
     'ReadProofs',
@@ -267,7 +269,7 @@ describe('permissions', () => {
     ['PeeringChangedRole', [...serving, 'TakeFromQueue', 'GiveUp']],
     [
       'CommandFinishedRole',
-      ['LookUpNodesAndRoutes', 'ReadProofs', 'RememberInTags', 'EnterMembers', 'TakeFromQueue', 'GiveUp'],
+      ['LookUpNodes', 'ReadProofs', 'RememberInTags', 'EnterMembers', 'TakeFromQueue', 'GiveUp'],
     ],
     ['SweepRole', serving],
     ['BackfillRole', serving],
