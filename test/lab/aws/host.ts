@@ -36,64 +36,82 @@ export interface Host {
 /** What lambda.mjs writes after an invocation. */
 type Done = { readonly answer: unknown } | { readonly error: string };
 
-/** Invocations that wait for their end: at most one. */
-interface Waiting {
+/** The invocation in hand, or the last one: its log may still come when it has ended. */
+interface Current {
   readonly log: LogEntry[];
   readonly end: (done: Done) => void;
+  /** What came on stderr. */
+  faults: string;
+  isLate: boolean;
+  hasEnded: boolean;
 }
 
-export function startHost({ name, bundle, timeoutMs, env, written }: HostSettings): Host {
-  const child = spawn(process.execPath, [join(__dirname, 'lambda.mjs'), bundle], {
-    stdio: ['pipe', 'pipe', 'pipe'],
-    env: { ...process.env, ...env },
-  });
-  const closed = once(child, 'close');
+/** How long a process has to write what it logged. */
+const farewellMs = 2_000;
+
+export function startHost(settings: HostSettings): Host {
+  const { name, timeoutMs } = settings;
   const invokedFunctionArn = `arn:aws:lambda:${labRegion}:${labAccount}:function:peermasq-dev-${name}`;
-  let waiting: Waiting | undefined;
-  let faults = '';
-  let isLate = false;
-
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (faults += text));
-  // Its end is told by its exit; a pipe that broke says no more.
-  child.stdin.on('error', () => undefined);
-  createInterface({ input: child.stdout }).on('line', (line) => {
-    const entry = parseEntry(line);
-    if (entry['type'] === 'platform.runtimeDone') waiting?.end(entry as Done);
-    else {
-      waiting?.log.push(entry);
-      written?.(entry);
-    }
-  });
-  child.on('close', (code, signal) => {
-    const how = isLate ? `ran out of its ${timeoutMs} ms` : `ended with ${code ?? signal ?? ''}`;
-    waiting?.end({ error: how });
-  });
-
+  let current: Current | undefined;
+  const child = start(settings, () => current);
+  const closed = once(child, 'close');
   return {
     get isAlive() {
-      return child.exitCode === null && child.signalCode === null && !isLate;
+      return child.exitCode === null && child.signalCode === null && current?.isLate !== true;
     },
     async invoke(event) {
-      faults = '';
-      const log: LogEntry[] = [];
-      const done = new Promise<Done>((end) => (waiting = { log, end }));
+      let end: Current['end'] = () => undefined;
+      const done = new Promise<Done>((resolve) => (end = resolve));
+      const own: Current = { log: [], end, faults: '', isLate: false, hasEnded: false };
+      current = own;
       const timer = setTimeout(() => {
-        isLate = true;
+        own.isLate = true;
         child.kill('SIGKILL');
       }, timeoutMs);
       child.stdin.write(`${JSON.stringify({ event, invokedFunctionArn, timeoutMs })}\n`);
       const result = await done;
       clearTimeout(timer);
-      waiting = undefined;
-      if ('answer' in result) return { answer: result.answer, log };
-      const said = log.map((entry) => JSON.stringify(entry)).join('\n');
-      throw new Error(`${name}: ${result.error}\n${faults}${said}`);
+      own.hasEnded = true;
+      if ('answer' in result) return { answer: result.answer, log: own.log };
+      const how = own.isLate ? `ran out of its ${timeoutMs} ms` : result.error;
+      const said = own.log.map((entry) => JSON.stringify(entry)).join('\n');
+      throw new Error(`${name}: ${how}\n${own.faults}${said}`);
     },
     async close() {
-      child.kill('SIGKILL');
+      child.stdin.end();
+      const isBusy = current?.hasEnded === false;
+      const timer = setTimeout(() => child.kill('SIGKILL'), isBusy ? 0 : farewellMs);
       await closed;
+      clearTimeout(timer);
     },
   };
+}
+
+/** The process; what it writes and how it ends is told to the current invocation. */
+function start({ bundle, env, written }: HostSettings, current: () => Current | undefined) {
+  const child = spawn(process.execPath, [join(__dirname, 'lambda.mjs'), bundle], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    const now = current();
+    if (now) now.faults += text;
+  });
+  // Its end is told by its exit; a pipe that broke says no more.
+  child.stdin.on('error', () => undefined);
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const entry = parseEntry(line);
+    if (entry['type'] === 'platform.runtimeDone') {
+      current()?.end(entry as Done);
+      return;
+    }
+    current()?.log.push(entry);
+    written?.(entry);
+  });
+  child.on('close', (code, signal) => {
+    current()?.end({ error: `ended with ${code ?? signal ?? ''}` });
+  });
+  return child;
 }
 
 /** A line that is no object, as a stray `console.log` writes it, counts as a message. */

@@ -156,7 +156,8 @@ export class LabQueue {
       let next = until;
       for (const { visibleAt } of this.#messages.values()) next = Math.min(next, visibleAt);
       if (next <= now || signal.aborted) return;
-      await this.#change(AbortSignal.any([signal, AbortSignal.timeout(Math.min(next - now, longestWaitMs))]));
+      const waitMs = Math.ceil(Math.min(next - now, longestWaitMs));
+      await this.#change(AbortSignal.any([signal, AbortSignal.timeout(waitMs)]));
     }
   }
 

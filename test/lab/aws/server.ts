@@ -64,8 +64,7 @@ function identify({ headers, method }: IncomingMessage, service: ServiceName, la
   const [, accessKeyId] = signed.exec(headers.authorization ?? '') ?? [];
   if (method !== 'POST' || accessKeyId === undefined) throw unsigned(service);
   const identity = lab.identities.get(accessKeyId);
-  if (identity?.sessionToken !== headers['x-amz-security-token']) throw unknownKey(service);
-  if (!identity) throw unknownKey(service);
+  if (!identity || identity.sessionToken !== headers['x-amz-security-token']) throw unknownKey(service);
   if (identity.expiresAt !== undefined && identity.expiresAt <= Date.now()) throw expired(service);
   return identity;
 }

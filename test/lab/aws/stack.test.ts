@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { startAws, type LabAws } from './aws';
-import { startStack, type Deployment, type LabStack } from './stack';
+import { readDeployment, type Deployment } from './deployment';
+import { startStack, type LabStack } from './stack';
 
 const deployment: Deployment = {
   stage: 'test',
@@ -9,7 +10,14 @@ const deployment: Deployment = {
     { name: 'work', visibilityTimeout: 30, delaySeconds: 0, maxReceiveCount: 3 },
     { name: 'later', visibilityTimeout: 30, delaySeconds: 60, maxReceiveCount: 3 },
   ],
-  functions: [{ name: 'worker', bundle: join(__dirname, 'stack-handler.cjs'), timeoutSeconds: 1 }],
+  functions: [
+    {
+      name: 'worker',
+      bundle: join(__dirname, 'stack-handler.cjs'),
+      timeoutSeconds: 1,
+      environment: { PEERMASQ_QUEUE: { queue: 'work' } },
+    },
+  ],
   sources: ['work', 'later'].map((queue) => ({
     ...{ queue, function: 'worker', batchSize: 20, windowSeconds: 10, maximumConcurrency: 1 },
   })),
@@ -135,4 +143,32 @@ test('the events of SSM are put', async () => {
   aws.onEvent({ source: 'work', detail: { does: 'end' } });
   await stack.idle();
   expect(seen()).toEqual([['end', 1]]);
+});
+
+test('serverless.yml and infra/aws say what is deployed', () => {
+  const { queues, sources, functions, rules } = readDeployment({
+    stage: 'prod',
+    params: { launchGate: 'abandon' },
+    delaySeconds: 1,
+  });
+  expect(sources.map((source) => [source.queue, source.function])).toEqual([
+    ['nodes', 'node-joined'],
+    ['changes', 'peering-changed'],
+    ['commands', 'command-finished'],
+  ]);
+  expect(queues.map(({ name, delaySeconds }) => [name, delaySeconds])).toEqual(
+    sources.map(({ queue }) => [queue, 1]),
+  );
+  expect(functions.map(({ name }) => name)).toEqual(expect.arrayContaining(['sweep', 'backfill']));
+  expect(functions[0]).toMatchObject({
+    bundle: 'dist/aws/node-joined.js',
+    environment: {
+      PEERMASQ_STAGE: 'prod',
+      PEERMASQ_LAUNCH_GATE: 'abandon',
+      PEERMASQ_OBJECTIVE_MINUTES: '10',
+      PEERMASQ_QUEUE: { queue: 'nodes' },
+      PEERMASQ_DEAD_LETTERS: { queue: 'dead-letters' },
+    },
+  });
+  expect(new Set(rules.map(({ queue }) => queue))).toEqual(new Set(queues.map(({ name }) => name)));
 });

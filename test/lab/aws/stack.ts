@@ -1,47 +1,15 @@
 import type { LabAws } from './aws';
+import { deadLetterQueue, type Deployment, type EnvironmentValue } from './deployment';
 import { makeFunction, type LabFunction } from './function';
 import type { Invocation, LogEntry } from './host';
-import type { LabMessage, LabQueue, QueueSettings } from './queue';
+import type { LabMessage, LabQueue } from './queue';
 import { runSource } from './source';
 import { matches } from '../../infra/aws/matches';
-
-export interface DeployedFunction {
-  readonly name: string;
-  /** The file whose `handler` is called. */
-  readonly bundle: string;
-  readonly timeoutSeconds: number;
-}
-
-/** An event source mapping: a queue and the function that it feeds. */
-export interface DeployedSource {
-  /** Its name as in `DeployedQueue`. */
-  readonly queue: string;
-  readonly function: string;
-  readonly batchSize: number;
-  readonly windowSeconds: number;
-  readonly maximumConcurrency: number;
-}
-
-/** Events that match the pattern go to the queue. */
-export interface DeployedRule {
-  readonly queue: string;
-  readonly pattern: Readonly<Record<string, unknown>>;
-}
-
-/** What `serverless deploy` makes of serverless.yml and infra/aws, as far as the lab plays it. */
-export interface Deployment {
-  readonly stage: string;
-  /** Their names are short ones: `nodes`. */
-  readonly queues: readonly QueueSettings[];
-  readonly functions: readonly DeployedFunction[];
-  readonly sources: readonly DeployedSource[];
-  readonly rules: readonly DeployedRule[];
-}
 
 export interface StackOptions {
   /** Path of the functions' peermasq.yaml; without it, they read the one beside their bundle. */
   readonly config?: string;
-  /** Further environment of every function. */
+  /** Environment of every function, beside and before that of the deployment. */
   readonly env?: Readonly<Record<string, string>>;
   /** How long a second of queues, windows and SSM's deadlines lasts. The time of a function is not changed. */
   readonly secondMs?: number;
@@ -128,8 +96,6 @@ function got<T>(all: ReadonlyMap<string, T>, name: string): T {
 
 const fullName = (stage: string, name: string) => `peermasq-${stage}-${name}`;
 
-const deadLetterQueue = 'dead-letters';
-
 function makeQueues(aws: LabAws, { stage, queues }: Deployment) {
   const name = fullName(stage, deadLetterQueue);
   const deadLetters = aws.addQueue({ name, visibilityTimeout: 30, delaySeconds: 0 });
@@ -145,27 +111,29 @@ function makeQueues(aws: LabAws, { stage, queues }: Deployment) {
 
 function makeFunctions(
   aws: LabAws,
-  { stage, functions, sources }: Deployment,
+  { stage, functions }: Deployment,
   { config, env = {} }: StackOptions,
   written: (entry: FunctionLog) => void,
 ): Map<string, LabFunction> {
-  const made = functions.map(({ name, bundle, timeoutSeconds }) => {
-    const own = sources.find((source) => source.function === name);
-    const environment = {
-      ...aws.env,
-      PEERMASQ_STAGE: stage,
-      PEERMASQ_DEAD_LETTERS: aws.queueUrl(fullName(stage, deadLetterQueue)),
-      ...(own && { PEERMASQ_QUEUE: aws.queueUrl(fullName(stage, own.queue)) }),
-      ...(config !== undefined && { PEERMASQ_CONFIG: config }),
-      ...env,
-    };
-    const made = makeFunction({
-      ...{ name, bundle, timeoutMs: timeoutSeconds * 1_000, env: environment },
+  const resolve = (value: EnvironmentValue) =>
+    typeof value === 'string' ? value : aws.queueUrl(fullName(stage, value.queue));
+  const made = functions.map(({ name, bundle, timeoutSeconds, environment }) => {
+    const own = Object.entries(environment).map(([key, value]) => [key, resolve(value)] as const);
+    const one = makeFunction({
+      name,
+      bundle,
+      timeoutMs: timeoutSeconds * 1_000,
+      env: {
+        ...aws.env,
+        ...Object.fromEntries(own),
+        ...(config !== undefined && { PEERMASQ_CONFIG: config }),
+        ...env,
+      },
       written: (entry) => {
         written({ ...entry, function: name });
       },
     });
-    return [name, made] as const;
+    return [name, one] as const;
   });
   return new Map(made);
 }

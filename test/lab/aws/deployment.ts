@@ -1,0 +1,157 @@
+import { readFileSync } from 'node:fs';
+import { parseDocument, type ScalarTag } from 'yaml';
+import { z } from 'zod';
+import { subscriptions, type Pattern } from '../../../infra/aws/patterns';
+import { deadLetters, queueId, queueNames, queueSettings } from '../../../infra/aws/queues';
+import type { QueueSettings } from './queue';
+
+/** A value of a function's environment: text, or the URL of a queue by its short name. */
+export type EnvironmentValue = string | { readonly queue: string };
+
+export interface DeployedFunction {
+  readonly name: string;
+  /** The file whose `handler` is called. */
+  readonly bundle: string;
+  readonly timeoutSeconds: number;
+  readonly environment: Readonly<Record<string, EnvironmentValue>>;
+}
+
+/** An event source mapping: a queue by its short name, and the function that it feeds. */
+export interface DeployedSource {
+  readonly queue: string;
+  readonly function: string;
+  readonly batchSize: number;
+  readonly windowSeconds: number;
+  readonly maximumConcurrency: number;
+}
+
+/** Events that match the pattern go to the queue. */
+export interface DeployedRule {
+  readonly queue: string;
+  readonly pattern: Pattern;
+}
+
+/** What `serverless deploy` makes of serverless.yml and infra/aws, as far as the lab plays it. */
+export interface Deployment {
+  readonly stage: string;
+  /** Their names are short ones: `nodes`. */
+  readonly queues: readonly QueueSettings[];
+  readonly functions: readonly DeployedFunction[];
+  readonly sources: readonly DeployedSource[];
+  readonly rules: readonly DeployedRule[];
+}
+
+export interface DeploymentOptions {
+  readonly stage?: string;
+  /** As `--param` gives them. */
+  readonly params?: Readonly<Record<string, string | number>>;
+  /** Instead of those of every source and of every queue: for tests that have no time. */
+  readonly windowSeconds?: number;
+  readonly delaySeconds?: number;
+}
+
+export const deadLetterQueue = 'dead-letters';
+
+const reference = z.object({ ref: z.string() });
+const environment = z.record(z.string(), z.union([z.string(), reference])).default({});
+
+const serviceSchema = z.object({
+  params: z.object({ default: z.record(z.string(), z.union([z.string(), z.number()])) }),
+  provider: z.object({ environment }),
+  functions: z.record(
+    z.string(),
+    z.object({
+      handler: z.string().regex(/^dist\/aws\/[a-z-]+\.handler$/),
+      timeout: z.number(),
+      environment,
+      events: z
+        .array(
+          z.object({
+            sqs: z
+              .object({
+                arn: reference,
+                batchSize: z.number(),
+                maximumBatchingWindow: z.number(),
+                maximumConcurrency: z.number(),
+                functionResponseType: z.literal('ReportBatchItemFailures'),
+              })
+              .optional(),
+          }),
+        )
+        .default([]),
+    }),
+  ),
+});
+
+type Service = z.output<typeof serviceSchema>;
+
+/** `!Ref Id` and `!GetAtt Id.Arn`: what CloudFormation would put there. */
+const tags = ['!Ref', '!GetAtt'].map((tag): ScalarTag => ({
+  tag,
+  resolve: (text) => ({ ref: text.replace(/\.Arn$/, '') }),
+}));
+
+function readService(): Service {
+  const document = parseDocument(readFileSync('serverless.yml', 'utf8'), { customTags: tags });
+  const [fault] = document.errors;
+  if (fault) throw fault;
+  return serviceSchema.parse(document.toJS());
+}
+
+/**
+ * The deployment that serverless.yml and infra/aws describe. Run it in the repository's folder.
+ * @throws Error for a serverless.yml that the lab does not understand
+ */
+export function readDeployment(options: DeploymentOptions = {}): Deployment {
+  const { stage = 'dev', params: given = {}, windowSeconds, delaySeconds } = options;
+  const { params, provider, functions } = readService();
+  const values = { ...params.default, ...given };
+  const resolve = (value: string | z.output<typeof reference>): EnvironmentValue =>
+    typeof value === 'string' ? fill(value, stage, values) : { queue: queueNamed(value.ref) };
+  const objectiveMinutes = Number(values['objectiveMinutes']);
+  return {
+    stage,
+    queues: queueSettings({ functions, objectiveMinutes }).map((queue) => ({
+      ...queue,
+      delaySeconds: delaySeconds ?? queue.delaySeconds,
+    })),
+    functions: Object.entries(functions).map(([name, { handler, timeout, environment: own }]) => ({
+      name,
+      bundle: handler.replace(/\.handler$/, '.js'),
+      timeoutSeconds: timeout,
+      environment: Object.fromEntries(
+        Object.entries({ ...provider.environment, ...own }).map(([key, value]) => [key, resolve(value)]),
+      ),
+    })),
+    sources: Object.entries(functions).flatMap(([name, { events }]) =>
+      events.flatMap(({ sqs }) =>
+        sqs
+          ? {
+              queue: queueNamed(sqs.arn.ref),
+              function: name,
+              batchSize: sqs.batchSize,
+              windowSeconds: windowSeconds ?? sqs.maximumBatchingWindow,
+              maximumConcurrency: sqs.maximumConcurrency,
+            }
+          : [],
+      ),
+    ),
+    rules: subscriptions(stage),
+  };
+}
+
+/** `${sls:stage}` and `${param:NAME}` → what serverless would put there. */
+function fill(text: string, stage: string, params: Readonly<Record<string, string | number>>): string {
+  return text.replaceAll(/\$\{([^}]+)\}/g, (whole, variable: string) => {
+    const value = variable === 'sls:stage' ? stage : params[variable.replace(/^param:/, '')];
+    if (value === undefined) throw new Error(`The lab does not know what ${whole} is in serverless.yml`);
+    return String(value);
+  });
+}
+
+function queueNamed(id: string): string {
+  if (id === deadLetters) return deadLetterQueue;
+  const name = queueNames.find((one) => queueId(one) === id);
+  if (!name) throw new Error(`infra/aws makes no queue ${id}`);
+  return name;
+}
