@@ -156,8 +156,7 @@ export class LabQueue {
       let next = until;
       for (const { visibleAt } of this.#messages.values()) next = Math.min(next, visibleAt);
       if (next <= now || signal.aborted) return;
-      const waitMs = Math.ceil(Math.min(next - now, longestWaitMs));
-      await this.#change(AbortSignal.any([signal, AbortSignal.timeout(waitMs)]));
+      await this.#change(signal, Math.ceil(Math.min(next - now, longestWaitMs)));
     }
   }
 
@@ -166,9 +165,12 @@ export class LabQueue {
     while (this.size > 0 && !signal.aborted) await this.#change(signal);
   }
 
-  async #change(signal: AbortSignal): Promise<void> {
+  /** Not by AbortSignal.any of a timeout: Node 20 may collect that as garbage before it ends. */
+  async #change(signal: AbortSignal, waitMs = longestWaitMs): Promise<void> {
+    const timer = setTimeout(() => this.#changes.emit('change'), waitMs);
     // It rejects only when the signal ends it, which whoever waits looks at next.
     await once(this.#changes, 'change', { signal }).catch(() => undefined);
+    clearTimeout(timer);
   }
 
   #holding(receiptHandle: string): LabMessage | undefined {
