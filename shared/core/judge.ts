@@ -24,8 +24,11 @@ export function judge(answer: Exclude<Push, Pushed> | Proof, meant: Meant): Judg
     case 'not-ready':
     case 'silent':
       return { kind: 'pending', reason: answer.reason, retryAfterSeconds: answer.retryAfterSeconds };
-    case 'reported':
-      return judgeReport(answer.report, meant);
+    case 'reported': {
+      const { report } = answer;
+      const judged = judgeReport(report, meant);
+      return judged.kind === 'failed' ? { ...judged, report } : judged;
+    }
   }
 }
 

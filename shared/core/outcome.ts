@@ -27,7 +27,8 @@ export type Outcome = {
       readonly warnings: readonly Warning[];
     }
   | { readonly kind: 'pending'; readonly reason: string; readonly retryAfterSeconds: number }
-  | { readonly kind: 'failed'; readonly error: PeermasqError }
+  /** With the node's own words, where it gave any. */
+  | { readonly kind: 'failed'; readonly error: PeermasqError; readonly report?: Report }
 );
 
 /** Seconds after which to look at this node again; undefined when its event is dealt with. */
@@ -112,7 +113,8 @@ export function logEntry(outcome: Outcome): LogEntry {
     }
     case 'failed': {
       const seconds = retryAfterSeconds(outcome);
-      const fields = { ...who, ...faultFields(outcome.error), retryAfterSeconds: seconds };
+      const { error, report } = outcome;
+      const fields = { ...who, ...faultFields(error), report, retryAfterSeconds: seconds };
       return { level: seconds === undefined ? 'error' : 'warn', event: 'NodeFailed', fields };
     }
   }
