@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { clusterConfig, type Config } from '../shared/core/config';
 import { messageOf, PermanentError } from '../shared/core/errors';
 import { nodeKey } from '../shared/core/node';
-import type { Outcome } from '../shared/core/outcome';
+import { isNews, type Outcome } from '../shared/core/outcome';
 import type { Deadline } from '../shared/core/ports';
 import { pass, type Dependencies } from '../shared/core/reconcile';
 import { printRuleSet } from '../shared/core/rule-set';
@@ -22,6 +22,7 @@ export interface BackfillAnswer {
   readonly dryRun: boolean;
   /** How many nodes ended in each way. */
   readonly counts: Readonly<Record<string, number>>;
+  /** Those of which there is something to tell: not the ones that were proven before. */
   readonly nodes: readonly Readonly<Record<string, unknown>>[];
 }
 
@@ -69,7 +70,7 @@ export async function backfill(
   for (const { kind } of outcomes) counts[kind] = (counts[kind] ?? 0) + 1;
   log.info('SweepFinished', { dryRun, counts, faults: faults.length });
   if (faults.length > 0) throw faults[0];
-  return { dryRun, counts, nodes: outcomes.map(row) };
+  return { dryRun, counts, nodes: outcomes.filter(isNews).map(row) };
 }
 
 function unknownCluster(name: string, { clusters }: Config): PermanentError {
