@@ -28,10 +28,15 @@ export interface LabStack {
   readonly log: readonly FunctionLog[];
   /** What functions threw, also that they crashed or ran out of time. */
   readonly failures: readonly unknown[];
+  /** Is told of each invocation that came to its end, before its messages are deleted. */
+  onInvoked: (name: string, invocation: Invocation) => void;
   /** Invokes a function as the schedule does, or somebody by hand. @throws Error with its log */
   invoke(name: string, event: unknown): Promise<Invocation>;
-  /** Resolves when no command runs, and no queue but that of dead letters has a message. */
-  idle(): Promise<void>;
+  /**
+   * Resolves when no command runs, and none of these queues has a message.
+   * @param names without them, all queues but that of dead letters
+   */
+  idle(names?: readonly string[]): Promise<void>;
   /** Ends every process of the functions. */
   close(): Promise<void>;
 }
@@ -42,7 +47,12 @@ export function startStack(aws: LabAws, deployment: Deployment, options: StackOp
   const log: FunctionLog[] = [];
   const failures: unknown[] = [];
   const { queues, deadLetters } = makeQueues(aws, deployment);
-  const functions = makeFunctions(aws, deployment, options, (entry) => log.push(entry));
+  const functions = makeFunctions(aws, deployment, options, {
+    written: (entry) => log.push(entry),
+    invoked: (name, invocation) => {
+      stack.onInvoked(name, invocation);
+    },
+  });
   const sources = deployment.sources.map((source) =>
     runSource(
       got(queues, source.queue),
@@ -67,13 +77,15 @@ export function startStack(aws: LabAws, deployment: Deployment, options: StackOp
     },
     log,
     failures,
+    onInvoked: () => undefined,
     invoke: (name, event) => got(functions, name).invoke(event),
-    async idle() {
+    async idle(names = [...queues.keys()]) {
+      const awaited = names.map((name) => got(queues, name));
       do {
-        for (const queue of queues.values()) await queue.empty(stop.signal);
+        for (const queue of awaited) await queue.empty(stop.signal);
         await aws.settled();
         stop.signal.throwIfAborted();
-      } while ([...queues.values()].some(({ size }) => size > 0));
+      } while (awaited.some(({ size }) => size > 0));
     },
     async close() {
       stop.abort(new Error('The stack is closed'));
@@ -109,11 +121,16 @@ function makeQueues(aws: LabAws, { stage, queues }: Deployment) {
   return { queues: new Map<string, LabQueue>(made), deadLetters };
 }
 
+interface Told {
+  readonly written: (entry: FunctionLog) => void;
+  readonly invoked: LabStack['onInvoked'];
+}
+
 function makeFunctions(
   aws: LabAws,
   { stage, functions }: Deployment,
   { config, env = {} }: StackOptions,
-  written: (entry: FunctionLog) => void,
+  { written, invoked }: Told,
 ): Map<string, LabFunction> {
   const resolve = (value: EnvironmentValue) =>
     typeof value === 'string' ? value : aws.queueUrl(fullName(stage, value.queue));
@@ -131,6 +148,9 @@ function makeFunctions(
       },
       written: (entry) => {
         written({ ...entry, function: name });
+      },
+      invoked: (invocation) => {
+        invoked(name, invocation);
       },
     });
     return [name, one] as const;
