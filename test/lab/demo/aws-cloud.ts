@@ -19,8 +19,11 @@ const subnetId = 'subnet-0a1b2c3d4e5f60718';
 const peeringId = 'pcx-0a1b2c3d4e5f60718';
 const vpnGatewayId = 'vgw-0a1b2c3d';
 
-/** From RunInstances to the state `running`, and from there until the SSM agent has booted and registered. */
-const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
+/**
+ * From RunInstances to the state `running`, and from there until the SSM agent has booted and registered. The
+ * look that the second event brings begins when that of the first one has ended.
+ */
+const [runsAfterMs, registersAfterMs] = [4_000, 20_000];
 /** A node is served in half of it. */
 const patienceMs = 90_000;
 
