@@ -124,6 +124,22 @@ test('a queue with a delay holds its messages back, and idle waits for them', as
   expect(Number(entries('Seen')[0]?.['at']) - putAt).toBeGreaterThanOrEqual(60 * 5);
 });
 
+test('idle waits for some queues alone, when told so', async () => {
+  aws.state.secondMs = 50;
+  put('end', {}, 'later');
+  put('end');
+  await stack.idle(['work']);
+  expect(stack.queue('later').size).toBe(1);
+});
+
+test('whoever asks is told of each invocation that ended, with its log', async () => {
+  const told: unknown[] = [];
+  stack.onInvoked = (name, { log }) => told.push([name, log.map(({ message }) => message)]);
+  put('end');
+  await stack.idle();
+  expect(told).toEqual([['worker', expect.arrayContaining(['Batch', 'Seen'])]]);
+});
+
 test('a function may be invoked by hand', async () => {
   const { answer } = await stack.invoke('worker', { Records: [] });
   expect(answer).toEqual({ batchItemFailures: [] });
