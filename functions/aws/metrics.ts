@@ -2,7 +2,7 @@ import { takeApiCalls } from '../../shared/aws/api-calls';
 import { apiMetrics, clusterMetrics, metricsNamespace, type ClusterMetric } from '../../shared/aws/metrics';
 import { groupBy } from '../../shared/core/group';
 import { nodeKey, type NodeKey } from '../../shared/core/node';
-import type { Outcome } from '../../shared/core/outcome';
+import { isNews, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
 import { stage } from '../settings';
 import { settings } from './accounts';
 
@@ -38,7 +38,7 @@ export function writeNodeMetrics(
   for (const [cluster, some] of byCluster(outcomes)) {
     const counts = {
       NodesProven: some.filter(isNewlyProven).length,
-      NodesFailed: some.filter(({ kind }) => kind === 'failed').length,
+      NodesFailed: some.filter(isFailed).length,
       NodesHeld: some.filter(({ kind }) => kind === 'held').length,
     };
     const seconds = some.filter(isNewlyProven).flatMap(({ node }) => {
@@ -75,9 +75,11 @@ const byCluster = (outcomes: readonly Outcome[]) =>
     ({ cluster = '' }) => cluster,
   );
 
-/** One that the record says is proven tells nothing new. */
-const isNewlyProven = (outcome: Outcome): boolean =>
-  outcome.kind === 'proven' && outcome.report !== undefined;
+/** What is tried again has not failed yet. */
+const isFailed = (outcome: Outcome): boolean =>
+  outcome.kind === 'failed' && retryAfterSeconds(outcome) === undefined;
+
+const isNewlyProven = (outcome: Outcome): boolean => outcome.kind === 'proven' && isNews(outcome);
 
 function isUnproven({ kind, launchedAt }: Outcome): boolean {
   const isOpen = kind === 'pending' || kind === 'failed';

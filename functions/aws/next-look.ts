@@ -1,4 +1,4 @@
-/** Seconds that no message waits longer for the next look. */
+/** Seconds beyond which the wait for the next look does not grow. */
 const longest = 60;
 
 /**
@@ -15,6 +15,6 @@ const crowdPerSecond = 12;
  * @returns whole seconds
  */
 export function nextLookSeconds(asked: number, attempt: number, waiting: number): number {
-  const growing = Math.min(longest, asked * 2 ** Math.min(attempt - 1, 10));
+  const growing = Math.max(asked, Math.min(longest, asked * 2 ** Math.min(attempt - 1, 10)));
   return Math.ceil(Math.max(1, growing, Math.min(longest, waiting / crowdPerSecond)));
 }

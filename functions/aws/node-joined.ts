@@ -2,7 +2,7 @@ import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { AwsEvent } from '../../shared/aws/events';
 import { groupBy } from '../../shared/core/group';
 import { PeermasqError } from '../../shared/core/errors';
-import { nodeKey, type AwsNodeRef, type NodeKey } from '../../shared/core/node';
+import { nodeKey, type NodeKey } from '../../shared/core/node';
 import { reasonOf, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
 import { pass } from '../../shared/core/reconcile';
 import { accountFor, log } from './accounts';
@@ -20,32 +20,47 @@ export async function handler(event: SQSEvent, context: Context): Promise<SQSBat
   return serveBatch('node-joined', 'nodes-joined', event, context, serve);
 }
 
+/**
+ * Seconds that an event is young. An instance tells that it runs, and is served by that; what else tells of it is
+ * there in case that is lost, and would only make two batches serve the same node at once.
+ */
+const youth = { running: 0, held: 15, started: 90, launched: 90 } as const;
+
 async function serve(letters: readonly Letter<Joined>[], batch: Batch): Promise<Fate[]> {
   for (const { event, message } of letters) {
     const nodes = event.nodes.map(({ id }) => id);
-    log.info('NodeJoined', { cloud: 'aws', messageId: message.messageId, nodes });
+    log.info('NodeJoined', { cloud: 'aws', messageId: message.messageId, by: event.by, nodes });
   }
-  const results = await lookAt(
-    letters.flatMap(({ event }) => event.nodes),
-    batch,
-  );
+  const ripe = letters.filter((letter) => secondsUntilRipe(letter) === 0);
+  const results = await lookAt(ripe, batch);
   writeNodeMetrics(
     [...results.values()].map(({ outcome }) => outcome),
-    joinTimes(letters),
+    timesOf(ripe, 'first'),
   );
-  return Promise.all(letters.map((letter) => fateOf(letter, results, batch)));
+  return Promise.all(
+    letters.map((letter) => {
+      const seconds = secondsUntilRipe(letter);
+      return seconds > 0
+        ? { kind: 'again' as const, seconds, reason: 'It is told of before it can be reached.' }
+        : fateOf(letter, results, batch);
+    }),
+  );
 }
 
-/** When each node first said that it joins. */
-function joinTimes(letters: readonly Letter<Joined>[]): Map<NodeKey, Date> {
-  const times = new Map<NodeKey, Date>();
-  for (const { event } of letters) {
-    for (const node of event.nodes) {
-      const known = times.get(nodeKey(node));
-      if (!known || event.at < known) times.set(nodeKey(node), event.at);
-    }
-  }
-  return times;
+/** Only at its first delivery is an event too young. */
+function secondsUntilRipe({ event, attempt }: Letter<Joined>): number {
+  if (attempt > 1) return 0;
+  return Math.max(0, youth[event.by] - (Date.now() - event.at.getTime()) / 1_000);
+}
+
+/** When each node was told of, for the first or the last time. */
+function timesOf(letters: readonly Letter<Joined>[], which: 'first' | 'last'): Map<NodeKey, Date> {
+  const inOrder = letters.toSorted((a, b) => a.event.at.getTime() - b.event.at.getTime());
+  // Of a key that comes twice, a map keeps the later one.
+  const kept = which === 'last' ? inOrder : inOrder.toReversed();
+  return new Map(
+    kept.flatMap(({ event: { nodes, at } }) => nodes.map((node) => [nodeKey(node), at] as const)),
+  );
 }
 
 interface Result {
@@ -55,10 +70,15 @@ interface Result {
 }
 
 /** One pass for each account. A fault in one does not keep the others from their rules. */
-async function lookAt(refs: readonly AwsNodeRef[], { home, deadline }: Batch): Promise<Map<NodeKey, Result>> {
+async function lookAt(
+  letters: readonly Letter<Joined>[],
+  { home, deadline }: Batch,
+): Promise<Map<NodeKey, Result>> {
+  const refs = letters.flatMap(({ event }) => event.nodes);
+  const toldAt = timesOf(letters, 'last');
   const passes = [...groupBy(refs, ({ account }) => account)].map(async ([account, nodes]) => {
     try {
-      const { outcomes, faults } = await pass(nodes, accountFor(account, home), { deadline });
+      const { outcomes, faults } = await pass(nodes, accountFor(account, home), { deadline, toldAt });
       return outcomes.map((outcome) => toResult(outcome, faults));
     } catch (error) {
       if (!(error instanceof PeermasqError)) throw error;

@@ -13,6 +13,7 @@ export interface Served {
 export type AwsEvent =
   | {
       readonly kind: 'nodes-joined';
+      readonly by: 'running' | 'started' | 'launched' | 'held';
       readonly nodes: readonly AwsNodeRef[];
       readonly at: Date;
       /** An Auto Scaling group waits for a word about this one launch. */
@@ -53,16 +54,18 @@ const nodeIn = ({ account, region }: Envelope, id: string): AwsNodeRef => ({
   id,
 });
 
-function joined(event: Envelope, ids: readonly string[], launch?: Launch): AwsEvent {
+type Joined = Extract<AwsEvent, { kind: 'nodes-joined' }>;
+
+function joined(event: Envelope, by: Joined['by'], ids: readonly string[]): Joined {
   const nodes = [...new Set(ids)].map((id) => nodeIn(event, id));
-  return { kind: 'nodes-joined', nodes, at: new Date(event.time), ...(launch && { launch }) };
+  return { kind: 'nodes-joined', by, nodes, at: new Date(event.time) };
 }
 
 const stateChange = z.object({ 'instance-id': instanceId, state: z.string() });
 
 function parseStateChange(event: Envelope): AwsEvent {
   const { 'instance-id': id, state } = stateChange.parse(event.detail);
-  return state === 'running' ? joined(event, [id]) : ignored(`${id} is ${state}, not running`);
+  return state === 'running' ? joined(event, 'running', [id]) : ignored(`${id} is ${state}, not running`);
 }
 
 const apiCall = z.object({
@@ -100,6 +103,7 @@ function parseApiCall(event: Envelope): AwsEvent {
   const { items } = instancesStarted.parse(responseElements).instancesSet;
   return joined(
     event,
+    'started',
     items.map((item) => item.instanceId),
   );
 }
@@ -115,13 +119,14 @@ const launchAction = z.object({
 function parseLaunchAction(event: Envelope): AwsEvent {
   const action = launchAction.parse(event.detail);
   const { EC2InstanceId: id, LifecycleHookName: hook } = action;
-  if (!hook.startsWith(launchHookPrefix)) return joined(event, [id]);
+  if (!hook.startsWith(launchHookPrefix)) return joined(event, 'launched', [id]);
   const [group, token] = [action.AutoScalingGroupName, action.LifecycleActionToken];
-  return joined(event, [id], { instanceId: id, group, hook, token });
+  return { ...joined(event, 'held', [id]), launch: { instanceId: id, group, hook, token } };
 }
 
 function parseLaunched(event: Envelope): AwsEvent {
-  return joined(event, [z.object({ EC2InstanceId: instanceId }).parse(event.detail).EC2InstanceId]);
+  const { EC2InstanceId: id } = z.object({ EC2InstanceId: instanceId }).parse(event.detail);
+  return joined(event, 'launched', [id]);
 }
 
 const invocation = z.object({

@@ -44,7 +44,9 @@ export function makeNodes(clients: Clients): Nodes {
   };
 
   const toNodes = async (described: readonly Described[], deadline: Deadline): Promise<AwsNode[]> => {
-    const bottlerocket = await findBottlerocket(described, deadline);
+    // On one that has a record the program ran.
+    const unknown = described.filter(({ instance }) => !recordedIn(tagsOf(instance), instance.LaunchTime));
+    const bottlerocket = await findBottlerocket(unknown, deadline);
     return described.map(({ account, instance }) => toNode(instance, account, clients.region, bottlerocket));
   };
 
@@ -124,6 +126,9 @@ function clusterTagKeys(clusters: readonly string[]): string[] {
 
 type Tags = ReadonlyMap<string, string>;
 
+const tagsOf = ({ Tags = [] }: Instance): Tags =>
+  new Map(Tags.map(({ Key = '', Value = '' }) => [Key, Value]));
+
 /**
  * Any value of `kubernetes.io/cluster/NAME` counts, as for kubernetes/cloud-provider-aws (`tags.go`). Names stay
  * as they are, data to compare: leaving out an odd one would make a node of two clusters look like one of one.
@@ -152,8 +157,8 @@ function toNode(
   region: string,
   isBottlerocket: (imageId: string | undefined) => boolean,
 ): AwsNode {
-  const { InstanceId: id = '', Tags = [], State, SubnetId, VpcId } = instance;
-  const tags: Tags = new Map(Tags.map(({ Key = '', Value = '' }) => [Key, Value]));
+  const { InstanceId: id = '', State, SubnetId, VpcId } = instance;
+  const tags = tagsOf(instance);
   const recorded = recordedIn(tags, instance.LaunchTime);
   const status = statusIn(tags);
   return {

@@ -27,17 +27,13 @@ export async function push(
     return nodes.map((node) => ({ result: 'failed', node, error: tooLarge(packed) }));
   }
   const id = ruleSetId(ruleSet);
-  const starting = nodes.filter(({ state }) => state === 'starting');
-  const running = nodes.filter(({ state }) => state !== 'starting');
-  const underWay = running.filter(({ status }) => isUnderWay(status, id));
-  const asked = running.filter(({ status }) => !isUnderWay(status, id));
+  const underWay = nodes.filter(({ status }) => isUnderWay(status, id));
+  const asked = nodes.filter(({ status }) => !isUnderWay(status, id));
   const online = await readOnline(clients, asked, deadline);
   const isOnline = ({ ref }: Node) => online.has(ref.id);
   const ready = asked.filter(isOnline);
   const { marked, unmarked } = await mark(clients, ready, id, deadline);
   const pushes: Push[] = [
-    // Its agent comes up after it runs, which an event of its own tells.
-    ...starting.map((node) => notReady(node, 'it is starting', 60)),
     ...underWay.map((node) => notReady(node, 'this rule set was pushed to it a moment ago', 10)),
     ...asked.filter((node) => !isOnline(node)).map((node) => notReady(node, 'its SSM agent is not online')),
     ...unmarked.map(({ node, error }): Push => ({ result: 'failed', node, error })),

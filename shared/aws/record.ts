@@ -70,6 +70,7 @@ export function recordedIn(
   return {
     ruleSetId,
     isProven: status?.word === 'proven' && launched !== undefined && status.at >= launched,
+    ...(status && { at: status.at }),
     ...(status?.routes !== undefined && { routes: status.routes }),
   };
 }

@@ -38,6 +38,11 @@ export function retryAfterSeconds(outcome: Outcome): number | undefined {
   return undefined;
 }
 
+/** Whether a look told more than the record did. */
+export function isNews(outcome: Outcome): boolean {
+  return outcome.kind !== 'proven' || outcome.report !== undefined;
+}
+
 /** Some of its routes lead over a peering that is being set up, which takes seconds once both sides agreed. */
 export function isProvisioning(outcome: Outcome): boolean {
   if (outcome.kind === 'pending' || outcome.kind === 'failed') return false;

@@ -57,8 +57,16 @@ export type Proof =
     }
   | { readonly result: 'failed'; readonly node: Node; readonly error: PeermasqError };
 
+/** Why a node cannot take a push yet, and when to look again. */
+export interface NotYet {
+  readonly reason: string;
+  readonly retryAfterSeconds: number;
+}
+
 /** How rule sets reach nodes, and how their reports come back. */
 export interface Channel {
+  /** As far as the node's description tells it: such a node is not worth a look at its routes. */
+  notYet(node: Node): NotYet | undefined;
   /** One result for each node. Throws only for what concerns them all: no credentials, no permission. */
   push(order: Order, nodes: readonly Node[], deadline: Deadline): Promise<Push[]>;
   /** Waits until every node has reported about the rule set it was pushed, or the deadline is near. */

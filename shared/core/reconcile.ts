@@ -1,8 +1,8 @@
 import { admit } from './admit';
 import { kindsAskedFor, type ClusterConfig, type Config } from './config';
 import { asDryRun, deliver, type Planned } from './deliver';
-import { nodeKey, type Node, type NodeRef } from './node';
-import { faultFields, logOutcomes, type Outcome } from './outcome';
+import { nodeKey, type Node, type NodeKey, type NodeRef } from './node';
+import { faultFields, isNews, logOutcomes, type Outcome } from './outcome';
 import { plan } from './plan';
 import type { Clock, Cloud, Deadline, Log } from './ports';
 
@@ -21,6 +21,8 @@ export interface Options {
   readonly isDryRun?: boolean;
   /** Takes rules away though far fewer routes are found than they were made from. */
   readonly acceptsLoss?: boolean;
+  /** When events told of nodes: one that has proven its rules since then needs no further look. */
+  readonly toldAt?: ReadonlyMap<NodeKey, Date>;
 }
 
 /** An instance is visible to every API some seconds after the event that announces it. */
@@ -47,7 +49,9 @@ export async function pass(
   const { log } = dependencies;
   try {
     const result = await lookAndDeliver(selection, dependencies, options);
-    logOutcomes(result.outcomes, log);
+    // A sweep of a converged fleet has nothing to tell of each of its nodes.
+    const told = 'clusters' in selection ? result.outcomes.filter(isNews) : result.outcomes;
+    logOutcomes(told, log);
     for (const fault of result.faults) log.error('ReconcileFailed', faultFields(fault));
     return result;
   } catch (error) {
@@ -70,7 +74,7 @@ export async function reconcile(
 async function lookAndDeliver(
   selection: Selection,
   dependencies: Dependencies,
-  { deadline, isDryRun = false, acceptsLoss = false }: Options,
+  { deadline, isDryRun = false, acceptsLoss = false, toldAt }: Options,
 ): Promise<Pass> {
   const { cloud, clock, log } = dependencies;
   // Taken before the first look-up, so that a look from before a change never beats a look from after it.
@@ -80,12 +84,27 @@ async function lookAndDeliver(
       ? await cloud.nodes.list(selection.clusters, deadline)
       : await cloud.nodes.get(unique(selection), deadline);
 
-  const { decided, planned } = await planAll(nodes, dependencies, { generation, acceptsLoss, deadline });
+  const isLookedAt = (node: Node) => isProvenSince(node, toldAt?.get(nodeKey(node.ref)));
+  const open = nodes.filter((node) => !isLookedAt(node));
+  const { decided, planned } = await planAll(open, dependencies, { generation, acceptsLoss, deadline });
   const delivered: Pass = isDryRun
     ? { outcomes: planned.map(asDryRun), faults: [] }
     : await deliver(planned, cloud.channel, log, deadline);
   const absent = 'clusters' in selection ? [] : notFound(selection, nodes);
-  return { outcomes: [...absent, ...decided, ...delivered.outcomes], faults: delivered.faults };
+  const lookedAt = nodes.filter(isLookedAt).map(asRecorded);
+  return {
+    outcomes: [...absent, ...lookedAt, ...decided, ...delivered.outcomes],
+    faults: delivered.faults,
+  };
+}
+
+function isProvenSince({ recorded }: Node, since: Date | undefined): boolean {
+  return since !== undefined && recorded?.isProven === true && (recorded.at ?? 0) >= since;
+}
+
+function asRecorded({ ref, clusters: [cluster], recorded }: Node): Outcome {
+  const ruleSetId = recorded?.ruleSetId ?? '';
+  return { node: ref, ...(cluster !== undefined && { cluster }), kind: 'proven', ruleSetId, warnings: [] };
 }
 
 function unique(refs: readonly NodeRef[]): NodeRef[] {
@@ -113,8 +132,10 @@ async function planAll(
   const admitted: { node: Node; cluster: ClusterConfig }[] = [];
   for (const node of nodes) {
     const admission = admit(node, config);
-    if (admission.kind === 'admitted') admitted.push({ node, cluster: admission.cluster });
-    else decided.push({ node: node.ref, kind: 'skipped', skip: admission });
+    const notYet = cloud.channel.notYet(node);
+    if (admission.kind !== 'admitted') decided.push({ node: node.ref, kind: 'skipped', skip: admission });
+    else if (notYet) decided.push({ ...whoIs(node, admission.cluster), kind: 'pending', ...notYet });
+    else admitted.push({ node, cluster: admission.cluster });
   }
 
   const planned: Planned[] = [];
@@ -125,7 +146,7 @@ async function planAll(
     deadline,
   );
   for (const { node, cluster } of admitted) {
-    const who = { node: node.ref, cluster: node.clusters[0] ?? cluster.name };
+    const who = whoIs(node, cluster);
     const around = surroundings.get(nodeKey(node.ref));
     if (!around) {
       // It went away between the two look-ups; the next one says so.
@@ -144,3 +165,9 @@ async function planAll(
   }
   return { decided, planned };
 }
+
+const whoIs = ({ ref, clusters, launchedAt }: Node, cluster: ClusterConfig) => ({
+  node: ref,
+  cluster: clusters[0] ?? cluster.name,
+  ...(launchedAt && { launchedAt }),
+});

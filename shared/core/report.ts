@@ -33,6 +33,8 @@ export type Report = Readonly<z.infer<typeof reportSchema>>;
 export interface Recorded {
   readonly ruleSetId: string;
   readonly isProven: boolean;
+  /** Of the record, where the cloud keeps that. */
+  readonly at?: Date;
   /** How many discovered routes the rule set was made from, where the cloud keeps that. */
   readonly routes?: number;
 }

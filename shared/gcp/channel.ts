@@ -18,6 +18,8 @@ import { readStatus } from './status';
  */
 export function makeGcpChannel(clients: Clients, program: string): Channel {
   return {
+    // A node that starts finds its rule set when it has booted.
+    notYet: () => undefined,
     push({ ruleSet }, nodes, deadline) {
       const items = (current: readonly MetadataItem[]) => withRuleSet(current, ruleSet, program);
       return mapLimited(nodes, async (node): Promise<Push> => {

@@ -299,6 +299,7 @@ describe('proofs', () => {
 });
 
 describe('remember', () => {
+  const aTime = expect.any(Number) as unknown as number;
   const remember = (nodes: readonly Node[], changes: Partial<End> = {}) =>
     lab.cloud.channel.remember(
       nodes.map((node) => ({ node, ruleSetId: ruleSetId(ruleSet), isProven: true, routes: 3, ...changes })),
@@ -310,12 +311,12 @@ describe('remember', () => {
         nodes.map(({ ref }) => ref),
         soon(),
       )
-    ).map(({ recorded }) => recorded);
+    ).map(({ recorded }) => recorded && { ...recorded, at: recorded.at?.getTime() });
 
   test.each([true, false])('what is remembered is found by the next look-up: proven %s', async (isProven) => {
     const nodes = await addNodes(2);
     await remember(nodes, { isProven });
-    const recorded = { ruleSetId: ruleSetId(ruleSet), isProven, routes: 3 };
+    const recorded = { ruleSetId: ruleSetId(ruleSet), isProven, routes: 3, at: aTime };
     expect(await again(nodes)).toEqual([recorded, recorded]);
   });
 
@@ -329,7 +330,7 @@ describe('remember', () => {
     await remember(nodes);
     const ends = nodes.map((node) => ({ node, isProven: false }));
     await lab.cloud.channel.remember(ends, soon());
-    expect(await again(nodes)).toEqual([{ ruleSetId: ruleSetId(ruleSet), isProven: false }]);
+    expect(await again(nodes)).toEqual([{ ruleSetId: ruleSetId(ruleSet), isProven: false, at: aTime }]);
   });
 
   const fillTags = ({ ref }: Node) => {
@@ -352,7 +353,7 @@ describe('remember', () => {
     const good = others.filter((node) => ![gone, full, alsoFull].includes(node));
     expect(good).toHaveLength(27);
     expect(await again(good)).toEqual(
-      good.map(() => ({ ruleSetId: ruleSetId(ruleSet), isProven: true, routes: 3 })),
+      good.map(() => ({ ruleSetId: ruleSetId(ruleSet), isProven: true, routes: 3, at: aTime })),
     );
   });
 
@@ -396,7 +397,7 @@ describe('remember', () => {
       soon(),
     );
     await push(proven, { ...ruleSet, destinations: [] });
-    const outdated = { ruleSetId: ruleSetId(ruleSet), isProven: false, routes: 3 };
+    const outdated = { ruleSetId: ruleSetId(ruleSet), isProven: false, routes: 3, at: aTime };
     expect(await again(nodes)).toEqual([outdated, outdated]);
     expect(lab.aws.count('CreateTags')).toBe(2);
   });
@@ -420,10 +421,13 @@ describe('remember', () => {
     expect((await push(nodes)).map(({ result }) => result)).toEqual(['pushed']);
   });
 
-  test('a node that is starting is not asked for: its agent is not there yet', async () => {
-    const nodes = (await addNodes(1)).map((node) => ({ ...node, state: 'starting' as const }));
-    expect(await push(nodes)).toMatchObject([{ result: 'not-ready', reason: 'it is starting' }]);
-    expect(lab.aws.count('DescribeInstanceInformation')).toBe(0);
+  test('a node that is starting is known to be not ready: its agent is not there yet', async () => {
+    const [node] = await addNodes(1);
+    if (!node) throw new Error('no node');
+    expect(lab.cloud.channel.notYet(node)).toBeUndefined();
+    expect(lab.cloud.channel.notYet({ ...node, state: 'starting' })).toMatchObject({
+      reason: 'it is starting',
+    });
   });
 
   test('a node whose proof cannot be outdated is not pushed to', async () => {
@@ -451,6 +455,7 @@ describe('remember', () => {
       ruleSetId: ruleSetId(ruleSet),
       isProven: false,
       routes: 3,
+      at: expect.any(Date),
     });
   });
 });

@@ -18,11 +18,16 @@ const parse = (event: unknown, by = served) => parseAwsEvent(JSON.stringify(even
 
 describe('events that announce nodes', () => {
   test.each([
-    ['state-change-running', ['i-1234567890abcdef0'], '2021-11-11T21:29:54Z'],
-    ['run-instances', ['i-1234567890abcdef0', 'i-0598c7d356eba48d7'], '2023-07-19T21:17:28Z'],
-    ['auto-scaling-launch-successful', ['i-1234567890abcdef0'], '2023-07-19T21:17:28Z'],
-  ])('%s', (name, ids, at) => {
-    expect(parse(load(name))).toEqual({ kind: 'nodes-joined', nodes: ids.map(node), at: new Date(at) });
+    ['state-change-running', 'running', ['i-1234567890abcdef0'], '2021-11-11T21:29:54Z'],
+    ['run-instances', 'started', ['i-1234567890abcdef0', 'i-0598c7d356eba48d7'], '2023-07-19T21:17:28Z'],
+    ['auto-scaling-launch-successful', 'launched', ['i-1234567890abcdef0'], '2023-07-19T21:17:28Z'],
+  ])('%s', (name, by, ids, at) => {
+    expect(parse(load(name))).toEqual({
+      kind: 'nodes-joined',
+      by,
+      nodes: ids.map(node),
+      at: new Date(at),
+    });
   });
 
   test.each(['us-gov-west-1', 'us-isob-east-1', 'eusc-de-east-1', 'ap-southeast-7'])(

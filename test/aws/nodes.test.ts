@@ -110,22 +110,36 @@ describe('a node as EC2 describes it', () => {
 describe('what a node last proved', () => {
   const ruleSetId = 'a'.repeat(64);
   const hour = 3_600_000;
-  const at = (ms: number) => new Date(Date.now() + ms).toISOString();
+  const [before, since] = [-hour, hour].map((ms) => new Date(Date.now() + ms)) as [Date, Date];
+  const proven = (at: Date, isProven: boolean) => ({ ruleSetId, isProven, at });
+  const [earlier, later] = [before.toISOString(), since.toISOString()];
 
   test.each<[string, string, string, object | undefined]>([
-    ['proven since it started', ruleSetId, `proven ${at(hour)}`, { ruleSetId, isProven: true }],
-    ['failed since it started', ruleSetId, `failed ${at(hour)}`, { ruleSetId, isProven: false }],
-    ['pushed to since it was proven', ruleSetId, `pushed ${at(hour)}`, { ruleSetId, isProven: false }],
+    ['proven since it started', ruleSetId, `proven ${later}`, proven(since, true)],
+    ['of how many routes', ruleSetId, `proven ${later} routes=7`, { ...proven(since, true), routes: 7 }],
+    ['failed since it started', ruleSetId, `failed ${later}`, proven(since, false)],
+    [
+      'pushed to since it was proven',
+      ruleSetId,
+      `pushed ${later} ruleset=${'b'.repeat(12)} routes=7`,
+      { ...proven(since, false), routes: 7 },
+    ],
     [
       'proven before: by another instance, or before a stop',
       ruleSetId,
-      `proven ${at(-hour)}`,
-      { ruleSetId, isProven: false },
+      `proven ${earlier}`,
+      proven(before, false),
     ],
     ['proven at no time', ruleSetId, 'proven yesterday', { ruleSetId, isProven: false }],
-    ['an unknown verdict', ruleSetId, `fine ${at(hour)}`, { ruleSetId, isProven: false }],
+    ['an unknown verdict', ruleSetId, `fine ${later}`, { ruleSetId, isProven: false }],
+    [
+      'a number of routes that is none',
+      ruleSetId,
+      `proven ${later} routes=-1`,
+      { ruleSetId, isProven: false },
+    ],
     ['no status', ruleSetId, '', { ruleSetId, isProven: false }],
-    ['an id that is none', 'a', `proven ${at(hour)}`, undefined],
+    ['an id that is none', 'a', `proven ${later}`, undefined],
   ])('%s', async (_, id, status, recorded) => {
     const tags = { 'peermasq:ruleset': id, 'peermasq:status': status };
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));

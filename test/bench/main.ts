@@ -1,10 +1,18 @@
 import { measureColdStarts, type ColdStart } from './cold-start';
+import type { Calls } from './fleet';
+import { measureStorm } from './storm';
+import { measureSweep } from './sweep';
 
-/** Every performance figure, as ratios within this run: `npm run bench`; with `-- --json` one document on stdout. */
+/** Every performance figure, in one run: `npm run bench`; with `-- --json` one document on stdout. */
 async function main(): Promise<void> {
   const coldStarts = await measureColdStarts(10);
+  const storms = [
+    await measureStorm('agents online', 0),
+    await measureStorm('agents that register within 60 s', 60_000),
+  ];
+  const sweep = await measureSweep();
   if (process.argv.includes('--json')) {
-    console.log(JSON.stringify({ coldStarts }, null, 2));
+    console.log(JSON.stringify({ coldStarts, storms, sweep }, null, 2));
     return;
   }
   for (const { name, rounds, plain, pruned, ratio } of coldStarts) {
@@ -13,10 +21,26 @@ async function main(): Promise<void> {
       `  plain   ${print(plain)}\n  pruned  ${print(pruned)}\n  ${ratio.toFixed(1)} times faster\n`,
     );
   }
+  for (const { name, nodes, proven, deadLetters, seconds, calls } of storms) {
+    console.log(`${nodes} nodes join within 10 s, ${name}`);
+    console.log(`  ${proven} proven in ${seconds.toFixed(1)} s, ${deadLetters} dead letters`);
+    console.log(`  ${printCalls(calls)}\n`);
+  }
+  const { nodes, proven, seconds, calls } = sweep;
+  console.log(`A sweep of ${nodes} nodes, ${proven} of them proven already: ${seconds.toFixed(1)} s`);
+  console.log(`  ${printCalls(calls)}`);
 }
 
 const print = ({ ms, rssMb, kb }: ColdStart): string =>
   `${ms.median} ms (${ms.min} to ${ms.max}), ${rssMb.median} MB resident, ${kb} KB`;
+
+function printCalls({ ec2AndSsm, sqs, byAction, overdrawn }: Calls): string {
+  const each = Object.entries(byAction).map(([action, count]) => `${action} ${count}`);
+  return [
+    `${ec2AndSsm} calls to EC2 and SSM, ${overdrawn} beyond a token bucket; ${sqs} to SQS`,
+    `  (${each.join(', ')})`,
+  ].join('\n  ');
+}
 
 main().catch((error: unknown) => {
   console.error(error);

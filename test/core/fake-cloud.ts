@@ -50,6 +50,7 @@ export class FakeCloud implements Cloud {
   };
 
   readonly channel: Cloud['channel'] = {
+    notYet: () => undefined,
     push: ({ ruleSet }, nodes) => {
       if (this.pushFault) return Promise.reject(this.pushFault);
       this.pushed.push({ id: ruleSetId(ruleSet), nodes: nodes.map(({ ref }) => ref.id) });

@@ -1,9 +1,7 @@
 // Runs a bundled handler as Lambda does: `node lambda.mjs BUNDLE`, one process for one invocation after another.
 // Each line on stdin is an invocation; its log goes to stdout, and after it a line with what the handler
 // returned or threw. A bundle that cannot be loaded ends the process.
-import { Buffer } from 'node:buffer';
 import { once } from 'node:events';
-import { writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -24,9 +22,8 @@ async function invoke({ event, invokedFunctionArn, timeoutMs }) {
 const lines = createInterface({ input: process.stdin });
 lines.on('line', async (line) => {
   const done = await invoke(JSON.parse(line));
-  // Whole, and behind the log, which is written in the same way.
-  let left = Buffer.from(`${JSON.stringify({ type: 'platform.runtimeDone', ...done })}\n`);
-  while (left.length > 0) left = left.subarray(writeSync(1, left));
+  // Behind the log: Node writes to a pipe before it goes on.
+  process.stdout.write(`${JSON.stringify({ type: 'platform.runtimeDone', ...done })}\n`);
 });
 await once(lines, 'close');
 // Lambda ends it when it likes; open sockets would keep it.
