@@ -32,11 +32,8 @@ export interface LabStack {
   onInvoked: (name: string, invocation: Invocation) => void;
   /** Invokes a function as the schedule does, or somebody by hand. @throws Error with its log */
   invoke(name: string, event: unknown): Promise<Invocation>;
-  /**
-   * Resolves when no command runs, and none of these queues has a message.
-   * @param names without them, all queues but that of dead letters
-   */
-  idle(names?: readonly string[]): Promise<void>;
+  /** Resolves when no command runs, and no queue but that of dead letters has a message. */
+  idle(): Promise<void>;
   /** Ends every process of the functions. */
   close(): Promise<void>;
 }
@@ -79,13 +76,12 @@ export function startStack(aws: LabAws, deployment: Deployment, options: StackOp
     failures,
     onInvoked: () => undefined,
     invoke: (name, event) => got(functions, name).invoke(event),
-    async idle(names = [...queues.keys()]) {
-      const awaited = names.map((name) => got(queues, name));
+    async idle() {
       do {
-        for (const queue of awaited) await queue.empty(stop.signal);
+        for (const queue of queues.values()) await queue.atMost(0, stop.signal);
         await aws.settled();
         stop.signal.throwIfAborted();
-      } while (awaited.some(({ size }) => size > 0));
+      } while ([...queues.values()].some(({ size }) => size > 0));
     },
     async close() {
       stop.abort(new Error('The stack is closed'));

@@ -10,7 +10,7 @@ import { readDeployment } from '../aws/deployment';
 import { startStack, type LabStack } from '../aws/stack';
 import type { LabRoute } from '../aws/state';
 import type { Networks } from '../networks';
-import { inForce, provenIn, unprovenIn } from './node-view';
+import { inForce, outcomeIn, provenIn } from './node-view';
 import type { LocalCloud, Pass, Say } from './scenario';
 
 const cluster = 'k8s-cluster';
@@ -19,11 +19,8 @@ const subnetId = 'subnet-0a1b2c3d4e5f60718';
 const peeringId = 'pcx-0a1b2c3d4e5f60718';
 const vpnGatewayId = 'vgw-0a1b2c3d';
 
-/**
- * From RunInstances to the state `running`, and from there until the SSM agent has booted and registered. The
- * look that the second event brings begins when that of the first one has ended.
- */
-const [runsAfterMs, registersAfterMs] = [4_000, 20_000];
+/** From RunInstances to the state `running`, and from there until the SSM agent has booted and registered. */
+const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
 /** A node is served in half of it. */
 const patienceMs = 90_000;
 
@@ -92,13 +89,10 @@ interface Account {
 async function sendEvent(account: Account, say: Say): Promise<Pass> {
   const { aws, stack, networks, id } = account;
   const [calls, logged, sentAt] = [aws.calls.length, stack.log.length, Date.now()];
-  say('event', `RunInstances of ${id}, through CloudTrail, EventBridge and SQS`);
-  const proven = untilProven(account, sentAt, say);
-  stack.put(aws.runInstancesEvent([id]));
-  const isFirst = aws.state.instances.get(id)?.state === 'pending';
-  if (isFirst) await boot(account, say);
-  // Of the first time, other messages may be left; after the second one the queue has to come to its end.
-  await inTime(isFirst ? proven : stack.idle(['nodes']), stack);
+  sayLooks(account, sentAt, say);
+  if (aws.state.instances.get(id)?.state === 'pending') await start(account, say);
+  stack.put(aws.stateChangeEvent(id));
+  await served(stack);
   sayWaiting(stack, say);
   return {
     ...provenIn(stack.log.slice(logged), sentAt),
@@ -107,40 +101,51 @@ async function sendEvent(account: Account, say: Say): Promise<Pass> {
   };
 }
 
-async function boot({ aws, stack, id }: Account, say: Say): Promise<void> {
+async function start({ aws, stack, id }: Account, say: Say): Promise<void> {
+  say('event', `RunInstances of ${id}, through CloudTrail, EventBridge and SQS`);
+  stack.put(aws.runInstancesEvent([id]));
   await delay(runsAfterMs);
   const [instance, agent] = [aws.state.instances.get(id), aws.state.agents.get(id)];
   if (!instance || !agent) throw new Error(`There is no instance ${id}`);
   instance.state = 'running';
   agent.registersAt = Date.now() + registersAfterMs;
-  stack.put(aws.stateChangeEvent(id));
   say('', `and of its state running; its SSM agent registers ${registersAfterMs / 1_000} s later`);
 }
 
-/** Says what each look at the node found, and when the next one is; resolves after the last that is needed. */
-function untilProven({ aws, stack }: Account, sentAt: number, say: Say): Promise<void> {
+/** Says what each look at the node found, and when the next one is. */
+function sayLooks({ aws, stack }: Account, sentAt: number, say: Say): void {
   let looks = 0;
-  return new Promise((resolve) => {
-    stack.onInvoked = (name, { log }) => {
-      if (name !== 'node-joined') return;
-      const { reason = 'proven', retryAfterSeconds } = unprovenIn(log) ?? {};
-      const isOpen = retryAfterSeconds !== undefined;
-      const again = isOpen ? `; comes again in ${lastWait(aws)} s` : '';
-      say(`look ${++looks}`, `after ${((Date.now() - sentAt) / 1_000).toFixed(0)} s: ${reason}${again}`);
-      if (isOpen) return;
-      stack.onInvoked = () => undefined;
-      resolve();
-    };
-  });
+  stack.onInvoked = (name, { log }) => {
+    if (name !== 'node-joined') return;
+    const seconds = ((Date.now() - sentAt) / 1_000).toFixed(0);
+    const { message, reason = 'proven', retryAfterSeconds } = outcomeIn(log) ?? {};
+    // RunInstances alone; it is for the case that the event of the state is lost.
+    if (message === undefined) return;
+    const again = retryAfterSeconds === undefined ? '' : `; comes again in ${lastWait(aws)} s`;
+    say(`look ${++looks}`, `after ${seconds} s: ${reason}${again}`);
+  };
 }
 
-/** How long the messages that were given back last are invisible, in seconds. */
+/**
+ * Resolves when the event of the state has left the queue. That of RunInstances stays there for 90 s, in case
+ * the other is lost.
+ * @throws Error with what the functions threw and logged, when it takes too long
+ */
+async function served(stack: LabStack): Promise<void> {
+  const late = AbortSignal.timeout(patienceMs);
+  await stack.queue('nodes').atMost(1, late);
+  if (!late.aborted) return;
+  const said = [...stack.failures.map(String), ...stack.log.map((entry) => JSON.stringify(entry))];
+  throw new Error(`The node was not served in ${patienceMs / 1_000} s:\n${said.join('\n')}`);
+}
+
+/** For how many seconds the message that was given back last, and comes soonest, is invisible. */
 function lastWait({ calls }: LabAws): number {
   const { input } = calls.findLast(({ action }) => action === 'ChangeMessageVisibilityBatch') ?? {};
-  return given.parse(input).Entries[0].VisibilityTimeout;
+  return Math.min(...given.parse(input).Entries.map(({ VisibilityTimeout }) => VisibilityTimeout));
 }
 
-const given = z.object({ Entries: z.tuple([z.object({ VisibilityTimeout: z.number() })]).rest(z.unknown()) });
+const given = z.object({ Entries: z.array(z.object({ VisibilityTimeout: z.number() })) });
 
 /** SSM's own event of the command: for what whoever sent the command did not wait for. */
 function sayWaiting(stack: LabStack, say: Say): void {
@@ -148,15 +153,6 @@ function sayWaiting(stack: LabStack, say: Say): void {
   if (!event) return;
   const seconds = (event.visibleAt - event.sentAt) / 1_000;
   say('', `(SSM's own event waits ${seconds} s for command-finished, longer than this demo takes)`);
-}
-
-/** @throws Error with what the functions threw and logged, when it takes too long */
-async function inTime(served: Promise<void>, { failures, log }: LabStack): Promise<void> {
-  const late = delay(patienceMs, undefined, { ref: false }).then(() => {
-    const said = [...failures.map(String), ...log.map((entry) => JSON.stringify(entry))];
-    throw new Error(`The node was not served in ${patienceMs / 1_000} s:\n${said.join('\n')}`);
-  });
-  await Promise.race([served, late]);
 }
 
 /** What the function asked the cloud, and the routes that it was told. */

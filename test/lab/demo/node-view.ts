@@ -35,14 +35,15 @@ export function provenIn(
   return { eventToProvenMs, ruleset, ...proof };
 }
 
-const unprovenEntry = z.object({
-  message: z.enum(['NodePending', 'NodeFailed', 'NodeSkipped']),
-  reason: z.string(),
+const outcomeEntry = z.object({
+  message: z.enum(['NodeProven', 'NodePending', 'NodeFailed', 'NodeSkipped']),
+  /** Absent where it is proven. */
+  reason: z.string().optional(),
   /** Absent where it is not looked at again. */
   retryAfterSeconds: z.number().optional(),
 });
 
-/** Why a function that looked at a node did not prove it, if so. */
-export function unprovenIn(log: readonly unknown[]): z.output<typeof unprovenEntry> | undefined {
-  return log.map((line) => unprovenEntry.safeParse(line)).find(({ success }) => success)?.data;
+/** What became of a node that a function looked at; undefined when it looked at none. */
+export function outcomeIn(log: readonly unknown[]): z.output<typeof outcomeEntry> | undefined {
+  return log.map((line) => outcomeEntry.safeParse(line)).find(({ success }) => success)?.data;
 }
