@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { build, type BuildOptions } from 'esbuild';
 import { awsBundle, gcpBundle } from '../../infra/bundle/options';
 import { labAccount, labRegion, startAws } from '../lab/aws/aws';
-import { sqsEvent } from '../lab/aws/invoke';
+import { sqsEvent } from '../lab/aws/records';
 import { insertEvent } from '../lab/gcp/events';
 import { openGoogleCloud } from '../lab/gcp/lab';
 import { addVm } from '../lab/gcp/state';

@@ -7,7 +7,12 @@ export interface LabFunction {
   close(): Promise<void>;
 }
 
-export function makeFunction(settings: HostSettings): LabFunction {
+export interface FunctionSettings extends HostSettings {
+  /** Is told of each invocation that came to its end. */
+  readonly invoked?: (invocation: Invocation) => void;
+}
+
+export function makeFunction(settings: FunctionSettings): LabFunction {
   const all = new Set<Host>();
   const idle: Host[] = [];
 
@@ -31,7 +36,9 @@ export function makeFunction(settings: HostSettings): LabFunction {
     async invoke(event) {
       const host = take();
       try {
-        return await host.invoke(event);
+        const invocation = await host.invoke(event);
+        settings.invoked?.(invocation);
+        return invocation;
       } finally {
         await giveBack(host);
       }

@@ -160,9 +160,9 @@ export class LabQueue {
     }
   }
 
-  /** Resolves when no message is left, or at the signal. */
-  async empty(signal: AbortSignal): Promise<void> {
-    while (this.size > 0 && !signal.aborted) await this.#change(signal);
+  /** Resolves when no more messages than that are left, or at the signal. */
+  async atMost(count: number, signal: AbortSignal): Promise<void> {
+    while (this.size > count && !signal.aborted) await this.#change(signal);
   }
 
   /** Not by AbortSignal.any of a timeout: Node 20 may collect that as garbage before it ends. */

@@ -124,6 +124,22 @@ test('a queue with a delay holds its messages back, and idle waits for them', as
   expect(Number(entries('Seen')[0]?.['at']) - putAt).toBeGreaterThanOrEqual(60 * 5);
 });
 
+test('a queue can be waited for while some of its messages stay', async () => {
+  put('hang', { times: 9 });
+  put('end', {}, 'later');
+  await stack.queue('later').atMost(0, AbortSignal.timeout(5_000));
+  await stack.queue('work').atMost(1, AbortSignal.timeout(5_000));
+  expect([stack.queue('work').size, stack.queue('later').size]).toEqual([1, 0]);
+});
+
+test('whoever asks is told of each invocation that ended, with its log', async () => {
+  const told: unknown[] = [];
+  stack.onInvoked = (name, { log }) => told.push([name, log.map(({ message }) => message)]);
+  put('end');
+  await stack.idle();
+  expect(told).toEqual([['worker', expect.arrayContaining(['Batch', 'Seen'])]]);
+});
+
 test('a function may be invoked by hand', async () => {
   const { answer } = await stack.invoke('worker', { Records: [] });
   expect(answer).toEqual({ batchItemFailures: [] });

@@ -28,6 +28,8 @@ export interface LabStack {
   readonly log: readonly FunctionLog[];
   /** What functions threw, also that they crashed or ran out of time. */
   readonly failures: readonly unknown[];
+  /** Is told of each invocation that came to its end, before its messages are deleted. */
+  onInvoked: (name: string, invocation: Invocation) => void;
   /** Invokes a function as the schedule does, or somebody by hand. @throws Error with its log */
   invoke(name: string, event: unknown): Promise<Invocation>;
   /** Resolves when no command runs, and no queue but that of dead letters has a message. */
@@ -42,7 +44,12 @@ export function startStack(aws: LabAws, deployment: Deployment, options: StackOp
   const log: FunctionLog[] = [];
   const failures: unknown[] = [];
   const { queues, deadLetters } = makeQueues(aws, deployment);
-  const functions = makeFunctions(aws, deployment, options, (entry) => log.push(entry));
+  const functions = makeFunctions(aws, deployment, options, {
+    written: (entry) => log.push(entry),
+    invoked: (name, invocation) => {
+      stack.onInvoked(name, invocation);
+    },
+  });
   const sources = deployment.sources.map((source) =>
     runSource(
       got(queues, source.queue),
@@ -67,10 +74,11 @@ export function startStack(aws: LabAws, deployment: Deployment, options: StackOp
     },
     log,
     failures,
+    onInvoked: () => undefined,
     invoke: (name, event) => got(functions, name).invoke(event),
     async idle() {
       do {
-        for (const queue of queues.values()) await queue.empty(stop.signal);
+        for (const queue of queues.values()) await queue.atMost(0, stop.signal);
         await aws.settled();
         stop.signal.throwIfAborted();
       } while ([...queues.values()].some(({ size }) => size > 0));
@@ -109,11 +117,16 @@ function makeQueues(aws: LabAws, { stage, queues }: Deployment) {
   return { queues: new Map<string, LabQueue>(made), deadLetters };
 }
 
+interface Told {
+  readonly written: (entry: FunctionLog) => void;
+  readonly invoked: LabStack['onInvoked'];
+}
+
 function makeFunctions(
   aws: LabAws,
   { stage, functions }: Deployment,
   { config, env = {} }: StackOptions,
-  written: (entry: FunctionLog) => void,
+  { written, invoked }: Told,
 ): Map<string, LabFunction> {
   const resolve = (value: EnvironmentValue) =>
     typeof value === 'string' ? value : aws.queueUrl(fullName(stage, value.queue));
@@ -131,6 +144,9 @@ function makeFunctions(
       },
       written: (entry) => {
         written({ ...entry, function: name });
+      },
+      invoked: (invocation) => {
+        invoked(name, invocation);
       },
     });
     return [name, one] as const;

@@ -1,13 +1,16 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import { makeDocument } from '../../../infra/aws/document';
 import { documentName } from '../../../shared/aws/names';
 import { startAws, type LabAws } from '../aws/aws';
-import { invoke, sqsEvent } from '../aws/invoke';
+import { readDeployment } from '../aws/deployment';
+import { startStack, type LabStack } from '../aws/stack';
 import type { LabRoute } from '../aws/state';
 import type { Networks } from '../networks';
-import { inForce, provenIn } from './node-view';
+import { inForce, outcomeIn, provenIn } from './node-view';
 import type { LocalCloud, Pass, Say } from './scenario';
 
 const cluster = 'k8s-cluster';
@@ -16,21 +19,29 @@ const subnetId = 'subnet-0a1b2c3d4e5f60718';
 const peeringId = 'pcx-0a1b2c3d4e5f60718';
 const vpnGatewayId = 'vgw-0a1b2c3d';
 
-/** The account of a scenario: its VPCs, the route to the peer, and the node with its SSM agent. */
+/** From RunInstances to the state `running`, and from there until the SSM agent has booted and registered. */
+const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
+/** A node is served in half of it. */
+const patienceMs = 90_000;
+
+/** The account of a scenario: its VPCs, the route to the peer, what is deployed, and a node that is to start. */
 export async function openAws(networks: Networks): Promise<LocalCloud> {
-  const aws = await startAws();
+  const deployment = readDeployment();
+  const program = readFileSync('shared/node/peermasq.sh', 'utf8');
   const folder = mkdtempSync(join(tmpdir(), 'peermasq-aws-'));
   const config = join(folder, 'peermasq.yaml');
   writeFileSync(config, configFor(networks));
-  aws.putDocument(documentName('dev'), makeDocument(readFileSync('shared/node/peermasq.sh', 'utf8')));
+  const aws = await startAws();
+  aws.putDocument(documentName(deployment.stage), makeDocument(program));
   addNetworks(aws, networks);
-  const id = aws.addNode({ subnetId, cluster, machine: networks.node });
-  const env = { ...aws.env, PEERMASQ_CONFIG: config, PEERMASQ_STAGE: 'dev' };
+  const stack = startStack(aws, deployment, { config });
+  const id = aws.addNode({ subnetId, cluster, machine: networks.node, state: 'pending', isReady: false });
   return {
-    sendEvent: (say) => sendEvent(aws, networks, id, env, say),
+    sendEvent: (say) => sendEvent({ aws, stack, networks, id }, say),
     close: async () => {
-      rmSync(folder, { recursive: true, force: true });
+      await stack.close();
       await aws.close();
+      rmSync(folder, { recursive: true, force: true });
     },
   };
 }
@@ -67,24 +78,81 @@ function addNetworks(aws: LabAws, networks: Networks): void {
   });
 }
 
-async function sendEvent(
-  aws: LabAws,
-  networks: Networks,
-  id: string,
-  env: Readonly<Record<string, string>>,
-  say: Say,
-): Promise<Pass> {
-  const startedAt = performance.now();
-  const before = aws.calls.length;
-  say('event', `RunInstances of ${id}, through CloudTrail, EventBridge and SQS`);
-  const { log } = await invoke('node-joined', sqsEvent([aws.runInstancesEvent([id])]), env);
-  const eventToProvenMs = Math.round(performance.now() - startedAt);
+interface Account {
+  readonly aws: LabAws;
+  readonly stack: LabStack;
+  readonly networks: Networks;
+  /** Of the node. */
+  readonly id: string;
+}
+
+async function sendEvent(account: Account, say: Say): Promise<Pass> {
+  const { aws, stack, networks, id } = account;
+  const [calls, logged, sentAt] = [aws.calls.length, stack.log.length, Date.now()];
+  sayLooks(account, sentAt, say);
+  if (aws.state.instances.get(id)?.state === 'pending') await start(account, say);
+  stack.put(aws.stateChangeEvent(id));
+  await served(stack);
+  sayWaiting(stack, say);
   return {
-    eventToProvenMs,
-    ...provenIn(log),
-    lookedUp: lookedUp(aws, before),
+    ...provenIn(stack.log.slice(logged), sentAt),
+    lookedUp: lookedUp(aws, calls),
     rules: await inForce(networks.node),
   };
+}
+
+async function start({ aws, stack, id }: Account, say: Say): Promise<void> {
+  say('event', `RunInstances of ${id}, through CloudTrail, EventBridge and SQS`);
+  stack.put(aws.runInstancesEvent([id]));
+  await delay(runsAfterMs);
+  const [instance, agent] = [aws.state.instances.get(id), aws.state.agents.get(id)];
+  if (!instance || !agent) throw new Error(`There is no instance ${id}`);
+  instance.state = 'running';
+  agent.registersAt = Date.now() + registersAfterMs;
+  say('', `and of its state running; its SSM agent registers ${registersAfterMs / 1_000} s later`);
+}
+
+/** Says what each look at the node found, and when the next one is. */
+function sayLooks({ aws, stack }: Account, sentAt: number, say: Say): void {
+  let looks = 0;
+  stack.onInvoked = (name, { log }) => {
+    if (name !== 'node-joined') return;
+    const seconds = ((Date.now() - sentAt) / 1_000).toFixed(0);
+    const { message, reason = 'proven', retryAfterSeconds } = outcomeIn(log) ?? {};
+    // RunInstances alone; it is for the case that the event of the state is lost.
+    if (message === undefined) return;
+    const again = retryAfterSeconds === undefined ? '' : `; comes again in ${lastWait(aws)} s`;
+    say(`look ${++looks}`, `after ${seconds} s: ${reason}${again}`);
+  };
+}
+
+/**
+ * Resolves when the event of the state has left the queue. That of RunInstances stays there for 90 s, in case
+ * the other is lost.
+ * @throws Error with what the functions threw and logged, when it takes too long
+ */
+async function served(stack: LabStack): Promise<void> {
+  const late = AbortSignal.timeout(patienceMs);
+  await stack.queue('nodes').atMost(1, late);
+  if (!late.aborted) return;
+  const said = [...stack.failures.map(String), ...stack.log.map((entry) => JSON.stringify(entry))];
+  throw new Error(`The node was not served in ${patienceMs / 1_000} s:\n${said.join('\n')}`);
+}
+
+/** For how many seconds the message that was given back last, and comes soonest, is invisible. */
+function lastWait({ calls }: LabAws): number {
+  const { input } = calls.findLast(({ action }) => action === 'ChangeMessageVisibilityBatch') ?? {};
+  return Math.min(...given.parse(input).Entries.map(({ VisibilityTimeout }) => VisibilityTimeout));
+}
+
+const given = z.object({ Entries: z.array(z.object({ VisibilityTimeout: z.number() })) });
+
+/** SSM's own event of the command: for what whoever sent the command did not wait for. */
+function sayWaiting(stack: LabStack, say: Say): void {
+  const [event] = stack.queue('commands').messages;
+  if (!event) return;
+  const seconds = (event.visibleAt - event.sentAt) / 1_000;
+  say('', `(SSM's own event waits ${seconds} s for command-finished, longer than this demo takes)`);
 }
 
 /** What the function asked the cloud, and the routes that it was told. */

@@ -7,7 +7,8 @@ import { openScreen } from './screen';
 const usage = `Usage: npm run demo [-- --json]
 
 Builds three small networks on this machine, shows a pod's request that hangs, lets the event of a joining
-node cure it, and shows the answer. Nothing outside the networks changes.
+node cure it, and shows the answer. All three are played at the same time, in a minute, and shown one after
+the other. Nothing outside the networks changes.
 
   --json   one JSON document on stdout; progress on stderr
   --help   this text
@@ -41,9 +42,11 @@ async function play(isJson: boolean): Promise<number> {
   const startedAt = performance.now();
   const stream = isJson ? process.stderr : process.stdout;
   const colours = pc.createColors(stream.isTTY && stream.hasColors());
-  const screen = openScreen((text) => stream.write(text), colours, stream.columns);
-
-  const replays = await replayAll(scenarios, screen);
+  const replays = await replayAll(
+    scenarios,
+    (text) => stream.write(text),
+    (write) => openScreen(write, colours, stream.columns),
+  );
   const faults = replays.flatMap(({ scenario, faults }) =>
     faults.map((fault) => `${scenario.name}: ${fault}\n`),
   );

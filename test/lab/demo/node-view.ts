@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { parseReport, type Report } from '../../../shared/core/report';
+import { parseReport } from '../../../shared/core/report';
 import type { Machine } from '../machine';
+import type { Pass } from './scenario';
 
 /** The rules of ours that are in table nat, as iptables-save prints them. */
 export async function inForce(node: Machine): Promise<string[]> {
@@ -11,15 +12,38 @@ export async function inForce(node: Machine): Promise<string[]> {
 
 const provenEntry = z.object({
   message: z.literal('NodeProven'),
+  time: z.iso.datetime(),
   ruleSet: z.string(),
   report: z.unknown().optional(),
 });
 
-/** What a function logged about the node it proved. @throws Error with the whole log when it proved none */
-export function provenIn(log: readonly unknown[]): { ruleset: string; proof?: Report } {
+/**
+ * What a function logged about the node it proved.
+ * @param sentAt when its event was sent: milliseconds since the epoch
+ * @throws Error with the whole log when it proved none
+ */
+export function provenIn(
+  log: readonly unknown[],
+  sentAt: number,
+): Pick<Pass, 'eventToProvenMs' | 'ruleset' | 'proof'> {
   const entry = log.map((line) => provenEntry.safeParse(line)).find(({ success }) => success)?.data;
   if (!entry)
     throw new Error(`The node was not proven:\n${log.map((line) => JSON.stringify(line)).join('\n')}`);
-  const { ruleSet: ruleset, report } = entry;
-  return report === undefined ? { ruleset } : { ruleset, proof: parseReport(JSON.stringify(report)) };
+  const { time, ruleSet: ruleset, report } = entry;
+  const eventToProvenMs = Date.parse(time) - sentAt;
+  const proof = report !== undefined && { proof: parseReport(JSON.stringify(report)) };
+  return { eventToProvenMs, ruleset, ...proof };
+}
+
+const outcomeEntry = z.object({
+  message: z.enum(['NodeProven', 'NodePending', 'NodeFailed', 'NodeSkipped']),
+  /** Absent where it is proven. */
+  reason: z.string().optional(),
+  /** Absent where it is not looked at again. */
+  retryAfterSeconds: z.number().optional(),
+});
+
+/** What became of a node that a function looked at; undefined when it looked at none. */
+export function outcomeIn(log: readonly unknown[]): z.output<typeof outcomeEntry> | undefined {
+  return log.map((line) => outcomeEntry.safeParse(line)).find(({ success }) => success)?.data;
 }

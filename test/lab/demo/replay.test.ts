@@ -39,8 +39,11 @@ const scenario = (sendEvent: (networks: Networks, times: number) => Promise<unkn
 
 async function replayed(...scenarios: Scenario[]) {
   const written: string[] = [];
-  const screen = openScreen((text) => written.push(text), pc.createColors(false));
-  const replays = await replayAll(scenarios, screen);
+  const replays = await replayAll(
+    scenarios,
+    (text) => written.push(text),
+    (write) => openScreen(write, pc.createColors(false)),
+  );
   return { replays, faults: replays.map(({ faults }) => faults), text: written.join('') };
 }
 
@@ -50,10 +53,10 @@ describeKernel('a replay', undefined, () => {
     const { replays, faults, text } = await replayed(once);
     expect(faults).toEqual([[]]);
     expect(text).toMatch(
-      /before .* 10\.132\.0\.10 ──▶ vpc-b ✗ dropped\n +10\.193\.0\.3:32191: no answer in 1500 ms/,
+      /before .* 10\.132\.0\.10 ──▶ vpc-b ✗ dropped\n +10\.193\.0\.3:32191: no connection in 1500 ms/,
     );
     expect(text).toMatch(/the router dropped [1-9] packets? from\s+10\.132\.0\.10/);
-    expect(text).toContain('the request that hung is answered too');
+    expect(text).toContain('the request that hung meanwhile is answered too');
     expect(text).toMatch(
       /applied, proven 7 ms after the event: 1 rule in iptables-nft, 0 hanging flows\s+healed/,
     );

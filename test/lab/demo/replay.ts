@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { buildNetworks, type Answer, type Networks } from '../networks';
 import type { LocalCloud, Pass, Scenario } from './scenario';
 import { diagram, type Screen } from './screen';
+import { takeTurns, type Write } from './turns';
 
 /** How a scenario went; it went well when there are no faults. */
 export interface Replay {
@@ -14,17 +15,31 @@ export interface Replay {
 
 const metadataServer = '169.254.169.254';
 const hangsAfterMs = 1_500;
-/** The kernel sends the SYN of a hanging connect again every few seconds at most. */
-const healsWithinMs = 5_000;
+/** The kernel sends the SYN of a hanging connect again after a while that grows with how long it hangs. */
+const healsWithinMs = 20_000;
 
-/** Plays the scenarios one after the other; a fault in one does not stop the next. */
-export async function replayAll(scenarios: readonly Scenario[], screen: Screen): Promise<Replay[]> {
-  const replays: Replay[] = [];
-  for (const [index, scenario] of scenarios.entries()) {
-    screen.heading(`${index + 1}/${scenarios.length}  ${scenario.title}`, scenario.story);
-    replays.push(await replay(scenario, screen));
-  }
-  return replays;
+/**
+ * Plays the scenarios at the same time, and shows them one after the other; a fault in one does not stop the
+ * others.
+ * @param openScreen makes the screen of one scenario
+ * @returns in the order of the scenarios
+ */
+export async function replayAll(
+  scenarios: readonly Scenario[],
+  write: Write,
+  openScreen: (write: Write) => Screen,
+): Promise<Replay[]> {
+  const takeTurn = takeTurns(write);
+  return Promise.all(
+    scenarios.map(async (scenario, index) => {
+      const turn = takeTurn();
+      const screen = openScreen(turn.write);
+      screen.heading(`${index + 1}/${scenarios.length}  ${scenario.title}`, scenario.story);
+      const result = await replay(scenario, screen);
+      turn.end();
+      return result;
+    }),
+  );
 }
 
 /** What `--json` prints. */
@@ -67,30 +82,35 @@ type Draft = { -readonly [Key in keyof Replay]: Replay[Key] } & { readonly fault
 
 async function play(networks: Networks, cloud: LocalCloud, screen: Screen, result: Draft): Promise<void> {
   screen.say('on node', networks.topology.node.rules.join('\n'));
-  const hanging = networks.pod.request(60_000);
-  result.before = await within(hangsAfterMs, hanging);
+  result.before = await networks.pod.request(hangsAfterMs);
   await showBefore(networks, result.before, screen);
   if (result.before.reached) {
     result.faults.push('the pod reached the peer before anything was done');
     return;
   }
 
+  const hanging = networks.pod.request(120_000);
   result.pass = await cloud.sendEvent(screen.say);
   showPass(result.pass, screen);
 
   result.after = await networks.pod.request();
   result.faults.push(...showAfter(networks, result.after, screen));
   if (!result.after.reached) return;
-  const { reached } = await within(healsWithinMs, hanging);
-  screen.say('', `the request that hung ${reached ? 'is answered too' : 'still hangs'}`);
+  const [{ reached }, isUnchanged] = await Promise.all([
+    within(healsWithinMs, hanging),
+    changesNothing(networks, cloud),
+  ]);
+  screen.say('', `the request that hung meanwhile ${reached ? 'is answered too' : 'still hangs'}`);
+  if (isUnchanged)
+    screen.say('again', 'the same event once more changes nothing: iptables-save is identical');
+  else result.faults.push('the same event once more changed what iptables-save prints');
+}
 
+/** Whether the rules are the same after the event came once more. */
+async function changesNothing(networks: Networks, cloud: LocalCloud): Promise<boolean> {
   const rules = await rulesInForce(networks);
   await cloud.sendEvent(() => undefined);
-  if (rules === (await rulesInForce(networks))) {
-    screen.say('again', 'the same event once more changes nothing: iptables-save is identical');
-  } else {
-    result.faults.push('the same event once more changed what iptables-save prints');
-  }
+  return rules === (await rulesInForce(networks));
 }
 
 async function showBefore(networks: Networks, before: Answer, screen: Screen): Promise<void> {

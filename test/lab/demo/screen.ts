@@ -1,6 +1,7 @@
 import type pc from 'picocolors';
 import type { Answer } from '../networks';
 import type { Topology } from '../topologies';
+import type { Write } from './turns';
 
 export type Colours = ReturnType<typeof pc.createColors>;
 
@@ -18,7 +19,7 @@ export interface Screen {
 const labelWidth = 11;
 const widest = 100;
 
-export function openScreen(write: (text: string) => void, colours: Colours, columns = 0): Screen {
+export function openScreen(write: Write, colours: Colours, columns = 0): Screen {
   // A terminal may not know its width, and say 0.
   const width = Math.min(columns || widest, widest);
   const row = (label: string, text: string, colour: (line: string) => string) => {

@@ -51,7 +51,10 @@ export async function startFunction(
   });
   // Once it has started, its end is no longer a fault.
   failed.catch(() => undefined);
-  await Promise.race([started, failed]);
+  await Promise.race([started, failed]).catch(async (error: unknown) => {
+    await end(child);
+    throw error;
+  });
   const logged: RunningFunction['logged'] = async (isIt) => {
     for (;;) {
       const entry = log.find(isIt);

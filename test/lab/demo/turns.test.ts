@@ -1,0 +1,19 @@
+import { expect, test } from '@jest/globals';
+import { takeTurns } from './turns';
+
+test('the first turn is shown live, each other when those before it have ended', () => {
+  const shown: string[] = [];
+  const take = takeTurns((text) => shown.push(text));
+  const [first, second, third] = [take(), take(), take()];
+  third.write('3a ');
+  second.write('2a ');
+  first.write('1a ');
+  third.end();
+  expect(shown.join('')).toBe('1a ');
+  first.end();
+  expect(shown.join('')).toBe('1a 2a ');
+  second.write('2b ');
+  expect(shown.join('')).toBe('1a 2a 2b ');
+  second.end();
+  expect(shown.join('')).toBe('1a 2a 2b 3a ');
+});
