@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
-import { memberRoleName } from '../../../shared/aws/names';
-import { labRegion } from '../../lab/aws/aws';
+import { memberTemplate } from '../../../infra/aws/member';
+import { labAccount, labRegion } from '../../lab/aws/aws';
+import { roleIn } from '../../lab/aws/policy';
 import {
   addNode,
   aws,
@@ -17,12 +18,21 @@ import {
 
 describe('further accounts', () => {
   const member = '222222222222';
-  const env = { PEERMASQ_MEMBER_ACCOUNTS: member, ...objective(1_000) };
+  const deployment = { params: { memberAccounts: member }, env: objective(1_000) };
+
+  /** The role that the template of a member account makes there. */
+  const memberRole = (functions: readonly string[]) => {
+    const template = memberTemplate({
+      ...{ stage: 'dev', central: labAccount, launchGate: 'off', clusters: ['shop'], functions },
+      program: 'echo hello\n',
+    });
+    return roleIn(template.Resources, 'MemberRole', { account: member, region: labRegion });
+  };
 
   test('are served with their own role, by events and by sweeps', async () => {
-    const account = aws.addAccount(member, { roleName: memberRoleName('dev', labRegion) });
+    const account = aws.addAccount(member, memberRole(['node-joined', 'sweep']));
     prepare(account);
-    deploy({ env });
+    deploy(deployment);
     const [own, joined, old] = [addNode(), addNode({}, account), addNode({}, account)];
     stack.put(account.stateChangeEvent(joined));
     await served();
@@ -35,8 +45,8 @@ describe('further accounts', () => {
   });
 
   test('that cannot be entered do not keep the others from their rules', async () => {
-    aws.addAccount(member, { roleName: 'another' });
-    deploy({ env });
+    aws.addAccount(member, memberRole(['backfill']));
+    deploy(deployment);
     const own = addNode();
     stack.put(aws.stateChangeEvent(own));
     stack.put({ ...aws.stateChangeEvent(addNode()), account: member });

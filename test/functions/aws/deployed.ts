@@ -54,6 +54,8 @@ export function prepare(account: LabAccount): void {
 
 interface Deployed {
   readonly config?: string;
+  /** As `--param` gives them. */
+  readonly params?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
   /** Of node-joined, instead of what serverless.yml says. */
   readonly timeoutSeconds?: number;
@@ -68,10 +70,10 @@ const onePeering = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerin
  * batch. Looks of the functions take their time though: unless a test is about it, results come after they end.
  */
 export function deploy(options: Deployed = {}): void {
-  const { config = onePeering, env = {}, timeoutSeconds, resultsAfterSeconds = 150 } = options;
+  const { config = onePeering, params = {}, env = {}, timeoutSeconds, resultsAfterSeconds = 150 } = options;
   const file = join(folder, 'peermasq.yaml');
   writeFileSync(file, config);
-  const { functions, queues, sources, ...rest } = readDeployment();
+  const { functions, queues, sources, ...rest } = readDeployment({ params, clusters: ['shop'] });
   const deployment = {
     ...rest,
     functions: functions.map((one) =>
