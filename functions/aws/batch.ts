@@ -21,10 +21,13 @@ export interface Letter<Event extends AwsEvent> {
 }
 
 /** What is to become of a message. */
-export type Fate =
-  | { readonly kind: 'done' }
-  | { readonly kind: 'again'; readonly seconds: number; readonly reason: string }
-  | { readonly kind: 'dead'; readonly reason: string };
+export type Fate = { readonly kind: 'done' } | Again | { readonly kind: 'dead'; readonly reason: string };
+
+export interface Again {
+  readonly kind: 'again';
+  readonly seconds: number;
+  readonly reason: string;
+}
 
 export interface Batch {
   readonly home: Home;

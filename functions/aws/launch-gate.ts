@@ -4,20 +4,20 @@ import { PeermasqError } from '../../shared/core/errors';
 import { nodeKey } from '../../shared/core/node';
 import { faultFields, type Outcome } from '../../shared/core/outcome';
 import { accountFor, log, settings } from './accounts';
-import type { Batch, Fate, Letter } from './batch';
+import type { Again, Batch, Letter } from './batch';
 
 type Joined = Extract<AwsEvent, { kind: 'nodes-joined' }>;
 
 /**
  * Tells the Auto Scaling group whether the launch may go on, if there is one that waits and the gate is in use.
  * @param outcomes of the letter's nodes, none of which is looked at again
- * @returns what is to become of the message where the group could not be told
+ * @returns when to try again, and why, where the group could not be told
  */
 export async function completeLaunchOf(
   { event }: Letter<Joined>,
   outcomes: readonly Outcome[],
   { home, deadline }: Batch,
-): Promise<Fate | undefined> {
+): Promise<Again | undefined> {
   const { launch, nodes } = event;
   const [node] = nodes;
   if (!launch || !node || settings.launchGate === 'off') return undefined;
@@ -30,7 +30,7 @@ export async function completeLaunchOf(
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     log.error('LaunchNotCompleted', { ...fields, ...faultFields(error) });
-    return { kind: 'again', seconds: 10, reason: error.message };
+    return { kind: 'again', seconds: 10, reason: `${error.message} (${error.advice})` };
   }
 }
 

@@ -112,21 +112,19 @@ async function fateOf(
     batch,
   );
   if (held && !letter.isOverdue) return held;
-  return open.length > 0 ? giveUp(open) : { kind: 'done' };
+  for (const { outcome } of open) logGivenUp(outcome);
+  const reasons = [...open.map(toReason), ...(held ? [held.reason] : [])];
+  return reasons.length > 0 ? { kind: 'dead', reason: reasons.join('; ') } : { kind: 'done' };
 }
 
 function lookAgain(open: readonly Result[]): Fate {
   const seconds = Math.min(...open.map(({ again = 0 }) => again));
-  return { kind: 'again', seconds, reason: reasonsOf(open) };
+  return { kind: 'again', seconds, reason: open.map(toReason).join('; ') };
 }
 
-function giveUp(open: readonly Result[]): Fate {
-  for (const { outcome } of open) {
-    const { node, cluster } = outcome;
-    log.error('NodeGaveUp', { cloud: 'aws', node: node.id, cluster, reason: reasonOf(outcome) });
-  }
-  return { kind: 'dead', reason: reasonsOf(open) };
+function logGivenUp(outcome: Outcome): void {
+  const { node, cluster } = outcome;
+  log.error('NodeGaveUp', { cloud: 'aws', node: node.id, cluster, reason: reasonOf(outcome) });
 }
 
-const reasonsOf = (open: readonly Result[]): string =>
-  open.map(({ outcome }) => `${nodeKey(outcome.node)}: ${reasonOf(outcome)}`).join('; ');
+const toReason = ({ outcome }: Result): string => `${nodeKey(outcome.node)}: ${reasonOf(outcome)}`;

@@ -4,7 +4,7 @@ import { PeermasqError } from '../../shared/core/errors';
 import { isProvisioning } from '../../shared/core/outcome';
 import { pass } from '../../shared/core/reconcile';
 import { accountFor, log } from './accounts';
-import { serveBatch, type Batch, type Fate, type Letter } from './batch';
+import { serveBatch, type Again, type Batch, type Fate, type Letter } from './batch';
 import { writeNodeMetrics } from './metrics';
 
 type Changed = Extract<AwsEvent, { kind: 'routes-changed' }>;
@@ -30,8 +30,6 @@ async function serve(letters: readonly Letter<Changed>[], batch: Batch): Promise
     return isOverdue ? { kind: 'dead', reason: again.reason } : again;
   });
 }
-
-type Again = Extract<Fate, { kind: 'again' }>;
 
 /** Nodes that could not be served are the next sweep's; only what the change itself leaves open comes again. */
 async function lookAt(id: string, { home, deadline }: Batch): Promise<Again | undefined> {

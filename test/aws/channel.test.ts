@@ -247,6 +247,22 @@ describe('proofs', () => {
     expect(await pushAndProve(reporting())).toMatchObject({ result: 'reported' });
   });
 
+  test.each<[string, () => unknown]>([
+    ['never shows the command', () => lab.aws.state.commands.splice(0)],
+    [
+      'is throttled for ever',
+      () => {
+        lab.aws.throttle('ListCommands', Number.POSITIVE_INFINITY);
+      },
+    ],
+  ])('where the list of commands %s, the last look reads all the same', async (_, prepare) => {
+    const pushed = (await push(await addNodes(2))).filter(isPushed);
+    prepare();
+    const proofs = await lab.cloud.channel.proofs(pushed, Date.now() + 3_500);
+    expect(proofs.map(({ result }) => result)).toEqual(['reported', 'reported']);
+    expect(lab.aws.count('ListCommandInvocations')).toBe(1);
+  });
+
   test('a node that says nothing in time is silent', async () => {
     expect(await pushAndProve(hanging, Date.now() + 2_500)).toMatchObject({
       result: 'silent',

@@ -1,11 +1,11 @@
 import { makeAccount, type LabAccount, type Shared } from './account';
 import type { Call, Context, Lab } from './context';
+import type { LabRole } from './policy';
 import { serve } from './server';
+import { issueKeys, roleArn } from './sts';
 
-export interface MemberOptions {
-  /** Of the role that leads into the account: `arn:aws:iam::ACCOUNT:role/NAME`. */
-  readonly roleName: string;
-}
+/** The role that leads into an account. Of its name alone: anybody may assume it, and may do everything then. */
+export type MemberRole = LabRole | Pick<LabRole, 'roleName'>;
 
 /** One region of AWS on a loopback port. The handle is that of the account which the credentials are of. */
 export interface LabAws extends LabAccount {
@@ -16,7 +16,9 @@ export interface LabAws extends LabAccount {
   /** Receives the events that SSM emits, those of further accounts too, as their buses forward them. */
   onEvent: (event: object) => void;
   /** Another account, which is reached with the credentials alone that AssumeRole of its role returned. */
-  addAccount(id: string, options: MemberOptions): LabAccount;
+  addAccount(id: string, role: MemberRole): LabAccount;
+  /** Environment of a process that acts as a role of this account, instead of one that may do everything. */
+  actAs(role: LabRole): Readonly<Record<string, string>>;
   /** The calls to all accounts. */
   readonly allCalls: readonly Call[];
   /** From now on a call beyond the published token buckets is throttled. */
@@ -57,11 +59,20 @@ export async function startAws(): Promise<LabAws> {
     url: served.url,
     env: environment(served.url),
     onEvent: () => undefined,
-    addAccount(id, { roleName }) {
+    addAccount(id, role) {
       const { account, context } = makeAccount(id, shared);
       contexts.push(context);
-      lab.roles.set(`arn:aws:iam::${id}:role/${roleName}`, context);
+      const known = 'grants' in role ? { role } : {};
+      lab.roles.set(roleArn(id, role.roleName), { account: context, ...known });
       return account;
+    },
+    actAs(role) {
+      const { accessKeyId, secretAccessKey, sessionToken } = issueKeys(lab, { account: home.context, role });
+      return {
+        AWS_ACCESS_KEY_ID: accessKeyId,
+        AWS_SECRET_ACCESS_KEY: secretAccessKey,
+        AWS_SESSION_TOKEN: sessionToken,
+      };
     },
     get allCalls() {
       return contexts.flatMap(({ calls }) => calls);

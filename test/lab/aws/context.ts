@@ -1,4 +1,5 @@
 import type { Buckets } from './buckets';
+import type { LabRole } from './policy';
 import type { AwsRefusal, AwsState } from './state';
 
 export interface Call {
@@ -28,6 +29,8 @@ export interface Context {
 /** What an access key stands for. */
 export interface Identity {
   readonly account: Context;
+  /** Without one it may do everything. */
+  readonly role?: LabRole;
   /** Of temporary credentials only, like the next. */
   readonly sessionToken?: string;
   /** Milliseconds since the epoch. */
@@ -39,8 +42,8 @@ export interface Lab {
   readonly region: string;
   /** By access key. */
   readonly identities: Map<string, Identity>;
-  /** The accounts that roles lead into, by the ARN of the role. */
-  readonly roles: Map<string, Context>;
+  /** The accounts that roles lead into, by the ARN of the role. One of which no more is known may be assumed by anybody. */
+  readonly roles: Map<string, Pick<Identity, 'account' | 'role'>>;
   /** Whether the token buckets count. */
   isLimited: boolean;
 }

@@ -2,7 +2,11 @@ import { readFileSync } from 'node:fs';
 import { parseDocument, type ScalarTag } from 'yaml';
 import { z } from 'zod';
 import { subscriptions, type Pattern } from '../../../infra/aws/patterns';
-import { deadLetters, queueId, queueNames, queueSettings } from '../../../infra/aws/queues';
+import { deadLetters, queueId, queueNames, queueResources, queueSettings } from '../../../infra/aws/queues';
+import { roleResources } from '../../../infra/aws/roles';
+import { parseSettings } from '../../../infra/aws/settings';
+import { labAccount, labRegion } from './aws';
+import { roleIn, type LabRole } from './policy';
 import type { QueueSettings } from './queue';
 
 /** A value of a function's environment: text, or the URL of a queue by its short name. */
@@ -13,6 +17,8 @@ export interface DeployedFunction {
   /** The file whose `handler` is called. */
   readonly bundle: string;
   readonly timeoutSeconds: number;
+  /** What it acts as; without one it may do everything. */
+  readonly role?: LabRole;
   readonly environment: Readonly<Record<string, EnvironmentValue>>;
 }
 
@@ -45,6 +51,8 @@ export interface DeploymentOptions {
   readonly stage?: string;
   /** As `--param` gives them. */
   readonly params?: Readonly<Record<string, string | number>>;
+  /** That the roles may send commands to; all where none is named. */
+  readonly clusters?: readonly string[];
   /** Instead of those of every source and of every queue: for tests that have no time. */
   readonly windowSeconds?: number;
   readonly delaySeconds?: number;
@@ -62,6 +70,7 @@ const serviceSchema = z.object({
     z.string(),
     z.object({
       handler: z.string().regex(/^dist\/aws\/[a-z-]+\.handler$/),
+      role: z.string(),
       timeout: z.number(),
       environment,
       events: z
@@ -103,22 +112,24 @@ function readService(): Service {
  * @throws Error for a serverless.yml that the lab does not understand
  */
 export function readDeployment(options: DeploymentOptions = {}): Deployment {
-  const { stage = 'dev', params: given = {}, windowSeconds, delaySeconds } = options;
+  const { stage = 'dev', params: given = {}, clusters = ['*'], windowSeconds, delaySeconds } = options;
   const { params, provider, functions } = readService();
   const values = { ...params.default, ...given };
   const resolve = (value: string | z.output<typeof reference>): EnvironmentValue =>
     typeof value === 'string' ? fill(value, stage, values) : { queue: queueNamed(value.ref) };
-  const objectiveMinutes = Number(values['objectiveMinutes']);
+  const settings = parseSettings({ ...values, stage, functions });
+  const template = { ...queueResources(settings), ...roleResources(settings, clusters) };
   return {
     stage,
-    queues: queueSettings({ functions, objectiveMinutes }).map((queue) => ({
+    queues: queueSettings(settings).map((queue) => ({
       ...queue,
       delaySeconds: delaySeconds ?? queue.delaySeconds,
     })),
-    functions: Object.entries(functions).map(([name, { handler, timeout, environment: own }]) => ({
+    functions: Object.entries(functions).map(([name, { handler, role, timeout, environment: own }]) => ({
       name,
       bundle: handler.replace(/\.handler$/, '.js'),
       timeoutSeconds: timeout,
+      role: roleIn(template, role, { account: labAccount, region: labRegion }),
       environment: Object.fromEntries(
         Object.entries({ ...provider.environment, ...own }).map(([key, value]) => [key, resolve(value)]),
       ),

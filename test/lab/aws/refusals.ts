@@ -26,8 +26,8 @@ export function throttled(service: ServiceName): AwsRefusal {
 }
 
 /** What IAM says. https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html */
-export function denial(action: string, account: string, resource?: string): AwsRefusal {
-  const caller = `arn:aws:sts::${account}:assumed-role/peermasq/node-joined`;
+export function denial(action: string, account: string, resource?: string, role = 'peermasq'): AwsRefusal {
+  const caller = `arn:aws:sts::${account}:assumed-role/${role}/session`;
   const on = resource === undefined ? '' : ` on resource: ${resource}`;
   const why = `is not authorized to perform: ${action}${on} because no identity-based policy allows the ${action} action`;
   const message = `User: ${caller} ${why}`;

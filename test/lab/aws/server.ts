@@ -3,8 +3,10 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
+import { asksOf } from './asks';
 import type { Context, Fault, Identity, Lab } from './context';
-import { expired, throttled, unknownKey, unsigned, type ServiceName } from './refusals';
+import { isAllowed } from './policy';
+import { denial, expired, throttled, unknownKey, unsigned, type ServiceName } from './refusals';
 import { serviceFor, type Request, type Service } from './services';
 import { AwsRefusal } from './state';
 
@@ -50,6 +52,7 @@ async function answer(message: IncomingMessage, lab: Lab): Promise<Answer> {
     const caller = identify(message, service.name, lab);
     const request = service.read(message.headers, body);
     refuseByTest(caller.account, service, request, lab);
+    refuseByRole(caller, service, request);
     return { status: 200, type, body: service.answer(lab, caller, request, requestId), requestId };
   } catch (error) {
     const refusal = error instanceof AwsRefusal ? error : new AwsRefusal('InternalError', String(error), 500);
@@ -82,4 +85,13 @@ function refuseByTest(
   if (!fault) return;
   fault.times -= 1;
   throw fault.refusal;
+}
+
+/** Denies what no policy of the caller's role allows. */
+function refuseByRole({ account: { state }, role }: Identity, { name }: Service, request: Request): void {
+  if (!role) return;
+  const missing = asksOf(name, request, state).find((ask) => !isAllowed(role.grants, ask));
+  if (!missing) return;
+  const resource = missing.resource === '*' ? undefined : missing.resource;
+  throw denial(missing.action, state.account, resource, role.roleName);
 }

@@ -130,7 +130,7 @@ function makeFunctions(
 ): Map<string, LabFunction> {
   const resolve = (value: EnvironmentValue) =>
     typeof value === 'string' ? value : aws.queueUrl(fullName(stage, value.queue));
-  const made = functions.map(({ name, bundle, timeoutSeconds, environment }) => {
+  const made = functions.map(({ name, bundle, timeoutSeconds, role, environment }) => {
     const own = Object.entries(environment).map(([key, value]) => [key, resolve(value)] as const);
     const one = makeFunction({
       name,
@@ -138,6 +138,7 @@ function makeFunctions(
       timeoutMs: timeoutSeconds * 1_000,
       env: {
         ...aws.env,
+        ...(role && aws.actAs(role)),
         ...Object.fromEntries(own),
         ...(config !== undefined && { PEERMASQ_CONFIG: config }),
         ...env,

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { z } from 'zod';
 import type { Identity, Lab } from './context';
 import { answerQuery, type Fields } from './query';
+import { isAllowed } from './policy';
 import { denial } from './refusals';
 
 /** https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
@@ -12,23 +13,45 @@ const assumeInput = z.strictObject({
   DurationSeconds: z.coerce.number().int().min(900).max(3_600).default(3_600),
 });
 
-function assumeRole({ roles, identities }: Lab, caller: Identity, fields: Fields) {
-  const { RoleArn, RoleSessionName, DurationSeconds } = assumeInput.parse(fields);
-  const account = roles.get(RoleArn);
-  if (!account) throw denial('sts:AssumeRole', caller.account.state.account, RoleArn);
+export const roleArn = (account: string, name: string) => `arn:aws:iam::${account}:role/${name}`;
+
+/** Temporary credentials. @param expiresAt milliseconds since the epoch; without it they last as long as the lab */
+export function issueKeys(
+  { identities }: Lab,
+  identity: Pick<Identity, 'account' | 'role'>,
+  expiresAt = Number.POSITIVE_INFINITY,
+) {
   const accessKeyId = `ASIA${randomBytes(8).toString('hex').toUpperCase()}`;
   const sessionToken = randomBytes(96).toString('base64');
+  identities.set(accessKeyId, { ...identity, sessionToken, expiresAt });
+  return { accessKeyId, secretAccessKey: randomBytes(30).toString('base64'), sessionToken };
+}
+
+/** Whether a role trusts whoever wants to assume it. */
+function trusts({ role }: Pick<Identity, 'role'>, caller: Identity): boolean {
+  if (!role) return true;
+  const principal = caller.role && roleArn(caller.account.state.account, caller.role.roleName);
+  const context = principal === undefined ? {} : { 'aws:PrincipalArn': principal };
+  return isAllowed(role.trust, { action: 'sts:AssumeRole', resource: '*', context });
+}
+
+function assumeRole(lab: Lab, caller: Identity, fields: Fields) {
+  const { RoleArn, RoleSessionName, DurationSeconds } = assumeInput.parse(fields);
+  const target = lab.roles.get(RoleArn);
+  if (!target || !trusts(target, caller)) {
+    throw denial('sts:AssumeRole', caller.account.state.account, RoleArn, caller.role?.roleName);
+  }
   const expiresAt = Date.now() + DurationSeconds * 1_000;
-  identities.set(accessKeyId, { account, sessionToken, expiresAt });
+  const { accessKeyId, secretAccessKey, sessionToken } = issueKeys(lab, target, expiresAt);
   const role = RoleArn.split('/').at(-1) ?? '';
   return {
     AssumedRoleUser: {
       AssumedRoleId: `AROAEXAMPLEEXAMPLEEXA:${RoleSessionName}`,
-      Arn: `arn:aws:sts::${account.state.account}:assumed-role/${role}/${RoleSessionName}`,
+      Arn: `arn:aws:sts::${target.account.state.account}:assumed-role/${role}/${RoleSessionName}`,
     },
     Credentials: {
       AccessKeyId: accessKeyId,
-      SecretAccessKey: randomBytes(30).toString('base64'),
+      SecretAccessKey: secretAccessKey,
       SessionToken: sessionToken,
       Expiration: new Date(expiresAt).toISOString(),
     },

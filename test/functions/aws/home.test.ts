@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
-import { homeOf } from '../../functions/aws/home';
-import { PermanentError } from '../../shared/core/errors';
+import { homeOf } from '../../../functions/aws/home';
+import { PermanentError } from '../../../shared/core/errors';
 
 describe('where a function runs, by its ARN', () => {
   test.each([

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { nextLookSeconds } from '../../functions/aws/next-look';
+import { nextLookSeconds } from '../../../functions/aws/next-look';
 
 test('one node is looked at again after seconds, then after twice as many, at most a minute', () => {
   const waits = [1, 2, 3, 4, 5, 6, 60].map((attempt) => nextLookSeconds(5, attempt, 1));

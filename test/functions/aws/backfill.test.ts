@@ -1,0 +1,61 @@
+import { describe, expect, test } from '@jest/globals';
+import { addNode, aws, deploy, logged, metric, objective, stack } from './deployed';
+
+describe('sweep and backfill', () => {
+  test('a dry run shows the rule sets and changes nothing; the run after it applies them', async () => {
+    deploy();
+    const id = addNode();
+    const dry = await stack.invoke('backfill', { dryRun: true });
+    expect(dry.answer).toMatchObject({
+      dryRun: true,
+      counts: { planned: 1 },
+      nodes: [
+        {
+          node: `aws:${id}`,
+          cluster: 'shop',
+          outcome: 'planned',
+          isChange: true,
+          ruleSet: expect.stringContaining('masquerade 10.0.0.0/16 pcx-0123456789abcdef0\n'),
+        },
+      ],
+    });
+    expect(aws.count('SendCommand') + aws.count('CreateTags')).toBe(0);
+    const { answer } = await stack.invoke('backfill', { clusters: ['shop'] });
+    expect(answer).toMatchObject({ dryRun: false, counts: { proven: 1 } });
+    const again = await stack.invoke('backfill', { dryRun: true });
+    expect(again.answer).toMatchObject({ nodes: [{ isChange: false }] });
+  });
+
+  test('a sweep counts the nodes that had time enough and are not proven', async () => {
+    deploy({ env: objective(60_000) });
+    const launched = (minutes: number) => ({ isReady: false, minutes });
+    for (const { minutes, ...node } of [launched(0), launched(5), launched(50)]) {
+      const instance = aws.state.instances.get(addNode(node));
+      if (instance) instance.launchTime = new Date(Date.now() - minutes * 60_000);
+    }
+    await stack.invoke('sweep', {});
+    expect(metric('NodesUnproven', { cluster: 'shop' })).toEqual([2]);
+    expect(logged('SweepFinished')).toMatchObject([{ counts: { pending: 3 } }]);
+  });
+
+  test('a request that is not understood says what is accepted', async () => {
+    deploy();
+    await expect(stack.invoke('backfill', { dryrun: true })).rejects.toThrow(/dryrun[^]*bad-request/);
+    expect(aws.calls).toEqual([]);
+  });
+});
+
+describe('a function that cannot work', () => {
+  test('stops with every fault of the config', async () => {
+    deploy({ config: 'clusters: {shop: {pods: [10.244.0.1/16], masquerade: [peering]}}' });
+    const failure = stack.invoke('backfill', {});
+    await expect(failure).rejects.toThrow(/has 2 faults:[^]*host bits set[^]*read "peering"/);
+    expect(aws.calls).toEqual([]);
+  });
+
+  test('stops with what is wrong in its environment', async () => {
+    deploy({ env: { PEERMASQ_LAUNCH_GATE: 'maybe', PEERMASQ_OBJECTIVE_MINUTES: 'soon' } });
+    const failure = stack.invoke('backfill', {});
+    await expect(failure).rejects.toThrow(/PEERMASQ_OBJECTIVE_MINUTES[^]*PEERMASQ_LAUNCH_GATE/);
+  });
+});

@@ -1,0 +1,59 @@
+import { describe, expect, test } from '@jest/globals';
+import {
+  addNode,
+  aws,
+  buried,
+  deploy,
+  failing,
+  logged,
+  metric,
+  nodesLogged,
+  objective,
+  served,
+  stack,
+  statusOf,
+} from './deployed';
+
+describe('results of commands', () => {
+  test('a node that failed is tried again and proven then', async () => {
+    deploy();
+    const id = addNode({ machine: failing(1) });
+    stack.put(aws.stateChangeEvent(id));
+    await served();
+    expect(nodesLogged('NodeFailed')).toEqual([id]);
+    expect(nodesLogged('NodeProven')).toEqual([id]);
+    expect(statusOf(id)).toMatch(/^proven/);
+  });
+
+  test('a node that goes on failing is given up, and its tag says that it failed', async () => {
+    deploy({ env: objective(1_000) });
+    const id = addNode({ machine: failing(99) });
+    stack.put(aws.stateChangeEvent(id));
+    await served();
+    expect(nodesLogged('NodeGaveUp')).toEqual([id]);
+    expect(buried()).toEqual([expect.stringContaining('not proven')]);
+    expect(statusOf(id)).toMatch(/^failed/);
+  });
+
+  test('an answer that comes too late for the batch is read when the command has ended', async () => {
+    // Leaves node-joined a second to wait for answers.
+    deploy({ timeoutSeconds: 8, resultsAfterSeconds: 0 });
+    const id = addNode({ answersAfterMs: 1_400 });
+    stack.put(aws.stateChangeEvent(id));
+    await stack.idle();
+    const proven = logged('NodeProven').map((entry) => [entry['function'], entry['node']]);
+    expect(proven).toContainEqual(['command-finished', id]);
+    expect(statusOf(id)).toMatch(/^proven \S+ routes=1$/);
+    expect(aws.count('SendCommand')).toBe(1);
+  });
+
+  test('what the batch has read itself costs one look-up of nodes', async () => {
+    deploy({ resultsAfterSeconds: 100 });
+    const ids = [addNode(), addNode()];
+    stack.put(aws.runInstancesEvent(ids));
+    await stack.idle();
+    expect(aws.count('ListCommandInvocations')).toBe(1);
+    expect(aws.count('DescribeInstances')).toBe(2);
+    expect(metric('NodesProven')).toEqual([2]);
+  });
+});

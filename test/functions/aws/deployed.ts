@@ -1,0 +1,144 @@
+import { afterEach, beforeEach } from '@jest/globals';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { makeDocument } from '../../../infra/aws/document';
+import { documentName } from '../../../shared/aws/names';
+import type { LabAccount, NewNode } from '../../lab/aws/account';
+import { startAws, type LabAws } from '../../lab/aws/aws';
+import { readDeployment } from '../../lab/aws/deployment';
+import { startStack, type LabStack } from '../../lab/aws/stack';
+import type { LabRoute } from '../../lab/aws/state';
+import type { Machine } from '../../lab/machine';
+import { obedient } from '../../lab/obedient';
+
+/** Every test of a file that imports this has an AWS of its own, and ends what it deployed. */
+export let aws: LabAws;
+export let stack: LabStack;
+let folder: string;
+
+beforeEach(async () => {
+  aws = await startAws();
+  folder = mkdtempSync(join(tmpdir(), 'peermasq-test-'));
+  prepare(aws);
+});
+
+afterEach(async () => {
+  await stack.close();
+  await aws.close();
+  rmSync(folder, { recursive: true });
+});
+
+export const [vpcId, subnetId, peering] = [
+  'vpc-0123456789abcdef0',
+  'subnet-0123456789abcdef0',
+  'pcx-0123456789abcdef0',
+] as const;
+
+export const routeTo = (destinationCidrBlock: string): LabRoute => ({
+  destinationCidrBlock,
+  vpcPeeringConnectionId: peering,
+});
+
+/** The network, the peering and the document of an account. */
+export function prepare(account: LabAccount): void {
+  account.putDocument(documentName('dev'), makeDocument('echo hello\n'));
+  account.addNetwork({
+    vpcId,
+    cidrs: ['172.20.0.0/16'],
+    subnetIds: [subnetId],
+    routes: [routeTo('10.0.0.0/16')],
+  });
+  account.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
+}
+
+interface Deployed {
+  readonly config?: string;
+  /** As `--param` gives them. */
+  readonly params?: Readonly<Record<string, string>>;
+  readonly env?: Readonly<Record<string, string>>;
+  /** Of node-joined, instead of what serverless.yml says. */
+  readonly timeoutSeconds?: number;
+  /** After which results of commands are told, instead of what infra/aws says. */
+  readonly resultsAfterSeconds?: number;
+}
+
+const onePeering = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}';
+
+/**
+ * What serverless.yml deploys, with seconds of the queues that last 20 ms, and nobody waits longer than 10 for a
+ * batch. Looks of the functions take their time though: unless a test is about it, results come after they end.
+ */
+export function deploy(options: Deployed = {}): void {
+  const { config = onePeering, params = {}, env = {}, timeoutSeconds, resultsAfterSeconds = 150 } = options;
+  const file = join(folder, 'peermasq.yaml');
+  writeFileSync(file, config);
+  const { functions, queues, sources, ...rest } = readDeployment({ params, clusters: ['shop'] });
+  const deployment = {
+    ...rest,
+    functions: functions.map((one) =>
+      one.name === 'node-joined' && timeoutSeconds !== undefined ? { ...one, timeoutSeconds } : one,
+    ),
+    queues: queues.map((one) =>
+      one.name === 'commands' ? { ...one, delaySeconds: resultsAfterSeconds } : one,
+    ),
+    sources: sources.map((one) => ({ ...one, windowSeconds: Math.min(10, one.windowSeconds) })),
+  };
+  stack = startStack(aws, deployment, { config: file, env, secondMs: 20 });
+}
+
+/** An objective that is over after some deliveries of the queue: milliseconds. */
+export const objective = (ms: number) => ({ PEERMASQ_OBJECTIVE_MINUTES: String(ms / 60_000) });
+
+export const addNode = (node: Partial<NewNode> = {}, account: LabAccount = aws): string =>
+  account.addNode({ subnetId, cluster: 'shop', machine: obedient, ...node });
+
+/** A node that does not get its rules in force for the first times. */
+export function failing(times: number): Machine {
+  let left = times;
+  return {
+    run: async (argv, options) => {
+      const finished = await obedient.run(argv, options);
+      if (left-- <= 0) return finished;
+      return { ...finished, stdout: finished.stdout.replace('"proven":true', '"proven":false') };
+    },
+  };
+}
+
+/** An API call as CloudTrail tells it. */
+export const apiCall = (eventName: string) => ({
+  ...aws.runInstancesEvent([]),
+  detail: { eventSource: 'ec2.amazonaws.com', eventName },
+});
+
+/** Resolves when nodes and changes are dealt with, whatever becomes of the results of commands. */
+export async function served(): Promise<void> {
+  const { signal } = new AbortController();
+  for (const name of ['nodes', 'changes']) await stack.queue(name).empty(signal);
+}
+
+/** Waits for what the functions do; nothing tells when they have. */
+export async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+export const logged = (message: string) => stack.log.filter((entry) => entry['message'] === message);
+export const nodesLogged = (message: string) => logged(message).map((entry) => entry['node']);
+
+export const statusOf = (id: string, { state }: LabAccount = aws) =>
+  state.instances.get(id)?.tags.get('peermasq:status');
+
+/** The reasons of the dead letters. */
+export const buried = () =>
+  stack.deadLetters.map(({ attributes }) => attributes['reason']?.StringValue ?? '');
+
+/** What the functions wrote for CloudWatch. */
+export const metricEntries = () => stack.log.filter((entry) => '_aws' in entry);
+
+/** The values of a metric that the functions wrote, by the dimensions given. */
+export function metric(name: string, dimensions: Readonly<Record<string, string>> = {}): number[] {
+  return metricEntries()
+    .filter((entry) => name in entry)
+    .filter((entry) => Object.entries(dimensions).every(([key, value]) => entry[key] === value))
+    .flatMap((entry) => entry[name] as number | number[]);
+}

@@ -1,0 +1,86 @@
+import { describe, expect, test } from '@jest/globals';
+import {
+  addNode,
+  aws,
+  buried,
+  deploy,
+  logged,
+  nodesLogged,
+  objective,
+  served,
+  stack,
+  statusOf,
+  until,
+} from './deployed';
+
+describe('launches that wait', () => {
+  const launches = () =>
+    aws.calls
+      .filter(({ action }) => action === 'CompleteLifecycleAction')
+      .map(({ input }) => (input as { LifecycleActionResult: string }).LifecycleActionResult);
+  const gate = (choice: string, ms = 600_000) => ({ params: { launchGate: choice }, env: objective(ms) });
+
+  test('go on after the proof, and not before', async () => {
+    deploy(gate('abandon'));
+    const id = addNode({ isReady: false });
+    stack.put(aws.holdLaunch(id, 'workers', 'peermasq'));
+    await until(() => nodesLogged('NodePending').includes(id));
+    expect(launches()).toEqual([]);
+    aws.setReady(id, true);
+    await served();
+    expect(launches()).toEqual(['CONTINUE']);
+    const order = aws.calls.map(({ action }) => action);
+    expect(order.indexOf('CreateTags')).toBeLessThan(order.indexOf('CompleteLifecycleAction'));
+    expect(statusOf(id)).toMatch(/^proven/);
+  });
+
+  test.each([
+    ['abandon', 'ABANDON'],
+    ['continue', 'CONTINUE'],
+  ])('end by choice when the node is given up: %s', async (choice, verdict) => {
+    deploy(gate(choice, 500));
+    const id = addNode({ isReady: false });
+    stack.put(aws.holdLaunch(id, 'workers', 'peermasq'));
+    await served();
+    expect(launches()).toEqual([verdict]);
+    expect(nodesLogged('NodeGaveUp')).toEqual([id]);
+  });
+
+  test('go on for a node that needs no rules', async () => {
+    deploy(gate('abandon'));
+    stack.put(aws.holdLaunch(addNode({ platformDetails: 'Windows' }), 'workers', 'peermasq'));
+    await served();
+    expect(launches()).toEqual(['CONTINUE']);
+  });
+
+  test('of a group without the tags of a configured cluster may not be completed, and that is told', async () => {
+    deploy(gate('abandon', 500));
+    const id = addNode({ cluster: 'other' });
+    stack.put(aws.holdLaunch(id, 'workers', 'peermasq'));
+    await served();
+    expect(nodesLogged('NodeSkipped')).toContain(id);
+    expect(aws.state.lifecycleActions.map(({ result }) => result)).toEqual([undefined]);
+    expect(buried()).toEqual([expect.stringMatching(/autoscaling:Complete.*its statement CompleteLaunches/)]);
+  });
+
+  test.each([
+    ['the hook is somebody else’s', 'abandon', 'warm-up'],
+    ['the gate is not in use', 'off', 'peermasq'],
+  ])('are left alone where %s', async (_, choice, hook) => {
+    deploy(gate(choice));
+    const id = addNode();
+    stack.put(aws.holdLaunch(id, 'workers', hook));
+    await served();
+    expect(launches()).toEqual([]);
+    expect(nodesLogged('NodeProven')).toEqual([id]);
+  });
+
+  test('are told again when Auto Scaling did not answer', async () => {
+    deploy(gate('abandon'));
+    aws.fail('CompleteLifecycleAction', 'ServiceUnavailable', 'try again', 4, 503);
+    stack.put(aws.holdLaunch(addNode(), 'workers', 'peermasq'));
+    await served();
+    expect(launches().at(-1)).toBe('CONTINUE');
+    expect(logged('LaunchCompleted')).toMatchObject([{ isTold: true, verdict: 'CONTINUE' }]);
+  });
+});

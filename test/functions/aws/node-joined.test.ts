@@ -1,0 +1,183 @@
+import { describe, expect, test } from '@jest/globals';
+import type { NewNode } from '../../lab/aws/account';
+import {
+  addNode,
+  aws,
+  buried,
+  deploy,
+  logged,
+  metric,
+  nodesLogged,
+  objective,
+  served,
+  stack,
+  statusOf,
+  until,
+} from './deployed';
+
+const notOurs: readonly [string, Partial<NewNode>][] = [
+  ['not-configured', { cluster: 'other' }],
+  ['no-cluster', { tags: {}, cluster: undefined as never }],
+  ['ambiguous-cluster', { tags: { 'eks:cluster-name': 'other' } }],
+  ['windows', { platformDetails: 'Windows' }],
+  ['bottlerocket', { imageId: 'ami-0b0771e40c4e70000' }],
+  ['not-running', { state: 'terminated' }],
+  ['not-running', { state: 'stopped' }],
+  ['control-plane', { tags: { 'k8s.io/role/control-plane': '1' } }],
+  ['nothing-to-masquerade', { subnetId: 'subnet-0aaaaaaaaaaaaaaaa' }],
+];
+
+describe('nodes that join', () => {
+  test('a batch is one set of nodes: told three times, each is pushed to once', async () => {
+    deploy();
+    const [one, other] = [addNode(), addNode()];
+    for (const event of [
+      aws.runInstancesEvent([one, other]),
+      aws.stateChangeEvent(one),
+      aws.stateChangeEvent(other),
+    ])
+      stack.put(event);
+    await served();
+    expect(nodesLogged('NodeProven').toSorted()).toEqual(expect.arrayContaining([one, other]));
+    expect(aws.count('SendCommand')).toBe(1);
+    expect(statusOf(one)).toMatch(/^proven \S+ routes=1$/);
+    expect(stack.deadLetters).toEqual([]);
+    expect(stack.failures).toEqual([]);
+  });
+
+  test('a node whose agent is not online comes again, later each time, until it is served', async () => {
+    deploy();
+    const id = addNode({ isReady: false });
+    stack.put(aws.stateChangeEvent(id));
+    await until(() => aws.count('ChangeMessageVisibilityBatch') >= 3);
+    aws.setReady(id, true);
+    await served();
+    const waits = aws.calls
+      .filter(({ action }) => action === 'ChangeMessageVisibilityBatch')
+      .map(
+        ({ input }) => (input as { Entries: [{ VisibilityTimeout: number }] }).Entries[0].VisibilityTimeout,
+      );
+    expect(waits.slice(0, 3)).toEqual([5, 10, 20]);
+    expect(nodesLogged('NodeProven')).toEqual([id]);
+  });
+
+  test('a node that is not served in time is given up, with its reason in the dead-letter queue', async () => {
+    deploy({ env: objective(700) });
+    const [id, other] = [addNode({ isReady: false }), addNode()];
+    stack.put(aws.stateChangeEvent(id));
+    stack.put(aws.stateChangeEvent(other));
+    await served();
+    expect(nodesLogged('NodeProven')).toEqual([other]);
+    expect(logged('NodeGaveUp')).toMatchObject([
+      { node: id, cluster: 'shop', severity: 'ERROR', reason: 'its SSM agent is not online' },
+    ]);
+    expect(buried()).toEqual([`aws:${id}: its SSM agent is not online`]);
+    expect(stack.deadLetters[0]?.body).toContain(id);
+  });
+
+  test('poison ends in the dead-letter queue with its reason, and its batch is served', async () => {
+    deploy();
+    const id = addNode();
+    stack.queue('nodes').send('not JSON at all {');
+    stack.queue('nodes').send(JSON.stringify({ ...aws.stateChangeEvent(id), detail: { state: 'running' } }));
+    stack.queue('nodes').send(JSON.stringify({ ...aws.stateChangeEvent(id), source: 'aws.s3' }));
+    stack.queue('nodes').send(JSON.stringify({ Event: 'autoscaling:TEST_NOTIFICATION' }));
+    stack.put(aws.stateChangeEvent(id));
+    await served();
+    expect(nodesLogged('NodeProven')).toEqual([id]);
+    expect(buried().toSorted()).toEqual([
+      'The message body is not JSON.',
+      expect.stringMatching(/^malformed aws\.ec2: EC2 Instance State-change Notification: instance-id/),
+    ]);
+    expect(logged('EventIgnored')).toHaveLength(2);
+  });
+
+  test('nothing is acknowledged while the API is denied; then the statement that grants it is named', async () => {
+    deploy({ env: objective(500) });
+    const id = addNode();
+    aws.deny('ec2:DescribeInstances');
+    stack.put(aws.stateChangeEvent(id));
+    await served();
+    expect(buried()).toEqual([expect.stringMatching(/ec2:DescribeInstances.*its statement LookUpNodes/)]);
+    expect(logged('ReconcileFailed')[0]).toMatchObject({ code: 'access-denied', severity: 'ERROR' });
+  });
+
+  test('an API that is throttled or down delays, and loses nothing', async () => {
+    deploy();
+    const id = addNode();
+    aws.throttle('DescribeInstances', 3);
+    aws.fail('SendCommand', 'InternalServerError', 'try again', 3, 500);
+    stack.put(aws.stateChangeEvent(id));
+    await served();
+    expect(nodesLogged('NodeProven')).toEqual([id]);
+    expect(metric('ApiThrottles').reduce((sum, count) => sum + count, 0)).toBe(3);
+  });
+
+  test('a message that cannot be buried stays in its queue', async () => {
+    deploy();
+    aws.deny('sqs:SendMessage');
+    stack.queue('nodes').send('poison');
+    await aws.settled();
+    await until(() => logged('BuryFailed').length > 0);
+    expect(stack.queue('nodes').size).toBe(1);
+    expect(logged('BuryFailed')[0]).toMatchObject({
+      advice: expect.stringContaining('its statement GiveUp'),
+    });
+  });
+
+  test('nodes that are not ours to serve are skipped, each with its reason', async () => {
+    deploy({
+      config: 'clusters: {shop: {pods: [10.244.0.0/16], control-plane: false, masquerade: [peerings]}}',
+    });
+    aws.state.images.set('ami-0b0771e40c4e70000', {
+      name: 'bottlerocket-aws-k8s-1.34-x86_64-v1.50.0',
+      isDeprecated: false,
+    });
+    aws.addNetwork({
+      vpcId: 'vpc-0aaaaaaaaaaaaaaaa',
+      cidrs: ['172.21.0.0/16'],
+      subnetIds: ['subnet-0aaaaaaaaaaaaaaaa'],
+    });
+    const reasons = new Map<string, string>();
+    for (const [reason, node] of notOurs) reasons.set(addNode(node), reason);
+    stack.put(aws.runInstancesEvent([...reasons.keys()]));
+    await served();
+    expect(new Map(logged('NodeSkipped').map(({ node, reason }) => [node, reason]))).toEqual(reasons);
+    expect(aws.count('SendCommand')).toBe(0);
+    expect(stack.deadLetters).toEqual([]);
+  });
+
+  test('one that is terminated while it waits for its agent is skipped then', async () => {
+    deploy();
+    const id = addNode({ isReady: false });
+    stack.put(aws.stateChangeEvent(id));
+    await until(() => nodesLogged('NodePending').includes(id));
+    const instance = aws.state.instances.get(id);
+    if (instance) instance.state = 'terminated';
+    await served();
+    expect(logged('NodeSkipped')).toMatchObject([{ node: id, reason: 'not-running' }]);
+    expect(stack.deadLetters).toEqual([]);
+  });
+
+  test('how long the first proof took is a metric, by stage and by cluster', async () => {
+    deploy();
+    stack.put({ ...aws.stateChangeEvent(addNode()), time: new Date(Date.now() - 30_000).toISOString() });
+    await served();
+    const [seconds = 0] = metric('SecondsToProven', { cloud: 'aws', stage: 'dev', cluster: 'shop' });
+    expect(seconds).toBeGreaterThanOrEqual(30);
+    expect(seconds).toBeLessThan(60);
+    expect(metric('NodesProven')).toEqual([1]);
+  });
+
+  // In a process of its own: in jest's sandbox the SDK does not know the errors of Node.js as errors.
+  test('because nobody answers for an API leaves its messages in the queue', async () => {
+    deploy({ env: { AWS_ENDPOINT_URL_EC2: 'http://127.0.0.1:1' } });
+    stack.put(aws.stateChangeEvent(addNode()));
+    await until(() => logged('ReconcileFailed').length > 0);
+    expect(stack.queue('nodes').size).toBe(1);
+    expect(logged('ReconcileFailed')[0]).toMatchObject({
+      code: 'unavailable',
+      reason: expect.stringContaining('ECONNREFUSED'),
+    });
+  });
+});

@@ -1,0 +1,72 @@
+import { describe, expect, test } from '@jest/globals';
+import {
+  addNode,
+  apiCall,
+  aws,
+  deploy,
+  logged,
+  metric,
+  routeTo,
+  served,
+  stack,
+  statusOf,
+  until,
+} from './deployed';
+
+describe('changes of peerings and routes', () => {
+  const table = () => aws.state.routeTables[0] ?? fail();
+  const rulesOf = async (): Promise<string> => {
+    const { answer } = await stack.invoke('backfill', { dryRun: true });
+    return JSON.stringify(answer);
+  };
+
+  test('affected nodes get their new rule set, and nobody else is touched', async () => {
+    deploy();
+    const ids = [addNode(), addNode({ cluster: 'other' })];
+    await stack.invoke('sweep', {});
+    table().routes.push(routeTo('10.7.0.0/16'));
+    stack.put(apiCall('CreateRoute'));
+    stack.put(apiCall('CreateRoute'));
+    await served();
+    expect(logged('PeeringChanged')).toHaveLength(2);
+    expect(aws.count('SendCommand')).toBe(2);
+    expect(statusOf(ids[0] ?? '')).toMatch(/routes=2$/);
+    expect(statusOf(ids[1] ?? '')).toBeUndefined();
+  });
+
+  test('what is far less than before is held and told, until somebody says that it is meant', async () => {
+    deploy();
+    table().routes.push(routeTo('10.7.0.0/16'), routeTo('10.9.0.0/16'));
+    const id = addNode();
+    await stack.invoke('sweep', {});
+    table().routes.splice(1);
+    stack.put(apiCall('DeleteRoute'));
+    await served();
+    expect(logged('NodeHeld')).toMatchObject([{ node: id, severity: 'ERROR' }]);
+    expect(metric('NodesHeld')).toEqual([1]);
+    expect(aws.count('SendCommand')).toBe(1);
+    await stack.invoke('backfill', { acceptLoss: true });
+    expect(aws.count('SendCommand')).toBe(2);
+    expect(statusOf(id)).toMatch(/^proven \S+ routes=1$/);
+    expect(await rulesOf()).toContain('"isChange":false');
+  });
+
+  test('a peering that is still being set up is looked at again until it is active', async () => {
+    deploy();
+    const id = addNode();
+    const added = 'pcx-0fedcba9876543210';
+    await stack.invoke('sweep', {});
+    aws.state.peerings.push({ vpcPeeringConnectionId: added, status: 'provisioning' });
+    table().routes.push({ destinationCidrBlock: '10.7.0.0/16', vpcPeeringConnectionId: added });
+    stack.put(apiCall('AcceptVpcPeeringConnection'));
+    await until(() => aws.count('ChangeMessageVisibilityBatch') > 0);
+    aws.state.peerings.splice(1, 1, { vpcPeeringConnectionId: added, status: 'active' });
+    await served();
+    expect(statusOf(id)).toMatch(/routes=2$/);
+    expect(stack.deadLetters).toEqual([]);
+  });
+});
+
+function fail(): never {
+  throw new Error('There is no route table');
+}

@@ -1,0 +1,84 @@
+import { CreateTagsCommand, DescribeRouteTablesCommand, EC2Client } from '@aws-sdk/client-ec2';
+import { SendMessageCommand, SQSClient } from '@aws-sdk/client-sqs';
+import { SendCommandCommand, SSMClient } from '@aws-sdk/client-ssm';
+import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { makeDocument } from '../../../infra/aws/document';
+import { documentName, memberRoleName } from '../../../shared/aws/names';
+import { packRuleSet } from '../../../shared/core/rule-set';
+import { labRegion, startAws, type LabAws } from '../../lab/aws/aws';
+import { readDeployment } from '../../lab/aws/deployment';
+import { refusalOf } from '../../lab/aws/refusals';
+import { obedient } from '../../lab/obedient';
+
+const member = '222222222222';
+const { functions } = readDeployment({ params: { memberAccounts: member }, clusters: ['shop'] });
+const subnetId = 'subnet-0123456789abcdef0';
+const before = { ...process.env };
+
+let aws: LabAws;
+beforeEach(async () => {
+  aws = await startAws();
+  const network = { vpcId: 'vpc-0123456789abcdef0', cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] };
+  aws.addNetwork(network);
+  for (const stage of ['dev', 'prod']) aws.putDocument(documentName(stage), makeDocument('echo hello\n'));
+  for (const name of ['nodes', 'dead-letters'])
+    aws.addQueue({ name: `peermasq-dev-${name}`, visibilityTimeout: 30, delaySeconds: 0 });
+  aws.addAccount(member, { roleName: memberRoleName('dev', labRegion) });
+});
+afterEach(async () => {
+  process.env = { ...before };
+  await aws.close();
+});
+
+const ruleSet = packRuleSet({
+  ...{ generation: 1, randomFully: true },
+  ...{ sources: [], exemptions: [], destinations: [], probes: [] },
+});
+const settings = { region: labRegion, maxAttempts: 1 };
+
+const sendCommand = (stage: string, cluster: string) => () =>
+  new SSMClient(settings).send(
+    new SendCommandCommand({
+      DocumentName: documentName(stage),
+      InstanceIds: [aws.addNode({ subnetId, cluster, machine: obedient })],
+      Parameters: { ruleset: [ruleSet] },
+    }),
+  );
+const tag = (Key: string) => () =>
+  new EC2Client(settings).send(
+    new CreateTagsCommand({ Resources: [aws.addNode({ subnetId })], Tags: [{ Key, Value: 'x' }] }),
+  );
+const readRoutes = () => new EC2Client(settings).send(new DescribeRouteTablesCommand());
+const sendMessage = (queue: string) => () =>
+  new SQSClient(settings).send(
+    new SendMessageCommand({ QueueUrl: aws.queueUrl(`peermasq-dev-${queue}`), MessageBody: 'x' }),
+  );
+const enter = (roleName: string) => () =>
+  new STSClient(settings).send(
+    new AssumeRoleCommand({
+      RoleArn: `arn:aws:iam::${member}:role/${roleName}`,
+      RoleSessionName: 'peermasq',
+    }),
+  );
+
+test.each<[string, string, () => Promise<unknown>, string]>([
+  ['node-joined', 'send a command to a node of a cluster', sendCommand('dev', 'shop'), 'nothing'],
+  ['node-joined', 'send it to another’s node', sendCommand('dev', 'other'), 'AccessDeniedException'],
+  ['node-joined', 'send another document', sendCommand('prod', 'shop'), 'AccessDeniedException'],
+  ['command-finished', 'send a command', sendCommand('dev', 'shop'), 'AccessDeniedException'],
+  ['command-finished', 'look up routes', readRoutes, 'UnauthorizedOperation'],
+  ['command-finished', 'write down how a push ended', tag('peermasq:status'), 'nothing'],
+  ['node-joined', 'write another tag', tag('Name'), 'UnauthorizedOperation'],
+  ['node-joined', 'give a message up', sendMessage('dead-letters'), 'nothing'],
+  ['node-joined', 'send to its own queue', sendMessage('nodes'), 'AccessDeniedException'],
+  ['sweep', 'give a message up', sendMessage('dead-letters'), 'AccessDeniedException'],
+  ['sweep', 'look up routes', readRoutes, 'nothing'],
+  ['sweep', 'enter a member account', enter(memberRoleName('dev', labRegion)), 'nothing'],
+  ['sweep', 'take another role there', enter('administrator'), 'AccessDenied'],
+])('%s wants to %s', async (name, _, call, refusal) => {
+  const { role } = functions.find((one) => one.name === name) ?? {};
+  if (!role) throw new Error(`${name} has no role`);
+  Object.assign(process.env, aws.env, aws.actAs(role));
+  expect(await refusalOf(call())).toBe(refusal);
+});
