@@ -114,7 +114,7 @@ export const apiCall = (eventName: string) => ({
 /** Resolves when nodes and changes are dealt with, whatever becomes of the results of commands. */
 export async function served(): Promise<void> {
   const { signal } = new AbortController();
-  for (const name of ['nodes', 'changes']) await stack.queue(name).empty(signal);
+  for (const name of ['nodes', 'changes']) await stack.queue(name).atMost(0, signal);
 }
 
 /** Waits for what the functions do; nothing tells when they have. */
