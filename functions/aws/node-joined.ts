@@ -37,14 +37,13 @@ async function serve(letters: readonly Letter<Joined>[], batch: Batch): Promise<
     [...results.values()].map(({ outcome }) => outcome),
     timesOf(ripe, 'first'),
   );
-  return Promise.all(
-    letters.map((letter) => {
-      const seconds = secondsUntilRipe(letter);
-      return seconds > 0
-        ? { kind: 'again' as const, seconds, reason: 'It is told of before it can be reached.' }
-        : fateOf(letter, results, batch);
-    }),
-  );
+  return Promise.all(letters.map((letter) => tooYoung(letter) ?? fateOf(letter, results, batch)));
+}
+
+function tooYoung(letter: Letter<Joined>): Fate | undefined {
+  const seconds = secondsUntilRipe(letter);
+  if (seconds === 0) return undefined;
+  return { kind: 'again', seconds, reason: 'It is told of before it can be reached.' };
 }
 
 /** Only at its first delivery is an event too young. */
