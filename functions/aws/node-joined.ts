@@ -37,7 +37,9 @@ async function serve(letters: readonly Letter<Joined>[], batch: Batch): Promise<
     [...results.values()].map(({ outcome }) => outcome),
     timesOf(ripe, 'first'),
   );
-  return Promise.all(letters.map((letter) => tooYoung(letter) ?? fateOf(letter, results, batch)));
+  return Promise.all(
+    letters.map(async (letter) => tooYoung(letter) ?? (await fateOf(letter, results, batch))),
+  );
 }
 
 function tooYoung(letter: Letter<Joined>): Fate | undefined {

@@ -14,7 +14,8 @@ const served = { region: place.region, accounts: [place.account] };
 const node = (id: string) => ({ cloud: 'aws', ...place, id });
 
 /** As it arrives: text. */
-const parse = (event: unknown, by = served) => parseAwsEvent(String(JSON.stringify(event)), by);
+const parse = (event: unknown, by = served) =>
+  parseAwsEvent(event === undefined ? '' : JSON.stringify(event), by);
 
 describe('events that announce nodes', () => {
   test.each([
