@@ -117,9 +117,13 @@ export async function served(): Promise<void> {
   for (const name of ['nodes', 'changes']) await stack.queue(name).atMost(0, signal);
 }
 
-/** Waits for what the functions do; nothing tells when they have. */
+/** Waits for what the functions do; nothing tells when they have. Not for ever: jest would wait with it. */
 export async function until(holds: () => boolean): Promise<void> {
-  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 10));
+  const endsAt = Date.now() + 15_000;
+  while (!holds()) {
+    if (Date.now() > endsAt) throw new Error(`Waited in vain for ${holds.toString()}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
 }
 
 export const logged = (message: string) => stack.log.filter((entry) => entry['message'] === message);

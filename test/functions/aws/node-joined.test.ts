@@ -75,6 +75,30 @@ describe('nodes that join', () => {
     expect(stack.deadLetters[0]?.body).toContain(id);
   });
 
+  test('of the nodes of one event only those that are open are given up', async () => {
+    deploy({ env: objective(700) });
+    const [id, other] = [addNode({ isReady: false }), addNode()];
+    stack.put(aws.runInstancesEvent([other, id]));
+    await served();
+    expect(nodesLogged('NodeProven')).toContain(other);
+    expect(nodesLogged('NodeGaveUp')).toEqual([id]);
+    expect(buried()).toEqual([`aws:${id}: its SSM agent is not online`]);
+  });
+
+  test('a node whose record cannot be written is told, and recorded by the next look', async () => {
+    deploy();
+    const id = addNode();
+    aws.fail('CreateTags', 'IncorrectState', 'not now', 2);
+    stack.put(aws.stateChangeEvent(id));
+    await served();
+    expect(nodesLogged('NodeProven')).toEqual([id]);
+    expect(logged('RecordFailed')).toMatchObject([{ node: id, severity: 'WARNING', code: 'IncorrectState' }]);
+    expect(statusOf(id)).toBeUndefined();
+    await stack.invoke('sweep', {});
+    expect(statusOf(id)).toMatch(/^proven \S+ routes=1$/);
+    expect(stack.deadLetters).toEqual([]);
+  });
+
   test('poison ends in the dead-letter queue with its reason, and its batch is served', async () => {
     deploy();
     const id = addNode();
@@ -179,5 +203,19 @@ describe('nodes that join', () => {
       code: 'unavailable',
       reason: expect.stringContaining('ECONNREFUSED'),
     });
+  });
+
+  test('without SQS keeps its messages too, and serves the nodes that it can', async () => {
+    // The client goes where the address of a queue leads, not to an endpoint.
+    const nowhere = 'http://127.0.0.1:1/123456789012/queue';
+    deploy({ env: { PEERMASQ_QUEUE: nowhere, PEERMASQ_DEAD_LETTERS: nowhere } });
+    const [id, other] = [addNode({ isReady: false }), addNode()];
+    stack.queue('nodes').send('poison');
+    for (const one of [id, other]) stack.put(aws.stateChangeEvent(one));
+    await until(() => stack.queue('nodes').size === 2);
+    expect(nodesLogged('NodeProven')).toEqual([other]);
+    expect(logged('PostponeFailed')).toMatchObject([{ messages: 1, code: 'unavailable' }]);
+    expect(logged('BuryFailed')).toMatchObject([{ code: 'unavailable' }]);
+    expect(stack.failures).toEqual([]);
   });
 });
