@@ -1,5 +1,6 @@
 import { takeApiCalls } from '../../shared/aws/api-calls';
 import { apiMetrics, clusterMetrics, metricsNamespace, type ClusterMetric } from '../../shared/aws/metrics';
+import { chunks } from '../../shared/aws/call';
 import { groupBy } from '../../shared/core/group';
 import { nodeKey, type NodeKey } from '../../shared/core/node';
 import { isNews, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
@@ -45,14 +46,9 @@ export function writeNodeMetrics(
       const at = joinedAt.get(nodeKey(node));
       return at ? Math.max(0, (Date.now() - at.getTime()) / 1_000) : [];
     });
-    write(
-      clusterMetrics,
-      {
-        ...withoutZeros(counts),
-        ...(seconds.length > 0 && { SecondsToProven: seconds.slice(0, valuesLimit) }),
-      },
-      cluster,
-    );
+    write(clusterMetrics, withoutZeros(counts), cluster);
+    for (const SecondsToProven of chunks(seconds, valuesLimit))
+      write(clusterMetrics, { SecondsToProven }, cluster);
   }
 }
 

@@ -85,7 +85,7 @@ async function callTwice(): Promise<void> {
   await middleware?.(() => Promise.reject(throttled))({} as never).catch(() => undefined);
 }
 
-const writers: readonly [string, () => unknown, ReturnType<typeof entry>][] = [
+const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = [
   [
     'nodes and how long they took',
     () => {
@@ -93,23 +93,25 @@ const writers: readonly [string, () => unknown, ReturnType<typeof entry>][] = [
       const at = new Date(Date.now() - 30_000);
       metrics.writeNodeMetrics(outcomes, new Map(outcomes.map(({ node }) => [nodeKey(node), at])));
     },
-    entry(
-      {
-        NodesProven: 2,
-        NodesFailed: 1,
-        NodesHeld: 1,
-        SecondsToProven: [expect.closeTo(30, 0), expect.closeTo(30, 0)],
-      },
-      { NodesProven: 'Count', NodesFailed: 'Count', NodesHeld: 'Count', SecondsToProven: 'Seconds' },
-      'shop',
-    ),
+    [
+      entry(
+        { NodesProven: 2, NodesFailed: 1, NodesHeld: 1 },
+        { NodesProven: 'Count', NodesFailed: 'Count', NodesHeld: 'Count' },
+        'shop',
+      ),
+      entry(
+        { SecondsToProven: [expect.closeTo(30, 0), expect.closeTo(30, 0)] },
+        { SecondsToProven: 'Seconds' },
+        'shop',
+      ),
+    ],
   ],
   [
     'nodes that are not proven',
     () => {
       metrics.writeUnproven([proven(), failed()], ['shop']);
     },
-    entry({ NodesUnproven: 1 }, { NodesUnproven: 'Count' }, 'shop'),
+    [entry({ NodesUnproven: 1 }, { NodesUnproven: 'Count' }, 'shop')],
   ],
   [
     'calls',
@@ -117,25 +119,26 @@ const writers: readonly [string, () => unknown, ReturnType<typeof entry>][] = [
       await callTwice();
       metrics.writeApiMetrics();
     },
-    entry({ ApiCalls: 2, ApiThrottles: 1 }, { ApiCalls: 'Count', ApiThrottles: 'Count' }),
+    [entry({ ApiCalls: 2, ApiThrottles: 1 }, { ApiCalls: 'Count', ApiThrottles: 'Count' })],
   ],
 ];
 
 describe('an entry in the embedded metric format', () => {
   test.each(writers)('%s', async (_, write, wanted) => {
     await write();
-    expect(entries()).toEqual([wanted]);
+    expect(entries()).toEqual(wanted);
     expect(written[0]).toMatch(/^[^\n]+\n$/);
   });
 
   test('has at most 100 values of a metric', () => {
     const outcomes = Array.from({ length: 150 }, proven);
     metrics.writeNodeMetrics(outcomes, new Map(outcomes.map(({ node }) => [nodeKey(node), new Date()])));
-    const [{ NodesProven, SecondsToProven }] = entries() as [
-      { NodesProven: number; SecondsToProven: number[] },
+    const [{ NodesProven }, ...rest] = entries() as [
+      { NodesProven: number },
+      ...{ SecondsToProven: number[] }[],
     ];
     expect(NodesProven).toBe(150);
-    expect(SecondsToProven).toHaveLength(100);
+    expect(rest.map(({ SecondsToProven }) => SecondsToProven.length)).toEqual([100, 50]);
   });
 
   test('is not written about nothing', () => {
