@@ -133,21 +133,23 @@ async function postponeAll(staying: readonly End[], home: Home, answerBy: Deadli
 
 /** @returns those that are not in the dead-letter queue, and so must stay where they are */
 async function buryAll(name: string, dead: readonly End[], home: Home, answerBy: Deadline): Promise<End[]> {
-  const unburied: End[] = [];
-  for (const end of dead) {
-    const { message } = end.letter;
-    const reason = end.fate.kind === 'dead' ? end.fate.reason : '';
-    log.error('EventBuried', { cloud: 'aws', messageId: message.messageId, reason });
-    try {
-      const { clients } = accountFor(home.account, home);
-      await bury(clients, urlOf('deadLetters'), message, { reason, function: name }, answerBy);
-    } catch (error) {
-      if (!(error instanceof PeermasqError)) throw error;
-      log.error('BuryFailed', { cloud: 'aws', messageId: message.messageId, ...faultFields(error) });
-      unburied.push(end);
-    }
-  }
-  return unburied;
+  const { clients } = accountFor(home.account, home);
+  const isUnburied = await Promise.all(
+    dead.map(async ({ letter: { message }, fate }) => {
+      const reason = fate.kind === 'dead' ? fate.reason : '';
+      const fields = { cloud: 'aws', messageId: message.messageId };
+      try {
+        await bury(clients, urlOf('deadLetters'), message, { reason, function: name }, answerBy);
+        log.error('EventBuried', { ...fields, reason });
+        return false;
+      } catch (error) {
+        if (!(error instanceof PeermasqError)) throw error;
+        log.error('BuryFailed', { ...fields, buriedFor: reason, ...faultFields(error) });
+        return true;
+      }
+    }),
+  );
+  return dead.filter((_, index) => isUnburied[index]);
 }
 
 function urlOf(which: 'queue' | 'deadLetters'): string {

@@ -24,7 +24,7 @@ export async function postpone(
   messages: readonly { readonly message: Delivered; readonly seconds: number }[],
   deadline: Deadline,
 ): Promise<void> {
-  for (const some of chunks(messages, batchLimit)) {
+  const changing = chunks(messages, batchLimit).map(async (some) => {
     const Entries = some.map(({ message: { receiptHandle }, seconds }, index) => ({
       Id: String(index),
       ReceiptHandle: receiptHandle,
@@ -34,7 +34,9 @@ export async function postpone(
       sqs.send(new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries }), options),
     );
     if (failed) throw notPostponed(failed.Code, failed.Message);
-  }
+  });
+  const [failure] = (await Promise.allSettled(changing)).filter(({ status }) => status === 'rejected');
+  if (failure?.status === 'rejected') throw failure.reason;
 }
 
 const notPostponed = (code = '', message = '') =>
