@@ -75,8 +75,14 @@ describe('nodes', () => {
         clusters: ['frontend-cluster'],
         state: 'running',
         platform: 'linux',
+        isControlPlane: false,
       },
     ]);
+  });
+
+  test('of a control plane are known by the labels of kOps', async () => {
+    const vm = addVm(state, { labels: { 'k8s-io-role-control-plane': 'control-plane' } });
+    expect(await cloud.nodes.get([refOf(vm)], inSeconds(10))).toMatchObject([{ isControlPlane: true }]);
   });
 
   test.each<[string, Partial<Vm>, string[]]>([
