@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { clusterConfig, type Config } from '../shared/core/config';
 import { messageOf, PermanentError } from '../shared/core/errors';
+import { groupBy } from '../shared/core/group';
 import { nodeKey } from '../shared/core/node';
 import { isNews, type Outcome } from '../shared/core/outcome';
 import type { Deadline } from '../shared/core/ports';
@@ -14,9 +15,20 @@ const requestSchema = z.strictObject({
   dryRun: z.boolean().default(false),
   /** Take rules away though far fewer routes are found than they were made from. */
   acceptLoss: z.boolean().default(false),
+  /** Leave nodes that were launched a moment ago to their own events, as the schedule does. */
+  leaveYoung: z.boolean().default(false),
 });
 
 export type BackfillRequest = z.output<typeof requestSchema>;
+
+/** What a backfill saw. */
+export interface Seen {
+  readonly outcomes: readonly Outcome[];
+  /** Those that were looked at, whether they have nodes or not. */
+  readonly clusters: readonly string[];
+  /** No account or project was left out by a fault. */
+  readonly isWhole: boolean;
+}
 
 export interface BackfillAnswer {
   readonly dryRun: boolean;
@@ -24,6 +36,8 @@ export interface BackfillAnswer {
   readonly counts: Readonly<Record<string, number>>;
   /** Those of which there is something to tell: not the ones that were proven before. */
   readonly nodes: readonly Readonly<Record<string, unknown>>[];
+  /** What a dry run would push, by id: many nodes have the same, and Lambda returns 6 MB at most. */
+  readonly ruleSets: Readonly<Record<string, string>>;
 }
 
 /** @throws PermanentError that says what was read and what is accepted. */
@@ -34,7 +48,7 @@ export function parseBackfillRequest(body: unknown): BackfillRequest {
     throw new PermanentError(
       'bad-request',
       `The backfill request is not understood: ${cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)}`,
-      'Send {"clusters": ["NAME", …], "dryRun": true|false, "acceptLoss": true|false}; all are optional.',
+      'Send {"clusters": ["NAME", …], "dryRun": true|false, "acceptLoss": true|false, "leaveYoung": true|false}; all are optional.',
       cause,
     );
   }
@@ -47,30 +61,43 @@ export function parseBackfillRequest(body: unknown): BackfillRequest {
  * @throws PeermasqError for what concerns all nodes of one of them
  */
 export async function backfill(
-  { clusters, dryRun, acceptLoss }: BackfillRequest,
+  { clusters, dryRun, acceptLoss, leaveYoung }: BackfillRequest,
   all: readonly Dependencies[],
   deadline: Deadline,
-  observe: (outcomes: readonly Outcome[], clusters: readonly string[]) => void = () => undefined,
+  observe: (seen: Seen) => void = () => undefined,
 ): Promise<BackfillAnswer> {
   const [{ config, log }] = all as [Dependencies];
   for (const name of clusters ?? []) {
     if (!clusterConfig(config, name)) throw unknownCluster(name, config);
   }
   const selection = { clusters: clusters ?? config.clusters.map(({ name }) => name) };
-  const options = { deadline, isDryRun: dryRun, acceptsLoss: acceptLoss };
+  const options = { deadline, isDryRun: dryRun, acceptsLoss: acceptLoss, leavesYoung: leaveYoung };
   const passes = await Promise.allSettled(all.map((dependencies) => pass(selection, dependencies, options)));
   const done = passes.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
   const outcomes = done.flatMap((one) => one.outcomes);
-  observe(outcomes, selection.clusters);
+  observe({ outcomes, clusters: selection.clusters, isWhole: done.length === all.length });
   const faults: unknown[] = [
     ...passes.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : [])),
     ...done.flatMap((one) => one.faults),
   ];
-  const counts: Record<string, number> = {};
-  for (const { kind } of outcomes) counts[kind] = (counts[kind] ?? 0) + 1;
-  log.info('SweepFinished', { dryRun, counts, faults: faults.length });
+  const counts = count(outcomes.map(({ kind }) => kind));
+  const skips = count(outcomes.flatMap((one) => (one.kind === 'skipped' ? one.skip.reason : [])));
+  log.info('SweepFinished', { dryRun, counts, skips, faults: faults.length });
   if (faults.length > 0) throw faults[0];
-  return { dryRun, counts, nodes: outcomes.filter(isNews).map(row) };
+  return {
+    dryRun,
+    counts,
+    nodes: outcomes.filter(isNews).map(row),
+    ruleSets: Object.fromEntries(
+      outcomes.flatMap((one) =>
+        one.kind === 'planned' ? [[one.plan.id, printRuleSet(one.plan.ruleSet)] as const] : [],
+      ),
+    ),
+  };
+}
+
+function count(words: readonly string[]): Record<string, number> {
+  return Object.fromEntries([...groupBy(words, String)].map(([word, some]) => [word, some.length]));
 }
 
 function unknownCluster(name: string, { clusters }: Config): PermanentError {
@@ -97,7 +124,7 @@ function row(outcome: Outcome): Record<string, unknown> {
       return { ...who, detail: outcome.detail, warnings: outcome.warnings };
     case 'planned': {
       const { plan, isChange } = outcome;
-      return { ...who, isChange, id: plan.id, ruleSet: printRuleSet(plan.ruleSet), warnings: plan.warnings };
+      return { ...who, isChange, id: plan.id, warnings: plan.warnings };
     }
     case 'proven':
       return { ...who, id: outcome.ruleSetId, warnings: outcome.warnings };

@@ -2,10 +2,10 @@ import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { AwsEvent } from '../../shared/aws/events';
 import { isRecorded, readLate } from '../../shared/aws/late';
 import type { AwsNode } from '../../shared/aws/nodes';
-import { PeermasqError } from '../../shared/core/errors';
+import { inWords, PeermasqError } from '../../shared/core/errors';
 import { groupBy } from '../../shared/core/group';
 import { nodeKey } from '../../shared/core/node';
-import { faultFields, logOutcomes, type Outcome } from '../../shared/core/outcome';
+import { faultFields, logOutcomes } from '../../shared/core/outcome';
 import { settle } from '../../shared/core/settle';
 import { accountFor, log } from './accounts';
 import { serveBatch, type Batch, type Fate, type Letter } from './batch';
@@ -22,29 +22,42 @@ export async function handler(event: SQSEvent, context: Context): Promise<SQSBat
 }
 
 async function serve(letters: readonly Letter<Ended>[], batch: Batch): Promise<Fate[]> {
-  const faults = new Map<string, PeermasqError>();
+  const faults = new Map<Letter<Ended>, PeermasqError>();
   for (const [account, some] of groupBy(letters, ({ event }) => event.node.account)) {
-    try {
-      writeNodeMetrics(await readEnds(account, some, batch));
-    } catch (error) {
-      if (!(error instanceof PeermasqError)) throw error;
-      log.error('ReconcileFailed', { cloud: 'aws', account, ...faultFields(error) });
-      faults.set(account, error);
-    }
+    for (const [letter, fault] of await readEnds(account, some, batch)) faults.set(letter, fault);
   }
-  return letters.map(({ event, isOverdue }): Fate => {
-    const fault = faults.get(event.node.account);
+  return letters.map((letter): Fate => {
+    const fault = faults.get(letter);
     if (!fault) return { kind: 'done' };
-    const reason = `${fault.message} (${fault.advice})`;
-    return isOverdue ? { kind: 'dead', reason } : { kind: 'again', seconds: 30, reason };
+    const reason = inWords(fault);
+    return letter.isOverdue ? { kind: 'dead', reason } : { kind: 'again', seconds: 30, reason };
   });
 }
 
+/** @returns the letters that could not be dealt with, and why */
 async function readEnds(
   account: string,
   letters: readonly Letter<Ended>[],
-  { home, deadline }: Batch,
-): Promise<Outcome[]> {
+  batch: Batch,
+): Promise<Map<Letter<Ended>, PeermasqError>> {
+  const open = new Map<Letter<Ended>, PeermasqError>();
+  try {
+    const { unread, faults } = await settleEnds(account, letters, batch);
+    for (const letter of letters) {
+      const fault = unread.get(letter.event.commandId) ?? faults[0];
+      if (fault) open.set(letter, fault);
+    }
+  } catch (error) {
+    if (!(error instanceof PeermasqError)) throw error;
+    for (const letter of letters) open.set(letter, error);
+  }
+  for (const fault of new Set(open.values())) {
+    log.error('ReconcileFailed', { cloud: 'aws', account, ...faultFields(fault) });
+  }
+  return open;
+}
+
+async function settleEnds(account: string, letters: readonly Letter<Ended>[], { home, deadline }: Batch) {
   const { cloud, clients } = accountFor(account, home);
   const refs = letters.map(({ event }) => event.node);
   const nodes: readonly AwsNode[] = await cloud.nodes.get(refs, deadline);
@@ -53,12 +66,13 @@ async function readEnds(
     const node = byKey.get(nodeKey(ref));
     return node ? { node, commandId, requestedAt } : [];
   });
-  const late = await readLate(
+  const { returned, unread } = await readLate(
     clients,
     ended.filter((one) => !isRecorded(one)),
     deadline,
   );
-  const outcomes = await settle(late, cloud.channel, log, deadline);
+  const { outcomes, faults } = await settle(returned, cloud.channel, log, deadline);
   logOutcomes(outcomes, log);
-  return outcomes;
+  writeNodeMetrics(outcomes);
+  return { unread, faults };
 }

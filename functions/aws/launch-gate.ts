@@ -1,6 +1,7 @@
 import type { AwsEvent } from '../../shared/aws/events';
 import { completeLaunch, type Verdict } from '../../shared/aws/launch';
-import { PeermasqError } from '../../shared/core/errors';
+import type { SkipReason } from '../../shared/core/admit';
+import { inWords, PeermasqError } from '../../shared/core/errors';
 import { nodeKey } from '../../shared/core/node';
 import { faultFields, type Outcome } from '../../shared/core/outcome';
 import { accountFor, log, settings } from './accounts';
@@ -30,12 +31,16 @@ export async function completeLaunchOf(
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     log.error('LaunchNotCompleted', { ...fields, ...faultFields(error) });
-    return { kind: 'again', seconds: 10, reason: `${error.message} (${error.advice})` };
+    return { kind: 'again', seconds: 10, reason: inWords(error) };
   }
 }
 
+/** Skipped, though they may need rules. */
+const unserved: ReadonlySet<SkipReason> = new Set(['ambiguous-cluster', 'bottlerocket']);
+
 /** A node that needs no rules may go into service; one that needs them and has none only if that was chosen. */
 function verdictOn(outcome: Outcome | undefined): Verdict {
-  const isServed = outcome?.kind === 'proven' || outcome?.kind === 'skipped';
+  const isServed =
+    outcome?.kind === 'proven' || (outcome?.kind === 'skipped' && !unserved.has(outcome.skip.reason));
   return isServed || settings.launchGate === 'continue' ? 'CONTINUE' : 'ABANDON';
 }

@@ -2,7 +2,7 @@ import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { AwsEvent } from '../../shared/aws/events';
 import { groupBy } from '../../shared/core/group';
 import { PeermasqError } from '../../shared/core/errors';
-import { nodeKey, type NodeKey } from '../../shared/core/node';
+import { nodeKey, type AwsNodeRef, type NodeKey } from '../../shared/core/node';
 import { reasonOf, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
 import { pass } from '../../shared/core/reconcile';
 import { accountFor, log } from './accounts';
@@ -31,27 +31,34 @@ async function serve(letters: readonly Letter<Joined>[], batch: Batch): Promise<
     const nodes = event.nodes.map(({ id }) => id);
     log.info('NodeJoined', { cloud: 'aws', messageId: message.messageId, by: event.by, nodes });
   }
-  const ripe = letters.filter((letter) => secondsUntilRipe(letter) === 0);
+  // Asked once: what ripens during the look was not looked at.
+  const untilRipe = new Map(letters.map((letter) => [letter, secondsUntilRipe(letter)]));
+  const ripe = letters.filter((letter) => untilRipe.get(letter) === 0);
   const results = await lookAt(ripe, batch);
   writeNodeMetrics(
     [...results.values()].map(({ outcome }) => outcome),
     timesOf(ripe, 'first'),
   );
-  return Promise.all(
-    letters.map(async (letter) => tooYoung(letter) ?? (await fateOf(letter, results, batch))),
-  );
+  const fates: Fate[] = [];
+  // One after the other: Auto Scaling bears few calls at once.
+  for (const letter of letters) {
+    const seconds = untilRipe.get(letter) ?? 0;
+    fates.push(seconds > 0 ? tooYoung(seconds) : await fateOf(letter, results, batch));
+  }
+  return fates;
 }
 
-function tooYoung(letter: Letter<Joined>): Fate | undefined {
-  const seconds = secondsUntilRipe(letter);
-  if (seconds === 0) return undefined;
-  return { kind: 'again', seconds, reason: 'It is told of before it can be reached.' };
-}
+const tooYoung = (seconds: number): Fate => ({
+  kind: 'again',
+  seconds,
+  reason: 'It is told of before it can be reached.',
+});
 
 /** Only at its first delivery is an event too young. */
 function secondsUntilRipe({ event, attempt }: Letter<Joined>): number {
   if (attempt > 1) return 0;
-  return Math.max(0, youth[event.by] - (Date.now() - event.at.getTime()) / 1_000);
+  const young = youth[event.by];
+  return Math.min(young, Math.max(0, young - (Date.now() - event.at.getTime()) / 1_000));
 }
 
 /** When each node was told of, for the first or the last time. */
@@ -93,7 +100,7 @@ async function lookAt(
 /** A fault that concerns all nodes may be mended while the message waits; a node's own is final. */
 const faultRetrySeconds = 30;
 
-function toResult(outcome: Outcome, faults: readonly Error[]): Result {
+function toResult(outcome: Outcome, faults: readonly PeermasqError[]): Result {
   const isShared = outcome.kind === 'failed' && faults.includes(outcome.error);
   const again = retryAfterSeconds(outcome) ?? (isShared ? faultRetrySeconds : undefined);
   return { outcome, ...(again !== undefined && { again }) };
@@ -104,7 +111,7 @@ async function fateOf(
   results: ReadonlyMap<NodeKey, Result>,
   batch: Batch,
 ): Promise<Fate> {
-  const ofLetter = letter.event.nodes.flatMap((node) => results.get(nodeKey(node)) ?? []);
+  const ofLetter = letter.event.nodes.map((node) => results.get(nodeKey(node)) ?? unseen(node));
   const open = ofLetter.filter(({ again }) => again !== undefined);
   if (open.length > 0 && !letter.isOverdue) return lookAgain(open);
   const held = await completeLaunchOf(
@@ -117,6 +124,12 @@ async function fateOf(
   const reasons = [...open.map(toReason), ...(held ? [held.reason] : [])];
   return reasons.length > 0 ? { kind: 'dead', reason: reasons.join('; ') } : { kind: 'done' };
 }
+
+/** A pass tells of each node; should it not, nothing is concluded from that. */
+const unseen = (node: AwsNodeRef): Result => ({
+  outcome: { node, kind: 'pending', reason: 'It was not looked at.', retryAfterSeconds: 5 },
+  again: 5,
+});
 
 function lookAgain(open: readonly Result[]): Fate {
   const seconds = Math.min(...open.map(({ again = 0 }) => again));

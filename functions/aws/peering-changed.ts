@@ -1,6 +1,6 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { AwsEvent } from '../../shared/aws/events';
-import { PeermasqError } from '../../shared/core/errors';
+import { inWords, PeermasqError } from '../../shared/core/errors';
 import { isProvisioning } from '../../shared/core/outcome';
 import { pass } from '../../shared/core/reconcile';
 import { accountFor, log } from './accounts';
@@ -36,13 +36,13 @@ async function lookAt(id: string, { home, deadline }: Batch): Promise<Again | un
   const account = accountFor(id, home);
   const clusters = account.config.clusters.map(({ name }) => name);
   try {
-    const { outcomes, faults } = await pass({ clusters }, account, { deadline });
+    const { outcomes, faults } = await pass({ clusters }, account, { deadline, leavesYoung: true });
     writeNodeMetrics(outcomes);
-    if (faults[0]) return { kind: 'again', seconds: 30, reason: faults[0].message };
+    if (faults[0]) return { kind: 'again', seconds: 30, reason: inWords(faults[0]) };
     if (!outcomes.some(isProvisioning)) return undefined;
     return { kind: 'again', seconds: 10, reason: 'A peering is still being set up.' };
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
-    return { kind: 'again', seconds: 30, reason: `${error.message} (${error.advice})` };
+    return { kind: 'again', seconds: 30, reason: inWords(error) };
   }
 }

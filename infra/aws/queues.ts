@@ -20,7 +20,7 @@ export function queueOf(name: string | undefined): QueueName {
 }
 
 /** What node-joined reads itself needs no second look: by then most commands have been dealt with. */
-const delaySeconds = { nodes: 0, changes: 0, commands: 60 } as const;
+const delaySeconds = { nodes: 0, changes: 0, commands: 30 } as const;
 
 /**
  * The functions give up by themselves, with a reason, when the objective has passed; this is for messages that

@@ -17,7 +17,7 @@ export function makeChannel(clients: Clients, { stage, firstLookMs = 1_500 }: Ch
   return {
     // Its agent comes up after it runs, which an event of its own tells.
     notYet: ({ state }) =>
-      state === 'starting' ? { reason: 'it is starting', retryAfterSeconds: 60 } : undefined,
+      state === 'starting' ? { reason: 'it is starting', retryAfterSeconds: 5 } : undefined,
     push: (order, nodes: readonly AwsNode[], deadline) => push(clients, document, order, nodes, deadline),
     proofs: (pushed, deadline) => proofs(clients, pushed, { document, firstLookMs }, deadline),
     remember: (ends, deadline) => remember(clients, ends, deadline),

@@ -10,10 +10,11 @@ export function printComment({ ruleSetId, generation, routes }: CommandComment):
   return `peermasq ${ruleSetId.slice(0, 12)} generation ${generation} routes ${routes}`;
 }
 
-/** Undefined for a command that somebody else sent. */
-export function parseComment(text: string): Omit<CommandComment, 'ruleSetId'> | undefined {
-  const pattern = /^peermasq [0-9a-f]{12} generation (?<generation>\d{1,15}) routes (?<routes>\d{1,6})$/;
-  const { generation, routes } = pattern.exec(text)?.groups ?? {};
-  if (generation === undefined || routes === undefined) return undefined;
-  return { generation: Number(generation), routes: Number(routes) };
+/** Undefined for a command that somebody else sent. Of the id there is the begin. */
+export function parseComment(text: string): CommandComment | undefined {
+  const pattern =
+    /^peermasq (?<ruleSetId>[0-9a-f]{12}) generation (?<generation>\d{1,15}) routes (?<routes>\d{1,6})$/;
+  const { ruleSetId, generation, routes } = pattern.exec(text)?.groups ?? {};
+  if (ruleSetId === undefined || generation === undefined || routes === undefined) return undefined;
+  return { ruleSetId, generation: Number(generation), routes: Number(routes) };
 }

@@ -45,14 +45,17 @@ export function statusIn(tags: ReadonlyMap<string, string>): Status | undefined 
   };
 }
 
-/** Milliseconds within which a node that was pushed to may still answer; after that it is pushed to again. */
-const answersWithinMs = 60_000;
+/**
+ * Milliseconds within which a node that was pushed to may still answer; after that it is pushed to again. It is the
+ * time that a command has to start in, in which its result comes by the queue of commands too.
+ */
+const answersWithinMs = 120_000;
 
 /** Whether somebody else pushed just this rule set a moment ago. */
 export function isUnderWay(status: Status | undefined, ruleSetId: string): boolean {
-  return (
-    status?.pushed === ruleSetId.slice(0, shownLength) && Date.now() - status.at.getTime() < answersWithinMs
-  );
+  if (status?.pushed !== ruleSetId.slice(0, shownLength)) return false;
+  const age = Date.now() - status.at.getTime();
+  return Math.abs(age) < answersWithinMs;
 }
 
 /**

@@ -26,7 +26,7 @@ export async function deliver(
   channel: Channel,
   log: Log,
   deadline: Deadline,
-): Promise<{ outcomes: Outcome[]; faults: Error[] }> {
+): Promise<{ outcomes: Outcome[]; faults: PeermasqError[] }> {
   const groups = groupBy(
     planned.filter((entry) => !isInForce(entry)),
     ({ plan: { id } }) => id,
@@ -45,15 +45,16 @@ export async function deliver(
     const entry = entryOf(proof);
     return { proof, meant: meantBy(entry), cluster: entry.cluster, routes: entry.plan.routes };
   });
+  const settled = await settle(returned, channel, log, deadline);
   return {
     outcomes: [
       ...planned.filter(isInForce).map(asProven),
       ...pushes
         .filter((push) => push.result !== 'pushed')
         .map((push): Outcome => ({ ...whoIs(entryOf(push)), ...judge(push, meantBy(entryOf(push))) })),
-      ...(await settle(returned, channel, log, deadline)),
+      ...settled.outcomes,
     ],
-    faults: answers.flatMap(({ fault }) => fault ?? []),
+    faults: [...answers.flatMap(({ fault }) => fault ?? []), ...settled.faults],
   };
 }
 
@@ -80,7 +81,7 @@ async function pushGroup(
   channel: Channel,
   log: Log,
   deadline: Deadline,
-): Promise<{ pushes: readonly Push[]; fault?: Error }> {
+): Promise<{ pushes: readonly Push[]; fault?: PeermasqError }> {
   const [first] = group;
   if (!first) return { pushes: [] };
   const nodes = group.map(({ node }) => node);

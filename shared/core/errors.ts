@@ -27,6 +27,11 @@ export class RetryableError extends PeermasqError {
   }
 }
 
+/** What went wrong and what to do about it, in one line. */
+export function inWords({ message, advice }: PeermasqError): string {
+  return `${message} (${advice})`;
+}
+
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

@@ -1,4 +1,4 @@
-import { messageOf, PeermasqError, RetryableError } from './errors';
+import { inWords, messageOf, PeermasqError, RetryableError } from './errors';
 import type { NodeRef } from './node';
 import type { Skip, Warning } from './admit';
 import type { Plan } from './plan';
@@ -56,7 +56,7 @@ export function reasonOf(outcome: Outcome): string {
     case 'pending':
       return outcome.reason;
     case 'failed':
-      return `${outcome.error.message} (${outcome.error.advice})`;
+      return inWords(outcome.error);
     default:
       return `It is ${outcome.kind}.`;
   }

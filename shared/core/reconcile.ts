@@ -1,3 +1,4 @@
+import type { PeermasqError } from './errors';
 import { admit } from './admit';
 import { kindsAskedFor, type ClusterConfig, type Config } from './config';
 import { asDryRun, deliver, type Planned } from './deliver';
@@ -21,6 +22,8 @@ export interface Options {
   readonly isDryRun?: boolean;
   /** Takes rules away though far fewer routes are found than they were made from. */
   readonly acceptsLoss?: boolean;
+  /** Leaves nodes that were launched a moment ago to the events that tell of them. */
+  readonly leavesYoung?: boolean;
   /** When events told of nodes: one that has proven its rules since then needs no further look. */
   readonly toldAt?: ReadonlyMap<NodeKey, Date>;
 }
@@ -32,7 +35,7 @@ const notVisibleRetrySeconds = 10;
 export interface Pass {
   readonly outcomes: readonly Outcome[];
   /** What concerns more than one node and stays broken; the nodes that failed of it bear the same error. */
-  readonly faults: readonly Error[];
+  readonly faults: readonly PeermasqError[];
 }
 
 /**
@@ -49,8 +52,9 @@ export async function pass(
   const { log } = dependencies;
   try {
     const result = await lookAndDeliver(selection, dependencies, options);
-    // A sweep of a converged fleet has nothing to tell of each of its nodes.
-    const told = 'clusters' in selection ? result.outcomes.filter(isNews) : result.outcomes;
+    // A sweep tells of nodes only what nobody told before; the others it counts.
+    const isTold = (outcome: Outcome) => isNews(outcome) && outcome.kind !== 'skipped';
+    const told = 'clusters' in selection ? result.outcomes.filter(isTold) : result.outcomes;
     logOutcomes(told, log);
     for (const fault of result.faults) log.error('ReconcileFailed', faultFields(fault));
     return result;
@@ -74,7 +78,7 @@ export async function reconcile(
 async function lookAndDeliver(
   selection: Selection,
   dependencies: Dependencies,
-  { deadline, isDryRun = false, acceptsLoss = false, toldAt }: Options,
+  { deadline, isDryRun = false, acceptsLoss = false, leavesYoung = false, toldAt }: Options,
 ): Promise<Pass> {
   const { cloud, clock, log } = dependencies;
   // Taken before the first look-up, so that a look from before a change never beats a look from after it.
@@ -85,7 +89,8 @@ async function lookAndDeliver(
       : await cloud.nodes.get(unique(selection), deadline);
 
   const isLookedAt = (node: Node) => isProvenSince(node, toldAt?.get(nodeKey(node.ref)));
-  const open = nodes.filter((node) => !isLookedAt(node));
+  const isLeft = (node: Node) => leavesYoung && isYoung(node, generation);
+  const open = nodes.filter((node) => !isLookedAt(node) && !isLeft(node));
   const { decided, planned } = await planAll(open, dependencies, { generation, acceptsLoss, deadline });
   const delivered: Pass = isDryRun
     ? { outcomes: planned.map(asDryRun), faults: [] }
@@ -93,13 +98,36 @@ async function lookAndDeliver(
   const absent = 'clusters' in selection ? [] : notFound(selection, nodes);
   const lookedAt = nodes.filter(isLookedAt).map(asRecorded);
   return {
-    outcomes: [...absent, ...lookedAt, ...decided, ...delivered.outcomes],
+    outcomes: [
+      ...absent,
+      ...lookedAt,
+      ...nodes.filter(isLeft).map(asLeft),
+      ...decided,
+      ...delivered.outcomes,
+    ],
     faults: delivered.faults,
   };
 }
 
 function isProvenSince({ recorded }: Node, since: Date | undefined): boolean {
   return since !== undefined && recorded?.isProven === true && (recorded.at ?? 0) >= since;
+}
+
+/** Milliseconds within which events serve a new node, and a sweep beside them would only push twice. */
+const youthMs = 180_000;
+
+const isYoung = ({ launchedAt, recorded }: Node, now: number): boolean =>
+  recorded?.isProven !== true && launchedAt !== undefined && now - launchedAt.getTime() < youthMs;
+
+function asLeft({ ref, clusters: [cluster], launchedAt }: Node): Outcome {
+  return {
+    node: ref,
+    ...(cluster !== undefined && { cluster }),
+    ...(launchedAt && { launchedAt }),
+    kind: 'pending',
+    reason: 'It was launched a moment ago: the events that tell of it serve it.',
+    retryAfterSeconds: youthMs / 1_000,
+  };
 }
 
 function asRecorded({ ref, clusters: [cluster], recorded }: Node): Outcome {

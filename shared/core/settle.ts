@@ -1,3 +1,4 @@
+import type { PeermasqError } from './errors';
 import { judge, type Meant } from './judge';
 import { faultFields, type Outcome } from './outcome';
 import type { Channel, Deadline, End, Log, Proof } from './ports';
@@ -10,13 +11,16 @@ export interface Returned {
   readonly routes?: number;
 }
 
-/** Judges what came back, and mirrors what has come to an end where the next look-up finds it. */
+/**
+ * Judges what came back, and mirrors what has come to an end where the next look-up finds it.
+ * @returns as faults what keeps anything at all from being mirrored: all nodes would be pushed to for ever
+ */
 export async function settle(
   returned: readonly Returned[],
   channel: Channel,
   log: Log,
   deadline: Deadline,
-): Promise<Outcome[]> {
+): Promise<{ outcomes: Outcome[]; faults: PeermasqError[] }> {
   const judged = returned.map((one) => ({ one, outcome: toOutcome(one) }));
   // A node that is busy, or has something newer, keeps the record it has.
   const ends = judged.flatMap(({ one, outcome }) =>
@@ -26,7 +30,10 @@ export async function settle(
   for (const { node, error } of unrecorded) {
     log.warn('RecordFailed', { cloud: node.ref.cloud, node: node.ref.id, ...faultFields(error) });
   }
-  return judged.map(({ outcome }) => outcome);
+  return {
+    outcomes: judged.map(({ outcome }) => outcome),
+    faults: unrecorded.slice(0, 1).flatMap(({ error }) => (error.code === 'access-denied' ? error : [])),
+  };
 }
 
 function toOutcome({ proof, meant, cluster }: Returned): Outcome {

@@ -314,6 +314,23 @@ describe('proofs', () => {
   });
 });
 
+describe('SSM refuses all for one that it does not name', () => {
+  test('once: all are sent to, half at a time', async () => {
+    const nodes = await addNodes(20);
+    lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
+    expect((await push(nodes)).every(({ result }) => result === 'pushed')).toBe(true);
+    expect(lab.aws.count('SendCommand')).toBe(3);
+  });
+
+  test('always: no more than some calls are made', async () => {
+    lab.aws.fail('SendCommand', 'InvalidInstanceId', '', Infinity);
+    const pushes = await push(await addNodes(20));
+    expect(pushes.every(({ result }) => result === 'not-ready')).toBe(true);
+    // Of each call the SDK makes one attempt more.
+    expect(lab.aws.count('SendCommand')).toBeLessThanOrEqual(14);
+  });
+});
+
 describe('remember', () => {
   const aTime = expect.any(Number) as unknown as number;
   const remember = (nodes: readonly Node[], changes: Partial<End> = {}) =>

@@ -7,7 +7,11 @@ test('what a command tells those who did not send it fits its comment, and is re
   const text = printComment(comment);
   expect(text).toBe('peermasq a1a1a1a1a1a1 generation 1795295818468 routes 10000');
   expect(text.length).toBeLessThanOrEqual(100);
-  expect(parseComment(text)).toEqual({ generation: 1_795_295_818_468, routes: 10_000 });
+  expect(parseComment(text)).toEqual({
+    ruleSetId: 'a1a1a1a1a1a1',
+    generation: 1_795_295_818_468,
+    routes: 10_000,
+  });
 });
 
 test.each([

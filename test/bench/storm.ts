@@ -20,7 +20,7 @@ const joinWithin = 10_000;
 
 /**
  * 1,000 nodes join within 10 s: a RunInstances of CloudTrail tells of each 20, and each tells that it is
- * `running`. A command takes 0.3 to 1.3 s.
+ * `running`. A command takes 0.3 to 1.3 s. The sweep of the schedule runs when they have joined.
  * @param registersWithin how long after `running` the SSM agents register, at random
  */
 export async function measureStorm(name: string, registersWithin: number): Promise<Storm> {
@@ -28,6 +28,7 @@ export async function measureStorm(name: string, registersWithin: number): Promi
   try {
     const startedAt = Date.now();
     await Promise.all(Array.from({ length: nodes / perLaunch }, () => launch(fleet, registersWithin)));
+    await fleet.stack.invoke('sweep', { leaveYoung: true });
     const isProven = ({ tags }: { tags: ReadonlyMap<string, string> }) =>
       tags.get('peermasq:status')?.startsWith('proven') === true;
     const proven = () => [...fleet.aws.state.instances.values()].filter(isProven).length;

@@ -202,7 +202,7 @@ describe('a fault of the channel', () => {
   test('that stays fails the pass after every node was told of', async () => {
     const { cloud, run, logged } = world(machine('i-1'), machine('i-2', {}, ['other']));
     cloud.pushFault = new PermanentError('access-denied', 'no', 'allow it');
-    await expect(run({ clusters: ['*'] })).rejects.toBe(cloud.pushFault);
+    await expect(run([refOf('i-1'), refOf('i-2')])).rejects.toBe(cloud.pushFault);
     expect(logged).toEqual(['NodeSkipped', 'NodeFailed', 'ReconcileFailed']);
   });
 });

@@ -34,13 +34,13 @@ async function settled(proof: Proof, unrecorded: readonly Unrecorded[] = []) {
   const say = () => undefined;
   const log: Log = { info: say, error: say, warn: (event) => warned.push(event) };
   const returned = { proof, meant: { id, generation: 5, warnings: [] }, cluster: 'shop', routes: 3 };
-  const outcomes = await settle(
+  const { outcomes, faults } = await settle(
     [returned],
     { notYet: () => undefined, push: fail, proofs: fail, remember },
     log,
     Infinity,
   );
-  return { kinds: outcomes.map(({ kind }) => kind), ends, warned };
+  return { kinds: outcomes.map(({ kind }) => kind), ends, warned, faults };
 }
 
 const failed: Proof = { result: 'failed', node, error: new PermanentError('no-report', 'none', 'look') };

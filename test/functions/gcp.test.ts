@@ -157,9 +157,7 @@ describe('backfill', () => {
       status: 200,
       answer: {
         counts: { planned: 1 },
-        nodes: [
-          { node: `gcp:${vm.id}`, ruleSet: expect.stringContaining('masquerade 10.193.0.0/16 to-backend\n') },
-        ],
+        nodes: [{ node: `gcp:${vm.id}`, isChange: true }],
       },
     });
     expect(callsOf(google.cloud, 'compute.instances.setMetadata')).toBe(0);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { addNode, aws, deploy, logged, metric, objective, stack } from './deployed';
+import { addNode, aws, deploy, logged, metric, objective, stack, statusOf } from './deployed';
 
 describe('sweep and backfill', () => {
   test('a dry run shows the rule sets and changes nothing; the run after it applies them', async () => {
@@ -15,15 +15,52 @@ describe('sweep and backfill', () => {
           cluster: 'shop',
           outcome: 'planned',
           isChange: true,
-          ruleSet: expect.stringContaining('masquerade 10.0.0.0/16 pcx-0123456789abcdef0\n'),
+          id: expect.stringMatching(/^[0-9a-f]{64}$/),
         },
       ],
     });
+    const { ruleSets } = dry.answer as { ruleSets: Record<string, string> };
+    expect(Object.values(ruleSets)).toEqual([
+      expect.stringContaining('masquerade 10.0.0.0/16 pcx-0123456789abcdef0\n'),
+    ]);
     expect(aws.count('SendCommand') + aws.count('CreateTags')).toBe(0);
     const { answer } = await stack.invoke('backfill', { clusters: ['shop'] });
     expect(answer).toMatchObject({ dryRun: false, counts: { proven: 1 } });
     const again = await stack.invoke('backfill', { dryRun: true });
     expect(again.answer).toMatchObject({ nodes: [{ isChange: false }] });
+  });
+
+  test('a sweep leaves nodes that were launched a moment ago to their own events', async () => {
+    deploy();
+    const [young, old] = [addNode(), addNode()];
+    const instance = aws.state.instances.get(old);
+    if (instance) instance.launchTime = new Date(Date.now() - 600_000);
+    await stack.invoke('sweep', { leaveYoung: true });
+    expect([statusOf(young), statusOf(old)]).toEqual([undefined, expect.stringMatching(/^proven/)]);
+  });
+
+  test('a sweep that saw nothing does not tell that all is well', async () => {
+    deploy();
+    addNode();
+    aws.deny('ec2:DescribeInstances');
+    await expect(stack.invoke('sweep', {})).rejects.toThrow('its statement LookUpNodes');
+    expect(metric('NodesUnproven')).toEqual([]);
+  });
+
+  test('a sweep that cannot remember anything fails, and names the statement', async () => {
+    deploy();
+    addNode();
+    aws.deny('ec2:CreateTags');
+    await expect(stack.invoke('sweep', {})).rejects.toThrow('its statement RememberInTags');
+  });
+
+  test('nodes that are skipped are counted, and told of one by one in the answer alone', async () => {
+    deploy();
+    addNode({ platformDetails: 'Windows' });
+    const { answer } = await stack.invoke('backfill', {});
+    expect(answer).toMatchObject({ counts: { skipped: 1 }, nodes: [{ reason: 'windows' }] });
+    expect(logged('NodeSkipped')).toEqual([]);
+    expect(logged('SweepFinished')).toMatchObject([{ skips: { windows: 1 } }]);
   });
 
   test('a sweep counts the nodes that had time enough and are not proven', async () => {

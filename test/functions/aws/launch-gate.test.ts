@@ -46,6 +46,27 @@ describe('launches that wait', () => {
     expect(nodesLogged('NodeGaveUp')).toEqual([id]);
   });
 
+  test('whose event ripens while others are looked at wait for a look of their own', async () => {
+    deploy(gate('abandon'));
+    const [slow, id] = [addNode({ answersAfterMs: 3_000 }), addNode({ isReady: false })];
+    const time = new Date(Date.now() - 13_000).toISOString();
+    stack.put({ ...aws.holdLaunch(id, 'workers', 'peermasq'), time });
+    stack.put(aws.stateChangeEvent(slow));
+    await until(() => nodesLogged('NodePending').includes(id));
+    expect(launches()).toEqual([]);
+    aws.setReady(id, true);
+    await served();
+    expect(launches()).toEqual(['CONTINUE']);
+  });
+
+  test('end by choice for a node that may need rules and cannot be served', async () => {
+    deploy({ params: { launchGate: 'abandon' } });
+    const id = addNode({ tags: { 'eks:cluster-name': 'other' } });
+    stack.put(aws.holdLaunch(id, 'workers', 'peermasq'));
+    await served();
+    expect(launches()).toEqual(['ABANDON']);
+  });
+
   test('go on for a node that needs no rules', async () => {
     deploy(gate('abandon'));
     stack.put(aws.holdLaunch(addNode({ platformDetails: 'Windows' }), 'workers', 'peermasq'));

@@ -83,7 +83,11 @@ describe('functions', () => {
     );
     expect(schedule).toMatchObject({ ScheduleExpression: 'rate(5 minutes)', State: 'ENABLED' });
     const [{ Input }] = (schedule as { Targets: [{ Input: string }] }).Targets;
-    expect(parseBackfillRequest(JSON.parse(Input))).toEqual({ dryRun: false, acceptLoss: false });
+    expect(parseBackfillRequest(JSON.parse(Input))).toEqual({
+      dryRun: false,
+      acceptLoss: false,
+      leaveYoung: true,
+    });
     expect(properties('SweepLambdaFunction')['Timeout']).toBeLessThan(5 * 60);
     expect(properties('SweepLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 });
   });
@@ -113,9 +117,9 @@ describe('queues', () => {
     },
   );
 
-  test('commands wait a minute, because node-joined reads most of them itself', () => {
+  test('commands wait half a minute, because node-joined reads most of them itself', () => {
     const delays = fed.map(([, queue]) => properties(queue)['DelaySeconds']);
-    expect(delays).toEqual([0, 0, 60]);
+    expect(delays).toEqual([0, 0, 30]);
   });
 
   test('the dead-letter queue is encrypted, keeps messages for 14 days, and takes them from these queues only', () => {
