@@ -2,6 +2,7 @@ import type { Channel } from '../core/ports';
 import type { Clients } from './clients';
 import { documentName } from './names';
 import type { AwsNode } from './nodes';
+import { makeReadOnline } from './online';
 import { proofs } from './proofs';
 import { push } from './push';
 import { remember } from './record';
@@ -14,11 +15,13 @@ export interface ChannelOptions {
 
 export function makeChannel(clients: Clients, { stage, firstLookMs = 1_500 }: ChannelOptions): Channel {
   const document = documentName(stage);
+  const readOnline = makeReadOnline(clients);
   return {
     // Its agent comes up after it runs, which an event of its own tells.
     notYet: ({ state }) =>
       state === 'starting' ? { reason: 'it is starting', retryAfterSeconds: 5 } : undefined,
-    push: (order, nodes: readonly AwsNode[], deadline) => push(clients, document, order, nodes, deadline),
+    push: (order, nodes: readonly AwsNode[], deadline) =>
+      push(clients, readOnline, document, order, nodes, deadline),
     proofs: (pushed, deadline) => proofs(clients, pushed, { document, firstLookMs }, deadline),
     remember: (ends, deadline) => remember(clients, ends, deadline),
   };

@@ -1,22 +1,22 @@
-import { DescribeInstanceInformationCommand, SendCommandCommand } from '@aws-sdk/client-ssm';
+import { SendCommandCommand } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError } from '../core/errors';
 import type { Node } from '../core/node';
 import type { Deadline, Order, Push } from '../core/ports';
 import { packRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
-import { allPages, call, chunks, namedIn } from './call';
+import { call, chunks, namedIn } from './call';
 import type { Clients } from './clients';
 import { printComment } from './comment';
 import { packedLimit, ruleSetParameter } from './names';
 import type { AwsNode } from './nodes';
+import type { ReadOnline } from './online';
 import { isUnderWay, markPushed, remember, routesOf } from './record';
 
-/** Instances in one SendCommand, and in one page of DescribeInstanceInformation (SSM API reference). */
+/** Instances in one SendCommand (SSM API reference). */
 const commandLimit = 50;
-/** Values in one filter (SSM API reference, InstanceInformationStringFilter). */
-const filterLimit = 100;
 
 export async function push(
   clients: Clients,
+  readOnline: ReadOnline,
   document: string,
   { ruleSet, routes }: Order,
   nodes: readonly AwsNode[],
@@ -29,7 +29,10 @@ export async function push(
   const id = ruleSetId(ruleSet);
   const underWay = nodes.filter(({ status }) => isUnderWay(status, id));
   const asked = nodes.filter(({ status }) => !isUnderWay(status, id));
-  const online = await readOnline(clients, asked, deadline);
+  const online = await readOnline(
+    asked.map(({ ref }) => ref.id),
+    deadline,
+  );
   const isOnline = ({ ref }: Node) => online.has(ref.id);
   const ready = asked.filter(isOnline);
   const { marked, unmarked } = await mark(clients, ready, id, deadline);
@@ -83,32 +86,6 @@ function tooLarge(packed: string): PermanentError {
 /** Agents register some 10 to 60 s after their instance started. */
 function notReady(node: Node, reason: string, retryAfterSeconds = 5): Push {
   return { result: 'not-ready', node, reason, retryAfterSeconds };
-}
-
-async function readOnline(
-  { ssm }: Clients,
-  nodes: readonly Node[],
-  deadline: Deadline,
-): Promise<Set<string>> {
-  const online = new Set<string>();
-  for (const some of chunks(nodes, filterLimit)) {
-    const Filters = [
-      { Key: 'InstanceIds', Values: some.map(({ ref }) => ref.id) },
-      { Key: 'PingStatus', Values: ['Online'] },
-    ];
-    const pages = await allPages((next) =>
-      call('ssm:DescribeInstanceInformation', deadline, (options) =>
-        ssm.send(
-          new DescribeInstanceInformationCommand({ Filters, MaxResults: commandLimit, ...next }),
-          options,
-        ),
-      ),
-    );
-    for (const { InstanceId } of pages.flatMap((page) => page.InstanceInformationList ?? [])) {
-      if (InstanceId !== undefined) online.add(InstanceId);
-    }
-  }
-  return online;
 }
 
 /** Nodes that wait for the next look together with one that SSM refuses without a name: at most 15 calls for 50. */

@@ -314,6 +314,16 @@ describe('proofs', () => {
   });
 });
 
+test('pushes of several rule sets at the same time ask once which agents are online', async () => {
+  const nodes = await addNodes(6);
+  const some = await Promise.all([
+    push(nodes.slice(0, 3)),
+    push(nodes.slice(3), { ...ruleSet, destinations: [] }),
+  ]);
+  expect(some.flat().map(({ result }) => result)).toEqual(Array(6).fill('pushed'));
+  expect(lab.aws.count('DescribeInstanceInformation')).toBe(1);
+});
+
 describe('SSM refuses all for one that it does not name', () => {
   test('once: all are sent to, half at a time', async () => {
     const nodes = await addNodes(20);
