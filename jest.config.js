@@ -8,7 +8,7 @@ module.exports = {
   transform: { '\\.[jt]s$': '<rootDir>/test/transform.js' },
   transformIgnorePatterns: [`/node_modules/(?!(${transformed.join('|')})/)`],
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
-  // For two cores: many tests wait for messages and nodes more than they compute.
-  maxWorkers: 3,
+  // Two cores; a kernel test also runs the programs it starts.
+  maxWorkers: 2,
   testTimeout: 20_000,
 };
