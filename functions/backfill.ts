@@ -129,6 +129,7 @@ function row(outcome: Outcome): Record<string, unknown> {
     case 'proven':
       return { ...who, id: outcome.ruleSetId, warnings: outcome.warnings };
     case 'pending':
+    case 'needs-reboot':
       return { ...who, reason: outcome.reason };
     case 'failed':
       return {

@@ -1,4 +1,4 @@
-import { takeApiCalls } from '../../shared/aws/api-calls';
+import { apiCalls } from '../../shared/aws/api-calls';
 import { apiMetrics, clusterMetrics, metricsNamespace, type ClusterMetric } from '../../shared/aws/metrics';
 import { chunks } from '../../shared/aws/call';
 import { groupBy } from '../../shared/core/group';
@@ -24,7 +24,7 @@ function write(
 }
 
 export function writeApiMetrics(): void {
-  const { calls, throttles } = takeApiCalls();
+  const { calls, throttles } = apiCalls.take();
   if (calls > 0) write(apiMetrics, { ApiCalls: calls, ApiThrottles: throttles });
 }
 

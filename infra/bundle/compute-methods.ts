@@ -3,8 +3,10 @@
  * names them. All others are pruned; a test holds this list to what shared/gcp calls.
  */
 export const computeMethods: Readonly<Record<string, readonly string[]>> = {
-  Instances: ['AggregatedList', 'Get', 'GetGuestAttributes', 'SetMetadata'],
+  Instances: ['AggregatedList', 'Get', 'GetGuestAttributes', 'Reset', 'SetLabels', 'SetMetadata'],
   Networks: ['Get', 'ListPeeringRoutes'],
+  Routers: ['AggregatedList', 'GetRouterStatus'],
+  Routes: ['List'],
   Subnetworks: ['AggregatedList'],
-  ZoneOperations: ['Wait'],
+  ZoneOperations: ['Get', 'Wait'],
 };

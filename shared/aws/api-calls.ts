@@ -1,19 +1,8 @@
+import { makeTally } from '../core/api-calls';
 import { isThrottle } from './throttles';
 
-export interface ApiCalls {
-  readonly calls: number;
-  readonly throttles: number;
-}
-
 /** Of the process: a function serves one invocation at a time. */
-let since = { calls: 0, throttles: 0 };
-
-/** How many calls were made since this was last asked; each attempt counts, as it does for AWS. */
-export function takeApiCalls(): ApiCalls {
-  const taken = since;
-  since = { calls: 0, throttles: 0 };
-  return taken;
-}
+export const apiCalls = makeTally();
 
 type Next = (args: never) => Promise<unknown>;
 
@@ -31,11 +20,11 @@ interface Countable {
 export function countCalls<Client>(client: Client): Client {
   (client as Countable).middlewareStack.add(
     (next) => async (args) => {
-      since.calls += 1;
+      apiCalls.called();
       try {
         return await next(args);
       } catch (error) {
-        if (isThrottle(error)) since.throttles += 1;
+        if (isThrottle(error)) apiCalls.throttled();
         throw error;
       }
     },

@@ -5,7 +5,7 @@ import { SSMClient } from '@aws-sdk/client-ssm';
 import { countCalls } from './api-calls';
 import { clientSettings } from './call';
 import { memberCredentials } from './member';
-import { takeTurns, type Turn } from './pace';
+import { pace, type Turn } from './pace';
 
 /** The clients of one region of one account. */
 export interface Clients {
@@ -47,7 +47,7 @@ export function makeClients(region: string, memberRole?: string): Clients {
     get autoScaling() {
       return autoScaling();
     },
-    turnToSend: takeTurns(commandsAtOnce, 1_000 / commandsPerSecond),
+    turnToSend: pace(commandsAtOnce, 1_000 / commandsPerSecond),
   };
 }
 

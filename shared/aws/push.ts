@@ -70,7 +70,7 @@ async function unmark(
   const pushed = new Set(sent.filter(({ result }) => result === 'pushed').map(({ node }) => node));
   const ends = marked
     .filter((node) => !pushed.has(node))
-    .map((node) => ({ node, isProven: false, ...routesOf(node) }));
+    .map((node) => ({ node, state: 'failed' as const, ...routesOf(node) }));
   // Should it fail, they are pushed to a little later.
   if (ends.length > 0) await remember(clients, ends, deadline);
 }

@@ -105,8 +105,8 @@ export const routesOf = ({ recorded }: Node): Pick<Status, 'routes'> =>
 /** Mirrors how pushes ended in tags. A node without a rule set in force keeps the tag of the last one. */
 export function remember(clients: Clients, ends: readonly End[], deadline: Deadline): Promise<Unrecorded[]> {
   const at = new Date();
-  const marks = ends.map(({ node, ruleSetId, isProven, routes }) => {
-    const word = isProven ? 'proven' : 'failed';
+  const marks = ends.map(({ node, ruleSetId, state, routes }) => {
+    const word = state === 'proven' ? 'proven' : 'failed';
     const status = statusTagFor({ word, at, ...(routes !== undefined && { routes }) });
     return {
       node,

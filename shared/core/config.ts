@@ -18,6 +18,8 @@ export interface ClusterConfig {
   readonly randomFully: boolean;
   /** Whether its control-plane nodes are served too. */
   readonly controlPlane: boolean;
+  /** Google Cloud: whether a backfill restarts nodes that need a reboot, and how many at a time. */
+  readonly restart?: { readonly maxUnavailable: 1 };
 }
 
 export interface Config {
@@ -152,6 +154,23 @@ const clusterSchema = z
         .meta({ description: 'Masquerade only what leaves by this interface.' }),
       'random-fully': yesOrNo(false, 'Add --random-fully to each rule.'),
       'control-plane': yesOrNo(true, 'Serve the nodes of the control plane too.'),
+      restart: z
+        .strictObject(
+          {
+            maxUnavailable: z.literal(1, {
+              error: ({ input }) => `read ${show(input)}; accepted is 1: nodes are restarted one at a time`,
+            }),
+          },
+          {
+            error: ({ code, input }) =>
+              code === 'invalid_type' ? `read ${show(input)}; accepted is {maxUnavailable: 1}` : undefined,
+          },
+        )
+        .optional()
+        .meta({
+          description:
+            'Google Cloud: a backfill restarts nodes that were handed their rules too late, one at a time. Without it they are only reported.',
+        }),
     },
     {
       error: ({ code, input }) =>
@@ -203,11 +222,12 @@ export function parseConfig(text: string): Config {
   }
   return {
     clusters: Object.entries(result.data.clusters).map(
-      ([name, { out, 'random-fully': randomFully, 'control-plane': controlPlane, ...rest }]) => ({
+      ([name, { out, restart, 'random-fully': randomFully, 'control-plane': controlPlane, ...rest }]) => ({
         name,
         randomFully,
         controlPlane,
         ...(out === undefined ? {} : { out }),
+        ...(restart === undefined ? {} : { restart }),
         ...rest,
       }),
     ),

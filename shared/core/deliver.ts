@@ -4,8 +4,8 @@ import { judge, type Meant } from './judge';
 import { nodeKey, type Node } from './node';
 import type { Outcome } from './outcome';
 import type { Plan } from './plan';
-import type { Channel, Deadline, Log, Push, Pushed } from './ports';
-import { settle, type Returned } from './settle';
+import type { Channel, Deadline, End, Log, Push, Pushed } from './ports';
+import { remember, settle, type Returned } from './settle';
 
 export interface Planned {
   readonly node: Node;
@@ -46,6 +46,7 @@ export async function deliver(
     return { proof, meant: meantBy(entry), cluster: entry.cluster, routes: entry.plan.routes };
   });
   const settled = await settle(returned, channel, log, deadline);
+  await mirror(planned.filter(isInForce), channel, log, deadline);
   return {
     outcomes: [
       ...planned.filter(isInForce).map(asProven),
@@ -56,6 +57,19 @@ export async function deliver(
     ],
     faults: [...answers.flatMap(({ fault }) => fault ?? []), ...settled.faults],
   };
+}
+
+/** What nodes told of themselves is written where the next look finds it without asking them. */
+async function mirror(
+  proven: readonly Planned[],
+  channel: Channel,
+  log: Log,
+  deadline: Deadline,
+): Promise<void> {
+  const ends = proven
+    .filter(({ node }) => node.recorded?.isUnmirrored)
+    .map(({ node, plan: { id, routes } }): End => ({ node, ruleSetId: id, state: 'proven', routes }));
+  await remember(ends, channel, log, deadline);
 }
 
 const meantBy = ({ plan: { id, ruleSet, warnings } }: Planned): Meant => ({

@@ -14,6 +14,7 @@ export interface Meant {
 type Judgement =
   | Omit<Extract<Outcome, { kind: 'pending' }>, 'node'>
   | Omit<Extract<Outcome, { kind: 'failed' }>, 'node'>
+  | Omit<Extract<Outcome, { kind: 'needs-reboot' }>, 'node'>
   | Omit<Extract<Outcome, { kind: 'proven' }>, 'node'>;
 
 /** What a push that did not arrive, or what came back from one that did, says about the node. */
@@ -24,6 +25,8 @@ export function judge(answer: Exclude<Push, Pushed> | Proof, meant: Meant): Judg
     case 'not-ready':
     case 'silent':
       return { kind: 'pending', reason: answer.reason, retryAfterSeconds: answer.retryAfterSeconds };
+    case 'unwatched':
+      return { kind: 'needs-reboot', reason: answer.reason, isServing: answer.isServing };
     case 'reported': {
       const { report } = answer;
       const judged = judgeReport(report, meant);

@@ -27,6 +27,13 @@ export type Outcome = {
       readonly warnings: readonly Warning[];
     }
   | { readonly kind: 'pending'; readonly reason: string; readonly retryAfterSeconds: number }
+  /** It was handed its rule set too late: nothing on it takes that before it boots again. */
+  | {
+      readonly kind: 'needs-reboot';
+      readonly reason: string;
+      /** It goes on with an older rule set that it has proven. */
+      readonly isServing: boolean;
+    }
   /** With the node's own words, where it gave any. */
   | { readonly kind: 'failed'; readonly error: PeermasqError; readonly report?: Report }
 );
@@ -46,7 +53,6 @@ export function isNews(outcome: Outcome): boolean {
 
 /** Some of its routes lead over a peering that is being set up, which takes seconds once both sides agreed. */
 export function isProvisioning(outcome: Outcome): boolean {
-  if (outcome.kind === 'pending' || outcome.kind === 'failed') return false;
   return warningsOf(outcome).some(({ code }) => code === 'provisioning');
 }
 
@@ -54,6 +60,7 @@ export function isProvisioning(outcome: Outcome): boolean {
 export function reasonOf(outcome: Outcome): string {
   switch (outcome.kind) {
     case 'pending':
+    case 'needs-reboot':
       return outcome.reason;
     case 'failed':
       return inWords(outcome.error);
@@ -62,7 +69,7 @@ export function reasonOf(outcome: Outcome): string {
   }
 }
 
-function warningsOf(outcome: Exclude<Outcome, { kind: 'pending' | 'failed' }>): readonly Warning[] {
+function warningsOf(outcome: Outcome): readonly Warning[] {
   switch (outcome.kind) {
     case 'skipped':
       return outcome.skip.warnings;
@@ -71,6 +78,10 @@ function warningsOf(outcome: Exclude<Outcome, { kind: 'pending' | 'failed' }>): 
     case 'held':
     case 'proven':
       return outcome.warnings;
+    case 'pending':
+    case 'failed':
+    case 'needs-reboot':
+      return [];
   }
 }
 
@@ -111,6 +122,8 @@ export function logEntry(outcome: Outcome): LogEntry {
       const { reason, retryAfterSeconds: seconds } = outcome;
       return { level: 'info', event: 'NodePending', fields: { ...who, reason, retryAfterSeconds: seconds } };
     }
+    case 'needs-reboot':
+      return { level: 'error', event: 'NodeNeedsReboot', fields: { ...who, reason: outcome.reason } };
     case 'failed': {
       const seconds = retryAfterSeconds(outcome);
       const { error, report } = outcome;

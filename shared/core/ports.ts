@@ -55,6 +55,14 @@ export type Proof =
       readonly reason: string;
       readonly retryAfterSeconds: number;
     }
+  /** Nothing on the node takes what was pushed, until it boots again. */
+  | {
+      readonly result: 'unwatched';
+      readonly node: Node;
+      readonly reason: string;
+      /** It goes on with an older rule set that it has proven. */
+      readonly isServing: boolean;
+    }
   | { readonly result: 'failed'; readonly node: Node; readonly error: PeermasqError };
 
 /** Why a node cannot take a push yet, and when to look again. */
@@ -76,6 +84,8 @@ export interface Channel {
    * @returns the nodes whose record could not be written, and why; their rules are in force all the same.
    */
   remember(ends: readonly End[], deadline: Deadline): Promise<readonly Unrecorded[]>;
+  /** Boots a node again; resolves when the cloud has begun. Absent where pushes reach every running node. */
+  restart?(node: Node, deadline: Deadline): Promise<void>;
 }
 
 /** How a push to a node ended. */
@@ -83,7 +93,7 @@ export interface End {
   readonly node: Node;
   /** Without it what is in force is what was in force before. */
   readonly ruleSetId?: string;
-  readonly isProven: boolean;
+  readonly state: 'proven' | 'failed' | 'needs-reboot';
   readonly routes?: number;
 }
 
@@ -113,8 +123,12 @@ export type LogEvent =
   | 'NodeProven'
   | 'NodeFailed'
   | 'NodeGaveUp'
+  | 'NodeNeedsReboot'
+  | 'NodeRestarted'
   | 'PeeringChanged'
+  | 'ClusterSwept'
   | 'SweepFinished'
+  | 'CallsCounted'
   | 'BackfillFailed'
   | 'RecordFailed'
   | 'ReconcileFailed'

@@ -22,6 +22,8 @@ const reportSchema = z.object({
   persisted: z.enum(['systemd', 'runtime', 'no']),
   warnings: z.array(z.string().max(1000)),
   probes: z.array(z.object({ to: z.string(), from: z.string(), reached: z.boolean() })),
+  /** When the node booted, in seconds since the epoch. */
+  booted: z.number().int().nonnegative().optional(),
 });
 
 export type Report = Readonly<z.infer<typeof reportSchema>>;
@@ -37,6 +39,8 @@ export interface Recorded {
   readonly at?: Date;
   /** How many discovered routes the rule set was made from, where the cloud keeps that. */
   readonly routes?: number;
+  /** It was read from the node just now, and the cloud's mirror does not say it yet. */
+  readonly isUnmirrored?: boolean;
 }
 
 /** @throws PermanentError when the text is not a report: some other program answered. */

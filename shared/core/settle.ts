@@ -1,7 +1,7 @@
 import type { PeermasqError } from './errors';
 import { judge, type Meant } from './judge';
 import { faultFields, type Outcome } from './outcome';
-import type { Channel, Deadline, End, Log, Proof } from './ports';
+import type { Channel, Deadline, End, Log, Proof, Unrecorded } from './ports';
 
 /** What came back from a push, and what was pushed. */
 export interface Returned {
@@ -26,14 +26,25 @@ export async function settle(
   const ends = judged.flatMap(({ one, outcome }) =>
     outcome.kind === 'pending' ? [] : [toEnd(one, outcome)],
   );
-  const unrecorded = ends.length === 0 ? [] : await channel.remember(ends, deadline);
-  for (const { node, error } of unrecorded) {
-    log.warn('RecordFailed', { cloud: node.ref.cloud, node: node.ref.id, ...faultFields(error) });
-  }
+  const unrecorded = await remember(ends, channel, log, deadline);
   return {
     outcomes: judged.map(({ outcome }) => outcome),
     faults: unrecorded.slice(0, 1).flatMap(({ error }) => (error.code === 'access-denied' ? error : [])),
   };
+}
+
+/** Mirrors ends; what could not be mirrored is logged. */
+export async function remember(
+  ends: readonly End[],
+  channel: Channel,
+  log: Log,
+  deadline: Deadline,
+): Promise<readonly Unrecorded[]> {
+  const unrecorded = ends.length === 0 ? [] : await channel.remember(ends, deadline);
+  for (const { node, error } of unrecorded) {
+    log.warn('RecordFailed', { cloud: node.ref.cloud, node: node.ref.id, ...faultFields(error) });
+  }
+  return unrecorded;
 }
 
 function toOutcome({ proof, meant, cluster }: Returned): Outcome {
@@ -53,7 +64,7 @@ function toEnd({ proof, routes }: Returned, { kind }: Outcome): End {
   const known = isApplied ? routes : node.recorded?.routes;
   return {
     node,
-    isProven: kind === 'proven',
+    state: kind === 'proven' || kind === 'needs-reboot' ? kind : 'failed',
     ...(isApplied && report.id !== null && { ruleSetId: report.id }),
     ...(known !== undefined && { routes: known }),
   };

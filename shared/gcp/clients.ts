@@ -1,14 +1,19 @@
 // One module for each client: the package as a whole takes more than twice as long to load.
 import { InstancesClient } from '@google-cloud/compute/build/src/v1/instances_client';
 import { NetworksClient } from '@google-cloud/compute/build/src/v1/networks_client';
+import { RoutersClient } from '@google-cloud/compute/build/src/v1/routers_client';
+import { RoutesClient } from '@google-cloud/compute/build/src/v1/routes_client';
 import { SubnetworksClient } from '@google-cloud/compute/build/src/v1/subnetworks_client';
 import { ZoneOperationsClient } from '@google-cloud/compute/build/src/v1/zone_operations_client';
 import type { Deadline } from '../core/ports';
+import { paceCalls } from './api-calls';
 
 /** The Compute Engine clients, each made when it is first needed: making one takes tens of milliseconds. */
 export interface Clients {
   instances(): Promise<InstancesClient>;
   networks(): Promise<NetworksClient>;
+  routers(): Promise<RoutersClient>;
+  routes(): Promise<RoutesClient>;
   subnetworks(): Promise<SubnetworksClient>;
   zoneOperations(): Promise<ZoneOperationsClient>;
   /** The project that the credentials belong to. */
@@ -44,7 +49,11 @@ function makeClients(options: ReturnType<typeof optionsFor>): Clients {
     let made: T | undefined;
     return () => (made ??= make());
   };
-  const first = once(() => new InstancesClient(options));
+  const first = once(() => {
+    const client = new InstancesClient(options);
+    paceCalls(client.auth);
+    return client;
+  });
   // A client without credentials ends the process (an unhandled rejection); asking first gives an error.
   const withCredentials =
     <T>(make: () => T) =>
@@ -56,6 +65,8 @@ function makeClients(options: ReturnType<typeof optionsFor>): Clients {
   return {
     instances: withCredentials(first),
     networks: withCredentials(once(() => new NetworksClient(shared()))),
+    routers: withCredentials(once(() => new RoutersClient(shared()))),
+    routes: withCredentials(once(() => new RoutesClient(shared()))),
     subnetworks: withCredentials(once(() => new SubnetworksClient(shared()))),
     zoneOperations: withCredentials(once(() => new ZoneOperationsClient(shared()))),
     project: async () => (await withCredentials(first)()).getProjectId(),

@@ -1,6 +1,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, PeermasqError, PermanentError, RetryableError } from '../core/errors';
 import type { Deadline } from '../core/ports';
+import { apiCalls } from './api-calls';
 
 interface Facts {
   /** The HTTP status; absent when no answer came. */
@@ -93,6 +94,7 @@ export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
     status === 429 ||
     (status === 403 && (quotaReasons.test(reason ?? '') || /rate limit|quota exceeded/i.test(text)))
   ) {
+    apiCalls.throttled();
     return retryable('throttled', 'It is tried again; raise the Compute Engine quota if it lasts.', 30);
   }
   if (status === 412 && /\bconstraint/i.test(text)) {
@@ -108,6 +110,13 @@ export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
   }
   if (status === 404) return permanent('not-found', 'It does not exist, or no longer.');
   if (status === 403) return permanent('permission-denied', permissionAdvice(text));
+  // A 400, of all things: whoever changes a VM must be allowed to act as the service account that it runs as.
+  if (/\b(SERVICE_ACCOUNT_ACCESS_DENIED|iam\.serviceAccountUser)\b/.test(text)) {
+    return permanent(
+      'permission-denied',
+      "Grant iam.serviceAccounts.actAs on the node's service account to the service account of this function.",
+    );
+  }
   if (status === 401 || /default credentials/i.test(text)) {
     return permanent(
       'no-credentials',
@@ -132,7 +141,23 @@ const pauseMs = (tried: number): number =>
   Math.random() * Math.min(longestPauseMs, firstPauseMs * 2 ** tried);
 
 /**
- * Tries until it works, fails for good, or there is no time or attempt left. The official client retries
+ * A cloud in trouble is not helped by every call being made five times. Retries draw on a budget of the process,
+ * which calls that succeed fill up: 50 at the most, and one for every five that succeed, as gRPC's retry
+ * throttling does it. Writers that were in each other's way are no trouble of the cloud.
+ */
+const budget = { retries: 50 };
+const mostRetries = 50;
+const retriesPerSuccess = 0.2;
+
+function mayRetry({ code }: RetryableError): boolean {
+  if (code === 'conflict' || code === 'not-ready') return true;
+  if (budget.retries < 1) return false;
+  budget.retries -= 1;
+  return true;
+}
+
+/**
+ * Tries until it works, fails for good, or there is no time, attempt or budget left. The official client retries
  * almost nothing: reads on 503, writes never.
  * @throws PermanentError | RetryableError
  */
@@ -144,14 +169,16 @@ export async function retrying<T>(
 ): Promise<T> {
   for (let tried = 1; ; tried++) {
     try {
-      return await attempt();
+      const result = await attempt();
+      budget.retries = Math.min(mostRetries, budget.retries + retriesPerSuccess);
+      return result;
     } catch (thrown) {
       // Ours already: decided on, or tried again often enough, further down.
       if (thrown instanceof PeermasqError) throw thrown;
       const error = toPeermasqError(what, thrown);
       const wait = pauseMs(tried);
       const isOver = tried >= attempts || Date.now() + wait >= deadline;
-      if (!(error instanceof RetryableError) || isOver) throw error;
+      if (!(error instanceof RetryableError) || isOver || !mayRetry(error)) throw error;
       await pause(wait);
     }
   }

@@ -1,9 +1,12 @@
 import { gzipSync } from 'node:zlib';
 import { PermanentError, RetryableError } from '../core/errors';
+import type { Order } from '../core/ports';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
 import { composeStartupScript } from './startup-script';
 
-export const ruleSetKey = 'peermasq-ruleset';
+const ruleSetKey = 'peermasq-ruleset';
+/** How many discovered routes the rule set was made from: what a later look is compared with. */
+const routesKey = 'peermasq-routes';
 const programKey = 'peermasq-program';
 const startupScriptKey = 'startup-script';
 const guestAttributesKey = 'enable-guest-attributes';
@@ -27,12 +30,13 @@ const totalLimitBytes = 512 * 1024;
  */
 export function withRuleSet(
   current: readonly MetadataItem[],
-  ruleSet: RuleSet,
+  { ruleSet, routes }: Order,
   program: string,
 ): readonly MetadataItem[] {
   const of = (key: string) => current.find((item) => item.key === key)?.value;
   const wanted = new Map([
     [ruleSetKey, ruleSetValue(of(ruleSetKey), ruleSet)],
+    [routesKey, String(routes)],
     [programKey, programValue(program)],
     [startupScriptKey, composeStartupScript(of(startupScriptKey))],
     // Somebody's FALSE is a decision: then there are no reports, and the node is called silent.
@@ -44,11 +48,32 @@ export function withRuleSet(
   return checked([...kept, ...added]);
 }
 
-/** The id of the rule set that these items hand over; undefined where there is none that can be read. */
-export function ruleSetIdIn(items: readonly MetadataItem[]): string | undefined {
-  const text = items.find(({ key }) => key === ruleSetKey)?.value;
+/** Somebody's decision, which is kept: then nodes cannot report. */
+export function areReportsOff(items: readonly MetadataItem[]): boolean {
+  const value = items.find(({ key }) => key === guestAttributesKey)?.value;
+  return value !== undefined && value.toUpperCase() !== 'TRUE';
+}
+
+/** What was handed over. */
+export interface Handed {
+  readonly ruleSetId: string;
+  /** When that was planned. */
+  readonly at: Date;
+  readonly routes?: number;
+}
+
+/** What these items hand over; undefined where there is no rule set that can be read. */
+export function handedIn(items: readonly MetadataItem[]): Handed | undefined {
+  const of = (key: string) => items.find((item) => item.key === key)?.value;
+  const text = of(ruleSetKey);
   const ruleSet = text === undefined ? undefined : readable(text);
-  return ruleSet && ruleSetId(ruleSet);
+  if (!ruleSet) return undefined;
+  const routes = /^\d{1,6}$/.exec(of(routesKey) ?? '')?.[0];
+  return {
+    ruleSetId: ruleSetId(ruleSet),
+    at: new Date(ruleSet.generation),
+    ...(routes !== undefined && { routes: Number(routes) }),
+  };
 }
 
 /** A rule set that is there and says the same is kept, whatever its generation: writing it changes nothing. */

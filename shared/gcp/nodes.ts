@@ -1,46 +1,12 @@
-import type { protos } from '@google-cloud/compute';
 import { nodeKey, type GcpNodeRef, type Node } from '../core/node';
 import type { Deadline, Nodes } from '../core/ports';
 import type { Recorded, Report } from '../core/report';
 import { callOptions, mapLimited, type Clients } from './clients';
-import { orAbsent, retrying } from './errors';
-import { ruleSetIdIn, ruleSetKey, type MetadataItem } from './metadata';
+import { retrying } from './errors';
+import { handedIn, type Handed } from './metadata';
+import { gcpRef, itemsOf, readInstance, startedAt, withSeen, type Instance } from './instance';
+import { provenAt } from './record';
 import { readStatus } from './status';
-
-export type Instance = protos.google.cloud.compute.v1.IInstance;
-
-/** What the last look-up saw of a node, so that routes and channel need not ask for it again. */
-const seen = new WeakMap<Node, Instance>();
-
-/** @returns undefined for an instance that does not exist (any more) */
-export function readInstance(
-  clients: Clients,
-  { project, zone, id: instance }: GcpNodeRef,
-  deadline: Deadline,
-): Promise<Instance | undefined> {
-  return orAbsent(
-    retrying(`read instance ${instance}`, deadline, async () => {
-      const client = await clients.instances();
-      // The id stands where a name may: names are reused (discovery document, compute.instances.get).
-      const [found] = await client.get({ project, zone, instance }, callOptions(deadline));
-      return found;
-    }),
-  );
-}
-
-/** As the last look-up saw it, or as it is now when this node was not looked up here. */
-export async function instanceOf(
-  clients: Clients,
-  node: Node,
-  deadline: Deadline,
-): Promise<Instance | undefined> {
-  return seen.get(node) ?? (await readInstance(clients, gcpRef(node), deadline));
-}
-
-export function gcpRef({ ref }: Node): GcpNodeRef {
-  if (ref.cloud !== 'gcp') throw new TypeError(`${nodeKey(ref)} is not a Google Cloud node`);
-  return ref;
-}
 
 /** @param projects where `list` looks; none means the project of the credentials */
 export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nodes {
@@ -63,7 +29,9 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
     const places = projects.length > 0 ? projects : [await ownProject(clients, deadline)];
     const listed = await mapLimited(places, (project) => listInstances(project, deadline));
     const nodes = listed.flat().filter(([node]) => isWanted(node));
-    return mapLimited(nodes, ([node, instance]) => withRecorded(node, instance, deadline));
+    return mapLimited(nodes, async ([node, instance]) =>
+      withSeen(toBeMirrored(await withRecorded(node, instance, deadline)), instance),
+    );
   }
 
   function listInstances(project: string, deadline: Deadline): Promise<[Node, Instance][]> {
@@ -86,14 +54,33 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
     });
   }
 
-  /** A node that was never handed a rule set has proven nothing: no need to ask. */
+  /**
+   * A node that was never handed a rule set has proven nothing, and one whose label says that it has proven this
+   * one is asked again only now and then: what is left to ask are those in between.
+   */
   async function withRecorded(node: Node, instance: Instance, deadline: Deadline): Promise<Node> {
-    const wasPushed = itemsOf(instance).some(({ key }) => key === ruleSetKey);
-    const status = wasPushed ? await readStatus(clients, gcpRef(node), deadline) : undefined;
-    const recorded = status?.report && recordedOf(status.report, instance);
+    const handed = handedIn(itemsOf(instance));
+    const recorded = handed && (await recordedOf(node, instance, handed, deadline));
     const complete = recorded ? { ...node, recorded } : node;
-    seen.set(complete, instance);
-    return complete;
+    return withSeen(complete, instance);
+  }
+
+  async function recordedOf(
+    node: Node,
+    instance: Instance,
+    handed: Handed,
+    deadline: Deadline,
+  ): Promise<Recorded> {
+    const { ruleSetId, routes } = handed;
+    const at = provenAt(instance, ruleSetId);
+    const known = { ruleSetId, isProven: false, ...(routes !== undefined && { routes }) };
+    if (node.state !== 'running') return known;
+    if (at && !isSampled(gcpRef(node), new Date())) return { ...known, isProven: true, at };
+    const status = await readStatus(clients, gcpRef(node), instance, deadline);
+    if (status.kind !== 'report' || status.report.id === null) return known;
+    const { report } = status;
+    const isProven = report.proven && report.id === ruleSetId && isOfThisBoot(report, instance);
+    return { ...known, ruleSetId: status.report.id, isProven, ...(isProven && at && { at }) };
   }
 
   return { get, list };
@@ -103,17 +90,28 @@ const ownProject = (clients: Clients, deadline: Deadline): Promise<string> =>
   retrying('tell the project of the credentials', deadline, () => clients.project());
 
 /**
- * A report outlives what it is about: another rule set may have been handed over since, and guest attributes
- * stay when a VM stops, while its rules may not. Then the node may have rules, but no proof of them.
+ * Labels are believed, and still looked behind: at one in 67 nodes each minute, another one each time, whatever
+ * the schedule of the sweep. 67 is a prime, so that no schedule in whole minutes leaves nodes out.
  */
-function recordedOf({ id, proven }: Report, instance: Instance): Recorded | undefined {
-  if (id === null) return undefined;
-  const isCurrent = instance.status === 'RUNNING' && ruleSetIdIn(itemsOf(instance)) === id;
-  return { ruleSetId: id, isProven: proven && isCurrent };
+const rotation = 67n;
+
+const isSampled = ({ id }: GcpNodeRef, now: Date): boolean =>
+  BigInt(id) % rotation === BigInt(Math.floor(now.getTime() / 60_000)) % rotation;
+
+/** Proven, and known from the node itself alone: a list, which comes again, should not have to ask again. */
+function toBeMirrored(node: Node): Node {
+  const { recorded } = node;
+  if (!recorded?.isProven || recorded.at) return node;
+  return { ...node, recorded: { ...recorded, isUnmirrored: true } };
 }
 
-export const itemsOf = ({ metadata }: Instance): MetadataItem[] =>
-  (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
+/** Clocks differ: the node's own may be off before it has asked for the time. */
+const clockSlackMs = 120_000;
+
+/** Guest attributes outlive a boot, and rules do not. A program that does not tell when it booted is believed. */
+export function isOfThisBoot({ booted }: Report, instance: Instance): boolean {
+  return booted === undefined || booted * 1_000 >= startedAt(instance).getTime() - clockSlackMs;
+}
 
 /** The last part of a resource's URL. */
 const lastOf = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
@@ -138,6 +136,7 @@ function toNode(ref: GcpNodeRef, instance: Instance): Node {
     state: states[String(instance.status)] ?? 'stopped',
     platform: isWindows(instance) ? 'windows' : 'linux',
     isControlPlane: controlPlaneLabels.some((label) => Object.hasOwn(instance.labels ?? {}, label)),
+    ...(instance.lastStartTimestamp && { launchedAt: startedAt(instance) }),
   };
 }
 

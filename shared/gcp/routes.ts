@@ -11,7 +11,7 @@ import {
 import type { Deadline, Routes } from '../core/ports';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { orAbsent, retrying } from './errors';
-import { gcpRef, instanceOf, type Instance } from './nodes';
+import { gcpRef, instanceOf, type Instance } from './instance';
 
 type Network = protos.google.cloud.compute.v1.INetwork;
 type Subnetwork = protos.google.cloud.compute.v1.ISubnetwork;

@@ -1,21 +1,37 @@
-import type { GcpNodeRef } from '../core/node';
 import { PermanentError } from '../core/errors';
+import type { GcpNodeRef } from '../core/node';
 import type { Deadline } from '../core/ports';
 import { parseReport, type Report } from '../core/report';
 import { callOptions, type Clients } from './clients';
 import { orAbsent, retrying } from './errors';
+import { itemsOf, type Instance } from './instance';
+import { areReportsOff } from './metadata';
 
-/** What the node program last wrote to its guest attribute `peermasq/status`, or why that cannot be had. */
+/** What the node program last wrote to its guest attribute `peermasq/status`. */
 export type Status =
-  { readonly report: Report; readonly reason?: never } | { readonly report?: never; readonly reason: string };
+  | { readonly kind: 'report'; readonly report: Report }
+  | { readonly kind: 'none' }
+  /** Whether it wrote one cannot be told. */
+  | { readonly kind: 'unreadable'; readonly reason: string };
 
 /** @throws PermanentError | RetryableError when Google Cloud does not answer the question. */
-export async function readStatus(clients: Clients, ref: GcpNodeRef, deadline: Deadline): Promise<Status> {
+export async function readStatus(
+  clients: Clients,
+  ref: GcpNodeRef,
+  instance: Instance,
+  deadline: Deadline,
+): Promise<Status> {
+  if (areReportsOff(itemsOf(instance))) {
+    const reason = 'its metadata turns guest attributes off (enable-guest-attributes), so it cannot report';
+    return { kind: 'unreadable', reason };
+  }
   try {
     const text = await readAttribute(clients, ref, deadline);
-    return text ? { report: parseReport(text) } : { reason: 'no report yet' };
+    return text ? { kind: 'report', report: parseReport(text) } : { kind: 'none' };
   } catch (thrown) {
-    if (thrown instanceof PermanentError && reasons.has(thrown.code)) return { reason: thrown.message };
+    if (thrown instanceof PermanentError && reasons.has(thrown.code)) {
+      return { kind: 'unreadable', reason: thrown.message };
+    }
     throw thrown;
   }
 }

@@ -345,7 +345,13 @@ describe('remember', () => {
   const aTime = expect.any(Number) as unknown as number;
   const remember = (nodes: readonly Node[], changes: Partial<End> = {}) =>
     lab.cloud.channel.remember(
-      nodes.map((node) => ({ node, ruleSetId: ruleSetId(ruleSet), isProven: true, routes: 3, ...changes })),
+      nodes.map((node) => ({
+        node,
+        ruleSetId: ruleSetId(ruleSet),
+        state: 'proven' as const,
+        routes: 3,
+        ...changes,
+      })),
       soon(),
     );
   const again = async (nodes: readonly Node[]) =>
@@ -356,12 +362,16 @@ describe('remember', () => {
       )
     ).map(({ recorded }) => recorded && { ...recorded, at: recorded.at?.getTime() });
 
-  test.each([true, false])('what is remembered is found by the next look-up: proven %s', async (isProven) => {
-    const nodes = await addNodes(2);
-    await remember(nodes, { isProven });
-    const recorded = { ruleSetId: ruleSetId(ruleSet), isProven, routes: 3, at: aTime };
-    expect(await again(nodes)).toEqual([recorded, recorded]);
-  });
+  test.each(['proven', 'failed'] as const)(
+    'what is remembered is found by the next look-up: %s',
+    async (state) => {
+      const nodes = await addNodes(2);
+      await remember(nodes, { state });
+      const isProven = state === 'proven';
+      const recorded = { ruleSetId: ruleSetId(ruleSet), isProven, routes: 3, at: aTime };
+      expect(await again(nodes)).toEqual([recorded, recorded]);
+    },
+  );
 
   test('1,000 nodes with one rule set take one call', async () => {
     await remember(await addNodes(1_000));
@@ -371,7 +381,7 @@ describe('remember', () => {
   test('the failure of a node that has no rule set in force leaves the tag of the rule set alone', async () => {
     const nodes = await addNodes(1);
     await remember(nodes);
-    const ends = nodes.map((node) => ({ node, isProven: false }));
+    const ends = nodes.map((node) => ({ node, state: 'failed' as const }));
     await lab.cloud.channel.remember(ends, soon());
     expect(await again(nodes)).toEqual([{ ruleSetId: ruleSetId(ruleSet), isProven: false, at: aTime }]);
   });

@@ -1,11 +1,11 @@
 import { expect, test } from '@jest/globals';
-import { takeTurns } from '../../shared/aws/pace';
+import { pace } from '../../shared/aws/pace';
 
 const late = Number.MAX_SAFE_INTEGER;
 
 /** Milliseconds at which each turn came. Only waits are certain: a busy machine makes each of them longer. */
 async function timesOf(turns: number, everyMs: number, deadline = late): Promise<number[]> {
-  const turn = takeTurns(2, everyMs);
+  const turn = pace(2, everyMs);
   const start = performance.now();
   const times: number[] = [];
   for (let i = 0; i < turns; i += 1) {

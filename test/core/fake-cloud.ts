@@ -58,11 +58,11 @@ export class FakeCloud implements Cloud {
     },
     proofs: (pushed) => Promise.resolve(pushed.map(({ node, ruleSet }) => this.proofOf(node, ruleSet))),
     remember: (ends) => {
-      for (const { node, ruleSetId: id, isProven, routes } of ends) {
+      for (const { node, ruleSetId: id, state, routes } of ends) {
         const machine = this.of(node);
         const ruleSetId = id ?? machine.node.recorded?.ruleSetId;
         if (ruleSetId === undefined) continue;
-        const recorded = { ruleSetId, isProven, ...(routes !== undefined && { routes }) };
+        const recorded = { ruleSetId, isProven: state === 'proven', ...(routes !== undefined && { routes }) };
         machine.node = { ...machine.node, recorded };
       }
       return Promise.resolve([]);

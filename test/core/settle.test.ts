@@ -47,12 +47,12 @@ const failed: Proof = { result: 'failed', node, error: new PermanentError('no-re
 const silent: Proof = { result: 'silent', node, reason: 'no answer', retryAfterSeconds: 10 };
 
 test.each<[string, Proof, string, Omit<End, 'node'> | undefined]>([
-  ['proven', reported({}), 'proven', { isProven: true, ruleSetId: id, routes: 3 }],
-  ['unchanged', reported({ result: 'unchanged' }), 'proven', { isProven: true, ruleSetId: id, routes: 3 }],
-  ['not proven', reported({ proven: false }), 'failed', { isProven: false, ruleSetId: id, routes: 3 }],
+  ['proven', reported({}), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
+  ['unchanged', reported({ result: 'unchanged' }), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
+  ['not proven', reported({ proven: false }), 'failed', { state: 'failed', ruleSetId: id, routes: 3 }],
   // What is in force is what was, made from as many routes as then.
-  ['not applied', reported({ result: 'failed', proven: false }), 'failed', { isProven: false, routes: 7 }],
-  ['no report', failed, 'failed', { isProven: false, routes: 7 }],
+  ['not applied', reported({ result: 'failed', proven: false }), 'failed', { state: 'failed', routes: 7 }],
+  ['no report', failed, 'failed', { state: 'failed', routes: 7 }],
   ['busy', reported({ result: 'busy', proven: false }), 'pending', undefined],
   ['newer rules', reported({ result: 'refused', generation: 6 }), 'pending', undefined],
   ['no answer', silent, 'pending', undefined],

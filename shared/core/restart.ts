@@ -1,0 +1,94 @@
+import { clusterConfig } from './config';
+import { PeermasqError } from './errors';
+import { nodeKey, type NodeRef } from './node';
+import { logOutcomes, retryAfterSeconds, type Outcome } from './outcome';
+import type { Deadline } from './ports';
+import { pass, type Dependencies } from './reconcile';
+
+/** A node that has not come back by then is no reason to restart another one. */
+const bootMs = 600_000;
+
+/** A restart that is begun needs some time to be seen through. */
+const leastMs = 60_000;
+
+/**
+ * Restarts nodes that need it, where peermasq.yaml says `restart: {maxUnavailable: 1}`: one, and when that has
+ * proven its rules the next. One that still serves an older, proven rule set is left alone, and while another
+ * node of the cluster is not proven though nothing keeps it from that, none is restarted.
+ * @param outcomes of a pass over all nodes of the clusters
+ * @param wait resolves after so many milliseconds
+ * @returns those outcomes, with what became of the nodes that were restarted
+ */
+export async function restartWhereAsked(
+  outcomes: readonly Outcome[],
+  dependencies: Dependencies,
+  deadline: Deadline,
+  wait: (milliseconds: number) => Promise<unknown>,
+): Promise<readonly Outcome[]> {
+  const ended = new Map(outcomes.map((outcome) => [nodeKey(outcome.node), outcome]));
+  const blocked = new Set(outcomes.filter(isUnavailable).map(({ cluster }) => cluster));
+  for (const candidate of outcomes.filter((outcome) => isToRestart(outcome, dependencies))) {
+    if (blocked.has(candidate.cluster) || deadline - dependencies.clock.now() < leastMs) continue;
+    const outcome = await restartOne(candidate, dependencies, deadline, wait);
+    ended.set(nodeKey(candidate.node), outcome);
+    if (isUnavailable(outcome)) blocked.add(candidate.cluster);
+  }
+  return [...ended.values()];
+}
+
+const isUnavailable = ({ kind }: Outcome): boolean => kind === 'pending' || kind === 'failed';
+
+function isToRestart(outcome: Outcome, { config, cloud }: Dependencies): boolean {
+  if (outcome.kind !== 'needs-reboot' || outcome.isServing || !cloud.channel.restart) return false;
+  return clusterConfig(config, outcome.cluster ?? '')?.restart !== undefined;
+}
+
+async function restartOne(
+  candidate: Outcome,
+  dependencies: Dependencies,
+  deadline: Deadline,
+  wait: (milliseconds: number) => Promise<unknown>,
+): Promise<Outcome> {
+  try {
+    return await restartAndProve(candidate.node, dependencies, deadline, wait);
+  } catch (error) {
+    if (!(error instanceof PeermasqError)) throw error;
+    const { node, cluster } = candidate;
+    const failed: Outcome = { node, ...(cluster !== undefined && { cluster }), kind: 'failed', error };
+    logOutcomes([failed], dependencies.log);
+    return failed;
+  }
+}
+
+/** Looks once more before, because the pass may have taken minutes, and then until the node has proven its rules. */
+async function restartAndProve(
+  ref: NodeRef,
+  dependencies: Dependencies,
+  deadline: Deadline,
+  wait: (milliseconds: number) => Promise<unknown>,
+): Promise<Outcome> {
+  const { cloud, clock, log } = dependencies;
+  const before = await lookAt(ref, dependencies, deadline);
+  const [node] = await cloud.nodes.get([ref], deadline);
+  if (!node || !isToRestart(before, dependencies)) return before;
+  log.warn('NodeRestarted', { cloud: ref.cloud, node: ref.id, cluster: before.cluster });
+  await cloud.channel.restart?.(node, deadline);
+  const until = Math.min(deadline, clock.now() + bootMs);
+  for (;;) {
+    const outcome = await lookAt(ref, dependencies, until);
+    const pause = retryAfterSeconds(outcome);
+    if (pause === undefined || clock.now() + pause * 1_000 >= until) return outcome;
+    await wait(Math.min(pause, longestPauseSeconds) * 1_000);
+  }
+}
+
+/** A look waits for the report by itself; this is between looks that cannot. */
+const longestPauseSeconds = 5;
+
+async function lookAt(ref: NodeRef, dependencies: Dependencies, deadline: Deadline): Promise<Outcome> {
+  const { outcomes, faults } = await pass([ref], dependencies, { deadline });
+  const [outcome] = outcomes;
+  if (faults[0]) throw faults[0];
+  if (!outcome) throw new Error(`A pass over ${nodeKey(ref)} told nothing`);
+  return outcome;
+}

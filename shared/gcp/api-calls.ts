@@ -1,0 +1,40 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { makeTally } from '../core/api-calls';
+import { takeTurns } from '../core/turns';
+
+/** Of the process. */
+export const apiCalls = makeTally();
+
+/**
+ * Calls a second, by what they are. Each group of methods has 1,500 a minute and project
+ * (https://cloud.google.com/compute/api-quota), which are not ours alone; the many questions for a report have
+ * turns of their own, so that nobody's rule set waits behind them.
+ */
+const turns = {
+  write: takeTurns(50, 1_000 / 15),
+  read: takeTurns(50, 1_000 / 10),
+  report: takeTurns(50, 1_000 / 10),
+};
+
+type Fetch = (url: string, init?: { method?: string }) => Promise<unknown>;
+
+/** As much of GoogleAuth as all calls of the official clients go through. */
+interface Fetching {
+  fetch: unknown;
+}
+
+/** Counts each call of these clients, lists page by page, and has it wait its turn. */
+export function paceCalls(auth: Fetching): void {
+  const send = (auth.fetch as Fetch).bind(auth);
+  auth.fetch = async (...args: Parameters<Fetch>): Promise<unknown> => {
+    const wait = turns[groupOf(...args)](Date.now());
+    if (wait > 0) await pause(wait);
+    apiCalls.called();
+    return send(...args);
+  };
+}
+
+function groupOf(...[url, init]: Parameters<Fetch>): keyof typeof turns {
+  if (url.includes('/getGuestAttributes')) return 'report';
+  return init?.method?.toUpperCase() === 'POST' ? 'write' : 'read';
+}

@@ -1,0 +1,56 @@
+import type { protos } from '@google-cloud/compute';
+import { nodeKey, type GcpNodeRef, type Node } from '../core/node';
+import type { Deadline } from '../core/ports';
+import { callOptions, type Clients } from './clients';
+import { orAbsent, retrying } from './errors';
+import type { MetadataItem } from './metadata';
+
+export type Instance = protos.google.cloud.compute.v1.IInstance;
+
+/** What the last look-up saw of a node, so that routes and channel need not ask for it again. */
+const seen = new WeakMap<Node, Instance>();
+
+/** Keeps what a look-up saw of a node. @returns the node */
+export function withSeen(node: Node, instance: Instance): Node {
+  seen.set(node, instance);
+  return node;
+}
+
+/** @returns undefined for an instance that does not exist (any more) */
+export function readInstance(
+  clients: Clients,
+  { project, zone, id: instance }: GcpNodeRef,
+  deadline: Deadline,
+): Promise<Instance | undefined> {
+  return orAbsent(
+    retrying(`read instance ${instance}`, deadline, async () => {
+      const client = await clients.instances();
+      // The id stands where a name may: names are reused (discovery document, compute.instances.get).
+      const [found] = await client.get({ project, zone, instance }, callOptions(deadline));
+      return found;
+    }),
+  );
+}
+
+/** As the last look-up saw it, or as it is now when this node was not looked up here. */
+export async function instanceOf(
+  clients: Clients,
+  node: Node,
+  deadline: Deadline,
+): Promise<Instance | undefined> {
+  return seen.get(node) ?? (await readInstance(clients, gcpRef(node), deadline));
+}
+
+export function gcpRef({ ref }: Node): GcpNodeRef {
+  if (ref.cloud !== 'gcp') throw new TypeError(`${nodeKey(ref)} is not a Google Cloud node`);
+  return ref;
+}
+
+export const itemsOf = ({ metadata }: Instance): MetadataItem[] =>
+  (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
+
+/** When it was started last; the epoch where Compute Engine does not tell. */
+export function startedAt({ lastStartTimestamp }: Instance): Date {
+  const at = new Date(lastStartTimestamp ?? 0);
+  return Number.isNaN(at.getTime()) ? new Date(0) : at;
+}

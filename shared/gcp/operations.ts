@@ -1,0 +1,75 @@
+import { z } from 'zod';
+import type { GcpNodeRef } from '../core/node';
+import { PermanentError, RetryableError, type PeermasqError } from '../core/errors';
+import type { Deadline } from '../core/ports';
+import { callOptions, type Clients } from './clients';
+import { retrying } from './errors';
+
+const operationSchema = z.object({
+  name: z.string(),
+  status: z.string(),
+  error: z.object({ errors: z.array(z.object({ code: z.string(), message: z.string() })) }).nullish(),
+});
+
+/** What a call that changes an instance begins. */
+export type Operation = z.infer<typeof operationSchema>;
+
+/** @param answer what such a call answered with */
+export const operationIn = (answer: unknown): Operation => operationSchema.parse(answer);
+
+/** Waits for the end of an operation. @throws PermanentError | RetryableError when it failed, or has no time left */
+export async function finish(
+  clients: Clients,
+  { project, zone }: GcpNodeRef,
+  started: Operation,
+  deadline: Deadline,
+): Promise<void> {
+  let operation = started;
+  while (operation.status !== 'DONE') {
+    if (Date.now() >= deadline) throw unfinished(operation);
+    operation = await retrying(`wait for operation ${operation.name}`, deadline, async () => {
+      const client = await clients.zoneOperations();
+      const request = { project, zone, operation: operation.name };
+      return operationIn((await client.wait(request, callOptions(deadline)))[0]);
+    });
+  }
+  const fault = faultOf(operation);
+  if (fault) throw fault;
+}
+
+/** @returns why an operation failed; undefined also for one that goes on */
+export async function faultSoFar(
+  clients: Clients,
+  { project, zone }: GcpNodeRef,
+  { name: operation }: Operation,
+  deadline: Deadline,
+): Promise<PeermasqError | undefined> {
+  const now = await retrying(`look at operation ${operation}`, deadline, async () => {
+    const client = await clients.zoneOperations();
+    return operationIn((await client.get({ project, zone, operation }, callOptions(deadline)))[0]);
+  });
+  return faultOf(now);
+}
+
+const unfinished = ({ name }: Operation) =>
+  new RetryableError(
+    'operation-unfinished',
+    `Operation ${name} has not finished in the time left`,
+    'It goes on without us; the next look sees how it ended.',
+    30,
+  );
+
+const transientFault = /RATE|QUOTA|NOT_READY|IN_USE|INTERNAL|UNAVAILABLE|CONDITION_NOT_MET/;
+
+function faultOf({ error }: Operation): PeermasqError | undefined {
+  const [fault] = error?.errors ?? [];
+  if (!fault) return undefined;
+  const text = `The operation failed: ${fault.code}: ${fault.message}`;
+  return transientFault.test(fault.code)
+    ? new RetryableError('operation-failed', text, 'It is tried again.', 10)
+    : new PermanentError(
+        'operation-failed',
+        text,
+        'Do what the message says; trying again gives the same answer.',
+      );
+}

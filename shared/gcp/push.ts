@@ -1,0 +1,89 @@
+import { randomUUID } from 'node:crypto';
+import { PermanentError, RetryableError, type PeermasqError } from '../core/errors';
+import type { Node } from '../core/node';
+import type { Deadline, Order, Push } from '../core/ports';
+import { ruleSetId } from '../core/rule-set';
+import { callOptions, mapLimited, type Clients } from './clients';
+import { retrying, toPeermasqError } from './errors';
+import { gcpRef, instanceOf, itemsOf, readInstance } from './instance';
+import { withRuleSet, type MetadataItem } from './metadata';
+import { operationIn, type Operation } from './operations';
+
+/** A change of metadata that was begun; whether it came to its end the node's report tells. */
+export interface Written {
+  readonly at: Date;
+  readonly operation: Operation;
+}
+
+/** What this process wrote to nodes. */
+export type WrittenTo = WeakMap<Node, Written>;
+
+/** Hands nodes their rule set, program and startup script as metadata. @param program the node program's text */
+export function pushToNodes(
+  clients: Clients,
+  program: string,
+  written: WrittenTo,
+  order: Order,
+  nodes: readonly Node[],
+  deadline: Deadline,
+): Promise<Push[]> {
+  const { ruleSet } = order;
+  const items = (current: readonly MetadataItem[]) => withRuleSet(current, order, program);
+  return mapLimited(nodes, async (node): Promise<Push> => {
+    try {
+      const change = await writeMetadata(clients, node, items, deadline);
+      if (change) written.set(node, change);
+      return { result: 'pushed', node, ruleSet, id: ruleSetId(ruleSet) };
+    } catch (thrown) {
+      return notPushed(node, toPeermasqError(`push to ${node.name}`, thrown));
+    }
+  });
+}
+
+const notPushed = (node: Node, error: PeermasqError): Push =>
+  error instanceof RetryableError && error.code === 'not-ready'
+    ? { result: 'not-ready', node, reason: error.message, retryAfterSeconds: error.retryAfterSeconds }
+    : { result: 'failed', node, error };
+
+/** Many writers may want the same instance at once, and in each round only one of them gets through. */
+const writeAttempts = 60;
+
+/**
+ * Read, change, write; whoever wrote in between makes it start again from what they wrote.
+ * @returns undefined when everything was as wanted
+ */
+async function writeMetadata(
+  clients: Clients,
+  node: Node,
+  change: (current: readonly MetadataItem[]) => readonly MetadataItem[],
+  deadline: Deadline,
+): Promise<Written | undefined> {
+  const { project, zone, id } = gcpRef(node);
+  let instance = await instanceOf(clients, node, deadline);
+  return retrying(
+    `set the metadata of ${node.name}`,
+    deadline,
+    async () => {
+      instance ??= await readInstance(clients, gcpRef(node), deadline);
+      if (!instance) throw gone(node);
+      const current = itemsOf(instance);
+      const items = change(current);
+      const { fingerprint } = instance.metadata ?? {};
+      instance = undefined;
+      if (items === current) return undefined;
+      const metadataResource = { items: [...items], ...(fingerprint ? { fingerprint } : {}) };
+      const request = { project, zone, instance: id, requestId: randomUUID(), metadataResource };
+      const client = await clients.instances();
+      const [{ latestResponse }] = await client.setMetadata(request, callOptions(deadline));
+      return { at: new Date(), operation: operationIn(latestResponse) };
+    },
+    writeAttempts,
+  );
+}
+
+const gone = ({ name }: Node) =>
+  new PermanentError(
+    'not-found',
+    `Instance ${name} does not exist any more`,
+    'Nothing is left to do for it.',
+  );
