@@ -1,5 +1,5 @@
 import type { Machine } from '../lab/machine';
-import { openLab, type Machine as Host } from '../lab/netns';
+import { openLab, type Host } from '../lab/netns';
 import { connectToThisProcess, endPrograms, nodeOn } from '../lab/node';
 
 /** Nodes with nothing around them but a cable to this process, where the local clouds listen. */

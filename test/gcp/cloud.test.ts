@@ -31,6 +31,8 @@ beforeAll(async () => {
   state = lab.cloud;
   Object.assign(process.env, lab.env);
   cloud = makeGcpCloud({ projects: ['identity-nonprod'], program });
+  const metadata = [{ key: 'enable-guest-attributes', value: 'TRUE' }];
+  state.projects['identity-nonprod'] = { number: '415104041262', metadata };
   // The first call pays for the clients: half a minute is what a slow machine takes.
   addVm(state);
   await cloud.nodes.list(['*'], inSeconds(60));

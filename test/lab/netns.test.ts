@@ -2,12 +2,12 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeKernel } from './kernel';
-import { type Lab, type Machine, openLab, peerCommand } from './netns';
+import { type Host, type Lab, openLab, peerCommand } from './netns';
 
 describeKernel('a lab of namespaces', undefined, () => {
   let lab: Lab;
-  let left: Machine;
-  let right: Machine;
+  let left: Host;
+  let right: Host;
 
   beforeAll(async () => {
     lab = openLab();

@@ -27,7 +27,7 @@ export type Running = {
 };
 
 /** One machine of a lab: a network namespace with its own xtables lock, files and mounts. */
-export type Machine = {
+export type Host = {
   readonly name: string;
   /** A folder for this machine's files; the lab removes it. */
   readonly folder: string;
@@ -44,10 +44,10 @@ export type Machine = {
 };
 
 /** One end of a cable. Addresses carry their prefix length: `10.209.0.2/16`. */
-export type End = { machine: Machine; device: string; addresses?: readonly string[] };
+export type End = { machine: Host; device: string; addresses?: readonly string[] };
 
 export type Lab = {
-  readonly machine: (label: string) => Promise<Machine>;
+  readonly machine: (label: string) => Promise<Host>;
   /** A veth pair, up at both ends. */
   readonly cable: (one: End, other: End) => Promise<void>;
   /** A bridge, up, with the devices that are already there as its ports. */
@@ -72,11 +72,11 @@ let labs = 0;
 export function openLab(): Lab {
   const prefix = `peermasq-${process.pid}-${++labs}`;
   const folder = mkdtempSync(join(tmpdir(), `${prefix}-`));
-  const machines: Machine[] = [];
+  const machines: Host[] = [];
   const running = new Set<Running>();
 
-  async function machine(label: string): Promise<Machine> {
-    const made = await makeMachine(`${prefix}-${label}`, join(folder, label), running);
+  async function machine(label: string): Promise<Host> {
+    const made = await makeHost(`${prefix}-${label}`, join(folder, label), running);
     machines.push(made);
     return made;
   }
@@ -90,7 +90,7 @@ export function openLab(): Lab {
   return { machine, cable, bridge, close };
 }
 
-async function makeMachine(name: string, folder: string, running: Set<Running>): Promise<Machine> {
+async function makeHost(name: string, folder: string, running: Set<Running>): Promise<Host> {
   mkdirSync(folder, { recursive: true });
   // Every machine has its own xtables lock, as every real one has.
   const lock = '/run/xtables.lock';
@@ -104,7 +104,7 @@ async function makeMachine(name: string, folder: string, running: Set<Running>):
   ];
 
   await hostRun(['ip', 'netns', 'add', name]);
-  const made: Machine = {
+  const made: Host = {
     name,
     folder,
     exec: (argv, options) => exec(inside(argv), options),

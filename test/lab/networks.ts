@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { Machine } from './machine';
 import { connectToThisProcess, endPrograms, nodeOn } from './node';
-import { openLab, type Machine as Host, type Lab, type Running } from './netns';
+import { openLab, type Host, type Lab, type Running } from './netns';
 import type { Network, Service, Topology } from './topologies';
 
 export interface Answer {

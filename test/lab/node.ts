@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { z } from 'zod';
 import type { Machine } from './machine';
-import type { Machine as Host } from './netns';
+import type { Host } from './netns';
 
 /** A host as a node: peermasq keeps its files in a folder of the host's own, and leaves systemd alone. */
 export function nodeOn(host: Host): Machine {

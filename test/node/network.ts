@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import {
   type Ended,
   type ExecOptions,
+  type Host,
   type Lab,
-  type Machine,
   openLab,
   peerCommand,
   type Running,
@@ -48,10 +48,10 @@ export type Report = {
  */
 export type Network = {
   lab: Lab;
-  pod: Machine;
-  node: Machine;
-  router: Machine;
-  peer: Machine;
+  pod: Host;
+  node: Host;
+  router: Host;
+  peer: Host;
   service: Running;
   /** Runs the node program on the node. */
   peermasq: (args: readonly string[], options?: ExecOptions) => Promise<Report>;
@@ -165,7 +165,7 @@ table inet router {
 }
 `;
 
-async function route(machine: Machine, gateway4: string, gateway6: string): Promise<void> {
+async function route(machine: Host, gateway4: string, gateway6: string): Promise<void> {
   await machine.run(['ip', 'route', 'add', 'default', 'via', gateway4]);
   await machine.run(['ip', '-6', 'route', 'add', 'default', 'via', gateway6]);
 }

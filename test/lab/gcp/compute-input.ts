@@ -28,10 +28,16 @@ const patterns: Readonly<Record<string, RegExp>> = {
   zone: /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/,
   instance: /^(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19})$/,
   network: /^(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19})$/,
+  region: /^[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?$/,
+  router: /^(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19})$/,
   operation: /^[a-z0-9-]{1,80}$/,
 };
 
 const systemQuery = ['alt', '$alt', '$.xgafv', 'prettyPrint', 'key', 'fields'];
+
+/** Compute Engine, "Labeling resources"; of the letters only those of ASCII. */
+const labelPatterns = { key: /^[a-z][a-z0-9_-]{0,62}$/, value: /^[a-z0-9_-]{0,63}$/ };
+const mostLabels = 64;
 
 const metadataLimits = { value: 256 * 1024, all: 512 * 1024 };
 
@@ -102,4 +108,21 @@ export function readMetadata(body: unknown): { items: Item[]; fingerprint: unkno
     );
   }
   return { items: read, fingerprint };
+}
+
+export function readLabels(body: unknown): { labels: Record<string, string>; fingerprint: unknown } {
+  const { labels, labelFingerprint } = checkFields(body, ['labels', 'labelFingerprint']);
+  if (!isRecord(labels)) throw invalid("Invalid value for field 'labels'.");
+  const entries = Object.entries(labels).map(([key, value]): [string, string] => {
+    if (!labelPatterns.key.test(key)) throw invalid(`Invalid value for field 'labels': '${key}' is no key.`);
+    if (typeof value !== 'string' || !labelPatterns.value.test(value))
+      throw invalid(`Invalid value for field 'labels': the value of ${key} is invalid.`);
+    return [key, value];
+  });
+  if (entries.length > mostLabels) throw invalid("Invalid value for field 'labels': more than 64 labels.");
+  return { labels: Object.fromEntries(entries), fingerprint: labelFingerprint };
+}
+
+export function checkNoBody(body: unknown): void {
+  if (body !== undefined) checkFields(body, []);
 }

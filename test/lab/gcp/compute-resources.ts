@@ -1,12 +1,26 @@
 import { createHash } from 'node:crypto';
-import { networkUrl, subnetworkUrl, url, type Item, type Network, type Subnetwork, type Vm } from './state';
+import {
+  networkUrl,
+  subnetworkUrl,
+  url,
+  type Item,
+  type LearnedRoute,
+  type Network,
+  type Router,
+  type StaticRoute,
+  type Subnetwork,
+  type Vm,
+} from './state';
 
-/** Changes with every change of the items, as the API's does. */
-export const fingerprintOf = (items: readonly Item[]): string =>
-  createHash('sha256').update(JSON.stringify(items)).digest('base64url').slice(0, 11) + '=';
+/** Changes with every change of the metadata or labels, as the API's does. */
+export const fingerprintOf = (content: readonly Item[] | Readonly<Record<string, string>>): string =>
+  createHash('sha256').update(JSON.stringify(content)).digest('base64url').slice(0, 11) + '=';
 
 export const pathOf = ({ project, zone, name }: Vm): string =>
   `projects/${project}/zones/${zone}/instances/${name}`;
+
+/** The key with its value; nothing when there is none, as the API leaves out what it does not have. */
+const optional = (key: string, value: unknown) => (value === undefined ? {} : { [key]: value });
 
 export function vmResource(vm: Vm): unknown {
   const { project, zone, id, name, status, labels, tags, metadata, networkInterfaces, disks } = vm;
@@ -17,7 +31,10 @@ export function vmResource(vm: Vm): unknown {
     status,
     zone: url(`projects/${project}/zones/${zone}`),
     selfLink: url(pathOf(vm)),
+    ...optional('creationTimestamp', vm.creationTimestamp),
+    ...optional('lastStartTimestamp', vm.lastStartTimestamp),
     labels,
+    labelFingerprint: fingerprintOf(labels),
     tags: { items: tags, fingerprint: '42WmSpB8rSM=' },
     metadata: { kind: 'compute#metadata', fingerprint: fingerprintOf(metadata), items: metadata },
     networkInterfaces: networkInterfaces.map((nic, index) => ({
@@ -33,7 +50,7 @@ export const networkResource = ({ project, name, internalIpv6Range, peerings }: 
   kind: 'compute#network',
   name,
   selfLink: networkUrl(project, name),
-  ...(internalIpv6Range === undefined ? {} : { internalIpv6Range }),
+  ...optional('internalIpv6Range', internalIpv6Range),
   peerings: peerings.map((peering) => ({ ...peering, autoCreateRoutes: true, exchangeSubnetRoutes: true })),
 });
 
@@ -45,3 +62,45 @@ export const subnetworkResource = ({ project, region, name, network, ...ranges }
   network: networkUrl(project, network),
   ...ranges,
 });
+
+export const routeResource = ({
+  project,
+  name,
+  network,
+  priority = 1000,
+  ...rest
+}: StaticRoute): unknown => ({
+  kind: 'compute#route',
+  name,
+  selfLink: url(`projects/${project}/global/routes/${name}`),
+  network: networkUrl(project, network),
+  priority,
+  ...rest,
+});
+
+export const routerResource = ({ project, region, name, network }: Router): unknown => ({
+  kind: 'compute#router',
+  name,
+  selfLink: url(`projects/${project}/regions/${region}/routers/${name}`),
+  region: url(`projects/${project}/regions/${region}`),
+  network: networkUrl(project, network),
+});
+
+export function routerStatusResource({ project, network, ...router }: Router): unknown {
+  const networkOfRouter = networkUrl(project, network);
+  const show = ({ priority = 0, ...route }: LearnedRoute) => ({
+    kind: 'compute#route',
+    network: networkOfRouter,
+    routeType: 'BGP',
+    priority,
+    ...route,
+  });
+  return {
+    kind: 'compute#routerStatusResponse',
+    result: {
+      network: networkOfRouter,
+      bestRoutes: router.bestRoutes.map(show),
+      bestRoutesForRouter: router.bestRoutesForRouter.map(show),
+    },
+  };
+}

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { openGoogleCloud, type GoogleCloudLab } from './lab';
-import { addVm, type Vm } from './state';
+import { limitCalls, makeQuota } from './quota';
+import { addVm, networkUrl, type Vm } from './state';
 
 let lab: GoogleCloudLab;
 let vm: Vm;
@@ -73,6 +74,44 @@ describe('the local Compute API refuses as the real one does', () => {
       400,
       'invalid',
     ],
+    ['no label fingerprint', { path: 'VM/setLabels', body: { labels: {} } }, 412, 'conditionNotMet'],
+    [
+      'a stale label fingerprint',
+      { path: 'VM/setLabels', body: { labels: {}, labelFingerprint: 'x=' } },
+      412,
+      'conditionNotMet',
+    ],
+    ['no labels', { path: 'VM/setLabels', body: { labelFingerprint: 'x=' } }, 400, 'invalid'],
+    ['a label key that is none', { path: 'VM/setLabels', body: { labels: { 'a:b': '' } } }, 400, 'invalid'],
+    ['a label value that is none', { path: 'VM/setLabels', body: { labels: { a: 'A' } } }, 400, 'invalid'],
+    [
+      'more labels than 64',
+      {
+        path: 'VM/setLabels',
+        body: { labels: Object.fromEntries([...Array(65).keys()].map((n) => [`a${n}`, ''])) },
+      },
+      400,
+      'invalid',
+    ],
+    ['a reset with a body', { path: 'VM/reset', body: { force: true } }, 400, 'badRequest'],
+    [
+      'an operation that there is not',
+      { path: 'projects/identity-nonprod/zones/europe-west1-c/operations/operation-1' },
+      404,
+      'notFound',
+    ],
+    [
+      'a filter that the lab does not know',
+      { path: 'projects/identity-nonprod/global/routes?filter=network%20eq%20vpc-b' },
+      400,
+      'invalid',
+    ],
+    [
+      'a router that there is not',
+      { path: 'projects/identity-nonprod/regions/europe-west1/routers/r1/getRouterStatus' },
+      404,
+      'notFound',
+    ],
     [
       'guest attributes that are not there',
       { path: 'VM/getGuestAttributes?queryPath=peermasq/' },
@@ -102,5 +141,186 @@ describe('the local Compute API refuses as the real one does', () => {
     expect(await call({ path, body: {} })).toMatchObject({ answer: { status: 'DONE' } });
     expect(vm.metadata).toEqual(body.items);
     expect(await fingerprint()).not.toBe(body.fingerprint);
+  });
+});
+
+const operationOf = (answer: unknown) => z.object({ name: z.string() }).parse(answer).name;
+const at = (name: string) => `projects/${vm.project}/zones/${vm.zone}/operations/${name}`;
+
+test('the same request id gets the same operation, and changes nothing again', async () => {
+  const requestId = 'd9b1c9a4-1f0a-4c3e-9d55-0a5a2c1f7e10';
+  const path = `VM/setMetadata?requestId=${requestId}`;
+  const items = [{ key: 'there', value: 'once' }];
+  const body = { items, fingerprint: await fingerprint() };
+  const { answer } = await call({ path, body });
+  expect(operationOf((await call({ path, body })).answer)).toBe(operationOf(answer));
+  expect(vm.metadata).toEqual(items);
+});
+
+test('labels are set with the fingerprint of those that are there', async () => {
+  const fingerprintOfLabels = async () => {
+    const { answer } = await call({ path: 'VM' });
+    return z.object({ labelFingerprint: z.string() }).parse(answer).labelFingerprint;
+  };
+  const labelFingerprint = await fingerprintOfLabels();
+  const body = { labels: { 'peermasq-status': 'proven-0123456789ab-1795295818' }, labelFingerprint };
+  expect(await call({ path: 'VM/setLabels', body })).toMatchObject({ status: 200 });
+  expect(vm.labels).toEqual(body.labels);
+  expect(await fingerprintOfLabels()).not.toBe(labelFingerprint);
+});
+
+describe('a reset', () => {
+  const reset = () => call({ path: 'VM/reset', body: {} });
+  const long = '2026-11-21T10:00:00.000Z';
+
+  test('boots a VM that runs, and says since when it runs', async () => {
+    const resets: Vm[] = [];
+    lab.cloud.changes.on('reset', (which: Vm) => resets.push(which));
+    vm.lastStartTimestamp = long;
+    const { answer } = await reset();
+    expect(await call({ path: at(operationOf(answer)) })).toMatchObject({
+      answer: { operationType: 'reset' },
+    });
+    expect(resets).toEqual([vm]);
+    expect(vm.status).toBe('RUNNING');
+    expect(Date.parse(vm.lastStartTimestamp)).toBeGreaterThan(Date.parse(long));
+  });
+
+  test('leaves the time of the start where the cloud is told so', async () => {
+    lab.cloud.keepsStartOnReset = true;
+    vm.lastStartTimestamp = long;
+    await reset();
+    expect(vm.lastStartTimestamp).toBe(long);
+  });
+
+  test('is refused where nothing runs', async () => {
+    vm.status = 'TERMINATED';
+    expect(await reset()).toMatchObject({
+      status: 400,
+      answer: { error: { errors: [{ reason: 'resourceNotReady' }] } },
+    });
+    vm.status = 'RUNNING';
+  });
+});
+
+describe('guest attributes', () => {
+  const path = 'VM/getGuestAttributes?queryPath=peermasq/';
+
+  test.each([
+    [{}, {}, 404],
+    [{ 'enable-guest-attributes': 'TRUE' }, {}, 200],
+    [{}, { 'enable-guest-attributes': 'true' }, 200],
+    [{ 'enable-guest-attributes': 'FALSE' }, { 'enable-guest-attributes': 'TRUE' }, 404],
+  ])('with %j of the instance and %j of the project are answered with %d', async (own, common, status) => {
+    const items = (given: object) =>
+      Object.entries(given as Record<string, string>).map(([key, value]) => ({ key, value }));
+    const project = { number: '415104041262', metadata: items(common) };
+    lab.cloud.projects['guests'] = project;
+    const guest = addVm(lab.cloud, {
+      project: 'guests',
+      metadata: items(own),
+      guestAttributes: { 'peermasq/status': '{}' },
+    });
+    const { zone, id } = guest;
+    expect(
+      await call({ path: path.replace('VM', `projects/guests/zones/${zone}/instances/${id}`) }),
+    ).toMatchObject({ status });
+  });
+});
+
+describe('routes', () => {
+  const project = 'identity-nonprod';
+
+  test('are listed of one network, page by page', async () => {
+    lab.cloud.routes.push(
+      { project, name: 'a', network: 'vpc-a', destRange: '192.168.1.0/24', nextHopIp: '10.0.0.1' },
+      { project, name: 'b', network: 'vpc-b', destRange: '192.168.2.0/24', nextHopVpnTunnel: 'tunnel-b' },
+      {
+        project,
+        name: 'c',
+        network: 'vpc-b',
+        destRange: '192.168.3.0/24',
+        nextHopPeering: 'to-a',
+        tags: ['x'],
+      },
+    );
+    const filter = encodeURIComponent(`network = "${networkUrl(project, 'vpc-b')}"`);
+    const path = `projects/${project}/global/routes?maxResults=1&filter=${filter}`;
+    const { answer } = await call({ path });
+    expect(answer).toMatchObject({ items: [{ name: 'b', priority: 1000 }], nextPageToken: 'page-1' });
+    expect(await call({ path: `${path}&pageToken=page-1` })).toEqual({
+      status: 200,
+      answer: {
+        kind: 'compute#routeList',
+        items: [expect.objectContaining({ name: 'c', network: networkUrl(project, 'vpc-b'), tags: ['x'] })],
+      },
+    });
+  });
+
+  test('that routers learned are told as in force in the region, and as learned by this one', async () => {
+    const learned = { destRange: '192.168.40.0/24', nextHopVpnTunnel: 'tunnel-b', priority: 100 };
+    const dropped = { ...learned, destRange: '192.168.41.0/24', routeStatus: 'DROPPED' as const };
+    const router = { project, region: 'europe-west1', name: 'r2', network: 'vpc-b' };
+    lab.cloud.routers.push({ ...router, bestRoutes: [learned], bestRoutesForRouter: [learned, dropped] });
+    expect(await call({ path: `projects/${project}/aggregated/routers` })).toMatchObject({
+      answer: { items: { 'regions/europe-west1': { routers: [{ name: 'r2' }] } } },
+    });
+    expect(
+      await call({ path: `projects/${project}/regions/europe-west1/routers/r2/getRouterStatus` }),
+    ).toMatchObject({
+      answer: { result: { bestRoutes: [learned], bestRoutesForRouter: [learned, dropped] } },
+    });
+  });
+});
+
+describe('rate quotas', () => {
+  const place = { project: 'p', zone: 'europe-west1-c', instance: '1' };
+
+  test.each([
+    ['compute.instances.get', 1_500],
+    ['compute.instances.setMetadata', 1_500],
+    ['compute.instances.aggregatedList', 750],
+    ['compute.zoneOperations.wait', 750],
+  ])('%s: %d a minute, full again at the begin of the next', (method, perMinute) => {
+    let now = 59_000;
+    const quota = makeQuota(() => now);
+    const taken = () => {
+      let count = 0;
+      while (!quota.take(method, place)) count += 1;
+      return count;
+    };
+    expect(taken()).toBe(perMinute);
+    now = 60_000;
+    expect(taken()).toBe(perMinute);
+    expect(quota.overdrawn).toBe(2);
+  });
+
+  test('each region has its own; reads of guest attributes are counted among the writes', () => {
+    const quota = makeQuota(() => 0);
+    for (let n = 0; n < 1_500; n++)
+      quota.take('compute.instances.getGuestAttributes', { ...place, instance: String(n) });
+    expect(quota.take('compute.instances.setLabels', place)).toMatchObject({ metric: 'Queries' });
+    expect(quota.take('compute.instances.setLabels', { ...place, zone: 'us-east1-b' })).toBeUndefined();
+    expect(quota.overdrawn).toBe(1);
+  });
+
+  test('guest attributes of one VM: 10 a minute, and what is beyond is counted', () => {
+    const quota = makeQuota(() => 0);
+    for (let n = 0; n < 12; n++)
+      expect(quota.take('compute.instances.getGuestAttributes', place)).toBeUndefined();
+    expect(quota.overdrawn).toBe(2);
+  });
+
+  test('the cloud refuses what is beyond, in the words of the real one', async () => {
+    const quota = limitCalls(lab.cloud);
+    const path = `projects/${vm.project}/aggregated/instances`;
+    for (let n = 0; n < 2_000; n++) quota.take('compute.instances.aggregatedList', { project: vm.project });
+    const { status, answer } = await call({ path });
+    expect({ status, answer }).toMatchObject({
+      status: 403,
+      answer: { error: { errors: [{ reason: 'rateLimitExceeded', domain: 'usageLimits' }] } },
+    });
+    expect(JSON.stringify(answer)).toContain("for consumer 'project_number:415104041262'");
+    delete lab.cloud.quota;
   });
 });

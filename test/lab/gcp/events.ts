@@ -1,17 +1,75 @@
 import { randomUUID } from 'node:crypto';
 import type { Vm } from './state';
 
+type Event = Record<string, unknown>;
+type Entry = 'first' | 'last';
+
 /**
  * What Eventarc delivers when a VM is inserted: one entry at the begin of the operation and one at its end.
  * Shape: googleapis/google-cloudevents, proto/google/events/cloud/audit/v1/data.proto; like test/events/gcp.
  */
-export function insertEvent(vm: Vm, entry: 'first' | 'last'): Record<string, unknown> {
-  const resourceName = `projects/${vm.project}/zones/${vm.zone}/instances/${vm.name}`;
+export const insertEvent = ({ project, zone, name, id }: Vm, entry: Entry): Event =>
+  auditEvent(project, entry, {
+    methodName: 'v1.compute.instances.insert',
+    resourceName: `projects/${project}/zones/${zone}/instances/${name}`,
+    principalEmail: '415104041262@cloudservices.gserviceaccount.com',
+    resource: { type: 'gce_instance', labels: { project_id: project, zone, instance_id: id } },
+  });
+
+/** What Eventarc delivers when a peering of a network is changed. */
+export const peeringEvent = (
+  project: string,
+  network: string,
+  method: 'addPeering' | 'removePeering' | 'updatePeering',
+  entry: Entry,
+): Event =>
+  auditEvent(project, entry, {
+    methodName: `v1.compute.networks.${method}`,
+    resourceName: `projects/${project}/global/networks/${network}`,
+    principalEmail: 'admin@example.com',
+    resource: { type: 'gce_network', labels: { project_id: project, network_id: '7505145839472187905' } },
+  });
+
+/**
+ * The same entry as a log sink exports it to a topic, and Eventarc delivers it from there.
+ * Shape: googleapis/google-cloudevents, proto/google/events/cloud/pubsub/v1/data.proto.
+ */
+export function asPubsub({ data }: Event): Event {
+  const time = new Date().toISOString();
+  const topic = 'projects/platform-logs/topics/peermasq';
+  return {
+    specversion: '1.0',
+    id: randomUUID(),
+    source: `//pubsub.googleapis.com/${topic}`,
+    type: 'google.cloud.pubsub.topic.v1.messagePublished',
+    time,
+    datacontenttype: 'application/json',
+    data: {
+      subscription: 'projects/platform-logs/subscriptions/eventarc-europe-west1-peermasq-sub-001',
+      message: {
+        data: Buffer.from(JSON.stringify(data)).toString('base64'),
+        attributes: { 'logging.googleapis.com/timestamp': time },
+        messageId: '17293846520193847',
+        publishTime: time,
+      },
+    },
+  };
+}
+
+interface Audited {
+  readonly methodName: string;
+  readonly resourceName: string;
+  readonly principalEmail: string;
+  readonly resource: { readonly type: string; readonly labels: Readonly<Record<string, string>> };
+}
+
+function auditEvent(project: string, entry: Entry, audited: Audited): Event {
+  const { methodName, resourceName, principalEmail, resource } = audited;
   const time = new Date().toISOString();
   return {
     specversion: '1.0',
     id: randomUUID(),
-    source: `//cloudaudit.googleapis.com/projects/${vm.project}/logs/activity`,
+    source: `//cloudaudit.googleapis.com/projects/${project}/logs/activity`,
     type: 'google.cloud.audit.log.v1.written',
     time,
     subject: `compute.googleapis.com/${resourceName}`,
@@ -20,18 +78,16 @@ export function insertEvent(vm: Vm, entry: 'first' | 'last'): Record<string, unk
       protoPayload: {
         '@type': 'type.googleapis.com/google.cloud.audit.AuditLog',
         serviceName: 'compute.googleapis.com',
-        methodName: 'v1.compute.instances.insert',
+        methodName,
         resourceName,
-        authenticationInfo: { principalEmail: '415104041262@cloudservices.gserviceaccount.com' },
+        authenticationInfo: { principalEmail },
       },
       insertId: randomUUID(),
-      resource: {
-        type: 'gce_instance',
-        labels: { project_id: vm.project, zone: vm.zone, instance_id: vm.id },
-      },
+      resource,
       timestamp: time,
       operation: {
-        id: `operation-${vm.id}`,
+        // Both entries of one operation carry its id.
+        id: `operation-${Object.values(resource.labels).at(-1)}`,
         producer: 'compute.googleapis.com',
         ...(entry === 'first' ? { first: true } : { last: true }),
       },

@@ -13,11 +13,22 @@ export interface MetadataServer extends Server {
 
 type Answer = { readonly status: number; readonly text: string; readonly type?: string };
 
+/** The cloud as one VM sees it, or a function where there is no VM. */
+interface Place {
+  readonly cloud: GoogleCloud;
+  readonly vm: Vm | undefined;
+}
+
 const absent: Answer = { status: 404, text: 'Not Found\n' };
+const notAllowed: Answer = { status: 405, text: 'Method Not Allowed\n' };
+const unavailable: Answer = { status: 503, text: 'Service Unavailable\n' };
+const guestAttributesOff: Answer = { status: 403, text: 'Guest attributes endpoint access is disabled.\n' };
+const withoutHeader: Answer = { status: 403, text: 'Missing Metadata-Flavor:Google header.\n' };
 const ok = (text: string, type = 'application/text'): Answer => ({ status: 200, text, type });
 const json = (value: unknown): Answer => ok(JSON.stringify(value), 'application/json');
 const etagOf = ({ text }: Answer): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 
+const root = '/computeMetadata/v1/';
 const guestAttributeLimitBytes = 256 * 1024;
 
 /**
@@ -31,89 +42,16 @@ export async function startMetadataServer(
 ): Promise<MetadataServer> {
   const requests: string[] = [];
   const failing = { times: 0, path: '' };
-
-  function read(path: string, query: URLSearchParams): Answer {
-    const [top, ...rest] = path.split('/');
-    const isRecursive = query.get('recursive')?.toLowerCase() === 'true';
-    if (path.startsWith('instance/service-accounts/')) return identity(cloud, rest.slice(1).join('/'));
-    if (path === 'instance/' || path === 'instance')
-      return ok('attributes/\nid\nname\nservice-accounts/\nzone\n');
-    const project = cloud.projects[vm?.project ?? ''];
-    if (path === 'project/project-id') return ok(vm?.project ?? Object.keys(cloud.projects)[0] ?? 'lab');
-    if (path === 'project/numeric-project-id') return ok(project?.number ?? '0');
-    if (path === 'universe/universe-domain') return ok('googleapis.com');
-    if (!vm) return absent;
-    if (rest[0] === 'attributes') {
-      const items = top === 'instance' ? vm.metadata : (project?.metadata ?? []);
-      return attributes(items, rest[1] ?? '', isRecursive);
-    }
-    if (rest[0] === 'guest-attributes') return guestAttribute(vm, rest.slice(1).join('/'));
-    const plain: Record<string, string> = {
-      'instance/id': vm.id,
-      'instance/name': vm.name,
-      'instance/zone': `projects/${project?.number ?? '0'}/zones/${vm.zone}`,
-    };
-    return plain[path] === undefined ? absent : ok(plain[path]);
-  }
-
-  function guestAttribute({ guestAttributes }: Vm, path: string): Answer {
-    if (vm && !hasGuestAttributes(cloud, vm)) return guestAttributesOff;
-    const value = guestAttributes[path];
-    return value === undefined ? absent : ok(value);
-  }
-
-  function write(path: string, text: string): Answer {
-    const [, key] =
-      /^instance\/guest-attributes\/([A-Za-z0-9_.-]{1,128}\/[A-Za-z0-9_.-]{1,128})$/.exec(path) ?? [];
-    if (!vm || key === undefined) return { status: 405, text: 'Method Not Allowed\n' };
-    if (!hasGuestAttributes(cloud, vm)) return guestAttributesOff;
-    if (Buffer.byteLength(text) > guestAttributeLimitBytes) return { status: 413, text: 'Too large\n' };
-    vm.guestAttributes[key] = text;
-    cloud.changes.emit('change');
-    return ok('');
-  }
-
-  /** Answers at once when the client does not have the current value, else when it changes or the time is up. */
-  async function changed(path: string, query: URLSearchParams, response: ServerResponse): Promise<Answer> {
-    const known = query.get('last_etag') ?? etagOf(read(path, query));
-    const seconds = Number(query.get('timeout_sec') ?? 3600);
-    const over = new AbortController();
-    const timer = setTimeout(() => {
-      over.abort();
-    }, seconds * 1000);
-    response.once('close', () => {
-      over.abort();
-    });
-    for (;;) {
-      const answer = read(path, query);
-      if (answer.status !== 200 || etagOf(answer) !== known || over.signal.aborted) {
-        clearTimeout(timer);
-        return answer;
-      }
-      await once(cloud.changes, 'change', { signal: over.signal }).catch(() => undefined);
-    }
-  }
-
-  async function answer(request: IncomingMessage, body: string, response: ServerResponse): Promise<Answer> {
-    const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://localhost');
-    const path = decodeURIComponent(pathname).replace(/^\/computeMetadata\/v1\//, '');
-    requests.push(`${request.method} ${path}`);
-    if (request.headers['metadata-flavor'] !== 'Google' || request.headers['x-forwarded-for']) {
-      return { status: 403, text: 'Missing Metadata-Flavor:Google header.\n' };
-    }
-    if (path.startsWith(failing.path) && failing.times-- > 0) {
-      return { status: 503, text: 'Service Unavailable\n' };
-    }
-    if (!pathname.startsWith('/computeMetadata/v1/')) return absent;
-    if (request.method === 'PUT') return write(path, body);
-    if (request.method !== 'GET') return { status: 405, text: 'Method Not Allowed\n' };
-    return query.get('wait_for_change')?.toLowerCase() === 'true'
-      ? changed(path, query, response)
-      : read(path, query);
-  }
-
   const server = await serve(async (request, body, response) => {
-    const answered = await answer(request, body, response);
+    const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://localhost');
+    const path = decodeURIComponent(pathname).replace(root, '');
+    requests.push(`${request.method} ${path}`);
+    const isFailing = path.startsWith(failing.path) && failing.times-- > 0;
+    const refusal = pathname.startsWith(root) ? undefined : absent;
+    const answered =
+      refusalOf(request) ??
+      (isFailing ? unavailable : refusal) ??
+      (await answer({ cloud, vm }, request.method, path, query, body, response));
     response.writeHead(answered.status, {
       'Metadata-Flavor': 'Google',
       Server: 'Metadata Server for VM',
@@ -122,7 +60,6 @@ export async function startMetadataServer(
     });
     response.end(answered.text);
   }, address);
-
   return {
     ...server,
     requests,
@@ -132,7 +69,90 @@ export async function startMetadataServer(
   };
 }
 
-const guestAttributesOff: Answer = { status: 403, text: 'Guest attributes endpoint access is disabled.\n' };
+const refusalOf = ({ headers }: IncomingMessage): Answer | undefined =>
+  headers['metadata-flavor'] !== 'Google' || headers['x-forwarded-for'] ? withoutHeader : undefined;
+
+function answer(
+  place: Place,
+  verb: string | undefined,
+  path: string,
+  query: URLSearchParams,
+  body: string,
+  response: ServerResponse,
+): Answer | Promise<Answer> {
+  if (verb === 'PUT') return write(place, path, body);
+  if (verb !== 'GET') return notAllowed;
+  return query.get('wait_for_change')?.toLowerCase() === 'true'
+    ? changed(place, path, query, response)
+    : read(place, path, query);
+}
+
+function read({ cloud, vm }: Place, path: string, query: URLSearchParams): Answer {
+  const [top, second, ...rest] = path.split('/');
+  const project = cloud.projects[vm?.project ?? ''];
+  const plain: Readonly<Record<string, string>> = {
+    instance: 'attributes/\nid\nname\nservice-accounts/\nzone\n',
+    'instance/': 'attributes/\nid\nname\nservice-accounts/\nzone\n',
+    'project/project-id': vm?.project ?? Object.keys(cloud.projects)[0] ?? 'lab',
+    'project/numeric-project-id': project?.number ?? '0',
+    'universe/universe-domain': 'googleapis.com',
+    ...(vm && {
+      'instance/id': vm.id,
+      'instance/name': vm.name,
+      'instance/zone': `projects/${project?.number ?? '0'}/zones/${vm.zone}`,
+    }),
+  };
+  if (plain[path] !== undefined) return ok(plain[path]);
+  if (path.startsWith('instance/service-accounts/')) return identity(cloud, rest.join('/'));
+  if (!vm) return absent;
+  if (second === 'guest-attributes') return guestAttribute(cloud, vm, rest.join('/'));
+  if (second !== 'attributes') return absent;
+  const items = top === 'instance' ? vm.metadata : (project?.metadata ?? []);
+  return attributes(items, rest[0] ?? '', query.get('recursive')?.toLowerCase() === 'true');
+}
+
+function guestAttribute(cloud: GoogleCloud, vm: Vm, path: string): Answer {
+  if (!hasGuestAttributes(cloud, vm)) return guestAttributesOff;
+  const value = vm.guestAttributes[path];
+  return value === undefined ? absent : ok(value);
+}
+
+function write({ cloud, vm }: Place, path: string, text: string): Answer {
+  const [, key] =
+    /^instance\/guest-attributes\/([A-Za-z0-9_.-]{1,128}\/[A-Za-z0-9_.-]{1,128})$/.exec(path) ?? [];
+  if (!vm || key === undefined) return notAllowed;
+  if (!hasGuestAttributes(cloud, vm)) return guestAttributesOff;
+  if (Buffer.byteLength(text) > guestAttributeLimitBytes) return { status: 413, text: 'Too large\n' };
+  vm.guestAttributes[key] = text;
+  cloud.changes.emit('change', vm);
+  return ok('');
+}
+
+/** Answers at once when the client does not have the current value, else when it changes or the time is up. */
+async function changed(
+  place: Place,
+  path: string,
+  query: URLSearchParams,
+  response: ServerResponse,
+): Promise<Answer> {
+  const known = query.get('last_etag') ?? etagOf(read(place, path, query));
+  const seconds = Number(query.get('timeout_sec') ?? 3600);
+  const over = new AbortController();
+  const timer = setTimeout(() => {
+    over.abort();
+  }, seconds * 1000);
+  response.once('close', () => {
+    over.abort();
+  });
+  for (;;) {
+    const answer = read(place, path, query);
+    if (answer.status !== 200 || etagOf(answer) !== known || over.signal.aborted) {
+      clearTimeout(timer);
+      return answer;
+    }
+    await once(place.cloud.changes, 'change', { signal: over.signal }).catch(() => undefined);
+  }
+}
 
 function attributes(items: readonly Item[], key: string, isRecursive: boolean): Answer {
   if (key === '') {

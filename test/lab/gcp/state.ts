@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events';
+import type { Quota } from './quota';
 
 export interface Item {
   readonly key: string;
@@ -17,6 +18,9 @@ export interface Vm {
   id: string;
   name: string;
   status: string;
+  /** RFC 3339, as all timestamps here; absent is what the API leaves out. */
+  creationTimestamp?: string;
+  lastStartTimestamp?: string;
   /** While false the API answers writes with resourceNotReady, as it does early in an insert. */
   isReady: boolean;
   labels: Record<string, string>;
@@ -55,6 +59,46 @@ export interface Network {
   routes: Record<string, PeeringRoute[]>;
 }
 
+/** A static route of a network; one of the next hops is set. Names of `network` and `nextHopPeering`, else URLs. */
+export interface StaticRoute {
+  project: string;
+  name: string;
+  /** The name of a network of the same project. */
+  network: string;
+  destRange: string;
+  priority?: number;
+  /** The route is for instances with one of these network tags; for all when there are none. */
+  tags?: string[];
+  nextHopGateway?: string;
+  nextHopInstance?: string;
+  nextHopIp?: string;
+  nextHopNetwork?: string;
+  nextHopPeering?: string;
+  nextHopVpnTunnel?: string;
+}
+
+/** What a Cloud Router learned over BGP. */
+export interface LearnedRoute {
+  destRange: string;
+  priority?: number;
+  routeStatus?: 'ACTIVE' | 'DROPPED' | 'INACTIVE' | 'PENDING';
+  nextHopIp?: string;
+  nextHopInterconnectAttachment?: string;
+  nextHopVpnTunnel?: string;
+}
+
+export interface Router {
+  project: string;
+  region: string;
+  name: string;
+  /** The name of a network of the same project. */
+  network: string;
+  /** In force in the router's region: with global dynamic routing also what routers of other regions learned. */
+  bestRoutes: LearnedRoute[];
+  /** The best that this router itself learned, whether in force or not. */
+  bestRoutesForRouter: LearnedRoute[];
+}
+
 export interface Subnetwork {
   project: string;
   region: string;
@@ -81,6 +125,8 @@ export interface GoogleCloud {
   vms: Vm[];
   networks: Network[];
   subnetworks: Subnetwork[];
+  routes: StaticRoute[];
+  routers: Router[];
   /** The one access token that the metadata servers give and the API takes. */
   token: string;
   /** How long an operation runs, in milliseconds. */
@@ -90,8 +136,13 @@ export interface GoogleCloud {
   /** The most that one page of a list holds. */
   pageSize: number;
   faults: Fault[];
+  /** Rate quotas; see `limitCalls`. */
+  quota?: Quota;
+  /** A reset leaves `lastStartTimestamp` as it is. What the real one does is not documented. */
+  keepsStartOnReset?: boolean;
   /** Each API call that arrived, in order: `compute.instances.get`. */
   calls: string[];
+  /** `change`: of metadata or guest attributes; `labels`, `running`, `reset`: of that VM, which is passed. */
   readonly changes: EventEmitter;
 }
 
@@ -103,6 +154,8 @@ export function makeGoogleCloud(): GoogleCloud {
     vms: [],
     networks: [],
     subnetworks: [],
+    routes: [],
+    routers: [],
     token: 'ya29.lab',
     operationMs: 20,
     pageSize: 500,
@@ -116,8 +169,16 @@ let lastId = 4_520_031_799_277_581_759n;
 
 /** Adds a running Debian VM, and its project if it is new. */
 export function addVm(cloud: GoogleCloud, given: Partial<Vm> = {}): Vm {
+  const vm = makeVm(given);
+  cloud.projects[vm.project] ??= { number: '415104041262', metadata: [] };
+  cloud.vms.push(vm);
+  return vm;
+}
+
+/** A VM that is in no cloud yet. */
+export function makeVm(given: Partial<Vm>): Vm {
   const id = String(++lastId);
-  const vm: Vm = {
+  return {
     project: 'identity-nonprod',
     zone: 'europe-west1-c',
     id,
@@ -132,20 +193,19 @@ export function addVm(cloud: GoogleCloud, given: Partial<Vm> = {}): Vm {
     disks: [{ boot: true, licenses: [url('projects/debian-cloud/global/licenses/debian-12-bookworm')] }],
     ...given,
   };
-  cloud.projects[vm.project] ??= { number: '415104041262', metadata: [] };
-  cloud.vms.push(vm);
-  return vm;
 }
 
 /** Sets one key of a VM's metadata, or takes it away, and wakes whoever waits for it. */
 export function setMetadata(cloud: GoogleCloud, vm: Vm, key: string, value: string | undefined): void {
   const others = vm.metadata.filter((item) => item.key !== key);
   vm.metadata = value === undefined ? others : [...others, { key, value }];
-  cloud.changes.emit('change');
+  cloud.changes.emit('change', vm);
 }
 
 export const metadataOf = ({ metadata }: Vm, key: string): string | undefined =>
   metadata.find((item) => item.key === key)?.value;
+
+export const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));
 
 export const callsOf = ({ calls }: GoogleCloud, method: string): number =>
   calls.filter((call) => call === method).length;

@@ -1,0 +1,51 @@
+import { ApiError } from './compute-input';
+import type { Method } from './compute-method';
+import type { FaultKind } from './state';
+
+/** The connection breaks instead of an answer. */
+export class Reset extends Error {}
+/** There is no answer at all. */
+export class Silence extends Error {}
+
+/** As the API words it (seen in scylladb/scylla-cluster-tests#7940). */
+export const quotaExceeded = (
+  { metric, limit }: { readonly metric: string; readonly limit: string },
+  projectNumber = '0',
+): ApiError =>
+  new ApiError(
+    403,
+    'rateLimitExceeded',
+    `Quota exceeded for quota metric '${metric}' and limit '${limit}' of service 'compute.googleapis.com' for consumer 'project_number:${projectNumber}'.`,
+    'usageLimits',
+  );
+
+export function failAs(kind: FaultKind, { name }: Method, pathname: string): never {
+  switch (kind) {
+    case 'quota':
+      throw quotaExceeded({ metric: 'Read requests', limit: 'Read requests per minute' });
+    case 'permission':
+      throw new ApiError(
+        403,
+        'forbidden',
+        `Required '${permissionOf(name)}' permission for '${resourceOf(pathname)}'`,
+      );
+    case 'unavailable':
+      throw new ApiError(503, 'backendError', 'The service is currently unavailable.');
+    case 'reset':
+      throw new Reset();
+    case 'silence':
+      throw new Silence();
+  }
+}
+
+/** The resource that a permission is missing for. */
+const resourceOf = (pathname: string): string =>
+  pathname
+    .replace('/compute/v1/', '')
+    .replace(
+      /\/(setMetadata|setLabels|reset|getGuestAttributes|getRouterStatus|listPeeringRoutes|wait)$/,
+      '',
+    );
+
+const permissionOf = (method: string): string =>
+  method.replace('aggregatedList', 'list').replace(/\.(wait|getRouterStatus)$/, '.get');

@@ -1,0 +1,113 @@
+import { ApiError, checkNoBody, notFound, readLabels, readMetadata } from './compute-input';
+import { aggregated, aggregatedQuery, inProject, type Call, type Method } from './compute-method';
+import type { Operations } from './compute-operations';
+import { fingerprintOf, pathOf, vmResource } from './compute-resources';
+import { hasGuestAttributes, type GoogleCloud, type Vm } from './state';
+
+const path = 'projects/{project}/zones/{zone}/instances/{instance}';
+
+export function instanceMethods(cloud: GoogleCloud, operations: Operations): Method[] {
+  const find = ({ params }: Call) => vmOf(cloud, params);
+  const read = (name: string, query: readonly string[], show: (vm: Vm, call: Call) => unknown): Method => ({
+    name: `compute.instances.${name}`,
+    verb: 'GET',
+    path: name === 'get' ? path : `${path}/${name}`,
+    query,
+    handle: (call) => show(find(call), call),
+  });
+  /** By an operation, and not early in an insert. */
+  const change = (name: string, apply: (cloud: GoogleCloud, vm: Vm, body: unknown) => void): Method => ({
+    name: `compute.instances.${name}`,
+    verb: 'POST',
+    path: `${path}/${name}`,
+    query: ['requestId'],
+    handle: (call) => {
+      const vm = find(call);
+      return operations.start(call, name, vm, () => {
+        apply(cloud, vm, call.body);
+      });
+    },
+  });
+  return [
+    read('get', [], vmResource),
+    read('getGuestAttributes', ['queryPath', 'variableKey'], (vm, { query }) =>
+      guestAttributes(cloud, vm, query.get('queryPath') ?? ''),
+    ),
+    change('setMetadata', setMetadata),
+    change('setLabels', setLabels),
+    change('reset', reset),
+    {
+      name: 'compute.instances.aggregatedList',
+      verb: 'GET',
+      path: 'projects/{project}/aggregated/instances',
+      query: aggregatedQuery,
+      handle: (call) =>
+        aggregated(cloud, call, cloud.vms, 'instances', ({ zone }) => `zones/${zone}`, vmResource),
+    },
+  ];
+}
+
+function vmOf(cloud: GoogleCloud, { project = '', zone = '', instance = '' }: Call['params']): Vm {
+  inProject(cloud, project);
+  const vm = cloud.vms.find(
+    (one) => one.project === project && one.zone === zone && (one.id === instance || one.name === instance),
+  );
+  if (!vm) throw notFound(`projects/${project}/zones/${zone}/instances/${instance}`);
+  return vm;
+}
+
+function checkReady(vm: Vm, isReady = vm.isReady): void {
+  if (isReady) return;
+  throw new ApiError(400, 'resourceNotReady', `The resource '${pathOf(vm)}' is not ready`);
+}
+
+const conditionNotMet = (message: string) => new ApiError(412, 'conditionNotMet', message);
+
+function setMetadata(cloud: GoogleCloud, vm: Vm, body: unknown): void {
+  const { items, fingerprint } = readMetadata(body);
+  checkReady(vm);
+  if (fingerprint !== fingerprintOf(vm.metadata))
+    throw conditionNotMet('Supplied fingerprint does not match current metadata fingerprint.');
+  vm.metadata = items;
+  cloud.changes.emit('change', vm);
+}
+
+function setLabels(cloud: GoogleCloud, vm: Vm, body: unknown): void {
+  const { labels, fingerprint } = readLabels(body);
+  checkReady(vm);
+  if (fingerprint !== fingerprintOf(vm.labels))
+    throw conditionNotMet('Labels fingerprint either invalid or resource labels have changed');
+  vm.labels = labels;
+  cloud.changes.emit('labels', vm);
+}
+
+/** What the API answers for an instance that is not running is not verified. */
+function reset(cloud: GoogleCloud, vm: Vm, body: unknown): void {
+  checkNoBody(body);
+  checkReady(vm, vm.isReady && vm.status === 'RUNNING');
+  if (vm.lastStartTimestamp !== undefined && !cloud.keepsStartOnReset)
+    vm.lastStartTimestamp = new Date().toISOString();
+  cloud.changes.emit('reset', vm);
+}
+
+/** Where they are not enabled there are none; what the API answers then is not verified. */
+function guestAttributes(cloud: GoogleCloud, vm: Vm, queryPath: string): unknown {
+  if (cloud.projects[vm.project]?.isGuestAttributesPolicyOn) {
+    const constraint = 'constraints/compute.disableGuestAttributesAccess';
+    throw conditionNotMet(`Constraint ${constraint} violated for project ${vm.project}.`);
+  }
+  const items = Object.entries(hasGuestAttributes(cloud, vm) ? vm.guestAttributes : {})
+    .filter(([key]) => key === queryPath || (queryPath.endsWith('/') && key.startsWith(queryPath)))
+    .map(([key, value]) => {
+      const [namespace, name] = key.split('/');
+      return { namespace, key: name, value };
+    });
+  if (items.length === 0) {
+    throw new ApiError(
+      404,
+      'notFound',
+      `The resource '${queryPath}' of type 'Guest Attribute' was not found.`,
+    );
+  }
+  return { kind: 'compute#guestAttributes', queryPath, queryValue: { items } };
+}

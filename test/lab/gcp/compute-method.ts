@@ -1,0 +1,65 @@
+import { invalid, notFound } from './compute-input';
+import type { GoogleCloud } from './state';
+
+export interface Call {
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: URLSearchParams;
+  readonly body: unknown;
+}
+
+/** One method of the API; its paths and parameters are those of the discovery document. */
+export interface Method {
+  readonly name: string;
+  readonly verb: 'GET' | 'POST';
+  /** `{name}` stands for one segment. */
+  readonly path: string;
+  readonly query: readonly string[];
+  /** @returns the answer's body; an ApiError that it throws is the answer too */
+  handle(call: Call): unknown;
+}
+
+export const listQuery = ['maxResults', 'pageToken', 'filter', 'orderBy', 'returnPartialSuccess'];
+export const aggregatedQuery = [...listQuery, 'includeAllScopes', 'serviceProjectNumber'];
+
+export function inProject({ projects }: GoogleCloud, project: string): void {
+  if (!projects[project]) throw notFound(`projects/${project}`);
+}
+
+/** What one page holds of a list. */
+export function page<T>(
+  { pageSize }: GoogleCloud,
+  all: readonly T[],
+  query: URLSearchParams,
+): { part: readonly T[]; nextPageToken?: string } {
+  const wanted = Number(query.get('maxResults') ?? 500);
+  if (!(wanted >= 0 && wanted <= 500)) throw invalid(`Invalid value for field 'maxResults': '${wanted}'.`);
+  const token = query.get('pageToken') ?? '';
+  const start = token === '' ? 0 : Number(/^page-([0-9]+)$/.exec(token)?.[1] ?? Number.NaN);
+  if (Number.isNaN(start)) throw invalid(`Invalid value for field 'pageToken': '${token}'.`);
+  const end = start + Math.min(wanted || 500, pageSize);
+  return { part: all.slice(start, end), ...(end < all.length ? { nextPageToken: `page-${end}` } : {}) };
+}
+
+/** Every scope is named, on every page; one without resources carries a warning instead. */
+export function aggregated<T extends { readonly project: string }>(
+  cloud: GoogleCloud,
+  { params, query }: Call,
+  all: readonly T[],
+  kind: string,
+  scopeOf: (resource: T) => string,
+  show: (resource: T) => unknown,
+): unknown {
+  const { project = '' } = params;
+  inProject(cloud, project);
+  const own = all.filter((resource) => resource.project === project);
+  const { part, ...next } = page(cloud, own, query);
+  const scopes = [...new Set(own.map(scopeOf))].map((scope) => {
+    const resources = part.filter((resource) => scopeOf(resource) === scope).map(show);
+    const warning = {
+      code: 'NO_RESULTS_ON_PAGE',
+      message: `There are no results for scope '${scope}' on this page.`,
+    };
+    return [scope, resources.length > 0 ? { [kind]: resources } : { warning }];
+  });
+  return { items: Object.fromEntries(scopes) as unknown, ...next };
+}

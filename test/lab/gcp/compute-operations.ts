@@ -1,0 +1,93 @@
+import { createHash, randomInt } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
+import { checkRequestId, notFound } from './compute-input';
+import { inProject, type Call, type Method } from './compute-method';
+import { url, type GoogleCloud, type Vm } from './state';
+
+interface Operation {
+  readonly name: string;
+  readonly type: string;
+  readonly project: string;
+  readonly zone: string;
+  readonly targetId: string;
+  readonly ends: number;
+}
+
+/** The operations of zones. */
+export interface Operations {
+  readonly methods: readonly Method[];
+  /**
+   * Makes a change by an operation. A request id that came before gets the operation of then, and changes
+   * nothing. @param change throws what refuses it
+   */
+  start(call: Call, type: string, vm: Vm, change: () => void): unknown;
+}
+
+const longestWaitMs = 120_000;
+const path = 'projects/{project}/zones/{zone}/operations/{operation}';
+
+export function makeOperations(cloud: GoogleCloud): Operations {
+  const operations = new Map<string, Operation>();
+  const requests = new Map<string, Operation>();
+
+  function find({ params }: Call): Operation {
+    const { project = '', zone = '', operation: name = '' } = params;
+    inProject(cloud, project);
+    const operation = operations.get(name);
+    if (operation?.project === project && operation.zone === zone) return operation;
+    throw notFound(`projects/${project}/zones/${zone}/operations/${name}`);
+  }
+
+  /** The real one too gives up waiting after two minutes, and answers with the state as it is. */
+  async function wait(call: Call): Promise<unknown> {
+    const operation = find(call);
+    await pause(Math.min(Math.max(0, operation.ends - Date.now()), longestWaitMs));
+    return resource(cloud, operation);
+  }
+
+  return {
+    start({ query }, type, { project, zone, id: targetId }, change) {
+      const requestId = query.get('requestId');
+      checkRequestId(requestId);
+      const before = requestId === null ? undefined : requests.get(requestId);
+      if (before?.targetId === targetId) return resource(cloud, before);
+      change();
+      const name = `operation-${Date.now()}-${randomInt(2 ** 40).toString(16)}`;
+      const operation = { name, type, project, zone, targetId, ends: Date.now() + cloud.operationMs };
+      operations.set(name, operation);
+      if (requestId !== null) requests.set(requestId, operation);
+      return resource(cloud, operation);
+    },
+    methods: [
+      {
+        name: 'compute.zoneOperations.get',
+        verb: 'GET',
+        path,
+        query: [],
+        handle: (call) => resource(cloud, find(call)),
+      },
+      { name: 'compute.zoneOperations.wait', verb: 'POST', path: `${path}/wait`, query: [], handle: wait },
+    ],
+  };
+}
+
+function resource({ operationError }: GoogleCloud, operation: Operation): unknown {
+  const { name, type, project, zone, targetId, ends } = operation;
+  const isDone = Date.now() >= ends;
+  const failed = {
+    error: { errors: [operationError] },
+    httpErrorStatusCode: 400,
+    httpErrorMessage: 'BAD REQUEST',
+  };
+  return {
+    kind: 'compute#operation',
+    id: String(BigInt(`0x${createHash('sha256').update(name).digest('hex').slice(0, 15)}`)),
+    name,
+    zone: url(`projects/${project}/zones/${zone}`),
+    operationType: type,
+    targetId,
+    status: isDone ? 'DONE' : 'RUNNING',
+    progress: isDone ? 100 : 0,
+    ...(isDone && operationError ? failed : {}),
+  };
+}

@@ -1,0 +1,57 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { insertEvent } from './events';
+import { makeVm, type GoogleCloud, type Vm } from './state';
+
+/** Milliseconds, each from the one before; all 0 unless given. */
+export interface InsertTimes {
+  /** From the operation's first audit entry until the API knows the instance. */
+  readonly visibleAfterMs?: number;
+  /** Until writes are no longer answered with resourceNotReady. */
+  readonly readyAfterMs?: number;
+  readonly stagingAfterMs?: number;
+  readonly runningAfterMs?: number;
+}
+
+/** An insert as it goes on. Its VM is in the cloud when it is visible. */
+export interface Insert {
+  readonly vm: Vm;
+  /** When the first entry of the operation was written: milliseconds since the epoch. */
+  readonly beganAt: number;
+  /** The operation's first entry. */
+  readonly first: Record<string, unknown>;
+  /** Resolves with the operation's last entry, once the VM runs. */
+  readonly last: Promise<Record<string, unknown>>;
+}
+
+/**
+ * Inserts a VM step by step: PROVISIONING, STAGING, RUNNING. The cloud emits `running` with the VM when it boots.
+ * @param given of the VM; its status is the insert's to say
+ */
+export function insertVm(
+  cloud: GoogleCloud,
+  given: Partial<Omit<Vm, 'status' | 'isReady'>> = {},
+  times: InsertTimes = {},
+): Insert {
+  const creationTimestamp = new Date().toISOString();
+  const vm = makeVm({ creationTimestamp, ...given, status: 'PROVISIONING', isReady: false });
+  cloud.projects[vm.project] ??= { number: '415104041262', metadata: [] };
+  return { vm, beganAt: Date.now(), first: insertEvent(vm, 'first'), last: run(cloud, vm, times) };
+}
+
+async function run(
+  cloud: GoogleCloud,
+  vm: Vm,
+  { visibleAfterMs = 0, readyAfterMs = 0, stagingAfterMs = 0, runningAfterMs = 0 }: InsertTimes,
+): Promise<Record<string, unknown>> {
+  await pause(visibleAfterMs);
+  cloud.vms.push(vm);
+  await pause(readyAfterMs);
+  vm.isReady = true;
+  await pause(stagingAfterMs);
+  vm.status = 'STAGING';
+  await pause(runningAfterMs);
+  vm.status = 'RUNNING';
+  vm.lastStartTimestamp = new Date().toISOString();
+  cloud.changes.emit('running', vm);
+  return insertEvent(vm, 'last');
+}
