@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 import { clusterConfig, type Config } from '../shared/core/config';
 import { messageOf, PermanentError } from '../shared/core/errors';
@@ -6,6 +7,7 @@ import { nodeKey } from '../shared/core/node';
 import { isNews, type Outcome } from '../shared/core/outcome';
 import type { Deadline } from '../shared/core/ports';
 import { pass, type Dependencies } from '../shared/core/reconcile';
+import { restartWhereAsked } from '../shared/core/restart';
 import { printRuleSet } from '../shared/core/rule-set';
 
 const requestSchema = z.strictObject({
@@ -18,6 +20,10 @@ const requestSchema = z.strictObject({
   /** Leave nodes that were launched a moment ago to their own events, as the schedule does. */
   leaveYoung: z.boolean().default(false),
 });
+
+/** For people whose request was not understood. */
+export const requestForm =
+  '{"clusters": ["NAME", …], "dryRun": true|false, "acceptLoss": true|false, "leaveYoung": true|false}; all are optional.';
 
 export type BackfillRequest = z.output<typeof requestSchema>;
 
@@ -48,7 +54,7 @@ export function parseBackfillRequest(body: unknown): BackfillRequest {
     throw new PermanentError(
       'bad-request',
       `The backfill request is not understood: ${cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)}`,
-      'Send {"clusters": ["NAME", …], "dryRun": true|false, "acceptLoss": true|false, "leaveYoung": true|false}; all are optional.',
+      `Send ${requestForm}`,
       cause,
     );
   }
@@ -72,7 +78,13 @@ export async function backfill(
   }
   const selection = { clusters: clusters ?? config.clusters.map(({ name }) => name) };
   const options = { deadline, isDryRun: dryRun, acceptsLoss: acceptLoss, leavesYoung: leaveYoung };
-  const passes = await Promise.allSettled(all.map((dependencies) => pass(selection, dependencies, options)));
+  const passes = await Promise.allSettled(
+    all.map(async (dependencies) => {
+      const { outcomes, faults } = await pass(selection, dependencies, options);
+      if (dryRun) return { outcomes, faults };
+      return { outcomes: await restartWhereAsked(outcomes, dependencies, deadline, pause), faults };
+    }),
+  );
   const done = passes.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
   const outcomes = done.flatMap((one) => one.outcomes);
   observe({ outcomes, clusters: selection.clusters, isWhole: done.length === all.length });

@@ -5,7 +5,10 @@ import { deadlineOf } from './deadline';
 import { homeOf } from './home';
 import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './metrics';
 
-/** Invoked by hand: `{"clusters": ["NAME"], "dryRun": true}`, both optional; by the schedule of the sweep with `{}`. */
+/**
+ * Invoked by hand: `{"clusters": ["NAME"], "dryRun": true}`, both optional; by the schedule of the sweep with
+ * `{"leaveYoung": true}`.
+ */
 export async function handler(body: unknown, context: Context): Promise<BackfillAnswer> {
   const home = homeOf(context);
   const request = parseBackfillRequest(body);

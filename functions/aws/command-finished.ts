@@ -72,7 +72,7 @@ async function settleEnds(account: string, letters: readonly Letter<Ended>[], { 
     deadline,
   );
   const { outcomes, faults } = await settle(returned, cloud.channel, log, deadline);
-  logOutcomes(outcomes, log);
+  logOutcomes(outcomes, log, Date.now());
   writeNodeMetrics(outcomes);
   return { unread, faults };
 }

@@ -5,8 +5,8 @@ import type { Dependencies } from '../../shared/core/reconcile';
 import { commonDependencies } from '../dependencies';
 import { loadProgram } from '../settings';
 
-/** Projects whose nodes a backfill looks at; that of the function's credentials when none is named. */
-const projects = (process.env['PEERMASQ_PROJECTS'] ?? '').split(',').filter(Boolean);
+/** Projects whose nodes are looked at; that of the function's credentials when none is named. */
+export const projects = (process.env['PEERMASQ_PROJECTS'] ?? '').split(',').filter(Boolean);
 
 /** Made when the function starts, so that a bad config stops it there. */
 export const dependencies: Dependencies = {

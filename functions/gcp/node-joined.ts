@@ -1,36 +1,56 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
+import { setTimeout as pause } from 'node:timers/promises';
 import { RetryableError } from '../../shared/core/errors';
-import { nodeKey } from '../../shared/core/node';
+import { nodeKey, type NodeRef } from '../../shared/core/node';
 import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
+import type { Deadline } from '../../shared/core/ports';
 import { reconcile } from '../../shared/core/reconcile';
 import { parseGcpEvent } from '../../shared/gcp/events';
-import { deadline, dependencies } from './dependencies';
+import { deadline, dependencies, projects } from './dependencies';
+import { counted, orAcknowledge } from './invocation';
 
 /** An instance not proven this long after its event is given up: acknowledged, with the reason in the log. */
 const giveUpAfterMs = 30 * 60_000;
 
 /**
- * A node that joined: the audit log entry of an instance insert, from Eventarc. Acknowledged by returning;
- * by throwing, Eventarc delivers it again.
+ * A node that joined: an audit log entry of an instance insert, from Eventarc. The first of its two entries comes
+ * before the VM boots, and its rules have to be there when its startup script runs. Acknowledged by returning; by
+ * throwing, it is delivered again.
  */
-export async function nodeJoined(cloudEvent: CloudEvent<unknown>): Promise<void> {
+export const nodeJoined = counted(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
   const { log } = dependencies;
-  const event = parseGcpEvent(cloudEvent);
-  if (event.kind === 'ignored') {
-    log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason: event.reason });
+  const event = parseGcpEvent(cloudEvent, projects);
+  if (event.kind !== 'nodes-joined') {
+    const reason = event.kind === 'ignored' ? event.reason : `${event.kind} is another function's`;
+    log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason });
     return;
   }
   log.info('NodeJoined', { cloud: 'gcp', eventId: cloudEvent.id, nodes: event.nodes.map(({ id }) => id) });
-  const outcomes = await reconcile(event.nodes, dependencies, { deadline: deadline() });
-  const open = outcomes.filter((outcome) => retryAfterSeconds(outcome) !== undefined);
+  const outcomes = await orAcknowledge(() => serve(event.nodes, deadline()));
+  const open = outcomes?.filter((outcome) => retryAfterSeconds(outcome) !== undefined) ?? [];
   if (open.length === 0) return;
   if (Date.now() - event.at.getTime() > giveUpAfterMs) giveUp(open);
   else throw lookAgain(open);
+});
+
+async function serve(nodes: readonly NodeRef[], end: Deadline): Promise<readonly Outcome[]> {
+  await untilVisible(nodes, end);
+  return reconcile(nodes, dependencies, { deadline: end });
+}
+
+/** The entry that an insert has begun may be faster than the instance; Eventarc's own retry loses the race. */
+const visibleAfterMs = 15_000;
+const lookEveryMs = 500;
+
+async function untilVisible(nodes: readonly NodeRef[], end: Deadline): Promise<void> {
+  const until = Math.min(end, Date.now() + visibleAfterMs);
+  const seen = () => dependencies.cloud.nodes.get(nodes, end);
+  while ((await seen()).length < nodes.length && Date.now() < until) await pause(lookEveryMs);
 }
 
 function giveUp(outcomes: readonly Outcome[]): void {
   for (const outcome of outcomes) {
-    const { fields } = logEntry(outcome);
+    const { fields } = logEntry(outcome, Date.now());
     dependencies.log.error('NodeGaveUp', { ...fields, retryAfterSeconds: undefined });
   }
 }

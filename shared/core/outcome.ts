@@ -91,8 +91,11 @@ interface LogEntry {
   readonly fields: Record<string, unknown>;
 }
 
-/** The log entry that tells an outcome: a fixed event name and its fields. */
-export function logEntry(outcome: Outcome): LogEntry {
+/**
+ * The log entry that tells an outcome: a fixed event name and its fields.
+ * @param now milliseconds since the epoch
+ */
+export function logEntry(outcome: Outcome, now: number): LogEntry {
   const { node, cluster } = outcome;
   const who = { cloud: node.cloud, node: node.id, cluster };
   switch (outcome.kind) {
@@ -116,7 +119,8 @@ export function logEntry(outcome: Outcome): LogEntry {
     }
     case 'proven': {
       const { ruleSetId: ruleSet, report, warnings } = outcome;
-      return { level: 'info', event: 'NodeProven', fields: { ...who, ruleSet, report, warnings } };
+      const fields = { ...who, ruleSet, report, warnings, secondsToProven: secondsToProven(outcome, now) };
+      return { level: 'info', event: 'NodeProven', fields };
     }
     case 'pending': {
       const { reason, retryAfterSeconds: seconds } = outcome;
@@ -133,9 +137,18 @@ export function logEntry(outcome: Outcome): LogEntry {
   }
 }
 
-export function logOutcomes(outcomes: readonly Outcome[], log: Log): void {
+/** A node that was launched longer ago than this did not join just now. */
+const joiningMs = 3_600_000;
+
+/** Undefined where that does not tell how long a joining node had to wait. */
+function secondsToProven(outcome: Outcome, now: number): number | undefined {
+  const age = now - (outcome.launchedAt?.getTime() ?? 0);
+  return isNews(outcome) && age < joiningMs ? Math.max(0, age / 1_000) : undefined;
+}
+
+export function logOutcomes(outcomes: readonly Outcome[], log: Log, now: number): void {
   for (const outcome of outcomes) {
-    const { level, event, fields } = logEntry(outcome);
+    const { level, event, fields } = logEntry(outcome, now);
     log[level](event, fields);
   }
 }

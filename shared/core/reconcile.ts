@@ -55,7 +55,7 @@ export async function pass(
     // A sweep tells of nodes only what nobody told before; the others it counts.
     const isTold = (outcome: Outcome) => isNews(outcome) && outcome.kind !== 'skipped';
     const told = 'clusters' in selection ? result.outcomes.filter(isTold) : result.outcomes;
-    logOutcomes(told, log);
+    logOutcomes(told, log, dependencies.clock.now());
     for (const fault of result.faults) log.error('ReconcileFailed', faultFields(fault));
     return result;
   } catch (error) {

@@ -31,7 +31,7 @@ export async function restartWhereAsked(
     if (blocked.has(candidate.cluster) || deadline - dependencies.clock.now() < leastMs) continue;
     const outcome = await restartOne(candidate, dependencies, deadline, wait);
     ended.set(nodeKey(candidate.node), outcome);
-    if (isUnavailable(outcome)) blocked.add(candidate.cluster);
+    if (outcome.kind !== 'proven') blocked.add(candidate.cluster);
   }
   return [...ended.values()];
 }
@@ -55,7 +55,7 @@ async function restartOne(
     if (!(error instanceof PeermasqError)) throw error;
     const { node, cluster } = candidate;
     const failed: Outcome = { node, ...(cluster !== undefined && { cluster }), kind: 'failed', error };
-    logOutcomes([failed], dependencies.log);
+    logOutcomes([failed], dependencies.log, dependencies.clock.now());
     return failed;
   }
 }
@@ -76,7 +76,8 @@ async function restartAndProve(
   const until = Math.min(deadline, clock.now() + bootMs);
   for (;;) {
     const outcome = await lookAt(ref, dependencies, until);
-    const pause = retryAfterSeconds(outcome);
+    // Until it has booted, it is silent as it was before.
+    const pause = outcome.kind === 'needs-reboot' ? longestPauseSeconds : retryAfterSeconds(outcome);
     if (pause === undefined || clock.now() + pause * 1_000 >= until) return outcome;
     await wait(Math.min(pause, longestPauseSeconds) * 1_000);
   }

@@ -6,14 +6,14 @@ import { takeTurns } from '../core/turns';
 export const apiCalls = makeTally();
 
 /**
- * Calls a second, by what they are. Each group of methods has 1,500 a minute and project
- * (https://cloud.google.com/compute/api-quota), which are not ours alone; the many questions for a report have
- * turns of their own, so that nobody's rule set waits behind them.
+ * Calls a second, by what they are. Writes and questions for guest attributes share 1,500 a minute of a project and
+ * region, reads have as many (https://cloud.google.com/compute/api-quota), and they are not ours alone. The many
+ * questions for reports have turns of their own, so that nobody's rule set waits behind them.
  */
 const turns = {
-  write: takeTurns(50, 1_000 / 15),
-  read: takeTurns(50, 1_000 / 10),
-  report: takeTurns(50, 1_000 / 10),
+  write: takeTurns(50, 1_000 / 12),
+  report: takeTurns(50, 1_000 / 8),
+  read: takeTurns(50, 1_000 / 12),
 };
 
 type Fetch = (url: string, init?: { method?: string }) => Promise<unknown>;

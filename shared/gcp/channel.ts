@@ -8,7 +8,7 @@ import { gcpRef, readInstance } from './instance';
 import { finish, operationIn } from './operations';
 import { awaitProofs } from './proofs';
 import { pushToNodes, type WrittenTo } from './push';
-import { remember } from './record';
+import { markRestarted, remember } from './record';
 
 /**
  * Rule sets travel as instance metadata, which a running node follows and a booting one fetches; reports come
@@ -39,6 +39,7 @@ async function restart(clients: Clients, node: Node, deadline: Deadline): Promis
   const { project, zone, id: instance } = ref;
   const now = await readInstance(clients, ref, deadline);
   if (now?.status !== 'RUNNING') throw notRunning(node, now?.status?.toString());
+  await markRestarted(clients, node, now, deadline);
   const operation = await retrying(`restart ${node.name}`, deadline, async () => {
     const client = await clients.instances();
     const request = { project, zone, instance, requestId: randomUUID() };

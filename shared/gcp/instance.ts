@@ -49,8 +49,5 @@ export function gcpRef({ ref }: Node): GcpNodeRef {
 export const itemsOf = ({ metadata }: Instance): MetadataItem[] =>
   (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
 
-/** When it was started last; the epoch where Compute Engine does not tell. */
-export function startedAt({ lastStartTimestamp }: Instance): Date {
-  const at = new Date(lastStartTimestamp ?? 0);
-  return Number.isNaN(at.getTime()) ? new Date(0) : at;
-}
+/** The last part of a resource's URL. */
+export const lastOf = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';

@@ -4,8 +4,8 @@ import type { Recorded, Report } from '../core/report';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { retrying } from './errors';
 import { handedIn, type Handed } from './metadata';
-import { gcpRef, itemsOf, readInstance, startedAt, withSeen, type Instance } from './instance';
-import { provenAt } from './record';
+import { gcpRef, itemsOf, lastOf, readInstance, withSeen, type Instance } from './instance';
+import { provenAt, startedAt } from './record';
 import { readStatus } from './status';
 
 /** @param projects where `list` looks; none means the project of the credentials */
@@ -112,9 +112,6 @@ const clockSlackMs = 120_000;
 export function isOfThisBoot({ booted }: Report, instance: Instance): boolean {
   return booted === undefined || booted * 1_000 >= startedAt(instance).getTime() - clockSlackMs;
 }
-
-/** The last part of a resource's URL. */
-const lastOf = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
 
 const states: Readonly<Record<string, Node['state']>> = {
   PENDING: 'starting',

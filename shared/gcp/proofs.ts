@@ -1,20 +1,23 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { RetryableError } from '../core/errors';
 import type { Node } from '../core/node';
 import type { Deadline, Proof, Pushed } from '../core/ports';
 import type { Report } from '../core/report';
 import { mapLimited, type Clients } from './clients';
 import { toPeermasqError } from './errors';
-import { gcpRef, instanceOf, itemsOf, startedAt, type Instance } from './instance';
+import { gcpRef, instanceOf, itemsOf, type Instance } from './instance';
 import { handedIn } from './metadata';
 import { isOfThisBoot } from './nodes';
 import { faultSoFar } from './operations';
 import type { WrittenTo } from './push';
+import { startedAt } from './record';
 import { readStatus } from './status';
 
 /** What has not been reported after this is for a later look; only who restarts a node waits longer. */
 const patienceMs = 60_000;
-const firstPauseMs = 250;
-const longestPauseMs = 10_000;
+/** Guest attributes of a VM may be asked for ten times a minute, by all who ask. */
+const firstPauseMs = 500;
+const longestPauseMs = 15_000;
 
 /** What a whole fleet has done in this time it need not be asked for twice: an answer costs a call. */
 const fleetPauseMs = 4_000;
@@ -34,7 +37,10 @@ export async function awaitProofs(
   const until = Math.min(deadline, Date.now() + patienceMs);
   let waiting = pushed;
   let wait = firstPauseMs;
-  if (pushed.length > fleetSize) await pause(Math.min(fleetPauseMs, Math.max(0, until - Date.now())));
+  const isFleet = pushed.length > fleetSize;
+  if (pushed.some(({ node }) => written.has(node))) {
+    await pause(Math.min(isFleet ? fleetPauseMs : firstPauseMs, Math.max(0, until - Date.now())));
+  }
   for (;;) {
     const asked = await mapLimited(waiting, async (one) => ({
       one,
@@ -48,7 +54,7 @@ export async function awaitProofs(
     }
     waiting = silent.map(({ one }) => one);
     await pause(wait);
-    wait = Math.min(wait * 1.6, longestPauseMs);
+    wait = Math.min(wait * 2, longestPauseMs);
   }
 }
 
@@ -66,7 +72,8 @@ async function orFault(
     const fault = await faultSoFar(clients, gcpRef(node), operation, deadline);
     return fault ? { result: 'failed', node, error: fault } : proof;
   } catch (thrown) {
-    return { result: 'failed', node, error: toPeermasqError(`tell what became of ${node.name}`, thrown) };
+    const error = toPeermasqError(`tell what became of ${node.name}`, thrown);
+    return error instanceof RetryableError ? proof : { result: 'failed', node, error };
   }
 }
 
@@ -86,13 +93,17 @@ async function readProof(
       status.kind === 'report' && isCurrent(status.report, node, instance) ? status.report : undefined;
     const answered = report?.offered ?? report?.id;
     if (report && answered === id) return { result: 'reported', node, report };
+    const nothing = status.kind === 'report' ? 'it has not reported since it started again' : 'no report yet';
     const why = report
       ? `its last report is about ${answered ?? 'no rule set'}: ${report.reason ?? report.result}`
-      : 'no report since it started';
+      : nothing;
     if (!isUnwatched(instance, written.get(node)?.at, report)) return silent(why);
     return await orFault(clients, written, unwatched(node, why, report), deadline);
   } catch (thrown) {
-    return { result: 'failed', node, error: toPeermasqError(`read the report of ${node.name}`, thrown) };
+    const error = toPeermasqError(`read the report of ${node.name}`, thrown);
+    // The next round asks again.
+    if (error instanceof RetryableError) return silent(error.message);
+    return { result: 'failed', node, error };
   }
 }
 

@@ -1,14 +1,15 @@
 import { randomUUID } from 'node:crypto';
+import type { Node } from '../core/node';
 import type { Deadline, End, Unrecorded } from '../core/ports';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { retrying, toPeermasqError } from './errors';
-import { gcpRef, instanceOf, startedAt, type Instance } from './instance';
+import { gcpRef, instanceOf, type Instance } from './instance';
 
 /** The label that tells later looks, and people, how the last push ended: most nodes need not be asked then. */
 export const statusLabel = 'peermasq-status';
 
 interface Status {
-  readonly state: End['state'];
+  readonly state: End['state'] | 'restarted';
   /** The begin of the id of what is proven. */
   readonly ruleSet?: string;
   readonly at: Date;
@@ -22,7 +23,7 @@ const printed = ({ state, ruleSet, at }: Status): string =>
 
 /** Undefined for what is no status of ours. */
 export function statusIn({ labels }: Instance): Status | undefined {
-  const pattern = /^(?<state>proven|failed|needs-reboot)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})$/;
+  const pattern = /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})$/;
   const { state, ruleSet, time } = pattern.exec(labels?.[statusLabel] ?? '')?.groups ?? {};
   if (state === undefined) return undefined;
   const at = new Date(Number(time) * 1_000);
@@ -34,6 +35,21 @@ export function provenAt(instance: Instance, ruleSetId: string): Date | undefine
   const status = statusIn(instance);
   if (status?.state !== 'proven' || status.ruleSet !== ruleSetId.slice(0, shownLength)) return undefined;
   return status.at >= startedAt(instance) ? status.at : undefined;
+}
+
+/**
+ * When it was started last, be it by us: whether `lastStartTimestamp` tells of a reset is not documented. The epoch
+ * where Compute Engine does not tell.
+ */
+export function startedAt(instance: Instance): Date {
+  const told = Date.parse(instance.lastStartTimestamp ?? '') || 0;
+  const status = statusIn(instance);
+  return new Date(status?.state === 'restarted' ? Math.max(told, status.at.getTime()) : told);
+}
+
+/** To be called before a restart: from then on the node has to report again, and is not restarted once more. */
+export async function markRestarted(clients: Clients, node: Node, instance: Instance, deadline: Deadline) {
+  await writeStatus(clients, node, instance, { state: 'restarted', at: new Date() }, deadline);
 }
 
 /**
@@ -66,7 +82,16 @@ async function writeLabel(
   if (!instance) return; // It is gone, and needs no record.
   const ruleSet = state === 'proven' ? ruleSetId?.slice(0, shownLength) : undefined;
   const status = { state, at: new Date(), ...(ruleSet !== undefined && { ruleSet }) };
-  if (isSaid(instance, status)) return;
+  if (!isSaid(instance, status)) await writeStatus(clients, node, instance, status, deadline);
+}
+
+async function writeStatus(
+  clients: Clients,
+  node: Node,
+  instance: Instance,
+  status: Status,
+  deadline: Deadline,
+): Promise<void> {
   const { project, zone, id } = gcpRef(node);
   const labels = { ...instance.labels, [statusLabel]: printed(status) };
   await retrying(

@@ -12,31 +12,16 @@ import type { Deadline, Routes } from '../core/ports';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { orAbsent, retrying } from './errors';
 import { gcpRef, instanceOf, type Instance } from './instance';
+import { isOf, keyOf, once, type Network, type NetworkRef } from './network';
+import { makeVpn } from './vpn';
 
-type Network = protos.google.cloud.compute.v1.INetwork;
 type Subnetwork = protos.google.cloud.compute.v1.ISubnetwork;
-
-/** A network where it lives: with Shared VPC that is the host project, not the node's own. */
-interface NetworkRef {
-  readonly project: string;
-  readonly network: string;
-}
 
 const networkUrl = /\/projects\/([a-z0-9.:-]+)\/global\/networks\/([a-z0-9-]+)$/;
 
 function networkOf({ networkInterfaces }: Instance): NetworkRef | undefined {
   const [, project, network] = networkUrl.exec(networkInterfaces?.[0]?.network ?? '') ?? [];
   return project !== undefined && network !== undefined ? { project, network } : undefined;
-}
-
-/** Looks up through `look`, each key once. */
-function once<T>(): (key: string, look: () => Promise<T>) => Promise<T> {
-  const asked = new Map<string, Promise<T>>();
-  return (key, look) => {
-    const answer = asked.get(key) ?? look();
-    asked.set(key, answer);
-    return answer;
-  };
 }
 
 /** A node whose network, or one of whose own ranges, is gone or unreadable has no entry. */
@@ -61,12 +46,12 @@ function makeInventory(clients: Clients, deadline: Deadline) {
   const networks = once<Network>();
   const subnetworks = once<Subnetwork[]>();
   const imported = once<Route[]>();
-  const keyOf = ({ project, network }: NetworkRef) => `${project}/${network}`;
   return {
     network: (ref: NetworkRef) => networks(keyOf(ref), () => getNetwork(clients, ref, deadline)),
     subnetworks: (project: string) => subnetworks(project, () => listSubnetworks(clients, project, deadline)),
     imported: (ref: NetworkRef, network: Network, region: string) =>
       imported(`${keyOf(ref)}/${region}`, () => importedRoutes(clients, ref, network, region, deadline)),
+    vpn: makeVpn(clients, deadline),
   };
 }
 
@@ -79,20 +64,22 @@ async function surroundingsOf(
   const ref = networkOf(instance);
   if (!ref) return undefined;
   const [network, subnets] = await Promise.all([inventory.network(ref), inventory.subnetworks(ref.project)]);
-  const ownSubnets = subnets.filter((subnet) =>
-    subnet.network?.endsWith(`/projects/${ref.project}/global/networks/${ref.network}`),
-  );
+  const ownSubnets = subnets.filter((subnet) => isOf(ref, subnet.network));
   const networkRanges = rangesOf(network, ownSubnets);
   const podRanges = podRangesOf(instance, ownSubnets);
   if (!networkRanges || !podRanges) return undefined;
-  const arePeeringsAsked = kinds.includes('peerings');
+  const region = regionOf(gcpRef(node).zone);
+  const found = await Promise.all([
+    kinds.includes('peerings') ? inventory.imported(ref, network, region) : [],
+    kinds.includes('vpn') ? inventory.vpn(ref, network, region, instance) : [],
+  ]);
   return {
     network: ref.network,
     networkRanges,
     podRanges,
     arePodsRouted: podRanges.length > 0 && podRanges.every(isPrivate),
-    routes: arePeeringsAsked ? await inventory.imported(ref, network, regionOf(gcpRef(node).zone)) : [],
-    kindsLookedUp: arePeeringsAsked ? ['peerings'] : [],
+    routes: found.flat(),
+    kindsLookedUp: kinds.filter((kind) => kind === 'peerings' || kind === 'vpn'),
   };
 }
 

@@ -5,7 +5,6 @@ import { nodeKey, type Node } from '../../shared/core/node';
 import type { Cloud, Pushed } from '../../shared/core/ports';
 import type { Report } from '../../shared/core/report';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
-import { clientsOfProcess } from '../../shared/gcp/clients';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
 import { originalStartupScript } from '../../shared/gcp/startup-script';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
@@ -16,6 +15,7 @@ import {
   networkUrl,
   subnetworkUrl,
   type GoogleCloud,
+  type LearnedRoute,
   type Vm,
 } from '../lab/gcp/state';
 import { reportOf } from '../lab/report';
@@ -41,7 +41,16 @@ beforeAll(async () => {
 afterAll(() => lab.close());
 
 beforeEach(() => {
-  Object.assign(state, { vms: [], networks: [], subnetworks: [], faults: [], calls: [], pageSize: 500 });
+  Object.assign(state, {
+    vms: [],
+    networks: [],
+    subnetworks: [],
+    routes: [],
+    routers: [],
+    faults: [],
+    calls: [],
+    pageSize: 500,
+  });
   delete state.operationError;
 });
 
@@ -162,13 +171,115 @@ describe('nodes', () => {
     ['in whatever generation', { inMetadata: printRuleSet({ ...proven, generation: 9 }) }, true],
     ['packed', { inMetadata: packRuleSet(proven) }, true],
     ['unless they were handed another rule set since', { inMetadata: printRuleSet(changed) }, false],
-    ['unless what they were handed is unreadable', { inMetadata: 'x' }, false],
     ['unless they start again', { inMetadata: printRuleSet(proven), status: 'STAGING' }, false],
     ['unless they are about to stop', { inMetadata: printRuleSet(proven), status: 'PENDING_STOP' }, false],
   ])('have proven what they reported, %s', async (_, { inMetadata, status = 'RUNNING' }, isProven) => {
     const vm = addVm(state, { status, metadata: [{ key: 'peermasq-ruleset', value: inMetadata }] });
     vm.guestAttributes['peermasq/status'] = report(ruleSetId(proven));
-    expect((await nodeOf(vm)).recorded).toEqual({ ruleSetId: ruleSetId(proven), isProven });
+    expect((await nodeOf(vm)).recorded?.isProven).toBe(isProven);
+  });
+
+  test('have nothing on record where what they were handed is unreadable', async () => {
+    const vm = addVm(state, { metadata: [{ key: 'peermasq-ruleset', value: 'x' }] });
+    vm.guestAttributes['peermasq/status'] = report(ruleSetId(proven));
+    expect((await nodeOf(vm)).recorded).toBeUndefined();
+  });
+
+  test('have what they were handed on record, and of how many routes it was made, before they report', async () => {
+    const metadata = [
+      { key: 'peermasq-ruleset', value: printRuleSet(proven) },
+      { key: 'peermasq-routes', value: '7' },
+    ];
+    const recorded = { ruleSetId: ruleSetId(proven), isProven: false, routes: 7 };
+    expect((await nodeOf(addVm(state, { metadata }))).recorded).toEqual(recorded);
+  });
+
+  describe('remember a proof in a label', () => {
+    const noon = new Date('2026-11-21T12:00:00Z');
+    const seconds = (date: Date) => Math.floor(date.getTime() / 1_000);
+    const label = (id = ruleSetId(proven), state = 'proven') =>
+      `${state}-${id.slice(0, 12)}-${seconds(noon)}`;
+    const labelled = (value: string, over: Partial<Vm> = {}): Vm => {
+      const vm = addVm(state, {
+        ...gke('frontend'),
+        metadata: [
+          { key: 'peermasq-ruleset', value: printRuleSet(proven) },
+          { key: 'enable-guest-attributes', value: 'TRUE' },
+        ],
+        ...over,
+      });
+      vm.labels['peermasq-status'] = value;
+      // Not one of those that this minute looks behind the label.
+      vm.id = String(67n * (10n ** 14n + BigInt(state.vms.length)) + BigInt(Math.floor(Date.now() / 60_000) % 67) + 33n);
+      return vm;
+    };
+    const asked = () => callsOf(state, 'compute.instances.getGuestAttributes');
+
+    test('so that they need not be asked', async () => {
+      const vm = labelled(label(), { lastStartTimestamp: '2026-11-21T11:59:59.000-00:00' });
+      const recorded = { ruleSetId: ruleSetId(proven), isProven: true, at: noon };
+      expect((await nodeOf(vm)).recorded).toEqual(recorded);
+      expect(asked()).toBe(0);
+    });
+
+    test.each<[string, string, Partial<Vm>]>([
+      ['of another rule set', label(ruleSetId(changed)), {}],
+      ['from before it was started again', label(), { lastStartTimestamp: '2026-11-21T12:00:01.000-00:00' }],
+      ['of a failure', `failed-${seconds(noon)}`, {}],
+      ['that somebody else wrote', 'proven', {}],
+    ])('but not by one %s', async (_, value, over) => {
+      expect((await nodeOf(labelled(value, over))).recorded?.isProven).toBe(false);
+      expect(asked()).toBe(1);
+    });
+
+    test('and one in 67 is asked all the same, each in its minute', async () => {
+      const [vm] = [labelled(label())];
+      vm.id = String(67n * 10n ** 15n + BigInt(Math.floor(Date.now() / 60_000) % 67));
+      const { recorded } = await nodeOf(vm);
+      // The minute may just have ended.
+      if (asked() === 0) vm.id = String(BigInt(vm.id) + 1n);
+      expect((asked() === 0 ? await nodeOf(vm) : { recorded }).recorded?.isProven).toBe(false);
+    });
+
+    test.each([
+      ['of the last boot', 1_000, true],
+      ['of the boot before', -1_000, false],
+    ])('a report %s counts accordingly', async (_, after, isProven) => {
+      const vm = labelled('', { lastStartTimestamp: noon.toISOString() });
+      const booted = seconds(noon) + after;
+      vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(proven, { booted }));
+      expect((await nodeOf(vm)).recorded?.isProven).toBe(isProven);
+    });
+
+    test('which a list says to do where it had to ask, and the channel does once', async () => {
+      const vm = labelled('');
+      vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(proven));
+      const list = async () => (await cloud.nodes.list(['frontend'], inSeconds(10)))[0] as Node;
+      const node = await list();
+      expect(node.recorded).toMatchObject({ isProven: true, isUnmirrored: true });
+      const end = { node, ruleSetId: ruleSetId(proven), state: 'proven' as const };
+      expect(await cloud.channel.remember([end], inSeconds(10))).toEqual([]);
+      expect(vm.labels).toEqual({
+        'goog-k8s-cluster-name': 'frontend',
+        'peermasq-status': expect.stringMatching(
+          `^proven-${ruleSetId(proven).slice(0, 12)}-\\d{10}$`,
+        ) as unknown,
+      });
+      state.calls.length = 0;
+      await cloud.channel.remember([{ ...end, node: await list() }], inSeconds(10));
+      expect(callsOf(state, 'compute.instances.setLabels')).toBe(0);
+    });
+
+    test('unless somebody else writes labels at that moment: the next sweep does', async () => {
+      const vm = labelled('');
+      const node = await nodeOf(vm);
+      vm.labels['team'] = 'blue';
+      const end = { node, ruleSetId: ruleSetId(proven), state: 'needs-reboot' as const };
+      expect(await cloud.channel.remember([end], inSeconds(10))).toMatchObject([
+        { error: { code: 'conflict' } },
+      ]);
+      expect(vm.labels).toMatchObject({ team: 'blue', 'peermasq-status': '' });
+    });
   });
 
   test.each(['', 'null', '{"result":"applied"}', '<html>', `{"id":"$(reboot)"}`])(
@@ -325,7 +436,7 @@ describe('routes', () => {
   test('are those that active peerings really bring to the region of the node', async () => {
     const { routes, network, kindsLookedUp } = await around(vmInVpcB());
     expect(network).toBe('vpc-b');
-    expect(kindsLookedUp).toEqual(['peerings']);
+    expect(kindsLookedUp).toEqual(['peerings', 'vpn']);
     expect(routes).toEqual([
       { kind: 'peerings', via: 'to-vpc-a', destination: '10.193.0.0/16', state: 'active' },
       { kind: 'peerings', via: 'to-vpc-a', destination: '10.194.0.0/16', state: 'active' },
@@ -417,9 +528,71 @@ describe('routes', () => {
 
   test('are not asked for when the config does not ask', async () => {
     const node = await nodeOf(vmInVpcB());
-    const found = await cloud.routes.around([node], ['vpn'], inSeconds(10));
+    const found = await cloud.routes.around([node], ['transit-gateways'], inSeconds(10));
     expect(found.get(nodeKey(node.ref))).toMatchObject({ routes: [], kindsLookedUp: [] });
-    expect(callsOf(state, 'compute.networks.listPeeringRoutes')).toBe(0);
+    const calls = state.calls.filter((call) => /listPeeringRoutes|routers|routes/.test(call));
+    expect(calls).toEqual([]);
+  });
+
+  describe('over VPN and Interconnect', () => {
+    const tunnel =
+      'https://www.googleapis.com/compute/v1/projects/network-host/regions/europe-west1/vpnTunnels/to-aws';
+    const attachment = tunnel.replace('vpnTunnels/to-aws', 'interconnectAttachments/to-office');
+    const router = (region: string, destRange: string, over: Partial<LearnedRoute> = {}) => ({
+      project: host,
+      region,
+      name: `router-${region}`,
+      network: 'vpc-b',
+      bestRoutes: [{ destRange, nextHopVpnTunnel: tunnel, ...over }],
+      bestRoutesForRouter: [],
+    });
+    const found = async (vm = vmInVpcB()) =>
+      (await around(vm)).routes
+        .filter(({ kind }) => kind === 'vpn')
+        .map(({ via, destination, state }) => [destination, via, state]);
+
+    test('are the static ones into a tunnel, of the own network, for the tags of the node', async () => {
+      const route = { project: host, network: 'vpc-b', nextHopVpnTunnel: tunnel };
+      state.routes.push(
+        { ...route, name: 'all', destRange: '172.20.0.0/16' },
+        { ...route, name: 'db', destRange: '172.21.0.0/16', tags: ['db'] },
+        { ...route, name: 'web', destRange: '172.22.0.0/16', tags: ['web', 'api'] },
+        { ...route, name: 'foreign', destRange: '172.23.0.0/16', network: 'vpc-b2' },
+        { project: host, network: 'vpc-b', name: 'default', destRange: '0.0.0.0/0', nextHopGateway: 'x' },
+      );
+      expect(await found(vmInVpcB({ tags: ['api'] }))).toEqual([
+        ['172.20.0.0/16', 'to-aws', 'active'],
+        ['172.22.0.0/16', 'to-aws', 'active'],
+      ]);
+    });
+
+    test('are those that a router in the region of the node tells, and their state', async () => {
+      state.routers.push(router('us-east1', '172.30.0.0/16'), {
+        ...router('europe-west1', '172.31.0.0/16'),
+        bestRoutes: [
+          { destRange: '172.31.0.0/16', nextHopVpnTunnel: tunnel },
+          { destRange: '192.168.0.0/16', nextHopInterconnectAttachment: attachment },
+          { destRange: '172.24.0.0/16', nextHopVpnTunnel: tunnel, routeStatus: 'DROPPED' },
+          { destRange: '172.25.0.0/16', nextHopIp: '169.254.1.2', routeStatus: 'PENDING' },
+        ],
+      });
+      expect(await found()).toEqual([
+        ['172.31.0.0/16', 'to-aws', 'active'],
+        ['192.168.0.0/16', 'to-office', 'active'],
+        ['172.24.0.0/16', 'to-aws', 'blackhole'],
+        ['172.25.0.0/16', '169.254.1.2', 'provisioning'],
+      ]);
+    });
+
+    test.each([
+      ['GLOBAL', [['172.30.0.0/16', 'to-aws', 'active']]],
+      ['REGIONAL', []],
+    ] as const)('come from other regions where routing is %s', async (routingMode, routes) => {
+      const [network] = state.networks;
+      if (network) network.routingMode = routingMode;
+      state.routers.push(router('us-east1', '172.30.0.0/16'));
+      expect(await found()).toEqual(routes);
+    });
   });
 });
 
@@ -518,36 +691,39 @@ describe('the channel', () => {
     ]);
   });
 
-  test('awaits the operation: one that fails is a failure', async () => {
+  test('does not wait for the operation; of a node that stays silent it tells that it failed', async () => {
     state.operationError = { code: 'INVALID_USAGE', message: 'The metadata is not valid.' };
-    expect(await push(addVm(state))).toMatchObject({
-      result: 'failed',
-      error: { constructor: PermanentError, code: 'operation-failed' },
-    });
+    const pushed = await push(addVm(state));
+    expect(pushed.result).toBe('pushed');
+    expect(state.calls.filter((call) => call.startsWith('compute.zoneOperations'))).toEqual([]);
+    const proofs = await cloud.channel.proofs(pushed.result === 'pushed' ? [pushed] : [], inSeconds(1));
+    expect(proofs).toMatchObject([
+      { result: 'failed', error: { constructor: PermanentError, code: 'operation-failed' } },
+    ]);
   });
 
-  test('and other writers at the same time lose nothing, and the newest rule set stays', async () => {
+  test('and 49 other writers at the same time lose nothing, and the newest rule set stays', async () => {
     const vm = addVm(state);
     const node = await nodeOf(vm);
-    const client = await clientsOfProcess().instances();
+    const url = `${lab.env.PEERMASQ_COMPUTE_ENDPOINT}/compute/v1/projects/${vm.project}/zones/${vm.zone}/instances/${vm.id}`;
+    const headers = { authorization: `Bearer ${state.token}`, 'content-type': 'application/json' };
 
-    /** Somebody else's read-modify-write through the official client. */
+    /** Somebody else's read-modify-write, without our client's turns. */
     async function writeKey(key: string): Promise<void> {
-      const place = { project: vm.project, zone: vm.zone, instance: vm.id };
-      const [{ metadata }] = await client.get(place);
-      const { items, fingerprint } = metadata ?? {};
-      const metadataResource = {
-        items: [...(items ?? []), { key, value: key }],
-        fingerprint: fingerprint ?? '',
-      };
-      await client.setMetadata({ ...place, metadataResource }).catch((error: unknown) => {
-        expect(error).toMatchObject({ httpStatusCode: 412 });
-        return writeKey(key);
-      });
+      for (;;) {
+        const { metadata } = (await (await fetch(url, { headers })).json()) as {
+          metadata: { items: object[] };
+        };
+        const body = JSON.stringify({ ...metadata, items: [...metadata.items, { key, value: key }] });
+        const answer = await fetch(`${url}/setMetadata`, { method: 'POST', headers, body });
+        await answer.text();
+        if (answer.ok) return;
+        expect(answer.status).toBe(412);
+      }
     }
 
-    const keys = Array.from({ length: 25 }, (_, index) => `key-${index}`);
-    const ruleSets = keys.map((_, index) => ruleSet(index + 1, `10.${index}.0.0/16`));
+    const keys = Array.from({ length: 45 }, (_, index) => `key-${index}`);
+    const ruleSets = [1, 2, 3, 4, 5].map((generation) => ruleSet(generation, `10.${generation}.0.0/16`));
     const pushes = ruleSets.map((given) =>
       cloud.channel.push({ ruleSet: given, routes: 1 }, [node], inSeconds(20)),
     );
@@ -557,9 +733,17 @@ describe('the channel', () => {
       if (result.result !== 'pushed') expect(result).toMatchObject({ error: { code: 'superseded' } });
     }
     expect(results.at(-1)).toMatchObject([{ result: 'pushed' }]);
-    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(25, '10.24.0.0/16')));
-    expect(vm.metadata.map(({ key }) => key)).toEqual(expect.arrayContaining(keys));
-    expect(vm.metadata).toHaveLength(keys.length + 4);
+    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(5, '10.5.0.0/16')));
+    expect(vm.metadata.map(({ key }) => key).toSorted()).toEqual(
+      [
+        ...keys,
+        'enable-guest-attributes',
+        'peermasq-program',
+        'peermasq-routes',
+        'peermasq-ruleset',
+        'startup-script',
+      ].toSorted(),
+    );
   });
 
   describe('reads proofs', () => {
@@ -582,7 +766,7 @@ describe('the channel', () => {
       vm.guestAttributes['peermasq/status'] = report(ruleSetId(ruleSet(1)));
       vm.status = 'STAGING';
       expect(await cloud.channel.proofs([await pushed(vm)], inSeconds(0.5))).toMatchObject([
-        { result: 'silent', reason: expect.stringContaining('starts again') as unknown },
+        { result: 'silent', reason: expect.stringContaining('started again') as unknown },
       ]);
     });
 
@@ -597,5 +781,72 @@ describe('the channel', () => {
         expect.stringContaining('not a peermasq report'),
       ]);
     });
+
+    describe('a node is known to need a reboot', () => {
+      const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+      const at = (date: Date) => date.toISOString();
+      const look = async (startedAgo: number, handedAgo: number, said?: Partial<Report>) => {
+        const [started, handed] = [minutesAgo(startedAgo), minutesAgo(handedAgo)];
+        const given = ruleSet(handed.getTime());
+        const vm = addVm(state, {
+          lastStartTimestamp: at(started),
+          metadata: [
+            { key: 'peermasq-ruleset', value: printRuleSet(given) },
+            { key: 'enable-guest-attributes', value: 'TRUE' },
+          ],
+        });
+        if (said) {
+          const booted = Math.floor(started.getTime() / 1_000);
+          vm.guestAttributes['peermasq/status'] = JSON.stringify(
+            reportOf(ruleSet(1, '10.9.0.0/16'), { booted, ...said }),
+          );
+        }
+        const node = await nodeOf(vm);
+        const pushed: Pushed = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+        const [proof] = await cloud.channel.proofs([pushed], inSeconds(0.2));
+        return proof;
+      };
+
+      test.each<[string, number, number, Partial<Report> | undefined]>([
+        ['that ran before it was handed its rules', 10, 1, undefined],
+        [
+          'whose last report is from before it started',
+          10,
+          1,
+          { booted: 1_700_000_000 },
+        ],
+      ])('%s', async (_, started, handed, said) => {
+        expect(await look(started, handed, said)).toMatchObject({
+          result: 'unwatched',
+          isServing: false,
+          reason: expect.stringContaining('boots again') as unknown,
+        });
+      });
+
+      test.each([true, false])('whose watch stalled, and whether it serves: %s', async (isServing) => {
+        const proof = await look(20, 6, { proven: isServing });
+        expect(proof).toMatchObject({ result: 'unwatched', isServing });
+      });
+
+      test.each<[string, number, number, Partial<Report> | undefined]>([
+        ['that has just started', 1, 0.8, undefined],
+        ['that was handed its rules just now', 10, 0.1, undefined],
+        ['that booted with its rules, and says nothing', 5, 6, undefined],
+        ['whose watch has not followed yet', 20, 1, {}],
+      ])('but not one %s', async (_, started, handed, said) => {
+        expect(await look(started, handed, said)).toMatchObject({ result: 'silent' });
+      });
+    });
+  });
+
+  test('restarts a running instance, and no other', async () => {
+    const [running, stopped] = [addVm(state, { lastStartTimestamp: '2026-11-21T12:00:00Z' }), addVm(state)];
+    const nodes = [await nodeOf(running), await nodeOf(stopped)] as const;
+    await cloud.channel.restart?.(nodes[0], inSeconds(10));
+    expect(Date.parse(running.lastStartTimestamp ?? '')).toBeGreaterThan(Date.now() - 10_000);
+    stopped.status = 'TERMINATED';
+    await expect(cloud.channel.restart?.(nodes[1], inSeconds(10))).rejects.toThrow(
+      'is TERMINATED, so it is not restarted',
+    );
   });
 });

@@ -75,26 +75,69 @@ describe('an event tells of a node that joined', () => {
   });
 });
 
+const exported = fixture('pubsub-instance-insert-first');
+
+describe('an event from the topic of a log sink', () => {
+  test('says the same', () => {
+    expect(parseGcpEvent(exported)).toEqual(parseGcpEvent(first));
+    expect(parseGcpEvent(fixture('pubsub-network-add-peering-last'))).toEqual(
+      parseGcpEvent(fixture('network-add-peering-last')),
+    );
+  });
+
+  test('is ignored where it tells of a project that is not ours to look at', () => {
+    expect(parseGcpEvent(exported, ['another', node.project])).toMatchObject({ kind: 'nodes-joined' });
+    expect(parseGcpEvent(exported, ['another'])).toEqual({
+      kind: 'ignored',
+      reason: 'project "identity-nonprod" is not one of PEERMASQ_PROJECTS',
+    });
+  });
+});
+
+describe('an event tells of routes that changed', () => {
+  test.each([
+    ['network-add-peering-last', 'networks.addPeering'],
+    ['network-update-peering', 'networks.updatePeering'],
+    ['network-remove-peering', 'networks.removePeering'],
+    ['route-insert', 'routes.insert'],
+    ['router-patch', 'routers.patch'],
+  ])('%s', (name, change) => {
+    expect(parseGcpEvent(changed(fixture(name), 'data.operation', { last: true }))).toMatchObject({
+      kind: 'routes-changed',
+      project: node.project,
+      change,
+    });
+  });
+});
+
 describe('an event is ignored', () => {
   test.each<[string, Json, RegExp]>([
     ['of an operation that failed', fixture('instance-insert-failed'), /failed: "QUOTA_EXCEEDED"/],
     ['that is a later part of a split entry', fixture('instance-insert-split'), /part 2 of a split entry/],
     ['of a bulk insert without an instance', fixture('instance-bulk-insert'), /the sweep finds them/],
-    [
-      'of another method',
-      fixture('instance-delete'),
-      /"v1.compute.instances.delete" does not make instances/,
-    ],
+    ['of another method', fixture('instance-delete'), /"v1.compute.instances.delete" makes no instance/],
     [
       'of a method that only looks like it',
       changed(first, 'data.protoPayload.methodName', 'v1.compute.instances.insertX'),
-      /does not make/,
+      /makes no instance/,
     ],
     [
       'of another type',
-      changed(first, 'type', 'google.cloud.pubsub.topic.v1.messagePublished'),
+      changed(first, 'type', 'google.cloud.storage.object.v1.finalized'),
       /not an audit log event/,
     ],
+    ['of a topic, without a message', changed(exported, 'data.message', {}), /not an audit log entry/],
+    [
+      'of a topic, whose message is no JSON',
+      changed(exported, 'data.message.data', 'aGk='),
+      /not an audit log entry/,
+    ],
+    [
+      'of a topic, whose message is no base64',
+      changed(exported, 'data.message.data', '{}'),
+      /not an audit log entry/,
+    ],
+    ['of a peering that has only begun to change', fixture('network-add-peering-first'), /has only begun/],
     [
       'of another service',
       changed(first, 'data.protoPayload.serviceName', 'storage.googleapis.com'),
@@ -112,7 +155,7 @@ describe('an event is ignored', () => {
     [
       'with hostile text',
       changed(first, 'data.protoPayload.methodName', '\u001b[2J\nv1'),
-      /^"\\u001b\[2J\\nv1" does not/,
+      /^"\\u001b\[2J\\nv1" makes no/,
     ],
   ])('%s', (_, event, reason) => {
     expect(parseGcpEvent(event)).toEqual({

@@ -46,11 +46,18 @@ export function vmResource(vm: Vm): unknown {
   };
 }
 
-export const networkResource = ({ project, name, internalIpv6Range, peerings }: Network): unknown => ({
+export const networkResource = ({
+  project,
+  name,
+  internalIpv6Range,
+  routingMode = 'REGIONAL',
+  peerings,
+}: Network): unknown => ({
   kind: 'compute#network',
   name,
   selfLink: networkUrl(project, name),
   ...optional('internalIpv6Range', internalIpv6Range),
+  routingConfig: { routingMode },
   peerings: peerings.map((peering) => ({ ...peering, autoCreateRoutes: true, exchangeSubnetRoutes: true })),
 });
 

@@ -54,6 +54,8 @@ export interface Network {
   project: string;
   name: string;
   internalIpv6Range?: string;
+  /** Of dynamic routes; REGIONAL unless told. */
+  routingMode?: 'GLOBAL' | 'REGIONAL';
   peerings: Peering[];
   /** `PEERING/REGION` → what that peering offers there. */
   routes: Record<string, PeeringRoute[]>;

@@ -1,0 +1,67 @@
+import type { CloudEvent } from '@google-cloud/functions-framework';
+import { setTimeout as pause } from 'node:timers/promises';
+import { RetryableError } from '../../shared/core/errors';
+import { isProvisioning } from '../../shared/core/outcome';
+import { pass } from '../../shared/core/reconcile';
+import { parseGcpEvent } from '../../shared/gcp/events';
+import { deadline, dependencies, projects } from './dependencies';
+import { counted, orAcknowledge } from './invocation';
+
+/** Between the end of an operation and the last route that it brings; networks exchange routes by themselves. */
+const settlesInMs = 10_000;
+
+/** A peering that is still being set up after this is the next sweep's. */
+const giveUpAfterMs = 10 * 60_000;
+
+/** When the last pass of this process began. */
+const lastPass = { began: 0 };
+
+/**
+ * Peerings, routes or ranges of a network changed: all nodes are planned anew, and those whose rule set is another
+ * one now get it, by the same hold rule as ever. A burst of changes, as Terraform makes them, is one look: one
+ * invocation runs at a time, and what happened before the last pass began has been seen by it.
+ */
+export const peeringChanged = counted(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
+  const { log } = dependencies;
+  const event = parseGcpEvent(cloudEvent, projects);
+  if (event.kind !== 'routes-changed') {
+    const reason = event.kind === 'ignored' ? event.reason : `${event.kind} is another function's`;
+    log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason });
+    return;
+  }
+  const { project, change, at } = event;
+  log.info('PeeringChanged', { cloud: 'gcp', eventId: cloudEvent.id, project, change });
+  const settled = at.getTime() + settlesInMs;
+  if (settled <= lastPass.began) {
+    log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason: 'a pass after it has seen it' });
+    return;
+  }
+  await pause(Math.min(settlesInMs, Math.max(0, settled - Date.now())));
+  const isOpen = await orAcknowledge(lookAtAll);
+  if (isOpen && Date.now() - at.getTime() < giveUpAfterMs) throw stillProvisioning();
+});
+
+/**
+ * Nodes that could not be served are the next sweep's; only what the change itself leaves open comes again.
+ * @returns whether a route is still being set up
+ */
+async function lookAtAll(): Promise<boolean> {
+  const began = Date.now();
+  const clusters = dependencies.config.clusters.map(({ name }) => name);
+  const { outcomes, faults } = await pass({ clusters }, dependencies, {
+    deadline: deadline(),
+    leavesYoung: true,
+  });
+  if (faults[0]) throw faults[0];
+  const isOpen = outcomes.some(isProvisioning);
+  if (!isOpen) lastPass.began = began;
+  return isOpen;
+}
+
+const stillProvisioning = () =>
+  new RetryableError(
+    'provisioning',
+    'A route is still being set up',
+    'The event is delivered again; the route counts when it is active.',
+    10,
+  );
