@@ -51,6 +51,23 @@ describeKernel('the networks of the lab', undefined, () => {
     expect(await pod.request()).toEqual({ reached: true, body: cure.body, sourceSeenByPeer: address });
   });
 
+  test('a node that is reset has lost its rules, flows and programs, and kept its files', async () => {
+    const { node, resetNode } = await networksOf(gcpPeering);
+    const shell = (command: string) => node.run(['sh', '-c', command]);
+    const { stdout: before } = await node.run(['iptables-save', '-t', 'nat']);
+    await shell('mkdir -p "$PEERMASQ_DIR" && echo kept > "$PEERMASQ_DIR/file"');
+    await shell('setsid sleep 1000 > /dev/null 2>&1 & echo $! > "$PEERMASQ_DIR/pid"');
+    await node.run(['iptables', '-t', 'nat', ...(cures[0]?.rule.split(' ') ?? [])]);
+    await resetNode();
+    const rulesIn = (saved: string) => saved.split('\n').filter((line) => line.startsWith('-A'));
+    const { stdout: after } = await node.run(['iptables-save', '-t', 'nat']);
+    expect(rulesIn(after)).toEqual(rulesIn(before));
+    expect(await shell('cat "$PEERMASQ_DIR/file"; ! kill -0 "$(cat "$PEERMASQ_DIR/pid")"')).toMatchObject({
+      status: 0,
+      stdout: 'kept\n',
+    });
+  });
+
   test('a request that hangs is answered once the rule is there and its flow is forgotten', async () => {
     const { node, pod, router } = await networksOf(gcpPeering);
     const hanging = pod.request(10_000);

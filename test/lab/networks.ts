@@ -40,6 +40,11 @@ export interface Networks {
   readonly router: (network: string) => Router;
   /** Where the node reaches servers of this process. */
   readonly managementAddress: string;
+  /**
+   * What a hard reset does to the node: its programs end, rules and flows are gone, files stay. Comes back with
+   * what is there before peermasq, as kubelet and its network plugin set it up again.
+   */
+  readonly resetNode: () => Promise<void>;
   /** Ends everything that runs in the networks, also what detached itself, and removes them. */
   readonly close: () => Promise<void>;
 }
@@ -84,7 +89,7 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
     serve(peerHost, peer),
     connectToThisProcess(nodeHost, options.managementAddress),
     addPod(lab, nodeHost, podHost, node.pods),
-    nodeHost.run(['iptables-restore', '--noflush'], { stdin: `*nat\n${node.rules.join('\n')}\nCOMMIT\n` }),
+    addRules(nodeHost, node.rules),
     ...networks.map((network) => route(routerOf(network.name).host, network, topology)),
   ]);
 
@@ -94,12 +99,21 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
     pod: clientOn(podHost, peer, service),
     router: (name) => routerOn(routerOf(name).host),
     managementAddress,
+    resetNode: async () => {
+      await endPrograms(nodeHost);
+      await nodeHost.run(['nft', 'flush', 'ruleset']);
+      await nodeHost.run(['conntrack', '--flush']);
+      await addRules(nodeHost, node.rules);
+    },
     close: async () => {
       await endPrograms(nodeHost);
       await lab.close();
     },
   };
 }
+
+const addRules = (host: Host, rules: readonly string[]): Promise<string> =>
+  host.run(['iptables-restore', '--noflush'], { stdin: `*nat\n${rules.join('\n')}\nCOMMIT\n` });
 
 /** Cables a host to the router of its network, which is its way to everywhere. */
 async function joinNetwork(

@@ -47,3 +47,9 @@ const outcomeEntry = z.object({
 export function outcomeIn(log: readonly unknown[]): z.output<typeof outcomeEntry> | undefined {
   return log.map((line) => outcomeEntry.safeParse(line)).find(({ success }) => success)?.data;
 }
+
+const needsRebootEntry = z.object({ message: z.literal('NodeNeedsReboot'), reason: z.string() });
+
+/** In which words a function said that a node needs a reboot; undefined when it did not. */
+export const needsRebootIn = (log: readonly unknown[]): string | undefined =>
+  log.map((line) => needsRebootEntry.safeParse(line)).find(({ success }) => success)?.data?.reason;

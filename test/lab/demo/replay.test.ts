@@ -4,7 +4,7 @@ import { describeKernel } from '../kernel';
 import type { Networks } from '../networks';
 import { gcpPeering } from '../topologies';
 import { replayAll, toDocument } from './replay';
-import type { Pass, Scenario } from './scenario';
+import type { Pass, Race, Scenario } from './scenario';
 import { openScreen } from './screen';
 
 async function cure({ node }: Networks): Promise<void> {
@@ -23,14 +23,17 @@ const pass: Pass = {
   },
 };
 
-const scenario = (sendEvent: (networks: Networks, times: number) => Promise<unknown>): Scenario => ({
+const scenario = (
+  sendEvent: (networks: Networks, times: number) => Promise<unknown>,
+  passed = pass,
+): Scenario => ({
   ...{ name: 'one', cloud: 'gcp', title: 'One', story: 'A story.', topology: gcpPeering },
   open: (networks) => {
     let times = 0;
     return Promise.resolve({
       sendEvent: async () => {
         await sendEvent(networks, ++times);
-        return pass;
+        return passed;
       },
       close: () => Promise.resolve(),
     });
@@ -79,6 +82,42 @@ describeKernel('a replay', undefined, () => {
     });
   });
 
+  test('of a race shows who won', async () => {
+    const raced = (race: Race) => replayed(scenario((networks) => cure(networks), { ...pass, race }));
+    const [won, lost] = await Promise.all([
+      raced({ metadataSetMs: 2_240, scriptRanMs: 5_000 }),
+      raced({ metadataSetMs: 9_000, scriptRanMs: 5_000 }),
+    ]);
+    expect(won.text).toMatch(/race is won: metadata set 2\.2 s after [^]*script run 5\.0 s/);
+    expect(lost.text).toContain('race is lost');
+    expect(toDocument(won.replays).scenarios[0]).toMatchObject({
+      race: { metadataSetMs: 2_240, scriptRanMs: 5_000 },
+    });
+  });
+
+  test('of a race that is lost first asks again before it is healed', async () => {
+    const late: Scenario = {
+      ...scenario(cure),
+      open: (networks) =>
+        Promise.resolve({
+          loseRace: () => Promise.resolve('it must be restarted'),
+          sendEvent: async () => {
+            await networks.resetNode();
+            await cure(networks);
+            return pass;
+          },
+          close: () => Promise.resolve(),
+        }),
+    };
+    const { replays, faults, text } = await replayed(late);
+    expect(faults).toEqual([[]]);
+    expect(text).toMatch(/too late +it must be restarted\n +the pod still does not reach the peer/);
+    expect(toDocument(replays).scenarios[0]).toMatchObject({
+      late: { words: 'it must be restarted', reached: false },
+      after: { reached: true },
+    });
+  });
+
   test('says what went wrong, and the next one is played all the same', async () => {
     const [failing, rest] = await Promise.all([
       replayed(scenario(() => Promise.reject(new Error('the cloud said no')))),
@@ -94,7 +133,7 @@ describeKernel('a replay', undefined, () => {
     });
     expect(rest.faults).toEqual([
       ['the pod still does not reach 10.193.0.3:32191: no connection in 1500 ms'],
-      ['the same event once more changed what iptables-save prints'],
+      ['the same once more changed what iptables-save prints'],
     ]);
   });
 });

@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildNetworks, type Answer, type Networks } from '../networks';
-import type { LocalCloud, Pass, Scenario } from './scenario';
+import type { LocalCloud, Pass, Race, Scenario } from './scenario';
 import { diagram, type Screen } from './screen';
 import { takeTurns, type Write } from './turns';
 
@@ -8,6 +8,8 @@ import { takeTurns, type Write } from './turns';
 export interface Replay {
   readonly scenario: Scenario;
   readonly before: Answer;
+  /** What was said of the node when the event came too late, and whether the pod reached the peer then. */
+  readonly late?: { readonly words: string; readonly reached: boolean };
   readonly pass?: Pass;
   readonly after: Answer;
   readonly faults: readonly string[];
@@ -45,14 +47,16 @@ export async function replayAll(
 /** What `--json` prints. */
 export function toDocument(replays: readonly Replay[]) {
   return {
-    scenarios: replays.map(({ scenario, before, after, pass }) => ({
+    scenarios: replays.map(({ scenario, before, late, after, pass }) => ({
       name: scenario.name,
       cloud: scenario.cloud,
       before: { reached: before.reached },
+      ...(late && { late }),
       after: { reached: after.reached, body: after.body, sourceSeenByPeer: after.sourceSeenByPeer },
       eventToProvenMs: pass?.eventToProvenMs ?? null,
       ruleset: pass?.ruleset ?? null,
       rules: pass?.rules ?? [],
+      ...(pass?.race && { race: pass.race }),
     })),
   };
 }
@@ -89,24 +93,33 @@ async function play(networks: Networks, cloud: LocalCloud, screen: Screen, resul
     return;
   }
 
-  const hanging = networks.pod.request(120_000);
+  if (cloud.loseRace) {
+    const words = await cloud.loseRace(screen.say);
+    const { reached } = await networks.pod.request(hangsAfterMs);
+    result.late = { words, reached };
+    screen.bad('too late', words);
+    if (reached) result.faults.push('the pod reached the peer though the race was lost');
+    else screen.bad('', 'the pod still does not reach the peer');
+  }
+  // A pod that hangs goes down with its node: where that is restarted there is none to heal.
+  const hanging = cloud.loseRace ? undefined : networks.pod.request(120_000);
   result.pass = await cloud.sendEvent(screen.say);
   showPass(result.pass, screen);
 
   result.after = await networks.pod.request();
   result.faults.push(...showAfter(networks, result.after, screen));
   if (!result.after.reached) return;
-  const [{ reached }, isUnchanged] = await Promise.all([
-    within(healsWithinMs, hanging),
+  const [healed, isUnchanged] = await Promise.all([
+    hanging && within(healsWithinMs, hanging),
     changesNothing(networks, cloud),
   ]);
-  screen.say('', `the request that hung meanwhile ${reached ? 'is answered too' : 'still hangs'}`);
-  if (isUnchanged)
-    screen.say('again', 'the same event once more changes nothing: iptables-save is identical');
-  else result.faults.push('the same event once more changed what iptables-save prints');
+  if (healed)
+    screen.say('', `the request that hung meanwhile ${healed.reached ? 'is answered too' : 'still hangs'}`);
+  if (isUnchanged) screen.say('again', 'the same once more changes nothing: iptables-save is identical');
+  else result.faults.push('the same once more changed what iptables-save prints');
 }
 
-/** Whether the rules are the same after the event came once more. */
+/** Whether the rules are the same after the same was done once more. */
 async function changesNothing(networks: Networks, cloud: LocalCloud): Promise<boolean> {
   const rules = await rulesInForce(networks);
   await cloud.sendEvent(() => undefined);
@@ -140,7 +153,8 @@ function showAfter({ topology }: Networks, after: Answer, screen: Screen): strin
   return [`the peer saw ${sourceSeenByPeer} and not the node's address ${node.address}`];
 }
 
-function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof }: Pass, screen: Screen): void {
+function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof, race }: Pass, screen: Screen): void {
+  if (race) showRace(race, screen);
   screen.say('looked up', lookedUp.join('\n'));
   screen.say('rule set', ruleset);
   screen.say('rules', rules.join('\n'));
@@ -156,6 +170,14 @@ function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof }: Pass, sc
       ...warnings.map((warning) => `warning: ${warning}`),
     ].join('\n'),
   );
+}
+
+function showRace({ metadataSetMs, scriptRanMs }: Race, screen: Screen): void {
+  const [set, ran] = [metadataSetMs, scriptRanMs].map((ms) => `${(ms / 1_000).toFixed(1)} s`);
+  const isWon = metadataSetMs < scriptRanMs;
+  const verdict = `the boot race is ${isWon ? 'won' : 'lost'}: metadata set ${set} after the first entry of the insert, startup script run ${ran} after it`;
+  if (isWon) screen.good('race', verdict);
+  else screen.bad('race', verdict);
 }
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;

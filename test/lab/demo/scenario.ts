@@ -2,6 +2,12 @@ import type { Report } from '../../../shared/core/report';
 import type { Networks } from '../networks';
 import type { Topology } from '../topologies';
 
+/** Milliseconds after the first audit log entry of the insert. */
+export interface Race {
+  readonly metadataSetMs: number;
+  readonly scriptRanMs: number;
+}
+
 /** What one pass from event to proof did. */
 export interface Pass {
   readonly eventToProvenMs: number;
@@ -12,6 +18,8 @@ export interface Pass {
   readonly lookedUp: readonly string[];
   /** The node's own report; absent where the cloud's record told that nothing was to be done. */
   readonly proof?: Report;
+  /** Between the function and the node's boot, where there is one. */
+  readonly race?: Race;
 }
 
 export type Say = (label: string, text: string) => void;
@@ -27,7 +35,12 @@ export interface Scenario {
 }
 
 export interface LocalCloud {
-  /** Sends the event, and returns when the node has proven its rules. It is called twice. */
+  /**
+   * Where the race against the boot is to be lost first: sends the event too late.
+   * @returns what the function said of the node
+   */
+  readonly loseRace?: (say: Say) => Promise<string>;
+  /** Sends what cures the node, and returns when it has proven its rules. It is called twice. */
   readonly sendEvent: (say: Say) => Promise<Pass>;
   readonly close: () => Promise<void>;
 }

@@ -1,6 +1,7 @@
 import { awsGcpVpn, awsPeering, gcpPeering } from '../topologies';
 import { openAws } from './aws-cloud';
 import { openGcp } from './gcp-cloud';
+import { openGcpLate } from './gcp-late';
 import type { Scenario } from './scenario';
 
 export const scenarios: readonly Scenario[] = [
@@ -30,5 +31,18 @@ export const scenarios: readonly Scenario[] = [
       'A pod in AWS asks a backend in Google Cloud. The routers of the VPN know the ranges of the VPCs, not those of pods.',
     topology: awsGcpVpn,
     open: openAws,
+  },
+];
+
+/** Those that `--late` plays. */
+export const lateScenarios: readonly Scenario[] = [
+  {
+    name: 'gcp-peering-late',
+    cloud: 'gcp',
+    title: 'Google Cloud: the event comes after the boot',
+    story:
+      'Metadata that is set on a running VM does nothing until it boots. The function says so, and a backfill that may restart nodes heals this one.',
+    topology: gcpPeering,
+    open: openGcpLate,
   },
 ];

@@ -1,0 +1,72 @@
+import { insertEvent } from '../gcp/events';
+import { deliver, type RunningFunction } from '../gcp/functions';
+import { addVm, type Vm } from '../gcp/state';
+import type { Networks } from '../networks';
+import { boot, jsonLines, lookedUp, node, openProject, serveMetadata, type Project } from './gcp-project';
+import { inForce, needsRebootIn, provenIn } from './node-view';
+import type { LocalCloud, Pass, Say } from './scenario';
+
+const startedAgoMs = 120_000;
+
+/** A node that booted two minutes ago, before the event came; a backfill may restart it. */
+export async function openGcpLate(networks: Networks): Promise<LocalCloud> {
+  const project = await openProject(networks, '    restart: {maxUnavailable: 1}\n');
+  try {
+    const started = new Date(Date.now() - startedAgoMs).toISOString();
+    const vm = addVm(project.cloud, { ...node, creationTimestamp: started, lastStartTimestamp: started });
+    await serveMetadata(project, vm);
+    const [joined, backfill] = await Promise.all([project.start('nodeJoined'), project.start('backfill')]);
+    return {
+      loseRace: (say) => loseRace(joined, vm, say),
+      sendEvent: (say) => restart(project, backfill, vm, say),
+      close: () => project.close(),
+    };
+  } catch (error) {
+    await project.close();
+    throw error;
+  }
+}
+
+async function loseRace(joined: RunningFunction, vm: Vm, say: Say): Promise<string> {
+  say('event', `the insert of ${vm.name}, through Eventarc, two minutes after the node booted`);
+  const status = await deliver(joined, insertEvent(vm, 'last'));
+  const words = needsRebootIn(joined.log);
+  if (status >= 300 || words === undefined)
+    throw new Error(`The function answered ${status}, and no NodeNeedsReboot:\n${jsonLines(joined.log)}`);
+  return words;
+}
+
+async function restart(project: Project, backfill: RunningFunction, vm: Vm, say: Say): Promise<Pass> {
+  const { cloud, networks } = project;
+  const [calls, logged, sentAt] = [cloud.calls.length, backfill.log.length, Date.now()];
+  say('backfill', 'POST {} to the backfill function; the config allows a restart: {maxUnavailable: 1}');
+  const reset = (which: Vm) => {
+    if (which === vm) booting = resetNode(project, say);
+  };
+  let booting: Promise<void> | undefined;
+  cloud.changes.once('reset', reset);
+  const response = await fetch(backfill.url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+  });
+  cloud.changes.off('reset', reset);
+  await booting;
+  await backfill.logged(
+    (entry) => backfill.log.indexOf(entry) >= logged && entry['message'] === 'SweepFinished',
+  );
+  const log = backfill.log.slice(logged);
+  if (!response.ok)
+    throw new Error(`Backfill answered ${response.status}: ${await response.text()}\n${jsonLines(log)}`);
+  return {
+    ...provenIn(log, sentAt),
+    lookedUp: lookedUp(project, calls),
+    rules: await inForce(networks.node),
+  };
+}
+
+async function resetNode(project: Project, say: Say): Promise<void> {
+  say('reset', 'the node loses its rules, its flows and its programs, and boots');
+  await project.networks.resetNode();
+  await boot(project, say);
+}

@@ -1,0 +1,123 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { bootGceNode } from '../gcp/boot';
+import { startFunction, type RunningFunction } from '../gcp/functions';
+import { openGoogleCloud, type GoogleCloudLab } from '../gcp/lab';
+import { networkUrl, subnetworkUrl, type GoogleCloud, type Vm } from '../gcp/state';
+import type { Networks } from '../networks';
+import type { Say } from './scenario';
+
+const project = 'identity-nonprod';
+const cluster = 'frontend-cluster';
+const [region, zone] = ['europe-west1', 'europe-west1-c'];
+/** From RUNNING until a VM's kernel and systemd have come as far as the startup script. */
+const bootsWithinMs = 2_000;
+
+/** A node of the cluster; what is of the moment is left out. */
+export const node = {
+  project,
+  zone,
+  name: 'gke-frontend-cluster-default-pool-d65237bb-1c6s',
+  labels: { 'goog-k8s-cluster-name': cluster, 'goog-gke-node': '' },
+  networkInterfaces: [
+    { network: networkUrl(project, 'vpc-b'), subnetwork: subnetworkUrl(project, region, 'vpc-b') },
+  ],
+} satisfies Partial<Vm>;
+
+/** The project of a scenario: its networks, the peering, and the functions. */
+export interface Project {
+  readonly lab: GoogleCloudLab;
+  readonly cloud: GoogleCloud;
+  readonly networks: Networks;
+  /** Starts a function of dist/gcp; the project closes it. */
+  readonly start: (target: 'nodeJoined' | 'backfill') => Promise<RunningFunction>;
+  readonly close: () => Promise<void>;
+}
+
+/** @param more lines of the cluster's config */
+export async function openProject(networks: Networks, more = ''): Promise<Project> {
+  const lab = await openGoogleCloud();
+  const folder = mkdtempSync(join(tmpdir(), 'peermasq-gcp-'));
+  const config = join(folder, 'peermasq.yaml');
+  writeFileSync(config, configFor(networks) + more);
+  addNetworks(lab, networks);
+  const started: RunningFunction[] = [];
+  const env = {
+    ...lab.env,
+    PEERMASQ_CONFIG: config,
+    PEERMASQ_PROJECTS: project,
+    PEERMASQ_INVOCATION_SECONDS: '120',
+  };
+  return {
+    lab,
+    cloud: lab.cloud,
+    networks,
+    start: async (target) => {
+      const running = await startFunction(target, target === 'backfill' ? 'http' : 'cloudevent', env);
+      started.push(running);
+      return running;
+    },
+    close: async () => {
+      await Promise.all(started.map((running) => running.close()));
+      await lab.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function configFor({ topology: { node, peer } }: Networks): string {
+  return `clusters:
+  ${cluster}:
+    pods: [${node.pods.range}]
+    masquerade: [peerings]
+    probe: ["${peer.address}:${peer.port}"]
+`;
+}
+
+function addNetworks({ cloud }: GoogleCloudLab, { topology }: Networks): void {
+  const [near, far] = topology.networks;
+  if (!near || !far) throw new Error(`${topology.name} has no two networks`);
+  cloud.networks.push({
+    project,
+    name: near.name,
+    peerings: [{ name: 'to-backend', state: 'ACTIVE', network: networkUrl(project, far.name) }],
+    routes: {
+      [`to-backend/${region}`]: [{ destRange: far.range, imported: true, type: 'SUBNET_PEERING_ROUTE' }],
+    },
+  });
+  cloud.subnetworks.push({ project, region, name: near.name, network: near.name, ipCidrRange: near.range });
+}
+
+/** The VM as its own machine: reaches its metadata server, and boots. */
+export async function serveMetadata({ lab, networks }: Project, vm: Vm): Promise<void> {
+  await lab.metadataServer(vm, { host: networks.managementAddress, port: 80 });
+}
+
+/** @returns when the startup script began: milliseconds since the epoch */
+export async function boot({ networks }: Project, say: Say): Promise<number> {
+  await delay(bootsWithinMs);
+  const beganAt = Date.now();
+  const finished = await bootGceNode(networks.node, { metadataHost: networks.managementAddress });
+  say(
+    'boot',
+    finished ? `the startup script ended with ${finished.status}` : 'the node has no startup script',
+  );
+  return beganAt;
+}
+
+/** What the functions asked the cloud since it had answered `before` calls, and the routes that they were told. */
+export function lookedUp({ cloud }: Project, before: number): string[] {
+  const calls = new Set(cloud.calls.slice(before).map((call) => call.replace('compute.', '')));
+  const routes = cloud.networks.flatMap((network) => Object.entries(network.routes));
+  return [
+    [...calls].join(', '),
+    ...routes.flatMap(([peering, all]) =>
+      all.map(({ destRange }) => `${destRange} through ${peering.split('/')[0] ?? ''}`),
+    ),
+  ];
+}
+
+export const jsonLines = (log: readonly unknown[]): string =>
+  log.map((line) => JSON.stringify(line)).join('\n');
