@@ -6,8 +6,12 @@ import type { Seen } from '../backfill';
 /** A node is unproven when it had this long and is not; what joins needs a boot, and what is pushed a moment. */
 const objectiveMs = 180_000;
 
-/** What the log-based metrics of infra/gcp are made from: one entry for each cluster, also for one without nodes. */
-export function logClusters({ outcomes, clusters }: Seen, log: Log): void {
+/**
+ * What the log-based metrics of infra/gcp are made from: one entry for each cluster, also for one without nodes. A
+ * sweep that could not see all must not tell that all is well.
+ */
+export function logClusters({ outcomes, clusters, isWhole }: Seen, log: Log): void {
+  if (!isWhole) return;
   const byCluster = groupBy(outcomes, ({ cluster = '' }) => cluster);
   const names = new Set([...clusters.filter((name) => name !== '*'), ...byCluster.keys()]);
   for (const cluster of names) {

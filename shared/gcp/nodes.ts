@@ -74,7 +74,8 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
     const { ruleSetId, routes } = handed;
     const at = provenAt(instance, ruleSetId);
     const known = { ruleSetId, isProven: false, ...(routes !== undefined && { routes }) };
-    if (node.state !== 'running') return known;
+    // Before that its rules are not in force again, and soon after it has none.
+    if (instance.status !== 'RUNNING') return known;
     if (at && !isSampled(gcpRef(node), new Date())) return { ...known, isProven: true, at };
     const status = await readStatus(clients, gcpRef(node), instance, deadline);
     if (status.kind !== 'report' || status.report.id === null) return known;

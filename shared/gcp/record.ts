@@ -23,7 +23,8 @@ const printed = ({ state, ruleSet, at }: Status): string =>
 
 /** Undefined for what is no status of ours. */
 export function statusIn({ labels }: Instance): Status | undefined {
-  const pattern = /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})$/;
+  const pattern =
+    /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})$/;
   const { state, ruleSet, time } = pattern.exec(labels?.[statusLabel] ?? '')?.groups ?? {};
   if (state === undefined) return undefined;
   const at = new Date(Number(time) * 1_000);

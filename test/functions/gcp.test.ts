@@ -210,6 +210,7 @@ describe('backfill', () => {
     expect(backfill.log).toMatchObject([
       { message: 'ReconcileFailed', code: 'permission-denied', ...named },
       { message: 'SweepFinished', faults: 1 },
+      { message: 'CallsCounted', calls: 1 },
       { message: 'BackfillFailed', code: 'bad-request' },
     ]);
   });

@@ -210,7 +210,9 @@ describe('nodes', () => {
       });
       vm.labels['peermasq-status'] = value;
       // Not one of those that this minute looks behind the label.
-      vm.id = String(67n * (10n ** 14n + BigInt(state.vms.length)) + BigInt(Math.floor(Date.now() / 60_000) % 67) + 33n);
+      vm.id = String(
+        67n * (10n ** 14n + BigInt(state.vms.length)) + BigInt(Math.floor(Date.now() / 60_000) % 67) + 33n,
+      );
       return vm;
     };
     const asked = () => callsOf(state, 'compute.instances.getGuestAttributes');
@@ -306,7 +308,7 @@ test('a policy against guest attributes hides what a node proved, and stops noth
   );
   const proofs = await cloud.channel.proofs(
     pushed.filter((push) => push.result === 'pushed'),
-    inSeconds(0.5),
+    inSeconds(2),
   );
   Object.assign(project ?? {}, { isGuestAttributesPolicyOn: false });
   expect(proofs).toMatchObject([
@@ -809,12 +811,7 @@ describe('the channel', () => {
 
       test.each<[string, number, number, Partial<Report> | undefined]>([
         ['that ran before it was handed its rules', 10, 1, undefined],
-        [
-          'whose last report is from before it started',
-          10,
-          1,
-          { booted: 1_700_000_000 },
-        ],
+        ['whose last report is from before it started', 10, 1, { booted: 1_700_000_000 }],
       ])('%s', async (_, started, handed, said) => {
         expect(await look(started, handed, said)).toMatchObject({
           result: 'unwatched',

@@ -123,6 +123,7 @@ export function readLabels(body: unknown): { labels: Record<string, string>; fin
   return { labels: Object.fromEntries(entries), fingerprint: labelFingerprint };
 }
 
+/** The official client sends the JSON text `""` where a method takes no body. */
 export function checkNoBody(body: unknown): void {
-  if (body !== undefined) checkFields(body, []);
+  if (body !== undefined && body !== '') checkFields(body, []);
 }
