@@ -1,19 +1,20 @@
-import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { ConfigError, parseConfig } from '../shared/core/config';
-import { awsBundle, gcpBundle } from './bundle/options';
+import { awsBundle, cliBundle, gcpBundle } from './bundle/options';
 import packageJson from '../package.json';
 
 /**
- * Bundles the functions into dist/, one folder for each thing that is deployed, with the config and the node
+ * Bundles functions and command line into dist/, one folder for each thing that is deployed, with the config and the node
  * program beside the bundle. A bad config ends the build with every fault.
  */
 async function main(): Promise<void> {
   parseConfig(readFileSync('peermasq.yaml', 'utf8'));
   rmSync('dist', { recursive: true, force: true });
-  await Promise.all([build(awsBundle), build(gcpBundle)]);
-  for (const folder of ['dist/aws', 'dist/gcp']) {
+  await Promise.all([build(awsBundle), build(gcpBundle), build(cliBundle)]);
+  chmodSync('dist/cli/peermasq.js', 0o755);
+  for (const folder of ['dist/aws', 'dist/gcp', 'dist/cli']) {
     mkdirSync(folder, { recursive: true });
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));
     copyFileSync('shared/node/peermasq.sh', join(folder, 'peermasq.sh'));

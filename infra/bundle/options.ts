@@ -36,3 +36,10 @@ export const gcpBundle = {
   external: ['@google-cloud/functions-framework'],
   plugins: [computeProtos, leaveOut],
 } satisfies BuildOptions;
+
+export const cliBundle = {
+  ...common,
+  entryPoints: { peermasq: 'functions/cli/main.ts' },
+  outdir: 'dist/cli',
+  banner: { js: '#!/usr/bin/env node' },
+} satisfies BuildOptions;

@@ -30,10 +30,18 @@ run() { # FILE
   /bin/bash -c '"$0"' "$1" || code=$?
 }
 
-run_instance_script() {
-  local file=$here/startup-script.instance
-  LC_ALL=C sed '1,/^${border}$/d' "$0" | trimmed > "$file"
+run_original_of() { # SCRIPT: the script that peermasq's block stands before
+  local file=$here/startup-script.original
+  LC_ALL=C sed '1,/^${border}$/d' "$1" | trimmed > "$file"
   run "$file"
+}
+
+has_original() { # SCRIPT
+  grep -q '^${border}$' "$1"
+}
+
+is_ours() { # SCRIPT
+  [[ $(head -n 2 -- "$1") == *'# peermasq: startup script'* ]]
 }
 
 download() { # URL, also gs://BUCKET/OBJECT
@@ -52,7 +60,11 @@ run_project_scripts() { # this instance's script hides them from the runner
   local url file=$here/startup-script.project
   if metadata project/attributes/startup-script 2> /dev/null > "$file.raw" && [ -s "$file.raw" ]; then
     trimmed < "$file.raw" > "$file"
-    run "$file"
+    if ! is_ours "$file"; then # this one again, where Terraform has seeded it
+      run "$file"
+    elif has_original "$file"; then
+      run_original_of "$file"
+    fi
   fi
   if url=$(metadata project/attributes/startup-script-url 2> /dev/null) && [ -n "$url" ]; then
     if download "$url" > "$file"; then run "$file"; else code=1; fi
@@ -61,7 +73,8 @@ run_project_scripts() { # this instance's script hides them from the runner
 
 start_peermasq() {
   local value=$here/peermasq-program program=$here/peermasq.sh
-  metadata instance/attributes/peermasq-program > "$value" || return
+  metadata instance/attributes/peermasq-program 2> /dev/null > "$value" ||
+    metadata project/attributes/peermasq-program > "$value" || return
   if [[ $(head -c 4 -- "$value") == H4sI ]]; then # gzip and base64
     base64 --decode "$value" | gzip --decompress > "$program"
   else
@@ -71,9 +84,14 @@ start_peermasq() {
     bash "$program" watch --install < /dev/null
 }
 
-if grep -q '^${border}$' "$0"; then
-  run_instance_script
-elif ! metadata instance/attributes/startup-script-url > /dev/null 2>&1; then
+hides_project_scripts() { # as a script of the project it hides nothing
+  metadata instance/attributes/startup-script > /dev/null 2>&1 &&
+    ! metadata instance/attributes/startup-script-url > /dev/null 2>&1
+}
+
+if has_original "$0"; then
+  run_original_of "$0"
+elif hides_project_scripts; then
   run_project_scripts
 fi
 start_peermasq || echo 'peermasq: not started; the next boot tries again' >&2
@@ -81,7 +99,7 @@ exit "$code"
 `;
 
 /**
- * The script that an instance must have: peermasq's block, and after it, byte for byte, the script that was
+ * The script that an instance must have, or a project where it is seeded: peermasq's block, and after it, byte for byte, the script that was
  * there. Composing again changes nothing; an older block of ours is replaced.
  * @param current the value of the instance's `startup-script`; absent or empty means it has none
  */

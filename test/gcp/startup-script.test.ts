@@ -181,6 +181,38 @@ esac`;
     expect((await bootWith(undefined)).stdout).toBe('peermasq watch --install\n');
   });
 
+  describe('seeded in the project', () => {
+    const seed = (original?: string) => {
+      setMetadata(cloud, vm, 'peermasq-program', undefined);
+      cloud.projects[vm.project]?.metadata.push(
+        { key: 'startup-script', value: composeStartupScript(original) },
+        { key: 'peermasq-program', value: '#!/bin/bash\n# peermasq: a stand-in\necho "seeded $*"\n' },
+      );
+    };
+
+    test.each([
+      [undefined, 'seeded watch --install\n', 0],
+      ['echo theirs; exit 3', 'theirs\nseeded watch --install\n', 3],
+    ])('starts the program of the project, after %j', async (original, stdout, status) => {
+      seed(original);
+      expect(await boot()).toMatchObject({ stdout, status });
+    });
+
+    test.each([
+      [undefined, 'seeded watch --install\n'],
+      ['echo theirs', 'theirs\nseeded watch --install\n'],
+    ])('and handed to the instance too, it runs once, after %j of the project', async (original, stdout) => {
+      seed(original);
+      expect((await bootWith(undefined)).stdout).toBe(stdout);
+    });
+
+    test('gives way to the program of the instance', async () => {
+      seed();
+      setMetadata(cloud, vm, 'peermasq-program', '#!/bin/bash\n# peermasq: newer\necho newer\n');
+      expect((await boot()).stdout).toBe('newer\n');
+    });
+  });
+
   test.each([
     ['absent', undefined],
     ['cut off', '#!/bin/bash\n# peermasq: a stand-in\nmain() {\n  echo'],

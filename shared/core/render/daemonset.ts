@@ -1,0 +1,120 @@
+import { Document, Scalar } from 'yaml';
+
+export interface DaemonSetOptions {
+  readonly namespace: string;
+  /** Any image with bash, coreutils and util-linux's nsenter. */
+  readonly image: string;
+}
+
+/** The program comes by its standard input: what is executed on a node is nothing that lies around there. */
+const installOnNode = `set -e
+umask 077
+[ -d /run/systemd/system ] || { echo 'peermasq: this node has no systemd to keep the watcher running' >&2; exit 1; }
+cat > /run/peermasq-install.sh
+bash /run/peermasq-install.sh watch --install
+rm /run/peermasq-install.sh
+`;
+
+const name = 'peermasq-watch';
+const folder = '/peermasq';
+const labels = { 'app.kubernetes.io/name': name };
+
+/**
+ * Kubernetes manifests that install the watcher on every node of a cluster, once: for nodes that were handed their
+ * rules too late and must not be restarted. The rules come from the functions all the same, as instance metadata.
+ * @param program the text of the node program
+ * @returns YAML: a ConfigMap and a DaemonSet
+ */
+export function renderDaemonSet(program: string, options: DaemonSetOptions): string {
+  return [configMap(program, options), daemonSet(options)]
+    .map((resource) => new Document(resource).toString({ lineWidth: 0 }))
+    .join('---\n');
+}
+
+function configMap(program: string, { namespace }: DaemonSetOptions) {
+  const text = new Scalar(program);
+  text.type = 'BLOCK_LITERAL';
+  return {
+    apiVersion: 'v1',
+    kind: 'ConfigMap',
+    metadata: { name, namespace, labels },
+    data: { 'peermasq.sh': text },
+  };
+}
+
+function daemonSet({ namespace, image }: DaemonSetOptions) {
+  return {
+    apiVersion: 'apps/v1',
+    kind: 'DaemonSet',
+    metadata: { name, namespace, labels },
+    spec: {
+      selector: { matchLabels: labels },
+      updateStrategy: { rollingUpdate: { maxUnavailable: '10%' } },
+      template: {
+        metadata: { labels },
+        spec: {
+          automountServiceAccountToken: false,
+          hostPID: true,
+          nodeSelector: { 'kubernetes.io/os': 'linux' },
+          tolerations: [{ operator: 'Exists' }],
+          initContainers: [installer(image)],
+          containers: [sleeper(image)],
+          volumes: [{ name: 'program', configMap: { name } }],
+        },
+      },
+    },
+  };
+}
+
+/**
+ * Not privileged: to enter the node's mount namespace takes these three capabilities, and not one less (see
+ * test/lab/boot); AppArmor's default profile would deny the look at process 1 that comes first.
+ */
+function installer(image: string) {
+  return {
+    name: 'install',
+    image,
+    command: ['bash', '-c', 'exec "$@" < /peermasq/peermasq.sh', 'install', ...nodeCommand],
+    securityContext: {
+      runAsUser: 0,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'], add: ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'] },
+      seccompProfile: { type: 'RuntimeDefault' },
+      appArmorProfile: { type: 'Unconfined' },
+    },
+    resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '64Mi' } },
+    volumeMounts: [{ name: 'program', mountPath: folder, readOnly: true }],
+  };
+}
+
+/** What runs in the node's mount namespace, with none of the container's environment. */
+export const nodeCommand = [
+  'nsenter',
+  '--target',
+  '1',
+  '--mount',
+  '--',
+  'env',
+  '--ignore-environment',
+  'bash',
+  '-c',
+  installOnNode,
+] as const;
+
+/** A DaemonSet's pods must run on; this one may do nothing. */
+function sleeper(image: string) {
+  return {
+    name: 'done',
+    image,
+    command: ['sleep', 'infinity'],
+    securityContext: {
+      runAsNonRoot: true,
+      runAsUser: 65_534,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      capabilities: { drop: ['ALL'] },
+      seccompProfile: { type: 'RuntimeDefault' },
+    },
+    resources: { requests: { cpu: '1m', memory: '4Mi' }, limits: { memory: '16Mi' } },
+  };
+}

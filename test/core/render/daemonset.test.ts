@@ -1,0 +1,52 @@
+import { expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
+import { parseAllDocuments } from 'yaml';
+import { renderDaemonSet } from '../../../shared/core/render/daemonset';
+
+const program = readFileSync('shared/node/peermasq.sh', 'utf8');
+const options = { namespace: 'kube-system', image: 'debian:bookworm-slim' };
+const [configMap, daemonSet] = parseAllDocuments(renderDaemonSet(program, options)).map(
+  (document) => document.toJS() as Record<string, unknown>,
+);
+
+/** The pod's specification. */
+const { spec } = (daemonSet as { spec: { template: { spec: Record<string, unknown> } } }).spec.template;
+const [install] = spec['initContainers'] as Record<string, unknown>[];
+const [rest] = spec['containers'] as Record<string, unknown>[];
+
+test('the program travels byte for byte, in a ConfigMap of the size that Kubernetes takes', () => {
+  expect(configMap).toMatchObject({ kind: 'ConfigMap', metadata: { namespace: 'kube-system' } });
+  expect(configMap).toHaveProperty(['data', 'peermasq.sh'], program);
+  expect(JSON.stringify(configMap).length).toBeLessThan(1024 * 1024);
+});
+
+test('it has the privileges to enter the mount namespace of the node, and no more', () => {
+  expect(install?.['securityContext']).toEqual({
+    runAsUser: 0,
+    readOnlyRootFilesystem: true,
+    capabilities: { drop: ['ALL'], add: ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'] },
+    seccompProfile: { type: 'RuntimeDefault' },
+    appArmorProfile: { type: 'Unconfined' },
+  });
+  expect(spec).toMatchObject({ hostPID: true, automountServiceAccountToken: false });
+  expect(spec).not.toHaveProperty('hostNetwork');
+  expect(spec['volumes']).toEqual([{ name: 'program', configMap: { name: 'peermasq-watch' } }]);
+});
+
+test('when the watcher is installed nothing with privileges is left', () => {
+  expect(rest).toMatchObject({
+    command: ['sleep', 'infinity'],
+    securityContext: {
+      runAsNonRoot: true,
+      allowPrivilegeEscalation: false,
+      capabilities: { drop: ['ALL'] },
+    },
+  });
+});
+
+test('it reaches every Linux node, whatever its taints', () => {
+  expect(spec).toMatchObject({
+    nodeSelector: { 'kubernetes.io/os': 'linux' },
+    tolerations: [{ operator: 'Exists' }],
+  });
+});
