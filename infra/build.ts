@@ -2,6 +2,7 @@ import { copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { ConfigError, parseConfig } from '../shared/core/config';
+import { composeStartupScript } from '../shared/gcp/startup-script';
 import { awsBundle, gcpBundle } from './bundle/options';
 import packageJson from '../package.json';
 
@@ -18,6 +19,8 @@ async function main(): Promise<void> {
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));
     copyFileSync('shared/node/peermasq.sh', join(folder, 'peermasq.sh'));
   }
+  // For a project's metadata (infra/gcp): the script of the project follows its last line.
+  writeFileSync('dist/gcp/startup-script.sh', composeStartupScript('\n').trimEnd() + '\n');
   const framework = '@google-cloud/functions-framework';
   const manifest = {
     name: 'peermasq-gcp',
