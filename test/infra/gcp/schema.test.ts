@@ -1,13 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import {
-  metaArguments,
-  readConfiguration,
-  textsIn,
-  type Body,
-  type Module,
-} from '../../../infra/gcp/configuration';
+import { metaArguments, readConfiguration, type Body, type Module } from '../../../infra/gcp/configuration';
 import { attributesRead, referencesIn } from '../../../infra/gcp/references';
 import { faultsOf, type Schema } from '../../../infra/gcp/schema';
 import published from '../../../infra/gcp/schema.json';
@@ -156,10 +150,6 @@ describe('the modules', () => {
       }
       for (const output of Object.values(outputs)) expect(output).toMatchObject({ description: sentence });
     }
-  });
-
-  test('let nobody in whom nobody named', () => {
-    expect(textsIn(modules).filter((text) => /allUsers|allAuthenticatedUsers/.test(text))).toEqual([]);
   });
 
   (hasTerraform ? test : test.skip)(`are formatted${whySkipped}`, () => {

@@ -1,7 +1,8 @@
-import { execFileSync, spawnSync } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { z } from 'zod';
 import {
   isBlock,
@@ -52,9 +53,9 @@ export async function apply(
     writeFile(join(root, 'dist/gcp/startup-script.sh'), '# the startup script\n');
     write(root, folder, variables, 'terraform.tfvars.json');
     const run = terraformIn(join(root, folder));
-    run('init');
-    run('apply', '-auto-approve');
-    return appliedIn(shownSchema.parse(JSON.parse(run('show', '-json'))).values.root_module);
+    await run('init');
+    await run('apply', '-auto-approve');
+    return appliedIn(shownSchema.parse(JSON.parse(await run('show', '-json'))).values.root_module);
   } finally {
     rmSync(root, { recursive: true });
   }
@@ -62,7 +63,7 @@ export async function apply(
 
 const terraformIn =
   (cwd: string) =>
-  (command: string, ...args: string[]): string => {
+  async (command: string, ...args: string[]): Promise<string> => {
     const env = {
       ...process.env,
       CHECKPOINT_DISABLE: '1',
@@ -70,13 +71,11 @@ const terraformIn =
       TF_IN_AUTOMATION: '1',
     };
     const quietly = command === 'show' ? [] : ['-input=false', '-no-color'];
-    return execFileSync('terraform', [command, ...quietly, ...args], {
-      cwd,
-      env,
-      encoding: 'utf8',
-      stdio: 'pipe',
-    });
+    const { stdout } = await execute('terraform', [command, ...quietly, ...args], { cwd, env });
+    return stdout;
   };
+
+const execute = promisify(execFile);
 
 function write(root: string, folder: string, value: unknown, name = 'main.tf.json'): void {
   writeFile(join(root, folder, name), JSON.stringify(value, null, 1));

@@ -23,16 +23,23 @@ variable "seed" {
   default     = false
 }
 
+variable "invokers" {
+  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com."
+  type        = list(string)
+  default     = []
+}
+
 module "peermasq" {
   source = "../.."
 
   project     = var.project
   region      = var.region
   alarm_email = var.alarm_email
+  invokers    = var.invokers
   seed        = var.seed
 }
 
-output "functions" {
-  description = "Names and addresses of the functions."
-  value       = module.peermasq.functions
+output "backfill" {
+  description = "Where the backfill takes a POST from those who may call it."
+  value       = module.peermasq.backfill
 }

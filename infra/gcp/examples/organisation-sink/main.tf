@@ -43,12 +43,19 @@ variable "alarm_email" {
   default     = ""
 }
 
+variable "invokers" {
+  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com."
+  type        = list(string)
+  default     = []
+}
+
 module "peermasq" {
   source = "../.."
 
   project       = var.project
   region        = var.region
   alarm_email   = var.alarm_email
+  invokers      = var.invokers
   node_projects = var.node_projects
   has_nodes     = false
   has_networks  = false
@@ -84,7 +91,7 @@ resource "google_pubsub_topic_iam_member" "sink" {
   member = google_logging_organization_sink.this[each.key].writer_identity
 }
 
-output "functions" {
-  description = "Names and addresses of the functions."
-  value       = module.peermasq.functions
+output "backfill" {
+  description = "Where the backfill takes a POST from those who may call it."
+  value       = module.peermasq.backfill
 }
