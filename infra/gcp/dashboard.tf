@@ -15,7 +15,7 @@ locals {
       }
     }
     plotType       = "LINE"
-    legendTemplate = key
+    legendTemplate = contains(local.counters[key].labels, "cluster") ? "${key} $${metric.labels.cluster}" : key
   } }
 
   percentile_by_cluster = { for pair in setproduct(keys(local.distributions), ["50", "99"]) : "${pair[0]} ${pair[1]}" => {
@@ -31,7 +31,7 @@ locals {
       }
     }
     plotType       = "LINE"
-    legendTemplate = "${pair[1]} of 100"
+    legendTemplate = contains(local.distributions[pair[0]].labels, "cluster") ? "${pair[1]} of 100, $${metric.labels.cluster}" : "${pair[1]} of 100"
   } }
 
   sum = { for key in ["ApiCalls", "ApiThrottles"] : key => {
@@ -44,13 +44,13 @@ locals {
 
   # What Cloud Run itself measures of the functions.
   run = { for key, aligner in {
-    request_count         = "ALIGN_DELTA"
-    request_latencies     = "ALIGN_PERCENTILE_99"
-    "memory/utilizations" = "ALIGN_PERCENTILE_99"
+    "container/memory/utilizations" = "ALIGN_PERCENTILE_99"
+    "request_count"                 = "ALIGN_DELTA"
+    "request_latencies"             = "ALIGN_PERCENTILE_99"
     } : key => {
     timeSeriesQuery = {
       timeSeriesFilter = {
-        filter = "resource.type=\"cloud_run_revision\" metric.type=\"run.googleapis.com/${key == "memory/utilizations" ? "container/memory/utilizations" : key}\" resource.label.service_name=monitoring.regex.full_match(\"${local.name}-(${join("|", keys(local.functions))})\")"
+        filter = "resource.type=\"cloud_run_revision\" metric.type=\"run.googleapis.com/${key}\" resource.label.service_name=monitoring.regex.full_match(\"${local.name}-(${join("|", keys(local.functions))})\")"
         aggregation = {
           alignmentPeriod    = "300s"
           perSeriesAligner   = aligner
@@ -71,7 +71,7 @@ locals {
     { title = "Errors and denied calls", dataSets = [local.count_by_cluster["FunctionErrors"], local.count_by_cluster["PermissionsMissing"]] },
     { title = "Answers: of 500 too, which has an event delivered again", dataSets = [local.run["request_count"]] },
     { title = "Longest runs, in milliseconds", dataSets = [local.run["request_latencies"]] },
-    { title = "Memory", dataSets = [local.run["memory/utilizations"]] },
+    { title = "Memory", dataSets = [local.run["container/memory/utilizations"]] },
   ]
 
   # Three in a row.
