@@ -2,12 +2,13 @@ import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { ConfigError, parseConfig } from '../shared/core/config';
+import { composeStartupScript } from '../shared/gcp/startup-script';
 import { awsBundle, cliBundle, gcpBundle } from './bundle/options';
 import packageJson from '../package.json';
 
 /**
- * Bundles functions and command line into dist/, one folder for each thing that is deployed, with the config and the node
- * program beside the bundle. A bad config ends the build with every fault.
+ * Bundles functions and command line into dist/, one folder for each thing that is deployed, with the config and
+ * the node program beside the bundle. A bad config ends the build with every fault.
  */
 async function main(): Promise<void> {
   parseConfig(readFileSync('peermasq.yaml', 'utf8'));
@@ -19,6 +20,8 @@ async function main(): Promise<void> {
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));
     copyFileSync('shared/node/peermasq.sh', join(folder, 'peermasq.sh'));
   }
+  // For a project's metadata (infra/gcp): the script of the project follows its last line.
+  writeFileSync('dist/gcp/startup-script.sh', composeStartupScript('\n').trimEnd() + '\n');
   const framework = '@google-cloud/functions-framework';
   const manifest = {
     name: 'peermasq-gcp',

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, PeermasqError, PermanentError, RetryableError } from '../core/errors';
 import type { Deadline } from '../core/ports';
 import { apiCalls } from './api-calls';
+import { roleOf } from './permissions';
 
 interface Facts {
   /** The HTTP status; absent when no answer came. */
@@ -130,7 +131,12 @@ function permissionAdvice(text: string): string {
   const [, permission, resource] = permissionText.exec(text) ?? [];
   return permission === undefined
     ? 'Do what the message says: a permission is missing, or the Compute Engine API is not enabled.'
-    : `Grant ${permission} on ${resource} to the service account of this function.`;
+    : `Grant ${permission} on ${resource} to the service account of this function${inRole(permission)}.`;
+}
+
+function inRole(permission: string): string {
+  const role = roleOf(permission);
+  return role === undefined ? '' : ` (infra/gcp has it in its role ${role})`;
 }
 
 const firstPauseMs = 200;

@@ -390,7 +390,7 @@ describe('alarms', () => {
     alarm(name).Metrics.flatMap(({ MetricStat }) => (MetricStat ? [MetricStat.Metric] : []));
 
   test('each says what to do and links a section of the runbook', () => {
-    const headings = readFileSync('docs/runbook.md', 'utf8').match(/^## .+$/gm) ?? [];
+    const headings = readFileSync('docs/runbook.md', 'utf8').match(/^## (?!gcp-).+$/gm) ?? [];
     const named = alarms().map(({ AlarmName }) => String(AlarmName).replace('peermasq-test-', ''));
     expect(headings.map((heading) => heading.replace('## ', ''))).toEqual(named);
     for (const { AlarmName, AlarmDescription } of alarms()) {

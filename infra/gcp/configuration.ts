@@ -1,0 +1,112 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { parse } from '@cdktn/hcl2json';
+import { z } from 'zod';
+
+/** The Terraform configuration in this folder, as data. Expressions are text: `${var.project}`. */
+
+const body = z.record(z.string(), z.unknown());
+const labelled = z.record(z.string(), z.array(body)).default({});
+const twiceLabelled = z.record(z.string(), labelled).default({});
+
+const fileSchema = z.strictObject({
+  terraform: z.array(body).default([]),
+  variable: labelled,
+  locals: z.array(body).default([]),
+  module: labelled,
+  data: twiceLabelled,
+  resource: twiceLabelled,
+  output: labelled,
+});
+
+export type Body = z.infer<typeof body>;
+
+/** A resource or a data source. */
+export interface Resource {
+  readonly mode: 'resource' | 'data';
+  readonly type: string;
+  readonly name: string;
+  readonly body: Body;
+}
+
+/** The files of one folder. */
+export interface Module {
+  /** From the root of the repository: `infra/gcp/modules/project`. */
+  readonly folder: string;
+  readonly resources: readonly Resource[];
+  readonly variables: Readonly<Record<string, Body>>;
+  readonly locals: Body;
+  readonly outputs: Readonly<Record<string, Body>>;
+  readonly calls: Readonly<Record<string, Body>>;
+  readonly requirements: readonly Body[];
+}
+
+/** @throws Error for a file that is not HCL, with its line */
+export async function readConfiguration(root = 'infra/gcp'): Promise<Module[]> {
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .filter((file) => file.endsWith('.tf'))
+    .map((file) => join(root, file));
+  const folders = [...new Set(files.map(dirname))].sort();
+  return Promise.all(
+    folders.map((folder) =>
+      readModule(
+        folder,
+        files.filter((file) => dirname(file) === folder),
+      ),
+    ),
+  );
+}
+
+async function readModule(folder: string, files: readonly string[]): Promise<Module> {
+  const parsed = await Promise.all(
+    files.map(async (file) => fileSchema.parse(await parse(file, readFileSync(file, 'utf8')))),
+  );
+  return {
+    folder: relative('.', folder),
+    resources: parsed.flatMap((file) => [
+      ...resourcesOf('resource', file.resource),
+      ...resourcesOf('data', file.data),
+    ]),
+    variables: singly(parsed.map(({ variable }) => variable)),
+    locals: Object.assign({}, ...parsed.flatMap(({ locals }) => locals)) as Body,
+    outputs: singly(parsed.map(({ output }) => output)),
+    calls: singly(parsed.map(({ module }) => module)),
+    requirements: parsed.flatMap(({ terraform }) => terraform),
+  };
+}
+
+function resourcesOf(mode: Resource['mode'], found: z.infer<typeof twiceLabelled>): Resource[] {
+  return Object.entries(found).flatMap(([type, names]) =>
+    Object.entries(names).flatMap(([name, bodies]) => bodies.map((one) => ({ mode, type, name, body: one }))),
+  );
+}
+
+const singly = (all: readonly z.infer<typeof labelled>[]): Record<string, Body> =>
+  Object.fromEntries(
+    all.flatMap((one) => Object.entries(one)).map(([name, [first]]): [string, Body] => [name, first ?? {}]),
+  );
+
+/** Every text in it, however deep, keys too. */
+export function textsIn(value: unknown): string[] {
+  if (typeof value === 'string') return [value];
+  if (Array.isArray(value)) return value.flatMap(textsIn);
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => [key, ...textsIn(inner)]);
+}
+
+/** What belongs to Terraform and not to a provider. */
+export const metaArguments = ['count', 'depends_on', 'for_each', 'lifecycle', 'provider'];
+
+/** Blocks are lists of objects in the parser's JSON, and a dynamic block is the block that it makes. */
+export function membersOf(found: Body): [string, unknown][] {
+  return Object.entries(found).flatMap(([name, value]): [string, unknown][] => {
+    if (metaArguments.includes(name)) return [];
+    if (name !== 'dynamic') return [[name, value]];
+    return Object.entries(labelled.parse(value)).map(([block, generators]) => [
+      block,
+      generators.flatMap(({ content }) => content),
+    ]);
+  });
+}
+
+export const isBlock = (value: unknown): value is Body[] => z.array(body).min(1).safeParse(value).success;

@@ -1,0 +1,110 @@
+locals {
+  name   = "peermasq-${var.stage}"
+  dist   = coalesce(var.dist, "${path.module}/../../dist/gcp")
+  labels = merge({ application = "peermasq", stage = var.stage }, var.labels)
+
+  # One pass at a time, for peering-changed and backfill: so no two of them restart nodes of one cluster. Few
+  # instances of node-joined, with many events each: each process paces its calls to Compute Engine for itself.
+  functions = {
+    node-joined = {
+      description   = "Serves a node that joined."
+      entry_point   = "nodeJoined"
+      seconds       = 120
+      max_instances = var.max_instances
+      max_requests  = 250
+      ingress       = "ALLOW_INTERNAL_ONLY"
+    }
+    peering-changed = {
+      description   = "Serves the nodes that a change of peerings or routes affects."
+      entry_point   = "peeringChanged"
+      seconds       = 540
+      max_instances = 1
+      max_requests  = 1
+      ingress       = "ALLOW_INTERNAL_ONLY"
+    }
+    backfill = {
+      description   = "Serves all nodes: every ${var.sweep_minutes} minutes, and when somebody says so."
+      entry_point   = "backfill"
+      seconds       = var.backfill_seconds
+      max_instances = 1
+      max_requests  = 1
+      # Whoever calls it by hand calls from outside; IAM lets in the named ones alone.
+      ingress = length(var.invokers) > 0 ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY"
+    }
+  }
+
+  # As Cloud Run, Eventarc and IAM name the functions.
+  services = {
+    for key in keys(local.functions) : key => basename(google_cloudfunctions2_function.this[key].service_config[0].service)
+  }
+}
+
+data "archive_file" "source" {
+  type        = "zip"
+  source_dir  = local.dist
+  output_path = "${path.root}/.terraform/${local.name}.zip"
+}
+
+resource "google_storage_bucket" "source" {
+  project                     = var.project
+  name                        = "${replace(replace(var.project, ":", "-"), ".", "-")}-${local.name}"
+  location                    = var.region
+  uniform_bucket_level_access = true
+  public_access_prevention    = "enforced"
+  force_destroy               = true
+  labels                      = local.labels
+
+  depends_on = [google_project_service.needed]
+}
+
+# Its name changes with its content: that is what makes Terraform deploy the functions again.
+resource "google_storage_bucket_object" "source" {
+  bucket = google_storage_bucket.source.name
+  name   = "functions-${data.archive_file.source.output_sha256}.zip"
+  source = data.archive_file.source.output_path
+}
+
+resource "google_cloudfunctions2_function" "this" {
+  for_each = local.functions
+
+  project     = var.project
+  location    = var.region
+  name        = "${local.name}-${each.key}"
+  description = each.value.description
+  labels      = local.labels
+
+  build_config {
+    # The newest that Lambda and Cloud Run functions both offer.
+    runtime         = "nodejs24"
+    entry_point     = each.value.entry_point
+    service_account = google_service_account.build.id
+
+    source {
+      storage_source {
+        bucket = google_storage_bucket.source.name
+        object = google_storage_bucket_object.source.name
+      }
+    }
+  }
+
+  service_config {
+    service_account_email            = google_service_account.function[each.key].email
+    timeout_seconds                  = each.value.seconds
+    available_memory                 = "1Gi"
+    available_cpu                    = "1"
+    min_instance_count               = 0
+    max_instance_count               = each.value.max_instances
+    max_instance_request_concurrency = each.value.max_requests
+    ingress_settings                 = each.value.ingress
+    all_traffic_on_latest_revision   = true
+
+    environment_variables = {
+      GOOGLE_CLOUD_PROJECT        = var.project
+      PEERMASQ_INVOCATION_SECONDS = each.value.seconds
+      PEERMASQ_PROJECTS           = join(",", length(var.node_projects) > 0 ? var.node_projects : [var.project])
+      PEERMASQ_STAGE              = var.stage
+    }
+  }
+
+  depends_on = [google_project_service.needed, google_project_iam_member.build]
+}

@@ -1,0 +1,70 @@
+import { isBlock, membersOf, type Body } from './configuration';
+
+/** What a provider says of a resource, a data source, or a block inside one. */
+export interface BlockSchema {
+  readonly arguments: Readonly<Record<string, 'required' | 'optional'>>;
+  readonly blocks: Readonly<Record<string, BlockSchema>>;
+  /** The blocks without which it is refused. */
+  readonly required: readonly string[];
+}
+
+export interface ResourceSchema extends BlockSchema {
+  /** What other parts of the configuration may read of it: `email`, `service_config.uri`. */
+  readonly attributes: readonly string[];
+}
+
+export interface Schema {
+  /** By the source address of the provider. */
+  readonly providers: Readonly<Record<string, { readonly version: string; readonly from: string }>>;
+  readonly resource: Readonly<Record<string, ResourceSchema>>;
+  readonly data: Readonly<Record<string, ResourceSchema>>;
+}
+
+/** What the provider would refuse, in words; nothing when all is well. */
+export function faultsOf(body: Body, schema: BlockSchema, path: string): string[] {
+  const members = membersOf(body);
+  const given = new Set(members.map(([name]) => name));
+  const missing = [
+    ...Object.entries(schema.arguments).flatMap(([name, need]) => (need === 'required' ? [name] : [])),
+    ...schema.required,
+  ].filter((name) => !given.has(name));
+  return [
+    ...missing.map((name) => `${path} lacks ${name}`),
+    ...members.flatMap(([name, value]) => {
+      const inner = schema.blocks[name];
+      if (inner) {
+        return isBlock(value)
+          ? value.flatMap((one) => faultsOf(one, inner, `${path}.${name}`))
+          : [`${path}.${name} is a block`];
+      }
+      if (schema.arguments[name] === undefined) return [`${path} has no ${name}`];
+      return isBlock(value) ? [`${path}.${name} is no block`] : [];
+    }),
+  ];
+}
+
+/** The part of a schema that some bodies use, and what it requires. */
+export function usedOf(schema: BlockSchema, bodies: readonly Body[]): BlockSchema {
+  const members = bodies.flatMap(membersOf);
+  const used = new Set(members.map(([name]) => name));
+  const inside = (block: string) =>
+    members.flatMap(([name, value]) => (name === block && isBlock(value) ? value : []));
+  return {
+    arguments: pick(schema.arguments, (name, need) => used.has(name) || need === 'required'),
+    blocks: Object.fromEntries(
+      Object.entries(pick(schema.blocks, (name) => used.has(name))).map(([name, inner]) => [
+        name,
+        usedOf(inner, inside(name)),
+      ]),
+    ),
+    required: schema.required,
+  };
+}
+
+function pick<T>(from: Readonly<Record<string, T>>, isWanted: (name: string, value: T) => boolean) {
+  return Object.fromEntries(
+    Object.entries(from)
+      .filter(([name, value]) => isWanted(name, value))
+      .sort(([a], [b]) => a.localeCompare(b)),
+  );
+}

@@ -1,0 +1,178 @@
+variable "project" {
+  description = "Id of the project in which the functions live."
+  type        = string
+
+  validation {
+    condition     = can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", var.project))
+    error_message = "project is the id of a project, like identity-nonprod: neither its number nor its name."
+  }
+}
+
+variable "region" {
+  description = "Where the functions run. Their nodes may be anywhere."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]+-[a-z]+[0-9]+$", var.region))
+    error_message = "region is a region, like europe-west1: not a zone."
+  }
+}
+
+variable "stage" {
+  description = "Which deployment this is: part of the name of everything that it has."
+  type        = string
+  default     = "prod"
+
+  validation {
+    condition     = can(regex("^[a-z]([a-z0-9-]{0,10}[a-z0-9])?$", var.stage))
+    error_message = "stage is 1 to 12 lower-case letters, digits and hyphens, a letter first and no hyphen last: names of service accounts have room for no more."
+  }
+}
+
+variable "dist" {
+  description = "The folder dist/gcp, as `npm run build` wrote it. Null: that of the repository which this module is part of."
+  type        = string
+  default     = null
+}
+
+variable "node_projects" {
+  description = "Ids of the projects whose nodes are served. Empty: `project` alone. Every other one needs modules/project."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for id in var.node_projects : can(regex("^([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$", id))])
+    error_message = "node_projects are ids of projects, like identity-nonprod."
+  }
+}
+
+variable "has_nodes" {
+  description = "Whether `project` itself has nodes: then the functions hear of them, and may write to them."
+  type        = bool
+  default     = true
+}
+
+variable "has_networks" {
+  description = "Whether `project` itself owns networks of nodes: then the functions hear of their changes, and may read them."
+  type        = bool
+  default     = true
+}
+
+variable "has_sinks" {
+  description = "Whether sinks of other projects, of folders or of the organisation bring events too: then there are topics for them."
+  type        = bool
+  default     = false
+}
+
+variable "node_service_accounts" {
+  description = "E-mail addresses of the service accounts that the nodes of `project` run as. Empty: the default one of Compute Engine."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for email in var.node_service_accounts : can(regex("^[^@ ]+@[a-z0-9.-]+\\.gserviceaccount\\.com$", email))])
+    error_message = "node_service_accounts are e-mail addresses of service accounts: they end in .gserviceaccount.com."
+  }
+}
+
+variable "allow_restart" {
+  description = "Whether the backfill may reset nodes of `project`. It does only where a cluster in peermasq.yaml has `restart` too."
+  type        = bool
+  default     = false
+}
+
+variable "sweep_minutes" {
+  description = "Minutes between two sweeps: the longest that a lost event can cost."
+  type        = number
+  default     = 5
+
+  validation {
+    condition     = contains([5, 6, 10, 12, 15, 20, 30, 60], var.sweep_minutes)
+    error_message = "sweep_minutes divides an hour: 5, 6, 10, 12, 15, 20, 30 or 60."
+  }
+}
+
+variable "backfill_seconds" {
+  description = "The longest that a sweep or a backfill may take."
+  type        = number
+  default     = 1800
+
+  validation {
+    condition     = var.backfill_seconds >= 60 && var.backfill_seconds <= 3600 && floor(var.backfill_seconds) == var.backfill_seconds
+    error_message = "backfill_seconds is a whole number from 60 to 3600."
+  }
+}
+
+variable "max_instances" {
+  description = "Instances of node-joined at a time. Each serves up to 250 events at once, and makes up to 15 of the 25 writes a second that Compute Engine takes."
+  type        = number
+  default     = 2
+
+  validation {
+    condition     = var.max_instances >= 1 && var.max_instances <= 20 && floor(var.max_instances) == var.max_instances
+    error_message = "max_instances is a whole number from 1 to 20."
+  }
+}
+
+variable "invokers" {
+  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com. Empty: nobody, and it can be reached from inside Google Cloud alone."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for member in var.invokers : can(regex("^(user|group|serviceAccount|principal|principalSet):.+$", member))])
+    error_message = "invokers are named one by one: user:…, group:…, serviceAccount:…, principal:… or principalSet:…. The function is never public."
+  }
+}
+
+variable "alarm_email" {
+  description = "Gets a mail when an alert begins and ends. Empty: nobody."
+  type        = string
+  default     = ""
+
+  validation {
+    condition     = var.alarm_email == "" || can(regex("^[^@ ]+@[^@ ]+$", var.alarm_email))
+    error_message = "alarm_email is one e-mail address."
+  }
+}
+
+variable "notification_channels" {
+  description = "Names of notification channels that are there already: projects/PROJECT/notificationChannels/NUMBER."
+  type        = list(string)
+  default     = []
+
+  validation {
+    condition     = alltrue([for name in var.notification_channels : can(regex("^projects/[^/]+/notificationChannels/[0-9]+$", name))])
+    error_message = "notification_channels are like projects/identity-nonprod/notificationChannels/123456."
+  }
+}
+
+variable "runbook" {
+  description = "What alerts link to: the address of your copy of docs/runbook.md."
+  type        = string
+  default     = "docs/runbook.md"
+}
+
+variable "seed" {
+  description = "Whether the metadata of `project` carries the startup script and the node program. Every instance of the project that has no startup script of its own then runs them."
+  type        = bool
+  default     = false
+}
+
+variable "startup_script" {
+  description = "With `seed`: the startup script that the metadata of `project` has so far. It is kept, and run first."
+  type        = string
+  default     = ""
+}
+
+variable "enable_apis" {
+  description = "Whether the APIs that the deployment needs are enabled in `project`. They stay enabled when it is destroyed."
+  type        = bool
+  default     = true
+}
+
+variable "labels" {
+  description = "Further labels for what takes any."
+  type        = map(string)
+  default     = {}
+}

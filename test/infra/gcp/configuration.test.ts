@@ -1,0 +1,116 @@
+import { readFileSync } from 'node:fs';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { readConfiguration, textsIn, type Module } from '../../../infra/gcp/configuration';
+import {
+  identityPermissions,
+  networkPermissions,
+  nodePermissions,
+  restartPermissions,
+  roleOf,
+} from '../../../shared/gcp/permissions';
+import { parseGcpEvent } from '../../../shared/gcp/events';
+
+/** What can be read from the configuration without terraform; deployment.test.ts has it applied. */
+
+let modules: readonly Module[];
+
+beforeAll(async () => {
+  modules = await readConfiguration();
+});
+
+const localsOf = (folder: string): Readonly<Record<string, unknown>> =>
+  modules.find((module) => module.folder === folder)?.locals ?? {};
+
+const root = 'infra/gcp';
+
+test('nobody is let in whom nobody named', () => {
+  expect(textsIn(modules).filter((text) => /allUsers|allAuthenticatedUsers/.test(text))).toEqual([]);
+});
+
+describe('permissions', () => {
+  const table = {
+    nodes: nodePermissions,
+    networks: networkPermissions,
+    node_identity: identityPermissions,
+    restart: restartPermissions,
+  };
+
+  test('of the roles are those of the table', () => {
+    expect(localsOf(`${root}/modules/project`)['permissions']).toEqual(table);
+  });
+
+  test('that are missing can be told with their role', () => {
+    for (const [role, permissions] of Object.entries(table))
+      for (const permission of permissions) expect(roleOf(permission)).toBe(role);
+    expect(roleOf('compute.instances.delete')).toBeUndefined();
+  });
+});
+
+describe('events', () => {
+  /** The last audit log entry of a call of this method, as Eventarc delivers it. */
+  function eventOf(method: string): unknown {
+    const event = JSON.parse(readFileSync('test/events/gcp/instance-insert-last.json', 'utf8')) as {
+      data: { protoPayload: { methodName: string } };
+    };
+    event.data.protoPayload.methodName = method;
+    return event;
+  }
+
+  test.each([
+    ['node_methods', 'nodes-joined'],
+    ['route_methods', 'routes-changed'],
+  ])('%s are all read as %s, whatever the version in front', (local, kind) => {
+    const { versions, [local]: methods } = localsOf(root) as Record<string, string[]>;
+    expect(methods).not.toEqual([]);
+    for (const method of methods ?? []) {
+      for (const version of versions ?? []) {
+        const { kind: read } = parseGcpEvent(eventOf(`${version}compute.${method}`));
+        expect([version, method, read]).toEqual([version, method, kind]);
+      }
+    }
+  });
+});
+
+describe('alerts', () => {
+  test('have a section of the runbook each, and there are no other sections', () => {
+    const headings = readFileSync('docs/runbook.md', 'utf8').match(/(?<=^## gcp-).+$/gm) ?? [];
+    const names = [...Object.keys(localsOf(root)['alerts'] as object), 'sweep-missing'];
+    expect(headings.sort()).toEqual(names.sort());
+  });
+
+  test('are about metrics that there are', () => {
+    const { alerts, counters, distributions } = localsOf(root) as Record<string, Record<string, object>>;
+    const metrics = [...Object.keys(counters ?? {}), ...Object.keys(distributions ?? {})];
+    for (const alert of Object.values(alerts ?? {})) {
+      expect(metrics).toContain((alert as { metric: string }).metric);
+    }
+  });
+});
+
+describe('metrics', () => {
+  test('have the names of the design, and those of the alerts', () => {
+    const { counters, distributions } = localsOf(root) as Record<string, object>;
+    const design = [
+      'NodesProven',
+      'NodesFailed',
+      'NodesUnproven',
+      'SecondsToProven',
+      'ApiCalls',
+      'ApiThrottles',
+    ];
+    expect(Object.keys({ ...counters, ...distributions })).toEqual(expect.arrayContaining(design));
+  });
+
+  test('are made from events that the functions log', () => {
+    const [, union = ''] =
+      /type LogEvent =((?:\s+\| '\w+')+);/.exec(readFileSync('shared/core/ports.ts', 'utf8')) ?? [];
+    const events = union.match(/\w+/g);
+    const { counters, distributions } = localsOf(root) as Record<string, Record<string, { filter: string }>>;
+    for (const { filter } of Object.values({ ...counters, ...distributions })) {
+      const [, named = ''] = /jsonPayload\.message=(\([^)]*\)|"\w+")/.exec(filter) ?? [];
+      const names = [...named.matchAll(/"(\w+)"/g)].map(([, event]) => event);
+      expect(names).not.toEqual([]);
+      for (const event of names) expect(events).toContain(event);
+    }
+  });
+});

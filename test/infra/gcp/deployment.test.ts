@@ -1,0 +1,308 @@
+import { gunzipSync } from 'node:zlib';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import {
+  identityPermissions,
+  networkPermissions,
+  nodePermissions,
+  restartPermissions,
+  roleOf,
+} from '../../../shared/gcp/permissions';
+import { apply, hasTerraform, whySkipped, type Applied } from './stand-in';
+
+/** The first block of a name inside a resource, and so on inwards. */
+function inside({ arguments: body }: Applied, ...path: readonly string[]): Record<string, unknown> {
+  return path.reduce((outer, name) => (outer[name] as Record<string, unknown>[])[0] ?? {}, body);
+}
+
+const of = (applied: readonly Applied[], type: string): Applied[] =>
+  applied.filter((one) => one.type === `google_${type}`);
+
+const examples = {
+  'one-project': { project: 'identity-nonprod', alarm_email: 'ops@example.com', seed: true },
+  'shared-vpc-host': { project: 'identity-nonprod', host_project: 'network-host' },
+  'organisation-sink': {
+    project: 'operations',
+    organisation: '123456789012',
+    node_projects: ['identity-nonprod', 'identity-prod'],
+    network_projects: ['network-host', 'identity-prod'],
+  },
+};
+
+const minutes = 60_000;
+
+const deployed = new Map<string, readonly Applied[]>();
+
+(hasTerraform ? describe : describe.skip)(`what infra/gcp deploys${whySkipped}`, () => {
+  beforeAll(async () => {
+    const deploy = async (name: string, folder: string, variables: Readonly<Record<string, unknown>>) =>
+      deployed.set(name, await apply(folder, variables));
+    await Promise.all([
+      ...Object.entries(examples).map(([name, variables]) =>
+        deploy(name, `infra/gcp/examples/${name}`, variables),
+      ),
+      deploy('everything', 'infra/gcp', everything),
+    ]);
+  }, 2 * minutes);
+
+  const everything = {
+    project: 'identity-nonprod',
+    region: 'europe-west1',
+    stage: 'dev',
+    node_projects: ['identity-nonprod', 'identity-prod'],
+    node_service_accounts: ['nodes@identity-nonprod.iam.gserviceaccount.com'],
+    has_sinks: true,
+    allow_restart: true,
+    sweep_minutes: 60,
+    backfill_seconds: 3600,
+    max_instances: 3,
+    invokers: ['group:sre@example.com'],
+    notification_channels: ['projects/identity-nonprod/notificationChannels/1'],
+    runbook: 'https://example.com/runbook',
+    enable_apis: false,
+    labels: { team: 'sre' },
+  };
+  const all = [...Object.keys(examples), 'everything'];
+  const resources = (example: string): readonly Applied[] => deployed.get(example) ?? [];
+
+  describe.each(all)('%s', (example) => {
+    test('has three functions, each as its own service account and for as long as it says', () => {
+      const functions = of(resources(example), 'cloudfunctions2_function');
+      expect(functions.map(({ key }) => key)).toEqual(['backfill', 'node-joined', 'peering-changed']);
+      const accounts = functions.map((one) => inside(one, 'service_config')['service_account_email']);
+      expect(new Set(accounts).size).toBe(3);
+      for (const one of functions) {
+        const config = inside(one, 'service_config');
+        const variables = config['environment_variables'] as Record<string, unknown>;
+        expect(variables['PEERMASQ_INVOCATION_SECONDS']).toBe(config['timeout_seconds']);
+        expect(inside(one, 'build_config')['runtime']).toBe('nodejs24');
+      }
+    });
+
+    test('has them called by its own triggers, its own schedule and named people alone', () => {
+      const callers = of(resources(example), 'cloud_run_v2_service_iam_member').map(({ arguments: body }) => [
+        String(body['name']).split(':')[2],
+        body['role'],
+        body['member'],
+      ]);
+      const invoker = 'roles/run.invoker';
+      expect(callers).toEqual([
+        ...(example === 'everything' ? [['backfill', invoker, 'group:sre@example.com']] : []),
+        ['backfill', invoker, 'google_service_account:sweep:only:member'],
+        ['node-joined', invoker, 'google_service_account:events:only:member'],
+        ['peering-changed', invoker, 'google_service_account:events:only:member'],
+      ]);
+      const ingress = of(resources(example), 'cloudfunctions2_function').map(
+        (one) => inside(one, 'service_config')['ingress_settings'],
+      );
+      const inner = 'ALLOW_INTERNAL_ONLY';
+      expect(ingress).toEqual([example === 'everything' ? 'ALLOW_ALL' : inner, inner, inner]);
+    });
+
+    test('grants what the table of permissions says, in roles of its own', () => {
+      const roles = of(resources(example), 'project_iam_custom_role');
+      const table = {
+        nodes: nodePermissions,
+        networks: networkPermissions,
+        node_identity: identityPermissions,
+        restart: restartPermissions,
+      };
+      for (const { key, arguments: body } of roles) {
+        expect(body['permissions']).toEqual(table[key as keyof typeof table]);
+        for (const permission of body['permissions'] as string[]) expect(roleOf(permission)).toBe(key);
+      }
+      const members = of(resources(example), 'project_iam_member').filter(({ module }) =>
+        /grants|host|projects/.test(module),
+      );
+      for (const { arguments: body } of members)
+        expect(body['role']).toMatch(/^google_project_iam_custom_role:/);
+    });
+
+    test('lets restart none but the backfill, and that only where asked for', () => {
+      const restarting = of(resources(example), 'project_iam_member').filter(({ key }) =>
+        String(key).startsWith('restart'),
+      );
+      expect(restarting.map(({ key }) => key)).toEqual(example === 'everything' ? ['restart backfill'] : []);
+    });
+
+    test('has events delivered until they are acknowledged, by a service account that may', () => {
+      const triggers = of(resources(example), 'eventarc_trigger');
+      expect(triggers).not.toEqual([]);
+      for (const { arguments: body } of triggers) {
+        expect(body['service_account']).toBe('google_service_account:events:only:email');
+        // Without it Eventarc tries again; with it, never.
+        expect(body).not.toHaveProperty('retry_policy');
+        expect(body['name']).toMatch(/^[a-z][a-z0-9-]{0,62}$/);
+      }
+      const receivers = of(resources(example), 'project_iam_member').filter(
+        ({ arguments: body }) => body['role'] === 'roles/eventarc.eventReceiver',
+      );
+      expect(receivers.map(({ arguments: body }) => body['member'])).toEqual([
+        'google_service_account:events:only:member',
+      ]);
+    });
+
+    test('listens to topics in its region and to the audit log everywhere', () => {
+      for (const { name, arguments: body } of of(resources(example), 'eventarc_trigger')) {
+        expect(body['location']).toBe(name === 'audit_log' ? 'global' : 'europe-west1');
+      }
+    });
+
+    test('sweeps as the one that may, with the audience that Cloud Run wants', () => {
+      const [job] = of(resources(example), 'cloud_scheduler_job');
+      const target = job && inside(job, 'http_target');
+      const uri = 'google_cloudfunctions2_function:this:backfill:service_config.uri';
+      expect(target).toMatchObject({
+        uri,
+        http_method: 'POST',
+        headers: { 'Content-Type': 'application/json' },
+      });
+      expect(JSON.parse(Buffer.from(String(target?.['body']), 'base64').toString())).toEqual({
+        leaveYoung: true,
+      });
+      expect(job && inside(job, 'http_target', 'oidc_token')).toEqual({
+        audience: uri,
+        service_account_email: 'google_service_account:sweep:only:email',
+      });
+    });
+
+    test('has alerts about metrics that there are, each of which says what to do and links the runbook', () => {
+      const metrics = of(resources(example), 'logging_metric').map(({ arguments: body }) =>
+        String(body['name']),
+      );
+      const policies = of(resources(example), 'monitoring_alert_policy');
+      expect(policies).toHaveLength(9);
+      for (const one of policies) {
+        const name = String(one.arguments['display_name']).split(' ')[1] ?? '';
+        const text = String(inside(one, 'documentation')['content']);
+        const runbook = example === 'everything' ? 'https://example.com/runbook' : 'docs/runbook.md';
+        expect(text).toMatch(/^[A-Z].{40,500}\.\n\n\S+$/s);
+        expect(text.split('\n\n')[1]).toBe(`${runbook}#gcp-${name}`);
+        const [, metric] = /user\/([\w/-]+)/.exec(JSON.stringify(one.arguments['conditions'])) ?? [];
+        expect(metrics).toContain(metric);
+      }
+    });
+
+    test('draws what there is', () => {
+      const [dashboard] = of(resources(example), 'monitoring_dashboard');
+      const text = String(dashboard?.arguments['dashboard_json']);
+      expect(JSON.parse(text)).toHaveProperty('mosaicLayout.tiles');
+      const metrics = of(resources(example), 'logging_metric').map(({ arguments: body }) =>
+        String(body['name']),
+      );
+      const drawn = [...text.matchAll(/googleapis\.com\/user\/([\w/-]+)/g)].map(([, name]) => name);
+      expect(metrics).toEqual(expect.arrayContaining(drawn));
+      const summed = [...text.matchAll(/:user_(\w+?)_sum/g)].map(([, name]) => name);
+      expect(metrics.map((name) => name.replaceAll(/[/-]/g, '_'))).toEqual(expect.arrayContaining(summed));
+    });
+  });
+
+  const functionOf = (one: Applied): string =>
+    String(inside(one, 'destination', 'cloud_run_service')['service']).split(':')[2] ?? '';
+
+  test('each method has a trigger of its own', () => {
+    const triggers = of(resources('one-project'), 'eventarc_trigger');
+    expect(triggers).toHaveLength(57);
+    for (const one of triggers) {
+      const criteria = Object.fromEntries(
+        (one.arguments['matching_criteria'] as { attribute: string; value: string }[]).map(
+          ({ attribute, value }) => [attribute, value] as const,
+        ),
+      );
+      expect(criteria).toEqual({
+        type: 'google.cloud.audit.log.v1.written',
+        serviceName: 'compute.googleapis.com',
+        methodName: one.key,
+      });
+      const owner = String(one.key).endsWith('instances.insert') ? 'node-joined' : 'peering-changed';
+      expect(functionOf(one)).toBe(owner);
+    }
+  });
+
+  test.each([
+    ['network-host', 'shared-vpc-host', 'logging_project_sink', ['routes']],
+    ['the organisation', 'organisation-sink', 'logging_organization_sink', ['nodes', 'routes']],
+  ])('sinks of %s tell of the same methods', (_, example, type, kinds) => {
+    const methods = of(resources('one-project'), 'eventarc_trigger').map(
+      (one) => [functionOf(one), String(one.key)] as const,
+    );
+    const sinks = of(resources(example), type);
+    expect(sinks.map(({ key }) => key)).toEqual(kinds);
+    for (const { key, arguments: body } of sinks) {
+      const owner = key === 'nodes' ? 'node-joined' : 'peering-changed';
+      const wanted = methods.filter(([name]) => name === owner).map(([, method]) => method);
+      const [, list = ''] = /methodName=\((.*)\)$/.exec(String(body['filter'])) ?? [];
+      expect(
+        list
+          .split(' OR ')
+          .map((one) => JSON.parse(one) as unknown)
+          .sort(),
+      ).toEqual(wanted.sort());
+      expect(body['destination']).toBe(`pubsub.googleapis.com/google_pubsub_topic:sink:${String(key)}:id`);
+      const writers = of(resources(example), 'pubsub_topic_iam_member').filter((one) => one.key === key);
+      expect(writers.map((one) => one.arguments)).toEqual([
+        {
+          topic: `google_pubsub_topic:sink:${String(key)}:id`,
+          role: 'roles/pubsub.publisher',
+          member: `google_${type}:this:${String(key)}:writer_identity`,
+        },
+      ]);
+    }
+  });
+
+  test('what each project grants is what it has', () => {
+    const granted = (example: string) =>
+      of(resources(example), 'project_iam_custom_role')
+        .map(({ key, arguments: body }) => `${String(body['project'])} ${String(key)}`)
+        .sort();
+    const nodes = (project: string) => [`${project} node_identity`, `${project} nodes`];
+    expect(granted('one-project')).toEqual(['identity-nonprod networks', ...nodes('identity-nonprod')]);
+    expect(granted('shared-vpc-host')).toEqual([...nodes('identity-nonprod'), 'network-host networks']);
+    expect(granted('organisation-sink')).toEqual([
+      ...nodes('identity-nonprod'),
+      'identity-prod networks',
+      ...nodes('identity-prod'),
+      'network-host networks',
+    ]);
+  });
+
+  test("seeding writes the script, the program and leave to report into the project's metadata", () => {
+    const seeded = (example: string) =>
+      Object.fromEntries(
+        of(resources(example), 'compute_project_metadata_item').map(
+          ({ arguments: body }) => [body['key'], body['value']] as const,
+        ),
+      ) as Record<string, string>;
+    const { 'peermasq-program': program = '', ...others } = seeded('one-project');
+    expect(others).toEqual({ 'enable-guest-attributes': 'TRUE', 'startup-script': '# the startup script\n' });
+    expect(program).toMatch(/^H4sI/);
+    expect(gunzipSync(Buffer.from(program, 'base64')).toString()).toBe('# the node program\n');
+    expect(seeded('everything')).toEqual({});
+  });
+
+  test(
+    'a wish that cannot be is refused, and told what is accepted',
+    async () => {
+      const wishes = {
+        project: '415104041262',
+        region: 'europe-west1-b',
+        stage: 'production-of-all',
+        node_projects: ['Identity'],
+        node_service_accounts: ['somebody@example.com'],
+        sweep_minutes: 7,
+        backfill_seconds: 4000,
+        max_instances: 0,
+        invokers: ['allUsers'],
+        alarm_email: 'nobody',
+        notification_channels: ['ops'],
+      };
+      const refusal = await apply('infra/gcp', wishes).then(
+        () => '',
+        (error: unknown) => String((error as { stderr?: unknown }).stderr),
+      );
+      const refused = [...refusal.matchAll(/│ var\.(\w+) is /g)].map(([, name]) => name);
+      expect([...new Set(refused)].sort()).toEqual(Object.keys(wishes).sort());
+      expect(refusal.replace(/\s+/g, ' ')).toContain('The function is never public.');
+    },
+    minutes,
+  );
+});

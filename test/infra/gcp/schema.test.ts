@@ -1,0 +1,158 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from '@jest/globals';
+import { metaArguments, readConfiguration, type Body, type Module } from '../../../infra/gcp/configuration';
+import { attributesRead, referencesIn } from '../../../infra/gcp/references';
+import { faultsOf, type Schema } from '../../../infra/gcp/schema';
+import published from '../../../infra/gcp/schema.json';
+import { hasTerraform, whySkipped } from './stand-in';
+
+const schema = published as Schema;
+
+let modules: readonly Module[];
+
+beforeAll(async () => {
+  modules = await readConfiguration();
+});
+
+describe("the provider's published schema", () => {
+  test('has every resource, data source, block and argument, and gets all that it requires', () => {
+    const faults = modules.flatMap(({ folder, resources }) =>
+      resources.flatMap(({ mode, type, name, body }) => {
+        const known = schema[mode][type];
+        return known
+          ? faultsOf(body, known, `${folder}: ${type}.${name}`)
+          : [`${folder}: there is no ${mode} ${type}`];
+      }),
+    );
+    expect(faults).toEqual([]);
+  });
+
+  test('has every attribute that is read', () => {
+    const unknown = modules
+      .flatMap(attributesRead)
+      .filter(({ mode, type, path }) => !schema[mode][type]?.attributes.includes(path))
+      .map(({ type, name, path }) => `${type}.${name}.${path}`);
+    expect(unknown).toEqual([]);
+  });
+
+  test('carries nothing that is not used', () => {
+    const used = modules.flatMap(({ resources }) => resources.map(({ mode, type }) => `${mode} ${type}`));
+    const known = (['resource', 'data'] as const).flatMap((mode) =>
+      Object.keys(schema[mode]).map((type) => `${mode} ${type}`),
+    );
+    expect(known.sort()).toEqual([...new Set(used)].sort());
+  });
+
+  test('is that of the provider versions which every module is pinned to', () => {
+    for (const { requirements } of modules) {
+      const providers = requirements.flatMap(({ required_providers: all }) =>
+        Object.values((all as Body[])[0] ?? {}),
+      );
+      expect(providers).not.toEqual([]);
+      for (const { source, version } of providers as { source: string; version: string }[]) {
+        const [major = '', minor = ''] = schema.providers[source]?.version.split('.') ?? [];
+        expect({ source, version }).toEqual({ source, version: `~> ${major}.${minor}` });
+      }
+      expect(requirements).toEqual([expect.objectContaining({ required_version: '>= 1.9' })]);
+    }
+  });
+
+  const triggerSchema = schema.resource['google_eventarc_trigger'];
+  const good = {
+    name: 'a',
+    location: 'global',
+    matching_criteria: [{ attribute: 'type', value: 'b' }],
+    destination: [{ cloud_run_service: [{ service: 'c', region: 'd' }] }],
+  };
+
+  test.each<[string, Body, string[]]>([
+    ['what it wants', good, []],
+    ["Terraform's own arguments", { ...good, for_each: '${{}}', depends_on: [] }, []],
+    ['an argument that is not there', { ...good, retry: true }, ['a has no retry']],
+    [
+      'a block that is not there',
+      { ...good, retry_policy: [{ max_attempts: 1 }] },
+      ['a has no retry_policy'],
+    ],
+    ['one argument too few', { ...good, location: undefined }, ['a lacks location']],
+    ['one block too few', { ...good, destination: undefined }, ['a lacks destination']],
+    [
+      'a fault inside a block',
+      { ...good, matching_criteria: [{ attribute: 'e' }] },
+      ['a.matching_criteria lacks value'],
+    ],
+    [
+      'a fault inside a dynamic block',
+      {
+        ...good,
+        matching_criteria: undefined,
+        dynamic: { matching_criteria: [{ for_each: '', content: [{ value: 'e' }] }] },
+      },
+      ['a.matching_criteria lacks attribute'],
+    ],
+    [
+      'an argument in the place of a block',
+      { ...good, destination: { workflow: 'e' } },
+      ['a.destination is a block'],
+    ],
+    ['a block in the place of an argument', { ...good, name: [{ e: 'f' }] }, ['a.name is no block']],
+  ])('given %s, says so', (_, body, faults) => {
+    const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
+    expect(triggerSchema && faultsOf(given, triggerSchema, 'a')).toEqual(faults);
+  });
+});
+
+describe('the modules', () => {
+  test('refer to nothing that is not declared, and declare nothing that is not used', () => {
+    for (const module of modules) {
+      const references = [...new Set(referencesIn(module).map((parts) => parts.slice(0, 2).join('.')))];
+      const used = (kind: string) => references.filter((one) => one.startsWith(`${kind}.`)).sort();
+      const declared = (kind: string, found: Body | Readonly<Record<string, Body>>) =>
+        Object.keys(found)
+          .map((name) => `${kind}.${name}`)
+          .sort();
+      expect(used('var')).toEqual(declared('var', module.variables));
+      expect(used('local')).toEqual(declared('local', module.locals));
+      expect(declared('module', module.calls)).toEqual(expect.arrayContaining(used('module')));
+      const resources = module.resources.map(({ type, name }) => `${type}.${name}`);
+      const named = references.filter((one) =>
+        module.resources.some(({ type }) => one.startsWith(`${type}.`)),
+      );
+      expect(resources).toEqual(expect.arrayContaining(named));
+    }
+  });
+
+  test('are called with the variables that they have, and read for the outputs that they have', () => {
+    for (const module of modules) {
+      for (const [name, { source, ...given }] of Object.entries(module.calls)) {
+        const called = modules.find(({ folder }) => folder === join(module.folder, String(source)));
+        const wanted = Object.entries(called?.variables ?? {});
+        const names = Object.keys(given).filter((argument) => !metaArguments.includes(argument));
+        expect(wanted.map(([variable]) => variable)).toEqual(expect.arrayContaining(names));
+        const needed = wanted
+          .filter(([, variable]) => !('default' in variable))
+          .map(([variable]) => variable);
+        expect(names).toEqual(expect.arrayContaining(needed));
+        const read = referencesIn(module).flatMap(([kind, call, output]) =>
+          kind === 'module' && call === name && output !== undefined ? [output] : [],
+        );
+        expect(Object.keys(called?.outputs ?? {})).toEqual(expect.arrayContaining(read));
+      }
+    }
+  });
+
+  test('describe every variable and output, and say the type of every variable', () => {
+    for (const { variables, outputs } of modules) {
+      const sentence = expect.stringMatching(/^[A-Z`].+\.$/s) as unknown;
+      for (const variable of Object.values(variables)) {
+        expect(variable).toMatchObject({ description: sentence, type: expect.any(String) as unknown });
+      }
+      for (const output of Object.values(outputs)) expect(output).toMatchObject({ description: sentence });
+    }
+  });
+
+  (hasTerraform ? test : test.skip)(`are formatted${whySkipped}`, () => {
+    execFileSync('terraform', ['fmt', '-check', '-recursive', 'infra/gcp'], { stdio: 'pipe' });
+  });
+});

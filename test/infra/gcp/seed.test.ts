@@ -1,0 +1,13 @@
+import { readFileSync } from 'node:fs';
+import { expect, test } from '@jest/globals';
+import { composeStartupScript, originalStartupScript } from '../../../shared/gcp/startup-script';
+
+const seed = readFileSync('dist/gcp/startup-script.sh', 'utf8');
+
+test.each(['', '#!/bin/sh\necho theirs\n', '#!/usr/bin/python3\nprint(1)'])(
+  "what Terraform puts into a project's metadata carries %j, the project's own script, as an instance's would",
+  (theirs) => {
+    expect(originalStartupScript(seed + theirs)).toBe(theirs);
+    expect(composeStartupScript(seed + theirs)).toBe(seed + theirs);
+  },
+);
