@@ -1,3 +1,4 @@
+import { PermanentError } from '../../shared/core/errors';
 import type { Node, NodeKey, Surroundings } from '../../shared/core/node';
 import { nodeKey } from '../../shared/core/node';
 import type { Cloud, Proof, Push } from '../../shared/core/ports';
@@ -12,6 +13,10 @@ export interface FakeNode {
   answer?: Partial<Report>;
   isReady: boolean;
   isSilent?: boolean;
+  /** Nothing on it takes a push before it boots again; `serving` an older, proven rule set meanwhile. */
+  unwatched?: 'idle' | 'serving';
+  /** What it does when it is restarted, other than to come back. */
+  onRestart?: 'stays-silent' | 'is-forbidden';
   inForce?: RuleSet;
 }
 
@@ -19,6 +24,9 @@ export interface FakeNode {
 export class FakeCloud implements Cloud {
   readonly machines = new Map<NodeKey, FakeNode>();
   readonly pushed: { id: string; nodes: string[] }[] = [];
+
+  /** Ids of nodes, in the order in which they were restarted. */
+  readonly restarted: string[] = [];
 
   /** What every push ends with from now on. */
   pushFault?: Error;
@@ -67,6 +75,15 @@ export class FakeCloud implements Cloud {
       }
       return Promise.resolve([]);
     },
+    restart: (node) => {
+      const machine = this.of(node);
+      if (machine.onRestart === 'is-forbidden')
+        return Promise.reject(new PermanentError('permission-denied', 'no', 'Grant it.'));
+      this.restarted.push(node.ref.id);
+      delete machine.unwatched;
+      if (machine.onRestart === 'stays-silent') machine.isSilent = true;
+      return Promise.resolve();
+    },
   };
 
   private pushOne(ruleSet: RuleSet, node: Node): Push {
@@ -76,12 +93,17 @@ export class FakeCloud implements Cloud {
     const { recorded } = machine.node;
     if (recorded) machine.node = { ...machine.node, recorded: { ...recorded, isProven: false } };
     const isStale = (machine.inForce?.generation ?? 0) > ruleSet.generation;
-    if (!isStale && machine.answer?.result === undefined) machine.inForce = ruleSet;
+    const isTaken = !machine.unwatched && machine.answer?.result === undefined;
+    if (!isStale && isTaken) machine.inForce = ruleSet;
     return { result: 'pushed', node, ruleSet, id: 'push-1' };
   }
 
   private proofOf(node: Node, ruleSet: RuleSet): Proof {
     const machine = this.of(node);
+    if (machine.unwatched) {
+      const isServing = machine.unwatched === 'serving';
+      return { result: 'unwatched', node, reason: 'no watch', isServing };
+    }
     if (machine.isSilent) return { result: 'silent', node, reason: 'no report yet', retryAfterSeconds: 9 };
     const isStale = machine.inForce !== undefined && machine.inForce.generation > ruleSet.generation;
     const answer: Partial<Report> = isStale ? { result: 'refused', proven: false } : {};

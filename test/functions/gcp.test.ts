@@ -2,12 +2,22 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Report } from '../../shared/core/report';
-import { parseRuleSet, ruleSetId } from '../../shared/core/rule-set';
-import { insertEvent } from '../lab/gcp/events';
+import { parseRuleSet, printRuleSet, ruleSetId } from '../../shared/core/rule-set';
+import { asPubsub, insertEvent, peeringEvent } from '../lab/gcp/events';
 import { deliver, startFunction, type RunningFunction } from '../lab/gcp/functions';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
-import { addVm, callsOf, metadataOf, networkUrl, subnetworkUrl, type Vm } from '../lab/gcp/state';
+import {
+  addVm,
+  callsOf,
+  metadataOf,
+  networkUrl,
+  setMetadata,
+  subnetworkUrl,
+  type FaultKind,
+  type Vm,
+} from '../lab/gcp/state';
 import { reportOf } from '../lab/report';
 
 const project = 'identity-nonprod';
@@ -46,7 +56,7 @@ afterEach(async () => {
 const goodConfig = 'clusters: {frontend: {pods: [10.132.0.0/14], masquerade: [peerings]}}';
 
 async function start(
-  target: 'nodeJoined' | 'backfill',
+  target: 'nodeJoined' | 'peeringChanged' | 'backfill',
   config = goodConfig,
   settings: Readonly<Record<string, string>> = { PEERMASQ_PROJECTS: project },
 ): Promise<RunningFunction> {
@@ -100,6 +110,72 @@ describe('nodeJoined', () => {
     expect(callsOf(google.cloud, 'compute.instances.setMetadata')).toBe(1);
   });
 
+  test('the first entry is acted on as soon as the instance is there', async () => {
+    const joined = await start('nodeJoined');
+    const vm = addBusyNode();
+    google.cloud.vms = [];
+    const delivered = deliver(joined, insertEvent(vm, 'first'));
+    while (callsOf(google.cloud, 'compute.instances.get') < 3) await pause(50);
+    expect(metadataOf(vm, 'peermasq-ruleset')).toBeUndefined();
+    google.cloud.vms = [vm];
+    const seenAt = Date.now();
+    while (metadataOf(vm, 'peermasq-ruleset') === undefined) await pause(20);
+    expect(Date.now() - seenAt).toBeLessThan(3_000);
+    report(vm);
+    expect(await delivered).toBe(204);
+  });
+
+  test('it may come from the topic of a log sink', async () => {
+    const joined = await start('nodeJoined');
+    const vm = addBusyNode();
+    google.cloud.changes.on('change', () => {
+      report(vm);
+    });
+    expect(await deliver(joined, asPubsub(insertEvent(vm, 'first')))).toBe(204);
+    expect(joined.log.map(({ message }) => message)).toContain('NodeProven');
+  });
+
+  test('a node that lost the race is acknowledged: only a reboot helps it, and that is said', async () => {
+    const joined = await start('nodeJoined', goodConfig, {
+      PEERMASQ_PROJECTS: project,
+      PEERMASQ_INVOCATION_SECONDS: '8',
+    });
+    const vm = addNode();
+    const ago = (minutes: number) => new Date(Date.now() - minutes * 60_000);
+    vm.lastStartTimestamp = ago(10).toISOString();
+    // It may still come: it has been handed its rules just now.
+    expect(await deliver(joined, insertEvent(vm, 'first'))).toBe(500);
+    const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
+    setMetadata(
+      google.cloud,
+      vm,
+      'peermasq-ruleset',
+      printRuleSet({ ...ruleSet, generation: ago(1).getTime() }),
+    );
+    expect(await deliver(joined, insertEvent(vm, 'last'))).toBe(204);
+    expect(joined.log).toContainEqual(
+      expect.objectContaining({
+        message: 'NodeNeedsReboot',
+        severity: 'ERROR',
+        node: vm.id,
+        cluster: 'frontend',
+      }),
+    );
+    expect(vm.labels['peermasq-status']).toMatch(/^needs-reboot-\d+$/);
+  });
+
+  test('a missing permission is acknowledged, with its name in the log: the sweep serves the node', async () => {
+    const joined = await start('nodeJoined');
+    google.cloud.faults.push({ method: 'compute.networks.get', kind: 'permission', times: Infinity });
+    expect(await deliver(joined, insertEvent(addNode(), 'first'))).toBe(204);
+    expect(joined.log).toContainEqual(
+      expect.objectContaining({
+        message: 'ReconcileFailed',
+        advice: expect.stringContaining('Grant compute.networks.get on') as unknown,
+      }),
+    );
+  });
+
   test('an event of another kind is acknowledged, with the reason in the log', async () => {
     const joined = await start('nodeJoined');
     const event = { ...insertEvent(addNode(), 'first'), type: 'google.cloud.storage.object.v1.finalized' };
@@ -142,12 +218,89 @@ test.each(['', 'soon', '-1'])('PEERMASQ_INVOCATION_SECONDS=%s stops the function
   );
 });
 
+describe('peeringChanged', () => {
+  /** A change so many seconds ago. */
+  const change = (method: Parameters<typeof peeringEvent>[2], seconds = 15) => {
+    const event = peeringEvent(project, 'vpc-b', method, 'last');
+    const timestamp = new Date(Date.now() - seconds * 1_000).toISOString();
+    return { ...event, data: { ...(event['data'] as object), timestamp } };
+  };
+  /** A node in force, as a pass before the change left it. */
+  async function provenNode(changed: RunningFunction): Promise<Vm> {
+    const vm = addNode();
+    const follow = () => {
+      report(vm);
+    };
+    google.cloud.changes.on('change', follow);
+    expect(await deliver(changed, change('addPeering'))).toBe(204);
+    return vm;
+  }
+  const destinationsOf = (vm: Vm) =>
+    parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '').destinations.map(({ cidr }) => cidr.text);
+  const setRoutes = (...ranges: string[]) => {
+    const [network] = google.cloud.networks;
+    if (network)
+      network.routes['to-backend/europe-west1'] = ranges.map((destRange) => ({
+        destRange,
+        imported: true,
+        type: 'SUBNET_PEERING_ROUTE',
+      }));
+  };
+  const passes = () => callsOf(google.cloud, 'compute.instances.aggregatedList');
+
+  test('all nodes are planned anew; a burst of changes is one pass', async () => {
+    const changed = await start('peeringChanged');
+    const vm = await provenNode(changed);
+    expect(destinationsOf(vm)).toEqual(['10.193.0.0/16']);
+    setRoutes('10.193.0.0/16', '10.194.0.0/16');
+    // Each has its turn after the one before, whatever the order in which they come.
+    const burst = [change('addPeering', 8), change('updatePeering', 8.1), change('removePeering', 8.2)];
+    for (const event of burst) expect(await deliver(changed, event)).toBe(204);
+    expect(destinationsOf(vm)).toEqual(['10.193.0.0/16', '10.194.0.0/16']);
+    expect(passes()).toBe(2);
+    expect(changed.log.filter(({ message }) => message === 'PeeringChanged')).toHaveLength(4);
+  });
+
+  test('a network that suddenly has far fewer routes keeps the rules in force, and says so', async () => {
+    setRoutes('10.193.0.0/16', '10.194.0.0/16', '10.195.0.0/16');
+    const changed = await start('peeringChanged');
+    const vm = await provenNode(changed);
+    setRoutes('10.193.0.0/16');
+    expect(await deliver(changed, change('removePeering', 8))).toBe(204);
+    expect(destinationsOf(vm)).toEqual(['10.193.0.0/16', '10.194.0.0/15']);
+    expect(changed.log).toContainEqual(
+      expect.objectContaining({
+        message: 'NodeHeld',
+        severity: 'ERROR',
+        detail: '1 routes were found in vpc-b, where there were 3; the rules in force stay.',
+      }),
+    );
+  });
+
+  test.each<[string, FaultKind, number]>([
+    ['lasts is given back', 'unavailable', 500],
+    ['is a missing permission is acknowledged', 'permission', 204],
+  ])('a fault that %s', async (_, kind, status) => {
+    google.cloud.faults.push({ method: 'compute.instances.aggregatedList', kind, times: Infinity });
+    expect(await deliver(await start('peeringChanged'), change('addPeering'))).toBe(status);
+  });
+
+  test('an insert is another function’s', async () => {
+    const changed = await start('peeringChanged');
+    expect(await deliver(changed, insertEvent(addNode(), 'first'))).toBe(204);
+    expect(changed.log).toMatchObject([
+      { message: 'EventIgnored', reason: "nodes-joined is another function's" },
+    ]);
+    expect(google.cloud.calls).toEqual([]);
+  });
+});
+
 describe('backfill', () => {
   const post = async ({ url }: RunningFunction, body: unknown, method = 'POST') => {
     const headers = { 'content-type': 'application/json' };
     const init = method === 'GET' ? {} : { headers, body: JSON.stringify(body) };
     const response = await fetch(url, { method, ...init });
-    return { status: response.status, answer: await response.json() };
+    return { status: response.status, answer: (await response.json()) as unknown };
   };
 
   test('plans without a change when dry, then pushes and says who is proven', async () => {
