@@ -26,6 +26,7 @@ export interface Warning {
     | 'blackhole'
     | 'provisioning'
     | 'not-looked-up'
+    | 'pods-routed'
     | 'nothing-found'
     | 'no-pods-of-family'
     | 'unreadable-route'

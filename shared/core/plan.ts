@@ -70,6 +70,10 @@ export function plan(
       warnings,
     );
   }
+  if (arePodsRouted(cluster, around)) {
+    const detail = 'Towards peerings nothing is masqueraded: not needed, they have routes to the pods.';
+    warnings.push({ code: 'pods-routed', detail });
+  }
   if (pods.length === 0) {
     warnings.push({ code: 'any-source', detail: 'No pod range is known, so the rules match any source.' });
   }

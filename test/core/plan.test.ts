@@ -283,6 +283,19 @@ describe('with no destination', () => {
   const recorded = { recorded: { ruleSetId: 'a'.repeat(64), isProven: true } };
   const routed = { arePodsRouted: true, podRanges: [parseCidr('10.132.0.0/14')] };
 
+  test('pods that peers have routes to are masqueraded towards a VPN alone, and the plan says why', () => {
+    const overVpn: Route = { kind: 'vpn', via: 'to-aws', destination: '172.20.0.0/16', state: 'active' };
+    const routes = [peering('10.193.0.0/16'), overVpn];
+    const result = planWith('masquerade: [peerings, vpn]', { ...routed, routes });
+    expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([
+      'masquerade 172.20.0.0/16 to-aws',
+    ]);
+    expect(result.warnings).toContainEqual({
+      code: 'pods-routed',
+      detail: 'Towards peerings nothing is masqueraded: not needed, they have routes to the pods.',
+    });
+  });
+
   test.each([
     [
       'a node that never had rules is skipped',
@@ -379,12 +392,5 @@ describe('with no destination', () => {
   test('pods that only the config tells of are not routed by peers', () => {
     const settings = 'pods: [172.16.0.0/16], masquerade: [peerings]';
     expect(rules(planWith(settings, routed))).toContain('masquerade 10.193.0.0/16 to-backend');
-  });
-
-  test('VPC-native pods are still masqueraded towards a VPN', () => {
-    const routes = [peering('10.193.0.0/16'), { ...peering('10.64.0.0/16', 'vpn-1'), kind: 'vpn' as const }];
-    expect(rules(planWith('masquerade: [peerings, vpn]', { ...routed, routes })).at(-1)).toBe(
-      'masquerade 10.64.0.0/16 vpn-1',
-    );
   });
 });
