@@ -35,6 +35,8 @@ export interface Router {
 export interface Networks {
   readonly topology: Topology;
   readonly node: Machine & Client;
+  /** The node's host, for what is no node program: a whole system that boots there. */
+  readonly nodeHost: Host;
   readonly pod: Client;
   /** The router of a network, by the network's name. */
   readonly router: (network: string) => Router;
@@ -96,6 +98,7 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
   return {
     topology,
     node: { ...nodeOn(nodeHost), ...clientOn(nodeHost, peer, service) },
+    nodeHost,
     pod: clientOn(podHost, peer, service),
     router: (name) => routerOn(routerOf(name).host),
     managementAddress,

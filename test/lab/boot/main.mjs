@@ -1,0 +1,27 @@
+// `npm run test:boot`: the tests of this folder, each on a node that boots a real Debian in the lab's networks.
+import { spawn, spawnSync } from 'node:child_process';
+import { nodeImage } from './image.mjs';
+
+if (process.getuid?.() !== 0) {
+  console.error('Only root can boot a node: debootstrap and systemd-nspawn ask for it. Try: sudo npm run test:boot');
+  process.exit(1);
+}
+
+// systemd wants one hierarchy of control groups, whatever the machine has.
+const oneHierarchy = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup';
+const env = { ...process.env, PEERMASQ_IMAGE: nodeImage() };
+const lab = ['test/lab/enter.mjs', 'sh', '-c', `${oneHierarchy} && exec "$@"`, 'boot'];
+const jest = ['jest', '--runInBand', '--forceExit', '--testMatch', '<rootDir>/test/lab/boot/*.spec.ts'];
+
+/** Everything else ends with the lab. A group in which something runs, of a run beside this one, stays. */
+function removeGroups() {
+  const script = `${oneHierarchy}; find /sys/fs/cgroup/peermasq-* -depth -type d -exec rmdir {} + 2> /dev/null`;
+  spawnSync('unshare', ['--mount', 'sh', '-c', script]);
+}
+
+const child = spawn(process.execPath, [...lab, ...jest, ...process.argv.slice(2)], { stdio: 'inherit', env });
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+child.on('exit', (code) => {
+  removeGroups();
+  process.exitCode = code ?? 1;
+});
