@@ -19,6 +19,7 @@ function removeGroups() {
   spawnSync('unshare', ['--mount', 'sh', '-c', script]);
 }
 
+removeGroups();
 const child = spawn(process.execPath, [...lab, ...jest, ...process.argv.slice(2)], { stdio: 'inherit', env });
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
 child.on('exit', (code) => {

@@ -1,11 +1,11 @@
 import { execFile } from 'node:child_process';
-import { mkdirSync, readdirSync, rmdirSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Machine } from '../machine';
-import type { Machine as Host, Running } from '../netns';
+import type { Host, Running } from '../netns';
 
 /** A whole Debian on a host of the lab: its network namespace, its own processes and files. `run` is inside. */
 export interface BootedNode extends Machine {
@@ -22,7 +22,7 @@ export interface BootedNode extends Machine {
   readonly close: () => Promise<void>;
 }
 
-const bootTimeoutMs = 60_000;
+const bootTimeoutMs = 30_000;
 
 const nspawn = [
   ...['systemd-nspawn', '--quiet', '--boot', '--console=pipe', '--register=no', '--keep-unit'],
@@ -47,8 +47,7 @@ export async function makeBootedNode(
     await sh('mount', '--bind', disk + folder, disk + folder);
     await sh('mount', '-o', `remount,bind,${options}`, disk + folder);
   }
-  const group = join('/sys/fs/cgroup', host.name);
-  mkdirSync(group);
+  const group = mkdtempSync('/sys/fs/cgroup/peermasq-');
   // What a kubelet and the like put there before anything of ours runs.
   const tables = await host.run(['iptables-save']);
   let system: Running | undefined;
@@ -112,7 +111,7 @@ export async function makeBootedNode(
     journal: async (unit) => (await run(['journalctl', '--boot', '--output=cat', `--unit=${unit}`])).stdout,
     close: async () => {
       await system?.stop();
-      removeGroup(group);
+      await removeGroup(group);
       await sh('umount', '--recursive', disk);
     },
   };
@@ -130,10 +129,19 @@ async function makeDisk(folder: string, image: string): Promise<string> {
   return disk;
 }
 
-/** A group can be removed when it is empty, and so can the groups in it. */
-function removeGroup(group: string): void {
+/** A group can be removed when the groups in it are, and the last of its processes has been reaped. */
+async function removeGroup(group: string): Promise<void> {
   for (const entry of readdirSync(group, { withFileTypes: true })) {
-    if (entry.isDirectory()) removeGroup(join(group, entry.name));
+    if (entry.isDirectory()) await removeGroup(join(group, entry.name));
   }
-  rmdirSync(group);
+  const deadline = Date.now() + 2_000;
+  for (;;) {
+    try {
+      rmdirSync(group);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || Date.now() > deadline) throw error;
+      await delay(20);
+    }
+  }
 }
