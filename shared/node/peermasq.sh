@@ -79,6 +79,19 @@ json_list() {
 # Appends `,"KEY":"TEXT"` to REPORT, or null for no text. $3 is the quote: none for a number.
 add_or_null() { REPORT+=",\"$1\":${2:+$3$2$3}" && [[ -n $2 ]] || REPORT+=null; }
 
+# REPLY: when process 1 of this node started, in seconds since the epoch. The kernel counts hundredths from its own start.
+boot_time() {
+  local line key value
+  { read -r line </proc/1/stat; } 2>/dev/null || return 1
+  # The name of the program, in brackets, may hold anything.
+  # shellcheck disable=SC2086 # split on purpose
+  set -- ${line##*) }
+  while read -r key value _; do
+    [[ $key == btime ]] && REPLY=$((value + ${20} / 100)) && return
+  done </proc/stat
+  return 1
+}
+
 # Prints the report in the order that its readers know: the verdict first, then what is in force.
 print_report() {
   REPORT="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
@@ -87,6 +100,7 @@ print_report() {
   [[ -z $ID || $ID == "$KEPT_ID" ]] || REPORT+=",\"offered\":\"$ID\""
   add_or_null generation "$KEPT_GENERATION" ''
   add_or_null backend "$BACKEND" '"'
+  ! boot_time || REPORT+=",\"booted\":$REPLY"
   [[ -z $REASON ]] || { json_string "$REASON" 240 && REPORT+=",\"reason\":$REPLY"; }
   if [[ $RESULT == status ]]; then
     json_list 300 ${DRIFT[@]+"${DRIFT[@]}"}
@@ -1120,11 +1134,20 @@ persist() {
   PERSISTED=no
   [[ ${PEERMASQ_PERSIST:-1} != 0 ]] || return 0
   has_systemd || { warn 'systemd does not run here: the rules are gone after a reboot, and drift is not repaired' && return; }
-  if keep_program; then
-    install_units peermasq.service peermasq-repair.service peermasq-repair.timer
-  else
+  if ! keep_program; then
     warn "the program did not come as a file that can be kept: the rules are gone after a reboot"
+  elif has_watch_unit; then
+    # It repairs drift itself.
+    install_units peermasq.service
+  else
+    install_units peermasq.service peermasq-repair.service peermasq-repair.timer
   fi
+}
+
+has_watch_unit() {
+  local folder
+  for folder in $unit_folders; do [[ -f $folder/peermasq-watch.service ]] && return; done
+  return 1
 }
 
 # Sets PERSISTED from what is installed.
@@ -1340,7 +1363,12 @@ end_watch() {
 # --- watch ---
 
 readonly metadata_header='Metadata-Flavor: Google'
-CHILD='' ETAG='' HTTP='' TROUBLE='' STATUS='' SENT='' CHECKED=0 REFUSED_PROGRAM=''
+# Seconds between two looks at peermasq-program, besides those that a changed rule set gives cause for.
+readonly program_seconds=300
+# So many looks at our own chains are cheap ones before one at everything.
+readonly cheap_looks=10
+CHILD='' ETAG='' APPLIED_ETAG='' LIST_ETAG='' HTTP='' TROUBLE='' STATUS='' SENT='' CHECKED=0
+PROGRAM_AT=0 REFUSED_PROGRAM='' LOOK='' SEEN='' LOOKS=0
 
 command_watch() {
   case $#:${1:-} in 0:) ;; 1:--install) prepare && install_watch && FINISHED=yes && return ;; *) usage >&2 && exit 2 ;; esac
@@ -1355,6 +1383,7 @@ command_watch() {
   printf '%s\n' "$$" >"$DIR/watch.lock"
   trap '[[ -z $CHILD ]] || kill "$CHILD" 2>/dev/null; exit 0' TERM INT
   FINISHED=yes
+  : >"$WORK/began"
   PROGRAM_SUM=$(sha256sum <"$PROGRAM")
   follow
 }
@@ -1400,7 +1429,7 @@ ask() {
   : >"$WORK/header"
   interruptible curl -q -s --noproxy '*' --connect-timeout 5 --max-time "$seconds" -H "$metadata_header" -D "$WORK/header" \
     -o "$WORK/body" -w '%{http_code}' "$@" "$METADATA/$path" >"$WORK/code"
-  HTTP=$(<"$WORK/code")
+  read -r HTTP <"$WORK/code"
 }
 
 # Applies the rule set in the metadata when it is another one than last time.
@@ -1410,17 +1439,34 @@ follow_ruleset() {
   ask "attributes/peermasq-ruleset$query" $((INTERVAL + 10))
   case $HTTP in
     200) ;;
-    404) ETAG='' && pause 4 && return ;;
+    404) ETAG='' && await_first_ruleset && return ;;
     *) ETAG='' TROUBLE="the metadata server answers ${HTTP:-nothing}" && say "$TROUBLE" && return ;;
   esac
   read_etag
-  cmp -s "$WORK/body" "$WORK/applied" && return
-  run_self apply --file "$WORK/body"
-  case $? in
-    0 | 2) mv -f "$WORK/body" "$WORK/applied" ;;
-    *) ETAG='' TROUBLE='the rule set could not be applied' ;;
-  esac
-  CHECKED=$SECONDS STATUS=$(<"$WORK/report")
+  [[ -z $ETAG || $ETAG != "$APPLIED_ETAG" ]] || return 0
+  # With a new rule set there may be a new program.
+  PROGRAM_AT=0
+  if ! cmp -s "$WORK/body" "$WORK/applied"; then
+    run_self apply --file "$WORK/body"
+    case $? in
+      0 | 2) mv -f "$WORK/body" "$WORK/applied" ;;
+      *) ETAG='' TROUBLE='the rule set could not be applied' ;;
+    esac
+    CHECKED=$SECONDS SEEN='' STATUS=$(<"$WORK/report")
+  fi
+  APPLIED_ETAG=$ETAG
+}
+
+# What is not there cannot be waited for, but its coming changes the list that it is in. That is asked for before
+# the rule set is, so a change between the two is not missed.
+await_first_ruleset() {
+  local query=''
+  APPLIED_ETAG=''
+  [[ -z $LIST_ETAG ]] || query="&wait_for_change=true&last_etag=$LIST_ETAG&timeout_sec=$INTERVAL"
+  ask "attributes/?recursive=true$query" $((INTERVAL + 10))
+  read_etag
+  LIST_ETAG=$ETAG ETAG=''
+  [[ $HTTP == 200 && -n $LIST_ETAG ]] || { LIST_ETAG='' && pause 4; }
 }
 
 read_etag() {
@@ -1439,7 +1485,9 @@ run_self() { interruptible "$BASH" "$PROGRAM" "$@" >"$WORK/report"; }
 check_drift() {
   local report now was=${STATUS#*'"proven":'}
   ((SECONDS - CHECKED >= INTERVAL)) || return 0
-  CHECKED=$SECONDS
+  CHECKED=$SECONDS LOOKS=$((LOOKS + 1))
+  look
+  [[ -z $SEEN || $LOOK != "$SEEN" || $LOOKS -gt $cheap_looks ]] || return 0
   run_self repair || TROUBLE='repair failed'
   report=$(<"$WORK/report")
   now=${report#*'"proven":'}
@@ -1448,6 +1496,31 @@ check_drift() {
     '{"result":"unchanged"'*) [[ ${now%%,*} == "${was%%,*}" ]] || STATUS=$report ;;
     *) STATUS=$report ;;
   esac
+  remember_look
+}
+
+# After a repair that proved the rules: what they look like.
+remember_look() {
+  local pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
+  SEEN='' LOOKS=0
+  [[ $report == *'"proven":true'* && $report =~ $pattern ]] && BACKEND=${BASH_REMATCH[1]} && look && SEEN=$LOOK
+}
+
+# LOOK: the kernel's own text of what is ours and of the chain that leads there, in few and small processes. Only
+# good to be compared with another one. '' where it cannot be had.
+look() {
+  local family text
+  : >"$WORK/look"
+  LOOK=''
+  for family in 4 6; do
+    case $BACKEND in
+      '') return ;;
+      nft) nft_family "$family" && nft -s list table "$REPLY" peermasq ;;
+      *) iptables_command "$BACKEND" "$family" '' && "$REPLY" -w "$WAIT" -t nat -S POSTROUTING && "$REPLY" -w "$WAIT" -t nat -S PEERMASQ ;;
+    esac >>"$WORK/look" 2>/dev/null
+  done
+  read -r -d '' LOOK <"$WORK/look"
+  [[ $LOOK != *' --match-set '* ]] || LOOK+=$(ipset save 2>/dev/null | grep -F ' peermasq-')
 }
 
 # Puts the last report where the functions read it. Sets TROUBLE when that is worth another try soon.
@@ -1462,21 +1535,30 @@ send_status() {
   esac
 }
 
-# Replaces this program by the one in the metadata, or by the one that was installed meanwhile.
+# Goes on as the program in the metadata, or as the one that was installed meanwhile.
 follow_program() {
-  local sum
-  ask attributes/peermasq-program 10
-  if [[ $HTTP == 200 ]] && unpack_program; then
-    sum=$(sha256sum <"$WORK/program")
-    if [[ $sum != "$PROGRAM_SUM" && $sum != "$REFUSED_PROGRAM" ]]; then
-      REFUSED_PROGRAM=$sum
-      is_program "$WORK/program" && keep_file "$WORK/program" "$DIR/peermasq.sh"
-    fi
-  fi
-  [[ -f $DIR/peermasq.sh ]] && sum=$(sha256sum <"$DIR/peermasq.sh") && [[ $sum != "$PROGRAM_SUM" ]] || return 0
+  take_program || is_installed_anew || return 0
   say 'goes on as another version of the program'
   rm -rf -- "$WORK"
   exec "$BASH" "$DIR/peermasq.sh" watch
+}
+
+# Installs the program in the metadata. Fails where it is the one that runs, or none.
+take_program() {
+  local sum
+  ((SECONDS >= PROGRAM_AT)) || return 1
+  PROGRAM_AT=$((SECONDS + program_seconds))
+  ask attributes/peermasq-program 10
+  [[ $HTTP == 200 ]] && unpack_program && sum=$(sha256sum <"$WORK/program") || return 1
+  [[ $sum != "$PROGRAM_SUM" && $sum != "$REFUSED_PROGRAM" ]] || return 1
+  REFUSED_PROGRAM=$sum
+  is_program "$WORK/program" && keep_file "$WORK/program" "$DIR/peermasq.sh"
+}
+
+is_installed_anew() {
+  [[ $DIR/peermasq.sh -nt $WORK/began ]] || return 1
+  : >"$WORK/began"
+  [[ $(sha256sum <"$DIR/peermasq.sh") != "$PROGRAM_SUM" ]]
 }
 
 unpack_program() { unpack "$WORK/body" "$WORK/program" || { say "peermasq-program: $FAULT" && return 1; }; }

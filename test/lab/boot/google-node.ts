@@ -66,14 +66,14 @@ async function make(
 ): Promise<GoogleNode> {
   const networks = await buildNetworks(gcpPeering, { managementAddress: metadataAddress.host });
   closing.push(networks.close);
-  const image = resolve(process.env['PEERMASQ_IMAGE'] ?? '');
-  const system = await makeBootedNode(networks.nodeHost, image, remounts);
-  closing.push(system.close);
   const google = await openGoogleCloud();
   closing.push(google.close);
   Object.assign(process.env, google.env);
   const vm = addNode(google);
   let server = await google.metadataServer(vm, metadataAddress);
+  const image = resolve(process.env['PEERMASQ_IMAGE'] ?? '');
+  const system = await makeBootedNode(networks.nodeHost, image, remounts);
+  closing.push(system.close);
 
   async function boot(): Promise<void> {
     Object.assign(vm, { status: 'RUNNING', lastStartTimestamp: new Date().toISOString() });

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -110,7 +110,8 @@ export async function makeBootedNode(
     leader,
     journal: async (unit) => (await run(['journalctl', '--boot', '--output=cat', `--unit=${unit}`])).stdout,
     close: async () => {
-      await system?.stop();
+      await writeFile(join(group, 'cgroup.kill'), '1');
+      await system?.ended;
       await removeGroup(group);
       await sh('umount', '--recursive', disk);
     },
