@@ -1,5 +1,6 @@
 // Installs what the lab and the tests need and is missing: npm packages from the lockfile and, as root on
-// Debian, the kernel's tools. It costs milliseconds when nothing is missing, and imports nothing.
+// Debian, the kernel's tools. It costs milliseconds when nothing is missing, and imports nothing. With `boot`, also
+// what test/lab/boot needs.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -13,6 +14,7 @@ const tools = {
   ip: 'iproute2',
   curl: 'curl',
   shellcheck: 'shellcheck',
+  ...(process.argv[2] === 'boot' && { debootstrap: 'debootstrap', 'systemd-nspawn': 'systemd-container' }),
 };
 
 const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];

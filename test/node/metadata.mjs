@@ -26,8 +26,7 @@ function obey({ set = {}, fail = 0 }) {
 
 function read(url, request, response) {
   const key = url.pathname.split('/').pop();
-  const current = () =>
-    key === '' ? JSON.stringify(Object.fromEntries(attributes)) : attributes.get(key);
+  const current = () => (key === '' ? JSON.stringify(Object.fromEntries(attributes)) : attributes.get(key));
   const answer = () => {
     const value = current();
     response.writeHead(value === undefined ? 404 : 200, value === undefined ? {} : { ETag: etagOf(value) });

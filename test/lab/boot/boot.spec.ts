@@ -54,8 +54,16 @@ describe('the boot race', () => {
     const node = await makeNode();
     await joinInTime(node);
     expect(await node.destinations()).toEqual([backend]);
-    expect(node.report()).toMatchObject({ result: 'applied', proven: true, persisted: 'systemd', warnings: [] });
-    expect(await node.networks.pod.request()).toMatchObject({ reached: true, sourceSeenByPeer: '10.209.0.2' });
+    expect(node.report()).toMatchObject({
+      result: 'applied',
+      proven: true,
+      persisted: 'systemd',
+      warnings: [],
+    });
+    expect(await node.networks.pod.request()).toMatchObject({
+      reached: true,
+      sourceSeenByPeer: '10.209.0.2',
+    });
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
@@ -65,7 +73,10 @@ describe('the boot race', () => {
     // It has been up for a while, and was handed its rules half a minute ago.
     node.vm.lastStartTimestamp = new Date(Date.now() - 200_000).toISOString();
     expect(await node.pass([backend], { seconds: 2, secondsAgo: 30 })).toMatchObject({ kind: 'pending' });
-    expect(await node.pass([backend], { seconds: 2 })).toMatchObject({ kind: 'needs-reboot', isServing: false });
+    expect(await node.pass([backend], { seconds: 2 })).toMatchObject({
+      kind: 'needs-reboot',
+      isServing: false,
+    });
 
     expect(node.report()).toBeUndefined();
     expect(await isActive(node, 'peermasq-watch')).toBe(false);
@@ -150,13 +161,19 @@ describe('a running node', () => {
       node.google.cloud,
       node.vm,
       'peermasq-ruleset',
-      metadataOf(node.vm, 'peermasq-ruleset')?.replace(backend, elsewhere).replace(/^(generation \d+)$/m, '$10'),
+      metadataOf(node.vm, 'peermasq-ruleset')
+        ?.replace(backend, elsewhere)
+        .replace(/^(generation \d+)$/m, '$10'),
     );
     await until(async () => (await node.system.journal('peermasq-watch')).split('answers 000').length > 2);
     expect(await node.destinations()).toEqual([backend]);
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
     await node.startMetadataServer();
-    await until(() => node.report()?.generation === Number(/generation (\d+)/.exec(metadataOf(node.vm, 'peermasq-ruleset') ?? '')?.[1]));
+    await until(
+      () =>
+        node.report()?.generation ===
+        Number(/generation (\d+)/.exec(metadataOf(node.vm, 'peermasq-ruleset') ?? '')?.[1]),
+    );
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
@@ -178,7 +195,8 @@ describe('a running node', () => {
     const remove = await node.system.run(['bash', '/var/lib/peermasq/peermasq.sh', 'remove']);
     expect(JSON.parse(remove.stdout)).toMatchObject({ result: 'removed' });
     expect(await tables()).toBe(before);
-    const left = 'find / -xdev -name "*peermasq*" -not -path "/tmp/*"; systemctl list-units --all --no-legend "peermasq*"';
+    const left =
+      'find / -xdev -name "*peermasq*" -not -path "/tmp/*"; systemctl list-units --all --no-legend "peermasq*"';
     expect(await node.system.run(['sh', '-c', left])).toMatchObject({ status: 0, stdout: '' });
   });
 });
@@ -195,5 +213,38 @@ describe('a node like Container-Optimized OS, with /etc read-only and /var noexe
     expect(node.report()).toMatchObject({ proven: true, persisted: 'runtime' });
     expect(await node.destinations()).toEqual([elsewhere]);
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
+  });
+});
+
+describe('installing the watch from a container in the node, as the DaemonSet does', () => {
+  /** In the node's process namespace (hostPID), with other files than the node's, and these capabilities alone. */
+  async function install(node: GoogleNode, capabilities: readonly string[]) {
+    const folder = join(node.system.disk, 'var/lib/peermasq');
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    writeFileSync(join(folder, 'peermasq.sh'), program);
+    const only = ['-all', ...capabilities.map((name) => `+${name}`)].join(',');
+    const inContainer =
+      'mount -t proc proc /proc && only=$1 && shift && exec setpriv --bounding-set "$only" "$@"';
+    return node.networks.nodeHost.exec([
+      ...['nsenter', '--target', String(node.system.leader()), '--pid', '--'],
+      ...['unshare', '--mount', 'sh', '-c', inContainer, 'container', only],
+      ...['nsenter', '--target', '1', '--mount', '--'],
+      ...['env', '--ignore-environment', 'bash', '/var/lib/peermasq/peermasq.sh', 'watch', '--install'],
+    ]);
+  }
+
+  const needed = ['sys_admin', 'sys_chroot', 'sys_ptrace'];
+
+  test(`takes ${needed.join(', ')}, and no other capability`, async () => {
+    const node = await makeNode();
+    await node.boot();
+    for (const each of needed) {
+      const others = needed.filter((name) => name !== each);
+      expect(await install(node, others)).not.toMatchObject({ code: 0 });
+      expect(await isActive(node, 'peermasq-watch')).toBe(false);
+    }
+    expect(await install(node, needed)).toMatchObject({ code: 0, stderr: '' });
+    expect(await node.pass([backend])).toMatchObject({ kind: 'proven' });
+    expect(await node.destinations()).toEqual([backend]);
   });
 });

@@ -67,7 +67,7 @@ async function make(
   const networks = await buildNetworks(gcpPeering, { managementAddress: metadataAddress.host });
   closing.push(networks.close);
   const google = await openGoogleCloud();
-  closing.push(google.close);
+  closing.push(() => google.close());
   Object.assign(process.env, google.env);
   const vm = addNode(google);
   let server = await google.metadataServer(vm, metadataAddress);
@@ -128,7 +128,10 @@ async function make(
 const configOf = (destinations: readonly string[]): string =>
   JSON.stringify({
     clusters: {
-      frontend: { pods: ['10.132.0.0/14'], masquerade: destinations.map((cidr) => ({ cidr, name: 'backend' })) },
+      frontend: {
+        pods: ['10.132.0.0/14'],
+        masquerade: destinations.map((cidr) => ({ cidr, name: 'backend' })),
+      },
     },
   });
 

@@ -24,7 +24,8 @@ export function nodeImage() {
   const recipe = readFileSync(import.meta.filename);
   const image = join(folder, createHash('sha256').update(recipe).digest('hex').slice(0, 16));
   if (existsSync(image)) return image;
-  if (existsSync(folder)) for (const old of readdirSync(folder)) rmSync(join(folder, old), { recursive: true });
+  if (existsSync(folder))
+    for (const old of readdirSync(folder)) rmSync(join(folder, old), { recursive: true });
   mkdirSync(folder, { recursive: true });
   // Under another name until it is whole.
   const unfinished = `${image}.unfinished`;

@@ -3,7 +3,9 @@ import { spawn, spawnSync } from 'node:child_process';
 import { nodeImage } from './image.mjs';
 
 if (process.getuid?.() !== 0) {
-  console.error('Only root can boot a node: debootstrap and systemd-nspawn ask for it. Try: sudo npm run test:boot');
+  console.error(
+    'Only root can boot a node: debootstrap and systemd-nspawn ask for it. Try: sudo npm run test:boot',
+  );
   process.exit(1);
 }
 

@@ -35,7 +35,7 @@ const inGroup =
 
 /**
  * @param image the folder that `test/lab/boot/image.mjs` made; it is not written to
- * @param mounts `SOURCE TARGET OPTIONS` remount a folder of the disk: `/etc` → `ro`
+ * @param remounts folder → how it is mounted: `/etc` → `ro`
  */
 export async function makeBootedNode(
   host: Host,
@@ -57,11 +57,21 @@ export async function makeBootedNode(
     if (pid === 0) throw new Error('the node does not run');
     return pid;
   };
-  const inside = (argv: readonly string[]) => ['nsenter', '--target', String(leader()), '--all', '--', ...argv];
+  const inside = (argv: readonly string[]) => [
+    'nsenter',
+    '--target',
+    String(leader()),
+    '--all',
+    '--',
+    ...argv,
+  ];
 
   const run: Machine['run'] = async (argv, { env = {}, ...options } = {}) => {
     const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-    const { code, stdout, stderr } = await host.exec(inside(['env', '-i', path, ...settings, ...argv]), options);
+    const { code, stdout, stderr } = await host.exec(
+      inside(['env', '-i', path, ...settings, ...argv]),
+      options,
+    );
     return { status: code ?? 128, stdout, stderr };
   };
 
@@ -71,12 +81,14 @@ export async function makeBootedNode(
     });
     const started = host.spawn(['sh', '-c', inGroup, 'group', group, ...nspawn, `--directory=${disk}`]);
     system = started;
+    let hasEnded = false as boolean;
     void started.ended.then(() => {
+      hasEnded = true;
       [system, pid] = [undefined, 0];
     });
     const deadline = Date.now() + bootTimeoutMs;
     while (!(await hasBooted(started))) {
-      if (system === undefined || Date.now() > deadline) {
+      if (hasEnded || Date.now() > deadline) {
         throw new Error(`the node has not booted:\n${started.stdout()}${started.stderr()}`);
       }
       await delay(50);
@@ -124,9 +136,21 @@ const sh = (command: string, ...args: string[]) => promisify(execFile)(command, 
 
 /** A disk of its own over the image; it ends with the namespaces of the lab. */
 async function makeDisk(folder: string, image: string): Promise<string> {
-  const [upper, work, disk] = ['upper', 'work', 'disk'].map((name) => join(folder, name)) as [string, string, string];
+  const [upper, work, disk] = ['upper', 'work', 'disk'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
   for (const each of [upper, work, disk]) mkdirSync(each);
-  await sh('mount', '-t', 'overlay', 'overlay', '-o', `lowerdir=${image},upperdir=${upper},workdir=${work}`, disk);
+  await sh(
+    'mount',
+    '-t',
+    'overlay',
+    'overlay',
+    '-o',
+    `lowerdir=${image},upperdir=${upper},workdir=${work}`,
+    disk,
+  );
   return disk;
 }
 
