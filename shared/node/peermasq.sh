@@ -1363,10 +1363,9 @@ end_watch() {
 # --- watch ---
 
 readonly metadata_header='Metadata-Flavor: Google'
-# Seconds between two looks at peermasq-program, besides those that a changed rule set gives cause for.
-readonly program_seconds=300
-# So many looks at our own chains are cheap ones before one at everything.
-readonly cheap_looks=10
+# In intervals. Every look at the rules costs a few processes, and one in so many looks at everything; between two
+# looks at peermasq-program a rule set may still come, and a new program comes with it.
+readonly whole_look=10 program_look=5
 CHILD='' ETAG='' APPLIED_ETAG='' LIST_ETAG='' HTTP='' TROUBLE='' STATUS='' SENT='' CHECKED=0
 PROGRAM_AT=0 REFUSED_PROGRAM='' LOOK='' SEEN='' LOOKS=0
 
@@ -1487,7 +1486,7 @@ check_drift() {
   ((SECONDS - CHECKED >= INTERVAL)) || return 0
   CHECKED=$SECONDS LOOKS=$((LOOKS + 1))
   look
-  [[ -z $SEEN || $LOOK != "$SEEN" || $LOOKS -gt $cheap_looks ]] || return 0
+  [[ -z $SEEN || $LOOK != "$SEEN" || $LOOKS -ge $whole_look ]] || return 0
   run_self repair || TROUBLE='repair failed'
   report=$(<"$WORK/report")
   now=${report#*'"proven":'}
@@ -1547,7 +1546,7 @@ follow_program() {
 take_program() {
   local sum
   ((SECONDS >= PROGRAM_AT)) || return 1
-  PROGRAM_AT=$((SECONDS + program_seconds))
+  PROGRAM_AT=$((SECONDS + program_look * INTERVAL))
   ask attributes/peermasq-program 10
   [[ $HTTP == 200 ]] && unpack_program && sum=$(sha256sum <"$WORK/program") || return 1
   [[ $sum != "$PROGRAM_SUM" && $sum != "$REFUSED_PROGRAM" ]] || return 1

@@ -2,6 +2,7 @@ import { measureColdStarts, type ColdStart } from './cold-start';
 import type { Calls } from './fleet';
 import { measureStorm } from './storm';
 import { measureSweep } from './sweep';
+import { measureIdleWatch, type IdleWatch } from './watch';
 
 /** Every performance figure, in one run: `npm run bench`; with `-- --json` one document on stdout. */
 async function main(): Promise<void> {
@@ -11,8 +12,9 @@ async function main(): Promise<void> {
     await measureStorm('agents that register within 60 s', 60_000),
   ];
   const sweep = await measureSweep();
+  const idleWatch = await measureIdleWatch();
   if (process.argv.includes('--json')) {
-    console.log(JSON.stringify({ coldStarts, storms, sweep }, null, 2));
+    console.log(JSON.stringify({ coldStarts, storms, sweep, idleWatch }, null, 2));
     return;
   }
   for (const { name, rounds, plain, pruned, ratio } of coldStarts) {
@@ -28,11 +30,21 @@ async function main(): Promise<void> {
   }
   const { nodes, proven, seconds, calls } = sweep;
   console.log(`A sweep of ${nodes} nodes, ${proven} of them proven already: ${seconds.toFixed(1)} s`);
-  console.log(`  ${printCalls(calls)}`);
+  console.log(`  ${printCalls(calls)}\n`);
+  printIdleWatch(idleWatch);
 }
 
 const print = ({ ms, rssMb, kb }: ColdStart): string =>
   `${ms.median} ms (${ms.min} to ${ms.max}), ${rssMb.median} MB resident, ${kb} KB`;
+
+function printIdleWatch({ rounds, seconds, cpuSecondsPerHour, processesPerHour, rssMb }: IdleWatch): void {
+  console.log(
+    `watch on a node where nothing changes, from ${rounds} rounds in ${seconds.toFixed(0)} s; an hour has 60`,
+  );
+  console.log(
+    `  ${cpuSecondsPerHour.toFixed(1)} CPU seconds and ${processesPerHour} processes an hour, ${rssMb.toFixed(0)} MB resident at most`,
+  );
+}
 
 function printCalls({ ec2AndSsm, sqs, byAction, overdrawn }: Calls): string {
   const each = Object.entries(byAction).map(([action, count]) => `${action} ${count}`);

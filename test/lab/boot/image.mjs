@@ -1,7 +1,7 @@
 // The disk of a node: a Debian that debootstrap makes once and .cache/boot keeps, by the hash of its recipe.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
 const folder = '.cache/boot';
@@ -21,7 +21,7 @@ const files = {
 
 /** The folder of the image, which is made if it is not there: some 300 MB, in a minute or two. */
 export function nodeImage() {
-  const recipe = readFileSync(import.meta.filename);
+  const recipe = JSON.stringify({ suite, packages, files });
   const image = join(folder, createHash('sha256').update(recipe).digest('hex').slice(0, 16));
   if (existsSync(image)) return image;
   if (existsSync(folder))
