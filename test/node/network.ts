@@ -30,6 +30,7 @@ export type Report = {
   offered?: string;
   generation: number | null;
   backend: string | null;
+  booted?: number;
   reason?: string;
   rules: number;
   healed: number;

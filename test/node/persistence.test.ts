@@ -54,6 +54,13 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
   const apply = (env: Record<string, string> = {}) =>
     network.peermasq(['apply'], { stdin: backendVpc(), env: withSystemd(env) });
 
+  test('where watch runs it repairs drift, and there is no timer beside it', async () => {
+    bootSystemd();
+    writeFileSync(join(etc, 'peermasq-watch.service'), '');
+    expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });
+    expect(readdirSync(etc).sort()).toEqual(['peermasq-watch.service', 'peermasq.service']);
+  });
+
   test('units are written, enabled and started, and point at what is kept', async () => {
     bootSystemd();
     expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });

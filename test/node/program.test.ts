@@ -21,6 +21,16 @@ describe('the node program', () => {
   });
 });
 
+describeKernel('a report', undefined, () => {
+  test('tells when the node booted, which is when its process 1 started', async () => {
+    const network = await openNetwork('auto');
+    const { booted = 0 } = await network.apply(backendVpc());
+    const { stdout: elapsed } = spawnSync('ps', ['-o', 'etimes=', '-p', '1'], { encoding: 'utf8' });
+    expect(Math.abs(Date.now() / 1000 - Number(elapsed) - booted)).toBeLessThan(3);
+    await network.lab.close();
+  });
+});
+
 const everyBackend = missing('iptables-nft') ?? missing('iptables-legacy') ?? missing('nft');
 
 describeKernel('the backend', everyBackend, () => {

@@ -86,6 +86,25 @@ describeKernel('watch', undefined, () => {
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
+  test.each(['iptables-nft', 'iptables-legacy', 'nft'])(
+    'sees drift of %s by a small look',
+    async (backend) => {
+      await order({ set: { 'peermasq-ruleset': backendVpc() } });
+      watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: backend });
+      expect(await status()).toMatchObject({ result: 'applied', backend });
+      // The first looks are at everything; after them nothing but the rules themselves is looked at.
+      for (let round = 0; round < 4; round++) await request(/wait_for_change/);
+      const flush =
+        backend === 'nft'
+          ? ['nft', 'flush', 'chain', 'ip', 'peermasq', 'postrouting']
+          : [backend, '-t', 'nat', '-F', 'PEERMASQ'];
+      await network.node.run(flush);
+      await request(/wait_for_change/);
+      await request(/wait_for_change/);
+      expect(await network.sourceSeen()).toBe('10.209.0.2');
+    },
+  );
+
   test('goes on as the program in the metadata, if it is whole and one of ours', async () => {
     const text = readFileSync(program, 'utf8');
     await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': text.slice(0, -20) } });

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
+import { nodeCommand } from '../../../shared/core/render/daemonset';
 import { metadataOf, setMetadata } from '../gcp/state';
 import { makeGoogleNode, program, until, type GoogleNode } from './google-node';
 
@@ -218,19 +219,18 @@ describe('a node like Container-Optimized OS, with /etc read-only and /var noexe
 
 describe('installing the watch from a container in the node, as the DaemonSet does', () => {
   /** In the node's process namespace (hostPID), with other files than the node's, and these capabilities alone. */
-  async function install(node: GoogleNode, capabilities: readonly string[]) {
-    const folder = join(node.system.disk, 'var/lib/peermasq');
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    writeFileSync(join(folder, 'peermasq.sh'), program);
+  function install({ networks, system }: GoogleNode, capabilities: readonly string[]) {
     const only = ['-all', ...capabilities.map((name) => `+${name}`)].join(',');
     const inContainer =
       'mount -t proc proc /proc && only=$1 && shift && exec setpriv --bounding-set "$only" "$@"';
-    return node.networks.nodeHost.exec([
-      ...['nsenter', '--target', String(node.system.leader()), '--pid', '--'],
-      ...['unshare', '--mount', 'sh', '-c', inContainer, 'container', only],
-      ...['nsenter', '--target', '1', '--mount', '--'],
-      ...['env', '--ignore-environment', 'bash', '/var/lib/peermasq/peermasq.sh', 'watch', '--install'],
-    ]);
+    return networks.nodeHost.exec(
+      [
+        ...['nsenter', '--target', String(system.leader()), '--pid', '--'],
+        ...['unshare', '--mount', 'sh', '-c', inContainer, 'container', only],
+        ...nodeCommand,
+      ],
+      { stdin: program },
+    );
   }
 
   const needed = ['sys_admin', 'sys_chroot', 'sys_ptrace'];
