@@ -15,9 +15,10 @@ const env = { ...process.env, PEERMASQ_IMAGE: nodeImage() };
 const lab = ['test/lab/enter.mjs', 'sh', '-c', `${oneHierarchy} && exec "$@"`, 'boot'];
 const jest = ['jest', '--runInBand', '--forceExit', '--testMatch', '<rootDir>/test/lab/boot/*.spec.ts'];
 
-/** Everything else ends with the lab. A group in which something runs, of a run beside this one, stays. */
+/** Everything else ends with the lab, a group only after its last process. Those of a run beside this one stay. */
 function removeGroups() {
-  const script = `${oneHierarchy}; find /sys/fs/cgroup/peermasq-* -depth -type d -exec rmdir {} + 2> /dev/null`;
+  const remove = 'find /sys/fs/cgroup/peermasq-* -depth -type d -exec rmdir {} + 2> /dev/null && break';
+  const script = `${oneHierarchy}; ls -d /sys/fs/cgroup/peermasq-* || exit 0; for try in 1 2 3 4 5; do ${remove}; sleep 0.2; done`;
   spawnSync('unshare', ['--mount', 'sh', '-c', script]);
 }
 
