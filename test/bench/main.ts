@@ -1,5 +1,7 @@
 import { measureColdStarts, type ColdStart } from './cold-start';
 import type { Calls } from './fleet';
+import { measureGcpBackfill, measureGcpSweep, type GcpPasses } from './gcp-backfill';
+import { measureGcpRace } from './gcp-race';
 import { measureStorm } from './storm';
 import { measureSweep } from './sweep';
 
@@ -11,8 +13,13 @@ async function main(): Promise<void> {
     await measureStorm('agents that register within 60 s', 60_000),
   ];
   const sweep = await measureSweep();
+  const gcp = {
+    backfill: await measureGcpBackfill(),
+    sweep: await measureGcpSweep(),
+    races: [await measureGcpRace(0), await measureGcpRace(2_000)],
+  };
   if (process.argv.includes('--json')) {
-    console.log(JSON.stringify({ coldStarts, storms, sweep }, null, 2));
+    console.log(JSON.stringify({ coldStarts, storms, sweep, gcp }, null, 2));
     return;
   }
   for (const { name, rounds, plain, pruned, ratio } of coldStarts) {
@@ -28,7 +35,15 @@ async function main(): Promise<void> {
   }
   const { nodes, proven, seconds, calls } = sweep;
   console.log(`A sweep of ${nodes} nodes, ${proven} of them proven already: ${seconds.toFixed(1)} s`);
-  console.log(`  ${printCalls(calls)}`);
+  console.log(`  ${printCalls(calls)}\n`);
+  printPasses('A backfill on Google Cloud', gcp.backfill);
+  printPasses('A converged sweep on Google Cloud', gcp.sweep);
+  for (const { inserts, visibleAfterMs, ms } of gcp.races) {
+    console.log(
+      `From the first entry of an insert to its metadata, instance known after ${visibleAfterMs} ms, ${inserts} inserts`,
+    );
+    console.log(`  ${ms.median} ms (${ms.min} to ${ms.max})`);
+  }
 }
 
 const print = ({ ms, rssMb, kb }: ColdStart): string =>
@@ -40,6 +55,14 @@ function printCalls({ ec2AndSsm, sqs, byAction, overdrawn }: Calls): string {
     `${ec2AndSsm} calls to EC2 and SSM, ${overdrawn} beyond a token bucket; ${sqs} to SQS`,
     `  (${each.join(', ')})`,
   ].join('\n  ');
+}
+
+function printPasses(name: string, { nodes, proven, passes, seconds, peakMb, calls }: GcpPasses): void {
+  const each = Object.entries(calls.byMethod).map(([method, count]) => `${method} ${count}`);
+  console.log(
+    `${name}: ${proven} of ${nodes} nodes proven in ${seconds.toFixed(1)} s, ${passes} passes, ${peakMb} MB at most`,
+  );
+  console.log(`  ${calls.all} calls, ${calls.overdrawn} beyond a rate quota\n  (${each.join(', ')})\n`);
 }
 
 main().catch((error: unknown) => {
