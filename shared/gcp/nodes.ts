@@ -38,9 +38,11 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
     return retrying(`list the instances of ${project}`, deadline, async () => {
       const client = await clients.instances();
       const listed: [Node, Instance][] = [];
+      const shareValues = sharedValues();
       const request = { project, maxResults: 500 };
       for await (const [, { instances }] of client.aggregatedListAsync(request, callOptions(deadline))) {
         for (const instance of instances ?? []) {
+          shareValues(instance);
           const ref = {
             cloud: 'gcp',
             project,
@@ -89,6 +91,18 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
 
 const ownProject = (clients: Clients, deadline: Deadline): Promise<string> =>
   retrying('tell the project of the credentials', deadline, () => clients.project());
+
+/** The program alone is 20 KB an instance; of thousands of instances each text is kept once. */
+function sharedValues(): (instance: Instance) => void {
+  const texts = new Map<string, string>();
+  return ({ metadata }) => {
+    for (const item of metadata?.items ?? []) {
+      const text = item.value ?? '';
+      item.value = texts.get(text) ?? text;
+      texts.set(text, item.value);
+    }
+  };
+}
 
 /**
  * Labels are believed, and still looked behind: at one in 67 nodes each minute, another one each time, whatever

@@ -11,12 +11,7 @@ import { sqsEvent } from '../lab/aws/records';
 import { insertEvent } from '../lab/gcp/events';
 import { openGoogleCloud } from '../lab/gcp/lab';
 import { addVm } from '../lab/gcp/state';
-
-export interface Spread {
-  readonly median: number;
-  readonly min: number;
-  readonly max: number;
-}
+import { spread, type Spread } from './spread';
 
 /** Milliseconds from the begin of the import to the end of the first call, megabytes resident, kilobytes of code. */
 export interface ColdStart {
@@ -118,12 +113,6 @@ async function start(file: string, { env, event, context }: Subject): Promise<St
   ]);
   if (child.exitCode !== 0) throw new Error(`${file} did not answer:\n${faults}${log}`);
   return JSON.parse(timing) as Start;
-}
-
-function spread(values: readonly number[]): Spread {
-  const sorted = [...values].sort((a, b) => a - b);
-  const at = (share: number) => Math.round(sorted[Math.floor(share * (sorted.length - 1))] ?? NaN);
-  return { median: at(0.5), min: at(0), max: at(1) };
 }
 
 function files(): Readonly<Record<string, string>> {

@@ -1,37 +1,66 @@
 import { measureColdStarts, type ColdStart } from './cold-start';
 import type { Calls } from './fleet';
+import { measureGcpBackfill, measureGcpSweep, type GcpPasses } from './gcp-backfill';
+import { measureGcpRace } from './gcp-race';
 import { measureStorm } from './storm';
 import { measureSweep } from './sweep';
 import { measureIdleWatch, type IdleWatch } from './watch';
 
+type ColdStarts = Awaited<ReturnType<typeof measureColdStarts>>[number];
+type Storm = Awaited<ReturnType<typeof measureStorm>>;
+type Sweep = Awaited<ReturnType<typeof measureSweep>>;
+type Race = Awaited<ReturnType<typeof measureGcpRace>>;
+
 /** Every performance figure, in one run: `npm run bench`; with `-- --json` one document on stdout. */
 async function main(): Promise<void> {
-  const coldStarts = await measureColdStarts(10);
-  const storms = [
-    await measureStorm('agents online', 0),
-    await measureStorm('agents that register within 60 s', 60_000),
-  ];
-  const sweep = await measureSweep();
-  const idleWatch = await measureIdleWatch();
+  const figures = {
+    coldStarts: await measureColdStarts(10),
+    storms: [
+      await measureStorm('agents online', 0),
+      await measureStorm('agents that register within 60 s', 60_000),
+    ],
+    sweep: await measureSweep(),
+    gcp: {
+      backfill: await measureGcpBackfill(),
+      sweep: await measureGcpSweep(),
+      races: [await measureGcpRace(0), await measureGcpRace(2_000)],
+    },
+    idleWatch: await measureIdleWatch(),
+  };
   if (process.argv.includes('--json')) {
-    console.log(JSON.stringify({ coldStarts, storms, sweep, idleWatch }, null, 2));
+    console.log(JSON.stringify(figures, null, 2));
     return;
   }
-  for (const { name, rounds, plain, pruned, ratio } of coldStarts) {
-    console.log(`${name}, import and first call, ${rounds} pairs`);
-    console.log(
-      `  plain   ${print(plain)}\n  pruned  ${print(pruned)}\n  ${ratio.toFixed(1)} times faster\n`,
-    );
-  }
-  for (const { name, nodes, proven, deadLetters, seconds, calls } of storms) {
-    console.log(`${nodes} nodes join within 10 s, ${name}`);
-    console.log(`  ${proven} proven in ${seconds.toFixed(1)} s, ${deadLetters} dead letters`);
-    console.log(`  ${printCalls(calls)}\n`);
-  }
-  const { nodes, proven, seconds, calls } = sweep;
+  figures.coldStarts.forEach(printColdStart);
+  figures.storms.forEach(printStorm);
+  printSweep(figures.sweep);
+  printPasses('A backfill on Google Cloud', figures.gcp.backfill);
+  printPasses('A converged sweep on Google Cloud', figures.gcp.sweep);
+  figures.gcp.races.forEach(printRace);
+  printIdleWatch(figures.idleWatch);
+}
+
+function printColdStart({ name, rounds, plain, pruned, ratio }: ColdStarts): void {
+  console.log(`${name}, import and first call, ${rounds} pairs`);
+  console.log(`  plain   ${print(plain)}\n  pruned  ${print(pruned)}\n  ${ratio.toFixed(1)} times faster\n`);
+}
+
+function printStorm({ name, nodes, proven, deadLetters, seconds, calls }: Storm): void {
+  console.log(`${nodes} nodes join within 10 s, ${name}`);
+  console.log(`  ${proven} proven in ${seconds.toFixed(1)} s, ${deadLetters} dead letters`);
+  console.log(`  ${printCalls(calls)}\n`);
+}
+
+function printSweep({ nodes, proven, seconds, calls }: Sweep): void {
   console.log(`A sweep of ${nodes} nodes, ${proven} of them proven already: ${seconds.toFixed(1)} s`);
   console.log(`  ${printCalls(calls)}\n`);
-  printIdleWatch(idleWatch);
+}
+
+function printRace({ inserts, visibleAfterMs, ms }: Race): void {
+  console.log(
+    `From the first entry of an insert to its metadata, instance known after ${visibleAfterMs} ms, ${inserts} inserts`,
+  );
+  console.log(`  ${ms.median} ms (${ms.min} to ${ms.max})\n`);
 }
 
 const print = ({ ms, rssMb, kb }: ColdStart): string =>
@@ -52,6 +81,14 @@ function printCalls({ ec2AndSsm, sqs, byAction, overdrawn }: Calls): string {
     `${ec2AndSsm} calls to EC2 and SSM, ${overdrawn} beyond a token bucket; ${sqs} to SQS`,
     `  (${each.join(', ')})`,
   ].join('\n  ');
+}
+
+function printPasses(name: string, { nodes, proven, passes, seconds, peakMb, calls }: GcpPasses): void {
+  const each = Object.entries(calls.byMethod).map(([method, count]) => `${method} ${count}`);
+  console.log(
+    `${name}: ${proven} of ${nodes} nodes proven in ${seconds.toFixed(1)} s, ${passes} passes, ${peakMb} MB at most`,
+  );
+  console.log(`  ${calls.all} calls, ${calls.overdrawn} beyond a rate quota\n  (${each.join(', ')})\n`);
 }
 
 main().catch((error: unknown) => {

@@ -256,7 +256,7 @@ describe('nodes', () => {
     test('which a list says to do where it had to ask, and the channel does once', async () => {
       const vm = labelled('');
       vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(proven));
-      const list = async () => (await cloud.nodes.list(['frontend'], inSeconds(10)))[0] as Node;
+      const list = async () => (await cloud.nodes.list(['frontend'], inSeconds(10)))[0]!;
       const node = await list();
       expect(node.recorded).toMatchObject({ isProven: true, isUnmirrored: true });
       const end = { node, ruleSetId: ruleSetId(proven), state: 'proven' as const };

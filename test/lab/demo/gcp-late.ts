@@ -1,3 +1,5 @@
+import { isDeepStrictEqual } from 'node:util';
+import { z } from 'zod';
 import { insertEvent } from '../gcp/events';
 import { deliver, type RunningFunction } from '../gcp/functions';
 import { addVm, type Vm } from '../gcp/state';
@@ -16,9 +18,14 @@ export async function openGcpLate(networks: Networks): Promise<LocalCloud> {
     const vm = addVm(project.cloud, { ...node, creationTimestamp: started, lastStartTimestamp: started });
     await serveMetadata(project, vm);
     const [joined, backfill] = await Promise.all([project.start('nodeJoined'), project.start('backfill')]);
+    let healed: Pass | undefined;
     return {
       loseRace: (say) => loseRace(joined, vm, say),
-      sendEvent: (say) => restart(project, backfill, vm, say),
+      sendEvent: async (say) => {
+        // Once it has a proof, a backfill has nothing to tell of it.
+        if (healed) await post(backfill);
+        return (healed ??= await restart(project, backfill, vm, say));
+      },
       close: () => project.close(),
     };
   } catch (error) {
@@ -38,31 +45,38 @@ async function loseRace(joined: RunningFunction, vm: Vm, say: Say): Promise<stri
 
 async function restart(project: Project, backfill: RunningFunction, vm: Vm, say: Say): Promise<Pass> {
   const { cloud, networks } = project;
-  const [calls, logged, sentAt] = [cloud.calls.length, backfill.log.length, Date.now()];
+  const [calls, sentAt] = [cloud.calls.length, Date.now()];
   say('backfill', 'POST {} to the backfill function; the config allows a restart: {maxUnavailable: 1}');
+  let booting: Promise<void> | undefined;
   const reset = (which: Vm) => {
     if (which === vm) booting = resetNode(project, say);
   };
-  let booting: Promise<void> | undefined;
   cloud.changes.once('reset', reset);
-  const response = await fetch(backfill.url, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: '{}',
-  });
+  const log = await post(backfill);
   cloud.changes.off('reset', reset);
   await booting;
-  await backfill.logged(
-    (entry) => backfill.log.indexOf(entry) >= logged && entry['message'] === 'SweepFinished',
-  );
-  const log = backfill.log.slice(logged);
-  if (!response.ok)
-    throw new Error(`Backfill answered ${response.status}: ${await response.text()}\n${jsonLines(log)}`);
   return {
     ...provenIn(log, sentAt),
     lookedUp: lookedUp(project, calls),
     rules: await inForce(networks.node),
   };
+}
+
+/**
+ * A backfill of everything. @returns what it logged
+ * @throws Error with its answer and log when not every node is proven at its end
+ */
+async function post({ url, log, logged }: RunningFunction): Promise<readonly unknown[]> {
+  const before = log.length;
+  const headers = { 'content-type': 'application/json' };
+  const response = await fetch(url, { method: 'POST', headers, body: '{}' });
+  const answer: unknown = await response.json();
+  // It tells how many calls it took when it has answered.
+  await logged((entry) => log.indexOf(entry) >= before && entry['message'] === 'CallsCounted');
+  const own = log.slice(before);
+  if (isDeepStrictEqual(z.object({ counts: z.unknown() }).safeParse(answer).data?.counts, { proven: 1 }))
+    return own;
+  throw new Error(`Backfill answered ${response.status} ${JSON.stringify(answer)}:\n${jsonLines(own)}`);
 }
 
 async function resetNode(project: Project, say: Say): Promise<void> {

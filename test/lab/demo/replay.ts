@@ -104,7 +104,7 @@ async function play(networks: Networks, cloud: LocalCloud, screen: Screen, resul
   // A pod that hangs goes down with its node: where that is restarted there is none to heal.
   const hanging = cloud.loseRace ? undefined : networks.pod.request(120_000);
   result.pass = await cloud.sendEvent(screen.say);
-  showPass(result.pass, screen);
+  showPass(result.pass, result.late ? 'the backfill began' : 'the event', screen);
 
   result.after = await networks.pod.request();
   result.faults.push(...showAfter(networks, result.after, screen));
@@ -153,7 +153,8 @@ function showAfter({ topology }: Networks, after: Answer, screen: Screen): strin
   return [`the peer saw ${sourceSeenByPeer} and not the node's address ${node.address}`];
 }
 
-function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof, race }: Pass, screen: Screen): void {
+function showPass(pass: Pass, since: string, screen: Screen): void {
+  const { eventToProvenMs, lookedUp, ruleset, rules, proof, race } = pass;
   if (race) showRace(race, screen);
   screen.say('looked up', lookedUp.join('\n'));
   screen.say('rule set', ruleset);
@@ -163,7 +164,7 @@ function showPass({ eventToProvenMs, lookedUp, ruleset, rules, proof, race }: Pa
   screen.say(
     'proof',
     [
-      `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after the event: ${count(proof.rules, 'rule')} in ${backend}, ${count(healed, 'hanging flow')} healed`,
+      `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after ${since}: ${count(proof.rules, 'rule')} in ${backend}, ${count(healed, 'hanging flow')} healed`,
       ...probes.map(
         ({ to, from, reached }) => `probe ${from} → ${to}: ${reached ? 'reached' : 'not reached'}`,
       ),

@@ -25,7 +25,8 @@ async function call({ path = '', body, token = lab.cloud.token }: Given) {
     headers: { authorization: `Bearer ${token}` },
     ...(body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) }),
   });
-  return { status: response.status, answer: await response.json() };
+  const answer: unknown = await response.json();
+  return { status: response.status, answer };
 }
 
 const fingerprint = async () => {

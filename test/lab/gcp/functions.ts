@@ -2,12 +2,15 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /** One function of dist/gcp on the real functions-framework. */
 export interface RunningFunction {
   readonly url: string;
+  /** The most memory that it had resident until now, in megabytes. */
+  readonly peakMb: () => number;
   /** Its log so far: one object for each line of JSON. */
   readonly log: Record<string, unknown>[];
   /** The first entry that fits, when it is there. */
@@ -62,7 +65,12 @@ export async function startFunction(
       await once(lines, 'line');
     }
   };
-  return { url, log, logged, close: () => end(child) };
+  return { url, peakMb: () => peakMb(child), log, logged, close: () => end(child) };
+}
+
+function peakMb({ pid }: ChildProcess): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Math.round(Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) / 1_000);
 }
 
 async function end(child: ChildProcess): Promise<void> {

@@ -1,0 +1,72 @@
+import { z } from 'zod';
+import { addFleetNode, countGcpCalls, openGcpFleet, type GcpCalls, type GcpFleet } from './gcp-fleet';
+
+/** Passes of the backfill function over a fleet on Google Cloud. */
+export interface GcpPasses {
+  readonly nodes: number;
+  readonly proven: number;
+  readonly passes: number;
+  readonly seconds: number;
+  /** The most memory of the function, in megabytes. */
+  readonly peakMb: number;
+  readonly calls: GcpCalls;
+}
+
+const backfillNodes = 1_000;
+const sweepNodes = 10_000;
+const mostPasses = 5;
+
+/** 1,000 nodes that were there before peermasq, until all have proven their rules. */
+export async function measureGcpBackfill(): Promise<GcpPasses> {
+  const fleet = await openGcpFleet('backfill');
+  try {
+    for (let made = 0; made < backfillNodes; made += 1) addFleetNode(fleet.cloud);
+    return await measure(fleet, {});
+  } finally {
+    await fleet.close();
+  }
+}
+
+/** A sweep of 10,000 nodes that have all proven what they should have. */
+export async function measureGcpSweep(): Promise<GcpPasses> {
+  const fleet = await openGcpFleet('backfill');
+  try {
+    const first = addFleetNode(fleet.cloud);
+    await post(fleet, {});
+    // What one pass pushed, the next remembers.
+    await post(fleet, {});
+    // The others are as the first one was left: what is in its metadata, its label and its report.
+    const { metadata, labels, guestAttributes } = first;
+    for (let made = 1; made < sweepNodes; made += 1)
+      addFleetNode(fleet.cloud, { metadata, labels, guestAttributes });
+    fleet.cloud.calls.length = 0;
+    return await measure(fleet, { leaveYoung: true });
+  } finally {
+    await fleet.close();
+  }
+}
+
+async function measure(fleet: GcpFleet, body: object): Promise<GcpPasses> {
+  const nodes = fleet.cloud.vms.length;
+  const startedAt = performance.now();
+  let [passes, proven] = [0, 0];
+  while (proven < nodes && passes < mostPasses) {
+    proven = await post(fleet, body);
+    passes += 1;
+  }
+  const seconds = (performance.now() - startedAt) / 1_000;
+  return { nodes, proven, passes, seconds, peakMb: fleet.running.peakMb(), calls: countGcpCalls(fleet) };
+}
+
+const answerSchema = z.object({ counts: z.record(z.string(), z.number()) });
+
+/** @returns how many nodes are proven */
+async function post({ running }: GcpFleet, body: object): Promise<number> {
+  const response = await fetch(running.url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`Backfill answered ${response.status}: ${await response.text()}`);
+  return answerSchema.parse(await response.json()).counts['proven'] ?? 0;
+}

@@ -1,0 +1,99 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startFunction, type RunningFunction } from '../lab/gcp/functions';
+import { openGoogleCloud } from '../lab/gcp/lab';
+import { obeyMetadata } from '../lab/gcp/obedient';
+import { limitCalls, type Quota } from '../lab/gcp/quota';
+import { addVm, networkUrl, subnetworkUrl, type GoogleCloud, type Vm } from '../lab/gcp/state';
+
+const project = 'identity-nonprod';
+const cluster = 'shop';
+const [region, zone] = ['europe-west1', 'europe-west1-c'];
+const reportsAfterMs = () => 1_000 + Math.random() * 2_000;
+
+/** A node of the fleet. */
+export const fleetNode = () => ({
+  project,
+  zone,
+  labels: { 'goog-k8s-cluster-name': cluster },
+  networkInterfaces: [
+    { network: networkUrl(project, 'shop-vpc'), subnetwork: subnetworkUrl(project, region, 'shop-vpc') },
+  ],
+});
+
+/** Adds a node that runs since an hour. */
+export const addFleetNode = (cloud: GoogleCloud, given: Partial<Vm> = {}): Vm =>
+  addVm(cloud, {
+    ...fleetNode(),
+    lastStartTimestamp: new Date(Date.now() - 3_600_000).toISOString(),
+    ...given,
+  });
+
+export interface GcpFleet {
+  readonly cloud: GoogleCloud;
+  readonly quota: Quota;
+  readonly running: RunningFunction;
+  readonly close: () => Promise<void>;
+}
+
+/** A project with a cluster, rate quotas on, and one function as it is deployed; its nodes report after 1 to 3 s. */
+export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<GcpFleet> {
+  const google = await openGoogleCloud();
+  const { cloud, env } = google;
+  addNetwork(cloud);
+  obeyMetadata(cloud, reportsAfterMs);
+  const folder = mkdtempSync(join(tmpdir(), 'peermasq-bench-'));
+  const config = join(folder, 'peermasq.yaml');
+  writeFileSync(config, `clusters: {${cluster}: {pods: [10.244.0.0/16], masquerade: [peerings]}}`);
+  const running = await startFunction(target, target === 'backfill' ? 'http' : 'cloudevent', {
+    ...env,
+    PEERMASQ_CONFIG: config,
+    PEERMASQ_PROJECTS: project,
+    // What infra/gcp gives them.
+    PEERMASQ_INVOCATION_SECONDS: target === 'backfill' ? '3600' : '540',
+    GOOGLE_CLOUD_PROJECT: project,
+  });
+  return {
+    cloud,
+    quota: limitCalls(cloud),
+    running,
+    close: async () => {
+      await running.close();
+      await google.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+}
+
+function addNetwork({ networks, subnetworks }: GoogleCloud): void {
+  const name = 'shop-vpc';
+  networks.push({
+    project,
+    name,
+    peerings: [{ name: 'to-backend', state: 'ACTIVE', network: networkUrl(project, 'backend-vpc') }],
+    routes: {
+      [`to-backend/${region}`]: [
+        { destRange: '10.193.0.0/16', imported: true, type: 'SUBNET_PEERING_ROUTE' },
+      ],
+    },
+  });
+  subnetworks.push({ project, region, name, network: name, ipCidrRange: '10.209.0.0/16' });
+}
+
+/** What a pass cost. */
+export interface GcpCalls {
+  readonly all: number;
+  readonly byMethod: Readonly<Record<string, number>>;
+  /** Calls beyond a rate quota. */
+  readonly overdrawn: number;
+}
+
+export function countGcpCalls({ cloud: { calls }, quota: { overdrawn } }: GcpFleet): GcpCalls {
+  const byMethod: Record<string, number> = {};
+  for (const call of calls) {
+    const method = call.replace('compute.', '');
+    byMethod[method] = (byMethod[method] ?? 0) + 1;
+  }
+  return { all: calls.length, byMethod, overdrawn };
+}
