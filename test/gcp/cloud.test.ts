@@ -50,6 +50,7 @@ beforeEach(() => {
     faults: [],
     calls: [],
     pageSize: 500,
+    keepsStartOnReset: false,
   });
   delete state.operationError;
 });
@@ -256,7 +257,11 @@ describe('nodes', () => {
     test('which a list says to do where it had to ask, and the channel does once', async () => {
       const vm = labelled('');
       vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(proven));
-      const list = async () => (await cloud.nodes.list(['frontend'], inSeconds(10)))[0]!;
+      const list = async () => {
+        const [node] = await cloud.nodes.list(['frontend'], inSeconds(10));
+        if (!node) throw new Error('nothing was listed');
+        return node;
+      };
       const node = await list();
       expect(node.recorded).toMatchObject({ isProven: true, isUnmirrored: true });
       const end = { node, ruleSetId: ruleSetId(proven), state: 'proven' as const };
@@ -835,6 +840,38 @@ describe('the channel', () => {
       });
     });
   });
+
+  test.each([false, true])(
+    'a restart is waited for also where Compute Engine keeps the time of the start: %s',
+    async (keepsStart) => {
+      state.keepsStartOnReset = keepsStart;
+      const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+      const given = ruleSet(hoursAgo(1).getTime());
+      const vm = addVm(state, {
+        lastStartTimestamp: hoursAgo(2).toISOString(),
+        metadata: [
+          { key: 'peermasq-ruleset', value: printRuleSet(given) },
+          { key: 'enable-guest-attributes', value: 'TRUE' },
+        ],
+      });
+      const look = async () => {
+        const node = await nodeOf(vm);
+        const pushed: Pushed = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+        return (await cloud.channel.proofs([pushed], inSeconds(0.3)))[0]?.result;
+      };
+      expect(await look()).toBe('unwatched');
+      await cloud.channel.restart?.(await nodeOf(vm), inSeconds(10));
+      expect(await look()).toBe('silent');
+      vm.guestAttributes['peermasq/status'] = JSON.stringify(
+        reportOf(given, { booted: Math.floor(hoursAgo(2).getTime() / 1_000) }),
+      );
+      expect(await look()).toBe('silent');
+      vm.guestAttributes['peermasq/status'] = JSON.stringify(
+        reportOf(given, { booted: Math.floor(Date.now() / 1_000) }),
+      );
+      expect(await look()).toBe('reported');
+    },
+  );
 
   test('restarts a running instance, and no other', async () => {
     const [running, stopped] = [addVm(state, { lastStartTimestamp: '2026-11-21T12:00:00Z' }), addVm(state)];
