@@ -1,6 +1,6 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
 import { setTimeout as pause } from 'node:timers/promises';
-import { RetryableError } from '../../shared/core/errors';
+import { PeermasqError, RetryableError } from '../../shared/core/errors';
 import { nodeKey, type NodeRef } from '../../shared/core/node';
 import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
 import type { Deadline } from '../../shared/core/ports';
@@ -44,8 +44,17 @@ const lookEveryMs = 500;
 
 async function untilVisible(nodes: readonly NodeRef[], end: Deadline): Promise<void> {
   const until = Math.min(end, Date.now() + visibleAfterMs);
-  const seen = () => dependencies.cloud.nodes.get(nodes, end);
-  while ((await seen()).length < nodes.length && Date.now() < until) await pause(lookEveryMs);
+  while (!(await areVisible(nodes, end)) && Date.now() < until) await pause(lookEveryMs);
+}
+
+/** What keeps it from looking keeps the pass from it too, and that says so. */
+async function areVisible(nodes: readonly NodeRef[], end: Deadline): Promise<boolean> {
+  try {
+    return (await dependencies.cloud.nodes.get(nodes, end)).length === nodes.length;
+  } catch (error) {
+    if (error instanceof PeermasqError) return true;
+    throw error;
+  }
 }
 
 function giveUp(outcomes: readonly Outcome[]): void {

@@ -18,7 +18,7 @@ export interface GcpSettings {
 export function makeGcpCloud({ projects, program }: GcpSettings): Cloud {
   const clients = clientsOfProcess();
   return {
-    nodes: makeGcpNodes(clients, projects),
+    nodes: makeGcpNodes(clients, projects, program),
     routes: makeGcpRoutes(clients),
     channel: makeGcpChannel(clients, program),
   };

@@ -92,9 +92,23 @@ function ruleSetValue(current: string | undefined, ruleSet: RuleSet): string {
   return text.length > plainLimitBytes ? packRuleSet(ruleSet) : text;
 }
 
+/** Whether these items hand over this program, by this startup script: another version of peermasq brings others. */
+export function areOfThisVersion(items: readonly MetadataItem[], program: string): boolean {
+  const of = (key: string) => items.find((item) => item.key === key)?.value;
+  const script = of(startupScriptKey);
+  return of(programKey) === programValue(program) && script === composeStartupScript(script);
+}
+
+/** Packed once, for all the nodes of a pass. */
+const packed = new Map<string, string>();
+
 /** Every list of instances carries it once for each of them. */
-const programValue = (program: string): string =>
-  program.length > plainLimitBytes ? gzipSync(program, { level: 9 }).toString('base64') : program;
+function programValue(program: string): string {
+  if (program.length <= plainLimitBytes) return program;
+  const value = packed.get(program) ?? gzipSync(program, { level: 9 }).toString('base64');
+  packed.set(program, value);
+  return value;
+}
 
 function readable(text: string): RuleSet | undefined {
   try {

@@ -3,13 +3,16 @@ import type { Deadline, Nodes } from '../core/ports';
 import type { Recorded, Report } from '../core/report';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { retrying } from './errors';
-import { handedIn, type Handed } from './metadata';
+import { areOfThisVersion, handedIn, type Handed } from './metadata';
 import { gcpRef, itemsOf, lastOf, readInstance, withSeen, type Instance } from './instance';
 import { provenAt, startedAt } from './record';
 import { readStatus } from './status';
 
-/** @param projects where `list` looks; none means the project of the credentials */
-export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nodes {
+/**
+ * @param projects where `list` looks; none means the project of the credentials
+ * @param program the node program's text: a node that was handed another one is not up to date
+ */
+export function makeGcpNodes(clients: Clients, projects: readonly string[], program: string): Nodes {
   async function get(refs: Parameters<Nodes['get']>[0], deadline: Deadline): Promise<Node[]> {
     const wanted = new Map(refs.filter((ref) => ref.cloud === 'gcp').map((ref) => [nodeKey(ref), ref]));
     const found = await mapLimited([...wanted.values()], async (ref) => {
@@ -74,7 +77,8 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
     deadline: Deadline,
   ): Promise<Recorded> {
     const { ruleSetId, routes } = handed;
-    const at = provenAt(instance, ruleSetId);
+    const isUpToDate = areOfThisVersion(itemsOf(instance), program);
+    const at = isUpToDate ? provenAt(instance, ruleSetId) : undefined;
     const known = { ruleSetId, isProven: false, ...(routes !== undefined && { routes }) };
     // Before that its rules are not in force again, and soon after it has none.
     if (instance.status !== 'RUNNING') return known;
@@ -82,7 +86,8 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[]): Nod
     const status = await readStatus(clients, gcpRef(node), instance, deadline);
     if (status.kind !== 'report' || status.report.id === null) return known;
     const { report } = status;
-    const isProven = report.proven && report.id === ruleSetId && isOfThisBoot(report, instance);
+    const isOfIt = report.proven && report.id === ruleSetId && isOfThisBoot(report, instance);
+    const isProven = isOfIt && isUpToDate;
     return { ...known, ruleSetId: status.report.id, isProven, ...(isProven && at && { at }) };
   }
 

@@ -164,17 +164,20 @@ describe('nodeJoined', () => {
     expect(vm.labels['peermasq-status']).toMatch(/^needs-reboot-\d+$/);
   });
 
-  test('a missing permission is acknowledged, with its name in the log: the sweep serves the node', async () => {
-    const joined = await start('nodeJoined');
-    google.cloud.faults.push({ method: 'compute.networks.get', kind: 'permission', times: Infinity });
-    expect(await deliver(joined, insertEvent(addNode(), 'first'))).toBe(204);
-    expect(joined.log).toContainEqual(
-      expect.objectContaining({
-        message: 'ReconcileFailed',
-        advice: expect.stringContaining('Grant compute.networks.get on') as unknown,
-      }),
-    );
-  });
+  test.each(['compute.instances.get', 'compute.networks.get'])(
+    'that %s is not permitted is acknowledged, and in the log: the sweep serves the node',
+    async (method) => {
+      const joined = await start('nodeJoined');
+      google.cloud.faults.push({ method, kind: 'permission', times: Infinity });
+      expect(await deliver(joined, insertEvent(addNode(), 'first'))).toBe(204);
+      expect(joined.log).toContainEqual(
+        expect.objectContaining({
+          message: 'ReconcileFailed',
+          advice: expect.stringContaining(`Grant ${method} on`) as unknown,
+        }),
+      );
+    },
+  );
 
   test('an event of another kind is acknowledged, with the reason in the log', async () => {
     const joined = await start('nodeJoined');

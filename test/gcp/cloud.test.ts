@@ -6,7 +6,7 @@ import type { Cloud, Pushed } from '../../shared/core/ports';
 import type { Report } from '../../shared/core/report';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
-import { originalStartupScript } from '../../shared/gcp/startup-script';
+import { composeStartupScript, originalStartupScript } from '../../shared/gcp/startup-script';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
 import {
   addVm,
@@ -21,6 +21,14 @@ import {
 import { reportOf } from '../lab/report';
 
 const program = '#!/bin/bash\n# peermasq: the node program\n';
+
+/** What a push of this rule set leaves in the metadata of a node that had none. */
+const handed = (value: string) => [
+  { key: 'peermasq-ruleset', value },
+  { key: 'peermasq-program', value: program },
+  { key: 'startup-script', value: composeStartupScript(undefined) },
+  { key: 'enable-guest-attributes', value: 'TRUE' },
+];
 
 let lab: GoogleCloudLab;
 let state: GoogleCloud;
@@ -175,7 +183,7 @@ describe('nodes', () => {
     ['unless they start again', { inMetadata: printRuleSet(proven), status: 'STAGING' }, false],
     ['unless they are about to stop', { inMetadata: printRuleSet(proven), status: 'PENDING_STOP' }, false],
   ])('have proven what they reported, %s', async (_, { inMetadata, status = 'RUNNING' }, isProven) => {
-    const vm = addVm(state, { status, metadata: [{ key: 'peermasq-ruleset', value: inMetadata }] });
+    const vm = addVm(state, { status, metadata: handed(inMetadata) });
     vm.guestAttributes['peermasq/status'] = report(ruleSetId(proven));
     expect((await nodeOf(vm)).recorded?.isProven).toBe(isProven);
   });
@@ -203,10 +211,7 @@ describe('nodes', () => {
     const labelled = (value: string, over: Partial<Vm> = {}): Vm => {
       const vm = addVm(state, {
         ...gke('frontend'),
-        metadata: [
-          { key: 'peermasq-ruleset', value: printRuleSet(proven) },
-          { key: 'enable-guest-attributes', value: 'TRUE' },
-        ],
+        metadata: handed(printRuleSet(proven)),
         ...over,
       });
       vm.labels['peermasq-status'] = value;
@@ -216,6 +221,9 @@ describe('nodes', () => {
       );
       return vm;
     };
+    const replaced = (key: string) => (value: string) =>
+      handed(printRuleSet(proven)).map((item) => (item.key === key ? { key, value } : item));
+    const [withProgram, withScript] = [replaced('peermasq-program'), replaced('startup-script')];
     const asked = () => callsOf(state, 'compute.instances.getGuestAttributes');
 
     test('so that they need not be asked', async () => {
@@ -230,6 +238,12 @@ describe('nodes', () => {
       ['from before it was started again', label(), { lastStartTimestamp: '2026-11-21T12:00:01.000-00:00' }],
       ['of a failure', `failed-${seconds(noon)}`, {}],
       ['that somebody else wrote', 'proven', {}],
+      [
+        'when it came with another version of the program',
+        label(),
+        { metadata: withProgram('echo older\n') },
+      ],
+      ['when its startup script was replaced since', label(), { metadata: withScript('echo theirs\n') }],
     ])('but not by one %s', async (_, value, over) => {
       expect((await nodeOf(labelled(value, over))).recorded?.isProven).toBe(false);
       expect(asked()).toBe(1);
