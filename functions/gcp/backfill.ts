@@ -2,7 +2,7 @@ import type { Request, Response } from '@google-cloud/functions-framework';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/errors';
 import { faultFields } from '../../shared/core/outcome';
 import { backfill, parseBackfillRequest, requestForm, type Seen } from '../backfill';
-import { deadline, dependencies } from './dependencies';
+import { deadline, dependencies, eachProject } from './dependencies';
 import { counted } from './invocation';
 import { logClusters } from './sweep-log';
 
@@ -21,7 +21,7 @@ export const backfillNodes = counted(async (request: Request, response: Response
     const observe = (seen: Seen) => {
       if (!asked.dryRun) logClusters(seen, dependencies.log);
     };
-    response.json(await backfill(asked, [dependencies], deadline(), observe));
+    response.json(await backfill(asked, eachProject, deadline(), observe));
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const { code, message, advice } = error;

@@ -9,10 +9,19 @@ import { loadProgram } from '../settings';
 export const projects = (process.env['PEERMASQ_PROJECTS'] ?? '').split(',').filter(Boolean);
 
 /** Made when the function starts, so that a bad config stops it there. */
-export const dependencies: Dependencies = {
-  ...commonDependencies(),
-  cloud: makeGcpCloud({ projects, program: loadProgram() }),
-};
+const common = commonDependencies();
+const program = loadProgram();
+const lookingAt = (some: readonly string[], sharesRoutesMs = 0): Dependencies => ({
+  ...common,
+  cloud: makeGcpCloud({ projects: some, program, sharesRoutesMs }),
+});
+
+/** For events of single nodes, of which many come at once. */
+export const dependencies = lookingAt(projects, 5_000);
+
+/** One for each project: a fault in one keeps no other from its rules. */
+export const eachProject =
+  projects.length > 0 ? projects.map((project) => lookingAt([project])) : [lookingAt([])];
 
 const reserveSeconds = 5;
 const invocationSeconds = readInvocationSeconds(process.env['PEERMASQ_INVOCATION_SECONDS'] ?? '60');

@@ -1,6 +1,6 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
 import { setTimeout as pause } from 'node:timers/promises';
-import { PeermasqError, RetryableError } from '../../shared/core/errors';
+import { RetryableError } from '../../shared/core/errors';
 import { nodeKey, type NodeRef } from '../../shared/core/node';
 import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
 import type { Deadline } from '../../shared/core/ports';
@@ -26,34 +26,42 @@ export const nodeJoined = counted(async (cloudEvent: CloudEvent<unknown>): Promi
     return;
   }
   log.info('NodeJoined', { cloud: 'gcp', eventId: cloudEvent.id, nodes: event.nodes.map(({ id }) => id) });
-  const outcomes = await orAcknowledge(() => serve(event.nodes, deadline()));
+  const isOverdue = Date.now() - event.at.getTime() > giveUpAfterMs;
+  const outcomes = await orAcknowledge(() => serve(event.nodes, deadline(), isOverdue));
   const open = outcomes?.filter((outcome) => retryAfterSeconds(outcome) !== undefined) ?? [];
   if (open.length === 0) return;
-  if (Date.now() - event.at.getTime() > giveUpAfterMs) giveUp(open);
+  if (isOverdue) giveUp(open);
   else throw lookAgain(open);
 });
 
-async function serve(nodes: readonly NodeRef[], end: Deadline): Promise<readonly Outcome[]> {
-  await untilVisible(nodes, end);
-  return reconcile(nodes, dependencies, { deadline: end });
+async function serve(
+  nodes: readonly NodeRef[],
+  end: Deadline,
+  isOverdue: boolean,
+): Promise<readonly Outcome[]> {
+  const look = () => reconcile(nodes, dependencies, { deadline: end });
+  try {
+    const outcomes = await look();
+    if (!outcomes.some(isAbsent)) return outcomes;
+    await untilVisible(nodes, end);
+    return await look();
+  } catch (error) {
+    if (!isOverdue || !(error instanceof RetryableError)) throw error;
+    return nodes.map((node) => ({ node, kind: 'failed', error }));
+  }
 }
+
+const isAbsent = (outcome: Outcome): boolean => outcome.kind === 'pending' && outcome.isAbsent === true;
 
 /** The entry that an insert has begun may be faster than the instance; Eventarc's own retry loses the race. */
 const visibleAfterMs = 15_000;
-const lookEveryMs = 500;
+const firstLookMs = 300;
 
 async function untilVisible(nodes: readonly NodeRef[], end: Deadline): Promise<void> {
   const until = Math.min(end, Date.now() + visibleAfterMs);
-  while (!(await areVisible(nodes, end)) && Date.now() < until) await pause(lookEveryMs);
-}
-
-/** What keeps it from looking keeps the pass from it too, and that says so. */
-async function areVisible(nodes: readonly NodeRef[], end: Deadline): Promise<boolean> {
-  try {
-    return (await dependencies.cloud.nodes.get(nodes, end)).length === nodes.length;
-  } catch (error) {
-    if (error instanceof PeermasqError) return true;
-    throw error;
+  const seen = () => dependencies.cloud.nodes.get(nodes, end);
+  for (let wait = firstLookMs; (await seen()).length < nodes.length && Date.now() < until; wait *= 1.5) {
+    await pause(wait);
   }
 }
 

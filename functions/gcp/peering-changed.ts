@@ -1,10 +1,11 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
 import { setTimeout as pause } from 'node:timers/promises';
-import { RetryableError } from '../../shared/core/errors';
+import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { isProvisioning } from '../../shared/core/outcome';
+import type { Deadline } from '../../shared/core/ports';
 import { pass } from '../../shared/core/reconcile';
 import { parseGcpEvent } from '../../shared/gcp/events';
-import { deadline, dependencies, projects } from './dependencies';
+import { deadline, dependencies, eachProject, projects } from './dependencies';
 import { counted, orAcknowledge } from './invocation';
 
 /** Between the end of an operation and the last route that it brings; networks exchange routes by themselves. */
@@ -36,27 +37,36 @@ export const peeringChanged = counted(async (cloudEvent: CloudEvent<unknown>): P
     log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason: 'a pass after it has seen it' });
     return;
   }
+  const end = deadline();
   await pause(Math.min(settlesInMs, Math.max(0, settled - Date.now())));
-  const isOpen = await orAcknowledge(lookAtAll);
+  const isOpen = await orAcknowledge(() => lookAtAll(end));
   if (isOpen && Date.now() - at.getTime() < giveUpAfterMs) throw stillProvisioning();
 });
 
 /**
- * Nodes that could not be served are the next sweep's; only what the change itself leaves open comes again.
+ * Nodes that could not be served are the next sweep's; only what the change itself leaves open comes again. A project
+ * that cannot be looked at keeps none of the others from it.
  * @returns whether a route is still being set up
  */
-async function lookAtAll(): Promise<boolean> {
+async function lookAtAll(end: Deadline): Promise<boolean> {
   const began = Date.now();
   const clusters = dependencies.config.clusters.map(({ name }) => name);
-  const { outcomes, faults } = await pass({ clusters }, dependencies, {
-    deadline: deadline(),
-    leavesYoung: true,
-  });
-  if (faults[0]) throw faults[0];
-  const isOpen = outcomes.some(isProvisioning);
+  const options = { deadline: end, leavesYoung: true };
+  const passes = await Promise.allSettled(eachProject.map((project) => pass({ clusters }, project, options)));
+  const done = passes.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+  const faults = [
+    ...passes.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : [])),
+    ...done.flatMap((one) => one.faults),
+  ];
+  // What is worth another delivery comes before what is not.
+  const [fault] = faults.toSorted((a, b) => Number(isPermanent(a)) - Number(isPermanent(b)));
+  if (fault !== undefined) throw fault as Error;
+  const isOpen = done.some(({ outcomes }) => outcomes.some(isProvisioning));
   if (!isOpen) lastPass.began = began;
   return isOpen;
 }
+
+const isPermanent = (fault: unknown): boolean => fault instanceof PermanentError;
 
 const stillProvisioning = () =>
   new RetryableError(

@@ -10,7 +10,7 @@ export function pace(atOnce: number, everyMs: number): Turn {
   const turns = takeTurns(atOnce, everyMs);
   return async (deadline) => {
     const now = Date.now();
-    const wait = Math.min(turns(now), deadline - now);
+    const wait = Math.min(turns(now) ?? 0, deadline - now);
     if (wait > 0) await sleep(wait);
   };
 }

@@ -4,8 +4,8 @@ import { judge, type Meant } from './judge';
 import { nodeKey, type Node } from './node';
 import type { Outcome } from './outcome';
 import type { Plan } from './plan';
-import type { Channel, Deadline, End, Log, Push, Pushed } from './ports';
-import { remember, settle, type Returned } from './settle';
+import type { Channel, Deadline, End, Log, Push, Pushed, Unrecorded } from './ports';
+import { faultOf, remember, settle, type Returned } from './settle';
 
 export interface Planned {
   readonly node: Node;
@@ -46,7 +46,7 @@ export async function deliver(
     return { proof, meant: meantBy(entry), cluster: entry.cluster, routes: entry.plan.routes };
   });
   const settled = await settle(returned, channel, log, deadline);
-  await mirror(planned.filter(isInForce), channel, log, deadline);
+  const unrecorded = await mirror(planned.filter(isInForce), channel, log, deadline);
   return {
     outcomes: [
       ...planned.filter(isInForce).map(asProven),
@@ -55,7 +55,7 @@ export async function deliver(
         .map((push): Outcome => ({ ...whoIs(entryOf(push)), ...judge(push, meantBy(entryOf(push))) })),
       ...settled.outcomes,
     ],
-    faults: [...answers.flatMap(({ fault }) => fault ?? []), ...settled.faults],
+    faults: [...answers.flatMap(({ fault }) => fault ?? []), ...settled.faults, ...faultOf(unrecorded)],
   };
 }
 
@@ -65,11 +65,11 @@ async function mirror(
   channel: Channel,
   log: Log,
   deadline: Deadline,
-): Promise<void> {
+): Promise<readonly Unrecorded[]> {
   const ends = proven
     .filter(({ node }) => node.recorded?.isUnmirrored)
     .map(({ node, plan: { id, routes } }): End => ({ node, ruleSetId: id, state: 'proven', routes }));
-  await remember(ends, channel, log, deadline);
+  return remember(ends, channel, log, deadline);
 }
 
 const meantBy = ({ plan: { id, ruleSet, warnings } }: Planned): Meant => ({

@@ -26,7 +26,7 @@ export function judge(answer: Exclude<Push, Pushed> | Proof, meant: Meant): Judg
     case 'silent':
       return { kind: 'pending', reason: answer.reason, retryAfterSeconds: answer.retryAfterSeconds };
     case 'unwatched':
-      return { kind: 'needs-reboot', reason: answer.reason, isServing: answer.isServing };
+      return { kind: 'needs-reboot', reason: answer.reason, restart: answer.restart };
     case 'reported': {
       const { report } = answer;
       const judged = judgeReport(report, meant);

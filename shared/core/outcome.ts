@@ -2,7 +2,7 @@ import { inWords, messageOf, PeermasqError, RetryableError } from './errors';
 import type { NodeRef } from './node';
 import type { Skip, Warning } from './admit';
 import type { Plan } from './plan';
-import type { Log, LogEvent } from './ports';
+import type { Log, LogEvent, Restart } from './ports';
 import type { Report } from './report';
 
 /** What became of one node in one pass. */
@@ -26,13 +26,18 @@ export type Outcome = {
       readonly report?: Report;
       readonly warnings: readonly Warning[];
     }
-  | { readonly kind: 'pending'; readonly reason: string; readonly retryAfterSeconds: number }
+  | {
+      readonly kind: 'pending';
+      readonly reason: string;
+      readonly retryAfterSeconds: number;
+      /** The cloud does not show it (yet). */
+      readonly isAbsent?: boolean;
+    }
   /** It was handed its rule set too late: nothing on it takes that before it boots again. */
   | {
       readonly kind: 'needs-reboot';
       readonly reason: string;
-      /** It goes on with an older rule set that it has proven. */
-      readonly isServing: boolean;
+      readonly restart: Restart;
     }
   /** With the node's own words, where it gave any. */
   | { readonly kind: 'failed'; readonly error: PeermasqError; readonly report?: Report }

@@ -46,6 +46,12 @@ export type Push =
 
 export type Pushed = Extract<Push, { result: 'pushed' }>;
 
+/**
+ * What a restart would do to a node that needs a reboot. It is `harmful` to one that goes on with an older rule set
+ * that it has proven, or that is still becoming a node.
+ */
+export type Restart = 'helpful' | 'harmful' | 'was-in-vain';
+
 export type Proof =
   /** The node's own words, whatever they say. */
   | { readonly result: 'reported'; readonly node: Node; readonly report: Report }
@@ -60,8 +66,7 @@ export type Proof =
       readonly result: 'unwatched';
       readonly node: Node;
       readonly reason: string;
-      /** It goes on with an older rule set that it has proven. */
-      readonly isServing: boolean;
+      readonly restart: Restart;
     }
   | { readonly result: 'failed'; readonly node: Node; readonly error: PeermasqError };
 

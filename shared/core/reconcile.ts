@@ -148,6 +148,7 @@ function notFound(refs: readonly NodeRef[], nodes: readonly Node[]): Outcome[] {
       kind: 'pending',
       reason: 'The cloud does not show this instance (yet).',
       retryAfterSeconds: notVisibleRetrySeconds,
+      isAbsent: true,
     }));
 }
 

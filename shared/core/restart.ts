@@ -36,10 +36,15 @@ export async function restartWhereAsked(
   return [...ended.values()];
 }
 
-const isUnavailable = ({ kind }: Outcome): boolean => kind === 'pending' || kind === 'failed';
+/** One that was restarted in vain is as good as gone. */
+function isUnavailable(outcome: Outcome): boolean {
+  if (outcome.kind === 'needs-reboot') return outcome.restart === 'was-in-vain';
+  return outcome.kind === 'pending' || outcome.kind === 'failed';
+}
 
 function isToRestart(outcome: Outcome, { config, cloud }: Dependencies): boolean {
-  if (outcome.kind !== 'needs-reboot' || outcome.isServing || !cloud.channel.restart) return false;
+  if (outcome.kind !== 'needs-reboot' || outcome.restart !== 'helpful' || !cloud.channel.restart)
+    return false;
   return clusterConfig(config, outcome.cluster ?? '')?.restart !== undefined;
 }
 
@@ -71,8 +76,8 @@ async function restartAndProve(
   const before = await lookAt(ref, dependencies, deadline);
   const [node] = await cloud.nodes.get([ref], deadline);
   if (!node || !isToRestart(before, dependencies)) return before;
-  log.warn('NodeRestarted', { cloud: ref.cloud, node: ref.id, cluster: before.cluster });
   await cloud.channel.restart?.(node, deadline);
+  log.warn('NodeRestarted', { cloud: ref.cloud, node: ref.id, cluster: before.cluster });
   const until = Math.min(deadline, clock.now() + bootMs);
   for (;;) {
     const outcome = await lookAt(ref, dependencies, until);

@@ -29,9 +29,16 @@ export async function settle(
   const unrecorded = await remember(ends, channel, log, deadline);
   return {
     outcomes: judged.map(({ outcome }) => outcome),
-    faults: unrecorded.slice(0, 1).flatMap(({ error }) => (error.code === 'access-denied' ? error : [])),
+    faults: faultOf(unrecorded),
   };
 }
+
+/** What keeps anything at all from being mirrored. */
+export const faultOf = (unrecorded: readonly Unrecorded[]): PeermasqError[] =>
+  unrecorded
+    .map(({ error }) => error)
+    .filter(({ code }) => code === 'access-denied' || code === 'permission-denied')
+    .slice(0, 1);
 
 /** Mirrors ends; what could not be mirrored is logged. */
 export async function remember(

@@ -8,7 +8,7 @@ import { gcpRef, readInstance } from './instance';
 import { finish, operationIn } from './operations';
 import { awaitProofs } from './proofs';
 import { pushToNodes, type WrittenTo } from './push';
-import { markRestarted, remember } from './record';
+import { mark, remember } from './record';
 
 /**
  * Rule sets travel as instance metadata, which a running node follows and a booting one fetches; reports come
@@ -36,13 +36,34 @@ export function makeGcpChannel(clients: Clients, program: string): Channel {
 
 async function restart(clients: Clients, node: Node, deadline: Deadline): Promise<void> {
   const ref = gcpRef(node);
-  const { project, zone, id: instance } = ref;
   const now = await readInstance(clients, ref, deadline);
   if (now?.status !== 'RUNNING') throw notRunning(node, now?.status?.toString());
-  await markRestarted(clients, node, now, deadline);
+  await mark(clients, node, now, 'restarted', deadline);
+  try {
+    await reset(clients, node, deadline);
+  } catch (error) {
+    if (!isUnderWay(error)) await unmark(clients, node, deadline);
+    throw error;
+  }
+}
+
+/** It goes on, though nobody has the time to see its end. */
+const isUnderWay = (error: unknown): boolean =>
+  error instanceof RetryableError && error.code === 'operation-unfinished';
+
+/** Else the node would count as restarted, and a missing permission as mended. */
+async function unmark(clients: Clients, node: Node, deadline: Deadline): Promise<void> {
+  const instance = await readInstance(clients, gcpRef(node), deadline);
+  if (instance) await mark(clients, node, instance, 'needs-reboot', deadline);
+}
+
+async function reset(clients: Clients, node: Node, deadline: Deadline): Promise<void> {
+  const ref = gcpRef(node);
+  const { project, zone, id: instance } = ref;
+  // One id for all attempts: of those whose answer is lost, one counts.
+  const request = { project, zone, instance, requestId: randomUUID() };
   const operation = await retrying(`restart ${node.name}`, deadline, async () => {
     const client = await clients.instances();
-    const request = { project, zone, instance, requestId: randomUUID() };
     const [{ latestResponse }] = await client.reset(request, callOptions(deadline));
     return operationIn(latestResponse);
   });

@@ -12,14 +12,16 @@ export interface GcpSettings {
   readonly projects: readonly string[];
   /** The text of the node program, shared/node/peermasq.sh. */
   readonly program: string;
+  /** Milliseconds for which passes share what they found of networks; 0 unless told. */
+  readonly sharesRoutesMs?: number;
 }
 
 /** Google Cloud behind the ports. */
-export function makeGcpCloud({ projects, program }: GcpSettings): Cloud {
+export function makeGcpCloud({ projects, program, sharesRoutesMs = 0 }: GcpSettings): Cloud {
   const clients = clientsOfProcess();
   return {
     nodes: makeGcpNodes(clients, projects, program),
-    routes: makeGcpRoutes(clients),
+    routes: makeGcpRoutes(clients, sharesRoutesMs),
     channel: makeGcpChannel(clients, program),
   };
 }

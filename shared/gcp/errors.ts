@@ -4,6 +4,12 @@ import type { Deadline } from '../core/ports';
 import { apiCalls } from './api-calls';
 import { roleOf } from './permissions';
 
+/** The client wraps what it is thrown while it calls. */
+function ownError(thrown: unknown): PeermasqError | undefined {
+  const all = [thrown, property(thrown, 'cause')];
+  return all.find((error) => error instanceof PeermasqError);
+}
+
 interface Facts {
   /** The HTTP status; absent when no answer came. */
   readonly status?: number;
@@ -81,7 +87,8 @@ const permissionText = /Required '([A-Za-z0-9.]+)' permission for '([^']{1,300})
  * @param what the call, as `cannot …` continues: `read instance 123`.
  */
 export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
-  if (thrown instanceof PeermasqError) return thrown;
+  const own = ownError(thrown);
+  if (own) return own;
   const { status, reason, isNetworkFault } = factsOf(thrown);
   const text = messageOf(thrown);
   const message = `Cannot ${what}: ${text}`;
@@ -180,7 +187,8 @@ export async function retrying<T>(
       return result;
     } catch (thrown) {
       // Ours already: decided on, or tried again often enough, further down.
-      if (thrown instanceof PeermasqError) throw thrown;
+      const own = ownError(thrown);
+      if (own) throw own;
       const error = toPeermasqError(what, thrown);
       const wait = pauseMs(tried);
       const isOver = tried >= attempts || Date.now() + wait >= deadline;

@@ -80,6 +80,7 @@ export function handedIn(items: readonly MetadataItem[]): Handed | undefined {
 function ruleSetValue(current: string | undefined, ruleSet: RuleSet): string {
   const there = current === undefined ? undefined : readable(current);
   if (current !== undefined && there && ruleSetId(there) === ruleSetId(ruleSet)) return current;
+  if (there && there.generation - ruleSet.generation > clockSkewMs) throw fromTheFuture(there);
   if (there && there.generation >= ruleSet.generation) {
     throw new RetryableError(
       'superseded',
@@ -91,6 +92,16 @@ function ruleSetValue(current: string | undefined, ruleSet: RuleSet): string {
   const text = printRuleSet(ruleSet);
   return text.length > plainLimitBytes ? packRuleSet(ruleSet) : text;
 }
+
+/** No two clocks of ours are further apart. */
+const clockSkewMs = 3_600_000;
+
+const fromTheFuture = ({ generation }: RuleSet) =>
+  new PermanentError(
+    'from-the-future',
+    `The metadata ${ruleSetKey} has a rule set of ${new Date(generation).toISOString()}, which nothing newer replaces`,
+    `Remove ${ruleSetKey} from the metadata of the instance, and run "peermasq.sh remove" on it if it took that.`,
+  );
 
 /** Whether these items hand over this program, by this startup script: another version of peermasq brings others. */
 export function areOfThisVersion(items: readonly MetadataItem[], program: string): boolean {

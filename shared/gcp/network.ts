@@ -13,12 +13,13 @@ export const keyOf = ({ project, network }: NetworkRef): string => `${project}/$
 export const isOf = ({ project, network }: NetworkRef, url: string | null | undefined): boolean =>
   url?.endsWith(`/projects/${project}/global/networks/${network}`) === true;
 
-/** Looks up through `look`, each key once. */
+/** Looks up through `look`, each key once; what failed is looked up again. */
 export function once<T>(): (key: string, look: () => Promise<T>) => Promise<T> {
   const asked = new Map<string, Promise<T>>();
   return (key, look) => {
     const answer = asked.get(key) ?? look();
     asked.set(key, answer);
+    answer.catch(() => asked.delete(key));
     return answer;
   };
 }

@@ -1,3 +1,4 @@
+import { PeermasqError, PermanentError } from '../core/errors';
 import { nodeKey, type GcpNodeRef, type Node } from '../core/node';
 import type { Deadline, Nodes } from '../core/ports';
 import type { Recorded, Report } from '../core/report';
@@ -6,7 +7,7 @@ import { retrying } from './errors';
 import { areOfThisVersion, handedIn, type Handed } from './metadata';
 import { gcpRef, itemsOf, lastOf, readInstance, withSeen, type Instance } from './instance';
 import { provenAt, startedAt } from './record';
-import { readStatus } from './status';
+import { readStatus, type Status } from './status';
 
 /**
  * @param projects where `list` looks; none means the project of the credentials
@@ -78,13 +79,13 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[], prog
   ): Promise<Recorded> {
     const { ruleSetId, routes } = handed;
     const isUpToDate = areOfThisVersion(itemsOf(instance), program);
-    const at = isUpToDate ? provenAt(instance, ruleSetId) : undefined;
+    const at = isUpToDate ? provenAt(instance, handed) : undefined;
     const known = { ruleSetId, isProven: false, ...(routes !== undefined && { routes }) };
     // Before that its rules are not in force again, and soon after it has none.
     if (instance.status !== 'RUNNING') return known;
     if (at && !isSampled(gcpRef(node), new Date())) return { ...known, isProven: true, at };
-    const status = await readStatus(clients, gcpRef(node), instance, deadline);
-    if (status.kind !== 'report' || status.report.id === null) return known;
+    const status = await statusOf(clients, gcpRef(node), instance, deadline);
+    if (status?.kind !== 'report' || status.report.id === null) return known;
     const { report } = status;
     const isOfIt = report.proven && report.id === ruleSetId && isOfThisBoot(report, instance);
     const isProven = isOfIt && isUpToDate;
@@ -96,6 +97,22 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[], prog
 
 const ownProject = (clients: Clients, deadline: Deadline): Promise<string> =>
   retrying('tell the project of the credentials', deadline, () => clients.project());
+
+/** One node whose report cannot be read is not proven; that must not keep the others from their rules. */
+async function statusOf(
+  clients: Clients,
+  ref: GcpNodeRef,
+  instance: Instance,
+  deadline: Deadline,
+): Promise<Status | undefined> {
+  try {
+    return await readStatus(clients, ref, instance, deadline);
+  } catch (error) {
+    const concernsAll = error instanceof PermanentError && error.code !== 'refused';
+    if (concernsAll || !(error instanceof PeermasqError)) throw error;
+    return undefined;
+  }
+}
 
 /** The program alone is 20 KB an instance; of thousands of instances each text is kept once. */
 function sharedValues(): (instance: Instance) => void {

@@ -10,8 +10,8 @@ import { handedIn } from './metadata';
 import { isOfThisBoot } from './nodes';
 import { faultSoFar } from './operations';
 import type { WrittenTo } from './push';
-import { startedAt } from './record';
-import { readStatus } from './status';
+import { provenAt, startedAt, wasRestarted } from './record';
+import { readStatus, type Status } from './status';
 
 /** What has not been reported after this is for a later look; only who restarts a node waits longer. */
 const patienceMs = 60_000;
@@ -66,7 +66,7 @@ async function orFault(
   deadline: Deadline,
 ): Promise<Proof> {
   const { node } = proof;
-  const operation = written.get(node)?.operation;
+  const operation = written.get(node);
   if (!operation) return proof;
   try {
     const fault = await faultSoFar(clients, gcpRef(node), operation, deadline);
@@ -80,9 +80,10 @@ async function orFault(
 async function readProof(
   clients: Clients,
   written: WrittenTo,
-  { node, id }: Pushed,
+  pushed: Pushed,
   deadline: Deadline,
 ): Promise<Proof> {
+  const { node, id } = pushed;
   const silent = (reason: string): Proof => ({ result: 'silent', node, reason, retryAfterSeconds: 30 });
   try {
     const instance = await instanceOf(clients, node, deadline);
@@ -91,14 +92,13 @@ async function readProof(
     if (status.kind === 'unreadable') return silent(status.reason);
     const report =
       status.kind === 'report' && isCurrent(status.report, node, instance) ? status.report : undefined;
-    const answered = report?.offered ?? report?.id;
-    if (report && answered === id) return { result: 'reported', node, report };
+    if (report && answeredBy(report) === id) return { result: 'reported', node, report };
+    const last = report && aboutAnother(report);
+    if (isUnwatched(instance, pushed, report)) {
+      return await orFault(clients, written, unwatched(node, instance, status, last), deadline);
+    }
     const nothing = status.kind === 'report' ? 'it has not reported since it started again' : 'no report yet';
-    const why = report
-      ? `its last report is about ${answered ?? 'no rule set'}: ${report.reason ?? report.result}`
-      : nothing;
-    if (!isUnwatched(instance, written.get(node)?.at, report)) return silent(why);
-    return await orFault(clients, written, unwatched(node, why, report), deadline);
+    return silent(last ?? nothing);
   } catch (thrown) {
     const error = toPeermasqError(`read the report of ${node.name}`, thrown);
     // The next round asks again.
@@ -107,36 +107,54 @@ async function readProof(
   }
 }
 
-/** A node may have lost its rules since it wrote what is from before it started again. */
+/** The rule set that a report is about. */
+const answeredBy = ({ offered, id }: Report): string | null => offered ?? id;
+
+const aboutAnother = (report: Report): string =>
+  `its last report is about ${answeredBy(report) ?? 'no rule set'}: ${report.reason ?? report.result}`;
+
+/**
+ * A node may have lost its rules since it wrote what is from before it started again; not what it was handed after
+ * that.
+ */
 function isCurrent(report: Report, node: Node, instance: Instance): boolean {
+  const started = startedAt(instance).getTime();
+  if (started > 0 && (report.generation ?? 0) >= started) return true;
   const startsAgain = node.state === 'starting' && node.recorded?.ruleSetId === report.id;
   return report.booted === undefined ? !startsAgain : isOfThisBoot(report, instance);
 }
 
-/** From its start to the end of its startup script a VM takes less; a watch takes a change within seconds. */
-const bootMs = 90_000;
-const watchMs = 20_000;
+/** From its start to the end of its startup scripts, somebody else's too, a VM takes less. */
+const bootMs = 300_000;
 
-/** One that has reported has a watch, which may be slow; after this it does not follow any more. */
+/** A watch takes a change within seconds, after trouble within 20; one that has reported may be slow for once. */
+const watchMs = 30_000;
 const stalledMs = 300_000;
 
 /**
- * Whether nothing on a running node takes what it was handed: it had started before, and has not reported for so
- * long that it never will. Without the time of its start nobody can tell.
+ * Whether nothing on a running node takes what it was handed after it had started, and it has had the time. Without
+ * the time of its start nobody can tell, and a proof in its label outweighs its silence.
  */
-function isUnwatched(instance: Instance, writtenAt: Date | undefined, report: Report | undefined): boolean {
-  if (instance.status !== 'RUNNING' || !instance.lastStartTimestamp) return false;
-  const handedAt = (writtenAt ?? handedIn(itemsOf(instance))?.at ?? new Date()).getTime();
+function isUnwatched(instance: Instance, { ruleSet, id }: Pushed, report: Report | undefined): boolean {
+  const before = handedIn(itemsOf(instance));
+  const handed = before?.ruleSetId === id ? before : { ruleSetId: id, at: new Date(ruleSet.generation) };
+  if (instance.status !== 'RUNNING' || !instance.lastStartTimestamp || provenAt(instance, handed))
+    return false;
+  const handedAt = handed.at.getTime();
   const [now, started] = [Date.now(), startedAt(instance).getTime()];
-  if (report) return now - handedAt >= stalledMs;
-  return started < handedAt && now - started >= bootMs && now - handedAt >= watchMs;
+  const takesMs = report ? stalledMs : watchMs;
+  return started < handedAt && now - started >= bootMs && now - handedAt >= takesMs;
 }
 
-const unwatched = (node: Node, why: string, report: Report | undefined): Proof => ({
-  result: 'unwatched',
-  node,
-  reason: report
+/** A node that has been up for less may still be busy with becoming one. */
+const leastUptimeMs = 600_000;
+
+function unwatched(node: Node, instance: Instance, status: Status, why: string | undefined): Proof {
+  const isServing = status.kind === 'report' && status.report.proven;
+  const isYoung = Date.now() - startedAt(instance).getTime() < leastUptimeMs;
+  const reason = why
     ? `Its watch does not follow its metadata any more (${why}).`
-    : 'It was running before it was handed its rules, and no watch on it takes them: it takes them when it boots again.',
-  isServing: report?.proven === true,
-});
+    : 'It was running before it was handed its rules, and no watch on it takes them: it takes them when it boots again.';
+  const restart = wasRestarted(instance) ? 'was-in-vain' : isServing || isYoung ? 'harmful' : 'helpful';
+  return { result: 'unwatched', node, reason, restart };
+}

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { PermanentError, RetryableError, type PeermasqError } from '../core/errors';
 import type { Node } from '../core/node';
 import type { Deadline, Order, Push } from '../core/ports';
@@ -9,14 +8,8 @@ import { gcpRef, instanceOf, itemsOf, readInstance } from './instance';
 import { withRuleSet, type MetadataItem } from './metadata';
 import { operationIn, type Operation } from './operations';
 
-/** A change of metadata that was begun; whether it came to its end the node's report tells. */
-export interface Written {
-  readonly at: Date;
-  readonly operation: Operation;
-}
-
-/** What this process wrote to nodes. */
-export type WrittenTo = WeakMap<Node, Written>;
+/** The changes of metadata that were begun here; whether one came to its end the node's report tells. */
+export type WrittenTo = WeakMap<Node, Operation>;
 
 /** Hands nodes their rule set, program and startup script as metadata. @param program the node program's text */
 export function pushToNodes(
@@ -57,7 +50,7 @@ async function writeMetadata(
   node: Node,
   change: (current: readonly MetadataItem[]) => readonly MetadataItem[],
   deadline: Deadline,
-): Promise<Written | undefined> {
+): Promise<Operation | undefined> {
   const { project, zone, id } = gcpRef(node);
   let instance = await instanceOf(clients, node, deadline);
   return retrying(
@@ -72,10 +65,10 @@ async function writeMetadata(
       instance = undefined;
       if (items === current) return undefined;
       const metadataResource = { items: [...items], ...(fingerprint ? { fingerprint } : {}) };
-      const request = { project, zone, instance: id, requestId: randomUUID(), metadataResource };
+      const request = { project, zone, instance: id, metadataResource };
       const client = await clients.instances();
       const [{ latestResponse }] = await client.setMetadata(request, callOptions(deadline));
-      return { at: new Date(), operation: operationIn(latestResponse) };
+      return operationIn(latestResponse);
     },
     writeAttempts,
   );

@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import type { Node } from '../core/node';
 import type { Deadline, End, Unrecorded } from '../core/ports';
 import { callOptions, mapLimited, type Clients } from './clients';
 import { retrying, toPeermasqError } from './errors';
-import { gcpRef, instanceOf, type Instance } from './instance';
+import { gcpRef, instanceOf, itemsOf, type Instance } from './instance';
+import { handedIn, type Handed } from './metadata';
 
 /** The label that tells later looks, and people, how the last push ended: most nodes need not be asked then. */
 export const statusLabel = 'peermasq-status';
@@ -31,12 +31,17 @@ export function statusIn({ labels }: Instance): Status | undefined {
   return { state: state as Status['state'], at, ...(ruleSet !== undefined && { ruleSet }) };
 }
 
-/** When a proof of this rule set was remembered, if that was after the instance last started. */
-export function provenAt(instance: Instance, ruleSetId: string): Date | undefined {
+/** When a proof of what was handed over was remembered: since then, and since the instance last started. */
+export function provenAt(instance: Instance, { ruleSetId, at }: Handed): Date | undefined {
   const status = statusIn(instance);
   if (status?.state !== 'proven' || status.ruleSet !== ruleSetId.slice(0, shownLength)) return undefined;
-  return status.at >= startedAt(instance) ? status.at : undefined;
+  // A label has whole seconds.
+  const isSince = (date: Date) => status.at.getTime() >= Math.floor(date.getTime() / 1_000) * 1_000;
+  return isSince(at) && isSince(startedAt(instance)) ? status.at : undefined;
 }
+
+/** A restart that has not shown by then may never have happened: the process that began it was killed, say. */
+const restartShowsMs = 1_800_000;
 
 /**
  * When it was started last, be it by us: whether `lastStartTimestamp` tells of a reset is not documented. The epoch
@@ -44,13 +49,35 @@ export function provenAt(instance: Instance, ruleSetId: string): Date | undefine
  */
 export function startedAt(instance: Instance): Date {
   const told = Date.parse(instance.lastStartTimestamp ?? '') || 0;
-  const status = statusIn(instance);
-  return new Date(status?.state === 'restarted' ? Math.max(told, status.at.getTime()) : told);
+  const restarted = restartedAt(instance);
+  const isRecent = Date.now() - restarted < restartShowsMs;
+  return new Date(isRecent ? Math.max(told, restarted) : told);
 }
 
-/** To be called before a restart: from then on the node has to report again, and is not restarted once more. */
-export async function markRestarted(clients: Clients, node: Node, instance: Instance, deadline: Deadline) {
-  await writeStatus(clients, node, instance, { state: 'restarted', at: new Date() }, deadline);
+/** Whether it was restarted for what it has been handed: once more would be in vain. */
+export function wasRestarted(instance: Instance): boolean {
+  return (
+    restartedAt(instance) >= (handedIn(itemsOf(instance))?.at.getTime() ?? 0) && restartedAt(instance) > 0
+  );
+}
+
+function restartedAt(instance: Instance): number {
+  const status = statusIn(instance);
+  return status?.state === 'restarted' ? status.at.getTime() : 0;
+}
+
+/**
+ * To be called before a restart: from then on the node has to report again, and is not restarted once more.
+ * @param state what became of it: back to `needs-reboot` when it was not restarted after all
+ */
+export async function mark(
+  clients: Clients,
+  node: Node,
+  instance: Instance,
+  state: 'restarted' | 'needs-reboot',
+  deadline: Deadline,
+): Promise<void> {
+  await writeStatus(clients, node, instance, { state, at: new Date() }, deadline);
 }
 
 /**
@@ -83,6 +110,8 @@ async function writeLabel(
   if (!instance) return; // It is gone, and needs no record.
   const ruleSet = state === 'proven' ? ruleSetId?.slice(0, shownLength) : undefined;
   const status = { state, at: new Date(), ...(ruleSet !== undefined && { ruleSet }) };
+  // That it was restarted in vain is to be known as long as it is so.
+  if (state === 'needs-reboot' && wasRestarted(instance)) return;
   if (!isSaid(instance, status)) await writeStatus(clients, node, instance, status, deadline);
 }
 
@@ -104,7 +133,6 @@ async function writeStatus(
         project,
         zone,
         instance: id,
-        requestId: randomUUID(),
         instancesSetLabelsRequestResource: { labels, labelFingerprint: instance.labelFingerprint ?? '' },
       };
       await client.setLabels(request, callOptions(deadline));

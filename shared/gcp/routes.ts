@@ -24,11 +24,22 @@ function networkOf({ networkInterfaces }: Instance): NetworkRef | undefined {
   return project !== undefined && network !== undefined ? { project, network } : undefined;
 }
 
-/** A node whose network, or one of whose own ranges, is gone or unreadable has no entry. */
-export function makeGcpRoutes(clients: Clients): Routes {
+/**
+ * A node whose network, or one of whose own ranges, is gone or unreadable has no entry.
+ * @param sharesMs for how long look-ups share what they found: many nodes that join at once do, each in a pass of
+ *   its own. What is that old may miss a change, and the pass that the change itself brings comes later.
+ */
+export function makeGcpRoutes(clients: Clients, sharesMs: number): Routes {
+  const shared = { since: -Infinity, inventory: undefined as Inventory | undefined };
+  const inventoryFor = (deadline: Deadline): Inventory => {
+    const isFresh = Date.now() - shared.since < sharesMs;
+    const inventory = (isFresh ? shared.inventory : undefined) ?? makeInventory(clients, deadline);
+    if (inventory !== shared.inventory) Object.assign(shared, { since: Date.now(), inventory });
+    return inventory;
+  };
   return {
     async around(nodes, kinds, deadline) {
-      const inventory = makeInventory(clients, deadline);
+      const inventory = inventoryFor(deadline);
       const found = await mapLimited(nodes, async (node) => {
         const instance = await instanceOf(clients, node, deadline);
         const surroundings = instance && (await orAbsent(surroundingsOf(node, instance, kinds, inventory)));

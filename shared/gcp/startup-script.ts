@@ -111,7 +111,9 @@ export function composeStartupScript(current: string | undefined): string {
 /** The script without peermasq's block; `undefined` when there is nothing else. */
 export function originalStartupScript(current: string | undefined): string | undefined {
   if (!current) return undefined;
-  if (!current.startsWith(header)) return current;
-  const at = current.indexOf(`\n${border}\n`);
-  return at < 0 ? undefined : current.slice(at + border.length + 2);
+  // The runner trims white space before a script, and so do people's heredocs not.
+  const script = current.trimStart();
+  if (!script.startsWith(header)) return current;
+  const at = script.indexOf(`\n${border}\n`);
+  return at < 0 ? undefined : script.slice(at + border.length + 2);
 }

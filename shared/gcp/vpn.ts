@@ -50,13 +50,12 @@ function stateOf({ routeStatus }: ComputeRoute): Route['state'] {
 }
 
 /**
- * A router tells the best routes of its whole network as its own region sees them, so one in the node's region
- * is enough. Without one there the node has dynamic routes only where routing is global.
+ * Each router tells the best routes of its whole network as its own region sees them; what one that speaks no BGP
+ * tells is not documented, so all are asked. Those of other regions count where routing is global.
  */
 function routersFor(region: string, { routingConfig }: Network, routers: readonly Router[]): Router[] {
-  const [inRegion] = routers.filter((router) => lastOf(router.region) === region);
-  if (inRegion) return [inRegion];
-  return routingConfig?.routingMode === 'GLOBAL' ? [...routers] : [];
+  const isGlobal = routingConfig?.routingMode === 'GLOBAL';
+  return routers.filter((router) => isGlobal || lastOf(router.region) === region);
 }
 
 async function learnedRoutes(

@@ -1398,7 +1398,7 @@ follow() {
     send_status
     if [[ -n $TROUBLE ]]; then
       pause "$backoff"
-      backoff=$((backoff * 2 > 60 ? 60 : backoff * 2))
+      backoff=$((backoff * 2 > 16 ? 16 : backoff * 2))
     else
       backoff=1
       # A server that answers at once although nothing changed must not be asked in a busy loop.
@@ -1492,6 +1492,7 @@ check_drift() {
   now=${report#*'"proven":'}
   case $report:$STATUS in
     '{"result":"unchanged"'*:'{"result":"refused"'* | '{"result":"unchanged"'*:'{"result":"failed"'*) ;;
+    '{"result":"applied"'*:*'"offered":"'*) ;;
     '{"result":"unchanged"'*) [[ ${now%%,*} == "${was%%,*}" ]] || STATUS=$report ;;
     *) STATUS=$report ;;
   esac

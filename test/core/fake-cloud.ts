@@ -14,7 +14,7 @@ export interface FakeNode {
   isReady: boolean;
   isSilent?: boolean;
   /** Nothing on it takes a push before it boots again; `serving` an older, proven rule set meanwhile. */
-  unwatched?: 'idle' | 'serving';
+  unwatched?: 'idle' | 'serving' | 'in-vain';
   /** What it does when it is restarted, other than to come back. */
   onRestart?: 'stays-silent' | 'is-forbidden';
   inForce?: RuleSet;
@@ -101,8 +101,10 @@ export class FakeCloud implements Cloud {
   private proofOf(node: Node, ruleSet: RuleSet): Proof {
     const machine = this.of(node);
     if (machine.unwatched) {
-      const isServing = machine.unwatched === 'serving';
-      return { result: 'unwatched', node, reason: 'no watch', isServing };
+      const restart = ({ idle: 'helpful', serving: 'harmful', 'in-vain': 'was-in-vain' } as const)[
+        machine.unwatched
+      ];
+      return { result: 'unwatched', node, reason: 'no watch', restart };
     }
     if (machine.isSilent) return { result: 'silent', node, reason: 'no report yet', retryAfterSeconds: 9 };
     const isStale = machine.inForce !== undefined && machine.inForce.generation > ruleSet.generation;

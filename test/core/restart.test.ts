@@ -77,6 +77,10 @@ test.each<[string, FakeNode[]]>([
   ['where the config does not ask for it', [machine('1', late, 'mail')]],
   ['that still serves a proven rule set', [machine('1', { unwatched: 'serving' })]],
   ['while another one of its cluster is not proven', [machine('1', late), machine('2', { isSilent: true })]],
+  [
+    'after another one of its cluster was in vain',
+    [machine('1', late), machine('2', { unwatched: 'in-vain' })],
+  ],
 ])('none is restarted %s', async (_, machines) => {
   const { restarted, kinds } = await backfill(machines);
   expect(restarted).toEqual([]);

@@ -221,6 +221,8 @@ describe('nodes', () => {
       );
       return vm;
     };
+    /** Another one was in force in between. */
+    const since = (date: Date) => ({ ...proven, generation: date.getTime() + 1_000 });
     const replaced = (key: string) => (value: string) =>
       handed(printRuleSet(proven)).map((item) => (item.key === key ? { key, value } : item));
     const [withProgram, withScript] = [replaced('peermasq-program'), replaced('startup-script')];
@@ -235,6 +237,11 @@ describe('nodes', () => {
 
     test.each<[string, string, Partial<Vm>]>([
       ['of another rule set', label(ruleSetId(changed)), {}],
+      [
+        'from before this rule set was handed over again',
+        label(),
+        { metadata: handed(printRuleSet(since(noon))) },
+      ],
       ['from before it was started again', label(), { lastStartTimestamp: '2026-11-21T12:00:01.000-00:00' }],
       ['of a failure', `failed-${seconds(noon)}`, {}],
       ['that somebody else wrote', 'proven', {}],
@@ -267,6 +274,18 @@ describe('nodes', () => {
       vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(proven, { booted }));
       expect((await nodeOf(vm)).recorded?.isProven).toBe(isProven);
     });
+
+    test.each(['quota', 'unavailable'] as const)(
+      'a report that cannot be read, %s, keeps no other node from its rules',
+      async (kind) => {
+        const [vm] = [labelled(''), labelled('')];
+        state.faults.push({ method: 'compute.instances.getGuestAttributes', kind, times: 5 });
+        const nodes = await cloud.nodes.list(['frontend'], inSeconds(20));
+        expect(nodes).toHaveLength(2);
+        expect(nodes.find(({ ref }) => ref.id === vm.id)?.recorded?.isProven).toBe(false);
+      },
+      20_000,
+    );
 
     test('which a list says to do where it had to ask, and the channel does once', async () => {
       const vm = labelled('');
@@ -828,31 +847,109 @@ describe('the channel', () => {
         return proof;
       };
 
-      test.each<[string, number, number, Partial<Report> | undefined]>([
-        ['that ran before it was handed its rules', 10, 1, undefined],
-        ['whose last report is from before it started', 10, 1, { booted: 1_700_000_000 }],
-      ])('%s', async (_, started, handed, said) => {
+      test.each<[string, number, number, Partial<Report> | undefined, string]>([
+        ['that ran before it was handed its rules', 11, 1, undefined, 'helpful'],
+        ['but is still becoming a node', 6, 1, undefined, 'harmful'],
+        [
+          'whose last report is from before it started',
+          11,
+          1,
+          { booted: 1_700_000_000, proven: false },
+          'helpful',
+        ],
+        ['whose last report from before it started was a proof', 11, 1, { booted: 1_700_000_000 }, 'harmful'],
+      ])('%s', async (_, started, handed, said, restart) => {
         expect(await look(started, handed, said)).toMatchObject({
           result: 'unwatched',
-          isServing: false,
+          restart,
           reason: expect.stringContaining('boots again') as unknown,
         });
       });
 
-      test.each([true, false])('whose watch stalled, and whether it serves: %s', async (isServing) => {
-        const proof = await look(20, 6, { proven: isServing });
-        expect(proof).toMatchObject({ result: 'unwatched', isServing });
+      test.each([
+        [true, 'harmful'],
+        [false, 'helpful'],
+      ])('whose watch stalled; it has proven an older rule set: %s', async (proven, restart) => {
+        expect(await look(20, 6, { proven })).toMatchObject({ result: 'unwatched', restart });
       });
 
       test.each<[string, number, number, Partial<Report> | undefined]>([
         ['that has just started', 1, 0.8, undefined],
+        ['whose own startup script takes some minutes', 4, 3.9, undefined],
         ['that was handed its rules just now', 10, 0.1, undefined],
         ['that booted with its rules, and says nothing', 5, 6, undefined],
+        [
+          'that booted with its rules, and cannot apply them',
+          15,
+          20,
+          { result: 'failed', proven: false, id: null },
+        ],
         ['whose watch has not followed yet', 20, 1, {}],
       ])('but not one %s', async (_, started, handed, said) => {
         expect(await look(started, handed, said)).toMatchObject({ result: 'silent' });
       });
+
+      test('but not one whose label says that it has proven just this, and whose report is gone', async () => {
+        const given = ruleSet(minutesAgo(10).getTime());
+        const proof = `proven-${ruleSetId(given).slice(0, 12)}-${Math.floor(minutesAgo(5).getTime() / 1_000)}`;
+        const vm = addVm(state, {
+          lastStartTimestamp: at(minutesAgo(20)),
+          metadata: handed(printRuleSet(given)),
+          labels: { 'peermasq-status': proof },
+        });
+        const pushed: Pushed = {
+          result: 'pushed',
+          node: await nodeOf(vm),
+          ruleSet: given,
+          id: ruleSetId(given),
+        };
+        expect(await cloud.channel.proofs([pushed], inSeconds(0.2))).toMatchObject([{ result: 'silent' }]);
+      });
     });
+  });
+
+  test('a report of what was handed over after the start counts, whatever the node says of its boot', async () => {
+    const started = new Date(Date.now() - 600_000);
+    const given = ruleSet(started.getTime() + 1_000);
+    const vm = addVm(state, {
+      lastStartTimestamp: started.toISOString(),
+      metadata: handed(printRuleSet(given)),
+    });
+    vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(given, { booted: 1_700_000_000 }));
+    const pushed: Pushed = { result: 'pushed', node: await nodeOf(vm), ruleSet: given, id: ruleSetId(given) };
+    expect(await cloud.channel.proofs([pushed], inSeconds(1))).toMatchObject([{ result: 'reported' }]);
+  });
+
+  test('a restart that is refused leaves the node as it was', async () => {
+    const hourAgo = new Date(Date.now() - 3_600_000);
+    const given = ruleSet(hourAgo.getTime());
+    const vm = addVm(state, {
+      lastStartTimestamp: new Date(hourAgo.getTime() - 60_000).toISOString(),
+      metadata: handed(printRuleSet(given)),
+    });
+    state.faults.push({ method: 'compute.instances.reset', kind: 'permission', times: 1 });
+    await expect(cloud.channel.restart?.(await nodeOf(vm), inSeconds(10))).rejects.toMatchObject({
+      code: 'permission-denied',
+      advice: expect.stringContaining('role restart') as unknown,
+    });
+    expect(vm.labels['peermasq-status']).toMatch(/^needs-reboot-/);
+    const pushed: Pushed = { result: 'pushed', node: await nodeOf(vm), ruleSet: given, id: ruleSetId(given) };
+    expect(await cloud.channel.proofs([pushed], inSeconds(0.2))).toMatchObject([{ restart: 'helpful' }]);
+  });
+
+  test('a node that was restarted in vain is not restarted once more', async () => {
+    const hoursAgo = (hours: number) => new Date(Date.now() - hours * 3_600_000);
+    const given = ruleSet(hoursAgo(2).getTime());
+    const vm = addVm(state, {
+      lastStartTimestamp: hoursAgo(3).toISOString(),
+      metadata: handed(printRuleSet(given)),
+      labels: { 'peermasq-status': `restarted-${Math.floor(hoursAgo(1).getTime() / 1_000)}` },
+    });
+    const node = await nodeOf(vm);
+    const pushed: Pushed = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+    expect(await cloud.channel.proofs([pushed], inSeconds(0.2))).toMatchObject([{ restart: 'was-in-vain' }]);
+    await cloud.channel.remember([{ node, state: 'needs-reboot' }], inSeconds(10));
+    expect(vm.labels['peermasq-status']).toMatch(/^restarted-/);
   });
 
   test.each([false, true])(
