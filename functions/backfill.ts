@@ -6,7 +6,7 @@ import { groupBy } from '../shared/core/group';
 import { nodeKey } from '../shared/core/node';
 import { isNews, type Outcome } from '../shared/core/outcome';
 import type { Deadline } from '../shared/core/ports';
-import { pass, type Dependencies } from '../shared/core/reconcile';
+import { pass, type Dependencies, type Pass } from '../shared/core/reconcile';
 import { restartWhereAsked } from '../shared/core/restart';
 import { printRuleSet } from '../shared/core/rule-set';
 
@@ -78,27 +78,23 @@ export async function backfill(
   }
   const selection = { clusters: clusters ?? config.clusters.map(({ name }) => name) };
   const options = { deadline, isDryRun: dryRun, acceptsLoss: acceptLoss, leavesYoung: leaveYoung };
-  const passes = await Promise.allSettled(
-    all.map(async (dependencies) => {
-      const { outcomes, faults } = await pass(selection, dependencies, options);
-      if (dryRun) return { outcomes, faults };
-      return { outcomes: await restartWhereAsked(outcomes, dependencies, deadline, pause), faults };
-    }),
-  );
+  const passes = await Promise.allSettled(all.map((dependencies) => pass(selection, dependencies, options)));
   const done = passes.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
-  const outcomes = done.flatMap((one) => one.outcomes);
-  observe({ outcomes, clusters: selection.clusters, isWhole: done.length === all.length });
+  const looked = done.flatMap((one) => one.outcomes);
+  observe({ outcomes: looked, clusters: selection.clusters, isWhole: done.length === all.length });
   const faults: unknown[] = [
     ...passes.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : [])),
     ...done.flatMap((one) => one.faults),
   ];
-  const counts = count(outcomes.map(({ kind }) => kind));
-  const skips = count(outcomes.flatMap((one) => (one.kind === 'skipped' ? one.skip.reason : [])));
+  const skips = count(looked.flatMap((one) => (one.kind === 'skipped' ? one.skip.reason : [])));
+  const counts = countKinds(looked);
   log.info('SweepFinished', { dryRun, counts, skips, faults: faults.length });
   if (faults.length > 0) throw faults[0];
+  // Told before, because each restart takes minutes.
+  const outcomes = dryRun ? looked : await restartAll(all, done, deadline);
   return {
     dryRun,
-    counts,
+    counts: countKinds(outcomes),
     nodes: outcomes.filter(isNews).map(row),
     ruleSets: Object.fromEntries(
       outcomes.flatMap((one) =>
@@ -107,6 +103,25 @@ export async function backfill(
     ),
   };
 }
+
+/** Restarts take the time of a few sweeps at the most. */
+const restartsMs = 900_000;
+
+/** @param done the pass of each of `all` */
+async function restartAll(
+  all: readonly Dependencies[],
+  done: readonly Pass[],
+  deadline: Deadline,
+): Promise<readonly Outcome[]> {
+  const until = Math.min(deadline, Date.now() + restartsMs);
+  const ended: Outcome[] = [];
+  for (const [index, dependencies] of all.entries()) {
+    ended.push(...(await restartWhereAsked(done[index]?.outcomes ?? [], dependencies, until, pause)));
+  }
+  return ended;
+}
+
+const countKinds = (outcomes: readonly Outcome[]) => count(outcomes.map(({ kind }) => kind));
 
 function count(words: readonly string[]): Record<string, number> {
   return Object.fromEntries([...groupBy(words, String)].map(([word, some]) => [word, some.length]));

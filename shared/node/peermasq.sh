@@ -1366,7 +1366,7 @@ readonly metadata_header='Metadata-Flavor: Google'
 # In intervals. Every look at the rules costs a few processes, and one in so many looks at everything; between two
 # looks at peermasq-program a rule set may still come, and a new program comes with it.
 readonly whole_look=10 program_look=5
-CHILD='' ETAG='' APPLIED_ETAG='' LIST_ETAG='' HTTP='' TROUBLE='' STATUS='' SENT='' CHECKED=0
+CHILD='' ETAG='' APPLIED_ETAG='' LIST_ETAG='' HTTP='' TROUBLE='' STATUS='' REFUSAL='' SENT='' CHECKED=0
 PROGRAM_AT=0 REFUSED_PROGRAM='' LOOK='' SEEN='' LOOKS=0
 
 command_watch() {
@@ -1452,6 +1452,8 @@ follow_ruleset() {
       *) ETAG='' TROUBLE='the rule set could not be applied' ;;
     esac
     CHECKED=$SECONDS SEEN='' STATUS=$(<"$WORK/report")
+    # Repairs of the rules in force must not hide that these were not taken.
+    case $STATUS in '{"result":"applied"'* | '{"result":"unchanged"'*) REFUSAL='' ;; *) REFUSAL=$STATUS ;; esac
   fi
   APPLIED_ETAG=$ETAG
 }
@@ -1491,13 +1493,17 @@ check_drift() {
   report=$(<"$WORK/report")
   now=${report#*'"proven":'}
   case $report:$STATUS in
-    '{"result":"unchanged"'*:'{"result":"refused"'* | '{"result":"unchanged"'*:'{"result":"failed"'*) ;;
-    '{"result":"applied"'*:*'"offered":"'*) ;;
-    '{"result":"unchanged"'*) [[ ${now%%,*} == "${was%%,*}" ]] || STATUS=$report ;;
-    *) STATUS=$report ;;
+    '{"result":"failed"'*) STATUS=$report ;;
+    '{"result":"unchanged"'*:'{"result":"failed"'*) STATUS=${REFUSAL:-$report} ;;
+    '{"result":"unchanged"'*) [[ -n $REFUSAL || ${now%%,*} == "${was%%,*}" ]] || STATUS=$report ;;
+    *) STATUS=${REFUSAL:-$report} ;;
   esac
+  [[ $report != *'"id":null'* || -n $REFUSAL ]] || forget_applied
   remember_look
 }
+
+# What was kept is gone: it is asked for and applied anew.
+forget_applied() { rm -f -- "$WORK/applied" && ETAG='' APPLIED_ETAG=''; }
 
 # After a repair that proved the rules: what they look like.
 remember_look() {

@@ -51,7 +51,7 @@ export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<G
     PEERMASQ_CONFIG: config,
     PEERMASQ_PROJECTS: project,
     // What infra/gcp gives them.
-    PEERMASQ_INVOCATION_SECONDS: target === 'backfill' ? '3600' : '540',
+    PEERMASQ_INVOCATION_SECONDS: target === 'backfill' ? '1800' : '120',
     GOOGLE_CLOUD_PROJECT: project,
   });
   return {

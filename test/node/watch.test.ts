@@ -1,11 +1,17 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { describeKernel } from '../lab/kernel';
 import type { Running } from '../lab/netns';
 import { backendVpc, type Network, openNetwork, program, type Report } from './network';
 
 const port = 8000;
+
+/** The test's own time limit ends what never comes. */
+async function until(isSo: () => Promise<boolean>): Promise<void> {
+  while (!(await isSo())) await pause(100);
+}
 
 describeKernel('watch', undefined, () => {
   let network: Network;
@@ -104,6 +110,42 @@ describeKernel('watch', undefined, () => {
       expect(await network.sourceSeen()).toBe('10.209.0.2');
     },
   );
+
+  test('goes on telling that a rule set was refused, also while it repairs the one in force', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
+    watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
+    await status();
+    await order({ set: { 'peermasq-ruleset': 'rubbish\n' } });
+    expect(await status()).toMatchObject({ result: 'refused' });
+    await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
+    await until(async () => (await network.sourceSeen()) === '10.209.0.2');
+    await order({ set: { 'peermasq-ruleset': backendVpc(6) } });
+    // Nothing else was told in between.
+    expect(await status()).toMatchObject({ result: 'unchanged', generation: 6 });
+  });
+
+  test('tells of a repair that failed only as long as it fails', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
+    const bin = join(network.node.folder, 'bin');
+    await network.node.run(['mkdir', bin]);
+    const nft = `#!/bin/sh\n[ ! -e ${bin}/broken ] || exit 1\nPATH=/usr/sbin:/sbin exec nft "$@"\n`;
+    writeFileSync(join(bin, 'nft'), nft, { mode: 0o755 });
+    watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft', PATH: `${bin}:${process.env['PATH'] ?? ''}` });
+    await status();
+    writeFileSync(join(bin, 'broken'), '');
+    expect(await status()).toMatchObject({ result: 'failed', proven: false });
+    await network.node.run(['rm', join(bin, 'broken')]);
+    expect(await status()).toMatchObject({ proven: true });
+  });
+
+  test('applies anew what was kept and is damaged', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
+    watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
+    await status();
+    writeFileSync(join(network.node.folder, 'kept', 'ruleset'), 'rubbish\n');
+    await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
+    await until(async () => (await network.sourceSeen()) === '10.209.0.2');
+  });
 
   test('goes on as the program in the metadata, if it is whole and one of ours', async () => {
     const text = readFileSync(program, 'utf8');

@@ -8,9 +8,9 @@ import { boot, jsonLines, lookedUp, node, openProject, serveMetadata, type Proje
 import { inForce, needsRebootIn, provenIn } from './node-view';
 import type { LocalCloud, Pass, Say } from './scenario';
 
-const startedAgoMs = 120_000;
+const startedAgoMs = 900_000;
 
-/** A node that booted two minutes ago, before the event came; a backfill may restart it. */
+/** A node that booted a quarter of an hour ago, before the event came; a backfill may restart it. */
 export async function openGcpLate(networks: Networks): Promise<LocalCloud> {
   const project = await openProject(networks, '    restart: {maxUnavailable: 1}\n');
   try {
@@ -35,7 +35,7 @@ export async function openGcpLate(networks: Networks): Promise<LocalCloud> {
 }
 
 async function loseRace(joined: RunningFunction, vm: Vm, say: Say): Promise<string> {
-  say('event', `the insert of ${vm.name}, through Eventarc, two minutes after the node booted`);
+  say('event', `the insert of ${vm.name}, through Eventarc, a quarter of an hour after the node booted`);
   const status = await deliver(joined, insertEvent(vm, 'last'));
   const words = needsRebootIn(joined.log);
   if (status >= 300 || words === undefined)
