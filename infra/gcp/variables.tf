@@ -58,12 +58,6 @@ variable "has_networks" {
   default     = true
 }
 
-variable "has_sinks" {
-  description = "Whether sinks of other projects, of folders or of the organisation bring events too: then there are topics for them."
-  type        = bool
-  default     = false
-}
-
 variable "node_service_accounts" {
   description = "E-mail addresses of the service accounts that the nodes of `project` run as. Empty: the default one of Compute Engine."
   type        = list(string)
