@@ -76,7 +76,7 @@ variable "allow_restart" {
 }
 
 variable "sweep_minutes" {
-  description = "Minutes between two sweeps: the longest that a lost event can cost."
+  description = "Minutes between two sweeps: the longest that a lost event can cost, unless a sweep takes longer because it restarts nodes."
   type        = number
   default     = 5
 
