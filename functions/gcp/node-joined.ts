@@ -13,7 +13,7 @@ import { counted, orAcknowledge } from './invocation';
 const giveUpAfterMs = 30 * 60_000;
 
 /**
- * A node that joined: an audit log entry of an instance insert, from Eventarc. The first of its two entries comes
+ * A node that joined: an audit log entry of an instance insert. The first of its two entries comes
  * before the VM boots, and its rules have to be there when its startup script runs. Acknowledged by returning; by
  * throwing, it is delivered again.
  */
@@ -53,7 +53,7 @@ async function serve(
 
 const isAbsent = (outcome: Outcome): boolean => outcome.kind === 'pending' && outcome.isAbsent === true;
 
-/** The entry that an insert has begun may be faster than the instance; Eventarc's own retry loses the race. */
+/** The entry that an insert has begun may be faster than the instance; delivery anew loses the race. */
 const visibleAfterMs = 15_000;
 const firstLookMs = 300;
 
@@ -78,7 +78,7 @@ function lookAgain(outcomes: readonly Outcome[]): RetryableError {
   return new RetryableError(
     'not-proven-yet',
     `Not proven yet: ${nodes}`,
-    'Eventarc delivers the event again.',
+    'The event is delivered again.',
     seconds,
   );
 }

@@ -73,9 +73,9 @@ locals {
       severity  = "WARNING"
       advice    = "Google Cloud throttles the calls of peermasq. Nothing is lost, but nodes wait longer. See who else uses up the quota, or have it raised."
       group     = "metric.label.cloud"
-      minutes   = 5
+      minutes   = 2 * var.sweep_minutes
       threshold = 20
-      lasting   = 15
+      lasting   = 2 * var.sweep_minutes
     }
   }
 

@@ -9,6 +9,7 @@ locals {
     node-joined = {
       description   = "Serves a node that joined."
       entry_point   = "nodeJoined"
+      events        = "nodes"
       seconds       = 120
       max_instances = var.max_instances
       max_requests  = 250
@@ -17,6 +18,7 @@ locals {
     peering-changed = {
       description   = "Serves the nodes that a change of peerings or routes affects."
       entry_point   = "peeringChanged"
+      events        = "routes"
       seconds       = 540
       max_instances = 1
       max_requests  = 1
@@ -25,6 +27,7 @@ locals {
     backfill = {
       description   = "Serves all nodes: every ${var.sweep_minutes} minutes, and when somebody says so."
       entry_point   = "backfill"
+      events        = ""
       seconds       = var.backfill_seconds
       max_instances = 1
       max_requests  = 1
@@ -33,7 +36,7 @@ locals {
     }
   }
 
-  # As Cloud Run, Eventarc and IAM name the functions.
+  # As Cloud Run and IAM name the functions.
   services = {
     for key in keys(local.functions) : key => basename(google_cloudfunctions2_function.this[key].service_config[0].service)
   }
@@ -106,5 +109,21 @@ resource "google_cloudfunctions2_function" "this" {
     }
   }
 
-  depends_on = [google_project_service.needed, google_project_iam_member.build]
+  dynamic "event_trigger" {
+    for_each = compact([each.value.events])
+
+    content {
+      event_type            = "google.cloud.pubsub.topic.v1.messagePublished"
+      pubsub_topic          = google_pubsub_topic.events[event_trigger.value].id
+      trigger_region        = var.region
+      service_account_email = google_service_account.events.email
+      retry_policy          = "RETRY_POLICY_RETRY"
+    }
+  }
+
+  depends_on = [
+    google_project_iam_member.build,
+    google_project_iam_member.event_receiver,
+    google_project_service.needed,
+  ]
 }

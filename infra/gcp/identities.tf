@@ -33,7 +33,7 @@ resource "google_service_account" "build" {
   depends_on   = [google_project_service.needed]
 }
 
-# What the functions may do to nodes and networks of this project.
+# What the functions may do to nodes and networks of this project, and the sinks that tell of them.
 module "grants" {
   source = "./modules/project"
 
@@ -42,6 +42,7 @@ module "grants" {
   functions             = local.identities
   has_nodes             = var.has_nodes
   has_networks          = var.has_networks
+  events                = local.events
   node_service_accounts = var.node_service_accounts
   allow_restart         = var.allow_restart
   seed                  = var.seed ? local.seed : null

@@ -17,11 +17,8 @@ output "identities" {
 }
 
 output "events" {
-  description = "With `has_sinks`: the topic and the filter of each kind of events, for log sinks."
-  value = { for kind in keys(local.topics) : kind => {
-    topic  = google_pubsub_topic.sink[kind].id
-    filter = "log_id(\"cloudaudit.googleapis.com/activity\") AND protoPayload.serviceName=\"compute.googleapis.com\" AND protoPayload.methodName=(${join(" OR ", formatlist("\"%s\"", local.events[kind].methods))})"
-  } }
+  description = "The topic and the filter of each kind of events, for log sinks."
+  value       = local.events
 }
 
 output "seed" {

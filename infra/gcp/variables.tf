@@ -58,12 +58,6 @@ variable "has_networks" {
   default     = true
 }
 
-variable "has_sinks" {
-  description = "Whether sinks of other projects, of folders or of the organisation bring events too: then there are topics for them."
-  type        = bool
-  default     = false
-}
-
 variable "node_service_accounts" {
   description = "E-mail addresses of the service accounts that the nodes of `project` run as. Empty: the default one of Compute Engine."
   type        = list(string)
@@ -82,7 +76,7 @@ variable "allow_restart" {
 }
 
 variable "sweep_minutes" {
-  description = "Minutes between two sweeps: the longest that a lost event can cost."
+  description = "Minutes between two sweeps: the longest that a lost event can cost, unless a sweep takes longer because it restarts nodes."
   type        = number
   default     = 5
 

@@ -44,10 +44,10 @@ type LogEntry = z.infer<typeof logEntrySchema>;
 const methodPattern = /^(?:(?:v1|beta|alpha)\.)?compute\.(\w+)\.(\w+)$/;
 
 /** What makes instances. */
-const insertions = ['instances.insert', 'instances.bulkInsert', 'regionInstances.bulkInsert'];
+export const insertions = ['instances.insert', 'instances.bulkInsert', 'regionInstances.bulkInsert'];
 
 /** What changes where a network's packets go, or which ranges are its own. */
-const routeChanges = [
+export const routeChanges = [
   'networks.addPeering',
   'networks.removePeering',
   'networks.updatePeering',

@@ -58,13 +58,8 @@ describe("the provider's published schema", () => {
     }
   });
 
-  const triggerSchema = schema.resource['google_eventarc_trigger'];
-  const good = {
-    name: 'a',
-    location: 'global',
-    matching_criteria: [{ attribute: 'type', value: 'b' }],
-    destination: [{ cloud_run_service: [{ service: 'c', region: 'd' }] }],
-  };
+  const policySchema = schema.resource['google_monitoring_alert_policy'];
+  const good = { display_name: 'a', combiner: 'OR', conditions: [{ display_name: 'b' }] };
 
   test.each<[string, Body, string[]]>([
     ['what it wants', good, []],
@@ -75,31 +70,27 @@ describe("the provider's published schema", () => {
       { ...good, retry_policy: [{ max_attempts: 1 }] },
       ['a has no retry_policy'],
     ],
-    ['one argument too few', { ...good, location: undefined }, ['a lacks location']],
-    ['one block too few', { ...good, destination: undefined }, ['a lacks destination']],
-    [
-      'a fault inside a block',
-      { ...good, matching_criteria: [{ attribute: 'e' }] },
-      ['a.matching_criteria lacks value'],
-    ],
+    ['one argument too few', { ...good, combiner: undefined }, ['a lacks combiner']],
+    ['one block too few', { ...good, conditions: undefined }, ['a lacks conditions']],
+    ['a fault inside a block', { ...good, conditions: [{}] }, ['a.conditions lacks display_name']],
     [
       'a fault inside a dynamic block',
       {
         ...good,
-        matching_criteria: undefined,
-        dynamic: { matching_criteria: [{ for_each: '', content: [{ value: 'e' }] }] },
+        conditions: undefined,
+        dynamic: { conditions: [{ for_each: '', content: [{}] }] },
       },
-      ['a.matching_criteria lacks attribute'],
+      ['a.conditions lacks display_name'],
     ],
     [
       'an argument in the place of a block',
-      { ...good, destination: { workflow: 'e' } },
-      ['a.destination is a block'],
+      { ...good, conditions: { display_name: 'e' } },
+      ['a.conditions is a block'],
     ],
-    ['a block in the place of an argument', { ...good, name: [{ e: 'f' }] }, ['a.name is no block']],
+    ['a block in the place of an argument', { ...good, combiner: [{ e: 'f' }] }, ['a.combiner is no block']],
   ])('given %s, says so', (_, body, faults) => {
     const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
-    expect(triggerSchema && faultsOf(given, triggerSchema, 'a')).toEqual(faults);
+    expect(policySchema && faultsOf(given, policySchema, 'a')).toEqual(faults);
   });
 });
 

@@ -162,10 +162,19 @@ const withoutDynamic = (value: unknown): unknown => {
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).flatMap(([name, inner]) =>
-      name === 'dynamic' ? [] : [[name, withoutDynamic(inner)]],
+      name === 'dynamic' ? generated(inner as Body) : [[name, withoutDynamic(inner)]],
     ),
   );
 };
+
+/** A list of the blocks that it makes: an object in JSON is one in Terraform's language too. */
+const generated = (dynamic: Body): [string, unknown][] =>
+  Object.entries(dynamic as Record<string, Body[]>).flatMap(([name, generators]) =>
+    generators.map(({ for_each: each, content }): [string, unknown] => {
+      const items = `[for key, value in ${String(bare(each))} : {key = key, value = value}]`;
+      return [name, `\${[for ${name} in ${items} : ${JSON.stringify((content as Body[])[0])}]}`];
+    }),
+  );
 
 /** Where Terraform's JSON wants an expression, and no template. */
 const bare = (text: unknown): unknown =>

@@ -47,7 +47,7 @@ async function send(
 ): Promise<Pass> {
   const sentAt = Date.now();
   const [calls, logged] = [project.cloud.calls.length, joined.log.length];
-  say('event', `${entry} audit log entry of the insert of ${node.name}, through Eventarc`);
+  say('event', `${entry} audit log entry of the insert of ${node.name}, through the log sink`);
   const status = await deliver(joined, event);
   const log = joined.log.slice(logged);
   if (status >= 300) throw new Error(`The function answered ${status}:\n${jsonLines(log)}`);

@@ -35,7 +35,7 @@ export async function openGcpLate(networks: Networks): Promise<LocalCloud> {
 }
 
 async function loseRace(joined: RunningFunction, vm: Vm, say: Say): Promise<string> {
-  say('event', `the insert of ${vm.name}, through Eventarc, a quarter of an hour after the node booted`);
+  say('event', `the insert of ${vm.name}, through the log sink, a quarter of an hour after the node booted`);
   const status = await deliver(joined, insertEvent(vm, 'last'));
   const words = needsRebootIn(joined.log);
   if (status >= 300 || words === undefined)

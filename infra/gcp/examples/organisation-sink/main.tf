@@ -59,7 +59,6 @@ module "peermasq" {
   node_projects = var.node_projects
   has_nodes     = false
   has_networks  = false
-  has_sinks     = true
 }
 
 module "projects" {

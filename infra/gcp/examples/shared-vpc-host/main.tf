@@ -37,7 +37,6 @@ module "peermasq" {
   alarm_email  = var.alarm_email
   invokers     = var.invokers
   has_networks = false
-  has_sinks    = true
 }
 
 module "host" {

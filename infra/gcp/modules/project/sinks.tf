@@ -1,4 +1,3 @@
-# Eventarc hears of the audit log of the functions' own project alone, so other projects send theirs.
 locals {
   sinks = var.events == null ? {} : {
     for kind, has in { nodes = var.has_nodes, routes = var.has_networks } : kind => var.events[kind] if has

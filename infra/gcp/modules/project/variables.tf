@@ -59,7 +59,7 @@ variable "allow_restart" {
 }
 
 variable "events" {
-  description = "Where log sinks of the project write: the output `events`. Null: nowhere, because triggers or a sink of the organisation tell already."
+  description = "Where log sinks of the project write: the output `events`. Null: nowhere, because a sink of the organisation tells already."
   type        = map(object({ topic = string, filter = string }))
   default     = null
 }
