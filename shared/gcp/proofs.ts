@@ -6,7 +6,7 @@ import type { Report } from '../core/report';
 import { mapLimited, type Clients } from './clients';
 import { toPeermasqError } from './errors';
 import { gcpRef, instanceOf, itemsOf, type Instance } from './instance';
-import { handedIn } from './metadata';
+import { handedIn, type Handed } from './metadata';
 import { isOfThisBoot } from './nodes';
 import { faultSoFar } from './operations';
 import type { WrittenTo } from './push';
@@ -66,7 +66,7 @@ async function orFault(
   deadline: Deadline,
 ): Promise<Proof> {
   const { node } = proof;
-  const operation = written.get(node);
+  const operation = written.get(node)?.operation;
   if (!operation) return proof;
   try {
     const fault = await faultSoFar(clients, gcpRef(node), operation, deadline);
@@ -94,7 +94,7 @@ async function readProof(
       status.kind === 'report' && isCurrent(status.report, node, instance) ? status.report : undefined;
     if (report && answeredBy(report) === id) return { result: 'reported', node, report };
     const last = report && aboutAnother(report);
-    if (isUnwatched(instance, pushed, report)) {
+    if (isUnwatched(instance, handedTo(instance, pushed, written), report)) {
       return await orFault(clients, written, unwatched(node, instance, status, last), deadline);
     }
     const nothing = status.kind === 'report' ? 'it has not reported since it started again' : 'no report yet';
@@ -135,15 +135,19 @@ const stalledMs = 300_000;
  * Whether nothing on a running node takes what it was handed after it had started, and it has had the time. Without
  * the time of its start nobody can tell, and a proof in its label outweighs its silence.
  */
-function isUnwatched(instance: Instance, { ruleSet, id }: Pushed, report: Report | undefined): boolean {
-  const before = handedIn(itemsOf(instance));
-  const handed = before?.ruleSetId === id ? before : { ruleSetId: id, at: new Date(ruleSet.generation) };
+function isUnwatched(instance: Instance, handed: Handed, report: Report | undefined): boolean {
   if (instance.status !== 'RUNNING' || !instance.lastStartTimestamp || provenAt(instance, handed))
     return false;
   const handedAt = handed.at.getTime();
   const [now, started] = [Date.now(), startedAt(instance).getTime()];
   const takesMs = report ? stalledMs : watchMs;
   return started < handedAt && now - started >= bootMs && now - handedAt >= takesMs;
+}
+
+/** A rule set that was there already was handed over long ago, also where a newer program comes with it now. */
+function handedTo(instance: Instance, { node, id }: Pushed, written: WrittenTo): Handed {
+  const before = handedIn(itemsOf(instance));
+  return before?.ruleSetId === id ? before : { ruleSetId: id, at: written.get(node)?.at ?? new Date() };
 }
 
 /** A node that has been up for less may still be busy with becoming one. */

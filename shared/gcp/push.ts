@@ -8,8 +8,14 @@ import { gcpRef, instanceOf, itemsOf, readInstance } from './instance';
 import { withRuleSet, type MetadataItem } from './metadata';
 import { operationIn, type Operation } from './operations';
 
-/** The changes of metadata that were begun here; whether one came to its end the node's report tells. */
-export type WrittenTo = WeakMap<Node, Operation>;
+/** A change of metadata that was begun; whether it came to its end the node's report tells. */
+export interface Written {
+  readonly at: Date;
+  readonly operation: Operation;
+}
+
+/** What this process wrote to nodes. */
+export type WrittenTo = WeakMap<Node, Written>;
 
 /** Hands nodes their rule set, program and startup script as metadata. @param program the node program's text */
 export function pushToNodes(
@@ -50,7 +56,7 @@ async function writeMetadata(
   node: Node,
   change: (current: readonly MetadataItem[]) => readonly MetadataItem[],
   deadline: Deadline,
-): Promise<Operation | undefined> {
+): Promise<Written | undefined> {
   const { project, zone, id } = gcpRef(node);
   let instance = await instanceOf(clients, node, deadline);
   return retrying(
@@ -68,7 +74,7 @@ async function writeMetadata(
       const request = { project, zone, instance: id, metadataResource };
       const client = await clients.instances();
       const [{ latestResponse }] = await client.setMetadata(request, callOptions(deadline));
-      return operationIn(latestResponse);
+      return { at: new Date(), operation: operationIn(latestResponse) };
     },
     writeAttempts,
   );

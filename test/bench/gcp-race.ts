@@ -8,28 +8,35 @@ import { spread, type Spread } from './spread';
 /** Milliseconds from the first entry of an insert to the arrival of setMetadata. */
 export interface GcpRace {
   readonly inserts: number;
+  /** All at once; else one after the other. */
+  readonly isStorm: boolean;
   /** How long after the entry the API knows the instance. */
   readonly visibleAfterMs: number;
   readonly ms: Spread;
 }
 
-const inserts = 20;
 const runningAfterMs = 5_000;
 
-export async function measureGcpRace(visibleAfterMs: number): Promise<GcpRace> {
+export async function measureGcpRace(
+  inserts: number,
+  visibleAfterMs: number,
+  isStorm = false,
+): Promise<GcpRace> {
   const fleet = await openGcpFleet('nodeJoined');
+  const one = () => insert(fleet, visibleAfterMs);
   try {
-    const [times, deliveries] = [[] as number[], [] as Promise<void>[]];
-    for (let made = 0; made < inserts; made += 1) {
-      const { ms, delivery } = await insert(fleet, visibleAfterMs);
-      times.push(ms);
-      deliveries.push(delivery);
-    }
-    await Promise.all(deliveries);
-    return { inserts, visibleAfterMs, ms: spread(times) };
+    const made = isStorm ? await Promise.all(Array.from({ length: inserts }, one)) : await each(inserts, one);
+    await Promise.all(made.map(({ delivery }) => delivery));
+    return { inserts, isStorm, visibleAfterMs, ms: spread(made.map(({ ms }) => ms)) };
   } finally {
     await fleet.close();
   }
+}
+
+async function each<T>(times: number, make: () => Promise<T>): Promise<T[]> {
+  const made: T[] = [];
+  while (made.length < times) made.push(await make());
+  return made;
 }
 
 /** Returns when the metadata is set; the function goes on until the node has proven its rules. */

@@ -23,7 +23,11 @@ async function main(): Promise<void> {
     gcp: {
       backfill: await measureGcpBackfill(),
       sweep: await measureGcpSweep(),
-      races: [await measureGcpRace(0), await measureGcpRace(2_000)],
+      races: [
+        await measureGcpRace(20, 0),
+        await measureGcpRace(20, 2_000),
+        await measureGcpRace(100, 2_000, true),
+      ],
     },
     idleWatch: await measureIdleWatch(),
   };
@@ -56,9 +60,10 @@ function printSweep({ nodes, proven, seconds, calls }: Sweep): void {
   console.log(`  ${printCalls(calls)}\n`);
 }
 
-function printRace({ inserts, visibleAfterMs, ms }: Race): void {
+function printRace({ inserts, isStorm, visibleAfterMs, ms }: Race): void {
+  const how = `${inserts} inserts, ${isStorm ? 'all at once' : 'one after the other'}`;
   console.log(
-    `From the first entry of an insert to its metadata, instance known after ${visibleAfterMs} ms, ${inserts} inserts`,
+    `From the first entry of an insert to its metadata, instance known after ${visibleAfterMs} ms, ${how}`,
   );
   console.log(`  ${ms.median} ms (${ms.min} to ${ms.max})\n`);
 }
