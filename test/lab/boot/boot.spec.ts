@@ -73,7 +73,7 @@ describe('the boot race', () => {
     await node.boot();
     // It has been up for a while, and was handed its rules a minute ago.
     node.vm.lastStartTimestamp = new Date(Date.now() - 900_000).toISOString();
-    expect(await node.pass([backend], { seconds: 2, secondsAgo: 60 })).toMatchObject({ kind: 'pending' });
+    expect(await node.pass([backend], { seconds: 6, secondsAgo: 60 })).toMatchObject({ kind: 'pending' });
     expect(await node.pass([backend], { seconds: 2 })).toMatchObject({
       kind: 'needs-reboot',
       restart: 'helpful',
