@@ -20,12 +20,13 @@ const tooMany = () =>
 /**
  * Calls a second, by what they are. Writes and questions for guest attributes share 1,500 a minute of a project and
  * region, reads have as many (https://cloud.google.com/compute/api-quota), and they are not ours alone. The many
- * questions for reports have turns of their own, so that nobody's rule set waits behind them.
+ * questions for reports have turns of their own, so that nobody's rule set waits behind them; and many calls go at
+ * once, because nodes that join together race their boots.
  */
 const turns = {
-  write: takeTurns(50, 1_000 / 12, longestWaitMs),
+  write: takeTurns(150, 1_000 / 10, longestWaitMs),
   report: takeTurns(50, 1_000 / 8, longestWaitMs),
-  read: takeTurns(50, 1_000 / 12, longestWaitMs),
+  read: takeTurns(400, 1_000 / 12, longestWaitMs),
 };
 
 type Fetch = (url: string, init?: { method?: string }) => Promise<unknown>;
