@@ -14,7 +14,7 @@ const deployment: Deployment = {
     {
       name: 'worker',
       bundle: join(__dirname, 'stack-handler.cjs'),
-      timeoutSeconds: 1,
+      timeoutSeconds: 3,
       environment: { PEERMASQ_QUEUE: { queue: 'work' } },
     },
   ],
@@ -49,7 +49,7 @@ describe('what a batch is', () => {
     put('end', {}, 'elsewhere');
     await stack.idle();
     expect(entries('Batch').map(({ size }) => size)).toEqual([15]);
-    expect(entries('Batch')[0]?.['left']).toBeLessThanOrEqual(1_000);
+    expect(entries('Batch')[0]?.['left']).toBeLessThanOrEqual(3_000);
     expect(stack.failures).toEqual([]);
   });
 
@@ -86,7 +86,7 @@ describe('a message comes again', () => {
   test.each([
     ['the function throws', 'throw', /thrown on purpose/, 1],
     ['its process ends', 'crash', /ended with 3/, 2],
-    ['it runs out of time', 'hang', /ran out of its 1000 ms/, 2],
+    ['it runs out of time', 'hang', /ran out of its 3000 ms/, 2],
   ])('with its whole batch, when %s', async (_, does, failure, processes) => {
     put('end');
     put(does, { times: 1 });
