@@ -6,9 +6,10 @@ import { groupBy } from '../shared/core/group';
 import { nodeKey } from '../shared/core/node';
 import { isNews, type Outcome } from '../shared/core/outcome';
 import type { Deadline } from '../shared/core/ports';
-import { pass, type Dependencies, type Pass } from '../shared/core/reconcile';
+import type { Dependencies, Pass } from '../shared/core/reconcile';
 import { restartWhereAsked } from '../shared/core/restart';
 import { printRuleSet } from '../shared/core/rule-set';
+import { passEach } from './passes';
 
 const requestSchema = z.strictObject({
   /** Which clusters to look at; all configured ones when absent. */
@@ -78,14 +79,9 @@ export async function backfill(
   }
   const selection = { clusters: clusters ?? config.clusters.map(({ name }) => name) };
   const options = { deadline, isDryRun: dryRun, acceptsLoss: acceptLoss, leavesYoung: leaveYoung };
-  const passes = await Promise.allSettled(all.map((dependencies) => pass(selection, dependencies, options)));
-  const done = passes.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
+  const { done, faults } = await passEach(all, selection, options);
   const looked = done.flatMap((one) => one.outcomes);
   observe({ outcomes: looked, clusters: selection.clusters, isWhole: done.length === all.length });
-  const faults: unknown[] = [
-    ...passes.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : [])),
-    ...done.flatMap((one) => one.faults),
-  ];
   const skips = count(looked.flatMap((one) => (one.kind === 'skipped' ? one.skip.reason : [])));
   const counts = countKinds(looked);
   log.info('SweepFinished', { dryRun, counts, skips, faults: faults.length });

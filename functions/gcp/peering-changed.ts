@@ -3,8 +3,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { isProvisioning } from '../../shared/core/outcome';
 import type { Deadline } from '../../shared/core/ports';
-import { pass } from '../../shared/core/reconcile';
 import { parseGcpEvent } from '../../shared/gcp/events';
+import { passEach } from '../passes';
 import { deadline, dependencies, eachProject, projects } from './dependencies';
 import { counted, orAcknowledge } from './invocation';
 
@@ -52,12 +52,7 @@ async function lookAtAll(end: Deadline): Promise<boolean> {
   const began = Date.now();
   const clusters = dependencies.config.clusters.map(({ name }) => name);
   const options = { deadline: end, leavesYoung: true };
-  const passes = await Promise.allSettled(eachProject.map((project) => pass({ clusters }, project, options)));
-  const done = passes.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
-  const faults = [
-    ...passes.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : [])),
-    ...done.flatMap((one) => one.faults),
-  ];
+  const { done, faults } = await passEach(eachProject, { clusters }, options);
   // What is worth another delivery comes before what is not.
   const [fault] = faults.toSorted((a, b) => Number(isPermanent(a)) - Number(isPermanent(b)));
   if (fault !== undefined) throw fault as Error;
