@@ -36,6 +36,8 @@ export interface Node {
   readonly state: 'starting' | 'running' | 'stopped' | 'gone';
   readonly platform: 'linux' | 'windows' | 'bottlerocket';
   readonly isControlPlane: boolean;
+  /** The primary private address, without a prefix length. */
+  readonly address?: string;
   readonly launchedAt?: Date;
   /** What it last proved, as the cloud mirrors it. */
   readonly recorded?: Recorded;

@@ -107,6 +107,20 @@ export interface Unrecorded {
   readonly error: PeermasqError;
 }
 
+/** What people ask of nodes, and no function does: it needs the permissions of whoever asks. */
+export interface Inspection {
+  /**
+   * What the node has in force, as its own programs print it (shared/core/explain/snapshot.ts reads it).
+   * @throws PeermasqError also where the node does not answer, with the command that shows the same by hand
+   */
+  look(node: Node, deadline: Deadline): Promise<string>;
+  /**
+   * The rule sets that nodes have in force according to the cloud's record, where the cloud still knows their
+   * text. A node that has none, or whose text is gone, has no entry.
+   */
+  inForce(nodes: readonly Node[], deadline: Deadline): Promise<ReadonlyMap<NodeKey, RuleSet>>;
+}
+
 export interface Cloud {
   readonly nodes: Nodes;
   readonly routes: Routes;

@@ -1,0 +1,44 @@
+import type { Cidr } from './cidr';
+import type { Node } from './node';
+import type { Deadline } from './ports';
+
+/** The connection that is looked at: as it leaves the node, and as the peer sees it. */
+export interface Way {
+  readonly node: Node;
+  /** One-address ranges. */
+  readonly source: Cidr;
+  readonly destination: Cidr;
+  readonly port: number;
+}
+
+/** What has to hold for a connection, in the order in which people look. */
+export const links = [
+  'node',
+  'peering',
+  'route-there',
+  'route-back',
+  'firewall-node',
+  'firewall-peer',
+  'masquerading',
+  'proof',
+] as const;
+export type LinkName = (typeof links)[number];
+
+export interface Check {
+  readonly link: LinkName;
+  /** `unknown`: it cannot be seen from here, for a permission that is missing or an account of somebody else. */
+  readonly state: 'ok' | 'broken' | 'unknown' | 'not-needed';
+  /** What was read, and where: one sentence each. */
+  readonly evidence: readonly string[];
+  /** The command that mends it, or that shows what could not be seen. */
+  readonly cure?: string;
+}
+
+/** What the cloud itself says of the way between a node and a destination. */
+export interface Reach {
+  /**
+   * One check for each of `peering`, `route-there`, `route-back`, `firewall-node` and `firewall-peer`, in that
+   * order. What may not be read is `unknown`, with the permission that is missing in the evidence.
+   */
+  checks(way: Way, deadline: Deadline): Promise<readonly Check[]>;
+}
