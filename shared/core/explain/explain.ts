@@ -1,0 +1,35 @@
+import { printAddress } from './address';
+import { causeOf } from './cause';
+import { cureFor } from './cure';
+import type { Snapshot } from './model';
+import type { Explanation, Packet } from './packet';
+import { pathOf } from './path';
+import { walk, type Fate } from './walk';
+
+/**
+ * Follows the first packet of a connection through the rules of a node. What the dump or the packet does not
+ * tell is not guessed: both outcomes are followed, and the answer is `unknown` where they differ.
+ */
+export function explain(snapshot: Snapshot, packet: Packet): Explanation {
+  const walked = walk(snapshot, packet);
+  const leaving = walked.fates.filter((fate) => fate.kind === 'leaves');
+  const translated = leaving.filter(({ translation }) => translation !== undefined);
+  const { cause, reason, backend } = causeOf(snapshot, packet, walked);
+  const sources = sourcesOf(leaving, packet);
+  const isComplete = leaving.every(({ translation }) => translation?.sources.length !== 0);
+  return {
+    masqueraded:
+      translated.length === leaving.length ? leaving.length > 0 : translated.length > 0 ? 'unknown' : false,
+    source: isComplete && sources.length === 1 ? (sources[0] ?? null) : null,
+    sources,
+    path: pathOf(walked.sights),
+    cause,
+    reason,
+    cure: backend ? cureFor(snapshot, packet, backend) : null,
+  };
+}
+
+function sourcesOf(leaving: readonly Extract<Fate, { kind: 'leaves' }>[], { source }: Packet): string[] {
+  const addresses = leaving.flatMap(({ translation }) => translation?.sources ?? [source.first]);
+  return [...new Set(addresses)].map((address) => printAddress(source.family, address));
+}

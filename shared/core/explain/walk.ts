@@ -1,0 +1,438 @@
+import type { Answer, Base, Chain, Family, Hook, Rule, Snapshot, Span, Target } from './model';
+import { doAllMatch, isMatch, markOf, type Mark, type State, type Translation, type View } from './match';
+import { isLocal, masqueradeSources, routeTo } from './network';
+import type { Packet } from './packet';
+
+/** How the packet ends, in one of the ways that what is not known leaves open. */
+export type Fate =
+  | {
+      readonly kind: 'leaves';
+      readonly translation: Translation | undefined;
+      readonly out: string | undefined;
+    }
+  | { readonly kind: 'stays' }
+  | { readonly kind: 'dropped'; readonly by: string };
+
+/** A rule that the packet came to. */
+export interface Sight {
+  readonly base: Base;
+  readonly chain: Chain;
+  readonly rule: Rule;
+  readonly answer: Answer;
+  readonly state: State;
+  readonly view: View;
+}
+
+export interface Walked {
+  readonly fates: readonly Fate[];
+  /** In the order of the packet's way; each rule once. */
+  readonly sights: readonly Sight[];
+}
+
+/** What the packet may do in a chain: go back to the caller, or end the table's part of the way. */
+interface Ends {
+  readonly falls: States;
+  readonly accepted: States;
+  readonly translated: States;
+}
+
+const whole = 0xffffffff;
+const noMark: Mark = { value: 0, known: whole };
+const anyMark: Mark = { value: 0, known: 0 };
+/** More ways than these at one rule are joined into one that knows less. */
+const maxStates = 64;
+/** Longer lists of addresses are not told one by one. */
+const maxAddresses = 64;
+
+/** States without their doubles. */
+class States {
+  private readonly byKey = new Map<string, State>();
+
+  constructor(states: Iterable<State> = []) {
+    this.addAll(states);
+  }
+
+  add(state: State): void {
+    this.byKey.set(keyOf(state), state);
+  }
+
+  addAll(states: Iterable<State>): void {
+    for (const state of states) this.add(state);
+  }
+
+  get list(): State[] {
+    const states = [...this.byKey.values()];
+    return states.length > maxStates ? joined(states) : states;
+  }
+}
+
+const ruleIds = new WeakMap<Rule, number>();
+let rulesSeen = 0;
+
+function idOf(rule: Rule): number {
+  const known = ruleIds.get(rule) ?? ++rulesSeen;
+  ruleIds.set(rule, known);
+  return known;
+}
+
+function keyOf(state: State): string {
+  const { packetMark: mark, connectionMark: connection, translation } = state;
+  return [
+    ...[state.destination, state.destinationPort, state.isTranslated, state.isTracked, state.out, state.hop],
+    ...[mark.value, mark.known, connection.value, connection.known],
+    ...(translation ? [idOf(translation.by), translation.sources.join(' ')] : []),
+  ].join('|');
+}
+
+/** One state for all that agree on what may not be lost; the rest is known where all agree. */
+function joined(states: readonly State[]): State[] {
+  const groups = new Map<string, State>();
+  for (const state of states) {
+    const { translation, isTracked, isTranslated } = state;
+    const key = [isTracked, isTranslated, translation && idOf(translation.by)].join('|');
+    const other = groups.get(key);
+    groups.set(key, other ? join(other, state) : state);
+  }
+  return [...groups.values()];
+}
+
+function join(a: State, b: State): State {
+  const same = <T>(one: T, other: T) => (one === other ? one : undefined);
+  return {
+    ...a,
+    destination: same(a.destination, b.destination),
+    destinationPort: same(a.destinationPort, b.destinationPort),
+    packetMark: joinMarks(a.packetMark, b.packetMark),
+    connectionMark: joinMarks(a.connectionMark, b.connectionMark),
+    out: same(a.out, b.out),
+    hop: same(a.hop, b.hop),
+    translation: a.translation && joinTranslations(a.translation, b.translation?.sources ?? []),
+  };
+}
+
+function joinTranslations({ by, sources }: Translation, others: readonly bigint[]): Translation {
+  const isKnown = sources.length > 0 && others.length > 0;
+  return { by, sources: isKnown ? [...new Set([...sources, ...others])] : [] };
+}
+
+function joinMarks(a: Mark, b: Mark): Mark {
+  const known = (a.known & b.known & ~(a.value ^ b.value)) >>> 0;
+  return { value: (a.value & known) >>> 0, known };
+}
+
+/** Follows a packet to the end of POSTROUTING. Rules in `ignored` are taken for absent. */
+export function walk(snapshot: Snapshot, packet: Packet, ignored: ReadonlySet<Rule> = new Set()): Walked {
+  return new Walk(snapshot, packet, ignored).run();
+}
+
+class Walk {
+  private readonly fates: Fate[] = [];
+  private readonly sights = new Map<Rule, Sight>();
+  private readonly memo = new Map<Chain, Map<string, Ends>>();
+  private readonly family: Family;
+  private readonly in: string | undefined;
+
+  constructor(
+    private readonly snapshot: Snapshot,
+    private readonly packet: Packet,
+    private readonly ignored: ReadonlySet<Rule>,
+  ) {
+    this.family = packet.destination.family;
+    this.in = packet.isFromNode ? '' : (packet.in ?? this.deviceOf(packet.source.first));
+  }
+
+  run(): Walked {
+    const { packet } = this;
+    const start: State = {
+      destination: packet.destination.first,
+      destinationPort: packet.destinationPort,
+      ...{ isTranslated: false, isTracked: true, packetMark: noMark, connectionMark: noMark },
+      ...{ out: undefined, hop: undefined, translation: undefined },
+    };
+    const routed = packet.isFromNode
+      ? this.route(this.hook('output', this.outOf(start)))
+      : this.hook('forward', this.route(this.hook('prerouting', [start])));
+    for (const { translation, out } of this.hook('postrouting', routed)) {
+      this.fates.push({ kind: 'leaves', translation, out });
+    }
+    return { fates: this.fates, sights: [...this.sights.values()] };
+  }
+
+  /** A pod's device: the default route leads to no pod. */
+  private deviceOf(source: bigint): string | undefined {
+    const route = routeTo(this.snapshot, this.family, source);
+    return route && route.prefix > 0 && route.hops.length === 1 ? route.hops[0]?.device : undefined;
+  }
+
+  private route(states: readonly State[]): State[] {
+    return states.flatMap((state) => {
+      const isHere =
+        state.destination !== undefined && isLocal(this.snapshot, this.family, state.destination);
+      if (isHere) this.fates.push({ kind: 'stays' });
+      return isHere ? [] : this.outOf(state);
+    });
+  }
+
+  /** The same state with the interface that it leaves by: one for each that the kernel may choose. */
+  private outOf(state: State): State[] {
+    const { destination } = state;
+    const given = state.isTranslated ? undefined : this.packet.out;
+    if (destination === undefined) return [{ ...state, out: given, hop: undefined }];
+    if (this.packet.isFromNode && isLocal(this.snapshot, this.family, destination))
+      return [{ ...state, out: 'lo' }];
+    const route = routeTo(this.snapshot, this.family, destination);
+    if (route && ['blackhole', 'unreachable', 'prohibit'].includes(route.type)) {
+      this.fates.push({ kind: 'dropped', by: `route of type ${route.type}` });
+      return [];
+    }
+    const hops = (route?.hops ?? []).filter(({ device }) => given === undefined || device === given);
+    if (hops.length === 0) return [{ ...state, out: given, hop: undefined }];
+    return hops.map(({ device, via }) => ({ ...state, out: device, hop: via ?? destination }));
+  }
+
+  private hook(hook: Hook, states: readonly State[]): State[] {
+    let current = states;
+    for (const { bases, isNat } of stagesOf(this.snapshot, hook, this.family)) {
+      current = isNat ? this.nat(bases, current) : this.inAnyOrder(bases, current, this.filter);
+    }
+    return [...current];
+  }
+
+  private readonly filter = (base: Base, state: State): State[] => {
+    const { accepted, translated } = this.base(base, state);
+    return [...accepted.list, ...translated.list];
+  };
+
+  /**
+   * Measured on Linux 6.18 (test/explain/order.test.ts) and read in nf_nat_inet_fn of net/netfilter/nf_nat_core.c: chains of
+   * type nat of every backend take turns until one has translated the packet, and an ACCEPT only ends its own
+   * chain. Among equal priorities the one that was registered last goes first, which no dump tells. Before
+   * Linux 4.18 only one backend had a say.
+   */
+  private nat(bases: readonly Base[], states: readonly State[]): State[] {
+    const done = new States(states.filter(({ isTracked }) => !isTracked));
+    let current = states.filter(({ isTracked }) => isTracked);
+    for (const equal of byPriority(bases)) {
+      current = this.inAnyOrder(equal, current, (base, state) => {
+        const { accepted, translated } = this.base(base, state);
+        done.addAll(translated.list);
+        return accepted.list;
+      });
+    }
+    done.addAll(current);
+    return done.list;
+  }
+
+  /** Every order of chains with the same priority: what a set of them lets through, last one by last one. */
+  private inAnyOrder(
+    bases: readonly Base[],
+    states: readonly State[],
+    pass: (base: Base, state: State) => State[],
+  ): State[] {
+    const through = new Map<number, State[]>([[0, [...states]]]);
+    for (let chosen = 1; chosen < 1 << bases.length; chosen++) {
+      const reached = new States();
+      for (const [index, base] of bases.entries()) {
+        const bit = 1 << index;
+        if ((chosen & bit) === 0) continue;
+        for (const state of through.get(chosen & ~bit) ?? []) reached.addAll(pass(base, state));
+      }
+      through.set(chosen, reached.list);
+    }
+    return through.get((1 << bases.length) - 1) ?? [];
+  }
+
+  private base(base: Base, state: State): Ends {
+    const ends = this.chain(base, base.chain, state);
+    if (base.policy === 'accept') {
+      const accepted = new States([...ends.accepted.list, ...ends.falls.list]);
+      return { ...ends, accepted };
+    }
+    if (ends.falls.list.length > 0) this.drop(`policy of ${base.chain.name} in table ${base.table.name}`);
+    return ends;
+  }
+
+  private drop(by: string): void {
+    this.fates.push({ kind: 'dropped', by });
+  }
+
+  private chain(base: Base, chain: Chain, state: State): Ends {
+    const known = this.memo.get(chain) ?? new Map<string, Ends>();
+    this.memo.set(chain, known);
+    const key = `${base.hook}|${keyOf(state)}`;
+    const ends = known.get(key) ?? this.follow(base, chain, state);
+    known.set(key, ends);
+    return ends;
+  }
+
+  private follow(base: Base, chain: Chain, state: State): Ends {
+    const ends: Ends = { falls: new States(), accepted: new States(), translated: new States() };
+    const view: View = {
+      ...{ snapshot: this.snapshot, packet: this.packet, in: this.in },
+      ...{ hook: base.hook, table: base.table.name },
+    };
+    let current = [state];
+    for (const rule of chain.rules) {
+      if (this.ignored.has(rule)) continue;
+      const next = new States();
+      for (const one of current) {
+        const answer = doAllMatch(rule.matches, one, view);
+        this.see({ base, chain, rule, answer, state: one, view });
+        if (answer !== true) next.add(one);
+        if (answer !== false) next.addAll(this.apply(base, rule, one, ends));
+      }
+      current = next.list;
+      if (current.length === 0) break;
+    }
+    ends.falls.addAll(current);
+    return ends;
+  }
+
+  private see(sight: Sight): void {
+    const known = this.sights.get(sight.rule);
+    if (!known) this.sights.set(sight.rule, sight);
+    else if (known.answer !== sight.answer) this.sights.set(sight.rule, { ...known, answer: 'unknown' });
+  }
+
+  /** @returns the states that go on to the next rule */
+  private apply(base: Base, rule: Rule, state: State, ends: Ends): State[] {
+    let current = [state];
+    for (const target of rule.targets) {
+      current = current.flatMap((one) => this.applyOne(base, rule, target, one, ends));
+    }
+    return current;
+  }
+
+  private applyOne(base: Base, rule: Rule, target: Target, state: State, ends: Ends): State[] {
+    switch (target.kind) {
+      case 'accept':
+        ends.accepted.add(state);
+        return [];
+      case 'return':
+        ends.falls.add(state);
+        return [];
+      case 'drop':
+        this.drop(rule.text);
+        return [];
+      case 'jump':
+      case 'goto':
+        return this.call(base, target, state, ends);
+      case 'mark':
+        return [marked(target, state)];
+      case 'notrack':
+        return [{ ...state, isTracked: false }];
+      case 'masquerade':
+      case 'snat':
+        ends.translated.add({ ...state, translation: this.translation(rule, target, state) });
+        return [];
+      case 'dnat':
+        for (const to of redirected(target, state)) ends.translated.add(to);
+        return [];
+      case 'redirect':
+        this.fates.push({ kind: 'stays' });
+        return [];
+      case 'unknown':
+        return this.unknown(base, rule, state, ends);
+    }
+  }
+
+  private call(
+    base: Base,
+    { kind, chain: name }: Extract<Target, { kind: 'jump' | 'goto' }>,
+    state: State,
+    ends: Ends,
+  ) {
+    const called = base.table.chains.get(name);
+    if (!called) return [state];
+    const inside = this.chain(base, called, state);
+    ends.accepted.addAll(inside.accepted.list);
+    ends.translated.addAll(inside.translated.list);
+    if (kind === 'jump') return inside.falls.list;
+    ends.falls.addAll(inside.falls.list);
+    return [];
+  }
+
+  private translation(
+    by: Rule,
+    target: Extract<Target, { kind: 'masquerade' | 'snat' }>,
+    { out, hop }: State,
+  ): Translation {
+    if (target.kind === 'snat') return { by, sources: listed(target.spans) };
+    return { by, sources: out === undefined ? [] : masqueradeSources(this.snapshot, this.family, out, hop) };
+  }
+
+  /** It may go on, be let through or be dropped; in table nat it may be translated to anything. */
+  private unknown(base: Base, rule: Rule, state: State, ends: Ends): State[] {
+    const changed: State = { ...state, packetMark: anyMark, connectionMark: anyMark };
+    if (base.isNat) {
+      ends.translated.add(
+        base.hook === 'postrouting'
+          ? { ...state, translation: { by: rule, sources: [] } }
+          : { ...state, isTranslated: true, destination: undefined, destinationPort: undefined },
+      );
+    }
+    ends.accepted.add(changed);
+    this.drop(rule.text);
+    return [changed];
+  }
+}
+
+function marked({ of, clear, from, mask }: Extract<Target, { kind: 'mark' }>, state: State): State {
+  const old = markOf(of, state);
+  const other = typeof from === 'number' ? { value: from, known: whole } : markOf(from, state);
+  const known = ((old.known | clear) & (other.known | ~mask)) >>> 0;
+  const value = (((old.value & ~clear) ^ (other.value & mask)) & known) >>> 0;
+  return { ...state, [of === 'packet' ? 'packetMark' : 'connectionMark']: { value, known } };
+}
+
+function redirected({ addresses, ports }: Extract<Target, { kind: 'dnat' }>, state: State): State[] {
+  const port = !ports ? state.destinationPort : ports.first === ports.last ? ports.first : undefined;
+  const to = addresses ? listed(addresses) : [state.destination];
+  return (to.length > 0 ? to : [undefined]).map((destination) => ({
+    ...state,
+    destination,
+    destinationPort: port,
+    isTranslated: destination !== state.destination || port !== state.destinationPort,
+  }));
+}
+
+/** Every address in the spans; none where there are too many. */
+function listed(spans: readonly Span[]): bigint[] {
+  const count = spans.reduce((sum, { first, last }) => sum + last - first + 1n, 0n);
+  if (count > maxAddresses) return [];
+  return spans.flatMap(({ first, last }) =>
+    Array.from({ length: Number(last - first) + 1 }, (_, index) => first + BigInt(index)),
+  );
+}
+
+/** Chains of type nat act together, where the kernel's own nat hook is, whatever their priorities among each other. */
+const natPriority = (hook: Hook) => (hook === 'postrouting' ? 100 : -100);
+
+function stagesOf({ bases }: Snapshot, hook: Hook, family: Family): { bases: Base[]; isNat: boolean }[] {
+  const active = bases.filter(
+    (base) =>
+      base.hook === hook &&
+      base.table.families.includes(family) &&
+      (base.chain.rules.length > 0 || base.policy === 'drop'),
+  );
+  const nat = active.filter(({ isNat }) => isNat);
+  const others = byPriority(active.filter(({ isNat }) => !isNat));
+  const before = others.filter(([base]) => (base?.priority ?? 0) <= natPriority(hook));
+  const after = others.slice(before.length);
+  return [
+    ...before.map((equal) => ({ bases: equal, isNat: false })),
+    { bases: nat, isNat: true },
+    ...after.map((equal) => ({ bases: equal, isNat: false })),
+  ];
+}
+
+function byPriority(bases: readonly Base[]): Base[][] {
+  const groups = new Map<number, Base[]>();
+  for (const base of bases) groups.set(base.priority, [...(groups.get(base.priority) ?? []), base]);
+  return [...groups.entries()].sort(([a], [b]) => a - b).map(([, group]) => group);
+}
+
+/** The matches of a rule that did not hold. */
+export function failing({ rule, state, view }: Sight) {
+  return rule.matches.filter((match) => isMatch(match, state, view) === false);
+}

@@ -1,0 +1,16 @@
+import { parseArgs } from 'node:util';
+import { compare, inWords } from './compare';
+
+const { values } = parseArgs({
+  options: { cases: { type: 'string', default: '10000' }, seed: { type: 'string', default: '20261122' } },
+});
+
+async function main(): Promise<void> {
+  const seed = Number(values.seed);
+  const tally = await compare(Number(values.cases), seed);
+  for (const text of tally.disagreements.slice(0, 3)) console.error(text);
+  console.log(inWords(tally, seed));
+  if (tally.disagreements.length > 0) process.exitCode = 1;
+}
+
+void main();
