@@ -1,6 +1,7 @@
 import { messageOf, PeermasqError, PermanentError, RetryableError } from '../core/errors';
 import type { Deadline } from '../core/ports';
-import { statementsFor, type Action } from './permissions';
+import { credentialsFault } from './credentials';
+import { adviceFor, type Action } from './permissions';
 import { isThrottle } from './throttles';
 
 /**
@@ -47,25 +48,21 @@ function outOfTime(action: Action, cause?: unknown): RetryableError {
   );
 }
 
-const denials = /^(UnauthorizedOperation|AccessDenied(Exception)?|AuthFailure|InvalidClientTokenId)$/;
-const noCredentials = /^(CredentialsProviderError|UnrecognizedClientException|MissingAuthenticationToken.*)$/;
+const denials = /^(UnauthorizedOperation|AccessDenied(Exception)?|AuthFailure)$/;
 /** As the SDK and Node.js call them (the retry strategy of @smithy/core has the same list). */
 const networkFaults = new Set([
   ...['TimeoutError', 'RequestTimeout', 'RequestTimeoutException', 'AbortError', 'NetworkingError'],
   ...['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT'],
   ...['ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'],
 ]);
-const expired = /^(ExpiredToken(Exception)?|RequestExpired)$/;
-
 /** Says whether trying again can help. `code` is AWS's own wherever no better word exists. */
 function toError(action: Action, thrown: unknown): PeermasqError {
   const name = thrown instanceof Error ? thrown.name : 'Error';
   const failure = `${action} failed: ${name}: ${messageOf(thrown)}`;
+  const fault = credentialsFault(name, messageOf(thrown));
+  if (fault?.canPass) return new RetryableError(fault.code, failure, fault.advice, 5, thrown);
+  if (fault) return new PermanentError(fault.code, failure, fault.advice, thrown);
   if (denials.test(name)) return denied(action, messageOf(thrown), thrown);
-  if (noCredentials.test(name)) {
-    const advice = 'Run it as a role, or with AWS_PROFILE or AWS_ACCESS_KEY_ID set.';
-    return new PermanentError('no-credentials', failure, advice, thrown);
-  }
   if (isThrottle(thrown)) {
     const advice = 'It is tried again; raise the quota or lower the concurrency if it stays so.';
     return new RetryableError('throttled', failure, advice, 10, thrown);
@@ -73,7 +70,7 @@ function toError(action: Action, thrown: unknown): PeermasqError {
   const status = statusOf(thrown);
   // A server that failed and a network that did say nothing about the request.
   const isPassing = status === undefined ? isNetworkFault(thrown) : status >= 500;
-  if (isPassing || expired.test(name)) {
+  if (isPassing) {
     return new RetryableError('unavailable', failure, 'It is tried again.', 5, thrown);
   }
   if (status === undefined) {
@@ -88,7 +85,7 @@ function denied(action: Action, message: string, cause: unknown): PermanentError
   return new PermanentError(
     'access-denied',
     `${action} on ${resource} is not allowed: ${message}`,
-    `Allow ${action} on ${resource} in the policy of the role that made the call: its statement ${statementsFor(action)} is there for that (docs/aws.md, Permissions).`,
+    adviceFor(action, resource),
     cause,
   );
 }

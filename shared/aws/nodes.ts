@@ -170,6 +170,7 @@ function toNode(
     isControlPlane: controlPlaneTags.some(([key, value]) =>
       value === undefined ? tags.has(key) : tags.get(key) === value,
     ),
+    ...(instance.PrivateIpAddress !== undefined && { address: instance.PrivateIpAddress }),
     ...(instance.LaunchTime && { launchedAt: instance.LaunchTime }),
     ...(status && { status }),
     ...(recorded && { recorded }),

@@ -5,6 +5,7 @@ import type { Deadline, Order, Push } from '../core/ports';
 import { packRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
 import { call, chunks, namedIn } from './call';
 import type { Clients } from './clients';
+import { isOfCredentials } from './credentials';
 import { printComment } from './comment';
 import { packedLimit, ruleSetParameter } from './names';
 import type { AwsNode } from './nodes';
@@ -117,7 +118,7 @@ async function send(
     if (!(error instanceof PeermasqError)) throw error;
     const named = new Set(namedIn(error, ids));
     // A denial that names no instance is about the document: no node can be served.
-    if (error.code === 'no-credentials' || (error.code === 'access-denied' && named.size === 0)) throw error;
+    if (isOfCredentials(error) || (error.code === 'access-denied' && named.size === 0)) throw error;
     // SSM does not always say which: then most of the others are found by halves.
     if (error.code === 'InvalidInstanceId' && named.size === 0 && nodes.length > fewEnough) {
       const halves = chunks(nodes, Math.ceil(nodes.length / 2));

@@ -1,4 +1,4 @@
-import { describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, test } from '@jest/globals';
 import { call } from '../../shared/aws/call';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { soon } from './cloud';
@@ -26,7 +26,7 @@ describe('a call that got no answer', () => {
   test.each<[string, Error]>([
     ['a fault of ours', new TypeError("Cannot read properties of undefined (reading 'x')")],
     ['a bad certificate', named('Error', { code: 'CERT_HAS_EXPIRED' })],
-    ['a bad setting', new Error('Region is missing')],
+    ['a bad setting', new Error('Unsupported protocol')],
   ])('for another reason: %s: is permanent', async (_, thrown) => {
     const error = await failing(thrown);
     expect(error).toBeInstanceOf(PermanentError);
@@ -42,4 +42,83 @@ test.each([
 ])('an answer with status %i: trying again helps: %s', async (httpStatusCode, isRetryable) => {
   const error = await failing(named('SomeError', { $metadata: { httpStatusCode } }));
   expect(error instanceof RetryableError).toBe(isRetryable);
+});
+
+describe('credentials', () => {
+  const before = { ...process.env };
+  afterEach(() => {
+    process.env = before;
+  });
+
+  const answered = (name: string, message = 'x') =>
+    named(name, { message, $metadata: { httpStatusCode: 400 } });
+  const again = 'Log in again with `aws sso login --profile prod`, or renew the keys with `aws configure`.';
+  const login = 'Log in with `aws sso login --profile prod`, or set keys with `aws configure`.';
+  const unknown =
+    'AWS does not know these keys in this region: set others with `aws configure`, or a region that the account has enabled with `export AWS_REGION=REGION`.';
+
+  test.each<[string, Error, string, boolean, string]>([
+    ['of a session that is over', answered('ExpiredToken'), 'expired-credentials', true, again],
+    ['of a session that is over, SSM', answered('ExpiredTokenException'), 'expired-credentials', true, again],
+    ['of a session that is over, EC2', answered('RequestExpired'), 'expired-credentials', true, again],
+    [
+      'of a login that is over',
+      named('CredentialsProviderError', {
+        message: 'The SSO session associated with this profile has expired.',
+      }),
+      'expired-credentials',
+      false,
+      again,
+    ],
+    [
+      'that are not there',
+      named('CredentialsProviderError', { message: 'Could not load credentials from any providers' }),
+      'no-credentials',
+      false,
+      login,
+    ],
+    ['that nobody sent', answered('MissingAuthenticationToken'), 'no-credentials', false, login],
+    ['of nobody', answered('UnrecognizedClientException'), 'no-credentials', false, unknown],
+    ['of nobody, STS', answered('InvalidClientTokenId'), 'no-credentials', false, unknown],
+    [
+      'of nobody, EC2',
+      answered('AuthFailure', 'AWS was not able to validate the provided access credentials'),
+      'no-credentials',
+      false,
+      unknown,
+    ],
+    [
+      'without a region',
+      new Error('Region is missing'),
+      'no-region',
+      false,
+      'Say which region: `export AWS_REGION=REGION`.',
+    ],
+  ])('%s', async (_, thrown, code, isRetryable, advice) => {
+    process.env = { ...before, AWS_PROFILE: 'prod' };
+    const error = await failing(thrown);
+    expect(error).toMatchObject({ code, advice, cause: thrown });
+    expect(error instanceof RetryableError).toBe(isRetryable);
+  });
+
+  test('a profile that a shell would read otherwise is not printed', async () => {
+    process.env = { ...before, AWS_PROFILE: '$(reboot)' };
+    const error = await failing(answered('ExpiredToken'));
+    expect((error as RetryableError).advice).toContain('aws sso login --profile PROFILE`');
+  });
+
+  test('a resource of another account is no fault of them', async () => {
+    const error = await failing(answered('AuthFailure', 'Not authorized for images: [ami-0a]'));
+    expect(error).toMatchObject({ code: 'access-denied' });
+  });
+});
+
+test('a denial of what only people ask names their statement', async () => {
+  const thrown = named('UnauthorizedOperation', { $metadata: { httpStatusCode: 403 } });
+  const denied = call('ec2:DescribeSubnets', soon(), () => Promise.reject(thrown));
+  await expect(denied).rejects.toMatchObject({
+    code: 'access-denied',
+    advice:
+      'Allow ec2:DescribeSubnets on * in the policy of whoever runs the command: the statement DiagnoseWays is there for that (docs/aws.md, Permissions).',
+  });
 });

@@ -23,6 +23,7 @@ describe('a node as EC2 describes it', () => {
       {
         ref: ref(id),
         name: 'node-1',
+        address: '172.20.0.4',
         clusters: ['frontend'],
         state: 'running',
         platform: 'linux',

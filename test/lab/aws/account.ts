@@ -6,7 +6,16 @@ import type { Call, Context } from './context';
 import { instancesStarted, launchHeld, stateChanged } from './events';
 import { LabQueue, type QueueSettings } from './queue';
 import { denial, serviceOf, throttled } from './refusals';
-import { AwsRefusal, makeState, type AwsState, type LabInstance, type LabRoute } from './state';
+import {
+  AwsRefusal,
+  makeState,
+  primaryInterfaceId,
+  type AwsState,
+  type LabAclEntry,
+  type LabInstance,
+  type LabPermission,
+  type LabRoute,
+} from './state';
 
 export interface NewNode {
   readonly subnetId: string;
@@ -16,6 +25,9 @@ export interface NewNode {
   readonly state?: LabInstance['state'];
   readonly imageId?: string;
   readonly platformDetails?: string;
+  /** In the range of the subnet; by default the next one that is free. */
+  readonly address?: string;
+  readonly ipv6Address?: string;
   readonly agentVersion?: string;
   /** From the start, unless false; `setReady` changes it. */
   readonly isReady?: boolean;
@@ -31,6 +43,7 @@ export interface NewNetwork {
   readonly vpcId: string;
   readonly cidrs: readonly string[];
   readonly ipv6Cidrs?: readonly string[];
+  /** Each has the whole range of the network, until a test gives it another one. */
   readonly subnetIds: readonly string[];
   /** Of the main route table, which all subnets use until a test gives them another one. */
   readonly routes?: readonly LabRoute[];
@@ -111,7 +124,11 @@ function inventory(state: AwsState, shared: Shared): Pick<LabAccount, Inventory>
   return {
     addNetwork({ vpcId, cidrs, ipv6Cidrs = [], subnetIds, routes = [] }) {
       state.vpcs.set(vpcId, { vpcId, cidrs: [...cidrs], ipv6Cidrs: [...ipv6Cidrs], formerCidrs: [] });
-      for (const subnetId of subnetIds) state.subnets.set(subnetId, vpcId);
+      const [cidr = '', ipv6Cidr] = [cidrs[0], ipv6Cidrs[0]];
+      for (const subnetId of subnetIds) {
+        state.subnets.set(subnetId, { subnetId, vpcId, cidr, ...(ipv6Cidr !== undefined && { ipv6Cidr }) });
+      }
+      addDefaults(state, vpcId, ipv6Cidrs.length > 0);
       const routeTableId = vpcId.replace('vpc-', 'rtb-');
       state.routeTables.push({ routeTableId, vpcId, isMain: true, subnetIds: [], routes: [...routes] });
     },
@@ -139,6 +156,37 @@ function inventory(state: AwsState, shared: Shared): Pick<LabAccount, Inventory>
   };
 }
 
+export const groupOf = (vpcId: string) => vpcId.replace('vpc-', 'sg-');
+export const aclOf = (vpcId: string) => vpcId.replace('vpc-', 'acl-');
+
+/** The security group and the network ACL that AWS makes with a VPC. */
+function addDefaults(state: AwsState, vpcId: string, hasIpv6: boolean): void {
+  const everywhere: LabPermission = {
+    ipProtocol: '-1',
+    ipRanges: [{ cidrIp: '0.0.0.0/0' }],
+    ...(hasIpv6 && { ipv6Ranges: [{ cidrIpv6: '::/0' }] }),
+  };
+  const groupId = groupOf(vpcId);
+  const fromItself: LabPermission = { ipProtocol: '-1', groups: [{ groupId, userId: state.account }] };
+  const group = { groupId, groupName: 'default', vpcId, ingress: [fromItself], egress: [everywhere] };
+  state.securityGroups.push(group);
+  const all = [{ cidrBlock: '0.0.0.0/0' }, ...(hasIpv6 ? [{ ipv6CidrBlock: '::/0' }] : [])];
+  const entries = all.flatMap((range, index) =>
+    [true, false].flatMap((egress): LabAclEntry[] => [
+      { ruleNumber: 100 + index, egress, ruleAction: 'allow', protocol: '-1', ...range },
+      { ruleNumber: 32_767 + index, egress, ruleAction: 'deny', protocol: '-1', ...range },
+    ]),
+  );
+  state.acls.push({ networkAclId: aclOf(vpcId), vpcId, isDefault: true, subnetIds: [], entries });
+}
+
+/** AWS keeps the first four addresses of a subnet. */
+function freeAddress({ subnets, interfaces }: AwsState, subnetId: string): string {
+  const octets = (subnets.get(subnetId)?.cidr ?? '').split('/')[0]?.split('.') ?? [];
+  const base = octets.reduce((sum, octet) => sum * 256 + Number(octet), 0) + 4 + interfaces.size;
+  return [24, 16, 8, 0].map((shift) => (base >>> shift) & 255).join('.');
+}
+
 function addInstance(state: AwsState, instanceId: string, node: NewNode): void {
   const cluster = node.cluster === undefined ? {} : { [`kubernetes.io/cluster/${node.cluster}`]: 'owned' };
   state.instances.set(instanceId, {
@@ -150,6 +198,15 @@ function addInstance(state: AwsState, instanceId: string, node: NewNode): void {
     launchTime: new Date(Math.floor(Date.now() / 1_000) * 1_000),
     state: node.state ?? 'running',
     tags: new Map(Object.entries({ ...cluster, ...node.tags })),
+  });
+  const networkInterfaceId = primaryInterfaceId(instanceId);
+  state.interfaces.set(networkInterfaceId, {
+    networkInterfaceId,
+    subnetId: node.subnetId,
+    addresses: [node.address ?? freeAddress(state, node.subnetId)],
+    ipv6Addresses: node.ipv6Address === undefined ? [] : [node.ipv6Address],
+    groupIds: [groupOf(state.subnets.get(node.subnetId)?.vpcId ?? '')],
+    attachment: { instanceId, deviceIndex: 0 },
   });
   const registersAt = node.registersAfterMs === undefined ? 0 : Date.now() + node.registersAfterMs;
   state.agents.set(instanceId, {

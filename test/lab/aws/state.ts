@@ -36,6 +36,67 @@ export interface LabVpc {
   formerCidrs: string[];
 }
 
+export interface LabSubnet {
+  readonly subnetId: string;
+  readonly vpcId: string;
+  cidr: string;
+  ipv6Cidr?: string;
+}
+
+/** An elastic network interface. Its first address is the primary one. */
+export interface LabInterface {
+  readonly networkInterfaceId: string;
+  readonly subnetId: string;
+  addresses: string[];
+  ipv6Addresses: string[];
+  groupIds: string[];
+  /** Of what AWS attaches by itself (a database) there is none to be seen. */
+  readonly attachment?: { readonly instanceId: string; readonly deviceIndex: number };
+}
+
+/** As EC2 prints it; without ports for all protocols (`-1`). */
+export interface LabPermission {
+  readonly ipProtocol: string;
+  readonly fromPort?: number;
+  readonly toPort?: number;
+  readonly ipRanges?: readonly { readonly cidrIp: string }[];
+  readonly ipv6Ranges?: readonly { readonly cidrIpv6: string }[];
+  readonly prefixListIds?: readonly { readonly prefixListId: string }[];
+  readonly groups?: readonly {
+    readonly groupId: string;
+    readonly userId?: string;
+    readonly vpcPeeringConnectionId?: string;
+    readonly peeringStatus?: string;
+  }[];
+}
+
+export interface LabSecurityGroup {
+  readonly groupId: string;
+  readonly groupName: string;
+  readonly vpcId: string;
+  ingress: LabPermission[];
+  egress: LabPermission[];
+}
+
+export interface LabAclEntry {
+  readonly ruleNumber: number;
+  readonly egress: boolean;
+  readonly ruleAction: 'allow' | 'deny';
+  /** A number; `-1` is all. */
+  readonly protocol: string;
+  readonly cidrBlock?: string;
+  readonly ipv6CidrBlock?: string;
+  readonly portRange?: { readonly from: number; readonly to: number };
+}
+
+export interface LabAcl {
+  readonly networkAclId: string;
+  readonly vpcId: string;
+  readonly isDefault: boolean;
+  subnetIds: string[];
+  entries: LabAclEntry[];
+}
+
 /** As EC2 prints it: one destination, one target, a state. */
 export interface LabRoute {
   readonly destinationCidrBlock?: string;
@@ -58,12 +119,28 @@ export interface LabRouteTable {
   routes: LabRoute[];
 }
 
+export interface LabPeeringSide {
+  readonly vpcId?: string;
+  readonly cidrBlock?: string;
+  readonly ipv6CidrBlock?: string;
+  readonly ownerId?: string;
+  readonly region?: string;
+}
+
 export interface LabPeering {
   readonly vpcPeeringConnectionId: string;
-  status: 'initiating-request' | 'pending-acceptance' | 'provisioning' | 'active' | 'deleted' | 'failed';
+  status:
+    | 'initiating-request'
+    | 'pending-acceptance'
+    | 'provisioning'
+    | 'active'
+    | 'deleted'
+    | 'rejected'
+    | 'expired'
+    | 'failed';
   /** Either side may be missing, as it is for a peering of another account. */
-  accepterVpcInfo?: { readonly vpcId?: string; readonly cidrBlock?: string; readonly ownerId?: string };
-  requesterVpcInfo?: { readonly vpcId?: string; readonly cidrBlock?: string; readonly ownerId?: string };
+  accepterVpcInfo?: LabPeeringSide;
+  requesterVpcInfo?: LabPeeringSide;
 }
 
 export const isRegistered = (agent: LabAgent | undefined): agent is LabAgent =>
@@ -114,13 +191,16 @@ export interface AwsState {
   readonly account: string;
   readonly region: string;
   readonly instances: Map<string, LabInstance>;
-  /** Subnet → VPC. */
-  readonly subnets: Map<string, string>;
+  readonly subnets: Map<string, LabSubnet>;
   readonly vpcs: Map<string, LabVpc>;
   readonly images: Map<string, { readonly name: string; readonly isDeprecated: boolean }>;
   readonly routeTables: LabRouteTable[];
   readonly peerings: LabPeering[];
   readonly prefixLists: Map<string, string[]>;
+  /** By id. */
+  readonly interfaces: Map<string, LabInterface>;
+  readonly securityGroups: LabSecurityGroup[];
+  readonly acls: LabAcl[];
   readonly agents: Map<string, LabAgent>;
   readonly documents: Map<string, SsmDocument>;
   readonly commands: LabCommand[];
@@ -147,6 +227,9 @@ export function makeState(account: string, region: string): AwsState {
     routeTables: [],
     peerings: [],
     prefixLists: new Map(),
+    interfaces: new Map(),
+    securityGroups: [],
+    acls: [],
     agents: new Map(),
     documents: new Map(),
     commands: [],
@@ -158,6 +241,8 @@ export function makeState(account: string, region: string): AwsState {
     secondMs: 1_000,
   };
 }
+
+export const primaryInterfaceId = (instanceId: string): string => instanceId.replace('i-', 'eni-');
 
 /** What a service answers when it refuses. */
 export class AwsRefusal extends Error {

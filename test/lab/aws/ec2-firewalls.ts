@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import { filters, list, listing, page, type Action, type Filterable } from './ec2-query';
+import type { Fields } from './query';
+import type { AwsState, LabAcl, LabInterface, LabPermission, LabSecurityGroup } from './state';
+
+const vpcOf = (state: AwsState, subnetId: string) => state.subnets.get(subnetId)?.vpcId ?? '';
+
+/** An instance that is gone has no interfaces any more. */
+const isThere = ({ instances }: AwsState, { attachment }: LabInterface): boolean =>
+  attachment === undefined || instances.get(attachment.instanceId)?.state !== 'terminated';
+
+const interfaceFilters: Filterable<LabInterface> = {
+  'vpc-id': ({ subnetId }, state) => [vpcOf(state, subnetId)],
+  'addresses.private-ip-address': ({ addresses }) => addresses,
+  'ipv6-addresses.ipv6-address': ({ ipv6Addresses }) => ipv6Addresses,
+  'attachment.instance-id': ({ attachment }) => (attachment ? [attachment.instanceId] : []),
+  'attachment.device-index': ({ attachment }) => (attachment ? [String(attachment.deviceIndex)] : []),
+};
+
+function interfaceXml(state: AwsState, one: LabInterface) {
+  const { networkInterfaceId, subnetId, addresses, ipv6Addresses, groupIds, attachment } = one;
+  return {
+    networkInterfaceId,
+    subnetId,
+    vpcId: vpcOf(state, subnetId),
+    ownerId: state.account,
+    status: 'in-use',
+    privateIpAddress: addresses[0],
+    groupSet: list(groupIds.map((groupId) => ({ groupId }))),
+    ...(attachment && { attachment: { ...attachment, status: 'attached' } }),
+    privateIpAddressesSet: list(
+      addresses.map((privateIpAddress, index) => ({ privateIpAddress, primary: index === 0 })),
+    ),
+    ipv6AddressesSet: list(ipv6Addresses.map((ipv6Address) => ({ ipv6Address }))),
+  };
+}
+
+function describeNetworkInterfaces(state: AwsState, fields: Fields) {
+  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const all = [...state.interfaces.values()].filter((one) => isThere(state, one));
+  const { items, nextToken } = listing(state, all, asked, interfaceFilters, 1_000);
+  return { networkInterfaceSet: list(items.map((one) => interfaceXml(state, one))), nextToken };
+}
+
+const permissionXml = (permission: LabPermission) => ({
+  ...permission,
+  ipRanges: list([...(permission.ipRanges ?? [])]),
+  ipv6Ranges: list([...(permission.ipv6Ranges ?? [])]),
+  prefixListIds: list([...(permission.prefixListIds ?? [])]),
+  groups: list([...(permission.groups ?? [])]),
+});
+
+function describeSecurityGroups(state: AwsState, fields: Fields) {
+  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const known: Filterable<LabSecurityGroup> = { 'group-id': ({ groupId }) => [groupId] };
+  const { items, nextToken } = listing(state, state.securityGroups, asked, known, 1_000);
+  const groups = items.map(({ groupId, groupName, vpcId, ingress, egress }) => ({
+    ownerId: state.account,
+    groupId,
+    groupName,
+    groupDescription: groupName,
+    vpcId,
+    ipPermissions: list(ingress.map(permissionXml)),
+    ipPermissionsEgress: list(egress.map(permissionXml)),
+  }));
+  return { securityGroupInfo: list(groups), nextToken };
+}
+
+/** A subnet that no other list is associated with has the default one of its VPC. */
+function subnetsOf({ acls, subnets }: AwsState, { networkAclId, vpcId, isDefault, subnetIds }: LabAcl) {
+  if (!isDefault) return subnetIds;
+  const taken = new Set(
+    acls.filter((acl) => acl.networkAclId !== networkAclId).flatMap((acl) => acl.subnetIds),
+  );
+  const own = [...subnets.values()].filter((subnet) => subnet.vpcId === vpcId);
+  return own.map(({ subnetId }) => subnetId).filter((id) => !taken.has(id));
+}
+
+function describeNetworkAcls(state: AwsState, fields: Fields) {
+  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const known: Filterable<LabAcl> = { 'association.subnet-id': (acl) => subnetsOf(state, acl) };
+  const { items, nextToken } = listing(state, state.acls, asked, known, 1_000);
+  const acls = items.map((acl) => ({
+    networkAclId: acl.networkAclId,
+    vpcId: acl.vpcId,
+    ownerId: state.account,
+    default: acl.isDefault,
+    entrySet: list(acl.entries),
+    associationSet: list(
+      subnetsOf(state, acl).map((subnetId) => ({ networkAclId: acl.networkAclId, subnetId })),
+    ),
+  }));
+  return { networkAclSet: list(acls), nextToken };
+}
+
+export const firewallActions: Readonly<Record<string, Action>> = {
+  DescribeNetworkInterfaces: describeNetworkInterfaces,
+  DescribeSecurityGroups: describeSecurityGroups,
+  DescribeNetworkAcls: describeNetworkAcls,
+};

@@ -1,0 +1,131 @@
+import { z } from 'zod';
+import { filters, list, listing, page, strings, type Action, type Filterable } from './ec2-query';
+import type { Fields } from './query';
+import { AwsRefusal, primaryInterfaceId, type AwsState, type LabInstance } from './state';
+
+const instanceFilters: Filterable<LabInstance> = {
+  'tag-key': ({ tags }) => [...tags.keys()],
+  'instance-state-name': ({ state }) => [state],
+  'instance-id': ({ instanceId }) => [instanceId],
+};
+
+function findInstances(state: AwsState, ids: readonly string[]): LabInstance[] {
+  for (const id of ids) {
+    if (!/^i-([0-9a-f]{8}|[0-9a-f]{17})$/.test(id)) {
+      throw new AwsRefusal('InvalidInstanceID.Malformed', `Invalid id: "${id}"`);
+    }
+  }
+  const missing = ids.filter((id) => !state.instances.has(id));
+  if (missing.length > 0) {
+    const said = missing.length === 1 ? `ID '${missing[0]}' does` : `IDs '${missing.join(', ')}' do`;
+    throw new AwsRefusal('InvalidInstanceID.NotFound', `The instance ${said} not exist`);
+  }
+  return ids.flatMap((id) => state.instances.get(id) ?? []);
+}
+
+/** https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_InstanceState.html */
+const stateCodes: Readonly<Record<LabInstance['state'], number>> = {
+  pending: 0,
+  running: 16,
+  'shutting-down': 32,
+  terminated: 48,
+  stopping: 64,
+  stopped: 80,
+};
+
+function instanceXml(state: AwsState, instance: LabInstance) {
+  const { instanceId, imageId, platformDetails, launchTime, tags, privateDnsName } = instance;
+  const isGone = instance.state === 'terminated';
+  return {
+    instanceId,
+    imageId,
+    instanceState: { code: stateCodes[instance.state], name: instance.state },
+    privateDnsName,
+    launchTime: launchTime.toISOString(),
+    ...(platformDetails.startsWith('Windows') && { platform: 'windows' }),
+    platformDetails,
+    ...(!isGone && placeXml(state, instance)),
+    tagSet: list([...tags].map(([key, value]) => ({ key, value }))),
+  };
+}
+
+/** Where it stands; EC2 forgets it with the instance. */
+function placeXml(state: AwsState, { instanceId, subnetId }: LabInstance) {
+  const primary = state.interfaces.get(primaryInterfaceId(instanceId));
+  const groups = primary?.groupIds.map((groupId) => ({ groupId })) ?? [];
+  return {
+    subnetId,
+    vpcId: state.subnets.get(subnetId)?.vpcId,
+    privateIpAddress: primary?.addresses[0],
+    groupSet: list(groups),
+  };
+}
+
+/** At most this many ids in one describe or one CreateTags. */
+const idsLimit = 1_000;
+
+function describeInstances(state: AwsState, fields: Fields) {
+  const asked = z.strictObject({ InstanceId: strings.optional(), Filter: filters, ...page }).parse(fields);
+  const ids = asked.InstanceId;
+  if (ids && asked.MaxResults !== undefined) {
+    throw new AwsRefusal(
+      'InvalidParameterCombination',
+      'The parameter instancesSet cannot be used with the parameter maxResults',
+    );
+  }
+  if (ids && ids.length > idsLimit) {
+    throw new AwsRefusal('InvalidParameterValue', `The maximum number of instance ids is ${idsLimit}`);
+  }
+  const from = ids ? findInstances(state, ids) : state.instances.values();
+  const { items, nextToken } = listing(state, from, asked, instanceFilters, 1_000);
+  const reservation = (instance: LabInstance) => ({
+    reservationId: instance.instanceId.replace('i-', 'r-'),
+    ownerId: state.account,
+    instancesSet: list([instanceXml(state, instance)]),
+  });
+  return { reservationSet: list(items.map(reservation)), nextToken };
+}
+
+function describeImages(state: AwsState, fields: Fields) {
+  const asked = z
+    .strictObject({ Filter: filters, IncludeDeprecated: z.stringbool().default(false), ...page })
+    .parse(fields);
+  const shown = [...state.images].filter(([, { isDeprecated }]) => asked.IncludeDeprecated || !isDeprecated);
+  const known: Filterable<(typeof shown)[number]> = {
+    'image-id': ([id]) => [id],
+    name: ([, { name }]) => [name],
+  };
+  const { items, nextToken } = listing(state, shown, asked, known, 1_000);
+  return { imagesSet: list(items.map(([imageId, { name }]) => ({ imageId, name }))), nextToken };
+}
+
+function createTags(state: AwsState, fields: Fields) {
+  const { ResourceId, Tag } = z
+    .strictObject({
+      ResourceId: strings.min(1),
+      Tag: z.array(z.strictObject({ Key: z.string(), Value: z.string().default('') })).min(1),
+    })
+    .parse(fields);
+  const refuse = (message: string) => new AwsRefusal('InvalidParameterValue', message);
+  if (ResourceId.length > idsLimit) throw refuse(`The maximum number of resources is ${idsLimit}`);
+  for (const { Key, Value } of Tag) {
+    if (Key.startsWith('aws:')) throw refuse("Tag keys starting with 'aws:' are reserved for internal use");
+    if (Key.length > 128) throw refuse('Tag key exceeds the maximum length of 128 characters');
+    if (Value.length > 256) throw refuse('Tag value exceeds the maximum length of 256 characters');
+  }
+  const instances = findInstances(state, ResourceId);
+  for (const { tags } of instances) {
+    const own = new Set([...tags.keys(), ...Tag.map(({ Key }) => Key)]);
+    if ([...own].filter((key) => !key.startsWith('aws:')).length > 50) {
+      throw new AwsRefusal('TagLimitExceeded', 'The maximum number of Tags for a resource has been reached.');
+    }
+  }
+  for (const { tags } of instances) for (const { Key, Value } of Tag) tags.set(Key, Value);
+  return { return: true };
+}
+
+export const instanceActions: Readonly<Record<string, Action>> = {
+  DescribeInstances: describeInstances,
+  DescribeImages: describeImages,
+  CreateTags: createTags,
+};
