@@ -1,10 +1,15 @@
 import { makeAwsCloud } from '../../shared/aws/cloud';
-import { makeClients } from '../../shared/aws/clients';
+import { makeClients, type Clients } from '../../shared/aws/clients';
 import type { Cloud } from '../../shared/core/ports';
 import { labRegion, startAws, type LabAws } from '../lab/aws/aws';
 
 /** The double, and the product's AWS half talking to it through the official clients. */
-export async function startCloud(): Promise<{ aws: LabAws; cloud: Cloud; close: () => Promise<void> }> {
+export async function startCloud(): Promise<{
+  aws: LabAws;
+  clients: Clients;
+  cloud: Cloud;
+  close: () => Promise<void>;
+}> {
   const aws = await startAws();
   const before = { ...process.env };
   Object.assign(process.env, aws.env);
@@ -12,6 +17,7 @@ export async function startCloud(): Promise<{ aws: LabAws; cloud: Cloud; close: 
   const cloud = makeAwsCloud(clients, { stage: 'test', firstLookMs: 20 });
   return {
     aws,
+    clients,
     cloud,
     async close() {
       process.env = before;

@@ -8,7 +8,7 @@ import { documentName } from '../../../shared/aws/names';
 import { startAws, type LabAws } from '../aws/aws';
 import { readDeployment } from '../aws/deployment';
 import { startStack, type LabStack } from '../aws/stack';
-import type { LabRoute } from '../aws/state';
+import { addWay, type LabWay } from '../aws/way';
 import type { Networks } from '../networks';
 import { inForce, outcomeIn, provenIn } from './node-view';
 import type { LocalCloud, Pass, Say } from './scenario';
@@ -17,6 +17,7 @@ const cluster = 'k8s-cluster';
 const vpcId = 'vpc-0a1b2c3d4e5f60718';
 const subnetId = 'subnet-0a1b2c3d4e5f60718';
 const peeringId = 'pcx-0a1b2c3d4e5f60718';
+const peerPlace = { vpcId: 'vpc-0b1b2c3d4e5f60718', subnetId: 'subnet-0b1b2c3d4e5f60718' };
 const vpnGatewayId = 'vgw-0a1b2c3d';
 
 /** From RunInstances to the state `running`, and from there until the SSM agent has booted and registered. */
@@ -24,8 +25,16 @@ const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
 /** A node is served in half of it. */
 const patienceMs = 90_000;
 
+export interface AwsCloud extends LocalCloud {
+  readonly aws: LabAws;
+  /** Of the node. */
+  readonly id: string;
+  /** What `breakAt` breaks; absent where the peer is not in AWS. */
+  readonly way?: LabWay;
+}
+
 /** The account of a scenario: its VPCs, the route to the peer, what is deployed, and a node that is to start. */
-export async function openAws(networks: Networks): Promise<LocalCloud> {
+export async function openAws(networks: Networks): Promise<AwsCloud> {
   const deployment = readDeployment();
   const program = readFileSync('shared/node/peermasq.sh', 'utf8');
   const folder = mkdtempSync(join(tmpdir(), 'peermasq-aws-'));
@@ -33,10 +42,20 @@ export async function openAws(networks: Networks): Promise<LocalCloud> {
   writeFileSync(config, configFor(networks));
   const aws = await startAws();
   aws.putDocument(documentName(deployment.stage), makeDocument(program));
-  addNetworks(aws, networks);
+  const way = addNetworks(aws, networks);
   const stack = startStack(aws, deployment, { config });
-  const id = aws.addNode({ subnetId, cluster, machine: networks.node, state: 'pending', isReady: false });
+  const id = aws.addNode({
+    subnetId,
+    cluster,
+    address: networks.topology.node.address,
+    machine: networks.node,
+    state: 'pending',
+    isReady: false,
+  });
   return {
+    aws,
+    id,
+    ...(way && { way }),
     sendEvent: (say) => sendEvent({ aws, stack, networks, id }, say),
     close: async () => {
       await stack.close();
@@ -60,22 +79,22 @@ function configFor(networks: Networks): string {
 `;
 }
 
-function addNetworks(aws: LabAws, networks: Networks): void {
+/** @returns the way to a peer in AWS; what lies behind a VPN is no account's */
+function addNetworks(aws: LabAws, networks: Networks): LabWay | undefined {
   const { networks: all, node, peer } = networks.topology;
   const rangeOf = (name: string) => all.find((network) => network.name === name)?.range ?? '';
   const destination = rangeOf(peer.network);
-  const isPeering = linkKind(networks) === 'peering';
-  const route: LabRoute = isPeering
-    ? { destinationCidrBlock: destination, vpcPeeringConnectionId: peeringId }
-    : { destinationCidrBlock: destination, gatewayId: vpnGatewayId, origin: 'EnableVgwRoutePropagation' };
-  aws.addNetwork({ vpcId, cidrs: [rangeOf(node.network)], subnetIds: [subnetId], routes: [route] });
-  if (!isPeering) return;
-  aws.state.peerings.push({
-    vpcPeeringConnectionId: peeringId,
-    status: 'active',
-    requesterVpcInfo: { vpcId, cidrBlock: rangeOf(node.network) },
-    accepterVpcInfo: { vpcId: 'vpc-0b1b2c3d4e5f60718', cidrBlock: destination },
-  });
+  const own = { vpcId, subnetId, range: rangeOf(node.network) };
+  if (linkKind(networks) === 'peering') {
+    return addWay(aws, { peeringId, node: own, peer: { ...peerPlace, range: destination, ...peer } });
+  }
+  const route = {
+    destinationCidrBlock: destination,
+    gatewayId: vpnGatewayId,
+    origin: 'EnableVgwRoutePropagation',
+  } as const;
+  aws.addNetwork({ vpcId, cidrs: [own.range], subnetIds: [subnetId], routes: [route] });
+  return undefined;
 }
 
 interface Account {

@@ -1,0 +1,138 @@
+import {
+  DescribeNetworkAclsCommand,
+  DescribeNetworkInterfacesCommand,
+  DescribeSecurityGroupsCommand,
+  DescribeSubnetsCommand,
+  type Filter,
+  type NetworkAcl,
+  type NetworkInterface,
+  type RouteTable,
+  type SecurityGroup,
+  type Subnet,
+  type Vpc,
+  type VpcPeeringConnection,
+} from '@aws-sdk/client-ec2';
+import { CidrError, parseCidr, type Cidr } from '../../core/cidr';
+import { PeermasqError } from '../../core/errors';
+import type { Deadline } from '../../core/ports';
+import { allPages, call } from '../call';
+import type { Clients } from '../clients';
+import { readPeerings, readPrefixList, readTables, readVpcs } from '../networks';
+
+/** One region of one account as it can be looked at. What several checks need is asked for once. */
+export interface Sight {
+  readonly vpc: (id: string) => Promise<Vpc | undefined>;
+  readonly tables: (vpcId: string) => Promise<readonly RouteTable[]>;
+  /** Those that the VPC asked for and those that it was asked for. */
+  readonly peerings: (vpcId: string) => Promise<readonly VpcPeeringConnection[]>;
+  /** The ranges of a prefix list; none where it cannot be seen. */
+  readonly prefixList: (id: string) => Promise<readonly Cidr[]>;
+  readonly subnets: (vpcId: string) => Promise<readonly Subnet[]>;
+  /** The interfaces with this address, whatever their VPC. */
+  readonly interfacesWith: (address: string) => Promise<readonly NetworkInterface[]>;
+  readonly primaryInterface: (instanceId: string) => Promise<NetworkInterface | undefined>;
+  readonly group: (id: string) => Promise<SecurityGroup | undefined>;
+  readonly acl: (subnetId: string) => Promise<NetworkAcl | undefined>;
+}
+
+export function makeSight(clients: Clients, deadline: Deadline): Sight {
+  const read = readers(clients, deadline);
+  return {
+    vpc: once(async (id) => (await readVpcs(clients, [id], deadline))[0]),
+    tables: once((vpcId) => readTables(clients, [vpcId], deadline)),
+    peerings: once(async (vpcId) => {
+      const ends = ['requester-vpc-info.vpc-id', 'accepter-vpc-info.vpc-id'] as const;
+      return (await Promise.all(ends.map((end) => readPeerings(clients, end, [vpcId], deadline)))).flat();
+    }),
+    prefixList: once(async (id) => cidrsIn(await readPrefixList(clients, id, deadline))),
+    subnets: once((vpcId) => read.subnets({ 'vpc-id': vpcId })),
+    interfacesWith: once((address) =>
+      read.interfaces({
+        [address.includes(':') ? 'ipv6-addresses.ipv6-address' : 'addresses.private-ip-address']: address,
+      }),
+    ),
+    primaryInterface: once(
+      async (id) =>
+        (await read.interfaces({ 'attachment.instance-id': id, 'attachment.device-index': '0' }))[0],
+    ),
+    group: once(async (id) => (await read.groups({ 'group-id': id }))[0]),
+    acl: once(async (subnetId) => (await read.acls({ 'association.subnet-id': subnetId }))[0]),
+  };
+}
+
+function once<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {
+  const known = new Map<string, Promise<T>>();
+  return (key) => {
+    const answer = known.get(key) ?? read(key);
+    known.set(key, answer);
+    return answer;
+  };
+}
+
+type Asked = Readonly<Record<string, string>>;
+
+const filtersOf = (asked: Asked): { Filters: Filter[] } => ({
+  Filters: Object.entries(asked).map(([Name, value]) => ({ Name, Values: [value] })),
+});
+
+function readers({ ec2 }: Clients, deadline: Deadline) {
+  return {
+    async subnets(asked: Asked) {
+      const pages = await allPages((next) =>
+        call('ec2:DescribeSubnets', deadline, (options) =>
+          ec2.send(new DescribeSubnetsCommand({ ...filtersOf(asked), ...next }), options),
+        ),
+      );
+      return pages.flatMap(({ Subnets = [] }) => Subnets);
+    },
+    async interfaces(asked: Asked) {
+      const pages = await allPages((next) =>
+        call('ec2:DescribeNetworkInterfaces', deadline, (options) =>
+          ec2.send(new DescribeNetworkInterfacesCommand({ ...filtersOf(asked), ...next }), options),
+        ),
+      );
+      return pages.flatMap(({ NetworkInterfaces = [] }) => NetworkInterfaces);
+    },
+    async groups(asked: Asked) {
+      const pages = await allPages((next) =>
+        call('ec2:DescribeSecurityGroups', deadline, (options) =>
+          ec2.send(new DescribeSecurityGroupsCommand({ ...filtersOf(asked), ...next }), options),
+        ),
+      );
+      return pages.flatMap(({ SecurityGroups = [] }) => SecurityGroups);
+    },
+    async acls(asked: Asked) {
+      const pages = await allPages((next) =>
+        call('ec2:DescribeNetworkAcls', deadline, (options) =>
+          ec2.send(new DescribeNetworkAclsCommand({ ...filtersOf(asked), ...next }), options),
+        ),
+      );
+      return pages.flatMap(({ NetworkAcls = [] }) => NetworkAcls);
+    },
+  };
+}
+
+/** The ranges among these; what is none can hold no address. */
+export function cidrsIn(texts: readonly (string | undefined)[]): Cidr[] {
+  return texts.flatMap((text) => {
+    try {
+      return text === undefined ? [] : parseCidr(text);
+    } catch (error) {
+      if (error instanceof CidrError) return [];
+      throw error;
+    }
+  });
+}
+
+/** What was read; undefined where it may not be. */
+export async function ifAllowed<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (isDenial(error)) return undefined;
+    throw error;
+  }
+}
+
+export const isDenial = (error: unknown): error is PeermasqError =>
+  error instanceof PeermasqError && error.code === 'access-denied';

@@ -1,0 +1,482 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { makeClients } from '../../shared/aws/clients';
+import { makeAwsReach, type ReachOptions } from '../../shared/aws/reach';
+import { parseAddress } from '../../shared/core/cidr';
+import type { Check, LinkName } from '../../shared/core/reach';
+import { labAccount, labRegion } from '../lab/aws/aws';
+import type { LabAccount } from '../lab/aws/account';
+import type { LabPermission, LabRoute } from '../lab/aws/state';
+import { addWay, type LabWay, type WayBreak } from '../lab/aws/way';
+import { soon, startCloud, subnetId, vpcId } from './cloud';
+
+const pcx = 'pcx-0123456789abcdef0';
+const far = 'vpc-0fedcba9876543210';
+const farSubnet = 'subnet-0fedcba9876543210';
+const [table, group, acl] = ['rtb-0123456789abcdef0', 'sg-0123456789abcdef0', 'acl-0123456789abcdef0'];
+const [farTable, farGroup, farAcl] = [
+  'rtb-0fedcba9876543210',
+  'sg-0fedcba98765432101',
+  'acl-0fedcba9876543210',
+];
+const nodeRange = '172.20.0.0/16';
+const [nodeAddress, database] = ['172.20.0.9', '10.0.3.20'];
+const [nodeAddress6, database6] = ['2001:db8:1::9', '2001:db8:2::20'];
+
+let lab: Awaited<ReturnType<typeof startCloud>>;
+let way: LabWay;
+
+const newWay = (account?: LabAccount) => ({
+  peeringId: pcx,
+  node: { vpcId, subnetId, range: nodeRange, ipv6Range: '2001:db8:1::/56' },
+  peer: {
+    ...{ vpcId: far, subnetId: farSubnet, range: '10.0.0.0/16', ipv6Range: '2001:db8:2::/56' },
+    ...{ address: database, ipv6Address: database6, port: 5432, ...(account && { account }) },
+  },
+});
+
+beforeEach(async () => {
+  lab = await startCloud();
+});
+afterEach(() => lab.close());
+
+interface Asked extends ReachOptions {
+  readonly source?: string;
+  readonly destination?: string;
+}
+
+let id: string;
+const addNode = () => lab.aws.addNode({ subnetId, address: nodeAddress, ipv6Address: nodeAddress6 });
+
+async function look({ source = nodeAddress, destination = database, ...options }: Asked = {}) {
+  const ref = { cloud: 'aws', account: labAccount, region: labRegion, id } as const;
+  const [node] = await lab.cloud.nodes.get([ref], soon());
+  if (!node) throw new Error('the lab has no such node');
+  const ends = { source: parseAddress(source), destination: parseAddress(destination) };
+  return makeAwsReach(lab.clients, options).checks({ node, ...ends, port: 5432 }, soon());
+}
+
+const states = (checks: readonly Check[]) =>
+  Object.fromEntries(checks.map(({ link, state }) => [link, state]));
+const checkOf = (checks: readonly Check[], link: LinkName) => checks.find((check) => check.link === link);
+const firstBroken = (checks: readonly Check[]) => checks.find(({ state }) => state === 'broken');
+
+const allOk = {
+  peering: 'ok',
+  'route-there': 'ok',
+  'route-back': 'ok',
+  'firewall-node': 'ok',
+  'firewall-peer': 'ok',
+};
+
+describe('a way over a peering', () => {
+  beforeEach(() => {
+    way = addWay(lab.aws, newWay());
+    id = addNode();
+  });
+
+  test('that is whole, with what was read', async () => {
+    const ephemeral = 'on ports 1024-65535 (entry 100)';
+    expect(await look()).toEqual([
+      {
+        link: 'peering',
+        state: 'ok',
+        evidence: [
+          `${pcx} is active, between ${vpcId} of account ${labAccount} in us-east-1 (172.20.0.0/16, 2001:db8:1::/56) and ${far} of account ${labAccount} in us-east-1 (10.0.0.0/16, 2001:db8:2::/56).`,
+        ],
+      },
+      {
+        link: 'route-there',
+        state: 'ok',
+        evidence: [`The route to 10.0.0.0/16 in ${table} goes over ${pcx}.`],
+      },
+      {
+        link: 'route-back',
+        state: 'ok',
+        evidence: [`The route to 172.20.0.0/16 in ${farTable} goes over ${pcx}.`],
+      },
+      {
+        link: 'firewall-node',
+        state: 'ok',
+        evidence: [
+          `${group} lets it out to 10.0.3.20 on port 5432: it allows everything with 0.0.0.0/0.`,
+          `${acl} lets it out to 10.0.3.20 on port 5432 (entry 100).`,
+          `${acl} lets the answers in from 10.0.3.20 ${ephemeral}.`,
+        ],
+      },
+      {
+        link: 'firewall-peer',
+        state: 'ok',
+        evidence: [
+          `${farGroup} lets it in from 172.20.0.9 on port 5432: it allows port 5432 with 172.20.0.0/16.`,
+          `${farAcl} lets it in from 172.20.0.9 on port 5432 (entry 100).`,
+          `${farAcl} lets the answers out to 172.20.0.9 ${ephemeral}.`,
+        ],
+      },
+    ]);
+  });
+
+  test('every look-up is made once', async () => {
+    await look();
+    const asked = lab.aws.calls.map(({ action, input }) => `${action} ${JSON.stringify(input)}`);
+    expect(asked).toHaveLength(new Set(asked).size);
+  });
+
+  test('of IPv6', async () => {
+    expect(states(await look({ source: nodeAddress6, destination: database6 }))).toEqual(allOk);
+    way.peer.group.ingress = [];
+    const broken = firstBroken(await look({ source: nodeAddress6, destination: database6 }));
+    expect(broken?.cure).toBe(
+      `aws ec2 authorize-security-group-ingress --group-id ${farGroup} --ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,Ipv6Ranges=[{CidrIpv6=2001:db8:1::/56}]' --region us-east-1`,
+    );
+  });
+
+  test.each<[WayBreak, LinkName, RegExp, string]>([
+    [
+      'peering pending',
+      'peering',
+      /^pcx-0123456789abcdef0 is pending-acceptance, between vpc-0123456789abcdef0 .* and vpc-0fedcba9876543210 /,
+      `aws ec2 accept-vpc-peering-connection --vpc-peering-connection-id ${pcx} --region us-east-1`,
+    ],
+    [
+      'no route there',
+      'route-there',
+      /^rtb-0123456789abcdef0, the table of subnet-0123456789abcdef0, has no route to 10\.0\.3\.20\.$/,
+      `aws ec2 create-route --route-table-id ${table} --destination-cidr-block 10.0.0.0/16 --vpc-peering-connection-id ${pcx} --region us-east-1`,
+    ],
+    [
+      'no route back',
+      'route-back',
+      /^rtb-0fedcba9876543210, the table of subnet-0fedcba9876543210, has no route to 172\.20\.0\.9\.$/,
+      `aws ec2 create-route --route-table-id ${farTable} --destination-cidr-block 172.20.0.0/16 --vpc-peering-connection-id ${pcx} --region us-east-1`,
+    ],
+    [
+      'group closed at the node',
+      'firewall-node',
+      /^No rule of sg-0123456789abcdef0 lets it out to 10\.0\.3\.20 on port 5432\.$/,
+      `aws ec2 authorize-security-group-egress --group-id ${group} --ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=10.0.3.20/32}]' --region us-east-1`,
+    ],
+    [
+      'ACL closed at the node',
+      'firewall-node',
+      /^acl-0123456789abcdef0 refuses it out to 10\.0\.3\.20 on port 5432 \(entry 50\)\.$/,
+      `aws ec2 create-network-acl-entry --network-acl-id ${acl} --egress --rule-number 49 --protocol 6 --port-range From=5432,To=5432 --cidr-block 10.0.3.20/32 --rule-action allow --region us-east-1`,
+    ],
+    [
+      'group closed at the peer',
+      'firewall-peer',
+      /^No rule of sg-0fedcba98765432101 lets it in from 172\.20\.0\.9 on port 5432\.$/,
+      `aws ec2 authorize-security-group-ingress --group-id ${farGroup} --ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=172.20.0.0/16}]' --region us-east-1`,
+    ],
+    [
+      'ACL closed at the peer',
+      'firewall-peer',
+      /^acl-0fedcba9876543210 refuses it in from 172\.20\.0\.9 on port 5432 \(entry 50\)\.$/,
+      `aws ec2 create-network-acl-entry --network-acl-id ${farAcl} --ingress --rule-number 49 --protocol 6 --port-range From=5432,To=5432 --cidr-block 172.20.0.0/16 --rule-action allow --region us-east-1`,
+    ],
+  ])('broken: %s', async (place, link, evidence, cure) => {
+    way.breakAt(place);
+    const broken = firstBroken(await look());
+    expect(broken).toMatchObject({ link, cure });
+    expect(broken?.evidence.some((line) => evidence.test(line))).toBe(true);
+  });
+
+  describe('the peering', () => {
+    test.each([
+      ['provisioning', `describe-vpc-peering-connections --vpc-peering-connection-ids ${pcx}`],
+      ['rejected', `create-vpc-peering-connection --vpc-id ${vpcId} --peer-vpc-id ${far}`],
+      ['expired', `create-vpc-peering-connection --vpc-id ${vpcId} --peer-vpc-id ${far}`],
+      ['deleted', `create-vpc-peering-connection --vpc-id ${vpcId} --peer-vpc-id ${far}`],
+    ] as const)('that is %s', async (status, cure) => {
+      way.peering.status = status;
+      const checks = await look();
+      expect(firstBroken(checks)).toMatchObject({
+        link: 'peering',
+        cure: `aws ec2 ${cure} --region us-east-1`,
+      });
+      expect(checkOf(checks, 'route-there')?.evidence).toEqual([
+        `The route to 10.0.0.0/16 in ${table} goes over ${pcx}, which leads nowhere while it is ${status}.`,
+      ]);
+    });
+
+    test('is found by the range of its other side where no route names it', async () => {
+      way.node.table.routes = [];
+      expect(checkOf(await look(), 'peering')).toMatchObject({ state: 'ok' });
+    });
+
+    test('that has ended is passed over for one that is active', async () => {
+      const deleted = { ...way.peering, vpcPeeringConnectionId: 'pcx-0aaa', status: 'deleted' } as const;
+      lab.aws.state.peerings.unshift(deleted);
+      way.node.table.routes = [
+        { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: 'pcx-0aaa', state: 'blackhole' },
+      ];
+      const checks = await look();
+      expect(states(checks)).toEqual({ ...allOk, 'route-there': 'broken' });
+      expect(firstBroken(checks)?.cure).toBe(
+        `aws ec2 replace-route --route-table-id ${table} --destination-cidr-block 10.0.0.0/16 --vpc-peering-connection-id ${pcx} --region us-east-1`,
+      );
+    });
+
+    test('that there is none', async () => {
+      lab.aws.state.peerings.length = 0;
+      way.node.table.routes = [];
+      const checks = await look();
+      expect(checks.slice(0, 3)).toMatchObject([
+        {
+          state: 'broken',
+          evidence: [`No peering of ${vpcId} leads to a VPC that has 10.0.3.20.`],
+          cure: `aws ec2 create-vpc-peering-connection --vpc-id ${vpcId} --peer-vpc-id ${far} --region us-east-1`,
+        },
+        { state: 'broken' },
+        { state: 'unknown' },
+      ]);
+      expect(checkOf(checks, 'firewall-peer')).toMatchObject({ state: 'unknown' });
+    });
+  });
+
+  describe('the route there', () => {
+    const nat: LabRoute = { destinationCidrBlock: '0.0.0.0/0', natGatewayId: 'nat-0a' };
+    const peered: LabRoute = { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx };
+    const add = `aws ec2 create-route --route-table-id ${table} --destination-cidr-block 10.0.0.0/16 --vpc-peering-connection-id ${pcx} --region us-east-1`;
+
+    test.each<[string, LabRoute[], Partial<Check>]>([
+      ['a longer one wins', [nat, peered], { state: 'ok' }],
+      [
+        'one to the internet is none',
+        [nat],
+        {
+          state: 'broken',
+          evidence: [
+            `The route to 0.0.0.0/0 in ${table} goes over nat-0a: 10.0.3.20 would leave for the internet.`,
+          ],
+          cure: add,
+        },
+      ],
+      [
+        'a longer one in the way: a blackhole',
+        [peered, { destinationCidrBlock: '10.0.3.0/24', networkInterfaceId: 'eni-0a', state: 'blackhole' }],
+        {
+          state: 'broken',
+          evidence: [expect.stringContaining('eni-0a, a blackhole')] as unknown as string[],
+        },
+      ],
+      [
+        'a static one before a propagated one',
+        [
+          { destinationCidrBlock: '10.0.0.0/16', gatewayId: 'vgw-0a', origin: 'EnableVgwRoutePropagation' },
+          peered,
+        ],
+        { state: 'ok', evidence: [`The route to 10.0.0.0/16 in ${table} goes over ${pcx}.`] },
+      ],
+      [
+        'by prefix list',
+        [nat, { destinationPrefixListId: 'pl-0a', vpcPeeringConnectionId: pcx }],
+        { state: 'ok', evidence: [`The route to pl-0a in ${table} goes over ${pcx}.`] },
+      ],
+    ])('%s', async (_, routes, expected) => {
+      lab.aws.state.prefixLists.set('pl-0a', ['10.9.0.0/16', '10.0.3.0/24']);
+      way.node.table.routes = routes;
+      expect(checkOf(await look(), 'route-there')).toMatchObject(expected);
+    });
+
+    test('over a gateway needs no peering, and its other end is not to be seen', async () => {
+      way.node.table.routes = [{ destinationCidrBlock: '10.0.0.0/8', gatewayId: 'vgw-0a' }];
+      const checks = await look();
+      expect(states(checks)).toEqual({
+        ...allOk,
+        peering: 'not-needed',
+        'route-back': 'unknown',
+        'firewall-peer': 'unknown',
+      });
+      expect(checkOf(checks, 'route-back')?.cure).toBe(
+        'aws ec2 describe-vpn-connections --filters Name=vpn-gateway-id,Values=vgw-0a --region us-east-1',
+      );
+    });
+  });
+
+  test('within the own VPC there is no peering, and within the subnet no ACL', async () => {
+    const other = lab.aws.addNode({ subnetId, address: '172.20.0.77' });
+    way.node.acl.entries = [];
+    way.node.group.ingress = [{ ipProtocol: '-1', groups: [{ groupId: group }] }];
+    expect(other).toBeDefined();
+    expect(states(await look({ destination: '172.20.0.77' }))).toEqual({ ...allOk, peering: 'not-needed' });
+  });
+
+  test('a pod address gets no route back over a peering', async () => {
+    expect(checkOf(await look({ source: '10.244.0.10' }), 'route-back')).toMatchObject({
+      state: 'broken',
+      evidence: [
+        `10.244.0.10 is no address of ${vpcId}, and a peering carries no others: it has to leave with the node's.`,
+      ],
+      cure: `peermasq plan --node ${id}`,
+    });
+  });
+
+  test('a route back of another peering is replaced', async () => {
+    way.peer.table.routes = [{ destinationCidrBlock: nodeRange, vpcPeeringConnectionId: 'pcx-0b' }];
+    expect(firstBroken(await look())).toMatchObject({
+      link: 'route-back',
+      evidence: [
+        `The route to 172.20.0.0/16 in ${farTable} goes over pcx-0b: what ${far} answers does not come back.`,
+      ],
+      cure: `aws ec2 replace-route --route-table-id ${farTable} --destination-cidr-block 172.20.0.0/16 --vpc-peering-connection-id ${pcx} --region us-east-1`,
+    });
+  });
+
+  test('without an interface the subnet tells the table, and the firewall is unknown', async () => {
+    const checks = await look({ destination: '10.0.77.1' });
+    expect(states(checks)).toEqual({ ...allOk, 'firewall-peer': 'unknown' });
+    expect(checkOf(checks, 'firewall-peer')).toMatchObject({
+      evidence: [`No interface in ${far} has 10.0.77.1.`],
+      cure: `aws ec2 describe-network-interfaces --filters Name=addresses.private-ip-address,Values=10.0.77.1 Name=vpc-id,Values=${far} --region us-east-1`,
+    });
+  });
+
+  describe('the group of the peer', () => {
+    const ports = { ipProtocol: 'tcp', fromPort: 5_000, toPort: 6_000 };
+    test.each<[string, LabPermission, Asked, Check['state']]>([
+      [
+        'a group of the node',
+        { ...ports, groups: [{ groupId: group, vpcPeeringConnectionId: pcx, peeringStatus: 'active' }] },
+        {},
+        'ok',
+      ],
+      [
+        'a group over a peering that has ended',
+        { ...ports, groups: [{ groupId: group, peeringStatus: 'deleted' }] },
+        {},
+        'broken',
+      ],
+      ['another group', { ...ports, groups: [{ groupId: 'sg-0a' }] }, {}, 'broken'],
+      [
+        'a group, for what its members forward',
+        { ...ports, groups: [{ groupId: group }] },
+        { source: '10.244.0.10' },
+        'broken',
+      ],
+      ['a prefix list', { ...ports, prefixListIds: [{ prefixListId: 'pl-0a' }] }, {}, 'ok'],
+      [
+        'a prefix list that cannot be seen',
+        { ...ports, prefixListIds: [{ prefixListId: 'pl-0b' }] },
+        {},
+        'broken',
+      ],
+      ['another port', { ...ports, fromPort: 5_433, ipRanges: [{ cidrIp: nodeRange }] }, {}, 'broken'],
+      ['another protocol', { ...ports, ipProtocol: 'udp', ipRanges: [{ cidrIp: nodeRange }] }, {}, 'broken'],
+      ['what is no range', { ...ports, ipRanges: [{ cidrIp: '<all>' }] }, {}, 'broken'],
+    ])('%s', async (_, permission, asked, state) => {
+      lab.aws.state.prefixLists.set('pl-0a', [nodeRange]);
+      way.peer.group.ingress = [permission];
+      expect(checkOf(await look(asked), 'firewall-peer')).toMatchObject({ state });
+    });
+  });
+
+  describe('a network ACL', () => {
+    const entry = (ruleNumber: number, ruleAction: 'allow' | 'deny', from: number, to: number) =>
+      ({
+        ruleNumber,
+        egress: false,
+        ruleAction,
+        protocol: '6',
+        cidrBlock: '0.0.0.0/0',
+        portRange: { from, to },
+      }) as const;
+    const answers = async (...entries: ReturnType<typeof entry>[]) => {
+      way.node.acl.entries = [...way.node.acl.entries.filter(({ egress }) => egress), ...entries];
+      const { state, evidence = [], cure } = checkOf(await look(), 'firewall-node') ?? {};
+      return { state, said: evidence.at(-1), cure };
+    };
+    const from = 'in from 10.0.3.20';
+
+    test('the lower number decides, whatever the order', async () => {
+      expect(await answers(entry(200, 'deny', 0, 65_535), entry(100, 'allow', 0, 65_535))).toMatchObject({
+        state: 'ok',
+        said: `${acl} lets the answers ${from} on ports 1024-65535 (entry 100).`,
+      });
+    });
+
+    test('that lets through what Linux takes for itself says what it refuses', async () => {
+      expect(await answers(entry(100, 'allow', 32_768, 65_535))).toMatchObject({
+        state: 'ok',
+        said: `${acl} lets the answers ${from} on ports 32768-65535 (entry 100); ${acl} refuses the answers ${from} on ports 1024-32767 (entry 32767).`,
+      });
+    });
+
+    test('that refuses some of that is broken', async () => {
+      expect(await answers(entry(100, 'deny', 40_000, 49_999), entry(110, 'allow', 1_024, 65_535))).toEqual({
+        state: 'broken',
+        said: `${acl} lets the answers ${from} on ports 1024-39999 (entry 110), ports 50000-65535 (entry 110); ${acl} refuses the answers ${from} on ports 40000-49999 (entry 100).`,
+        cure: `aws ec2 create-network-acl-entry --network-acl-id ${acl} --ingress --rule-number 99 --protocol 6 --port-range From=1024,To=65535 --cidr-block 10.0.3.20/32 --rule-action allow --region us-east-1`,
+      });
+    });
+
+    test('without a number before the entry the entry has to go', async () => {
+      expect((await answers(entry(1, 'deny', 0, 65_535))).cure).toBe(
+        `aws ec2 delete-network-acl-entry --network-acl-id ${acl} --rule-number 1 --ingress --region us-east-1`,
+      );
+    });
+  });
+
+  describe('without the permission for', () => {
+    test.each<[string, LinkName[]]>([
+      ['ec2:DescribeVpcPeeringConnections', ['peering', 'route-back', 'firewall-peer']],
+      ['ec2:DescribeRouteTables', ['route-there', 'route-back']],
+      ['ec2:DescribeNetworkInterfaces', ['firewall-node', 'firewall-peer']],
+      ['ec2:DescribeSecurityGroups', ['firewall-node', 'firewall-peer']],
+      ['ec2:DescribeNetworkAcls', ['firewall-node', 'firewall-peer']],
+      ['ec2:DescribeSubnets', []],
+      ['ec2:DescribeVpcs', []],
+    ])('%s, %j are unknown and say so', async (action, links) => {
+      lab.aws.deny(action);
+      const checks = await look();
+      expect(states(checks)).toEqual({
+        ...allOk,
+        ...Object.fromEntries(links.map((link) => [link, 'unknown'])),
+      });
+      for (const link of links) expect(checkOf(checks, link)?.evidence.join()).toContain(action);
+    });
+  });
+
+  test('credentials that are over are not a finding', async () => {
+    lab.aws.fail('DescribeRouteTables', 'RequestExpired', 'Request has expired.', 9);
+    await expect(look()).rejects.toMatchObject({ code: 'expired-credentials' });
+  });
+});
+
+describe('a peer in another account', () => {
+  const [peerAccount, role] = ['222222222222', { roleName: 'peer' }] as const;
+  beforeEach(() => {
+    way = addWay(lab.aws, newWay(lab.aws.addAccount(peerAccount, role)));
+    id = addNode();
+  });
+
+  test('whose credentials nobody gave is unknown, with what to ask there', async () => {
+    const checks = await look();
+    expect(states(checks)).toEqual({ ...allOk, 'route-back': 'unknown', 'firewall-peer': 'unknown' });
+    expect(checkOf(checks, 'route-back')).toMatchObject({
+      evidence: [
+        `The route tables of ${far} are those of account ${peerAccount}, and not to be seen from here.`,
+      ],
+      cure: `aws ec2 describe-route-tables --filters Name=vpc-id,Values=${far} --region us-east-1 --profile PROFILE_OF_222222222222`,
+    });
+  });
+
+  test('accepts a peering itself', async () => {
+    way.breakAt('peering pending');
+    expect(firstBroken(await look())).toMatchObject({
+      link: 'peering',
+      evidence: [expect.stringContaining('its ranges are not to be seen')],
+      cure: `aws ec2 accept-vpc-peering-connection --vpc-peering-connection-id ${pcx} --region us-east-1 --profile PROFILE_OF_222222222222`,
+    });
+  });
+
+  test('is looked at with the clients that are given', async () => {
+    const clients = makeClients(labRegion, `arn:aws:iam::${peerAccount}:role/peer`);
+    const clientsOf = (account: string) => (account === peerAccount ? clients : undefined);
+    expect(states(await look({ clientsOf }))).toEqual(allOk);
+    way.breakAt('no route back');
+    expect(firstBroken(await look({ clientsOf }))?.cure).toBe(
+      `aws ec2 create-route --route-table-id ${farTable} --destination-cidr-block 172.20.0.0/16 --vpc-peering-connection-id ${pcx} --region us-east-1 --profile PROFILE_OF_222222222222`,
+    );
+    clients.ec2.destroy();
+  });
+});
