@@ -121,6 +121,11 @@ describe('a way over a peering', () => {
     expect(asked).toHaveLength(new Set(asked).size);
   });
 
+  test('page by page', async () => {
+    lab.aws.state.pageSize = 1;
+    expect(states(await look())).toEqual(allOk);
+  });
+
   test('of IPv6', async () => {
     expect(states(await look({ source: nodeAddress6, destination: database6 }))).toEqual(allOk);
     way.peer.group.ingress = [];
@@ -434,6 +439,16 @@ describe('a way over a peering', () => {
       });
       for (const link of links) expect(checkOf(checks, link)?.evidence.join()).toContain(action);
     });
+  });
+
+  test('what AWS answers is one word to a shell', async () => {
+    Object.assign(way.node.table, { routeTableId: '$(reboot)', routes: [] });
+    expect(firstBroken(await look())?.cure).toContain(` --route-table-id '$(reboot)' `);
+  });
+
+  test('a node that has ended is in no network', async () => {
+    id = lab.aws.addNode({ subnetId, state: 'terminated' });
+    expect(new Set(Object.values(states(await look())))).toEqual(new Set(['unknown']));
   });
 
   test('credentials that are over are not a finding', async () => {
