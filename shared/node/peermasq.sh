@@ -17,8 +17,10 @@ usage: bash peermasq.sh COMMAND
   repair             re-applies the kept rule set where it drifted
   probe              connects to the rule set's probes from an address of the pod range
   remove             takes away everything that is peermasq's, and nothing else
+  look [--part N]    prints the tables, sets, addresses and routes that decide what is masqueraded; --part: packed,
+                     in parts; part 0 takes the snapshot that the others are of
   watch [--install]  GCE: follows the instance metadata; --install: in the background, from now on
-Each prints one line of JSON on stdout, except watch, which writes it to the guest attribute peermasq/status.
+Each prints one line of JSON on stdout, except look, and watch, which writes it to the guest attribute peermasq/status.
 exit: 0 applied or unchanged; 2 refused, nothing changed; 3 failed, previous rules still in force; 4 busy
 environment:
   PEERMASQ_DIR       folder of the kept files (/var/lib/peermasq)
@@ -459,13 +461,21 @@ iptables_command() {
   fi
 }
 
+# REPLY: the legacy tables of family $1, a line each. To ask for one that is not there would load its module.
+legacy_tables() {
+  local names=/proc/net/ip_tables_names
+  [[ $1 == 6 ]] && names=/proc/net/ip6_tables_names
+  REPLY=''
+  [[ ! -r $names ]] || REPLY=$(<"$names")
+}
+
 # Writes table $3 of a backend and family to $WORK/table, without making a table that is not there.
 iptables_save() {
-  local backend=$1 family=$2 table=$3 names=/proc/net/ip_tables_names
+  local backend=$1 family=$2 table=$3
   : >"$WORK/table"
-  [[ $family == 6 ]] && names=/proc/net/ip6_tables_names
   if [[ $backend == iptables-legacy ]]; then
-    [[ -r $names && $'\n'$(<"$names")$'\n' == *$'\n'$table$'\n'* ]] || return 0
+    legacy_tables "$family"
+    [[ $'\n'$REPLY$'\n' == *$'\n'$table$'\n'* ]] || return 0
   fi
   iptables_command "$backend" "$family" -save && "$REPLY" -c -t "$table" >"$WORK/table" 2>"$WORK/errors"
 }
@@ -1344,10 +1354,10 @@ command_remove() {
   sets_clear ''
   remove_units && found=yes
   end_watch && found=yes
-  for file in ruleset status peermasq.sh watch.log watch.lock; do
+  for file in ruleset status peermasq.sh look watch.log watch.lock; do
     [[ ! -e $DIR/$file ]] || { rm -f -- "$DIR/$file" && found=yes; }
   done
-  rm -f -- "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/lock"
+  rm -f -- "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/look.new" "$DIR/lock"
   rmdir -- "$DIR" 2>/dev/null
   KEPT_ID='' KEPT_GENERATION='' RULES=0
   if [[ -n $found ]]; then finish 0 removed; else finish 0 unchanged; fi
@@ -1360,14 +1370,103 @@ end_watch() {
   read -r pid <&8 && [[ $pid =~ ^[1-9][0-9]*$ ]] && kill -TERM "$pid"
 }
 
+# --- look ---
+
+# A part and its first line fit in what SSM returns of a command: 24,000 characters.
+readonly part_chars=20000 max_parts=100
+
+command_look() {
+  local part=''
+  case $#:${1:-} in 0:) ;; 2:--part) part=$2 ;; *) usage >&2 && exit 2 ;; esac
+  # Whoever keeps stdout gets what was asked for or nothing.
+  exec 4>&1 >&2
+  prepare
+  [[ $part =~ ^(0|[1-9][0-9]{0,2})?$ ]] || refuse '--part is not a number of at most three digits'
+  case $part in
+    '') take_snapshot && cat "$WORK/snapshot" >&4 ;;
+    0) take_snapshot && pack_snapshot && print_part "$WORK/look" 0 ;;
+    *) print_part "$DIR/look" "$part" ;;
+  esac
+  FINISHED=yes
+}
+
+# Writes to $WORK/snapshot what commands print, each after a line that names it, and then what is kept, as comments.
+take_snapshot() { print_snapshot >"$WORK/snapshot"; }
+
+print_snapshot() {
+  local family backend line
+  for family in 4 6; do
+    for backend in iptables-nft iptables-legacy; do print_tables "$backend" "$family"; done
+  done
+  if ! is_installed iptables-nft && ! is_installed iptables-legacy; then
+    has nft || fail 'neither iptables nor nft is installed'
+    print_output 'nft -j list ruleset'
+  fi
+  # Where no rule needs a set, asking for sets would load their module.
+  ! grep -q -e '--match-set' "$WORK/snapshot" || print_output 'ipset save'
+  for line in 'ip -o addr' 'ip route' 'ip -6 route'; do print_output "$line"; done
+  if [[ -r $DIR/ruleset ]]; then
+    printf '# peermasq: ruleset\n'
+    while IFS= read -r line; do printf '#   %s\n' "$line"; done <"$DIR/ruleset"
+  fi
+  line=$(kept_status)
+  [[ -z $line ]] || printf '# peermasq: report\n#   %s\n' "$line"
+}
+
+print_tables() {
+  local name=iptables
+  [[ $2 == 6 ]] && name=ip6tables
+  legacy_tables "$2"
+  [[ $1 != iptables-legacy || -n $REPLY ]] || return 0
+  ! iptables_command "$1" "$2" -save || print_output "$name-${1#iptables-}-save" "$REPLY"
+}
+
+# Prints what command $1 prints, under its name; $2 is what it is called here, if that is something else.
+print_output() {
+  local words
+  read -r -a words <<<"${2:-$1}"
+  has "${words[0]}" || { say "$1: not installed" && return; }
+  if "${words[@]}" >"$WORK/output" 2>"$WORK/errors"; then
+    printf '# peermasq: %s\n' "$1" && cat "$WORK/output"
+  else
+    say "$1: $(head -n 1 "$WORK/errors")"
+  fi
+}
+
+# Packs the snapshot into $WORK/look, and keeps it where one part does not hold it.
+pack_snapshot() {
+  gzip -9 <"$WORK/snapshot" | base64 | tr -d '\n' >"$WORK/look" || fail 'the snapshot cannot be packed'
+  count_parts "$WORK/look"
+  ((REPLY <= max_parts)) || fail "the snapshot has $REPLY parts; accepted are $max_parts: run look without --part"
+  ((REPLY == 1)) || { make_folder && keep_file "$WORK/look" "$DIR/look"; } || fail "cannot write to $DIR"
+}
+
+# REPLY: the number of parts of file $1.
+count_parts() { REPLY=$((($(wc -c <"$1") + part_chars - 1) / part_chars)); }
+
+# Prints part $2 of file $1, under a line by which the parts are put together and checked.
+print_part() {
+  local sum
+  [[ -r $1 ]] || fail 'no snapshot is kept here; part 0 takes one'
+  count_parts "$1"
+  (($2 < REPLY)) || fail "the snapshot has $REPLY parts"
+  sum=$(sha256sum <"$1")
+  {
+    printf 'part %d of %d sha256 %s\n' "$2" "$REPLY" "${sum%% *}"
+    head -c $((($2 + 1) * part_chars)) "$1" | tail -c +$(($2 * part_chars + 1))
+    printf '\n'
+  } >&4
+}
+
 # --- watch ---
 
 readonly metadata_header='Metadata-Flavor: Google'
-# In intervals. Every look at the rules costs a few processes, and one in so many looks at everything; between two
-# looks at peermasq-program a rule set may still come, and a new program comes with it.
-readonly whole_look=10 program_look=5
-CHILD='' ETAG='' APPLIED_ETAG='' LIST_ETAG='' HTTP='' TROUBLE='' STATUS='' REFUSAL='' SENT='' CHECKED=0
-PROGRAM_AT=0 REFUSED_PROGRAM='' LOOK='' SEEN='' LOOKS=0
+# In intervals. Every glance at the rules costs a few processes, and one in so many looks at everything.
+readonly whole_look=10
+CHILD='' ETAG='' HTTP='' TROUBLE='' STATUS='' REFUSAL='' SENT='' CHECKED=0
+# What an earlier watch answered may still be there.
+ANSWERED=unknown
+IS_PROGRAM_DUE='' REFUSED_PROGRAM='' GLANCE='' SEEN='' GLANCES=0
 
 command_watch() {
   case $#:${1:-} in 0:) ;; 1:--install) prepare && install_watch && FINISHED=yes && return ;; *) usage >&2 && exit 2 ;; esac
@@ -1392,7 +1491,7 @@ follow() {
   local backoff=1 began
   while :; do
     began=$SECONDS TROUBLE=''
-    follow_ruleset
+    follow_metadata
     follow_program
     check_drift
     send_status
@@ -1431,43 +1530,76 @@ ask() {
   read -r HTTP <"$WORK/code"
 }
 
-# Applies the rule set in the metadata when it is another one than last time.
-follow_ruleset() {
-  local query=''
-  [[ -z $ETAG ]] || query="?wait_for_change=true&last_etag=$ETAG&timeout_sec=$INTERVAL"
-  ask "attributes/peermasq-ruleset$query" $((INTERVAL + 10))
-  case $HTTP in
-    200) ;;
-    404) ETAG='' && await_first_ruleset && return ;;
-    *) ETAG='' TROUBLE="the metadata server answers ${HTTP:-nothing}" && say "$TROUBLE" && return ;;
-  esac
-  read_etag
-  [[ -z $ETAG || $ETAG != "$APPLIED_ETAG" ]] || return 0
-  # With a new rule set there may be a new program.
-  PROGRAM_AT=0
-  if ! cmp -s "$WORK/body" "$WORK/applied"; then
-    run_self apply --file "$WORK/body"
-    case $? in
-      0 | 2) mv -f "$WORK/body" "$WORK/applied" ;;
-      *) ETAG='' TROUBLE='the rule set could not be applied' ;;
-    esac
-    CHECKED=$SECONDS SEEN='' STATUS=$(<"$WORK/report")
-    # Repairs of the rules in force must not hide that these were not taken.
-    case $STATUS in '{"result":"applied"'* | '{"result":"unchanged"'*) REFUSAL='' ;; *) REFUSAL=$STATUS ;; esac
-  fi
-  APPLIED_ETAG=$ETAG
-}
-
-# What is not there cannot be waited for, but its coming changes the list that it is in. That is asked for before
-# the rule set is, so a change between the two is not missed.
-await_first_ruleset() {
-  local query=''
-  APPLIED_ETAG=''
-  [[ -z $LIST_ETAG ]] || query="&wait_for_change=true&last_etag=$LIST_ETAG&timeout_sec=$INTERVAL"
+# Waits for a change of the metadata, and follows it. The list stands for every key in it, so one request waits also
+# for what is not there yet. The guest agent of every VM waits like this for still more.
+follow_metadata() {
+  local query='' before=$ETAG
+  [[ -z $ETAG ]] || query="&wait_for_change=true&last_etag=$ETAG&timeout_sec=$INTERVAL"
   ask "attributes/?recursive=true$query" $((INTERVAL + 10))
   read_etag
-  LIST_ETAG=$ETAG ETAG=''
-  [[ $HTTP == 200 && -n $LIST_ETAG ]] || { LIST_ETAG='' && pause 4; }
+  [[ $HTTP == 200 && -n $ETAG ]] || { metadata_failed && return; }
+  [[ $ETAG != "$before" ]] || return 0
+  # Before the keys are read: what changes meanwhile changes the list again.
+  IS_PROGRAM_DUE=yes
+  follow_ruleset
+  follow_look
+}
+
+# What could not be read is asked for again, and not waited for.
+metadata_failed() { ETAG='' TROUBLE="the metadata server answers ${HTTP:-nothing}" && say "$TROUBLE"; }
+
+# Applies the rule set in the metadata when it is another one than last time.
+follow_ruleset() {
+  ask attributes/peermasq-ruleset 10
+  case $HTTP in
+    200) ;;
+    404) return ;;
+    *) metadata_failed && return ;;
+  esac
+  ! cmp -s "$WORK/body" "$WORK/applied" || return 0
+  run_self apply --file "$WORK/body"
+  case $? in
+    0 | 2) mv -f "$WORK/body" "$WORK/applied" ;;
+    *) ETAG='' TROUBLE='the rule set could not be applied' ;;
+  esac
+  CHECKED=$SECONDS SEEN='' STATUS=$(<"$WORK/report")
+  # Repairs of the rules in force must not hide that these were not taken.
+  case $STATUS in '{"result":"applied"'* | '{"result":"unchanged"'*) REFUSAL='' ;; *) REFUSAL=$STATUS ;; esac
+}
+
+# Answers who asks for a look, once; what was answered is taken away when nobody asks any more.
+follow_look() {
+  local nonce
+  ask attributes/peermasq-look 10
+  case $HTTP in
+    200) read -r nonce <"$WORK/body" || [[ -n $nonce ]] || return 0 ;;
+    404) clear_look && return ;;
+    *) metadata_failed && return ;;
+  esac
+  [[ $nonce != "$ANSWERED" && $nonce =~ ^[0-9a-f]{32}$ ]] || return 0
+  ANSWERED=$nonce
+  answer_look "$nonce" || say 'a look could not be answered'
+}
+
+# In guest attributes of a namespace of its own, so that whoever reads the status does not read them too.
+answer_look() {
+  local part count=1
+  for ((part = 0; part < count; part++)); do
+    run_self look --part "$part" && read -r _ _ _ count _ <"$WORK/report" || return
+    { printf '%s ' "$1" && cat "$WORK/report"; } >"$WORK/look"
+    ask "guest-attributes/peermasq-look/$part" 10 -X PUT --data-binary "@$WORK/look"
+    [[ $HTTP == 2?? ]] || return
+  done
+}
+
+clear_look() {
+  local part
+  [[ -n $ANSWERED ]] || return 0
+  ANSWERED=''
+  for ((part = 0; part < max_parts; part++)); do
+    ask "guest-attributes/peermasq-look/$part" 10 -X DELETE
+    [[ $HTTP == 2?? ]] || return 0
+  done
 }
 
 read_etag() {
@@ -1481,14 +1613,14 @@ read_etag() {
 # Each command runs in a process of its own; its report is in $WORK/report.
 run_self() { interruptible "$BASH" "$PROGRAM" "$@" >"$WORK/report"; }
 
-# Repairs drift between changes. A look that found nothing new is not worth a write, and must not hide that the
+# Repairs drift between changes. A glance that found nothing new is not worth a write, and must not hide that the
 # last rule set was refused.
 check_drift() {
   local report now was=${STATUS#*'"proven":'}
   ((SECONDS - CHECKED >= INTERVAL)) || return 0
-  CHECKED=$SECONDS LOOKS=$((LOOKS + 1))
-  look
-  [[ -z $SEEN || $LOOK != "$SEEN" || $LOOKS -ge $whole_look ]] || return 0
+  CHECKED=$SECONDS GLANCES=$((GLANCES + 1))
+  glance
+  [[ -z $SEEN || $GLANCE != "$SEEN" || $GLANCES -ge $whole_look ]] || return 0
   run_self repair || TROUBLE='repair failed'
   report=$(<"$WORK/report")
   now=${report#*'"proven":'}
@@ -1499,34 +1631,34 @@ check_drift() {
     *) STATUS=${REFUSAL:-$report} ;;
   esac
   [[ $report != *'"id":null'* || -n $REFUSAL ]] || forget_applied
-  remember_look
+  remember_glance
 }
 
 # What was kept is gone: it is asked for and applied anew.
-forget_applied() { rm -f -- "$WORK/applied" && ETAG='' APPLIED_ETAG=''; }
+forget_applied() { rm -f -- "$WORK/applied" && ETAG=''; }
 
 # After a repair that proved the rules: what they look like.
-remember_look() {
+remember_glance() {
   local pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
-  SEEN='' LOOKS=0
-  [[ $report == *'"proven":true'* && $report =~ $pattern ]] && BACKEND=${BASH_REMATCH[1]} && look && SEEN=$LOOK
+  SEEN='' GLANCES=0
+  [[ $report == *'"proven":true'* && $report =~ $pattern ]] && BACKEND=${BASH_REMATCH[1]} && glance && SEEN=$GLANCE
 }
 
-# LOOK: the kernel's own text of what is ours and of the chain that leads there, in few and small processes. Only
+# GLANCE: the kernel's own text of what is ours and of the chain that leads there, in few and small processes. Only
 # good to be compared with another one. '' where it cannot be had.
-look() {
+glance() {
   local family text
-  : >"$WORK/look"
-  LOOK=''
+  : >"$WORK/glance"
+  GLANCE=''
   for family in 4 6; do
     case $BACKEND in
       '') return ;;
       nft) nft_family "$family" && nft -s list table "$REPLY" peermasq ;;
       *) iptables_command "$BACKEND" "$family" '' && "$REPLY" -w "$WAIT" -t nat -S POSTROUTING && "$REPLY" -w "$WAIT" -t nat -S PEERMASQ ;;
-    esac >>"$WORK/look" 2>/dev/null
+    esac >>"$WORK/glance" 2>/dev/null
   done
-  read -r -d '' LOOK <"$WORK/look"
-  [[ $LOOK != *' --match-set '* ]] || LOOK+=$(ipset save 2>/dev/null | grep -F ' peermasq-')
+  read -r -d '' GLANCE <"$WORK/glance"
+  [[ $GLANCE != *' --match-set '* ]] || GLANCE+=$(ipset save 2>/dev/null | grep -F ' peermasq-')
 }
 
 # Puts the last report where the functions read it. Sets TROUBLE when that is worth another try soon.
@@ -1549,12 +1681,13 @@ follow_program() {
   exec "$BASH" "$DIR/peermasq.sh" watch
 }
 
-# Installs the program in the metadata. Fails where it is the one that runs, or none.
+# Installs the program in the metadata when they changed. Fails where it is the one that runs, or none.
 take_program() {
   local sum
-  ((SECONDS >= PROGRAM_AT)) || return 1
-  PROGRAM_AT=$((SECONDS + program_look * INTERVAL))
+  [[ -n $IS_PROGRAM_DUE ]] || return 1
+  IS_PROGRAM_DUE=''
   ask attributes/peermasq-program 10
+  [[ $HTTP == [24]?? ]] || { metadata_failed && return 1; }
   [[ $HTTP == 200 ]] && unpack_program && sum=$(sha256sum <"$WORK/program") || return 1
   [[ $sum != "$PROGRAM_SUM" && $sum != "$REFUSED_PROGRAM" ]] || return 1
   REFUSED_PROGRAM=$sum
@@ -1591,7 +1724,7 @@ install_watch() {
 main() {
   local command=${1:-help}
   case $command in
-    apply | status | repair | probe | remove | watch) shift && "command_$command" "$@" ;;
+    apply | status | repair | probe | remove | watch | look) shift && "command_$command" "$@" ;;
     help | -h | --help) usage ;;
     *) usage >&2 && exit 2 ;;
   esac

@@ -1,6 +1,6 @@
 // A small GCE metadata server for the tests of `watch`: attributes with ETag and wait_for_change, and the guest
-// attribute for the status. `node test/node/metadata.mjs PORT`. It prints one line for each request, and takes
-// orders as POST /order with {"set": {KEY: VALUE or null}} or {"fail": HOW_MANY_REQUESTS}.
+// attributes for the status and for looks. `node test/node/metadata.mjs PORT`. It prints one line for each request,
+// and takes orders as POST /order with {"set": {KEY: VALUE or null}} or {"fail": HOW_MANY_REQUESTS}.
 // Behaviour: https://cloud.google.com/compute/docs/metadata/querying-metadata
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -10,6 +10,7 @@ import { URL } from 'node:url';
 
 const port = Number(process.argv[2]);
 const attributes = new Map();
+const written = new Set();
 const waiting = new Set();
 let toFail = 0;
 
@@ -63,7 +64,11 @@ createServer(async (request, response) => {
     return response.writeHead(503).end();
   }
   console.log(`${request.method} ${path}${url.search} ${body}`);
-  if (request.method === 'PUT' && path === 'guest-attributes/peermasq/status') return response.end();
+  if (request.method === 'PUT' && /^guest-attributes\/(peermasq\/status|peermasq-look\/\d+)$/.test(path)) {
+    written.add(path);
+    return response.end();
+  }
+  if (request.method === 'DELETE' && written.delete(path)) return response.end();
   if (request.method === 'GET' && path.startsWith('attributes/')) return read(url, request, response);
   response.writeHead(404).end();
 }).listen(port, '127.0.0.1', () => console.log(`listening on ${port}`));

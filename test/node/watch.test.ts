@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describeKernel } from '../lab/kernel';
 import type { Running } from '../lab/netns';
+import { joinParts, parsePart } from '../../shared/core/look';
 import { backendVpc, type Network, openNetwork, program, type Report } from './network';
 
 const port = 8000;
@@ -51,7 +52,7 @@ describeKernel('watch', undefined, () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
     watch();
     expect(await status()).toMatchObject({ result: 'applied', proven: true, generation: 1 });
-    await request(/GET \S+ruleset\?wait_for_change=true&last_etag=\w+&timeout_sec=60/);
+    await request(/GET attributes\/\?recursive=true&wait_for_change=true&last_etag=\w+&timeout_sec=60/);
     await order({ set: { 'peermasq-ruleset': backendVpc(2) } });
     expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 2 });
     await order({ set: { 'peermasq-ruleset': 'rubbish\n' } });
@@ -62,11 +63,33 @@ describeKernel('watch', undefined, () => {
   test('waits for the first rule set without asking in a busy loop', async () => {
     watch();
     await request(/GET attributes\/peermasq-ruleset /);
-    await request(/GET attributes\/peermasq-ruleset /);
+    await request(/wait_for_change/);
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     expect(await status()).toMatchObject({ result: 'applied', proven: true });
     const asked = server.stdout().match(/GET attributes\/peermasq-ruleset /g) ?? [];
     expect(asked.length).toBeLessThan(5);
+  });
+
+  test('answers whoever asks for a look, once, and takes the answer away when nobody asks any more', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
+    watch();
+    await status();
+    const ask = async (nonce: string | null) => {
+      await request(/wait_for_change/);
+      await order({ set: { 'peermasq-look': nonce } });
+    };
+    const [one, other] = ['0'.repeat(32), '1'.repeat(32)];
+    for (const nonce of [one, other]) {
+      await ask(nonce);
+      const [, printed = ''] = await request(new RegExp(`PUT \\S+look/0 ${nonce} (part [^]*?\n[^\n]*\n)`));
+      expect(joinParts([parsePart(printed)].flatMap((part) => part ?? []))).toContain('-A PEERMASQ ');
+    }
+    // Neither another change of the metadata nor what is no nonce is answered.
+    await ask('; reboot');
+    await ask(other);
+    await ask(null);
+    await request(/DELETE \S+look\/0 \nDELETE \S+look\/1 /);
+    expect(server.stdout().match(/PUT \S+look/g)).toHaveLength(2);
   });
 
   test('gets over errors of the server, its restart, and a status that was not taken', async () => {

@@ -1,0 +1,66 @@
+import { createHash } from 'node:crypto';
+import { gunzipSync } from 'node:zlib';
+import { messageOf, RetryableError } from './errors';
+
+/** What shows a node's rules to whoever is on it. */
+export const lookCommand = 'sudo bash /var/lib/peermasq/peermasq.sh look';
+/** Where the program is not there. */
+export const plainLookCommand = 'sudo iptables-save; ip -o addr; ip route';
+/** What is done with that. */
+export const explainCommand = 'npx peermasq explain --rules FILE';
+
+/** One part of what a node shows of itself, as `peermasq.sh look --part N` prints it. */
+export interface Part {
+  /** From 0. */
+  readonly number: number;
+  readonly count: number;
+  /** Of all parts together, by which those of one snapshot know each other. */
+  readonly sha256: string;
+  readonly text: string;
+}
+
+const partPattern =
+  /^part (?<number>\d{1,3}) of (?<count>\d{1,3}) sha256 (?<sha256>[0-9a-f]{64})\n(?<text>[A-Za-z0-9+/=]+)\s*$/;
+
+/** Undefined for what is no part, or was cut off before its text began. */
+export function parsePart(printed: string): Part | undefined {
+  const { number, count, sha256 = '', text = '' } = partPattern.exec(printed)?.groups ?? {};
+  return number === undefined ? undefined : { number: Number(number), count: Number(count), sha256, text };
+}
+
+const nothing: Part = { number: 0, count: 0, sha256: '', text: '' };
+/** As the node program takes care of. */
+const partsLimit = 100;
+/** Some 20 times of what the parts hold when packed. */
+const snapshotLimitBytes = 32 << 20;
+
+/**
+ * The snapshot that the parts are of.
+ * @param parts all, in any order
+ * @throws RetryableError where one is missing, damaged, or of another snapshot
+ */
+export function joinParts(parts: readonly Part[]): string {
+  const { count, sha256 } = parts[0] ?? nothing;
+  const inOrder = parts.toSorted((a, b) => a.number - b.number);
+  const isWhole =
+    count <= partsLimit &&
+    parts.length === count &&
+    inOrder.every((part, i) => part.number === i && part.sha256 === sha256);
+  const packed = inOrder.map(({ text }) => text).join('');
+  if (!isWhole || createHash('sha256').update(packed).digest('hex') !== sha256)
+    throw damaged('parts are missing');
+  try {
+    return gunzipSync(Buffer.from(packed, 'base64'), { maxOutputLength: snapshotLimitBytes }).toString();
+  } catch (cause) {
+    throw damaged(messageOf(cause), cause);
+  }
+}
+
+const damaged = (why: string, cause?: unknown) =>
+  new RetryableError(
+    'look-damaged',
+    `What the node showed did not arrive whole: ${why}`,
+    'Try again; somebody else may have looked at the node at the same time.',
+    5,
+    cause,
+  );
