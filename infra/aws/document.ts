@@ -1,29 +1,49 @@
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
-import { packedLimit, packedPattern, ruleSetParameter } from '../../shared/aws/names';
+import {
+  packedLimit,
+  packedPattern,
+  partParameter,
+  partPattern,
+  ruleSetParameter,
+} from '../../shared/aws/names';
 
 /** Bytes; SSM refuses larger documents (SSM quotas). */
 const sizeLimit = 64 * 1024;
 
 /**
- * Writes the program beside the old one and renames it, then runs it with bash: nothing needs an executable
- * bit, so /var may be mounted noexec. It speaks plain sh, because that is what the agent runs it with.
+ * Both scripts write the program and run it with bash: nothing needs an executable bit, so /var may be mounted
+ * noexec. They speak plain sh, because that is what the agent runs them with.
  *
  * Agents before 3.3.2746 do not set the variable and paste the parameter into the text instead; the
  * parameter's pattern leaves them nothing that could end the quotes.
  */
-const script = (program: string) => `set -eu
-if [ -z "\${SSM_${ruleSetParameter}+set}" ]; then SSM_${ruleSetParameter}='{{ ${ruleSetParameter} }}'; fi
+const takeParameter = (name: string) =>
+  `if [ -z "\${SSM_${name}+set}" ]; then SSM_${name}='{{ ${name} }}'; fi`;
+
+const writeProgram = (packed: string) => `trap 'rm -f "$written"' EXIT
+base64 -d <<'END' | gzip -d > "$written"
+${packed}
+END`;
+
+/** Keeps the program: written beside the old one and renamed, it is always whole. */
+const applyScript = (packed: string) => `set -eu
+${takeParameter(ruleSetParameter)}
 folder="\${PEERMASQ_DIR:-/var/lib/peermasq}"
 umask 077
 mkdir -p "$folder"
 written="$(mktemp "$folder/.peermasq.sh.XXXXXX")"
-trap 'rm -f "$written"' EXIT
-base64 -d <<'END' | gzip -d > "$written"
-${program}
-END
+${writeProgram(packed)}
 mv -f "$written" "$folder/peermasq.sh"
 printf '%s\\n' "$SSM_${ruleSetParameter}" | bash "$folder/peermasq.sh" apply`;
+
+/** Whoever only looks leaves no program behind, and replaces none. */
+const lookScript = (packed: string) => `set -eu
+${takeParameter(partParameter)}
+umask 077
+written="$(mktemp)"
+${writeProgram(packed)}
+bash "$written" look --part "$SSM_${partParameter}"`;
 
 /** As text the program would not fit beside its JSON escapes; packed it takes a third of the room. */
 function pack(program: string): string {
@@ -57,30 +77,66 @@ export interface SsmStep {
 }
 
 /**
- * The SSM document: a fixed program and one data parameter.
+ * The SSM document that puts a rule set in force: a fixed program and one data parameter.
  * @param program the text of shared/node/peermasq.sh
  * @throws Error if the document cannot carry the program
  */
 export function makeDocument(program: string): SsmDocument {
+  return documentOf(program, {
+    step: 'apply',
+    description: 'Applies a peermasq rule set to a Kubernetes node.',
+    script: applyScript,
+    timeoutSeconds: 300,
+    parameter: ruleSetParameter,
+    accepts: {
+      description: 'The rule set: gzip, in base64.',
+      allowedPattern: packedPattern,
+      maxChars: packedLimit,
+    },
+  });
+}
+
+/** The one that shows what a node has in force, in parts, and changes nothing. Parameter and errors likewise. */
+export function makeLookDocument(program: string): SsmDocument {
+  return documentOf(program, {
+    step: 'look',
+    description: 'Shows the rules of a Kubernetes node, and changes nothing.',
+    script: lookScript,
+    timeoutSeconds: 60,
+    parameter: partParameter,
+    accepts: {
+      description: 'Which part of the snapshot; 0 takes it.',
+      allowedPattern: partPattern,
+      maxChars: 3,
+    },
+  });
+}
+
+interface Sketch {
+  readonly step: string;
+  readonly description: string;
+  readonly script: (packed: string) => string;
+  readonly timeoutSeconds: number;
+  readonly parameter: string;
+  readonly accepts: Pick<SsmParameter, 'description' | 'allowedPattern' | 'maxChars'>;
+}
+
+function documentOf(program: string, sketch: Sketch): SsmDocument {
+  const { step, description, script, timeoutSeconds, parameter, accepts } = sketch;
   const sha256 = createHash('sha256').update(program).digest('hex');
   const document: SsmDocument = {
     schemaVersion: '2.2',
-    description: `Applies a peermasq rule set to a Kubernetes node. Its program, peermasq.sh, has sha256 ${sha256}.`,
-    parameters: {
-      [ruleSetParameter]: {
-        type: 'String',
-        description: 'The rule set: gzip, in base64.',
-        allowedPattern: packedPattern,
-        maxChars: packedLimit,
-        interpolationType: 'ENV_VAR',
-      },
-    },
+    description: `${description} Its program, peermasq.sh, has sha256 ${sha256}.`,
+    parameters: { [parameter]: { type: 'String', ...accepts, interpolationType: 'ENV_VAR' } },
     mainSteps: [
       {
         action: 'aws:runShellScript',
-        name: 'apply',
+        name: step,
         precondition: { StringEquals: ['platformType', 'Linux'] },
-        inputs: { timeoutSeconds: '300', runCommand: script(pack(program)).split('\n') },
+        inputs: {
+          timeoutSeconds: String(timeoutSeconds),
+          runCommand: script(pack(program)).split('\n'),
+        },
       },
     ],
   };

@@ -12,7 +12,7 @@ import {
 } from './cloudformation';
 import { subscriptions, within } from './patterns';
 import { neededInMembers, reachPolicies, statementsOf } from './permissions';
-import { documentResource } from './resources';
+import { applyDocument } from './resources';
 import { attached } from './roles';
 import { named, roleName, stackName, type Settings } from './settings';
 
@@ -38,7 +38,8 @@ export function memberTemplate(member: Member) {
     AWSTemplateFormatVersion: '2010-09-09',
     Description: `peermasq ${member.stage}: serves the nodes of this account from account ${member.central}.`,
     Resources: {
-      Document: documentResource(member.stage, member.program),
+      // Without the one that looks: CloudFormation takes 51,200 bytes from a file, which hold the program once.
+      Document: applyDocument(member.stage, member.program),
       ...forwarding(member),
       ...memberRole(member),
     },

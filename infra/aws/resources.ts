@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { documentName } from '../../shared/aws/names';
+import { documentName, lookDocumentName } from '../../shared/aws/names';
 import { parseConfig } from '../../shared/core/config';
 import { alarmResources } from './alarms';
 import type { Resource, Resources } from './cloudformation';
 import { dashboardResources } from './dashboard';
-import { makeDocument } from './document';
+import { makeDocument, makeLookDocument, type SsmDocument } from './document';
 import { queueResources } from './queues';
 import { roleResources } from './roles';
 import { ruleResources } from './rules';
@@ -19,8 +19,10 @@ import { parseSettings } from './settings';
  */
 export function stackResources(folder: string, read: unknown): Resources {
   const settings = parseSettings(read);
+  const program = built(folder, 'peermasq.sh', 'shared/node/peermasq.sh');
   return {
-    Document: documentResource(settings.stage, built(folder, 'peermasq.sh', 'shared/node/peermasq.sh')),
+    Document: applyDocument(settings.stage, program),
+    LookDocument: lookDocument(settings.stage, program),
     ...queueResources(settings),
     ...ruleResources(settings),
     ...roleResources(settings, clustersIn(built(folder, 'peermasq.yaml', 'peermasq.yaml'))),
@@ -31,17 +33,25 @@ export function stackResources(folder: string, read: unknown): Resources {
 
 export const clustersIn = (config: string): string[] => parseConfig(config).clusters.map(({ name }) => name);
 
-export function documentResource(stage: string, program: string): Resource {
+/** What the functions send. */
+export const applyDocument = (stage: string, program: string): Resource =>
+  documentResource(documentName(stage), makeDocument(program));
+
+/** What people send, with permissions of their own. */
+const lookDocument = (stage: string, program: string): Resource =>
+  documentResource(lookDocumentName(stage), makeLookDocument(program));
+
+function documentResource(name: string, content: SsmDocument): Resource {
   return {
     Type: 'AWS::SSM::Document',
     Properties: {
-      Name: documentName(stage),
+      Name: name,
       DocumentType: 'Command',
       DocumentFormat: 'JSON',
       TargetType: '/AWS::EC2::Instance',
       // The default would replace it, which a document with a name does not allow.
       UpdateMethod: 'NewVersion',
-      Content: makeDocument(program),
+      Content: content,
     },
   };
 }

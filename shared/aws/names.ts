@@ -25,6 +25,10 @@ export function documentName(stage: string): string {
   return `peermasq-apply-${stage}`;
 }
 
+export function lookDocumentName(stage: string): string {
+  return `peermasq-look-${stage}`;
+}
+
 /** What the functions assume in an account whose nodes they serve beside their own. */
 export function memberRoleName(stage: string, region: string): string {
   return `peermasq-${stage}-${region}-member`;
@@ -33,14 +37,18 @@ export function memberRoleName(stage: string, region: string): string {
 /** Launch lifecycle hooks that begin so are completed; all others are somebody else's. */
 export const launchHookPrefix = 'peermasq';
 
-/** The document's one parameter. */
+/** The one parameter of either document. */
 export const ruleSetParameter = 'ruleset';
+export const partParameter = 'part';
 
 /**
  * A rule set as `packRuleSet` makes it: gzip in base64. No character of it means anything to a shell, which
  * is what keeps agents safe that paste parameters into the script.
  */
 export const packedPattern = '^H4sI[A-Za-z0-9+/]+={0,2}$';
+
+/** Which part of a snapshot is asked for, from 0. */
+export const partPattern = '^[0-9]{1,3}$';
 
 /** Characters. How large a parameter may be is not documented; Linux takes 128 KiB in a variable. */
 export const packedLimit = 60_000;

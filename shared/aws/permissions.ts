@@ -33,6 +33,8 @@ export const inspections = {
     'ec2:DescribeSecurityGroups',
     'ec2:DescribeNetworkAcls',
   ],
+  LookAtNodes: ['ssm:SendCommand', 'ssm:GetCommandInvocation'],
+  ReadCommands: ['ssm:ListCommands'],
 } as const;
 
 export type StatementName = keyof typeof statements;

@@ -69,7 +69,7 @@ function toSilent({ node, id }: Pushed): Proof {
 }
 
 /** What the next look may find: throttling passes, and a command is not at once known everywhere in SSM. */
-async function orLater<T>(reading: Promise<T>): Promise<T | undefined> {
+export async function orLater<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
   } catch (error) {
@@ -99,7 +99,7 @@ async function readOver(
   return new Set(over.flatMap(({ CommandId }) => CommandId ?? []));
 }
 
-const isOver = ({ Status = '' }: { readonly Status?: string | undefined }) =>
+export const isOver = ({ Status = '' }: { readonly Status?: string | undefined }) =>
   /^(Success|Failed|TimedOut|Cancelled)$/.test(Status);
 
 /** What the nodes of one command say, and which have not said anything yet. */
@@ -166,7 +166,10 @@ const failures: Readonly<Record<string, { readonly retry: boolean; readonly why:
   accessdenied: { retry: false, why: 'the command is not allowed on it' },
 };
 
-function undelivered({ StatusDetails = '', CommandId = '' }: CommandInvocation): PeermasqError | undefined {
+export function undelivered({
+  StatusDetails = '',
+  CommandId = '',
+}: Pick<CommandInvocation, 'StatusDetails' | 'CommandId'>): PeermasqError | undefined {
   const failure = failures[StatusDetails.replaceAll(/[\s_]/g, '').toLowerCase()];
   if (!failure) return undefined;
   const message = `SSM command ${CommandId} ended as ${StatusDetails}: ${failure.why}`;

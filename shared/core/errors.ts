@@ -32,6 +32,15 @@ export function inWords({ message, advice }: PeermasqError): string {
   return `${message} (${advice})`;
 }
 
+/** The same fault, with what else can be done about it. */
+export function withAdvice(error: PeermasqError, more: string): PeermasqError {
+  const { code, message } = error;
+  const advice = `${error.advice} ${more}`;
+  return error instanceof RetryableError
+    ? new RetryableError(code, message, advice, error.retryAfterSeconds, error)
+    : new PermanentError(code, message, advice, error);
+}
+
 export function messageOf(thrown: unknown): string {
   return thrown instanceof Error ? thrown.message : String(thrown);
 }

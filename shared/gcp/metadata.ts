@@ -9,6 +9,8 @@ const ruleSetKey = 'peermasq-ruleset';
 const routesKey = 'peermasq-routes';
 const programKey = 'peermasq-program';
 const startupScriptKey = 'startup-script';
+/** Asks the node for a look. */
+const lookKey = 'peermasq-look';
 const guestAttributesKey = 'enable-guest-attributes';
 
 export interface MetadataItem {
@@ -48,6 +50,18 @@ export function withRuleSet(
   return checked([...kept, ...added]);
 }
 
+/** Asks for a look; whoever asked before gets no answer any more. */
+export function withLook(current: readonly MetadataItem[], nonce: string): readonly MetadataItem[] {
+  const others = current.filter(({ key }) => key !== lookKey);
+  return checked([...others, { key: lookKey, value: nonce }]);
+}
+
+/** Takes the question back, unless somebody else has asked since. The very same array when nothing has to change. */
+export function withoutLook(current: readonly MetadataItem[], nonce: string): readonly MetadataItem[] {
+  const isOurs = ({ key, value }: MetadataItem) => key === lookKey && value === nonce;
+  return current.some(isOurs) ? current.filter((item) => !isOurs(item)) : current;
+}
+
 /** Somebody's decision, which is kept: then nodes cannot report. */
 export function areReportsOff(items: readonly MetadataItem[]): boolean {
   const value = items.find(({ key }) => key === guestAttributesKey)?.value;
@@ -62,11 +76,16 @@ export interface Handed {
   readonly routes?: number;
 }
 
+/** The rule set in these items; undefined where there is none that can be read. */
+export function ruleSetIn(items: readonly MetadataItem[]): RuleSet | undefined {
+  const text = items.find(({ key }) => key === ruleSetKey)?.value;
+  return text === undefined ? undefined : readable(text);
+}
+
 /** What these items hand over; undefined where there is no rule set that can be read. */
 export function handedIn(items: readonly MetadataItem[]): Handed | undefined {
   const of = (key: string) => items.find((item) => item.key === key)?.value;
-  const text = of(ruleSetKey);
-  const ruleSet = text === undefined ? undefined : readable(text);
+  const ruleSet = ruleSetIn(items);
   if (!ruleSet) return undefined;
   const routes = /^\d{1,6}$/.exec(of(routesKey) ?? '')?.[0];
   return {

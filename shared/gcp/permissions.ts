@@ -29,6 +29,14 @@ export const identityPermissions = ['iam.serviceAccounts.actAs'] as const;
 /** For the backfill alone, and only where `allow_restart` asks for it. */
 export const restartPermissions = ['compute.instances.reset'] as const;
 
+/** What people need who look at nodes from the command line, beside identityPermissions; no function has it for that. */
+export const inspectionPermissions = [
+  'compute.instances.get',
+  'compute.instances.getGuestAttributes',
+  'compute.instances.setMetadata',
+  'compute.zoneOperations.get',
+] as const;
+
 const roles = {
   nodes: nodePermissions,
   networks: networkPermissions,

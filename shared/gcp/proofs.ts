@@ -16,8 +16,8 @@ import { readStatus, type Status } from './status';
 /** What has not been reported after this is for a later look; only who restarts a node waits longer. */
 const patienceMs = 60_000;
 /** Guest attributes of a VM may be asked for ten times a minute, by all who ask. */
-const firstPauseMs = 500;
-const longestPauseMs = 15_000;
+export const firstPauseMs = 500;
+export const longestPauseMs = 15_000;
 
 /** What a whole fleet has done in this time it need not be asked for twice: an answer costs a call. */
 const fleetPauseMs = 4_000;

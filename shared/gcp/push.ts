@@ -51,7 +51,7 @@ const writeAttempts = 60;
  * Read, change, write; whoever wrote in between makes it start again from what they wrote.
  * @returns undefined when everything was as wanted
  */
-async function writeMetadata(
+export async function writeMetadata(
   clients: Clients,
   node: Node,
   change: (current: readonly MetadataItem[]) => readonly MetadataItem[],

@@ -5,7 +5,7 @@ import { parseReport, type Report } from '../core/report';
 import { callOptions, type Clients } from './clients';
 import { orAbsent, retrying } from './errors';
 import { itemsOf, type Instance } from './instance';
-import { areReportsOff } from './metadata';
+import { areReportsOff, type MetadataItem } from './metadata';
 
 /** What the node program last wrote to its guest attribute `peermasq/status`. */
 export type Status =
@@ -26,7 +26,8 @@ export async function readStatus(
     return { kind: 'unreadable', reason };
   }
   try {
-    const text = await readAttribute(clients, ref, deadline);
+    const items = await readGuestAttributes(clients, ref, 'peermasq/', deadline);
+    const text = items.find(({ key }) => key === 'status')?.value;
     return text ? { kind: 'report', report: parseReport(text) } : { kind: 'none' };
   } catch (thrown) {
     if (thrown instanceof PermanentError && reasons.has(thrown.code)) {
@@ -42,18 +43,23 @@ export async function readStatus(
  */
 const reasons = new Set(['policy', 'unreadable-report']);
 
-async function readAttribute(
+/** What the node wrote under a path; nothing where it wrote nothing, or does not exist. */
+export async function readGuestAttributes(
   clients: Clients,
   { project, zone, id: instance }: GcpNodeRef,
+  queryPath: `${string}/`,
   deadline: Deadline,
-): Promise<string | null | undefined> {
+): Promise<MetadataItem[]> {
   const attributes = await orAbsent(
     retrying(`read the guest attributes of instance ${instance}`, deadline, async () => {
       const client = await clients.instances();
-      const request = { project, zone, instance, queryPath: 'peermasq/' };
+      const request = { project, zone, instance, queryPath };
       const [found] = await client.getGuestAttributes(request, callOptions(deadline));
       return found;
     }),
   );
-  return attributes?.queryValue?.items?.find(({ key }) => key === 'status')?.value;
+  return (attributes?.queryValue?.items ?? []).map(({ key, value }) => ({
+    key: key ?? '',
+    value: value ?? '',
+  }));
 }

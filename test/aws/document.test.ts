@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { makeDocument } from '../../infra/aws/document';
+import { makeDocument, makeLookDocument } from '../../infra/aws/document';
 import { packedPattern } from '../../shared/aws/names';
 import { parseCidr } from '../../shared/core/cidr';
 import { parseReport } from '../../shared/core/report';
@@ -99,6 +99,20 @@ describe.each([
     expect(status).not.toBe(0);
     expect(stdout).toBe('');
     expect(stderr).toContain('/dev/null');
+  });
+});
+
+describe.each(['3.3.2746.0', '3.3.2745.0'])('the document that looks, run by agent %s', (version) => {
+  const asks = `#!/usr/bin/env bash\nprintf '%s|' "$@"\nexit "\${TEST_EXIT:-0}"\n`;
+  const look = (env = {}) => runDocument(agent(version), makeLookDocument(asks), { part: '12' }, env);
+
+  test('has the program print a part, and leaves nothing behind', async () => {
+    expect(await look()).toEqual({ status: 0, stdout: 'look|--part|12|', stderr: '' });
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  test('ends as the program ends', async () => {
+    expect(await look({ TEST_EXIT: '3' })).toMatchObject({ status: 3 });
   });
 });
 

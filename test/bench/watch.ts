@@ -43,7 +43,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
     const vm = addVm(google.cloud, { metadata });
     const server = await google.metadataServer(vm, { host: networks.managementAddress });
     const watch = startWatch(networks, server.address);
-    const asked = () => server.requests.filter((request) => request.endsWith('/peermasq-ruleset')).length;
+    const asked = () => server.requests.filter((request) => request.endsWith('/attributes/')).length;
 
     // The first rounds apply the rule set, and look at everything.
     await until(() => asked() > 3);

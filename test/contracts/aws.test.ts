@@ -1,12 +1,14 @@
 import { readFileSync } from 'node:fs';
-import { makeDocument } from '../../infra/aws/document';
+import { makeDocument, makeLookDocument } from '../../infra/aws/document';
 import { makeClients } from '../../shared/aws/clients';
 import { makeAwsCloud } from '../../shared/aws/cloud';
-import { documentName } from '../../shared/aws/names';
+import { makeAwsInspection } from '../../shared/aws/inspection';
+import { documentName, lookDocumentName } from '../../shared/aws/names';
 import type { NodeRef } from '../../shared/core/node';
 import { labAccount, labRegion, startAws } from '../lab/aws/aws';
 import { describeCloud, type CloudLab } from './cloud';
-import { keptOn, openMachines } from './machines';
+import { describeInspection } from './inspection';
+import { openMachines } from './machines';
 
 const refOf = (id: string): NodeRef => ({ cloud: 'aws', account: labAccount, region: labRegion, id });
 
@@ -14,13 +16,19 @@ async function open(): Promise<CloudLab> {
   const aws = await startAws();
   const machines = openMachines();
   Object.assign(process.env, aws.env);
-  aws.putDocument(documentName('test'), makeDocument(readFileSync('shared/node/peermasq.sh', 'utf8')));
+  const program = readFileSync('shared/node/peermasq.sh', 'utf8');
+  aws.putDocument(documentName('test'), makeDocument(program));
+  aws.putDocument(lookDocumentName('test'), makeLookDocument(program));
+  const clients = makeClients(labRegion);
+  const options = { stage: 'test', firstLookMs: 100 };
   const peering = 'pcx-0123456789abcdef0';
   aws.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
   let subnets = 0;
 
   return {
-    cloud: makeAwsCloud(makeClients(labRegion), { stage: 'test', firstLookMs: 100 }),
+    cloud: makeAwsCloud(clients, options),
+    inspection: makeAwsInspection(clients, options),
+    byHand: ({ id }) => `aws ssm start-session --target ${id}`,
     nobody: refOf('i-0fffffffffffffff0'),
     addNode: async ({ cluster, routes = [], isReady = true }) => {
       const number = String(++subnets).padStart(8, '0');
@@ -43,7 +51,7 @@ async function open(): Promise<CloudLab> {
       const instance = aws.state.instances.get(id);
       if (instance) instance.state = 'terminated';
     },
-    keptOn: ({ id }) => keptOn(aws.state.agents.get(id)?.machine),
+    machineOf: ({ id }) => aws.state.agents.get(id)?.machine,
     failWith: (fault, when) => {
       const action = when === 'looking-up' ? 'DescribeInstances' : 'SendCommand';
       if (fault === 'forbidden') aws.deny(`${when === 'looking-up' ? 'ec2' : 'ssm'}:${action}`);
@@ -59,3 +67,4 @@ async function open(): Promise<CloudLab> {
 }
 
 describeCloud('AWS', open);
+describeInspection('AWS', open);

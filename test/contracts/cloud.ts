@@ -3,10 +3,12 @@ import { parseConfig } from '../../shared/core/config';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import { nodeKey, type NodeRef } from '../../shared/core/node';
 import type { Outcome } from '../../shared/core/outcome';
-import type { Cloud, Log } from '../../shared/core/ports';
+import type { Cloud, Inspection, Log } from '../../shared/core/ports';
 import { reconcile, type Selection } from '../../shared/core/reconcile';
 import { parseRuleSet } from '../../shared/core/rule-set';
 import { describeKernel } from '../lab/kernel';
+import type { Machine } from '../lab/machine';
+import { keptOn } from './machines';
 
 export interface NewNode {
   readonly cluster?: string;
@@ -25,8 +27,10 @@ export interface CloudLab {
   readonly terminate: (ref: NodeRef) => void;
   /** A reference of the right shape to a node that never was. */
   readonly nobody: NodeRef;
-  /** The rule set that the node program keeps on the node; undefined for none. */
-  readonly keptOn: (ref: NodeRef) => Promise<string | undefined>;
+  readonly inspection: Inspection;
+  /** What begins the command that shows a node's rules by hand. */
+  readonly byHand: (ref: NodeRef) => string;
+  readonly machineOf: (ref: NodeRef) => Machine | undefined;
   /** Every further call that looks nodes up, or that pushes, fails so. */
   readonly failWith: (fault: 'forbidden' | 'unavailable', when: 'looking-up' | 'pushing') => void;
   /** Calls that changed something in the cloud. */
@@ -34,9 +38,9 @@ export interface CloudLab {
   readonly close: () => Promise<void>;
 }
 
-const config = parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}');
-const routes = ['10.193.0.0/16'];
-const silentLog: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+export const config = parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}');
+export const routes = ['10.193.0.0/16'];
+export const silentLog: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** What both clouds must do, whatever their APIs look like. */
 export function describeCloud(name: string, open: () => Promise<CloudLab>): void {
@@ -54,7 +58,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
         { deadline: Date.now() + seconds * 1_000, isDryRun },
       );
     const destinationsOn = async (ref: NodeRef): Promise<string[] | undefined> => {
-      const kept = await lab.keptOn(ref);
+      const kept = await keptOn(lab.machineOf(ref));
       return kept === undefined ? undefined : parseRuleSet(kept).destinations.map(({ cidr }) => cidr.text);
     };
 
@@ -69,10 +73,10 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
     test('the same event again changes nothing, neither in the cloud nor on the node', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       await run([ref]);
-      const [calls, kept] = [lab.mutatingCalls(), await lab.keptOn(ref)];
+      const [calls, kept] = [lab.mutatingCalls(), await keptOn(lab.machineOf(ref))];
       expect(await run([ref])).toMatchObject([{ kind: 'proven' }]);
       expect(lab.mutatingCalls()).toBe(calls);
-      expect(await lab.keptOn(ref)).toBe(kept);
+      expect(await keptOn(lab.machineOf(ref))).toBe(kept);
     });
 
     test('a dry run plans and changes nothing', async () => {

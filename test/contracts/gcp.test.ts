@@ -2,13 +2,16 @@ import { afterAll, beforeAll } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import type { GcpNodeRef } from '../../shared/core/node';
 import type { Cloud } from '../../shared/core/ports';
+import { clientsOfProcess } from '../../shared/gcp/clients';
 import { makeGcpCloud } from '../../shared/gcp/cloud';
+import { makeGcpInspection } from '../../shared/gcp/inspection';
 import { bootGceNode } from '../lab/gcp/boot';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
 import { addVm, callsOf, networkUrl, subnetworkUrl } from '../lab/gcp/state';
 import type { Machine } from '../lab/machine';
 import { describeCloud, type CloudLab, type NewNode } from './cloud';
-import { keptOn, openMachines } from './machines';
+import { describeInspection } from './inspection';
+import { openMachines } from './machines';
 
 const project = 'identity-nonprod';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
@@ -88,13 +91,16 @@ function open(): Promise<CloudLab> {
   const mutating = ['compute.instances.setMetadata', 'compute.instances.setLabels'];
   return Promise.resolve({
     cloud,
+    inspection: makeGcpInspection(clientsOfProcess()),
+    byHand: ({ id }) =>
+      `gcloud compute ssh ${google.cloud.vms.find((vm) => vm.id === id)?.name} --zone ${zone} --project ${project} --command 'sudo `,
     nobody: refOf('999999999999999999'),
     addNode,
     makeReady: ({ id }) => boot(id),
     terminate: ({ id }) => {
       google.cloud.vms = google.cloud.vms.filter((vm) => vm.id !== id);
     },
-    keptOn: ({ id }) => keptOn(nodes.get(id)?.machine),
+    machineOf: ({ id }) => nodes.get(id)?.machine,
     failWith: (fault, when) => {
       const kind = fault === 'forbidden' ? 'permission' : 'unavailable';
       const method = when === 'looking-up' ? 'compute.instances.get' : 'compute.instances.setMetadata';
@@ -106,3 +112,4 @@ function open(): Promise<CloudLab> {
 }
 
 describeCloud('Google Cloud', open);
+describeInspection('Google Cloud', open);

@@ -188,16 +188,19 @@ describe('rules', () => {
   });
 });
 
-describe('the document', () => {
+describe.each([
+  ['Document', 'peermasq-apply-test', 'ruleset', '^H4sI[A-Za-z0-9+/]+={0,2}$'],
+  ['LookDocument', 'peermasq-look-test', 'part', '^[0-9]{1,3}$'],
+])('%s', (id, name, parameter, allowedPattern) => {
   interface Content {
     readonly mainSteps: readonly [{ readonly inputs: { readonly runCommand: readonly string[] } }];
   }
-  const content = () => properties('Document')['Content'] as Content;
+  const content = () => properties(id)['Content'] as Content;
 
-  test('is small enough for SSM and takes nothing but a packed rule set', () => {
-    const { Content: read, ...document } = properties('Document');
+  test('is small enough for SSM and takes nothing but its one parameter', () => {
+    const { Content: read, ...document } = properties(id);
     expect(document).toEqual({
-      Name: 'peermasq-apply-test',
+      Name: name,
       DocumentType: 'Command',
       DocumentFormat: 'JSON',
       TargetType: '/AWS::EC2::Instance',
@@ -206,9 +209,9 @@ describe('the document', () => {
     expect(JSON.stringify(read).length).toBeLessThan(64 * 1024);
     expect(read).toMatchObject({
       schemaVersion: '2.2',
-      parameters: {
-        ruleset: { allowedPattern: '^H4sI[A-Za-z0-9+/]+={0,2}$', interpolationType: 'ENV_VAR' },
-      },
+    });
+    expect(read).toHaveProperty('parameters', {
+      [parameter]: expect.objectContaining({ allowedPattern, interpolationType: 'ENV_VAR' }),
     });
   });
 

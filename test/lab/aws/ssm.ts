@@ -83,6 +83,7 @@ function sendCommand(context: Context, input: unknown) {
     comment: asked.Comment,
     requestedAt: Date.now(),
     instanceIds: InstanceIds,
+    parameters: Parameters,
     timeoutSeconds: asked.TimeoutSeconds,
     maxConcurrency: asked.MaxConcurrency,
     maxErrors: asked.MaxErrors,
@@ -123,6 +124,7 @@ function refuseInstances({ agents, account, region }: AwsState, ids: readonly st
 }
 
 const commandsInput = z.strictObject({
+  InstanceId: managedId.optional(),
   Filters: z
     .array(
       z.strictObject({
@@ -138,8 +140,9 @@ const commandsInput = z.strictObject({
 
 /** The newest first. */
 function listCommands({ state }: Context, input: unknown) {
-  const { Filters, MaxResults, NextToken } = commandsInput.parse(input);
+  const { InstanceId, Filters, MaxResults, NextToken } = commandsInput.parse(input);
   const described = visible(state, state.commands)
+    .filter(({ instanceIds }) => InstanceId === undefined || instanceIds.includes(InstanceId))
     .map((command) => describe(command, invocationsOf(state, command)))
     .filter((command) => Filters.every(({ key, value }) => isSelected(command, key, value)))
     .toReversed();
@@ -161,6 +164,7 @@ function describe(command: LabCommand, invocations: readonly LabInvocation[]) {
     DocumentName: command.documentName,
     Comment: command.comment,
     InstanceIds: command.instanceIds,
+    Parameters: command.parameters,
     MaxConcurrency: command.maxConcurrency,
     MaxErrors: command.maxErrors,
     RequestedDateTime: command.requestedAt / 1_000,

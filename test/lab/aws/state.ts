@@ -156,6 +156,7 @@ export interface LabCommand {
   readonly comment: string;
   readonly requestedAt: number;
   readonly instanceIds: readonly string[];
+  readonly parameters: Readonly<Record<string, readonly string[]>>;
   /** Until an agent must have fetched it. */
   readonly timeoutSeconds: number;
   /** A number or a percentage, like the next. */

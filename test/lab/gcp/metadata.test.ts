@@ -70,6 +70,10 @@ describe('the local metadata server', () => {
     expect(await put(path, 'proven')).toMatchObject({ status: 200 });
     expect(await ask(path)).toMatchObject({ text: 'proven' });
     expect(vm.guestAttributes).toEqual({ 'peermasq/status': 'proven' });
+    expect(await put(path, 'x'.repeat(32 * 1024 + 1))).toMatchObject({ status: 413 });
+    const remove = { method: 'DELETE', headers: { 'Metadata-Flavor': 'Google' } };
+    expect(await ask(path, remove)).toMatchObject({ status: 200 });
+    expect(await ask(path, remove)).toMatchObject({ status: 404 });
     expect(await put('instance/attributes/colour', 'red')).toMatchObject({ status: 405 });
   });
 });

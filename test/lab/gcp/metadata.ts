@@ -29,7 +29,8 @@ const json = (value: unknown): Answer => ok(JSON.stringify(value), 'application/
 const etagOf = ({ text }: Answer): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
 
 const root = '/computeMetadata/v1/';
-const guestAttributeLimitBytes = 256 * 1024;
+/** What a value may hold is not verified; nothing is to need more than this. */
+const guestAttributeLimitBytes = 32 * 1024;
 
 /**
  * The metadata server as one VM sees it, at 169.254.169.254 in a cloud. Without a VM it is that of a
@@ -80,7 +81,8 @@ function answer(
   body: string,
   response: ServerResponse,
 ): Answer | Promise<Answer> {
-  if (verb === 'PUT') return write(place, path, body);
+  if (verb === 'PUT') return write(place, path, (vm, key) => put(vm, key, body));
+  if (verb === 'DELETE') return write(place, path, remove);
   if (verb !== 'GET') return notAllowed;
   return query.get('wait_for_change')?.toLowerCase() === 'true'
     ? changed(place, path, query, response)
@@ -117,14 +119,27 @@ function guestAttribute(cloud: GoogleCloud, vm: Vm, path: string): Answer {
   return value === undefined ? absent : ok(value);
 }
 
-function write({ cloud, vm }: Place, path: string, text: string): Answer {
+type Write = (vm: Vm, key: string) => Answer;
+
+function write({ cloud, vm }: Place, path: string, apply: Write): Answer {
   const [, key] =
     /^instance\/guest-attributes\/([A-Za-z0-9_.-]{1,128}\/[A-Za-z0-9_.-]{1,128})$/.exec(path) ?? [];
   if (!vm || key === undefined) return notAllowed;
   if (!hasGuestAttributes(cloud, vm)) return guestAttributesOff;
-  if (Buffer.byteLength(text) > guestAttributeLimitBytes) return { status: 413, text: 'Too large\n' };
-  vm.guestAttributes[key] = text;
+  const answer = apply(vm, key);
   cloud.changes.emit('change', vm);
+  return answer;
+}
+
+function put({ guestAttributes }: Vm, key: string, text: string): Answer {
+  if (Buffer.byteLength(text) > guestAttributeLimitBytes) return { status: 413, text: 'Too large\n' };
+  guestAttributes[key] = text;
+  return ok('');
+}
+
+function remove({ guestAttributes }: Vm, key: string): Answer {
+  if (guestAttributes[key] === undefined) return absent;
+  Reflect.deleteProperty(guestAttributes, key);
   return ok('');
 }
 

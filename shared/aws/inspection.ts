@@ -1,0 +1,181 @@
+import { GetCommandInvocationCommand, ListCommandsCommand, SendCommandCommand } from '@aws-sdk/client-ssm';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PeermasqError, PermanentError, RetryableError, withAdvice } from '../core/errors';
+import { groupBy } from '../core/group';
+import { explainCommand, joinParts, lookCommand, parsePart, plainLookCommand, type Part } from '../core/look';
+import { nodeKey, type Node, type NodeKey } from '../core/node';
+import type { Deadline, Inspection } from '../core/ports';
+import { parseRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
+import { allPages, call, chunks } from './call';
+import type { Clients } from './clients';
+import { documentName, lookDocumentName, partParameter, ruleSetParameter } from './names';
+import { isOver, orLater, undelivered } from './proofs';
+
+export interface InspectionOptions {
+  readonly stage: string;
+  /** Before the first look at a command's result, and half as much again before each further one. */
+  readonly firstLookMs?: number;
+}
+
+/** Asks with the credentials of whoever runs it (`inspections` in permissions.ts). */
+export function makeAwsInspection(
+  clients: Clients,
+  { stage, firstLookMs = 1_500 }: InspectionOptions,
+): Inspection {
+  const lookAt = { clients, document: lookDocumentName(stage), firstLookMs };
+  return {
+    async look(node, deadline) {
+      try {
+        return await readSnapshot(lookAt, node, deadline);
+      } catch (error) {
+        throw error instanceof PeermasqError ? withAdvice(toFault(error, node), byHand(node)) : error;
+      }
+    },
+    inForce: (nodes, deadline) => inForce(clients, documentName(stage), nodes, deadline),
+  };
+}
+
+interface LookAt {
+  readonly clients: Clients;
+  readonly document: string;
+  readonly firstLookMs: number;
+}
+
+/** Commands that an agent runs side by side (SSM agent, CommandWorkersLimit: 5). */
+const atOnce = 5;
+
+/** Part 0 takes the snapshot; it mostly is the only one. */
+async function readSnapshot(lookAt: LookAt, node: Node, deadline: Deadline): Promise<string> {
+  const first = await readPart(lookAt, node, 0, deadline);
+  const others = Array.from({ length: first.count - 1 }, (_, i) => i + 1);
+  const parts = [first];
+  for (const some of chunks(others, atOnce)) {
+    parts.push(...(await Promise.all(some.map((number) => readPart(lookAt, node, number, deadline)))));
+  }
+  return joinParts(parts);
+}
+
+async function readPart(lookAt: LookAt, node: Node, number: number, deadline: Deadline): Promise<Part> {
+  const id = await sendLook(lookAt, node, number, deadline);
+  const invocation = await awaitEnd(lookAt, node, id, deadline);
+  const failure = undelivered({ ...invocation, CommandId: id });
+  if (failure) throw failure;
+  const part = parsePart(invocation.StandardOutputContent ?? '');
+  if (part) return part;
+  const why = invocation.StandardErrorContent?.trim().slice(-500);
+  const advice = 'Do what it says: the program needs root, and iptables or nft.';
+  throw new PermanentError('no-look', `${node.name} does not show its rules: ${why ?? ''}`, advice);
+}
+
+async function sendLook(
+  { clients: { ssm, turnToSend }, document }: LookAt,
+  { ref }: Node,
+  number: number,
+  deadline: Deadline,
+): Promise<string> {
+  await turnToSend(deadline);
+  const { Command } = await call('ssm:SendCommand', deadline, (options) =>
+    ssm.send(
+      new SendCommandCommand({
+        DocumentName: document,
+        InstanceIds: [ref.id],
+        Parameters: { [partParameter]: [String(number)] },
+        Comment: 'peermasq look',
+        TimeoutSeconds: startsWithinSeconds,
+      }),
+      options,
+    ),
+  );
+  return Command?.CommandId ?? '';
+}
+
+/** The least that SendCommand takes. */
+const startsWithinSeconds = 30;
+const longestPauseMs = 5_000;
+
+async function awaitEnd(
+  { clients: { ssm }, firstLookMs }: LookAt,
+  node: Node,
+  id: string,
+  deadline: Deadline,
+) {
+  for (let pauseMs = firstLookMs; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
+    if (Date.now() + pauseMs >= deadline) throw silent(node, `it has not answered command ${id} in time`);
+    await sleep(pauseMs);
+    const invocation = await orLater(
+      call('ssm:GetCommandInvocation', deadline, (options) =>
+        ssm.send(new GetCommandInvocationCommand({ CommandId: id, InstanceId: node.ref.id }), options),
+      ),
+    );
+    if (invocation && isOver(invocation)) return invocation;
+  }
+}
+
+const silent = ({ name }: Node, why: string, cause?: unknown) =>
+  new RetryableError('no-answer', `${name} does not answer: ${why}`, startAgent, 30, cause);
+
+const startAgent = 'Look at its SSM agent, and at the role of its instance profile.';
+
+/** What the answers of SSM mean to who looks at one node. */
+function toFault(error: PeermasqError, node: Node): PeermasqError {
+  if (error.code === 'InvalidInstanceId') return silent(node, 'its SSM agent is not online', error);
+  if (error.code !== 'InvalidDocument') return error;
+  const advice = 'Deploy the stage once more, which brings the document; member accounts do not have it.';
+  return new PermanentError('no-document', error.message, advice, error);
+}
+
+const byHand = ({ ref }: Node) =>
+  `By hand: aws ssm start-session --target ${ref.id}, there ${lookCommand}, or without the program ${plainLookCommand}; save what is printed in FILE, then ${explainCommand}`;
+
+/**
+ * SSM keeps commands, with their parameters, for 30 days. Nodes with the same record share one look at the commands
+ * of the one that was recorded last.
+ */
+async function inForce(
+  clients: Clients,
+  document: string,
+  nodes: readonly Node[],
+  deadline: Deadline,
+): Promise<ReadonlyMap<NodeKey, RuleSet>> {
+  const found = new Map<NodeKey, RuleSet>();
+  const recorded = nodes.filter((node) => node.recorded);
+  for (const [id, some] of groupBy(recorded, (node) => node.recorded?.ruleSetId ?? '')) {
+    const [last] = some.toSorted((a, b) => recordedAt(b) - recordedAt(a));
+    const ruleSet = last && (await pushedTo(clients, document, last, id, deadline));
+    for (const node of some) if (ruleSet) found.set(nodeKey(node.ref), ruleSet);
+  }
+  return found;
+}
+
+const recordedAt = ({ recorded }: Node): number => recorded?.at?.getTime() ?? 0;
+
+/** The rule set `id` as a command brought it to this node. */
+async function pushedTo(
+  { ssm }: Clients,
+  document: string,
+  { ref }: Node,
+  id: string,
+  deadline: Deadline,
+): Promise<RuleSet | undefined> {
+  const Filters = [{ key: 'DocumentName' as const, value: document }];
+  const pages = await allPages((next) =>
+    call('ssm:ListCommands', deadline, (options) =>
+      ssm.send(new ListCommandsCommand({ InstanceId: ref.id, Filters, MaxResults: 50, ...next }), options),
+    ),
+  );
+  return pages
+    .flatMap(({ Commands = [] }) => Commands)
+    .flatMap(({ Parameters }) => Parameters?.[ruleSetParameter] ?? [])
+    .flatMap((text) => readable(text) ?? [])
+    .find((ruleSet) => ruleSetId(ruleSet) === id);
+}
+
+/** Whoever may send commands can send this document what they like. */
+function readable(text: string): RuleSet | undefined {
+  try {
+    return parseRuleSet(text);
+  } catch (error) {
+    if (error instanceof PermanentError) return undefined;
+    throw error;
+  }
+}
