@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseSnapshot } from '../../shared/core/explain/snapshot';
 import { joinParts, parsePart } from '../../shared/core/look';
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, missing, openNetwork, ruleset, type Network } from './network';
@@ -18,6 +19,7 @@ describeKernel('look', everyBackend, () => {
   const sections = async () => {
     const { code, stdout } = await look();
     expect(code).toBe(0);
+    expect(() => parseSnapshot(stdout)).not.toThrow();
     const [before, ...parts] = stdout.split(/^# peermasq: /m);
     expect(before).toBe('');
     return new Map(
