@@ -161,8 +161,8 @@ function makeRule(dice: Dice, place: Place): string {
   const count = dice.pick([0, 1, 1, 1, 2, 2, 3]);
   const protocol = dice.chance(0.35) ? dice.pick(['tcp', 'udp'] as const) : undefined;
   const matches = Array.from({ length: count }, () => makeMatch(dice, place, protocol));
-  // iptables takes each of these once.
-  const optionOf = (match: string) => /(^|! )-[sdio] /.exec(match)?.[0].replace('! ', '') ?? match;
+  // iptables takes some of them once, some modules of iptables-nft too.
+  const optionOf = (match: string) => /(^|! )(-[sdio]|-m \S+) /.exec(match)?.[2] ?? match;
   const unique = new Map(matches.map((match) => [optionOf(match), match])).values();
   return ['-A', chain, ...(protocol ? [`-p ${protocol}`] : []), ...unique, makeTarget(dice, place, protocol)]
     .filter((word) => word !== '')

@@ -12,6 +12,7 @@ import {
   type Snapshot,
   type Table,
 } from './model';
+import { readNft } from './nft';
 import { isRouteLine, readAddressLine, readHop, readRouteLine } from './network';
 
 const maxBytes = 64 * 1024 * 1024;
@@ -46,6 +47,8 @@ interface Line {
 
 class Reader {
   private readonly bases = new Map<string, readonly Base[]>();
+  private readonly native: Base[] = [];
+  private readonly hidden = new Set<string>();
   private readonly sets = new SetReader();
   private readonly changingSets = new Set<string>();
   private readonly addresses: InterfaceAddress[] = [];
@@ -70,8 +73,9 @@ class Reader {
     if (this.open) throw new DumpError(lines, 'the end', `"COMMIT" after ${this.open.lines[0]?.text ?? ''}`);
     if (this.isEmpty)
       throw new DumpError(lines, 'nothing', 'what iptables-save or nft -j list ruleset prints');
+    const native = this.nativeBases();
     return {
-      bases: [...this.bases.values()].flat(),
+      bases: [...native, ...[...this.bases.values()].flat()],
       sets: this.sets.sets(),
       changingSets: this.changingSets,
       addresses: this.addresses,
@@ -152,7 +156,25 @@ class Reader {
 
   private closeJson(): void {
     if (this.open?.kind !== 'json') return;
+    const [first, ...rest] = this.open.lines;
+    const bases = first ? readNft([first, ...rest].map(({ text }) => text).join('\n'), first.at) : [];
+    for (const table of new Set(bases.map((base) => base.table))) checkCalls(table, first?.at ?? 1);
+    this.native.push(...bases);
     this.open = undefined;
+  }
+
+  /**
+   * Without the tables of iptables-nft that its own dump shows: that says more. Where it could only say that a table is
+   * there, nft says what is in it.
+   */
+  private nativeBases(): Base[] {
+    return this.native.filter(({ table }) => {
+      const [family, name] = table.name.split(' ');
+      const key = `iptables-nft ${family === 'ip6' ? 6 : 4} ${name ?? ''}`;
+      if (family === 'inet' || !this.bases.has(key)) return true;
+      if (this.hidden.has(key)) this.bases.set(key, []);
+      return this.hidden.has(key);
+    });
   }
 
   /** Tables that are in force and that the dump does not show. */
@@ -168,7 +190,10 @@ class Reader {
     isHidden = false,
   ): void {
     const key = `${backend} ${family} ${name}`;
-    if (!isHidden || !this.bases.has(key)) this.bases.set(key, bases);
+    if (isHidden && this.bases.has(key)) return;
+    this.bases.set(key, bases);
+    if (isHidden) this.hidden.add(key);
+    else this.hidden.delete(key);
   }
 }
 
