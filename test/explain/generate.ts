@@ -224,7 +224,7 @@ function makeMatch(dice: Dice, { chain, sets }: Place, protocol: 'tcp' | 'udp' |
 
 const portRange = (dice: Dice) => {
   const port = dice.pick(ports);
-  return dice.chance(0.3) ? `${port}:${port + dice.below(9000)}` : String(port);
+  return dice.chance(0.3) ? `${port}:${port + 1 + dice.below(9000)}` : String(port);
 };
 
 function makeAddrtype(dice: Dice, chain: string): string {
