@@ -1,12 +1,26 @@
 import type { protos } from '@google-cloud/compute';
+import { contains, parseCidr, type Cidr } from '../core/cidr';
+import type { Instance } from './instance';
 
 export type Network = protos.google.cloud.compute.v1.INetwork;
+export type Subnetwork = protos.google.cloud.compute.v1.ISubnetwork;
 
 /** A network where it lives: with Shared VPC that is the host project, not the node's own. */
 export interface NetworkRef {
   readonly project: string;
   readonly network: string;
 }
+
+const networkUrl = /\/projects\/([a-z0-9.:-]+)\/global\/networks\/([a-z0-9-]+)$/;
+
+/** The network that a URL names; undefined for what is none. */
+export function networkAt(url: string | null | undefined): NetworkRef | undefined {
+  const [, project, network] = networkUrl.exec(url ?? '') ?? [];
+  return project !== undefined && network !== undefined ? { project, network } : undefined;
+}
+
+export const networkOf = ({ networkInterfaces }: Instance): NetworkRef | undefined =>
+  networkAt(networkInterfaces?.[0]?.network);
 
 export const keyOf = ({ project, network }: NetworkRef): string => `${project}/${network}`;
 
@@ -23,3 +37,27 @@ export function once<T>(): (key: string, look: () => Promise<T>) => Promise<T> {
     return answer;
   };
 }
+
+/** Every range of a subnetwork, as the API prints them: primary, secondary and IPv6. */
+export const rangesOf = (subnet: Subnetwork): string[] =>
+  [
+    subnet.ipCidrRange,
+    subnet.internalIpv6Prefix,
+    subnet.externalIpv6Prefix,
+    ...(subnet.secondaryIpRanges ?? []).map(({ ipCidrRange }) => ipCidrRange),
+  ].filter((range): range is string => Boolean(range));
+
+/**
+ * Peerings exchange the routes of subnetworks, secondary ranges included, unless their addresses are public
+ * ones in private use (https://cloud.google.com/vpc/docs/vpc-peering#subnet-routes).
+ */
+const privateRanges = [
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '198.18.0.0/15',
+  '240.0.0.0/4',
+].map(parseCidr);
+
+export const isPrivate = (range: Cidr): boolean => privateRanges.some((outer) => contains(outer, range));

@@ -162,6 +162,7 @@ const states: Readonly<Record<string, Node['state']>> = {
 };
 
 function toNode(ref: GcpNodeRef, instance: Instance): Node {
+  const address = instance.networkInterfaces?.[0]?.networkIP;
   return {
     ref,
     name: instance.name ?? ref.id,
@@ -170,6 +171,7 @@ function toNode(ref: GcpNodeRef, instance: Instance): Node {
     state: states[String(instance.status)] ?? 'stopped',
     platform: isWindows(instance) ? 'windows' : 'linux',
     isControlPlane: controlPlaneLabels.some((label) => Object.hasOwn(instance.labels ?? {}, label)),
+    ...(address && { address }),
     ...(instance.lastStartTimestamp && { launchedAt: startedAt(instance) }),
   };
 }
