@@ -16,9 +16,13 @@ export interface Clients {
   routes(): Promise<RoutesClient>;
   subnetworks(): Promise<SubnetworksClient>;
   zoneOperations(): Promise<ZoneOperationsClient>;
+  /** One that the functions do not carry with them. */
+  other<Client>(make: new (options: SharedOptions) => Client): Promise<Client>;
   /** The project that the credentials belong to. */
   project(): Promise<string>;
 }
+
+type SharedOptions = ReturnType<typeof optionsFor> & { readonly auth: InstancesClient['auth'] };
 
 /** A plain HTTP endpoint, `http://127.0.0.1:8080`, in the place of Google's. */
 const endpointVariable = 'PEERMASQ_COMPUTE_ENDPOINT';
@@ -61,7 +65,7 @@ function makeClients(options: ReturnType<typeof optionsFor>): Clients {
       await first().auth.getClient();
       return make();
     };
-  const shared = () => ({ ...options, auth: first().auth });
+  const shared = (): SharedOptions => ({ ...options, auth: first().auth });
   return {
     instances: withCredentials(first),
     networks: withCredentials(once(() => new NetworksClient(shared()))),
@@ -69,6 +73,7 @@ function makeClients(options: ReturnType<typeof optionsFor>): Clients {
     routes: withCredentials(once(() => new RoutesClient(shared()))),
     subnetworks: withCredentials(once(() => new SubnetworksClient(shared()))),
     zoneOperations: withCredentials(once(() => new ZoneOperationsClient(shared()))),
+    other: (make) => withCredentials(() => new make(shared()))(),
     project: async () => (await withCredentials(first)()).getProjectId(),
   };
 }

@@ -61,3 +61,8 @@ const privateRanges = [
 ].map(parseCidr);
 
 export const isPrivate = (range: Cidr): boolean => privateRanges.some((outer) => contains(outer, range));
+
+const uniqueLocal = parseCidr('fc00::/7');
+
+/** Not an address of the internet. */
+export const isInternal = (range: Cidr): boolean => isPrivate(range) || contains(uniqueLocal, range);

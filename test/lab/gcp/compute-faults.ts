@@ -42,8 +42,9 @@ export function failAs(kind: FaultKind, { name }: Method, pathname: string): nev
 const resourceOf = (pathname: string): string =>
   pathname
     .replace('/compute/v1/', '')
+    .replace(/\/aggregated\/\w+$/, '')
     .replace(
-      /\/(setMetadata|setLabels|reset|getGuestAttributes|getRouterStatus|listPeeringRoutes|wait)$/,
+      /\/(setMetadata|setLabels|reset|getGuestAttributes|getEffectiveFirewalls|getRouterStatus|listPeeringRoutes|wait)$/,
       '',
     );
 

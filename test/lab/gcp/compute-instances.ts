@@ -42,12 +42,15 @@ export function instanceMethods(cloud: GoogleCloud, operations: Operations): Met
       path: 'projects/{project}/aggregated/instances',
       query: aggregatedQuery,
       handle: (call) =>
-        aggregated(cloud, call, cloud.vms, 'instances', ({ zone }) => `zones/${zone}`, vmResource),
+        aggregated(cloud, call, cloud.vms, 'instances', ({ zone }) => `zones/${zone}`, vmResource, {
+          'networkInterfaces.networkIP': ({ networkInterfaces }) =>
+            networkInterfaces.flatMap(({ networkIP }) => networkIP ?? []),
+        }),
     },
   ];
 }
 
-function vmOf(cloud: GoogleCloud, { project = '', zone = '', instance = '' }: Call['params']): Vm {
+export function vmOf(cloud: GoogleCloud, { project = '', zone = '', instance = '' }: Call['params']): Vm {
   inProject(cloud, project);
   const vm = cloud.vms.find(
     (one) => one.project === project && one.zone === zone && (one.id === instance || one.name === instance),

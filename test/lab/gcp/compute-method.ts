@@ -40,6 +40,27 @@ export function page<T>(
   return { part: all.slice(start, end), ...(end < all.length ? { nextPageToken: `page-${end}` } : {}) };
 }
 
+/**
+ * What a list's filter keeps: those with a value in a field, the one form that the lab knows of those that the API
+ * takes.
+ * @param valuesOf the values of each field that can be filtered by
+ */
+export function filtered<T>(
+  all: readonly T[],
+  query: URLSearchParams,
+  valuesOf: Readonly<Record<string, (one: T) => readonly string[]>>,
+): readonly T[] {
+  const filter = query.get('filter');
+  if (filter === null) return all;
+  const [, field = '', value = ''] = /^([\w.]+) = "([^"]*)"$/.exec(filter) ?? [];
+  const values = valuesOf[field];
+  if (values) return all.filter((one) => values(one).includes(value));
+  const known = Object.keys(valuesOf).map((name) => `${name} = "…"`);
+  throw invalid(
+    `Invalid value for field 'filter': '${filter}'. The lab knows ${known.join(', ') || 'none'}.`,
+  );
+}
+
 /** Every scope is named, on every page; one without resources carries a warning instead. */
 export function aggregated<T extends { readonly project: string }>(
   cloud: GoogleCloud,
@@ -48,10 +69,15 @@ export function aggregated<T extends { readonly project: string }>(
   kind: string,
   scopeOf: (resource: T) => string,
   show: (resource: T) => unknown,
+  valuesOf: Readonly<Record<string, (resource: T) => readonly string[]>> = {},
 ): unknown {
   const { project = '' } = params;
   inProject(cloud, project);
-  const own = all.filter((resource) => resource.project === project);
+  const own = filtered(
+    all.filter((resource) => resource.project === project),
+    query,
+    valuesOf,
+  );
   const { part, ...next } = page(cloud, own, query);
   const scopes = [...new Set(own.map(scopeOf))].map((scope) => {
     const resources = part.filter((resource) => scopeOf(resource) === scope).map(show);

@@ -2,6 +2,7 @@ import { invalid, notFound } from './compute-input';
 import {
   aggregated,
   aggregatedQuery,
+  filtered,
   inProject,
   listQuery,
   page,
@@ -65,7 +66,7 @@ export const networkMethods = (cloud: GoogleCloud): Method[] => [
 
 const regionScope = ({ region }: { readonly region: string }): string => `regions/${region}`;
 
-function networkOf(cloud: GoogleCloud, { params }: Call): Network {
+export function networkOf(cloud: GoogleCloud, { params }: Call): Network {
   const { project = '', network = '' } = params;
   inProject(cloud, project);
   const found = cloud.networks.find((one) => one.project === project && one.name === network);
@@ -97,19 +98,11 @@ function peeringRoutes(cloud: GoogleCloud, call: Call): unknown {
   return { kind: 'compute#exchangedPeeringRoutesList', items: part, ...next };
 }
 
-/** Filters by `network = "URL"` alone, one of the forms that the API takes. */
 function staticRoutes(cloud: GoogleCloud, { params, query }: Call): unknown {
   const { project = '' } = params;
   inProject(cloud, project);
-  const filter = query.get('filter');
-  const [, network] = /^network = "([^"]+)"$/.exec(filter ?? '') ?? [];
-  if (filter !== null && network === undefined)
-    throw invalid(`Invalid value for field 'filter': '${filter}'. The lab knows network = "URL".`);
-  const routes = cloud.routes.filter(
-    (route) =>
-      route.project === project &&
-      (network === undefined || networkUrl(route.project, route.network) === network),
-  );
+  const own = cloud.routes.filter((route) => route.project === project);
+  const routes = filtered(own, query, { network: (route) => [networkUrl(project, route.network)] });
   const { part, ...next } = page(cloud, routes, query);
   return { kind: 'compute#routeList', items: part.map(routeResource), ...next };
 }

@@ -3,6 +3,8 @@ import {
   networkUrl,
   subnetworkUrl,
   url,
+  type Firewall,
+  type ForwardingRule,
   type Item,
   type LearnedRoute,
   type Network,
@@ -33,6 +35,7 @@ export function vmResource(vm: Vm): unknown {
     selfLink: url(pathOf(vm)),
     ...optional('creationTimestamp', vm.creationTimestamp),
     ...optional('lastStartTimestamp', vm.lastStartTimestamp),
+    ...optional('serviceAccounts', vm.serviceAccounts),
     labels,
     labelFingerprint: fingerprintOf(labels),
     tags: { items: tags, fingerprint: '42WmSpB8rSM=' },
@@ -51,6 +54,7 @@ export const networkResource = ({
   name,
   internalIpv6Range,
   routingMode = 'REGIONAL',
+  networkFirewallPolicyEnforcementOrder = 'AFTER_CLASSIC_FIREWALL',
   peerings,
 }: Network): unknown => ({
   kind: 'compute#network',
@@ -58,7 +62,16 @@ export const networkResource = ({
   selfLink: networkUrl(project, name),
   ...optional('internalIpv6Range', internalIpv6Range),
   routingConfig: { routingMode },
-  peerings: peerings.map((peering) => ({ ...peering, autoCreateRoutes: true, exchangeSubnetRoutes: true })),
+  networkFirewallPolicyEnforcementOrder,
+  peerings: peerings.map((peering) => ({
+    importCustomRoutes: false,
+    exportCustomRoutes: false,
+    stackType: 'IPV4_ONLY',
+    stateDetails: peering.state === 'ACTIVE' ? 'Connected.' : 'Waiting for peer network to connect.',
+    ...peering,
+    autoCreateRoutes: true,
+    exchangeSubnetRoutes: true,
+  })),
 });
 
 export const subnetworkResource = ({ project, region, name, network, ...ranges }: Subnetwork): unknown => ({
@@ -111,3 +124,34 @@ export function routerStatusResource({ project, network, ...router }: Router): u
     },
   };
 }
+
+export const firewallResource = ({
+  project,
+  name,
+  network,
+  priority = 1000,
+  ...rest
+}: Firewall): unknown => ({
+  kind: 'compute#firewall',
+  name,
+  selfLink: url(`projects/${project}/global/firewalls/${name}`),
+  network: networkUrl(project, network),
+  priority,
+  disabled: false,
+  ...rest,
+});
+
+export const forwardingRuleResource = ({
+  project,
+  region,
+  name,
+  network,
+  ...rest
+}: ForwardingRule): unknown => ({
+  kind: 'compute#forwardingRule',
+  name,
+  selfLink: url(`projects/${project}/regions/${region}/forwardingRules/${name}`),
+  region: url(`projects/${project}/regions/${region}`),
+  network: networkUrl(project, network),
+  ...rest,
+});

@@ -1,4 +1,5 @@
 import { ApiError, checkParams, checkQuery } from './compute-input';
+import { firewallMethods } from './compute-firewalls';
 import { failAs, quotaExceeded, Reset, Silence } from './compute-faults';
 import { instanceMethods } from './compute-instances';
 import type { Call, Method } from './compute-method';
@@ -17,7 +18,12 @@ interface Request {
 /** The Compute Engine API v1 over HTTP: the methods that peermasq calls, and refusals for all else. */
 export async function startComputeApi(cloud: GoogleCloud, address?: Address): Promise<Server> {
   const operations = makeOperations(cloud);
-  const methods = [...instanceMethods(cloud, operations), ...networkMethods(cloud), ...operations.methods];
+  const methods = [
+    ...instanceMethods(cloud, operations),
+    ...networkMethods(cloud),
+    ...firewallMethods(cloud),
+    ...operations.methods,
+  ];
   return serve(async ({ method: verb, url: target = '', headers, socket }, text, response) => {
     response.setHeader('content-type', 'application/json; charset=UTF-8');
     try {
@@ -43,7 +49,12 @@ function answer(cloud: GoogleCloud, methods: readonly Method[], request: Request
   checkQuery(query, method.query);
   const exceeded = cloud.quota?.take(method.name, params);
   if (exceeded) throw quotaExceeded(exceeded, cloud.projects[params['project'] ?? '']?.number);
-  const fault = cloud.faults.find((one) => one.method === method.name && one.times-- > 0);
+  const fault = cloud.faults.find(
+    (one) =>
+      one.method === method.name &&
+      (one.project ?? params['project']) === params['project'] &&
+      one.times-- > 0,
+  );
   if (fault) failAs(fault.kind, method, pathname);
   return method.handle({ params, query, body: text === '' ? undefined : JSON.parse(text) });
 }

@@ -39,13 +39,16 @@ const limits = {
 } as const satisfies Record<string, Limit>;
 
 const limitOf: Readonly<Record<string, keyof typeof limits>> = {
+  'compute.forwardingRules.aggregatedList': 'heavyReads',
   'compute.instances.aggregatedList': 'heavyReads',
   'compute.instances.get': 'regionalReads',
+  'compute.instances.getEffectiveFirewalls': 'regionalReads',
   'compute.instances.getGuestAttributes': 'queries', // listed there, among the mutations
   'compute.instances.reset': 'queries',
   'compute.instances.setLabels': 'queries',
   'compute.instances.setMetadata': 'queries',
   'compute.networks.get': 'reads',
+  'compute.networks.getEffectiveFirewalls': 'reads',
   'compute.networks.listPeeringRoutes': 'lists',
   'compute.routers.aggregatedList': 'heavyReads',
   'compute.routers.getRouterStatus': 'regionalReads',

@@ -29,6 +29,7 @@ export interface Vm {
   metadata: Item[];
   /** `NAMESPACE/KEY` → value. */
   guestAttributes: Record<string, string>;
+  serviceAccounts?: { email: string }[];
   networkInterfaces: {
     network: string;
     subnetwork: string;
@@ -42,12 +43,79 @@ export interface Peering {
   name: string;
   state: 'ACTIVE' | 'INACTIVE';
   network: string;
+  stateDetails?: string;
+  importCustomRoutes?: boolean;
+  exportCustomRoutes?: boolean;
+  stackType?: 'IPV4_ONLY' | 'IPV4_IPV6';
 }
 
 export interface PeeringRoute {
   destRange: string;
   imported: boolean;
   type: 'SUBNET_PEERING_ROUTE' | 'STATIC_PEERING_ROUTE' | 'DYNAMIC_PEERING_ROUTE';
+}
+
+interface Layer4 {
+  ports?: string[];
+}
+
+/** A VPC firewall rule, as the API has it. */
+export interface Firewall {
+  project: string;
+  name: string;
+  /** The name of a network of the same project. */
+  network: string;
+  direction: 'INGRESS' | 'EGRESS';
+  priority?: number;
+  disabled?: boolean;
+  allowed?: (Layer4 & { IPProtocol: string })[];
+  denied?: (Layer4 & { IPProtocol: string })[];
+  sourceRanges?: string[];
+  destinationRanges?: string[];
+  sourceTags?: string[];
+  targetTags?: string[];
+  sourceServiceAccounts?: string[];
+  targetServiceAccounts?: string[];
+}
+
+export interface FirewallPolicy {
+  type: 'HIERARCHY' | 'NETWORK' | 'NETWORK_REGIONAL' | 'SYSTEM_REGIONAL';
+  /** A number where it is hierarchical. */
+  name: string;
+  shortName?: string;
+  priority?: number;
+  rules: {
+    priority: number;
+    action: 'allow' | 'deny' | 'goto_next' | 'apply_security_profile_group';
+    direction: 'INGRESS' | 'EGRESS';
+    disabled?: boolean;
+    targetType?: string;
+    targetServiceAccounts?: string[];
+    targetSecureTags?: { name: string; state: string }[];
+    match: {
+      srcIpRanges?: string[];
+      destIpRanges?: string[];
+      srcFqdns?: string[];
+      destFqdns?: string[];
+      srcNetworkType?: string;
+      layer4Configs: (Layer4 & { ipProtocol: string })[];
+    };
+  }[];
+}
+
+/** A load balancer's address. */
+export interface ForwardingRule {
+  project: string;
+  region: string;
+  name: string;
+  /** The name of a network of the same project. */
+  network: string;
+  IPAddress: string;
+  IPProtocol: string;
+  loadBalancingScheme: 'INTERNAL' | 'INTERNAL_MANAGED';
+  ports?: string[];
+  allPorts?: boolean;
+  allowGlobalAccess?: boolean;
 }
 
 export interface Network {
@@ -57,6 +125,9 @@ export interface Network {
   /** Of dynamic routes; REGIONAL unless told. */
   routingMode?: 'GLOBAL' | 'REGIONAL';
   peerings: Peering[];
+  networkFirewallPolicyEnforcementOrder?: 'AFTER_CLASSIC_FIREWALL' | 'BEFORE_CLASSIC_FIREWALL';
+  /** Policies associated with it, or with a folder above it, as `getEffectiveFirewalls` tells them. */
+  firewallPolicies?: FirewallPolicy[];
   /** `PEERING/REGION` → what that peering offers there. */
   routes: Record<string, PeeringRoute[]>;
 }
@@ -114,9 +185,10 @@ export interface Subnetwork {
 
 export type FaultKind = 'quota' | 'permission' | 'unavailable' | 'reset' | 'silence';
 
-/** The next `times` calls of `method` (`compute.instances.get`…) fail. */
+/** The next `times` calls of `method` (`compute.instances.get`…) fail; of one project, where it is named. */
 export interface Fault {
   method: string;
+  project?: string;
   kind: FaultKind;
   times: number;
 }
@@ -129,6 +201,8 @@ export interface GoogleCloud {
   subnetworks: Subnetwork[];
   routes: StaticRoute[];
   routers: Router[];
+  firewalls: Firewall[];
+  forwardingRules: ForwardingRule[];
   /** The one access token that the metadata servers give and the API takes. */
   token: string;
   /** How long an operation runs, in milliseconds. */
@@ -158,6 +232,8 @@ export function makeGoogleCloud(): GoogleCloud {
     subnetworks: [],
     routes: [],
     routers: [],
+    firewalls: [],
+    forwardingRules: [],
     token: 'ya29.lab',
     operationMs: 20,
     pageSize: 500,

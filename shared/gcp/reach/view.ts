@@ -1,0 +1,179 @@
+import type { protos } from '@google-cloud/compute';
+import { ForwardingRulesClient } from '@google-cloud/compute/build/src/v1/forwarding_rules_client';
+import { PermanentError } from '../../core/errors';
+import type { GcpNodeRef } from '../../core/node';
+import type { Deadline } from '../../core/ports';
+import { callOptions, type Clients } from '../clients';
+import { orAbsent, retrying } from '../errors';
+import { lastOf, type Instance } from '../instance';
+import { makeLookUps } from '../look-ups';
+import { isOf, once, type Network, type NetworkRef } from '../network';
+import type { EffectiveFirewalls } from './firewall';
+import { gcloud } from './gcloud';
+
+export type ForwardingRule = protos.google.cloud.compute.v1.IForwardingRule;
+
+/** What whoever asks may not see, and the command that shows it to whoever may. */
+export class Unseen extends Error {
+  constructor(
+    readonly error: PermanentError,
+    readonly command: string,
+  ) {
+    super(error.message, { cause: error });
+  }
+}
+
+async function shown<T>(command: string, asked: Promise<T>): Promise<T> {
+  try {
+    return await asked;
+  } catch (thrown) {
+    if (thrown instanceof PermanentError && thrown.code === 'permission-denied')
+      throw new Unseen(thrown, command);
+    throw thrown;
+  }
+}
+
+export async function orUnseen<T>(asked: Promise<T>): Promise<T | Unseen> {
+  try {
+    return await asked;
+  } catch (thrown) {
+    if (thrown instanceof Unseen) return thrown;
+    throw thrown;
+  }
+}
+
+export type View = ReturnType<typeof makeView>;
+
+/** What one look at a way asks the cloud, each thing once. @throws Unseen where that is not permitted */
+export function makeView(clients: Clients, deadline: Deadline) {
+  const lookUps = makeLookUps(clients, deadline);
+  const firewalls = once<EffectiveFirewalls>();
+  const instances = once<Instance[]>();
+  const forwardingRules = once<ForwardingRule[]>();
+  return {
+    /** Undefined for a network that does not exist. */
+    network: (ref: NetworkRef) => shown(describe(ref), orAbsent(lookUps.network(ref))),
+    subnetworks: (ref: NetworkRef) =>
+      shown(
+        gcloud('networks', 'subnets', 'list', ...inProject(ref), '--network', ref.network),
+        lookUps.subnetworks(ref),
+      ),
+    peeringRoutes: (ref: NetworkRef, peering: string, region: string) =>
+      shown(listRoutes(ref, peering, region), lookUps.peeringRoutes(ref, peering, region)),
+    staticRoutes: (ref: NetworkRef) =>
+      shown(
+        gcloud('routes', 'list', ...inProject(ref), '--filter', `network:${ref.network}`),
+        lookUps.staticRoutes(ref),
+      ),
+    learnedRoutes: (ref: NetworkRef, network: Network, region: string) =>
+      shown(gcloud('routers', 'list', ...inProject(ref)), lookUps.learnedRoutes(ref, network, region)),
+    firewallsOf: (ref: GcpNodeRef) =>
+      shown(
+        gcloud('instances', 'network-interfaces', 'get-effective-firewalls', ref.id, ...inZone(ref)),
+        firewalls(ref.id, () => firewallsOfInstance(clients, ref, deadline)),
+      ),
+    firewallsIn: (ref: NetworkRef) =>
+      shown(
+        gcloud('networks', 'get-effective-firewalls', ref.network, ...inProject(ref)),
+        firewalls(`${ref.project}/${ref.network}`, () => firewallsOfNetwork(clients, ref, deadline)),
+      ),
+    /** @param address without a prefix length */
+    instanceAt: async (ref: NetworkRef, address: string): Promise<Instance | undefined> => {
+      const filter = `networkInterfaces.networkIP = "${address}"`;
+      const all = await shown(
+        gcloud('instances', 'list', ...inProject(ref), '--filter', `networkInterfaces.networkIP=${address}`),
+        instances(`${ref.project} ${address}`, () => listInstances(clients, ref, filter, deadline)),
+      );
+      return all.find(({ networkInterfaces }) => isOf(ref, networkInterfaces?.[0]?.network));
+    },
+    /** @param address without a prefix length */
+    forwardingRulesAt: async (ref: NetworkRef, address: string): Promise<ForwardingRule[]> => {
+      const filter = `IPAddress = "${address}"`;
+      const all = await shown(
+        gcloud('forwarding-rules', 'list', ...inProject(ref), '--filter', `IPAddress=${address}`),
+        forwardingRules(`${ref.project} ${address}`, () =>
+          listForwardingRules(clients, ref, filter, deadline),
+        ),
+      );
+      return all.filter(({ network }) => isOf(ref, network));
+    },
+  };
+}
+
+export const inProject = ({ project }: { readonly project: string }): string[] => ['--project', project];
+const inZone = ({ project, zone }: GcpNodeRef): string[] => ['--project', project, '--zone', zone];
+
+export const describe = (ref: NetworkRef): string =>
+  gcloud('networks', 'describe', ref.network, ...inProject(ref));
+
+const listRoutes = (ref: NetworkRef, peering: string, region: string): string =>
+  gcloud(
+    ...['networks', 'peerings', 'list-routes', peering, ...inProject(ref), '--network', ref.network],
+    ...['--region', region, '--direction', 'INCOMING'],
+  );
+
+export const gcpRefOf = (instance: Instance, project: string): GcpNodeRef => ({
+  cloud: 'gcp',
+  project,
+  zone: lastOf(instance.zone),
+  id: String(instance.id),
+});
+
+function firewallsOfInstance(
+  clients: Clients,
+  { project, zone, id: instance }: GcpNodeRef,
+  deadline: Deadline,
+): Promise<EffectiveFirewalls> {
+  return retrying(`read the firewall rules of instance ${instance}`, deadline, async () => {
+    const client = await clients.instances();
+    const request = { project, zone, instance, networkInterface: 'nic0' };
+    const [found] = await client.getEffectiveFirewalls(request, callOptions(deadline));
+    return found;
+  });
+}
+
+function firewallsOfNetwork(
+  clients: Clients,
+  { project, network }: NetworkRef,
+  deadline: Deadline,
+): Promise<EffectiveFirewalls> {
+  return retrying(`read the firewall rules of network ${network} of ${project}`, deadline, async () => {
+    const client = await clients.networks();
+    const [found] = await client.getEffectiveFirewalls({ project, network }, callOptions(deadline));
+    return found;
+  });
+}
+
+function listInstances(
+  clients: Clients,
+  { project }: NetworkRef,
+  filter: string,
+  deadline: Deadline,
+): Promise<Instance[]> {
+  return retrying(`list the instances of ${project}`, deadline, async () => {
+    const client = await clients.instances();
+    const listed: Instance[] = [];
+    const request = { project, filter, maxResults: 500 };
+    for await (const [, { instances }] of client.aggregatedListAsync(request, callOptions(deadline))) {
+      listed.push(...(instances ?? []));
+    }
+    return listed;
+  });
+}
+
+function listForwardingRules(
+  clients: Clients,
+  { project }: NetworkRef,
+  filter: string,
+  deadline: Deadline,
+): Promise<ForwardingRule[]> {
+  return retrying(`list the forwarding rules of ${project}`, deadline, async () => {
+    const client = await clients.other(ForwardingRulesClient);
+    const listed: ForwardingRule[] = [];
+    const request = { project, filter, maxResults: 500 };
+    for await (const [, { forwardingRules }] of client.aggregatedListAsync(request, callOptions(deadline))) {
+      listed.push(...(forwardingRules ?? []));
+    }
+    return listed;
+  });
+}
