@@ -1,25 +1,26 @@
 import { readFileSync } from 'node:fs';
 import type { Plugin } from 'esbuild';
-import { computeMethods } from './compute-methods';
 import { onlyWhereMet } from './plugin';
 import { pruneProtos, type Descriptor } from './prune-protos';
+
+type Methods = Readonly<Record<string, readonly string[]>>;
 
 /**
  * Every client of @google-cloud/compute loads the descriptor of the whole API (12 MB), hashes it and builds
  * 10,000 types of it, which takes most of a cold start.
  */
-export const computeProtos: Plugin = onlyWhereMet(
-  'compute-protos',
-  ['@google-cloud/compute/build/protos/protos.json'],
-  (path) => ({ contents: JSON.stringify(pruneComputeProtos(readFileSync(path, 'utf8'))), loader: 'json' }),
-);
+export const computeProtos = (methods: Methods): Plugin =>
+  onlyWhereMet('compute-protos', ['@google-cloud/compute/build/protos/protos.json'], (path) => ({
+    contents: JSON.stringify(pruneComputeProtos(readFileSync(path, 'utf8'), methods)),
+    loader: 'json',
+  }));
 
 /** @param text protos.json of @google-cloud/compute */
-export function pruneComputeProtos(text: string): Descriptor {
+export function pruneComputeProtos(text: string, methods: Methods): Descriptor {
   return pruneProtos(
     JSON.parse(text) as Descriptor,
     'google.cloud.compute.v1',
-    computeMethods,
+    methods,
     // Of operations on a whole project, such as setCommonInstanceMetadata; peermasq waits for its own alone.
     ['Status.details'],
   );

@@ -1,4 +1,5 @@
 import type { BuildOptions } from 'esbuild';
+import { computeMethods, computeMethodsOfCli } from './compute-methods';
 import { computeProtos } from './compute-protos';
 import { leaveOut } from './left-out';
 import { schemaKeys } from './schema-keys';
@@ -34,8 +35,11 @@ export const gcpBundle = {
   outdir: 'dist/gcp',
   // Google's builder starts its own copy, in which the functions must be registered.
   external: ['@google-cloud/functions-framework'],
-  plugins: [computeProtos, leaveOut],
+  plugins: [computeProtos(computeMethods), leaveOut],
 } satisfies BuildOptions;
+
+/** Of the command line, as soon as it has the clients of Compute Engine: a plugin without its file is an error. */
+export const cliPlugins = [computeProtos(computeMethodsOfCli), leaveOut];
 
 export const cliBundle = {
   ...common,

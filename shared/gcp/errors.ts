@@ -1,8 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, PeermasqError, PermanentError, RetryableError } from '../core/errors';
 import type { Deadline } from '../core/ports';
+import { accountFaultIn, loginAdvice } from './account-faults';
 import { apiCalls } from './api-calls';
-import { roleOf } from './permissions';
+import { predefinedRoleOf, roleOf } from './permissions';
 
 /** The client wraps what it is thrown while it calls. */
 function ownError(thrown: unknown): PeermasqError | undefined {
@@ -96,6 +97,8 @@ export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
     new RetryableError(code, message, advice, seconds, thrown);
   const permanent = (code: string, advice: string) => new PermanentError(code, message, advice, thrown);
 
+  const fault = accountFaultIn(`${reason ?? ''} ${text}`);
+  if (fault) return new PermanentError(fault.code, `Cannot ${what}: ${fault.says}`, fault.advice, thrown);
   if (isNetworkFault)
     return retryable('unreachable', 'It is tried again; look at the network if it lasts.', 5);
   if (
@@ -122,28 +125,22 @@ export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
   if (/\b(SERVICE_ACCOUNT_ACCESS_DENIED|iam\.serviceAccountUser)\b/.test(text)) {
     return permanent(
       'permission-denied',
-      "Grant iam.serviceAccounts.actAs on the node's service account to the service account of this function.",
+      "Grant iam.serviceAccounts.actAs on the node's service account to whoever calls: the service account of the function, or you.",
     );
   }
-  if (status === 401 || /default credentials/i.test(text)) {
-    return permanent(
-      'no-credentials',
-      'Run with a service account, or with application default credentials.',
-    );
-  }
+  if (status === 401) return permanent('no-credentials', loginAdvice);
   return permanent('refused', 'Google Cloud refuses this request, and will again: please report it.');
 }
 
 function permissionAdvice(text: string): string {
   const [, permission, resource] = permissionText.exec(text) ?? [];
-  return permission === undefined
-    ? 'Do what the message says: a permission is missing, or the Compute Engine API is not enabled.'
-    : `Grant ${permission} on ${resource} to the service account of this function${inRole(permission)}.`;
-}
-
-function inRole(permission: string): string {
+  if (permission === undefined) return 'Do what the message says: a permission is missing.';
+  const yourself = `yourself (${predefinedRoleOf(permission)} has it)`;
   const role = roleOf(permission);
-  return role === undefined ? '' : ` (infra/gcp has it in its role ${role})`;
+  const whom = role
+    ? `the service account of the function (infra/gcp has it in its role ${role}) or, on the command line, to ${yourself}`
+    : yourself;
+  return `Grant ${permission} on ${resource} to ${whom}.`;
 }
 
 const firstPauseMs = 200;

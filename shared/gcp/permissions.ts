@@ -37,6 +37,13 @@ export const inspectionPermissions = [
   'compute.zoneOperations.get',
 ] as const;
 
+/** What people need who ask from the command line why a peer is not reached, beside networkPermissions on both sides. */
+export const reachPermissions = [
+  'compute.forwardingRules.list',
+  'compute.instances.getEffectiveFirewalls',
+  'compute.networks.getEffectiveFirewalls',
+] as const;
+
 const roles = {
   nodes: nodePermissions,
   networks: networkPermissions,
@@ -54,4 +61,13 @@ export function roleOf(permission: string): Role | undefined {
   return (Object.keys(roles) as Role[]).find((role) =>
     (roles[role] as readonly string[]).includes(permission),
   );
+}
+
+/** A predefined role that has a permission: people have no use for the custom ones. */
+export function predefinedRoleOf(permission: string): string {
+  if (permission.startsWith('iam.serviceAccounts.')) return 'roles/iam.serviceAccountUser';
+  if (/\.(set|reset)/.test(permission)) return 'roles/compute.instanceAdmin.v1';
+  return /^compute\.(instances|zoneOperations)\./.test(permission)
+    ? 'roles/compute.viewer'
+    : 'roles/compute.networkViewer';
 }

@@ -60,9 +60,60 @@ describe('an error of the client', () => {
     ['permission, version 6', gaxiosError(403, 'forbidden', denied), 'permission-denied', /^Grant compute/],
     [
       'an API that is off',
-      googleError(7, 403, 'accessNotConfigured', 'not enabled'),
+      googleError(
+        7,
+        403,
+        'accessNotConfigured',
+        'Compute Engine API has not been used in project 4711 before or it is disabled.',
+      ),
       'permission-denied',
-      /not enabled/,
+      /gcloud services enable compute.googleapis.com --project 4711/,
+    ],
+    [
+      'a project that is not there',
+      googleError(5, 404, 'notFound', "The resource 'projects/nobodys' was not found"),
+      'not-found',
+      /--project with one of: gcloud projects list/,
+    ],
+    [
+      'credentials that have expired',
+      gaxiosError(400, 'invalid_grant', 'invalid_grant'),
+      'no-credentials',
+      /^Run: gcloud auth application-default login/,
+    ],
+    [
+      'credentials to prove anew',
+      new Error('{"error":"invalid_grant","error_subtype":"invalid_rapt"}'),
+      'no-credentials',
+      /^Run: gcloud auth application-default login/,
+    ],
+    [
+      'no project',
+      new Error('Unable to detect a Project Id in the current environment.'),
+      'no-project',
+      /--project/,
+    ],
+    [
+      'no quota project',
+      googleError(
+        7,
+        403,
+        'forbidden',
+        'The compute.googleapis.com API requires a quota project, which is not set by default.',
+      ),
+      'permission-denied',
+      /set-quota-project/,
+    ],
+    [
+      'a permission that only people need',
+      googleError(
+        7,
+        403,
+        'forbidden',
+        "Required 'compute.networks.getEffectiveFirewalls' permission for 'projects/p/global/networks/n'",
+      ),
+      'permission-denied',
+      /^Grant compute.networks.getEffectiveFirewalls on projects\/p\/global\/networks\/n to yourself \(roles\/compute.networkViewer/,
     ],
     [
       'a bad token',

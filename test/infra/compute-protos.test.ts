@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type { Method, Root } from 'protobufjs';
-import { computeMethods } from '../../infra/bundle/compute-methods';
+import { computeMethods, computeMethodsOfCli } from '../../infra/bundle/compute-methods';
 import { pruneComputeProtos } from '../../infra/bundle/compute-protos';
 import { membersNamed } from './calls';
 import { messagesOf, type MessageOptions } from './messages';
@@ -28,19 +28,26 @@ interface Codec {
   decodeResponse: (method: Method, ok: boolean, body: Uint8Array, status: number) => object;
 }
 
-const methods = Object.entries(computeMethods).flatMap(([service, names]) =>
-  names.map((name) => [service, name] as const),
-);
+const pairsOf = (all: typeof computeMethods) =>
+  Object.entries(all).flatMap(([service, names]) => names.map((name) => [service, name] as const));
+const methods = pairsOf(computeMethodsOfCli);
 
 describe('the methods kept', () => {
-  test('are those that shared/gcp calls', () => {
-    const members = [...membersNamed('shared/gcp', /\/compute\/build\/src\/v1\/\w+_client\.d\.ts$/)];
-    const called = members
+  const calledIn = (folder: string) =>
+    [...membersNamed(folder, /\/compute\/build\/src\/v1\/\w+_client\.d\.ts$/)]
       // These are about credentials, and call no method of the API.
       .filter((member) => !/\.(auth|getProjectId)$/.test(member))
       .map((member) => member.replace(/(Async|Stream)$/, '').toLowerCase());
-    const kept = methods.map(([service, name]) => `${service}Client.${name}`.toLowerCase());
-    expect([...new Set(called)].sort()).toEqual(kept.sort());
+  const kept = (all: typeof computeMethods) =>
+    pairsOf(all).map(([service, name]) => `${service}Client.${name}`.toLowerCase());
+
+  test('for the functions are those that shared/gcp calls', () => {
+    expect([...new Set(calledIn('shared/gcp'))].sort()).toEqual(kept(computeMethods).sort());
+  });
+
+  test('for the command line are also those of shared/gcp/reach', () => {
+    const called = [...calledIn('shared/gcp'), ...calledIn('shared/gcp/reach')];
+    expect([...new Set(called)].sort()).toEqual(kept(computeMethodsOfCli).sort());
   });
 });
 
@@ -51,7 +58,7 @@ describe('requests are encoded, and responses decoded, as with the whole API', (
 
   beforeAll(() => {
     whole = protobuf.Root.fromJSON(JSON.parse(text) as object);
-    pruned = protobuf.Root.fromJSON(pruneComputeProtos(text));
+    pruned = protobuf.Root.fromJSON(pruneComputeProtos(text, computeMethodsOfCli));
   }, 60_000);
 
   const methodOf = (root: Root, service: string, name: string): Method => {

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { bootGceNode } from '../gcp/boot';
 import { startFunction, type RunningFunction } from '../gcp/functions';
 import { openGoogleCloud, type GoogleCloudLab } from '../gcp/lab';
-import { networkUrl, subnetworkUrl, type GoogleCloud, type Vm } from '../gcp/state';
+import { networkUrl, subnetworkUrl, type GoogleCloud, type Network, type Vm } from '../gcp/state';
 import type { Networks } from '../networks';
 import type { Say } from './scenario';
 
@@ -22,7 +22,11 @@ export const node = {
   name: 'gke-frontend-cluster-default-pool-d65237bb-1c6s',
   labels: { 'goog-k8s-cluster-name': cluster, 'goog-gke-node': '' },
   networkInterfaces: [
-    { network: networkUrl(project, 'vpc-b'), subnetwork: subnetworkUrl(project, region, 'vpc-b') },
+    {
+      network: networkUrl(project, 'vpc-b'),
+      subnetwork: subnetworkUrl(project, region, 'vpc-b'),
+      networkIP: '10.209.0.2',
+    },
   ],
 } satisfies Partial<Vm>;
 
@@ -76,19 +80,35 @@ function configFor({ topology: { node, peer } }: Networks): string {
 `;
 }
 
+/** Both sides, as the write-up had them: everything in the clouds is as it should be. */
 function addNetworks({ cloud }: GoogleCloudLab, { topology }: Networks): void {
   const [near, far] = topology.networks;
   if (!near || !far) throw new Error(`${topology.name} has no two networks`);
-  cloud.networks.push({
-    project,
-    name: near.name,
-    peerings: [{ name: 'to-backend', state: 'ACTIVE', network: networkUrl(project, far.name) }],
-    routes: {
-      [`to-backend/${region}`]: [{ destRange: far.range, imported: true, type: 'SUBNET_PEERING_ROUTE' }],
-    },
+  cloud.networks.push(
+    peeredNetwork(near.name, 'to-backend', far),
+    peeredNetwork(far.name, 'to-frontend', near),
+  );
+  for (const { name, range } of [near, far])
+    cloud.subnetworks.push({ project, region, name, network: name, ipCidrRange: range });
+  const [network, port] = [far.name, String(topology.peer.port)];
+  cloud.forwardingRules.push({
+    ...{ project, region, network, name: topology.peer.name, IPAddress: topology.peer.address },
+    ...{ IPProtocol: 'TCP', ports: [port], loadBalancingScheme: 'INTERNAL' },
   });
-  cloud.subnetworks.push({ project, region, name: near.name, network: near.name, ipCidrRange: near.range });
+  cloud.firewalls.push({
+    ...{ project, network, name: 'allow-frontend', direction: 'INGRESS' },
+    ...{ allowed: [{ IPProtocol: 'tcp', ports: [port] }], sourceRanges: [near.range] },
+  });
 }
+
+const peeredNetwork = (name: string, peering: string, other: { name: string; range: string }): Network => ({
+  project,
+  name,
+  peerings: [{ name: peering, state: 'ACTIVE', network: networkUrl(project, other.name) }],
+  routes: {
+    [`${peering}/${region}`]: [{ destRange: other.range, imported: true, type: 'SUBNET_PEERING_ROUTE' }],
+  },
+});
 
 /** The VM as its own machine: reaches its metadata server, and boots. */
 export async function serveMetadata({ lab, networks }: Project, vm: Vm): Promise<void> {
@@ -110,7 +130,8 @@ export async function boot({ networks }: Project, say: Say): Promise<number> {
 /** What the functions asked the cloud since it had answered `before` calls, and the routes that they were told. */
 export function lookedUp({ cloud }: Project, before: number): string[] {
   const calls = new Set(cloud.calls.slice(before).map((call) => call.replace('compute.', '')));
-  const routes = cloud.networks.flatMap((network) => Object.entries(network.routes));
+  // The network of the nodes alone: of the other one nobody asked.
+  const routes = Object.entries(cloud.networks[0]?.routes ?? {});
   return [
     [...calls].join(', '),
     ...routes.flatMap(([peering, all]) =>
