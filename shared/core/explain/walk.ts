@@ -204,10 +204,10 @@ class Walk {
   };
 
   /**
-   * Measured on Linux 6.18 (test/explain/order.test.ts) and read in nf_nat_inet_fn of net/netfilter/nf_nat_core.c: chains of
-   * type nat of every backend take turns until one has translated the packet, and an ACCEPT only ends its own
-   * chain. Among equal priorities the one that was registered last goes first, which no dump tells. Before
-   * Linux 4.18 only one backend had a say.
+   * As nf_nat_inet_fn of the kernel's nf_nat_core.c does it: chains of type nat of every backend take turns until one has
+   * translated the packet, and an ACCEPT only ends its own chain. Which of two with equal priority goes first
+   * depends on when they were registered, which no dump tells: both orders are followed. test/explain compares
+   * rules in both backends with the kernel. Before Linux 4.18 only one backend had a say.
    */
   private nat(bases: readonly Base[], states: readonly State[]): State[] {
     const done = new States(states.filter(({ isTracked }) => !isTracked));
