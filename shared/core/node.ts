@@ -41,6 +41,8 @@ export interface Node {
   readonly launchedAt?: Date;
   /** What it last proved, as the cloud mirrors it. */
   readonly recorded?: Recorded;
+  /** How the last push to it ended, as the cloud mirrors that. */
+  readonly lastEnd?: { readonly state: 'proven' | 'failed' | 'needs-reboot'; readonly at: Date };
 }
 
 export const routeSourceKinds = ['peerings', 'vpn', 'transit-gateways'] as const;

@@ -33,6 +33,8 @@ const notVisibleRetrySeconds = 10;
 
 /** What became of each selected node, and what else went wrong. */
 export interface Pass {
+  /** Those that were found. */
+  readonly nodes: readonly Node[];
   readonly outcomes: readonly Outcome[];
   /** What concerns more than one node and stays broken; the nodes that failed of it bear the same error. */
   readonly faults: readonly PeermasqError[];
@@ -92,12 +94,13 @@ async function lookAndDeliver(
   const isLeft = (node: Node) => leavesYoung && isYoung(node, generation);
   const open = nodes.filter((node) => !isLookedAt(node) && !isLeft(node));
   const { decided, planned } = await planAll(open, dependencies, { generation, acceptsLoss, deadline });
-  const delivered: Pass = isDryRun
+  const delivered: Omit<Pass, 'nodes'> = isDryRun
     ? { outcomes: planned.map(asDryRun), faults: [] }
     : await deliver(planned, cloud.channel, log, deadline);
   const absent = 'clusters' in selection ? [] : notFound(selection, nodes);
   const lookedAt = nodes.filter(isLookedAt).map(asRecorded);
   return {
+    nodes,
     outcomes: [
       ...absent,
       ...lookedAt,

@@ -61,7 +61,14 @@ export function printProbe({ address, port }: Probe): string {
 const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
 
 /** The lines that make up its identity: everything but the generation, in the order of the format. */
-function lines({ randomFully, out, sources, exemptions, destinations, probes }: RuleSet): string[] {
+export function ruleSetLines({
+  randomFully,
+  out,
+  sources,
+  exemptions,
+  destinations,
+  probes,
+}: RuleSet): string[] {
   return [
     ...(randomFully ? ['option random-fully'] : []),
     ...(out === undefined ? [] : [`option out ${out}`]),
@@ -79,13 +86,13 @@ const joined = (all: readonly string[]): string => all.map((line) => `${line}\n`
 
 /** The canonical text, as it travels to the node. */
 export function printRuleSet(ruleSet: RuleSet): string {
-  return joined([header, `generation ${ruleSet.generation}`, ...lines(ruleSet)]);
+  return joined([header, `generation ${ruleSet.generation}`, ...ruleSetLines(ruleSet)]);
 }
 
 /** What it says, whenever it was made: the sha256 (hex) of its canonical text without the generation. */
 export function ruleSetId(ruleSet: RuleSet): string {
   return createHash('sha256')
-    .update(joined([header, ...lines(ruleSet)]))
+    .update(joined([header, ...ruleSetLines(ruleSet)]))
     .digest('hex');
 }
 

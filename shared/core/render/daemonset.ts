@@ -1,4 +1,6 @@
 import { Document, Scalar } from 'yaml';
+import type { RuleSet } from '../rule-set';
+import { renderStartupScript } from './startup-script';
 
 export interface DaemonSetOptions {
   readonly namespace: string;
@@ -7,13 +9,19 @@ export interface DaemonSetOptions {
 }
 
 /** The program comes by its standard input: what is executed on a node is nothing that lies around there. */
-const installOnNode = `set -e
+const runOnNode = (commands: string) => `set -e
 umask 077
-[ -d /run/systemd/system ] || { echo 'peermasq: this node has no systemd to keep the watcher running' >&2; exit 1; }
-cat > /run/peermasq-install.sh
-bash /run/peermasq-install.sh watch --install
+${commands}
 rm /run/peermasq-install.sh
 `;
+
+const installWatcher =
+  runOnNode(`[ -d /run/systemd/system ] || { echo 'peermasq: this node has no systemd to keep the watcher running' >&2; exit 1; }
+cat > /run/peermasq-install.sh
+bash /run/peermasq-install.sh watch --install`);
+
+const runScript = runOnNode(`cat > /run/peermasq-install.sh
+sh /run/peermasq-install.sh`);
 
 const name = 'peermasq-watch';
 const folder = '/peermasq';
@@ -26,13 +34,25 @@ const labels = { 'app.kubernetes.io/name': name };
  * @returns YAML: a ConfigMap and a DaemonSet
  */
 export function renderDaemonSet(program: string, options: DaemonSetOptions): string {
-  return [configMap(program, options), daemonSet(options)]
+  return manifests(program, nodeCommand, options);
+}
+
+/**
+ * The same for clusters that have no functions: they apply one rule set on every node, and again when it boots.
+ * @returns YAML: a ConfigMap and a DaemonSet
+ */
+export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, options: DaemonSetOptions): string {
+  return manifests(renderStartupScript(program, ruleSet), inNode(runScript), options);
+}
+
+function manifests(script: string, command: readonly string[], options: DaemonSetOptions): string {
+  return [configMap(script, options), daemonSet(command, options)]
     .map((resource) => new Document(resource).toString({ lineWidth: 0 }))
     .join('---\n');
 }
 
-function configMap(program: string, { namespace }: DaemonSetOptions) {
-  const text = new Scalar(program);
+function configMap(script: string, { namespace }: DaemonSetOptions) {
+  const text = new Scalar(script);
   text.type = 'BLOCK_LITERAL';
   return {
     apiVersion: 'v1',
@@ -42,7 +62,7 @@ function configMap(program: string, { namespace }: DaemonSetOptions) {
   };
 }
 
-function daemonSet({ namespace, image }: DaemonSetOptions) {
+function daemonSet(command: readonly string[], { namespace, image }: DaemonSetOptions) {
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
@@ -57,7 +77,7 @@ function daemonSet({ namespace, image }: DaemonSetOptions) {
           hostPID: true,
           nodeSelector: { 'kubernetes.io/os': 'linux' },
           tolerations: [{ operator: 'Exists' }],
-          initContainers: [installer(image)],
+          initContainers: [installer(image, command)],
           containers: [sleeper(image)],
           volumes: [{ name: 'program', configMap: { name } }],
         },
@@ -70,11 +90,11 @@ function daemonSet({ namespace, image }: DaemonSetOptions) {
  * Not privileged: to enter the node's mount namespace takes these three capabilities, and not one less (see
  * test/lab/boot); AppArmor's default profile would deny the look at process 1 that comes first.
  */
-function installer(image: string) {
+function installer(image: string, command: readonly string[]) {
   return {
     name: 'install',
     image,
-    command: ['bash', '-c', 'exec "$@" < /peermasq/peermasq.sh', 'install', ...nodeCommand],
+    command: ['bash', '-c', 'exec "$@" < /peermasq/peermasq.sh', 'install', ...command],
     securityContext: {
       runAsUser: 0,
       readOnlyRootFilesystem: true,
@@ -88,18 +108,12 @@ function installer(image: string) {
 }
 
 /** What runs in the node's mount namespace, with none of the container's environment. */
-export const nodeCommand = [
-  'nsenter',
-  '--target',
-  '1',
-  '--mount',
-  '--',
-  'env',
-  '--ignore-environment',
-  'bash',
-  '-c',
-  installOnNode,
-] as const;
+const inNode = (commands: string): readonly string[] => [
+  ...['nsenter', '--target', '1', '--mount', '--', 'env', '--ignore-environment'],
+  ...['bash', '-c', commands],
+];
+
+export const nodeCommand = inNode(installWatcher);
 
 /** A DaemonSet's pods must run on; this one may do nothing. */
 function sleeper(image: string) {

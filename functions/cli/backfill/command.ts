@@ -1,0 +1,144 @@
+import { createInterface } from 'node:readline/promises';
+import { SingleBar } from 'cli-progress';
+import type { Command } from 'commander';
+import { PermanentError } from '../../../shared/core/errors';
+import type { Outcome } from '../../../shared/core/outcome';
+import { exitCodes } from '../faults';
+import { atLeast, count, examples, outputOption, print, say, type Format } from '../output';
+import { changesOf, planAnswer, surveyFor } from '../plan';
+import type { Surveyed } from '../survey';
+import { clusterOption, withTargets, type TargetOptions } from '../targets';
+import { onInterrupt } from './interrupt';
+import { openJournal, type Journal } from './journal';
+import { pushWave, type PushWave } from './push';
+import { planRollback, pushBack } from './rollback';
+import { countsOf, exitCodeOf, summary } from './summary';
+import { inWaves, type Progress, type WaveOptions } from './waves';
+
+export interface BackfillOptions extends TargetOptions, WaveOptions {
+  readonly node?: string;
+  readonly acceptLoss?: boolean;
+  readonly yes?: boolean;
+  readonly rollback?: string | true;
+  readonly waveTimeout: number;
+  readonly output: Format;
+}
+
+/** `peermasq backfill`: what `plan` shows, pushed in waves. */
+export function addBackfill(program: Command): void {
+  const command = withTargets(
+    program
+      .command('backfill')
+      .description('plan, ask, and push in waves; run it again to go on where it stopped')
+      .addOption(clusterOption())
+      .option('--node <node>', 'only this node: its name, id or CLOUD:ID')
+      .option('-y, --yes', 'do not ask')
+      .option(
+        '--canary <n>',
+        'how many nodes go first, alone; all must be proven before others follow',
+        atLeast(0),
+        1,
+      )
+      .option('--wave <n>', 'how many nodes go at a time after them', atLeast(1), 50)
+      .option('--max-failures <n>', 'begin no further wave when more have failed', atLeast(0), 0)
+      .option('--wave-timeout <seconds>', 'how long a wave may take to be proven', atLeast(1), 300)
+      .option('--accept-loss', 'take rules away though far fewer routes are found than they were made from')
+      .option(
+        '--rollback [journal]',
+        'return what nodes had before a backfill (default: the last from this machine)',
+      )
+      .addOption(outputOption()),
+  ).action(async (_: unknown, self: Command) => {
+    await backfill(self.optsWithGlobals<BackfillOptions>());
+  });
+  examples(command, [
+    'npx peermasq backfill --cluster frontend-cluster --canary 2',
+    'npx peermasq backfill --yes --max-failures 3 -o json',
+    'npx peermasq backfill --rollback',
+  ]);
+}
+
+async function backfill(options: BackfillOptions): Promise<void> {
+  if (options.rollback !== undefined) {
+    const { nodes, orders } = await planRollback(options);
+    await run(nodes, pushBack(orders), options);
+    say(
+      'The next sweep brings the rule sets of the config again: deploy the config that you want before it comes.',
+    );
+    return;
+  }
+  const seen = await surveyFor(options);
+  const changes = changesOf(seen.nodes);
+  say(planAnswer(seen).text);
+  if (seen.faults[0]) throw seen.faults[0];
+  await run(changes, pushWave(options.acceptLoss === true), options);
+}
+
+async function run(nodes: readonly Surveyed[], push: PushWave, options: BackfillOptions): Promise<void> {
+  if (nodes.length > 0) await confirm(nodes, options);
+  const journal = openJournal(nodes);
+  const interrupt = onInterrupt(journal);
+  try {
+    const waved = await inWaves(
+      nodes,
+      options,
+      (progress) => wave(progress, push, journal, options),
+      interrupt.isStopped,
+    );
+    print(summary(nodes, waved, journal), options.output);
+    process.exitCode = interrupt.isStopped() ? exitCodes.interrupted : exitCodeOf(nodes, waved);
+  } finally {
+    interrupt.end();
+  }
+}
+
+/** @throws PermanentError where nobody can be asked, or the answer is no */
+async function confirm(nodes: readonly Surveyed[], { yes, canary, wave }: BackfillOptions): Promise<void> {
+  if (yes) return;
+  if (!process.stdin.isTTY) {
+    throw new PermanentError('not-confirmed', 'Nobody can be asked here: stdin is no terminal', 'Say --yes.');
+  }
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const plan = `${count(Math.min(canary, nodes.length), 'canary node')} first, then ${wave} at a time`;
+  try {
+    const answer = await lines.question(
+      `Push to ${count(nodes.length, 'node')}, ${plan}? Only "yes" goes on: `,
+    );
+    if (answer.trim() === 'yes') return;
+  } finally {
+    lines.close();
+  }
+  throw new PermanentError('not-confirmed', 'Nothing was pushed', 'Answer yes to go on, or say --yes.');
+}
+
+async function wave(
+  { wave: number, waves, nodes }: Progress,
+  push: PushWave,
+  journal: Journal,
+  { waveTimeout }: BackfillOptions,
+): Promise<readonly Outcome[]> {
+  journal.begin(nodes);
+  const label = `wave ${number} of ${waves}`;
+  const bar = progressBar(label, nodes.length);
+  const seconds = setInterval(() => bar?.update({}), 1_000);
+  try {
+    const outcomes = await push(nodes, Date.now() + waveTimeout * 1_000);
+    journal.end(outcomes);
+    bar?.update(outcomes.filter(({ kind }) => kind === 'proven').length);
+    bar?.stop();
+    say(`${label}: ${countsOf(outcomes)}`);
+    return outcomes;
+  } finally {
+    clearInterval(seconds);
+    bar?.stop();
+  }
+}
+
+/** Only where somebody sees it: logs of a pipeline get a line for each wave. */
+function progressBar(label: string, total: number): SingleBar | undefined {
+  if (!process.stderr.isTTY) return undefined;
+  const format = `${label} {bar} {value}/{total} proven, {duration_formatted}`;
+  const bar = new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: null });
+  bar.start(total, 0);
+  return bar;
+}

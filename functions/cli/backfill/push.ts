@@ -1,0 +1,55 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { PeermasqError } from '../../../shared/core/errors';
+import { groupBy } from '../../../shared/core/group';
+import { nodeKey } from '../../../shared/core/node';
+import { retryAfterSeconds, type Outcome } from '../../../shared/core/outcome';
+import type { Deadline } from '../../../shared/core/ports';
+import { pass } from '../../../shared/core/reconcile';
+import { restartWhereAsked } from '../../../shared/core/restart';
+import type { Surveyed } from '../survey';
+
+/** Brings the nodes of one wave to what they are to have. */
+export type PushWave = (nodes: readonly Surveyed[], deadline: Deadline) => Promise<readonly Outcome[]>;
+
+/** The one path of every trigger, for the nodes of a wave; what is not ready is looked at again until the deadline. */
+export function pushWave(acceptsLoss: boolean): PushWave {
+  return async (nodes, deadline) => {
+    const byTarget = groupBy(nodes, ({ target }) => target.name);
+    const ended = [...byTarget.values()].map(async (some): Promise<readonly Outcome[]> => {
+      const [{ target }] = some as [Surveyed];
+      const refs = some.map(({ node }) => node.ref);
+      const look = async (which: typeof refs): Promise<readonly Outcome[]> => {
+        try {
+          const { outcomes } = await pass(which, target, { deadline, acceptsLoss });
+          return outcomes;
+        } catch (error) {
+          if (!(error instanceof PeermasqError)) throw error;
+          return which.map((node) => ({ node, kind: 'failed', error }));
+        }
+      };
+      const outcomes = await untilEnded(refs, look, deadline);
+      return restartWhereAsked(outcomes, target, deadline, pause);
+    });
+    return (await Promise.all(ended)).flat();
+  };
+}
+
+async function untilEnded<Ref extends Outcome['node']>(
+  refs: readonly Ref[],
+  look: (refs: Ref[]) => Promise<readonly Outcome[]>,
+  deadline: Deadline,
+): Promise<readonly Outcome[]> {
+  const ended = new Map<string, Outcome>();
+  let open = [...refs];
+  for (;;) {
+    for (const outcome of await look(open)) ended.set(nodeKey(outcome.node), outcome);
+    open = open.filter((ref) => ended.get(nodeKey(ref))?.kind === 'pending');
+    const waits = open.flatMap((ref) => {
+      const outcome = ended.get(nodeKey(ref));
+      return outcome ? (retryAfterSeconds(outcome) ?? []) : [];
+    });
+    const waitMs = Math.min(...waits) * 1_000;
+    if (open.length === 0 || Date.now() + waitMs >= deadline) return [...ended.values()];
+    await pause(waitMs);
+  }
+}

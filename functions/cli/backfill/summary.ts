@@ -1,0 +1,62 @@
+import { groupBy } from '../../../shared/core/group';
+import { nodeKey } from '../../../shared/core/node';
+import { reasonOf, type Outcome } from '../../../shared/core/outcome';
+import { exitCodes } from '../faults';
+import { colours, table, type Answer } from '../output';
+import type { Surveyed } from '../survey';
+import type { Journal } from './journal';
+import type { Waved } from './waves';
+
+export function countsOf(outcomes: readonly Outcome[]): string {
+  return [...groupBy(outcomes, ({ kind }) => kind)]
+    .map(([kind, some]) => `${some.length} ${kind}`)
+    .join(', ');
+}
+
+export function exitCodeOf(nodes: readonly Surveyed[], { outcomes }: Waved): number {
+  const isProven = ({ node }: Surveyed) => outcomes.get(nodeKey(node.ref))?.kind === 'proven';
+  return nodes.every(isProven) ? exitCodes.fine : exitCodes.fault;
+}
+
+export function summary(
+  nodes: readonly Surveyed[],
+  { outcomes, untouched, stoppedFor }: Waved,
+  { file }: Journal,
+): Answer {
+  const all = [...outcomes.values()];
+  const unproven = nodes.flatMap(({ node, cluster }) => {
+    const outcome = outcomes.get(nodeKey(node.ref));
+    return outcome && outcome.kind !== 'proven' ? [{ node, cluster, outcome }] : [];
+  });
+  const rows = unproven.map(({ node, cluster, outcome }) => [
+    node.name,
+    nodeKey(node.ref),
+    cluster,
+    outcome.kind,
+    reasonOf(outcome),
+  ]);
+  const text = [
+    ...(rows.length > 0 ? [table(['NODE', 'ID', 'CLUSTER', 'STATE', 'REASON'], rows), ''] : []),
+    nodes.length === 0
+      ? 'Nothing to do: every node has what it is to have.'
+      : colours.bold(`Backfill: ${countsOf(all) || 'nothing pushed'}, ${untouched.length} untouched.`),
+    ...(stoppedFor === undefined
+      ? []
+      : [`Stopped, because ${stoppedFor}. Untouched: ${untouched.map(({ node }) => node.name).join(', ')}.`]),
+    ...(nodes.length === 0 ? [] : [`What nodes had before is in ${file}`]),
+    ...(untouched.length + unproven.length > 0
+      ? ['Run it again to go on: nodes that are proven are left alone.']
+      : []),
+  ].join('\n');
+  const document = {
+    nodes: nodes.map(({ node, cluster }) => {
+      const outcome = outcomes.get(nodeKey(node.ref));
+      const who = { node: nodeKey(node.ref), name: node.name, cluster };
+      if (!outcome) return { ...who, state: 'untouched' };
+      return { ...who, state: outcome.kind, ...(outcome.kind !== 'proven' && { reason: reasonOf(outcome) }) };
+    }),
+    stoppedFor: stoppedFor ?? null,
+    journal: nodes.length === 0 ? null : file,
+  };
+  return { document, text };
+}

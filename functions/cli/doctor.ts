@@ -1,0 +1,70 @@
+import type { Command } from 'commander';
+import { diagnose, type Diagnosis } from '../../shared/core/doctor';
+import type { Check } from '../../shared/core/reach';
+import { readFrom, readTo } from './connection';
+import { examine } from './examine';
+import { exitCodes } from './faults';
+import { colours, examples, outputOption, print, table, type Answer, type Format } from './output';
+import { clusterOption, withTargets, type TargetOptions } from './targets';
+
+interface DoctorOptions extends TargetOptions {
+  readonly from: string;
+  readonly to: string;
+  readonly node?: string;
+  readonly output: Format;
+}
+
+/** `peermasq doctor`: every link between a pod and a peer, and the first that is broken. */
+export function addDoctor(program: Command): void {
+  const command = withTargets(
+    program
+      .command('doctor')
+      .description(
+        'check every link between a pod or a node and a peer, and name the first that is broken. Exits 2 then',
+      )
+      .requiredOption('--from <pod|node>', "a pod's address, NAMESPACE/POD (kubectl is asked), or a node")
+      .requiredOption('--to <host:port>', 'where it cannot get to')
+      .option('--node <node>', 'the node that the pod is on: its name, id or CLOUD:ID')
+      .addOption(clusterOption())
+      .addOption(outputOption()),
+  ).action(async (_: unknown, self: Command) => {
+    const options = self.optsWithGlobals<DoctorOptions>();
+    const [from, to] = await Promise.all([readFrom(options.from, options.node), readTo(options.to)]);
+    const findings = await examine(from, to, options);
+    const diagnosis = diagnose(findings);
+    print(doctorAnswer(options, diagnosis), options.output);
+    process.exitCode = diagnosis.broken ? exitCodes.finding : exitCodes.fine;
+  });
+  examples(command, [
+    'npx peermasq doctor --from shop/web-0 --to 10.193.0.3:32191',
+    'npx peermasq doctor --from 10.132.0.10 --node gke-frontend-1c6s --to db.internal:5432',
+    'npx peermasq doctor --from i-0123456789abcdef0 --to 10.0.3.20:5432 -o json',
+  ]);
+}
+
+function doctorAnswer({ from, to }: DoctorOptions, { checks, broken, verdict }: Diagnosis): Answer {
+  const lines = [
+    colours.bold(`${from} → ${to}`),
+    table(
+      ['LINK', 'STATE', 'EVIDENCE'],
+      checks.map((check) => [check.link, stateText(check), check.evidence.join('\n')]),
+    ),
+    '',
+    (broken ? colours.red : colours.green)(verdict),
+    ...(broken?.cure === undefined ? [] : [`Mend it: ${broken.cure}`]),
+    ...checks
+      .filter((check) => check.state === 'unknown' && check.cure !== undefined)
+      .map(({ link, cure }) => `To see ${link}: ${cure ?? ''}`),
+  ];
+  return { document: { from, to, checks, broken, verdict }, text: lines.join('\n') };
+}
+
+function stateText({ state }: Check): string {
+  const colour = {
+    ok: colours.green,
+    broken: colours.red,
+    unknown: colours.yellow,
+    'not-needed': colours.dim,
+  };
+  return colour[state](state.replace('-', ' '));
+}

@@ -1,0 +1,102 @@
+import type { Cidr } from '../../shared/core/cidr';
+import { parseAddress } from '../../shared/core/cidr';
+import { isPodRouted, type Findings } from '../../shared/core/doctor';
+import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/errors';
+import { explain } from '../../shared/core/explain/explain';
+import type { Explanation, Packet } from '../../shared/core/explain/packet';
+import { parseSnapshot } from '../../shared/core/explain/snapshot';
+import { nodeKey, routeSourceKinds, type Node, type Surroundings } from '../../shared/core/node';
+import type { Deadline } from '../../shared/core/ports';
+import type { From, To } from './connection';
+import { survey, type Surveyed } from './survey';
+import { deadlineOf, openTargets, selectionOf, type TargetOptions } from './targets';
+
+/** Everything there is to find out about a connection, from the node and from its cloud. */
+export async function examine(from: From, to: To, options: TargetOptions): Promise<Findings> {
+  const found = await findNode(from, options);
+  const { target, node, outcome } = found;
+  const deadline = deadlineOf(options);
+  const [around, rules] = await Promise.all([
+    surroundings(found, deadline),
+    rulesFor(found, from, to, deadline),
+  ]);
+  const pod = from.pod;
+  const source = sourceOf(node, pod, around, rules);
+  const reach = await target.reach.checks({ node, source, destination: to.address, port: to.port }, deadline);
+  return { node, outcome, around, destination: to.address, rules, reach, ...(pod && { pod }) };
+}
+
+async function findNode(from: From, options: TargetOptions): Promise<Surveyed> {
+  if (from.node === undefined) {
+    throw new PermanentError(
+      'no-node',
+      `Which node pod ${from.text} is on is not known`,
+      'Say --node NODE (kubectl get pod -o wide shows it), or give the pod as NAMESPACE/POD.',
+    );
+  }
+  const targets = await openTargets(options);
+  const [{ config }] = targets as [Surveyed['target']];
+  const asked = { ...selectionOf(options, config), node: from.node, deadline: deadlineOf(options) };
+  const { nodes, faults } = await survey(targets, asked);
+  const [found] = nodes;
+  if (found) return found;
+  throw faults[0] ?? new Error('A survey of a node tells of it, or why not');
+}
+
+async function surroundings({ target, node }: Surveyed, deadline: Deadline): Promise<Surroundings> {
+  const around = await target.cloud.routes.around([node], routeSourceKinds, deadline);
+  const own = around.get(nodeKey(node.ref));
+  if (own) return { ...own, podRanges: [...own.podRanges] };
+  throw new RetryableError(
+    'no-network',
+    `The network of ${node.name} cannot be seen`,
+    'Look whether the node still exists: npx peermasq status --all',
+    10,
+  );
+}
+
+/** That the rules cannot be seen does not keep the other checks from being made. */
+async function rulesFor(
+  { target, node }: Surveyed,
+  from: From,
+  to: To,
+  deadline: Deadline,
+): Promise<Explanation | PeermasqError> {
+  try {
+    const snapshot = parseSnapshot(await target.inspection.look(node, deadline));
+    return explain(snapshot, packetOf(from.pod, node, to));
+  } catch (error) {
+    if (error instanceof PeermasqError) return error;
+    throw error;
+  }
+}
+
+function packetOf(pod: Cidr | undefined, node: Node, { address, port }: To): Packet {
+  return {
+    source: pod ?? addressOf(node),
+    destination: address,
+    protocol: 'tcp',
+    destinationPort: port,
+    isFromNode: pod === undefined,
+  };
+}
+
+function addressOf({ name, address }: Node): Cidr {
+  if (address !== undefined) return parseAddress(address);
+  throw new PermanentError('no-address', `${name} has no private address`, 'Name a node that runs.');
+}
+
+/**
+ * The address that the peer is to see: the node's, unless pods are routed. Where the rules do otherwise that is told
+ * as masquerading, and not as a route back that is missing.
+ */
+function sourceOf(
+  node: Node,
+  pod: Cidr | undefined,
+  around: Surroundings,
+  rules: Explanation | PeermasqError,
+): Cidr {
+  if (!pod || !isPodRouted(pod, around)) return addressOf(node);
+  const source = rules instanceof Error ? null : rules.source;
+  return source === null ? pod : parseAddress(source);
+}

@@ -1,0 +1,149 @@
+import type { Command } from 'commander';
+import type { Cidr } from '../../shared/core/cidr';
+import { PermanentError } from '../../shared/core/errors';
+import { explain } from '../../shared/core/explain/explain';
+import type { Explanation, Packet, Step } from '../../shared/core/explain/packet';
+import { isLocal, parseSnapshot } from '../../shared/core/explain/snapshot';
+import type { Check } from '../../shared/core/reach';
+import { readText } from './config';
+import { readFrom, readTo, type From, type To } from './connection';
+import { examine } from './examine';
+import { exitCodes } from './faults';
+import { atLeast, colours, examples, outputOption, print, table, type Answer, type Format } from './output';
+import { clusterOption, withTargets, type TargetOptions } from './targets';
+
+interface ExplainOptions extends TargetOptions {
+  readonly from: string;
+  readonly to: string;
+  readonly rules?: string;
+  readonly node?: string;
+  readonly protocol: 'tcp' | 'udp';
+  readonly sourcePort?: number;
+  readonly in?: string;
+  readonly out?: string;
+  readonly output: Format;
+}
+
+/** `peermasq explain`: the packet's way through the rules of its node. */
+export function addExplain(program: Command): void {
+  const command = withTargets(
+    program
+      .command('explain')
+      .description(
+        "walk a packet through a node's rules: which one masquerades it, or why none does. Exits 2 when none does",
+      )
+      .requiredOption('--from <pod>', "the pod's address, NAMESPACE/POD (kubectl is asked), or a node")
+      .requiredOption('--to <host:port>', 'where it goes')
+      .option(
+        '--rules <file>',
+        'saved rules instead of a live node: iptables-save or nft -j list ruleset; - is stdin',
+      )
+      .option('--node <node>', 'the node that the pod is on: its name, id or CLOUD:ID')
+      .option('--protocol <name>', 'tcp or udp', 'tcp')
+      .option('--source-port <port>', 'where rules ask for it', atLeast(1))
+      .option('--in <interface>', 'that it comes in by, where the saved rules do not tell')
+      .option('--out <interface>', 'that it leaves by, where the saved rules do not tell')
+      .addOption(clusterOption())
+      .addOption(outputOption()),
+  ).action(async (_: unknown, self: Command) => {
+    const options = self.optsWithGlobals<ExplainOptions>();
+    const [from, to] = await Promise.all([readFrom(options.from, options.node), readTo(options.to)]);
+    const { explanation, upstream } =
+      options.rules === undefined ? await live(from, to, options) : saved(options.rules, from, to, options);
+    print(explainAnswer(options, explanation, upstream), options.output);
+    process.exitCode = explanation.masqueraded === false ? exitCodes.finding : exitCodes.fine;
+  });
+  examples(command, [
+    'npx peermasq explain --from shop/web-0 --to 10.193.0.3:32191',
+    '{ sudo iptables-save; sudo ipset save; ip -o addr; ip route; } > rules.txt',
+    'npx peermasq explain --rules rules.txt --from 10.132.0.10 --to 10.193.0.3:32191',
+    'sudo nft -j list ruleset | npx peermasq explain --rules - --from 10.132.0.10 --to 10.193.0.3:32191 -o json',
+  ]);
+}
+
+interface Explained {
+  readonly explanation: Explanation;
+  /** What the cloud says of the way behind the node; null where only saved rules were read. */
+  readonly upstream: readonly Check[] | null;
+}
+
+/** @throws PermanentError where the node's rules cannot be seen */
+async function live(from: From, to: To, options: ExplainOptions): Promise<Explained> {
+  const { rules, reach } = await examine(from, to, options);
+  if (rules instanceof Error) throw rules;
+  return { explanation: rules, upstream: reach };
+}
+
+function saved(file: string, from: From, to: To, options: ExplainOptions): Explained {
+  const snapshot = parseSnapshot(readText(file, 'Name a file that `iptables-save` wrote, or - for stdin.'));
+  const source = from.pod ?? noAddress(from);
+  const packet: Packet = {
+    source,
+    destination: to.address,
+    protocol: options.protocol,
+    destinationPort: to.port,
+    isFromNode: isLocal(snapshot, source),
+    ...(options.sourcePort !== undefined && { sourcePort: options.sourcePort }),
+    ...(options.in !== undefined && { in: options.in }),
+    ...(options.out !== undefined && { out: options.out }),
+  };
+  return { explanation: explain(snapshot, packet), upstream: null };
+}
+
+function noAddress({ text }: From): Cidr {
+  throw new PermanentError(
+    'bad-option',
+    `With saved rules --from must be an address or a pod, and ${JSON.stringify(text)} is neither`,
+    "Give the pod's address, such as 10.132.0.10.",
+  );
+}
+
+function explainAnswer(
+  { from, to }: ExplainOptions,
+  explanation: Explanation,
+  upstream: Explained['upstream'],
+): Answer {
+  const { masqueraded, source, sources, path, cause, reason, cure } = explanation;
+  const verdict =
+    masqueraded === 'unknown'
+      ? 'It is not certain whether it is masqueraded.'
+      : masqueraded
+        ? 'It is masqueraded.'
+        : 'It is not masqueraded.';
+  const lines = [
+    colours.bold(`${from} → ${to}`),
+    ...(path.length === 0 ? [] : [pathTable(path), '']),
+    (masqueraded === true ? colours.green : colours.red)(`${verdict} ${reason}`),
+    `It leaves with ${source ?? (sources.join(' or ') || 'an address that the rules alone do not tell')}.`,
+    ...upstreamLines(upstream),
+    ...(cure === null ? [] : [`Cure: ${cure}`]),
+  ];
+  const document = { masqueraded, source, sources, cause, reason, cure, path, upstream };
+  return { document, text: lines.join('\n') };
+}
+
+function pathTable(path: readonly Step[]): string {
+  return table(
+    ['TABLE', 'CHAIN', 'RULE', 'RESULT', 'WHY'],
+    path.flatMap(({ backend, table: name, chain, rule, text, result, why }) => [
+      [`${name} (${backend})`, chain, String(rule), resultText(result), why],
+      ['', '', '', '', colours.dim(text)],
+    ]),
+  );
+}
+
+function resultText(result: Step['result']): string {
+  const colour = { matched: colours.green, 'not-matched': colours.dim, unknown: colours.yellow };
+  return colour[result](result.replace('-', ' '));
+}
+
+function upstreamLines(upstream: Explained['upstream']): string[] {
+  if (upstream === null)
+    return [
+      'What routers and firewalls do to it is not in saved rules: `npx peermasq doctor` asks the cloud.',
+    ];
+  const broken = upstream.find(({ state }) => state === 'broken');
+  return broken
+    ? [`It would be dropped behind the node, at ${broken.link}: ${broken.evidence[0] ?? ''}`]
+    : [];
+}

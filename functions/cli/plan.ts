@@ -1,0 +1,226 @@
+import type { Command } from 'commander';
+import { changedLines, originOf, type ChangedLine } from '../../shared/core/change';
+import { groupBy } from '../../shared/core/group';
+import { nodeKey } from '../../shared/core/node';
+import type { Outcome } from '../../shared/core/outcome';
+import { printRuleSet } from '../../shared/core/rule-set';
+import { exitCodes } from './faults';
+import { colours, count, examples, outputOption, print, type Answer, type Format } from './output';
+import { survey, type Survey, type Surveyed } from './survey';
+import {
+  clusterOption,
+  deadlineOf,
+  openTargets,
+  selectionOf,
+  withTargets,
+  type Target,
+  type TargetOptions,
+} from './targets';
+
+interface PlanOptions extends TargetOptions {
+  readonly node?: string;
+  readonly acceptLoss?: boolean;
+  readonly output: Format;
+}
+
+/** `peermasq plan`: what every node would get and why; nothing is pushed. */
+export function addPlan(program: Command): void {
+  const command = withTargets(
+    program
+      .command('plan')
+      .description('say what every node would get and why; pushes nothing. Exits 2 when there are changes')
+      .addOption(clusterOption())
+      .option('--node <node>', 'only this node: its name, id or CLOUD:ID')
+      .option('--accept-loss', 'plan also what takes rules away because far fewer routes were found')
+      .addOption(outputOption()),
+  ).action(async (_: unknown, self: Command) => {
+    const options = self.optsWithGlobals<PlanOptions>();
+    const seen = await surveyFor(options);
+    print(planAnswer(seen), options.output);
+    if (seen.faults[0]) throw seen.faults[0];
+    process.exitCode = changesOf(seen.nodes).length > 0 ? exitCodes.finding : exitCodes.fine;
+  });
+  examples(command, [
+    'npx peermasq plan',
+    'npx peermasq plan --cloud gcp --project identity-nonprod --cluster frontend-cluster',
+    'npx peermasq plan --node i-0123456789abcdef0 -o json',
+  ]);
+}
+
+/** What `plan` shows, and `backfill` before it asks. */
+export async function surveyFor(options: Omit<PlanOptions, 'output'>): Promise<Survey> {
+  const targets = await openTargets(options);
+  const [{ config }] = targets as [Target];
+  return survey(targets, {
+    ...selectionOf(options, config),
+    ...(options.node !== undefined && { node: options.node }),
+    deadline: deadlineOf(options),
+    acceptsLoss: options.acceptLoss === true,
+    withBefore: true,
+  });
+}
+
+type Planned = Surveyed & { readonly outcome: Extract<Outcome, { kind: 'planned' }> };
+
+const isPlanned = (one: Surveyed): one is Planned => one.outcome.kind === 'planned';
+
+/** The nodes that would get another rule set than the one they have proven. */
+export const changesOf = (nodes: readonly Surveyed[]): Planned[] =>
+  nodes.filter(isPlanned).filter(({ outcome }) => outcome.isChange);
+
+export function planAnswer(seen: Survey): Answer {
+  const changes = changesOf(seen.nodes);
+  const sections = [
+    ...[...groupBy(changes, changeKey).values()].map(changeSection),
+    ...unchangedSection(seen.nodes.filter(isPlanned).filter(({ outcome }) => !outcome.isChange)),
+    ...otherSections(seen.nodes),
+  ];
+  return {
+    document: toDocument(seen, changes),
+    text: [...sections, blastRadius(seen.nodes, changes)].join('\n\n'),
+  };
+}
+
+/** Nodes that go from the same rule set to the same rule set are one change. */
+const changeKey = ({ target, cluster, node, outcome }: Planned): string =>
+  [target.name, cluster, node.recorded?.ruleSetId, node.recorded?.isProven, outcome.plan.id].join(' ');
+
+function changeSection(group: readonly Planned[]): string {
+  const [first] = group as [Planned];
+  const { target, cluster, outcome } = first;
+  const id = outcome.plan.id.slice(0, 12);
+  return [
+    colours.bold(`${cluster} (${target.name}): ${count(group.length, 'node')} → rule set ${id}`),
+    `  ${whatItIs(first)}`,
+    ...changedLines(outcome.plan, first.before).map(lineText),
+    ...outcome.plan.warnings.map(({ detail }) => colours.yellow(`  warning: ${detail}`)),
+    `  on ${namesOf(group)}`,
+  ].join('\n');
+}
+
+function whatItIs({ node: { recorded }, before, outcome }: Planned): string {
+  if (!recorded) return 'has no rules of peermasq yet';
+  const id = recorded.ruleSetId.slice(0, 12);
+  if (recorded.ruleSetId === outcome.plan.id) return `has this rule set, but has not proven it`;
+  return before
+    ? `has rule set ${id}`
+    : `has rule set ${id}, whose text is not known any more: all lines are shown as new`;
+}
+
+function lineText({ sign, text, from }: ChangedLine): string {
+  const colour = { '+': colours.green, '-': colours.red, ' ': colours.dim }[sign];
+  return `  ${colour(`${sign} ${text}`)}${from ? colours.dim(`    ← ${from.join('; ')}`) : ''}`;
+}
+
+function unchangedSection(same: readonly Planned[]): string[] {
+  return [...groupBy(same, ({ target, cluster }) => `${cluster} (${target.name})`)].map(
+    ([where, nodes]) => `${colours.bold(where)}: ${count(nodes.length, 'node')} unchanged, proven`,
+  );
+}
+
+/** Nodes without a plan, by why. */
+function otherSections(nodes: readonly Surveyed[]): string[] {
+  const others = nodes.filter((one) => !isPlanned(one));
+  const groups = groupBy(
+    others,
+    ({ target, cluster, outcome }) => `${cluster} (${target.name}) ${reason(outcome)}`,
+  );
+  return [...groups.values()].map((group) => {
+    const [{ target, cluster, outcome }] = group as [Surveyed];
+    const warnings = warningsOf(outcome).map(({ detail }) => `\n  warning: ${detail}`);
+    const head = `${cluster} (${target.name}): ${count(group.length, 'node')} ${outcome.kind}`;
+    return `${colours.bold(head)}\n  ${reason(outcome)}${colours.yellow(warnings.join(''))}\n  ${namesOf(group)}`;
+  });
+}
+
+const shownNames = 5;
+
+function namesOf(nodes: readonly Surveyed[]): string {
+  const names = nodes.slice(0, shownNames).map(({ node }) => node.name);
+  return `${names.join(', ')}${nodes.length > shownNames ? ` and ${nodes.length - shownNames} more` : ''}`;
+}
+
+/** Why a node has no plan. */
+function reason(outcome: Outcome): string {
+  switch (outcome.kind) {
+    case 'skipped':
+      return `${outcome.skip.reason}: ${outcome.skip.detail}`;
+    case 'held':
+      return outcome.detail;
+    case 'pending':
+    case 'needs-reboot':
+      return outcome.reason;
+    case 'failed':
+      return outcome.error.message;
+    default:
+      return '';
+  }
+}
+
+function warningsOf(outcome: Outcome) {
+  if (outcome.kind === 'skipped') return outcome.skip.warnings;
+  return outcome.kind === 'held' ? outcome.warnings : [];
+}
+
+/** How far the changes reach. */
+function blastRadius(nodes: readonly Surveyed[], changes: readonly Planned[]): string {
+  const clusters = (some: readonly Surveyed[]) =>
+    new Set(some.map(({ target, cluster }) => `${target.name} ${cluster}`)).size;
+  if (changes.length === 0) return `No changes: ${count(nodes.length, 'node')} looked at.`;
+  const { begin, end } = destinationsOf(changes);
+  const list = (words: string, cidrs: readonly string[]) =>
+    cidrs.length === 0 ? [] : [`${words} ${cidrs.join(', ')}`];
+  const effects = [...list('begins to masquerade to', begin), ...list('stops masquerading to', end)];
+  const reach = `${changes.length} of ${count(nodes.length, 'node')} change, in ${clusters(changes)} of ${count(clusters(nodes), 'cluster')}`;
+  return `Plan: ${reach}${effects.map((effect) => `; ${effect}`).join('')}. Nothing was pushed.`;
+}
+
+function destinationsOf(changes: readonly Planned[]): { begin: string[]; end: string[] } {
+  const lines = changes.flatMap(({ outcome, before }) => changedLines(outcome.plan, before));
+  const of = (sign: ChangedLine['sign']) => [
+    ...new Set(
+      lines
+        .filter((line) => line.sign === sign && line.text.startsWith('masquerade '))
+        .map(({ text }) => text.split(' ')[1] ?? ''),
+    ),
+  ];
+  return { begin: of('+'), end: of('-') };
+}
+
+function toDocument({ nodes, faults }: Survey, changes: readonly Planned[]) {
+  const plans = new Map(nodes.filter(isPlanned).map(({ outcome: { plan } }) => [plan.id, plan]));
+  return {
+    changes: changes.length,
+    blastRadius: { nodes: nodes.length, ...destinationsOf(changes) },
+    nodes: nodes.map(nodeDocument),
+    ruleSets: Object.fromEntries(
+      [...plans].map(([id, plan]) => [
+        id,
+        {
+          text: printRuleSet(plan.ruleSet),
+          destinations: plan.provenance.map((range) => ({ cidr: range.cidr.text, from: originOf(range) })),
+        },
+      ]),
+    ),
+    faults: faults.map(({ code, message, advice }) => ({ code, message, advice })),
+  };
+}
+
+function nodeDocument(one: Surveyed) {
+  const { target, node, cluster, outcome } = one;
+  const who = { node: nodeKey(node.ref), name: node.name, target: target.name, cluster };
+  const inForce = node.recorded?.ruleSetId ?? null;
+  if (outcome.kind !== 'planned')
+    return { ...who, outcome: outcome.kind, inForce, reason: reason(outcome), warnings: warningsOf(outcome) };
+  const lines = changedLines(outcome.plan, one.before);
+  const of = (sign: ChangedLine['sign']) =>
+    lines.filter((line) => line.sign === sign).map(({ text }) => text);
+  return {
+    ...who,
+    outcome: outcome.isChange ? 'change' : 'unchanged',
+    inForce,
+    ruleSet: outcome.plan.id,
+    ...(outcome.isChange && { added: of('+'), removed: of('-') }),
+    warnings: outcome.plan.warnings,
+  };
+}

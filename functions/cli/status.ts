@@ -1,0 +1,205 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { groupBy } from '../../shared/core/group';
+import { nodeKey } from '../../shared/core/node';
+import { reasonOf } from '../../shared/core/outcome';
+import { exitCodes } from './faults';
+import {
+  atLeast,
+  count,
+  examples,
+  outputOption,
+  print,
+  say,
+  table,
+  type Answer,
+  type Format,
+} from './output';
+import { survey, type Survey, type Surveyed } from './survey';
+import {
+  clusterOption,
+  deadlineOf,
+  openTargets,
+  selectionOf,
+  withTargets,
+  type TargetOptions,
+} from './targets';
+
+interface StatusOptions extends TargetOptions {
+  readonly all?: boolean;
+  readonly watch?: boolean;
+  readonly interval: number;
+  readonly output: Format;
+}
+
+/** `peermasq status`: how nodes are doing, by cluster and cloud. */
+export function addStatus(program: Command): void {
+  const command = withTargets(
+    program
+      .command('status')
+      .description(
+        'say how nodes are doing: proven, pending, failed, needs-reboot or skipped, and which have drifted',
+      )
+      .addOption(clusterOption())
+      .option('-a, --all', 'list also the nodes that are proven or skipped')
+      .option('-w, --watch', 'look again until Ctrl-C')
+      .option('--interval <seconds>', 'how often --watch looks', atLeast(1), 10)
+      .addOption(outputOption()),
+  ).action(async (_: unknown, self: Command) => {
+    const options = self.optsWithGlobals<StatusOptions>();
+    if (options.watch) await watch(options);
+    else await show(options);
+  });
+  examples(command, [
+    'npx peermasq status',
+    'npx peermasq status --all -o json',
+    'npx peermasq status --watch',
+  ]);
+}
+
+async function show(options: StatusOptions): Promise<void> {
+  const seen = await look(options);
+  print(statusAnswer(seen, options.all === true, new Date()), options.output);
+  if (seen.faults[0]) throw seen.faults[0];
+}
+
+async function look(options: StatusOptions): Promise<Survey> {
+  const targets = await openTargets(options);
+  const [{ config }] = targets as [Surveyed['target']];
+  return survey(targets, { ...selectionOf(options, config), deadline: deadlineOf(options) });
+}
+
+/** A look that fails is told, and does not end the watch. */
+async function watch(options: StatusOptions): Promise<void> {
+  process.once('SIGINT', () => process.exit(exitCodes.fine));
+  for (;;) {
+    const seen = await look(options);
+    const answer = statusAnswer(seen, options.all === true, new Date());
+    if (process.stdout.isTTY && options.output === 'table') console.clear();
+    print(answer, options.output);
+    for (const { message, advice } of seen.faults) say(`error: ${message}\n${advice}`);
+    await pause(options.interval * 1_000);
+  }
+}
+
+const states = ['proven', 'pending', 'failed', 'needs-reboot', 'skipped'] as const;
+type State = (typeof states)[number];
+
+export interface NodeStatus {
+  readonly state: State;
+  /** It has another rule set than it is to have; null where what it is to have is not known. */
+  readonly drift: boolean | null;
+  readonly reason: string;
+}
+
+/** What the record and a plan together say of a node. */
+export function statusOf({ node, outcome }: Surveyed): NodeStatus {
+  switch (outcome.kind) {
+    case 'skipped':
+      return { state: 'skipped', drift: null, reason: outcome.skip.detail };
+    case 'held':
+      return { state: node.recorded?.isProven ? 'proven' : 'pending', drift: null, reason: outcome.detail };
+    case 'planned':
+      return outcome.isChange
+        ? unproven(node, outcome.plan.id)
+        : { state: 'proven', drift: false, reason: '' };
+    default:
+      return { state: 'pending', drift: null, reason: reasonOf(outcome) };
+  }
+}
+
+function unproven({ recorded, lastEnd }: Surveyed['node'], planned: string): NodeStatus {
+  const drift = recorded !== undefined && recorded.ruleSetId !== planned;
+  if (lastEnd?.state === 'failed')
+    return { state: 'failed', drift, reason: 'The last push failed; the log says why.' };
+  if (lastEnd?.state === 'needs-reboot')
+    return { state: 'needs-reboot', drift, reason: 'It takes what it was handed when it boots.' };
+  const reason = recorded
+    ? drift
+      ? 'It has another rule set than it is to have.'
+      : 'It has not proven its rule set yet.'
+    : 'Nothing was pushed to it yet.';
+  return { state: 'pending', drift, reason };
+}
+
+export function statusAnswer({ nodes, faults }: Survey, isAll: boolean, now: Date): Answer {
+  const all = nodes.map((one) => ({ ...one, status: statusOf(one) }));
+  const clusters = [...groupBy(all, ({ target, cluster }) => `${target.name} ${cluster}`).values()].map(
+    (some) => {
+      const [{ target, cluster }] = some as [(typeof all)[number]];
+      const counts = states.map((state) => some.filter(({ status }) => status.state === state).length);
+      return {
+        target: target.name,
+        cluster,
+        nodes: some.length,
+        counts,
+        drifted: some.filter(isDrifted).length,
+      };
+    },
+  );
+  const isListed = ({ status: { state } }: (typeof all)[number]) =>
+    isAll || !['proven', 'skipped'].includes(state);
+  const listed = all.filter((one) => isListed(one) || isDrifted(one));
+  const sections = [
+    table(
+      ['CLOUD', 'CLUSTER', 'NODES', ...states.map((state) => state.toUpperCase()), 'DRIFTED'],
+      clusters.map(({ target, cluster, nodes: n, counts, drifted }) =>
+        [target, cluster, n, ...counts, drifted].map(String),
+      ),
+    ),
+    ...(listed.length === 0 ? [] : [nodesTable(listed, now)]),
+    ...(listed.length < all.length
+      ? [`${count(all.length - listed.length, 'node')} proven or skipped; --all lists them.`]
+      : []),
+  ];
+  return {
+    document: {
+      clusters: clusters.map(({ counts, ...rest }) => ({
+        ...rest,
+        ...Object.fromEntries(states.map((state, index) => [state, counts[index] ?? 0])),
+      })),
+      nodes: all.map(({ node, target, cluster, status }) => ({
+        node: nodeKey(node.ref),
+        name: node.name,
+        target: target.name,
+        cluster,
+        ...status,
+        ruleSet: node.recorded?.ruleSetId ?? null,
+        launchedAt: node.launchedAt?.toISOString() ?? null,
+        endedAt: endedAt(node)?.toISOString() ?? null,
+      })),
+      faults: faults.map(({ code, message, advice }) => ({ code, message, advice })),
+    },
+    text: nodes.length === 0 ? 'No node of the clusters was found.' : sections.join('\n\n'),
+  };
+}
+
+const isDrifted = ({ status }: { readonly status: NodeStatus }): boolean => status.drift === true;
+
+const endedAt = ({ lastEnd, recorded }: Surveyed['node']): Date | undefined => lastEnd?.at ?? recorded?.at;
+
+function nodesTable(listed: readonly (Surveyed & { readonly status: NodeStatus })[], now: Date): string {
+  return table(
+    ['NODE', 'ID', 'CLUSTER', 'STATE', 'SINCE', 'AGE', 'RULE SET', 'DRIFT', 'REASON'],
+    listed.map(({ node, cluster, status: { state, drift, reason } }) => [
+      node.name,
+      nodeKey(node.ref),
+      cluster,
+      state,
+      ago(endedAt(node), now),
+      ago(node.launchedAt, now),
+      node.recorded?.ruleSetId.slice(0, 12) ?? '-',
+      drift === null ? '-' : drift ? 'yes' : 'no',
+      reason,
+    ]),
+  );
+}
+
+/** As kubectl prints ages: 45s, 12m, 5h, 3d. */
+export function ago(then: Date | undefined, now: Date): string {
+  if (!then) return '-';
+  const seconds = Math.max(0, Math.floor((now.getTime() - then.getTime()) / 1_000));
+  if (seconds < 120) return `${seconds}s`;
+  if (seconds < 7_200) return `${Math.floor(seconds / 60)}m`;
+  return seconds < 172_800 ? `${Math.floor(seconds / 3_600)}h` : `${Math.floor(seconds / 86_400)}d`;
+}

@@ -1,0 +1,121 @@
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { Option, type Command } from 'commander';
+import { clusterConfig, type Config } from '../../shared/core/config';
+import { PermanentError } from '../../shared/core/errors';
+import type { Deadline, Inspection, Log } from '../../shared/core/ports';
+import type { Reach } from '../../shared/core/reach';
+import type { Dependencies, Selection } from '../../shared/core/reconcile';
+import { configFile, readConfig } from './config';
+import { atLeast, say, several } from './output';
+
+export type CloudName = 'aws' | 'gcp';
+
+/** One region of an account, or one project: where nodes are looked for, with the credentials of whoever asks. */
+export interface Target extends Dependencies {
+  /** `aws us-east-1`, `gcp identity-nonprod`. */
+  readonly name: string;
+  readonly inspection: Inspection;
+  readonly reach: Reach;
+}
+
+export interface TargetOptions {
+  readonly config?: string;
+  readonly cloud?: CloudName;
+  readonly region?: readonly string[];
+  readonly profile?: string;
+  readonly project?: readonly string[];
+  readonly stage: string;
+  readonly cluster?: readonly string[];
+  readonly timeout: number;
+  readonly debug?: boolean;
+}
+
+/** The options of every command that asks a cloud. */
+export function withTargets(command: Command): Command {
+  const cloud = new Option('--cloud <name>', 'only this cloud (default: those with credentials)');
+  return command
+    .option('--config <file>', 'the config (default: $PEERMASQ_CONFIG, else peermasq.yaml)')
+    .addOption(cloud.choices(['aws', 'gcp']))
+    .option('--region <region>', 'AWS; may be repeated (default: that of the profile)', several)
+    .option('--profile <name>', 'AWS: whose credentials (default: $AWS_PROFILE)')
+    .option('--project <id>', 'Google Cloud; may be repeated (default: that of the credentials)', several)
+    .option('--stage <name>', 'AWS: which deployment', process.env['PEERMASQ_STAGE'] ?? 'dev')
+    .option('--timeout <seconds>', 'how long the clouds may take', atLeast(1), 120);
+}
+
+/** Narrows a command to clusters of the config. */
+export const clusterOption = (): Option =>
+  new Option(
+    '-c, --cluster <name>',
+    'only this cluster; may be repeated (default: all of the config)',
+  ).argParser(several);
+
+/** @throws PeermasqError for a config with faults, or where no cloud can be asked */
+export async function openTargets(options: TargetOptions): Promise<Target[]> {
+  const config = readConfig(configFile(options.config));
+  const common = { config, clock: { now: () => Date.now() }, log: logFor(options) };
+  const clouds = options.cloud ? [options.cloud] : configuredClouds(options);
+  if (clouds.length === 0) throw noCloud();
+  const opened = clouds.map(async (cloud): Promise<Target[]> => {
+    // Each cloud's SDK takes a part of a second to load.
+    if (cloud === 'aws') return (await import('./aws')).openAws(options, common);
+    return (await import('./gcp')).openGcp(options, common);
+  });
+  return (await Promise.all(opened)).flat();
+}
+
+export const deadlineOf = ({ timeout }: TargetOptions): Deadline => Date.now() + timeout * 1_000;
+
+/** @throws PermanentError for a cluster that the config does not have */
+export function selectionOf(
+  { cluster }: TargetOptions,
+  config: Config,
+): Extract<Selection, { clusters: unknown }> {
+  const known = config.clusters.map(({ name }) => name);
+  const unknown = (cluster ?? []).find((name) => !clusterConfig(config, name));
+  if (unknown === undefined) return { clusters: cluster ?? known };
+  throw new PermanentError(
+    'bad-option',
+    `The config has no cluster ${JSON.stringify(unknown)}`,
+    `Name one of those it has: ${known.join(', ')}.`,
+  );
+}
+
+function configuredClouds({ region, profile, project }: TargetOptions): CloudName[] {
+  const isSet = (...names: string[]) => names.some((name) => process.env[name]);
+  const hasFile = (...path: string[]) => existsSync(join(...path));
+  const [home, env] = [homedir(), process.env];
+  const hasAws =
+    (region ?? profile) !== undefined ||
+    isSet('AWS_PROFILE', 'AWS_ACCESS_KEY_ID', 'AWS_WEB_IDENTITY_TOKEN_FILE') ||
+    isSet('AWS_CONTAINER_CREDENTIALS_RELATIVE_URI', 'AWS_CONTAINER_CREDENTIALS_FULL_URI') ||
+    hasFile(env['AWS_CONFIG_FILE'] ?? join(home, '.aws', 'config')) ||
+    hasFile(env['AWS_SHARED_CREDENTIALS_FILE'] ?? join(home, '.aws', 'credentials'));
+  const gcloud = env['CLOUDSDK_CONFIG'] ?? join(home, '.config', 'gcloud');
+  const hasGcp =
+    project !== undefined ||
+    isSet('GOOGLE_APPLICATION_CREDENTIALS', 'GOOGLE_CLOUD_PROJECT', 'GCE_METADATA_HOST') ||
+    hasFile(gcloud, 'application_default_credentials.json');
+  return [...(hasAws ? (['aws'] as const) : []), ...(hasGcp ? (['gcp'] as const) : [])];
+}
+
+const noCloud = () =>
+  new PermanentError(
+    'no-credentials',
+    'No credentials of a cloud were found',
+    'Run `aws configure sso` or `gcloud auth application-default login`, or say --cloud for a machine that has a role of its own.',
+  );
+
+/** A command answers by itself; what its passes log is for --debug, but for what nobody else tells. */
+function logFor({ debug = false }: TargetOptions): Log {
+  const line = (event: string, fields: Record<string, unknown>) => {
+    say(`${event} ${JSON.stringify({ ...fields, err: undefined })}`);
+  };
+  const always = (event: string) => event === 'RecordFailed' || event === 'NodeRestarted';
+  const log = (event: string, fields: Record<string, unknown>) => {
+    if (debug || always(event)) line(event, fields);
+  };
+  return { info: log, warn: log, error: log };
+}

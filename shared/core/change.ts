@@ -1,0 +1,41 @@
+import { diffArrays } from 'diff';
+import type { Aggregate } from './cidr';
+import type { Plan, Wish } from './plan';
+import { ruleSetLines, type RuleSet } from './rule-set';
+
+/** One line of a rule set, and what becomes of it. */
+export interface ChangedLine {
+  readonly sign: '+' | '-' | ' ';
+  readonly text: string;
+  /** What asked for this destination: the config, or routes. */
+  readonly from?: readonly string[];
+}
+
+/**
+ * What a plan would change about the rule set in force, line by line.
+ * @param before without it every line is new
+ */
+export function changedLines(
+  { ruleSet, provenance }: Extract<Plan, { kind: 'rule-set' }>,
+  before: RuleSet | undefined,
+): ChangedLine[] {
+  const origins = new Map(provenance.map((range) => [range.cidr.text, originOf(range)]));
+  const toLine = (sign: ChangedLine['sign'], text: string): ChangedLine => {
+    const [kind, cidr = ''] = text.split(' ');
+    const from = sign !== '-' && kind === 'masquerade' ? origins.get(cidr) : undefined;
+    return { sign, text, ...(from && { from }) };
+  };
+  return diffArrays(before ? ruleSetLines(before) : [], ruleSetLines(ruleSet)).flatMap(
+    ({ added, removed, value }) => value.map((text) => toLine(added ? '+' : removed ? '-' : ' ', text)),
+  );
+}
+
+/** Each thing that asked for a destination, once, in words. */
+export function originOf({ from }: Aggregate<Wish>): string[] {
+  const words = from.map((wish) =>
+    wish.from === 'config'
+      ? `peermasq.yaml: ${wish.cidr.text} ${wish.name}`
+      : `${wish.from.kind}: route to ${wish.from.destination} over ${wish.from.via}`,
+  );
+  return [...new Set(words)];
+}

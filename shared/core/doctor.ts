@@ -1,0 +1,152 @@
+import { contains, type Cidr } from './cidr';
+import { inWords, type PeermasqError } from './errors';
+import type { Explanation } from './explain/packet';
+import type { Node, Surroundings } from './node';
+import { reasonOf, type Outcome } from './outcome';
+import { links, type Check } from './reach';
+
+/** Everything that was found out about one connection. */
+export interface Findings {
+  readonly node: Node;
+  /** What a push now would make of the node. */
+  readonly outcome: Outcome;
+  readonly around: Surroundings;
+  /** One-address ranges; without a pod the connection begins on the node. */
+  readonly pod?: Cidr;
+  readonly destination: Cidr;
+  /** What the rules on the node do to it, or why they cannot be seen. */
+  readonly rules: Explanation | PeermasqError;
+  /** What the cloud says of the way. */
+  readonly reach: readonly Check[];
+}
+
+export interface Diagnosis {
+  /** One for each link, in order. */
+  readonly checks: readonly Check[];
+  /** The first that is broken. */
+  readonly broken: Check | null;
+  /** One sentence. */
+  readonly verdict: string;
+}
+
+/** Peers have routes to the pod: it may come with its own address. */
+export function isPodRouted(pod: Cidr, around: Surroundings): boolean {
+  const holds = (range: Cidr) => contains(range, pod);
+  return (around.arePodsRouted && around.podRanges.some(holds)) || around.networkRanges.some(holds);
+}
+
+/** What people check by hand, in the order in which they do, and the first link that is broken. */
+export function diagnose(findings: Findings): Diagnosis {
+  const found = [nodeCheck(findings), ...findings.reach, masqueradingCheck(findings), proofCheck(findings)];
+  const checks = links.flatMap((link) => found.filter((check) => check.link === link));
+  const broken = checks.find(({ state }) => state === 'broken') ?? null;
+  return { checks, broken, verdict: verdictOf(checks, broken) };
+}
+
+function verdictOf(checks: readonly Check[], broken: Check | null): string {
+  if (broken) return `The first broken link is ${broken.link}: ${broken.evidence[0] ?? ''}`;
+  const unseen = checks.filter(({ state }) => state === 'unknown').map(({ link }) => link);
+  const masquerading = checks.find(({ link }) => link === 'masquerading');
+  const unneeded =
+    masquerading?.state === 'not-needed'
+      ? ` Masquerading is not needed: ${masquerading.evidence[0] ?? ''}`
+      : '';
+  if (unseen.length > 0)
+    return `Nothing is broken as far as can be seen; not seen: ${unseen.join(', ')}.${unneeded}`;
+  return `Nothing is broken.${unneeded} If it still fails, ask the service itself.`;
+}
+
+function nodeCheck({ node, outcome }: Findings): Check {
+  const who = `${node.name} (${node.ref.id}) is ${node.state}, of cluster ${node.clusters.join(', ') || 'none'}.`;
+  const link = 'node';
+  if (node.state !== 'running') {
+    return { link, state: 'broken', evidence: [who], cure: startCommand(node) };
+  }
+  const left = outcome.kind === 'skipped' ? [`peermasq leaves it alone: ${outcome.skip.detail}`] : [];
+  return { link, state: 'ok', evidence: [who, ...left] };
+}
+
+const startCommand = ({ ref, name }: Node): string =>
+  ref.cloud === 'aws'
+    ? `aws ec2 start-instances --instance-ids ${ref.id} --region ${ref.region}`
+    : `gcloud compute instances start ${name} --zone ${ref.zone} --project ${ref.project}`;
+
+function masqueradingCheck(findings: Findings): Check {
+  const { pod, around, rules, node } = findings;
+  const link = 'masquerading';
+  if (!pod) return { link, state: 'not-needed', evidence: ['It begins on the node, and has its address.'] };
+  if (isPodRouted(pod, around)) {
+    const evidence = `${pod.text} is an address that ${around.network} and its peers have routes to.`;
+    return { link, state: 'not-needed', evidence: [evidence, ...wordsOf(rules)] };
+  }
+  if (rules instanceof Error)
+    return { link, state: 'unknown', evidence: [rules.message], cure: rules.advice };
+  const evidence = [rules.reason, ...deciding(rules)];
+  if (rules.masqueraded === 'unknown')
+    return { link, state: 'unknown', evidence, ...cureOf(findings, rules) };
+  const isGood = rules.masqueraded && rules.cause !== 'wrong-backend' && isOfNetwork(rules.source, node);
+  return isGood
+    ? { link, state: 'ok', evidence }
+    : { link, state: 'broken', evidence, ...cureOf(findings, rules) };
+}
+
+const wordsOf = (rules: Findings['rules']): string[] => (rules instanceof Error ? [] : [rules.reason]);
+
+/** Some NAT rules give an address that is as foreign to the peer as the pod's. */
+const isOfNetwork = (source: string | null, { address }: Node): boolean =>
+  source === null || address === undefined || source === address;
+
+/** The rules that matched, as the node has them. */
+const deciding = ({ path }: Explanation): string[] =>
+  path
+    .filter(({ result, chain }) => result !== 'not-matched' && chain !== '')
+    .slice(-3)
+    .map(({ table, chain, rule, text }) => `${table} ${chain} ${rule}: ${text}`);
+
+/** Lasting where a push would bring it, else the rule itself. */
+function cureOf({ outcome, destination, node }: Findings, rules: Explanation): { cure?: string } {
+  const isPlanned =
+    outcome.kind === 'planned' &&
+    outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination)) &&
+    !outcome.plan.ruleSet.exemptions.some(({ cidr }) => contains(cidr, destination));
+  if (isPlanned) return { cure: `npx peermasq backfill --node ${node.name}` };
+  if (rules.cause === 'exempt') {
+    return {
+      cure: `Take ${destination.text} out of what peermasq.yaml exempts (except, services), then: npx peermasq backfill --node ${node.name}`,
+    };
+  }
+  return rules.cure === null ? {} : { cure: rules.cure };
+}
+
+function proofCheck({ node, outcome }: Findings): Check {
+  const link = 'proof';
+  const cure = `npx peermasq backfill --node ${node.name}`;
+  switch (outcome.kind) {
+    case 'skipped':
+      return { link, state: 'not-needed', evidence: [outcome.skip.detail] };
+    case 'planned':
+      return outcome.isChange
+        ? { link, state: 'broken', evidence: [unprovenWords(node, outcome.plan.id)], cure }
+        : { link, state: 'ok', evidence: [provenWords(node)] };
+    case 'failed':
+      return { link, state: 'broken', evidence: [inWords(outcome.error)], cure };
+    default:
+      return {
+        link,
+        state: 'unknown',
+        evidence: [outcome.kind === 'held' ? outcome.detail : reasonOf(outcome)],
+      };
+  }
+}
+
+const provenWords = ({ recorded }: Node): string =>
+  `It has proven rule set ${recorded?.ruleSetId.slice(0, 12) ?? ''}${recorded?.at ? `, at ${recorded.at.toISOString()}` : ''}.`;
+
+function unprovenWords({ recorded, lastEnd }: Node, planned: string): string {
+  const wanted = `It is to have rule set ${planned.slice(0, 12)}`;
+  if (!recorded) return `${wanted}, and has proven none.`;
+  const ended = lastEnd ? `; its last push ended as ${lastEnd.state}, at ${lastEnd.at.toISOString()}` : '';
+  return recorded.ruleSetId === planned
+    ? `${wanted}, and has not proven it${ended}.`
+    : `${wanted}, and has ${recorded.ruleSetId.slice(0, 12)}${ended}.`;
+}

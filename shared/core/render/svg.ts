@@ -1,0 +1,133 @@
+import dagre from '@dagrejs/dagre';
+import XMLBuilder from 'fast-xml-builder';
+import {
+  clusterLines,
+  coverageWords,
+  networkLines,
+  remoteLines,
+  type Coverage,
+  type Diagram,
+} from './diagram';
+
+/** Pixels. A character of the monospaced font is 8.4 wide at 14 px. */
+const [lineHeight, padding, characterWidth] = [20, 12, 8.4];
+
+const colours: Readonly<Record<Coverage, string>> = {
+  proven: '#1a7f37',
+  planned: '#9a6700',
+  'not-needed': '#57606a',
+  'not-masqueraded': '#cf222e',
+  'leads-nowhere': '#cf222e',
+};
+
+interface Box {
+  readonly lines: readonly string[];
+  readonly fill: string;
+}
+
+/** An SVG that needs no script and no font of its own. */
+export function renderSvg(diagram: Diagram): string {
+  const graph = layOut(diagram);
+  const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
+  const builder = new XMLBuilder({ ignoreAttributes: false, attributeNamePrefix: '@', format: true });
+  const boxes = graph.nodes().map((id) => boxElement(graph.node(id) as Placed));
+  const ways = graph.edges().map((edge) => wayElement(graph.edge(edge) as PlacedWay));
+  return builder.build({
+    svg: {
+      '@xmlns': 'http://www.w3.org/2000/svg',
+      '@width': Math.ceil(width),
+      '@height': Math.ceil(height),
+      '@viewBox': `0 0 ${Math.ceil(width)} ${Math.ceil(height)}`,
+      '@font-family': 'monospace',
+      '@font-size': 14,
+      title: 'What peermasq covers',
+      g: [...boxes, ...ways],
+    },
+  });
+}
+
+interface Placed extends Box {
+  readonly x: number;
+  readonly y: number;
+  readonly width: number;
+  readonly height: number;
+  readonly isNetwork: boolean;
+}
+
+interface PlacedWay {
+  readonly coverage: Coverage;
+  readonly points: readonly { readonly x: number; readonly y: number }[];
+  readonly x: number;
+  readonly y: number;
+}
+
+const sizeOf = (lines: readonly string[]) => ({
+  width: Math.max(...lines.map(({ length }) => length)) * characterWidth + 2 * padding,
+  height: lines.length * lineHeight + 2 * padding,
+});
+
+function layOut({ networks, remotes, ways }: Diagram) {
+  const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
+  graph.setGraph({ rankdir: 'LR', marginx: 20, marginy: 30, ranksep: 260, nodesep: 30 });
+  graph.setDefaultEdgeLabel(() => ({}));
+  const add = (id: string, lines: readonly string[], fill: string, isNetwork = false) =>
+    graph.setNode(id, { lines, fill, isNetwork, ...sizeOf(lines) });
+  networks.forEach((network, index) => {
+    add(`network${index}`, networkLines(network), '#f6f8fa', true);
+    for (const cluster of network.clusters) {
+      add(cluster.id, clusterLines(cluster), '#ddf4ff');
+      graph.setParent(cluster.id, `network${index}`);
+    }
+  });
+  for (const remote of remotes) add(remote.id, remoteLines(remote), '#fff8c5');
+  for (const { cluster, remote, coverage } of ways) {
+    const label = sizeOf([coverageWords[coverage]]);
+    graph.setEdge(cluster, remote, { coverage, ...label, labelpos: 'c' });
+  }
+  dagre.layout(graph);
+  return graph;
+}
+
+const round = (pixels: number): number => Math.round(pixels * 10) / 10;
+
+function boxElement({ x, y, width, height, lines, fill, isNetwork }: Placed) {
+  const [left, top] = [x - width / 2, y - height / 2];
+  // A network's name stands above the clusters in it.
+  const first = isNetwork ? top - 6 - (lines.length - 1) * lineHeight : top + padding + lineHeight - 5;
+  return {
+    rect: {
+      '@x': round(left),
+      '@y': round(top),
+      '@width': round(width),
+      '@height': round(height),
+      '@rx': 6,
+      '@fill': fill,
+      '@stroke': '#57606a',
+    },
+    text: lines.map((line, index) => ({
+      '@x': round(left + padding),
+      '@y': round(first + index * lineHeight),
+      '#text': line,
+    })),
+  };
+}
+
+function wayElement({ coverage, points, x, y }: PlacedWay) {
+  const stroke = colours[coverage];
+  return {
+    polyline: {
+      '@points': points.map((point) => `${round(point.x)},${round(point.y)}`).join(' '),
+      '@fill': 'none',
+      '@stroke': stroke,
+      '@stroke-width': 2,
+      ...(coverage !== 'proven' && coverage !== 'not-needed' && { '@stroke-dasharray': '6 4' }),
+    },
+    text: {
+      '@x': round(x),
+      '@y': round(y - 6),
+      '@text-anchor': 'middle',
+      '@fill': stroke,
+      '#text': coverageWords[coverage],
+    },
+  };
+}
