@@ -1,0 +1,196 @@
+import { describe, expect, test } from '@jest/globals';
+import { parseAddress, parseCidr } from '../../shared/core/cidr';
+import { diagnose, type Findings } from '../../shared/core/doctor';
+import { PermanentError } from '../../shared/core/errors';
+import type { Explanation } from '../../shared/core/explain/packet';
+import type { Node, Surroundings } from '../../shared/core/node';
+import type { Outcome } from '../../shared/core/outcome';
+import type { Check, LinkName } from '../../shared/core/reach';
+import { ruleSetId } from '../../shared/core/rule-set';
+import { ruleSetOf } from './rule-sets';
+
+const ref = { cloud: 'gcp', project: 'shop', zone: 'europe-west1-c', id: '4711' } as const;
+const node: Node = {
+  ref,
+  name: 'gke-1',
+  clusters: ['frontend'],
+  state: 'running',
+  platform: 'linux',
+  isControlPlane: false,
+  address: '10.209.0.2',
+};
+const around: Surroundings = {
+  network: 'vpc-b',
+  networkRanges: [parseCidr('10.209.0.0/16')],
+  podRanges: [],
+  arePodsRouted: false,
+  routes: [],
+  kindsLookedUp: [],
+};
+const ruleSet = ruleSetOf('source 10.132.0.0/14', 'masquerade 10.193.0.0/16 to-backend');
+const plan = {
+  kind: 'rule-set',
+  ruleSet,
+  id: ruleSetId(ruleSet),
+  routes: 1,
+  provenance: [],
+  warnings: [],
+} as const;
+const proven: Outcome = { node: ref, kind: 'planned', plan, isChange: false };
+const unproven: Outcome = { node: ref, kind: 'planned', plan, isChange: true };
+const skipped: Outcome = {
+  node: ref,
+  kind: 'skipped',
+  skip: { kind: 'skip', reason: 'pods-routed', detail: 'Not needed.', warnings: [] },
+};
+
+const masqueraded: Explanation = {
+  masqueraded: true,
+  source: '10.209.0.2',
+  sources: ['10.209.0.2'],
+  path: [],
+  cause: 'masqueraded',
+  reason: 'Rule 1 of PEERMASQ masquerades it.',
+  cure: null,
+};
+const bare: Explanation = {
+  ...masqueraded,
+  masqueraded: false,
+  source: '10.132.0.10',
+  sources: ['10.132.0.10'],
+  cause: 'no-rule',
+  reason: 'No rule masquerades it.',
+  cure: 'iptables -t nat -I POSTROUTING 1 -d 10.193.0.3/32 -j MASQUERADE',
+};
+
+const reachLinks: readonly LinkName[] = [
+  'peering',
+  'route-there',
+  'route-back',
+  'firewall-node',
+  'firewall-peer',
+];
+const reach = (states: Partial<Record<LinkName, Check['state']>> = {}): Check[] =>
+  reachLinks.map((link) => ({
+    link,
+    state: states[link] ?? 'ok',
+    evidence: [`about ${link}`],
+    cure: `mend ${link}`,
+  }));
+
+const good: Findings = {
+  node,
+  outcome: proven,
+  around,
+  pod: parseAddress('10.132.0.10'),
+  destination: parseAddress('10.193.0.3'),
+  rules: masqueraded,
+  reach: reach(),
+};
+
+test('where all is well no link is broken, and the service is what is left', () => {
+  const { broken, verdict, checks } = diagnose(good);
+  expect(broken).toBeNull();
+  expect(verdict).toBe('Nothing is broken. If it still fails, ask the service itself.');
+  expect(checks.map(({ link, state }) => `${link} ${state}`)).toEqual([
+    'node ok',
+    'peering ok',
+    'route-there ok',
+    'route-back ok',
+    'firewall-node ok',
+    'firewall-peer ok',
+    'masquerading ok',
+    'proof ok',
+  ]);
+});
+
+const backfill = 'npx peermasq backfill --node gke-1';
+
+describe('the first broken link is named, with what mends it', () => {
+  test.each<[string, Partial<Findings>, LinkName, string | undefined]>([
+    [
+      'a node that is stopped',
+      { node: { ...node, state: 'stopped' }, outcome: skipped, rules: bare },
+      'node',
+      'gcloud compute instances start gke-1 --zone europe-west1-c --project shop',
+    ],
+    [
+      'a peering before the routes that it takes away',
+      { reach: reach({ peering: 'broken', 'route-there': 'broken' }) },
+      'peering',
+      'mend peering',
+    ],
+    [
+      'a firewall before rules that are missing too',
+      { reach: reach({ 'firewall-peer': 'broken' }), rules: bare },
+      'firewall-peer',
+      'mend firewall-peer',
+    ],
+    ['no rule, which a push would bring', { rules: bare, outcome: unproven }, 'masquerading', backfill],
+    ['no rule, though it is proven', { rules: bare }, 'masquerading', backfill],
+    ['no rule, and none planned', { rules: bare, outcome: skipped }, 'masquerading', bare.cure ?? ''],
+    [
+      'an exemption in the way',
+      {
+        rules: { ...bare, cause: 'exempt' },
+        outcome: {
+          ...proven,
+          plan: { ...plan, ruleSet: ruleSetOf('exempt 10.193.0.0/24 except', 'masquerade 10.193.0.0/16 x') },
+        },
+      },
+      'masquerading',
+      `Take 10.193.0.3/32 out of what peermasq.yaml exempts (except, services), then: ${backfill}`,
+    ],
+    [
+      'rules in the wrong backend, though they happen to work',
+      { rules: { ...masqueraded, cause: 'wrong-backend' } },
+      'masquerading',
+      backfill,
+    ],
+    [
+      'a source that is not the node’s',
+      { rules: { ...masqueraded, source: '192.0.2.7' } },
+      'masquerading',
+      backfill,
+    ],
+    ['a proof that is missing', { outcome: unproven }, 'proof', backfill],
+  ])('%s', (_, findings, link, cure) => {
+    const { broken, verdict } = diagnose({ ...good, ...findings });
+    expect(broken).toMatchObject({ link, ...(cure !== undefined && { cure }) });
+    expect(verdict).toContain(`The first broken link is ${link}: `);
+  });
+});
+
+describe('masquerading is not needed', () => {
+  test.each<[string, Partial<Findings>]>([
+    [
+      'by pods of a VPC-native cluster',
+      { around: { ...around, podRanges: [parseCidr('10.132.0.0/14')], arePodsRouted: true } },
+    ],
+    ['by pods with an address of the network', { pod: parseAddress('10.209.9.9') }],
+  ])('%s', (_, findings) => {
+    const { broken, verdict } = diagnose({ ...good, rules: bare, outcome: skipped, ...findings });
+    expect(broken).toBeNull();
+    expect(verdict).toMatch(/^Nothing is broken\. Masquerading is not needed: 10\..* routes to\./);
+  });
+
+  test('by the node itself', () => {
+    const { pod: _, ...ofNode } = good;
+    expect(diagnose({ ...ofNode, rules: bare }).checks[6]).toMatchObject({
+      link: 'masquerading',
+      state: 'not-needed',
+    });
+  });
+});
+
+test('what cannot be seen is no broken link, and says how to see it', () => {
+  const rules = new PermanentError('unwatched', 'The node does not answer', 'gcloud compute ssh gke-1');
+  const { broken, verdict, checks } = diagnose({ ...good, rules, reach: reach({ 'route-back': 'unknown' }) });
+  expect(broken).toBeNull();
+  expect(verdict).toBe('Nothing is broken as far as can be seen; not seen: route-back, masquerading.');
+  expect(checks[6]).toMatchObject({
+    state: 'unknown',
+    evidence: ['The node does not answer'],
+    cure: 'gcloud compute ssh gke-1',
+  });
+});
