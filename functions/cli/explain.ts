@@ -3,7 +3,8 @@ import type { Cidr } from '../../shared/core/cidr';
 import { PermanentError } from '../../shared/core/errors';
 import { explain } from '../../shared/core/explain/explain';
 import type { Explanation, Packet, Step } from '../../shared/core/explain/packet';
-import { isLocal, parseSnapshot } from '../../shared/core/explain/snapshot';
+import { isLocal } from '../../shared/core/explain/network';
+import { parseSnapshot } from '../../shared/core/explain/snapshot';
 import type { Check } from '../../shared/core/reach';
 import { readText } from './config';
 import { readFrom, readTo, type From, type To } from './connection';
@@ -82,7 +83,7 @@ function saved(file: string, from: From, to: To, options: ExplainOptions): Expla
     destination: to.address,
     protocol: options.protocol,
     destinationPort: to.port,
-    isFromNode: isLocal(snapshot, source),
+    isFromNode: isLocal(snapshot, source.family, source.first) === true,
     ...(options.sourcePort !== undefined && { sourcePort: options.sourcePort }),
     ...(options.in !== undefined && { in: options.in }),
     ...(options.out !== undefined && { out: options.out }),

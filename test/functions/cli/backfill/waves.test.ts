@@ -2,6 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { inWaves, type Progress } from '../../../../functions/cli/backfill/waves';
 import type { Surveyed } from '../../../../functions/cli/survey';
 import { PermanentError } from '../../../../shared/core/errors';
+import type { NodeRef } from '../../../../shared/core/node';
 import type { Outcome } from '../../../../shared/core/outcome';
 
 const refOf = (id: string) => ({ cloud: 'aws', account: '123456789012', region: 'us-east-1', id }) as const;
@@ -12,7 +13,7 @@ const nodes = (n: number): Surveyed[] =>
   );
 
 const error = new PermanentError('refused', 'no', 'Mend it.');
-const ends: Record<string, (node: ReturnType<typeof refOf>) => Outcome> = {
+const ends: Record<'proven' | 'failed' | 'pending' | 'needs-reboot', (node: NodeRef) => Outcome> = {
   proven: (node) => ({ node, kind: 'proven', ruleSetId: 'a', warnings: [] }),
   failed: (node) => ({ node, kind: 'failed', error }),
   pending: (node) => ({ node, kind: 'pending', reason: 'its agent is not online', retryAfterSeconds: 7 }),
@@ -32,7 +33,7 @@ async function play(
     return Promise.resolve(
       some.map(({ node: { ref } }) => {
         const fate = fates[Number(ref.id.slice(2))] ?? 'proven';
-        return (ends[fate] as (typeof ends)[string])(ref as ReturnType<typeof refOf>);
+        return ends[fate](ref);
       }),
     );
   };
