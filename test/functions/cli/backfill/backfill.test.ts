@@ -1,0 +1,151 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
+import { makeDocument } from '../../../../infra/aws/document';
+import { documentName } from '../../../../shared/aws/names';
+import { keptOn, openMachines } from '../../../contracts/machines';
+import { startAws, type LabAws } from '../../../lab/aws/aws';
+import { describeKernel } from '../../../lab/kernel';
+import { openHome, type Home } from '../peermasq';
+
+const peering = 'pcx-0123456789abcdef0';
+const config = (except: string) =>
+  `clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings], except: [${except}]}}`;
+
+interface Summary {
+  readonly nodes: readonly { readonly node: string; readonly state: string }[];
+  readonly stoppedFor: string | null;
+}
+
+/** Four real nodes in a local AWS, one after the other step of a roll-out. */
+describeKernel('a roll-out from the command line', undefined, () => {
+  let aws: LabAws;
+  let home: Home;
+  const machines = openMachines();
+  const ids: string[] = [];
+
+  beforeAll(async () => {
+    aws = await startAws();
+    home = openHome({ ...aws.env });
+    aws.putDocument(documentName('dev'), makeDocument(readFileSync('shared/node/peermasq.sh', 'utf8')));
+    aws.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
+    const routes = [{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: peering }];
+    aws.addNetwork({
+      vpcId: 'vpc-00000001',
+      cidrs: ['172.20.0.0/16'],
+      subnetIds: ['subnet-00000001'],
+      routes,
+    });
+    for (let n = 0; n < 4; n += 1) {
+      const { machine } = await machines.add();
+      ids.push(aws.addNode({ subnetId: 'subnet-00000001', cluster: 'shop', machine }));
+    }
+    home.write('peermasq.yaml', config(''));
+  }, 30_000);
+
+  afterAll(async () => {
+    home.close();
+    await aws.settled();
+    await aws.close();
+    await machines.close();
+  });
+
+  const peermasq = (...args: string[]) => home.peermasq(args);
+  const backfill = async (
+    ...args: string[]
+  ): Promise<{ status: number | null; states: string; stoppedFor: string | null }> => {
+    const { status, stdout, stderr } = await peermasq('backfill', '--yes', '-o', 'json', ...args);
+    if (stdout === '') throw new Error(stderr);
+    const { nodes, stoppedFor } = JSON.parse(stdout) as Summary;
+    return { status, states: nodes.map(({ state }) => state).join(' '), stoppedFor };
+  };
+  const kept = (n: number) => keptOn(aws.state.agents.get(ids[n] ?? '')?.machine);
+
+  test('plan says what each destination comes from, and how far the change reaches: exit code 2', async () => {
+    const { status, stdout, stderr } = await peermasq('plan');
+    expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
+    expect(stdout).toContain('shop (aws us-east-1): 4 nodes → rule set ');
+    expect(stdout).toContain(
+      `+ masquerade 10.0.0.0/16 ${peering}    ← peerings: route to 10.0.0.0/16 over ${peering}`,
+    );
+    expect(stdout).toContain(
+      'Plan: 4 of 4 nodes change, in 1 of 1 cluster; begins to masquerade to 10.0.0.0/16. Nothing was pushed.',
+    );
+    expect(aws.count('SendCommand')).toBe(0);
+  });
+
+  test('without a yes nothing is pushed', async () => {
+    const { status, stderr } = await peermasq('backfill');
+    expect(status).toBe(1);
+    expect(stderr).toContain('Nobody can be asked here: stdin is no terminal\nSay --yes.');
+    expect(aws.count('SendCommand')).toBe(0);
+  });
+
+  test('a canary that is not proven keeps every other node untouched', async () => {
+    aws.setReady(ids[0] ?? '', false);
+    const ended = await backfill('--wave-timeout', '1');
+    expect(ended).toEqual({
+      status: 1,
+      states: 'pending untouched untouched untouched',
+      stoppedFor: `the canary aws:${ids[0]} is pending`,
+    });
+    expect(aws.count('SendCommand')).toBe(0);
+    aws.setReady(ids[0] ?? '', true);
+  });
+
+  test('interrupted, it sees the wave under way to its end, begins no other, and says which nodes are untouched', async () => {
+    let isInterrupted = false;
+    const { status, stdout, stderr } = await home.peermasq(['backfill', '--yes', '--wave', '2'], {
+      onStderr: (text, signal) => {
+        if (isInterrupted || !text.includes('wave 1 of 3')) return;
+        isInterrupted = true;
+        signal('SIGINT');
+      },
+    });
+    expect(stderr).toContain('Interrupted: the wave under way is seen to its end');
+    expect(status).toBe(130);
+    const states = await Promise.all(
+      [0, 1, 2, 3].map(async (n) => ((await kept(n)) === undefined ? 'no' : 'rules')),
+    );
+    const untouched = states.filter((state) => state === 'no').length;
+    expect(stdout).toContain(`Backfill: ${4 - untouched} proven, ${untouched} untouched.`);
+    expect(stdout).toContain(`Stopped, because it was interrupted. Untouched: `);
+    expect(untouched).toBeGreaterThan(0);
+  });
+
+  test('run again it goes on where it stopped, and then there is nothing to do', async () => {
+    const { status, states } = await backfill();
+    expect(status).toBe(0);
+    expect(states).toMatch(/^(proven ?)+$/);
+    expect(await backfill()).toEqual({ status: 0, states: '', stoppedFor: null });
+    const { status: clean, stdout } = await peermasq('plan');
+    expect({ clean, stdout }).toEqual({
+      clean: 0,
+      stdout: 'shop (aws us-east-1): 4 nodes unchanged, proven\n\nNo changes: 4 nodes looked at.\n',
+    });
+  });
+
+  test('a change of the config shows as the lines that differ, and what stops being masqueraded', async () => {
+    home.write('peermasq.yaml', config('10.0.7.0/24'));
+    const { stdout } = await peermasq('plan');
+    expect(stdout).toContain('  + exempt 10.0.7.0/24 except\n');
+    expect(stdout).toContain('    masquerade 10.0.0.0/16');
+    expect(stdout).not.toContain('+ masquerade');
+  });
+
+  test('a rollback gives every node what it had before', async () => {
+    const before = (await kept(1))?.replace(/generation .*/, '');
+    expect(await backfill()).toMatchObject({ status: 0, states: 'proven proven proven proven' });
+    expect((await kept(1))?.includes('exempt 10.0.7.0/24 except')).toBe(true);
+    expect(await backfill('--rollback')).toMatchObject({ status: 0, states: 'proven proven proven proven' });
+    expect((await kept(1))?.replace(/generation .*/, '')).toBe(before);
+  });
+
+  test('status tells of drift from what the config asks for', async () => {
+    const { stdout } = await peermasq('status', '-o', 'json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      clusters: [{ target: 'aws us-east-1', cluster: 'shop', nodes: 4, pending: 4, drifted: 4 }],
+      nodes: [{ node: `aws:${ids[0]}`, state: 'pending', drift: true }, {}, {}, {}],
+    });
+    expect((await peermasq('status')).stdout).toContain('It has another rule set than it is to have.');
+  });
+});
