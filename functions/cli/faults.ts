@@ -1,5 +1,6 @@
 import { inspect } from 'node:util';
 import { messageOf, PeermasqError } from '../../shared/core/errors';
+import { say } from './output';
 
 /**
  * What a process ends with; `--help` says so too. A shell that is interrupted expects 128 and the signal's number.
@@ -15,5 +16,5 @@ export function printFault(error: unknown, isDebug: boolean): void {
     ...(isOurs || isDebug ? [] : ['This should not happen: --debug shows where.']),
     ...(isDebug ? [inspect(error)] : []),
   ];
-  process.stderr.write(`${lines.join('\n')}\n`);
+  say(lines.join('\n'));
 }

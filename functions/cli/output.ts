@@ -31,9 +31,16 @@ function printed(document: unknown, text: string, format: Format): string {
     case 'yaml':
       return stringify(document, { aliasDuplicateObjects: false });
     case 'table':
-      return `${text.trimEnd()}\n`;
+      return `${printable(text).trimEnd()}\n`;
   }
 }
+
+/** Names and rules come from elsewhere: of what steers a terminal only colours and ends of lines are left. */
+export const printable = (text: string): string =>
+  // eslint-disable-next-line no-control-regex
+  text.replaceAll(/\u001b\[\d{1,2}m|[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, (found) =>
+    found.length > 1 ? found : '\ufffd',
+  );
 
 /** Columns as kubectl prints them: no lines, two spaces between. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
@@ -53,7 +60,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 
 /** On stderr, so that stdout stays what programs read. */
 export function say(text: string): void {
-  process.stderr.write(`${text}\n`);
+  process.stderr.write(`${printable(text)}\n`);
 }
 
 /** A whole number of at least `least`, for commander. */

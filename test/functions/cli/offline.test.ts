@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
-import { openHome, type Home } from './peermasq';
+import { openHome, type Home } from '../../lab/command-line';
 
 let home: Home;
 beforeAll(() => {

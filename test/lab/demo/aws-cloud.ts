@@ -1,14 +1,13 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { makeDocument } from '../../../infra/aws/document';
-import { documentName } from '../../../shared/aws/names';
+import { makeDocument, makeLookDocument } from '../../../infra/aws/document';
+import { documentName, lookDocumentName } from '../../../shared/aws/names';
 import { startAws, type LabAws } from '../aws/aws';
-import { readDeployment } from '../aws/deployment';
+import { readDeployment, type Deployment } from '../aws/deployment';
 import { startStack, type LabStack } from '../aws/stack';
 import { addWay, type LabWay } from '../aws/way';
+import { openHome } from '../command-line';
 import type { Networks } from '../networks';
 import { inForce, outcomeIn, provenIn } from './node-view';
 import type { LocalCloud, Pass, Say } from './scenario';
@@ -25,42 +24,68 @@ const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
 /** A node is served in half of it. */
 const patienceMs = 90_000;
 
-export interface AwsCloud extends LocalCloud {
+/** The account of a scenario: its VPCs, the way to the peer, the documents, and a node. */
+export interface Account {
   readonly aws: LabAws;
+  readonly networks: Networks;
   /** Of the node. */
   readonly id: string;
   /** What `breakAt` breaks; absent where the peer is not in AWS. */
   readonly way?: LabWay;
+  /** The config's file. */
+  readonly config: string;
+  readonly deployment: Deployment;
+  readonly peermasq: LocalCloud['peermasq'];
+  readonly close: () => Promise<void>;
 }
 
-/** The account of a scenario: its VPCs, the route to the peer, what is deployed, and a node that is to start. */
-export async function openAws(networks: Networks): Promise<AwsCloud> {
+export async function openAccount(
+  networks: Networks,
+  { state, more = '' }: { readonly state: 'pending' | 'running'; readonly more?: string },
+): Promise<Account> {
   const deployment = readDeployment();
   const program = readFileSync('shared/node/peermasq.sh', 'utf8');
-  const folder = mkdtempSync(join(tmpdir(), 'peermasq-aws-'));
-  const config = join(folder, 'peermasq.yaml');
-  writeFileSync(config, configFor(networks));
   const aws = await startAws();
+  const home = openHome({ ...aws.env, PEERMASQ_STAGE: deployment.stage });
   aws.putDocument(documentName(deployment.stage), makeDocument(program));
+  aws.putDocument(lookDocumentName(deployment.stage), makeLookDocument(program));
   const way = addNetworks(aws, networks);
-  const stack = startStack(aws, deployment, { config });
   const id = aws.addNode({
     subnetId,
     cluster,
     address: networks.topology.node.address,
     machine: networks.node,
-    state: 'pending',
-    isReady: false,
+    state,
+    isReady: state === 'running',
   });
   return {
     aws,
+    networks,
     id,
+    deployment,
     ...(way && { way }),
-    sendEvent: (say) => sendEvent({ aws, stack, networks, id }, say),
+    config: home.write('peermasq.yaml', configFor(networks) + more),
+    peermasq: (args) => home.peermasq([...args, '--cloud', 'aws']),
+    close: async () => {
+      await aws.settled();
+      await aws.close();
+      home.close();
+    },
+  };
+}
+
+/** What is deployed there, and a node that is to start. */
+export async function openAws(networks: Networks): Promise<LocalCloud> {
+  const account = await openAccount(networks, { state: 'pending' });
+  const { aws, deployment, config, id, peermasq } = account;
+  const stack = startStack(aws, deployment, { config });
+  return {
+    node: id,
+    peermasq,
+    sendEvent: (say) => sendEvent({ ...account, stack }, say),
     close: async () => {
       await stack.close();
-      await aws.close();
-      rmSync(folder, { recursive: true, force: true });
+      await account.close();
     },
   };
 }
@@ -97,15 +122,9 @@ function addNetworks(aws: LabAws, networks: Networks): LabWay | undefined {
   return undefined;
 }
 
-interface Account {
-  readonly aws: LabAws;
-  readonly stack: LabStack;
-  readonly networks: Networks;
-  /** Of the node. */
-  readonly id: string;
-}
+type Deployed = Account & { readonly stack: LabStack };
 
-async function sendEvent(account: Account, say: Say): Promise<Pass> {
+async function sendEvent(account: Deployed, say: Say): Promise<Pass> {
   const { aws, stack, networks, id } = account;
   const [calls, logged, sentAt] = [aws.calls.length, stack.log.length, Date.now()];
   sayLooks(account, sentAt, say);
@@ -120,7 +139,7 @@ async function sendEvent(account: Account, say: Say): Promise<Pass> {
   };
 }
 
-async function start({ aws, stack, id }: Account, say: Say): Promise<void> {
+async function start({ aws, stack, id }: Deployed, say: Say): Promise<void> {
   say('event', `RunInstances of ${id}, through CloudTrail, EventBridge and SQS`);
   stack.put(aws.runInstancesEvent([id]));
   await delay(runsAfterMs);
@@ -132,7 +151,7 @@ async function start({ aws, stack, id }: Account, say: Say): Promise<void> {
 }
 
 /** Says what each look at the node found, and when the next one is. */
-function sayLooks({ aws, stack }: Account, sentAt: number, say: Say): void {
+function sayLooks({ aws, stack }: Deployed, sentAt: number, say: Say): void {
   let looks = 0;
   stack.onInvoked = (name, { log }) => {
     if (name !== 'node-joined') return;
@@ -175,7 +194,7 @@ function sayWaiting(stack: LabStack, say: Say): void {
 }
 
 /** What the function asked the cloud, and the routes that it was told. */
-function lookedUp(aws: LabAws, before: number): string[] {
+export function lookedUp(aws: LabAws, before: number): string[] {
   const calls = new Set(aws.calls.slice(before).map(({ action }) => action));
   const routes = aws.state.routeTables.flatMap((table) => table.routes);
   return [

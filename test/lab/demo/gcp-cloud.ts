@@ -17,6 +17,8 @@ export async function openGcp(networks: Networks): Promise<LocalCloud> {
     const joined = await project.start('nodeJoined');
     let insert: Insert | undefined;
     return {
+      node: node.name,
+      peermasq: project.peermasq,
       sendEvent: async (say) => {
         if (insert) return send(project, joined, await insert.last, 'last', say);
         insert = insertVm(project.cloud, node, insertTimes);

@@ -20,6 +20,8 @@ export async function openGcpLate(networks: Networks): Promise<LocalCloud> {
     const [joined, backfill] = await Promise.all([project.start('nodeJoined'), project.start('backfill')]);
     let healed: Pass | undefined;
     return {
+      node: node.name,
+      peermasq: project.peermasq,
       loseRace: (say) => loseRace(joined, vm, say),
       sendEvent: async (say) => {
         // Once it has a proof, a backfill has nothing to tell of it.

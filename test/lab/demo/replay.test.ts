@@ -31,6 +31,8 @@ const scenario = (
   open: (networks) => {
     let times = 0;
     return Promise.resolve({
+      node: 'node-1',
+      peermasq: answers,
       sendEvent: async () => {
         await sendEvent(networks, ++times);
         return passed;
@@ -39,6 +41,16 @@ const scenario = (
     });
   },
 });
+
+/** Of a node on which all is well. */
+const answers = ([command]: readonly string[]) => {
+  const checks = [{ link: 'proof', state: 'ok' }];
+  const stdout =
+    command === 'doctor'
+      ? JSON.stringify({ checks, broken: null, verdict: 'Nothing is broken.' })
+      : 'No changes';
+  return Promise.resolve({ status: 0, stdout, stderr: '' });
+};
 
 async function replayed(...scenarios: Scenario[]) {
   const written: string[] = [];

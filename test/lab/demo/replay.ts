@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { buildNetworks, type Answer, type Networks } from '../networks';
+import { askDoctor, askPlan } from './questions';
 import type { LocalCloud, Pass, Race, Scenario } from './scenario';
 import { diagram, type Screen } from './screen';
 import { takeTurns, type Write } from './turns';
@@ -101,10 +102,17 @@ async function play(networks: Networks, cloud: LocalCloud, screen: Screen, resul
     if (reached) result.faults.push('the pod reached the peer though the race was lost');
     else screen.bad('', 'the pod still does not reach the peer');
   }
+  if (cloud.isOld) {
+    const broken = await askDoctor(networks, cloud, screen);
+    if (broken !== 'masquerading')
+      result.faults.push(`doctor calls ${broken ?? 'nothing'} broken, not masquerading`);
+    if (!(await askPlan(cloud, screen)))
+      result.faults.push('plan shows no change, though the node has no rules');
+  }
   // A pod that hangs goes down with its node: where that is restarted there is none to heal.
   const hanging = cloud.loseRace ? undefined : networks.pod.request(120_000);
   result.pass = await cloud.sendEvent(screen.say);
-  showPass(result.pass, result.late ? 'the backfill began' : 'the event', screen);
+  showPass(result.pass, result.late || cloud.isOld ? 'the backfill began' : 'the event', screen);
 
   result.after = await networks.pod.request();
   result.faults.push(...showAfter(networks, result.after, screen));
@@ -117,6 +125,9 @@ async function play(networks: Networks, cloud: LocalCloud, screen: Screen, resul
     screen.say('', `the request that hung meanwhile ${healed.reached ? 'is answered too' : 'still hangs'}`);
   if (isUnchanged) screen.say('again', 'the same once more changes nothing: iptables-save is identical');
   else result.faults.push('the same once more changed what iptables-save prints');
+  const broken = await askDoctor(networks, cloud, screen);
+  if (broken !== null) result.faults.push(`doctor still calls ${broken} broken`);
+  if (await askPlan(cloud, screen)) result.faults.push('plan still shows a change');
 }
 
 /** Whether the rules are the same after the same was done once more. */

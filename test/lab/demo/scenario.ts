@@ -1,4 +1,5 @@
 import type { Report } from '../../../shared/core/report';
+import type { Ended } from '../command-line';
 import type { Networks } from '../networks';
 import type { Topology } from '../topologies';
 
@@ -40,6 +41,12 @@ export interface LocalCloud {
    * @returns what the function said of the node
    */
   readonly loseRace?: (say: Say) => Promise<string>;
+  /** The node was there before peermasq: people ask `doctor` and `plan` before anything is done. */
+  readonly isOld?: boolean;
+  /** The node's name. */
+  readonly node: string;
+  /** The command line, with the credentials and the config that belong here. */
+  readonly peermasq: (args: readonly string[]) => Promise<Ended>;
   /** Sends what cures the node, and returns when it has proven its rules. It is called twice. */
   readonly sendEvent: (say: Say) => Promise<Pass>;
   readonly close: () => Promise<void>;

@@ -1,4 +1,5 @@
 import { awsGcpVpn, awsPeering, gcpPeering } from '../topologies';
+import { openAwsByHand } from './aws-by-hand';
 import { openAws } from './aws-cloud';
 import { openGcp } from './gcp-cloud';
 import { openGcpLate } from './gcp-late';
@@ -28,9 +29,9 @@ export const scenarios: readonly Scenario[] = [
     cloud: 'aws',
     title: 'AWS to Google Cloud, over a VPN',
     story:
-      'A pod in AWS asks a backend in Google Cloud. The routers of the VPN know the ranges of the VPCs, not those of pods.',
+      'A pod in AWS asks a backend in Google Cloud. The routers of the VPN know the ranges of the VPCs, not those of pods. The node was there before peermasq: doctor names the broken link, plan says what it would get, and a backfill by hand pushes that.',
     topology: awsGcpVpn,
-    open: openAws,
+    open: openAwsByHand,
   },
 ];
 

@@ -5,7 +5,7 @@ import { documentName } from '../../../../shared/aws/names';
 import { keptOn, openMachines } from '../../../contracts/machines';
 import { startAws, type LabAws } from '../../../lab/aws/aws';
 import { describeKernel } from '../../../lab/kernel';
-import { openHome, type Home } from '../peermasq';
+import { openHome, type Home } from '../../../lab/command-line';
 
 const peering = 'pcx-0123456789abcdef0';
 const config = (except: string) =>
