@@ -112,6 +112,8 @@ describeKernel('a replay', undefined, () => {
       ...scenario(cure),
       open: (networks) =>
         Promise.resolve({
+          node: 'node-1',
+          peermasq: answers,
           loseRace: () => Promise.resolve('it must be restarted'),
           sendEvent: async () => {
             await networks.resetNode();
