@@ -109,10 +109,10 @@ function cureOf({ outcome, destination, node }: Findings, rules: Explanation): {
     outcome.kind === 'planned' &&
     outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination)) &&
     !outcome.plan.ruleSet.exemptions.some(({ cidr }) => contains(cidr, destination));
-  if (isPlanned) return { cure: `npx peermasq backfill --node ${node.name}` };
+  if (isPlanned) return { cure: `npx peermasq backfill --node ${node.ref.id}` };
   if (rules.cause === 'exempt') {
     return {
-      cure: `Take ${destination.text} out of what peermasq.yaml exempts (except, services), then: npx peermasq backfill --node ${node.name}`,
+      cure: `Take ${destination.text} out of what peermasq.yaml exempts (except, services), then: npx peermasq backfill --node ${node.ref.id}`,
     };
   }
   return rules.cure === null ? {} : { cure: rules.cure };
@@ -120,7 +120,7 @@ function cureOf({ outcome, destination, node }: Findings, rules: Explanation): {
 
 function proofCheck({ node, outcome }: Findings): Check {
   const link = 'proof';
-  const cure = `npx peermasq backfill --node ${node.name}`;
+  const cure = `npx peermasq backfill --node ${node.ref.id}`;
   switch (outcome.kind) {
     case 'skipped':
       return { link, state: 'not-needed', evidence: [outcome.skip.detail] };

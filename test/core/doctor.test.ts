@@ -104,7 +104,7 @@ test('where all is well no link is broken, and the service is what is left', () 
   ]);
 });
 
-const backfill = 'npx peermasq backfill --node gke-1';
+const backfill = 'npx peermasq backfill --node 4711';
 
 describe('the first broken link is named, with what mends it', () => {
   test.each<[string, Partial<Findings>, LinkName, string | undefined]>([

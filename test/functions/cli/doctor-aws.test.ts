@@ -32,7 +32,11 @@ describeKernel('doctor on AWS', undefined, () => {
     return diagnose(await examine(await readFrom(from, account.id), to, options));
   }
   const iptables = (...args: string[]) => must(['iptables', '-w', '-t', 'nat', ...args]);
-  async function must(argv: readonly string[], env: Record<string, string> = {}, stdin = ''): Promise<string> {
+  async function must(
+    argv: readonly string[],
+    env: Record<string, string> = {},
+    stdin = '',
+  ): Promise<string> {
     const { status, stdout, stderr } = await networks.node.run(argv, { env, stdin });
     if (status !== 0) throw new Error(`${argv.join(' ')} ended with ${status}: ${stderr}${stdout}`);
     return stdout;
@@ -47,10 +51,13 @@ describeKernel('doctor on AWS', undefined, () => {
   test('a node without rules of peermasq: no masquerade rule, and a backfill mends it', async () => {
     expect(await isReached()).toBe(false);
     const { broken, checks } = await doctor();
-    expect(broken).toMatchObject({ link: 'masquerading', cure: `npx peermasq backfill --node ${account.id}` });
+    expect(broken).toMatchObject({
+      link: 'masquerading',
+      cure: `npx peermasq backfill --node ${account.id}`,
+    });
     expect(broken?.evidence[0]).toContain('asks for ! -d 10.0.0.0/8');
     expect(checks.slice(0, 6).map(({ state }) => state)).toEqual(['ok', 'ok', 'ok', 'ok', 'ok', 'ok']);
-    const { status, stderr } = await account.peermasq(['backfill', '--yes', '--cloud', 'aws', '--config', account.config]);
+    const { status, stderr } = await account.peermasq(['backfill', '--yes']);
     expect({ status, stderr }).toMatchObject({ status: 0 });
   });
 
@@ -102,14 +109,19 @@ describeKernel('doctor on AWS', undefined, () => {
       expect(await isReached()).toBe(false);
       const { broken } = await doctor();
       expect(broken).toMatchObject({ link: 'masquerading' });
-      expect(broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32 -m comment --comment "peermasq: except" -j RETURN`);
+      expect(broken?.evidence.join('\n')).toContain(
+        `-d ${peer.address}/32 -m comment --comment "peermasq: except" -j RETURN`,
+      );
     });
 
     test('rules in another backend than the node’s own', async () => {
       await remove();
       await apply(ruleSet(Date.now()), { PEERMASQ_BACKEND: 'iptables-legacy' });
       const { broken } = await doctor();
-      expect(broken).toMatchObject({ link: 'masquerading', cure: `npx peermasq backfill --node ${account.id}` });
+      expect(broken).toMatchObject({
+        link: 'masquerading',
+        cure: `npx peermasq backfill --node ${account.id}`,
+      });
       expect(broken?.evidence.join('\n')).toContain('iptables-legacy');
     });
   });
