@@ -38,12 +38,11 @@ export const gcpBundle = {
   plugins: [computeProtos(computeMethods), leaveOut],
 } satisfies BuildOptions;
 
-/** Of the command line, as soon as it has the clients of Compute Engine: a plugin without its file is an error. */
-export const cliPlugins = [computeProtos(computeMethodsOfCli), leaveOut];
-
 export const cliBundle = {
   ...common,
   entryPoints: { peermasq: 'functions/cli/main.ts' },
   outdir: 'dist/cli',
   banner: { js: '#!/usr/bin/env node' },
+  mainFields: ['module', 'main'],
+  plugins: [schemaKeys, computeProtos(computeMethodsOfCli), leaveOut],
 } satisfies BuildOptions;

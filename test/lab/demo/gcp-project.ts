@@ -1,13 +1,11 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { bootGceNode } from '../gcp/boot';
 import { startFunction, type RunningFunction } from '../gcp/functions';
 import { openGoogleCloud, type GoogleCloudLab } from '../gcp/lab';
 import { networkUrl, subnetworkUrl, type GoogleCloud, type Network, type Vm } from '../gcp/state';
+import { openHome } from '../command-line';
 import type { Networks } from '../networks';
-import type { Say } from './scenario';
+import type { LocalCloud, Say } from './scenario';
 
 const project = 'identity-nonprod';
 const cluster = 'frontend-cluster';
@@ -35,6 +33,9 @@ export interface Project {
   readonly lab: GoogleCloudLab;
   readonly cloud: GoogleCloud;
   readonly networks: Networks;
+  /** The config's file. */
+  readonly config: string;
+  readonly peermasq: LocalCloud['peermasq'];
   /** Starts a function of dist/gcp; the project closes it. */
   readonly start: (target: 'nodeJoined' | 'backfill') => Promise<RunningFunction>;
   readonly close: () => Promise<void>;
@@ -43,9 +44,8 @@ export interface Project {
 /** @param more lines of the cluster's config */
 export async function openProject(networks: Networks, more = ''): Promise<Project> {
   const lab = await openGoogleCloud();
-  const folder = mkdtempSync(join(tmpdir(), 'peermasq-gcp-'));
-  const config = join(folder, 'peermasq.yaml');
-  writeFileSync(config, configFor(networks) + more);
+  const home = openHome({ ...lab.env, PEERMASQ_PROJECTS: project });
+  const config = home.write('peermasq.yaml', configFor(networks) + more);
   addNetworks(lab, networks);
   const started: RunningFunction[] = [];
   const env = {
@@ -58,6 +58,8 @@ export async function openProject(networks: Networks, more = ''): Promise<Projec
     lab,
     cloud: lab.cloud,
     networks,
+    config,
+    peermasq: (args) => home.peermasq([...args, '--cloud', 'gcp']),
     start: async (target) => {
       const running = await startFunction(target, target === 'backfill' ? 'http' : 'cloudevent', env);
       started.push(running);
@@ -66,7 +68,7 @@ export async function openProject(networks: Networks, more = ''): Promise<Projec
     close: async () => {
       await Promise.all(started.map((running) => running.close()));
       await lab.close();
-      rmSync(folder, { recursive: true, force: true });
+      home.close();
     },
   };
 }

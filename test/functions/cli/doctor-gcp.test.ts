@@ -1,0 +1,158 @@
+import { expect, test } from '@jest/globals';
+import { once } from 'node:events';
+import {
+  boot,
+  node as nodeOfProject,
+  openProject,
+  serveMetadata,
+  type Project,
+} from '../../lab/demo/gcp-project';
+import { addVm, metadataOf, type Vm } from '../../lab/gcp/state';
+import { buildNetworks } from '../../lab/networks';
+import { gcpPeering } from '../../lab/topologies';
+import { describeDoctor, type DoctorLab } from './doctor';
+
+interface GcpLab extends DoctorLab {
+  readonly project: Project;
+  readonly vm: Vm;
+}
+
+async function open(): Promise<GcpLab> {
+  const networks = await buildNetworks(gcpPeering);
+  const project = await openProject(networks);
+  Object.assign(process.env, project.lab.env, { PEERMASQ_PROGRAM: 'shared/node/peermasq.sh' });
+  const started = new Date().toISOString();
+  const vm = addVm(project.cloud, {
+    ...nodeOfProject,
+    creationTimestamp: started,
+    lastStartTimestamp: started,
+  });
+  await serveMetadata(project, vm);
+  return {
+    project,
+    vm,
+    networks,
+    options: { config: project.config, cloud: 'gcp', project: [vm.project], stage: 'dev', timeout: 60 },
+    node: vm.id,
+    // It boots while the backfill waits for its proof.
+    cure: async () => {
+      const filled = project.peermasq(['backfill', '--yes']);
+      while (metadataOf(vm, 'startup-script') === undefined) await once(project.cloud.changes, 'change');
+      await boot(project, () => undefined);
+      const { status, stderr } = await filled;
+      if (status !== 0) throw new Error(stderr);
+    },
+    close: async () => {
+      await project.close();
+      await networks.close();
+    },
+  };
+}
+
+/** Changes something of the cloud, and undoes it. */
+const change =
+  (breakIt: (cloud: Project['cloud']) => void) =>
+  ({ project: { cloud } }: GcpLab) => {
+    const { networks, firewalls } = cloud;
+    const before = structuredClone({ networks, firewalls });
+    breakIt(cloud);
+    return () => Object.assign(cloud, before);
+  };
+
+const networkOf = ({ networks }: Project['cloud'], index: 0 | 1) => {
+  const network = networks[index];
+  if (!network) throw new Error(`There is no network ${index}`);
+  return network;
+};
+
+/** One side alone has made it, so it has no routes either. */
+const pend = (cloud: Project['cloud'], missing: 0 | 1) => {
+  networkOf(cloud, missing).peerings = [];
+  for (const network of [networkOf(cloud, 0), networkOf(cloud, 1)]) {
+    network.routes = {};
+    for (const peering of network.peerings) peering.state = 'INACTIVE';
+  }
+};
+
+describeDoctor<GcpLab>(
+  'Google Cloud',
+  open,
+  [
+    [
+      'peering made on this side alone: peering',
+      change((cloud) => {
+        pend(cloud, 1);
+      }),
+      'peering',
+      'gcloud compute networks peerings create',
+    ],
+    [
+      'no route there: route-there',
+      change((cloud) => {
+        networkOf(cloud, 0).routes = {};
+      }),
+      'route-there',
+      'gcloud compute',
+    ],
+    [
+      'no route back: route-back',
+      change((cloud) => {
+        networkOf(cloud, 1).routes = {};
+      }),
+      'route-back',
+      'gcloud compute',
+    ],
+    [
+      'firewall closed at the node: firewall-node',
+      change((cloud) => {
+        cloud.firewalls.push({
+          project: nodeOfProject.project,
+          name: 'no-egress',
+          network: 'vpc-b',
+          direction: 'EGRESS',
+          denied: [{ IPProtocol: 'all' }],
+          destinationRanges: ['10.0.0.0/8'],
+        });
+      }),
+      'firewall-node',
+      'gcloud compute firewall-rules create',
+    ],
+    [
+      'firewall closed at the peer: firewall-peer',
+      change((cloud) => {
+        cloud.firewalls = [];
+      }),
+      'firewall-peer',
+      'gcloud compute firewall-rules create',
+    ],
+  ],
+  (lab, doctor) => {
+    test('VPC-native: masquerading is not needed, and that is said', async () => {
+      const { vm, project } = lab();
+      const [subnet] = project.cloud.subnetworks;
+      const [nic] = vm.networkInterfaces;
+      if (!subnet || !nic) throw new Error('no subnet');
+      subnet.secondaryIpRanges = [{ rangeName: 'pods', ipCidrRange: '10.132.0.0/14' }];
+      nic.aliasIpRanges = [{ ipCidrRange: '10.132.0.0/24', subnetworkRangeName: 'pods' }];
+      const peer = networkOf(project.cloud, 1);
+      peer.routes['to-frontend/europe-west1']?.push({
+        destRange: '10.132.0.0/14',
+        imported: true,
+        type: 'SUBNET_PEERING_ROUTE',
+      });
+      const [allowed] = project.cloud.firewalls;
+      if (!allowed) throw new Error('There is no firewall rule');
+      project.cloud.firewalls.push({
+        ...allowed,
+        name: 'allow-pods',
+        sourceRanges: ['10.132.0.0/14'],
+      });
+      const { checks, verdict, broken } = await doctor();
+      expect(checks.find(({ link }) => link === 'masquerading')).toMatchObject({ state: 'not-needed' });
+      expect(verdict).toContain(
+        'Masquerading is not needed: 10.132.0.10/32 is an address that vpc-b and its peers have routes to.',
+      );
+      expect(broken?.link).not.toBe('masquerading');
+    });
+  },
+);

@@ -1,0 +1,146 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readFrom, readTo } from '../../../functions/cli/connection';
+import { examine } from '../../../functions/cli/examine';
+import type { TargetOptions } from '../../../functions/cli/targets';
+import { diagnose, type Diagnosis } from '../../../shared/core/doctor';
+import type { LinkName } from '../../../shared/core/reach';
+import { describeKernel } from '../../lab/kernel';
+import type { Networks } from '../../lab/networks';
+
+/** A local cloud around real networks, with a node that runs and has no rules of peermasq yet. */
+export interface DoctorLab {
+  readonly networks: Networks;
+  /** Where the command line looks. */
+  readonly options: TargetOptions;
+  /** The node's id, which is also its name on the command line. */
+  readonly node: string;
+  /** Brings the node to its rule set. */
+  readonly cure: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+/** One way to break what is around the node: undoes itself with what it returns. */
+export type CloudBreak<Lab> = readonly [
+  name: string,
+  breakIt: (lab: Lab) => () => void,
+  link: LinkName,
+  cure: string,
+];
+
+/** What doctor must say, whichever cloud it is, of each way to break the lab. */
+export function describeDoctor<Lab extends DoctorLab>(
+  name: string,
+  open: () => Promise<Lab>,
+  cloudBreaks: readonly CloudBreak<Lab>[],
+  more: (lab: () => Lab, doctor: (from?: string) => Promise<Diagnosis>) => void = () => undefined,
+): void {
+  describeKernel(`doctor on ${name}`, undefined, () => {
+    let lab: Lab;
+    beforeAll(async () => {
+      lab = await open();
+    }, 60_000);
+    afterAll(() => lab.close());
+
+    async function doctor(from?: string): Promise<Diagnosis> {
+      const { node, peer } = lab.networks.topology;
+      const to = await readTo(`${peer.address}:${peer.port}`);
+      return diagnose(await examine(await readFrom(from ?? node.pods.pod, lab.node), to, lab.options));
+    }
+    const linkOf = ({ checks }: Diagnosis, link: LinkName) => checks.find((check) => check.link === link);
+    const isReached = async () => (await lab.networks.pod.request(700)).reached;
+    const backfill = () => `npx peermasq backfill --node ${lab.node}`;
+
+    test('once it is cured nothing is broken, and the packets agree', async () => {
+      expect(await isReached()).toBe(false);
+      await lab.cure();
+      expect(await doctor()).toMatchObject({ broken: null });
+      expect(await isReached()).toBe(true);
+    }, 40_000);
+
+    test('from the node itself masquerading is not needed', async () => {
+      const diagnosis = await doctor(lab.node);
+      expect(diagnosis.broken).toBeNull();
+      expect(linkOf(diagnosis, 'masquerading')).toMatchObject({ state: 'not-needed' });
+    });
+
+    test.each(cloudBreaks)('%s', async (_, breakIt, link, cure) => {
+      const mend = breakIt(lab);
+      try {
+        const { broken } = await doctor();
+        expect(broken).toMatchObject({ link });
+        expect(broken?.cure).toContain(cure);
+      } finally {
+        mend();
+      }
+    });
+
+    describe('masquerading is the first broken link', () => {
+      test('a RETURN before the masquerade', async () => {
+        const { peer } = lab.networks.topology;
+        const inTheWay = ['POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN'];
+        await iptables(lab, '-I', ...inTheWay);
+        const { broken } = await doctor();
+        expect(await isReached()).toBe(false);
+        await iptables(lab, '-D', ...inTheWay);
+        expect(broken).toMatchObject({ link: 'masquerading', cure: backfill() });
+        expect(broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32 -j RETURN`);
+      });
+
+      test('no masquerade rule: the node’s own excludes what lies in 10.0.0.0/8', async () => {
+        await peermasq(lab, ['remove']);
+        const { broken } = await doctor();
+        expect(await isReached()).toBe(false);
+        expect(broken).toMatchObject({ link: 'masquerading', cure: backfill() });
+        expect(broken?.evidence.join('\n')).toContain('asks for ! -d 10.0.0.0/8');
+      });
+
+      test('an exemption in the way', async () => {
+        const { peer } = lab.networks.topology;
+        await apply(lab, [`exempt ${peer.address}/32 except`]);
+        const { broken } = await doctor();
+        expect(await isReached()).toBe(false);
+        expect(broken).toMatchObject({ link: 'masquerading', cure: backfill() });
+        expect(broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32`);
+        expect(broken?.evidence.join('\n')).toContain('--comment "peermasq: except" -j RETURN');
+      });
+
+      test('rules in another backend than the node’s own', async () => {
+        await peermasq(lab, ['remove']);
+        await apply(lab, [], { PEERMASQ_BACKEND: 'iptables-legacy' });
+        const { broken } = await doctor();
+        expect(broken).toMatchObject({ link: 'masquerading', cure: backfill() });
+        expect(broken?.evidence.join('\n')).toContain('iptables-legacy');
+      });
+    });
+
+    more(() => lab, doctor);
+  });
+}
+
+const iptables = (lab: DoctorLab, ...args: string[]) => run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
+
+const peermasq = (lab: DoctorLab, args: string[], env: Record<string, string> = {}, stdin = '') =>
+  run(lab, ['bash', 'shared/node/peermasq.sh', ...args], env, stdin);
+
+/** A rule set newer than whatever the node has. */
+async function apply(
+  lab: DoctorLab,
+  more: readonly string[],
+  env: Record<string, string> = {},
+): Promise<void> {
+  const { networks, node, peer } = lab.networks.topology;
+  const destination = networks.find(({ name }) => name === peer.network)?.range ?? '';
+  const lines = [`source ${node.pods.range}`, ...more, `masquerade ${destination} peer`];
+  const text = `peermasq/1\ngeneration ${Date.now()}\n${lines.map((line) => `${line}\n`).join('')}`;
+  await peermasq(lab, ['apply'], env, text);
+}
+
+async function run(
+  { networks }: DoctorLab,
+  argv: readonly string[],
+  env: Record<string, string> = {},
+  stdin = '',
+): Promise<void> {
+  const { status, stdout, stderr } = await networks.node.run(argv, { env, stdin });
+  if (status !== 0) throw new Error(`${argv.join(' ')} ended with ${status}: ${stderr}${stdout}`);
+}
