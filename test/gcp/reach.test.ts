@@ -321,7 +321,7 @@ describe('the link that is broken first, and what mends it', () => {
       },
       'route-back',
       'and leads nowhere near it: static route default, into the default internet gateway.',
-      undefined,
+      'gcloud compute networks peerings list-routes to-frontend --project backend-prod --network vpc-a --region europe-west1 --direction INCOMING',
     ],
     [
       'there is no route back to a pod, nor any to it in its own network',

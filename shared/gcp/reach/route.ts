@@ -114,9 +114,24 @@ async function overPeering(scene: Scene, peered: Peered): Promise<Told> {
       evidence: [...evidence, `Neither does one of ${nameOf(ref)}: nobody can answer it.`],
     };
   }
-  const cure = peered.back && exchangeBack(ref, peered, way.source, own);
+  const cure = peered.back && (exchangeBack(ref, peered, way.source, own) ?? listRoutes(peered, region));
   return { state: 'broken', evidence: [...evidence, inWords(ref, own)], ...(cure && { cure }) };
 }
+
+/** Routes of subnets need no setting to be exchanged: all that is left is to see what the peering brings. */
+const listRoutes = ({ back, other }: Peered, region: string): string =>
+  gcloud(
+    ...[
+      'networks',
+      'peerings',
+      'list-routes',
+      back?.name ?? '',
+      ...inProject(other),
+      '--network',
+      other.network,
+    ],
+    ...['--region', region, '--direction', 'INCOMING'],
+  );
 
 /** Dynamic routes are those of the region of the destination, as far as that is known. */
 async function regionWith(view: View, ref: NetworkRef, address: Cidr, otherwise: string): Promise<string> {
