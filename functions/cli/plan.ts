@@ -171,7 +171,7 @@ function blastRadius(nodes: readonly Surveyed[], changes: readonly Planned[]): s
   const list = (words: string, cidrs: readonly string[]) =>
     cidrs.length === 0 ? [] : [`${words} ${cidrs.join(', ')}`];
   const effects = [...list('begins to masquerade to', begin), ...list('stops masquerading to', end)];
-  const reach = `${changes.length} of ${count(nodes.length, 'node')} change, in ${clusters(changes)} of ${count(clusters(nodes), 'cluster')}`;
+  const reach = `change ${changes.length} of ${count(nodes.length, 'node')}, in ${clusters(changes)} of ${count(clusters(nodes), 'cluster')}`;
   return `Plan: ${reach}${effects.map((effect) => `; ${effect}`).join('')}. Nothing was pushed.`;
 }
 

@@ -28,7 +28,7 @@ export interface Check {
   readonly link: LinkName;
   /** `unknown`: it cannot be seen from here, for a permission that is missing or an account of somebody else. */
   readonly state: 'ok' | 'broken' | 'unknown' | 'not-needed';
-  /** What was read, and where: one sentence each. */
+  /** What was read, and where: one sentence each, the one that decides first. */
   readonly evidence: readonly string[];
   /** The command that mends it, or that shows what could not be seen. */
   readonly cure?: string;

@@ -68,7 +68,7 @@ const sizeOf = (lines: readonly string[]) => ({
 
 function layOut({ networks, remotes, ways }: Diagram) {
   const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
-  graph.setGraph({ rankdir: 'LR', marginx: 20, marginy: 30, ranksep: 260, nodesep: 30 });
+  graph.setGraph({ rankdir: 'LR', marginx: 20, marginy: 60, ranksep: 260, nodesep: 60 });
   graph.setDefaultEdgeLabel(() => ({}));
   const add = (id: string, lines: readonly string[], fill: string, isNetwork = false) =>
     graph.setNode(id, { lines, fill, isNetwork, ...sizeOf(lines) });

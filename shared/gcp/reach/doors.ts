@@ -79,7 +79,8 @@ async function intoNetwork(scene: Scene, ref: NetworkRef, notes: readonly string
 
 const noting = (notes: readonly string[], told: Told): Told => ({
   ...told,
-  evidence: [...notes, ...told.evidence],
+  // What decides comes first.
+  evidence: told.state === 'broken' ? [...told.evidence, ...notes] : [...notes, ...told.evidence],
 });
 
 async function intoForwarding(scene: Scene, ref: NetworkRef, rule: ForwardingRule): Promise<Told> {
@@ -91,13 +92,13 @@ async function intoForwarding(scene: Scene, ref: NetworkRef, rule: ForwardingRul
   if (!forwards(rule, way.port)) {
     const what = `It does not forward tcp:${way.port}.`;
     const cure = gcloud('forwarding-rules', 'describe', name ?? '', ...here);
-    return { state: 'broken', evidence: [note, what], cure };
+    return { state: 'broken', evidence: [what, note], cure };
   }
   const from = regionOf(gcpRef(way.node).zone);
   if (region && region !== from && !allowGlobalAccess) {
     const what = `It is for clients in its own region, and the node is in ${from}.`;
     const cure = gcloud('forwarding-rules', 'update', name ?? '', ...here, '--allow-global-access');
-    return { state: 'broken', evidence: [note, what], cure };
+    return { state: 'broken', evidence: [what, note], cure };
   }
   if (loadBalancingScheme === 'INTERNAL_MANAGED') {
     return {

@@ -196,7 +196,9 @@ function sayWaiting(stack: LabStack, say: Say): void {
 /** What the function asked the cloud, and the routes that it was told. */
 export function lookedUp(aws: LabAws, before: number): string[] {
   const calls = new Set(aws.calls.slice(before).map(({ action }) => action));
-  const routes = aws.state.routeTables.flatMap((table) => table.routes);
+  // The node's own network: of the other side no function asks.
+  const tables = aws.state.routeTables.filter((table) => table.vpcId === vpcId);
+  const routes = tables.flatMap((table) => table.routes);
   return [
     [...calls].join(', '),
     ...routes.map(

@@ -68,7 +68,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
       `+ masquerade 10.0.0.0/16 ${peering}    ← peerings: route to 10.0.0.0/16 over ${peering}`,
     );
     expect(stdout).toContain(
-      'Plan: 4 of 4 nodes change, in 1 of 1 cluster; begins to masquerade to 10.0.0.0/16. Nothing was pushed.',
+      'Plan: change 4 of 4 nodes, in 1 of 1 cluster; begins to masquerade to 10.0.0.0/16. Nothing was pushed.',
     );
     expect(aws.count('SendCommand')).toBe(0);
   });
