@@ -16,8 +16,8 @@ export async function openAws(
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
   // The SDK reads it whenever it looks for credentials or a region.
   if (profile !== undefined) process.env['AWS_PROFILE'] = profile;
-  const regions = region ?? [await usualRegion()];
-  return regions.map((name) => {
+  const regions = new Set(region ?? [await usualRegion()]);
+  return [...regions].map((name) => {
     const clients = clientsFor(name);
     return {
       ...common,

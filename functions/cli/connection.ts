@@ -34,8 +34,11 @@ export async function readFrom(text: string, node: string | undefined): Promise<
   return { text, node: node ?? text };
 }
 
-/** Reads HOST:PORT; a name is looked up. @throws PermanentError */
-export async function readTo(text: string): Promise<To> {
+/**
+ * Reads HOST:PORT; a name is looked up, in the family of the pod's address.
+ * @throws PermanentError also where the two are of different families: such a packet cannot be
+ */
+export async function readTo(text: string, { pod }: Pick<From, 'pod'> = {}): Promise<To> {
   const [, v6, host, port = ''] =
     /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):([1-9][0-9]{0,4})$/.exec(text) ?? [];
   const name = v6 ?? host;
@@ -46,7 +49,14 @@ export async function readTo(text: string): Promise<To> {
       'Write it as 10.193.0.3:5432, [fd00::1]:5432 or db.example.com:5432.',
     );
   }
-  const address = asAddress(name) ?? (await resolve(name));
+  const address = asAddress(name) ?? (await resolve(name, pod?.family));
+  if (pod && pod.family !== address.family) {
+    throw new PermanentError(
+      'bad-option',
+      `${pod.text} is IPv${pod.family} and ${text} is IPv${address.family}`,
+      'Give both addresses of one family.',
+    );
+  }
   return { text, address, port: Number(port) };
 }
 
@@ -59,9 +69,9 @@ function asAddress(text: string): Cidr | undefined {
   }
 }
 
-async function resolve(name: string): Promise<Cidr> {
+async function resolve(name: string, family: 4 | 6 = 4): Promise<Cidr> {
   try {
-    return parseAddress((await lookup(name)).address);
+    return parseAddress((await lookup(name, { family })).address);
   } catch (cause) {
     throw new PermanentError(
       'unknown-host',

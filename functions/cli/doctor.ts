@@ -29,7 +29,8 @@ export function addDoctor(program: Command): void {
       .addOption(outputOption()),
   ).action(async (_: unknown, self: Command) => {
     const options = self.optsWithGlobals<DoctorOptions>();
-    const [from, to] = await Promise.all([readFrom(options.from, options.node), readTo(options.to)]);
+    const from = await readFrom(options.from, options.node);
+    const to = await readTo(options.to, from);
     const findings = await examine(from, to, options);
     const diagnosis = diagnose(findings);
     print(doctorAnswer(options, diagnosis), options.output);

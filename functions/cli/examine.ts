@@ -40,7 +40,7 @@ async function findNode(from: From, options: TargetOptions): Promise<Surveyed> {
   const { nodes, faults } = await survey(targets, asked);
   const [found] = nodes;
   if (found) return found;
-  throw faults[0] ?? new Error('A survey of a node tells of it, or why not');
+  throw faults[0]?.error ?? new Error('A survey of a node tells of it, or why not');
 }
 
 async function surroundings({ target, node }: Surveyed, deadline: Deadline): Promise<Surroundings> {

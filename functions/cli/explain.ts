@@ -48,7 +48,8 @@ export function addExplain(program: Command): void {
       .addOption(outputOption()),
   ).action(async (_: unknown, self: Command) => {
     const options = self.optsWithGlobals<ExplainOptions>();
-    const [from, to] = await Promise.all([readFrom(options.from, options.node), readTo(options.to)]);
+    const from = await readFrom(options.from, options.node);
+    const to = await readTo(options.to, from);
     const { explanation, upstream } =
       options.rules === undefined ? await live(from, to, options) : saved(options.rules, from, to, options);
     print(explainAnswer(options, explanation, upstream), options.output);
@@ -115,13 +116,18 @@ function explainAnswer(
     colours.bold(`${from} → ${to}`),
     ...(path.length === 0 ? [] : [pathTable(path), '']),
     (masqueraded === true ? colours.green : colours.red)(`${verdict} ${reason}`),
-    `It leaves with ${source ?? (sources.join(' or ') || 'an address that the rules alone do not tell')}.`,
+    ...(cause === 'dropped' || cause === 'stays-on-node'
+      ? ['It does not leave the node.']
+      : [leavesWith(source, sources)]),
     ...upstreamLines(upstream),
     ...(cure === null ? [] : [`Cure: ${cure}`]),
   ];
   const document = { masqueraded, source, sources, cause, reason, cure, path, upstream };
   return { document, text: lines.join('\n') };
 }
+
+const leavesWith = (source: string | null, sources: readonly string[]): string =>
+  `It leaves with ${source ?? (sources.join(' or ') || 'an address that the rules alone do not tell')}.`;
 
 function pathTable(path: readonly Step[]): string {
   return table(

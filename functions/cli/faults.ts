@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { messageOf, PeermasqError } from '../../shared/core/errors';
+import { messageOf, PeermasqError, RetryableError } from '../../shared/core/errors';
 import { say } from './output';
 
 /**
@@ -7,14 +7,25 @@ import { say } from './output';
  */
 export const exitCodes = { fine: 0, fault: 1, finding: 2, interrupted: 130 } as const;
 
+/** Advice is written for functions, which come again by themselves. */
+const tryAgain =
+  'A function would; here, run the command again. If it lasts, look at --region, --project, the network and HTTPS_PROXY.';
+
 /** What went wrong and what to do about it; the stack only where it is asked for. */
-export function printFault(error: unknown, isDebug: boolean): void {
+export function printFault(error: unknown, isDebug: boolean, where?: string): void {
   const isOurs = error instanceof PeermasqError;
   const lines = [
-    `error: ${messageOf(error)}`,
+    `error: ${where === undefined ? '' : `${where}: `}${messageOf(error)}`,
     ...(isOurs ? [error.advice] : []),
+    ...(error instanceof RetryableError ? [tryAgain] : []),
     ...(isOurs || isDebug ? [] : ['This should not happen: --debug shows where.']),
     ...(isDebug ? [inspect(error)] : []),
   ];
   say(lines.join('\n'));
+}
+
+/** In the place of an answer, for programs. */
+export function errorDocument(error: unknown) {
+  const { code, advice } = error instanceof PeermasqError ? error : { code: 'unexpected', advice: null };
+  return { error: { code, message: messageOf(error), advice } };
 }

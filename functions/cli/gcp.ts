@@ -10,7 +10,7 @@ import type { Target, TargetOptions } from './targets';
 export function openGcp({ project }: TargetOptions, common: Omit<Dependencies, 'cloud'>): Target[] {
   const [program, clients] = [loadProgram(), clientsOfProcess()];
   const named = project ?? (process.env['PEERMASQ_PROJECTS'] ?? '').split(',').filter(Boolean);
-  const places = named.length > 0 ? named.map((one) => [one]) : [[]];
+  const places = named.length > 0 ? [...new Set(named)].map((one) => [one]) : [[]];
   return places.map((projects) => ({
     ...common,
     name: `gcp ${projects[0] ?? 'of the credentials'}`,

@@ -1,9 +1,17 @@
-import { printFault, exitCodes } from './faults';
+import { errorDocument, exitCodes, printFault } from './faults';
+import { print, type Format } from './output';
 import { makeProgram } from './program';
 
 const program = makeProgram();
 
+/** What whoever reads stdout expects there; known when a command begins. */
+let format: Format | undefined;
+program.hook('preAction', (_, command) => {
+  format = command.opts<{ output?: Format }>().output;
+});
+
 function fail(error: unknown): void {
+  if (format !== undefined && format !== 'table') print({ document: errorDocument(error), text: '' }, format);
   printFault(error, program.opts<{ debug?: boolean }>().debug === true);
   process.exitCode = exitCodes.fault;
 }

@@ -6,7 +6,7 @@ import type { Outcome } from '../../shared/core/outcome';
 import { printRuleSet } from '../../shared/core/rule-set';
 import { exitCodes } from './faults';
 import { colours, count, examples, outputOption, print, type Answer, type Format } from './output';
-import { survey, type Survey, type Surveyed } from './survey';
+import { faultDocument, notLookedAt, survey, tellFaults, type Survey, type Surveyed } from './survey';
 import {
   clusterOption,
   deadlineOf,
@@ -37,7 +37,7 @@ export function addPlan(program: Command): void {
     const options = self.optsWithGlobals<PlanOptions>();
     const seen = await surveyFor(options);
     print(planAnswer(seen), options.output);
-    if (seen.faults[0]) throw seen.faults[0];
+    if (tellFaults(seen, options.debug)) return;
     process.exitCode = changesOf(seen.nodes).length > 0 ? exitCodes.finding : exitCodes.fine;
   });
   examples(command, [
@@ -77,7 +77,7 @@ export function planAnswer(seen: Survey): Answer {
   ];
   return {
     document: toDocument(seen, changes),
-    text: [...sections, blastRadius(seen.nodes, changes)].join('\n\n'),
+    text: [...sections, ...conclusion(seen, changes)].join('\n\n'),
   };
 }
 
@@ -162,6 +162,12 @@ function warningsOf(outcome: Outcome) {
   return outcome.kind === 'held' ? outcome.warnings : [];
 }
 
+/** With nothing looked at there is nothing to say of changes. */
+function conclusion(seen: Survey, changes: readonly Planned[]): string[] {
+  const isBlind = seen.nodes.length === 0 && seen.faults.length > 0;
+  return [...(isBlind ? [] : [blastRadius(seen.nodes, changes)]), ...notLookedAt(seen)];
+}
+
 /** How far the changes reach. */
 function blastRadius(nodes: readonly Surveyed[], changes: readonly Planned[]): string {
   const clusters = (some: readonly Surveyed[]) =>
@@ -202,7 +208,7 @@ function toDocument({ nodes, faults }: Survey, changes: readonly Planned[]) {
         },
       ]),
     ),
-    faults: faults.map(({ code, message, advice }) => ({ code, message, advice })),
+    faults: faults.map(faultDocument),
   };
 }
 

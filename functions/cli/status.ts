@@ -4,18 +4,8 @@ import { groupBy } from '../../shared/core/group';
 import { nodeKey } from '../../shared/core/node';
 import { reasonOf } from '../../shared/core/outcome';
 import { exitCodes } from './faults';
-import {
-  atLeast,
-  count,
-  examples,
-  outputOption,
-  print,
-  say,
-  table,
-  type Answer,
-  type Format,
-} from './output';
-import { survey, type Survey, type Surveyed } from './survey';
+import { atLeast, count, examples, outputOption, print, table, type Answer, type Format } from './output';
+import { faultDocument, notLookedAt, survey, tellFaults, type Survey, type Surveyed } from './survey';
 import {
   clusterOption,
   deadlineOf,
@@ -60,7 +50,7 @@ export function addStatus(program: Command): void {
 async function show(options: StatusOptions): Promise<void> {
   const seen = await look(options);
   print(statusAnswer(seen, options.all === true, new Date()), options.output);
-  if (seen.faults[0]) throw seen.faults[0];
+  tellFaults(seen, options.debug);
 }
 
 async function look(options: StatusOptions): Promise<Survey> {
@@ -77,7 +67,7 @@ async function watch(options: StatusOptions): Promise<void> {
     const answer = statusAnswer(seen, options.all === true, new Date());
     if (process.stdout.isTTY && options.output === 'table') console.clear();
     print(answer, options.output);
-    for (const { message, advice } of seen.faults) say(`error: ${message}\n${advice}`);
+    tellFaults(seen, options.debug);
     await pause(options.interval * 1_000);
   }
 }
@@ -122,7 +112,8 @@ function unproven({ recorded, lastEnd }: Surveyed['node'], planned: string): Nod
   return { state: 'pending', drift, reason };
 }
 
-export function statusAnswer({ nodes, faults }: Survey, isAll: boolean, now: Date): Answer {
+export function statusAnswer(seen: Survey, isAll: boolean, now: Date): Answer {
+  const { nodes } = seen;
   const all = nodes.map((one) => ({ ...one, status: statusOf(one) }));
   const clusters = [...groupBy(all, ({ target, cluster }) => `${target.name} ${cluster}`).values()].map(
     (some) => {
@@ -168,11 +159,14 @@ export function statusAnswer({ nodes, faults }: Survey, isAll: boolean, now: Dat
         launchedAt: node.launchedAt?.toISOString() ?? null,
         endedAt: endedAt(node)?.toISOString() ?? null,
       })),
-      faults: faults.map(({ code, message, advice }) => ({ code, message, advice })),
+      faults: seen.faults.map(faultDocument),
     },
-    text: nodes.length === 0 ? 'No node of the clusters was found.' : sections.join('\n\n'),
+    text: [...(nodes.length === 0 ? none(seen) : sections), ...notLookedAt(seen)].join('\n\n'),
   };
 }
+
+const none = ({ faults }: Survey): string[] =>
+  faults.length > 0 ? [] : ['No node of the clusters was found.'];
 
 const isDrifted = ({ status }: { readonly status: NodeStatus }): boolean => status.drift === true;
 

@@ -4,6 +4,7 @@ import type { Outcome } from '../../shared/core/outcome';
 import type { Deadline } from '../../shared/core/ports';
 import { pass } from '../../shared/core/reconcile';
 import type { RuleSet } from '../../shared/core/rule-set';
+import { exitCodes, printFault } from './faults';
 import type { Target } from './targets';
 
 /** One node as it is, and what a push now would make of it. */
@@ -18,8 +19,13 @@ export interface Surveyed {
 
 export interface Survey {
   readonly nodes: readonly Surveyed[];
-  /** What kept a target from being looked at; the others were. */
-  readonly faults: readonly PeermasqError[];
+  /** What kept targets from being looked at; the others were. */
+  readonly faults: readonly TargetFault[];
+}
+
+export interface TargetFault {
+  readonly target: string;
+  readonly error: PeermasqError;
 }
 
 export interface SurveyOptions {
@@ -38,7 +44,9 @@ export interface SurveyOptions {
  */
 export async function survey(targets: readonly Target[], options: SurveyOptions): Promise<Survey> {
   const looks = await Promise.allSettled(targets.map((target) => surveyOne(target, options)));
-  const faults = looks.flatMap((look) => (look.status === 'rejected' ? [asFault(look.reason)] : []));
+  const faults = looks.flatMap((look, index) =>
+    look.status === 'rejected' ? [asFault(targets[index]?.name ?? '', look.reason)] : [],
+  );
   const nodes = looks.flatMap((look) => (look.status === 'fulfilled' ? look.value : []));
   // With a fault the node may be where nobody could look.
   if (options.node !== undefined && nodes.length === 0 && faults.length === 0) throw noSuchNode(options.node);
@@ -66,9 +74,28 @@ async function surveyOne(
 export const isMeant = ({ ref, name }: Node, text: string): boolean =>
   [name, ref.id, nodeKey(ref)].includes(text);
 
-function asFault(reason: unknown): PeermasqError {
-  if (reason instanceof PeermasqError) return reason;
+function asFault(target: string, reason: unknown): TargetFault {
+  if (reason instanceof PeermasqError) return { target, error: reason };
   throw reason;
+}
+
+/** For documents. */
+export const faultDocument = ({ target, error: { code, message, advice } }: TargetFault) => ({
+  target,
+  code,
+  message,
+  advice,
+});
+
+/** For people: what is missing in the answer above. */
+export const notLookedAt = ({ faults }: Survey): string[] =>
+  faults.map(({ target }) => `Not looked at: ${target}.`);
+
+/** Tells every fault of a survey, and ends the command as failed where there is one. @returns whether there is */
+export function tellFaults({ faults }: Survey, isDebug: boolean | undefined): boolean {
+  for (const { target, error } of faults) printFault(error, isDebug === true, target);
+  if (faults.length > 0) process.exitCode = exitCodes.fault;
+  return faults.length > 0;
 }
 
 const noSuchNode = (text: string) =>

@@ -56,11 +56,14 @@ function verdictOf(checks: readonly Check[], broken: Check | null): string {
   return `Nothing is broken.${unneeded} If it still fails, ask the service itself.`;
 }
 
-function nodeCheck({ node, outcome }: Findings): Check {
+function nodeCheck({ node, outcome, rules }: Findings): Check {
   const who = `${node.name} (${node.ref.id}) is ${node.state}, of cluster ${node.clusters.join(', ') || 'none'}.`;
   const link = 'node';
   if (node.state !== 'running') {
     return { link, state: 'broken', evidence: [who], cure: startCommand(node) };
+  }
+  if (!(rules instanceof Error) && rules.cause === 'dropped') {
+    return { link, state: 'broken', evidence: [rules.reason, who, ...deciding(rules)] };
   }
   const left = outcome.kind === 'skipped' ? [`peermasq leaves it alone: ${outcome.skip.detail}`] : [];
   return { link, state: 'ok', evidence: [who, ...left] };
@@ -81,6 +84,9 @@ function masqueradingCheck(findings: Findings): Check {
   }
   if (rules instanceof Error)
     return { link, state: 'unknown', evidence: [rules.message], cure: rules.advice };
+  if (rules.sources.length === 0 && (rules.cause === 'dropped' || rules.cause === 'stays-on-node')) {
+    return { link, state: 'unknown', evidence: [`It does not come that far. ${rules.reason}`] };
+  }
   const evidence = [rules.reason, ...deciding(rules)];
   if (rules.masqueraded === 'unknown')
     return { link, state: 'unknown', evidence, ...cureOf(findings, rules) };

@@ -6,7 +6,7 @@ import type { Outcome } from '../../../shared/core/outcome';
 import { exitCodes } from '../faults';
 import { atLeast, count, examples, outputOption, print, say, type Format } from '../output';
 import { changesOf, planAnswer, surveyFor } from '../plan';
-import type { Surveyed } from '../survey';
+import { tellFaults, type Surveyed } from '../survey';
 import { clusterOption, withTargets, type TargetOptions } from '../targets';
 import { onInterrupt } from './interrupt';
 import { openJournal, type Journal } from './journal';
@@ -70,7 +70,8 @@ async function backfill(options: BackfillOptions): Promise<void> {
   const seen = await surveyFor(options);
   const changes = changesOf(seen.nodes);
   say(planAnswer(seen).text);
-  if (seen.faults[0]) throw seen.faults[0];
+  // What was not seen cannot be in a roll-out that claims to be whole.
+  if (tellFaults(seen, options.debug)) return;
   await run(changes, pushWave(options.acceptLoss === true), options);
 }
 

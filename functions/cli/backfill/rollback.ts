@@ -43,7 +43,7 @@ export async function planRollback(options: BackfillOptions): Promise<Rollback> 
   const [{ config }] = targets as [Surveyed['target']];
   const everything = { ...selectionOf(options, config), deadline: deadlineOf(options), withBefore: true };
   const seen = await survey(targets, everything);
-  if (seen.faults[0]) throw seen.faults[0];
+  if (seen.faults[0]) throw seen.faults[0].error;
   const isNews = ({ recorded }: Surveyed['node'], order: RuleSet | undefined) =>
     order !== undefined && (recorded !== undefined || order !== nothing);
   const nodes = seen.nodes.filter(({ node }) => isNews(node, orders.get(nodeKey(node.ref))));

@@ -115,7 +115,7 @@ function addDiagram(render: Command): void {
   ).action(async (_: unknown, self: Command) => {
     const options = self.optsWithGlobals<RenderOptions & { format: 'mermaid' | 'svg' }>();
     const { nodes, faults } = await surveyFor(options);
-    if (faults[0]) throw faults[0];
+    if (faults[0]) throw faults[0].error;
     const diagram = await diagramOf(nodes, deadlineOf(options));
     process.stdout.write(options.format === 'svg' ? renderSvg(diagram) : renderMermaid(diagram));
   });
@@ -130,7 +130,7 @@ async function ruleSetFor(options: RenderOptions): Promise<RuleSet> {
   if (options.ruleSet !== undefined)
     return parseRuleSet(readText(options.ruleSet, 'Name a file, or - for stdin.'));
   const { nodes, faults } = await surveyFor(options);
-  if (faults[0]) throw faults[0];
+  if (faults[0]) throw faults[0].error;
   const plans = new Map(
     nodes.flatMap(({ outcome }) =>
       outcome.kind === 'planned' ? [[outcome.plan.id, outcome.plan.ruleSet] as const] : [],

@@ -40,10 +40,9 @@ export function causeOf(snapshot: Snapshot, packet: Packet, walked: Walked): Fin
   const leaving = fates.filter((fate) => fate.kind === 'leaves');
   const dropped = fates.find((fate) => fate.kind === 'dropped');
   if (leaving.length === 0) {
-    const reason = dropped
-      ? `It is dropped on the node: ${dropped.by}.`
-      : 'Its destination is the node itself.';
-    return { cause: 'stays-on-node', reason, backend: undefined };
+    return dropped
+      ? { cause: 'dropped', reason: `It is dropped on the node: ${dropped.by}.`, backend: undefined }
+      : { cause: 'stays-on-node', reason: 'Its destination is the node itself.', backend: undefined };
   }
   const backend = backendOf(snapshot);
   const translated = leaving.filter(({ translation }) => translation !== undefined);

@@ -44,8 +44,10 @@ export type Cause =
   | 'exempt'
   /** peermasq's rules are in another backend than the node's own. */
   | 'wrong-backend'
-  /** It never leaves the node. */
+  /** Its destination is the node itself. */
   | 'stays-on-node'
+  /** A rule or a policy of the node ends it. */
+  | 'dropped'
   | 'unknown';
 
 export interface Explanation {

@@ -89,6 +89,14 @@ describe('explain, from saved rules', () => {
   });
 });
 
+test('explain tells what never leaves the node, and names no address for it', async () => {
+  const closed = `*filter\n:FORWARD DROP [0:0]\nCOMMIT\n${kubenet}${network}`;
+  const { status, stdout } = await home.peermasq(explain('--rules', '-'), { stdin: closed });
+  expect(status).toBe(2);
+  expect(stdout).toContain('It is dropped on the node: policy of');
+  expect(stdout).toContain('It does not leave the node.');
+});
+
 describe('what was typed wrong, and what cannot be had: one sentence and what mends it, and no stack', () => {
   test.each([
     [explain('--rules', '-'), kubenet.replace('COMMIT\n', ''), 'Line 8 of the dump'],
@@ -132,6 +140,12 @@ describe('what was typed wrong, and what cannot be had: one sentence and what me
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toContain(message);
     expect(stderr).not.toMatch(/^\s+at /m);
+  });
+
+  test('with -o json or yaml it is a document, too', async () => {
+    const { status, stdout } = await home.peermasq(['plan', '--config', 'nowhere.yaml', '-o', 'json']);
+    expect(status).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'unreadable-file' } });
   });
 
   test('--debug shows the stack, wherever it stands', async () => {

@@ -6,7 +6,15 @@ const peermasq = (...args: string[]) =>
   spawnSync(process.execPath, ['dist/cli/peermasq.js', ...args], { encoding: 'utf8' });
 
 test('render daemonset prints manifests for the namespace and image given', () => {
-  const { stdout, stderr, status } = peermasq('render', 'daemonset', '--watcher', '-n', 'net', '--image', 'bash:5');
+  const { stdout, stderr, status } = peermasq(
+    'render',
+    'daemonset',
+    '--watcher',
+    '-n',
+    'net',
+    '--image',
+    'bash:5',
+  );
   expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
   expect(parseAllDocuments(stdout).map((document) => document.toJS() as unknown)).toMatchObject([
     { kind: 'ConfigMap', metadata: { namespace: 'net' } },
@@ -33,5 +41,7 @@ test.each([
 });
 
 test('--help shows an example', () => {
-  expect(peermasq('render', 'daemonset', '--help').stdout).toContain('npx peermasq render daemonset --watcher |');
+  expect(peermasq('render', 'daemonset', '--help').stdout).toContain(
+    'npx peermasq render daemonset --watcher |',
+  );
 });

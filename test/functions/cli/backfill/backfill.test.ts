@@ -73,6 +73,17 @@ describeKernel('a roll-out from the command line', undefined, () => {
     expect(aws.count('SendCommand')).toBe(0);
   });
 
+  test('a region that is named twice is looked at once; one that cannot be asked is named', async () => {
+    const regions = ['us-east-1', 'us-east-1', 'mars-1'].flatMap((region) => ['--region', region]);
+    const { status, stdout, stderr } = await peermasq('plan', ...regions);
+    expect(status).toBe(1);
+    expect(stdout).toContain('Plan: change 4 of 4 nodes');
+    expect(stdout).toMatch(/\nNot looked at: aws mars-1\.\n$/);
+    expect(stderr).toContain('error: aws mars-1: ');
+    const { stdout: blind } = await peermasq('plan', '--region', 'mars-1', '-o', 'json');
+    expect(JSON.parse(blind)).toMatchObject({ nodes: [], faults: [{ target: 'aws mars-1' }] });
+  });
+
   test('without a yes nothing is pushed', async () => {
     const { status, stderr } = await peermasq('backfill');
     expect(status).toBe(1);
