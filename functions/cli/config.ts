@@ -14,7 +14,8 @@ export function readConfig(file: string): Config {
 /** @throws PermanentError that says what to do */
 export function readText(file: string, advice: string): string {
   try {
-    return readFileSync(file === '-' ? process.stdin.fd : file, 'utf8');
+    // Some editors and shells put a mark of the byte order first.
+    return readFileSync(file === '-' ? process.stdin.fd : file, 'utf8').replace(/^\ufeff/, '');
   } catch (cause) {
     throw new PermanentError('unreadable-file', `${file} cannot be read: ${messageOf(cause)}`, advice, cause);
   }

@@ -4,6 +4,7 @@ import { promisify } from 'node:util';
 import { z } from 'zod';
 import { CidrError, parseAddress, type Cidr } from '../../shared/core/cidr';
 import { messageOf, PermanentError } from '../../shared/core/errors';
+import type { Packet } from '../../shared/core/explain/packet';
 
 /** Where a connection begins. */
 export interface From {
@@ -14,6 +15,26 @@ export interface From {
   /** The node: its name, id or key; absent where only an address was given. */
   readonly node?: string;
 }
+
+/** What else a rule may ask of the connection's first packet. */
+export interface PacketOptions {
+  readonly protocol?: 'tcp' | 'udp';
+  readonly sourcePort?: number;
+  readonly in?: string;
+  readonly out?: string;
+}
+
+/** Its first packet. */
+export const packetOf = (source: Cidr, isFromNode: boolean, to: To, options: PacketOptions): Packet => ({
+  source,
+  isFromNode,
+  destination: to.address,
+  destinationPort: to.port,
+  protocol: options.protocol ?? 'tcp',
+  ...(options.sourcePort !== undefined && { sourcePort: options.sourcePort }),
+  ...(options.in !== undefined && { in: options.in }),
+  ...(options.out !== undefined && { out: options.out }),
+});
 
 /** Where it leads. */
 export interface To {
@@ -103,7 +124,14 @@ async function askKubectl(
     return spec.hostNetwork ? on : { ...on, pod: parseAddress(status.podIP) };
   } catch (cause) {
     const isAbsent = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    const why = isAbsent ? 'kubectl is not installed' : `kubectl could not tell: ${messageOf(cause)}`;
+    const why = isAbsent ? 'kubectl is not installed' : `kubectl could not tell: ${lastLine(cause)}`;
     throw new PermanentError('no-pod', `Where pod ${text} runs is not known: ${why}`, advice, cause);
   }
+}
+
+/** Its last words; what comes before are often warnings. */
+function lastLine(thrown: unknown): string {
+  const said = z.object({ stderr: z.string() }).safeParse(thrown).data?.stderr ?? '';
+  const last = said.trim().split('\n').at(-1) ?? '';
+  return last === '' ? messageOf(thrown) : last;
 }

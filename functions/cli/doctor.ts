@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { diagnose, type Diagnosis } from '../../shared/core/doctor';
 import type { Check } from '../../shared/core/reach';
+import { visible } from '../../shared/core/shell';
 import { readFrom, readTo } from './connection';
 import { examine } from './examine';
 import { exitCodes } from './faults';
-import { colours, examples, outputOption, print, table, type Answer, type Format } from './output';
-import { clusterOption, withTargets, type TargetOptions } from './targets';
+import { colours, examples, outputOption, print, say, table, type Answer, type Format } from './output';
+import { clusterOption, targetWords, withTargets, type TargetOptions } from './targets';
 
 interface DoctorOptions extends TargetOptions {
   readonly from: string;
@@ -31,10 +32,11 @@ export function addDoctor(program: Command): void {
     const options = self.optsWithGlobals<DoctorOptions>();
     const from = await readFrom(options.from, options.node);
     const to = await readTo(options.to, from);
+    say('Asking the cloud, and the node to show its rules; that may take a minute.');
     const findings = await examine(from, to, options);
-    const diagnosis = diagnose(findings);
+    const diagnosis = forTargets(diagnose(findings), options);
     print(doctorAnswer(options, diagnosis), options.output);
-    process.exitCode = diagnosis.broken ? exitCodes.finding : exitCodes.fine;
+    process.exitCode = exitCodeOf(diagnosis);
   });
   examples(command, [
     'npx peermasq doctor --from shop/web-0 --to 10.193.0.3:32191',
@@ -43,19 +45,33 @@ export function addDoctor(program: Command): void {
   ]);
 }
 
+function exitCodeOf({ broken, checks }: Diagnosis): number {
+  if (broken) return exitCodes.finding;
+  return checks.some(({ state }) => state === 'unknown') ? exitCodes.uncertain : exitCodes.fine;
+}
+
+/** A command of ours, pasted, is to look where this one did. */
+function forTargets({ checks, broken, verdict }: Diagnosis, options: DoctorOptions): Diagnosis {
+  const complete = (check: Check): Check =>
+    check.cure?.includes('npx peermasq ')
+      ? { ...check, cure: [check.cure, ...targetWords(options)].join(' ') }
+      : check;
+  return { checks: checks.map(complete), broken: broken && complete(broken), verdict };
+}
+
 function doctorAnswer({ from, to }: DoctorOptions, { checks, broken, verdict }: Diagnosis): Answer {
   const lines = [
     colours.bold(`${from} → ${to}`),
     table(
       ['LINK', 'STATE', 'EVIDENCE'],
-      checks.map((check) => [check.link, stateText(check), check.evidence.join('\n')]),
+      checks.map((check) => [check.link, stateText(check), check.evidence.map(visible).join('\n')]),
     ),
     '',
-    (broken ? colours.red : colours.green)(verdict),
-    ...(broken?.cure === undefined ? [] : [`Mend it: ${broken.cure}`]),
+    (broken ? colours.red : colours.green)(visible(verdict)),
+    ...(broken?.cure === undefined ? [] : [`Mend it: ${visible(broken.cure)}`]),
     ...checks
       .filter((check) => check.state === 'unknown' && check.cure !== undefined)
-      .map(({ link, cure }) => `To see ${link}: ${cure ?? ''}`),
+      .map(({ link, cure }) => `To see ${link}: ${visible(cure ?? '')}`),
   ];
   return { document: { from, to, checks, broken, verdict }, text: lines.join('\n') };
 }

@@ -3,22 +3,24 @@ import { parseAddress } from '../../shared/core/cidr';
 import { isPodRouted, type Findings } from '../../shared/core/doctor';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/errors';
 import { explain } from '../../shared/core/explain/explain';
-import type { Explanation, Packet } from '../../shared/core/explain/packet';
+import type { Explanation } from '../../shared/core/explain/packet';
 import { parseSnapshot } from '../../shared/core/explain/snapshot';
 import { nodeKey, routeSourceKinds, type Node, type Surroundings } from '../../shared/core/node';
 import type { Deadline } from '../../shared/core/ports';
-import type { From, To } from './connection';
+import { packetOf, type From, type PacketOptions, type To } from './connection';
 import { survey, type Surveyed } from './survey';
 import { deadlineOf, openTargets, selectionOf, type TargetOptions } from './targets';
 
+export type ExamineOptions = TargetOptions & PacketOptions;
+
 /** Everything there is to find out about a connection, from the node and from its cloud. */
-export async function examine(from: From, to: To, options: TargetOptions): Promise<Findings> {
+export async function examine(from: From, to: To, options: ExamineOptions): Promise<Findings> {
   const found = await findNode(from, options);
   const { target, node, outcome } = found;
   const deadline = deadlineOf(options);
   const [around, rules] = await Promise.all([
     surroundings(found, deadline),
-    rulesFor(found, from, to, deadline),
+    rulesFor(found, from, to, options),
   ]);
   const pod = from.pod;
   const source = sourceOf(node, pod, around, rules);
@@ -46,7 +48,7 @@ async function findNode(from: From, options: TargetOptions): Promise<Surveyed> {
 async function surroundings({ target, node }: Surveyed, deadline: Deadline): Promise<Surroundings> {
   const around = await target.cloud.routes.around([node], routeSourceKinds, deadline);
   const own = around.get(nodeKey(node.ref));
-  if (own) return { ...own, podRanges: [...own.podRanges] };
+  if (own) return own;
   throw new RetryableError(
     'no-network',
     `The network of ${node.name} cannot be seen`,
@@ -58,27 +60,18 @@ async function surroundings({ target, node }: Surveyed, deadline: Deadline): Pro
 /** That the rules cannot be seen does not keep the other checks from being made. */
 async function rulesFor(
   { target, node }: Surveyed,
-  from: From,
+  { pod }: From,
   to: To,
-  deadline: Deadline,
+  options: ExamineOptions,
 ): Promise<Explanation | PeermasqError> {
   try {
-    const snapshot = parseSnapshot(await target.inspection.look(node, deadline));
-    return explain(snapshot, packetOf(from.pod, node, to));
+    const source = pod ?? addressOf(node);
+    const snapshot = parseSnapshot(await target.inspection.look(node, deadlineOf(options)));
+    return explain(snapshot, packetOf(source, pod === undefined, to, options));
   } catch (error) {
     if (error instanceof PeermasqError) return error;
     throw error;
   }
-}
-
-function packetOf(pod: Cidr | undefined, node: Node, { address, port }: To): Packet {
-  return {
-    source: pod ?? addressOf(node),
-    destination: address,
-    protocol: 'tcp',
-    destinationPort: port,
-    isFromNode: pod === undefined,
-  };
 }
 
 function addressOf({ name, address }: Node): Cidr {

@@ -1,27 +1,34 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Cidr } from '../../shared/core/cidr';
 import { PermanentError } from '../../shared/core/errors';
 import { explain } from '../../shared/core/explain/explain';
-import type { Explanation, Packet, Step } from '../../shared/core/explain/packet';
+import type { Explanation, Step } from '../../shared/core/explain/packet';
 import { isLocal } from '../../shared/core/explain/network';
 import { parseSnapshot } from '../../shared/core/explain/snapshot';
 import type { Check } from '../../shared/core/reach';
+import { visible } from '../../shared/core/shell';
 import { readText } from './config';
-import { readFrom, readTo, type From, type To } from './connection';
+import { packetOf, readFrom, readTo, type From, type PacketOptions, type To } from './connection';
 import { examine } from './examine';
 import { exitCodes } from './faults';
-import { atLeast, colours, examples, outputOption, print, table, type Answer, type Format } from './output';
+import {
+  atLeast,
+  colours,
+  examples,
+  outputOption,
+  print,
+  say,
+  table,
+  type Answer,
+  type Format,
+} from './output';
 import { clusterOption, withTargets, type TargetOptions } from './targets';
 
-interface ExplainOptions extends TargetOptions {
+interface ExplainOptions extends TargetOptions, PacketOptions {
   readonly from: string;
   readonly to: string;
   readonly rules?: string;
   readonly node?: string;
-  readonly protocol: 'tcp' | 'udp';
-  readonly sourcePort?: number;
-  readonly in?: string;
-  readonly out?: string;
   readonly output: Format;
 }
 
@@ -40,8 +47,8 @@ export function addExplain(program: Command): void {
         'saved rules instead of a live node: iptables-save or nft -j list ruleset; - is stdin',
       )
       .option('--node <node>', 'the node that the pod is on: its name, id or CLOUD:ID')
-      .option('--protocol <name>', 'tcp or udp', 'tcp')
-      .option('--source-port <port>', 'where rules ask for it', atLeast(1))
+      .addOption(new Option('--protocol <name>', 'of the connection').choices(['tcp', 'udp']).default('tcp'))
+      .option('--source-port <port>', 'where rules ask for it', port)
       .option('--in <interface>', 'that it comes in by, where the saved rules do not tell')
       .option('--out <interface>', 'that it leaves by, where the saved rules do not tell')
       .addOption(clusterOption())
@@ -53,7 +60,7 @@ export function addExplain(program: Command): void {
     const { explanation, upstream } =
       options.rules === undefined ? await live(from, to, options) : saved(options.rules, from, to, options);
     print(explainAnswer(options, explanation, upstream), options.output);
-    process.exitCode = explanation.masqueraded === false ? exitCodes.finding : exitCodes.fine;
+    process.exitCode = exitCodeOf(explanation);
   });
   examples(command, [
     'npx peermasq explain --from shop/web-0 --to 10.193.0.3:32191',
@@ -61,6 +68,19 @@ export function addExplain(program: Command): void {
     'npx peermasq explain --rules rules.txt --from 10.132.0.10 --to 10.193.0.3:32191',
     'sudo nft -j list ruleset | npx peermasq explain --rules - --from 10.132.0.10 --to 10.193.0.3:32191 -o json',
   ]);
+}
+
+/** That it needs no masquerade, or that nothing leaves the node, is no fault. */
+function exitCodeOf({ masqueraded, cause, cure }: Explanation): number {
+  if (masqueraded === 'unknown') return exitCodes.uncertain;
+  const isFault = cause === 'dropped' || cause === 'wrong-backend' || (!masqueraded && cure !== null);
+  return isFault ? exitCodes.finding : exitCodes.fine;
+}
+
+function port(text: string): number {
+  const number = atLeast(1)(text);
+  if (number <= 65_535) return number;
+  throw new InvalidArgumentError('Accepted is a port, 1 to 65535.');
 }
 
 interface Explained {
@@ -71,24 +91,18 @@ interface Explained {
 
 /** @throws PermanentError where the node's rules cannot be seen */
 async function live(from: From, to: To, options: ExplainOptions): Promise<Explained> {
+  say('Asking the cloud, and the node to show its rules; that may take a minute.');
   const { rules, reach } = await examine(from, to, options);
   if (rules instanceof Error) throw rules;
-  return { explanation: rules, upstream: reach };
+  // Firewalls are asked about TCP.
+  return { explanation: rules, upstream: options.protocol === 'udp' ? null : reach };
 }
 
 function saved(file: string, from: From, to: To, options: ExplainOptions): Explained {
   const snapshot = parseSnapshot(readText(file, 'Name a file that `iptables-save` wrote, or - for stdin.'));
   const source = from.pod ?? noAddress(from);
-  const packet: Packet = {
-    source,
-    destination: to.address,
-    protocol: options.protocol,
-    destinationPort: to.port,
-    isFromNode: isLocal(snapshot, source.family, source.first) === true,
-    ...(options.sourcePort !== undefined && { sourcePort: options.sourcePort }),
-    ...(options.in !== undefined && { in: options.in }),
-    ...(options.out !== undefined && { out: options.out }),
-  };
+  const isFromNode = isLocal(snapshot, source.family, source.first) === true;
+  const packet = packetOf(source, isFromNode, to, options);
   return { explanation: explain(snapshot, packet), upstream: null };
 }
 
@@ -112,15 +126,16 @@ function explainAnswer(
       : masqueraded
         ? 'It is masqueraded.'
         : 'It is not masqueraded.';
+  const paint = { 0: colours.green, 2: colours.red }[exitCodeOf(explanation)] ?? colours.yellow;
   const lines = [
     colours.bold(`${from} → ${to}`),
     ...(path.length === 0 ? [] : [pathTable(path), '']),
-    (masqueraded === true ? colours.green : colours.red)(`${verdict} ${reason}`),
+    paint(`${verdict} ${visible(reason)}`),
     ...(cause === 'dropped' || cause === 'stays-on-node'
       ? ['It does not leave the node.']
       : [leavesWith(source, sources)]),
     ...upstreamLines(upstream),
-    ...(cure === null ? [] : [`Cure: ${cure}`]),
+    ...(cure === null ? [] : [`Cure: ${visible(cure)}`]),
   ];
   const document = { masqueraded, source, sources, cause, reason, cure, path, upstream };
   return { document, text: lines.join('\n') };
@@ -133,8 +148,8 @@ function pathTable(path: readonly Step[]): string {
   return table(
     ['TABLE', 'CHAIN', 'RULE', 'RESULT', 'WHY'],
     path.flatMap(({ backend, table: name, chain, rule, text, result, why }) => [
-      [`${name} (${backend})`, chain, String(rule), resultText(result), why],
-      ['', '', '', '', colours.dim(text)],
+      [`${name} (${backend})`, chain, String(rule), resultText(result), visible(why)],
+      ['', '', '', '', colours.dim(visible(text))],
     ]),
   );
 }
@@ -151,6 +166,6 @@ function upstreamLines(upstream: Explained['upstream']): string[] {
     ];
   const broken = upstream.find(({ state }) => state === 'broken');
   return broken
-    ? [`It would be dropped behind the node, at ${broken.link}: ${broken.evidence[0] ?? ''}`]
+    ? [`It would be dropped behind the node, at ${broken.link}: ${visible(broken.evidence[0] ?? '')}`]
     : [];
 }

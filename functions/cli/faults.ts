@@ -5,7 +5,7 @@ import { say } from './output';
 /**
  * What a process ends with; `--help` says so too. A shell that is interrupted expects 128 and the signal's number.
  */
-export const exitCodes = { fine: 0, fault: 1, finding: 2, interrupted: 130 } as const;
+export const exitCodes = { fine: 0, fault: 1, finding: 2, uncertain: 3, interrupted: 130 } as const;
 
 /** Advice is written for functions, which come again by themselves. */
 const tryAgain =

@@ -4,6 +4,7 @@ import { groupBy } from '../../shared/core/group';
 import { nodeKey } from '../../shared/core/node';
 import type { Outcome } from '../../shared/core/outcome';
 import { printRuleSet } from '../../shared/core/rule-set';
+import { visible } from '../../shared/core/shell';
 import { exitCodes } from './faults';
 import { colours, count, examples, outputOption, print, type Answer, type Format } from './output';
 import { faultDocument, notLookedAt, survey, tellFaults, type Survey, type Surveyed } from './survey';
@@ -64,15 +65,15 @@ type Planned = Surveyed & { readonly outcome: Extract<Outcome, { kind: 'planned'
 
 const isPlanned = (one: Surveyed): one is Planned => one.outcome.kind === 'planned';
 
-/** The nodes that would get another rule set than the one they have proven. */
-export const changesOf = (nodes: readonly Surveyed[]): Planned[] =>
-  nodes.filter(isPlanned).filter(({ outcome }) => outcome.isChange);
+/** The nodes that would get another rule set than the one they have proven; again, those that keep theirs too. */
+export const changesOf = (nodes: readonly Surveyed[], isAgain = false): Planned[] =>
+  nodes.filter(isPlanned).filter(({ outcome }) => isAgain || outcome.isChange);
 
-export function planAnswer(seen: Survey): Answer {
-  const changes = changesOf(seen.nodes);
+export function planAnswer(seen: Survey, isAgain = false): Answer {
+  const changes = changesOf(seen.nodes, isAgain);
   const sections = [
     ...[...groupBy(changes, changeKey).values()].map(changeSection),
-    ...unchangedSection(seen.nodes.filter(isPlanned).filter(({ outcome }) => !outcome.isChange)),
+    ...unchangedSection(seen.nodes.filter(isPlanned).filter((one) => !changes.includes(one))),
     ...otherSections(seen.nodes),
   ];
   return {
@@ -90,10 +91,10 @@ function changeSection(group: readonly Planned[]): string {
   const { target, cluster, outcome } = first;
   const id = outcome.plan.id.slice(0, 12);
   return [
-    colours.bold(`${cluster} (${target.name}): ${count(group.length, 'node')} → rule set ${id}`),
+    colours.bold(`${visible(cluster)} (${target.name}): ${count(group.length, 'node')} → rule set ${id}`),
     `  ${whatItIs(first)}`,
     ...changedLines(outcome.plan, first.before).map(lineText),
-    ...outcome.plan.warnings.map(({ detail }) => colours.yellow(`  warning: ${detail}`)),
+    ...outcome.plan.warnings.map(({ detail }) => colours.yellow(`  warning: ${visible(detail)}`)),
     `  on ${namesOf(group)}`,
   ].join('\n');
 }
@@ -101,7 +102,8 @@ function changeSection(group: readonly Planned[]): string {
 function whatItIs({ node: { recorded }, before, outcome }: Planned): string {
   if (!recorded) return 'has no rules of peermasq yet';
   const id = recorded.ruleSetId.slice(0, 12);
-  if (recorded.ruleSetId === outcome.plan.id) return `has this rule set, but has not proven it`;
+  if (!outcome.isChange) return 'has proven this rule set, and looks at its rules again';
+  if (recorded.ruleSetId === outcome.plan.id) return 'has this rule set, but has not proven it';
   return before
     ? `has rule set ${id}`
     : `has rule set ${id}, whose text is not known any more: all lines are shown as new`;
@@ -109,11 +111,11 @@ function whatItIs({ node: { recorded }, before, outcome }: Planned): string {
 
 function lineText({ sign, text, from }: ChangedLine): string {
   const colour = { '+': colours.green, '-': colours.red, ' ': colours.dim }[sign];
-  return `  ${colour(`${sign} ${text}`)}${from ? colours.dim(`    ← ${from.join('; ')}`) : ''}`;
+  return `  ${colour(`${sign} ${text}`)}${from ? colours.dim(`    ← ${visible(from.join('; '))}`) : ''}`;
 }
 
 function unchangedSection(same: readonly Planned[]): string[] {
-  return [...groupBy(same, ({ target, cluster }) => `${cluster} (${target.name})`)].map(
+  return [...groupBy(same, ({ target, cluster }) => `${visible(cluster)} (${target.name})`)].map(
     ([where, nodes]) => `${colours.bold(where)}: ${count(nodes.length, 'node')} unchanged, proven`,
   );
 }
@@ -127,16 +129,16 @@ function otherSections(nodes: readonly Surveyed[]): string[] {
   );
   return [...groups.values()].map((group) => {
     const [{ target, cluster, outcome }] = group as [Surveyed];
-    const warnings = warningsOf(outcome).map(({ detail }) => `\n  warning: ${detail}`);
-    const head = `${cluster} (${target.name}): ${count(group.length, 'node')} ${outcome.kind}`;
-    return `${colours.bold(head)}\n  ${reason(outcome)}${colours.yellow(warnings.join(''))}\n  ${namesOf(group)}`;
+    const warnings = warningsOf(outcome).map(({ detail }) => `\n  warning: ${visible(detail)}`);
+    const head = `${visible(cluster)} (${target.name}): ${count(group.length, 'node')} ${outcome.kind}`;
+    return `${colours.bold(head)}\n  ${visible(reason(outcome))}${colours.yellow(warnings.join(''))}\n  ${namesOf(group)}`;
   });
 }
 
 const shownNames = 5;
 
 function namesOf(nodes: readonly Surveyed[]): string {
-  const names = nodes.slice(0, shownNames).map(({ node }) => node.name);
+  const names = nodes.slice(0, shownNames).map(({ node }) => visible(node.name));
   return `${names.join(', ')}${nodes.length > shownNames ? ` and ${nodes.length - shownNames} more` : ''}`;
 }
 

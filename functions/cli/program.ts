@@ -10,7 +10,8 @@ import { addStatus } from './status';
 import { addValidate } from './validate';
 
 const exits = `
-Exit codes: 0 fine · 1 an error · 2 plan has changes, or doctor and explain found what is broken · 130 interrupted
+Exit codes: 0 fine · 1 an error · 2 plan has changes, or doctor and explain found what is broken
+            3 something could not be seen · 130 interrupted
 Colours end where stdout is no terminal, or NO_COLOR is set.`;
 
 /** The `peermasq` command, whole. */

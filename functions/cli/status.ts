@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { groupBy } from '../../shared/core/group';
 import { nodeKey } from '../../shared/core/node';
 import { reasonOf } from '../../shared/core/outcome';
+import { visible } from '../../shared/core/shell';
 import { exitCodes } from './faults';
 import { atLeast, count, examples, outputOption, print, table, type Answer, type Format } from './output';
 import { faultDocument, notLookedAt, survey, tellFaults, type Survey, type Surveyed } from './survey';
@@ -135,7 +136,7 @@ export function statusAnswer(seen: Survey, isAll: boolean, now: Date): Answer {
     table(
       ['CLOUD', 'CLUSTER', 'NODES', ...states.map((state) => state.toUpperCase()), 'DRIFTED'],
       clusters.map(({ target, cluster, nodes: n, counts, drifted }) =>
-        [target, cluster, n, ...counts, drifted].map(String),
+        [target, visible(cluster), n, ...counts, drifted].map(String),
       ),
     ),
     ...(listed.length === 0 ? [] : [nodesTable(listed, now)]),
@@ -176,15 +177,15 @@ function nodesTable(listed: readonly (Surveyed & { readonly status: NodeStatus }
   return table(
     ['NODE', 'ID', 'CLUSTER', 'STATE', 'SINCE', 'AGE', 'RULE SET', 'DRIFT', 'REASON'],
     listed.map(({ node, cluster, status: { state, drift, reason } }) => [
-      node.name,
+      visible(node.name),
       nodeKey(node.ref),
-      cluster,
+      visible(cluster),
       state,
       ago(endedAt(node), now),
       ago(node.launchedAt, now),
       node.recorded?.ruleSetId.slice(0, 12) ?? '-',
       drift === null ? '-' : drift ? 'yes' : 'no',
-      reason,
+      visible(reason),
     ]),
   );
 }

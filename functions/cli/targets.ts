@@ -7,6 +7,7 @@ import { PermanentError } from '../../shared/core/errors';
 import type { Deadline, Inspection, Log } from '../../shared/core/ports';
 import type { Reach } from '../../shared/core/reach';
 import type { Dependencies, Selection } from '../../shared/core/reconcile';
+import { shellWord } from '../../shared/core/shell';
 import { configFile, readConfig } from './config';
 import { atLeast, say, several } from './output';
 
@@ -41,9 +42,25 @@ export function withTargets(command: Command): Command {
     .option('--region <region>', 'AWS; may be repeated (default: that of the profile)', several)
     .option('--profile <name>', 'AWS: whose credentials (default: $AWS_PROFILE)')
     .option('--project <id>', 'Google Cloud; may be repeated (default: that of the credentials)', several)
-    .option('--stage <name>', 'AWS: which deployment', process.env['PEERMASQ_STAGE'] ?? 'dev')
+    .option('--stage <name>', 'AWS: which deployment', usualStage())
     .option('--timeout <seconds>', 'how long the clouds may take', atLeast(1), 120);
 }
+
+/** The same options once more, for a command that people paste. */
+export function targetWords({ config, cloud, region, profile, project, stage }: TargetOptions): string[] {
+  const option = (name: string, values: readonly (string | undefined)[]) =>
+    values.flatMap((value) => (value === undefined ? [] : [`--${name}`, shellWord(value)]));
+  return [
+    ...option('config', [config]),
+    ...option('cloud', [cloud]),
+    ...option('region', region ?? []),
+    ...option('profile', [profile]),
+    ...option('project', project ?? []),
+    ...option('stage', stage === usualStage() ? [] : [stage]),
+  ];
+}
+
+const usualStage = (): string => process.env['PEERMASQ_STAGE'] ?? 'dev';
 
 /** Narrows a command to clusters of the config. */
 export const clusterOption = (): Option =>

@@ -20,19 +20,24 @@ export function asDryRun(planned: Planned): Outcome {
   return { ...whoIs(planned), kind: 'planned', plan: planned.plan, isChange: !isInForce(planned) };
 }
 
-/** Pushes each different rule set once, to all nodes that need it, then gathers what they report. */
+/**
+ * Pushes each different rule set once, to all nodes that need it, then gathers what they report.
+ * @param isAgain those that have proven it need it too
+ */
 export async function deliver(
   planned: readonly Planned[],
   channel: Channel,
   log: Log,
   deadline: Deadline,
+  isAgain = false,
 ): Promise<{ outcomes: Outcome[]; faults: PeermasqError[] }> {
+  const left = isAgain ? [] : planned.filter(isInForce);
   const groups = groupBy(
-    planned.filter((entry) => !isInForce(entry)),
+    planned.filter((entry) => isAgain || !isInForce(entry)),
     ({ plan: { id } }) => id,
   );
   const answers = await Promise.all(
-    [...groups.values()].map((group) => pushGroup(group, channel, log, deadline)),
+    [...groups.values()].map((group) => pushGroup(group, channel, log, deadline, isAgain)),
   );
   const pushes = answers.flatMap((answer) => answer.pushes);
 
@@ -46,10 +51,10 @@ export async function deliver(
     return { proof, meant: meantBy(entry), cluster: entry.cluster, routes: entry.plan.routes };
   });
   const settled = await settle(returned, channel, log, deadline);
-  const unrecorded = await mirror(planned.filter(isInForce), channel, log, deadline);
+  const unrecorded = await mirror(left, channel, log, deadline);
   return {
     outcomes: [
-      ...planned.filter(isInForce).map(asProven),
+      ...left.map(asProven),
       ...pushes
         .filter((push) => push.result !== 'pushed')
         .map((push): Outcome => ({ ...whoIs(entryOf(push)), ...judge(push, meantBy(entryOf(push))) })),
@@ -95,12 +100,14 @@ async function pushGroup(
   channel: Channel,
   log: Log,
   deadline: Deadline,
+  isAgain: boolean,
 ): Promise<{ pushes: readonly Push[]; fault?: PeermasqError }> {
   const [first] = group;
   if (!first) return { pushes: [] };
   const nodes = group.map(({ node }) => node);
   try {
-    const pushes = await channel.push(first.plan, nodes, deadline);
+    const order = { ...first.plan, ...(isAgain && { isAgain }) };
+    const pushes = await channel.push(order, nodes, deadline);
     const ids = pushes.filter(({ result }) => result === 'pushed').map(({ node }) => node.ref.id);
     const { cloud } = first.node.ref;
     if (ids.length > 0)

@@ -1,9 +1,10 @@
-import { contains, type Cidr } from './cidr';
+import { contains, parseAddress, type Cidr } from './cidr';
 import { inWords, type PeermasqError } from './errors';
 import type { Explanation } from './explain/packet';
 import type { Node, Surroundings } from './node';
 import { reasonOf, type Outcome } from './outcome';
 import { links, type Check } from './reach';
+import { shellWord } from './shell';
 
 /** Everything that was found out about one connection. */
 export interface Findings {
@@ -37,7 +38,8 @@ export function isPodRouted(pod: Cidr, around: Surroundings): boolean {
 
 /** What people check by hand, in the order in which they do, and the first link that is broken. */
 export function diagnose(findings: Findings): Diagnosis {
-  const found = [nodeCheck(findings), ...findings.reach, masqueradingCheck(findings), proofCheck(findings)];
+  const masquerading = masqueradingCheck(findings);
+  const found = [nodeCheck(findings), ...findings.reach, masquerading, proofCheck(findings, masquerading)];
   const checks = links.flatMap((link) => found.filter((check) => check.link === link));
   const broken = checks.find(({ state }) => state === 'broken') ?? null;
   return { checks, broken, verdict: verdictOf(checks, broken) };
@@ -69,13 +71,16 @@ function nodeCheck({ node, outcome, rules }: Findings): Check {
   return { link, state: 'ok', evidence: [who, ...left] };
 }
 
-const startCommand = ({ ref, name }: Node): string =>
-  ref.cloud === 'aws'
-    ? `aws ec2 start-instances --instance-ids ${ref.id} --region ${ref.region}`
-    : `gcloud compute instances start ${name} --zone ${ref.zone} --project ${ref.project}`;
+function startCommand({ ref, name }: Node): string {
+  const words =
+    ref.cloud === 'aws'
+      ? ['aws', 'ec2', 'start-instances', '--instance-ids', ref.id, '--region', ref.region]
+      : ['gcloud', 'compute', 'instances', 'start', name, '--zone', ref.zone, '--project', ref.project];
+  return words.map(shellWord).join(' ');
+}
 
 function masqueradingCheck(findings: Findings): Check {
-  const { pod, around, rules, node } = findings;
+  const { pod, around, rules } = findings;
   const link = 'masquerading';
   if (!pod) return { link, state: 'not-needed', evidence: ['It begins on the node, and has its address.'] };
   if (isPodRouted(pod, around)) {
@@ -90,17 +95,21 @@ function masqueradingCheck(findings: Findings): Check {
   const evidence = [rules.reason, ...deciding(rules)];
   if (rules.masqueraded === 'unknown')
     return { link, state: 'unknown', evidence, ...cureOf(findings, rules) };
-  const isGood = rules.masqueraded && rules.cause !== 'wrong-backend' && isOfNetwork(rules.source, node);
-  return isGood
-    ? { link, state: 'ok', evidence }
-    : { link, state: 'broken', evidence, ...cureOf(findings, rules) };
+  if (!rules.masqueraded || rules.cause === 'wrong-backend')
+    return { link, state: 'broken', evidence, ...cureOf(findings, rules) };
+  return { link, evidence, ...ofSources(findings, rules) };
 }
 
 const wordsOf = (rules: Findings['rules']): string[] => (rules instanceof Error ? [] : [rules.reason]);
 
 /** Some NAT rules give an address that is as foreign to the peer as the pod's. */
-const isOfNetwork = (source: string | null, { address }: Node): boolean =>
-  source === null || address === undefined || source === address;
+function ofSources(findings: Findings, rules: Explanation): Pick<Check, 'state' | 'cure'> {
+  const { networkRanges } = findings.around;
+  const isOwn = (text: string) => networkRanges.some((range) => contains(range, parseAddress(text)));
+  const own = rules.sources.filter(isOwn);
+  if (rules.sources.length > 0 && own.length === 0) return { state: 'broken', ...cureOf(findings, rules) };
+  return { state: own.length > 0 && own.length === rules.sources.length ? 'ok' : 'unknown' };
+}
 
 /** The rules that matched, as the node has them. */
 const deciding = ({ path }: Explanation): string[] =>
@@ -109,30 +118,42 @@ const deciding = ({ path }: Explanation): string[] =>
     .slice(-3)
     .map(({ table, chain, rule, text }) => `${table} ${chain} ${rule}: ${text}`);
 
+/** A push; again, where the node has proven the rules that it no longer has. */
+const backfill = ({ outcome, node }: Findings): string =>
+  `npx peermasq backfill ${outcome.kind === 'planned' && !outcome.isChange ? '--again ' : ''}--node ${node.ref.id}`;
+
 /** Lasting where a push would bring it, else the rule itself. */
-function cureOf({ outcome, destination, node }: Findings, rules: Explanation): { cure?: string } {
+function cureOf(findings: Findings, rules: Explanation): { cure?: string } {
+  const { outcome, destination } = findings;
   const isPlanned =
     outcome.kind === 'planned' &&
     outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination)) &&
     !outcome.plan.ruleSet.exemptions.some(({ cidr }) => contains(cidr, destination));
-  if (isPlanned) return { cure: `npx peermasq backfill --node ${node.ref.id}` };
+  if (isPlanned) return { cure: backfill(findings) };
   if (rules.cause === 'exempt') {
-    return {
-      cure: `Take ${destination.text} out of what peermasq.yaml exempts (except, services), then: npx peermasq backfill --node ${node.ref.id}`,
-    };
+    const words = `Take ${destination.text} out of what peermasq.yaml exempts (except, services)`;
+    return { cure: `${words}, then: ${backfill(findings)}` };
   }
   return rules.cure === null ? {} : { cure: rules.cure };
 }
 
-function proofCheck({ node, outcome }: Findings): Check {
+function proofCheck(findings: Findings, masquerading: Check): Check {
+  const { node, outcome } = findings;
   const link = 'proof';
-  const cure = `npx peermasq backfill --node ${node.ref.id}`;
+  const cure = backfill(findings);
   switch (outcome.kind) {
     case 'skipped':
       return { link, state: 'not-needed', evidence: [outcome.skip.detail] };
     case 'planned':
-      return outcome.isChange
-        ? { link, state: 'broken', evidence: [unprovenWords(node, outcome.plan.id)], cure }
+      if (outcome.isChange)
+        return { link, state: 'broken', evidence: [unprovenWords(node, outcome.plan.id)], cure };
+      return masquerading.state === 'broken'
+        ? {
+            link,
+            state: 'broken',
+            evidence: ['It has drifted from what it proved.', provenWords(node)],
+            cure,
+          }
         : { link, state: 'ok', evidence: [provenWords(node)] };
     case 'failed':
       return { link, state: 'broken', evidence: [inWords(outcome.error)], cure };

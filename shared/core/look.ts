@@ -7,7 +7,7 @@ export const lookCommand = 'sudo bash /var/lib/peermasq/peermasq.sh look';
 /** Where the program is not there. */
 export const plainLookCommand = 'sudo iptables-save; ip -o addr; ip route';
 /** What is done with that. */
-export const explainCommand = 'npx peermasq explain --rules FILE';
+export const explainCommand = 'npx peermasq explain --rules FILE --from POD --to HOST:PORT';
 
 /** One part of what a node shows of itself, as `peermasq.sh look --part N` prints it. */
 export interface Part {

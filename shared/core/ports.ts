@@ -31,6 +31,8 @@ export interface Order {
   readonly ruleSet: RuleSet;
   /** How many discovered routes it was made from: what a later look is compared with. */
   readonly routes: number;
+  /** Nodes that were handed it before are to look at their rules all the same: somebody may have changed them. */
+  readonly isAgain?: boolean;
 }
 
 export type Push =

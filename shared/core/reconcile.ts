@@ -22,6 +22,8 @@ export interface Options {
   readonly isDryRun?: boolean;
   /** Takes rules away though far fewer routes are found than they were made from. */
   readonly acceptsLoss?: boolean;
+  /** Pushes also what nodes have proven: somebody may have changed their rules since. */
+  readonly isAgain?: boolean;
   /** Leaves nodes that were launched a moment ago to the events that tell of them. */
   readonly leavesYoung?: boolean;
   /** When events told of nodes: one that has proven its rules since then needs no further look. */
@@ -80,7 +82,7 @@ export async function reconcile(
 async function lookAndDeliver(
   selection: Selection,
   dependencies: Dependencies,
-  { deadline, isDryRun = false, acceptsLoss = false, leavesYoung = false, toldAt }: Options,
+  { deadline, isDryRun = false, acceptsLoss = false, isAgain = false, leavesYoung = false, toldAt }: Options,
 ): Promise<Pass> {
   const { cloud, clock, log } = dependencies;
   // Taken before the first look-up, so that a look from before a change never beats a look from after it.
@@ -96,7 +98,7 @@ async function lookAndDeliver(
   const { decided, planned } = await planAll(open, dependencies, { generation, acceptsLoss, deadline });
   const delivered: Omit<Pass, 'nodes'> = isDryRun
     ? { outcomes: planned.map(asDryRun), faults: [] }
-    : await deliver(planned, cloud.channel, log, deadline);
+    : await deliver(planned, cloud.channel, log, deadline, isAgain);
   const absent = 'clusters' in selection ? [] : notFound(selection, nodes);
   const lookedAt = nodes.filter(isLookedAt).map(asRecorded);
   return {

@@ -12,6 +12,7 @@ import { areReportsOff, ruleSetIn, withLook, withoutLook } from './metadata';
 import { finish } from './operations';
 import { firstPauseMs, longestPauseMs } from './proofs';
 import { writeMetadata } from './push';
+import { gcloud } from './reach/gcloud';
 import { readGuestAttributes } from './status';
 
 /** Asks with the credentials of whoever runs it (`inspectionPermissions` in permissions.ts). */
@@ -84,7 +85,7 @@ const reportsOff = ({ name }: Node) =>
 
 function byHand(node: Node): string {
   const { project, zone } = gcpRef(node);
-  const ssh = `gcloud compute ssh ${node.name} --zone ${zone} --project ${project} --command`;
+  const ssh = gcloud('ssh', node.name, '--zone', zone, '--project', project, '--command');
   return `By hand: ${ssh} '${lookCommand}' > FILE, or without the program ${ssh} '${plainLookCommand}' > FILE, then ${explainCommand}`;
 }
 

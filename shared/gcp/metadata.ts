@@ -32,12 +32,12 @@ const totalLimitBytes = 512 * 1024;
  */
 export function withRuleSet(
   current: readonly MetadataItem[],
-  { ruleSet, routes }: Order,
+  { ruleSet, routes, isAgain = false }: Order,
   program: string,
 ): readonly MetadataItem[] {
   const of = (key: string) => current.find((item) => item.key === key)?.value;
   const wanted = new Map([
-    [ruleSetKey, ruleSetValue(of(ruleSetKey), ruleSet)],
+    [ruleSetKey, ruleSetValue(of(ruleSetKey), ruleSet, isAgain)],
     [routesKey, String(routes)],
     [programKey, programValue(program)],
     [startupScriptKey, composeStartupScript(of(startupScriptKey))],
@@ -95,10 +95,14 @@ export function handedIn(items: readonly MetadataItem[]): Handed | undefined {
   };
 }
 
-/** A rule set that is there and says the same is kept, whatever its generation: writing it changes nothing. */
-function ruleSetValue(current: string | undefined, ruleSet: RuleSet): string {
+/**
+ * A rule set that is there and says the same is kept, whatever its generation: writing it changes nothing. Unless the
+ * node is to look again: a newer generation has its watch apply it once more.
+ */
+function ruleSetValue(current: string | undefined, ruleSet: RuleSet, isAgain: boolean): string {
   const there = current === undefined ? undefined : readable(current);
-  if (current !== undefined && there && ruleSetId(there) === ruleSetId(ruleSet)) return current;
+  const isSame = there !== undefined && ruleSetId(there) === ruleSetId(ruleSet);
+  if (current !== undefined && isSame && !isAgain) return current;
   if (there && there.generation - ruleSet.generation > clockSkewMs) throw fromTheFuture(there);
   if (there && there.generation >= ruleSet.generation) {
     throw new RetryableError(

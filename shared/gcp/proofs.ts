@@ -92,7 +92,9 @@ async function readProof(
     if (status.kind === 'unreadable') return silent(status.reason);
     const report =
       status.kind === 'report' && isCurrent(status.report, node, instance) ? status.report : undefined;
-    if (report && answeredBy(report) === id) return { result: 'reported', node, report };
+    const least = written.get(node)?.generation ?? 0;
+    if (report && answeredBy(report) === id && (report.generation ?? 0) >= least)
+      return { result: 'reported', node, report };
     const last = report && aboutAnother(report);
     if (isUnwatched(instance, handedTo(instance, pushed, written), report)) {
       return await orFault(clients, written, unwatched(node, instance, status, last), deadline);

@@ -12,6 +12,8 @@ import { operationIn, type Operation } from './operations';
 export interface Written {
   readonly at: Date;
   readonly operation: Operation;
+  /** What was reported of an older generation is no answer to it. */
+  readonly generation?: number;
 }
 
 /** What this process wrote to nodes. */
@@ -31,7 +33,8 @@ export function pushToNodes(
   return mapLimited(nodes, async (node): Promise<Push> => {
     try {
       const change = await writeMetadata(clients, node, items, deadline);
-      if (change) written.set(node, change);
+      const generation = order.isAgain ? ruleSet.generation : undefined;
+      if (change) written.set(node, { ...change, ...(generation !== undefined && { generation }) });
       return { result: 'pushed', node, ruleSet, id: ruleSetId(ruleSet) };
     } catch (thrown) {
       return notPushed(node, toPeermasqError(`push to ${node.name}`, thrown));

@@ -312,7 +312,7 @@ describe('a way over a peering', () => {
       evidence: [
         `10.244.0.10 is no address of ${vpcId}, and a peering carries no others: it has to leave with the node's.`,
       ],
-      cure: `peermasq plan --node ${id}`,
+      cure: `npx peermasq plan --node ${id}`,
     });
   });
 

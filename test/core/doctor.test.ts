@@ -105,6 +105,7 @@ test('where all is well no link is broken, and the service is what is left', () 
 });
 
 const backfill = 'npx peermasq backfill --node 4711';
+const again = 'npx peermasq backfill --again --node 4711';
 
 describe('the first broken link is named, with what mends it', () => {
   test.each<[string, Partial<Findings>, LinkName, string | undefined]>([
@@ -127,7 +128,7 @@ describe('the first broken link is named, with what mends it', () => {
       'mend firewall-peer',
     ],
     ['no rule, which a push would bring', { rules: bare, outcome: unproven }, 'masquerading', backfill],
-    ['no rule, though it is proven', { rules: bare }, 'masquerading', backfill],
+    ['no rule, though it is proven', { rules: bare }, 'masquerading', again],
     ['no rule, and none planned', { rules: bare, outcome: skipped }, 'masquerading', bare.cure ?? ''],
     [
       'an exemption in the way',
@@ -139,19 +140,19 @@ describe('the first broken link is named, with what mends it', () => {
         },
       },
       'masquerading',
-      `Take 10.193.0.3/32 out of what peermasq.yaml exempts (except, services), then: ${backfill}`,
+      `Take 10.193.0.3/32 out of what peermasq.yaml exempts (except, services), then: ${again}`,
     ],
     [
       'rules in the wrong backend, though they happen to work',
       { rules: { ...masqueraded, cause: 'wrong-backend' } },
       'masquerading',
-      backfill,
+      again,
     ],
     [
       'a source that is not the node’s',
-      { rules: { ...masqueraded, source: '192.0.2.7' } },
+      { rules: { ...masqueraded, source: '192.0.2.7', sources: ['192.0.2.7'] } },
       'masquerading',
-      backfill,
+      again,
     ],
     ['a proof that is missing', { outcome: unproven }, 'proof', backfill],
   ])('%s', (_, findings, link, cure) => {

@@ -18,6 +18,7 @@ import { inWaves, type Progress, type WaveOptions } from './waves';
 export interface BackfillOptions extends TargetOptions, WaveOptions {
   readonly node?: string;
   readonly acceptLoss?: boolean;
+  readonly again?: boolean;
   readonly yes?: boolean;
   readonly rollback?: string | true;
   readonly waveTimeout: number;
@@ -32,6 +33,10 @@ export function addBackfill(program: Command): void {
       .description('plan, ask, and push in waves; run it again to go on where it stopped')
       .addOption(clusterOption())
       .option('--node <node>', 'only this node: its name, id or CLOUD:ID')
+      .option(
+        '--again',
+        'push also to nodes that have proven their rules: they put right what somebody changed',
+      )
       .option('-y, --yes', 'do not ask')
       .option(
         '--canary <n>',
@@ -54,6 +59,7 @@ export function addBackfill(program: Command): void {
   examples(command, [
     'npx peermasq backfill --cluster frontend-cluster --canary 2',
     'npx peermasq backfill --yes --max-failures 3 -o json',
+    'npx peermasq backfill --again --node i-0123456789abcdef0',
     'npx peermasq backfill --rollback',
   ]);
 }
@@ -68,11 +74,12 @@ async function backfill(options: BackfillOptions): Promise<void> {
     return;
   }
   const seen = await surveyFor(options);
-  const changes = changesOf(seen.nodes);
-  say(planAnswer(seen).text);
+  const isAgain = options.again === true;
+  const changes = changesOf(seen.nodes, isAgain);
+  say(planAnswer(seen, isAgain).text);
   // What was not seen cannot be in a roll-out that claims to be whole.
   if (tellFaults(seen, options.debug)) return;
-  await run(changes, pushWave(options.acceptLoss === true), options);
+  await run(changes, pushWave({ acceptsLoss: options.acceptLoss === true, isAgain }), options);
 }
 
 async function run(nodes: readonly Surveyed[], push: PushWave, options: BackfillOptions): Promise<void> {

@@ -4,7 +4,7 @@ import { groupBy } from '../../../shared/core/group';
 import { nodeKey } from '../../../shared/core/node';
 import { retryAfterSeconds, type Outcome } from '../../../shared/core/outcome';
 import type { Deadline } from '../../../shared/core/ports';
-import { pass } from '../../../shared/core/reconcile';
+import { pass, type Options } from '../../../shared/core/reconcile';
 import { restartWhereAsked } from '../../../shared/core/restart';
 import type { Surveyed } from '../survey';
 
@@ -12,7 +12,7 @@ import type { Surveyed } from '../survey';
 export type PushWave = (nodes: readonly Surveyed[], deadline: Deadline) => Promise<readonly Outcome[]>;
 
 /** The one path of every trigger, for the nodes of a wave; what is not ready is looked at again until the deadline. */
-export function pushWave(acceptsLoss: boolean): PushWave {
+export function pushWave(asked: Pick<Options, 'acceptsLoss' | 'isAgain'>): PushWave {
   return async (nodes, deadline) => {
     const byTarget = groupBy(nodes, ({ target }) => target.name);
     const ended = [...byTarget.values()].map(async (some): Promise<readonly Outcome[]> => {
@@ -20,7 +20,7 @@ export function pushWave(acceptsLoss: boolean): PushWave {
       const refs = some.map(({ node }) => node.ref);
       const look = async (which: typeof refs): Promise<readonly Outcome[]> => {
         try {
-          const { outcomes } = await pass(which, target, { deadline, acceptsLoss });
+          const { outcomes } = await pass(which, target, { deadline, ...asked });
           return outcomes;
         } catch (error) {
           if (!(error instanceof PeermasqError)) throw error;

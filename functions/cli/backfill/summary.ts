@@ -1,6 +1,7 @@
 import { groupBy } from '../../../shared/core/group';
 import { nodeKey } from '../../../shared/core/node';
 import { reasonOf, type Outcome } from '../../../shared/core/outcome';
+import { visible } from '../../../shared/core/shell';
 import { exitCodes } from '../faults';
 import { colours, table, type Answer } from '../output';
 import type { Surveyed } from '../survey';
@@ -29,11 +30,11 @@ export function summary(
     return outcome && outcome.kind !== 'proven' ? [{ node, cluster, outcome }] : [];
   });
   const rows = unproven.map(({ node, cluster, outcome }) => [
-    node.name,
+    visible(node.name),
     nodeKey(node.ref),
-    cluster,
+    visible(cluster),
     outcome.kind,
-    reasonOf(outcome),
+    visible(reasonOf(outcome)),
   ]);
   const text = [
     ...(rows.length > 0 ? [table(['NODE', 'ID', 'CLUSTER', 'STATE', 'REASON'], rows), ''] : []),
@@ -42,7 +43,9 @@ export function summary(
       : colours.bold(`Backfill: ${countsOf(all) || 'nothing pushed'}, ${untouched.length} untouched.`),
     ...(stoppedFor === undefined
       ? []
-      : [`Stopped, because ${stoppedFor}. Untouched: ${untouched.map(({ node }) => node.name).join(', ')}.`]),
+      : [
+          `Stopped, because ${stoppedFor}. Untouched: ${untouched.map(({ node }) => visible(node.name)).join(', ')}.`,
+        ]),
     ...(nodes.length === 0 ? [] : [`What nodes had before is in ${file}`]),
     ...(untouched.length + unproven.length > 0
       ? ['Run it again to go on: nodes that are proven are left alone.']

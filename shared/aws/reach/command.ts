@@ -1,4 +1,5 @@
 import type { Cidr } from '../../core/cidr';
+import { shellWord } from '../../core/shell';
 
 /** Where a command is to be run. */
 export interface Place {
@@ -17,12 +18,8 @@ export const makeEc2 =
       ...['aws', 'ec2', action, ...words, '--region', place.region],
       ...(place.account === home ? [] : ['--profile', `PROFILE_OF_${place.account}`]),
     ]
-      .map(quoted)
+      .map(shellWord)
       .join(' ');
-
-/** As a shell takes it for one word: what AWS answered is data here too. */
-const quoted = (word: string): string =>
-  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
 
 /** `10.0.3.20` of a range of one address. */
 export const addressOf = ({ text }: Cidr): string => text.split('/')[0] ?? text;

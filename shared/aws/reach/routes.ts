@@ -152,7 +152,7 @@ const foreign = ({ way, vpcId, instanceId }: Scene) => ({
   evidence: [
     `${addressOf(way.source)} is no address of ${vpcId}, and a peering carries no others: it has to leave with the node's.`,
   ],
-  cure: `peermasq plan --node ${instanceId}`,
+  cure: `npx peermasq plan --node ${instanceId}`,
 });
 
 function unseen(scene: Scene, onward: Onward): Verdict {

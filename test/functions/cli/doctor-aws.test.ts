@@ -19,6 +19,7 @@ async function open(): Promise<AwsLab> {
     way,
     options: { config, cloud: 'aws', stage: deployment.stage, timeout: 60 },
     node: id,
+    peermasq,
     cure: async () => {
       const { status, stderr } = await peermasq(['backfill', '--yes']);
       if (status !== 0) throw new Error(stderr);

@@ -34,6 +34,7 @@ async function open(): Promise<GcpLab> {
     networks,
     options: { config: project.config, cloud: 'gcp', project: [vm.project], stage: 'dev', timeout: 60 },
     node: vm.id,
+    peermasq: project.peermasq,
     // It boots while the backfill waits for its proof.
     cure: async () => {
       const filled = project.peermasq(['backfill', '--yes']);
