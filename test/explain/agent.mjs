@@ -49,9 +49,36 @@ function sendTcp({ source, sourcePort, destination, destinationPort }) {
   });
 }
 
+// Node has no raw sockets. Of ICMPv6 the kernel itself fills in the checksum.
+const ping = `
+use Socket qw(:DEFAULT inet_pton);
+while (<STDIN>) {
+  my ($source, $id, $destination) = split;
+  my $six = $source =~ /:/;
+  my $family = $six ? AF_INET6 : AF_INET;
+  my $at = sub { my $to = inet_pton($family, $_[0]); $six ? pack_sockaddr_in6(0, $to) : pack_sockaddr_in(0, $to) };
+  socket(my $socket, $family, SOCK_RAW, $six ? 58 : 1) or die "socket: $!";
+  bind($socket, $at->($source)) or die "bind: $!";
+  my $sum = 0x0800 + $id;
+  my $request = pack('C2n3', $six ? 128 : 8, 0, ~(($sum & 0xffff) + ($sum >> 16)) & 0xffff, $id, 0);
+  send($socket, $request, 0, $at->($destination));
+}`;
+
+function sendPings(packets) {
+  if (packets.length === 0) return;
+  const lines = packets.map(
+    ({ source, sourcePort, destination }) => `${source} ${sourcePort} ${destination}\n`,
+  );
+  run({ argv: ['perl', '-e', ping], stdin: lines.join('') });
+}
+
 async function answer(request) {
   if (request.run) return request.run.map(run);
-  for (const packet of request.send) await (packet.protocol === 'tcp' ? sendTcp(packet) : sendUdp(packet));
+  const isPing = ({ protocol }) => protocol.startsWith('icmp');
+  sendPings(request.send.filter(isPing));
+  for (const packet of request.send.filter((one) => !isPing(one))) {
+    await (packet.protocol === 'tcp' ? sendTcp(packet) : sendUdp(packet));
+  }
   return [];
 }
 

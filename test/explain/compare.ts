@@ -1,9 +1,10 @@
+import { parseAddress } from '../../shared/core/cidr';
 import { explain } from '../../shared/core/explain/explain';
 import type { Packet } from '../../shared/core/explain/packet';
 import { parseSnapshot } from '../../shared/core/explain/snapshot';
 import { walk } from '../../shared/core/explain/walk';
-import { parseAddress } from '../../shared/core/cidr';
-import { Dice, makePackets, makeRuleSet, type RuleSetText } from './generate';
+import { type Batch, makeBatch, type RuleSetText } from './generate';
+import { emptied, setNames } from './iptables';
 import { type ExplainLab, keyOf, openExplainLab, type Sent } from './lab';
 
 export interface Tally {
@@ -12,94 +13,96 @@ export interface Tally {
   /** The kernel's answer is among several. */
   readonly open: number;
   readonly disagreements: readonly string[];
+  /** Cases by where the rules are, by family and by protocol. */
+  readonly counts: ReadonlyMap<string, number>;
 }
 
-const packetsPerRuleSet = 20;
+export interface Choice {
+  readonly cases: number;
+  readonly seed: number;
+  /** The rule set to take alone. */
+  readonly only?: number | undefined;
+}
+
+const packetsPerRuleSet = 12;
 
 /** Sends `cases` random packets through random rules, and asks the simulator about each. */
-export async function compare(cases: number, seed: number): Promise<Tally> {
+export async function compare(choice: Choice): Promise<Tally> {
   const lab = await openExplainLab();
   try {
-    return await compareIn(lab, cases, new Dice(seed), seed);
+    return await compareIn(lab, choice);
   } finally {
     await lab.close();
   }
 }
 
-async function compareIn(lab: ExplainLab, cases: number, dice: Dice, seed: number): Promise<Tally> {
+async function compareIn(lab: ExplainLab, { cases, seed, only }: Choice): Promise<Tally> {
   const tally = { cases: 0, certain: 0, open: 0, disagreements: [] as string[] };
-  for (let id = 1; tally.cases < cases; id++) {
-    const rules = makeRuleSet(dice, id);
-    const packets = makePackets(dice, Math.min(packetsPerRuleSet, cases - tally.cases));
-    const dump = await load(lab, rules, id);
-    await lab.send(packets);
-    const judged = await judge(lab, dump, packets);
-    for (const { packet, verdict, kernel, expected } of judged) {
+  const counts = new Map<string, number>();
+  for (let id = only ?? 1; tally.cases < cases && (only ?? id) === id; id++) {
+    const batch = makeBatch(seed, id, Math.min(packetsPerRuleSet, cases - tally.cases));
+    const dump = await load(lab, batch);
+    await lab.send(batch.packets);
+    for (const judged of await judge(lab, dump, batch.packets)) {
       tally.cases += 1;
-      if (verdict === 'certain') tally.certain += 1;
-      else if (verdict === 'open') tally.open += 1;
-      else tally.disagreements.push(reproduction(seed, id, dump, packet, kernel, expected));
+      if (judged.verdict === 'certain') tally.certain += 1;
+      else if (judged.verdict === 'open') tally.open += 1;
+      else tally.disagreements.push(reproduction(seed, batch, dump, judged));
+      const { kind, family } = batch.rules;
+      for (const name of [kind, `IPv${family}`, judged.packet.protocol.replace('v6', '')])
+        counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   }
-  return tally;
+  return { ...tally, counts };
 }
 
-/** Loads the rules, and returns what the node's own programs then print. */
-async function load(lab: ExplainLab, { sets, legacy, nft }: RuleSetText, id: number): Promise<string> {
-  const loads = [
-    { argv: ['ipset', 'restore'], stdin: sets },
-    { argv: ['iptables-legacy-restore'], stdin: legacy },
-    { argv: ['iptables-nft-restore'], stdin: nft },
+const printsOf = ({ family, kind }: RuleSetText) => {
+  const tables = family === 4 ? 'iptables' : 'ip6tables';
+  return [
+    ...(kind === 'nft' ? [] : [[`${tables}-legacy-save`], [`${tables}-nft-save`], ['ipset', 'save']]),
+    ...(kind.startsWith('nft') ? [['nft', '-j', 'list', 'ruleset']] : []),
+    ['ip', '-o', 'addr'],
+    family === 4 ? ['ip', 'route'] : ['ip', '-6', 'route'],
   ];
-  const old = ['list', 'net', 'ip', 'port', 'pair'].map((name) => `destroy ${name}${id - 1}\n`).join('');
-  const sweep = [
-    ...(id > 1 ? [{ argv: ['ipset', 'restore'], stdin: old }] : []),
+};
+
+/** Loads the rules, and returns what the node's own programs then print. */
+async function load(lab: ExplainLab, { id, rules }: Batch): Promise<string> {
+  const of = (family: 4 | 6, text: string) => (rules.family === family ? text : emptied);
+  const old = Object.values(setNames(id - 1)).map((name) => `destroy ${name}\n`);
+  const loads = [
+    { argv: ['ipset', 'restore'], stdin: rules.sets },
+    { argv: ['iptables-legacy-restore'], stdin: of(4, rules.legacy) },
+    { argv: ['iptables-nft-restore'], stdin: of(4, rules.nft) },
+    { argv: ['ip6tables-legacy-restore'], stdin: of(6, rules.legacy) },
+    { argv: ['ip6tables-nft-restore'], stdin: of(6, rules.nft) },
+    { argv: ['nft', '-f', '-'], stdin: rules.native },
+    // `-exist`: of the first rule set there is none before.
+    { argv: ['ipset', '-exist', 'restore'], stdin: old.join('') },
     { argv: ['conntrack', '-F'] },
   ];
-  const prints = [
-    ['iptables-legacy-save'],
-    ['iptables-nft-save'],
-    ['ipset', 'save'],
-    ['ip', '-o', 'addr'],
-    ['ip', 'route'],
-  ];
+  const prints = printsOf(rules);
   await lab.forget();
-  const outputs = await lab.onNode([...loads, ...sweep, ...prints.map((argv) => ({ argv }))]);
+  const outputs = await lab.onNode([...loads, ...prints.map((argv) => ({ argv }))]);
   return prints
-    .map(
-      (argv, index) => `# peermasq: ${argv.join(' ')}\n${outputs[loads.length + sweep.length + index] ?? ''}`,
-    )
+    .map((argv, index) => `# peermasq: ${argv.join(' ')}\n${outputs[loads.length + index] ?? ''}`)
     .join('');
 }
 
 interface Judged {
   readonly packet: Sent;
   readonly verdict: 'certain' | 'open' | 'disagrees';
-  /** The source that the peer saw; undefined where nothing arrived. */
-  readonly kernel: string | undefined;
+  /** The source that the peer saw, or `nothing`. */
+  readonly kernel: string;
   readonly expected: readonly string[];
 }
 
 async function judge(lab: ExplainLab, dump: string, packets: readonly Sent[]): Promise<Judged[]> {
   const snapshot = parseSnapshot(dump);
-  const answers = packets.map((packet) => expectedOf(snapshot, packet));
+  const answers = packets.map((packet) => ({ packet, expected: expectedOf(snapshot, packet) }));
   const look = async () => {
     const seen = await lab.received();
-    return packets.map((packet, index): Judged => {
-      const kernel = seen.get(keyOf(packet));
-      const expected = answers[index] ?? [];
-      const isExpected = expected.includes('any')
-        ? kernel !== undefined
-        : expected.includes(kernel ?? 'nothing');
-      const isCertain = expected.length === 1 && !expected.includes('any');
-      const verdict =
-        !isExpected && !(expected.includes('nothing') && kernel === undefined)
-          ? 'disagrees'
-          : isCertain
-            ? 'certain'
-            : 'open';
-      return { packet, verdict, kernel, expected };
-    });
+    return answers.map(({ packet, expected }) => judgeOne(packet, expected, seen.get(keyOf(packet))));
   };
   // The last packets may still be on their way.
   for (let attempt = 1; ; attempt++) {
@@ -108,16 +111,20 @@ async function judge(lab: ExplainLab, dump: string, packets: readonly Sent[]): P
   }
 }
 
+function judgeOne(packet: Sent, expected: readonly string[], kernel = 'nothing'): Judged {
+  const isAny = expected.includes('any') && kernel !== 'nothing';
+  const isExpected = isAny || expected.includes(kernel);
+  const isCertain = expected.length === 1 && !expected.includes('any');
+  return { packet, verdict: !isExpected ? 'disagrees' : isCertain ? 'certain' : 'open', kernel, expected };
+}
+
+export function packetOf({ source, destination, ...sent }: Sent): Packet {
+  return { ...sent, source: parseAddress(source), destination: parseAddress(destination) };
+}
+
 /** Every source that the peer may see; `nothing` where nothing may arrive. */
 function expectedOf(snapshot: ReturnType<typeof parseSnapshot>, sent: Sent): string[] {
-  const packet: Packet = {
-    source: parseAddress(sent.source),
-    destination: parseAddress(sent.destination),
-    protocol: sent.protocol,
-    sourcePort: sent.sourcePort,
-    destinationPort: sent.destinationPort,
-    isFromNode: sent.isFromNode,
-  };
+  const packet = packetOf(sent);
   const { sources, source } = explain(snapshot, packet);
   const { fates } = walk(snapshot, packet);
   const isOpen =
@@ -131,19 +138,22 @@ function expectedOf(snapshot: ReturnType<typeof parseSnapshot>, sent: Sent): str
 
 function reproduction(
   seed: number,
-  id: number,
+  { id }: Batch,
   dump: string,
-  packet: Sent,
-  kernel: string | undefined,
-  expected: readonly string[],
+  { packet, kernel, expected }: Judged,
 ): string {
   return [
-    `seed ${seed}, rule set ${id}: ${JSON.stringify(packet)}`,
-    `the kernel: ${kernel ?? 'nothing arrives'}; explained: ${expected.join(' or ')}`,
+    `npm run test:explain -- --seed ${seed} --only ${id}`,
+    JSON.stringify(packet),
+    `the kernel: ${kernel}; explained: ${expected.join(' or ')}`,
     dump,
   ].join('\n');
 }
 
-export function inWords({ cases, certain, open, disagreements }: Tally, seed: number): string {
-  return `explain: ${cases} cases, seed ${seed}, ${disagreements.length} disagree, ${certain} certain, ${open} open (kernel's answer among those followed)`;
+export function inWords({ cases, certain, open, disagreements, counts }: Tally, seed: number): string {
+  const shares = [...counts].sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${count}`);
+  return [
+    `explain: ${cases} cases, seed ${seed}, ${disagreements.length} disagree, ${certain} certain, ${open} open (kernel's answer among those followed)`,
+    `  ${shares.join(', ')}`,
+  ].join('\n');
 }

@@ -5,8 +5,9 @@ import { createInterface } from 'node:readline';
 import { type Host, type Lab, openLab } from '../lab/netns';
 
 export interface Sent {
-  readonly protocol: 'tcp' | 'udp';
+  readonly protocol: 'tcp' | 'udp' | 'icmp' | 'icmpv6';
   readonly source: string;
+  /** Of a ping its identifier. */
   readonly sourcePort: number;
   readonly destination: string;
   readonly destinationPort: number;
@@ -37,25 +38,26 @@ export interface ExplainLab {
 
 /** The source port tells packets apart: each is used once in a batch, and a free one is kept by the kernel. */
 export const keyOf = ({ protocol, sourcePort }: Pick<Sent, 'protocol' | 'sourcePort'>) =>
-  `${protocol} ${sourcePort}`;
+  `${protocol.startsWith('icmp') ? 'ping' : protocol} ${sourcePort}`;
 
+/** `second`: of IPv6 an address that no device has. */
 export const places = {
-  pod: '10.132.0.10',
-  node: '10.209.0.2',
-  second: '10.209.0.3',
-  other: '192.168.50.2',
+  4: { pod: '10.132.0.10', node: '10.209.0.2', second: '10.209.0.3', other: '192.168.50.2' },
+  6: { pod: 'fd00:132::a', node: 'fd00:209::2', second: 'fd00:209::3', other: 'fd00:192::2' },
 } as const;
 
 // All that arrives is written down and dropped, so that nothing comes back.
+const seen = [
+  ['seen4', 'meta l4proto { tcp, udp }', 'ip saddr . meta l4proto . th sport'],
+  ['seen6', 'meta l4proto { tcp, udp }', 'ip6 saddr . meta l4proto . th sport'],
+  ['pings4', 'icmp type echo-request', 'ip saddr . icmp id'],
+  ['pings6', 'icmpv6 type echo-request', 'ip6 saddr . icmpv6 id'],
+] as const;
 const listen = `table inet peer {
-  set seen {
-    type ipv4_addr . inet_proto . inet_service
-    size 65535
-    flags dynamic
-  }
+${seen.map(([set, , what]) => `set ${set} { typeof ${what}; size 65535; flags dynamic; }\n`).join('')}
   chain prerouting {
     type filter hook prerouting priority raw
-    meta l4proto { tcp, udp } update @seen { ip saddr . meta l4proto . th sport }
+    ${seen.map(([set, which, what]) => `${which} update @${set} { ${what} }\n`).join('')}
     drop
   }
 }`;
@@ -75,11 +77,12 @@ export async function openExplainLab(): Promise<ExplainLab> {
       await onNode.send(packets.filter(({ isFromNode }) => isFromNode));
     },
     received: async () => {
-      const [json = ''] = await onPeer.run([{ argv: ['nft', '-j', 'list', 'set', 'inet', 'peer', 'seen'] }]);
+      const [json = ''] = await onPeer.run([{ argv: ['nft', '-j', 'list', 'table', 'inet', 'peer'] }]);
       return readSeen(json);
     },
     forget: async () => {
-      await onPeer.run([{ argv: ['nft', 'flush', 'set', 'inet', 'peer', 'seen'] }]);
+      const flush = seen.map(([set]) => `flush set inet peer ${set}\n`).join('');
+      await onPeer.run([{ argv: ['nft', '-f', '-'], stdin: flush }]);
     },
     close: async () => {
       for (const agent of [onPod, onNode, onPeer]) agent.close();
@@ -90,55 +93,74 @@ export async function openExplainLab(): Promise<ExplainLab> {
 
 function readSeen(json: string): Map<string, string> {
   const { nftables } = JSON.parse(json) as {
-    nftables: { set?: { elem?: { concat: [string, string, number] }[] } }[];
+    nftables: { set?: { elem?: { concat: [string, string, number] | [string, number] }[] } }[];
   };
   const entries = nftables.flatMap(({ set }) => set?.elem ?? []);
   return new Map(
-    entries.map(({ concat: [source, protocol, sourcePort] }) => [`${protocol} ${sourcePort}`, source]),
+    entries.map(({ concat: [source, ...which] }) => [
+      which.length === 1 ? `ping ${which[0]}` : which.join(' '),
+      source,
+    ]),
   );
 }
 
 async function connect(lab: Lab, pod: Host, node: Host, peer: Host): Promise<void> {
-  const { node: address, second, other } = places;
+  const [{ pod: own, node: address, second, other }, v6] = [places[4], places[6]];
   await lab.cable(
-    { machine: pod, device: 'eth0', addresses: [`${places.pod}/24`] },
-    { machine: node, device: 'cbr0', addresses: ['10.132.0.1/24'] },
+    { machine: pod, device: 'eth0', addresses: [`${own}/24`, `${v6.pod}/64`] },
+    { machine: node, device: 'cbr0', addresses: ['10.132.0.1/24', 'fd00:132::1/64'] },
   );
   // Two ranges on eth0, and a second address in one of them.
   await lab.cable(
-    { machine: node, device: 'eth0', addresses: [`${address}/16`, `${second}/16`, '172.31.0.2/24'] },
-    { machine: peer, device: 'eth0', addresses: ['10.209.0.1/16', '172.31.0.1/24'] },
+    {
+      machine: node,
+      device: 'eth0',
+      addresses: [`${address}/16`, `${second}/16`, '172.31.0.2/24', `${v6.node}/64`],
+    },
+    { machine: peer, device: 'eth0', addresses: ['10.209.0.1/16', '172.31.0.1/24', 'fd00:209::1/64'] },
   );
   await lab.cable(
-    { machine: node, device: 'eth1', addresses: [`${other}/24`] },
-    { machine: peer, device: 'eth1', addresses: ['192.168.50.1/24'] },
+    { machine: node, device: 'eth1', addresses: [`${other}/24`, `${v6.other}/64`] },
+    { machine: peer, device: 'eth1', addresses: ['192.168.50.1/24', 'fd00:192::1/64'] },
   );
   await pod.run(['ip', 'route', 'add', 'default', 'via', '10.132.0.1']);
+  await pod.run(['ip', 'route', 'add', 'default', 'via', 'fd00:132::1']);
   for (const [range, via] of [
     ['default', '10.209.0.1'],
     ['10.193.0.0/16', '172.31.0.1'],
     ['10.50.0.0/16', '192.168.50.1'],
+    ['::/0', 'fd00:209::1'],
+    ['fd00:50::/32', 'fd00:192::1'],
   ] as const) {
     await node.run(['ip', 'route', 'add', range, 'via', via]);
   }
   await node.setting('ipv4/ip_forward', '1');
+  await node.setting('ipv6/conf/all/forwarding', '1');
   // A packet whose way back is another way is the peer's to judge, not the node's.
   for (const name of ['all', 'default', 'eth0', 'eth1', 'cbr0'])
     await node.setting(`ipv4/conf/${name}/rp_filter`, '0');
-  await settle(node, peer);
+  await settle(node, 'eth0', peer, ['10.209.0.1', '172.31.0.1', '172.31.0.9', 'fd00:209::1']);
+  await settle(node, 'eth1', peer, ['192.168.50.1', 'fd00:192::1']);
+  await settle(pod, 'eth0', node, ['10.132.0.1', 'fd00:132::1'], 'cbr0');
+  await settle(node, 'cbr0', pod, [own, v6.pod], 'eth0');
 }
 
-/** Neighbours that need not be asked for: a first packet that waits for an answer may come after the next. */
-async function settle(node: Host, peer: Host): Promise<void> {
-  for (const [device, addresses] of [
-    ['eth0', ['10.209.0.1', '172.31.0.1', '172.31.0.9']],
-    ['eth1', ['192.168.50.1']],
-  ] as const) {
-    const mac = (await peer.run(['cat', `/sys/class/net/${device}/address`])).trim();
-    for (const address of addresses) {
-      await node.run(['ip', 'neigh', 'replace', address, 'lladdr', mac, 'dev', device, 'nud', 'permanent']);
-    }
-  }
+/**
+ * Neighbours that need not be asked for: a first packet that waits for an answer may come after the next, and of
+ * IPv6 the rules may drop the question.
+ */
+async function settle(
+  machine: Host,
+  device: string,
+  other: Host,
+  addresses: readonly string[],
+  there = device,
+): Promise<void> {
+  const mac = (await other.run(['cat', `/sys/class/net/${there}/address`])).trim();
+  const lines = addresses.map(
+    (address) => `neigh replace ${address} lladdr ${mac} dev ${device} nud permanent\n`,
+  );
+  await machine.run(['ip', '-batch', '-'], { stdin: lines.join('') });
 }
 
 async function openAgent(host: Host): Promise<Agent> {

@@ -307,7 +307,11 @@ function matchOf({ op, left, right }: JsonObject, setNamed: SetNamed): Match[] {
   const unknown = unknownMatch(text, 'this match is not known here');
   if (!values || typeof op !== 'string') return [unknown];
   const concatenated = listOf(objectOf(left)['concat']);
-  if (concatenated.length > 0) return [concatenation(concatenated, values, negated, text, setNamed)];
+  if (concatenated.length > 0) {
+    // Outside the negation: `tcp dport != …` says nothing of UDP.
+    const asked = concatenated.flatMap((part) => fieldOf(part)[1]?.needs ?? []);
+    return [...asked, concatenation(concatenated, values, negated, text, setNamed)];
+  }
   if (!field) return [unknown];
   const test = field.test(compared(op, values));
   return [...field.needs, test ? { ...test, negated, text } : unknown];
