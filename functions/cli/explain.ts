@@ -119,7 +119,7 @@ function explainAnswer(
   explanation: Explanation,
   upstream: Explained['upstream'],
 ): Answer {
-  const { masqueraded, source, sources, path, cause, reason, cure } = explanation;
+  const { masqueraded, source, sources, path, omitted, cause, reason, cure } = explanation;
   const verdict =
     masqueraded === 'unknown'
       ? 'It is not certain whether it is masqueraded.'
@@ -130,6 +130,7 @@ function explainAnswer(
   const lines = [
     colours.bold(`${from} → ${to}`),
     ...(path.length === 0 ? [] : [pathTable(path), '']),
+    ...(omitted === 0 ? [] : [`${omitted} more rules that it came to are not shown.`, '']),
     paint(`${verdict} ${visible(reason)}`),
     ...(cause === 'dropped' || cause === 'stays-on-node'
       ? ['It does not leave the node.']
@@ -137,7 +138,7 @@ function explainAnswer(
     ...upstreamLines(upstream),
     ...(cure === null ? [] : [`Cure: ${visible(cure)}`]),
   ];
-  const document = { masqueraded, source, sources, cause, reason, cure, path, upstream };
+  const document = { masqueraded, source, sources, cause, reason, cure, path, omitted, upstream };
   return { document, text: lines.join('\n') };
 }
 

@@ -1398,9 +1398,10 @@ print_snapshot() {
   for family in 4 6; do
     for backend in iptables-nft iptables-legacy; do print_tables "$backend" "$family"; done
   done
-  if ! is_installed iptables-nft && ! is_installed iptables-legacy; then
-    has nft || fail 'neither iptables nor nft is installed'
-    print_output 'nft -j list ruleset'
+  if has nft; then
+    ! has_native_tables || print_output 'nft -j list ruleset'
+  elif ! is_installed iptables-nft && ! is_installed iptables-legacy; then
+    fail 'neither iptables nor nft is installed'
   fi
   # Where no rule needs a set, asking for sets would load their module.
   ! grep -q -e '--match-set' "$WORK/snapshot" || print_output 'ipset save'
@@ -1419,6 +1420,13 @@ print_tables() {
   legacy_tables "$2"
   [[ $1 != iptables-legacy || -n $REPLY ]] || return 0
   ! iptables_command "$1" "$2" -save || print_output "$name-${1#iptables-}-save" "$REPLY"
+}
+
+# Whether nft has more to show than iptables did: tables of other names, or one that iptables cannot print.
+has_native_tables() {
+  is_installed iptables-nft || return 0
+  nft list tables 2>/dev/null | grep -qvE '^table ip6? (raw|mangle|nat|filter|security)$' && return
+  grep -q '^# Table .* is incompatible' "$WORK/snapshot"
 }
 
 # Prints what command $1 prints, under its name; $2 is what it is called here, if that is something else.

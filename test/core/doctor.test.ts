@@ -49,6 +49,7 @@ const masqueraded: Explanation = {
   source: '10.209.0.2',
   sources: ['10.209.0.2'],
   path: [],
+  omitted: 0,
   cause: 'masqueraded',
   reason: 'Rule 1 of PEERMASQ masquerades it.',
   cure: null,

@@ -106,6 +106,21 @@ describeKernel('look', everyBackend, () => {
     expect(text).toContain('peermasq: backend-vpc');
   });
 
+  test('shows the tables of nft beside those of iptables, each once, in one part', async () => {
+    await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
+    const rules =
+      'table ip kube-proxy { chain nat { type nat hook postrouting priority 100; masquerade; }; }';
+    await network.node.run(['nft', '-f', '-'], { stdin: rules });
+    const found = await sections();
+    expect([...found.keys()]).toContain('nft -j list ruleset');
+    const { stdout } = await look();
+    const tables = parseSnapshot(stdout).bases.map(({ table }) => `${table.backend} ${table.name}`);
+    expect(new Set(tables.filter((name) => / nat$|kube-proxy$/.test(name)))).toEqual(
+      new Set(['iptables-nft nat', 'nft ip kube-proxy']),
+    );
+    expect(parsePart((await look('--part', '0')).stdout)?.count).toBe(1);
+  });
+
   test('refuses what it cannot show, and prints nothing but why', async () => {
     const refused = async (args: string[], code: number, reason: string) => {
       expect(await look(...args)).toMatchObject({

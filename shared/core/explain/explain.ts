@@ -22,7 +22,7 @@ export function explain(snapshot: Snapshot, packet: Packet): Explanation {
       translated.length === leaving.length ? leaving.length > 0 : translated.length > 0 ? 'unknown' : false,
     source: isComplete && sources.length === 1 ? (sources[0] ?? null) : null,
     sources,
-    path: pathOf(walked.sights),
+    ...pathOf(walked.sights),
     cause,
     reason,
     cure: backend ? cureFor(snapshot, packet, backend) : null,

@@ -38,7 +38,8 @@ export interface View {
   /** The interface it came in by: '' for the node's own packets. */
   readonly in: string | undefined;
   readonly hook: Hook;
-  readonly table: string;
+  /** Chains of table raw, and others that come before conntrack. */
+  readonly isBeforeConntrack: boolean;
 }
 
 const protocolNumbers = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
@@ -64,10 +65,16 @@ export function some(answers: Iterable<Answer>): Answer {
 }
 
 export function isMatch(match: Match, state: State, view: View): Answer {
+  // Without a connection there is nothing to compare, negated or not (net/netfilter/xt_connmark.c, nft_ct.c).
+  if (match.kind === 'mark' && match.of === 'connection' && !hasConnection(state, view)) return false;
   const answer = test(match, state, view);
-  // Without ports there is nothing to compare, negated or not.
   return match.negated ? not(answer) : answer;
 }
+
+export const hasConnection = (
+  { isTracked }: State,
+  { isBeforeConntrack }: Pick<View, 'isBeforeConntrack'>,
+): boolean => isTracked && !isBeforeConntrack;
 
 export function doAllMatch(matches: readonly Match[], state: State, view: View): Answer {
   let result: Answer = true;
@@ -230,9 +237,12 @@ function addrtypeTest(
   );
 }
 
-function stateTest(states: readonly string[], { isTracked, isTranslated }: State, { table }: View): Answer {
-  // Table raw comes before conntrack.
-  if (table === 'raw') return 'unknown';
+function stateTest(
+  states: readonly string[],
+  { isTracked, isTranslated }: State,
+  { isBeforeConntrack }: View,
+): Answer {
+  if (isBeforeConntrack) return 'unknown';
   if (!isTracked) return states.includes('UNTRACKED');
   return states.includes('NEW') || (isTranslated && states.includes('DNAT'));
 }

@@ -162,7 +162,7 @@ export class DumpError extends PermanentError {
     super(
       'bad-dump',
       `Line ${line} of the dump: read ${JSON.stringify(shown)}, expected ${expected}.`,
-      'give the whole output of iptables-save, and with it that of ipset save, ip -o addr and ip route; or of nft -j list ruleset',
+      'Give the whole output of `iptables-save`, and with it that of `ipset save`, `ip -o addr` and `ip route`; or of `nft -j list ruleset`.',
       cause,
     );
     this.line = line;

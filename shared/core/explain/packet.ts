@@ -57,6 +57,8 @@ export interface Explanation {
   /** Every address that it may leave with. */
   readonly sources: readonly string[];
   readonly path: readonly Step[];
+  /** Steps of the same kinds that `path` leaves out, because nobody reads as many. */
+  readonly omitted: number;
   readonly cause: Cause;
   /** One sentence. */
   readonly reason: string;

@@ -35,12 +35,12 @@ export function missed(sights: readonly Sight[]): Sight[] {
 }
 
 /** What matters of the packet's way: rules that matched or may have, and those that it just missed. */
-export function pathOf(sights: readonly Sight[]): Step[] {
-  const shown = new Set(missed(sights).slice(0, maxMissed));
-  return sights
-    .filter((sight) => sight.answer !== false || shown.has(sight))
-    .slice(0, maxSteps)
-    .map(stepOf);
+export function pathOf(sights: readonly Sight[]): { path: Step[]; omitted: number } {
+  const near = missed(sights);
+  const shown = new Set(near.slice(0, maxMissed));
+  const wanted = sights.filter((sight) => sight.answer !== false || shown.has(sight));
+  const path = wanted.slice(0, maxSteps).map(stepOf);
+  return { path, omitted: wanted.length + near.length - shown.size - path.length };
 }
 
 function stepOf(sight: Sight): Step {

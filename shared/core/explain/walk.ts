@@ -1,5 +1,14 @@
 import type { Answer, Base, Chain, Family, Hook, Rule, Snapshot, Span, Target } from './model';
-import { doAllMatch, isMatch, markOf, type Mark, type State, type Translation, type View } from './match';
+import {
+  doAllMatch,
+  hasConnection,
+  isMatch,
+  markOf,
+  type Mark,
+  type State,
+  type Translation,
+  type View,
+} from './match';
 import { isLocal, masqueradeSources, routeTo } from './network';
 import type { Packet } from './packet';
 
@@ -269,7 +278,7 @@ class Walk {
     const ends: Ends = { falls: new States(), accepted: new States(), translated: new States() };
     const view: View = {
       ...{ snapshot: this.snapshot, packet: this.packet, in: this.in },
-      ...{ hook: base.hook, table: base.table.name },
+      ...{ hook: base.hook, isBeforeConntrack: isBeforeConntrack(base) },
     };
     let current = [state];
     for (const rule of chain.rules) {
@@ -318,7 +327,11 @@ class Walk {
       case 'goto':
         return this.call(base, target, state, ends);
       case 'mark':
-        return [marked(target, state)];
+        return [
+          !touchesConnection(target) || hasConnection(state, { isBeforeConntrack: isBeforeConntrack(base) })
+            ? marked(target, state)
+            : state,
+        ];
       case 'notrack':
         return [{ ...state, isTracked: false }];
       case 'masquerade':
@@ -404,6 +417,14 @@ function listed(spans: readonly Span[]): bigint[] {
     Array.from({ length: Number(last - first) + 1 }, (_, index) => first + BigInt(index)),
   );
 }
+
+/** NF_IP_PRI_CONNTRACK of the kernel is -200. */
+const isBeforeConntrack = ({ hook, priority }: Base) =>
+  (hook === 'prerouting' || hook === 'output') && priority < -200;
+
+/** Where there is no connection these change nothing. */
+const touchesConnection = ({ of, from }: Extract<Target, { kind: 'mark' }>) =>
+  of === 'connection' || from === 'connection';
 
 /** Chains of type nat act together, where the kernel's own nat hook is, whatever their priorities among each other. */
 const natPriority = (hook: Hook) => (hook === 'postrouting' ? 100 : -100);

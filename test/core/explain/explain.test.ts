@@ -243,8 +243,10 @@ test('10,000 rules are read and followed within a second, in a path that people 
     (_, index) => `-A POSTROUTING -d 10.${index >> 8}.${index & 255}.0/24 -m limit --limit 1/s -j MASQUERADE`,
   );
   const text = dumpOf(...rules, '-A POSTROUTING -j MASQUERADE');
-  const began = performance.now();
-  const { path } = explain(parseSnapshot(text), packet);
-  expect(performance.now() - began).toBeLessThan(2000);
-  expect(path.length).toBeLessThan(250);
+  const began = process.cpuUsage();
+  const { path, omitted } = explain(parseSnapshot(text), packet);
+  const { user, system } = process.cpuUsage(began);
+  // Of 10,000 near misses 40 are shown.
+  expect((user + system) / 1000).toBeLessThan(1000);
+  expect([path.length, omitted]).toEqual([41, 9960]);
 });
