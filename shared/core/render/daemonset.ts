@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Document, Scalar } from 'yaml';
 import type { RuleSet } from '../rule-set';
 import { renderStartupScript } from './startup-script';
@@ -6,6 +7,16 @@ export interface DaemonSetOptions {
   readonly namespace: string;
   /** Any image with bash, coreutils and util-linux's nsenter. */
   readonly image: string;
+}
+
+/** What is installed on every node, and how. */
+interface Form {
+  /** Of the manifests: both forms may live in one cluster. */
+  readonly name: string;
+  /** Travels as a ConfigMap, and is the standard input of `command`. */
+  readonly script: string;
+  readonly command: readonly string[];
+  readonly capabilities: readonly string[];
 }
 
 /** The program comes by its standard input: what is executed on a node is nothing that lies around there. */
@@ -23,9 +34,14 @@ bash /run/peermasq-install.sh watch --install`);
 const runScript = runOnNode(`cat > /run/peermasq-install.sh
 sh /run/peermasq-install.sh`);
 
-const name = 'peermasq-watch';
 const folder = '/peermasq';
-const labels = { 'app.kubernetes.io/name': name };
+const labelsOf = (name: string) => ({ 'app.kubernetes.io/name': name });
+
+/**
+ * What entering the node's namespaces takes, and not one less (see test/lab/boot); AppArmor's default profile would
+ * deny the look at process 1 that comes first.
+ */
+const toEnter = ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'];
 
 /**
  * Kubernetes manifests that install the watcher on every node of a cluster, once: for nodes that were handed their
@@ -34,35 +50,50 @@ const labels = { 'app.kubernetes.io/name': name };
  * @returns YAML: a ConfigMap and a DaemonSet
  */
 export function renderDaemonSet(program: string, options: DaemonSetOptions): string {
-  return manifests(program, nodeCommand, options);
+  return manifests(
+    { name: 'peermasq-watch', script: program, command: nodeCommand, capabilities: toEnter },
+    options,
+  );
 }
 
 /**
  * The same for clusters that have no functions: they apply one rule set on every node, and again when it boots.
+ * Here no service of the node's does that, so it takes the node's network and the right to change its rules, too.
  * @returns YAML: a ConfigMap and a DaemonSet
  */
 export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, options: DaemonSetOptions): string {
-  return manifests(renderStartupScript(program, ruleSet), inNode(runScript), options);
+  return manifests(
+    {
+      name: 'peermasq-ruleset',
+      script: renderStartupScript(program, ruleSet),
+      command: inNode(['mount', 'net'], runScript),
+      // iptables-legacy opens a raw socket; where that cannot be read, the other backend is taken for the node's.
+      capabilities: [...toEnter, 'NET_ADMIN', 'NET_RAW'],
+    },
+    options,
+  );
 }
 
-function manifests(script: string, command: readonly string[], options: DaemonSetOptions): string {
-  return [configMap(script, options), daemonSet(command, options)]
+function manifests(form: Form, options: DaemonSetOptions): string {
+  return [configMap(form, options), daemonSet(form, options)]
     .map((resource) => new Document(resource).toString({ lineWidth: 0 }))
     .join('---\n');
 }
 
-function configMap(script: string, { namespace }: DaemonSetOptions) {
+function configMap({ name, script }: Form, { namespace }: DaemonSetOptions) {
   const text = new Scalar(script);
   text.type = 'BLOCK_LITERAL';
   return {
     apiVersion: 'v1',
     kind: 'ConfigMap',
-    metadata: { name, namespace, labels },
+    metadata: { name, namespace, labels: labelsOf(name) },
     data: { 'peermasq.sh': text },
   };
 }
 
-function daemonSet(command: readonly string[], { namespace, image }: DaemonSetOptions) {
+function daemonSet(form: Form, { namespace, image }: DaemonSetOptions) {
+  const { name, script } = form;
+  const labels = labelsOf(name);
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
@@ -71,13 +102,14 @@ function daemonSet(command: readonly string[], { namespace, image }: DaemonSetOp
       selector: { matchLabels: labels },
       updateStrategy: { rollingUpdate: { maxUnavailable: '10%' } },
       template: {
-        metadata: { labels },
+        // Another script is another pod: a changed ConfigMap alone restarts none.
+        metadata: { labels, annotations: { 'peermasq/script': digest(script) } },
         spec: {
           automountServiceAccountToken: false,
           hostPID: true,
           nodeSelector: { 'kubernetes.io/os': 'linux' },
           tolerations: [{ operator: 'Exists' }],
-          initContainers: [installer(image, command)],
+          initContainers: [installer(image, form)],
           containers: [sleeper(image)],
           volumes: [{ name: 'program', configMap: { name } }],
         },
@@ -86,11 +118,10 @@ function daemonSet(command: readonly string[], { namespace, image }: DaemonSetOp
   };
 }
 
-/**
- * Not privileged: to enter the node's mount namespace takes these three capabilities, and not one less (see
- * test/lab/boot); AppArmor's default profile would deny the look at process 1 that comes first.
- */
-function installer(image: string, command: readonly string[]) {
+const digest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12);
+
+/** Not privileged. */
+function installer(image: string, { command, capabilities }: Form) {
   return {
     name: 'install',
     image,
@@ -98,7 +129,7 @@ function installer(image: string, command: readonly string[]) {
     securityContext: {
       runAsUser: 0,
       readOnlyRootFilesystem: true,
-      capabilities: { drop: ['ALL'], add: ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'] },
+      capabilities: { drop: ['ALL'], add: capabilities },
       seccompProfile: { type: 'RuntimeDefault' },
       appArmorProfile: { type: 'Unconfined' },
     },
@@ -107,13 +138,14 @@ function installer(image: string, command: readonly string[]) {
   };
 }
 
-/** What runs in the node's mount namespace, with none of the container's environment. */
-const inNode = (commands: string): readonly string[] => [
-  ...['nsenter', '--target', '1', '--mount', '--', 'env', '--ignore-environment'],
-  ...['bash', '-c', commands],
-];
+/** What runs in namespaces of the node, with none of the container's environment. */
+function inNode(namespaces: readonly string[], commands: string): readonly string[] {
+  const entered = namespaces.map((namespace) => `--${namespace}`);
+  const clean = ['env', '--ignore-environment', 'bash', '-c', commands];
+  return ['nsenter', '--target', '1', ...entered, '--', ...clean];
+}
 
-export const nodeCommand = inNode(installWatcher);
+export const nodeCommand = inNode(['mount'], installWatcher);
 
 /** A DaemonSet's pods must run on; this one may do nothing. */
 function sleeper(image: string) {

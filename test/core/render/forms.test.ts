@@ -2,12 +2,13 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { parse, parseAllDocuments } from 'yaml';
-import { renderRuleSetDaemonSet } from '../../../shared/core/render/daemonset';
+import { renderDaemonSet, renderRuleSetDaemonSet } from '../../../shared/core/render/daemonset';
 import { renderIpMasqAgent } from '../../../shared/core/render/ip-masq-agent';
 import { renderIptables } from '../../../shared/core/render/iptables';
 import { renderStartupScript } from '../../../shared/core/render/startup-script';
 import { printRuleSet, ruleSetId } from '../../../shared/core/rule-set';
 import { describeKernel } from '../../lab/kernel';
+import { openLab, type Host, type Lab } from '../../lab/netns';
 import { openNetwork, type Network } from '../../node/network';
 import { fullRuleSet, ruleSetOf } from '../rule-sets';
 
@@ -80,11 +81,82 @@ test('the startup script is plain sh', () => {
   execFileSync('sh', ['-n'], { input: renderStartupScript(program, fullRuleSet) });
 });
 
-test('the DaemonSet carries that script, and runs it with the rights of the one that installs the watcher', () => {
-  const text = renderRuleSetDaemonSet(program, fullRuleSet, { namespace: 'net', image: 'bash:5' });
-  const [configMap, daemonSet] = parseAllDocuments(text).map((document) => document.toJS() as object);
-  expect(configMap).toMatchObject({ data: { 'peermasq.sh': renderStartupScript(program, fullRuleSet) } });
-  expect(JSON.stringify(daemonSet)).toContain('sh /run/peermasq-install.sh\\nrm /run/peermasq-install.sh');
+/** The container of the DaemonSet that does the work. */
+interface Installer {
+  readonly command: readonly string[];
+  readonly securityContext: { readonly capabilities: { readonly add: readonly string[] } };
+}
+
+describe('the DaemonSet of a rule set', () => {
+  const resourcesOf = (text: string) =>
+    parseAllDocuments(text).map((document) => document.toJS() as Record<string, unknown>);
+  const options = { namespace: 'net', image: 'bash:5' };
+  const [configMap, daemonSet] = resourcesOf(renderRuleSetDaemonSet(program, fullRuleSet, options));
+  const script = renderStartupScript(program, fullRuleSet);
+  const [installer] = (daemonSet as { spec: { template: { spec: { initContainers: Installer[] } } } }).spec
+    .template.spec.initContainers;
+  if (!installer) throw new Error('nothing installs');
+  const { add: capabilities } = installer.securityContext.capabilities;
+
+  test('carries the startup script, and lives beside the one that installs the watcher', () => {
+    expect(configMap).toMatchObject({ data: { 'peermasq.sh': script } });
+    const namesOf = (resources: object[]) =>
+      resources.map((resource) => (resource as { metadata: { name: string } }).metadata.name);
+    const others = namesOf(resourcesOf(renderDaemonSet(program, options)));
+    for (const resource of [configMap, daemonSet]) {
+      expect(resource).toMatchObject({
+        metadata: { name: 'peermasq-ruleset', labels: { 'app.kubernetes.io/name': 'peermasq-ruleset' } },
+      });
+    }
+    expect(others).not.toContain('peermasq-ruleset');
+  });
+
+  describeKernel('on a node', undefined, () => {
+    let lab: Lab;
+    let node: Host;
+    let pod: Host;
+    /** Process 1 as the pod's container sees it (hostPID), by the number it has here. */
+    let first: string;
+    beforeAll(async () => {
+      lab = openLab();
+      [node, pod] = await Promise.all([lab.machine('node'), lab.machine('pod')]);
+      const init = node.spawn([
+        ...['unshare', '--mount', '--pid', '--fork', '--mount-proc', 'sh', '-c'],
+        'mount -t tmpfs tmpfs /var/lib && echo up && exec sleep infinity',
+      ]);
+      await init.output(/up/);
+      first = (await node.run(['pgrep', '-P', String(init.pid)])).trim();
+      // As the kubelet leaves it. That backend takes a raw socket; who cannot read it uses the other one.
+      await node.run(['iptables-legacy', '-t', 'mangle', '-N', 'KUBE-KUBELET-CANARY']);
+    });
+    afterAll(() => lab.close());
+
+    /** What the container does, from the pod's network, with these capabilities alone. */
+    const install = (capabilities: readonly string[]) =>
+      pod.exec(
+        [
+          ...['nsenter', '--target', first, '--pid', '--', 'unshare', '--mount', 'sh', '-c'],
+          'mount -t proc proc /proc && only=$1 && shift && exec setpriv --bounding-set "$only" "$@"',
+          ...['container', ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join(',')],
+          ...installer.command.slice(installer.command.indexOf('nsenter')),
+        ],
+        { stdin: script },
+      );
+    const rules = (host: Host) => host.run(['iptables-legacy-save', '-t', 'nat']);
+
+    test.each(capabilities)('without %s the node’s backend has no rules', async (missing) => {
+      await install(capabilities.filter((name) => name !== missing));
+      expect(await rules(node)).not.toContain('PEERMASQ');
+    });
+
+    test('it puts the rules in force in the node, and none in the pod', async () => {
+      const { code, stdout } = await install(capabilities);
+      expect(code).toBe(0);
+      expect(JSON.parse(stdout)).toMatchObject({ result: 'applied', proven: true });
+      expect(await rules(node)).toContain('-A POSTROUTING -m comment --comment peermasq -j PEERMASQ');
+      expect(await rules(pod)).not.toContain('PEERMASQ');
+    });
+  });
 });
 
 test('ip-masq-agent leaves alone what is private, less the destinations, and every exemption', () => {
