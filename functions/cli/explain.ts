@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Cidr } from '../../shared/core/cidr';
+import { isPodRouted } from '../../shared/core/doctor';
 import { PermanentError } from '../../shared/core/errors';
 import { explain } from '../../shared/core/explain/explain';
 import type { Explanation, Step } from '../../shared/core/explain/packet';
@@ -70,6 +71,12 @@ export function addExplain(program: Command): void {
   ]);
 }
 
+function notNeeded(found: Explanation, network: string): Explanation {
+  if (found.cause === 'dropped' || found.cause === 'stays-on-node') return found;
+  const reason = `It needs none: ${network} and its peers have routes to the pod. ${found.reason}`;
+  return { ...found, cause: 'not-needed', reason, cure: null };
+}
+
 /** That it needs no masquerade, or that nothing leaves the node, is no fault. */
 function exitCodeOf({ masqueraded, cause, cure }: Explanation): number {
   if (masqueraded === 'unknown') return exitCodes.uncertain;
@@ -92,8 +99,10 @@ interface Explained {
 /** @throws PermanentError where the node's rules cannot be seen */
 async function live(from: From, to: To, options: ExplainOptions): Promise<Explained> {
   say('Asking the cloud, and the node to show its rules; that may take a minute.');
-  const { rules, reach } = await examine(from, to, options);
-  if (rules instanceof Error) throw rules;
+  const { rules: found, reach, around } = await examine(from, to, options);
+  if (found instanceof Error) throw found;
+  const isNeeded = !from.pod || !isPodRouted(from.pod, around) || found.masqueraded !== false;
+  const rules = isNeeded ? found : notNeeded(found, around.network);
   // Firewalls are asked about TCP.
   return { explanation: rules, upstream: options.protocol === 'udp' ? null : reach };
 }

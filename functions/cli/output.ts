@@ -1,3 +1,4 @@
+import { isatty } from 'node:tty';
 import Table from 'cli-table3';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import pc from 'picocolors';
@@ -16,8 +17,9 @@ export const outputOption = (): Option =>
     .choices(['table', 'json', 'yaml'])
     .default('table');
 
-/** Colours where stdout is a terminal and neither NO_COLOR nor --no-color says otherwise. */
-export const colours = pc.createColors(pc.isColorSupported && process.stdout.isTTY);
+/** Colours where stdout is a terminal, unless NO_COLOR says otherwise; also elsewhere where FORCE_COLOR does. */
+const isForced = process.env['FORCE_COLOR'] !== undefined;
+export const colours = pc.createColors(pc.isColorSupported && (isForced || isatty(1)));
 
 /** Writes the answer to stdout; everything else a command says goes to stderr. */
 export function print({ document, text }: Answer, format: Format): void {
@@ -27,20 +29,30 @@ export function print({ document, text }: Answer, format: Format): void {
 function printed(document: unknown, text: string, format: Format): string {
   switch (format) {
     case 'json':
-      return `${JSON.stringify(document, null, 2)}\n`;
+      return `${JSON.stringify(document, null, 2).replaceAll(/[\u007f-\u009f]|\p{Cf}/gu, escaped)}\n`;
     case 'yaml':
-      return stringify(document, { aliasDuplicateObjects: false });
+      return stringify(document, { aliasDuplicateObjects: false }).replaceAll(steering, '\ufffd');
     case 'table':
       return `${printable(text).trimEnd()}\n`;
   }
 }
 
+/** JSON itself escapes only what comes before a space. */
+const escaped = (text: string): string =>
+  [...Array(text.length).keys()]
+    .map((at) => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`)
+    .join('');
+
+// eslint-disable-next-line no-control-regex
+const steering = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|\p{Cf}/gu;
+
 /** Names and rules come from elsewhere: of what steers a terminal only colours and ends of lines are left. */
 export const printable = (text: string): string =>
-  // eslint-disable-next-line no-control-regex
-  text.replaceAll(/\u001b\[\d{1,2}m|[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, (found) =>
-    found.length > 1 ? found : '\ufffd',
-  );
+  text
+    // eslint-disable-next-line no-control-regex
+    .split(/(\u001b\[\d{1,2}m)/)
+    .map((part, index) => (index % 2 === 1 ? part : part.replaceAll(steering, '\ufffd')))
+    .join('');
 
 /** Columns as kubectl prints them: no lines, two spaces between. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {

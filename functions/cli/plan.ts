@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { changedLines, originOf, type ChangedLine } from '../../shared/core/change';
+import { changedLines, originOf, reachChange, type ChangedLine } from '../../shared/core/change';
+import { aggregate, type Cidr } from '../../shared/core/cidr';
 import { groupBy } from '../../shared/core/group';
 import { nodeKey } from '../../shared/core/node';
 import type { Outcome } from '../../shared/core/outcome';
@@ -61,7 +62,8 @@ export async function surveyFor(options: Omit<PlanOptions, 'output'>): Promise<S
   });
 }
 
-type Planned = Surveyed & { readonly outcome: Extract<Outcome, { kind: 'planned' }> };
+/** A node that a push would bring something to. */
+export type Planned = Surveyed & { readonly outcome: Extract<Outcome, { kind: 'planned' }> };
 
 const isPlanned = (one: Surveyed): one is Planned => one.outcome.kind === 'planned';
 
@@ -148,7 +150,7 @@ function reason(outcome: Outcome): string {
     case 'skipped':
       return `${outcome.skip.reason}: ${outcome.skip.detail}`;
     case 'held':
-      return outcome.detail;
+      return `${outcome.detail} --accept-loss plans it all the same.`;
     case 'pending':
     case 'needs-reboot':
       return outcome.reason;
@@ -174,32 +176,51 @@ function conclusion(seen: Survey, changes: readonly Planned[]): string[] {
 function blastRadius(nodes: readonly Surveyed[], changes: readonly Planned[]): string {
   const clusters = (some: readonly Surveyed[]) =>
     new Set(some.map(({ target, cluster }) => `${target.name} ${cluster}`)).size;
-  if (changes.length === 0) return `No changes: ${count(nodes.length, 'node')} looked at.`;
-  const { begin, end } = destinationsOf(changes);
+  if (nodes.length === 0) return 'No node of the clusters was found.';
+  if (changes.length === 0) return `No changes: ${count(nodes.length, 'node')} looked at${others(nodes)}.`;
+  const { begin, end, doPodsChange } = effectOf(changes);
   const list = (words: string, cidrs: readonly string[]) =>
     cidrs.length === 0 ? [] : [`${words} ${cidrs.join(', ')}`];
-  const effects = [...list('begins to masquerade to', begin), ...list('stops masquerading to', end)];
+  const effects = [
+    ...list('begins to masquerade to', begin),
+    ...list('stops masquerading to', end),
+    ...(doPodsChange ? ['for other pods than before'] : []),
+  ];
   const reach = `change ${changes.length} of ${count(nodes.length, 'node')}, in ${clusters(changes)} of ${count(clusters(nodes), 'cluster')}`;
-  return `Plan: ${reach}${effects.map((effect) => `; ${effect}`).join('')}. Nothing was pushed.`;
+  return `Plan: ${reach}${effects.map((effect) => `; ${effect}`).join('')}${others(nodes)}. Nothing was pushed.`;
 }
 
-function destinationsOf(changes: readonly Planned[]): { begin: string[]; end: string[] } {
-  const lines = changes.flatMap(({ outcome, before }) => changedLines(outcome.plan, before));
-  const of = (sign: ChangedLine['sign']) => [
-    ...new Set(
-      lines
-        .filter((line) => line.sign === sign && line.text.startsWith('masquerade '))
-        .map(({ text }) => text.split(' ')[1] ?? ''),
-    ),
-  ];
-  return { begin: of('+'), end: of('-') };
+const shownRanges = 10;
+
+/** Which addresses pods begin, or cease, to be masqueraded to: of all changes together. */
+function effectOf(changes: readonly Planned[]): { begin: string[]; end: string[]; doPodsChange: boolean } {
+  const reaches = changes.map(({ outcome, before }) => reachChange(outcome.plan.ruleSet, before));
+  const merged = (ranges: readonly Cidr[]) => {
+    const texts = aggregate(ranges.map((cidr) => ({ cidr }))).map(({ cidr }) => cidr.text);
+    const rest = texts.length - shownRanges;
+    return rest > 0 ? [...texts.slice(0, shownRanges), `${rest} more ranges`] : texts;
+  };
+  return {
+    begin: merged(reaches.flatMap(({ begin }) => begin)),
+    end: merged(reaches.flatMap(({ end }) => end)),
+    doPodsChange: reaches.some(({ doPodsChange }) => doPodsChange),
+  };
+}
+
+/** Nodes without a plan, which no change counts. */
+function others(nodes: readonly Surveyed[]): string {
+  const rest = groupBy(
+    nodes.filter((one) => !isPlanned(one)),
+    ({ outcome }) => outcome.kind,
+  );
+  return [...rest].map(([kind, some]) => `; ${some.length} ${kind}`).join('');
 }
 
 function toDocument({ nodes, faults }: Survey, changes: readonly Planned[]) {
   const plans = new Map(nodes.filter(isPlanned).map(({ outcome: { plan } }) => [plan.id, plan]));
   return {
     changes: changes.length,
-    blastRadius: { nodes: nodes.length, ...destinationsOf(changes) },
+    blastRadius: { nodes: nodes.length, ...effectOf(changes) },
     nodes: nodes.map(nodeDocument),
     ruleSets: Object.fromEntries(
       [...plans].map(([id, plan]) => [

@@ -13,6 +13,7 @@ import {
   openTargets,
   selectionOf,
   withTargets,
+  type Target,
   type TargetOptions,
 } from './targets';
 
@@ -49,22 +50,22 @@ export function addStatus(program: Command): void {
 }
 
 async function show(options: StatusOptions): Promise<void> {
-  const seen = await look(options);
+  const seen = await look(options, await openTargets(options));
   print(statusAnswer(seen, options.all === true, new Date()), options.output);
   tellFaults(seen, options.debug);
 }
 
-async function look(options: StatusOptions): Promise<Survey> {
-  const targets = await openTargets(options);
-  const [{ config }] = targets as [Surveyed['target']];
+async function look(options: StatusOptions, targets: readonly Target[]): Promise<Survey> {
+  const [{ config }] = targets as [Target];
   return survey(targets, { ...selectionOf(options, config), deadline: deadlineOf(options) });
 }
 
 /** A look that fails is told, and does not end the watch. */
 async function watch(options: StatusOptions): Promise<void> {
   process.once('SIGINT', () => process.exit(exitCodes.fine));
+  const targets = await openTargets(options);
   for (;;) {
-    const seen = await look(options);
+    const seen = await look(options, targets);
     const answer = statusAnswer(seen, options.all === true, new Date());
     if (process.stdout.isTTY && options.output === 'table') console.clear();
     print(answer, options.output);
@@ -89,7 +90,11 @@ export function statusOf({ node, outcome }: Surveyed): NodeStatus {
     case 'skipped':
       return { state: 'skipped', drift: null, reason: outcome.skip.detail };
     case 'held':
-      return { state: node.recorded?.isProven ? 'proven' : 'pending', drift: null, reason: outcome.detail };
+      return {
+        state: node.recorded?.isProven ? 'proven' : 'pending',
+        drift: null,
+        reason: held(outcome.detail),
+      };
     case 'planned':
       return outcome.isChange
         ? unproven(node, outcome.plan.id)
@@ -98,6 +103,8 @@ export function statusOf({ node, outcome }: Surveyed): NodeStatus {
       return { state: 'pending', drift: null, reason: reasonOf(outcome) };
   }
 }
+
+const held = (detail: string): string => `Held: ${detail} \`npx peermasq backfill --accept-loss\` pushes it.`;
 
 function unproven({ recorded, lastEnd }: Surveyed['node'], planned: string): NodeStatus {
   const drift = recorded !== undefined && recorded.ruleSetId !== planned;
@@ -129,8 +136,8 @@ export function statusAnswer(seen: Survey, isAll: boolean, now: Date): Answer {
       };
     },
   );
-  const isListed = ({ status: { state } }: (typeof all)[number]) =>
-    isAll || !['proven', 'skipped'].includes(state);
+  const isListed = ({ status: { state, reason } }: (typeof all)[number]) =>
+    isAll || !['proven', 'skipped'].includes(state) || (state === 'proven' && reason !== '');
   const listed = all.filter((one) => isListed(one) || isDrifted(one));
   const sections = [
     table(

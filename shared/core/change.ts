@@ -1,5 +1,5 @@
 import { diffArrays } from 'diff';
-import type { Aggregate } from './cidr';
+import { subtract, type Aggregate, type Cidr } from './cidr';
 import type { Plan, Wish } from './plan';
 import { ruleSetLines, type RuleSet } from './rule-set';
 
@@ -38,4 +38,23 @@ export function originOf({ from }: Aggregate<Wish>): string[] {
       : `${wish.from.kind}: route to ${wish.from.destination} over ${wish.from.via}`,
   );
   return [...new Set(words)];
+}
+
+/** What changes about where pods are masqueraded to: exemptions count, not only destinations. */
+export function reachChange(
+  after: RuleSet,
+  before: RuleSet | undefined,
+): { begin: Cidr[]; end: Cidr[]; doPodsChange: boolean } {
+  const [now, then] = [reachOf(after), before ? reachOf(before) : []];
+  const pods = ({ sources }: RuleSet) => sources.map(({ text }) => text).join(' ');
+  return {
+    begin: now.flatMap((range) => subtract(range, then)),
+    end: then.flatMap((range) => subtract(range, now)),
+    doPodsChange: before !== undefined && pods(before) !== pods(after),
+  };
+}
+
+function reachOf({ destinations, exemptions }: RuleSet): Cidr[] {
+  const exempt = exemptions.map(({ cidr }) => cidr);
+  return destinations.flatMap(({ cidr }) => subtract(cidr, exempt));
 }

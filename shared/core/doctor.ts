@@ -124,7 +124,12 @@ const backfill = ({ outcome, node }: Findings): string =>
 
 /** Lasting where a push would bring it, else the rule itself. */
 function cureOf(findings: Findings, rules: Explanation): { cure?: string } {
-  const { outcome, destination } = findings;
+  const { outcome, destination, pod } = findings;
+  const sources = outcome.kind === 'planned' ? outcome.plan.ruleSet.sources : [];
+  if (pod && sources.length > 0 && !sources.some((range) => contains(range, pod))) {
+    const words = `Add the range of ${pod.text} to the cluster's pods in peermasq.yaml`;
+    return { cure: `${words}, then: ${backfill(findings)}` };
+  }
   const isPlanned =
     outcome.kind === 'planned' &&
     outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination)) &&

@@ -4,5 +4,4 @@ export const shellWord = (text: string): string =>
 
 /** Text from elsewhere, on one line, and with nothing in it that steers a terminal. */
 export const visible = (text: string): string =>
-  // eslint-disable-next-line no-control-regex
-  text.replaceAll(/\s+/g, ' ').replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '\ufffd');
+  text.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}|\p{Cf}/gu, '\ufffd');

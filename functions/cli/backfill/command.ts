@@ -5,11 +5,11 @@ import { PermanentError } from '../../../shared/core/errors';
 import type { Outcome } from '../../../shared/core/outcome';
 import { exitCodes } from '../faults';
 import { atLeast, count, examples, outputOption, print, say, type Format } from '../output';
-import { changesOf, planAnswer, surveyFor } from '../plan';
+import { changesOf, planAnswer, surveyFor, type Planned } from '../plan';
 import { tellFaults, type Surveyed } from '../survey';
 import { clusterOption, withTargets, type TargetOptions } from '../targets';
 import { onInterrupt } from './interrupt';
-import { openJournal, type Journal } from './journal';
+import { openJournal, prepareJournals, type Journal, type JournalKind } from './journal';
 import { pushWave, type PushWave } from './push';
 import { planRollback, pushBack } from './rollback';
 import { countsOf, exitCodeOf, summary } from './summary';
@@ -65,11 +65,13 @@ export function addBackfill(program: Command): void {
 }
 
 async function backfill(options: BackfillOptions): Promise<void> {
+  prepareJournals();
   if (options.rollback !== undefined) {
-    const { nodes, orders } = await planRollback(options);
-    await run(nodes, pushBack(orders), options);
+    const nodes = await planRollback(options);
+    say(planAnswer({ nodes, faults: [] }).text);
+    await run('rollback', nodes, pushBack, options);
     say(
-      'The next sweep brings the rule sets of the config again: deploy the config that you want before it comes.',
+      'The next sweep brings the config’s rule sets again: deploy the config that you want before it comes.',
     );
     return;
   }
@@ -79,40 +81,61 @@ async function backfill(options: BackfillOptions): Promise<void> {
   say(planAnswer(seen, isAgain).text);
   // What was not seen cannot be in a roll-out that claims to be whole.
   if (tellFaults(seen, options.debug)) return;
-  await run(changes, pushWave({ acceptsLoss: options.acceptLoss === true, isAgain }), options);
+  await run('backfill', changes, pushWave({ acceptsLoss: options.acceptLoss === true, isAgain }), options);
+  if (seen.nodes.some(isLeft) && !process.exitCode) process.exitCode = exitCodes.fault;
 }
 
-async function run(nodes: readonly Surveyed[], push: PushWave, options: BackfillOptions): Promise<void> {
+/** It is to get something that is not known, or held back: the plan said why. */
+const isLeft = ({ outcome: { kind } }: Surveyed): boolean => kind !== 'planned' && kind !== 'skipped';
+
+async function run(
+  kind: JournalKind,
+  nodes: readonly Planned[],
+  push: PushWave,
+  options: BackfillOptions,
+): Promise<void> {
+  const lost = nodes.filter(({ node, before }) => node.recorded && !before);
+  if (lost.length > 0)
+    say(`What ${count(lost.length, 'node')} have now is not known: a rollback will leave these as they are.`);
   if (nodes.length > 0) await confirm(nodes, options);
-  const journal = openJournal(nodes);
+  const journal = openJournal(kind, nodes);
   const interrupt = onInterrupt(journal);
+  const bar = progressBar(nodes.length);
   try {
     const waved = await inWaves(
       nodes,
       options,
-      (progress) => wave(progress, push, journal, options),
+      (progress) => wave(progress, push, journal, options, bar),
       interrupt.isStopped,
     );
+    bar?.stop();
     print(summary(nodes, waved, journal), options.output);
     process.exitCode = interrupt.isStopped() ? exitCodes.interrupted : exitCodeOf(nodes, waved);
   } finally {
+    bar?.stop();
     interrupt.end();
   }
 }
 
 /** @throws PermanentError where nobody can be asked, or the answer is no */
-async function confirm(nodes: readonly Surveyed[], { yes, canary, wave }: BackfillOptions): Promise<void> {
+async function confirm(nodes: readonly Planned[], { yes, canary, wave }: BackfillOptions): Promise<void> {
   if (yes) return;
   if (!process.stdin.isTTY) {
     throw new PermanentError('not-confirmed', 'Nobody can be asked here: stdin is no terminal', 'Say --yes.');
   }
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   const plan = `${count(Math.min(canary, nodes.length), 'canary node')} first, then ${wave} at a time`;
+  const question = `Push to ${count(nodes.length, 'node')}, ${plan}? Only "yes" goes on: `;
+  const left = new AbortController();
+  lines.once('close', () => {
+    left.abort();
+  });
   try {
-    const answer = await lines.question(
-      `Push to ${count(nodes.length, 'node')}, ${plan}? Only "yes" goes on: `,
-    );
-    if (answer.trim() === 'yes') return;
+    if ((await lines.question(question, { signal: left.signal })).trim() === 'yes') return;
+  } catch (error) {
+    if ((error as Error).name !== 'AbortError') throw error;
+    say('\nNothing was pushed.');
+    process.exit(exitCodes.interrupted);
   } finally {
     lines.close();
   }
@@ -124,29 +147,25 @@ async function wave(
   push: PushWave,
   journal: Journal,
   { waveTimeout }: BackfillOptions,
+  bar: SingleBar | undefined,
 ): Promise<readonly Outcome[]> {
   journal.begin(nodes);
   const label = `wave ${number} of ${waves}`;
-  const bar = progressBar(label, nodes.length);
-  const seconds = setInterval(() => bar?.update({}), 1_000);
-  try {
-    const outcomes = await push(nodes, Date.now() + waveTimeout * 1_000);
-    journal.end(outcomes);
-    bar?.update(outcomes.filter(({ kind }) => kind === 'proven').length);
-    bar?.stop();
-    say(`${label}: ${countsOf(outcomes)}`);
-    return outcomes;
-  } finally {
-    clearInterval(seconds);
-    bar?.stop();
-  }
+  bar?.update({ label });
+  const outcomes = await push(nodes, Date.now() + waveTimeout * 1_000, (proven) => bar?.increment(proven));
+  journal.end(outcomes);
+  bar?.stop();
+  say(`${label}: ${countsOf(outcomes)}`);
+  if (number < waves) bar?.start(bar.getTotal(), bar.getProgress() * bar.getTotal(), { label });
+  return outcomes;
 }
 
 /** Only where somebody sees it: logs of a pipeline get a line for each wave. */
-function progressBar(label: string, total: number): SingleBar | undefined {
-  if (!process.stderr.isTTY) return undefined;
-  const format = `${label} {bar} {value}/{total} proven, {duration_formatted}`;
-  const bar = new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: null });
-  bar.start(total, 0);
+function progressBar(total: number): SingleBar | undefined {
+  if (!process.stderr.isTTY || total === 0) return undefined;
+  const format = '{label} {bar} {value}/{total} proven, {duration_formatted}';
+  const settings = { format, stream: process.stderr, clearOnComplete: true, hideCursor: null };
+  const bar = new SingleBar({ ...settings, fps: 4, forceRedraw: true });
+  bar.start(total, 0, { label: '' });
   return bar;
 }

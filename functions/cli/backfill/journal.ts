@@ -1,18 +1,29 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { messageOf, PermanentError } from '../../../shared/core/errors';
 import { nodeKey, type NodeKey } from '../../../shared/core/node';
 import type { Outcome } from '../../../shared/core/outcome';
 import { printRuleSet } from '../../../shared/core/rule-set';
-import type { Surveyed } from '../survey';
+import type { Planned } from '../plan';
 
 const entrySchema = z.strictObject({
   node: z.string(),
   name: z.string(),
   target: z.string(),
   cluster: z.string(),
+  /** The id of the rule set that it is to have. */
+  ruleSet: z.string(),
   /** What it had in force before: the rule set's text, null for none, absent where that was not known. */
   before: z.string().nullable().optional(),
   /** `untouched` until its wave begins, `pushing` until that has ended; then what became of it. */
@@ -23,6 +34,8 @@ const journalSchema = z.strictObject({ began: z.string(), nodes: z.array(entrySc
 
 export type JournalEntry = z.output<typeof entrySchema>;
 
+export type JournalKind = 'backfill' | 'rollback';
+
 /**
  * What a backfill has done so far, in a file that is written before each wave and after it: after a kill it still
  * tells which nodes were touched, and a rollback what they had before.
@@ -31,7 +44,7 @@ export interface Journal {
   readonly file: string;
   readonly entries: ReadonlyMap<NodeKey, JournalEntry>;
   /** Writes what is about to be done. */
-  begin(nodes: readonly Surveyed[]): void;
+  begin(nodes: readonly Planned[]): void;
   /** Writes what became of nodes. */
   end(outcomes: readonly Outcome[]): void;
 }
@@ -40,11 +53,42 @@ export interface Journal {
 const folder = (): string =>
   join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'peermasq', 'backfills');
 
-export function openJournal(nodes: readonly Surveyed[]): Journal {
-  const began = new Date().toISOString();
-  const entries = new Map(nodes.map((one) => [nodeKey(one.node.ref), toEntry(one)]));
-  mkdirSync(folder(), { recursive: true, mode: 0o700 });
-  const file = join(folder(), `${began.replaceAll(':', '-')}.json`);
+/**
+ * To be called before anything is pushed, or asked.
+ * @throws PermanentError where no journal could be written
+ */
+export function prepareJournals(): void {
+  try {
+    makeFolder(folder());
+    accessSync(folder(), constants.W_OK);
+  } catch (cause) {
+    throw new PermanentError(
+      'no-journal',
+      `No journal can be written to ${folder()}: ${messageOf(cause)}`,
+      'Set XDG_STATE_HOME to a folder that can be written: without a journal there is no rollback.',
+      cause,
+    );
+  }
+}
+
+/** One after the other: made recursively by Node.js, a folder in /proc never ends. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  mkdirSync(path, { mode: 0o700 });
+}
+
+/** A backfill that goes on with the one before goes on with its journal: what nodes had before that counts. */
+export function openJournal(kind: JournalKind, nodes: readonly Planned[]): Journal {
+  const continued = kind === 'backfill' ? unfinished(nodes) : undefined;
+  const began = continued?.began ?? new Date().toISOString();
+  const entries = new Map((continued?.nodes ?? []).map((entry) => [entry.node, entry]));
+  for (const one of nodes) {
+    const entry = toEntry(one);
+    const known = entries.get(entry.node);
+    entries.set(entry.node, known && known.state !== 'untouched' ? { ...known, state: 'untouched' } : entry);
+  }
+  const file = continued?.file ?? join(folder(), `${began.replaceAll(':', '-')}-${kind}.json`);
   const write = () => {
     const text = JSON.stringify({ began, nodes: [...entries.values()] }, null, 2);
     writeFileSync(`${file}.new`, text, { mode: 0o600 });
@@ -62,59 +106,69 @@ export function openJournal(nodes: readonly Surveyed[]): Journal {
       write();
     },
     end(outcomes) {
-      for (const { node, kind } of outcomes) if (kind !== 'planned') set(nodeKey(node), kind);
+      for (const { node, kind: state } of outcomes) if (state !== 'planned') set(nodeKey(node), state);
       write();
     },
   };
 }
 
-function toEntry({ node, target, cluster, before }: Surveyed): JournalEntry {
+function toEntry({ node, target, cluster, before, outcome }: Planned): JournalEntry {
   const had = before ? printRuleSet(before) : node.recorded ? undefined : null;
   return {
     node: nodeKey(node.ref),
     name: node.name,
     target: target.name,
     cluster,
+    ruleSet: outcome.plan.id,
     ...(had !== undefined && { before: had }),
     state: 'untouched',
   };
+}
+
+type Read = z.output<typeof journalSchema> & { readonly file: string };
+
+/** The last backfill, where that was not seen to its end and these nodes are to have what it meant them to have. */
+function unfinished(nodes: readonly Planned[]): Read | undefined {
+  const file = lastFile();
+  if (file === undefined) return undefined;
+  const last = readJournal(file);
+  const meant = new Map(last.nodes.map((entry) => [entry.node, entry.ruleSet]));
+  const isSame = ({ node, outcome }: Planned) => meant.get(nodeKey(node.ref)) === outcome.plan.id;
+  const isOpen = last.nodes.some(({ state }) => state !== 'proven');
+  return isOpen && nodes.length > 0 && nodes.every(isSame) ? last : undefined;
 }
 
 /**
  * Reads back what a backfill did: that of `file`, else the last one on this machine.
  * @throws PermanentError where there is none, or it cannot be read
  */
-export function readJournal(file: string | undefined): { file: string; nodes: JournalEntry[] } {
+export function readJournal(file: string | undefined): Read {
   const found = file ?? lastFile();
   if (found === undefined) {
     throw new PermanentError(
       'no-journal',
-      `No backfill was made from this machine: ${folder()} is empty`,
+      `No backfill was made from this machine: ${folder()} has no journal`,
       'Name the journal of one: --rollback FILE. Every backfill says where it is.',
     );
   }
   try {
-    return { file: found, nodes: journalSchema.parse(JSON.parse(readFileSync(found, 'utf8'))).nodes };
+    return { file: found, ...journalSchema.parse(JSON.parse(readFileSync(found, 'utf8'))) };
   } catch (cause) {
     throw new PermanentError(
       'bad-journal',
       `${found} is no journal of a backfill: ${cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)}`,
-      'Name another one: --rollback FILE.',
+      'Name another one: --rollback FILE; or move this one away.',
       cause,
     );
   }
 }
 
-/** Their names are in the order of time. */
+/** Names are in the order of time. What a rollback did is no backfill: it is not taken back unless it is named. */
 function lastFile(): string | undefined {
-  try {
-    const name = readdirSync(folder())
-      .filter((one) => one.endsWith('.json'))
-      .sort()
-      .at(-1);
-    return name === undefined ? undefined : join(folder(), name);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-    throw error;
-  }
+  if (!existsSync(folder())) return undefined;
+  const name = readdirSync(folder())
+    .filter((one) => one.endsWith('-backfill.json'))
+    .sort()
+    .at(-1);
+  return name === undefined ? undefined : join(folder(), name);
 }

@@ -6,21 +6,29 @@ import { retryAfterSeconds, type Outcome } from '../../../shared/core/outcome';
 import type { Deadline } from '../../../shared/core/ports';
 import { pass, type Options } from '../../../shared/core/reconcile';
 import { restartWhereAsked } from '../../../shared/core/restart';
-import type { Surveyed } from '../survey';
+import type { Planned } from '../plan';
 
-/** Brings the nodes of one wave to what they are to have. */
-export type PushWave = (nodes: readonly Surveyed[], deadline: Deadline) => Promise<readonly Outcome[]>;
+/**
+ * Brings the nodes of one wave to what they are to have.
+ * @param onProven is told of nodes as soon as they are proven, while others are still waited for
+ */
+export type PushWave = (
+  nodes: readonly Planned[],
+  deadline: Deadline,
+  onProven: (nodes: number) => void,
+) => Promise<readonly Outcome[]>;
 
 /** The one path of every trigger, for the nodes of a wave; what is not ready is looked at again until the deadline. */
 export function pushWave(asked: Pick<Options, 'acceptsLoss' | 'isAgain'>): PushWave {
-  return async (nodes, deadline) => {
+  return async (nodes, deadline, onProven) => {
     const byTarget = groupBy(nodes, ({ target }) => target.name);
     const ended = [...byTarget.values()].map(async (some): Promise<readonly Outcome[]> => {
-      const [{ target }] = some as [Surveyed];
+      const [{ target }] = some as [Planned];
       const refs = some.map(({ node }) => node.ref);
       const look = async (which: typeof refs): Promise<readonly Outcome[]> => {
         try {
           const { outcomes } = await pass(which, target, { deadline, ...asked });
+          onProven(outcomes.filter(({ kind }) => kind === 'proven').length);
           return outcomes;
         } catch (error) {
           if (!(error instanceof PeermasqError)) throw error;

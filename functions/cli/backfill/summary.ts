@@ -4,7 +4,7 @@ import { reasonOf, type Outcome } from '../../../shared/core/outcome';
 import { visible } from '../../../shared/core/shell';
 import { exitCodes } from '../faults';
 import { colours, table, type Answer } from '../output';
-import type { Surveyed } from '../survey';
+import type { Planned } from '../plan';
 import type { Journal } from './journal';
 import type { Waved } from './waves';
 
@@ -14,13 +14,13 @@ export function countsOf(outcomes: readonly Outcome[]): string {
     .join(', ');
 }
 
-export function exitCodeOf(nodes: readonly Surveyed[], { outcomes }: Waved): number {
-  const isProven = ({ node }: Surveyed) => outcomes.get(nodeKey(node.ref))?.kind === 'proven';
+export function exitCodeOf(nodes: readonly Planned[], { outcomes }: Waved): number {
+  const isProven = ({ node }: Planned) => outcomes.get(nodeKey(node.ref))?.kind === 'proven';
   return nodes.every(isProven) ? exitCodes.fine : exitCodes.fault;
 }
 
 export function summary(
-  nodes: readonly Surveyed[],
+  nodes: readonly Planned[],
   { outcomes, untouched, stoppedFor }: Waved,
   { file }: Journal,
 ): Answer {
@@ -39,7 +39,7 @@ export function summary(
   const text = [
     ...(rows.length > 0 ? [table(['NODE', 'ID', 'CLUSTER', 'STATE', 'REASON'], rows), ''] : []),
     nodes.length === 0
-      ? 'Nothing to do: every node has what it is to have.'
+      ? 'Nothing was pushed: no node is to get anything else than it has proven.'
       : colours.bold(`Backfill: ${countsOf(all) || 'nothing pushed'}, ${untouched.length} untouched.`),
     ...(stoppedFor === undefined
       ? []

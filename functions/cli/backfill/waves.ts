@@ -1,6 +1,6 @@
 import { nodeKey, type NodeKey } from '../../../shared/core/node';
 import type { Outcome } from '../../../shared/core/outcome';
-import type { Surveyed } from '../survey';
+import type { Planned } from '../plan';
 
 export interface WaveOptions {
   /** How many nodes go first, alone. */
@@ -14,13 +14,13 @@ export interface WaveOptions {
 export interface Progress {
   readonly wave: number;
   readonly waves: number;
-  readonly nodes: readonly Surveyed[];
+  readonly nodes: readonly Planned[];
 }
 
 export interface Waved {
   /** What became of the nodes whose wave began. */
   readonly outcomes: ReadonlyMap<NodeKey, Outcome>;
-  readonly untouched: readonly Surveyed[];
+  readonly untouched: readonly Planned[];
   /** Why waves were left out. */
   readonly stoppedFor?: string;
 }
@@ -32,7 +32,7 @@ export interface Waved {
  * @param isStopped somebody wants no further wave
  */
 export async function inWaves(
-  nodes: readonly Surveyed[],
+  nodes: readonly Planned[],
   { canary, wave: size, maxFailures }: WaveOptions,
   push: (progress: Progress) => Promise<readonly Outcome[]>,
   isStopped: () => boolean,
@@ -54,7 +54,7 @@ export async function inWaves(
   return { outcomes, untouched, ...(untouched.length > 0 && stoppedFor !== undefined && { stoppedFor }) };
 }
 
-function split(nodes: readonly Surveyed[], canary: number, size: number): Surveyed[][] {
+function split(nodes: readonly Planned[], canary: number, size: number): Planned[][] {
   const waves = canary > 0 ? [nodes.slice(0, canary)] : [];
   for (let at = canary; at < nodes.length; at += size) waves.push(nodes.slice(at, at + size));
   return waves.filter(({ length }) => length > 0);

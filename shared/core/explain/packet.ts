@@ -44,6 +44,8 @@ export type Cause =
   | 'exempt'
   /** peermasq's rules are in another backend than the node's own. */
   | 'wrong-backend'
+  /** Nothing does, and nothing has to: peers have routes to the pod. Only the cloud tells that. */
+  | 'not-needed'
   /** Its destination is the node itself. */
   | 'stays-on-node'
   /** A rule or a policy of the node ends it. */

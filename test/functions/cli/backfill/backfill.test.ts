@@ -141,14 +141,28 @@ describeKernel('a roll-out from the command line', undefined, () => {
     expect(stdout).toContain('  + exempt 10.0.7.0/24 except\n');
     expect(stdout).toContain('    masquerade 10.0.0.0/16');
     expect(stdout).not.toContain('+ masquerade');
+    expect(stdout).toContain('; stops masquerading to 10.0.7.0/24. Nothing was pushed.');
   });
 
-  test('a rollback gives every node what it had before', async () => {
+  test('a rollback gives nodes what they had before, one alone where it is named; again it changes nothing', async () => {
     const before = (await kept(1))?.replace(/generation .*/, '');
-    expect(await backfill()).toMatchObject({ status: 0, states: 'proven proven proven proven' });
-    expect((await kept(1))?.includes('exempt 10.0.7.0/24 except')).toBe(true);
-    expect(await backfill('--rollback')).toMatchObject({ status: 0, states: 'proven proven proven proven' });
-    expect((await kept(1))?.replace(/generation .*/, '')).toBe(before);
+    const rules = async (n: number) => (await kept(n))?.replace(/generation .*/, '');
+    expect(await backfill('--canary', '0')).toMatchObject({
+      status: 0,
+      states: 'proven proven proven proven',
+    });
+    expect(await rules(1)).toContain('exempt 10.0.7.0/24 except');
+    expect(await backfill('--rollback', '--node', ids[1] ?? '')).toMatchObject({
+      status: 0,
+      states: 'proven',
+    });
+    expect([await rules(1), await rules(2)]).toEqual([before, expect.stringContaining('except')]);
+    expect(await backfill('--rollback', '--canary', '0')).toMatchObject({
+      status: 0,
+      states: 'proven proven proven proven',
+    });
+    expect(await backfill('--rollback', '--canary', '0')).toMatchObject({ status: 0 });
+    expect([await rules(1), await rules(2)]).toEqual([before, before]);
   });
 
   test('status tells of drift from what the config asks for', async () => {
@@ -158,5 +172,16 @@ describeKernel('a roll-out from the command line', undefined, () => {
       nodes: [{ node: `aws:${ids[0]}`, state: 'pending', drift: true }, {}, {}, {}],
     });
     expect((await peermasq('status')).stdout).toContain('It has another rule set than it is to have.');
+  });
+
+  test('nodes that are held, because their routes vanished, are called neither changed nor well', async () => {
+    for (const table of aws.state.routeTables) table.routes = [];
+    const plan = await peermasq('plan');
+    expect(plan.stdout).toContain('--accept-loss plans it all the same.');
+    expect(plan.stdout).toContain('No changes: 4 nodes looked at; 4 held.');
+    expect((await peermasq('status')).stdout).toContain('Held: 0 routes were found in vpc-00000001');
+    const { status, stdout } = await peermasq('backfill', '--yes');
+    expect(status).toBe(1);
+    expect(stdout).toContain('Nothing was pushed');
   });
 });

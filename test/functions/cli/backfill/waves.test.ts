@@ -1,16 +1,13 @@
 import { describe, expect, test } from '@jest/globals';
 import { inWaves, type Progress } from '../../../../functions/cli/backfill/waves';
-import type { Surveyed } from '../../../../functions/cli/survey';
+import type { Planned } from '../../../../functions/cli/plan';
 import { PermanentError } from '../../../../shared/core/errors';
 import type { NodeRef } from '../../../../shared/core/node';
 import type { Outcome } from '../../../../shared/core/outcome';
 
 const refOf = (id: string) => ({ cloud: 'aws', account: '123456789012', region: 'us-east-1', id }) as const;
-const nodes = (n: number): Surveyed[] =>
-  Array.from(
-    { length: n },
-    (_, index) => ({ node: { ref: refOf(`i-${index + 1}`) } }) as unknown as Surveyed,
-  );
+const nodes = (n: number): Planned[] =>
+  Array.from({ length: n }, (_, index) => ({ node: { ref: refOf(`i-${index + 1}`) } }) as unknown as Planned);
 
 const error = new PermanentError('refused', 'no', 'Mend it.');
 const ends: Record<'proven' | 'failed' | 'pending' | 'needs-reboot', (node: NodeRef) => Outcome> = {
