@@ -1,3 +1,4 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import { z } from 'zod';
 import type { GcpNodeRef } from '../core/node';
 import { PermanentError, RetryableError, type PeermasqError } from '../core/errors';
@@ -17,6 +18,9 @@ export type Operation = z.infer<typeof operationSchema>;
 /** @param answer what such a call answered with */
 export const operationIn = (answer: unknown): Operation => operationSchema.parse(answer);
 
+/** Between two calls that wait for one operation, by begin; it draws on the quota of reads. */
+const leastWaitMs = 1_000;
+
 /** Waits for the end of an operation. @throws PermanentError | RetryableError when it failed, or has no time left */
 export async function finish(
   clients: Clients,
@@ -27,11 +31,15 @@ export async function finish(
   let operation = started;
   while (operation.status !== 'DONE') {
     if (Date.now() >= deadline) throw unfinished(operation);
+    const begun = Date.now();
     operation = await retrying(`wait for operation ${operation.name}`, deadline, async () => {
       const client = await clients.zoneOperations();
       const request = { project, zone, operation: operation.name };
       return operationIn((await client.wait(request, callOptions(deadline)))[0]);
     });
+    // It may answer before the operation is done: after two minutes, and at once where it has much to do.
+    const left = Math.min(begun + leastWaitMs, deadline) - Date.now();
+    if (operation.status !== 'DONE' && left > 0) await pause(left);
   }
   const fault = faultOf(operation);
   if (fault) throw fault;

@@ -59,6 +59,8 @@ beforeEach(() => {
     calls: [],
     pageSize: 500,
     keepsStartOnReset: false,
+    operationMs: 20,
+    longestWaitMs: 120_000,
   });
   delete state.operationError;
 });
@@ -983,6 +985,18 @@ describe('the channel', () => {
       expect(await look()).toBe('reported');
     },
   );
+
+  test.each([
+    ['is waited for again', 900, 10, undefined],
+    ['is not waited for past the deadline', 60_000, 2, { code: 'operation-unfinished' }],
+  ])('a restart that still runs when the wait for it ends %s', async (_, operationMs, seconds, fault) => {
+    Object.assign(state, { operationMs, longestWaitMs: 0 });
+    const vm = addVm(state, { lastStartTimestamp: '2026-11-21T12:00:00Z' });
+    const restarted = cloud.channel.restart?.(await nodeOf(vm), inSeconds(seconds));
+    if (fault) await expect(restarted).rejects.toMatchObject(fault);
+    else await expect(restarted).resolves.toBeUndefined();
+    expect(callsOf(state, 'compute.zoneOperations.wait')).toBeLessThanOrEqual(3);
+  });
 
   test('restarts a running instance, and no other', async () => {
     const [running, stopped] = [addVm(state, { lastStartTimestamp: '2026-11-21T12:00:00Z' }), addVm(state)];

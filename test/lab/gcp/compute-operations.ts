@@ -23,7 +23,6 @@ export interface Operations {
   start(call: Call, type: string, vm: Vm, change: () => void): unknown;
 }
 
-const longestWaitMs = 120_000;
 const path = 'projects/{project}/zones/{zone}/operations/{operation}';
 
 export function makeOperations(cloud: GoogleCloud): Operations {
@@ -38,10 +37,12 @@ export function makeOperations(cloud: GoogleCloud): Operations {
     throw notFound(`projects/${project}/zones/${zone}/operations/${name}`);
   }
 
-  /** The real one too gives up waiting after two minutes, and answers with the state as it is. */
+  /** The real one too gives up waiting after some time, and answers with the state as it is. */
   async function wait(call: Call): Promise<unknown> {
     const operation = find(call);
-    await pause(Math.min(Math.max(0, operation.ends - Date.now()), longestWaitMs));
+    const until = Math.min(operation.ends, Date.now() + cloud.longestWaitMs);
+    // A timer counts by another clock, and may end a millisecond early by this one.
+    for (let left = until - Date.now(); left > 0; left = until - Date.now()) await pause(left);
     return resource(cloud, operation);
   }
 

@@ -143,6 +143,15 @@ describe('the local Compute API refuses as the real one does', () => {
     expect(vm.metadata).toEqual(body.items);
     expect(await fingerprint()).not.toBe(body.fingerprint);
   });
+
+  test('a wait for what takes longer than it may ends, and says that it still runs', async () => {
+    const { operationMs, longestWaitMs } = lab.cloud;
+    Object.assign(lab.cloud, { operationMs: 60_000, longestWaitMs: 5 });
+    const { answer } = await call({ path: 'VM/reset', body: {} });
+    const path = `${at(operationOf(answer))}/wait`;
+    expect(await call({ path, body: {} })).toMatchObject({ answer: { status: 'RUNNING' } });
+    Object.assign(lab.cloud, { operationMs, longestWaitMs });
+  });
 });
 
 const operationOf = (answer: unknown) => z.object({ name: z.string() }).parse(answer).name;

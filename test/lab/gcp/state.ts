@@ -207,6 +207,8 @@ export interface GoogleCloud {
   token: string;
   /** How long an operation runs, in milliseconds. */
   operationMs: number;
+  /** After this a call that waits for an operation answers all the same. The real one may do so at any time. */
+  longestWaitMs: number;
   /** When set, every operation ends with this error. */
   operationError?: { code: string; message: string };
   /** The most that one page of a list holds. */
@@ -236,6 +238,7 @@ export function makeGoogleCloud(): GoogleCloud {
     forwardingRules: [],
     token: 'ya29.lab',
     operationMs: 20,
+    longestWaitMs: 120_000,
     pageSize: 500,
     faults: [],
     calls: [],
