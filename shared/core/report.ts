@@ -50,9 +50,15 @@ export function parseReport(text: string): Report {
   } catch (cause) {
     throw new PermanentError(
       'unreadable-report',
-      `The node answered ${JSON.stringify(text.slice(0, 200))}, which is not a peermasq report: ${messageOf(cause)}`,
+      `The node answered ${JSON.stringify(text.slice(0, 200))}, which is not a peermasq report: ${faultOf(cause)}`,
       'Look at the command output on the node; a report is the single line of JSON that `peermasq.sh apply` prints.',
       cause,
     );
   }
 }
+
+/** One line: it stands in tables and in logs. */
+const faultOf = (cause: unknown): string =>
+  cause instanceof z.ZodError
+    ? cause.issues.map(({ path, message }) => [...path, message].join(': ')).join('; ')
+    : messageOf(cause);
