@@ -1,10 +1,11 @@
-import { PeermasqError, PermanentError } from '../../shared/core/errors';
-import { nodeKey, type Node } from '../../shared/core/node';
+import { inWords, PeermasqError, PermanentError } from '../../shared/core/errors';
+import { nodeKey, type Node, type NodeKey } from '../../shared/core/node';
 import type { Outcome } from '../../shared/core/outcome';
 import type { Deadline } from '../../shared/core/ports';
 import { pass } from '../../shared/core/reconcile';
 import type { RuleSet } from '../../shared/core/rule-set';
 import { exitCodes, printFault } from './faults';
+import { say } from './output';
 import type { Target } from './targets';
 
 /** One node as it is, and what a push now would make of it. */
@@ -61,7 +62,7 @@ async function surveyOne(
   const { nodes, outcomes } = await pass({ clusters }, target, { deadline, isDryRun: true, acceptsLoss });
   const byKey = new Map(outcomes.map((outcome) => [nodeKey(outcome.node), outcome]));
   const wanted = nodes.filter((one) => node === undefined || isMeant(one, node));
-  const inForce = withBefore ? await target.inspection.inForce(wanted, deadline) : undefined;
+  const inForce = withBefore ? await textsInForce(target, wanted, deadline) : undefined;
   return wanted.flatMap((one) => {
     const outcome = byKey.get(nodeKey(one.ref));
     const before = inForce?.get(nodeKey(one.ref));
@@ -69,6 +70,21 @@ async function surveyOne(
     const cluster = outcome.cluster ?? (one.clusters.join(', ') || 'none');
     return [{ target, node: one, cluster, outcome, ...(before && { before }) }];
   });
+}
+
+/** Without the permission for them a plan is still one; it shows all lines as new. */
+async function textsInForce(
+  { name, inspection }: Target,
+  nodes: readonly Node[],
+  deadline: Deadline,
+): Promise<ReadonlyMap<NodeKey, RuleSet>> {
+  try {
+    return await inspection.inForce(nodes, deadline);
+  } catch (error) {
+    if (!(error instanceof PeermasqError)) throw error;
+    say(`${name}: the text of what nodes have in force is not known: ${inWords(error)}`);
+    return new Map();
+  }
 }
 
 export const isMeant = ({ ref, name }: Node, text: string): boolean =>
