@@ -157,6 +157,19 @@ const policy = (
   ],
 });
 
+type PolicyRule = FirewallPolicy['rules'][number];
+
+const policies = (rules: readonly Omit<PolicyRule, 'direction'>[]): FirewallPolicy => ({
+  ...policy({}),
+  rules: rules.map((rule) => ({ direction: 'INGRESS', ...rule })),
+});
+
+const passedOn = (domain: string, priority = 100) => ({
+  priority,
+  action: 'goto_next' as const,
+  match: { srcFqdns: [domain], layer4Configs: [] },
+});
+
 const deny = (over: Partial<Firewall>): Firewall => ({
   project: mine,
   name: 'no-way',
@@ -501,6 +514,11 @@ describe('firewall rules', () => {
       'unknown',
     ],
     [
+      'that passes on by a domain name, and else allows, cannot be told',
+      [policies([passedOn('a.example'), { priority: 200, action: 'allow', match: { layer4Configs: [] } }])],
+      'unknown',
+    ],
+    [
       'that has packets inspected cannot be told',
       [policy({ action: 'apply_security_profile_group' })],
       'unknown',
@@ -516,6 +534,17 @@ describe('firewall rules', () => {
     cloud.firewalls = [];
     peer.firewallPolicies = policies;
     expect(checkOf(await checksOf({ destination: '10.193.0.7' }), 'firewall-peer')?.state).toBe(state);
+  });
+
+  test('however many pass it on are told at once, and not all', async () => {
+    target();
+    const hundred = Array.from({ length: 100 }, (_, i) => passedOn(`${i}.example`, i));
+    const maybe = hundred.map((one) => ({ ...one, action: 'deny' as const, priority: one.priority + 1_000 }));
+    peer.firewallPolicies = Array.from({ length: 8 }, () => policies([...hundred, ...maybe]));
+    const check = checkOf(await checksOf({ destination: '10.193.0.7' }), 'firewall-peer');
+    expect(check?.state).toBe('unknown');
+    expect(check?.evidence.length).toBeLessThan(20);
+    expect(check?.evidence.at(-1)).toMatch(/^\d+ more rules may decide\.$/);
   });
 
   test('behind a load balancer say which instances they are for', async () => {

@@ -2,7 +2,7 @@ import { contains, parseCidr } from '../../core/cidr';
 import { gcpRef, lastOf, type Instance } from '../instance';
 import { rangesOf, type NetworkRef } from '../network';
 import { regionOf } from '../routes';
-import type { Connection } from './firewall';
+import { hasPort, type Connection } from './firewall';
 import { gcloud } from './gcloud';
 import { addressOf, type Scene, type Told } from './scene';
 import { verdict } from './verdict';
@@ -113,10 +113,7 @@ function forwards({ IPProtocol, allPorts, ports, portRange }: ForwardingRule, po
   if (IPProtocol && !['TCP', 'L3_DEFAULT'].includes(IPProtocol)) return false;
   const ranges = [...(ports ?? []), ...(portRange ? [portRange] : [])];
   if (allPorts || ranges.length === 0) return true;
-  return ranges.some((range) => {
-    const [first = 0, last = first] = range.split('-').map(Number);
-    return first <= port && port <= last;
-  });
+  return ranges.some((range) => hasPort(range, port));
 }
 
 /** What a rule is to let in: every node of the subnet, for others come to be. */

@@ -98,14 +98,32 @@ const byPriority = (a: Rule, b: Rule): number =>
 function follow(tiers: readonly (readonly Rule[])[], direction: Connection['direction']): Outcome[] {
   const [tier, ...rest] = tiers;
   if (!tier) return [{ action: direction === 'EGRESS' ? 'allow' : 'deny', onTarget: [], on: [] }];
-  const found: Outcome[] = [];
+  const asked: { rule: Rule; match: Conditions }[] = [];
   for (const rule of tier) {
-    const { action, match } = rule;
-    if (match === 'no') continue;
-    found.push(...(action === 'goto_next' ? follow(rest, direction) : [{ action, rule, ...match }]));
-    if (match.on.length + match.onTarget.length === 0) return found;
+    if (rule.match === 'no') continue;
+    asked.push({ rule, match: rule.match });
+    if (isCertain(rule.match)) break;
   }
-  return [...found, ...follow(rest, direction)];
+  const found = asked.flatMap(({ rule, match }): Outcome[] =>
+    rule.action === 'goto_next' ? [] : [{ ...match, action: rule.action, rule }],
+  );
+  const passed = asked.filter(({ rule }) => rule.action === 'goto_next').map(({ match }) => match);
+  const isDecided = asked.some(({ rule, match }) => rule.action !== 'goto_next' && isCertain(match));
+  if (isDecided && passed.length === 0) return found;
+  // However many rules pass it on, the tiers behind are followed once.
+  const under = isDecided ? passed : [];
+  return [...found, ...follow(rest, direction).map((outcome) => ({ ...outcome, ...joined(under, outcome) }))];
+}
+
+type Conditions = Exclude<Match, 'no'>;
+const isCertain = ({ on, onTarget }: Conditions): boolean => on.length + onTarget.length === 0;
+
+/** What any of the rules that pass a connection on asks for, and then what the outcome itself does. */
+function joined(under: readonly Conditions[], { on, onTarget }: Conditions): Conditions {
+  return {
+    on: [...new Set([...under.flatMap((one) => one.on), ...on])],
+    onTarget: [...new Set([...under.flatMap((one) => one.onTarget), ...onTarget])],
+  };
 }
 
 const always: Match = { onTarget: [], on: [] };
@@ -149,15 +167,18 @@ interface Protocol {
   readonly ports?: readonly string[] | null | undefined;
 }
 
+/** @param range `80` or `32000-32767` */
+export function hasPort(range: string, port: number): boolean {
+  const [first = Number.NaN, last = first] = range.split('-').map(Number);
+  return first <= port && port <= last;
+}
+
 /** IANA's number of TCP is 6. */
 function carries({ port }: Connection, protocols: readonly Protocol[]): Match {
-  const holds = (range: string) => {
-    const [first = Number.NaN, last = first] = range.split('-').map(Number);
-    return first <= port && port <= last;
-  };
   const isCarried = protocols.some(
     ({ ipProtocol, ports }) =>
-      ['all', 'tcp', '6'].includes(ipProtocol?.toLowerCase() ?? '') && (!ports?.length || ports.some(holds)),
+      ['all', 'tcp', '6'].includes(ipProtocol?.toLowerCase() ?? '') &&
+      (!ports?.length || ports.some((range) => hasPort(range, port))),
   );
   return isCarried ? always : 'no';
 }

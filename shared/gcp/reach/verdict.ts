@@ -16,7 +16,7 @@ export function verdict(
   from?: string,
 ): Told {
   const outcomes = outcomesOf(connection, rules, order);
-  const evidence = outcomes.map((outcome) => inWords(connection, outcome, ref));
+  const evidence = firstOf([...new Set(outcomes.map((outcome) => inWords(connection, outcome, ref)))]);
   const state = stateOf(outcomes);
   if (state === 'ok') return { state, evidence };
   const decisive = outcomes.find(({ action }) => action !== 'allow')?.rule;
@@ -27,12 +27,27 @@ export function verdict(
   return { state, evidence, ...(cure && { cure }) };
 }
 
+/** As many as people read. */
+const shownRules = 12;
+const shownConditions = 3;
+
+const firstOf = (lines: readonly string[]): string[] => [
+  ...lines.slice(0, shownRules),
+  ...(lines.length > shownRules ? [`${lines.length - shownRules} more rules may decide.`] : []),
+];
+
+const listed = (conditions: readonly string[]): string =>
+  [
+    ...conditions.slice(0, shownConditions),
+    ...(conditions.length > shownConditions ? [`${conditions.length - shownConditions} more`] : []),
+  ].join(' and ');
+
 /** Which instances a rule is for is a matter of their tags; that nobody else is let in is no contradiction. */
 function stateOf(outcomes: readonly Outcome[]): 'ok' | 'broken' | 'unknown' {
   if (outcomes.every(({ action }) => action === 'allow')) return 'ok';
   if (outcomes.every(({ action }) => action === 'deny')) return 'broken';
   const isFor = ({ action, rule, on }: Outcome) =>
-    (action === 'allow' && on.length === 0) || (action === 'deny' && !rule);
+    on.length === 0 && (action === 'allow' || (action === 'deny' && !rule));
   return outcomes.every(isFor) ? 'ok' : 'unknown';
 }
 
@@ -56,8 +71,8 @@ function inWords(connection: Connection, { action, rule, onTarget, on }: Outcome
       ? `No rule denies ${what}: egress is allowed where no rule says otherwise.`
       : `No ${onTarget.length ? 'other ' : ''}rule allows ${what}: ingress is denied where no rule says otherwise.`;
   }
-  const only = onTarget.length > 0 ? `, for ${onTarget.join(' and ')}` : '';
-  const open = on.length > 0 ? `; open is ${on.join(' and ')}` : '';
+  const only = onTarget.length > 0 ? `, for ${listed(onTarget)}` : '';
+  const open = on.length > 0 ? `; open is ${listed(on)}` : '';
   return `${ruleName(rule, ref)} ${verbs[action]} ${what}${only}${open}.`;
 }
 
