@@ -50,7 +50,7 @@ export interface To {
 export async function readFrom(text: string, node: string | undefined): Promise<From> {
   const pod = asAddress(text);
   if (pod) return { text, pod, ...(node !== undefined && { node }) };
-  const [, namespace, name] = /^([a-z0-9-]+)\/([a-z0-9.-]+)$/.exec(text) ?? [];
+  const [, namespace, name] = /^([a-z0-9][a-z0-9-]*)\/([a-z0-9][a-z0-9.-]*)$/.exec(text) ?? [];
   if (namespace !== undefined && name !== undefined) return askKubectl(text, namespace, name, node);
   return { text, node: node ?? text };
 }

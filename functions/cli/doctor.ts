@@ -5,7 +5,7 @@ import { visible } from '../../shared/core/shell';
 import { readFrom, readTo } from './connection';
 import { examine } from './examine';
 import { exitCodes } from './faults';
-import { colours, examples, outputOption, print, say, table, type Answer, type Format } from './output';
+import { colours, examples, outputOption, print, table, type Answer, type Format } from './output';
 import { clusterOption, targetWords, withTargets, type TargetOptions } from './targets';
 
 interface DoctorOptions extends TargetOptions {
@@ -32,7 +32,6 @@ export function addDoctor(program: Command): void {
     const options = self.optsWithGlobals<DoctorOptions>();
     const from = await readFrom(options.from, options.node);
     const to = await readTo(options.to, from);
-    say('Asking the cloud, and the node to show its rules; that may take a minute.');
     const findings = await examine(from, to, options);
     const diagnosis = forTargets(diagnose(findings), options);
     print(doctorAnswer(options, diagnosis), options.output);
@@ -67,7 +66,7 @@ function doctorAnswer({ from, to }: DoctorOptions, { checks, broken, verdict }: 
       checks.map((check) => [check.link, stateText(check), check.evidence.map(visible).join('\n')]),
     ),
     '',
-    (broken ? colours.red : colours.green)(visible(verdict)),
+    verdictColour({ broken, checks, verdict })(visible(verdict)),
     ...(broken?.cure === undefined ? [] : [`Mend it: ${visible(broken.cure)}`]),
     ...checks
       .filter((check) => check.state === 'unknown' && check.cure !== undefined)
@@ -75,6 +74,9 @@ function doctorAnswer({ from, to }: DoctorOptions, { checks, broken, verdict }: 
   ];
   return { document: { from, to, checks, broken, verdict }, text: lines.join('\n') };
 }
+
+const verdictColour = (diagnosis: Diagnosis) =>
+  diagnosis.broken ? colours.red : exitCodeOf(diagnosis) === exitCodes.fine ? colours.green : colours.yellow;
 
 function stateText({ state }: Check): string {
   const colour = {

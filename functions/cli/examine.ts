@@ -7,7 +7,9 @@ import type { Explanation } from '../../shared/core/explain/packet';
 import { parseSnapshot } from '../../shared/core/explain/snapshot';
 import { nodeKey, routeSourceKinds, type Node, type Surroundings } from '../../shared/core/node';
 import type { Deadline } from '../../shared/core/ports';
+import { visible } from '../../shared/core/shell';
 import { packetOf, type From, type PacketOptions, type To } from './connection';
+import { waitingFor } from './progress';
 import { survey, type Surveyed } from './survey';
 import { deadlineOf, openTargets, selectionOf, type TargetOptions } from './targets';
 
@@ -16,6 +18,11 @@ export type ExamineOptions = TargetOptions & PacketOptions;
 /** Everything there is to find out about a connection, from the node and from its cloud. */
 export async function examine(from: From, to: To, options: ExamineOptions): Promise<Findings> {
   const found = await findNode(from, options);
+  const what = `Asking ${found.target.name} about the way, and ${visible(found.node.name)} to show its rules`;
+  return waitingFor(what, examineFrom(found, from, to, options));
+}
+
+async function examineFrom(found: Surveyed, from: From, to: To, options: ExamineOptions): Promise<Findings> {
   const { target, node, outcome } = found;
   const deadline = deadlineOf(options);
   const [around, rules] = await Promise.all([

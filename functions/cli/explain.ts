@@ -12,17 +12,7 @@ import { readText } from './config';
 import { packetOf, readFrom, readTo, type From, type PacketOptions, type To } from './connection';
 import { examine } from './examine';
 import { exitCodes } from './faults';
-import {
-  atLeast,
-  colours,
-  examples,
-  outputOption,
-  print,
-  say,
-  table,
-  type Answer,
-  type Format,
-} from './output';
+import { atLeast, colours, examples, outputOption, print, table, type Answer, type Format } from './output';
 import { clusterOption, withTargets, type TargetOptions } from './targets';
 
 interface ExplainOptions extends TargetOptions, PacketOptions {
@@ -98,7 +88,6 @@ interface Explained {
 
 /** @throws PermanentError where the node's rules cannot be seen */
 async function live(from: From, to: To, options: ExplainOptions): Promise<Explained> {
-  say('Asking the cloud, and the node to show its rules; that may take a minute.');
   const { rules: found, reach, around } = await examine(from, to, options);
   if (found instanceof Error) throw found;
   const isNeeded = !from.pod || !isPodRouted(from.pod, around) || found.masqueraded !== false;

@@ -3,7 +3,7 @@ import { changedLines, originOf, reachChange, type ChangedLine } from '../../sha
 import { aggregate, type Cidr } from '../../shared/core/cidr';
 import { groupBy } from '../../shared/core/group';
 import { nodeKey } from '../../shared/core/node';
-import type { Outcome } from '../../shared/core/outcome';
+import { reasonOf, type Outcome } from '../../shared/core/outcome';
 import { printRuleSet } from '../../shared/core/rule-set';
 import { visible } from '../../shared/core/shell';
 import { exitCodes } from './faults';
@@ -145,21 +145,8 @@ function namesOf(nodes: readonly Surveyed[]): string {
 }
 
 /** Why a node has no plan. */
-function reason(outcome: Outcome): string {
-  switch (outcome.kind) {
-    case 'skipped':
-      return `${outcome.skip.reason}: ${outcome.skip.detail}`;
-    case 'held':
-      return `${outcome.detail} --accept-loss plans it all the same.`;
-    case 'pending':
-    case 'needs-reboot':
-      return outcome.reason;
-    case 'failed':
-      return outcome.error.message;
-    default:
-      return '';
-  }
-}
+const reason = (outcome: Outcome): string =>
+  `${reasonOf(outcome)}${outcome.kind === 'held' ? ' --accept-loss plans it all the same.' : ''}`;
 
 function warningsOf(outcome: Outcome) {
   if (outcome.kind === 'skipped') return outcome.skip.warnings;

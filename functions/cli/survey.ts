@@ -6,6 +6,7 @@ import { pass } from '../../shared/core/reconcile';
 import type { RuleSet } from '../../shared/core/rule-set';
 import { exitCodes, printFault } from './faults';
 import { say } from './output';
+import { waitingFor } from './progress';
 import type { Target } from './targets';
 
 /** One node as it is, and what a push now would make of it. */
@@ -44,7 +45,11 @@ export interface SurveyOptions {
  * @throws PermanentError when `node` is none of them, or several
  */
 export async function survey(targets: readonly Target[], options: SurveyOptions): Promise<Survey> {
-  const looks = await Promise.allSettled(targets.map((target) => surveyOne(target, options)));
+  const names = targets.map(({ name }) => name).join(', ');
+  const looks = await waitingFor(
+    `Looking at ${names}`,
+    Promise.allSettled(targets.map((target) => surveyOne(target, options))),
+  );
   const faults = looks.flatMap((look, index) =>
     look.status === 'rejected' ? [asFault(targets[index]?.name ?? '', look.reason)] : [],
   );

@@ -9,7 +9,7 @@ export function addValidate(program: Command): void {
   const command = program
     .command('validate')
     .description('say what is wrong with peermasq.yaml: every fault at once, with line and column')
-    .argument('[file]', 'the config (default: that of --config)')
+    .argument('[file]', 'the config (default: $PEERMASQ_CONFIG, else peermasq.yaml)')
     .addOption(outputOption())
     .action((file: string | undefined, { output }: { output: Format }) => {
       const { answer, isValid } = validate(configFile(file));

@@ -210,18 +210,21 @@ export const configSchema = z
 export function parseConfig(text: string): Config {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  if (document.errors.length > 0) {
-    throw new ConfigError(
-      document.errors.map(({ pos, message }) => ({ ...position(lines, pos[0]), path: 'YAML', message })),
-    );
-  }
-  const result = configSchema.safeParse(toValue(document));
-  if (!result.success) {
-    const faults = result.error.issues.flatMap((issue) => toFaults(issue, document, lines));
+  const unreadable = document.errors.map(({ pos, message }): Fault => ({
+    ...position(lines, pos[0]),
+    path: 'YAML',
+    message,
+  }));
+  // A key that stands twice leaves the rest to be read; anything else does not.
+  if (document.errors.some(({ code }) => code !== 'DUPLICATE_KEY')) throw new ConfigError(unreadable);
+  const { data, error } = configSchema.safeParse(toValue(document));
+  const issues = (error?.issues ?? []).flatMap((issue) => toFaults(issue, document, lines));
+  if (!data || unreadable.length > 0) {
+    const faults = [...unreadable, ...issues];
     throw new ConfigError(faults.toSorted((a, b) => a.line - b.line || a.column - b.column));
   }
   return {
-    clusters: Object.entries(result.data.clusters).map(
+    clusters: Object.entries(data.clusters).map(
       ([name, { out, restart, 'random-fully': randomFully, 'control-plane': controlPlane, ...rest }]) => ({
         name,
         randomFully,

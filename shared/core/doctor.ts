@@ -166,7 +166,7 @@ function proofCheck(findings: Findings, masquerading: Check): Check {
       return {
         link,
         state: 'unknown',
-        evidence: [outcome.kind === 'held' ? outcome.detail : reasonOf(outcome)],
+        evidence: [reasonOf(outcome)],
       };
   }
 }

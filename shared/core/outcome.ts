@@ -69,7 +69,12 @@ export function reasonOf(outcome: Outcome): string {
       return outcome.reason;
     case 'failed':
       return inWords(outcome.error);
-    default:
+    case 'held':
+      return outcome.detail;
+    case 'skipped':
+      return `${outcome.skip.reason}: ${outcome.skip.detail}`;
+    case 'planned':
+    case 'proven':
       return `It is ${outcome.kind}.`;
   }
 }

@@ -24,6 +24,8 @@ export interface Options {
   readonly acceptsLoss?: boolean;
   /** Pushes also what nodes have proven: somebody may have changed their rules since. */
   readonly isAgain?: boolean;
+  /** The rule sets that somebody agreed to, by id: a node that would get another one is held. */
+  readonly agreed?: ReadonlyMap<NodeKey, string>;
   /** Leaves nodes that were launched a moment ago to the events that tell of them. */
   readonly leavesYoung?: boolean;
   /** When events told of nodes: one that has proven its rules since then needs no further look. */
@@ -82,8 +84,9 @@ export async function reconcile(
 async function lookAndDeliver(
   selection: Selection,
   dependencies: Dependencies,
-  { deadline, isDryRun = false, acceptsLoss = false, isAgain = false, leavesYoung = false, toldAt }: Options,
+  options: Options,
 ): Promise<Pass> {
+  const { deadline, isDryRun = false, isAgain = false, leavesYoung = false, toldAt } = options;
   const { cloud, clock, log } = dependencies;
   // Taken before the first look-up, so that a look from before a change never beats a look from after it.
   const generation = clock.now();
@@ -95,7 +98,7 @@ async function lookAndDeliver(
   const isLookedAt = (node: Node) => isProvenSince(node, toldAt?.get(nodeKey(node.ref)));
   const isLeft = (node: Node) => leavesYoung && isYoung(node, generation);
   const open = nodes.filter((node) => !isLookedAt(node) && !isLeft(node));
-  const { decided, planned } = await planAll(open, dependencies, { generation, acceptsLoss, deadline });
+  const { decided, planned } = await planAll(open, dependencies, generation, options);
   const delivered: Omit<Pass, 'nodes'> = isDryRun
     ? { outcomes: planned.map(asDryRun), faults: [] }
     : await deliver(planned, cloud.channel, log, deadline, isAgain);
@@ -160,7 +163,8 @@ function notFound(refs: readonly NodeRef[], nodes: readonly Node[]): Outcome[] {
 async function planAll(
   nodes: readonly Node[],
   { config, cloud }: Dependencies,
-  { generation, acceptsLoss, deadline }: { generation: number; acceptsLoss: boolean; deadline: Deadline },
+  generation: number,
+  { deadline, acceptsLoss = false, agreed }: Options,
 ): Promise<{ decided: Outcome[]; planned: Planned[] }> {
   const decided: Outcome[] = [];
   const admitted: { node: Node; cluster: ClusterConfig }[] = [];
@@ -195,10 +199,21 @@ async function planAll(
     const result = plan(node, cluster, around, generation, acceptsLoss);
     if (result.kind === 'skip') decided.push({ ...who, kind: 'skipped', skip: result });
     else if (result.kind === 'hold') decided.push({ ...who, ...result, kind: 'held' });
+    else if (isOther(result.id, agreed?.get(nodeKey(node.ref))))
+      decided.push({ ...who, ...notAgreed(result) });
     else planned.push({ node, cluster: who.cluster, plan: result });
   }
   return { decided, planned };
 }
+
+const isOther = (id: string, agreed: string | undefined): boolean => agreed !== undefined && agreed !== id;
+
+const notAgreed = ({ warnings }: Pick<Planned['plan'], 'warnings'>) =>
+  ({
+    kind: 'held',
+    detail: 'What it is to have has changed since its plan was shown: run it again to see the new one.',
+    warnings,
+  }) as const;
 
 const whoIs = ({ ref, clusters, launchedAt }: Node, cluster: ClusterConfig) => ({
   node: ref,

@@ -105,6 +105,13 @@ test('every fault is reported at once, with its line, what was read and what is 
   ]);
 });
 
+test('a key that stands twice does not hide the other faults', () => {
+  expect(faultsOf('clusters:\n  a: {podz: []}\n  a: {out: eth0}\n  b: {probe: 7}\n')).toEqual([
+    '3:3 YAML: Map keys must be unique',
+    '4:14 clusters.b.probe: read 7; accepted is a list, such as [a, b]',
+  ]);
+});
+
 describe('destinations that no rule may have', () => {
   test.each([
     ['127.0.0.0/8', 'loopback'],

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { parseCidr } from '../../shared/core/cidr';
 import { parseConfig } from '../../shared/core/config';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
-import type { NodeRef, Route, Surroundings } from '../../shared/core/node';
+import { nodeKey, type NodeRef, type Route, type Surroundings } from '../../shared/core/node';
 import { retryAfterSeconds } from '../../shared/core/outcome';
 import { reconcile, type Dependencies, type Selection } from '../../shared/core/reconcile';
 import { printRuleSet } from '../../shared/core/rule-set';
@@ -71,6 +71,20 @@ test('a node that joined has its rule set in force, proven and remembered', asyn
   expect(inForce('i-1')).toEqual(rules);
   expect(cloud.machines.get('aws:i-1')?.node.recorded?.isProven).toBe(true);
   expect(logged).toEqual(['RuleSetPushed', 'NodeProven']);
+});
+
+test('what changed since somebody agreed to it is held; what did not is pushed', async () => {
+  const { cloud, dependencies, run } = world(machine('i-1'));
+  const shown = await run([refOf('i-1')], true);
+  const agreed = new Map(
+    shown.map(({ node, ...outcome }) => [nodeKey(node), outcome.kind === 'planned' ? outcome.plan.id : '']),
+  );
+  const push = () => reconcile([refOf('i-1')], dependencies, { deadline: Infinity, agreed });
+  cloud.add(machine('i-1', { around: { ...around, routes: [routeTo('10.7.0.0/16')] } }));
+  expect(await push()).toMatchObject([{ kind: 'held', detail: expect.stringContaining('run it again') }]);
+  expect(cloud.pushed).toEqual([]);
+  cloud.add(machine('i-1'));
+  expect(await push()).toMatchObject([{ kind: 'proven' }]);
 });
 
 test('the same event again changes nothing and pushes nothing', async () => {

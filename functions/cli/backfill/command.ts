@@ -1,10 +1,11 @@
 import { createInterface } from 'node:readline/promises';
-import { SingleBar } from 'cli-progress';
+import type { SingleBar } from 'cli-progress';
 import type { Command } from 'commander';
 import { PermanentError } from '../../../shared/core/errors';
 import type { Outcome } from '../../../shared/core/outcome';
 import { exitCodes } from '../faults';
 import { atLeast, count, examples, outputOption, print, say, type Format } from '../output';
+import { progressBar } from '../progress';
 import { changesOf, planAnswer, surveyFor, type Planned } from '../plan';
 import { tellFaults, type Surveyed } from '../survey';
 import { clusterOption, withTargets, type TargetOptions } from '../targets';
@@ -158,14 +159,4 @@ async function wave(
   say(`${label}: ${countsOf(outcomes)}`);
   if (number < waves) bar?.start(bar.getTotal(), bar.getProgress() * bar.getTotal(), { label });
   return outcomes;
-}
-
-/** Only where somebody sees it: logs of a pipeline get a line for each wave. */
-function progressBar(total: number): SingleBar | undefined {
-  if (!process.stderr.isTTY || total === 0) return undefined;
-  const format = '{label} {bar} {value}/{total} proven, {duration_formatted}';
-  const settings = { format, stream: process.stderr, clearOnComplete: true, hideCursor: null };
-  const bar = new SingleBar({ ...settings, fps: 4, forceRedraw: true });
-  bar.start(total, 0, { label: '' });
-  return bar;
 }

@@ -25,9 +25,10 @@ export function pushWave(asked: Pick<Options, 'acceptsLoss' | 'isAgain'>): PushW
     const ended = [...byTarget.values()].map(async (some): Promise<readonly Outcome[]> => {
       const [{ target }] = some as [Planned];
       const refs = some.map(({ node }) => node.ref);
+      const agreed = new Map(some.map(({ node, outcome }) => [nodeKey(node.ref), outcome.plan.id]));
       const look = async (which: typeof refs): Promise<readonly Outcome[]> => {
         try {
-          const { outcomes } = await pass(which, target, { deadline, ...asked });
+          const { outcomes } = await pass(which, target, { deadline, agreed, ...asked });
           onProven(outcomes.filter(({ kind }) => kind === 'proven').length);
           return outcomes;
         } catch (error) {
