@@ -375,6 +375,56 @@ describe('a way over a peering', () => {
     });
   });
 
+  describe('a group that refers to a group', () => {
+    const toPeers = { ipProtocol: 'tcp', fromPort: 5_432, toPort: 5_432, groups: [{ groupId: farGroup }] };
+
+    test('lets out to a member of it', async () => {
+      way.node.group.egress = [toPeers];
+      expect(states(await look())).toEqual(allOk);
+    });
+
+    test('cannot be judged where the other end is not to be seen', async () => {
+      way.node.group.egress = [toPeers];
+      const check = checkOf(await look({ destination: '10.0.77.1' }), 'firewall-node');
+      expect(check).toMatchObject({
+        state: 'unknown',
+        cure: 'aws ec2 describe-network-interfaces --filters Name=addresses.private-ip-address,Values=10.0.77.1 --region us-east-1',
+      });
+      expect(check?.evidence[0]).toBe(
+        `${group} allows port 5432 with ${farGroup}; whether 10.0.77.1 is of that group is not to be seen.`,
+      );
+    });
+
+    test('is of no use on another port', async () => {
+      way.node.group.egress = [{ ...toPeers, fromPort: 443, toPort: 443 }];
+      expect(checkOf(await look({ destination: '10.0.77.1' }), 'firewall-node')).toMatchObject({
+        state: 'broken',
+      });
+    });
+  });
+
+  test.each([
+    ['172.20.0.201', 'an address'],
+    ['172.20.1.17', 'a prefix'],
+  ])('the interface that has the source decides, not the primary one: %s, of %s', async (source) => {
+    const podGroup = { ...way.node.group, groupId: 'sg-0a', egress: [] };
+    lab.aws.state.securityGroups.push(podGroup);
+    lab.aws.state.interfaces.set('eni-0a', {
+      networkInterfaceId: 'eni-0a',
+      subnetId,
+      addresses: ['172.20.0.200', '172.20.0.201'],
+      ipv6Addresses: [],
+      ipv4Prefixes: ['172.20.1.16/28'],
+      groupIds: [podGroup.groupId],
+      attachment: { instanceId: id, deviceIndex: 1 },
+    });
+    expect(states(await look())).toEqual(allOk);
+    expect(firstBroken(await look({ source }))).toMatchObject({
+      link: 'firewall-node',
+      evidence: [expect.stringContaining('No rule of sg-0a '), expect.anything(), expect.anything()],
+    });
+  });
+
   describe('a network ACL', () => {
     const entry = (ruleNumber: number, ruleAction: 'allow' | 'deny', from: number, to: number) =>
       ({

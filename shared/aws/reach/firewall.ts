@@ -5,7 +5,7 @@ import { rangesOf } from '../networks';
 import { common, numberBefore, rulingsOf, type Ports, type Ruling } from './acl';
 import { addressOf, byFamily, type Place } from './command';
 import { permitting, type Other } from './groups';
-import type { Scene } from './scene';
+import { hasAddress, type Scene } from './scene';
 import { ifAllowed, type Sight } from './sight';
 
 /** Ports that an answer may go to: what masquerading may give a connection. */
@@ -19,6 +19,8 @@ interface End {
   readonly place: Place;
   readonly face: NetworkInterface;
   readonly other: Other;
+  /** Where the interface of the other end is asked for. */
+  readonly otherPlace: Place;
   /** What a cure opens for: the other end, or all that may stand in its place. */
   readonly opened: Cidr;
   readonly isNode: boolean;
@@ -27,7 +29,7 @@ interface End {
 }
 
 interface Finding {
-  readonly isOpen: boolean;
+  readonly state: 'ok' | 'broken' | 'unknown';
   readonly evidence: string;
   readonly cure?: string;
 }
@@ -36,11 +38,12 @@ interface Finding {
 export async function checkNode(scene: Scene): Promise<Check> {
   const link = 'firewall-node';
   const { near, home, way, instanceId } = scene;
-  const face = await near.primaryInterface(instanceId);
+  const face = await scene.nearInterface();
   if (!face) return { link, state: 'unknown', evidence: [`No interface of ${instanceId} is to be seen.`] };
   const far = await ifAllowed(scene.farInterface());
-  const other = { address: way.destination, groupIds: groupsOf(far) };
-  const end = { sight: near, place: home, face, other, opened: way.destination, isNode: true };
+  const other = { address: way.destination, groupIds: far && groupsOf(far) };
+  const otherPlace = (await ifAllowed(scene.far())) ?? home;
+  const end = { sight: near, place: home, face, other, otherPlace, opened: way.destination, isNode: true };
   return { link, ...(await judge(scene, { ...end, isOneSubnet: face.SubnetId === far?.SubnetId })) };
 }
 
@@ -53,13 +56,7 @@ export async function checkPeer(scene: Scene): Promise<Check> {
     return { link, state: 'unknown', evidence: [`${address} is in no VPC that is to be seen from here.`] };
   }
   const { vpcId, account, sight } = far;
-  const cure = scene.ec2(
-    far,
-    'describe-network-interfaces',
-    '--filters',
-    addressFilter(scene),
-    `Name=vpc-id,Values=${vpcId}`,
-  );
+  const cure = showInterface(scene, far, scene.way.destination, `Name=vpc-id,Values=${vpcId}`);
   if (!sight) {
     const evidence = [
       `The firewalls of ${vpcId} are those of account ${account}, and not to be seen from here.`,
@@ -68,28 +65,23 @@ export async function checkPeer(scene: Scene): Promise<Check> {
   }
   const face = await scene.farInterface();
   if (!face) return { link, state: 'unknown', evidence: [`No interface in ${vpcId} has ${address}.`], cure };
-  const node = await ifAllowed(scene.near.primaryInterface(scene.instanceId));
+  const node = await ifAllowed(scene.nearInterface());
   const { source } = scene.way;
-  const other = { address: source, groupIds: node && hasAddress(node, source) ? groupsOf(node) : [] };
+  const groupIds = node && (hasAddress(node, source) ? groupsOf(node) : []);
+  const other = { address: source, groupIds };
   const opened = await nodesRange(scene);
-  const end = { sight, place: far, face, other, opened, isNode: false };
+  const end = { sight, place: far, face, other, otherPlace: scene.home, opened, isNode: false };
   return { link, ...(await judge(scene, { ...end, isOneSubnet: face.SubnetId === node?.SubnetId })) };
 }
 
-const addressFilter = ({ way: { destination } }: Scene): string =>
-  `Name=${byFamily(destination, 'addresses.private-ip-address', 'ipv6-addresses.ipv6-address')},Values=${addressOf(destination)}`;
-
-const groupsOf = (face: NetworkInterface | undefined): string[] =>
-  (face?.Groups ?? []).flatMap(({ GroupId }) => GroupId ?? []);
-
-/** A group stands for the addresses of its interfaces, not for what they forward. */
-function hasAddress(face: NetworkInterface, address: Cidr): boolean {
-  const { PrivateIpAddresses = [], Ipv6Addresses = [] } = face;
-  return [
-    ...PrivateIpAddresses.map((one) => one.PrivateIpAddress),
-    ...Ipv6Addresses.map((one) => one.Ipv6Address),
-  ].includes(addressOf(address));
+function showInterface({ ec2 }: Scene, place: Place, address: Cidr, ...filters: readonly string[]): string {
+  const key = byFamily(address, 'addresses.private-ip-address', 'ipv6-addresses.ipv6-address');
+  const filter = `Name=${key},Values=${addressOf(address)}`;
+  return ec2(place, 'describe-network-interfaces', '--filters', filter, ...filters);
 }
+
+const groupsOf = ({ Groups = [] }: NetworkInterface): string[] =>
+  Groups.flatMap(({ GroupId }) => GroupId ?? []);
 
 /** Every node of the cluster has to get through, not just this one. */
 async function nodesRange({ near, vpcId, way: { source } }: Scene): Promise<Cidr> {
@@ -105,9 +97,10 @@ async function judge(scene: Scene, end: End): Promise<Omit<Check, 'link'>> {
     ...(acl ? [readAcl(scene, end, acl, { from: port, to: port }, end.isNode)] : []),
     ...(acl ? [readAcl(scene, end, acl, ephemeral, !end.isNode)] : []),
   ];
-  const cure = findings.find(({ isOpen }) => !isOpen)?.cure;
+  const worst = (['broken', 'unknown'] as const).find((state) => findings.some((one) => one.state === state));
+  const cure = findings.find(({ state }) => state === worst)?.cure;
   return {
-    state: findings.every(({ isOpen }) => isOpen) ? 'ok' : 'broken',
+    state: worst ?? 'ok',
     evidence: findings.map(({ evidence }) => evidence),
     ...(cure !== undefined && { cure }),
   };
@@ -119,13 +112,22 @@ async function readGroups(scene: Scene, end: End): Promise<Finding> {
   const ids = groupsOf(end.face);
   const groups = (await Promise.all(ids.map((id) => end.sight.group(id)))).filter((one) => one !== undefined);
   const way = `${end.isNode ? 'out to' : 'in from'} ${addressOf(end.other.address)} on port ${port}`;
-  for (const group of groups) {
-    const rule = await permitting(end.sight, permissionsOf(group, end), end.other, port);
-    if (rule === undefined) continue;
-    return { isOpen: true, evidence: `${group.GroupId ?? ''} lets it ${way}: it allows ${rule}.` };
+  const permits = await Promise.all(
+    groups.map(async (group) => {
+      const permit = await permitting(end.sight, permissionsOf(group, end), end.other, port);
+      return permit ? [{ ...permit, id: group.GroupId ?? '' }] : [];
+    }),
+  );
+  const permit = permits.flat().toSorted((a, b) => Number(b.isCertain) - Number(a.isCertain))[0];
+  if (permit?.isCertain) {
+    return { state: 'ok', evidence: `${permit.id} lets it ${way}: it allows ${permit.words}.` };
+  }
+  if (permit) {
+    const evidence = `${permit.id} allows ${permit.words}; whether ${addressOf(end.other.address)} is of that group is not to be seen.`;
+    return { state: 'unknown', evidence, cure: showInterface(scene, end.otherPlace, end.other.address) };
   }
   return {
-    isOpen: false,
+    state: 'broken',
     evidence: `No rule of ${ids.join(', ')} lets it ${way}.`,
     cure: groupCure(scene, end, ids[0] ?? 'GROUP_ID'),
   };
@@ -161,9 +163,9 @@ function readAcl(scene: Scene, end: End, acl: NetworkAcl, ports: Ports, isEgress
     ...(lets.length > 0 ? [`${id} lets ${what} ${way} on ${inWords(lets)}`] : []),
     ...(refused.length > 0 ? [`${id} refuses ${what} ${way} on ${inWords(refused)}`] : []),
   ].join('; ');
-  if (!matters) return { isOpen: true, evidence: `${evidence}.` };
+  if (!matters) return { state: 'ok', evidence: `${evidence}.` };
   return {
-    isOpen: false,
+    state: 'broken',
     evidence: `${evidence}.`,
     cure: aclCure(scene, end, acl, ports, isEgress, matters),
   };

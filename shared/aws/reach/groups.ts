@@ -5,12 +5,19 @@ import { cidrsIn, type Sight } from './sight';
 /** The other end of a connection as a security group sees it. */
 export interface Other {
   readonly address: Cidr;
-  /** Of the interface that has the address. */
-  readonly groupIds: readonly string[];
+  /** Of the interface that has the address; undefined where that is not to be seen. */
+  readonly groupIds: readonly string[] | undefined;
+}
+
+export interface Permit {
+  /** It may let the connection through: that is a matter of the other end's groups, which are not to be seen. */
+  readonly isCertain: boolean;
+  /** `port 5432 with 172.20.0.0/16` */
+  readonly words: string;
 }
 
 /**
- * The first permission that lets TCP to a port through, in words.
+ * The first permission that lets TCP to a port through, else the first that may.
  * @returns undefined where there is none: security groups only allow
  */
 export async function permitting(
@@ -18,12 +25,17 @@ export async function permitting(
   permissions: readonly IpPermission[],
   other: Other,
   port: number,
-): Promise<string | undefined> {
-  for (const permission of permissions.filter((one) => coversPort(one, port))) {
+): Promise<Permit | undefined> {
+  const covering = permissions.filter((one) => coversPort(one, port));
+  for (const permission of covering) {
     const peer = await peerIn(sight, permission, other);
-    if (peer !== undefined) return `${portsOf(permission)} with ${peer}`;
+    if (peer !== undefined) return { isCertain: true, words: `${portsOf(permission)} with ${peer}` };
   }
-  return undefined;
+  if (other.groupIds) return undefined;
+  const [maybe] = covering.flatMap((permission) =>
+    groupsIn(permission).map((id) => `${portsOf(permission)} with ${id}`),
+  );
+  return maybe === undefined ? undefined : { isCertain: false, words: maybe };
 }
 
 const protocols = ['-1', 'tcp', '6'];
@@ -42,21 +54,26 @@ function portsOf({ IpProtocol, FromPort, ToPort }: IpPermission): string {
 /** The range, prefix list or group of the permission that has the other end. */
 async function peerIn(
   sight: Sight,
-  { IpRanges = [], Ipv6Ranges = [], PrefixListIds = [], UserIdGroupPairs = [] }: IpPermission,
-  { address, groupIds }: Other,
+  permission: IpPermission,
+  { address, groupIds = [] }: Other,
 ): Promise<string | undefined> {
+  const { IpRanges = [], Ipv6Ranges = [], PrefixListIds = [] } = permission;
   const ranges = cidrsIn([
     ...IpRanges.map(({ CidrIp }) => CidrIp),
     ...Ipv6Ranges.map(({ CidrIpv6 }) => CidrIpv6),
   ]);
   const range = ranges.find((one) => contains(one, address));
   if (range) return range.text;
-  // A reference over a peering that has ended is stale, and lets nothing through.
-  const pairs = UserIdGroupPairs.filter(({ PeeringStatus = 'active' }) => PeeringStatus === 'active');
-  const group = pairs.find(({ GroupId = '' }) => groupIds.includes(GroupId));
-  if (group) return group.GroupId;
+  const group = groupsIn(permission).find((id) => groupIds.includes(id));
+  if (group !== undefined) return group;
   for (const { PrefixListId = '' } of PrefixListIds) {
     if ((await sight.prefixList(PrefixListId)).some((one) => contains(one, address))) return PrefixListId;
   }
   return undefined;
 }
+
+/** A reference over a peering that has ended is stale, and lets nothing through. */
+const groupsIn = ({ UserIdGroupPairs = [] }: IpPermission): string[] =>
+  UserIdGroupPairs.filter(({ PeeringStatus = 'active' }) => PeeringStatus === 'active').flatMap(
+    ({ GroupId }) => GroupId ?? [],
+  );

@@ -34,6 +34,8 @@ export interface Scene {
   onward(): Promise<Onward>;
   /** Undefined where the destination is in no VPC that is known. */
   far(): Promise<Far | undefined>;
+  /** The node's interface that has the source, else its primary one; undefined where none is to be seen. */
+  nearInterface(): Promise<NetworkInterface | undefined>;
   /** The destination's interface; undefined where it has none that can be seen. */
   farInterface(): Promise<NetworkInterface | undefined>;
   /** The destination's subnet. */
@@ -66,12 +68,32 @@ export function makeScene(standpoint: Standpoint): Scene {
     there,
     onward,
     far,
+    nearInterface: lazily(async () => {
+      const all = await near.interfacesOf(own.instanceId);
+      return all.find((one) => hasAddress(one, way.source)) ?? all.find(isPrimary);
+    }),
     farInterface,
     farSubnet: lazily(async () => {
       const seen = await ifAllowed(farInterface());
       return seen?.SubnetId ?? subnetIn(await far(), way.destination);
     }),
   };
+}
+
+const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
+
+/** A group stands for the addresses of its interfaces, not for what they forward. */
+export function hasAddress(face: NetworkInterface, address: Cidr): boolean {
+  const { PrivateIpAddresses = [], Ipv6Addresses = [], Ipv4Prefixes = [], Ipv6Prefixes = [] } = face;
+  const texts = [
+    ...PrivateIpAddresses.map((one) => one.PrivateIpAddress),
+    ...Ipv6Addresses.map((one) => one.Ipv6Address),
+  ];
+  const prefixes = [
+    ...Ipv4Prefixes.map((one) => one.Ipv4Prefix),
+    ...Ipv6Prefixes.map((one) => one.Ipv6Prefix),
+  ];
+  return texts.includes(addressOf(address)) || cidrsIn(prefixes).some((range) => contains(range, address));
 }
 
 function lazily<T>(read: () => Promise<T>): () => Promise<T> {

@@ -30,7 +30,7 @@ export interface Sight {
   readonly subnets: (vpcId: string) => Promise<readonly Subnet[]>;
   /** The interfaces with this address, whatever their VPC. */
   readonly interfacesWith: (address: string) => Promise<readonly NetworkInterface[]>;
-  readonly primaryInterface: (instanceId: string) => Promise<NetworkInterface | undefined>;
+  readonly interfacesOf: (instanceId: string) => Promise<readonly NetworkInterface[]>;
   readonly group: (id: string) => Promise<SecurityGroup | undefined>;
   readonly acl: (subnetId: string) => Promise<NetworkAcl | undefined>;
 }
@@ -51,10 +51,7 @@ export function makeSight(clients: Clients, deadline: Deadline): Sight {
         [address.includes(':') ? 'ipv6-addresses.ipv6-address' : 'addresses.private-ip-address']: address,
       }),
     ),
-    primaryInterface: once(
-      async (id) =>
-        (await read.interfaces({ 'attachment.instance-id': id, 'attachment.device-index': '0' }))[0],
-    ),
+    interfacesOf: once((id) => read.interfaces({ 'attachment.instance-id': id })),
     group: once(async (id) => (await read.groups({ 'group-id': id }))[0]),
     acl: once(async (subnetId) => (await read.acls({ 'association.subnet-id': subnetId }))[0]),
   };

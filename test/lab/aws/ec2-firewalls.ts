@@ -14,11 +14,18 @@ const interfaceFilters: Filterable<LabInterface> = {
   'addresses.private-ip-address': ({ addresses }) => addresses,
   'ipv6-addresses.ipv6-address': ({ ipv6Addresses }) => ipv6Addresses,
   'attachment.instance-id': ({ attachment }) => (attachment ? [attachment.instanceId] : []),
-  'attachment.device-index': ({ attachment }) => (attachment ? [String(attachment.deviceIndex)] : []),
 };
 
 function interfaceXml(state: AwsState, one: LabInterface) {
-  const { networkInterfaceId, subnetId, addresses, ipv6Addresses, groupIds, attachment } = one;
+  const {
+    networkInterfaceId,
+    subnetId,
+    addresses,
+    ipv6Addresses,
+    groupIds,
+    attachment,
+    ipv4Prefixes = [],
+  } = one;
   return {
     networkInterfaceId,
     subnetId,
@@ -31,6 +38,7 @@ function interfaceXml(state: AwsState, one: LabInterface) {
     privateIpAddressesSet: list(
       addresses.map((privateIpAddress, index) => ({ privateIpAddress, primary: index === 0 })),
     ),
+    ipv4PrefixSet: list(ipv4Prefixes.map((ipv4Prefix) => ({ ipv4Prefix }))),
     ipv6AddressesSet: list(ipv6Addresses.map((ipv6Address) => ({ ipv6Address }))),
   };
 }

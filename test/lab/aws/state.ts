@@ -49,6 +49,8 @@ export interface LabInterface {
   readonly subnetId: string;
   addresses: string[];
   ipv6Addresses: string[];
+  /** Delegated to the instance, for pods. */
+  ipv4Prefixes?: string[];
   groupIds: string[];
   /** Of what AWS attaches by itself (a database) there is none to be seen. */
   readonly attachment?: { readonly instanceId: string; readonly deviceIndex: number };
