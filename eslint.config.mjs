@@ -31,6 +31,13 @@ export default tseslint.config(
         'error',
         { considerDefaultExhaustiveForUnions: true },
       ],
+      'no-restricted-syntax': [
+        'error',
+        {
+          selector: "ImportDeclaration[source.value='zod'] > ImportSpecifier",
+          message: "import * as z: the bundles would carry zod's messages in every language.",
+        },
+      ],
       // Config, events and process.env are index signatures that the compiler wants in brackets.
       '@typescript-eslint/dot-notation': 'off',
     },

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { clusterConfig, type Config } from '../shared/core/config';
 import { messageOf, PermanentError } from '../shared/core/errors';
 import { groupBy } from '../shared/core/group';

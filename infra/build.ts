@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   parseConfig(readFileSync('peermasq.yaml', 'utf8'));
   rmSync('dist', { recursive: true, force: true });
   await Promise.all([build(awsBundle), build(gcpBundle), build(cliBundle)]);
-  chmodSync('dist/cli/peermasq.js', 0o755);
+  chmodSync('dist/cli/peermasq.mjs', 0o755);
   for (const folder of ['dist/aws', 'dist/gcp', 'dist/cli']) {
     mkdirSync(folder, { recursive: true });
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));

@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { configSchema } from '../shared/core/config';
 
 /** Publishes the schema of peermasq.yaml for editors. */

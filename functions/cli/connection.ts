@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { promisify } from 'node:util';
-import { z } from 'zod';
+import * as z from 'zod';
 import { CidrError, parseAddress, type Cidr } from '../../shared/core/cidr';
 import { messageOf, PermanentError } from '../../shared/core/errors';
 import type { Packet } from '../../shared/core/explain/packet';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { memberTemplate } from './member';
 import { clustersIn } from './resources';
 import { accountId, launchGate, stageName } from './settings';

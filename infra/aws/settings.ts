@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 const accepted = (what: string) => ({
   error: ({ input }: { input?: unknown }) => `read ${JSON.stringify(input)}; accepted ${what}`,

@@ -42,7 +42,16 @@ export const cliBundle = {
   ...common,
   entryPoints: { peermasq: 'functions/cli/main.ts' },
   outdir: 'dist/cli',
-  banner: { js: '#!/usr/bin/env node' },
+  // In parts: a start reads no client of a cloud that is not asked. They are modules, for which CommonJS that
+  // is bundled needs two names.
+  format: 'esm',
+  splitting: true,
+  outExtension: { '.js': '.mjs' },
+  banner: {
+    js: `#!/usr/bin/env node
+import { createRequire as requireFrom } from 'node:module';
+const require = requireFrom(import.meta.url), __dirname = import.meta.dirname;`,
+  },
   mainFields: ['module', 'main'],
   plugins: [schemaKeys, computeProtos(computeMethodsOfCli), leaveOut],
 } satisfies BuildOptions;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parse } from '@cdktn/hcl2json';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** The Terraform configuration in this folder, as data. Expressions are text: `${var.project}`. */
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { AwsNodeRef } from '../core/node';
 import type { Launch } from './launch';
 import { launchHookPrefix } from './names';

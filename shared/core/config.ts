@@ -1,5 +1,5 @@
 import { isMap, isNode, LineCounter, parseDocument, type Document } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { CidrError, contains, parseCidr, type Cidr } from './cidr';
 import { messageOf, PermanentError } from './errors';
 import { routeSourceKinds, type RouteSourceKind } from './node';

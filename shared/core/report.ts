@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { messageOf, PermanentError } from './errors';
 
 /** What the node program prints: one line of JSON (shared/node/peermasq.sh, `apply` and `repair`). */

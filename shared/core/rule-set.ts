@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
-import { z } from 'zod';
+import * as z from 'zod';
 import { CidrError, compareCidrs, parseAddress, parseCidr, type Cidr } from './cidr';
 import { messageOf, PermanentError } from './errors';
 

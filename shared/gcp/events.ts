@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { GcpNodeRef } from '../core/node';
 
 /** What an event means to us. One that means nothing is a value, not an exception. */

@@ -1,5 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { GcpNodeRef } from '../core/node';
 import { PermanentError, RetryableError, type PeermasqError } from '../core/errors';
 import type { Deadline } from '../core/ports';

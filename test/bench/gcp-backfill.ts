@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { addFleetNode, countGcpCalls, openGcpFleet, type GcpCalls, type GcpFleet } from './gcp-fleet';
 
 /** Passes of the backfill function over a fleet on Google Cloud. */

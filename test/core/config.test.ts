@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
+import * as z from 'zod';
 import { clusterConfig, ConfigError, configSchema, parseConfig } from '../../shared/core/config';
 
 const example = `clusters:

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { build, type BuildOptions, type Metafile } from 'esbuild';
-import { awsBundle, gcpBundle } from '../../infra/bundle/options';
+import { awsBundle, cliBundle, gcpBundle } from '../../infra/bundle/options';
 import { computeMethods } from '../../infra/bundle/compute-methods';
 import { commandsSent } from './calls';
 
@@ -8,16 +8,18 @@ type Input = readonly [file: string, bytes: number];
 
 /** What ends up in each output: files below node_modules, or of this repository, and their bytes. */
 async function inputsOf(options: BuildOptions): Promise<Map<string, Input[]>> {
-  const { metafile } = await build({ ...options, write: false, metafile: true });
-  return new Map(
-    Object.entries<Metafile['outputs'][string]>(metafile.outputs).map(([output, { inputs }]) => [
-      output,
-      Object.entries(inputs)
-        .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
-        .map(([file, { bytesInOutput }]) => [file.replace(/^.*node_modules\//, ''), bytesInOutput]),
-    ]),
-  );
+  const outputs = await outputsOf(options);
+  return new Map(Object.entries(outputs).map(([output, { inputs }]) => [output, inputsIn(inputs)]));
 }
+
+async function outputsOf(options: BuildOptions): Promise<Metafile['outputs']> {
+  return (await build({ ...options, write: false, metafile: true })).metafile.outputs;
+}
+
+const inputsIn = (inputs: Metafile['outputs'][string]['inputs']): Input[] =>
+  Object.entries(inputs)
+    .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+    .map(([file, { bytesInOutput }]) => [file.replace(/^.*node_modules\//, ''), bytesInOutput]);
 
 const bytesOf = (inputs: readonly Input[], of = /./) =>
   inputs.filter(([file]) => of.test(file)).reduce((sum, [, bytes]) => sum + bytes, 0);
@@ -35,7 +37,7 @@ describe('dist/gcp/index.js', () => {
     // Nothing but the words that each was left out.
     expect(bytesOf(inputs, /^(@grpc|@js-sdsl|web-streams-polyfill)\//)).toBeLessThan(1_000);
     expect(bytesOf(inputs, /^google-gax\/build\/protos\/.*\.js$/)).toBeLessThan(2_000);
-    expect(bytesOf(inputs)).toBeLessThan(2_350_000);
+    expect(bytesOf(inputs)).toBeLessThan(1_800_000);
   });
 });
 
@@ -51,7 +53,7 @@ describe('dist/aws', () => {
     const clients = new Set(namesOf(inputs, /^@aws-sdk\/client-([\w-]+)\//));
     expect(clients).toEqual(new Set(sent.map(([client]) => client)));
     expect(bytesOf(inputs, /^@aws-sdk\/client-ec2\/dist-es\/schemas/)).toBeLessThan(100_000);
-    expect(bytesOf(inputs)).toBeLessThan(1_950_000);
+    expect(bytesOf(inputs)).toBeLessThan(1_450_000);
   });
 
   test('has the commands that are used, and no others', () => {
@@ -62,6 +64,18 @@ describe('dist/aws', () => {
     expect(new Set(commands)).toEqual(new Set(sent.map(([, command]) => command)));
   });
 });
+
+test('a start of dist/cli/peermasq.mjs reads no client of a cloud', async () => {
+  const outputs = await outputsOf(cliBundle);
+  const read = new Set(['dist/cli/peermasq.mjs']);
+  for (const output of read) {
+    const imports = outputs[output]?.imports ?? [];
+    for (const { path, kind } of imports) if (kind === 'import-statement' && path in outputs) read.add(path);
+  }
+  const inputs = [...read].flatMap((output) => inputsIn(outputs[output]?.inputs ?? {}));
+  expect(namesOf(inputs, /^(@aws-sdk|@google-cloud|google-gax)\//)).toEqual([]);
+  expect(bytesOf(inputs)).toBeLessThan(950_000);
+}, 30_000);
 
 test('a step that a bundle has no file for any more ends the build', async () => {
   const { plugins } = awsBundle;

@@ -9,7 +9,7 @@ import ts from 'typescript';
  * @param clients the declaration files that count, by the end of their path
  */
 export function membersNamed(folder: string, clients: RegExp): Set<string> {
-  const files = readdirSync(folder).map((name) => join(folder, name));
+  const files = sourcesIn(folder);
   const options: ts.CompilerOptions = {
     strict: true,
     lib: ['lib.es2023.d.ts'],
@@ -53,11 +53,16 @@ function withoutOthers(host: ts.CompilerHost, clients: RegExp): ts.CompilerHost 
 /** The commands of the AWS clients that the sources of a folder import, as pairs of client and command. */
 export function commandsSent(folder: string): [client: string, command: string][] {
   const imports = /import \{([^}]*)\} from '@aws-sdk\/client-([\w-]+)'/g;
-  const sources = readdirSync(folder).map((name) => readFileSync(join(folder, name), 'utf8'));
-  const pairs = sources.flatMap((source) =>
-    [...source.matchAll(imports)].flatMap(([, names = '', client = '']) =>
+  const pairs = sourcesIn(folder).flatMap((file) =>
+    [...readFileSync(file, 'utf8').matchAll(imports)].flatMap(([, names = '', client = '']) =>
       Array.from(names.matchAll(/\b\w+Command\b/g), ([command]) => `${client} ${command}`),
     ),
   );
   return [...new Set(pairs)].sort().map((pair) => pair.split(' ') as [string, string]);
 }
+
+/** Without those of its folders. */
+const sourcesIn = (folder: string): string[] =>
+  readdirSync(folder)
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => join(folder, name));

@@ -48,7 +48,7 @@ function run(
   { env = {}, stdin = '', onStderr }: RunOptions,
 ): Promise<Ended> {
   const { PATH = '' } = process.env;
-  const child = spawn(process.execPath, [join(process.cwd(), 'dist/cli/peermasq.js'), ...args], {
+  const child = spawn(process.execPath, [join(process.cwd(), 'dist/cli/peermasq.mjs'), ...args], {
     cwd: home,
     env: { PATH, HOME: home, ...env },
     timeout: 60_000,

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Machine } from './machine';
 import { connectToThisProcess, endPrograms, nodeOn } from './node';
 import { openLab, type Host, type Lab, type Running } from './netns';

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { z } from 'zod';
+import * as z from 'zod';
 import { messageOf, PermanentError } from '../../../shared/core/errors';
 import { nodeKey, type NodeKey } from '../../../shared/core/node';
 import type { Outcome } from '../../../shared/core/outcome';

@@ -125,6 +125,8 @@ describe('what was typed wrong, and what cannot be had: one sentence and what me
     [['backfill', '--rollback'], '', 'No backfill was made from this machine'],
     [['backfill', '--canary', '-1'], '', 'Accepted is a whole number of at least 0.'],
     [['render', 'iptables', '--rule-set', '-'], 'peermasq/2\n', 'Not a rule set of the format peermasq/1'],
+    [['render', 'daemonset', '-n', 'Kube_System'], '', 'Accepted is a name such as kube-system.'],
+    [['render', 'daemonset', '--image', 'a b'], '', 'Accepted is a reference such as debian:bookworm-slim.'],
     [['plam'], '', "unknown command 'plam'"],
   ])('%j', async (args, stdin, message) => {
     home.write('peermasq.yaml', 'clusters: {shop: {masquerade: [peerings]}}');

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { answerQuery, type Fields } from './query';
 import { AwsRefusal, type AwsState } from './state';
 

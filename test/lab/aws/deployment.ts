@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { parseDocument, type ScalarTag } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { subscriptions, type Pattern } from '../../../infra/aws/patterns';
 import { deadLetters, queueId, queueNames, queueResources, queueSettings } from '../../../infra/aws/queues';
 import { roleResources } from '../../../infra/aws/roles';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { filters, list, listing, page, strings, type Action, type Filterable } from './ec2-query';
 import type { Fields } from './query';
 import { AwsRefusal, primaryInterfaceId, type AwsState, type LabInstance } from './state';

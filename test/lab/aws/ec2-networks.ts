@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { filters, list, listing, page, type Action, type Filterable } from './ec2-query';
 import type { Fields } from './query';
 import {

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { firewallActions } from './ec2-firewalls';
 import { instanceActions } from './ec2-instances';
 import { networkActions } from './ec2-networks';

@@ -1,5 +1,5 @@
 import XMLBuilder from 'fast-xml-builder';
-import { z } from 'zod';
+import * as z from 'zod';
 import { AwsRefusal } from './state';
 
 /** The query protocols: form fields in, XML out. EC2 has its own dialect, the others share one. */

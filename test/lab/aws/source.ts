@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { LabFunction } from './function';
 import type { LabMessage, LabQueue } from './queue';
 import { toRecord } from './records';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { md5, type LabQueue, type MessageAttribute } from './queue';
 import { AwsRefusal, type AwsState } from './state';
 

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import { errorsAllowed, startCommand } from './commands';
 import type { Context } from './context';
 import { denial } from './refusals';

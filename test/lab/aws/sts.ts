@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Identity, Lab } from './context';
 import { answerQuery, type Fields } from './query';
 import { isAllowed } from './policy';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Networks } from '../networks';
 import { lookedUp, openAccount, type Account } from './aws-cloud';
 import { inForce } from './node-view';

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
-import { z } from 'zod';
+import * as z from 'zod';
 import { makeDocument, makeLookDocument } from '../../../infra/aws/document';
 import { documentName, lookDocumentName } from '../../../shared/aws/names';
 import { startAws, type LabAws } from '../aws/aws';

@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import { z } from 'zod';
+import * as z from 'zod';
 import { insertEvent } from '../gcp/events';
 import { deliver, type RunningFunction } from '../gcp/functions';
 import { addVm, type Vm } from '../gcp/state';

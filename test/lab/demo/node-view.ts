@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { parseReport } from '../../../shared/core/report';
 import type { Machine } from '../machine';
 import type { Pass } from './scenario';

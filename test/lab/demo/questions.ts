@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Networks } from '../networks';
 import type { LocalCloud } from './scenario';
 import type { Screen } from './screen';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { z } from 'zod';
+import * as z from 'zod';
 import { openGoogleCloud, type GoogleCloudLab } from './lab';
 import { limitCalls, makeQuota } from './quota';
 import { addVm, networkUrl, type Vm } from './state';

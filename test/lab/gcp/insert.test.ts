@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { once } from 'node:events';
-import { z } from 'zod';
+import * as z from 'zod';
 import { asPubsub, insertEvent, peeringEvent } from './events';
 import { insertVm } from './insert';
 import { makeGoogleCloud } from './state';
