@@ -9,7 +9,7 @@ import type { Deadline, Nodes } from '../core/ports';
 import { allPages, call, chunks, filterValuesLimit, withoutMissing } from './call';
 import type { Clients } from './clients';
 import { clusterKeyPrefix, clusterValueKeys, controlPlaneTags } from './names';
-import { recordedIn, statusIn, type Status } from './record';
+import { lastEndIn, recordedIn, statusIn, type Status } from './record';
 
 /**
  * A node, where it stands in the network, and the status written on it: so that its routes are found, and its
@@ -161,6 +161,7 @@ function toNode(
   const tags = tagsOf(instance);
   const recorded = recordedIn(tags, instance.LaunchTime);
   const status = statusIn(tags);
+  const lastEnd = lastEndIn(tags, instance.LaunchTime);
   return {
     ref: { cloud: 'aws', account, region, id },
     name: tags.get('Name') ?? instance.PrivateDnsName ?? id,
@@ -174,6 +175,7 @@ function toNode(
     ...(instance.LaunchTime && { launchedAt: instance.LaunchTime }),
     ...(status && { status }),
     ...(recorded && { recorded }),
+    ...(lastEnd && { lastEnd }),
     ...(SubnetId !== undefined && { subnetId: SubnetId }),
     ...(VpcId !== undefined && { vpcId: VpcId }),
   };

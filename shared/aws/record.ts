@@ -78,6 +78,16 @@ export function recordedIn(
   };
 }
 
+/** How the last push ended; undefined while one has not, and of another launch, whose tags were copied. */
+export function lastEndIn(
+  tags: ReadonlyMap<string, string>,
+  launched: Date | undefined,
+): Node['lastEnd'] | undefined {
+  const { word, at } = statusIn(tags) ?? {};
+  if (word === undefined || word === 'pushed' || !at || !launched || at < launched) return undefined;
+  return { state: word, at };
+}
+
 /**
  * To be called before a push: from then on what the nodes once proved is no proof, whether they answer or not,
  * and nobody else pushes the same to them.

@@ -6,7 +6,7 @@ import { callOptions, mapLimited, type Clients } from './clients';
 import { retrying } from './errors';
 import { areOfThisVersion, handedIn, type Handed } from './metadata';
 import { gcpRef, itemsOf, lastOf, readInstance, withSeen, type Instance } from './instance';
-import { provenAt, startedAt } from './record';
+import { lastEndOf, provenAt, startedAt } from './record';
 import { readStatus, type Status } from './status';
 
 /**
@@ -163,6 +163,7 @@ const states: Readonly<Record<string, Node['state']>> = {
 
 function toNode(ref: GcpNodeRef, instance: Instance): Node {
   const address = instance.networkInterfaces?.[0]?.networkIP;
+  const lastEnd = lastEndOf(instance);
   return {
     ref,
     name: instance.name ?? ref.id,
@@ -173,6 +174,7 @@ function toNode(ref: GcpNodeRef, instance: Instance): Node {
     isControlPlane: controlPlaneLabels.some((label) => Object.hasOwn(instance.labels ?? {}, label)),
     ...(address && { address }),
     ...(instance.lastStartTimestamp && { launchedAt: startedAt(instance) }),
+    ...(lastEnd && { lastEnd }),
   };
 }
 

@@ -35,10 +35,18 @@ export function statusIn({ labels }: Instance): Status | undefined {
 export function provenAt(instance: Instance, { ruleSetId, at }: Handed): Date | undefined {
   const status = statusIn(instance);
   if (status?.state !== 'proven' || status.ruleSet !== ruleSetId.slice(0, shownLength)) return undefined;
-  // A label has whole seconds.
-  const isSince = (date: Date) => status.at.getTime() >= Math.floor(date.getTime() / 1_000) * 1_000;
-  return isSince(at) && isSince(startedAt(instance)) ? status.at : undefined;
+  return isSince(status.at, at) && isSince(status.at, startedAt(instance)) ? status.at : undefined;
 }
+
+/** How the last push ended; undefined since the instance started again, by itself or by us. */
+export function lastEndOf(instance: Instance): Node['lastEnd'] | undefined {
+  const { state, at } = statusIn(instance) ?? {};
+  if (state === undefined || state === 'restarted' || !at) return undefined;
+  return isSince(at, startedAt(instance)) ? { state, at } : undefined;
+}
+
+/** A label has whole seconds. */
+const isSince = (at: Date, date: Date): boolean => at.getTime() >= Math.floor(date.getTime() / 1_000) * 1_000;
 
 /** A restart that has not shown by then may never have happened: the process that began it was killed, say. */
 const restartShowsMs = 1_800_000;

@@ -104,6 +104,29 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(await destinationsOn(ref)).toEqual(routes);
     });
 
+    test.each(['proven', 'failed'] as const)(
+      'a node whose last push ended as %s says so, and when',
+      async (state) => {
+        const ref = await lab.addNode({ cluster: 'shop', routes });
+        const deadline = Date.now() + 10_000;
+        const look = async () => [
+          ...(await lab.cloud.nodes.get([ref], deadline)),
+          ...(await lab.cloud.nodes.list(['shop'], deadline)),
+        ];
+        const [node] = await look();
+        if (!node) throw new Error('There is no node');
+        expect(node.lastEnd).toBeUndefined();
+        const before = Date.now();
+        const end = { node, state, ...(state === 'proven' && { ruleSetId: 'f'.repeat(64) }) };
+        expect(await lab.cloud.channel.remember([end], deadline)).toEqual([]);
+        for (const { lastEnd } of await look()) {
+          expect(lastEnd?.state).toBe(state);
+          // Some clouds write whole seconds.
+          expect(lastEnd?.at.getTime()).toBeGreaterThan(before - 1_000);
+        }
+      },
+    );
+
     test('nodes that are gone, unknown or of no cluster stop nobody', async () => {
       const [ref, gone, stray] = [
         await lab.addNode({ cluster: 'shop', routes }),
