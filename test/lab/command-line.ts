@@ -19,6 +19,8 @@ export interface RunOptions {
 /** A home folder of its own, so that no credentials and no journals of this machine are seen. */
 export interface Home {
   readonly folder: string;
+  /** What a program in it gets to see of the environment. */
+  readonly env: Readonly<Record<string, string>>;
   /** Writes a file there. @returns its path */
   readonly write: (name: string, text: string) => string;
   /** The built command line, as its users run it. */
@@ -26,10 +28,13 @@ export interface Home {
   readonly close: () => void;
 }
 
-export function openHome(env: Readonly<Record<string, string>> = {}): Home {
+export function openHome(more: Readonly<Record<string, string>> = {}): Home {
   const folder = mkdtempSync(join(tmpdir(), 'peermasq-cli-'));
+  const { PATH = '' } = process.env;
+  const env = { PATH, HOME: folder, ...more };
   return {
     folder,
+    env,
     write(name, text) {
       writeFileSync(join(folder, name), text);
       return join(folder, name);
@@ -47,10 +52,9 @@ function run(
   args: readonly string[],
   { env = {}, stdin = '', onStderr }: RunOptions,
 ): Promise<Ended> {
-  const { PATH = '' } = process.env;
   const child = spawn(process.execPath, [join(process.cwd(), 'dist/cli/peermasq.mjs'), ...args], {
     cwd: home,
-    env: { PATH, HOME: home, ...env },
+    env,
     timeout: 60_000,
   });
   let [stdout, stderr] = ['', ''];

@@ -39,6 +39,8 @@ export type Host = {
   readonly spawn: (argv: readonly string[], options?: ExecOptions) => Running;
   /** From now on every program started here sees `source` at `target`; both must exist. */
   readonly mount: (source: string, target: string) => void;
+  /** The words that run a program here, for a shell of the lab. */
+  readonly inside: (argv: readonly string[]) => readonly string[];
   /** Writes one setting under /proc/sys/net, e.g. `ipv4/ip_forward`. */
   readonly setting: (name: string, value: string) => Promise<void>;
 };
@@ -115,6 +117,7 @@ async function makeHost(name: string, folder: string, running: Set<Running>): Pr
       void program.ended.then(() => running.delete(program));
       return program;
     },
+    inside,
     mount: (source, target) => {
       mounts.push(source, target);
     },

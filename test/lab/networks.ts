@@ -37,9 +37,12 @@ export interface Networks {
   readonly node: Machine & Client;
   /** The node's host, for what is no node program: a whole system that boots there. */
   readonly nodeHost: Host;
+  readonly podHost: Host;
   readonly pod: Client;
   /** The router of a network, by the network's name. */
   readonly router: (network: string) => Router;
+  /** From now on nothing comes through to the peer's network, whatever rules the node has. */
+  readonly cut: () => Promise<void>;
   /** Where the node reaches servers of this process. */
   readonly managementAddress: string;
   /**
@@ -99,9 +102,15 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
     topology,
     node: { ...nodeOn(nodeHost), ...clientOn(nodeHost, peer, service) },
     nodeHost,
+    podHost,
     pod: clientOn(podHost, peer, service),
     router: (name) => routerOn(routerOf(name).host),
     managementAddress,
+    cut: async () => {
+      const { host, network } = routerOf(peer.network);
+      for (const { range } of networks)
+        if (range !== network.range) await host.run(['ip', 'route', 'del', range]);
+    },
     resetNode: async () => {
       await endPrograms(nodeHost);
       await nodeHost.run(['nft', 'flush', 'ruleset']);
@@ -222,12 +231,21 @@ const answer = z.object({
   reason: z.string().exactOptional(),
 });
 
+/** Prints the answer, but for what the peer saw, as a line of JSON. */
+export const requestCommand = (
+  { protocol, address, port }: Pick<Service, 'protocol' | 'address' | 'port'>,
+  id: string,
+  timeoutMs: number,
+): string[] => [
+  ...[process.execPath, join(__dirname, 'client.mjs')],
+  ...[protocol, address, String(port), id, String(timeoutMs)],
+];
+
 function clientOn(host: Host, { protocol, address, port }: Service, service: Running): Client {
   return {
     request: async (timeoutMs = 1_500) => {
       const id = randomUUID();
-      const args = [protocol, address, String(port), id, String(timeoutMs)];
-      const client = host.spawn([process.execPath, join(__dirname, 'client.mjs'), ...args]);
+      const client = host.spawn(requestCommand({ protocol, address, port }, id, timeoutMs));
       const { stdout, stderr } = await client.ended;
       if (stdout === '') return { reached: false, reason: stderr || 'the request was ended' };
       const answered = answer.parse(JSON.parse(stdout));

@@ -7,7 +7,7 @@ import { startAws, type LabAws } from '../aws/aws';
 import { readDeployment, type Deployment } from '../aws/deployment';
 import { startStack, type LabStack } from '../aws/stack';
 import { addWay, type LabWay } from '../aws/way';
-import { openHome } from '../command-line';
+import { openHome, type Home } from '../command-line';
 import type { Networks } from '../networks';
 import { inForce, outcomeIn, provenIn } from './node-view';
 import type { LocalCloud, Pass, Say } from './scenario';
@@ -35,6 +35,7 @@ export interface Account {
   /** The config's file. */
   readonly config: string;
   readonly deployment: Deployment;
+  readonly home: Home;
   readonly peermasq: LocalCloud['peermasq'];
   readonly close: () => Promise<void>;
 }
@@ -63,6 +64,7 @@ export async function openAccount(
     networks,
     id,
     deployment,
+    home,
     ...(way && { way }),
     config: home.write('peermasq.yaml', configFor(networks) + more),
     peermasq: (args) => home.peermasq([...args, '--cloud', 'aws']),

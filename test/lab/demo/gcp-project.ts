@@ -3,7 +3,7 @@ import { bootGceNode } from '../gcp/boot';
 import { startFunction, type RunningFunction } from '../gcp/functions';
 import { openGoogleCloud, type GoogleCloudLab } from '../gcp/lab';
 import { networkUrl, subnetworkUrl, type GoogleCloud, type Network, type Vm } from '../gcp/state';
-import { openHome } from '../command-line';
+import { openHome, type Home } from '../command-line';
 import type { Networks } from '../networks';
 import type { LocalCloud, Say } from './scenario';
 
@@ -35,6 +35,7 @@ export interface Project {
   readonly networks: Networks;
   /** The config's file. */
   readonly config: string;
+  readonly home: Home;
   readonly peermasq: LocalCloud['peermasq'];
   /** Starts a function of dist/gcp; the project closes it. */
   readonly start: (target: 'nodeJoined' | 'backfill') => Promise<RunningFunction>;
@@ -59,6 +60,7 @@ export async function openProject(networks: Networks, more = ''): Promise<Projec
     cloud: lab.cloud,
     networks,
     config,
+    home,
     peermasq: (args) => home.peermasq([...args, '--cloud', 'gcp']),
     start: async (target) => {
       const running = await startFunction(target, target === 'backfill' ? 'http' : 'cloudevent', env);

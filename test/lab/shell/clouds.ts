@@ -1,0 +1,81 @@
+import { join } from 'node:path';
+import { wayBreaks as awsBreaks } from '../aws/way';
+import type { Home } from '../command-line';
+import { openAccount } from '../demo/aws-cloud';
+import { node, openProject, serveMetadata } from '../demo/gcp-project';
+import { addVm } from '../gcp/state';
+import { wayBreaks as gcpBreaks } from '../gcp/way';
+import { buildNetworks, type Networks } from '../networks';
+import { awsPeering, gcpPeering } from '../topologies';
+
+/** A cluster's node, its pod and a peer, in a cloud on loopback. */
+export interface ShellCloud {
+  readonly networks: Networks;
+  readonly home: Home;
+  /** What the command line is told by the environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** What the node program is told. */
+  readonly nodeEnv: Readonly<Record<string, string>>;
+  /** The node's id. */
+  readonly node: string;
+  readonly close: () => Promise<void>;
+}
+
+/** What may be broken between the two, by cloud. */
+export const breaks = {
+  aws: Object.keys(awsBreaks),
+  gcp: Object.keys(gcpBreaks),
+} as const;
+
+export type CloudName = keyof typeof breaks;
+
+/** @param broken one of `breaks`, or nothing */
+export const openCloud = (cloud: CloudName, broken: string | undefined): Promise<ShellCloud> =>
+  cloud === 'aws' ? openAws(broken) : openGcp(broken);
+
+const nodeEnvOf = ({ nodeHost }: Networks) => ({
+  PEERMASQ_DIR: join(nodeHost.folder, 'peermasq'),
+  PEERMASQ_PERSIST: '0',
+});
+
+async function openAws(broken: string | undefined): Promise<ShellCloud> {
+  const networks = await buildNetworks(awsPeering);
+  const { way, home, config, id, close } = await openAccount(networks, { state: 'running' });
+  for (const [name, breakIt] of Object.entries(awsBreaks)) if (way && name === broken) breakIt(way);
+  if (broken !== undefined) await networks.cut();
+  return {
+    networks,
+    home,
+    env: { PEERMASQ_CONFIG: config },
+    nodeEnv: nodeEnvOf(networks),
+    node: id,
+    close: async () => {
+      await close();
+      await networks.close();
+    },
+  };
+}
+
+/** The watcher is there before the rules, as a DaemonSet brings it. */
+async function openGcp(broken: string | undefined): Promise<ShellCloud> {
+  const networks = await buildNetworks(gcpPeering);
+  const project = await openProject(networks);
+  const started = new Date().toISOString();
+  const vm = addVm(project.cloud, { ...node, creationTimestamp: started, lastStartTimestamp: started });
+  await serveMetadata(project, vm);
+  for (const [name, breakIt] of Object.entries(gcpBreaks)) if (name === broken) breakIt(project.cloud);
+  if (broken !== undefined) await networks.cut();
+  const nodeEnv = { ...nodeEnvOf(networks), GCE_METADATA_HOST: networks.managementAddress };
+  networks.nodeHost.spawn(['bash', 'shared/node/peermasq.sh', 'watch'], { env: nodeEnv });
+  return {
+    networks,
+    home: project.home,
+    env: { PEERMASQ_CONFIG: project.config },
+    nodeEnv,
+    node: vm.name,
+    close: async () => {
+      await project.close();
+      await networks.close();
+    },
+  };
+}

@@ -1,0 +1,108 @@
+import { spawn } from 'node:child_process';
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { shellWord } from '../../../shared/core/shell';
+import { requestCommand } from '../networks';
+import { breaks, openCloud, type CloudName, type ShellCloud } from './clouds';
+
+const list = (names: readonly string[]) => names.map((name) => `"${name}"`).join(', ');
+
+const usage = `Usage: npm run lab [-- [--cloud aws|gcp] [--break WHAT]]
+
+Opens a shell beside a cloud of this machine's own: a node that has no rules of peermasq yet, a pod on it whose
+request hangs, and a peer. npx peermasq finds that cloud. What is read from stdin works as well as a terminal.
+All of it lives in network namespaces, and ends with the shell.
+
+  --cloud  the cloud it is (default: aws)
+  --break  what else is wrong between the node and the peer
+           aws: ${list(breaks.aws)}
+           gcp: ${list(breaks.gcp)}
+  --help   this text
+`;
+
+interface Options {
+  readonly cloud: CloudName;
+  readonly broken: string | undefined;
+  readonly help: boolean;
+}
+
+async function main(): Promise<number> {
+  const options = readOptions();
+  if ('fault' in options) {
+    process.stderr.write(`${options.fault}\n\n${usage}`);
+    return 2;
+  }
+  if (options.help) {
+    process.stdout.write(usage);
+    return 0;
+  }
+  const cloud = await openCloud(options.cloud, options.broken);
+  try {
+    if (process.stdin.isTTY) process.stderr.write(welcome(cloud));
+    return await shell(cloud);
+  } finally {
+    await cloud.close();
+  }
+}
+
+function readOptions(): Options | { fault: string } {
+  try {
+    const { cloud, help, ...rest } = parseArgs({
+      options: {
+        cloud: { type: 'string', default: 'aws' },
+        break: { type: 'string' },
+        help: { type: 'boolean', default: false },
+      },
+    }).values;
+    const broken = rest.break;
+    if (cloud !== 'aws' && cloud !== 'gcp') return { fault: `There is no cloud ${JSON.stringify(cloud)}` };
+    if (broken !== undefined && !breaks[cloud].includes(broken))
+      return { fault: `On ${cloud} ${JSON.stringify(broken)} cannot be broken` };
+    return { cloud, broken, help };
+  } catch (error) {
+    return { fault: (error as Error).message };
+  }
+}
+
+function welcome({ node, networks }: ShellCloud): string {
+  const { pods } = networks.topology.node;
+  const { name, address, port } = networks.topology.peer;
+  return `
+Pod ${pods.pod} on node ${node} asks for ${name}, ${address}:${port}. Try:
+
+  request                  # the pod's request, once
+  npx peermasq doctor --from ${pods.pod} --node ${node} --to ${address}:${port}
+  npx peermasq plan
+  npx peermasq backfill
+  on-node iptables-save    # any program on the node; in-pod likewise
+  exit
+`;
+}
+
+/** In the repository, where `npx peermasq` is, with the home and the programs of the lab. */
+function shell({ home, env, nodeEnv, networks }: ShellCloud): Promise<number> {
+  const { nodeHost, podHost, topology } = networks;
+  const bin = join(home.folder, 'bin');
+  mkdirSync(bin);
+  const command = (name: string, words: readonly string[], rest = '') => {
+    writeFileSync(join(bin, name), `#!/bin/sh\nexec ${words.map(shellWord).join(' ')}${rest}\n`);
+    chmodSync(join(bin, name), 0o755);
+  };
+  const settings = Object.entries(nodeEnv).map(([name, value]) => `${name}=${value}`);
+  command('on-node', nodeHost.inside(['env', ...settings]), ' "$@"');
+  command('in-pod', podHost.inside([]), ' "$@"');
+  command('request', podHost.inside(requestCommand(topology.peer, 'by-hand', 2_000)));
+  const all = { ...home.env, ...env, PATH: `${bin}:${home.env['PATH'] ?? ''}`, TERM: process.env['TERM'] };
+  const child = spawn('bash', ['--norc'], { stdio: 'inherit', env: { ...all, PS1: 'lab$ ' } });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('exit', (status) => {
+      resolve(status ?? 130);
+    });
+  });
+}
+
+void main().then((status) => {
+  process.exitCode = status;
+});
