@@ -17,14 +17,13 @@ export const isOwn = ({ base, chain }: Pick<Sight, 'base' | 'chain'>): boolean =
 /** Chains that a kubelet leaves in table mangle so that others find its backend. */
 const hints = ['KUBE-IPTABLES-HINT', 'KUBE-KUBELET-CANARY'];
 
-/** The backend of the node's own rules: the kubelet's, else that with most rules in table nat. */
+/** The backend of the node's own rules: the kubelet's, else that with most rules in table nat, if there are any. */
 export function backendOf({ bases }: Snapshot): Backend | undefined {
   const hinted = bases.find(({ table }) => hints.some((hint) => table.chains.has(hint)));
   if (hinted) return hinted.table.backend;
   const counts = new Map<Backend, number>();
-  for (const { table } of new Map(
-    bases.filter(({ isNat }) => isNat).map((base) => [base.table, base]),
-  ).values()) {
+  const seen = bases.filter(({ isNat, hidden }) => isNat && hidden === undefined);
+  for (const table of new Set(seen.map((base) => base.table))) {
     const isForeign = (rule: Rule) => !rule.text.includes('PEERMASQ');
     const isPeermasq = table.name.endsWith(' peermasq');
     const count = isPeermasq
@@ -34,6 +33,10 @@ export function backendOf({ bases }: Snapshot): Backend | undefined {
   }
   return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
 }
+
+/** Where there are no rules to go by: what the dump was printed by. */
+const usualOf = ({ backends }: Snapshot): Backend =>
+  (['iptables-nft', 'iptables-legacy', 'nft'] as const).find((one) => backends.has(one)) ?? 'iptables-nft';
 
 export function causeOf(snapshot: Snapshot, packet: Packet, walked: Walked): Finding {
   const { fates } = walked;
@@ -51,7 +54,7 @@ export function causeOf(snapshot: Snapshot, packet: Packet, walked: Walked): Fin
     translated.length === 0
       ? notMasqueraded(snapshot, packet, walked, backend)
       : translated.length < leaving.length
-        ? unknown(walked, backend)
+        ? unknown(walked, backend ?? usualOf(snapshot))
         : masqueraded(walked, translated, backend);
   return { ...finding, reason: finding.reason + may };
 }
@@ -72,13 +75,16 @@ function masqueraded(
   return { cause: 'wrong-backend', reason: `${reason} ${warning}`, backend: own };
 }
 
-function unknown({ sights }: Walked, backend: Backend | undefined): Finding {
+function unknown({ sights }: Walked, backend: Backend): Finding {
   const open = sights.filter(({ answer }) => answer === 'unknown');
+  const hidden = open.find(({ base }) => base.hidden !== undefined)?.base.hidden;
+  if (hidden !== undefined)
+    return { cause: 'unknown', reason: `That depends on ${hidden}.`, backend: undefined };
   const [first] = open;
   const reason = first
     ? `That depends on ${nameOf(first)}, which cannot be decided from here${open.length > 1 ? `, and on ${open.length - 1} more` : ''}.`
-    : 'That depends on the order in which two backends act, which no dump tells.';
-  return { cause: 'unknown', reason, backend: backend ?? 'iptables-nft' };
+    : 'That depends on the order in which chains of the same priority act, which no dump tells.';
+  return { cause: 'unknown', reason, backend };
 }
 
 function notMasqueraded(
@@ -87,7 +93,7 @@ function notMasqueraded(
   walked: Walked,
   own: Backend | undefined,
 ): Finding {
-  const backend = own ?? 'iptables-nft';
+  const backend = own ?? usualOf(snapshot);
   if (packet.isFromNode) {
     const reason =
       'It begins on the node, and no rule gives it another source: it leaves with the address that it has.';

@@ -1,14 +1,20 @@
 import { bitsOf, holds, printAddress, readSpan, spanOf } from './address';
-import type { AddressSet, Answer, Hook, MarkOf, Match, PortOf, Rule, Snapshot, Span, Test } from './model';
+import type {
+  AddressSet,
+  Answer,
+  Hook,
+  Mark,
+  MarkOf,
+  Match,
+  PortOf,
+  Rule,
+  Snapshot,
+  Span,
+  Test,
+} from './model';
 import { isBroadcast, isLocal, isMulticast } from './network';
 import type { Packet } from './packet';
 import { protocolTest, readPorts } from './options';
-
-/** A mark of which only the bits in `known` are certain. */
-export interface Mark {
-  readonly value: number;
-  readonly known: number;
-}
 
 /** What changes while the packet passes through the node. `undefined`: not known. */
 export interface State {

@@ -108,6 +108,8 @@ export interface Base {
   readonly isNat: boolean;
   readonly priority: number;
   readonly policy: 'accept' | 'drop';
+  /** Of one that the dump does not show: which it is, and what would show it. */
+  readonly hidden?: string;
 }
 
 export interface AddressSet {
@@ -141,15 +143,32 @@ export interface Route {
   readonly hops: readonly { readonly device: string | undefined; readonly via: bigint | undefined }[];
 }
 
+/** Of `ip rule`: has another table than main decide for packets as these; for all, where none of it is there. */
+export interface RoutingRule {
+  readonly family: Family;
+  readonly from: Span | undefined;
+  readonly to: Span | undefined;
+  readonly mark: { readonly value: number; readonly mask: number } | undefined;
+}
+
 /** What a node has in force, as far as a dump tells it. */
 export interface Snapshot {
   readonly bases: readonly Base[];
+  /** Those whose programs the dump holds the output of. */
+  readonly backends: ReadonlySet<Backend>;
   readonly sets: ReadonlyMap<string, AddressSet>;
   /** Sets whose entries rules change while packets pass. */
   readonly changingSets: ReadonlySet<string>;
   /** Empty where the dump has none. */
   readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly Route[];
+  readonly routingRules: readonly RoutingRule[];
+}
+
+/** A mark of which only the bits in `known` are certain. */
+export interface Mark {
+  readonly value: number;
+  readonly known: number;
 }
 
 /** What was read is no dump, or not the whole of one. */
@@ -161,8 +180,8 @@ export class DumpError extends PermanentError {
     const shown = read.length > 80 ? `${read.slice(0, 77)}...` : read;
     super(
       'bad-dump',
-      `Line ${line} of the dump: read ${JSON.stringify(shown)}, expected ${expected}.`,
-      'Give the whole output of `iptables-save`, and with it that of `ipset save`, `ip -o addr` and `ip route`; or of `nft -j list ruleset`.',
+      `Line ${line} of the dump: expected ${expected}, read: ${shown.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd')}`,
+      'Give the whole output of `iptables-save`, and with it that of `ipset save`, `ip -o addr`, `ip route` and `ip rule`; or of `nft -j list ruleset`.',
       cause,
     );
     this.line = line;

@@ -1,5 +1,15 @@
+import type { Cidr } from '../cidr';
 import { bitsOf, readAddress, readSpan, spanOf } from './address';
-import { DumpError, type Family, type InterfaceAddress, type Route, type Snapshot } from './model';
+import {
+  DumpError,
+  type Family,
+  type InterfaceAddress,
+  type Mark,
+  type Route,
+  type RoutingRule,
+  type Snapshot,
+  type Span,
+} from './model';
 
 /** One line of `ip -o addr`: `2: eth0    inet 10.209.0.2/16 brd 10.209.255.255 scope global eth0`. */
 export function readAddressLine(line: string, at: number): InterfaceAddress | undefined {
@@ -66,6 +76,49 @@ export function readHop(words: readonly string[]) {
   // `via inet6 fe80::1` of an IPv4 route names no IPv4 neighbour.
   const via = readAddress(after('via') ?? '');
   return { device: device && withoutPeer(device), via: via?.address, family: via?.family };
+}
+
+/** `0:\tfrom all lookup local`; `ip -o addr` has no word `from` there. */
+export const isRuleLine = (line: string): boolean => /^\d+:\s+(not )?from /.test(line);
+
+/**
+ * One line of `ip rule`, or of `ip -6 rule` where `family` says so. What it asks for beside addresses and a mark is
+ * taken to hold.
+ * @returns undefined for a rule that asks for a table that every node has: those are what `ip route` shows
+ */
+export function readRuleLine(line: string, family: Family = 4): RoutingRule | undefined {
+  const [first, ...words] = line.trim().split(/\s+/).slice(1);
+  const after = (word: string) => (words.includes(word) ? words[words.indexOf(word) + 1] : undefined);
+  if (['local', 'main', 'default'].includes(after('lookup') ?? '')) return undefined;
+  // Which of its parts does not hold is not looked for.
+  if (first === 'not') return { family, from: undefined, to: undefined, mark: undefined };
+  const [from, to] = [readSpan(words[0] ?? ''), readSpan(after('to') ?? '')];
+  const [, value, mask = '0xffffffff'] =
+    /^(0x[\da-f]{1,8})(?:\/(0x[\da-f]{1,8}))?$/.exec(after('fwmark') ?? '') ?? [];
+  return {
+    ...{ family: from?.family ?? to?.family ?? family, from: from?.span, to: to?.span },
+    mark: value === undefined ? undefined : { value: Number(value), mask: Number(mask) },
+  };
+}
+
+/** Whether another table than those of the dump may say where a packet with this mark goes. */
+export function isRoutedByPolicy(
+  { routingRules }: Snapshot,
+  source: Cidr,
+  destination: bigint,
+  mark: Mark,
+): boolean {
+  const holds = (span: Span | undefined, address: bigint) =>
+    span === undefined || (span.first <= address && address <= span.last);
+  const isMarked = ({ mark: asked }: RoutingRule) =>
+    asked === undefined || ((mark.value ^ asked.value) & mark.known & asked.mask) === 0;
+  return routingRules.some(
+    (rule) =>
+      rule.family === source.family &&
+      holds(rule.from, source.first) &&
+      holds(rule.to, destination) &&
+      isMarked(rule),
+  );
 }
 
 /** Routes to `address`: longest prefix, then lowest metric. */

@@ -74,6 +74,7 @@ class Ruleset {
     const family = textOf(table['family']);
     const of = Object.hasOwn(families, family) ? families[family] : undefined;
     if (!of) return;
+    if (table['flags'] === 'dormant' || listOf(table['flags']).includes('dormant')) return;
     const name = `${family} ${textOf(table['name'])}`;
     this.tables.set(name, { backend: 'nft', name, families: of, chains: new Map() });
   }

@@ -1,15 +1,6 @@
-import type { Answer, Base, Chain, Family, Hook, Rule, Snapshot, Span, Target } from './model';
-import {
-  doAllMatch,
-  hasConnection,
-  isMatch,
-  markOf,
-  type Mark,
-  type State,
-  type Translation,
-  type View,
-} from './match';
-import { isLocal, masqueradeSources, routeTo } from './network';
+import type { Answer, Base, Chain, Family, Hook, Mark, Rule, Snapshot, Span, Target } from './model';
+import { doAllMatch, hasConnection, isMatch, markOf, type State, type Translation, type View } from './match';
+import { isLocal, isRoutedByPolicy, masqueradeSources, routeTo } from './network';
 import type { Packet } from './packet';
 
 /** How the packet ends, in one of the ways that what is not known leaves open. */
@@ -67,6 +58,10 @@ class States {
 
   addAll(states: Iterable<State>): void {
     for (const state of states) this.add(state);
+  }
+
+  get size(): number {
+    return this.byKey.size;
   }
 
   get list(): State[] {
@@ -189,6 +184,8 @@ class Walk {
     if (destination === undefined) return [{ ...state, out: given, hop: undefined }];
     if (this.packet.isFromNode && isLocal(this.snapshot, this.family, destination))
       return [{ ...state, out: 'lo' }];
+    if (isRoutedByPolicy(this.snapshot, this.packet.source, destination, state.packetMark))
+      return [{ ...state, out: given, hop: undefined }];
     const route = routeTo(this.snapshot, this.family, destination);
     if (route && ['blackhole', 'unreachable', 'prohibit'].includes(route.type)) {
       this.fates.push({ kind: 'dropped', by: `route of type ${route.type}` });
@@ -200,17 +197,36 @@ class Walk {
   }
 
   private hook(hook: Hook, states: readonly State[]): State[] {
-    let current = states;
-    for (const { bases, isNat } of stagesOf(this.snapshot, hook, this.family)) {
-      current = isNat ? this.nat(bases, current) : this.inAnyOrder(bases, current, this.filter);
-    }
-    return [...current];
+    let current = [...states];
+    for (const equal of byPriority(this.turns(hook))) current = inAnyOrder(equal, current);
+    return current;
   }
 
-  private readonly filter = (base: Base, state: State): State[] => {
+  /**
+   * Chains of type nat have one turn together, where the kernel's own nat hook is, whatever their priorities among
+   * each other.
+   */
+  private turns(hook: Hook): Turn[] {
+    const active = this.snapshot.bases.filter(
+      (base) =>
+        base.hook === hook &&
+        base.table.families.includes(this.family) &&
+        (base.chain.rules.length > 0 || base.policy === 'drop'),
+    );
+    const nat = active.filter(({ isNat }) => isNat);
+    const turns = active
+      .filter(({ isNat }) => !isNat)
+      .map((base) => turnOf(base, (state) => this.filter(base, state)));
+    const natPriority = hook === 'postrouting' ? 100 : -100;
+    return nat.length === 0
+      ? turns
+      : [...turns, { priority: natPriority, bases: nat, pass: (state) => this.nat(nat, state) }];
+  }
+
+  private filter(base: Base, state: State): State[] {
     const { accepted, translated } = this.base(base, state);
     return [...accepted.list, ...translated.list];
-  };
+  }
 
   /**
    * As nf_nat_inet_fn of the kernel's nf_nat_core.c does it: chains of type nat of every backend take turns until one has
@@ -218,37 +234,20 @@ class Walk {
    * depends on when they were registered, which no dump tells: both orders are followed. test/explain compares
    * rules in both backends with the kernel. Before Linux 4.18 only one backend had a say.
    */
-  private nat(bases: readonly Base[], states: readonly State[]): State[] {
-    const done = new States(states.filter(({ isTracked }) => !isTracked));
-    let current = states.filter(({ isTracked }) => isTracked);
-    for (const equal of byPriority(bases)) {
-      current = this.inAnyOrder(equal, current, (base, state) => {
-        const { accepted, translated } = this.base(base, state);
+  private nat(bases: readonly Base[], state: State): State[] {
+    if (!state.isTracked) return [state];
+    const done = new States();
+    const turns = bases.map((base) =>
+      turnOf(base, (one) => {
+        const { accepted, translated } = this.base(base, one);
         done.addAll(translated.list);
         return accepted.list;
-      });
-    }
+      }),
+    );
+    let current = [state];
+    for (const equal of byPriority(turns)) current = inAnyOrder(equal, current);
     done.addAll(current);
     return done.list;
-  }
-
-  /** Every order of chains with the same priority: what a set of them lets through, last one by last one. */
-  private inAnyOrder(
-    bases: readonly Base[],
-    states: readonly State[],
-    pass: (base: Base, state: State) => State[],
-  ): State[] {
-    const through = new Map<number, State[]>([[0, [...states]]]);
-    for (let chosen = 1; chosen < 1 << bases.length; chosen++) {
-      const reached = new States();
-      for (const [index, base] of bases.entries()) {
-        const bit = 1 << index;
-        if ((chosen & bit) === 0) continue;
-        for (const state of through.get(chosen & ~bit) ?? []) reached.addAll(pass(base, state));
-      }
-      through.set(chosen, reached.list);
-    }
-    return through.get((1 << bases.length) - 1) ?? [];
   }
 
   private base(base: Base, state: State): Ends {
@@ -426,31 +425,78 @@ const isBeforeConntrack = ({ hook, priority }: Base) =>
 const touchesConnection = ({ of, from }: Extract<Target, { kind: 'mark' }>) =>
   of === 'connection' || from === 'connection';
 
-/** Chains of type nat act together, where the kernel's own nat hook is, whatever their priorities among each other. */
-const natPriority = (hook: Hook) => (hook === 'postrouting' ? 100 : -100);
-
-function stagesOf({ bases }: Snapshot, hook: Hook, family: Family): { bases: Base[]; isNat: boolean }[] {
-  const active = bases.filter(
-    (base) =>
-      base.hook === hook &&
-      base.table.families.includes(family) &&
-      (base.chain.rules.length > 0 || base.policy === 'drop'),
-  );
-  const nat = active.filter(({ isNat }) => isNat);
-  const others = byPriority(active.filter(({ isNat }) => !isNat));
-  const before = others.filter(([base]) => (base?.priority ?? 0) <= natPriority(hook));
-  const after = others.slice(before.length);
-  return [
-    ...before.map((equal) => ({ bases: equal, isNat: false })),
-    { bases: nat, isNat: true },
-    ...after.map((equal) => ({ bases: equal, isNat: false })),
-  ];
+/** What the kernel calls at one time, and what it makes of a packet. */
+interface Turn {
+  readonly priority: number;
+  readonly bases: readonly Base[];
+  readonly pass: (state: State) => State[];
 }
 
-function byPriority(bases: readonly Base[]): Base[][] {
-  const groups = new Map<number, Base[]>();
-  for (const base of bases) groups.set(base.priority, [...(groups.get(base.priority) ?? []), base]);
+const turnOf = (base: Base, pass: Turn['pass']): Turn => ({ priority: base.priority, bases: [base], pass });
+
+function byPriority(turns: readonly Turn[]): Turn[][] {
+  const groups = new Map<number, Turn[]>();
+  for (const turn of turns) groups.set(turn.priority, [...(groups.get(turn.priority) ?? []), turn]);
   return [...groups.entries()].sort(([a], [b]) => a - b).map(([, group]) => group);
+}
+
+/** Of more turns with one priority the orders are not followed one by one. */
+const maxOrdered = 6;
+
+/**
+ * Every order of turns with the same priority, where it matters: what a set of them lets through, last one by last
+ * one. The sets of more than a few are too many; then any turn may be taken or not.
+ */
+function inAnyOrder(turns: readonly Turn[], states: readonly State[]): State[] {
+  const [first, rest] = commuting(turns);
+  const begun = first.reduce((current: readonly State[], turn) => passed(turn, current), states);
+  if (rest.length > maxOrdered) return inNoOrder(rest, begun);
+  const through = new Map<number, readonly State[]>([[0, begun]]);
+  for (let chosen = 1; chosen < 1 << rest.length; chosen++) {
+    const reached = new States();
+    for (const [index, turn] of rest.entries()) {
+      const bit = 1 << index;
+      if ((chosen & bit) !== 0) reached.addAll(passed(turn, through.get(chosen & ~bit) ?? []));
+    }
+    through.set(chosen, reached.list);
+  }
+  return [...(through.get((1 << rest.length) - 1) ?? [])];
+}
+
+/** What any of the turns, in any order and any number, make of the states: more than any one order does. */
+function inNoOrder(turns: readonly Turn[], states: readonly State[]): State[] {
+  const reached = new States(states);
+  for (let round = 0, before = 0; round < turns.length && before !== reached.size; round++) {
+    before = reached.size;
+    for (const turn of turns) reached.addAll(passed(turn, reached.list));
+  }
+  return reached.list;
+}
+
+function passed({ pass }: Turn, states: readonly State[]): State[] {
+  return new States(states.flatMap(pass)).list;
+}
+
+/** First the turns that change nothing for the others, then the others. */
+function commuting(turns: readonly Turn[]): [Turn[], Turn[]] {
+  const kinds = new Map(turns.map((turn) => [turn, kindsOf(turn)]));
+  const hasOther = (turn: Turn, ...known: readonly Target['kind'][]) =>
+    [...(kinds.get(turn) ?? [])].some((kind) => !known.includes(kind));
+  const passing = ['accept', 'return', 'jump', 'goto'] as const;
+  // To drop, or not to, is the same in any order as long as nobody changes what is asked for.
+  const isChanged = turns.some((turn) => hasOther(turn, ...passing, 'drop'));
+  const matters = (turn: Turn) => isChanged && hasOther(turn, ...passing);
+  return [turns.filter((turn) => !matters(turn)), turns.filter(matters)];
+}
+
+/** What the tables of a turn do with packets. */
+function kindsOf({ bases }: Turn): Set<Target['kind']> {
+  const rules = [...new Set(bases.map(({ table }) => table))].flatMap(({ chains }) =>
+    [...chains.values()].flatMap((chain) => chain.rules),
+  );
+  const kinds = new Set(rules.flatMap(({ targets }) => targets.map(({ kind }) => kind)));
+  if (bases.some(({ policy }) => policy === 'drop')) kinds.add('drop');
+  return kinds;
 }
 
 /** The matches of a rule that did not hold. */
