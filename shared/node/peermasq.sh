@@ -1405,7 +1405,7 @@ print_snapshot() {
   fi
   # Where no rule needs a set, asking for sets would load their module.
   ! grep -q -e '--match-set' "$WORK/snapshot" || print_output 'ipset save'
-  for line in 'ip -o addr' 'ip route' 'ip -6 route'; do print_output "$line"; done
+  for line in 'ip -o addr' 'ip route' 'ip rule' 'ip -6 route' 'ip -6 rule'; do print_output "$line"; done
   if [[ -r $DIR/ruleset ]]; then
     printf '# peermasq: ruleset\n'
     while IFS= read -r line; do printf '#   %s\n' "$line"; done <"$DIR/ruleset"
@@ -1426,10 +1426,11 @@ print_tables() {
 has_native_tables() {
   is_installed iptables-nft || return 0
   nft list tables 2>/dev/null | grep -qvE '^table ip6? (raw|mangle|nat|filter|security)$' && return
-  grep -q '^# Table .* is incompatible' "$WORK/snapshot"
+  grep -qE '^# Table .* (is incompatible|contains incompatible)' "$WORK/snapshot"
 }
 
-# Prints what command $1 prints, under its name; $2 is what it is called here, if that is something else.
+# Prints what command $1 prints, under its name; $2 is what it is called here, if that is something else. Who reads it
+# has to know of rules that are not shown.
 print_output() {
   local words
   read -r -a words <<<"${2:-$1}"
@@ -1438,6 +1439,7 @@ print_output() {
     printf '# peermasq: %s\n' "$1" && cat "$WORK/output"
   else
     say "$1: $(head -n 1 "$WORK/errors")"
+    printf '# peermasq: %s failed\n' "$1"
   fi
 }
 

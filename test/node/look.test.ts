@@ -31,7 +31,7 @@ describeKernel('look', everyBackend, () => {
     writeFileSync(nothing, '', { mode: 0o644 });
     for (const name of programs) network.node.mount(nothing, `/usr/sbin/${name}`);
   };
-  const network4and6 = ['ip -o addr', 'ip route', 'ip -6 route'];
+  const network4and6 = ['ip -o addr', 'ip route', 'ip rule', 'ip -6 route', 'ip -6 rule'];
   const kept = ['ruleset', 'report'];
 
   test.each([
@@ -106,6 +106,18 @@ describeKernel('look', everyBackend, () => {
     expect(text).toContain('peermasq: backend-vpc');
   });
 
+  test('shows what nft has put into a table of iptables', async () => {
+    await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
+    const chain = 'table ip nat { chain foreign { type nat hook postrouting priority 101; masquerade; }; }';
+    await network.node.run(['nft', '-f', '-'], { stdin: chain });
+    const { stdout } = await look();
+    expect(stdout).toContain("# Table `nat' contains incompatible base-chains");
+    const bases = parseSnapshot(stdout).bases.filter(({ hook }) => hook === 'postrouting');
+    expect(bases.map(({ table, chain: { name } }) => `${table.name} ${name}`)).toEqual(
+      expect.arrayContaining(['nat POSTROUTING', 'ip nat foreign']),
+    );
+  });
+
   test('shows the tables of nft beside those of iptables, each once, in one part', async () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
     const rules =
@@ -119,6 +131,20 @@ describeKernel('look', everyBackend, () => {
       new Set(['iptables-nft nat', 'nft ip kube-proxy']),
     );
     expect(parsePart((await look('--part', '0')).stdout)?.count).toBe(1);
+  });
+
+  test('says of a program that failed that its rules are not shown', async () => {
+    const failing = join(network.node.folder, 'ip6tables-nft-save');
+    writeFileSync(failing, '#!/bin/sh\necho no such thing >&2\nexit 4\n', { mode: 0o755 });
+    const { code, stdout, stderr } = await network.execute(['look'], {
+      env: { PATH: `${network.node.folder}:${process.env['PATH'] ?? ''}` },
+    });
+    expect([code, stderr]).toEqual([0, expect.stringContaining('ip6tables-nft-save: no such thing')]);
+    expect(stdout).toContain('# peermasq: ip6tables-nft-save failed\n');
+    const hidden = parseSnapshot(stdout).bases.filter((base) => base.hidden !== undefined);
+    expect(
+      new Set(hidden.map(({ table }) => `${table.backend} ${table.families.join()} ${table.name}`)),
+    ).toEqual(new Set(['iptables-nft 6 nat']));
   });
 
   test('refuses what it cannot show, and prints nothing but why', async () => {
