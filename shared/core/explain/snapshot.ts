@@ -13,7 +13,7 @@ import {
   type Snapshot,
   type Table,
 } from './model';
-import { readNft } from './nft';
+import { readNft } from './nft/ruleset';
 import { isRouteLine, isRuleLine, readAddressLine, readHop, readRouteLine, readRuleLine } from './network';
 
 const maxBytes = 64 * 1024 * 1024;

@@ -1,0 +1,92 @@
+import { DumpError, type Base, type Chain, type Family, type Hook, type Rule, type Table } from '../model';
+import { isObject, listOf, objectOf, textOf, type Json, type JsonObject } from './json';
+import { RuleReader } from './rule';
+
+const families: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [4, 6] };
+const hooks: ReadonlySet<string> = new Set<Hook>(['prerouting', 'forward', 'output', 'postrouting']);
+const isHook = (name: string): name is Hook => hooks.has(name);
+
+/**
+ * Reads what `nft -j list ruleset` prints: tables of the families ip, ip6 and inet.
+ * @param at the line on which it begins
+ */
+export function readNft(text: string, at: number): Base[] {
+  let parsed: Json;
+  try {
+    parsed = JSON.parse(text) as Json;
+  } catch (cause) {
+    throw new DumpError(at, text.slice(-80), 'the whole JSON that nft -j list ruleset prints', cause);
+  }
+  const objects = objectOf(parsed)['nftables'];
+  if (!Array.isArray(objects))
+    throw new DumpError(at, text, 'JSON with a list "nftables", as nft -j list ruleset prints it');
+  return new Ruleset(listOf(objects).map(objectOf), at).bases();
+}
+
+class Ruleset {
+  private readonly tables = new Map<string, Table>();
+  private readonly sets = new Map<string, JsonObject>();
+  private readonly found: Base[] = [];
+
+  constructor(objects: readonly JsonObject[], at: number) {
+    for (const { table } of objects) if (isObject(table)) this.addTable(table);
+    for (const { chain } of objects) if (isObject(chain)) this.addChain(chain);
+    for (const { set, map } of objects) {
+      const named = objectOf(set ?? map);
+      this.sets.set(`${tableKey(named)} ${textOf(named['name'])}`, named);
+    }
+    for (const { rule } of objects) if (isObject(rule)) this.addRule(rule, at);
+  }
+
+  bases(): Base[] {
+    return this.found;
+  }
+
+  private addTable(table: JsonObject): void {
+    const family = textOf(table['family']);
+    const of = Object.hasOwn(families, family) ? families[family] : undefined;
+    if (!of) return;
+    if (table['flags'] === 'dormant' || listOf(table['flags']).includes('dormant')) return;
+    const name = `${family} ${textOf(table['name'])}`;
+    this.tables.set(name, { backend: 'nft', name, families: of, chains: new Map() });
+  }
+
+  private addChain(json: JsonObject): void {
+    const table = this.tables.get(tableKey(json));
+    if (!table) return;
+    const chain: Chain = { name: textOf(json['name']), rules: [] };
+    table.chains.set(chain.name, chain);
+    const hook = textOf(json['hook']);
+    if (!isHook(hook)) return;
+    this.found.push({
+      ...{ table, chain, hook, isNat: json['type'] === 'nat' },
+      priority: Number(json['prio'] ?? 0),
+      policy: json['policy'] === 'drop' ? 'drop' : 'accept',
+    });
+  }
+
+  private addRule(json: JsonObject, at: number): void {
+    const table = this.tables.get(tableKey(json));
+    if (!table) return;
+    const chain = table.chains.get(textOf(json['chain']));
+    if (!chain)
+      throw new DumpError(at, textOf(json['chain']), `a chain of table ${table.name} that the same JSON has`);
+    const number = (chain.rules.at(-1)?.number ?? 0) + 1;
+    const reader = new RuleReader((name) => this.sets.get(`${table.name} ${name}`));
+    for (const statement of listOf(json['expr'])) reader.statement(objectOf(statement));
+    for (const rule of reader.rules(number, textOf(json['comment']))) {
+      checkTargets(rule, table, at);
+      chain.rules.push(rule);
+    }
+  }
+}
+
+const tableKey = (json: JsonObject) => `${textOf(json['family'])} ${textOf(json['table'])}`;
+
+function checkTargets({ targets, text }: Rule, table: Table, at: number): void {
+  for (const target of targets) {
+    if ((target.kind === 'jump' || target.kind === 'goto') && !table.chains.has(target.chain)) {
+      throw new DumpError(at, text, `a chain of table ${table.name} that the same JSON has`);
+    }
+  }
+}
