@@ -120,67 +120,89 @@ function unproven({ recorded, lastEnd }: Surveyed['node'], planned: string): Nod
   return { state: 'pending', drift, reason };
 }
 
+type Told = Surveyed & { readonly status: NodeStatus };
+
+/** How many nodes of one cluster are in which state. */
+interface ClusterCounts {
+  readonly target: string;
+  readonly cluster: string;
+  readonly nodes: number;
+  readonly counts: readonly number[];
+  readonly drifted: number;
+}
+
 export function statusAnswer(seen: Survey, isAll: boolean, now: Date): Answer {
-  const { nodes } = seen;
-  const all = nodes.map((one) => ({ ...one, status: statusOf(one) }));
-  const clusters = [...groupBy(all, ({ target, cluster }) => `${target.name} ${cluster}`).values()].map(
-    (some) => {
-      const [{ target, cluster }] = some as [(typeof all)[number]];
-      const counts = states.map((state) => some.filter(({ status }) => status.state === state).length);
-      return {
-        target: target.name,
-        cluster,
-        nodes: some.length,
-        counts,
-        drifted: some.filter(isDrifted).length,
-      };
-    },
-  );
-  const isListed = ({ status: { state, reason } }: (typeof all)[number]) =>
-    isAll || !['proven', 'skipped'].includes(state) || (state === 'proven' && reason !== '');
-  const listed = all.filter((one) => isListed(one) || isDrifted(one));
-  const sections = [
-    table(
-      ['CLOUD', 'CLUSTER', 'NODES', ...states.map((state) => state.toUpperCase()), 'DRIFTED'],
-      clusters.map(({ target, cluster, nodes: n, counts, drifted }) =>
-        [target, visible(cluster), n, ...counts, drifted].map(String),
-      ),
-    ),
-    ...(listed.length === 0 ? [] : [nodesTable(listed, now)]),
-    ...(listed.length < all.length
-      ? [`${count(all.length - listed.length, 'node')} proven or skipped; --all lists them.`]
-      : []),
-  ];
+  const all = seen.nodes.map((one): Told => ({ ...one, status: statusOf(one) }));
+  const groups = groupBy(all, ({ target, cluster }) => `${target.name} ${cluster}`);
+  const clusters = [...groups.values()].map(countsOf);
   return {
     document: {
       clusters: clusters.map(({ counts, ...rest }) => ({
         ...rest,
         ...Object.fromEntries(states.map((state, index) => [state, counts[index] ?? 0])),
       })),
-      nodes: all.map(({ node, target, cluster, status }) => ({
-        node: nodeKey(node.ref),
-        name: node.name,
-        target: target.name,
-        cluster,
-        ...status,
-        ruleSet: node.recorded?.ruleSetId ?? null,
-        launchedAt: node.launchedAt?.toISOString() ?? null,
-        endedAt: endedAt(node)?.toISOString() ?? null,
-      })),
+      nodes: all.map(nodeDocument),
       faults: seen.faults.map(faultDocument),
     },
-    text: [...(nodes.length === 0 ? none(seen) : sections), ...notLookedAt(seen)].join('\n\n'),
+    text: [
+      ...(all.length === 0 ? none(seen) : sections(all, clusters, isAll, now)),
+      ...notLookedAt(seen),
+    ].join('\n\n'),
   };
 }
+
+function countsOf(some: readonly Told[]): ClusterCounts {
+  const [{ target, cluster }] = some as [Told];
+  const counts = states.map((state) => some.filter(({ status }) => status.state === state).length);
+  const drifted = some.filter(isDrifted).length;
+  return { target: target.name, cluster, nodes: some.length, counts, drifted };
+}
+
+const nodeDocument = ({ node, target, cluster, status }: Told) => ({
+  node: nodeKey(node.ref),
+  name: node.name,
+  target: target.name,
+  cluster,
+  ...status,
+  ruleSet: node.recorded?.ruleSetId ?? null,
+  launchedAt: node.launchedAt?.toISOString() ?? null,
+  endedAt: endedAt(node)?.toISOString() ?? null,
+});
+
+/** All clusters, and of the nodes those that somebody has to look at. */
+function sections(
+  all: readonly Told[],
+  clusters: readonly ClusterCounts[],
+  isAll: boolean,
+  now: Date,
+): string[] {
+  const isWell = ({ status: { state, reason } }: Told) =>
+    state === 'skipped' || (state === 'proven' && reason === '');
+  const listed = all.filter((one) => isAll || !isWell(one) || isDrifted(one));
+  const rest = all.length - listed.length;
+  return [
+    clustersTable(clusters),
+    ...(listed.length === 0 ? [] : [nodesTable(listed, now)]),
+    ...(rest === 0 ? [] : [`${count(rest, 'node')} proven or skipped; --all lists them.`]),
+  ];
+}
+
+const clustersTable = (clusters: readonly ClusterCounts[]): string =>
+  table(
+    ['CLOUD', 'CLUSTER', 'NODES', ...states.map((state) => state.toUpperCase()), 'DRIFTED'],
+    clusters.map(({ target, cluster, nodes, counts, drifted }) =>
+      [target, visible(cluster), nodes, ...counts, drifted].map(String),
+    ),
+  );
 
 const none = ({ faults }: Survey): string[] =>
   faults.length > 0 ? [] : ['No node of the clusters was found.'];
 
-const isDrifted = ({ status }: { readonly status: NodeStatus }): boolean => status.drift === true;
+const isDrifted = ({ status }: Told): boolean => status.drift === true;
 
 const endedAt = ({ lastEnd, recorded }: Surveyed['node']): Date | undefined => lastEnd?.at ?? recorded?.at;
 
-function nodesTable(listed: readonly (Surveyed & { readonly status: NodeStatus })[], now: Date): string {
+function nodesTable(listed: readonly Told[], now: Date): string {
   return table(
     ['NODE', 'ID', 'CLUSTER', 'STATE', 'SINCE', 'AGE', 'RULE SET', 'DRIFT', 'REASON'],
     listed.map(({ node, cluster, status: { state, drift, reason } }) => [
