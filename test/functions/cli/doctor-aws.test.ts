@@ -2,7 +2,7 @@ import { wayBreaks, type LabWay, type WayBreak } from '../../lab/aws/way';
 import { openAccount } from '../../lab/demo/aws-cloud';
 import { buildNetworks } from '../../lab/networks';
 import { awsPeering } from '../../lab/topologies';
-import { describeDoctor, type CloudBreak, type DoctorLab } from './doctor';
+import { describeDoctor, describeNodeBreaks, type CloudBreak, type DoctorLab } from './doctor';
 
 interface AwsLab extends DoctorLab {
   readonly way: LabWay;
@@ -54,6 +54,7 @@ describeDoctor(
     link,
     cure,
   ]),
+  describeNodeBreaks,
 );
 
 /** @returns what puts back everything that a break changes */

@@ -1,13 +1,9 @@
 import { expect, test } from '@jest/globals';
-import { once } from 'node:events';
-import {
-  boot,
-  node as nodeOfProject,
-  openProject,
-  serveMetadata,
-  type Project,
-} from '../../lab/demo/gcp-project';
-import { addVm, metadataOf, setMetadata, type Vm } from '../../lab/gcp/state';
+import { readFileSync } from 'node:fs';
+import { composeStartupScript } from '../../../shared/gcp/startup-script';
+import { node as nodeOfProject, openProject, serveMetadata, type Project } from '../../lab/demo/gcp-project';
+import { bootGceNode } from '../../lab/gcp/boot';
+import { addVm, setMetadata, type Vm } from '../../lab/gcp/state';
 import { buildNetworks } from '../../lab/networks';
 import { gcpPeering } from '../../lab/topologies';
 import { describeDoctor, type DoctorLab } from './doctor';
@@ -35,12 +31,12 @@ async function open(): Promise<GcpLab> {
     options: { config: project.config, cloud: 'gcp', project: [vm.project], stage: 'dev', timeout: 60 },
     node: vm.id,
     peermasq: project.peermasq,
-    // It boots while the backfill waits for its proof.
+    // Its watch is there before there are rules for it, as where Terraform seeds it: no look comes too early.
     cure: async () => {
-      const filled = project.peermasq(['backfill', '--yes']);
-      while (metadataOf(vm, 'startup-script') === undefined) await once(project.cloud.changes, 'change');
-      await boot(project, () => undefined);
-      const { status, stderr } = await filled;
+      setMetadata(project.cloud, vm, 'startup-script', composeStartupScript(undefined));
+      setMetadata(project.cloud, vm, 'peermasq-program', readFileSync('shared/node/peermasq.sh', 'utf8'));
+      await bootGceNode(networks.node, { metadataHost: networks.managementAddress });
+      const { status, stderr } = await project.peermasq(['backfill', '--yes']);
       if (status !== 0) throw new Error(stderr);
     },
     close: async () => {
@@ -127,7 +123,7 @@ describeDoctor<GcpLab>(
       'gcloud compute firewall-rules create',
     ],
   ],
-  (lab, doctor) => {
+  ({ lab, doctor }) => {
     test('VPC-native: masquerading is not needed, and that is said', async () => {
       const { vm, project } = lab();
       const [subnet] = project.cloud.subnetworks;

@@ -30,12 +30,24 @@ export type CloudBreak<Lab> = readonly [
   cure: string,
 ];
 
+/** What there is for tests of one cloud alone. */
+export interface Practice<Lab extends DoctorLab> {
+  /** Once it is open. */
+  readonly lab: () => Lab;
+  /** @param from the pod of the topology where nothing else is said */
+  readonly doctor: (from?: string) => Promise<Diagnosis>;
+  /** Whether the pod reaches the peer. */
+  readonly isReached: () => Promise<boolean>;
+  /** Runs what doctor says mends it, as it stands. */
+  readonly mends: (cure: string | undefined) => Promise<void>;
+}
+
 /** What doctor must say, whichever cloud it is, of each way to break the lab. */
 export function describeDoctor<Lab extends DoctorLab>(
   name: string,
   open: () => Promise<Lab>,
   cloudBreaks: readonly CloudBreak<Lab>[],
-  more: (lab: () => Lab, doctor: (from?: string) => Promise<Diagnosis>) => void = () => undefined,
+  more: (practice: Practice<Lab>) => void,
 ): void {
   describeKernel(`doctor on ${name}`, undefined, () => {
     let lab: Lab;
@@ -49,15 +61,12 @@ export function describeDoctor<Lab extends DoctorLab>(
       const to = await readTo(`${peer.address}:${peer.port}`);
       return diagnose(await examine(await readFrom(from ?? node.pods.pod, lab.node), to, lab.options));
     }
-    const linkOf = ({ checks }: Diagnosis, link: LinkName) => checks.find((check) => check.link === link);
     const isReached = async () => (await lab.networks.pod.request(700)).reached;
-    /** What doctor says mends it is run as it stands; then it is mended. */
     async function mends(cure: string | undefined): Promise<void> {
       expect(cure).toBe(`npx peermasq backfill --again --node ${lab.node}`);
       const words = (cure ?? '').replace('npx peermasq ', '').split(' ');
       expect(await lab.peermasq([...words, '--yes'])).toMatchObject({ status: 0 });
       expect(await isReached()).toBe(true);
-      expect(await doctor()).toMatchObject({ broken: null });
     }
 
     test('once it is cured nothing is broken, and the packets agree', async () => {
@@ -84,51 +93,62 @@ export function describeDoctor<Lab extends DoctorLab>(
       }
     });
 
-    describe('masquerading is the first broken link, and what mends it does', () => {
-      test('a RETURN before the masquerade', async () => {
-        const { peer } = lab.networks.topology;
-        await iptables(lab, '-I', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
-        const diagnosis = await doctor();
-        expect(await isReached()).toBe(false);
-        expect(diagnosis.broken).toMatchObject({ link: 'masquerading' });
-        expect(diagnosis.broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32 -j RETURN`);
-        expect(linkOf(diagnosis, 'proof')?.evidence).toContain('It has drifted from what it proved.');
-        await mends(diagnosis.broken?.cure);
-        await iptables(lab, '-D', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
-      });
-
-      test('no masquerade rule: the node’s own excludes what lies in 10.0.0.0/8', async () => {
-        await iptables(lab, '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
-        const { broken } = await doctor();
-        expect(await isReached()).toBe(false);
-        expect(broken).toMatchObject({ link: 'masquerading' });
-        expect(broken?.evidence.join('\n')).toContain('asks for ! -d 10.0.0.0/8');
-        await mends(broken?.cure);
-      });
-
-      test('an exemption in the way', async () => {
-        const { peer } = lab.networks.topology;
-        await apply(lab, [`exempt ${peer.address}/32 except`]);
-        const { broken } = await doctor();
-        expect(await isReached()).toBe(false);
-        expect(broken).toMatchObject({ link: 'masquerading' });
-        expect(broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32`);
-        expect(broken?.evidence.join('\n')).toContain('--comment "peermasq: except" -j RETURN');
-        await mends(broken?.cure);
-      });
-
-      test('rules in another backend than the node’s own', async () => {
-        await apply(lab, [], { PEERMASQ_BACKEND: 'iptables-legacy' });
-        const { broken } = await doctor();
-        expect(broken).toMatchObject({ link: 'masquerading' });
-        expect(broken?.evidence.join('\n')).toContain('iptables-legacy');
-        await mends(broken?.cure);
-      });
+    test('no masquerade rule: what mends it does, and nothing is broken then', async () => {
+      await iptables(lab, '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
+      const { broken } = await doctor();
+      expect(await isReached()).toBe(false);
+      expect(broken).toMatchObject({ link: 'masquerading' });
+      expect(broken?.evidence.join('\n')).toContain('asks for ! -d 10.0.0.0/8');
+      await mends(broken?.cure);
+      expect(await doctor()).toMatchObject({ broken: null });
     });
 
-    more(() => lab, doctor);
+    more({ lab: () => lab, doctor, isReached, mends });
   });
 }
+
+/** Whoever changes a node's rules does the same in every cloud. */
+export function describeNodeBreaks<Lab extends DoctorLab>({
+  lab,
+  doctor,
+  isReached,
+  mends,
+}: Practice<Lab>): void {
+  describe('masquerading is the first broken link, and what mends it does', () => {
+    test('a RETURN before the masquerade', async () => {
+      const { peer } = lab().networks.topology;
+      await iptables(lab(), '-I', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
+      const diagnosis = await doctor();
+      expect(await isReached()).toBe(false);
+      expect(diagnosis.broken).toMatchObject({ link: 'masquerading' });
+      expect(diagnosis.broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32 -j RETURN`);
+      expect(linkOf(diagnosis, 'proof')?.evidence).toContain('It has drifted from what it proved.');
+      await mends(diagnosis.broken?.cure);
+      await iptables(lab(), '-D', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
+    });
+
+    test('an exemption in the way', async () => {
+      const { peer } = lab().networks.topology;
+      await apply(lab(), [`exempt ${peer.address}/32 except`]);
+      const { broken } = await doctor();
+      expect(await isReached()).toBe(false);
+      expect(broken).toMatchObject({ link: 'masquerading' });
+      expect(broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32`);
+      expect(broken?.evidence.join('\n')).toContain('--comment "peermasq: except" -j RETURN');
+      await mends(broken?.cure);
+    });
+
+    test('rules in another backend than the node’s own', async () => {
+      await apply(lab(), [], { PEERMASQ_BACKEND: 'iptables-legacy' });
+      const { broken } = await doctor();
+      expect(broken).toMatchObject({ link: 'masquerading' });
+      expect(broken?.evidence.join('\n')).toContain('iptables-legacy');
+      await mends(broken?.cure);
+    });
+  });
+}
+
+const linkOf = ({ checks }: Diagnosis, link: LinkName) => checks.find((check) => check.link === link);
 
 const iptables = (lab: DoctorLab, ...args: string[]) => run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
 
