@@ -5,11 +5,12 @@ import ts from 'typescript';
 /**
  * Every member of an official client that a source names, as `CLASS.member`: the class is found by the types, so
  * that it does not matter how a client is reached or what it is called there.
- * @param folder whose files are looked through
+ * @param folders whose files are looked through
  * @param clients the declaration files that count, by the end of their path
+ * @returns those of each folder
  */
-export function membersNamed(folder: string, clients: RegExp): Set<string> {
-  const files = sourcesIn(folder);
+export function membersNamed(folders: readonly string[], clients: RegExp): Set<string>[] {
+  const files = folders.map(sourcesIn);
   const options: ts.CompilerOptions = {
     strict: true,
     lib: ['lib.es2023.d.ts'],
@@ -17,10 +18,13 @@ export function membersNamed(folder: string, clients: RegExp): Set<string> {
     module: ts.ModuleKind.Preserve,
     moduleResolution: ts.ModuleResolutionKind.Bundler,
   };
-  const program = ts.createProgram(files, options, withoutOthers(ts.createCompilerHost(options), clients));
+  const program = ts.createProgram(
+    files.flat(),
+    options,
+    withoutOthers(ts.createCompilerHost(options), clients),
+  );
   const checker = program.getTypeChecker();
-  const members = new Set<string>();
-  const visit = (node: ts.Node): void => {
+  const visit = (node: ts.Node, members: Set<string>): void => {
     if (ts.isPropertyAccessExpression(node)) {
       const declaration = checker.getSymbolAtLocation(node.name)?.declarations?.[0];
       const owner = declaration?.parent;
@@ -28,13 +32,18 @@ export function membersNamed(folder: string, clients: RegExp): Set<string> {
         members.add(`${owner.name?.text ?? ''}.${node.name.text}`);
       }
     }
-    ts.forEachChild(node, visit);
+    ts.forEachChild(node, (child) => {
+      visit(child, members);
+    });
   };
-  for (const file of files) {
-    const source = program.getSourceFile(file);
-    if (source) visit(source);
-  }
-  return members;
+  return files.map((some) => {
+    const members = new Set<string>();
+    for (const file of some) {
+      const source = program.getSourceFile(file);
+      if (source) visit(source, members);
+    }
+    return members;
+  });
 }
 
 /** Of other packages the clients' own declarations alone: those of the messages are 33 MB, and do not matter here. */

@@ -33,21 +33,24 @@ const pairsOf = (all: typeof computeMethods) =>
 const methods = pairsOf(computeMethodsOfCli);
 
 describe('the methods kept', () => {
-  const calledIn = (folder: string) =>
-    [...membersNamed(folder, /\/compute\/build\/src\/v1\/\w+_client\.d\.ts$/)]
+  const [functions = [], reach = []] = membersNamed(
+    ['shared/gcp', 'shared/gcp/reach'],
+    /\/compute\/build\/src\/v1\/\w+_client\.d\.ts$/,
+  ).map((members) =>
+    [...members]
       // These are about credentials, and call no method of the API.
       .filter((member) => !/\.(auth|getProjectId)$/.test(member))
-      .map((member) => member.replace(/(Async|Stream)$/, '').toLowerCase());
+      .map((member) => member.replace(/(Async|Stream)$/, '').toLowerCase()),
+  );
   const kept = (all: typeof computeMethods) =>
     pairsOf(all).map(([service, name]) => `${service}Client.${name}`.toLowerCase());
 
   test('for the functions are those that shared/gcp calls', () => {
-    expect([...new Set(calledIn('shared/gcp'))].sort()).toEqual(kept(computeMethods).sort());
+    expect([...new Set(functions)].sort()).toEqual(kept(computeMethods).sort());
   });
 
   test('for the command line are also those of shared/gcp/reach', () => {
-    const called = [...calledIn('shared/gcp'), ...calledIn('shared/gcp/reach')];
-    expect([...new Set(called)].sort()).toEqual(kept(computeMethodsOfCli).sort());
+    expect([...new Set([...functions, ...reach])].sort()).toEqual(kept(computeMethodsOfCli).sort());
   });
 });
 
@@ -74,8 +77,8 @@ describe('requests are encoded, and responses decoded, as with the whole API', (
 
   const kinds: readonly [string, MessageOptions, number][] = [
     ['with every field', { isWhole: true, isNewer: false }, 3],
-    ['with some fields', { isWhole: false, isNewer: false }, 30],
-    ['with fields and values of tomorrow', { isWhole: false, isNewer: true }, 30],
+    ['with some fields', { isWhole: false, isNewer: false }, 10],
+    ['with fields and values of tomorrow', { isWhole: false, isNewer: true }, 10],
   ];
 
   describe.each(methods)('%s.%s', (service, name) => {
