@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto';
-import { gzipSync } from 'node:zlib';
 import {
   packedLimit,
   packedPattern,
@@ -7,13 +6,13 @@ import {
   partPattern,
   ruleSetParameter,
 } from '../../shared/aws/names';
+import { installProgram, unpackProgram } from '../../shared/core/render/unpack';
 
 /** Bytes; SSM refuses larger documents (SSM quotas). */
 const sizeLimit = 64 * 1024;
 
 /**
- * Both scripts write the program and run it with bash: nothing needs an executable bit, so /var may be mounted
- * noexec. They speak plain sh, because that is what the agent runs them with.
+ * Plain sh, because that is what the agent runs the scripts with.
  *
  * Agents before 3.3.2746 do not set the variable and paste the parameter into the text instead; the
  * parameter's pattern leaves them nothing that could end the quotes.
@@ -21,38 +20,18 @@ const sizeLimit = 64 * 1024;
 const takeParameter = (name: string) =>
   `if [ -z "\${SSM_${name}+set}" ]; then SSM_${name}='{{ ${name} }}'; fi`;
 
-const writeProgram = (packed: string) => `trap 'rm -f "$written"' EXIT
-base64 -d <<'END' | gzip -d > "$written"
-${packed}
-END`;
-
-/** Keeps the program: written beside the old one and renamed, it is always whole. */
-const applyScript = (packed: string) => `set -eu
+const applyScript = (program: string) => `set -eu
 ${takeParameter(ruleSetParameter)}
-folder="\${PEERMASQ_DIR:-/var/lib/peermasq}"
-umask 077
-mkdir -p "$folder"
-written="$(mktemp "$folder/.peermasq.sh.XXXXXX")"
-${writeProgram(packed)}
-mv -f "$written" "$folder/peermasq.sh"
+${installProgram(program)}
 printf '%s\\n' "$SSM_${ruleSetParameter}" | bash "$folder/peermasq.sh" apply`;
 
 /** Whoever only looks leaves no program behind, and replaces none. */
-const lookScript = (packed: string) => `set -eu
+const lookScript = (program: string) => `set -eu
 ${takeParameter(partParameter)}
 umask 077
 written="$(mktemp)"
-${writeProgram(packed)}
+${unpackProgram(program)}
 bash "$written" look --part "$SSM_${partParameter}"`;
-
-/** As text the program would not fit beside its JSON escapes; packed it takes a third of the room. */
-function pack(program: string): string {
-  const lines =
-    gzipSync(program, { level: 9 })
-      .toString('base64')
-      .match(/.{1,120}/g) ?? [];
-  return lines.join('\n');
-}
 
 export interface SsmDocument {
   readonly schemaVersion: '2.2';
@@ -115,7 +94,7 @@ export function makeLookDocument(program: string): SsmDocument {
 interface Sketch {
   readonly step: string;
   readonly description: string;
-  readonly script: (packed: string) => string;
+  readonly script: (program: string) => string;
   readonly timeoutSeconds: number;
   readonly parameter: string;
   readonly accepts: Pick<SsmParameter, 'description' | 'allowedPattern' | 'maxChars'>;
@@ -135,7 +114,7 @@ function documentOf(program: string, sketch: Sketch): SsmDocument {
         precondition: { StringEquals: ['platformType', 'Linux'] },
         inputs: {
           timeoutSeconds: String(timeoutSeconds),
-          runCommand: script(pack(program)).split('\n'),
+          runCommand: script(program).split('\n'),
         },
       },
     ],
