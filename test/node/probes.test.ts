@@ -22,14 +22,15 @@ describeKernel('probes', undefined, () => {
   afterAll(() => network.lab.close());
 
   test('go from an address of the pod range, in both families, and prove the way to the peer', async () => {
-    const began = Date.now();
     const report = await network.apply(probing('10.193.0.3:8080', '[fd00:193::3]:8080'));
     expect(report).toMatchObject({ code: 0, result: 'applied', proven: true });
     expect(report.probes).toEqual([
       { to: '10.193.0.3:8080', from: '10.132.0.1', reached: true },
       { to: '[fd00:193::3]:8080', from: 'fd00:132::1', reached: true },
     ]);
-    // A probe that gets through does not wait for its time-out.
+    // A probe that gets through does not wait for its time-out, which is 3 s.
+    const began = Date.now();
+    await network.peermasq(['probe']);
     expect(Date.now() - began).toBeLessThan(2900);
   });
 
@@ -59,23 +60,12 @@ describeKernel('probes', undefined, () => {
   });
 
   test('end in time where packets are dropped', async () => {
+    await network.apply(probing('10.193.0.3:6000', '10.193.0.3:6001'));
+    const drop = 'nft insert rule inet router forward tcp dport 6000-6001 drop';
+    await network.router.run(drop.split(' '));
     const began = Date.now();
-    await network.router.run(['nft', 'add', 'rule', 'inet', 'router', 'forward', 'drop']);
-    await network.router.run([
-      'nft',
-      'insert',
-      'rule',
-      'inet',
-      'router',
-      'forward',
-      'tcp',
-      'dport',
-      '6000',
-      'drop',
-    ]);
-    expect(await network.apply(probing('10.193.0.3:6000', '10.193.0.4:6000'))).toMatchObject({
-      proven: false,
-    });
+    expect(await network.peermasq(['probe'])).toMatchObject({ proven: false });
+    // One after the other they would take 6 s.
     expect(Date.now() - began).toBeLessThan(6000);
   });
 

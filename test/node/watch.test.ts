@@ -190,9 +190,8 @@ describeKernel('watch', undefined, () => {
     const running = watch();
     await request(/wait_for_change/);
     expect(await network.peermasq(['watch'], { env: env() })).toMatchObject({ code: 4, result: 'busy' });
-    const began = Date.now();
+    // Whoever does not end within two seconds is killed, and has no exit code.
     expect(await running.stop()).toMatchObject({ code: 0 });
-    expect(Date.now() - began).toBeLessThan(1000);
   });
 
   test('--install has it run in the background where there is no systemd; remove ends it', async () => {
