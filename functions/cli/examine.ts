@@ -10,6 +10,7 @@ import type { Deadline } from '../../shared/core/ports';
 import { visible } from '../../shared/core/shell';
 import { packetOf, type From, type PacketOptions, type To } from './connection';
 import { waitingFor } from './progress';
+import { interruptible } from './interruptible';
 import { survey, type Surveyed } from './survey';
 import { deadlineOf, openTargets, selectionOf, type TargetOptions } from './targets';
 
@@ -73,7 +74,9 @@ async function rulesFor(
 ): Promise<Explanation | PeermasqError> {
   try {
     const source = pod ?? addressOf(node);
-    const snapshot = parseSnapshot(await target.inspection.look(node, deadlineOf(options)));
+    const snapshot = parseSnapshot(
+      await interruptible((signal) => target.inspection.look(node, deadlineOf(options), signal)),
+    );
     return explain(snapshot, packetOf(source, pod === undefined, to, options));
   } catch (error) {
     if (error instanceof PeermasqError) return error;

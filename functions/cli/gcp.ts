@@ -15,7 +15,7 @@ export function openGcp({ project }: TargetOptions, common: Omit<Dependencies, '
     ...common,
     name: `gcp ${projects[0] ?? 'of the credentials'}`,
     cloud: makeGcpCloud({ projects, program }),
-    inspection: makeGcpInspection(clients),
+    inspection: makeGcpInspection(clients, common.log),
     reach: makeGcpReach(clients),
   }));
 }

@@ -15,6 +15,7 @@ export const computeMethods: Readonly<Record<string, readonly string[]>> = {
 export const computeMethodsOfCli: Readonly<Record<string, readonly string[]>> = {
   ...computeMethods,
   ForwardingRules: ['AggregatedList'],
+  Projects: ['Get'],
   Instances: [...(computeMethods['Instances'] ?? []), 'GetEffectiveFirewalls'],
   Networks: [...(computeMethods['Networks'] ?? []), 'GetEffectiveFirewalls'],
 };

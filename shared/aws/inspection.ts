@@ -24,10 +24,11 @@ export function makeAwsInspection(
 ): Inspection {
   const lookAt = { clients, document: lookDocumentName(stage), firstLookMs };
   return {
-    async look(node, deadline) {
+    async look(node, deadline, signal) {
       try {
-        return await readSnapshot(lookAt, node, deadline);
+        return await readSnapshot({ ...lookAt, signal }, node, deadline);
       } catch (error) {
+        signal?.throwIfAborted();
         throw error instanceof PeermasqError ? withAdvice(toFault(error, node), byHand(node)) : error;
       }
     },
@@ -39,6 +40,7 @@ interface LookAt {
   readonly clients: Clients;
   readonly document: string;
   readonly firstLookMs: number;
+  readonly signal: AbortSignal | undefined;
 }
 
 /** Commands that an agent runs side by side (SSM agent, CommandWorkersLimit: 5). */
@@ -94,14 +96,14 @@ const startsWithinSeconds = 30;
 const longestPauseMs = 5_000;
 
 async function awaitEnd(
-  { clients: { ssm }, firstLookMs }: LookAt,
+  { clients: { ssm }, firstLookMs, signal }: LookAt,
   node: Node,
   id: string,
   deadline: Deadline,
 ) {
   for (let pauseMs = firstLookMs; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
     if (Date.now() + pauseMs >= deadline) throw silent(node, `it has not answered command ${id} in time`);
-    await sleep(pauseMs);
+    await sleep(pauseMs, undefined, { signal });
     const invocation = await orLater(
       call('ssm:GetCommandInvocation', deadline, (options) =>
         ssm.send(new GetCommandInvocationCommand({ CommandId: id, InstanceId: node.ref.id }), options),

@@ -113,9 +113,10 @@ export interface Unrecorded {
 export interface Inspection {
   /**
    * What the node has in force, as its own programs print it (shared/core/explain/snapshot.ts reads it).
+   * @param signal ends it early; what was asked of the node is taken back then too
    * @throws PeermasqError also where the node does not answer, with the command that shows the same by hand
    */
-  look(node: Node, deadline: Deadline): Promise<string>;
+  look(node: Node, deadline: Deadline, signal?: AbortSignal): Promise<string>;
   /**
    * The rule sets that nodes have in force according to the cloud's record, where the cloud still knows their
    * text. A node that has none, or whose text is gone, has no entry.

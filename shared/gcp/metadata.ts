@@ -1,8 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { PermanentError, RetryableError } from '../core/errors';
 import type { Order } from '../core/ports';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
-import { composeStartupScript } from './startup-script';
+import { composeStartupScript, originalStartupScript } from './startup-script';
 
 const ruleSetKey = 'peermasq-ruleset';
 /** How many discovered routes the rule set was made from: what a later look is compared with. */
@@ -27,7 +28,7 @@ const totalLimitBytes = 512 * 1024;
 
 /**
  * The metadata that makes an instance follow this rule set; foreign keys stay as they are, and where they
- * are. The very same array when nothing has to change.
+ * are. A question that nobody waits for any more goes. The very same array when nothing has to change.
  * @throws RetryableError when something newer is there · PermanentError when it does not fit
  */
 export function withRuleSet(
@@ -44,10 +45,31 @@ export function withRuleSet(
     // Somebody's FALSE is a decision: then there are no reports, and the node is called silent.
     [guestAttributesKey, of(guestAttributesKey) ?? 'TRUE'],
   ]);
-  if ([...wanted].every(([key, value]) => of(key) === value)) return current;
-  const kept = current.map(({ key, value }) => ({ key, value: wanted.get(key) ?? value }));
+  const others = current.filter((item) => !isStaleLook(item));
+  if (others.length === current.length && [...wanted].every(([key, value]) => of(key) === value))
+    return current;
+  const kept = others.map(({ key, value }) => ({ key, value: wanted.get(key) ?? value }));
   const added = [...wanted].filter(([key]) => of(key) === undefined).map(([key, value]) => ({ key, value }));
   return checked([...kept, ...added]);
+}
+
+/** What a question is known by: it begins with its time, so that one that was left behind can be told. */
+export const lookNonce = (): string =>
+  Math.floor(Date.now() / 1_000)
+    .toString(16)
+    .padStart(8, '0') + randomBytes(12).toString('hex');
+
+/** Nobody waits that long for an answer. */
+const lookLastsMs = 600_000;
+
+const isStaleLook = ({ key, value }: MetadataItem): boolean =>
+  key === lookKey && !(Math.abs(Date.now() - Number.parseInt(value.slice(0, 8), 16) * 1_000) < lookLastsMs);
+
+/** Whether something of ours was put here that may have started a watch. */
+export function areHanded(items: readonly MetadataItem[]): boolean {
+  const script = items.find(({ key }) => key === startupScriptKey)?.value;
+  const isOurs = script !== undefined && originalStartupScript(script) !== script;
+  return isOurs || items.some(({ key }) => key === programKey || key === ruleSetKey);
 }
 
 /** Asks for a look; whoever asked before gets no answer any more. */

@@ -1475,7 +1475,7 @@ readonly metadata_header='Metadata-Flavor: Google'
 readonly whole_look=10
 CHILD='' ETAG='' HTTP='' TROUBLE='' STATUS='' REFUSAL='' SENT='' CHECKED=0
 # What an earlier watch answered may still be there.
-ANSWERED=unknown
+ANSWERED=unknown ASKED='' TRIES=0
 IS_PROGRAM_DUE='' REFUSED_PROGRAM='' GLANCE='' SEEN='' GLANCES=0
 
 command_watch() {
@@ -1587,8 +1587,13 @@ follow_look() {
     *) metadata_failed && return ;;
   esac
   [[ $nonce != "$ANSWERED" && $nonce =~ ^[0-9a-f]{32}$ ]] || return 0
-  ANSWERED=$nonce
-  answer_look "$nonce" || say 'a look could not be answered'
+  [[ $nonce == "$ASKED" ]] || ASKED=$nonce TRIES=0
+  # Parts of an answer may be there from here on.
+  ANSWERED=unknown
+  answer_look "$nonce" && ANSWERED=$nonce && return
+  say 'a look could not be answered'
+  # Whoever asked waits some 45 seconds.
+  ((++TRIES < 5)) && ETAG='' TROUBLE='a look could not be answered' || ANSWERED=$nonce
 }
 
 # In guest attributes of a namespace of its own, so that whoever reads the status does not read them too.
@@ -1605,11 +1610,15 @@ answer_look() {
 clear_look() {
   local part
   [[ -n $ANSWERED ]] || return 0
-  ANSWERED=''
   for ((part = 0; part < max_parts; part++)); do
     ask "guest-attributes/peermasq-look/$part" 10 -X DELETE
-    [[ $HTTP == 2?? ]] || return 0
+    case $HTTP in
+      2??) ;;
+      5?? | 000 | '') metadata_failed && return ;;
+      *) break ;;
+    esac
   done
+  ANSWERED=''
 }
 
 read_etag() {

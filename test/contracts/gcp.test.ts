@@ -9,7 +9,7 @@ import { bootGceNode } from '../lab/gcp/boot';
 import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
 import { addVm, callsOf, networkUrl, subnetworkUrl } from '../lab/gcp/state';
 import type { Machine } from '../lab/machine';
-import { describeCloud, type CloudLab, type NewNode } from './cloud';
+import { describeCloud, silentLog, type CloudLab, type NewNode } from './cloud';
 import { describeInspection } from './inspection';
 import { openMachines } from './machines';
 
@@ -91,7 +91,7 @@ function open(): Promise<CloudLab> {
   const mutating = ['compute.instances.setMetadata', 'compute.instances.setLabels'];
   return Promise.resolve({
     cloud,
-    inspection: makeGcpInspection(clientsOfProcess()),
+    inspection: makeGcpInspection(clientsOfProcess(), silentLog),
     byHand: ({ id }) =>
       `gcloud compute ssh ${google.cloud.vms.find((vm) => vm.id === id)?.name} --zone ${zone} --project ${project} --command 'sudo `,
     nobody: refOf('999999999999999999'),

@@ -17,11 +17,11 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
     afterEach(() => lab.close());
 
     const deadline = (seconds = 30) => Date.now() + seconds * 1_000;
-    const push = (ref: NodeRef) =>
+    const push = (ref: NodeRef, seconds = 10) =>
       reconcile(
         [ref],
         { cloud: lab.cloud, config, clock: Date, log: silentLog },
-        { deadline: deadline(10), isDryRun: false },
+        { deadline: deadline(seconds), isDryRun: false },
       );
     const nodeOf = async (ref: NodeRef): Promise<Node> => {
       const [node] = await lab.cloud.nodes.get([ref], deadline());
@@ -69,12 +69,23 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
 
     test('a node that does not answer is told with the command that shows the same by hand', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes, isReady: false });
+      await push(ref, 2);
       const failure = await look(ref, 13).catch((error: unknown) => error);
       expect(failure).toBeInstanceOf(RetryableError);
       expect(failure).toMatchObject({ code: 'no-answer' });
       const { advice } = failure as RetryableError;
       expect(advice).toContain(lab.byHand(ref));
-      expect(advice).toMatch(/peermasq\.sh look.* npx peermasq explain --rules FILE$/);
+      expect(advice).toMatch(/peermasq\.sh look.* npx peermasq explain --rules FILE --from POD --to HOST:PORT$/);
+    });
+
+    test('a look that is cut off ends at once', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      await push(ref);
+      const cutOff = new Error('cut off');
+      const interrupt = new AbortController();
+      const looked = lab.inspection.look(await nodeOf(ref), deadline(), interrupt.signal);
+      interrupt.abort(cutOff);
+      await expect(looked).rejects.toBe(cutOff);
     });
 
     test('the rule set in force is the one that was pushed; a node without has none', async () => {

@@ -12,6 +12,8 @@ export interface Ended {
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
+  /** Is given what sends signals to it. */
+  readonly onStart?: (signal: (name: NodeJS.Signals) => void) => void;
   /** Is told of everything on stderr so far, whenever there is more. */
   readonly onStderr?: (text: string, signal: (name: NodeJS.Signals) => void) => void;
 }
@@ -50,13 +52,14 @@ export function openHome(more: Readonly<Record<string, string>> = {}): Home {
 function run(
   home: string,
   args: readonly string[],
-  { env = {}, stdin = '', onStderr }: RunOptions,
+  { env = {}, stdin = '', onStart, onStderr }: RunOptions,
 ): Promise<Ended> {
   const child = spawn(process.execPath, [join(process.cwd(), 'dist/cli/peermasq.mjs'), ...args], {
     cwd: home,
     env,
     timeout: 60_000,
   });
+  onStart?.((name) => child.kill(name));
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
   child.stderr.on('data', (data: Buffer) => {

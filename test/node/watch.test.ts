@@ -30,7 +30,7 @@ describeKernel('watch', undefined, () => {
     await server.output(/listening/);
     seen = 0;
   };
-  const order = (what: { set?: Record<string, string | null>; fail?: number }) =>
+  const order = (what: { set?: Record<string, string | null>; fail?: number; verb?: string }) =>
     network.node.run(['curl', '-s', '-d', JSON.stringify(what), `http://127.0.0.1:${port}/order`]);
   const watch = (more?: Record<string, string>) =>
     network.node.spawn(['bash', program, 'watch'], { env: env(more) });
@@ -90,6 +90,18 @@ describeKernel('watch', undefined, () => {
     await ask(null);
     await request(/DELETE \S+look\/0 \nDELETE \S+look\/1 /);
     expect(server.stdout().match(/PUT \S+look/g)).toHaveLength(2);
+  });
+
+  test('answers a look when the server takes it, and takes it away when the server lets it', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
+    watch();
+    await status();
+    await request(/wait_for_change/);
+    await order({ set: { 'peermasq-look': '0'.repeat(32) }, fail: 1, verb: 'PUT' });
+    await request(/503 PUT \S+look\/0\n[^]*PUT \S+look\/0 0{32} part /);
+    await request(/wait_for_change/);
+    await order({ set: { 'peermasq-look': null }, fail: 1, verb: 'DELETE' });
+    await request(/503 DELETE \S+look\/0\n[^]*DELETE \S+look\/0 \nDELETE \S+look\/1 /);
   });
 
   test('gets over errors of the server, its restart, and a status that was not taken', async () => {

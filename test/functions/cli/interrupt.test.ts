@@ -1,0 +1,62 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openHome, type Home } from '../../lab/command-line';
+import { openGoogleCloud, type GoogleCloudLab } from '../../lab/gcp/lab';
+import { addVm, metadataOf, networkUrl, subnetworkUrl, type Vm } from '../../lab/gcp/state';
+
+const [project, region] = ['identity-nonprod', 'europe-west1'];
+let lab: GoogleCloudLab;
+let home: Home;
+let vm: Vm;
+
+beforeAll(async () => {
+  lab = await openGoogleCloud();
+  home = openHome(lab.env);
+  home.write('peermasq.yaml', 'clusters: {shop: {pods: [10.132.0.0/14], masquerade: [peerings]}}');
+  lab.cloud.networks.push({ project, name: 'vpc-b', peerings: [], routes: {} });
+  lab.cloud.subnetworks.push({
+    project,
+    region,
+    name: 'vpc-b',
+    network: 'vpc-b',
+    ipCidrRange: '10.209.0.0/16',
+  });
+  vm = addVm(lab.cloud, {
+    name: 'gke-1',
+    labels: { 'goog-k8s-cluster-name': 'shop' },
+    networkInterfaces: [
+      {
+        network: networkUrl(project, 'vpc-b'),
+        subnetwork: subnetworkUrl(project, region, 'vpc-b'),
+        networkIP: '10.209.0.2',
+      },
+    ],
+    metadata: [{ key: 'peermasq-program', value: '# peermasq' }],
+  });
+});
+afterAll(async () => {
+  await lab.close();
+  home.close();
+});
+
+test.each(['SIGINT', 'SIGTERM'] as const)(
+  'a look that ends by %s takes its question back, and the command ends with 130',
+  async (name) => {
+    let send: (name: NodeJS.Signals) => void = () => undefined;
+    let wasAsked = false;
+    const onChange = () => {
+      if (wasAsked || metadataOf(vm, 'peermasq-look') === undefined) return;
+      wasAsked = true;
+      send(name);
+    };
+    lab.cloud.changes.on('change', onChange);
+    const args = ['doctor', '--cloud', 'gcp', '--project', project];
+    const { status, stdout, stderr } = await home.peermasq(
+      [...args, '--from', '10.132.0.10', '--node', 'gke-1', '--to', '10.193.0.3:80'],
+      { onStart: (signal) => (send = signal) },
+    );
+    lab.cloud.changes.off('change', onChange);
+    expect({ status, stdout, wasAsked }).toEqual({ status: 130, stdout: '', wasAsked: true });
+    expect(stderr).toContain('what was asked of the node is taken back');
+    expect(metadataOf(vm, 'peermasq-look')).toBeUndefined();
+  },
+);

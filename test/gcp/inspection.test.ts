@@ -1,0 +1,166 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
+import { PermanentError } from '../../shared/core/errors';
+import type { Node } from '../../shared/core/node';
+import type { Cloud, Inspection, Log } from '../../shared/core/ports';
+import { clientsOfProcess } from '../../shared/gcp/clients';
+import { makeGcpCloud } from '../../shared/gcp/cloud';
+import { makeGcpInspection } from '../../shared/gcp/inspection';
+import { composeStartupScript } from '../../shared/gcp/startup-script';
+import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
+import { addVm, callsOf, metadataOf, setMetadata, type GoogleCloud, type Vm } from '../lab/gcp/state';
+
+let lab: GoogleCloudLab;
+let state: GoogleCloud;
+let cloud: Cloud;
+let inspection: Inspection;
+let warnings: Record<string, unknown>[];
+let vm: Vm;
+
+const seeded = [{ key: 'startup-script', value: composeStartupScript('#!/bin/sh\necho hello\n') }];
+const inSeconds = (seconds: number) => Date.now() + seconds * 1_000;
+
+beforeAll(async () => {
+  lab = await openGoogleCloud();
+  state = lab.cloud;
+  Object.assign(process.env, lab.env);
+  cloud = makeGcpCloud({ projects: [], program: '#!/bin/bash\n# peermasq\n' });
+  const log: Log = {
+    info: () => undefined,
+    warn: (event, fields) => warnings.push({ event, ...fields }),
+    error: () => undefined,
+  };
+  inspection = makeGcpInspection(clientsOfProcess(), log);
+  addVm(state);
+  // The first call pays for the clients: half a minute is what a slow machine takes.
+  await cloud.nodes.list(['*'], inSeconds(60));
+}, 60_000);
+afterAll(() => lab.close());
+
+beforeEach(() => {
+  Object.assign(state, { vms: [], faults: [], calls: [] });
+  warnings = [];
+  vm = addVm(state, {
+    metadata: [...seeded, { key: 'enable-guest-attributes', value: 'TRUE' }],
+    labels: { 'goog-k8s-cluster-name': 'shop' },
+  });
+});
+afterEach(() => {
+  state.changes.removeAllListeners('change');
+});
+
+async function node(): Promise<Node> {
+  const { project, zone, id } = vm;
+  const [found] = await cloud.nodes.get([{ cloud: 'gcp', project, zone, id }], inSeconds(10));
+  if (!found) throw new Error('There is no node');
+  return found;
+}
+const asked = () => metadataOf(vm, 'peermasq-look');
+const writes = () => callsOf(state, 'compute.instances.setMetadata');
+
+/** The watch on the node, as far as looks go. */
+function whenAsked(act: (nonce: string) => void): void {
+  state.changes.on('change', () => {
+    const nonce = asked();
+    if (nonce !== undefined) act(nonce);
+  });
+}
+function answer(nonce: string): void {
+  const text = gzipSync('*nat\nCOMMIT\n').toString('base64');
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  vm.guestAttributes['peermasq-look/0'] = `${nonce} part 0 of 1 sha256 ${sha256}\n${text}\n`;
+}
+
+test('a look is asked for, answered, and its question taken back', async () => {
+  whenAsked(answer);
+  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  expect(asked()).toBeUndefined();
+  expect(warnings).toEqual([]);
+});
+
+const refuseWrites = () =>
+  state.faults.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 9 });
+
+test('a question that cannot be taken back is told, and the answer counts', async () => {
+  whenAsked((nonce) => {
+    answer(nonce);
+    refuseWrites();
+  });
+  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  expect(warnings).toMatchObject([{ event: 'RecordFailed', node: vm.id }]);
+  expect(warnings).toMatchObject([
+    { reason: expect.stringContaining('peermasq-look stays in the metadata') },
+  ]);
+});
+
+test('a question that cannot be taken back does not hide why there was no answer', async () => {
+  whenAsked(refuseWrites);
+  await expect(inspection.look(await node(), inSeconds(12))).rejects.toMatchObject({ code: 'no-answer' });
+  expect(warnings).toHaveLength(1);
+});
+
+test('a look that is cut off takes its question back', async () => {
+  const interrupt = new AbortController();
+  whenAsked(() => {
+    interrupt.abort(new Error('cut off'));
+  });
+  await expect(inspection.look(await node(), inSeconds(30), interrupt.signal)).rejects.toThrow('cut off');
+  expect(asked()).toBeUndefined();
+});
+
+test.each([
+  ['of yesterday', Math.floor(Date.now() / 1_000 - 86_400).toString(16) + '0'.repeat(24), undefined],
+  ['that is none', 'hello', undefined],
+  ['of just now', Math.floor(Date.now() / 1_000).toString(16) + '0'.repeat(24), expect.any(String)],
+])('a push takes a question %s away, unless somebody may wait', async (_, nonce, left) => {
+  setMetadata(state, vm, 'peermasq-look', nonce);
+  const ruleSet = {
+    generation: Date.now(),
+    randomFully: false,
+    sources: [],
+    exemptions: [],
+    destinations: [],
+    probes: [],
+  };
+  const order = { ruleSet, routes: 0 };
+  expect(await cloud.channel.push(order, [await node()], inSeconds(10))).toMatchObject([
+    { result: 'pushed' },
+  ]);
+  expect(asked()).toEqual(left);
+});
+
+test('a node that was never handed anything is not asked, and that is said at once', async () => {
+  vm.metadata = [{ key: 'startup-script', value: '#!/bin/sh\necho hello\n' }];
+  const failure = await inspection.look(await node(), inSeconds(30)).catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(PermanentError);
+  expect(failure).toMatchObject({
+    code: 'no-answer',
+    message: expect.stringContaining('no watch on it would answer') as unknown,
+    advice: expect.stringMatching(
+      /npx peermasq backfill --node \d+\. By hand: gcloud compute ssh /,
+    ) as unknown,
+  });
+  expect(writes()).toBe(0);
+});
+
+test.each<[string, () => void]>([
+  ['whose project is seeded with the startup script', () => (ofProject().metadata = seeded)],
+  [
+    'whose project may not be read',
+    () => state.faults.push({ method: 'compute.projects.get', kind: 'permission', times: 1 }),
+  ],
+])('a node %s is asked', async (_, given) => {
+  vm.metadata = [{ key: 'enable-guest-attributes', value: 'TRUE' }];
+  const before = ofProject().metadata;
+  given();
+  whenAsked(answer);
+  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  ofProject().metadata = before;
+});
+
+function ofProject() {
+  const project = state.projects[vm.project];
+  if (!project) throw new Error('There is no project');
+  return project;
+}
