@@ -37,8 +37,9 @@ const stays = [false, null, 'stays-on-node'];
 /** What happens to a peer inside 10/8, a peer outside, another node's pod, the internet. */
 const nodes = [
   ['kubenet', noRule, masqueraded, noRule, masqueraded],
-  ['kops', noRule, masqueraded, noRule, masqueraded],
-  ['gke', shadowed, masqueraded, shadowed, masqueraded],
+  ['kops', masqueraded, masqueraded, masqueraded, masqueraded],
+  // GKE masquerades no range that is kept for documentation, either.
+  ['gke', shadowed, shadowed, shadowed, masqueraded],
   ['eks', shadowed, masqueraded, shadowed, masqueraded],
   ['calico', noRule, masqueraded, noRule, masqueraded],
   ['cilium', noRule, masqueraded, noRule, masqueraded],
