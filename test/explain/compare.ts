@@ -56,15 +56,21 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: Choice): Promis
   return { ...tally, counts };
 }
 
-const printsOf = ({ family, kind }: RuleSetText) => {
+/** What the node's own programs print, each after a line that names it. */
+export async function printDump(
+  lab: ExplainLab,
+  { family, kind }: Pick<RuleSetText, 'family' | 'kind'>,
+): Promise<string> {
   const tables = family === 4 ? 'iptables' : 'ip6tables';
-  return [
+  const prints = [
     ...(kind === 'nft' ? [] : [[`${tables}-legacy-save`], [`${tables}-nft-save`], ['ipset', 'save']]),
     ...(kind.startsWith('nft') ? [['nft', '-j', 'list', 'ruleset']] : []),
     ['ip', '-o', 'addr'],
-    family === 4 ? ['ip', 'route'] : ['ip', '-6', 'route'],
+    ...['route', 'rule'].map((what) => (family === 4 ? ['ip', what] : ['ip', '-6', what])),
   ];
-};
+  const outputs = await lab.onNode(prints.map((argv) => ({ argv })));
+  return prints.map((argv, index) => `# peermasq: ${argv.join(' ')}\n${outputs[index] ?? ''}`).join('');
+}
 
 /** Loads the rules, and returns what the node's own programs then print. */
 async function load(lab: ExplainLab, { id, rules }: Batch): Promise<string> {
@@ -81,12 +87,9 @@ async function load(lab: ExplainLab, { id, rules }: Batch): Promise<string> {
     { argv: ['ipset', '-exist', 'restore'], stdin: old.join('') },
     { argv: ['conntrack', '-F'] },
   ];
-  const prints = printsOf(rules);
   await lab.forget();
-  const outputs = await lab.onNode([...loads, ...prints.map((argv) => ({ argv }))]);
-  return prints
-    .map((argv, index) => `# peermasq: ${argv.join(' ')}\n${outputs[loads.length + index] ?? ''}`)
-    .join('');
+  await lab.onNode(loads);
+  return printDump(lab, rules);
 }
 
 interface Judged {
@@ -136,7 +139,8 @@ function expectedOf(snapshot: ReturnType<typeof parseSnapshot>, sent: Sent): str
   ];
 }
 
-function reproduction(
+/** The command that has the case again, alone, and all that it is about. */
+export function reproduction(
   seed: number,
   { id }: Batch,
   dump: string,

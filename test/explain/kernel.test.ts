@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { describeKernel } from '../lab/kernel';
 import { compare, inWords } from './compare';
+import { kinds } from './generate';
 
 describeKernel('explain agrees with the kernel', undefined, () => {
   test('about random packets and rules', async () => {
@@ -8,6 +9,9 @@ describeKernel('explain agrees with the kernel', undefined, () => {
     const tally = await compare({ cases: 300, seed });
     console.log(inWords(tally, seed));
     expect(tally.disagreements).toEqual([]);
-    expect(tally.open / tally.cases).toBeLessThan(0.35);
+    expect([...tally.counts.keys()]).toEqual(expect.arrayContaining([...kinds]));
+    // An open answer agrees with whatever the kernel does: too many of them would hide what is wrong. What rules ask
+    // of chance, and the order of equal priorities, leave 15 % of 3,000 cases open, and 21 % of these.
+    expect(tally.open / tally.cases).toBeLessThanOrEqual(0.25);
   }, 60_000);
 });

@@ -230,9 +230,9 @@ class Walk {
 
   /**
    * As nf_nat_inet_fn of the kernel's nf_nat_core.c does it: chains of type nat of every backend take turns until one has
-   * translated the packet, and an ACCEPT only ends its own chain. Which of two with equal priority goes first
-   * depends on when they were registered, which no dump tells: both orders are followed. test/explain compares
-   * rules in both backends with the kernel. Before Linux 4.18 only one backend had a say.
+   * translated the packet, and an ACCEPT only ends its own chain. Of two with equal priority that which was registered
+   * last goes first, as test/explain/order.test.ts measures; no dump tells which that is, so every order is followed.
+   * Before Linux 4.18 only one backend had a say.
    */
   private nat(bases: readonly Base[], state: State): State[] {
     if (!state.isTracked) return [state];
