@@ -110,6 +110,7 @@ export class TableReader {
 
 /** iptables' own rules of quoting: `"` opens and closes, `\` takes the next character as it is inside quotes. */
 export function tokenise(text: string, at: number): string[] {
+  if (!text.includes('"')) return text.split(/[ \t]+/).filter((word) => word !== '');
   const words: string[] = [];
   let word: string | undefined;
   let isQuoted = false;

@@ -79,7 +79,16 @@ function idOf(rule: Rule): number {
   return known;
 }
 
+const keys = new WeakMap<State, string>();
+
+/** Most rules let a state pass as it is. */
 function keyOf(state: State): string {
+  const key = keys.get(state) ?? makeKey(state);
+  keys.set(state, key);
+  return key;
+}
+
+function makeKey(state: State): string {
   const { packetMark: mark, connectionMark: connection, translation } = state;
   return [
     ...[state.destination, state.destinationPort, state.isTranslated, state.isTracked, state.out, state.hop],
@@ -448,6 +457,8 @@ const maxOrdered = 6;
  * one. The sets of more than a few are too many; then any turn may be taken or not.
  */
 function inAnyOrder(turns: readonly Turn[], states: readonly State[]): State[] {
+  const [only] = turns;
+  if (only && turns.length === 1) return passed(only, states);
   const [first, rest] = commuting(turns);
   const begun = first.reduce((current: readonly State[], turn) => passed(turn, current), states);
   if (rest.length > maxOrdered) return inNoOrder(rest, begun);
