@@ -55,9 +55,9 @@ export function addExplain(program: Command): void {
   });
   examples(command, [
     'npx peermasq explain --from shop/web-0 --to 10.193.0.3:32191',
-    '{ sudo iptables-save; sudo ipset save; ip -o addr; ip route; } > rules.txt',
+    '{ sudo iptables-save; sudo ipset save; ip -o addr; ip route; ip rule; } > rules.txt',
     'npx peermasq explain --rules rules.txt --from 10.132.0.10 --to 10.193.0.3:32191',
-    'sudo nft -j list ruleset | npx peermasq explain --rules - --from 10.132.0.10 --to 10.193.0.3:32191 -o json',
+    '{ sudo nft -j list ruleset; ip -o addr; ip route; ip rule; } | npx peermasq explain --rules - --from 10.132.0.10 --to 10.193.0.3:32191 -o json',
   ]);
 }
 

@@ -5,7 +5,7 @@ import { messageOf, RetryableError } from './errors';
 /** What shows a node's rules to whoever is on it. */
 export const lookCommand = 'sudo bash /var/lib/peermasq/peermasq.sh look';
 /** Where the program is not there. */
-export const plainLookCommand = 'sudo iptables-save; ip -o addr; ip route';
+export const plainLookCommand = 'sudo iptables-save; ip -o addr; ip route; ip rule';
 /** What is done with that. */
 export const explainCommand = 'npx peermasq explain --rules FILE --from POD --to HOST:PORT';
 
