@@ -1,5 +1,6 @@
 import type { Cidr } from '../../shared/core/cidr';
 import { parseAddress } from '../../shared/core/cidr';
+import { clusterConfig } from '../../shared/core/config';
 import { isPodRouted, type Findings } from '../../shared/core/doctor';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/errors';
 import { explain } from '../../shared/core/explain/explain';
@@ -33,7 +34,19 @@ async function examineFrom(found: Surveyed, from: From, to: To, options: Examine
   const pod = from.pod;
   const source = sourceOf(node, pod, around, rules);
   const reach = await target.reach.checks({ node, source, destination: to.address, port: to.port }, deadline);
-  return { node, outcome, around, destination: to.address, rules, reach, ...(pod && { pod }) };
+  const clusterRanges = rangesOfCluster(found, around);
+  return { node, outcome, around, destination: to.address, clusterRanges, rules, reach, ...(pod && { pod }) };
+}
+
+function rangesOfCluster(
+  { target: { config }, cluster }: Surveyed,
+  { podRanges }: Surroundings,
+): Findings['clusterRanges'] {
+  const { pods, services } = clusterConfig(config, cluster) ?? { pods: [], services: [] };
+  return [
+    ...[...pods, ...podRanges].map((cidr) => ({ cidr, of: 'pods' }) as const),
+    ...services.map((cidr) => ({ cidr, of: 'services' }) as const),
+  ];
 }
 
 async function findNode(from: From, options: TargetOptions): Promise<Surveyed> {

@@ -15,6 +15,8 @@ export interface Findings {
   /** One-address ranges; without a pod the connection begins on the node. */
   readonly pod?: Cidr;
   readonly destination: Cidr;
+  /** Ranges of the cluster itself, as config and cloud tell them. */
+  readonly clusterRanges: readonly { readonly cidr: Cidr; readonly of: 'pods' | 'services' }[];
   /** What the rules on the node do to it, or why they cannot be seen. */
   readonly rules: Explanation | PeermasqError;
   /** What the cloud says of the way. */
@@ -39,11 +41,34 @@ export function isPodRouted(pod: Cidr, around: Surroundings): boolean {
 /** What people check by hand, in the order in which they do, and the first link that is broken. */
 export function diagnose(findings: Findings): Diagnosis {
   const masquerading = masqueradingCheck(findings);
-  const found = [nodeCheck(findings), ...findings.reach, masquerading, proofCheck(findings, masquerading)];
+  const words = ofCluster(findings);
+  const way = [...findings.reach, masquerading].map((check) =>
+    words === undefined ? check : within(check, words),
+  );
+  const hasDrifted = way.includes(masquerading) && masquerading.state === 'broken';
+  const found = [nodeCheck(findings), ...way, proofCheck(findings, hasDrifted)];
   const checks = links.flatMap((link) => found.filter((check) => check.link === link));
   const broken = checks.find(({ state }) => state === 'broken') ?? null;
   return { checks, broken, verdict: verdictOf(checks, broken) };
 }
+
+/** What of the cluster itself the destination is; undefined where it is none, or the cloud leads there all the same. */
+function ofCluster({ destination, clusterRanges, reach }: Findings): string | undefined {
+  const own = clusterRanges.find(({ cidr }) => contains(cidr, destination));
+  const isLed = reach.some(({ link, state }) => link === 'peering' && state !== 'broken');
+  return own && !isLed
+    ? `${destination.text} is in ${own.cidr.text}, the cluster's own ${own.of}`
+    : undefined;
+}
+
+/** Nothing of the cloud's is to be mended. */
+const within = ({ link }: Check, words: string): Check => ({
+  link,
+  state: 'not-needed',
+  evidence: [
+    `${words}: the cluster's own network leads there. Ask kube-proxy, the CNI plugin and network policies.`,
+  ],
+});
 
 function verdictOf(checks: readonly Check[], broken: Check | null): string {
   if (broken) return `The first broken link is ${broken.link}: ${broken.evidence[0] ?? ''}`;
@@ -142,7 +167,7 @@ function cureOf(findings: Findings, rules: Explanation): { cure?: string } {
   return rules.cure === null ? {} : { cure: rules.cure };
 }
 
-function proofCheck(findings: Findings, masquerading: Check): Check {
+function proofCheck(findings: Findings, hasDrifted: boolean): Check {
   const { node, outcome } = findings;
   const link = 'proof';
   const cure = backfill(findings);
@@ -152,7 +177,7 @@ function proofCheck(findings: Findings, masquerading: Check): Check {
     case 'planned':
       if (outcome.isChange)
         return { link, state: 'broken', evidence: [unprovenWords(node, outcome.plan.id)], cure };
-      return masquerading.state === 'broken'
+      return hasDrifted
         ? {
             link,
             state: 'broken',

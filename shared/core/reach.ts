@@ -42,3 +42,7 @@ export interface Reach {
    */
   checks(way: Way, deadline: Deadline): Promise<readonly Check[]>;
 }
+
+/** What the check of the peering says of a public destination that no network is known to have. */
+export const publicWords = (address: string): string =>
+  `${address} is a public address: a gateway to the internet leads to it, and no peering.`;

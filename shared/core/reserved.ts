@@ -23,3 +23,17 @@ export function whyReserved(cidr: Cidr): string | undefined {
   const hit = reserved.find((entry) => overlaps(entry.cidr, cidr));
   return hit && `${contains(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.why}`;
 }
+
+/** RFC 1918, RFC 6598, RFC 2544, RFC 1112, RFC 4193. */
+const internal = [
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '198.18.0.0/15',
+  '240.0.0.0/4',
+  'fc00::/7',
+].map(parseCidr);
+
+/** No address of the internet: no gateway leads there. */
+export const isInternal = (range: Cidr): boolean => internal.some((outer) => contains(outer, range));

@@ -1,5 +1,6 @@
 import type { protos } from '@google-cloud/compute';
-import { contains, parseCidr, type Cidr } from '../core/cidr';
+import type { Cidr } from '../core/cidr';
+import { isInternal } from '../core/reserved';
 import type { Instance } from './instance';
 
 export type Network = protos.google.cloud.compute.v1.INetwork;
@@ -51,18 +52,4 @@ export const rangesOf = (subnet: Subnetwork): string[] =>
  * Peerings exchange the routes of subnetworks, secondary ranges included, unless their addresses are public
  * ones in private use (https://cloud.google.com/vpc/docs/vpc-peering#subnet-routes).
  */
-const privateRanges = [
-  '10.0.0.0/8',
-  '172.16.0.0/12',
-  '192.168.0.0/16',
-  '100.64.0.0/10',
-  '198.18.0.0/15',
-  '240.0.0.0/4',
-].map(parseCidr);
-
-export const isPrivate = (range: Cidr): boolean => privateRanges.some((outer) => contains(outer, range));
-
-const uniqueLocal = parseCidr('fc00::/7');
-
-/** Not an address of the internet. */
-export const isInternal = (range: Cidr): boolean => isPrivate(range) || contains(uniqueLocal, range);
+export const isPrivate = (range: Cidr): boolean => range.family === 4 && isInternal(range);

@@ -238,6 +238,17 @@ describe('a way over a peering', () => {
     });
   });
 
+  test('a public destination without a route is named so, and nothing is made up', async () => {
+    const checks = await look({ destination: '8.8.8.8' });
+    expect(checkOf(checks, 'peering')).toEqual({
+      link: 'peering',
+      state: 'not-needed',
+      evidence: ['8.8.8.8 is a public address: a gateway to the internet leads to it, and no peering.'],
+    });
+    expect(checkOf(checks, 'route-there')).toMatchObject({ state: 'broken' });
+    expect(checkOf(checks, 'route-there')?.cure).toBeUndefined();
+  });
+
   describe('the route there', () => {
     const nat: LabRoute = { destinationCidrBlock: '0.0.0.0/0', natGatewayId: 'nat-0a' };
     const peered: LabRoute = { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx };

@@ -85,6 +85,10 @@ const good: Findings = {
   around,
   pod: parseAddress('10.132.0.10'),
   destination: parseAddress('10.193.0.3'),
+  clusterRanges: [
+    { cidr: parseCidr('10.132.0.0/14'), of: 'pods' },
+    { cidr: parseCidr('10.96.0.0/12'), of: 'services' },
+  ],
   rules: masqueraded,
   reach: reach(),
 };
@@ -107,6 +111,29 @@ test('where all is well no link is broken, and the service is what is left', () 
 
 const backfill = 'npx peermasq backfill --node 4711';
 const again = 'npx peermasq backfill --again --node 4711';
+
+test.each([
+  ['10.133.7.7', "10.133.7.7/32 is in 10.132.0.0/14, the cluster's own pods"],
+  ['10.96.0.10', "10.96.0.10/32 is in 10.96.0.0/12, the cluster's own services"],
+])('what is of the cluster itself is named so, and no peering is to be made: %s', (destination, words) => {
+  const states = { peering: 'broken', 'route-there': 'broken', 'route-back': 'unknown' } as const;
+  const { broken, verdict, checks } = diagnose({
+    ...good,
+    destination: parseAddress(destination),
+    rules: bare,
+    reach: reach(states),
+  });
+  expect(broken).toBeNull();
+  expect(verdict).toContain(words);
+  expect(checks.filter(({ state }) => state === 'not-needed')).toHaveLength(6);
+});
+
+test('where the cloud leads to what the cluster has too, the cloud counts', () => {
+  const destination = parseAddress('10.133.7.7');
+  expect(diagnose({ ...good, destination, reach: reach({ 'route-back': 'broken' }) }).broken).toMatchObject({
+    link: 'route-back',
+  });
+});
 
 describe('the first broken link is named, with what mends it', () => {
   test.each<[string, Partial<Findings>, LinkName, string | undefined]>([

@@ -441,6 +441,18 @@ describe('the link that is broken first, and what mends it', () => {
   });
 });
 
+test('a public destination that nothing leads to is named so, and no peering is to be made', async () => {
+  cloud.routes = [];
+  const checks = await checksOf({ destination: '8.8.8.8' });
+  expect(checkOf(checks, 'peering')).toEqual({
+    link: 'peering',
+    state: 'not-needed',
+    evidence: ['8.8.8.8 is a public address: a gateway to the internet leads to it, and no peering.'],
+  });
+  expect(checkOf(checks, 'route-there')).toMatchObject({ state: 'broken' });
+  expect(checkOf(checks, 'route-there')?.cure).toBeUndefined();
+});
+
 describe('firewall rules', () => {
   const target = () =>
     addVm(cloud, {

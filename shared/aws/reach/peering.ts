@@ -1,6 +1,7 @@
 import type { VpcPeeringConnection, VpcPeeringConnectionVpcInfo } from '@aws-sdk/client-ec2';
 import { contains, type Cidr } from '../../core/cidr';
-import type { Check } from '../../core/reach';
+import { publicWords, type Check } from '../../core/reach';
+import { isInternal } from '../../core/reserved';
 import { distinct, rangesOf } from '../networks';
 import { addressOf, type Place } from './command';
 import type { Scene } from './scene';
@@ -103,6 +104,7 @@ export async function checkPeering(scene: Scene): Promise<Check> {
       return { link, state: 'not-needed', evidence };
     }
     case 'nowhere': {
+      if (!isInternal(destination)) return { link, state: 'not-needed', evidence: [publicWords(address)] };
       const evidence = [`No peering of ${scene.vpcId} leads to a VPC that has ${address}.`];
       return { link, state: 'broken', evidence, cure: await createFor(scene) };
     }

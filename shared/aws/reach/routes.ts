@@ -1,4 +1,5 @@
 import type { Check } from '../../core/reach';
+import { isInternal } from '../../core/reserved';
 import { addressOf, type Place } from './command';
 import { cureOf, rangeWith, type Peering } from './peering';
 import type { Far, Onward, Scene } from './scene';
@@ -24,7 +25,8 @@ export async function checkThere(scene: Scene): Promise<Check> {
   });
   if (!found.hop) {
     const evidence = [`${found.tableId}, the table of ${scene.subnetId}, has no route to ${address}.`];
-    return { link, state: 'broken', evidence, cure: add };
+    const isOurs = peering !== undefined || isInternal(scene.way.destination);
+    return { link, state: 'broken', evidence, ...(isOurs && { cure: add }) };
   }
   const { target } = found.hop;
   if (target.kind === 'internet' && onward?.over !== 'beyond') {

@@ -1,6 +1,7 @@
 import type { NetworkInterface } from '@aws-sdk/client-ec2';
-import { contains, parseCidr, type Cidr } from '../../core/cidr';
+import { contains, type Cidr } from '../../core/cidr';
 import type { Way } from '../../core/reach';
+import { isInternal } from '../../core/reserved';
 import { addressOf, makeEc2, type Ec2, type Place } from './command';
 import { choosePeering, toPeering, type Peering, type SightOf } from './peering';
 import { cidrsIn, ifAllowed, type Sight } from './sight';
@@ -113,15 +114,9 @@ async function findOnward(
   const usedId = hop?.target.kind === 'peering' ? hop.target.id : undefined;
   const peering = choosePeering(all, destination, usedId);
   if (peering) return { over: 'peering', peering };
-  const isOutside = hop?.target.kind === 'internet' && !isPrivate(destination);
+  const isOutside = hop?.target.kind === 'internet' && !isInternal(destination);
   return isOutside ? { over: 'beyond', hop } : { over: 'nowhere' };
 }
-
-/** No gateway to the internet leads to one of these (RFC 1918, RFC 6598, RFC 4193). */
-const privateRanges = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '100.64.0.0/10', 'fc00::/7'];
-
-const isPrivate = (address: Cidr): boolean =>
-  privateRanges.some((range) => contains(parseCidr(range), address));
 
 async function interfaceIn(far: Far | undefined, address: Cidr): Promise<NetworkInterface | undefined> {
   const found = (await far?.sight?.interfacesWith(addressOf(address))) ?? [];

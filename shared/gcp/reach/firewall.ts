@@ -1,7 +1,7 @@
 import type { protos } from '@google-cloud/compute';
+import { isInternal } from '../../core/reserved';
 import { CidrError, contains, parseAddress, parseCidr, type Cidr } from '../../core/cidr';
 import type { Instance } from '../instance';
-import { isInternal } from '../network';
 
 type Firewall = protos.google.cloud.compute.v1.IFirewall;
 type PolicyRule = protos.google.cloud.compute.v1.IFirewallPolicyRule;

@@ -1,7 +1,8 @@
+import { isInternal } from '../../core/reserved';
 import { CidrError, contains, parseCidr, type Cidr } from '../../core/cidr';
 import { lastOf, type Instance } from '../instance';
 import type { ComputeRoute, PeeringRoute } from '../look-ups';
-import { isInternal, rangesOf, type Network, type NetworkRef } from '../network';
+import { rangesOf, type Network, type NetworkRef } from '../network';
 import { hopOf, isFor, stateOf } from '../vpn';
 import type { View } from './view';
 

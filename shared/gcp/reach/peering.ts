@@ -1,3 +1,5 @@
+import { publicWords } from '../../core/reach';
+import { isInternal } from '../../core/reserved';
 import type { NetworkRef } from '../network';
 import { gcloud } from './gcloud';
 import { addressOf, nameOf, type Peered, type Scene, type Told } from './scene';
@@ -20,7 +22,9 @@ export async function peeringCheck(scene: Scene): Promise<Told> {
     case 'peering':
       return { ...sides(ref, across.peered) };
     case 'nothing':
-      return nothing(ref, destination, across.unseen);
+      return isInternal(way.destination)
+        ? nothing(ref, destination, across.unseen)
+        : { state: 'not-needed', evidence: [publicWords(destination)] };
   }
 }
 
