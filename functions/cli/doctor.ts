@@ -3,7 +3,7 @@ import { diagnose, type Diagnosis } from '../../shared/core/doctor';
 import type { Check } from '../../shared/core/reach';
 import { visible } from '../../shared/core/shell';
 import { readFrom, readTo } from './connection';
-import { examine } from './examine';
+import { examine, howNodesAreAsked } from './examine';
 import { exitCodes } from './faults';
 import { colours, examples, outputOption, print, table, type Answer, type Format } from './output';
 import { clusterOption, targetWords, withTargets, type TargetOptions } from './targets';
@@ -37,6 +37,7 @@ export function addDoctor(program: Command): void {
     print(doctorAnswer(options, diagnosis), options.output);
     process.exitCode = exitCodeOf(diagnosis);
   });
+  command.addHelpText('after', howNodesAreAsked);
   examples(command, [
     'npx peermasq doctor --from shop/web-0 --to 10.193.0.3:32191',
     'npx peermasq doctor --from 10.132.0.10 --node gke-frontend-1c6s --to db.internal:5432',

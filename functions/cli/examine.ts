@@ -15,6 +15,11 @@ import { interruptible } from './interruptible';
 import { survey, type Surveyed } from './survey';
 import { deadlineOf, openTargets, selectionOf, type TargetOptions } from './targets';
 
+/** For the help of commands that look at a node. */
+export const howNodesAreAsked = `
+To show its rules a node is sent an SSM command that changes nothing; on Google Cloud the key peermasq-look is written
+to its metadata, and taken away again.`;
+
 export type ExamineOptions = TargetOptions & PacketOptions;
 
 /** Everything there is to find out about a connection, from the node and from its cloud. */

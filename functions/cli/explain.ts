@@ -10,7 +10,7 @@ import type { Check } from '../../shared/core/reach';
 import { visible } from '../../shared/core/shell';
 import { readText } from './config';
 import { packetOf, readFrom, readTo, type From, type PacketOptions, type To } from './connection';
-import { examine } from './examine';
+import { examine, howNodesAreAsked } from './examine';
 import { exitCodes } from './faults';
 import { atLeast, colours, examples, outputOption, print, table, type Answer, type Format } from './output';
 import { clusterOption, withTargets, type TargetOptions } from './targets';
@@ -53,6 +53,7 @@ export function addExplain(program: Command): void {
     print(explainAnswer(options, explanation, upstream), options.output);
     process.exitCode = exitCodeOf(explanation);
   });
+  command.addHelpText('after', howNodesAreAsked);
   examples(command, [
     'npx peermasq explain --from shop/web-0 --to 10.193.0.3:32191',
     '{ sudo iptables-save; sudo ipset save; ip -o addr; ip route; ip rule; } > rules.txt',

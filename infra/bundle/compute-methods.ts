@@ -15,7 +15,6 @@ export const computeMethods: Readonly<Record<string, readonly string[]>> = {
 export const computeMethodsOfCli: Readonly<Record<string, readonly string[]>> = {
   ...computeMethods,
   ForwardingRules: ['AggregatedList'],
-  Projects: ['Get'],
   Instances: [...(computeMethods['Instances'] ?? []), 'GetEffectiveFirewalls'],
   Networks: [...(computeMethods['Networks'] ?? []), 'GetEffectiveFirewalls'],
 };

@@ -7,13 +7,12 @@ import type { Deadline, Inspection, Log } from '../core/ports';
 import { ruleSetId, type RuleSet } from '../core/rule-set';
 import { mapLimited, type Clients } from './clients';
 import { toPeermasqError } from './errors';
-import { gcpRef, instanceOf, itemsOf, type Instance } from './instance';
+import { gcpRef, instanceOf, itemsOf } from './instance';
 import { areHanded, areReportsOff, lookNonce, ruleSetIn, withLook, withoutLook } from './metadata';
 import { finish } from './operations';
 import { firstPauseMs, longestPauseMs } from './proofs';
 import { writeMetadata } from './push';
 import { gcloud } from './reach/gcloud';
-import { readProjectItems } from './reach/project';
 import { readGuestAttributes } from './status';
 
 /**
@@ -53,25 +52,17 @@ const reserveMs = 10_000;
 async function lookAt(look: Look): Promise<string> {
   const { clients, node, deadline, signal } = look;
   const instance = await instanceOf(clients, node, deadline);
-  if (instance) await checkAnswers(look, instance);
+  const items = instance ? itemsOf(instance) : [];
+  if (areReportsOff(items)) throw reportsOff(node);
   signal?.throwIfAborted();
   const nonce = lookNonce();
   try {
     const asked = await writeMetadata(clients, node, (items) => withLook(items, nonce), deadline);
     if (asked) await finish(clients, gcpRef(node), asked.operation, deadline - reserveMs);
-    return joinParts(await awaitAnswer(look, nonce));
+    return joinParts(await awaitAnswer(look, nonce, areHanded(items)));
   } finally {
     await takeBack(look, nonce);
   }
-}
-
-/** @throws PermanentError where it is known beforehand that nobody on the node would answer */
-async function checkAnswers({ clients, node, deadline }: Look, instance: Instance): Promise<void> {
-  const items = itemsOf(instance);
-  if (areReportsOff(items)) throw reportsOff(node);
-  if (areHanded(items)) return;
-  const ofProject = await readProjectItems(clients, gcpRef(node), deadline);
-  if (ofProject && !areHanded(ofProject)) throw unwatched(node);
 }
 
 /** Whether this succeeds or not, what came of the look counts. */
@@ -88,12 +79,16 @@ async function takeBack({ clients, log, node, deadline }: Look, nonce: string): 
 
 /** A watch answers within seconds, and within 16 more after trouble. */
 const patienceMs = 45_000;
+/** For a node that was handed nothing: a watch may be there all the same, from a DaemonSet or the project's seed. */
+const shortPatienceMs = 10_000;
 
 async function awaitAnswer(
   { clients, node, deadline, signal }: Look,
   nonce: string,
+  isHanded: boolean,
 ): Promise<readonly Part[]> {
-  const until = Math.min(deadline - reserveMs, Date.now() + patienceMs);
+  const patience = isHanded ? patienceMs : shortPatienceMs;
+  const until = Math.min(deadline - reserveMs, Date.now() + patience);
   for (let wait = firstPauseMs; Date.now() + wait < until; wait = Math.min(wait * 2, longestPauseMs)) {
     await pause(wait, undefined, { signal });
     const items = await readGuestAttributes(clients, gcpRef(node), 'peermasq-look/', deadline);
@@ -102,19 +97,22 @@ async function awaitAnswer(
     );
     if (parts.length > 0 && parts.length === parts[0]?.count) return parts;
   }
-  throw new RetryableError(
+  throw isHanded ? silent(node) : unwatched(node);
+}
+
+const silent = ({ name }: Node) =>
+  new RetryableError(
     'no-answer',
-    `${node.name} does not answer: nothing on it follows its metadata`,
+    `${name} does not answer: nothing on it follows its metadata`,
     'It does after its next boot, if it was pushed to; look at peermasq-watch.service on it.',
     60,
   );
-}
 
 const unwatched = ({ name, ref }: Node) =>
   new PermanentError(
     'no-answer',
-    `${name} was never handed anything, and no startup script of peermasq is in its metadata or its project's: no watch on it would answer`,
-    `A push hands it one: npx peermasq backfill --node ${ref.id}.`,
+    `${name} does not answer: it was never handed anything, and nothing else on it follows its metadata`,
+    `A push hands it what does: npx peermasq backfill --node ${ref.id}.`,
   );
 
 const reportsOff = ({ name }: Node) =>

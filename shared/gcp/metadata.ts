@@ -72,10 +72,15 @@ export function areHanded(items: readonly MetadataItem[]): boolean {
   return isOurs || items.some(({ key }) => key === programKey || key === ruleSetKey);
 }
 
-/** Asks for a look; whoever asked before gets no answer any more. */
+/**
+ * Asks for a look; whoever asked before gets no answer any more. Where nobody decided about guest attributes they
+ * are turned on, as by a push: without them there is no answer.
+ */
 export function withLook(current: readonly MetadataItem[], nonce: string): readonly MetadataItem[] {
   const others = current.filter(({ key }) => key !== lookKey);
-  return checked([...others, { key: lookKey, value: nonce }]);
+  const isDecided = current.some(({ key }) => key === guestAttributesKey);
+  const reports = isDecided ? [] : [{ key: guestAttributesKey, value: 'TRUE' }];
+  return checked([...others, ...reports, { key: lookKey, value: nonce }]);
 }
 
 /** Takes the question back, unless somebody else has asked since. The very same array when nothing has to change. */

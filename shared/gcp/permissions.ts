@@ -34,7 +34,6 @@ export const inspectionPermissions = [
   'compute.instances.get',
   'compute.instances.getGuestAttributes',
   'compute.instances.setMetadata',
-  'compute.projects.get',
   'compute.zoneOperations.get',
 ] as const;
 
@@ -68,7 +67,7 @@ export function roleOf(permission: string): Role | undefined {
 export function predefinedRoleOf(permission: string): string {
   if (permission.startsWith('iam.serviceAccounts.')) return 'roles/iam.serviceAccountUser';
   if (/\.(set|reset)/.test(permission)) return 'roles/compute.instanceAdmin.v1';
-  return /^compute\.(instances|projects|zoneOperations)\./.test(permission)
+  return /^compute\.(instances|zoneOperations)\./.test(permission)
     ? 'roles/compute.viewer'
     : 'roles/compute.networkViewer';
 }

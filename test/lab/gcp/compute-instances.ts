@@ -37,13 +37,6 @@ export function instanceMethods(cloud: GoogleCloud, operations: Operations): Met
     change('setLabels', setLabels),
     change('reset', reset),
     {
-      name: 'compute.projects.get',
-      verb: 'GET',
-      path: 'projects/{project}',
-      query: [],
-      handle: ({ params: { project = '' } }) => projectResource(cloud, project),
-    },
-    {
       name: 'compute.instances.aggregatedList',
       verb: 'GET',
       path: 'projects/{project}/aggregated/instances',
@@ -55,21 +48,6 @@ export function instanceMethods(cloud: GoogleCloud, operations: Operations): Met
         }),
     },
   ];
-}
-
-function projectResource(cloud: GoogleCloud, name: string): unknown {
-  inProject(cloud, name);
-  const { number, metadata = [] } = cloud.projects[name] ?? {};
-  return {
-    kind: 'compute#project',
-    id: number,
-    name,
-    commonInstanceMetadata: {
-      kind: 'compute#metadata',
-      fingerprint: fingerprintOf(metadata),
-      items: metadata,
-    },
-  };
 }
 
 export function vmOf(cloud: GoogleCloud, { project = '', zone = '', instance = '' }: Call['params']): Vm {

@@ -50,7 +50,6 @@ const limitOf: Readonly<Record<string, keyof typeof limits>> = {
   'compute.networks.get': 'reads',
   'compute.networks.getEffectiveFirewalls': 'reads',
   'compute.networks.listPeeringRoutes': 'lists',
-  'compute.projects.get': 'reads',
   'compute.routers.aggregatedList': 'heavyReads',
   'compute.routers.getRouterStatus': 'regionalReads',
   'compute.routes.list': 'lists',
