@@ -208,7 +208,7 @@ function interfaceTest(
 }
 
 function addrtypeTest(
-  { of, types, on }: Extract<Test, { kind: 'addrtype' }>,
+  { of, types, on, isOne }: Extract<Test, { kind: 'addrtype' }>,
   state: State,
   view: View,
 ): Answer {
@@ -234,8 +234,8 @@ function addrtypeTest(
         case 'MULTICAST':
           return multicast;
         case 'UNICAST':
-          // Of IPv6 LOCAL is UNICAST too (net/netfilter/xt_addrtype.c).
-          return every([family === 6 || not(local), not(broadcast), !multicast]);
+          // Of IPv6 LOCAL is UNICAST too for iptables (net/netfilter/xt_addrtype.c).
+          return every([(family === 6 && !isOne) || not(local), not(broadcast), !multicast]);
         default:
           return 'unknown';
       }

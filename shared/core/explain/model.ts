@@ -38,12 +38,16 @@ export type Test =
       readonly mask: number;
       readonly spans: readonly Span<number>[];
     }
-  /** `on`: only addresses of the interface it comes in or goes out by count. */
+  /**
+   * `on`: only addresses of the interface it comes in or goes out by count. `isOne`: an address has one type, as nft
+   * has it.
+   */
   | {
       readonly kind: 'addrtype';
       readonly of: 'source' | 'destination';
       readonly types: readonly string[];
       readonly on?: 'in' | 'out';
+      readonly isOne?: boolean;
     }
   | { readonly kind: 'set'; readonly name: string; readonly of: readonly ('source' | 'destination')[] }
   /** Of conntrack: NEW, ESTABLISHED…, DNAT, SNAT. */

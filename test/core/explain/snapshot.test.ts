@@ -129,6 +129,18 @@ describe('what the dump does not show is not guessed', () => {
   });
 });
 
+test('an IPv6 address of the node is local for nft, and no unicast, while iptables has it as both', () => {
+  const own = 'fd00:209::2';
+  const match = { op: '==', left: { fib: { result: 'type', flags: ['saddr'] } }, right: 'unicast' };
+  const dump = json({ table: { family: 'ip6', name: 'own' } }, base('ip6', 'own'), {
+    rule: { family: 'ip6', table: 'own', chain: 'post', expr: [{ match }, masquerade] },
+  });
+  const ip6tables = `# peermasq: ip6tables-nft-save\n${table('nat', '-A POSTROUTING -m addrtype --src-type UNICAST -j MASQUERADE')}`;
+  expect(answer(network + dump, own, 'fd00:193::3').masqueraded).toBe(false);
+  expect(answer(network + dump, ...of6).masqueraded).not.toBe(false);
+  expect(answer(network + ip6tables, own, 'fd00:193::3').masqueraded).toBe(true);
+});
+
 describe('the order of the parts', () => {
   const ruleset = native('own', to10, masquerade);
   const pretty = `${JSON.stringify(JSON.parse(ruleset), null, 2)}\n`;

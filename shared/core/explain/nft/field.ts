@@ -142,7 +142,7 @@ function fibField({ flags, result }: JsonObject): [string, Field | undefined] {
   const on = names.includes('iif') ? 'in' : names.includes('oif') ? 'out' : undefined;
   const test = (values: readonly Json[]): Test => ({
     ...{ kind: 'addrtype', of, types: values.map((value) => wordOf(value).toUpperCase()) },
-    ...(on && { on }),
+    ...{ isOne: true, ...(on && { on }) },
   });
   return [words, { needs: [], test }];
 }
