@@ -76,6 +76,9 @@ export function parseAddress(text: string): Cidr {
   return parseCidr(`${text}/${text.includes(':') ? 128 : 32}`);
 }
 
+/** The first address, as it is printed: `10.0.0.1`, `fd00::1`. */
+export const addressOf = ({ text }: Cidr): string => text.slice(0, text.lastIndexOf('/'));
+
 /** IPv4 before IPv6, then by first address, then the wider range first. */
 export function compareCidrs(a: Cidr, b: Cidr): number {
   return a.family - b.family || (a.first < b.first ? -1 : a.first > b.first ? 1 : a.prefix - b.prefix);

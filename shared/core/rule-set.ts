@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import * as z from 'zod';
-import { CidrError, compareCidrs, parseAddress, parseCidr, type Cidr } from './cidr';
+import { addressOf, CidrError, compareCidrs, parseAddress, parseCidr, type Cidr } from './cidr';
 import { messageOf, PermanentError } from './errors';
 
 /** A range and why it is there; the name becomes the comment of its rule. */
@@ -54,7 +54,7 @@ export function parseProbe(text: string): Probe {
 }
 
 export function printProbe({ address, port }: Probe): string {
-  const host = address.text.slice(0, address.text.lastIndexOf('/'));
+  const host = addressOf(address);
   return address.family === 6 ? `[${host}]:${port}` : `${host}:${port}`;
 }
 

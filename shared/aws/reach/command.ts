@@ -21,9 +21,6 @@ export const makeEc2 =
       .map(shellWord)
       .join(' ');
 
-/** `10.0.3.20` of a range of one address. */
-export const addressOf = ({ text }: Cidr): string => text.split('/')[0] ?? text;
-
 /** Options have other names for IPv6. */
 export const byFamily = ({ family }: Cidr, ipv4: string, ipv6: string): string =>
   family === 4 ? ipv4 : ipv6;

@@ -1,9 +1,9 @@
 import type { NetworkAcl, NetworkInterface, SecurityGroup } from '@aws-sdk/client-ec2';
-import { contains, type Cidr } from '../../core/cidr';
+import { addressOf, contains, type Cidr } from '../../core/cidr';
 import type { Check } from '../../core/reach';
 import { rangesOf } from '../networks';
 import { common, numberBefore, rulingsOf, type Ports, type Ruling } from './acl';
-import { addressOf, byFamily, type Place } from './command';
+import { byFamily, type Place } from './command';
 import { permitting, type Other } from './groups';
 import { hasAddress, type Scene } from './scene';
 import { ifAllowed, type Sight } from './sight';

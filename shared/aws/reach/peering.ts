@@ -1,9 +1,9 @@
 import type { VpcPeeringConnection, VpcPeeringConnectionVpcInfo } from '@aws-sdk/client-ec2';
-import { contains, type Cidr } from '../../core/cidr';
+import { addressOf, contains, type Cidr } from '../../core/cidr';
 import { publicWords, type Check } from '../../core/reach';
 import { isInternal } from '../../core/reserved';
 import { distinct, rangesOf } from '../networks';
-import { addressOf, type Place } from './command';
+import { type Place } from './command';
 import type { Scene } from './scene';
 import { cidrsIn, ifAllowed, type Sight } from './sight';
 

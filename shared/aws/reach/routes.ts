@@ -1,6 +1,7 @@
+import { addressOf } from '../../core/cidr';
 import type { Check } from '../../core/reach';
 import { isInternal } from '../../core/reserved';
-import { addressOf, type Place } from './command';
+import { type Place } from './command';
 import { cureOf, rangeWith, type Peering } from './peering';
 import type { Far, Onward, Scene } from './scene';
 import { ifAllowed } from './sight';

@@ -1,8 +1,8 @@
 import type { NetworkInterface } from '@aws-sdk/client-ec2';
-import { contains, type Cidr } from '../../core/cidr';
+import { addressOf, contains, type Cidr } from '../../core/cidr';
 import type { Way } from '../../core/reach';
 import { isInternal } from '../../core/reserved';
-import { addressOf, makeEc2, type Ec2, type Place } from './command';
+import { makeEc2, type Ec2, type Place } from './command';
 import { choosePeering, toPeering, type Peering, type SightOf } from './peering';
 import { cidrsIn, ifAllowed, type Sight } from './sight';
 import { lookUp, type Hop, type Lookup } from './table';

@@ -1,10 +1,10 @@
-import { contains, parseCidr } from '../../core/cidr';
+import { addressOf, contains, parseCidr } from '../../core/cidr';
 import { gcpRef, lastOf, type Instance } from '../instance';
 import { rangesOf, type NetworkRef } from '../network';
 import { regionOf } from '../routes';
 import { hasPort, type Connection } from './firewall';
 import { gcloud } from './gcloud';
-import { addressOf, type Scene, type Told } from './scene';
+import { type Scene, type Told } from './scene';
 import { verdict } from './verdict';
 import { gcpRefOf, inProject, orUnseen, Unseen, type ForwardingRule } from './view';
 

@@ -1,8 +1,9 @@
+import { addressOf } from '../../core/cidr';
 import { publicWords } from '../../core/reach';
 import { isInternal } from '../../core/reserved';
 import type { NetworkRef } from '../network';
 import { gcloud } from './gcloud';
-import { addressOf, nameOf, type Peered, type Scene, type Told } from './scene';
+import { nameOf, type Peered, type Scene, type Told } from './scene';
 import { inProject, Unseen } from './view';
 
 /** Whether the peering that is to lead to the destination is there, from both sides. */

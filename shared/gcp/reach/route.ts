@@ -1,8 +1,8 @@
-import { contains, parseCidr, type Cidr } from '../../core/cidr';
+import { addressOf, contains, parseCidr, type Cidr } from '../../core/cidr';
 import { rangesOf, type NetworkRef } from '../network';
 import { gcloud } from './gcloud';
 import { leadsTo, legsTo, type Leg, type Legs } from './legs';
-import { addressOf, nameOf, type Peered, type Scene, type Told } from './scene';
+import { nameOf, type Peered, type Scene, type Told } from './scene';
 import { inProject, Unseen, type View } from './view';
 
 /** Whether the node's network has a route that leads to the destination. */

@@ -42,8 +42,6 @@ export interface Scene {
   across(): Promise<Across>;
 }
 
-/** Without a prefix length. */
-export const addressOf = ({ text }: Cidr): string => text.slice(0, text.lastIndexOf('/'));
 export const nameOf = ({ network, project }: NetworkRef): string => `network ${network} of ${project}`;
 
 export function makeScene(view: View, way: Way, instance: Instance): Scene {

@@ -1,7 +1,8 @@
+import { addressOf } from '../../core/cidr';
 import type { NetworkRef } from '../network';
 import { outcomesOf, type Connection, type EffectiveFirewalls, type Outcome, type Rule } from './firewall';
 import { gcloud } from './gcloud';
-import { addressOf, nameOf, type Told } from './scene';
+import { nameOf, type Told } from './scene';
 import { inProject } from './view';
 
 /**
