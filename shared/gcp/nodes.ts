@@ -146,8 +146,15 @@ function toBeMirrored(node: Node): Node {
 const clockSlackMs = 120_000;
 
 /** Guest attributes outlive a boot, and rules do not. A program that does not tell when it booted is believed. */
-export function isOfThisBoot({ booted }: Report, instance: Instance): boolean {
-  return booted === undefined || booted * 1_000 >= startedAt(instance).getTime() - clockSlackMs;
+export function isOfThisBoot(report: Report, instance: Instance): boolean {
+  if (report.booted === undefined || isPlannedSince(report, instance)) return true;
+  return report.booted * 1_000 >= startedAt(instance).getTime() - clockSlackMs;
+}
+
+/** What a node was handed since it started it took since then, whatever its clock said at the time. */
+export function isPlannedSince({ generation }: Report, instance: Instance): boolean {
+  const started = startedAt(instance).getTime();
+  return started > 0 && (generation ?? 0) >= started;
 }
 
 const states: Readonly<Record<string, Node['state']>> = {

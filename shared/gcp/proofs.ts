@@ -7,7 +7,7 @@ import { mapLimited, type Clients } from './clients';
 import { toPeermasqError } from './errors';
 import { gcpRef, instanceOf, itemsOf, type Instance } from './instance';
 import { handedIn, type Handed } from './metadata';
-import { isOfThisBoot } from './nodes';
+import { isOfThisBoot, isPlannedSince } from './nodes';
 import { faultSoFar } from './operations';
 import type { WrittenTo } from './push';
 import { provenAt, startedAt, wasRestarted } from './record';
@@ -120,8 +120,7 @@ const aboutAnother = (report: Report): string =>
  * that.
  */
 function isCurrent(report: Report, node: Node, instance: Instance): boolean {
-  const started = startedAt(instance).getTime();
-  if (started > 0 && (report.generation ?? 0) >= started) return true;
+  if (isPlannedSince(report, instance)) return true;
   const startsAgain = node.state === 'starting' && node.recorded?.ruleSetId === report.id;
   return report.booted === undefined ? !startsAgain : isOfThisBoot(report, instance);
 }

@@ -922,6 +922,7 @@ describe('the channel', () => {
     vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(given, { booted: 1_700_000_000 }));
     const pushed: Pushed = { result: 'pushed', node: await nodeOf(vm), ruleSet: given, id: ruleSetId(given) };
     expect(await cloud.channel.proofs([pushed], inSeconds(1))).toMatchObject([{ result: 'reported' }]);
+    expect((await nodeOf(vm)).recorded?.isProven).toBe(true);
   });
 
   test('a restart that is refused leaves the node as it was', async () => {
