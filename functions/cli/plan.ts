@@ -174,7 +174,7 @@ function blastRadius(nodes: readonly Surveyed[], changes: readonly Planned[]): s
     ...(doPodsChange ? ['for other pods than before'] : []),
   ];
   const reach = `change ${changes.length} of ${count(nodes.length, 'node')}, in ${clusters(changes)} of ${count(clusters(nodes), 'cluster')}`;
-  return `Plan: ${reach}${effects.map((effect) => `; ${effect}`).join('')}${others(nodes)}. Nothing was pushed.`;
+  return `Plan: ${reach}${effects.map((effect) => `; ${effect}`).join('')}${others(nodes)}.`;
 }
 
 const shownRanges = 10;

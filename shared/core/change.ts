@@ -50,7 +50,7 @@ export function reachChange(
   return {
     begin: now.flatMap((range) => subtract(range, then)),
     end: then.flatMap((range) => subtract(range, now)),
-    doPodsChange: before !== undefined && pods(before) !== pods(after),
+    doPodsChange: before !== undefined && now.length > 0 && pods(before) !== pods(after),
   };
 }
 

@@ -41,6 +41,7 @@ export type JournalKind = 'backfill' | 'rollback';
  * tells which nodes were touched, and a rollback what they had before.
  */
 export interface Journal {
+  readonly kind: JournalKind;
   readonly file: string;
   readonly entries: ReadonlyMap<NodeKey, JournalEntry>;
   /** Writes what is about to be done. */
@@ -99,6 +100,7 @@ export function openJournal(kind: JournalKind, nodes: readonly Planned[]): Journ
     if (entry) entry.state = state;
   };
   return {
+    kind,
     file,
     entries,
     begin(wave) {

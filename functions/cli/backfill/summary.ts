@@ -22,7 +22,7 @@ export function exitCodeOf(nodes: readonly Planned[], { outcomes }: Waved): numb
 export function summary(
   nodes: readonly Planned[],
   { outcomes, untouched, stoppedFor }: Waved,
-  { file }: Journal,
+  { kind, file }: Journal,
 ): Answer {
   const all = [...outcomes.values()];
   const unproven = nodes.flatMap(({ node, cluster }) => {
@@ -40,7 +40,9 @@ export function summary(
     ...(rows.length > 0 ? [table(['NODE', 'ID', 'CLUSTER', 'STATE', 'REASON'], rows), ''] : []),
     nodes.length === 0
       ? 'Nothing was pushed: no node is to get anything else than it has proven.'
-      : colours.bold(`Backfill: ${countsOf(all) || 'nothing pushed'}, ${untouched.length} untouched.`),
+      : colours.bold(
+          `${kind === 'backfill' ? 'Backfill' : 'Rollback'}: ${countsOf(all) || 'nothing pushed'}, ${untouched.length} untouched.`,
+        ),
     ...(stoppedFor === undefined
       ? []
       : [

@@ -68,7 +68,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
       `+ masquerade 10.0.0.0/16 ${peering}    ← peerings: route to 10.0.0.0/16 over ${peering}`,
     );
     expect(stdout).toContain(
-      'Plan: change 4 of 4 nodes, in 1 of 1 cluster; begins to masquerade to 10.0.0.0/16. Nothing was pushed.',
+      'Plan: change 4 of 4 nodes, in 1 of 1 cluster; begins to masquerade to 10.0.0.0/16.',
     );
     expect(aws.count('SendCommand')).toBe(0);
   });
@@ -141,7 +141,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
     expect(stdout).toContain('  + exempt 10.0.7.0/24 except\n');
     expect(stdout).toContain('    masquerade 10.0.0.0/16');
     expect(stdout).not.toContain('+ masquerade');
-    expect(stdout).toContain('; stops masquerading to 10.0.7.0/24. Nothing was pushed.');
+    expect(stdout).toContain('; stops masquerading to 10.0.7.0/24.');
   });
 
   test('a rollback gives nodes what they had before, one alone where it is named; again it changes nothing', async () => {
