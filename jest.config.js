@@ -7,6 +7,8 @@ module.exports = {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   transform: { '\\.[jt]s$': '<rootDir>/test/transform.js' },
   transformIgnorePatterns: [`/node_modules/(?!(${transformed.join('|')})/)`],
+  // The descriptor of the whole Compute API takes seconds to load; the bundles have no more of it either.
+  moduleNameMapper: { '^\\.\\./\\.\\./protos/protos\\.json$': '<rootDir>/test/lab/gcp/protos.ts' },
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   // Two cores; a kernel test also runs the programs it starts.
   maxWorkers: 2,
