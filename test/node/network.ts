@@ -86,17 +86,16 @@ export async function openNetwork(backend: string): Promise<Network> {
     { machine: router, device: 'peer', addresses: ['10.193.0.1/24', 'fd00:193::1/64'] },
     { machine: peer, device: 'eth0', addresses: ['10.193.0.3/24', 'fd00:193::3/64'] },
   );
-  await route(pod, '10.132.0.1', 'fd00:132::1');
-  await route(node, '10.209.0.1', 'fd00:209::1');
-  await route(peer, '10.193.0.1', 'fd00:193::1');
-  for (const machine of [node, router]) {
-    await machine.setting('ipv4/ip_forward', '1');
-    await machine.setting('ipv6/conf/all/forwarding', '1');
-  }
-  await router.run(['nft', '-f', '-'], { stdin: routerRules });
-  // The peer answers for every address from 10.192.0.0 to 10.207.255.255.
-  await router.run(['ip', 'route', 'add', '10.192.0.0/12', 'via', '10.193.0.3']);
-  await peer.run(['ip', 'route', 'add', 'local', '10.192.0.0/12', 'dev', 'lo']);
+  const forward = 'echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding\n';
+  const defaultVia = (gateway4: string, gateway6: string) =>
+    `ip route add default via ${gateway4}\nip -6 route add default via ${gateway6}\n`;
+  await Promise.all([
+    sh(pod, defaultVia('10.132.0.1', 'fd00:132::1')),
+    sh(node, defaultVia('10.209.0.1', 'fd00:209::1') + forward),
+    // The peer answers for every address from 10.192.0.0 to 10.207.255.255.
+    sh(peer, `${defaultVia('10.193.0.1', 'fd00:193::1')}ip route add local 10.192.0.0/12 dev lo`),
+    sh(router, `${forward}ip route add 10.192.0.0/12 via 10.193.0.3\nnft '${routerRules}'`),
+  ]);
   const service = peer.spawn(peerCommand(8080));
   await service.output(/listening on 8080/);
 
@@ -128,14 +127,19 @@ export async function openNetwork(backend: string): Promise<Network> {
   };
 }
 
-/** Takes everything off the node that a test put there. */
-export async function clear({ node, peermasq }: Network): Promise<void> {
-  await peermasq(['remove']);
-  for (const family of ['ip', 'ip6']) {
-    await node.run([`${family}tables-legacy-restore`], { stdin: emptyTables });
-  }
-  await node.run(['nft', 'flush', 'ruleset']);
-  await node.exec(['ipset', 'destroy']);
+/** Runs a script of the test's own as far as nothing fails; returns what it prints. */
+export const sh = (machine: Host, script: string) => machine.run(['sh', '-ec', script]);
+
+/** Takes everything off the node that a test put there: rules of any backend, sets, and what is kept. */
+export async function clear({ node }: Network): Promise<void> {
+  const tables = ['nat', 'mangle', 'filter'].map((table) => `*${table}\nCOMMIT\n`).join('');
+  await sh(
+    node,
+    `nft flush ruleset
+    for family in ip ip6; do printf '${tables}' | \${family}tables-legacy-restore; done
+    ipset destroy
+    rm -rf '${join(node.folder, 'kept')}'`,
+  );
 }
 
 /** Table nat as `iptables-save` prints it, without comments, counts and what is empty. */
@@ -148,8 +152,6 @@ export async function natTable({ node }: Network, command: string): Promise<stri
     .map((line) => line.replace(/ \[.*\]$/, ''))
     .join('\n');
 }
-
-const emptyTables = ['nat', 'mangle', 'filter'].map((table) => `*${table}\nCOMMIT\n`).join('');
 
 const routerRules = `
 table inet router {
@@ -165,11 +167,6 @@ table inet router {
   }
 }
 `;
-
-async function route(machine: Host, gateway4: string, gateway6: string): Promise<void> {
-  await machine.run(['ip', 'route', 'add', 'default', 'via', gateway4]);
-  await machine.run(['ip', '-6', 'route', 'add', 'default', 'via', gateway6]);
-}
 
 /** A rule set of the given lines after the two first ones. */
 export const ruleset = (generation: number | string, ...lines: string[]) =>

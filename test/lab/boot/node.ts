@@ -29,9 +29,12 @@ const nspawn = [
   ...['--resolv-conf=off', '--timezone=off', '--link-journal=no', '--capability=CAP_NET_ADMIN'],
 ];
 
-/** Joins control group $1 and goes on as the command after it. Each program of a host has a /sys of its own. */
-const inGroup =
-  'mount -t cgroup2 cgroup2 /sys/fs/cgroup && echo $$ > "$1/cgroup.procs" && shift && exec "$@"';
+/** Joins a control group and goes on as the command after it, with mounts of its own. */
+const inGroup = [
+  ...['unshare', '--mount', 'sh', '-c'],
+  'mount -t cgroup2 cgroup2 /sys/fs/cgroup && echo $$ > "$1/cgroup.procs" && shift && exec "$@"',
+  'group',
+];
 
 /**
  * @param image the folder that `test/lab/boot/image.mjs` made; it is not written to
@@ -79,7 +82,7 @@ export async function makeBootedNode(
     await host.run(['sh', '-c', 'nft flush ruleset && conntrack -F 2> /dev/null && iptables-restore'], {
       stdin: tables,
     });
-    const started = host.spawn(['sh', '-c', inGroup, 'group', group, ...nspawn, `--directory=${disk}`]);
+    const started = host.spawn([...inGroup, group, ...nspawn, `--directory=${disk}`]);
     system = started;
     let hasEnded = false as boolean;
     void started.ended.then(() => {
