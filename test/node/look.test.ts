@@ -1,19 +1,20 @@
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseSnapshot } from '../../shared/core/explain/snapshot';
 import { joinParts, parsePart } from '../../shared/core/look';
 import { describeKernel } from '../lab/kernel';
-import { backendVpc, missing, openNetwork, ruleset, type Network } from './network';
+import { backendVpc, clear, missing, openNetwork, ruleset, type Network } from './network';
 
 const everyBackend = missing('iptables-nft') ?? missing('iptables-legacy') ?? missing('nft');
 
 describeKernel('look', everyBackend, () => {
   let network: Network;
-  beforeEach(async () => {
+  beforeAll(async () => {
     network = await openNetwork('auto');
   });
-  afterEach(() => network.lab.close());
+  afterEach(() => clear(network));
+  afterAll(() => network.lab.close());
 
   const look = (...args: string[]) => network.execute(['look', ...args]);
   const sections = async () => {
@@ -26,27 +27,8 @@ describeKernel('look', everyBackend, () => {
       parts.map((part) => [part.slice(0, part.indexOf('\n')), part.slice(part.indexOf('\n') + 1)]),
     );
   };
-  const hide = (...programs: string[]) => {
-    const nothing = join(network.node.folder, 'nothing');
-    writeFileSync(nothing, '', { mode: 0o644 });
-    for (const name of programs) network.node.mount(nothing, `/usr/sbin/${name}`);
-  };
   const network4and6 = ['ip -o addr', 'ip route', 'ip rule', 'ip -6 route', 'ip -6 rule'];
   const kept = ['ruleset', 'report'];
-
-  test.each([
-    ['iptables-nft', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', []],
-    ['iptables-legacy', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', ['iptables-legacy-save']],
-  ])('shows the rules of %s, each after the command that prints them', async (backend, rule, more) => {
-    await network.apply(backendVpc(), { PEERMASQ_BACKEND: backend });
-    const found = await sections();
-    const saved = ['iptables-nft-save', ...more, 'ip6tables-nft-save'];
-    expect([...found.keys()]).toEqual([...saved, ...network4and6, ...kept]);
-    expect(found.get(`${backend}-save`)).toContain(rule);
-    expect(found.get('ip -o addr')).toContain('inet 10.209.0.2/24');
-    expect(found.get('ip route')).toContain('default via 10.209.0.1 dev eth0');
-    expect(found.get('ip -6 route')).toContain('default via fd00:209::1 dev eth0');
-  });
 
   test('shows the sets that rules refer to', async () => {
     const many = Array.from({ length: 40 }, (_, i) => `masquerade 10.193.${i}.0/24 n${i}`);
@@ -96,7 +78,7 @@ describeKernel('look', everyBackend, () => {
   });
 
   test('shows the rules of nft, on one line, where there is no iptables', async () => {
-    hide('xtables-nft-multi', 'xtables-legacy-multi');
+    network.hide('xtables-nft-multi', 'xtables-legacy-multi');
     await network.apply(backendVpc());
     const found = await sections();
     expect([...found.keys()]).toEqual(['nft -j list ruleset', ...network4and6, ...kept]);
@@ -159,7 +141,22 @@ describeKernel('look', everyBackend, () => {
     await refused(['--part', '-1'], 2, '--part is not a number');
     await refused(['--part', '1;reboot'], 2, '--part is not a number');
     await refused(['--parts'], 2, 'usage:');
-    hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
+    network.hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
     await refused([], 3, 'neither iptables nor nft is installed');
+  });
+
+  // The last one, as tables of iptables-legacy stay in the kernel.
+  test.each([
+    ['iptables-nft', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', []],
+    ['iptables-legacy', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', ['iptables-legacy-save']],
+  ])('shows the rules of %s, each after the command that prints them', async (backend, rule, more) => {
+    await network.apply(backendVpc(), { PEERMASQ_BACKEND: backend });
+    const found = await sections();
+    const saved = ['iptables-nft-save', ...more, 'ip6tables-nft-save'];
+    expect([...found.keys()]).toEqual([...saved, ...network4and6, ...kept]);
+    expect(found.get(`${backend}-save`)).toContain(rule);
+    expect(found.get('ip -o addr')).toContain('inet 10.209.0.2/24');
+    expect(found.get('ip route')).toContain('default via 10.209.0.1 dev eth0');
+    expect(found.get('ip -6 route')).toContain('default via fd00:209::1 dev eth0');
   });
 });

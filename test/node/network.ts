@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   type Ended,
@@ -59,6 +59,11 @@ export type Network = {
   /** The same, whole: for tests of what it prints. */
   execute: (args: readonly string[], options?: ExecOptions) => Promise<Ended>;
   apply: (ruleset: string | Buffer, env?: Record<string, string>) => Promise<Report>;
+  /** Programs of the node that are not there, and mounts, until `clear`. */
+  hide: (...programs: string[]) => void;
+  mount: (source: string, target: string) => void;
+  /** The targets of these mounts. */
+  mounted: string[];
   /** The source address that the peer sees of a request from the pod, or `dropped`. */
   sourceSeen: (destination?: string) => Promise<string>;
 };
@@ -116,8 +121,19 @@ export async function openNetwork(backend: string): Promise<Network> {
     if (lines.length !== 1) throw new Error(`one line of JSON expected:\n${ended.stdout}${ended.stderr}`);
     return { ...(JSON.parse(lines.join('')) as Report), code: ended.code };
   };
+  const mounted: string[] = [];
+  const mount = (source: string, target: string) => {
+    node.mount(source, target);
+    mounted.push(target);
+  };
+  // An empty file that is no program, mounted over a program, hides it.
+  const nothing = join(node.folder, 'nothing');
+  writeFileSync(nothing, '', { mode: 0o644 });
   return {
-    ...{ lab, pod, node, router, peer, service, execute, peermasq },
+    hide: (...programs) => {
+      for (const name of programs) mount(nothing, `/usr/sbin/${name}`);
+    },
+    ...{ mount, mounted, lab, pod, node, router, peer, service, execute, peermasq },
     apply: (ruleset, env = {}) => peermasq(['apply'], { stdin: ruleset, env }),
     sourceSeen: async (destination = '10.193.0.3') => {
       const url = `http://${destination.includes(':') ? `[${destination}]` : destination}:8080/`;
@@ -130,13 +146,18 @@ export async function openNetwork(backend: string): Promise<Network> {
 /** Runs a script of the test's own as far as nothing fails; returns what it prints. */
 export const sh = (machine: Host, script: string) => machine.run(['sh', '-ec', script]);
 
-/** Takes everything off the node that a test put there: rules of any backend, sets, and what is kept. */
-export async function clear({ node }: Network): Promise<void> {
-  const tables = ['nat', 'mangle', 'filter'].map((table) => `*${table}\nCOMMIT\n`).join('');
+/** Takes everything off the node that a test put there: rules of any backend, sets, mounts, and what is kept. Tables of iptables-legacy stay, empty. */
+export async function clear({ node, mounted }: Network): Promise<void> {
+  const unmount = mounted.splice(0).map((target) => `umount '${target}'\n`);
   await sh(
     node,
-    `nft flush ruleset
-    for family in ip ip6; do printf '${tables}' | \${family}tables-legacy-restore; done
+    `${unmount.reverse().join('')}
+    nft flush ruleset
+    for family in ip ip6; do
+      [ ! -e /proc/net/\${family}_tables_names ] || while read -r table; do
+        printf '*%s\\nCOMMIT\\n' "$table"
+      done </proc/net/\${family}_tables_names | \${family}tables-legacy-restore
+    done
     ipset destroy
     rm -rf '${join(node.folder, 'kept')}'`,
   );

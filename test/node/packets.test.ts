@@ -14,26 +14,14 @@ describe.each(backends)('packets on %s', (backend) => {
     afterEach(() => clear(network));
     afterAll(() => network.lab.close());
 
-    test('are dropped by the router before, and carry the address of the node afterwards', async () => {
-      expect(await network.sourceSeen()).toBe('dropped');
-      expect(await network.apply(backendVpc())).toMatchObject({
-        code: 0,
-        result: 'applied',
-        proven: true,
-        backend,
-      });
+    test('are dropped by the router before, and carry the address of the node afterwards, as in IPv6', async () => {
+      const seen = () => Promise.all([network.sourceSeen(), network.sourceSeen('fd00:193::3')]);
+      expect(await seen()).toEqual(['dropped', 'dropped']);
+      const applied = { code: 0, result: 'applied', proven: true, backend };
+      expect(await network.apply(backendVpc(1))).toMatchObject(applied);
       expect(await network.sourceSeen()).toBe('10.209.0.2');
-    });
-
-    test('likewise in IPv6', async () => {
-      const six = ruleset(
-        1,
-        'source fd00:132::/32',
-        'exempt fd00:132::/32 pods',
-        'masquerade fd00:193::/32 six',
-      );
-      expect(await network.sourceSeen('fd00:193::3')).toBe('dropped');
-      expect(await network.apply(six)).toMatchObject({ code: 0, proven: true });
+      const six = ['source fd00:132::/32', 'exempt fd00:132::/32 pods', 'masquerade fd00:193::/32 six'];
+      expect(await network.apply(ruleset(2, ...six))).toMatchObject(applied);
       expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
     });
 
@@ -55,7 +43,7 @@ describe.each(backends)('packets on %s', (backend) => {
       await sender.output(/sending/);
       const dropped = () => network.router.run(['nft', 'list', 'counter', 'inet', 'router', 'dropped']);
       const before = await dropped();
-      for (let generation = 2; generation < 12; generation++) {
+      for (let generation = 2; generation < 8; generation++) {
         const more = Array.from(
           { length: generation % 2 ? 5 : 60 },
           (_, i) => `masquerade 10.1.${i}.0/24 more`,

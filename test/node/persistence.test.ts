@@ -1,9 +1,9 @@
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeKernel } from '../lab/kernel';
-import { backendVpc, type Network, openNetwork, program, type Report } from './network';
+import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
 
 const unitFolder = '/etc/systemd/system';
 /** The default of PEERMASQ_DIR: what lies under /run would not outlive a boot. */
@@ -20,57 +20,61 @@ esac
 
 describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no ${unitFolder}`, () => {
   let network: Network;
-  let etc: string;
-  let run: string;
-  let kept: string;
-  const log = () =>
-    readFileSync(join(network.node.folder, 'log'), 'utf8').trimEnd().split('\n').filter(Boolean);
+  const log = () => readFileSync(at('log'), 'utf8').trimEnd().split('\n').filter(Boolean);
 
-  beforeEach(async () => {
+  const at = (...path: string[]) => join(network.node.folder, 'files', ...path);
+  const etc = () => at('etc');
+  const run = () => at('run', 'system');
+  const kept = () => at('lib', 'peermasq');
+
+  beforeAll(async () => {
     network = await openNetwork('auto');
-    const at = (...path: string[]) => join(network.node.folder, ...path);
-    [etc, run, kept] = [at('etc'), at('run', 'system'), at('lib', 'peermasq')];
-    for (const path of [etc, run, at('bin'), at('lib')]) mkdirSync(path, { recursive: true });
-    writeFileSync(at('bin', 'systemctl'), systemctl);
-    chmodSync(at('bin', 'systemctl'), 0o755);
-    writeFileSync(at('log'), '');
     // /run is the lab's own, so this folder can be made; systemd counts as running only where it has `system`.
     mkdirSync('/run/systemd', { recursive: true });
-    network.node.mount(etc, unitFolder);
-    network.node.mount(at('lib'), '/var/lib');
   });
-  afterEach(() => network.lab.close());
+  beforeEach(() => {
+    for (const path of [etc(), run(), at('bin'), at('lib')]) mkdirSync(path, { recursive: true });
+    writeFileSync(at('bin', 'systemctl'), systemctl, { mode: 0o755 });
+    writeFileSync(at('log'), '');
+    network.mount(etc(), unitFolder);
+    network.mount(at('lib'), '/var/lib');
+  });
+  afterEach(async () => {
+    await clear(network);
+    rmSync(at(), { recursive: true });
+  });
+  afterAll(() => network.lab.close());
 
   const withSystemd = (env: Record<string, string> = {}) => ({
     PEERMASQ_PERSIST: '1',
     PEERMASQ_DIR: folder,
-    PATH: `${join(network.node.folder, 'bin')}:${process.env['PATH'] ?? ''}`,
-    SYSTEMCTL_LOG: join(network.node.folder, 'log'),
+    PATH: `${at('bin')}:${process.env['PATH'] ?? ''}`,
+    SYSTEMCTL_LOG: at('log'),
     ...env,
   });
   const bootSystemd = () => {
-    network.node.mount(join(run, '..'), '/run/systemd');
+    network.mount(at('run'), '/run/systemd');
   };
   const apply = (env: Record<string, string> = {}) =>
     network.peermasq(['apply'], { stdin: backendVpc(), env: withSystemd(env) });
 
   test('where watch runs it repairs drift, and there is no timer beside it', async () => {
     bootSystemd();
-    writeFileSync(join(etc, 'peermasq-watch.service'), '');
+    writeFileSync(join(etc(), 'peermasq-watch.service'), '');
     expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });
-    expect(readdirSync(etc).sort()).toEqual(['peermasq-watch.service', 'peermasq.service']);
+    expect(readdirSync(etc()).sort()).toEqual(['peermasq-watch.service', 'peermasq.service']);
   });
 
   test('units are written, enabled and started, and point at what is kept', async () => {
     bootSystemd();
     expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });
-    expect(readdirSync(etc).sort()).toEqual([
+    expect(readdirSync(etc()).sort()).toEqual([
       'peermasq-repair.service',
       'peermasq-repair.timer',
       'peermasq.service',
     ]);
-    expect(readFileSync(join(kept, 'peermasq.sh'))).toEqual(readFileSync(program));
-    expect(readFileSync(join(etc, 'peermasq.service'), 'utf8')).toContain(`${folder}/peermasq.sh repair`);
+    expect(readFileSync(join(kept(), 'peermasq.sh'))).toEqual(readFileSync(program));
+    expect(readFileSync(join(etc(), 'peermasq.service'), 'utf8')).toContain(`${folder}/peermasq.sh repair`);
     expect(log()).toEqual(
       expect.arrayContaining([
         'daemon-reload',
@@ -81,7 +85,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     );
     const verify = spawnSync(
       'systemd-analyze',
-      ['verify', ...readdirSync(etc).map((unit) => join(etc, unit))],
+      ['verify', ...readdirSync(etc()).map((unit) => join(etc(), unit))],
       { encoding: 'utf8' },
     );
     const isAboutOurs = (line: string) => line.includes('peermasq') && !line.includes('is not executable');
@@ -118,8 +122,10 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
 
   test('where /etc is read-only the units last until the next boot', async () => {
     bootSystemd();
-    await network.node.run(['mkdir', '-p', run]);
+    await network.node.run(['mkdir', '-p', run()]);
     const readOnly = [
+      'unshare',
+      '--mount',
       'sh',
       '-c',
       'mount -o remount,bind,ro "$1" && shift && exec "$@"',
@@ -132,8 +138,8 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     const env = withSystemd();
     const report = JSON.parse(await network.node.run(readOnly, { stdin: backendVpc(), env })) as Report;
     expect(report).toMatchObject({ proven: true, persisted: 'runtime' });
-    expect(readdirSync(etc)).toEqual([]);
-    expect(readdirSync(run)).toContain('peermasq.service');
+    expect(readdirSync(etc())).toEqual([]);
+    expect(readdirSync(run())).toContain('peermasq.service');
     expect(log()).toContain('enable --quiet --runtime peermasq.service');
   });
 
@@ -149,7 +155,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
 
   test('a program that comes through a pipe is not kept, and the report says so', async () => {
     bootSystemd();
-    const file = join(network.node.folder, 'ruleset');
+    const file = at('ruleset');
     writeFileSync(file, backendVpc());
     const env = withSystemd();
     const stdin = readFileSync(program);
@@ -175,8 +181,8 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
       code: 0,
       result: 'removed',
     });
-    expect(readdirSync(etc)).toEqual([]);
-    expect(existsSync(kept)).toBe(false);
+    expect(readdirSync(etc())).toEqual([]);
+    expect(existsSync(kept())).toBe(false);
     expect(log()).toContain('disable --quiet --now peermasq-repair.timer');
   });
 

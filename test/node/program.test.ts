@@ -1,9 +1,8 @@
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { describeKernel } from '../lab/kernel';
-import { backendVpc, missing, type Network, openNetwork, program } from './network';
+import { backendVpc, clear, missing, type Network, openNetwork, program } from './network';
 
 describe('the node program', () => {
   test('has nothing for shellcheck to say', () => {
@@ -31,20 +30,16 @@ const everyBackend = missing('iptables-nft') ?? missing('iptables-legacy') ?? mi
 
 describeKernel('the backend', everyBackend, () => {
   let network: Network;
-  beforeEach(async () => {
+  beforeAll(async () => {
     network = await openNetwork('auto');
   });
-  afterEach(() => network.lab.close());
+  afterEach(() => clear(network));
+  afterAll(() => network.lab.close());
 
   const chain = (command: string, table: string, name: string) =>
     network.node.run([command, '-t', table, '-N', name]);
   const rule = (command: string, ...match: string[]) =>
     network.node.run([command, '-t', 'nat', '-A', 'POSTROUTING', ...match, '-j', 'RETURN']);
-  const hide = (...programs: string[]) => {
-    const nothing = join(network.node.folder, 'nothing');
-    writeFileSync(nothing, '', { mode: 0o644 });
-    for (const name of programs) network.node.mount(nothing, `/usr/sbin/${name}`);
-  };
 
   test.each([
     ['nft', 'iptables-nft', 'KUBE-IPTABLES-HINT'],
@@ -77,20 +72,20 @@ describeKernel('the backend', everyBackend, () => {
   });
 
   test('is nft on a node without iptables', async () => {
-    hide('xtables-nft-multi', 'xtables-legacy-multi');
+    network.hide('xtables-nft-multi', 'xtables-legacy-multi');
     expect(await network.apply(backendVpc())).toMatchObject({ code: 0, proven: true, backend: 'nft' });
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
   test('is refused by name where it is not installed, and nothing changes', async () => {
-    hide('nft');
+    network.hide('nft');
     const report = await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'nft' });
     expect(report).toMatchObject({ code: 3, result: 'failed', id: null, backend: null });
     expect(report.reason).toContain('there is: iptables-nft iptables-legacy');
   });
 
   test('is missing on a node with neither', async () => {
-    hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
+    network.hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
     const report = await network.apply(backendVpc());
     expect(report).toMatchObject({ code: 3, result: 'failed', proven: false });
     expect(report.reason).toContain('neither iptables nor nft');

@@ -1,11 +1,11 @@
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describeKernel } from '../lab/kernel';
 import type { Running } from '../lab/netns';
 import { joinParts, parsePart } from '../../shared/core/look';
-import { backendVpc, type Network, openNetwork, program, type Report } from './network';
+import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
 
 const port = 8000;
 
@@ -17,6 +17,7 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
 describeKernel('watch', undefined, () => {
   let network: Network;
   let server: Running;
+  let watching: Running | undefined;
   let seen = 0;
   const env = (more: Record<string, string> = {}) => ({
     PEERMASQ_DIR: join(network.node.folder, 'kept'),
@@ -32,8 +33,10 @@ describeKernel('watch', undefined, () => {
   };
   const order = (what: { set?: Record<string, string | null>; fail?: number; verb?: string }) =>
     network.node.run(['curl', '-s', '-d', JSON.stringify(what), `http://127.0.0.1:${port}/order`]);
-  const watch = (more?: Record<string, string>) =>
-    network.node.spawn(['bash', program, 'watch'], { env: env(more) });
+  const watch = (more?: Record<string, string>) => {
+    watching = network.node.spawn(['bash', program, 'watch'], { env: env(more) });
+    return watching;
+  };
   /** The next request that fits, after those that were awaited before. */
   const request = async (pattern: RegExp) => {
     const match = await server.output(new RegExp(`^[^]{${seen}}[^]*?${pattern.source}`));
@@ -42,11 +45,15 @@ describeKernel('watch', undefined, () => {
   };
   const status = async () => JSON.parse((await request(/PUT \S+ (\{.*\})\n/))[1] ?? '') as Report;
 
-  beforeEach(async () => {
+  beforeAll(async () => {
     network = await openNetwork('auto');
-    await serve();
   });
-  afterEach(() => network.lab.close());
+  beforeEach(serve);
+  afterEach(async () => {
+    await Promise.all([watching?.stop(), server.stop()]);
+    await clear(network);
+  });
+  afterAll(() => network.lab.close());
 
   test('applies what is there at once, and follows changes without delay', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
