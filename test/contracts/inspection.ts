@@ -35,18 +35,14 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect(finished).toMatchObject({ status: 0, stderr: '' });
     };
 
-    test('a look shows the rules that a push put in force, and what they were made from', async () => {
+    test('a look shows the rules that a push put in force and what they were made from, as they are now', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       await push(ref);
       const text = await look(ref);
       expect(text).toContain('# peermasq: iptables-nft-save\n');
       expect(text).toMatch(/^-A PEERMASQ -s 10\.244\.0\.0\/16 -d 10\.193\.0\.0\/16 .*-j MASQUERADE/m);
       expect(text).toContain('#   masquerade 10.193.0.0/16 ');
-    });
-
-    test('a look shows what is not there, and the next one what is there now', async () => {
-      const ref = await lab.addNode({ cluster: 'shop', routes });
-      await push(ref);
+      // What is not there it does not show, and the next one shows what is there now.
       await run(ref, ['iptables-nft', '-t', 'nat', '-D', 'POSTROUTING', '1']);
       expect(await look(ref)).not.toContain('-j PEERMASQ');
       await run(ref, ['iptables-nft', '-t', 'nat', '-A', 'POSTROUTING', '-j', 'PEERMASQ']);
@@ -75,7 +71,9 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect(failure).toMatchObject({ code: 'no-answer' });
       const { advice } = failure as RetryableError;
       expect(advice).toContain(lab.byHand(ref));
-      expect(advice).toMatch(/peermasq\.sh look.* npx peermasq explain --rules FILE --from POD --to HOST:PORT$/);
+      expect(advice).toMatch(
+        /peermasq\.sh look.* npx peermasq explain --rules FILE --from POD --to HOST:PORT$/,
+      );
     });
 
     test('a look that is cut off ends at once', async () => {
@@ -88,7 +86,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       await expect(looked).rejects.toBe(cutOff);
     });
 
-    test('the rule set in force is the one that was pushed; a node without has none', async () => {
+    test('the rule set in force is the one that was pushed; a node without has none, nor what was never pushed', async () => {
       const [ref, bare] = [
         await lab.addNode({ cluster: 'shop', routes }),
         await lab.addNode({ cluster: 'shop', routes }),
@@ -99,11 +97,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect([...inForce.keys()]).toEqual([nodeKey(ref)]);
       const [ruleSet] = inForce.values();
       expect(ruleSet && printRuleSet(ruleSet)).toBe(await keptOn(lab.machineOf(ref)));
-    });
-
-    test('what is recorded, and was never pushed, has no text', async () => {
-      const ref = await lab.addNode({ cluster: 'shop', routes });
-      await push(ref);
+      // Nor has what is recorded, and was never pushed, a text.
       const node = await nodeOf(ref);
       const other = { ...node, recorded: { ruleSetId: 'f'.repeat(64), isProven: true } };
       expect(await lab.inspection.inForce([other], deadline())).toEqual(new Map());
