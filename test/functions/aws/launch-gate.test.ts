@@ -59,19 +59,14 @@ describe('launches that wait', () => {
     expect(launches()).toEqual(['CONTINUE']);
   });
 
-  test('end by choice for a node that may need rules and cannot be served', async () => {
-    deploy({ params: { launchGate: 'abandon' } });
-    const id = addNode({ tags: { 'eks:cluster-name': 'other' } });
-    stack.put(aws.holdLaunch(id, 'workers', 'peermasq'));
+  test('end by choice for a node that cannot be served, and go on for one that needs no rules', async () => {
+    deploy(gate('abandon'));
+    stack.put(aws.holdLaunch(addNode({ tags: { 'eks:cluster-name': 'other' } }), 'workers', 'peermasq'));
     await served();
     expect(launches()).toEqual(['ABANDON']);
-  });
-
-  test('go on for a node that needs no rules', async () => {
-    deploy(gate('abandon'));
     stack.put(aws.holdLaunch(addNode({ platformDetails: 'Windows' }), 'workers', 'peermasq'));
     await served();
-    expect(launches()).toEqual(['CONTINUE']);
+    expect(launches()).toEqual(['ABANDON', 'CONTINUE']);
   });
 
   test('of a group without the tags of a configured cluster may not be completed, and that is told', async () => {
