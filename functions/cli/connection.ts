@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import { CidrError, parseAddress, type Cidr } from '../../shared/core/cidr';
+import { addressOf, CidrError, parseAddress, type Cidr } from '../../shared/core/cidr';
 import { messageOf, PermanentError } from '../../shared/core/errors';
 import type { Packet } from '../../shared/core/explain/packet';
 
@@ -74,7 +74,7 @@ export async function readTo(text: string, { pod }: Pick<From, 'pod'> = {}): Pro
   if (pod && pod.family !== address.family) {
     throw new PermanentError(
       'bad-option',
-      `${pod.text} is IPv${pod.family} and ${text} is IPv${address.family}`,
+      `${addressOf(pod)} is IPv${pod.family} and ${text} is IPv${address.family}`,
       'Give both addresses of one family.',
     );
   }

@@ -1,4 +1,5 @@
 import { inspect } from 'node:util';
+import { CommanderError } from 'commander';
 import { messageOf, PeermasqError, RetryableError } from '../../shared/core/errors';
 import { say } from './output';
 
@@ -26,6 +27,10 @@ export function printFault(error: unknown, isDebug: boolean, where?: string): vo
 
 /** In the place of an answer, for programs. */
 export function errorDocument(error: unknown) {
+  if (error instanceof CommanderError)
+    return {
+      error: { code: 'bad-option', message: error.message, advice: 'Say --help for what is accepted.' },
+    };
   const { code, advice } = error instanceof PeermasqError ? error : { code: 'unexpected', advice: null };
   return { error: { code, message: messageOf(error), advice } };
 }

@@ -1,29 +1,52 @@
+import { parseArgs } from 'node:util';
+import { CommanderError } from 'commander';
+import { PermanentError } from '../../shared/core/errors';
 import { errorDocument, exitCodes, printFault } from './faults';
-import { print, type Format } from './output';
+import { print } from './output';
 import { makeProgram } from './program';
 
 const program = makeProgram();
 
-/** What whoever reads stdout expects there; known when a command begins. */
-let format: Format | undefined;
-program.hook('preAction', (_, command) => {
-  format = command.opts<{ output?: Format }>().output;
-});
+/** What whoever reads stdout expects there, also where the command line itself is at fault. */
+function format(): 'json' | 'yaml' | undefined {
+  const options = { output: { type: 'string', short: 'o' } } as const;
+  const { output } = parseArgs({ options, strict: false }).values;
+  return output === 'json' || output === 'yaml' ? output : undefined;
+}
 
 function fail(error: unknown): void {
-  if (format !== undefined && format !== 'table') print({ document: errorDocument(error), text: '' }, format);
-  printFault(error, program.opts<{ debug?: boolean }>().debug === true);
+  // Of what it refuses commander has told already; --help and --version are no faults.
+  const isTold = error instanceof CommanderError;
+  if (isTold && error.exitCode === 0) return;
+  const asked = format();
+  if (asked) print({ document: errorDocument(error), text: '' }, asked);
+  if (!isTold) printFault(error, program.opts<{ debug?: boolean }>().debug === true);
   process.exitCode = exitCodes.fault;
 }
 
-// A reader that has enough, such as head, is no fault.
+const unwritten = (cause: NodeJS.ErrnoException) =>
+  new PermanentError(
+    'unwritten',
+    `The answer could not be written: ${cause.message}`,
+    'What was written is not whole: make room, and run the command again.',
+    cause,
+  );
+
+// A reader that has enough, such as head, is no fault; a disk that is full is one.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') fail(error);
+  if (error.code !== 'EPIPE') {
+    printFault(unwritten(error), false);
+    process.exitCode = exitCodes.fault;
+  }
   process.exit();
 });
 
 void program
   .parseAsync()
   .catch(fail)
-  // The clients keep connections open for a next call.
-  .finally(() => process.stdout.write('', () => process.exit()));
+  // The clients keep connections open for a next call. What could not be written ends the process above.
+  .finally(() =>
+    process.stdout.write('', (error) => {
+      if (!error) process.exit();
+    }),
+  );

@@ -19,6 +19,7 @@ export function makeProgram(): Command {
   const program = new Command('peermasq')
     .description(`${packageJson.description}.\nThe command line: plans, explains and diagnoses.`)
     .version(packageJson.version)
+    .exitOverride()
     .option('--debug', 'show every log entry, and the stack of an error')
     .showHelpAfterError('Say --help for what is accepted.')
     .addHelpText('after', exits);

@@ -1,4 +1,4 @@
-import { contains, parseAddress, type Cidr } from './cidr';
+import { addressOf, contains, parseAddress, type Cidr } from './cidr';
 import { inWords, type PeermasqError } from './errors';
 import type { Explanation } from './explain/packet';
 import type { Node, Surroundings } from './node';
@@ -46,7 +46,7 @@ export function diagnose(findings: Findings): Diagnosis {
     words === undefined ? check : within(check, words),
   );
   const hasDrifted = way.includes(masquerading) && masquerading.state === 'broken';
-  const found = [nodeCheck(findings), ...way, proofCheck(findings, hasDrifted)];
+  const found = [nodeCheck(findings), ...way, proofOf(findings, way, hasDrifted)];
   const checks = links.flatMap((link) => found.filter((check) => check.link === link));
   const broken = checks.find(({ state }) => state === 'broken') ?? null;
   return { checks, broken, verdict: verdictOf(checks, broken) };
@@ -57,7 +57,7 @@ function ofCluster({ destination, clusterRanges, reach }: Findings): string | un
   const own = clusterRanges.find(({ cidr }) => contains(cidr, destination));
   const isLed = reach.some(({ link, state }) => link === 'peering' && state !== 'broken');
   return own && !isLed
-    ? `${destination.text} is in ${own.cidr.text}, the cluster's own ${own.of}`
+    ? `${addressOf(destination)} is in ${own.cidr.text}, the cluster's own ${own.of}`
     : undefined;
 }
 
@@ -109,7 +109,7 @@ function masqueradingCheck(findings: Findings): Check {
   const link = 'masquerading';
   if (!pod) return { link, state: 'not-needed', evidence: ['It begins on the node, and has its address.'] };
   if (isPodRouted(pod, around)) {
-    const evidence = `${pod.text} is an address that ${around.network} and its peers have routes to.`;
+    const evidence = `${addressOf(pod)} is an address that ${around.network} and its peers have routes to.`;
     return { link, state: 'not-needed', evidence: [evidence, ...wordsOf(rules)] };
   }
   if (rules instanceof Error)
@@ -118,8 +118,7 @@ function masqueradingCheck(findings: Findings): Check {
     return { link, state: 'unknown', evidence: [`It does not come that far. ${rules.reason}`] };
   }
   const evidence = [rules.reason, ...deciding(rules)];
-  if (rules.masqueraded === 'unknown')
-    return { link, state: 'unknown', evidence, ...cureOf(findings, rules) };
+  if (rules.masqueraded === 'unknown') return { link, state: 'unknown', evidence };
   if (!rules.masqueraded || rules.cause === 'wrong-backend')
     return { link, state: 'broken', evidence, ...cureOf(findings, rules) };
   return { link, evidence, ...ofSources(findings, rules) };
@@ -152,7 +151,7 @@ function cureOf(findings: Findings, rules: Explanation): { cure?: string } {
   const { outcome, destination, pod } = findings;
   const sources = outcome.kind === 'planned' ? outcome.plan.ruleSet.sources : [];
   if (pod && sources.length > 0 && !sources.some((range) => contains(range, pod))) {
-    const words = `Add the range of ${pod.text} to the cluster's pods in peermasq.yaml`;
+    const words = `Add the range of ${addressOf(pod)} to the cluster's pods in peermasq.yaml`;
     return { cure: `${words}, then: ${backfill(findings)}` };
   }
   const isPlanned =
@@ -161,10 +160,23 @@ function cureOf(findings: Findings, rules: Explanation): { cure?: string } {
     !outcome.plan.ruleSet.exemptions.some(({ cidr }) => contains(cidr, destination));
   if (isPlanned) return { cure: backfill(findings) };
   if (rules.cause === 'exempt') {
-    const words = `Take ${destination.text} out of what peermasq.yaml exempts (except, services)`;
+    const words = `Take ${addressOf(destination)} out of what peermasq.yaml exempts (except, services)`;
     return { cure: `${words}, then: ${backfill(findings)}` };
   }
   return rules.cure === null ? {} : { cure: rules.cure };
+}
+
+/** Only of rules that the connection needs. */
+function proofOf(findings: Findings, way: readonly Check[], hasDrifted: boolean): Check {
+  const check = proofCheck(findings, hasDrifted);
+  const { outcome, destination } = findings;
+  const isNeeded = way.every(({ link, state }) => link !== 'masquerading' || state !== 'not-needed');
+  const isMeant =
+    outcome.kind !== 'planned' ||
+    outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination));
+  if (check.state !== 'broken' || (isNeeded && isMeant)) return check;
+  const evidence = ['The connection does not need it.', ...check.evidence];
+  return { link: check.link, state: 'not-needed', evidence };
 }
 
 function proofCheck(findings: Findings, hasDrifted: boolean): Check {

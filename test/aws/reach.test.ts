@@ -449,7 +449,7 @@ describe('a way over a peering', () => {
     const answers = async (...entries: ReturnType<typeof entry>[]) => {
       way.node.acl.entries = [...way.node.acl.entries.filter(({ egress }) => egress), ...entries];
       const { state, evidence = [], cure } = checkOf(await look(), 'firewall-node') ?? {};
-      return { state, said: evidence.at(-1), cure };
+      return { state, said: evidence.find((words) => words.includes('the answers')), cure };
     };
     const from = 'in from 10.0.3.20';
 

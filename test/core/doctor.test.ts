@@ -112,9 +112,22 @@ test('where all is well no link is broken, and the service is what is left', () 
 const backfill = 'npx peermasq backfill --node 4711';
 const again = 'npx peermasq backfill --again --node 4711';
 
+test.each<[string, Partial<Findings>]>([
+  ['from the node itself', { pod: undefined as never }],
+  [
+    'where pods are routed',
+    { around: { ...around, networkRanges: [parseCidr('10.132.0.0/14')] }, rules: bare },
+  ],
+  ['to what nothing is planned for', { destination: parseAddress('10.209.0.9') }],
+])('a proof is not asked for where the connection does not need it: %s', (_, findings) => {
+  const { broken, checks } = diagnose({ ...good, outcome: unproven, ...findings });
+  expect(broken).toBeNull();
+  expect(checks.at(-1)).toMatchObject({ link: 'proof', state: 'not-needed' });
+});
+
 test.each([
-  ['10.133.7.7', "10.133.7.7/32 is in 10.132.0.0/14, the cluster's own pods"],
-  ['10.96.0.10', "10.96.0.10/32 is in 10.96.0.0/12, the cluster's own services"],
+  ['10.133.7.7', "10.133.7.7 is in 10.132.0.0/14, the cluster's own pods"],
+  ['10.96.0.10', "10.96.0.10 is in 10.96.0.0/12, the cluster's own services"],
 ])('what is of the cluster itself is named so, and no peering is to be made: %s', (destination, words) => {
   const states = { peering: 'broken', 'route-there': 'broken', 'route-back': 'unknown' } as const;
   const { broken, verdict, checks } = diagnose({
@@ -168,7 +181,7 @@ describe('the first broken link is named, with what mends it', () => {
         },
       },
       'masquerading',
-      `Take 10.193.0.3/32 out of what peermasq.yaml exempts (except, services), then: ${again}`,
+      `Take 10.193.0.3 out of what peermasq.yaml exempts (except, services), then: ${again}`,
     ],
     [
       'rules in the wrong backend, though they happen to work',

@@ -68,12 +68,11 @@ export function addBackfill(program: Command): void {
 async function backfill(options: BackfillOptions): Promise<void> {
   prepareJournals();
   if (options.rollback !== undefined) {
-    const nodes = await planRollback(options);
-    say(planAnswer({ nodes, faults: [] }).text);
+    const { nodes, isWhole } = await planRollback(options);
+    if (nodes.length > 0) say(planAnswer({ nodes, faults: [] }).text);
     await run('rollback', nodes, pushBack, options);
-    say(
-      'The next sweep brings the config’s rule sets again: deploy the config that you want before it comes.',
-    );
+    if (!isWhole && !process.exitCode) process.exitCode = exitCodes.fault;
+    if (nodes.length > 0) say(untilSweep);
     return;
   }
   const seen = await surveyFor(options);
@@ -85,6 +84,9 @@ async function backfill(options: BackfillOptions): Promise<void> {
   await run('backfill', changes, pushWave({ acceptsLoss: options.acceptLoss === true, isAgain }), options);
   if (seen.nodes.some(isLeft) && !process.exitCode) process.exitCode = exitCodes.fault;
 }
+
+const untilSweep =
+  'The next sweep brings the config’s rule sets again: deploy the config that you want before it comes.';
 
 /** It is to get something that is not known, or held back: the plan said why. */
 const isLeft = ({ outcome: { kind } }: Surveyed): boolean => kind !== 'planned' && kind !== 'skipped';

@@ -87,7 +87,8 @@ export function openJournal(kind: JournalKind, nodes: readonly Planned[]): Journ
   for (const one of nodes) {
     const entry = toEntry(one);
     const known = entries.get(entry.node);
-    entries.set(entry.node, known && known.state !== 'untouched' ? { ...known, state: 'untouched' } : entry);
+    // Once touched is touched, also where this run does not come as far.
+    if (!known || known.state === 'untouched') entries.set(entry.node, entry);
   }
   const file = continued?.file ?? join(folder(), `${began.replaceAll(':', '-')}-${kind}.json`);
   const write = () => {

@@ -2,11 +2,12 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { PeermasqError } from '../../../shared/core/errors';
 import { groupBy } from '../../../shared/core/group';
 import { nodeKey } from '../../../shared/core/node';
-import { retryAfterSeconds, type Outcome } from '../../../shared/core/outcome';
+import type { Outcome } from '../../../shared/core/outcome';
 import type { Deadline } from '../../../shared/core/ports';
 import { pass, type Options } from '../../../shared/core/reconcile';
 import { restartWhereAsked } from '../../../shared/core/restart';
 import type { Planned } from '../plan';
+import { untilEnded } from './until-ended';
 
 /**
  * Brings the nodes of one wave to what they are to have.
@@ -41,24 +42,4 @@ export function pushWave(asked: Pick<Options, 'acceptsLoss' | 'isAgain'>): PushW
     });
     return (await Promise.all(ended)).flat();
   };
-}
-
-async function untilEnded<Ref extends Outcome['node']>(
-  refs: readonly Ref[],
-  look: (refs: Ref[]) => Promise<readonly Outcome[]>,
-  deadline: Deadline,
-): Promise<readonly Outcome[]> {
-  const ended = new Map<string, Outcome>();
-  let open = [...refs];
-  for (;;) {
-    for (const outcome of await look(open)) ended.set(nodeKey(outcome.node), outcome);
-    open = open.filter((ref) => ended.get(nodeKey(ref))?.kind === 'pending');
-    const waits = open.flatMap((ref) => {
-      const outcome = ended.get(nodeKey(ref));
-      return outcome ? (retryAfterSeconds(outcome) ?? []) : [];
-    });
-    const waitMs = Math.min(...waits) * 1_000;
-    if (open.length === 0 || Date.now() + waitMs >= deadline) return [...ended.values()];
-    await pause(waitMs);
-  }
 }

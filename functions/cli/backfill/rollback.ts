@@ -1,7 +1,7 @@
 import { deliver } from '../../../shared/core/deliver';
 import { PeermasqError } from '../../../shared/core/errors';
 import { groupBy } from '../../../shared/core/group';
-import { nodeKey } from '../../../shared/core/node';
+import { nodeKey, type Node, type NodeRef } from '../../../shared/core/node';
 import type { Outcome } from '../../../shared/core/outcome';
 import { parseRuleSet, ruleSetId, type RuleSet } from '../../../shared/core/rule-set';
 import { count, say } from '../output';
@@ -11,6 +11,7 @@ import { deadlineOf, openTargets, selectionOf } from '../targets';
 import type { BackfillOptions } from './command';
 import { readJournal, type JournalEntry } from './journal';
 import type { PushWave } from './push';
+import { untilEnded } from './until-ended';
 
 /** What a node without rules of peermasq has: pushed, it takes away what a backfill brought. */
 const nothing: RuleSet = {
@@ -22,11 +23,17 @@ const nothing: RuleSet = {
   probes: [],
 };
 
-/** The nodes that a backfill touched, each with what it had before as its plan. */
-export async function planRollback(options: BackfillOptions): Promise<Planned[]> {
+export interface Rollback {
+  /** The nodes that a backfill touched, each with what it had before as its plan. */
+  readonly nodes: readonly Planned[];
+  /** Every node that it touched, and that was asked for, is among them. */
+  readonly isWhole: boolean;
+}
+
+export async function planRollback(options: BackfillOptions): Promise<Rollback> {
   const { rollback } = options;
   const journal = readJournal(typeof rollback === 'string' ? rollback : undefined);
-  const touched = journal.nodes.filter(({ state }) => state !== 'untouched');
+  const touched = journal.nodes.filter(({ state }) => !neverHanded.has(state));
   const orders = new Map(
     touched.flatMap((entry) => (isKnown(entry) ? [[entry.node, ruleSetOf(entry)] as const] : [])),
   );
@@ -44,11 +51,11 @@ export async function planRollback(options: BackfillOptions): Promise<Planned[]>
     return order ? [toPlanned(one, order)] : [];
   });
   tell(journal.file, touched, orders.size - planned.length);
-  // A node that never had rules, and has none, has nothing to give back.
-  return planned.filter(
-    ({ node, outcome }) => node.recorded !== undefined || outcome.plan.ruleSet !== nothing,
-  );
+  return { nodes: planned, isWhole: touched.every(isKnown) };
 }
+
+/** Whatever else became of a node, it may have the rules: nobody may have heard of it. */
+const neverHanded: ReadonlySet<string> = new Set(['untouched', 'skipped', 'held']);
 
 const isKnown = (entry: JournalEntry): entry is JournalEntry & { before: string | null } =>
   entry.before !== undefined;
@@ -74,20 +81,45 @@ function tell(file: string, touched: readonly JournalEntry[], absent: number): v
 }
 
 /** Pushes plans as something new: a node refuses what is older than what it has. */
-export const pushBack: PushWave = async (nodes, deadline) => {
+export const pushBack: PushWave = async (nodes, deadline, onProven) => {
   const generation = Date.now();
   const byTarget = groupBy(nodes, ({ target }) => target.name);
-  const delivered = [...byTarget.values()].map(async (some): Promise<readonly Outcome[]> => {
+  const delivered = [...byTarget.values()].map((some): Promise<readonly Outcome[]> => {
     const [{ target }] = some as [Planned];
-    const planned = some.map(({ node, cluster, outcome: { plan } }) => {
-      return { node, cluster, plan: { ...plan, ruleSet: { ...plan.ruleSet, generation } } };
-    });
-    try {
-      return (await deliver(planned, target.cloud.channel, target.log, deadline)).outcomes;
-    } catch (error) {
-      if (!(error instanceof PeermasqError)) throw error;
-      return some.map(({ node, cluster }) => ({ node: node.ref, cluster, kind: 'failed', error }));
-    }
+    const look = async (refs: readonly NodeRef[]): Promise<readonly Outcome[]> => {
+      try {
+        const found = await target.cloud.nodes.get(refs, deadline);
+        const planned = found.flatMap((node) => some.flatMap((one) => orderFor(node, one, generation)));
+        const { outcomes } = await deliver(planned, target.cloud.channel, target.log, deadline);
+        onProven(outcomes.filter(({ kind }) => kind === 'proven').length);
+        return [...outcomes, ...absent(refs, found)];
+      } catch (error) {
+        if (!(error instanceof PeermasqError)) throw error;
+        return refs.map((node) => ({ node, kind: 'failed', error }));
+      }
+    };
+    return untilEnded(
+      some.map(({ node }) => node.ref),
+      look,
+      deadline,
+    );
   });
   return (await Promise.all(delivered)).flat();
 };
+
+/** As the node is now: somebody may have pushed to it since the plan was shown. */
+function orderFor(node: Node, { node: before, cluster, outcome: { plan } }: Planned, generation: number) {
+  if (nodeKey(node.ref) !== nodeKey(before.ref)) return [];
+  return [{ node, cluster, plan: { ...plan, ruleSet: { ...plan.ruleSet, generation } } }];
+}
+
+const absent = (refs: readonly NodeRef[], found: readonly Node[]): Outcome[] =>
+  refs
+    .filter((ref) => !found.some((node) => nodeKey(node.ref) === nodeKey(ref)))
+    .map((node) => ({
+      node,
+      kind: 'pending',
+      reason: 'The cloud does not show this instance any more.',
+      retryAfterSeconds: 10,
+      isAbsent: true,
+    }));

@@ -97,11 +97,14 @@ async function judge(scene: Scene, end: End): Promise<Omit<Check, 'link'>> {
     ...(acl ? [readAcl(scene, end, acl, { from: port, to: port }, end.isNode)] : []),
     ...(acl ? [readAcl(scene, end, acl, ephemeral, !end.isNode)] : []),
   ];
-  const worst = (['broken', 'unknown'] as const).find((state) => findings.some((one) => one.state === state));
-  const cure = findings.find(({ state }) => state === worst)?.cure;
+  // What decides is told first.
+  const worstFirst = (['broken', 'unknown', 'ok'] as const).flatMap((state) =>
+    findings.filter((one) => one.state === state),
+  );
+  const [{ state, cure }] = worstFirst as [Finding];
   return {
-    state: worst ?? 'ok',
-    evidence: findings.map(({ evidence }) => evidence),
+    state,
+    evidence: worstFirst.map(({ evidence }) => evidence),
     ...(cure !== undefined && { cure }),
   };
 }

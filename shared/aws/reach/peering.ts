@@ -122,7 +122,7 @@ function judge(scene: Scene, peering: Peering): Omit<Check, 'link'> {
   if (status !== 'active') return { state: 'broken', evidence, cure: cureOf(scene, peering) };
   if (rangeWith(far, scene.way.destination)) return { state: 'ok', evidence };
   const missing = `${far.vpcId} does not have ${addressOf(scene.way.destination)}.`;
-  return { state: 'broken', evidence: [...evidence, missing], cure: create(scene) };
+  return { state: 'broken', evidence: [missing, ...evidence], cure: create(scene) };
 }
 
 /** What makes a peering active that is not. */

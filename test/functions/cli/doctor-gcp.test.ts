@@ -149,7 +149,7 @@ describeDoctor<GcpLab>(
       const { checks, verdict, broken } = await doctor();
       expect(checks.find(({ link }) => link === 'masquerading')).toMatchObject({ state: 'not-needed' });
       expect(verdict).toContain(
-        'Masquerading is not needed: 10.132.0.10/32 is an address that vpc-b and its peers have routes to.',
+        'Masquerading is not needed: 10.132.0.10 is an address that vpc-b and its peers have routes to.',
       );
       expect(broken).toBeNull();
     });

@@ -88,6 +88,7 @@ export function describeDoctor<Lab extends DoctorLab>(
         const { broken } = await doctor();
         expect(broken).toMatchObject({ link });
         expect(broken?.cure).toContain(cure);
+        expect(broken?.evidence[0]).not.toMatch(/^(?!No ).* (lets it|allows) /);
       } finally {
         mend();
       }

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { spawnSync } from 'node:child_process';
 import { parse } from 'yaml';
 import { openHome, type Home } from '../../lab/command-line';
 
@@ -149,6 +150,16 @@ describe('what was typed wrong, and what cannot be had: one sentence and what me
     const { status, stdout } = await home.peermasq(['plan', '--config', 'nowhere.yaml', '-o', 'json']);
     expect(status).toBe(1);
     expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'unreadable-file' } });
+    const refused = await home.peermasq(['backfill', '--canary', 'abc', '--output=json']);
+    expect(refused.status).toBe(1);
+    expect(JSON.parse(refused.stdout)).toMatchObject({ error: { code: 'bad-option' } });
+  });
+
+  test('an answer that cannot be written is a fault', () => {
+    const cli = `${process.execPath} dist/cli/peermasq.mjs validate peermasq.yaml`;
+    const { status, stderr } = spawnSync('sh', ['-c', `${cli} > /dev/full`], { encoding: 'utf8' });
+    expect(status).toBe(1);
+    expect(stderr).toContain('The answer could not be written: ');
   });
 
   test('--debug shows the stack, wherever it stands', async () => {

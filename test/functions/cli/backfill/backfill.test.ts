@@ -103,6 +103,14 @@ describeKernel('a roll-out from the command line', undefined, () => {
     aws.setReady(ids[0] ?? '', true);
   });
 
+  test('what was pushed and not heard of is returned too: nodes that had nothing have nothing again', async () => {
+    expect(await backfill('--canary', '0', '--wave-timeout', '1')).toMatchObject({ status: 1 });
+    await aws.settled();
+    const { status, states } = await backfill('--rollback', '--canary', '0');
+    expect({ status, states }).toEqual({ status: 0, states: 'proven proven proven proven' });
+    expect(await kept(3)).not.toContain('masquerade');
+  }, 40_000);
+
   test('interrupted, it sees the wave under way to its end, begins no other, and says which nodes are untouched', async () => {
     let isInterrupted = false;
     const { status, stdout, stderr } = await home.peermasq(['backfill', '--yes', '--wave', '2'], {
@@ -115,7 +123,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
     expect(stderr).toContain('Interrupted: the wave under way is seen to its end');
     expect(status).toBe(130);
     const states = await Promise.all(
-      [0, 1, 2, 3].map(async (n) => ((await kept(n)) === undefined ? 'no' : 'rules')),
+      [0, 1, 2, 3].map(async (n) => ((await kept(n))?.includes('masquerade') ? 'rules' : 'no')),
     );
     const untouched = states.filter((state) => state === 'no').length;
     expect(stdout).toContain(`Backfill: ${4 - untouched} proven, ${untouched} untouched.`);

@@ -1,0 +1,48 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { openJournal, prepareJournals, readJournal } from '../../../../functions/cli/backfill/journal';
+import type { Planned } from '../../../../functions/cli/plan';
+import type { NodeRef } from '../../../../shared/core/node';
+import type { Outcome } from '../../../../shared/core/outcome';
+
+let folder: string;
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'peermasq-journals-'));
+  process.env['XDG_STATE_HOME'] = folder;
+  prepareJournals();
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true });
+});
+
+const refOf = (id: string): NodeRef => ({ cloud: 'aws', account: '1', region: 'us-east-1', id });
+/** What a journal asks of a node and its plan. */
+const planned = (id: string, plan = 'first') =>
+  ({
+    target: { name: 'aws us-east-1' },
+    cluster: 'shop',
+    node: { ref: refOf(id), name: id },
+    outcome: { plan: { id: plan } },
+  }) as unknown as Planned;
+const ended = (id: string, kind: 'proven' | 'pending') => ({ node: refOf(id), kind }) as Outcome;
+const states = () => readJournal(undefined).nodes.map(({ name, state }) => `${name} ${state}`);
+
+test('what was touched once stays so, also where the run that goes on stops before it', () => {
+  const first = openJournal('backfill', [planned('a'), planned('b'), planned('c'), planned('d')]);
+  first.begin([planned('a'), planned('b'), planned('c')]);
+  first.end([ended('a', 'proven'), ended('b', 'pending')]);
+  const second = openJournal('backfill', [planned('b'), planned('c'), planned('d')]);
+  expect(second.file).toBe(first.file);
+  second.begin([planned('b')]);
+  expect(states()).toEqual(['a proven', 'b pushing', 'c pushing', 'd untouched']);
+});
+
+test('a backfill that means something else begins a journal of its own, and so does a rollback', () => {
+  const first = openJournal('backfill', [planned('a')]);
+  first.begin([planned('a')]);
+  expect(openJournal('rollback', [planned('a')]).file).not.toBe(first.file);
+  expect(readJournal(undefined).file).toBe(first.file);
+  expect(openJournal('backfill', [planned('a', 'second')]).file).not.toBe(first.file);
+});
