@@ -235,7 +235,7 @@ class Reader {
     return this.native.filter((base) => {
       const [of, table = ''] = base.table.name.split(' ');
       const key = keyOf({ backend: 'iptables-nft', family: of === 'ip6' ? 6 : 4, table });
-      const shown = of === 'inet' ? undefined : this.bases.get(key);
+      const shown = of === 'ip' || of === 'ip6' ? this.bases.get(key) : undefined;
       const isSame = (other: Base) =>
         other.chain.name === base.chain.name && other.hook === base.hook && other.priority === base.priority;
       return !shown || (this.tainted.has(key) && !shown.some(isSame));

@@ -226,6 +226,42 @@ describe('chains of the same priority', () => {
   });
 });
 
+describe('chains of devices and bridges', () => {
+  const outer = (family: string, hook: string, more: Json, ...expr: readonly Json[]) =>
+    `${network}${nat}${json(
+      { table: { family, name: 'nat' } },
+      base(family, 'nat', { type: 'filter', hook, prio: 0, ...more }),
+      ...(expr.length > 0 ? [rule(family, 'nat', ...expr)] : []),
+    )}`;
+  const drop = { drop: null };
+  const ofPod = (addr: string) => ({
+    match: { op: '==', left: { payload: { protocol: 'ip', field: 'saddr' } }, right: addr },
+  });
+  const onPort = { match: { op: '==', left: { meta: { key: 'iifname' } }, right: 'vethpod' } };
+
+  test.each([
+    ['ingress of a device', outer('netdev', 'ingress', { dev: 'vethpod' }, ofPod('10.132.0.10'), drop)],
+    ['ingress of table inet', outer('inet', 'ingress', { dev: 'vethpod' }, ofPod('10.132.0.10'), drop)],
+    ['egress of a device', outer('netdev', 'egress', { dev: 'eth0' }, drop)],
+    ['a policy', outer('netdev', 'egress', { dev: 'eth0', policy: 'drop' })],
+    ['a bridge, by the port', outer('bridge', 'input', {}, onPort, drop)],
+  ])('may drop it: %s', (_, dump) => {
+    const { masqueraded, reason, path } = answer(dump);
+    expect(masqueraded).toBe(true);
+    expect(reason).toMatch(/may also be dropped: .*drop/);
+    expect(path).toContainEqual(expect.objectContaining({ result: 'unknown' }));
+  });
+
+  test.each([
+    ['a drop of others', outer('netdev', 'ingress', { dev: 'vethpod' }, ofPod('10.132.0.11'), drop)],
+    ['a counter', outer('netdev', 'ingress', { dev: 'vethpod' }, { counter: { packets: 0, bytes: 0 } })],
+    ['what is only bridged', outer('bridge', 'forward', {}, drop)],
+    ['a bridge that lets through', outer('bridge', 'input', {}, onPort, { accept: null })],
+  ])('does not drop it: %s', (_, dump) => {
+    expect(answer(dump).reason).not.toContain('dropped');
+  });
+});
+
 describe('what is no dump says so', () => {
   test.each([
     ['addresses alone', network, 'expected what iptables-save or nft -j list ruleset prints, read: no rules'],

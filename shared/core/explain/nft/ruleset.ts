@@ -1,13 +1,28 @@
-import { DumpError, type Base, type Chain, type Family, type Hook, type Rule, type Table } from '../model';
+import {
+  DumpError,
+  type Base,
+  type Chain,
+  type Family,
+  type Hook,
+  type Match,
+  type Rule,
+  type Table,
+} from '../model';
 import { isObject, listOf, objectOf, textOf, type Json, type JsonObject } from './json';
+import { anywhere, doubted, outerOf } from './outer';
 import { RuleReader } from './rule';
 
-const families: Readonly<Record<string, readonly Family[]>> = { ip: [4], ip6: [6], inet: [4, 6] };
+/** Not of arp: what it drops is no packet of a connection. */
+const families: Readonly<Record<string, readonly Family[]>> = {
+  ...{ ip: [4], ip6: [6], inet: [4, 6] },
+  ...{ netdev: [4, 6], bridge: [4, 6] },
+};
+const outerFamilies: ReadonlySet<string> = new Set(['netdev', 'bridge']);
 const hooks: ReadonlySet<string> = new Set<Hook>(['prerouting', 'forward', 'output', 'postrouting']);
 const isHook = (name: string): name is Hook => hooks.has(name);
 
 /**
- * Reads what `nft -j list ruleset` prints: tables of the families ip, ip6 and inet.
+ * Reads what `nft -j list ruleset` prints: tables of all families but arp.
  * @param at the line on which it begins
  */
 export function readNft(text: string, at: number): Base[] {
@@ -27,6 +42,10 @@ class Ruleset {
   private readonly tables = new Map<string, Table>();
   private readonly sets = new Map<string, JsonObject>();
   private readonly found: Base[] = [];
+  /** Of chains that the packet perhaps does not come to. */
+  private readonly doubts = new Map<Chain, Match>();
+  /** Those of them with the policy to drop. */
+  private readonly closed = new Set<Chain>();
 
   constructor(objects: readonly JsonObject[], at: number) {
     for (const { table } of objects) if (isObject(table)) this.addTable(table);
@@ -36,6 +55,7 @@ class Ruleset {
       this.sets.set(`${tableKey(named)} ${textOf(named['name'])}`, named);
     }
     for (const { rule } of objects) if (isObject(rule)) this.addRule(rule, at);
+    for (const chain of this.closed) chain.rules.push(this.inDoubt(chain, policyDrop));
   }
 
   bases(): Base[] {
@@ -56,13 +76,27 @@ class Ruleset {
     if (!table) return;
     const chain: Chain = { name: textOf(json['name']), rules: [] };
     table.chains.set(chain.name, chain);
+    const family = textOf(json['family']);
     const hook = textOf(json['hook']);
-    if (!isHook(hook)) return;
-    this.found.push({
-      ...{ table, chain, hook, isNat: json['type'] === 'nat' },
-      priority: Number(json['prio'] ?? 0),
-      policy: json['policy'] === 'drop' ? 'drop' : 'accept',
-    });
+    if (outerFamilies.has(family) || hook === 'ingress') this.addOuter(json, table, chain);
+    else if (isHook(hook)) {
+      this.found.push({
+        ...{ table, chain, hook, isNat: json['type'] === 'nat' },
+        priority: Number(json['prio'] ?? 0),
+        policy: json['policy'] === 'drop' ? 'drop' : 'accept',
+      });
+    }
+  }
+
+  private addOuter(json: JsonObject, table: Table, chain: Chain): void {
+    const { dev = null } = json;
+    const devices = typeof dev === 'string' ? [dev] : listOf(dev).map(textOf);
+    const outer = outerOf(textOf(json['family']), textOf(json['hook']), devices);
+    this.doubts.set(chain, outer?.doubt ?? anywhere);
+    if (!outer) return;
+    const priority = outer.priority + Number(json['prio'] ?? 0);
+    this.found.push({ table, chain, hook: outer.hook, isNat: false, priority, policy: 'accept' });
+    if (json['policy'] === 'drop') this.closed.add(chain);
   }
 
   private addRule(json: JsonObject, at: number): void {
@@ -76,10 +110,17 @@ class Ruleset {
     for (const statement of listOf(json['expr'])) reader.statement(objectOf(statement));
     for (const rule of reader.rules(number, textOf(json['comment']))) {
       checkTargets(rule, table, at);
-      chain.rules.push(rule);
+      chain.rules.push(this.inDoubt(chain, rule));
     }
   }
+
+  private inDoubt(chain: Chain, rule: Rule): Rule {
+    const doubt = this.doubts.get(chain);
+    return doubt ? doubted(rule, doubt) : rule;
+  }
 }
+
+const policyDrop: Rule = { number: 0, text: 'policy drop', matches: [], targets: [{ kind: 'drop' }] };
 
 const tableKey = (json: JsonObject) => `${textOf(json['family'])} ${textOf(json['table'])}`;
 
