@@ -63,6 +63,8 @@ export type Match = Test & { readonly negated: boolean; readonly text: string };
 
 export type Target =
   | { readonly kind: 'accept' | 'drop' | 'return' | 'notrack' | 'redirect' | 'unknown' }
+  /** Addresses, ports or other parts of the packet are written over, behind the back of conntrack. */
+  | { readonly kind: 'rewrite' }
   | { readonly kind: 'masquerade' }
   | { readonly kind: 'jump' | 'goto'; readonly chain: string }
   /** mark = (mark & ~clear) ^ (from & mask) */

@@ -352,6 +352,8 @@ class Walk {
       case 'redirect':
         this.fates.push({ kind: 'stays' });
         return [];
+      case 'rewrite':
+        return this.rewritten(rule, state);
       case 'unknown':
         return this.unknown(base, rule, state, ends);
     }
@@ -380,6 +382,18 @@ class Walk {
   ): Translation {
     if (target.kind === 'snat') return { by, sources: listed(target.spans) };
     return { by, sources: out === undefined ? [] : masqueradeSources(this.snapshot, this.family, out, hop) };
+  }
+
+  /** It may be as before, have any source and destination, or be lost. */
+  private rewritten(by: Rule, state: State): State[] {
+    this.drop(by.text);
+    const changed = {
+      isTranslated: true,
+      destination: undefined,
+      destinationPort: undefined,
+      hop: undefined,
+    };
+    return [state, { ...state, ...changed, translation: { by, sources: [] } }];
   }
 
   /** It may go on, be let through or be dropped; in table nat it may be translated to anything. */

@@ -226,6 +226,42 @@ describe('chains of the same priority', () => {
   });
 });
 
+describe('a packet that is written over', () => {
+  const payload = (protocol: string, field: string, value: unknown) => ({
+    mangle: { key: { payload: { protocol, field } }, value },
+  });
+  const filter = (hook: string, prio: number, ...expr: readonly Json[]) =>
+    network +
+    nat +
+    json(
+      { table: { family: 'ip', name: 'a' } },
+      base('ip', 'a', { type: 'filter', hook, prio }),
+      rule('ip', 'a', ...expr),
+    );
+
+  test.each([
+    ['ip daddr set 10.0.3.21', 'prerouting', -150, payload('ip', 'daddr', '10.0.3.21')],
+    ['ip saddr set 10.209.0.77', 'postrouting', 300, payload('ip', 'saddr', '10.209.0.77')],
+    ['tcp dport set 80', 'forward', 0, payload('tcp', 'dport', 80)],
+    ['ip ttl set 1', 'prerouting', 0, payload('ip', 'ttl', 1)],
+  ])('may be lost: %s', (text, hook, prio, statement) => {
+    const explained = answer(filter(hook, prio, statement));
+    expect(explained.source).toBeNull();
+    expect(explained.reason).toContain(`It may also be dropped: ${text}.`);
+    expect(explained.path.map((step) => step.text)).toContain(text);
+  });
+
+  test.each([
+    ['meta mark set 5', { mangle: { key: { meta: { key: 'mark' } }, value: 5 } }],
+    ['ip dscp set cs1', payload('ip', 'dscp', 'cs1')],
+  ])('is the same for the way: %s', (text, statement) => {
+    const explained = answer(filter('prerouting', 0, statement));
+    expect(explained).toMatchObject({ masqueraded: true, source: '10.209.0.2' });
+    expect(explained.reason).not.toContain('dropped');
+    expect(explained.path[0]?.text).toBe(text);
+  });
+});
+
 describe('chains of devices and bridges', () => {
   const outer = (family: string, hook: string, more: Json, ...expr: readonly Json[]) =>
     `${network}${nat}${json(

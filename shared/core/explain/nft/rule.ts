@@ -1,4 +1,5 @@
 import type { Match, Rule, Target } from '../model';
+import { fieldOf } from './field';
 import { isObject, listOf, objectOf, textOf, unwrapped, type Json, type JsonObject } from './json';
 import { matchOf, unknownMatch } from './match';
 import { addressSpans, linear, markIn, numberSpan, whole } from './value';
@@ -34,7 +35,7 @@ export class RuleReader {
     if (verdict) this.act(verdict.target ? [verdict.target] : [], verdict.word);
     else if (kind === 'match') this.ask(matchOf(objectOf(value), this.setNamed));
     else if (kind === 'vmap') this.entries = this.vmap(objectOf(value));
-    else if (kind === 'mangle') this.act(mangle(objectOf(value)), 'mark set');
+    else if (kind === 'mangle') this.act(mangle(objectOf(value)), mangleWords(objectOf(value)));
     else if (kind === 'xt') this.xt(objectOf(value));
     else if (goesOn.has(kind)) this.words.push(kind);
     else if (asks.has(kind)) this.ask([unknownMatch(kind, 'only the packet itself would tell')]);
@@ -127,8 +128,19 @@ function translationOf(kind: string, value: Json): Target {
   }
 }
 
-/** `meta mark set …`, `ct mark set …`: every value made of marks and constants. Other keys change no mark. */
+const mangleWords = ({ key, value }: JsonObject) =>
+  `${fieldOf(key ?? null)[0]} set ${fieldOf(value ?? null)[0]}`;
+
+/** Fields that decide neither the way of a packet nor whether it arrives. */
+const harmless = new Set(['dscp', 'ecn']);
+
+/**
+ * `meta mark set …`, `ct mark set …`: every value made of marks and constants. What is written into the packet itself is
+ * not followed. Other keys change neither.
+ */
 function mangle({ key, value }: JsonObject): Target[] {
+  const { payload } = objectOf(key);
+  if (payload) return harmless.has(textOf(objectOf(payload)['field'])) ? [] : [{ kind: 'rewrite' }];
   const of = markIn(key ?? null);
   if (!of) return objectOf(objectOf(key)['ct'])['key'] === 'mark' ? [{ kind: 'unknown' }] : [];
   const made = linear(value ?? null, 0);
