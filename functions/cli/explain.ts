@@ -69,10 +69,11 @@ function notNeeded(found: Explanation, network: string): Explanation {
 }
 
 /** That it needs no masquerade, or that nothing leaves the node, is no fault. */
-function exitCodeOf({ masqueraded, cause, cure }: Explanation): number {
+function exitCodeOf({ masqueraded, mayBeDropped, cause, cure }: Explanation): number {
   if (masqueraded === 'unknown') return exitCodes.uncertain;
   const isFault = cause === 'dropped' || cause === 'wrong-backend' || (!masqueraded && cure !== null);
-  return isFault ? exitCodes.finding : exitCodes.fine;
+  if (isFault) return exitCodes.finding;
+  return mayBeDropped ? exitCodes.uncertain : exitCodes.fine;
 }
 
 function port(text: string): number {
@@ -118,7 +119,7 @@ function explainAnswer(
   explanation: Explanation,
   upstream: Explained['upstream'],
 ): Answer {
-  const { masqueraded, source, sources, path, omitted, cause, reason, cure } = explanation;
+  const { masqueraded, mayBeDropped, source, sources, path, omitted, cause, reason, cure } = explanation;
   const verdict =
     masqueraded === 'unknown'
       ? 'It is not certain whether it is masqueraded.'
@@ -137,7 +138,18 @@ function explainAnswer(
     ...upstreamLines(upstream),
     ...(cure === null ? [] : [`Cure: ${visible(cure)}`]),
   ];
-  const document = { masqueraded, source, sources, cause, reason, cure, path, omitted, upstream };
+  const document = {
+    masqueraded,
+    mayBeDropped,
+    source,
+    sources,
+    cause,
+    reason,
+    cure,
+    path,
+    omitted,
+    upstream,
+  };
   return { document, text: lines.join('\n') };
 }
 

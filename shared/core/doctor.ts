@@ -92,6 +92,9 @@ function nodeCheck({ node, outcome, rules }: Findings): Check {
   if (!(rules instanceof Error) && rules.cause === 'dropped') {
     return { link, state: 'broken', evidence: [rules.reason, who, ...deciding(rules)] };
   }
+  if (!(rules instanceof Error) && rules.mayBeDropped) {
+    return { link, state: 'unknown', evidence: [rules.reason, who, ...deciding(rules)] };
+  }
   const left = outcome.kind === 'skipped' ? [`peermasq leaves it alone: ${outcome.skip.detail}`] : [];
   return { link, state: 'ok', evidence: [who, ...left] };
 }

@@ -48,6 +48,7 @@ const masqueraded: Explanation = {
   masqueraded: true,
   source: '10.209.0.2',
   sources: ['10.209.0.2'],
+  mayBeDropped: false,
   path: [],
   omitted: 0,
   cause: 'masqueraded',
@@ -224,6 +225,17 @@ describe('masquerading is not needed', () => {
       state: 'not-needed',
     });
   });
+});
+
+test('a drop that cannot be decided is not seen, and named', () => {
+  const reason = 'It is masqueraded. It may also be dropped: -A FORWARD -m limit --limit 1/min -j DROP.';
+  const { broken, verdict, checks } = diagnose({
+    ...good,
+    rules: { ...masqueraded, mayBeDropped: true, reason },
+  });
+  expect(broken).toBeNull();
+  expect(verdict).toContain('not seen: node');
+  expect(checks[0]).toMatchObject({ link: 'node', state: 'unknown', evidence: [reason, expect.any(String)] });
 });
 
 test('what cannot be seen is no broken link, and says how to see it', () => {

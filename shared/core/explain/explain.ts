@@ -22,6 +22,7 @@ export function explain(snapshot: Snapshot, packet: Packet): Explanation {
       translated.length === leaving.length ? leaving.length > 0 : translated.length > 0 ? 'unknown' : false,
     source: isComplete && sources.length === 1 ? (sources[0] ?? null) : null,
     sources,
+    mayBeDropped: leaving.length > 0 && walked.fates.some(({ kind }) => kind === 'dropped'),
     ...pathOf(walked.sights),
     cause,
     reason,

@@ -58,6 +58,8 @@ export interface Explanation {
   readonly source: string | null;
   /** Every address that it may leave with. */
   readonly sources: readonly string[];
+  /** It leaves, unless a rule that cannot be decided drops it. */
+  readonly mayBeDropped: boolean;
   readonly path: readonly Step[];
   /** Steps of the same kinds that `path` leaves out, because nobody reads as many. */
   readonly omitted: number;

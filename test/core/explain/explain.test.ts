@@ -118,6 +118,17 @@ describe('a target', () => {
   });
 });
 
+test.each([
+  ['that cannot be decided', '-m limit --limit 1/min -j DROP', true],
+  ['of an unknown target', '-j NFQUEUE --queue-num 0', true],
+  ['of others', '-s 10.132.0.11 -m limit --limit 1/min -j DROP', false],
+  ['that is certain', '-j DROP', false],
+])('whether it may be dropped is told: a drop %s', (_, rule, expected) => {
+  const filter = `*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD ${rule}\nCOMMIT\n`;
+  const dump = dumpOf('-A POSTROUTING -j MASQUERADE') + filter;
+  expect(explain(parseSnapshot(dump), packet).mayBeDropped).toBe(expected);
+});
+
 test('a rule of peermasq in the other backend is told, though kernels of today heed it', () => {
   const legacy =
     '# peermasq: iptables-legacy-save\n*nat\n:POSTROUTING ACCEPT [0:0]\n:PEERMASQ - [0:0]\n-A POSTROUTING -j PEERMASQ\n-A PEERMASQ -d 10.193.0.0/16 -j MASQUERADE\nCOMMIT\n';
