@@ -71,7 +71,8 @@ function notNeeded(found: Explanation, network: string): Explanation {
 /** That it needs no masquerade, or that nothing leaves the node, is no fault. */
 function exitCodeOf({ masqueraded, mayBeDropped, cause, cure }: Explanation): number {
   if (masqueraded === 'unknown') return exitCodes.uncertain;
-  const isFault = cause === 'dropped' || cause === 'wrong-backend' || (!masqueraded && cure !== null);
+  const isFault =
+    ['dropped', 'wrong-backend', 'untracked'].includes(cause) || (!masqueraded && cure !== null);
   if (isFault) return exitCodes.finding;
   return mayBeDropped ? exitCodes.uncertain : exitCodes.fine;
 }

@@ -45,7 +45,7 @@ export function diagnose(findings: Findings): Diagnosis {
   const way = [...findings.reach, masquerading].map((check) =>
     words === undefined ? check : within(check, words),
   );
-  const hasDrifted = way.includes(masquerading) && masquerading.state === 'broken';
+  const hasDrifted = way.includes(masquerading) && masquerading.state === 'broken' && isOwnBroken(findings);
   const found = [nodeCheck(findings), ...way, proofOf(findings, way, hasDrifted)];
   const checks = links.flatMap((link) => found.filter((check) => check.link === link));
   const broken = checks.find(({ state }) => state === 'broken') ?? null;
@@ -152,22 +152,28 @@ const backfill = ({ outcome, node }: Findings): string =>
 /** Lasting where a push would bring it, else the rule itself. */
 function cureOf(findings: Findings, rules: Explanation): { cure?: string } {
   const { outcome, destination, pod } = findings;
+  if (rules.cause === 'untracked') return rules.cure === null ? {} : { cure: rules.cure };
   const sources = outcome.kind === 'planned' ? outcome.plan.ruleSet.sources : [];
   if (pod && sources.length > 0 && !sources.some((range) => contains(range, pod))) {
     const words = `Add the range of ${addressOf(pod)} to the cluster's pods in peermasq.yaml`;
     return { cure: `${words}, then: ${backfill(findings)}` };
   }
-  const isPlanned =
-    outcome.kind === 'planned' &&
-    outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination)) &&
-    !outcome.plan.ruleSet.exemptions.some(({ cidr }) => contains(cidr, destination));
-  if (isPlanned) return { cure: backfill(findings) };
+  if (isPlanned(outcome, destination)) return { cure: backfill(findings) };
   if (rules.cause === 'exempt') {
     const words = `Take ${addressOf(destination)} out of what peermasq.yaml exempts (except, services)`;
     return { cure: `${words}, then: ${backfill(findings)}` };
   }
   return rules.cure === null ? {} : { cure: rules.cure };
 }
+
+const isPlanned = (outcome: Outcome, destination: Cidr): boolean =>
+  outcome.kind === 'planned' &&
+  outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination)) &&
+  !outcome.plan.ruleSet.exemptions.some(({ cidr }) => contains(cidr, destination));
+
+/** What the node has proven would masquerade it: its chain or its jump is gone, or something stands before them. */
+const isOwnBroken = ({ rules, outcome, destination }: Findings): boolean =>
+  !(rules instanceof Error) && rules.cause !== 'untracked' && isPlanned(outcome, destination);
 
 /** Only of rules that the connection needs. */
 function proofOf(findings: Findings, way: readonly Check[], hasDrifted: boolean): Check {

@@ -171,6 +171,12 @@ describe('the first broken link is named, with what mends it', () => {
     ],
     ['no rule, which a push would bring', { rules: bare, outcome: unproven }, 'masquerading', backfill],
     ['no rule, though it is proven', { rules: bare }, 'masquerading', again],
+    [
+      'what is taken out of conntrack, though peermasq’s rules are there',
+      { rules: { ...bare, cause: 'untracked', cure: 'iptables-nft -t raw -D PREROUTING 1' } },
+      'masquerading',
+      'iptables-nft -t raw -D PREROUTING 1',
+    ],
     ['no rule, and none planned', { rules: bare, outcome: skipped }, 'masquerading', bare.cure ?? ''],
     [
       'an exemption in the way',
@@ -225,6 +231,16 @@ describe('masquerading is not needed', () => {
       state: 'not-needed',
     });
   });
+});
+
+test.each<[string, Check['state'], Partial<Findings>]>([
+  ['gone', 'broken', { rules: bare }],
+  ['behind another rule', 'broken', { rules: { ...bare, cause: 'shadowed' } }],
+  ['not reached, as nothing is tracked', 'ok', { rules: { ...bare, cause: 'untracked' } }],
+  ['not for this destination', 'ok', { rules: bare, destination: parseAddress('10.77.0.3') }],
+])('a node has drifted from what it proved where that is %s: %s', (_, state, findings) => {
+  const { checks } = diagnose({ ...good, ...findings });
+  expect(checks.find(({ link }) => link === 'proof')).toMatchObject({ state });
 });
 
 test('a drop that cannot be decided is not seen, and named', () => {

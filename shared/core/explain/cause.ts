@@ -1,6 +1,7 @@
 import { failing, walk, type Fate, type Sight, type Walked } from './walk';
 import type { Backend, Base, Rule, Snapshot } from './model';
 import type { Cause, Packet } from './packet';
+import { removalOf } from './cure';
 import { missed, nameOf } from './path';
 
 export interface Finding {
@@ -8,6 +9,8 @@ export interface Finding {
   readonly reason: string;
   /** The backend that the cure is for; undefined where nothing is to be cured. */
   readonly backend: Backend | undefined;
+  /** Another cure than a rule. */
+  readonly cure?: string | null;
 }
 
 /** The rule set of peermasq: its chain in iptables, its table in nft. */
@@ -100,10 +103,27 @@ function notMasqueraded(
     return { cause: 'no-rule', reason, backend: undefined };
   }
   return (
+    untracked(snapshot, packet, walked) ??
     exempt(walked, backend) ??
     shadowed(snapshot, packet, walked, backend) ??
     inWrongBackend(snapshot, backend) ?? { cause: 'no-rule', reason: noRule(walked), backend }
   );
+}
+
+/** Rules of type nat never see what conntrack does not: more rules of theirs would cure nothing. */
+function untracked(snapshot: Snapshot, packet: Packet, { sights }: Walked): Finding | undefined {
+  const taking = sights.filter(
+    ({ rule, answer }) => answer !== false && rule.targets.some(({ kind }) => kind === 'notrack'),
+  );
+  const by = taking.find(({ answer }) => answer === true);
+  if (!by || sights.some(({ base }) => base.isNat)) return undefined;
+  const behind = translatedBy(walk(snapshot, packet, new Set(taking.map(({ rule }) => rule))));
+  const reason = [
+    `${capital(nameOf(by))} takes it out of conntrack, and nothing untracked is masqueraded: ${by.rule.text}.`,
+    ...(behind ? [`Without it, ${nameOf(behind)} would masquerade: ${behind.rule.text}`] : []),
+  ].join(' ');
+  const cure = removalOf(by, packet.destination.family === 6);
+  return { cause: 'untracked', reason, backend: undefined, cure };
 }
 
 function exempt({ sights }: Walked, backend: Backend): Finding | undefined {

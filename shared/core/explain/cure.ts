@@ -1,5 +1,6 @@
 import type { Backend, Snapshot } from './model';
 import type { Packet } from './packet';
+import type { Sight } from './walk';
 
 const identifier = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
 
@@ -7,9 +8,24 @@ const identifier = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
 export function cureFor(snapshot: Snapshot, { source, destination }: Packet, backend: Backend): string {
   const isIpv6 = destination.family === 6;
   if (backend === 'nft') return nftCure(snapshot, source.text, destination.text, isIpv6);
-  const program = backend.replace('iptables', isIpv6 ? 'ip6tables' : 'iptables');
-  return `${program} -t nat -I POSTROUTING 1 -s ${source.text} -d ${destination.text} -m addrtype ! --dst-type LOCAL -j MASQUERADE`;
+  return `${programOf(backend, isIpv6)} -t nat -I POSTROUTING 1 -s ${source.text} -d ${destination.text} -m addrtype ! --dst-type LOCAL -j MASQUERADE`;
 }
+
+/** @returns null where a name would not be safe in a command */
+export function removalOf({ base: { table }, chain, rule }: Sight, isIpv6: boolean): string | null {
+  const [family = '', name = ''] = table.name.split(' ');
+  if (!identifier.test(chain.name)) return null;
+  if (table.backend !== 'nft')
+    return `${programOf(table.backend, isIpv6)} -t ${table.name} -D ${chain.name} ${rule.number}`;
+  if (!identifier.test(name)) return null;
+  const place = `${family} ${name} ${chain.name}`;
+  return rule.handle === undefined
+    ? `nft -a list chain ${place}`
+    : `nft delete rule ${place} handle ${rule.handle}`;
+}
+
+const programOf = (backend: Backend, isIpv6: boolean) =>
+  backend.replace('iptables', isIpv6 ? 'ip6tables' : 'iptables');
 
 function nftCure({ bases }: Snapshot, source: string, destination: string, isIpv6: boolean): string {
   const first = bases

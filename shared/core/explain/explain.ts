@@ -14,7 +14,7 @@ export function explain(snapshot: Snapshot, packet: Packet): Explanation {
   const walked = walk(snapshot, packet);
   const leaving = walked.fates.filter((fate) => fate.kind === 'leaves');
   const translated = leaving.filter(({ translation }) => translation !== undefined);
-  const { cause, reason, backend } = causeOf(snapshot, packet, walked);
+  const { cause, reason, backend, cure = null } = causeOf(snapshot, packet, walked);
   const sources = sourcesOf(leaving, packet);
   const isComplete = leaving.every(({ translation }) => translation?.sources.length !== 0);
   return {
@@ -26,7 +26,7 @@ export function explain(snapshot: Snapshot, packet: Packet): Explanation {
     ...pathOf(walked.sights),
     cause,
     reason,
-    cure: backend ? cureFor(snapshot, packet, backend) : null,
+    cure: backend ? cureFor(snapshot, packet, backend) : cure,
   };
 }
 

@@ -91,6 +91,8 @@ export interface Rule {
   readonly matches: readonly Match[];
   /** In order. The packet goes on to the next rule after those that end nothing. */
   readonly targets: readonly Target[];
+  /** By which nft takes it away. */
+  readonly handle?: number;
 }
 
 export interface Chain {

@@ -40,6 +40,8 @@ export type Cause =
   | 'no-rule'
   /** One would, but a RETURN or ACCEPT stands before it. */
   | 'shadowed'
+  /** A rule takes it out of conntrack, without which no rule masquerades. */
+  | 'untracked'
   /** An exemption of peermasq's own rule set stands before it. */
   | 'exempt'
   /** peermasq's rules are in another backend than the node's own. */

@@ -129,6 +129,40 @@ test.each([
   expect(explain(parseSnapshot(dump), packet).mayBeDropped).toBe(expected);
 });
 
+describe('what no rule can masquerade, as it is not tracked', () => {
+  const raw = (rule: string) => `*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING ${rule}\nCOMMIT\n`;
+  const explained = (rule: string, ...nat: readonly string[]) =>
+    explain(parseSnapshot(dumpOf(...nat) + raw(rule)), packet);
+
+  test('names the rule that takes it out of conntrack, and is cured by taking that away', () => {
+    const { masqueraded, cause, reason, cure } = explained(
+      '-s 10.132.0.10/32 -j CT --notrack',
+      '-A POSTROUTING -j MASQUERADE',
+    );
+    expect([masqueraded, cause]).toEqual([false, 'untracked']);
+    expect(reason).toMatch(/^Rule 1 of chain PREROUTING .* table raw.*CT --notrack.* would masquerade/);
+    expect(cure).toBe('iptables-nft -t raw -D PREROUTING 1');
+  });
+
+  test('of others says nothing', () => {
+    expect(explained('-s 10.132.0.11/32 -j NOTRACK', '-A POSTROUTING -j A').cause).toBe('no-rule');
+  });
+
+  test('in nft is taken away by its handle', () => {
+    const at = { family: 'ip', table: 'own', chain: 'pre' };
+    const nftables = [
+      { table: { family: 'ip', name: 'own' } },
+      { chain: { ...at, name: 'pre', type: 'filter', hook: 'prerouting', prio: -300 } },
+      { rule: { ...at, handle: 7, expr: [{ notrack: null }] } },
+    ];
+    const dump = network + JSON.stringify({ nftables });
+    expect(explain(parseSnapshot(dump), packet)).toMatchObject({
+      cause: 'untracked',
+      cure: 'nft delete rule ip own pre handle 7',
+    });
+  });
+});
+
 test('a rule of peermasq in the other backend is told, though kernels of today heed it', () => {
   const legacy =
     '# peermasq: iptables-legacy-save\n*nat\n:POSTROUTING ACCEPT [0:0]\n:PEERMASQ - [0:0]\n-A POSTROUTING -j PEERMASQ\n-A PEERMASQ -d 10.193.0.0/16 -j MASQUERADE\nCOMMIT\n';

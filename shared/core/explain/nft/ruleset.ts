@@ -110,7 +110,10 @@ class Ruleset {
     for (const statement of listOf(json['expr'])) reader.statement(objectOf(statement));
     for (const rule of reader.rules(number, textOf(json['comment']))) {
       checkTargets(rule, table, at);
-      chain.rules.push(this.inDoubt(chain, rule));
+      const { handle } = json;
+      chain.rules.push(
+        this.inDoubt(chain, { ...rule, ...(Number.isInteger(handle) && { handle: Number(handle) }) }),
+      );
     }
   }
 
