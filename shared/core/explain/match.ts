@@ -140,11 +140,13 @@ function addressOf(of: string, state: State, packet: Packet): bigint | undefined
     case 'original-destination':
       return packet.destination.first;
     case 'source':
-      return state.translation ? undefined : packet.source.first;
+      return state.translation ? onlyOne(state.translation.sources) : packet.source.first;
     default:
       return packet.source.first;
   }
 }
+
+const onlyOne = ([first, ...others]: readonly bigint[]) => (others.length === 0 ? first : undefined);
 
 function portOf(
   of: 'source' | 'destination' | 'original-source' | 'original-destination',

@@ -129,6 +129,23 @@ test.each([
   expect(explain(parseSnapshot(dump), packet).mayBeDropped).toBe(expected);
 });
 
+test.each([
+  ['10.209.0.2', true],
+  ['10.132.0.10', false],
+])('what comes behind nat looks at the source that nat gave: %s', (saddr, isDropped) => {
+  const at = { family: 'ip', table: 'own', chain: 'post' };
+  const ofSource = {
+    match: { op: '==', left: { payload: { protocol: 'ip', field: 'saddr' } }, right: saddr },
+  };
+  const nftables = [
+    { table: { family: 'ip', name: 'own' } },
+    { chain: { ...at, name: 'post', type: 'filter', hook: 'postrouting', prio: 300 } },
+    { rule: { ...at, expr: [ofSource, { drop: null }] } },
+  ];
+  const dump = `${dumpOf('-A POSTROUTING -j MASQUERADE')}${JSON.stringify({ nftables })}\n`;
+  expect(explain(parseSnapshot(dump), packet).cause).toBe(isDropped ? 'dropped' : 'masqueraded');
+});
+
 describe('what no rule can masquerade, as it is not tracked', () => {
   const raw = (rule: string) => `*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING ${rule}\nCOMMIT\n`;
   const explained = (rule: string, ...nat: readonly string[]) =>
