@@ -129,6 +129,19 @@ describe('what the dump does not show is not guessed', () => {
   });
 });
 
+test('a table with flags that nft does not print right (1.0.6 of `dormant`) is perhaps in force', () => {
+  const flagged = (flags: Json | string | string[], dump: string) =>
+    network + dump.replace('"name":"own"}', `"name":"own","flags":${JSON.stringify(flags)}}`);
+  const ours = native('own', to10, masquerade);
+  const closed = json(
+    { table: { family: 'ip', name: 'own' } },
+    base('ip', 'own', { type: 'filter', policy: 'drop' }),
+  );
+  expect(answer(flagged('Lester Gooch #5', ours)).masqueraded).toBe('unknown');
+  expect(answer(flagged(['owner'], ours)).masqueraded).toBe(true);
+  expect(answer(flagged('Lester Gooch #5', closed)).mayBeDropped).toBe(true);
+});
+
 test('an IPv6 address of the node is local for nft, and no unicast, while iptables has it as both', () => {
   const own = 'fd00:209::2';
   const match = { op: '==', left: { fib: { result: 'type', flags: ['saddr'] } }, right: 'unicast' };

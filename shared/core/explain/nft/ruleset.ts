@@ -9,6 +9,7 @@ import {
   type Table,
 } from '../model';
 import { isObject, listOf, objectOf, textOf, type Json, type JsonObject } from './json';
+import { unknownMatch } from './match';
 import { anywhere, doubted, outerOf } from './outer';
 import { RuleReader } from './rule';
 
@@ -41,11 +42,12 @@ export function readNft(text: string, at: number): Base[] {
 class Ruleset {
   private readonly tables = new Map<string, Table>();
   private readonly sets = new Map<string, JsonObject>();
+  private readonly perhapsDormant = new Set<Table>();
   private readonly found: Base[] = [];
   /** Of chains that the packet perhaps does not come to. */
   private readonly doubts = new Map<Chain, Match>();
-  /** Those of them with the policy to drop. */
-  private readonly closed = new Set<Chain>();
+  /** Chains with the policy to drop, of which it is not known whether they are in force. */
+  private readonly closed = new Map<Chain, Table>();
 
   constructor(objects: readonly JsonObject[], at: number) {
     for (const { table } of objects) if (isObject(table)) this.addTable(table);
@@ -55,7 +57,7 @@ class Ruleset {
       this.sets.set(`${tableKey(named)} ${textOf(named['name'])}`, named);
     }
     for (const { rule } of objects) if (isObject(rule)) this.addRule(rule, at);
-    for (const chain of this.closed) chain.rules.push(this.inDoubt(chain, policyDrop));
+    for (const [chain, table] of this.closed) chain.rules.push(this.inDoubt(table, chain, policyDrop));
   }
 
   bases(): Base[] {
@@ -66,9 +68,13 @@ class Ruleset {
     const family = textOf(table['family']);
     const of = Object.hasOwn(families, family) ? families[family] : undefined;
     if (!of) return;
-    if (table['flags'] === 'dormant' || listOf(table['flags']).includes('dormant')) return;
+    const { flags = [] } = table;
+    const names = typeof flags === 'string' ? [flags] : listOf(flags).map(textOf);
+    if (names.includes('dormant')) return;
     const name = `${family} ${textOf(table['name'])}`;
-    this.tables.set(name, { backend: 'nft', name, families: of, chains: new Map() });
+    const read: Table = { backend: 'nft', name, families: of, chains: new Map() };
+    this.tables.set(name, read);
+    if (!names.every((flag) => otherFlags.has(flag))) this.perhapsDormant.add(read);
   }
 
   private addChain(json: JsonObject): void {
@@ -83,8 +89,9 @@ class Ruleset {
       this.found.push({
         ...{ table, chain, hook, isNat: json['type'] === 'nat' },
         priority: Number(json['prio'] ?? 0),
-        policy: json['policy'] === 'drop' ? 'drop' : 'accept',
+        policy: json['policy'] === 'drop' && !this.perhapsDormant.has(table) ? 'drop' : 'accept',
       });
+      if (json['policy'] === 'drop' && this.perhapsDormant.has(table)) this.closed.set(chain, table);
     }
   }
 
@@ -96,7 +103,7 @@ class Ruleset {
     if (!outer) return;
     const priority = outer.priority + Number(json['prio'] ?? 0);
     this.found.push({ table, chain, hook: outer.hook, isNat: false, priority, policy: 'accept' });
-    if (json['policy'] === 'drop') this.closed.add(chain);
+    if (json['policy'] === 'drop') this.closed.set(chain, table);
   }
 
   private addRule(json: JsonObject, at: number): void {
@@ -112,16 +119,20 @@ class Ruleset {
       checkTargets(rule, table, at);
       const { handle } = json;
       chain.rules.push(
-        this.inDoubt(chain, { ...rule, ...(Number.isInteger(handle) && { handle: Number(handle) }) }),
+        this.inDoubt(table, chain, { ...rule, ...(Number.isInteger(handle) && { handle: Number(handle) }) }),
       );
     }
   }
 
-  private inDoubt(chain: Chain, rule: Rule): Rule {
+  private inDoubt(table: Table, chain: Chain, rule: Rule): Rule {
     const doubt = this.doubts.get(chain);
-    return doubt ? doubted(rule, doubt) : rule;
+    const own = doubt ? doubted(rule, doubt) : rule;
+    return this.perhapsDormant.has(table) ? { ...own, matches: [perhapsDormant, ...own.matches] } : own;
   }
 }
+
+const otherFlags: ReadonlySet<string> = new Set(['owner', 'persist']);
+const perhapsDormant = unknownMatch('table', 'nft prints flags of it that are none, and it may be dormant');
 
 const policyDrop: Rule = { number: 0, text: 'policy drop', matches: [], targets: [{ kind: 'drop' }] };
 
