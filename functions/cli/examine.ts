@@ -38,9 +38,17 @@ async function examineFrom(found: Surveyed, from: From, to: To, options: Examine
   ]);
   const pod = from.pod;
   const source = sourceOf(node, pod, around, rules);
-  const reach = await target.reach.checks({ node, source, destination: to.address, port: to.port }, deadline);
+  const { address: destination, port } = sentTo(rules, to);
+  const reach = await target.reach.checks({ node, source, destination, port }, deadline);
   const clusterRanges = rangesOfCluster(found, around);
-  return { node, outcome, around, destination: to.address, clusterRanges, rules, reach, ...(pod && { pod }) };
+  return { node, outcome, around, asked: to, destination, clusterRanges, rules, reach, ...(pod && { pod }) };
+}
+
+/** Where the node's rules send it, as far as that is one place; else where it was to go. */
+function sentTo(rules: Explanation | PeermasqError, { address, port }: To): Pick<To, 'address' | 'port'> {
+  const [only, ...others] = rules instanceof Error ? [] : rules.destinations;
+  if (!only || others.length > 0 || only.address === null || only.port === null) return { address, port };
+  return { address: parseAddress(only.address), port: only.port };
 }
 
 function rangesOfCluster(

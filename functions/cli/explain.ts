@@ -121,6 +121,7 @@ function explainAnswer(
   upstream: Explained['upstream'],
 ): Answer {
   const { masqueraded, mayBeDropped, source, sources, path, omitted, cause, reason, cure } = explanation;
+  const { destinations } = explanation;
   const verdict =
     masqueraded === 'unknown'
       ? 'It is not certain whether it is masqueraded.'
@@ -144,6 +145,7 @@ function explainAnswer(
     mayBeDropped,
     source,
     sources,
+    destinations,
     cause,
     reason,
     cure,

@@ -1,6 +1,6 @@
 import { addressOf, contains, parseAddress, type Cidr } from './cidr';
 import { inWords, type PeermasqError } from './errors';
-import type { Explanation } from './explain/packet';
+import type { Explanation, Place } from './explain/packet';
 import type { Node, Surroundings } from './node';
 import { reasonOf, type Outcome } from './outcome';
 import { links, type Check } from './reach';
@@ -14,6 +14,9 @@ export interface Findings {
   readonly around: Surroundings;
   /** One-address ranges; without a pod the connection begins on the node. */
   readonly pod?: Cidr;
+  /** What was asked about. */
+  readonly asked: { readonly address: Cidr; readonly port: number };
+  /** Where it leaves the node for, as far as that is known: what `reach` is about. */
   readonly destination: Cidr;
   /** Ranges of the cluster itself, as config and cloud tell them. */
   readonly clusterRanges: readonly { readonly cidr: Cidr; readonly of: 'pods' | 'services' }[];
@@ -42,7 +45,7 @@ export function isPodRouted(pod: Cidr, around: Surroundings): boolean {
 export function diagnose(findings: Findings): Diagnosis {
   const masquerading = masqueradingCheck(findings);
   const words = ofCluster(findings);
-  const way = [...findings.reach, masquerading].map((check) =>
+  const way = [...findings.reach.map((check) => ofPlace(findings, check)), masquerading].map((check) =>
     words === undefined ? check : within(check, words),
   );
   const hasDrifted = way.includes(masquerading) && masquerading.state === 'broken' && isOwnBroken(findings);
@@ -83,7 +86,35 @@ function verdictOf(checks: readonly Check[], broken: Check | null): string {
   return `Nothing is broken.${unneeded} If it still fails, ask the service itself.`;
 }
 
-function nodeCheck({ node, outcome, rules }: Findings): Check {
+/** Where its rules send the connection, unless that is where it was to go. */
+function redirection({ rules, asked }: Findings): string[] {
+  if (rules instanceof Error) return [];
+  const wanted = placeText({ address: addressOf(asked.address), port: asked.port });
+  const places = rules.destinations.map(placeText);
+  if (places.every((place) => place === wanted)) return [];
+  const by = rules.redirectedBy.length > 0 ? `: ${rules.redirectedBy.join('; ')}` : '.';
+  return [`Asked for ${wanted}, the node sends it to ${places.join(' or ')}${by}`];
+}
+
+function placeText({ address, port }: Place): string {
+  if (address === null) return 'an address that is not known';
+  const host = address.includes(':') ? `[${address}]` : address;
+  return `${host}:${port ?? '(port not known)'}`;
+}
+
+/** The cloud was asked about one place, and says nothing of others. */
+function ofPlace(findings: Findings, check: Check): Check {
+  const { rules } = findings;
+  const isOpen =
+    !(rules instanceof Error) &&
+    (rules.destinations.length > 1 ||
+      rules.destinations.some(({ address, port }) => address === null || port === null));
+  if (!isOpen) return check;
+  return { link: check.link, state: 'unknown', evidence: [...redirection(findings), ...check.evidence] };
+}
+
+function nodeCheck(findings: Findings): Check {
+  const { node, outcome, rules } = findings;
   const who = `${node.name} (${node.ref.id}) is ${node.state}, of cluster ${node.clusters.join(', ') || 'none'}.`;
   const link = 'node';
   if (node.state !== 'running') {
@@ -93,10 +124,11 @@ function nodeCheck({ node, outcome, rules }: Findings): Check {
     return { link, state: 'broken', evidence: [rules.reason, who, ...deciding(rules)] };
   }
   if (!(rules instanceof Error) && rules.mayBeDropped) {
-    return { link, state: 'unknown', evidence: [rules.reason, who, ...deciding(rules)] };
+    const evidence = [rules.reason, who, ...redirection(findings), ...deciding(rules)];
+    return { link, state: 'unknown', evidence };
   }
   const left = outcome.kind === 'skipped' ? [`peermasq leaves it alone: ${outcome.skip.detail}`] : [];
-  return { link, state: 'ok', evidence: [who, ...left] };
+  return { link, state: 'ok', evidence: [who, ...redirection(findings), ...left] };
 }
 
 function startCommand({ ref, name }: Node): string {

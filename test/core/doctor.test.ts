@@ -48,6 +48,8 @@ const masqueraded: Explanation = {
   masqueraded: true,
   source: '10.209.0.2',
   sources: ['10.209.0.2'],
+  destinations: [{ address: '10.193.0.3', port: 443 }],
+  redirectedBy: [],
   mayBeDropped: false,
   path: [],
   omitted: 0,
@@ -85,6 +87,7 @@ const good: Findings = {
   outcome: proven,
   around,
   pod: parseAddress('10.132.0.10'),
+  asked: { address: parseAddress('10.193.0.3'), port: 443 },
   destination: parseAddress('10.193.0.3'),
   clusterRanges: [
     { cidr: parseCidr('10.132.0.0/14'), of: 'pods' },
@@ -241,6 +244,34 @@ test.each<[string, Check['state'], Partial<Findings>]>([
 ])('a node has drifted from what it proved where that is %s: %s', (_, state, findings) => {
   const { checks } = diagnose({ ...good, ...findings });
   expect(checks.find(({ link }) => link === 'proof')).toMatchObject({ state });
+});
+
+describe('where the node sends it elsewhere', () => {
+  const dnat = '-A PREROUTING -d 10.193.0.3/32 -j DNAT --to-destination 10.193.0.4:5432';
+  const sent = (...addresses: readonly (string | null)[]): Explanation => ({
+    ...masqueraded,
+    destinations: addresses.map((address) => ({ address, port: 5432 })),
+    redirectedBy: [dnat],
+  });
+
+  test('the node says so, with the rule', () => {
+    const { checks } = diagnose({ ...good, rules: sent('10.193.0.4') });
+    expect(checks[0]).toMatchObject({ link: 'node', state: 'ok' });
+    expect(checks[0]?.evidence[1]).toBe(
+      `Asked for 10.193.0.3:443, the node sends it to 10.193.0.4:5432: ${dnat}`,
+    );
+    expect(checks[1]).toMatchObject({ link: 'peering', state: 'ok' });
+  });
+
+  test.each([
+    ['one of several', '10.193.0.4'],
+    ['not known', null],
+  ])('and that is %s, what the cloud says of one is not taken for all', (_, other) => {
+    const rules = sent('10.193.0.3', other);
+    const { broken, checks } = diagnose({ ...good, rules, reach: reach({ peering: 'broken' }) });
+    expect(broken).toBeNull();
+    expect(checks.slice(1, 6).map(({ state }) => state)).toEqual(Array<string>(5).fill('unknown'));
+  });
 });
 
 test('a drop that cannot be decided is not seen, and named', () => {

@@ -54,12 +54,22 @@ export type Cause =
   | 'dropped'
   | 'unknown';
 
+/** Null is what is not known, or what its protocol does not have. */
+export interface Place {
+  readonly address: string | null;
+  readonly port: number | null;
+}
+
 export interface Explanation {
   readonly masqueraded: boolean | 'unknown';
   /** The address that it leaves with; null where that depends on what is not known. */
   readonly source: string | null;
   /** Every address that it may leave with. */
   readonly sources: readonly string[];
+  /** Every place that it may leave for; none where it does not leave. */
+  readonly destinations: readonly Place[];
+  /** The rules that give it another destination than it had, as the dump has them. */
+  readonly redirectedBy: readonly string[];
   /** It leaves, unless a rule that cannot be decided drops it. */
   readonly mayBeDropped: boolean;
   readonly path: readonly Step[];

@@ -9,6 +9,9 @@ export type Fate =
       readonly kind: 'leaves';
       readonly translation: Translation | undefined;
       readonly out: string | undefined;
+      /** Where it goes by then. `undefined`: not known. */
+      readonly destination: bigint | undefined;
+      readonly destinationPort: number | undefined;
     }
   | { readonly kind: 'stays' }
   | { readonly kind: 'dropped'; readonly by: string };
@@ -165,8 +168,9 @@ class Walk {
     const routed = packet.isFromNode
       ? this.route(this.hook('output', this.outOf(start)))
       : this.hook('forward', this.route(this.hook('prerouting', [start])));
-    for (const { translation, out } of this.hook('postrouting', routed)) {
-      this.fates.push({ kind: 'leaves', translation, out });
+    for (const state of this.hook('postrouting', routed)) {
+      const { translation, out, destination, destinationPort } = state;
+      this.fates.push({ kind: 'leaves', translation, out, destination, destinationPort });
     }
     return { fates: this.fates, sights: [...this.sights.values()] };
   }

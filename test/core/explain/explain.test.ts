@@ -146,6 +146,33 @@ test.each([
   expect(explain(parseSnapshot(dump), packet).cause).toBe(isDropped ? 'dropped' : 'masqueraded');
 });
 
+const aDnat = '-j DNAT --to-destination 10.193.0.4:5432';
+const perhaps = '-m statistic --mode random --probability 0.5';
+test.each([
+  ['as it was', `-d 10.193.0.9/32 ${aDnat}`, [{ address: '10.193.0.3', port: 443 }], []],
+  ['changed', aDnat, [{ address: '10.193.0.4', port: 5432 }], [`-A PREROUTING ${aDnat}`]],
+  [
+    'one of two',
+    `${perhaps} ${aDnat}`,
+    [
+      { address: '10.193.0.4', port: 5432 },
+      { address: '10.193.0.3', port: 443 },
+    ],
+    [`-A PREROUTING ${perhaps} ${aDnat}`],
+  ],
+])('the destination that it leaves with is told: %s', (_, rule, destinations, redirectedBy) => {
+  const dump = dumpOf(`-A PREROUTING ${rule}`, '-A POSTROUTING -j MASQUERADE');
+  const explained = explain(parseSnapshot(dump), packet);
+  expect(explained.redirectedBy).toEqual(redirectedBy);
+  expect(explained.destinations).toHaveLength(destinations.length);
+  expect(explained.destinations).toEqual(expect.arrayContaining(destinations));
+});
+
+test('a destination that is not known is told as that', () => {
+  const dump = dumpOf('-A PREROUTING -j NETMAP --to 10.193.0.0/24', '-A POSTROUTING -j MASQUERADE');
+  expect(explain(parseSnapshot(dump), packet).destinations).toContainEqual({ address: null, port: null });
+});
+
 describe('what no rule can masquerade, as it is not tracked', () => {
   const raw = (rule: string) => `*raw\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING ${rule}\nCOMMIT\n`;
   const explained = (rule: string, ...nat: readonly string[]) =>
