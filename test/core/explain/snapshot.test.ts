@@ -275,6 +275,31 @@ describe('a packet that is written over', () => {
   });
 });
 
+test.each([
+  ['ip length > 10', '>', { payload: { protocol: 'ip', field: 'length' } }, 10],
+  ['meta length != 10', '!=', { meta: { key: 'length' } }, 10],
+  [
+    'ip daddr . tcp dport { 10.0.0.1 . 80 }',
+    '==',
+    {
+      concat: [
+        { payload: { protocol: 'ip', field: 'daddr' } },
+        { payload: { protocol: 'tcp', field: 'dport' } },
+      ],
+    },
+    { set: [{ concat: ['10.0.0.1', 80] }] },
+  ],
+  [
+    'tcp flags & (fin | syn) syn',
+    '==',
+    { '&': [{ payload: { protocol: 'tcp', field: 'flags' } }, ['fin', 'syn']] },
+    'syn',
+  ],
+])('a match of nft is printed as nft has it: %s', (text, op, left, right) => {
+  const { path } = answer(network + native('own', { match: { op, left, right } }, masquerade));
+  expect(path[0]?.text).toBe(`${text} masquerade`);
+});
+
 describe('chains of devices and bridges', () => {
   const outer = (family: string, hook: string, more: Json, ...expr: readonly Json[]) =>
     `${network}${nat}${json(

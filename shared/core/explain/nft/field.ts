@@ -1,7 +1,7 @@
 import { protocolTest } from '../options';
 import type { Family, MarkOf, Match, Test } from '../model';
 import { listOf, objectOf, short, textOf, wordOf, type Json, type JsonObject } from './json';
-import { addressSpans, linear, numberSpan, whole } from './value';
+import { addressSpans, linear, maxDepth, numberSpan, whole } from './value';
 
 interface Field {
   readonly needs: readonly Match[];
@@ -13,7 +13,7 @@ const needs = (test: Test, text: string): Match => ({ ...test, negated: false, t
 const isIpv = (family: Family): Match => needs({ kind: 'family', family }, '');
 
 /** The words for the left side of a match, and how values are compared with it. */
-export function fieldOf(left: Json): [string, Field | undefined] {
+export function fieldOf(left: Json, depth = 0): [string, Field | undefined] {
   const { payload, meta, ct, fib } = objectOf(left);
   if (payload) return payloadField(textOf(objectOf(payload)['protocol']), textOf(objectOf(payload)['field']));
   if (meta) return metaField(textOf(objectOf(meta)['key']));
@@ -21,7 +21,17 @@ export function fieldOf(left: Json): [string, Field | undefined] {
   if (fib) return fibField(objectOf(fib));
   const masked = linear(left, 0);
   if (masked?.from && masked.xor === 0) return markField(masked.from, masked.mask);
-  return [short(left), undefined];
+  return [depth < maxDepth ? composed(left, depth) : short(left), undefined];
+}
+
+/** Fields side by side, or with bits taken out. */
+function composed(left: Json, depth: number): string {
+  const [operator = '', operands] = Object.entries(objectOf(left))[0] ?? [];
+  const parts = listOf(operands).map((part) =>
+    Array.isArray(part) ? `(${short(part)})` : fieldOf(part, depth + 1)[0],
+  );
+  if (operator === 'concat') return parts.join(' . ');
+  return ['&', '|', '^'].includes(operator) ? parts.join(` ${operator} `) : short(left);
 }
 
 function payloadField(protocol: string, name: string): [string, Field | undefined] {

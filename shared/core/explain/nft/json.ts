@@ -18,6 +18,9 @@ export const unwrapped = (value: Json): Json => objectOf(objectOf(value)['elem']
 export const short = (value: Json): string => {
   const { prefix, range, set } = objectOf(value);
   if (prefix) return `${textOf(objectOf(prefix)['addr'])}/${wordOf(objectOf(prefix)['len'])}`;
+  const { concat } = objectOf(value);
+  if (concat) return listOf(concat).map(wordOf).join(' . ');
+  if (Array.isArray(value)) return listOf(value).map(wordOf).join(' | ');
   if (range) return listOf(range).map(wordOf).join('-');
   const text = set
     ? `{ ${listOf(set)

@@ -1,6 +1,6 @@
 import type { Match } from '../model';
 import { fieldOf } from './field';
-import { listOf, objectOf, short, unwrapped, type Json, type JsonObject } from './json';
+import { listOf, objectOf, short, textOf, unwrapped, type Json, type JsonObject } from './json';
 import { maxDepth, whole } from './value';
 
 export const unknownMatch = (text: string, why: string): Match => ({
@@ -17,7 +17,8 @@ export function matchOf({ op, left, right }: JsonObject, setNamed: SetNamed): Ma
   const negated = op === '!=';
   const values = valuesOf(right ?? null, setNamed, 0);
   const [names, field] = fieldOf(left ?? null);
-  const text = [names, ...(negated ? ['!='] : []), short(right ?? null)].join(' ');
+  const shown = op === '==' || op === 'in' ? [] : [textOf(op)];
+  const text = [names, ...shown, short(right ?? null)].join(' ');
   const unknown = unknownMatch(text, 'this match is not known here');
   if (!values || typeof op !== 'string') return [unknown];
   const concatenated = listOf(objectOf(left)['concat']);
