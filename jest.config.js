@@ -10,7 +10,7 @@ module.exports = {
   // The descriptor of the whole Compute API takes seconds to load; the bundles have no more of it either.
   moduleNameMapper: { '^\\.\\./\\.\\./protos/protos\\.json$': '<rootDir>/test/lab/gcp/protos.ts' },
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
-  // Two cores; a kernel test also runs the programs it starts.
-  maxWorkers: 2,
+  // For two cores: a good part of the tests waits for what clouds and nodes take their time for.
+  maxWorkers: 3,
   testTimeout: 20_000,
 };
