@@ -11,6 +11,6 @@ module.exports = {
   moduleNameMapper: { '^\\.\\./\\.\\./protos/protos\\.json$': '<rootDir>/test/lab/gcp/protos.ts' },
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   // For two cores: a good part of the tests waits for what clouds and nodes take their time for.
-  maxWorkers: 3,
+  maxWorkers: 4,
   testTimeout: 20_000,
 };

@@ -29,10 +29,18 @@ const nspawn = [
   ...['--resolv-conf=off', '--timezone=off', '--link-journal=no', '--capability=CAP_NET_ADMIN'],
 ];
 
-/** Joins a control group and goes on as the command after it, with mounts of its own. */
+/**
+ * Joins a control group and goes on as the command after it. Of the host it has the network alone: the disk is mounted
+ * where this process sees it too.
+ */
 const inGroup = [
-  ...['unshare', '--mount', 'sh', '-c'],
-  'mount -t cgroup2 cgroup2 /sys/fs/cgroup && echo $$ > "$1/cgroup.procs" && shift && exec "$@"',
+  ...['nsenter', `--mount=/proc/${process.pid}/ns/mnt`, 'unshare', '--mount', 'sh', '-ec'],
+  `umount --lazy /sys
+  mount -t sysfs sysfs /sys
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+  echo $$ > "$1/cgroup.procs"
+  shift
+  exec "$@"`,
   'group',
 ];
 
