@@ -32,17 +32,31 @@ export async function finish(
   while (operation.status !== 'DONE') {
     if (Date.now() >= deadline) throw unfinished(operation);
     const begun = Date.now();
-    operation = await retrying(`wait for operation ${operation.name}`, deadline, async () => {
-      const client = await clients.zoneOperations();
-      const request = { project, zone, operation: operation.name };
-      return operationIn((await client.wait(request, callOptions(deadline)))[0]);
-    });
+    operation = await wait(clients, { project, zone }, operation, deadline);
     // It may answer before the operation is done: after two minutes, and at once where it has much to do.
     const left = Math.min(begun + leastWaitMs, deadline) - Date.now();
     if (operation.status !== 'DONE' && left > 0) await pause(left);
   }
   const fault = faultOf(operation);
   if (fault) throw fault;
+}
+
+async function wait(
+  clients: Clients,
+  { project, zone }: Pick<GcpNodeRef, 'project' | 'zone'>,
+  operation: Operation,
+  deadline: Deadline,
+): Promise<Operation> {
+  try {
+    return await retrying(`wait for operation ${operation.name}`, deadline, async () => {
+      const client = await clients.zoneOperations();
+      const request = { project, zone, operation: operation.name };
+      return operationIn((await client.wait(request, callOptions(deadline)))[0]);
+    });
+  } catch (thrown) {
+    // That nobody could wait for it does not end it.
+    throw thrown instanceof RetryableError ? unfinished(operation, thrown) : thrown;
+  }
 }
 
 /** @returns why an operation failed; undefined also for one that goes on */
@@ -59,12 +73,13 @@ export async function faultSoFar(
   return faultOf(now);
 }
 
-const unfinished = ({ name }: Operation) =>
+const unfinished = ({ name }: Operation, cause?: unknown) =>
   new RetryableError(
     'operation-unfinished',
     `Operation ${name} has not finished in the time left`,
     'It goes on without us; the next look sees how it ended.',
     30,
+    cause,
   );
 
 const transientFault = /RATE|QUOTA|NOT_READY|IN_USE|INTERNAL|UNAVAILABLE|CONDITION_NOT_MET/;
