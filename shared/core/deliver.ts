@@ -16,7 +16,7 @@ export interface Planned {
 const isInForce = ({ node, plan: { id } }: Planned): boolean =>
   node.recorded?.isProven === true && node.recorded.ruleSetId === id;
 
-export function asDryRun(planned: Planned): Outcome {
+export function asDryRun(planned: Planned): Extract<Outcome, { kind: 'planned' }> {
   return { ...whoIs(planned), kind: 'planned', plan: planned.plan, isChange: !isInForce(planned) };
 }
 

@@ -4,6 +4,7 @@ import type { Explanation, Place } from './explain/packet';
 import type { Node, Surroundings } from './node';
 import { reasonOf, type Outcome } from './outcome';
 import { links, type Check } from './reach';
+import { printProbe } from './rule-set';
 import { shellWord } from './shell';
 
 /** Everything that was found out about one connection. */
@@ -89,7 +90,7 @@ function verdictOf(checks: readonly Check[], broken: Check | null): string {
 /** Where its rules send the connection, unless that is where it was to go. */
 function redirection({ rules, asked }: Findings): string[] {
   if (rules instanceof Error) return [];
-  const wanted = placeText({ address: addressOf(asked.address), port: asked.port });
+  const wanted = printProbe(asked);
   const places = rules.destinations.map(placeText);
   if (places.every((place) => place === wanted)) return [];
   const by = rules.redirectedBy.length > 0 ? `: ${rules.redirectedBy.join('; ')}` : '.';

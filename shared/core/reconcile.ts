@@ -147,14 +147,19 @@ function unique(refs: readonly NodeRef[]): NodeRef[] {
   return [...new Map(refs.map((ref) => [nodeKey(ref), ref])).values()];
 }
 
-function notFound(refs: readonly NodeRef[], nodes: readonly Node[]): Outcome[] {
+/** Of the nodes that were asked for those that did not come. */
+export function notFound(
+  refs: readonly NodeRef[],
+  nodes: readonly Node[],
+  reason = 'The cloud does not show this instance (yet).',
+): Outcome[] {
   const found = new Set(nodes.map(({ ref }) => nodeKey(ref)));
   return unique(refs)
     .filter((ref) => !found.has(nodeKey(ref)))
     .map((node) => ({
       node,
       kind: 'pending',
-      reason: 'The cloud does not show this instance (yet).',
+      reason,
       retryAfterSeconds: notVisibleRetrySeconds,
       isAbsent: true,
     }));

@@ -1,8 +1,7 @@
-import { deliver } from '../../../shared/core/deliver';
-import { PeermasqError } from '../../../shared/core/errors';
-import { groupBy } from '../../../shared/core/group';
+import { asDryRun, deliver } from '../../../shared/core/deliver';
 import { nodeKey, type Node, type NodeRef } from '../../../shared/core/node';
 import type { Outcome } from '../../../shared/core/outcome';
+import { notFound } from '../../../shared/core/reconcile';
 import { parseRuleSet, ruleSetId, type RuleSet } from '../../../shared/core/rule-set';
 import { count, say } from '../output';
 import type { Planned } from '../plan';
@@ -11,7 +10,7 @@ import { deadlineOf, openTargets, selectionOf } from '../targets';
 import type { BackfillOptions } from './command';
 import { readJournal, type JournalEntry } from './journal';
 import type { PushWave } from './push';
-import { untilEnded } from './until-ended';
+import { perTarget, untilEnded, type Look } from './until-ended';
 
 /** What a node without rules of peermasq has: pushed, it takes away what a backfill brought. */
 const nothing: RuleSet = {
@@ -66,10 +65,9 @@ const ruleSetOf = ({ before }: { readonly before: string | null }): RuleSet =>
 function toPlanned(one: Surveyed, ruleSet: RuleSet): Planned {
   const { node, cluster } = one;
   const id = ruleSetId(ruleSet);
-  const isChange = node.recorded?.isProven !== true || node.recorded.ruleSetId !== id;
   const routes = node.recorded?.routes ?? 0;
   const plan = { kind: 'rule-set', ruleSet, id, routes, provenance: [], warnings: [] } as const;
-  return { ...one, outcome: { node: node.ref, cluster, kind: 'planned', plan, isChange } };
+  return { ...one, outcome: asDryRun({ node, cluster, plan }) };
 }
 
 function tell(file: string, touched: readonly JournalEntry[], absent: number): void {
@@ -81,45 +79,27 @@ function tell(file: string, touched: readonly JournalEntry[], absent: number): v
 }
 
 /** Pushes plans as something new: a node refuses what is older than what it has. */
-export const pushBack: PushWave = async (nodes, deadline, onProven) => {
+export const pushBack: PushWave = (nodes, deadline, onProven) => {
   const generation = Date.now();
-  const byTarget = groupBy(nodes, ({ target }) => target.name);
-  const delivered = [...byTarget.values()].map((some): Promise<readonly Outcome[]> => {
-    const [{ target }] = some as [Planned];
-    const look = async (refs: readonly NodeRef[]): Promise<readonly Outcome[]> => {
-      try {
-        const found = await target.cloud.nodes.get(refs, deadline);
-        const planned = found.flatMap((node) => some.flatMap((one) => orderFor(node, one, generation)));
-        const { outcomes } = await deliver(planned, target.cloud.channel, target.log, deadline);
-        onProven(outcomes.filter(({ kind }) => kind === 'proven').length);
-        return [...outcomes, ...absent(refs, found)];
-      } catch (error) {
-        if (!(error instanceof PeermasqError)) throw error;
-        return refs.map((node) => ({ node, kind: 'failed', error }));
-      }
+  return perTarget(nodes, (target, some) => {
+    const orders = new Map(some.map((one) => [nodeKey(one.node.ref), one]));
+    const look: Look = async (refs) => {
+      // As nodes are now: somebody may have pushed to them since the plan was shown.
+      const found = await target.cloud.nodes.get(refs, deadline);
+      const planned = found.flatMap((node) => {
+        const order = orders.get(nodeKey(node.ref));
+        return order ? [asNew(node, order, generation)] : [];
+      });
+      const { outcomes } = await deliver(planned, target.cloud.channel, target.log, deadline);
+      return [...outcomes, ...absent(refs, found)];
     };
-    return untilEnded(
-      some.map(({ node }) => node.ref),
-      look,
-      deadline,
-    );
+    return untilEnded(some, look, deadline, onProven);
   });
-  return (await Promise.all(delivered)).flat();
 };
 
-/** As the node is now: somebody may have pushed to it since the plan was shown. */
-function orderFor(node: Node, { node: before, cluster, outcome: { plan } }: Planned, generation: number) {
-  if (nodeKey(node.ref) !== nodeKey(before.ref)) return [];
-  return [{ node, cluster, plan: { ...plan, ruleSet: { ...plan.ruleSet, generation } } }];
+function asNew(node: Node, { cluster, outcome: { plan } }: Planned, generation: number) {
+  return { node, cluster, plan: { ...plan, ruleSet: { ...plan.ruleSet, generation } } };
 }
 
 const absent = (refs: readonly NodeRef[], found: readonly Node[]): Outcome[] =>
-  refs
-    .filter((ref) => !found.some((node) => nodeKey(node.ref) === nodeKey(ref)))
-    .map((node) => ({
-      node,
-      kind: 'pending',
-      reason: 'The cloud does not show this instance any more.',
-      retryAfterSeconds: 10,
-      isAbsent: true,
-    }));
+  notFound(refs, found, 'The cloud does not show this instance any more.');

@@ -1,18 +1,44 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { nodeKey } from '../../../shared/core/node';
+import { PeermasqError } from '../../../shared/core/errors';
+import { groupBy } from '../../../shared/core/group';
+import { nodeKey, type NodeRef } from '../../../shared/core/node';
 import { retryAfterSeconds, type Outcome } from '../../../shared/core/outcome';
 import type { Deadline } from '../../../shared/core/ports';
+import type { Planned } from '../plan';
+import type { Target } from '../targets';
 
-/** Looks again at what is not ready, when it may be, for as long as there is time. */
-export async function untilEnded<Ref extends Outcome['node']>(
-  refs: readonly Ref[],
-  look: (refs: Ref[]) => Promise<readonly Outcome[]>,
+/** What became by now of the nodes that are named. */
+export type Look = (refs: readonly NodeRef[]) => Promise<readonly Outcome[]>;
+
+/** Brings the nodes of each target to their end, all targets at the same time. */
+export async function perTarget(
+  nodes: readonly Planned[],
+  bring: (target: Target, nodes: readonly Planned[]) => Promise<readonly Outcome[]>,
+): Promise<readonly Outcome[]> {
+  const byTarget = groupBy(nodes, ({ target }) => target.name);
+  const ended = [...byTarget.values()].map((some) => {
+    const [{ target }] = some as [Planned];
+    return bring(target, some);
+  });
+  return (await Promise.all(ended)).flat();
+}
+
+/**
+ * Looks again at what is not ready, when it may be, for as long as there is time.
+ * @param onProven is told of nodes as soon as they are proven
+ */
+export async function untilEnded(
+  nodes: readonly Planned[],
+  look: Look,
   deadline: Deadline,
+  onProven: (nodes: number) => void,
 ): Promise<readonly Outcome[]> {
   const ended = new Map<string, Outcome>();
-  let open = [...refs];
+  let open = nodes.map(({ node }) => node.ref);
   for (;;) {
-    for (const outcome of await look(open)) ended.set(nodeKey(outcome.node), outcome);
+    const outcomes = await orFailed(look, open);
+    onProven(outcomes.filter(({ kind }) => kind === 'proven').length);
+    for (const outcome of outcomes) ended.set(nodeKey(outcome.node), outcome);
     open = open.filter((ref) => ended.get(nodeKey(ref))?.kind === 'pending');
     const waits = open.flatMap((ref) => {
       const outcome = ended.get(nodeKey(ref));
@@ -21,5 +47,15 @@ export async function untilEnded<Ref extends Outcome['node']>(
     const waitMs = Math.min(...waits) * 1_000;
     if (open.length === 0 || Date.now() + waitMs >= deadline) return [...ended.values()];
     await pause(waitMs);
+  }
+}
+
+/** A fault of the whole look is one of each node that it was for. */
+async function orFailed(look: Look, refs: readonly NodeRef[]): Promise<readonly Outcome[]> {
+  try {
+    return await look(refs);
+  } catch (error) {
+    if (!(error instanceof PeermasqError)) throw error;
+    return refs.map((node) => ({ node, kind: 'failed', error }));
   }
 }
