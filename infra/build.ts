@@ -4,6 +4,7 @@ import { build } from 'esbuild';
 import { ConfigError, parseConfig } from '../shared/core/config';
 import { composeStartupScript } from '../shared/gcp/startup-script';
 import { awsBundle, cliBundle, gcpBundle } from './bundle/options';
+import { joinNodeProgram } from './join-node-program';
 import packageJson from '../package.json';
 
 /**
@@ -15,10 +16,11 @@ async function main(): Promise<void> {
   rmSync('dist', { recursive: true, force: true });
   await Promise.all([build(awsBundle), build(gcpBundle), build(cliBundle)]);
   chmodSync('dist/cli/peermasq.mjs', 0o755);
+  const program = joinNodeProgram();
   for (const folder of ['dist/aws', 'dist/gcp', 'dist/cli']) {
     mkdirSync(folder, { recursive: true });
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));
-    copyFileSync('shared/node/peermasq.sh', join(folder, 'peermasq.sh'));
+    writeFileSync(join(folder, 'peermasq.sh'), program);
   }
   // For a project's metadata (infra/gcp): the script of the project follows its last line.
   writeFileSync('dist/gcp/startup-script.sh', composeStartupScript('\n').trimEnd() + '\n');

@@ -57,7 +57,7 @@ export interface SsmStep {
 
 /**
  * The SSM document that puts a rule set in force: a fixed program and one data parameter.
- * @param program the text of shared/node/peermasq.sh
+ * @param program the text of shared/node/src
  * @throws Error if the document cannot carry the program
  */
 export function makeDocument(program: string): SsmDocument {

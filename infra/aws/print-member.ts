@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { parse } from 'yaml';
 import * as z from 'zod';
+import { joinNodeProgram } from '../join-node-program';
 import { memberTemplate } from './member';
 import { clustersIn } from './resources';
 import { accountId, launchGate, stageName } from './settings';
@@ -34,7 +35,7 @@ Usage: npx tsx infra/aws/print-member.ts --stage STAGE --central ACCOUNT_ID [--l
     launchGate: gate,
     clusters: clustersIn(readFileSync('peermasq.yaml', 'utf8')),
     functions: Object.keys(service.functions),
-    program: readFileSync('shared/node/peermasq.sh', 'utf8'),
+    program: joinNodeProgram(),
   });
   console.log(JSON.stringify(template));
 }

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { documentName, lookDocumentName } from '../../shared/aws/names';
 import { parseConfig } from '../../shared/core/config';
+import { joinNodeProgram, nodeProgramSections } from '../join-node-program';
 import { alarmResources } from './alarms';
 import type { Resource, Resources } from './cloudformation';
 import { dashboardResources } from './dashboard';
@@ -19,13 +20,15 @@ import { parseSettings } from './settings';
  */
 export function stackResources(folder: string, read: unknown): Resources {
   const settings = parseSettings(read);
-  const program = built(folder, 'peermasq.sh', 'shared/node/peermasq.sh');
+  const program = built(folder, 'peermasq.sh', { source: nodeProgramSections, now: joinNodeProgram(folder) });
+  const now = readFileSync(join(folder, 'peermasq.yaml'), 'utf8');
+  const config = built(folder, 'peermasq.yaml', { source: 'peermasq.yaml', now });
   return {
     Document: applyDocument(settings.stage, program),
     LookDocument: lookDocument(settings.stage, program),
     ...queueResources(settings),
     ...ruleResources(settings),
-    ...roleResources(settings, clustersIn(built(folder, 'peermasq.yaml', 'peermasq.yaml'))),
+    ...roleResources(settings, clustersIn(config)),
     ...alarmResources(settings),
     ...dashboardResources(settings),
   };
@@ -57,8 +60,7 @@ function documentResource(name: string, content: SsmDocument): Resource {
 }
 
 /** A file that goes out with the functions; policies and document must not be newer or older than they are. */
-function built(folder: string, name: string, source: string): string {
-  const now = readFileSync(join(folder, source), 'utf8');
+function built(folder: string, name: string, { source, now }: { source: string; now: string }): string {
   if (readIfThere(join(folder, 'dist/aws', name)) === now) return now;
   throw new Error(`dist/aws/${name} is not what ${source} is now. Run: npm run build`);
 }

@@ -28,7 +28,7 @@ export type Plan =
   /** Discovery found nothing, or far less, where rules are in force: they stay, and somebody should look. */
   | { readonly kind: 'hold'; readonly detail: string; readonly warnings: readonly Warning[] };
 
-/** What the node program takes (shared/node/peermasq.sh). */
+/** What the node program takes (shared/node/src). */
 const destinationsLimit = 10_000;
 
 /**

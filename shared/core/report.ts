@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { messageOf, PermanentError } from './errors';
 
-/** What the node program prints: one line of JSON (shared/node/peermasq.sh, `apply` and `repair`). */
+/** What the node program prints: one line of JSON (shared/node/src, `apply` and `repair`). */
 const reportSchema = z.object({
   result: z.enum(['applied', 'unchanged', 'refused', 'failed', 'busy']),
   proven: z.boolean(),

@@ -10,7 +10,7 @@ export interface GcpSettings {
    * that the reference names.
    */
   readonly projects: readonly string[];
-  /** The text of the node program, shared/node/peermasq.sh. */
+  /** The text of the node program, shared/node/src. */
   readonly program: string;
   /** Milliseconds for which passes share what they found of networks; 0 unless told. */
   readonly sharesRoutesMs?: number;

@@ -14,6 +14,7 @@ import { openLab, type Lab } from '../lab/netns';
 import { nodeOn } from '../lab/node';
 import type { LabAgent } from '../lab/aws/state';
 import type { Finished, Machine } from '../lab/machine';
+import { nodeProgram } from '../lab/node-program';
 
 const ruleSet: RuleSet = {
   generation: 1,
@@ -154,7 +155,7 @@ describeKernel('the document with the node program', undefined, () => {
   test.each(['3.3.3572.0', '3.1.0.0'])('puts a rule set in force through agent %s', async (version) => {
     const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
     const meant = { ...ruleSet, destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }] };
-    const document = makeDocument(readFileSync('shared/node/peermasq.sh', 'utf8'));
+    const document = makeDocument(nodeProgram);
     const ruleset = packRuleSet(meant);
     const { status, stdout } = await runDocument(agent(version, nodeOn(node)), document, { ruleset }, {});
     expect(status).toBe(0);

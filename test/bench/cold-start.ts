@@ -12,6 +12,7 @@ import { insertEvent } from '../lab/gcp/events';
 import { openGoogleCloud } from '../lab/gcp/lab';
 import { addVm } from '../lab/gcp/state';
 import { spread, type Spread } from './spread';
+import { nodeProgramFile } from '../lab/node-program';
 
 /** Milliseconds from the begin of the import to the end of the first call, megabytes resident, kilobytes of code. */
 export interface ColdStart {
@@ -119,7 +120,7 @@ function files(): Readonly<Record<string, string>> {
   mkdirSync(folder, { recursive: true });
   const config = join(folder, 'peermasq.yaml');
   writeFileSync(config, 'clusters: {frontend: {pods: [10.132.0.0/14], masquerade: [peerings]}}');
-  return { PEERMASQ_CONFIG: config, PEERMASQ_PROGRAM: 'shared/node/peermasq.sh' };
+  return { PEERMASQ_CONFIG: config, PEERMASQ_PROGRAM: nodeProgramFile };
 }
 
 /** The node belongs to no cluster: it is looked up, and skipped. */

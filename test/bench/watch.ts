@@ -6,6 +6,7 @@ import { addVm } from '../lab/gcp/state';
 import { buildNetworks, type Networks } from '../lab/networks';
 import type { Running } from '../lab/netns';
 import { gcpPeering } from '../lab/topologies';
+import { nodeProgram, nodeProgramFile } from '../lab/node-program';
 
 /** What `watch` costs a node while nothing changes. An hour has 60 rounds; it is reckoned from those seen. */
 export interface IdleWatch {
@@ -37,7 +38,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
   try {
     const metadata = [
       { key: 'peermasq-ruleset', value: ruleSet },
-      { key: 'peermasq-program', value: readFileSync('shared/node/peermasq.sh', 'utf8') },
+      { key: 'peermasq-program', value: nodeProgram },
       { key: 'enable-guest-attributes', value: 'TRUE' },
     ];
     const vm = addVm(google.cloud, { metadata });
@@ -57,7 +58,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
 /** In a process namespace of its own, where the numbers of processes tell how many were started. */
 function startWatch({ nodeHost }: Networks, metadataHost: string): Running {
   const namespace = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'];
-  return nodeHost.spawn([...namespace, 'bash', 'shared/node/peermasq.sh', 'watch'], {
+  return nodeHost.spawn([...namespace, 'bash', nodeProgramFile, 'watch'], {
     env: {
       PEERMASQ_DIR: join(nodeHost.folder, 'peermasq'),
       PEERMASQ_PERSIST: '0',

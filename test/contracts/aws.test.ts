@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { makeDocument, makeLookDocument } from '../../infra/aws/document';
 import { makeClients } from '../../shared/aws/clients';
 import { makeAwsCloud } from '../../shared/aws/cloud';
@@ -9,6 +8,7 @@ import { labAccount, labRegion, startAws } from '../lab/aws/aws';
 import { describeCloud, type CloudLab } from './cloud';
 import { describeInspection } from './inspection';
 import { openMachines } from './machines';
+import { nodeProgram } from '../lab/node-program';
 
 const refOf = (id: string): NodeRef => ({ cloud: 'aws', account: labAccount, region: labRegion, id });
 
@@ -16,7 +16,7 @@ async function open(): Promise<CloudLab> {
   const aws = await startAws();
   const machines = openMachines();
   Object.assign(process.env, aws.env);
-  const program = readFileSync('shared/node/peermasq.sh', 'utf8');
+  const program = nodeProgram;
   aws.putDocument(documentName('test'), makeDocument(program));
   aws.putDocument(lookDocumentName('test'), makeLookDocument(program));
   const clients = makeClients(labRegion);

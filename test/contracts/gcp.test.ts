@@ -1,5 +1,4 @@
 import { afterAll, beforeAll } from '@jest/globals';
-import { readFileSync } from 'node:fs';
 import type { GcpNodeRef } from '../../shared/core/node';
 import type { Cloud } from '../../shared/core/ports';
 import { clientsOfProcess } from '../../shared/gcp/clients';
@@ -12,6 +11,7 @@ import type { Machine } from '../lab/machine';
 import { describeCloud, silentLog, type CloudLab, type NewNode } from './cloud';
 import { describeInspection } from './inspection';
 import { openMachines } from './machines';
+import { nodeProgram } from '../lab/node-program';
 
 const project = 'identity-nonprod';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
@@ -24,7 +24,7 @@ let cloud: Cloud;
 beforeAll(async () => {
   google = await openGoogleCloud();
   Object.assign(process.env, google.env);
-  cloud = makeGcpCloud({ projects: [project], program: readFileSync('shared/node/peermasq.sh', 'utf8') });
+  cloud = makeGcpCloud({ projects: [project], program: nodeProgram });
   addVm(google.cloud, { project });
   await cloud.nodes.list(['*'], Date.now() + 60_000);
 }, 60_000);

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { parseCidr } from '../../shared/core/cidr';
 import type { Cloud, Proof } from '../../shared/core/ports';
@@ -11,8 +9,9 @@ import { addVm, setMetadata, type Vm } from '../lab/gcp/state';
 import { describeKernel } from '../lab/kernel';
 import { buildNetworks, type Networks } from '../lab/networks';
 import { gcpPeering } from '../lab/topologies';
+import { nodeProgram } from '../lab/node-program';
 
-const program = readFileSync(join(__dirname, '../../shared/node/peermasq.sh'), 'utf8');
+const program = nodeProgram;
 
 const ruleSet = (generation: number, destination: string): RuleSet => ({
   generation,

@@ -9,8 +9,9 @@ import {
   peerCommand,
   type Running,
 } from '../lab/netns';
+import { nodeProgramFile } from '../lab/node-program';
 
-export const program = join(__dirname, '../../shared/node/peermasq.sh');
+export const program = nodeProgramFile;
 
 export const backends = ['iptables-nft', 'iptables-legacy', 'nft'] as const;
 export type Backend = (typeof backends)[number];

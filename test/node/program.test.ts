@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, missing, type Network, openNetwork, program } from './network';
 
@@ -9,6 +10,13 @@ describe('the node program', () => {
     const { error, stdout } = spawnSync('shellcheck', [program], { encoding: 'utf8' });
     // Without root the set-up cannot install it; CI has it.
     if (error === undefined || process.env['CI'] === 'true') expect(stdout).toBe('');
+  });
+
+  test('is its sections, in the order of their names', () => {
+    const names = readdirSync('shared/node/src').sort();
+    const sections = names.map((name) => readFileSync(join('shared/node/src', name), 'utf8'));
+    expect(names.filter((name) => !/^\d\d-[a-z]+\.bash$/.test(name))).toEqual([]);
+    expect(readFileSync(program, 'utf8')).toBe(sections.join(''));
   });
 
   test('does its work in main, called on the last line, so that half of it does nothing', () => {

@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
-import { readFileSync } from 'node:fs';
 import { parseAllDocuments } from 'yaml';
 import { renderDaemonSet } from '../../../shared/core/render/daemonset';
+import { nodeProgram } from '../../lab/node-program';
 
-const program = readFileSync('shared/node/peermasq.sh', 'utf8');
+const program = nodeProgram;
 const options = { namespace: 'kube-system', image: 'debian:bookworm-slim' };
 const [configMap, daemonSet] = parseAllDocuments(renderDaemonSet(program, options)).map(
   (document) => document.toJS() as Record<string, unknown>,

@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { parse, parseAllDocuments } from 'yaml';
 import { renderDaemonSet, renderRuleSetDaemonSet } from '../../../shared/core/render/daemonset';
 import { renderIpMasqAgent } from '../../../shared/core/render/ip-masq-agent';
@@ -11,8 +10,9 @@ import { describeKernel } from '../../lab/kernel';
 import { openLab, type Host, type Lab } from '../../lab/netns';
 import { openNetwork, type Network } from '../../node/network';
 import { fullRuleSet, ruleSetOf } from '../rule-sets';
+import { nodeProgram } from '../../lab/node-program';
 
-const program = readFileSync('shared/node/peermasq.sh', 'utf8');
+const program = nodeProgram;
 
 describe('iptables', () => {
   test('the chain as the node program has it, with its jump first', () => {

@@ -1,5 +1,4 @@
 import { expect, test } from '@jest/globals';
-import { readFileSync } from 'node:fs';
 import { composeStartupScript } from '../../../shared/gcp/startup-script';
 import { node as nodeOfProject, openProject, serveMetadata, type Project } from '../../lab/demo/gcp-project';
 import { bootGceNode } from '../../lab/gcp/boot';
@@ -7,6 +6,7 @@ import { addVm, setMetadata, type Vm } from '../../lab/gcp/state';
 import { buildNetworks } from '../../lab/networks';
 import { gcpPeering } from '../../lab/topologies';
 import { describeDoctor, type DoctorLab } from './doctor';
+import { nodeProgram, nodeProgramFile } from '../../lab/node-program';
 
 interface GcpLab extends DoctorLab {
   readonly project: Project;
@@ -16,7 +16,7 @@ interface GcpLab extends DoctorLab {
 async function open(): Promise<GcpLab> {
   const networks = await buildNetworks(gcpPeering);
   const project = await openProject(networks);
-  Object.assign(process.env, project.lab.env, { PEERMASQ_PROGRAM: 'shared/node/peermasq.sh' });
+  Object.assign(process.env, project.lab.env, { PEERMASQ_PROGRAM: nodeProgramFile });
   const started = new Date().toISOString();
   const vm = addVm(project.cloud, {
     ...nodeOfProject,
@@ -34,7 +34,7 @@ async function open(): Promise<GcpLab> {
     // Its watch is there before there are rules for it, as where Terraform seeds it: no look comes too early.
     cure: async () => {
       setMetadata(project.cloud, vm, 'startup-script', composeStartupScript(undefined));
-      setMetadata(project.cloud, vm, 'peermasq-program', readFileSync('shared/node/peermasq.sh', 'utf8'));
+      setMetadata(project.cloud, vm, 'peermasq-program', nodeProgram);
       await bootGceNode(networks.node, { metadataHost: networks.managementAddress });
       const { status, stderr } = await project.peermasq(['backfill', '--yes']);
       if (status !== 0) throw new Error(stderr);

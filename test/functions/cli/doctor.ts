@@ -7,6 +7,7 @@ import type { LinkName } from '../../../shared/core/reach';
 import { describeKernel } from '../../lab/kernel';
 import type { Ended } from '../../lab/command-line';
 import type { Networks } from '../../lab/networks';
+import { nodeProgramFile } from '../../lab/node-program';
 
 /** A local cloud around real networks, with a node that runs and has no rules of peermasq yet. */
 export interface DoctorLab {
@@ -154,7 +155,7 @@ const linkOf = ({ checks }: Diagnosis, link: LinkName) => checks.find((check) =>
 const iptables = (lab: DoctorLab, ...args: string[]) => run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
 
 const peermasq = (lab: DoctorLab, args: string[], env: Record<string, string> = {}, stdin = '') =>
-  run(lab, ['bash', 'shared/node/peermasq.sh', ...args], env, stdin);
+  run(lab, ['bash', nodeProgramFile, ...args], env, stdin);
 
 /** A rule set newer than whatever the node has. */
 async function apply(

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { describe, expect, test } from '@jest/globals';
 import { memberTemplate } from '../../../infra/aws/member';
 import { roleResources } from '../../../infra/aws/roles';
@@ -6,6 +5,7 @@ import { ruleResources } from '../../../infra/aws/rules';
 import { statements } from '../../../shared/aws/permissions';
 import { settingsWith } from './settings';
 import { allOf, allowedIn, propertiesOf, readTemplate } from './template';
+import { nodeProgram } from '../../lab/node-program';
 
 describe('the central account', () => {
   const members = settingsWith({ memberAccounts: '222222222222, 333333333333' });
@@ -69,7 +69,7 @@ describe('a member account', () => {
     launchGate: 'continue',
     clusters: ['frontend'],
     functions: ['node-joined', 'sweep'],
-    program: readFileSync('shared/node/peermasq.sh', 'utf8'),
+    program: nodeProgram,
   });
   const template = readTemplate(compiled);
 

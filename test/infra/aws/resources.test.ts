@@ -25,10 +25,10 @@ describe('what is not usable is refused', () => {
 
   test('a config or program that is newer than the build', () => {
     const folder = mkdtempSync(join(tmpdir(), 'peermasq-'));
-    mkdirSync(join(folder, 'shared/node'), { recursive: true });
-    writeFileSync(join(folder, 'shared/node/peermasq.sh'), 'new');
+    mkdirSync(join(folder, 'shared/node/src'), { recursive: true });
+    writeFileSync(join(folder, 'shared/node/src/00-new.bash'), 'new');
     expect(() => stackResources(folder, params)).toThrow(
-      'dist/aws/peermasq.sh is not what shared/node/peermasq.sh is now. Run: npm run build',
+      'dist/aws/peermasq.sh is not what shared/node/src is now. Run: npm run build',
     );
     rmSync(folder, { recursive: true });
   });

@@ -13,6 +13,7 @@ import {
   type Packaged,
   type Template,
 } from './template';
+import { nodeProgram } from '../../lab/node-program';
 
 const config = `clusters:
   frontend: { masquerade: [peerings] }
@@ -219,7 +220,7 @@ describe.each([
     const lines = content().mainSteps[0].inputs.runCommand;
     const packed = lines.slice(lines.findIndex((line) => line.includes("<<'END'")) + 1, lines.indexOf('END'));
     const program = gunzipSync(Buffer.from(packed.join(''), 'base64'));
-    expect(program.equals(readFileSync('shared/node/peermasq.sh'))).toBe(true);
+    expect(program.toString()).toBe(nodeProgram);
   });
 });
 

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseConfig } from '../../../shared/core/config';
@@ -11,8 +10,9 @@ import { addVm, networkUrl, subnetworkUrl, type Vm } from '../gcp/state';
 import { buildNetworks, type Networks } from '../networks';
 import { gcpPeering } from '../topologies';
 import { makeBootedNode, type BootedNode } from './node';
+import { nodeProgram } from '../node-program';
 
-export const program = readFileSync('shared/node/peermasq.sh', 'utf8');
+export const program = nodeProgram;
 
 /** A VM of the local Google Cloud that is a whole Debian in the lab's networks. */
 export interface GoogleNode {

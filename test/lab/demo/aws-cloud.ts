@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as z from 'zod';
 import { makeDocument, makeLookDocument } from '../../../infra/aws/document';
@@ -11,6 +10,7 @@ import { openHome, type Home } from '../command-line';
 import type { Networks } from '../networks';
 import { inForce, outcomeIn, provenIn } from './node-view';
 import type { LocalCloud, Pass, Say } from './scenario';
+import { nodeProgram } from '../node-program';
 
 const cluster = 'k8s-cluster';
 const vpcId = 'vpc-0a1b2c3d4e5f60718';
@@ -45,7 +45,7 @@ export async function openAccount(
   { state, more = '' }: { readonly state: 'pending' | 'running'; readonly more?: string },
 ): Promise<Account> {
   const deployment = readDeployment();
-  const program = readFileSync('shared/node/peermasq.sh', 'utf8');
+  const program = nodeProgram;
   const aws = await startAws();
   const home = openHome({ ...aws.env, PEERMASQ_STAGE: deployment.stage });
   aws.putDocument(documentName(deployment.stage), makeDocument(program));

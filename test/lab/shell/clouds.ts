@@ -7,6 +7,7 @@ import { addVm } from '../gcp/state';
 import { wayBreaks as gcpBreaks } from '../gcp/way';
 import { buildNetworks, type Networks } from '../networks';
 import { awsPeering, gcpPeering } from '../topologies';
+import { nodeProgramFile } from '../node-program';
 
 /** A cluster's node, its pod and a peer, in a cloud on loopback. */
 export interface ShellCloud {
@@ -66,7 +67,7 @@ async function openGcp(broken: string | undefined): Promise<ShellCloud> {
   for (const [name, breakIt] of Object.entries(gcpBreaks)) if (name === broken) breakIt(project.cloud);
   if (broken !== undefined) await networks.cut();
   const nodeEnv = { ...nodeEnvOf(networks), GCE_METADATA_HOST: networks.managementAddress };
-  networks.nodeHost.spawn(['bash', 'shared/node/peermasq.sh', 'watch'], { env: nodeEnv });
+  networks.nodeHost.spawn(['bash', nodeProgramFile, 'watch'], { env: nodeEnv });
   return {
     networks,
     home: project.home,

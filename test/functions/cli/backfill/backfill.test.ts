@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { readFileSync } from 'node:fs';
 import { makeDocument } from '../../../../infra/aws/document';
 import { documentName } from '../../../../shared/aws/names';
 import { keptOn, openMachines } from '../../../contracts/machines';
 import { startAws, type LabAws } from '../../../lab/aws/aws';
 import { describeKernel } from '../../../lab/kernel';
 import { openHome, type Home } from '../../../lab/command-line';
+import { nodeProgram } from '../../../lab/node-program';
 
 const peering = 'pcx-0123456789abcdef0';
 const config = (except: string) =>
@@ -26,7 +26,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
   beforeAll(async () => {
     aws = await startAws();
     home = openHome({ ...aws.env });
-    aws.putDocument(documentName('dev'), makeDocument(readFileSync('shared/node/peermasq.sh', 'utf8')));
+    aws.putDocument(documentName('dev'), makeDocument(nodeProgram));
     aws.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
     const routes = [{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: peering }];
     aws.addNetwork({

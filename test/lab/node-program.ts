@@ -1,0 +1,27 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { joinNodeProgram } from '../../infra/join-node-program';
+
+const root = join(__dirname, '../..');
+
+/** The node program, joined from its sections: tests need no build. */
+export const nodeProgram = joinNodeProgram(root);
+
+/** The same as a file, for what runs it. Named by its content, so that processes which write it at once agree. */
+export const nodeProgramFile = writeOnce(nodeProgram);
+
+function writeOnce(text: string): string {
+  const folder = join(
+    root,
+    'node_modules/.cache/node-program',
+    createHash('sha256').update(text).digest('hex'),
+  );
+  const file = join(folder, 'peermasq.sh');
+  if (existsSync(file)) return file;
+  mkdirSync(folder, { recursive: true });
+  const written = join(folder, `.${process.pid}`);
+  writeFileSync(written, text);
+  renameSync(written, file);
+  return file;
+}
