@@ -17,7 +17,7 @@ import { deadlineOf, openTargets, selectionOf, type TargetOptions } from './targ
 
 /** For the help of commands that look at a node. */
 export const howNodesAreAsked = `
-To show its rules a node is sent an SSM command that changes nothing; on Google Cloud the key peermasq-look is written
+To show its rules a node is sent an SSM command that changes nothing; on Google Cloud the key peermasq-snapshot is written
 to its metadata, and taken away again.`;
 
 export type ExamineOptions = TargetOptions & PacketOptions;

@@ -31,7 +31,7 @@ ${takeParameter(partParameter)}
 umask 077
 written="$(mktemp)"
 ${unpackProgram(program)}
-bash "$written" look --part "$SSM_${partParameter}"`;
+bash "$written" snapshot --part "$SSM_${partParameter}"`;
 
 export interface SsmDocument {
   readonly schemaVersion: '2.2';

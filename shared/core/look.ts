@@ -3,13 +3,13 @@ import { gunzipSync } from 'node:zlib';
 import { messageOf, RetryableError } from './errors';
 
 /** What shows a node's rules to whoever is on it. */
-export const lookCommand = 'sudo bash /var/lib/peermasq/peermasq.sh look';
+export const lookCommand = 'sudo bash /var/lib/peermasq/peermasq.sh snapshot';
 /** Where the program is not there. */
 export const plainLookCommand = 'sudo iptables-save; ip -o addr; ip route; ip rule';
 /** What is done with that. */
 export const explainCommand = 'npx peermasq explain --rules FILE --from POD --to HOST:PORT';
 
-/** One part of what a node shows of itself, as `peermasq.sh look --part N` prints it. */
+/** One part of what a node shows of itself, as `peermasq.sh snapshot --part N` prints it. */
 export interface Part {
   /** From 0. */
   readonly number: number;

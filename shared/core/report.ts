@@ -18,7 +18,7 @@ const reportSchema = z.object({
   backend: z.enum(['iptables-nft', 'iptables-legacy', 'nft']).nullable(),
   reason: z.string().max(1000).optional(),
   rules: z.number().int().nonnegative(),
-  healed: z.number().int().nonnegative(),
+  flushed: z.number().int().nonnegative(),
   persisted: z.enum(['systemd', 'runtime', 'no']),
   warnings: z.array(z.string().max(1000)),
   probes: z.array(z.object({ to: z.string(), from: z.string(), reached: z.boolean() })),

@@ -1,10 +1,10 @@
 import { contains, overlaps, parseCidr, type Cidr } from './cidr';
 
 /**
- * Ranges that no rule may masquerade to, and why (IANA special-purpose registries, RFC 6890). The node
- * program holds the same list, because it trusts nobody.
+ * Ranges that no rule may masquerade to, and why (IANA special-purpose registries, RFC 6890). The node program
+ * checks its input against the same list: infra/write-reserved.ts generates its section from this one.
  */
-const reserved = (
+export const reserved = (
   [
     ['0.0.0.0/8', 'this host'],
     ['127.0.0.0/8', 'loopback'],

@@ -47,7 +47,7 @@ const reserveMs = 10_000;
 
 /**
  * No command can be run, so the node is asked by its metadata: its watch answers a nonce that it has not seen
- * (shared/node/src, `follow_look`), and takes its answer away when the nonce is gone.
+ * (shared/node/src, `follow_snapshot_request`), and takes its answer away when the nonce is gone.
  */
 async function lookAt(look: Look): Promise<string> {
   const { clients, node, deadline, signal } = look;
@@ -72,7 +72,7 @@ async function takeBack({ clients, log, node, deadline }: Look, nonce: string): 
     await writeMetadata(clients, node, (items) => withoutLook(items, nonce), until);
   } catch (thrown) {
     const fields = faultFields(toPeermasqError(`write the metadata of ${node.name}`, thrown));
-    const reason = `peermasq-look stays in the metadata until the next push: ${String(fields['reason'])}`;
+    const reason = `peermasq-snapshot stays in the metadata until the next push: ${String(fields['reason'])}`;
     log.warn('RecordFailed', { cloud: 'gcp', node: node.ref.id, ...fields, reason });
   }
 }
@@ -91,7 +91,7 @@ async function awaitAnswer(
   const until = Math.min(deadline - reserveMs, Date.now() + patience);
   for (let wait = firstPauseMs; Date.now() + wait < until; wait = Math.min(wait * 2, longestPauseMs)) {
     await pause(wait, undefined, { signal });
-    const items = await readGuestAttributes(clients, gcpRef(node), 'peermasq-look/', deadline);
+    const items = await readGuestAttributes(clients, gcpRef(node), 'peermasq-snapshot/', deadline);
     const parts = items.flatMap(({ value }) =>
       value.startsWith(`${nonce} `) ? (parsePart(value.slice(nonce.length + 1)) ?? []) : [],
     );

@@ -11,7 +11,7 @@ const routesKey = 'peermasq-routes';
 const programKey = 'peermasq-program';
 const startupScriptKey = 'startup-script';
 /** Asks the node for a look. */
-const lookKey = 'peermasq-look';
+const lookKey = 'peermasq-snapshot';
 const guestAttributesKey = 'enable-guest-attributes';
 
 export interface MetadataItem {

@@ -108,7 +108,7 @@ describe.each(['3.3.2746.0', '3.3.2745.0'])('the document that looks, run by age
   const look = (env = {}) => runDocument(agent(version), makeLookDocument(asks), { part: '12' }, env);
 
   test('has the program print a part, and leaves nothing behind', async () => {
-    expect(await look()).toEqual({ status: 0, stdout: 'look|--part|12|', stderr: '' });
+    expect(await look()).toEqual({ status: 0, stdout: 'snapshot|--part|12|', stderr: '' });
     expect(existsSync(folder)).toBe(false);
   });
 

@@ -56,7 +56,7 @@ async function node(): Promise<Node> {
   if (!found) throw new Error('There is no node');
   return found;
 }
-const asked = () => metadataOf(vm, 'peermasq-look');
+const asked = () => metadataOf(vm, 'peermasq-snapshot');
 
 /** The watch on the node, as far as looks go. */
 function whenAsked(act: (nonce: string) => void): void {
@@ -68,7 +68,7 @@ function whenAsked(act: (nonce: string) => void): void {
 function answer(nonce: string): void {
   const text = gzipSync('*nat\nCOMMIT\n').toString('base64');
   const sha256 = createHash('sha256').update(text).digest('hex');
-  vm.guestAttributes['peermasq-look/0'] = `${nonce} part 0 of 1 sha256 ${sha256}\n${text}\n`;
+  vm.guestAttributes['peermasq-snapshot/0'] = `${nonce} part 0 of 1 sha256 ${sha256}\n${text}\n`;
 }
 
 test('a look is asked for, answered, and its question taken back', async () => {
@@ -89,7 +89,7 @@ test('a question that cannot be taken back is told, and the answer counts', asyn
   expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
   expect(warnings).toMatchObject([{ event: 'RecordFailed', node: vm.id }]);
   expect(warnings).toMatchObject([
-    { reason: expect.stringContaining('peermasq-look stays in the metadata') },
+    { reason: expect.stringContaining('peermasq-snapshot stays in the metadata') },
   ]);
 });
 
@@ -113,7 +113,7 @@ test.each([
   ['that is none', 'hello', undefined],
   ['of just now', Math.floor(Date.now() / 1_000).toString(16) + '0'.repeat(24), expect.any(String)],
 ])('a push takes a question %s away, unless somebody may wait', async (_, nonce, left) => {
-  setMetadata(state, vm, 'peermasq-look', nonce);
+  setMetadata(state, vm, 'peermasq-snapshot', nonce);
   const ruleSet = {
     generation: Date.now(),
     randomFully: false,

@@ -10,7 +10,7 @@ export function reportOf(ruleSet: RuleSet | undefined, changes: Partial<Report> 
     generation: ruleSet?.generation ?? null,
     backend: 'iptables-nft',
     rules: 1,
-    healed: 0,
+    flushed: 0,
     persisted: 'systemd',
     warnings: [],
     probes: [],

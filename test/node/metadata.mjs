@@ -1,5 +1,5 @@
 // A small GCE metadata server for the tests of `watch`: attributes with ETag and wait_for_change, and the guest
-// attributes for the status and for looks. `node test/node/metadata.mjs PORT`. It prints one line for each request,
+// attributes for the status and for snapshots. `node test/node/metadata.mjs PORT`. It prints one line for each request,
 // and takes orders as POST /order with {"set": {KEY: VALUE or null}} or {"fail": HOW_MANY_REQUESTS}
 // or {"fail": HOW_MANY_REQUESTS, "verb": OF_THIS_METHOD}.
 // Behaviour: https://cloud.google.com/compute/docs/metadata/querying-metadata
@@ -67,7 +67,10 @@ createServer(async (request, response) => {
     return response.writeHead(503).end();
   }
   console.log(`${request.method} ${path}${url.search} ${body}`);
-  if (request.method === 'PUT' && /^guest-attributes\/(peermasq\/status|peermasq-look\/\d+)$/.test(path)) {
+  if (
+    request.method === 'PUT' &&
+    /^guest-attributes\/(peermasq\/status|peermasq-snapshot\/\d+)$/.test(path)
+  ) {
     written.add(path);
     return response.end();
   }

@@ -16,7 +16,7 @@ export const program = nodeProgramFile;
 export const backends = ['iptables-nft', 'iptables-legacy', 'nft'] as const;
 export type Backend = (typeof backends)[number];
 
-/** Why tests on the backend cannot run here, if so. */
+/** Why tests of the backend cannot run here, or undefined. */
 export function missing(backend: Backend): string | undefined {
   const command = backend === 'nft' ? 'nft' : `${backend}-restore`;
   const isThere = ['/usr/sbin', '/sbin'].some((folder) => existsSync(join(folder, command)));
@@ -34,7 +34,7 @@ export type Report = {
   booted?: number;
   reason?: string;
   rules: number;
-  healed: number;
+  flushed: number;
   packets: number;
   persisted: string;
   drift: string[];
@@ -45,8 +45,8 @@ export type Report = {
 };
 
 /**
- * The network of the first write-up: a pod 10.132.0.10 on a node 10.209.0.2, a router that drops every source
- * it does not know, and a peer 10.193.0.3 that tells which source it sees. Likewise in IPv6, under fd00::/16.
+ * The network of the first write-up: pod 10.132.0.10 on node 10.209.0.2, a router that drops unknown sources, and
+ * peer 10.193.0.3, which responds with the source address it sees. The same in IPv6, under fd00::/16.
  */
 export type Network = {
   lab: Lab;
@@ -57,15 +57,15 @@ export type Network = {
   service: Running;
   /** Runs the node program on the node. */
   peermasq: (args: readonly string[], options?: ExecOptions) => Promise<Report>;
-  /** The same, whole: for tests of what it prints. */
+  /** The same with the raw output. */
   execute: (args: readonly string[], options?: ExecOptions) => Promise<Ended>;
   apply: (ruleset: string | Buffer, env?: Record<string, string>) => Promise<Report>;
-  /** Programs of the node that are not there, and mounts, until `clear`. */
+  /** Hides programs, or mounts files, until `clear`. */
   hide: (...programs: string[]) => void;
   mount: (source: string, target: string) => void;
   /** The targets of these mounts. */
   mounted: string[];
-  /** The source address that the peer sees of a request from the pod, or `dropped`. */
+  /** The source address that the peer sees in a request from the pod, or `dropped`. */
   sourceSeen: (destination?: string) => Promise<string>;
 };
 
@@ -98,7 +98,7 @@ export async function openNetwork(backend: string): Promise<Network> {
   await Promise.all([
     sh(pod, defaultVia('10.132.0.1', 'fd00:132::1')),
     sh(node, defaultVia('10.209.0.1', 'fd00:209::1') + forward),
-    // The peer answers for every address from 10.192.0.0 to 10.207.255.255.
+    // The peer responds at every address from 10.192.0.0 to 10.207.255.255.
     sh(peer, `${defaultVia('10.193.0.1', 'fd00:193::1')}ip route add local 10.192.0.0/12 dev lo`),
     sh(router, `${forward}ip route add 10.192.0.0/12 via 10.193.0.3\nnft '${routerRules}'`),
   ]);
@@ -127,7 +127,7 @@ export async function openNetwork(backend: string): Promise<Network> {
     node.mount(source, target);
     mounted.push(target);
   };
-  // An empty file that is no program, mounted over a program, hides it.
+  // An empty file mounted over a program hides it.
   const nothing = join(node.folder, 'nothing');
   writeFileSync(nothing, '', { mode: 0o644 });
   return {
@@ -144,10 +144,10 @@ export async function openNetwork(backend: string): Promise<Network> {
   };
 }
 
-/** Runs a script of the test's own as far as nothing fails; returns what it prints. */
+/** Runs a shell script up to the first error; returns its output. */
 export const sh = (machine: Host, script: string) => machine.run(['sh', '-ec', script]);
 
-/** Takes everything off the node that a test put there: rules of any backend, sets, mounts, and what is kept. Tables of iptables-legacy stay, empty. */
+/** Removes everything that a test left on the node: rules, sets, mounts and stored files. Tables of iptables-legacy remain, empty. */
 export async function clear({ node, mounted }: Network): Promise<void> {
   const unmount = mounted.splice(0).map((target) => `umount '${target}'\n`);
   await sh(
@@ -164,13 +164,13 @@ export async function clear({ node, mounted }: Network): Promise<void> {
   );
 }
 
-/** Table nat as `iptables-save` prints it, without comments, counts and what is empty. */
+/** Table nat as `iptables-save` prints it, without comments, counters and empty chains. */
 export async function natTable({ node }: Network, command: string): Promise<string> {
   const text = await node.run([`${command}-save`, '-t', 'nat']);
-  const isTelling = (line: string) => /^(-A|:[A-Z])/.test(line) && !/^:(PREROUTING|INPUT|OUTPUT)/.test(line);
+  const isRelevant = (line: string) => /^(-A|:[A-Z])/.test(line) && !/^:(PREROUTING|INPUT|OUTPUT)/.test(line);
   return text
     .split('\n')
-    .filter(isTelling)
+    .filter(isRelevant)
     .map((line) => line.replace(/ \[.*\]$/, ''))
     .join('\n');
 }
@@ -190,7 +190,7 @@ table inet router {
 }
 `;
 
-/** A rule set of the given lines after the two first ones. */
+/** A rule set of the first two lines and the given ones. */
 export const ruleset = (generation: number | string, ...lines: string[]) =>
   ['peermasq/1', `generation ${generation}`, ...lines, ''].join('\n');
 

@@ -14,7 +14,7 @@ describe.each(backends)('packets on %s', (backend) => {
     afterEach(() => clear(network));
     afterAll(() => network.lab.close());
 
-    test('are dropped by the router before, and carry the address of the node afterwards, as in IPv6', async () => {
+    test('are dropped by the router before apply, and have the address of the node after it, in both families', async () => {
       const seen = () => Promise.all([network.sourceSeen(), network.sourceSeen('fd00:193::3')]);
       expect(await seen()).toEqual(['dropped', 'dropped']);
       const applied = { code: 0, result: 'applied', proven: true, backend };
@@ -25,7 +25,7 @@ describe.each(backends)('packets on %s', (backend) => {
       expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
     });
 
-    test('get through although they hung since before the rules', async () => {
+    test('of a connection that hung before apply get through after it', async () => {
       const nat = backend === 'nft' ? 'iptables-nft' : backend;
       await network.node.run([`${nat}-restore`, '--noflush'], {
         stdin: asTransaction(...neighbours.kubenet),
@@ -33,11 +33,11 @@ describe.each(backends)('packets on %s', (backend) => {
       const flows = network.node.spawn(['conntrack', '-E', '-e', 'NEW', '-d', '10.193.0.3']);
       const hanging = network.pod.spawn(['curl', '-s', '--max-time', '8', 'http://10.193.0.3:8080/']);
       await flows.output(/UNREPLIED/);
-      expect(await network.apply(backendVpc())).toMatchObject({ healed: 1 });
+      expect(await network.apply(backendVpc())).toMatchObject({ flushed: 1 });
       expect(await hanging.ended).toMatchObject({ code: 0, stdout: '10.209.0.2\n' });
     });
 
-    test('are never without rules while these are written anew', async () => {
+    test('are masqueraded without a gap while rules are replaced', async () => {
       await network.apply(backendVpc(1));
       const sender = network.pod.spawn([process.execPath, join(__dirname, 'sender.mjs'), '9', '10.193.0.3']);
       await sender.output(/sending/);
@@ -55,7 +55,7 @@ describe.each(backends)('packets on %s', (backend) => {
       await sender.stop();
     });
 
-    test('go as the rule set says, whatever it says', async () => {
+    test('are masqueraded exactly as any rule set says', async () => {
       await network.router.run(['nft', 'flush', 'ruleset']);
       for (const range of ['10.133.0.0/16', '10.140.0.0/16']) {
         await network.pod.run(['ip', 'route', 'add', 'local', range, 'dev', 'lo']);

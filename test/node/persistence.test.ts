@@ -6,10 +6,10 @@ import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
 
 const unitFolder = '/etc/systemd/system';
-/** The default of PEERMASQ_DIR: what lies under /run would not outlive a boot. */
+/** The default of PEERMASQ_DIR: files under /run would not survive a reboot. */
 const folder = '/var/lib/peermasq';
 
-/** Stands in for systemd, which no network namespace can run: notes what it is asked, one line a call. */
+/** A fake systemctl, because systemd does not run in a network namespace: logs one line per call. */
 const systemctl = `#!/bin/sh
 echo "$*" >>"$SYSTEMCTL_LOG"
 case "$*" in
@@ -29,7 +29,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
 
   beforeAll(async () => {
     network = await openNetwork('auto');
-    // /run is the lab's own, so this folder can be made; systemd counts as running only where it has `system`.
+    // /run belongs to the lab. systemd counts as running only if this folder contains `system`.
     mkdirSync('/run/systemd', { recursive: true });
   });
   beforeEach(() => {
@@ -58,14 +58,14 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
   const apply = (env: Record<string, string> = {}) =>
     network.peermasq(['apply'], { stdin: backendVpc(), env: withSystemd(env) });
 
-  test('where watch runs it repairs drift, and there is no timer beside it', async () => {
+  test('no repair timer is installed where watch runs, which repairs drift itself', async () => {
     bootSystemd();
     writeFileSync(join(etc(), 'peermasq-watch.service'), '');
     expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });
     expect(readdirSync(etc()).sort()).toEqual(['peermasq-watch.service', 'peermasq.service']);
   });
 
-  test('units are written, enabled and started, and point at what is kept', async () => {
+  test('units are written, enabled and started, and run the stored program', async () => {
     bootSystemd();
     expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });
     expect(readdirSync(etc()).sort()).toEqual([
@@ -95,7 +95,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     });
   });
 
-  test('applying again leaves systemd alone', async () => {
+  test('applying again does not touch systemd', async () => {
     bootSystemd();
     await apply();
     const before = log().length;
@@ -107,7 +107,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     ).toEqual([]);
   });
 
-  test('what the units run repairs, also when it is the kept program', async () => {
+  test('the stored program repairs, as the units run it', async () => {
     bootSystemd();
     await apply();
     await network.node.run(['nft', 'flush', 'ruleset']);
@@ -120,7 +120,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     });
   });
 
-  test('where /etc is read-only the units last until the next boot', async () => {
+  test('units last until the next boot if /etc is read-only', async () => {
     bootSystemd();
     await network.node.run(['mkdir', '-p', run()]);
     const readOnly = [
@@ -144,16 +144,24 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
   });
 
   test.each([
-    ['systemd does not run', {}, 'systemd does not run here'],
-    ['systemd refuses', { SYSTEMCTL_EXIT: '1' }, 'systemd did not take the units'],
-  ])('the report says so where %s', async (_, env, warning) => {
+    [
+      'systemd is not running',
+      {},
+      'systemd is not running: the rules are lost at a reboot, and drift is not repaired',
+    ],
+    [
+      'systemd rejects the units',
+      { SYSTEMCTL_EXIT: '1' },
+      'systemd rejected the units: the rules are lost at a reboot, and drift is not repaired',
+    ],
+  ])('the report warns if %s', async (_, env, warning) => {
     if ('SYSTEMCTL_EXIT' in env) bootSystemd();
     const report = await apply(env);
     expect(report).toMatchObject({ code: 0, proven: true, persisted: 'no' });
-    expect(report.warnings).toEqual([expect.stringContaining(warning)]);
+    expect(report.warnings).toEqual([warning]);
   });
 
-  test('a program that comes through a pipe is not kept, and the report says so', async () => {
+  test('the report warns if the program came through a pipe and cannot be stored', async () => {
     bootSystemd();
     const file = at('ruleset');
     writeFileSync(file, backendVpc());
@@ -163,10 +171,10 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
       await network.node.run(['bash', '-s', 'apply', '--file', file], { stdin, env }),
     ) as Report;
     expect(report).toMatchObject({ result: 'applied', proven: true, persisted: 'no' });
-    expect(report.warnings).toEqual([expect.stringContaining('did not come as a file')]);
+    expect(report.warnings).toEqual(['the program was not run from a file: the rules are lost at a reboot']);
   });
 
-  test('a program that was cut off does nothing', async () => {
+  test('a truncated program does nothing', async () => {
     const text = readFileSync(program, 'utf8');
     const cut = text.slice(0, text.lastIndexOf('main "$@"'));
     const { stdout } = await network.node.exec(['bash', '-s', 'apply'], { stdin: cut });
@@ -174,7 +182,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     expect(await network.node.run(['nft', 'list', 'ruleset'])).toBe('');
   });
 
-  test('remove takes the units and the kept files away', async () => {
+  test('remove deletes the units and the stored files', async () => {
     bootSystemd();
     await apply();
     expect(await network.peermasq(['remove'], { env: withSystemd() })).toMatchObject({
@@ -186,7 +194,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     expect(log()).toContain('disable --quiet --now peermasq-repair.timer');
   });
 
-  test('files are for root only', async () => {
+  test('only root can read the files', async () => {
     await apply();
     const modes = await network.node.run(['find', folder, '-printf', '%m %f\n']);
     expect(

@@ -2,30 +2,65 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { reservedSection, reservedSectionFile } from '../../infra/reserved-section';
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, missing, type Network, openNetwork, program } from './network';
 
 describe('the node program', () => {
-  test('has nothing for shellcheck to say', () => {
+  test('passes shellcheck', () => {
     const { error, stdout } = spawnSync('shellcheck', [program], { encoding: 'utf8' });
-    // Without root the set-up cannot install it; CI has it.
+    // Setup cannot install it without root; CI has it.
     if (error === undefined || process.env['CI'] === 'true') expect(stdout).toBe('');
   });
 
-  test('is its sections, in the order of their names', () => {
+  test('is its sections joined in the order of their names', () => {
     const names = readdirSync('shared/node/src').sort();
     const sections = names.map((name) => readFileSync(join('shared/node/src', name), 'utf8'));
     expect(names.filter((name) => !/^\d\d-[a-z]+\.bash$/.test(name))).toEqual([]);
-    expect(readFileSync(program, 'utf8')).toBe(sections.join(''));
+    expect(readFileSync(program, 'utf8')).toBe(sections.join('\n'));
   });
 
-  test('does its work in main, called on the last line, so that half of it does nothing', () => {
+  test('has the reserved ranges that the functions use', () => {
+    expect(readFileSync(reservedSectionFile, 'utf8')).toBe(reservedSection());
+  });
+
+  test('uses && and || for conditions, or before a command that leaves or reports', () => {
+    const leaves =
+      /^(?:.*(?:&&|\|\|) (?:return|continue|break|fail|refuse|busy|finish|warn|error|command_error)\b[^&|]*)$/;
+    const chains = readFileSync(program, 'utf8')
+      .split('\n')
+      .filter((line) => !/^ *#/.test(line))
+      // Quoted text, and conditions.
+      .map((line) => line.replaceAll(/'[^']*'|"[^"]*"|\[\[ .*? \]\]|\(\(.*?\)\)/g, 'x'))
+      .filter((line) => /&&|\|\|/.test(line))
+      .filter((line) => !/^ *(?:if|elif|while) |; then$|(?:&&|\|\|)$|^\w+\(\) \{ .* \}$/.test(line))
+      .filter((line) => !leaves.test(line));
+    expect(chains.map((line) => line.trim())).toEqual([]);
+  });
+
+  test('calls main on its last line, so that a truncated copy does nothing', () => {
     expect(readFileSync(program, 'utf8')).toMatch(/\nmain "\$@"\n$/);
   });
 });
 
+describeKernel('the log', undefined, () => {
+  test('has every command that changes the kernel, and nothing if there is nothing to change', async () => {
+    const network = await openNetwork('iptables-nft');
+    const logOf = async (...args: string[]) =>
+      (await network.execute(args, args[0] === 'apply' ? { stdin: backendVpc() } : {})).stderr
+        .split('\n')
+        .filter((line) => line.startsWith('peermasq: run: '));
+    expect(await logOf('apply')).toEqual(['peermasq: run: iptables-nft-restore --noflush -w 2']);
+    expect(await logOf('apply')).toEqual([]);
+    expect(await logOf('repair')).toEqual([]);
+    expect(await logOf('status')).toEqual([]);
+    expect(await logOf('remove')).toEqual(['peermasq: run: iptables-nft-restore --noflush -w 2']);
+    await network.lab.close();
+  });
+});
+
 describeKernel('a report', undefined, () => {
-  test('tells when the node booted, which is when its process 1 started', async () => {
+  test('has the time when process 1 of the node started', async () => {
     const network = await openNetwork('auto');
     const { booted = 0 } = await network.apply(backendVpc());
     const { stdout: elapsed } = spawnSync('ps', ['-o', 'etimes=', '-p', '1'], { encoding: 'utf8' });
@@ -55,7 +90,7 @@ describeKernel('the backend', everyBackend, () => {
     ['legacy', 'iptables-legacy', 'KUBE-KUBELET-CANARY'],
     ['legacy', 'ip6tables-legacy', 'KUBE-KUBELET-CANARY'],
   ])(
-    'is %s, where %s has the hint of the kubelet %s, whatever else there is',
+    'is %s if %s has the kubelet chain %s, despite rules in the other backend',
     async (flavour, command, hint) => {
       await chain(command, 'mangle', hint);
       await rule(flavour === 'nft' ? 'iptables-legacy' : 'iptables-nft', '-s', '192.0.2.1');
@@ -63,14 +98,14 @@ describeKernel('the backend', everyBackend, () => {
     },
   );
 
-  test('is where most rules are, without a hint', async () => {
+  test('is the one with most rules if there is no kubelet chain', async () => {
     await rule('iptables-nft', '-s', '192.0.2.1');
     await rule('iptables-legacy', '-s', '192.0.2.1');
     await rule('iptables-legacy', '-s', '192.0.2.2');
     expect(await network.apply(backendVpc())).toMatchObject({ code: 0, backend: 'iptables-legacy' });
   });
 
-  test('is what it was before, without hint and rules, as after a boot', async () => {
+  test('is the stored one if there are no kubelet chains and no rules, as after a boot', async () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-legacy' });
     await network.node.run(['iptables-legacy-restore'], { stdin: '*nat\nCOMMIT\n' });
     expect(await network.peermasq(['repair'])).toMatchObject({
@@ -85,21 +120,23 @@ describeKernel('the backend', everyBackend, () => {
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
-  test('is refused by name where it is not installed, and nothing changes', async () => {
+  test('fails by name if it is not installed, and nothing changes', async () => {
     network.hide('nft');
     const report = await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'nft' });
     expect(report).toMatchObject({ code: 3, result: 'failed', id: null, backend: null });
-    expect(report.reason).toContain('there is: iptables-nft iptables-legacy');
+    expect(report.reason).toBe(
+      'PEERMASQ_BACKEND=nft, but it is not installed; installed: iptables-nft iptables-legacy ',
+    );
   });
 
-  test('is missing on a node with neither', async () => {
+  test('is missing on a node with neither iptables nor nft', async () => {
     network.hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
     const report = await network.apply(backendVpc());
     expect(report).toMatchObject({ code: 3, result: 'failed', proven: false });
     expect(report.reason).toContain('neither iptables nor nft');
   });
 
-  test('takes part with what else hooks into nft: the first chain that rewrites the source wins', async () => {
+  test('nft has its chain before those of others, because the first one that rewrites the source wins', async () => {
     await network.node.run(['nft', '-f', '-'], {
       stdin:
         'table ip other { chain post { type nat hook postrouting priority 100; ip daddr 10.193.0.0/16 snat to 10.132.0.1; }; }',

@@ -6,122 +6,144 @@ import { gzipSync } from 'node:zlib';
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, type Network, openNetwork, ruleset } from './network';
 
-/** IPv6 in all its short forms, and the neighbours of what is refused. */
+/** All short forms of IPv6, and the ranges next to reserved ones. */
 const allowed = [
   ...['fd00::/8', 'fd00:0:0:1::1/128', '64:ff9b::/96', 'fd00:0:1::/48', 'fd00::1:0:0:1/128', '2001:db8::/33'],
   ...['1.0.0.0/8', '126.0.0.0/8', '192.0.0.0/4', '169.253.0.0/16', '169.255.0.0/16', '223.0.0.0/8'],
 ];
 const exempt = (range: string) => `exempt ${range}`;
 
+const overlaps = (range: string) =>
+  `overlaps the reserved range ${range}: expected a range that a peer can use`;
+const grammar = 'expected option, source CIDR, exempt CIDR NAME, masquerade CIDR NAME or probe ADDRESS:PORT';
+const invalidOption = 'invalid option: expected random-fully, or out IFNAME once';
+const invalidCidr = 'invalid CIDR: expected the canonical form, e.g. 10.193.0.0/16 or fd00:1::/32';
+const hostBits = 'host bits set: expected the first address of the range';
+const invalidName = 'invalid name: expected [A-Za-z0-9._:/@-]{1,63}';
+const invalidProbe = 'invalid probe: expected IPV4:PORT or [IPV6]:PORT';
+const invalidGzip = 'invalid input: it starts like gzip in base64, but cannot be unpacked';
+
 const masquerade = (cidr: string, name = 'a') => ruleset(1, `masquerade ${cidr} ${name}`);
 
-/** What is sent, and what the reason must say: the line, what was read, or what is accepted. */
+/** What is sent, and what the reason must contain. */
 const refused: [string, string | Buffer, string][] = [
-  ['nothing at all', '', 'empty'],
-  ['another version', 'peermasq/2\ngeneration 1\n', 'line 1: "peermasq/2"'],
-  ['no generation', 'peermasq/1\n', 'line 2: missing'],
-  ['a generation with a leading zero', ruleset('01'), 'line 2: "generation 01"'],
-  ['a generation of 17 digits', ruleset('12345678901234567'), 'line 2'],
-  ['a negative generation', ruleset('-1'), 'line 2'],
-  ['a generation twice', ruleset(1, 'generation 2'), 'line 3'],
-  ['an unknown kind', ruleset(1, 'allow 10.0.0.0/8 a'), 'line 3: "allow 10.0.0.0/8 a"'],
-  ['an unknown option', ruleset(1, 'option reboot'), 'accepted are, once each: option random-fully'],
-  ['two ways out', ruleset(1, 'option out eth0', 'option out eth1'), 'line 4'],
-  ['a way out that is no interface', ruleset(1, 'option out .'), 'line 3'],
-  ['a way out that is too long', ruleset(1, 'option out abcdefghijklmnop'), 'line 3'],
-  ['a way out with a slash', ruleset(1, 'option out a/b'), 'line 3'],
+  ['empty input', '', 'input is empty, or has no line feed at its end (truncated?)'],
+  ['another version', 'peermasq/2\ngeneration 1\n', 'line 1: "peermasq/2": expected peermasq/1'],
+  ['no generation', 'peermasq/1\n', 'line 2: missing: expected generation DIGITS'],
+  ['a generation with a leading zero', ruleset('01'), 'line 2: "generation 01": expected generation DIGITS'],
+  ['a generation of 17 digits', ruleset('12345678901234567'), 'expected generation DIGITS'],
+  ['a negative generation', ruleset('-1'), 'line 2: "generation -1"'],
+  ['a second generation', ruleset(1, 'generation 2'), 'line 3: "generation 2"'],
+  ['an unknown kind', ruleset(1, 'allow 10.0.0.0/8 a'), `line 3: "allow 10.0.0.0/8 a": ${grammar}`],
+  ['an unknown option', ruleset(1, 'option reboot'), invalidOption],
+  ['two output interfaces', ruleset(1, 'option out eth0', 'option out eth1'), invalidOption],
+  ['an output interface named "."', ruleset(1, 'option out .'), invalidOption],
+  ['an output interface with a long name', ruleset(1, 'option out abcdefghijklmnop'), invalidOption],
+  ['an output interface with a slash', ruleset(1, 'option out a/b'), invalidOption],
   [
-    'a line twice',
+    'a duplicate line',
     ruleset(1, 'source 10.1.0.0/16', 'source 10.1.0.0/16'),
-    '"source 10.1.0.0/16" is there twice',
+    'duplicate line "source 10.1.0.0/16"',
   ],
   [
     'kinds out of order',
     ruleset(1, 'masquerade 10.1.0.0/16 a', 'source 10.2.0.0/16'),
-    'line 4: "source 10.2.0.0/16" is out of order',
+    'line 4: "source 10.2.0.0/16": out of order: expected option, source, exempt, masquerade, probe',
   ],
-  ['host bits', masquerade('10.193.0.1/16'), 'line 3: "masquerade 10.193.0.1/16 a" has host bits set'],
-  ['host bits in IPv6', masquerade('fd00::1/64'), 'has host bits set'],
-  ['an address without a length', masquerade('10.1.2.3'), 'line 3'],
-  ['a length over 32', masquerade('10.0.0.0/33'), 'line 3'],
-  ['a length over 128', masquerade('fd00::/129'), 'line 3'],
-  ['a length with a leading zero', masquerade('10.0.0.0/08'), 'line 3'],
-  ['an octet over 255', masquerade('10.256.0.0/16'), 'not a canonical CIDR'],
-  ['an octet with a leading zero', masquerade('10.010.0.0/16'), 'not a canonical CIDR'],
-  ['an octet that wraps around 64 bits', masquerade('10.18446744073709551617.0.0/16'), 'line 3'],
-  ['three octets', masquerade('10.1.0/24'), 'line 3'],
-  ['five octets', masquerade('10.1.0.0.0/24'), 'line 3'],
-  ['a dot at the end', masquerade('10.1.0.0./24'), 'line 3'],
-  ['IPv6 in upper case', masquerade('FD00::/16'), 'line 3'],
-  ['IPv6 with leading zeros', masquerade('fd00:0001::/32'), 'line 3'],
-  ['IPv6 that is not shortened', masquerade('fd00:0:0:0:0:0:0:0/16'), 'line 3'],
-  ['IPv6 with one zero shortened', masquerade('fd00:1::2:3:4:5:6/128'), 'line 3'],
-  ['IPv6 shortened at the second run', masquerade('fd00:0:0:1::2:3/128'), 'line 3'],
-  ['IPv6 with two gaps', masquerade('fd00::1::/64'), 'line 3'],
-  ['IPv6 with nine groups', masquerade('fd00:1:2:3:4:5:6:7:8/128'), 'line 3'],
-  ['IPv6 with a zone', masquerade('fe80::1%eth0/128'), 'line 3'],
-  ['IPv4 inside IPv6', ruleset(1, 'exempt ::ffff:a00:0/104 a'), 'IPv4 inside IPv6'],
-  ['everything', masquerade('0.0.0.0/0'), 'line 3'],
-  ['everything in IPv6', masquerade('::/0'), 'line 3'],
-  ['half of everything, which holds loopback', masquerade('0.0.0.0/1'), 'overlaps 0.0.0.0/8'],
-  ['loopback', masquerade('127.0.0.0/8'), 'overlaps 127.0.0.0/8'],
-  ['a part of loopback', masquerade('127.0.0.1/32'), 'overlaps 127.0.0.0/8'],
-  ['what holds loopback', masquerade('126.0.0.0/7'), 'overlaps 127.0.0.0/8'],
-  ['this network', masquerade('0.1.2.0/24'), 'overlaps 0.0.0.0/8'],
-  ['the metadata server', masquerade('169.254.169.254/32'), 'overlaps 169.254.0.0/16'],
-  ['what holds link-local', masquerade('169.0.0.0/8'), 'overlaps 169.254.0.0/16'],
-  ['multicast', masquerade('239.1.0.0/16'), 'overlaps 224.0.0.0/4'],
-  ['the reserved class', masquerade('255.255.255.255/32'), 'overlaps 240.0.0.0/4'],
-  ['loopback in IPv6', masquerade('::1/128'), 'line 3'],
-  ['link-local in IPv6', masquerade('fe80::/64'), 'overlaps fe80::/10'],
-  ['what holds link-local in IPv6', masquerade('fe00::/8'), 'overlaps fe80::/10'],
-  ['multicast in IPv6', masquerade('ff02::/16'), 'overlaps ff00::/8'],
-  ['half of IPv6', masquerade('::/1'), 'overlaps ::/64'],
-  ['a range without a name', ruleset(1, 'masquerade 10.1.0.0/16'), 'line 3'],
-  ['a name of 64 characters', masquerade('10.1.0.0/16', 'n'.repeat(64)), 'line 3'],
-  ['a source with a name', ruleset(1, 'source 10.1.0.0/16 pods'), 'line 3'],
+  ['host bits', masquerade('10.193.0.1/16'), `line 3: "masquerade 10.193.0.1/16 a": ${hostBits}`],
+  ['IPv6 host bits', masquerade('fd00::1/64'), hostBits],
+  ['an address without a length', masquerade('10.1.2.3'), invalidCidr],
+  ['a length over 32', masquerade('10.0.0.0/33'), invalidCidr],
+  ['a length over 128', masquerade('fd00::/129'), invalidCidr],
+  ['a length with a leading zero', masquerade('10.0.0.0/08'), invalidCidr],
+  ['an octet over 255', masquerade('10.256.0.0/16'), invalidCidr],
+  ['an octet with a leading zero', masquerade('10.010.0.0/16'), invalidCidr],
+  ['an octet that wraps around 64 bits', masquerade('10.18446744073709551617.0.0/16'), invalidCidr],
+  ['three octets', masquerade('10.1.0/24'), invalidCidr],
+  ['five octets', masquerade('10.1.0.0.0/24'), invalidCidr],
+  ['a dot at the end', masquerade('10.1.0.0./24'), invalidCidr],
+  ['IPv6 in upper case', masquerade('FD00::/16'), invalidCidr],
+  ['IPv6 with leading zeros', masquerade('fd00:0001::/32'), invalidCidr],
+  ['IPv6 that is not shortened', masquerade('fd00:0:0:0:0:0:0:0/16'), invalidCidr],
+  ['IPv6 with one zero shortened', masquerade('fd00:1::2:3:4:5:6/128'), invalidCidr],
+  ['IPv6 shortened at the second run', masquerade('fd00:0:0:1::2:3/128'), invalidCidr],
+  ['IPv6 with two gaps', masquerade('fd00::1::/64'), invalidCidr],
+  ['IPv6 with nine groups', masquerade('fd00:1:2:3:4:5:6:7:8/128'), invalidCidr],
+  ['IPv6 with a zone', masquerade('fe80::1%eth0/128'), invalidCidr],
+  ['IPv4 inside IPv6', ruleset(1, 'exempt ::ffff:a00:0/104 a'), 'IPv4 inside IPv6: expected the IPv4 CIDR'],
+  ['all addresses', masquerade('0.0.0.0/0'), invalidCidr],
+  ['all IPv6 addresses', masquerade('::/0'), invalidCidr],
+  ['half of all addresses', masquerade('0.0.0.0/1'), overlaps('0.0.0.0/8')],
+  ['loopback', masquerade('127.0.0.0/8'), overlaps('127.0.0.0/8')],
+  ['a part of loopback', masquerade('127.0.0.1/32'), overlaps('127.0.0.0/8')],
+  ['a range that contains loopback', masquerade('126.0.0.0/7'), overlaps('127.0.0.0/8')],
+  ['this network', masquerade('0.1.2.0/24'), overlaps('0.0.0.0/8')],
+  ['the metadata server', masquerade('169.254.169.254/32'), overlaps('169.254.0.0/16')],
+  ['a range that contains link-local', masquerade('169.0.0.0/8'), overlaps('169.254.0.0/16')],
+  ['multicast', masquerade('239.1.0.0/16'), overlaps('224.0.0.0/4')],
+  ['broadcast', masquerade('255.255.255.255/32'), overlaps('240.0.0.0/4')],
+  ['IPv6 loopback', masquerade('::1/128'), 'IPv4 inside IPv6: expected the IPv4 CIDR'],
+  ['IPv6 link-local', masquerade('fe80::/64'), overlaps('fe80::/10')],
+  ['a range that contains IPv6 link-local', masquerade('fe00::/8'), overlaps('fe80::/10')],
+  ['IPv6 multicast', masquerade('ff02::/16'), overlaps('ff00::/8')],
+  ['half of all IPv6 addresses', masquerade('::/1'), overlaps('::/64')],
+  ['a range without a name', ruleset(1, 'masquerade 10.1.0.0/16'), grammar],
+  ['a name of 64 characters', masquerade('10.1.0.0/16', 'n'.repeat(64)), invalidName],
+  ['a source with a name', ruleset(1, 'source 10.1.0.0/16 pods'), grammar],
   [
     'a command in a name',
     masquerade('10.1.0.0/16', '$(reboot)'),
     'line 3: "masquerade 10.1.0.0/16 $(reboot)"',
   ],
-  ['a command in backquotes', masquerade('10.1.0.0/16', '`reboot`'), 'line 3'],
-  ['a quote in a name', masquerade('10.1.0.0/16', 'a"'), 'line 3: "masquerade 10.1.0.0/16 a""'],
-  ['more rule after the name', masquerade('10.1.0.0/16', 'a -j ACCEPT'), 'line 3'],
-  ['a backslash in a name', masquerade('10.1.0.0/16', 'a\\n'), 'line 3'],
-  ['a glob in a name', masquerade('10.1.0.0/16', '*'), 'line 3'],
-  ['a comma in a range', masquerade('10.1.0.0/16,10.2.0.0/16'), 'line 3'],
-  ['a tab', ruleset(1, 'masquerade\t10.1.0.0/16\ta'), 'line 3'],
-  ['two spaces', ruleset(1, 'masquerade  10.1.0.0/16 a'), 'line 3'],
-  ['a space at the end', ruleset(1, 'masquerade 10.1.0.0/16 a '), 'line 3'],
-  ['a space at the start', ruleset(1, ' masquerade 10.1.0.0/16 a'), 'line 3'],
-  ['an empty line', ruleset(1, '', 'masquerade 10.1.0.0/16 a'), 'line 3'],
-  ['a comment', ruleset(1, '# a'), 'line 3'],
-  ['CR LF', backendVpc().replaceAll('\n', '\r\n'), 'line 1: "peermasq/1?"'],
-  ['letters that are not ASCII', masquerade('10.1.0.0/16', 'café'), 'line 3: "masquerade 10.1.0.0/16 caf??"'],
-  ['a byte order mark', `\uFEFF${backendVpc()}`, 'line 1'],
-  ['a NUL in a name', masquerade('10.1.0.0/16', 'a\0b'), 'NUL'],
-  ['a NUL at the end', `${backendVpc()}\0\n`, 'NUL'],
-  ['no LF at the end, as when cut off', backendVpc().slice(0, -1), 'no LF at its end'],
-  ['a probe without a port', ruleset(1, 'probe 10.1.0.1'), 'accepted'],
-  ['a probe at port 0', ruleset(1, 'probe 10.1.0.1:0'), 'line 3'],
-  ['a probe at port 65536', ruleset(1, 'probe 10.1.0.1:65536'), 'line 3'],
-  ['a probe of a name', ruleset(1, 'probe example.com:80'), 'line 3'],
-  ['a probe of IPv6 without brackets', ruleset(1, 'probe fd00::1:80'), 'line 3'],
-  ['a probe of IPv4 in brackets', ruleset(1, 'probe [10.0.0.1]:80'), 'line 3'],
+  ['a command in backquotes', masquerade('10.1.0.0/16', '`reboot`'), invalidName],
   [
-    'too much',
+    'a quote in a name',
+    masquerade('10.1.0.0/16', 'a"'),
+    `line 3: "masquerade 10.1.0.0/16 a"": ${invalidName}`,
+  ],
+  ['more rule after the name', masquerade('10.1.0.0/16', 'a -j ACCEPT'), grammar],
+  ['a backslash in a name', masquerade('10.1.0.0/16', 'a\\n'), invalidName],
+  ['a glob in a name', masquerade('10.1.0.0/16', '*'), invalidName],
+  ['a comma in a range', masquerade('10.1.0.0/16,10.2.0.0/16'), invalidCidr],
+  ['a tab', ruleset(1, 'masquerade\t10.1.0.0/16\ta'), grammar],
+  ['two spaces', ruleset(1, 'masquerade  10.1.0.0/16 a'), grammar],
+  ['a space at the end', ruleset(1, 'masquerade 10.1.0.0/16 a '), grammar],
+  ['a space at the start', ruleset(1, ' masquerade 10.1.0.0/16 a'), grammar],
+  ['an empty line', ruleset(1, '', 'masquerade 10.1.0.0/16 a'), grammar],
+  ['a comment', ruleset(1, '# a'), grammar],
+  ['CR LF', backendVpc().replaceAll('\n', '\r\n'), 'line 1: "peermasq/1?"'],
+  ['non-ASCII letters', masquerade('10.1.0.0/16', 'café'), 'line 3: "masquerade 10.1.0.0/16 caf??"'],
+  ['a byte order mark', `\uFEFF${backendVpc()}`, 'line 1'],
+  ['a NUL in a name', masquerade('10.1.0.0/16', 'a\0b'), 'input with NUL bytes: expected ASCII text'],
+  ['a NUL at the end', `${backendVpc()}\0\n`, 'input with NUL bytes: expected ASCII text'],
+  [
+    'no line feed at the end, as when truncated',
+    backendVpc().slice(0, -1),
+    'has no line feed at its end (truncated?)',
+  ],
+  ['a probe without a port', ruleset(1, 'probe 10.1.0.1'), invalidProbe],
+  ['a probe at port 0', ruleset(1, 'probe 10.1.0.1:0'), invalidProbe],
+  ['a probe at port 65536', ruleset(1, 'probe 10.1.0.1:65536'), invalidProbe],
+  ['a probe of a name', ruleset(1, 'probe example.com:80'), invalidProbe],
+  ['a probe of IPv6 without brackets', ruleset(1, 'probe fd00::1:80'), invalidProbe],
+  ['a probe of IPv4 in brackets', ruleset(1, 'probe [10.0.0.1]:80'), invalidProbe],
+  [
+    'a rule set that is too large',
     ruleset(
       1,
       ...Array.from({ length: 60_000 }, (_, i) => `source 10.0.0.0/8 and a tail that makes it long ${i}`),
     ),
-    'more than',
+    'input larger than 2097152 bytes',
   ],
-  ['what is not base64', 'H4sI!!!!\n', 'gzip in base64'],
-  ['what is not gzip', Buffer.from('\x1f\x8b\x08\x00rubbish', 'latin1').toString('base64'), 'gzip in base64'],
-  ['gzip that was cut off', packed(backendVpc()).slice(0, -12), 'gzip in base64'],
-  ['gzip of something else', packed('#!/bin/sh\nreboot\n'), 'line 1: "#!/bin/sh"'],
-  ['gzip that becomes 100 MB', packed(Buffer.alloc(100_000_000, 'masquerade 10.1.0.0/16 a\n')), 'more than'],
+  ['invalid base64', 'H4sI!!!!\n', invalidGzip],
+  ['invalid gzip', Buffer.from('\x1f\x8b\x08\x00rubbish', 'latin1').toString('base64'), invalidGzip],
+  ['truncated gzip', packed(backendVpc()).slice(0, -12), invalidGzip],
+  ['gzip of a script', packed('#!/bin/sh\nreboot\n'), 'line 1: "#!/bin/sh"'],
+  [
+    'gzip that expands to 100 MB',
+    packed(Buffer.alloc(100_000_000, 'masquerade 10.1.0.0/16 a\n')),
+    'input larger than 2097152 bytes',
+  ],
 ];
 
 describeKernel('a rule set', undefined, () => {
@@ -138,7 +160,7 @@ describeKernel('a rule set', undefined, () => {
     expect(JSON.stringify(report).length).toBeLessThan(2000);
   });
 
-  test('that was refused has left no rule', async () => {
+  test('leaves no rule behind when it is refused', async () => {
     const everyRule = 'nft list ruleset; iptables-legacy-save; ip6tables-legacy-save';
     expect(await network.node.run(['sh', '-ec', everyRule])).toBe('');
   });
@@ -146,10 +168,13 @@ describeKernel('a rule set', undefined, () => {
   test('is refused with 10,001 destinations', async () => {
     const many = Array.from({ length: 10_001 }, (_, i) => `masquerade 10.${i >> 8}.${i & 255}.0/24 a`);
     const report = await network.apply(ruleset(1, ...many));
-    expect(report).toMatchObject({ code: 2, reason: expect.stringContaining('10001 masquerade lines') });
+    expect(report).toMatchObject({
+      code: 2,
+      reason: expect.stringContaining('10001 masquerade lines: expected at most 10000'),
+    });
   });
 
-  test('is refused when its file is not there', async () => {
+  test('is refused when its file does not exist', async () => {
     const report = await network.peermasq(['apply', '--file', '/nowhere']);
     expect(report).toMatchObject({ code: 2, reason: 'cannot read /nowhere' });
   });
@@ -165,7 +190,7 @@ describeKernel('a rule set', undefined, () => {
     expect(await network.apply(backendVpc(), env)).toMatchObject({ code: 2, result: 'refused' });
   });
 
-  test('is refused where others may write the kept files, which root runs at boot', async () => {
+  test('is refused where others may write the stored files, which root runs at boot', async () => {
     const folder = join(network.node.folder, 'open');
     await network.node.run(['mkdir', '-m', '777', folder]);
     expect(await network.apply(backendVpc(), { PEERMASQ_DIR: folder })).toMatchObject({
@@ -180,7 +205,7 @@ describeKernel('a rule set', undefined, () => {
     ['an unknown command', 'destroy'],
     ['an unknown flag', 'apply', '--force'],
     ['a flag without its file', 'apply', '--file'],
-  ])('usage goes to stderr for %s', async (_, ...args) => {
+  ])('prints the usage to stderr for %s', async (_, ...args) => {
     const { code, stdout } = await network.execute(args);
     expect({ code, stdout: args.length > 0 ? stdout : '' }).toEqual({
       code: args.length > 0 ? 2 : 0,
@@ -200,14 +225,14 @@ describeKernel('a rule set that is accepted', undefined, () => {
   test.each([
     ['plain', backendVpc()],
     ['packed', packed(backendVpc())],
-    ['packed, in lines', packed(backendVpc()).replaceAll(/.{20}/g, '$&\n')],
-  ])('comes %s, and its id is the same', async (_, sent) => {
+    ['packed, wrapped', packed(backendVpc()).replaceAll(/.{20}/g, '$&\n')],
+  ])('has the same id when sent %s', async (_, sent) => {
     expect(await network.apply(sent)).toMatchObject({ code: 0, result: 'applied', id: idOf(backendVpc()) });
   });
 
   test.each([
     [
-      'the largest of everything',
+      'the largest values',
       ruleset('9999999999999999', 'option out abcdefghijklmno', `masquerade 10.1.0.0/16 ${'n'.repeat(63)}`),
     ],
     [
@@ -215,16 +240,16 @@ describeKernel('a rule set that is accepted', undefined, () => {
       ruleset(0, 'option out -x', 'option random-fully', 'masquerade 10.1.0.0/16 a'),
     ],
     [
-      'ranges of every form, more of them than once, and names of every allowed character',
+      'ranges of every form, some repeated, and names with every allowed character',
       ruleset(
         1,
-        // What no destination may be.
+        // Reserved ranges may be exempt.
         ...['169.254.0.0/16 link-local', 'fe80::/10 link-local', '224.0.0.0/4 multicast'].map(exempt),
         ...['10.132.0.0/14 pods', '10.132.0.0/14 except'].map(exempt),
         ...allowed.map((cidr) => `masquerade ${cidr} -AZaz09._:/@-`),
       ),
     ],
-  ])('is in force, as meant: %s', async (_, text) => {
+  ])('is applied and proven: %s', async (_, text) => {
     for (const backend of ['iptables-nft', 'iptables-legacy', 'nft']) {
       const report = await network.apply(text, { PEERMASQ_BACKEND: backend });
       expect(report).toMatchObject({ code: 0, proven: true, backend, id: idOf(text) });
@@ -232,7 +257,7 @@ describeKernel('a rule set that is accepted', undefined, () => {
   });
 });
 
-describeKernel('a report names the rule set that it answers', undefined, () => {
+describeKernel('a report names the rule set that was sent', undefined, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -245,18 +270,18 @@ describeKernel('a report names the rule set that it answers', undefined, () => {
   const foreign = ruleset(6, 'masquerade 127.0.0.0/8 a');
 
   test.each<[string, string | Buffer, object]>([
-    ['not again, where it is the one in force', inForce, { result: 'unchanged', offered: undefined }],
-    ['where it is stale', stale, { result: 'refused', offered: idOf(stale) }],
-    ['where it is outside the grammar', foreign, { result: 'refused', offered: idOf(foreign) }],
-    ['where it came packed', packed(foreign), { result: 'refused', offered: idOf(foreign) }],
-    ['but not where nothing can be unpacked', 'H4sI!!!!\n', { result: 'refused', offered: undefined }],
+    ['not if it is the one in force', inForce, { result: 'unchanged', offered: undefined }],
+    ['if it is stale', stale, { result: 'refused', offered: idOf(stale) }],
+    ['if it is invalid', foreign, { result: 'refused', offered: idOf(foreign) }],
+    ['if it was sent packed', packed(foreign), { result: 'refused', offered: idOf(foreign) }],
+    ['not if it cannot be unpacked', 'H4sI!!!!\n', { result: 'refused', offered: undefined }],
   ])('%s', async (_, sent, expected) => {
     const { offered, ...report } = await network.apply(sent);
     expect({ offered, ...report }).toMatchObject({ ...expected, id: idOf(inForce), generation: 5 });
   });
 });
 
-/** What the functions call the same rule set: the sha256 of all lines but the generation. */
+/** The id that the functions give the rule set: the sha256 of all lines except the generation. */
 function idOf(text: string): string {
   return createHash('sha256')
     .update(text.replace(/^generation .*\n/m, ''))

@@ -74,7 +74,7 @@ const manyDestinations = (count: number) =>
 describe.each(backends)('the rules on %s', (backend) => {
   describeKernel('in the kernel', missing(backend), () => {
     let network: Network;
-    /** Where the other programs of this node have their rules. */
+    /** The backend of the other programs on this node. */
     const nat = backend === 'nft' ? 'iptables-nft' : backend;
     const everything = async () =>
       (await sh(network.node, everyRule)).replaceAll(/^#.*\n|(?<=^:.*) \[.*\]$/gm, '');
@@ -86,7 +86,7 @@ describe.each(backends)('the rules on %s', (backend) => {
     afterEach(() => clear(network));
     afterAll(() => network.lab.close());
 
-    test('are exactly those of the rule set, reached first, and leave those of others as they are', async () => {
+    test('are exactly those of the rule set, come first, and leave rules of others unchanged', async () => {
       const others = await natTable(network, nat);
       expect(await network.apply(full)).toMatchObject({
         code: 0,
@@ -110,10 +110,10 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(await natTable(network, nat)).toBe(others);
     });
 
-    test('stay byte for byte the same when applied again', async () => {
+    test('stay byte-identical when applied again', async () => {
       const first = await network.apply(full);
       const before = await everything();
-      expect(await network.apply(full)).toMatchObject({ ...first, result: 'unchanged', healed: 0 });
+      expect(await network.apply(full)).toMatchObject({ ...first, result: 'unchanged', flushed: 0 });
       expect(await network.apply(full.replace('generation 7', 'generation 8'))).toMatchObject({
         result: 'unchanged',
         id: first.id,
@@ -122,40 +122,40 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(await everything()).toBe(before);
     });
 
-    test('are taken away with everything else of ours, and removing again changes nothing', async () => {
+    test('are removed with everything else of ours, and removing again changes nothing', async () => {
       const before = await everything();
       await network.apply(ruleset(1, ...manyDestinations(200)));
       await network.peermasq(['remove']);
-      // iptables-nft makes the base chains of table nat for IPv6 and never takes them away.
+      // iptables-nft creates the base chains of the IPv6 table nat and never removes them.
       expect(await everything()).toBe(before);
       expect(readdirSync(network.node.folder)).not.toContain('kept');
       expect(await network.peermasq(['remove'])).toMatchObject({ code: 0, result: 'unchanged' });
       expect(await network.peermasq(['status'])).toMatchObject({ id: null, proven: false, drift: [] });
     });
 
-    test('are none where the rule set has only exemptions', async () => {
+    test('masquerade nothing if the rule set has only exemptions', async () => {
       const report = await network.apply(ruleset(1, 'exempt 10.132.0.0/14 pods'));
       expect(report).toMatchObject({ code: 0, result: 'applied', proven: true, rules: 1 });
       const empty = await network.apply(ruleset(2));
       expect(empty).toMatchObject({ code: 0, result: 'applied', proven: true, rules: 0 });
     });
 
-    test('leave out destinations whose family has no source, with a warning', async () => {
+    test('skip destinations whose family has no source, with a warning', async () => {
       const report = await network.apply(
         ruleset(1, 'source 10.132.0.0/14', 'masquerade 10.193.0.0/16 a', 'masquerade fd00:193::/32 b'),
       );
       expect(report).toMatchObject({ code: 0, proven: true, rules: 1 });
-      expect(report.warnings).toEqual([expect.stringContaining('no IPv6 source')]);
+      expect(report.warnings).toEqual(['no IPv6 source: the 1 IPv6 destinations are not masqueraded']);
     });
 
-    test('IPv6 rules go when the rule set has none any more', async () => {
+    test('for IPv6 are removed when the rule set has none left', async () => {
       await network.apply(full);
       expect(await network.apply(backendVpc())).toMatchObject({ result: 'applied', proven: true });
       expect(await network.node.run(['ip6tables-save'])).not.toContain('PEERMASQ');
       expect(await network.node.run(['nft', 'list', 'ruleset'])).not.toContain('ip6 peermasq');
     });
 
-    test('tell how many packets they rewrote, and who else rewrites sources', async () => {
+    test('count the packets they masqueraded, and status names other masqueraders', async () => {
       await network.apply(backendVpc());
       await network.sourceSeen();
       const status = await network.peermasq(['status']);
@@ -181,14 +181,14 @@ describe.each(backends)('the rules on %s', (backend) => {
         'masquerade 10.193.0.7/32 inner',
       ];
 
-      test.each([51, 500])('%d destinations are a set, and mean the same', async (count) => {
+      test.each([51, 500])('%d destinations are a set with the same effect', async (count) => {
         const report = await network.apply(ruleset(1, ...withOverlaps(count)));
         expect(report).toMatchObject({ code: 0, proven: true, rules: 2 });
         expect(await network.sourceSeen()).toBe('10.209.0.2');
         expect(await network.sourceSeen('10.193.0.9')).toBe('dropped');
       });
 
-      test('a newer set takes the place of the old one, and nothing is left of it', async () => {
+      test('a new set replaces the old one, which is removed', async () => {
         const sets = async () =>
           (await network.node.run(['ipset', 'list', '-n'])).split('\n').filter(Boolean);
         const lines = withOverlaps(51);
@@ -201,7 +201,7 @@ describe.each(backends)('the rules on %s', (backend) => {
         expect(await sets()).toEqual([]);
       });
 
-      test('exemptions are a set too, in both families', async () => {
+      test('exemptions become a set too, in both families', async () => {
         const lines = ['source 10.132.0.0/14', 'source fd00:132::/32'];
         for (let i = 0; i < 60; i++)
           lines.push(`exempt 10.200.${i}.0/24 e${i}`, `exempt fd00:200:${(i + 1).toString(16)}::/48 e${i}`);
@@ -210,7 +210,7 @@ describe.each(backends)('the rules on %s', (backend) => {
         expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
       });
 
-      test('members that were taken out are drift, and repaired', async () => {
+      test('deleted members are drift, and repaired', async () => {
         await network.apply(ruleset(1, ...manyDestinations(60)));
         const [set] = (await network.node.run(['ipset', 'list', '-n'])).split('\n');
         if (backend === 'nft') {
@@ -238,11 +238,13 @@ describe.each(backends)('the rules on %s', (backend) => {
       });
 
       if (backend !== 'nft') {
-        test('a list serves where ipset is missing', async () => {
+        test('a list is used if ipset is not installed', async () => {
           network.hide('ipset');
           const report = await network.apply(ruleset(1, ...manyDestinations(60)));
           expect(report).toMatchObject({ code: 0, proven: true, rules: 60 });
-          expect(report.warnings).toEqual([expect.stringContaining('ipset is not installed')]);
+          expect(report.warnings).toEqual([
+            'cannot use a set (ipset is not installed): the destinations are a list, which slows down new connections',
+          ]);
         });
       }
     });
@@ -276,7 +278,7 @@ describe.each(backends)('the rules on %s', (backend) => {
                 [backend, '-t', 'nat', '-I', 'POSTROUTING', '-d', '192.0.2.1', '-j', 'RETURN'],
               ],
               [
-                'jump repeated',
+                'duplicate jump',
                 [
                   backend,
                   '-t',
@@ -292,16 +294,16 @@ describe.each(backends)('the rules on %s', (backend) => {
                 ],
               ],
               [
-                'jump repeated',
+                'duplicate jump',
                 [backend, '-t', 'nat', '-A', 'POSTROUTING', '-s', '10.0.0.0/8', '-j', 'PEERMASQ'],
               ],
               ['chain differs', [backend, '-t', 'nat', '-A', 'PEERMASQ', '-j', 'RETURN']],
               ['chain differs', [backend, '-t', 'nat', '-F', 'PEERMASQ']],
             ];
 
-      test('of any kind is seen by status, and mended by repair', async () => {
+      test('of every kind is shown by status and fixed by repair', async () => {
         await network.apply(backendVpc());
-        const meant = await everything();
+        const expected = await everything();
         for (const [drift, argv] of drifts) {
           await network.node.run(argv);
           const seen = await network.peermasq(['status']);
@@ -309,12 +311,12 @@ describe.each(backends)('the rules on %s', (backend) => {
             argv,
             expect.objectContaining({ code: 0, proven: false, drift: [drift] }),
           ]);
-          const mended = await network.peermasq(['repair']);
-          expect([argv, mended]).toEqual([
+          const repaired = await network.peermasq(['repair']);
+          expect([argv, repaired]).toEqual([
             argv,
             expect.objectContaining({ code: 0, result: 'applied', proven: true }),
           ]);
-          expect((await everything()).replaceAll(/^.*192\.0\.2\.1.*\n/gm, '')).toBe(meant);
+          expect((await everything()).replaceAll(/^.*192\.0\.2\.1.*\n/gm, '')).toBe(expected);
         }
         expect(await network.peermasq(['repair'])).toMatchObject({
           code: 0,
@@ -323,7 +325,7 @@ describe.each(backends)('the rules on %s', (backend) => {
         });
       });
 
-      test('all rules gone, as after a reboot: repair brings back what was kept', async () => {
+      test('of all rules, as after a reboot: repair restores the stored rule set', async () => {
         const { id } = await network.apply(full);
         await network.node.run(['nft', 'flush', 'ruleset']);
         await network.node.run([`iptables-legacy-restore`], { stdin: '*nat\nCOMMIT\n' });
@@ -337,7 +339,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       });
     });
 
-    test('ten at once end in one consistent rule set', async () => {
+    test('ten concurrent applies end in one consistent rule set', async () => {
       const lines = (n: number) => [`masquerade 10.1.${n}.0/24 a`, `masquerade fd00:${n}::/32 b`];
       const env = { PEERMASQ_WAIT: '15' };
       const all = await Promise.all(
@@ -347,7 +349,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(await network.peermasq(['status'])).toMatchObject({ proven: true, generation: 10, drift: [] });
     });
 
-    test('moving to another backend takes the rules away from the old one', async () => {
+    test('are removed from the old backend when the backend changes', async () => {
       const others = backends.filter((other) => other !== backend && missing(other) === undefined);
       for (const other of [...others, backend]) {
         const report = await network.apply(backendVpc(), { PEERMASQ_BACKEND: other });
@@ -363,7 +365,7 @@ describe.each(backends)('the rules on %s', (backend) => {
     });
 
     if (backend !== 'nft') {
-      test('when IPv6 fails after IPv4, the previous rules are in force', async () => {
+      test('of the previous rule set stay in force when IPv6 fails after IPv4', async () => {
         const fakes = join(network.node.folder, 'fakes');
         mkdirSync(fakes, { recursive: true });
         const fake = join(fakes, `ip6tables-${backend.slice(9)}-restore`);
@@ -391,7 +393,7 @@ describe.each(backends)('the rules on %s', (backend) => {
     }
 
     if (backend === 'iptables-legacy') {
-      test('the lock of xtables in the hands of another: busy', async () => {
+      test('are busy while another program holds the xtables lock', async () => {
         const holder = network.node.spawn(['flock', '/run/xtables.lock', 'sh', '-c', 'echo held; sleep 60']);
         await holder.output(/held/);
         const before = await everything();
@@ -405,7 +407,7 @@ describe.each(backends)('the rules on %s', (backend) => {
   });
 });
 
-describeKernel('whatever the backend', missing('nft'), () => {
+describeKernel('on any backend', missing('nft'), () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('nft');
@@ -413,7 +415,7 @@ describeKernel('whatever the backend', missing('nft'), () => {
   afterEach(() => clear(network));
   afterAll(() => network.lab.close());
 
-  test('repair without a kept rule set changes nothing', async () => {
+  test('repair without a stored rule set changes nothing', async () => {
     expect(await network.peermasq(['repair'])).toMatchObject({
       code: 0,
       result: 'unchanged',
@@ -422,7 +424,7 @@ describeKernel('whatever the backend', missing('nft'), () => {
     });
   });
 
-  test('an older generation is refused, and so is another content of the same', async () => {
+  test('an older generation is refused, and so is the same generation with different content', async () => {
     const { id } = await network.apply(backendVpc(100));
     const rules = () => network.node.run(['nft', '-s', 'list', 'ruleset']);
     const before = await rules();
@@ -432,17 +434,18 @@ describeKernel('whatever the backend', missing('nft'), () => {
       proven: false,
       id,
       generation: 100,
+      reason: 'generation 99 is older than generation 100, which is in force',
     });
     const other = await network.apply(ruleset(100, 'masquerade 10.1.0.0/16 a'));
     expect(other).toMatchObject({
       code: 2,
       result: 'refused',
-      reason: expect.stringContaining('generation 100'),
+      reason: 'generation 100 is in force with different content: expected a newer generation',
     });
     expect(await rules()).toBe(before);
   });
 
-  test('our own lock in the hands of another: busy', async () => {
+  test('another peermasq holds the lock: busy', async () => {
     const { id } = await network.apply(backendVpc());
     const holder = network.node.spawn([
       'flock',
@@ -460,13 +463,13 @@ describeKernel('whatever the backend', missing('nft'), () => {
     await holder.stop();
   });
 
-  test('what is kept is what was sent, whole', async () => {
+  test('stored files are what was sent and reported', async () => {
     const report = await network.apply(full);
     const kept = join(network.node.folder, 'kept');
     expect(readFileSync(join(kept, 'ruleset'), 'utf8')).toBe(full);
-    const { code, ...told } = report;
+    const { code, ...printed } = report;
     expect(code).toBe(0);
-    expect(JSON.parse(readFileSync(join(kept, 'status'), 'utf8'))).toEqual(told);
+    expect(JSON.parse(readFileSync(join(kept, 'status'), 'utf8'))).toEqual(printed);
     expect(readdirSync(kept).sort()).toEqual(['lock', 'ruleset', 'status']);
   });
 });

@@ -9,7 +9,7 @@ import { backendVpc, clear, type Network, openNetwork, program, type Report } fr
 
 const port = 8000;
 
-/** The test's own time limit ends what never comes. */
+/** Polls until it is true; the test's own timeout ends it. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await pause(100);
 }
@@ -37,7 +37,7 @@ describeKernel('watch', undefined, () => {
     watching = network.node.spawn(['bash', program, 'watch'], { env: env(more) });
     return watching;
   };
-  /** The next request that fits, after those that were awaited before. */
+  /** The next matching request after those already awaited. */
   const request = async (pattern: RegExp) => {
     const match = await server.output(new RegExp(`^[^]{${seen}}[^]*?${pattern.source}`));
     seen = match[0].length;
@@ -55,7 +55,7 @@ describeKernel('watch', undefined, () => {
   });
   afterAll(() => network.lab.close());
 
-  test('applies what is there at once, and follows changes without delay', async () => {
+  test('applies the current rule set at once, and follows changes without delay', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
     watch();
     expect(await status()).toMatchObject({ result: 'applied', proven: true, generation: 1 });
@@ -67,51 +67,53 @@ describeKernel('watch', undefined, () => {
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
-  test('waits for the first rule set without asking in a busy loop', async () => {
+  test('waits for the first rule set without a busy loop', async () => {
     watch();
     await request(/GET attributes\/peermasq-ruleset /);
     await request(/wait_for_change/);
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     expect(await status()).toMatchObject({ result: 'applied', proven: true });
-    const asked = server.stdout().match(/GET attributes\/peermasq-ruleset /g) ?? [];
-    expect(asked.length).toBeLessThan(5);
+    const reads = server.stdout().match(/GET attributes\/peermasq-ruleset /g) ?? [];
+    expect(reads.length).toBeLessThan(5);
   });
 
-  test('answers whoever asks for a look, once, and takes the answer away when nobody asks any more', async () => {
+  test('answers each snapshot request once, and deletes the answer when the request is gone', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
     watch();
     await status();
-    const ask = async (nonce: string | null) => {
+    const requestSnapshot = async (nonce: string | null) => {
       await request(/wait_for_change/);
-      await order({ set: { 'peermasq-look': nonce } });
+      await order({ set: { 'peermasq-snapshot': nonce } });
     };
     const [one, other] = ['0'.repeat(32), '1'.repeat(32)];
     for (const nonce of [one, other]) {
-      await ask(nonce);
-      const [, printed = ''] = await request(new RegExp(`PUT \\S+look/0 ${nonce} (part [^]*?\n[^\n]*\n)`));
+      await requestSnapshot(nonce);
+      const [, printed = ''] = await request(
+        new RegExp(`PUT \\S+snapshot/0 ${nonce} (part [^]*?\n[^\n]*\n)`),
+      );
       expect(joinParts([parsePart(printed)].flatMap((part) => part ?? []))).toContain('-A PEERMASQ ');
     }
-    // Neither another change of the metadata nor what is no nonce is answered.
-    await ask('; reboot');
-    await ask(other);
-    await ask(null);
-    await request(/DELETE \S+look\/0 \nDELETE \S+look\/1 /);
-    expect(server.stdout().match(/PUT \S+look/g)).toHaveLength(2);
+    // Neither an invalid nonce nor one that was answered gets an answer.
+    await requestSnapshot('; reboot');
+    await requestSnapshot(other);
+    await requestSnapshot(null);
+    await request(/DELETE \S+snapshot\/0 \nDELETE \S+snapshot\/1 /);
+    expect(server.stdout().match(/PUT \S+snapshot/g)).toHaveLength(2);
   });
 
-  test('answers a look when the server takes it, and takes it away when the server lets it', async () => {
+  test('retries writing and deleting the answer while the server fails', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
     watch();
     await status();
     await request(/wait_for_change/);
-    await order({ set: { 'peermasq-look': '0'.repeat(32) }, fail: 1, verb: 'PUT' });
-    await request(/503 PUT \S+look\/0\n[^]*PUT \S+look\/0 0{32} part /);
+    await order({ set: { 'peermasq-snapshot': '0'.repeat(32) }, fail: 1, verb: 'PUT' });
+    await request(/503 PUT \S+snapshot\/0\n[^]*PUT \S+snapshot\/0 0{32} part /);
     await request(/wait_for_change/);
-    await order({ set: { 'peermasq-look': null }, fail: 1, verb: 'DELETE' });
-    await request(/503 DELETE \S+look\/0\n[^]*DELETE \S+look\/0 \nDELETE \S+look\/1 /);
+    await order({ set: { 'peermasq-snapshot': null }, fail: 1, verb: 'DELETE' });
+    await request(/503 DELETE \S+snapshot\/0\n[^]*DELETE \S+snapshot\/0 \nDELETE \S+snapshot\/1 /);
   });
 
-  test('gets over errors of the server, its restart, and a status that was not taken', async () => {
+  test('recovers from server errors, a server restart, and a status that was not accepted', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) }, fail: 2 });
     watch();
     expect(await status()).toMatchObject({ result: 'applied', proven: true });
@@ -129,18 +131,18 @@ describeKernel('watch', undefined, () => {
     await request(/wait_for_change[^\n]*\n[^]*wait_for_change/);
     await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
     await changes.output(/delete table ip peermasq[^]*add table ip peermasq/);
-    // Nothing that the functions could read has changed.
+    // The status did not change.
     expect(server.stdout().match(/PUT/g)).toHaveLength(1);
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
   test.each(['iptables-nft', 'iptables-legacy', 'nft'])(
-    'sees drift of %s by a small look',
+    'detects drift of %s by its fingerprint',
     async (backend) => {
       await order({ set: { 'peermasq-ruleset': backendVpc() } });
       watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: backend });
       expect(await status()).toMatchObject({ result: 'applied', backend });
-      // The first looks are at everything; after them nothing but the rules themselves is looked at.
+      // The first checks are full checks; after them only fingerprints are compared.
       for (let round = 0; round < 4; round++) await request(/wait_for_change/);
       const flush =
         backend === 'nft'
@@ -153,7 +155,7 @@ describeKernel('watch', undefined, () => {
     },
   );
 
-  test('goes on telling that a rule set was refused, also while it repairs the one in force', async () => {
+  test('keeps reporting that a rule set was refused while it repairs the one in force', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
     watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
     await status();
@@ -162,11 +164,11 @@ describeKernel('watch', undefined, () => {
     await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
     await until(async () => (await network.sourceSeen()) === '10.209.0.2');
     await order({ set: { 'peermasq-ruleset': backendVpc(6) } });
-    // Nothing else was told in between.
+    // No other status was written in between.
     expect(await status()).toMatchObject({ result: 'unchanged', generation: 6 });
   });
 
-  test('tells of a repair that failed only as long as it fails', async () => {
+  test('reports a failing repair only while it fails', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
     const bin = join(network.node.folder, 'bin');
     await network.node.run(['mkdir', bin]);
@@ -180,7 +182,7 @@ describeKernel('watch', undefined, () => {
     expect(await status()).toMatchObject({ proven: true });
   });
 
-  test('applies anew what was kept and is damaged', async () => {
+  test('applies the rule set again if the stored one is damaged', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
     watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
     await status();
@@ -189,31 +191,31 @@ describeKernel('watch', undefined, () => {
     await until(async () => (await network.sourceSeen()) === '10.209.0.2');
   });
 
-  test('goes on as the program in the metadata, if it is whole and one of ours', async () => {
+  test('restarts as the program in the metadata, if that is whole and valid', async () => {
     const text = readFileSync(program, 'utf8');
     await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': text.slice(0, -20) } });
     const running = watch({ PEERMASQ_INTERVAL: '1' });
-    await running.output(/peermasq-program is refused/);
+    await running.output(/peermasq-program is rejected: not the node program, or truncated/);
     expect(existsSync(join(network.node.folder, 'kept/peermasq.sh'))).toBe(false);
     const newer = text.replace('main "$@"\n', '# newer\nmain "$@"\n');
     await order({ set: { 'peermasq-ruleset': backendVpc(2), 'peermasq-program': newer } });
-    await running.output(/goes on as another version/);
+    await running.output(/restarting as another version of the program/);
     expect(readFileSync(join(network.node.folder, 'kept/peermasq.sh'), 'utf8')).toBe(newer);
     await order({ set: { 'peermasq-ruleset': backendVpc(3) } });
     await request(/PUT [^\n]*"generation":3,/);
-    expect(running.stderr().match(/goes on/g)).toHaveLength(1);
+    expect(running.stderr().match(/restarting as/g)).toHaveLength(1);
   });
 
-  test('ends at once when it is told to, and only one runs', async () => {
+  test('exits at once on SIGTERM, and only one runs', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     const running = watch();
     await request(/wait_for_change/);
     expect(await network.peermasq(['watch'], { env: env() })).toMatchObject({ code: 4, result: 'busy' });
-    // Whoever does not end within two seconds is killed, and has no exit code.
+    // A process that does not exit within two seconds is killed, and has no exit code.
     expect(await running.stop()).toMatchObject({ code: 0 });
   });
 
-  test('--install has it run in the background where there is no systemd; remove ends it', async () => {
+  test('runs in the background with --install if there is no systemd, until remove', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     const install = () => network.node.run(['bash', program, 'watch', '--install'], { env: env() });
     await install();

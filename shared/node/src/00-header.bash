@@ -1,9 +1,16 @@
 #!/usr/bin/env bash
 # peermasq: the node program
 #
-# Keeps one rule set in force on a Kubernetes node, so that pods reach the destinations it names with the
-# node's address. It needs bash >= 4, coreutils, flock, and iptables or nft. `peermasq.sh help` tells the rest.
-# Nothing runs before the last line, so a file that was cut off while it travelled does nothing.
+# Masquerades pod traffic to the destinations of one rule set, so that peers see the node's address, which they have
+# a route back to. It owns chain PEERMASQ in table nat (on nodes without iptables: table peermasq in nft), ipset sets
+# and systemd units named peermasq*, and the folder /var/lib/peermasq. It changes nothing else.
+#
+#   sudo bash /var/lib/peermasq/peermasq.sh status    what is in force
+#   sudo bash /var/lib/peermasq/peermasq.sh remove    removes all of it, this file included
+#   sudo bash /var/lib/peermasq/peermasq.sh help      all commands
+#
+# Needs bash >= 4, coreutils, flock, and iptables or nft. Built from shared/node/src in the peermasq repository: make
+# changes there. Nothing runs before the last line, so a truncated copy does nothing.
 set -u -f -o pipefail
 export LC_ALL=C
 PATH=${PATH:-/usr/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
@@ -11,37 +18,41 @@ umask 077
 
 usage() {
   cat <<'USAGE'
-usage: bash peermasq.sh COMMAND
-  apply [--file F]   puts the rule set in F (else stdin) in force, and proves it
-  status             tells what is in force, what drifted, and who else masquerades
-  repair             re-applies the kept rule set where it drifted
-  probe              connects to the rule set's probes from an address of the pod range
-  remove             takes away everything that is peermasq's, and nothing else
-  look [--part N]    prints the tables, sets, addresses and routes that decide what is masqueraded; --part: packed,
-                     in parts; part 0 takes the snapshot that the others are of
-  watch [--install]  GCE: follows the instance metadata; --install: in the background, from now on
-Each prints one line of JSON on stdout, except look, and watch, which writes it to the guest attribute peermasq/status.
-exit: 0 applied or unchanged; 2 refused, nothing changed; 3 failed, previous rules still in force; 4 busy
-environment:
-  PEERMASQ_DIR       folder of the kept files (/var/lib/peermasq)
-  PEERMASQ_BACKEND   auto (default), iptables, iptables-nft, iptables-legacy or nft
-  PEERMASQ_PERSIST   0 leaves systemd alone
-  PEERMASQ_WAIT      seconds to wait for a lock (10)
-  PEERMASQ_INTERVAL  seconds between two looks of watch when nothing changes (60)
+Usage: bash peermasq.sh COMMAND
+  apply [--file F]     apply the rule set in F (default: stdin) and verify it
+  status               print the rule set in force, drift, counters, and other programs that masquerade
+  repair               re-apply the stored rule set where it drifted
+  probe                run the rule set's probes from an address in the pod range
+  remove               remove everything that belongs to peermasq, and nothing else
+  snapshot [--part N]  print the tables, sets, addresses and routes that decide what is masqueraded; --part N: one
+                       part of it, compressed. Part 0 takes the snapshot, the other parts belong to it
+  watch [--install]    GCE: follow the instance metadata; --install: keep running in the background
+Each command prints one line of JSON on stdout, except snapshot, which prints text, and watch, which writes its report
+to the guest attribute peermasq/status.
+Exit codes: 0 applied or unchanged; 2 refused, nothing changed; 3 failed, previous rules still in force; 4 busy
+Environment:
+  PEERMASQ_DIR         folder for stored files (/var/lib/peermasq)
+  PEERMASQ_BACKEND     auto (default), iptables, iptables-nft, iptables-legacy or nft
+  PEERMASQ_PERSIST     0: do not install systemd units
+  PEERMASQ_WAIT        seconds to wait for a lock (10)
+  PEERMASQ_INTERVAL    seconds between the checks of watch while nothing changes (60)
 USAGE
 }
 
-# Every new connection walks a list. Measured with iptables-nft, new connections a second against one rule: 25 rules
-# 100 %, 50 rules 90 %, 100 rules 72 %, a set 95 %. Up to here a list is as fast, and its rules name their destinations.
+# Every new connection walks a list. Measured with iptables-nft, new connections per second relative to one rule:
+# 25 rules 100 %, 50 rules 90 %, 100 rules 72 %, a set 95 %. Up to the threshold a list is as fast, and easier to read.
 readonly set_threshold=32
-readonly max_bytes=2097152 max_destinations=10000 max_probes=16 heal_seconds=5 probe_seconds=3
+readonly max_bytes=2097152 max_destinations=10000 max_probes=16 flush_seconds=5 probe_seconds=3
 readonly marker='# peermasq: the node program'
 readonly jump='-A POSTROUTING -m comment --comment peermasq -j PEERMASQ'
 readonly unit_folders='/etc/systemd/system /run/systemd/system'
+readonly backends='iptables-nft iptables-legacy nft'
+readonly backend_pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
 
-# Results of the functions below; bash has no other way to return text without a fork.
-RESULT='' REASON='' PROVEN=false BACKEND='' RULES=0 PACKETS=0 HEALED=0 PERSISTED=no
+# What the report shows.
+RESULT='' REASON='' PROVEN=false BACKEND='' RULES=0 PACKETS=0 FLUSHED=0 PERSISTED=no
 WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=()
-ID='' GENERATION='' KEPT_ID='' KEPT_GENERATION=''
-DIR='' WORK='' PROGRAM='' FINISHED=''
-
+# The rule set that was sent, and the one in force.
+ID='' GENERATION='' STORED_ID='' STORED_GENERATION=''
+# WORK is a temporary folder. PROGRAM is this file, where it was run from one.
+DIR='' WAIT='' INTERVAL='' WORK='' PROGRAM='' FINISHED='' ERROR=''

@@ -1,94 +1,148 @@
-# --- Reports ---
+# --- Log, errors, report ---
 
-say() { printf 'peermasq: %s\n' "$*" >&2; }
-warn() { WARNINGS+=("$1"); say "$1"; }
+# <message>
+log() { printf 'peermasq: %s\n' "$*" >&2; }
 
-# REPLY: the text in at most $2 characters. What is not printable ASCII becomes "?".
-shorten() {
-  REPLY=${1//[^ -~]/?}
-  ((${#REPLY} <= $2)) || REPLY=${REPLY:0:$2-3}...
+# <message>
+warn() {
+  WARNINGS+=("$1")
+  log "$1"
 }
 
-# REPLY: the text, shortened, as a JSON string.
+# <message>: the only place that sets ERROR. Always fails, so that a check can end with it.
+error() {
+  ERROR=$1
+  return 1
+}
+
+# <context>: the same, with the first line that the last command of `run` wrote to stderr.
+command_error() {
+  local line=''
+  read -r line <"$WORK/errors"
+  error "$1: $line"
+}
+
+# <command> [<argument>...]: runs a command that changes the kernel, and logs it. Its stderr goes to $WORK/errors.
+run() {
+  log "run: $*"
+  "$@" >/dev/null 2>"$WORK/errors"
+}
+
+# <text> <max>: REPLY is the text in at most <max> characters, with "?" for what is not printable ASCII.
+shorten() {
+  REPLY=${1//[^ -~]/?}
+  if ((${#REPLY} > $2)); then REPLY=${REPLY:0:$2-3}...; fi
+}
+
+# <text> <max>: REPLY is the shortened text as a JSON string.
 json_string() {
   shorten "$1" "$2"
   REPLY=${REPLY//\\/\\\\}
   REPLY="\"${REPLY//\"/\\\"}\""
 }
 
-# REPLY: a JSON list of at most $1 characters. The rest is counted: a report has to fit in 2,000 bytes.
+# <max> [<item>...]: REPLY is a JSON list of at most <max> characters; items that do not fit are only counted. A
+# report has to fit in 2,000 bytes.
 json_list() {
-  local budget=$1 list='' item
+  local max=$1 list='' item=''
   shift
   while (($# > 0)); do
     item=$1
-    [[ $item == '{'* ]] || { json_string "$item" 160 && item=$REPLY; }
-    ((${#list} + ${#item} > budget)) && break
+    if [[ $item != '{'* ]]; then
+      json_string "$item" 160
+      item=$REPLY
+    fi
+    ((${#list} + ${#item} <= max)) || break
     list+=${list:+,}$item
     shift
   done
-  (($# == 0)) || [[ $item == '{'* ]] || list+="${list:+,}\"and $# more\""
+  if (($# > 0)) && [[ $item != '{'* ]]; then list+="${list:+,}\"and $# more\""; fi
   REPLY="[$list]"
 }
 
-# Appends `,"KEY":"TEXT"` to REPORT, or null for no text. $3 is the quote: none for a number.
-add_or_null() { REPORT+=",\"$1\":${2:+$3$2$3}" && [[ -n $2 ]] || REPORT+=null; }
+# <key> <text> <quote>: appends the field to the caller's `report`, or null if the text is empty.
+add_field() {
+  if [[ -n $2 ]]; then report+=",\"$1\":$3$2$3"; else report+=",\"$1\":null"; fi
+}
 
-# REPLY: when process 1 of this node started, in seconds since the epoch. The kernel counts hundredths from its own start.
+# REPLY: when process 1 of this node started, in seconds since the epoch. Fails if that is unknown.
 boot_time() {
   local line key value
   { read -r line </proc/1/stat; } 2>/dev/null || return 1
-  # The name of the program, in brackets, may hold anything.
+  # The program's name comes first, in parentheses, and may contain anything.
   # shellcheck disable=SC2086 # split on purpose
   set -- ${line##*) }
   while read -r key value _; do
-    [[ $key == btime ]] && REPLY=$((value + ${20} / 100)) && return
+    if [[ $key == btime ]]; then
+      # The kernel counts in hundredths of a second.
+      REPLY=$((value + ${20} / 100))
+      return 0
+    fi
   done </proc/stat
   return 1
 }
 
-# Prints the report in the order that its readers know: the verdict first, then what is in force.
-print_report() {
-  REPORT="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
-  add_or_null id "$KEPT_ID" '"'
-  # What was offered and is not in force, so that its sender knows that this is the answer.
-  [[ -z $ID || $ID == "$KEPT_ID" ]] || REPORT+=",\"offered\":\"$ID\""
-  add_or_null generation "$KEPT_GENERATION" ''
-  add_or_null backend "$BACKEND" '"'
-  ! boot_time || REPORT+=",\"booted\":$REPLY"
-  [[ -z $REASON ]] || { json_string "$REASON" 240 && REPORT+=",\"reason\":$REPLY"; }
+# REPLY: the report. Its readers expect the verdict first, then what is in force.
+render_report() {
+  local report="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
+  add_field id "$STORED_ID" '"'
+  # Tells the sender that this report is about its rule set, although that is not in force.
+  if [[ -n $ID && $ID != "$STORED_ID" ]]; then add_field offered "$ID" '"'; fi
+  add_field generation "$STORED_GENERATION" ''
+  add_field backend "$BACKEND" '"'
+  if boot_time; then add_field booted "$REPLY" ''; fi
+  if [[ -n $REASON ]]; then
+    json_string "$REASON" 240
+    add_field reason "$REPLY" ''
+  fi
   if [[ $RESULT == status ]]; then
     json_list 300 ${DRIFT[@]+"${DRIFT[@]}"}
-    REPORT+=",\"drift\":$REPLY,\"rules\":$RULES,\"packets\":$PACKETS,\"persisted\":\"$PERSISTED\""
+    report+=",\"drift\":$REPLY,\"rules\":$RULES,\"packets\":$PACKETS,\"persisted\":\"$PERSISTED\""
     json_list 480 ${MASQUERADERS[@]+"${MASQUERADERS[@]}"}
-    REPORT+=",\"masqueraders\":$REPLY"
+    report+=",\"masqueraders\":$REPLY"
   else
-    REPORT+=",\"rules\":$RULES,\"healed\":$HEALED,\"persisted\":\"$PERSISTED\""
+    report+=",\"rules\":$RULES,\"flushed\":$FLUSHED,\"persisted\":\"$PERSISTED\""
   fi
   json_list 480 ${WARNINGS[@]+"${WARNINGS[@]}"}
-  REPORT+=",\"warnings\":$REPLY"
-  [[ $RESULT == status ]] || { json_list 480 ${PROBED[@]+"${PROBED[@]}"} && REPORT+=",\"probes\":$REPLY"; }
-  REPORT+='}' FINISHED=yes
-  printf '%s\n' "$REPORT"
+  report+=",\"warnings\":$REPLY"
+  if [[ $RESULT != status ]]; then
+    json_list 480 ${PROBED[@]+"${PROBED[@]}"}
+    report+=",\"probes\":$REPLY"
+  fi
+  REPLY="$report}"
 }
 
-# Ends with code $1, result $2 and reason $3. What tells of the rules in force is kept.
+# Prints the report. REPLY: its text.
+print_report() {
+  render_report
+  FINISHED=yes
+  printf '%s\n' "$REPLY"
+}
+
+# <exit code> <result> [<reason>]: prints the report and exits. A report about the rules in force is stored.
 finish() {
   RESULT=$2 REASON=${3:-$REASON}
-  [[ -z $REASON ]] || say "$RESULT: $REASON"
+  if [[ -n $REASON ]]; then log "$RESULT: $REASON"; fi
   print_report
-  case $RESULT in applied | unchanged | failed) [[ -z $KEPT_ID ]] || keep_text status "$REPORT" ;; esac
+  case $RESULT in
+    applied | unchanged | failed)
+      if [[ -n $STORED_ID ]]; then store_text status "$REPLY"; fi
+      ;;
+  esac
   exit "$1"
-}
-
-# A report is owed however the program ends: by a signal too, or by a fault of ours.
-end() {
-  local code=$?
-  [[ -z $WORK ]] || rm -rf -- "$WORK"
-  [[ -n $FINISHED ]] || { RESULT=failed PROVEN=false REASON="ended early, with $code" && print_report && exit 3; }
 }
 
 refuse() { finish 2 refused "$1"; }
 fail() { finish 3 failed "$1"; }
 busy() { finish 4 busy "$1"; }
 
+# A report is due however the program exits: after a signal or a bug, too.
+on_exit() {
+  local code=$?
+  if [[ -n $WORK ]]; then rm -rf -- "$WORK"; fi
+  if [[ -z $FINISHED ]]; then
+    RESULT=failed PROVEN=false REASON="exited early with code $code"
+    print_report
+    exit 3
+  fi
+}

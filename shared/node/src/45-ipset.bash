@@ -1,65 +1,75 @@
 # --- ipset ---
 
-# REPLY: the name of the set for kind $1 and family $2; it changes with the rule set, so that the old set
-# serves the old rules until the new ones are in force.
+# <kind> <family>: REPLY is the set's name. It changes with the rule set, so that the old set serves the old rules until
+# the new ones are in force.
 set_name() {
-  case $1 in exempt) REPLY=peermasq-${2}x-${ID:0:12} ;; *) REPLY=peermasq-$2-${ID:0:12} ;; esac
+  if [[ $1 == exempt ]]; then REPLY=peermasq-${2}x-${ID:0:12}; else REPLY=peermasq-$2-${ID:0:12}; fi
 }
 
-# Writes the members of the set for kind $1 and family $2 to $WORK/members, sorted, as ipset prints them.
-set_members() {
-  local i members=()
-  positions "$1" "$2"
-  for i in $REPLY; do range_text "$i" && members+=("$REPLY"); done
+# <kind> <family>: writes the set's members to $WORK/members, sorted, as ipset prints them.
+write_members() {
+  local i members=() indices
+  indices_of "$1" "$2"
+  indices=$REPLY
+  for i in $indices; do
+    range_text "$i"
+    members+=("$REPLY")
+  done
   printf '%s\n' "${members[@]}" | sort -u >"$WORK/members"
 }
 
-# REPLY: range $1 as ipset and nft print it: a single address without its length.
-range_text() {
-  REPLY=${CIDRS[$1]}
-  if ((LENS[$1] == (FAMILIES[$1] == 4 ? 32 : 128))); then REPLY=${REPLY%/*}; fi
-}
-
-set_is_right() {
-  set_members "$1" "$2"
+# <kind> <family>: does the set exist with exactly these members? Leaves them in $WORK/members.
+set_is_current() {
+  write_members "$1" "$2"
   set_name "$1" "$2"
-  # The first line makes the set; its options differ from version to version.
+  # The first line creates the set; its options differ between versions.
   ipset save "$REPLY" 2>/dev/null | tail -n +2 | cut -d ' ' -f 3 | sort | cmp -s - "$WORK/members"
 }
 
-# Makes the set whole under another name first; a rule never looks at a set that is being filled.
-set_put() {
+# <kind> <family>: fills the set under another name first, because a rule must never see a set that is half full.
+add_set() {
   local name members new=peermasq-$2-new inet=inet
-  [[ $2 == 4 ]] || inet=inet6
-  ! set_is_right "$1" "$2" || return 0
+  if [[ $2 == 6 ]]; then inet=inet6; fi
+  set_is_current "$1" "$2" && return 0
+  set_name "$1" "$2"
   name=$REPLY
   mapfile -t members <"$WORK/members"
-  ipset destroy "$new" 2>/dev/null
-  { printf '%s\n' "create $new hash:net family $inet maxelem 65536" "${members[@]/#/add $new }"; } |
-    ipset restore 2>"$WORK/errors" || { FAULT=$(head -n 1 "$WORK/errors") && return 1; }
-  if ipset list -n "$name" >/dev/null 2>&1; then
-    ipset swap "$new" "$name" && ipset destroy "$new"
+  if ipset list -n "$new" >/dev/null 2>&1; then run ipset destroy "$new"; fi
+  members=("create $new hash:net family $inet maxelem 65536" "${members[@]/#/add $new }")
+  if ! printf '%s\n' "${members[@]}" | run ipset restore; then
+    command_error 'ipset restore'
+    return 1
+  fi
+  if ! ipset list -n "$name" >/dev/null 2>&1; then
+    run ipset rename "$new" "$name" || command_error 'ipset rename'
+  elif run ipset swap "$new" "$name"; then
+    run ipset destroy "$new"
   else
-    ipset rename "$new" "$name"
+    command_error 'ipset swap'
   fi
 }
 
-sets_put() {
+# Fails with ERROR.
+add_sets() {
   local key
-  FAULT='ipset is not installed' && has ipset || return 1
+  if ! has ipset; then
+    error 'ipset is not installed'
+    return 1
+  fi
   for key in "${!FORM[@]}"; do
+    [[ ${FORM[$key]} == set ]] || continue
     # shellcheck disable=SC2086 # two words: kind and family
-    [[ ${FORM[$key]} == list ]] || set_put $key || return 1
+    add_set $key || return 1
   done
 }
 
-# Destroys our sets, except those of the rule set $1. One that a rule still uses stays.
-sets_clear() {
+# [<id>]: destroys our sets, except those of this rule set. A set that a rule still uses remains.
+remove_sets() {
   local name pattern='^peermasq-[46]x?-([0-9a-f]{12}|new)$'
   has ipset || return 0
   for name in $(ipset list -n 2>/dev/null); do
-    [[ $name =~ $pattern && ${BASH_REMATCH[1]} != "${1:0:12}" ]] && ipset destroy "$name" 2>/dev/null
+    [[ $name =~ $pattern ]] || continue
+    if [[ ${BASH_REMATCH[1]} != "${1:0:12}" ]]; then run ipset destroy "$name"; fi
   done
   return 0
 }
-

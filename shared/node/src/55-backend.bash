@@ -1,135 +1,154 @@
 # --- Backends ---
 
-readonly backends='iptables-nft iptables-legacy nft'
-
-# Sets BACKEND. Fails with FAULT.
+# Sets BACKEND. Fails with ERROR.
 select_backend() {
-  BACKEND=${PEERMASQ_BACKEND:-auto}
-  case $BACKEND in
-    auto) BACKEND='' && detect_backend && return ;;
-    iptables) BACKEND='' && default_flavour && BACKEND=iptables-$REPLY && return ;;
-    nft) has nft && return ;;
-    *) iptables_command "$BACKEND" 4 -restore && return ;;
-  esac
-  FAULT="PEERMASQ_BACKEND=${PEERMASQ_BACKEND:-auto}, but it is not installed; there is: $(installed_backends)"
+  local wanted=${PEERMASQ_BACKEND:-auto} found=''
   BACKEND=''
-  return 1
+  case $wanted in
+    auto)
+      if detect_backend; then found=$REPLY; fi
+      ;;
+    iptables)
+      if default_flavour; then found=iptables-$REPLY; fi
+      ;;
+    *)
+      if is_installed "$wanted"; then found=$wanted; fi
+      ;;
+  esac
+  if [[ -z $found ]]; then
+    installed_backends
+    error "PEERMASQ_BACKEND=$wanted, but it is not installed; installed: $REPLY"
+    return
+  fi
+  BACKEND=$found
 }
 
+# REPLY: the installed backends.
 installed_backends() {
   local backend found=''
-  for backend in $backends; do is_installed "$backend" && found+="$backend "; done
-  printf '%s' "${found:-neither iptables nor nft}"
+  for backend in $backends; do
+    if is_installed "$backend"; then found+="$backend "; fi
+  done
+  REPLY=${found:-neither iptables nor nft}
 }
 
+# <backend>
 is_installed() { if [[ $1 == nft ]]; then has nft; else iptables_command "$1" 4 -restore; fi; }
 
-# The backend of the node's kubelet: rules in the other one would be obeyed too, but in an order nobody can see.
+# REPLY: the backend that the node's kubelet uses. Rules in another backend would take effect too, but in an order that
+# neither backend shows. Fails if none is installed.
 detect_backend() {
-  local backend best=0 count last
-  for backend in iptables-nft iptables-legacy; do has_kubelet_hint "$backend" && BACKEND=$backend && return; done
+  local backend last best='' most=0
   for backend in iptables-nft iptables-legacy; do
-    count=$(foreign_rules "$backend")
-    ((count > best)) && best=$count BACKEND=$backend
+    if has_kubelet_hint "$backend"; then
+      REPLY=$backend
+      return 0
+    fi
   done
-  [[ -n $BACKEND ]] && return
-  last=$(kept_backend) && is_installed "$last" && BACKEND=$last && return
-  default_flavour && BACKEND=iptables-$REPLY && return
-  for backend in $backends; do is_installed "$backend" && BACKEND=$backend && return; done
-  return 1
+  for backend in iptables-nft iptables-legacy; do
+    count_foreign_rules "$backend"
+    if ((REPLY > most)); then most=$REPLY best=$backend; fi
+  done
+  if [[ -z $best ]] && stored_backend; then
+    last=$REPLY
+    if is_installed "$last"; then best=$last; fi
+  fi
+  if [[ -z $best ]] && default_flavour; then best=iptables-$REPLY; fi
+  for backend in $backends; do
+    if [[ -z $best ]] && is_installed "$backend"; then best=$backend; fi
+  done
+  REPLY=$best
+  [[ -n $best ]]
 }
 
-# The chains that a kubelet leaves in table mangle so that others find its backend.
+# <backend>: does table mangle have a chain that kubelet creates to show which backend it uses?
 has_kubelet_hint() {
   local family text
   for family in 4 6; do
     iptables_save "$1" "$family" mangle || continue
     text=$(<"$WORK/table")
-    [[ $text == *$'\n:KUBE-IPTABLES-HINT '* || $text == *$'\n:KUBE-KUBELET-CANARY '* ]] && return
+    [[ $text == *$'\n:KUBE-IPTABLES-HINT '* || $text == *$'\n:KUBE-KUBELET-CANARY '* ]] && return 0
   done
   return 1
 }
 
-foreign_rules() {
+# <backend>: REPLY is the number of rules in table nat that are not ours.
+count_foreign_rules() {
   local line count=0
   iptables_save "$1" 4 nat
-  while IFS= read -r line; do [[ $line == *' -A '* && $line != *PEERMASQ* ]] && count=$((count + 1)); done <"$WORK/table"
-  printf '%s' "$count"
+  while IFS= read -r line; do
+    if [[ $line == *' -A '* && $line != *PEERMASQ* ]]; then count=$((count + 1)); fi
+  done <"$WORK/table"
+  REPLY=$count
 }
 
-kept_backend() {
-  local pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
-  [[ $(kept_status) =~ $pattern ]] && printf '%s' "${BASH_REMATCH[1]}"
+# REPLY: the backend in the stored report. Fails if there is none.
+stored_backend() {
+  stored_status
+  [[ $REPLY =~ $backend_pattern ]] || return 1
+  REPLY=${BASH_REMATCH[1]}
 }
 
-# Reads the kernel back: sets DRIFT, RULES and PACKETS, adds to MASQUERADERS.
+# Reads the kernel back: sets DRIFT, RULES and PACKETS.
 observe() {
   local family backend
-  DRIFT=() RULES=0 PACKETS=0 MASQUERADERS=()
+  DRIFT=() RULES=0 PACKETS=0
   choose_forms
   for family in 4 6; do "${BACKEND%-*}_observe" "$family"; done
   for backend in $backends; do
-    [[ $backend == "$BACKEND" ]] || ! carries "$backend" || DRIFT+=("rules left in $backend")
+    [[ $backend != "$BACKEND" ]] || continue
+    if has_rules_in "$backend"; then DRIFT+=("rules left in $backend"); fi
   done
 }
 
-# Is anything of ours in a backend? Leaves RULES and PACKETS as they are.
-carries() {
-  local family rules=$RULES packets=$PACKETS found=1
-  for family in 4 6; do
-    if [[ $1 == nft ]]; then
-      nft_read "$family" && found=0
-    else
-      iptables_read "$1" "$family" && [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] && found=0
-    fi
-  done
-  RULES=$rules PACKETS=$packets
-  return "$found"
-}
-
-# Takes ours away from a backend. Fails with 3 or 4 and FAULT.
-withdraw() {
+# <backend>: does it have anything of ours?
+has_rules_in() {
   local family
   for family in 4 6; do
     if [[ $1 == nft ]]; then
-      nft_read "$family" || continue
-      nft_family "$family"
-      FAULT="nft: cannot delete table $REPLY peermasq" && nft delete table "$REPLY" peermasq 2>/dev/null || return 3
+      nft_read "$family" && return 0
+    elif iptables_read "$1" "$family"; then
+      [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] && return 0
+    fi
+  done
+  return 1
+}
+
+# <backend>: removes what is ours. Fails with ERROR and code 3 or 4.
+remove_rules() {
+  local family
+  for family in 4 6; do
+    if [[ $1 == nft ]]; then
+      nft_remove "$family" || return
     else
-      iptables_drop "$1" "$family" || return
+      iptables_remove "$1" "$family" || return
     fi
   done
 }
 
-# Puts the rule set in force. Fails with 3 or 4 and FAULT; the previous rules are then in force.
-change() {
+# Puts the rule set in force. Fails with ERROR and code 3 or 4; the previous rules are then in force.
+apply_rules() {
   local code
-  # Half a change and its way back are one step.
+  # No signal may separate a failed change from its rollback.
   trap '' TERM INT HUP
   choose_forms
-  if [[ $BACKEND == nft ]]; then
-    nft_change
-    code=$?
-  else
-    iptables_change_with_sets
-    code=$?
-  fi
+  if [[ $BACKEND == nft ]]; then nft_apply; else apply_with_sets; fi
+  code=$?
   trap - TERM INT HUP
-  ((code == 0)) || sets_clear "$KEPT_ID"
+  if ((code != 0)); then remove_sets "$STORED_ID"; fi
   return "$code"
 }
 
-iptables_change_with_sets() {
+apply_with_sets() {
   local code
-  if uses_sets && sets_put; then
-    iptables_change
-    code=$?
-    ((code == 3)) || return "$code"
-  fi
   if uses_sets; then
-    warn "no set can be used ($FAULT): the destinations are a list, which slows new connections"
+    if add_sets; then
+      iptables_apply
+      code=$?
+      ((code == 3)) || return "$code"
+    fi
+    warn "cannot use a set ($ERROR): the destinations are a list, which slows down new connections"
     use_lists
   fi
-  iptables_change
+  iptables_apply
 }
-

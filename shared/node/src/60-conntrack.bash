@@ -1,31 +1,43 @@
-# --- Healing ---
+# --- Stale connections ---
 
-# Removes the flows that hang because they began before the rules: a retransmitted SYN keeps the fate that
-# its first packet was given. Sets HEALED.
-heal() {
-  local line family deadline=$((SECONDS + heal_seconds))
-  has conntrack || { warn 'conntrack is not installed: connections that hang already go on hanging' && return; }
+# Deletes the conntrack entries of connections that hang because they started before the rules: a retransmitted SYN is
+# treated like its first packet. Sets FLUSHED.
+flush_stale_connections() {
+  local line family filter deadline=$((SECONDS + flush_seconds))
+  if ! has conntrack; then
+    warn 'conntrack is not installed: connections that already hang keep hanging'
+    return
+  fi
   for family in 4 6; do
     ((${COUNT[masquerade $family]:-0} > 0)) || continue
     conntrack -L -f "ipv$family" >"$WORK/flows" 2>/dev/null || continue
     while IFS= read -r line; do
-      [[ $line == *'[UNREPLIED]'* ]] && hangs "$line" &&
-        conntrack -D -p "$PROTOCOL" "${FLOW[@]}" >/dev/null 2>&1 && HEALED=$((HEALED + 1))
-      ((SECONDS <= deadline)) || { warn "stopped healing after $HEALED flows, to be in time" && return; }
+      if [[ $line == *'[UNREPLIED]'* ]] && stale_flow "$line"; then
+        read -r -a filter <<<"$REPLY"
+        if run conntrack -D "${filter[@]}"; then FLUSHED=$((FLUSHED + 1)); fi
+      fi
+      if ((SECONDS > deadline)); then
+        warn "flushed only $FLUSHED stale connections: stopped after $flush_seconds s"
+        return
+      fi
     done <"$WORK/flows"
   done
 }
 
-# Is the flow unanswered and un-NATed, and would the rules now masquerade it? If so: PROTOCOL, FLOW (its options
-# for conntrack). A line of conntrack -L tells the flow as sent and then as answered.
-hangs() {
-  local source destination flow=${1#*src=}
+# <line>: REPLY is the flow as arguments for conntrack. Fails unless the flow is unanswered, was not NATed, and would
+# now be masqueraded. A line of conntrack -L shows the flow as sent, then as expected in reply.
+stale_flow() {
+  local source destination arguments protocol=${1%% *} flow=${1#*src=}
   source=${flow%% *} flow=${flow#*dst=} destination=${flow%% *}
   [[ $flow == *'[UNREPLIED] '*" dst=$source "* ]] || return 1
-  parse_address "$source" && is_source || return 1
-  parse_address "$destination" && is_in masquerade && ! is_in exempt || return 1
-  PROTOCOL=${1%% *} FLOW=(-s "$source" -d "$destination")
-  [[ $flow =~ ^[^\ ]+\ sport=([0-9]+)\ dport=([0-9]+)\  ]] && FLOW+=(--sport "${BASH_REMATCH[1]}" --dport "${BASH_REMATCH[2]}")
-  return 0
+  parse_address "$source" || return 1
+  is_source || return 1
+  parse_address "$destination" || return 1
+  contains_address masquerade || return 1
+  contains_address exempt && return 1
+  arguments="-p $protocol -s $source -d $destination"
+  if [[ $flow =~ ^[^\ ]+\ sport=([0-9]+)\ dport=([0-9]+)\  ]]; then
+    arguments+=" --sport ${BASH_REMATCH[1]} --dport ${BASH_REMATCH[2]}"
+  fi
+  REPLY=$arguments
 }
-

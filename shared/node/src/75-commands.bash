@@ -1,130 +1,153 @@
 # --- Commands ---
 
+# Checks the environment, and finds what the commands share: DIR, WAIT, INTERVAL, WORK and PROGRAM.
 prepare() {
   local tool line=''
   DIR=${PEERMASQ_DIR:-/var/lib/peermasq} WAIT=${PEERMASQ_WAIT:-10} INTERVAL=${PEERMASQ_INTERVAL:-60}
   ((EUID == 0)) || fail 'must be run as root'
-  [[ $DIR =~ ^(/[A-Za-z0-9._-]+)+$ && ! $DIR =~ /\.\.?(/|$) ]] || refuse 'PEERMASQ_DIR is not an absolute path of [A-Za-z0-9._-]'
-  [[ $WAIT$INTERVAL =~ ^[0-9]{2,8}$ && $INTERVAL -gt 0 ]] || refuse 'PEERMASQ_WAIT or PEERMASQ_INTERVAL is not a number of seconds'
+  if [[ ! $DIR =~ ^(/[A-Za-z0-9._-]+)+$ || $DIR =~ /\.\.?(/|$) ]]; then
+    refuse 'invalid PEERMASQ_DIR: expected an absolute path of [A-Za-z0-9._-]'
+  fi
+  if [[ ! $WAIT$INTERVAL =~ ^[0-9]{2,8}$ || $INTERVAL -eq 0 ]]; then
+    refuse 'invalid PEERMASQ_WAIT or PEERMASQ_INTERVAL: expected a number of seconds'
+  fi
   case ${PEERMASQ_BACKEND:-auto} in
     auto | iptables | iptables-nft | iptables-legacy | nft) ;;
-    *) refuse 'PEERMASQ_BACKEND is unknown; accepted are: auto, iptables, iptables-nft, iptables-legacy, nft' ;;
+    *) refuse 'invalid PEERMASQ_BACKEND: expected auto, iptables, iptables-nft, iptables-legacy or nft' ;;
   esac
   for tool in flock sha256sum gzip base64 mktemp head tail tr wc sort cmp cp mv; do
-    has "$tool" || fail "$tool is missing; install the package that brings it (flock: util-linux, cmp: diffutils)"
+    has "$tool" || fail "$tool is not installed; install its package (flock: util-linux, cmp: diffutils)"
   done
-  WORK=$(mktemp -d) || fail 'cannot make a temporary folder'
-  trap end EXIT
-  [[ -f $0 ]] && { read -r line && read -r line; } <"$0" && [[ $line == "$marker" ]] && PROGRAM=$0
+  WORK=$(mktemp -d) || fail 'cannot create a temporary folder'
+  trap on_exit EXIT
+  if [[ -f $0 ]]; then
+    { read -r _; read -r line; } <"$0"
+    if [[ $line == "$marker" ]]; then PROGRAM=$0; fi
+  fi
 }
 
-# What lies in the folder is run as root at boot, so nobody else may write there.
-make_folder() {
-  { mkdir -p -- "$DIR" && : >>"$DIR/lock"; } 2>/dev/null || fail "cannot write to $DIR; set PEERMASQ_DIR to a folder that can be written"
-  [[ -O $DIR && $(stat -c %A -- "$DIR") == d????-??-? ]] || refuse "$DIR belongs to or can be written by others than root"
-}
-
-# Takes the lock, or ends as busy. remove deletes the file, so the lock must be on the one that is there.
-lock() {
-  local deadline=$((SECONDS + WAIT))
-  while :; do
-    make_folder
-    exec 9>>"$DIR/lock"
-    flock -w $((deadline > SECONDS ? deadline - SECONDS : 0)) 9 ||
-      { read_kept && busy "another peermasq holds $DIR/lock for more than $WAIT s"; }
-    [[ $DIR/lock -ef /proc/self/fd/9 ]] && return
-  done
+# Exits with the usage on stderr.
+exit_usage() {
+  usage >&2
+  exit 2
 }
 
 command_apply() {
   local file=-
-  case $#:${1:-} in 0:) ;; 2:--file) file=$2 ;; *) usage >&2 && exit 2 ;; esac
+  case $#:${1:-} in
+    0:) ;;
+    2:--file) file=$2 ;;
+    *) exit_usage ;;
+  esac
   prepare
-  load "$file" || { read_kept && refuse "$FAULT"; }
+  if ! load_ruleset "$file"; then
+    read_stored
+    refuse "$ERROR"
+  fi
   lock
-  read_kept
-  refuse_stale
+  read_stored
+  refuse_old_generation
   cp -- "$WORK/ruleset" "$DIR/.ruleset.new" || fail "cannot write to $DIR"
   converge apply
 }
 
-refuse_stale() {
-  [[ -n $KEPT_ID ]] || return 0
-  ((GENERATION >= KEPT_GENERATION)) || refuse "generation $GENERATION is older than $KEPT_GENERATION, which is in force"
-  [[ $GENERATION -gt $KEPT_GENERATION || $ID == "$KEPT_ID" ]] ||
-    refuse "generation $GENERATION is in force with another content; accepted is a newer generation"
+refuse_old_generation() {
+  [[ -n $STORED_ID ]] || return 0
+  if ((GENERATION < STORED_GENERATION)); then
+    refuse "generation $GENERATION is older than generation $STORED_GENERATION, which is in force"
+  fi
+  if [[ $GENERATION -eq $STORED_GENERATION && $ID != "$STORED_ID" ]]; then
+    refuse "generation $GENERATION is in force with different content: expected a newer generation"
+  fi
 }
 
 command_repair() {
   prepare
   lock
-  load_kept || finish 0 unchanged "$FAULT"
+  load_stored || finish 0 unchanged "$ERROR"
   converge repair
 }
 
-# Loads the kept rule set. Fails, with FAULT, where there is none.
-load_kept() {
-  read_kept
-  FAULT='no rule set has been applied here' && [[ -n $KEPT_ID ]] || return 1
-  load "$DIR/ruleset" || fail "the kept rule set is damaged: $FAULT"
+# Loads the stored rule set. Fails with ERROR if there is none.
+load_stored() {
+  read_stored
+  if [[ -z $STORED_ID ]]; then
+    error 'no rule set has been applied'
+    return 1
+  fi
+  load_ruleset "$DIR/ruleset" || fail "the stored rule set is damaged: $ERROR"
 }
 
-# Brings the kernel to the rule set that is loaded, and reports.
+# <command>: brings the kernel to the loaded rule set, and reports.
 converge() {
   local code was_proven=''
-  [[ $(kept_status) == *'"proven":true'* ]] && was_proven=yes
-  select_backend || fail "$FAULT"
+  stored_status
+  if [[ $REPLY == *'"proven":true'* ]]; then was_proven=yes; fi
+  select_backend || fail "$ERROR"
   observe
   RESULT=unchanged
-  if [[ $ID != "$KEPT_ID" || ${#DRIFT[@]} -gt 0 ]]; then
+  if [[ $ID != "$STORED_ID" || ${#DRIFT[@]} -gt 0 ]]; then
     RESULT=applied
-    change
+    apply_rules
     code=$?
-    ((code == 0)) || rm -f -- "$DIR/.ruleset.new"
-    case $code in 0) ;; 4) busy "$FAULT" ;; *) fail "$FAULT" ;; esac
-    tidy
+    if ((code != 0)); then rm -f -- "$DIR/.ruleset.new"; fi
+    case $code in
+      0) clean_up ;;
+      4) busy "$ERROR" ;;
+      *) fail "$ERROR" ;;
+    esac
   fi
-  [[ $1 == repair ]] || mv -f -- "$DIR/.ruleset.new" "$DIR/ruleset" || warn "cannot write to $DIR: the rule set is not kept"
-  KEPT_ID=$ID KEPT_GENERATION=$GENERATION
+  if [[ $1 == apply ]]; then
+    mv -f -- "$DIR/.ruleset.new" "$DIR/ruleset" || warn "cannot write to $DIR: the rule set is not stored"
+  fi
+  STORED_ID=$ID STORED_GENERATION=$GENERATION
   if [[ $1 == apply || $RESULT == applied ]]; then
-    heal
+    flush_stale_connections
     persist
     run_probes
   else
     read_persisted
-    [[ -n $was_proven ]] || run_probes
+    if [[ -z $was_proven ]]; then run_probes; fi
   fi
   prove
   finish 0 "$RESULT"
 }
 
-# After a change: reads back and, once the new rules are seen, takes away what served the old ones.
-tidy() {
-  local backend line
+# After a change: reads the kernel back and, once it has the new rules, removes what the old ones used.
+clean_up() {
+  local backend drift
   observe
-  for line in ${DRIFT[@]+"${DRIFT[@]}"}; do [[ $line == 'rules left in '* ]] || return; done
-  for backend in $backends; do
-    [[ $backend == "$BACKEND" ]] || ! carries "$backend" || withdraw "$backend" || warn "$FAULT"
+  for drift in ${DRIFT[@]+"${DRIFT[@]}"}; do
+    [[ $drift == 'rules left in '* ]] || return
   done
-  ((${#DRIFT[@]} == 0)) || observe
-  if [[ $BACKEND != nft ]] && uses_sets; then sets_clear "$ID"; else sets_clear ''; fi
+  for backend in $backends; do
+    [[ $backend != "$BACKEND" ]] || continue
+    if has_rules_in "$backend"; then
+      remove_rules "$backend" || warn "$ERROR"
+    fi
+  done
+  if ((${#DRIFT[@]} > 0)); then observe; fi
+  if [[ $BACKEND != nft ]] && uses_sets; then remove_sets "$ID"; else remove_sets ''; fi
 }
 
+# Sets PROVEN, or REASON.
 prove() {
   local drift
   if ((${#DRIFT[@]} > 0)); then
     printf -v drift ', %s' "${DRIFT[@]}"
-    REASON="the kernel does not show what was meant: ${drift:2}"
+    REASON="the kernel does not have the expected rules: ${drift:2}"
   fi
-  [[ -n $REASON ]] || PROVEN=true
+  if [[ -z $REASON ]]; then PROVEN=true; fi
 }
 
 command_status() {
   prepare
   RESULT=status
-  if load_kept && { select_backend || fail "$FAULT"; }; then
+  if load_stored; then
+    select_backend || fail "$ERROR"
     observe
-    [[ $(kept_status) != *'"reached":false'* ]] || REASON='a probe did not get through when it was last run'
+    stored_status
+    if [[ $REPLY == *'"reached":false'* ]]; then REASON='a probe failed when it was last run'; fi
     prove
   fi
   find_masqueraders
@@ -132,19 +155,21 @@ command_status() {
   print_report
 }
 
+# Sets MASQUERADERS: first those in the backend that is in use.
 find_masqueraders() {
-  local backend family rules=$RULES packets=$PACKETS
-  for backend in iptables-nft iptables-legacy; do
-    for family in 4 6; do iptables_read "$backend" "$family"; done
+  local backend family order='iptables-nft iptables-legacy'
+  if [[ $BACKEND == iptables-legacy ]]; then order='iptables-legacy iptables-nft'; fi
+  MASQUERADERS=()
+  for backend in $order; do
+    for family in 4 6; do iptables_masqueraders "$backend" "$family"; done
   done
   nft_masqueraders
-  RULES=$rules PACKETS=$packets
 }
 
 command_probe() {
   prepare
-  load_kept || finish 0 probed "$FAULT"
-  select_backend || fail "$FAULT"
+  load_stored || finish 0 probed "$ERROR"
+  select_backend || fail "$ERROR"
   observe
   read_persisted
   run_probes
@@ -153,31 +178,41 @@ command_probe() {
 }
 
 command_remove() {
-  local backend file found=''
+  local backend file code found=''
   prepare
   lock
-  read_kept
+  read_stored
   for backend in $backends; do
-    carries "$backend" || continue
+    has_rules_in "$backend" || continue
     found=yes
-    withdraw "$backend" || { (($? == 4)) && busy "$FAULT"; } || fail "$FAULT"
+    remove_rules "$backend"
+    code=$?
+    case $code in
+      0) ;;
+      4) busy "$ERROR" ;;
+      *) fail "$ERROR" ;;
+    esac
   done
-  sets_clear ''
-  remove_units && found=yes
-  end_watch && found=yes
-  for file in ruleset status peermasq.sh look watch.log watch.lock; do
-    [[ ! -e $DIR/$file ]] || { rm -f -- "$DIR/$file" && found=yes; }
+  remove_sets ''
+  if remove_units; then found=yes; fi
+  if stop_watch; then found=yes; fi
+  for file in ruleset status peermasq.sh snapshot watch.log watch.lock; do
+    [[ -e $DIR/$file ]] || continue
+    if rm -f -- "$DIR/$file"; then found=yes; fi
   done
-  rm -f -- "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/look.new" "$DIR/lock"
+  rm -f -- "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/snapshot.new" "$DIR/lock"
   rmdir -- "$DIR" 2>/dev/null
-  KEPT_ID='' KEPT_GENERATION='' RULES=0
+  STORED_ID='' STORED_GENERATION='' RULES=0
   if [[ -n $found ]]; then finish 0 removed; else finish 0 unchanged; fi
 }
 
-# Ends the watch that runs without systemd. Fails where none runs.
-end_watch() {
+# Stops a watch that runs without systemd. Fails if there is none.
+stop_watch() {
   local pid
-  [[ -f $DIR/watch.lock ]] && exec 8<>"$DIR/watch.lock" && ! flock -n 8 || return 1
-  read -r pid <&8 && [[ $pid =~ ^[1-9][0-9]*$ ]] && kill -TERM "$pid"
+  [[ -f $DIR/watch.lock ]] || return 1
+  exec 8<>"$DIR/watch.lock" || return 1
+  flock -n 8 && return 1
+  read -r pid <&8
+  [[ $pid =~ ^[1-9][0-9]*$ ]] || return 1
+  kill -TERM "$pid"
 }
-

@@ -1,98 +1,115 @@
-# --- look ---
+# --- snapshot ---
 
 # A part and its first line fit in what SSM returns of a command: 24,000 characters.
 readonly part_chars=20000 max_parts=100
 
-command_look() {
+command_snapshot() {
   local part=''
-  case $#:${1:-} in 0:) ;; 2:--part) part=$2 ;; *) usage >&2 && exit 2 ;; esac
-  # Whoever keeps stdout gets what was asked for or nothing.
+  case $#:${1:-} in
+    0:) ;;
+    2:--part) part=$2 ;;
+    *) exit_usage ;;
+  esac
+  # Stdout gets what was asked for or nothing; a report of failure is not part of it.
   exec 4>&1 >&2
   prepare
-  [[ $part =~ ^(0|[1-9][0-9]{0,2})?$ ]] || refuse '--part is not a number of at most three digits'
+  [[ $part =~ ^(0|[1-9][0-9]{0,2})?$ ]] || refuse 'invalid --part: expected a number of at most three digits'
   case $part in
-    '') take_snapshot && cat "$WORK/snapshot" >&4 ;;
-    0) take_snapshot && pack_snapshot && print_part "$WORK/look" 0 ;;
-    *) print_part "$DIR/look" "$part" ;;
+    '')
+      print_snapshot >"$WORK/snapshot"
+      cat "$WORK/snapshot" >&4
+      ;;
+    0)
+      print_snapshot >"$WORK/snapshot"
+      pack_snapshot
+      print_part "$WORK/packed" 0
+      ;;
+    *) print_part "$DIR/snapshot" "$part" ;;
   esac
   FINISHED=yes
 }
 
-# Writes to $WORK/snapshot what commands print, each after a line that names it, and then what is kept, as comments.
-take_snapshot() { print_snapshot >"$WORK/snapshot"; }
-
+# Prints the output of commands, each below a line that names it, and then the stored files as comments.
 print_snapshot() {
   local family backend line
   for family in 4 6; do
     for backend in iptables-nft iptables-legacy; do print_tables "$backend" "$family"; done
   done
   if has nft; then
-    ! has_native_tables || print_output 'nft -j list ruleset'
+    if has_native_tables; then print_output 'nft -j list ruleset'; fi
   elif ! is_installed iptables-nft && ! is_installed iptables-legacy; then
     fail 'neither iptables nor nft is installed'
   fi
-  # Where no rule needs a set, asking for sets would load their module.
-  ! grep -q -e '--match-set' "$WORK/snapshot" || print_output 'ipset save'
+  # Listing sets would load their kernel module on a node that has none.
+  if grep -q -e '--match-set' "$WORK/snapshot"; then print_output 'ipset save'; fi
   for line in 'ip -o addr' 'ip route' 'ip rule' 'ip -6 route' 'ip -6 rule'; do print_output "$line"; done
   if [[ -r $DIR/ruleset ]]; then
     printf '# peermasq: ruleset\n'
     while IFS= read -r line; do printf '#   %s\n' "$line"; done <"$DIR/ruleset"
   fi
-  line=$(kept_status)
-  [[ -z $line ]] || printf '# peermasq: report\n#   %s\n' "$line"
+  stored_status
+  if [[ -n $REPLY ]]; then printf '# peermasq: report\n#   %s\n' "$REPLY"; fi
 }
 
+# <backend> <family>
 print_tables() {
   local name=iptables
-  [[ $2 == 6 ]] && name=ip6tables
+  if [[ $2 == 6 ]]; then name=ip6tables; fi
   legacy_tables "$2"
   [[ $1 != iptables-legacy || -n $REPLY ]] || return 0
-  ! iptables_command "$1" "$2" -save || print_output "$name-${1#iptables-}-save" "$REPLY"
+  if iptables_command "$1" "$2" -save; then print_output "$name-${1#iptables-}-save" "$REPLY"; fi
 }
 
-# Whether nft has more to show than iptables did: tables of other names, or one that iptables cannot print.
+# Does nft have more to show than iptables did: tables with other names, or tables that iptables cannot print?
 has_native_tables() {
   is_installed iptables-nft || return 0
   nft list tables 2>/dev/null | grep -qvE '^table ip6? (raw|mangle|nat|filter|security)$' && return
   grep -qE '^# Table .* (is incompatible|contains incompatible)' "$WORK/snapshot"
 }
 
-# Prints what command $1 prints, under its name; $2 is what it is called here, if that is something else. Who reads it
-# has to know of rules that are not shown.
+# <title> [<command>]: prints the output of the command (default: the title) below its title. A failure is shown too,
+# because the reader has to know that rules may be missing.
 print_output() {
   local words
   read -r -a words <<<"${2:-$1}"
-  has "${words[0]}" || { say "$1: not installed" && return; }
-  if "${words[@]}" >"$WORK/output" 2>"$WORK/errors"; then
-    printf '# peermasq: %s\n' "$1" && cat "$WORK/output"
+  if ! has "${words[0]}"; then
+    log "$1: not installed"
+  elif "${words[@]}" >"$WORK/output" 2>"$WORK/errors"; then
+    printf '# peermasq: %s\n' "$1"
+    cat "$WORK/output"
   else
-    say "$1: $(head -n 1 "$WORK/errors")"
+    command_error "$1"
+    log "$ERROR"
     printf '# peermasq: %s failed\n' "$1"
   fi
 }
 
-# Packs the snapshot into $WORK/look, and keeps it where one part does not hold it.
+# Compresses the snapshot to $WORK/packed, and stores it if it has more than one part.
 pack_snapshot() {
-  gzip -9 <"$WORK/snapshot" | base64 | tr -d '\n' >"$WORK/look" || fail 'the snapshot cannot be packed'
-  count_parts "$WORK/look"
-  ((REPLY <= max_parts)) || fail "the snapshot has $REPLY parts; accepted are $max_parts: run look without --part"
-  ((REPLY == 1)) || { make_folder && keep_file "$WORK/look" "$DIR/look"; } || fail "cannot write to $DIR"
+  local count
+  gzip -9 <"$WORK/snapshot" | base64 | tr -d '\n' >"$WORK/packed" || fail 'cannot compress the snapshot'
+  count_parts "$WORK/packed"
+  count=$REPLY
+  ((count <= max_parts)) || fail "the snapshot has $count parts, more than $max_parts: run snapshot without --part"
+  ((count > 1)) || return 0
+  make_folder
+  store_file "$WORK/packed" "$DIR/snapshot" || fail "cannot write to $DIR"
 }
 
-# REPLY: the number of parts of file $1.
+# <file>: REPLY is its number of parts.
 count_parts() { REPLY=$((($(wc -c <"$1") + part_chars - 1) / part_chars)); }
 
-# Prints part $2 of file $1, under a line by which the parts are put together and checked.
+# <file> <part>: prints the part, below a line by which the parts are joined and checked.
 print_part() {
-  local sum
-  [[ -r $1 ]] || fail 'no snapshot is kept here; part 0 takes one'
+  local count sum
+  [[ -r $1 ]] || fail 'no snapshot is stored; part 0 takes one'
   count_parts "$1"
-  (($2 < REPLY)) || fail "the snapshot has $REPLY parts"
+  count=$REPLY
+  (($2 < count)) || fail "the snapshot has only $count parts"
   sum=$(sha256sum <"$1")
   {
-    printf 'part %d of %d sha256 %s\n' "$2" "$REPLY" "${sum%% *}"
+    printf 'part %d of %d sha256 %s\n' "$2" "$count" "${sum%% *}"
     head -c $((($2 + 1) * part_chars)) "$1" | tail -c +$(($2 * part_chars + 1))
     printf '\n'
   } >&4
 }
-

@@ -1,9 +1,14 @@
+# --- main ---
+
 main() {
   local command=${1:-help}
   case $command in
-    apply | status | repair | probe | remove | watch | look) shift && "command_$command" "$@" ;;
+    apply | status | repair | probe | remove | watch | snapshot)
+      shift
+      "command_$command" "$@"
+      ;;
     help | -h | --help) usage ;;
-    *) usage >&2 && exit 2 ;;
+    *) exit_usage ;;
   esac
 }
 

@@ -44,7 +44,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     let send: (name: NodeJS.Signals) => void = () => undefined;
     let wasAsked = false;
     const onChange = () => {
-      if (wasAsked || metadataOf(vm, 'peermasq-look') === undefined) return;
+      if (wasAsked || metadataOf(vm, 'peermasq-snapshot') === undefined) return;
       wasAsked = true;
       send(name);
     };
@@ -57,6 +57,6 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     lab.cloud.changes.off('change', onChange);
     expect({ status, stdout, wasAsked }).toEqual({ status: 130, stdout: '', wasAsked: true });
     expect(stderr).toContain('what was asked of the node is taken back');
-    expect(metadataOf(vm, 'peermasq-look')).toBeUndefined();
+    expect(metadataOf(vm, 'peermasq-snapshot')).toBeUndefined();
   },
 );

@@ -18,7 +18,7 @@ const pass: Pass = {
   lookedUp: ['peering b-to-a'],
   proof: {
     ...{ result: 'applied', proven: true, id: null, generation: 1, backend: 'iptables-nft', rules: 1 },
-    ...{ healed: 0, persisted: 'no', warnings: ['no conntrack'] },
+    ...{ flushed: 0, persisted: 'no', warnings: ['no conntrack'] },
     probes: [{ to: '10.193.0.3:32191', from: '10.132.0.1', reached: true }],
   },
 };
@@ -73,7 +73,7 @@ describeKernel('a replay', undefined, () => {
     expect(text).toMatch(/the router dropped [1-9] packets? from\s+10\.132\.0\.10/);
     expect(text).toContain('the request that hung meanwhile is answered too');
     expect(text).toMatch(
-      /applied, proven 7 ms after the event: 1 rule in iptables-nft, 0 hanging flows\s+healed/,
+      /applied, proven 7 ms after the event: 1 rule in iptables-nft, 0 stale connections\s+flushed/,
     );
     expect(text).toContain('probe 10.132.0.1 → 10.193.0.3:32191: reached');
     expect(text).toMatch(

@@ -171,11 +171,11 @@ function showPass(pass: Pass, since: string, screen: Screen): void {
   screen.say('rule set', ruleset);
   screen.say('rules', rules.join('\n'));
   if (!proof) return;
-  const { result, proven, backend, healed, probes, warnings } = proof;
+  const { result, proven, backend, flushed, probes, warnings } = proof;
   screen.say(
     'proof',
     [
-      `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after ${since}: ${count(proof.rules, 'rule')} in ${backend}, ${count(healed, 'hanging flow')} healed`,
+      `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after ${since}: ${count(proof.rules, 'rule')} in ${backend}, ${count(flushed, 'stale connection')} flushed`,
       ...probes.map(
         ({ to, from, reached }) => `probe ${from} → ${to}: ${reached ? 'reached' : 'not reached'}`,
       ),

@@ -8,7 +8,7 @@ import { backendVpc, clear, missing, openNetwork, ruleset, type Network } from '
 
 const everyBackend = missing('iptables-nft') ?? missing('iptables-legacy') ?? missing('nft');
 
-describeKernel('look', everyBackend, () => {
+describeKernel('snapshot', everyBackend, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -16,9 +16,9 @@ describeKernel('look', everyBackend, () => {
   afterEach(() => clear(network));
   afterAll(() => network.lab.close());
 
-  const look = (...args: string[]) => network.execute(['look', ...args]);
+  const snapshot = (...args: string[]) => network.execute(['snapshot', ...args]);
   const sections = async () => {
-    const { code, stdout } = await look();
+    const { code, stdout } = await snapshot();
     expect(code).toBe(0);
     expect(() => parseSnapshot(stdout)).not.toThrow();
     const [before, ...parts] = stdout.split(/^# peermasq: /m);
@@ -28,16 +28,16 @@ describeKernel('look', everyBackend, () => {
     );
   };
   const network4and6 = ['ip -o addr', 'ip route', 'ip rule', 'ip -6 route', 'ip -6 rule'];
-  const kept = ['ruleset', 'report'];
+  const stored = ['ruleset', 'report'];
 
-  test('shows the sets that rules refer to', async () => {
+  test('shows the sets that rules use', async () => {
     const many = Array.from({ length: 40 }, (_, i) => `masquerade 10.193.${i}.0/24 n${i}`);
     await network.apply(ruleset(1, ...many));
     const found = await sections();
     expect(found.get('ipset save')?.match(/^add peermasq-4-/gm)).toHaveLength(40);
   });
 
-  test('ends with what is kept, as comments', async () => {
+  test('ends with the stored rule set and report, as comments', async () => {
     await network.apply(backendVpc(7));
     const found = await sections();
     expect(found.get('ruleset')).toBe(backendVpc(7).replaceAll(/^(?=.)/gm, '#   '));
@@ -52,13 +52,13 @@ describeKernel('look', everyBackend, () => {
       await network.node.run(['sh', '-c', 'cut -d " " -f 1 /proc/modules || echo none']),
     ];
     const before = await everything();
-    expect(await look()).toMatchObject({ code: 0 });
-    expect(await look('--part', '0')).toMatchObject({ code: 0 });
+    expect(await snapshot()).toMatchObject({ code: 0 });
+    expect(await snapshot('--part', '0')).toMatchObject({ code: 0 });
     expect(await everything()).toEqual(before);
     expect(existsSync(join(network.node.folder, 'kept'))).toBe(false);
   });
 
-  test('comes in parts, which are those of one snapshot', async () => {
+  test('has parts that all belong to one snapshot', async () => {
     const noise = () => Math.random().toString(36).slice(2).padEnd(12, 'x');
     const rules = Array.from(
       { length: 2_000 },
@@ -66,7 +66,7 @@ describeKernel('look', everyBackend, () => {
     );
     const stdin = ['*nat', ':OTHERS - [0:0]', ...rules, 'COMMIT', ''].join('\n');
     await network.node.run(['iptables-nft-restore', '--noflush'], { stdin });
-    const part = async (number: number) => parsePart((await look('--part', String(number))).stdout);
+    const part = async (number: number) => parsePart((await snapshot('--part', String(number))).stdout);
     const parts = [await part(0)];
     await network.node.run(['iptables-nft', '-t', 'nat', '-F', 'OTHERS']);
     while (parts.length < (parts[0]?.count ?? 0)) parts.push(await part(parts.length));
@@ -77,22 +77,22 @@ describeKernel('look', everyBackend, () => {
     expect(existsSync(join(network.node.folder, 'kept'))).toBe(false);
   });
 
-  test('shows the rules of nft, on one line, where there is no iptables', async () => {
+  test('shows the rules of nft on one line if iptables is not installed', async () => {
     network.hide('xtables-nft-multi', 'xtables-legacy-multi');
     await network.apply(backendVpc());
     const found = await sections();
-    expect([...found.keys()]).toEqual(['nft -j list ruleset', ...network4and6, ...kept]);
+    expect([...found.keys()]).toEqual(['nft -j list ruleset', ...network4and6, ...stored]);
     const text = found.get('nft -j list ruleset') ?? '';
     expect(text.trim().split('\n')).toHaveLength(1);
     expect(JSON.parse(text)).toMatchObject({ nftables: expect.any(Array) });
     expect(text).toContain('peermasq: backend-vpc');
   });
 
-  test('shows what nft has put into a table of iptables', async () => {
+  test('shows chains that nft added to a table of iptables', async () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
     const chain = 'table ip nat { chain foreign { type nat hook postrouting priority 101; masquerade; }; }';
     await network.node.run(['nft', '-f', '-'], { stdin: chain });
-    const { stdout } = await look();
+    const { stdout } = await snapshot();
     expect(stdout).toContain("# Table `nat' contains incompatible base-chains");
     const bases = parseSnapshot(stdout).bases.filter(({ hook }) => hook === 'postrouting');
     expect(bases.map(({ table, chain: { name } }) => `${table.name} ${name}`)).toEqual(
@@ -100,25 +100,25 @@ describeKernel('look', everyBackend, () => {
     );
   });
 
-  test('shows the tables of nft beside those of iptables, each once, in one part', async () => {
+  test('shows the tables of nft and of iptables, each once, in one part', async () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
     const rules =
       'table ip kube-proxy { chain nat { type nat hook postrouting priority 100; masquerade; }; }';
     await network.node.run(['nft', '-f', '-'], { stdin: rules });
     const found = await sections();
     expect([...found.keys()]).toContain('nft -j list ruleset');
-    const { stdout } = await look();
+    const { stdout } = await snapshot();
     const tables = parseSnapshot(stdout).bases.map(({ table }) => `${table.backend} ${table.name}`);
     expect(new Set(tables.filter((name) => / nat$|kube-proxy$/.test(name)))).toEqual(
       new Set(['iptables-nft nat', 'nft ip kube-proxy']),
     );
-    expect(parsePart((await look('--part', '0')).stdout)?.count).toBe(1);
+    expect(parsePart((await snapshot('--part', '0')).stdout)?.count).toBe(1);
   });
 
-  test('says of a program that failed that its rules are not shown', async () => {
+  test('shows which command failed, so that its rules are missing', async () => {
     const failing = join(network.node.folder, 'ip6tables-nft-save');
     writeFileSync(failing, '#!/bin/sh\necho no such thing >&2\nexit 4\n', { mode: 0o755 });
-    const { code, stdout, stderr } = await network.execute(['look'], {
+    const { code, stdout, stderr } = await network.execute(['snapshot'], {
       env: { PATH: `${network.node.folder}:${process.env['PATH'] ?? ''}` },
     });
     expect([code, stderr]).toEqual([0, expect.stringContaining('ip6tables-nft-save: no such thing')]);
@@ -129,31 +129,31 @@ describeKernel('look', everyBackend, () => {
     ).toEqual(new Set(['iptables-nft 6 nat']));
   });
 
-  test('refuses what it cannot show, and prints nothing but why', async () => {
+  test('prints nothing on stdout when it fails or refuses', async () => {
     const refused = async (args: string[], code: number, reason: string) => {
-      expect(await look(...args)).toMatchObject({
+      expect(await snapshot(...args)).toMatchObject({
         code,
         stdout: '',
         stderr: expect.stringContaining(reason),
       });
     };
-    await refused(['--part', '1'], 3, 'no snapshot is kept here; part 0 takes one');
-    await refused(['--part', '-1'], 2, '--part is not a number');
-    await refused(['--part', '1;reboot'], 2, '--part is not a number');
-    await refused(['--parts'], 2, 'usage:');
+    await refused(['--part', '1'], 3, 'no snapshot is stored; part 0 takes one');
+    await refused(['--part', '-1'], 2, 'invalid --part: expected a number of at most three digits');
+    await refused(['--part', '1;reboot'], 2, 'invalid --part: expected a number of at most three digits');
+    await refused(['--parts'], 2, 'Usage:');
     network.hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
     await refused([], 3, 'neither iptables nor nft is installed');
   });
 
-  // The last one, as tables of iptables-legacy stay in the kernel.
+  // Last, because tables of iptables-legacy stay in the kernel.
   test.each([
     ['iptables-nft', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', []],
     ['iptables-legacy', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', ['iptables-legacy-save']],
-  ])('shows the rules of %s, each after the command that prints them', async (backend, rule, more) => {
+  ])('shows the rules of %s, each below the command that prints them', async (backend, rule, more) => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: backend });
     const found = await sections();
     const saved = ['iptables-nft-save', ...more, 'ip6tables-nft-save'];
-    expect([...found.keys()]).toEqual([...saved, ...network4and6, ...kept]);
+    expect([...found.keys()]).toEqual([...saved, ...network4and6, ...stored]);
     expect(found.get(`${backend}-save`)).toContain(rule);
     expect(found.get('ip -o addr')).toContain('inet 10.209.0.2/24');
     expect(found.get('ip route')).toContain('default via 10.209.0.1 dev eth0');

@@ -1,0 +1,104 @@
+# --- Lookups in the rule set ---
+
+# Made by make_index: the ranges, and for each "KIND FAMILY" the prefix lengths that occur.
+declare -A INDEX=() LENGTHS=()
+# FORM[KIND FAMILY] is "list" (a rule for each range) or "set" (one rule, with the ranges in a set).
+declare -A FORM=()
+
+# <kind>: is the address FAMILY, HI, LO in a line of this kind?
+contains_address() {
+  local length
+  if ((${#INDEX[@]} == 0)); then make_index; fi
+  for length in ${LENGTHS["$1 $FAMILY"]:-}; do
+    [[ -n ${INDEX["$1 $FAMILY $length $((HI & MASK_HI[length])) $((LO & MASK_LO[length]))"]:-} ]] && return 0
+  done
+  return 1
+}
+
+# One lookup per prefix length, however many lines there are.
+make_index() {
+  local i key
+  INDEX[made]=yes
+  for ((i = 0; i < ${#KINDS[@]}; i++)); do
+    key="${KINDS[i]} ${FAMILIES[i]}"
+    INDEX["$key ${LENS[i]} ${HIS[i]} ${LOS[i]}"]=yes
+    if [[ " ${LENGTHS[$key]:-} " != *" ${LENS[i]} "* ]]; then LENGTHS[$key]="${LENGTHS[$key]:-} ${LENS[i]}"; fi
+  done
+}
+
+has_sources() { [[ -n ${COUNT[source 4]:-}${COUNT[source 6]:-} ]]; }
+
+# Without source lines, every address is a source.
+is_source() { ! has_sources || contains_address source; }
+
+# <family>: does the rule set have rules for it? For IPv4 always: its chain shows that a rule set is in force.
+uses_family() { [[ $1 == 4 || -n "${COUNT[source 6]:-}${COUNT[exempt 6]:-}${COUNT[masquerade 6]:-}" ]]; }
+
+# <kind> <family>: REPLY is the indices of these lines.
+indices_of() {
+  local i
+  REPLY=''
+  for ((i = 0; i < ${#KINDS[@]}; i++)); do
+    if [[ ${KINDS[i]} == "$1" && ${FAMILIES[i]} == "$2" ]]; then REPLY+="$i "; fi
+  done
+}
+
+# <index>: REPLY is the range as ipset and nft print it, a single address without its length.
+range_text() {
+  REPLY=${CIDRS[$1]}
+  if ((LENS[$1] == (FAMILIES[$1] == 4 ? 32 : 128))); then REPLY=${REPLY%/*}; fi
+}
+
+choose_forms() {
+  local family kind sources rules
+  for family in 4 6; do
+    sources=${COUNT[source $family]:-0}
+    for kind in exempt masquerade; do
+      rules=${COUNT[$kind $family]:-0}
+      if [[ $kind == masquerade ]] && ((sources > 1)); then rules=$((rules * sources)); fi
+      FORM[$kind $family]=list
+      if ((rules > set_threshold)); then FORM[$kind $family]='set'; fi
+    done
+  done
+}
+
+uses_sets() { [[ " ${FORM[*]} " == *' set '* ]]; }
+
+use_lists() {
+  local key
+  for key in "${!FORM[@]}"; do FORM[$key]=list; done
+}
+
+# <function> <family>: calls <function> FAMILY SOURCE DESTINATION NAME for each masquerade rule. SOURCE and DESTINATION
+# are indices; empty means any source, and the set of all destinations.
+each_masquerade_rule() {
+  local emit=$1 family=$2 sources destinations source i
+  indices_of source "$family"
+  sources=$REPLY
+  indices_of masquerade "$family"
+  destinations=$REPLY
+  [[ -n $destinations ]] || return 0
+  if [[ -z $sources ]]; then
+    has_sources && return 0
+    sources=any
+  fi
+  for source in $sources; do
+    source=${source#any}
+    if [[ ${FORM[masquerade $family]} == set ]]; then
+      "$emit" "$family" "$source" '' "${COUNT[masquerade $family]} destinations"
+    else
+      for i in $destinations; do "$emit" "$family" "$source" "$i" "${NAMES[i]}"; done
+    fi
+  done
+}
+
+# <function> <family>: calls <function> FAMILY INDEX NAME for each exemption; an empty INDEX means the set of all.
+each_exemption() {
+  local emit=$1 family=$2 i
+  if [[ ${FORM[exempt $family]} == set ]]; then
+    "$emit" "$family" '' "${COUNT[exempt $family]} exemptions"
+    return
+  fi
+  indices_of exempt "$family"
+  for i in $REPLY; do "$emit" "$family" "$i" "${NAMES[i]}"; done
+}

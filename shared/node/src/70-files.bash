@@ -1,0 +1,64 @@
+# --- Stored files ---
+
+# <name> <text>: stores the text as $DIR/<name>, which is always the old or the new file, whole.
+store_text() {
+  printf '%s\n' "$2" >"$DIR/.$1.new" || return 1
+  mv -f -- "$DIR/.$1.new" "$DIR/$1"
+}
+
+# <file> <target>: likewise for a copy of the file. Leaves a target with the same content alone.
+store_file() {
+  cmp -s -- "$1" "$2" && return
+  cp -- "$1" "$2.new" || return 1
+  mv -f -- "$2.new" "$2"
+}
+
+# Fails if the program was not run from a file.
+store_program() {
+  [[ -n $PROGRAM ]] || return 1
+  [[ $PROGRAM -ef $DIR/peermasq.sh ]] && return
+  store_file "$PROGRAM" "$DIR/peermasq.sh"
+}
+
+# REPLY: the stored report, or empty.
+stored_status() {
+  REPLY=''
+  if [[ -r $DIR/status ]]; then REPLY=$(<"$DIR/status"); fi
+}
+
+# Sets STORED_ID and STORED_GENERATION.
+read_stored() {
+  local line pattern='^generation ([0-9]{1,16})$'
+  STORED_ID='' STORED_GENERATION=''
+  [[ -f $DIR/ruleset ]] || return 0
+  { read -r _; read -r line; } <"$DIR/ruleset"
+  if [[ $line =~ $pattern ]] && ruleset_id "$DIR/ruleset"; then
+    STORED_ID=$REPLY STORED_GENERATION=${BASH_REMATCH[1]}
+  else
+    warn 'the stored rule set is damaged: ignored'
+  fi
+}
+
+# Root runs the program in this folder at boot, so no other user may write there.
+make_folder() {
+  if ! { mkdir -p -- "$DIR" && : >>"$DIR/lock"; } 2>/dev/null; then
+    fail "cannot write to $DIR; set PEERMASQ_DIR to a writable folder"
+  fi
+  if [[ ! -O $DIR || $(stat -c %A -- "$DIR") != d????-??-? ]]; then
+    refuse "$DIR is owned by another user than root, or writable by others"
+  fi
+}
+
+# Takes the lock, or exits as busy. `remove` deletes the file, so the lock has to be on the one that exists.
+lock() {
+  local deadline=$((SECONDS + WAIT))
+  while :; do
+    make_folder
+    exec 9>>"$DIR/lock"
+    if ! flock -w $((deadline > SECONDS ? deadline - SECONDS : 0)) 9; then
+      read_stored
+      busy "another peermasq has held $DIR/lock for more than $WAIT s"
+    fi
+    [[ $DIR/lock -ef /proc/self/fd/9 ]] && return
+  done
+}
