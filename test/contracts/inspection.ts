@@ -72,7 +72,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       const { advice } = failure as RetryableError;
       expect(advice).toContain(lab.byHand(ref));
       expect(advice).toMatch(
-        /peermasq\.sh look.* npx peermasq explain --rules FILE --from POD --to HOST:PORT$/,
+        /peermasq\.sh snapshot.* npx peermasq explain --rules FILE --from POD --to HOST:PORT$/,
       );
     });
 
