@@ -4,12 +4,12 @@ import { clusterConfig, type Config } from '../shared/core/config';
 import { messageOf, PermanentError } from '../shared/core/errors';
 import { groupBy } from '../shared/core/group';
 import { nodeKey } from '../shared/core/node';
-import { isNews, type Outcome } from '../shared/core/outcome';
+import { hasChanged, type Outcome } from '../shared/core/outcome';
 import type { Deadline } from '../shared/core/ports';
-import type { Dependencies, Pass } from '../shared/core/reconcile';
-import { restartWhereAsked } from '../shared/core/restart';
+import type { Dependencies, ReconcileResult } from '../shared/core/reconcile';
+import { restartWhereConfigured } from '../shared/core/restart';
 import { printRuleSet } from '../shared/core/rule-set';
-import { passEach } from './passes';
+import { reconcileEach } from './passes';
 
 const requestSchema = z.strictObject({
   /** Which clusters to look at; all configured ones when absent. */
@@ -17,27 +17,27 @@ const requestSchema = z.strictObject({
   /** Plan and answer, push nothing. */
   dryRun: z.boolean().default(false),
   /** Take rules away though far fewer routes are found than they were made from. */
-  acceptLoss: z.boolean().default(false),
+  allowRouteLoss: z.boolean().default(false),
   /** Leave nodes that were launched a moment ago to their own events, as the schedule does. */
-  leaveYoung: z.boolean().default(false),
+  skipNewNodes: z.boolean().default(false),
 });
 
 /** For people whose request was not understood. */
-export const requestForm =
-  '{"clusters": ["NAME", …], "dryRun": true|false, "acceptLoss": true|false, "leaveYoung": true|false}; all are optional.';
+export const requestUsage =
+  '{"clusters": ["NAME", …], "dryRun": true|false, "allowRouteLoss": true|false, "skipNewNodes": true|false}; all are optional.';
 
 export type BackfillRequest = z.output<typeof requestSchema>;
 
 /** What a backfill saw. */
-export interface Seen {
+export interface SweepSummary {
   readonly outcomes: readonly Outcome[];
   /** Those that were looked at, whether they have nodes or not. */
   readonly clusters: readonly string[];
   /** No account or project was left out by a fault. */
-  readonly isWhole: boolean;
+  readonly isComplete: boolean;
 }
 
-export interface BackfillAnswer {
+export interface BackfillResponse {
   readonly dryRun: boolean;
   /** How many nodes ended in each way. */
   readonly counts: Readonly<Record<string, number>>;
@@ -55,7 +55,7 @@ export function parseBackfillRequest(body: unknown): BackfillRequest {
     throw new PermanentError(
       'bad-request',
       `The backfill request is not understood: ${cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)}`,
-      `Send ${requestForm}`,
+      `Send ${requestUsage}`,
       cause,
     );
   }
@@ -68,30 +68,34 @@ export function parseBackfillRequest(body: unknown): BackfillRequest {
  * @throws PeermasqError for what concerns all nodes of one of them
  */
 export async function backfill(
-  { clusters, dryRun, acceptLoss, leaveYoung }: BackfillRequest,
-  all: readonly Dependencies[],
+  { clusters, dryRun, allowRouteLoss, skipNewNodes }: BackfillRequest,
+  targets: readonly Dependencies[],
   deadline: Deadline,
-  observe: (seen: Seen) => void = () => undefined,
-): Promise<BackfillAnswer> {
-  const [{ config, log }] = all as [Dependencies];
+  onSummary: (summary: SweepSummary) => void = () => undefined,
+): Promise<BackfillResponse> {
+  const [{ config, log }] = targets as [Dependencies];
   for (const name of clusters ?? []) {
     if (!clusterConfig(config, name)) throw unknownCluster(name, config);
   }
   const selection = { clusters: clusters ?? config.clusters.map(({ name }) => name) };
-  const options = { deadline, isDryRun: dryRun, acceptsLoss: acceptLoss, leavesYoung: leaveYoung };
-  const { done, faults } = await passEach(all, selection, options);
-  const looked = done.flatMap((one) => one.outcomes);
-  observe({ outcomes: looked, clusters: selection.clusters, isWhole: done.length === all.length });
-  const skips = count(looked.flatMap((one) => (one.kind === 'skipped' ? one.skip.reason : [])));
-  const counts = countKinds(looked);
-  log.info('SweepFinished', { dryRun, counts, skips, faults: faults.length });
-  if (faults.length > 0) throw faults[0];
+  const options = { deadline, isDryRun: dryRun, allowRouteLoss, skipNewNodes };
+  const { results, errors } = await reconcileEach(targets, selection, options);
+  const reconciled = results.flatMap((one) => one.outcomes);
+  onSummary({
+    outcomes: reconciled,
+    clusters: selection.clusters,
+    isComplete: results.length === targets.length,
+  });
+  const skips = countValues(reconciled.flatMap((one) => (one.kind === 'skipped' ? one.skip.reason : [])));
+  const counts = countOutcomes(reconciled);
+  log.info('SweepFinished', { dryRun, counts, skips, errors: errors.length });
+  if (errors.length > 0) throw errors[0];
   // Told before, because each restart takes minutes.
-  const outcomes = dryRun ? looked : await restartAll(all, done, deadline);
+  const outcomes = dryRun ? reconciled : await restartAll(targets, results, deadline);
   return {
     dryRun,
-    counts: countKinds(outcomes),
-    nodes: outcomes.filter(isNews).map(row),
+    counts: countOutcomes(outcomes),
+    nodes: outcomes.filter(hasChanged).map(nodeResult),
     ruleSets: Object.fromEntries(
       outcomes.flatMap((one) =>
         one.kind === 'planned' ? [[one.plan.id, printRuleSet(one.plan.ruleSet)] as const] : [],
@@ -101,26 +105,28 @@ export async function backfill(
 }
 
 /** Restarts take the time of a few sweeps at the most. */
-const restartsMs = 900_000;
+const restartBudgetMs = 900_000;
 
 /** @param done the pass of each of `all` */
 async function restartAll(
-  all: readonly Dependencies[],
-  done: readonly Pass[],
+  targets: readonly Dependencies[],
+  results: readonly ReconcileResult[],
   deadline: Deadline,
 ): Promise<readonly Outcome[]> {
-  const until = Math.min(deadline, Date.now() + restartsMs);
-  const ended: Outcome[] = [];
-  for (const [index, dependencies] of all.entries()) {
-    ended.push(...(await restartWhereAsked(done[index]?.outcomes ?? [], dependencies, until, pause)));
+  const restartDeadline = Math.min(deadline, Date.now() + restartBudgetMs);
+  const restarted: Outcome[] = [];
+  for (const [index, dependencies] of targets.entries()) {
+    restarted.push(
+      ...(await restartWhereConfigured(results[index]?.outcomes ?? [], dependencies, restartDeadline, pause)),
+    );
   }
-  return ended;
+  return restarted;
 }
 
-const countKinds = (outcomes: readonly Outcome[]) => count(outcomes.map(({ kind }) => kind));
+const countOutcomes = (outcomes: readonly Outcome[]) => countValues(outcomes.map(({ kind }) => kind));
 
-function count(words: readonly string[]): Record<string, number> {
-  return Object.fromEntries([...groupBy(words, String)].map(([word, some]) => [word, some.length]));
+function countValues(values: readonly string[]): Record<string, number> {
+  return Object.fromEntries([...groupBy(values, String)].map(([word, some]) => [word, some.length]));
 }
 
 function unknownCluster(name: string, { clusters }: Config): PermanentError {
@@ -133,30 +139,30 @@ function unknownCluster(name: string, { clusters }: Config): PermanentError {
 }
 
 /** One node of the answer, in words. */
-function row(outcome: Outcome): Record<string, unknown> {
-  const who = { node: nodeKey(outcome.node), cluster: outcome.cluster, outcome: outcome.kind };
+function nodeResult(outcome: Outcome): Record<string, unknown> {
+  const subject = { node: nodeKey(outcome.node), cluster: outcome.cluster, outcome: outcome.kind };
   switch (outcome.kind) {
     case 'skipped':
       return {
-        ...who,
+        ...subject,
         reason: outcome.skip.reason,
         detail: outcome.skip.detail,
         warnings: outcome.skip.warnings,
       };
     case 'held':
-      return { ...who, detail: outcome.detail, warnings: outcome.warnings };
+      return { ...subject, detail: outcome.detail, warnings: outcome.warnings };
     case 'planned': {
       const { plan, isChange } = outcome;
-      return { ...who, isChange, id: plan.id, warnings: plan.warnings };
+      return { ...subject, isChange, id: plan.id, warnings: plan.warnings };
     }
     case 'proven':
-      return { ...who, id: outcome.ruleSetId, warnings: outcome.warnings };
+      return { ...subject, id: outcome.ruleSetId, warnings: outcome.warnings };
     case 'pending':
     case 'needs-reboot':
-      return { ...who, reason: outcome.reason };
+      return { ...subject, reason: outcome.reason };
     case 'failed':
       return {
-        ...who,
+        ...subject,
         code: outcome.error.code,
         reason: outcome.error.message,
         advice: outcome.error.advice,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { parseConfig, type Config } from '../shared/core/config';
 
 /** Files that the build lays beside the bundle of each function (infra/build.ts). */
-const besideBundle = (name: string): string => join(__dirname, name);
+const bundledFile = (name: string): string => join(__dirname, name);
 
 /**
  * The config that was deployed with the function. Read when the function starts, so that a bad one stops it
@@ -11,12 +11,12 @@ const besideBundle = (name: string): string => join(__dirname, name);
  * @throws ConfigError with every fault.
  */
 export function loadConfig(): Config {
-  return parseConfig(readFileSync(process.env['PEERMASQ_CONFIG'] ?? besideBundle('peermasq.yaml'), 'utf8'));
+  return parseConfig(readFileSync(process.env['PEERMASQ_CONFIG'] ?? bundledFile('peermasq.yaml'), 'utf8'));
 }
 
 /** The text of the node program. */
 export function loadProgram(): string {
-  return readFileSync(process.env['PEERMASQ_PROGRAM'] ?? besideBundle('peermasq.sh'), 'utf8');
+  return readFileSync(process.env['PEERMASQ_PROGRAM'] ?? bundledFile('peermasq.sh'), 'utf8');
 }
 
 /** Which deployment this is; part of the name of the SSM document. */

@@ -1,10 +1,10 @@
-import { clientsFor, type Clients } from '../../shared/aws/clients';
-import { makeAwsCloud } from '../../shared/aws/cloud';
+import { getClients, type Clients } from '../../shared/aws/clients';
+import { makeCloud } from '../../shared/aws/cloud';
 import { memberRoleName } from '../../shared/aws/names';
 import type { Dependencies } from '../../shared/core/reconcile';
 import { commonDependencies } from '../dependencies';
 import { stage } from '../settings';
-import type { Home } from './home';
+import type { FunctionLocation } from './home';
 import { readSettings } from './settings';
 
 /** Read when the function starts, so that a bad setting or a bad config stops it there. */
@@ -19,21 +19,21 @@ export interface Account extends Dependencies {
 }
 
 /** The ids of all accounts whose nodes are served, the function's own first. */
-export function accountsOf({ account }: Home): readonly string[] {
+export function accountsOf({ account }: FunctionLocation): readonly string[] {
   return [...new Set([account, ...settings.memberAccounts])];
 }
 
-const known = new Map<string, Account>();
+const accountsById = new Map<string, Account>();
 
 /** In its own account a function acts as itself, in any other by the role that is there for it. */
-export function accountFor(id: string, home: Home): Account {
-  const account = known.get(id) ?? enter(id, home);
-  known.set(id, account);
+export function accountFor(id: string, location: FunctionLocation): Account {
+  const account = accountsById.get(id) ?? openAccount(id, location);
+  accountsById.set(id, account);
   return account;
 }
 
-function enter(id: string, { partition, account, region }: Home): Account {
+function openAccount(id: string, { partition, account, region }: FunctionLocation): Account {
   const role = `arn:${partition}:iam::${id}:role/${memberRoleName(stage(), region)}`;
-  const clients = clientsFor(region, id === account ? undefined : role);
-  return { id, clients, cloud: makeAwsCloud(clients, { stage: stage() }), config, clock, log };
+  const clients = getClients(region, id === account ? undefined : role);
+  return { id, clients, cloud: makeCloud(clients, { stage: stage() }), config, clock, log };
 }

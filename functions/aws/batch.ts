@@ -1,18 +1,18 @@
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { parseAwsEvent, type AwsEvent } from '../../shared/aws/events';
-import { bury, postpone, type Delivered } from '../../shared/aws/queue';
+import { parseEvent, type ParsedEvent } from '../../shared/aws/events';
+import { sendToDeadLetterQueue, delayRetries, type QueueMessage } from '../../shared/aws/queue';
 import { PeermasqError, PermanentError } from '../../shared/core/errors';
-import { faultFields } from '../../shared/core/outcome';
+import { errorFields } from '../../shared/core/outcome';
 import type { Deadline } from '../../shared/core/ports';
 import { accountFor, accountsOf, log, settings } from './accounts';
 import { deadlineOf } from './deadline';
-import { homeOf, type Home } from './home';
+import { functionLocation, type FunctionLocation } from './home';
 import { writeApiMetrics } from './metrics';
-import { nextLookSeconds } from './next-look';
+import { retryDelaySeconds } from './next-look';
 
 /** An event of ours and the message that brought it. */
-export interface Letter<Event extends AwsEvent> {
-  readonly message: Delivered;
+export interface QueuedEvent<Event extends ParsedEvent> {
+  readonly message: QueueMessage;
   readonly event: Event;
   /** How often it was delivered, this time included. */
   readonly attempt: number;
@@ -21,26 +21,27 @@ export interface Letter<Event extends AwsEvent> {
 }
 
 /** What is to become of a message. */
-export type Fate = { readonly kind: 'done' } | Again | { readonly kind: 'dead'; readonly reason: string };
+export type Disposition =
+  { readonly kind: 'done' } | Retry | { readonly kind: 'dead-letter'; readonly reason: string };
 
-export interface Again {
-  readonly kind: 'again';
+export interface Retry {
+  readonly kind: 'retry';
   readonly seconds: number;
   readonly reason: string;
 }
 
-export interface Batch {
-  readonly home: Home;
+export interface BatchContext {
+  readonly location: FunctionLocation;
   readonly deadline: Deadline;
 }
 
-type Serve<Event extends AwsEvent> = (
-  letters: readonly Letter<Event>[],
-  batch: Batch,
-) => Promise<readonly Fate[]>;
+type HandleEvents<Event extends ParsedEvent> = (
+  queuedEvents: readonly QueuedEvent<Event>[],
+  batch: BatchContext,
+) => Promise<readonly Disposition[]>;
 
 /** Kept back from the invocation's time to answer Lambda. */
-const answerMs = 1_000;
+const responseReserveMs = 1_000;
 
 /**
  * Serves the messages that a queue delivered as one set. Each one leaves the queue when it is dealt with, comes
@@ -49,112 +50,139 @@ const answerMs = 1_000;
  * @param kind of the events that it serves; all others are acknowledged
  * @param serve says for each letter, in their order, what is to become of its message
  */
-export async function serveBatch<Kind extends AwsEvent['kind']>(
+export async function handleBatch<Kind extends ParsedEvent['kind']>(
   name: string,
   kind: Kind,
   { Records }: SQSEvent,
   context: Context,
-  serve: Serve<Extract<AwsEvent, { kind: Kind }>>,
+  handleEvents: HandleEvents<Extract<ParsedEvent, { kind: Kind }>>,
 ): Promise<SQSBatchResponse> {
-  const home = homeOf(context);
-  const answerBy = Date.now() + context.getRemainingTimeInMillis() - answerMs;
-  const letters = Records.map((record) => read(record, home));
-  const ours = letters.filter((letter) => letter.event.kind === kind) as unknown as Letter<
-    Extract<AwsEvent, { kind: Kind }>
-  >[];
-  const fates = ours.length === 0 ? [] : await serve(ours, { home, deadline: deadlineOf(context) });
-  const fateOf = new Map<string, Fate>(
-    ours.map(({ message }, index) => [message.messageId, fates[index] ?? { kind: 'done' }]),
+  const location = functionLocation(context);
+  const respondBy = Date.now() + context.getRemainingTimeInMillis() - responseReserveMs;
+  const queuedEvents = Records.map((record) => parseRecord(record, location));
+  const matching = queuedEvents.filter(
+    (queuedEvent) => queuedEvent.event.kind === kind,
+  ) as unknown as QueuedEvent<Extract<ParsedEvent, { kind: Kind }>>[];
+  const dispositions =
+    matching.length === 0 ? [] : await handleEvents(matching, { location, deadline: deadlineOf(context) });
+  const dispositionOf = new Map<string, Disposition>(
+    matching.map(({ message }, index) => [message.messageId, dispositions[index] ?? { kind: 'done' }]),
   );
-  const ends = letters.map((letter) => ({
-    letter,
-    fate: fateOf.get(letter.message.messageId) ?? fateOfOther(letter),
+  const handled = queuedEvents.map((queuedEvent) => ({
+    queuedEvent,
+    disposition: dispositionOf.get(queuedEvent.message.messageId) ?? dispositionOfOther(queuedEvent),
   }));
-  const batchItemFailures = await carryOut(name, ends, home, answerBy);
+  const batchItemFailures = await applyDispositions(name, handled, location, respondBy);
   writeApiMetrics();
   return { batchItemFailures };
 }
 
-function read(record: SQSRecord, home: Home): Letter<AwsEvent> {
+function parseRecord(record: SQSRecord, location: FunctionLocation): QueuedEvent<ParsedEvent> {
   const { ApproximateReceiveCount, SentTimestamp } = record.attributes;
   return {
     message: record,
-    event: parseAwsEvent(record.body, { region: home.region, accounts: accountsOf(home) }),
+    event: parseEvent(record.body, { region: location.region, accounts: accountsOf(location) }),
     attempt: Number(ApproximateReceiveCount),
     isOverdue: Date.now() - Number(SentTimestamp) >= settings.objectiveMs,
   };
 }
 
 /** A rule may send more than a function serves. */
-function fateOfOther({ event, message: { messageId } }: Letter<AwsEvent>): Fate {
-  if (event.kind === 'malformed') return { kind: 'dead', reason: event.reason };
+function dispositionOfOther({ event, message: { messageId } }: QueuedEvent<ParsedEvent>): Disposition {
+  if (event.kind === 'malformed') return { kind: 'dead-letter', reason: event.reason };
   const reason = event.kind === 'ignored' ? event.reason : `${event.kind} is another function's`;
   log.info('EventIgnored', { cloud: 'aws', messageId, reason });
   return { kind: 'done' };
 }
 
-interface End {
-  readonly letter: Letter<AwsEvent>;
-  readonly fate: Fate;
+interface HandledEvent {
+  readonly queuedEvent: QueuedEvent<ParsedEvent>;
+  readonly disposition: Disposition;
 }
 
 /** @returns the messages that stay in the queue */
-async function carryOut(
+async function applyDispositions(
   name: string,
-  ends: readonly End[],
-  home: Home,
-  answerBy: Deadline,
+  handled: readonly HandledEvent[],
+  location: FunctionLocation,
+  respondBy: Deadline,
 ): Promise<SQSBatchResponse['batchItemFailures']> {
-  const staying = ends.filter(({ fate }) => fate.kind === 'again');
-  await postponeAll(staying, home, answerBy);
-  const unburied = await buryAll(
+  const retried = handled.filter(({ disposition }) => disposition.kind === 'retry');
+  await delayAll(retried, location, respondBy);
+  const unsent = await deadLetterAll(
     name,
-    ends.filter(({ fate }) => fate.kind === 'dead'),
-    home,
-    answerBy,
+    handled.filter(({ disposition }) => disposition.kind === 'dead-letter'),
+    location,
+    respondBy,
   );
-  return [...staying, ...unburied].map(({ letter }) => ({ itemIdentifier: letter.message.messageId }));
+  return [...retried, ...unsent].map(({ queuedEvent }) => ({
+    itemIdentifier: queuedEvent.message.messageId,
+  }));
 }
 
-async function postponeAll(staying: readonly End[], home: Home, answerBy: Deadline): Promise<void> {
-  if (staying.length === 0) return;
-  const messages = staying.map(({ letter: { message, attempt }, fate }) => ({
+async function delayAll(
+  retried: readonly HandledEvent[],
+  location: FunctionLocation,
+  respondBy: Deadline,
+): Promise<void> {
+  if (retried.length === 0) return;
+  const messages = retried.map(({ queuedEvent: { message, attempt }, disposition }) => ({
     message,
-    seconds: nextLookSeconds(fate.kind === 'again' ? fate.seconds : 0, attempt, staying.length),
+    seconds: retryDelaySeconds(
+      disposition.kind === 'retry' ? disposition.seconds : 0,
+      attempt,
+      retried.length,
+    ),
   }));
   try {
-    await postpone(accountFor(home.account, home).clients, urlOf('queue'), messages, answerBy);
+    await delayRetries(
+      accountFor(location.account, location).clients,
+      urlOf('queueUrl'),
+      messages,
+      respondBy,
+    );
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     // They come again all the same, after the queue's own time.
-    log.warn('PostponeFailed', { cloud: 'aws', messages: messages.length, ...faultFields(error) });
+    log.warn('RetryDelayFailed', { cloud: 'aws', messages: messages.length, ...errorFields(error) });
   }
 }
 
 /** @returns those that are not in the dead-letter queue, and so must stay where they are */
-async function buryAll(name: string, dead: readonly End[], home: Home, answerBy: Deadline): Promise<End[]> {
-  const { clients } = accountFor(home.account, home);
-  const isUnburied = await Promise.all(
-    dead.map(async ({ letter: { message }, fate }) => {
-      const reason = fate.kind === 'dead' ? fate.reason : '';
+async function deadLetterAll(
+  name: string,
+  rejected: readonly HandledEvent[],
+  location: FunctionLocation,
+  respondBy: Deadline,
+): Promise<HandledEvent[]> {
+  const { clients } = accountFor(location.account, location);
+  const isUnsent = await Promise.all(
+    rejected.map(async ({ queuedEvent: { message }, disposition }) => {
+      const reason = disposition.kind === 'dead-letter' ? disposition.reason : '';
       const fields = { cloud: 'aws', messageId: message.messageId };
       try {
-        await bury(clients, urlOf('deadLetters'), message, { reason, function: name }, answerBy);
-        log.error('EventBuried', { ...fields, reason });
+        await sendToDeadLetterQueue(
+          clients,
+          urlOf('deadLetterQueueUrl'),
+          message,
+          { reason, function: name },
+          respondBy,
+        );
+        log.error('EventDeadLettered', { ...fields, reason });
         return false;
       } catch (error) {
         if (!(error instanceof PeermasqError)) throw error;
-        log.error('BuryFailed', { ...fields, buriedFor: reason, ...faultFields(error) });
+        log.error('DeadLetterFailed', { ...fields, deadLetterReason: reason, ...errorFields(error) });
         return true;
       }
     }),
   );
-  return dead.filter((_, index) => isUnburied[index]);
+  return rejected.filter((_, index) => isUnsent[index]);
 }
 
-function urlOf(which: 'queue' | 'deadLetters'): string {
+function urlOf(which: 'queueUrl' | 'deadLetterQueueUrl'): string {
   const url = settings[which];
   if (url !== undefined) return url;
-  const variable = which === 'queue' ? 'PEERMASQ_QUEUE' : 'PEERMASQ_DEAD_LETTERS';
+  const variable = which === 'queueUrl' ? 'PEERMASQ_QUEUE' : 'PEERMASQ_DEAD_LETTERS';
   throw new PermanentError('bad-setting', `${variable} is not set`, `Set it as serverless.yml does.`);
 }

@@ -2,7 +2,7 @@ import type { Context } from 'aws-lambda';
 import { PermanentError } from '../../shared/core/errors';
 
 /** Where the function runs. */
-export interface Home {
+export interface FunctionLocation {
   readonly partition: string;
   readonly account: string;
   readonly region: string;
@@ -13,7 +13,9 @@ const functionArn =
   /^arn:(?<partition>aws[a-z-]*):lambda:(?<region>[a-z0-9-]+):(?<account>[0-9]{12}):function:/;
 
 /** @throws PermanentError when the ARN is none of a Lambda function */
-export function homeOf({ invokedFunctionArn }: Pick<Context, 'invokedFunctionArn'>): Home {
+export function functionLocation({
+  invokedFunctionArn,
+}: Pick<Context, 'invokedFunctionArn'>): FunctionLocation {
   const { partition, account, region } = functionArn.exec(invokedFunctionArn)?.groups ?? {};
   if (partition !== undefined && account !== undefined && region !== undefined)
     return { partition, account, region };

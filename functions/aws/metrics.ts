@@ -3,7 +3,7 @@ import { apiMetrics, clusterMetrics, metricsNamespace, type ClusterMetric } from
 import { chunks } from '../../shared/aws/call';
 import { groupBy } from '../../shared/core/group';
 import { nodeKey, type NodeKey } from '../../shared/core/node';
-import { isNews, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
+import { hasChanged, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
 import { stage } from '../settings';
 import { settings } from './accounts';
 
@@ -75,7 +75,7 @@ const byCluster = (outcomes: readonly Outcome[]) =>
 const isFailed = (outcome: Outcome): boolean =>
   outcome.kind === 'failed' && retryAfterSeconds(outcome) === undefined;
 
-const isNewlyProven = (outcome: Outcome): boolean => outcome.kind === 'proven' && isNews(outcome);
+const isNewlyProven = (outcome: Outcome): boolean => outcome.kind === 'proven' && hasChanged(outcome);
 
 function isUnproven({ kind, launchedAt }: Outcome): boolean {
   const isOpen = kind === 'pending' || kind === 'failed';

@@ -22,8 +22,8 @@ const settingsSchema = z
       .map((id) => id.trim())
       .filter(Boolean),
     /** URLs: of the queue that feeds the function, and of the one for what cannot be dealt with. */
-    queue: env.PEERMASQ_QUEUE,
-    deadLetters: env.PEERMASQ_DEAD_LETTERS,
+    queueUrl: env.PEERMASQ_QUEUE,
+    deadLetterQueueUrl: env.PEERMASQ_DEAD_LETTERS,
   }));
 
 export type AwsSettings = z.output<typeof settingsSchema>;

@@ -1,14 +1,14 @@
 import { EC2Client } from '@aws-sdk/client-ec2';
-import { clientsFor } from '../../shared/aws/clients';
-import { makeAwsCloud } from '../../shared/aws/cloud';
-import { makeAwsInspection } from '../../shared/aws/inspection';
-import { makeAwsReach } from '../../shared/aws/reach';
+import { getClients } from '../../shared/aws/clients';
+import { makeCloud } from '../../shared/aws/cloud';
+import { makeInspection } from '../../shared/aws/inspection';
+import { makeReach } from '../../shared/aws/reach';
 import { messageOf, PermanentError } from '../../shared/core/errors';
 import type { Dependencies } from '../../shared/core/reconcile';
 import type { Target, TargetOptions } from './targets';
 
 /** One target for each region. @throws PermanentError where nothing tells the region */
-export async function openAws(
+export async function openAwsTargets(
   { region, profile, stage }: TargetOptions,
   common: Omit<Dependencies, 'cloud'>,
 ): Promise<Target[]> {
@@ -16,21 +16,21 @@ export async function openAws(
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
   // The SDK reads it whenever it looks for credentials or a region.
   if (profile !== undefined) process.env['AWS_PROFILE'] = profile;
-  const regions = new Set(region ?? [await usualRegion()]);
+  const regions = new Set(region ?? [await defaultRegion()]);
   return [...regions].map((name) => {
-    const clients = clientsFor(name);
+    const clients = getClients(name);
     return {
       ...common,
       name: `aws ${name}`,
-      cloud: makeAwsCloud(clients, { stage }),
-      inspection: makeAwsInspection(clients, { stage }),
-      reach: makeAwsReach(clients),
+      cloud: makeCloud(clients, { stage }),
+      inspection: makeInspection(clients, { stage }),
+      reach: makeReach(clients),
     };
   });
 }
 
 /** That of the environment or the profile. */
-async function usualRegion(): Promise<string> {
+async function defaultRegion(): Promise<string> {
   try {
     return await new EC2Client({}).config.region();
   } catch (cause) {

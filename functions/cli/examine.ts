@@ -6,54 +6,76 @@ import { PeermasqError, PermanentError, RetryableError } from '../../shared/core
 import { explain } from '../../shared/core/explain/explain';
 import type { Explanation } from '../../shared/core/explain/packet';
 import { parseSnapshot } from '../../shared/core/explain/snapshot';
-import { nodeKey, routeSourceKinds, type Node, type Surroundings } from '../../shared/core/node';
+import { nodeKey, routeSourceKinds, type Node, type NetworkContext } from '../../shared/core/node';
 import type { Deadline } from '../../shared/core/ports';
-import { visible } from '../../shared/core/shell';
-import { packetOf, type From, type PacketOptions, type To } from './connection';
-import { waitingFor } from './progress';
+import { escapeControls } from '../../shared/core/shell';
+import { packetOf, type SourceEndpoint, type PacketOptions, type DestinationEndpoint } from './connection';
+import { withProgress } from './progress';
 import { interruptible } from './interruptible';
-import { survey, type Surveyed } from './survey';
+import { dryRun, type NodePlan } from './survey';
 import { deadlineOf, openTargets, selectionOf, type TargetOptions } from './targets';
 
 /** For the help of commands that look at a node. */
-export const howNodesAreAsked = `
-To show its rules a node is sent an SSM command that changes nothing; on Google Cloud the key peermasq-look is written
+export const snapshotHelp = `
+To show its rules a node is sent an SSM command that changes nothing; on Google Cloud the key peermasq-snapshot is written
 to its metadata, and taken away again.`;
 
-export type ExamineOptions = TargetOptions & PacketOptions;
+export type FindingsOptions = TargetOptions & PacketOptions;
 
 /** Everything there is to find out about a connection, from the node and from its cloud. */
-export async function examine(from: From, to: To, options: ExamineOptions): Promise<Findings> {
+export async function gatherFindings(
+  from: SourceEndpoint,
+  to: DestinationEndpoint,
+  options: FindingsOptions,
+): Promise<Findings> {
   const found = await findNode(from, options);
-  const what = `Asking ${found.target.name} about the way, and ${visible(found.node.name)} to show its rules`;
-  return waitingFor(what, examineFrom(found, from, to, options));
+  const what = `Asking ${found.target.name} about the way, and ${escapeControls(found.node.name)} to show its rules`;
+  return withProgress(what, gatherNodeFindings(found, from, to, options));
 }
 
-async function examineFrom(found: Surveyed, from: From, to: To, options: ExamineOptions): Promise<Findings> {
+async function gatherNodeFindings(
+  found: NodePlan,
+  from: SourceEndpoint,
+  to: DestinationEndpoint,
+  options: FindingsOptions,
+): Promise<Findings> {
   const { target, node, outcome } = found;
   const deadline = deadlineOf(options);
-  const [around, rules] = await Promise.all([
-    surroundings(found, deadline),
-    rulesFor(found, from, to, options),
+  const [networkContext, rules] = await Promise.all([
+    readNetworkContext(found, deadline),
+    explainOnNode(found, from, to, options),
   ]);
   const pod = from.pod;
-  const source = sourceOf(node, pod, around, rules);
-  const { address: destination, port } = sentTo(rules, to);
+  const source = expectedSource(node, pod, networkContext, rules);
+  const { address: destination, port } = effectiveDestination(rules, to);
   const reach = await target.reach.checks({ node, source, destination, port }, deadline);
-  const clusterRanges = rangesOfCluster(found, around);
-  return { node, outcome, around, asked: to, destination, clusterRanges, rules, reach, ...(pod && { pod }) };
+  const clusterRanges = clusterRangesOf(found, networkContext);
+  return {
+    node,
+    outcome,
+    networkContext,
+    requested: to,
+    destination,
+    clusterRanges,
+    rules,
+    reach,
+    ...(pod && { pod }),
+  };
 }
 
 /** Where the node's rules send it, as far as that is one place; else where it was to go. */
-function sentTo(rules: Explanation | PeermasqError, { address, port }: To): Pick<To, 'address' | 'port'> {
+function effectiveDestination(
+  rules: Explanation | PeermasqError,
+  { address, port }: DestinationEndpoint,
+): Pick<DestinationEndpoint, 'address' | 'port'> {
   const [only, ...others] = rules instanceof Error ? [] : rules.destinations;
   if (!only || others.length > 0 || only.address === null || only.port === null) return { address, port };
   return { address: parseAddress(only.address), port: only.port };
 }
 
-function rangesOfCluster(
-  { target: { config }, cluster }: Surveyed,
-  { podRanges }: Surroundings,
+function clusterRangesOf(
+  { target: { config }, cluster }: NodePlan,
+  { podRanges }: NetworkContext,
 ): Findings['clusterRanges'] {
   const { pods, services } = clusterConfig(config, cluster) ?? { pods: [], services: [] };
   return [
@@ -62,7 +84,7 @@ function rangesOfCluster(
   ];
 }
 
-async function findNode(from: From, options: TargetOptions): Promise<Surveyed> {
+async function findNode(from: SourceEndpoint, options: TargetOptions): Promise<NodePlan> {
   if (from.node === undefined) {
     throw new PermanentError(
       'no-node',
@@ -71,17 +93,17 @@ async function findNode(from: From, options: TargetOptions): Promise<Surveyed> {
     );
   }
   const targets = await openTargets(options);
-  const [{ config }] = targets as [Surveyed['target']];
-  const asked = { ...selectionOf(options, config), node: from.node, deadline: deadlineOf(options) };
-  const { nodes, faults } = await survey(targets, asked);
+  const [{ config }] = targets as [NodePlan['target']];
+  const requested = { ...selectionOf(options, config), node: from.node, deadline: deadlineOf(options) };
+  const { nodes, errors } = await dryRun(targets, requested);
   const [found] = nodes;
   if (found) return found;
-  throw faults[0]?.error ?? new Error('A survey of a node tells of it, or why not');
+  throw errors[0]?.error ?? new Error('A survey of a node tells of it, or why not');
 }
 
-async function surroundings({ target, node }: Surveyed, deadline: Deadline): Promise<Surroundings> {
-  const around = await target.cloud.routes.around([node], routeSourceKinds, deadline);
-  const own = around.get(nodeKey(node.ref));
+async function readNetworkContext({ target, node }: NodePlan, deadline: Deadline): Promise<NetworkContext> {
+  const networkContext = await target.cloud.routes.getNetworkContexts([node], routeSourceKinds, deadline);
+  const own = networkContext.get(nodeKey(node.ref));
   if (own) return own;
   throw new RetryableError(
     'no-network',
@@ -92,14 +114,14 @@ async function surroundings({ target, node }: Surveyed, deadline: Deadline): Pro
 }
 
 /** That the rules cannot be seen does not keep the other checks from being made. */
-async function rulesFor(
-  { target, node }: Surveyed,
-  { pod }: From,
-  to: To,
-  options: ExamineOptions,
+async function explainOnNode(
+  { target, node }: NodePlan,
+  { pod }: SourceEndpoint,
+  to: DestinationEndpoint,
+  options: FindingsOptions,
 ): Promise<Explanation | PeermasqError> {
   try {
-    const source = pod ?? addressOf(node);
+    const source = pod ?? nodeAddress(node);
     const snapshot = parseSnapshot(
       await interruptible((signal) => target.inspection.look(node, deadlineOf(options), signal)),
     );
@@ -110,7 +132,7 @@ async function rulesFor(
   }
 }
 
-function addressOf({ name, address }: Node): Cidr {
+function nodeAddress({ name, address }: Node): Cidr {
   if (address !== undefined) return parseAddress(address);
   throw new PermanentError('no-address', `${name} has no private address`, 'Name a node that runs.');
 }
@@ -119,13 +141,13 @@ function addressOf({ name, address }: Node): Cidr {
  * The address that the peer is to see: the node's, unless pods are routed. Where the rules do otherwise that is told
  * as masquerading, and not as a route back that is missing.
  */
-function sourceOf(
+function expectedSource(
   node: Node,
   pod: Cidr | undefined,
-  around: Surroundings,
+  networkContext: NetworkContext,
   rules: Explanation | PeermasqError,
 ): Cidr {
-  if (!pod || !isPodRouted(pod, around)) return addressOf(node);
+  if (!pod || !isPodRouted(pod, networkContext)) return nodeAddress(node);
   const source = rules instanceof Error ? null : rules.source;
   return source === null ? pod : parseAddress(source);
 }

@@ -1,5 +1,5 @@
 import { PermanentError } from '../../shared/core/errors';
-import { makeGcpCloud } from '../../shared/gcp/cloud';
+import { makeCloud } from '../../shared/gcp/cloud';
 import type { Deadline } from '../../shared/core/ports';
 import type { Dependencies } from '../../shared/core/reconcile';
 import { commonDependencies } from '../dependencies';
@@ -11,17 +11,17 @@ export const projects = (process.env['PEERMASQ_PROJECTS'] ?? '').split(',').filt
 /** Made when the function starts, so that a bad config stops it there. */
 const common = commonDependencies();
 const program = loadProgram();
-const lookingAt = (some: readonly string[], sharesRoutesMs = 0): Dependencies => ({
+const dependenciesFor = (some: readonly string[], routesCacheMs = 0): Dependencies => ({
   ...common,
-  cloud: makeGcpCloud({ projects: some, program, sharesRoutesMs }),
+  cloud: makeCloud({ projects: some, program, routesCacheMs }),
 });
 
 /** For events of single nodes, of which many come at once. */
-export const dependencies = lookingAt(projects, 5_000);
+export const dependencies = dependenciesFor(projects, 5_000);
 
 /** One for each project: a fault in one keeps no other from its rules. */
 export const eachProject =
-  projects.length > 0 ? projects.map((project) => lookingAt([project])) : [lookingAt([])];
+  projects.length > 0 ? projects.map((project) => dependenciesFor([project])) : [dependenciesFor([])];
 
 const reserveSeconds = 5;
 const invocationSeconds = readInvocationSeconds(process.env['PEERMASQ_INVOCATION_SECONDS'] ?? '60');

@@ -3,7 +3,7 @@ import { apiCalls } from '../../shared/gcp/api-calls';
 import { dependencies } from './dependencies';
 
 /** Tells after each invocation how many calls it took; those of invocations at the same time count together. */
-export function counted<Args extends unknown[], R>(
+export function withCallCounts<Args extends unknown[], R>(
   handler: (...args: Args) => Promise<R>,
 ): (...args: Args) => Promise<R> {
   return async (...args) => {
@@ -11,7 +11,7 @@ export function counted<Args extends unknown[], R>(
       return await handler(...args);
     } finally {
       const { calls, throttles } = apiCalls.take();
-      if (calls > 0) dependencies.log.info('CallsCounted', { cloud: 'gcp', calls, throttles });
+      if (calls > 0) dependencies.log.info('ApiCallsCounted', { cloud: 'gcp', calls, throttles });
     }
   };
 }
@@ -22,9 +22,9 @@ export function counted<Args extends unknown[], R>(
  * @returns undefined for such a fault
  * @throws RetryableError for everything else that goes wrong, so that the event comes again
  */
-export async function orAcknowledge<T>(serve: () => Promise<T>): Promise<T | undefined> {
+export async function acknowledgePermanent<T>(handle: () => Promise<T>): Promise<T | undefined> {
   try {
-    return await serve();
+    return await handle();
   } catch (error) {
     if (error instanceof PermanentError) return undefined;
     throw error;

@@ -1,7 +1,7 @@
 import { groupBy } from '../../shared/core/group';
 import type { Outcome } from '../../shared/core/outcome';
 import type { Log } from '../../shared/core/ports';
-import type { Seen } from '../backfill';
+import type { SweepSummary } from '../backfill';
 
 /** A node is unproven when it had this long and is not; what joins needs a boot, and what is pushed a moment. */
 const objectiveMs = 180_000;
@@ -10,8 +10,8 @@ const objectiveMs = 180_000;
  * What the log-based metrics of infra/gcp are made from: one entry for each cluster, also for one without nodes. A
  * sweep that could not see all must not tell that all is well.
  */
-export function logClusters({ outcomes, clusters, isWhole }: Seen, log: Log): void {
-  if (!isWhole) return;
+export function logClusterMetrics({ outcomes, clusters, isComplete }: SweepSummary, log: Log): void {
+  if (!isComplete) return;
   const byCluster = groupBy(outcomes, ({ cluster = '' }) => cluster);
   const names = new Set([...clusters.filter((name) => name !== '*'), ...byCluster.keys()]);
   for (const cluster of names) {

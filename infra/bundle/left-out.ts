@@ -1,11 +1,11 @@
 import type { Plugin } from 'esbuild';
-import { onlyWhereMet } from './plugin';
+import { replaceModules } from './plugin';
 
 /** A file, and what others read of it while they load; all else that they ask of it is an error. */
-type LeftOut = readonly [file: string, readWhileLoading?: readonly string[]];
+type ExcludedModule = readonly [file: string, readWhileLoading?: readonly string[]];
 
 /** Compute Engine speaks REST alone, and has operations, roles and locations of its own. */
-const leftOut: readonly LeftOut[] = [
+const excludedModules: readonly ExcludedModule[] = [
   ['@grpc/grpc-js/build/src/index.js'],
   ['google-gax/build/src/grpc.js', ['GrpcClient']],
   ['google-gax/build/src/operationsClient.js', ['SERVICE_ADDRESS', 'ALL_SCOPES']],
@@ -22,16 +22,16 @@ const leftOut: readonly LeftOut[] = [
  * Google's client loads much that it never uses here (google-gax: build/src/index.js and fallback.js). Whoever does
  * use something of it gets an error that says so.
  */
-export const leaveOut: Plugin = onlyWhereMet(
-  'leave-out',
-  leftOut.map(([file]) => file),
+export const excludeModules: Plugin = replaceModules(
+  'exclude-modules',
+  excludedModules.map(([file]) => file),
   (_, file) => ({
-    contents: standIn(file, leftOut.find(([one]) => one === file)?.[1] ?? []),
+    contents: throwingStub(file, excludedModules.find(([one]) => one === file)?.[1] ?? []),
     loader: 'js',
   }),
 );
 
-function standIn(file: string, readWhileLoading: readonly string[]): string {
+function throwingStub(file: string, readWhileLoading: readonly string[]): string {
   const names = JSON.stringify(['__esModule', ...readWhileLoading]);
   return `
     const known = ${names};

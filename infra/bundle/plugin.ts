@@ -5,7 +5,7 @@ import type { OnLoadResult, Plugin } from 'esbuild';
  * its package has changed, and what was written for the file it had may no longer do what it should.
  * @param files paths below node_modules
  */
-export function onlyWhereMet(
+export function replaceModules(
   name: string,
   files: readonly string[],
   load: (path: string, file: string) => OnLoadResult,

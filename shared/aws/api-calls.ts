@@ -1,8 +1,8 @@
-import { makeTally } from '../core/api-calls';
+import { makeApiCallCounter } from '../core/api-calls';
 import { isThrottle } from './throttles';
 
 /** Of the process: a function serves one invocation at a time. */
-export const apiCalls = makeTally();
+export const apiCalls = makeApiCallCounter();
 
 type Next = (args: never) => Promise<unknown>;
 
@@ -20,11 +20,11 @@ interface Countable {
 export function countCalls<Client>(client: Client): Client {
   (client as Countable).middlewareStack.add(
     (next) => async (args) => {
-      apiCalls.called();
+      apiCalls.countCall();
       try {
         return await next(args);
       } catch (error) {
-        if (isThrottle(error)) apiCalls.throttled();
+        if (isThrottle(error)) apiCalls.countThrottle();
         throw error;
       }
     },

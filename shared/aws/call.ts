@@ -1,6 +1,6 @@
 import { messageOf, PeermasqError, PermanentError, RetryableError } from '../core/errors';
 import type { Deadline } from '../core/ports';
-import { credentialsFault } from './credentials';
+import { findAccountError } from './credentials';
 import { adviceFor, type Action } from './permissions';
 import { isThrottle } from './throttles';
 
@@ -27,18 +27,18 @@ export async function call<T>(
   send: (options: { abortSignal: AbortSignal }) => Promise<T>,
 ): Promise<T> {
   const remainingMs = deadline - Date.now();
-  if (remainingMs <= 0) throw outOfTime(action);
+  if (remainingMs <= 0) throw timedOut(action);
   const abortSignal = AbortSignal.timeout(Math.min(remainingMs, callLimitMs));
   try {
     return await send({ abortSignal });
   } catch (thrown) {
     // What made the credentials of this call has its own words for what went wrong.
     if (thrown instanceof PeermasqError) throw thrown;
-    throw abortSignal.aborted ? outOfTime(action, thrown) : toError(action, thrown);
+    throw abortSignal.aborted ? timedOut(action, thrown) : toPeermasqError(action, thrown);
   }
 }
 
-function outOfTime(action: Action, cause?: unknown): RetryableError {
+function timedOut(action: Action, cause?: unknown): RetryableError {
   return new RetryableError(
     'out-of-time',
     `No time was left for ${action}`,
@@ -50,18 +50,19 @@ function outOfTime(action: Action, cause?: unknown): RetryableError {
 
 const denials = /^(UnauthorizedOperation|AccessDenied(Exception)?|AuthFailure)$/;
 /** As the SDK and Node.js call them (the retry strategy of @smithy/core has the same list). */
-const networkFaults = new Set([
+const networkErrors = new Set([
   ...['TimeoutError', 'RequestTimeout', 'RequestTimeoutException', 'AbortError', 'NetworkingError'],
   ...['ECONNRESET', 'ECONNREFUSED', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT'],
   ...['ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH'],
 ]);
 /** Says whether trying again can help. `code` is AWS's own wherever no better word exists. */
-function toError(action: Action, thrown: unknown): PeermasqError {
+function toPeermasqError(action: Action, thrown: unknown): PeermasqError {
   const name = thrown instanceof Error ? thrown.name : 'Error';
   const failure = `${action} failed: ${name}: ${messageOf(thrown)}`;
-  const fault = credentialsFault(name, messageOf(thrown));
-  if (fault?.canPass) return new RetryableError(fault.code, failure, fault.advice, 5, thrown);
-  if (fault) return new PermanentError(fault.code, failure, fault.advice, thrown);
+  const accountError = findAccountError(name, messageOf(thrown));
+  if (accountError?.isRetryable)
+    return new RetryableError(accountError.code, failure, accountError.advice, 5, thrown);
+  if (accountError) return new PermanentError(accountError.code, failure, accountError.advice, thrown);
   if (denials.test(name)) return denied(action, messageOf(thrown), thrown);
   if (isThrottle(thrown)) {
     const advice = 'It is tried again; raise the quota or lower the concurrency if it stays so.';
@@ -69,8 +70,8 @@ function toError(action: Action, thrown: unknown): PeermasqError {
   }
   const status = statusOf(thrown);
   // A server that failed and a network that did say nothing about the request.
-  const isPassing = status === undefined ? isNetworkFault(thrown) : status >= 500;
-  if (isPassing) {
+  const isTransient = status === undefined ? isNetworkError(thrown) : status >= 500;
+  if (isTransient) {
     return new RetryableError('unavailable', failure, 'It is tried again.', 5, thrown);
   }
   if (status === undefined) {
@@ -95,9 +96,9 @@ function statusOf(thrown: unknown): number | undefined {
   return (thrown as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
 }
 
-function isNetworkFault(thrown: unknown): boolean {
+function isNetworkError(thrown: unknown): boolean {
   const { name, code } = thrown as { name?: unknown; code?: unknown };
-  return [name, code].some((word) => typeof word === 'string' && networkFaults.has(word));
+  return [name, code].some((word) => typeof word === 'string' && networkErrors.has(word));
 }
 
 /** Values in all filters of one EC2 call together (EC2 API reference, "List and filter": 200). */
@@ -123,18 +124,18 @@ export function chunks<T>(all: readonly T[], size: number): T[][] {
 const instanceIds = /\bi-\w+/g;
 
 /** Those of `ids` that an error's message names: AWS says only there which of many it objects to. */
-export function namedIn(error: PeermasqError, ids: readonly string[]): string[] {
+export function idsMentionedIn(error: PeermasqError, ids: readonly string[]): string[] {
   const named = new Set(error.message.match(instanceIds));
   return ids.filter((id) => named.has(id));
 }
 
-const notFound = /^InvalidInstanceID\.(NotFound|Malformed)$/;
+const instanceNotFound = /^InvalidInstanceID\.(NotFound|Malformed)$/;
 
 /**
  * Makes one call for many instances. AWS refuses the whole call for one instance that does not exist, or whose
  * id it cannot read, so those it names are left out and the call is made again.
  */
-export async function withoutMissing<T>(
+export async function retryWithoutMissing<T>(
   ids: readonly string[],
   make: (ids: string[]) => Promise<T>,
 ): Promise<T | undefined> {
@@ -143,8 +144,8 @@ export async function withoutMissing<T>(
     try {
       return await make(left);
     } catch (error) {
-      if (!(error instanceof PermanentError && notFound.test(error.code))) throw error;
-      const missing = new Set(namedIn(error, left));
+      if (!(error instanceof PermanentError && instanceNotFound.test(error.code))) throw error;
+      const missing = new Set(idsMentionedIn(error, left));
       if (missing.size === 0) throw error;
       left = left.filter((id) => !missing.has(id));
     }

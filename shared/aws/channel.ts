@@ -2,27 +2,27 @@ import type { Channel } from '../core/ports';
 import type { Clients } from './clients';
 import { documentName } from './names';
 import type { AwsNode } from './nodes';
-import { makeReadOnline } from './online';
+import { makeReadOnlineAgents } from './online';
 import { proofs } from './proofs';
 import { push } from './push';
-import { remember } from './record';
+import { writeRecords } from './record';
 
 export interface ChannelOptions {
   readonly stage: string;
   /** Before the first look at a command's results, and half as much again before each further one. */
-  readonly firstLookMs?: number;
+  readonly firstPollMs?: number;
 }
 
-export function makeChannel(clients: Clients, { stage, firstLookMs = 1_500 }: ChannelOptions): Channel {
+export function makeChannel(clients: Clients, { stage, firstPollMs = 1_500 }: ChannelOptions): Channel {
   const document = documentName(stage);
-  const readOnline = makeReadOnline(clients);
+  const readOnlineAgents = makeReadOnlineAgents(clients);
   return {
     // Its agent comes up after it runs, which an event of its own tells.
-    notYet: ({ state }) =>
+    checkReadiness: ({ state }) =>
       state === 'starting' ? { reason: 'it is starting', retryAfterSeconds: 5 } : undefined,
-    push: (order, nodes: readonly AwsNode[], deadline) =>
-      push(clients, readOnline, document, order, nodes, deadline),
-    proofs: (pushed, deadline) => proofs(clients, pushed, { document, firstLookMs }, deadline),
-    remember: (ends, deadline) => remember(clients, ends, deadline),
+    push: (request, nodes: readonly AwsNode[], deadline) =>
+      push(clients, readOnlineAgents, document, request, nodes, deadline),
+    collectProofs: (pushed, deadline) => proofs(clients, pushed, { document, firstPollMs }, deadline),
+    writeRecords: (records, deadline) => writeRecords(clients, records, deadline),
   };
 }

@@ -5,7 +5,7 @@ import { SSMClient } from '@aws-sdk/client-ssm';
 import { countCalls } from './api-calls';
 import { clientSettings } from './call';
 import { memberCredentials } from './member';
-import { pace, type Turn } from './pace';
+import { limitRate, type RateLimitedWait } from './pace';
 
 /** The clients of one region of one account. */
 export interface Clients {
@@ -15,7 +15,7 @@ export interface Clients {
   readonly sqs: SQSClient;
   readonly autoScaling: AutoScalingClient;
   /** To be awaited before each SendCommand. */
-  readonly turnToSend: Turn;
+  readonly waitToSend: RateLimitedWait;
 }
 
 /**
@@ -29,10 +29,10 @@ export function makeClients(region: string, memberRole?: string): Clients {
     ...clientSettings,
     ...(memberRole !== undefined && { credentials: memberCredentials(region, memberRole) }),
   };
-  const ec2 = once(() => countCalls(new EC2Client(config)));
-  const ssm = once(() => countCalls(new SSMClient(config)));
-  const sqs = once(() => new SQSClient(config));
-  const autoScaling = once(() => countCalls(new AutoScalingClient(config)));
+  const ec2 = lazy(() => countCalls(new EC2Client(config)));
+  const ssm = lazy(() => countCalls(new SSMClient(config)));
+  const sqs = lazy(() => new SQSClient(config));
+  const autoScaling = lazy(() => countCalls(new AutoScalingClient(config)));
   return {
     region,
     get ec2() {
@@ -47,11 +47,11 @@ export function makeClients(region: string, memberRole?: string): Clients {
     get autoScaling() {
       return autoScaling();
     },
-    turnToSend: pace(commandsAtOnce, 1_000 / commandsPerSecond),
+    waitToSend: limitRate(commandBurst, 1_000 / commandsPerSecond),
   };
 }
 
-function once<T>(make: () => T): () => T {
+function lazy<T>(make: () => T): () => T {
   let made: T | undefined;
   return () => (made ??= make());
 }
@@ -61,14 +61,14 @@ function once<T>(make: () => T): () => T {
  * published; observed, and what the bench plays). Beyond it there are the SDK's retries, then the queue.
  */
 const commandsPerSecond = 2;
-const commandsAtOnce = 2;
+const commandBurst = 2;
 
-const ofProcess = new Map<string, Clients>();
+const clientsByKey = new Map<string, Clients>();
 
 /** The clients of this process for a region and a role. */
-export function clientsFor(region: string, memberRole?: string): Clients {
+export function getClients(region: string, memberRole?: string): Clients {
   const key = memberRole ?? region;
-  const clients = ofProcess.get(key) ?? makeClients(region, memberRole);
-  ofProcess.set(key, clients);
+  const clients = clientsByKey.get(key) ?? makeClients(region, memberRole);
+  clientsByKey.set(key, clients);
   return clients;
 }

@@ -5,7 +5,7 @@ import { makeNodes } from './nodes';
 import { makeRoutes } from './routes';
 
 /** One region of one account: whose clients these are. */
-export function makeAwsCloud(clients: Clients, options: ChannelOptions): Cloud {
+export function makeCloud(clients: Clients, options: ChannelOptions): Cloud {
   return {
     nodes: makeNodes(clients),
     routes: makeRoutes(clients),

@@ -4,13 +4,13 @@ import type { Launch } from './launch';
 import { launchHookPrefix } from './names';
 
 /** What a deployment serves: nodes of these accounts in its own region. */
-export interface Served {
+export interface EventScope {
   readonly region: string;
   readonly accounts: readonly string[];
 }
 
 /** What an event means to us. One that means nothing is a value, and so is one that should mean something. */
-export type AwsEvent =
+export type ParsedEvent =
   | {
       readonly kind: 'nodes-joined';
       readonly by: 'running' | 'started' | 'launched' | 'held';
@@ -22,7 +22,7 @@ export type AwsEvent =
   /** Most of these events do not say in which network: whoever hears of one looks at all. */
   | { readonly kind: 'routes-changed'; readonly change: string; readonly account: string; readonly at: Date }
   | {
-      readonly kind: 'command-ended';
+      readonly kind: 'command-finished';
       readonly node: AwsNodeRef;
       readonly commandId: string;
       readonly requestedAt: Date;
@@ -31,18 +31,18 @@ export type AwsEvent =
   /** Nothing can be made of it, however often it is read. */
   | { readonly kind: 'malformed'; readonly reason: string };
 
-const ignored = (reason: string): AwsEvent => ({ kind: 'ignored', reason });
-const malformed = (reason: string): AwsEvent => ({ kind: 'malformed', reason });
+const ignored = (reason: string): ParsedEvent => ({ kind: 'ignored', reason });
+const malformed = (reason: string): ParsedEvent => ({ kind: 'malformed', reason });
 
 const instanceId = z.string().regex(/^i-([0-9a-f]{8}|[0-9a-f]{17})$/);
-const instant = z.iso.datetime({ offset: true });
+const timestamp = z.iso.datetime({ offset: true });
 
 const envelope = z.object({
   source: z.string(),
   'detail-type': z.string(),
   account: z.string(),
   region: z.string(),
-  time: instant,
+  time: timestamp,
   detail: z.unknown(),
 });
 type Envelope = z.infer<typeof envelope>;
@@ -54,18 +54,20 @@ const nodeIn = ({ account, region }: Envelope, id: string): AwsNodeRef => ({
   id,
 });
 
-type Joined = Extract<AwsEvent, { kind: 'nodes-joined' }>;
+type NodesJoined = Extract<ParsedEvent, { kind: 'nodes-joined' }>;
 
-function joined(event: Envelope, by: Joined['by'], ids: readonly string[]): Joined {
+function nodesJoined(event: Envelope, by: NodesJoined['by'], ids: readonly string[]): NodesJoined {
   const nodes = [...new Set(ids)].map((id) => nodeIn(event, id));
   return { kind: 'nodes-joined', by, nodes, at: new Date(event.time) };
 }
 
 const stateChange = z.object({ 'instance-id': instanceId, state: z.string() });
 
-function parseStateChange(event: Envelope): AwsEvent {
+function parseStateChange(event: Envelope): ParsedEvent {
   const { 'instance-id': id, state } = stateChange.parse(event.detail);
-  return state === 'running' ? joined(event, 'running', [id]) : ignored(`${id} is ${state}, not running`);
+  return state === 'running'
+    ? nodesJoined(event, 'running', [id])
+    : ignored(`${id} is ${state}, not running`);
 }
 
 const apiCall = z.object({
@@ -91,24 +93,24 @@ export const routeCalls = [
 ] as const;
 
 /** A dry run arrives as the error `Client.DryRunOperation`. */
-function parseApiCall(event: Envelope): AwsEvent {
+function parseApiCall(event: Envelope): ParsedEvent {
   const { eventName, errorCode, responseElements } = apiCall.parse(event.detail);
-  const isOfRoutes = (routeCalls as readonly string[]).includes(eventName);
-  if (!isOfRoutes && eventName !== 'RunInstances') return ignored(`${eventName} starts no node`);
+  const changesRoutes = (routeCalls as readonly string[]).includes(eventName);
+  if (!changesRoutes && eventName !== 'RunInstances') return ignored(`${eventName} starts no node`);
   if (errorCode !== undefined) return ignored(`${eventName} did nothing: ${errorCode}`);
-  if (isOfRoutes) {
+  if (changesRoutes) {
     return { kind: 'routes-changed', change: eventName, account: event.account, at: new Date(event.time) };
   }
   if (responseElements == null) return ignored('RunInstances has no response: it started nothing');
   const { items } = instancesStarted.parse(responseElements).instancesSet;
-  return joined(
+  return nodesJoined(
     event,
     'started',
     items.map((item) => item.instanceId),
   );
 }
 
-const launchAction = z.object({
+const lifecycleAction = z.object({
   LifecycleActionToken: z.string(),
   AutoScalingGroupName: z.string(),
   LifecycleHookName: z.string(),
@@ -116,40 +118,40 @@ const launchAction = z.object({
 });
 
 /** Other hooks are other tools' to complete; the node joins all the same. */
-function parseLaunchAction(event: Envelope): AwsEvent {
-  const action = launchAction.parse(event.detail);
+function parseLifecycleAction(event: Envelope): ParsedEvent {
+  const action = lifecycleAction.parse(event.detail);
   const { EC2InstanceId: id, LifecycleHookName: hook } = action;
-  if (!hook.startsWith(launchHookPrefix)) return joined(event, 'launched', [id]);
+  if (!hook.startsWith(launchHookPrefix)) return nodesJoined(event, 'launched', [id]);
   const [group, token] = [action.AutoScalingGroupName, action.LifecycleActionToken];
-  return { ...joined(event, 'held', [id]), launch: { instanceId: id, group, hook, token } };
+  return { ...nodesJoined(event, 'held', [id]), launch: { instanceId: id, group, hook, token } };
 }
 
-function parseLaunched(event: Envelope): AwsEvent {
+function parseLaunched(event: Envelope): ParsedEvent {
   const { EC2InstanceId: id } = z.object({ EC2InstanceId: instanceId }).parse(event.detail);
-  return joined(event, 'launched', [id]);
+  return nodesJoined(event, 'launched', [id]);
 }
 
 const invocation = z.object({
   'command-id': z.uuid(),
   'instance-id': z.string(),
-  'requested-date-time': instant,
+  'requested-date-time': timestamp,
   status: z.string(),
 });
 
-const isUnderWay = (status: string) => /^(Pending|Delayed|InProgress|Cancelling)$/.test(status);
+const isInProgress = (status: string) => /^(Pending|Delayed|InProgress|Cancelling)$/.test(status);
 
-function parseInvocation(event: Envelope): AwsEvent {
+function parseInvocation(event: Envelope): ParsedEvent {
   const { 'command-id': commandId, 'instance-id': id, status, ...rest } = invocation.parse(event.detail);
-  if (isUnderWay(status)) return ignored(`command ${commandId} is ${status} on ${id}`);
+  if (isInProgress(status)) return ignored(`command ${commandId} is ${status} on ${id}`);
   if (!instanceId.safeParse(id).success) return ignored(`${id} is no EC2 instance`);
   const requestedAt = new Date(rest['requested-date-time']);
-  return { kind: 'command-ended', node: nodeIn(event, id), commandId, requestedAt };
+  return { kind: 'command-finished', node: nodeIn(event, id), commandId, requestedAt };
 }
 
 const parsers = new Map([
   ['aws.ec2: EC2 Instance State-change Notification', parseStateChange],
   ['aws.ec2: AWS API Call via CloudTrail', parseApiCall],
-  ['aws.autoscaling: EC2 Instance-launch Lifecycle Action', parseLaunchAction],
+  ['aws.autoscaling: EC2 Instance-launch Lifecycle Action', parseLifecycleAction],
   ['aws.autoscaling: EC2 Instance Launch Successful', parseLaunched],
   ['aws.ssm: EC2 Command Invocation Status-change Notification', parseInvocation],
 ]);
@@ -161,7 +163,7 @@ const testNotification = z.object({ Event: z.literal('autoscaling:TEST_NOTIFICAT
  * Reads an event as EventBridge puts it into a queue. Never throws.
  * @param body the text of the message
  */
-export function parseAwsEvent(body: string, served: Served): AwsEvent {
+export function parseEvent(body: string, scope: EventScope): ParsedEvent {
   let json: unknown;
   try {
     json = JSON.parse(body);
@@ -171,12 +173,12 @@ export function parseAwsEvent(body: string, served: Served): AwsEvent {
   if (testNotification.safeParse(json).success) return ignored('a test notification of Auto Scaling');
   const read = envelope.safeParse(json);
   return read.success
-    ? parseEnvelope(read.data, served)
-    : malformed(`not an EventBridge event: ${faults(read.error)}`);
+    ? parseEnvelope(read.data, scope)
+    : malformed(`not an EventBridge event: ${describeIssues(read.error)}`);
 }
 
 /** Events that other accounts or regions forward are ignored: the clients do not reach there. */
-function parseEnvelope(event: Envelope, { region, accounts }: Served): AwsEvent {
+function parseEnvelope(event: Envelope, { region, accounts }: EventScope): ParsedEvent {
   const kind = `${event.source}: ${event['detail-type']}`;
   const parse = parsers.get(kind);
   if (!parse) return ignored(`not an event of ours: ${kind.slice(0, 200)}`);
@@ -188,12 +190,12 @@ function parseEnvelope(event: Envelope, { region, accounts }: Served): AwsEvent 
   try {
     return parse(event);
   } catch (error) {
-    if (error instanceof z.ZodError) return malformed(`malformed ${kind}: ${faults(error)}`);
+    if (error instanceof z.ZodError) return malformed(`malformed ${kind}: ${describeIssues(error)}`);
     throw error;
   }
 }
 
-function faults({ issues }: z.ZodError): string {
+function describeIssues({ issues }: z.ZodError): string {
   return issues
     .map(({ path, message }) => `${path.join('.') || 'it'}: ${message}`)
     .join('; ')

@@ -2,88 +2,103 @@ import { GetCommandInvocationCommand, ListCommandsCommand, SendCommandCommand } 
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PeermasqError, PermanentError, RetryableError, withAdvice } from '../core/errors';
 import { groupBy } from '../core/group';
-import { explainCommand, joinParts, lookCommand, parsePart, plainLookCommand, type Part } from '../core/look';
+import {
+  explainCommand,
+  joinParts,
+  snapshotCommand,
+  parsePart,
+  manualSnapshotCommand,
+  type SnapshotPart,
+} from '../core/look';
 import { nodeKey, type Node, type NodeKey } from '../core/node';
 import type { Deadline, Inspection } from '../core/ports';
 import { parseRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
 import { allPages, call, chunks } from './call';
 import type { Clients } from './clients';
-import { documentName, lookDocumentName, partParameter, ruleSetParameter } from './names';
-import { isOver, orLater, undelivered } from './proofs';
+import { documentName, snapshotDocumentName, partParameter, ruleSetParameter } from './names';
+import { isFinished, undefinedIfNotReady, deliveryError } from './proofs';
 
 export interface InspectionOptions {
   readonly stage: string;
   /** Before the first look at a command's result, and half as much again before each further one. */
-  readonly firstLookMs?: number;
+  readonly firstPollMs?: number;
 }
 
 /** Asks with the credentials of whoever runs it (`inspections` in permissions.ts). */
-export function makeAwsInspection(
+export function makeInspection(
   clients: Clients,
-  { stage, firstLookMs = 1_500 }: InspectionOptions,
+  { stage, firstPollMs = 1_500 }: InspectionOptions,
 ): Inspection {
-  const lookAt = { clients, document: lookDocumentName(stage), firstLookMs };
+  const request = { clients, document: snapshotDocumentName(stage), firstPollMs };
   return {
     async look(node, deadline, signal) {
       try {
-        return await readSnapshot({ ...lookAt, signal }, node, deadline);
+        return await readSnapshot({ ...request, signal }, node, deadline);
       } catch (error) {
         signal?.throwIfAborted();
-        throw error instanceof PeermasqError ? withAdvice(toFault(error, node), byHand(node)) : error;
+        throw error instanceof PeermasqError
+          ? withAdvice(toSnapshotError(error, node), manualCommand(node))
+          : error;
       }
     },
-    inForce: (nodes, deadline) => inForce(clients, documentName(stage), nodes, deadline),
+    getRuleSetsInForce: (nodes, deadline) =>
+      getRuleSetsInForce(clients, documentName(stage), nodes, deadline),
   };
 }
 
-interface LookAt {
+interface SnapshotRequest {
   readonly clients: Clients;
   readonly document: string;
-  readonly firstLookMs: number;
+  readonly firstPollMs: number;
   readonly signal: AbortSignal | undefined;
 }
 
 /** Commands that an agent runs side by side (SSM agent, CommandWorkersLimit: 5). */
-const atOnce = 5;
+const parallelCommands = 5;
 
 /** Part 0 takes the snapshot; it mostly is the only one. */
-async function readSnapshot(lookAt: LookAt, node: Node, deadline: Deadline): Promise<string> {
-  const first = await readPart(lookAt, node, 0, deadline);
+async function readSnapshot(request: SnapshotRequest, node: Node, deadline: Deadline): Promise<string> {
+  const first = await readPart(request, node, 0, deadline);
   const others = Array.from({ length: first.count - 1 }, (_, i) => i + 1);
   const parts = [first];
-  for (const some of chunks(others, atOnce)) {
-    parts.push(...(await Promise.all(some.map((number) => readPart(lookAt, node, number, deadline)))));
+  for (const some of chunks(others, parallelCommands)) {
+    parts.push(...(await Promise.all(some.map((number) => readPart(request, node, number, deadline)))));
   }
   return joinParts(parts);
 }
 
-async function readPart(lookAt: LookAt, node: Node, number: number, deadline: Deadline): Promise<Part> {
-  const id = await sendLook(lookAt, node, number, deadline);
-  const invocation = await awaitEnd(lookAt, node, id, deadline);
-  const failure = undelivered({ ...invocation, CommandId: id });
+async function readPart(
+  request: SnapshotRequest,
+  node: Node,
+  number: number,
+  deadline: Deadline,
+): Promise<SnapshotPart> {
+  const id = await sendSnapshotCommand(request, node, number, deadline);
+  const invocation = await awaitInvocation(request, node, id, deadline);
+  const failure = deliveryError({ ...invocation, CommandId: id });
   if (failure) throw failure;
   const part = parsePart(invocation.StandardOutputContent ?? '');
   if (part) return part;
   const why = invocation.StandardErrorContent?.trim().slice(-500);
   const advice = 'Do what it says: the program needs root, and iptables or nft.';
-  throw new PermanentError('no-look', `${node.name} does not show its rules: ${why ?? ''}`, advice);
+  throw new PermanentError('no-snapshot', `${node.name} does not show its rules: ${why ?? ''}`, advice);
 }
 
-async function sendLook(
-  { clients: { ssm, turnToSend }, document }: LookAt,
+async function sendSnapshotCommand(
+  { clients: { ssm, waitToSend }, document }: SnapshotRequest,
   { ref }: Node,
   number: number,
   deadline: Deadline,
 ): Promise<string> {
-  await turnToSend(deadline);
+  await waitToSend(deadline);
   const { Command } = await call('ssm:SendCommand', deadline, (options) =>
     ssm.send(
       new SendCommandCommand({
         DocumentName: document,
         InstanceIds: [ref.id],
         Parameters: { [partParameter]: [String(number)] },
-        Comment: 'peermasq look',
-        TimeoutSeconds: startsWithinSeconds,
+        Comment: 'peermasq snapshot',
+        TimeoutSeconds: startTimeoutSeconds,
       }),
       options,
     ),
@@ -92,48 +107,48 @@ async function sendLook(
 }
 
 /** The least that SendCommand takes. */
-const startsWithinSeconds = 30;
-const longestPauseMs = 5_000;
+const startTimeoutSeconds = 30;
+const maxPauseMs = 5_000;
 
-async function awaitEnd(
-  { clients: { ssm }, firstLookMs, signal }: LookAt,
+async function awaitInvocation(
+  { clients: { ssm }, firstPollMs, signal }: SnapshotRequest,
   node: Node,
   id: string,
   deadline: Deadline,
 ) {
-  for (let pauseMs = firstLookMs; ; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
-    if (Date.now() + pauseMs >= deadline) throw silent(node, `it has not answered command ${id} in time`);
+  for (let pauseMs = firstPollMs; ; pauseMs = Math.min(pauseMs * 1.5, maxPauseMs)) {
+    if (Date.now() + pauseMs >= deadline) throw noAnswer(node, `it has not answered command ${id} in time`);
     await sleep(pauseMs, undefined, { signal });
-    const invocation = await orLater(
+    const invocation = await undefinedIfNotReady(
       call('ssm:GetCommandInvocation', deadline, (options) =>
         ssm.send(new GetCommandInvocationCommand({ CommandId: id, InstanceId: node.ref.id }), options),
       ),
     );
-    if (invocation && isOver(invocation)) return invocation;
+    if (invocation && isFinished(invocation)) return invocation;
   }
 }
 
-const silent = ({ name }: Node, why: string, cause?: unknown) =>
-  new RetryableError('no-answer', `${name} does not answer: ${why}`, startAgent, 30, cause);
+const noAnswer = ({ name }: Node, why: string, cause?: unknown) =>
+  new RetryableError('no-answer', `${name} does not answer: ${why}`, checkAgentAdvice, 30, cause);
 
-const startAgent = 'Look at its SSM agent, and at the role of its instance profile.';
+const checkAgentAdvice = 'Look at its SSM agent, and at the role of its instance profile.';
 
 /** What the answers of SSM mean to who looks at one node. */
-function toFault(error: PeermasqError, node: Node): PeermasqError {
-  if (error.code === 'InvalidInstanceId') return silent(node, 'its SSM agent is not online', error);
+function toSnapshotError(error: PeermasqError, node: Node): PeermasqError {
+  if (error.code === 'InvalidInstanceId') return noAnswer(node, 'its SSM agent is not online', error);
   if (error.code !== 'InvalidDocument') return error;
   const advice = 'Deploy the stage once more, which brings the document; member accounts do not have it.';
   return new PermanentError('no-document', error.message, advice, error);
 }
 
-const byHand = ({ ref }: Node) =>
-  `By hand: aws ssm start-session --target ${ref.id}, there ${lookCommand}, or without the program ${plainLookCommand}; save what is printed in FILE, then ${explainCommand}`;
+const manualCommand = ({ ref }: Node) =>
+  `By hand: aws ssm start-session --target ${ref.id}, there ${snapshotCommand}, or without the program ${manualSnapshotCommand}; save what is printed in FILE, then ${explainCommand}`;
 
 /**
  * SSM keeps commands, with their parameters, for 30 days. Nodes with the same record share one look at the commands
  * of the one that was recorded last.
  */
-async function inForce(
+async function getRuleSetsInForce(
   clients: Clients,
   document: string,
   nodes: readonly Node[],
@@ -143,7 +158,7 @@ async function inForce(
   const recorded = nodes.filter((node) => node.recorded);
   for (const [id, some] of groupBy(recorded, (node) => node.recorded?.ruleSetId ?? '')) {
     const [last] = some.toSorted((a, b) => recordedAt(b) - recordedAt(a));
-    const ruleSet = last && (await pushedTo(clients, document, last, id, deadline));
+    const ruleSet = last && (await readPushedRuleSet(clients, document, last, id, deadline));
     for (const node of some) if (ruleSet) found.set(nodeKey(node.ref), ruleSet);
   }
   return found;
@@ -152,7 +167,7 @@ async function inForce(
 const recordedAt = ({ recorded }: Node): number => recorded?.at?.getTime() ?? 0;
 
 /** The rule set `id` as a command brought it to this node. */
-async function pushedTo(
+async function readPushedRuleSet(
   { ssm }: Clients,
   document: string,
   { ref }: Node,
@@ -168,12 +183,12 @@ async function pushedTo(
   return pages
     .flatMap(({ Commands = [] }) => Commands)
     .flatMap(({ Parameters }) => Parameters?.[ruleSetParameter] ?? [])
-    .flatMap((text) => readable(text) ?? [])
+    .flatMap((text) => tryParseRuleSet(text) ?? [])
     .find((ruleSet) => ruleSetId(ruleSet) === id);
 }
 
 /** Whoever may send commands can send this document what they like. */
-function readable(text: string): RuleSet | undefined {
+function tryParseRuleSet(text: string): RuleSet | undefined {
   try {
     return parseRuleSet(text);
   } catch (error) {

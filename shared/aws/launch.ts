@@ -12,7 +12,7 @@ export interface Launch {
   readonly token: string;
 }
 
-export type Verdict = 'CONTINUE' | 'ABANDON';
+export type LifecycleResult = 'CONTINUE' | 'ABANDON';
 
 /**
  * Lets a launch go on or end.
@@ -22,7 +22,7 @@ export type Verdict = 'CONTINUE' | 'ABANDON';
 export async function completeLaunch(
   { autoScaling }: Clients,
   { instanceId, group, hook, token }: Launch,
-  verdict: Verdict,
+  result: LifecycleResult,
   deadline: Deadline,
 ): Promise<boolean> {
   try {
@@ -33,7 +33,7 @@ export async function completeLaunch(
           AutoScalingGroupName: group,
           LifecycleHookName: hook,
           LifecycleActionToken: token,
-          LifecycleActionResult: verdict,
+          LifecycleActionResult: result,
         }),
         options,
       ),

@@ -27,7 +27,7 @@ export async function readVpcs({ ec2 }: Clients, ids: string[], deadline: Deadli
   });
 }
 
-export async function readTables(
+export async function readRouteTables(
   { ec2 }: Clients,
   vpcIds: string[],
   deadline: Deadline,
@@ -85,7 +85,7 @@ export function distinct(values: readonly (string | undefined)[]): string[] {
 }
 
 /** The table that the subnet is associated with, else the main one of its network. */
-export function effectiveTable(
+export function effectiveRouteTable(
   { subnetId, vpcId }: { readonly subnetId?: string; readonly vpcId?: string },
   tables: readonly RouteTable[],
 ): RouteTable | undefined {
@@ -100,7 +100,7 @@ export function effectiveTable(
 }
 
 /** Undefined when one is unreadable: without all of its own ranges a node cannot be planned safely. */
-export function rangesOf({
+export function vpcRanges({
   CidrBlock,
   CidrBlockAssociationSet = [],
   Ipv6CidrBlockAssociationSet = [],

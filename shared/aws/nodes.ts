@@ -5,32 +5,32 @@ import {
   type Instance,
 } from '@aws-sdk/client-ec2';
 import type { Node } from '../core/node';
-import type { Deadline, Nodes } from '../core/ports';
-import { allPages, call, chunks, filterValuesLimit, withoutMissing } from './call';
+import type { Deadline, NodeInventory } from '../core/ports';
+import { allPages, call, chunks, filterValuesLimit, retryWithoutMissing } from './call';
 import type { Clients } from './clients';
 import { clusterKeyPrefix, clusterValueKeys, controlPlaneTags } from './names';
-import { lastEndIn, recordedIn, statusIn, type Status } from './record';
+import { lastPushOf, recordedOf, parseStatus, type StatusRecord } from './record';
 
 /**
  * A node, where it stands in the network, and the status written on it: so that its routes are found, and its
  * status is outdated, without asking for it again.
  */
 export interface AwsNode extends Node {
-  readonly status?: Status;
+  readonly status?: StatusRecord;
   readonly subnetId?: string;
   readonly vpcId?: string;
 }
 
-interface Described {
+interface DescribedInstance {
   readonly account: string;
   readonly instance: Instance;
 }
 
-export function makeNodes(clients: Clients): Nodes {
+export function makeNodes(clients: Clients): NodeInventory {
   const describe = async (
     filter: DescribeInstancesCommandInput,
     deadline: Deadline,
-  ): Promise<Described[]> => {
+  ): Promise<DescribedInstance[]> => {
     const pages = await allPages((next) =>
       call('ec2:DescribeInstances', deadline, (options) =>
         clients.ec2.send(new DescribeInstancesCommand({ ...filter, ...next }), options),
@@ -43,9 +43,9 @@ export function makeNodes(clients: Clients): Nodes {
       );
   };
 
-  const toNodes = async (described: readonly Described[], deadline: Deadline): Promise<AwsNode[]> => {
+  const toNodes = async (described: readonly DescribedInstance[], deadline: Deadline): Promise<AwsNode[]> => {
     // On one that has a record the program ran.
-    const unknown = described.filter(({ instance }) => !recordedIn(tagsOf(instance), instance.LaunchTime));
+    const unknown = described.filter(({ instance }) => !recordedOf(tagsOf(instance), instance.LaunchTime));
     const bottlerocket = await findBottlerocket(unknown, deadline);
     return described.map(({ account, instance }) => toNode(instance, account, clients.region, bottlerocket));
   };
@@ -58,7 +58,7 @@ export function makeNodes(clients: Clients): Nodes {
    * (bottlerocket-os/bottlerocket: `bottlerocket-aws-k8s-VERSION-ARCH-vRELEASE`). A copy under another name
    * is not seen here; its node then reports that it has no iptables.
    */
-  const findBottlerocket = async (described: readonly Described[], deadline: Deadline) => {
+  const findBottlerocket = async (described: readonly DescribedInstance[], deadline: Deadline) => {
     const ids = new Set(described.flatMap(({ instance: { ImageId } }) => ImageId ?? []));
     for (const unknown of chunks(
       [...ids].filter((id) => !images.has(id)),
@@ -89,10 +89,10 @@ export function makeNodes(clients: Clients): Nodes {
   return {
     async get(refs, deadline) {
       const ids = [...new Set(refs.map(({ id }) => id))];
-      const found: Described[] = [];
+      const found: DescribedInstance[] = [];
       for (const some of chunks(ids, idsLimit)) {
         found.push(
-          ...((await withoutMissing(some, (InstanceIds) => describe({ InstanceIds }, deadline))) ?? []),
+          ...((await retryWithoutMissing(some, (InstanceIds) => describe({ InstanceIds }, deadline))) ?? []),
         );
       }
       return toNodes(found, deadline);
@@ -105,8 +105,8 @@ export function makeNodes(clients: Clients): Nodes {
       ];
       const nodes = await toNodes(await describe({ Filters: filters, MaxResults: 1000 }, deadline), deadline);
       // The filter tells keys, not values, and a name may hold what a filter takes for a wildcard.
-      const isWanted = (name: string) => clusters.includes('*') || clusters.includes(name);
-      return nodes.filter((node) => node.clusters.some(isWanted));
+      const isSelected = (name: string) => clusters.includes('*') || clusters.includes(name);
+      return nodes.filter((node) => node.clusters.some(isSelected));
     },
   };
 }
@@ -119,8 +119,8 @@ const liveStates = ['pending', 'running'];
 /** All keys of clusters where the names are too many for one call, or would be taken for wildcards. */
 function clusterTagKeys(clusters: readonly string[]): string[] {
   const namesLimit = filterValuesLimit - clusterValueKeys.length - liveStates.length;
-  const isNarrow = clusters.length <= namesLimit && !clusters.some((name) => /[*?\\]/.test(name));
-  const names = isNarrow ? clusters : ['*'];
+  const canFilterByName = clusters.length <= namesLimit && !clusters.some((name) => /[*?\\]/.test(name));
+  const names = canFilterByName ? clusters : ['*'];
   return [...names.map((name) => `${clusterKeyPrefix}${name}`), ...clusterValueKeys];
 }
 
@@ -159,9 +159,9 @@ function toNode(
 ): AwsNode {
   const { InstanceId: id = '', State, SubnetId, VpcId } = instance;
   const tags = tagsOf(instance);
-  const recorded = recordedIn(tags, instance.LaunchTime);
-  const status = statusIn(tags);
-  const lastEnd = lastEndIn(tags, instance.LaunchTime);
+  const recorded = recordedOf(tags, instance.LaunchTime);
+  const status = parseStatus(tags);
+  const lastPush = lastPushOf(tags, instance.LaunchTime);
   return {
     ref: { cloud: 'aws', account, region, id },
     name: tags.get('Name') ?? instance.PrivateDnsName ?? id,
@@ -175,7 +175,7 @@ function toNode(
     ...(instance.LaunchTime && { launchedAt: instance.LaunchTime }),
     ...(status && { status }),
     ...(recorded && { recorded }),
-    ...(lastEnd && { lastEnd }),
+    ...(lastPush && { lastPush }),
     ...(SubnetId !== undefined && { subnetId: SubnetId }),
     ...(VpcId !== undefined && { vpcId: VpcId }),
   };

@@ -9,26 +9,26 @@ const pageLimit = 50;
 const filterLimit = 100;
 
 /** Those of the instances whose SSM agents are online. */
-export type ReadOnline = (ids: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
+export type ReadOnlineAgents = (ids: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
 
 /** What is asked for at the same time, be it for different rule sets, is one pass. */
-export function makeReadOnline(clients: Clients): ReadOnline {
-  let next: { readonly ids: Set<string>; readonly answer: Promise<ReadonlySet<string>> } | undefined;
-  return (asked, deadline) => {
+export function makeReadOnlineAgents(clients: Clients): ReadOnlineAgents {
+  let next: { readonly ids: Set<string>; readonly result: Promise<ReadonlySet<string>> } | undefined;
+  return (requested, deadline) => {
     if (!next) {
       const ids = new Set<string>();
-      const answer = setImmediate().then(() => {
+      const result = setImmediate().then(() => {
         next = undefined;
-        return readOnline(clients, [...ids], deadline);
+        return readOnlineAgents(clients, [...ids], deadline);
       });
-      next = { ids, answer };
+      next = { ids, result };
     }
-    for (const id of asked) next.ids.add(id);
-    return next.answer;
+    for (const id of requested) next.ids.add(id);
+    return next.result;
   };
 }
 
-async function readOnline(
+async function readOnlineAgents(
   { ssm }: Clients,
   ids: readonly string[],
   deadline: Deadline,

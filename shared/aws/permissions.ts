@@ -3,37 +3,37 @@
  * it, and a denied call is told with the statement that should have allowed it.
  */
 export const statements = {
-  LookUpNodes: ['ec2:DescribeInstances', 'ec2:DescribeImages'],
-  LookUpRoutes: ['ec2:DescribeVpcs', 'ec2:DescribeRouteTables', 'ec2:DescribeVpcPeeringConnections'],
-  LookUpAgents: ['ssm:DescribeInstanceInformation'],
-  LookUpPrefixLists: ['ec2:GetManagedPrefixListEntries'],
+  DiscoverNodes: ['ec2:DescribeInstances', 'ec2:DescribeImages'],
+  DiscoverRoutes: ['ec2:DescribeVpcs', 'ec2:DescribeRouteTables', 'ec2:DescribeVpcPeeringConnections'],
+  DiscoverAgents: ['ssm:DescribeInstanceInformation'],
+  DiscoverPrefixLists: ['ec2:GetManagedPrefixListEntries'],
   PushWithDocument: ['ssm:SendCommand'],
-  ReachNodes: ['ssm:SendCommand'],
+  PushToNodes: ['ssm:SendCommand'],
   ReadProofs: ['ssm:ListCommands', 'ssm:ListCommandInvocations', 'ssm:GetCommandInvocation'],
-  RememberInTags: ['ec2:CreateTags'],
+  RecordInTags: ['ec2:CreateTags'],
   CompleteLaunches: ['autoscaling:CompleteLifecycleAction'],
-  TakeFromQueue: [
+  ConsumeQueue: [
     'sqs:ReceiveMessage',
     'sqs:DeleteMessage',
     'sqs:GetQueueAttributes',
     'sqs:ChangeMessageVisibility',
   ],
-  GiveUp: ['sqs:SendMessage'],
-  EnterMembers: ['sts:AssumeRole'],
+  SendToDeadLetterQueue: ['sqs:SendMessage'],
+  AssumeMemberRoles: ['sts:AssumeRole'],
 } as const;
 
 /**
  * What the command line asks beyond that, with the permissions of whoever runs it. No policy of a function has it;
  * docs/aws.md has the statements for people.
  */
-export const inspections = {
-  DiagnoseWays: [
+export const operatorStatements = {
+  DiagnoseConnections: [
     'ec2:DescribeSubnets',
     'ec2:DescribeNetworkInterfaces',
     'ec2:DescribeSecurityGroups',
     'ec2:DescribeNetworkAcls',
   ],
-  LookAtNodes: ['ssm:SendCommand', 'ssm:GetCommandInvocation'],
+  SnapshotNodes: ['ssm:SendCommand', 'ssm:GetCommandInvocation'],
   ReadCommands: ['ssm:ListCommands'],
 } as const;
 
@@ -41,18 +41,21 @@ export type StatementName = keyof typeof statements;
 
 /** What may be called; no other action compiles. */
 export type Action =
-  (typeof statements)[StatementName][number] | (typeof inspections)[keyof typeof inspections][number];
+  | (typeof statements)[StatementName][number]
+  | (typeof operatorStatements)[keyof typeof operatorStatements][number];
 
 /** What to do about a denial. */
 export function adviceFor(action: Action, resource: string): string {
-  const [ofFunctions, ofPeople] = [statements, inspections].map((all) => statementsIn(all, action));
-  const [whose, name] = ofFunctions
-    ? ['the role that made the call: its', ofFunctions]
-    : ['whoever runs the command: the', ofPeople ?? ''];
-  return `Allow ${action} on ${resource} in the policy of ${whose} statement ${name} is there for that (docs/aws.md, Permissions).`;
+  const [functionStatement, operatorStatement] = [statements, operatorStatements].map((all) =>
+    statementsIn(all, action),
+  );
+  const [policyOwner, name] = functionStatement
+    ? ['the role that made the call: its', functionStatement]
+    : ['whoever runs the command: the', operatorStatement ?? ''];
+  return `Allow ${action} on ${resource} in the policy of ${policyOwner} statement ${name} is there for that (docs/aws.md, Permissions).`;
 }
 
-/** The statements that allow an action, for people: `PushWithDocument or ReachNodes`. */
+/** The statements that allow an action, for people: `PushWithDocument or PushToNodes`. */
 function statementsIn(all: Readonly<Record<string, readonly string[]>>, action: Action): string {
   return Object.entries(all)
     .filter(([, actions]) => actions.includes(action))

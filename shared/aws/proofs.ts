@@ -9,7 +9,7 @@ import {
 import { PeermasqError, PermanentError, RetryableError } from '../core/errors';
 import { groupBy } from '../core/group';
 import type { Node } from '../core/node';
-import type { Deadline, Proof, Pushed } from '../core/ports';
+import type { Deadline, ProofResult, PushedNode } from '../core/ports';
 import { parseReport, type Report } from '../core/report';
 import { allPages, call } from './call';
 import type { Clients } from './clients';
@@ -18,13 +18,13 @@ import type { Clients } from './clients';
 const reserveMs = 2_000;
 
 /** A node that takes longer is told of by an event (functions/aws/command-finished.ts); the others need not wait. */
-const patienceMs = 25_000;
+const maxWaitMs = 25_000;
 
-export interface Watch {
+export interface AwaitOptions {
   /** The name of the document that was sent. */
   readonly document: string;
   /** Before the first look, and half as much again before each further one. */
-  readonly firstLookMs: number;
+  readonly firstPollMs: number;
 }
 
 /**
@@ -33,24 +33,24 @@ export interface Watch {
  */
 export async function proofs(
   clients: Clients,
-  pushed: readonly Pushed[],
-  { document, firstLookMs }: Watch,
+  pushed: readonly PushedNode[],
+  { document, firstPollMs }: AwaitOptions,
   deadline: Deadline,
-): Promise<Proof[]> {
+): Promise<ProofResult[]> {
   const since = new Date(Date.now() - sentWithinMs);
-  const until = Math.min(deadline - reserveMs, Date.now() + patienceMs);
+  const until = Math.min(deadline - reserveMs, Date.now() + maxWaitMs);
   const waiting = groupBy(pushed, ({ id }) => id);
-  const done: Proof[] = [];
-  for (let pauseMs = firstLookMs; waiting.size > 0; pauseMs = Math.min(pauseMs * 1.5, longestPauseMs)) {
+  const done: ProofResult[] = [];
+  for (let pauseMs = firstPollMs; waiting.size > 0; pauseMs = Math.min(pauseMs * 1.5, maxPauseMs)) {
     const isLast = Date.now() + pauseMs >= until;
     await sleep(Math.max(0, Math.min(pauseMs, until - Date.now())));
     // At the last look also commands of which some nodes have answered and some have not.
-    const over = isLast
+    const finishedIds = isLast
       ? new Set(waiting.keys())
-      : ((await orLater(readOver(clients, document, since, deadline))) ?? new Set());
-    for (const [id, nodes] of [...waiting].filter(([command]) => over.has(command))) {
-      const { told, silent } = await readEnds(clients, id, nodes, deadline);
-      done.push(...told);
+      : ((await undefinedIfNotReady(readFinishedIds(clients, document, since, deadline))) ?? new Set());
+    for (const [id, nodes] of [...waiting].filter(([command]) => finishedIds.has(command))) {
+      const { answered, silent } = await readCommandProofs(clients, id, nodes, deadline);
+      done.push(...answered);
       if (silent.length > 0) waiting.set(id, silent);
       else waiting.delete(id);
     }
@@ -61,15 +61,15 @@ export async function proofs(
 
 /** No invocation sends for longer. */
 const sentWithinMs = 900_000;
-const longestPauseMs = 5_000;
+const maxPauseMs = 5_000;
 
-function toSilent({ node, id }: Pushed): Proof {
+function toSilent({ node, id }: PushedNode): ProofResult {
   const reason = `it has not answered command ${id} yet`;
-  return { result: 'silent', node, reason, retryAfterSeconds: 10 };
+  return { result: 'no-report', node, reason, retryAfterSeconds: 10 };
 }
 
 /** What the next look may find: throttling passes, and a command is not at once known everywhere in SSM. */
-export async function orLater<T>(reading: Promise<T>): Promise<T | undefined> {
+export async function undefinedIfNotReady<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
   } catch (error) {
@@ -80,7 +80,7 @@ export async function orLater<T>(reading: Promise<T>): Promise<T | undefined> {
 }
 
 /** The commands with this document that have ended on all of their nodes. */
-async function readOver(
+async function readFinishedIds(
   { ssm }: Clients,
   document: string,
   since: Date,
@@ -95,30 +95,30 @@ async function readOver(
       ssm.send(new ListCommandsCommand({ Filters, MaxResults: 50, ...next }), options),
     ),
   );
-  const over = pages.flatMap(({ Commands = [] }) => Commands).filter(isOver);
-  return new Set(over.flatMap(({ CommandId }) => CommandId ?? []));
+  const finishedIds = pages.flatMap(({ Commands = [] }) => Commands).filter(isFinished);
+  return new Set(finishedIds.flatMap(({ CommandId }) => CommandId ?? []));
 }
 
-export const isOver = ({ Status = '' }: { readonly Status?: string | undefined }) =>
+export const isFinished = ({ Status = '' }: { readonly Status?: string | undefined }) =>
   /^(Success|Failed|TimedOut|Cancelled)$/.test(Status);
 
 /** What the nodes of one command say, and which have not said anything yet. */
-async function readEnds(
+async function readCommandProofs(
   clients: Clients,
   commandId: string,
-  nodes: readonly Pushed[],
+  nodes: readonly PushedNode[],
   deadline: Deadline,
-): Promise<{ told: Proof[]; silent: Pushed[] }> {
-  const finished = await orLater(readFinished(clients, commandId, deadline));
-  const told: Proof[] = [];
-  const silent: Pushed[] = [];
+): Promise<{ answered: ProofResult[]; silent: PushedNode[] }> {
+  const finished = await undefinedIfNotReady(readFinished(clients, commandId, deadline));
+  const answered: ProofResult[] = [];
+  const silent: PushedNode[] = [];
   for (const one of nodes) {
     const invocation = finished?.get(one.node.ref.id);
-    const proof = invocation && (await orLater(toProof(clients, one.node, invocation, deadline)));
-    if (proof) told.push(proof);
+    const proof = invocation && (await undefinedIfNotReady(toProof(clients, one.node, invocation, deadline)));
+    if (proof) answered.push(proof);
     else silent.push(one);
   }
-  return { told, silent };
+  return { answered, silent };
 }
 
 /** Instance → its finished invocation. One page tells of 50 nodes, and holds all but long outputs. */
@@ -134,7 +134,7 @@ export async function readFinished({ ssm }: Clients, CommandId: string, deadline
   return new Map(
     pages
       .flatMap(({ CommandInvocations = [] }) => CommandInvocations)
-      .filter(isOver)
+      .filter(isFinished)
       .map((invocation) => [invocation.InstanceId ?? '', invocation]),
   );
 }
@@ -144,8 +144,8 @@ export async function toProof(
   node: Node,
   invocation: CommandInvocation,
   deadline: Deadline,
-): Promise<Proof> {
-  const failure = undelivered(invocation);
+): Promise<ProofResult> {
+  const failure = deliveryError(invocation);
   if (failure) return { result: 'failed', node, error: failure };
   const report = await readReport(clients, invocation, deadline);
   return report instanceof PeermasqError
@@ -154,7 +154,7 @@ export async function toProof(
 }
 
 /** Status details with which the program did not run to its end, and whether another push can help. */
-const failures: Readonly<Record<string, { readonly retry: boolean; readonly why: string }>> = {
+const deliveryFailures: Readonly<Record<string, { readonly retry: boolean; readonly why: string }>> = {
   deliverytimedout: { retry: true, why: 'its agent did not fetch the command in time' },
   executiontimedout: { retry: true, why: 'the node program was stopped because it took too long' },
   undeliverable: { retry: true, why: 'the command could not be delivered to its agent' },
@@ -166,11 +166,11 @@ const failures: Readonly<Record<string, { readonly retry: boolean; readonly why:
   accessdenied: { retry: false, why: 'the command is not allowed on it' },
 };
 
-export function undelivered({
+export function deliveryError({
   StatusDetails = '',
   CommandId = '',
 }: Pick<CommandInvocation, 'StatusDetails' | 'CommandId'>): PeermasqError | undefined {
-  const failure = failures[StatusDetails.replaceAll(/[\s_]/g, '').toLowerCase()];
+  const failure = deliveryFailures[StatusDetails.replaceAll(/[\s_]/g, '').toLowerCase()];
   if (!failure) return undefined;
   const message = `SSM command ${CommandId} ended as ${StatusDetails}: ${failure.why}`;
   const advice = 'Look at the SSM agent on the node, and at the command in Systems Manager, Run Command.';

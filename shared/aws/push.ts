@@ -1,48 +1,50 @@
 import { SendCommandCommand } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError } from '../core/errors';
 import type { Node } from '../core/node';
-import type { Deadline, Order, Push } from '../core/ports';
+import type { Deadline, PushRequest, PushResult } from '../core/ports';
 import { packRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
-import { call, chunks, namedIn } from './call';
+import { call, chunks, idsMentionedIn } from './call';
 import type { Clients } from './clients';
-import { isOfCredentials } from './credentials';
+import { isCredentialsError } from './credentials';
 import { printComment } from './comment';
 import { packedLimit, ruleSetParameter } from './names';
 import type { AwsNode } from './nodes';
-import type { ReadOnline } from './online';
-import { isUnderWay, markPushed, remember, routesOf } from './record';
+import type { ReadOnlineAgents } from './online';
+import { isPushInProgress, markPushed, writeRecords, recordedRoutes } from './record';
 
 /** Instances in one SendCommand (SSM API reference). */
 const commandLimit = 50;
 
 export async function push(
   clients: Clients,
-  readOnline: ReadOnline,
+  readOnlineAgents: ReadOnlineAgents,
   document: string,
-  { ruleSet, routes }: Order,
+  { ruleSet, routes }: PushRequest,
   nodes: readonly AwsNode[],
   deadline: Deadline,
-): Promise<Push[]> {
+): Promise<PushResult[]> {
   const packed = packRuleSet(ruleSet);
   if (packed.length > packedLimit) {
     return nodes.map((node) => ({ result: 'failed', node, error: tooLarge(packed) }));
   }
   const id = ruleSetId(ruleSet);
-  const underWay = nodes.filter(({ status }) => isUnderWay(status, id));
-  const asked = nodes.filter(({ status }) => !isUnderWay(status, id));
-  const online = await readOnline(
-    asked.map(({ ref }) => ref.id),
+  const inProgress = nodes.filter(({ status }) => isPushInProgress(status, id));
+  const requested = nodes.filter(({ status }) => !isPushInProgress(status, id));
+  const online = await readOnlineAgents(
+    requested.map(({ ref }) => ref.id),
     deadline,
   );
   const isOnline = ({ ref }: Node) => online.has(ref.id);
-  const ready = asked.filter(isOnline);
+  const ready = requested.filter(isOnline);
   const { marked, unmarked } = await mark(clients, ready, id, deadline);
-  const pushes: Push[] = [
-    ...underWay.map((node) => notReady(node, 'this rule set was pushed to it a moment ago', 10)),
-    ...asked.filter((node) => !isOnline(node)).map((node) => notReady(node, 'its SSM agent is not online')),
-    ...unmarked.map(({ node, error }): Push => ({ result: 'failed', node, error })),
+  const pushes: PushResult[] = [
+    ...inProgress.map((node) => notReady(node, 'this rule set was pushed to it a moment ago', 10)),
+    ...requested
+      .filter((node) => !isOnline(node))
+      .map((node) => notReady(node, 'its SSM agent is not online')),
+    ...unmarked.map(({ node, error }): PushResult => ({ result: 'failed', node, error })),
   ];
-  const sent: Push[] = [];
+  const sent: PushResult[] = [];
   try {
     for (const some of chunks(marked, commandLimit)) {
       sent.push(...(await send(clients, { document, ruleSet, packed, routes }, some, deadline)));
@@ -65,15 +67,15 @@ async function mark(clients: Clients, nodes: readonly AwsNode[], ruleSetId: stri
 async function unmark(
   clients: Clients,
   marked: readonly AwsNode[],
-  sent: readonly Push[],
+  sent: readonly PushResult[],
   deadline: Deadline,
 ): Promise<void> {
   const pushed = new Set(sent.filter(({ result }) => result === 'pushed').map(({ node }) => node));
-  const ends = marked
+  const records = marked
     .filter((node) => !pushed.has(node))
-    .map((node) => ({ node, state: 'failed' as const, ...routesOf(node) }));
+    .map((node) => ({ node, state: 'failed' as const, ...recordedRoutes(node) }));
   // Should it fail, they are pushed to a little later.
-  if (ends.length > 0) await remember(clients, ends, deadline);
+  if (records.length > 0) await writeRecords(clients, records, deadline);
 }
 
 function tooLarge(packed: string): PermanentError {
@@ -85,14 +87,14 @@ function tooLarge(packed: string): PermanentError {
 }
 
 /** Agents register some 10 to 60 s after their instance started. */
-function notReady(node: Node, reason: string, retryAfterSeconds = 5): Push {
+function notReady(node: Node, reason: string, retryAfterSeconds = 5): PushResult {
   return { result: 'not-ready', node, reason, retryAfterSeconds };
 }
 
 /** Nodes that wait for the next look together with one that SSM refuses without a name: at most 15 calls for 50. */
-const fewEnough = 7;
+const minBisectSize = 7;
 
-interface Cargo {
+interface PushBatch {
   readonly document: string;
   readonly ruleSet: RuleSet;
   readonly packed: string;
@@ -105,35 +107,35 @@ interface Cargo {
  */
 async function send(
   clients: Clients,
-  cargo: Cargo,
+  batch: PushBatch,
   nodes: readonly Node[],
   deadline: Deadline,
-): Promise<Push[]> {
+): Promise<PushResult[]> {
   if (nodes.length === 0) return [];
   const ids = nodes.map(({ ref }) => ref.id);
   try {
-    const id = await sendCommand(clients, cargo, ids, deadline);
-    return nodes.map((node) => ({ result: 'pushed', node, ruleSet: cargo.ruleSet, id }));
+    const id = await sendCommand(clients, batch, ids, deadline);
+    return nodes.map((node) => ({ result: 'pushed', node, ruleSet: batch.ruleSet, id }));
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
-    const named = new Set(namedIn(error, ids));
+    const named = new Set(idsMentionedIn(error, ids));
     // A denial that names no instance is about the document: no node can be served.
-    if (isOfCredentials(error) || (error.code === 'access-denied' && named.size === 0)) throw error;
+    if (isCredentialsError(error) || (error.code === 'access-denied' && named.size === 0)) throw error;
     // SSM does not always say which: then most of the others are found by halves.
-    if (error.code === 'InvalidInstanceId' && named.size === 0 && nodes.length > fewEnough) {
+    if (error.code === 'InvalidInstanceId' && named.size === 0 && nodes.length > minBisectSize) {
       const halves = chunks(nodes, Math.ceil(nodes.length / 2));
-      return (await Promise.all(halves.map((half) => send(clients, cargo, half, deadline)))).flat();
+      return (await Promise.all(halves.map((half) => send(clients, batch, half, deadline)))).flat();
     }
-    const isGivenUp = ({ ref }: Node) => named.size === 0 || named.has(ref.id);
-    const rest = nodes.filter((node) => !isGivenUp(node));
+    const isRejected = ({ ref }: Node) => named.size === 0 || named.has(ref.id);
+    const rest = nodes.filter((node) => !isRejected(node));
     return [
-      ...nodes.filter(isGivenUp).map((node) => refused(node, error)),
-      ...(await send(clients, cargo, rest, deadline)),
+      ...nodes.filter(isRejected).map((node) => rejected(node, error)),
+      ...(await send(clients, batch, rest, deadline)),
     ];
   }
 }
 
-function refused(node: Node, error: PeermasqError): Push {
+function rejected(node: Node, error: PeermasqError): PushResult {
   return error.code === 'InvalidInstanceId'
     ? notReady(node, 'SSM does not know it as an instance that can take a command')
     : { result: 'failed', node, error };
@@ -141,12 +143,12 @@ function refused(node: Node, error: PeermasqError): Push {
 
 /** @returns the id of the command */
 async function sendCommand(
-  { ssm, turnToSend }: Clients,
-  { document, ruleSet, packed, routes }: Cargo,
+  { ssm, waitToSend }: Clients,
+  { document, ruleSet, packed, routes }: PushBatch,
   InstanceIds: string[],
   deadline: Deadline,
 ): Promise<string> {
-  await turnToSend(deadline);
+  await waitToSend(deadline);
   const { Command } = await call('ssm:SendCommand', deadline, (options) =>
     ssm.send(
       new SendCommandCommand({

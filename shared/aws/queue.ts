@@ -5,7 +5,7 @@ import { call, chunks } from './call';
 import type { Clients } from './clients';
 
 /** A message that a queue delivered. */
-export interface Delivered {
+export interface QueueMessage {
   readonly messageId: string;
   readonly receiptHandle: string;
   readonly body: string;
@@ -18,10 +18,10 @@ const batchLimit = 10;
  * Lets messages come again after some seconds, counted from now, instead of after the queue's visibility timeout.
  * @throws PeermasqError when one could not be changed; it comes again after the queue's own time
  */
-export async function postpone(
+export async function delayRetries(
   { sqs }: Clients,
   QueueUrl: string,
-  messages: readonly { readonly message: Delivered; readonly seconds: number }[],
+  messages: readonly { readonly message: QueueMessage; readonly seconds: number }[],
   deadline: Deadline,
 ): Promise<void> {
   const changing = chunks(messages, batchLimit).map(async (some) => {
@@ -33,25 +33,25 @@ export async function postpone(
     const { Failed: [failed] = [] } = await call('sqs:ChangeMessageVisibility', deadline, (options) =>
       sqs.send(new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries }), options),
     );
-    if (failed) throw notPostponed(failed.Code, failed.Message);
+    if (failed) throw notDelayed(failed.Code, failed.Message);
   });
   const [failure] = (await Promise.allSettled(changing)).filter(({ status }) => status === 'rejected');
   if (failure?.status === 'rejected') throw failure.reason;
 }
 
-const notPostponed = (code = '', message = '') =>
+const notDelayed = (code = '', message = '') =>
   new RetryableError(
-    'not-postponed',
+    'retry-not-delayed',
     `SQS did not change when a message comes again: ${code} ${message}`,
     'Nothing is lost: it comes again after the visibility timeout of the queue.',
     60,
   );
 
 /** Puts a message into the dead-letter queue with why. @throws PeermasqError when it is not there */
-export async function bury(
+export async function sendToDeadLetterQueue(
   { sqs }: Clients,
-  deadLetters: string,
-  { body }: Delivered,
+  deadLetterQueueUrl: string,
+  { body }: QueueMessage,
   why: { readonly reason: string; readonly function: string },
   deadline: Deadline,
 ): Promise<void> {
@@ -59,7 +59,7 @@ export async function bury(
   await call('sqs:SendMessage', deadline, (options) =>
     sqs.send(
       new SendMessageCommand({
-        QueueUrl: deadLetters,
+        QueueUrl: deadLetterQueueUrl,
         MessageBody: printable(body) || '(an empty message)',
         MessageAttributes: { reason: text(why.reason.slice(0, 1_000)), function: text(why.function) },
       }),

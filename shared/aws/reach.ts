@@ -1,12 +1,12 @@
-import { inWords } from '../core/errors';
-import type { Check, LinkName, Reach } from '../core/reach';
+import { formatError } from '../core/errors';
+import type { Check, CheckName, Reach } from '../core/reach';
 import type { Clients } from './clients';
 import type { AwsNode } from './nodes';
-import { checkNode, checkPeer } from './reach/firewall';
-import { checkPeering, type SightOf } from './reach/peering';
-import { checkBack, checkThere } from './reach/routes';
-import { makeScene, type Scene } from './reach/scene';
-import { isDenial, makeSight, type Sight } from './reach/sight';
+import { checkNodeFirewall, checkPeerFirewall } from './reach/firewall';
+import { checkPeering, type ReaderFor } from './reach/peering';
+import { checkReturnRoute, checkForwardRoute } from './reach/routes';
+import { makePathContext, type PathContext } from './reach/scene';
+import { isAccessDenied, makeNetworkReader, type NetworkReader } from './reach/sight';
 
 export interface ReachOptions {
   /**
@@ -18,56 +18,64 @@ export interface ReachOptions {
 
 const checks = [
   ['peering', checkPeering],
-  ['route-there', checkThere],
-  ['route-back', checkBack],
-  ['firewall-node', checkNode],
-  ['firewall-peer', checkPeer],
-] as const satisfies readonly (readonly [LinkName, (scene: Scene) => Promise<Check>])[];
+  ['forward-route', checkForwardRoute],
+  ['return-route', checkReturnRoute],
+  ['node-firewall', checkNodeFirewall],
+  ['peer-firewall', checkPeerFirewall],
+] as const satisfies readonly (readonly [CheckName, (context: PathContext) => Promise<Check>])[];
 
 /**
  * What EC2 says of a way.
  * @param clients of the node's account and region
  */
-export function makeAwsReach(clients: Clients, { clientsOf }: ReachOptions = {}): Reach {
+export function makeReach(clients: Clients, { clientsOf }: ReachOptions = {}): Reach {
   return {
-    async checks(way, deadline) {
-      const node: AwsNode = way.node;
+    async checks(connection, deadline) {
+      const node: AwsNode = connection.node;
       const { ref, vpcId, subnetId } = node;
-      if (ref.cloud !== 'aws' || vpcId === undefined || subnetId === undefined) return unplaced(ref.id);
+      if (ref.cloud !== 'aws' || vpcId === undefined || subnetId === undefined) return notInSubnet(ref.id);
       const home = { account: ref.account, region: clients.region };
-      const near = makeSight(clients, deadline);
-      const sightOf = remembered(({ account, region }) => {
-        if (account === home.account && region === home.region) return near;
+      const local = makeNetworkReader(clients, deadline);
+      const readerFor = memoizedReaders(({ account, region }) => {
+        if (account === home.account && region === home.region) return local;
         const others = clientsOf?.(account, region);
-        return others && makeSight(others, deadline);
+        return others && makeNetworkReader(others, deadline);
       });
-      const scene = makeScene({ way, vpcId, subnetId, instanceId: ref.id, home, near, sightOf });
-      return Promise.all(checks.map(([link, check]) => orUnknown(link, check(scene))));
+      const context = makePathContext({
+        connection,
+        vpcId,
+        subnetId,
+        instanceId: ref.id,
+        home,
+        local,
+        readerFor,
+      });
+      return Promise.all(checks.map(([name, check]) => unknownIfDenied(name, check(context))));
     },
   };
 }
 
 /** So that what lies there is read once too. */
-function remembered(sightOf: SightOf): SightOf {
-  const known = new Map<string, Sight | undefined>();
-  return (place) => {
-    const key = `${place.account} ${place.region}`;
-    const sight = known.get(key) ?? sightOf(place);
-    known.set(key, sight);
-    return sight;
+function memoizedReaders(readerFor: ReaderFor): ReaderFor {
+  const readers = new Map<string, NetworkReader | undefined>();
+  return (location) => {
+    const key = `${location.account} ${location.region}`;
+    const reader = readers.get(key) ?? readerFor(location);
+    readers.set(key, reader);
+    return reader;
   };
 }
 
 /** A terminated instance has neither subnet nor VPC. */
-const unplaced = (id: string): Check[] =>
-  checks.map(([link]) => ({ link, state: 'unknown', evidence: [`${id} is in no subnet: it has ended.`] }));
+const notInSubnet = (id: string): Check[] =>
+  checks.map(([name]) => ({ name, state: 'unknown', evidence: [`${id} is in no subnet: it has ended.`] }));
 
 /** One look-up that is not allowed leaves the other checks as they are. */
-async function orUnknown(link: LinkName, checking: Promise<Check>): Promise<Check> {
+async function unknownIfDenied(name: CheckName, checking: Promise<Check>): Promise<Check> {
   try {
     return await checking;
   } catch (error) {
-    if (!isDenial(error)) throw error;
-    return { link, state: 'unknown', evidence: [inWords(error)] };
+    if (!isAccessDenied(error)) throw error;
+    return { name, state: 'unknown', evidence: [formatError(error)] };
   }
 }

@@ -1,46 +1,46 @@
 import { CreateTagsCommand, type Tag } from '@aws-sdk/client-ec2';
 import { PeermasqError } from '../core/errors';
 import type { Node } from '../core/node';
-import type { Deadline, End, Unrecorded } from '../core/ports';
-import type { Recorded } from '../core/report';
+import type { Deadline, PushRecord, RecordFailure } from '../core/ports';
+import type { RecordedState } from '../core/report';
 import { groupBy } from '../core/group';
-import { call, chunks, namedIn } from './call';
+import { call, chunks, idsMentionedIn } from './call';
 import type { Clients } from './clients';
 import { ruleSetTag, statusTag } from './names';
 
 /** What the status tag says: how the last push ended, or that it has not, and of how many routes it was made. */
-export interface Status {
-  readonly word: 'proven' | 'failed' | 'pushed';
+export interface StatusRecord {
+  readonly outcome: 'proven' | 'failed' | 'pushed';
   readonly at: Date;
   /** The begin of the id of the rule set that was pushed last; only of `pushed`. */
-  readonly pushed?: string;
+  readonly ruleSet?: string;
   readonly routes?: number;
 }
 
 /** Characters of an id that a status carries. */
-const shownLength = 12;
+const idPrefixLength = 12;
 
 /** The value of the status tag. It is the same for many nodes, so that one CreateTags serves them. */
-function statusValue({ word, at, pushed, routes }: Status): string {
+function formatStatus({ outcome, at, ruleSet, routes }: StatusRecord): string {
   return [
-    word,
+    outcome,
     at.toISOString(),
-    ...(pushed === undefined ? [] : [`ruleset=${pushed}`]),
+    ...(ruleSet === undefined ? [] : [`ruleset=${ruleSet}`]),
     ...(routes === undefined ? [] : [`routes=${routes}`]),
   ].join(' ');
 }
 
 /** Undefined for what is no status of ours. */
-export function statusIn(tags: ReadonlyMap<string, string>): Status | undefined {
+export function parseStatus(tags: ReadonlyMap<string, string>): StatusRecord | undefined {
   const pattern =
-    /^(?<word>proven|failed|pushed) (?<time>\S+)(?: ruleset=(?<pushed>[0-9a-f]{12}))?(?: routes=(?<routes>\d{1,6}))?$/;
-  const { word, time = '', pushed, routes } = pattern.exec(tags.get(statusTag) ?? '')?.groups ?? {};
+    /^(?<outcome>proven|failed|pushed) (?<time>\S+)(?: ruleset=(?<ruleSet>[0-9a-f]{12}))?(?: routes=(?<routes>\d{1,6}))?$/;
+  const { outcome, time = '', ruleSet, routes } = pattern.exec(tags.get(statusTag) ?? '')?.groups ?? {};
   const at = new Date(time);
-  if (word === undefined || Number.isNaN(at.getTime())) return undefined;
+  if (outcome === undefined || Number.isNaN(at.getTime())) return undefined;
   return {
-    word: word as Status['word'],
+    outcome: outcome as StatusRecord['outcome'],
     at,
-    ...(pushed !== undefined && { pushed }),
+    ...(ruleSet !== undefined && { ruleSet }),
     ...(routes !== undefined && { routes: Number(routes) }),
   };
 }
@@ -49,13 +49,13 @@ export function statusIn(tags: ReadonlyMap<string, string>): Status | undefined 
  * Milliseconds within which a node that was pushed to may still answer; after that it is pushed to again. It is the
  * time that a command has to start in, in which its result comes by the queue of commands too.
  */
-const answersWithinMs = 120_000;
+const pushTimeoutMs = 120_000;
 
 /** Whether somebody else pushed just this rule set a moment ago. */
-export function isUnderWay(status: Status | undefined, ruleSetId: string): boolean {
-  if (status?.pushed !== ruleSetId.slice(0, shownLength)) return false;
+export function isPushInProgress(status: StatusRecord | undefined, ruleSetId: string): boolean {
+  if (status?.ruleSet !== ruleSetId.slice(0, idPrefixLength)) return false;
   const age = Date.now() - status.at.getTime();
-  return Math.abs(age) < answersWithinMs;
+  return Math.abs(age) < pushTimeoutMs;
 }
 
 /**
@@ -63,29 +63,29 @@ export function isUnderWay(status: Status | undefined, ruleSetId: string): boole
  * copies them, and what a stopped instance puts back in force at its boot it has not proven again. Older ones
  * still say that there may be rules to take away.
  */
-export function recordedIn(
+export function recordedOf(
   tags: ReadonlyMap<string, string>,
   launched: Date | undefined,
-): Recorded | undefined {
+): RecordedState | undefined {
   const ruleSetId = tags.get(ruleSetTag) ?? '';
   if (!/^[0-9a-f]{64}$/.test(ruleSetId)) return undefined;
-  const status = statusIn(tags);
+  const status = parseStatus(tags);
   return {
     ruleSetId,
-    isProven: status?.word === 'proven' && launched !== undefined && status.at >= launched,
+    isProven: status?.outcome === 'proven' && launched !== undefined && status.at >= launched,
     ...(status && { at: status.at }),
     ...(status?.routes !== undefined && { routes: status.routes }),
   };
 }
 
 /** How the last push ended; undefined while one has not, and of another launch, whose tags were copied. */
-export function lastEndIn(
+export function lastPushOf(
   tags: ReadonlyMap<string, string>,
   launched: Date | undefined,
-): Node['lastEnd'] | undefined {
-  const { word, at } = statusIn(tags) ?? {};
-  if (word === undefined || word === 'pushed' || !at || !launched || at < launched) return undefined;
-  return { state: word, at };
+): Node['lastPush'] | undefined {
+  const { outcome, at } = parseStatus(tags) ?? {};
+  if (outcome === undefined || outcome === 'pushed' || !at || !launched || at < launched) return undefined;
+  return { state: outcome, at };
 }
 
 /**
@@ -98,26 +98,30 @@ export function markPushed(
   nodes: readonly Node[],
   ruleSetId: string,
   deadline: Deadline,
-): Promise<Unrecorded[]> {
+): Promise<RecordFailure[]> {
   const at = new Date();
-  const pushed = ruleSetId.slice(0, shownLength);
+  const ruleSet = ruleSetId.slice(0, idPrefixLength);
   const marks = nodes.map((node) => ({
     node,
-    tags: [statusTagFor({ word: 'pushed', at, pushed, ...routesOf(node) })],
+    tags: [statusTagFor({ outcome: 'pushed', at, ruleSet, ...recordedRoutes(node) })],
   }));
   return writeAll(clients, marks, deadline);
 }
 
 /** What a status goes on saying of a node until another rule set is in force on it. */
-export const routesOf = ({ recorded }: Node): Pick<Status, 'routes'> =>
+export const recordedRoutes = ({ recorded }: Node): Pick<StatusRecord, 'routes'> =>
   recorded?.routes === undefined ? {} : { routes: recorded.routes };
 
 /** Mirrors how pushes ended in tags. A node without a rule set in force keeps the tag of the last one. */
-export function remember(clients: Clients, ends: readonly End[], deadline: Deadline): Promise<Unrecorded[]> {
+export function writeRecords(
+  clients: Clients,
+  records: readonly PushRecord[],
+  deadline: Deadline,
+): Promise<RecordFailure[]> {
   const at = new Date();
-  const marks = ends.map(({ node, ruleSetId, state, routes }) => {
-    const word = state === 'proven' ? 'proven' : 'failed';
-    const status = statusTagFor({ word, at, ...(routes !== undefined && { routes }) });
+  const marks = records.map(({ node, ruleSetId, state, routes }) => {
+    const outcome = state === 'proven' ? 'proven' : 'failed';
+    const status = statusTagFor({ outcome, at, ...(routes !== undefined && { routes }) });
     return {
       node,
       tags: ruleSetId === undefined ? [status] : [{ Key: ruleSetTag, Value: ruleSetId }, status],
@@ -126,21 +130,21 @@ export function remember(clients: Clients, ends: readonly End[], deadline: Deadl
   return writeAll(clients, marks, deadline);
 }
 
-const statusTagFor = (status: Status): Tag => ({ Key: statusTag, Value: statusValue(status) });
+const statusTagFor = (status: StatusRecord): Tag => ({ Key: statusTag, Value: formatStatus(status) });
 
 /** One CreateTags for all nodes that get the same. */
 async function writeAll(
   clients: Clients,
   marks: readonly { readonly node: Node; readonly tags: Tag[] }[],
   deadline: Deadline,
-): Promise<Unrecorded[]> {
+): Promise<RecordFailure[]> {
   const groups = groupBy(marks, ({ tags }) => JSON.stringify(tags));
-  const unrecorded: Unrecorded[] = [];
+  const recordFailures: RecordFailure[] = [];
   for (const group of groups.values()) {
     const nodes = group.map(({ node }) => node);
-    unrecorded.push(...(await writeTags(clients, nodes, group[0]?.tags ?? [], deadline)));
+    recordFailures.push(...(await writeTags(clients, nodes, group[0]?.tags ?? [], deadline)));
   }
-  return unrecorded;
+  return recordFailures;
 }
 
 /** Resources in one CreateTags (EC2 API reference). */
@@ -153,27 +157,27 @@ async function writeTags(
   tags: Tag[],
   deadline: Deadline,
   size = resourcesLimit,
-): Promise<Unrecorded[]> {
-  const unrecorded: Unrecorded[] = [];
+): Promise<RecordFailure[]> {
+  const recordFailures: RecordFailure[] = [];
   for (const some of chunks(nodes, size)) {
     const error = await createTags(clients, some, tags, deadline);
     if (!error) continue;
-    const blamed = new Set(blamedFor(error, some));
-    const rest = some.filter((node) => !blamed.has(node));
-    unrecorded.push(...[...blamed].map((node) => ({ node, error })));
-    const next = blamed.size > 0 ? size : Math.ceil(some.length / 2);
-    unrecorded.push(...(await writeTags(clients, rest, tags, deadline, next)));
+    const offending = new Set(offendingNodes(error, some));
+    const rest = some.filter((node) => !offending.has(node));
+    recordFailures.push(...[...offending].map((node) => ({ node, error })));
+    const next = offending.size > 0 ? size : Math.ceil(some.length / 2);
+    recordFailures.push(...(await writeTags(clients, rest, tags, deadline, next)));
   }
-  return unrecorded;
+  return recordFailures;
 }
 
 /** Errors about single instances; CreateTags then tags none. */
-const ofSingleInstances = /^(TagLimitExceeded|InvalidID|InvalidInstanceID\.\w+)$/;
+const instanceErrors = /^(TagLimitExceeded|InvalidID|InvalidInstanceID\.\w+)$/;
 
 /** A denial, a throttle or a lack of time concerns all: to try them one by one would make it worse. */
-function blamedFor(error: PeermasqError, nodes: readonly Node[]): readonly Node[] {
-  if (nodes.length === 1 || !ofSingleInstances.test(error.code)) return nodes;
-  const named = new Set(namedIn(error, idsOf(nodes)));
+function offendingNodes(error: PeermasqError, nodes: readonly Node[]): readonly Node[] {
+  if (nodes.length === 1 || !instanceErrors.test(error.code)) return nodes;
+  const named = new Set(idsMentionedIn(error, idsOf(nodes)));
   return nodes.filter(({ ref }) => named.has(ref.id));
 }
 

@@ -1,20 +1,20 @@
 import type { Route as TableRoute, RouteTable, Vpc } from '@aws-sdk/client-ec2';
-import { nodeKey, type Route, type RouteSourceKind, type Surroundings } from '../core/node';
-import type { Deadline, Routes } from '../core/ports';
+import { nodeKey, type Route, type RouteSourceKind, type NetworkContext } from '../core/node';
+import type { Deadline, NetworkDiscovery } from '../core/ports';
 import type { Clients } from './clients';
 import {
   distinct,
-  effectiveTable,
-  rangesOf,
+  effectiveRouteTable,
+  vpcRanges,
   readPeerings,
   readPrefixList,
-  readTables,
+  readRouteTables,
   readVpcs,
 } from './networks';
 import type { AwsNode } from './nodes';
 
 /** What routes are read from: each part asked for once for all nodes. */
-interface Inventory {
+interface NetworkInventory {
   readonly vpcs: ReadonlyMap<string, Vpc>;
   readonly tables: readonly RouteTable[];
   /** Peering → its status code. */
@@ -23,13 +23,13 @@ interface Inventory {
 }
 
 /** A node without a subnet (it is terminated) or whose network is gone or unreadable has no entry. */
-export function makeRoutes(clients: Clients): Routes {
+export function makeRoutes(clients: Clients): NetworkDiscovery {
   return {
-    async around(nodes: readonly AwsNode[], kinds, deadline) {
-      const inventory = await look(clients, nodes, kinds, deadline);
+    async getNetworkContexts(nodes: readonly AwsNode[], kinds, deadline) {
+      const inventory = await readInventory(clients, nodes, kinds, deadline);
       return new Map(
         nodes.flatMap((node) => {
-          const surroundings = surroundingsOf(node, inventory, kinds);
+          const surroundings = networkContextOf(node, inventory, kinds);
           return surroundings ? [[nodeKey(node.ref), surroundings] as const] : [];
         }),
       );
@@ -37,28 +37,28 @@ export function makeRoutes(clients: Clients): Routes {
   };
 }
 
-async function look(
+async function readInventory(
   clients: Clients,
   nodes: readonly AwsNode[],
   kinds: readonly RouteSourceKind[],
   deadline: Deadline,
-): Promise<Inventory> {
+): Promise<NetworkInventory> {
   const vpcIds = distinct(nodes.map(({ vpcId }) => vpcId));
   const [vpcs, tables] = await Promise.all([
     readVpcs(clients, vpcIds, deadline),
-    kinds.length === 0 ? [] : readTables(clients, vpcIds, deadline),
+    kinds.length === 0 ? [] : readRouteTables(clients, vpcIds, deadline),
   ]);
   const used = nodes
-    .flatMap((node) => effectiveTable(node, tables)?.Routes ?? [])
-    .filter((route) => isOfKind(route, kinds));
+    .flatMap((node) => effectiveRouteTable(node, tables)?.Routes ?? [])
+    .filter((route) => hasKind(route, kinds));
   const [peerings, prefixLists] = await Promise.all([
-    statusesOf(clients, distinct(used.map((route) => route.VpcPeeringConnectionId)), deadline),
+    readPeeringStatuses(clients, distinct(used.map((route) => route.VpcPeeringConnectionId)), deadline),
     readPrefixLists(clients, distinct(used.map((route) => route.DestinationPrefixListId)), deadline),
   ]);
   return { vpcs: new Map(vpcs.map((vpc) => [vpc.VpcId ?? '', vpc])), tables, peerings, prefixLists };
 }
 
-async function statusesOf(clients: Clients, ids: readonly string[], deadline: Deadline) {
+async function readPeeringStatuses(clients: Clients, ids: readonly string[], deadline: Deadline) {
   const found = await readPeerings(clients, 'vpc-peering-connection-id', ids, deadline);
   return new Map(
     found.map(({ VpcPeeringConnectionId = '', Status }) => [VpcPeeringConnectionId, Status?.Code ?? '']),
@@ -70,28 +70,28 @@ async function readPrefixLists(clients: Clients, ids: string[], deadline: Deadli
   return new Map(await Promise.all(lists));
 }
 
-function surroundingsOf(
+function networkContextOf(
   node: AwsNode,
-  inventory: Inventory,
+  inventory: NetworkInventory,
   kinds: readonly RouteSourceKind[],
-): Surroundings | undefined {
+): NetworkContext | undefined {
   const vpc = inventory.vpcs.get(node.vpcId ?? '');
-  const networkRanges = vpc && rangesOf(vpc);
+  const networkRanges = vpc && vpcRanges(vpc);
   if (!networkRanges) return undefined;
-  const routes = effectiveTable(node, inventory.tables)?.Routes ?? [];
+  const routes = effectiveRouteTable(node, inventory.tables)?.Routes ?? [];
   return {
     network: vpc.VpcId ?? '',
     networkRanges,
     // EC2 knows of no pod ranges of its own, nor whether what lies behind a route knows them.
     podRanges: [],
     arePodsRouted: false,
-    routes: routes.filter((route) => isOfKind(route, kinds)).flatMap((route) => readRoute(route, inventory)),
-    kindsLookedUp: kinds,
+    routes: routes.filter((route) => hasKind(route, kinds)).flatMap((route) => toRoutes(route, inventory)),
+    discoveredKinds: kinds,
   };
 }
 
 /** `kind` and `via` of a route that leads where pods may need masquerading; the others are not ours. */
-function sourceOf(route: TableRoute): Pick<Route, 'kind' | 'via'> | undefined {
+function routeSource(route: TableRoute): Pick<Route, 'kind' | 'via'> | undefined {
   const { VpcPeeringConnectionId, TransitGatewayId, GatewayId } = route;
   if (VpcPeeringConnectionId) return { kind: 'peerings', via: VpcPeeringConnectionId };
   if (TransitGatewayId) return { kind: 'transit-gateways', via: TransitGatewayId };
@@ -99,16 +99,17 @@ function sourceOf(route: TableRoute): Pick<Route, 'kind' | 'via'> | undefined {
   return undefined;
 }
 
-function isOfKind(route: TableRoute, kinds: readonly RouteSourceKind[]): boolean {
-  const source = sourceOf(route);
+function hasKind(route: TableRoute, kinds: readonly RouteSourceKind[]): boolean {
+  const source = routeSource(route);
   return source !== undefined && kinds.includes(source.kind);
 }
 
 /** A route by prefix list is as many routes as the list has entries. */
-function readRoute(route: TableRoute, { peerings, prefixLists }: Inventory): Route[] {
-  const source = sourceOf(route);
+function toRoutes(route: TableRoute, { peerings, prefixLists }: NetworkInventory): Route[] {
+  const source = routeSource(route);
   if (!source) return [];
-  const state = source.kind === 'peerings' ? stateOver(peerings.get(source.via), route) : ownState(route);
+  const state =
+    source.kind === 'peerings' ? peeringRouteState(peerings.get(source.via), route) : routeState(route);
   const { DestinationCidrBlock, DestinationIpv6CidrBlock, DestinationPrefixListId } = route;
   const destinations = [
     DestinationCidrBlock ?? DestinationIpv6CidrBlock ?? prefixLists.get(DestinationPrefixListId ?? '') ?? [],
@@ -120,8 +121,8 @@ function readRoute(route: TableRoute, { peerings, prefixLists }: Inventory): Rou
   }));
 }
 
-const ownState = ({ State }: TableRoute): Route['state'] => (State === 'active' ? 'active' : 'blackhole');
+const routeState = ({ State }: TableRoute): Route['state'] => (State === 'active' ? 'active' : 'blackhole');
 
 /** Routes may be made before their peering is active, and do not always say so themselves. */
-const stateOver = (peering: string | undefined, route: TableRoute): Route['state'] =>
-  peering === 'provisioning' ? 'provisioning' : peering === 'active' ? ownState(route) : 'blackhole';
+const peeringRouteState = (peering: string | undefined, route: TableRoute): Route['state'] =>
+  peering === 'provisioning' ? 'provisioning' : peering === 'active' ? routeState(route) : 'blackhole';

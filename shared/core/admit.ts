@@ -25,19 +25,19 @@ export interface Warning {
     | 'any-source'
     | 'blackhole'
     | 'provisioning'
-    | 'not-looked-up'
+    | 'kind-not-discovered'
     | 'pods-routed'
-    | 'nothing-found'
-    | 'no-pods-of-family'
+    | 'no-routes-found'
+    | 'no-pod-range-in-family'
     | 'unreadable-route'
     | 'reserved-range'
     | 'destination-exempt'
     | 'destination-overlaps'
-    | 'probe-outside';
+    | 'probe-not-masqueraded';
   readonly detail: string;
 }
 
-export type Admission = { readonly kind: 'admitted'; readonly cluster: ClusterConfig } | Skip;
+export type Eligibility = { readonly kind: 'eligible'; readonly cluster: ClusterConfig } | Skip;
 
 export const skip = (reason: SkipReason, detail: string, warnings: readonly Warning[] = []): Skip => ({
   kind: 'skip',
@@ -47,7 +47,7 @@ export const skip = (reason: SkipReason, detail: string, warnings: readonly Warn
 });
 
 /** Whether a node is ours to serve, told from the node and the config alone. */
-export function admit(node: Node, config: Config): Admission {
+export function checkEligibility(node: Node, config: Config): Eligibility {
   const [name, ...others] = node.clusters;
   if (name === undefined) return skip('no-cluster', 'Its tags or labels name no cluster.');
   if (others.length > 0) {
@@ -66,5 +66,5 @@ export function admit(node: Node, config: Config): Admission {
   if (node.isControlPlane && !cluster.controlPlane) {
     return skip('control-plane', `peermasq.yaml leaves out the control plane of ${cluster.name}.`);
   }
-  return { kind: 'admitted', cluster };
+  return { kind: 'eligible', cluster };
 }

@@ -4,25 +4,25 @@ export interface ApiCalls {
 }
 
 /** Counts the calls of a process; each attempt counts, as it does for the cloud. */
-export interface Tally {
-  called(): void;
-  throttled(): void;
+export interface ApiCallCounter {
+  countCall(): void;
+  countThrottle(): void;
   /** How many there were since this was last asked. */
   take(): ApiCalls;
 }
 
-export function makeTally(): Tally {
-  let since = { calls: 0, throttles: 0 };
+export function makeApiCallCounter(): ApiCallCounter {
+  let counts = { calls: 0, throttles: 0 };
   return {
-    called: () => {
-      since.calls += 1;
+    countCall: () => {
+      counts.calls += 1;
     },
-    throttled: () => {
-      since.throttles += 1;
+    countThrottle: () => {
+      counts.throttles += 1;
     },
     take: () => {
-      const taken = since;
-      since = { calls: 0, throttles: 0 };
+      const taken = counts;
+      counts = { calls: 0, throttles: 0 };
       return taken;
     },
   };

@@ -1,10 +1,10 @@
 import { diffArrays } from 'diff';
 import { subtract, type Aggregate, type Cidr } from './cidr';
-import type { Plan, Wish } from './plan';
+import type { Plan, DestinationRequest } from './plan';
 import { ruleSetLines, type RuleSet } from './rule-set';
 
 /** One line of a rule set, and what becomes of it. */
-export interface ChangedLine {
+export interface DiffLine {
   readonly sign: '+' | '-' | ' ';
   readonly text: string;
   /** What asked for this destination: the config, or routes. */
@@ -15,14 +15,14 @@ export interface ChangedLine {
  * What a plan would change about the rule set in force, line by line.
  * @param before without it every line is new
  */
-export function changedLines(
+export function diffPlan(
   { ruleSet, provenance }: Extract<Plan, { kind: 'rule-set' }>,
   before: RuleSet | undefined,
-): ChangedLine[] {
-  const origins = new Map(provenance.map((range) => [range.cidr.text, originOf(range)]));
-  const toLine = (sign: ChangedLine['sign'], text: string): ChangedLine => {
+): DiffLine[] {
+  const originsByCidr = new Map(provenance.map((range) => [range.cidr.text, describeOrigins(range)]));
+  const toLine = (sign: DiffLine['sign'], text: string): DiffLine => {
     const [kind, cidr = ''] = text.split(' ');
-    const from = sign !== '-' && kind === 'masquerade' ? origins.get(cidr) : undefined;
+    const from = sign !== '-' && kind === 'masquerade' ? originsByCidr.get(cidr) : undefined;
     return { sign, text, ...(from && { from }) };
   };
   return diffArrays(before ? ruleSetLines(before) : [], ruleSetLines(ruleSet)).flatMap(
@@ -31,30 +31,30 @@ export function changedLines(
 }
 
 /** Each thing that asked for a destination, once, in words. */
-export function originOf({ from }: Aggregate<Wish>): string[] {
-  const words = from.map((wish) =>
-    wish.from === 'config'
-      ? `peermasq.yaml: ${wish.cidr.text} ${wish.name}`
-      : `${wish.from.kind}: route to ${wish.from.destination} over ${wish.from.via}`,
+export function describeOrigins({ from }: Aggregate<DestinationRequest>): string[] {
+  const texts = from.map((request) =>
+    request.from === 'config'
+      ? `peermasq.yaml: ${request.cidr.text} ${request.name}`
+      : `${request.from.kind}: route to ${request.from.destination} over ${request.from.via}`,
   );
-  return [...new Set(words)];
+  return [...new Set(texts)];
 }
 
 /** What changes about where pods are masqueraded to: exemptions count, not only destinations. */
-export function reachChange(
+export function diffDestinations(
   after: RuleSet,
   before: RuleSet | undefined,
-): { begin: Cidr[]; end: Cidr[]; doPodsChange: boolean } {
-  const [now, then] = [reachOf(after), before ? reachOf(before) : []];
+): { begin: Cidr[]; end: Cidr[]; podRangesChange: boolean } {
+  const [now, then] = [masqueradedRanges(after), before ? masqueradedRanges(before) : []];
   const pods = ({ sources }: RuleSet) => sources.map(({ text }) => text).join(' ');
   return {
     begin: now.flatMap((range) => subtract(range, then)),
     end: then.flatMap((range) => subtract(range, now)),
-    doPodsChange: before !== undefined && now.length > 0 && pods(before) !== pods(after),
+    podRangesChange: before !== undefined && now.length > 0 && pods(before) !== pods(after),
   };
 }
 
-function reachOf({ destinations, exemptions }: RuleSet): Cidr[] {
+function masqueradedRanges({ destinations, exemptions }: RuleSet): Cidr[] {
   const exempt = exemptions.map(({ cidr }) => cidr);
   return destinations.flatMap(({ cidr }) => subtract(cidr, exempt));
 }

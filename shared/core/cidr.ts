@@ -99,12 +99,12 @@ export function overlaps(a: Cidr, b: Cidr): boolean {
 
 /** What of `from` is left without `removed`, as few CIDRs as possible, in order. */
 export function subtract(from: Cidr, removed: readonly Cidr[]): Cidr[] {
-  const inTheWay = removed.filter((other) => overlaps(from, other));
-  if (inTheWay.some((other) => contains(other, from))) return [];
-  if (inTheWay.length === 0) return [from];
+  const overlapping = removed.filter((other) => overlaps(from, other));
+  if (overlapping.some((other) => contains(other, from))) return [];
+  if (overlapping.length === 0) return [from];
   const half = make(from.family, from.first, from.prefix + 1);
   const otherHalf = make(from.family, from.first + sizeOf(half), half.prefix);
-  return [...subtract(half, inTheWay), ...subtract(otherHalf, inTheWay)];
+  return [...subtract(half, overlapping), ...subtract(otherHalf, overlapping)];
 }
 
 /** A range, and everything that asked for it or for a part of it. */

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { CidrError, contains, parseCidr, type Cidr } from './cidr';
 import { messageOf, PermanentError } from './errors';
 import { routeSourceKinds, type RouteSourceKind } from './node';
-import { whyReserved } from './reserved';
+import { reservedReason } from './reserved';
 import { interfacePattern, namePattern, parseProbe, type NamedCidr, type Probe } from './rule-set';
 
 export interface ClusterConfig {
@@ -27,7 +27,7 @@ export interface Config {
 }
 
 /** One thing wrong with peermasq.yaml. Lines and columns count from 1. */
-export interface Fault {
+export interface FieldError {
   readonly line: number;
   readonly column: number;
   /** Where it is, as a path: `clusters.frontend.pods[0]`. */
@@ -37,23 +37,23 @@ export interface Fault {
 
 /** Every fault of the config at once. */
 export class ConfigError extends PermanentError {
-  readonly faults: readonly Fault[];
+  readonly errors: readonly FieldError[];
 
-  constructor(faults: readonly Fault[]) {
-    const list = faults.map(({ line, column, path, message }) => `  ${line}:${column} ${path}: ${message}`);
+  constructor(errors: readonly FieldError[]) {
+    const list = errors.map(({ line, column, path, message }) => `  ${line}:${column} ${path}: ${message}`);
     super(
       'bad-config',
-      `peermasq.yaml has ${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}:\n${list.join('\n')}`,
+      `peermasq.yaml has ${errors.length} ${errors.length === 1 ? 'fault' : 'faults'}:\n${list.join('\n')}`,
       'Mend every line named; nothing is planned from a config with faults.',
     );
-    this.faults = faults;
+    this.errors = errors;
   }
 }
 
 /** A string that `read` turns into a value; what `read` throws becomes the fault. */
-const readAs = <T>(read: (text: string) => T, description: string) =>
+const parsedString = <T>(read: (text: string) => T, description: string) =>
   z
-    .string({ error: ({ input }) => `read ${show(input)}; accepted is ${description}` })
+    .string({ error: ({ input }) => `read ${quote(input)}; accepted is ${description}` })
     .transform((text, context) => {
       try {
         return read(text);
@@ -64,7 +64,7 @@ const readAs = <T>(read: (text: string) => T, description: string) =>
     })
     .meta({ description });
 
-function parseSomeCidr(text: string): Cidr {
+function parseExemptCidr(text: string): Cidr {
   const cidr = parseCidr(text);
   if (cidr.prefix === 0)
     throw new CidrError(`${JSON.stringify(text)} is refused: it holds every address there is`);
@@ -73,14 +73,14 @@ function parseSomeCidr(text: string): Cidr {
 
 function parseUsableCidr(text: string): Cidr {
   const cidr = parseCidr(text);
-  const why = whyReserved(cidr);
-  if (why) throw new CidrError(`${JSON.stringify(text)} is refused: it ${why}`);
+  const reason = reservedReason(cidr);
+  if (reason) throw new CidrError(`${JSON.stringify(text)} is refused: it ${reason}`);
   return cidr;
 }
 
-const anyRange = readAs(parseSomeCidr, 'a CIDR, such as 10.193.7.0/24');
-const range = readAs(parseUsableCidr, 'a CIDR, such as 10.193.0.0/16');
-const probe = readAs(parseProbe, 'ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432');
+const anyRange = parsedString(parseExemptCidr, 'a CIDR, such as 10.193.7.0/24');
+const range = parsedString(parseUsableCidr, 'a CIDR, such as 10.193.0.0/16');
+const probe = parsedString(parseProbe, 'ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432');
 
 const staticRange = z
   .strictObject({
@@ -89,81 +89,81 @@ const staticRange = z
       .string()
       .regex(namePattern, {
         error: ({ input }) =>
-          `read ${show(input)}; accepted are 1 to 63 letters, digits and . _ : / @ - (it becomes the comment of a rule)`,
+          `read ${quote(input)}; accepted are 1 to 63 letters, digits and . _ : / @ - (it becomes the comment of a rule)`,
       })
       .optional(),
   })
   .transform(({ cidr, name }) => ({ cidr, name: name ?? cidr.text }))
   .meta({ description: 'A range that no route of the cloud shows, and the name its rule will bear.' });
 
-const accepted = `${routeSourceKinds.join(', ')}, or {cidr, name}`;
+const acceptedKinds = `${routeSourceKinds.join(', ')}, or {cidr, name}`;
 const routeSourceKind = z.enum(routeSourceKinds, {
-  error: ({ input }) => `read ${show(input)}; accepted are ${accepted}`,
+  error: ({ input }) => `read ${quote(input)}; accepted are ${acceptedKinds}`,
 });
 
-const listOf = <T extends z.ZodType>(item: T, description: string) =>
+const listSchema = <T extends z.ZodType>(item: T, description: string) =>
   z
-    .array(item, { error: ({ input }) => `read ${show(input)}; accepted is a list, such as [a, b]` })
+    .array(item, { error: ({ input }) => `read ${quote(input)}; accepted is a list, such as [a, b]` })
     .default([])
     .meta({ description });
 
-const yesOrNo = (otherwise: boolean, description: string) =>
+const booleanSchema = (defaultValue: boolean, description: string) =>
   z
-    .boolean({ error: ({ input }) => `read ${show(input)}; accepted is true or false` })
-    .default(otherwise)
+    .boolean({ error: ({ input }) => `read ${quote(input)}; accepted is true or false` })
+    .default(defaultValue)
     .meta({ description });
 
 /** Runs also where other settings have faults, so that all are told at once. */
-function refuseOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void {
-  const { pods, services, masquerade } = partlyRead.parse(cluster);
+function rejectOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void {
+  const { pods, services, masquerade } = partialCluster.parse(cluster);
   const own = [...pods, ...services].filter(isCidr);
   masquerade.forEach((entry, index) => {
-    const { cidr } = partlyReadRange.parse(entry);
-    const holder = isCidr(cidr) && own.find((range) => contains(range, cidr));
-    if (!holder) return;
-    const message = `${cidr.text} lies inside ${holder.text}, the cluster's own range; pods reach it without masquerading`;
+    const { cidr } = partialRange.parse(entry);
+    const containing = isCidr(cidr) && own.find((range) => contains(range, cidr));
+    if (!containing) return;
+    const message = `${cidr.text} lies inside ${containing.text}, the cluster's own range; pods reach it without masquerading`;
     context.addIssue({ code: 'custom', path: ['masquerade', index, 'cidr'], message });
   });
 }
 
 const unknowns = z.array(z.unknown()).catch([]);
-const partlyRead = z
+const partialCluster = z
   .object({ pods: unknowns, services: unknowns, masquerade: unknowns })
   .catch({ pods: [], services: [], masquerade: [] });
-const partlyReadRange = z.object({ cidr: z.unknown() }).catch({ cidr: undefined });
+const partialRange = z.object({ cidr: z.unknown() }).catch({ cidr: undefined });
 const isCidr = (value: unknown): value is Cidr =>
   typeof value === 'object' && value !== null && 'first' in value;
 
 const clusterSchema = z
   .strictObject(
     {
-      pods: listOf(anyRange, 'Pod ranges, where the cloud cannot tell.'),
-      services: listOf(anyRange, 'Service ranges, where the cloud cannot tell.'),
-      masquerade: listOf(
+      pods: listSchema(anyRange, 'Pod ranges, where the cloud cannot tell.'),
+      services: listSchema(anyRange, 'Service ranges, where the cloud cannot tell.'),
+      masquerade: listSchema(
         z.union([routeSourceKind, staticRange]),
         'Where pods need the node’s address: peerings, vpn and transit-gateways stand for what the subnet routes there.',
       ),
-      except: listOf(anyRange, 'Ranges that are never masqueraded to.'),
-      probe: listOf(probe, 'TCP services that each node connects to as a pod would, to prove the rule.'),
+      except: listSchema(anyRange, 'Ranges that are never masqueraded to.'),
+      probe: listSchema(probe, 'TCP services that each node connects to as a pod would, to prove the rule.'),
       out: z
         .string()
         .regex(interfacePattern, {
-          error: ({ input }) => `read ${show(input)}; accepted is an interface name, such as eth0`,
+          error: ({ input }) => `read ${quote(input)}; accepted is an interface name, such as eth0`,
         })
         .optional()
         .meta({ description: 'Masquerade only what leaves by this interface.' }),
-      'random-fully': yesOrNo(false, 'Add --random-fully to each rule.'),
-      'control-plane': yesOrNo(true, 'Serve the nodes of the control plane too.'),
+      'random-fully': booleanSchema(false, 'Add --random-fully to each rule.'),
+      'control-plane': booleanSchema(true, 'Serve the nodes of the control plane too.'),
       restart: z
         .strictObject(
           {
             maxUnavailable: z.literal(1, {
-              error: ({ input }) => `read ${show(input)}; accepted is 1: nodes are restarted one at a time`,
+              error: ({ input }) => `read ${quote(input)}; accepted is 1: nodes are restarted one at a time`,
             }),
           },
           {
             error: ({ code, input }) =>
-              code === 'invalid_type' ? `read ${show(input)}; accepted is {maxUnavailable: 1}` : undefined,
+              code === 'invalid_type' ? `read ${quote(input)}; accepted is {maxUnavailable: 1}` : undefined,
           },
         )
         .optional()
@@ -175,14 +175,14 @@ const clusterSchema = z
     {
       error: ({ code, input }) =>
         code === 'invalid_type'
-          ? `read ${show(input)}; accepted are the settings of a cluster; write {} for none`
+          ? `read ${quote(input)}; accepted are the settings of a cluster; write {} for none`
           : undefined,
     },
   )
-  .superRefine(refuseOwnRanges, { when: () => true });
+  .superRefine(rejectOwnRanges, { when: () => true });
 
 const clusterName = z.string().regex(/^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,252})$/, {
-  error: ({ input }) => `read ${show(input)}; accepted is a cluster's name as its nodes carry it, or "*"`,
+  error: ({ input }) => `read ${quote(input)}; accepted is a cluster's name as its nodes carry it, or "*"`,
 });
 
 export const configSchema = z
@@ -190,14 +190,14 @@ export const configSchema = z
     {
       clusters: z
         .record(clusterName, clusterSchema, {
-          error: ({ input }) => `read ${show(input)}; accepted are clusters by name`,
+          error: ({ input }) => `read ${quote(input)}; accepted are clusters by name`,
         })
         .meta({ description: 'By name; "*" matches any cluster.' }),
     },
     {
       error: ({ code, input }) =>
         code === 'invalid_type'
-          ? `read ${show(input)}; accepted is a file that starts with "clusters:"`
+          ? `read ${quote(input)}; accepted is a file that starts with "clusters:"`
           : undefined,
     },
   )
@@ -210,18 +210,18 @@ export const configSchema = z
 export function parseConfig(text: string): Config {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const unreadable = document.errors.map(({ pos, message }): Fault => ({
+  const syntaxErrors = document.errors.map(({ pos, message }): FieldError => ({
     ...position(lines, pos[0]),
     path: 'YAML',
     message,
   }));
   // A key that stands twice leaves the rest to be read; anything else does not.
-  if (document.errors.some(({ code }) => code !== 'DUPLICATE_KEY')) throw new ConfigError(unreadable);
+  if (document.errors.some(({ code }) => code !== 'DUPLICATE_KEY')) throw new ConfigError(syntaxErrors);
   const { data, error } = configSchema.safeParse(toValue(document));
-  const issues = (error?.issues ?? []).flatMap((issue) => toFaults(issue, document, lines));
-  if (!data || unreadable.length > 0) {
-    const faults = [...unreadable, ...issues];
-    throw new ConfigError(faults.toSorted((a, b) => a.line - b.line || a.column - b.column));
+  const issues = (error?.issues ?? []).flatMap((issue) => toFieldErrors(issue, document, lines));
+  if (!data || syntaxErrors.length > 0) {
+    const errors = [...syntaxErrors, ...issues];
+    throw new ConfigError(errors.toSorted((a, b) => a.line - b.line || a.column - b.column));
   }
   return {
     clusters: Object.entries(data.clusters).map(
@@ -238,7 +238,7 @@ export function parseConfig(text: string): Config {
 }
 
 /** The route sources that a cluster asks for, beside the ranges that it names itself. */
-export function kindsAskedFor({ masquerade }: ClusterConfig): RouteSourceKind[] {
+export function requestedKinds({ masquerade }: ClusterConfig): RouteSourceKind[] {
   return masquerade.filter((entry) => typeof entry === 'string');
 }
 
@@ -256,8 +256,8 @@ function toValue(document: Document): unknown {
   }
 }
 
-function toFaults(issue: z.core.$ZodIssue, document: Document, lines: LineCounter): Fault[] {
-  const at = (path: readonly PropertyKey[], message: string): Fault => ({
+function toFieldErrors(issue: z.core.$ZodIssue, document: Document, lines: LineCounter): FieldError[] {
+  const at = (path: readonly PropertyKey[], message: string): FieldError => ({
     ...position(lines, offsetOf(document, path)),
     path: printPath(path) || 'the file',
     message,
@@ -270,9 +270,9 @@ function toFaults(issue: z.core.$ZodIssue, document: Document, lines: LineCounte
     case 'invalid_union': {
       // A kind of route source or a range: its shape tells which was meant, and only that one's faults help.
       const [kindIssues = [], rangeIssues = []] = issue.errors;
-      const meant = isMap(document.getIn(issue.path as unknown[], true)) ? rangeIssues : kindIssues;
-      return meant.flatMap((inner) =>
-        toFaults({ ...inner, path: [...issue.path, ...inner.path] }, document, lines),
+      const branchIssues = isMap(document.getIn(issue.path as unknown[], true)) ? rangeIssues : kindIssues;
+      return branchIssues.flatMap((inner) =>
+        toFieldErrors({ ...inner, path: [...issue.path, ...inner.path] }, document, lines),
       );
     }
     default:
@@ -300,7 +300,7 @@ function printPath(path: readonly PropertyKey[]): string {
     .join('');
 }
 
-function show(value: unknown): string {
+function quote(value: unknown): string {
   const text = JSON.stringify(value) as string | undefined;
   return text === undefined ? 'nothing' : text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }

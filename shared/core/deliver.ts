@@ -1,113 +1,121 @@
 import { PeermasqError, RetryableError } from './errors';
 import { groupBy } from './group';
-import { judge, type Meant } from './judge';
+import { outcomeOf, type Expected } from './judge';
 import { nodeKey, type Node } from './node';
 import type { Outcome } from './outcome';
 import type { Plan } from './plan';
-import type { Channel, Deadline, End, Log, Push, Pushed, Unrecorded } from './ports';
-import { faultOf, remember, settle, type Returned } from './settle';
+import type { Channel, Deadline, PushRecord, Log, PushResult, PushedNode, RecordFailure } from './ports';
+import { permissionErrorIn, writeRecords, recordOutcomes, type PushResponse } from './settle';
 
-export interface Planned {
+export interface PlannedNode {
   readonly node: Node;
   readonly cluster: string;
   readonly plan: Extract<Plan, { kind: 'rule-set' }>;
 }
 
-const isInForce = ({ node, plan: { id } }: Planned): boolean =>
+const isInForce = ({ node, plan: { id } }: PlannedNode): boolean =>
   node.recorded?.isProven === true && node.recorded.ruleSetId === id;
 
-export function asDryRun(planned: Planned): Extract<Outcome, { kind: 'planned' }> {
-  return { ...whoIs(planned), kind: 'planned', plan: planned.plan, isChange: !isInForce(planned) };
+export function toPlannedOutcome(planned: PlannedNode): Extract<Outcome, { kind: 'planned' }> {
+  return { ...subjectOf(planned), kind: 'planned', plan: planned.plan, isChange: !isInForce(planned) };
 }
 
 /**
  * Pushes each different rule set once, to all nodes that need it, then gathers what they report.
- * @param isAgain those that have proven it need it too
+ * @param force those that have proven it need it too
  */
-export async function deliver(
-  planned: readonly Planned[],
+export async function pushRuleSets(
+  planned: readonly PlannedNode[],
   channel: Channel,
   log: Log,
   deadline: Deadline,
-  isAgain = false,
-): Promise<{ outcomes: Outcome[]; faults: PeermasqError[] }> {
-  const left = isAgain ? [] : planned.filter(isInForce);
+  force = false,
+): Promise<{ outcomes: Outcome[]; errors: PeermasqError[] }> {
+  const upToDate = force ? [] : planned.filter(isInForce);
   const groups = groupBy(
-    planned.filter((entry) => isAgain || !isInForce(entry)),
+    planned.filter((entry) => force || !isInForce(entry)),
     ({ plan: { id } }) => id,
   );
-  const answers = await Promise.all(
-    [...groups.values()].map((group) => pushGroup(group, channel, log, deadline, isAgain)),
+  const groupResults = await Promise.all(
+    [...groups.values()].map((group) => pushGroup(group, channel, log, deadline, force)),
   );
-  const pushes = answers.flatMap((answer) => answer.pushes);
+  const pushes = groupResults.flatMap((groupResult) => groupResult.pushes);
 
-  const pushed = pushes.filter((push): push is Pushed => push.result === 'pushed');
-  const proofs = pushed.length === 0 ? [] : await channel.proofs(pushed, deadline);
+  const pushed = pushes.filter((push): push is PushedNode => push.result === 'pushed');
+  const proofs = pushed.length === 0 ? [] : await channel.collectProofs(pushed, deadline);
 
   const byNode = new Map(planned.map((entry) => [nodeKey(entry.node.ref), entry]));
-  const entryOf = ({ node }: { readonly node: Node }) => byNode.get(nodeKey(node.ref)) ?? fail(node);
-  const returned = proofs.map((proof): Returned => {
+  const entryOf = ({ node }: { readonly node: Node }) =>
+    byNode.get(nodeKey(node.ref)) ?? failUnknownNode(node);
+  const responses = proofs.map((proof): PushResponse => {
     const entry = entryOf(proof);
-    return { proof, meant: meantBy(entry), cluster: entry.cluster, routes: entry.plan.routes };
+    return { proof, expected: expectedOf(entry), cluster: entry.cluster, routes: entry.plan.routes };
   });
-  const settled = await settle(returned, channel, log, deadline);
-  const unrecorded = await mirror(left, channel, log, deadline);
+  const recordedPushes = await recordOutcomes(responses, channel, log, deadline);
+  const recordFailures = await recordAlreadyProven(upToDate, channel, log, deadline);
   return {
     outcomes: [
-      ...left.map(asProven),
+      ...upToDate.map(toProvenOutcome),
       ...pushes
         .filter((push) => push.result !== 'pushed')
-        .map((push): Outcome => ({ ...whoIs(entryOf(push)), ...judge(push, meantBy(entryOf(push))) })),
-      ...settled.outcomes,
+        .map((push): Outcome => ({
+          ...subjectOf(entryOf(push)),
+          ...outcomeOf(push, expectedOf(entryOf(push))),
+        })),
+      ...recordedPushes.outcomes,
     ],
-    faults: [...answers.flatMap(({ fault }) => fault ?? []), ...settled.faults, ...faultOf(unrecorded)],
+    errors: [
+      ...groupResults.flatMap(({ error }) => error ?? []),
+      ...recordedPushes.errors,
+      ...permissionErrorIn(recordFailures),
+    ],
   };
 }
 
 /** What nodes told of themselves is written where the next look finds it without asking them. */
-async function mirror(
-  proven: readonly Planned[],
+async function recordAlreadyProven(
+  proven: readonly PlannedNode[],
   channel: Channel,
   log: Log,
   deadline: Deadline,
-): Promise<readonly Unrecorded[]> {
-  const ends = proven
-    .filter(({ node }) => node.recorded?.isUnmirrored)
-    .map(({ node, plan: { id, routes } }): End => ({ node, ruleSetId: id, state: 'proven', routes }));
-  return remember(ends, channel, log, deadline);
+): Promise<readonly RecordFailure[]> {
+  const records = proven
+    .filter(({ node }) => node.recorded?.isUnrecorded)
+    .map(({ node, plan: { id, routes } }): PushRecord => ({ node, ruleSetId: id, state: 'proven', routes }));
+  return writeRecords(records, channel, log, deadline);
 }
 
-const meantBy = ({ plan: { id, ruleSet, warnings } }: Planned): Meant => ({
+const expectedOf = ({ plan: { id, ruleSet, warnings } }: PlannedNode): Expected => ({
   id,
   generation: ruleSet.generation,
   warnings,
 });
 
-const whoIs = ({ node: { ref, launchedAt }, cluster }: Planned) => ({
+const subjectOf = ({ node: { ref, launchedAt }, cluster }: PlannedNode) => ({
   node: ref,
   cluster,
   ...(launchedAt && { launchedAt }),
 });
 
 /** A channel that answers for a node it was not given breaks its contract. */
-function fail(node: Node): never {
+function failUnknownNode(node: Node): never {
   throw new Error(`The channel answered for ${nodeKey(node.ref)}, which was not pushed to`);
 }
 
 /** A fault of one group does not keep the others from their rules. */
 async function pushGroup(
-  group: readonly Planned[],
+  group: readonly PlannedNode[],
   channel: Channel,
   log: Log,
   deadline: Deadline,
-  isAgain: boolean,
-): Promise<{ pushes: readonly Push[]; fault?: PeermasqError }> {
+  force: boolean,
+): Promise<{ pushes: readonly PushResult[]; error?: PeermasqError }> {
   const [first] = group;
   if (!first) return { pushes: [] };
   const nodes = group.map(({ node }) => node);
   try {
-    const order = { ...first.plan, ...(isAgain && { isAgain }) };
-    const pushes = await channel.push(order, nodes, deadline);
+    const request = { ...first.plan, ...(force && { force }) };
+    const pushes = await channel.push(request, nodes, deadline);
     const ids = pushes.filter(({ result }) => result === 'pushed').map(({ node }) => node.ref.id);
     const { cloud } = first.node.ref;
     if (ids.length > 0)
@@ -115,13 +123,13 @@ async function pushGroup(
     return { pushes };
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
-    const pushes = nodes.map((node): Push => ({ result: 'failed', node, error }));
-    return error instanceof RetryableError ? { pushes } : { pushes, fault: error };
+    const pushes = nodes.map((node): PushResult => ({ result: 'failed', node, error }));
+    return error instanceof RetryableError ? { pushes } : { pushes, error: error };
   }
 }
 
-const asProven = (entry: Planned): Outcome => ({
-  ...whoIs(entry),
+const toProvenOutcome = (entry: PlannedNode): Outcome => ({
+  ...subjectOf(entry),
   kind: 'proven',
   ruleSetId: entry.plan.id,
   warnings: entry.plan.warnings,

@@ -1,22 +1,22 @@
 import { addressOf, contains, parseAddress, type Cidr } from './cidr';
-import { inWords, type PeermasqError } from './errors';
-import type { Explanation, Place } from './explain/packet';
-import type { Node, Surroundings } from './node';
+import { formatError, type PeermasqError } from './errors';
+import type { Explanation, SocketAddress } from './explain/packet';
+import type { Node, NetworkContext } from './node';
 import { reasonOf, type Outcome } from './outcome';
-import { links, type Check } from './reach';
+import { checkNames, type Check } from './reach';
 import { printProbe } from './rule-set';
-import { shellWord } from './shell';
+import { shellQuote } from './shell';
 
 /** Everything that was found out about one connection. */
 export interface Findings {
   readonly node: Node;
   /** What a push now would make of the node. */
   readonly outcome: Outcome;
-  readonly around: Surroundings;
+  readonly networkContext: NetworkContext;
   /** One-address ranges; without a pod the connection begins on the node. */
   readonly pod?: Cidr;
   /** What was asked about. */
-  readonly asked: { readonly address: Cidr; readonly port: number };
+  readonly requested: { readonly address: Cidr; readonly port: number };
   /** Where it leaves the node for, as far as that is known: what `reach` is about. */
   readonly destination: Cidr;
   /** Ranges of the cluster itself, as config and cloud tell them. */
@@ -37,166 +37,175 @@ export interface Diagnosis {
 }
 
 /** Peers have routes to the pod: it may come with its own address. */
-export function isPodRouted(pod: Cidr, around: Surroundings): boolean {
+export function isPodRouted(pod: Cidr, networkContext: NetworkContext): boolean {
   const holds = (range: Cidr) => contains(range, pod);
-  return (around.arePodsRouted && around.podRanges.some(holds)) || around.networkRanges.some(holds);
+  return (
+    (networkContext.arePodsRouted && networkContext.podRanges.some(holds)) ||
+    networkContext.networkRanges.some(holds)
+  );
 }
 
 /** What people check by hand, in the order in which they do, and the first link that is broken. */
 export function diagnose(findings: Findings): Diagnosis {
   const masquerading = masqueradingCheck(findings);
-  const words = ofCluster(findings);
-  const way = [...findings.reach.map((check) => ofPlace(findings, check)), masquerading].map((check) =>
-    words === undefined ? check : within(check, words),
-  );
-  const hasDrifted = way.includes(masquerading) && masquerading.state === 'broken' && isOwnBroken(findings);
-  const found = [nodeCheck(findings), ...way, proofOf(findings, way, hasDrifted)];
-  const checks = links.flatMap((link) => found.filter((check) => check.link === link));
+  const text = clusterRangeReason(findings);
+  const cloudChecks = [
+    ...findings.reach.map((check) => limitToOneDestination(findings, check)),
+    masquerading,
+  ].map((check) => (text === undefined ? check : notNeededInCluster(check, text)));
+  const hasDrifted =
+    cloudChecks.includes(masquerading) && masquerading.state === 'broken' && isOwnRuleMissing(findings);
+  const found = [nodeCheck(findings), ...cloudChecks, proofCheckIfNeeded(findings, cloudChecks, hasDrifted)];
+  const checks = checkNames.flatMap((name) => found.filter((check) => check.name === name));
   const broken = checks.find(({ state }) => state === 'broken') ?? null;
   return { checks, broken, verdict: verdictOf(checks, broken) };
 }
 
 /** What of the cluster itself the destination is; undefined where it is none, or the cloud leads there all the same. */
-function ofCluster({ destination, clusterRanges, reach }: Findings): string | undefined {
-  const own = clusterRanges.find(({ cidr }) => contains(cidr, destination));
-  const isLed = reach.some(({ link, state }) => link === 'peering' && state !== 'broken');
-  return own && !isLed
-    ? `${addressOf(destination)} is in ${own.cidr.text}, the cluster's own ${own.of}`
+function clusterRangeReason({ destination, clusterRanges, reach }: Findings): string | undefined {
+  const nodeSources = clusterRanges.find(({ cidr }) => contains(cidr, destination));
+  const isRoutedByCloud = reach.some(({ name, state }) => name === 'peering' && state !== 'broken');
+  return nodeSources && !isRoutedByCloud
+    ? `${addressOf(destination)} is in ${nodeSources.cidr.text}, the cluster's own ${nodeSources.of}`
     : undefined;
 }
 
 /** Nothing of the cloud's is to be mended. */
-const within = ({ link }: Check, words: string): Check => ({
-  link,
+const notNeededInCluster = ({ name }: Check, text: string): Check => ({
+  name,
   state: 'not-needed',
   evidence: [
-    `${words}: the cluster's own network leads there. Ask kube-proxy, the CNI plugin and network policies.`,
+    `${text}: the cluster's own network leads there. Ask kube-proxy, the CNI plugin and network policies.`,
   ],
 });
 
 function verdictOf(checks: readonly Check[], broken: Check | null): string {
-  if (broken) return `The first broken link is ${broken.link}: ${broken.evidence[0] ?? ''}`;
-  const unseen = checks.filter(({ state }) => state === 'unknown').map(({ link }) => link);
-  const masquerading = checks.find(({ link }) => link === 'masquerading');
-  const unneeded =
+  if (broken) return `The first broken link is ${broken.name}: ${broken.evidence[0] ?? ''}`;
+  const unknown = checks.filter(({ state }) => state === 'unknown').map(({ name }) => name);
+  const masquerading = checks.find(({ name }) => name === 'masquerading');
+  const notNeeded =
     masquerading?.state === 'not-needed'
       ? ` Masquerading is not needed: ${masquerading.evidence[0] ?? ''}`
       : '';
-  if (unseen.length > 0)
-    return `Nothing is broken as far as can be seen; not seen: ${unseen.join(', ')}.${unneeded}`;
-  return `Nothing is broken.${unneeded} If it still fails, ask the service itself.`;
+  if (unknown.length > 0)
+    return `Nothing is broken as far as can be seen; not seen: ${unknown.join(', ')}.${notNeeded}`;
+  return `Nothing is broken.${notNeeded} If it still fails, ask the service itself.`;
 }
 
 /** Where its rules send the connection, unless that is where it was to go. */
-function redirection({ rules, asked }: Findings): string[] {
+function redirectionEvidence({ rules, requested }: Findings): string[] {
   if (rules instanceof Error) return [];
-  const wanted = printProbe(asked);
-  const places = rules.destinations.map(placeText);
-  if (places.every((place) => place === wanted)) return [];
+  const wanted = printProbe(requested);
+  const actual = rules.destinations.map(formatDestination);
+  if (actual.every((address) => address === wanted)) return [];
   const by = rules.redirectedBy.length > 0 ? `: ${rules.redirectedBy.join('; ')}` : '.';
-  return [`Asked for ${wanted}, the node sends it to ${places.join(' or ')}${by}`];
+  return [`Asked for ${wanted}, the node sends it to ${actual.join(' or ')}${by}`];
 }
 
-function placeText({ address, port }: Place): string {
+function formatDestination({ address, port }: SocketAddress): string {
   if (address === null) return 'an address that is not known';
   const host = address.includes(':') ? `[${address}]` : address;
   return `${host}:${port ?? '(port not known)'}`;
 }
 
 /** The cloud was asked about one place, and says nothing of others. */
-function ofPlace(findings: Findings, check: Check): Check {
+function limitToOneDestination(findings: Findings, check: Check): Check {
   const { rules } = findings;
-  const isOpen =
+  const isDestinationUncertain =
     !(rules instanceof Error) &&
     (rules.destinations.length > 1 ||
       rules.destinations.some(({ address, port }) => address === null || port === null));
-  if (!isOpen) return check;
-  return { link: check.link, state: 'unknown', evidence: [...redirection(findings), ...check.evidence] };
+  if (!isDestinationUncertain) return check;
+  return {
+    name: check.name,
+    state: 'unknown',
+    evidence: [...redirectionEvidence(findings), ...check.evidence],
+  };
 }
 
 function nodeCheck(findings: Findings): Check {
   const { node, outcome, rules } = findings;
-  const who = `${node.name} (${node.ref.id}) is ${node.state}, of cluster ${node.clusters.join(', ') || 'none'}.`;
-  const link = 'node';
+  const description = `${node.name} (${node.ref.id}) is ${node.state}, of cluster ${node.clusters.join(', ') || 'none'}.`;
+  const name = 'node';
   if (node.state !== 'running') {
-    return { link, state: 'broken', evidence: [who], cure: startCommand(node) };
+    return { name, state: 'broken', evidence: [description], fix: startCommand(node) };
   }
   if (!(rules instanceof Error) && rules.cause === 'dropped') {
-    return { link, state: 'broken', evidence: [rules.reason, who, ...deciding(rules)] };
+    return { name, state: 'broken', evidence: [rules.reason, description, ...decisiveRules(rules)] };
   }
   if (!(rules instanceof Error) && rules.mayBeDropped) {
-    const evidence = [rules.reason, who, ...redirection(findings), ...deciding(rules)];
-    return { link, state: 'unknown', evidence };
+    const evidence = [rules.reason, description, ...redirectionEvidence(findings), ...decisiveRules(rules)];
+    return { name, state: 'unknown', evidence };
   }
-  const left = outcome.kind === 'skipped' ? [`peermasq leaves it alone: ${outcome.skip.detail}`] : [];
-  return { link, state: 'ok', evidence: [who, ...redirection(findings), ...left] };
+  const skipped = outcome.kind === 'skipped' ? [`peermasq leaves it alone: ${outcome.skip.detail}`] : [];
+  return { name, state: 'ok', evidence: [description, ...redirectionEvidence(findings), ...skipped] };
 }
 
 function startCommand({ ref, name }: Node): string {
-  const words =
+  const text =
     ref.cloud === 'aws'
       ? ['aws', 'ec2', 'start-instances', '--instance-ids', ref.id, '--region', ref.region]
       : ['gcloud', 'compute', 'instances', 'start', name, '--zone', ref.zone, '--project', ref.project];
-  return words.map(shellWord).join(' ');
+  return text.map(shellQuote).join(' ');
 }
 
 function masqueradingCheck(findings: Findings): Check {
-  const { pod, around, rules } = findings;
-  const link = 'masquerading';
-  if (!pod) return { link, state: 'not-needed', evidence: ['It begins on the node, and has its address.'] };
-  if (isPodRouted(pod, around)) {
-    const evidence = `${addressOf(pod)} is an address that ${around.network} and its peers have routes to.`;
-    return { link, state: 'not-needed', evidence: [evidence, ...wordsOf(rules)] };
+  const { pod, networkContext, rules } = findings;
+  const name = 'masquerading';
+  if (!pod) return { name, state: 'not-needed', evidence: ['It begins on the node, and has its address.'] };
+  if (isPodRouted(pod, networkContext)) {
+    const evidence = `${addressOf(pod)} is an address that ${networkContext.network} and its peers have routes to.`;
+    return { name, state: 'not-needed', evidence: [evidence, ...reasonsOf(rules)] };
   }
-  if (rules instanceof Error)
-    return { link, state: 'unknown', evidence: [rules.message], cure: rules.advice };
+  if (rules instanceof Error) return { name, state: 'unknown', evidence: [rules.message], fix: rules.advice };
   if (rules.sources.length === 0 && (rules.cause === 'dropped' || rules.cause === 'stays-on-node')) {
-    return { link, state: 'unknown', evidence: [`It does not come that far. ${rules.reason}`] };
+    return { name, state: 'unknown', evidence: [`It does not come that far. ${rules.reason}`] };
   }
-  const evidence = [rules.reason, ...deciding(rules)];
-  if (rules.masqueraded === 'unknown') return { link, state: 'unknown', evidence };
+  const evidence = [rules.reason, ...decisiveRules(rules)];
+  if (rules.masqueraded === 'unknown') return { name, state: 'unknown', evidence };
   if (!rules.masqueraded || rules.cause === 'wrong-backend')
-    return { link, state: 'broken', evidence, ...cureOf(findings, rules) };
-  return { link, evidence, ...ofSources(findings, rules) };
+    return { name, state: 'broken', evidence, ...fixFor(findings, rules) };
+  return { name, evidence, ...checkSources(findings, rules) };
 }
 
-const wordsOf = (rules: Findings['rules']): string[] => (rules instanceof Error ? [] : [rules.reason]);
+const reasonsOf = (rules: Findings['rules']): string[] => (rules instanceof Error ? [] : [rules.reason]);
 
 /** Some NAT rules give an address that is as foreign to the peer as the pod's. */
-function ofSources(findings: Findings, rules: Explanation): Pick<Check, 'state' | 'cure'> {
-  const { networkRanges } = findings.around;
-  const isOwn = (text: string) => networkRanges.some((range) => contains(range, parseAddress(text)));
-  const own = rules.sources.filter(isOwn);
-  if (rules.sources.length > 0 && own.length === 0) return { state: 'broken', ...cureOf(findings, rules) };
-  return { state: own.length > 0 && own.length === rules.sources.length ? 'ok' : 'unknown' };
+function checkSources(findings: Findings, rules: Explanation): Pick<Check, 'state' | 'fix'> {
+  const { networkRanges } = findings.networkContext;
+  const isNodeSource = (text: string) => networkRanges.some((range) => contains(range, parseAddress(text)));
+  const nodeSources = rules.sources.filter(isNodeSource);
+  if (rules.sources.length > 0 && nodeSources.length === 0)
+    return { state: 'broken', ...fixFor(findings, rules) };
+  return { state: nodeSources.length > 0 && nodeSources.length === rules.sources.length ? 'ok' : 'unknown' };
 }
 
 /** The rules that matched, as the node has them. */
-const deciding = ({ path }: Explanation): string[] =>
+const decisiveRules = ({ path }: Explanation): string[] =>
   path
     .filter(({ result, chain }) => result !== 'not-matched' && chain !== '')
     .slice(-3)
     .map(({ table, chain, rule, text }) => `${table} ${chain} ${rule}: ${text}`);
 
 /** A push; again, where the node has proven the rules that it no longer has. */
-const backfill = ({ outcome, node }: Findings): string =>
-  `npx peermasq backfill ${outcome.kind === 'planned' && !outcome.isChange ? '--again ' : ''}--node ${node.ref.id}`;
+const backfillCommand = ({ outcome, node }: Findings): string =>
+  `npx peermasq backfill ${outcome.kind === 'planned' && !outcome.isChange ? '--force ' : ''}--node ${node.ref.id}`;
 
 /** Lasting where a push would bring it, else the rule itself. */
-function cureOf(findings: Findings, rules: Explanation): { cure?: string } {
+function fixFor(findings: Findings, rules: Explanation): { fix?: string } {
   const { outcome, destination, pod } = findings;
-  if (rules.cause === 'untracked') return rules.cure === null ? {} : { cure: rules.cure };
+  if (rules.cause === 'untracked') return rules.fix === null ? {} : { fix: rules.fix };
   const sources = outcome.kind === 'planned' ? outcome.plan.ruleSet.sources : [];
   if (pod && sources.length > 0 && !sources.some((range) => contains(range, pod))) {
-    const words = `Add the range of ${addressOf(pod)} to the cluster's pods in peermasq.yaml`;
-    return { cure: `${words}, then: ${backfill(findings)}` };
+    const text = `Add the range of ${addressOf(pod)} to the cluster's pods in peermasq.yaml`;
+    return { fix: `${text}, then: ${backfillCommand(findings)}` };
   }
-  if (isPlanned(outcome, destination)) return { cure: backfill(findings) };
+  if (isPlanned(outcome, destination)) return { fix: backfillCommand(findings) };
   if (rules.cause === 'exempt') {
-    const words = `Take ${addressOf(destination)} out of what peermasq.yaml exempts (except, services)`;
-    return { cure: `${words}, then: ${backfill(findings)}` };
+    const text = `Take ${addressOf(destination)} out of what peermasq.yaml exempts (except, services)`;
+    return { fix: `${text}, then: ${backfillCommand(findings)}` };
   }
-  return rules.cure === null ? {} : { cure: rules.cure };
+  return rules.fix === null ? {} : { fix: rules.fix };
 }
 
 const isPlanned = (outcome: Outcome, destination: Cidr): boolean =>
@@ -205,59 +214,61 @@ const isPlanned = (outcome: Outcome, destination: Cidr): boolean =>
   !outcome.plan.ruleSet.exemptions.some(({ cidr }) => contains(cidr, destination));
 
 /** What the node has proven would masquerade it: its chain or its jump is gone, or something stands before them. */
-const isOwnBroken = ({ rules, outcome, destination }: Findings): boolean =>
+const isOwnRuleMissing = ({ rules, outcome, destination }: Findings): boolean =>
   !(rules instanceof Error) && rules.cause !== 'untracked' && isPlanned(outcome, destination);
 
 /** Only of rules that the connection needs. */
-function proofOf(findings: Findings, way: readonly Check[], hasDrifted: boolean): Check {
+function proofCheckIfNeeded(findings: Findings, cloudChecks: readonly Check[], hasDrifted: boolean): Check {
   const check = proofCheck(findings, hasDrifted);
   const { outcome, destination } = findings;
-  const isNeeded = way.every(({ link, state }) => link !== 'masquerading' || state !== 'not-needed');
-  const isMeant =
+  const isNeeded = cloudChecks.every(({ name, state }) => name !== 'masquerading' || state !== 'not-needed');
+  const isCovered =
     outcome.kind !== 'planned' ||
     outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination));
-  if (check.state !== 'broken' || (isNeeded && isMeant)) return check;
+  if (check.state !== 'broken' || (isNeeded && isCovered)) return check;
   const evidence = ['The connection does not need it.', ...check.evidence];
-  return { link: check.link, state: 'not-needed', evidence };
+  return { name: check.name, state: 'not-needed', evidence };
 }
 
 function proofCheck(findings: Findings, hasDrifted: boolean): Check {
   const { node, outcome } = findings;
-  const link = 'proof';
-  const cure = backfill(findings);
+  const name = 'proof';
+  const fix = backfillCommand(findings);
   switch (outcome.kind) {
     case 'skipped':
-      return { link, state: 'not-needed', evidence: [outcome.skip.detail] };
+      return { name, state: 'not-needed', evidence: [outcome.skip.detail] };
     case 'planned':
       if (outcome.isChange)
-        return { link, state: 'broken', evidence: [unprovenWords(node, outcome.plan.id)], cure };
+        return { name, state: 'broken', evidence: [unprovenEvidence(node, outcome.plan.id)], fix };
       return hasDrifted
         ? {
-            link,
+            name,
             state: 'broken',
-            evidence: ['It has drifted from what it proved.', provenWords(node)],
-            cure,
+            evidence: ['It has drifted from what it proved.', provenEvidence(node)],
+            fix,
           }
-        : { link, state: 'ok', evidence: [provenWords(node)] };
+        : { name, state: 'ok', evidence: [provenEvidence(node)] };
     case 'failed':
-      return { link, state: 'broken', evidence: [inWords(outcome.error)], cure };
+      return { name, state: 'broken', evidence: [formatError(outcome.error)], fix };
     default:
       return {
-        link,
+        name,
         state: 'unknown',
         evidence: [reasonOf(outcome)],
       };
   }
 }
 
-const provenWords = ({ recorded }: Node): string =>
+const provenEvidence = ({ recorded }: Node): string =>
   `It has proven rule set ${recorded?.ruleSetId.slice(0, 12) ?? ''}${recorded?.at ? `, at ${recorded.at.toISOString()}` : ''}.`;
 
-function unprovenWords({ recorded, lastEnd }: Node, planned: string): string {
+function unprovenEvidence({ recorded, lastPush }: Node, planned: string): string {
   const wanted = `It is to have rule set ${planned.slice(0, 12)}`;
   if (!recorded) return `${wanted}, and has proven none.`;
-  const ended = lastEnd ? `; its last push ended as ${lastEnd.state}, at ${lastEnd.at.toISOString()}` : '';
+  const lastResult = lastPush
+    ? `; its last push ended as ${lastPush.state}, at ${lastPush.at.toISOString()}`
+    : '';
   return recorded.ruleSetId === planned
-    ? `${wanted}, and has not proven it${ended}.`
-    : `${wanted}, and has ${recorded.ruleSetId.slice(0, 12)}${ended}.`;
+    ? `${wanted}, and has not proven it${lastResult}.`
+    : `${wanted}, and has ${recorded.ruleSetId.slice(0, 12)}${lastResult}.`;
 }

@@ -28,7 +28,7 @@ export class RetryableError extends PeermasqError {
 }
 
 /** What went wrong and what to do about it, in one line. */
-export function inWords({ message, advice }: PeermasqError): string {
+export function formatError({ message, advice }: PeermasqError): string {
   return `${message} (${advice})`;
 }
 

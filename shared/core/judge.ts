@@ -1,42 +1,45 @@
 import type { Warning } from './admit';
 import { PermanentError, RetryableError } from './errors';
 import type { Outcome } from './outcome';
-import type { Proof, Push, Pushed } from './ports';
+import type { ProofResult, PushResult, PushedNode } from './ports';
 import type { Report } from './report';
 
 /** The rule set that a node was sent. */
-export interface Meant {
+export interface Expected {
   readonly id: string;
   readonly generation: number;
   readonly warnings: readonly Warning[];
 }
 
-type Judgement =
+type PushOutcome =
   | Omit<Extract<Outcome, { kind: 'pending' }>, 'node'>
   | Omit<Extract<Outcome, { kind: 'failed' }>, 'node'>
   | Omit<Extract<Outcome, { kind: 'needs-reboot' }>, 'node'>
   | Omit<Extract<Outcome, { kind: 'proven' }>, 'node'>;
 
 /** What a push that did not arrive, or what came back from one that did, says about the node. */
-export function judge(answer: Exclude<Push, Pushed> | Proof, meant: Meant): Judgement {
-  switch (answer.result) {
+export function outcomeOf(
+  response: Exclude<PushResult, PushedNode> | ProofResult,
+  expected: Expected,
+): PushOutcome {
+  switch (response.result) {
     case 'failed':
-      return { kind: 'failed', error: answer.error };
+      return { kind: 'failed', error: response.error };
     case 'not-ready':
-    case 'silent':
-      return { kind: 'pending', reason: answer.reason, retryAfterSeconds: answer.retryAfterSeconds };
-    case 'unwatched':
-      return { kind: 'needs-reboot', reason: answer.reason, restart: answer.restart };
+    case 'no-report':
+      return { kind: 'pending', reason: response.reason, retryAfterSeconds: response.retryAfterSeconds };
+    case 'no-watcher':
+      return { kind: 'needs-reboot', reason: response.reason, restart: response.restart };
     case 'reported': {
-      const { report } = answer;
-      const judged = judgeReport(report, meant);
-      return judged.kind === 'failed' ? { ...judged, report } : judged;
+      const { report } = response;
+      const evaluated = evaluateReport(report, expected);
+      return evaluated.kind === 'failed' ? { ...evaluated, report } : evaluated;
     }
   }
 }
 
 /** Whether a node's own words are a proof of the rule set that was meant for it. */
-function judgeReport(report: Report, { id, generation, warnings }: Meant): Judgement {
+function evaluateReport(report: Report, { id, generation, warnings }: Expected): PushOutcome {
   const reason = report.reason ?? 'it gave no reason';
   switch (report.result) {
     case 'busy':

@@ -1,5 +1,5 @@
 import type { Cidr } from './cidr';
-import type { Recorded } from './report';
+import type { RecordedState } from './report';
 
 export interface AwsNodeRef {
   readonly cloud: 'aws';
@@ -40,9 +40,9 @@ export interface Node {
   readonly address?: string;
   readonly launchedAt?: Date;
   /** What it last proved, as the cloud mirrors it. */
-  readonly recorded?: Recorded;
+  readonly recorded?: RecordedState;
   /** How the last push to it ended, as the cloud mirrors that. */
-  readonly lastEnd?: { readonly state: 'proven' | 'failed' | 'needs-reboot'; readonly at: Date };
+  readonly lastPush?: { readonly state: 'proven' | 'failed' | 'needs-reboot'; readonly at: Date };
 }
 
 export const routeSourceKinds = ['peerings', 'vpn', 'transit-gateways'] as const;
@@ -63,7 +63,7 @@ export interface Route {
 }
 
 /** What the cloud knows of the networks around one node. */
-export interface Surroundings {
+export interface NetworkContext {
   /** The network, for people: a VPC id or the network's name. */
   readonly network: string;
   /** Every range of the node's own network. */
@@ -74,5 +74,5 @@ export interface Surroundings {
   readonly arePodsRouted: boolean;
   readonly routes: readonly Route[];
   /** The kinds that were looked up: an absent kind was not asked for, which is not "none". */
-  readonly kindsLookedUp: readonly RouteSourceKind[];
+  readonly discoveredKinds: readonly RouteSourceKind[];
 }

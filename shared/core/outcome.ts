@@ -1,8 +1,8 @@
-import { inWords, messageOf, PeermasqError, RetryableError } from './errors';
+import { formatError, messageOf, PeermasqError, RetryableError } from './errors';
 import type { NodeRef } from './node';
 import type { Skip, Warning } from './admit';
 import type { Plan } from './plan';
-import type { Log, LogEvent, Restart } from './ports';
+import type { Log, LogEvent, RestartAdvice } from './ports';
 import type { Report } from './report';
 
 /** What became of one node in one pass. */
@@ -37,7 +37,7 @@ export type Outcome = {
   | {
       readonly kind: 'needs-reboot';
       readonly reason: string;
-      readonly restart: Restart;
+      readonly restart: RestartAdvice;
     }
   /** With the node's own words, where it gave any. */
   | { readonly kind: 'failed'; readonly error: PeermasqError; readonly report?: Report }
@@ -52,7 +52,7 @@ export function retryAfterSeconds(outcome: Outcome): number | undefined {
 }
 
 /** Whether a look told more than the record did. */
-export function isNews(outcome: Outcome): boolean {
+export function hasChanged(outcome: Outcome): boolean {
   return outcome.kind !== 'proven' || outcome.report !== undefined;
 }
 
@@ -68,7 +68,7 @@ export function reasonOf(outcome: Outcome): string {
     case 'needs-reboot':
       return outcome.reason;
     case 'failed':
-      return inWords(outcome.error);
+      return formatError(outcome.error);
     case 'held':
       return outcome.detail;
     case 'skipped':
@@ -107,53 +107,63 @@ interface LogEntry {
  */
 export function logEntry(outcome: Outcome, now: number): LogEntry {
   const { node, cluster } = outcome;
-  const who = { cloud: node.cloud, node: node.id, cluster };
+  const subject = { cloud: node.cloud, node: node.id, cluster };
   switch (outcome.kind) {
     case 'skipped': {
       const { reason, detail, warnings } = outcome.skip;
-      return { level: 'info', event: 'NodeSkipped', fields: { ...who, reason, detail, warnings } };
+      return { level: 'info', event: 'NodeSkipped', fields: { ...subject, reason, detail, warnings } };
     }
     case 'held':
       return {
         level: 'error',
         event: 'NodeHeld',
-        fields: { ...who, detail: outcome.detail, warnings: outcome.warnings },
+        fields: { ...subject, detail: outcome.detail, warnings: outcome.warnings },
       };
     case 'planned': {
       const { plan, isChange } = outcome;
       return {
         level: 'info',
         event: 'NodePlanned',
-        fields: { ...who, ruleSet: plan.id, isChange, warnings: plan.warnings },
+        fields: { ...subject, ruleSet: plan.id, isChange, warnings: plan.warnings },
       };
     }
     case 'proven': {
       const { ruleSetId: ruleSet, report, warnings } = outcome;
-      const fields = { ...who, ruleSet, report, warnings, secondsToProven: secondsToProven(outcome, now) };
+      const fields = {
+        ...subject,
+        ruleSet,
+        report,
+        warnings,
+        secondsToProven: secondsToProven(outcome, now),
+      };
       return { level: 'info', event: 'NodeProven', fields };
     }
     case 'pending': {
       const { reason, retryAfterSeconds: seconds } = outcome;
-      return { level: 'info', event: 'NodePending', fields: { ...who, reason, retryAfterSeconds: seconds } };
+      return {
+        level: 'info',
+        event: 'NodePending',
+        fields: { ...subject, reason, retryAfterSeconds: seconds },
+      };
     }
     case 'needs-reboot':
-      return { level: 'error', event: 'NodeNeedsReboot', fields: { ...who, reason: outcome.reason } };
+      return { level: 'error', event: 'NodeNeedsReboot', fields: { ...subject, reason: outcome.reason } };
     case 'failed': {
       const seconds = retryAfterSeconds(outcome);
       const { error, report } = outcome;
-      const fields = { ...who, ...faultFields(error), report, retryAfterSeconds: seconds };
+      const fields = { ...subject, ...errorFields(error), report, retryAfterSeconds: seconds };
       return { level: seconds === undefined ? 'error' : 'warn', event: 'NodeFailed', fields };
     }
   }
 }
 
 /** A node that was launched longer ago than this did not join just now. */
-const joiningMs = 3_600_000;
+const joinWindowMs = 3_600_000;
 
 /** Undefined where that does not tell how long a joining node had to wait. */
 function secondsToProven(outcome: Outcome, now: number): number | undefined {
   const age = now - (outcome.launchedAt?.getTime() ?? 0);
-  return isNews(outcome) && age < joiningMs ? Math.max(0, age / 1_000) : undefined;
+  return hasChanged(outcome) && age < joinWindowMs ? Math.max(0, age / 1_000) : undefined;
 }
 
 export function logOutcomes(outcomes: readonly Outcome[], log: Log, now: number): void {
@@ -164,7 +174,7 @@ export function logOutcomes(outcomes: readonly Outcome[], log: Log, now: number)
 }
 
 /** What a log entry says of a fault: its code, what to do about it, and the error with its causes. */
-export function faultFields(error: unknown): Record<string, unknown> {
+export function errorFields(error: unknown): Record<string, unknown> {
   const { code, advice } = error instanceof PeermasqError ? error : { code: 'unexpected', advice: undefined };
   return { code, reason: messageOf(error), advice, err: error };
 }

@@ -1,13 +1,13 @@
 import { aggregate, contains, overlaps, parseCidr, subtract, type Aggregate, type Cidr } from './cidr';
 import { skip, type Skip, type Warning } from './admit';
-import { kindsAskedFor, type ClusterConfig } from './config';
+import { requestedKinds, type ClusterConfig } from './config';
 import { messageOf } from './errors';
-import type { Node, Route, Surroundings } from './node';
-import { whyReserved } from './reserved';
+import type { Node, Route, NetworkContext } from './node';
+import { reservedReason } from './reserved';
 import { printProbe, ruleSetId, toName, type NamedCidr, type RuleSet } from './rule-set';
 
 /** One thing that asked for a destination: a line of the config, or a route. */
-export interface Wish {
+export interface DestinationRequest {
   readonly cidr: Cidr;
   readonly name: string;
   readonly from: 'config' | Route;
@@ -21,7 +21,7 @@ export type Plan =
       /** How many different ranges discovery found. */
       readonly routes: number;
       /** Where each destination of the rule set comes from. */
-      readonly provenance: readonly Aggregate<Wish>[];
+      readonly provenance: readonly Aggregate<DestinationRequest>[];
       readonly warnings: readonly Warning[];
     }
   | Skip
@@ -35,64 +35,68 @@ const destinationsLimit = 10_000;
  * What one node must have in force. Pure: the same inputs give the same bytes, but for the generation.
  * @param generation milliseconds since the epoch, from before anything was looked up: of two plans the one
  *   that knows more is then the newer.
- * @param acceptsLoss far fewer routes than before are meant: nothing is held for that
+ * @param allowRouteLoss far fewer routes than before are meant: nothing is held for that
  */
 export function plan(
   node: Node,
   cluster: ClusterConfig,
-  around: Surroundings,
+  networkContext: NetworkContext,
   generation: number,
-  acceptsLoss = false,
+  allowRouteLoss = false,
 ): Plan {
   const warnings: Warning[] = [];
-  const pods = aggregate([...cluster.pods, ...around.podRanges].map((cidr) => ({ cidr }))).map(
+  const pods = aggregate([...cluster.pods, ...networkContext.podRanges].map((cidr) => ({ cidr }))).map(
     ({ cidr }) => cidr,
   );
-  const exemptions = nameAll(aggregate(exempted(cluster, around)));
-  const discovered = discover(cluster, around, warnings);
+  const exemptions = nameRanges(aggregate(exemptRanges(cluster, networkContext)));
+  const discovered = discoverDestinations(cluster, networkContext, warnings);
   const routes = new Set(discovered.map(({ cidr }) => cidr.text)).size;
-  if (!acceptsLoss && isLost(node, cluster, around, routes)) {
+  if (!allowRouteLoss && isRouteLoss(node, cluster, networkContext, routes)) {
     const before = node.recorded?.routes ?? 'some';
-    return hold(`${routes} routes were found in ${around.network}, where there were ${before}`, warnings);
+    return heldPlan(
+      `${routes} routes were found in ${networkContext.network}, where there were ${before}`,
+      warnings,
+    );
   }
 
   const provenance = aggregate(
-    [...configured(cluster), ...discovered].filter(
-      (wish) => hasPods(wish, pods, warnings) && isUseful(wish, exemptions, warnings),
+    [...configuredDestinations(cluster), ...discovered].filter(
+      (request) => hasPodsInFamily(request, pods, warnings) && isMasqueradable(request, exemptions, warnings),
     ),
   );
-  const destinations = nameAll(provenance);
+  const destinations = nameRanges(provenance);
   // An empty rule set takes away what a node has in force; one that never had any needs none.
-  if (destinations.length === 0 && !node.recorded) return whySkip(cluster, around, warnings);
+  if (destinations.length === 0 && !node.recorded)
+    return skipWithoutDestinations(cluster, networkContext, warnings);
   if (destinations.length > destinationsLimit) {
-    return hold(
+    return heldPlan(
       `${destinations.length} destinations are more than the ${destinationsLimit} a node takes`,
       warnings,
     );
   }
-  if (arePodsRouted(cluster, around)) {
+  if (arePodsRouted(cluster, networkContext)) {
     const detail = 'Towards peerings nothing is masqueraded: not needed, they have routes to the pods.';
     warnings.push({ code: 'pods-routed', detail });
   }
   if (pods.length === 0) {
     warnings.push({ code: 'any-source', detail: 'No pod range is known, so the rules match any source.' });
   }
-  const isOfUse = ({ family }: Cidr) => destinations.some(({ cidr }) => cidr.family === family);
+  const isFamilyInUse = ({ family }: Cidr) => destinations.some(({ cidr }) => cidr.family === family);
   const ruleSet: RuleSet = {
     generation,
     randomFully: cluster.randomFully,
     ...(cluster.out === undefined ? {} : { out: cluster.out }),
-    sources: pods.filter(isOfUse),
-    exemptions: exemptions.filter(({ cidr }) => isOfUse(cidr)),
+    sources: pods.filter(isFamilyInUse),
+    exemptions: exemptions.filter(({ cidr }) => isFamilyInUse(cidr)),
     destinations,
-    probes: usefulProbes(cluster, destinations, exemptions, warnings),
+    probes: usableProbes(cluster, destinations, exemptions, warnings),
   };
   return { kind: 'rule-set', ruleSet, id: ruleSetId(ruleSet), routes, provenance, warnings };
 }
 
-const hold = (why: string, warnings: readonly Warning[]): Plan => ({
+const heldPlan = (reason: string, warnings: readonly Warning[]): Plan => ({
   kind: 'hold',
-  detail: `${why}; the rules in force stay.`,
+  detail: `${reason}; the rules in force stay.`,
   warnings,
 });
 
@@ -100,61 +104,76 @@ const hold = (why: string, warnings: readonly Warning[]): Plan => ({
  * Discovery suddenly finds less than half of what it found: rather a mistake than a wish. Where that number is
  * not known, it counts as lost when discovery is all that the config asks for and finds nothing.
  */
-function isLost({ recorded }: Node, cluster: ClusterConfig, around: Surroundings, routes: number): boolean {
-  const kinds = kindsAskedFor(cluster);
-  if (!recorded || kinds.length === 0 || arePodsRouted(cluster, around)) return false;
+function isRouteLoss(
+  { recorded }: Node,
+  cluster: ClusterConfig,
+  networkContext: NetworkContext,
+  routes: number,
+): boolean {
+  const kinds = requestedKinds(cluster);
+  if (!recorded || kinds.length === 0 || arePodsRouted(cluster, networkContext)) return false;
   if (recorded.routes !== undefined) return routes < recorded.routes / 2;
   return routes === 0 && kinds.length === cluster.masquerade.length;
 }
 
 /** Peers know where every pod of this cluster is, also those that only the config tells of. */
-function arePodsRouted(cluster: ClusterConfig, around: Surroundings): boolean {
-  const isKnown = (pods: Cidr) => around.podRanges.some((range) => contains(range, pods));
-  return around.arePodsRouted && cluster.masquerade.includes('peerings') && cluster.pods.every(isKnown);
+function arePodsRouted(cluster: ClusterConfig, networkContext: NetworkContext): boolean {
+  const isKnown = (pods: Cidr) => networkContext.podRanges.some((range) => contains(range, pods));
+  return (
+    networkContext.arePodsRouted && cluster.masquerade.includes('peerings') && cluster.pods.every(isKnown)
+  );
 }
 
-function whySkip(cluster: ClusterConfig, around: Surroundings, warnings: readonly Warning[]): Skip {
-  return arePodsRouted(cluster, around)
+function skipWithoutDestinations(
+  cluster: ClusterConfig,
+  networkContext: NetworkContext,
+  warnings: readonly Warning[],
+): Skip {
+  return arePodsRouted(cluster, networkContext)
     ? skip(
         'pods-routed',
         'Not needed: its pods have addresses that peered networks have routes to.',
         warnings,
       )
-    : skip('nothing-to-masquerade', `No destination was found in ${around.network}.`, warnings);
+    : skip('nothing-to-masquerade', `No destination was found in ${networkContext.network}.`, warnings);
 }
 
-function exempted(cluster: ClusterConfig, around: Surroundings): NamedCidr[] {
+function exemptRanges(cluster: ClusterConfig, networkContext: NetworkContext): NamedCidr[] {
   const named = (name: string, cidrs: readonly Cidr[]) => cidrs.map((cidr) => ({ cidr, name }));
   return [
-    ...named('pods', [...cluster.pods, ...around.podRanges]),
+    ...named('pods', [...cluster.pods, ...networkContext.podRanges]),
     ...named('services', cluster.services),
-    ...named('network', around.networkRanges),
+    ...named('network', networkContext.networkRanges),
     ...named('except', cluster.except),
   ];
 }
 
-function configured({ masquerade }: ClusterConfig): Wish[] {
+function configuredDestinations({ masquerade }: ClusterConfig): DestinationRequest[] {
   return masquerade
     .filter((entry) => typeof entry !== 'string')
     .map((entry) => ({ ...entry, from: 'config' }));
 }
 
 /** What the routes of the kinds that the config asks for lead to. */
-function discover(cluster: ClusterConfig, around: Surroundings, warnings: Warning[]): Wish[] {
-  return kindsAskedFor(cluster).flatMap((kind) => {
-    if (!around.kindsLookedUp.includes(kind)) {
+function discoverDestinations(
+  cluster: ClusterConfig,
+  networkContext: NetworkContext,
+  warnings: Warning[],
+): DestinationRequest[] {
+  return requestedKinds(cluster).flatMap((kind) => {
+    if (!networkContext.discoveredKinds.includes(kind)) {
       const detail = `${kind} cannot be looked up for this node; give the ranges as cidr.`;
-      warnings.push({ code: 'not-looked-up', detail });
+      warnings.push({ code: 'kind-not-discovered', detail });
       return [];
     }
-    if (kind === 'peerings' && arePodsRouted(cluster, around)) return [];
-    const found = around.routes
+    if (kind === 'peerings' && arePodsRouted(cluster, networkContext)) return [];
+    const found = networkContext.routes
       .filter((route) => route.kind === kind)
-      .flatMap((route) => wishFor(route, warnings));
+      .flatMap((route) => requestsForRoute(route, warnings));
     if (found.length === 0) {
       warnings.push({
-        code: 'nothing-found',
-        detail: `No route over ${kind} was found in ${around.network}.`,
+        code: 'no-routes-found',
+        detail: `No route over ${kind} was found in ${networkContext.network}.`,
       });
     }
     return found;
@@ -162,14 +181,18 @@ function discover(cluster: ClusterConfig, around: Surroundings, warnings: Warnin
 }
 
 /** Without pods of its family a destination would have no source, and get no rule. */
-function hasPods({ cidr, name }: Wish, pods: readonly Cidr[], warnings: Warning[]): boolean {
+function hasPodsInFamily(
+  { cidr, name }: DestinationRequest,
+  pods: readonly Cidr[],
+  warnings: Warning[],
+): boolean {
   if (pods.length === 0 || pods.some(({ family }) => family === cidr.family)) return true;
   const detail = `${cidr.text} (${name}) is left out: no IPv${cidr.family} pod range is known.`;
-  warnings.push({ code: 'no-pods-of-family', detail });
+  warnings.push({ code: 'no-pod-range-in-family', detail });
   return false;
 }
 
-function wishFor(route: Route, warnings: Warning[]): Wish[] {
+function requestsForRoute(route: Route, warnings: Warning[]): DestinationRequest[] {
   if (route.state === 'provisioning') {
     warnings.push({
       code: 'provisioning',
@@ -196,21 +219,25 @@ function wishFor(route: Route, warnings: Warning[]): Wish[] {
 }
 
 /** Leaves out destinations that must not be masqueraded to at all, and says so. */
-function isUseful({ cidr, name }: Wish, exemptions: readonly NamedCidr[], warnings: Warning[]): boolean {
-  const why = whyReserved(cidr);
-  if (why) {
+function isMasqueradable(
+  { cidr, name }: DestinationRequest,
+  exemptions: readonly NamedCidr[],
+  warnings: Warning[],
+): boolean {
+  const reason = reservedReason(cidr);
+  if (reason) {
     warnings.push({
       code: 'reserved-range',
-      detail: `${cidr.text} (${name}) is left out: it ${why}. Give the ranges behind it as cidr.`,
+      detail: `${cidr.text} (${name}) is left out: it ${reason}. Give the ranges behind it as cidr.`,
     });
     return false;
   }
-  const inTheWay = exemptions.filter((exemption) => overlaps(exemption.cidr, cidr));
-  const list = inTheWay.map((exemption) => `${exemption.cidr.text} ${exemption.name}`).join(', ');
+  const overlapping = exemptions.filter((exemption) => overlaps(exemption.cidr, cidr));
+  const list = overlapping.map((exemption) => `${exemption.cidr.text} ${exemption.name}`).join(', ');
   if (
     subtract(
       cidr,
-      inTheWay.map((exemption) => exemption.cidr),
+      overlapping.map((exemption) => exemption.cidr),
     ).length === 0
   ) {
     warnings.push({
@@ -219,7 +246,7 @@ function isUseful({ cidr, name }: Wish, exemptions: readonly NamedCidr[], warnin
     });
     return false;
   }
-  if (inTheWay.length > 0) {
+  if (overlapping.length > 0) {
     warnings.push({
       code: 'destination-overlaps',
       detail: `${cidr.text} (${name}) is masqueraded to, except ${list}.`,
@@ -228,7 +255,7 @@ function isUseful({ cidr, name }: Wish, exemptions: readonly NamedCidr[], warnin
   return true;
 }
 
-function usefulProbes(
+function usableProbes(
   cluster: ClusterConfig,
   destinations: readonly NamedCidr[],
   exemptions: readonly NamedCidr[],
@@ -240,7 +267,7 @@ function usefulProbes(
     const isMasqueraded = destinations.some(holds) && !exemptions.some(holds);
     if (!isMasqueraded) {
       warnings.push({
-        code: 'probe-outside',
+        code: 'probe-not-masqueraded',
         detail: `The probe ${printProbe(probe)} is left out: nothing masquerades to it.`,
       });
     }
@@ -249,7 +276,7 @@ function usefulProbes(
 }
 
 /** Each range named after what asked for exactly it, else after the first that asked and how many more did. */
-function nameAll<T extends NamedCidr>(ranges: readonly Aggregate<T>[]): NamedCidr[] {
+function nameRanges<T extends NamedCidr>(ranges: readonly Aggregate<T>[]): NamedCidr[] {
   return ranges.map(({ cidr, from }) => {
     const exact = from.filter((entry) => entry.cidr.text === cidr.text);
     const names = [...new Set((exact.length > 0 ? exact : from).map(({ name }) => name))].toSorted();

@@ -1,5 +1,5 @@
 import type { PeermasqError } from './errors';
-import type { Node, NodeKey, NodeRef, RouteSourceKind, Surroundings } from './node';
+import type { Node, NodeKey, NodeRef, RouteSourceKind, NetworkContext } from './node';
 import type { Report } from './report';
 import type { RuleSet } from './rule-set';
 
@@ -7,7 +7,7 @@ import type { RuleSet } from './rule-set';
 export type Deadline = number;
 
 /** Where nodes are looked up. */
-export interface Nodes {
+export interface NodeInventory {
   /** Those of `refs` that exist, in as few calls as the cloud allows. */
   get(refs: readonly NodeRef[], deadline: Deadline): Promise<Node[]>;
   /** Every node that names one of these clusters; `'*'` stands for any cluster. */
@@ -15,27 +15,27 @@ export interface Nodes {
 }
 
 /** Where networks, subnets and routes are looked up. */
-export interface Routes {
+export interface NetworkDiscovery {
   /**
    * One entry for each node whose network can be read; route data that nodes share is asked for once.
    */
-  around(
+  getNetworkContexts(
     nodes: readonly Node[],
     kinds: readonly RouteSourceKind[],
     deadline: Deadline,
-  ): Promise<ReadonlyMap<NodeKey, Surroundings>>;
+  ): Promise<ReadonlyMap<NodeKey, NetworkContext>>;
 }
 
 /** What nodes are to have in force. */
-export interface Order {
+export interface PushRequest {
   readonly ruleSet: RuleSet;
   /** How many discovered routes it was made from: what a later look is compared with. */
   readonly routes: number;
   /** Nodes that were handed it before are to look at their rules all the same: somebody may have changed them. */
-  readonly isAgain?: boolean;
+  readonly force?: boolean;
 }
 
-export type Push =
+export type PushResult =
   | { readonly result: 'pushed'; readonly node: Node; readonly ruleSet: RuleSet; readonly id: string }
   /** The node cannot take it yet: its agent is not online, it has not booted. */
   | {
@@ -46,34 +46,34 @@ export type Push =
     }
   | { readonly result: 'failed'; readonly node: Node; readonly error: PeermasqError };
 
-export type Pushed = Extract<Push, { result: 'pushed' }>;
+export type PushedNode = Extract<PushResult, { result: 'pushed' }>;
 
 /**
  * What a restart would do to a node that needs a reboot. It is `harmful` to one that goes on with an older rule set
  * that it has proven, or that is still becoming a node.
  */
-export type Restart = 'helpful' | 'harmful' | 'was-in-vain';
+export type RestartAdvice = 'advised' | 'unsafe' | 'already-tried';
 
-export type Proof =
+export type ProofResult =
   /** The node's own words, whatever they say. */
   | { readonly result: 'reported'; readonly node: Node; readonly report: Report }
   | {
-      readonly result: 'silent';
+      readonly result: 'no-report';
       readonly node: Node;
       readonly reason: string;
       readonly retryAfterSeconds: number;
     }
   /** Nothing on the node takes what was pushed, until it boots again. */
   | {
-      readonly result: 'unwatched';
+      readonly result: 'no-watcher';
       readonly node: Node;
       readonly reason: string;
-      readonly restart: Restart;
+      readonly restart: RestartAdvice;
     }
   | { readonly result: 'failed'; readonly node: Node; readonly error: PeermasqError };
 
 /** Why a node cannot take a push yet, and when to look again. */
-export interface NotYet {
+export interface NotReady {
   readonly reason: string;
   readonly retryAfterSeconds: number;
 }
@@ -81,22 +81,22 @@ export interface NotYet {
 /** How rule sets reach nodes, and how their reports come back. */
 export interface Channel {
   /** As far as the node's description tells it: such a node is not worth a look at its routes. */
-  notYet(node: Node): NotYet | undefined;
+  checkReadiness(node: Node): NotReady | undefined;
   /** One result for each node. Throws only for what concerns them all: no credentials, no permission. */
-  push(order: Order, nodes: readonly Node[], deadline: Deadline): Promise<Push[]>;
+  push(request: PushRequest, nodes: readonly Node[], deadline: Deadline): Promise<PushResult[]>;
   /** Waits until every node has reported about the rule set it was pushed, or the deadline is near. */
-  proofs(pushed: readonly Pushed[], deadline: Deadline): Promise<Proof[]>;
+  collectProofs(pushed: readonly PushedNode[], deadline: Deadline): Promise<ProofResult[]>;
   /**
    * Mirrors how pushes ended where the next look-up finds it.
    * @returns the nodes whose record could not be written, and why; their rules are in force all the same.
    */
-  remember(ends: readonly End[], deadline: Deadline): Promise<readonly Unrecorded[]>;
+  writeRecords(records: readonly PushRecord[], deadline: Deadline): Promise<readonly RecordFailure[]>;
   /** Boots a node again; resolves when the cloud has begun. Absent where pushes reach every running node. */
   restart?(node: Node, deadline: Deadline): Promise<void>;
 }
 
 /** How a push to a node ended. */
-export interface End {
+export interface PushRecord {
   readonly node: Node;
   /** Without it what is in force is what was in force before. */
   readonly ruleSetId?: string;
@@ -104,7 +104,7 @@ export interface End {
   readonly routes?: number;
 }
 
-export interface Unrecorded {
+export interface RecordFailure {
   readonly node: Node;
   readonly error: PeermasqError;
 }
@@ -112,7 +112,7 @@ export interface Unrecorded {
 /** What people ask of nodes, and no function does: it needs the permissions of whoever asks. */
 export interface Inspection {
   /**
-   * What the node has in force, as its own programs print it (shared/core/explain/snapshot.ts reads it).
+   * What the node has in force, as its own programs print it (shared/core/explain/parse/snapshot.ts reads it).
    * @param signal ends it early; what was asked of the node is taken back then too
    * @throws PeermasqError also where the node does not answer, with the command that shows the same by hand
    */
@@ -121,12 +121,12 @@ export interface Inspection {
    * The rule sets that nodes have in force according to the cloud's record, where the cloud still knows their
    * text. A node that has none, or whose text is gone, has no entry.
    */
-  inForce(nodes: readonly Node[], deadline: Deadline): Promise<ReadonlyMap<NodeKey, RuleSet>>;
+  getRuleSetsInForce(nodes: readonly Node[], deadline: Deadline): Promise<ReadonlyMap<NodeKey, RuleSet>>;
 }
 
 export interface Cloud {
-  readonly nodes: Nodes;
-  readonly routes: Routes;
+  readonly nodes: NodeInventory;
+  readonly routes: NetworkDiscovery;
   readonly channel: Channel;
 }
 
@@ -144,21 +144,21 @@ export type LogEvent =
   | 'RuleSetPushed'
   | 'NodeProven'
   | 'NodeFailed'
-  | 'NodeGaveUp'
+  | 'NodeTimedOut'
   | 'NodeNeedsReboot'
   | 'NodeRestarted'
   | 'PeeringChanged'
   | 'ClusterSwept'
   | 'SweepFinished'
-  | 'CallsCounted'
+  | 'ApiCallsCounted'
   | 'BackfillFailed'
   | 'RecordFailed'
   | 'ReconcileFailed'
   | 'LaunchCompleted'
-  | 'LaunchNotCompleted'
-  | 'EventBuried'
-  | 'BuryFailed'
-  | 'PostponeFailed';
+  | 'LaunchCompletionFailed'
+  | 'EventDeadLettered'
+  | 'DeadLetterFailed'
+  | 'RetryDelayFailed';
 
 /** Structured: a fixed event name and its fields. */
 export interface Log {

@@ -1,9 +1,9 @@
 import type { PeermasqError } from './errors';
-import { admit } from './admit';
-import { kindsAskedFor, type ClusterConfig, type Config } from './config';
-import { asDryRun, deliver, type Planned } from './deliver';
+import { checkEligibility } from './admit';
+import { requestedKinds, type ClusterConfig, type Config } from './config';
+import { toPlannedOutcome, pushRuleSets, type PlannedNode } from './deliver';
 import { nodeKey, type Node, type NodeKey, type NodeRef } from './node';
-import { faultFields, isNews, logOutcomes, type Outcome } from './outcome';
+import { errorFields, hasChanged, logOutcomes, type Outcome } from './outcome';
 import { plan } from './plan';
 import type { Clock, Cloud, Deadline, Log } from './ports';
 
@@ -17,31 +17,31 @@ export interface Dependencies {
 /** Which nodes to look at: named by an event, or every node of some clusters (`'*'` for any). */
 export type Selection = readonly NodeRef[] | { readonly clusters: readonly string[] };
 
-export interface Options {
+export interface ReconcileOptions {
   readonly deadline: Deadline;
   readonly isDryRun?: boolean;
   /** Takes rules away though far fewer routes are found than they were made from. */
-  readonly acceptsLoss?: boolean;
+  readonly allowRouteLoss?: boolean;
   /** Pushes also what nodes have proven: somebody may have changed their rules since. */
-  readonly isAgain?: boolean;
+  readonly force?: boolean;
   /** The rule sets that somebody agreed to, by id: a node that would get another one is held. */
-  readonly agreed?: ReadonlyMap<NodeKey, string>;
+  readonly approved?: ReadonlyMap<NodeKey, string>;
   /** Leaves nodes that were launched a moment ago to the events that tell of them. */
-  readonly leavesYoung?: boolean;
+  readonly skipNewNodes?: boolean;
   /** When events told of nodes: one that has proven its rules since then needs no further look. */
-  readonly toldAt?: ReadonlyMap<NodeKey, Date>;
+  readonly announcedAt?: ReadonlyMap<NodeKey, Date>;
 }
 
 /** An instance is visible to every API some seconds after the event that announces it. */
 const notVisibleRetrySeconds = 10;
 
 /** What became of each selected node, and what else went wrong. */
-export interface Pass {
+export interface ReconcileResult {
   /** Those that were found. */
   readonly nodes: readonly Node[];
   readonly outcomes: readonly Outcome[];
   /** What concerns more than one node and stays broken; the nodes that failed of it bear the same error. */
-  readonly faults: readonly PeermasqError[];
+  readonly errors: readonly PeermasqError[];
 }
 
 /**
@@ -50,43 +50,43 @@ export interface Pass {
  * @returns one outcome for each selected node, also logged.
  * @throws PeermasqError for what concerns all nodes: no permission, an unreachable API.
  */
-export async function pass(
+export async function reconcile(
   selection: Selection,
   dependencies: Dependencies,
-  options: Options,
-): Promise<Pass> {
+  options: ReconcileOptions,
+): Promise<ReconcileResult> {
   const { log } = dependencies;
   try {
-    const result = await lookAndDeliver(selection, dependencies, options);
+    const result = await reconcileSelection(selection, dependencies, options);
     // A sweep tells of nodes only what nobody told before; the others it counts.
-    const isTold = (outcome: Outcome) => isNews(outcome) && outcome.kind !== 'skipped';
-    const told = 'clusters' in selection ? result.outcomes.filter(isTold) : result.outcomes;
-    logOutcomes(told, log, dependencies.clock.now());
-    for (const fault of result.faults) log.error('ReconcileFailed', faultFields(fault));
+    const shouldLog = (outcome: Outcome) => hasChanged(outcome) && outcome.kind !== 'skipped';
+    const logged = 'clusters' in selection ? result.outcomes.filter(shouldLog) : result.outcomes;
+    logOutcomes(logged, log, dependencies.clock.now());
+    for (const error of result.errors) log.error('ReconcileFailed', errorFields(error));
     return result;
   } catch (error) {
-    log.error('ReconcileFailed', faultFields(error));
+    log.error('ReconcileFailed', errorFields(error));
     throw error;
   }
 }
 
 /** As `pass`, for callers who have nobody to give single nodes back to. @throws PeermasqError also for a fault */
-export async function reconcile(
+export async function reconcileOrThrow(
   selection: Selection,
   dependencies: Dependencies,
-  options: Options,
+  options: ReconcileOptions,
 ): Promise<readonly Outcome[]> {
-  const { outcomes, faults } = await pass(selection, dependencies, options);
-  if (faults[0]) throw faults[0];
+  const { outcomes, errors } = await reconcile(selection, dependencies, options);
+  if (errors[0]) throw errors[0];
   return outcomes;
 }
 
-async function lookAndDeliver(
+async function reconcileSelection(
   selection: Selection,
   dependencies: Dependencies,
-  options: Options,
-): Promise<Pass> {
-  const { deadline, isDryRun = false, isAgain = false, leavesYoung = false, toldAt } = options;
+  options: ReconcileOptions,
+): Promise<ReconcileResult> {
+  const { deadline, isDryRun = false, force = false, skipNewNodes = false, announcedAt } = options;
   const { cloud, clock, log } = dependencies;
   // Taken before the first look-up, so that a look from before a change never beats a look from after it.
   const generation = clock.now();
@@ -95,25 +95,25 @@ async function lookAndDeliver(
       ? await cloud.nodes.list(selection.clusters, deadline)
       : await cloud.nodes.get(unique(selection), deadline);
 
-  const isLookedAt = (node: Node) => isProvenSince(node, toldAt?.get(nodeKey(node.ref)));
-  const isLeft = (node: Node) => leavesYoung && isYoung(node, generation);
-  const open = nodes.filter((node) => !isLookedAt(node) && !isLeft(node));
+  const isAlreadyProven = (node: Node) => isProvenSince(node, announcedAt?.get(nodeKey(node.ref)));
+  const isSkippedNew = (node: Node) => skipNewNodes && isNew(node, generation);
+  const open = nodes.filter((node) => !isAlreadyProven(node) && !isSkippedNew(node));
   const { decided, planned } = await planAll(open, dependencies, generation, options);
-  const delivered: Omit<Pass, 'nodes'> = isDryRun
-    ? { outcomes: planned.map(asDryRun), faults: [] }
-    : await deliver(planned, cloud.channel, log, deadline, isAgain);
-  const absent = 'clusters' in selection ? [] : notFound(selection, nodes);
-  const lookedAt = nodes.filter(isLookedAt).map(asRecorded);
+  const delivered: Omit<ReconcileResult, 'nodes'> = isDryRun
+    ? { outcomes: planned.map(toPlannedOutcome), errors: [] }
+    : await pushRuleSets(planned, cloud.channel, log, deadline, force);
+  const absent = 'clusters' in selection ? [] : notFoundOutcomes(selection, nodes);
+  const alreadyProven = nodes.filter(isAlreadyProven).map(toRecordedOutcome);
   return {
     nodes,
     outcomes: [
       ...absent,
-      ...lookedAt,
-      ...nodes.filter(isLeft).map(asLeft),
+      ...alreadyProven,
+      ...nodes.filter(isSkippedNew).map(toNewNodeOutcome),
       ...decided,
       ...delivered.outcomes,
     ],
-    faults: delivered.faults,
+    errors: delivered.errors,
   };
 }
 
@@ -122,23 +122,23 @@ function isProvenSince({ recorded }: Node, since: Date | undefined): boolean {
 }
 
 /** Milliseconds within which events serve a new node, and a sweep beside them would only push twice. */
-const youthMs = 180_000;
+const gracePeriodMs = 180_000;
 
-const isYoung = ({ launchedAt, recorded }: Node, now: number): boolean =>
-  recorded?.isProven !== true && launchedAt !== undefined && now - launchedAt.getTime() < youthMs;
+const isNew = ({ launchedAt, recorded }: Node, now: number): boolean =>
+  recorded?.isProven !== true && launchedAt !== undefined && now - launchedAt.getTime() < gracePeriodMs;
 
-function asLeft({ ref, clusters: [cluster], launchedAt }: Node): Outcome {
+function toNewNodeOutcome({ ref, clusters: [cluster], launchedAt }: Node): Outcome {
   return {
     node: ref,
     ...(cluster !== undefined && { cluster }),
     ...(launchedAt && { launchedAt }),
     kind: 'pending',
     reason: 'It was launched a moment ago: the events that tell of it serve it.',
-    retryAfterSeconds: youthMs / 1_000,
+    retryAfterSeconds: gracePeriodMs / 1_000,
   };
 }
 
-function asRecorded({ ref, clusters: [cluster], recorded }: Node): Outcome {
+function toRecordedOutcome({ ref, clusters: [cluster], recorded }: Node): Outcome {
   const ruleSetId = recorded?.ruleSetId ?? '';
   return { node: ref, ...(cluster !== undefined && { cluster }), kind: 'proven', ruleSetId, warnings: [] };
 }
@@ -148,7 +148,7 @@ function unique(refs: readonly NodeRef[]): NodeRef[] {
 }
 
 /** Of the nodes that were asked for those that did not come. */
-export function notFound(
+export function notFoundOutcomes(
   refs: readonly NodeRef[],
   nodes: readonly Node[],
   reason = 'The cloud does not show this instance (yet).',
@@ -169,58 +169,60 @@ async function planAll(
   nodes: readonly Node[],
   { config, cloud }: Dependencies,
   generation: number,
-  { deadline, acceptsLoss = false, agreed }: Options,
-): Promise<{ decided: Outcome[]; planned: Planned[] }> {
+  { deadline, allowRouteLoss = false, approved }: ReconcileOptions,
+): Promise<{ decided: Outcome[]; planned: PlannedNode[] }> {
   const decided: Outcome[] = [];
-  const admitted: { node: Node; cluster: ClusterConfig }[] = [];
+  const eligible: { node: Node; cluster: ClusterConfig }[] = [];
   for (const node of nodes) {
-    const admission = admit(node, config);
-    const notYet = cloud.channel.notYet(node);
-    if (admission.kind !== 'admitted') decided.push({ node: node.ref, kind: 'skipped', skip: admission });
-    else if (notYet) decided.push({ ...whoIs(node, admission.cluster), kind: 'pending', ...notYet });
-    else admitted.push({ node, cluster: admission.cluster });
+    const eligibility = checkEligibility(node, config);
+    const notReady = cloud.channel.checkReadiness(node);
+    if (eligibility.kind !== 'eligible') decided.push({ node: node.ref, kind: 'skipped', skip: eligibility });
+    else if (notReady)
+      decided.push({ ...subjectOf(node, eligibility.cluster), kind: 'pending', ...notReady });
+    else eligible.push({ node, cluster: eligibility.cluster });
   }
 
-  const planned: Planned[] = [];
-  if (admitted.length === 0) return { decided, planned };
-  const surroundings = await cloud.routes.around(
-    admitted.map(({ node }) => node),
-    [...new Set(admitted.flatMap(({ cluster }) => kindsAskedFor(cluster)))],
+  const planned: PlannedNode[] = [];
+  if (eligible.length === 0) return { decided, planned };
+  const networkContexts = await cloud.routes.getNetworkContexts(
+    eligible.map(({ node }) => node),
+    [...new Set(eligible.flatMap(({ cluster }) => requestedKinds(cluster)))],
     deadline,
   );
-  for (const { node, cluster } of admitted) {
-    const who = whoIs(node, cluster);
-    const around = surroundings.get(nodeKey(node.ref));
-    if (!around) {
+  for (const { node, cluster } of eligible) {
+    const subject = subjectOf(node, cluster);
+    const networkContext = networkContexts.get(nodeKey(node.ref));
+    if (!networkContext) {
       // It went away between the two look-ups; the next one says so.
       decided.push({
-        ...who,
+        ...subject,
         kind: 'pending',
         reason: 'Its network cannot be seen (yet).',
         retryAfterSeconds: notVisibleRetrySeconds,
       });
       continue;
     }
-    const result = plan(node, cluster, around, generation, acceptsLoss);
-    if (result.kind === 'skip') decided.push({ ...who, kind: 'skipped', skip: result });
-    else if (result.kind === 'hold') decided.push({ ...who, ...result, kind: 'held' });
-    else if (isOther(result.id, agreed?.get(nodeKey(node.ref))))
-      decided.push({ ...who, ...notAgreed(result) });
-    else planned.push({ node, cluster: who.cluster, plan: result });
+    const result = plan(node, cluster, networkContext, generation, allowRouteLoss);
+    if (result.kind === 'skip') decided.push({ ...subject, kind: 'skipped', skip: result });
+    else if (result.kind === 'hold') decided.push({ ...subject, ...result, kind: 'held' });
+    else if (isDifferent(result.id, approved?.get(nodeKey(node.ref))))
+      decided.push({ ...subject, ...notApproved(result) });
+    else planned.push({ node, cluster: subject.cluster, plan: result });
   }
   return { decided, planned };
 }
 
-const isOther = (id: string, agreed: string | undefined): boolean => agreed !== undefined && agreed !== id;
+const isDifferent = (id: string, approved: string | undefined): boolean =>
+  approved !== undefined && approved !== id;
 
-const notAgreed = ({ warnings }: Pick<Planned['plan'], 'warnings'>) =>
+const notApproved = ({ warnings }: Pick<PlannedNode['plan'], 'warnings'>) =>
   ({
     kind: 'held',
     detail: 'What it is to have has changed since its plan was shown: run it again to see the new one.',
     warnings,
   }) as const;
 
-const whoIs = ({ ref, clusters, launchedAt }: Node, cluster: ClusterConfig) => ({
+const subjectOf = ({ ref, clusters, launchedAt }: Node, cluster: ClusterConfig) => ({
   node: ref,
   cluster: clusters[0] ?? cluster.name,
   ...(launchedAt && { launchedAt }),

@@ -32,7 +32,7 @@ export type Report = Readonly<z.infer<typeof reportSchema>>;
  * What the cloud's mirror says of a node. `isProven` only if nothing was pushed to it since, and it was not
  * started again since.
  */
-export interface Recorded {
+export interface RecordedState {
   readonly ruleSetId: string;
   readonly isProven: boolean;
   /** Of the record, where the cloud keeps that. */
@@ -40,7 +40,7 @@ export interface Recorded {
   /** How many discovered routes the rule set was made from, where the cloud keeps that. */
   readonly routes?: number;
   /** It was read from the node just now, and the cloud's mirror does not say it yet. */
-  readonly isUnmirrored?: boolean;
+  readonly isUnrecorded?: boolean;
 }
 
 /** @throws PermanentError when the text is not a report: some other program answered. */
@@ -50,7 +50,7 @@ export function parseReport(text: string): Report {
   } catch (cause) {
     throw new PermanentError(
       'unreadable-report',
-      `The node answered ${JSON.stringify(text.slice(0, 200))}, which is not a peermasq report: ${faultOf(cause)}`,
+      `The node answered ${JSON.stringify(text.slice(0, 200))}, which is not a peermasq report: ${describeError(cause)}`,
       'Look at the command output on the node; a report is the single line of JSON that `peermasq.sh apply` prints.',
       cause,
     );
@@ -58,7 +58,7 @@ export function parseReport(text: string): Report {
 }
 
 /** One line: it stands in tables and in logs. */
-const faultOf = (cause: unknown): string =>
+const describeError = (cause: unknown): string =>
   cause instanceof z.ZodError
     ? cause.issues.map(({ path, message }) => [...path, message].join(': ')).join('; ')
     : messageOf(cause);

@@ -15,13 +15,13 @@ const reserved = (
     ['fe80::/10', 'link-local'],
     ['ff00::/8', 'multicast'],
   ] as const
-).map(([text, why]) => ({ cidr: parseCidr(text), why }));
+).map(([text, reason]) => ({ cidr: parseCidr(text), reason }));
 
 /** Why this range cannot be a destination, to follow "it …"; undefined when it can. A default route holds all of them. */
-export function whyReserved(cidr: Cidr): string | undefined {
+export function reservedReason(cidr: Cidr): string | undefined {
   if (cidr.prefix === 0) return 'holds every address there is';
   const hit = reserved.find((entry) => overlaps(entry.cidr, cidr));
-  return hit && `${contains(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.why}`;
+  return hit && `${contains(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.reason}`;
 }
 
 /** RFC 1918, RFC 6598, RFC 2544, RFC 1112, RFC 4193. */

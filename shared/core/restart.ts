@@ -3,13 +3,13 @@ import { PeermasqError } from './errors';
 import { nodeKey, type NodeRef } from './node';
 import { logOutcomes, retryAfterSeconds, type Outcome } from './outcome';
 import type { Deadline } from './ports';
-import { pass, type Dependencies } from './reconcile';
+import { reconcile, type Dependencies } from './reconcile';
 
 /** A node that has not come back by then is no reason to restart another one. */
-const bootMs = 600_000;
+const bootTimeoutMs = 600_000;
 
 /** A restart that is begun needs some time to be seen through. */
-const leastMs = 60_000;
+const minRestartMs = 60_000;
 
 /**
  * Restarts nodes that need it, where peermasq.yaml says `restart: {maxUnavailable: 1}`: one, and when that has
@@ -19,31 +19,32 @@ const leastMs = 60_000;
  * @param wait resolves after so many milliseconds
  * @returns those outcomes, with what became of the nodes that were restarted
  */
-export async function restartWhereAsked(
+export async function restartWhereConfigured(
   outcomes: readonly Outcome[],
   dependencies: Dependencies,
   deadline: Deadline,
   wait: (milliseconds: number) => Promise<unknown>,
 ): Promise<readonly Outcome[]> {
-  const ended = new Map(outcomes.map((outcome) => [nodeKey(outcome.node), outcome]));
-  const blocked = new Set(outcomes.filter(isUnavailable).map(({ cluster }) => cluster));
-  for (const candidate of outcomes.filter((outcome) => isToRestart(outcome, dependencies))) {
-    if (blocked.has(candidate.cluster) || deadline - dependencies.clock.now() < leastMs) continue;
+  const results = new Map(outcomes.map((outcome) => [nodeKey(outcome.node), outcome]));
+  const blockedClusters = new Set(outcomes.filter(isUnavailable).map(({ cluster }) => cluster));
+  for (const candidate of outcomes.filter((outcome) => shouldRestart(outcome, dependencies))) {
+    if (blockedClusters.has(candidate.cluster) || deadline - dependencies.clock.now() < minRestartMs)
+      continue;
     const outcome = await restartOne(candidate, dependencies, deadline, wait);
-    ended.set(nodeKey(candidate.node), outcome);
-    if (outcome.kind !== 'proven') blocked.add(candidate.cluster);
+    results.set(nodeKey(candidate.node), outcome);
+    if (outcome.kind !== 'proven') blockedClusters.add(candidate.cluster);
   }
-  return [...ended.values()];
+  return [...results.values()];
 }
 
 /** One that was restarted in vain is as good as gone. */
 function isUnavailable(outcome: Outcome): boolean {
-  if (outcome.kind === 'needs-reboot') return outcome.restart === 'was-in-vain';
+  if (outcome.kind === 'needs-reboot') return outcome.restart === 'already-tried';
   return outcome.kind === 'pending' || outcome.kind === 'failed';
 }
 
-function isToRestart(outcome: Outcome, { config, cloud }: Dependencies): boolean {
-  if (outcome.kind !== 'needs-reboot' || outcome.restart !== 'helpful' || !cloud.channel.restart)
+function shouldRestart(outcome: Outcome, { config, cloud }: Dependencies): boolean {
+  if (outcome.kind !== 'needs-reboot' || outcome.restart !== 'advised' || !cloud.channel.restart)
     return false;
   return clusterConfig(config, outcome.cluster ?? '')?.restart !== undefined;
 }
@@ -55,7 +56,7 @@ async function restartOne(
   wait: (milliseconds: number) => Promise<unknown>,
 ): Promise<Outcome> {
   try {
-    return await restartAndProve(candidate.node, dependencies, deadline, wait);
+    return await restartAndWait(candidate.node, dependencies, deadline, wait);
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const { node, cluster } = candidate;
@@ -66,35 +67,35 @@ async function restartOne(
 }
 
 /** Looks once more before, because the pass may have taken minutes, and then until the node has proven its rules. */
-async function restartAndProve(
+async function restartAndWait(
   ref: NodeRef,
   dependencies: Dependencies,
   deadline: Deadline,
   wait: (milliseconds: number) => Promise<unknown>,
 ): Promise<Outcome> {
   const { cloud, clock, log } = dependencies;
-  const before = await lookAt(ref, dependencies, deadline);
+  const before = await reconcileNode(ref, dependencies, deadline);
   const [node] = await cloud.nodes.get([ref], deadline);
-  if (!node || !isToRestart(before, dependencies)) return before;
+  if (!node || !shouldRestart(before, dependencies)) return before;
   await cloud.channel.restart?.(node, deadline);
   log.warn('NodeRestarted', { cloud: ref.cloud, node: ref.id, cluster: before.cluster });
-  const until = Math.min(deadline, clock.now() + bootMs);
+  const restartDeadline = Math.min(deadline, clock.now() + bootTimeoutMs);
   for (;;) {
-    const outcome = await lookAt(ref, dependencies, until);
+    const outcome = await reconcileNode(ref, dependencies, restartDeadline);
     // Until it has booted, it is silent as it was before.
-    const pause = outcome.kind === 'needs-reboot' ? longestPauseSeconds : retryAfterSeconds(outcome);
-    if (pause === undefined || clock.now() + pause * 1_000 >= until) return outcome;
-    await wait(Math.min(pause, longestPauseSeconds) * 1_000);
+    const pollSeconds = outcome.kind === 'needs-reboot' ? maxPollSeconds : retryAfterSeconds(outcome);
+    if (pollSeconds === undefined || clock.now() + pollSeconds * 1_000 >= restartDeadline) return outcome;
+    await wait(Math.min(pollSeconds, maxPollSeconds) * 1_000);
   }
 }
 
 /** A look waits for the report by itself; this is between looks that cannot. */
-const longestPauseSeconds = 5;
+const maxPollSeconds = 5;
 
-async function lookAt(ref: NodeRef, dependencies: Dependencies, deadline: Deadline): Promise<Outcome> {
-  const { outcomes, faults } = await pass([ref], dependencies, { deadline });
+async function reconcileNode(ref: NodeRef, dependencies: Dependencies, deadline: Deadline): Promise<Outcome> {
+  const { outcomes, errors } = await reconcile([ref], dependencies, { deadline });
   const [outcome] = outcomes;
-  if (faults[0]) throw faults[0];
+  if (errors[0]) throw errors[0];
   if (!outcome) throw new Error(`A pass over ${nodeKey(ref)} told nothing`);
   return outcome;
 }

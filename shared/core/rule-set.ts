@@ -82,17 +82,17 @@ export function ruleSetLines({
 }
 
 const header = 'peermasq/1';
-const joined = (all: readonly string[]): string => all.map((line) => `${line}\n`).join('');
+const joinLines = (all: readonly string[]): string => all.map((line) => `${line}\n`).join('');
 
 /** The canonical text, as it travels to the node. */
 export function printRuleSet(ruleSet: RuleSet): string {
-  return joined([header, `generation ${ruleSet.generation}`, ...ruleSetLines(ruleSet)]);
+  return joinLines([header, `generation ${ruleSet.generation}`, ...ruleSetLines(ruleSet)]);
 }
 
 /** What it says, whenever it was made: the sha256 (hex) of its canonical text without the generation. */
 export function ruleSetId(ruleSet: RuleSet): string {
   return createHash('sha256')
-    .update(joined([header, ...ruleSetLines(ruleSet)]))
+    .update(joinLines([header, ...ruleSetLines(ruleSet)]))
     .digest('hex');
 }
 
@@ -116,8 +116,8 @@ const name = z.string().regex(namePattern);
  * @throws PermanentError unless it is canonical to the byte: another spelling of the same rules would have
  *   another id.
  */
-export function parseRuleSet(travelled: string): RuleSet {
-  const refuse = (message: string, cause?: unknown): never => {
+export function parseRuleSet(encoded: string): RuleSet {
+  const reject = (message: string, cause?: unknown): never => {
     throw new PermanentError(
       'unreadable-rule-set',
       `Not a rule set of the format ${header}: ${message}`,
@@ -126,14 +126,14 @@ export function parseRuleSet(travelled: string): RuleSet {
     );
   };
   try {
-    const text = unpack(travelled.trim());
+    const text = unpack(encoded.trim());
     const ruleSet = readLines(text.split('\n').filter(Boolean));
     return printRuleSet(ruleSet).trim() === text.trim()
       ? ruleSet
-      : refuse('its lines are not in canonical order');
+      : reject('its lines are not in canonical order');
   } catch (cause) {
     if (cause instanceof PermanentError) throw cause;
-    return refuse(messageOf(cause), cause);
+    return reject(messageOf(cause), cause);
   }
 }
 
@@ -141,8 +141,8 @@ function readLines([first, second, ...rest]: readonly string[]): RuleSet {
   if (first !== header) throw new Error(`the first line is ${JSON.stringify(first ?? '')}`);
   const [, generation] = /^generation ([1-9][0-9]{0,15})$/.exec(second ?? '') ?? [];
   if (generation === undefined) throw new Error(`the second line is ${JSON.stringify(second ?? '')}`);
-  const words = rest.map((line) => line.split(' '));
-  const of = (kind: string) => words.filter(([word]) => word === kind).map(([, ...values]) => values);
+  const fields = rest.map((line) => line.split(' '));
+  const of = (kind: string) => fields.filter(([word]) => word === kind).map(([, ...values]) => values);
   const named = (kind: string): NamedCidr[] =>
     of(kind).map(([cidr = '', text]) => ({ cidr: parseCidr(cidr), name: name.parse(text) }));
   const options = of('option');

@@ -1,12 +1,12 @@
 import type { PeermasqError } from './errors';
-import { judge, type Meant } from './judge';
-import { faultFields, type Outcome } from './outcome';
-import type { Channel, Deadline, End, Log, Proof, Unrecorded } from './ports';
+import { outcomeOf, type Expected } from './judge';
+import { errorFields, type Outcome } from './outcome';
+import type { Channel, Deadline, PushRecord, Log, ProofResult, RecordFailure } from './ports';
 
 /** What came back from a push, and what was pushed. */
-export interface Returned {
-  readonly proof: Proof;
-  readonly meant: Meant;
+export interface PushResponse {
+  readonly proof: ProofResult;
+  readonly expected: Expected;
   readonly cluster?: string;
   readonly routes?: number;
 }
@@ -15,56 +15,56 @@ export interface Returned {
  * Judges what came back, and mirrors what has come to an end where the next look-up finds it.
  * @returns as faults what keeps anything at all from being mirrored: all nodes would be pushed to for ever
  */
-export async function settle(
-  returned: readonly Returned[],
+export async function recordOutcomes(
+  responses: readonly PushResponse[],
   channel: Channel,
   log: Log,
   deadline: Deadline,
-): Promise<{ outcomes: Outcome[]; faults: PeermasqError[] }> {
-  const judged = returned.map((one) => ({ one, outcome: toOutcome(one) }));
+): Promise<{ outcomes: Outcome[]; errors: PeermasqError[] }> {
+  const evaluated = responses.map((one) => ({ one, outcome: toOutcome(one) }));
   // A node that is busy, or has something newer, keeps the record it has.
-  const ends = judged.flatMap(({ one, outcome }) =>
-    outcome.kind === 'pending' ? [] : [toEnd(one, outcome)],
+  const records = evaluated.flatMap(({ one, outcome }) =>
+    outcome.kind === 'pending' ? [] : [toPushRecord(one, outcome)],
   );
-  const unrecorded = await remember(ends, channel, log, deadline);
+  const recordFailures = await writeRecords(records, channel, log, deadline);
   return {
-    outcomes: judged.map(({ outcome }) => outcome),
-    faults: faultOf(unrecorded),
+    outcomes: evaluated.map(({ outcome }) => outcome),
+    errors: permissionErrorIn(recordFailures),
   };
 }
 
 /** What keeps anything at all from being mirrored. */
-export const faultOf = (unrecorded: readonly Unrecorded[]): PeermasqError[] =>
-  unrecorded
+export const permissionErrorIn = (recordFailures: readonly RecordFailure[]): PeermasqError[] =>
+  recordFailures
     .map(({ error }) => error)
     .filter(({ code }) => code === 'access-denied' || code === 'permission-denied')
     .slice(0, 1);
 
 /** Mirrors ends; what could not be mirrored is logged. */
-export async function remember(
-  ends: readonly End[],
+export async function writeRecords(
+  records: readonly PushRecord[],
   channel: Channel,
   log: Log,
   deadline: Deadline,
-): Promise<readonly Unrecorded[]> {
-  const unrecorded = ends.length === 0 ? [] : await channel.remember(ends, deadline);
-  for (const { node, error } of unrecorded) {
-    log.warn('RecordFailed', { cloud: node.ref.cloud, node: node.ref.id, ...faultFields(error) });
+): Promise<readonly RecordFailure[]> {
+  const recordFailures = records.length === 0 ? [] : await channel.writeRecords(records, deadline);
+  for (const { node, error } of recordFailures) {
+    log.warn('RecordFailed', { cloud: node.ref.cloud, node: node.ref.id, ...errorFields(error) });
   }
-  return unrecorded;
+  return recordFailures;
 }
 
-function toOutcome({ proof, meant, cluster }: Returned): Outcome {
+function toOutcome({ proof, expected, cluster }: PushResponse): Outcome {
   const { ref, launchedAt } = proof.node;
   return {
     node: ref,
     ...(cluster !== undefined && { cluster }),
     ...(launchedAt && { launchedAt }),
-    ...judge(proof, meant),
+    ...outcomeOf(proof, expected),
   };
 }
 
-function toEnd({ proof, routes }: Returned, { kind }: Outcome): End {
+function toPushRecord({ proof, routes }: PushResponse, { kind }: Outcome): PushRecord {
   const { node } = proof;
   const report = proof.result === 'reported' ? proof.report : undefined;
   const isApplied = report?.result === 'applied' || report?.result === 'unchanged';

@@ -1,15 +1,15 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { makeTally } from '../core/api-calls';
+import { makeApiCallCounter } from '../core/api-calls';
 import { RetryableError } from '../core/errors';
-import { takeTurns } from '../core/turns';
+import { makeRateLimiter } from '../core/turns';
 
 /** Of the process. */
-export const apiCalls = makeTally();
+export const apiCalls = makeApiCallCounter();
 
 /** A call has 30 seconds; whoever cannot be answered in them is told at once, and comes again. */
-const longestWaitMs = 20_000;
+const maxWaitMs = 20_000;
 
-const tooMany = () =>
+const rateLimited = () =>
   new RetryableError(
     'throttled',
     'Too many calls to Compute Engine wait for their turn',
@@ -23,32 +23,32 @@ const tooMany = () =>
  * questions for reports have turns of their own, so that nobody's rule set waits behind them; and many calls go at
  * once, because nodes that join together race their boots.
  */
-const turns = {
-  write: takeTurns(150, 1_000 / 10, longestWaitMs),
-  report: takeTurns(50, 1_000 / 8, longestWaitMs),
-  read: takeTurns(400, 1_000 / 12, longestWaitMs),
+const limiters = {
+  write: makeRateLimiter(150, 1_000 / 10, maxWaitMs),
+  report: makeRateLimiter(50, 1_000 / 8, maxWaitMs),
+  read: makeRateLimiter(400, 1_000 / 12, maxWaitMs),
 };
 
 type Fetch = (url: string, init?: { method?: string }) => Promise<unknown>;
 
 /** As much of GoogleAuth as all calls of the official clients go through. */
-interface Fetching {
+interface FetchingAuth {
   fetch: unknown;
 }
 
 /** Counts each call of these clients, lists page by page, and has it wait its turn. */
-export function paceCalls(auth: Fetching): void {
+export function limitAndCountCalls(auth: FetchingAuth): void {
   const send = (auth.fetch as Fetch).bind(auth);
   auth.fetch = async (...args: Parameters<Fetch>): Promise<unknown> => {
-    const wait = turns[groupOf(...args)](Date.now());
-    if (wait === undefined) throw tooMany();
+    const wait = limiters[limiterFor(...args)](Date.now());
+    if (wait === undefined) throw rateLimited();
     if (wait > 0) await pause(wait);
-    apiCalls.called();
+    apiCalls.countCall();
     return send(...args);
   };
 }
 
-function groupOf(...[url, init]: Parameters<Fetch>): keyof typeof turns {
+function limiterFor(...[url, init]: Parameters<Fetch>): keyof typeof limiters {
   if (url.includes('/getGuestAttributes')) return 'report';
   return init?.method?.toUpperCase() === 'POST' ? 'write' : 'read';
 }

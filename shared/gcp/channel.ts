@@ -3,32 +3,32 @@ import { RetryableError } from '../core/errors';
 import type { Node } from '../core/node';
 import type { Channel, Deadline } from '../core/ports';
 import { callOptions, type Clients } from './clients';
-import { retrying } from './errors';
+import { call } from './errors';
 import { gcpRef, readInstance } from './instance';
 import { finish, operationIn } from './operations';
 import { awaitProofs } from './proofs';
 import { pushToNodes, type WrittenTo } from './push';
-import { mark, remember } from './record';
+import { mark, writeRecords } from './record';
 
 /**
  * Rule sets travel as instance metadata, which a running node follows and a booting one fetches; reports come
  * back as guest attributes.
  * @param program the text of the node program, which the node fetches from its metadata
  */
-export function makeGcpChannel(clients: Clients, program: string): Channel {
+export function makeChannel(clients: Clients, program: string): Channel {
   const written: WrittenTo = new WeakMap();
   return {
     // A node that starts finds its rule set when it has booted.
-    notYet: () => undefined,
-    push: (order, nodes, deadline) => pushToNodes(clients, program, written, order, nodes, deadline),
-    proofs: (pushed, deadline) => awaitProofs(clients, written, pushed, deadline),
+    checkReadiness: () => undefined,
+    push: (request, nodes, deadline) => pushToNodes(clients, program, written, request, nodes, deadline),
+    collectProofs: (pushed, deadline) => awaitProofs(clients, written, pushed, deadline),
     /**
      * One write to a node and pass is enough: what was pushed just now is read once more by the next sweep, and
      * remembered then.
      */
-    remember(ends, deadline) {
-      const unwritten = ends.filter(({ node, state }) => state === 'needs-reboot' || !written.has(node));
-      return remember(clients, unwritten, deadline);
+    writeRecords(records, deadline) {
+      const unrecorded = records.filter(({ node, state }) => state === 'needs-reboot' || !written.has(node));
+      return writeRecords(clients, unrecorded, deadline);
     },
     restart: (node, deadline) => restart(clients, node, deadline),
   };
@@ -42,13 +42,13 @@ async function restart(clients: Clients, node: Node, deadline: Deadline): Promis
   try {
     await reset(clients, node, deadline);
   } catch (error) {
-    if (!isUnderWay(error)) await unmark(clients, node, deadline);
+    if (!isInProgress(error)) await unmark(clients, node, deadline);
     throw error;
   }
 }
 
 /** It goes on, though nobody has the time to see its end. */
-const isUnderWay = (error: unknown): boolean =>
+const isInProgress = (error: unknown): boolean =>
   error instanceof RetryableError && error.code === 'operation-unfinished';
 
 /** Else the node would count as restarted, and a missing permission as mended. */
@@ -62,7 +62,7 @@ async function reset(clients: Clients, node: Node, deadline: Deadline): Promise<
   const { project, zone, id: instance } = ref;
   // One id for all attempts: of those whose answer is lost, one counts.
   const request = { project, zone, instance, requestId: randomUUID() };
-  const operation = await retrying(`restart ${node.name}`, deadline, async () => {
+  const operation = await call(`restart ${node.name}`, deadline, async () => {
     const client = await clients.instances();
     const [{ latestResponse }] = await client.reset(request, callOptions(deadline));
     return operationIn(latestResponse);

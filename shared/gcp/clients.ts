@@ -6,7 +6,7 @@ import { RoutesClient } from '@google-cloud/compute/build/src/v1/routes_client';
 import { SubnetworksClient } from '@google-cloud/compute/build/src/v1/subnetworks_client';
 import { ZoneOperationsClient } from '@google-cloud/compute/build/src/v1/zone_operations_client';
 import type { Deadline } from '../core/ports';
-import { paceCalls } from './api-calls';
+import { limitAndCountCalls } from './api-calls';
 
 /** The Compute Engine clients, each made when it is first needed: making one takes tens of milliseconds. */
 export interface Clients {
@@ -38,24 +38,24 @@ function optionsFor(endpoint: string) {
   };
 }
 
-const ofProcess = new Map<string, Clients>();
+const clientsByKey = new Map<string, Clients>();
 
 /** The clients of this process. One set serves all, with one access token. */
-export function clientsOfProcess(): Clients {
+export function getClients(): Clients {
   const endpoint = process.env[endpointVariable] ?? '';
-  const clients = ofProcess.get(endpoint) ?? makeClients(optionsFor(endpoint));
-  ofProcess.set(endpoint, clients);
+  const clients = clientsByKey.get(endpoint) ?? makeClients(optionsFor(endpoint));
+  clientsByKey.set(endpoint, clients);
   return clients;
 }
 
 function makeClients(options: ReturnType<typeof optionsFor>): Clients {
-  const once = <T>(make: () => T): (() => T) => {
+  const lazy = <T>(make: () => T): (() => T) => {
     let made: T | undefined;
     return () => (made ??= make());
   };
-  const first = once(() => {
+  const first = lazy(() => {
     const client = new InstancesClient(options);
-    paceCalls(client.auth);
+    limitAndCountCalls(client.auth);
     return client;
   });
   // A client without credentials ends the process (an unhandled rejection); asking first gives an error.
@@ -68,24 +68,24 @@ function makeClients(options: ReturnType<typeof optionsFor>): Clients {
   const shared = (): SharedOptions => ({ ...options, auth: first().auth });
   return {
     instances: withCredentials(first),
-    networks: withCredentials(once(() => new NetworksClient(shared()))),
-    routers: withCredentials(once(() => new RoutersClient(shared()))),
-    routes: withCredentials(once(() => new RoutesClient(shared()))),
-    subnetworks: withCredentials(once(() => new SubnetworksClient(shared()))),
-    zoneOperations: withCredentials(once(() => new ZoneOperationsClient(shared()))),
+    networks: withCredentials(lazy(() => new NetworksClient(shared()))),
+    routers: withCredentials(lazy(() => new RoutersClient(shared()))),
+    routes: withCredentials(lazy(() => new RoutesClient(shared()))),
+    subnetworks: withCredentials(lazy(() => new SubnetworksClient(shared()))),
+    zoneOperations: withCredentials(lazy(() => new ZoneOperationsClient(shared()))),
     other: (make) => withCredentials(() => new make(shared()))(),
     project: async () => (await withCredentials(first)()).getProjectId(),
   };
 }
 
-const longestCallMs = 30_000;
+const callLimitMs = 30_000;
 
 /**
  * One attempt within the time left: what is tried again, and when, is decided in errors.ts. Lists are read
  * through async iterables, which warn unless told not to paginate by themselves.
  */
 export function callOptions(deadline: Deadline) {
-  const timeout = Math.min(longestCallMs, Math.max(1, deadline - Date.now()));
+  const timeout = Math.min(callLimitMs, Math.max(1, deadline - Date.now()));
   return { timeout, retry: { retryCodes: [] }, autoPaginate: false };
 }
 

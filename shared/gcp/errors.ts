@@ -1,22 +1,22 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { messageOf, PeermasqError, PermanentError, RetryableError } from '../core/errors';
 import type { Deadline } from '../core/ports';
-import { accountFaultIn, loginAdvice } from './account-faults';
+import { findAccountError, loginAdvice } from './account-faults';
 import { apiCalls } from './api-calls';
 import { predefinedRoleOf, roleOf } from './permissions';
 
 /** The client wraps what it is thrown while it calls. */
-function ownError(thrown: unknown): PeermasqError | undefined {
+function findPeermasqError(thrown: unknown): PeermasqError | undefined {
   const all = [thrown, property(thrown, 'cause')];
   return all.find((error) => error instanceof PeermasqError);
 }
 
-interface Facts {
+interface ErrorDetails {
   /** The HTTP status; absent when no answer came. */
   readonly status?: number;
   /** `rateLimitExceeded`, `conditionNotMet`…: tells a 403 by quota from a 403 by permission. */
   readonly reason?: string;
-  readonly isNetworkFault: boolean;
+  readonly isNetworkError: boolean;
 }
 
 /** gRPC codes, which the client gives where it has no HTTP status, as the statuses that they come from. */
@@ -37,7 +37,7 @@ const property = (from: unknown, name: string | symbol): unknown =>
   typeof from === 'object' && from !== null ? Reflect.get(from, name) : undefined;
 
 /** Version 7 of the client gives a GoogleError (gRPC `code`, `httpStatusCode`), version 6 a GaxiosError. */
-function factsOf(thrown: unknown): Facts {
+function errorDetails(thrown: unknown): ErrorDetails {
   const status = ['httpStatusCode', 'status', 'code']
     .map((name) => property(thrown, name))
     .filter((value) => typeof value === 'number')
@@ -47,12 +47,12 @@ function factsOf(thrown: unknown): Facts {
   return {
     ...(status === undefined ? {} : { status }),
     ...(reason === undefined ? {} : { reason }),
-    isNetworkFault: isNetworkFault(thrown),
+    isNetworkError: isNetworkError(thrown),
   };
 }
 
 /** Nobody answered: gRPC's DEADLINE_EXCEEDED and UNAVAILABLE without an HTTP status, or a system error. */
-function isNetworkFault(thrown: unknown): boolean {
+function isNetworkError(thrown: unknown): boolean {
   const answered = property(thrown, 'httpStatusCode') ?? property(thrown, 'status');
   const code = property(thrown, 'code');
   if (typeof code === 'string') return /^(E[A-Z]+|EAI_AGAIN)$/.test(code);
@@ -60,18 +60,18 @@ function isNetworkFault(thrown: unknown): boolean {
 }
 
 /** The client drops `errors[].reason` from its error and keeps it in the answer's text, under this symbol. */
-const rawAnswer = Symbol.for('google-gax.rawHttpResponsePayload');
+const rawResponse = Symbol.for('google-gax.rawHttpResponsePayload');
 
 function reasonOf(thrown: unknown): string | undefined {
-  const raw = property(thrown, rawAnswer) ?? property(property(thrown, 'response'), 'data');
-  const error = property(typeof raw === 'string' ? parsedOrNothing(raw) : raw, 'error');
+  const raw = property(thrown, rawResponse) ?? property(property(thrown, 'response'), 'data');
+  const error = property(typeof raw === 'string' ? tryParseJson(raw) : raw, 'error');
   const errors = property(error, 'errors') ?? property(thrown, 'errors');
   const reason =
     property(Array.isArray(errors) ? errors[0] : undefined, 'reason') ?? property(thrown, 'reason');
   return typeof reason === 'string' ? reason : undefined;
 }
 
-function parsedOrNothing(text: string): unknown {
+function tryParseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -88,24 +88,30 @@ const permissionText = /Required '([A-Za-z0-9.]+)' permission for '([^']{1,300})
  * @param what the call, as `cannot …` continues: `read instance 123`.
  */
 export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
-  const own = ownError(thrown);
+  const own = findPeermasqError(thrown);
   if (own) return own;
-  const { status, reason, isNetworkFault } = factsOf(thrown);
+  const { status, reason, isNetworkError } = errorDetails(thrown);
   const text = messageOf(thrown);
   const message = `Cannot ${what}: ${text}`;
   const retryable = (code: string, advice: string, seconds: number) =>
     new RetryableError(code, message, advice, seconds, thrown);
   const permanent = (code: string, advice: string) => new PermanentError(code, message, advice, thrown);
 
-  const fault = accountFaultIn(`${reason ?? ''} ${text}`);
-  if (fault) return new PermanentError(fault.code, `Cannot ${what}: ${fault.says}`, fault.advice, thrown);
-  if (isNetworkFault)
+  const accountError = findAccountError(`${reason ?? ''} ${text}`);
+  if (accountError)
+    return new PermanentError(
+      accountError.code,
+      `Cannot ${what}: ${accountError.summary}`,
+      accountError.advice,
+      thrown,
+    );
+  if (isNetworkError)
     return retryable('unreachable', 'It is tried again; look at the network if it lasts.', 5);
   if (
     status === 429 ||
     (status === 403 && (quotaReasons.test(reason ?? '') || /rate limit|quota exceeded/i.test(text)))
   ) {
-    apiCalls.throttled();
+    apiCalls.countThrottle();
     return retryable('throttled', 'It is tried again; raise the Compute Engine quota if it lasts.', 30);
   }
   if (status === 412 && /\bconstraint/i.test(text)) {
@@ -135,20 +141,20 @@ export function toPeermasqError(what: string, thrown: unknown): PeermasqError {
 function permissionAdvice(text: string): string {
   const [, permission, resource] = permissionText.exec(text) ?? [];
   if (permission === undefined) return 'Do what the message says: a permission is missing.';
-  const yourself = `yourself (${predefinedRoleOf(permission)} has it)`;
+  const user = `yourself (${predefinedRoleOf(permission)} has it)`;
   const role = roleOf(permission);
-  const whom = role
-    ? `the service account of the function (infra/gcp has it in its role ${role}) or, on the command line, to ${yourself}`
-    : yourself;
-  return `Grant ${permission} on ${resource} to ${whom}.`;
+  const grantee = role
+    ? `the service account of the function (infra/gcp has it in its role ${role}) or, on the command line, to ${user}`
+    : user;
+  return `Grant ${permission} on ${resource} to ${grantee}.`;
 }
 
 const firstPauseMs = 200;
-const longestPauseMs = 5_000;
+const maxPauseMs = 5_000;
 
 /** Doubles from 200 ms to 5 s, with full jitter, so that those who collided do not collide again. */
-const pauseMs = (tried: number): number =>
-  Math.random() * Math.min(longestPauseMs, firstPauseMs * 2 ** tried);
+const pauseMs = (attempt: number): number =>
+  Math.random() * Math.min(maxPauseMs, firstPauseMs * 2 ** attempt);
 
 /**
  * A cloud in trouble is not helped by every call being made five times. Retries draw on a budget of the process,
@@ -156,7 +162,7 @@ const pauseMs = (tried: number): number =>
  * throttling does it. Writers that were in each other's way are no trouble of the cloud.
  */
 const budget = { retries: 50 };
-const mostRetries = 50;
+const maxRetries = 50;
 const retriesPerSuccess = 0.2;
 
 function mayRetry({ code }: RetryableError): boolean {
@@ -171,32 +177,32 @@ function mayRetry({ code }: RetryableError): boolean {
  * almost nothing: reads on 503, writes never.
  * @throws PermanentError | RetryableError
  */
-export async function retrying<T>(
+export async function call<T>(
   what: string,
   deadline: Deadline,
-  attempt: () => Promise<T>,
+  send: () => Promise<T>,
   attempts = 5,
 ): Promise<T> {
-  for (let tried = 1; ; tried++) {
+  for (let attempt = 1; ; attempt++) {
     try {
-      const result = await attempt();
-      budget.retries = Math.min(mostRetries, budget.retries + retriesPerSuccess);
+      const result = await send();
+      budget.retries = Math.min(maxRetries, budget.retries + retriesPerSuccess);
       return result;
     } catch (thrown) {
       // Ours already: decided on, or tried again often enough, further down.
-      const own = ownError(thrown);
+      const own = findPeermasqError(thrown);
       if (own) throw own;
       const error = toPeermasqError(what, thrown);
-      const wait = pauseMs(tried);
-      const isOver = tried >= attempts || Date.now() + wait >= deadline;
-      if (!(error instanceof RetryableError) || isOver || !mayRetry(error)) throw error;
+      const wait = pauseMs(attempt);
+      const isLastAttempt = attempt >= attempts || Date.now() + wait >= deadline;
+      if (!(error instanceof RetryableError) || isLastAttempt || !mayRetry(error)) throw error;
       await pause(wait);
     }
   }
 }
 
 /** `undefined` in place of what does not exist. */
-export async function orAbsent<T>(asked: Promise<T>): Promise<T | undefined> {
+export async function undefinedIfNotFound<T>(asked: Promise<T>): Promise<T | undefined> {
   try {
     return await asked;
   } catch (thrown) {

@@ -2,13 +2,13 @@ import * as z from 'zod';
 import type { GcpNodeRef } from '../core/node';
 
 /** What an event means to us. One that means nothing is a value, not an exception. */
-export type GcpEvent =
+export type ParsedEvent =
   | { readonly kind: 'nodes-joined'; readonly nodes: readonly GcpNodeRef[]; readonly at: Date }
   /** Peerings, routes or ranges of a network of this project. */
   | { readonly kind: 'routes-changed'; readonly project: string; readonly change: string; readonly at: Date }
   | { readonly kind: 'ignored'; readonly reason: string };
 
-const ignored = (reason: string): GcpEvent => ({ kind: 'ignored', reason });
+const ignored = (reason: string): ParsedEvent => ({ kind: 'ignored', reason });
 
 const auditLogType = 'google.cloud.audit.log.v1.written';
 
@@ -44,10 +44,14 @@ type LogEntry = z.infer<typeof logEntrySchema>;
 const methodPattern = /^(?:(?:v1|beta|alpha)\.)?compute\.(\w+)\.(\w+)$/;
 
 /** What makes instances. */
-export const insertions = ['instances.insert', 'instances.bulkInsert', 'regionInstances.bulkInsert'];
+export const instanceInsertMethods = [
+  'instances.insert',
+  'instances.bulkInsert',
+  'regionInstances.bulkInsert',
+];
 
 /** What changes where a network's packets go, or which ranges are its own. */
-export const routeChanges = [
+export const routeChangeMethods = [
   'networks.addPeering',
   'networks.removePeering',
   'networks.updatePeering',
@@ -89,19 +93,19 @@ const labelsSchema = z.object({
  * throws.
  * @param projects whose nodes are looked at; none means any
  */
-export function parseGcpEvent(cloudEvent: unknown, projects: readonly string[] = []): GcpEvent {
+export function parseEvent(cloudEvent: unknown, projects: readonly string[] = []): ParsedEvent {
   const event = cloudEventSchema.safeParse(cloudEvent);
-  if (!event.success) return ignored(`not a CloudEvent: ${faultsOf(event.error)}`);
+  if (!event.success) return ignored(`not a CloudEvent: ${describeIssues(event.error)}`);
   const { type, data, time } = event.data;
   if (type !== auditLogType && type !== pubsubType)
     return ignored(`not an audit log event but ${quoted(type)}`);
-  const entry = logEntrySchema.safeParse(type === pubsubType ? exportedIn(data) : data);
-  if (!entry.success) return ignored(`not an audit log entry: ${faultsOf(entry.error)}`);
-  return fromEntry(entry.data, time, projects);
+  const entry = logEntrySchema.safeParse(type === pubsubType ? parsePubSubMessage(data) : data);
+  if (!entry.success) return ignored(`not an audit log entry: ${describeIssues(entry.error)}`);
+  return parseEntry(entry.data, time, projects);
 }
 
 /** Undefined where a message carries no JSON: it is then no entry either. */
-function exportedIn(data: unknown): unknown {
+function parsePubSubMessage(data: unknown): unknown {
   const message = messageSchema.safeParse(data);
   if (!message.success) return undefined;
   try {
@@ -111,7 +115,7 @@ function exportedIn(data: unknown): unknown {
   }
 }
 
-function fromEntry(entry: LogEntry, time: string | undefined, projects: readonly string[]): GcpEvent {
+function parseEntry(entry: LogEntry, time: string | undefined, projects: readonly string[]): ParsedEvent {
   const { protoPayload, timestamp, split } = entry;
   const { serviceName, methodName, status } = protoPayload;
   if (serviceName !== 'compute.googleapis.com')
@@ -124,16 +128,19 @@ function fromEntry(entry: LogEntry, time: string | undefined, projects: readonly
     .find((date) => !Number.isNaN(date.getTime()));
   if (!at) return ignored('does not say when it happened');
   const method = methodPattern.exec(methodName)?.slice(1).join('.') ?? '';
-  const event = insertions.includes(method)
+  const event = instanceInsertMethods.includes(method)
     ? nodesJoined(entry, method, at)
-    : routeChanges.includes(method)
+    : routeChangeMethods.includes(method)
       ? routesChanged(entry, method, at)
       : ignored(`${quoted(methodName)} makes no instance and changes no route`);
-  return event.kind === 'ignored' ? event : ofProjects(event, projects);
+  return event.kind === 'ignored' ? event : ignoreOtherProjects(event, projects);
 }
 
 /** A sink may tell of more projects than are ours to look at. */
-function ofProjects(event: Exclude<GcpEvent, { kind: 'ignored' }>, projects: readonly string[]): GcpEvent {
+function ignoreOtherProjects(
+  event: Exclude<ParsedEvent, { kind: 'ignored' }>,
+  projects: readonly string[],
+): ParsedEvent {
   const named = event.kind === 'nodes-joined' ? event.nodes.map(({ project }) => project) : [];
   const foreign = projects.length > 0 ? named.find((project) => !projects.includes(project)) : undefined;
   return foreign === undefined
@@ -146,12 +153,12 @@ function nodesJoined(
   { protoPayload: { resourceName }, resource }: LogEntry,
   method: string,
   at: Date,
-): GcpEvent {
+): ParsedEvent {
   if (method.endsWith('bulkInsert') && resource.labels['instance_id'] === undefined) {
     return ignored('bulkInsert does not say which instances it makes: the sweep finds them');
   }
   const labels = labelsSchema.safeParse(resource.labels);
-  if (!labels.success) return ignored(`does not identify an instance: ${faultsOf(labels.error)}`);
+  if (!labels.success) return ignored(`does not identify an instance: ${describeIssues(labels.error)}`);
   const { project_id: project, zone, instance_id: id } = labels.data;
   if (resourceName?.includes('/instances/') && !resourceName.includes(`/zones/${zone}/`)) {
     return ignored(`its zone ${quoted(zone)} is not the one of ${quoted(resourceName)}`);
@@ -160,18 +167,18 @@ function nodesJoined(
 }
 
 /** Nothing has changed before the operation has ended. The network may be another project's than the nodes. */
-function routesChanged({ resource, operation }: LogEntry, change: string, at: Date): GcpEvent {
+function routesChanged({ resource, operation }: LogEntry, change: string, at: Date): ParsedEvent {
   if (operation?.first && !operation.last)
     return ignored(`${change} has only begun: the entry of its end counts`);
   const labels = networkLabelsSchema.safeParse(resource.labels);
-  if (!labels.success) return ignored(`does not identify a project: ${faultsOf(labels.error)}`);
+  if (!labels.success) return ignored(`does not identify a project: ${describeIssues(labels.error)}`);
   return { kind: 'routes-changed', project: labels.data.project_id, change, at };
 }
 
 /** Reasons reach logs and terminals: hostile text stays on one line, quoted and short. */
 const quoted = (text: string): string => JSON.stringify(text.slice(0, 200));
 
-const faultsOf = ({ issues }: z.ZodError): string =>
+const describeIssues = ({ issues }: z.ZodError): string =>
   issues
     .map(({ path, message }) => `${path.join('.') || 'event'}: ${message}`)
     .join('; ')

@@ -2,17 +2,17 @@ import type { protos } from '@google-cloud/compute';
 import { nodeKey, type GcpNodeRef, type Node } from '../core/node';
 import type { Deadline } from '../core/ports';
 import { callOptions, type Clients } from './clients';
-import { orAbsent, retrying } from './errors';
+import { undefinedIfNotFound, call } from './errors';
 import type { MetadataItem } from './metadata';
 
 export type Instance = protos.google.cloud.compute.v1.IInstance;
 
 /** What the last look-up saw of a node, so that routes and channel need not ask for it again. */
-const seen = new WeakMap<Node, Instance>();
+const instances = new WeakMap<Node, Instance>();
 
 /** Keeps what a look-up saw of a node. @returns the node */
-export function withSeen(node: Node, instance: Instance): Node {
-  seen.set(node, instance);
+export function withInstance(node: Node, instance: Instance): Node {
+  instances.set(node, instance);
   return node;
 }
 
@@ -22,8 +22,8 @@ export function readInstance(
   { project, zone, id: instance }: GcpNodeRef,
   deadline: Deadline,
 ): Promise<Instance | undefined> {
-  return orAbsent(
-    retrying(`read instance ${instance}`, deadline, async () => {
+  return undefinedIfNotFound(
+    call(`read instance ${instance}`, deadline, async () => {
       const client = await clients.instances();
       // The id stands where a name may: names are reused (discovery document, compute.instances.get).
       const [found] = await client.get({ project, zone, instance }, callOptions(deadline));
@@ -33,12 +33,12 @@ export function readInstance(
 }
 
 /** As the last look-up saw it, or as it is now when this node was not looked up here. */
-export async function instanceOf(
+export async function getInstance(
   clients: Clients,
   node: Node,
   deadline: Deadline,
 ): Promise<Instance | undefined> {
-  return seen.get(node) ?? (await readInstance(clients, gcpRef(node), deadline));
+  return instances.get(node) ?? (await readInstance(clients, gcpRef(node), deadline));
 }
 
 export function gcpRef({ ref }: Node): GcpNodeRef {
@@ -46,8 +46,8 @@ export function gcpRef({ ref }: Node): GcpNodeRef {
   return ref;
 }
 
-export const itemsOf = ({ metadata }: Instance): MetadataItem[] =>
+export const metadataItems = ({ metadata }: Instance): MetadataItem[] =>
   (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
 
 /** The last part of a resource's URL. */
-export const lastOf = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
+export const lastSegment = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';

@@ -1,46 +1,46 @@
 import type { protos } from '@google-cloud/compute';
 import type { Deadline } from '../core/ports';
 import { callOptions, mapLimited, type Clients } from './clients';
-import { retrying } from './errors';
-import { lastOf } from './instance';
-import { isOf, keyOf, once, type Network, type NetworkRef, type Subnetwork } from './network';
+import { call } from './errors';
+import { lastSegment } from './instance';
+import { isInNetwork, networkKey, memoize, type Network, type NetworkRef, type Subnetwork } from './network';
 
 type Router = protos.google.cloud.compute.v1.IRouter;
 export type ComputeRoute = protos.google.cloud.compute.v1.IRoute;
 export type PeeringRoute = protos.google.cloud.compute.v1.IExchangedPeeringRoute;
 
-export type LookUps = ReturnType<typeof makeLookUps>;
+export type NetworkInventory = ReturnType<typeof makeNetworkInventory>;
 
 /** What is told of networks: each part is asked for when it is first needed, and once. */
-export function makeLookUps(clients: Clients, deadline: Deadline) {
-  const networks = once<Network>();
-  const subnetworks = once<Subnetwork[]>();
-  const offered = once<PeeringRoute[]>();
-  const statics = once<ComputeRoute[]>();
-  const routers = once<Router[]>();
-  const learned = once<ComputeRoute[]>();
+export function makeNetworkInventory(clients: Clients, deadline: Deadline) {
+  const networks = memoize<Network>();
+  const subnetworks = memoize<Subnetwork[]>();
+  const offered = memoize<PeeringRoute[]>();
+  const statics = memoize<ComputeRoute[]>();
+  const routers = memoize<Router[]>();
+  const learned = memoize<ComputeRoute[]>();
   const routersOf = (project: string) => routers(project, () => listRouters(clients, project, deadline));
   return {
-    network: (ref: NetworkRef) => networks(keyOf(ref), () => getNetwork(clients, ref, deadline)),
+    network: (ref: NetworkRef) => networks(networkKey(ref), () => getNetwork(clients, ref, deadline)),
     subnetworks: async (ref: NetworkRef) => {
       const { project } = ref;
       const all = await subnetworks(project, () => listSubnetworks(clients, project, deadline));
-      return all.filter((subnet) => isOf(ref, subnet.network));
+      return all.filter((subnet) => isInNetwork(ref, subnet.network));
     },
     /** What a peering offers a network in a region, imported or not. */
     peeringRoutes: (ref: NetworkRef, peeringName: string, region: string) =>
-      offered(`${keyOf(ref)}/${peeringName}/${region}`, () =>
+      offered(`${networkKey(ref)}/${peeringName}/${region}`, () =>
         listPeeringRoutes(clients, { ...ref, peeringName, region }, deadline),
       ),
     staticRoutes: async (ref: NetworkRef) => {
       const { project } = ref;
       const all = await statics(project, () => listRoutes(clients, project, deadline));
-      return all.filter((route) => isOf(ref, route.network));
+      return all.filter((route) => isInNetwork(ref, route.network));
     },
     /** What Cloud Routers have learned over VPN and Interconnect, as far as it is in force in the region. */
     learnedRoutes: (ref: NetworkRef, network: Network, region: string) =>
-      learned(`${keyOf(ref)}/${region}`, async () => {
-        const own = (await routersOf(ref.project)).filter((router) => isOf(ref, router.network));
+      learned(`${networkKey(ref)}/${region}`, async () => {
+        const own = (await routersOf(ref.project)).filter((router) => isInNetwork(ref, router.network));
         return learnedRoutes(clients, ref.project, routersFor(region, network, own), deadline);
       }),
   };
@@ -51,7 +51,7 @@ function getNetwork(
   { project, network }: NetworkRef,
   deadline: Deadline,
 ): Promise<Network> {
-  return retrying(`read network ${network} of ${project}`, deadline, async () => {
+  return call(`read network ${network} of ${project}`, deadline, async () => {
     const client = await clients.networks();
     const [found] = await client.get({ project, network }, callOptions(deadline));
     return found;
@@ -59,7 +59,7 @@ function getNetwork(
 }
 
 function listSubnetworks(clients: Clients, project: string, deadline: Deadline): Promise<Subnetwork[]> {
-  return retrying(`list the subnetworks of ${project}`, deadline, async () => {
+  return call(`list the subnetworks of ${project}`, deadline, async () => {
     const client = await clients.subnetworks();
     const listed: Subnetwork[] = [];
     const request = { project, maxResults: 500 };
@@ -75,7 +75,7 @@ function listPeeringRoutes(
   peering: NetworkRef & { readonly peeringName: string; readonly region: string },
   deadline: Deadline,
 ): Promise<PeeringRoute[]> {
-  return retrying(`list the routes of peering ${peering.peeringName}`, deadline, async () => {
+  return call(`list the routes of peering ${peering.peeringName}`, deadline, async () => {
     const client = await clients.networks();
     const request = { ...peering, direction: 'INCOMING', maxResults: 500 };
     const routes: PeeringRoute[] = [];
@@ -92,7 +92,7 @@ function listPeeringRoutes(
  */
 function routersFor(region: string, { routingConfig }: Network, routers: readonly Router[]): Router[] {
   const isGlobal = routingConfig?.routingMode === 'GLOBAL';
-  return routers.filter((router) => isGlobal || lastOf(router.region) === region);
+  return routers.filter((router) => isGlobal || lastSegment(router.region) === region);
 }
 
 async function learnedRoutes(
@@ -102,9 +102,9 @@ async function learnedRoutes(
   deadline: Deadline,
 ): Promise<ComputeRoute[]> {
   const learned = await mapLimited(routers, ({ name, region }) =>
-    retrying(`read what router ${name ?? ''} has learned`, deadline, async () => {
+    call(`read what router ${name ?? ''} has learned`, deadline, async () => {
       const client = await clients.routers();
-      const request = { project, region: lastOf(region), router: name ?? '' };
+      const request = { project, region: lastSegment(region), router: name ?? '' };
       const [{ result }] = await client.getRouterStatus(request, callOptions(deadline));
       return result?.bestRoutes ?? [];
     }),
@@ -113,7 +113,7 @@ async function learnedRoutes(
 }
 
 function listRouters(clients: Clients, project: string, deadline: Deadline): Promise<Router[]> {
-  return retrying(`list the routers of ${project}`, deadline, async () => {
+  return call(`list the routers of ${project}`, deadline, async () => {
     const client = await clients.routers();
     const listed: Router[] = [];
     const request = { project, maxResults: 500 };
@@ -125,7 +125,7 @@ function listRouters(clients: Clients, project: string, deadline: Deadline): Pro
 }
 
 function listRoutes(clients: Clients, project: string, deadline: Deadline): Promise<ComputeRoute[]> {
-  return retrying(`list the routes of ${project}`, deadline, async () => {
+  return call(`list the routes of ${project}`, deadline, async () => {
     const client = await clients.routes();
     const listed: ComputeRoute[] = [];
     for await (const route of client.listAsync({ project, maxResults: 500 }, callOptions(deadline))) {

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { PermanentError, RetryableError } from '../core/errors';
-import type { Order } from '../core/ports';
+import type { PushRequest } from '../core/ports';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../core/rule-set';
 import { composeStartupScript, originalStartupScript } from './startup-script';
 
@@ -11,7 +11,7 @@ const routesKey = 'peermasq-routes';
 const programKey = 'peermasq-program';
 const startupScriptKey = 'startup-script';
 /** Asks the node for a look. */
-const lookKey = 'peermasq-look';
+const snapshotKey = 'peermasq-snapshot';
 const guestAttributesKey = 'enable-guest-attributes';
 
 export interface MetadataItem {
@@ -33,40 +33,41 @@ const totalLimitBytes = 512 * 1024;
  */
 export function withRuleSet(
   current: readonly MetadataItem[],
-  { ruleSet, routes, isAgain = false }: Order,
+  { ruleSet, routes, force = false }: PushRequest,
   program: string,
 ): readonly MetadataItem[] {
   const of = (key: string) => current.find((item) => item.key === key)?.value;
   const wanted = new Map([
-    [ruleSetKey, ruleSetValue(of(ruleSetKey), ruleSet, isAgain)],
+    [ruleSetKey, ruleSetValue(of(ruleSetKey), ruleSet, force)],
     [routesKey, String(routes)],
     [programKey, programValue(program)],
     [startupScriptKey, composeStartupScript(of(startupScriptKey))],
     // Somebody's FALSE is a decision: then there are no reports, and the node is called silent.
     [guestAttributesKey, of(guestAttributesKey) ?? 'TRUE'],
   ]);
-  const others = current.filter((item) => !isStaleLook(item));
+  const others = current.filter((item) => !isStaleSnapshotRequest(item));
   if (others.length === current.length && [...wanted].every(([key, value]) => of(key) === value))
     return current;
   const kept = others.map(({ key, value }) => ({ key, value: wanted.get(key) ?? value }));
   const added = [...wanted].filter(([key]) => of(key) === undefined).map(([key, value]) => ({ key, value }));
-  return checked([...kept, ...added]);
+  return checkLimits([...kept, ...added]);
 }
 
 /** What a question is known by: it begins with its time, so that one that was left behind can be told. */
-export const lookNonce = (): string =>
+export const snapshotNonce = (): string =>
   Math.floor(Date.now() / 1_000)
     .toString(16)
     .padStart(8, '0') + randomBytes(12).toString('hex');
 
 /** Nobody waits that long for an answer. */
-const lookLastsMs = 600_000;
+const snapshotRequestTtlMs = 600_000;
 
-const isStaleLook = ({ key, value }: MetadataItem): boolean =>
-  key === lookKey && !(Math.abs(Date.now() - Number.parseInt(value.slice(0, 8), 16) * 1_000) < lookLastsMs);
+const isStaleSnapshotRequest = ({ key, value }: MetadataItem): boolean =>
+  key === snapshotKey &&
+  !(Math.abs(Date.now() - Number.parseInt(value.slice(0, 8), 16) * 1_000) < snapshotRequestTtlMs);
 
 /** Whether something of ours was put here that may have started a watch. */
-export function areHanded(items: readonly MetadataItem[]): boolean {
+export function hasPeermasqItems(items: readonly MetadataItem[]): boolean {
   const script = items.find(({ key }) => key === startupScriptKey)?.value;
   const isOurs = script !== undefined && originalStartupScript(script) !== script;
   return isOurs || items.some(({ key }) => key === programKey || key === ruleSetKey);
@@ -76,27 +77,33 @@ export function areHanded(items: readonly MetadataItem[]): boolean {
  * Asks for a look; whoever asked before gets no answer any more. Where nobody decided about guest attributes they
  * are turned on, as by a push: without them there is no answer.
  */
-export function withLook(current: readonly MetadataItem[], nonce: string): readonly MetadataItem[] {
-  const others = current.filter(({ key }) => key !== lookKey);
-  const isDecided = current.some(({ key }) => key === guestAttributesKey);
-  const reports = isDecided ? [] : [{ key: guestAttributesKey, value: 'TRUE' }];
-  return checked([...others, ...reports, { key: lookKey, value: nonce }]);
+export function withSnapshotRequest(
+  current: readonly MetadataItem[],
+  nonce: string,
+): readonly MetadataItem[] {
+  const others = current.filter(({ key }) => key !== snapshotKey);
+  const isSet = current.some(({ key }) => key === guestAttributesKey);
+  const reports = isSet ? [] : [{ key: guestAttributesKey, value: 'TRUE' }];
+  return checkLimits([...others, ...reports, { key: snapshotKey, value: nonce }]);
 }
 
 /** Takes the question back, unless somebody else has asked since. The very same array when nothing has to change. */
-export function withoutLook(current: readonly MetadataItem[], nonce: string): readonly MetadataItem[] {
-  const isOurs = ({ key, value }: MetadataItem) => key === lookKey && value === nonce;
+export function withoutSnapshotRequest(
+  current: readonly MetadataItem[],
+  nonce: string,
+): readonly MetadataItem[] {
+  const isOurs = ({ key, value }: MetadataItem) => key === snapshotKey && value === nonce;
   return current.some(isOurs) ? current.filter((item) => !isOurs(item)) : current;
 }
 
 /** Somebody's decision, which is kept: then nodes cannot report. */
-export function areReportsOff(items: readonly MetadataItem[]): boolean {
+export function isReportingDisabled(items: readonly MetadataItem[]): boolean {
   const value = items.find(({ key }) => key === guestAttributesKey)?.value;
   return value !== undefined && value.toUpperCase() !== 'TRUE';
 }
 
 /** What was handed over. */
-export interface Handed {
+export interface AssignedRuleSet {
   readonly ruleSetId: string;
   /** When that was planned. */
   readonly at: Date;
@@ -106,11 +113,11 @@ export interface Handed {
 /** The rule set in these items; undefined where there is none that can be read. */
 export function ruleSetIn(items: readonly MetadataItem[]): RuleSet | undefined {
   const text = items.find(({ key }) => key === ruleSetKey)?.value;
-  return text === undefined ? undefined : readable(text);
+  return text === undefined ? undefined : tryParseRuleSet(text);
 }
 
 /** What these items hand over; undefined where there is no rule set that can be read. */
-export function handedIn(items: readonly MetadataItem[]): Handed | undefined {
+export function assignedRuleSetIn(items: readonly MetadataItem[]): AssignedRuleSet | undefined {
   const of = (key: string) => items.find((item) => item.key === key)?.value;
   const ruleSet = ruleSetIn(items);
   if (!ruleSet) return undefined;
@@ -126,15 +133,15 @@ export function handedIn(items: readonly MetadataItem[]): Handed | undefined {
  * A rule set that is there and says the same is kept, whatever its generation: writing it changes nothing. Unless the
  * node is to look again: a newer generation has its watch apply it once more.
  */
-function ruleSetValue(current: string | undefined, ruleSet: RuleSet, isAgain: boolean): string {
-  const there = current === undefined ? undefined : readable(current);
-  const isSame = there !== undefined && ruleSetId(there) === ruleSetId(ruleSet);
-  if (current !== undefined && isSame && !isAgain) return current;
-  if (there && there.generation - ruleSet.generation > clockSkewMs) throw fromTheFuture(there);
-  if (there && there.generation >= ruleSet.generation) {
+function ruleSetValue(current: string | undefined, ruleSet: RuleSet, force: boolean): string {
+  const existing = current === undefined ? undefined : tryParseRuleSet(current);
+  const isSame = existing !== undefined && ruleSetId(existing) === ruleSetId(ruleSet);
+  if (current !== undefined && isSame && !force) return current;
+  if (existing && existing.generation - ruleSet.generation > clockSkewMs) throw generationInFuture(existing);
+  if (existing && existing.generation >= ruleSet.generation) {
     throw new RetryableError(
       'superseded',
-      `A rule set of generation ${there.generation} is there; this one is of ${ruleSet.generation}`,
+      `A rule set of generation ${existing.generation} is there; this one is of ${ruleSet.generation}`,
       'The node is planned again.',
       5,
     );
@@ -146,15 +153,15 @@ function ruleSetValue(current: string | undefined, ruleSet: RuleSet, isAgain: bo
 /** No two clocks of ours are further apart. */
 const clockSkewMs = 3_600_000;
 
-const fromTheFuture = ({ generation }: RuleSet) =>
+const generationInFuture = ({ generation }: RuleSet) =>
   new PermanentError(
-    'from-the-future',
+    'generation-in-future',
     `The metadata ${ruleSetKey} has a rule set of ${new Date(generation).toISOString()}, which nothing newer replaces`,
     `Remove ${ruleSetKey} from the metadata of the instance, and run "peermasq.sh remove" on it if it took that.`,
   );
 
 /** Whether these items hand over this program, by this startup script: another version of peermasq brings others. */
-export function areOfThisVersion(items: readonly MetadataItem[], program: string): boolean {
+export function isCurrentVersion(items: readonly MetadataItem[], program: string): boolean {
   const of = (key: string) => items.find((item) => item.key === key)?.value;
   const script = of(startupScriptKey);
   return of(programKey) === programValue(program) && script === composeStartupScript(script);
@@ -171,7 +178,7 @@ function programValue(program: string): string {
   return value;
 }
 
-function readable(text: string): RuleSet | undefined {
+function tryParseRuleSet(text: string): RuleSet | undefined {
   try {
     return parseRuleSet(text);
   } catch {
@@ -179,7 +186,7 @@ function readable(text: string): RuleSet | undefined {
   }
 }
 
-function checked(items: readonly MetadataItem[]): readonly MetadataItem[] {
+function checkLimits(items: readonly MetadataItem[]): readonly MetadataItem[] {
   const sizes = items.map(({ key, value }) => ({ key, bytes: Buffer.byteLength(value) }));
   const tooLarge = sizes.find(({ bytes }) => bytes > valueLimitBytes);
   const total = sizes.reduce((sum, { key, bytes }) => sum + key.length + bytes, 0);

@@ -15,32 +15,32 @@ export interface NetworkRef {
 const networkUrl = /\/projects\/([a-z0-9.:-]+)\/global\/networks\/([a-z0-9-]+)$/;
 
 /** The network that a URL names; undefined for what is none. */
-export function networkAt(url: string | null | undefined): NetworkRef | undefined {
+export function parseNetworkUrl(url: string | null | undefined): NetworkRef | undefined {
   const [, project, network] = networkUrl.exec(url ?? '') ?? [];
   return project !== undefined && network !== undefined ? { project, network } : undefined;
 }
 
 export const networkOf = ({ networkInterfaces }: Instance): NetworkRef | undefined =>
-  networkAt(networkInterfaces?.[0]?.network);
+  parseNetworkUrl(networkInterfaces?.[0]?.network);
 
-export const keyOf = ({ project, network }: NetworkRef): string => `${project}/${network}`;
+export const networkKey = ({ project, network }: NetworkRef): string => `${project}/${network}`;
 
-export const isOf = ({ project, network }: NetworkRef, url: string | null | undefined): boolean =>
+export const isInNetwork = ({ project, network }: NetworkRef, url: string | null | undefined): boolean =>
   url?.endsWith(`/projects/${project}/global/networks/${network}`) === true;
 
 /** Looks up through `look`, each key once; what failed is looked up again. */
-export function once<T>(): (key: string, look: () => Promise<T>) => Promise<T> {
-  const asked = new Map<string, Promise<T>>();
-  return (key, look) => {
-    const answer = asked.get(key) ?? look();
-    asked.set(key, answer);
-    answer.catch(() => asked.delete(key));
-    return answer;
+export function memoize<T>(): (key: string, read: () => Promise<T>) => Promise<T> {
+  const results = new Map<string, Promise<T>>();
+  return (key, read) => {
+    const result = results.get(key) ?? read();
+    results.set(key, result);
+    result.catch(() => results.delete(key));
+    return result;
   };
 }
 
 /** Every range of a subnetwork, as the API prints them: primary, secondary and IPv6. */
-export const rangesOf = (subnet: Subnetwork): string[] =>
+export const subnetRanges = (subnet: Subnetwork): string[] =>
   [
     subnet.ipCidrRange,
     subnet.internalIpv6Prefix,

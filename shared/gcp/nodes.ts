@@ -1,20 +1,20 @@
 import { PeermasqError, PermanentError } from '../core/errors';
 import { nodeKey, type GcpNodeRef, type Node } from '../core/node';
-import type { Deadline, Nodes } from '../core/ports';
-import type { Recorded, Report } from '../core/report';
+import type { Deadline, NodeInventory } from '../core/ports';
+import type { RecordedState, Report } from '../core/report';
 import { callOptions, mapLimited, type Clients } from './clients';
-import { retrying } from './errors';
-import { areOfThisVersion, handedIn, type Handed } from './metadata';
-import { gcpRef, itemsOf, lastOf, readInstance, withSeen, type Instance } from './instance';
-import { lastEndOf, provenAt, startedAt } from './record';
-import { readStatus, type Status } from './status';
+import { call } from './errors';
+import { isCurrentVersion, assignedRuleSetIn, type AssignedRuleSet } from './metadata';
+import { gcpRef, metadataItems, lastSegment, readInstance, withInstance, type Instance } from './instance';
+import { lastPushOf, provenAt, startedAt } from './record';
+import { readReport, type ReportState } from './status';
 
 /**
  * @param projects where `list` looks; none means the project of the credentials
  * @param program the node program's text: a node that was handed another one is not up to date
  */
-export function makeGcpNodes(clients: Clients, projects: readonly string[], program: string): Nodes {
-  async function get(refs: Parameters<Nodes['get']>[0], deadline: Deadline): Promise<Node[]> {
+export function makeNodes(clients: Clients, projects: readonly string[], program: string): NodeInventory {
+  async function get(refs: Parameters<NodeInventory['get']>[0], deadline: Deadline): Promise<Node[]> {
     const wanted = new Map(refs.filter((ref) => ref.cloud === 'gcp').map((ref) => [nodeKey(ref), ref]));
     const found = await mapLimited([...wanted.values()], async (ref) => {
       const instance = await readInstance(clients, ref, deadline);
@@ -28,29 +28,29 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[], prog
    * by label keys that hold the cluster's name, and a filter that loses nodes is worse than a longer answer.
    */
   async function list(clusters: readonly string[], deadline: Deadline): Promise<Node[]> {
-    const isWanted = ({ clusters: named }: Node) =>
+    const isSelected = ({ clusters: named }: Node) =>
       named.some((cluster) => clusters.includes('*') || clusters.includes(cluster));
-    const places = projects.length > 0 ? projects : [await ownProject(clients, deadline)];
-    const listed = await mapLimited(places, (project) => listInstances(project, deadline));
-    const nodes = listed.flat().filter(([node]) => isWanted(node));
+    const searched = projects.length > 0 ? projects : [await credentialsProject(clients, deadline)];
+    const listed = await mapLimited(searched, (project) => listInstances(project, deadline));
+    const nodes = listed.flat().filter(([node]) => isSelected(node));
     return mapLimited(nodes, async ([node, instance]) =>
-      withSeen(toBeMirrored(await withRecorded(node, instance, deadline)), instance),
+      withInstance(flagForRecording(await withRecorded(node, instance, deadline)), instance),
     );
   }
 
   function listInstances(project: string, deadline: Deadline): Promise<[Node, Instance][]> {
-    return retrying(`list the instances of ${project}`, deadline, async () => {
+    return call(`list the instances of ${project}`, deadline, async () => {
       const client = await clients.instances();
       const listed: [Node, Instance][] = [];
-      const shareValues = sharedValues();
+      const intern = makeInterner();
       const request = { project, maxResults: 500 };
       for await (const [, { instances }] of client.aggregatedListAsync(request, callOptions(deadline))) {
         for (const instance of instances ?? []) {
-          shareValues(instance);
+          intern(instance);
           const ref = {
             cloud: 'gcp',
             project,
-            zone: lastOf(instance.zone),
+            zone: lastSegment(instance.zone),
             id: String(instance.id),
           } as const;
           listed.push([toNode(ref, instance), instance]);
@@ -65,57 +65,57 @@ export function makeGcpNodes(clients: Clients, projects: readonly string[], prog
    * one is asked again only now and then: what is left to ask are those in between.
    */
   async function withRecorded(node: Node, instance: Instance, deadline: Deadline): Promise<Node> {
-    const handed = handedIn(itemsOf(instance));
-    const recorded = handed && (await recordedOf(node, instance, handed, deadline));
+    const assigned = assignedRuleSetIn(metadataItems(instance));
+    const recorded = assigned && (await recordedOf(node, instance, assigned, deadline));
     const complete = recorded ? { ...node, recorded } : node;
-    return withSeen(complete, instance);
+    return withInstance(complete, instance);
   }
 
   async function recordedOf(
     node: Node,
     instance: Instance,
-    handed: Handed,
+    assigned: AssignedRuleSet,
     deadline: Deadline,
-  ): Promise<Recorded> {
-    const { ruleSetId, routes } = handed;
-    const isUpToDate = areOfThisVersion(itemsOf(instance), program);
-    const at = isUpToDate ? provenAt(instance, handed) : undefined;
-    const known = { ruleSetId, isProven: false, ...(routes !== undefined && { routes }) };
+  ): Promise<RecordedState> {
+    const { ruleSetId, routes } = assigned;
+    const isUpToDate = isCurrentVersion(metadataItems(instance), program);
+    const at = isUpToDate ? provenAt(instance, assigned) : undefined;
+    const base = { ruleSetId, isProven: false, ...(routes !== undefined && { routes }) };
     // Before that its rules are not in force again, and soon after it has none.
-    if (instance.status !== 'RUNNING') return known;
-    if (at && !isSampled(gcpRef(node), new Date())) return { ...known, isProven: true, at };
-    const status = await statusOf(clients, gcpRef(node), instance, deadline);
-    if (status?.kind !== 'report' || status.report.id === null) return known;
+    if (instance.status !== 'RUNNING') return base;
+    if (at && !isSampled(gcpRef(node), new Date())) return { ...base, isProven: true, at };
+    const status = await tryReadReport(clients, gcpRef(node), instance, deadline);
+    if (status?.kind !== 'report' || status.report.id === null) return base;
     const { report } = status;
-    const isOfIt = report.proven && report.id === ruleSetId && isOfThisBoot(report, instance);
-    const isProven = isOfIt && isUpToDate;
-    return { ...known, ruleSetId: status.report.id, isProven, ...(isProven && at && { at }) };
+    const isForAssigned = report.proven && report.id === ruleSetId && isFromCurrentBoot(report, instance);
+    const isProven = isForAssigned && isUpToDate;
+    return { ...base, ruleSetId: status.report.id, isProven, ...(isProven && at && { at }) };
   }
 
   return { get, list };
 }
 
-const ownProject = (clients: Clients, deadline: Deadline): Promise<string> =>
-  retrying('tell the project of the credentials', deadline, () => clients.project());
+const credentialsProject = (clients: Clients, deadline: Deadline): Promise<string> =>
+  call('tell the project of the credentials', deadline, () => clients.project());
 
 /** One node whose report cannot be read is not proven; that must not keep the others from their rules. */
-async function statusOf(
+async function tryReadReport(
   clients: Clients,
   ref: GcpNodeRef,
   instance: Instance,
   deadline: Deadline,
-): Promise<Status | undefined> {
+): Promise<ReportState | undefined> {
   try {
-    return await readStatus(clients, ref, instance, deadline);
+    return await readReport(clients, ref, instance, deadline);
   } catch (error) {
-    const concernsAll = error instanceof PermanentError && error.code !== 'refused';
-    if (concernsAll || !(error instanceof PeermasqError)) throw error;
+    const affectsAllNodes = error instanceof PermanentError && error.code !== 'refused';
+    if (affectsAllNodes || !(error instanceof PeermasqError)) throw error;
     return undefined;
   }
 }
 
 /** The program alone is 20 KB an instance; of thousands of instances each text is kept once. */
-function sharedValues(): (instance: Instance) => void {
+function makeInterner(): (instance: Instance) => void {
   const texts = new Map<string, string>();
   return ({ metadata }) => {
     for (const item of metadata?.items ?? []) {
@@ -130,29 +130,29 @@ function sharedValues(): (instance: Instance) => void {
  * Labels are believed, and still looked behind: at one in 67 nodes each minute, another one each time, whatever
  * the schedule of the sweep. 67 is a prime, so that no schedule in whole minutes leaves nodes out.
  */
-const rotation = 67n;
+const verificationRotation = 67n;
 
 const isSampled = ({ id }: GcpNodeRef, now: Date): boolean =>
-  BigInt(id) % rotation === BigInt(Math.floor(now.getTime() / 60_000)) % rotation;
+  BigInt(id) % verificationRotation === BigInt(Math.floor(now.getTime() / 60_000)) % verificationRotation;
 
 /** Proven, and known from the node itself alone: a list, which comes again, should not have to ask again. */
-function toBeMirrored(node: Node): Node {
+function flagForRecording(node: Node): Node {
   const { recorded } = node;
   if (!recorded?.isProven || recorded.at) return node;
-  return { ...node, recorded: { ...recorded, isUnmirrored: true } };
+  return { ...node, recorded: { ...recorded, isUnrecorded: true } };
 }
 
 /** Clocks differ: the node's own may be off before it has asked for the time. */
 const clockSlackMs = 120_000;
 
 /** Guest attributes outlive a boot, and rules do not. A program that does not tell when it booted is believed. */
-export function isOfThisBoot(report: Report, instance: Instance): boolean {
-  if (report.booted === undefined || isPlannedSince(report, instance)) return true;
+export function isFromCurrentBoot(report: Report, instance: Instance): boolean {
+  if (report.booted === undefined || isPlannedSinceStart(report, instance)) return true;
   return report.booted * 1_000 >= startedAt(instance).getTime() - clockSlackMs;
 }
 
 /** What a node was handed since it started it took since then, whatever its clock said at the time. */
-export function isPlannedSince({ generation }: Report, instance: Instance): boolean {
+export function isPlannedSinceStart({ generation }: Report, instance: Instance): boolean {
   const started = startedAt(instance).getTime();
   return started > 0 && (generation ?? 0) >= started;
 }
@@ -170,7 +170,7 @@ const states: Readonly<Record<string, Node['state']>> = {
 
 function toNode(ref: GcpNodeRef, instance: Instance): Node {
   const address = instance.networkInterfaces?.[0]?.networkIP;
-  const lastEnd = lastEndOf(instance);
+  const lastPush = lastPushOf(instance);
   return {
     ref,
     name: instance.name ?? ref.id,
@@ -181,14 +181,14 @@ function toNode(ref: GcpNodeRef, instance: Instance): Node {
     isControlPlane: controlPlaneLabels.some((label) => Object.hasOwn(instance.labels ?? {}, label)),
     ...(address && { address }),
     ...(instance.lastStartTimestamp && { launchedAt: startedAt(instance) }),
-    ...(lastEnd && { lastEnd }),
+    ...(lastPush && { lastPush }),
   };
 }
 
 /** kOps labels the nodes of a control plane so; GKE shows none of its own. */
 const controlPlaneLabels = ['k8s-io-role-control-plane', 'k8s-io-role-master'];
 
-const clusterInKey = 'kubernetes-io-cluster-';
+const clusterKeyPrefix = 'kubernetes-io-cluster-';
 
 /**
  * GKE labels its nodes and names the cluster in their metadata; others put the name into a label key or a tag.
@@ -199,8 +199,8 @@ function clustersOf({ labels, metadata, tags }: Instance): string[] {
     labels?.['goog-k8s-cluster-name'],
     metadata?.items?.find(({ key }) => key === 'cluster-name')?.value,
     ...[...Object.keys(labels ?? {}), ...(tags?.items ?? [])]
-      .filter((text) => text.startsWith(clusterInKey))
-      .map((text) => text.slice(clusterInKey.length)),
+      .filter((text) => text.startsWith(clusterKeyPrefix))
+      .map((text) => text.slice(clusterKeyPrefix.length)),
   ];
   return [...new Set(named.filter((name) => typeof name === 'string'))];
 }

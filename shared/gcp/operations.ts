@@ -4,7 +4,7 @@ import type { GcpNodeRef } from '../core/node';
 import { PermanentError, RetryableError, type PeermasqError } from '../core/errors';
 import type { Deadline } from '../core/ports';
 import { callOptions, type Clients } from './clients';
-import { retrying } from './errors';
+import { call } from './errors';
 
 const operationSchema = z.object({
   name: z.string(),
@@ -19,7 +19,7 @@ export type Operation = z.infer<typeof operationSchema>;
 export const operationIn = (answer: unknown): Operation => operationSchema.parse(answer);
 
 /** Between two calls that wait for one operation, by begin; it draws on the quota of reads. */
-const leastWaitMs = 1_000;
+const minWaitMs = 1_000;
 
 /** Waits for the end of an operation. @throws PermanentError | RetryableError when it failed, or has no time left */
 export async function finish(
@@ -31,14 +31,14 @@ export async function finish(
   let operation = started;
   while (operation.status !== 'DONE') {
     if (Date.now() >= deadline) throw unfinished(operation);
-    const begun = Date.now();
+    const waitStartedAt = Date.now();
     operation = await wait(clients, { project, zone }, operation, deadline);
     // It may answer before the operation is done: after two minutes, and at once where it has much to do.
-    const left = Math.min(begun + leastWaitMs, deadline) - Date.now();
+    const left = Math.min(waitStartedAt + minWaitMs, deadline) - Date.now();
     if (operation.status !== 'DONE' && left > 0) await pause(left);
   }
-  const fault = faultOf(operation);
-  if (fault) throw fault;
+  const operationError = operationErrorOf(operation);
+  if (operationError) throw operationError;
 }
 
 async function wait(
@@ -48,7 +48,7 @@ async function wait(
   deadline: Deadline,
 ): Promise<Operation> {
   try {
-    return await retrying(`wait for operation ${operation.name}`, deadline, async () => {
+    return await call(`wait for operation ${operation.name}`, deadline, async () => {
       const client = await clients.zoneOperations();
       const request = { project, zone, operation: operation.name };
       return operationIn((await client.wait(request, callOptions(deadline)))[0]);
@@ -60,17 +60,17 @@ async function wait(
 }
 
 /** @returns why an operation failed; undefined also for one that goes on */
-export async function faultSoFar(
+export async function readOperationError(
   clients: Clients,
   { project, zone }: GcpNodeRef,
   { name: operation }: Operation,
   deadline: Deadline,
 ): Promise<PeermasqError | undefined> {
-  const now = await retrying(`look at operation ${operation}`, deadline, async () => {
+  const now = await call(`look at operation ${operation}`, deadline, async () => {
     const client = await clients.zoneOperations();
     return operationIn((await client.get({ project, zone, operation }, callOptions(deadline)))[0]);
   });
-  return faultOf(now);
+  return operationErrorOf(now);
 }
 
 const unfinished = ({ name }: Operation, cause?: unknown) =>
@@ -82,13 +82,13 @@ const unfinished = ({ name }: Operation, cause?: unknown) =>
     cause,
   );
 
-const transientFault = /RATE|QUOTA|NOT_READY|IN_USE|INTERNAL|UNAVAILABLE|CONDITION_NOT_MET/;
+const transientCodes = /RATE|QUOTA|NOT_READY|IN_USE|INTERNAL|UNAVAILABLE|CONDITION_NOT_MET/;
 
-function faultOf({ error }: Operation): PeermasqError | undefined {
-  const [fault] = error?.errors ?? [];
-  if (!fault) return undefined;
-  const text = `The operation failed: ${fault.code}: ${fault.message}`;
-  return transientFault.test(fault.code)
+function operationErrorOf({ error }: Operation): PeermasqError | undefined {
+  const [operationError] = error?.errors ?? [];
+  if (!operationError) return undefined;
+  const text = `The operation failed: ${operationError.code}: ${operationError.message}`;
+  return transientCodes.test(operationError.code)
     ? new RetryableError('operation-failed', text, 'It is tried again.', 10)
     : new PermanentError(
         'operation-failed',

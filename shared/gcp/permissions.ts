@@ -30,7 +30,7 @@ export const identityPermissions = ['iam.serviceAccounts.actAs'] as const;
 export const restartPermissions = ['compute.instances.reset'] as const;
 
 /** What people need who look at nodes from the command line, beside identityPermissions; no function has it for that. */
-export const inspectionPermissions = [
+export const snapshotPermissions = [
   'compute.instances.get',
   'compute.instances.getGuestAttributes',
   'compute.instances.setMetadata',

@@ -1,23 +1,23 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { RetryableError } from '../core/errors';
 import type { Node } from '../core/node';
-import type { Deadline, Proof, Pushed } from '../core/ports';
+import type { Deadline, ProofResult, PushedNode } from '../core/ports';
 import type { Report } from '../core/report';
 import { mapLimited, type Clients } from './clients';
 import { toPeermasqError } from './errors';
-import { gcpRef, instanceOf, itemsOf, type Instance } from './instance';
-import { handedIn, type Handed } from './metadata';
-import { isOfThisBoot, isPlannedSince } from './nodes';
-import { faultSoFar } from './operations';
+import { gcpRef, getInstance, metadataItems, type Instance } from './instance';
+import { assignedRuleSetIn, type AssignedRuleSet } from './metadata';
+import { isFromCurrentBoot, isPlannedSinceStart } from './nodes';
+import { readOperationError } from './operations';
 import type { WrittenTo } from './push';
 import { provenAt, startedAt, wasRestarted } from './record';
-import { readStatus, type Status } from './status';
+import { readReport, type ReportState } from './status';
 
 /** What has not been reported after this is for a later look; only who restarts a node waits longer. */
-const patienceMs = 60_000;
+const maxWaitMs = 60_000;
 /** Guest attributes of a VM may be asked for ten times a minute, by all who ask. */
 export const firstPauseMs = 500;
-export const longestPauseMs = 15_000;
+export const maxPauseMs = 15_000;
 
 /** What a whole fleet has done in this time it need not be asked for twice: an answer costs a call. */
 const fleetPauseMs = 4_000;
@@ -30,11 +30,11 @@ const fleetSize = 20;
 export async function awaitProofs(
   clients: Clients,
   written: WrittenTo,
-  pushed: readonly Pushed[],
+  pushed: readonly PushedNode[],
   deadline: Deadline,
-): Promise<Proof[]> {
-  const settled: Proof[] = [];
-  const until = Math.min(deadline, Date.now() + patienceMs);
+): Promise<ProofResult[]> {
+  const done: ProofResult[] = [];
+  const until = Math.min(deadline, Date.now() + maxWaitMs);
   let waiting = pushed;
   let wait = firstPauseMs;
   const isFleet = pushed.length > fleetSize;
@@ -42,35 +42,37 @@ export async function awaitProofs(
     await pause(Math.min(isFleet ? fleetPauseMs : firstPauseMs, Math.max(0, until - Date.now())));
   }
   for (;;) {
-    const asked = await mapLimited(waiting, async (one) => ({
+    const reads = await mapLimited(waiting, async (one) => ({
       one,
       proof: await readProof(clients, written, one, deadline),
     }));
-    const silent = asked.filter(({ proof }) => proof.result === 'silent');
-    settled.push(...asked.filter(({ proof }) => proof.result !== 'silent').map(({ proof }) => proof));
+    const silent = reads.filter(({ proof }) => proof.result === 'no-report');
+    done.push(...reads.filter(({ proof }) => proof.result !== 'no-report').map(({ proof }) => proof));
     if (silent.length === 0 || Date.now() + wait >= until) {
-      const last = await mapLimited(silent, ({ proof }) => orFault(clients, written, proof, deadline));
-      return [...settled, ...last];
+      const last = await mapLimited(silent, ({ proof }) =>
+        orOperationError(clients, written, proof, deadline),
+      );
+      return [...done, ...last];
     }
     waiting = silent.map(({ one }) => one);
     await pause(wait);
-    wait = Math.min(wait * 2, longestPauseMs);
+    wait = Math.min(wait * 2, maxPauseMs);
   }
 }
 
 /** A node that says nothing may not have been written to at all. */
-async function orFault(
+async function orOperationError(
   clients: Clients,
   written: WrittenTo,
-  proof: Proof,
+  proof: ProofResult,
   deadline: Deadline,
-): Promise<Proof> {
+): Promise<ProofResult> {
   const { node } = proof;
   const operation = written.get(node)?.operation;
   if (!operation) return proof;
   try {
-    const fault = await faultSoFar(clients, gcpRef(node), operation, deadline);
-    return fault ? { result: 'failed', node, error: fault } : proof;
+    const operationError = await readOperationError(clients, gcpRef(node), operation, deadline);
+    return operationError ? { result: 'failed', node, error: operationError } : proof;
   } catch (thrown) {
     const error = toPeermasqError(`tell what became of ${node.name}`, thrown);
     return error instanceof RetryableError ? proof : { result: 'failed', node, error };
@@ -80,24 +82,29 @@ async function orFault(
 async function readProof(
   clients: Clients,
   written: WrittenTo,
-  pushed: Pushed,
+  pushed: PushedNode,
   deadline: Deadline,
-): Promise<Proof> {
+): Promise<ProofResult> {
   const { node, id } = pushed;
-  const silent = (reason: string): Proof => ({ result: 'silent', node, reason, retryAfterSeconds: 30 });
+  const silent = (reason: string): ProofResult => ({
+    result: 'no-report',
+    node,
+    reason,
+    retryAfterSeconds: 30,
+  });
   try {
-    const instance = await instanceOf(clients, node, deadline);
+    const instance = await getInstance(clients, node, deadline);
     if (!instance) return silent('it does not exist any more');
-    const status = await readStatus(clients, gcpRef(node), instance, deadline);
+    const status = await readReport(clients, gcpRef(node), instance, deadline);
     if (status.kind === 'unreadable') return silent(status.reason);
     const report =
       status.kind === 'report' && isCurrent(status.report, node, instance) ? status.report : undefined;
-    const least = written.get(node)?.generation ?? 0;
-    if (report && answeredBy(report) === id && (report.generation ?? 0) >= least)
+    const minGeneration = written.get(node)?.generation ?? 0;
+    if (report && reportedId(report) === id && (report.generation ?? 0) >= minGeneration)
       return { result: 'reported', node, report };
     const last = report && aboutAnother(report);
-    if (isUnwatched(instance, handedTo(instance, pushed, written), report)) {
-      return await orFault(clients, written, unwatched(node, instance, status, last), deadline);
+    if (isUnwatched(instance, assignedTo(instance, pushed, written), report)) {
+      return await orOperationError(clients, written, unwatched(node, instance, status, last), deadline);
     }
     const nothing = status.kind === 'report' ? 'it has not reported since it started again' : 'no report yet';
     return silent(last ?? nothing);
@@ -110,56 +117,65 @@ async function readProof(
 }
 
 /** The rule set that a report is about. */
-const answeredBy = ({ offered, id }: Report): string | null => offered ?? id;
+const reportedId = ({ offered, id }: Report): string | null => offered ?? id;
 
 const aboutAnother = (report: Report): string =>
-  `its last report is about ${answeredBy(report) ?? 'no rule set'}: ${report.reason ?? report.result}`;
+  `its last report is about ${reportedId(report) ?? 'no rule set'}: ${report.reason ?? report.result}`;
 
 /**
  * A node may have lost its rules since it wrote what is from before it started again; not what it was handed after
  * that.
  */
 function isCurrent(report: Report, node: Node, instance: Instance): boolean {
-  if (isPlannedSince(report, instance)) return true;
-  const startsAgain = node.state === 'starting' && node.recorded?.ruleSetId === report.id;
-  return report.booted === undefined ? !startsAgain : isOfThisBoot(report, instance);
+  if (isPlannedSinceStart(report, instance)) return true;
+  const isRestarting = node.state === 'starting' && node.recorded?.ruleSetId === report.id;
+  return report.booted === undefined ? !isRestarting : isFromCurrentBoot(report, instance);
 }
 
 /** From its start to the end of its startup scripts, somebody else's too, a VM takes less. */
-const bootMs = 300_000;
+const bootTimeoutMs = 300_000;
 
 /** A watch takes a change within seconds, after trouble within 20; one that has reported may be slow for once. */
-const watchMs = 30_000;
-const stalledMs = 300_000;
+const watchTimeoutMs = 30_000;
+const stalledAfterMs = 300_000;
 
 /**
  * Whether nothing on a running node takes what it was handed after it had started, and it has had the time. Without
  * the time of its start nobody can tell, and a proof in its label outweighs its silence.
  */
-function isUnwatched(instance: Instance, handed: Handed, report: Report | undefined): boolean {
-  if (instance.status !== 'RUNNING' || !instance.lastStartTimestamp || provenAt(instance, handed))
+function isUnwatched(instance: Instance, assigned: AssignedRuleSet, report: Report | undefined): boolean {
+  if (instance.status !== 'RUNNING' || !instance.lastStartTimestamp || provenAt(instance, assigned))
     return false;
-  const handedAt = handed.at.getTime();
+  const assignedAt = assigned.at.getTime();
   const [now, started] = [Date.now(), startedAt(instance).getTime()];
-  const takesMs = report ? stalledMs : watchMs;
-  return started < handedAt && now - started >= bootMs && now - handedAt >= takesMs;
+  const takesMs = report ? stalledAfterMs : watchTimeoutMs;
+  return started < assignedAt && now - started >= bootTimeoutMs && now - assignedAt >= takesMs;
 }
 
 /** A rule set that was there already was handed over long ago, also where a newer program comes with it now. */
-function handedTo(instance: Instance, { node, id }: Pushed, written: WrittenTo): Handed {
-  const before = handedIn(itemsOf(instance));
+function assignedTo(instance: Instance, { node, id }: PushedNode, written: WrittenTo): AssignedRuleSet {
+  const before = assignedRuleSetIn(metadataItems(instance));
   return before?.ruleSetId === id ? before : { ruleSetId: id, at: written.get(node)?.at ?? new Date() };
 }
 
 /** A node that has been up for less may still be busy with becoming one. */
-const leastUptimeMs = 600_000;
+const minUptimeMs = 600_000;
 
-function unwatched(node: Node, instance: Instance, status: Status, why: string | undefined): Proof {
-  const isServing = status.kind === 'report' && status.report.proven;
-  const isYoung = Date.now() - startedAt(instance).getTime() < leastUptimeMs;
-  const reason = why
-    ? `Its watch does not follow its metadata any more (${why}).`
+function unwatched(
+  node: Node,
+  instance: Instance,
+  status: ReportState,
+  lastReport: string | undefined,
+): ProofResult {
+  const hasProvenRules = status.kind === 'report' && status.report.proven;
+  const isBooting = Date.now() - startedAt(instance).getTime() < minUptimeMs;
+  const reason = lastReport
+    ? `Its watch does not follow its metadata any more (${lastReport}).`
     : 'It was running before it was handed its rules, and no watch on it takes them: it takes them when it boots again.';
-  const restart = wasRestarted(instance) ? 'was-in-vain' : isServing || isYoung ? 'harmful' : 'helpful';
-  return { result: 'unwatched', node, reason, restart };
+  const restart = wasRestarted(instance)
+    ? 'already-tried'
+    : hasProvenRules || isBooting
+      ? 'unsafe'
+      : 'advised';
+  return { result: 'no-watcher', node, reason, restart };
 }

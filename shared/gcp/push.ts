@@ -1,10 +1,10 @@
 import { PermanentError, RetryableError, type PeermasqError } from '../core/errors';
 import type { Node } from '../core/node';
-import type { Deadline, Order, Push } from '../core/ports';
+import type { Deadline, PushRequest, PushResult } from '../core/ports';
 import { ruleSetId } from '../core/rule-set';
 import { callOptions, mapLimited, type Clients } from './clients';
-import { retrying, toPeermasqError } from './errors';
-import { gcpRef, instanceOf, itemsOf, readInstance } from './instance';
+import { call, toPeermasqError } from './errors';
+import { gcpRef, getInstance, metadataItems, readInstance } from './instance';
 import { withRuleSet, type MetadataItem } from './metadata';
 import { operationIn, type Operation } from './operations';
 
@@ -24,25 +24,25 @@ export function pushToNodes(
   clients: Clients,
   program: string,
   written: WrittenTo,
-  order: Order,
+  request: PushRequest,
   nodes: readonly Node[],
   deadline: Deadline,
-): Promise<Push[]> {
-  const { ruleSet } = order;
-  const items = (current: readonly MetadataItem[]) => withRuleSet(current, order, program);
-  return mapLimited(nodes, async (node): Promise<Push> => {
+): Promise<PushResult[]> {
+  const { ruleSet } = request;
+  const items = (current: readonly MetadataItem[]) => withRuleSet(current, request, program);
+  return mapLimited(nodes, async (node): Promise<PushResult> => {
     try {
       const change = await writeMetadata(clients, node, items, deadline);
-      const generation = order.isAgain ? ruleSet.generation : undefined;
+      const generation = request.force ? ruleSet.generation : undefined;
       if (change) written.set(node, { ...change, ...(generation !== undefined && { generation }) });
       return { result: 'pushed', node, ruleSet, id: ruleSetId(ruleSet) };
     } catch (thrown) {
-      return notPushed(node, toPeermasqError(`push to ${node.name}`, thrown));
+      return toFailedPush(node, toPeermasqError(`push to ${node.name}`, thrown));
     }
   });
 }
 
-const notPushed = (node: Node, error: PeermasqError): Push =>
+const toFailedPush = (node: Node, error: PeermasqError): PushResult =>
   error instanceof RetryableError && error.code === 'not-ready'
     ? { result: 'not-ready', node, reason: error.message, retryAfterSeconds: error.retryAfterSeconds }
     : { result: 'failed', node, error };
@@ -61,14 +61,14 @@ export async function writeMetadata(
   deadline: Deadline,
 ): Promise<Written | undefined> {
   const { project, zone, id } = gcpRef(node);
-  let instance = await instanceOf(clients, node, deadline);
-  return retrying(
+  let instance = await getInstance(clients, node, deadline);
+  return call(
     `set the metadata of ${node.name}`,
     deadline,
     async () => {
       instance ??= await readInstance(clients, gcpRef(node), deadline);
-      if (!instance) throw gone(node);
-      const current = itemsOf(instance);
+      if (!instance) throw instanceGone(node);
+      const current = metadataItems(instance);
       const items = change(current);
       const { fingerprint } = instance.metadata ?? {};
       instance = undefined;
@@ -83,7 +83,7 @@ export async function writeMetadata(
   );
 }
 
-const gone = ({ name }: Node) =>
+const instanceGone = ({ name }: Node) =>
   new PermanentError(
     'not-found',
     `Instance ${name} does not exist any more`,

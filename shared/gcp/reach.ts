@@ -1,46 +1,49 @@
-import { inWords, PermanentError } from '../core/errors';
+import { formatError, PermanentError } from '../core/errors';
 import type { Check, Reach } from '../core/reach';
 import type { Clients } from './clients';
-import { instanceOf } from './instance';
-import { firewallOfNode, firewallOfPeer } from './reach/doors';
-import { peeringCheck } from './reach/peering';
-import { routeBack, routeThere } from './reach/route';
-import { makeScene, type Scene, type Told } from './reach/scene';
-import { makeView, Unseen } from './reach/view';
+import { getInstance } from './instance';
+import { checkNodeFirewall, checkPeerFirewall } from './reach/doors';
+import { checkPeering } from './reach/peering';
+import { checkReturnRoute, checkForwardRoute } from './reach/route';
+import { makePathContext, type PathContext, type CheckResult } from './reach/scene';
+import { makeNetworkReader, AccessDenied } from './reach/view';
 
 const checks = {
-  peering: peeringCheck,
-  'route-there': routeThere,
-  'route-back': routeBack,
-  'firewall-node': firewallOfNode,
-  'firewall-peer': firewallOfPeer,
-} as const satisfies Partial<Record<Check['link'], (scene: Scene) => Promise<Told>>>;
+  peering: checkPeering,
+  'forward-route': checkForwardRoute,
+  'return-route': checkReturnRoute,
+  'node-firewall': checkNodeFirewall,
+  'peer-firewall': checkPeerFirewall,
+} as const satisfies Partial<Record<Check['name'], (context: PathContext) => Promise<CheckResult>>>;
 
 /**
  * Peerings, routes and firewall rules of Google Cloud, of the node's side and of the peer's, as far as whoever asks
  * may see them.
  * @throws PeermasqError where nothing can be seen at all: without credentials, or of a node that is gone
  */
-export function makeGcpReach(clients: Clients): Reach {
+export function makeReach(clients: Clients): Reach {
   return {
-    async checks(way, deadline) {
-      const instance = await instanceOf(clients, way.node, deadline);
-      if (!instance) throw gone(way.node.name);
-      const scene = makeScene(makeView(clients, deadline), way, instance);
-      const links = Object.keys(checks) as (keyof typeof checks)[];
-      return Promise.all(links.map(async (link) => ({ link, ...(await told(scene, checks[link])) })));
+    async checks(connection, deadline) {
+      const instance = await getInstance(clients, connection.node, deadline);
+      if (!instance) throw instanceGone(connection.node.name);
+      const context = makePathContext(makeNetworkReader(clients, deadline), connection, instance);
+      const names = Object.keys(checks) as (keyof typeof checks)[];
+      return Promise.all(names.map(async (name) => ({ name, ...(await runCheck(context, checks[name])) })));
     },
   };
 }
 
-const gone = (name: string) =>
+const instanceGone = (name: string) =>
   new PermanentError('not-found', `There is no instance ${name} any more`, 'Name a node that runs.');
 
-async function told(scene: Scene, look: (scene: Scene) => Promise<Told>): Promise<Told> {
+async function runCheck(
+  context: PathContext,
+  check: (context: PathContext) => Promise<CheckResult>,
+): Promise<CheckResult> {
   try {
-    return await look(scene);
+    return await check(context);
   } catch (thrown) {
-    if (!(thrown instanceof Unseen)) throw thrown;
-    return { state: 'unknown', evidence: [inWords(thrown.error)], cure: thrown.command };
+    if (!(thrown instanceof AccessDenied)) throw thrown;
+    return { state: 'unknown', evidence: [formatError(thrown.error)], fix: thrown.command };
   }
 }

@@ -1,76 +1,78 @@
 import type { Node } from '../core/node';
-import type { Deadline, End, Unrecorded } from '../core/ports';
+import type { Deadline, PushRecord, RecordFailure } from '../core/ports';
 import { callOptions, mapLimited, type Clients } from './clients';
-import { retrying, toPeermasqError } from './errors';
-import { gcpRef, instanceOf, itemsOf, type Instance } from './instance';
-import { handedIn, type Handed } from './metadata';
+import { call, toPeermasqError } from './errors';
+import { gcpRef, getInstance, metadataItems, type Instance } from './instance';
+import { assignedRuleSetIn, type AssignedRuleSet } from './metadata';
 
 /** The label that tells later looks, and people, how the last push ended: most nodes need not be asked then. */
 export const statusLabel = 'peermasq-status';
 
-interface Status {
-  readonly state: End['state'] | 'restarted';
+interface StatusRecord {
+  readonly state: PushRecord['state'] | 'restarted';
   /** The begin of the id of what is proven. */
   readonly ruleSet?: string;
   readonly at: Date;
 }
 
 /** Characters of an id that a label carries: a value has 63 at most. */
-const shownLength = 12;
+const idPrefixLength = 12;
 
-const printed = ({ state, ruleSet, at }: Status): string =>
+const formatStatus = ({ state, ruleSet, at }: StatusRecord): string =>
   [state, ...(ruleSet === undefined ? [] : [ruleSet]), Math.floor(at.getTime() / 1_000)].join('-');
 
 /** Undefined for what is no status of ours. */
-export function statusIn({ labels }: Instance): Status | undefined {
+export function parseStatus({ labels }: Instance): StatusRecord | undefined {
   const pattern =
     /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})$/;
   const { state, ruleSet, time } = pattern.exec(labels?.[statusLabel] ?? '')?.groups ?? {};
   if (state === undefined) return undefined;
   const at = new Date(Number(time) * 1_000);
-  return { state: state as Status['state'], at, ...(ruleSet !== undefined && { ruleSet }) };
+  return { state: state as StatusRecord['state'], at, ...(ruleSet !== undefined && { ruleSet }) };
 }
 
 /** When a proof of what was handed over was remembered: since then, and since the instance last started. */
-export function provenAt(instance: Instance, { ruleSetId, at }: Handed): Date | undefined {
-  const status = statusIn(instance);
-  if (status?.state !== 'proven' || status.ruleSet !== ruleSetId.slice(0, shownLength)) return undefined;
-  return isSince(status.at, at) && isSince(status.at, startedAt(instance)) ? status.at : undefined;
+export function provenAt(instance: Instance, { ruleSetId, at }: AssignedRuleSet): Date | undefined {
+  const status = parseStatus(instance);
+  if (status?.state !== 'proven' || status.ruleSet !== ruleSetId.slice(0, idPrefixLength)) return undefined;
+  return isAtOrAfter(status.at, at) && isAtOrAfter(status.at, startedAt(instance)) ? status.at : undefined;
 }
 
 /** How the last push ended; undefined since the instance started again, by itself or by us. */
-export function lastEndOf(instance: Instance): Node['lastEnd'] | undefined {
-  const { state, at } = statusIn(instance) ?? {};
+export function lastPushOf(instance: Instance): Node['lastPush'] | undefined {
+  const { state, at } = parseStatus(instance) ?? {};
   if (state === undefined || state === 'restarted' || !at) return undefined;
-  return isSince(at, startedAt(instance)) ? { state, at } : undefined;
+  return isAtOrAfter(at, startedAt(instance)) ? { state, at } : undefined;
 }
 
 /** A label has whole seconds. */
-const isSince = (at: Date, date: Date): boolean => at.getTime() >= Math.floor(date.getTime() / 1_000) * 1_000;
+const isAtOrAfter = (at: Date, date: Date): boolean =>
+  at.getTime() >= Math.floor(date.getTime() / 1_000) * 1_000;
 
 /** A restart that has not shown by then may never have happened: the process that began it was killed, say. */
-const restartShowsMs = 1_800_000;
+const restartVisibleWithinMs = 1_800_000;
 
 /**
  * When it was started last, be it by us: whether `lastStartTimestamp` tells of a reset is not documented. The epoch
  * where Compute Engine does not tell.
  */
 export function startedAt(instance: Instance): Date {
-  const told = Date.parse(instance.lastStartTimestamp ?? '') || 0;
+  const reported = Date.parse(instance.lastStartTimestamp ?? '') || 0;
   const restarted = restartedAt(instance);
-  const isRecent = Date.now() - restarted < restartShowsMs;
-  return new Date(isRecent ? Math.max(told, restarted) : told);
+  const isRecent = Date.now() - restarted < restartVisibleWithinMs;
+  return new Date(isRecent ? Math.max(reported, restarted) : reported);
 }
 
 /** Whether it was restarted for what it has been handed: once more would be in vain. */
 export function wasRestarted(instance: Instance): boolean {
   return (
-    restartedAt(instance) >= (handedIn(itemsOf(instance))?.at.getTime() ?? 0) && restartedAt(instance) > 0
+    restartedAt(instance) >= (assignedRuleSetIn(metadataItems(instance))?.at.getTime() ?? 0) &&
+    restartedAt(instance) > 0
   );
 }
 
 function restartedAt(instance: Instance): number {
-  const status = statusIn(instance);
+  const status = parseStatus(instance);
   return status?.state === 'restarted' ? status.at.getTime() : 0;
 }
 
@@ -92,18 +94,18 @@ export async function mark(
  * Mirrors ends in labels, where those do not say so yet.
  * @returns the nodes whose label could not be written, be it because somebody else wrote labels meanwhile
  */
-export async function remember(
+export async function writeRecords(
   clients: Clients,
-  ends: readonly End[],
+  records: readonly PushRecord[],
   deadline: Deadline,
-): Promise<Unrecorded[]> {
-  const written = await mapLimited(ends, async (end): Promise<Unrecorded[]> => {
+): Promise<RecordFailure[]> {
+  const written = await mapLimited(records, async (record): Promise<RecordFailure[]> => {
     try {
-      await writeLabel(clients, end, deadline);
+      await writeLabel(clients, record, deadline);
       return [];
     } catch (thrown) {
-      const error = toPeermasqError(`label instance ${end.node.name}`, thrown);
-      return [{ node: end.node, error }];
+      const error = toPeermasqError(`label instance ${record.node.name}`, thrown);
+      return [{ node: record.node, error }];
     }
   });
   return written.flat();
@@ -111,28 +113,28 @@ export async function remember(
 
 async function writeLabel(
   clients: Clients,
-  { node, state, ruleSetId }: End,
+  { node, state, ruleSetId }: PushRecord,
   deadline: Deadline,
 ): Promise<void> {
-  const instance = await instanceOf(clients, node, deadline);
+  const instance = await getInstance(clients, node, deadline);
   if (!instance) return; // It is gone, and needs no record.
-  const ruleSet = state === 'proven' ? ruleSetId?.slice(0, shownLength) : undefined;
+  const ruleSet = state === 'proven' ? ruleSetId?.slice(0, idPrefixLength) : undefined;
   const status = { state, at: new Date(), ...(ruleSet !== undefined && { ruleSet }) };
   // That it was restarted in vain is to be known as long as it is so.
   if (state === 'needs-reboot' && wasRestarted(instance)) return;
-  if (!isSaid(instance, status)) await writeStatus(clients, node, instance, status, deadline);
+  if (!isAlreadyWritten(instance, status)) await writeStatus(clients, node, instance, status, deadline);
 }
 
 async function writeStatus(
   clients: Clients,
   node: Node,
   instance: Instance,
-  status: Status,
+  status: StatusRecord,
   deadline: Deadline,
 ): Promise<void> {
   const { project, zone, id } = gcpRef(node);
-  const labels = { ...instance.labels, [statusLabel]: printed(status) };
-  await retrying(
+  const labels = { ...instance.labels, [statusLabel]: formatStatus(status) };
+  await call(
     `label instance ${node.name}`,
     deadline,
     async () => {
@@ -152,7 +154,7 @@ async function writeStatus(
 /** Another writer of labels is not worth a second look at the instance: the next sweep writes this. */
 const oneAttempt = 1;
 
-function isSaid(instance: Instance, { state, ruleSet }: Status): boolean {
-  const said = statusIn(instance);
-  return said?.state === state && said.ruleSet === ruleSet && said.at >= startedAt(instance);
+function isAlreadyWritten(instance: Instance, { state, ruleSet }: StatusRecord): boolean {
+  const current = parseStatus(instance);
+  return current?.state === state && current.ruleSet === ruleSet && current.at >= startedAt(instance);
 }

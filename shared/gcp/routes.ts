@@ -5,14 +5,21 @@ import {
   type NodeKey,
   type Route,
   type RouteSourceKind,
-  type Surroundings,
+  type NetworkContext,
 } from '../core/node';
-import type { Deadline, Routes } from '../core/ports';
+import type { Deadline, NetworkDiscovery } from '../core/ports';
 import { mapLimited, type Clients } from './clients';
-import { orAbsent } from './errors';
-import { gcpRef, instanceOf, type Instance } from './instance';
-import { makeLookUps, type LookUps } from './look-ups';
-import { isPrivate, networkOf, rangesOf, type Network, type NetworkRef, type Subnetwork } from './network';
+import { undefinedIfNotFound } from './errors';
+import { gcpRef, getInstance, type Instance } from './instance';
+import { makeNetworkInventory, type NetworkInventory } from './look-ups';
+import {
+  isPrivate,
+  networkOf,
+  subnetRanges,
+  type Network,
+  type NetworkRef,
+  type Subnetwork,
+} from './network';
 import { vpnRoutes } from './vpn';
 
 /**
@@ -20,43 +27,44 @@ import { vpnRoutes } from './vpn';
  * @param sharesMs for how long look-ups share what they found: many nodes that join at once do, each in a pass of
  *   its own. What is that old may miss a change, and the pass that the change itself brings comes later.
  */
-export function makeGcpRoutes(clients: Clients, sharesMs: number): Routes {
-  const shared = { since: -Infinity, lookUps: undefined as LookUps | undefined };
-  const lookUpsFor = (deadline: Deadline): LookUps => {
-    const isFresh = Date.now() - shared.since < sharesMs;
-    const lookUps = (isFresh ? shared.lookUps : undefined) ?? makeLookUps(clients, deadline);
-    if (lookUps !== shared.lookUps) Object.assign(shared, { since: Date.now(), lookUps });
-    return lookUps;
+export function makeRoutes(clients: Clients, cacheMs: number): NetworkDiscovery {
+  const cached = { since: -Infinity, inventory: undefined as NetworkInventory | undefined };
+  const inventoryFor = (deadline: Deadline): NetworkInventory => {
+    const isFresh = Date.now() - cached.since < cacheMs;
+    const inventory = (isFresh ? cached.inventory : undefined) ?? makeNetworkInventory(clients, deadline);
+    if (inventory !== cached.inventory) Object.assign(cached, { since: Date.now(), inventory });
+    return inventory;
   };
   return {
-    async around(nodes, kinds, deadline) {
-      const lookUps = lookUpsFor(deadline);
+    async getNetworkContexts(nodes, kinds, deadline) {
+      const inventory = inventoryFor(deadline);
       const found = await mapLimited(nodes, async (node) => {
-        const instance = await instanceOf(clients, node, deadline);
-        const surroundings = instance && (await orAbsent(surroundingsOf(node, instance, kinds, lookUps)));
+        const instance = await getInstance(clients, node, deadline);
+        const surroundings =
+          instance && (await undefinedIfNotFound(networkContextOf(node, instance, kinds, inventory)));
         return [nodeKey(node.ref), surroundings] as const;
       });
-      return new Map(found.filter((entry): entry is [NodeKey, Surroundings] => entry[1] !== undefined));
+      return new Map(found.filter((entry): entry is [NodeKey, NetworkContext] => entry[1] !== undefined));
     },
   };
 }
 
-async function surroundingsOf(
+async function networkContextOf(
   node: Node,
   instance: Instance,
   kinds: readonly RouteSourceKind[],
-  lookUps: LookUps,
-): Promise<Surroundings | undefined> {
+  inventory: NetworkInventory,
+): Promise<NetworkContext | undefined> {
   const ref = networkOf(instance);
   if (!ref) return undefined;
-  const [network, subnets] = await Promise.all([lookUps.network(ref), lookUps.subnetworks(ref)]);
-  const networkRanges = allOf([network.internalIpv6Range, ...subnets.flatMap(rangesOf)]);
+  const [network, subnets] = await Promise.all([inventory.network(ref), inventory.subnetworks(ref)]);
+  const networkRanges = parseCidrs([network.internalIpv6Range, ...subnets.flatMap(subnetRanges)]);
   const podRanges = podRangesOf(instance, subnets);
   if (!networkRanges || !podRanges) return undefined;
   const region = regionOf(gcpRef(node).zone);
   const found = await Promise.all([
-    kinds.includes('peerings') ? importedRoutes(lookUps, ref, network, region) : [],
-    kinds.includes('vpn') ? vpnRoutes(lookUps, ref, network, region, instance) : [],
+    kinds.includes('peerings') ? importedRoutes(inventory, ref, network, region) : [],
+    kinds.includes('vpn') ? vpnRoutes(inventory, ref, network, region, instance) : [],
   ]);
   return {
     network: ref.network,
@@ -64,20 +72,20 @@ async function surroundingsOf(
     podRanges,
     arePodsRouted: podRanges.length > 0 && podRanges.every(isPrivate),
     routes: found.flat(),
-    kindsLookedUp: kinds.filter((kind) => kind === 'peerings' || kind === 'vpn'),
+    discoveredKinds: kinds.filter((kind) => kind === 'peerings' || kind === 'vpn'),
   };
 }
 
 /** Only what the network really imports: a peering that is not ACTIVE on both sides has no routes. */
 async function importedRoutes(
-  lookUps: LookUps,
+  inventory: NetworkInventory,
   ref: NetworkRef,
   { peerings }: Network,
   region: string,
 ): Promise<Route[]> {
   const active = (peerings ?? []).filter(({ state }) => state === 'ACTIVE').map(({ name }) => name ?? '');
   const routes = await mapLimited(active, async (via): Promise<Route[]> => {
-    const offered = await lookUps.peeringRoutes(ref, via, region);
+    const offered = await inventory.peeringRoutes(ref, via, region);
     return offered.flatMap(({ imported, destRange: destination }) =>
       imported && destination ? [{ kind: 'peerings', via, destination, state: 'active' }] : [],
     );
@@ -94,11 +102,13 @@ export const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf
  */
 function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] | undefined {
   const [nic] = networkInterfaces ?? [];
-  const subnet = subnets.find(({ selfLink }) => selfLink && pathOf(selfLink) === pathOf(nic?.subnetwork));
+  const subnet = subnets.find(
+    ({ selfLink }) => selfLink && resourcePath(selfLink) === resourcePath(nic?.subnetwork),
+  );
   const aliases = (nic?.aliasIpRanges ?? []).filter(({ subnetworkRangeName }) => subnetworkRangeName);
   return (
     subnet &&
-    allOf(
+    parseCidrs(
       aliases.map(({ subnetworkRangeName, ipCidrRange }) => {
         const range = subnet.secondaryIpRanges?.find(({ rangeName }) => rangeName === subnetworkRangeName);
         return range?.ipCidrRange ?? ipCidrRange;
@@ -108,10 +118,10 @@ function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwo
 }
 
 /** The same resource has URLs on different hosts and API versions. */
-const pathOf = (url: string | null | undefined): string | undefined => url?.split('/projects/')[1];
+const resourcePath = (url: string | null | undefined): string | undefined => url?.split('/projects/')[1];
 
 /** Undefined when one is unreadable: without all of its own ranges a node cannot be planned safely. */
-function allOf(texts: readonly (string | null | undefined)[]): Cidr[] | undefined {
+function parseCidrs(texts: readonly (string | null | undefined)[]): Cidr[] | undefined {
   try {
     const given = new Set(texts.filter((text) => typeof text === 'string'));
     given.delete(''); // what the API leaves out

@@ -2,7 +2,7 @@
 const header = '#!/bin/bash\n# peermasq: startup script, version ';
 
 /** What follows this line, to the end of the file, is somebody else's script. */
-const border = '# peermasq: from here on the script that was here before, unchanged';
+const originalMarker = '# peermasq: from here on the script that was here before, unchanged';
 
 /**
  * Runs as root, once at every boot. The guest agent's runner takes its script from the instance, and only
@@ -32,12 +32,12 @@ run() { # FILE
 
 run_original_of() { # SCRIPT: the script that peermasq's block stands before
   local file=$here/startup-script.original
-  LC_ALL=C sed '1,/^${border}$/d' "$1" | trimmed > "$file"
+  LC_ALL=C sed '1,/^${originalMarker}$/d' "$1" | trimmed > "$file"
   run "$file"
 }
 
 has_original() { # SCRIPT
-  grep -q '^${border}$' "$1"
+  grep -q '^${originalMarker}$' "$1"
 }
 
 is_ours() { # SCRIPT
@@ -105,7 +105,7 @@ exit "$code"
  */
 export function composeStartupScript(current: string | undefined): string {
   const original = originalStartupScript(current);
-  return original === undefined ? `${header}${block}` : `${header}${block}${border}\n${original}`;
+  return original === undefined ? `${header}${block}` : `${header}${block}${originalMarker}\n${original}`;
 }
 
 /** The script without peermasq's block; `undefined` when there is nothing else. */
@@ -114,6 +114,6 @@ export function originalStartupScript(current: string | undefined): string | und
   // The runner trims white space before a script, and so do people's heredocs not.
   const script = current.trimStart();
   if (!script.startsWith(header)) return current;
-  const at = script.indexOf(`\n${border}\n`);
-  return at < 0 ? undefined : script.slice(at + border.length + 2);
+  const at = script.indexOf(`\n${originalMarker}\n`);
+  return at < 0 ? undefined : script.slice(at + originalMarker.length + 2);
 }

@@ -3,25 +3,25 @@ import type { GcpNodeRef } from '../core/node';
 import type { Deadline } from '../core/ports';
 import { parseReport, type Report } from '../core/report';
 import { callOptions, type Clients } from './clients';
-import { orAbsent, retrying } from './errors';
-import { itemsOf, type Instance } from './instance';
-import { areReportsOff, type MetadataItem } from './metadata';
+import { undefinedIfNotFound, call } from './errors';
+import { metadataItems, type Instance } from './instance';
+import { isReportingDisabled, type MetadataItem } from './metadata';
 
 /** What the node program last wrote to its guest attribute `peermasq/status`. */
-export type Status =
+export type ReportState =
   | { readonly kind: 'report'; readonly report: Report }
   | { readonly kind: 'none' }
   /** Whether it wrote one cannot be told. */
   | { readonly kind: 'unreadable'; readonly reason: string };
 
 /** @throws PermanentError | RetryableError when Google Cloud does not answer the question. */
-export async function readStatus(
+export async function readReport(
   clients: Clients,
   ref: GcpNodeRef,
   instance: Instance,
   deadline: Deadline,
-): Promise<Status> {
-  if (areReportsOff(itemsOf(instance))) {
+): Promise<ReportState> {
+  if (isReportingDisabled(metadataItems(instance))) {
     const reason = 'its metadata turns guest attributes off (enable-guest-attributes), so it cannot report';
     return { kind: 'unreadable', reason };
   }
@@ -50,8 +50,8 @@ export async function readGuestAttributes(
   queryPath: `${string}/`,
   deadline: Deadline,
 ): Promise<MetadataItem[]> {
-  const attributes = await orAbsent(
-    retrying(`read the guest attributes of instance ${instance}`, deadline, async () => {
+  const attributes = await undefinedIfNotFound(
+    call(`read the guest attributes of instance ${instance}`, deadline, async () => {
       const client = await clients.instances();
       const request = { project, zone, instance, queryPath };
       const [found] = await client.getGuestAttributes(request, callOptions(deadline));

@@ -1,47 +1,47 @@
 import type { Route } from '../core/node';
-import { lastOf, type Instance } from './instance';
-import type { ComputeRoute, LookUps } from './look-ups';
+import { lastSegment, type Instance } from './instance';
+import type { ComputeRoute, NetworkInventory } from './look-ups';
 import type { Network, NetworkRef } from './network';
 
 /** Static routes into a VPN tunnel, and what Cloud Routers have learned over VPN and Interconnect. */
 export async function vpnRoutes(
-  lookUps: LookUps,
+  inventory: NetworkInventory,
   ref: NetworkRef,
   network: Network,
   region: string,
   instance: Instance,
 ): Promise<Route[]> {
-  const [given, dynamic] = await Promise.all([
-    lookUps.staticRoutes(ref),
-    lookUps.learnedRoutes(ref, network, region),
+  const [staticRoutes, dynamic] = await Promise.all([
+    inventory.staticRoutes(ref),
+    inventory.learnedRoutes(ref, network, region),
   ]);
-  const tunnels = given.filter((route) => route.nextHopVpnTunnel && isFor(instance, route));
+  const tunnels = staticRoutes.filter((route) => route.nextHopVpnTunnel && appliesTo(instance, route));
   return [...tunnels, ...dynamic].flatMap(toRoute);
 }
 
 /** A route with tags is only for instances that have one of them (https://cloud.google.com/vpc/docs/routes). */
-export const isFor = ({ tags }: Instance, { tags: wanted }: ComputeRoute): boolean =>
+export const appliesTo = ({ tags }: Instance, { tags: wanted }: ComputeRoute): boolean =>
   !wanted?.length || wanted.some((tag) => tags?.items?.includes(tag));
 
 function toRoute(route: ComputeRoute): Route[] {
   const { destRange: destination } = route;
   if (!destination) return [];
-  return [{ kind: 'vpn', via: hopOf(route), destination, state: stateOf(route) }];
+  return [{ kind: 'vpn', via: nextHopName(route), destination, state: routeState(route) }];
 }
 
 /** What a route leads into, by its name. */
-export function hopOf({
+export function nextHopName({
   nextHopVpnTunnel,
   nextHopInterconnectAttachment,
   nextHopIp,
   name,
 }: ComputeRoute): string {
-  const hops = [lastOf(nextHopVpnTunnel), lastOf(nextHopInterconnectAttachment), nextHopIp, name];
-  return hops.find((text) => text) ?? 'unnamed';
+  const names = [lastSegment(nextHopVpnTunnel), lastSegment(nextHopInterconnectAttachment), nextHopIp, name];
+  return names.find((text) => text) ?? 'unnamed';
 }
 
 /** Told where a route is not simply there. */
-export function stateOf({ routeStatus }: ComputeRoute): Route['state'] {
+export function routeState({ routeStatus }: ComputeRoute): Route['state'] {
   if (routeStatus === 'PENDING') return 'provisioning';
   return routeStatus === 'DROPPED' || routeStatus === 'INACTIVE' ? 'blackhole' : 'active';
 }

@@ -4,13 +4,13 @@ import { packedLimit } from '../../shared/aws/names';
 import { parseCidr } from '../../shared/core/cidr';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import type { Node } from '../../shared/core/node';
-import type { End, Proof, Push, Pushed } from '../../shared/core/ports';
+import type { PushRecord, ProofResult, PushResult, PushedNode } from '../../shared/core/ports';
 import type { Report } from '../../shared/core/report';
 import { packRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 import { labAccount, labRegion } from '../lab/aws/aws';
 import type { LabInvocation } from '../lab/aws/state';
-import type { Finished, Machine } from '../lab/machine';
-import { reportOf } from '../lab/report';
+import type { CommandResult, Machine } from '../lab/machine';
+import { makeReport } from '../lab/report';
 import { soon, startCloud, subnetId, vpcId } from './cloud';
 
 const ruleSet: RuleSet = {
@@ -22,17 +22,17 @@ const ruleSet: RuleSet = {
   probes: [],
 };
 
-const report = (changes: Partial<Report> = {}): Report => reportOf(ruleSet, { rules: 2, ...changes });
+const report = (changes: Partial<Report> = {}): Report => makeReport(ruleSet, { rules: 2, ...changes });
 
 /** A node whose program ends like this. */
-const ending = (finished: Partial<Finished>): Machine => ({
+const ending = (finished: Partial<CommandResult>): Machine => ({
   run: () => Promise.resolve({ status: 0, stdout: '', stderr: '', ...finished }),
 });
 const reporting = (changes?: Partial<Report>, status = 0): Machine =>
   ending({ status, stdout: `${JSON.stringify(report(changes))}\n`, stderr: 'peermasq: working\n' });
 /** A node whose program ends when the test ends. */
 let endAll: () => void = () => undefined;
-const hanging: Machine = {
+const neverFinishing: Machine = {
   run: () =>
     new Promise((resolve) => {
       endAll = () => {
@@ -69,13 +69,13 @@ async function addNodes(count: number, machine: Machine = reporting()): Promise<
 
 const push = (nodes: readonly Node[], what = ruleSet) =>
   lab.cloud.channel.push({ ruleSet: what, routes: 3 }, nodes, soon());
-const results = (all: readonly (Push | Proof)[]) =>
+const results = (all: readonly (PushResult | ProofResult)[]) =>
   Object.fromEntries(all.map((one) => [one.node.ref.id, one.result]));
-const isPushed = (one: Push): one is Pushed => one.result === 'pushed';
+const isPushed = (one: PushResult): one is PushedNode => one.result === 'pushed';
 
-async function pushAndProve(machine: Machine, deadline = soon()): Promise<Proof | undefined> {
+async function pushAndProve(machine: Machine, deadline = soon()): Promise<ProofResult | undefined> {
   const pushed = (await push(await addNodes(1, machine))).filter(isPushed);
-  return (await lab.cloud.channel.proofs(pushed, deadline))[0];
+  return (await lab.cloud.channel.collectProofs(pushed, deadline))[0];
 }
 
 describe('push', () => {
@@ -143,7 +143,7 @@ describe('push', () => {
     const nodes = await addNodes(2);
     const [forbidden, other] = nodes.map(({ ref }) => ref.id) as [string, string];
     const agent = lab.aws.state.agents.get(forbidden);
-    if (agent) agent.isForbidden = true;
+    if (agent) agent.isCommandDenied = true;
     const pushes = await push(nodes);
     expect(results(pushes)).toEqual({ [forbidden]: 'failed', [other]: 'pushed' });
     const failed = pushes.find(({ result }) => result === 'failed');
@@ -212,8 +212,8 @@ describe('proofs', () => {
 
   test('a report is found in the listing, so 120 nodes take no call each', async () => {
     const pushed = (await push(await addNodes(120))).filter(isPushed);
-    await lab.aws.settled();
-    const proofs = await lab.cloud.channel.proofs(pushed, soon());
+    await lab.aws.waitForCommands();
+    const proofs = await lab.cloud.channel.collectProofs(pushed, soon());
     expect(proofs.every(({ result }) => result === 'reported')).toBe(true);
     expect(['ListCommandInvocations', 'GetCommandInvocation'].map((action) => lab.aws.count(action))).toEqual(
       [3, 0],
@@ -223,7 +223,7 @@ describe('proofs', () => {
   test('page by page', async () => {
     const pushed = (await push(await addNodes(10))).filter(isPushed);
     lab.aws.state.pageSize = 3;
-    const proofs = await lab.cloud.channel.proofs(pushed, soon());
+    const proofs = await lab.cloud.channel.collectProofs(pushed, soon());
     expect(proofs.filter(({ result }) => result === 'reported')).toHaveLength(10);
   });
 
@@ -237,7 +237,7 @@ describe('proofs', () => {
   });
 
   test('a command that SSM does not show yet is waited for', async () => {
-    lab.aws.state.invocationsAppearAfterMs = 300;
+    lab.aws.state.invocationVisibilityDelayMs = 300;
     lab.aws.fail('ListCommandInvocations', 'InvalidCommandId', '');
     expect(await pushAndProve(reporting())).toMatchObject({ result: 'reported' });
   });
@@ -258,25 +258,25 @@ describe('proofs', () => {
   ])('where the list of commands %s, the last look reads all the same', async (_, prepare) => {
     const pushed = (await push(await addNodes(2))).filter(isPushed);
     prepare();
-    const proofs = await lab.cloud.channel.proofs(pushed, Date.now() + 3_500);
+    const proofs = await lab.cloud.channel.collectProofs(pushed, Date.now() + 3_500);
     expect(proofs.map(({ result }) => result)).toEqual(['reported', 'reported']);
     expect(lab.aws.count('ListCommandInvocations')).toBe(1);
   });
 
   test('a node that says nothing in time is silent', async () => {
-    expect(await pushAndProve(hanging, Date.now() + 2_500)).toMatchObject({
-      result: 'silent',
+    expect(await pushAndProve(neverFinishing, Date.now() + 2_500)).toMatchObject({
+      result: 'no-report',
       reason: expect.stringMatching(/^it has not answered command [0-9a-f-]{36} yet$/),
       retryAfterSeconds: 10,
     });
   });
 
   test('no time at all: nobody is asked', async () => {
-    expect(await pushAndProve(reporting(), Date.now())).toMatchObject({ result: 'silent' });
+    expect(await pushAndProve(reporting(), Date.now())).toMatchObject({ result: 'no-report' });
     expect(lab.aws.count('ListCommandInvocations')).toBe(0);
   });
 
-  test.each<[string, Partial<Finished>, string, RegExp]>([
+  test.each<[string, Partial<CommandResult>, string, RegExp]>([
     ['prints something else', { stdout: 'hello\n' }, 'unreadable-report', /"hello"/],
     ['prints too much', { stdout: 'x'.repeat(30_000) }, 'unreadable-report', /"x{200}"/],
     ['has no bash', { status: 127, stderr: 'sh: 9: bash: not found\n' }, 'no-report', /127.*bash: not found/],
@@ -301,9 +301,9 @@ describe('proofs', () => {
     ['Failed', 'AccessDenied', false],
   ])('%s, %s: trying again helps: %s', async (status, statusDetails, isRetryable) => {
     const pushed = (await push(await addNodes(1, ending({})))).filter(isPushed);
-    await lab.aws.settled();
+    await lab.aws.waitForCommands();
     for (const invocation of lab.aws.state.invocations) Object.assign(invocation, { status, statusDetails });
-    const [proof] = await lab.cloud.channel.proofs(pushed, soon());
+    const [proof] = await lab.cloud.channel.collectProofs(pushed, soon());
     expect(proof).toMatchObject({ result: 'failed', error: { code: 'command-not-run' } });
     expect(proof?.result === 'failed' && proof.error instanceof RetryableError).toBe(isRetryable);
   });
@@ -342,9 +342,9 @@ describe('SSM refuses all for one that it does not name', () => {
 });
 
 describe('remember', () => {
-  const aTime = expect.any(Number) as unknown as number;
-  const remember = (nodes: readonly Node[], changes: Partial<End> = {}) =>
-    lab.cloud.channel.remember(
+  const anyTime = expect.any(Number) as unknown as number;
+  const writeRecords = (nodes: readonly Node[], changes: Partial<PushRecord> = {}) =>
+    lab.cloud.channel.writeRecords(
       nodes.map((node) => ({
         node,
         ruleSetId: ruleSetId(ruleSet),
@@ -354,7 +354,7 @@ describe('remember', () => {
       })),
       soon(),
     );
-  const again = async (nodes: readonly Node[]) =>
+  const readRecorded = async (nodes: readonly Node[]) =>
     (
       await lab.cloud.nodes.get(
         nodes.map(({ ref }) => ref),
@@ -366,31 +366,33 @@ describe('remember', () => {
     'what is remembered is found by the next look-up: %s',
     async (state) => {
       const nodes = await addNodes(2);
-      await remember(nodes, { state });
+      await writeRecords(nodes, { state });
       const isProven = state === 'proven';
-      const recorded = { ruleSetId: ruleSetId(ruleSet), isProven, routes: 3, at: aTime };
-      expect(await again(nodes)).toEqual([recorded, recorded]);
+      const recorded = { ruleSetId: ruleSetId(ruleSet), isProven, routes: 3, at: anyTime };
+      expect(await readRecorded(nodes)).toEqual([recorded, recorded]);
     },
   );
 
   test('1,000 nodes with one rule set take one call', async () => {
-    await remember(await addNodes(1_000));
+    await writeRecords(await addNodes(1_000));
     expect(lab.aws.count('CreateTags')).toBe(1);
   });
 
   test('the failure of a node that has no rule set in force leaves the tag of the rule set alone', async () => {
     const nodes = await addNodes(1);
-    await remember(nodes);
-    const ends = nodes.map((node) => ({ node, state: 'failed' as const }));
-    await lab.cloud.channel.remember(ends, soon());
-    expect(await again(nodes)).toEqual([{ ruleSetId: ruleSetId(ruleSet), isProven: false, at: aTime }]);
+    await writeRecords(nodes);
+    const records = nodes.map((node) => ({ node, state: 'failed' as const }));
+    await lab.cloud.channel.writeRecords(records, soon());
+    expect(await readRecorded(nodes)).toEqual([
+      { ruleSetId: ruleSetId(ruleSet), isProven: false, at: anyTime },
+    ]);
   });
 
   const fillTags = ({ ref }: Node) => {
     const tags = lab.aws.state.instances.get(ref.id)?.tags;
     for (let i = tags?.size ?? 0; i < 50; i++) tags?.set(`key-${i}`, '');
   };
-  const codes = (unwritten: Awaited<ReturnType<typeof remember>>) =>
+  const codes = (unwritten: Awaited<ReturnType<typeof writeRecords>>) =>
     Object.fromEntries(unwritten.map(({ node, error }) => [node.ref.id, error.code]));
 
   test('nodes that are gone or have no room for tags are told; the others are remembered', async () => {
@@ -398,15 +400,15 @@ describe('remember', () => {
     const [gone, full, alsoFull, ...others] = [3, 17, 29, ...nodes.keys()].map((i) => nodes[i]) as Node[];
     lab.aws.state.instances.delete(gone?.ref.id ?? '');
     for (const node of [full, alsoFull]) if (node) fillTags(node);
-    expect(codes(await remember(nodes))).toEqual({
+    expect(codes(await writeRecords(nodes))).toEqual({
       [gone?.ref.id ?? '']: 'InvalidInstanceID.NotFound',
       [full?.ref.id ?? '']: 'TagLimitExceeded',
       [alsoFull?.ref.id ?? '']: 'TagLimitExceeded',
     });
     const good = others.filter((node) => ![gone, full, alsoFull].includes(node));
     expect(good).toHaveLength(27);
-    expect(await again(good)).toEqual(
-      good.map(() => ({ ruleSetId: ruleSetId(ruleSet), isProven: true, routes: 3, at: aTime })),
+    expect(await readRecorded(good)).toEqual(
+      good.map(() => ({ ruleSetId: ruleSetId(ruleSet), isProven: true, routes: 3, at: anyTime })),
     );
   });
 
@@ -414,7 +416,7 @@ describe('remember', () => {
     const nodes = await addNodes(1_000);
     const [, , full] = nodes;
     if (full) fillTags(full);
-    expect(codes(await remember(nodes))).toEqual({ [full?.ref.id ?? '']: 'TagLimitExceeded' });
+    expect(codes(await writeRecords(nodes))).toEqual({ [full?.ref.id ?? '']: 'TagLimitExceeded' });
     expect(lab.aws.count('CreateTags')).toBeLessThan(25);
   });
 
@@ -438,20 +440,22 @@ describe('remember', () => {
   ])('%s is told of all, and not tried node by node', async (_, code, refuse, calls) => {
     const nodes = await addNodes(4);
     refuse();
-    expect(codes(await remember(nodes))).toEqual(Object.fromEntries(nodes.map(({ ref }) => [ref.id, code])));
+    expect(codes(await writeRecords(nodes))).toEqual(
+      Object.fromEntries(nodes.map(({ ref }) => [ref.id, code])),
+    );
     expect(lab.aws.count('CreateTags')).toBe(calls);
   });
 
   test('a push outdates what was remembered, even if the node never answers it', async () => {
     const nodes = await addNodes(2);
-    await remember(nodes);
+    await writeRecords(nodes);
     const proven = await lab.cloud.nodes.get(
       nodes.map(({ ref }) => ref),
       soon(),
     );
     await push(proven, { ...ruleSet, destinations: [] });
-    const outdated = { ruleSetId: ruleSetId(ruleSet), isProven: false, routes: 3, at: aTime };
-    expect(await again(nodes)).toEqual([outdated, outdated]);
+    const outdated = { ruleSetId: ruleSetId(ruleSet), isProven: false, routes: 3, at: anyTime };
+    expect(await readRecorded(nodes)).toEqual([outdated, outdated]);
     expect(lab.aws.count('CreateTags')).toBe(2);
   });
 
@@ -477,8 +481,8 @@ describe('remember', () => {
   test('a node that is starting is known to be not ready: its agent is not there yet', async () => {
     const [node] = await addNodes(1);
     if (!node) throw new Error('no node');
-    expect(lab.cloud.channel.notYet(node)).toBeUndefined();
-    expect(lab.cloud.channel.notYet({ ...node, state: 'starting' })).toMatchObject({
+    expect(lab.cloud.channel.checkReadiness(node)).toBeUndefined();
+    expect(lab.cloud.channel.checkReadiness({ ...node, state: 'starting' })).toMatchObject({
       reason: 'it is starting',
     });
   });
@@ -486,7 +490,7 @@ describe('remember', () => {
   test('a node whose proof cannot be outdated is not pushed to', async () => {
     const [known, fresh] = await addNodes(2);
     if (!known || !fresh) throw new Error('no nodes');
-    await remember([known]);
+    await writeRecords([known]);
     lab.aws.deny('ec2:CreateTags');
     const [proven] = await lab.cloud.nodes.get([known.ref], soon());
     const pushes = await push(proven ? [proven, fresh] : []);
@@ -498,7 +502,7 @@ describe('remember', () => {
 
   test('another instance with a copy of the tags has proven nothing, but may have rules', async () => {
     const [node] = await addNodes(1);
-    await remember(node ? [node] : []);
+    await writeRecords(node ? [node] : []);
     const tags = lab.aws.state.instances.get(node?.ref.id ?? '')?.tags ?? new Map<string, string>();
     const copy = lab.aws.addNode({ subnetId, tags: Object.fromEntries(tags) });
     const instance = lab.aws.state.instances.get(copy);

@@ -50,17 +50,30 @@ describe('credentials', () => {
     process.env = before;
   });
 
-  const answered = (name: string, message = 'x') =>
+  const serviceError = (name: string, message = 'x') =>
     named(name, { message, $metadata: { httpStatusCode: 400 } });
-  const again = 'Log in again with `aws sso login --profile prod`, or renew the keys with `aws configure`.';
-  const login = 'Log in with `aws sso login --profile prod`, or set keys with `aws configure`.';
+  const renewAdvice =
+    'Log in again with `aws sso login --profile prod`, or renew the keys with `aws configure`.';
+  const loginAdvice = 'Log in with `aws sso login --profile prod`, or set keys with `aws configure`.';
   const unknown =
     'AWS does not know these keys in this region: set others with `aws configure`, or a region that the account has enabled with `export AWS_REGION=REGION`.';
 
   test.each<[string, Error, string, boolean, string]>([
-    ['of a session that is over', answered('ExpiredToken'), 'expired-credentials', true, again],
-    ['of a session that is over, SSM', answered('ExpiredTokenException'), 'expired-credentials', true, again],
-    ['of a session that is over, EC2', answered('RequestExpired'), 'expired-credentials', true, again],
+    ['of a session that is over', serviceError('ExpiredToken'), 'expired-credentials', true, renewAdvice],
+    [
+      'of a session that is over, SSM',
+      serviceError('ExpiredTokenException'),
+      'expired-credentials',
+      true,
+      renewAdvice,
+    ],
+    [
+      'of a session that is over, EC2',
+      serviceError('RequestExpired'),
+      'expired-credentials',
+      true,
+      renewAdvice,
+    ],
     [
       'of a login that is over',
       named('CredentialsProviderError', {
@@ -68,21 +81,21 @@ describe('credentials', () => {
       }),
       'expired-credentials',
       false,
-      again,
+      renewAdvice,
     ],
     [
       'that are not there',
       named('CredentialsProviderError', { message: 'Could not load credentials from any providers' }),
       'no-credentials',
       false,
-      login,
+      loginAdvice,
     ],
-    ['that nobody sent', answered('MissingAuthenticationToken'), 'no-credentials', false, login],
-    ['of nobody', answered('UnrecognizedClientException'), 'no-credentials', false, unknown],
-    ['of nobody, STS', answered('InvalidClientTokenId'), 'no-credentials', false, unknown],
+    ['that nobody sent', serviceError('MissingAuthenticationToken'), 'no-credentials', false, loginAdvice],
+    ['of nobody', serviceError('UnrecognizedClientException'), 'no-credentials', false, unknown],
+    ['of nobody, STS', serviceError('InvalidClientTokenId'), 'no-credentials', false, unknown],
     [
       'of nobody, EC2',
-      answered('AuthFailure', 'AWS was not able to validate the provided access credentials'),
+      serviceError('AuthFailure', 'AWS was not able to validate the provided access credentials'),
       'no-credentials',
       false,
       unknown,
@@ -103,12 +116,12 @@ describe('credentials', () => {
 
   test('a profile that a shell would read otherwise is not printed', async () => {
     process.env = { ...before, AWS_PROFILE: '$(reboot)' };
-    const error = await failing(answered('ExpiredToken'));
+    const error = await failing(serviceError('ExpiredToken'));
     expect((error as RetryableError).advice).toContain('aws sso login --profile PROFILE`');
   });
 
   test('a resource of another account is no fault of them', async () => {
-    const error = await failing(answered('AuthFailure', 'Not authorized for images: [ami-0a]'));
+    const error = await failing(serviceError('AuthFailure', 'Not authorized for images: [ami-0a]'));
     expect(error).toMatchObject({ code: 'access-denied' });
   });
 });
@@ -119,6 +132,6 @@ test('a denial of what only people ask names their statement', async () => {
   await expect(denied).rejects.toMatchObject({
     code: 'access-denied',
     advice:
-      'Allow ec2:DescribeSubnets on * in the policy of whoever runs the command: the statement DiagnoseWays is there for that (docs/aws.md, Permissions).',
+      'Allow ec2:DescribeSubnets on * in the policy of whoever runs the command: the statement DiagnoseConnections is there for that (docs/aws.md, Permissions).',
   });
 });

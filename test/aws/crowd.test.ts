@@ -1,24 +1,24 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { makeDocument } from '../../infra/aws/document';
 import { makeClients, type Clients } from '../../shared/aws/clients';
-import { makeAwsCloud } from '../../shared/aws/cloud';
-import { parseAwsEvent } from '../../shared/aws/events';
+import { makeCloud } from '../../shared/aws/cloud';
+import { parseEvent } from '../../shared/aws/events';
 import { documentName } from '../../shared/aws/names';
 import { parseConfig } from '../../shared/core/config';
-import { pass } from '../../shared/core/reconcile';
-import { labAccount, labRegion, startAws, type LabAws } from '../lab/aws/aws';
-import { obedient } from '../lab/obedient';
+import { reconcile } from '../../shared/core/reconcile';
+import { labAccount, labRegion, startLocalAws, type LocalAws } from '../lab/aws/aws';
+import { fakeNode } from '../lab/obedient';
 import { soon, subnetId, vpcId } from './cloud';
 
-let aws: LabAws;
+let aws: LocalAws;
 let clients: Clients;
 
 beforeEach(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   const { ec2, ssm, ...rest } = makeClients(labRegion);
   // The pace of commands has tests of its own.
-  clients = { ...rest, ec2, ssm, turnToSend: () => Promise.resolve() };
+  clients = { ...rest, ec2, ssm, waitToSend: () => Promise.resolve() };
 });
 afterEach(async () => {
   clients.ec2.destroy();
@@ -31,16 +31,16 @@ test('an event of 1,000 instances takes one look-up of nodes and a command for e
   const routes = [{ destinationCidrBlock: '10.0.0.0/16', transitGatewayId: 'tgw-0123456789abcdef0' }];
   aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId], routes });
   const ids = Array.from({ length: 1_000 }, () =>
-    aws.addNode({ subnetId, cluster: 'shop', machine: obedient }),
+    aws.addNode({ subnetId, cluster: 'shop', machine: fakeNode }),
   );
-  const told = parseAwsEvent(JSON.stringify(aws.runInstancesEvent(ids)), {
+  const parsed = parseEvent(JSON.stringify(aws.runInstancesEvent(ids)), {
     region: labRegion,
     accounts: [labAccount],
   });
-  const { outcomes } = await pass(
-    told.kind === 'nodes-joined' ? told.nodes : [],
+  const { outcomes } = await reconcile(
+    parsed.kind === 'nodes-joined' ? parsed.nodes : [],
     {
-      cloud: makeAwsCloud(clients, { stage: 'test', firstLookMs: 20 }),
+      cloud: makeCloud(clients, { stage: 'test', firstPollMs: 20 }),
       config: parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masquerade: [transit-gateways]}}'),
       clock: { now: () => Date.now() },
       log: { info: () => undefined, warn: () => undefined, error: () => undefined },

@@ -3,7 +3,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { makeDocument, makeLookDocument } from '../../infra/aws/document';
+import { makeDocument, makeSnapshotDocument } from '../../infra/aws/document';
 import { packedPattern } from '../../shared/aws/names';
 import { parseCidr } from '../../shared/core/cidr';
 import { parseReport } from '../../shared/core/report';
@@ -11,9 +11,9 @@ import { packRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set
 import { runDocument } from '../lab/aws/agent';
 import { describeKernel } from '../lab/kernel';
 import { openLab, type Lab } from '../lab/netns';
-import { nodeOn } from '../lab/node';
+import { nodeMachineOn } from '../lab/node';
 import type { LabAgent } from '../lab/aws/state';
-import type { Finished, Machine } from '../lab/machine';
+import type { CommandResult, Machine } from '../lab/machine';
 import { nodeProgram } from '../lab/node-program';
 
 const ruleSet: RuleSet = {
@@ -44,7 +44,7 @@ afterEach(() => {
 /** This machine: the program above touches nothing but its folder. */
 const host: Machine = {
   run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
-    new Promise<Finished>((resolve) => {
+    new Promise<CommandResult>((resolve) => {
       const child = execFile(
         command,
         args,
@@ -63,7 +63,7 @@ const agent = (version: string, machine = host): LabAgent => ({
   version,
   platformType: 'Linux',
   machine,
-  isForbidden: false,
+  isCommandDenied: false,
 });
 
 const run = (version: string, ruleset: string, env = {}, text = program) =>
@@ -104,16 +104,17 @@ describe.each([
 });
 
 describe.each(['3.3.2746.0', '3.3.2745.0'])('the document that looks, run by agent %s', (version) => {
-  const asks = `#!/usr/bin/env bash\nprintf '%s|' "$@"\nexit "\${TEST_EXIT:-0}"\n`;
-  const look = (env = {}) => runDocument(agent(version), makeLookDocument(asks), { part: '12' }, env);
+  const printArguments = `#!/usr/bin/env bash\nprintf '%s|' "$@"\nexit "\${TEST_EXIT:-0}"\n`;
+  const runSnapshot = (env = {}) =>
+    runDocument(agent(version), makeSnapshotDocument(printArguments), { part: '12' }, env);
 
   test('has the program print a part, and leaves nothing behind', async () => {
-    expect(await look()).toEqual({ status: 0, stdout: 'look|--part|12|', stderr: '' });
+    expect(await runSnapshot()).toEqual({ status: 0, stdout: 'snapshot|--part|12|', stderr: '' });
     expect(existsSync(folder)).toBe(false);
   });
 
   test('ends as the program ends', async () => {
-    expect(await look({ TEST_EXIT: '3' })).toMatchObject({ status: 3 });
+    expect(await runSnapshot({ TEST_EXIT: '3' })).toMatchObject({ status: 3 });
   });
 });
 
@@ -154,12 +155,24 @@ describeKernel('the document with the node program', undefined, () => {
 
   test.each(['3.3.3572.0', '3.1.0.0'])('puts a rule set in force through agent %s', async (version) => {
     const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
-    const meant = { ...ruleSet, destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }] };
+    const expectedRuleSet = {
+      ...ruleSet,
+      destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }],
+    };
     const document = makeDocument(nodeProgram);
-    const ruleset = packRuleSet(meant);
-    const { status, stdout } = await runDocument(agent(version, nodeOn(node)), document, { ruleset }, {});
+    const ruleset = packRuleSet(expectedRuleSet);
+    const { status, stdout } = await runDocument(
+      agent(version, nodeMachineOn(node)),
+      document,
+      { ruleset },
+      {},
+    );
     expect(status).toBe(0);
-    expect(parseReport(stdout)).toMatchObject({ result: 'applied', proven: true, id: ruleSetId(meant) });
+    expect(parseReport(stdout)).toMatchObject({
+      result: 'applied',
+      proven: true,
+      id: ruleSetId(expectedRuleSet),
+    });
     expect(await node.run(['iptables', '-t', 'nat', '-S', 'PEERMASQ'])).toContain('-d 10.0.0.0/16');
   });
 });

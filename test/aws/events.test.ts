@@ -2,20 +2,20 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
-import { parseAwsEvent, routeCalls } from '../../shared/aws/events';
+import { parseEvent, routeCalls } from '../../shared/aws/events';
 
 type Json = Record<string, unknown>;
 
 const load = (name: string): Json =>
-  JSON.parse(readFileSync(join(__dirname, '../events/aws', `${name}.json`), 'utf8')) as Json;
+  JSON.parse(readFileSync(join(__dirname, '../../events/aws', `${name}.json`), 'utf8')) as Json;
 
-const place = { account: '123456789012', region: 'us-east-1' };
-const served = { region: place.region, accounts: [place.account] };
-const node = (id: string) => ({ cloud: 'aws', ...place, id });
+const ownAccount = { account: '123456789012', region: 'us-east-1' };
+const scope = { region: ownAccount.region, accounts: [ownAccount.account] };
+const node = (id: string) => ({ cloud: 'aws', ...ownAccount, id });
 
 /** As it arrives: text. */
-const parse = (event: unknown, by = served) =>
-  parseAwsEvent(event === undefined ? '' : JSON.stringify(event), by);
+const parse = (event: unknown, by = scope) =>
+  parseEvent(event === undefined ? '' : JSON.stringify(event), by);
 
 describe('events that announce nodes', () => {
   test.each([
@@ -35,14 +35,14 @@ describe('events that announce nodes', () => {
     'region %s',
     (region) => {
       const event = { ...load('state-change-running'), region };
-      expect(parse(event, { ...served, region })).toMatchObject({ nodes: [{ region }] });
+      expect(parse(event, { ...scope, region })).toMatchObject({ nodes: [{ region }] });
     },
   );
 
   test('of another account that is served', () => {
     const event = { ...load('state-change-running'), account: '222222222222' };
-    const accounts = [place.account, '222222222222'];
-    expect(parse(event, { ...served, accounts })).toMatchObject({ nodes: [{ account: '222222222222' }] });
+    const accounts = [ownAccount.account, '222222222222'];
+    expect(parse(event, { ...scope, accounts })).toMatchObject({ nodes: [{ account: '222222222222' }] });
   });
 
   test('an instance that is named twice is one node', () => {
@@ -98,7 +98,7 @@ describe('calls that change where routes lead', () => {
     expect(parse(event)).toEqual({
       kind: 'routes-changed',
       change: (event['detail'] as Json)['eventName'],
-      account: place.account,
+      account: ownAccount.account,
       at: new Date('2023-07-19T21:17:28Z'),
     });
   });
@@ -110,7 +110,7 @@ describe('calls that change where routes lead', () => {
 
 test('a command that has ended', () => {
   expect(parse(load('command-invocation-success'))).toEqual({
-    kind: 'command-ended',
+    kind: 'command-finished',
     node: node('i-1234567890abcdef0'),
     commandId: 'e8d3c0e4-71f7-4491-898f-c9b35bee5f3b',
     requestedAt: new Date('2016-07-10T21:51:30.049Z'),
@@ -191,7 +191,7 @@ describe('events that mean nothing to us are ignored with the reason', () => {
   test('anything at all, with a reason', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (body) => {
-        expect(parseAwsEvent(body, served)).toEqual({
+        expect(parseEvent(body, scope)).toEqual({
           kind: 'malformed',
           reason: expect.stringMatching(/./),
         });

@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { makeDocument } from '../../infra/aws/document';
 import { makeClients, type Clients } from '../../shared/aws/clients';
-import { isRecorded, readLate, type Ended } from '../../shared/aws/late';
+import { isRecorded, readCommandResults, type FinishedCommand } from '../../shared/aws/late';
 import type { AwsNode } from '../../shared/aws/nodes';
-import type { Status } from '../../shared/aws/record';
+import type { StatusRecord } from '../../shared/aws/record';
 import { parseCidr } from '../../shared/core/cidr';
 import { ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 import { labAccount, labRegion } from '../lab/aws/aws';
 import type { Machine } from '../lab/machine';
-import { reportOf } from '../lab/report';
+import { makeReport } from '../lab/report';
 import { soon, startCloud, subnetId, vpcId } from './cloud';
 
 const ruleSet: RuleSet = {
@@ -37,11 +37,11 @@ afterEach(() => {
 const printing = (stdout: string): Machine => ({
   run: () => Promise.resolve({ status: 0, stdout, stderr: '' }),
 });
-const saying = (isProven: boolean) =>
-  printing(`${JSON.stringify(reportOf(ruleSet, { proven: isProven }))}\n`);
+const reporting = (isProven: boolean) =>
+  printing(`${JSON.stringify(makeReport(ruleSet, { proven: isProven }))}\n`);
 
 /** Nodes that a command was sent to, which has ended on all of them. */
-async function end(...machines: Machine[]): Promise<Ended[]> {
+async function runCommands(...machines: Machine[]): Promise<FinishedCommand[]> {
   const refs = machines.map((machine) => ({
     cloud: 'aws' as const,
     account: labAccount,
@@ -50,26 +50,33 @@ async function end(...machines: Machine[]): Promise<Ended[]> {
   }));
   const nodes: readonly AwsNode[] = await lab.cloud.nodes.get(refs, soon());
   const pushes = await lab.cloud.channel.push({ ruleSet, routes: 3 }, nodes, soon());
-  await lab.aws.settled();
+  await lab.aws.waitForCommands();
   return pushes.flatMap((push) =>
     push.result === 'pushed' ? { node: push.node, commandId: push.id, requestedAt: new Date() } : [],
   );
 }
 
-const withStatus = (ended: Ended, status: Status): Ended => ({ ...ended, node: { ...ended.node, status } });
-const after = ({ requestedAt }: Ended, ms: number) => new Date(requestedAt.getTime() + ms);
+const withStatus = (finished: FinishedCommand, status: StatusRecord): FinishedCommand => ({
+  ...finished,
+  node: { ...finished.node, status },
+});
+const after = ({ requestedAt }: FinishedCommand, ms: number) => new Date(requestedAt.getTime() + ms);
 
 test('a late answer is judged by what its command was made of', async () => {
-  const { returned, unread } = await readLate(clients, await end(saying(true)), soon());
-  expect(returned).toMatchObject([
+  const { responses, unreadable } = await readCommandResults(
+    clients,
+    await runCommands(reporting(true)),
+    soon(),
+  );
+  expect(responses).toMatchObject([
     {
       proof: { result: 'reported', report: { proven: true } },
-      meant: { id: ruleSetId(ruleSet), generation: ruleSet.generation },
+      expected: { id: ruleSetId(ruleSet), generation: ruleSet.generation },
       cluster: 'shop',
       routes: 3,
     },
   ]);
-  expect(unread.size).toBe(0);
+  expect(unreadable.size).toBe(0);
 });
 
 test.each([
@@ -77,11 +84,14 @@ test.each([
   ['failed', 1, true],
   ['proven', -1, false],
   ['pushed', 1, false],
-] as const)('a status %s, %i ms after the command was asked for, is its record: %s', async (word, ms, is) => {
-  const [ended] = await end(saying(true));
-  if (!ended) throw new Error('no push');
-  expect(isRecorded(withStatus(ended, { word, at: after(ended, ms) }))).toBe(is);
-});
+] as const)(
+  'a status %s, %i ms after the command was asked for, is its record: %s',
+  async (outcome, ms, wanted) => {
+    const [finished] = await runCommands(reporting(true));
+    if (!finished) throw new Error('no push');
+    expect(isRecorded(withStatus(finished, { outcome, at: after(finished, ms) }))).toBe(wanted);
+  },
+);
 
 const same = ruleSetId(ruleSet).slice(0, 12);
 const other = 'f'.repeat(12);
@@ -91,28 +101,28 @@ test.each<[string, boolean, number, string, number]>([
   ['a proof of what another push has replaced', true, 60_000, other, 0],
   ['a failure, when the same was pushed again meanwhile', false, 60_000, same, 0],
   ['a failure of the last push', false, -100, same, 1],
-])('%s counts', async (_, isProven, ms, pushed, count) => {
-  const [ended] = await end(saying(isProven));
-  if (!ended) throw new Error('no push');
-  const status = { word: 'pushed', at: after(ended, ms), pushed } as const;
-  const { returned } = await readLate(clients, [withStatus(ended, status)], soon());
-  expect(returned).toHaveLength(count);
+])('%s counts', async (_, isProven, ms, ruleSet, count) => {
+  const [finished] = await runCommands(reporting(isProven));
+  if (!finished) throw new Error('no push');
+  const status = { outcome: 'pushed', at: after(finished, ms), ruleSet } as const;
+  const { responses } = await readCommandResults(clients, [withStatus(finished, status)], soon());
+  expect(responses).toHaveLength(count);
 });
 
 test('an answer that nobody can read is its node’s failure alone', async () => {
-  const ended = await end(saying(true), printing('garbage'));
+  const finished = await runCommands(reporting(true), printing('garbage'));
   lab.aws.fail('GetCommandInvocation', 'ValidationException', 'no', Infinity);
-  const { returned, unread } = await readLate(clients, ended, soon());
-  expect(returned.map(({ proof }) => proof.result).toSorted()).toEqual(['failed', 'reported']);
-  expect(unread.size).toBe(0);
+  const { responses, unreadable } = await readCommandResults(clients, finished, soon());
+  expect(responses.map(({ proof }) => proof.result).toSorted()).toEqual(['failed', 'reported']);
+  expect(unreadable.size).toBe(0);
 });
 
 test('a command that cannot be read now is told; the others are read', async () => {
-  const [one] = await end(saying(true));
-  const [two] = await end(saying(true));
+  const [one] = await runCommands(reporting(true));
+  const [two] = await runCommands(reporting(true));
   if (!one || !two) throw new Error('no push');
   lab.aws.throttle('ListCommandInvocations', 3);
-  const { returned, unread } = await readLate(clients, [one], soon());
-  expect([returned.length, [...unread.keys()]]).toEqual([0, [one.commandId]]);
-  expect((await readLate(clients, [one, two], soon())).returned).toHaveLength(2);
+  const { responses, unreadable } = await readCommandResults(clients, [one], soon());
+  expect([responses.length, [...unreadable.keys()]]).toEqual([0, [one.commandId]]);
+  expect((await readCommandResults(clients, [one, two], soon())).responses).toHaveLength(2);
 });

@@ -238,7 +238,7 @@ describe('refusals', () => {
     expect(error).toMatchObject({
       code: 'access-denied',
       message: expect.stringContaining('ec2:DescribeInstances on *'),
-      advice: expect.stringContaining('its statement LookUpNodes'),
+      advice: expect.stringContaining('its statement DiscoverNodes'),
       cause: expect.objectContaining({ name: 'UnauthorizedOperation' }),
     });
   });

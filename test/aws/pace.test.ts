@@ -1,15 +1,15 @@
 import { expect, test } from '@jest/globals';
-import { pace } from '../../shared/aws/pace';
+import { limitRate } from '../../shared/aws/pace';
 
-const late = Number.MAX_SAFE_INTEGER;
+const farFuture = Number.MAX_SAFE_INTEGER;
 
 /** Milliseconds at which each turn came. Only waits are certain: a busy machine makes each of them longer. */
-async function timesOf(turns: number, everyMs: number, deadline = late): Promise<number[]> {
-  const turn = pace(2, everyMs);
+async function timesOf(count: number, intervalMs: number, deadline = farFuture): Promise<number[]> {
+  const wait = limitRate(2, intervalMs);
   const start = performance.now();
   const times: number[] = [];
-  for (let i = 0; i < turns; i += 1) {
-    await turn(deadline);
+  for (let i = 0; i < count; i += 1) {
+    await wait(deadline);
     times.push(performance.now() - start);
   }
   return times;

@@ -1,18 +1,18 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeClients, type Clients } from '../../shared/aws/clients';
-import { bury, postpone, type Delivered } from '../../shared/aws/queue';
+import { sendToDeadLetterQueue, delayRetries, type QueueMessage } from '../../shared/aws/queue';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
-import { labRegion, startAws, type LabAws } from '../lab/aws/aws';
+import { labRegion, startLocalAws, type LocalAws } from '../lab/aws/aws';
 import type { LabQueue } from '../lab/aws/queue';
 import { soon } from './cloud';
 
-let aws: LabAws;
+let aws: LocalAws;
 let queue: LabQueue;
 let deadLetters: LabQueue;
 let clients: Clients;
 
 beforeEach(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   clients = makeClients(labRegion);
   deadLetters = aws.addQueue({ name: 'dead-letters', visibilityTimeout: 30, delaySeconds: 0 });
@@ -24,7 +24,7 @@ afterEach(async () => {
 });
 
 /** As many messages as are wanted, in flight. */
-function deliver(count: number): Delivered[] {
+function deliver(count: number): QueueMessage[] {
   for (let i = 0; i < count; i += 1) queue.send(`body ${i}`);
   const received = Array.from({ length: Math.ceil(count / 10) }, () => queue.receive(10)).flat();
   return received.map(({ messageId, receiptHandle = '', body }) => ({ messageId, receiptHandle, body }));
@@ -35,8 +35,8 @@ const waits = () =>
   queue.messages.map(({ visibleAt }) => Math.round((visibleAt - Date.now()) / 1_000)).sort((a, b) => a - b);
 
 describe('postpone', () => {
-  const postponeAll = (messages: readonly Delivered[]) =>
-    postpone(
+  const delayAll = (messages: readonly QueueMessage[]) =>
+    delayRetries(
       clients,
       aws.queueUrl('nodes'),
       messages.map((message, index) => ({ message, seconds: index + 5 })),
@@ -44,7 +44,7 @@ describe('postpone', () => {
     );
 
   test('each message comes again when it was told to, ten to a call', async () => {
-    await postponeAll(deliver(25));
+    await delayAll(deliver(25));
     expect(waits()).toEqual(Array.from({ length: 25 }, (_, index) => index + 5));
     expect(aws.count('ChangeMessageVisibilityBatch')).toBe(3);
   });
@@ -52,29 +52,29 @@ describe('postpone', () => {
   test('a message that is not in flight any more is told of; the others are postponed', async () => {
     const [first, second] = deliver(2);
     if (!first || !second) throw new Error('no messages');
-    const failure = postponeAll([{ ...first, receiptHandle: 'expired' }, second]);
+    const failure = delayAll([{ ...first, receiptHandle: 'expired' }, second]);
     await expect(failure).rejects.toThrow(RetryableError);
     expect(waits()).toEqual([6, 300]);
   });
 
   test('a denial names the statement that should allow it', async () => {
     aws.deny('sqs:ChangeMessageVisibilityBatch');
-    const failure = await postponeAll(deliver(1)).catch((error: unknown) => error);
+    const failure = await delayAll(deliver(1)).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(PermanentError);
-    expect((failure as PermanentError).advice).toContain('its statement TakeFromQueue');
+    expect((failure as PermanentError).advice).toContain('its statement ConsumeQueue');
   });
 });
 
 describe('bury', () => {
-  const buryOne = (body: string, reason = 'it cannot be read') =>
-    bury(
+  const deadLetterOne = (body: string, reason = 'it cannot be read') =>
+    sendToDeadLetterQueue(
       clients,
       aws.queueUrl('dead-letters'),
       { messageId: '1', receiptHandle: '1', body },
       { reason, function: 'node-joined' },
       soon(),
     );
-  const buried = () =>
+  const deadLettered = () =>
     deadLetters.messages.map(({ body, attributes }) => [
       body,
       attributes['reason']?.StringValue,
@@ -82,8 +82,8 @@ describe('bury', () => {
     ]);
 
   test('a message lies in the dead-letter queue with why, and who gave it up', async () => {
-    await buryOne('{"source": "aws.ec2"}');
-    expect(buried()).toEqual([['{"source": "aws.ec2"}', 'it cannot be read', 'node-joined']]);
+    await deadLetterOne('{"source": "aws.ec2"}');
+    expect(deadLettered()).toEqual([['{"source": "aws.ec2"}', 'it cannot be read', 'node-joined']]);
   });
 
   test.each([
@@ -92,12 +92,12 @@ describe('bury', () => {
     ['half \ud800 a pair', 'half \uFFFD a pair'],
     ['\u{1F600} ü', '\u{1F600} ü'],
   ])('what SQS does not take is replaced: %j', async (body, expected) => {
-    await buryOne(body, `why ${body}`);
-    expect(buried()).toEqual([[expected, expect.stringMatching(/^why/), 'node-joined']]);
+    await deadLetterOne(body, `why ${body}`);
+    expect(deadLettered()).toEqual([[expected, expect.stringMatching(/^why/), 'node-joined']]);
   });
 
   test('a long reason is cut', async () => {
-    await buryOne('body', 'x'.repeat(100_000));
-    expect(buried()[0]?.[1]).toHaveLength(1_000);
+    await deadLetterOne('body', 'x'.repeat(100_000));
+    expect(deadLettered()[0]?.[1]).toHaveLength(1_000);
   });
 });

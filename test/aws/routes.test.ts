@@ -15,17 +15,20 @@ const pcx = 'pcx-11112222aaaabbbbc';
 const tgw = 'tgw-0123456789abcdef0';
 const vgw = 'vgw-0123456789abcdef0';
 
-async function around(ids: readonly string[], kinds: readonly RouteSourceKind[] = routeSourceKinds) {
+async function getNetworkContexts(
+  ids: readonly string[],
+  kinds: readonly RouteSourceKind[] = routeSourceKinds,
+) {
   const refs = ids.map((id) => ({ cloud: 'aws', account: labAccount, region: labRegion, id }) as const);
   const nodes = await lab.cloud.nodes.get(refs, soon());
-  const found = await lab.cloud.routes.around(nodes, kinds, soon());
+  const found = await lab.cloud.routes.getNetworkContexts(nodes, kinds, soon());
   return refs.map((ref) => found.get(nodeKey(ref)));
 }
 
 /** The routes that one node sees when its network's main table has these. */
 async function routesOf(routes: readonly LabRoute[], kinds?: readonly RouteSourceKind[]) {
   lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId], routes });
-  const [surroundings] = await around([lab.aws.addNode({ subnetId })], kinds);
+  const [surroundings] = await getNetworkContexts([lab.aws.addNode({ subnetId })], kinds);
   return surroundings?.routes;
 }
 
@@ -117,7 +120,10 @@ describe('routes', () => {
     ];
     expect(await routesOf(routes, ['vpn'])).toMatchObject([{ kind: 'vpn' }]);
     expect(lab.aws.count('DescribeVpcPeeringConnections')).toBe(0);
-    expect((await around(['i-00000000000000001'], []))[0]).toMatchObject({ routes: [], kindsLookedUp: [] });
+    expect((await getNetworkContexts(['i-00000000000000001'], []))[0]).toMatchObject({
+      routes: [],
+      discoveredKinds: [],
+    });
     expect(lab.aws.count('DescribeRouteTables')).toBe(1);
   });
 });
@@ -137,7 +143,9 @@ describe('the table in effect', () => {
     });
   });
   const destinations = async (...ids: string[]) =>
-    (await around(ids)).map((found) => found?.routes.map(({ destination }) => destination).join());
+    (await getNetworkContexts(ids)).map((found) =>
+      found?.routes.map(({ destination }) => destination).join(),
+    );
 
   test('the explicit one, else the main one of the network', async () => {
     const ids = [...subnets, 'subnet-0ther'].map((id) => lab.aws.addNode({ subnetId: id }));
@@ -162,13 +170,17 @@ describe('the table in effect', () => {
       lab.aws.addNode({ subnetId }),
     ];
     lab.aws.state.vpcs.delete('vpc-0ther');
-    expect((await around(ids)).map((found) => found?.network)).toEqual([undefined, undefined, vpcId]);
+    expect((await getNetworkContexts(ids)).map((found) => found?.network)).toEqual([
+      undefined,
+      undefined,
+      vpcId,
+    ]);
   });
 });
 
 test('a network with a range that is none has no surroundings', async () => {
   lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16', '<all>'], subnetIds: [subnetId] });
-  expect(await around([lab.aws.addNode({ subnetId })])).toEqual([undefined]);
+  expect(await getNetworkContexts([lab.aws.addNode({ subnetId })])).toEqual([undefined]);
 });
 
 test('the ranges of the network: all that are associated, of both families', async () => {
@@ -179,11 +191,11 @@ test('the ranges of the network: all that are associated, of both families', asy
     subnetIds: [subnetId],
   });
   lab.aws.state.vpcs.get(vpcId)?.formerCidrs.push('172.30.0.0/16');
-  const [surroundings] = await around([lab.aws.addNode({ subnetId })]);
+  const [surroundings] = await getNetworkContexts([lab.aws.addNode({ subnetId })]);
   expect(surroundings).toMatchObject({
     podRanges: [],
     arePodsRouted: false,
-    kindsLookedUp: routeSourceKinds,
+    discoveredKinds: routeSourceKinds,
   });
   expect(surroundings?.networkRanges.map(({ text }) => text)).toEqual([
     '172.20.0.0/16',

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { obedient } from '../lab/obedient';
-import { countCalls, openFleet, subnetIds, type Calls, type Fleet } from './fleet';
+import { fakeNode } from '../lab/obedient';
+import { countAwsCalls, openAwsFleet, subnetIds, type AwsCalls, type AwsFleet } from './fleet';
 
 export interface Storm {
   readonly name: string;
@@ -9,7 +9,7 @@ export interface Storm {
   readonly deadLetters: number;
   /** From the first event to the last proof. */
   readonly seconds: number;
-  readonly calls: Calls;
+  readonly calls: AwsCalls;
 }
 
 const nodes = 1_000;
@@ -24,11 +24,11 @@ const joinWithin = 10_000;
  * @param registersWithin how long after `running` the SSM agents register, at random
  */
 export async function measureStorm(name: string, registersWithin: number): Promise<Storm> {
-  const fleet = await openFleet();
+  const fleet = await openAwsFleet();
   try {
     const startedAt = Date.now();
     await Promise.all(Array.from({ length: nodes / perLaunch }, () => launch(fleet, registersWithin)));
-    await fleet.stack.invoke('sweep', { leaveYoung: true });
+    await fleet.stack.invoke('sweep', { skipNewNodes: true });
     const isProven = ({ tags }: { tags: ReadonlyMap<string, string> }) =>
       tags.get('peermasq:status')?.startsWith('proven') === true;
     const proven = () => [...fleet.aws.state.instances.values()].filter(isProven).length;
@@ -38,21 +38,21 @@ export async function measureStorm(name: string, registersWithin: number): Promi
     // What comes after the last proof counts too: events of commands, messages that come again.
     await fleet.stack.idle();
     const deadLetters = fleet.stack.deadLetters.length;
-    return { name, nodes, proven: proven(), deadLetters, seconds, calls: countCalls(fleet.aws) };
+    return { name, nodes, proven: proven(), deadLetters, seconds, calls: countAwsCalls(fleet.aws) };
   } finally {
     await fleet.close();
   }
 }
 
-async function launch({ aws, stack, cluster }: Fleet, registersWithin: number): Promise<void> {
+async function launch({ aws, stack, cluster }: AwsFleet, registersWithin: number): Promise<void> {
   await sleep(Math.random() * joinWithin);
   const ids = Array.from({ length: perLaunch }, (_, index) =>
     aws.addNode({
       subnetId: subnetIds[index % subnetIds.length] ?? '',
       cluster,
-      machine: obedient,
+      machine: fakeNode,
       registersAfterMs: Math.random() * registersWithin,
-      answersAfterMs: 300 + Math.random() * 1_000,
+      commandDelayMs: 300 + Math.random() * 1_000,
     }),
   );
   stack.put(aws.runInstancesEvent(ids));

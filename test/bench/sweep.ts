@@ -1,34 +1,34 @@
-import { obedient } from '../lab/obedient';
-import { countCalls, openFleet, subnetIds, type Calls } from './fleet';
+import { fakeNode } from '../lab/obedient';
+import { countAwsCalls, openAwsFleet, subnetIds, type AwsCalls } from './fleet';
 
 export interface Sweep {
   readonly nodes: number;
   readonly proven: number;
   readonly seconds: number;
-  readonly calls: Calls;
+  readonly calls: AwsCalls;
 }
 
 const nodes = 10_000;
 
 /** A sweep of 10,000 nodes that have all proven what they should have. */
 export async function measureSweep(): Promise<Sweep> {
-  const { aws, stack, cluster, close } = await openFleet();
+  const { aws, stack, cluster, close } = await openAwsFleet();
   try {
     const [subnetId = ''] = subnetIds;
-    const first = aws.addNode({ subnetId, cluster, machine: obedient });
+    const first = aws.addNode({ subnetId, cluster, machine: fakeNode });
     await stack.invoke('sweep', {});
     // The others are told to be proven as the first one was: by its tags.
     const tags = Object.fromEntries(aws.state.instances.get(first)?.tags ?? []);
     for (let made = 1; made < nodes; made += 1) {
-      aws.addNode({ subnetId: subnetIds[made % subnetIds.length] ?? '', tags, machine: obedient });
+      aws.addNode({ subnetId: subnetIds[made % subnetIds.length] ?? '', tags, machine: fakeNode });
     }
     for (const instance of aws.state.instances.values()) instance.launchTime = new Date(0);
     aws.calls.length = 0;
     const startedAt = performance.now();
-    const { answer } = await stack.invoke('sweep', {});
+    const { response } = await stack.invoke('sweep', {});
     const seconds = (performance.now() - startedAt) / 1_000;
-    const { counts } = answer as { counts: Readonly<Record<string, number>> };
-    return { nodes, proven: counts['proven'] ?? 0, seconds, calls: countCalls(aws) };
+    const { counts } = response as { counts: Readonly<Record<string, number>> };
+    return { nodes, proven: counts['proven'] ?? 0, seconds, calls: countAwsCalls(aws) };
   } finally {
     await close();
   }

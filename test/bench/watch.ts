@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { openGoogleCloud } from '../lab/gcp/lab';
+import { startLocalGcp } from '../lab/gcp/lab';
 import { addVm } from '../lab/gcp/state';
 import { buildNetworks, type Networks } from '../lab/networks';
-import type { Running } from '../lab/netns';
+import type { RunningProcess } from '../lab/netns';
 import { gcpPeering } from '../lab/topologies';
 import { nodeProgram, nodeProgramFile } from '../lab/node-program';
 
@@ -34,7 +34,7 @@ masquerade 10.193.0.0/16 backend-vpc
 
 /** Rounds are shorter than a node's, so that a minute has thirty: what is done in each is the same. */
 export async function measureIdleWatch(): Promise<IdleWatch> {
-  const [google, networks] = await Promise.all([openGoogleCloud(), buildNetworks(gcpPeering)]);
+  const [google, networks] = await Promise.all([startLocalGcp(), buildNetworks(gcpPeering)]);
   try {
     const metadata = [
       { key: 'peermasq-ruleset', value: ruleSet },
@@ -44,11 +44,11 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
     const vm = addVm(google.cloud, { metadata });
     const server = await google.metadataServer(vm, { host: networks.managementAddress });
     const watch = startWatch(networks, server.address);
-    const asked = () => server.requests.filter((request) => request.endsWith('/attributes/')).length;
+    const countRequests = () => server.requests.filter((request) => request.endsWith('/attributes/')).length;
 
     // The first rounds apply the rule set, and look at everything.
-    await until(() => asked() > 3);
-    return await measure(networks, watch, asked);
+    await until(() => countRequests() > 3);
+    return await measure(networks, watch, countRequests);
   } finally {
     await networks.close();
     await google.close();
@@ -56,7 +56,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
 }
 
 /** In a process namespace of its own, where the numbers of processes tell how many were started. */
-function startWatch({ nodeHost }: Networks, metadataHost: string): Running {
+function startWatch({ nodeHost }: Networks, metadataHost: string): RunningProcess {
   const namespace = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'];
   return nodeHost.spawn([...namespace, 'bash', nodeProgramFile, 'watch'], {
     env: {
@@ -68,17 +68,26 @@ function startWatch({ nodeHost }: Networks, metadataHost: string): Running {
   });
 }
 
-async function measure(networks: Networks, watch: Running, asked: () => number): Promise<IdleWatch> {
+async function measure(
+  networks: Networks,
+  watch: RunningProcess,
+  countRequests: () => number,
+): Promise<IdleWatch> {
   const [bash = 0] = childrenOf(watch.pid);
   const nextPid = async () => {
     const inside = ['nsenter', '--target', String(bash), '--pid', '--mount', 'sh', '-c', 'echo $$'];
     return Number(await networks.nodeHost.run(inside));
   };
-  const [firstPid, firstCpu, firstAsked, began] = [await nextPid(), cpuSeconds(bash), asked(), Date.now()];
+  const [firstPid, firstCpu, firstCount, began] = [
+    await nextPid(),
+    cpuSeconds(bash),
+    countRequests(),
+    Date.now(),
+  ];
   let rssMb = 0;
   await until(() => {
     rssMb = Math.max(rssMb, residentMb(bash));
-    return asked() >= firstAsked + rounds;
+    return countRequests() >= firstCount + rounds;
   });
   const perHour = roundsPerHour / rounds;
   const cpu = cpuSeconds(bash) - firstCpu;

@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { RetryableError } from '../../shared/core/errors';
 import { nodeKey, type Node, type NodeRef } from '../../shared/core/node';
-import { reconcile } from '../../shared/core/reconcile';
+import { reconcileOrThrow } from '../../shared/core/reconcile';
 import { printRuleSet } from '../../shared/core/rule-set';
 import { describeKernel } from '../lab/kernel';
 import { config, routes, silentLog, type CloudLab } from './cloud';
-import { keptOn } from './machines';
+import { storedRuleSet } from './machines';
 
 /** How people see what nodes have in force, whichever cloud it is. */
 export function describeInspection(name: string, open: () => Promise<CloudLab>): void {
@@ -18,7 +18,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
 
     const deadline = (seconds = 30) => Date.now() + seconds * 1_000;
     const push = (ref: NodeRef, seconds = 10) =>
-      reconcile(
+      reconcileOrThrow(
         [ref],
         { cloud: lab.cloud, config, clock: Date, log: silentLog },
         { deadline: deadline(seconds), isDryRun: false },
@@ -70,9 +70,9 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect(failure).toBeInstanceOf(RetryableError);
       expect(failure).toMatchObject({ code: 'no-answer' });
       const { advice } = failure as RetryableError;
-      expect(advice).toContain(lab.byHand(ref));
+      expect(advice).toContain(lab.manualCommand(ref));
       expect(advice).toMatch(
-        /peermasq\.sh look.* npx peermasq explain --rules FILE --from POD --to HOST:PORT$/,
+        /peermasq\.sh snapshot.* npx peermasq explain --rules FILE --from POD --to HOST:PORT$/,
       );
     });
 
@@ -81,9 +81,9 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       await push(ref);
       const cutOff = new Error('cut off');
       const interrupt = new AbortController();
-      const looked = lab.inspection.look(await nodeOf(ref), deadline(), interrupt.signal);
+      const pendingSnapshot = lab.inspection.look(await nodeOf(ref), deadline(), interrupt.signal);
       interrupt.abort(cutOff);
-      await expect(looked).rejects.toBe(cutOff);
+      await expect(pendingSnapshot).rejects.toBe(cutOff);
     });
 
     test('the rule set in force is the one that was pushed; a node without has none, nor what was never pushed', async () => {
@@ -93,14 +93,14 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       ];
       await push(ref);
       const nodes = await lab.cloud.nodes.get([ref, bare], deadline());
-      const inForce = await lab.inspection.inForce(nodes, deadline());
+      const inForce = await lab.inspection.getRuleSetsInForce(nodes, deadline());
       expect([...inForce.keys()]).toEqual([nodeKey(ref)]);
       const [ruleSet] = inForce.values();
-      expect(ruleSet && printRuleSet(ruleSet)).toBe(await keptOn(lab.machineOf(ref)));
+      expect(ruleSet && printRuleSet(ruleSet)).toBe(await storedRuleSet(lab.machineOf(ref)));
       // Nor has what is recorded, and was never pushed, a text.
       const node = await nodeOf(ref);
       const other = { ...node, recorded: { ruleSetId: 'f'.repeat(64), isProven: true } };
-      expect(await lab.inspection.inForce([other], deadline())).toEqual(new Map());
+      expect(await lab.inspection.getRuleSetsInForce([other], deadline())).toEqual(new Map());
     });
   });
 }

@@ -72,13 +72,13 @@ test.each([
 });
 
 test('aggregate keeps where each range came from', () => {
-  const wishes = [
+  const requests = [
     { cidr: parseCidr('10.1.0.0/16'), name: 'b' },
     { cidr: parseCidr('10.0.0.0/16'), name: 'a' },
     { cidr: parseCidr('10.1.7.0/24'), name: 'c' },
     { cidr: parseCidr('10.3.0.0/16'), name: 'd' },
   ];
-  expect(aggregate(wishes).map(({ cidr, from }) => [cidr.text, from.map(({ name }) => name)])).toEqual([
+  expect(aggregate(requests).map(({ cidr, from }) => [cidr.text, from.map(({ name }) => name)])).toEqual([
     ['10.0.0.0/15', ['a', 'b', 'c']],
     ['10.3.0.0/16', ['d']],
   ]);

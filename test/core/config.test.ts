@@ -21,12 +21,12 @@ const example = `clusters:
     masquerade: [peerings]
 `;
 
-function faultsOf(text: string): string[] {
+function errorsOf(text: string): string[] {
   try {
     parseConfig(text);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
-    return error.faults.map(({ line, column, path, message }) => `${line}:${column} ${path}: ${message}`);
+    return error.errors.map(({ line, column, path, message }) => `${line}:${column} ${path}: ${message}`);
   }
   return [];
 }
@@ -67,7 +67,7 @@ test('a cluster gets its own entry, else that of "*", else none', () => {
 });
 
 test('every fault is reported at once, with its line, what was read and what is accepted', () => {
-  const faults = faultsOf(`clusters:
+  const errors = errorsOf(`clusters:
   frontend-cluster:
     pods: [10.132.0.1/14, 300.0.0.0/8, 7]
     service: [10.135.240.0/20]
@@ -85,7 +85,7 @@ test('every fault is reported at once, with its line, what was read and what is 
   "we!rd": {}
   empty:
 `);
-  expect(faults).toEqual([
+  expect(errors).toEqual([
     '3:12 clusters.frontend-cluster.pods[0]: "10.132.0.1/14" has host bits set; the range it lies in is 10.132.0.0/14',
     '3:27 clusters.frontend-cluster.pods[1]: "300.0.0.0/8" does not start with an IPv4 or IPv6 address',
     '3:40 clusters.frontend-cluster.pods[2]: read 7; accepted is a CIDR, such as 10.193.7.0/24',
@@ -106,7 +106,7 @@ test('every fault is reported at once, with its line, what was read and what is 
 });
 
 test('a key that stands twice does not hide the other faults', () => {
-  expect(faultsOf('clusters:\n  a: {podz: []}\n  a: {out: eth0}\n  b: {probe: 7}\n')).toEqual([
+  expect(errorsOf('clusters:\n  a: {podz: []}\n  a: {out: eth0}\n  b: {probe: 7}\n')).toEqual([
     '3:3 YAML: Map keys must be unique',
     '4:14 clusters.b.probe: read 7; accepted is a list, such as [a, b]',
   ]);
@@ -126,26 +126,26 @@ describe('destinations that no rule may have', () => {
     ['10.132.7.0/24', 'lies inside 10.132.0.0/14'],
     ['10.196.1.0/24', 'lies inside 10.196.0.0/20'],
   ])('%s: %s', (cidr, message) => {
-    const [fault, ...others] = faultsOf(
+    const [error, ...others] = errorsOf(
       `clusters: {a: {pods: [10.132.0.0/14], services: [10.196.0.0/20], masquerade: [{cidr: '${cidr}'}]}}`,
     );
-    expect(fault).toContain(message);
+    expect(error).toContain(message);
     expect(others).toEqual([]);
   });
 
   test('every address is no exemption, and pods may be anywhere', () => {
-    expect(faultsOf('clusters: {a: {except: [0.0.0.0/0]}}')[0]).toContain('holds every address there is');
-    expect(faultsOf('clusters: {a: {pods: [240.0.0.0/8]}}')).toEqual([]);
+    expect(errorsOf('clusters: {a: {except: [0.0.0.0/0]}}')[0]).toContain('holds every address there is');
+    expect(errorsOf('clusters: {a: {pods: [240.0.0.0/8]}}')).toEqual([]);
   });
 
   test('one inside the pods is reported beside faults elsewhere', () => {
     expect(
-      faultsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.132.0.0/16}], out: "a b"}}'),
+      errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.132.0.0/16}], out: "a b"}}'),
     ).toHaveLength(2);
   });
 
   test('a wider one is accepted: the plan exempts the pods', () => {
-    expect(faultsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8}]}}')).toEqual([]);
+    expect(errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8}]}}')).toEqual([]);
   });
 });
 
@@ -157,8 +157,8 @@ describe('text that is no config at all', () => {
     ['a: [\n', '2:1 YAML: Flow sequence in block collection must be sufficiently indented and end with a ]'],
     ['clusters: {}\nclusters: {}', '2:1 YAML: Map keys must be unique'],
     ['clusters: *unknown', '1:1 YAML: Unresolved alias (the anchor must be set before the alias): unknown'],
-  ])('%j', (text, fault) => {
-    expect(faultsOf(text)[0]).toBe(fault);
+  ])('%j', (text, error) => {
+    expect(errorsOf(text)[0]).toBe(error);
   });
 
   test('aliases cannot be made to grow without bound', () => {
@@ -169,7 +169,7 @@ describe('text that is no config at all', () => {
       'd: [*c, *c, *c, *c]',
       'clusters: {}',
     ];
-    expect(faultsOf(bomb.join('\n'))[0]).toContain('Excessive alias count');
+    expect(errorsOf(bomb.join('\n'))[0]).toContain('Excessive alias count');
   });
 });
 

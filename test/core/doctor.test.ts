@@ -3,9 +3,9 @@ import { parseAddress, parseCidr } from '../../shared/core/cidr';
 import { diagnose, type Findings } from '../../shared/core/doctor';
 import { PermanentError } from '../../shared/core/errors';
 import type { Explanation } from '../../shared/core/explain/packet';
-import type { Node, Surroundings } from '../../shared/core/node';
+import type { Node, NetworkContext } from '../../shared/core/node';
 import type { Outcome } from '../../shared/core/outcome';
-import type { Check, LinkName } from '../../shared/core/reach';
+import type { Check, CheckName } from '../../shared/core/reach';
 import { ruleSetId } from '../../shared/core/rule-set';
 import { ruleSetOf } from './rule-sets';
 
@@ -19,13 +19,13 @@ const node: Node = {
   isControlPlane: false,
   address: '10.209.0.2',
 };
-const around: Surroundings = {
+const networkContext: NetworkContext = {
   network: 'vpc-b',
   networkRanges: [parseCidr('10.209.0.0/16')],
   podRanges: [],
   arePodsRouted: false,
   routes: [],
-  kindsLookedUp: [],
+  discoveredKinds: [],
 };
 const ruleSet = ruleSetOf('source 10.132.0.0/14', 'masquerade 10.193.0.0/16 to-backend');
 const plan = {
@@ -55,39 +55,39 @@ const masqueraded: Explanation = {
   omitted: 0,
   cause: 'masqueraded',
   reason: 'Rule 1 of PEERMASQ masquerades it.',
-  cure: null,
+  fix: null,
 };
-const bare: Explanation = {
+const notMasqueraded: Explanation = {
   ...masqueraded,
   masqueraded: false,
   source: '10.132.0.10',
   sources: ['10.132.0.10'],
   cause: 'no-rule',
   reason: 'No rule masquerades it.',
-  cure: 'iptables -t nat -I POSTROUTING 1 -d 10.193.0.3/32 -j MASQUERADE',
+  fix: 'iptables -t nat -I POSTROUTING 1 -d 10.193.0.3/32 -j MASQUERADE',
 };
 
-const reachLinks: readonly LinkName[] = [
+const cloudChecks: readonly CheckName[] = [
   'peering',
-  'route-there',
-  'route-back',
-  'firewall-node',
-  'firewall-peer',
+  'forward-route',
+  'return-route',
+  'node-firewall',
+  'peer-firewall',
 ];
-const reach = (states: Partial<Record<LinkName, Check['state']>> = {}): Check[] =>
-  reachLinks.map((link) => ({
-    link,
-    state: states[link] ?? 'ok',
-    evidence: [`about ${link}`],
-    cure: `mend ${link}`,
+const reach = (states: Partial<Record<CheckName, Check['state']>> = {}): Check[] =>
+  cloudChecks.map((name) => ({
+    name,
+    state: states[name] ?? 'ok',
+    evidence: [`about ${name}`],
+    fix: `mend ${name}`,
   }));
 
-const good: Findings = {
+const healthy: Findings = {
   node,
   outcome: proven,
-  around,
+  networkContext,
   pod: parseAddress('10.132.0.10'),
-  asked: { address: parseAddress('10.193.0.3'), port: 443 },
+  requested: { address: parseAddress('10.193.0.3'), port: 443 },
   destination: parseAddress('10.193.0.3'),
   clusterRanges: [
     { cidr: parseCidr('10.132.0.0/14'), of: 'pods' },
@@ -98,46 +98,49 @@ const good: Findings = {
 };
 
 test('where all is well no link is broken, and the service is what is left', () => {
-  const { broken, verdict, checks } = diagnose(good);
+  const { broken, verdict, checks } = diagnose(healthy);
   expect(broken).toBeNull();
   expect(verdict).toBe('Nothing is broken. If it still fails, ask the service itself.');
-  expect(checks.map(({ link, state }) => `${link} ${state}`)).toEqual([
+  expect(checks.map(({ name, state }) => `${name} ${state}`)).toEqual([
     'node ok',
     'peering ok',
-    'route-there ok',
-    'route-back ok',
-    'firewall-node ok',
-    'firewall-peer ok',
+    'forward-route ok',
+    'return-route ok',
+    'node-firewall ok',
+    'peer-firewall ok',
     'masquerading ok',
     'proof ok',
   ]);
 });
 
 const backfill = 'npx peermasq backfill --node 4711';
-const again = 'npx peermasq backfill --again --node 4711';
+const forcedBackfill = 'npx peermasq backfill --force --node 4711';
 
 test.each<[string, Partial<Findings>]>([
   ['from the node itself', { pod: undefined as never }],
   [
     'where pods are routed',
-    { around: { ...around, networkRanges: [parseCidr('10.132.0.0/14')] }, rules: bare },
+    {
+      networkContext: { ...networkContext, networkRanges: [parseCidr('10.132.0.0/14')] },
+      rules: notMasqueraded,
+    },
   ],
   ['to what nothing is planned for', { destination: parseAddress('10.209.0.9') }],
 ])('a proof is not asked for where the connection does not need it: %s', (_, findings) => {
-  const { broken, checks } = diagnose({ ...good, outcome: unproven, ...findings });
+  const { broken, checks } = diagnose({ ...healthy, outcome: unproven, ...findings });
   expect(broken).toBeNull();
-  expect(checks.at(-1)).toMatchObject({ link: 'proof', state: 'not-needed' });
+  expect(checks.at(-1)).toMatchObject({ name: 'proof', state: 'not-needed' });
 });
 
 test.each([
   ['10.133.7.7', "10.133.7.7 is in 10.132.0.0/14, the cluster's own pods"],
   ['10.96.0.10', "10.96.0.10 is in 10.96.0.0/12, the cluster's own services"],
 ])('what is of the cluster itself is named so, and no peering is to be made: %s', (destination, words) => {
-  const states = { peering: 'broken', 'route-there': 'broken', 'route-back': 'unknown' } as const;
+  const states = { peering: 'broken', 'forward-route': 'broken', 'return-route': 'unknown' } as const;
   const { broken, verdict, checks } = diagnose({
-    ...good,
+    ...healthy,
     destination: parseAddress(destination),
-    rules: bare,
+    rules: notMasqueraded,
     reach: reach(states),
   });
   expect(broken).toBeNull();
@@ -147,69 +150,81 @@ test.each([
 
 test('where the cloud leads to what the cluster has too, the cloud counts', () => {
   const destination = parseAddress('10.133.7.7');
-  expect(diagnose({ ...good, destination, reach: reach({ 'route-back': 'broken' }) }).broken).toMatchObject({
-    link: 'route-back',
+  expect(
+    diagnose({ ...healthy, destination, reach: reach({ 'return-route': 'broken' }) }).broken,
+  ).toMatchObject({
+    name: 'return-route',
   });
 });
 
 describe('the first broken link is named, with what mends it', () => {
-  test.each<[string, Partial<Findings>, LinkName, string | undefined]>([
+  test.each<[string, Partial<Findings>, CheckName, string | undefined]>([
     [
       'a node that is stopped',
-      { node: { ...node, state: 'stopped' }, outcome: skipped, rules: bare },
+      { node: { ...node, state: 'stopped' }, outcome: skipped, rules: notMasqueraded },
       'node',
       'gcloud compute instances start gke-1 --zone europe-west1-c --project shop',
     ],
     [
       'a peering before the routes that it takes away',
-      { reach: reach({ peering: 'broken', 'route-there': 'broken' }) },
+      { reach: reach({ peering: 'broken', 'forward-route': 'broken' }) },
       'peering',
       'mend peering',
     ],
     [
       'a firewall before rules that are missing too',
-      { reach: reach({ 'firewall-peer': 'broken' }), rules: bare },
-      'firewall-peer',
-      'mend firewall-peer',
+      { reach: reach({ 'peer-firewall': 'broken' }), rules: notMasqueraded },
+      'peer-firewall',
+      'mend peer-firewall',
     ],
-    ['no rule, which a push would bring', { rules: bare, outcome: unproven }, 'masquerading', backfill],
-    ['no rule, though it is proven', { rules: bare }, 'masquerading', again],
+    [
+      'no rule, which a push would bring',
+      { rules: notMasqueraded, outcome: unproven },
+      'masquerading',
+      backfill,
+    ],
+    ['no rule, though it is proven', { rules: notMasqueraded }, 'masquerading', forcedBackfill],
     [
       'what is taken out of conntrack, though peermasq’s rules are there',
-      { rules: { ...bare, cause: 'untracked', cure: 'iptables-nft -t raw -D PREROUTING 1' } },
+      { rules: { ...notMasqueraded, cause: 'untracked', fix: 'iptables-nft -t raw -D PREROUTING 1' } },
       'masquerading',
       'iptables-nft -t raw -D PREROUTING 1',
     ],
-    ['no rule, and none planned', { rules: bare, outcome: skipped }, 'masquerading', bare.cure ?? ''],
+    [
+      'no rule, and none planned',
+      { rules: notMasqueraded, outcome: skipped },
+      'masquerading',
+      notMasqueraded.fix ?? '',
+    ],
     [
       'an exemption in the way',
       {
-        rules: { ...bare, cause: 'exempt' },
+        rules: { ...notMasqueraded, cause: 'exempt' },
         outcome: {
           ...proven,
           plan: { ...plan, ruleSet: ruleSetOf('exempt 10.193.0.0/24 except', 'masquerade 10.193.0.0/16 x') },
         },
       },
       'masquerading',
-      `Take 10.193.0.3 out of what peermasq.yaml exempts (except, services), then: ${again}`,
+      `Take 10.193.0.3 out of what peermasq.yaml exempts (except, services), then: ${forcedBackfill}`,
     ],
     [
       'rules in the wrong backend, though they happen to work',
       { rules: { ...masqueraded, cause: 'wrong-backend' } },
       'masquerading',
-      again,
+      forcedBackfill,
     ],
     [
       'a source that is not the node’s',
       { rules: { ...masqueraded, source: '192.0.2.7', sources: ['192.0.2.7'] } },
       'masquerading',
-      again,
+      forcedBackfill,
     ],
     ['a proof that is missing', { outcome: unproven }, 'proof', backfill],
-  ])('%s', (_, findings, link, cure) => {
-    const { broken, verdict } = diagnose({ ...good, ...findings });
-    expect(broken).toMatchObject({ link, ...(cure !== undefined && { cure }) });
-    expect(verdict).toContain(`The first broken link is ${link}: `);
+  ])('%s', (_, findings, name, fix) => {
+    const { broken, verdict } = diagnose({ ...healthy, ...findings });
+    expect(broken).toMatchObject({ name, ...(fix !== undefined && { fix }) });
+    expect(verdict).toContain(`The first broken link is ${name}: `);
   });
 });
 
@@ -217,33 +232,38 @@ describe('masquerading is not needed', () => {
   test.each<[string, Partial<Findings>]>([
     [
       'by pods of a VPC-native cluster',
-      { around: { ...around, podRanges: [parseCidr('10.132.0.0/14')], arePodsRouted: true } },
+      { networkContext: { ...networkContext, podRanges: [parseCidr('10.132.0.0/14')], arePodsRouted: true } },
     ],
     ['by pods with an address of the network', { pod: parseAddress('10.209.9.9') }],
   ])('%s', (_, findings) => {
-    const { broken, verdict } = diagnose({ ...good, rules: bare, outcome: skipped, ...findings });
+    const { broken, verdict } = diagnose({
+      ...healthy,
+      rules: notMasqueraded,
+      outcome: skipped,
+      ...findings,
+    });
     expect(broken).toBeNull();
     expect(verdict).toMatch(/^Nothing is broken\. Masquerading is not needed: 10\..* routes to\./);
   });
 
   test('by the node itself', () => {
-    const ofNode: Findings = { ...good };
-    delete (ofNode as { pod?: unknown }).pod;
-    expect(diagnose({ ...ofNode, rules: bare }).checks[6]).toMatchObject({
-      link: 'masquerading',
+    const fromNode: Findings = { ...healthy };
+    delete (fromNode as { pod?: unknown }).pod;
+    expect(diagnose({ ...fromNode, rules: notMasqueraded }).checks[6]).toMatchObject({
+      name: 'masquerading',
       state: 'not-needed',
     });
   });
 });
 
 test.each<[string, Check['state'], Partial<Findings>]>([
-  ['gone', 'broken', { rules: bare }],
-  ['behind another rule', 'broken', { rules: { ...bare, cause: 'shadowed' } }],
-  ['not reached, as nothing is tracked', 'ok', { rules: { ...bare, cause: 'untracked' } }],
-  ['not for this destination', 'ok', { rules: bare, destination: parseAddress('10.77.0.3') }],
+  ['gone', 'broken', { rules: notMasqueraded }],
+  ['behind another rule', 'broken', { rules: { ...notMasqueraded, cause: 'shadowed' } }],
+  ['not reached, as nothing is tracked', 'ok', { rules: { ...notMasqueraded, cause: 'untracked' } }],
+  ['not for this destination', 'ok', { rules: notMasqueraded, destination: parseAddress('10.77.0.3') }],
 ])('a node has drifted from what it proved where that is %s: %s', (_, state, findings) => {
-  const { checks } = diagnose({ ...good, ...findings });
-  expect(checks.find(({ link }) => link === 'proof')).toMatchObject({ state });
+  const { checks } = diagnose({ ...healthy, ...findings });
+  expect(checks.find(({ name }) => name === 'proof')).toMatchObject({ state });
 });
 
 describe('where the node sends it elsewhere', () => {
@@ -255,12 +275,12 @@ describe('where the node sends it elsewhere', () => {
   });
 
   test('the node says so, with the rule', () => {
-    const { checks } = diagnose({ ...good, rules: sent('10.193.0.4') });
-    expect(checks[0]).toMatchObject({ link: 'node', state: 'ok' });
+    const { checks } = diagnose({ ...healthy, rules: sent('10.193.0.4') });
+    expect(checks[0]).toMatchObject({ name: 'node', state: 'ok' });
     expect(checks[0]?.evidence[1]).toBe(
       `Asked for 10.193.0.3:443, the node sends it to 10.193.0.4:5432: ${dnat}`,
     );
-    expect(checks[1]).toMatchObject({ link: 'peering', state: 'ok' });
+    expect(checks[1]).toMatchObject({ name: 'peering', state: 'ok' });
   });
 
   test.each([
@@ -268,7 +288,7 @@ describe('where the node sends it elsewhere', () => {
     ['not known', null],
   ])('and that is %s, what the cloud says of one is not taken for all', (_, other) => {
     const rules = sent('10.193.0.3', other);
-    const { broken, checks } = diagnose({ ...good, rules, reach: reach({ peering: 'broken' }) });
+    const { broken, checks } = diagnose({ ...healthy, rules, reach: reach({ peering: 'broken' }) });
     expect(broken).toBeNull();
     expect(checks.slice(1, 6).map(({ state }) => state)).toEqual(Array<string>(5).fill('unknown'));
   });
@@ -277,22 +297,26 @@ describe('where the node sends it elsewhere', () => {
 test('a drop that cannot be decided is not seen, and named', () => {
   const reason = 'It is masqueraded. It may also be dropped: -A FORWARD -m limit --limit 1/min -j DROP.';
   const { broken, verdict, checks } = diagnose({
-    ...good,
+    ...healthy,
     rules: { ...masqueraded, mayBeDropped: true, reason },
   });
   expect(broken).toBeNull();
   expect(verdict).toContain('not seen: node');
-  expect(checks[0]).toMatchObject({ link: 'node', state: 'unknown', evidence: [reason, expect.any(String)] });
+  expect(checks[0]).toMatchObject({ name: 'node', state: 'unknown', evidence: [reason, expect.any(String)] });
 });
 
 test('what cannot be seen is no broken link, and says how to see it', () => {
-  const rules = new PermanentError('unwatched', 'The node does not answer', 'gcloud compute ssh gke-1');
-  const { broken, verdict, checks } = diagnose({ ...good, rules, reach: reach({ 'route-back': 'unknown' }) });
+  const rules = new PermanentError('no-watcher', 'The node does not answer', 'gcloud compute ssh gke-1');
+  const { broken, verdict, checks } = diagnose({
+    ...healthy,
+    rules,
+    reach: reach({ 'return-route': 'unknown' }),
+  });
   expect(broken).toBeNull();
-  expect(verdict).toBe('Nothing is broken as far as can be seen; not seen: route-back, masquerading.');
+  expect(verdict).toBe('Nothing is broken as far as can be seen; not seen: return-route, masquerading.');
   expect(checks[6]).toMatchObject({
     state: 'unknown',
     evidence: ['The node does not answer'],
-    cure: 'gcloud compute ssh gke-1',
+    fix: 'gcloud compute ssh gke-1',
   });
 });

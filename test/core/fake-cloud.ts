@@ -1,22 +1,22 @@
 import { PermanentError } from '../../shared/core/errors';
-import type { Node, NodeKey, Surroundings } from '../../shared/core/node';
+import type { Node, NodeKey, NetworkContext } from '../../shared/core/node';
 import { nodeKey } from '../../shared/core/node';
-import type { Cloud, Proof, Push } from '../../shared/core/ports';
+import type { Cloud, ProofResult, PushResult } from '../../shared/core/ports';
 import type { Report } from '../../shared/core/report';
-import { reportOf } from '../lab/report';
+import { makeReport } from '../lab/report';
 import { ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 
 export interface FakeNode {
   node: Node;
-  around: Surroundings;
+  networkContext: NetworkContext;
   /** How the node program answers; `applied` unless told otherwise. */
   answer?: Partial<Report>;
   isReady: boolean;
   isSilent?: boolean;
   /** Nothing on it takes a push before it boots again; `serving` an older, proven rule set meanwhile. */
-  unwatched?: 'idle' | 'serving' | 'in-vain';
+  withoutWatcher?: 'idle' | 'serving' | 'already-tried';
   /** What it does when it is restarted, other than to come back. */
-  onRestart?: 'stays-silent' | 'is-forbidden';
+  onRestart?: 'never-reports' | 'permission-denied';
   inForce?: RuleSet;
 }
 
@@ -29,7 +29,7 @@ export class FakeCloud implements Cloud {
   readonly restarted: string[] = [];
 
   /** What every push ends with from now on. */
-  pushFault?: Error;
+  pushError?: Error;
 
   add(machine: FakeNode): void {
     this.machines.set(nodeKey(machine.node.ref), machine);
@@ -52,21 +52,22 @@ export class FakeCloud implements Cloud {
       ),
   };
 
-  readonly routes: { around: Cloud['routes']['around'] } = {
-    around: (nodes) =>
-      Promise.resolve(new Map(nodes.map((node) => [nodeKey(node.ref), this.of(node).around]))),
+  readonly routes: { getNetworkContexts: Cloud['routes']['getNetworkContexts'] } = {
+    getNetworkContexts: (nodes) =>
+      Promise.resolve(new Map(nodes.map((node) => [nodeKey(node.ref), this.of(node).networkContext]))),
   };
 
   readonly channel: Cloud['channel'] = {
-    notYet: () => undefined,
+    checkReadiness: () => undefined,
     push: ({ ruleSet }, nodes) => {
-      if (this.pushFault) return Promise.reject(this.pushFault);
+      if (this.pushError) return Promise.reject(this.pushError);
       this.pushed.push({ id: ruleSetId(ruleSet), nodes: nodes.map(({ ref }) => ref.id) });
       return Promise.resolve(nodes.map((node) => this.pushOne(ruleSet, node)));
     },
-    proofs: (pushed) => Promise.resolve(pushed.map(({ node, ruleSet }) => this.proofOf(node, ruleSet))),
-    remember: (ends) => {
-      for (const { node, ruleSetId: id, state, routes } of ends) {
+    collectProofs: (pushed) =>
+      Promise.resolve(pushed.map(({ node, ruleSet }) => this.proofOf(node, ruleSet))),
+    writeRecords: (records) => {
+      for (const { node, ruleSetId: id, state, routes } of records) {
         const machine = this.of(node);
         const ruleSetId = id ?? machine.node.recorded?.ruleSetId;
         if (ruleSetId === undefined) continue;
@@ -77,39 +78,39 @@ export class FakeCloud implements Cloud {
     },
     restart: (node) => {
       const machine = this.of(node);
-      if (machine.onRestart === 'is-forbidden')
+      if (machine.onRestart === 'permission-denied')
         return Promise.reject(new PermanentError('permission-denied', 'no', 'Grant it.'));
       this.restarted.push(node.ref.id);
-      delete machine.unwatched;
-      if (machine.onRestart === 'stays-silent') machine.isSilent = true;
+      delete machine.withoutWatcher;
+      if (machine.onRestart === 'never-reports') machine.isSilent = true;
       return Promise.resolve();
     },
   };
 
-  private pushOne(ruleSet: RuleSet, node: Node): Push {
+  private pushOne(ruleSet: RuleSet, node: Node): PushResult {
     const machine = this.of(node);
     if (!machine.isReady)
       return { result: 'not-ready', node, reason: 'its agent is not online', retryAfterSeconds: 7 };
     const { recorded } = machine.node;
     if (recorded) machine.node = { ...machine.node, recorded: { ...recorded, isProven: false } };
     const isStale = (machine.inForce?.generation ?? 0) > ruleSet.generation;
-    const isTaken = !machine.unwatched && machine.answer?.result === undefined;
+    const isTaken = !machine.withoutWatcher && machine.answer?.result === undefined;
     if (!isStale && isTaken) machine.inForce = ruleSet;
     return { result: 'pushed', node, ruleSet, id: 'push-1' };
   }
 
-  private proofOf(node: Node, ruleSet: RuleSet): Proof {
+  private proofOf(node: Node, ruleSet: RuleSet): ProofResult {
     const machine = this.of(node);
-    if (machine.unwatched) {
-      const restart = ({ idle: 'helpful', serving: 'harmful', 'in-vain': 'was-in-vain' } as const)[
-        machine.unwatched
+    if (machine.withoutWatcher) {
+      const restart = ({ idle: 'advised', serving: 'unsafe', 'already-tried': 'already-tried' } as const)[
+        machine.withoutWatcher
       ];
-      return { result: 'unwatched', node, reason: 'no watch', restart };
+      return { result: 'no-watcher', node, reason: 'no watch', restart };
     }
-    if (machine.isSilent) return { result: 'silent', node, reason: 'no report yet', retryAfterSeconds: 9 };
+    if (machine.isSilent) return { result: 'no-report', node, reason: 'no report yet', retryAfterSeconds: 9 };
     const isStale = machine.inForce !== undefined && machine.inForce.generation > ruleSet.generation;
     const answer: Partial<Report> = isStale ? { result: 'refused', proven: false } : {};
-    const report = reportOf(machine.inForce, { ...answer, ...machine.answer });
+    const report = makeReport(machine.inForce, { ...answer, ...machine.answer });
     return { result: 'reported', node, report };
   }
 }

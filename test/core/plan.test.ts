@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { parseCidr } from '../../shared/core/cidr';
 import { parseConfig, type Config } from '../../shared/core/config';
-import type { Node, Route, Surroundings } from '../../shared/core/node';
-import { admit } from '../../shared/core/admit';
+import type { Node, Route, NetworkContext } from '../../shared/core/node';
+import { checkEligibility } from '../../shared/core/admit';
 import { plan, type Plan } from '../../shared/core/plan';
 import { printRuleSet } from '../../shared/core/rule-set';
 
@@ -22,26 +22,32 @@ const peering = (destination: string, via = 'to-backend'): Route => ({
   state: 'active',
 });
 
-const around: Surroundings = {
+const networkContext: NetworkContext = {
   network: 'vpc-b',
   networkRanges: [parseCidr('10.209.0.0/16')],
   podRanges: [],
   arePodsRouted: false,
   routes: [peering('10.193.0.0/16')],
-  kindsLookedUp: ['peerings', 'vpn', 'transit-gateways'],
+  discoveredKinds: ['peerings', 'vpn', 'transit-gateways'],
 };
 
 const configOf = (settings: string): Config => parseConfig(`clusters: {frontend: {${settings}}}`);
 
 function planWith(
   settings: string,
-  surroundings: Partial<Surroundings> = {},
+  changes: Partial<NetworkContext> = {},
   self: Partial<Node> = {},
-  acceptsLoss = false,
+  allowRouteLoss = false,
 ): Plan {
   const [cluster] = configOf(settings).clusters;
   if (!cluster) throw new Error('no cluster');
-  return plan({ ...node, ...self }, cluster, { ...around, ...surroundings }, 1795295818468, acceptsLoss);
+  return plan(
+    { ...node, ...self },
+    cluster,
+    { ...networkContext, ...changes },
+    1795295818468,
+    allowRouteLoss,
+  );
 }
 
 /** The rule set's lines behind the header and the generation. */
@@ -52,7 +58,7 @@ function rules(result: Plan): string[] {
 
 const warnings = (result: Plan): string[] => result.warnings.map(({ code }) => code);
 
-describe('admit', () => {
+describe('checkEligibility', () => {
   const config = configOf('masquerade: [peerings]');
 
   test.each([
@@ -64,7 +70,7 @@ describe('admit', () => {
     [{ platform: 'windows' }, 'windows', 'no iptables'],
     [{ platform: 'bottlerocket' }, 'bottlerocket', 'no iptables'],
   ] satisfies [Partial<Node>, string, string][])('%j is skipped: %s', (self, reason, detail) => {
-    expect(admit({ ...node, ...self }, config)).toMatchObject({
+    expect(checkEligibility({ ...node, ...self }, config)).toMatchObject({
       kind: 'skip',
       reason,
       detail: expect.stringContaining(detail),
@@ -74,8 +80,8 @@ describe('admit', () => {
   test.each([{ state: 'running' }, { state: 'starting' }] satisfies Partial<Node>[])(
     '%j is admitted',
     (self) => {
-      expect(admit({ ...node, ...self }, config)).toMatchObject({
-        kind: 'admitted',
+      expect(checkEligibility({ ...node, ...self }, config)).toMatchObject({
+        kind: 'eligible',
         cluster: { name: 'frontend' },
       });
     },
@@ -86,11 +92,11 @@ describe('a node of the control plane', () => {
   const master = { ...node, isControlPlane: true };
 
   test('is served like any other', () => {
-    expect(admit(master, configOf('masquerade: [peerings]')).kind).toBe('admitted');
+    expect(checkEligibility(master, configOf('masquerade: [peerings]')).kind).toBe('eligible');
   });
 
   test('is skipped where the config leaves it out', () => {
-    expect(admit(master, configOf('control-plane: false, masquerade: [peerings]'))).toMatchObject({
+    expect(checkEligibility(master, configOf('control-plane: false, masquerade: [peerings]'))).toMatchObject({
       kind: 'skip',
       reason: 'control-plane',
     });
@@ -155,10 +161,10 @@ describe('the rule set', () => {
       { routes: [peering('10.2.0.0/16', 'x"; reboot #')] },
       ['masquerade 10.2.0.0/16 x---reboot--'],
     ],
-  ] satisfies [string, string, Partial<Surroundings>, string[]][])(
+  ] satisfies [string, string, Partial<NetworkContext>, string[]][])(
     'has %s',
-    (_, settings, surroundings, expected) => {
-      expect(rules(planWith(settings, { networkRanges: [], ...surroundings }))).toEqual(expected);
+    (_, settings, changes, expected) => {
+      expect(rules(planWith(settings, { networkRanges: [], ...changes }))).toEqual(expected);
     },
   );
 
@@ -249,34 +255,31 @@ describe('what is left out is said', () => {
       'a probe that nothing masquerades to',
       'pods: [10.132.0.0/14], masquerade: [peerings], probe: ["10.64.0.1:80", "10.193.0.1:80"]',
       {},
-      ['probe-outside'],
+      ['probe-not-masqueraded'],
     ],
     [
       'a kind of which there is no route',
       'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
       {},
-      ['nothing-found'],
+      ['no-routes-found'],
     ],
     [
       'a destination of a family that has no pods',
       'pods: [10.132.0.0/14], masquerade: [peerings]',
       { routes: [peering('10.193.0.0/16'), peering('fd12::/48')] },
-      ['no-pods-of-family'],
+      ['no-pod-range-in-family'],
     ],
     [
       'a kind that the cloud cannot look up',
       'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
-      { kindsLookedUp: ['peerings'] },
-      ['not-looked-up'],
+      { discoveredKinds: ['peerings'] },
+      ['kind-not-discovered'],
     ],
-  ] satisfies [string, string, Partial<Surroundings>, string[]][])(
-    '%s',
-    (_, settings, surroundings, codes) => {
-      const result = planWith(settings, surroundings);
-      expect(warnings(result)).toEqual(codes);
-      expect(rules(result).filter((line) => line.startsWith('masquerade'))).toHaveLength(1);
-    },
-  );
+  ] satisfies [string, string, Partial<NetworkContext>, string[]][])('%s', (_, settings, changes, codes) => {
+    const result = planWith(settings, changes);
+    expect(warnings(result)).toEqual(codes);
+    expect(rules(result).filter((line) => line.startsWith('masquerade'))).toHaveLength(1);
+  });
 });
 
 describe('with no destination', () => {
@@ -305,10 +308,10 @@ describe('with no destination', () => {
       'nothing-to-masquerade',
     ],
     ['pods that peers have routes to need none', 'masquerade: [peerings]', routed, {}, 'pods-routed'],
-  ] satisfies [string, string, Partial<Surroundings>, Partial<Node>, string][])(
+  ] satisfies [string, string, Partial<NetworkContext>, Partial<Node>, string][])(
     '%s',
-    (_, settings, surroundings, self, reason) => {
-      expect(planWith(settings, surroundings, self)).toMatchObject({ kind: 'skip', reason });
+    (_, settings, changes, self, reason) => {
+      expect(planWith(settings, changes, self)).toMatchObject({ kind: 'skip', reason });
     },
   );
 
@@ -361,10 +364,10 @@ describe('with no destination', () => {
   test.each([
     ['the config no longer asks for any', 'masquerade: []', {}],
     ['peers now have routes to the pods', 'masquerade: [peerings]', routed],
-  ] satisfies [string, string, Partial<Surroundings>][])(
+  ] satisfies [string, string, Partial<NetworkContext>][])(
     'rules are taken away when %s',
-    (_, settings, surroundings) => {
-      const result = planWith(settings, surroundings, recorded);
+    (_, settings, changes) => {
+      const result = planWith(settings, changes, recorded);
       expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([]);
     },
   );
@@ -372,10 +375,10 @@ describe('with no destination', () => {
   test.each([
     ['the config now exempts all that is found', 'except: [10.193.0.0/16], masquerade: [peerings]', {}],
     ['a range of the config stays', 'masquerade: [peerings, {cidr: 10.64.0.0/16}]', { routes: [] }],
-  ] satisfies [string, string, Partial<Surroundings>][])(
+  ] satisfies [string, string, Partial<NetworkContext>][])(
     'rules are not held when %s',
-    (_, settings, surroundings) => {
-      expect(planWith(settings, surroundings, recorded).kind).toBe('rule-set');
+    (_, settings, changes) => {
+      expect(planWith(settings, changes, recorded).kind).toBe('rule-set');
     },
   );
 

@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import { parseCidr } from '../../shared/core/cidr';
 import { parseConfig } from '../../shared/core/config';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
-import { nodeKey, type NodeRef, type Route, type Surroundings } from '../../shared/core/node';
+import { nodeKey, type NodeRef, type Route, type NetworkContext } from '../../shared/core/node';
 import { retryAfterSeconds } from '../../shared/core/outcome';
-import { reconcile, type Dependencies, type Selection } from '../../shared/core/reconcile';
+import { reconcileOrThrow, type Dependencies, type Selection } from '../../shared/core/reconcile';
 import { printRuleSet } from '../../shared/core/rule-set';
 import { FakeCloud, type FakeNode } from './fake-cloud';
 
@@ -18,38 +18,38 @@ const routeTo = (destination: string): Route => ({
   state: 'active',
 });
 
-const around: Surroundings = {
+const networkContext: NetworkContext = {
   network: 'vpc-1',
   networkRanges: [parseCidr('172.20.0.0/16')],
   podRanges: [],
   arePodsRouted: false,
   routes: [routeTo('10.0.0.0/16')],
-  kindsLookedUp: ['peerings'],
+  discoveredKinds: ['peerings'],
 };
 
 const machine = (id: string, changes: Partial<FakeNode> = {}, clusters = ['shop']): FakeNode => ({
   node: { ref: refOf(id), name: id, clusters, state: 'running', platform: 'linux', isControlPlane: false },
-  around,
+  networkContext,
   isReady: true,
   ...changes,
 });
 
-function world(...machines: FakeNode[]) {
+function setUp(...machines: FakeNode[]) {
   const cloud = new FakeCloud();
   machines.forEach((each) => {
     cloud.add(each);
   });
   const logged: string[] = [];
-  const say = (event: string) => logged.push(event);
+  const logEvent = (event: string) => logged.push(event);
   let now = 1_000;
   const dependencies: Dependencies = {
     cloud,
     config: parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}'),
     clock: { now: () => (now += 1_000) },
-    log: { info: say, warn: say, error: say },
+    log: { info: logEvent, warn: logEvent, error: logEvent },
   };
   const run = (selection: Selection, isDryRun = false) =>
-    reconcile(selection, dependencies, { deadline: Infinity, isDryRun });
+    reconcileOrThrow(selection, dependencies, { deadline: Infinity, isDryRun });
   const inForce = (id: string) => {
     const ruleSet = cloud.machines.get(`aws:${id}`)?.inForce;
     return ruleSet && printRuleSet(ruleSet).split('\n').slice(2).filter(Boolean);
@@ -65,7 +65,7 @@ const rules = [
 ];
 
 test('a node that joined has its rule set in force, proven and remembered', async () => {
-  const { cloud, run, inForce, logged } = world(machine('i-1'));
+  const { cloud, run, inForce, logged } = setUp(machine('i-1'));
   const [outcome] = await run([refOf('i-1')]);
   expect(outcome).toMatchObject({ kind: 'proven', cluster: 'shop', node: refOf('i-1') });
   expect(inForce('i-1')).toEqual(rules);
@@ -74,13 +74,13 @@ test('a node that joined has its rule set in force, proven and remembered', asyn
 });
 
 test('what changed since somebody agreed to it is held; what did not is pushed', async () => {
-  const { cloud, dependencies, run } = world(machine('i-1'));
+  const { cloud, dependencies, run } = setUp(machine('i-1'));
   const shown = await run([refOf('i-1')], true);
-  const agreed = new Map(
+  const approved = new Map(
     shown.map(({ node, ...outcome }) => [nodeKey(node), outcome.kind === 'planned' ? outcome.plan.id : '']),
   );
-  const push = () => reconcile([refOf('i-1')], dependencies, { deadline: Infinity, agreed });
-  cloud.add(machine('i-1', { around: { ...around, routes: [routeTo('10.7.0.0/16')] } }));
+  const push = () => reconcileOrThrow([refOf('i-1')], dependencies, { deadline: Infinity, approved });
+  cloud.add(machine('i-1', { networkContext: { ...networkContext, routes: [routeTo('10.7.0.0/16')] } }));
   expect(await push()).toMatchObject([{ kind: 'held', detail: expect.stringContaining('run it again') }]);
   expect(cloud.pushed).toEqual([]);
   cloud.add(machine('i-1'));
@@ -88,17 +88,17 @@ test('what changed since somebody agreed to it is held; what did not is pushed',
 });
 
 test('the same event again changes nothing and pushes nothing', async () => {
-  const { cloud, run } = world(machine('i-1'));
+  const { cloud, run } = setUp(machine('i-1'));
   await run([refOf('i-1'), refOf('i-1')]);
   expect(await run([refOf('i-1')])).toMatchObject([{ kind: 'proven' }]);
   expect(cloud.pushed).toHaveLength(1);
 });
 
 test('nodes that need the same rules are pushed to at once; others are not', async () => {
-  const { cloud, run } = world(
+  const { cloud, run } = setUp(
     machine('i-1'),
     machine('i-2'),
-    machine('i-3', { around: { ...around, routes: [routeTo('10.1.0.0/16')] } }),
+    machine('i-3', { networkContext: { ...networkContext, routes: [routeTo('10.1.0.0/16')] } }),
     machine('i-4', {}, ['other']),
   );
   const outcomes = await run({ clusters: ['*'] });
@@ -107,7 +107,7 @@ test('nodes that need the same rules are pushed to at once; others are not', asy
 });
 
 test('a dry run tells what would change and changes nothing', async () => {
-  const { cloud, run, inForce } = world(machine('i-1'), machine('i-2'));
+  const { cloud, run, inForce } = setUp(machine('i-1'), machine('i-2'));
   await run([refOf('i-1')]);
   const outcomes = await run({ clusters: ['shop'] }, true);
   expect(outcomes).toMatchObject([
@@ -119,10 +119,10 @@ test('a dry run tells what would change and changes nothing', async () => {
 });
 
 test('rules stay in force when discovery suddenly finds nothing', async () => {
-  const { cloud, run, inForce } = world(machine('i-1'));
+  const { cloud, run, inForce } = setUp(machine('i-1'));
   await run([refOf('i-1')]);
   const known = cloud.machines.get('aws:i-1');
-  if (known) known.around = { ...around, routes: [] };
+  if (known) known.networkContext = { ...networkContext, routes: [] };
   expect(await run([refOf('i-1')])).toMatchObject([{ kind: 'held' }]);
   expect(inForce('i-1')).toEqual(rules);
 });
@@ -150,7 +150,7 @@ describe('what to look at again, and when', () => {
   ] satisfies [string, Partial<FakeNode>, string, number | undefined][])(
     '%s',
     async (_, changes, kind, seconds) => {
-      const { run } = world(machine('i-1', changes));
+      const { run } = setUp(machine('i-1', changes));
       const [outcome] = await run([refOf('i-1')]);
       expect(outcome?.kind).toBe(kind);
       expect(outcome && retryAfterSeconds(outcome)).toBe(seconds);
@@ -158,7 +158,7 @@ describe('what to look at again, and when', () => {
   );
 
   test('the cloud does not show the instance yet', async () => {
-    const { run } = world();
+    const { run } = setUp();
     expect(await run([refOf('i-1')])).toMatchObject([
       { node: refOf('i-1'), kind: 'pending', retryAfterSeconds: 10 },
     ]);
@@ -166,36 +166,36 @@ describe('what to look at again, and when', () => {
 });
 
 test('a look from before a change never beats a look from after it', async () => {
-  const { cloud, run, inForce } = world(machine('i-1'));
+  const { cloud, run, inForce } = setUp(machine('i-1'));
   const known = cloud.machines.get('aws:i-1');
   if (!known) throw new Error('no node');
-  const lookUp = cloud.routes.around.bind(cloud.routes);
-  let releaseOldLook: () => void = () => undefined;
-  const held = new Promise<void>((resolve) => (releaseOldLook = resolve));
-  cloud.routes.around = async (...args) => {
-    const seen = await lookUp(...args);
-    cloud.routes.around = lookUp;
+  const original = cloud.routes.getNetworkContexts.bind(cloud.routes);
+  let releaseStaleRun: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (releaseStaleRun = resolve));
+  cloud.routes.getNetworkContexts = async (...args) => {
+    const seen = await original(...args);
+    cloud.routes.getNetworkContexts = original;
     await held;
     return seen;
   };
-  const oldLook = run([refOf('i-1')]);
+  const staleRun = run([refOf('i-1')]);
   await Promise.resolve();
-  known.around = { ...around, routes: [routeTo('10.1.0.0/16')] };
+  known.networkContext = { ...networkContext, routes: [routeTo('10.1.0.0/16')] };
   await run([refOf('i-1')]);
-  releaseOldLook();
-  expect(await oldLook).toMatchObject([{ kind: 'pending' }]);
+  releaseStaleRun();
+  expect(await staleRun).toMatchObject([{ kind: 'pending' }]);
   expect(inForce('i-1')).toContain('masquerade 10.1.0.0/16 pcx-1');
 });
 
 test.each(['busy', 'refused', 'failed'] as const)(
   'a node that was %s keeps the record it has',
   async (result) => {
-    const { cloud, run } = world(machine('i-1'));
+    const { cloud, run } = setUp(machine('i-1'));
     await run([refOf('i-1')]);
     const known = cloud.machines.get('aws:i-1');
     if (known)
       Object.assign(known, {
-        around: { ...around, routes: [routeTo('10.1.0.0/16')] },
+        networkContext: { ...networkContext, routes: [routeTo('10.1.0.0/16')] },
         answer: { result, proven: false },
       });
     const before = known?.node.recorded?.ruleSetId;
@@ -206,23 +206,23 @@ test.each(['busy', 'refused', 'failed'] as const)(
 
 describe('a fault of the channel', () => {
   test('that passes is each node’s own, to be tried again', async () => {
-    const { cloud, run } = world(machine('i-1'), machine('i-2'));
-    cloud.pushFault = new RetryableError('throttled', 'slow down', 'wait', 10);
+    const { cloud, run } = setUp(machine('i-1'), machine('i-2'));
+    cloud.pushError = new RetryableError('throttled', 'slow down', 'wait', 10);
     const outcomes = await run({ clusters: ['shop'] });
     expect(outcomes).toMatchObject([{ kind: 'failed' }, { kind: 'failed' }]);
     expect(outcomes.map(retryAfterSeconds)).toEqual([10, 10]);
   });
 
   test('that stays fails the pass after every node was told of', async () => {
-    const { cloud, run, logged } = world(machine('i-1'), machine('i-2', {}, ['other']));
-    cloud.pushFault = new PermanentError('access-denied', 'no', 'allow it');
-    await expect(run([refOf('i-1'), refOf('i-2')])).rejects.toBe(cloud.pushFault);
+    const { cloud, run, logged } = setUp(machine('i-1'), machine('i-2', {}, ['other']));
+    cloud.pushError = new PermanentError('access-denied', 'no', 'allow it');
+    await expect(run([refOf('i-1'), refOf('i-2')])).rejects.toBe(cloud.pushError);
     expect(logged).toEqual(['NodeSkipped', 'NodeFailed', 'ReconcileFailed']);
   });
 });
 
 /** What may happen to the cluster: routes change, agents come and go, events come in any order, twice or never. */
-const happening = fc.oneof(
+const anyChange = fc.oneof(
   fc.record({
     node: fc.nat(4),
     // One of three would be held.
@@ -235,15 +235,16 @@ const happening = fc.oneof(
 
 test('whatever the events said, a sweep leaves each node with what its surroundings ask for', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(happening, { maxLength: 20 }), async (happenings) => {
-      const { cloud, run, inForce } = world(...[0, 1, 2, 3, 4].map((index) => machine(`i-${index}`)));
-      for (const happens of happenings) {
-        if ('events' in happens) await run(happens.events.map((index) => refOf(`i-${index}`)));
+    fc.asyncProperty(fc.array(anyChange, { maxLength: 20 }), async (changes) => {
+      const { cloud, run, inForce } = setUp(...[0, 1, 2, 3, 4].map((index) => machine(`i-${index}`)));
+      for (const change of changes) {
+        if ('events' in change) await run(change.events.map((index) => refOf(`i-${index}`)));
         else {
-          const hit = cloud.machines.get(`aws:i-${happens.node}`);
-          if (hit && 'routes' in happens) hit.around = { ...around, routes: happens.routes.map(routeTo) };
-          if (hit && 'isSilent' in happens) hit.isSilent = happens.isSilent;
-          if (hit && 'isReady' in happens) hit.isReady = happens.isReady;
+          const hit = cloud.machines.get(`aws:i-${change.node}`);
+          if (hit && 'routes' in change)
+            hit.networkContext = { ...networkContext, routes: change.routes.map(routeTo) };
+          if (hit && 'isSilent' in change) hit.isSilent = change.isSilent;
+          if (hit && 'isReady' in change) hit.isReady = change.isReady;
         }
       }
       for (const each of cloud.machines.values()) Object.assign(each, { isReady: true, isSilent: false });
@@ -251,7 +252,7 @@ test('whatever the events said, a sweep leaves each node with what its surroundi
       const pushes = cloud.pushed.length;
       await run({ clusters: ['*'] });
       expect(cloud.pushed).toHaveLength(pushes);
-      for (const [key, { around: now }] of cloud.machines) {
+      for (const [key, { networkContext: now }] of cloud.machines) {
         const destinations = inForce(key.slice(4))?.filter((line) => line.startsWith('masquerade'));
         const wanted = now.routes.map(({ destination }) => destination);
         const merged = wanted.includes('10.0.0.0/16') && wanted.includes('10.1.0.0/16');

@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
 import type { Node } from '../../shared/core/node';
-import type { Channel, End, Log, Proof, Unrecorded } from '../../shared/core/ports';
+import type { Channel, PushRecord, Log, ProofResult, RecordFailure } from '../../shared/core/ports';
 import type { Report } from '../../shared/core/report';
-import { settle } from '../../shared/core/settle';
-import { reportOf } from '../lab/report';
+import { recordOutcomes } from '../../shared/core/settle';
+import { makeReport } from '../lab/report';
 
 const [id, older] = ['a'.repeat(64), 'b'.repeat(64)];
 const node: Node = {
@@ -17,36 +17,40 @@ const node: Node = {
   recorded: { ruleSetId: older, isProven: true, routes: 7 },
 };
 
-const reported = (changes: Partial<Report>): Proof => ({
+const reported = (changes: Partial<Report>): ProofResult => ({
   result: 'reported',
   node,
-  report: reportOf(undefined, { id, generation: 5, ...changes }),
+  report: makeReport(undefined, { id, generation: 5, ...changes }),
 });
 
-async function settled(proof: Proof, unrecorded: readonly Unrecorded[] = []) {
-  const ends: End[] = [];
+async function run(proof: ProofResult, recordFailures: readonly RecordFailure[] = []) {
+  const records: PushRecord[] = [];
   const warned: string[] = [];
-  const remember: Channel['remember'] = (some) => {
-    ends.push(...some);
-    return Promise.resolve(unrecorded);
+  const writeRecords: Channel['writeRecords'] = (some) => {
+    records.push(...some);
+    return Promise.resolve(recordFailures);
   };
   const fail = () => Promise.reject(new Error('not to be called'));
-  const say = () => undefined;
-  const log: Log = { info: say, error: say, warn: (event) => warned.push(event) };
-  const returned = { proof, meant: { id, generation: 5, warnings: [] }, cluster: 'shop', routes: 3 };
-  const { outcomes, faults } = await settle(
-    [returned],
-    { notYet: () => undefined, push: fail, proofs: fail, remember },
+  const ignore = () => undefined;
+  const log: Log = { info: ignore, error: ignore, warn: (event) => warned.push(event) };
+  const responses = { proof, expected: { id, generation: 5, warnings: [] }, cluster: 'shop', routes: 3 };
+  const { outcomes, errors } = await recordOutcomes(
+    [responses],
+    { checkReadiness: () => undefined, push: fail, collectProofs: fail, writeRecords },
     log,
     Infinity,
   );
-  return { kinds: outcomes.map(({ kind }) => kind), ends, warned, faults };
+  return { kinds: outcomes.map(({ kind }) => kind), records, warned, errors };
 }
 
-const failed: Proof = { result: 'failed', node, error: new PermanentError('no-report', 'none', 'look') };
-const silent: Proof = { result: 'silent', node, reason: 'no answer', retryAfterSeconds: 10 };
+const failed: ProofResult = {
+  result: 'failed',
+  node,
+  error: new PermanentError('no-report', 'none', 'look'),
+};
+const silent: ProofResult = { result: 'no-report', node, reason: 'no answer', retryAfterSeconds: 10 };
 
-test.each<[string, Proof, string, Omit<End, 'node'> | undefined]>([
+test.each<[string, ProofResult, string, Omit<PushRecord, 'node'> | undefined]>([
   ['proven', reported({}), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
   ['unchanged', reported({ result: 'unchanged' }), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
   ['not proven', reported({ proven: false }), 'failed', { state: 'failed', ruleSetId: id, routes: 3 }],
@@ -56,15 +60,15 @@ test.each<[string, Proof, string, Omit<End, 'node'> | undefined]>([
   ['busy', reported({ result: 'busy', proven: false }), 'pending', undefined],
   ['newer rules', reported({ result: 'refused', generation: 6 }), 'pending', undefined],
   ['no answer', silent, 'pending', undefined],
-])('%s: what is remembered', async (_, proof, kind, end) => {
-  const { kinds, ends } = await settled(proof);
+])('%s: what is remembered', async (_, proof, kind, record) => {
+  const { kinds, records } = await run(proof);
   expect(kinds).toEqual([kind]);
-  expect(ends).toEqual(end ? [{ node, ...end }] : []);
+  expect(records).toEqual(record ? [{ node, ...record }] : []);
 });
 
 test('a record that cannot be written is told, and changes nothing of what became of the node', async () => {
   const error = new RetryableError('throttled', 'too many calls', 'wait', 10);
-  const { kinds, warned } = await settled(reported({}), [{ node, error }]);
+  const { kinds, warned } = await run(reported({}), [{ node, error }]);
   expect(kinds).toEqual(['proven']);
   expect(warned).toEqual(['RecordFailed']);
 });

@@ -72,7 +72,7 @@ function sendPings(packets) {
   run({ argv: ['perl', '-e', ping], stdin: lines.join('') });
 }
 
-async function answer(request) {
+async function handleRequest(request) {
   if (request.run) return request.run.map(run);
   const isPing = ({ protocol }) => protocol.startsWith('icmp');
   sendPings(request.send.filter(isPing));
@@ -84,7 +84,7 @@ async function answer(request) {
 
 createServer(async (socket) => {
   for await (const line of createInterface(socket)) {
-    const result = await answer(JSON.parse(line)).then(
+    const result = await handleRequest(JSON.parse(line)).then(
       (outputs) => ({ outputs }),
       (error) => ({ error: String(error.message) }),
     );

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { reproduction } from './compare';
+import { describeDisagreement } from './compare';
 import { makeBatch } from './generate';
 
 describe('a case in which the kernel disagrees can be had again', () => {
@@ -14,13 +14,13 @@ describe('a case in which the kernel disagrees can be had again', () => {
   test('with the command, the packet, both answers and the dump', () => {
     const [packet] = batch.packets;
     if (!packet) throw new Error('no packet');
-    const judged = {
+    const compared = {
       packet,
-      verdict: 'disagrees',
+      agreement: 'disagrees',
       kernel: '10.0.0.1',
       expected: ['10.0.0.2', 'nothing'],
     } as const;
-    expect(reproduction(7, batch, '*nat\nCOMMIT\n', judged).split('\n')).toEqual([
+    expect(describeDisagreement(7, batch, '*nat\nCOMMIT\n', compared).split('\n')).toEqual([
       'npm run test:explain -- --seed 7 --only 12',
       JSON.stringify(packet),
       'the kernel: 10.0.0.1; explained: 10.0.0.2 or nothing',

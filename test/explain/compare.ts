@@ -3,21 +3,21 @@ import { explain } from '../../shared/core/explain/explain';
 import type { Packet } from '../../shared/core/explain/packet';
 import { parseSnapshot } from '../../shared/core/explain/snapshot';
 import { walk } from '../../shared/core/explain/walk';
-import { type Batch, makeBatch, type RuleSetText } from './generate';
-import { emptied, setNames } from './iptables';
-import { type ExplainLab, keyOf, openExplainLab, type Sent } from './lab';
+import { type CaseBatch, makeBatch, type RuleSetText } from './generate';
+import { emptyTables, setNames } from './iptables';
+import { type ExplainLab, packetKeyOf, openExplainLab, type SentPacket } from './lab';
 
-export interface Tally {
+export interface ComparisonTally {
   readonly cases: number;
   readonly certain: number;
   /** The kernel's answer is among several. */
-  readonly open: number;
+  readonly inconclusive: number;
   readonly disagreements: readonly string[];
   /** Cases by where the rules are, by family and by protocol. */
   readonly counts: ReadonlyMap<string, number>;
 }
 
-export interface Choice {
+export interface CompareOptions {
   readonly cases: number;
   readonly seed: number;
   /** The rule set to take alone. */
@@ -27,29 +27,29 @@ export interface Choice {
 const packetsPerRuleSet = 12;
 
 /** Sends `cases` random packets through random rules, and asks the simulator about each. */
-export async function compare(choice: Choice): Promise<Tally> {
+export async function compare(options: CompareOptions): Promise<ComparisonTally> {
   const lab = await openExplainLab();
   try {
-    return await compareIn(lab, choice);
+    return await compareIn(lab, options);
   } finally {
     await lab.close();
   }
 }
 
-async function compareIn(lab: ExplainLab, { cases, seed, only }: Choice): Promise<Tally> {
-  const tally = { cases: 0, certain: 0, open: 0, disagreements: [] as string[] };
+async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions): Promise<ComparisonTally> {
+  const tally = { cases: 0, certain: 0, inconclusive: 0, disagreements: [] as string[] };
   const counts = new Map<string, number>();
   for (let id = only ?? 1; tally.cases < cases && (only ?? id) === id; id++) {
     const batch = makeBatch(seed, id, Math.min(packetsPerRuleSet, cases - tally.cases));
     const dump = await load(lab, batch);
     await lab.send(batch.packets);
-    for (const judged of await judge(lab, dump, batch.packets)) {
+    for (const compared of await comparePackets(lab, dump, batch.packets)) {
       tally.cases += 1;
-      if (judged.verdict === 'certain') tally.certain += 1;
-      else if (judged.verdict === 'open') tally.open += 1;
-      else tally.disagreements.push(reproduction(seed, batch, dump, judged));
+      if (compared.agreement === 'certain') tally.certain += 1;
+      else if (compared.agreement === 'inconclusive') tally.inconclusive += 1;
+      else tally.disagreements.push(describeDisagreement(seed, batch, dump, compared));
       const { kind, family } = batch.rules;
-      for (const name of [kind, `IPv${family}`, judged.packet.protocol.replace('v6', '')])
+      for (const name of [kind, `IPv${family}`, compared.packet.protocol.replace('v6', '')])
         counts.set(name, (counts.get(name) ?? 0) + 1);
     }
   }
@@ -73,8 +73,8 @@ export async function printDump(
 }
 
 /** Loads the rules, and returns what the node's own programs then print. */
-async function load(lab: ExplainLab, { id, rules }: Batch): Promise<string> {
-  const of = (family: 4 | 6, text: string) => (rules.family === family ? text : emptied);
+async function load(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> {
+  const of = (family: 4 | 6, text: string) => (rules.family === family ? text : emptyTables);
   const old = Object.values(setNames(id - 1)).map((name) => `destroy ${name}\n`);
   const loads = [
     { argv: ['ipset', 'restore'], stdin: rules.sets },
@@ -87,64 +87,76 @@ async function load(lab: ExplainLab, { id, rules }: Batch): Promise<string> {
     { argv: ['ipset', '-exist', 'restore'], stdin: old.join('') },
     { argv: ['conntrack', '-F'] },
   ];
-  await lab.forget();
+  await lab.clearReceived();
   await lab.onNode(loads);
   return printDump(lab, rules);
 }
 
-interface Judged {
-  readonly packet: Sent;
-  readonly verdict: 'certain' | 'open' | 'disagrees';
+interface ComparedPacket {
+  readonly packet: SentPacket;
+  readonly agreement: 'certain' | 'inconclusive' | 'disagrees';
   /** The source that the peer saw, or `nothing`. */
   readonly kernel: string;
   readonly expected: readonly string[];
 }
 
-async function judge(lab: ExplainLab, dump: string, packets: readonly Sent[]): Promise<Judged[]> {
+async function comparePackets(
+  lab: ExplainLab,
+  dump: string,
+  packets: readonly SentPacket[],
+): Promise<ComparedPacket[]> {
   const snapshot = parseSnapshot(dump);
-  const answers = packets.map((packet) => ({ packet, expected: expectedOf(snapshot, packet) }));
-  const look = async () => {
+  const expectations = packets.map((packet) => ({ packet, expected: expectedOf(snapshot, packet) }));
+  const compareOnce = async () => {
     const seen = await lab.received();
-    return answers.map(({ packet, expected }) => judgeOne(packet, expected, seen.get(keyOf(packet))));
+    return expectations.map(({ packet, expected }) =>
+      comparePacket(packet, expected, seen.get(packetKeyOf(packet))),
+    );
   };
   // The last packets may still be on their way.
   for (let attempt = 1; ; attempt++) {
-    const judged = await look();
-    if (attempt === 10 || judged.every(({ verdict }) => verdict !== 'disagrees')) return judged;
+    const compared = await compareOnce();
+    if (attempt === 10 || compared.every(({ agreement }) => agreement !== 'disagrees')) return compared;
   }
 }
 
-function judgeOne(packet: Sent, expected: readonly string[], kernel = 'nothing'): Judged {
+function comparePacket(packet: SentPacket, expected: readonly string[], kernel = 'nothing'): ComparedPacket {
   const isAny = expected.includes('any') && kernel !== 'nothing';
   const isExpected = isAny || expected.includes(kernel);
   const isCertain = expected.length === 1 && !expected.includes('any');
-  return { packet, verdict: !isExpected ? 'disagrees' : isCertain ? 'certain' : 'open', kernel, expected };
+  return {
+    packet,
+    agreement: !isExpected ? 'disagrees' : isCertain ? 'certain' : 'inconclusive',
+    kernel,
+    expected,
+  };
 }
 
-export function packetOf({ source, destination, ...sent }: Sent): Packet {
+export function packetOf({ source, destination, ...sent }: SentPacket): Packet {
   return { ...sent, source: parseAddress(source), destination: parseAddress(destination) };
 }
 
 /** Every source that the peer may see; `nothing` where nothing may arrive. */
-function expectedOf(snapshot: ReturnType<typeof parseSnapshot>, sent: Sent): string[] {
+function expectedOf(snapshot: ReturnType<typeof parseSnapshot>, sent: SentPacket): string[] {
   const packet = packetOf(sent);
   const { sources, source } = explain(snapshot, packet);
-  const { fates } = walk(snapshot, packet);
-  const isOpen =
-    source === null && fates.some((fate) => fate.kind === 'leaves' && fate.translation?.sources.length === 0);
+  const { verdicts } = walk(snapshot, packet);
+  const isAnySource =
+    source === null &&
+    verdicts.some((verdict) => verdict.kind === 'egress' && verdict.translation?.sources.length === 0);
   return [
     ...sources,
-    ...(isOpen ? ['any'] : []),
-    ...(fates.some(({ kind }) => kind !== 'leaves') ? ['nothing'] : []),
+    ...(isAnySource ? ['any'] : []),
+    ...(verdicts.some(({ kind }) => kind !== 'egress') ? ['nothing'] : []),
   ];
 }
 
 /** The command that has the case again, alone, and all that it is about. */
-export function reproduction(
+export function describeDisagreement(
   seed: number,
-  { id }: Batch,
+  { id }: CaseBatch,
   dump: string,
-  { packet, kernel, expected }: Judged,
+  { packet, kernel, expected }: ComparedPacket,
 ): string {
   return [
     `npm run test:explain -- --seed ${seed} --only ${id}`,
@@ -154,10 +166,13 @@ export function reproduction(
   ].join('\n');
 }
 
-export function inWords({ cases, certain, open, disagreements, counts }: Tally, seed: number): string {
+export function formatTally(
+  { cases, certain, inconclusive, disagreements, counts }: ComparisonTally,
+  seed: number,
+): string {
   const shares = [...counts].sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${count}`);
   return [
-    `explain: ${cases} cases, seed ${seed}, ${disagreements.length} disagree, ${certain} certain, ${open} open (kernel's answer among those followed)`,
+    `explain: ${cases} cases, seed ${seed}, ${disagreements.length} disagree, ${certain} certain, ${inconclusive} open (kernel's answer among those followed)`,
     `  ${shares.join(', ')}`,
   ].join('\n');
 }

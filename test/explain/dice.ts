@@ -1,5 +1,5 @@
 /** Numbers that a seed gives again (mulberry32). */
-export class Dice {
+export class SeededRandom {
   constructor(private state: number) {}
 
   next(): number {
@@ -9,7 +9,7 @@ export class Dice {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
   }
 
-  below(limit: number): number {
+  integerBelow(limit: number): number {
     return Math.floor(this.next() * limit);
   }
 
@@ -18,7 +18,7 @@ export class Dice {
   }
 
   pick<T>(values: readonly T[]): T {
-    const value = values[this.below(values.length)];
+    const value = values[this.integerBelow(values.length)];
     if (value === undefined) throw new Error('nothing to pick from');
     return value;
   }

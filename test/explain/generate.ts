@@ -1,16 +1,22 @@
 import type { Family } from '../../shared/core/explain/model';
-import { Dice } from './dice';
-import { emptied, makeSets, makeTables, setNames } from './iptables';
-import type { Sent } from './lab';
-import { makeNft, noTable } from './nft';
-import { makePackets, vocabularies } from './vocabulary';
+import { SeededRandom } from './dice';
+import { emptyTables, makeSets, makeTables, setNames } from './iptables';
+import type { SentPacket } from './lab';
+import { makeNft, deleteLabTables } from './nft';
+import { makePackets, addressPools } from './vocabulary';
 
 /** Where the rules are. */
-export const kinds = ['iptables-nft', 'iptables-legacy', 'both iptables', 'nft', 'nft and iptables'] as const;
-export type Kind = (typeof kinds)[number];
+export const ruleSetKinds = [
+  'iptables-nft',
+  'iptables-legacy',
+  'both iptables',
+  'nft',
+  'nft and iptables',
+] as const;
+export type RuleSetKind = (typeof ruleSetKinds)[number];
 
 export interface RuleSetText {
-  readonly kind: Kind;
+  readonly kind: RuleSetKind;
   readonly family: Family;
   readonly sets: string;
   readonly legacy: string;
@@ -18,25 +24,26 @@ export interface RuleSetText {
   readonly native: string;
 }
 
-export interface Batch {
+export interface CaseBatch {
   readonly id: number;
   readonly rules: RuleSetText;
-  readonly packets: readonly Sent[];
+  readonly packets: readonly SentPacket[];
 }
 
 /** Rules and packets that depend on nothing but the seed and the number: each can be had again alone. */
-export function makeBatch(seed: number, id: number, count: number): Batch {
-  const dice = new Dice(seed ^ Math.imul(id, 0x9e3779b1));
-  const words = vocabularies[dice.chance(0.15) ? 6 : 4];
-  const kind = dice.pick([...kinds, 'iptables-nft', 'both iptables', 'nft'] as const);
+export function makeBatch(seed: number, id: number, count: number): CaseBatch {
+  const random = new SeededRandom(seed ^ Math.imul(id, 0x9e3779b1));
+  const pool = addressPools[random.chance(0.15) ? 6 : 4];
+  const kind = random.pick([...ruleSetKinds, 'iptables-nft', 'both iptables', 'nft'] as const);
   const names = setNames(id);
-  const tables = (...of: readonly Kind[]) => (of.includes(kind) ? makeTables(dice, words, names) : emptied);
+  const tables = (...of: readonly RuleSetKind[]) =>
+    of.includes(kind) ? makeTables(random, pool, names) : emptyTables;
   const rules = {
-    ...{ kind, family: words.family },
-    sets: makeSets(dice, words, names),
+    ...{ kind, family: pool.family },
+    sets: makeSets(random, pool, names),
     legacy: tables('iptables-legacy', 'both iptables'),
     nft: tables('iptables-nft', 'both iptables', 'nft and iptables'),
-    native: kind.startsWith('nft') ? makeNft(dice, words) : noTable,
+    native: kind.startsWith('nft') ? makeNft(random, pool) : deleteLabTables,
   };
-  return { id, rules, packets: makePackets(dice, count, words) };
+  return { id, rules, packets: makePackets(random, count, pool) };
 }

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util';
-import { compare, inWords } from './compare';
+import { compare, formatTally } from './compare';
 
 const { values } = parseArgs({
   options: {
@@ -14,7 +14,7 @@ async function main(): Promise<void> {
   const only = values.only === undefined ? undefined : Number(values.only);
   const tally = await compare({ cases: Number(values.cases), seed, only });
   for (const text of tally.disagreements.slice(0, 3)) console.error(text);
-  console.log(inWords(tally, seed));
+  console.log(formatTally(tally, seed));
   if (tally.disagreements.length > 0) process.exitCode = 1;
 }
 

@@ -6,8 +6,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Report } from '../../shared/core/report';
 import { parseRuleSet, printRuleSet, ruleSetId } from '../../shared/core/rule-set';
 import { asPubsub, insertEvent, peeringEvent } from '../lab/gcp/events';
-import { deliver, startFunction, type RunningFunction } from '../lab/gcp/functions';
-import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
+import { deliverEvent, startFunction, type LabFunction } from '../lab/gcp/functions';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/lab';
 import {
   addVm,
   callsOf,
@@ -15,28 +15,28 @@ import {
   networkUrl,
   setMetadata,
   subnetworkUrl,
-  type FaultKind,
-  type Network,
-  type Vm,
+  type InjectedErrorKind,
+  type LabNetwork,
+  type LabVm,
 } from '../lab/gcp/state';
-import { reportOf } from '../lab/report';
+import { makeReport } from '../lab/report';
 
 const project = 'identity-nonprod';
-let google: GoogleCloudLab;
+let google: LocalGcp;
 let folder: string;
-let network: Network;
+let network: LabNetwork;
 /** Serve one test after another, as instances of a function do. */
-const usual = new Map<Target, RunningFunction>();
+const reusable = new Map<Target, LabFunction>();
 /** With settings of one test alone. */
-let special: RunningFunction | undefined;
+let dedicated: LabFunction | undefined;
 
 beforeAll(async () => {
-  google = await openGoogleCloud();
+  google = await startLocalGcp();
   folder = mkdtempSync(join(tmpdir(), 'peermasq-test-'));
 });
 
 afterAll(async () => {
-  await Promise.all([...usual.values()].map((each) => each.close()));
+  await Promise.all([...reusable.values()].map((each) => each.close()));
   await google.close();
   rmSync(folder, { recursive: true });
 });
@@ -58,13 +58,13 @@ beforeEach(() => {
     vms: [],
     networks: [network],
     subnetworks: [subnetwork],
-    faults: [],
+    injectedErrors: [],
     calls: [],
   });
 });
 
 afterEach(async () => {
-  await special?.close();
+  await dedicated?.close();
   google.cloud.changes.removeAllListeners();
 });
 
@@ -77,7 +77,7 @@ async function start(
   target: Target,
   config = goodConfig,
   settings: Readonly<Record<string, string>> = { PEERMASQ_PROJECTS: project },
-): Promise<RunningFunction> {
+): Promise<LabFunction> {
   const file = join(mkdtempSync(join(folder, 'config-')), 'peermasq.yaml');
   writeFileSync(file, config);
   const env = {
@@ -89,20 +89,20 @@ async function start(
   return startFunction(target, targets[target], env);
 }
 
-async function startSpecial(...how: Parameters<typeof start>): Promise<RunningFunction> {
-  special = await start(...how);
-  return special;
+async function startDedicated(...how: Parameters<typeof start>): Promise<LabFunction> {
+  dedicated = await start(...how);
+  return dedicated;
 }
 
 /** Its log begins with this test: that of an event is complete when it has been delivered. */
-async function usualOne(target: Target): Promise<RunningFunction> {
-  const running = usual.get(target) ?? (await start(target));
-  usual.set(target, running);
+async function reusableFunction(target: Target): Promise<LabFunction> {
+  const running = reusable.get(target) ?? (await start(target));
+  reusable.set(target, running);
   running.log.length = 0;
   return running;
 }
 
-const addNode = (): Vm =>
+const addNode = (): LabVm =>
   addVm(google.cloud, {
     project,
     labels: { 'goog-k8s-cluster-name': 'frontend' },
@@ -115,13 +115,13 @@ const addNode = (): Vm =>
   });
 
 /** The node reports about the rule set in its metadata: that it is in force, unless `over` says otherwise. */
-function report(vm: Vm, over: Partial<Report> = {}): void {
+function report(vm: LabVm, over: Partial<Report> = {}): void {
   const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
-  vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(ruleSet, over));
+  vm.guestAttributes['peermasq/status'] = JSON.stringify(makeReport(ruleSet, over));
 }
 
 /** A node that answers each rule set it is handed, and has none in force. */
-function addBusyNode(): Vm {
+function addBusyNode(): LabVm {
   const vm = addNode();
   google.cloud.changes.on('change', () => {
     const offered = ruleSetId(parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? ''));
@@ -132,11 +132,11 @@ function addBusyNode(): Vm {
 
 describe('nodeJoined', () => {
   test('an insert is given back until the node is proven, then acknowledged', async () => {
-    const joined = await usualOne('nodeJoined');
+    const joined = await reusableFunction('nodeJoined');
     const vm = addBusyNode();
-    expect(await deliver(joined, insertEvent(vm, 'first'))).toBe(500);
+    expect(await deliverEvent(joined, insertEvent(vm, 'first'))).toBe(500);
     report(vm);
-    expect(await deliver(joined, insertEvent(vm, 'last'))).toBe(204);
+    expect(await deliverEvent(joined, insertEvent(vm, 'last'))).toBe(204);
     expect(joined.log.map(({ message }) => message)).toEqual(
       expect.arrayContaining(['NodeJoined', 'RuleSetPushed', 'NodePending', 'NodeProven']),
     );
@@ -144,10 +144,10 @@ describe('nodeJoined', () => {
   });
 
   test('the first entry is acted on as soon as the instance is there', async () => {
-    const joined = await usualOne('nodeJoined');
+    const joined = await reusableFunction('nodeJoined');
     const vm = addBusyNode();
     google.cloud.vms = [];
-    const delivered = deliver(joined, insertEvent(vm, 'first'));
+    const delivered = deliverEvent(joined, insertEvent(vm, 'first'));
     while (callsOf(google.cloud, 'compute.instances.get') < 3) await pause(50);
     expect(metadataOf(vm, 'peermasq-ruleset')).toBeUndefined();
     google.cloud.vms = [vm];
@@ -158,17 +158,17 @@ describe('nodeJoined', () => {
   });
 
   test('it may come from the topic of a log sink', async () => {
-    const joined = await usualOne('nodeJoined');
+    const joined = await reusableFunction('nodeJoined');
     const vm = addBusyNode();
     google.cloud.changes.on('change', () => {
       report(vm);
     });
-    expect(await deliver(joined, asPubsub(insertEvent(vm, 'first')))).toBe(204);
+    expect(await deliverEvent(joined, asPubsub(insertEvent(vm, 'first')))).toBe(204);
     expect(joined.log.map(({ message }) => message)).toContain('NodeProven');
   });
 
   test('a node that lost the race is acknowledged: only a reboot helps it, and that is said', async () => {
-    const joined = await startSpecial('nodeJoined', goodConfig, {
+    const joined = await startDedicated('nodeJoined', goodConfig, {
       PEERMASQ_PROJECTS: project,
       PEERMASQ_INVOCATION_SECONDS: '12',
     });
@@ -177,8 +177,8 @@ describe('nodeJoined', () => {
     vm.lastStartTimestamp = ago(10).toISOString();
     // It may still come: it has been handed its rules just now. A process that starts on a busy machine may need all
     // its time for that, and be told again.
-    for (let told = 0; told < 4 && metadataOf(vm, 'peermasq-ruleset') === undefined; told += 1)
-      expect(await deliver(joined, insertEvent(vm, 'first'))).toBe(500);
+    for (let attempt = 0; attempt < 4 && metadataOf(vm, 'peermasq-ruleset') === undefined; attempt += 1)
+      expect(await deliverEvent(joined, insertEvent(vm, 'first'))).toBe(500);
     const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
     setMetadata(
       google.cloud,
@@ -186,7 +186,7 @@ describe('nodeJoined', () => {
       'peermasq-ruleset',
       printRuleSet({ ...ruleSet, generation: ago(1).getTime() }),
     );
-    expect(await deliver(joined, insertEvent(vm, 'last'))).toBe(204);
+    expect(await deliverEvent(joined, insertEvent(vm, 'last'))).toBe(204);
     expect(joined.log).toContainEqual(
       expect.objectContaining({
         message: 'NodeNeedsReboot',
@@ -202,9 +202,9 @@ describe('nodeJoined', () => {
     'that %s is not permitted is acknowledged, and in the log: the sweep serves the node',
     async (method) => {
       // One that has not seen the network before: it shares its routes for a moment.
-      const joined = await startSpecial('nodeJoined');
-      google.cloud.faults.push({ method, kind: 'permission', times: Infinity });
-      expect(await deliver(joined, insertEvent(addNode(), 'first'))).toBe(204);
+      const joined = await startDedicated('nodeJoined');
+      google.cloud.injectedErrors.push({ method, kind: 'permission', times: Infinity });
+      expect(await deliverEvent(joined, insertEvent(addNode(), 'first'))).toBe(204);
       expect(joined.log).toContainEqual(
         expect.objectContaining({
           message: 'ReconcileFailed',
@@ -215,9 +215,9 @@ describe('nodeJoined', () => {
   );
 
   test('an event of another kind is acknowledged, with the reason in the log', async () => {
-    const joined = await usualOne('nodeJoined');
+    const joined = await reusableFunction('nodeJoined');
     const event = { ...insertEvent(addNode(), 'first'), type: 'google.cloud.storage.object.v1.finalized' };
-    expect(await deliver(joined, event)).toBe(204);
+    expect(await deliverEvent(joined, event)).toBe(204);
     expect(joined.log).toMatchObject([
       { message: 'EventIgnored', reason: expect.stringContaining('not an audit log event') },
     ]);
@@ -225,15 +225,15 @@ describe('nodeJoined', () => {
   });
 
   test('a node that is still not proven half an hour after its event is given up, and said', async () => {
-    const joined = await usualOne('nodeJoined');
+    const joined = await reusableFunction('nodeJoined');
     const vm = addBusyNode();
     const event = insertEvent(vm, 'first');
     const old = new Date(Date.now() - 31 * 60_000).toISOString();
     const data = { ...(event['data'] as object), timestamp: old };
-    expect(await deliver(joined, { ...event, time: old, data })).toBe(204);
+    expect(await deliverEvent(joined, { ...event, time: old, data })).toBe(204);
     expect(joined.log).toContainEqual(
       expect.objectContaining({
-        message: 'NodeGaveUp',
+        message: 'NodeTimedOut',
         severity: 'ERROR',
         node: vm.id,
         cluster: 'frontend',
@@ -267,16 +267,16 @@ describe('peeringChanged', () => {
     return { ...event, data: { ...(event['data'] as object), timestamp } };
   };
   /** A node in force, as a pass before the change left it. */
-  async function provenNode(changed: RunningFunction): Promise<Vm> {
+  async function provenNode(changed: LabFunction): Promise<LabVm> {
     const vm = addNode();
     const follow = () => {
       report(vm);
     };
     google.cloud.changes.on('change', follow);
-    expect(await deliver(changed, change('addPeering'))).toBe(204);
+    expect(await deliverEvent(changed, change('addPeering'))).toBe(204);
     return vm;
   }
-  const destinationsOf = (vm: Vm) =>
+  const destinationsOf = (vm: LabVm) =>
     parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '').destinations.map(({ cidr }) => cidr.text);
   const setRoutes = (...ranges: string[]) => {
     network.routes['to-backend/europe-west1'] = ranges.map((destRange) => ({
@@ -288,13 +288,13 @@ describe('peeringChanged', () => {
   const passes = () => callsOf(google.cloud, 'compute.instances.aggregatedList');
 
   test('all nodes are planned anew; a burst of changes is one pass', async () => {
-    const changed = await usualOne('peeringChanged');
+    const changed = await reusableFunction('peeringChanged');
     const vm = await provenNode(changed);
     expect(destinationsOf(vm)).toEqual(['10.193.0.0/16']);
     setRoutes('10.193.0.0/16', '10.194.0.0/16');
     // Each has its turn after the one before, whatever the order in which they come.
     const burst = [change('addPeering', 9), change('updatePeering', 9.1), change('removePeering', 9.2)];
-    for (const event of burst) expect(await deliver(changed, event)).toBe(204);
+    for (const event of burst) expect(await deliverEvent(changed, event)).toBe(204);
     expect(destinationsOf(vm)).toEqual(['10.193.0.0/16', '10.194.0.0/16']);
     expect(passes()).toBe(2);
     expect(changed.log.filter(({ message }) => message === 'PeeringChanged')).toHaveLength(4);
@@ -302,10 +302,10 @@ describe('peeringChanged', () => {
 
   test('a network that suddenly has far fewer routes keeps the rules in force, and says so', async () => {
     setRoutes('10.193.0.0/16', '10.194.0.0/16', '10.195.0.0/16');
-    const changed = await usualOne('peeringChanged');
+    const changed = await reusableFunction('peeringChanged');
     const vm = await provenNode(changed);
     setRoutes('10.193.0.0/16');
-    expect(await deliver(changed, change('removePeering'))).toBe(204);
+    expect(await deliverEvent(changed, change('removePeering'))).toBe(204);
     expect(destinationsOf(vm)).toEqual(['10.193.0.0/16', '10.194.0.0/15']);
     expect(changed.log).toContainEqual(
       expect.objectContaining({
@@ -316,17 +316,17 @@ describe('peeringChanged', () => {
     );
   });
 
-  test.each<[string, FaultKind, number]>([
+  test.each<[string, InjectedErrorKind, number]>([
     ['lasts is given back', 'unavailable', 500],
     ['is a missing permission is acknowledged', 'permission', 204],
   ])('a fault that %s', async (_, kind, status) => {
-    google.cloud.faults.push({ method: 'compute.instances.aggregatedList', kind, times: Infinity });
-    expect(await deliver(await usualOne('peeringChanged'), change('addPeering'))).toBe(status);
+    google.cloud.injectedErrors.push({ method: 'compute.instances.aggregatedList', kind, times: Infinity });
+    expect(await deliverEvent(await reusableFunction('peeringChanged'), change('addPeering'))).toBe(status);
   });
 
   test('an insert is another function’s', async () => {
-    const changed = await usualOne('peeringChanged');
-    expect(await deliver(changed, insertEvent(addNode(), 'first'))).toBe(204);
+    const changed = await reusableFunction('peeringChanged');
+    expect(await deliverEvent(changed, insertEvent(addNode(), 'first'))).toBe(204);
     expect(changed.log).toMatchObject([
       { message: 'EventIgnored', reason: "nodes-joined is another function's" },
     ]);
@@ -335,7 +335,7 @@ describe('peeringChanged', () => {
 });
 
 describe('backfill', () => {
-  const post = async ({ url }: RunningFunction, body: unknown, method = 'POST') => {
+  const post = async ({ url }: LabFunction, body: unknown, method = 'POST') => {
     const headers = { 'content-type': 'application/json' };
     const init = method === 'GET' ? {} : { headers, body: JSON.stringify(body) };
     const response = await fetch(url, { method, ...init });
@@ -343,7 +343,7 @@ describe('backfill', () => {
   };
 
   test('plans without a change when dry, then pushes and says who is proven', async () => {
-    const backfill = await usualOne('backfill');
+    const backfill = await reusableFunction('backfill');
     const vm = addBusyNode();
     expect(await post(backfill, { dryRun: true })).toMatchObject({
       status: 200,
@@ -360,13 +360,13 @@ describe('backfill', () => {
 
   test('looks at the project of its credentials when none is named', async () => {
     const vm = addNode();
-    expect(await post(await startSpecial('backfill', goodConfig, {}), { dryRun: true })).toMatchObject({
+    expect(await post(await startDedicated('backfill', goodConfig, {}), { dryRun: true })).toMatchObject({
       answer: { nodes: [{ node: `gcp:${vm.id}`, outcome: 'planned' }] },
     });
   });
 
   test('a query string is refused: it would be taken for a real run', async () => {
-    const backfill = await usualOne('backfill');
+    const backfill = await reusableFunction('backfill');
     addNode();
     expect(await post({ ...backfill, url: `${backfill.url}?dryRun=true` }, {})).toMatchObject({
       status: 400,
@@ -384,25 +384,25 @@ describe('backfill', () => {
       { code: 'bad-request', error: expect.stringContaining('cluster') },
     ],
   ])('%s %j is answered with %d', async (method, body, status, answer) => {
-    expect(await post(await usualOne('backfill'), body, method)).toMatchObject({ status, answer });
+    expect(await post(await reusableFunction('backfill'), body, method)).toMatchObject({ status, answer });
     expect(google.cloud.calls).toEqual([]);
   });
 
   test('a missing permission is named, and logged once', async () => {
-    google.cloud.faults.push({
+    google.cloud.injectedErrors.push({
       method: 'compute.instances.aggregatedList',
       kind: 'permission',
       times: Infinity,
     });
-    const backfill = await startSpecial('backfill');
+    const backfill = await startDedicated('backfill');
     const named = { advice: expect.stringContaining('compute.instances.list') as unknown };
     expect(await post(backfill, {})).toMatchObject({ status: 500, answer: named });
     await post(backfill, { last: true });
     await backfill.logged(({ code }) => code === 'bad-request');
     expect(backfill.log).toMatchObject([
       { message: 'ReconcileFailed', code: 'permission-denied', ...named },
-      { message: 'SweepFinished', faults: 1 },
-      { message: 'CallsCounted', calls: 1 },
+      { message: 'SweepFinished', errors: 1 },
+      { message: 'ApiCallsCounted', calls: 1 },
       { message: 'BackfillFailed', code: 'bad-request' },
     ]);
   });

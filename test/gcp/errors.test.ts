@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { PermanentError, RetryableError } from '../../shared/core/errors';
-import { retrying, toPeermasqError } from '../../shared/gcp/errors';
+import { call, toPeermasqError } from '../../shared/gcp/errors';
 
-const rawAnswer = Symbol.for('google-gax.rawHttpResponsePayload');
+const rawResponse = Symbol.for('google-gax.rawHttpResponsePayload');
 const answer = (code: number, reason: string, message: string) => ({
   error: { code, message, errors: [{ message, domain: 'global', reason }] },
 });
@@ -12,7 +12,7 @@ const googleError = (code: number, httpStatusCode: number, reason: string, messa
   Object.assign(new Error(message), {
     code,
     httpStatusCode,
-    [rawAnswer]: JSON.stringify(answer(httpStatusCode, reason, message)),
+    [rawResponse]: JSON.stringify(answer(httpStatusCode, reason, message)),
   });
 
 /** The error of version 6, and of the credentials in both: the HTTP status as `status` and `code`. */
@@ -34,7 +34,7 @@ describe('an error of the client', () => {
     ['500, version 6', gaxiosError(500, 'internalError', 'x'), 'unavailable'],
     [
       '502 with a page of HTML',
-      Object.assign(new Error('Bad Gateway'), { httpStatusCode: 502, [rawAnswer]: '<html>' }),
+      Object.assign(new Error('Bad Gateway'), { httpStatusCode: 502, [rawResponse]: '<html>' }),
       'unavailable',
     ],
     ['a reset', Object.assign(new Error('socket hang up'), { code: 14 }), 'unreachable'],
@@ -160,24 +160,24 @@ describe('trying again', () => {
   const reset = Object.assign(new Error('socket hang up'), { code: 14 });
 
   test('ends with the first success', async () => {
-    expect(await retrying('try', inSeconds(10), failing(2, reset).attempt)).toBe(3);
+    expect(await call('try', inSeconds(10), failing(2, reset).attempt)).toBe(3);
   });
 
   test('ends with the last attempt', async () => {
     const { attempt, calls } = failing(Infinity, reset);
-    await expect(retrying('try', inSeconds(10), attempt, 3)).rejects.toMatchObject({ code: 'unreachable' });
+    await expect(call('try', inSeconds(10), attempt, 3)).rejects.toMatchObject({ code: 'unreachable' });
     expect(calls()).toBe(3);
   });
 
   test('never goes past the deadline, and never starts without an attempt', async () => {
     const { attempt, calls } = failing(Infinity, reset);
-    await expect(retrying('try', inSeconds(-1), attempt)).rejects.toBeInstanceOf(RetryableError);
+    await expect(call('try', inSeconds(-1), attempt)).rejects.toBeInstanceOf(RetryableError);
     expect(calls()).toBe(1);
   });
 
   test('is for what can change: a permanent error is thrown at once', async () => {
     const { attempt, calls } = failing(Infinity, googleError(5, 404, 'notFound', 'x'));
-    await expect(retrying('try', inSeconds(10), attempt)).rejects.toBeInstanceOf(PermanentError);
+    await expect(call('try', inSeconds(10), attempt)).rejects.toBeInstanceOf(PermanentError);
     expect(calls()).toBe(1);
   });
 });

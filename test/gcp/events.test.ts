@@ -2,12 +2,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { parseGcpEvent } from '../../shared/gcp/events';
+import { parseEvent } from '../../shared/gcp/events';
 
 type Json = Record<string, unknown>;
 
 const fixture = (name: string): Json =>
-  JSON.parse(readFileSync(join(__dirname, '../events/gcp', `${name}.json`), 'utf8')) as Json;
+  JSON.parse(readFileSync(join(__dirname, '../../events/gcp', `${name}.json`), 'utf8')) as Json;
 
 /** A copy of the event with the value at `path` (`data.protoPayload.methodName`) replaced. */
 function changed(event: Json, path: string, value: unknown): Json {
@@ -32,13 +32,13 @@ describe('an event tells of a node that joined', () => {
     ['instance-insert-first', '2026-11-21T22:36:58.468Z'],
     ['instance-insert-last', '2026-11-21T22:37:06.910Z'],
   ])('%s', (name, at) => {
-    expect(parseGcpEvent(fixture(name))).toEqual({ kind: 'nodes-joined', nodes: [node], at: new Date(at) });
+    expect(parseEvent(fixture(name))).toEqual({ kind: 'nodes-joined', nodes: [node], at: new Date(at) });
   });
 
   test.each(['v1.compute.instances.insert', 'beta.compute.instances.insert', 'compute.instances.insert'])(
     'by the method %s',
     (method) => {
-      expect(parseGcpEvent(changed(first, 'data.protoPayload.methodName', method))).toMatchObject({
+      expect(parseEvent(changed(first, 'data.protoPayload.methodName', method))).toMatchObject({
         nodes: [node],
       });
     },
@@ -55,23 +55,23 @@ describe('an event tells of a node that joined', () => {
       'data.protoPayload.resourceName',
       'x',
     );
-    expect(parseGcpEvent(event)).toMatchObject({ nodes: [{ ...node, zone, project }] });
+    expect(parseEvent(event)).toMatchObject({ nodes: [{ ...node, zone, project }] });
   });
 
   test('by the first part of a split entry', () => {
     const split = changed(fixture('instance-insert-split'), 'data.split', { uid: 'x', totalSplits: 2 });
-    expect(parseGcpEvent(split)).toMatchObject({ nodes: [node] });
+    expect(parseEvent(split)).toMatchObject({ nodes: [node] });
   });
 
   test('by a bulk insert that names an instance', () => {
     const labels = { project_id: node.project, zone: node.zone, instance_id: node.id };
     const event = changed(fixture('instance-bulk-insert'), 'data.resource.labels', labels);
-    expect(parseGcpEvent(event)).toMatchObject({ nodes: [node] });
+    expect(parseEvent(event)).toMatchObject({ nodes: [node] });
   });
 
   test('with the time of the event when the entry has none', () => {
     const event = changed(first, 'data.timestamp', 'yesterday');
-    expect(parseGcpEvent(event)).toMatchObject({ at: new Date('2026-11-21T22:36:58.468Z') });
+    expect(parseEvent(event)).toMatchObject({ at: new Date('2026-11-21T22:36:58.468Z') });
   });
 });
 
@@ -79,15 +79,15 @@ const exported = fixture('pubsub-instance-insert-first');
 
 describe('an event from the topic of a log sink', () => {
   test('says the same', () => {
-    expect(parseGcpEvent(exported)).toEqual(parseGcpEvent(first));
-    expect(parseGcpEvent(fixture('pubsub-network-add-peering-last'))).toEqual(
-      parseGcpEvent(fixture('network-add-peering-last')),
+    expect(parseEvent(exported)).toEqual(parseEvent(first));
+    expect(parseEvent(fixture('pubsub-network-add-peering-last'))).toEqual(
+      parseEvent(fixture('network-add-peering-last')),
     );
   });
 
   test('is ignored where it tells of a project that is not ours to look at', () => {
-    expect(parseGcpEvent(exported, ['another', node.project])).toMatchObject({ kind: 'nodes-joined' });
-    expect(parseGcpEvent(exported, ['another'])).toEqual({
+    expect(parseEvent(exported, ['another', node.project])).toMatchObject({ kind: 'nodes-joined' });
+    expect(parseEvent(exported, ['another'])).toEqual({
       kind: 'ignored',
       reason: 'project "identity-nonprod" is not one of PEERMASQ_PROJECTS',
     });
@@ -102,7 +102,7 @@ describe('an event tells of routes that changed', () => {
     ['route-insert', 'routes.insert'],
     ['router-patch', 'routers.patch'],
   ])('%s', (name, change) => {
-    expect(parseGcpEvent(changed(fixture(name), 'data.operation', { last: true }))).toMatchObject({
+    expect(parseEvent(changed(fixture(name), 'data.operation', { last: true }))).toMatchObject({
       kind: 'routes-changed',
       project: node.project,
       change,
@@ -158,7 +158,7 @@ describe('an event is ignored', () => {
       /^"\\u001b\[2J\\nv1" makes no/,
     ],
   ])('%s', (_, event, reason) => {
-    expect(parseGcpEvent(event)).toEqual({
+    expect(parseEvent(event)).toEqual({
       kind: 'ignored',
       reason: expect.stringMatching(reason) as unknown,
     });
@@ -175,7 +175,7 @@ describe('an event is ignored', () => {
         'data.protoPayload.resourceName',
         'x',
       );
-      expect(parseGcpEvent(event)).toMatchObject({ kind: 'ignored' });
+      expect(parseEvent(event)).toMatchObject({ kind: 'ignored' });
     }
   });
 
@@ -188,7 +188,7 @@ describe('an event is ignored', () => {
     );
     fc.assert(
       fc.property(anyEvent, (event) => {
-        const parsed = parseGcpEvent(event);
+        const parsed = parseEvent(event);
         if (parsed.kind === 'ignored') expect(parsed.reason).toMatch(/^[^\n]{1,600}$/);
       }),
     );

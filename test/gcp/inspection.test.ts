@@ -4,34 +4,34 @@ import { gzipSync } from 'node:zlib';
 import { PermanentError } from '../../shared/core/errors';
 import type { Node } from '../../shared/core/node';
 import type { Cloud, Inspection, Log } from '../../shared/core/ports';
-import { clientsOfProcess } from '../../shared/gcp/clients';
-import { makeGcpCloud } from '../../shared/gcp/cloud';
-import { makeGcpInspection } from '../../shared/gcp/inspection';
+import { getClients } from '../../shared/gcp/clients';
+import { makeCloud } from '../../shared/gcp/cloud';
+import { makeInspection } from '../../shared/gcp/inspection';
 import { composeStartupScript } from '../../shared/gcp/startup-script';
-import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
-import { addVm, metadataOf, setMetadata, type GoogleCloud, type Vm } from '../lab/gcp/state';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/lab';
+import { addVm, metadataOf, setMetadata, type GcpState, type LabVm } from '../lab/gcp/state';
 
-let lab: GoogleCloudLab;
-let state: GoogleCloud;
+let lab: LocalGcp;
+let state: GcpState;
 let cloud: Cloud;
 let inspection: Inspection;
 let warnings: Record<string, unknown>[];
-let vm: Vm;
+let vm: LabVm;
 
 const seeded = [{ key: 'startup-script', value: composeStartupScript('#!/bin/sh\necho hello\n') }];
 const inSeconds = (seconds: number) => Date.now() + seconds * 1_000;
 
 beforeAll(async () => {
-  lab = await openGoogleCloud();
+  lab = await startLocalGcp();
   state = lab.cloud;
   Object.assign(process.env, lab.env);
-  cloud = makeGcpCloud({ projects: [], program: '#!/bin/bash\n# peermasq\n' });
+  cloud = makeCloud({ projects: [], program: '#!/bin/bash\n# peermasq\n' });
   const log: Log = {
     info: () => undefined,
     warn: (event, fields) => warnings.push({ event, ...fields }),
     error: () => undefined,
   };
-  inspection = makeGcpInspection(clientsOfProcess(), log);
+  inspection = makeInspection(getClients(), log);
   addVm(state);
   // The first call pays for the clients: half a minute is what a slow machine takes.
   await cloud.nodes.list(['*'], inSeconds(60));
@@ -39,7 +39,7 @@ beforeAll(async () => {
 afterAll(() => lab.close());
 
 beforeEach(() => {
-  Object.assign(state, { vms: [], faults: [], calls: [] });
+  Object.assign(state, { vms: [], injectedErrors: [], calls: [] });
   warnings = [];
   vm = addVm(state, {
     metadata: [...seeded, { key: 'enable-guest-attributes', value: 'TRUE' }],
@@ -56,56 +56,56 @@ async function node(): Promise<Node> {
   if (!found) throw new Error('There is no node');
   return found;
 }
-const asked = () => metadataOf(vm, 'peermasq-look');
+const requestNonce = () => metadataOf(vm, 'peermasq-snapshot');
 
 /** The watch on the node, as far as looks go. */
-function whenAsked(act: (nonce: string) => void): void {
+function onSnapshotRequest(act: (nonce: string) => void): void {
   state.changes.on('change', () => {
-    const nonce = asked();
+    const nonce = requestNonce();
     if (nonce !== undefined) act(nonce);
   });
 }
-function answer(nonce: string): void {
+function respond(nonce: string): void {
   const text = gzipSync('*nat\nCOMMIT\n').toString('base64');
   const sha256 = createHash('sha256').update(text).digest('hex');
-  vm.guestAttributes['peermasq-look/0'] = `${nonce} part 0 of 1 sha256 ${sha256}\n${text}\n`;
+  vm.guestAttributes['peermasq-snapshot/0'] = `${nonce} part 0 of 1 sha256 ${sha256}\n${text}\n`;
 }
 
 test('a look is asked for, answered, and its question taken back', async () => {
-  whenAsked(answer);
+  onSnapshotRequest(respond);
   expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
-  expect(asked()).toBeUndefined();
+  expect(requestNonce()).toBeUndefined();
   expect(warnings).toEqual([]);
 });
 
-const refuseWrites = () =>
-  state.faults.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 9 });
+const denyWrites = () =>
+  state.injectedErrors.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 9 });
 
 test('a question that cannot be taken back is told, and the answer counts', async () => {
-  whenAsked((nonce) => {
-    answer(nonce);
-    refuseWrites();
+  onSnapshotRequest((nonce) => {
+    respond(nonce);
+    denyWrites();
   });
   expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
   expect(warnings).toMatchObject([{ event: 'RecordFailed', node: vm.id }]);
   expect(warnings).toMatchObject([
-    { reason: expect.stringContaining('peermasq-look stays in the metadata') },
+    { reason: expect.stringContaining('peermasq-snapshot stays in the metadata') },
   ]);
 });
 
 test('a question that cannot be taken back does not hide why there was no answer', async () => {
-  whenAsked(refuseWrites);
+  onSnapshotRequest(denyWrites);
   await expect(inspection.look(await node(), inSeconds(12))).rejects.toMatchObject({ code: 'no-answer' });
   expect(warnings).toHaveLength(1);
 });
 
 test('a look that is cut off takes its question back', async () => {
   const interrupt = new AbortController();
-  whenAsked(() => {
+  onSnapshotRequest(() => {
     interrupt.abort(new Error('cut off'));
   });
   await expect(inspection.look(await node(), inSeconds(30), interrupt.signal)).rejects.toThrow('cut off');
-  expect(asked()).toBeUndefined();
+  expect(requestNonce()).toBeUndefined();
 });
 
 test.each([
@@ -113,7 +113,7 @@ test.each([
   ['that is none', 'hello', undefined],
   ['of just now', Math.floor(Date.now() / 1_000).toString(16) + '0'.repeat(24), expect.any(String)],
 ])('a push takes a question %s away, unless somebody may wait', async (_, nonce, left) => {
-  setMetadata(state, vm, 'peermasq-look', nonce);
+  setMetadata(state, vm, 'peermasq-snapshot', nonce);
   const ruleSet = {
     generation: Date.now(),
     randomFully: false,
@@ -122,11 +122,11 @@ test.each([
     destinations: [],
     probes: [],
   };
-  const order = { ruleSet, routes: 0 };
-  expect(await cloud.channel.push(order, [await node()], inSeconds(10))).toMatchObject([
+  const request = { ruleSet, routes: 0 };
+  expect(await cloud.channel.push(request, [await node()], inSeconds(10))).toMatchObject([
     { result: 'pushed' },
   ]);
-  expect(asked()).toEqual(left);
+  expect(requestNonce()).toEqual(left);
 });
 
 test('a node that was never handed anything is told as such, and left as it was', async () => {
@@ -140,12 +140,12 @@ test('a node that was never handed anything is told as such, and left as it was'
       /npx peermasq backfill --node \d+\. By hand: gcloud compute ssh /,
     ) as unknown,
   });
-  expect(asked()).toBeUndefined();
+  expect(requestNonce()).toBeUndefined();
 });
 
 test('a watch that a DaemonSet brought answers, though nobody decided about guest attributes yet', async () => {
   vm.metadata = [];
-  whenAsked(answer);
+  onSnapshotRequest(respond);
   expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
   expect(metadataOf(vm, 'enable-guest-attributes')).toBe('TRUE');
 });

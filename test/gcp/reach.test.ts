@@ -1,41 +1,41 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { parseAddress } from '../../shared/core/cidr';
-import type { Check, LinkName, Way } from '../../shared/core/reach';
-import { clientsOfProcess } from '../../shared/gcp/clients';
-import { makeGcpNodes } from '../../shared/gcp/nodes';
-import { makeGcpReach } from '../../shared/gcp/reach';
-import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
+import type { Check, CheckName, Connection } from '../../shared/core/reach';
+import { getClients } from '../../shared/gcp/clients';
+import { makeNodes } from '../../shared/gcp/nodes';
+import { makeReach } from '../../shared/gcp/reach';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/lab';
 import {
   addVm,
   networkUrl,
   subnetworkUrl,
-  type Firewall,
-  type FirewallPolicy,
-  type GoogleCloud,
-  type Network,
-  type Vm,
+  type LabFirewall,
+  type LabFirewallPolicy,
+  type GcpState,
+  type LabNetwork,
+  type LabVm,
 } from '../lab/gcp/state';
 
 const [mine, theirs] = ['identity-nonprod', 'backend-prod'];
 const region = 'europe-west1';
 
-let lab: GoogleCloudLab;
-let cloud: GoogleCloud;
-let node: Vm;
-let [own, peer]: [Network, Network] = [makeNetworks().own, makeNetworks().peer];
+let lab: LocalGcp;
+let cloud: GcpState;
+let node: LabVm;
+let [own, peer]: [LabNetwork, LabNetwork] = [makeNetworks().own, makeNetworks().peer];
 
 beforeAll(async () => {
-  lab = await openGoogleCloud();
+  lab = await startLocalGcp();
   cloud = lab.cloud;
   Object.assign(process.env, lab.env);
   addVm(cloud);
-  await makeGcpNodes(clientsOfProcess(), [mine], '').list(['*'], inSeconds(60));
+  await makeNodes(getClients(), [mine], '').list(['*'], inSeconds(60));
 }, 60_000);
 afterAll(() => lab.close());
 
 const inSeconds = (seconds: number) => Date.now() + seconds * 1_000;
 
-function makeNetworks(): { own: Network; peer: Network } {
+function makeNetworks(): { own: LabNetwork; peer: LabNetwork } {
   const subnetRoute = (destRange: string) =>
     ({ destRange, imported: true, type: 'SUBNET_PEERING_ROUTE' }) as const;
   return {
@@ -54,7 +54,7 @@ function makeNetworks(): { own: Network; peer: Network } {
   };
 }
 
-const letIn: Firewall = {
+const allowRule: LabFirewall = {
   project: theirs,
   name: 'allow-frontend',
   network: 'vpc-a',
@@ -85,7 +85,7 @@ beforeEach(() => {
       nextHopGateway: `https://www.googleapis.com/compute/v1/projects/${project}/global/gateways/default-internet-gateway`,
     })),
     routers: [],
-    firewalls: [{ ...letIn }],
+    firewalls: [{ ...allowRule }],
     forwardingRules: [
       {
         project: theirs,
@@ -98,9 +98,9 @@ beforeEach(() => {
         ports: ['32191'],
       },
     ],
-    faults: [],
+    injectedErrors: [],
     calls: [],
-  } satisfies Partial<GoogleCloud>);
+  } satisfies Partial<GcpState>);
   node = addVm(cloud, {
     name: 'node-1',
     project: mine,
@@ -123,25 +123,25 @@ interface Given {
 
 async function checksOf({ source = '10.209.0.2', destination = '10.193.0.3', port = 32191 }: Given = {}) {
   const ref = { cloud: 'gcp', project: node.project, zone: node.zone, id: node.id } as const;
-  const [found] = await makeGcpNodes(clientsOfProcess(), [], '').get([ref], inSeconds(10));
+  const [found] = await makeNodes(getClients(), [], '').get([ref], inSeconds(10));
   if (!found) throw new Error('no node');
-  const way: Way = {
+  const connection: Connection = {
     node: found,
     source: parseAddress(source),
     destination: parseAddress(destination),
     port,
   };
-  return makeGcpReach(clientsOfProcess()).checks(way, inSeconds(10));
+  return makeReach(getClients()).checks(connection, inSeconds(10));
 }
 
 const statesOf = (checks: readonly Check[]) => checks.map(({ state }) => state).join(' ');
-const checkOf = (checks: readonly Check[], link: LinkName) => checks.find((check) => check.link === link);
+const checkOf = (checks: readonly Check[], name: CheckName) => checks.find((check) => check.name === name);
 const firstBroken = (checks: readonly Check[]) => checks.find(({ state }) => state === 'broken');
 const containing = (text: string) => expect.stringContaining(text) as unknown;
 
 const policy = (
-  over: Partial<FirewallPolicy['rules'][number]>,
-  type: FirewallPolicy['type'] = 'HIERARCHY',
+  overrides: Partial<LabFirewallPolicy['rules'][number]>,
+  type: LabFirewallPolicy['type'] = 'HIERARCHY',
 ) => ({
   type,
   name: '123456789012',
@@ -152,42 +152,42 @@ const policy = (
       action: 'deny' as const,
       direction: 'INGRESS' as const,
       match: { srcIpRanges: ['10.0.0.0/8'], layer4Configs: [{ ipProtocol: 'all' }] },
-      ...over,
+      ...overrides,
     },
   ],
 });
 
-type PolicyRule = FirewallPolicy['rules'][number];
+type PolicyRule = LabFirewallPolicy['rules'][number];
 
-const policies = (rules: readonly Omit<PolicyRule, 'direction'>[]): FirewallPolicy => ({
+const policies = (rules: readonly Omit<PolicyRule, 'direction'>[]): LabFirewallPolicy => ({
   ...policy({}),
   rules: rules.map((rule) => ({ direction: 'INGRESS', ...rule })),
 });
 
-const passedOn = (domain: string, priority = 100) => ({
+const delegatedTo = (domain: string, priority = 100) => ({
   priority,
   action: 'goto_next' as const,
   match: { srcFqdns: [domain], layer4Configs: [] },
 });
 
-const deny = (over: Partial<Firewall>): Firewall => ({
+const deny = (overrides: Partial<LabFirewall>): LabFirewall => ({
   project: mine,
   name: 'no-way',
   network: 'vpc-b',
   direction: 'EGRESS',
   denied: [{ IPProtocol: 'all' }],
   destinationRanges: ['10.193.0.0/16'],
-  ...over,
+  ...overrides,
 });
 
 test('of the write-up everything is as it should be, each thing asked for once', async () => {
   const checks = await checksOf();
-  expect(checks.map(({ link }) => link)).toEqual([
+  expect(checks.map(({ name }) => name)).toEqual([
     'peering',
-    'route-there',
-    'route-back',
-    'firewall-node',
-    'firewall-peer',
+    'forward-route',
+    'return-route',
+    'node-firewall',
+    'peer-firewall',
   ]);
   expect(checks).toMatchObject([
     {
@@ -231,10 +231,10 @@ test('of the write-up everything is as it should be, each thing asked for once',
 describe('the link that is broken first, and what mends it', () => {
   const create =
     'gcloud compute networks peerings create to-vpc-b --project backend-prod --network vpc-a --peer-project identity-nonprod --peer-network vpc-b';
-  const peering = (side: Network) => side.peerings[0] ?? { name: '', state: 'INACTIVE', network: '' };
-  const routesOf = (side: Network) => Object.values(side.routes)[0] ?? [];
+  const peering = (side: LabNetwork) => side.peerings[0] ?? { name: '', state: 'INACTIVE', network: '' };
+  const routesOf = (side: LabNetwork) => Object.values(side.routes)[0] ?? [];
 
-  test.each<[string, () => void, LinkName, string, string | undefined, Given?]>([
+  test.each<[string, () => void, CheckName, string, string | undefined, Given?]>([
     [
       'the peering is not there on the other side',
       () => {
@@ -249,7 +249,12 @@ describe('the link that is broken first, and what mends it', () => {
       'the peering is pending, and the other side may not be seen',
       () => {
         peering(own).state = 'INACTIVE';
-        cloud.faults.push({ method: 'compute.networks.get', project: theirs, kind: 'permission', times: 9 });
+        cloud.injectedErrors.push({
+          method: 'compute.networks.get',
+          project: theirs,
+          kind: 'permission',
+          times: 9,
+        });
       },
       'peering',
       "Required 'compute.networks.get' permission for 'projects/backend-prod/global/networks/vpc-a'",
@@ -287,7 +292,7 @@ describe('the link that is broken first, and what mends it', () => {
           nextHopIp: '10.193.0.9',
         });
       },
-      'route-there',
+      'forward-route',
       'Peering to-frontend of network vpc-a of backend-prod exports custom routes: no.',
       'gcloud compute networks peerings update to-frontend --project backend-prod --network vpc-a --export-custom-routes',
       { destination: '10.77.0.1' },
@@ -298,7 +303,7 @@ describe('the link that is broken first, and what mends it', () => {
         routesOf(own).push({ destRange: '10.77.0.0/16', imported: false, type: 'STATIC_PEERING_ROUTE' });
         Object.assign(peering(peer), { exportCustomRoutes: true });
       },
-      'route-there',
+      'forward-route',
       'It is offered 10.77.0.0/16, and does not import it: static route of peering to-backend.',
       'gcloud compute networks peerings update to-backend --project identity-nonprod --network vpc-b --import-custom-routes',
       { destination: '10.77.0.1' },
@@ -310,7 +315,7 @@ describe('the link that is broken first, and what mends it', () => {
         for (const one of [peering(own), peering(peer)])
           Object.assign(one, { importCustomRoutes: true, exportCustomRoutes: true });
       },
-      'route-there',
+      'forward-route',
       'the best that holds 10.193.0.3 is for 0.0.0.0/0 and leads nowhere near it: static route default, into the default internet gateway.',
       undefined,
     ],
@@ -322,7 +327,7 @@ describe('the link that is broken first, and what mends it', () => {
           Object.assign(one, { importCustomRoutes: true, exportCustomRoutes: true });
         Object.assign(peering(peer), { stackType: 'IPV4_IPV6' });
       },
-      'route-there',
+      'forward-route',
       'No route of network vpc-b of identity-nonprod holds fd20:1::3.',
       'gcloud compute networks peerings update to-backend --project identity-nonprod --network vpc-b --stack-type IPV4_IPV6',
       { source: 'fd20:2::2', destination: 'fd20:1::3' },
@@ -332,14 +337,14 @@ describe('the link that is broken first, and what mends it', () => {
       () => {
         peer.routes = {};
       },
-      'route-back',
+      'return-route',
       'and leads nowhere near it: static route default, into the default internet gateway.',
       'gcloud compute networks peerings list-routes to-frontend --project backend-prod --network vpc-a --region europe-west1 --direction INCOMING',
     ],
     [
       'there is no route back to a pod, nor any to it in its own network',
       () => undefined,
-      'route-back',
+      'return-route',
       'Neither does one of network vpc-b of identity-nonprod: nobody can answer it.',
       undefined,
       { source: '10.132.0.10' },
@@ -355,7 +360,7 @@ describe('the link that is broken first, and what mends it', () => {
           nextHopInstance: 'projects/identity-nonprod/zones/europe-west1-c/instances/node-1',
         });
       },
-      'route-back',
+      'return-route',
       'network vpc-b of identity-nonprod routes 10.132.0.0/24: static route gke-frontend-1, into node-1.',
       'gcloud compute networks peerings update to-backend --project identity-nonprod --network vpc-b --export-custom-routes && gcloud compute networks peerings update to-frontend --project backend-prod --network vpc-a --import-custom-routes',
       { source: '10.132.0.10' },
@@ -365,7 +370,7 @@ describe('the link that is broken first, and what mends it', () => {
       () => {
         cloud.firewalls.push(deny({ priority: 900 }));
       },
-      'firewall-node',
+      'node-firewall',
       'VPC firewall rule no-way (priority 900) of network vpc-b of identity-nonprod denies tcp:32191 to 10.193.0.3.',
       'gcloud compute firewall-rules create peermasq-egress-tcp-32191 --project identity-nonprod --network vpc-b --direction EGRESS --action allow --rules tcp:32191 --destination-ranges 10.193.0.3/32 --priority 899',
     ],
@@ -374,7 +379,7 @@ describe('the link that is broken first, and what mends it', () => {
       () => {
         cloud.firewalls.push(deny({ priority: 0 }));
       },
-      'firewall-node',
+      'node-firewall',
       'VPC firewall rule no-way (priority 0)',
       'gcloud compute firewall-rules update no-way --project identity-nonprod --disabled',
     ],
@@ -383,7 +388,7 @@ describe('the link that is broken first, and what mends it', () => {
       () => {
         cloud.firewalls = [];
       },
-      'firewall-peer',
+      'peer-firewall',
       'No rule allows tcp:32191 from 10.209.0.2: ingress is denied where no rule says otherwise.',
       'gcloud compute firewall-rules create peermasq-ingress-tcp-32191 --project backend-prod --network vpc-a --direction INGRESS --action allow --rules tcp:32191 --source-ranges 10.209.0.0/16 --priority 1000',
     ],
@@ -392,7 +397,7 @@ describe('the link that is broken first, and what mends it', () => {
       () => {
         Object.assign(cloud.firewalls[0] ?? {}, { disabled: true });
       },
-      'firewall-peer',
+      'peer-firewall',
       'VPC firewall rule allow-frontend of network vpc-a of backend-prod would allow it, and is disabled.',
       'gcloud compute firewall-rules update allow-frontend --project backend-prod --no-disabled',
     ],
@@ -401,7 +406,7 @@ describe('the link that is broken first, and what mends it', () => {
       () => {
         peer.firewallPolicies = [policy({})];
       },
-      'firewall-peer',
+      'peer-firewall',
       'Rule 100 of firewall policy org-rules (HIERARCHY) denies tcp:32191 from 10.209.0.2.',
       'gcloud compute firewall-policies rules create 99 --firewall-policy 123456789012 --direction INGRESS --action allow --layer4-configs tcp:32191 --src-ip-ranges 10.209.0.0/16',
     ],
@@ -411,7 +416,7 @@ describe('the link that is broken first, and what mends it', () => {
         peer.networkFirewallPolicyEnforcementOrder = 'BEFORE_CLASSIC_FIREWALL';
         peer.firewallPolicies = [{ ...policy({}, 'NETWORK'), name: 'strict', shortName: 'strict' }];
       },
-      'firewall-peer',
+      'peer-firewall',
       'Rule 100 of firewall policy strict (NETWORK) denies tcp:32191 from 10.209.0.2.',
       'gcloud compute network-firewall-policies rules create 99 --firewall-policy strict --global-firewall-policy --project backend-prod --direction INGRESS --action allow --layer4-configs tcp:32191 --src-ip-ranges 10.209.0.0/16',
     ],
@@ -420,24 +425,24 @@ describe('the link that is broken first, and what mends it', () => {
       () => {
         Object.assign(cloud.forwardingRules[0] ?? {}, { region: 'us-east1' });
       },
-      'firewall-peer',
+      'peer-firewall',
       'It is for clients in its own region, and the node is in europe-west1.',
       'gcloud compute forwarding-rules update backend --project backend-prod --region us-east1 --allow-global-access',
     ],
     [
       'the load balancer does not forward the port',
       () => undefined,
-      'firewall-peer',
+      'peer-firewall',
       'It does not forward tcp:443.',
       'gcloud compute forwarding-rules describe backend --project backend-prod --region europe-west1',
       { port: 443 },
     ],
-  ])('%s', async (_, breakIt, link, evidence, cure, given = {}) => {
+  ])('%s', async (_, breakIt, name, evidence, fix, given = {}) => {
     breakIt();
     const broken = firstBroken(await checksOf(given));
-    expect(broken?.link).toBe(link);
+    expect(broken?.name).toBe(name);
     expect(broken?.evidence.join('\n')).toContain(evidence);
-    expect(broken?.cure).toBe(cure);
+    expect(broken?.fix).toBe(fix);
   });
 });
 
@@ -445,12 +450,12 @@ test('a public destination that nothing leads to is named so, and no peering is 
   cloud.routes = [];
   const checks = await checksOf({ destination: '8.8.8.8' });
   expect(checkOf(checks, 'peering')).toEqual({
-    link: 'peering',
+    name: 'peering',
     state: 'not-needed',
     evidence: ['8.8.8.8 is a public address: a gateway to the internet leads to it, and no peering.'],
   });
-  expect(checkOf(checks, 'route-there')).toMatchObject({ state: 'broken' });
-  expect(checkOf(checks, 'route-there')?.cure).toBeUndefined();
+  expect(checkOf(checks, 'forward-route')).toMatchObject({ state: 'broken' });
+  expect(checkOf(checks, 'forward-route')?.fix).toBeUndefined();
 });
 
 describe('firewall rules', () => {
@@ -468,16 +473,20 @@ describe('firewall rules', () => {
         },
       ],
     });
-  const rule = (over: Partial<Firewall>): Firewall => ({ ...letIn, name: 'another', ...over });
-  const denyIn = (over: Partial<Firewall>): Firewall => {
-    const { allowed, ...rest } = letIn;
-    return { ...rest, name: 'deny', denied: allowed ?? [], ...over };
+  const rule = (overrides: Partial<LabFirewall>): LabFirewall => ({
+    ...allowRule,
+    name: 'another',
+    ...overrides,
+  });
+  const denyRule = (overrides: Partial<LabFirewall>): LabFirewall => {
+    const { allowed, ...rest } = allowRule;
+    return { ...rest, name: 'deny', denied: allowed ?? [], ...overrides };
   };
 
-  test.each<[string, Firewall[], Check['state']]>([
-    ['of equals the one that denies counts', [rule({}), denyIn({})], 'broken'],
-    ['the lower number counts', [rule({ priority: 10 }), denyIn({ priority: 20 })], 'ok'],
-    ['those that are disabled do not', [rule({}), denyIn({ priority: 1, disabled: true })], 'ok'],
+  test.each<[string, LabFirewall[], Check['state']]>([
+    ['of equals the one that denies counts', [rule({}), denyRule({})], 'broken'],
+    ['the lower number counts', [rule({ priority: 10 }), denyRule({ priority: 20 })], 'ok'],
+    ['those that are disabled do not', [rule({}), denyRule({ priority: 1, disabled: true })], 'ok'],
     ['for its tag', [rule({ targetTags: ['db'] })], 'ok'],
     ['for another tag', [rule({ targetTags: ['web'] })], 'broken'],
     ['for its account', [rule({ targetServiceAccounts: ['db@backend-prod.iam.gserviceaccount.com'] })], 'ok'],
@@ -495,12 +504,12 @@ describe('firewall rules', () => {
   ])('for an instance: %s', async (_, rules, state) => {
     target();
     cloud.firewalls = rules;
-    const check = checkOf(await checksOf({ destination: '10.193.0.7' }), 'firewall-peer');
+    const check = checkOf(await checksOf({ destination: '10.193.0.7' }), 'peer-firewall');
     expect(check?.state).toBe(state);
     expect(check?.evidence).toContain('Instance database of backend-prod has 10.193.0.7.');
   });
 
-  test.each<[string, FirewallPolicy[], Check['state']]>([
+  test.each<[string, LabFirewallPolicy[], Check['state']]>([
     ['that allows ends the search', [policy({ action: 'allow' })], 'ok'],
     ['that passes on leaves it to the next', [policy({ action: 'goto_next' })], 'broken'],
     ['that is disabled is none', [policy({ action: 'allow', disabled: true })], 'broken'],
@@ -527,7 +536,12 @@ describe('firewall rules', () => {
     ],
     [
       'that passes on by a domain name, and else allows, cannot be told',
-      [policies([passedOn('a.example'), { priority: 200, action: 'allow', match: { layer4Configs: [] } }])],
+      [
+        policies([
+          delegatedTo('a.example'),
+          { priority: 200, action: 'allow', match: { layer4Configs: [] } },
+        ]),
+      ],
       'unknown',
     ],
     [
@@ -545,15 +559,15 @@ describe('firewall rules', () => {
     target();
     cloud.firewalls = [];
     peer.firewallPolicies = policies;
-    expect(checkOf(await checksOf({ destination: '10.193.0.7' }), 'firewall-peer')?.state).toBe(state);
+    expect(checkOf(await checksOf({ destination: '10.193.0.7' }), 'peer-firewall')?.state).toBe(state);
   });
 
   test('however many pass it on are told at once, and not all', async () => {
     target();
-    const hundred = Array.from({ length: 100 }, (_, i) => passedOn(`${i}.example`, i));
+    const hundred = Array.from({ length: 100 }, (_, i) => delegatedTo(`${i}.example`, i));
     const maybe = hundred.map((one) => ({ ...one, action: 'deny' as const, priority: one.priority + 1_000 }));
     peer.firewallPolicies = Array.from({ length: 8 }, () => policies([...hundred, ...maybe]));
-    const check = checkOf(await checksOf({ destination: '10.193.0.7' }), 'firewall-peer');
+    const check = checkOf(await checksOf({ destination: '10.193.0.7' }), 'peer-firewall');
     expect(check?.state).toBe('unknown');
     expect(check?.evidence.length).toBeLessThan(20);
     expect(check?.evidence.at(-1)).toMatch(/^\d+ more rules may decide\.$/);
@@ -561,18 +575,18 @@ describe('firewall rules', () => {
 
   test('behind a load balancer say which instances they are for', async () => {
     cloud.firewalls = [rule({ targetTags: ['gke-backend'] })];
-    const check = checkOf(await checksOf(), 'firewall-peer');
+    const check = checkOf(await checksOf(), 'peer-firewall');
     expect(check?.state).toBe('ok');
     expect(check?.evidence).toContainEqual(
       containing('from 10.209.0.2, for instances with the tag gke-backend.'),
     );
-    cloud.firewalls = [rule({}), denyIn({ targetTags: ['gke-backend'], priority: 1 })];
-    expect(checkOf(await checksOf(), 'firewall-peer')?.state).toBe('unknown');
+    cloud.firewalls = [rule({}), denyRule({ targetTags: ['gke-backend'], priority: 1 })];
+    expect(checkOf(await checksOf(), 'peer-firewall')?.state).toBe('unknown');
   });
 
   test('of whoever has the address, even where that is not found', async () => {
     const unknown = await checksOf({ destination: '10.193.0.99' });
-    expect(checkOf(unknown, 'firewall-peer')).toMatchObject({
+    expect(checkOf(unknown, 'peer-firewall')).toMatchObject({
       state: 'ok',
       evidence: [containing('No instance and no forwarding rule'), containing('allow-frontend')],
     });
@@ -580,7 +594,7 @@ describe('firewall rules', () => {
 
   test('by source tags count in the own network', async () => {
     cloud.firewalls = [
-      { ...letIn, project: mine, network: 'vpc-b', sourceRanges: [], sourceTags: ['frontend'] },
+      { ...allowRule, project: mine, network: 'vpc-b', sourceRanges: [], sourceTags: ['frontend'] },
     ];
     const checks = await checksOf({ destination: '10.209.0.99' });
     expect(statesOf(checks)).toBe('not-needed ok ok ok ok');
@@ -588,13 +602,13 @@ describe('firewall rules', () => {
 });
 
 describe('other ways than a peering', () => {
-  const tunnel = (over = {}) => ({
+  const tunnel = (overrides = {}) => ({
     project: mine,
     name: 'to-office',
     network: 'vpc-b',
     destRange: '10.50.0.0/16',
     nextHopVpnTunnel: 'projects/identity-nonprod/regions/europe-west1/vpnTunnels/office',
-    ...over,
+    ...overrides,
   });
 
   test('are told, and what lies behind them is not known', async () => {
@@ -647,7 +661,7 @@ describe('other ways than a peering', () => {
     ],
   ])('%s', async (_, arrange, kind) => {
     arrange();
-    const check = checkOf(await checksOf({ destination: '10.50.0.1' }), 'route-there');
+    const check = checkOf(await checksOf({ destination: '10.50.0.1' }), 'forward-route');
     expect(check).toMatchObject({ state: 'ok', evidence: [containing(kind)] });
   });
 
@@ -659,16 +673,16 @@ describe('other ways than a peering', () => {
 
 describe('what may not be seen', () => {
   const denied = (method: string, project = theirs) => {
-    cloud.faults.push({ method, project, kind: 'permission', times: 99 });
+    cloud.injectedErrors.push({ method, project, kind: 'permission', times: 99 });
   };
 
-  test.each<[string, string, string, string, LinkName, string]>([
+  test.each<[string, string, string, string, CheckName, string]>([
     [
       'the network of the peer',
       'compute.networks.get',
       theirs,
       'ok ok unknown ok ok',
-      'route-back',
+      'return-route',
       'gcloud compute networks describe vpc-a --project backend-prod',
     ],
     [
@@ -676,7 +690,7 @@ describe('what may not be seen', () => {
       'compute.networks.listPeeringRoutes',
       theirs,
       'ok ok unknown ok ok',
-      'route-back',
+      'return-route',
       'gcloud compute networks peerings list-routes to-frontend --project backend-prod --network vpc-a --region europe-west1 --direction INCOMING',
     ],
     [
@@ -684,7 +698,7 @@ describe('what may not be seen', () => {
       'compute.networks.getEffectiveFirewalls',
       theirs,
       'ok ok ok ok unknown',
-      'firewall-peer',
+      'peer-firewall',
       'gcloud compute networks get-effective-firewalls vpc-a --project backend-prod',
     ],
     [
@@ -692,7 +706,7 @@ describe('what may not be seen', () => {
       'compute.instances.getEffectiveFirewalls',
       mine,
       'ok ok ok unknown ok',
-      'firewall-node',
+      'node-firewall',
       '',
     ],
     [
@@ -703,14 +717,14 @@ describe('what may not be seen', () => {
       'peering',
       'gcloud compute networks describe vpc-b --project identity-nonprod',
     ],
-  ])('%s leaves that check open', async (_, method, project, states, link, command) => {
+  ])('%s leaves that check open', async (_, method, project, states, name, command) => {
     denied(method, project);
     const checks = await checksOf();
     expect(statesOf(checks)).toBe(states);
-    const check = checkOf(checks, link);
+    const check = checkOf(checks, name);
     expect(check?.evidence.join()).toContain(`Required '${method}' permission for 'projects/${project}/`);
     expect(check?.evidence.join()).toContain('roles/compute.');
-    expect(check?.cure).toContain(command);
+    expect(check?.fix).toContain(command);
   });
 
   test('without credentials there is nothing to say', async () => {
@@ -736,6 +750,6 @@ test('pods of a VPC-native cluster have a way back: their secondary range is a s
     imported: true,
     type: 'SUBNET_PEERING_ROUTE',
   });
-  cloud.firewalls = [{ ...letIn, sourceRanges: ['10.0.0.0/8'] }];
+  cloud.firewalls = [{ ...allowRule, sourceRanges: ['10.0.0.0/8'] }];
   expect(statesOf(await checksOf({ source: '10.132.0.10' }))).toBe('ok ok ok ok ok');
 });

@@ -8,7 +8,7 @@ import fc from 'fast-check';
 import { composeStartupScript, originalStartupScript } from '../../shared/gcp/startup-script';
 import { bootGceNode } from '../lab/gcp/boot';
 import { startMetadataServer, type MetadataServer } from '../lab/gcp/metadata';
-import { addVm, makeGoogleCloud, setMetadata, type GoogleCloud, type Vm } from '../lab/gcp/state';
+import { addVm, makeGcpState, setMetadata, type GcpState, type LabVm } from '../lab/gcp/state';
 import type { Machine } from '../lab/machine';
 
 describe('a startup script', () => {
@@ -74,8 +74,8 @@ const here: Machine = {
 };
 
 describe('at boot, the composed script', () => {
-  let cloud: GoogleCloud;
-  let vm: Vm;
+  let cloud: GcpState;
+  let vm: LabVm;
   let server: MetadataServer;
   let folder: string;
 
@@ -86,7 +86,7 @@ describe('at boot, the composed script', () => {
     rmSync(folder, { recursive: true });
   });
   beforeEach(async () => {
-    cloud = makeGoogleCloud();
+    cloud = makeGcpState();
     vm = addVm(cloud);
     server = await startMetadataServer(cloud, vm);
     setMetadata(cloud, vm, 'peermasq-program', '#!/bin/bash\n# peermasq: a stand-in\necho "peermasq $*"\n');

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, test } from '@jest/globals';
 import { build, type BuildOptions, type Metafile } from 'esbuild';
 import { awsBundle, cliBundle, gcpBundle } from '../../infra/bundle/options';
 import { computeMethods } from '../../infra/bundle/compute-methods';
-import { commandsSent } from './calls';
+import { clientCommandsUsed } from './calls';
 
 type Input = readonly [file: string, bytes: number];
 
@@ -46,7 +46,7 @@ describe('dist/aws', () => {
   beforeAll(async () => {
     outputs = await inputsOf(awsBundle);
   }, 30_000);
-  const sent = commandsSent('shared/aws');
+  const sent = clientCommandsUsed('shared/aws');
 
   test.each(awsBundle.entryPoints.map(({ out }) => out))('%s.js stays small', (name) => {
     const inputs = outputs.get(`dist/aws/${name}.js`) ?? [];

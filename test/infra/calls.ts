@@ -9,7 +9,7 @@ import ts from 'typescript';
  * @param clients the declaration files that count, by the end of their path
  * @returns those of each folder
  */
-export function membersNamed(folders: readonly string[], clients: RegExp): Set<string>[] {
+export function clientMembersUsed(folders: readonly string[], clients: RegExp): Set<string>[] {
   const files = folders.map(sourcesIn);
   const options: ts.CompilerOptions = {
     strict: true,
@@ -60,7 +60,7 @@ function withoutOthers(host: ts.CompilerHost, clients: RegExp): ts.CompilerHost 
 }
 
 /** The commands of the AWS clients that the sources of a folder import, as pairs of client and command. */
-export function commandsSent(folder: string): [client: string, command: string][] {
+export function clientCommandsUsed(folder: string): [client: string, command: string][] {
   const imports = /import \{([^}]*)\} from '@aws-sdk\/client-([\w-]+)'/g;
   const pairs = sourcesIn(folder).flatMap((file) =>
     [...readFileSync(file, 'utf8').matchAll(imports)].flatMap(([, names = '', client = '']) =>

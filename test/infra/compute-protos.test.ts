@@ -5,8 +5,8 @@ import { createRequire } from 'node:module';
 import type { Method, Root } from 'protobufjs';
 import { computeMethods, computeMethodsOfCli } from '../../infra/bundle/compute-methods';
 import { pruneComputeProtos } from '../../infra/bundle/compute-protos';
-import { membersNamed } from './calls';
-import { messagesOf, type MessageOptions } from './messages';
+import { clientMembersUsed } from './calls';
+import { arbitraryMessage, type MessageOptions } from './messages';
 
 /** The copies that the client itself uses. */
 const ofClient = createRequire(require.resolve('@google-cloud/compute'));
@@ -33,7 +33,7 @@ const pairsOf = (all: typeof computeMethods) =>
 const methods = pairsOf(computeMethodsOfCli);
 
 describe('the methods kept', () => {
-  const [functions = [], reach = []] = membersNamed(
+  const [functions = [], reach = []] = clientMembersUsed(
     ['shared/gcp', 'shared/gcp/reach'],
     /\/compute\/build\/src\/v1\/\w+_client\.d\.ts$/,
   ).map((members) =>
@@ -84,9 +84,12 @@ describe('requests are encoded, and responses decoded, as with the whole API', (
   describe.each(methods)('%s.%s', (service, name) => {
     test.each(kinds)('%s', (_, options, numRuns) => {
       const [full, small] = [methodOf(whole, service, name), methodOf(pruned, service, name)];
-      const { resolvedRequestType: asked, resolvedResponseType: answered } = full;
-      if (!asked || !answered) throw new Error('unresolved');
-      const messages = fc.tuple(messagesOf(asked, options), messagesOf(answered, options));
+      const { resolvedRequestType: requestType, resolvedResponseType: responseType } = full;
+      if (!requestType || !responseType) throw new Error('unresolved');
+      const messages = fc.tuple(
+        arbitraryMessage(requestType, options),
+        arbitraryMessage(responseType, options),
+      );
       fc.assert(
         fc.property(messages, ([request, response]) => {
           const [sent, received] = [encode(full, request), decode(full, response)];

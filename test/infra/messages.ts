@@ -26,13 +26,13 @@ const scalars: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
 };
 
 /** @param outer the messages that this one stands in: one that holds itself ends there */
-export function messagesOf(
+export function arbitraryMessage(
   type: Type,
   options: MessageOptions,
   outer: readonly Type[] = [],
 ): fc.Arbitrary<Json> {
   const fields = Object.fromEntries(
-    type.fieldsArray.map((field) => [field.name, valuesOf(field, options, [...outer, type])]),
+    type.fieldsArray.map((field) => [field.name, arbitraryField(field, options, [...outer, type])]),
   );
   // What stands in a path, for one.
   const required = type.fieldsArray
@@ -46,11 +46,15 @@ export function messagesOf(
     : message;
 }
 
-function valuesOf(field: Field, options: MessageOptions, outer: readonly Type[]): fc.Arbitrary<unknown> {
+function arbitraryField(
+  field: Field,
+  options: MessageOptions,
+  outer: readonly Type[],
+): fc.Arbitrary<unknown> {
   // It never arrives with anything in it (infra/bundle/compute-protos.ts).
   if (field.type === 'google.protobuf.Any' && field.repeated) return fc.constant([]);
   const size = { minLength: options.isWhole ? 1 : 0, maxLength: 2 };
-  const one = oneOf(field, options, outer);
+  const one = arbitraryValue(field, options, outer);
   if (field.map) {
     if (!('keyType' in field) || field.keyType !== 'string') throw new Error('No generator for such keys');
     return fc.dictionary(text, one, { minKeys: size.minLength, maxKeys: size.maxLength });
@@ -58,7 +62,11 @@ function valuesOf(field: Field, options: MessageOptions, outer: readonly Type[])
   return field.repeated ? fc.array(one, size) : one;
 }
 
-function oneOf(field: Field, options: MessageOptions, outer: readonly Type[]): fc.Arbitrary<unknown> {
+function arbitraryValue(
+  field: Field,
+  options: MessageOptions,
+  outer: readonly Type[],
+): fc.Arbitrary<unknown> {
   const { resolvedType } = field.resolve();
   if (resolvedType === null) {
     const scalar = scalars[field.type];
@@ -69,7 +77,7 @@ function oneOf(field: Field, options: MessageOptions, outer: readonly Type[]): f
     const names = Object.keys(resolvedType.values);
     return fc.constantFrom(...names, ...(options.isNewer ? ['VALUE_OF_TOMORROW'] : []));
   }
-  return outer.includes(resolvedType) ? fc.constant({}) : messagesOf(resolvedType, options, outer);
+  return outer.includes(resolvedType) ? fc.constant({}) : arbitraryMessage(resolvedType, options, outer);
 }
 
 const isEnum = (type: Type | Enum): type is Enum => 'values' in type;

@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { awsBundle } from '../../infra/bundle/options';
 import { withLiteralKeys } from '../../infra/bundle/schema-keys';
-import { commandsSent } from './calls';
+import { clientCommandsUsed } from './calls';
 
 describe('keys are written out', () => {
   test('as the constants that they name', () => {
@@ -35,7 +35,7 @@ const whole = { ec2, ssm } as unknown as Clients;
 type Client = keyof Clients;
 
 /** The other clients are small as they are. */
-const sent = commandsSent('shared/aws').filter((pair): pair is [Client, string] => pair[0] in whole);
+const sent = clientCommandsUsed('shared/aws').filter((pair): pair is [Client, string] => pair[0] in whole);
 
 /**
  * The clients write and read every message from these schemas alone, with the same code. So it is the schemas

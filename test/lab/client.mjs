@@ -1,4 +1,4 @@
-// One request: `node client.mjs http|postgres ADDRESS PORT ID TIMEOUT_MS`. Prints one line of JSON:
+// One request: `node peer-client.mjs http|postgres ADDRESS PORT ID TIMEOUT_MS`. Prints one line of JSON:
 // {"reached":true,"body":…} once the service has answered, or {"reached":false,"reason":…}.
 import { Buffer } from 'node:buffer';
 import { connect } from 'node:net';
@@ -7,25 +7,29 @@ import { setTimeout } from 'node:timers';
 const [protocol, address, port, id, timeoutMs] = process.argv.slice(2);
 
 const http = {
-  question: `GET /${id} HTTP/1.0\r\n\r\n`,
-  answer: (received, isWhole) => (isWhole ? received.toString().split('\r\n\r\n')[1]?.trim() : undefined),
+  request: `GET /${id} HTTP/1.0\r\n\r\n`,
+  parseResponse: (received, isWhole) =>
+    isWhole ? received.toString().split('\r\n\r\n')[1]?.trim() : undefined,
 };
 
 // The start-up message of PostgreSQL's protocol 3.0; psql sends the same, and prints the same prompt.
-const words = Buffer.from(`\0\x03\0\0user\0web\0database\0app\0application_name\0${id}\0\0`, 'latin1');
+const startupParameters = Buffer.from(
+  `\0\x03\0\0user\0web\0database\0app\0application_name\0${id}\0\0`,
+  'latin1',
+);
 const length = Buffer.alloc(4);
-length.writeInt32BE(words.length + 4);
+length.writeInt32BE(startupParameters.length + 4);
 const passwordMethods = [3, 5, 10]; // clear text, MD5, SASL
 const postgres = {
-  question: Buffer.concat([length, words]),
-  answer: (received) => {
+  request: Buffer.concat([length, startupParameters]),
+  parseResponse: (received) => {
     if (received.length < 9) return undefined;
-    const asksForPassword = received[0] === 0x52 && passwordMethods.includes(received.readInt32BE(5));
-    return asksForPassword ? 'Password for user web:' : received.toString('latin1');
+    const isPasswordRequest = received[0] === 0x52 && passwordMethods.includes(received.readInt32BE(5));
+    return isPasswordRequest ? 'Password for user web:' : received.toString('latin1');
   },
 };
 
-const { question, answer } = { http, postgres }[protocol];
+const { request, parseResponse } = { http, postgres }[protocol];
 let received = Buffer.alloc(0);
 let isConnected = false;
 
@@ -33,21 +37,21 @@ function finish(result) {
   console.log(JSON.stringify(result));
   process.exit();
 }
-function look(isWhole) {
-  const body = answer(received, isWhole);
+function checkResponse(isWhole) {
+  const body = parseResponse(received, isWhole);
   if (body !== undefined) finish({ reached: true, body });
 }
 
 const socket = connect(Number(port), address, () => {
   isConnected = true;
-  socket.write(question);
+  socket.write(request);
 });
 socket.on('data', (chunk) => {
   received = Buffer.concat([received, chunk]);
-  look(false);
+  checkResponse(false);
 });
 socket.on('end', () => {
-  look(true);
+  checkResponse(true);
   finish({ reached: false, reason: 'the service hung up without an answer' });
 });
 socket.on('error', ({ message }) => finish({ reached: false, reason: message }));

@@ -3,13 +3,13 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-export interface Ended {
+export interface CliResult {
   readonly status: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-export interface RunOptions {
+export interface CliRunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
   /** Is given what sends signals to it. */
@@ -19,18 +19,18 @@ export interface RunOptions {
 }
 
 /** A home folder of its own, so that no credentials and no journals of this machine are seen. */
-export interface Home {
+export interface CliHome {
   readonly folder: string;
   /** What a program in it gets to see of the environment. */
   readonly env: Readonly<Record<string, string>>;
   /** Writes a file there. @returns its path */
   readonly write: (name: string, text: string) => string;
   /** The built command line, as its users run it. */
-  readonly peermasq: (args: readonly string[], options?: RunOptions) => Promise<Ended>;
+  readonly peermasq: (args: readonly string[], options?: CliRunOptions) => Promise<CliResult>;
   readonly close: () => void;
 }
 
-export function openHome(more: Readonly<Record<string, string>> = {}): Home {
+export function openCliHome(more: Readonly<Record<string, string>> = {}): CliHome {
   const folder = mkdtempSync(join(tmpdir(), 'peermasq-cli-'));
   const { PATH = '' } = process.env;
   const env = { PATH, HOME: folder, ...more };
@@ -52,8 +52,8 @@ export function openHome(more: Readonly<Record<string, string>> = {}): Home {
 function run(
   home: string,
   args: readonly string[],
-  { env = {}, stdin = '', onStart, onStderr }: RunOptions,
-): Promise<Ended> {
+  { env = {}, stdin = '', onStart, onStderr }: CliRunOptions,
+): Promise<CliResult> {
   const child = spawn(process.execPath, [join(process.cwd(), 'dist/cli/peermasq.mjs'), ...args], {
     cwd: home,
     env,

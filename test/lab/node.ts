@@ -8,7 +8,7 @@ import type { Machine } from './machine';
 import type { Host } from './netns';
 
 /** A host as a node: peermasq keeps its files in a folder of the host's own, and leaves systemd alone. */
-export function nodeOn(host: Host): Machine {
+export function nodeMachineOn(host: Host): Machine {
   const own = { PEERMASQ_DIR: join(host.folder, 'peermasq'), PEERMASQ_PERSIST: '0' };
   return {
     run: async (argv, { env, ...options } = {}) => {
@@ -19,7 +19,7 @@ export function nodeOn(host: Host): Machine {
 }
 
 /** Ends what still runs on a host, by process id: TERM, and KILL for what is left after a second. */
-export async function endPrograms(host: Host): Promise<void> {
+export async function killProcesses(host: Host): Promise<void> {
   const remaining = async () => {
     const { stdout } = await promisify(execFile)('ip', ['netns', 'pids', host.name]);
     return stdout.split('\n').filter(Boolean).map(Number);
@@ -39,12 +39,12 @@ function end(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-let cablesToThisProcess = 0;
+let vethPairs = 0;
 
 /** Cables the node to the namespace of this process. Returns this end's address. */
-export async function connectToThisProcess(node: Host, wanted?: string): Promise<string> {
+export async function connectToTestProcess(node: Host, wanted?: string): Promise<string> {
   const ip = async (...args: string[]) => (await promisify(execFile)('ip', args)).stdout;
-  const device = `node${process.pid}-${++cablesToThisProcess}`;
+  const device = `node${process.pid}-${++vethPairs}`;
   await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'mgmt0', 'netns', node.name);
   // The index is unique in this namespace, so that the labs of several processes do not collide.
   const [{ ifindex }] = z

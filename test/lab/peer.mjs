@@ -1,5 +1,5 @@
 // The service of a peer: tells which source address it sees. HTTP gets the address as its answer; a UDP
-// datagram is printed as `udp ADDRESS TEXT`. `node test/lab/peer.mjs PORT`
+// datagram is printed as `udp ADDRESS TEXT`. `node test/lab/echo-server.mjs PORT`
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:http';
 

@@ -2,7 +2,7 @@ import type { Report } from '../../shared/core/report';
 import { ruleSetId, type RuleSet } from '../../shared/core/rule-set';
 
 /** What a node says that has just put this rule set in force, unless `changes` says otherwise. */
-export function reportOf(ruleSet: RuleSet | undefined, changes: Partial<Report> = {}): Report {
+export function makeReport(ruleSet: RuleSet | undefined, changes: Partial<Report> = {}): Report {
   return {
     result: 'applied',
     proven: true,

@@ -8,7 +8,7 @@ import { backendVpc, clear, missing, openNetwork, ruleset, type Network } from '
 
 const everyBackend = missing('iptables-nft') ?? missing('iptables-legacy') ?? missing('nft');
 
-describeKernel('look', everyBackend, () => {
+describeKernel('snapshot', everyBackend, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -16,9 +16,9 @@ describeKernel('look', everyBackend, () => {
   afterEach(() => clear(network));
   afterAll(() => network.lab.close());
 
-  const look = (...args: string[]) => network.execute(['look', ...args]);
+  const snapshot = (...args: string[]) => network.execute(['snapshot', ...args]);
   const sections = async () => {
-    const { code, stdout } = await look();
+    const { code, stdout } = await snapshot();
     expect(code).toBe(0);
     expect(() => parseSnapshot(stdout)).not.toThrow();
     const [before, ...parts] = stdout.split(/^# peermasq: /m);
@@ -52,8 +52,8 @@ describeKernel('look', everyBackend, () => {
       await network.node.run(['sh', '-c', 'cut -d " " -f 1 /proc/modules || echo none']),
     ];
     const before = await everything();
-    expect(await look()).toMatchObject({ code: 0 });
-    expect(await look('--part', '0')).toMatchObject({ code: 0 });
+    expect(await snapshot()).toMatchObject({ code: 0 });
+    expect(await snapshot('--part', '0')).toMatchObject({ code: 0 });
     expect(await everything()).toEqual(before);
     expect(existsSync(join(network.node.folder, 'kept'))).toBe(false);
   });
@@ -66,7 +66,7 @@ describeKernel('look', everyBackend, () => {
     );
     const stdin = ['*nat', ':OTHERS - [0:0]', ...rules, 'COMMIT', ''].join('\n');
     await network.node.run(['iptables-nft-restore', '--noflush'], { stdin });
-    const part = async (number: number) => parsePart((await look('--part', String(number))).stdout);
+    const part = async (number: number) => parsePart((await snapshot('--part', String(number))).stdout);
     const parts = [await part(0)];
     await network.node.run(['iptables-nft', '-t', 'nat', '-F', 'OTHERS']);
     while (parts.length < (parts[0]?.count ?? 0)) parts.push(await part(parts.length));
@@ -92,10 +92,10 @@ describeKernel('look', everyBackend, () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
     const chain = 'table ip nat { chain foreign { type nat hook postrouting priority 101; masquerade; }; }';
     await network.node.run(['nft', '-f', '-'], { stdin: chain });
-    const { stdout } = await look();
+    const { stdout } = await snapshot();
     expect(stdout).toContain("# Table `nat' contains incompatible base-chains");
-    const bases = parseSnapshot(stdout).bases.filter(({ hook }) => hook === 'postrouting');
-    expect(bases.map(({ table, chain: { name } }) => `${table.name} ${name}`)).toEqual(
+    const baseChains = parseSnapshot(stdout).baseChains.filter(({ hook }) => hook === 'postrouting');
+    expect(baseChains.map(({ table, chain: { name } }) => `${table.name} ${name}`)).toEqual(
       expect.arrayContaining(['nat POSTROUTING', 'ip nat foreign']),
     );
   });
@@ -107,31 +107,31 @@ describeKernel('look', everyBackend, () => {
     await network.node.run(['nft', '-f', '-'], { stdin: rules });
     const found = await sections();
     expect([...found.keys()]).toContain('nft -j list ruleset');
-    const { stdout } = await look();
-    const tables = parseSnapshot(stdout).bases.map(({ table }) => `${table.backend} ${table.name}`);
+    const { stdout } = await snapshot();
+    const tables = parseSnapshot(stdout).baseChains.map(({ table }) => `${table.backend} ${table.name}`);
     expect(new Set(tables.filter((name) => / nat$|kube-proxy$/.test(name)))).toEqual(
       new Set(['iptables-nft nat', 'nft ip kube-proxy']),
     );
-    expect(parsePart((await look('--part', '0')).stdout)?.count).toBe(1);
+    expect(parsePart((await snapshot('--part', '0')).stdout)?.count).toBe(1);
   });
 
   test('says of a program that failed that its rules are not shown', async () => {
     const failing = join(network.node.folder, 'ip6tables-nft-save');
     writeFileSync(failing, '#!/bin/sh\necho no such thing >&2\nexit 4\n', { mode: 0o755 });
-    const { code, stdout, stderr } = await network.execute(['look'], {
+    const { code, stdout, stderr } = await network.execute(['snapshot'], {
       env: { PATH: `${network.node.folder}:${process.env['PATH'] ?? ''}` },
     });
     expect([code, stderr]).toEqual([0, expect.stringContaining('ip6tables-nft-save: no such thing')]);
     expect(stdout).toContain('# peermasq: ip6tables-nft-save failed\n');
-    const hidden = parseSnapshot(stdout).bases.filter((base) => base.hidden !== undefined);
+    const unreadable = parseSnapshot(stdout).baseChains.filter((base) => base.unreadable !== undefined);
     expect(
-      new Set(hidden.map(({ table }) => `${table.backend} ${table.families.join()} ${table.name}`)),
+      new Set(unreadable.map(({ table }) => `${table.backend} ${table.families.join()} ${table.name}`)),
     ).toEqual(new Set(['iptables-nft 6 nat']));
   });
 
   test('refuses what it cannot show, and prints nothing but why', async () => {
     const refused = async (args: string[], code: number, reason: string) => {
-      expect(await look(...args)).toMatchObject({
+      expect(await snapshot(...args)).toMatchObject({
         code,
         stdout: '',
         stderr: expect.stringContaining(reason),

@@ -67,7 +67,10 @@ createServer(async (request, response) => {
     return response.writeHead(503).end();
   }
   console.log(`${request.method} ${path}${url.search} ${body}`);
-  if (request.method === 'PUT' && /^guest-attributes\/(peermasq\/status|peermasq-look\/\d+)$/.test(path)) {
+  if (
+    request.method === 'PUT' &&
+    /^guest-attributes\/(peermasq\/status|peermasq-snapshot\/\d+)$/.test(path)
+  ) {
     written.add(path);
     return response.end();
   }

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describeKernel } from '../lab/kernel';
-import type { Running } from '../lab/netns';
+import type { RunningProcess } from '../lab/netns';
 import { joinParts, parsePart } from '../../shared/core/look';
 import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
 
@@ -16,8 +16,8 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
 
 describeKernel('watch', undefined, () => {
   let network: Network;
-  let server: Running;
-  let watching: Running | undefined;
+  let server: RunningProcess;
+  let watching: RunningProcess | undefined;
   let seen = 0;
   const env = (more: Record<string, string> = {}) => ({
     PEERMASQ_DIR: join(network.node.folder, 'kept'),
@@ -83,20 +83,22 @@ describeKernel('watch', undefined, () => {
     await status();
     const ask = async (nonce: string | null) => {
       await request(/wait_for_change/);
-      await order({ set: { 'peermasq-look': nonce } });
+      await order({ set: { 'peermasq-snapshot': nonce } });
     };
     const [one, other] = ['0'.repeat(32), '1'.repeat(32)];
     for (const nonce of [one, other]) {
       await ask(nonce);
-      const [, printed = ''] = await request(new RegExp(`PUT \\S+look/0 ${nonce} (part [^]*?\n[^\n]*\n)`));
+      const [, printed = ''] = await request(
+        new RegExp(`PUT \\S+snapshot/0 ${nonce} (part [^]*?\n[^\n]*\n)`),
+      );
       expect(joinParts([parsePart(printed)].flatMap((part) => part ?? []))).toContain('-A PEERMASQ ');
     }
     // Neither another change of the metadata nor what is no nonce is answered.
     await ask('; reboot');
     await ask(other);
     await ask(null);
-    await request(/DELETE \S+look\/0 \nDELETE \S+look\/1 /);
-    expect(server.stdout().match(/PUT \S+look/g)).toHaveLength(2);
+    await request(/DELETE \S+snapshot\/0 \nDELETE \S+snapshot\/1 /);
+    expect(server.stdout().match(/PUT \S+snapshot/g)).toHaveLength(2);
   });
 
   test('answers a look when the server takes it, and takes it away when the server lets it', async () => {
@@ -104,11 +106,11 @@ describeKernel('watch', undefined, () => {
     watch();
     await status();
     await request(/wait_for_change/);
-    await order({ set: { 'peermasq-look': '0'.repeat(32) }, fail: 1, verb: 'PUT' });
-    await request(/503 PUT \S+look\/0\n[^]*PUT \S+look\/0 0{32} part /);
+    await order({ set: { 'peermasq-snapshot': '0'.repeat(32) }, fail: 1, verb: 'PUT' });
+    await request(/503 PUT \S+snapshot\/0\n[^]*PUT \S+snapshot\/0 0{32} part /);
     await request(/wait_for_change/);
-    await order({ set: { 'peermasq-look': null }, fail: 1, verb: 'DELETE' });
-    await request(/503 DELETE \S+look\/0\n[^]*DELETE \S+look\/0 \nDELETE \S+look\/1 /);
+    await order({ set: { 'peermasq-snapshot': null }, fail: 1, verb: 'DELETE' });
+    await request(/503 DELETE \S+snapshot\/0\n[^]*DELETE \S+snapshot\/0 \nDELETE \S+snapshot\/1 /);
   });
 
   test('gets over errors of the server, its restart, and a status that was not taken', async () => {

@@ -4,22 +4,22 @@ import type { Command } from 'commander';
 import { PermanentError } from '../../../shared/core/errors';
 import type { Outcome } from '../../../shared/core/outcome';
 import { exitCodes } from '../faults';
-import { atLeast, count, examples, outputOption, print, say, type Format } from '../output';
+import { atLeast, count, examples, outputOption, print, printErr, type Format } from '../output';
 import { progressBar } from '../progress';
-import { changesOf, planAnswer, surveyFor, type Planned } from '../plan';
-import { tellFaults, type Surveyed } from '../survey';
-import { clusterOption, withTargets, type TargetOptions } from '../targets';
+import { changesOf, formatPlan, runDryRun, type PlannedChange } from '../plan';
+import { reportErrors, type NodePlan } from '../survey';
+import { clusterOption, withTargetOptions, type TargetOptions } from '../targets';
 import { onInterrupt } from './interrupt';
-import { openJournal, prepareJournals, type Journal, type JournalKind } from './journal';
+import { openJournal, ensureJournalDirectory, type Journal, type JournalKind } from './journal';
 import { pushWave, type PushWave } from './push';
-import { planRollback, pushBack } from './rollback';
+import { planRollback, pushRollback } from './rollback';
 import { countsOf, exitCodeOf, summary } from './summary';
-import { inWaves, type Progress, type WaveOptions } from './waves';
+import { runInWaves, type WaveProgress, type WaveOptions } from './waves';
 
 export interface BackfillOptions extends TargetOptions, WaveOptions {
   readonly node?: string;
-  readonly acceptLoss?: boolean;
-  readonly again?: boolean;
+  readonly allowRouteLoss?: boolean;
+  readonly force?: boolean;
   readonly yes?: boolean;
   readonly rollback?: string | true;
   readonly waveTimeout: number;
@@ -28,14 +28,14 @@ export interface BackfillOptions extends TargetOptions, WaveOptions {
 
 /** `peermasq backfill`: what `plan` shows, pushed in waves. */
 export function addBackfill(program: Command): void {
-  const command = withTargets(
+  const command = withTargetOptions(
     program
       .command('backfill')
       .description('plan, ask, and push in waves; run it again to go on where it stopped')
       .addOption(clusterOption())
       .option('--node <node>', 'only this node: its name, id or CLOUD:ID')
       .option(
-        '--again',
+        '--force',
         'push also to nodes that have proven their rules: they put right what somebody changed',
       )
       .option('-y, --yes', 'do not ask')
@@ -48,7 +48,10 @@ export function addBackfill(program: Command): void {
       .option('--wave <n>', 'how many nodes go at a time after them', atLeast(1), 50)
       .option('--max-failures <n>', 'begin no further wave when more have failed', atLeast(0), 0)
       .option('--wave-timeout <seconds>', 'how long a wave may take to be proven', atLeast(1), 300)
-      .option('--accept-loss', 'take rules away though far fewer routes are found than they were made from')
+      .option(
+        '--allow-route-loss',
+        'take rules away though far fewer routes are found than they were made from',
+      )
       .option(
         '--rollback [journal]',
         'return what nodes had before a backfill (default: the last from this machine)',
@@ -60,60 +63,67 @@ export function addBackfill(program: Command): void {
   examples(command, [
     'npx peermasq backfill --cluster frontend-cluster --canary 2',
     'npx peermasq backfill --yes --max-failures 3 -o json',
-    'npx peermasq backfill --again --node i-0123456789abcdef0',
+    'npx peermasq backfill --force --node i-0123456789abcdef0',
     'npx peermasq backfill --rollback',
   ]);
 }
 
 async function backfill(options: BackfillOptions): Promise<void> {
-  prepareJournals();
+  ensureJournalDirectory();
   if (options.rollback !== undefined) {
-    const { nodes, isWhole } = await planRollback(options);
-    if (nodes.length > 0) say(planAnswer({ nodes, faults: [] }).text);
-    await run('rollback', nodes, pushBack, options);
-    if (!isWhole && !process.exitCode) process.exitCode = exitCodes.fault;
-    if (nodes.length > 0) say(untilSweep);
+    const { nodes, isComplete } = await planRollback(options);
+    if (nodes.length > 0) printErr(formatPlan({ nodes, errors: [] }).text);
+    await pushInWaves('rollback', nodes, pushRollback, options);
+    if (!isComplete && !process.exitCode) process.exitCode = exitCodes.error;
+    if (nodes.length > 0) printErr(rollbackNotice);
     return;
   }
-  const seen = await surveyFor(options);
-  const isAgain = options.again === true;
-  const changes = changesOf(seen.nodes, isAgain);
-  say(planAnswer(seen, isAgain).text);
+  const dryRunResult = await runDryRun(options);
+  const force = options.force === true;
+  const changes = changesOf(dryRunResult.nodes, force);
+  printErr(formatPlan(dryRunResult, force).text);
   // What was not seen cannot be in a roll-out that claims to be whole.
-  if (tellFaults(seen, options.debug)) return;
-  await run('backfill', changes, pushWave({ acceptsLoss: options.acceptLoss === true, isAgain }), options);
-  if (seen.nodes.some(isLeft) && !process.exitCode) process.exitCode = exitCodes.fault;
+  if (reportErrors(dryRunResult, options.debug)) return;
+  await pushInWaves(
+    'backfill',
+    changes,
+    pushWave({ allowRouteLoss: options.allowRouteLoss === true, force }),
+    options,
+  );
+  if (dryRunResult.nodes.some(isUnresolved) && !process.exitCode) process.exitCode = exitCodes.error;
 }
 
-const untilSweep =
+const rollbackNotice =
   'The next sweep brings the config’s rule sets again: deploy the config that you want before it comes.';
 
 /** It is to get something that is not known, or held back: the plan said why. */
-const isLeft = ({ outcome: { kind } }: Surveyed): boolean => kind !== 'planned' && kind !== 'skipped';
+const isUnresolved = ({ outcome: { kind } }: NodePlan): boolean => kind !== 'planned' && kind !== 'skipped';
 
-async function run(
+async function pushInWaves(
   kind: JournalKind,
-  nodes: readonly Planned[],
+  nodes: readonly PlannedChange[],
   push: PushWave,
   options: BackfillOptions,
 ): Promise<void> {
-  const lost = nodes.filter(({ node, before }) => node.recorded && !before);
-  if (lost.length > 0)
-    say(`What ${count(lost.length, 'node')} have now is not known: a rollback will leave these as they are.`);
+  const unknownBefore = nodes.filter(({ node, before }) => node.recorded && !before);
+  if (unknownBefore.length > 0)
+    printErr(
+      `What ${count(unknownBefore.length, 'node')} have now is not known: a rollback will leave these as they are.`,
+    );
   if (nodes.length > 0) await confirm(nodes, options);
   const journal = openJournal(kind, nodes);
   const interrupt = onInterrupt(journal);
   const bar = progressBar(nodes.length);
   try {
-    const waved = await inWaves(
+    const waveResult = await runInWaves(
       nodes,
       options,
       (progress) => wave(progress, push, journal, options, bar),
       interrupt.isStopped,
     );
     bar?.stop();
-    print(summary(nodes, waved, journal), options.output);
-    process.exitCode = interrupt.isStopped() ? exitCodes.interrupted : exitCodeOf(nodes, waved);
+    print(summary(nodes, waveResult, journal), options.output);
+    process.exitCode = interrupt.isStopped() ? exitCodes.interrupted : exitCodeOf(nodes, waveResult);
   } finally {
     bar?.stop();
     interrupt.end();
@@ -121,7 +131,10 @@ async function run(
 }
 
 /** @throws PermanentError where nobody can be asked, or the answer is no */
-async function confirm(nodes: readonly Planned[], { yes, canary, wave }: BackfillOptions): Promise<void> {
+async function confirm(
+  nodes: readonly PlannedChange[],
+  { yes, canary, wave }: BackfillOptions,
+): Promise<void> {
   if (yes) return;
   if (!process.stdin.isTTY) {
     throw new PermanentError('not-confirmed', 'Nobody can be asked here: stdin is no terminal', 'Say --yes.');
@@ -129,15 +142,15 @@ async function confirm(nodes: readonly Planned[], { yes, canary, wave }: Backfil
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   const plan = `${count(Math.min(canary, nodes.length), 'canary node')} first, then ${wave} at a time`;
   const question = `Push to ${count(nodes.length, 'node')}, ${plan}? Only "yes" goes on: `;
-  const left = new AbortController();
+  const closed = new AbortController();
   lines.once('close', () => {
-    left.abort();
+    closed.abort();
   });
   try {
-    if ((await lines.question(question, { signal: left.signal })).trim() === 'yes') return;
+    if ((await lines.question(question, { signal: closed.signal })).trim() === 'yes') return;
   } catch (error) {
     if ((error as Error).name !== 'AbortError') throw error;
-    say('\nNothing was pushed.');
+    printErr('\nNothing was pushed.');
     process.exit(exitCodes.interrupted);
   } finally {
     lines.close();
@@ -146,7 +159,7 @@ async function confirm(nodes: readonly Planned[], { yes, canary, wave }: Backfil
 }
 
 async function wave(
-  { wave: number, waves, nodes }: Progress,
+  { wave: number, waves, nodes }: WaveProgress,
   push: PushWave,
   journal: Journal,
   { waveTimeout }: BackfillOptions,
@@ -158,7 +171,7 @@ async function wave(
   const outcomes = await push(nodes, Date.now() + waveTimeout * 1_000, (proven) => bar?.increment(proven));
   journal.end(outcomes);
   bar?.stop();
-  say(`${label}: ${countsOf(outcomes)}`);
+  printErr(`${label}: ${countsOf(outcomes)}`);
   if (number < waves) bar?.start(bar.getTotal(), bar.getProgress() * bar.getTotal(), { label });
   return outcomes;
 }

@@ -12,11 +12,11 @@ import { renderStartupScript } from '../../../shared/core/render/startup-script'
 import { renderSvg } from '../../../shared/core/render/svg';
 import { parseRuleSet, type RuleSet } from '../../../shared/core/rule-set';
 import { loadProgram } from '../../settings';
-import { readText } from '../config';
+import { readTextFile } from '../config';
 import { diagramOf } from './diagram';
 import { examples } from '../output';
-import { surveyFor } from '../plan';
-import { clusterOption, deadlineOf, withTargets, type TargetOptions } from '../targets';
+import { runDryRun } from '../plan';
+import { clusterOption, deadlineOf, withTargetOptions, type TargetOptions } from '../targets';
 
 interface RenderOptions extends TargetOptions {
   readonly node?: string;
@@ -55,7 +55,7 @@ function addForm(
   description: string,
   form: (ruleSet: RuleSet, options: RenderOptions) => string,
 ): Command {
-  const command = withTargets(withPlan(render.command(name).description(description))).action(
+  const command = withTargetOptions(withPlan(render.command(name).description(description))).action(
     async (_: unknown, self: Command) => {
       const options = self.optsWithGlobals<RenderOptions>();
       process.stdout.write(form(await ruleSetFor(options), options));
@@ -74,7 +74,7 @@ const withPlan = (command: Command): Command =>
     .option('--rule-set <file>', 'a rule set from a file instead, as `plan -o json` prints them; - is stdin');
 
 function addDaemonSet(render: Command): void {
-  const command = withTargets(
+  const command = withTargetOptions(
     withPlan(
       render
         .command('daemonset')
@@ -104,7 +104,7 @@ function addDaemonSet(render: Command): void {
 }
 
 function addDiagram(render: Command): void {
-  const command = withTargets(
+  const command = withTargetOptions(
     render
       .command('diagram')
       .description('networks, peerings, clusters, and how far these masquerade')
@@ -114,8 +114,8 @@ function addDiagram(render: Command): void {
       ),
   ).action(async (_: unknown, self: Command) => {
     const options = self.optsWithGlobals<RenderOptions & { format: 'mermaid' | 'svg' }>();
-    const { nodes, faults } = await surveyFor(options);
-    if (faults[0]) throw faults[0].error;
+    const { nodes, errors } = await runDryRun(options);
+    if (errors[0]) throw errors[0].error;
     const diagram = await diagramOf(nodes, deadlineOf(options));
     process.stdout.write(options.format === 'svg' ? renderSvg(diagram) : renderMermaid(diagram));
   });
@@ -128,9 +128,9 @@ function addDiagram(render: Command): void {
 /** @throws PermanentError unless it is one */
 async function ruleSetFor(options: RenderOptions): Promise<RuleSet> {
   if (options.ruleSet !== undefined)
-    return parseRuleSet(readText(options.ruleSet, 'Name a file, or - for stdin.'));
-  const { nodes, faults } = await surveyFor(options);
-  if (faults[0]) throw faults[0].error;
+    return parseRuleSet(readTextFile(options.ruleSet, 'Name a file, or - for stdin.'));
+  const { nodes, errors } = await runDryRun(options);
+  if (errors[0]) throw errors[0].error;
   const plans = new Map(
     nodes.flatMap(({ outcome }) =>
       outcome.kind === 'planned' ? [[outcome.plan.id, outcome.plan.ruleSet] as const] : [],
@@ -139,7 +139,7 @@ async function ruleSetFor(options: RenderOptions): Promise<RuleSet> {
   const [ruleSet] = plans.values();
   if (ruleSet && plans.size === 1) return ruleSet;
   throw new PermanentError(
-    'no-one-plan',
+    'ambiguous-plan',
     `The nodes asked for have ${plans.size === 0 ? 'no rule set' : `${plans.size} different rule sets`}`,
     'Name one with --cluster or --node; `npx peermasq plan` shows all, and why nodes have none.',
   );

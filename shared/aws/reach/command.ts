@@ -1,24 +1,24 @@
 import type { Cidr } from '../../core/cidr';
-import { shellWord } from '../../core/shell';
+import { shellQuote } from '../../core/shell';
 
 /** Where a command is to be run. */
-export interface Place {
+export interface AccountRegion {
   readonly account: string;
   readonly region: string;
 }
 
 /** A command of the AWS command line, to be typed as it is but for words in capitals. */
-export type Ec2 = (place: Place, action: string, ...words: readonly string[]) => string;
+export type Ec2 = (location: AccountRegion, action: string, ...args: readonly string[]) => string;
 
 /** @param home the account whose credentials are in use: another one takes a profile of its own */
 export const makeEc2 =
   (home: string): Ec2 =>
-  (place, action, ...words) =>
+  (location, action, ...args) =>
     [
-      ...['aws', 'ec2', action, ...words, '--region', place.region],
-      ...(place.account === home ? [] : ['--profile', `PROFILE_OF_${place.account}`]),
+      ...['aws', 'ec2', action, ...args, '--region', location.region],
+      ...(location.account === home ? [] : ['--profile', `PROFILE_OF_${location.account}`]),
     ]
-      .map(shellWord)
+      .map(shellQuote)
       .join(' ');
 
 /** Options have other names for IPv6. */

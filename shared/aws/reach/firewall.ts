@@ -1,152 +1,214 @@
 import type { NetworkAcl, NetworkInterface, SecurityGroup } from '@aws-sdk/client-ec2';
 import { addressOf, contains, type Cidr } from '../../core/cidr';
 import type { Check } from '../../core/reach';
-import { rangesOf } from '../networks';
-import { common, numberBefore, rulingsOf, type Ports, type Ruling } from './acl';
-import { byFamily, type Place } from './command';
-import { permitting, type Other } from './groups';
-import { hasAddress, type Scene } from './scene';
-import { ifAllowed, type Sight } from './sight';
+import { vpcRanges } from '../networks';
+import { intersect, freeEntryNumberBefore, matchAclEntries, type Ports, type AclMatch } from './acl';
+import { byFamily, type AccountRegion } from './command';
+import { matchPermissions, type OtherEndpoint } from './groups';
+import { hasAddress, type PathContext } from './scene';
+import { undefinedIfDenied, type NetworkReader } from './sight';
 
 /** Ports that an answer may go to: what masquerading may give a connection. */
 const ephemeral: Ports = { from: 1_024, to: 65_535 };
 /** Those that Linux takes unless it has to give another one. */
-const usual: Ports = { from: 32_768, to: 60_999 };
+const linuxEphemeral: Ports = { from: 32_768, to: 60_999 };
 
 /** One end of the connection, and where its firewalls are read. */
-interface End {
-  readonly sight: Sight;
-  readonly place: Place;
-  readonly face: NetworkInterface;
-  readonly other: Other;
+interface Endpoint {
+  readonly reader: NetworkReader;
+  readonly location: AccountRegion;
+  readonly networkInterface: NetworkInterface;
+  readonly other: OtherEndpoint;
   /** Where the interface of the other end is asked for. */
-  readonly otherPlace: Place;
+  readonly otherLocation: AccountRegion;
   /** What a cure opens for: the other end, or all that may stand in its place. */
-  readonly opened: Cidr;
+  readonly allowedRange: Cidr;
   readonly isNode: boolean;
   /** Network ACLs stand between subnets only. */
-  readonly isOneSubnet: boolean;
+  readonly isSameSubnet: boolean;
 }
 
-interface Finding {
+interface LayerResult {
   readonly state: 'ok' | 'broken' | 'unknown';
   readonly evidence: string;
-  readonly cure?: string;
+  readonly fix?: string;
 }
 
 /** Lets the node's interface the connection out, and its answers in? */
-export async function checkNode(scene: Scene): Promise<Check> {
-  const link = 'firewall-node';
-  const { near, home, way, instanceId } = scene;
-  const face = await scene.nearInterface();
-  if (!face) return { link, state: 'unknown', evidence: [`No interface of ${instanceId} is to be seen.`] };
-  const far = await ifAllowed(scene.farInterface());
-  const other = { address: way.destination, groupIds: far && groupsOf(far) };
-  const otherPlace = (await ifAllowed(scene.far())) ?? home;
-  const end = { sight: near, place: home, face, other, otherPlace, opened: way.destination, isNode: true };
-  return { link, ...(await judge(scene, { ...end, isOneSubnet: face.SubnetId === far?.SubnetId })) };
+export async function checkNodeFirewall(context: PathContext): Promise<Check> {
+  const name = 'node-firewall';
+  const { local, home, connection, instanceId } = context;
+  const networkInterface = await context.localInterface();
+  if (!networkInterface)
+    return { name, state: 'unknown', evidence: [`No interface of ${instanceId} is to be seen.`] };
+  const remote = await undefinedIfDenied(context.remoteInterface());
+  const other = { address: connection.destination, groupIds: remote && groupsOf(remote) };
+  const otherLocation = (await undefinedIfDenied(context.remote())) ?? home;
+  const endpoint = {
+    reader: local,
+    location: home,
+    networkInterface,
+    other,
+    otherLocation,
+    allowedRange: connection.destination,
+    isNode: true,
+  };
+  return {
+    name,
+    ...(await evaluateEndpoint(context, {
+      ...endpoint,
+      isSameSubnet: networkInterface.SubnetId === remote?.SubnetId,
+    })),
+  };
 }
 
 /** Lets the destination's interface the connection in, and its answers out? */
-export async function checkPeer(scene: Scene): Promise<Check> {
-  const link = 'firewall-peer';
-  const far = await scene.far();
-  const address = addressOf(scene.way.destination);
-  if (!far) {
-    return { link, state: 'unknown', evidence: [`${address} is in no VPC that is to be seen from here.`] };
+export async function checkPeerFirewall(context: PathContext): Promise<Check> {
+  const name = 'peer-firewall';
+  const remote = await context.remote();
+  const address = addressOf(context.connection.destination);
+  if (!remote) {
+    return { name, state: 'unknown', evidence: [`${address} is in no VPC that is to be seen from here.`] };
   }
-  const { vpcId, account, sight } = far;
-  const cure = showInterface(scene, far, scene.way.destination, `Name=vpc-id,Values=${vpcId}`);
-  if (!sight) {
+  const { vpcId, account, reader } = remote;
+  const fix = describeInterface(
+    context,
+    remote,
+    context.connection.destination,
+    `Name=vpc-id,Values=${vpcId}`,
+  );
+  if (!reader) {
     const evidence = [
       `The firewalls of ${vpcId} are those of account ${account}, and not to be seen from here.`,
     ];
-    return { link, state: 'unknown', evidence, cure };
+    return { name, state: 'unknown', evidence, fix };
   }
-  const face = await scene.farInterface();
-  if (!face) return { link, state: 'unknown', evidence: [`No interface in ${vpcId} has ${address}.`], cure };
-  const node = await ifAllowed(scene.nearInterface());
-  const { source } = scene.way;
+  const networkInterface = await context.remoteInterface();
+  if (!networkInterface)
+    return { name, state: 'unknown', evidence: [`No interface in ${vpcId} has ${address}.`], fix };
+  const node = await undefinedIfDenied(context.localInterface());
+  const { source } = context.connection;
   const groupIds = node && (hasAddress(node, source) ? groupsOf(node) : []);
   const other = { address: source, groupIds };
-  const opened = await nodesRange(scene);
-  const end = { sight, place: far, face, other, otherPlace: scene.home, opened, isNode: false };
-  return { link, ...(await judge(scene, { ...end, isOneSubnet: face.SubnetId === node?.SubnetId })) };
+  const allowedRange = await nodeRange(context);
+  const endpoint = {
+    reader,
+    location: remote,
+    networkInterface,
+    other,
+    otherLocation: context.home,
+    allowedRange,
+    isNode: false,
+  };
+  return {
+    name,
+    ...(await evaluateEndpoint(context, {
+      ...endpoint,
+      isSameSubnet: networkInterface.SubnetId === node?.SubnetId,
+    })),
+  };
 }
 
-function showInterface({ ec2 }: Scene, place: Place, address: Cidr, ...filters: readonly string[]): string {
+function describeInterface(
+  { ec2 }: PathContext,
+  location: AccountRegion,
+  address: Cidr,
+  ...filters: readonly string[]
+): string {
   const key = byFamily(address, 'addresses.private-ip-address', 'ipv6-addresses.ipv6-address');
   const filter = `Name=${key},Values=${addressOf(address)}`;
-  return ec2(place, 'describe-network-interfaces', '--filters', filter, ...filters);
+  return ec2(location, 'describe-network-interfaces', '--filters', filter, ...filters);
 }
 
 const groupsOf = ({ Groups = [] }: NetworkInterface): string[] =>
   Groups.flatMap(({ GroupId }) => GroupId ?? []);
 
 /** Every node of the cluster has to get through, not just this one. */
-async function nodesRange({ near, vpcId, way: { source } }: Scene): Promise<Cidr> {
-  const vpc = await ifAllowed(near.vpc(vpcId));
-  return ((vpc && rangesOf(vpc)) ?? []).find((range) => contains(range, source)) ?? source;
+async function nodeRange({ local, vpcId, connection: { source } }: PathContext): Promise<Cidr> {
+  const vpc = await undefinedIfDenied(local.vpc(vpcId));
+  return ((vpc && vpcRanges(vpc)) ?? []).find((range) => contains(range, source)) ?? source;
 }
 
-async function judge(scene: Scene, end: End): Promise<Omit<Check, 'link'>> {
-  const { port } = scene.way;
-  const acl = end.isOneSubnet ? undefined : await end.sight.acl(end.face.SubnetId ?? '');
-  const findings = [
-    await readGroups(scene, end),
-    ...(acl ? [readAcl(scene, end, acl, { from: port, to: port }, end.isNode)] : []),
-    ...(acl ? [readAcl(scene, end, acl, ephemeral, !end.isNode)] : []),
+async function evaluateEndpoint(context: PathContext, endpoint: Endpoint): Promise<Omit<Check, 'name'>> {
+  const { port } = context.connection;
+  const acl = endpoint.isSameSubnet
+    ? undefined
+    : await endpoint.reader.acl(endpoint.networkInterface.SubnetId ?? '');
+  const layers = [
+    await evaluateGroups(context, endpoint),
+    ...(acl ? [evaluateAcl(context, endpoint, acl, { from: port, to: port }, endpoint.isNode)] : []),
+    ...(acl ? [evaluateAcl(context, endpoint, acl, ephemeral, !endpoint.isNode)] : []),
   ];
   // What decides is told first.
   const worstFirst = (['broken', 'unknown', 'ok'] as const).flatMap((state) =>
-    findings.filter((one) => one.state === state),
+    layers.filter((one) => one.state === state),
   );
-  const [{ state, cure }] = worstFirst as [Finding];
+  const [{ state, fix }] = worstFirst as [LayerResult];
   return {
     state,
     evidence: worstFirst.map(({ evidence }) => evidence),
-    ...(cure !== undefined && { cure }),
+    ...(fix !== undefined && { fix }),
   };
 }
 
 /** Groups remember connections: what lets the first packet through lets the answers through too. */
-async function readGroups(scene: Scene, end: End): Promise<Finding> {
-  const { port } = scene.way;
-  const ids = groupsOf(end.face);
-  const groups = (await Promise.all(ids.map((id) => end.sight.group(id)))).filter((one) => one !== undefined);
-  const way = `${end.isNode ? 'out to' : 'in from'} ${addressOf(end.other.address)} on port ${port}`;
-  const permits = await Promise.all(
+async function evaluateGroups(context: PathContext, endpoint: Endpoint): Promise<LayerResult> {
+  const { port } = context.connection;
+  const ids = groupsOf(endpoint.networkInterface);
+  const groups = (await Promise.all(ids.map((id) => endpoint.reader.group(id)))).filter(
+    (one) => one !== undefined,
+  );
+  const connection = `${endpoint.isNode ? 'out to' : 'in from'} ${addressOf(endpoint.other.address)} on port ${port}`;
+  const matches = await Promise.all(
     groups.map(async (group) => {
-      const permit = await permitting(end.sight, permissionsOf(group, end), end.other, port);
-      return permit ? [{ ...permit, id: group.GroupId ?? '' }] : [];
+      const groupMatch = await matchPermissions(
+        endpoint.reader,
+        permissionsOf(group, endpoint),
+        endpoint.other,
+        port,
+      );
+      return groupMatch ? [{ ...groupMatch, id: group.GroupId ?? '' }] : [];
     }),
   );
-  const permit = permits.flat().toSorted((a, b) => Number(b.isCertain) - Number(a.isCertain))[0];
-  if (permit?.isCertain) {
-    return { state: 'ok', evidence: `${permit.id} lets it ${way}: it allows ${permit.words}.` };
+  const groupMatch = matches.flat().toSorted((a, b) => Number(b.isCertain) - Number(a.isCertain))[0];
+  if (groupMatch?.isCertain) {
+    return {
+      state: 'ok',
+      evidence: `${groupMatch.id} lets it ${connection}: it allows ${groupMatch.description}.`,
+    };
   }
-  if (permit) {
-    const evidence = `${permit.id} allows ${permit.words}; whether ${addressOf(end.other.address)} is of that group is not to be seen.`;
-    return { state: 'unknown', evidence, cure: showInterface(scene, end.otherPlace, end.other.address) };
+  if (groupMatch) {
+    const evidence = `${groupMatch.id} allows ${groupMatch.description}; whether ${addressOf(endpoint.other.address)} is of that group is not to be seen.`;
+    return {
+      state: 'unknown',
+      evidence,
+      fix: describeInterface(context, endpoint.otherLocation, endpoint.other.address),
+    };
   }
   return {
     state: 'broken',
-    evidence: `No rule of ${ids.join(', ')} lets it ${way}.`,
-    cure: groupCure(scene, end, ids[0] ?? 'GROUP_ID'),
+    evidence: `No rule of ${ids.join(', ')} lets it ${connection}.`,
+    fix: groupFix(context, endpoint, ids[0] ?? 'GROUP_ID'),
   };
 }
 
-const permissionsOf = ({ IpPermissions = [], IpPermissionsEgress = [] }: SecurityGroup, { isNode }: End) =>
-  isNode ? IpPermissionsEgress : IpPermissions;
+const permissionsOf = (
+  { IpPermissions = [], IpPermissionsEgress = [] }: SecurityGroup,
+  { isNode }: Endpoint,
+) => (isNode ? IpPermissionsEgress : IpPermissions);
 
-function groupCure({ ec2, way: { port } }: Scene, { place, opened, isNode }: End, groupId: string): string {
+function groupFix(
+  { ec2, connection: { port } }: PathContext,
+  { location, allowedRange, isNode }: Endpoint,
+  groupId: string,
+): string {
   const ranges = byFamily(
-    opened,
-    `IpRanges=[{CidrIp=${opened.text}}]`,
-    `Ipv6Ranges=[{CidrIpv6=${opened.text}}]`,
+    allowedRange,
+    `IpRanges=[{CidrIp=${allowedRange.text}}]`,
+    `Ipv6Ranges=[{CidrIpv6=${allowedRange.text}}]`,
   );
   return ec2(
-    place,
+    location,
     `authorize-security-group-${isNode ? 'egress' : 'ingress'}`,
     ...['--group-id', groupId],
     ...['--ip-permissions', `IpProtocol=tcp,FromPort=${port},ToPort=${port},${ranges}`],
@@ -154,50 +216,56 @@ function groupCure({ ec2, way: { port } }: Scene, { place, opened, isNode }: End
 }
 
 /** ACLs remember nothing: each direction is read by itself. */
-function readAcl(scene: Scene, end: End, acl: NetworkAcl, ports: Ports, isEgress: boolean): Finding {
+function evaluateAcl(
+  context: PathContext,
+  endpoint: Endpoint,
+  acl: NetworkAcl,
+  ports: Ports,
+  isEgress: boolean,
+): LayerResult {
   const { Entries = [], NetworkAclId: id = '' } = acl;
-  const rulings = rulingsOf(Entries, isEgress, end.other.address, ports);
-  const refused = rulings.filter(({ isAllowed }) => !isAllowed);
-  const matters = refused.find((one) => ports !== ephemeral || common(one, usual).length > 0);
+  const matches = matchAclEntries(Entries, isEgress, endpoint.other.address, ports);
+  const denied = matches.filter(({ isAllowed }) => !isAllowed);
+  const blocking = denied.find((one) => ports !== ephemeral || intersect(one, linuxEphemeral).length > 0);
   const what = ports === ephemeral ? 'the answers' : 'it';
-  const way = `${isEgress ? 'out to' : 'in from'} ${addressOf(end.other.address)}`;
-  const lets = rulings.filter(({ isAllowed }) => isAllowed);
+  const connection = `${isEgress ? 'out to' : 'in from'} ${addressOf(endpoint.other.address)}`;
+  const allowed = matches.filter(({ isAllowed }) => isAllowed);
   const evidence = [
-    ...(lets.length > 0 ? [`${id} lets ${what} ${way} on ${inWords(lets)}`] : []),
-    ...(refused.length > 0 ? [`${id} refuses ${what} ${way} on ${inWords(refused)}`] : []),
+    ...(allowed.length > 0 ? [`${id} lets ${what} ${connection} on ${formatAclMatches(allowed)}`] : []),
+    ...(denied.length > 0 ? [`${id} refuses ${what} ${connection} on ${formatAclMatches(denied)}`] : []),
   ].join('; ');
-  if (!matters) return { state: 'ok', evidence: `${evidence}.` };
+  if (!blocking) return { state: 'ok', evidence: `${evidence}.` };
   return {
     state: 'broken',
     evidence: `${evidence}.`,
-    cure: aclCure(scene, end, acl, ports, isEgress, matters),
+    fix: aclFix(context, endpoint, acl, ports, isEgress, blocking),
   };
 }
 
-const inWords = (rulings: readonly Ruling[]): string =>
-  rulings
+const formatAclMatches = (matches: readonly AclMatch[]): string =>
+  matches
     .map(({ from, to, entry }) => `${from === to ? `port ${from}` : `ports ${from}-${to}`} (entry ${entry})`)
     .join(', ');
 
-function aclCure(
-  { ec2 }: Scene,
-  { place, opened }: End,
+function aclFix(
+  { ec2 }: PathContext,
+  { location, allowedRange }: Endpoint,
   { Entries = [], NetworkAclId: id = '' }: NetworkAcl,
   { from, to }: Ports,
   isEgress: boolean,
-  { entry }: Ruling,
+  { entry }: AclMatch,
 ): string {
   const direction = isEgress ? '--egress' : '--ingress';
-  const number = numberBefore(Entries, isEgress, entry);
+  const number = freeEntryNumberBefore(Entries, isEgress, entry);
   if (number === undefined) {
-    const words = ['--network-acl-id', id, '--rule-number', String(entry), direction];
-    return ec2(place, 'delete-network-acl-entry', ...words);
+    const description = ['--network-acl-id', id, '--rule-number', String(entry), direction];
+    return ec2(location, 'delete-network-acl-entry', ...description);
   }
   return ec2(
-    place,
+    location,
     'create-network-acl-entry',
     ...['--network-acl-id', id, direction, '--rule-number', String(number), '--protocol', '6'],
-    ...['--port-range', `From=${from},To=${to}`, byFamily(opened, '--cidr-block', '--ipv6-cidr-block')],
-    ...[opened.text, '--rule-action', 'allow'],
+    ...['--port-range', `From=${from},To=${to}`, byFamily(allowedRange, '--cidr-block', '--ipv6-cidr-block')],
+    ...[allowedRange.text, '--rule-action', 'allow'],
   );
 }

@@ -1,41 +1,41 @@
 import type { IpPermission } from '@aws-sdk/client-ec2';
 import { contains, type Cidr } from '../../core/cidr';
-import { cidrsIn, type Sight } from './sight';
+import { cidrsIn, type NetworkReader } from './sight';
 
 /** The other end of a connection as a security group sees it. */
-export interface Other {
+export interface OtherEndpoint {
   readonly address: Cidr;
   /** Of the interface that has the address; undefined where that is not to be seen. */
   readonly groupIds: readonly string[] | undefined;
 }
 
-export interface Permit {
+export interface GroupMatch {
   /** It may let the connection through: that is a matter of the other end's groups, which are not to be seen. */
   readonly isCertain: boolean;
   /** `port 5432 with 172.20.0.0/16` */
-  readonly words: string;
+  readonly description: string;
 }
 
 /**
  * The first permission that lets TCP to a port through, else the first that may.
  * @returns undefined where there is none: security groups only allow
  */
-export async function permitting(
-  sight: Sight,
+export async function matchPermissions(
+  reader: NetworkReader,
   permissions: readonly IpPermission[],
-  other: Other,
+  other: OtherEndpoint,
   port: number,
-): Promise<Permit | undefined> {
+): Promise<GroupMatch | undefined> {
   const covering = permissions.filter((one) => coversPort(one, port));
   for (const permission of covering) {
-    const peer = await peerIn(sight, permission, other);
-    if (peer !== undefined) return { isCertain: true, words: `${portsOf(permission)} with ${peer}` };
+    const peer = await matchingReference(reader, permission, other);
+    if (peer !== undefined) return { isCertain: true, description: `${portsOf(permission)} with ${peer}` };
   }
   if (other.groupIds) return undefined;
   const [maybe] = covering.flatMap((permission) =>
     groupsIn(permission).map((id) => `${portsOf(permission)} with ${id}`),
   );
-  return maybe === undefined ? undefined : { isCertain: false, words: maybe };
+  return maybe === undefined ? undefined : { isCertain: false, description: maybe };
 }
 
 const protocols = ['-1', 'tcp', '6'];
@@ -52,10 +52,10 @@ function portsOf({ IpProtocol, FromPort, ToPort }: IpPermission): string {
 }
 
 /** The range, prefix list or group of the permission that has the other end. */
-async function peerIn(
-  sight: Sight,
+async function matchingReference(
+  reader: NetworkReader,
   permission: IpPermission,
-  { address, groupIds = [] }: Other,
+  { address, groupIds = [] }: OtherEndpoint,
 ): Promise<string | undefined> {
   const { IpRanges = [], Ipv6Ranges = [], PrefixListIds = [] } = permission;
   const ranges = cidrsIn([
@@ -67,7 +67,7 @@ async function peerIn(
   const group = groupsIn(permission).find((id) => groupIds.includes(id));
   if (group !== undefined) return group;
   for (const { PrefixListId = '' } of PrefixListIds) {
-    if ((await sight.prefixList(PrefixListId)).some((one) => contains(one, address))) return PrefixListId;
+    if ((await reader.prefixList(PrefixListId)).some((one) => contains(one, address))) return PrefixListId;
   }
   return undefined;
 }

@@ -1,13 +1,13 @@
 import type { VpcPeeringConnection, VpcPeeringConnectionVpcInfo } from '@aws-sdk/client-ec2';
 import { addressOf, contains, type Cidr } from '../../core/cidr';
-import { publicWords, type Check } from '../../core/reach';
+import { publicAddressEvidence, type Check } from '../../core/reach';
 import { isInternal } from '../../core/reserved';
-import { distinct, rangesOf } from '../networks';
-import { type Place } from './command';
-import type { Scene } from './scene';
-import { cidrsIn, ifAllowed, type Sight } from './sight';
+import { distinct, vpcRanges } from '../networks';
+import { type AccountRegion } from './command';
+import type { PathContext } from './scene';
+import { cidrsIn, undefinedIfDenied, type NetworkReader } from './sight';
 
-export interface Side extends Place {
+export interface Side extends AccountRegion {
   readonly vpcId: string;
   /** Unknown while the peering is not active and the VPC is out of sight. */
   readonly ranges?: readonly Cidr[];
@@ -17,40 +17,46 @@ export interface Side extends Place {
 export interface Peering {
   readonly id: string;
   readonly status: string;
-  readonly near: Side;
-  readonly far: Side;
-  readonly accepter: Place;
+  readonly local: Side;
+  readonly remote: Side;
+  readonly accepter: AccountRegion;
 }
 
 /** @returns undefined for an account or region whose credentials nobody has given */
-export type SightOf = (place: Place) => Sight | undefined;
+export type ReaderFor = (location: AccountRegion) => NetworkReader | undefined;
 
 export async function toPeering(
-  connection: VpcPeeringConnection,
-  nearVpcId: string,
-  home: Place,
-  sightOf: SightOf,
+  vpcPeering: VpcPeeringConnection,
+  localVpcId: string,
+  home: AccountRegion,
+  readerFor: ReaderFor,
 ): Promise<Peering> {
-  const { AccepterVpcInfo, RequesterVpcInfo, VpcPeeringConnectionId: id = '', Status } = connection;
-  const accepter = await toSide(AccepterVpcInfo, home, sightOf);
-  const requester = await toSide(RequesterVpcInfo, home, sightOf);
-  const isAccepted = accepter.vpcId === nearVpcId;
-  const [near, far] = isAccepted ? [accepter, requester] : [requester, accepter];
-  return { id, status: Status?.Code ?? '', near, far, accepter };
+  const { AccepterVpcInfo, RequesterVpcInfo, VpcPeeringConnectionId: id = '', Status } = vpcPeering;
+  const accepter = await toSide(AccepterVpcInfo, home, readerFor);
+  const requester = await toSide(RequesterVpcInfo, home, readerFor);
+  const isAccepted = accepter.vpcId === localVpcId;
+  const [local, remote] = isAccepted ? [accepter, requester] : [requester, accepter];
+  return { id, status: Status?.Code ?? '', local, remote, accepter };
 }
 
 /** EC2 tells the ranges of an active peering only; those of a VPC in sight are there before. */
-async function toSide(info: VpcPeeringConnectionVpcInfo = {}, home: Place, sightOf: SightOf): Promise<Side> {
+async function toSide(
+  info: VpcPeeringConnectionVpcInfo = {},
+  home: AccountRegion,
+  readerFor: ReaderFor,
+): Promise<Side> {
   const { VpcId: vpcId = '', OwnerId: account = home.account, Region: region = home.region } = info;
   const texts = [
     info.CidrBlock,
     ...(info.CidrBlockSet ?? []).map((set) => set.CidrBlock),
     ...(info.Ipv6CidrBlockSet ?? []).map((set) => set.Ipv6CidrBlock),
   ];
-  const told = cidrsIn(distinct(texts));
-  if (told.length > 0) return { vpcId, account, region, ranges: told };
-  const vpc = await ifAllowed(sightOf({ account, region })?.vpc(vpcId) ?? Promise.resolve(undefined));
-  const ranges = vpc && rangesOf(vpc);
+  const activeRanges = cidrsIn(distinct(texts));
+  if (activeRanges.length > 0) return { vpcId, account, region, ranges: activeRanges };
+  const vpc = await undefinedIfDenied(
+    readerFor({ account, region })?.vpc(vpcId) ?? Promise.resolve(undefined),
+  );
+  const ranges = vpc && vpcRanges(vpc);
   return { vpcId, account, region, ...(ranges && { ranges }) };
 }
 
@@ -67,67 +73,68 @@ const statuses = ['active', 'provisioning', 'pending-acceptance', 'initiating-re
 export function choosePeering(
   all: readonly Peering[],
   destination: Cidr,
-  usedId: string | undefined,
+  routedPeeringId: string | undefined,
 ): Peering | undefined {
   const value = (peering: Peering) => {
-    const holds = rangeWith(peering.far, destination) !== undefined;
-    const place = statuses.indexOf(peering.status);
+    const holds = rangeWith(peering.remote, destination) !== undefined;
+    const location = statuses.indexOf(peering.status);
     return [
       holds && peering.status === 'active' ? 0 : 1,
-      peering.id === usedId ? 0 : 1,
-      place < 0 ? statuses.length : place,
+      peering.id === routedPeeringId ? 0 : 1,
+      location < 0 ? statuses.length : location,
     ];
   };
-  const mayHold = ({ id, far }: Peering) =>
-    id === usedId || far.ranges === undefined || rangeWith(far, destination) !== undefined;
+  const mayHold = ({ id, remote }: Peering) =>
+    id === routedPeeringId || remote.ranges === undefined || rangeWith(remote, destination) !== undefined;
   return all
     .filter(mayHold)
     .map((peering) => ({ peering, value: value(peering) }))
     .sort((a, b) => a.value.map((one, i) => one - (b.value[i] ?? 0)).find((by) => by !== 0) ?? 0)[0]?.peering;
 }
 
-export async function checkPeering(scene: Scene): Promise<Check> {
-  const link = 'peering';
-  const { destination } = scene.way;
-  const onward = await scene.onward();
+export async function checkPeering(context: PathContext): Promise<Check> {
+  const name = 'peering';
+  const { destination } = context.connection;
+  const nextHop = await context.nextHop();
   const address = addressOf(destination);
-  switch (onward.over) {
-    case 'own':
+  switch (nextHop.kind) {
+    case 'local':
       return {
-        link,
+        name,
         state: 'not-needed',
-        evidence: [`${address} is in ${scene.vpcId}, the node's own VPC.`],
+        evidence: [`${address} is in ${context.vpcId}, the node's own VPC.`],
       };
-    case 'beyond': {
-      const { tableId, destination: to, target } = onward.hop;
+    case 'other': {
+      const { tableId, destination: to, target } = nextHop.route;
       const evidence = [`The route to ${to} in ${tableId} goes over ${target.id}, not over a peering.`];
-      return { link, state: 'not-needed', evidence };
+      return { name, state: 'not-needed', evidence };
     }
-    case 'nowhere': {
-      if (!isInternal(destination)) return { link, state: 'not-needed', evidence: [publicWords(address)] };
-      const evidence = [`No peering of ${scene.vpcId} leads to a VPC that has ${address}.`];
-      return { link, state: 'broken', evidence, cure: await createFor(scene) };
+    case 'none': {
+      if (!isInternal(destination))
+        return { name, state: 'not-needed', evidence: [publicAddressEvidence(address)] };
+      const evidence = [`No peering of ${context.vpcId} leads to a VPC that has ${address}.`];
+      return { name, state: 'broken', evidence, fix: await createForDestination(context) };
     }
     case 'peering':
-      return { link, ...judge(scene, onward.peering) };
+      return { name, ...evaluatePeering(context, nextHop.peering) };
   }
 }
 
-const inWords = ({ vpcId, account, region, ranges }: Side): string =>
+const formatSide = ({ vpcId, account, region, ranges }: Side): string =>
   `${vpcId} of account ${account} in ${region} (${ranges ? ranges.map(({ text }) => text).join(', ') : 'its ranges are not to be seen'})`;
 
-function judge(scene: Scene, peering: Peering): Omit<Check, 'link'> {
-  const { id, status, near, far } = peering;
-  const evidence = [`${id} is ${status}, between ${inWords(near)} and ${inWords(far)}.`];
-  if (status !== 'active') return { state: 'broken', evidence, cure: cureOf(scene, peering) };
-  if (rangeWith(far, scene.way.destination)) return { state: 'ok', evidence };
-  const missing = `${far.vpcId} does not have ${addressOf(scene.way.destination)}.`;
-  return { state: 'broken', evidence: [missing, ...evidence], cure: create(scene) };
+function evaluatePeering(context: PathContext, peering: Peering): Omit<Check, 'name'> {
+  const { id, status, local, remote } = peering;
+  const evidence = [`${id} is ${status}, between ${formatSide(local)} and ${formatSide(remote)}.`];
+  if (status !== 'active') return { state: 'broken', evidence, fix: peeringFix(context, peering) };
+  if (rangeWith(remote, context.connection.destination)) return { state: 'ok', evidence };
+  const missing = `${remote.vpcId} does not have ${addressOf(context.connection.destination)}.`;
+  return { state: 'broken', evidence: [missing, ...evidence], fix: create(context) };
 }
 
 /** What makes a peering active that is not. */
-export function cureOf(scene: Scene, { id, status, far, accepter }: Peering): string {
-  const { ec2, home } = scene;
+export function peeringFix(context: PathContext, { id, status, remote, accepter }: Peering): string {
+  const { ec2, home } = context;
   switch (status) {
     case 'pending-acceptance':
       return ec2(accepter, 'accept-vpc-peering-connection', '--vpc-peering-connection-id', id);
@@ -136,24 +143,24 @@ export function cureOf(scene: Scene, { id, status, far, accepter }: Peering): st
     case 'active':
       return ec2(home, 'describe-vpc-peering-connections', '--vpc-peering-connection-ids', id);
     default:
-      return create(scene, far);
+      return create(context, remote);
   }
 }
 
-function create({ ec2, home, vpcId }: Scene, far?: Side): string {
+function create({ ec2, home, vpcId }: PathContext, remote?: Side): string {
   return ec2(
     home,
     'create-vpc-peering-connection',
-    ...['--vpc-id', vpcId, '--peer-vpc-id', far?.vpcId ?? 'VPC_OF_THE_DESTINATION'],
-    ...(far && far.account !== home.account ? ['--peer-owner-id', far.account] : []),
-    ...(far && far.region !== home.region ? ['--peer-region', far.region] : []),
+    ...['--vpc-id', vpcId, '--peer-vpc-id', remote?.vpcId ?? 'VPC_OF_THE_DESTINATION'],
+    ...(remote && remote.account !== home.account ? ['--peer-owner-id', remote.account] : []),
+    ...(remote && remote.region !== home.region ? ['--peer-region', remote.region] : []),
   );
 }
 
 /** With the VPC of the destination, where just one of the account has the address. */
-async function createFor(scene: Scene): Promise<string> {
-  const { near, home, way } = scene;
-  const found = (await ifAllowed(near.interfacesWith(addressOf(way.destination)))) ?? [];
+async function createForDestination(context: PathContext): Promise<string> {
+  const { local, home, connection } = context;
+  const found = (await undefinedIfDenied(local.interfacesWith(addressOf(connection.destination)))) ?? [];
   const [vpcId, ...others] = new Set(found.flatMap(({ VpcId }) => VpcId ?? []));
-  return create(scene, vpcId !== undefined && others.length === 0 ? { ...home, vpcId } : undefined);
+  return create(context, vpcId !== undefined && others.length === 0 ? { ...home, vpcId } : undefined);
 }

@@ -1,64 +1,71 @@
 import { addressOf } from '../../core/cidr';
 import type { Check } from '../../core/reach';
 import { isInternal } from '../../core/reserved';
-import { type Place } from './command';
-import { cureOf, rangeWith, type Peering } from './peering';
-import type { Far, Onward, Scene } from './scene';
-import { ifAllowed } from './sight';
-import { lookUp, type Hop } from './table';
+import { type AccountRegion } from './command';
+import { peeringFix, rangeWith, type Peering } from './peering';
+import type { RemoteVpc, NextHop, PathContext } from './scene';
+import { undefinedIfDenied } from './sight';
+import { lookUpRoutes, type MatchedRoute } from './table';
 
-type Verdict = Omit<Check, 'link'>;
+type CheckResult = Omit<Check, 'name'>;
 
 /** The route from the node's subnet to the destination. */
-export async function checkThere(scene: Scene): Promise<Check> {
-  const link = 'route-there';
-  const found = await scene.there();
+export async function checkForwardRoute(context: PathContext): Promise<Check> {
+  const name = 'forward-route';
+  const found = await context.forwardRoute();
   if (!found) {
-    return { link, state: 'unknown', evidence: [`No route table of ${scene.subnetId} is to be seen.`] };
+    return { name, state: 'unknown', evidence: [`No route table of ${context.subnetId} is to be seen.`] };
   }
-  const onward = await ifAllowed(scene.onward());
-  const peering = onward?.over === 'peering' ? onward.peering : undefined;
-  const address = addressOf(scene.way.destination);
-  const add = addRoute(scene, scene.home, found.tableId, {
+  const nextHop = await undefinedIfDenied(context.nextHop());
+  const peering = nextHop?.kind === 'peering' ? nextHop.peering : undefined;
+  const address = addressOf(context.connection.destination);
+  const add = addRoute(context, context.home, found.tableId, {
     destination:
-      (peering && rangeWith(peering.far, scene.way.destination)?.text) ?? scene.way.destination.text,
+      (peering && rangeWith(peering.remote, context.connection.destination)?.text) ??
+      context.connection.destination.text,
     peeringId: peering?.id ?? 'PEERING_ID',
   });
-  if (!found.hop) {
-    const evidence = [`${found.tableId}, the table of ${scene.subnetId}, has no route to ${address}.`];
-    const isOurs = peering !== undefined || isInternal(scene.way.destination);
-    return { link, state: 'broken', evidence, ...(isOurs && { cure: add }) };
+  if (!found.route) {
+    const evidence = [`${found.tableId}, the table of ${context.subnetId}, has no route to ${address}.`];
+    const isFixable = peering !== undefined || isInternal(context.connection.destination);
+    return { name, state: 'broken', evidence, ...(isFixable && { fix: add }) };
   }
-  const { target } = found.hop;
-  if (target.kind === 'internet' && onward?.over !== 'beyond') {
-    const evidence = [`${inWords(found.hop)}: ${address} would leave for the internet.`];
-    return { link, state: 'broken', evidence, cure: add };
+  const { target } = found.route;
+  if (target.kind === 'internet' && nextHop?.kind !== 'other') {
+    const evidence = [`${formatRoute(found.route)}: ${address} would leave for the internet.`];
+    return { name, state: 'broken', evidence, fix: add };
   }
-  return { link, ...judge(scene, found.hop, peering) };
+  return { name, ...evaluateForwardRoute(context, found.route, peering) };
 }
 
-const inWords = ({ tableId, destination, target }: Hop): string =>
+const formatRoute = ({ tableId, destination, target }: MatchedRoute): string =>
   target.kind === 'local'
     ? `The route to ${destination} in ${tableId} is the local one`
     : `The route to ${destination} in ${tableId} goes over ${target.id}`;
 
-function judge(scene: Scene, hop: Hop, peering: Peering | undefined): Verdict {
-  const words = inWords(hop);
-  if (peering && hop.target.id !== peering.id) {
-    const other = `${peering.id} is the peering with ${peering.far.vpcId}, which has ${addressOf(scene.way.destination)}`;
-    const state = hop.isBlackhole ? `${words}, a blackhole` : words;
-    return { state: 'broken', evidence: [`${state}; ${other}.`], cure: replaceRoute(scene, hop, peering) };
+function evaluateForwardRoute(
+  context: PathContext,
+  route: MatchedRoute,
+  peering: Peering | undefined,
+): CheckResult {
+  const text = formatRoute(route);
+  if (peering && route.target.id !== peering.id) {
+    const other = `${peering.id} is the peering with ${peering.remote.vpcId}, which has ${addressOf(context.connection.destination)}`;
+    const state = route.isBlackhole ? `${text}, a blackhole` : text;
+    return { state: 'broken', evidence: [`${state}; ${other}.`], fix: replaceRoute(context, route, peering) };
   }
   if (peering && peering.status !== 'active') {
-    const evidence = [`${words}, which leads nowhere while it is ${peering.status}.`];
-    return { state: 'broken', evidence, cure: cureOf(scene, peering) };
+    const evidence = [`${text}, which leads nowhere while it is ${peering.status}.`];
+    return { state: 'broken', evidence, fix: peeringFix(context, peering) };
   }
-  if (!hop.isBlackhole) return { state: 'ok', evidence: [`${words}.`] };
-  const cure = peering ? replaceRoute(scene, hop, peering) : show(scene, scene.home, hop.tableId);
+  if (!route.isBlackhole) return { state: 'ok', evidence: [`${text}.`] };
+  const fix = peering
+    ? replaceRoute(context, route, peering)
+    : describeTable(context, context.home, route.tableId);
   return {
     state: 'broken',
-    evidence: [`${words}, a blackhole: ${hop.target.id} is gone or detached.`],
-    cure,
+    evidence: [`${text}, a blackhole: ${route.target.id} is gone or detached.`],
+    fix,
   };
 }
 
@@ -74,106 +81,115 @@ const destinationOption = (destination: string): string =>
       ? '--destination-ipv6-cidr-block'
       : '--destination-cidr-block';
 
-function routeWords(tableId: string, { destination, peeringId }: NewRoute): string[] {
+function routeArgs(tableId: string, { destination, peeringId }: NewRoute): string[] {
   const to = [destinationOption(destination), destination, '--vpc-peering-connection-id', peeringId];
   return ['--route-table-id', tableId, ...to];
 }
 
-const addRoute = ({ ec2 }: Scene, place: Place, tableId: string, route: NewRoute): string =>
-  ec2(place, 'create-route', ...routeWords(tableId, route));
+const addRoute = ({ ec2 }: PathContext, location: AccountRegion, tableId: string, route: NewRoute): string =>
+  ec2(location, 'create-route', ...routeArgs(tableId, route));
 
-const replaceRoute = ({ ec2, home }: Scene, { tableId, destination }: Hop, { id }: Peering): string =>
-  ec2(home, 'replace-route', ...routeWords(tableId, { destination, peeringId: id }));
+const replaceRoute = (
+  { ec2, home }: PathContext,
+  { tableId, destination }: MatchedRoute,
+  { id }: Peering,
+): string => ec2(home, 'replace-route', ...routeArgs(tableId, { destination, peeringId: id }));
 
-const show = ({ ec2 }: Scene, place: Place, tableId: string): string =>
-  ec2(place, 'describe-route-tables', '--route-table-ids', tableId);
+const describeTable = ({ ec2 }: PathContext, location: AccountRegion, tableId: string): string =>
+  ec2(location, 'describe-route-tables', '--route-table-ids', tableId);
 
 /** The route from the destination's subnet back to the source. */
-export async function checkBack(scene: Scene): Promise<Check> {
-  const link = 'route-back';
-  const onward = await scene.onward();
-  const far = await scene.far();
-  if (!far) return { link, ...unseen(scene, onward) };
-  if (!far.sight) {
+export async function checkReturnRoute(context: PathContext): Promise<Check> {
+  const name = 'return-route';
+  const nextHop = await context.nextHop();
+  const remote = await context.remote();
+  if (!remote) return { name, ...unknownReturnRoute(context, nextHop) };
+  if (!remote.reader) {
     const evidence = [
-      `The route tables of ${far.vpcId} are those of account ${far.account}, and not to be seen from here.`,
+      `The route tables of ${remote.vpcId} are those of account ${remote.account}, and not to be seen from here.`,
     ];
-    const cure = scene.ec2(far, 'describe-route-tables', '--filters', `Name=vpc-id,Values=${far.vpcId}`);
-    return { link, state: 'unknown', evidence, cure };
+    const fix = context.ec2(
+      remote,
+      'describe-route-tables',
+      '--filters',
+      `Name=vpc-id,Values=${remote.vpcId}`,
+    );
+    return { name, state: 'unknown', evidence, fix };
   }
-  return { link, ...(await judgeBack(scene, onward, far, far.sight)) };
+  return { name, ...(await evaluateReturnRoute(context, nextHop, remote, remote.reader)) };
 }
 
-async function judgeBack(
-  scene: Scene,
-  onward: Onward,
-  far: Far,
-  sight: NonNullable<Far['sight']>,
-): Promise<Verdict> {
-  const { source } = scene.way;
-  const peering = onward.over === 'peering' ? onward.peering : undefined;
-  if (peering?.near.ranges && !rangeWith(peering.near, source)) return { state: 'broken', ...foreign(scene) };
-  const subnetId = await scene.farSubnet();
-  const found = await lookUp(
-    sight,
-    { vpcId: far.vpcId, ...(subnetId !== undefined && { subnetId }) },
+async function evaluateReturnRoute(
+  context: PathContext,
+  nextHop: NextHop,
+  remote: RemoteVpc,
+  reader: NonNullable<RemoteVpc['reader']>,
+): Promise<CheckResult> {
+  const { source } = context.connection;
+  const peering = nextHop.kind === 'peering' ? nextHop.peering : undefined;
+  if (peering?.local.ranges && !rangeWith(peering.local, source))
+    return { state: 'broken', ...foreignSource(context) };
+  const subnetId = await context.remoteSubnet();
+  const found = await lookUpRoutes(
+    reader,
+    { vpcId: remote.vpcId, ...(subnetId !== undefined && { subnetId }) },
     source,
   );
-  if (!found) return { state: 'unknown', evidence: [`No route table of ${far.vpcId} is to be seen.`] };
-  const { tableId, hop } = found;
-  const table = `${tableId}, the table of ${subnetId ?? far.vpcId},`;
+  if (!found) return { state: 'unknown', evidence: [`No route table of ${remote.vpcId} is to be seen.`] };
+  const { tableId, route } = found;
+  const table = `${tableId}, the table of ${subnetId ?? remote.vpcId},`;
   const isRight = peering
-    ? hop?.target.id === peering.id && !hop.isBlackhole
-    : hop !== undefined && hop.target.kind !== 'internet' && !hop.isBlackhole;
-  if (hop && isRight) return { state: 'ok', evidence: [`${inWords(hop)}.`] };
-  const evidence = hop
+    ? route?.target.id === peering.id && !route.isBlackhole
+    : route !== undefined && route.target.kind !== 'internet' && !route.isBlackhole;
+  if (route && isRight) return { state: 'ok', evidence: [`${formatRoute(route)}.`] };
+  const evidence = route
     ? [
-        `${inWords(hop)}${hop.isBlackhole ? ', a blackhole' : ''}: what ${far.vpcId} answers does not come back.`,
+        `${formatRoute(route)}${route.isBlackhole ? ', a blackhole' : ''}: what ${remote.vpcId} answers does not come back.`,
       ]
     : [`${table} has no route to ${addressOf(source)}.`];
-  return { state: 'broken', evidence, cure: backCure(scene, far, found, peering) };
+  return { state: 'broken', evidence, fix: returnRouteFix(context, remote, found, peering) };
 }
 
-function backCure(
-  scene: Scene,
-  far: Far,
-  { tableId, hop }: { readonly tableId: string; readonly hop?: Hop },
+function returnRouteFix(
+  context: PathContext,
+  remote: RemoteVpc,
+  { tableId, route }: { readonly tableId: string; readonly route?: MatchedRoute },
   peering: Peering | undefined,
 ): string {
-  const { source } = scene.way;
-  const range = (peering && rangeWith(peering.near, source)?.text) ?? source.text;
+  const { source } = context.connection;
+  const range = (peering && rangeWith(peering.local, source)?.text) ?? source.text;
   // The same range cannot be routed twice.
-  const action = hop?.destination === range ? 'replace-route' : 'create-route';
-  const words = peering
-    ? routeWords(tableId, { destination: range, peeringId: peering.id })
-    : ['--route-table-id', tableId, destinationOption(range), range, '--instance-id', scene.instanceId];
-  return scene.ec2(far, action, ...words);
+  const action = route?.destination === range ? 'replace-route' : 'create-route';
+  const text = peering
+    ? routeArgs(tableId, { destination: range, peeringId: peering.id })
+    : ['--route-table-id', tableId, destinationOption(range), range, '--instance-id', context.instanceId];
+  return context.ec2(remote, action, ...text);
 }
 
 /** A peering carries the addresses of its two VPCs and no others (VPC peering guide, limitations). */
-const foreign = ({ way, vpcId, instanceId }: Scene) => ({
+const foreignSource = ({ connection, vpcId, instanceId }: PathContext) => ({
   evidence: [
-    `${addressOf(way.source)} is no address of ${vpcId}, and a peering carries no others: it has to leave with the node's.`,
+    `${addressOf(connection.source)} is no address of ${vpcId}, and a peering carries no others: it has to leave with the node's.`,
   ],
-  cure: `npx peermasq plan --node ${instanceId}`,
+  fix: `npx peermasq plan --node ${instanceId}`,
 });
 
-function unseen(scene: Scene, onward: Onward): Verdict {
-  if (onward.over !== 'beyond') {
+function unknownReturnRoute(context: PathContext, nextHop: NextHop): CheckResult {
+  if (nextHop.kind !== 'other') {
     const evidence = [
-      `No peering leads to ${addressOf(scene.way.destination)}, so there is no table to look at.`,
+      `No peering leads to ${addressOf(context.connection.destination)}, so there is no table to look at.`,
     ];
     return { state: 'unknown', evidence };
   }
-  const { id } = onward.hop.target;
+  const { id } = nextHop.route.target;
   const evidence = [
-    `What lies behind ${id} is not to be seen from here; it needs a route to ${addressOf(scene.way.source)}.`,
+    `What lies behind ${id} is not to be seen from here; it needs a route to ${addressOf(context.connection.source)}.`,
   ];
-  const cure = beyondCure(scene, id);
-  return { state: 'unknown', evidence, ...(cure !== undefined && { cure }) };
+  const fix = otherGatewayFix(context, id);
+  return { state: 'unknown', evidence, ...(fix !== undefined && { fix }) };
 }
 
-function beyondCure({ ec2, home }: Scene, id: string): string | undefined {
+function otherGatewayFix({ ec2, home }: PathContext, id: string): string | undefined {
   if (id.startsWith('vgw-')) {
     return ec2(home, 'describe-vpn-connections', '--filters', `Name=vpn-gateway-id,Values=${id}`);
   }

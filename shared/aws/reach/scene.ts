@@ -1,82 +1,82 @@
 import type { NetworkInterface } from '@aws-sdk/client-ec2';
 import { addressOf, contains, type Cidr } from '../../core/cidr';
-import type { Way } from '../../core/reach';
+import type { Connection } from '../../core/reach';
 import { isInternal } from '../../core/reserved';
-import { makeEc2, type Ec2, type Place } from './command';
-import { choosePeering, toPeering, type Peering, type SightOf } from './peering';
-import { cidrsIn, ifAllowed, type Sight } from './sight';
-import { lookUp, type Hop, type Lookup } from './table';
+import { makeEc2, type Ec2, type AccountRegion } from './command';
+import { choosePeering, toPeering, type Peering, type ReaderFor } from './peering';
+import { cidrsIn, undefinedIfDenied, type NetworkReader } from './sight';
+import { lookUpRoutes, type MatchedRoute, type RouteLookup } from './table';
 
 /** How the node's VPC leads to the destination, or would if all were well. */
-export type Onward =
-  | { readonly over: 'own' }
-  | { readonly over: 'peering'; readonly peering: Peering }
-  | { readonly over: 'beyond'; readonly hop: Hop }
-  | { readonly over: 'nowhere' };
+export type NextHop =
+  | { readonly kind: 'local' }
+  | { readonly kind: 'peering'; readonly peering: Peering }
+  | { readonly kind: 'other'; readonly route: MatchedRoute }
+  | { readonly kind: 'none' };
 
 /** Where the destination is, as far as it can be looked at. */
-export interface Far extends Place {
+export interface RemoteVpc extends AccountRegion {
   readonly vpcId: string;
   /** Absent for an account whose credentials nobody has given. */
-  readonly sight?: Sight;
+  readonly reader?: NetworkReader;
 }
 
 /** One way and what the checks read of it. Nothing is asked for before a check needs it, and nothing twice. */
-export interface Scene {
-  readonly way: Way;
+export interface PathContext {
+  readonly connection: Connection;
   readonly vpcId: string;
   readonly subnetId: string;
   readonly instanceId: string;
-  readonly home: Place;
-  readonly near: Sight;
+  readonly home: AccountRegion;
+  readonly local: NetworkReader;
   readonly ec2: Ec2;
   /** The route that the node's subnet uses for the destination. */
-  there(): Promise<Lookup | undefined>;
-  onward(): Promise<Onward>;
+  forwardRoute(): Promise<RouteLookup | undefined>;
+  nextHop(): Promise<NextHop>;
   /** Undefined where the destination is in no VPC that is known. */
-  far(): Promise<Far | undefined>;
+  remote(): Promise<RemoteVpc | undefined>;
   /** The node's interface that has the source, else its primary one; undefined where none is to be seen. */
-  nearInterface(): Promise<NetworkInterface | undefined>;
+  localInterface(): Promise<NetworkInterface | undefined>;
   /** The destination's interface; undefined where it has none that can be seen. */
-  farInterface(): Promise<NetworkInterface | undefined>;
+  remoteInterface(): Promise<NetworkInterface | undefined>;
   /** The destination's subnet. */
-  farSubnet(): Promise<string | undefined>;
+  remoteSubnet(): Promise<string | undefined>;
 }
 
-export interface Standpoint extends Pick<
-  Scene,
-  'way' | 'vpcId' | 'subnetId' | 'instanceId' | 'home' | 'near'
+export interface PathContextOptions extends Pick<
+  PathContext,
+  'connection' | 'vpcId' | 'subnetId' | 'instanceId' | 'home' | 'local'
 > {
-  readonly sightOf: SightOf;
+  readonly readerFor: ReaderFor;
 }
 
-export function makeScene(standpoint: Standpoint): Scene {
-  const { sightOf, ...own } = standpoint;
-  const { way, near, vpcId, home } = own;
-  const there = lazily(() => lookUp(near, own, way.destination));
-  const onward = lazily(() => findOnward(standpoint, there()));
-  const far = lazily(async (): Promise<Far | undefined> => {
-    const found = await onward();
-    if (found.over === 'own') return { ...home, vpcId, sight: near };
-    if (found.over !== 'peering') return undefined;
-    const sight = sightOf(found.peering.far);
-    return { ...found.peering.far, ...(sight && { sight }) };
+export function makePathContext(options: PathContextOptions): PathContext {
+  const { readerFor, ...own } = options;
+  const { connection, local, vpcId, home } = own;
+  const forwardRoute = memoize(() => lookUpRoutes(local, own, connection.destination));
+  const nextHop = memoize(() => findNextHop(options, forwardRoute()));
+  const remote = memoize(async (): Promise<RemoteVpc | undefined> => {
+    const found = await nextHop();
+    if (found.kind === 'local') return { ...home, vpcId, reader: local };
+    if (found.kind !== 'peering') return undefined;
+    const reader = readerFor(found.peering.remote);
+    return { ...found.peering.remote, ...(reader && { reader }) };
   });
-  const farInterface = lazily(async () => interfaceIn(await far(), way.destination));
+  const remoteInterface = memoize(async () => findInterface(await remote(), connection.destination));
   return {
     ...own,
     ec2: makeEc2(home.account),
-    there,
-    onward,
-    far,
-    nearInterface: lazily(async () => {
-      const all = await near.interfacesOf(own.instanceId);
-      return all.find((one) => hasAddress(one, way.source)) ?? all.find(isPrimary);
+    forwardRoute,
+    nextHop,
+    remote,
+    localInterface: memoize(async () => {
+      const all = await local.interfacesOf(own.instanceId);
+      return all.find((one) => hasAddress(one, connection.source)) ?? all.find(isPrimary);
     }),
-    farInterface,
-    farSubnet: lazily(async () => {
-      const seen = await ifAllowed(farInterface());
-      return seen?.SubnetId ?? subnetIn(await far(), way.destination);
+    remoteInterface,
+    remoteSubnet: memoize(async () => {
+      const seen = await undefinedIfDenied(remoteInterface());
+      return seen?.SubnetId ?? findSubnet(await remote(), connection.destination);
     }),
   };
 }
@@ -84,8 +84,13 @@ export function makeScene(standpoint: Standpoint): Scene {
 const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
 
 /** A group stands for the addresses of its interfaces, not for what they forward. */
-export function hasAddress(face: NetworkInterface, address: Cidr): boolean {
-  const { PrivateIpAddresses = [], Ipv6Addresses = [], Ipv4Prefixes = [], Ipv6Prefixes = [] } = face;
+export function hasAddress(networkInterface: NetworkInterface, address: Cidr): boolean {
+  const {
+    PrivateIpAddresses = [],
+    Ipv6Addresses = [],
+    Ipv4Prefixes = [],
+    Ipv6Prefixes = [],
+  } = networkInterface;
   const texts = [
     ...PrivateIpAddresses.map((one) => one.PrivateIpAddress),
     ...Ipv6Addresses.map((one) => one.Ipv6Address),
@@ -97,37 +102,40 @@ export function hasAddress(face: NetworkInterface, address: Cidr): boolean {
   return texts.includes(addressOf(address)) || cidrsIn(prefixes).some((range) => contains(range, address));
 }
 
-function lazily<T>(read: () => Promise<T>): () => Promise<T> {
+function memoize<T>(read: () => Promise<T>): () => Promise<T> {
   let reading: Promise<T> | undefined;
   return () => (reading ??= read());
 }
 
-async function findOnward(
-  { way: { destination }, near, vpcId, home, sightOf }: Standpoint,
-  there: Promise<Lookup | undefined>,
-): Promise<Onward> {
-  const hop = (await ifAllowed(there))?.hop;
-  if (hop?.target.kind === 'local') return { over: 'own' };
-  if (hop?.target.kind === 'beyond') return { over: 'beyond', hop };
-  const connections = await near.peerings(vpcId);
-  const all = await Promise.all(connections.map((one) => toPeering(one, vpcId, home, sightOf)));
-  const usedId = hop?.target.kind === 'peering' ? hop.target.id : undefined;
-  const peering = choosePeering(all, destination, usedId);
-  if (peering) return { over: 'peering', peering };
-  const isOutside = hop?.target.kind === 'internet' && !isInternal(destination);
-  return isOutside ? { over: 'beyond', hop } : { over: 'nowhere' };
+async function findNextHop(
+  { connection: { destination }, local, vpcId, home, readerFor }: PathContextOptions,
+  forwardRoute: Promise<RouteLookup | undefined>,
+): Promise<NextHop> {
+  const route = (await undefinedIfDenied(forwardRoute))?.route;
+  if (route?.target.kind === 'local') return { kind: 'local' };
+  if (route?.target.kind === 'other') return { kind: 'other', route };
+  const vpcPeerings = await local.peerings(vpcId);
+  const all = await Promise.all(vpcPeerings.map((one) => toPeering(one, vpcId, home, readerFor)));
+  const routedPeeringId = route?.target.kind === 'peering' ? route.target.id : undefined;
+  const peering = choosePeering(all, destination, routedPeeringId);
+  if (peering) return { kind: 'peering', peering };
+  const isInternetBound = route?.target.kind === 'internet' && !isInternal(destination);
+  return isInternetBound ? { kind: 'other', route } : { kind: 'none' };
 }
 
-async function interfaceIn(far: Far | undefined, address: Cidr): Promise<NetworkInterface | undefined> {
-  const found = (await far?.sight?.interfacesWith(addressOf(address))) ?? [];
-  return found.find(({ VpcId }) => VpcId === far?.vpcId);
+async function findInterface(
+  remote: RemoteVpc | undefined,
+  address: Cidr,
+): Promise<NetworkInterface | undefined> {
+  const found = (await remote?.reader?.interfacesWith(addressOf(address))) ?? [];
+  return found.find(({ VpcId }) => VpcId === remote?.vpcId);
 }
 
-async function subnetIn(far: Far | undefined, address: Cidr): Promise<string | undefined> {
-  const subnets = far?.sight ? await far.sight.subnets(far.vpcId) : [];
-  const holds = subnets.find(({ CidrBlock, Ipv6CidrBlockAssociationSet = [] }) => {
+async function findSubnet(remote: RemoteVpc | undefined, address: Cidr): Promise<string | undefined> {
+  const subnets = remote?.reader ? await remote.reader.subnets(remote.vpcId) : [];
+  const subnet = subnets.find(({ CidrBlock, Ipv6CidrBlockAssociationSet = [] }) => {
     const texts = [CidrBlock, ...Ipv6CidrBlockAssociationSet.map((set) => set.Ipv6CidrBlock)];
     return cidrsIn(texts).some((range) => contains(range, address));
   });
-  return holds?.SubnetId;
+  return subnet?.SubnetId;
 }

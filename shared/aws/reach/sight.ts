@@ -17,10 +17,10 @@ import { PeermasqError } from '../../core/errors';
 import type { Deadline } from '../../core/ports';
 import { allPages, call } from '../call';
 import type { Clients } from '../clients';
-import { readPeerings, readPrefixList, readTables, readVpcs } from '../networks';
+import { readPeerings, readPrefixList, readRouteTables, readVpcs } from '../networks';
 
 /** One region of one account as it can be looked at. What several checks need is asked for once. */
-export interface Sight {
+export interface NetworkReader {
   readonly vpc: (id: string) => Promise<Vpc | undefined>;
   readonly tables: (vpcId: string) => Promise<readonly RouteTable[]>;
   /** Those that the VPC asked for and those that it was asked for. */
@@ -35,73 +35,73 @@ export interface Sight {
   readonly acl: (subnetId: string) => Promise<NetworkAcl | undefined>;
 }
 
-export function makeSight(clients: Clients, deadline: Deadline): Sight {
-  const read = readers(clients, deadline);
+export function makeNetworkReader(clients: Clients, deadline: Deadline): NetworkReader {
+  const read = makeDescribers(clients, deadline);
   return {
-    vpc: once(async (id) => (await readVpcs(clients, [id], deadline))[0]),
-    tables: once((vpcId) => readTables(clients, [vpcId], deadline)),
-    peerings: once(async (vpcId) => {
+    vpc: memoizeByKey(async (id) => (await readVpcs(clients, [id], deadline))[0]),
+    tables: memoizeByKey((vpcId) => readRouteTables(clients, [vpcId], deadline)),
+    peerings: memoizeByKey(async (vpcId) => {
       const ends = ['requester-vpc-info.vpc-id', 'accepter-vpc-info.vpc-id'] as const;
       return (await Promise.all(ends.map((end) => readPeerings(clients, end, [vpcId], deadline)))).flat();
     }),
-    prefixList: once(async (id) => cidrsIn(await readPrefixList(clients, id, deadline))),
-    subnets: once((vpcId) => read.subnets({ 'vpc-id': vpcId })),
-    interfacesWith: once((address) =>
+    prefixList: memoizeByKey(async (id) => cidrsIn(await readPrefixList(clients, id, deadline))),
+    subnets: memoizeByKey((vpcId) => read.subnets({ 'vpc-id': vpcId })),
+    interfacesWith: memoizeByKey((address) =>
       read.interfaces({
         [address.includes(':') ? 'ipv6-addresses.ipv6-address' : 'addresses.private-ip-address']: address,
       }),
     ),
-    interfacesOf: once((id) => read.interfaces({ 'attachment.instance-id': id })),
-    group: once(async (id) => (await read.groups({ 'group-id': id }))[0]),
-    acl: once(async (subnetId) => (await read.acls({ 'association.subnet-id': subnetId }))[0]),
+    interfacesOf: memoizeByKey((id) => read.interfaces({ 'attachment.instance-id': id })),
+    group: memoizeByKey(async (id) => (await read.groups({ 'group-id': id }))[0]),
+    acl: memoizeByKey(async (subnetId) => (await read.acls({ 'association.subnet-id': subnetId }))[0]),
   };
 }
 
-function once<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {
-  const known = new Map<string, Promise<T>>();
+function memoizeByKey<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {
+  const results = new Map<string, Promise<T>>();
   return (key) => {
-    const answer = known.get(key) ?? read(key);
-    known.set(key, answer);
-    return answer;
+    const result = results.get(key) ?? read(key);
+    results.set(key, result);
+    return result;
   };
 }
 
-type Asked = Readonly<Record<string, string>>;
+type FilterValues = Readonly<Record<string, string>>;
 
-const filtersOf = (asked: Asked): { Filters: Filter[] } => ({
-  Filters: Object.entries(asked).map(([Name, value]) => ({ Name, Values: [value] })),
+const filtersOf = (filterValues: FilterValues): { Filters: Filter[] } => ({
+  Filters: Object.entries(filterValues).map(([Name, value]) => ({ Name, Values: [value] })),
 });
 
-function readers({ ec2 }: Clients, deadline: Deadline) {
+function makeDescribers({ ec2 }: Clients, deadline: Deadline) {
   return {
-    async subnets(asked: Asked) {
+    async subnets(filterValues: FilterValues) {
       const pages = await allPages((next) =>
         call('ec2:DescribeSubnets', deadline, (options) =>
-          ec2.send(new DescribeSubnetsCommand({ ...filtersOf(asked), ...next }), options),
+          ec2.send(new DescribeSubnetsCommand({ ...filtersOf(filterValues), ...next }), options),
         ),
       );
       return pages.flatMap(({ Subnets = [] }) => Subnets);
     },
-    async interfaces(asked: Asked) {
+    async interfaces(filterValues: FilterValues) {
       const pages = await allPages((next) =>
         call('ec2:DescribeNetworkInterfaces', deadline, (options) =>
-          ec2.send(new DescribeNetworkInterfacesCommand({ ...filtersOf(asked), ...next }), options),
+          ec2.send(new DescribeNetworkInterfacesCommand({ ...filtersOf(filterValues), ...next }), options),
         ),
       );
       return pages.flatMap(({ NetworkInterfaces = [] }) => NetworkInterfaces);
     },
-    async groups(asked: Asked) {
+    async groups(filterValues: FilterValues) {
       const pages = await allPages((next) =>
         call('ec2:DescribeSecurityGroups', deadline, (options) =>
-          ec2.send(new DescribeSecurityGroupsCommand({ ...filtersOf(asked), ...next }), options),
+          ec2.send(new DescribeSecurityGroupsCommand({ ...filtersOf(filterValues), ...next }), options),
         ),
       );
       return pages.flatMap(({ SecurityGroups = [] }) => SecurityGroups);
     },
-    async acls(asked: Asked) {
+    async acls(filterValues: FilterValues) {
       const pages = await allPages((next) =>
         call('ec2:DescribeNetworkAcls', deadline, (options) =>
-          ec2.send(new DescribeNetworkAclsCommand({ ...filtersOf(asked), ...next }), options),
+          ec2.send(new DescribeNetworkAclsCommand({ ...filtersOf(filterValues), ...next }), options),
         ),
       );
       return pages.flatMap(({ NetworkAcls = [] }) => NetworkAcls);
@@ -122,14 +122,14 @@ export function cidrsIn(texts: readonly (string | undefined)[]): Cidr[] {
 }
 
 /** What was read; undefined where it may not be. */
-export async function ifAllowed<T>(reading: Promise<T>): Promise<T | undefined> {
+export async function undefinedIfDenied<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
   } catch (error) {
-    if (isDenial(error)) return undefined;
+    if (isAccessDenied(error)) return undefined;
     throw error;
   }
 }
 
-export const isDenial = (error: unknown): error is PeermasqError =>
+export const isAccessDenied = (error: unknown): error is PeermasqError =>
   error instanceof PeermasqError && error.code === 'access-denied';

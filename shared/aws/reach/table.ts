@@ -1,17 +1,17 @@
 import type { Route } from '@aws-sdk/client-ec2';
 import { contains, type Cidr } from '../../core/cidr';
-import { effectiveTable } from '../networks';
-import { cidrsIn, type Sight } from './sight';
+import { effectiveRouteTable } from '../networks';
+import { cidrsIn, type NetworkReader } from './sight';
 
 /** What a route leads to. `beyond` is whatever else than this VPC, a peering and the internet. */
 export interface Target {
-  readonly kind: 'local' | 'peering' | 'internet' | 'beyond';
+  readonly kind: 'local' | 'peering' | 'internet' | 'other';
   /** `pcx-…`, `vgw-…`, `local` */
   readonly id: string;
 }
 
 /** The route that a subnet uses for an address. */
-export interface Hop {
+export interface MatchedRoute {
   readonly tableId: string;
   readonly target: Target;
   /** The range, or the prefix list, as the route has it. */
@@ -20,42 +20,44 @@ export interface Hop {
 }
 
 /** A table without a hop has no route for the address. */
-export interface Lookup {
+export interface RouteLookup {
   readonly tableId: string;
-  readonly hop?: Hop;
+  readonly route?: MatchedRoute;
 }
 
 /** @returns undefined where no table of the subnet can be seen */
-export async function lookUp(
-  sight: Sight,
-  place: { readonly vpcId: string; readonly subnetId?: string },
+export async function lookUpRoutes(
+  reader: NetworkReader,
+  location: { readonly vpcId: string; readonly subnetId?: string },
   address: Cidr,
-): Promise<Lookup | undefined> {
-  const table = effectiveTable(place, await sight.tables(place.vpcId));
+): Promise<RouteLookup | undefined> {
+  const table = effectiveRouteTable(location, await reader.tables(location.vpcId));
   if (!table) return undefined;
   const { RouteTableId: tableId = '', Routes = [] } = table;
-  const matches = await Promise.all(Routes.map((route) => match(sight, route, address)));
-  const [best] = matches.flat().sort((a, b) => b.prefix - a.prefix || rank(a.route) - rank(b.route));
-  return best ? { tableId, hop: toHop(tableId, best.route) } : { tableId };
+  const matches = await Promise.all(Routes.map((route) => matchRoute(reader, route, address)));
+  const [best] = matches
+    .flat()
+    .sort((a, b) => b.prefix - a.prefix || routePriority(a.route) - routePriority(b.route));
+  return best ? { tableId, route: toMatchedRoute(tableId, best.route) } : { tableId };
 }
 
-async function match(sight: Sight, route: Route, address: Cidr) {
+async function matchRoute(reader: NetworkReader, route: Route, address: Cidr) {
   const { DestinationPrefixListId: list } = route;
   const ranges =
     list === undefined
       ? cidrsIn([route.DestinationCidrBlock, route.DestinationIpv6CidrBlock])
-      : await sight.prefixList(list);
+      : await reader.prefixList(list);
   return ranges.filter((range) => contains(range, address)).map(({ prefix }) => ({ prefix, route }));
 }
 
 /** Among routes to the same range (VPC user guide, "Route priority"). */
-function rank(route: Route): number {
+function routePriority(route: Route): number {
   if (route.GatewayId === 'local') return 0;
   if (route.Origin === 'EnableVgwRoutePropagation') return 3;
   return route.DestinationPrefixListId === undefined ? 1 : 2;
 }
 
-const toHop = (tableId: string, route: Route): Hop => ({
+const toMatchedRoute = (tableId: string, route: Route): MatchedRoute => ({
   tableId,
   target: targetOf(route),
   destination:
@@ -72,5 +74,5 @@ function targetOf(route: Route): Target {
   const { TransitGatewayId, InstanceId, NetworkInterfaceId, LocalGatewayId, CarrierGatewayId } = route;
   const others = [TransitGatewayId, InstanceId, NetworkInterfaceId, LocalGatewayId, CarrierGatewayId];
   const other = others.find((id) => id !== undefined) ?? route.CoreNetworkArn;
-  return { kind: 'beyond', id: other ?? (GatewayId || 'an unknown target') };
+  return { kind: 'other', id: other ?? (GatewayId || 'an unknown target') };
 }

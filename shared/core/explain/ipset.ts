@@ -1,7 +1,7 @@
-import { bitsOf } from './address';
+import { addressBits } from './address';
 import { type AddressSet, DumpError, type Family } from './model';
 
-interface Made {
+interface ParsedSet {
   readonly name: string;
   readonly type: string;
   readonly family: Family;
@@ -10,31 +10,31 @@ interface Made {
 }
 
 /** Reads what `ipset save` prints. */
-export class SetReader {
-  private readonly made = new Map<string, Made>();
+export class SetParser {
+  private readonly setsByName = new Map<string, ParsedSet>();
 
   /** Takes `create NAME TYPE …` and `add NAME ENTRY …`. */
   line(text: string, at: number): void {
-    const [verb, name = '', ...words] = text.trim().split(/\s+/);
+    const [verb, name = '', ...tokens] = text.trim().split(/\s+/);
     if (verb === 'create') {
-      this.made.set(name, create(name, words));
+      this.setsByName.set(name, parseCreate(name, tokens));
       return;
     }
-    const [entry] = words;
-    const set = this.made.get(name);
+    const [entry] = tokens;
+    const set = this.setsByName.get(name);
     if (!set || entry === undefined)
       throw new DumpError(at, text, '"add" with a set that "create" names before, and an entry');
-    set.entries.push({ text: entry, isExcluded: words.includes('nomatch') });
+    set.entries.push({ text: entry, isExcluded: tokens.includes('nomatch') });
   }
 
   sets(): ReadonlyMap<string, AddressSet> {
-    return this.made;
+    return this.setsByName;
   }
 }
 
-function create(name: string, [type = '', ...words]: readonly string[]): Made {
-  const family = words[words.indexOf('family') + 1] === 'inet6' ? 6 : 4;
-  const netmask = words.includes('netmask') ? Number(words[words.indexOf('netmask') + 1]) : NaN;
-  const prefix = netmask >= 0 && netmask <= bitsOf(family) ? netmask : bitsOf(family);
+function parseCreate(name: string, [type = '', ...tokens]: readonly string[]): ParsedSet {
+  const family = tokens[tokens.indexOf('family') + 1] === 'inet6' ? 6 : 4;
+  const netmask = tokens.includes('netmask') ? Number(tokens[tokens.indexOf('netmask') + 1]) : NaN;
+  const prefix = netmask >= 0 && netmask <= addressBits(family) ? netmask : addressBits(family);
   return { name, type, family, prefix, entries: [] };
 }

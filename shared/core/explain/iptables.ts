@@ -1,16 +1,16 @@
-import { general, longNames, modules, type Option } from './options';
-import { readTarget } from './targets';
+import { generalOptions, optionAliases, matchModules, type OptionParser } from './options';
+import { parseTarget } from './targets';
 import {
   type Backend,
-  type Base,
+  type BaseChain,
   DumpError,
   type Family,
   type Hook,
-  type Match,
+  type RuleMatch,
   type Rule,
   type Table,
-  type Target,
-  type Test,
+  type RuleTarget,
+  type Condition,
 } from './model';
 
 const hooks: Readonly<Record<string, Hook>> = {
@@ -20,14 +20,19 @@ const hooks: Readonly<Record<string, Hook>> = {
   POSTROUTING: 'postrouting',
 };
 /** enum nf_ip_hook_priorities of the kernel; that of nat is its own, see `priorityOf`. */
-const priorities: Readonly<Record<string, number>> = { raw: -300, mangle: -150, filter: 0, security: 50 };
+const priorities: Readonly<Record<string, number>> = {
+  raw: -300,
+  parseMangle: -150,
+  filter: 0,
+  security: 50,
+};
 
 export function priorityOf(table: string, hook: Hook): number {
   return table === 'nat' ? (hook === 'postrouting' ? 100 : -100) : (priorities[table] ?? 0);
 }
 
 /** One `*table` … `COMMIT`. Knows nothing of the sections around it. */
-export class TableReader {
+export class TableParser {
   readonly table: Table;
   readonly changingSets = new Set<string>();
   private readonly policies = new Map<string, 'accept' | 'drop'>();
@@ -46,19 +51,19 @@ export class TableReader {
       this.declare(text, at);
       return;
     }
-    const words = tokenise(text, at);
-    if (/^\[\d+:\d+\]$/.test(words[0] ?? '')) words.shift();
-    const [option, name = '', ...rest] = words;
+    const tokens = tokenize(text, at);
+    if (/^\[\d+:\d+\]$/.test(tokens[0] ?? '')) tokens.shift();
+    const [option, name = '', ...rest] = tokens;
     if (option !== '-A')
       throw new DumpError(at, text, `":CHAIN", "-A CHAIN" or "COMMIT" in table ${this.name}`);
     const chain = this.table.chains.get(name);
     if (!chain) throw new DumpError(at, text, `a chain that ":CHAIN" declares before in table ${this.name}`);
-    const rule = this.readRule(chain.rules.length + 1, text.replace(/^\[\d+:\d+\] /, ''), rest, at);
-    if (rest.includes('SET')) for (const word of rest) this.changingSets.add(word);
+    const rule = this.parseRule(chain.rules.length + 1, text.replace(/^\[\d+:\d+\] /, ''), rest, at);
+    if (rest.includes('SET')) for (const token of rest) this.changingSets.add(token);
     chain.rules.push(rule);
   }
 
-  end(): Base[] {
+  end(): BaseChain[] {
     return [...this.policies].flatMap(([name, policy]) => {
       const hook = hooks[name];
       const chain = this.table.chains.get(name);
@@ -76,20 +81,20 @@ export class TableReader {
     });
   }
 
-  private readRule(number: number, text: string, words: readonly string[], at: number): Rule {
-    const { own, loaded, action } = split(words);
+  private parseRule(number: number, text: string, tokens: readonly string[], at: number): Rule {
+    const { generalMatches, loadedModules, targetTokens } = split(tokens);
     return {
       number,
       text,
-      matches: [...own, ...loaded.flatMap(readModule)],
-      targets: this.targets(text, action, at),
+      matches: [...generalMatches, ...loadedModules.flatMap(parseModule)],
+      targets: this.targets(text, targetTokens, at),
     };
   }
 
-  private targets(text: string, [option, name, ...words]: readonly string[], at: number): Target[] {
+  private targets(text: string, [option, name, ...tokens]: readonly string[], at: number): RuleTarget[] {
     if (name === undefined) return [];
     if (this.table.chains.has(name)) return [{ kind: option === '-g' ? 'goto' : 'jump', chain: name }];
-    const targets = option === '-g' ? undefined : readTarget(name, words);
+    const targets = option === '-g' ? undefined : parseTarget(name, tokens);
     if (!targets)
       throw new DumpError(
         at,
@@ -109,117 +114,126 @@ export class TableReader {
 }
 
 /** iptables' own rules of quoting: `"` opens and closes, `\` takes the next character as it is inside quotes. */
-export function tokenise(text: string, at: number): string[] {
-  if (!text.includes('"')) return text.split(/[ \t]+/).filter((word) => word !== '');
-  const words: string[] = [];
-  let word: string | undefined;
+export function tokenize(text: string, at: number): string[] {
+  if (!text.includes('"')) return text.split(/[ \t]+/).filter((token) => token !== '');
+  const tokens: string[] = [];
+  let token: string | undefined;
   let isQuoted = false;
   for (let index = 0; index < text.length; index++) {
     const character = text.charAt(index);
     if (character === '"') {
       isQuoted = !isQuoted;
-      word ??= '';
+      token ??= '';
     } else if (isQuoted && character === '\\') {
-      word = (word ?? '') + text.charAt(++index);
+      token = (token ?? '') + text.charAt(++index);
     } else if (!isQuoted && (character === ' ' || character === '\t')) {
-      if (word !== undefined) words.push(word);
-      word = undefined;
+      if (token !== undefined) tokens.push(token);
+      token = undefined;
     } else {
-      word = (word ?? '') + character;
+      token = (token ?? '') + character;
     }
   }
   if (isQuoted) throw new DumpError(at, text, 'a second " that ends the quoted text');
-  if (word !== undefined) words.push(word);
-  return words;
+  if (token !== undefined) tokens.push(token);
+  return tokens;
 }
 
 /** What one `-m` asks: it holds when all its options hold. */
-interface Module {
+interface MatchModule {
   readonly name: string;
-  readonly words: string[];
+  readonly tokens: string[];
 }
 
 /** `action`: the words from `-j` or `-g` on. */
-function split(words: readonly string[]): { own: Match[]; loaded: Module[]; action: readonly string[] } {
-  const own: Match[] = [];
-  const loaded: Module[] = [];
+function split(tokens: readonly string[]): {
+  generalMatches: RuleMatch[];
+  loadedModules: MatchModule[];
+  targetTokens: readonly string[];
+} {
+  const generalMatches: RuleMatch[] = [];
+  const loadedModules: MatchModule[] = [];
   let protocol = '';
-  for (let index = 0; index < words.length; index++) {
-    const isNegated = words[index] === '!';
-    const word = words[isNegated ? index + 1 : index] ?? '';
-    const option = longNames[word] ?? word;
-    const next = words[index + (isNegated ? 2 : 1)] ?? '';
-    const known = Object.hasOwn(general, option) ? general[option] : undefined;
+  for (let index = 0; index < tokens.length; index++) {
+    const isNegated = tokens[index] === '!';
+    const token = tokens[isNegated ? index + 1 : index] ?? '';
+    const option = optionAliases[token] ?? token;
+    const next = tokens[index + (isNegated ? 2 : 1)] ?? '';
+    const known = Object.hasOwn(generalOptions, option) ? generalOptions[option] : undefined;
     if (option === '-j' || option === '-g')
-      return { own, loaded, action: [option, ...words.slice(index + 1)] };
+      return { generalMatches, loadedModules, targetTokens: [option, ...tokens.slice(index + 1)] };
     if (option === '-m') {
-      loaded.push({ name: next, words: [] });
+      loadedModules.push({ name: next, tokens: [] });
       index += 1;
     } else if (known) {
-      const isOldNegation = next === '!';
-      index += (isNegated ? 1 : 0) + (isOldNegation ? 1 : 0) + known.values;
-      const values = words.slice(index - known.values + 1, index + 1);
+      const isLegacyNegation = next === '!';
+      index += (isNegated ? 1 : 0) + (isLegacyNegation ? 1 : 0) + known.values;
+      const values = tokens.slice(index - known.values + 1, index + 1);
       if (option === '-p') protocol = values[0] ?? '';
-      own.push(finish(known, option, values, [], isNegated || isOldNegation));
+      generalMatches.push(buildMatch(known, option, values, [], isNegated || isLegacyNegation));
     } else {
-      index += take(words, index, loaded, protocol);
+      index += consumeOption(tokens, index, loadedModules, protocol);
     }
   }
-  return { own, loaded, action: [] };
+  return { generalMatches, loadedModules, targetTokens: [] };
 }
 
 /** Gives an option and its values to the module that was loaded last. @returns how many words more it took */
-function take(words: readonly string[], index: number, loaded: Module[], protocol: string): number {
+function consumeOption(
+  tokens: readonly string[],
+  index: number,
+  loadedModules: MatchModule[],
+  protocol: string,
+): number {
   // `-p tcp --dport 80`, as people write it, loads the module of the protocol.
-  if (loaded.length === 0) loaded.push({ name: protocol, words: [] });
-  const module = loaded.at(-1);
-  const count = 1 + (words[index] === '!' ? 1 : 0) + valuesAfter(module?.name ?? '', words, index);
-  module?.words.push(...words.slice(index, index + count));
+  if (loadedModules.length === 0) loadedModules.push({ name: protocol, tokens: [] });
+  const module = loadedModules.at(-1);
+  const count = 1 + (tokens[index] === '!' ? 1 : 0) + valueCountOf(module?.name ?? '', tokens, index);
+  module?.tokens.push(...tokens.slice(index, index + count));
   return count - 1;
 }
 
-function valuesAfter(module: string, words: readonly string[], index: number): number {
-  const option = words[words[index] === '!' ? index + 1 : index] ?? '';
+function valueCountOf(module: string, tokens: readonly string[], index: number): number {
+  const option = tokens[tokens[index] === '!' ? index + 1 : index] ?? '';
   return optionOf(module, option)?.values ?? 0;
 }
 
-function optionOf(module: string, option: string): Option | undefined {
-  const options = Object.hasOwn(modules, module) ? modules[module] : undefined;
+function optionOf(module: string, option: string): OptionParser | undefined {
+  const options = Object.hasOwn(matchModules, module) ? matchModules[module] : undefined;
   return options && Object.hasOwn(options, option) ? options[option] : undefined;
 }
 
-function readModule({ name, words }: Module): Match[] {
-  const matches: Match[] = [];
-  for (let index = 0; index < words.length; index++) {
-    const isNegated = words[index] === '!';
+function parseModule({ name, tokens }: MatchModule): RuleMatch[] {
+  const matches: RuleMatch[] = [];
+  for (let index = 0; index < tokens.length; index++) {
+    const isNegated = tokens[index] === '!';
     if (isNegated) index += 1;
-    const word = words[index] ?? '';
-    const option = optionOf(name, word);
-    if (!option) return [unknownMatch(name, words)];
-    const values = words.slice(index + 1, index + 1 + option.values);
+    const token = tokens[index] ?? '';
+    const option = optionOf(name, token);
+    if (!option) return [unknownMatch(name, tokens)];
+    const values = tokens.slice(index + 1, index + 1 + option.values);
     index += option.values;
-    matches.push(finish(option, word, values, words, isNegated));
+    matches.push(buildMatch(option, token, values, tokens, isNegated));
   }
-  if (matches.length === 0 && !Object.hasOwn(modules, name)) return [unknownMatch(name, words)];
+  if (matches.length === 0 && !Object.hasOwn(matchModules, name)) return [unknownMatch(name, tokens)];
   return matches;
 }
 
-function unknownMatch(name: string, words: readonly string[]): Match {
-  const text = ['-m', name, ...words].join(' ');
-  return { kind: 'unknown', why: 'this match is not known here', negated: false, text };
+function unknownMatch(name: string, tokens: readonly string[]): RuleMatch {
+  const text = ['-m', name, ...tokens].join(' ');
+  return { kind: 'unknown', reason: 'this match is not known here', negated: false, text };
 }
 
-function finish(
-  option: Option,
+function buildMatch(
+  option: OptionParser,
   name: string,
   values: readonly string[],
   all: readonly string[],
   negated: boolean,
-): Match {
+): RuleMatch {
   const text = [...(negated ? ['!'] : []), name, ...values].join(' ');
-  const test: Test = option.read(values, all) ?? {
+  const test: Condition = option.parse(values, all) ?? {
     kind: 'unknown',
-    why: 'only the packet itself would tell',
+    reason: 'only the packet itself would tell',
   };
   return { ...test, negated, text };
 }

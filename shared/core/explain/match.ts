@@ -1,23 +1,23 @@
-import { bitsOf, holds, printAddress, readSpan, spanOf } from './address';
+import { addressBits, contains, formatAddress, parseRange, prefixRange } from './address';
 import type {
   AddressSet,
-  Answer,
+  Ternary,
   Hook,
   Mark,
   MarkOf,
-  Match,
+  RuleMatch,
   PortOf,
   Rule,
   Snapshot,
-  Span,
-  Test,
+  Range,
+  Condition,
 } from './model';
 import { isBroadcast, isLocal, isMulticast } from './network';
 import type { Packet } from './packet';
-import { protocolTest, readPorts } from './options';
+import { protocolCondition, parsePortRange } from './options';
 
 /** What changes while the packet passes through the node. `undefined`: not known. */
-export interface State {
+export interface PacketState {
   readonly destination: bigint | undefined;
   readonly destinationPort: number | undefined;
   readonly isTranslated: boolean;
@@ -26,7 +26,7 @@ export interface State {
   readonly connectionMark: Mark;
   readonly out: string | undefined;
   /** The next hop; the destination itself where it is a neighbour. */
-  readonly hop: bigint | undefined;
+  readonly nextHop: bigint | undefined;
   /** Once a rule has given it another source. */
   readonly translation: Translation | undefined;
 }
@@ -38,7 +38,7 @@ export interface Translation {
 }
 
 /** All that a match can look at. */
-export interface View {
+export interface MatchContext {
   readonly snapshot: Snapshot;
   readonly packet: Packet;
   /** The interface it came in by: '' for the node's own packets. */
@@ -50,107 +50,112 @@ export interface View {
 
 const protocolNumbers = { icmp: 1, tcp: 6, udp: 17, icmpv6: 58 } as const;
 
-const not = (answer: Answer): Answer => (answer === 'unknown' ? answer : !answer);
+const not = (matched: Ternary): Ternary => (matched === 'unknown' ? matched : !matched);
 
-export function every(answers: Iterable<Answer>): Answer {
-  let result: Answer = true;
-  for (const answer of answers) {
-    if (answer === false) return false;
-    if (answer === 'unknown') result = answer;
+export function every(results: Iterable<Ternary>): Ternary {
+  let result: Ternary = true;
+  for (const matched of results) {
+    if (matched === false) return false;
+    if (matched === 'unknown') result = matched;
   }
   return result;
 }
 
-export function some(answers: Iterable<Answer>): Answer {
-  let result: Answer = false;
-  for (const answer of answers) {
-    if (answer === true) return true;
-    if (answer === 'unknown') result = answer;
+export function some(results: Iterable<Ternary>): Ternary {
+  let result: Ternary = false;
+  for (const matched of results) {
+    if (matched === true) return true;
+    if (matched === 'unknown') result = matched;
   }
   return result;
 }
 
-export function isMatch(match: Match, state: State, view: View): Answer {
+export function evaluateMatch(match: RuleMatch, state: PacketState, context: MatchContext): Ternary {
   // Without a connection there is nothing to compare, negated or not (net/netfilter/xt_connmark.c, nft_ct.c).
-  if (match.kind === 'mark' && match.of === 'connection' && !hasConnection(state, view)) return false;
-  const answer = test(match, state, view);
-  return match.negated ? not(answer) : answer;
+  if (match.kind === 'mark' && match.of === 'connection' && !hasConnection(state, context)) return false;
+  const matched = evaluateCondition(match, state, context);
+  return match.negated ? not(matched) : matched;
 }
 
 export const hasConnection = (
-  { isTracked }: State,
-  { isBeforeConntrack }: Pick<View, 'isBeforeConntrack'>,
+  { isTracked }: PacketState,
+  { isBeforeConntrack }: Pick<MatchContext, 'isBeforeConntrack'>,
 ): boolean => isTracked && !isBeforeConntrack;
 
-export function doAllMatch(matches: readonly Match[], state: State, view: View): Answer {
-  let result: Answer = true;
+export function evaluateMatches(
+  matches: readonly RuleMatch[],
+  state: PacketState,
+  context: MatchContext,
+): Ternary {
+  let result: Ternary = true;
   for (const match of matches) {
-    const answer = isMatch(match, state, view);
-    if (answer === false) return false;
-    if (answer === 'unknown') result = answer;
+    const matched = evaluateMatch(match, state, context);
+    if (matched === false) return false;
+    if (matched === 'unknown') result = matched;
   }
   return result;
 }
 
-function test(asked: Test, state: State, view: View): Answer {
-  const { packet } = view;
-  switch (asked.kind) {
+function evaluateCondition(condition: Condition, state: PacketState, context: MatchContext): Ternary {
+  const { packet } = context;
+  switch (condition.kind) {
     case 'address': {
-      const value = addressOf(asked.of, state, packet);
-      if (asked.family !== packet.source.family) return false;
-      return value === undefined ? 'unknown' : holds(asked.spans, value);
+      const value = addressOf(condition.of, state, packet);
+      if (condition.family !== packet.source.family) return false;
+      return value === undefined ? 'unknown' : contains(condition.ranges, value);
     }
     case 'interface':
-      return interfaceTest(asked, state, view);
+      return evaluateInterface(condition, state, context);
     case 'protocol':
-      return holds(asked.spans, protocolNumbers[packet.protocol]);
+      return contains(condition.ranges, protocolNumbers[packet.protocol]);
     case 'port':
-      return portTest(asked.of, asked.spans, state, packet);
+      return evaluatePort(condition.of, condition.ranges, state, packet);
     case 'mark':
-      return markTest(markOf(asked.of, state), asked.mask, asked.spans);
+      return evaluateMark(markOf(condition.of, state), condition.mask, condition.ranges);
     case 'addrtype':
-      return addrtypeTest(asked, state, view);
+      return evaluateAddrtype(condition, state, context);
     case 'set':
-      return setTest(asked.name, asked.of, state, view, 0);
+      return evaluateSet(condition.name, condition.of, state, context, 0);
     case 'state':
-      return stateTest(asked.states, state, view);
+      return evaluateState(condition.states, state, context);
     case 'tcp-flags':
       return (
         packet.protocol === 'tcp' &&
-        asked.mask.includes('SYN') === asked.set.includes('SYN') &&
-        asked.set.every((flag) => flag === 'SYN')
+        condition.mask.includes('SYN') === condition.set.includes('SYN') &&
+        condition.set.every((flag) => flag === 'SYN')
       );
     case 'icmp':
-      return icmpTest(asked.type, asked.code, packet);
+      return evaluateIcmp(condition.type, condition.code, packet);
     case 'family':
-      return asked.family === packet.source.family;
+      return condition.family === packet.source.family;
     case 'constant':
-      return asked.answer;
+      return condition.matched;
     case 'any':
-      return some(asked.alternatives.map((matches) => doAllMatch(matches, state, view)));
+      return some(condition.alternatives.map((matches) => evaluateMatches(matches, state, context)));
     case 'unknown':
       return 'unknown';
   }
 }
 
-function addressOf(of: string, state: State, packet: Packet): bigint | undefined {
+function addressOf(of: string, state: PacketState, packet: Packet): bigint | undefined {
   switch (of) {
     case 'destination':
       return state.destination;
     case 'original-destination':
       return packet.destination.first;
     case 'source':
-      return state.translation ? onlyOne(state.translation.sources) : packet.source.first;
+      return state.translation ? singleOrUndefined(state.translation.sources) : packet.source.first;
     default:
       return packet.source.first;
   }
 }
 
-const onlyOne = ([first, ...others]: readonly bigint[]) => (others.length === 0 ? first : undefined);
+const singleOrUndefined = ([first, ...others]: readonly bigint[]) =>
+  others.length === 0 ? first : undefined;
 
 function portOf(
   of: 'source' | 'destination' | 'original-source' | 'original-destination',
-  state: State,
+  state: PacketState,
   packet: Packet,
 ) {
   switch (of) {
@@ -165,69 +170,75 @@ function portOf(
 
 const hasPorts = ({ protocol }: Packet) => protocol === 'tcp' || protocol === 'udp';
 
-function portTest(of: PortOf, spans: readonly Span<number>[], state: State, packet: Packet): Answer {
+function evaluatePort(
+  of: PortOf,
+  ranges: readonly Range<number>[],
+  state: PacketState,
+  packet: Packet,
+): Ternary {
   if (!hasPorts(packet)) return false;
   const sides = of === 'either' ? (['source', 'destination'] as const) : [of];
   return some(
     sides.map((side) => {
       const port = portOf(side, state, packet);
-      return port === undefined ? allPorts(spans) : holds(spans, port);
+      return port === undefined ? matchUnknownPort(ranges) : contains(ranges, port);
     }),
   );
 }
 
-const allPorts = (spans: readonly Span<number>[]): Answer =>
-  spans.some(({ first, last }) => first === 0 && last === 65535) || 'unknown';
+const matchUnknownPort = (ranges: readonly Range<number>[]): Ternary =>
+  ranges.some(({ first, last }) => first === 0 && last === 65535) || 'unknown';
 
-export const markOf = (of: MarkOf, state: State): Mark =>
+export const markOf = (of: MarkOf, state: PacketState): Mark =>
   of === 'packet' ? state.packetMark : state.connectionMark;
 
-function markTest({ value, known }: Mark, mask: number, spans: readonly Span<number>[]): Answer {
+function evaluateMark({ value, known }: Mark, mask: number, ranges: readonly Range<number>[]): Ternary {
   const isKnown = (known & mask) >>> 0 === mask >>> 0;
-  if (isKnown) return holds(spans, (value & mask) >>> 0);
+  if (isKnown) return contains(ranges, (value & mask) >>> 0);
   const seen = (known & mask) >>> 0;
-  const isPossible = spans.some(({ first, last }) => first !== last || ((first ^ value) & seen) === 0);
+  const isPossible = ranges.some(({ first, last }) => first !== last || ((first ^ value) & seen) === 0);
   return isPossible ? 'unknown' : false;
 }
 
 /** `+` at the end stands for any end. */
-const fits = (pattern: string, name: string) =>
+const matchesPattern = (pattern: string, name: string) =>
   pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : pattern === name;
 
-function interfaceTest(
-  { of, names }: Extract<Test, { kind: 'interface' }>,
-  state: State,
-  view: View,
-): Answer {
+function evaluateInterface(
+  { of, names }: Extract<Condition, { kind: 'interface' }>,
+  state: PacketState,
+  context: MatchContext,
+): Ternary {
   if (names.includes('+')) return true;
-  const isNamed = (name: string | undefined): Answer =>
-    name === undefined ? 'unknown' : names.some((pattern) => fits(pattern, name));
-  if (of === 'out') return isNamed(view.hook === 'prerouting' ? '' : state.out);
-  if (view.hook !== 'postrouting') return isNamed(view.in);
+  const matchName = (name: string | undefined): Ternary =>
+    name === undefined ? 'unknown' : names.some((pattern) => matchesPattern(pattern, name));
+  if (of === 'out') return matchName(context.hook === 'prerouting' ? '' : state.out);
+  if (context.hook !== 'postrouting') return matchName(context.in);
   // Before Linux 5.7 no packet in POSTROUTING had an incoming interface.
-  const answers = [isNamed(view.in), isNamed('')];
-  return answers[0] === answers[1] ? (answers[0] ?? 'unknown') : 'unknown';
+  const results = [matchName(context.in), matchName('')];
+  return results[0] === results[1] ? (results[0] ?? 'unknown') : 'unknown';
 }
 
-function addrtypeTest(
-  { of, types, on, isOne }: Extract<Test, { kind: 'addrtype' }>,
-  state: State,
-  view: View,
-): Answer {
-  const { packet, snapshot, hook } = view;
+function evaluateAddrtype(
+  { of, types, on, hasSingleType }: Extract<Condition, { kind: 'addrtype' }>,
+  state: PacketState,
+  context: MatchContext,
+): Ternary {
+  const { packet, snapshot, hook } = context;
   const address = addressOf(of, state, packet);
   const { family } = packet.source;
-  const device = on === 'in' ? view.in : on === 'out' ? state.out : undefined;
+  const device = on === 'in' ? context.in : on === 'out' ? state.out : undefined;
   if (address === undefined || (on && device === undefined)) return 'unknown';
   const at = on ? device : undefined;
-  const leaves = of === 'destination' && (hook === 'postrouting' || hook === 'forward') && state.out !== 'lo';
+  const isLeaving =
+    of === 'destination' && (hook === 'postrouting' || hook === 'forward') && state.out !== 'lo';
   const local =
     isLocal(snapshot, family, address, at) ??
-    (leaves && (!packet.isFromNode || state.out !== undefined) ? false : 'unknown');
+    (isLeaving && (!packet.isFromNode || state.out !== undefined) ? false : 'unknown');
   const broadcast = family === 6 ? false : (isBroadcast(snapshot, address, at) ?? 'unknown');
   const multicast = isMulticast(family, address);
   return some(
-    types.map((type): Answer => {
+    types.map((type): Ternary => {
       switch (type) {
         case 'LOCAL':
           return local;
@@ -237,7 +248,7 @@ function addrtypeTest(
           return multicast;
         case 'UNICAST':
           // Of IPv6 LOCAL is UNICAST too for iptables (net/netfilter/xt_addrtype.c).
-          return every([(family === 6 && !isOne) || not(local), not(broadcast), !multicast]);
+          return every([(family === 6 && !hasSingleType) || not(local), not(broadcast), !multicast]);
         default:
           return 'unknown';
       }
@@ -245,17 +256,17 @@ function addrtypeTest(
   );
 }
 
-function stateTest(
+function evaluateState(
   states: readonly string[],
-  { isTracked, isTranslated }: State,
-  { isBeforeConntrack }: View,
-): Answer {
+  { isTracked, isTranslated }: PacketState,
+  { isBeforeConntrack }: MatchContext,
+): Ternary {
   if (isBeforeConntrack) return 'unknown';
   if (!isTracked) return states.includes('UNTRACKED');
   return states.includes('NEW') || (isTranslated && states.includes('DNAT'));
 }
 
-function icmpTest(type: number, code: number | undefined, { protocol }: Packet): Answer {
+function evaluateIcmp(type: number, code: number | undefined, { protocol }: Packet): Ternary {
   const echo = { icmp: 8, icmpv6: 128, tcp: undefined, udp: undefined }[protocol];
   return echo === type && (code ?? 0) === 0;
 }
@@ -263,30 +274,30 @@ function icmpTest(type: number, code: number | undefined, { protocol }: Packet):
 /** Deeper than ipset allows lists to be in lists. */
 const maxListDepth = 4;
 
-function setTest(
+function evaluateSet(
   name: string,
   of: readonly ('source' | 'destination')[],
-  state: State,
-  view: View,
+  state: PacketState,
+  context: MatchContext,
   depth: number,
-): Answer {
-  const set = view.snapshot.sets.get(name);
-  if (!set || view.snapshot.changingSets.has(name) || depth > maxListDepth) return 'unknown';
+): Ternary {
+  const set = context.snapshot.sets.get(name);
+  if (!set || context.snapshot.changingSets.has(name) || depth > maxListDepth) return 'unknown';
   if (set.type === 'list:set') {
-    return some(set.entries.map(({ text }) => setTest(text, of, state, view, depth + 1)));
+    return some(set.entries.map(({ text }) => evaluateSet(text, of, state, context, depth + 1)));
   }
-  if (set.type !== 'bitmap:port' && set.family !== view.packet.source.family) return false;
+  if (set.type !== 'bitmap:port' && set.family !== context.packet.source.family) return false;
   const [, dimensions = ''] = set.type.split(':');
-  return entriesTest(set, dimensions.split(','), of, state, view);
+  return evaluateEntries(set, dimensions.split(','), of, state, context);
 }
 
-function entriesTest(
+function evaluateEntries(
   set: AddressSet,
   dimensions: readonly string[],
   of: readonly ('source' | 'destination')[],
-  state: State,
-  view: View,
-): Answer {
+  state: PacketState,
+  context: MatchContext,
+): Ternary {
   if (of.length < dimensions.length) return 'unknown';
   // The narrowest range decides; which that is among entries of two ranges is not told here.
   if (
@@ -295,25 +306,25 @@ function entriesTest(
   ) {
     return 'unknown';
   }
-  const found: { prefix: number; isExcluded: boolean; answer: Answer }[] = [];
+  const found: { prefix: number; isExcluded: boolean; matched: Ternary }[] = [];
   for (const { text, isExcluded } of set.entries) {
     const parts = text.split(',');
-    const answer = every(
+    const matched = every(
       dimensions.map((dimension, index) =>
-        partTest(dimension, parts[index] ?? '', of[index] ?? 'source', set, state, view),
+        evaluateEntryPart(dimension, parts[index] ?? '', of[index] ?? 'source', set, state, context),
       ),
     );
-    if (answer !== false) found.push({ prefix: prefixIn(parts), isExcluded, answer });
+    if (matched !== false) found.push({ prefix: prefixLengthOf(parts), isExcluded, matched });
   }
-  return narrowest(found);
+  return mostSpecific(found);
 }
 
-const prefixIn = (parts: readonly string[]) =>
+const prefixLengthOf = (parts: readonly string[]) =>
   Number(parts.find((part) => part.includes('/'))?.split('/')[1] ?? 128);
 
-function narrowest(found: readonly { prefix: number; isExcluded: boolean; answer: Answer }[]): Answer {
+function mostSpecific(found: readonly { prefix: number; isExcluded: boolean; matched: Ternary }[]): Ternary {
   const sorted = found.toSorted((a, b) => b.prefix - a.prefix);
-  const certain = sorted.findIndex(({ answer }) => answer === true);
+  const certain = sorted.findIndex(({ matched }) => matched === true);
   const deciding = certain < 0 ? sorted : sorted.slice(0, certain + 1);
   const outcomes = new Set(deciding.map(({ isExcluded }) => !isExcluded));
   if (certain < 0) outcomes.add(false);
@@ -321,62 +332,71 @@ function narrowest(found: readonly { prefix: number; isExcluded: boolean; answer
   return outcomes.size === 1 && outcome !== undefined ? outcome : 'unknown';
 }
 
-function partTest(
+function evaluateEntryPart(
   dimension: string,
   text: string,
   of: 'source' | 'destination',
   set: AddressSet,
-  state: State,
-  view: View,
-): Answer {
+  state: PacketState,
+  context: MatchContext,
+): Ternary {
   switch (dimension) {
     case 'ip':
     case 'net':
-      return setAddressTest(text, set, addressOf(of, state, view.packet));
+      return evaluateEntryAddress(text, set, addressOf(of, state, context.packet));
     case 'port':
-      return setPortTest(text, of, state, view.packet);
+      return evaluateEntryPort(text, of, state, context.packet);
     case 'iface':
-      return interfaceTest(
+      return evaluateInterface(
         { kind: 'interface', of: of === 'source' ? 'in' : 'out', names: [text] },
         state,
-        view,
+        context,
       );
     default:
       return 'unknown';
   }
 }
 
-function setAddressTest(text: string, { family, prefix }: AddressSet, address: bigint | undefined): Answer {
-  const read = readSpan(text);
-  if (!read || address === undefined) return 'unknown';
-  const counted = prefix === bitsOf(family) ? address : spanOf(family, address, prefix).first;
-  return read.family === family && holds([read.span], counted);
+function evaluateEntryAddress(
+  text: string,
+  { family, prefix }: AddressSet,
+  address: bigint | undefined,
+): Ternary {
+  const parsed = parseRange(text);
+  if (!parsed || address === undefined) return 'unknown';
+  const maskedAddress = prefix === addressBits(family) ? address : prefixRange(family, address, prefix).first;
+  return parsed.family === family && contains([parsed.range], maskedAddress);
 }
 
-function setPortTest(text: string, of: 'source' | 'destination', state: State, packet: Packet): Answer {
+function evaluateEntryPort(
+  text: string,
+  of: 'source' | 'destination',
+  state: PacketState,
+  packet: Packet,
+): Ternary {
   const [left = '', right] = text.split(':');
-  const protocol = right === undefined ? undefined : protocolTest(left);
+  const protocol = right === undefined ? undefined : protocolCondition(left);
   const isProtocol =
     right === undefined ||
-    (protocol?.kind === 'protocol' && holds(protocol.spans, protocolNumbers[packet.protocol]));
+    (protocol?.kind === 'protocol' && contains(protocol.ranges, protocolNumbers[packet.protocol]));
   if (!isProtocol) return false;
-  const span = readPorts(right ?? left);
-  if (!hasPorts(packet) || !span) return hasPorts(packet) || right !== undefined ? 'unknown' : false;
+  const range = parsePortRange(right ?? left);
+  if (!hasPorts(packet) || !range) return hasPorts(packet) || right !== undefined ? 'unknown' : false;
   const port = portOf(of, state, packet);
-  return port === undefined ? 'unknown' : holds([span], port);
+  return port === undefined ? 'unknown' : contains([range], port);
 }
 
 /** What the match looked at, in words. */
-export function whatIs(match: Match, state: State, view: View): string {
-  const { packet } = view;
+export function describeInput(match: RuleMatch, state: PacketState, context: MatchContext): string {
+  const { packet } = context;
   const { family } = packet.source;
   switch (match.kind) {
     case 'address': {
       const address = addressOf(match.of, state, packet);
-      return `${match.of.replace('-', ' ')} ${address === undefined ? 'not known' : printAddress(family, address)}`;
+      return `${match.of.replace('-', ' ')} ${address === undefined ? 'not known' : formatAddress(family, address)}`;
     }
     case 'interface': {
-      const name = match.of === 'in' ? view.in : view.hook === 'prerouting' ? '' : state.out;
+      const name = match.of === 'in' ? context.in : context.hook === 'prerouting' ? '' : state.out;
       return `interface ${match.of === 'in' ? 'in' : 'out'} ${name === undefined ? 'not known' : name === '' ? 'none' : name}`;
     }
     case 'protocol':
@@ -391,21 +411,21 @@ export function whatIs(match: Match, state: State, view: View): string {
     }
     case 'addrtype': {
       const address = addressOf(match.of, state, packet);
-      const shown = address === undefined ? 'not known' : printAddress(family, address);
-      return view.snapshot.addresses.length === 0
+      const shown = address === undefined ? 'not known' : formatAddress(family, address);
+      return context.snapshot.addresses.length === 0
         ? `${match.of} ${shown}, and the dump has no addresses of the node`
         : `${match.of} ${shown}`;
     }
     case 'set': {
-      if (!view.snapshot.sets.has(match.name)) return 'the dump does not have this set';
-      if (view.snapshot.changingSets.has(match.name)) return 'rules change this set while packets pass';
+      if (!context.snapshot.sets.has(match.name)) return 'the dump does not have this set';
+      if (context.snapshot.changingSets.has(match.name)) return 'rules change this set while packets pass';
       const address = addressOf(match.of[0] ?? 'destination', state, packet);
-      return `${match.of[0] ?? ''} ${address === undefined ? 'not known' : printAddress(family, address)}`;
+      return `${match.of[0] ?? ''} ${address === undefined ? 'not known' : formatAddress(family, address)}`;
     }
     case 'state':
       return 'the first packet of a connection';
     case 'unknown':
-      return match.why;
+      return match.reason;
     case 'family':
       return `IPv${family}`;
     case 'constant':

@@ -1,10 +1,10 @@
-import { readSpan } from './address';
-import type { AddressOf, PortOf, Span, Test } from './model';
+import { parseRange } from './address';
+import type { AddressOf, PortOf, Range, Condition } from './model';
 
 /** What one option of a match says; undefined where its value cannot be read. */
-export interface Option {
+export interface OptionParser {
   readonly values: number;
-  readonly read: (values: readonly string[], all: readonly string[]) => Test | undefined;
+  readonly parse: (values: readonly string[], all: readonly string[]) => Condition | undefined;
 }
 
 const protocols: Readonly<Record<string, number>> = {
@@ -12,19 +12,19 @@ const protocols: Readonly<Record<string, number>> = {
   ...{ icmpv6: 58, 'ipv6-icmp': 58, icmp6: 58, igmp: 2, ipip: 4, ipencap: 4, ospf: 89, vrrp: 112 },
 };
 
-export function protocolTest(name: string): Test | undefined {
-  if (name === 'all' || name === '0') return { kind: 'constant', answer: true };
+export function protocolCondition(name: string): Condition | undefined {
+  if (name === 'all' || name === '0') return { kind: 'constant', matched: true };
   const number = /^\d{1,3}$/.test(name) ? Number(name) : protocols[name];
-  return number === undefined ? undefined : { kind: 'protocol', spans: [{ first: number, last: number }] };
+  return number === undefined ? undefined : { kind: 'protocol', ranges: [{ first: number, last: number }] };
 }
 
-export function addressTest(of: AddressOf, text: string): Test | undefined {
-  const read = readSpan(text);
-  return read && { kind: 'address', of, family: read.family, spans: [read.span] };
+export function addressCondition(of: AddressOf, text: string): Condition | undefined {
+  const parse = parseRange(text);
+  return parse && { kind: 'address', of, family: parse.family, ranges: [parse.range] };
 }
 
 /** `80`, `80:90`, and of NAT targets `80-90`. */
-export function readPorts(text: string): Span<number> | undefined {
+export function parsePortRange(text: string): Range<number> | undefined {
   const match = /^(\d{0,5})(?:([:-])(\d{0,5}))?$/.exec(text);
   if (!match || text === '') return undefined;
   const [, from = '', separator, to = ''] = match;
@@ -33,55 +33,57 @@ export function readPorts(text: string): Span<number> | undefined {
   return first <= last && last <= 65535 ? { first, last } : undefined;
 }
 
-function portTest(of: PortOf, text: string): Test | undefined {
-  const spans = text.split(',').map(readPorts);
-  return spans.every((span) => span !== undefined) ? { kind: 'port', of, spans } : undefined;
+function portCondition(of: PortOf, text: string): Condition | undefined {
+  const ranges = text.split(',').map(parsePortRange);
+  return ranges.every((range) => range !== undefined) ? { kind: 'port', of, ranges } : undefined;
 }
 
 const number = /^(0x[0-9a-f]{1,8}|\d{1,10})$/i;
 
-export function readNumber(text: string): number | undefined {
+export function parseUint32(text: string): number | undefined {
   const value = number.test(text) ? Number(text) : NaN;
   return value <= 0xffffffff ? value : undefined;
 }
 
 /** `0x4000/0x4000`; a mark without mask is the whole mark. */
-export function readMasked(text: string): { value: number; mask: number } | undefined {
+export function parseMaskedValue(text: string): { value: number; mask: number } | undefined {
   const [left = '', right = '0xffffffff', ...rest] = text.split('/');
-  const value = readNumber(left);
-  const mask = readNumber(right);
+  const value = parseUint32(left);
+  const mask = parseUint32(right);
   return value === undefined || mask === undefined || rest.length > 0 ? undefined : { value, mask };
 }
 
-const markOption = (of: 'packet' | 'connection'): Record<string, Option> => ({
+const markOption = (of: 'packet' | 'connection'): Record<string, OptionParser> => ({
   '--mark': {
     values: 1,
-    read: ([text = '']) => {
-      const mark = readMasked(text);
-      return mark && { kind: 'mark', of, mask: mark.mask, spans: [{ first: mark.value, last: mark.value }] };
+    parse: ([text = '']) => {
+      const mark = parseMaskedValue(text);
+      return mark && { kind: 'mark', of, mask: mark.mask, ranges: [{ first: mark.value, last: mark.value }] };
     },
   },
 });
 
-const one = (read: (value: string, all: readonly string[]) => Test | undefined): Option => ({
+const singleValue = (
+  parse: (value: string, all: readonly string[]) => Condition | undefined,
+): OptionParser => ({
   values: 1,
-  read: ([value = ''], all) => read(value, all),
+  parse: ([value = ''], all) => parse(value, all),
 });
 
-const holdsAlways: Option = { values: 1, read: () => ({ kind: 'constant', answer: true }) };
+const alwaysMatches: OptionParser = { values: 1, parse: () => ({ kind: 'constant', matched: true }) };
 
-const ports: Record<string, Option> = Object.fromEntries(
+const ports: Record<string, OptionParser> = Object.fromEntries(
   (
     [
       [['--sport', '--source-port', '--sports', '--source-ports'], 'source'],
       [['--dport', '--destination-port', '--dports', '--destination-ports'], 'destination'],
       [['--ports'], 'either'],
     ] as const
-  ).flatMap(([names, of]) => names.map((name) => [name, one((text) => portTest(of, text))])),
+  ).flatMap(([names, of]) => names.map((name) => [name, singleValue((text) => portCondition(of, text))])),
 );
 
-function addrtypeOn(of: 'source' | 'destination'): Option {
-  return one((text, all) => ({
+function addrtypeOn(of: 'source' | 'destination'): OptionParser {
+  return singleValue((text, all) => ({
     kind: 'addrtype',
     of,
     types: text.split(','),
@@ -94,18 +96,18 @@ function addrtypeOn(of: 'source' | 'destination'): Option {
 }
 
 /** The test of `limit-iface` is part of the types beside it. */
-const flag: Option = { values: 0, read: () => ({ kind: 'constant', answer: true }) };
+const flag: OptionParser = { values: 0, parse: () => ({ kind: 'constant', matched: true }) };
 
-const states = (text: string): Test => ({ kind: 'state', states: text.split(',') });
+const states = (text: string): Condition => ({ kind: 'state', states: text.split(',') });
 
 /** Only a probability of 0 or 1 is known beforehand. */
-function chance(text: string): Test | undefined {
+function probabilityCondition(text: string): Condition | undefined {
   const probability = Number(text);
-  if (probability === 0 || probability === 1) return { kind: 'constant', answer: probability === 1 };
+  if (probability === 0 || probability === 1) return { kind: 'constant', matched: probability === 1 };
   return undefined;
 }
 
-function setTest(values: readonly string[]): Test | undefined {
+function setCondition(values: readonly string[]): Condition | undefined {
   const [name = '', flags = ''] = values;
   const of = flags.split(',').map((flag) => (({ src: 'source', dst: 'destination' }) as const)[flag]);
   return of.every((side) => side !== undefined) ? { kind: 'set', name, of } : undefined;
@@ -120,41 +122,41 @@ const icmpTypes: Readonly<Record<string, string>> = {
   ping: 'request',
 };
 
-function icmpTest(request: number, text: string): Test | undefined {
+function icmpCondition(request: number, text: string): Condition | undefined {
   const name = icmpTypes[text];
-  if (name === 'any' || text === '255') return { kind: 'constant', answer: true };
+  if (name === 'any' || text === '255') return { kind: 'constant', matched: true };
   const match = /^(\d{1,3})(?:\/(\d{1,3}))?$/.exec(name === 'request' ? String(request) : text);
   return match
     ? { kind: 'icmp', type: Number(match[1]), code: match[2] === undefined ? undefined : Number(match[2]) }
     : undefined;
 }
 
-const transport: Record<string, Option> = {
+const transport: Record<string, OptionParser> = {
   ...ports,
   '--tcp-flags': {
     values: 2,
-    read: ([mask = '', set = '']) => ({ kind: 'tcp-flags', mask: tcpFlags(mask), set: tcpFlags(set) }),
+    parse: ([mask = '', set = '']) => ({ kind: 'tcp-flags', mask: tcpFlags(mask), set: tcpFlags(set) }),
   },
   '--syn': {
     values: 0,
-    read: () => ({ kind: 'tcp-flags', mask: ['FIN', 'SYN', 'RST', 'ACK'], set: ['SYN'] }),
+    parse: () => ({ kind: 'tcp-flags', mask: ['FIN', 'SYN', 'RST', 'ACK'], set: ['SYN'] }),
   },
 };
 
 /** The options that are understood, by module. A match with any other is unknown as a whole. */
-export const modules: Readonly<Record<string, Readonly<Record<string, Option>>>> = {
+export const matchModules: Readonly<Record<string, Readonly<Record<string, OptionParser>>>> = {
   tcp: transport,
   udp: ports,
   sctp: ports,
   udplite: ports,
   dccp: ports,
   multiport: ports,
-  icmp: { '--icmp-type': one((text) => icmpTest(8, text)) },
-  icmp6: { '--icmpv6-type': one((text) => icmpTest(128, text)) },
-  icmpv6: { '--icmpv6-type': one((text) => icmpTest(128, text)) },
+  icmp: { '--icmp-type': singleValue((text) => icmpCondition(8, text)) },
+  icmp6: { '--icmpv6-type': singleValue((text) => icmpCondition(128, text)) },
+  icmpv6: { '--icmpv6-type': singleValue((text) => icmpCondition(128, text)) },
   mark: markOption('packet'),
   connmark: markOption('connection'),
-  comment: { '--comment': holdsAlways },
+  comment: { '--comment': alwaysMatches },
   addrtype: {
     '--src-type': addrtypeOn('source'),
     '--dst-type': addrtypeOn('destination'),
@@ -162,39 +164,39 @@ export const modules: Readonly<Record<string, Readonly<Record<string, Option>>>>
     '--limit-iface-out': flag,
   },
   iprange: {
-    '--src-range': one((text) => addressTest('source', text)),
-    '--dst-range': one((text) => addressTest('destination', text)),
+    '--src-range': singleValue((text) => addressCondition('source', text)),
+    '--dst-range': singleValue((text) => addressCondition('destination', text)),
   },
-  set: { '--match-set': { values: 2, read: setTest } },
-  state: { '--state': one(states) },
+  set: { '--match-set': { values: 2, parse: setCondition } },
+  state: { '--state': singleValue(states) },
   conntrack: {
-    '--ctstate': one(states),
-    '--ctproto': one(protocolTest),
-    '--ctorigsrc': one((text) => addressTest('original-source', text)),
-    '--ctorigdst': one((text) => addressTest('original-destination', text)),
-    '--ctorigsrcport': one((text) => portTest('original-source', text)),
-    '--ctorigdstport': one((text) => portTest('original-destination', text)),
-    '--ctdir': one((text) => ({ kind: 'constant', answer: text.toUpperCase() === 'ORIGINAL' })),
+    '--ctstate': singleValue(states),
+    '--ctproto': singleValue(protocolCondition),
+    '--ctorigsrc': singleValue((text) => addressCondition('original-source', text)),
+    '--ctorigdst': singleValue((text) => addressCondition('original-destination', text)),
+    '--ctorigsrcport': singleValue((text) => portCondition('original-source', text)),
+    '--ctorigdstport': singleValue((text) => portCondition('original-destination', text)),
+    '--ctdir': singleValue((text) => ({ kind: 'constant', matched: text.toUpperCase() === 'ORIGINAL' })),
   },
   statistic: {
-    '--mode': holdsAlways,
-    '--probability': one(chance),
-    '--every': one((text) => (text === '1' ? { kind: 'constant', answer: true } : undefined)),
-    '--packet': holdsAlways,
+    '--mode': alwaysMatches,
+    '--probability': singleValue(probabilityCondition),
+    '--every': singleValue((text) => (text === '1' ? { kind: 'constant', matched: true } : undefined)),
+    '--packet': alwaysMatches,
   },
 };
 
 /** Options that every rule takes. `-f`: the first packet of a connection is no later fragment. */
-export const general: Readonly<Record<string, Option>> = {
-  '-s': one((text) => addressTest('source', text)),
-  '-d': one((text) => addressTest('destination', text)),
-  '-i': one((text) => ({ kind: 'interface', of: 'in', names: [text] })),
-  '-o': one((text) => ({ kind: 'interface', of: 'out', names: [text] })),
-  '-p': one(protocolTest),
-  '-f': { values: 0, read: () => ({ kind: 'constant', answer: false }) },
+export const generalOptions: Readonly<Record<string, OptionParser>> = {
+  '-s': singleValue((text) => addressCondition('source', text)),
+  '-d': singleValue((text) => addressCondition('destination', text)),
+  '-i': singleValue((text) => ({ kind: 'interface', of: 'in', names: [text] })),
+  '-o': singleValue((text) => ({ kind: 'interface', of: 'out', names: [text] })),
+  '-p': singleValue(protocolCondition),
+  '-f': { values: 0, parse: () => ({ kind: 'constant', matched: false }) },
 };
 
-export const longNames: Readonly<Record<string, string>> = {
+export const optionAliases: Readonly<Record<string, string>> = {
   ...{ '--source': '-s', '--src': '-s', '--destination': '-d', '--dst': '-d', '--in-interface': '-i' },
   ...{ '--out-interface': '-o', '--protocol': '-p', '--proto': '-p', '--fragment': '-f', '--match': '-m' },
   ...{ '--jump': '-j', '--goto': '-g' },

@@ -29,7 +29,7 @@ export interface Step {
   /** `unknown`: both outcomes were followed. */
   readonly result: 'matched' | 'not-matched' | 'unknown';
   /** What decided that, in words. */
-  readonly why: string;
+  readonly reason: string;
 }
 
 /** Why the packet leaves as it does. */
@@ -55,7 +55,7 @@ export type Cause =
   | 'unknown';
 
 /** Null is what is not known, or what its protocol does not have. */
-export interface Place {
+export interface SocketAddress {
   readonly address: string | null;
   readonly port: number | null;
 }
@@ -67,7 +67,7 @@ export interface Explanation {
   /** Every address that it may leave with. */
   readonly sources: readonly string[];
   /** Every place that it may leave for; none where it does not leave. */
-  readonly destinations: readonly Place[];
+  readonly destinations: readonly SocketAddress[];
   /** The rules that give it another destination than it had, as the dump has them. */
   readonly redirectedBy: readonly string[];
   /** It leaves, unless a rule that cannot be decided drops it. */
@@ -79,5 +79,5 @@ export interface Explanation {
   /** One sentence. */
   readonly reason: string;
   /** What would have it leave with the node's address: a command; null where nothing is to be cured. */
-  readonly cure: string | null;
+  readonly fix: string | null;
 }

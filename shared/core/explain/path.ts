@@ -1,74 +1,77 @@
-import { isMatch, whatIs } from './match';
+import { evaluateMatch, describeInput } from './match';
 import type { Rule, Table } from './model';
 import type { Step } from './packet';
-import { failing, type Sight } from './walk';
+import { failedMatches, type Evaluation } from './walk';
 
 /** A node may have tens of thousands of rules; nobody reads as many steps. */
 const maxSteps = 200;
-const maxMissed = 40;
+const maxNearMisses = 40;
 
 /** Whether a packet in this rule may get another source: there, or in a chain that it calls. */
-export function isMasquerading(rule: Rule, table: Table, seen = new Set<string>()): boolean {
+export function canMasquerade(rule: Rule, table: Table, seen = new Set<string>()): boolean {
   return rule.targets.some((target) => {
     if (target.kind === 'masquerade' || target.kind === 'snat') return true;
     if (target.kind !== 'jump' && target.kind !== 'goto') return false;
     if (seen.has(target.chain)) return false;
     seen.add(target.chain);
-    return table.chains.get(target.chain)?.rules.some((inner) => isMasquerading(inner, table, seen)) ?? false;
+    return table.chains.get(target.chain)?.rules.some((inner) => canMasquerade(inner, table, seen)) ?? false;
   });
 }
 
 /** The rules that would have given the packet another source, had they matched. */
-export function missed(sights: readonly Sight[]): Sight[] {
+export function nearMisses(evaluations: readonly Evaluation[]): Evaluation[] {
   const known = new Map<string, boolean>();
-  return sights.filter(({ base, rule, answer }) => {
-    if (answer !== false || !base.isNat || base.hook !== 'postrouting') return false;
+  return evaluations.filter(({ baseChain, rule, matched }) => {
+    if (matched !== false || !baseChain.isNat || baseChain.hook !== 'postrouting') return false;
     // Of the many rules that call the same chain, one look is enough.
     const [target] = rule.targets;
     const called = target?.kind === 'jump' || target?.kind === 'goto' ? target.chain : undefined;
-    if (called === undefined) return isMasquerading(rule, base.table);
-    const key = `${base.table.backend} ${base.table.name} ${called}`;
-    const result = known.get(key) ?? isMasquerading(rule, base.table);
+    if (called === undefined) return canMasquerade(rule, baseChain.table);
+    const key = `${baseChain.table.backend} ${baseChain.table.name} ${called}`;
+    const result = known.get(key) ?? canMasquerade(rule, baseChain.table);
     known.set(key, result);
     return result;
   });
 }
 
 /** What matters of the packet's way: rules that matched or may have, and those that it just missed. */
-export function pathOf(sights: readonly Sight[]): { path: Step[]; omitted: number } {
-  const near = missed(sights);
-  const shown = new Set(near.slice(0, maxMissed));
-  const wanted = sights.filter((sight) => sight.answer !== false || shown.has(sight));
-  const path = wanted.slice(0, maxSteps).map(stepOf);
-  return { path, omitted: wanted.length + near.length - shown.size - path.length };
+export function summarizeTrace(evaluations: readonly Evaluation[]): { path: Step[]; omitted: number } {
+  const missed = nearMisses(evaluations);
+  const shown = new Set(missed.slice(0, maxNearMisses));
+  const relevant = evaluations.filter((evaluation) => evaluation.matched !== false || shown.has(evaluation));
+  const path = relevant.slice(0, maxSteps).map(stepOf);
+  return { path, omitted: relevant.length + missed.length - shown.size - path.length };
 }
 
-function stepOf(sight: Sight): Step {
-  const { base, chain, rule, answer } = sight;
+function stepOf(evaluation: Evaluation): Step {
+  const { baseChain, chain, rule, matched } = evaluation;
   return {
-    backend: base.table.backend,
-    table: base.table.name,
+    backend: baseChain.table.backend,
+    table: baseChain.table.name,
     chain: chain.name,
     rule: rule.number,
     text: rule.text,
-    result: answer === 'unknown' ? 'unknown' : answer ? 'matched' : 'not-matched',
-    why: why(sight),
+    result: matched === 'unknown' ? 'unknown' : matched ? 'matched' : 'not-matched',
+    reason: reason(evaluation),
   };
 }
 
-function why(sight: Sight): string {
-  const { rule, answer, state, view } = sight;
-  const told = (match: Rule['matches'][number]) => `${match.text} (${whatIs(match, state, view)})`;
-  if (answer === false) return `does not hold: ${failing(sight).map(told).join(', ')}`;
-  if (answer === true)
-    return rule.matches.length === 0 ? 'every packet matches' : `holds: ${rule.matches.map(told).join(', ')}`;
-  const open = rule.matches.filter((match) => isMatch(match, state, view) === 'unknown');
-  return open.length === 0
+function reason(evaluation: Evaluation): string {
+  const { rule, matched, state, context } = evaluation;
+  const describe = (match: Rule['matches'][number]) =>
+    `${match.text} (${describeInput(match, state, context)})`;
+  if (matched === false) return `does not hold: ${failedMatches(evaluation).map(describe).join(', ')}`;
+  if (matched === true)
+    return rule.matches.length === 0
+      ? 'every packet matches'
+      : `holds: ${rule.matches.map(describe).join(', ')}`;
+  const undecided = rule.matches.filter((match) => evaluateMatch(match, state, context) === 'unknown');
+  return undecided.length === 0
     ? 'matches in some of the ways that are open'
-    : `not known: ${open.map(told).join(', ')}`;
+    : `not known: ${undecided.map(describe).join(', ')}`;
 }
 
 /** `rule 3 of chain POSTROUTING (iptables-nft, table nat)`; peermasq's own table says so by its name. */
-export function nameOf({ base, chain, rule }: Sight): string {
-  return `rule ${rule.number} of chain ${chain.name} (${base.table.backend}, table ${base.table.name})`;
+export function formatRuleName({ baseChain, chain, rule }: Evaluation): string {
+  return `rule ${rule.number} of chain ${chain.name} (${baseChain.table.backend}, table ${baseChain.table.name})`;
 }

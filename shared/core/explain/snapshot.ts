@@ -1,20 +1,34 @@
-import { basesOf, type Hidden, hiddenTable, keyOf, programOf, readConcealed } from './hidden';
-import { TableReader } from './iptables';
-import { SetReader } from './ipset';
+import {
+  baseChainsOf,
+  type UnreadableTable,
+  unreadableTable,
+  tableKeyOf,
+  iptablesCommand,
+  parseUnreadableNotice,
+} from './hidden';
+import { TableParser } from './iptables';
+import { SetParser } from './ipset';
 import {
   type Backend,
-  type Base,
+  type BaseChain,
   type Chain,
   DumpError,
   type Family,
   type InterfaceAddress,
-  type Route,
+  type KernelRoute,
   type RoutingRule,
   type Snapshot,
   type Table,
 } from './model';
-import { readNft } from './nft/ruleset';
-import { isRouteLine, isRuleLine, readAddressLine, readHop, readRouteLine, readRuleLine } from './network';
+import { parseNftRuleset } from './nft/ruleset';
+import {
+  isRouteLine,
+  isRoutingRuleLine,
+  parseInterfaceAddress,
+  parseNextHop,
+  parseRoute,
+  parseRoutingRule,
+} from './network';
 
 const maxBytes = 64 * 1024 * 1024;
 const maxLine = 64 * 1024;
@@ -29,15 +43,15 @@ export function parseSnapshot(text: string): Snapshot {
   if (text.length > maxBytes) {
     throw new DumpError(1, `${text.length} characters`, `at most ${maxBytes}`);
   }
-  const reader = new Reader();
+  const parser = new SnapshotParser();
   // PowerShell puts a byte order mark first.
   const lines = text.replace(/^\ufeff/, '').split('\n');
-  for (const [index, line] of lines.entries()) reader.line(line.trimEnd(), index + 1);
-  return reader.end(lines.length);
+  for (const [index, line] of lines.entries()) parser.line(line.trimEnd(), index + 1);
+  return parser.end(lines.length);
 }
 
 /** Which program printed the lines that follow. */
-interface Origin {
+interface Section {
   readonly backend: Backend;
   readonly family: Family | undefined;
 }
@@ -47,47 +61,48 @@ interface Line {
   readonly at: number;
 }
 
-class Reader {
-  private readonly bases = new Map<string, readonly Base[]>();
-  private readonly native: Base[] = [];
-  private readonly hidden = new Map<string, Hidden>();
+class SnapshotParser {
+  private readonly baseChains = new Map<string, readonly BaseChain[]>();
+  private readonly native: BaseChain[] = [];
+  private readonly unreadable = new Map<string, UnreadableTable>();
   /** Tables that iptables-nft shows without chains of others that are in them. */
-  private readonly tainted = new Map<string, Hidden>();
+  private readonly partlyUnreadable = new Map<string, UnreadableTable>();
   private readonly backends = new Set<Backend>();
   /** Families of which table nat is shown, or shown to be absent. */
-  private readonly proven = new Set<Family>();
-  private readonly sets = new SetReader();
+  private readonly covered = new Set<Family>();
+  private readonly sets = new SetParser();
   private readonly changingSets = new Set<string>();
   private readonly addresses: InterfaceAddress[] = [];
-  private readonly routes: Route[] = [];
+  private readonly routes: KernelRoute[] = [];
   private readonly routingRules: RoutingRule[] = [];
-  private origin: Origin = { backend: 'iptables-nft', family: undefined };
-  private isMarked = false;
-  private isNftShown = false;
+  private section: Section = { backend: 'iptables-nft', family: undefined };
+  private hasMarker = false;
+  private hasNftRuleset = false;
   /** What stands before the header that says which family it is about. */
-  private concealed: ReturnType<typeof readConcealed>[] = [];
+  private notices: ReturnType<typeof parseUnreadableNotice>[] = [];
   /** A table from its `*` on, or JSON from its `{` on. */
-  private open: { kind: 'table' | 'json'; lines: Line[] } | undefined;
+  private openBlock: { kind: 'table' | 'json'; lines: Line[] } | undefined;
 
   line(text: string, at: number): void {
     if (text.startsWith('#')) this.comment(text, at);
-    else if (this.open?.kind === 'json') this.inJson(text, at);
+    else if (this.openBlock?.kind === 'json') this.jsonLine(text, at);
     else if (text.length > maxLine && !text.startsWith('{')) {
       throw new DumpError(at, text, `at most ${maxLine} characters in a line`);
-    } else if (this.open) this.inTable(text, at);
-    else if (text.trim() !== '') this.outside(text, at);
+    } else if (this.openBlock) this.tableLine(text, at);
+    else if (text.trim() !== '') this.topLevelLine(text, at);
   }
 
   end(lines: number): Snapshot {
-    this.closeJson();
-    if (this.open) throw new DumpError(lines, 'the end', `"COMMIT" after ${this.open.lines[0]?.text ?? ''}`);
-    this.conceal();
+    this.finishJson();
+    if (this.openBlock)
+      throw new DumpError(lines, 'the end', `"COMMIT" after ${this.openBlock.lines[0]?.text ?? ''}`);
+    this.flushNotices();
     if (this.backends.size === 0)
       throw new DumpError(lines, 'no rules', 'what iptables-save or nft -j list ruleset prints');
-    for (const family of [4, 6] as const) if (!this.proven.has(family)) this.hideUnproven(family);
-    const native = this.nativeBases();
+    for (const family of [4, 6] as const) if (!this.covered.has(family)) this.markMissingUnreadable(family);
+    const native = this.nativeBaseChains();
     return {
-      bases: [...[...this.bases.values()].flat(), ...native],
+      baseChains: [...[...this.baseChains.values()].flat(), ...native],
       backends: this.backends,
       sets: this.sets.sets(),
       changingSets: this.changingSets,
@@ -98,91 +113,97 @@ class Reader {
   }
 
   private comment(text: string, at: number): void {
-    this.closeJson();
+    this.finishJson();
     const marker = /^# peermasq: (.*)$/.exec(text);
     const header = /^# Generated by (ip6?)tables\S*-save v\S+( \(nf_tables\))?/.exec(text);
-    const concealed = readConcealed(text);
-    if (this.open && marker)
-      throw new DumpError(at, text, `"COMMIT" after ${this.open.lines[0]?.text ?? ''}`);
+    const notices = parseUnreadableNotice(text);
+    if (this.openBlock && marker)
+      throw new DumpError(at, text, `"COMMIT" after ${this.openBlock.lines[0]?.text ?? ''}`);
     if (marker) this.marker(marker[1] ?? '');
-    else if (header && !this.isMarked) {
-      this.conceal(header[1] === 'ip6' ? 6 : 4);
-      this.origin = {
+    else if (header && !this.hasMarker) {
+      this.flushNotices(header[1] === 'ip6' ? 6 : 4);
+      this.section = {
         backend: header[2] ? 'iptables-nft' : 'iptables-legacy',
         family: header[1] === 'ip6' ? 6 : 4,
       };
-    } else if (concealed) {
-      this.concealed.push(concealed);
-      if (this.isMarked) this.conceal();
+    } else if (notices) {
+      this.notices.push(notices);
+      if (this.hasMarker) this.flushNotices();
     } else if (text.startsWith('# Warning: iptables-legacy tables present')) {
-      const family = this.origin.family ?? 4;
-      this.hide(hiddenTable('iptables-legacy', 'nat', family, `${programOf(family)}-legacy-save`));
+      const family = this.section.family ?? 4;
+      this.markUnreadable(
+        unreadableTable('iptables-legacy', 'nat', family, `${iptablesCommand(family)}-legacy-save`),
+      );
     }
   }
 
   /** Of a program that failed, the line says that. */
   private marker(text: string): void {
-    this.conceal();
+    this.flushNotices();
     const [, program, backend, failed] = /^(ip6?tables)-(nft|legacy)-save( failed)?/.exec(text) ?? [];
     const family = program === 'ip6tables' || text.startsWith('ip -6') ? 6 : 4;
-    this.origin = { backend: backend === 'legacy' ? 'iptables-legacy' : 'iptables-nft', family };
-    this.isMarked = true;
-    if (program !== undefined) this.backends.add(this.origin.backend);
+    this.section = { backend: backend === 'legacy' ? 'iptables-legacy' : 'iptables-nft', family };
+    this.hasMarker = true;
+    if (program !== undefined) this.backends.add(this.section.backend);
     if (program !== undefined && failed !== undefined)
-      this.hide(hiddenTable(this.origin.backend, 'nat', family, `${program}-${backend}-save`));
-    else if (program !== undefined) this.prove(this.origin.backend, family);
+      this.markUnreadable(unreadableTable(this.section.backend, 'nat', family, `${program}-${backend}-save`));
+    else if (program !== undefined) this.markCovered(this.section.backend, family);
     else if (/^nft .* failed/.test(text)) {
-      for (const of of [4, 6] as const) this.hide(hiddenTable('nft', 'nat', of, 'nft -j list ruleset'));
+      for (const of of [4, 6] as const)
+        this.markUnreadable(unreadableTable('nft', 'nat', of, 'nft -j list ruleset'));
     }
   }
 
-  private prove(backend: Backend, ...families: readonly Family[]): void {
+  private markCovered(backend: Backend, ...families: readonly Family[]): void {
     this.backends.add(backend);
-    for (const family of families) this.proven.add(family);
+    for (const family of families) this.covered.add(family);
   }
 
   /** What iptables-nft said that it does not show, before the header of `next` or of the program before it. */
-  private conceal(next?: Family): void {
-    for (const one of this.concealed.splice(0)) {
+  private flushNotices(next?: Family): void {
+    for (const one of this.notices.splice(0)) {
       if (!one) continue;
       this.backends.add('iptables-nft');
       // A table that is shown follows; of one that is not, the header may be of the next program.
-      const families = new Set([next ?? this.origin.family ?? 4]);
-      if (!one.isShown && this.origin.family) families.add(this.origin.family);
+      const families = new Set([next ?? this.section.family ?? 4]);
+      if (!one.isShown && this.section.family) families.add(this.section.family);
       for (const family of families) {
-        const what = hiddenTable('iptables-nft', one.name, family, 'nft -j list ruleset');
+        const description = unreadableTable('iptables-nft', one.name, family, 'nft -j list ruleset');
         if (one.isShown)
-          this.tainted.set(keyOf(what), { ...what, what: `chains that nft put into ${what.what}` });
-        else this.hide(what);
+          this.partlyUnreadable.set(tableKeyOf(description), {
+            ...description,
+            description: `chains that nft put into ${description.description}`,
+          });
+        else this.markUnreadable(description);
       }
     }
   }
 
-  private inTable(text: string, at: number): void {
+  private tableLine(text: string, at: number): void {
     if (text !== 'COMMIT') {
-      if (text.trim() !== '') this.open?.lines.push({ text, at });
+      if (text.trim() !== '') this.openBlock?.lines.push({ text, at });
       return;
     }
-    const [head, ...lines] = this.open?.lines ?? [];
-    this.open = undefined;
+    const [head, ...lines] = this.openBlock?.lines ?? [];
+    this.openBlock = undefined;
     const name = head?.text.slice(1) ?? '';
-    const family = this.origin.family ?? (lines.some((line) => isAboutIpv6.test(line.text)) ? 6 : 4);
-    const reader = new TableReader(name, this.origin.backend, [family]);
-    for (const line of lines) reader.line(line.text, line.at);
-    checkCalls(reader.table, head?.at ?? at);
-    this.backends.add(this.origin.backend);
-    for (const set of reader.changingSets) this.changingSets.add(set);
-    this.add(this.origin.backend, name, family, reader.end());
+    const family = this.section.family ?? (lines.some((line) => hasIpv6Option.test(line.text)) ? 6 : 4);
+    const parser = new TableParser(name, this.section.backend, [family]);
+    for (const line of lines) parser.line(line.text, line.at);
+    checkCallDepth(parser.table, head?.at ?? at);
+    this.backends.add(this.section.backend);
+    for (const set of parser.changingSets) this.changingSets.add(set);
+    this.add(this.section.backend, name, family, parser.end());
   }
 
-  private outside(text: string, at: number): void {
-    if (/^\*[a-z]+$/.test(text)) this.open = { kind: 'table', lines: [{ text, at }] };
-    else if (text.startsWith('{')) this.inJson(text, at);
+  private topLevelLine(text: string, at: number): void {
+    if (/^\*[a-z]+$/.test(text)) this.openBlock = { kind: 'table', lines: [{ text, at }] };
+    else if (text.startsWith('{')) this.jsonLine(text, at);
     else if (/^(create|add) /.test(text)) this.sets.line(text, at);
-    else if (isRuleLine(text)) this.ruleLine(text);
+    else if (isRoutingRuleLine(text)) this.ruleLine(text);
     else if (/^\d+: /.test(text)) this.addressLine(text, at);
-    else if (/^\s+nexthop /.test(text)) this.hop(text, at);
-    else if (isRouteLine(text)) this.routes.push(readRouteLine(text, at, this.origin.family));
+    else if (/^\s+nexthop /.test(text)) this.nextHopLine(text, at);
+    else if (isRouteLine(text)) this.routes.push(parseRoute(text, at, this.section.family));
     else
       throw new DumpError(
         at,
@@ -192,79 +213,85 @@ class Reader {
   }
 
   private addressLine(text: string, at: number): void {
-    const address = readAddressLine(text, at);
+    const address = parseInterfaceAddress(text, at);
     if (address) this.addresses.push(address);
   }
 
   private ruleLine(text: string): void {
-    const rule = readRuleLine(text, this.origin.family);
+    const rule = parseRoutingRule(text, this.section.family);
     if (rule) this.routingRules.push(rule);
   }
 
-  private hop(text: string, at: number): void {
+  private nextHopLine(text: string, at: number): void {
     const route = this.routes.pop();
     if (!route) throw new DumpError(at, text, 'a route before its next hop');
-    this.routes.push({ ...route, hops: [...route.hops, readHop(text.trim().split(/\s+/))] });
+    this.routes.push({ ...route, nextHops: [...route.nextHops, parseNextHop(text.trim().split(/\s+/))] });
   }
 
   /** nft prints it on one line; other programs that print it again end with a line of its own. */
-  private inJson(text: string, at: number): void {
-    this.open ??= { kind: 'json', lines: [] };
-    this.open.lines.push({ text, at });
-    if (text === '}' || (this.open.lines.length === 1 && isJson(text))) this.closeJson();
+  private jsonLine(text: string, at: number): void {
+    this.openBlock ??= { kind: 'json', lines: [] };
+    this.openBlock.lines.push({ text, at });
+    if (text === '}' || (this.openBlock.lines.length === 1 && isJson(text))) this.finishJson();
   }
 
-  private closeJson(): void {
-    if (this.open?.kind !== 'json') return;
-    const [first, ...rest] = this.open.lines;
-    const bases = first ? readNft([first, ...rest].map(({ text }) => text).join('\n'), first.at) : [];
-    for (const table of new Set(bases.map((base) => base.table))) checkCalls(table, first?.at ?? 1);
-    this.native.push(...bases);
-    this.prove('nft', 4, 6);
-    this.isNftShown = true;
-    this.open = undefined;
+  private finishJson(): void {
+    if (this.openBlock?.kind !== 'json') return;
+    const [first, ...rest] = this.openBlock.lines;
+    const baseChains = first
+      ? parseNftRuleset([first, ...rest].map(({ text }) => text).join('\n'), first.at)
+      : [];
+    for (const table of new Set(baseChains.map((baseChain) => baseChain.table)))
+      checkCallDepth(table, first?.at ?? 1);
+    this.native.push(...baseChains);
+    this.markCovered('nft', 4, 6);
+    this.hasNftRuleset = true;
+    this.openBlock = undefined;
   }
 
   /**
    * Without the chains of iptables-nft that its own dump shows: that says more. Where it could only say that a table or
    * a chain is there, nft says what is in it.
    */
-  private nativeBases(): Base[] {
-    if (!this.isNftShown) return [...this.tainted.values()].flatMap(basesOf);
-    for (const [key, { backend }] of this.hidden) if (backend === 'iptables-nft') this.bases.delete(key);
-    return this.native.filter((base) => {
-      const [of, table = ''] = base.table.name.split(' ');
-      const key = keyOf({ backend: 'iptables-nft', family: of === 'ip6' ? 6 : 4, table });
-      const shown = of === 'ip' || of === 'ip6' ? this.bases.get(key) : undefined;
-      const isSame = (other: Base) =>
-        other.chain.name === base.chain.name && other.hook === base.hook && other.priority === base.priority;
-      return !shown || (this.tainted.has(key) && !shown.some(isSame));
+  private nativeBaseChains(): BaseChain[] {
+    if (!this.hasNftRuleset) return [...this.partlyUnreadable.values()].flatMap(baseChainsOf);
+    for (const [key, { backend }] of this.unreadable)
+      if (backend === 'iptables-nft') this.baseChains.delete(key);
+    return this.native.filter((baseChain) => {
+      const [of, table = ''] = baseChain.table.name.split(' ');
+      const key = tableKeyOf({ backend: 'iptables-nft', family: of === 'ip6' ? 6 : 4, table });
+      const shown = of === 'ip' || of === 'ip6' ? this.baseChains.get(key) : undefined;
+      const isSameBaseChain = (other: BaseChain) =>
+        other.chain.name === baseChain.chain.name &&
+        other.hook === baseChain.hook &&
+        other.priority === baseChain.priority;
+      return !shown || (this.partlyUnreadable.has(key) && !shown.some(isSameBaseChain));
     });
   }
 
   /** Where a table is neither shown nor shown to be absent. */
-  private hideUnproven(family: Family): void {
-    const hidden = hiddenTable('iptables-nft', 'nat', family, `${programOf(family)}-save`);
-    this.hide({ ...hidden, what: `table nat for IPv${family}` });
+  private markMissingUnreadable(family: Family): void {
+    const unreadable = unreadableTable('iptables-nft', 'nat', family, `${iptablesCommand(family)}-save`);
+    this.markUnreadable({ ...unreadable, description: `table nat for IPv${family}` });
   }
 
-  private hide(hidden: Hidden): void {
-    const key = keyOf(hidden);
-    if (this.bases.has(key)) return;
-    if (hidden.table === 'nat') this.proven.add(hidden.family);
-    this.bases.set(key, basesOf(hidden));
-    this.hidden.set(key, hidden);
+  private markUnreadable(unreadable: UnreadableTable): void {
+    const key = tableKeyOf(unreadable);
+    if (this.baseChains.has(key)) return;
+    if (unreadable.table === 'nat') this.covered.add(unreadable.family);
+    this.baseChains.set(key, baseChainsOf(unreadable));
+    this.unreadable.set(key, unreadable);
   }
 
-  private add(backend: Backend, name: string, family: Family, bases: readonly Base[]): void {
-    const key = keyOf({ backend, family, table: name });
-    if (name === 'nat') this.proven.add(family);
-    this.bases.set(key, bases);
-    this.hidden.delete(key);
+  private add(backend: Backend, name: string, family: Family, baseChains: readonly BaseChain[]): void {
+    const key = tableKeyOf({ backend, family, table: name });
+    if (name === 'nat') this.covered.add(family);
+    this.baseChains.set(key, baseChains);
+    this.unreadable.delete(key);
   }
 }
 
-const isAboutIpv6 = / -[sd] [^ ]*:| -p (ipv6-icmp|icmpv6)/;
+const hasIpv6Option = / -[sd] [^ ]*:| -p (ipv6-icmp|icmpv6)/;
 
 function isJson(text: string): boolean {
   try {
@@ -278,7 +305,7 @@ function isJson(text: string): boolean {
 const maxDepth = 500;
 
 /** The kernel refuses loops, and so few levels are ever used that more are a fault of the dump. */
-function checkCalls(table: Table, at: number): void {
+function checkCallDepth(table: Table, at: number): void {
   const depths = new Map<string, number>();
   const visit = (chain: Chain, level: number): number => {
     const known = depths.get(chain.name);

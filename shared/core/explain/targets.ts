@@ -1,24 +1,24 @@
-import { readSpan } from './address';
-import { readMasked, readNumber, readPorts } from './options';
-import type { Family, Span, Target } from './model';
+import { parseRange } from './address';
+import { parseMaskedValue, parseUint32, parsePortRange } from './options';
+import type { Family, Range, RuleTarget } from './model';
 
-const value = (words: readonly string[], name: string) =>
-  words.includes(name) ? words[words.indexOf(name) + 1] : undefined;
+const value = (tokens: readonly string[], name: string) =>
+  tokens.includes(name) ? tokens[tokens.indexOf(name) + 1] : undefined;
 
-const whole = 0xffffffff;
+const fullMask = 0xffffffff;
 
-function markTarget(words: readonly string[], of: 'packet' | 'connection'): Target | undefined {
-  const [option = '', text = ''] = words;
-  if (option === '--save-mark' || option === '--restore-mark') return copyMark(words);
-  const masked = readMasked(text);
-  if (words.length !== 2 || !masked) return undefined;
+function parseMark(tokens: readonly string[], of: 'packet' | 'connection'): RuleTarget | undefined {
+  const [option = '', text = ''] = tokens;
+  if (option === '--save-mark' || option === '--restore-mark') return parseMarkCopy(tokens);
+  const masked = parseMaskedValue(text);
+  if (tokens.length !== 2 || !masked) return undefined;
   const { value: bits, mask } = masked;
-  const set = (clear: number, from: number): Target => ({
+  const set = (clear: number, from: number): RuleTarget => ({
     kind: 'mark',
     of,
     clear: clear >>> 0,
     from,
-    mask: whole,
+    mask: fullMask,
   });
   switch (option) {
     case '--set-xmark':
@@ -36,57 +36,57 @@ function markTarget(words: readonly string[], of: 'packet' | 'connection'): Targ
   }
 }
 
-function copyMark(words: readonly string[]): Target | undefined {
+function parseMarkCopy(tokens: readonly string[]): RuleTarget | undefined {
   const masks = ['--nfmask', '--ctmask'].map((name) =>
-    readNumber(value(words, name) ?? value(words, '--mask') ?? '0xffffffff'),
+    parseUint32(value(tokens, name) ?? value(tokens, '--mask') ?? '0xffffffff'),
   );
   const [nfmask, ctmask] = masks;
   if (nfmask === undefined || ctmask === undefined) return undefined;
-  return words[0] === '--save-mark'
+  return tokens[0] === '--save-mark'
     ? { kind: 'mark', of: 'connection', clear: ctmask, from: 'packet', mask: nfmask }
     : { kind: 'mark', of: 'packet', clear: nfmask, from: 'connection', mask: ctmask };
 }
 
 /** `10.0.0.5-10.0.0.7:80-90`, `:80`, `[fd00::1]:80`. */
-function readTranslation(
+function parseNatRange(
   text: string,
-): { family?: Family; addresses?: Span; ports?: Span<number> } | undefined {
+): { family?: Family; addresses?: Range; ports?: Range<number> } | undefined {
   const bracketed = /^\[([^\]]+)\](?::([\d-]+))?$/.exec(text);
   const colon = text.split(':').length > 2 ? -1 : text.indexOf(':');
   const address = bracketed?.[1] ?? (colon < 0 ? text : text.slice(0, colon));
   // `:80/8080` of newer versions shifts a range of ports.
   const portText = bracketed ? bracketed[2] : colon < 0 ? undefined : text.slice(colon + 1).split('/')[0];
-  const ports = portText === undefined ? undefined : readPorts(portText);
+  const ports = portText === undefined ? undefined : parsePortRange(portText);
   if (portText !== undefined && !ports) return undefined;
   if (address === '') return ports && { ports };
-  const read = address.includes('/') ? undefined : readSpan(address.replaceAll(/[[\]]/g, ''));
-  return read && { family: read.family, addresses: read.span, ...(ports && { ports }) };
+  const parsed = address.includes('/') ? undefined : parseRange(address.replaceAll(/[[\]]/g, ''));
+  return parsed && { family: parsed.family, addresses: parsed.range, ...(ports && { ports }) };
 }
 
-function snatTarget(words: readonly string[]): Target | undefined {
-  const texts = words.filter((_, index) => words[index - 1] === '--to-source');
-  const read = texts.map(readTranslation);
-  const spans = read.map((one) => one?.addresses).filter((span) => span !== undefined);
-  const family = read[0]?.family;
-  return family && spans.length === texts.length ? { kind: 'snat', family, spans } : undefined;
+function parseSnat(tokens: readonly string[]): RuleTarget | undefined {
+  const texts = tokens.filter((_, index) => tokens[index - 1] === '--to-source');
+  const parsed = texts.map(parseNatRange);
+  const ranges = parsed.map((one) => one?.addresses).filter((range) => range !== undefined);
+  const family = parsed[0]?.family;
+  return family && ranges.length === texts.length ? { kind: 'snat', family, ranges } : undefined;
 }
 
-function dnatTarget(words: readonly string[]): Target | undefined {
-  const texts = words.filter((_, index) => words[index - 1] === '--to-destination');
-  const read = texts.map(readTranslation);
-  const [first] = read;
-  if (!first || read.some((one) => one === undefined)) return undefined;
-  const spans = read.map((one) => one?.addresses).filter((span) => span !== undefined);
-  return { kind: 'dnat', addresses: spans.length > 0 ? spans : undefined, ports: first.ports };
+function parseDnat(tokens: readonly string[]): RuleTarget | undefined {
+  const texts = tokens.filter((_, index) => tokens[index - 1] === '--to-destination');
+  const parsed = texts.map(parseNatRange);
+  const [first] = parsed;
+  if (!first || parsed.some((one) => one === undefined)) return undefined;
+  const ranges = parsed.map((one) => one?.addresses).filter((range) => range !== undefined);
+  return { kind: 'dnat', addresses: ranges.length > 0 ? ranges : undefined, ports: first.ports };
 }
 
-const goesOn = new Set([
+const nonTerminalTargets = new Set([
   ...['LOG', 'NFLOG', 'ULOG', 'TRACE', 'AUDIT', 'CLASSIFY', 'TCPMSS', 'DSCP', 'TOS', 'TTL', 'HL', 'ECN'],
   ...['CHECKSUM', 'SECMARK', 'CONNSECMARK', 'RATEEST', 'IDLETIMER', 'LED', 'TEE', 'TCPOPTSTRIP', 'SET', 'CT'],
 ]);
 
 /** Not followed: what they do to the packet is unknown. */
-const opaque = new Set([
+const unsupportedTargets = new Set([
   ...['NETMAP', 'SAME', 'SNPT', 'DNPT', 'CLUSTERIP', 'TPROXY', 'NFQUEUE', 'QUEUE', 'HMARK', 'SYNPROXY'],
   ...['SNAT', 'DNAT', 'MARK', 'CONNMARK'],
 ]);
@@ -96,15 +96,15 @@ const opaque = new Set([
  * @returns undefined where that is no target: a chain never has arguments, and extensions have them. Nothing in
  *   the list: the packet goes on.
  */
-export function readTarget(name: string, words: readonly string[]): Target[] | undefined {
-  const known = knownTarget(name, words);
+export function parseTarget(name: string, tokens: readonly string[]): RuleTarget[] | undefined {
+  const known = parseKnownTarget(name, tokens);
   if (known) return [known];
-  if (goesOn.has(name)) return [];
-  const isExtension = /^[A-Z][A-Z0-9]*$/.test(name) && words.length > 0;
-  return opaque.has(name) || isExtension ? [{ kind: 'unknown' }] : undefined;
+  if (nonTerminalTargets.has(name)) return [];
+  const isExtension = /^[A-Z][A-Z0-9]*$/.test(name) && tokens.length > 0;
+  return unsupportedTargets.has(name) || isExtension ? [{ kind: 'unknown' }] : undefined;
 }
 
-function knownTarget(name: string, words: readonly string[]): Target | undefined {
+function parseKnownTarget(name: string, tokens: readonly string[]): RuleTarget | undefined {
   switch (name) {
     case 'ACCEPT':
       return { kind: 'accept' };
@@ -118,17 +118,17 @@ function knownTarget(name: string, words: readonly string[]): Target | undefined
     case 'REDIRECT':
       return { kind: 'redirect' };
     case 'SNAT':
-      return snatTarget(words);
+      return parseSnat(tokens);
     case 'DNAT':
-      return dnatTarget(words);
+      return parseDnat(tokens);
     case 'MARK':
-      return markTarget(words, 'packet');
+      return parseMark(tokens, 'packet');
     case 'CONNMARK':
-      return markTarget(words, 'connection');
+      return parseMark(tokens, 'connection');
     case 'NOTRACK':
       return { kind: 'notrack' };
     case 'CT':
-      return words.includes('--notrack') ? { kind: 'notrack' } : undefined;
+      return tokens.includes('--notrack') ? { kind: 'notrack' } : undefined;
     default:
       return undefined;
   }

@@ -1,104 +1,133 @@
 import { addressOf, contains, parseCidr } from '../../core/cidr';
-import { gcpRef, lastOf, type Instance } from '../instance';
-import { rangesOf, type NetworkRef } from '../network';
+import { gcpRef, lastSegment, type Instance } from '../instance';
+import { subnetRanges, type NetworkRef } from '../network';
 import { regionOf } from '../routes';
-import { hasPort, type Connection } from './firewall';
+import { hasPort, type Flow } from './firewall';
 import { gcloud } from './gcloud';
-import { type Scene, type Told } from './scene';
-import { verdict } from './verdict';
-import { gcpRefOf, inProject, orUnseen, Unseen, type ForwardingRule } from './view';
+import { type PathContext, type CheckResult } from './scene';
+import { checkFirewallRules } from './verdict';
+import { gcpRefOf, inProject, orAccessDenied, AccessDenied, type ForwardingRule } from './view';
 
 /** Whether the node may send the packet. The answer needs no rule: connections are tracked. */
-export async function firewallOfNode(scene: Scene): Promise<Told> {
-  const { view, way, instance, ref } = scene;
-  const { source, destination, port } = way;
-  const connection: Connection = { direction: 'EGRESS', source, destination, port, target: instance };
-  const rules = await view.firewallsOf(gcpRef(way.node));
-  return verdict(connection, rules, await orderOf(scene, ref), ref);
+export async function checkNodeFirewall(context: PathContext): Promise<CheckResult> {
+  const { reader, connection, instance, ref } = context;
+  const { source, destination, port } = connection;
+  const flow: Flow = { direction: 'EGRESS', source, destination, port, target: instance };
+  const rules = await reader.firewallsOf(gcpRef(connection.node));
+  return checkFirewallRules(flow, rules, await enforcementOrder(context, ref), ref);
 }
 
-async function orderOf({ view }: Scene, ref: NetworkRef): Promise<string | null | undefined> {
-  const network = await orUnseen(view.network(ref));
-  return network instanceof Unseen ? undefined : network?.networkFirewallPolicyEnforcementOrder;
+async function enforcementOrder(
+  { reader }: PathContext,
+  ref: NetworkRef,
+): Promise<string | null | undefined> {
+  const network = await orAccessDenied(reader.network(ref));
+  return network instanceof AccessDenied ? undefined : network?.networkFirewallPolicyEnforcementOrder;
 }
 
 /** Whether whoever has the destination may get the packet. */
-export async function firewallOfPeer(scene: Scene): Promise<Told> {
-  const { way, ref } = scene;
-  const across = await scene.across();
-  if (across.by === 'nothing')
+export async function checkPeerFirewall(context: PathContext): Promise<CheckResult> {
+  const { connection, ref } = context;
+  const nextHop = await context.nextHop();
+  if (nextHop.kind === 'none')
     return { state: 'unknown', evidence: ['It is not known which network has the destination.'] };
-  if (across.by === 'peering') return into(scene, across.peered.other);
-  if (across.leg.to === 'subnet') return into(scene, ref);
-  const { via } = across.leg;
+  if (nextHop.kind === 'peering') return checkIngress(context, nextHop.sides.remote);
+  if (nextHop.route.to === 'subnet') return checkIngress(context, ref);
+  const { via } = nextHop.route;
   return {
     state: 'unknown',
-    evidence: [`What lies behind ${via} has rules of its own for ${addressOf(way.destination)}.`],
+    evidence: [`What lies behind ${via} has rules of its own for ${addressOf(connection.destination)}.`],
   };
 }
 
-async function into(scene: Scene, ref: NetworkRef): Promise<Told> {
-  const { view, way } = scene;
-  const address = addressOf(way.destination);
-  const instance = await orUnseen(view.instanceAt(ref, address));
-  if (instance && !(instance instanceof Unseen)) return intoInstance(scene, ref, instance);
-  const rules = await orUnseen(view.forwardingRulesAt(ref, address));
-  const found = rules instanceof Unseen ? [] : rules;
+async function checkIngress(context: PathContext, ref: NetworkRef): Promise<CheckResult> {
+  const { reader, connection } = context;
+  const address = addressOf(connection.destination);
+  const instance = await orAccessDenied(reader.instanceAt(ref, address));
+  if (instance && !(instance instanceof AccessDenied)) return checkInstanceIngress(context, ref, instance);
+  const rules = await orAccessDenied(reader.forwardingRulesAt(ref, address));
+  const found = rules instanceof AccessDenied ? [] : rules;
   const [first] = found;
-  if (first) return intoForwarding(scene, ref, found.find((rule) => forwards(rule, way.port)) ?? first);
-  const unseen = [instance, rules].filter((one) => one instanceof Unseen);
+  if (first)
+    return checkForwardingRule(
+      context,
+      ref,
+      found.find((rule) => forwardsPort(rule, connection.port)) ?? first,
+    );
+  const denied = [instance, rules].filter((one) => one instanceof AccessDenied);
   const note =
-    unseen.length > 0
-      ? unseen.map(({ message }) => `Who has ${address} cannot be seen from here: ${message}.`)
+    denied.length > 0
+      ? denied.map(({ message }) => `Who has ${address} cannot be seen from here: ${message}.`)
       : [
           `No instance and no forwarding rule of project ${ref.project} has ${address}; it may be of another project.`,
         ];
-  return intoNetwork(scene, ref, note);
+  return checkNetworkIngress(context, ref, note);
 }
 
-function inwards({ way, instance, ref }: Scene, to: NetworkRef): Connection {
-  const { source, destination, port } = way;
+function ingressFlow({ connection, instance, ref }: PathContext, to: NetworkRef): Flow {
+  const { source, destination, port } = connection;
   const isSame = ref.project === to.project && ref.network === to.network;
   return { direction: 'INGRESS', source, destination, port, ...(isSame && { origin: instance }) };
 }
 
-async function intoInstance(scene: Scene, ref: NetworkRef, target: Instance): Promise<Told> {
-  const rules = await scene.view.firewallsOf(gcpRefOf(target, ref.project));
-  const connection = { ...inwards(scene, ref), target };
-  const note = `Instance ${target.name ?? ''} of ${ref.project} has ${addressOf(connection.destination)}.`;
-  const told = verdict(connection, rules, await orderOf(scene, ref), ref, await sourceRange(scene));
-  return noting([note], told);
+async function checkInstanceIngress(
+  context: PathContext,
+  ref: NetworkRef,
+  target: Instance,
+): Promise<CheckResult> {
+  const rules = await context.reader.firewallsOf(gcpRefOf(target, ref.project));
+  const flow = { ...ingressFlow(context, ref), target };
+  const note = `Instance ${target.name ?? ''} of ${ref.project} has ${addressOf(flow.destination)}.`;
+  const result = checkFirewallRules(
+    flow,
+    rules,
+    await enforcementOrder(context, ref),
+    ref,
+    await sourceRange(context),
+  );
+  return withNotes([note], result);
 }
 
 /** Rules are for the instances behind a load balancer, whichever these are. */
-async function intoNetwork(scene: Scene, ref: NetworkRef, notes: readonly string[]): Promise<Told> {
-  const rules = await scene.view.firewallsIn(ref);
-  const order = await orderOf(scene, ref);
-  return noting(notes, verdict(inwards(scene, ref), rules, order, ref, await sourceRange(scene)));
+async function checkNetworkIngress(
+  context: PathContext,
+  ref: NetworkRef,
+  notes: readonly string[],
+): Promise<CheckResult> {
+  const rules = await context.reader.firewallsIn(ref);
+  const order = await enforcementOrder(context, ref);
+  return withNotes(
+    notes,
+    checkFirewallRules(ingressFlow(context, ref), rules, order, ref, await sourceRange(context)),
+  );
 }
 
-const noting = (notes: readonly string[], told: Told): Told => ({
-  ...told,
+const withNotes = (notes: readonly string[], result: CheckResult): CheckResult => ({
+  ...result,
   // What decides comes first.
-  evidence: told.state === 'broken' ? [...told.evidence, ...notes] : [...notes, ...told.evidence],
+  evidence: result.state === 'broken' ? [...result.evidence, ...notes] : [...notes, ...result.evidence],
 });
 
-async function intoForwarding(scene: Scene, ref: NetworkRef, rule: ForwardingRule): Promise<Told> {
-  const { way } = scene;
+async function checkForwardingRule(
+  context: PathContext,
+  ref: NetworkRef,
+  rule: ForwardingRule,
+): Promise<CheckResult> {
+  const { connection } = context;
   const { name, IPAddress, allowGlobalAccess, loadBalancingScheme } = rule;
-  const region = lastOf(rule.region);
-  const here = [...inProject(ref), '--region', region];
+  const region = lastSegment(rule.region);
+  const location = [...inProject(ref), '--region', region];
   const note = `Forwarding rule ${name ?? ''} of ${ref.project} in ${region} has ${IPAddress ?? ''}.`;
-  if (!forwards(rule, way.port)) {
-    const what = `It does not forward tcp:${way.port}.`;
-    const cure = gcloud('forwarding-rules', 'describe', name ?? '', ...here);
-    return { state: 'broken', evidence: [what, note], cure };
+  if (!forwardsPort(rule, connection.port)) {
+    const problem = `It does not forward tcp:${connection.port}.`;
+    const fix = gcloud('forwarding-rules', 'describe', name ?? '', ...location);
+    return { state: 'broken', evidence: [problem, note], fix };
   }
-  const from = regionOf(gcpRef(way.node).zone);
+  const from = regionOf(gcpRef(connection.node).zone);
   if (region && region !== from && !allowGlobalAccess) {
-    const what = `It is for clients in its own region, and the node is in ${from}.`;
-    const cure = gcloud('forwarding-rules', 'update', name ?? '', ...here, '--allow-global-access');
-    return { state: 'broken', evidence: [what, note], cure };
+    const problem = `It is for clients in its own region, and the node is in ${from}.`;
+    const fix = gcloud('forwarding-rules', 'update', name ?? '', ...location, '--allow-global-access');
+    return { state: 'broken', evidence: [problem, note], fix };
   }
   if (loadBalancingScheme === 'INTERNAL_MANAGED') {
     return {
@@ -106,10 +135,10 @@ async function intoForwarding(scene: Scene, ref: NetworkRef, rule: ForwardingRul
       evidence: [note, 'It is a proxy: VPC firewall rules do not keep clients from it.'],
     };
   }
-  return intoNetwork(scene, ref, [note]);
+  return checkNetworkIngress(context, ref, [note]);
 }
 
-function forwards({ IPProtocol, allPorts, ports, portRange }: ForwardingRule, port: number): boolean {
+function forwardsPort({ IPProtocol, allPorts, ports, portRange }: ForwardingRule, port: number): boolean {
   if (IPProtocol && !['TCP', 'L3_DEFAULT'].includes(IPProtocol)) return false;
   const ranges = [...(ports ?? []), ...(portRange ? [portRange] : [])];
   if (allPorts || ranges.length === 0) return true;
@@ -117,8 +146,8 @@ function forwards({ IPProtocol, allPorts, ports, portRange }: ForwardingRule, po
 }
 
 /** What a rule is to let in: every node of the subnet, for others come to be. */
-async function sourceRange({ view, way, ref }: Scene): Promise<string> {
-  const subnets = await orUnseen(view.subnetworks(ref));
-  const ranges = subnets instanceof Unseen ? [] : subnets.flatMap(rangesOf);
-  return ranges.find((range) => contains(parseCidr(range), way.source)) ?? way.source.text;
+async function sourceRange({ reader, connection, ref }: PathContext): Promise<string> {
+  const subnets = await orAccessDenied(reader.subnetworks(ref));
+  const ranges = subnets instanceof AccessDenied ? [] : subnets.flatMap(subnetRanges);
+  return ranges.find((range) => contains(parseCidr(range), connection.source)) ?? connection.source.text;
 }

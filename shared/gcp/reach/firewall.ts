@@ -10,10 +10,10 @@ type Matcher = protos.google.cloud.compute.v1.IFirewallPolicyRuleMatcher;
 /** As much as the answers for an instance and for a network have in common. */
 export interface EffectiveFirewalls {
   readonly firewalls?: readonly Firewall[] | null;
-  readonly firewallPolicys?: readonly Policy[] | null;
+  readonly firewallPolicys?: readonly EffectivePolicy[] | null;
 }
 
-export interface Policy {
+export interface EffectivePolicy {
   readonly type?: string | null;
   readonly name?: string | null;
   readonly shortName?: string | null;
@@ -22,7 +22,7 @@ export interface Policy {
 }
 
 /** The first packet of a connection over TCP: an answer to what was let through needs no rule. */
-export interface Connection {
+export interface Flow {
   readonly direction: 'EGRESS' | 'INGRESS';
   readonly source: Cidr;
   readonly destination: Cidr;
@@ -34,25 +34,26 @@ export interface Connection {
 }
 
 /** Whether a rule is for a connection: `no`, or yes if all of these hold. */
-type Match = 'no' | { readonly onTarget: readonly string[]; readonly on: readonly string[] };
+type RuleMatch =
+  'no' | { readonly targetConditions: readonly string[]; readonly conditions: readonly string[] };
 
-export interface Rule {
+export interface EffectiveRule {
   /** Of a VPC firewall rule there is none. */
-  readonly policy?: Policy;
+  readonly policy?: EffectivePolicy;
   readonly name: string;
   readonly priority: number;
   readonly action: 'allow' | 'deny' | 'goto_next' | 'inspect';
-  readonly match: Match;
+  readonly match: RuleMatch;
 }
 
 /** How a connection may end, and what that depends on; without a rule by what is implied. */
-export interface Outcome {
+export interface RuleOutcome {
   readonly action: 'allow' | 'deny' | 'inspect';
-  readonly rule?: Rule;
+  readonly rule?: EffectiveRule;
   /** What the target must be: `instances with the tag x`. */
-  readonly onTarget: readonly string[];
+  readonly targetConditions: readonly string[];
   /** What cannot be told from here. */
-  readonly on: readonly string[];
+  readonly conditions: readonly string[];
 }
 
 /**
@@ -60,85 +61,106 @@ export interface Outcome {
  * (https://cloud.google.com/firewall/docs/firewall-policies-rule-eval-order).
  * @param order `networkFirewallPolicyEnforcementOrder` of the network
  */
-export function outcomesOf(
-  connection: Connection,
+export function evaluateRules(
+  flow: Flow,
   { firewalls, firewallPolicys }: EffectiveFirewalls,
   order: string | null | undefined,
-): Outcome[] {
-  const policies = (firewallPolicys ?? []).toSorted((a, b) => rankOf(a) - rankOf(b) || associated(a, b));
+): RuleOutcome[] {
+  const policies = (firewallPolicys ?? []).toSorted((a, b) => rankOf(a) - rankOf(b) || byAssociation(a, b));
   const tiers = policies.map((policy) => ({
     rank: rankOf(policy),
-    rules: (policy.rules ?? []).filter(isOn).map((rule) => ofPolicy(connection, policy, rule)),
+    rules: (policy.rules ?? []).filter(isEnabled).map((rule) => fromPolicyRule(flow, policy, rule)),
   }));
-  const own = (firewalls ?? []).filter(isOn).map((rule) => ofNetwork(connection, rule));
+  const vpcRules = (firewalls ?? []).filter(isEnabled).map((rule) => fromVpcRule(flow, rule));
   const vpcRank = order === 'BEFORE_CLASSIC_FIREWALL' ? ranks.length : 2;
-  const all = [...tiers, { rank: vpcRank - 0.5, rules: own }].toSorted((a, b) => a.rank - b.rank);
-  return follow(
+  const all = [...tiers, { rank: vpcRank - 0.5, rules: vpcRules }].toSorted((a, b) => a.rank - b.rank);
+  return evaluateTiers(
     all.map(({ rules }) => rules.toSorted(byPriority)),
-    connection.direction,
+    flow.direction,
   );
 }
 
 /** The types of policies, in the order in which they are asked; VPC firewall rules come between or after them. */
 const ranks = [/^HIERARCHY$/, /^SYSTEM/, /^NETWORK$/, /^NETWORK_REGIONAL$/];
-const rankOf = ({ type }: Policy): number => {
+const rankOf = ({ type }: EffectivePolicy): number => {
   const rank = ranks.findIndex((one) => one.test(type ?? ''));
   return rank === -1 ? 0 : rank;
 };
 /** Those of organisation and folders come in their order. */
-const associated = (a: Policy, b: Policy): number =>
+const byAssociation = (a: EffectivePolicy, b: EffectivePolicy): number =>
   a.type === 'HIERARCHY' ? 0 : (a.priority ?? 0) - (b.priority ?? 0);
 
-const isOn = ({ disabled }: { readonly disabled?: boolean | null }): boolean => !disabled;
+const isEnabled = ({ disabled }: { readonly disabled?: boolean | null }): boolean => !disabled;
 
 /** Of equals a denial counts (Firewall.priority). */
-const byPriority = (a: Rule, b: Rule): number =>
+const byPriority = (a: EffectiveRule, b: EffectiveRule): number =>
   a.priority - b.priority || Number(b.action === 'deny') - Number(a.action === 'deny');
 
-function follow(tiers: readonly (readonly Rule[])[], direction: Connection['direction']): Outcome[] {
+function evaluateTiers(
+  tiers: readonly (readonly EffectiveRule[])[],
+  direction: Flow['direction'],
+): RuleOutcome[] {
   const [tier, ...rest] = tiers;
-  if (!tier) return [{ action: direction === 'EGRESS' ? 'allow' : 'deny', onTarget: [], on: [] }];
-  const asked: { rule: Rule; match: Conditions }[] = [];
+  if (!tier)
+    return [{ action: direction === 'EGRESS' ? 'allow' : 'deny', targetConditions: [], conditions: [] }];
+  const considered: { rule: EffectiveRule; match: Conditions }[] = [];
   for (const rule of tier) {
     if (rule.match === 'no') continue;
-    asked.push({ rule, match: rule.match });
+    considered.push({ rule, match: rule.match });
     if (isCertain(rule.match)) break;
   }
-  const found = asked.flatMap(({ rule, match }): Outcome[] =>
+  const found = considered.flatMap(({ rule, match }): RuleOutcome[] =>
     rule.action === 'goto_next' ? [] : [{ ...match, action: rule.action, rule }],
   );
-  const passed = asked.filter(({ rule }) => rule.action === 'goto_next').map(({ match }) => match);
-  const isDecided = asked.some(({ rule, match }) => rule.action !== 'goto_next' && isCertain(match));
-  if (isDecided && passed.length === 0) return found;
+  const delegated = considered.filter(({ rule }) => rule.action === 'goto_next').map(({ match }) => match);
+  const isDecided = considered.some(({ rule, match }) => rule.action !== 'goto_next' && isCertain(match));
+  if (isDecided && delegated.length === 0) return found;
   // However many rules pass it on, the tiers behind are followed once.
-  const under = isDecided ? passed : [];
-  return [...found, ...follow(rest, direction).map((outcome) => ({ ...outcome, ...joined(under, outcome) }))];
+  const delegatedMatches = isDecided ? delegated : [];
+  return [
+    ...found,
+    ...evaluateTiers(rest, direction).map((outcome) => ({
+      ...outcome,
+      ...mergeConditions(delegatedMatches, outcome),
+    })),
+  ];
 }
 
-type Conditions = Exclude<Match, 'no'>;
-const isCertain = ({ on, onTarget }: Conditions): boolean => on.length + onTarget.length === 0;
+type Conditions = Exclude<RuleMatch, 'no'>;
+const isCertain = ({ conditions, targetConditions }: Conditions): boolean =>
+  conditions.length + targetConditions.length === 0;
 
 /** What any of the rules that pass a connection on asks for, and then what the outcome itself does. */
-function joined(under: readonly Conditions[], { on, onTarget }: Conditions): Conditions {
+function mergeConditions(
+  delegatedMatches: readonly Conditions[],
+  { conditions, targetConditions }: Conditions,
+): Conditions {
   return {
-    on: [...new Set([...under.flatMap((one) => one.on), ...on])],
-    onTarget: [...new Set([...under.flatMap((one) => one.onTarget), ...onTarget])],
+    conditions: [...new Set([...delegatedMatches.flatMap((one) => one.conditions), ...conditions])],
+    targetConditions: [
+      ...new Set([...delegatedMatches.flatMap((one) => one.targetConditions), ...targetConditions]),
+    ],
   };
 }
 
-const always: Match = { onTarget: [], on: [] };
-const onlyIf = (what: string): Match => ({ onTarget: [], on: [what] });
+const always: RuleMatch = { targetConditions: [], conditions: [] };
+const onlyIf = (what: string): RuleMatch => ({ targetConditions: [], conditions: [what] });
 
-const both = (a: Match, b: Match): Match =>
-  a === 'no' || b === 'no' ? 'no' : { onTarget: [...a.onTarget, ...b.onTarget], on: [...a.on, ...b.on] };
-const allOf = (matches: readonly Match[]): Match => matches.reduce(both, always);
+const both = (a: RuleMatch, b: RuleMatch): RuleMatch =>
+  a === 'no' || b === 'no'
+    ? 'no'
+    : {
+        targetConditions: [...a.targetConditions, ...b.targetConditions],
+        conditions: [...a.conditions, ...b.conditions],
+      };
+const allOf = (matches: readonly RuleMatch[]): RuleMatch => matches.reduce(both, always);
 /** The surest of them. */
-const anyOf = (matches: readonly Match[]): Match =>
-  matches.find((match) => match !== 'no' && match.on.length === 0) ??
+const anyOf = (matches: readonly RuleMatch[]): RuleMatch =>
+  matches.find((match) => match !== 'no' && match.conditions.length === 0) ??
   matches.find((match) => match !== 'no') ??
   'no';
 
-function ofNetwork(connection: Connection, rule: Firewall): Rule {
+function fromVpcRule(flow: Flow, rule: Firewall): EffectiveRule {
   const { allowed, denied, direction, name, priority } = rule;
   const isAllow = Boolean(allowed?.length);
   const protocols = (isAllow ? allowed : denied) ?? [];
@@ -147,20 +169,20 @@ function ofNetwork(connection: Connection, rule: Firewall): Rule {
     priority: priority ?? 1_000,
     action: isAllow ? 'allow' : 'deny',
     match: allOf([
-      isOfDirection(connection, direction ?? 'INGRESS'),
-      carries(
-        connection,
+      matchesDirection(flow, direction ?? 'INGRESS'),
+      matchesProtocol(
+        flow,
         protocols.map(({ IPProtocol, ports }) => ({ ipProtocol: IPProtocol, ports })),
       ),
-      isForTarget(connection, rule),
-      comesFrom(connection, rule),
-      isAmong(rule.destinationRanges, connection.destination),
+      matchesTarget(flow, rule),
+      matchesSource(flow, rule),
+      matchesRanges(rule.destinationRanges, flow.destination),
     ]),
   };
 }
 
-const isOfDirection = (connection: Connection, direction: string | null | undefined): Match =>
-  direction === connection.direction ? always : 'no';
+const matchesDirection = (flow: Flow, direction: string | null | undefined): RuleMatch =>
+  direction === flow.direction ? always : 'no';
 
 interface Protocol {
   readonly ipProtocol?: string | null | undefined;
@@ -174,13 +196,13 @@ export function hasPort(range: string, port: number): boolean {
 }
 
 /** IANA's number of TCP is 6. */
-function carries({ port }: Connection, protocols: readonly Protocol[]): Match {
-  const isCarried = protocols.some(
+function matchesProtocol({ port }: Flow, protocols: readonly Protocol[]): RuleMatch {
+  const isMatch = protocols.some(
     ({ ipProtocol, ports }) =>
       ['all', 'tcp', '6'].includes(ipProtocol?.toLowerCase() ?? '') &&
       (!ports?.length || ports.some((range) => hasPort(range, port))),
   );
-  return isCarried ? always : 'no';
+  return isMatch ? always : 'no';
 }
 
 interface Targets {
@@ -188,39 +210,39 @@ interface Targets {
   readonly targetServiceAccounts?: readonly string[] | null;
 }
 
-function isForTarget({ target }: Connection, { targetTags, targetServiceAccounts }: Targets): Match {
+function matchesTarget({ target }: Flow, { targetTags, targetServiceAccounts }: Targets): RuleMatch {
   const wanted = [...(targetTags ?? []), ...(targetServiceAccounts ?? [])];
   if (wanted.length === 0) return always;
-  if (target) return wanted.some((name) => namesOf(target).includes(name)) ? always : 'no';
+  if (target) return wanted.some((name) => tagsAndAccounts(target).includes(name)) ? always : 'no';
   const kind = targetTags?.length ? 'tag' : 'service account';
-  return { onTarget: [`instances with the ${kind} ${wanted.join(' or ')}`], on: [] };
+  return { targetConditions: [`instances with the ${kind} ${wanted.join(' or ')}`], conditions: [] };
 }
 
 /** Its network tags and service accounts. */
-const namesOf = ({ tags, serviceAccounts }: Instance): string[] => [
+const tagsAndAccounts = ({ tags, serviceAccounts }: Instance): string[] => [
   ...(tags?.items ?? []),
   ...(serviceAccounts ?? []).flatMap(({ email }) => email ?? []),
 ];
 
 /** Ranges or tags or accounts; the last two for the primary addresses of instances of the same network. */
-function comesFrom({ origin, source }: Connection, rule: Firewall): Match {
+function matchesSource({ origin, source }: Flow, rule: Firewall): RuleMatch {
   const { sourceRanges, sourceTags, sourceServiceAccounts } = rule;
   const names = [...(sourceTags ?? []), ...(sourceServiceAccounts ?? [])];
-  const isNamed = origin !== undefined && names.some((name) => namesOf(origin).includes(name));
+  const hasName = origin !== undefined && names.some((name) => tagsAndAccounts(origin).includes(name));
   const primary = origin?.networkInterfaces?.[0]?.networkIP;
   const byName = isSame(primary, source) ? always : onlyIf('whether tags count for an alias address');
-  if (names.length === 0) return isAmong(sourceRanges, source);
-  return anyOf([sourceRanges?.length ? isAmong(sourceRanges, source) : 'no', isNamed ? byName : 'no']);
+  if (names.length === 0) return matchesRanges(sourceRanges, source);
+  return anyOf([sourceRanges?.length ? matchesRanges(sourceRanges, source) : 'no', hasName ? byName : 'no']);
 }
 
 const isSame = (address: string | null | undefined, range: Cidr): boolean =>
   Boolean(address) && parseAddress(address ?? '').text === range.text;
 
 /** No ranges stand for all. */
-const isAmong = (ranges: readonly string[] | null | undefined, address: Cidr): Match =>
-  ranges?.length ? anyOf(ranges.map((range) => holds(range, address))) : always;
+const matchesRanges = (ranges: readonly string[] | null | undefined, address: Cidr): RuleMatch =>
+  ranges?.length ? anyOf(ranges.map((range) => matchesRange(range, address))) : always;
 
-function holds(range: string, address: Cidr): Match {
+function matchesRange(range: string, address: Cidr): RuleMatch {
   try {
     return contains(range.includes('/') ? parseCidr(range) : parseAddress(range), address) ? always : 'no';
   } catch (thrown) {
@@ -229,36 +251,36 @@ function holds(range: string, address: Cidr): Match {
   }
 }
 
-const actions: Readonly<Record<string, Rule['action']>> = {
+const actions: Readonly<Record<string, EffectiveRule['action']>> = {
   allow: 'allow',
   deny: 'deny',
   goto_next: 'goto_next',
 };
 
-function ofPolicy(connection: Connection, policy: Policy, rule: PolicyRule): Rule {
+function fromPolicyRule(flow: Flow, policy: EffectivePolicy, rule: PolicyRule): EffectiveRule {
   const { action, direction, match, priority, ruleName, targetType } = rule;
-  const { source, destination } = connection;
+  const { source, destination } = flow;
   return {
     policy,
     name: ruleName ?? '',
     priority: priority ?? 0,
     action: actions[action ?? ''] ?? 'inspect',
     match: allOf([
-      isOfDirection(connection, direction),
+      matchesDirection(flow, direction),
       targetType === 'INTERNAL_MANAGED_LB' ? 'no' : always,
-      match?.layer4Configs?.length ? carries(connection, match.layer4Configs) : always,
-      isForTarget(connection, { targetServiceAccounts: rule.targetServiceAccounts ?? [] }),
-      isForTags(connection, rule),
-      isAtEnd(
+      match?.layer4Configs?.length ? matchesProtocol(flow, match.layer4Configs) : always,
+      matchesTarget(flow, { targetServiceAccounts: rule.targetServiceAccounts ?? [] }),
+      matchesSecureTags(flow, rule),
+      matchesEndpoint(
         match?.srcIpRanges,
         source,
-        openIn(match, 'src'),
+        uncheckableCriteria(match, 'src'),
         match?.srcNetworkType ?? match?.srcNetworkContext,
       ),
-      isAtEnd(
+      matchesEndpoint(
         match?.destIpRanges,
         destination,
-        openIn(match, 'dest'),
+        uncheckableCriteria(match, 'dest'),
         match?.destNetworkType ?? match?.destNetworkContext,
       ),
     ]),
@@ -266,14 +288,14 @@ function ofPolicy(connection: Connection, policy: Policy, rule: PolicyRule): Rul
 }
 
 /** For an instance only the rules that are for it are told; of a network all are. */
-function isForTags({ target }: Connection, { targetSecureTags }: PolicyRule): Match {
+function matchesSecureTags({ target }: Flow, { targetSecureTags }: PolicyRule): RuleMatch {
   if (target || !targetSecureTags?.length) return always;
   const names = targetSecureTags.map(({ name }) => name ?? '').join(' or ');
-  return { onTarget: [`instances with the secure tag ${names}`], on: [] };
+  return { targetConditions: [`instances with the secure tag ${names}`], conditions: [] };
 }
 
 /** What a matcher asks for that addresses do not tell. */
-function openIn(match: Matcher | null | undefined, side: 'src' | 'dest'): string[] {
+function uncheckableCriteria(match: Matcher | null | undefined, side: 'src' | 'dest'): string[] {
   const kinds = {
     'an address group': match?.[`${side}AddressGroups`],
     'a domain name': match?.[`${side}Fqdns`],
@@ -285,18 +307,19 @@ function openIn(match: Matcher | null | undefined, side: 'src' | 'dest'): string
   return Object.entries(kinds).flatMap(([kind, named]) => (named?.length ? [kind] : []));
 }
 
-function isAtEnd(
+function matchesEndpoint(
   ranges: readonly string[] | null | undefined,
   address: Cidr,
-  open: readonly string[],
+  uncheckable: readonly string[],
   type: string | null | undefined,
-): Match {
-  const byRange: readonly Match[] = ranges?.length || open.length === 0 ? [isAmong(ranges, address)] : [];
-  const byOther = open.map((kind) => onlyIf(`whether ${kind} holds ${address.text}`));
-  return both(anyOf([...byRange, ...byOther]), isOfType(type, address));
+): RuleMatch {
+  const byRange: readonly RuleMatch[] =
+    ranges?.length || uncheckable.length === 0 ? [matchesRanges(ranges, address)] : [];
+  const byOther = uncheckable.map((kind) => onlyIf(`whether ${kind} holds ${address.text}`));
+  return both(anyOf([...byRange, ...byOther]), matchesNetworkType(type, address));
 }
 
-function isOfType(type: string | null | undefined, address: Cidr): Match {
+function matchesNetworkType(type: string | null | undefined, address: Cidr): RuleMatch {
   if (!type || type === 'UNSPECIFIED') return always;
   if (type === 'INTERNET') return isInternal(address) ? 'no' : onlyIf('what counts as internet');
   return type === 'NON_INTERNET' && isInternal(address) ? always : onlyIf(`what counts as ${type}`);

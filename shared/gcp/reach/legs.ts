@@ -1,13 +1,13 @@
 import { isInternal } from '../../core/reserved';
 import { CidrError, contains, parseCidr, type Cidr } from '../../core/cidr';
-import { lastOf, type Instance } from '../instance';
+import { lastSegment, type Instance } from '../instance';
 import type { ComputeRoute, PeeringRoute } from '../look-ups';
-import { rangesOf, type Network, type NetworkRef } from '../network';
-import { hopOf, isFor, stateOf } from '../vpn';
-import type { View } from './view';
+import { subnetRanges, type Network, type NetworkRef } from '../network';
+import { nextHopName, appliesTo, routeState } from '../vpn';
+import type { NetworkReader } from './view';
 
 /** Where routes are looked at from. */
-export interface Place {
+export interface NetworkLocation {
   readonly ref: NetworkRef;
   readonly network: Network;
   readonly region: string;
@@ -16,8 +16,8 @@ export interface Place {
 }
 
 /** A route of a network that holds an address. */
-export interface Leg {
-  readonly to: 'subnet' | 'peering' | 'internet' | 'hop' | 'nowhere';
+export interface MatchedRoute {
+  readonly to: 'subnet' | 'peering' | 'internet' | 'next-hop' | 'blackhole';
   readonly range: Cidr;
   /** Subnet routes count before all others, and are exchanged with whoever is peered. */
   readonly isSubnetRoute: boolean;
@@ -25,115 +25,145 @@ export interface Leg {
   /** Name of the subnet, peering or next hop. */
   readonly via: string;
   /** `static route to-vpn`: what it is, for people. */
-  readonly kind: string;
+  readonly description: string;
 }
 
-export interface Legs {
+export interface CandidateRoutes {
   /** What a packet takes. */
-  readonly best?: Leg;
+  readonly best?: MatchedRoute;
   /** What peerings offer, and the network does not import. */
-  readonly refused: readonly Leg[];
+  readonly notImported: readonly MatchedRoute[];
 }
 
 /**
  * The routes of a network that hold an address, as it chooses among them: those of subnets, own and peered, then the
  * narrowest, then by priority (https://cloud.google.com/vpc/docs/routes#routeselection).
  */
-export async function legsTo(view: View, place: Place, address: Cidr): Promise<Legs> {
-  const isHeld = ({ range }: Leg) => contains(range, address);
-  const subnets = (await subnetLegs(view, place)).filter(isHeld);
-  const offered = (await offeredLegs(view, place)).filter(([leg]) => isHeld(leg));
-  const imported = offered.flatMap(([leg, isImported]) => (isImported ? [leg] : []));
-  const refused = offered.flatMap(([leg, isImported]) => (isImported ? [] : [leg]));
-  const fixed = [...subnets, ...imported.filter(({ isSubnetRoute }) => isSubnetRoute)];
+export async function lookUpRoutes(
+  reader: NetworkReader,
+  location: NetworkLocation,
+  address: Cidr,
+): Promise<CandidateRoutes> {
+  const containsAddress = ({ range }: MatchedRoute) => contains(range, address);
+  const subnets = (await subnetRoutes(reader, location)).filter(containsAddress);
+  const offered = (await offeredRoutes(reader, location)).filter(([matched]) => containsAddress(matched));
+  const imported = offered.flatMap(([matched, isImported]) => (isImported ? [matched] : []));
+  const notImported = offered.flatMap(([matched, isImported]) => (isImported ? [] : [matched]));
+  const subnetMatches = [...subnets, ...imported.filter(({ isSubnetRoute }) => isSubnetRoute)];
   // Nothing else counts beside them, so it need not be permitted to see more.
   const others =
-    fixed.length > 0 ? [] : [...(await staticLegs(view, place)), ...(await learnedLegs(view, place))];
-  const [best] = [...fixed, ...others.filter(isHeld), ...imported].toSorted(byPreference);
-  return { ...(best && { best }), refused };
+    subnetMatches.length > 0
+      ? []
+      : [...(await staticMatches(reader, location)), ...(await learnedMatches(reader, location))];
+  const [best] = [...subnetMatches, ...others.filter(containsAddress), ...imported].toSorted(byPreference);
+  return { ...(best && { best }), notImported };
 }
 
-const byPreference = (a: Leg, b: Leg): number =>
+const byPreference = (a: MatchedRoute, b: MatchedRoute): number =>
   Number(b.isSubnetRoute) - Number(a.isSubnetRoute) ||
   b.range.prefix - a.range.prefix ||
   a.priority - b.priority;
 
 /** It leads to somebody: internal addresses are not on the internet. */
-export const leadsTo = (leg: Leg | undefined, address: Cidr): leg is Leg =>
-  leg !== undefined && leg.to !== 'nowhere' && !(leg.to === 'internet' && isInternal(address));
+export const reachesAddress = (matched: MatchedRoute | undefined, address: Cidr): matched is MatchedRoute =>
+  matched !== undefined && matched.to !== 'blackhole' && !(matched.to === 'internet' && isInternal(address));
 
-async function subnetLegs(view: View, { ref }: Place): Promise<Leg[]> {
-  const subnets = await view.subnetworks(ref);
+async function subnetRoutes(reader: NetworkReader, { ref }: NetworkLocation): Promise<MatchedRoute[]> {
+  const subnets = await reader.subnetworks(ref);
   return subnets.flatMap((subnet) => {
     const via = subnet.name ?? '';
-    const leg = { to: 'subnet', isSubnetRoute: true, priority: 0, via, kind: `subnet ${via}` } as const;
-    return rangesOf(subnet).flatMap((range) => withRange(leg, range));
+    const matched = {
+      to: 'subnet',
+      isSubnetRoute: true,
+      priority: 0,
+      via,
+      description: `subnet ${via}`,
+    } as const;
+    return subnetRanges(subnet).flatMap((range) => withRange(matched, range));
   });
 }
 
-async function offeredLegs(view: View, { ref, network, region }: Place): Promise<[Leg, boolean][]> {
+async function offeredRoutes(
+  reader: NetworkReader,
+  { ref, network, region }: NetworkLocation,
+): Promise<[MatchedRoute, boolean][]> {
   const active = (network.peerings ?? []).filter(({ state }) => state === 'ACTIVE');
   const offered = await Promise.all(
     active.map(async ({ name }) => {
       const via = name ?? '';
-      const routes = await view.peeringRoutes(ref, via, region);
+      const routes = await reader.peeringRoutes(ref, via, region);
       return routes.flatMap((route) =>
-        peeringLeg(via, route).map((leg): [Leg, boolean] => [leg, route.imported === true]),
+        peeringMatch(via, route).map((matched): [MatchedRoute, boolean] => [
+          matched,
+          route.imported === true,
+        ]),
       );
     }),
   );
   return offered.flat();
 }
 
-const kindsOfPeered: Readonly<Record<string, string>> = {
+const peeringRouteKinds: Readonly<Record<string, string>> = {
   STATIC_PEERING_ROUTE: 'static route',
   DYNAMIC_PEERING_ROUTE: 'learned route',
 };
 
-function peeringLeg(via: string, { destRange, priority, type }: PeeringRoute): Leg[] {
-  const kind = kindsOfPeered[type ?? ''];
-  const of = `${kind ?? 'subnet route'} of peering ${via}`;
-  const leg = { to: 'peering', isSubnetRoute: !kind, priority: priority ?? 0, via, kind: of } as const;
-  return withRange(leg, destRange);
+function peeringMatch(via: string, { destRange, priority, type }: PeeringRoute): MatchedRoute[] {
+  const description = peeringRouteKinds[type ?? ''];
+  const of = `${description ?? 'subnet route'} of peering ${via}`;
+  const matched = {
+    to: 'peering',
+    isSubnetRoute: !description,
+    priority: priority ?? 0,
+    via,
+    description: of,
+  } as const;
+  return withRange(matched, destRange);
 }
 
-async function staticLegs(view: View, { ref, instance = {} }: Place): Promise<Leg[]> {
-  const routes = await view.staticRoutes(ref);
+async function staticMatches(
+  reader: NetworkReader,
+  { ref, instance = {} }: NetworkLocation,
+): Promise<MatchedRoute[]> {
+  const routes = await reader.staticRoutes(ref);
   // The other two are told by subnets and peerings themselves.
   const own = routes.filter(({ nextHopNetwork, nextHopPeering }) => !nextHopNetwork && !nextHopPeering);
-  return own.filter((route) => isFor(instance, route)).flatMap(staticLeg);
+  return own.filter((route) => appliesTo(instance, route)).flatMap(staticMatch);
 }
 
-function staticLeg(route: ComputeRoute): Leg[] {
-  const isInternet = lastOf(route.nextHopGateway) === 'default-internet-gateway';
+function staticMatch(route: ComputeRoute): MatchedRoute[] {
+  const isInternet = lastSegment(route.nextHopGateway) === 'default-internet-gateway';
   const { nextHopInstance, nextHopIlb } = route;
-  const via = lastOf(nextHopInstance) || lastOf(nextHopIlb) || hopOf(route);
+  const via = lastSegment(nextHopInstance) || lastSegment(nextHopIlb) || nextHopName(route);
   return withRange(
     {
-      to: isInternet ? 'internet' : 'hop',
+      to: isInternet ? 'internet' : 'next-hop',
       isSubnetRoute: false,
       priority: route.priority ?? 1_000,
       via: isInternet ? 'the default internet gateway' : via,
-      kind: `static route ${route.name ?? ''}`,
+      description: `static route ${route.name ?? ''}`,
     },
     route.destRange,
   );
 }
 
-async function learnedLegs(view: View, { ref, network, region }: Place): Promise<Leg[]> {
-  const routes = await view.learnedRoutes(ref, network, region);
+async function learnedMatches(
+  reader: NetworkReader,
+  { ref, network, region }: NetworkLocation,
+): Promise<MatchedRoute[]> {
+  const routes = await reader.learnedRoutes(ref, network, region);
   return routes.flatMap((route) => {
-    const to = stateOf(route) === 'blackhole' ? 'nowhere' : 'hop';
-    const [via, priority] = [hopOf(route), route.priority ?? 0];
-    const kind = `route learned over ${via}${to === 'nowhere' ? `, which is ${route.routeStatus ?? ''}` : ''}`;
-    return withRange({ to, isSubnetRoute: false, priority, via, kind }, route.destRange);
+    const to = routeState(route) === 'blackhole' ? 'blackhole' : 'next-hop';
+    const [via, priority] = [nextHopName(route), route.priority ?? 0];
+    const description = `route learned over ${via}${to === 'blackhole' ? `, which is ${route.routeStatus ?? ''}` : ''}`;
+    return withRange({ to, isSubnetRoute: false, priority, via, description }, route.destRange);
   });
 }
 
 /** None for a range that cannot be read: it could not be looked up in either. */
-function withRange(leg: Omit<Leg, 'range'>, range: string | null | undefined): Leg[] {
+function withRange(matched: Omit<MatchedRoute, 'range'>, range: string | null | undefined): MatchedRoute[] {
   try {
-    return range ? [{ ...leg, range: parseCidr(range) }] : [];
+    return range ? [{ ...matched, range: parseCidr(range) }] : [];
   } catch (thrown) {
     if (thrown instanceof CidrError) return [];
     throw thrown;

@@ -1,150 +1,190 @@
 import { addressOf, contains, parseCidr, type Cidr } from '../../core/cidr';
-import { rangesOf, type NetworkRef } from '../network';
+import { subnetRanges, type NetworkRef } from '../network';
 import { gcloud } from './gcloud';
-import { leadsTo, legsTo, type Leg, type Legs } from './legs';
-import { nameOf, type Peered, type Scene, type Told } from './scene';
-import { inProject, Unseen, type View } from './view';
+import { reachesAddress, lookUpRoutes, type MatchedRoute, type CandidateRoutes } from './legs';
+import { formatNetwork, type PeeringSides, type PathContext, type CheckResult } from './scene';
+import { inProject, AccessDenied, type NetworkReader } from './view';
 
 /** Whether the node's network has a route that leads to the destination. */
-export async function routeThere(scene: Scene): Promise<Told> {
-  const { ref, way } = scene;
-  const legs = await scene.legs();
-  if (leadsTo(legs.best, way.destination)) return { state: 'ok', evidence: [inWords(ref, legs.best)] };
-  const across = await scene.across();
-  const peered = across.by === 'peering' ? across.peered : undefined;
-  const cure = peered && exchange(ref, peered, way.destination);
+export async function checkForwardRoute(context: PathContext): Promise<CheckResult> {
+  const { ref, connection } = context;
+  const candidates = await context.candidates();
+  if (reachesAddress(candidates.best, connection.destination))
+    return { state: 'ok', evidence: [formatRoute(ref, candidates.best)] };
+  const nextHop = await context.nextHop();
+  const sides = nextHop.kind === 'peering' ? nextHop.sides : undefined;
+  const fix = sides && exchangeFix(ref, sides, connection.destination);
   return {
     state: 'broken',
-    evidence: [...lacking(ref, legs, way.destination), ...exchanged(ref, peered)],
-    ...(cure && { cure }),
+    evidence: [
+      ...missingRouteEvidence(ref, candidates, connection.destination),
+      ...customRouteEvidence(ref, sides),
+    ],
+    ...(fix && { fix }),
   };
 }
 
-const inWords = (ref: NetworkRef, { range, kind, to, via }: Leg): string => {
-  const into = to === 'hop' || to === 'internet' ? `, into ${via}` : '';
-  return `${nameOf(ref)} routes ${range.text}: ${kind}${into}.`;
+const formatRoute = (ref: NetworkRef, { range, description, to, via }: MatchedRoute): string => {
+  const into = to === 'next-hop' || to === 'internet' ? `, into ${via}` : '';
+  return `${formatNetwork(ref)} routes ${range.text}: ${description}${into}.`;
 };
 
-function lacking(ref: NetworkRef, { best, refused }: Legs, address: Cidr): string[] {
-  const held = best
-    ? `Of the routes of ${nameOf(ref)} the best that holds ${addressOf(address)} is for ${best.range.text} and leads nowhere near it: ${best.kind}, into ${best.via}.`
-    : `No route of ${nameOf(ref)} holds ${addressOf(address)}.`;
+function missingRouteEvidence(
+  ref: NetworkRef,
+  { best, notImported }: CandidateRoutes,
+  address: Cidr,
+): string[] {
+  const bestEvidence = best
+    ? `Of the routes of ${formatNetwork(ref)} the best that holds ${addressOf(address)} is for ${best.range.text} and leads nowhere near it: ${best.description}, into ${best.via}.`
+    : `No route of ${formatNetwork(ref)} holds ${addressOf(address)}.`;
   return [
-    held,
-    ...refused.map(({ range, kind }) => `It is offered ${range.text}, and does not import it: ${kind}.`),
+    bestEvidence,
+    ...notImported.map(
+      ({ range, description }) => `It is offered ${range.text}, and does not import it: ${description}.`,
+    ),
   ];
 }
 
 /** What the two sides of a peering say of routes that are not of subnets. */
-function exchanged(ref: NetworkRef, peered: Peered | undefined): string[] {
-  if (peered?.peering.state !== 'ACTIVE') return [];
-  const { peering, other, back, theirs } = peered;
+function customRouteEvidence(ref: NetworkRef, sides: PeeringSides | undefined): string[] {
+  if (sides?.peering.state !== 'ACTIVE') return [];
+  const { peering, remote, remotePeering, remoteNetwork } = sides;
   const yes = (is: boolean | null | undefined) => (is ? 'yes' : 'no');
   return [
-    `Peering ${peering.name ?? ''} of ${nameOf(ref)} imports custom routes: ${yes(peering.importCustomRoutes)}.`,
-    theirs instanceof Unseen
-      ? `Whether ${nameOf(other)} exports them cannot be seen from here: ${theirs.message}.`
-      : `Peering ${back?.name ?? ''} of ${nameOf(other)} exports custom routes: ${yes(back?.exportCustomRoutes)}.`,
+    `Peering ${peering.name ?? ''} of ${formatNetwork(ref)} imports custom routes: ${yes(peering.importCustomRoutes)}.`,
+    remoteNetwork instanceof AccessDenied
+      ? `Whether ${formatNetwork(remote)} exports them cannot be seen from here: ${remoteNetwork.message}.`
+      : `Peering ${remotePeering?.name ?? ''} of ${formatNetwork(remote)} exports custom routes: ${yes(remotePeering?.exportCustomRoutes)}.`,
   ];
 }
 
 /** What has the two sides exchange such a route; undefined where it is not that. */
-function exchange(ref: NetworkRef, peered: Peered, address: Cidr): string | undefined {
-  const { peering, other, back } = peered;
+function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Cidr): string | undefined {
+  const { peering, remote, remotePeering } = sides;
   if (peering.state !== 'ACTIVE') return undefined;
   const commands = [
-    ...sixth(address, ref, peering),
-    ...(back ? sixth(address, other, back) : []),
-    ...(back && !back.exportCustomRoutes ? [update(other, back.name, '--export-custom-routes')] : []),
-    ...(peering.importCustomRoutes ? [] : [update(ref, peering.name, '--import-custom-routes')]),
+    ...stackTypeFix(address, ref, peering),
+    ...(remotePeering ? stackTypeFix(address, remote, remotePeering) : []),
+    ...(remotePeering && !remotePeering.exportCustomRoutes
+      ? [updatePeering(remote, remotePeering.name, '--export-custom-routes')]
+      : []),
+    ...(peering.importCustomRoutes ? [] : [updatePeering(ref, peering.name, '--import-custom-routes')]),
   ];
   return commands.length > 0 ? commands.join(' && ') : undefined;
 }
 
 /** Peerings exchange IPv6 only where they are told to (NetworkPeering.stackType). */
-const sixth = ({ family }: Cidr, ref: NetworkRef, { stackType, name }: Peered['peering']): string[] =>
-  family === 6 && stackType !== 'IPV4_IPV6' ? [update(ref, name, '--stack-type', 'IPV4_IPV6')] : [];
+const stackTypeFix = (
+  { family }: Cidr,
+  ref: NetworkRef,
+  { stackType, name }: PeeringSides['peering'],
+): string[] =>
+  family === 6 && stackType !== 'IPV4_IPV6' ? [updatePeering(ref, name, '--stack-type', 'IPV4_IPV6')] : [];
 
-const update = (ref: NetworkRef, name: string | null | undefined, ...flags: string[]): string =>
+const updatePeering = (ref: NetworkRef, name: string | null | undefined, ...flags: string[]): string =>
   gcloud('networks', 'peerings', 'update', name ?? '', ...inProject(ref), '--network', ref.network, ...flags);
 
 /** Whether the destination's network has a route back to the source, as the packet carries it. */
-export async function routeBack(scene: Scene): Promise<Told> {
-  const { way, ref } = scene;
-  const across = await scene.across();
-  switch (across.by) {
-    case 'nothing':
+export async function checkReturnRoute(context: PathContext): Promise<CheckResult> {
+  const { connection, ref } = context;
+  const nextHop = await context.nextHop();
+  switch (nextHop.kind) {
+    case 'none':
       return { state: 'unknown', evidence: ['It is not known which network has the destination.'] };
     case 'peering':
-      return overPeering(scene, across.peered);
+      return checkPeeringReturn(context, nextHop.sides);
     case 'route': {
-      const { leg } = across;
-      if (leg.to === 'subnet') return fromOwn(scene);
+      const { route } = nextHop;
+      if (route.to === 'subnet') return checkLocalReturn(context);
       return {
         state: 'unknown',
         evidence: [
-          `What lies behind ${leg.via} is no part of ${nameOf(ref)}: it has to have a route to ${addressOf(way.source)}.`,
+          `What lies behind ${route.via} is no part of ${formatNetwork(ref)}: it has to have a route to ${addressOf(connection.source)}.`,
         ],
       };
     }
   }
 }
 
-async function fromOwn(scene: Scene): Promise<Told> {
-  const { view, way, ref } = scene;
-  const { best } = await legsTo(view, await scene.here(), way.source);
-  if (leadsTo(best, way.source)) return { state: 'ok', evidence: [inWords(ref, best)] };
-  return { state: 'broken', evidence: [`No route of ${nameOf(ref)} holds ${addressOf(way.source)}.`] };
+async function checkLocalReturn(context: PathContext): Promise<CheckResult> {
+  const { reader, connection, ref } = context;
+  const { best } = await lookUpRoutes(reader, await context.localNetwork(), connection.source);
+  if (reachesAddress(best, connection.source)) return { state: 'ok', evidence: [formatRoute(ref, best)] };
+  return {
+    state: 'broken',
+    evidence: [`No route of ${formatNetwork(ref)} holds ${addressOf(connection.source)}.`],
+  };
 }
 
-async function overPeering(scene: Scene, peered: Peered): Promise<Told> {
-  const { way, view, ref } = scene;
-  const { other, theirs } = peered;
-  if (theirs instanceof Unseen) throw theirs;
-  if (!theirs) return { state: 'broken', evidence: [`There is no ${nameOf(other)}.`] };
-  const here = await scene.here();
-  const region = await regionWith(view, other, way.destination, here.region);
-  const legs = await legsTo(view, { ref: other, network: theirs, region }, way.source);
-  if (leadsTo(legs.best, way.source)) return { state: 'ok', evidence: [inWords(other, legs.best)] };
-  const evidence = lacking(other, legs, way.source);
-  const { best: own } = await legsTo(view, here, way.source);
-  if (!leadsTo(own, way.source)) {
+async function checkPeeringReturn(context: PathContext, sides: PeeringSides): Promise<CheckResult> {
+  const { connection, reader, ref } = context;
+  const { remote, remoteNetwork } = sides;
+  if (remoteNetwork instanceof AccessDenied) throw remoteNetwork;
+  if (!remoteNetwork) return { state: 'broken', evidence: [`There is no ${formatNetwork(remote)}.`] };
+  const localNetwork = await context.localNetwork();
+  const region = await regionOfAddress(reader, remote, connection.destination, localNetwork.region);
+  const candidates = await lookUpRoutes(
+    reader,
+    { ref: remote, network: remoteNetwork, region },
+    connection.source,
+  );
+  if (reachesAddress(candidates.best, connection.source))
+    return { state: 'ok', evidence: [formatRoute(remote, candidates.best)] };
+  const evidence = missingRouteEvidence(remote, candidates, connection.source);
+  const { best: localRoute } = await lookUpRoutes(reader, localNetwork, connection.source);
+  if (!reachesAddress(localRoute, connection.source)) {
     return {
       state: 'broken',
-      evidence: [...evidence, `Neither does one of ${nameOf(ref)}: nobody can answer it.`],
+      evidence: [...evidence, `Neither does one of ${formatNetwork(ref)}: nobody can answer it.`],
     };
   }
-  const cure = peered.back && (exchangeBack(ref, peered, way.source, own) ?? listRoutes(peered, region));
-  return { state: 'broken', evidence: [...evidence, inWords(ref, own)], ...(cure && { cure }) };
+  const fix =
+    sides.remotePeering &&
+    (returnExchangeFix(ref, sides, connection.source, localRoute) ?? listPeeringRoutes(sides, region));
+  return { state: 'broken', evidence: [...evidence, formatRoute(ref, localRoute)], ...(fix && { fix }) };
 }
 
 /** Routes of subnets need no setting to be exchanged: all that is left is to see what the peering brings. */
-const listRoutes = ({ back, other }: Peered, region: string): string =>
+const listPeeringRoutes = ({ remotePeering, remote }: PeeringSides, region: string): string =>
   gcloud(
     ...[
       'networks',
       'peerings',
       'list-routes',
-      back?.name ?? '',
-      ...inProject(other),
+      remotePeering?.name ?? '',
+      ...inProject(remote),
       '--network',
-      other.network,
+      remote.network,
     ],
     ...['--region', region, '--direction', 'INCOMING'],
   );
 
 /** Dynamic routes are those of the region of the destination, as far as that is known. */
-async function regionWith(view: View, ref: NetworkRef, address: Cidr, otherwise: string): Promise<string> {
-  const subnets = await view.subnetworks(ref);
+async function regionOfAddress(
+  reader: NetworkReader,
+  ref: NetworkRef,
+  address: Cidr,
+  fallback: string,
+): Promise<string> {
+  const subnets = await reader.subnetworks(ref);
   const found = subnets.find((subnet) =>
-    rangesOf(subnet).some((range) => contains(parseCidr(range), address)),
+    subnetRanges(subnet).some((range) => contains(parseCidr(range), address)),
   );
-  return found?.region?.split('/').at(-1) ?? otherwise;
+  return found?.region?.split('/').at(-1) ?? fallback;
 }
 
 /** The same exchange, seen from the other side; subnet routes need none. */
-function exchangeBack(ref: NetworkRef, peered: Peered, address: Cidr, own: Leg): string | undefined {
-  const { peering, back, other, theirs } = peered;
-  if (!back || (own.isSubnetRoute && address.family === 4)) return undefined;
-  return exchange(other, { peering: back, other: ref, back: peering, theirs }, address);
+function returnExchangeFix(
+  ref: NetworkRef,
+  sides: PeeringSides,
+  address: Cidr,
+  localRoute: MatchedRoute,
+): string | undefined {
+  const { peering, remotePeering, remote, remoteNetwork } = sides;
+  if (!remotePeering || (localRoute.isSubnetRoute && address.family === 4)) return undefined;
+  return exchangeFix(
+    remote,
+    { peering: remotePeering, remote: ref, remotePeering: peering, remoteNetwork },
+    address,
+  );
 }

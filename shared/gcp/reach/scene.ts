@@ -2,129 +2,153 @@ import type { protos } from '@google-cloud/compute';
 import { contains, parseCidr, type Cidr } from '../../core/cidr';
 import { PermanentError } from '../../core/errors';
 import type { Check } from '../../core/reach';
-import type { Way } from '../../core/reach';
+import type { Connection } from '../../core/reach';
 import { gcpRef, type Instance } from '../instance';
-import { networkAt, networkOf, once, rangesOf, type Network, type NetworkRef } from '../network';
+import { parseNetworkUrl, networkOf, memoize, subnetRanges, type Network, type NetworkRef } from '../network';
 import { regionOf } from '../routes';
-import { leadsTo, legsTo, type Leg, type Legs, type Place } from './legs';
-import { orUnseen, Unseen, type View } from './view';
+import {
+  reachesAddress,
+  lookUpRoutes,
+  type MatchedRoute,
+  type CandidateRoutes,
+  type NetworkLocation,
+} from './legs';
+import { orAccessDenied, AccessDenied, type NetworkReader } from './view';
 
 type Peering = protos.google.cloud.compute.v1.INetworkPeering;
 
 /** What a check tells but its link. */
-export type Told = Omit<Check, 'link'>;
+export type CheckResult = Omit<Check, 'name'>;
 
 /** The peering that is to lead to the destination, from both sides. */
-export interface Peered {
+export interface PeeringSides {
   readonly peering: Peering;
-  readonly other: NetworkRef;
+  readonly remote: NetworkRef;
   /** The network on the other side; undefined where it does not exist. */
-  readonly theirs: Network | Unseen | undefined;
+  readonly remoteNetwork: Network | AccessDenied | undefined;
   /** Its peering with the node's network. */
-  readonly back: Peering | undefined;
+  readonly remotePeering: Peering | undefined;
 }
 
 /** How the destination is to be reached. */
-export type Across =
-  | { readonly by: 'route'; readonly leg: Leg }
-  | { readonly by: 'peering'; readonly peered: Peered }
-  | { readonly by: 'nothing'; readonly unseen: readonly Unseen[] };
+export type NextHop =
+  | { readonly kind: 'route'; readonly route: MatchedRoute }
+  | { readonly kind: 'peering'; readonly sides: PeeringSides }
+  | { readonly kind: 'none'; readonly denied: readonly AccessDenied[] };
 
 /** What all checks of one way have in common. @throws Unseen where something may not be seen */
-export interface Scene {
-  readonly view: View;
-  readonly way: Way;
+export interface PathContext {
+  readonly reader: NetworkReader;
+  readonly connection: Connection;
   readonly instance: Instance;
   /** Of the node's network, which also owns its firewall rules. */
   readonly ref: NetworkRef;
-  here(): Promise<Place>;
-  legs(): Promise<Legs>;
-  across(): Promise<Across>;
+  localNetwork(): Promise<NetworkLocation>;
+  candidates(): Promise<CandidateRoutes>;
+  nextHop(): Promise<NextHop>;
 }
 
-export const nameOf = ({ network, project }: NetworkRef): string => `network ${network} of ${project}`;
+export const formatNetwork = ({ network, project }: NetworkRef): string => `network ${network} of ${project}`;
 
-export function makeScene(view: View, way: Way, instance: Instance): Scene {
+export function makePathContext(
+  reader: NetworkReader,
+  connection: Connection,
+  instance: Instance,
+): PathContext {
   const ref = networkOf(instance);
-  if (!ref) throw noNetwork(way);
-  const region = regionOf(gcpRef(way.node).zone);
-  const [places, paths, crossings] = [once<Place>(), once<Legs>(), once<Across>()];
-  const scene: Scene = {
-    view,
-    way,
+  if (!ref) throw networkGone(connection);
+  const region = regionOf(gcpRef(connection.node).zone);
+  const [memoLocation, memoCandidates, memoNextHop] = [
+    memoize<NetworkLocation>(),
+    memoize<CandidateRoutes>(),
+    memoize<NextHop>(),
+  ];
+  const context: PathContext = {
+    reader,
+    connection,
     instance,
     ref,
-    here: () =>
-      places('', async () => {
-        const network = await view.network(ref);
-        if (!network) throw noNetwork(way);
+    localNetwork: () =>
+      memoLocation('', async () => {
+        const network = await reader.network(ref);
+        if (!network) throw networkGone(connection);
         return { ref, network, region, instance };
       }),
-    legs: () => paths('', async () => legsTo(view, await scene.here(), way.destination)),
-    across: () => crossings('', () => acrossOf(scene)),
+    candidates: () =>
+      memoCandidates('', async () =>
+        lookUpRoutes(reader, await context.localNetwork(), connection.destination),
+      ),
+    nextHop: () => memoNextHop('', () => findNextHop(context)),
   };
-  return scene;
+  return context;
 }
 
-const noNetwork = ({ node }: Way) =>
+const networkGone = ({ node }: Connection) =>
   new PermanentError('not-found', `The network of ${node.name} is gone`, 'Look whether the node still runs.');
 
-async function acrossOf(scene: Scene): Promise<Across> {
-  const { view, way, ref } = scene;
-  const { network } = await scene.here();
-  const { best, refused } = await scene.legs();
-  const peerings = (network.peerings ?? []).flatMap((peering): Pair[] => {
-    const other = networkAt(peering.network);
-    return other ? [{ peering, other }] : [];
+async function findNextHop(context: PathContext): Promise<NextHop> {
+  const { reader, connection, ref } = context;
+  const { network } = await context.localNetwork();
+  const { best, notImported } = await context.candidates();
+  const peerings = (network.peerings ?? []).flatMap((peering): PeeringCandidate[] => {
+    const remote = parseNetworkUrl(peering.network);
+    return remote ? [{ peering, remote }] : [];
   });
-  const isUsable = leadsTo(best, way.destination);
-  if (isUsable && best.to !== 'peering') return { by: 'route', leg: best };
-  const leg = isUsable ? best : refused[0];
-  const named = peerings.find(({ peering }) => leg && peering.name === leg.via);
-  const { pair, unseen } = named
-    ? { pair: named, unseen: [] }
-    : await search(view, peerings, way.destination);
-  if (!pair) return { by: 'nothing', unseen };
-  return { by: 'peering', peered: await bothSides(view, ref, pair) };
+  const isUsable = reachesAddress(best, connection.destination);
+  if (isUsable && best.to !== 'peering') return { kind: 'route', route: best };
+  const route = isUsable ? best : notImported[0];
+  const routedPeering = peerings.find(({ peering }) => route && peering.name === route.via);
+  const { candidate, denied } = routedPeering
+    ? { candidate: routedPeering, denied: [] }
+    : await findPeering(reader, peerings, connection.destination);
+  if (!candidate) return { kind: 'none', denied };
+  return { kind: 'peering', sides: await readBothSides(reader, ref, candidate) };
 }
 
-interface Pair {
+interface PeeringCandidate {
   readonly peering: Peering;
-  readonly other: NetworkRef;
+  readonly remote: NetworkRef;
 }
 
 /** The peering, active or not, whose other network has the destination in a subnet or behind a route. */
-async function search(
-  view: View,
-  peerings: readonly Pair[],
+async function findPeering(
+  reader: NetworkReader,
+  peerings: readonly PeeringCandidate[],
   destination: Cidr,
-): Promise<{ pair?: Pair; unseen: Unseen[] }> {
-  const seen = await Promise.all(
-    peerings.map(async (pair) => [pair, await orUnseen(holds(view, pair.other, destination))] as const),
+): Promise<{ candidate?: PeeringCandidate; denied: AccessDenied[] }> {
+  const results = await Promise.all(
+    peerings.map(
+      async (candidate) =>
+        [candidate, await orAccessDenied(hasDestination(reader, candidate.remote, destination))] as const,
+    ),
   );
-  const pair = seen.find(([, isThere]) => isThere === true)?.[0];
-  const unseen = seen.flatMap(([, isThere]) => (isThere instanceof Unseen ? [isThere] : []));
-  return { ...(pair && { pair }), unseen };
+  const candidate = results.find(([, found]) => found === true)?.[0];
+  const denied = results.flatMap(([, found]) => (found instanceof AccessDenied ? [found] : []));
+  return { ...(candidate && { candidate }), denied };
 }
 
-async function holds(view: View, ref: NetworkRef, destination: Cidr): Promise<boolean> {
-  const ranges = (await view.subnetworks(ref)).flatMap(rangesOf);
+async function hasDestination(reader: NetworkReader, ref: NetworkRef, destination: Cidr): Promise<boolean> {
+  const ranges = (await reader.subnetworks(ref)).flatMap(subnetRanges);
   if (ranges.some((range) => contains(parseCidr(range), destination))) return true;
-  const routes = await view.staticRoutes(ref);
+  const routes = await reader.staticRoutes(ref);
   return routes.some(
     ({ destRange, nextHopGateway, nextHopPeering }) =>
       destRange && !nextHopGateway && !nextHopPeering && contains(parseCidr(destRange), destination),
   );
 }
 
-async function bothSides(view: View, ref: NetworkRef, { peering, other }: Pair): Promise<Peered> {
-  const theirs = await orUnseen(view.network(other));
-  const back =
-    theirs instanceof Unseen
+async function readBothSides(
+  reader: NetworkReader,
+  ref: NetworkRef,
+  { peering, remote }: PeeringCandidate,
+): Promise<PeeringSides> {
+  const remoteNetwork = await orAccessDenied(reader.network(remote));
+  const remotePeering =
+    remoteNetwork instanceof AccessDenied
       ? undefined
-      : theirs?.peerings?.find(({ network }) => {
-          const to = networkAt(network);
+      : remoteNetwork?.peerings?.find(({ network }) => {
+          const to = parseNetworkUrl(network);
           return to?.project === ref.project && to.network === ref.network;
         });
-  return { peering, other, theirs, back };
+  return { peering, remote, remoteNetwork, remotePeering };
 }

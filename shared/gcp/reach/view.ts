@@ -4,17 +4,17 @@ import { PermanentError } from '../../core/errors';
 import type { GcpNodeRef } from '../../core/node';
 import type { Deadline } from '../../core/ports';
 import { callOptions, type Clients } from '../clients';
-import { orAbsent, retrying } from '../errors';
-import { lastOf, type Instance } from '../instance';
-import { makeLookUps } from '../look-ups';
-import { isOf, once, type Network, type NetworkRef } from '../network';
+import { undefinedIfNotFound, call } from '../errors';
+import { lastSegment, type Instance } from '../instance';
+import { makeNetworkInventory } from '../look-ups';
+import { isInNetwork, memoize, type Network, type NetworkRef } from '../network';
 import type { EffectiveFirewalls } from './firewall';
 import { gcloud } from './gcloud';
 
 export type ForwardingRule = protos.google.cloud.compute.v1.IForwardingRule;
 
 /** What whoever asks may not see, and the command that shows it to whoever may. */
-export class Unseen extends Error {
+export class AccessDenied extends Error {
   constructor(
     readonly error: PermanentError,
     readonly command: string,
@@ -23,79 +23,83 @@ export class Unseen extends Error {
   }
 }
 
-async function shown<T>(command: string, asked: Promise<T>): Promise<T> {
+async function orThrowDenied<T>(command: string, reading: Promise<T>): Promise<T> {
   try {
-    return await asked;
+    return await reading;
   } catch (thrown) {
     if (thrown instanceof PermanentError && thrown.code === 'permission-denied')
-      throw new Unseen(thrown, command);
+      throw new AccessDenied(thrown, command);
     throw thrown;
   }
 }
 
-export async function orUnseen<T>(asked: Promise<T>): Promise<T | Unseen> {
+export async function orAccessDenied<T>(reading: Promise<T>): Promise<T | AccessDenied> {
   try {
-    return await asked;
+    return await reading;
   } catch (thrown) {
-    if (thrown instanceof Unseen) return thrown;
+    if (thrown instanceof AccessDenied) return thrown;
     throw thrown;
   }
 }
 
-export type View = ReturnType<typeof makeView>;
+export type NetworkReader = ReturnType<typeof makeNetworkReader>;
 
 /** What one look at a way asks the cloud, each thing once. @throws Unseen where that is not permitted */
-export function makeView(clients: Clients, deadline: Deadline) {
-  const lookUps = makeLookUps(clients, deadline);
-  const firewalls = once<EffectiveFirewalls>();
-  const instances = once<Instance[]>();
-  const forwardingRules = once<ForwardingRule[]>();
+export function makeNetworkReader(clients: Clients, deadline: Deadline) {
+  const inventory = makeNetworkInventory(clients, deadline);
+  const firewalls = memoize<EffectiveFirewalls>();
+  const instances = memoize<Instance[]>();
+  const forwardingRules = memoize<ForwardingRule[]>();
   return {
     /** Undefined for a network that does not exist. */
-    network: (ref: NetworkRef) => shown(describe(ref), orAbsent(lookUps.network(ref))),
+    network: (ref: NetworkRef) =>
+      orThrowDenied(describeNetwork(ref), undefinedIfNotFound(inventory.network(ref))),
     subnetworks: (ref: NetworkRef) =>
-      shown(
+      orThrowDenied(
         gcloud('networks', 'subnets', 'list', ...inProject(ref), '--network', ref.network),
-        lookUps.subnetworks(ref),
+        inventory.subnetworks(ref),
       ),
     peeringRoutes: (ref: NetworkRef, peering: string, region: string) =>
-      shown(listRoutes(ref, peering, region), lookUps.peeringRoutes(ref, peering, region)),
+      orThrowDenied(listPeeringRoutes(ref, peering, region), inventory.peeringRoutes(ref, peering, region)),
     staticRoutes: (ref: NetworkRef) =>
-      shown(
+      orThrowDenied(
         gcloud('routes', 'list', ...inProject(ref), '--filter', `network:${ref.network}`),
-        lookUps.staticRoutes(ref),
+        inventory.staticRoutes(ref),
       ),
     learnedRoutes: (ref: NetworkRef, network: Network, region: string) =>
-      shown(gcloud('routers', 'list', ...inProject(ref)), lookUps.learnedRoutes(ref, network, region)),
+      orThrowDenied(
+        gcloud('routers', 'list', ...inProject(ref)),
+        inventory.learnedRoutes(ref, network, region),
+      ),
     firewallsOf: (ref: GcpNodeRef) =>
-      shown(
+      orThrowDenied(
         gcloud('instances', 'network-interfaces', 'get-effective-firewalls', ref.id, ...inZone(ref)),
         firewalls(ref.id, () => firewallsOfInstance(clients, ref, deadline)),
       ),
     firewallsIn: (ref: NetworkRef) =>
-      shown(
+      orThrowDenied(
         gcloud('networks', 'get-effective-firewalls', ref.network, ...inProject(ref)),
         firewalls(`${ref.project}/${ref.network}`, () => firewallsOfNetwork(clients, ref, deadline)),
       ),
     /** @param address without a prefix length */
     instanceAt: async (ref: NetworkRef, address: string): Promise<Instance | undefined> => {
       const filter = `networkInterfaces.networkIP = "${address}"`;
-      const all = await shown(
+      const all = await orThrowDenied(
         gcloud('instances', 'list', ...inProject(ref), '--filter', `networkInterfaces.networkIP=${address}`),
         instances(`${ref.project} ${address}`, () => listInstances(clients, ref, filter, deadline)),
       );
-      return all.find(({ networkInterfaces }) => isOf(ref, networkInterfaces?.[0]?.network));
+      return all.find(({ networkInterfaces }) => isInNetwork(ref, networkInterfaces?.[0]?.network));
     },
     /** @param address without a prefix length */
     forwardingRulesAt: async (ref: NetworkRef, address: string): Promise<ForwardingRule[]> => {
       const filter = `IPAddress = "${address}"`;
-      const all = await shown(
+      const all = await orThrowDenied(
         gcloud('forwarding-rules', 'list', ...inProject(ref), '--filter', `IPAddress=${address}`),
         forwardingRules(`${ref.project} ${address}`, () =>
           listForwardingRules(clients, ref, filter, deadline),
         ),
       );
-      return all.filter(({ network }) => isOf(ref, network));
+      return all.filter(({ network }) => isInNetwork(ref, network));
     },
   };
 }
@@ -103,10 +107,10 @@ export function makeView(clients: Clients, deadline: Deadline) {
 export const inProject = ({ project }: { readonly project: string }): string[] => ['--project', project];
 const inZone = ({ project, zone }: GcpNodeRef): string[] => ['--project', project, '--zone', zone];
 
-export const describe = (ref: NetworkRef): string =>
+export const describeNetwork = (ref: NetworkRef): string =>
   gcloud('networks', 'describe', ref.network, ...inProject(ref));
 
-const listRoutes = (ref: NetworkRef, peering: string, region: string): string =>
+const listPeeringRoutes = (ref: NetworkRef, peering: string, region: string): string =>
   gcloud(
     ...['networks', 'peerings', 'list-routes', peering, ...inProject(ref), '--network', ref.network],
     ...['--region', region, '--direction', 'INCOMING'],
@@ -115,7 +119,7 @@ const listRoutes = (ref: NetworkRef, peering: string, region: string): string =>
 export const gcpRefOf = (instance: Instance, project: string): GcpNodeRef => ({
   cloud: 'gcp',
   project,
-  zone: lastOf(instance.zone),
+  zone: lastSegment(instance.zone),
   id: String(instance.id),
 });
 
@@ -124,7 +128,7 @@ function firewallsOfInstance(
   { project, zone, id: instance }: GcpNodeRef,
   deadline: Deadline,
 ): Promise<EffectiveFirewalls> {
-  return retrying(`read the firewall rules of instance ${instance}`, deadline, async () => {
+  return call(`read the firewall rules of instance ${instance}`, deadline, async () => {
     const client = await clients.instances();
     const request = { project, zone, instance, networkInterface: 'nic0' };
     const [found] = await client.getEffectiveFirewalls(request, callOptions(deadline));
@@ -137,7 +141,7 @@ function firewallsOfNetwork(
   { project, network }: NetworkRef,
   deadline: Deadline,
 ): Promise<EffectiveFirewalls> {
-  return retrying(`read the firewall rules of network ${network} of ${project}`, deadline, async () => {
+  return call(`read the firewall rules of network ${network} of ${project}`, deadline, async () => {
     const client = await clients.networks();
     const [found] = await client.getEffectiveFirewalls({ project, network }, callOptions(deadline));
     return found;
@@ -150,7 +154,7 @@ function listInstances(
   filter: string,
   deadline: Deadline,
 ): Promise<Instance[]> {
-  return retrying(`list the instances of ${project}`, deadline, async () => {
+  return call(`list the instances of ${project}`, deadline, async () => {
     const client = await clients.instances();
     const listed: Instance[] = [];
     const request = { project, filter, maxResults: 500 };
@@ -167,7 +171,7 @@ function listForwardingRules(
   filter: string,
   deadline: Deadline,
 ): Promise<ForwardingRule[]> {
-  return retrying(`list the forwarding rules of ${project}`, deadline, async () => {
+  return call(`list the forwarding rules of ${project}`, deadline, async () => {
     const client = await clients.other(ForwardingRulesClient);
     const listed: ForwardingRule[] = [];
     const request = { project, filter, maxResults: 500 };

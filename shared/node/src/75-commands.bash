@@ -165,7 +165,7 @@ command_remove() {
   sets_clear ''
   remove_units && found=yes
   end_watch && found=yes
-  for file in ruleset status peermasq.sh look watch.log watch.lock; do
+  for file in ruleset status peermasq.sh snapshot watch.log watch.lock; do
     [[ ! -e $DIR/$file ]] || { rm -f -- "$DIR/$file" && found=yes; }
   done
   rm -f -- "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/look.new" "$DIR/lock"

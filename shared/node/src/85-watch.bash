@@ -110,7 +110,7 @@ follow_ruleset() {
 # Answers who asks for a look, once; what was answered is taken away when nobody asks any more.
 follow_look() {
   local nonce
-  ask attributes/peermasq-look 10
+  ask attributes/peermasq-snapshot 10
   case $HTTP in
     200) read -r nonce <"$WORK/body" || [[ -n $nonce ]] || return 0 ;;
     404) clear_look && return ;;
@@ -132,7 +132,7 @@ answer_look() {
   for ((part = 0; part < count; part++)); do
     run_self look --part "$part" && read -r _ _ _ count _ <"$WORK/report" || return
     { printf '%s ' "$1" && cat "$WORK/report"; } >"$WORK/look"
-    ask "guest-attributes/peermasq-look/$part" 10 -X PUT --data-binary "@$WORK/look"
+    ask "guest-attributes/peermasq-snapshot/$part" 10 -X PUT --data-binary "@$WORK/look"
     [[ $HTTP == 2?? ]] || return
   done
 }
@@ -141,7 +141,7 @@ clear_look() {
   local part
   [[ -n $ANSWERED ]] || return 0
   for ((part = 0; part < max_parts; part++)); do
-    ask "guest-attributes/peermasq-look/$part" 10 -X DELETE
+    ask "guest-attributes/peermasq-snapshot/$part" 10 -X DELETE
     case $HTTP in
       2??) ;;
       5?? | 000 | '') metadata_failed && return ;;

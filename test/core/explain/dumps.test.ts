@@ -5,7 +5,8 @@ import { parseAddress } from '../../../shared/core/cidr';
 import { explain } from '../../../shared/core/explain/explain';
 import { parseSnapshot } from '../../../shared/core/explain/snapshot';
 
-const read = (name: string) => parseSnapshot(readFileSync(join(__dirname, 'dumps', `${name}.txt`), 'utf8'));
+const loadDump = (name: string) =>
+  parseSnapshot(readFileSync(join(__dirname, 'dumps', `${name}.txt`), 'utf8'));
 
 const pod = '10.132.0.10';
 const node = '10.209.0.2';
@@ -17,8 +18,8 @@ const to = {
   node,
 } as const;
 
-function answer(dump: string, destination: string, from = pod, port = 32191) {
-  const { masqueraded, source, cause } = explain(read(dump), {
+function explainDump(dump: string, destination: string, from = pod, port = 32191) {
+  const { masqueraded, source, cause } = explain(loadDump(dump), {
     source: parseAddress(from),
     destination: parseAddress(destination),
     protocol: 'tcp',
@@ -32,7 +33,7 @@ function answer(dump: string, destination: string, from = pod, port = 32191) {
 const noRule = [false, pod, 'no-rule'];
 const shadowed = [false, pod, 'shadowed'];
 const masqueraded = [true, node, 'masqueraded'];
-const stays = [false, null, 'stays-on-node'];
+const staysOnNode = [false, null, 'stays-on-node'];
 
 /** What happens to a peer inside 10/8, a peer outside, another node's pod, the internet. */
 const nodes = [
@@ -54,22 +55,22 @@ describe.each(nodes)('a node with %s', (dump, peer, outside, otherPod, internet)
     ['a peer outside', to.outside, outside],
     ['a pod of another node', to.pod, otherPod],
     ['the internet', to.internet, internet],
-    ['its own node', to.node, stays],
+    ['its own node', to.node, staysOnNode],
   ] as const)('from a pod to %s', (_, destination, expected) => {
-    expect(answer(dump, destination)).toEqual(expected);
+    expect(explainDump(dump, destination)).toEqual(expected);
   });
 
   test('from the node itself: its address, masqueraded or not', () => {
-    expect(answer(dump, to.peer, node)[1]).toBe(node);
+    expect(explainDump(dump, to.peer, node)[1]).toBe(node);
   });
 });
 
 test('a service of the cluster is translated to its pod, which is no reason to masquerade', () => {
-  expect(answer('kubenet', '10.135.240.9', pod, 80)).toEqual(noRule);
+  expect(explainDump('kubenet', '10.135.240.9', pod, 80)).toEqual(noRule);
 });
 
 test("the nearest rule that leaves the destination out is named, with the backend's own command", () => {
-  const { reason, cure } = explain(read('kubenet'), {
+  const { reason, fix } = explain(loadDump('kubenet'), {
     source: parseAddress(pod),
     destination: parseAddress(to.peer),
     protocol: 'tcp',
@@ -77,7 +78,7 @@ test("the nearest rule that leaves the destination out is named, with the backen
     isFromNode: false,
   });
   expect(reason).toContain('! -d 10.0.0.0/8');
-  expect(cure).toBe(
+  expect(fix).toBe(
     'iptables-nft -t nat -I POSTROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32 -m addrtype ! --dst-type LOCAL -j MASQUERADE',
   );
 });
@@ -86,8 +87,8 @@ describe('peermasq in nft alone', () => {
   test.each([
     [to.peer, masqueraded],
     ['10.193.7.9', [false, pod, 'exempt']],
-    [to.node, stays],
+    [to.node, staysOnNode],
   ] as const)('to %s', (destination, expected) => {
-    expect(answer('nft', destination)).toEqual(expected);
+    expect(explainDump('nft', destination)).toEqual(expected);
   });
 });

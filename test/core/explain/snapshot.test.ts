@@ -10,7 +10,7 @@ const network = `2: eth0    inet 10.209.0.2/16 scope global eth0
 default via 10.209.0.1 dev eth0
 `;
 
-function answer(dump: string, from = '10.132.0.10', to = '10.193.0.3') {
+function explainDump(dump: string, from = '10.132.0.10', to = '10.193.0.3') {
   return explain(parseSnapshot(dump), {
     source: parseAddress(from),
     destination: parseAddress(to),
@@ -20,7 +20,7 @@ function answer(dump: string, from = '10.132.0.10', to = '10.193.0.3') {
     isFromNode: false,
   });
 }
-const of6 = ['fd00:132::a', 'fd00:193::3'] as const;
+const ipv6Endpoints = ['fd00:132::a', 'fd00:193::3'] as const;
 
 const table = (name: string, ...rules: readonly string[]) =>
   [`*${name}`, ':POSTROUTING ACCEPT [0:0]', ...rules, 'COMMIT', ''].join('\n');
@@ -50,7 +50,7 @@ const native = (name: string, ...expr: readonly Json[]) =>
 
 describe('what the dump does not show is not guessed', () => {
   test.each([
-    ['IPv6 against rules of IPv4', nat, of6, 'give what `ip6tables-save` prints too'],
+    ['IPv6 against rules of IPv4', nat, ipv6Endpoints, 'give what `ip6tables-save` prints too'],
     ['a dump of table filter alone', table('filter'), [], 'give what `iptables-save` prints too'],
     [
       'a table that iptables-nft cannot print',
@@ -67,7 +67,7 @@ describe('what the dump does not show is not guessed', () => {
     [
       'the same of IPv6, after what says nothing about it',
       `${header('iptables-nft-save')}${nat}# Table \`nat' contains incompatible base-chains, use 'nft' tool to list them.\n${header('ip6tables-nft-save')}${table('nat')}`,
-      of6,
+      ipv6Endpoints,
       'table nat of ip6tables-nft',
     ],
     [
@@ -83,8 +83,8 @@ describe('what the dump does not show is not guessed', () => {
       'give what `nft -j list ruleset` prints too',
     ],
   ] as const)('%s', (_, dump, [from, to], reason) => {
-    const explained = answer(network + dump, from, to);
-    expect(explained).toMatchObject({ masqueraded: 'unknown', source: null, cause: 'unknown', cure: null });
+    const explained = explainDump(network + dump, from, to);
+    expect(explained).toMatchObject({ masqueraded: 'unknown', source: null, cause: 'unknown', fix: null });
     expect(explained.reason).toContain(reason);
   });
 
@@ -113,19 +113,19 @@ describe('what the dump does not show is not guessed', () => {
       true,
     ],
   ] as const)('certain with %s', (_, dump, expected) => {
-    expect(answer(network + dump).masqueraded).toBe(expected);
+    expect(explainDump(network + dump).masqueraded).toBe(expected);
   });
 
   test('where nothing but JSON of nft was given, the cure is of nft', () => {
-    expect(answer(network + json()).cure).toMatch(/^nft /);
+    expect(explainDump(network + json()).fix).toMatch(/^nft /);
   });
 
   test('a table that is dormant does nothing', () => {
-    const asleep = native('own', to10, masquerade).replace(
+    const dormant = native('own', to10, masquerade).replace(
       '"name":"own"}',
       '"name":"own","flags":"dormant"}',
     );
-    expect(answer(network + asleep).masqueraded).toBe(false);
+    expect(explainDump(network + dormant).masqueraded).toBe(false);
   });
 });
 
@@ -133,13 +133,13 @@ test('a table with flags that nft does not print right (1.0.6 of `dormant`) is p
   const flagged = (flags: Json | string | string[], dump: string) =>
     network + dump.replace('"name":"own"}', `"name":"own","flags":${JSON.stringify(flags)}}`);
   const ours = native('own', to10, masquerade);
-  const closed = json(
+  const dropPolicy = json(
     { table: { family: 'ip', name: 'own' } },
     base('ip', 'own', { type: 'filter', policy: 'drop' }),
   );
-  expect(answer(flagged('Lester Gooch #5', ours)).masqueraded).toBe('unknown');
-  expect(answer(flagged(['owner'], ours)).masqueraded).toBe(true);
-  expect(answer(flagged('Lester Gooch #5', closed)).mayBeDropped).toBe(true);
+  expect(explainDump(flagged('Lester Gooch #5', ours)).masqueraded).toBe('unknown');
+  expect(explainDump(flagged(['owner'], ours)).masqueraded).toBe(true);
+  expect(explainDump(flagged('Lester Gooch #5', dropPolicy)).mayBeDropped).toBe(true);
 });
 
 test('an IPv6 address of the node is local for nft, and no unicast, while iptables has it as both', () => {
@@ -149,9 +149,9 @@ test('an IPv6 address of the node is local for nft, and no unicast, while iptabl
     rule: { family: 'ip6', table: 'own', chain: 'post', expr: [{ match }, masquerade] },
   });
   const ip6tables = `# peermasq: ip6tables-nft-save\n${table('nat', '-A POSTROUTING -m addrtype --src-type UNICAST -j MASQUERADE')}`;
-  expect(answer(network + dump, own, 'fd00:193::3').masqueraded).toBe(false);
-  expect(answer(network + dump, ...of6).masqueraded).not.toBe(false);
-  expect(answer(network + ip6tables, own, 'fd00:193::3').masqueraded).toBe(true);
+  expect(explainDump(network + dump, own, 'fd00:193::3').masqueraded).toBe(false);
+  expect(explainDump(network + dump, ...ipv6Endpoints).masqueraded).not.toBe(false);
+  expect(explainDump(network + ip6tables, own, 'fd00:193::3').masqueraded).toBe(true);
 });
 
 describe('the order of the parts', () => {
@@ -163,7 +163,7 @@ describe('the order of the parts', () => {
     ['JSON on many lines before addresses', pretty + network],
     ['a byte order mark', `\ufeff${ruleset}${network}`],
   ])('%s', (_, dump) => {
-    expect(answer(dump)).toMatchObject({ masqueraded: true, source: '10.209.0.2' });
+    expect(explainDump(dump)).toMatchObject({ masqueraded: true, source: '10.209.0.2' });
   });
 });
 
@@ -183,12 +183,12 @@ describe('policy routing', () => {
     ['a rule that refuses', '600:\tfrom all prohibit\n', 'unknown'],
     ['a rule that asks for table main', '512:\tfrom all to 10.132.0.10 lookup main\n', true],
   ] as const)('%s', (_, rules, expected) => {
-    expect(answer(network + defaults + rules + out).masqueraded).toBe(expected);
+    expect(explainDump(network + defaults + rules + out).masqueraded).toBe(expected);
   });
 
   test('rules of IPv6 say nothing about IPv4', () => {
     const dump = `${network}# peermasq: ip -6 rule\n600:\tfrom all lookup 7\n# peermasq: iptables-nft-save\n${out}`;
-    expect(answer(dump).masqueraded).toBe(true);
+    expect(explainDump(dump).masqueraded).toBe(true);
   });
 });
 
@@ -205,17 +205,17 @@ describe('chains of the same priority', () => {
   const mark = { mangle: { key: { meta: { key: 'mark' } }, value: 1 } };
 
   test('two that translate: each may be the first', () => {
-    const { masqueraded, sources } = answer(network + chains(2, [masquerade], [snat('198.51.100.7')]));
+    const { masqueraded, sources } = explainDump(network + chains(2, [masquerade], [snat('198.51.100.7')]));
     expect([masqueraded, [...sources].sort()]).toEqual([true, ['10.209.0.2', '198.51.100.7']]);
   });
 
   test('any number that only lets through changes nothing', () => {
-    expect(answer(network + chains(100, [masquerade], [{ accept: null }])).masqueraded).toBe(true);
+    expect(explainDump(network + chains(100, [masquerade], [{ accept: null }])).masqueraded).toBe(true);
   });
 
   test('too many that translate: open, and soon', () => {
     const began = process.cpuUsage();
-    const { masqueraded } = answer(network + chains(100, [masquerade], [snat('198.51.100.7')]));
+    const { masqueraded } = explainDump(network + chains(100, [masquerade], [snat('198.51.100.7')]));
     const { user, system } = process.cpuUsage(began);
     expect(masqueraded).toBe('unknown');
     expect((user + system) / 1000).toBeLessThan(2000);
@@ -226,16 +226,16 @@ describe('chains of the same priority', () => {
     ['filter', 99, true],
     ['filter', 101, false],
   ] as const)('a chain of type %s with priority %i that marks, beside nat', (type, prio, expected) => {
-    const asks = { match: { op: '==', left: { meta: { key: 'mark' } }, right: 1 } };
+    const matchesMark = { match: { op: '==', left: { meta: { key: 'mark' } }, right: 1 } };
     const dump = json(
       { table: { family: 'ip', name: 'a' } },
       base('ip', 'a', { type, prio }),
       rule('ip', 'a', mark),
       { table: { family: 'ip', name: 'b' } },
       base('ip', 'b'),
-      rule('ip', 'b', asks, masquerade),
+      rule('ip', 'b', matchesMark, masquerade),
     );
-    expect(answer(network + dump).masqueraded).toBe(expected);
+    expect(explainDump(network + dump).masqueraded).toBe(expected);
   });
 });
 
@@ -258,7 +258,7 @@ describe('a packet that is written over', () => {
     ['tcp dport set 80', 'forward', 0, payload('tcp', 'dport', 80)],
     ['ip ttl set 1', 'prerouting', 0, payload('ip', 'ttl', 1)],
   ])('may be lost: %s', (text, hook, prio, statement) => {
-    const explained = answer(filter(hook, prio, statement));
+    const explained = explainDump(filter(hook, prio, statement));
     expect(explained.source).toBeNull();
     expect(explained.reason).toContain(`It may also be dropped: ${text}.`);
     expect(explained.path.map((step) => step.text)).toContain(text);
@@ -268,7 +268,7 @@ describe('a packet that is written over', () => {
     ['meta mark set 5', { mangle: { key: { meta: { key: 'mark' } }, value: 5 } }],
     ['ip dscp set cs1', payload('ip', 'dscp', 'cs1')],
   ])('is the same for the way: %s', (text, statement) => {
-    const explained = answer(filter('prerouting', 0, statement));
+    const explained = explainDump(filter('prerouting', 0, statement));
     expect(explained).toMatchObject({ masqueraded: true, source: '10.209.0.2' });
     expect(explained.reason).not.toContain('dropped');
     expect(explained.path[0]?.text).toBe(text);
@@ -296,43 +296,55 @@ test.each([
     'syn',
   ],
 ])('a match of nft is printed as nft has it: %s', (text, op, left, right) => {
-  const { path } = answer(network + native('own', { match: { op, left, right } }, masquerade));
+  const { path } = explainDump(network + native('own', { match: { op, left, right } }, masquerade));
   expect(path[0]?.text).toBe(`${text} masquerade`);
 });
 
 describe('chains of devices and bridges', () => {
-  const outer = (family: string, hook: string, more: Json, ...expr: readonly Json[]) =>
+  const linkLayerDump = (family: string, hook: string, more: Json, ...expr: readonly Json[]) =>
     `${network}${nat}${json(
       { table: { family, name: 'nat' } },
       base(family, 'nat', { type: 'filter', hook, prio: 0, ...more }),
       ...(expr.length > 0 ? [rule(family, 'nat', ...expr)] : []),
     )}`;
   const drop = { drop: null };
-  const ofPod = (addr: string) => ({
+  const fromPod = (addr: string) => ({
     match: { op: '==', left: { payload: { protocol: 'ip', field: 'saddr' } }, right: addr },
   });
-  const onPort = { match: { op: '==', left: { meta: { key: 'iifname' } }, right: 'vethpod' } };
+  const fromPort = { match: { op: '==', left: { meta: { key: 'iifname' } }, right: 'vethpod' } };
 
   test.each([
-    ['ingress of a device', outer('netdev', 'ingress', { dev: 'vethpod' }, ofPod('10.132.0.10'), drop)],
-    ['ingress of table inet', outer('inet', 'ingress', { dev: 'vethpod' }, ofPod('10.132.0.10'), drop)],
-    ['egress of a device', outer('netdev', 'egress', { dev: 'eth0' }, drop)],
-    ['a policy', outer('netdev', 'egress', { dev: 'eth0', policy: 'drop' })],
-    ['a bridge, by the port', outer('bridge', 'input', {}, onPort, drop)],
+    [
+      'ingress of a device',
+      linkLayerDump('netdev', 'ingress', { dev: 'vethpod' }, fromPod('10.132.0.10'), drop),
+    ],
+    [
+      'ingress of table inet',
+      linkLayerDump('inet', 'ingress', { dev: 'vethpod' }, fromPod('10.132.0.10'), drop),
+    ],
+    ['egress of a device', linkLayerDump('netdev', 'egress', { dev: 'eth0' }, drop)],
+    ['a policy', linkLayerDump('netdev', 'egress', { dev: 'eth0', policy: 'drop' })],
+    ['a bridge, by the port', linkLayerDump('bridge', 'input', {}, fromPort, drop)],
   ])('may drop it: %s', (_, dump) => {
-    const { masqueraded, reason, path } = answer(dump);
+    const { masqueraded, reason, path } = explainDump(dump);
     expect(masqueraded).toBe(true);
     expect(reason).toMatch(/may also be dropped: .*drop/);
     expect(path).toContainEqual(expect.objectContaining({ result: 'unknown' }));
   });
 
   test.each([
-    ['a drop of others', outer('netdev', 'ingress', { dev: 'vethpod' }, ofPod('10.132.0.11'), drop)],
-    ['a counter', outer('netdev', 'ingress', { dev: 'vethpod' }, { counter: { packets: 0, bytes: 0 } })],
-    ['what is only bridged', outer('bridge', 'forward', {}, drop)],
-    ['a bridge that lets through', outer('bridge', 'input', {}, onPort, { accept: null })],
+    [
+      'a drop of others',
+      linkLayerDump('netdev', 'ingress', { dev: 'vethpod' }, fromPod('10.132.0.11'), drop),
+    ],
+    [
+      'a counter',
+      linkLayerDump('netdev', 'ingress', { dev: 'vethpod' }, { counter: { packets: 0, bytes: 0 } }),
+    ],
+    ['what is only bridged', linkLayerDump('bridge', 'forward', {}, drop)],
+    ['a bridge that lets through', linkLayerDump('bridge', 'input', {}, fromPort, { accept: null })],
   ])('does not drop it: %s', (_, dump) => {
-    expect(answer(dump).reason).not.toContain('dropped');
+    expect(explainDump(dump).reason).not.toContain('dropped');
   });
 });
 
@@ -348,9 +360,9 @@ describe('what is no dump says so', () => {
     ['a rule, as it stands', '-A A -m comment --comment "b"\n', 'read: -A A -m comment --comment "b"'],
     ['control characters, as signs', 'x\u001b[8my\u202e\n', 'read: x\ufffd[8my\ufffd'],
   ])('%s', (_, dump, expected) => {
-    const read = () => parseSnapshot(dump);
-    expect(read).toThrow(DumpError);
-    expect(read).toThrow(expected);
+    const parse = () => parseSnapshot(dump);
+    expect(parse).toThrow(DumpError);
+    expect(parse).toThrow(expected);
   });
 
   test('with advice that is a sentence and names commands in backquotes', () => {

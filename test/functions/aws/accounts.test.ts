@@ -1,17 +1,17 @@
 import { describe, expect, test } from '@jest/globals';
 import { memberTemplate } from '../../../infra/aws/member';
 import { labAccount, labRegion } from '../../lab/aws/aws';
-import { roleIn } from '../../lab/aws/policy';
+import { readRole } from '../../lab/aws/policy';
 import {
   addNode,
   aws,
-  buried,
+  deadLetterReasons,
   deploy,
   logged,
   metric,
   objective,
   prepare,
-  served,
+  drained,
   stack,
   statusOf,
 } from './deployed';
@@ -26,7 +26,7 @@ describe('further accounts', () => {
       ...{ stage: 'dev', central: labAccount, launchGate: 'off', clusters: ['shop'], functions },
       program: 'echo hello\n',
     });
-    return roleIn(template.Resources, 'MemberRole', { account: member, region: labRegion });
+    return readRole(template.Resources, 'MemberRole', { account: member, region: labRegion });
   };
 
   test('are served with their own role, by events and by sweeps', async () => {
@@ -35,7 +35,7 @@ describe('further accounts', () => {
     deploy(deployment);
     const [own, joined, old] = [addNode(), addNode({}, account), addNode({}, account)];
     stack.put(account.stateChangeEvent(joined));
-    await served();
+    await drained();
     expect(statusOf(joined, account)).toMatch(/^proven/);
     await stack.invoke('sweep', {});
     expect([statusOf(own), statusOf(old, account)]).toEqual([
@@ -50,9 +50,9 @@ describe('further accounts', () => {
     const own = addNode();
     stack.put(aws.stateChangeEvent(own));
     stack.put({ ...aws.stateChangeEvent(addNode()), account: member });
-    await served();
+    await drained();
     expect(statusOf(own)).toMatch(/^proven/);
-    expect(buried()).toEqual([expect.stringContaining('its statement EnterMembers')]);
+    expect(deadLetterReasons()).toEqual([expect.stringContaining('its statement AssumeMemberRoles')]);
     await expect(stack.invoke('sweep', {})).rejects.toThrow('sts:AssumeRole');
     expect(metric('NodesUnproven', { cluster: 'shop' })).toEqual([0]);
   });
@@ -60,7 +60,7 @@ describe('further accounts', () => {
   test('that nobody named are left to their own deployment', async () => {
     deploy();
     stack.put({ ...aws.stateChangeEvent(addNode()), account: member });
-    await served();
+    await drained();
     expect(logged('EventIgnored')).toHaveLength(1);
     expect(aws.count('DescribeInstances')).toBe(0);
   });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { homeOf } from '../../../functions/aws/home';
+import { functionLocation } from '../../../functions/aws/home';
 import { PermanentError } from '../../../shared/core/errors';
 
 describe('where a function runs, by its ARN', () => {
@@ -9,7 +9,7 @@ describe('where a function runs, by its ARN', () => {
     ['arn:aws-us-gov:lambda:us-gov-west-1:123456789012:function:x', 'aws-us-gov', 'us-gov-west-1'],
     ['arn:aws-cn:lambda:cn-north-1:123456789012:function:x:$LATEST', 'aws-cn', 'cn-north-1'],
   ])('%s', (invokedFunctionArn, partition, region) => {
-    expect(homeOf({ invokedFunctionArn })).toEqual({ partition, account: '123456789012', region });
+    expect(functionLocation({ invokedFunctionArn })).toEqual({ partition, account: '123456789012', region });
   });
 
   test.each([
@@ -19,7 +19,7 @@ describe('where a function runs, by its ARN', () => {
     'arn:aws:lambda::123456789012:function:x',
     'arn:aws:s3:us-east-1:123456789012:function:x',
   ])('%j is refused', (invokedFunctionArn) => {
-    const read = () => homeOf({ invokedFunctionArn });
+    const read = () => functionLocation({ invokedFunctionArn });
     expect(read).toThrow(PermanentError);
     expect(read).toThrow(JSON.stringify(invokedFunctionArn));
   });

@@ -6,7 +6,7 @@ import { countCalls } from '../../../shared/aws/api-calls';
 import { PermanentError } from '../../../shared/core/errors';
 import { nodeKey, type NodeRef } from '../../../shared/core/node';
 import type { Outcome } from '../../../shared/core/outcome';
-import { reportOf } from '../../lab/report';
+import { makeReport } from '../../lab/report';
 import { settingsWith } from '../../infra/aws/settings';
 
 let written: string[];
@@ -37,7 +37,7 @@ const proven = (): Outcome => ({
   cluster: 'shop',
   kind: 'proven',
   ruleSetId: '',
-  report: reportOf(undefined),
+  report: makeReport(undefined),
   warnings: [],
 });
 const held = (): Outcome => ({ node: ref(), cluster: 'shop', kind: 'held', detail: '', warnings: [] });

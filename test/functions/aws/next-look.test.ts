@@ -1,9 +1,9 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { nextLookSeconds } from '../../../functions/aws/next-look';
+import { retryDelaySeconds } from '../../../functions/aws/next-look';
 
 test('one node is looked at again after seconds, then after twice as many, at most a minute', () => {
-  const waits = [1, 2, 3, 4, 5, 6, 60].map((attempt) => nextLookSeconds(5, attempt, 1));
+  const waits = [1, 2, 3, 4, 5, 6, 60].map((attempt) => retryDelaySeconds(5, attempt, 1));
   expect(waits).toEqual([5, 10, 20, 40, 60, 60, 60]);
 });
 
@@ -13,22 +13,22 @@ test.each([
   [120, 10],
   [480, 40],
   [1_000, 60],
-])('a crowd of %i comes again together after %i s', (waiting, seconds) => {
-  expect(nextLookSeconds(5, 1, waiting)).toBe(seconds);
+])('a crowd of %i comes again together after %i s', (burstSize, seconds) => {
+  expect(retryDelaySeconds(5, 1, burstSize)).toBe(seconds);
 });
 
 test('whoever asks for more than a minute gets it', () => {
-  expect(nextLookSeconds(90, 1, 500)).toBe(90);
+  expect(retryDelaySeconds(90, 1, 500)).toBe(90);
 });
 
 test('whatever is asked, it is whole seconds, as many as asked and at least one', () => {
   const numbers = [fc.double({ min: 0, max: 900, noNaN: true }), fc.nat(), fc.nat()] as const;
   fc.assert(
-    fc.property(...numbers, (asked, attempt, waiting) => {
-      const seconds = nextLookSeconds(asked, attempt, waiting);
+    fc.property(...numbers, (requestedSeconds, attempt, burstSize) => {
+      const seconds = retryDelaySeconds(requestedSeconds, attempt, burstSize);
       expect(Number.isInteger(seconds)).toBe(true);
-      expect(seconds).toBeGreaterThanOrEqual(Math.max(1, asked));
-      expect(seconds).toBeLessThanOrEqual(Math.max(60, Math.ceil(asked)));
+      expect(seconds).toBeGreaterThanOrEqual(Math.max(1, requestedSeconds));
+      expect(seconds).toBeLessThanOrEqual(Math.max(60, Math.ceil(requestedSeconds)));
     }),
   );
 });

@@ -1,5 +1,5 @@
 import { beforeEach, expect, jest, test } from '@jest/globals';
-import { survey } from '../../../functions/cli/survey';
+import { dryRun } from '../../../functions/cli/survey';
 import type { Target } from '../../../functions/cli/targets';
 import { parseCidr } from '../../../shared/core/cidr';
 import { parseConfig } from '../../../shared/core/config';
@@ -17,18 +17,18 @@ cloud.add({
     platform: 'linux',
     isControlPlane: false,
   },
-  around: {
+  networkContext: {
     network: 'vpc-b',
     networkRanges: [parseCidr('10.209.0.0/16')],
     podRanges: [],
     arePodsRouted: false,
     routes: [{ kind: 'peerings', via: 'to-backend', destination: '10.193.0.0/16', state: 'active' }],
-    kindsLookedUp: ['peerings'],
+    discoveredKinds: ['peerings'],
   },
   isReady: true,
 });
 
-function targetWith(inForce: Inspection['inForce']): Target {
+function targetWith(getRuleSetsInForce: Inspection['getRuleSetsInForce']): Target {
   const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
   return {
     name: 'gcp identity-nonprod',
@@ -36,29 +36,29 @@ function targetWith(inForce: Inspection['inForce']): Target {
     config: parseConfig('clusters: {shop: {pods: [10.132.0.0/14], masquerade: [peerings]}}'),
     clock: Date,
     log,
-    inspection: { look: () => Promise.reject(new Error('Nobody looks')), inForce },
+    inspection: { look: () => Promise.reject(new Error('Nobody looks')), getRuleSetsInForce },
     reach: { checks: () => Promise.reject(new Error('Nobody asks')) },
   };
 }
 
 const look = (target: Target) =>
-  survey([target], { clusters: ['shop'], deadline: Date.now() + 5_000, withBefore: true });
+  dryRun([target], { clusters: ['shop'], deadline: Date.now() + 5_000, withBefore: true });
 
-let told: string;
+let stderr: string;
 beforeEach(() => {
-  told = '';
+  stderr = '';
   jest.spyOn(process.stderr, 'write').mockImplementation((text) => {
-    told += String(text);
+    stderr += String(text);
     return true;
   });
 });
 
 test('without the permission for what nodes have in force they are planned all the same, and that is said', async () => {
   const denied = new PermanentError('access-denied', 'ssm:ListCommands is denied', 'Grant it.');
-  const { nodes, faults } = await look(targetWith(() => Promise.reject(denied)));
+  const { nodes, errors } = await look(targetWith(() => Promise.reject(denied)));
   expect(nodes).toMatchObject([{ outcome: { kind: 'planned', isChange: true } }]);
-  expect(faults).toEqual([]);
-  expect(told).toContain(
+  expect(errors).toEqual([]);
+  expect(stderr).toContain(
     'gcp identity-nonprod: the text of what nodes have in force is not known: ssm:ListCommands',
   );
 });

@@ -15,7 +15,7 @@ describe('the central account', () => {
     expect(propertiesOf(rules, 'MemberBus')).toEqual({ Name: 'peermasq-prod' });
     expect(allowedIn(propertiesOf(rules, 'MemberBusPolicy'))).toEqual([
       {
-        Sid: 'TakeFromMembers',
+        Sid: 'AllowMemberAccounts',
         Effect: 'Allow',
         Principal: {
           AWS: ['222222222222', '333333333333'].map((id) => `arn:\${AWS::Partition}:iam::${id}:root`),
@@ -44,7 +44,7 @@ describe('the central account', () => {
 
   test('lets its functions assume the role of each member and no other', () => {
     const roles = readTemplate({ Resources: roleResources(members, ['frontend']) });
-    const enter = allowedIn(propertiesOf(roles, 'SweepRole')).find(({ Sid }) => Sid === 'EnterMembers');
+    const enter = allowedIn(propertiesOf(roles, 'SweepRole')).find(({ Sid }) => Sid === 'AssumeMemberRoles');
     expect(enter).toMatchObject({
       Action: ['sts:AssumeRole'],
       Resource: ['222222222222', '333333333333'].map(
@@ -58,7 +58,7 @@ describe('the central account', () => {
       ruleResources(settingsWith()),
       roleResources(settingsWith(), ['frontend']),
     ]);
-    expect(alone).not.toMatch(/MemberBus|EnterMembers/);
+    expect(alone).not.toMatch(/MemberBus|AssumeMemberRoles/);
   });
 });
 
@@ -114,8 +114,8 @@ describe('a member account', () => {
   test('allows what serving nodes takes and nothing else: no queue, no further role, no wildcard', () => {
     const { Policies } = propertiesOf(template, 'MemberRole');
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy');
-    const { TakeFromQueue, GiveUp, EnterMembers, ...serving } = statements;
-    const central = [...TakeFromQueue, ...GiveUp, ...EnterMembers];
+    const { ConsumeQueue, SendToDeadLetterQueue, AssumeMemberRoles, ...serving } = statements;
+    const central = [...ConsumeQueue, ...SendToDeadLetterQueue, ...AssumeMemberRoles];
     const actions = new Set(allowedIn([Policies, reach]).flatMap(({ Action }) => Action));
     expect(actions).toEqual(new Set(Object.values(serving).flat()));
     for (const action of central) expect(actions).not.toContain(action);
@@ -124,7 +124,7 @@ describe('a member account', () => {
 
   test('attaches every policy it has to the role', () => {
     const policies = allOf(template, 'AWS::IAM::ManagedPolicy').map(([id]) => id);
-    expect(policies).toEqual(['ReachNodes1', 'CompleteLaunches1']);
+    expect(policies).toEqual(['PushToNodes1', 'CompleteLaunches1']);
     expect(propertiesOf(template, 'MemberRole')['ManagedPolicyArns']).toEqual(policies);
   });
 });

@@ -5,16 +5,16 @@ import type { Pattern } from '../../../infra/aws/patterns';
  * values, `exists` and `anything-but`.
  * @throws Error for anything else
  */
-export function matches(pattern: Pattern, event: unknown): boolean {
+export function matchesPattern(pattern: Pattern, event: unknown): boolean {
   return Object.entries(pattern).every(([field, wanted]) => {
     const value = isObject(event) ? event[field] : undefined;
     return Array.isArray(wanted)
-      ? wanted.some((one) => matchesValue(one, value))
-      : matches(wanted as Pattern, value);
+      ? wanted.some((one) => matchesPatternValue(one, value))
+      : matchesPattern(wanted as Pattern, value);
   });
 }
 
-function matchesValue(wanted: unknown, value: unknown): boolean {
+function matchesPatternValue(wanted: unknown, value: unknown): boolean {
   if (!isObject(wanted)) return value === wanted;
   const [[operator, operand] = ['']] = Object.entries(wanted);
   if (operator === 'exists') return (value !== undefined) === operand;

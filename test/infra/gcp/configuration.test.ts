@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { readConfiguration, textsIn, type Module } from '../../../infra/gcp/configuration';
+import { readConfiguration, textsIn, type TerraformModule } from '../../../infra/gcp/configuration';
 import {
   identityPermissions,
   networkPermissions,
@@ -8,11 +8,11 @@ import {
   restartPermissions,
   roleOf,
 } from '../../../shared/gcp/permissions';
-import { insertions, routeChanges } from '../../../shared/gcp/events';
+import { instanceInsertMethods, routeChangeMethods } from '../../../shared/gcp/events';
 
 /** What can be read from the configuration without terraform; deployment.test.ts has it applied. */
 
-let modules: readonly Module[];
+let modules: readonly TerraformModule[];
 
 beforeAll(async () => {
   modules = await readConfiguration();
@@ -48,7 +48,10 @@ describe('permissions', () => {
 
 test('the methods that sinks tell of are those that the functions take', () => {
   const { methods } = localsOf(root) as { methods: Record<string, string[]> };
-  expect(methods).toEqual({ nodes: [...insertions].sort(), routes: [...routeChanges].sort() });
+  expect(methods).toEqual({
+    nodes: [...instanceInsertMethods].sort(),
+    routes: [...routeChangeMethods].sort(),
+  });
 });
 
 describe('alerts', () => {

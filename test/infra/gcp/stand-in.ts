@@ -8,9 +8,9 @@ import {
   isBlock,
   metaArguments,
   readConfiguration,
-  type Body,
-  type Module,
-  type Resource,
+  type TerraformBlock,
+  type TerraformModule,
+  type TerraformResource,
 } from '../../../infra/gcp/configuration';
 import { attributesRead } from '../../../infra/gcp/references';
 
@@ -20,7 +20,7 @@ import { attributesRead } from '../../../infra/gcp/references';
  * the order of things are Terraform's own; only Google Cloud is missing. What a provider would fill in, an
  * e-mail address for one, is made up, and unknown until it is applied, as a provider's would be.
  */
-export interface Applied {
+export interface AppliedResource {
   readonly type: string;
   readonly name: string;
   /** Of `for_each`, or the number of `count`. */
@@ -33,22 +33,22 @@ export interface Applied {
 export const hasTerraform = spawnSync('terraform', ['version'], { stdio: 'ignore' }).status === 0;
 
 /** For the title of what is skipped without it. */
-export const whySkipped = hasTerraform ? '' : ' (skipped: terraform is not installed)';
+export const skipReason = hasTerraform ? '' : ' (skipped: terraform is not installed)';
 
-let configuration: Promise<Module[]> | undefined;
+let configuration: Promise<TerraformModule[]> | undefined;
 
 /**
  * @param folder of the module that is applied: `infra/gcp/examples/one-project`
  * @throws Error with what terraform says
  */
-export async function apply(
+export async function applyTerraform(
   folder: string,
   variables: Readonly<Record<string, unknown>>,
-): Promise<Applied[]> {
+): Promise<AppliedResource[]> {
   const root = mkdtempSync(join(tmpdir(), 'peermasq-terraform-'));
   try {
     for (const module of await (configuration ??= readConfiguration()))
-      write(root, module.folder, standIn(module));
+      write(root, module.folder, stubModule(module));
     writeFile(join(root, 'dist/gcp/peermasq.sh'), '# the node program\n');
     writeFile(join(root, 'dist/gcp/startup-script.sh'), '# the startup script\n');
     write(root, folder, variables, 'terraform.tfvars.json');
@@ -87,39 +87,43 @@ function writeFile(file: string, text: string): void {
 }
 
 /** The same module in Terraform's JSON, with nothing that needs a provider. */
-function standIn(module: Module): unknown {
-  const rename = renaming(module);
-  const of = (mode: Resource['mode']) => module.resources.filter((one) => one.mode === mode);
+function stubModule(module: TerraformModule): unknown {
+  const rename = makeRename(module);
+  const of = (mode: TerraformResource['mode']) => module.resources.filter((one) => one.mode === mode);
   return withoutEmpty({
     variable: mapValues(module.variables, ({ type, ...rest }) => ({ ...rest, type: bare(type) })),
-    locals: rename({ ...module.locals, ...standIns(of('data'), (one) => argumentsOf(one, module)) }),
+    locals: rename({ ...module.locals, ...stubResources(of('data'), (one) => argumentsOf(one, module)) }),
     module: rename(module.calls),
     output: rename(mapValues(module.outputs, ({ value }) => ({ value }))),
     resource: withoutEmpty({
       terraform_data: rename(
-        standIns(of('resource'), (one) => ({ ...metaOf(one.body), input: argumentsOf(one, module) })),
+        stubResources(of('resource'), (one) => ({ ...metaOf(one.body), input: argumentsOf(one, module) })),
       ),
     }),
   });
 }
 
-const standIns = (resources: readonly Resource[], make: (one: Resource) => Body): Body =>
-  Object.fromEntries(resources.map((one) => [`${one.type}__${one.name}`, make(one)]));
+const stubResources = (
+  resources: readonly TerraformResource[],
+  make: (one: TerraformResource) => TerraformBlock,
+): TerraformBlock => Object.fromEntries(resources.map((one) => [`${one.type}__${one.name}`, make(one)]));
 
 /** Terraform takes an empty block for one that lacks its label. */
-const withoutEmpty = (from: Body): Body =>
-  Object.fromEntries(Object.entries(from).filter(([, value]) => Object.keys(value as Body).length > 0));
+const withoutEmpty = (from: TerraformBlock): TerraformBlock =>
+  Object.fromEntries(
+    Object.entries(from).filter(([, value]) => Object.keys(value as TerraformBlock).length > 0),
+  );
 
 /**
  * In every expression. A data source is known before anything is applied: it becomes a local value. Of a resource
  * the attributes are what a `terraform_data` puts out.
  */
-function renaming({ resources }: Module): (value: unknown) => unknown {
+function makeRename({ resources }: TerraformModule): (value: unknown) => unknown {
   const types = [...new Set(resources.map(({ type }) => type))].join('|') || '(?!)';
   const pattern = new RegExp(`(?<![\\w."])(data\\.)?(${types})\\.(\\w+)((?:\\[[^\\]]*\\])?)(\\.)?`, 'g');
   const rename = (value: unknown): unknown => {
     if (Array.isArray(value)) return value.map(rename);
-    if (typeof value === 'object' && value !== null) return mapValues(value as Body, rename);
+    if (typeof value === 'object' && value !== null) return mapValues(value as TerraformBlock, rename);
     if (typeof value !== 'string') return value;
     return value.replace(
       pattern,
@@ -132,7 +136,7 @@ function renaming({ resources }: Module): (value: unknown) => unknown {
   return rename;
 }
 
-function metaOf(body: Body): Body {
+function metaOf(body: TerraformBlock): TerraformBlock {
   const { depends_on: needs } = body;
   return {
     ...Object.fromEntries(metaArguments.flatMap((name) => (name in body ? [[name, body[name]]] : []))),
@@ -141,18 +145,19 @@ function metaOf(body: Body): Body {
 }
 
 /** What it is given, and what a provider would fill in of what others read. */
-function argumentsOf(resource: Resource, module: Module): Body {
+function argumentsOf(resource: TerraformResource, module: TerraformModule): TerraformBlock {
   const { type, name, body } = resource;
   const given = withoutDynamic(
     Object.fromEntries(Object.entries(body).filter(([argument]) => !metaArguments.includes(argument))),
   );
   const key = 'for_each' in body ? '${each.key}' : 'only';
   const read = attributesRead(module).filter((one) => one.type === type && one.name === name);
-  for (const { path } of read) fillIn(given as Body, path.split('.'), `${type}:${name}:${key}:${path}`);
-  return given as Body;
+  for (const { path } of read)
+    fillIn(given as TerraformBlock, path.split('.'), `${type}:${name}:${key}:${path}`);
+  return given as TerraformBlock;
 }
 
-function fillIn(body: Body, [first = '', ...rest]: readonly string[], value: string): void {
+function fillIn(body: TerraformBlock, [first = '', ...rest]: readonly string[], value: string): void {
   if (rest.length === 0) body[first] ??= value;
   else if (isBlock(body[first])) for (const inner of body[first]) fillIn(inner, rest, value);
 }
@@ -162,17 +167,17 @@ const withoutDynamic = (value: unknown): unknown => {
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value).flatMap(([name, inner]) =>
-      name === 'dynamic' ? generated(inner as Body) : [[name, withoutDynamic(inner)]],
+      name === 'dynamic' ? generated(inner as TerraformBlock) : [[name, withoutDynamic(inner)]],
     ),
   );
 };
 
 /** A list of the blocks that it makes: an object in JSON is one in Terraform's language too. */
-const generated = (dynamic: Body): [string, unknown][] =>
-  Object.entries(dynamic as Record<string, Body[]>).flatMap(([name, generators]) =>
+const generated = (dynamic: TerraformBlock): [string, unknown][] =>
+  Object.entries(dynamic as Record<string, TerraformBlock[]>).flatMap(([name, generators]) =>
     generators.map(({ for_each: each, content }): [string, unknown] => {
       const items = `[for key, value in ${String(bare(each))} : {key = key, value = value}]`;
-      return [name, `\${[for ${name} in ${items} : ${JSON.stringify((content as Body[])[0])}]}`];
+      return [name, `\${[for ${name} in ${items} : ${JSON.stringify((content as TerraformBlock[])[0])}]}`];
     }),
   );
 
@@ -203,10 +208,10 @@ const shownModule: z.ZodType<ShownModule> = z.object({
 
 const shownSchema = z.object({ values: z.object({ root_module: shownModule }) });
 
-function appliedIn({ address = '', resources = [], child_modules = [] }: ShownModule): Applied[] {
-  const own = resources.map(({ name, index, values }): Applied => {
-    const [type = '', itsName = ''] = name.split('__');
-    return { type, name: itsName, key: index, module: address, arguments: values.input };
+function appliedIn({ address = '', resources = [], child_modules = [] }: ShownModule): AppliedResource[] {
+  const own = resources.map(({ name, index, values }): AppliedResource => {
+    const [type = '', resourceName = ''] = name.split('__');
+    return { type, name: resourceName, key: index, module: address, arguments: values.input };
   });
   return [...own, ...child_modules.flatMap(appliedIn)];
 }

@@ -1,5 +1,5 @@
 import type { SsmDocument } from '../../../infra/aws/document';
-import type { Finished } from '../machine';
+import type { CommandResult } from '../machine';
 import type { LabAgent } from './state';
 
 /**
@@ -11,7 +11,7 @@ export async function runDocument(
   document: SsmDocument,
   parameters: Readonly<Record<string, string>>,
   agentEnv: Readonly<Record<string, string>>,
-): Promise<Finished> {
+): Promise<CommandResult> {
   const [step] = document.mainSteps;
   if (!step) throw new Error('The document has no step');
   const [, platform] = step.precondition.StringEquals;
@@ -25,9 +25,9 @@ export async function runDocument(
       .filter(([name]) => setsVariables && document.parameters[name]?.interpolationType === 'ENV_VAR')
       .map(([name, value]) => [`SSM_${name}`, value]),
   );
-  const pasted = setsVariables ? {} : parameters;
+  const textParameters = setsVariables ? {} : parameters;
   return machine.run(['sh', '-c', agentScript], {
-    stdin: `${step.inputs.runCommand.map((line) => paste(line, pasted)).join('\n')}\n`,
+    stdin: `${step.inputs.runCommand.map((line) => substituteParameters(line, textParameters)).join('\n')}\n`,
     env: { ...agentEnv, ...variables },
     timeoutMs: Number(step.inputs.timeoutSeconds) * 1_000,
   });
@@ -41,7 +41,7 @@ rm -rf "$folder"
 exit $status`;
 
 /** `{{ name }}` → the value, in which the agent makes `$$` a `$` (`docparser/parameters/parameters.go`). */
-function paste(line: string, parameters: Readonly<Record<string, string>>): string {
+function substituteParameters(line: string, parameters: Readonly<Record<string, string>>): string {
   return line.replaceAll(/\{\{\s*([a-zA-Z0-9]+)\s*\}\}/g, (whole, name: string) =>
     Object.hasOwn(parameters, name) ? (parameters[name] ?? '').replaceAll('$$', '$') : whole,
   );

@@ -17,20 +17,20 @@ import {
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeDocument } from '../../../infra/aws/document';
 import { makeClients, type Clients } from '../../../shared/aws/clients';
-import { labRegion, startAws, type LabAws } from './aws';
-import { refusalOf } from './refusals';
+import { labRegion, startLocalAws, type LocalAws } from './aws';
+import { errorCodeOf } from './refusals';
 
 const subnetId = 'subnet-0123456789abcdef0';
 const missing = 'i-0aaaaaaaaaaaaaaaa';
 const ids = (count: number) =>
   Array.from({ length: count }, (_, i) => `i-${i.toString(16).padStart(17, '0')}`);
 
-let aws: LabAws;
+let aws: LocalAws;
 let clients: Clients;
 let id: string;
 
 beforeAll(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   clients = makeClients(labRegion);
   aws.addNetwork({ vpcId: 'vpc-0123456789abcdef0', cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] });
@@ -125,13 +125,13 @@ describe('EC2 refuses', () => {
       'InvalidParameterValue',
     ],
   ])('%s', async (_, send, code) => {
-    expect(await refusalOf(send())).toBe(code);
+    expect(await errorCodeOf(send())).toBe(code);
   });
 
   test('a 51st tag', async () => {
     for (let i = 0; i < 50; i += 1) aws.state.instances.get(id)?.tags.set(`k${i}`, '');
-    expect(await refusalOf(clients.ec2.send(tags('k0')))).toBe('nothing');
-    expect(await refusalOf(clients.ec2.send(tags('one-more')))).toBe('TagLimitExceeded');
+    expect(await errorCodeOf(clients.ec2.send(tags('k0')))).toBe('nothing');
+    expect(await errorCodeOf(clients.ec2.send(tags('one-more')))).toBe('TagLimitExceeded');
   });
 });
 
@@ -214,7 +214,7 @@ describe('SSM refuses', () => {
       'InvocationDoesNotExist',
     ],
   ])('%s', async (_, sending, code) => {
-    expect(await refusalOf(sending())).toBe(code);
+    expect(await errorCodeOf(sending())).toBe(code);
   });
 });
 
@@ -242,11 +242,11 @@ test('EventBridge is told how a command goes', async () => {
   const { Command } = await clients.ssm.send(
     new SendCommandCommand({ DocumentName: 'document', InstanceIds: [id], Parameters }),
   );
-  await aws.settled();
-  const told = (status: string) => ({
+  await aws.waitForCommands();
+  const expectedEvent = (status: string) => ({
     source: 'aws.ssm',
     'detail-type': 'EC2 Command Invocation Status-change Notification',
     detail: { 'command-id': Command?.CommandId, 'instance-id': id, status },
   });
-  expect(events).toMatchObject([told('InProgress'), told('Success')]);
+  expect(events).toMatchObject([expectedEvent('InProgress'), expectedEvent('Success')]);
 });

@@ -1,14 +1,14 @@
-import { makeAccount, type LabAccount, type Shared } from './account';
-import type { Call, Context, Lab } from './context';
+import { makeAccount, type LabAccount, type AccountOptions } from './account';
+import type { ApiCall, AccountContext, ServerState } from './context';
 import type { LabRole } from './policy';
-import { serve } from './server';
+import { startServer } from './server';
 import { issueKeys, roleArn } from './sts';
 
 /** The role that leads into an account. Of its name alone: anybody may assume it, and may do everything then. */
 export type MemberRole = LabRole | Pick<LabRole, 'roleName'>;
 
 /** One region of AWS on a loopback port. The handle is that of the account which the credentials are of. */
-export interface LabAws extends LabAccount {
+export interface LocalAws extends LabAccount {
   /** Where all services answer; also the beginning of the URL of a queue. */
   readonly url: string;
   /** Set these for the official clients. */
@@ -18,15 +18,15 @@ export interface LabAws extends LabAccount {
   /** Another account, which is reached with the credentials alone that AssumeRole of its role returned. */
   addAccount(id: string, role: MemberRole): LabAccount;
   /** Environment of a process that acts as a role of this account, instead of one that may do everything. */
-  actAs(role: LabRole): Readonly<Record<string, string>>;
+  envForRole(role: LabRole): Readonly<Record<string, string>>;
   /** The calls to all accounts. */
-  readonly allCalls: readonly Call[];
+  readonly allCalls: readonly ApiCall[];
   /** From now on a call beyond the published token buckets is throttled. */
-  limitCalls(): void;
+  enableRateLimits(): void;
   /** Calls to all accounts that were throttled for that. */
-  readonly overdrawn: number;
+  readonly callsOverLimit: number;
   /** Resolves when every command in every account has ended. */
-  settled(): Promise<void>;
+  waitForCommands(): Promise<void>;
   /** The URL of a queue of this account. */
   queueUrl(name: string): string;
   close(): Promise<void>;
@@ -37,27 +37,32 @@ export const labRegion = 'us-east-1';
 
 const accessKeyId = 'AKIAIOSFODNN7EXAMPLE';
 
-export async function startAws(): Promise<LabAws> {
-  const lab: Lab = { region: labRegion, identities: new Map(), roles: new Map(), isLimited: false };
+export async function startLocalAws(): Promise<LocalAws> {
+  const lab: ServerState = {
+    region: labRegion,
+    identities: new Map(),
+    roles: new Map(),
+    isRateLimited: false,
+  };
   const stop = new AbortController();
   let made = 0;
-  const shared: Shared = {
+  const shared: AccountOptions = {
     region: labRegion,
-    stopping: stop.signal,
+    stopSignal: stop.signal,
     emit: (event) => {
       aws.onEvent(event);
     },
     nextInstance: () => (made += 1),
   };
-  const home = makeAccount(labAccount, shared);
-  const contexts: Context[] = [home.context];
-  lab.identities.set(accessKeyId, { account: home.context });
-  const served = await serve(lab);
+  const ownAccount = makeAccount(labAccount, shared);
+  const contexts: AccountContext[] = [ownAccount.context];
+  lab.identities.set(accessKeyId, { account: ownAccount.context });
+  const server = await startServer(lab);
 
-  const aws: LabAws = {
-    ...home.account,
-    url: served.url,
-    env: environment(served.url),
+  const aws: LocalAws = {
+    ...ownAccount.account,
+    url: server.url,
+    env: environment(server.url),
     onEvent: () => undefined,
     addAccount(id, role) {
       const { account, context } = makeAccount(id, shared);
@@ -66,8 +71,11 @@ export async function startAws(): Promise<LabAws> {
       lab.roles.set(roleArn(id, role.roleName), { account: context, ...known });
       return account;
     },
-    actAs(role) {
-      const { accessKeyId, secretAccessKey, sessionToken } = issueKeys(lab, { account: home.context, role });
+    envForRole(role) {
+      const { accessKeyId, secretAccessKey, sessionToken } = issueKeys(lab, {
+        account: ownAccount.context,
+        role,
+      });
       return {
         AWS_ACCESS_KEY_ID: accessKeyId,
         AWS_SECRET_ACCESS_KEY: secretAccessKey,
@@ -77,21 +85,21 @@ export async function startAws(): Promise<LabAws> {
     get allCalls() {
       return contexts.flatMap(({ calls }) => calls);
     },
-    limitCalls() {
-      lab.isLimited = true;
+    enableRateLimits() {
+      lab.isRateLimited = true;
     },
-    get overdrawn() {
-      return contexts.reduce((sum, { buckets }) => sum + buckets.overdrawn, 0);
+    get callsOverLimit() {
+      return contexts.reduce((sum, { rateLimits }) => sum + rateLimits.callsOverLimit, 0);
     },
-    async settled() {
+    async waitForCommands() {
       const running = () => contexts.flatMap((context) => [...context.running]);
       while (running().length > 0) await Promise.all(running());
     },
-    queueUrl: (name) => `${served.url}/${labAccount}/${name}`,
+    queueUrl: (name) => `${server.url}/${labAccount}/${name}`,
     async close() {
       stop.abort();
-      await served.close();
-      await aws.settled();
+      await server.close();
+      await aws.waitForCommands();
     },
   };
   return aws;

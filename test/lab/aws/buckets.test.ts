@@ -1,8 +1,8 @@
 import { DescribeInstancesCommand, EC2Client } from '@aws-sdk/client-ec2';
 import { expect, test } from '@jest/globals';
-import { labRegion, startAws } from './aws';
-import { makeBuckets } from './buckets';
-import { refusalOf } from './refusals';
+import { labRegion, startLocalAws } from './aws';
+import { makeRateLimits } from './buckets';
+import { errorCodeOf } from './refusals';
 
 test.each([
   ['ec2', 'DescribeInstances', 100, 20],
@@ -12,10 +12,10 @@ test.each([
   ['ssm', 'SendCommand', 5, 5],
 ])('%s gives %s %i calls at once and %i a second', (service, action, size, perSecond) => {
   let now = 0;
-  const buckets = makeBuckets(() => now);
+  const rateLimits = makeRateLimits(() => now);
   const takeAll = () => {
     let taken = 0;
-    while (buckets.take(service, action)) taken += 1;
+    while (rateLimits.take(service, action)) taken += 1;
     return taken;
   };
   expect(takeAll()).toBe(size);
@@ -23,33 +23,33 @@ test.each([
   expect(takeAll()).toBe(perSecond);
   now = 3_600_000;
   expect(takeAll()).toBe(size);
-  expect(buckets.overdrawn).toBe(3);
+  expect(rateLimits.callsOverLimit).toBe(3);
 });
 
 test('each service and kind of call has a bucket of its own; SQS has none', () => {
-  const buckets = makeBuckets(() => 0);
-  for (let i = 0; i < 5; i += 1) buckets.take('ssm', 'SendCommand');
+  const rateLimits = makeRateLimits(() => 0);
+  for (let i = 0; i < 5; i += 1) rateLimits.take('ssm', 'SendCommand');
   const others = [
     ['ssm', 'ListCommands'],
     ['ec2', 'CreateTags'],
     ...Array.from({ length: 200 }, () => ['sqs', 'SendMessage']),
   ];
-  expect(others.every(([service = '', action = '']) => buckets.take(service, action))).toBe(true);
-  expect(buckets.take('ssm', 'SendCommand')).toBe(false);
+  expect(others.every(([service = '', action = '']) => rateLimits.take(service, action))).toBe(true);
+  expect(rateLimits.take('ssm', 'SendCommand')).toBe(false);
 });
 
 test('the lab throttles and counts once it is told to', async () => {
-  const aws = await startAws();
+  const aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   const ec2 = new EC2Client({ region: labRegion, maxAttempts: 1 });
-  const ask = (times: number) =>
-    Promise.all(Array.from({ length: times }, () => refusalOf(ec2.send(new DescribeInstancesCommand()))));
-  expect(new Set(await ask(110))).toEqual(new Set(['nothing']));
-  aws.limitCalls();
-  const answers = await ask(150);
+  const describeInstances = (times: number) =>
+    Promise.all(Array.from({ length: times }, () => errorCodeOf(ec2.send(new DescribeInstancesCommand()))));
+  expect(new Set(await describeInstances(110))).toEqual(new Set(['nothing']));
+  aws.enableRateLimits();
+  const answers = await describeInstances(150);
   const refused = answers.filter((answer) => answer === 'RequestLimitExceeded');
   expect(refused.length).toBeGreaterThan(0);
-  expect(aws.overdrawn).toBe(refused.length);
+  expect(aws.callsOverLimit).toBe(refused.length);
   ec2.destroy();
   await aws.close();
 });

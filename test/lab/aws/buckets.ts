@@ -1,5 +1,5 @@
 /** Calls at once, and a second. */
-interface Limit {
+interface BucketLimit {
   readonly size: number;
   readonly perSecond: number;
 }
@@ -12,9 +12,9 @@ const limits = {
   reading: { size: 100, perSecond: 20 },
   writing: { size: 50, perSecond: 5 },
   sending: { size: 5, perSecond: 5 },
-} as const satisfies Record<string, Limit>;
+} as const satisfies Record<string, BucketLimit>;
 
-const isLimited = new Set(['ec2', 'ssm']);
+const limitedServices = new Set(['ec2', 'ssm']);
 
 function limitOf(action: string): keyof typeof limits {
   if (action === 'SendCommand') return 'sending';
@@ -22,23 +22,23 @@ function limitOf(action: string): keyof typeof limits {
 }
 
 /** The token buckets of one account in one region. */
-export interface Buckets {
+export interface RateLimits {
   /** Calls that found their bucket empty. */
-  readonly overdrawn: number;
+  readonly callsOverLimit: number;
   /** Takes a token. @returns false when there was none */
   take(service: string, action: string): boolean;
 }
 
 /** @param now milliseconds */
-export function makeBuckets(now: () => number = () => performance.now()): Buckets {
+export function makeRateLimits(now: () => number = () => performance.now()): RateLimits {
   const levels = new Map<string, { tokens: number; at: number }>();
-  let overdrawn = 0;
+  let callsOverLimit = 0;
   return {
-    get overdrawn() {
-      return overdrawn;
+    get callsOverLimit() {
+      return callsOverLimit;
     },
     take(service, action) {
-      if (!isLimited.has(service)) return true;
+      if (!limitedServices.has(service)) return true;
       const limit = limitOf(action);
       const { size, perSecond } = limits[limit];
       const at = now();
@@ -46,7 +46,7 @@ export function makeBuckets(now: () => number = () => performance.now()): Bucket
       const tokens = Math.min(size, level.tokens + ((at - level.at) / 1_000) * perSecond);
       const isTaken = tokens >= 1;
       levels.set(`${service} ${limit}`, { tokens: isTaken ? tokens - 1 : tokens, at });
-      if (!isTaken) overdrawn += 1;
+      if (!isTaken) callsOverLimit += 1;
       return isTaken;
     },
   };

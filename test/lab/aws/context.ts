@@ -1,34 +1,34 @@
-import type { Buckets } from './buckets';
+import type { RateLimits } from './buckets';
 import type { LabRole } from './policy';
-import type { AwsRefusal, AwsState } from './state';
+import type { AwsApiError, AwsState } from './state';
 
-export interface Call {
+export interface ApiCall {
   readonly action: string;
   readonly input: unknown;
 }
 
 /** Answers that a test asks for: the next `times` calls of an action are refused. */
-export interface Fault {
+export interface InjectedError {
   readonly action: string;
-  readonly refusal: AwsRefusal;
+  readonly apiError: AwsApiError;
   times: number;
 }
 
 /** One region of one account. */
-export interface Context {
+export interface AccountContext {
   readonly state: AwsState;
-  readonly calls: Call[];
-  readonly faults: Fault[];
-  readonly buckets: Buckets;
+  readonly calls: ApiCall[];
+  readonly injectedErrors: InjectedError[];
+  readonly rateLimits: RateLimits;
   /** Commands go on after the answer; whoever stops the doubles waits for them. */
   readonly running: Set<Promise<void>>;
-  readonly stopping: AbortSignal;
+  readonly stopSignal: AbortSignal;
   readonly emit: (event: object) => void;
 }
 
 /** What an access key stands for. */
-export interface Identity {
-  readonly account: Context;
+export interface CallerIdentity {
+  readonly account: AccountContext;
   /** Without one it may do everything. */
   readonly role?: LabRole;
   /** Of temporary credentials only, like the next. */
@@ -38,12 +38,12 @@ export interface Identity {
 }
 
 /** Everything behind the port. */
-export interface Lab {
+export interface ServerState {
   readonly region: string;
   /** By access key. */
-  readonly identities: Map<string, Identity>;
+  readonly identities: Map<string, CallerIdentity>;
   /** The accounts that roles lead into, by the ARN of the role. One of which no more is known may be assumed by anybody. */
-  readonly roles: Map<string, Pick<Identity, 'account' | 'role'>>;
+  readonly roles: Map<string, Pick<CallerIdentity, 'account' | 'role'>>;
   /** Whether the token buckets count. */
-  isLimited: boolean;
+  isRateLimited: boolean;
 }

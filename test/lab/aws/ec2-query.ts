@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import type { Fields } from './query';
-import { AwsRefusal, paginate, type AwsState } from './state';
+import { AwsApiError, paginate, type AwsState } from './state';
 
 /** What the listings of EC2 have in common. */
 
@@ -21,17 +21,17 @@ function asPattern(value: string): RegExp {
   return new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`, 's');
 }
 
-function select<T>(all: Iterable<T>, asked: readonly Filter[], known: Filterable<T>, state: AwsState): T[] {
-  if (asked.reduce((sum, { Value }) => sum + Value.length, 0) > 200) {
-    throw new AwsRefusal(
+function select<T>(all: Iterable<T>, request: readonly Filter[], known: Filterable<T>, state: AwsState): T[] {
+  if (request.reduce((sum, { Value }) => sum + Value.length, 0) > 200) {
+    throw new AwsApiError(
       'FilterLimitExceeded',
       'The maximum number of filter values specified on a single call is 200',
     );
   }
-  return asked.reduce<T[]>(
+  return request.reduce<T[]>(
     (left, { Name, Value }) => {
       const valuesOf = known[Name];
-      if (!valuesOf) throw new AwsRefusal('InvalidParameterValue', `The filter '${Name}' is invalid`);
+      if (!valuesOf) throw new AwsApiError('InvalidParameterValue', `The filter '${Name}' is invalid`);
       const patterns = Value.map(asPattern);
       return left.filter((one) =>
         valuesOf(one, state).some((has) => patterns.some((wanted) => wanted.test(has))),
@@ -42,22 +42,22 @@ function select<T>(all: Iterable<T>, asked: readonly Filter[], known: Filterable
 }
 
 /** A listing: filtered, then cut into pages. */
-export function listing<T>(
+export function listPage<T>(
   state: AwsState,
   all: Iterable<T>,
-  asked: Page & { readonly Filter: readonly Filter[] },
+  request: Page & { readonly Filter: readonly Filter[] },
   known: Filterable<T>,
   maxResults: number,
 ): { items: T[]; nextToken?: string } {
-  const { MaxResults = maxResults } = asked;
+  const { MaxResults = maxResults } = request;
   if (MaxResults < 5 || MaxResults > maxResults) {
-    throw new AwsRefusal(
+    throw new AwsApiError(
       'InvalidParameterValue',
       `Value ( ${MaxResults} ) for parameter maxResults is invalid. Expecting a value between 5 and ${maxResults}.`,
     );
   }
   const size = Math.min(MaxResults, state.pageSize);
-  const [items, nextToken] = paginate(select(all, asked.Filter, known, state), asked.NextToken, size);
+  const [items, nextToken] = paginate(select(all, request.Filter, known, state), request.NextToken, size);
   return { items, ...(nextToken !== undefined && { nextToken }) };
 }
 

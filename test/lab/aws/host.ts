@@ -8,12 +8,12 @@ export type LogEntry = Readonly<Record<string, unknown>>;
 
 export interface Invocation {
   /** What the handler returned. */
-  readonly answer: unknown;
+  readonly response: unknown;
   /** Its log: one object for each line. */
   readonly log: readonly LogEntry[];
 }
 
-export interface HostSettings {
+export interface EnvironmentSettings {
   /** Of the function. */
   readonly name: string;
   /** The file whose `handler` is called. */
@@ -21,11 +21,11 @@ export interface HostSettings {
   readonly timeoutMs: number;
   readonly env: Readonly<Record<string, string>>;
   /** Receives the log line by line, while an invocation goes on. */
-  readonly written?: (entry: LogEntry) => void;
+  readonly onLog?: (entry: LogEntry) => void;
 }
 
 /** One process of a function, which serves one invocation at a time. */
-export interface Host {
+export interface ExecutionEnvironment {
   /** Whether it can serve another one: a crash and a time-out end it, what a handler throws does not. */
   readonly isAlive: boolean;
   /** @throws Error with its log when the handler throws, runs out of time or ends its process */
@@ -33,54 +33,54 @@ export interface Host {
   close(): Promise<void>;
 }
 
-/** What lambda.mjs writes after an invocation. */
-type Done = { readonly answer: unknown } | { readonly error: string };
+/** What lambda-runtime.mjs writes after an invocation. */
+type RuntimeDone = { readonly response: unknown } | { readonly error: string };
 
 /** The invocation in hand, or the last one: its log may still come when it has ended. */
-interface Current {
+interface CurrentInvocation {
   readonly log: LogEntry[];
-  readonly end: (done: Done) => void;
+  readonly end: (done: RuntimeDone) => void;
   /** What came on stderr. */
-  faults: string;
-  isLate: boolean;
+  stderr: string;
+  hasTimedOut: boolean;
   hasEnded: boolean;
 }
 
 /** How long a process has to write what it logged. */
-const farewellMs = 2_000;
+const shutdownGraceMs = 2_000;
 
-export function startHost(settings: HostSettings): Host {
+export function startExecutionEnvironment(settings: EnvironmentSettings): ExecutionEnvironment {
   const { name, timeoutMs } = settings;
   const invokedFunctionArn = `arn:aws:lambda:${labRegion}:${labAccount}:function:peermasq-dev-${name}`;
-  let current: Current | undefined;
+  let current: CurrentInvocation | undefined;
   const child = start(settings, () => current);
   const closed = once(child, 'close');
   return {
     get isAlive() {
-      return child.exitCode === null && child.signalCode === null && current?.isLate !== true;
+      return child.exitCode === null && child.signalCode === null && current?.hasTimedOut !== true;
     },
     async invoke(event) {
-      let end: Current['end'] = () => undefined;
-      const done = new Promise<Done>((resolve) => (end = resolve));
-      const own: Current = { log: [], end, faults: '', isLate: false, hasEnded: false };
+      let end: CurrentInvocation['end'] = () => undefined;
+      const done = new Promise<RuntimeDone>((resolve) => (end = resolve));
+      const own: CurrentInvocation = { log: [], end, stderr: '', hasTimedOut: false, hasEnded: false };
       current = own;
       const timer = setTimeout(() => {
-        own.isLate = true;
+        own.hasTimedOut = true;
         child.kill('SIGKILL');
       }, timeoutMs);
       child.stdin.write(`${JSON.stringify({ event, invokedFunctionArn, timeoutMs })}\n`);
       const result = await done;
       clearTimeout(timer);
       own.hasEnded = true;
-      if ('answer' in result) return { answer: result.answer, log: own.log };
-      const how = own.isLate ? `ran out of its ${timeoutMs} ms` : result.error;
-      const said = own.log.map((entry) => JSON.stringify(entry)).join('\n');
-      throw new Error(`${name}: ${how}\n${own.faults}${said}`);
+      if ('response' in result) return { response: result.response, log: own.log };
+      const reason = own.hasTimedOut ? `ran out of its ${timeoutMs} ms` : result.error;
+      const logLines = own.log.map((entry) => JSON.stringify(entry)).join('\n');
+      throw new Error(`${name}: ${reason}\n${own.stderr}${logLines}`);
     },
     async close() {
       child.stdin.end();
       const isBusy = current?.hasEnded === false;
-      const timer = setTimeout(() => child.kill('SIGKILL'), isBusy ? 0 : farewellMs);
+      const timer = setTimeout(() => child.kill('SIGKILL'), isBusy ? 0 : shutdownGraceMs);
       await closed;
       clearTimeout(timer);
     },
@@ -88,25 +88,25 @@ export function startHost(settings: HostSettings): Host {
 }
 
 /** The process; what it writes and how it ends is told to the current invocation. */
-function start({ bundle, env, written }: HostSettings, current: () => Current | undefined) {
-  const child = spawn(process.execPath, [join(__dirname, 'lambda.mjs'), bundle], {
+function start({ bundle, env, onLog }: EnvironmentSettings, current: () => CurrentInvocation | undefined) {
+  const child = spawn(process.execPath, [join(__dirname, 'lambda-runtime.mjs'), bundle], {
     stdio: ['pipe', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     const now = current();
-    if (now) now.faults += text;
+    if (now) now.stderr += text;
   });
   // Its end is told by its exit; a pipe that broke says no more.
   child.stdin.on('error', () => undefined);
   createInterface({ input: child.stdout }).on('line', (line) => {
     const entry = parseEntry(line);
     if (entry['type'] === 'platform.runtimeDone') {
-      current()?.end(entry as Done);
+      current()?.end(entry as RuntimeDone);
       return;
     }
     current()?.log.push(entry);
-    written?.(entry);
+    onLog?.(entry);
   });
   child.on('close', (code, signal) => {
     current()?.end({ error: `ended with ${code ?? signal ?? ''}` });

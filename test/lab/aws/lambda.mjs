@@ -1,4 +1,4 @@
-// Runs a bundled handler as Lambda does: `node lambda.mjs BUNDLE`, one process for one invocation after another.
+// Runs a bundled handler as Lambda does: `node lambda-runtime.mjs BUNDLE`, one process for one invocation after another.
 // Each line on stdin is an invocation; its log goes to stdout, and after it a line with what the handler
 // returned or threw. A bundle that cannot be loaded ends the process.
 import { once } from 'node:events';
@@ -13,7 +13,7 @@ async function invoke({ event, invokedFunctionArn, timeoutMs }) {
   const endsAt = Date.now() + timeoutMs;
   const getRemainingTimeInMillis = () => endsAt - Date.now();
   try {
-    return { answer: (await handler(event, { invokedFunctionArn, getRemainingTimeInMillis })) ?? null };
+    return { response: (await handler(event, { invokedFunctionArn, getRemainingTimeInMillis })) ?? null };
   } catch (error) {
     return { error: inspect(error) };
   }

@@ -1,6 +1,6 @@
 import XMLBuilder from 'fast-xml-builder';
 import * as z from 'zod';
-import { AwsRefusal } from './state';
+import { AwsApiError } from './state';
 
 /** The query protocols: form fields in, XML out. EC2 has its own dialect, the others share one. */
 export type Fields = { readonly [key: string]: string | Fields | (string | Fields)[] };
@@ -33,29 +33,29 @@ const builder = new XMLBuilder({ suppressEmptyNode: true });
 export const xml = (value: object): string => builder.build(value);
 
 /** One action of Auto Scaling or STS, as XML. @throws AwsRefusal */
-export function answerQuery(
+export function handleQuery(
   actions: Readonly<Record<string, (fields: Fields) => object>>,
   action: string,
   fields: Fields,
   requestId: string,
 ): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
-  if (!act) throw new AwsRefusal('InvalidAction', `Could not find operation ${action}`);
+  if (!act) throw new AwsApiError('InvalidAction', `Could not find operation ${action}`);
   try {
     const ResponseMetadata = { RequestId: requestId };
     return xml({ [`${action}Response`]: { [`${action}Result`]: act(fields), ResponseMetadata } });
   } catch (error) {
-    throw error instanceof z.ZodError ? toRefusal(error) : error;
+    throw error instanceof z.ZodError ? toApiError(error) : error;
   }
 }
 
-function toRefusal({ issues }: z.ZodError): AwsRefusal {
-  const faults = issues.map(({ path, message }) => `Value at '${path.join('.')}' failed: ${message}`);
-  const count = `${faults.length} validation error${faults.length === 1 ? '' : 's'} detected`;
-  return new AwsRefusal('ValidationError', `${count}: ${faults.join('; ')}`);
+function toApiError({ issues }: z.ZodError): AwsApiError {
+  const messages = issues.map(({ path, message }) => `Value at '${path.join('.')}' failed: ${message}`);
+  const count = `${messages.length} validation error${messages.length === 1 ? '' : 's'} detected`;
+  return new AwsApiError('ValidationError', `${count}: ${messages.join('; ')}`);
 }
 
-export function queryError({ code, message, status }: AwsRefusal, RequestId: string): string {
+export function queryError({ code, message, status }: AwsApiError, RequestId: string): string {
   const Type = status < 500 ? 'Sender' : 'Receiver';
   return xml({ ErrorResponse: { Error: { Type, Code: code, Message: message }, RequestId } });
 }

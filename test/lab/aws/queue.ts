@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
-import { AwsRefusal } from './state';
+import { AwsApiError } from './state';
 
 export interface QueueSettings {
   readonly name: string;
@@ -34,17 +34,17 @@ export interface LabMessage {
 }
 
 /** Where a queue is, and how long a second lasts there. */
-export interface QueuePlace {
+export interface QueueLocation {
   readonly account: string;
   readonly region: string;
   readonly secondMs: number;
 }
 
 /** Seconds (SQS developer guide, quotas). */
-export const longestVisibility = 43_200;
+export const maxVisibilityTimeout = 43_200;
 
 /** Longer than any test; a timer cannot wait for ever. */
-const longestWaitMs = 3_600_000;
+const maxWaitMs = 3_600_000;
 
 export const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
 
@@ -53,16 +53,16 @@ export class LabQueue {
   readonly name: string;
   readonly arn: string;
   readonly #settings: QueueSettings;
-  readonly #place: QueuePlace;
+  readonly #location: QueueLocation;
   readonly #deadLetters: LabQueue | undefined;
   readonly #messages = new Map<string, LabMessage>();
   readonly #changes = new EventEmitter().setMaxListeners(0);
 
-  constructor(settings: QueueSettings, place: QueuePlace, deadLetters?: LabQueue) {
+  constructor(settings: QueueSettings, location: QueueLocation, deadLetters?: LabQueue) {
     this.name = settings.name;
-    this.arn = `arn:aws:sqs:${place.region}:${place.account}:${settings.name}`;
+    this.arn = `arn:aws:sqs:${location.region}:${location.account}:${settings.name}`;
     this.#settings = settings;
-    this.#place = place;
+    this.#location = location;
     this.#deadLetters = deadLetters;
   }
 
@@ -77,7 +77,7 @@ export class LabQueue {
 
   send(body: string, attributes: LabMessage['attributes'] = {}, delaySeconds?: number): LabMessage {
     const now = Date.now();
-    const delayMs = (delaySeconds ?? this.#settings.delaySeconds) * this.#place.secondMs;
+    const delayMs = (delaySeconds ?? this.#settings.delaySeconds) * this.#location.secondMs;
     const message = {
       messageId: randomUUID(),
       body,
@@ -91,22 +91,22 @@ export class LabQueue {
   }
 
   /** Up to `most` that are visible. Those that came too often move to the dead-letter queue. */
-  receive(most: number): LabMessage[] {
+  receive(max: number): LabMessage[] {
     const received: LabMessage[] = [];
     const now = Date.now();
     const { maxReceiveCount = Number.POSITIVE_INFINITY, visibilityTimeout } = this.#settings;
     for (const message of this.#messages.values()) {
-      if (received.length === most) break;
+      if (received.length === max) break;
       if (message.visibleAt > now) continue;
       if (message.receiveCount >= maxReceiveCount) {
-        this.#bury(message);
+        this.#moveToDeadLetterQueue(message);
         continue;
       }
       message.receiveCount += 1;
       message.receivedAt = now;
       message.firstReceivedAt ??= now;
       message.receiptHandle = `AQEB${randomBytes(24).toString('base64')}`;
-      message.visibleAt = now + visibilityTimeout * this.#place.secondMs;
+      message.visibleAt = now + visibilityTimeout * this.#location.secondMs;
       received.push({ ...message });
     }
     return received;
@@ -114,66 +114,66 @@ export class LabQueue {
 
   /** A handle that is not the latest of a message does nothing, as in SQS. */
   delete(receiptHandle: string): void {
-    const found = this.#holding(receiptHandle);
+    const found = this.#findByReceiptHandle(receiptHandle);
     if (found) this.#remove(found);
   }
 
   /** @throws AwsRefusal for a handle that is not that of a message in flight, or a time out of range */
   changeVisibility(receiptHandle: string, seconds: number): void {
-    const refuse = (parameter: string, value: unknown, why: string) =>
-      new AwsRefusal(
+    const invalidParameter = (parameter: string, value: unknown, reason: string) =>
+      new AwsApiError(
         'InvalidParameterValue',
-        `Value ${String(value)} for parameter ${parameter} is invalid. Reason: ${why}`,
+        `Value ${String(value)} for parameter ${parameter} is invalid. Reason: ${reason}`,
       );
     if (!/^AQEB[A-Za-z0-9+/=]{32}$/.test(receiptHandle)) {
-      throw new AwsRefusal(
+      throw new AwsApiError(
         'ReceiptHandleIsInvalid',
         `The input receipt handle "${receiptHandle}" is not valid.`,
       );
     }
-    if (seconds < 0 || seconds > longestVisibility) {
-      throw refuse('VisibilityTimeout', seconds, `Must be between 0 and ${longestVisibility}.`);
+    if (seconds < 0 || seconds > maxVisibilityTimeout) {
+      throw invalidParameter('VisibilityTimeout', seconds, `Must be between 0 and ${maxVisibilityTimeout}.`);
     }
     const now = Date.now();
-    const found = this.#holding(receiptHandle);
+    const found = this.#findByReceiptHandle(receiptHandle);
     if (!found || found.visibleAt <= now) {
-      const why = 'Message does not exist or is not available for visibility timeout change.';
-      throw refuse('ReceiptHandle', receiptHandle, why);
+      const reason = 'Message does not exist or is not available for visibility timeout change.';
+      throw invalidParameter('ReceiptHandle', receiptHandle, reason);
     }
-    const heldFor = Math.floor((now - (found.receivedAt ?? now)) / this.#place.secondMs);
-    if (heldFor + seconds > longestVisibility) {
-      const why = `Total VisibilityTimeout for the message is beyond the limit [${longestVisibility} seconds].`;
-      throw refuse('VisibilityTimeout', seconds, why);
+    const inFlightSeconds = Math.floor((now - (found.receivedAt ?? now)) / this.#location.secondMs);
+    if (inFlightSeconds + seconds > maxVisibilityTimeout) {
+      const reason = `Total VisibilityTimeout for the message is beyond the limit [${maxVisibilityTimeout} seconds].`;
+      throw invalidParameter('VisibilityTimeout', seconds, reason);
     }
-    found.visibleAt = now + seconds * this.#place.secondMs;
+    found.visibleAt = now + seconds * this.#location.secondMs;
     this.#changes.emit('change');
   }
 
   /** Resolves when a message can be received, at a time (milliseconds since the epoch), or at the signal. */
-  async arrival(until: number, signal: AbortSignal): Promise<void> {
+  async waitForMessage(until: number, signal: AbortSignal): Promise<void> {
     for (;;) {
       const now = Date.now();
       let next = until;
       for (const { visibleAt } of this.#messages.values()) next = Math.min(next, visibleAt);
       if (next <= now || signal.aborted) return;
-      await this.#change(signal, Math.ceil(Math.min(next - now, longestWaitMs)));
+      await this.#waitForChange(signal, Math.ceil(Math.min(next - now, maxWaitMs)));
     }
   }
 
   /** Resolves when no more messages than that are left, or at the signal. */
-  async atMost(count: number, signal: AbortSignal): Promise<void> {
-    while (this.size > count && !signal.aborted) await this.#change(signal);
+  async waitUntilAtMost(count: number, signal: AbortSignal): Promise<void> {
+    while (this.size > count && !signal.aborted) await this.#waitForChange(signal);
   }
 
   /** Not by AbortSignal.any of a timeout: Node 20 may collect that as garbage before it ends. */
-  async #change(signal: AbortSignal, waitMs = longestWaitMs): Promise<void> {
+  async #waitForChange(signal: AbortSignal, waitMs = maxWaitMs): Promise<void> {
     const timer = setTimeout(() => this.#changes.emit('change'), waitMs);
     // It rejects only when the signal ends it, which whoever waits looks at next.
     await once(this.#changes, 'change', { signal }).catch(() => undefined);
     clearTimeout(timer);
   }
 
-  #holding(receiptHandle: string): LabMessage | undefined {
+  #findByReceiptHandle(receiptHandle: string): LabMessage | undefined {
     for (const message of this.#messages.values())
       if (message.receiptHandle === receiptHandle) return message;
     return undefined;
@@ -190,7 +190,7 @@ export class LabQueue {
   }
 
   /** It keeps its id, its times and its count. */
-  #bury(message: LabMessage): void {
+  #moveToDeadLetterQueue(message: LabMessage): void {
     if (!this.#deadLetters) throw new Error(`${this.name} has no dead-letter queue`);
     this.#deadLetters.#put({ ...message, visibleAt: Date.now() });
     this.#remove(message);

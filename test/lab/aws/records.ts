@@ -1,7 +1,7 @@
 import { md5, type LabMessage, type MessageAttribute } from './queue';
 
 /** A message as Lambda hands it to a function. https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
-export function toRecord(message: LabMessage, eventSourceARN: string) {
+export function toSqsRecord(message: LabMessage, eventSourceARN: string) {
   const { messageId, receiptHandle = '', body, attributes, sentAt, firstReceivedAt = sentAt } = message;
   return {
     messageId,
@@ -14,7 +14,7 @@ export function toRecord(message: LabMessage, eventSourceARN: string) {
       ApproximateFirstReceiveTimestamp: String(firstReceivedAt),
     },
     messageAttributes: Object.fromEntries(
-      Object.entries(attributes).map(([name, attribute]) => [name, toAttribute(attribute)]),
+      Object.entries(attributes).map(([name, attribute]) => [name, toSqsAttribute(attribute)]),
     ),
     md5OfBody: md5(body),
     eventSource: 'aws:sqs',
@@ -23,7 +23,7 @@ export function toRecord(message: LabMessage, eventSourceARN: string) {
   };
 }
 
-const toAttribute = ({ DataType, StringValue, BinaryValue }: MessageAttribute) => ({
+const toSqsAttribute = ({ DataType, StringValue, BinaryValue }: MessageAttribute) => ({
   ...(StringValue !== undefined && { stringValue: StringValue }),
   ...(BinaryValue !== undefined && { binaryValue: BinaryValue }),
   stringListValues: [],
@@ -44,7 +44,7 @@ export function sqsEvent(bodies: readonly unknown[], now = Date.now()) {
         receiveCount: 1,
         visibleAt: now,
       };
-      return toRecord(message, 'arn:aws:sqs:us-east-1:123456789012:peermasq-dev-nodes');
+      return toSqsRecord(message, 'arn:aws:sqs:us-east-1:123456789012:peermasq-dev-nodes');
     }),
   };
 }

@@ -2,9 +2,9 @@ import { setImmediate } from 'node:timers/promises';
 import * as z from 'zod';
 import type { LabFunction } from './function';
 import type { LabMessage, LabQueue } from './queue';
-import { toRecord } from './records';
+import { toSqsRecord } from './records';
 
-export interface SourceSettings {
+export interface EventSourceSettings {
   readonly batchSize: number;
   /** How long a batch is gathered, from its first message on. */
   readonly windowMs: number;
@@ -22,11 +22,11 @@ const receiveLimit = 10;
  * @param failed is told what a function threw; its batch then stays in the queue
  * @returns when the signal ends it, and every invocation has ended
  */
-export async function runSource(
+export async function runEventSource(
   queue: LabQueue,
   target: LabFunction,
-  settings: SourceSettings,
-  failed: (error: unknown) => void,
+  settings: EventSourceSettings,
+  onFailure: (error: unknown) => void,
   signal: AbortSignal,
 ): Promise<void> {
   const poll = async () => {
@@ -34,9 +34,9 @@ export async function runSource(
     for (;;) {
       const gathered = await gather(queue, settings, carried, signal);
       if (signal.aborted) return;
-      const batch = fitting(gathered, queue.arn);
+      const batch = takeFitting(gathered, queue.arn);
       carried = gathered.slice(batch.length);
-      await deliver(queue, target, batch, failed);
+      await invokeWithBatch(queue, target, batch, onFailure);
     }
   };
   await Promise.all(Array.from({ length: settings.maximumConcurrency }, poll));
@@ -45,7 +45,7 @@ export async function runSource(
 /** Until there is a whole batch, or the window ends. What is already there counts. */
 async function gather(
   queue: LabQueue,
-  { batchSize, windowMs }: SourceSettings,
+  { batchSize, windowMs }: EventSourceSettings,
   carried: readonly LabMessage[],
   signal: AbortSignal,
 ): Promise<LabMessage[]> {
@@ -58,7 +58,7 @@ async function gather(
     bytes += sizeOf(received, queue.arn);
     if (batch.length > 0) endsAt = Math.min(endsAt, Date.now() + windowMs);
     if (batch.length >= batchSize || Date.now() >= endsAt || bytes > payloadLimit) break;
-    if (received.length === 0) await queue.arrival(endsAt, signal);
+    if (received.length === 0) await queue.waitForMessage(endsAt, signal);
     // The other pollers have their turn.
     else await setImmediate();
   }
@@ -66,40 +66,43 @@ async function gather(
 }
 
 const sizeOf = (messages: readonly LabMessage[], arn: string) =>
-  messages.reduce((sum, message) => sum + Buffer.byteLength(JSON.stringify(toRecord(message, arn))) + 1, 0);
+  messages.reduce(
+    (sum, message) => sum + Buffer.byteLength(JSON.stringify(toSqsRecord(message, arn))) + 1,
+    0,
+  );
 
 /** The first ones, as many as one invocation can carry. */
-function fitting(batch: readonly LabMessage[], arn: string): LabMessage[] {
+function takeFitting(batch: readonly LabMessage[], arn: string): LabMessage[] {
   let size = '{"Records":[]}'.length;
   const end = batch.findIndex((message) => (size += sizeOf([message], arn)) > payloadLimit);
   return batch.slice(0, end === -1 ? undefined : end);
 }
 
 /** Deletes what the function is done with. The rest comes again when its visibility timeout is over. */
-async function deliver(
+async function invokeWithBatch(
   queue: LabQueue,
   target: LabFunction,
   batch: readonly LabMessage[],
-  failed: (error: unknown) => void,
+  onFailure: (error: unknown) => void,
 ): Promise<void> {
   try {
-    const { answer } = await target.invoke({ Records: batch.map((one) => toRecord(one, queue.arn)) });
-    const again = failuresIn(answer, batch);
+    const { response } = await target.invoke({ Records: batch.map((one) => toSqsRecord(one, queue.arn)) });
+    const failedIds = failuresIn(response, batch);
     for (const { messageId, receiptHandle = '' } of batch) {
-      if (!again.has(messageId)) queue.delete(receiptHandle);
+      if (!failedIds.has(messageId)) queue.delete(receiptHandle);
     }
   } catch (error) {
-    failed(error);
+    onFailure(error);
   }
 }
 
-const answerSchema = z
+const responseSchema = z
   .object({ batchItemFailures: z.array(z.object({ itemIdentifier: z.string() })).nullish() })
   .nullable();
 
 /** @throws Error for an answer that Lambda takes for the failure of the whole batch */
-function failuresIn(answer: unknown, batch: readonly LabMessage[]): Set<string> {
-  const failures = answerSchema.parse(answer)?.batchItemFailures ?? [];
+function failuresIn(response: unknown, batch: readonly LabMessage[]): Set<string> {
+  const failures = responseSchema.parse(response)?.batchItemFailures ?? [];
   const ids = new Set(failures.map(({ itemIdentifier }) => itemIdentifier));
   const known = new Set(batch.map(({ messageId }) => messageId));
   const unknown = [...ids].find((id) => !known.has(id));

@@ -7,22 +7,22 @@ import {
 } from '@aws-sdk/client-ec2';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeClients, type Clients } from '../../../shared/aws/clients';
-import { labRegion, startAws, type LabAws } from './aws';
-import { refusalOf } from './refusals';
-import { addWay, type LabWay } from './way';
+import { labRegion, startLocalAws, type LocalAws } from './aws';
+import { errorCodeOf } from './refusals';
+import { addConnection, type LabConnection } from './way';
 
 const [vpcId, subnetId] = ['vpc-0123456789abcdef0', 'subnet-0123456789abcdef0'];
 const peer = { vpcId: 'vpc-0fedcba9876543210', subnetId: 'subnet-0fedcba9876543210' };
 
-let aws: LabAws;
+let aws: LocalAws;
 let clients: Clients;
-let way: LabWay;
+let connection: LabConnection;
 
 beforeEach(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   clients = makeClients(labRegion);
-  way = addWay(aws, {
+  connection = addConnection(aws, {
     peeringId: 'pcx-0123456789abcdef0',
     node: { vpcId, subnetId, range: '172.20.0.0/16' },
     peer: { ...peer, range: '10.0.0.0/16', address: '10.0.3.20', port: 5432 },
@@ -67,7 +67,7 @@ describe('what EC2 tells of firewalls', () => {
       'InvalidParameterValue',
     ],
   ])('%s is refused', async (_, send, code) => {
-    expect(await refusalOf(send())).toBe(code);
+    expect(await errorCodeOf(send())).toBe(code);
   });
 
   test('a VPC begins with an ACL that lets everything through, and a group that lets in its own', async () => {
@@ -106,6 +106,6 @@ test('a peering shows ranges while it is active, and only then', async () => {
     return VpcPeeringConnections.map(({ AccepterVpcInfo }) => AccepterVpcInfo?.CidrBlock);
   };
   expect(await ranges()).toEqual(['10.0.0.0/16']);
-  way.breakAt('peering pending');
+  connection.misconfigure('peering-pending');
   expect(await ranges()).toEqual([undefined]);
 });

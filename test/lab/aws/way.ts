@@ -1,17 +1,17 @@
 import { aclOf, groupOf, type LabAccount } from './account';
 import type { LabAcl, LabPeering, LabRouteTable, LabSecurityGroup, LabSubnet } from './state';
 
-interface Network {
+interface ConnectionNetwork {
   readonly vpcId: string;
   readonly subnetId: string;
   readonly range: string;
   readonly ipv6Range?: string;
 }
 
-export interface NewWay {
+export interface NewConnection {
   readonly peeringId: string;
-  readonly node: Network;
-  readonly peer: Network & {
+  readonly node: ConnectionNetwork;
+  readonly peer: ConnectionNetwork & {
     readonly address: string;
     readonly ipv6Address?: string;
     readonly port: number;
@@ -21,15 +21,15 @@ export interface NewWay {
 }
 
 /** What a test breaks of it. */
-export interface LabWay {
+export interface LabConnection {
   readonly peering: LabPeering;
-  readonly node: Side;
-  readonly peer: Side;
+  readonly node: ConnectionSide;
+  readonly peer: ConnectionSide;
   /** Breaks it in one place. */
-  breakAt(place: WayBreak): void;
+  misconfigure(name: Misconfiguration): void;
 }
 
-interface Side {
+interface ConnectionSide {
   readonly subnet: LabSubnet;
   readonly table: LabRouteTable;
   /** Of the nodes, or of the service. */
@@ -38,47 +38,47 @@ interface Side {
 }
 
 /** Ways to break it, in the order in which people look for them. */
-export const wayBreaks = {
-  'peering pending': ({ peering }) => (peering.status = 'pending-acceptance'),
-  'no route there': ({ node }) => (node.table.routes = []),
-  'no route back': ({ peer }) => (peer.table.routes = []),
-  'group closed at the node': ({ node }) => (node.group.egress = []),
-  'ACL closed at the node': ({ node, peer }) => node.acl.entries.push(deny(true, peer.subnet.cidr)),
-  'group closed at the peer': ({ peer }) => (peer.group.ingress = []),
-  'ACL closed at the peer': ({ node, peer }) => peer.acl.entries.push(deny(false, node.subnet.cidr)),
-} as const satisfies Record<string, (way: LabWay) => unknown>;
+export const misconfigurations = {
+  'peering-pending': ({ peering }) => (peering.status = 'pending-acceptance'),
+  'no-forward-route': ({ node }) => (node.table.routes = []),
+  'no-return-route': ({ peer }) => (peer.table.routes = []),
+  'security-group-blocks-egress': ({ node }) => (node.group.egress = []),
+  'network-acl-blocks-egress': ({ node, peer }) => node.acl.entries.push(deny(true, peer.subnet.cidr)),
+  'security-group-blocks-ingress': ({ peer }) => (peer.group.ingress = []),
+  'network-acl-blocks-ingress': ({ node, peer }) => peer.acl.entries.push(deny(false, node.subnet.cidr)),
+} as const satisfies Record<string, (connection: LabConnection) => unknown>;
 
-export type WayBreak = keyof typeof wayBreaks;
+export type Misconfiguration = keyof typeof misconfigurations;
 
 const deny = (egress: boolean, cidrBlock: string) =>
   ({ ruleNumber: 50, egress, ruleAction: 'deny', protocol: '6', cidrBlock }) as const;
 
 /** Two peered VPCs with routes both ways, and in the second one a service that the first may reach. */
-export function addWay(account: LabAccount, { peeringId, node, peer }: NewWay): LabWay {
+export function addConnection(account: LabAccount, { peeringId, node, peer }: NewConnection): LabConnection {
   const peerAccount = peer.account ?? account;
   const peering: LabPeering = {
     vpcPeeringConnectionId: peeringId,
     status: 'active',
-    requesterVpcInfo: sideOf(account, node),
-    accepterVpcInfo: sideOf(peerAccount, peer),
+    requesterVpcInfo: peeringSide(account, node),
+    accepterVpcInfo: peeringSide(peerAccount, peer),
   };
   for (const { state } of new Set([account, peerAccount])) state.peerings.push(peering);
   addNetwork(account, node, peer, peeringId);
   addNetwork(peerAccount, peer, node, peeringId);
-  const way = {
+  const connection = {
     peering,
     node: readSide(account, node, groupOf(node.vpcId)),
     peer: readSide(peerAccount, peer, addService(peerAccount, peer, node)),
   };
   return {
-    ...way,
-    breakAt(place) {
-      wayBreaks[place](this);
+    ...connection,
+    misconfigure(name) {
+      misconfigurations[name](this);
     },
   };
 }
 
-const sideOf = ({ state }: LabAccount, { vpcId, range, ipv6Range }: Network) => ({
+const peeringSide = ({ state }: LabAccount, { vpcId, range, ipv6Range }: ConnectionNetwork) => ({
   vpcId,
   cidrBlock: range,
   ...(ipv6Range !== undefined && { ipv6CidrBlock: ipv6Range }),
@@ -86,7 +86,12 @@ const sideOf = ({ state }: LabAccount, { vpcId, range, ipv6Range }: Network) => 
   region: state.region,
 });
 
-function addNetwork(account: LabAccount, own: Network, other: Network, peeringId: string): void {
+function addNetwork(
+  account: LabAccount,
+  own: ConnectionNetwork,
+  other: ConnectionNetwork,
+  peeringId: string,
+): void {
   const { vpcId, subnetId, range, ipv6Range } = own;
   const vpcPeeringConnectionId = peeringId;
   const ipv6 = other.ipv6Range;
@@ -103,7 +108,7 @@ function addNetwork(account: LabAccount, own: Network, other: Network, peeringId
 }
 
 /** @returns the id of its security group */
-function addService({ state }: LabAccount, peer: NewWay['peer'], clients: Network): string {
+function addService({ state }: LabAccount, peer: NewConnection['peer'], clients: ConnectionNetwork): string {
   const { vpcId, subnetId, address, ipv6Address, port } = peer;
   const groupId = `${groupOf(vpcId)}1`;
   const networkInterfaceId = vpcId.replace('vpc-', 'eni-');
@@ -129,16 +134,20 @@ function addService({ state }: LabAccount, peer: NewWay['peer'], clients: Networ
   return groupId;
 }
 
-function readSide({ state }: LabAccount, { vpcId, subnetId }: Network, groupId: string): Side {
+function readSide(
+  { state }: LabAccount,
+  { vpcId, subnetId }: ConnectionNetwork,
+  groupId: string,
+): ConnectionSide {
   return {
-    subnet: found(state.subnets.get(subnetId)),
-    table: found(state.routeTables.find((table) => table.vpcId === vpcId)),
-    group: found(state.securityGroups.find((group) => group.groupId === groupId)),
-    acl: found(state.acls.find((acl) => acl.networkAclId === aclOf(vpcId))),
+    subnet: assertDefined(state.subnets.get(subnetId)),
+    table: assertDefined(state.routeTables.find((table) => table.vpcId === vpcId)),
+    group: assertDefined(state.securityGroups.find((group) => group.groupId === groupId)),
+    acl: assertDefined(state.acls.find((acl) => acl.networkAclId === aclOf(vpcId))),
   };
 }
 
-function found<T>(one: T | undefined): T {
+function assertDefined<T>(one: T | undefined): T {
   if (one === undefined) throw new Error('addNetwork made less than expected');
   return one;
 }

@@ -2,11 +2,11 @@ import { resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseConfig } from '../../../shared/core/config';
 import type { Outcome } from '../../../shared/core/outcome';
-import { reconcile } from '../../../shared/core/reconcile';
+import { reconcileOrThrow } from '../../../shared/core/reconcile';
 import { parseReport, type Report } from '../../../shared/core/report';
-import { makeGcpCloud } from '../../../shared/gcp/cloud';
-import { openGoogleCloud, type GoogleCloudLab } from '../gcp/lab';
-import { addVm, networkUrl, subnetworkUrl, type Vm } from '../gcp/state';
+import { makeCloud } from '../../../shared/gcp/cloud';
+import { startLocalGcp, type LocalGcp } from '../gcp/lab';
+import { addVm, networkUrl, subnetworkUrl, type LabVm } from '../gcp/state';
 import { buildNetworks, type Networks } from '../networks';
 import { gcpPeering } from '../topologies';
 import { makeBootedNode, type BootedNode } from './node';
@@ -15,16 +15,16 @@ import { nodeProgram } from '../node-program';
 export const program = nodeProgram;
 
 /** A VM of the local Google Cloud that is a whole Debian in the lab's networks. */
-export interface GoogleNode {
-  readonly google: GoogleCloudLab;
+export interface GcpNode {
+  readonly google: LocalGcp;
   readonly networks: Networks;
-  readonly vm: Vm;
+  readonly vm: LabVm;
   readonly system: BootedNode;
   /** Boots it, as the cloud does: the time of its start is noted. Resolves when its startup scripts have run. */
   readonly boot: () => Promise<void>;
   readonly reboot: () => Promise<void>;
   /** One pass of the functions over this node, with these destinations in the config. */
-  readonly pass: (destinations: readonly string[], options?: PassOptions) => Promise<Outcome>;
+  readonly reconcileNode: (destinations: readonly string[], options?: ReconcileOptions) => Promise<Outcome>;
   readonly stopMetadataServer: () => Promise<void>;
   readonly startMetadataServer: () => Promise<void>;
   /** What it last wrote to its guest attribute; undefined when it wrote nothing. */
@@ -34,7 +34,7 @@ export interface GoogleNode {
   readonly close: () => Promise<void>;
 }
 
-export interface PassOptions {
+export interface ReconcileOptions {
   /** How long it may wait for the proof. */
   readonly seconds?: number;
   /** How long ago it happens, as its rule set tells it. */
@@ -46,7 +46,7 @@ export interface PassOptions {
 const metadataAddress = { host: '169.254.169.254', port: 80 };
 
 /** @param remounts as `makeBootedNode` takes them */
-export async function makeGoogleNode(remounts?: Readonly<Record<string, string>>): Promise<GoogleNode> {
+export async function makeGcpNode(remounts?: Readonly<Record<string, string>>): Promise<GcpNode> {
   const closing: (() => Promise<void>)[] = [];
   const close = async () => {
     for (const each of closing.splice(0).reverse()) await each();
@@ -63,10 +63,10 @@ async function make(
   closing: (() => Promise<void>)[],
   close: () => Promise<void>,
   remounts?: Readonly<Record<string, string>>,
-): Promise<GoogleNode> {
+): Promise<GcpNode> {
   const networks = await buildNetworks(gcpPeering, { managementAddress: metadataAddress.host });
   closing.push(networks.close);
-  const google = await openGoogleCloud();
+  const google = await startLocalGcp();
   closing.push(() => google.close());
   Object.assign(process.env, google.env);
   const vm = addNode(google);
@@ -80,13 +80,16 @@ async function make(
     await system.boot();
   }
 
-  async function pass(destinations: readonly string[], options: PassOptions = {}): Promise<Outcome> {
+  async function reconcileNode(
+    destinations: readonly string[],
+    options: ReconcileOptions = {},
+  ): Promise<Outcome> {
     const { seconds = 40, secondsAgo = 0, text = program } = options;
     const { project, zone, id } = vm;
-    const [outcome] = await reconcile(
+    const [outcome] = await reconcileOrThrow(
       [{ cloud: 'gcp', project, zone, id }],
       {
-        cloud: makeGcpCloud({ projects: [project], program: text }),
+        cloud: makeCloud({ projects: [project], program: text }),
         config: parseConfig(configOf(destinations)),
         clock: { now: () => Date.now() - secondsAgo * 1000 },
         log: { info: () => undefined, warn: () => undefined, error: () => undefined },
@@ -107,7 +110,7 @@ async function make(
       await system.powerOff();
       await boot();
     },
-    pass,
+    reconcileNode,
     stopMetadataServer: () => server.close(),
     startMetadataServer: async () => {
       server = await google.metadataServer(vm, metadataAddress);
@@ -135,7 +138,7 @@ const configOf = (destinations: readonly string[]): string =>
     },
   });
 
-function addNode({ cloud }: GoogleCloudLab): Vm {
+function addNode({ cloud }: LocalGcp): LabVm {
   const [project, region, name] = ['identity-nonprod', 'europe-west1', 'vpc-b'];
   cloud.networks.push({ project, name, peerings: [], routes: {} });
   cloud.subnetworks.push({ project, region, name, network: name, ipCidrRange: '10.209.0.0/16' });

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Machine } from '../machine';
-import type { Host, Running } from '../netns';
+import type { Host, RunningProcess } from '../netns';
 
 /** A whole Debian on a host of the lab: its network namespace, its own processes and files. `run` is inside. */
 export interface BootedNode extends Machine {
@@ -18,7 +18,7 @@ export interface BootedNode extends Machine {
   /** What a unit said since the last boot. */
   readonly journal: (unit: string) => Promise<string>;
   /** The process id of its systemd, as seen from outside. */
-  readonly leader: () => number;
+  readonly leaderPid: () => number;
   readonly close: () => Promise<void>;
 }
 
@@ -61,17 +61,17 @@ export async function makeBootedNode(
   const group = mkdtempSync('/sys/fs/cgroup/peermasq-');
   // What a kubelet and the like put there before anything of ours runs.
   const tables = await host.run(['iptables-save']);
-  let system: Running | undefined;
+  let system: RunningProcess | undefined;
   let pid = 0;
 
-  const leader = () => {
+  const leaderPid = () => {
     if (pid === 0) throw new Error('the node does not run');
     return pid;
   };
-  const inside = (argv: readonly string[]) => [
+  const argvInside = (argv: readonly string[]) => [
     'nsenter',
     '--target',
-    String(leader()),
+    String(leaderPid()),
     '--all',
     '--',
     ...argv,
@@ -80,7 +80,7 @@ export async function makeBootedNode(
   const run: Machine['run'] = async (argv, { env = {}, ...options } = {}) => {
     const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     const { code, stdout, stderr } = await host.exec(
-      inside(['env', '-i', path, ...settings, ...argv]),
+      argvInside(['env', '-i', path, ...settings, ...argv]),
       options,
     );
     return { status: code ?? 128, stdout, stderr };
@@ -106,7 +106,7 @@ export async function makeBootedNode(
     }
   }
 
-  async function hasBooted({ pid: nspawnPid }: Running): Promise<boolean> {
+  async function hasBooted({ pid: nspawnPid }: RunningProcess): Promise<boolean> {
     const [child] = await readFile(`/proc/${nspawnPid}/task/${nspawnPid}/children`, 'utf8').then(
       (children) => children.split(' '),
       () => [],
@@ -130,7 +130,7 @@ export async function makeBootedNode(
     run,
     boot,
     powerOff,
-    leader,
+    leaderPid,
     journal: async (unit) => (await run(['journalctl', '--boot', '--output=cat', `--unit=${unit}`])).stdout,
     close: async () => {
       await writeFile(join(group, 'cgroup.kill'), '1');

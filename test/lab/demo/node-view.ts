@@ -1,10 +1,10 @@
 import * as z from 'zod';
 import { parseReport } from '../../../shared/core/report';
 import type { Machine } from '../machine';
-import type { Pass } from './scenario';
+import type { NodeResult } from './scenario';
 
 /** The rules of ours that are in table nat, as iptables-save prints them. */
-export async function inForce(node: Machine): Promise<string[]> {
+export async function installedRules(node: Machine): Promise<string[]> {
   const { status, stdout, stderr } = await node.run(['iptables-save', '-t', 'nat']);
   if (status !== 0) throw new Error(`iptables-save ended with ${status}: ${stderr}`);
   return stdout.split('\n').filter((line) => line.startsWith('-A') && line.includes('PEERMASQ'));
@@ -22,10 +22,10 @@ const provenEntry = z.object({
  * @param sentAt when its event was sent: milliseconds since the epoch
  * @throws Error with the whole log when it proved none
  */
-export function provenIn(
+export function findProven(
   log: readonly unknown[],
   sentAt: number,
-): Pick<Pass, 'eventToProvenMs' | 'ruleset' | 'proof'> {
+): Pick<NodeResult, 'eventToProvenMs' | 'ruleset' | 'proof'> {
   const entry = log.map((line) => provenEntry.safeParse(line)).find(({ success }) => success)?.data;
   if (!entry)
     throw new Error(`The node was not proven:\n${log.map((line) => JSON.stringify(line)).join('\n')}`);
@@ -44,12 +44,12 @@ const outcomeEntry = z.object({
 });
 
 /** What became of a node that a function looked at; undefined when it looked at none. */
-export function outcomeIn(log: readonly unknown[]): z.output<typeof outcomeEntry> | undefined {
+export function findOutcome(log: readonly unknown[]): z.output<typeof outcomeEntry> | undefined {
   return log.map((line) => outcomeEntry.safeParse(line)).find(({ success }) => success)?.data;
 }
 
 const needsRebootEntry = z.object({ message: z.literal('NodeNeedsReboot'), reason: z.string() });
 
 /** In which words a function said that a node needs a reboot; undefined when it did not. */
-export const needsRebootIn = (log: readonly unknown[]): string | undefined =>
+export const findNeedsReboot = (log: readonly unknown[]): string | undefined =>
   log.map((line) => needsRebootEntry.safeParse(line)).find(({ success }) => success)?.data?.reason;

@@ -3,19 +3,19 @@ import pc from 'picocolors';
 import { describeKernel } from '../kernel';
 import type { Networks } from '../networks';
 import { gcpPeering } from '../topologies';
-import { replayAll, toDocument } from './replay';
-import type { Pass, Race, Scenario } from './scenario';
+import { runScenarios, toDocument } from './replay';
+import type { NodeResult, Race, Scenario } from './scenario';
 import { openScreen } from './screen';
 
-async function cure({ node }: Networks): Promise<void> {
+async function fix({ node }: Networks): Promise<void> {
   await node.run(['iptables', '-t', 'nat', '-I', 'POSTROUTING', '-d', '10.193.0.0/16', '-j', 'MASQUERADE']);
   await node.run(['conntrack', '-D', '-d', '10.193.0.3']);
 }
-const pass: Pass = {
+const nodeResult: NodeResult = {
   eventToProvenMs: 7,
   ruleset: 'abc',
   rules: ['-A PEERMASQ …'],
-  lookedUp: ['peering b-to-a'],
+  discovery: ['peering b-to-a'],
   proof: {
     ...{ result: 'applied', proven: true, id: null, generation: 1, backend: 'iptables-nft', rules: 1 },
     ...{ healed: 0, persisted: 'no', warnings: ['no conntrack'] },
@@ -25,7 +25,7 @@ const pass: Pass = {
 
 const scenario = (
   sendEvent: (networks: Networks, times: number) => Promise<unknown>,
-  passed = pass,
+  outcome = nodeResult,
 ): Scenario => ({
   ...{ name: 'one', cloud: 'gcp', title: 'One', story: 'A story.', topology: gcpPeering },
   open: (networks) => {
@@ -35,7 +35,7 @@ const scenario = (
       peermasq: answers,
       sendEvent: async () => {
         await sendEvent(networks, ++times);
-        return passed;
+        return outcome;
       },
       close: () => Promise.resolve(),
     });
@@ -44,7 +44,7 @@ const scenario = (
 
 /** Of a node on which all is well. */
 const answers = ([command]: readonly string[]) => {
-  const checks = [{ link: 'proof', state: 'ok' }];
+  const checks = [{ name: 'proof', state: 'ok' }];
   const stdout =
     command === 'doctor'
       ? JSON.stringify({ checks, broken: null, verdict: 'Nothing is broken.' })
@@ -52,21 +52,21 @@ const answers = ([command]: readonly string[]) => {
   return Promise.resolve({ status: 0, stdout, stderr: '' });
 };
 
-async function replayed(...scenarios: Scenario[]) {
+async function runAll(...scenarios: Scenario[]) {
   const written: string[] = [];
-  const replays = await replayAll(
+  const results = await runScenarios(
     scenarios,
     (text) => written.push(text),
     (write) => openScreen(write, pc.createColors(false)),
   );
-  return { replays, faults: replays.map(({ faults }) => faults), text: written.join('') };
+  return { results, errors: results.map(({ errors }) => errors), text: written.join('') };
 }
 
 describeKernel('a replay', undefined, () => {
   test('that goes well has no faults, tells its story, and makes the document of --json', async () => {
-    const once = scenario((networks, times) => (times === 1 ? cure(networks) : Promise.resolve()));
-    const { replays, faults, text } = await replayed(once);
-    expect(faults).toEqual([[]]);
+    const once = scenario((networks, times) => (times === 1 ? fix(networks) : Promise.resolve()));
+    const { results, errors, text } = await runAll(once);
+    expect(errors).toEqual([[]]);
     expect(text).toMatch(
       /before .* 10\.132\.0\.10 ──▶ vpc-b ✗ dropped\n +10\.193\.0\.3:32191: no connection in 1500 ms/,
     );
@@ -79,7 +79,7 @@ describeKernel('a replay', undefined, () => {
     expect(text).toMatch(
       /after .* 10\.209\.0\.2 ───▶ vpc-b ──▶ vpc-a ──▶ backend ✓\n +<h1>Hello Kubernetes!/,
     );
-    expect(toDocument(replays)).toEqual({
+    expect(toDocument(results)).toEqual({
       scenarios: [
         {
           name: 'one',
@@ -95,57 +95,57 @@ describeKernel('a replay', undefined, () => {
   });
 
   test('of a race shows who won', async () => {
-    const raced = (race: Race) => replayed(scenario((networks) => cure(networks), { ...pass, race }));
+    const raced = (race: Race) => runAll(scenario((networks) => fix(networks), { ...nodeResult, race }));
     const [won, lost] = await Promise.all([
       raced({ metadataSetMs: 2_240, scriptRanMs: 5_000 }),
       raced({ metadataSetMs: 9_000, scriptRanMs: 5_000 }),
     ]);
     expect(won.text).toMatch(/race is won: metadata set 2\.2 s after [^]*script run 5\.0 s/);
     expect(lost.text).toContain('race is lost');
-    expect(toDocument(won.replays).scenarios[0]).toMatchObject({
+    expect(toDocument(won.results).scenarios[0]).toMatchObject({
       race: { metadataSetMs: 2_240, scriptRanMs: 5_000 },
     });
   });
 
   test('of a race that is lost first asks again before it is healed', async () => {
     const late: Scenario = {
-      ...scenario(cure),
+      ...scenario(fix),
       open: (networks) =>
         Promise.resolve({
           node: 'node-1',
           peermasq: answers,
-          loseRace: () => Promise.resolve('it must be restarted'),
+          sendLateEvent: () => Promise.resolve('it must be restarted'),
           sendEvent: async () => {
             await networks.resetNode();
-            await cure(networks);
-            return pass;
+            await fix(networks);
+            return nodeResult;
           },
           close: () => Promise.resolve(),
         }),
     };
-    const { replays, faults, text } = await replayed(late);
-    expect(faults).toEqual([[]]);
+    const { results, errors, text } = await runAll(late);
+    expect(errors).toEqual([[]]);
     expect(text).toMatch(/too late +it must be restarted\n +the pod still does not reach the peer/);
-    expect(toDocument(replays).scenarios[0]).toMatchObject({
-      late: { words: 'it must be restarted', reached: false },
+    expect(toDocument(results).scenarios[0]).toMatchObject({
+      late: { reason: 'it must be restarted', reached: false },
       after: { reached: true },
     });
   });
 
   test('says what went wrong, and the next one is played all the same', async () => {
     const [failing, rest] = await Promise.all([
-      replayed(scenario(() => Promise.reject(new Error('the cloud said no')))),
-      replayed(
+      runAll(scenario(() => Promise.reject(new Error('the cloud said no')))),
+      runAll(
         scenario(() => Promise.resolve()),
-        scenario(cure),
+        scenario(fix),
       ),
     ]);
-    expect(failing.faults).toEqual([['the cloud said no']]);
-    expect(toDocument(failing.replays).scenarios[0]).toMatchObject({
+    expect(failing.errors).toEqual([['the cloud said no']]);
+    expect(toDocument(failing.results).scenarios[0]).toMatchObject({
       after: { reached: false },
       eventToProvenMs: null,
     });
-    expect(rest.faults).toEqual([
+    expect(rest.errors).toEqual([
       ['the pod still does not reach 10.193.0.3:32191: no connection in 1500 ms'],
       ['the same once more changed what iptables-save prints'],
     ]);

@@ -1,25 +1,25 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { buildNetworks, type Answer, type Networks } from '../networks';
-import { askDoctor, askPlan } from './questions';
-import type { LocalCloud, Pass, Race, Scenario } from './scenario';
+import { buildNetworks, type RequestResult, type Networks } from '../networks';
+import { runDoctor, runPlan } from './questions';
+import type { DemoCloud, NodeResult, Race, Scenario } from './scenario';
 import { diagram, type Screen } from './screen';
-import { takeTurns, type Write } from './turns';
+import { serializeOutput, type Write } from './turns';
 
 /** How a scenario went; it went well when there are no faults. */
-export interface Replay {
+export interface ScenarioResult {
   readonly scenario: Scenario;
-  readonly before: Answer;
+  readonly before: RequestResult;
   /** What was said of the node when the event came too late, and whether the pod reached the peer then. */
-  readonly late?: { readonly words: string; readonly reached: boolean };
-  readonly pass?: Pass;
-  readonly after: Answer;
-  readonly faults: readonly string[];
+  readonly late?: { readonly reason: string; readonly reached: boolean };
+  readonly nodeResult?: NodeResult;
+  readonly after: RequestResult;
+  readonly errors: readonly string[];
 }
 
 const metadataServer = '169.254.169.254';
-const hangsAfterMs = 1_500;
+const requestTimeoutMs = 1_500;
 /** The kernel sends the SYN of a hanging connect again after a while that grows with how long it hangs. */
-const healsWithinMs = 20_000;
+const recoversWithinMs = 20_000;
 
 /**
  * Plays the scenarios at the same time, and shows them one after the other; a fault in one does not stop the
@@ -27,49 +27,54 @@ const healsWithinMs = 20_000;
  * @param openScreen makes the screen of one scenario
  * @returns in the order of the scenarios
  */
-export async function replayAll(
+export async function runScenarios(
   scenarios: readonly Scenario[],
   write: Write,
   openScreen: (write: Write) => Screen,
-): Promise<Replay[]> {
-  const takeTurn = takeTurns(write);
+): Promise<ScenarioResult[]> {
+  const openSection = serializeOutput(write);
   return Promise.all(
     scenarios.map(async (scenario, index) => {
-      const turn = takeTurn();
-      const screen = openScreen(turn.write);
+      const section = openSection();
+      const screen = openScreen(section.write);
       screen.heading(`${index + 1}/${scenarios.length}  ${scenario.title}`, scenario.story);
-      const result = await replay(scenario, screen);
-      turn.end();
+      const result = await runScenario(scenario, screen);
+      section.end();
       return result;
     }),
   );
 }
 
 /** What `--json` prints. */
-export function toDocument(replays: readonly Replay[]) {
+export function toDocument(results: readonly ScenarioResult[]) {
   return {
-    scenarios: replays.map(({ scenario, before, late, after, pass }) => ({
+    scenarios: results.map(({ scenario, before, late, after, nodeResult }) => ({
       name: scenario.name,
       cloud: scenario.cloud,
       before: { reached: before.reached },
       ...(late && { late }),
       after: { reached: after.reached, body: after.body, sourceSeenByPeer: after.sourceSeenByPeer },
-      eventToProvenMs: pass?.eventToProvenMs ?? null,
-      ruleset: pass?.ruleset ?? null,
-      rules: pass?.rules ?? [],
-      ...(pass?.race && { race: pass.race }),
+      eventToProvenMs: nodeResult?.eventToProvenMs ?? null,
+      ruleset: nodeResult?.ruleset ?? null,
+      rules: nodeResult?.rules ?? [],
+      ...(nodeResult?.race && { race: nodeResult.race }),
     })),
   };
 }
 
-async function replay(scenario: Scenario, screen: Screen): Promise<Replay> {
-  const result: Draft = { scenario, before: { reached: false }, after: { reached: false }, faults: [] };
+async function runScenario(scenario: Scenario, screen: Screen): Promise<ScenarioResult> {
+  const result: MutableScenarioResult = {
+    scenario,
+    before: { reached: false },
+    after: { reached: false },
+    errors: [],
+  };
   try {
     const networks = await buildNetworks(scenario.topology, { managementAddress: metadataServer });
     try {
       const cloud = await scenario.open(networks);
       try {
-        await play(networks, cloud, screen, result);
+        await runSteps(networks, cloud, screen, result);
       } finally {
         await cloud.close();
       }
@@ -77,67 +82,78 @@ async function replay(scenario: Scenario, screen: Screen): Promise<Replay> {
       await networks.close();
     }
   } catch (error) {
-    result.faults.push(error instanceof Error ? error.message : String(error));
+    result.errors.push(error instanceof Error ? error.message : String(error));
   }
   return result;
 }
 
 /** A replay as it goes on. */
-type Draft = { -readonly [Key in keyof Replay]: Replay[Key] } & { readonly faults: string[] };
+type MutableScenarioResult = { -readonly [Key in keyof ScenarioResult]: ScenarioResult[Key] } & {
+  readonly errors: string[];
+};
 
-async function play(networks: Networks, cloud: LocalCloud, screen: Screen, result: Draft): Promise<void> {
-  screen.say('on node', networks.topology.node.rules.join('\n'));
-  result.before = await networks.pod.request(hangsAfterMs);
+async function runSteps(
+  networks: Networks,
+  cloud: DemoCloud,
+  screen: Screen,
+  result: MutableScenarioResult,
+): Promise<void> {
+  screen.print('on node', networks.topology.node.rules.join('\n'));
+  result.before = await networks.pod.request(requestTimeoutMs);
   await showBefore(networks, result.before, screen);
   if (result.before.reached) {
-    result.faults.push('the pod reached the peer before anything was done');
+    result.errors.push('the pod reached the peer before anything was done');
     return;
   }
 
-  if (cloud.loseRace) {
-    const words = await cloud.loseRace(screen.say);
-    const { reached } = await networks.pod.request(hangsAfterMs);
-    result.late = { words, reached };
-    screen.bad('too late', words);
-    if (reached) result.faults.push('the pod reached the peer though the race was lost');
+  if (cloud.sendLateEvent) {
+    const reason = await cloud.sendLateEvent(screen.print);
+    const { reached } = await networks.pod.request(requestTimeoutMs);
+    result.late = { reason, reached };
+    screen.bad('too late', reason);
+    if (reached) result.errors.push('the pod reached the peer though the race was lost');
     else screen.bad('', 'the pod still does not reach the peer');
   }
-  if (cloud.isOld) {
-    const broken = await askDoctor(networks, cloud, screen);
+  if (cloud.isExistingNode) {
+    const broken = await runDoctor(networks, cloud, screen);
     if (broken !== 'masquerading')
-      result.faults.push(`doctor calls ${broken ?? 'nothing'} broken, not masquerading`);
-    if (!(await askPlan(cloud, screen)))
-      result.faults.push('plan shows no change, though the node has no rules');
+      result.errors.push(`doctor calls ${broken ?? 'nothing'} broken, not masquerading`);
+    if (!(await runPlan(cloud, screen)))
+      result.errors.push('plan shows no change, though the node has no rules');
   }
   // A pod that hangs goes down with its node: where that is restarted there is none to heal.
-  const hanging = cloud.loseRace ? undefined : networks.pod.request(120_000);
-  result.pass = await cloud.sendEvent(screen.say);
-  showPass(result.pass, result.late || cloud.isOld ? 'the backfill began' : 'the event', screen);
+  const hanging = cloud.sendLateEvent ? undefined : networks.pod.request(120_000);
+  result.nodeResult = await cloud.sendEvent(screen.print);
+  showNodeResult(
+    result.nodeResult,
+    result.late || cloud.isExistingNode ? 'the backfill began' : 'the event',
+    screen,
+  );
 
   result.after = await networks.pod.request();
-  result.faults.push(...showAfter(networks, result.after, screen));
+  result.errors.push(...showAfter(networks, result.after, screen));
   if (!result.after.reached) return;
   const [healed, isUnchanged] = await Promise.all([
-    hanging && within(healsWithinMs, hanging),
-    changesNothing(networks, cloud),
+    hanging && withTimeout(recoversWithinMs, hanging),
+    isIdempotent(networks, cloud),
   ]);
   if (healed)
-    screen.say('', `the request that hung meanwhile ${healed.reached ? 'is answered too' : 'still hangs'}`);
-  if (isUnchanged) screen.say('again', 'the same once more changes nothing: iptables-save is identical');
-  else result.faults.push('the same once more changed what iptables-save prints');
-  const broken = await askDoctor(networks, cloud, screen);
-  if (broken !== null) result.faults.push(`doctor still calls ${broken} broken`);
-  if (await askPlan(cloud, screen)) result.faults.push('plan still shows a change');
+    screen.print('', `the request that hung meanwhile ${healed.reached ? 'is answered too' : 'still hangs'}`);
+  if (isUnchanged) screen.print('again', 'the same once more changes nothing: iptables-save is identical');
+  else result.errors.push('the same once more changed what iptables-save prints');
+  const broken = await runDoctor(networks, cloud, screen);
+  if (broken !== null) result.errors.push(`doctor still calls ${broken} broken`);
+  if (await runPlan(cloud, screen)) result.errors.push('plan still shows a change');
 }
 
 /** Whether the rules are the same after the same was done once more. */
-async function changesNothing(networks: Networks, cloud: LocalCloud): Promise<boolean> {
-  const rules = await rulesInForce(networks);
+async function isIdempotent(networks: Networks, cloud: DemoCloud): Promise<boolean> {
+  const rules = await savedRules(networks);
   await cloud.sendEvent(() => undefined);
-  return rules === (await rulesInForce(networks));
+  return rules === (await savedRules(networks));
 }
 
-async function showBefore(networks: Networks, before: Answer, screen: Screen): Promise<void> {
+async function showBefore(networks: Networks, before: RequestResult, screen: Screen): Promise<void> {
   const { topology, node, router } = networks;
   const { address, port } = topology.peer;
   const { pod } = topology.node.pods;
@@ -149,11 +165,11 @@ async function showBefore(networks: Networks, before: Answer, screen: Screen): P
     '',
     `${address}:${port}: ${before.reason}; the router dropped ${count(sources[pod] ?? 0, 'packet')} from ${pod}`,
   );
-  screen.say('', `(the node itself ${reached ? 'is answered' : 'hangs too'})`);
+  screen.print('', `(the node itself ${reached ? 'is answered' : 'hangs too'})`);
 }
 
 /** Returns what is wrong with the answer. */
-function showAfter({ topology }: Networks, after: Answer, screen: Screen): string[] {
+function showAfter({ topology }: Networks, after: RequestResult, screen: Screen): string[] {
   const { node, peer } = topology;
   const { reached, body = '', sourceSeenByPeer = 'nobody', reason } = after;
   screen.draw('after', diagram(topology, after, screen.colours));
@@ -164,15 +180,15 @@ function showAfter({ topology }: Networks, after: Answer, screen: Screen): strin
   return [`the peer saw ${sourceSeenByPeer} and not the node's address ${node.address}`];
 }
 
-function showPass(pass: Pass, since: string, screen: Screen): void {
-  const { eventToProvenMs, lookedUp, ruleset, rules, proof, race } = pass;
+function showNodeResult(nodeResult: NodeResult, since: string, screen: Screen): void {
+  const { eventToProvenMs, discovery, ruleset, rules, proof, race } = nodeResult;
   if (race) showRace(race, screen);
-  screen.say('looked up', lookedUp.join('\n'));
-  screen.say('rule set', ruleset);
-  screen.say('rules', rules.join('\n'));
+  screen.print('looked up', discovery.join('\n'));
+  screen.print('rule set', ruleset);
+  screen.print('rules', rules.join('\n'));
   if (!proof) return;
   const { result, proven, backend, healed, probes, warnings } = proof;
-  screen.say(
+  screen.print(
     'proof',
     [
       `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after ${since}: ${count(proof.rules, 'rule')} in ${backend}, ${count(healed, 'hanging flow')} healed`,
@@ -194,7 +210,7 @@ function showRace({ metadataSetMs, scriptRanMs }: Race, screen: Screen): void {
 
 const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
 
-async function within(ms: number, request: Promise<Answer>): Promise<Answer> {
+async function withTimeout(ms: number, request: Promise<RequestResult>): Promise<RequestResult> {
   const late = new AbortController();
   const timeout = delay(ms, { reached: false, reason: `no answer in ${ms} ms` }, { signal: late.signal });
   try {
@@ -205,7 +221,7 @@ async function within(ms: number, request: Promise<Answer>): Promise<Answer> {
 }
 
 /** What iptables-save prints, without the time of day and the counters. */
-async function rulesInForce({ node }: Networks): Promise<string> {
+async function savedRules({ node }: Networks): Promise<string> {
   const { status, stdout, stderr } = await node.run(['iptables-save']);
   if (status !== 0) throw new Error(`iptables-save ended with ${status}: ${stderr}`);
   return stdout.replaceAll(/^#.*\n/gm, '').replaceAll(/ \[\d+:\d+\]$/gm, '');

@@ -1,10 +1,10 @@
 import { expect, test } from '@jest/globals';
-import { takeTurns } from './turns';
+import { serializeOutput } from './turns';
 
 test('the first turn is shown live, each other when those before it have ended', () => {
   const shown: string[] = [];
-  const take = takeTurns((text) => shown.push(text));
-  const [first, second, third] = [take(), take(), take()];
+  const openSection = serializeOutput((text) => shown.push(text));
+  const [first, second, third] = [openSection(), openSection(), openSection()];
   third.write('3a ');
   second.write('2a ');
   first.write('1a ');

@@ -1,40 +1,40 @@
-import { ApiError } from './compute-input';
+import { GcpApiError } from './compute-input';
 import type { Method } from './compute-method';
-import type { FaultKind } from './state';
+import type { InjectedErrorKind } from './state';
 
 /** The connection breaks instead of an answer. */
-export class Reset extends Error {}
+export class ConnectionReset extends Error {}
 /** There is no answer at all. */
-export class Silence extends Error {}
+export class NoResponse extends Error {}
 
 /** As the API words it (seen in scylladb/scylla-cluster-tests#7940). */
 export const quotaExceeded = (
   { metric, limit }: { readonly metric: string; readonly limit: string },
   projectNumber = '0',
-): ApiError =>
-  new ApiError(
+): GcpApiError =>
+  new GcpApiError(
     403,
     'rateLimitExceeded',
     `Quota exceeded for quota metric '${metric}' and limit '${limit}' of service 'compute.googleapis.com' for consumer 'project_number:${projectNumber}'.`,
     'usageLimits',
   );
 
-export function failAs(kind: FaultKind, { name }: Method, pathname: string): never {
+export function throwInjectedError(kind: InjectedErrorKind, { name }: Method, pathname: string): never {
   switch (kind) {
     case 'quota':
       throw quotaExceeded({ metric: 'Read requests', limit: 'Read requests per minute' });
     case 'permission':
-      throw new ApiError(
+      throw new GcpApiError(
         403,
         'forbidden',
         `Required '${permissionOf(name)}' permission for '${resourceOf(pathname)}'`,
       );
     case 'unavailable':
-      throw new ApiError(503, 'backendError', 'The service is currently unavailable.');
+      throw new GcpApiError(503, 'backendError', 'The service is currently unavailable.');
     case 'reset':
-      throw new Reset();
-    case 'silence':
-      throw new Silence();
+      throw new ConnectionReset();
+    case 'no-response':
+      throw new NoResponse();
   }
 }
 

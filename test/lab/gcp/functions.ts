@@ -7,7 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 
 /** One function of dist/gcp on the real functions-framework. */
-export interface RunningFunction {
+export interface LabFunction {
   readonly url: string;
   /** The most memory that it had resident until now, in megabytes. */
   readonly peakMb: () => number;
@@ -25,7 +25,7 @@ export async function startFunction(
   target: string,
   signatureType: 'cloudevent' | 'http',
   env: Readonly<Record<string, string>>,
-): Promise<RunningFunction> {
+): Promise<LabFunction> {
   const port = await freePort();
   const flags = [`--target=${target}`, `--signature-type=${signatureType}`, `--port=${port}`];
   const child = spawn(
@@ -37,8 +37,8 @@ export async function startFunction(
     },
   );
   const log: Record<string, unknown>[] = [];
-  const faults: string[] = [];
-  createInterface({ input: child.stderr }).on('line', (line) => faults.push(line));
+  const stderrLines: string[] = [];
+  createInterface({ input: child.stderr }).on('line', (line) => stderrLines.push(line));
   const lines = createInterface({ input: child.stdout }).on('line', (line) => {
     if (line.startsWith('{')) log.push(JSON.parse(line) as Record<string, unknown>);
   });
@@ -50,7 +50,7 @@ export async function startFunction(
   });
   const timeout = AbortSignal.timeout(startsWithinMs);
   const failed = Promise.race([once(child, 'exit'), once(timeout, 'abort')]).then(() => {
-    throw new Error(`${target} did not start:\n${faults.join('\n')}`);
+    throw new Error(`${target} did not start:\n${stderrLines.join('\n')}`);
   });
   // Once it has started, its end is no longer a fault.
   failed.catch(() => undefined);
@@ -58,7 +58,7 @@ export async function startFunction(
     await end(child);
     throw error;
   });
-  const logged: RunningFunction['logged'] = async (isIt) => {
+  const logged: LabFunction['logged'] = async (isIt) => {
     for (;;) {
       const entry = log.find(isIt);
       if (entry) return entry;
@@ -93,13 +93,13 @@ async function freePort(): Promise<number> {
  * Delivers a CloudEvent as Eventarc does. Its log is complete when this returns.
  * @returns the HTTP status: anything but 2xx asks for another delivery
  */
-export async function deliver(running: RunningFunction, event: Record<string, unknown>): Promise<number> {
+export async function deliverEvent(running: LabFunction, event: Record<string, unknown>): Promise<number> {
   const status = await post(running, event);
-  await logIsComplete(running);
+  await waitForCompleteLog(running);
   return status;
 }
 
-async function post({ url }: RunningFunction, event: Record<string, unknown>): Promise<number> {
+async function post({ url }: LabFunction, event: Record<string, unknown>): Promise<number> {
   const response = await fetch(url, {
     method: 'POST',
     headers: { 'content-type': 'application/cloudevents+json' },
@@ -110,7 +110,7 @@ async function post({ url }: RunningFunction, event: Record<string, unknown>): P
 }
 
 /** The function writes its lines in order: once it said that it ignored a last event, all others are read. */
-async function logIsComplete(running: RunningFunction): Promise<void> {
+async function waitForCompleteLog(running: LabFunction): Promise<void> {
   const { log, logged } = running;
   const id = randomUUID();
   await post(running, { specversion: '1.0', id, source: 'lab', type: 'lab.marker' });

@@ -1,32 +1,36 @@
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { serve, type Address, type Server } from './server';
-import { hasGuestAttributes, type GoogleCloud, type Item, type Vm } from './state';
+import { startHttpServer, type ListenAddress, type ServerHandle } from './server';
+import { hasGuestAttributes, type GcpState, type MetadataItem, type LabVm } from './state';
 
-export interface MetadataServer extends Server {
+export interface MetadataServer extends ServerHandle {
   /** The next requests for paths that begin so are answered with 503. */
   failNext(times: number, path?: string): void;
   /** Each request that arrived, in order: `GET instance/attributes/peermasq-ruleset`. */
   readonly requests: string[];
 }
 
-type Answer = { readonly status: number; readonly text: string; readonly type?: string };
+type MetadataResponse = { readonly status: number; readonly text: string; readonly type?: string };
 
 /** The cloud as one VM sees it, or a function where there is no VM. */
-interface Place {
-  readonly cloud: GoogleCloud;
-  readonly vm: Vm | undefined;
+interface ServerContext {
+  readonly cloud: GcpState;
+  readonly vm: LabVm | undefined;
 }
 
-const absent: Answer = { status: 404, text: 'Not Found\n' };
-const notAllowed: Answer = { status: 405, text: 'Method Not Allowed\n' };
-const unavailable: Answer = { status: 503, text: 'Service Unavailable\n' };
-const guestAttributesOff: Answer = { status: 403, text: 'Guest attributes endpoint access is disabled.\n' };
-const withoutHeader: Answer = { status: 403, text: 'Missing Metadata-Flavor:Google header.\n' };
-const ok = (text: string, type = 'application/text'): Answer => ({ status: 200, text, type });
-const json = (value: unknown): Answer => ok(JSON.stringify(value), 'application/json');
-const etagOf = ({ text }: Answer): string => createHash('sha256').update(text).digest('hex').slice(0, 16);
+const notFoundResponse: MetadataResponse = { status: 404, text: 'Not Found\n' };
+const notAllowed: MetadataResponse = { status: 405, text: 'Method Not Allowed\n' };
+const unavailable: MetadataResponse = { status: 503, text: 'Service Unavailable\n' };
+const guestAttributesOff: MetadataResponse = {
+  status: 403,
+  text: 'Guest attributes endpoint access is disabled.\n',
+};
+const withoutHeader: MetadataResponse = { status: 403, text: 'Missing Metadata-Flavor:Google header.\n' };
+const ok = (text: string, type = 'application/text'): MetadataResponse => ({ status: 200, text, type });
+const json = (value: unknown): MetadataResponse => ok(JSON.stringify(value), 'application/json');
+const etagOf = ({ text }: MetadataResponse): string =>
+  createHash('sha256').update(text).digest('hex').slice(0, 16);
 
 const root = '/computeMetadata/v1/';
 /** What a value may hold is not verified; nothing is to need more than this. */
@@ -37,29 +41,29 @@ const guestAttributeLimitBytes = 32 * 1024;
  * function: identity only.
  */
 export async function startMetadataServer(
-  cloud: GoogleCloud,
-  vm: Vm | undefined,
-  address?: Address,
+  cloud: GcpState,
+  vm: LabVm | undefined,
+  address?: ListenAddress,
 ): Promise<MetadataServer> {
   const requests: string[] = [];
   const failing = { times: 0, path: '' };
-  const server = await serve(async (request, body, response) => {
+  const server = await startHttpServer(async (request, body, response) => {
     const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://localhost');
     const path = decodeURIComponent(pathname).replace(root, '');
     requests.push(`${request.method} ${path}`);
     const isFailing = path.startsWith(failing.path) && failing.times-- > 0;
-    const refusal = pathname.startsWith(root) ? undefined : absent;
-    const answered =
-      refusalOf(request) ??
-      (isFailing ? unavailable : refusal) ??
+    const unknownPath = pathname.startsWith(root) ? undefined : notFoundResponse;
+    const result =
+      headerError(request) ??
+      (isFailing ? unavailable : unknownPath) ??
       (await answer({ cloud, vm }, request.method, path, query, body, response));
-    response.writeHead(answered.status, {
+    response.writeHead(result.status, {
       'Metadata-Flavor': 'Google',
-      Server: 'Metadata Server for VM',
-      'Content-Type': answered.type ?? 'text/html; charset=UTF-8',
-      ETag: etagOf(answered),
+      ServerHandle: 'Metadata Server for VM',
+      'Content-Type': result.type ?? 'text/html; charset=UTF-8',
+      ETag: etagOf(result),
     });
-    response.end(answered.text);
+    response.end(result.text);
   }, address);
   return {
     ...server,
@@ -70,26 +74,26 @@ export async function startMetadataServer(
   };
 }
 
-const refusalOf = ({ headers }: IncomingMessage): Answer | undefined =>
+const headerError = ({ headers }: IncomingMessage): MetadataResponse | undefined =>
   headers['metadata-flavor'] !== 'Google' || headers['x-forwarded-for'] ? withoutHeader : undefined;
 
 function answer(
-  place: Place,
+  context: ServerContext,
   verb: string | undefined,
   path: string,
   query: URLSearchParams,
   body: string,
   response: ServerResponse,
-): Answer | Promise<Answer> {
-  if (verb === 'PUT') return write(place, path, (vm, key) => put(vm, key, body));
-  if (verb === 'DELETE') return write(place, path, remove);
+): MetadataResponse | Promise<MetadataResponse> {
+  if (verb === 'PUT') return write(context, path, (vm, key) => put(vm, key, body));
+  if (verb === 'DELETE') return write(context, path, remove);
   if (verb !== 'GET') return notAllowed;
   return query.get('wait_for_change')?.toLowerCase() === 'true'
-    ? changed(place, path, query, response)
-    : read(place, path, query);
+    ? waitForChange(context, path, query, response)
+    : read(context, path, query);
 }
 
-function read({ cloud, vm }: Place, path: string, query: URLSearchParams): Answer {
+function read({ cloud, vm }: ServerContext, path: string, query: URLSearchParams): MetadataResponse {
   const [top, second, ...rest] = path.split('/');
   const project = cloud.projects[vm?.project ?? ''];
   const plain: Readonly<Record<string, string>> = {
@@ -106,22 +110,22 @@ function read({ cloud, vm }: Place, path: string, query: URLSearchParams): Answe
   };
   if (plain[path] !== undefined) return ok(plain[path]);
   if (path.startsWith('instance/service-accounts/')) return identity(cloud, rest.join('/'));
-  if (!vm) return absent;
+  if (!vm) return notFoundResponse;
   if (second === 'guest-attributes') return guestAttribute(cloud, vm, rest.join('/'));
-  if (second !== 'attributes') return absent;
+  if (second !== 'attributes') return notFoundResponse;
   const items = top === 'instance' ? vm.metadata : (project?.metadata ?? []);
   return attributes(items, rest[0] ?? '', query.get('recursive')?.toLowerCase() === 'true');
 }
 
-function guestAttribute(cloud: GoogleCloud, vm: Vm, path: string): Answer {
+function guestAttribute(cloud: GcpState, vm: LabVm, path: string): MetadataResponse {
   if (!hasGuestAttributes(cloud, vm)) return guestAttributesOff;
   const value = vm.guestAttributes[path];
-  return value === undefined ? absent : ok(value);
+  return value === undefined ? notFoundResponse : ok(value);
 }
 
-type Write = (vm: Vm, key: string) => Answer;
+type Write = (vm: LabVm, key: string) => MetadataResponse;
 
-function write({ cloud, vm }: Place, path: string, apply: Write): Answer {
+function write({ cloud, vm }: ServerContext, path: string, apply: Write): MetadataResponse {
   const [, key] =
     /^instance\/guest-attributes\/([A-Za-z0-9_.-]{1,128}\/[A-Za-z0-9_.-]{1,128})$/.exec(path) ?? [];
   if (!vm || key === undefined) return notAllowed;
@@ -131,26 +135,26 @@ function write({ cloud, vm }: Place, path: string, apply: Write): Answer {
   return answer;
 }
 
-function put({ guestAttributes }: Vm, key: string, text: string): Answer {
+function put({ guestAttributes }: LabVm, key: string, text: string): MetadataResponse {
   if (Buffer.byteLength(text) > guestAttributeLimitBytes) return { status: 413, text: 'Too large\n' };
   guestAttributes[key] = text;
   return ok('');
 }
 
-function remove({ guestAttributes }: Vm, key: string): Answer {
-  if (guestAttributes[key] === undefined) return absent;
+function remove({ guestAttributes }: LabVm, key: string): MetadataResponse {
+  if (guestAttributes[key] === undefined) return notFoundResponse;
   Reflect.deleteProperty(guestAttributes, key);
   return ok('');
 }
 
 /** Answers at once when the client does not have the current value, else when it changes or the time is up. */
-async function changed(
-  place: Place,
+async function waitForChange(
+  context: ServerContext,
   path: string,
   query: URLSearchParams,
   response: ServerResponse,
-): Promise<Answer> {
-  const known = query.get('last_etag') ?? etagOf(read(place, path, query));
+): Promise<MetadataResponse> {
+  const known = query.get('last_etag') ?? etagOf(read(context, path, query));
   const seconds = Number(query.get('timeout_sec') ?? 3600);
   const over = new AbortController();
   const timer = setTimeout(() => {
@@ -160,16 +164,16 @@ async function changed(
     over.abort();
   });
   for (;;) {
-    const answer = read(place, path, query);
+    const answer = read(context, path, query);
     if (answer.status !== 200 || etagOf(answer) !== known || over.signal.aborted) {
       clearTimeout(timer);
       return answer;
     }
-    await once(place.cloud.changes, 'change', { signal: over.signal }).catch(() => undefined);
+    await once(context.cloud.changes, 'change', { signal: over.signal }).catch(() => undefined);
   }
 }
 
-function attributes(items: readonly Item[], key: string, isRecursive: boolean): Answer {
+function attributes(items: readonly MetadataItem[], key: string, isRecursive: boolean): MetadataResponse {
   if (key === '') {
     const entries = items.map((item) => [item.key, item.value] as const);
     return isRecursive
@@ -177,12 +181,12 @@ function attributes(items: readonly Item[], key: string, isRecursive: boolean): 
       : ok(entries.map(([name]) => `${name}\n`).join(''));
   }
   const item = items.find((one) => one.key === key);
-  return item ? ok(item.value) : absent;
+  return item ? ok(item.value) : notFoundResponse;
 }
 
-function identity({ token }: GoogleCloud, path: string): Answer {
+function identity({ token }: GcpState, path: string): MetadataResponse {
   const email = 'peermasq@identity-nonprod.iam.gserviceaccount.com';
-  const answers: Record<string, Answer> = {
+  const answers: Record<string, MetadataResponse> = {
     'default/token': json({ access_token: token, expires_in: 3599, token_type: 'Bearer' }),
     'default/email': ok(email),
     'default/scopes': ok('https://www.googleapis.com/auth/cloud-platform\n'),
@@ -192,5 +196,5 @@ function identity({ token }: GoogleCloud, path: string): Answer {
       scopes: ['https://www.googleapis.com/auth/cloud-platform'],
     }),
   };
-  return answers[path] ?? absent;
+  return answers[path] ?? notFoundResponse;
 }

@@ -1,7 +1,7 @@
-import { regionOf, type GoogleCloud } from './state';
+import { regionOf, type GcpState } from './state';
 
 /** Calls a minute of one project; those of zones and regions for each region. */
-interface Limit {
+interface QuotaLimit {
   readonly metric: string;
   readonly limit: string;
   readonly perMinute: number;
@@ -36,7 +36,7 @@ const limits = {
     limit: 'Heavy-weight read requests per minute per region',
     perMinute: 750,
   },
-} as const satisfies Record<string, Limit>;
+} as const satisfies Record<string, QuotaLimit>;
 
 const limitOf: Readonly<Record<string, keyof typeof limits>> = {
   'compute.forwardingRules.aggregatedList': 'heavyReads',
@@ -59,41 +59,41 @@ const limitOf: Readonly<Record<string, keyof typeof limits>> = {
 };
 
 /** Guest attributes: 10 queries a minute for each VM (Compute Engine, "Set and query guest attributes"). */
-const guestQueriesPerMinute = 10;
+const guestAttributeQueriesPerMinute = 10;
 
-export interface Place {
+export interface CallTarget {
   readonly project?: string;
   readonly zone?: string;
   readonly region?: string;
   readonly instance?: string;
 }
 
-export interface Quota {
+export interface RateLimits {
   /**
    * Calls beyond a quota. Also those for guest attributes beyond what one VM allows, which are answered all the
    * same: what is documented is that attributes may get lost then.
    */
-  readonly overdrawn: number;
+  readonly callsOverLimit: number;
   /** Counts a call. @returns the quota that it exceeds */
-  take(method: string, place: Place): Limit | undefined;
+  take(method: string, scope: CallTarget): QuotaLimit | undefined;
 }
 
 /** Quotas are full again at the begin of each minute, as documented. @param now milliseconds */
-export function makeQuota(now: () => number = () => Date.now()): Quota {
+export function makeRateLimits(now: () => number = () => Date.now()): RateLimits {
   let minute = 0;
-  let overdrawn = 0;
+  let callsOverLimit = 0;
   const used = new Map<string, number>();
 
   function isOver(key: string, perMinute: number): boolean {
     const count = (used.get(key) ?? 0) + 1;
     used.set(key, count);
-    if (count > perMinute) overdrawn += 1;
+    if (count > perMinute) callsOverLimit += 1;
     return count > perMinute;
   }
 
   return {
-    get overdrawn() {
-      return overdrawn;
+    get callsOverLimit() {
+      return callsOverLimit;
     },
     take(method, { project = '', zone, region = zone && regionOf(zone), instance }) {
       const current = Math.floor(now() / 60_000);
@@ -102,15 +102,15 @@ export function makeQuota(now: () => number = () => Date.now()): Quota {
       const name = limitOf[method];
       if (!name) throw new Error(`No quota is known for ${method}`);
       const limit = limits[name];
-      const place = limit.limit.endsWith('region') ? region : 'global';
-      if (isOver(`${name} ${project} ${place}`, limit.perMinute)) return limit;
-      if (method.endsWith('.getGuestAttributes')) isOver(`guest ${instance}`, guestQueriesPerMinute);
+      const scope = limit.limit.endsWith('region') ? region : 'global';
+      if (isOver(`${name} ${project} ${scope}`, limit.perMinute)) return limit;
+      if (method.endsWith('.getGuestAttributes')) isOver(`guest ${instance}`, guestAttributeQueriesPerMinute);
       return undefined;
     },
   };
 }
 
 /** From now on the cloud counts calls, and refuses those beyond the default rate quotas. */
-export function limitCalls(cloud: GoogleCloud): Quota {
-  return (cloud.quota = makeQuota());
+export function enableRateLimits(cloud: GcpState): RateLimits {
+  return (cloud.rateLimits = makeRateLimits());
 }

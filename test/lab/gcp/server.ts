@@ -1,12 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-export interface Address {
+export interface ListenAddress {
   readonly host?: string;
   readonly port?: number;
 }
 
-export interface Server {
+export interface ServerHandle {
   /** `HOST:PORT` */
   readonly address: string;
   close(): Promise<void>;
@@ -19,12 +19,12 @@ export type Handler = (
 ) => Promise<void> | void;
 
 /** An HTTP server on a loopback or lab address; port 0 takes a free one. */
-export async function serve(
+export async function startHttpServer(
   handler: Handler,
-  { host = '127.0.0.1', port = 0 }: Address = {},
-): Promise<Server> {
+  { host = '127.0.0.1', port = 0 }: ListenAddress = {},
+): Promise<ServerHandle> {
   const server = createServer((request, response) => {
-    void answer(handler, request, response);
+    void respond(handler, request, response);
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject).listen(port, host, resolve);
@@ -42,7 +42,7 @@ export async function serve(
   };
 }
 
-async function answer(handler: Handler, request: IncomingMessage, response: ServerResponse): Promise<void> {
+async function respond(handler: Handler, request: IncomingMessage, response: ServerResponse): Promise<void> {
   try {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);

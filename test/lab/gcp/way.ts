@@ -1,37 +1,37 @@
-import type { GoogleCloud, Network } from './state';
+import type { GcpState, LabNetwork } from './state';
 
 /** Ways to break what lies between the first network's nodes and the second one's service. */
-export const wayBreaks = {
-  'peering made on one side': (cloud) => {
-    const [near, far] = bothOf(cloud);
-    far.peerings = [];
+export const misconfigurations = {
+  'peering-inactive': (cloud) => {
+    const [local, remote] = networkPair(cloud);
+    remote.peerings = [];
     // So it has no routes either.
-    for (const network of [near, far]) {
+    for (const network of [local, remote]) {
       network.routes = {};
       for (const peering of network.peerings) peering.state = 'INACTIVE';
     }
   },
-  'no route there': (cloud) => {
-    bothOf(cloud)[0].routes = {};
+  'no-forward-route': (cloud) => {
+    networkPair(cloud)[0].routes = {};
   },
-  'no route back': (cloud) => {
-    bothOf(cloud)[1].routes = {};
+  'no-return-route': (cloud) => {
+    networkPair(cloud)[1].routes = {};
   },
-  'firewall closed at the node': (cloud) => {
-    const { project, name: network } = bothOf(cloud)[0];
+  'firewall-blocks-egress': (cloud) => {
+    const { project, name: network } = networkPair(cloud)[0];
     cloud.firewalls.push({
       ...{ project, network, name: 'no-egress', direction: 'EGRESS' },
       ...{ denied: [{ IPProtocol: 'all' }], destinationRanges: ['10.0.0.0/8'] },
     });
   },
-  'firewall closed at the peer': (cloud) => {
+  'firewall-blocks-ingress': (cloud) => {
     cloud.firewalls = [];
   },
-} as const satisfies Record<string, (cloud: GoogleCloud) => void>;
+} as const satisfies Record<string, (cloud: GcpState) => void>;
 
-export type WayBreak = keyof typeof wayBreaks;
+export type Misconfiguration = keyof typeof misconfigurations;
 
-export function bothOf({ networks: [near, far] }: GoogleCloud): [Network, Network] {
-  if (!near || !far) throw new Error('There are no two networks');
-  return [near, far];
+export function networkPair({ networks: [local, remote] }: GcpState): [LabNetwork, LabNetwork] {
+  if (!local || !remote) throw new Error('There are no two networks');
+  return [local, remote];
 }

@@ -26,8 +26,8 @@ describeKernel('npm run lab', undefined, () => {
   });
 
   test('what it cannot break it says', () => {
-    const { status, stderr } = lab(['--cloud', 'gcp', '--break', 'peering pending']);
+    const { status, stderr } = lab(['--cloud', 'gcp', '--break', 'peering-pending']);
     expect(status).toBe(2);
-    expect(stderr).toMatch(/^On gcp "peering pending" cannot be broken[^]*"no route back"/);
+    expect(stderr).toMatch(/^On gcp "peering-pending" cannot be broken[^]*"no-return-route"/);
   });
 });

@@ -1,76 +1,76 @@
-import { protocolTest } from '../options';
-import type { Family, MarkOf, Match, Test } from '../model';
-import { listOf, objectOf, short, textOf, wordOf, type Json, type JsonObject } from './json';
-import { addressSpans, linear, maxDepth, numberSpan, whole } from './value';
+import { protocolCondition } from '../options';
+import type { Family, MarkOf, RuleMatch, Condition } from '../model';
+import { listOf, objectOf, abbreviate, textOf, scalarText, type JsonValue, type JsonObject } from './json';
+import { parseAddressRanges, parseMarkExpression, maxDepth, parseNumberRange, fullMask } from './value';
 
 interface Field {
-  readonly needs: readonly Match[];
-  readonly test: (values: readonly Json[]) => Test | undefined;
+  readonly implied: readonly RuleMatch[];
+  readonly test: (values: readonly JsonValue[]) => Condition | undefined;
 }
 
-const needs = (test: Test, text: string): Match => ({ ...test, negated: false, text });
+const implied = (test: Condition, text: string): RuleMatch => ({ ...test, negated: false, text });
 /** What nft does not print has no text. */
-const isIpv = (family: Family): Match => needs({ kind: 'family', family }, '');
+const familyMatch = (family: Family): RuleMatch => implied({ kind: 'family', family }, '');
 
 /** The words for the left side of a match, and how values are compared with it. */
-export function fieldOf(left: Json, depth = 0): [string, Field | undefined] {
+export function parseField(left: JsonValue, depth = 0): [string, Field | undefined] {
   const { payload, meta, ct, fib } = objectOf(left);
   if (payload) return payloadField(textOf(objectOf(payload)['protocol']), textOf(objectOf(payload)['field']));
   if (meta) return metaField(textOf(objectOf(meta)['key']));
   if (ct) return ctField(textOf(objectOf(ct)['key']), textOf(objectOf(ct)['dir']));
   if (fib) return fibField(objectOf(fib));
-  const masked = linear(left, 0);
+  const masked = parseMarkExpression(left, 0);
   if (masked?.from && masked.xor === 0) return markField(masked.from, masked.mask);
-  return [depth < maxDepth ? composed(left, depth) : short(left), undefined];
+  return [depth < maxDepth ? describeComposed(left, depth) : abbreviate(left), undefined];
 }
 
 /** Fields side by side, or with bits taken out. */
-function composed(left: Json, depth: number): string {
+function describeComposed(left: JsonValue, depth: number): string {
   const [operator = '', operands] = Object.entries(objectOf(left))[0] ?? [];
   const parts = listOf(operands).map((part) =>
-    Array.isArray(part) ? `(${short(part)})` : fieldOf(part, depth + 1)[0],
+    Array.isArray(part) ? `(${abbreviate(part)})` : parseField(part, depth + 1)[0],
   );
   if (operator === 'concat') return parts.join(' . ');
-  return ['&', '|', '^'].includes(operator) ? parts.join(` ${operator} `) : short(left);
+  return ['&', '|', '^'].includes(operator) ? parts.join(` ${operator} `) : abbreviate(left);
 }
 
 function payloadField(protocol: string, name: string): [string, Field | undefined] {
-  const words = `${protocol} ${name}`;
+  const label = `${protocol} ${name}`;
   const side = { saddr: 'source', daddr: 'destination', sport: 'source', dport: 'destination' }[name] as
     'source' | 'destination' | undefined;
   const family = { ip: 4, ip6: 6 }[protocol] as Family | undefined;
-  if (family && side) return [words, addressField(side, family)];
+  if (family && side) return [label, addressField(side, family)];
   if (family && (name === 'protocol' || name === 'nexthdr'))
-    return [words, { ...protocolField, needs: [isIpv(family)] }];
-  if (!side || !['tcp', 'udp', 'th'].includes(protocol)) return [words, undefined];
-  const carrier = protocol === 'th' ? undefined : protocolTest(protocol);
+    return [label, { ...protocolField, implied: [familyMatch(family)] }];
+  if (!side || !['tcp', 'udp', 'th'].includes(protocol)) return [label, undefined];
+  const carrier = protocol === 'th' ? undefined : protocolCondition(protocol);
   return [
-    words,
+    label,
     {
-      needs: carrier ? [needs(carrier, '')] : [],
+      implied: carrier ? [implied(carrier, '')] : [],
       test: (values) => {
-        const spans = values.map(numberSpan);
-        return spans.every((span) => span !== undefined) ? { kind: 'port', of: side, spans } : undefined;
+        const ranges = values.map(parseNumberRange);
+        return ranges.every((range) => range !== undefined) ? { kind: 'port', of: side, ranges } : undefined;
       },
     },
   ];
 }
 
 const addressField = (of: 'source' | 'destination', family: Family): Field => ({
-  needs: [isIpv(family)],
+  implied: [familyMatch(family)],
   test: (values) => {
-    const spans = values.map(addressSpans);
-    if (!spans.every((span) => span?.family === family)) return undefined;
-    return { kind: 'address', of, family, spans: spans.flatMap((span) => span?.spans ?? []) };
+    const ranges = values.map(parseAddressRanges);
+    if (!ranges.every((range) => range?.family === family)) return undefined;
+    return { kind: 'address', of, family, ranges: ranges.flatMap((range) => range?.ranges ?? []) };
   },
 });
 
 const protocolField: Field = {
-  needs: [],
+  implied: [],
   test: (values) => {
-    const tests = values.map((value) => protocolTest(wordOf(value)));
-    const spans = tests.flatMap((test) => (test?.kind === 'protocol' ? test.spans : []));
-    return spans.length === values.length ? { kind: 'protocol', spans } : undefined;
+    const tests = values.map((value) => protocolCondition(scalarText(value)));
+    const ranges = tests.flatMap((test) => (test?.kind === 'protocol' ? test.ranges : []));
+    return ranges.length === values.length ? { kind: 'protocol', ranges } : undefined;
   },
 };
 
@@ -85,74 +85,77 @@ function metaField(key: string): [string, Field | undefined] {
       return ['meta l4proto', protocolField];
     case 'nfproto':
     case 'protocol':
-      return [`meta ${key}`, { needs: [], test: familyTest }];
+      return [`meta ${key}`, { implied: [], test: familyTest }];
     case 'mark':
-      return markField('packet', whole);
+      return markField('packet', fullMask);
     default:
       return [`meta ${key}`, undefined];
   }
 }
 
 const interfaceField = (of: 'in' | 'out'): Field => ({
-  needs: [],
+  implied: [],
   test: (values) => ({
     kind: 'interface',
     of,
-    names: values.map((name) => wordOf(name).replace(/\*$/, '+')),
+    names: values.map((name) => scalarText(name).replace(/\*$/, '+')),
   }),
 });
 
-function familyTest(values: readonly Json[]): Test | undefined {
+function familyTest(values: readonly JsonValue[]): Condition | undefined {
   const families = values.map(
-    (value) => ({ ipv4: 4, ip: 4, ipv6: 6, ip6: 6 })[wordOf(value)] as Family | undefined,
+    (value) => ({ ipv4: 4, ip: 4, ipv6: 6, ip6: 6 })[scalarText(value)] as Family | undefined,
   );
   const [family, ...others] = families;
   return family && others.length === 0 ? { kind: 'family', family } : undefined;
 }
 
 function markField(of: MarkOf, mask: number): [string, Field] {
-  const test = (values: readonly Json[]): Test | undefined => {
-    const spans = values.map(numberSpan);
-    return spans.every((span) => span !== undefined) ? { kind: 'mark', of, mask, spans } : undefined;
+  const test = (values: readonly JsonValue[]): Condition | undefined => {
+    const ranges = values.map(parseNumberRange);
+    return ranges.every((range) => range !== undefined) ? { kind: 'mark', of, mask, ranges } : undefined;
   };
-  const words = of === 'packet' ? 'meta mark' : 'ct mark';
-  return [mask === whole ? words : `${words} & 0x${mask.toString(16)}`, { needs: [], test }];
+  const label = of === 'packet' ? 'meta mark' : 'ct mark';
+  return [mask === fullMask ? label : `${label} & 0x${mask.toString(16)}`, { implied: [], test }];
 }
 
 function ctField(key: string, direction: string): [string, Field | undefined] {
-  const words = ['ct', direction, key].filter((word) => word !== '').join(' ');
-  const names = (values: readonly Json[]) => values.map((value) => wordOf(value).toUpperCase());
+  const label = ['ct', direction, key].filter((part) => part !== '').join(' ');
+  const names = (values: readonly JsonValue[]) => values.map((value) => scalarText(value).toUpperCase());
   switch (key) {
     case 'mark':
-      return markField('connection', whole);
+      return markField('connection', fullMask);
     case 'state':
-      return [words, { needs: [], test: (values) => ({ kind: 'state', states: names(values) }) }];
+      return [label, { implied: [], test: (values) => ({ kind: 'state', states: names(values) }) }];
     case 'status':
-      return [words, { needs: [], test: statusTest }];
+      return [label, { implied: [], test: statusTest }];
     case 'direction':
       return [
-        words,
-        { needs: [], test: (values) => ({ kind: 'constant', answer: names(values).includes('ORIGINAL') }) },
+        label,
+        {
+          implied: [],
+          test: (values) => ({ kind: 'constant', matched: names(values).includes('ORIGINAL') }),
+        },
       ];
     default:
-      return [words, undefined];
+      return [label, undefined];
   }
 }
 
 /** Of a first packet only translation is known. */
-function statusTest(values: readonly Json[]): Test | undefined {
+function statusTest(values: readonly JsonValue[]): Condition | undefined {
   return values.length === 1 && values[0] === 'dnat' ? { kind: 'state', states: ['DNAT'] } : undefined;
 }
 
 function fibField({ flags, result }: JsonObject): [string, Field | undefined] {
   const names = typeof flags === 'string' ? [flags] : listOf(flags).map(textOf);
-  const words = `fib ${names.join(' . ')} ${textOf(result)}`;
+  const label = `fib ${names.join(' . ')} ${textOf(result)}`;
   const of = names.includes('daddr') ? 'destination' : 'source';
-  if (result !== 'type' || names.includes('mark')) return [words, undefined];
+  if (result !== 'type' || names.includes('mark')) return [label, undefined];
   const on = names.includes('iif') ? 'in' : names.includes('oif') ? 'out' : undefined;
-  const test = (values: readonly Json[]): Test => ({
-    ...{ kind: 'addrtype', of, types: values.map((value) => wordOf(value).toUpperCase()) },
-    ...{ isOne: true, ...(on && { on }) },
+  const test = (values: readonly JsonValue[]): Condition => ({
+    ...{ kind: 'addrtype', of, types: values.map((value) => scalarText(value).toUpperCase()) },
+    ...{ hasSingleType: true, ...(on && { on }) },
   });
-  return [words, { needs: [], test }];
+  return [label, { implied: [], test }];
 }

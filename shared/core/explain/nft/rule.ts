@@ -1,126 +1,160 @@
-import type { Match, Rule, Target } from '../model';
-import { fieldOf } from './field';
-import { isObject, listOf, objectOf, textOf, unwrapped, type Json, type JsonObject } from './json';
-import { matchOf, unknownMatch } from './match';
-import { addressSpans, linear, markIn, numberSpan, whole } from './value';
+import type { RuleMatch, Rule, RuleTarget } from '../model';
+import { parseField } from './field';
+import {
+  isJsonObject,
+  listOf,
+  objectOf,
+  textOf,
+  unwrapElement,
+  type JsonValue,
+  type JsonObject,
+} from './json';
+import { parseMatch, unknownMatch } from './match';
+import { parseAddressRanges, parseMarkExpression, parseMarkKey, parseNumberRange, fullMask } from './value';
 
 /** One rule; with a verdict map, one for each entry of it. */
-export class RuleReader {
-  private readonly matches: Match[] = [];
-  private readonly targets: Target[] = [];
-  private readonly words: string[] = [];
-  private entries: { matches: readonly Match[]; target: Target | undefined; word: string }[] | undefined;
+export class NftRuleParser {
+  private readonly matches: RuleMatch[] = [];
+  private readonly targets: RuleTarget[] = [];
+  private readonly labels: string[] = [];
+  private entries:
+    { matches: readonly RuleMatch[]; target: RuleTarget | undefined; label: string }[] | undefined;
 
-  constructor(private readonly setNamed: (name: string) => JsonObject | undefined) {}
+  constructor(private readonly findSet: (name: string) => JsonObject | undefined) {}
 
   rules(number: number, comment: string): Rule[] {
     const tail = comment === '' ? [] : [`comment ${JSON.stringify(comment)}`];
-    const make = (matches: readonly Match[], targets: readonly Target[], words: readonly string[]): Rule => ({
+    const make = (
+      matches: readonly RuleMatch[],
+      targets: readonly RuleTarget[],
+      labels: readonly string[],
+    ): Rule => ({
       ...{ number, matches, targets },
-      text: [...matches.map(({ text }) => text), ...words, ...tail].filter((word) => word !== '').join(' '),
+      text: [...matches.map(({ text }) => text), ...labels, ...tail]
+        .filter((label) => label !== '')
+        .join(' '),
     });
-    if (!this.entries) return [make(this.matches, this.targets, this.words)];
-    return this.entries.map(({ matches, target, word }) =>
+    if (!this.entries) return [make(this.matches, this.targets, this.labels)];
+    return this.entries.map(({ matches, target, label }) =>
       make(
         [...this.matches, ...matches],
         [...this.targets, ...(target ? [target] : [])],
-        [...this.words, word],
+        [...this.labels, label],
       ),
     );
   }
 
   statement(statement: JsonObject): void {
     const [kind = '', value = null] = Object.entries(statement)[0] ?? [];
-    const verdict = verdictOf(statement);
-    if (verdict) this.act(verdict.target ? [verdict.target] : [], verdict.word);
-    else if (kind === 'match') this.ask(matchOf(objectOf(value), this.setNamed));
-    else if (kind === 'vmap') this.entries = this.vmap(objectOf(value));
-    else if (kind === 'mangle') this.act(mangle(objectOf(value)), mangleWords(objectOf(value)));
-    else if (kind === 'xt') this.xt(objectOf(value));
-    else if (goesOn.has(kind)) this.words.push(kind);
-    else if (asks.has(kind)) this.ask([unknownMatch(kind, 'only the packet itself would tell')]);
-    else this.act([translationOf(kind, value)], kind);
+    const verdict = parseVerdict(statement);
+    if (verdict) this.addTargets(verdict.target ? [verdict.target] : [], verdict.label);
+    else if (kind === 'match') this.addMatches(parseMatch(objectOf(value), this.findSet));
+    else if (kind === 'vmap') this.entries = this.parseVerdictMap(objectOf(value));
+    else if (kind === 'mangle') this.addTargets(parseMangle(objectOf(value)), mangleLabel(objectOf(value)));
+    else if (kind === 'xt') this.addExtension(objectOf(value));
+    else if (nonTerminalStatements.has(kind)) this.labels.push(kind);
+    else if (undecidableStatements.has(kind))
+      this.addMatches([unknownMatch(kind, 'only the packet itself would tell')]);
+    else this.addTargets([parseNatStatement(kind, value)], kind);
   }
 
-  private ask(matches: readonly Match[]): void {
+  private addMatches(matches: readonly RuleMatch[]): void {
     // What comes after a change would look at what was changed.
     if (this.targets.length > 0) this.targets.push({ kind: 'unknown' });
     else this.matches.push(...matches);
   }
 
-  private act(targets: readonly Target[], word: string): void {
+  private addTargets(targets: readonly RuleTarget[], label: string): void {
     this.targets.push(...targets);
-    this.words.push(word);
+    this.labels.push(label);
   }
 
   /** Extensions of iptables in a table that iptables-nft wrote: nft prints no more than their names. */
-  private xt(value: JsonObject): void {
+  private addExtension(value: JsonObject): void {
     const name = textOf(value['name']);
     if (value['type'] === 'match') {
       if (name !== 'comment')
-        this.ask([unknownMatch(`xt ${name}`, 'nft does not print it; iptables-save tells more')]);
-    } else if (name === 'MASQUERADE') this.act([{ kind: 'masquerade' }], 'xt MASQUERADE');
-    else if (name === 'LOG' || name === 'NFLOG') this.words.push(`xt ${name}`);
-    else this.act([{ kind: 'unknown' }], `xt ${name}`);
+        this.addMatches([unknownMatch(`xt ${name}`, 'nft does not print it; iptables-save tells more')]);
+    } else if (name === 'MASQUERADE') this.addTargets([{ kind: 'masquerade' }], 'xt MASQUERADE');
+    else if (name === 'LOG' || name === 'NFLOG') this.labels.push(`xt ${name}`);
+    else this.addTargets([{ kind: 'unknown' }], `xt ${name}`);
   }
 
-  private vmap({ key, data }: JsonObject): NonNullable<RuleReader['entries']> {
-    const entries = isObject(data)
+  private parseVerdictMap({ key, data }: JsonObject): NonNullable<NftRuleParser['entries']> {
+    const entries = isJsonObject(data)
       ? listOf(data['set'])
-      : listOf(this.setNamed(textOf(data).slice(1))?.['elem']);
+      : listOf(this.findSet(textOf(data).slice(1))?.['elem']);
     return entries.map((entry) => {
       const [left = null, right] = listOf(entry);
-      const verdict = verdictOf(objectOf(right));
-      const word = verdict?.word ?? 'unknown verdict';
+      const verdict = parseVerdict(objectOf(right));
+      const label = verdict?.label ?? 'unknown verdict';
       return {
-        matches: matchOf({ op: '==', left: key ?? null, right: unwrapped(left) }, this.setNamed),
+        matches: parseMatch({ op: '==', left: key ?? null, right: unwrapElement(left) }, this.findSet),
         target: verdict ? verdict.target : { kind: 'unknown' },
-        word,
+        label,
       };
     });
   }
 }
 
-const goesOn = new Set(['counter', 'log', 'comment', 'meter', 'last', 'secmark', 'dup', 'synproxy']);
-const asks = new Set(['limit', 'quota', 'ct count', 'ct expectation', 'connlimit', 'osf', 'socket', 'set']);
+const nonTerminalStatements = new Set([
+  'counter',
+  'log',
+  'comment',
+  'meter',
+  'last',
+  'secmark',
+  'dup',
+  'synproxy',
+]);
+const undecidableStatements = new Set([
+  'limit',
+  'quota',
+  'ct count',
+  'ct expectation',
+  'connlimit',
+  'osf',
+  'socket',
+  'set',
+]);
 
-function verdictOf(statement: JsonObject): { target: Target | undefined; word: string } | undefined {
+function parseVerdict(statement: JsonObject): { target: RuleTarget | undefined; label: string } | undefined {
   const [kind = '', value = null] = Object.entries(statement)[0] ?? [];
   const chain = textOf(objectOf(value)['target']);
   switch (kind) {
     case 'accept':
     case 'drop':
     case 'return':
-      return { target: { kind }, word: kind };
+      return { target: { kind }, label: kind };
     case 'reject':
-      return { target: { kind: 'drop' }, word: kind };
+      return { target: { kind: 'drop' }, label: kind };
     case 'continue':
-      return { target: undefined, word: kind };
+      return { target: undefined, label: kind };
     case 'jump':
     case 'goto':
-      return { target: { kind, chain }, word: `${kind} ${chain}` };
+      return { target: { kind, chain }, label: `${kind} ${chain}` };
     default:
       return undefined;
   }
 }
 
-function translationOf(kind: string, value: Json): Target {
+function parseNatStatement(kind: string, value: JsonValue): RuleTarget {
   const { addr, port } = objectOf(value);
-  const spans = addr === undefined ? undefined : addressSpans(addr);
-  const ports = port === undefined ? undefined : numberSpan(port);
+  const ranges = addr === undefined ? undefined : parseAddressRanges(addr);
+  const ports = port === undefined ? undefined : parseNumberRange(port);
   switch (kind) {
     case 'masquerade':
     case 'redirect':
     case 'notrack':
       return { kind };
     case 'snat':
-      return { kind, family: spans?.family ?? 4, spans: spans?.spans ?? [] };
+      return { kind, family: ranges?.family ?? 4, ranges: ranges?.ranges ?? [] };
     case 'dnat':
-      return addr !== undefined && !spans
+      return addr !== undefined && !ranges
         ? { kind: 'unknown' }
         : {
             kind,
-            addresses: spans?.spans,
+            addresses: ranges?.ranges,
             ports: ports ?? (port === undefined ? undefined : { first: 0, last: 65535 }),
           };
     default:
@@ -128,25 +162,25 @@ function translationOf(kind: string, value: Json): Target {
   }
 }
 
-const mangleWords = ({ key, value }: JsonObject) =>
-  `${fieldOf(key ?? null)[0]} set ${fieldOf(value ?? null)[0]}`;
+const mangleLabel = ({ key, value }: JsonObject) =>
+  `${parseField(key ?? null)[0]} set ${parseField(value ?? null)[0]}`;
 
 /** Fields that decide neither the way of a packet nor whether it arrives. */
-const harmless = new Set(['dscp', 'ecn']);
+const ignoredFields = new Set(['dscp', 'ecn']);
 
 /**
  * `meta mark set …`, `ct mark set …`: every value made of marks and constants. What is written into the packet itself is
  * not followed. Other keys change neither.
  */
-function mangle({ key, value }: JsonObject): Target[] {
+function parseMangle({ key, value }: JsonObject): RuleTarget[] {
   const { payload } = objectOf(key);
-  if (payload) return harmless.has(textOf(objectOf(payload)['field'])) ? [] : [{ kind: 'rewrite' }];
-  const of = markIn(key ?? null);
+  if (payload) return ignoredFields.has(textOf(objectOf(payload)['field'])) ? [] : [{ kind: 'rewrite' }];
+  const of = parseMarkKey(key ?? null);
   if (!of) return objectOf(objectOf(key)['ct'])['key'] === 'mark' ? [{ kind: 'unknown' }] : [];
-  const made = linear(value ?? null, 0);
-  if (!made) return [{ kind: 'unknown' }];
-  const { from, mask, xor } = made;
-  const flip: Target = { kind: 'mark', of, clear: 0, from: xor, mask: whole };
-  if (from === of) return [{ kind: 'mark', of, clear: ~mask >>> 0, from: xor, mask: whole }];
-  return [{ kind: 'mark', of, clear: whole, from: from ?? 0, mask }, flip];
+  const expression = parseMarkExpression(value ?? null, 0);
+  if (!expression) return [{ kind: 'unknown' }];
+  const { from, mask, xor } = expression;
+  const xorTarget: RuleTarget = { kind: 'mark', of, clear: 0, from: xor, mask: fullMask };
+  if (from === of) return [{ kind: 'mark', of, clear: ~mask >>> 0, from: xor, mask: fullMask }];
+  return [{ kind: 'mark', of, clear: fullMask, from: from ?? 0, mask }, xorTarget];
 }

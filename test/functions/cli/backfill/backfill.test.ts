@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { makeDocument } from '../../../../infra/aws/document';
 import { documentName } from '../../../../shared/aws/names';
-import { keptOn, openMachines } from '../../../contracts/machines';
-import { startAws, type LabAws } from '../../../lab/aws/aws';
+import { storedRuleSet, openMachines } from '../../../contracts/machines';
+import { startLocalAws, type LocalAws } from '../../../lab/aws/aws';
 import { describeKernel } from '../../../lab/kernel';
-import { openHome, type Home } from '../../../lab/command-line';
+import { openCliHome, type CliHome } from '../../../lab/command-line';
 import { nodeProgram } from '../../../lab/node-program';
 
 const peering = 'pcx-0123456789abcdef0';
@@ -13,19 +13,19 @@ const config = (except: string) =>
 
 interface Summary {
   readonly nodes: readonly { readonly node: string; readonly state: string }[];
-  readonly stoppedFor: string | null;
+  readonly stopReason: string | null;
 }
 
 /** Four real nodes in a local AWS, one after the other step of a roll-out. */
 describeKernel('a roll-out from the command line', undefined, () => {
-  let aws: LabAws;
-  let home: Home;
+  let aws: LocalAws;
+  let home: CliHome;
   const machines = openMachines();
   const ids: string[] = [];
 
   beforeAll(async () => {
-    aws = await startAws();
-    home = openHome({ ...aws.env });
+    aws = await startLocalAws();
+    home = openCliHome({ ...aws.env });
     aws.putDocument(documentName('dev'), makeDocument(nodeProgram));
     aws.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
     const routes = [{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: peering }];
@@ -44,7 +44,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
 
   afterAll(async () => {
     home.close();
-    await aws.settled();
+    await aws.waitForCommands();
     await aws.close();
     await machines.close();
   });
@@ -52,13 +52,13 @@ describeKernel('a roll-out from the command line', undefined, () => {
   const peermasq = (...args: string[]) => home.peermasq(args);
   const backfill = async (
     ...args: string[]
-  ): Promise<{ status: number | null; states: string; stoppedFor: string | null }> => {
+  ): Promise<{ status: number | null; states: string; stopReason: string | null }> => {
     const { status, stdout, stderr } = await peermasq('backfill', '--yes', '-o', 'json', ...args);
     if (stdout === '') throw new Error(stderr);
-    const { nodes, stoppedFor } = JSON.parse(stdout) as Summary;
-    return { status, states: nodes.map(({ state }) => state).join(' '), stoppedFor };
+    const { nodes, stopReason } = JSON.parse(stdout) as Summary;
+    return { status, states: nodes.map(({ state }) => state).join(' '), stopReason };
   };
-  const kept = (n: number) => keptOn(aws.state.agents.get(ids[n] ?? '')?.machine);
+  const kept = (n: number) => storedRuleSet(aws.state.agents.get(ids[n] ?? '')?.machine);
 
   test('plan says what each destination comes from, and how far the change reaches: exit code 2', async () => {
     const { status, stdout, stderr } = await peermasq('plan');
@@ -81,7 +81,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
     expect(stdout).toMatch(/\nNot looked at: aws mars-1\.\n$/);
     expect(stderr).toContain('error: aws mars-1: ');
     const { stdout: blind } = await peermasq('plan', '--region', 'mars-1', '-o', 'json');
-    expect(JSON.parse(blind)).toMatchObject({ nodes: [], faults: [{ target: 'aws mars-1' }] });
+    expect(JSON.parse(blind)).toMatchObject({ nodes: [], errors: [{ target: 'aws mars-1' }] });
   });
 
   test('without a yes nothing is pushed', async () => {
@@ -97,7 +97,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
     expect(ended).toEqual({
       status: 1,
       states: 'pending untouched untouched untouched',
-      stoppedFor: `the canary aws:${ids[0]} is pending`,
+      stopReason: `the canary aws:${ids[0]} is pending`,
     });
     expect(aws.count('SendCommand')).toBe(0);
     aws.setReady(ids[0] ?? '', true);
@@ -105,7 +105,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
 
   test('what was pushed and not heard of is returned too: nodes that had nothing have nothing again', async () => {
     expect(await backfill('--canary', '0', '--wave-timeout', '1')).toMatchObject({ status: 1 });
-    await aws.settled();
+    await aws.waitForCommands();
     const { status, states } = await backfill('--rollback', '--canary', '0');
     expect({ status, states }).toEqual({ status: 0, states: 'proven proven proven proven' });
     expect(await kept(3)).not.toContain('masquerade');
@@ -135,7 +135,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
     const { status, states } = await backfill();
     expect(status).toBe(0);
     expect(states).toMatch(/^(proven ?)+$/);
-    expect(await backfill()).toEqual({ status: 0, states: '', stoppedFor: null });
+    expect(await backfill()).toEqual({ status: 0, states: '', stopReason: null });
     const { status: clean, stdout } = await peermasq('plan');
     expect({ clean, stdout }).toEqual({
       clean: 0,
@@ -185,7 +185,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
   test('nodes that are held, because their routes vanished, are called neither changed nor well', async () => {
     for (const table of aws.state.routeTables) table.routes = [];
     const plan = await peermasq('plan');
-    expect(plan.stdout).toContain('--accept-loss plans it all the same.');
+    expect(plan.stdout).toContain('--allow-route-loss plans it all the same.');
     expect(plan.stdout).toContain('No changes: 4 nodes looked at; 4 held.');
     expect((await peermasq('status')).stdout).toContain('Held: 0 routes were found in vpc-00000001');
     const { status, stdout } = await peermasq('backfill', '--yes');
