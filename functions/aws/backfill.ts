@@ -1,9 +1,9 @@
 import type { Context } from 'aws-lambda';
-import { backfill, parseBackfillRequest, type BackfillResponse } from '../backfill';
-import { accountFor, accountsOf } from './accounts';
-import { deadlineOf } from './deadline';
-import { functionLocation } from './home';
-import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './metrics';
+import { backfill, parseBackfillRequest, type BackfillResponse } from '../runtime/backfill';
+import { accountFor, accountsOf } from './runtime/accounts';
+import { deadlineOf } from './runtime/deadline';
+import { functionLocation } from './runtime/function-location';
+import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './runtime/metrics';
 
 /**
  * Invoked by hand: `{"clusters": ["NAME"], "dryRun": true}`, both optional; by the schedule of the sweep with

@@ -1,15 +1,15 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import type { ParsedEvent } from '../../shared/aws/events';
-import { isRecorded, readCommandResults } from '../../shared/aws/late';
-import type { AwsNode } from '../../shared/aws/nodes';
-import { formatError, PeermasqError } from '../../shared/core/errors';
-import { groupBy } from '../../shared/core/group';
-import { nodeKey } from '../../shared/core/node';
-import { errorFields, logOutcomes } from '../../shared/core/outcome';
-import { recordOutcomes } from '../../shared/core/settle';
-import { accountFor, log } from './accounts';
-import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } from './batch';
-import { writeNodeMetrics } from './metrics';
+import type { ParsedEvent } from '../../shared/aws/events/parse-event';
+import { isRecorded, readCommandResults } from '../../shared/aws/deliver/command-results';
+import type { AwsNode } from '../../shared/aws/discover/nodes';
+import { formatError, PeermasqError } from '../../shared/core/model/errors';
+import { groupBy } from '../../shared/core/util/group-by';
+import { nodeKey } from '../../shared/core/model/node';
+import { errorFields, logOutcomes } from '../../shared/core/reconcile/outcome';
+import { recordOutcomes } from '../../shared/core/reconcile/record-outcomes';
+import { accountFor, log } from './runtime/accounts';
+import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } from './runtime/batch';
+import { writeNodeMetrics } from './runtime/metrics';
 
 type CommandFinished = Extract<ParsedEvent, { kind: 'command-finished' }>;
 

@@ -1,14 +1,14 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import type { ParsedEvent } from '../../shared/aws/events';
-import { groupBy } from '../../shared/core/group';
-import { PeermasqError } from '../../shared/core/errors';
-import { nodeKey, type AwsNodeRef, type NodeKey } from '../../shared/core/node';
-import { reasonOf, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
-import { reconcile } from '../../shared/core/reconcile';
-import { accountFor, log } from './accounts';
-import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } from './batch';
-import { completeHeldLaunch } from './launch-gate';
-import { writeNodeMetrics } from './metrics';
+import type { ParsedEvent } from '../../shared/aws/events/parse-event';
+import { groupBy } from '../../shared/core/util/group-by';
+import { PeermasqError } from '../../shared/core/model/errors';
+import { nodeKey, type AwsNodeRef, type NodeKey } from '../../shared/core/model/node';
+import { reasonOf, retryAfterSeconds, type Outcome } from '../../shared/core/reconcile/outcome';
+import { reconcile } from '../../shared/core/reconcile/reconcile';
+import { accountFor, log } from './runtime/accounts';
+import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } from './runtime/batch';
+import { completeHeldLaunch } from './runtime/launch-gate';
+import { writeNodeMetrics } from './runtime/metrics';
 
 type NodesJoined = Extract<ParsedEvent, { kind: 'nodes-joined' }>;
 

@@ -1,11 +1,17 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import type { ParsedEvent } from '../../shared/aws/events';
-import { formatError, PeermasqError } from '../../shared/core/errors';
-import { isProvisioning } from '../../shared/core/outcome';
-import { reconcile } from '../../shared/core/reconcile';
-import { accountFor, log } from './accounts';
-import { handleBatch, type Retry, type BatchContext, type Disposition, type QueuedEvent } from './batch';
-import { writeNodeMetrics } from './metrics';
+import type { ParsedEvent } from '../../shared/aws/events/parse-event';
+import { formatError, PeermasqError } from '../../shared/core/model/errors';
+import { isProvisioning } from '../../shared/core/reconcile/outcome';
+import { reconcile } from '../../shared/core/reconcile/reconcile';
+import { accountFor, log } from './runtime/accounts';
+import {
+  handleBatch,
+  type Retry,
+  type BatchContext,
+  type Disposition,
+  type QueuedEvent,
+} from './runtime/batch';
+import { writeNodeMetrics } from './runtime/metrics';
 
 type RoutesChanged = Extract<ParsedEvent, { kind: 'routes-changed' }>;
 

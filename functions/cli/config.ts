@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { parseConfig, type Config } from '../../shared/core/config';
-import { messageOf, PermanentError } from '../../shared/core/errors';
+import { parseConfig, type Config } from '../../shared/core/model/config';
+import { messageOf, PermanentError } from '../../shared/core/model/errors';
 
 /** What is meant where nothing is said. */
 export const configPath = (given: string | undefined): string =>

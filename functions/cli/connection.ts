@@ -2,9 +2,9 @@ import { execFile } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import { addressOf, CidrError, parseAddress, type Cidr } from '../../shared/core/cidr';
-import { messageOf, PermanentError } from '../../shared/core/errors';
-import type { Packet } from '../../shared/core/explain/packet';
+import { addressOf, CidrError, parseAddress, type Cidr } from '../../shared/core/model/cidr';
+import { messageOf, PermanentError } from '../../shared/core/model/errors';
+import type { Packet } from '../../shared/core/explain/simulate/packet';
 
 /** Where a connection begins. */
 export interface SourceEndpoint {

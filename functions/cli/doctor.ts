@@ -1,10 +1,10 @@
 import type { Command } from 'commander';
-import { diagnose, type Diagnosis } from '../../shared/core/doctor';
-import type { Check } from '../../shared/core/reach';
-import { escapeControls } from '../../shared/core/shell';
+import { diagnose, type Diagnosis } from '../../shared/core/doctor/diagnose';
+import type { Check } from '../../shared/core/doctor/check';
+import { escapeControls } from '../../shared/core/util/shell';
 import { resolveSource, resolveDestination } from './connection';
-import { gatherFindings, snapshotHelp } from './examine';
-import { exitCodes } from './faults';
+import { gatherFindings, snapshotHelp } from './gather-findings';
+import { exitCodes } from './errors';
 import { colours, examples, outputOption, print, table, type CommandOutput, type Format } from './output';
 import { clusterOption, targetArgs, withTargetOptions, type TargetOptions } from './targets';
 

@@ -1,13 +1,13 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { Cidr } from '../../shared/core/cidr';
-import { isPodRouted } from '../../shared/core/doctor';
-import { PermanentError } from '../../shared/core/errors';
+import type { Cidr } from '../../shared/core/model/cidr';
+import { isPodRouted } from '../../shared/core/doctor/diagnose';
+import { PermanentError } from '../../shared/core/model/errors';
 import { explain } from '../../shared/core/explain/explain';
-import type { Explanation, Step } from '../../shared/core/explain/packet';
-import { isLocal } from '../../shared/core/explain/network';
-import { parseSnapshot } from '../../shared/core/explain/snapshot';
-import type { Check } from '../../shared/core/reach';
-import { escapeControls } from '../../shared/core/shell';
+import type { Explanation, Step } from '../../shared/core/explain/simulate/packet';
+import { isLocal } from '../../shared/core/explain/parse/ip';
+import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
+import type { Check } from '../../shared/core/doctor/check';
+import { escapeControls } from '../../shared/core/util/shell';
 import { readTextFile } from './config';
 import {
   packetOf,
@@ -17,8 +17,8 @@ import {
   type PacketOptions,
   type DestinationEndpoint,
 } from './connection';
-import { gatherFindings, snapshotHelp } from './examine';
-import { exitCodes } from './faults';
+import { gatherFindings, snapshotHelp } from './gather-findings';
+import { exitCodes } from './errors';
 import {
   atLeast,
   colours,

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { CommanderError } from 'commander';
-import { PermanentError } from '../../shared/core/errors';
-import { errorDocument, exitCodes, reportError } from './faults';
+import { PermanentError } from '../../shared/core/model/errors';
+import { errorDocument, exitCodes, reportError } from './errors';
 import { print } from './output';
 import { makeProgram } from './program';
 

@@ -1,12 +1,17 @@
 import type { Command } from 'commander';
-import { diffPlan, describeOrigins, diffDestinations, type DiffLine } from '../../shared/core/change';
-import { aggregate, type Cidr } from '../../shared/core/cidr';
-import { groupBy } from '../../shared/core/group';
-import { nodeKey } from '../../shared/core/node';
-import { reasonOf, type Outcome } from '../../shared/core/outcome';
-import { printRuleSet } from '../../shared/core/rule-set';
-import { escapeControls } from '../../shared/core/shell';
-import { exitCodes } from './faults';
+import {
+  diffPlan,
+  describeOrigins,
+  diffDestinations,
+  type DiffLine,
+} from '../../shared/core/reconcile/diff-plan';
+import { aggregate, type Cidr } from '../../shared/core/model/cidr';
+import { groupBy } from '../../shared/core/util/group-by';
+import { nodeKey } from '../../shared/core/model/node';
+import { reasonOf, type Outcome } from '../../shared/core/reconcile/outcome';
+import { printRuleSet } from '../../shared/core/model/rule-set';
+import { escapeControls } from '../../shared/core/util/shell';
+import { exitCodes } from './errors';
 import { colours, count, examples, outputOption, print, type CommandOutput, type Format } from './output';
 import {
   targetErrorDocument,
@@ -15,7 +20,7 @@ import {
   reportErrors,
   type DryRunResult,
   type NodePlan,
-} from './survey';
+} from './dry-run';
 import {
   clusterOption,
   deadlineOf,

@@ -1,11 +1,11 @@
 import { Command } from 'commander';
 import packageJson from '../../package.json';
-import { addBackfill } from './backfill/command';
+import { addBackfill } from './backfill';
 import { addCompletion } from './completion';
 import { addDoctor } from './doctor';
 import { addExplain } from './explain';
 import { addPlan } from './plan';
-import { addRender } from './render/command';
+import { addRender } from './render';
 import { addStatus } from './status';
 import { addValidate } from './validate';
 

@@ -1,10 +1,10 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { groupBy } from '../../shared/core/group';
-import { nodeKey } from '../../shared/core/node';
-import { reasonOf } from '../../shared/core/outcome';
-import { escapeControls } from '../../shared/core/shell';
-import { exitCodes } from './faults';
+import { groupBy } from '../../shared/core/util/group-by';
+import { nodeKey } from '../../shared/core/model/node';
+import { reasonOf } from '../../shared/core/reconcile/outcome';
+import { escapeControls } from '../../shared/core/util/shell';
+import { exitCodes } from './errors';
 import {
   atLeast,
   count,
@@ -22,7 +22,7 @@ import {
   reportErrors,
   type DryRunResult,
   type NodePlan,
-} from './survey';
+} from './dry-run';
 import {
   clusterOption,
   deadlineOf,

@@ -2,12 +2,12 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
-import { clusterConfig, type Config } from '../../shared/core/config';
-import { PermanentError } from '../../shared/core/errors';
-import type { Deadline, Inspection, Log } from '../../shared/core/ports';
-import type { Reach } from '../../shared/core/reach';
-import type { Dependencies, Selection } from '../../shared/core/reconcile';
-import { shellQuote } from '../../shared/core/shell';
+import { clusterConfig, type Config } from '../../shared/core/model/config';
+import { PermanentError } from '../../shared/core/model/errors';
+import type { Deadline, Inspection, Log } from '../../shared/core/cloud';
+import type { Reach } from '../../shared/core/doctor/check';
+import type { Dependencies, Selection } from '../../shared/core/reconcile/reconcile';
+import { shellQuote } from '../../shared/core/util/shell';
 import { configPath, readConfig } from './config';
 import { atLeast, printErr, collect } from './output';
 
@@ -77,8 +77,8 @@ export async function openTargets(options: TargetOptions): Promise<Target[]> {
   if (clouds.length === 0) throw noCredentials();
   const opened = clouds.map(async (cloud): Promise<Target[]> => {
     // Each cloud's SDK takes a part of a second to load.
-    if (cloud === 'aws') return (await import('./aws')).openAwsTargets(options, common);
-    return (await import('./gcp')).openGcpTargets(options, common);
+    if (cloud === 'aws') return (await import('./open-aws-targets')).openAwsTargets(options, common);
+    return (await import('./open-gcp-targets')).openGcpTargets(options, common);
   });
   return (await Promise.all(opened)).flat();
 }

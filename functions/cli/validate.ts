@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
-import { ConfigError } from '../../shared/core/config';
+import { ConfigError } from '../../shared/core/model/config';
 import { configPath, readConfig } from './config';
-import { exitCodes } from './faults';
+import { exitCodes } from './errors';
 import { count, examples, outputOption, print, type CommandOutput, type Format } from './output';
 
 /** `peermasq validate`: every fault of the config at once. */

@@ -1,10 +1,10 @@
 import type { Request, Response } from '@google-cloud/functions-framework';
-import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/errors';
-import { errorFields } from '../../shared/core/outcome';
-import { backfill, parseBackfillRequest, requestUsage, type SweepSummary } from '../backfill';
-import { deadline, dependencies, eachProject } from './dependencies';
-import { withCallCounts } from './invocation';
-import { logClusterMetrics } from './sweep-log';
+import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';
+import { errorFields } from '../../shared/core/reconcile/outcome';
+import { backfill, parseBackfillRequest, requestUsage, type SweepSummary } from '../runtime/backfill';
+import { deadline, dependencies, eachProject } from './runtime/dependencies';
+import { withCallCounts } from './runtime/invocation';
+import { logClusterMetrics } from './runtime/metrics';
 
 /**
  * Called by the schedule of the sweep, and by hand: `POST {"clusters": ["NAME"], "dryRun": true}`, both optional.

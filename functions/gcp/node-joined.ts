@@ -1,13 +1,13 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
 import { setTimeout as pause } from 'node:timers/promises';
-import { RetryableError } from '../../shared/core/errors';
-import { nodeKey, type NodeRef } from '../../shared/core/node';
-import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
-import type { Deadline } from '../../shared/core/ports';
-import { reconcileOrThrow } from '../../shared/core/reconcile';
-import { parseEvent } from '../../shared/gcp/events';
-import { deadline, dependencies, projects } from './dependencies';
-import { withCallCounts, acknowledgePermanent } from './invocation';
+import { RetryableError } from '../../shared/core/model/errors';
+import { nodeKey, type NodeRef } from '../../shared/core/model/node';
+import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/reconcile/outcome';
+import type { Deadline } from '../../shared/core/cloud';
+import { reconcileOrThrow } from '../../shared/core/reconcile/reconcile';
+import { parseEvent } from '../../shared/gcp/events/parse-event';
+import { deadline, dependencies, projects } from './runtime/dependencies';
+import { withCallCounts, acknowledgePermanent } from './runtime/invocation';
 
 /** An instance not proven this long after its event is given up: acknowledged, with the reason in the log. */
 const giveUpAfterMs = 30 * 60_000;

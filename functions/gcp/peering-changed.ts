@@ -1,12 +1,12 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
 import { setTimeout as pause } from 'node:timers/promises';
-import { PermanentError, RetryableError } from '../../shared/core/errors';
-import { isProvisioning } from '../../shared/core/outcome';
-import type { Deadline } from '../../shared/core/ports';
-import { parseEvent } from '../../shared/gcp/events';
-import { reconcileEach } from '../passes';
-import { deadline, dependencies, eachProject, projects } from './dependencies';
-import { withCallCounts, acknowledgePermanent } from './invocation';
+import { PermanentError, RetryableError } from '../../shared/core/model/errors';
+import { isProvisioning } from '../../shared/core/reconcile/outcome';
+import type { Deadline } from '../../shared/core/cloud';
+import { parseEvent } from '../../shared/gcp/events/parse-event';
+import { reconcileEach } from '../runtime/reconcile-each';
+import { deadline, dependencies, eachProject, projects } from './runtime/dependencies';
+import { withCallCounts, acknowledgePermanent } from './runtime/invocation';
 
 /** Between the end of an operation and the last route that it brings; networks exchange routes by themselves. */
 const routeSettleMs = 10_000;

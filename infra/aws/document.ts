@@ -6,7 +6,7 @@ import {
   partPattern,
   ruleSetParameter,
 } from '../../shared/aws/names';
-import { installProgram, unpackProgram } from '../../shared/core/render/unpack';
+import { installProgram, unpackProgram } from '../../shared/core/render/install-program';
 
 /** Bytes; SSM refuses larger documents (SSM quotas). */
 const sizeLimit = 64 * 1024;

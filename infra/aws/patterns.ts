@@ -1,4 +1,4 @@
-import { routeCalls } from '../../shared/aws/events';
+import { routeCalls } from '../../shared/aws/events/parse-event';
 import { documentName } from '../../shared/aws/names';
 import { region } from './cloudformation';
 import type { QueueName } from './queues';

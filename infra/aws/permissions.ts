@@ -6,7 +6,7 @@ import {
   ruleSetTag,
   statusTag,
 } from '../../shared/aws/names';
-import { statements, type Action, type StatementName } from '../../shared/aws/permissions';
+import { statements, type Action, type StatementName } from '../../shared/aws/client/permissions';
 import {
   arnOf,
   ownArn,

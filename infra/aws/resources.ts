@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { documentName, snapshotDocumentName } from '../../shared/aws/names';
-import { parseConfig } from '../../shared/core/config';
+import { parseConfig } from '../../shared/core/model/config';
 import { joinNodeProgram, nodeProgramSections } from '../join-node-program';
 import { alarmResources } from './alarms';
 import type { Resource, Resources } from './cloudformation';

@@ -1,4 +1,4 @@
-import type { StatementName } from '../../shared/aws/permissions';
+import type { StatementName } from '../../shared/aws/client/permissions';
 import {
   logicalId,
   ownArn,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Plugin } from 'esbuild';
-import { replaceModules } from './plugin';
+import { replaceModules } from './replace-modules';
 import { pruneProtos, type Descriptor } from './prune-protos';
 
 type Methods = Readonly<Record<string, readonly string[]>>;

@@ -1,7 +1,7 @@
 import type { BuildOptions } from 'esbuild';
 import { computeMethods, computeMethodsOfCli } from './compute-methods';
 import { computeProtos } from './compute-protos';
-import { excludeModules } from './left-out';
+import { excludeModules } from './excluded-modules';
 import { schemaKeys } from './schema-keys';
 
 const common = {

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Plugin } from 'esbuild';
-import { replaceModules } from './plugin';
+import { replaceModules } from './replace-modules';
 
 /**
  * The schemas of the AWS clients (@aws-sdk/client-*: dist-es/schemas/schemas_0.js), which no esbuild can shake:

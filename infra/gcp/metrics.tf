@@ -1,4 +1,4 @@
-# The functions log; the metrics are made from what they log. Names of events: LogEvent in shared/core/ports.ts.
+# The functions log; the metrics are made from what they log. Names of events: LogEvent in shared/core/cloud.ts.
 locals {
   logged = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(${join(" OR ", [for key in keys(local.functions) : "\"${local.name}-${key}\""])})"
 

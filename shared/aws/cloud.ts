@@ -1,8 +1,8 @@
-import type { Cloud } from '../core/ports';
-import { makeChannel, type ChannelOptions } from './channel';
-import type { Clients } from './clients';
-import { makeNodes } from './nodes';
-import { makeRoutes } from './routes';
+import type { Cloud } from '../core/cloud';
+import { makeChannel, type ChannelOptions } from './deliver/channel';
+import type { Clients } from './client/clients';
+import { makeNodes } from './discover/nodes';
+import { makeRoutes } from './discover/routes';
 
 /** One region of one account: whose clients these are. */
 export function makeCloud(clients: Clients, options: ChannelOptions): Cloud {

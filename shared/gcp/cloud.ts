@@ -1,8 +1,8 @@
-import type { Cloud } from '../core/ports';
-import { makeChannel } from './channel';
-import { getClients } from './clients';
-import { makeNodes } from './nodes';
-import { makeRoutes } from './routes';
+import type { Cloud } from '../core/cloud';
+import { makeChannel } from './deliver/channel';
+import { getClients } from './client/clients';
+import { makeNodes } from './discover/nodes';
+import { makeRoutes } from './discover/routes';
 
 export interface CloudOptions {
   /**

@@ -1,7 +1,7 @@
 import { makeCloud } from '../../shared/aws/cloud';
-import { makeClients, type Clients } from '../../shared/aws/clients';
-import type { Cloud } from '../../shared/core/ports';
-import { labRegion, startLocalAws, type LocalAws } from '../lab/aws/aws';
+import { makeClients, type Clients } from '../../shared/aws/client/clients';
+import type { Cloud } from '../../shared/core/cloud';
+import { labRegion, startLocalAws, type LocalAws } from '../lab/aws/cloud';
 
 /** The double, and the product's AWS half talking to it through the official clients. */
 export async function startCloud(): Promise<{

@@ -1,10 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startFunction, type LabFunction } from '../lab/gcp/functions';
-import { startLocalGcp } from '../lab/gcp/lab';
-import { runFakeNodes } from '../lab/gcp/obedient';
-import { enableRateLimits, type RateLimits } from '../lab/gcp/quota';
+import { startFunction, type LabFunction } from '../lab/gcp/function';
+import { startLocalGcp } from '../lab/gcp/cloud';
+import { runFakeNodes } from '../lab/gcp/fake-node';
+import { enableRateLimits, type RateLimits } from '../lab/gcp/rate-limits';
 import { addVm, networkUrl, subnetworkUrl, type GcpState, type LabVm } from '../lab/gcp/state';
 
 const project = 'identity-nonprod';

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { deliverEvent } from '../lab/gcp/functions';
+import { deliverEvent } from '../lab/gcp/function';
 import { insertVm } from '../lab/gcp/insert';
 import { metadataOf } from '../lab/gcp/state';
 import { fleetNode, openGcpFleet, type GcpFleet } from './gcp-fleet';

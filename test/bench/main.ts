@@ -1,10 +1,10 @@
 import { measureColdStarts, type ColdStart } from './cold-start';
-import type { AwsCalls } from './fleet';
+import type { AwsCalls } from './aws-fleet';
 import { measureGcpBackfill, measureGcpSweep, type GcpRuns } from './gcp-backfill';
 import { measureGcpRace } from './gcp-race';
-import { measureStorm } from './storm';
-import { measureSweep } from './sweep';
-import { measureIdleWatch, type IdleWatch } from './watch';
+import { measureStorm } from './aws-storm';
+import { measureSweep } from './aws-sweep';
+import { measureIdleWatch, type IdleWatch } from './idle-watch';
 
 type ColdStarts = Awaited<ReturnType<typeof measureColdStarts>>[number];
 type Storm = Awaited<ReturnType<typeof measureStorm>>;

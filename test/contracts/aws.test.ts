@@ -1,12 +1,12 @@
 import { makeDocument, makeSnapshotDocument } from '../../infra/aws/document';
-import { makeClients } from '../../shared/aws/clients';
+import { makeClients } from '../../shared/aws/client/clients';
 import { makeCloud } from '../../shared/aws/cloud';
-import { makeInspection } from '../../shared/aws/inspection';
+import { makeInspection } from '../../shared/aws/snapshot';
 import { documentName, snapshotDocumentName } from '../../shared/aws/names';
-import type { NodeRef } from '../../shared/core/node';
-import { labAccount, labRegion, startLocalAws } from '../lab/aws/aws';
+import type { NodeRef } from '../../shared/core/model/node';
+import { labAccount, labRegion, startLocalAws } from '../lab/aws/cloud';
 import { describeCloud, type CloudLab } from './cloud';
-import { describeInspection } from './inspection';
+import { describeInspection } from './snapshot';
 import { openMachines } from './machines';
 import { nodeProgram } from '../lab/node-program';
 

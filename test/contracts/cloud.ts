@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { parseConfig } from '../../shared/core/config';
-import { PermanentError, RetryableError } from '../../shared/core/errors';
-import { nodeKey, type NodeRef } from '../../shared/core/node';
-import type { Outcome } from '../../shared/core/outcome';
-import type { Cloud, Inspection, Log } from '../../shared/core/ports';
-import { reconcileOrThrow, type Selection } from '../../shared/core/reconcile';
-import { parseRuleSet } from '../../shared/core/rule-set';
+import { parseConfig } from '../../shared/core/model/config';
+import { PermanentError, RetryableError } from '../../shared/core/model/errors';
+import { nodeKey, type NodeRef } from '../../shared/core/model/node';
+import type { Outcome } from '../../shared/core/reconcile/outcome';
+import type { Cloud, Inspection, Log } from '../../shared/core/cloud';
+import { reconcileOrThrow, type Selection } from '../../shared/core/reconcile/reconcile';
+import { parseRuleSet } from '../../shared/core/model/rule-set';
 import { describeKernel } from '../lab/kernel';
 import type { Machine } from '../lab/machine';
 import { storedRuleSet } from './machines';

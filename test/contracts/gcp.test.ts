@@ -1,15 +1,15 @@
 import { afterAll, beforeAll } from '@jest/globals';
-import type { GcpNodeRef } from '../../shared/core/node';
-import type { Cloud } from '../../shared/core/ports';
-import { getClients } from '../../shared/gcp/clients';
+import type { GcpNodeRef } from '../../shared/core/model/node';
+import type { Cloud } from '../../shared/core/cloud';
+import { getClients } from '../../shared/gcp/client/clients';
 import { makeCloud } from '../../shared/gcp/cloud';
-import { makeInspection } from '../../shared/gcp/inspection';
-import { bootGceNode } from '../lab/gcp/boot';
-import { startLocalGcp, type LocalGcp } from '../lab/gcp/lab';
+import { makeInspection } from '../../shared/gcp/snapshot';
+import { bootGceNode } from '../lab/gcp/startup-scripts-service';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/cloud';
 import { addVm, callsOf, networkUrl, subnetworkUrl } from '../lab/gcp/state';
 import type { Machine } from '../lab/machine';
 import { describeCloud, silentLog, type CloudLab, type NewNode } from './cloud';
-import { describeInspection } from './inspection';
+import { describeInspection } from './snapshot';
 import { openMachines } from './machines';
 import { nodeProgram } from '../lab/node-program';
 

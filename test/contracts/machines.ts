@@ -1,6 +1,6 @@
 import type { Machine } from '../lab/machine';
 import { openLab, type Host } from '../lab/netns';
-import { connectToTestProcess, killProcesses, nodeMachineOn } from '../lab/node';
+import { connectToTestProcess, killProcesses, nodeMachineOn } from '../lab/node-machine';
 
 /** Nodes with nothing around them but a cable to this process, where the local clouds listen. */
 export function openMachines() {

@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { parseCidr } from '../../shared/core/cidr';
-import type { Cloud, ProofResult } from '../../shared/core/ports';
-import { ruleSetId, type RuleSet } from '../../shared/core/rule-set';
+import { parseCidr } from '../../shared/core/model/cidr';
+import type { Cloud, ProofResult } from '../../shared/core/cloud';
+import { ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
 import { makeCloud } from '../../shared/gcp/cloud';
-import { bootGceNode } from '../lab/gcp/boot';
-import { startLocalGcp, type LocalGcp } from '../lab/gcp/lab';
+import { bootGceNode } from '../lab/gcp/startup-scripts-service';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/cloud';
 import { addVm, setMetadata, type LabVm } from '../lab/gcp/state';
 import { describeKernel } from '../lab/kernel';
 import { buildNetworks, type Networks } from '../lab/networks';

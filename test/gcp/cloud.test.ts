@@ -1,13 +1,19 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { parseCidr } from '../../shared/core/cidr';
-import { PermanentError, RetryableError } from '../../shared/core/errors';
-import { nodeKey, type Node } from '../../shared/core/node';
-import type { Cloud, PushedNode } from '../../shared/core/ports';
-import type { Report } from '../../shared/core/report';
-import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
+import { parseCidr } from '../../shared/core/model/cidr';
+import { PermanentError, RetryableError } from '../../shared/core/model/errors';
+import { nodeKey, type Node } from '../../shared/core/model/node';
+import type { Cloud, PushedNode } from '../../shared/core/cloud';
+import type { Report } from '../../shared/core/model/report';
+import {
+  packRuleSet,
+  parseRuleSet,
+  printRuleSet,
+  ruleSetId,
+  type RuleSet,
+} from '../../shared/core/model/rule-set';
 import { makeCloud } from '../../shared/gcp/cloud';
-import { composeStartupScript, originalStartupScript } from '../../shared/gcp/startup-script';
-import { startLocalGcp, type LocalGcp } from '../lab/gcp/lab';
+import { composeStartupScript, originalStartupScript } from '../../shared/gcp/deliver/startup-script';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/cloud';
 import {
   addVm,
   callsOf,
@@ -18,7 +24,7 @@ import {
   type LabLearnedRoute,
   type LabVm,
 } from '../lab/gcp/state';
-import { makeReport } from '../lab/report';
+import { makeReport } from '../lab/node-report';
 
 const program = '#!/bin/bash\n# peermasq: the node program\n';
 

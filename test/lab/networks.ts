@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import * as z from 'zod';
 import type { Machine } from './machine';
-import { connectToTestProcess, killProcesses, nodeMachineOn } from './node';
+import { connectToTestProcess, killProcesses, nodeMachineOn } from './node-machine';
 import { openLab, type Host, type Lab, type RunningProcess } from './netns';
 import type { Network, Service, Topology } from './topologies';
 

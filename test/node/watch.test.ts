@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describeKernel } from '../lab/kernel';
 import type { RunningProcess } from '../lab/netns';
-import { joinParts, parsePart } from '../../shared/core/look';
+import { joinParts, parsePart } from '../../shared/core/model/snapshot-parts';
 import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
 
 const port = 8000;

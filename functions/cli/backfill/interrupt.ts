@@ -1,4 +1,4 @@
-import { exitCodes } from '../faults';
+import { exitCodes } from '../errors';
 import { printErr } from '../output';
 import type { Journal } from './journal';
 

@@ -11,10 +11,10 @@ import {
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
-import { messageOf, PermanentError } from '../../../shared/core/errors';
-import { nodeKey, type NodeKey } from '../../../shared/core/node';
-import type { Outcome } from '../../../shared/core/outcome';
-import { printRuleSet } from '../../../shared/core/rule-set';
+import { messageOf, PermanentError } from '../../../shared/core/model/errors';
+import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import { printRuleSet } from '../../../shared/core/model/rule-set';
 import type { PlannedChange } from '../plan';
 
 const entrySchema = z.strictObject({

@@ -1,11 +1,11 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { nodeKey } from '../../../shared/core/node';
-import type { Outcome } from '../../../shared/core/outcome';
-import type { Deadline } from '../../../shared/core/ports';
-import { reconcile, type ReconcileOptions } from '../../../shared/core/reconcile';
-import { restartWhereConfigured } from '../../../shared/core/restart';
+import { nodeKey } from '../../../shared/core/model/node';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import type { Deadline } from '../../../shared/core/cloud';
+import { reconcile, type ReconcileOptions } from '../../../shared/core/reconcile/reconcile';
+import { restartWhereConfigured } from '../../../shared/core/reconcile/restart-nodes';
 import type { PlannedChange } from '../plan';
-import { forEachTarget, pollUntilDone, type PollOutcomes } from './until-ended';
+import { forEachTarget, pollUntilDone, type PollOutcomes } from './poll-until-done';
 
 /**
  * Brings the nodes of one wave to what they are to have.

@@ -1,16 +1,16 @@
-import { toPlannedOutcome, pushRuleSets } from '../../../shared/core/deliver';
-import { nodeKey, type Node, type NodeRef } from '../../../shared/core/node';
-import type { Outcome } from '../../../shared/core/outcome';
-import { notFoundOutcomes } from '../../../shared/core/reconcile';
-import { parseRuleSet, ruleSetId, type RuleSet } from '../../../shared/core/rule-set';
+import { toPlannedOutcome, pushRuleSets } from '../../../shared/core/reconcile/push';
+import { nodeKey, type Node, type NodeRef } from '../../../shared/core/model/node';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import { notFoundOutcomes } from '../../../shared/core/reconcile/reconcile';
+import { parseRuleSet, ruleSetId, type RuleSet } from '../../../shared/core/model/rule-set';
 import { count, printErr } from '../output';
 import type { PlannedChange } from '../plan';
-import { dryRun, type NodePlan } from '../survey';
+import { dryRun, type NodePlan } from '../dry-run';
 import { deadlineOf, openTargets, selectionOf } from '../targets';
-import type { BackfillOptions } from './command';
+import type { BackfillOptions } from '../backfill';
 import { readJournal, type JournalEntry } from './journal';
 import type { PushWave } from './push';
-import { forEachTarget, pollUntilDone, type PollOutcomes } from './until-ended';
+import { forEachTarget, pollUntilDone, type PollOutcomes } from './poll-until-done';
 
 /** What a node without rules of peermasq has: pushed, it takes away what a backfill brought. */
 const emptyRuleSet: RuleSet = {

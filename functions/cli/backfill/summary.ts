@@ -1,8 +1,8 @@
-import { groupBy } from '../../../shared/core/group';
-import { nodeKey } from '../../../shared/core/node';
-import { reasonOf, type Outcome } from '../../../shared/core/outcome';
-import { escapeControls } from '../../../shared/core/shell';
-import { exitCodes } from '../faults';
+import { groupBy } from '../../../shared/core/util/group-by';
+import { nodeKey } from '../../../shared/core/model/node';
+import { reasonOf, type Outcome } from '../../../shared/core/reconcile/outcome';
+import { escapeControls } from '../../../shared/core/util/shell';
+import { exitCodes } from '../errors';
 import { colours, table, type CommandOutput } from '../output';
 import type { PlannedChange } from '../plan';
 import type { Journal } from './journal';

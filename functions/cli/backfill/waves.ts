@@ -1,5 +1,5 @@
-import { nodeKey, type NodeKey } from '../../../shared/core/node';
-import type { Outcome } from '../../../shared/core/outcome';
+import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
 import type { PlannedChange } from '../plan';
 
 export interface WaveOptions {

@@ -1,7 +1,7 @@
-import { contains, parseCidr, type Cidr } from '../../../shared/core/cidr';
-import { groupBy } from '../../../shared/core/group';
-import { nodeKey, routeSourceKinds, type Route, type NetworkContext } from '../../../shared/core/node';
-import type { Deadline } from '../../../shared/core/ports';
+import { contains, parseCidr, type Cidr } from '../../../shared/core/model/cidr';
+import { groupBy } from '../../../shared/core/util/group-by';
+import { nodeKey, routeSourceKinds, type Route, type NetworkContext } from '../../../shared/core/model/node';
+import type { Deadline } from '../../../shared/core/cloud';
 import type {
   Coverage,
   Diagram,
@@ -9,7 +9,7 @@ import type {
   DiagramRemote,
   DiagramConnection,
 } from '../../../shared/core/render/diagram';
-import type { NodePlan } from '../survey';
+import type { NodePlan } from '../dry-run';
 
 type LocatedNode = NodePlan & { readonly networkContext: NetworkContext };
 

@@ -1,10 +1,10 @@
 import { formatAddress } from './address';
-import { findRootCause } from './cause';
-import { masqueradeCommand } from './cure';
+import { findRootCause } from './diagnose/cause';
+import { masqueradeCommand } from './diagnose/fix';
 import type { Snapshot } from './model';
-import type { Explanation, Packet, SocketAddress } from './packet';
-import { summarizeTrace } from './path';
-import { walk, type Verdict, type Evaluation } from './walk';
+import type { Explanation, Packet, SocketAddress } from './simulate/packet';
+import { summarizeTrace } from './diagnose/trace';
+import { walk, type Verdict, type Evaluation } from './simulate/walk';
 
 /**
  * Follows the first packet of a connection through the rules of a node. What the dump or the packet does not

@@ -1,5 +1,5 @@
-import { PermanentError } from '../errors';
-import type { Step } from './packet';
+import { PermanentError } from '../model/errors';
+import type { Step } from './simulate/packet';
 
 export type Backend = Step['backend'];
 export type Family = 4 | 6;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Document, Scalar } from 'yaml';
-import type { RuleSet } from '../rule-set';
+import type { RuleSet } from '../model/rule-set';
 import { renderStartupScript } from './startup-script';
 
 export interface DaemonSetOptions {

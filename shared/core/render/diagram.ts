@@ -1,4 +1,4 @@
-import type { RouteSourceKind } from '../node';
+import type { RouteSourceKind } from '../model/node';
 
 /** Networks, what they route to, their clusters, and how far those masquerade to it. */
 export interface Diagram {

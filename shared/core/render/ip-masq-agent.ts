@@ -1,6 +1,6 @@
 import { Document } from 'yaml';
-import { aggregate, parseCidr, subtract, type Cidr } from '../cidr';
-import type { RuleSet } from '../rule-set';
+import { aggregate, parseCidr, subtract, type Cidr } from '../model/cidr';
+import type { RuleSet } from '../model/rule-set';
 
 /** What ip-masq-agent leaves alone unless told (kubernetes-sigs/ip-masq-agent, README: RFC 1918). */
 const defaultRanges = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(parseCidr);

@@ -2,11 +2,11 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseAddress } from '../../../shared/core/cidr';
+import { parseAddress } from '../../../shared/core/model/cidr';
 import { explain } from '../../../shared/core/explain/explain';
 import { DumpError } from '../../../shared/core/explain/model';
-import type { Packet } from '../../../shared/core/explain/packet';
-import { parseSnapshot } from '../../../shared/core/explain/snapshot';
+import type { Packet } from '../../../shared/core/explain/simulate/packet';
+import { parseSnapshot } from '../../../shared/core/explain/parse/snapshot';
 
 const packet: Packet = {
   source: parseAddress('10.132.0.10'),

@@ -5,12 +5,12 @@ import { join } from 'node:path';
 import { makeDocument } from '../../../infra/aws/document';
 import { documentName } from '../../../shared/aws/names';
 import type { LabAccount, NewNode } from '../../lab/aws/account';
-import { startLocalAws, type LocalAws } from '../../lab/aws/aws';
+import { startLocalAws, type LocalAws } from '../../lab/aws/cloud';
 import { readDeployment } from '../../lab/aws/deployment';
 import { startStack, type LabStack } from '../../lab/aws/stack';
 import type { LabRoute } from '../../lab/aws/state';
 import type { Machine } from '../../lab/machine';
-import { fakeNode } from '../../lab/obedient';
+import { fakeNode } from '../../lab/aws/fake-node';
 
 /** Every test of a file that imports this has an AWS of its own, and ends what it deployed. */
 export let aws: LocalAws;

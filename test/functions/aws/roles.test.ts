@@ -5,11 +5,11 @@ import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { makeDocument } from '../../../infra/aws/document';
 import { documentName, memberRoleName } from '../../../shared/aws/names';
-import { packRuleSet } from '../../../shared/core/rule-set';
-import { labRegion, startLocalAws, type LocalAws } from '../../lab/aws/aws';
+import { packRuleSet } from '../../../shared/core/model/rule-set';
+import { labRegion, startLocalAws, type LocalAws } from '../../lab/aws/cloud';
 import { readDeployment } from '../../lab/aws/deployment';
-import { errorCodeOf } from '../../lab/aws/refusals';
-import { fakeNode } from '../../lab/obedient';
+import { errorCodeOf } from '../../lab/aws/errors';
+import { fakeNode } from '../../lab/aws/fake-node';
 
 const member = '222222222222';
 const { functions } = readDeployment({ params: { memberAccounts: member }, clusters: ['shop'] });

@@ -1,5 +1,5 @@
-import { misconfigurations, type LabConnection, type Misconfiguration } from '../../lab/aws/way';
-import { openAccount } from '../../lab/demo/aws-cloud';
+import { misconfigurations, type LabConnection, type Misconfiguration } from '../../lab/aws/connection';
+import { openAccount } from '../../lab/demo/aws-event';
 import { buildNetworks } from '../../lab/networks';
 import { awsPeering } from '../../lab/topologies';
 import { describeDoctor, describeNodeBreaks, type CloudBreak, type DoctorLab } from './doctor';

@@ -1,12 +1,12 @@
 import { expect, test } from '@jest/globals';
-import { composeStartupScript } from '../../../shared/gcp/startup-script';
+import { composeStartupScript } from '../../../shared/gcp/deliver/startup-script';
 import {
   node as nodeOfProject,
   openProject,
   serveMetadata,
   type DemoProject,
 } from '../../lab/demo/gcp-project';
-import { bootGceNode } from '../../lab/gcp/boot';
+import { bootGceNode } from '../../lab/gcp/startup-scripts-service';
 import { addVm, setMetadata, type LabVm } from '../../lab/gcp/state';
 import { buildNetworks } from '../../lab/networks';
 import { gcpPeering } from '../../lab/topologies';

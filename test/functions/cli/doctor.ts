@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { resolveSource, resolveDestination } from '../../../functions/cli/connection';
-import { gatherFindings } from '../../../functions/cli/examine';
+import { gatherFindings } from '../../../functions/cli/gather-findings';
 import type { TargetOptions } from '../../../functions/cli/targets';
-import { diagnose, type Diagnosis } from '../../../shared/core/doctor';
-import type { CheckName } from '../../../shared/core/reach';
+import { diagnose, type Diagnosis } from '../../../shared/core/doctor/diagnose';
+import type { CheckName } from '../../../shared/core/doctor/check';
 import { describeKernel } from '../../lab/kernel';
-import type { CliResult } from '../../lab/command-line';
+import type { CliResult } from '../../lab/cli-home';
 import type { Networks } from '../../lab/networks';
 import { nodeProgramFile } from '../../lab/node-program';
 

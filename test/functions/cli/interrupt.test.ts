@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { openCliHome, type CliHome } from '../../lab/command-line';
-import { startLocalGcp, type LocalGcp } from '../../lab/gcp/lab';
+import { openCliHome, type CliHome } from '../../lab/cli-home';
+import { startLocalGcp, type LocalGcp } from '../../lab/gcp/cloud';
 import { addVm, metadataOf, networkUrl, subnetworkUrl, type LabVm } from '../../lab/gcp/state';
 
 const [project, region] = ['identity-nonprod', 'europe-west1'];

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { parse } from 'yaml';
-import { openCliHome, type CliHome } from '../../lab/command-line';
+import { openCliHome, type CliHome } from '../../lab/cli-home';
 
 let home: CliHome;
 beforeAll(() => {

@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
 import { subscriptions, restrictTo } from '../../../infra/aws/patterns';
-import { matchesPattern } from './matches';
+import { matchesPattern } from '../../lab/aws/event-pattern';
 
 type Json = Record<string, unknown>;
 

@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { parseBackfillRequest } from '../../../functions/backfill';
-import { statements } from '../../../shared/aws/permissions';
-import { apiMetrics, clusterMetrics } from '../../../shared/aws/metrics';
+import { parseBackfillRequest } from '../../../functions/runtime/backfill';
+import { statements } from '../../../shared/aws/client/permissions';
+import { apiMetrics, clusterMetrics } from '../../../shared/aws/metric-names';
 import {
   allOf,
   allowedIn,

@@ -7,8 +7,8 @@ import {
   nodePermissions,
   restartPermissions,
   roleOf,
-} from '../../../shared/gcp/permissions';
-import { instanceInsertMethods, routeChangeMethods } from '../../../shared/gcp/events';
+} from '../../../shared/gcp/client/permissions';
+import { instanceInsertMethods, routeChangeMethods } from '../../../shared/gcp/events/parse-event';
 
 /** What can be read from the configuration without terraform; deployment.test.ts has it applied. */
 
@@ -86,7 +86,7 @@ describe('metrics', () => {
 
   test('are made from events that the functions log', () => {
     const [, union = ''] =
-      /type LogEvent =((?:\s+\| '\w+')+);/.exec(readFileSync('shared/core/ports.ts', 'utf8')) ?? [];
+      /type LogEvent =((?:\s+\| '\w+')+);/.exec(readFileSync('shared/core/cloud.ts', 'utf8')) ?? [];
     const events = union.match(/\w+/g);
     const { counters, distributions } = localsOf(root) as Record<string, Record<string, { filter: string }>>;
     for (const { filter } of Object.values({ ...counters, ...distributions })) {

@@ -6,9 +6,9 @@ import {
   nodePermissions,
   restartPermissions,
   roleOf,
-} from '../../../shared/gcp/permissions';
-import { instanceInsertMethods, routeChangeMethods } from '../../../shared/gcp/events';
-import { applyTerraform, hasTerraform, skipReason, type AppliedResource } from './stand-in';
+} from '../../../shared/gcp/client/permissions';
+import { instanceInsertMethods, routeChangeMethods } from '../../../shared/gcp/events/parse-event';
+import { applyTerraform, hasTerraform, skipReason, type AppliedResource } from './terraform-apply';
 
 /** The first block of a name inside a resource, and so on inwards. */
 function inside({ arguments: body }: AppliedResource, ...path: readonly string[]): Record<string, unknown> {

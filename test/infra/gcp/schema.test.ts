@@ -10,7 +10,7 @@ import {
 import { attributesRead, referencesIn } from '../../../infra/gcp/references';
 import { schemaErrors, type Schema } from '../../../infra/gcp/schema';
 import published from '../../../infra/gcp/schema.json';
-import { hasTerraform, skipReason } from './stand-in';
+import { hasTerraform, skipReason } from './terraform-apply';
 
 const schema = published as Schema;
 

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto';
 import type { SsmDocument } from '../../../infra/aws/document';
 import type { Machine } from '../machine';
-import { makeRateLimits } from './buckets';
-import type { ApiCall, AccountContext } from './context';
+import { makeRateLimits } from './rate-limits';
+import type { ApiCall, AccountContext } from './server-state';
 import { runInstancesEvent, launchLifecycleEvent, stateChangeEvent } from './events';
-import { LabQueue, type QueueSettings } from './queue';
-import { accessDenied, serviceOf, throttlingError } from './refusals';
+import { LabQueue, type QueueSettings } from './sqs-queue';
+import { accessDenied, serviceOf, throttlingError } from './errors';
 import {
   AwsApiError,
   makeState,

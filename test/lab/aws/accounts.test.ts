@@ -15,8 +15,8 @@ import {
 } from '@aws-sdk/client-sts';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LabAccount } from './account';
-import { labRegion, startLocalAws, type LocalAws } from './aws';
-import { errorCodeOf } from './refusals';
+import { labRegion, startLocalAws, type LocalAws } from './cloud';
+import { errorCodeOf } from './errors';
 
 const [subnetId, vpcId, cidrs] = ['subnet-0123456789abcdef0', 'vpc-0123456789abcdef0', ['172.20.0.0/16']];
 const memberId = '222222222222';

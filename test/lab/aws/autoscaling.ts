@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { handleQuery, type Fields } from './query';
+import { handleQuery, type Fields } from './query-protocol';
 import { AwsApiError, type AwsState } from './state';
 
 /** https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CompleteLifecycleAction.html */

@@ -11,9 +11,9 @@ import {
 } from '../../../infra/aws/queues';
 import { roleResources } from '../../../infra/aws/roles';
 import { parseSettings } from '../../../infra/aws/settings';
-import { labAccount, labRegion } from './aws';
-import { readRole, type LabRole } from './policy';
-import type { QueueSettings } from './queue';
+import { labAccount, labRegion } from './cloud';
+import { readRole, type LabRole } from './iam-policies';
+import type { QueueSettings } from './sqs-queue';
 
 /** A value of a function's environment: text, or the URL of a queue by its short name. */
 export type EnvironmentValue = string | { readonly queue: string };

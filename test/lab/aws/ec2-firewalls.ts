@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { filters, list, listPage, page, type Action, type Filterable } from './ec2-query';
-import type { Fields } from './query';
+import { filters, list, listPage, page, type Action, type Filterable } from './ec2-listing';
+import type { Fields } from './query-protocol';
 import type { AwsState, LabAcl, LabInterface, LabPermission, LabSecurityGroup } from './state';
 
 const vpcOf = (state: AwsState, subnetId: string) => state.subnets.get(subnetId)?.vpcId ?? '';

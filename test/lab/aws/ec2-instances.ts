@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { filters, list, listPage, page, strings, type Action, type Filterable } from './ec2-query';
-import type { Fields } from './query';
+import { filters, list, listPage, page, strings, type Action, type Filterable } from './ec2-listing';
+import type { Fields } from './query-protocol';
 import { AwsApiError, primaryInterfaceId, type AwsState, type LabInstance } from './state';
 
 const instanceFilters: Filterable<LabInstance> = {

@@ -3,7 +3,7 @@ import {
   type ExecutionEnvironment,
   type EnvironmentSettings,
   type Invocation,
-} from './host';
+} from './execution-environment';
 
 /** A deployed function: its processes stay warm between invocations. */
 export interface LabFunction {

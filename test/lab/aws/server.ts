@@ -3,9 +3,9 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { iamRequestsOf } from './asks';
-import type { AccountContext, InjectedError, CallerIdentity, ServerState } from './context';
-import { isAllowed } from './policy';
+import { iamRequestsOf } from './iam-requests';
+import type { AccountContext, InjectedError, CallerIdentity, ServerState } from './server-state';
+import { isAllowed } from './iam-policies';
 import {
   accessDenied,
   expiredTokenError,
@@ -13,7 +13,7 @@ import {
   invalidTokenError,
   missingTokenError,
   type ServiceName,
-} from './refusals';
+} from './errors';
 import { serviceFor, type ServiceRequest, type Service } from './services';
 import { AwsApiError } from './state';
 

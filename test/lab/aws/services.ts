@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { handleAutoScaling } from './autoscaling';
-import type { CallerIdentity, ServerState } from './context';
+import type { CallerIdentity, ServerState } from './server-state';
 import { handleEc2, ec2Error } from './ec2';
-import { queryError, readQuery, type Fields } from './query';
-import type { ServiceName } from './refusals';
+import { queryError, readQuery, type Fields } from './query-protocol';
+import type { ServiceName } from './errors';
 import { handleSqs } from './sqs';
 import { handleSsm } from './ssm';
 import { handleSts } from './sts';

@@ -7,9 +7,9 @@ import {
   SQSClient,
 } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { labRegion, startLocalAws, type LocalAws } from './aws';
-import type { LabQueue } from './queue';
-import { errorCodeOf } from './refusals';
+import { labRegion, startLocalAws, type LocalAws } from './cloud';
+import type { LabQueue } from './sqs-queue';
+import { errorCodeOf } from './errors';
 
 let aws: LocalAws;
 let sqs: SQSClient;

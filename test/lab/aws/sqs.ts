@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { md5, type LabQueue, type MessageAttribute } from './queue';
+import { md5, type LabQueue, type MessageAttribute } from './sqs-queue';
 import { AwsApiError, type AwsState } from './state';
 
 /** SQS's awsJson1_0 protocol. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ */

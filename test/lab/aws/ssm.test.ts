@@ -7,11 +7,11 @@ import {
 } from '@aws-sdk/client-ssm';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeDocument } from '../../../infra/aws/document';
-import { makeClients, type Clients } from '../../../shared/aws/clients';
+import { makeClients, type Clients } from '../../../shared/aws/client/clients';
 import type { Machine } from '../machine';
 import type { NewNode } from './account';
-import { labRegion, startLocalAws, type LocalAws } from './aws';
-import { errorCodeOf } from './refusals';
+import { labRegion, startLocalAws, type LocalAws } from './cloud';
+import { errorCodeOf } from './errors';
 
 const subnetId = 'subnet-0123456789abcdef0';
 let aws: LocalAws;

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import * as z from 'zod';
-import { maxErrorCount, startCommand } from './commands';
-import type { AccountContext } from './context';
-import { accessDenied } from './refusals';
+import { maxErrorCount, startCommand } from './run-command';
+import type { AccountContext } from './server-state';
+import { accessDenied } from './errors';
 import {
   AwsApiError,
   isOnline,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { startLocalAws, type LocalAws } from './aws';
+import { startLocalAws, type LocalAws } from './cloud';
 import { readDeployment, type Deployment } from './deployment';
 import { startStack, type LabStack } from './stack';
 

@@ -1,10 +1,10 @@
-import type { LocalAws } from './aws';
+import type { LocalAws } from './cloud';
 import { deadLetterQueue, type Deployment, type EnvironmentValue } from './deployment';
 import { startFunction, type LabFunction } from './function';
-import type { Invocation, LogEntry } from './host';
-import type { LabMessage, LabQueue } from './queue';
-import { runEventSource } from './source';
-import { matchesPattern } from '../../infra/aws/matches';
+import type { Invocation, LogEntry } from './execution-environment';
+import type { LabMessage, LabQueue } from './sqs-queue';
+import { runEventSource } from './event-source';
+import { matchesPattern } from './event-pattern';
 
 export interface StackOptions {
   /** Path of the functions' peermasq.yaml; without it, they read the one beside their bundle. */

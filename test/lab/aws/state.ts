@@ -1,6 +1,6 @@
 import type { SsmDocument } from '../../../infra/aws/document';
 import type { Machine } from '../machine';
-import type { LabQueue } from './queue';
+import type { LabQueue } from './sqs-queue';
 
 export interface LabInstance {
   readonly instanceId: string;

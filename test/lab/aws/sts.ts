@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import * as z from 'zod';
-import type { CallerIdentity, ServerState } from './context';
-import { handleQuery, type Fields } from './query';
-import { isAllowed } from './policy';
-import { accessDenied } from './refusals';
+import type { CallerIdentity, ServerState } from './server-state';
+import { handleQuery, type Fields } from './query-protocol';
+import { isAllowed } from './iam-policies';
+import { accessDenied } from './errors';
 
 /** https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
 const assumeInput = z.strictObject({

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import { installWatcherCommand } from '../../../shared/core/render/daemonset';
 import { metadataOf, setMetadata } from '../gcp/state';
-import { makeGcpNode, program, until, type GcpNode } from './google-node';
+import { makeGcpNode, program, until, type GcpNode } from './gcp-node';
 
 const backend = '10.193.0.0/16';
 const elsewhere = '10.7.0.0/16';

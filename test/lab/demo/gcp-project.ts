@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { bootGceNode } from '../gcp/boot';
-import { startFunction, type LabFunction } from '../gcp/functions';
-import { startLocalGcp, type LocalGcp } from '../gcp/lab';
+import { bootGceNode } from '../gcp/startup-scripts-service';
+import { startFunction, type LabFunction } from '../gcp/function';
+import { startLocalGcp, type LocalGcp } from '../gcp/cloud';
 import { networkUrl, subnetworkUrl, type GcpState, type LabNetwork, type LabVm } from '../gcp/state';
-import { openCliHome, type CliHome } from '../command-line';
+import { openCliHome, type CliHome } from '../cli-home';
 import type { Networks } from '../networks';
 import type { DemoCloud, Print } from './scenario';
 

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import pc from 'picocolors';
-import { runScenarios, toDocument } from './replay';
+import { runScenarios, toDocument } from './run-scenarios';
 import { lateScenarios, scenarios } from './scenarios';
 import type { Scenario } from './scenario';
 import { openScreen } from './screen';

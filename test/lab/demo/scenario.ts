@@ -1,5 +1,5 @@
-import type { Report } from '../../../shared/core/report';
-import type { CliResult } from '../command-line';
+import type { Report } from '../../../shared/core/model/report';
+import type { CliResult } from '../cli-home';
 import type { Networks } from '../networks';
 import type { Topology } from '../topologies';
 

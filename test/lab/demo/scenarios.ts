@@ -1,8 +1,8 @@
 import { awsGcpVpn, awsPeering, gcpPeering } from '../topologies';
-import { openAwsManualBackfill } from './aws-by-hand';
-import { openAws } from './aws-cloud';
-import { openGcp } from './gcp-cloud';
-import { openGcpLateEvent } from './gcp-late';
+import { openAwsManualBackfill } from './aws-manual-backfill';
+import { openAws } from './aws-event';
+import { openGcp } from './gcp-event';
+import { openGcpLateEvent } from './gcp-late-event';
 import type { Scenario } from './scenario';
 
 export const scenarios: readonly Scenario[] = [

@@ -1,7 +1,7 @@
 import type pc from 'picocolors';
 import type { RequestResult } from '../networks';
 import type { Topology } from '../topologies';
-import type { Write } from './turns';
+import type { Write } from './ordered-output';
 
 export type Colours = ReturnType<typeof pc.createColors>;
 

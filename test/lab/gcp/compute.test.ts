@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as z from 'zod';
-import { startLocalGcp, type LocalGcp } from './lab';
-import { enableRateLimits, makeRateLimits } from './quota';
+import { startLocalGcp, type LocalGcp } from './cloud';
+import { enableRateLimits, makeRateLimits } from './rate-limits';
 import { addVm, networkUrl, type LabVm } from './state';
 
 let lab: LocalGcp;

@@ -1,11 +1,11 @@
 import { GcpApiError, checkParams, checkQuery } from './compute-input';
 import { firewallMethods } from './compute-firewalls';
-import { throwInjectedError, quotaExceeded, ConnectionReset, NoResponse } from './compute-faults';
+import { throwInjectedError, quotaExceeded, ConnectionReset, NoResponse } from './errors';
 import { instanceMethods } from './compute-instances';
 import type { MethodCall, Method } from './compute-method';
 import { networkMethods } from './compute-networks';
 import { makeOperations } from './compute-operations';
-import { startHttpServer, type ListenAddress, type ServerHandle } from './server';
+import { startHttpServer, type ListenAddress, type ServerHandle } from '../http-server';
 import type { GcpState } from './state';
 
 interface HttpRequest {

@@ -1,5 +1,5 @@
 import { EventEmitter } from 'node:events';
-import type { RateLimits } from './quota';
+import type { RateLimits } from './rate-limits';
 
 export interface MetadataItem {
   readonly key: string;

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { misconfigurations as awsMisconfigurations } from '../aws/way';
-import type { CliHome } from '../command-line';
-import { openAccount } from '../demo/aws-cloud';
+import { misconfigurations as awsMisconfigurations } from '../aws/connection';
+import type { CliHome } from '../cli-home';
+import { openAccount } from '../demo/aws-event';
 import { node, openProject, serveMetadata } from '../demo/gcp-project';
 import { addVm } from '../gcp/state';
-import { misconfigurations as gcpMisconfigurations } from '../gcp/way';
+import { misconfigurations as gcpMisconfigurations } from '../gcp/connection';
 import { buildNetworks, type Networks } from '../networks';
 import { awsPeering, gcpPeering } from '../topologies';
 import { nodeProgramFile } from '../node-program';

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { shellQuote } from '../../../shared/core/shell';
+import { shellQuote } from '../../../shared/core/util/shell';
 import { requestCommand } from '../networks';
 import { misconfigurations, openCloud, type CloudName, type ShellCloud } from './clouds';
 

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { openJournal, ensureJournalDirectory, readJournal } from '../../../../functions/cli/backfill/journal';
 import type { PlannedChange } from '../../../../functions/cli/plan';
-import type { NodeRef } from '../../../../shared/core/node';
-import type { Outcome } from '../../../../shared/core/outcome';
+import type { NodeRef } from '../../../../shared/core/model/node';
+import type { Outcome } from '../../../../shared/core/reconcile/outcome';
 
 let folder: string;
 beforeEach(() => {

@@ -1,9 +1,9 @@
 import { describe, expect, test } from '@jest/globals';
 import { runInWaves, type WaveProgress } from '../../../../functions/cli/backfill/waves';
 import type { PlannedChange } from '../../../../functions/cli/plan';
-import { PermanentError } from '../../../../shared/core/errors';
-import type { NodeRef } from '../../../../shared/core/node';
-import type { Outcome } from '../../../../shared/core/outcome';
+import { PermanentError } from '../../../../shared/core/model/errors';
+import type { NodeRef } from '../../../../shared/core/model/node';
+import type { Outcome } from '../../../../shared/core/reconcile/outcome';
 
 const refOf = (id: string) => ({ cloud: 'aws', account: '123456789012', region: 'us-east-1', id }) as const;
 const nodes = (n: number): PlannedChange[] =>
