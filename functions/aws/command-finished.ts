@@ -3,7 +3,7 @@ import type { ParsedEvent } from '../../shared/aws/events/parse-event';
 import { isRecorded, readCommandResults } from '../../shared/aws/deliver/command-results';
 import type { AwsNode } from '../../shared/aws/discover/nodes';
 import { formatError, PeermasqError } from '../../shared/core/model/errors';
-import { groupBy } from '../../shared/core/util/group-by';
+import { groupBy } from '../../shared/core/util/collections';
 import { nodeKey } from '../../shared/core/model/node';
 import { errorFields, logOutcomes } from '../../shared/core/reconcile/outcome';
 import { recordOutcomes } from '../../shared/core/reconcile/record-outcomes';

@@ -1,6 +1,6 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { ParsedEvent } from '../../shared/aws/events/parse-event';
-import { groupBy } from '../../shared/core/util/group-by';
+import { groupBy } from '../../shared/core/util/collections';
 import { PeermasqError } from '../../shared/core/model/errors';
 import { nodeKey, type AwsNodeRef, type NodeKey } from '../../shared/core/model/node';
 import { reasonOf, retryAfterSeconds, type Outcome } from '../../shared/core/reconcile/outcome';

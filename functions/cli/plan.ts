@@ -6,7 +6,7 @@ import {
   type DiffLine,
 } from '../../shared/core/reconcile/diff-plan';
 import { aggregate, type Cidr } from '../../shared/core/model/cidr';
-import { groupBy } from '../../shared/core/util/group-by';
+import { groupBy } from '../../shared/core/util/collections';
 import { nodeKey } from '../../shared/core/model/node';
 import { reasonOf, type Outcome } from '../../shared/core/reconcile/outcome';
 import { printRuleSet } from '../../shared/core/model/rule-set';

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { groupBy } from '../../shared/core/util/group-by';
+import { groupBy } from '../../shared/core/util/collections';
 import { nodeKey } from '../../shared/core/model/node';
 import { reasonOf } from '../../shared/core/reconcile/outcome';
 import { escapeControls } from '../../shared/core/util/shell';

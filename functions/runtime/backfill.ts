@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import * as z from 'zod';
 import { clusterConfig, type Config } from '../../shared/core/model/config';
 import { messageOf, PermanentError } from '../../shared/core/model/errors';
-import { groupBy } from '../../shared/core/util/group-by';
+import { groupBy } from '../../shared/core/util/collections';
 import { nodeKey } from '../../shared/core/model/node';
 import { hasChanged, type Outcome } from '../../shared/core/reconcile/outcome';
 import type { Deadline } from '../../shared/core/cloud';

@@ -1,7 +1,7 @@
 import { GetCommandInvocationCommand, ListCommandsCommand, SendCommandCommand } from '@aws-sdk/client-ssm';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PeermasqError, PermanentError, RetryableError, withAdvice } from '../core/model/errors';
-import { groupBy } from '../core/util/group-by';
+import { groupBy } from '../core/util/collections';
 import {
   explainCommand,
   joinParts,

@@ -6,7 +6,7 @@ import {
   type ClusterMetric,
 } from '../../../shared/aws/metric-names';
 import { chunks } from '../../../shared/aws/client/call';
-import { groupBy } from '../../../shared/core/util/group-by';
+import { groupBy } from '../../../shared/core/util/collections';
 import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
 import { hasChanged, retryAfterSeconds, type Outcome } from '../../../shared/core/reconcile/outcome';
 import { stage } from '../../runtime/settings';

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { PeermasqError } from '../../../shared/core/model/errors';
-import { groupBy } from '../../../shared/core/util/group-by';
+import { groupBy } from '../../../shared/core/util/collections';
 import { nodeKey, type NodeRef } from '../../../shared/core/model/node';
 import { retryAfterSeconds, type Outcome } from '../../../shared/core/reconcile/outcome';
 import type { Deadline } from '../../../shared/core/cloud';

@@ -1,4 +1,4 @@
-import { groupBy } from '../../../shared/core/util/group-by';
+import { groupBy } from '../../../shared/core/util/collections';
 import { nodeKey } from '../../../shared/core/model/node';
 import { reasonOf, type Outcome } from '../../../shared/core/reconcile/outcome';
 import { escapeControls } from '../../../shared/core/util/shell';

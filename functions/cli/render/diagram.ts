@@ -1,5 +1,5 @@
 import { contains, parseCidr, type Cidr } from '../../../shared/core/model/cidr';
-import { groupBy } from '../../../shared/core/util/group-by';
+import { groupBy } from '../../../shared/core/util/collections';
 import { nodeKey, routeSourceKinds, type Route, type NetworkContext } from '../../../shared/core/model/node';
 import type { Deadline } from '../../../shared/core/cloud';
 import type {

@@ -1,4 +1,4 @@
-import { groupBy } from '../../../shared/core/util/group-by';
+import { groupBy } from '../../../shared/core/util/collections';
 import type { Outcome } from '../../../shared/core/reconcile/outcome';
 import type { Log } from '../../../shared/core/cloud';
 import type { SweepSummary } from '../../runtime/backfill';

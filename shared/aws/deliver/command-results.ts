@@ -1,6 +1,6 @@
 import { PeermasqError, PermanentError } from '../../core/model/errors';
 import type { Node } from '../../core/model/node';
-import { groupBy } from '../../core/util/group-by';
+import { groupBy } from '../../core/util/collections';
 import type { Deadline, ProofResult } from '../../core/cloud';
 import type { PushResponse } from '../../core/reconcile/record-outcomes';
 import type { Clients } from '../client/clients';

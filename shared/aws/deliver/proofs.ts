@@ -7,7 +7,7 @@ import {
   type CommandInvocation,
 } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError, RetryableError } from '../../core/model/errors';
-import { groupBy } from '../../core/util/group-by';
+import { groupBy } from '../../core/util/collections';
 import type { Node } from '../../core/model/node';
 import type { Deadline, ProofResult, PushedNode } from '../../core/cloud';
 import { parseReport, type Report } from '../../core/model/report';
@@ -39,7 +39,7 @@ export async function proofs(
 ): Promise<ProofResult[]> {
   const since = new Date(Date.now() - sentWithinMs);
   const until = Math.min(deadline - reserveMs, Date.now() + maxWaitMs);
-  const waiting = groupBy(pushed, ({ id }) => id);
+  const waiting = new Map<string, readonly PushedNode[]>(groupBy(pushed, ({ id }) => id));
   const done: ProofResult[] = [];
   for (let pauseMs = firstPollMs; waiting.size > 0; pauseMs = Math.min(pauseMs * 1.5, maxPauseMs)) {
     const isLast = Date.now() + pauseMs >= until;

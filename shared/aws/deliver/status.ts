@@ -3,7 +3,7 @@ import { PeermasqError } from '../../core/model/errors';
 import type { Node } from '../../core/model/node';
 import type { Deadline, PushRecord, RecordFailure } from '../../core/cloud';
 import type { RecordedState } from '../../core/model/report';
-import { groupBy } from '../../core/util/group-by';
+import { groupBy } from '../../core/util/collections';
 import { call, chunks, idsMentionedIn } from '../client/call';
 import type { Clients } from '../client/clients';
 import { ruleSetTag, statusTag } from '../names';

@@ -1,5 +1,5 @@
 import { PeermasqError, RetryableError } from '../model/errors';
-import { groupBy } from '../util/group-by';
+import { groupBy } from '../util/collections';
 import { outcomeOf, type Expected } from './evaluate-report';
 import { nodeKey, type Node } from '../model/node';
 import type { Outcome } from './outcome';

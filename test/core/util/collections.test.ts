@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { groupBy } from '../../../shared/core/util/group-by';
+import { definedOnly, groupBy } from '../../../shared/core/util/collections';
 
 test('groups are in the order of their first, and each keeps the order of its own', () => {
   const groups = groupBy(['b1', 'a1', 'b2', 'c1', 'a2'], (one) => one[0]);
@@ -23,4 +23,9 @@ test('nothing is lost, and nobody is with others', () => {
       for (const [key, some] of groups) expect(some.every((one) => one % size === key)).toBe(true);
     }),
   );
+});
+
+test('definedOnly leaves undefined fields out', () => {
+  const out: string | undefined = undefined;
+  expect(Object.keys(definedOnly({ id: 'a', out, zero: 0, no: false }))).toEqual(['id', 'zero', 'no']);
 });
