@@ -22,7 +22,7 @@ const hooks: Readonly<Record<string, Hook>> = {
 /** enum nf_ip_hook_priorities of the kernel; that of nat is its own, see `priorityOf`. */
 const priorities: Readonly<Record<string, number>> = {
   raw: -300,
-  parseMangle: -150,
+  mangle: -150,
   filter: 0,
   security: 50,
 };
