@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { diagnose, type Diagnosis } from '../../shared/core/doctor/diagnose';
+import { diagnose } from '../../shared/core/doctor/diagnose';
+import type { Diagnosis } from '../../shared/core/doctor/findings';
 import type { Check } from '../../shared/core/doctor/check';
 import { escapeControls } from '../../shared/core/util/shell';
 import { resolveSource, resolveDestination } from './connection';

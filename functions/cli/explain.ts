@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import type { Cidr } from '../../shared/core/model/cidr';
-import { isPodRouted } from '../../shared/core/doctor/diagnose';
+import { isPodRouted } from '../../shared/core/doctor/check-masquerading';
 import { PermanentError } from '../../shared/core/model/errors';
 import { explain } from '../../shared/core/explain/explain';
 import type { Explanation, Step } from '../../shared/core/explain/simulate/packet';

@@ -1,7 +1,8 @@
 import type { Cidr } from '../../shared/core/model/cidr';
 import { parseAddress } from '../../shared/core/model/cidr';
 import { clusterConfig } from '../../shared/core/model/config';
-import { isPodRouted, type Findings } from '../../shared/core/doctor/diagnose';
+import { isPodRouted } from '../../shared/core/doctor/check-masquerading';
+import type { Findings } from '../../shared/core/doctor/findings';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';
 import { explain } from '../../shared/core/explain/explain';
 import type { Explanation } from '../../shared/core/explain/simulate/packet';

@@ -1,3 +1,4 @@
+import type { Check, Connection } from './doctor/check';
 import type { PeermasqError } from './model/errors';
 import type { Node, NodeKey, NodeRef, RouteSourceKind, NetworkContext } from './model/node';
 import type { Report } from './model/report';
@@ -122,6 +123,15 @@ export interface Inspection {
    * text. A node that has none, or whose text is gone, has no entry.
    */
   getRuleSetsInForce(nodes: readonly Node[], deadline: Deadline): Promise<ReadonlyMap<NodeKey, RuleSet>>;
+}
+
+/** The cloud's checks of the network between a node and a destination, for `doctor` and `explain`. */
+export interface Reach {
+  /**
+   * One check each for `peering`, `forward-route`, `return-route`, `node-firewall` and `peer-firewall`, in that order.
+   * A check whose data cannot be read is `unknown`, with the missing permission as its evidence.
+   */
+  checks(connection: Connection, deadline: Deadline): Promise<readonly Check[]>;
 }
 
 export interface Cloud {

@@ -1,5 +1,6 @@
 import { formatError } from '../../core/model/errors';
-import type { Check, CheckName, Reach } from '../../core/doctor/check';
+import type { Reach } from '../../core/cloud';
+import type { Check, CheckName } from '../../core/doctor/check';
 import type { Clients } from '../client/clients';
 import type { AwsNode } from '../discover/nodes';
 import { checkNodeFirewall, checkPeerFirewall } from './check-firewalls';

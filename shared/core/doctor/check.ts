@@ -1,17 +1,16 @@
 import type { Cidr } from '../model/cidr';
 import type { Node } from '../model/node';
-import type { Deadline } from '../cloud';
 
-/** The connection that is looked at: as it leaves the node, and as the peer sees it. */
+/** The connection under test: its packet as it leaves the node and as the peer receives it. */
 export interface Connection {
   readonly node: Node;
-  /** One-address ranges. */
+  /** One-address range, like `destination`. */
   readonly source: Cidr;
   readonly destination: Cidr;
   readonly port: number;
 }
 
-/** What has to hold for a connection, in the order in which people look. */
+/** In the order in which they are reported: the first broken one is the diagnosis. */
 export const checkNames = [
   'node',
   'peering',
@@ -26,23 +25,16 @@ export type CheckName = (typeof checkNames)[number];
 
 export interface Check {
   readonly name: CheckName;
-  /** `unknown`: it cannot be seen from here, for a permission that is missing or an account of somebody else. */
+  /** `unknown`: could not be checked, because a permission is missing or another account owns the resource. */
   readonly state: 'ok' | 'broken' | 'unknown' | 'not-needed';
-  /** What was read, and where: one sentence each, the one that decides first. */
+  /** What was found and where, one sentence each, the decisive one first. */
   readonly evidence: readonly string[];
-  /** The command that mends it, or that shows what could not be seen. */
+  /** The command that fixes a broken check, or that shows what an unknown one could not read. */
   readonly fix?: string;
 }
 
-/** What the cloud itself says of the way between a node and a destination. */
-export interface Reach {
-  /**
-   * One check for each of `peering`, `forward-route`, `return-route`, `node-firewall` and `peer-firewall`, in that
-   * order. What may not be read is `unknown`, with the permission that is missing in the evidence.
-   */
-  checks(connection: Connection, deadline: Deadline): Promise<readonly Check[]>;
-}
+export type CheckResult = Omit<Check, 'name'>;
 
-/** What the check of the peering says of a public destination that no network is known to have. */
+/** Evidence of the peering check for a public destination that is in no known network. */
 export const publicAddressEvidence = (address: string): string =>
-  `${address} is a public address: a gateway to the internet leads to it, and no peering.`;
+  `${address} is a public address: it is reached through an internet gateway, not a peering.`;

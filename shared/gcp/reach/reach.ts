@@ -1,5 +1,6 @@
 import { formatError, PermanentError } from '../../core/model/errors';
-import type { Check, Reach } from '../../core/doctor/check';
+import type { Reach } from '../../core/cloud';
+import type { Check } from '../../core/doctor/check';
 import type { Clients } from '../client/clients';
 import { getInstance } from '../discover/instance';
 import { checkNodeFirewall, checkPeerFirewall } from './check-firewalls';

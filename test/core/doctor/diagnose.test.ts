@@ -1,6 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { parseAddress, parseCidr } from '../../../shared/core/model/cidr';
-import { diagnose, type Findings } from '../../../shared/core/doctor/diagnose';
+import { diagnose } from '../../../shared/core/doctor/diagnose';
+import type { Findings } from '../../../shared/core/doctor/findings';
 import { PermanentError } from '../../../shared/core/model/errors';
 import type { Explanation } from '../../../shared/core/explain/simulate/packet';
 import type { Node, NetworkContext } from '../../../shared/core/model/node';
@@ -79,7 +80,7 @@ const reach = (states: Partial<Record<CheckName, Check['state']>> = {}): Check[]
     name,
     state: states[name] ?? 'ok',
     evidence: [`about ${name}`],
-    fix: `mend ${name}`,
+    fix: `fix ${name}`,
   }));
 
 const healthy: Findings = {
@@ -97,10 +98,10 @@ const healthy: Findings = {
   reach: reach(),
 };
 
-test('where all is well no link is broken, and the service is what is left', () => {
+test('points at the service itself when every check passes', () => {
   const { broken, verdict, checks } = diagnose(healthy);
   expect(broken).toBeNull();
-  expect(verdict).toBe('Nothing is broken. If it still fails, ask the service itself.');
+  expect(verdict).toBe('No problems found. If it still fails, check the service itself.');
   expect(checks.map(({ name, state }) => `${name} ${state}`)).toEqual([
     'node ok',
     'peering ok',
@@ -117,25 +118,25 @@ const backfill = 'npx peermasq backfill --node 4711';
 const forcedBackfill = 'npx peermasq backfill --force --node 4711';
 
 test.each<[string, Partial<Findings>]>([
-  ['from the node itself', { pod: undefined as never }],
+  ['a connection from the node itself', { pod: undefined as never }],
   [
-    'where pods are routed',
+    'a cluster whose pods are routed',
     {
       networkContext: { ...networkContext, networkRanges: [parseCidr('10.132.0.0/14')] },
       rules: notMasqueraded,
     },
   ],
-  ['to what nothing is planned for', { destination: parseAddress('10.209.0.9') }],
-])('a proof is not asked for where the connection does not need it: %s', (_, findings) => {
+  ['a destination that is not in the plan', { destination: parseAddress('10.209.0.9') }],
+])('does not need a proof for %s', (_, findings) => {
   const { broken, checks } = diagnose({ ...healthy, outcome: unproven, ...findings });
   expect(broken).toBeNull();
   expect(checks.at(-1)).toMatchObject({ name: 'proof', state: 'not-needed' });
 });
 
 test.each([
-  ['10.133.7.7', "10.133.7.7 is in 10.132.0.0/14, the cluster's own pods"],
-  ['10.96.0.10', "10.96.0.10 is in 10.96.0.0/12, the cluster's own services"],
-])('what is of the cluster itself is named so, and no peering is to be made: %s', (destination, words) => {
+  ['10.133.7.7', "10.133.7.7 is in 10.132.0.0/14, the cluster's pod range"],
+  ['10.96.0.10', "10.96.0.10 is in 10.96.0.0/12, the cluster's service range"],
+])('needs no peering for a destination inside the cluster: %s', (destination, evidence) => {
   const states = { peering: 'broken', 'forward-route': 'broken', 'return-route': 'unknown' } as const;
   const { broken, verdict, checks } = diagnose({
     ...healthy,
@@ -144,11 +145,11 @@ test.each([
     reach: reach(states),
   });
   expect(broken).toBeNull();
-  expect(verdict).toContain(words);
+  expect(verdict).toContain(evidence);
   expect(checks.filter(({ state }) => state === 'not-needed')).toHaveLength(6);
 });
 
-test('where the cloud leads to what the cluster has too, the cloud counts', () => {
+test('trusts the cloud if it routes to a range that the cluster also uses', () => {
   const destination = parseAddress('10.133.7.7');
   expect(
     diagnose({ ...healthy, destination, reach: reach({ 'return-route': 'broken' }) }).broken,
@@ -157,47 +158,47 @@ test('where the cloud leads to what the cluster has too, the cloud counts', () =
   });
 });
 
-describe('the first broken link is named, with what mends it', () => {
+describe('reports the first broken check with its fix', () => {
   test.each<[string, Partial<Findings>, CheckName, string | undefined]>([
     [
-      'a node that is stopped',
+      'stopped node',
       { node: { ...node, state: 'stopped' }, outcome: skipped, rules: notMasqueraded },
       'node',
       'gcloud compute instances start gke-1 --zone europe-west1-c --project shop',
     ],
     [
-      'a peering before the routes that it takes away',
+      'peering before the routes that depend on it',
       { reach: reach({ peering: 'broken', 'forward-route': 'broken' }) },
       'peering',
-      'mend peering',
+      'fix peering',
     ],
     [
-      'a firewall before rules that are missing too',
+      'firewall before missing masquerade rules',
       { reach: reach({ 'peer-firewall': 'broken' }), rules: notMasqueraded },
       'peer-firewall',
-      'mend peer-firewall',
+      'fix peer-firewall',
     ],
     [
-      'no rule, which a push would bring',
+      'missing rule that a push would install',
       { rules: notMasqueraded, outcome: unproven },
       'masquerading',
       backfill,
     ],
-    ['no rule, though it is proven', { rules: notMasqueraded }, 'masquerading', forcedBackfill],
+    ['missing rule that was proven', { rules: notMasqueraded }, 'masquerading', forcedBackfill],
     [
-      'what is taken out of conntrack, though peermasq’s rules are there',
+      'connection excluded from conntrack while the rules of peermasq are in place',
       { rules: { ...notMasqueraded, cause: 'untracked', fix: 'iptables-nft -t raw -D PREROUTING 1' } },
       'masquerading',
       'iptables-nft -t raw -D PREROUTING 1',
     ],
     [
-      'no rule, and none planned',
+      'missing rule that is not planned',
       { rules: notMasqueraded, outcome: skipped },
       'masquerading',
       notMasqueraded.fix ?? '',
     ],
     [
-      'an exemption in the way',
+      'exemption that matches first',
       {
         rules: { ...notMasqueraded, cause: 'exempt' },
         outcome: {
@@ -206,35 +207,35 @@ describe('the first broken link is named, with what mends it', () => {
         },
       },
       'masquerading',
-      `Take 10.193.0.3 out of what peermasq.yaml exempts (except, services), then: ${forcedBackfill}`,
+      `Remove 10.193.0.3 from the exempt ranges in peermasq.yaml (except, services), then: ${forcedBackfill}`,
     ],
     [
-      'rules in the wrong backend, though they happen to work',
+      'rules in the wrong backend, even if they work',
       { rules: { ...masqueraded, cause: 'wrong-backend' } },
       'masquerading',
       forcedBackfill,
     ],
     [
-      'a source that is not the node’s',
+      'SNAT to an address outside the node network',
       { rules: { ...masqueraded, source: '192.0.2.7', sources: ['192.0.2.7'] } },
       'masquerading',
       forcedBackfill,
     ],
-    ['a proof that is missing', { outcome: unproven }, 'proof', backfill],
+    ['missing proof', { outcome: unproven }, 'proof', backfill],
   ])('%s', (_, findings, name, fix) => {
     const { broken, verdict } = diagnose({ ...healthy, ...findings });
     expect(broken).toMatchObject({ name, ...(fix !== undefined && { fix }) });
-    expect(verdict).toContain(`The first broken link is ${name}: `);
+    expect(verdict).toContain(`The first broken check is ${name}: `);
   });
 });
 
-describe('masquerading is not needed', () => {
+describe('does not need masquerading', () => {
   test.each<[string, Partial<Findings>]>([
     [
-      'by pods of a VPC-native cluster',
+      'for pods of a VPC-native cluster',
       { networkContext: { ...networkContext, podRanges: [parseCidr('10.132.0.0/14')], arePodsRouted: true } },
     ],
-    ['by pods with an address of the network', { pod: parseAddress('10.209.9.9') }],
+    ['for pods with an address of the node network', { pod: parseAddress('10.209.9.9') }],
   ])('%s', (_, findings) => {
     const { broken, verdict } = diagnose({
       ...healthy,
@@ -243,10 +244,12 @@ describe('masquerading is not needed', () => {
       ...findings,
     });
     expect(broken).toBeNull();
-    expect(verdict).toMatch(/^Nothing is broken\. Masquerading is not needed: 10\..* routes to\./);
+    expect(verdict).toMatch(
+      /^No problems found\. Masquerading is not needed: vpc-b and its peers have routes to 10\./,
+    );
   });
 
-  test('by the node itself', () => {
+  test('for connections from the node itself', () => {
     const fromNode: Findings = { ...healthy };
     delete (fromNode as { pod?: unknown }).pod;
     expect(diagnose({ ...fromNode, rules: notMasqueraded }).checks[6]).toMatchObject({
@@ -257,16 +260,20 @@ describe('masquerading is not needed', () => {
 });
 
 test.each<[string, Check['state'], Partial<Findings>]>([
-  ['gone', 'broken', { rules: notMasqueraded }],
-  ['behind another rule', 'broken', { rules: { ...notMasqueraded, cause: 'shadowed' } }],
-  ['not reached, as nothing is tracked', 'ok', { rules: { ...notMasqueraded, cause: 'untracked' } }],
-  ['not for this destination', 'ok', { rules: notMasqueraded, destination: parseAddress('10.77.0.3') }],
-])('a node has drifted from what it proved where that is %s: %s', (_, state, findings) => {
+  ['is missing', 'broken', { rules: notMasqueraded }],
+  ['comes after another rule', 'broken', { rules: { ...notMasqueraded, cause: 'shadowed' } }],
+  [
+    'is not reached because the connection is untracked',
+    'ok',
+    { rules: { ...notMasqueraded, cause: 'untracked' } },
+  ],
+  ['does not cover the destination', 'ok', { rules: notMasqueraded, destination: parseAddress('10.77.0.3') }],
+])('if the proven rule %s, the proof is %s', (_, state, findings) => {
   const { checks } = diagnose({ ...healthy, ...findings });
   expect(checks.find(({ name }) => name === 'proof')).toMatchObject({ state });
 });
 
-describe('where the node sends it elsewhere', () => {
+describe('when the node redirects the connection', () => {
   const dnat = '-A PREROUTING -d 10.193.0.3/32 -j DNAT --to-destination 10.193.0.4:5432';
   const sent = (...addresses: readonly (string | null)[]): Explanation => ({
     ...masqueraded,
@@ -274,19 +281,17 @@ describe('where the node sends it elsewhere', () => {
     redirectedBy: [dnat],
   });
 
-  test('the node says so, with the rule', () => {
+  test('shows the rule in the node check', () => {
     const { checks } = diagnose({ ...healthy, rules: sent('10.193.0.4') });
     expect(checks[0]).toMatchObject({ name: 'node', state: 'ok' });
-    expect(checks[0]?.evidence[1]).toBe(
-      `Asked for 10.193.0.3:443, the node sends it to 10.193.0.4:5432: ${dnat}`,
-    );
+    expect(checks[0]?.evidence[1]).toBe(`The node redirects 10.193.0.3:443 to 10.193.0.4:5432: ${dnat}`);
     expect(checks[1]).toMatchObject({ name: 'peering', state: 'ok' });
   });
 
   test.each([
-    ['one of several', '10.193.0.4'],
-    ['not known', null],
-  ])('and that is %s, what the cloud says of one is not taken for all', (_, other) => {
+    ['to one of several destinations', '10.193.0.4'],
+    ['to an unknown destination', null],
+  ])('%s, does not apply the checks of one destination to all', (_, other) => {
     const rules = sent('10.193.0.3', other);
     const { broken, checks } = diagnose({ ...healthy, rules, reach: reach({ peering: 'broken' }) });
     expect(broken).toBeNull();
@@ -294,18 +299,18 @@ describe('where the node sends it elsewhere', () => {
   });
 });
 
-test('a drop that cannot be decided is not seen, and named', () => {
+test('lists the node as not checked if a rule may drop the connection', () => {
   const reason = 'It is masqueraded. It may also be dropped: -A FORWARD -m limit --limit 1/min -j DROP.';
   const { broken, verdict, checks } = diagnose({
     ...healthy,
     rules: { ...masqueraded, mayBeDropped: true, reason },
   });
   expect(broken).toBeNull();
-  expect(verdict).toContain('not seen: node');
+  expect(verdict).toContain('Could not check: node');
   expect(checks[0]).toMatchObject({ name: 'node', state: 'unknown', evidence: [reason, expect.any(String)] });
 });
 
-test('what cannot be seen is no broken link, and says how to see it', () => {
+test('lists unreadable checks with the command that shows the data', () => {
   const rules = new PermanentError('no-watcher', 'The node does not answer', 'gcloud compute ssh gke-1');
   const { broken, verdict, checks } = diagnose({
     ...healthy,
@@ -313,7 +318,7 @@ test('what cannot be seen is no broken link, and says how to see it', () => {
     reach: reach({ 'return-route': 'unknown' }),
   });
   expect(broken).toBeNull();
-  expect(verdict).toBe('Nothing is broken as far as can be seen; not seen: return-route, masquerading.');
+  expect(verdict).toBe('No problems found. Could not check: return-route, masquerading.');
   expect(checks[6]).toMatchObject({
     state: 'unknown',
     evidence: ['The node does not answer'],

@@ -154,7 +154,7 @@ describeDoctor<GcpLab>(
       const { checks, verdict, broken } = await doctor();
       expect(checks.find(({ name }) => name === 'masquerading')).toMatchObject({ state: 'not-needed' });
       expect(verdict).toContain(
-        'Masquerading is not needed: 10.132.0.10 is an address that vpc-b and its peers have routes to.',
+        'Masquerading is not needed: vpc-b and its peers have routes to 10.132.0.10.',
       );
       expect(broken).toBeNull();
     });

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { resolveSource, resolveDestination } from '../../../functions/cli/connection';
 import { gatherFindings } from '../../../functions/cli/gather-findings';
 import type { TargetOptions } from '../../../functions/cli/targets';
-import { diagnose, type Diagnosis } from '../../../shared/core/doctor/diagnose';
+import { diagnose } from '../../../shared/core/doctor/diagnose';
+import type { Diagnosis } from '../../../shared/core/doctor/findings';
 import type { CheckName } from '../../../shared/core/doctor/check';
 import { describeKernel } from '../../lab/kernel';
 import type { CliResult } from '../../lab/cli-home';
@@ -126,7 +127,9 @@ export function describeNodeBreaks<Lab extends DoctorLab>({
       expect(await isReached()).toBe(false);
       expect(diagnosis.broken).toMatchObject({ name: 'masquerading' });
       expect(diagnosis.broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32 -j RETURN`);
-      expect(checkNamed(diagnosis, 'proof')?.evidence).toContain('It has drifted from what it proved.');
+      expect(checkNamed(diagnosis, 'proof')?.evidence).toContain(
+        'The rules on the node have drifted from the proven rule set.',
+      );
       await applyFix(diagnosis.broken?.fix);
       await iptables(lab(), '-D', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
     });

@@ -47,7 +47,7 @@ const answers = ([command]: readonly string[]) => {
   const checks = [{ name: 'proof', state: 'ok' }];
   const stdout =
     command === 'doctor'
-      ? JSON.stringify({ checks, broken: null, verdict: 'Nothing is broken.' })
+      ? JSON.stringify({ checks, broken: null, verdict: 'No problems found.' })
       : 'No changes';
   return Promise.resolve({ status: 0, stdout, stderr: '' });
 };
