@@ -8,7 +8,8 @@ import {
   restartPermissions,
   roleOf,
 } from '../../../shared/gcp/client/permissions';
-import { instanceInsertMethods, routeChangeMethods } from '../../../shared/gcp/events/parse-event';
+import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inserted';
+import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 
 /** What can be read from the configuration without terraform; deployment.test.ts has it applied. */
 

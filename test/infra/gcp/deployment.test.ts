@@ -7,7 +7,8 @@ import {
   restartPermissions,
   roleOf,
 } from '../../../shared/gcp/client/permissions';
-import { instanceInsertMethods, routeChangeMethods } from '../../../shared/gcp/events/parse-event';
+import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inserted';
+import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 import { applyTerraform, hasTerraform, skipReason, type AppliedResource } from './terraform-apply';
 
 /** The first block of a name inside a resource, and so on inwards. */
