@@ -1,52 +1,61 @@
 import type { NetworkAclEntry } from '@aws-sdk/client-ec2';
 import { contains, type Cidr } from '../../core/model/cidr';
-import { cidrsIn } from './network-reader';
+import { validCidrs } from './network-reader';
+
+export type Direction = 'ingress' | 'egress';
 
 export interface Ports {
   readonly from: number;
   readonly to: number;
 }
 
-/** What a network ACL does with a part of the ports, and by which entry. */
+/** What a network ACL does with some of the ports, and the number of the rule that decides. */
 export interface AclMatch extends Ports {
   readonly isAllowed: boolean;
-  readonly entry: number;
+  readonly rule: number;
+}
+
+export interface AclTraffic {
+  readonly direction: Direction;
+  readonly address: Cidr;
+  readonly ports: Ports;
 }
 
 /**
- * Entries by number, the first that matches decides (VPC user guide, "Network ACL rules"). Rulings come in the
- * order of the ports and cover all of them.
+ * Rules apply in the order of their numbers, and the first match decides (VPC user guide, "Network ACL rules").
+ * @returns matches in the order of the ports, together covering all of them
  */
 export function matchAclEntries(
   entries: readonly NetworkAclEntry[],
-  isEgress: boolean,
-  address: Cidr,
-  ports: Ports,
+  { direction, address, ports }: AclTraffic,
 ): AclMatch[] {
   const matching = entries
-    .filter(({ Egress }) => Egress === isEgress)
+    .filter((entry) => directionOf(entry) === direction)
     .filter(({ Protocol }) => Protocol === '-1' || Protocol === '6')
     .filter(({ CidrBlock, Ipv6CidrBlock }) =>
-      cidrsIn([CidrBlock, Ipv6CidrBlock]).some((range) => contains(range, address)),
+      validCidrs([CidrBlock, Ipv6CidrBlock]).some((range) => contains(range, address)),
     )
-    .toSorted((a, b) => entryNumber(a) - entryNumber(b));
+    .toSorted((a, b) => ruleNumber(a) - ruleNumber(b));
   const matches: AclMatch[] = [];
   let remaining: readonly Ports[] = [ports];
   for (const entry of matching) {
     const covered = portsOf(entry);
-    const match = { isAllowed: entry.RuleAction === 'allow', entry: entryNumber(entry) };
-    matches.push(...remaining.flatMap((one) => intersect(one, covered)).map((one) => ({ ...one, ...match })));
+    const isAllowed = entry.RuleAction === 'allow';
+    const rule = ruleNumber(entry);
+    for (const part of remaining.flatMap((one) => intersect(one, covered)))
+      matches.push({ ...part, isAllowed, rule });
     remaining = remaining.flatMap((one) => subtract(one, covered));
   }
-  // What no entry matches is refused, as if by the last one.
-  matches.push(...remaining.map((one) => ({ ...one, isAllowed: false, entry: lastEntry })));
+  for (const part of remaining) matches.push({ ...part, isAllowed: false, rule: defaultRule });
   return matches.toSorted((a, b) => a.from - b.from);
 }
 
-/** The `*` of the console, which refuses everything. */
-const lastEntry = 32_767;
+/** Denies what no other rule matches. The console shows it as `*`. */
+export const defaultRule = 32_767;
 
-const entryNumber = ({ RuleNumber = lastEntry }: NetworkAclEntry): number => RuleNumber;
+const ruleNumber = ({ RuleNumber = defaultRule }: NetworkAclEntry): number => RuleNumber;
+
+const directionOf = ({ Egress }: NetworkAclEntry): Direction => (Egress ? 'egress' : 'ingress');
 
 const portsOf = ({ Protocol, PortRange }: NetworkAclEntry): Ports =>
   Protocol === '-1' ? { from: 0, to: 65_535 } : { from: PortRange?.From ?? 0, to: PortRange?.To ?? 65_535 };
@@ -56,22 +65,23 @@ const isNonEmpty = ({ from, to }: Ports): boolean => from <= to;
 export const intersect = (a: Ports, b: Ports): Ports[] =>
   [{ from: Math.max(a.from, b.from), to: Math.min(a.to, b.to) }].filter(isNonEmpty);
 
-const subtract = (a: Ports, b: Ports): Ports[] =>
-  intersect(a, b).length === 0
-    ? [a]
-    : [
-        { from: a.from, to: b.from - 1 },
-        { from: b.to + 1, to: a.to },
-      ].filter(isNonEmpty);
+function subtract(a: Ports, b: Ports): Ports[] {
+  if (intersect(a, b).length === 0) return [a];
+  const parts = [
+    { from: a.from, to: b.from - 1 },
+    { from: b.to + 1, to: a.to },
+  ];
+  return parts.filter(isNonEmpty);
+}
 
-/** The highest number before the entry that is free; undefined where there is none. */
-export function freeEntryNumberBefore(
+/** The highest free rule number before `rule`; undefined if there is none. */
+export function freeRuleNumberBefore(
   entries: readonly NetworkAclEntry[],
-  isEgress: boolean,
-  entry: number,
+  direction: Direction,
+  rule: number,
 ): number | undefined {
-  const used = new Set(entries.filter(({ Egress }) => Egress === isEgress).map(entryNumber));
-  for (let number = Math.min(entry, lastEntry) - 1; number > 0; number -= 1) {
+  const used = new Set(entries.filter((entry) => directionOf(entry) === direction).map(ruleNumber));
+  for (let number = Math.min(rule, defaultRule) - 1; number > 0; number -= 1) {
     if (!used.has(number)) return number;
   }
   return undefined;

@@ -1,41 +1,45 @@
 import type { IpPermission } from '@aws-sdk/client-ec2';
 import { contains, type Cidr } from '../../core/model/cidr';
-import { cidrsIn, type NetworkReader } from './network-reader';
+import { validCidrs, type NetworkReader } from './network-reader';
 
-/** The other end of a connection as a security group sees it. */
+/** The other end of a connection, as a security group sees it. */
 export interface OtherEndpoint {
   readonly address: Cidr;
-  /** Of the interface that has the address; undefined where that is not to be seen. */
+  /** Of the interface with the address; undefined if that cannot be read. */
   readonly groupIds: readonly string[] | undefined;
 }
 
 export interface GroupMatch {
-  /** It may let the connection through: that is a matter of the other end's groups, which are not to be seen. */
+  /** False if it depends on the groups of the other end, which cannot be read. */
   readonly isCertain: boolean;
-  /** `port 5432 with 172.20.0.0/16` */
-  readonly description: string;
+  /** `port 5432, 172.20.0.0/16` */
+  readonly rule: string;
+}
+
+interface Traffic {
+  readonly other: OtherEndpoint;
+  readonly port: number;
 }
 
 /**
- * The first permission that lets TCP to a port through, else the first that may.
- * @returns undefined where there is none: security groups only allow
+ * The first rule that allows TCP to a port, otherwise the first that may allow it. Security groups only allow, so
+ * no match means denied.
  */
 export async function matchPermissions(
   reader: NetworkReader,
   permissions: readonly IpPermission[],
-  other: OtherEndpoint,
-  port: number,
+  { other, port }: Traffic,
 ): Promise<GroupMatch | undefined> {
   const covering = permissions.filter((one) => coversPort(one, port));
   for (const permission of covering) {
-    const peer = await matchingReference(reader, permission, other);
-    if (peer !== undefined) return { isCertain: true, description: `${portsOf(permission)} with ${peer}` };
+    const reference = await matchingReference(reader, permission, other);
+    if (reference !== undefined) return { isCertain: true, rule: `${portsOf(permission)}, ${reference}` };
   }
   if (other.groupIds) return undefined;
-  const [maybe] = covering.flatMap((permission) =>
-    groupsIn(permission).map((id) => `${portsOf(permission)} with ${id}`),
+  const [possible] = covering.flatMap((permission) =>
+    groupsIn(permission).map((id) => `${portsOf(permission)}, ${id}`),
   );
-  return maybe === undefined ? undefined : { isCertain: false, description: maybe };
+  return possible === undefined ? undefined : { isCertain: false, rule: possible };
 }
 
 const protocols = ['-1', 'tcp', '6'];
@@ -47,18 +51,18 @@ function coversPort({ IpProtocol = '', FromPort, ToPort }: IpPermission, port: n
 }
 
 function portsOf({ IpProtocol, FromPort, ToPort }: IpPermission): string {
-  if (IpProtocol === '-1') return 'everything';
+  if (IpProtocol === '-1') return 'all traffic';
   return FromPort === ToPort ? `port ${FromPort ?? ''}` : `ports ${FromPort ?? ''}-${ToPort ?? ''}`;
 }
 
-/** The range, prefix list or group of the permission that has the other end. */
+/** The range, group or prefix list of the permission that includes the other end. */
 async function matchingReference(
   reader: NetworkReader,
   permission: IpPermission,
   { address, groupIds = [] }: OtherEndpoint,
 ): Promise<string | undefined> {
   const { IpRanges = [], Ipv6Ranges = [], PrefixListIds = [] } = permission;
-  const ranges = cidrsIn([
+  const ranges = validCidrs([
     ...IpRanges.map(({ CidrIp }) => CidrIp),
     ...Ipv6Ranges.map(({ CidrIpv6 }) => CidrIpv6),
   ]);
@@ -72,7 +76,7 @@ async function matchingReference(
   return undefined;
 }
 
-/** A reference over a peering that has ended is stale, and lets nothing through. */
+/** A reference over a deleted peering is stale and allows nothing. */
 const groupsIn = ({ UserIdGroupPairs = [] }: IpPermission): string[] =>
   UserIdGroupPairs.filter(({ PeeringStatus = 'active' }) => PeeringStatus === 'active').flatMap(
     ({ GroupId }) => GroupId ?? [],

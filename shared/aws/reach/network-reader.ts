@@ -12,23 +12,24 @@ import {
   type Vpc,
   type VpcPeeringConnection,
 } from '@aws-sdk/client-ec2';
-import { CidrError, parseCidr, type Cidr } from '../../core/model/cidr';
-import { PeermasqError } from '../../core/model/errors';
+import { tryParseCidr, type Cidr } from '../../core/model/cidr';
+import { memoize } from '../../core/util/memoize';
 import type { Deadline } from '../../core/cloud';
 import { allPages, call } from '../client/call';
 import type { Clients } from '../client/clients';
+import type { Action } from '../client/permissions';
 import { readPeerings, readPrefixList, readRouteTables, readVpcs } from '../discover/networks';
 
-/** One region of one account as it can be looked at. What several checks need is asked for once. */
+/** Reads the network of one region of one account. Checks share the results: each call is made once. */
 export interface NetworkReader {
   readonly vpc: (id: string) => Promise<Vpc | undefined>;
   readonly tables: (vpcId: string) => Promise<readonly RouteTable[]>;
-  /** Those that the VPC asked for and those that it was asked for. */
+  /** Those that the VPC requested and those that it accepted. */
   readonly peerings: (vpcId: string) => Promise<readonly VpcPeeringConnection[]>;
-  /** The ranges of a prefix list; none where it cannot be seen. */
+  /** Empty for a prefix list that does not exist here. */
   readonly prefixList: (id: string) => Promise<readonly Cidr[]>;
   readonly subnets: (vpcId: string) => Promise<readonly Subnet[]>;
-  /** The interfaces with this address, whatever their VPC. */
+  /** The interfaces with this address, in any VPC. */
   readonly interfacesWith: (address: string) => Promise<readonly NetworkInterface[]>;
   readonly interfacesOf: (instanceId: string) => Promise<readonly NetworkInterface[]>;
   readonly group: (id: string) => Promise<SecurityGroup | undefined>;
@@ -36,100 +37,75 @@ export interface NetworkReader {
 }
 
 export function makeNetworkReader(clients: Clients, deadline: Deadline): NetworkReader {
-  const read = makeDescribers(clients, deadline);
+  const describe = makeDescriber(clients, deadline);
   return {
-    vpc: memoizeByKey(async (id) => (await readVpcs(clients, [id], deadline))[0]),
-    tables: memoizeByKey((vpcId) => readRouteTables(clients, [vpcId], deadline)),
-    peerings: memoizeByKey(async (vpcId) => {
-      const ends = ['requester-vpc-info.vpc-id', 'accepter-vpc-info.vpc-id'] as const;
-      return (await Promise.all(ends.map((end) => readPeerings(clients, end, [vpcId], deadline)))).flat();
+    vpc: memoize(async (id) => (await readVpcs(clients, [id], deadline))[0]),
+    tables: memoize((vpcId) => readRouteTables(clients, [vpcId], deadline)),
+    peerings: memoize(async (vpcId) => {
+      const filters = ['requester-vpc-info.vpc-id', 'accepter-vpc-info.vpc-id'] as const;
+      const read = filters.map((filter) => readPeerings(clients, filter, [vpcId], deadline));
+      return (await Promise.all(read)).flat();
     }),
-    prefixList: memoizeByKey(async (id) => cidrsIn(await readPrefixList(clients, id, deadline))),
-    subnets: memoizeByKey((vpcId) => read.subnets({ 'vpc-id': vpcId })),
-    interfacesWith: memoizeByKey((address) =>
-      read.interfaces({
-        [address.includes(':') ? 'ipv6-addresses.ipv6-address' : 'addresses.private-ip-address']: address,
-      }),
+    prefixList: memoize(async (id) => validCidrs(await readPrefixList(clients, id, deadline))),
+    subnets: memoize((vpcId) => describe.subnets('vpc-id', vpcId)),
+    interfacesWith: memoize((address) =>
+      describe.interfaces(
+        address.includes(':') ? 'ipv6-addresses.ipv6-address' : 'addresses.private-ip-address',
+        address,
+      ),
     ),
-    interfacesOf: memoizeByKey((id) => read.interfaces({ 'attachment.instance-id': id })),
-    group: memoizeByKey(async (id) => (await read.groups({ 'group-id': id }))[0]),
-    acl: memoizeByKey(async (subnetId) => (await read.acls({ 'association.subnet-id': subnetId }))[0]),
+    interfacesOf: memoize((id) => describe.interfaces('attachment.instance-id', id)),
+    group: memoize(async (id) => (await describe.groups('group-id', id))[0]),
+    acl: memoize(async (subnetId) => (await describe.acls('association.subnet-id', subnetId))[0]),
   };
 }
 
-function memoizeByKey<T>(read: (key: string) => Promise<T>): (key: string) => Promise<T> {
-  const results = new Map<string, Promise<T>>();
-  return (key) => {
-    const result = results.get(key) ?? read(key);
-    results.set(key, result);
-    return result;
-  };
+interface Page {
+  readonly Filters: Filter[];
+  readonly NextToken?: string;
 }
 
-type FilterValues = Readonly<Record<string, string>>;
+function makeDescriber({ ec2 }: Clients, deadline: Deadline) {
+  type CallOptions = Parameters<Parameters<typeof call>[2]>[0];
 
-const filtersOf = (filterValues: FilterValues): { Filters: Filter[] } => ({
-  Filters: Object.entries(filterValues).map(([Name, value]) => ({ Name, Values: [value] })),
-});
+  const describer =
+    <Output extends { NextToken?: string | undefined }, Item>(
+      action: Action,
+      send: (page: Page, options: CallOptions) => Promise<Output>,
+      itemsOf: (output: Output) => Item[] | undefined,
+    ) =>
+    async (filter: string, value: string): Promise<Item[]> => {
+      const Filters = [{ Name: filter, Values: [value] }];
+      const outputs = await allPages((next) =>
+        call(action, deadline, (options) => send({ Filters, ...next }, options)),
+      );
+      return outputs.flatMap((output) => itemsOf(output) ?? []);
+    };
 
-function makeDescribers({ ec2 }: Clients, deadline: Deadline) {
   return {
-    async subnets(filterValues: FilterValues) {
-      const pages = await allPages((next) =>
-        call('ec2:DescribeSubnets', deadline, (options) =>
-          ec2.send(new DescribeSubnetsCommand({ ...filtersOf(filterValues), ...next }), options),
-        ),
-      );
-      return pages.flatMap(({ Subnets = [] }) => Subnets);
-    },
-    async interfaces(filterValues: FilterValues) {
-      const pages = await allPages((next) =>
-        call('ec2:DescribeNetworkInterfaces', deadline, (options) =>
-          ec2.send(new DescribeNetworkInterfacesCommand({ ...filtersOf(filterValues), ...next }), options),
-        ),
-      );
-      return pages.flatMap(({ NetworkInterfaces = [] }) => NetworkInterfaces);
-    },
-    async groups(filterValues: FilterValues) {
-      const pages = await allPages((next) =>
-        call('ec2:DescribeSecurityGroups', deadline, (options) =>
-          ec2.send(new DescribeSecurityGroupsCommand({ ...filtersOf(filterValues), ...next }), options),
-        ),
-      );
-      return pages.flatMap(({ SecurityGroups = [] }) => SecurityGroups);
-    },
-    async acls(filterValues: FilterValues) {
-      const pages = await allPages((next) =>
-        call('ec2:DescribeNetworkAcls', deadline, (options) =>
-          ec2.send(new DescribeNetworkAclsCommand({ ...filtersOf(filterValues), ...next }), options),
-        ),
-      );
-      return pages.flatMap(({ NetworkAcls = [] }) => NetworkAcls);
-    },
+    subnets: describer(
+      'ec2:DescribeSubnets',
+      (page, options) => ec2.send(new DescribeSubnetsCommand(page), options),
+      ({ Subnets }) => Subnets,
+    ),
+    interfaces: describer(
+      'ec2:DescribeNetworkInterfaces',
+      (page, options) => ec2.send(new DescribeNetworkInterfacesCommand(page), options),
+      ({ NetworkInterfaces }) => NetworkInterfaces,
+    ),
+    groups: describer(
+      'ec2:DescribeSecurityGroups',
+      (page, options) => ec2.send(new DescribeSecurityGroupsCommand(page), options),
+      ({ SecurityGroups }) => SecurityGroups,
+    ),
+    acls: describer(
+      'ec2:DescribeNetworkAcls',
+      (page, options) => ec2.send(new DescribeNetworkAclsCommand(page), options),
+      ({ NetworkAcls }) => NetworkAcls,
+    ),
   };
 }
 
-/** The ranges among these; what is none can hold no address. */
-export function cidrsIn(texts: readonly (string | undefined)[]): Cidr[] {
-  return texts.flatMap((text) => {
-    try {
-      return text === undefined ? [] : parseCidr(text);
-    } catch (error) {
-      if (error instanceof CidrError) return [];
-      throw error;
-    }
-  });
-}
-
-/** What was read; undefined where it may not be. */
-export async function undefinedIfDenied<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (isAccessDenied(error)) return undefined;
-    throw error;
-  }
-}
-
-export const isAccessDenied = (error: unknown): error is PeermasqError =>
-  error instanceof PeermasqError && error.code === 'access-denied';
+/** Text that is not a CIDR matches no address, so it is left out. */
+export const validCidrs = (texts: readonly (string | undefined)[]): Cidr[] =>
+  texts.flatMap((text) => (text === undefined ? [] : (tryParseCidr(text) ?? [])));

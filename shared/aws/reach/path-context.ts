@@ -1,89 +1,69 @@
 import type { NetworkInterface } from '@aws-sdk/client-ec2';
 import { addressOf, contains, type Cidr } from '../../core/model/cidr';
-import type { Connection } from '../../core/doctor/check';
-import { isInternal } from '../../core/model/reserved-ranges';
+import { definedOnly } from '../../core/util/collections';
+import { lazy } from '../../core/util/memoize';
+import { undefinedIfDenied } from './access-denied';
 import { makeEc2, type Ec2, type AccountRegion } from './fix-command';
-import { choosePeering, toPeering, type Peering, type ReaderFor } from './check-peering';
-import { cidrsIn, undefinedIfDenied, type NetworkReader } from './network-reader';
-import { lookUpRoutes, type MatchedRoute, type RouteLookup } from './route-lookup';
+import { validCidrs, type NetworkReader } from './network-reader';
+import { findNextHop, type NextHop, type PathStart } from './next-hop';
+import { lookUpRoutes, type RouteLookup } from './route-lookup';
 
-/** How the node's VPC leads to the destination, or would if all were well. */
-export type NextHop =
-  | { readonly kind: 'local' }
-  | { readonly kind: 'peering'; readonly peering: Peering }
-  | { readonly kind: 'other'; readonly route: MatchedRoute }
-  | { readonly kind: 'none' };
-
-/** Where the destination is, as far as it can be looked at. */
+/** The VPC of the destination. */
 export interface RemoteVpc extends AccountRegion {
   readonly vpcId: string;
-  /** Absent for an account whose credentials nobody has given. */
+  /** Absent if there are no credentials for its account and region. */
   readonly reader?: NetworkReader;
 }
 
-/** One way and what the checks read of it. Nothing is asked for before a check needs it, and nothing twice. */
-export interface PathContext {
-  readonly connection: Connection;
-  readonly vpcId: string;
-  readonly subnetId: string;
-  readonly instanceId: string;
-  readonly home: AccountRegion;
-  readonly local: NetworkReader;
+/** One connection, and what its checks share. Everything is read on first use, and once. */
+export interface PathContext extends Omit<PathStart, 'readerFor'> {
   readonly ec2: Ec2;
-  /** The route that the node's subnet uses for the destination. */
+  /** The route of the node's subnet to the destination. */
   forwardRoute(): Promise<RouteLookup | undefined>;
   nextHop(): Promise<NextHop>;
-  /** Undefined where the destination is in no VPC that is known. */
+  /** Undefined if the destination is in no known VPC. */
   remote(): Promise<RemoteVpc | undefined>;
-  /** The node's interface that has the source, else its primary one; undefined where none is to be seen. */
+  /** The node's interface with the source address, otherwise its primary one. */
   localInterface(): Promise<NetworkInterface | undefined>;
-  /** The destination's interface; undefined where it has none that can be seen. */
+  /** The interface with the destination address. */
   remoteInterface(): Promise<NetworkInterface | undefined>;
-  /** The destination's subnet. */
+  /** The subnet of the destination. */
   remoteSubnet(): Promise<string | undefined>;
 }
 
-export interface PathContextOptions extends Pick<
-  PathContext,
-  'connection' | 'vpcId' | 'subnetId' | 'instanceId' | 'home' | 'local'
-> {
-  readonly readerFor: ReaderFor;
-}
-
-export function makePathContext(options: PathContextOptions): PathContext {
-  const { readerFor, ...own } = options;
-  const { connection, local, vpcId, home } = own;
-  const forwardRoute = memoize(() => lookUpRoutes(local, own, connection.destination));
-  const nextHop = memoize(() => findNextHop(options, forwardRoute()));
-  const remote = memoize(async (): Promise<RemoteVpc | undefined> => {
-    const found = await nextHop();
-    if (found.kind === 'local') return { ...home, vpcId, reader: local };
-    if (found.kind !== 'peering') return undefined;
-    const reader = readerFor(found.peering.remote);
-    return { ...found.peering.remote, ...(reader && { reader }) };
+export function makePathContext(start: PathStart): PathContext {
+  const { readerFor, ...shared } = start;
+  const { connection, local, vpcId, home } = start;
+  const forwardRoute = lazy(() => lookUpRoutes(local, start, connection.destination));
+  const nextHop = lazy(() => findNextHop(start, forwardRoute()));
+  const remote = lazy(async (): Promise<RemoteVpc | undefined> => {
+    const hop = await nextHop();
+    if (hop.kind === 'local') return { ...home, vpcId, reader: local };
+    if (hop.kind !== 'peering') return undefined;
+    return definedOnly({ ...hop.peering.remote, reader: readerFor(hop.peering.remote) });
   });
-  const remoteInterface = memoize(async () => findInterface(await remote(), connection.destination));
+  const remoteInterface = lazy(async () => findInterface(await remote(), connection.destination));
   return {
-    ...own,
+    ...shared,
     ec2: makeEc2(home.account),
     forwardRoute,
     nextHop,
     remote,
-    localInterface: memoize(async () => {
-      const all = await local.interfacesOf(own.instanceId);
-      return all.find((one) => hasAddress(one, connection.source)) ?? all.find(isPrimary);
+    localInterface: lazy(async () => {
+      const interfaces = await local.interfacesOf(start.instanceId);
+      return interfaces.find((one) => hasAddress(one, connection.source)) ?? interfaces.find(isPrimary);
     }),
     remoteInterface,
-    remoteSubnet: memoize(async () => {
-      const seen = await undefinedIfDenied(remoteInterface());
-      return seen?.SubnetId ?? findSubnet(await remote(), connection.destination);
+    remoteSubnet: lazy(async () => {
+      const found = await undefinedIfDenied(remoteInterface());
+      return found?.SubnetId ?? findSubnet(await remote(), connection.destination);
     }),
   };
 }
 
 const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
 
-/** A group stands for the addresses of its interfaces, not for what they forward. */
+/** A security group stands for the addresses of its interfaces, not for addresses that they forward. */
 export function hasAddress(networkInterface: NetworkInterface, address: Cidr): boolean {
   const {
     PrivateIpAddresses = [],
@@ -91,7 +71,7 @@ export function hasAddress(networkInterface: NetworkInterface, address: Cidr): b
     Ipv4Prefixes = [],
     Ipv6Prefixes = [],
   } = networkInterface;
-  const texts = [
+  const addresses = [
     ...PrivateIpAddresses.map((one) => one.PrivateIpAddress),
     ...Ipv6Addresses.map((one) => one.Ipv6Address),
   ];
@@ -99,28 +79,9 @@ export function hasAddress(networkInterface: NetworkInterface, address: Cidr): b
     ...Ipv4Prefixes.map((one) => one.Ipv4Prefix),
     ...Ipv6Prefixes.map((one) => one.Ipv6Prefix),
   ];
-  return texts.includes(addressOf(address)) || cidrsIn(prefixes).some((range) => contains(range, address));
-}
-
-function memoize<T>(read: () => Promise<T>): () => Promise<T> {
-  let reading: Promise<T> | undefined;
-  return () => (reading ??= read());
-}
-
-async function findNextHop(
-  { connection: { destination }, local, vpcId, home, readerFor }: PathContextOptions,
-  forwardRoute: Promise<RouteLookup | undefined>,
-): Promise<NextHop> {
-  const route = (await undefinedIfDenied(forwardRoute))?.route;
-  if (route?.target.kind === 'local') return { kind: 'local' };
-  if (route?.target.kind === 'other') return { kind: 'other', route };
-  const vpcPeerings = await local.peerings(vpcId);
-  const all = await Promise.all(vpcPeerings.map((one) => toPeering(one, vpcId, home, readerFor)));
-  const routedPeeringId = route?.target.kind === 'peering' ? route.target.id : undefined;
-  const peering = choosePeering(all, destination, routedPeeringId);
-  if (peering) return { kind: 'peering', peering };
-  const isInternetBound = route?.target.kind === 'internet' && !isInternal(destination);
-  return isInternetBound ? { kind: 'other', route } : { kind: 'none' };
+  return (
+    addresses.includes(addressOf(address)) || validCidrs(prefixes).some((range) => contains(range, address))
+  );
 }
 
 async function findInterface(
@@ -135,7 +96,7 @@ async function findSubnet(remote: RemoteVpc | undefined, address: Cidr): Promise
   const subnets = remote?.reader ? await remote.reader.subnets(remote.vpcId) : [];
   const subnet = subnets.find(({ CidrBlock, Ipv6CidrBlockAssociationSet = [] }) => {
     const texts = [CidrBlock, ...Ipv6CidrBlockAssociationSet.map((set) => set.Ipv6CidrBlock)];
-    return cidrsIn(texts).some((range) => contains(range, address));
+    return validCidrs(texts).some((range) => contains(range, address));
   });
   return subnet?.SubnetId;
 }

@@ -1,82 +1,65 @@
 import { formatError } from '../../core/model/errors';
 import type { Reach } from '../../core/cloud';
-import type { Check, CheckName } from '../../core/doctor/check';
+import type { Check, CheckResult } from '../../core/doctor/check';
 import type { Clients } from '../client/clients';
 import type { AwsNode } from '../discover/nodes';
+import { isAccessDenied } from './access-denied';
 import { checkNodeFirewall, checkPeerFirewall } from './check-firewalls';
-import { checkPeering, type ReaderFor } from './check-peering';
+import { checkPeering } from './check-peering';
 import { checkReturnRoute, checkForwardRoute } from './check-routes';
+import type { AccountRegion } from './fix-command';
+import { makeNetworkReader } from './network-reader';
 import { makePathContext, type PathContext } from './path-context';
-import { isAccessDenied, makeNetworkReader, type NetworkReader } from './network-reader';
 
-export interface ReachOptions {
-  /**
-   * Clients for another account or region than the node's, where a peering ends there; without them what lies
-   * there is `unknown`.
-   */
-  readonly clientsOf?: (account: string, region: string) => Clients | undefined;
-}
+const checks = {
+  peering: checkPeering,
+  'forward-route': checkForwardRoute,
+  'return-route': checkReturnRoute,
+  'node-firewall': checkNodeFirewall,
+  'peer-firewall': checkPeerFirewall,
+} as const satisfies Partial<Record<Check['name'], (context: PathContext) => Promise<CheckResult>>>;
 
-const checks = [
-  ['peering', checkPeering],
-  ['forward-route', checkForwardRoute],
-  ['return-route', checkReturnRoute],
-  ['node-firewall', checkNodeFirewall],
-  ['peer-firewall', checkPeerFirewall],
-] as const satisfies readonly (readonly [CheckName, (context: PathContext) => Promise<Check>])[];
+const names = Object.keys(checks) as (keyof typeof checks)[];
 
 /**
- * What EC2 says of a way.
+ * The checks of VPC peerings, routes, security groups and network ACLs. What lies in another account or region than
+ * the node is `unknown`.
  * @param clients of the node's account and region
  */
-export function makeReach(clients: Clients, { clientsOf }: ReachOptions = {}): Reach {
+export function makeReach(clients: Clients): Reach {
   return {
     async checks(connection, deadline) {
       const node: AwsNode = connection.node;
       const { ref, vpcId, subnetId } = node;
-      if (ref.cloud !== 'aws' || vpcId === undefined || subnetId === undefined) return notInSubnet(ref.id);
+      if (ref.cloud !== 'aws' || vpcId === undefined || subnetId === undefined) return terminated(ref.id);
       const home = { account: ref.account, region: clients.region };
       const local = makeNetworkReader(clients, deadline);
-      const readerFor = memoizedReaders(({ account, region }) => {
-        if (account === home.account && region === home.region) return local;
-        const others = clientsOf?.(account, region);
-        return others && makeNetworkReader(others, deadline);
-      });
-      const context = makePathContext({
-        connection,
-        vpcId,
-        subnetId,
-        instanceId: ref.id,
-        home,
-        local,
-        readerFor,
-      });
-      return Promise.all(checks.map(([name, check]) => unknownIfDenied(name, check(context))));
+      const readerFor = ({ account, region }: AccountRegion) =>
+        account === home.account && region === home.region ? local : undefined;
+      const instanceId = ref.id;
+      const context = makePathContext({ connection, vpcId, subnetId, instanceId, home, local, readerFor });
+      return Promise.all(names.map(async (name) => ({ name, ...(await runCheck(context, checks[name])) })));
     },
   };
 }
 
-/** So that what lies there is read once too. */
-function memoizedReaders(readerFor: ReaderFor): ReaderFor {
-  const readers = new Map<string, NetworkReader | undefined>();
-  return (location) => {
-    const key = `${location.account} ${location.region}`;
-    const reader = readers.get(key) ?? readerFor(location);
-    readers.set(key, reader);
-    return reader;
-  };
-}
-
 /** A terminated instance has neither subnet nor VPC. */
-const notInSubnet = (id: string): Check[] =>
-  checks.map(([name]) => ({ name, state: 'unknown', evidence: [`${id} is in no subnet: it has ended.`] }));
+const terminated = (id: string): Check[] =>
+  names.map((name) => ({
+    name,
+    state: 'unknown',
+    evidence: [`${id} is in no subnet: it was terminated.`],
+  }));
 
-/** One look-up that is not allowed leaves the other checks as they are. */
-async function unknownIfDenied(name: CheckName, checking: Promise<Check>): Promise<Check> {
+/** A missing permission leaves the other checks as they are. */
+async function runCheck(
+  context: PathContext,
+  check: (context: PathContext) => Promise<CheckResult>,
+): Promise<CheckResult> {
   try {
-    return await checking;
+    return await check(context);
   } catch (error) {
     if (!isAccessDenied(error)) throw error;
-    return { name, state: 'unknown', evidence: [formatError(error)] };
+    return { state: 'unknown', evidence: [formatError(error)] };
   }
 }

@@ -1,31 +1,31 @@
 import type { Route } from '@aws-sdk/client-ec2';
 import { contains, type Cidr } from '../../core/model/cidr';
 import { effectiveRouteTable } from '../discover/networks';
-import { cidrsIn, type NetworkReader } from './network-reader';
+import { validCidrs, type NetworkReader } from './network-reader';
 
-/** What a route leads to. `beyond` is whatever else than this VPC, a peering and the internet. */
 export interface Target {
+  /** `other`: a VPN or transit gateway, an appliance, … */
   readonly kind: 'local' | 'peering' | 'internet' | 'other';
   /** `pcx-…`, `vgw-…`, `local` */
   readonly id: string;
 }
 
-/** The route that a subnet uses for an address. */
+/** The route of a subnet for an address. */
 export interface MatchedRoute {
   readonly tableId: string;
   readonly target: Target;
-  /** The range, or the prefix list, as the route has it. */
+  /** The CIDR or prefix list of the route. */
   readonly destination: string;
   readonly isBlackhole: boolean;
 }
 
-/** A table without a hop has no route for the address. */
 export interface RouteLookup {
   readonly tableId: string;
+  /** Absent if the table has no route for the address. */
   readonly route?: MatchedRoute;
 }
 
-/** @returns undefined where no table of the subnet can be seen */
+/** @returns undefined if the subnet has no route table that can be read */
 export async function lookUpRoutes(
   reader: NetworkReader,
   location: { readonly vpcId: string; readonly subnetId?: string },
@@ -45,12 +45,12 @@ async function matchRoute(reader: NetworkReader, route: Route, address: Cidr) {
   const { DestinationPrefixListId: list } = route;
   const ranges =
     list === undefined
-      ? cidrsIn([route.DestinationCidrBlock, route.DestinationIpv6CidrBlock])
+      ? validCidrs([route.DestinationCidrBlock, route.DestinationIpv6CidrBlock])
       : await reader.prefixList(list);
   return ranges.filter((range) => contains(range, address)).map(({ prefix }) => ({ prefix, route }));
 }
 
-/** Among routes to the same range (VPC user guide, "Route priority"). */
+/** Order of routes with the same prefix length (VPC user guide, "Route priority"). */
 function routePriority(route: Route): number {
   if (route.GatewayId === 'local') return 0;
   if (route.Origin === 'EnableVgwRoutePropagation') return 3;
@@ -69,8 +69,9 @@ function targetOf(route: Route): Target {
   const { GatewayId = '', VpcPeeringConnectionId, NatGatewayId, EgressOnlyInternetGatewayId } = route;
   if (GatewayId === 'local') return { kind: 'local', id: GatewayId };
   if (VpcPeeringConnectionId !== undefined) return { kind: 'peering', id: VpcPeeringConnectionId };
-  const outside = NatGatewayId ?? EgressOnlyInternetGatewayId ?? (GatewayId.startsWith('igw-') && GatewayId);
-  if (outside) return { kind: 'internet', id: outside };
+  const internetGateway = GatewayId.startsWith('igw-') ? GatewayId : undefined;
+  const internet = NatGatewayId ?? EgressOnlyInternetGatewayId ?? internetGateway;
+  if (internet !== undefined) return { kind: 'internet', id: internet };
   const { TransitGatewayId, InstanceId, NetworkInterfaceId, LocalGatewayId, CarrierGatewayId } = route;
   const others = [TransitGatewayId, InstanceId, NetworkInterfaceId, LocalGatewayId, CarrierGatewayId];
   const other = others.find((id) => id !== undefined) ?? route.CoreNetworkArn;

@@ -1,4 +1,5 @@
 import { Address4, Address6 } from 'ip-address';
+import { tryParse } from '../util/try-parse';
 
 /** A range of addresses in its one canonical spelling: no host bits, RFC 5952 for IPv6. */
 export interface Cidr {
@@ -75,6 +76,15 @@ function readAddress(family: 4 | 6, address: string, text: string): bigint {
 export function parseAddress(text: string): Cidr {
   return parseCidr(`${text}/${text.includes(':') ? 128 : 32}`);
 }
+
+const isCidrError = (error: unknown): boolean => error instanceof CidrError;
+
+/** As `parseCidr`; undefined for text that is not a CIDR. */
+export const tryParseCidr = (text: string): Cidr | undefined => tryParse(() => parseCidr(text), isCidrError);
+
+/** As `parseAddress`; undefined for text that is not an address. */
+export const tryParseAddress = (text: string): Cidr | undefined =>
+  tryParse(() => parseAddress(text), isCidrError);
 
 /** The first address, as it is printed: `10.0.0.1`, `fd00::1`. */
 export const addressOf = ({ text }: Cidr): string => text.slice(0, text.lastIndexOf('/'));
