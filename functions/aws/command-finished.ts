@@ -1,7 +1,6 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { ParsedEvent } from '../../shared/aws/events/parse-event';
 import { isRecorded, readCommandResults } from '../../shared/aws/deliver/command-results';
-import type { AwsNode } from '../../shared/aws/discover/nodes';
 import { formatError, PeermasqError } from '../../shared/core/model/errors';
 import { groupBy } from '../../shared/core/util/collections';
 import { nodeKey } from '../../shared/core/model/node';
@@ -68,7 +67,7 @@ async function recordCommandResults(
 ) {
   const { cloud, clients } = accountFor(account, location);
   const refs = queuedEvents.map(({ event }) => event.node);
-  const nodes: readonly AwsNode[] = await cloud.nodes.get(refs, deadline);
+  const nodes = await cloud.nodes.get(refs, deadline);
   const byKey = new Map(nodes.map((node) => [nodeKey(node.ref), node]));
   const finishedCommands = queuedEvents.flatMap(({ event: { node: ref, commandId, requestedAt } }) => {
     const node = byKey.get(nodeKey(ref));

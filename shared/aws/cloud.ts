@@ -1,11 +1,11 @@
 import type { Cloud } from '../core/cloud';
 import { makeChannel, type ChannelOptions } from './deliver/channel';
 import type { Clients } from './client/clients';
-import { makeNodes } from './discover/nodes';
+import { makeNodes, type AwsNode } from './discover/nodes';
 import { makeRoutes } from './discover/routes';
 
 /** One region of one account: whose clients these are. */
-export function makeCloud(clients: Clients, options: ChannelOptions): Cloud {
+export function makeCloud(clients: Clients, options: ChannelOptions): Cloud<AwsNode> {
   return {
     nodes: makeNodes(clients),
     routes: makeRoutes(clients),

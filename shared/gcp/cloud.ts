@@ -1,6 +1,7 @@
 import type { Cloud } from '../core/cloud';
 import { makeChannel } from './deliver/channel';
 import { getClients } from './client/clients';
+import type { GcpNode } from './discover/instance';
 import { makeNodes } from './discover/nodes';
 import { makeRoutes } from './discover/routes';
 
@@ -17,7 +18,7 @@ export interface CloudOptions {
 }
 
 /** Google Cloud behind the ports. */
-export function makeCloud({ projects, program, routesCacheMs = 0 }: CloudOptions): Cloud {
+export function makeCloud({ projects, program, routesCacheMs = 0 }: CloudOptions): Cloud<GcpNode> {
   const clients = getClients();
   return {
     nodes: makeNodes(clients, projects, program),

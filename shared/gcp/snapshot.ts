@@ -8,13 +8,13 @@ import {
   manualSnapshotCommand,
   type SnapshotPart,
 } from '../core/model/snapshot-parts';
-import { nodeKey, type Node, type NodeKey } from '../core/model/node';
+import { nodeKey, type NodeKey } from '../core/model/node';
 import { errorFields } from '../core/reconcile/outcome';
 import type { Deadline, Inspection, Log } from '../core/cloud';
 import { ruleSetId, type RuleSet } from '../core/model/rule-set';
-import { mapLimited, type Clients } from './client/clients';
+import type { Clients } from './client/clients';
 import { toPeermasqError } from './client/errors';
-import { gcpRef, getInstance, metadataItems } from './discover/instance';
+import { metadataItems, readInstance, type GcpNode } from './discover/instance';
 import {
   hasPeermasqItems,
   isReportingDisabled,
@@ -33,25 +33,26 @@ import { readGuestAttributes } from './deliver/guest-attributes';
  * Asks with the credentials of whoever runs it (`inspectionPermissions` in permissions.ts).
  * @param log is told what could not be taken back
  */
-export function makeInspection(clients: Clients, log: Log): Inspection {
+export function makeInspection(clients: Clients, log: Log): Inspection<GcpNode> {
   return {
-    async look(node, deadline, signal) {
+    async look({ ref, name }, deadline, signal) {
+      // Without the instance that an earlier look-up read: what is written here outdates it.
+      const node = { ref, name };
       try {
-        // A copy, of which no earlier look-up knows: what those saw is outdated by what is written here.
-        return await requestSnapshot({ clients, log, node: { ...node }, deadline, signal });
+        return await requestSnapshot({ clients, log, node, deadline, signal });
       } catch (thrown) {
         signal?.throwIfAborted();
         throw withAdvice(toPeermasqError(`look at ${node.name}`, thrown), manualCommand(node));
       }
     },
-    getRuleSetsInForce: (nodes, deadline) => getRuleSetsInForce(clients, nodes, deadline),
+    getRuleSetsInForce: (nodes) => Promise.resolve(getRuleSetsInForce(nodes)),
   };
 }
 
 interface SnapshotRequest {
   readonly clients: Clients;
   readonly log: Log;
-  readonly node: Node;
+  readonly node: Pick<GcpNode, 'ref' | 'name'>;
   readonly deadline: Deadline;
   readonly signal: AbortSignal | undefined;
 }
@@ -65,7 +66,7 @@ const reserveMs = 10_000;
  */
 async function requestSnapshot(look: SnapshotRequest): Promise<string> {
   const { clients, node, deadline, signal } = look;
-  const instance = await getInstance(clients, node, deadline);
+  const instance = await readInstance(clients, node.ref, deadline);
   const items = instance ? metadataItems(instance) : [];
   if (isReportingDisabled(items)) throw reportingDisabled(node);
   signal?.throwIfAborted();
@@ -77,7 +78,7 @@ async function requestSnapshot(look: SnapshotRequest): Promise<string> {
       (items) => withSnapshotRequest(items, nonce),
       deadline,
     );
-    if (written) await finish(clients, gcpRef(node), written.operation, deadline - reserveMs);
+    if (written) await finish(clients, node.ref, written.operation, deadline - reserveMs);
     return joinParts(await awaitParts(look, nonce, hasPeermasqItems(items)));
   } finally {
     await withdrawRequest(look, nonce);
@@ -113,7 +114,7 @@ async function awaitParts(
   const until = Math.min(deadline - reserveMs, Date.now() + maxWait);
   for (let wait = firstPauseMs; Date.now() + wait < until; wait = Math.min(wait * 2, maxPauseMs)) {
     await pause(wait, undefined, { signal });
-    const items = await readGuestAttributes(clients, gcpRef(node), 'peermasq-snapshot/', deadline);
+    const items = await readGuestAttributes(clients, node.ref, 'peermasq-snapshot/', deadline);
     const parts = items.flatMap(({ value }) =>
       value.startsWith(`${nonce} `) ? (parsePart(value.slice(nonce.length + 1)) ?? []) : [],
     );
@@ -122,7 +123,7 @@ async function awaitParts(
   throw wasPushed ? noAnswer(node) : noWatcher(node);
 }
 
-const noAnswer = ({ name }: Node) =>
+const noAnswer = ({ name }: Pick<GcpNode, 'name'>) =>
   new RetryableError(
     'no-answer',
     `${name} does not answer: nothing on it follows its metadata`,
@@ -130,38 +131,33 @@ const noAnswer = ({ name }: Node) =>
     60,
   );
 
-const noWatcher = ({ name, ref }: Node) =>
+const noWatcher = ({ name, ref }: Pick<GcpNode, 'ref' | 'name'>) =>
   new PermanentError(
     'no-answer',
     `${name} does not answer: it was never handed anything, and nothing else on it follows its metadata`,
     `A push hands it what does: npx peermasq backfill --node ${ref.id}.`,
   );
 
-const reportingDisabled = ({ name }: Node) =>
+const reportingDisabled = ({ name }: Pick<GcpNode, 'name'>) =>
   new PermanentError(
     'no-answer',
     `${name} cannot answer: its metadata turns guest attributes off`,
     'Set enable-guest-attributes to TRUE.',
   );
 
-function manualCommand(node: Node): string {
-  const { project, zone } = gcpRef(node);
+function manualCommand(node: Pick<GcpNode, 'ref' | 'name'>): string {
+  const { project, zone } = node.ref;
   const ssh = gcloud('ssh', node.name, '--zone', zone, '--project', project, '--command');
   return `By hand: ${ssh} '${snapshotCommand}' > FILE, or without the program ${ssh} '${manualSnapshotCommand}' > FILE, then ${explainCommand}`;
 }
 
 /** What the metadata hands over, where the record says that the node took it. */
-async function getRuleSetsInForce(
-  clients: Clients,
-  nodes: readonly Node[],
-  deadline: Deadline,
-): Promise<ReadonlyMap<NodeKey, RuleSet>> {
+function getRuleSetsInForce(nodes: readonly GcpNode[]): ReadonlyMap<NodeKey, RuleSet> {
   const recorded = nodes.filter((node) => node.recorded);
-  const found = await mapLimited(recorded, async (node): Promise<[NodeKey, RuleSet][]> => {
-    const instance = await getInstance(clients, node, deadline);
-    const ruleSet = instance && ruleSetIn(metadataItems(instance));
-    const isInForce = ruleSet && ruleSetId(ruleSet) === node.recorded?.ruleSetId;
-    return isInForce ? [[nodeKey(node.ref), ruleSet]] : [];
-  });
-  return new Map(found.flat());
+  return new Map(
+    recorded.flatMap(({ ref, instance, recorded: { ruleSetId: id } = {} }): [NodeKey, RuleSet][] => {
+      const ruleSet = ruleSetIn(metadataItems(instance));
+      return ruleSet && ruleSetId(ruleSet) === id ? [[nodeKey(ref), ruleSet]] : [];
+    }),
+  );
 }

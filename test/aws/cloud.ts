@@ -1,5 +1,6 @@
 import { makeCloud } from '../../shared/aws/cloud';
 import { makeClients, type Clients } from '../../shared/aws/client/clients';
+import type { AwsNode } from '../../shared/aws/discover/nodes';
 import type { Cloud } from '../../shared/core/cloud';
 import { labRegion, startLocalAws, type LocalAws } from '../lab/aws/cloud';
 
@@ -7,7 +8,7 @@ import { labRegion, startLocalAws, type LocalAws } from '../lab/aws/cloud';
 export async function startCloud(): Promise<{
   aws: LocalAws;
   clients: Clients;
-  cloud: Cloud;
+  cloud: Cloud<AwsNode>;
   close: () => Promise<void>;
 }> {
   const aws = await startLocalAws();

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { parseCidr } from '../../shared/core/model/cidr';
 import { PermanentError, RetryableError } from '../../shared/core/model/errors';
-import { nodeKey, type Node } from '../../shared/core/model/node';
+import { nodeKey } from '../../shared/core/model/node';
+import type { GcpNode } from '../../shared/gcp/discover/instance';
 import type { Cloud, PushedNode } from '../../shared/core/cloud';
 import type { Report } from '../../shared/core/model/report';
 import {
@@ -38,7 +39,7 @@ const assigned = (value: string) => [
 
 let lab: LocalGcp;
 let state: GcpState;
-let cloud: Cloud;
+let cloud: Cloud<GcpNode>;
 
 beforeAll(async () => {
   lab = await startLocalGcp();
@@ -75,7 +76,7 @@ const inSeconds = (seconds: number) => Date.now() + seconds * 1000;
 
 const refOf = ({ project, zone, id }: LabVm) => ({ cloud: 'gcp', project, zone, id }) as const;
 
-async function nodeOf(vm: LabVm): Promise<Node> {
+async function nodeOf(vm: LabVm): Promise<GcpNode> {
   const [node] = await cloud.nodes.get([refOf(vm)], inSeconds(10));
   if (!node) throw new Error(`no node ${vm.name}`);
   return node;
@@ -104,6 +105,7 @@ describe('nodes', () => {
         state: 'running',
         platform: 'linux',
         isControlPlane: false,
+        instance: expect.objectContaining({ name: 'gke-frontend-1' }) as unknown,
       },
     ]);
   });
@@ -474,7 +476,7 @@ describe('routes', () => {
     );
   });
 
-  const look = (nodes: readonly Node[]) =>
+  const look = (nodes: readonly GcpNode[]) =>
     cloud.routes.getNetworkContexts(nodes, ['peerings', 'vpn'], inSeconds(10));
   const getNetworkContexts = async (vm: LabVm) => {
     const node = await nodeOf(vm);
@@ -801,7 +803,7 @@ describe('the channel', () => {
   });
 
   describe('reads proofs', () => {
-    const pushed = async (vm: LabVm): Promise<PushedNode> => {
+    const pushed = async (vm: LabVm): Promise<PushedNode<GcpNode>> => {
       const result = await push(vm);
       if (result.result !== 'pushed') throw new Error(result.result);
       return result;
@@ -856,7 +858,7 @@ describe('the channel', () => {
           );
         }
         const node = await nodeOf(vm);
-        const pushed: PushedNode = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+        const pushed: PushedNode<GcpNode> = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
         const [proof] = await cloud.channel.collectProofs([pushed], inSeconds(0.2));
         return proof;
       };
@@ -911,7 +913,7 @@ describe('the channel', () => {
           metadata: assigned(printRuleSet(given)),
           labels: { 'peermasq-status': proof },
         });
-        const pushed: PushedNode = {
+        const pushed: PushedNode<GcpNode> = {
           result: 'pushed',
           node: await nodeOf(vm),
           ruleSet: given,
@@ -932,7 +934,7 @@ describe('the channel', () => {
       metadata: assigned(printRuleSet(given)),
     });
     vm.guestAttributes['peermasq/status'] = JSON.stringify(makeReport(given, { booted: 1_700_000_000 }));
-    const pushed: PushedNode = {
+    const pushed: PushedNode<GcpNode> = {
       result: 'pushed',
       node: await nodeOf(vm),
       ruleSet: given,
@@ -955,7 +957,7 @@ describe('the channel', () => {
       advice: expect.stringContaining('role restart') as unknown,
     });
     expect(vm.labels['peermasq-status']).toMatch(/^needs-reboot-/);
-    const pushed: PushedNode = {
+    const pushed: PushedNode<GcpNode> = {
       result: 'pushed',
       node: await nodeOf(vm),
       ruleSet: given,
@@ -975,7 +977,7 @@ describe('the channel', () => {
       labels: { 'peermasq-status': `restarted-${Math.floor(hoursAgo(1).getTime() / 1_000)}` },
     });
     const node = await nodeOf(vm);
-    const pushed: PushedNode = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+    const pushed: PushedNode<GcpNode> = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
     expect(await cloud.channel.collectProofs([pushed], inSeconds(0.2))).toMatchObject([
       { restart: 'already-tried' },
     ]);
@@ -998,7 +1000,7 @@ describe('the channel', () => {
       });
       const look = async () => {
         const node = await nodeOf(vm);
-        const pushed: PushedNode = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+        const pushed: PushedNode<GcpNode> = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
         return (await cloud.channel.collectProofs([pushed], inSeconds(0.3)))[0]?.result;
       };
       expect(await look()).toBe('no-watcher');

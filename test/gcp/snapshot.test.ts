@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { PermanentError } from '../../shared/core/model/errors';
-import type { Node } from '../../shared/core/model/node';
+import type { GcpNode } from '../../shared/gcp/discover/instance';
 import type { Cloud, Inspection, Log } from '../../shared/core/cloud';
 import { getClients } from '../../shared/gcp/client/clients';
 import { makeCloud } from '../../shared/gcp/cloud';
@@ -13,8 +13,8 @@ import { addVm, metadataOf, setMetadata, type GcpState, type LabVm } from '../la
 
 let lab: LocalGcp;
 let state: GcpState;
-let cloud: Cloud;
-let inspection: Inspection;
+let cloud: Cloud<GcpNode>;
+let inspection: Inspection<GcpNode>;
 let warnings: Record<string, unknown>[];
 let vm: LabVm;
 
@@ -50,7 +50,7 @@ afterEach(() => {
   state.changes.removeAllListeners('change');
 });
 
-async function node(): Promise<Node> {
+async function node(): Promise<GcpNode> {
   const { project, zone, id } = vm;
   const [found] = await cloud.nodes.get([{ cloud: 'gcp', project, zone, id }], inSeconds(10));
   if (!found) throw new Error('There is no node');

@@ -1,6 +1,8 @@
 import { getClients, type Clients } from '../../../shared/aws/client/clients';
 import { makeCloud } from '../../../shared/aws/cloud';
 import { memberRoleName } from '../../../shared/aws/names';
+import type { AwsNode } from '../../../shared/aws/discover/nodes';
+import type { Cloud } from '../../../shared/core/cloud';
 import type { Dependencies } from '../../../shared/core/reconcile/reconcile';
 import { commonDependencies } from '../../runtime/dependencies';
 import { stage } from '../../runtime/settings';
@@ -14,6 +16,7 @@ export { log };
 
 /** One account as a function works in it. */
 export interface Account extends Dependencies {
+  readonly cloud: Cloud<AwsNode>;
   readonly id: string;
   readonly clients: Clients;
 }

@@ -13,15 +13,17 @@ export interface ChannelOptions {
   readonly firstPollMs?: number;
 }
 
-export function makeChannel(clients: Clients, { stage, firstPollMs = 1_500 }: ChannelOptions): Channel {
+export function makeChannel(
+  clients: Clients,
+  { stage, firstPollMs = 1_500 }: ChannelOptions,
+): Channel<AwsNode> {
   const document = documentName(stage);
   const readOnlineAgents = makeReadOnlineAgents(clients);
   return {
     // Its agent comes up after it runs, which an event of its own tells.
     checkReadiness: ({ state }) =>
       state === 'starting' ? { reason: 'it is starting', retryAfterSeconds: 5 } : undefined,
-    push: (request, nodes: readonly AwsNode[], deadline) =>
-      push(clients, readOnlineAgents, document, request, nodes, deadline),
+    push: (request, nodes, deadline) => push(clients, readOnlineAgents, document, request, nodes, deadline),
     collectProofs: (pushed, deadline) => proofs(clients, pushed, { document, firstPollMs }, deadline),
     writeRecords: (records, deadline) => writeRecords(clients, records, deadline),
   };

@@ -1,5 +1,4 @@
 import { PeermasqError, PermanentError } from '../../core/model/errors';
-import type { Node } from '../../core/model/node';
 import { groupBy } from '../../core/util/collections';
 import type { Deadline, ProofResult } from '../../core/cloud';
 import type { PushResponse } from '../../core/reconcile/record-outcomes';
@@ -87,7 +86,7 @@ type Invocation = Parameters<typeof toProof>[2];
 
 async function readResponse(
   clients: Clients,
-  node: Node,
+  node: AwsNode,
   invocation: Invocation,
   deadline: Deadline,
 ): Promise<PushResponse> {
@@ -110,10 +109,10 @@ async function readResponse(
 /** One invocation that stays unreadable is its node's failure, and keeps no other node from its proof. */
 async function proofOrError(
   clients: Clients,
-  node: Node,
+  node: AwsNode,
   invocation: Invocation,
   deadline: Deadline,
-): Promise<ProofResult> {
+): Promise<ProofResult<AwsNode>> {
   try {
     return await toProof(clients, node, invocation, deadline);
   } catch (error) {

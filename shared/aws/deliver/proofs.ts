@@ -8,7 +8,7 @@ import {
 } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError, RetryableError } from '../../core/model/errors';
 import { groupBy } from '../../core/util/collections';
-import type { Node } from '../../core/model/node';
+import type { AwsNode } from '../discover/nodes';
 import type { Deadline, ProofResult, PushedNode } from '../../core/cloud';
 import { parseReport, type Report } from '../../core/model/report';
 import { allPages, call } from '../client/call';
@@ -33,14 +33,14 @@ export interface AwaitOptions {
  */
 export async function proofs(
   clients: Clients,
-  pushed: readonly PushedNode[],
+  pushed: readonly PushedNode<AwsNode>[],
   { document, firstPollMs }: AwaitOptions,
   deadline: Deadline,
-): Promise<ProofResult[]> {
+): Promise<ProofResult<AwsNode>[]> {
   const since = new Date(Date.now() - sentWithinMs);
   const until = Math.min(deadline - reserveMs, Date.now() + maxWaitMs);
-  const waiting = new Map<string, readonly PushedNode[]>(groupBy(pushed, ({ id }) => id));
-  const done: ProofResult[] = [];
+  const waiting = new Map<string, readonly PushedNode<AwsNode>[]>(groupBy(pushed, ({ id }) => id));
+  const done: ProofResult<AwsNode>[] = [];
   for (let pauseMs = firstPollMs; waiting.size > 0; pauseMs = Math.min(pauseMs * 1.5, maxPauseMs)) {
     const isLast = Date.now() + pauseMs >= until;
     await sleep(Math.max(0, Math.min(pauseMs, until - Date.now())));
@@ -63,7 +63,7 @@ export async function proofs(
 const sentWithinMs = 900_000;
 const maxPauseMs = 5_000;
 
-function toSilent({ node, id }: PushedNode): ProofResult {
+function toSilent({ node, id }: PushedNode<AwsNode>): ProofResult<AwsNode> {
   const reason = `it has not answered command ${id} yet`;
   return { result: 'no-report', node, reason, retryAfterSeconds: 10 };
 }
@@ -106,12 +106,12 @@ export const isFinished = ({ Status = '' }: { readonly Status?: string | undefin
 async function readCommandProofs(
   clients: Clients,
   commandId: string,
-  nodes: readonly PushedNode[],
+  nodes: readonly PushedNode<AwsNode>[],
   deadline: Deadline,
-): Promise<{ answered: ProofResult[]; silent: PushedNode[] }> {
+): Promise<{ answered: ProofResult<AwsNode>[]; silent: PushedNode<AwsNode>[] }> {
   const finished = await undefinedIfNotReady(readFinished(clients, commandId, deadline));
-  const answered: ProofResult[] = [];
-  const silent: PushedNode[] = [];
+  const answered: ProofResult<AwsNode>[] = [];
+  const silent: PushedNode<AwsNode>[] = [];
   for (const one of nodes) {
     const invocation = finished?.get(one.node.ref.id);
     const proof = invocation && (await undefinedIfNotReady(toProof(clients, one.node, invocation, deadline)));
@@ -141,10 +141,10 @@ export async function readFinished({ ssm }: Clients, CommandId: string, deadline
 
 export async function toProof(
   clients: Clients,
-  node: Node,
+  node: AwsNode,
   invocation: CommandInvocation,
   deadline: Deadline,
-): Promise<ProofResult> {
+): Promise<ProofResult<AwsNode>> {
   const failure = deliveryError(invocation);
   if (failure) return { result: 'failed', node, error: failure };
   const report = await readReport(clients, invocation, deadline);

@@ -1,6 +1,5 @@
 import { SendCommandCommand } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError } from '../../core/model/errors';
-import type { Node } from '../../core/model/node';
 import type { Deadline, PushRequest, PushResult } from '../../core/cloud';
 import { packRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
 import { call, chunks, idsMentionedIn } from '../client/call';
@@ -22,7 +21,7 @@ export async function push(
   { ruleSet, routes }: PushRequest,
   nodes: readonly AwsNode[],
   deadline: Deadline,
-): Promise<PushResult[]> {
+): Promise<PushResult<AwsNode>[]> {
   const packed = packRuleSet(ruleSet);
   if (packed.length > packedLimit) {
     return nodes.map((node) => ({ result: 'failed', node, error: tooLarge(packed) }));
@@ -34,17 +33,17 @@ export async function push(
     requested.map(({ ref }) => ref.id),
     deadline,
   );
-  const isOnline = ({ ref }: Node) => online.has(ref.id);
+  const isOnline = ({ ref }: AwsNode) => online.has(ref.id);
   const ready = requested.filter(isOnline);
   const { marked, unmarked } = await mark(clients, ready, id, deadline);
-  const pushes: PushResult[] = [
+  const pushes: PushResult<AwsNode>[] = [
     ...inProgress.map((node) => notReady(node, 'this rule set was pushed to it a moment ago', 10)),
     ...requested
       .filter((node) => !isOnline(node))
       .map((node) => notReady(node, 'its SSM agent is not online')),
-    ...unmarked.map(({ node, error }): PushResult => ({ result: 'failed', node, error })),
+    ...unmarked.map(({ node, error }): PushResult<AwsNode> => ({ result: 'failed', node, error })),
   ];
-  const sent: PushResult[] = [];
+  const sent: PushResult<AwsNode>[] = [];
   try {
     for (const some of chunks(marked, commandLimit)) {
       sent.push(...(await send(clients, { document, ruleSet, packed, routes }, some, deadline)));
@@ -59,7 +58,7 @@ export async function push(
 async function mark(clients: Clients, nodes: readonly AwsNode[], ruleSetId: string, deadline: Deadline) {
   const failed = await markPushed(clients, nodes, ruleSetId, deadline);
   const unmarked = failed.filter(({ node }) => node.recorded?.isProven === true);
-  const left = new Set<Node>(unmarked.map(({ node }) => node));
+  const left = new Set(unmarked.map(({ node }) => node));
   return { marked: nodes.filter((node) => !left.has(node)), unmarked };
 }
 
@@ -67,7 +66,7 @@ async function mark(clients: Clients, nodes: readonly AwsNode[], ruleSetId: stri
 async function unmark(
   clients: Clients,
   marked: readonly AwsNode[],
-  sent: readonly PushResult[],
+  sent: readonly PushResult<AwsNode>[],
   deadline: Deadline,
 ): Promise<void> {
   const pushed = new Set(sent.filter(({ result }) => result === 'pushed').map(({ node }) => node));
@@ -87,7 +86,7 @@ function tooLarge(packed: string): PermanentError {
 }
 
 /** Agents register some 10 to 60 s after their instance started. */
-function notReady(node: Node, reason: string, retryAfterSeconds = 5): PushResult {
+function notReady(node: AwsNode, reason: string, retryAfterSeconds = 5): PushResult<AwsNode> {
   return { result: 'not-ready', node, reason, retryAfterSeconds };
 }
 
@@ -108,9 +107,9 @@ interface PushBatch {
 async function send(
   clients: Clients,
   batch: PushBatch,
-  nodes: readonly Node[],
+  nodes: readonly AwsNode[],
   deadline: Deadline,
-): Promise<PushResult[]> {
+): Promise<PushResult<AwsNode>[]> {
   if (nodes.length === 0) return [];
   const ids = nodes.map(({ ref }) => ref.id);
   try {
@@ -126,7 +125,7 @@ async function send(
       const halves = chunks(nodes, Math.ceil(nodes.length / 2));
       return (await Promise.all(halves.map((half) => send(clients, batch, half, deadline)))).flat();
     }
-    const isRejected = ({ ref }: Node) => named.size === 0 || named.has(ref.id);
+    const isRejected = ({ ref }: AwsNode) => named.size === 0 || named.has(ref.id);
     const rest = nodes.filter((node) => !isRejected(node));
     return [
       ...nodes.filter(isRejected).map((node) => rejected(node, error)),
@@ -135,7 +134,7 @@ async function send(
   }
 }
 
-function rejected(node: Node, error: PeermasqError): PushResult {
+function rejected(node: AwsNode, error: PeermasqError): PushResult<AwsNode> {
   return error.code === 'InvalidInstanceId'
     ? notReady(node, 'SSM does not know it as an instance that can take a command')
     : { result: 'failed', node, error };

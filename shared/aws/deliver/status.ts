@@ -1,6 +1,6 @@
 import { CreateTagsCommand, type Tag } from '@aws-sdk/client-ec2';
 import { PeermasqError } from '../../core/model/errors';
-import type { Node } from '../../core/model/node';
+import type { AwsNode } from '../discover/nodes';
 import type { Deadline, PushRecord, RecordFailure } from '../../core/cloud';
 import type { RecordedState } from '../../core/model/report';
 import { groupBy } from '../../core/util/collections';
@@ -82,7 +82,7 @@ export function recordedOf(
 export function lastPushOf(
   tags: ReadonlyMap<string, string>,
   launched: Date | undefined,
-): Node['lastPush'] | undefined {
+): AwsNode['lastPush'] | undefined {
   const { outcome, at } = parseStatus(tags) ?? {};
   if (outcome === undefined || outcome === 'pushed' || !at || !launched || at < launched) return undefined;
   return { state: outcome, at };
@@ -95,10 +95,10 @@ export function lastPushOf(
  */
 export function markPushed(
   clients: Clients,
-  nodes: readonly Node[],
+  nodes: readonly AwsNode[],
   ruleSetId: string,
   deadline: Deadline,
-): Promise<RecordFailure[]> {
+): Promise<RecordFailure<AwsNode>[]> {
   const at = new Date();
   const ruleSet = ruleSetId.slice(0, idPrefixLength);
   const marks = nodes.map((node) => ({
@@ -109,15 +109,15 @@ export function markPushed(
 }
 
 /** What a status goes on saying of a node until another rule set is in force on it. */
-export const recordedRoutes = ({ recorded }: Node): Pick<StatusRecord, 'routes'> =>
+export const recordedRoutes = ({ recorded }: AwsNode): Pick<StatusRecord, 'routes'> =>
   recorded?.routes === undefined ? {} : { routes: recorded.routes };
 
 /** Mirrors how pushes ended in tags. A node without a rule set in force keeps the tag of the last one. */
 export function writeRecords(
   clients: Clients,
-  records: readonly PushRecord[],
+  records: readonly PushRecord<AwsNode>[],
   deadline: Deadline,
-): Promise<RecordFailure[]> {
+): Promise<RecordFailure<AwsNode>[]> {
   const at = new Date();
   const marks = records.map(({ node, ruleSetId, state, routes }) => {
     const outcome = state === 'proven' ? 'proven' : 'failed';
@@ -135,11 +135,11 @@ const statusTagFor = (status: StatusRecord): Tag => ({ Key: statusTag, Value: fo
 /** One CreateTags for all nodes that get the same. */
 async function writeAll(
   clients: Clients,
-  marks: readonly { readonly node: Node; readonly tags: Tag[] }[],
+  marks: readonly { readonly node: AwsNode; readonly tags: Tag[] }[],
   deadline: Deadline,
-): Promise<RecordFailure[]> {
+): Promise<RecordFailure<AwsNode>[]> {
   const groups = groupBy(marks, ({ tags }) => JSON.stringify(tags));
-  const recordFailures: RecordFailure[] = [];
+  const recordFailures: RecordFailure<AwsNode>[] = [];
   for (const group of groups.values()) {
     const nodes = group.map(({ node }) => node);
     recordFailures.push(...(await writeTags(clients, nodes, group[0]?.tags ?? [], deadline)));
@@ -153,12 +153,12 @@ const resourcesLimit = 1_000;
 /** Where an error names no instance, the one it is about is found by halves: some 20 calls among 1,000. */
 async function writeTags(
   clients: Clients,
-  nodes: readonly Node[],
+  nodes: readonly AwsNode[],
   tags: Tag[],
   deadline: Deadline,
   size = resourcesLimit,
-): Promise<RecordFailure[]> {
-  const recordFailures: RecordFailure[] = [];
+): Promise<RecordFailure<AwsNode>[]> {
+  const recordFailures: RecordFailure<AwsNode>[] = [];
   for (const some of chunks(nodes, size)) {
     const error = await createTags(clients, some, tags, deadline);
     if (!error) continue;
@@ -175,18 +175,18 @@ async function writeTags(
 const instanceErrors = /^(TagLimitExceeded|InvalidID|InvalidInstanceID\.\w+)$/;
 
 /** A denial, a throttle or a lack of time concerns all: to try them one by one would make it worse. */
-function offendingNodes(error: PeermasqError, nodes: readonly Node[]): readonly Node[] {
+function offendingNodes(error: PeermasqError, nodes: readonly AwsNode[]): readonly AwsNode[] {
   if (nodes.length === 1 || !instanceErrors.test(error.code)) return nodes;
   const named = new Set(idsMentionedIn(error, idsOf(nodes)));
   return nodes.filter(({ ref }) => named.has(ref.id));
 }
 
-const idsOf = (nodes: readonly Node[]) => nodes.map(({ ref }) => ref.id);
+const idsOf = (nodes: readonly AwsNode[]) => nodes.map(({ ref }) => ref.id);
 
 /** @returns why none was tagged */
 async function createTags(
   { ec2 }: Clients,
-  nodes: readonly Node[],
+  nodes: readonly AwsNode[],
   Tags: Tag[],
   deadline: Deadline,
 ): Promise<PeermasqError | undefined> {

@@ -4,7 +4,7 @@ import {
   type DescribeInstancesCommandInput,
   type Instance,
 } from '@aws-sdk/client-ec2';
-import type { Node } from '../../core/model/node';
+import type { AwsNodeRef, Node } from '../../core/model/node';
 import type { Deadline, NodeInventory } from '../../core/cloud';
 import { allPages, call, chunks, filterValuesLimit, retryWithoutMissing } from '../client/call';
 import type { Clients } from '../client/clients';
@@ -16,9 +16,10 @@ import { lastPushOf, recordedOf, parseStatus, type StatusRecord } from '../deliv
  * status is outdated, without asking for it again.
  */
 export interface AwsNode extends Node {
-  readonly status?: StatusRecord;
-  readonly subnetId?: string;
-  readonly vpcId?: string;
+  readonly ref: AwsNodeRef;
+  readonly status: StatusRecord | undefined;
+  /** Undefined for a terminated instance. */
+  readonly network: { readonly vpcId: string; readonly subnetId: string } | undefined;
 }
 
 interface DescribedInstance {
@@ -26,7 +27,7 @@ interface DescribedInstance {
   readonly instance: Instance;
 }
 
-export function makeNodes(clients: Clients): NodeInventory {
+export function makeNodes(clients: Clients): NodeInventory<AwsNode> {
   const describe = async (
     filter: DescribeInstancesCommandInput,
     deadline: Deadline,
@@ -160,7 +161,6 @@ function toNode(
   const { InstanceId: id = '', State, SubnetId, VpcId } = instance;
   const tags = tagsOf(instance);
   const recorded = recordedOf(tags, instance.LaunchTime);
-  const status = parseStatus(tags);
   const lastPush = lastPushOf(tags, instance.LaunchTime);
   return {
     ref: { cloud: 'aws', account, region, id },
@@ -173,11 +173,10 @@ function toNode(
     ),
     ...(instance.PrivateIpAddress !== undefined && { address: instance.PrivateIpAddress }),
     ...(instance.LaunchTime && { launchedAt: instance.LaunchTime }),
-    ...(status && { status }),
     ...(recorded && { recorded }),
     ...(lastPush && { lastPush }),
-    ...(SubnetId !== undefined && { subnetId: SubnetId }),
-    ...(VpcId !== undefined && { vpcId: VpcId }),
+    status: parseStatus(tags),
+    network: VpcId !== undefined && SubnetId !== undefined ? { vpcId: VpcId, subnetId: SubnetId } : undefined,
   };
 }
 

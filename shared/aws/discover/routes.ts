@@ -23,9 +23,9 @@ interface NetworkInventory {
 }
 
 /** A node without a subnet (it is terminated) or whose network is gone or unreadable has no entry. */
-export function makeRoutes(clients: Clients): NetworkDiscovery {
+export function makeRoutes(clients: Clients): NetworkDiscovery<AwsNode> {
   return {
-    async getNetworkContexts(nodes: readonly AwsNode[], kinds, deadline) {
+    async getNetworkContexts(nodes, kinds, deadline) {
       const inventory = await readInventory(clients, nodes, kinds, deadline);
       return new Map(
         nodes.flatMap((node) => {
@@ -43,13 +43,13 @@ async function readInventory(
   kinds: readonly RouteSourceKind[],
   deadline: Deadline,
 ): Promise<NetworkInventory> {
-  const vpcIds = distinct(nodes.map(({ vpcId }) => vpcId));
+  const vpcIds = distinct(nodes.map(({ network }) => network?.vpcId));
   const [vpcs, tables] = await Promise.all([
     readVpcs(clients, vpcIds, deadline),
     kinds.length === 0 ? [] : readRouteTables(clients, vpcIds, deadline),
   ]);
   const used = nodes
-    .flatMap((node) => effectiveRouteTable(node, tables)?.Routes ?? [])
+    .flatMap(({ network }) => (network && effectiveRouteTable(network, tables)?.Routes) ?? [])
     .filter((route) => hasKind(route, kinds));
   const [peerings, prefixLists] = await Promise.all([
     readPeeringStatuses(clients, distinct(used.map((route) => route.VpcPeeringConnectionId)), deadline),
@@ -71,14 +71,14 @@ async function readPrefixLists(clients: Clients, ids: string[], deadline: Deadli
 }
 
 function networkContextOf(
-  node: AwsNode,
+  { network }: AwsNode,
   inventory: NetworkInventory,
   kinds: readonly RouteSourceKind[],
 ): NetworkContext | undefined {
-  const vpc = inventory.vpcs.get(node.vpcId ?? '');
+  const vpc = inventory.vpcs.get(network?.vpcId ?? '');
   const networkRanges = vpc && vpcRanges(vpc);
-  if (!networkRanges) return undefined;
-  const routes = effectiveRouteTable(node, inventory.tables)?.Routes ?? [];
+  if (!network || !networkRanges) return undefined;
+  const routes = effectiveRouteTable(network, inventory.tables)?.Routes ?? [];
   return {
     network: vpc.VpcId ?? '',
     networkRanges,

@@ -26,18 +26,17 @@ const names = Object.keys(checks) as (keyof typeof checks)[];
  * the node is `unknown`.
  * @param clients of the node's account and region
  */
-export function makeReach(clients: Clients): Reach {
+export function makeReach(clients: Clients): Reach<AwsNode> {
   return {
     async checks(connection, deadline) {
-      const node: AwsNode = connection.node;
-      const { ref, vpcId, subnetId } = node;
-      if (ref.cloud !== 'aws' || vpcId === undefined || subnetId === undefined) return terminated(ref.id);
+      const { ref, network } = connection.node;
+      if (!network) return terminated(ref.id);
       const home = { account: ref.account, region: clients.region };
       const local = makeNetworkReader(clients, deadline);
       const readerFor = ({ account, region }: AccountRegion) =>
         account === home.account && region === home.region ? local : undefined;
       const instanceId = ref.id;
-      const context = makePathContext({ connection, vpcId, subnetId, instanceId, home, local, readerFor });
+      const context = makePathContext({ connection, ...network, instanceId, home, local, readerFor });
       return Promise.all(names.map(async (name) => ({ name, ...(await runCheck(context, checks[name])) })));
     },
   };

@@ -1,15 +1,13 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { RetryableError } from '../../core/model/errors';
-import type { Node } from '../../core/model/node';
 import type { Deadline, ProofResult, PushedNode } from '../../core/cloud';
 import type { Report } from '../../core/model/report';
 import { mapLimited, type Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
-import { gcpRef, getInstance, metadataItems, type Instance } from '../discover/instance';
+import { metadataItems, type GcpNode, type Instance } from '../discover/instance';
 import { assignedRuleSetIn, type AssignedRuleSet } from './metadata';
 import { isFromCurrentBoot, isPlannedSinceStart } from '../discover/nodes';
 import { readOperationError } from '../client/operations';
-import type { WrittenTo } from './push';
 import { provenAt, startedAt, wasRestarted } from './status';
 import { readReport, type ReportState } from './guest-attributes';
 
@@ -29,29 +27,26 @@ const fleetSize = 20;
  */
 export async function awaitProofs(
   clients: Clients,
-  written: WrittenTo,
-  pushed: readonly PushedNode[],
+  pushed: readonly PushedNode<GcpNode>[],
   deadline: Deadline,
-): Promise<ProofResult[]> {
-  const done: ProofResult[] = [];
+): Promise<ProofResult<GcpNode>[]> {
+  const done: ProofResult<GcpNode>[] = [];
   const until = Math.min(deadline, Date.now() + maxWaitMs);
   let waiting = pushed;
   let wait = firstPauseMs;
   const isFleet = pushed.length > fleetSize;
-  if (pushed.some(({ node }) => written.has(node))) {
+  if (pushed.some(({ node }) => node.written)) {
     await pause(Math.min(isFleet ? fleetPauseMs : firstPauseMs, Math.max(0, until - Date.now())));
   }
   for (;;) {
     const reads = await mapLimited(waiting, async (one) => ({
       one,
-      proof: await readProof(clients, written, one, deadline),
+      proof: await readProof(clients, one, deadline),
     }));
     const silent = reads.filter(({ proof }) => proof.result === 'no-report');
     done.push(...reads.filter(({ proof }) => proof.result !== 'no-report').map(({ proof }) => proof));
     if (silent.length === 0 || Date.now() + wait >= until) {
-      const last = await mapLimited(silent, ({ proof }) =>
-        orOperationError(clients, written, proof, deadline),
-      );
+      const last = await mapLimited(silent, ({ proof }) => orOperationError(clients, proof, deadline));
       return [...done, ...last];
     }
     waiting = silent.map(({ one }) => one);
@@ -63,15 +58,14 @@ export async function awaitProofs(
 /** A node that says nothing may not have been written to at all. */
 async function orOperationError(
   clients: Clients,
-  written: WrittenTo,
-  proof: ProofResult,
+  proof: ProofResult<GcpNode>,
   deadline: Deadline,
-): Promise<ProofResult> {
+): Promise<ProofResult<GcpNode>> {
   const { node } = proof;
-  const operation = written.get(node)?.operation;
+  const operation = node.written?.operation;
   if (!operation) return proof;
   try {
-    const operationError = await readOperationError(clients, gcpRef(node), operation, deadline);
+    const operationError = await readOperationError(clients, node.ref, operation, deadline);
     return operationError ? { result: 'failed', node, error: operationError } : proof;
   } catch (thrown) {
     const error = toPeermasqError(`tell what became of ${node.name}`, thrown);
@@ -81,30 +75,27 @@ async function orOperationError(
 
 async function readProof(
   clients: Clients,
-  written: WrittenTo,
-  pushed: PushedNode,
+  pushed: PushedNode<GcpNode>,
   deadline: Deadline,
-): Promise<ProofResult> {
+): Promise<ProofResult<GcpNode>> {
   const { node, id } = pushed;
-  const silent = (reason: string): ProofResult => ({
+  const { instance } = node;
+  const silent = (reason: string): ProofResult<GcpNode> => ({
     result: 'no-report',
     node,
     reason,
     retryAfterSeconds: 30,
   });
   try {
-    const instance = await getInstance(clients, node, deadline);
-    if (!instance) return silent('it does not exist any more');
-    const status = await readReport(clients, gcpRef(node), instance, deadline);
+    const status = await readReport(clients, node.ref, instance, deadline);
     if (status.kind === 'unreadable') return silent(status.reason);
-    const report =
-      status.kind === 'report' && isCurrent(status.report, node, instance) ? status.report : undefined;
-    const minGeneration = written.get(node)?.generation ?? 0;
+    const report = status.kind === 'report' && isCurrent(status.report, node) ? status.report : undefined;
+    const minGeneration = node.written?.generation ?? 0;
     if (report && reportedId(report) === id && (report.generation ?? 0) >= minGeneration)
       return { result: 'reported', node, report };
     const last = report && aboutAnother(report);
-    if (isUnwatched(instance, assignedTo(instance, pushed, written), report)) {
-      return await orOperationError(clients, written, unwatched(node, instance, status, last), deadline);
+    if (isUnwatched(instance, assignedTo(pushed), report)) {
+      return await orOperationError(clients, unwatched(node, status, last), deadline);
     }
     const nothing = status.kind === 'report' ? 'it has not reported since it started again' : 'no report yet';
     return silent(last ?? nothing);
@@ -126,7 +117,8 @@ const aboutAnother = (report: Report): string =>
  * A node may have lost its rules since it wrote what is from before it started again; not what it was handed after
  * that.
  */
-function isCurrent(report: Report, node: Node, instance: Instance): boolean {
+function isCurrent(report: Report, node: GcpNode): boolean {
+  const { instance } = node;
   if (isPlannedSinceStart(report, instance)) return true;
   const isRestarting = node.state === 'starting' && node.recorded?.ruleSetId === report.id;
   return report.booted === undefined ? !isRestarting : isFromCurrentBoot(report, instance);
@@ -153,20 +145,16 @@ function isUnwatched(instance: Instance, assigned: AssignedRuleSet, report: Repo
 }
 
 /** A rule set that was there already was handed over long ago, also where a newer program comes with it now. */
-function assignedTo(instance: Instance, { node, id }: PushedNode, written: WrittenTo): AssignedRuleSet {
-  const before = assignedRuleSetIn(metadataItems(instance));
-  return before?.ruleSetId === id ? before : { ruleSetId: id, at: written.get(node)?.at ?? new Date() };
+function assignedTo({ node, id }: PushedNode<GcpNode>): AssignedRuleSet {
+  const before = assignedRuleSetIn(metadataItems(node.instance));
+  return before?.ruleSetId === id ? before : { ruleSetId: id, at: node.written?.at ?? new Date() };
 }
 
 /** A node that has been up for less may still be busy with becoming one. */
 const minUptimeMs = 600_000;
 
-function unwatched(
-  node: Node,
-  instance: Instance,
-  status: ReportState,
-  lastReport: string | undefined,
-): ProofResult {
+function unwatched(node: GcpNode, status: ReportState, lastReport: string | undefined): ProofResult<GcpNode> {
+  const { instance } = node;
   const hasProvenRules = status.kind === 'report' && status.report.proven;
   const isBooting = Date.now() - startedAt(instance).getTime() < minUptimeMs;
   const reason = lastReport

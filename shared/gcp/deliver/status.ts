@@ -2,7 +2,7 @@ import type { Node } from '../../core/model/node';
 import type { Deadline, PushRecord, RecordFailure } from '../../core/cloud';
 import { callOptions, mapLimited, type Clients } from '../client/clients';
 import { call, toPeermasqError } from '../client/errors';
-import { gcpRef, getInstance, metadataItems, type Instance } from '../discover/instance';
+import { metadataItems, type GcpNode, type Instance } from '../discover/instance';
 import { assignedRuleSetIn, type AssignedRuleSet } from './metadata';
 
 /** The label that tells later looks, and people, how the last push ended: most nodes need not be asked then. */
@@ -82,12 +82,11 @@ function restartedAt(instance: Instance): number {
  */
 export async function mark(
   clients: Clients,
-  node: Node,
-  instance: Instance,
+  node: GcpNode,
   state: 'restarted' | 'needs-reboot',
   deadline: Deadline,
 ): Promise<void> {
-  await writeStatus(clients, node, instance, { state, at: new Date() }, deadline);
+  await writeStatus(clients, node, { state, at: new Date() }, deadline);
 }
 
 /**
@@ -96,10 +95,10 @@ export async function mark(
  */
 export async function writeRecords(
   clients: Clients,
-  records: readonly PushRecord[],
+  records: readonly PushRecord<GcpNode>[],
   deadline: Deadline,
-): Promise<RecordFailure[]> {
-  const written = await mapLimited(records, async (record): Promise<RecordFailure[]> => {
+): Promise<RecordFailure<GcpNode>[]> {
+  const written = await mapLimited(records, async (record): Promise<RecordFailure<GcpNode>[]> => {
     try {
       await writeLabel(clients, record, deadline);
       return [];
@@ -113,29 +112,26 @@ export async function writeRecords(
 
 async function writeLabel(
   clients: Clients,
-  { node, state, ruleSetId }: PushRecord,
+  { node, state, ruleSetId }: PushRecord<GcpNode>,
   deadline: Deadline,
 ): Promise<void> {
-  const instance = await getInstance(clients, node, deadline);
-  if (!instance) return; // It is gone, and needs no record.
+  const { instance } = node;
   const ruleSet = state === 'proven' ? ruleSetId?.slice(0, idPrefixLength) : undefined;
   const status = { state, at: new Date(), ...(ruleSet !== undefined && { ruleSet }) };
   // That it was restarted in vain is to be known as long as it is so.
   if (state === 'needs-reboot' && wasRestarted(instance)) return;
-  if (!isAlreadyWritten(instance, status)) await writeStatus(clients, node, instance, status, deadline);
+  if (!isAlreadyWritten(instance, status)) await writeStatus(clients, node, status, deadline);
 }
 
 async function writeStatus(
   clients: Clients,
-  node: Node,
-  instance: Instance,
+  { ref: { project, zone, id }, name, instance }: GcpNode,
   status: StatusRecord,
   deadline: Deadline,
 ): Promise<void> {
-  const { project, zone, id } = gcpRef(node);
   const labels = { ...instance.labels, [statusLabel]: formatStatus(status) };
   await call(
-    `label instance ${node.name}`,
+    `label instance ${name}`,
     deadline,
     async () => {
       const client = await clients.instances();

@@ -1,19 +1,27 @@
 import type { protos } from '@google-cloud/compute';
-import { nodeKey, type GcpNodeRef, type Node } from '../../core/model/node';
+import type { GcpNodeRef, Node } from '../../core/model/node';
 import type { Deadline } from '../../core/cloud';
 import { callOptions, type Clients } from '../client/clients';
 import { undefinedIfNotFound, call } from '../client/errors';
+import type { Operation } from '../client/operations';
 import type { MetadataItem } from '../deliver/metadata';
 
 export type Instance = protos.google.cloud.compute.v1.IInstance;
 
-/** What the last look-up saw of a node, so that routes and channel need not ask for it again. */
-const instances = new WeakMap<Node, Instance>();
+/** A node with the instance that it was read from, so that discovery and delivery need not read it again. */
+export interface GcpNode extends Node {
+  readonly ref: GcpNodeRef;
+  readonly instance: Instance;
+  /** What a push changed about its metadata since; the instance is from before. */
+  readonly written?: Written;
+}
 
-/** Keeps what a look-up saw of a node. @returns the node */
-export function withInstance(node: Node, instance: Instance): Node {
-  instances.set(node, instance);
-  return node;
+/** A change of metadata that was started; whether it succeeded shows in the node's report. */
+export interface Written {
+  readonly at: Date;
+  readonly operation: Operation;
+  /** Of a forced push: a report about an older generation does not answer it. */
+  readonly generation?: number;
 }
 
 /** @returns undefined for an instance that does not exist (any more) */
@@ -30,20 +38,6 @@ export function readInstance(
       return found;
     }),
   );
-}
-
-/** As the last look-up saw it, or as it is now when this node was not looked up here. */
-export async function getInstance(
-  clients: Clients,
-  node: Node,
-  deadline: Deadline,
-): Promise<Instance | undefined> {
-  return instances.get(node) ?? (await readInstance(clients, gcpRef(node), deadline));
-}
-
-export function gcpRef({ ref }: Node): GcpNodeRef {
-  if (ref.cloud !== 'gcp') throw new TypeError(`${nodeKey(ref)} is not a Google Cloud node`);
-  return ref;
 }
 
 export const metadataItems = ({ metadata }: Instance): MetadataItem[] =>

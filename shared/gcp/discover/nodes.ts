@@ -5,7 +5,7 @@ import type { RecordedState, Report } from '../../core/model/report';
 import { callOptions, mapLimited, type Clients } from '../client/clients';
 import { call } from '../client/errors';
 import { isCurrentVersion, assignedRuleSetIn, type AssignedRuleSet } from '../deliver/metadata';
-import { gcpRef, metadataItems, lastSegment, readInstance, withInstance, type Instance } from './instance';
+import { metadataItems, lastSegment, readInstance, type GcpNode, type Instance } from './instance';
 import { lastPushOf, provenAt, startedAt } from '../deliver/status';
 import { readReport, type ReportState } from '../deliver/guest-attributes';
 
@@ -13,12 +13,16 @@ import { readReport, type ReportState } from '../deliver/guest-attributes';
  * @param projects where `list` looks; none means the project of the credentials
  * @param program the node program's text: a node that was handed another one is not up to date
  */
-export function makeNodes(clients: Clients, projects: readonly string[], program: string): NodeInventory {
-  async function get(refs: Parameters<NodeInventory['get']>[0], deadline: Deadline): Promise<Node[]> {
+export function makeNodes(
+  clients: Clients,
+  projects: readonly string[],
+  program: string,
+): NodeInventory<GcpNode> {
+  async function get(refs: Parameters<NodeInventory['get']>[0], deadline: Deadline): Promise<GcpNode[]> {
     const wanted = new Map(refs.filter((ref) => ref.cloud === 'gcp').map((ref) => [nodeKey(ref), ref]));
     const found = await mapLimited([...wanted.values()], async (ref) => {
       const instance = await readInstance(clients, ref, deadline);
-      return instance && withRecorded(toNode(ref, instance), instance, deadline);
+      return instance && withRecorded(toNode(ref, instance), deadline);
     });
     return found.filter((node) => node !== undefined);
   }
@@ -27,21 +31,19 @@ export function makeNodes(clients: Clients, projects: readonly string[], program
    * Every instance is listed, 500 a page, and looked through here: the API cannot filter by metadata items or
    * by label keys that hold the cluster's name, and a filter that loses nodes is worse than a longer answer.
    */
-  async function list(clusters: readonly string[], deadline: Deadline): Promise<Node[]> {
+  async function list(clusters: readonly string[], deadline: Deadline): Promise<GcpNode[]> {
     const isSelected = ({ clusters: named }: Node) =>
       named.some((cluster) => clusters.includes('*') || clusters.includes(cluster));
     const searched = projects.length > 0 ? projects : [await credentialsProject(clients, deadline)];
     const listed = await mapLimited(searched, (project) => listInstances(project, deadline));
-    const nodes = listed.flat().filter(([node]) => isSelected(node));
-    return mapLimited(nodes, async ([node, instance]) =>
-      withInstance(flagForRecording(await withRecorded(node, instance, deadline)), instance),
-    );
+    const nodes = listed.flat().filter(isSelected);
+    return mapLimited(nodes, async (node) => flagForRecording(await withRecorded(node, deadline)));
   }
 
-  function listInstances(project: string, deadline: Deadline): Promise<[Node, Instance][]> {
+  function listInstances(project: string, deadline: Deadline): Promise<GcpNode[]> {
     return call(`list the instances of ${project}`, deadline, async () => {
       const client = await clients.instances();
-      const listed: [Node, Instance][] = [];
+      const listed: GcpNode[] = [];
       const intern = makeInterner();
       const request = { project, maxResults: 500 };
       for await (const [, { instances }] of client.aggregatedListAsync(request, callOptions(deadline))) {
@@ -53,7 +55,7 @@ export function makeNodes(clients: Clients, projects: readonly string[], program
             zone: lastSegment(instance.zone),
             id: String(instance.id),
           } as const;
-          listed.push([toNode(ref, instance), instance]);
+          listed.push(toNode(ref, instance));
         }
       }
       return listed;
@@ -64,16 +66,14 @@ export function makeNodes(clients: Clients, projects: readonly string[], program
    * A node that was never handed a rule set has proven nothing, and one whose label says that it has proven this
    * one is asked again only now and then: what is left to ask are those in between.
    */
-  async function withRecorded(node: Node, instance: Instance, deadline: Deadline): Promise<Node> {
-    const assigned = assignedRuleSetIn(metadataItems(instance));
-    const recorded = assigned && (await recordedOf(node, instance, assigned, deadline));
-    const complete = recorded ? { ...node, recorded } : node;
-    return withInstance(complete, instance);
+  async function withRecorded(node: GcpNode, deadline: Deadline): Promise<GcpNode> {
+    const assigned = assignedRuleSetIn(metadataItems(node.instance));
+    const recorded = assigned && (await recordedOf(node, assigned, deadline));
+    return recorded ? { ...node, recorded } : node;
   }
 
   async function recordedOf(
-    node: Node,
-    instance: Instance,
+    { ref, instance }: GcpNode,
     assigned: AssignedRuleSet,
     deadline: Deadline,
   ): Promise<RecordedState> {
@@ -83,8 +83,8 @@ export function makeNodes(clients: Clients, projects: readonly string[], program
     const base = { ruleSetId, isProven: false, ...(routes !== undefined && { routes }) };
     // Before that its rules are not in force again, and soon after it has none.
     if (instance.status !== 'RUNNING') return base;
-    if (at && !isSampled(gcpRef(node), new Date())) return { ...base, isProven: true, at };
-    const status = await tryReadReport(clients, gcpRef(node), instance, deadline);
+    if (at && !isSampled(ref, new Date())) return { ...base, isProven: true, at };
+    const status = await tryReadReport(clients, ref, instance, deadline);
     if (status?.kind !== 'report' || status.report.id === null) return base;
     const { report } = status;
     const isForAssigned = report.proven && report.id === ruleSetId && isFromCurrentBoot(report, instance);
@@ -136,7 +136,7 @@ const isSampled = ({ id }: GcpNodeRef, now: Date): boolean =>
   BigInt(id) % verificationRotation === BigInt(Math.floor(now.getTime() / 60_000)) % verificationRotation;
 
 /** Proven, and known from the node itself alone: a list, which comes again, should not have to ask again. */
-function flagForRecording(node: Node): Node {
+function flagForRecording(node: GcpNode): GcpNode {
   const { recorded } = node;
   if (!recorded?.isProven || recorded.at) return node;
   return { ...node, recorded: { ...recorded, isUnrecorded: true } };
@@ -168,11 +168,12 @@ const states: Readonly<Record<string, Node['state']>> = {
   DEPROVISIONING: 'gone',
 };
 
-function toNode(ref: GcpNodeRef, instance: Instance): Node {
+function toNode(ref: GcpNodeRef, instance: Instance): GcpNode {
   const address = instance.networkInterfaces?.[0]?.networkIP;
   const lastPush = lastPushOf(instance);
   return {
     ref,
+    instance,
     name: instance.name ?? ref.id,
     clusters: clustersOf(instance),
     // STOPPING, SUSPENDED, TERMINATED and the like, and whatever Google adds.

@@ -1,7 +1,6 @@
 import { CidrError, parseCidr, type Cidr } from '../../core/model/cidr';
 import {
   nodeKey,
-  type Node,
   type NodeKey,
   type Route,
   type RouteSourceKind,
@@ -10,7 +9,7 @@ import {
 import type { Deadline, NetworkDiscovery } from '../../core/cloud';
 import { mapLimited, type Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
-import { gcpRef, getInstance, type Instance } from './instance';
+import type { GcpNode, Instance } from './instance';
 import { makeNetworkInventory, type NetworkInventory } from './network-inventory';
 import {
   isPrivate,
@@ -27,7 +26,7 @@ import { vpnRoutes } from './vpn';
  * @param sharesMs for how long look-ups share what they found: many nodes that join at once do, each in a pass of
  *   its own. What is that old may miss a change, and the pass that the change itself brings comes later.
  */
-export function makeRoutes(clients: Clients, cacheMs: number): NetworkDiscovery {
+export function makeRoutes(clients: Clients, cacheMs: number): NetworkDiscovery<GcpNode> {
   const cached = { since: -Infinity, inventory: undefined as NetworkInventory | undefined };
   const inventoryFor = (deadline: Deadline): NetworkInventory => {
     const isFresh = Date.now() - cached.since < cacheMs;
@@ -39,9 +38,7 @@ export function makeRoutes(clients: Clients, cacheMs: number): NetworkDiscovery 
     async getNetworkContexts(nodes, kinds, deadline) {
       const inventory = inventoryFor(deadline);
       const found = await mapLimited(nodes, async (node) => {
-        const instance = await getInstance(clients, node, deadline);
-        const surroundings =
-          instance && (await undefinedIfNotFound(networkContextOf(node, instance, kinds, inventory)));
+        const surroundings = await undefinedIfNotFound(networkContextOf(node, kinds, inventory));
         return [nodeKey(node.ref), surroundings] as const;
       });
       return new Map(found.filter((entry): entry is [NodeKey, NetworkContext] => entry[1] !== undefined));
@@ -50,8 +47,7 @@ export function makeRoutes(clients: Clients, cacheMs: number): NetworkDiscovery 
 }
 
 async function networkContextOf(
-  node: Node,
-  instance: Instance,
+  { ref: { zone }, instance }: GcpNode,
   kinds: readonly RouteSourceKind[],
   inventory: NetworkInventory,
 ): Promise<NetworkContext | undefined> {
@@ -61,7 +57,7 @@ async function networkContextOf(
   const networkRanges = parseCidrs([network.internalIpv6Range, ...subnets.flatMap(subnetRanges)]);
   const podRanges = podRangesOf(instance, subnets);
   if (!networkRanges || !podRanges) return undefined;
-  const region = regionOf(gcpRef(node).zone);
+  const region = regionOf(zone);
   const found = await Promise.all([
     kinds.includes('peerings') ? importedRoutes(inventory, ref, network, region) : [],
     kinds.includes('vpn') ? vpnRoutes(inventory, ref, network, region, instance) : [],

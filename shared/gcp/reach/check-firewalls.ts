@@ -1,5 +1,5 @@
 import { addressOf, contains, parseCidr } from '../../core/model/cidr';
-import { gcpRef, lastSegment, type Instance } from '../discover/instance';
+import { lastSegment, type Instance } from '../discover/instance';
 import { subnetRanges, type NetworkRef } from '../discover/networks';
 import { regionOf } from '../discover/routes';
 import { hasPort, type Flow } from './firewall-rules';
@@ -13,7 +13,7 @@ export async function checkNodeFirewall(context: PathContext): Promise<CheckResu
   const { reader, connection, instance, ref } = context;
   const { source, destination, port } = connection;
   const flow: Flow = { direction: 'EGRESS', source, destination, port, target: instance };
-  const rules = await reader.firewallsOf(gcpRef(connection.node));
+  const rules = await reader.firewallsOf(connection.node.ref);
   return checkFirewallRules(flow, rules, await enforcementOrder(context, ref), ref);
 }
 
@@ -123,7 +123,7 @@ async function checkForwardingRule(
     const fix = gcloud('forwarding-rules', 'describe', name ?? '', ...location);
     return { state: 'broken', evidence: [problem, note], fix };
   }
-  const from = regionOf(gcpRef(connection.node).zone);
+  const from = regionOf(connection.node.ref.zone);
   if (region && region !== from && !allowGlobalAccess) {
     const problem = `It is for clients in its own region, and the node is in ${from}.`;
     const fix = gcloud('forwarding-rules', 'update', name ?? '', ...location, '--allow-global-access');

@@ -3,7 +3,7 @@ import { contains, parseCidr, type Cidr } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Check } from '../../core/doctor/check';
 import type { Connection } from '../../core/doctor/check';
-import { gcpRef, type Instance } from '../discover/instance';
+import type { GcpNode, Instance } from '../discover/instance';
 import {
   parseNetworkUrl,
   networkOf,
@@ -46,7 +46,7 @@ export type NextHop =
 /** What all checks of one way have in common. @throws Unseen where something may not be seen */
 export interface PathContext {
   readonly reader: NetworkReader;
-  readonly connection: Connection;
+  readonly connection: Connection<GcpNode>;
   readonly instance: Instance;
   /** Of the node's network, which also owns its firewall rules. */
   readonly ref: NetworkRef;
@@ -57,14 +57,11 @@ export interface PathContext {
 
 export const formatNetwork = ({ network, project }: NetworkRef): string => `network ${network} of ${project}`;
 
-export function makePathContext(
-  reader: NetworkReader,
-  connection: Connection,
-  instance: Instance,
-): PathContext {
+export function makePathContext(reader: NetworkReader, connection: Connection<GcpNode>): PathContext {
+  const { instance } = connection.node;
   const ref = networkOf(instance);
   if (!ref) throw networkGone(connection);
-  const region = regionOf(gcpRef(connection.node).zone);
+  const region = regionOf(connection.node.ref.zone);
   const [memoLocation, memoCandidates, memoNextHop] = [
     memoize<NetworkLocation>(),
     memoize<CandidateRoutes>(),

@@ -1,8 +1,8 @@
-import { formatError, PermanentError } from '../../core/model/errors';
+import { formatError } from '../../core/model/errors';
 import type { Reach } from '../../core/cloud';
 import type { Check } from '../../core/doctor/check';
 import type { Clients } from '../client/clients';
-import { getInstance } from '../discover/instance';
+import type { GcpNode } from '../discover/instance';
 import { checkNodeFirewall, checkPeerFirewall } from './check-firewalls';
 import { checkPeering } from './check-peering';
 import { checkReturnRoute, checkForwardRoute } from './check-routes';
@@ -20,22 +20,17 @@ const checks = {
 /**
  * Peerings, routes and firewall rules of Google Cloud, of the node's side and of the peer's, as far as whoever asks
  * may see them.
- * @throws PeermasqError where nothing can be seen at all: without credentials, or of a node that is gone
+ * @throws PeermasqError where nothing can be seen at all: without credentials, or of a network that is gone
  */
-export function makeReach(clients: Clients): Reach {
+export function makeReach(clients: Clients): Reach<GcpNode> {
   return {
     async checks(connection, deadline) {
-      const instance = await getInstance(clients, connection.node, deadline);
-      if (!instance) throw instanceGone(connection.node.name);
-      const context = makePathContext(makeNetworkReader(clients, deadline), connection, instance);
+      const context = makePathContext(makeNetworkReader(clients, deadline), connection);
       const names = Object.keys(checks) as (keyof typeof checks)[];
       return Promise.all(names.map(async (name) => ({ name, ...(await runCheck(context, checks[name])) })));
     },
   };
 }
-
-const instanceGone = (name: string) =>
-  new PermanentError('not-found', `There is no instance ${name} any more`, 'Name a node that runs.');
 
 async function runCheck(
   context: PathContext,

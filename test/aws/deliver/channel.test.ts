@@ -3,7 +3,7 @@ import { makeDocument } from '../../../infra/aws/document';
 import { packedLimit } from '../../../shared/aws/names';
 import { parseCidr } from '../../../shared/core/model/cidr';
 import { PermanentError, RetryableError } from '../../../shared/core/model/errors';
-import type { Node } from '../../../shared/core/model/node';
+import type { AwsNode } from '../../../shared/aws/discover/nodes';
 import type { PushRecord, ProofResult, PushResult, PushedNode } from '../../../shared/core/cloud';
 import type { Report } from '../../../shared/core/model/report';
 import { packRuleSet, ruleSetId, type RuleSet } from '../../../shared/core/model/rule-set';
@@ -53,7 +53,7 @@ afterEach(() => {
   return lab.close();
 });
 
-async function addNodes(count: number, machine: Machine = reporting()): Promise<Node[]> {
+async function addNodes(count: number, machine: Machine = reporting()): Promise<AwsNode[]> {
   const refs = Array.from(
     { length: count },
     () =>
@@ -67,13 +67,13 @@ async function addNodes(count: number, machine: Machine = reporting()): Promise<
   return lab.cloud.nodes.get(refs, soon());
 }
 
-const push = (nodes: readonly Node[], what = ruleSet) =>
+const push = (nodes: readonly AwsNode[], what = ruleSet) =>
   lab.cloud.channel.push({ ruleSet: what, routes: 3 }, nodes, soon());
-const results = (all: readonly (PushResult | ProofResult)[]) =>
+const results = (all: readonly (PushResult<AwsNode> | ProofResult<AwsNode>)[]) =>
   Object.fromEntries(all.map((one) => [one.node.ref.id, one.result]));
-const isPushed = (one: PushResult): one is PushedNode => one.result === 'pushed';
+const isPushed = (one: PushResult<AwsNode>): one is PushedNode<AwsNode> => one.result === 'pushed';
 
-async function pushAndProve(machine: Machine, deadline = soon()): Promise<ProofResult | undefined> {
+async function pushAndProve(machine: Machine, deadline = soon()): Promise<ProofResult<AwsNode> | undefined> {
   const pushed = (await push(await addNodes(1, machine))).filter(isPushed);
   return (await lab.cloud.channel.collectProofs(pushed, deadline))[0];
 }
@@ -343,7 +343,7 @@ describe('SSM refuses all for one that it does not name', () => {
 
 describe('remember', () => {
   const anyTime = expect.any(Number) as unknown as number;
-  const writeRecords = (nodes: readonly Node[], changes: Partial<PushRecord> = {}) =>
+  const writeRecords = (nodes: readonly AwsNode[], changes: Partial<PushRecord<AwsNode>> = {}) =>
     lab.cloud.channel.writeRecords(
       nodes.map((node) => ({
         node,
@@ -354,7 +354,7 @@ describe('remember', () => {
       })),
       soon(),
     );
-  const readRecorded = async (nodes: readonly Node[]) =>
+  const readRecorded = async (nodes: readonly AwsNode[]) =>
     (
       await lab.cloud.nodes.get(
         nodes.map(({ ref }) => ref),
@@ -388,7 +388,7 @@ describe('remember', () => {
     ]);
   });
 
-  const fillTags = ({ ref }: Node) => {
+  const fillTags = ({ ref }: AwsNode) => {
     const tags = lab.aws.state.instances.get(ref.id)?.tags;
     for (let i = tags?.size ?? 0; i < 50; i++) tags?.set(`key-${i}`, '');
   };
@@ -397,7 +397,7 @@ describe('remember', () => {
 
   test('nodes that are gone or have no room for tags are told; the others are remembered', async () => {
     const nodes = await addNodes(30);
-    const [gone, full, alsoFull, ...others] = [3, 17, 29, ...nodes.keys()].map((i) => nodes[i]) as Node[];
+    const [gone, full, alsoFull, ...others] = [3, 17, 29, ...nodes.keys()].map((i) => nodes[i]) as AwsNode[];
     lab.aws.state.instances.delete(gone?.ref.id ?? '');
     for (const node of [full, alsoFull]) if (node) fillTags(node);
     expect(codes(await writeRecords(nodes))).toEqual({

@@ -29,8 +29,7 @@ describe('a node as EC2 describes it', () => {
         platform: 'linux',
         isControlPlane: false,
         launchedAt: lab.aws.state.instances.get(id)?.launchTime,
-        subnetId,
-        vpcId,
+        network: { vpcId, subnetId },
       },
     ]);
   });

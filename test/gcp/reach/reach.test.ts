@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { parseAddress } from '../../../shared/core/model/cidr';
-import type { Check, CheckName, Connection } from '../../../shared/core/doctor/check';
+import type { Check, CheckName } from '../../../shared/core/doctor/check';
 import { getClients } from '../../../shared/gcp/client/clients';
 import { makeNodes } from '../../../shared/gcp/discover/nodes';
 import { makeReach } from '../../../shared/gcp/reach/reach';
@@ -125,7 +125,7 @@ async function checksOf({ source = '10.209.0.2', destination = '10.193.0.3', por
   const ref = { cloud: 'gcp', project: node.project, zone: node.zone, id: node.id } as const;
   const [found] = await makeNodes(getClients(), [], '').get([ref], inSeconds(10));
   if (!found) throw new Error('no node');
-  const connection: Connection = {
+  const connection = {
     node: found,
     source: parseAddress(source),
     destination: parseAddress(destination),
