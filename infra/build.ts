@@ -1,8 +1,8 @@
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from 'esbuild';
-import { ConfigError, parseConfig } from '../shared/core/config';
-import { composeStartupScript } from '../shared/gcp/startup-script';
+import { ConfigError, parseConfig } from '../shared/core/model/config';
+import { composeStartupScript } from '../shared/gcp/deliver/startup-script';
 import { awsBundle, cliBundle, gcpBundle } from './bundle/options';
 import { joinNodeProgram } from './join-node-program';
 import packageJson from '../package.json';

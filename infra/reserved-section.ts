@@ -1,5 +1,5 @@
-import { overlaps, parseCidr, type Cidr } from '../shared/core/cidr';
-import { reserved } from '../shared/core/reserved';
+import { overlaps, parseCidr, type Cidr } from '../shared/core/model/cidr';
+import { reserved } from '../shared/core/model/reserved-ranges';
 
 export const reservedSectionFile = 'shared/node/src/22-reserved.bash';
 

@@ -1,78 +1,85 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import type { AwsEvent } from '../../shared/aws/events';
-import { isRecorded, readLate } from '../../shared/aws/late';
-import type { AwsNode } from '../../shared/aws/nodes';
-import { inWords, PeermasqError } from '../../shared/core/errors';
-import { groupBy } from '../../shared/core/group';
-import { nodeKey } from '../../shared/core/node';
-import { faultFields, logOutcomes } from '../../shared/core/outcome';
-import { settle } from '../../shared/core/settle';
-import { accountFor, log } from './accounts';
-import { serveBatch, type Batch, type Fate, type Letter } from './batch';
-import { writeNodeMetrics } from './metrics';
+import type { ParsedEvent } from '../../shared/aws/events/parse-event';
+import { isRecorded, readCommandResults } from '../../shared/aws/deliver/command-results';
+import { formatError, PeermasqError } from '../../shared/core/model/errors';
+import { groupBy } from '../../shared/core/util/collections';
+import { nodeKey } from '../../shared/core/model/node';
+import { errorFields, logOutcomes } from '../../shared/core/reconcile/outcome';
+import { recordOutcomes } from '../../shared/core/reconcile/record-outcomes';
+import { accountFor, log } from './runtime/accounts';
+import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } from './runtime/batch';
+import { writeNodeMetrics } from './runtime/metrics';
 
-type Ended = Extract<AwsEvent, { kind: 'command-ended' }>;
+type CommandFinished = Extract<ParsedEvent, { kind: 'command-finished' }>;
 
 /**
  * Commands that have ended. Most were read by whoever sent them; those that took longer are read here. A node
  * that failed is tried again by the message that announced it, or by the next sweep.
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  return serveBatch('command-finished', 'command-ended', event, context, serve);
+  return handleBatch('command-finished', 'command-finished', event, context, handleEvents);
 }
 
-async function serve(letters: readonly Letter<Ended>[], batch: Batch): Promise<Fate[]> {
-  const faults = new Map<Letter<Ended>, PeermasqError>();
-  for (const [account, some] of groupBy(letters, ({ event }) => event.node.account)) {
-    for (const [letter, fault] of await readEnds(account, some, batch)) faults.set(letter, fault);
+async function handleEvents(
+  queuedEvents: readonly QueuedEvent<CommandFinished>[],
+  batch: BatchContext,
+): Promise<Disposition[]> {
+  const errors = new Map<QueuedEvent<CommandFinished>, PeermasqError>();
+  for (const [account, some] of groupBy(queuedEvents, ({ event }) => event.node.account)) {
+    for (const [queuedEvent, error] of await handleAccount(account, some, batch))
+      errors.set(queuedEvent, error);
   }
-  return letters.map((letter): Fate => {
-    const fault = faults.get(letter);
-    if (!fault) return { kind: 'done' };
-    const reason = inWords(fault);
-    return letter.isOverdue ? { kind: 'dead', reason } : { kind: 'again', seconds: 30, reason };
+  return queuedEvents.map((queuedEvent): Disposition => {
+    const error = errors.get(queuedEvent);
+    if (!error) return { kind: 'done' };
+    const reason = formatError(error);
+    return queuedEvent.isOverdue ? { kind: 'dead-letter', reason } : { kind: 'retry', seconds: 30, reason };
   });
 }
 
 /** @returns the letters that could not be dealt with, and why */
-async function readEnds(
+async function handleAccount(
   account: string,
-  letters: readonly Letter<Ended>[],
-  batch: Batch,
-): Promise<Map<Letter<Ended>, PeermasqError>> {
-  const open = new Map<Letter<Ended>, PeermasqError>();
+  queuedEvents: readonly QueuedEvent<CommandFinished>[],
+  batch: BatchContext,
+): Promise<Map<QueuedEvent<CommandFinished>, PeermasqError>> {
+  const failed = new Map<QueuedEvent<CommandFinished>, PeermasqError>();
   try {
-    const { unread, faults } = await settleEnds(account, letters, batch);
-    for (const letter of letters) {
-      const fault = unread.get(letter.event.commandId) ?? faults[0];
-      if (fault) open.set(letter, fault);
+    const { unreadable, errors } = await recordCommandResults(account, queuedEvents, batch);
+    for (const queuedEvent of queuedEvents) {
+      const error = unreadable.get(queuedEvent.event.commandId) ?? errors[0];
+      if (error) failed.set(queuedEvent, error);
     }
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
-    for (const letter of letters) open.set(letter, error);
+    for (const queuedEvent of queuedEvents) failed.set(queuedEvent, error);
   }
-  for (const fault of new Set(open.values())) {
-    log.error('ReconcileFailed', { cloud: 'aws', account, ...faultFields(fault) });
+  for (const error of new Set(failed.values())) {
+    log.error('ReconcileFailed', { cloud: 'aws', account, ...errorFields(error) });
   }
-  return open;
+  return failed;
 }
 
-async function settleEnds(account: string, letters: readonly Letter<Ended>[], { home, deadline }: Batch) {
-  const { cloud, clients } = accountFor(account, home);
-  const refs = letters.map(({ event }) => event.node);
-  const nodes: readonly AwsNode[] = await cloud.nodes.get(refs, deadline);
+async function recordCommandResults(
+  account: string,
+  queuedEvents: readonly QueuedEvent<CommandFinished>[],
+  { location, deadline }: BatchContext,
+) {
+  const { cloud, clients } = accountFor(account, location);
+  const refs = queuedEvents.map(({ event }) => event.node);
+  const nodes = await cloud.nodes.get(refs, deadline);
   const byKey = new Map(nodes.map((node) => [nodeKey(node.ref), node]));
-  const ended = letters.flatMap(({ event: { node: ref, commandId, requestedAt } }) => {
+  const finishedCommands = queuedEvents.flatMap(({ event: { node: ref, commandId, requestedAt } }) => {
     const node = byKey.get(nodeKey(ref));
     return node ? { node, commandId, requestedAt } : [];
   });
-  const { returned, unread } = await readLate(
+  const { responses, unreadable } = await readCommandResults(
     clients,
-    ended.filter((one) => !isRecorded(one)),
+    finishedCommands.filter((one) => !isRecorded(one)),
     deadline,
   );
-  const { outcomes, faults } = await settle(returned, cloud.channel, log, deadline);
+  const { outcomes, errors } = await recordOutcomes(responses, cloud.channel, log, deadline);
   logOutcomes(outcomes, log, Date.now());
   writeNodeMetrics(outcomes);
-  return { unread, faults };
+  return { unreadable, errors };
 }

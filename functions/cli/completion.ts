@@ -1,6 +1,6 @@
 import tab from '@bomb.sh/tab/commander';
 import type { Command } from 'commander';
-import { configFile, readConfig } from './config';
+import { configPath, readConfig } from './config';
 
 /** `peermasq completion SHELL`: the script that has a shell complete commands, options and the config's clusters. */
 export function addCompletion(program: Command): void {
@@ -17,7 +17,7 @@ export function addCompletion(program: Command): void {
 /** None where the config cannot be read: nobody sees a fault while completing. */
 function clusters(): string[] {
   try {
-    return readConfig(configFile(undefined)).clusters.map(({ name }) => name);
+    return readConfig(configPath(undefined)).clusters.map(({ name }) => name);
   } catch {
     return [];
   }

@@ -1,18 +1,18 @@
 import { readFileSync } from 'node:fs';
-import { parseConfig, type Config } from '../../shared/core/config';
-import { messageOf, PermanentError } from '../../shared/core/errors';
+import { parseConfig, type Config } from '../../shared/core/model/config';
+import { messageOf, PermanentError } from '../../shared/core/model/errors';
 
 /** What is meant where nothing is said. */
-export const configFile = (given: string | undefined): string =>
+export const configPath = (given: string | undefined): string =>
   given ?? process.env['PEERMASQ_CONFIG'] ?? 'peermasq.yaml';
 
 /** @throws ConfigError with every fault · PermanentError where the file cannot be read */
 export function readConfig(file: string): Config {
-  return parseConfig(readText(file, 'Name the config: --config FILE, or run it where peermasq.yaml is.'));
+  return parseConfig(readTextFile(file, 'Name the config: --config FILE, or run it where peermasq.yaml is.'));
 }
 
 /** @throws PermanentError that says what to do */
-export function readText(file: string, advice: string): string {
+export function readTextFile(file: string, advice: string): string {
   try {
     // Some editors and shells put a mark of the byte order first.
     return readFileSync(file === '-' ? process.stdin.fd : file, 'utf8').replace(/^\ufeff/, '');

@@ -2,12 +2,12 @@ import { execFile } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import { addressOf, CidrError, parseAddress, type Cidr } from '../../shared/core/cidr';
-import { messageOf, PermanentError } from '../../shared/core/errors';
-import type { Packet } from '../../shared/core/explain/packet';
+import { addressOf, CidrError, parseAddress, type Cidr } from '../../shared/core/model/cidr';
+import { messageOf, PermanentError } from '../../shared/core/model/errors';
+import type { Packet } from '../../shared/core/explain/simulate/packet';
 
 /** Where a connection begins. */
-export interface From {
+export interface SourceEndpoint {
   /** As it was given, for people. */
   readonly text: string;
   /** The pod's address, one-address range; absent for a node. */
@@ -25,7 +25,12 @@ export interface PacketOptions {
 }
 
 /** Its first packet. */
-export const packetOf = (source: Cidr, isFromNode: boolean, to: To, options: PacketOptions): Packet => ({
+export const packetOf = (
+  source: Cidr,
+  isFromNode: boolean,
+  to: DestinationEndpoint,
+  options: PacketOptions,
+): Packet => ({
   source,
   isFromNode,
   destination: to.address,
@@ -37,7 +42,7 @@ export const packetOf = (source: Cidr, isFromNode: boolean, to: To, options: Pac
 });
 
 /** Where it leads. */
-export interface To {
+export interface DestinationEndpoint {
   readonly text: string;
   readonly address: Cidr;
   readonly port: number;
@@ -47,11 +52,11 @@ export interface To {
  * Reads what --from says: a pod's address, NAMESPACE/POD (asked of kubectl), or a node.
  * @param node what --node says
  */
-export async function readFrom(text: string, node: string | undefined): Promise<From> {
-  const pod = asAddress(text);
+export async function resolveSource(text: string, node: string | undefined): Promise<SourceEndpoint> {
+  const pod = tryParseAddress(text);
   if (pod) return { text, pod, ...(node !== undefined && { node }) };
   const [, namespace, name] = /^([a-z0-9][a-z0-9-]*)\/([a-z0-9][a-z0-9.-]*)$/.exec(text) ?? [];
-  if (namespace !== undefined && name !== undefined) return askKubectl(text, namespace, name, node);
+  if (namespace !== undefined && name !== undefined) return lookUpPod(text, namespace, name, node);
   return { text, node: node ?? text };
 }
 
@@ -59,7 +64,10 @@ export async function readFrom(text: string, node: string | undefined): Promise<
  * Reads HOST:PORT; a name is looked up, in the family of the pod's address.
  * @throws PermanentError also where the two are of different families: such a packet cannot be
  */
-export async function readTo(text: string, { pod }: Pick<From, 'pod'> = {}): Promise<To> {
+export async function resolveDestination(
+  text: string,
+  { pod }: Pick<SourceEndpoint, 'pod'> = {},
+): Promise<DestinationEndpoint> {
   const [, v6, host, port = ''] =
     /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):([1-9][0-9]{0,4})$/.exec(text) ?? [];
   const name = v6 ?? host;
@@ -70,7 +78,7 @@ export async function readTo(text: string, { pod }: Pick<From, 'pod'> = {}): Pro
       'Write it as 10.193.0.3:5432, [fd00::1]:5432 or db.example.com:5432.',
     );
   }
-  const address = asAddress(name) ?? (await resolve(name, pod?.family));
+  const address = tryParseAddress(name) ?? (await resolveHost(name, pod?.family));
   if (pod && pod.family !== address.family) {
     throw new PermanentError(
       'bad-option',
@@ -81,7 +89,7 @@ export async function readTo(text: string, { pod }: Pick<From, 'pod'> = {}): Pro
   return { text, address, port: Number(port) };
 }
 
-function asAddress(text: string): Cidr | undefined {
+function tryParseAddress(text: string): Cidr | undefined {
   try {
     return parseAddress(text);
   } catch (error) {
@@ -90,7 +98,7 @@ function asAddress(text: string): Cidr | undefined {
   }
 }
 
-async function resolve(name: string, family: 4 | 6 = 4): Promise<Cidr> {
+async function resolveHost(name: string, family: 4 | 6 = 4): Promise<Cidr> {
   try {
     return parseAddress((await lookup(name, { family })).address);
   } catch (cause) {
@@ -109,12 +117,12 @@ const podSchema = z.object({
 });
 
 /** kubectl has the credentials of the cluster. A pod in its node's own network is as good as the node. */
-async function askKubectl(
+async function lookUpPod(
   text: string,
   namespace: string,
   name: string,
   node: string | undefined,
-): Promise<From> {
+): Promise<SourceEndpoint> {
   const advice = 'Look at the pod with `kubectl get pod -o wide`, or give its address and --node.';
   try {
     const args = ['get', 'pod', name, '--namespace', namespace, '--output', 'json'];

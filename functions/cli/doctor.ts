@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
-import { diagnose, type Diagnosis } from '../../shared/core/doctor';
-import type { Check } from '../../shared/core/reach';
-import { visible } from '../../shared/core/shell';
-import { readFrom, readTo } from './connection';
-import { examine, howNodesAreAsked } from './examine';
-import { exitCodes } from './faults';
-import { colours, examples, outputOption, print, table, type Answer, type Format } from './output';
-import { clusterOption, targetWords, withTargets, type TargetOptions } from './targets';
+import { diagnose } from '../../shared/core/doctor/diagnose';
+import type { Diagnosis } from '../../shared/core/doctor/findings';
+import type { Check } from '../../shared/core/doctor/check';
+import { escapeControls } from '../../shared/core/util/shell';
+import { resolveSource, resolveDestination } from './connection';
+import { gatherFindings, snapshotHelp } from './gather-findings';
+import { exitCodes } from './errors';
+import { colours, examples, outputOption, print, table, type CommandOutput, type Format } from './output';
+import { clusterOption, targetArgs, withTargetOptions, type TargetOptions } from './targets';
 
 interface DoctorOptions extends TargetOptions {
   readonly from: string;
@@ -17,7 +18,7 @@ interface DoctorOptions extends TargetOptions {
 
 /** `peermasq doctor`: every link between a pod and a peer, and the first that is broken. */
 export function addDoctor(program: Command): void {
-  const command = withTargets(
+  const command = withTargetOptions(
     program
       .command('doctor')
       .description(
@@ -30,14 +31,14 @@ export function addDoctor(program: Command): void {
       .addOption(outputOption()),
   ).action(async (_: unknown, self: Command) => {
     const options = self.optsWithGlobals<DoctorOptions>();
-    const from = await readFrom(options.from, options.node);
-    const to = await readTo(options.to, from);
-    const findings = await examine(from, to, options);
-    const diagnosis = forTargets(diagnose(findings), options);
-    print(doctorAnswer(options, diagnosis), options.output);
+    const from = await resolveSource(options.from, options.node);
+    const to = await resolveDestination(options.to, from);
+    const findings = await gatherFindings(from, to, options);
+    const diagnosis = withTargetArgs(diagnose(findings), options);
+    print(formatDiagnosis(options, diagnosis), options.output);
     process.exitCode = exitCodeOf(diagnosis);
   });
-  command.addHelpText('after', howNodesAreAsked);
+  command.addHelpText('after', snapshotHelp);
   examples(command, [
     'npx peermasq doctor --from shop/web-0 --to 10.193.0.3:32191',
     'npx peermasq doctor --from 10.132.0.10 --node gke-frontend-1c6s --to db.internal:5432',
@@ -47,37 +48,37 @@ export function addDoctor(program: Command): void {
 
 function exitCodeOf({ broken, checks }: Diagnosis): number {
   if (broken) return exitCodes.finding;
-  return checks.some(({ state }) => state === 'unknown') ? exitCodes.uncertain : exitCodes.fine;
+  return checks.some(({ state }) => state === 'unknown') ? exitCodes.unknown : exitCodes.ok;
 }
 
 /** A command of ours, pasted, is to look where this one did. */
-function forTargets({ checks, broken, verdict }: Diagnosis, options: DoctorOptions): Diagnosis {
-  const complete = (check: Check): Check =>
-    check.cure?.includes('npx peermasq ')
-      ? { ...check, cure: [check.cure, ...targetWords(options)].join(' ') }
+function withTargetArgs({ checks, broken, verdict }: Diagnosis, options: DoctorOptions): Diagnosis {
+  const completeFix = (check: Check): Check =>
+    check.fix?.includes('npx peermasq ')
+      ? { ...check, fix: [check.fix, ...targetArgs(options)].join(' ') }
       : check;
-  return { checks: checks.map(complete), broken: broken && complete(broken), verdict };
+  return { checks: checks.map(completeFix), broken: broken && completeFix(broken), verdict };
 }
 
-function doctorAnswer({ from, to }: DoctorOptions, { checks, broken, verdict }: Diagnosis): Answer {
+function formatDiagnosis({ from, to }: DoctorOptions, { checks, broken, verdict }: Diagnosis): CommandOutput {
   const lines = [
     colours.bold(`${from} → ${to}`),
     table(
-      ['LINK', 'STATE', 'EVIDENCE'],
-      checks.map((check) => [check.link, stateText(check), check.evidence.map(visible).join('\n')]),
+      ['CHECK', 'STATE', 'EVIDENCE'],
+      checks.map((check) => [check.name, stateText(check), check.evidence.map(escapeControls).join('\n')]),
     ),
     '',
-    verdictColour({ broken, checks, verdict })(visible(verdict)),
-    ...(broken?.cure === undefined ? [] : [`Mend it: ${visible(broken.cure)}`]),
+    verdictColour({ broken, checks, verdict })(escapeControls(verdict)),
+    ...(broken?.fix === undefined ? [] : [`Fix: ${escapeControls(broken.fix)}`]),
     ...checks
-      .filter((check) => check.state === 'unknown' && check.cure !== undefined)
-      .map(({ link, cure }) => `To see ${link}: ${visible(cure ?? '')}`),
+      .filter((check) => check.state === 'unknown' && check.fix !== undefined)
+      .map(({ name, fix }) => `To see ${name}: ${escapeControls(fix ?? '')}`),
   ];
   return { document: { from, to, checks, broken, verdict }, text: lines.join('\n') };
 }
 
 const verdictColour = (diagnosis: Diagnosis) =>
-  diagnosis.broken ? colours.red : exitCodeOf(diagnosis) === exitCodes.fine ? colours.green : colours.yellow;
+  diagnosis.broken ? colours.red : exitCodeOf(diagnosis) === exitCodes.ok ? colours.green : colours.yellow;
 
 function stateText({ state }: Check): string {
   const colour = {

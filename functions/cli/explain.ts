@@ -1,19 +1,35 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import type { Cidr } from '../../shared/core/cidr';
-import { isPodRouted } from '../../shared/core/doctor';
-import { PermanentError } from '../../shared/core/errors';
+import type { Cidr } from '../../shared/core/model/cidr';
+import { isPodRouted } from '../../shared/core/doctor/check-masquerading';
+import { PermanentError } from '../../shared/core/model/errors';
 import { explain } from '../../shared/core/explain/explain';
-import type { Explanation, Step } from '../../shared/core/explain/packet';
-import { isLocal } from '../../shared/core/explain/network';
-import { parseSnapshot } from '../../shared/core/explain/snapshot';
-import type { Check } from '../../shared/core/reach';
-import { visible } from '../../shared/core/shell';
-import { readText } from './config';
-import { packetOf, readFrom, readTo, type From, type PacketOptions, type To } from './connection';
-import { examine, howNodesAreAsked } from './examine';
-import { exitCodes } from './faults';
-import { atLeast, colours, examples, outputOption, print, table, type Answer, type Format } from './output';
-import { clusterOption, withTargets, type TargetOptions } from './targets';
+import type { Explanation, Step } from '../../shared/core/explain/simulate/packet';
+import { isLocal } from '../../shared/core/explain/parse/ip';
+import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
+import type { Check } from '../../shared/core/doctor/check';
+import { escapeControls } from '../../shared/core/util/shell';
+import { readTextFile } from './config';
+import {
+  packetOf,
+  resolveSource,
+  resolveDestination,
+  type SourceEndpoint,
+  type PacketOptions,
+  type DestinationEndpoint,
+} from './connection';
+import { gatherFindings, snapshotHelp } from './gather-findings';
+import { exitCodes } from './errors';
+import {
+  atLeast,
+  colours,
+  examples,
+  outputOption,
+  print,
+  table,
+  type CommandOutput,
+  type Format,
+} from './output';
+import { clusterOption, withTargetOptions, type TargetOptions } from './targets';
 
 interface ExplainOptions extends TargetOptions, PacketOptions {
   readonly from: string;
@@ -25,7 +41,7 @@ interface ExplainOptions extends TargetOptions, PacketOptions {
 
 /** `peermasq explain`: the packet's way through the rules of its node. */
 export function addExplain(program: Command): void {
-  const command = withTargets(
+  const command = withTargetOptions(
     program
       .command('explain')
       .description(
@@ -46,14 +62,16 @@ export function addExplain(program: Command): void {
       .addOption(outputOption()),
   ).action(async (_: unknown, self: Command) => {
     const options = self.optsWithGlobals<ExplainOptions>();
-    const from = await readFrom(options.from, options.node);
-    const to = await readTo(options.to, from);
+    const from = await resolveSource(options.from, options.node);
+    const to = await resolveDestination(options.to, from);
     const { explanation, upstream } =
-      options.rules === undefined ? await live(from, to, options) : saved(options.rules, from, to, options);
-    print(explainAnswer(options, explanation, upstream), options.output);
+      options.rules === undefined
+        ? await explainLive(from, to, options)
+        : explainSaved(options.rules, from, to, options);
+    print(formatExplanation(options, explanation, upstream), options.output);
     process.exitCode = exitCodeOf(explanation);
   });
-  command.addHelpText('after', howNodesAreAsked);
+  command.addHelpText('after', snapshotHelp);
   examples(command, [
     'npx peermasq explain --from shop/web-0 --to 10.193.0.3:32191',
     '{ sudo iptables-save; sudo ipset save; ip -o addr; ip route; ip rule; } > rules.txt',
@@ -65,16 +83,16 @@ export function addExplain(program: Command): void {
 function notNeeded(found: Explanation, network: string): Explanation {
   if (found.cause === 'dropped' || found.cause === 'stays-on-node') return found;
   const reason = `It needs none: ${network} and its peers have routes to the pod. ${found.reason}`;
-  return { ...found, cause: 'not-needed', reason, cure: null };
+  return { ...found, cause: 'not-needed', reason, fix: null };
 }
 
 /** That it needs no masquerade, or that nothing leaves the node, is no fault. */
-function exitCodeOf({ masqueraded, mayBeDropped, cause, cure }: Explanation): number {
-  if (masqueraded === 'unknown') return exitCodes.uncertain;
-  const isFault =
-    ['dropped', 'wrong-backend', 'untracked'].includes(cause) || (!masqueraded && cure !== null);
-  if (isFault) return exitCodes.finding;
-  return mayBeDropped ? exitCodes.uncertain : exitCodes.fine;
+function exitCodeOf({ masqueraded, mayBeDropped, cause, fix }: Explanation): number {
+  if (masqueraded === 'unknown') return exitCodes.unknown;
+  const isFinding =
+    ['dropped', 'wrong-backend', 'untracked'].includes(cause) || (!masqueraded && fix !== null);
+  if (isFinding) return exitCodes.finding;
+  return mayBeDropped ? exitCodes.unknown : exitCodes.ok;
 }
 
 function port(text: string): number {
@@ -83,31 +101,42 @@ function port(text: string): number {
   throw new InvalidArgumentError('Accepted is a port, 1 to 65535.');
 }
 
-interface Explained {
+interface ExplainResult {
   readonly explanation: Explanation;
   /** What the cloud says of the way behind the node; null where only saved rules were read. */
   readonly upstream: readonly Check[] | null;
 }
 
 /** @throws PermanentError where the node's rules cannot be seen */
-async function live(from: From, to: To, options: ExplainOptions): Promise<Explained> {
-  const { rules: found, reach, around } = await examine(from, to, options);
+async function explainLive(
+  from: SourceEndpoint,
+  to: DestinationEndpoint,
+  options: ExplainOptions,
+): Promise<ExplainResult> {
+  const { rules: found, reach, networkContext } = await gatherFindings(from, to, options);
   if (found instanceof Error) throw found;
-  const isNeeded = !from.pod || !isPodRouted(from.pod, around) || found.masqueraded !== false;
-  const rules = isNeeded ? found : notNeeded(found, around.network);
+  const isNeeded = !from.pod || !isPodRouted(from.pod, networkContext) || found.masqueraded !== false;
+  const rules = isNeeded ? found : notNeeded(found, networkContext.network);
   // Firewalls are asked about TCP.
   return { explanation: rules, upstream: options.protocol === 'udp' ? null : reach };
 }
 
-function saved(file: string, from: From, to: To, options: ExplainOptions): Explained {
-  const snapshot = parseSnapshot(readText(file, 'Name a file that `iptables-save` wrote, or - for stdin.'));
-  const source = from.pod ?? noAddress(from);
+function explainSaved(
+  file: string,
+  from: SourceEndpoint,
+  to: DestinationEndpoint,
+  options: ExplainOptions,
+): ExplainResult {
+  const snapshot = parseSnapshot(
+    readTextFile(file, 'Name a file that `iptables-save` wrote, or - for stdin.'),
+  );
+  const source = from.pod ?? rejectNonAddress(from);
   const isFromNode = isLocal(snapshot, source.family, source.first) === true;
   const packet = packetOf(source, isFromNode, to, options);
   return { explanation: explain(snapshot, packet), upstream: null };
 }
 
-function noAddress({ text }: From): Cidr {
+function rejectNonAddress({ text }: SourceEndpoint): Cidr {
   throw new PermanentError(
     'bad-option',
     `With saved rules --from must be an address or a pod, and ${JSON.stringify(text)} is neither`,
@@ -115,12 +144,12 @@ function noAddress({ text }: From): Cidr {
   );
 }
 
-function explainAnswer(
+function formatExplanation(
   { from, to }: ExplainOptions,
   explanation: Explanation,
-  upstream: Explained['upstream'],
-): Answer {
-  const { masqueraded, mayBeDropped, source, sources, path, omitted, cause, reason, cure } = explanation;
+  upstream: ExplainResult['upstream'],
+): CommandOutput {
+  const { masqueraded, mayBeDropped, source, sources, path, omitted, cause, reason, fix } = explanation;
   const { destinations } = explanation;
   const verdict =
     masqueraded === 'unknown'
@@ -128,17 +157,17 @@ function explainAnswer(
       : masqueraded
         ? 'It is masqueraded.'
         : 'It is not masqueraded.';
-  const paint = { 0: colours.green, 2: colours.red }[exitCodeOf(explanation)] ?? colours.yellow;
+  const colour = { 0: colours.green, 2: colours.red }[exitCodeOf(explanation)] ?? colours.yellow;
   const lines = [
     colours.bold(`${from} → ${to}`),
     ...(path.length === 0 ? [] : [pathTable(path), '']),
     ...(omitted === 0 ? [] : [`${omitted} more rules that it came to are not shown.`, '']),
-    paint(`${verdict} ${visible(reason)}`),
+    colour(`${verdict} ${escapeControls(reason)}`),
     ...(cause === 'dropped' || cause === 'stays-on-node'
       ? ['It does not leave the node.']
-      : [leavesWith(source, sources)]),
+      : [sourceLine(source, sources)]),
     ...upstreamLines(upstream),
-    ...(cure === null ? [] : [`Cure: ${visible(cure)}`]),
+    ...(fix === null ? [] : [`Fix: ${escapeControls(fix)}`]),
   ];
   const document = {
     masqueraded,
@@ -148,7 +177,7 @@ function explainAnswer(
     destinations,
     cause,
     reason,
-    cure,
+    fix,
     path,
     omitted,
     upstream,
@@ -156,15 +185,15 @@ function explainAnswer(
   return { document, text: lines.join('\n') };
 }
 
-const leavesWith = (source: string | null, sources: readonly string[]): string =>
+const sourceLine = (source: string | null, sources: readonly string[]): string =>
   `It leaves with ${source ?? (sources.join(' or ') || 'an address that the rules alone do not tell')}.`;
 
 function pathTable(path: readonly Step[]): string {
   return table(
     ['TABLE', 'CHAIN', 'RULE', 'RESULT', 'WHY'],
-    path.flatMap(({ backend, table: name, chain, rule, text, result, why }) => [
-      [`${name} (${backend})`, chain, String(rule), resultText(result), visible(why)],
-      ['', '', '', '', colours.dim(visible(text))],
+    path.flatMap(({ backend, table: name, chain, rule, text, result, reason }) => [
+      [`${name} (${backend})`, chain, String(rule), resultText(result), escapeControls(reason)],
+      ['', '', '', '', colours.dim(escapeControls(text))],
     ]),
   );
 }
@@ -174,13 +203,13 @@ function resultText(result: Step['result']): string {
   return colour[result](result.replace('-', ' '));
 }
 
-function upstreamLines(upstream: Explained['upstream']): string[] {
+function upstreamLines(upstream: ExplainResult['upstream']): string[] {
   if (upstream === null)
     return [
       'What routers and firewalls do to it is not in saved rules: `npx peermasq doctor` asks the cloud.',
     ];
   const broken = upstream.find(({ state }) => state === 'broken');
   return broken
-    ? [`It would be dropped behind the node, at ${broken.link}: ${visible(broken.evidence[0] ?? '')}`]
+    ? [`It would be dropped behind the node, at ${broken.name}: ${escapeControls(broken.evidence[0] ?? '')}`]
     : [];
 }

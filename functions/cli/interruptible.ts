@@ -1,5 +1,5 @@
-import { exitCodes } from './faults';
-import { say } from './output';
+import { exitCodes } from './errors';
+import { printErr } from './output';
 
 /**
  * Runs what leaves something behind when it is cut off. The first Ctrl-C lets it take that back, and ends the process
@@ -9,7 +9,7 @@ export async function interruptible<T>(run: (signal: AbortSignal) => Promise<T>)
   const interrupt = new AbortController();
   const interrupted = () => {
     if (interrupt.signal.aborted) process.exit(exitCodes.interrupted);
-    say('\nInterrupted: what was asked of the node is taken back. Ctrl-C again leaves at once.');
+    printErr('\nInterrupted: what was asked of the node is taken back. Ctrl-C again leaves at once.');
     interrupt.abort();
   };
   process.on('SIGINT', interrupted);

@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import { CommanderError } from 'commander';
-import { PermanentError } from '../../shared/core/errors';
-import { errorDocument, exitCodes, printFault } from './faults';
+import { PermanentError } from '../../shared/core/model/errors';
+import { errorDocument, exitCodes, reportError } from './errors';
 import { print } from './output';
 import { makeProgram } from './program';
 
@@ -16,17 +16,17 @@ function format(): 'json' | 'yaml' | undefined {
 
 function fail(error: unknown): void {
   // Of what it refuses commander has told already; --help and --version are no faults.
-  const isTold = error instanceof CommanderError;
-  if (isTold && error.exitCode === 0) return;
-  const asked = format();
-  if (asked) print({ document: errorDocument(error), text: '' }, asked);
-  if (!isTold) printFault(error, program.opts<{ debug?: boolean }>().debug === true);
-  process.exitCode = exitCodes.fault;
+  const isAlreadyPrinted = error instanceof CommanderError;
+  if (isAlreadyPrinted && error.exitCode === 0) return;
+  const requestedFormat = format();
+  if (requestedFormat) print({ document: errorDocument(error), text: '' }, requestedFormat);
+  if (!isAlreadyPrinted) reportError(error, program.opts<{ debug?: boolean }>().debug === true);
+  process.exitCode = exitCodes.error;
 }
 
-const unwritten = (cause: NodeJS.ErrnoException) =>
+const writeFailed = (cause: NodeJS.ErrnoException) =>
   new PermanentError(
-    'unwritten',
+    'write-failed',
     `The answer could not be written: ${cause.message}`,
     'What was written is not whole: make room, and run the command again.',
     cause,
@@ -35,8 +35,8 @@ const unwritten = (cause: NodeJS.ErrnoException) =>
 // A reader that has enough, such as head, is no fault; a disk that is full is one.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') {
-    printFault(unwritten(error), false);
-    process.exitCode = exitCodes.fault;
+    reportError(writeFailed(error), false);
+    process.exitCode = exitCodes.error;
   }
   process.exit();
 });

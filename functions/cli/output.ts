@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 export type Format = 'table' | 'json' | 'yaml';
 
 /** What a command answers: for programs, and for people. */
-export interface Answer {
+export interface CommandOutput {
   readonly document: unknown;
   readonly text: string;
 }
@@ -22,36 +22,36 @@ const isForced = process.env['FORCE_COLOR'] !== undefined;
 export const colours = pc.createColors(pc.isColorSupported && (isForced || isatty(1)));
 
 /** Writes the answer to stdout; everything else a command says goes to stderr. */
-export function print({ document, text }: Answer, format: Format): void {
-  process.stdout.write(printed(document, text, format));
+export function print({ document, text }: CommandOutput, format: Format): void {
+  process.stdout.write(serialize(document, text, format));
 }
 
-function printed(document: unknown, text: string, format: Format): string {
+function serialize(document: unknown, text: string, format: Format): string {
   switch (format) {
     case 'json':
-      return `${JSON.stringify(document, null, 2).replaceAll(/[\u007f-\u009f]|\p{Cf}/gu, escaped)}\n`;
+      return `${JSON.stringify(document, null, 2).replaceAll(/[\u007f-\u009f]|\p{Cf}/gu, escapeCharacters)}\n`;
     case 'yaml':
-      return stringify(document, { aliasDuplicateObjects: false }).replaceAll(steering, '\ufffd');
+      return stringify(document, { aliasDuplicateObjects: false }).replaceAll(controlCharacters, '\ufffd');
     case 'table':
-      return `${printable(text).trimEnd()}\n`;
+      return `${stripControls(text).trimEnd()}\n`;
   }
 }
 
 /** JSON itself escapes only what comes before a space. */
-const escaped = (text: string): string =>
+const escapeCharacters = (text: string): string =>
   [...Array(text.length).keys()]
     .map((at) => `\\u${text.charCodeAt(at).toString(16).padStart(4, '0')}`)
     .join('');
 
 // eslint-disable-next-line no-control-regex
-const steering = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|\p{Cf}/gu;
+const controlCharacters = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|\p{Cf}/gu;
 
 /** Names and rules come from elsewhere: of what steers a terminal only colours and ends of lines are left. */
-export const printable = (text: string): string =>
+export const stripControls = (text: string): string =>
   text
     // eslint-disable-next-line no-control-regex
     .split(/(\u001b\[\d{1,2}m)/)
-    .map((part, index) => (index % 2 === 1 ? part : part.replaceAll(steering, '\ufffd')))
+    .map((part, index) => (index % 2 === 1 ? part : part.replaceAll(controlCharacters, '\ufffd')))
     .join('');
 
 /** Columns as kubectl prints them: no lines, two spaces between. */
@@ -71,8 +71,8 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 }
 
 /** On stderr, so that stdout stays what programs read. */
-export function say(text: string): void {
-  process.stderr.write(`${printable(text)}\n`);
+export function printErr(text: string): void {
+  process.stderr.write(`${stripControls(text)}\n`);
 }
 
 /** A whole number of at least `least`, for commander. */
@@ -84,7 +84,7 @@ export const atLeast =
   };
 
 /** Gathers an option that may be given several times. */
-export const several = (value: string, before: readonly string[] | undefined): string[] => [
+export const collect = (value: string, before: readonly string[] | undefined): string[] => [
   ...(before ?? []),
   value,
 ];

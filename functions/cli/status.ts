@@ -1,18 +1,34 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Command } from 'commander';
-import { groupBy } from '../../shared/core/group';
-import { nodeKey } from '../../shared/core/node';
-import { reasonOf } from '../../shared/core/outcome';
-import { visible } from '../../shared/core/shell';
-import { exitCodes } from './faults';
-import { atLeast, count, examples, outputOption, print, table, type Answer, type Format } from './output';
-import { faultDocument, notLookedAt, survey, tellFaults, type Survey, type Surveyed } from './survey';
+import { groupBy } from '../../shared/core/util/collections';
+import { nodeKey } from '../../shared/core/model/node';
+import { reasonOf } from '../../shared/core/reconcile/outcome';
+import { escapeControls } from '../../shared/core/util/shell';
+import { exitCodes } from './errors';
+import {
+  atLeast,
+  count,
+  examples,
+  outputOption,
+  print,
+  table,
+  type CommandOutput,
+  type Format,
+} from './output';
+import {
+  targetErrorDocument,
+  uncheckedTargetLines,
+  dryRun,
+  reportErrors,
+  type DryRunResult,
+  type NodePlan,
+} from './dry-run';
 import {
   clusterOption,
   deadlineOf,
   openTargets,
   selectionOf,
-  withTargets,
+  withTargetOptions,
   type Target,
   type TargetOptions,
 } from './targets';
@@ -26,7 +42,7 @@ interface StatusOptions extends TargetOptions {
 
 /** `peermasq status`: how nodes are doing, by cluster and cloud. */
 export function addStatus(program: Command): void {
-  const command = withTargets(
+  const command = withTargetOptions(
     program
       .command('status')
       .description(
@@ -50,26 +66,26 @@ export function addStatus(program: Command): void {
 }
 
 async function show(options: StatusOptions): Promise<void> {
-  const seen = await look(options, await openTargets(options));
-  print(statusAnswer(seen, options.all === true, new Date()), options.output);
-  tellFaults(seen, options.debug);
+  const dryRunResult = await runDryRun(options, await openTargets(options));
+  print(formatStatus(dryRunResult, options.all === true, new Date()), options.output);
+  reportErrors(dryRunResult, options.debug);
 }
 
-async function look(options: StatusOptions, targets: readonly Target[]): Promise<Survey> {
+async function runDryRun(options: StatusOptions, targets: readonly Target[]): Promise<DryRunResult> {
   const [{ config }] = targets as [Target];
-  return survey(targets, { ...selectionOf(options, config), deadline: deadlineOf(options) });
+  return dryRun(targets, { ...selectionOf(options, config), deadline: deadlineOf(options) });
 }
 
 /** A look that fails is told, and does not end the watch. */
 async function watch(options: StatusOptions): Promise<void> {
-  process.once('SIGINT', () => process.exit(exitCodes.fine));
+  process.once('SIGINT', () => process.exit(exitCodes.ok));
   const targets = await openTargets(options);
   for (;;) {
-    const seen = await look(options, targets);
-    const answer = statusAnswer(seen, options.all === true, new Date());
+    const dryRunResult = await runDryRun(options, targets);
+    const output = formatStatus(dryRunResult, options.all === true, new Date());
     if (process.stdout.isTTY && options.output === 'table') console.clear();
-    print(answer, options.output);
-    tellFaults(seen, options.debug);
+    print(output, options.output);
+    reportErrors(dryRunResult, options.debug);
     await pause(options.interval * 1_000);
   }
 }
@@ -85,7 +101,7 @@ export interface NodeStatus {
 }
 
 /** What the record and a plan together say of a node. */
-export function statusOf({ node, outcome }: Surveyed): NodeStatus {
+export function statusOf({ node, outcome }: NodePlan): NodeStatus {
   switch (outcome.kind) {
     case 'skipped':
       return { state: 'skipped', drift: null, reason: outcome.skip.detail };
@@ -93,24 +109,25 @@ export function statusOf({ node, outcome }: Surveyed): NodeStatus {
       return {
         state: node.recorded?.isProven ? 'proven' : 'pending',
         drift: null,
-        reason: held(outcome.detail),
+        reason: heldReason(outcome.detail),
       };
     case 'planned':
       return outcome.isChange
-        ? unproven(node, outcome.plan.id)
+        ? unprovenStatus(node, outcome.plan.id)
         : { state: 'proven', drift: false, reason: '' };
     default:
       return { state: 'pending', drift: null, reason: reasonOf(outcome) };
   }
 }
 
-const held = (detail: string): string => `Held: ${detail} \`npx peermasq backfill --accept-loss\` pushes it.`;
+const heldReason = (detail: string): string =>
+  `Held: ${detail} \`npx peermasq backfill --allow-route-loss\` pushes it.`;
 
-function unproven({ recorded, lastEnd }: Surveyed['node'], planned: string): NodeStatus {
+function unprovenStatus({ recorded, lastPush }: NodePlan['node'], planned: string): NodeStatus {
   const drift = recorded !== undefined && recorded.ruleSetId !== planned;
-  if (lastEnd?.state === 'failed')
+  if (lastPush?.state === 'failed')
     return { state: 'failed', drift, reason: 'The last push failed; the log says why.' };
-  if (lastEnd?.state === 'needs-reboot')
+  if (lastPush?.state === 'needs-reboot')
     return { state: 'needs-reboot', drift, reason: 'It takes what it was handed when it boots.' };
   const reason = recorded
     ? drift
@@ -120,7 +137,7 @@ function unproven({ recorded, lastEnd }: Surveyed['node'], planned: string): Nod
   return { state: 'pending', drift, reason };
 }
 
-type Told = Surveyed & { readonly status: NodeStatus };
+type NodeWithStatus = NodePlan & { readonly status: NodeStatus };
 
 /** How many nodes of one cluster are in which state. */
 interface ClusterCounts {
@@ -131,8 +148,8 @@ interface ClusterCounts {
   readonly drifted: number;
 }
 
-export function statusAnswer(seen: Survey, isAll: boolean, now: Date): Answer {
-  const all = seen.nodes.map((one): Told => ({ ...one, status: statusOf(one) }));
+export function formatStatus(dryRunResult: DryRunResult, isAll: boolean, now: Date): CommandOutput {
+  const all = dryRunResult.nodes.map((one): NodeWithStatus => ({ ...one, status: statusOf(one) }));
   const groups = groupBy(all, ({ target, cluster }) => `${target.name} ${cluster}`);
   const clusters = [...groups.values()].map(countsOf);
   return {
@@ -142,23 +159,23 @@ export function statusAnswer(seen: Survey, isAll: boolean, now: Date): Answer {
         ...Object.fromEntries(states.map((state, index) => [state, counts[index] ?? 0])),
       })),
       nodes: all.map(nodeDocument),
-      faults: seen.faults.map(faultDocument),
+      errors: dryRunResult.errors.map(targetErrorDocument),
     },
     text: [
-      ...(all.length === 0 ? none(seen) : sections(all, clusters, isAll, now)),
-      ...notLookedAt(seen),
+      ...(all.length === 0 ? noNodesLines(dryRunResult) : sections(all, clusters, isAll, now)),
+      ...uncheckedTargetLines(dryRunResult),
     ].join('\n\n'),
   };
 }
 
-function countsOf(some: readonly Told[]): ClusterCounts {
-  const [{ target, cluster }] = some as [Told];
+function countsOf(some: readonly NodeWithStatus[]): ClusterCounts {
+  const [{ target, cluster }] = some as [NodeWithStatus];
   const counts = states.map((state) => some.filter(({ status }) => status.state === state).length);
   const drifted = some.filter(isDrifted).length;
   return { target: target.name, cluster, nodes: some.length, counts, drifted };
 }
 
-const nodeDocument = ({ node, target, cluster, status }: Told) => ({
+const nodeDocument = ({ node, target, cluster, status }: NodeWithStatus) => ({
   node: nodeKey(node.ref),
   name: node.name,
   target: target.name,
@@ -171,14 +188,14 @@ const nodeDocument = ({ node, target, cluster, status }: Told) => ({
 
 /** All clusters, and of the nodes those that somebody has to look at. */
 function sections(
-  all: readonly Told[],
+  all: readonly NodeWithStatus[],
   clusters: readonly ClusterCounts[],
   isAll: boolean,
   now: Date,
 ): string[] {
-  const isWell = ({ status: { state, reason } }: Told) =>
+  const isHealthy = ({ status: { state, reason } }: NodeWithStatus) =>
     state === 'skipped' || (state === 'proven' && reason === '');
-  const listed = all.filter((one) => isAll || !isWell(one) || isDrifted(one));
+  const listed = all.filter((one) => isAll || !isHealthy(one) || isDrifted(one));
   const rest = all.length - listed.length;
   return [
     clustersTable(clusters),
@@ -191,36 +208,36 @@ const clustersTable = (clusters: readonly ClusterCounts[]): string =>
   table(
     ['CLOUD', 'CLUSTER', 'NODES', ...states.map((state) => state.toUpperCase()), 'DRIFTED'],
     clusters.map(({ target, cluster, nodes, counts, drifted }) =>
-      [target, visible(cluster), nodes, ...counts, drifted].map(String),
+      [target, escapeControls(cluster), nodes, ...counts, drifted].map(String),
     ),
   );
 
-const none = ({ faults }: Survey): string[] =>
-  faults.length > 0 ? [] : ['No node of the clusters was found.'];
+const noNodesLines = ({ errors }: DryRunResult): string[] =>
+  errors.length > 0 ? [] : ['No node of the clusters was found.'];
 
-const isDrifted = ({ status }: Told): boolean => status.drift === true;
+const isDrifted = ({ status }: NodeWithStatus): boolean => status.drift === true;
 
-const endedAt = ({ lastEnd, recorded }: Surveyed['node']): Date | undefined => lastEnd?.at ?? recorded?.at;
+const endedAt = ({ lastPush, recorded }: NodePlan['node']): Date | undefined => lastPush?.at ?? recorded?.at;
 
-function nodesTable(listed: readonly Told[], now: Date): string {
+function nodesTable(listed: readonly NodeWithStatus[], now: Date): string {
   return table(
     ['NODE', 'ID', 'CLUSTER', 'STATE', 'SINCE', 'AGE', 'RULE SET', 'DRIFT', 'REASON'],
     listed.map(({ node, cluster, status: { state, drift, reason } }) => [
-      visible(node.name),
+      escapeControls(node.name),
       nodeKey(node.ref),
-      visible(cluster),
+      escapeControls(cluster),
       state,
-      ago(endedAt(node), now),
-      ago(node.launchedAt, now),
+      formatAge(endedAt(node), now),
+      formatAge(node.launchedAt, now),
       node.recorded?.ruleSetId.slice(0, 12) ?? '-',
       drift === null ? '-' : drift ? 'yes' : 'no',
-      visible(reason),
+      escapeControls(reason),
     ]),
   );
 }
 
 /** As kubectl prints ages: 45s, 12m, 5h, 3d. */
-export function ago(then: Date | undefined, now: Date): string {
+export function formatAge(then: Date | undefined, now: Date): string {
   if (!then) return '-';
   const seconds = Math.max(0, Math.floor((now.getTime() - then.getTime()) / 1_000));
   if (seconds < 120) return `${seconds}s`;

@@ -2,14 +2,13 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
-import { clusterConfig, type Config } from '../../shared/core/config';
-import { PermanentError } from '../../shared/core/errors';
-import type { Deadline, Inspection, Log } from '../../shared/core/ports';
-import type { Reach } from '../../shared/core/reach';
-import type { Dependencies, Selection } from '../../shared/core/reconcile';
-import { shellWord } from '../../shared/core/shell';
-import { configFile, readConfig } from './config';
-import { atLeast, say, several } from './output';
+import { clusterConfig, type Config } from '../../shared/core/model/config';
+import { PermanentError } from '../../shared/core/model/errors';
+import type { Deadline, Inspection, Log, Reach } from '../../shared/core/cloud';
+import type { Dependencies, Selection } from '../../shared/core/reconcile/reconcile';
+import { shellQuote } from '../../shared/core/util/shell';
+import { configPath, readConfig } from './config';
+import { atLeast, printErr, collect } from './output';
 
 export type CloudName = 'aws' | 'gcp';
 
@@ -34,51 +33,51 @@ export interface TargetOptions {
 }
 
 /** The options of every command that asks a cloud. */
-export function withTargets(command: Command): Command {
+export function withTargetOptions(command: Command): Command {
   const cloud = new Option('--cloud <name>', 'only this cloud (default: those with credentials)');
   return command
     .option('--config <file>', 'the config (default: $PEERMASQ_CONFIG, else peermasq.yaml)')
     .addOption(cloud.choices(['aws', 'gcp']))
-    .option('--region <region>', 'AWS; may be repeated (default: that of the profile)', several)
+    .option('--region <region>', 'AWS; may be repeated (default: that of the profile)', collect)
     .option('--profile <name>', 'AWS: whose credentials (default: $AWS_PROFILE)')
-    .option('--project <id>', 'Google Cloud; may be repeated (default: that of the credentials)', several)
-    .option('--stage <name>', 'AWS: which deployment', usualStage())
+    .option('--project <id>', 'Google Cloud; may be repeated (default: that of the credentials)', collect)
+    .option('--stage <name>', 'AWS: which deployment', defaultStage())
     .option('--timeout <seconds>', 'how long the clouds may take', atLeast(1), 120);
 }
 
 /** The same options once more, for a command that people paste. */
-export function targetWords({ config, cloud, region, profile, project, stage }: TargetOptions): string[] {
+export function targetArgs({ config, cloud, region, profile, project, stage }: TargetOptions): string[] {
   const option = (name: string, values: readonly (string | undefined)[]) =>
-    values.flatMap((value) => (value === undefined ? [] : [`--${name}`, shellWord(value)]));
+    values.flatMap((value) => (value === undefined ? [] : [`--${name}`, shellQuote(value)]));
   return [
     ...option('config', [config]),
     ...option('cloud', [cloud]),
     ...option('region', region ?? []),
     ...option('profile', [profile]),
     ...option('project', project ?? []),
-    ...option('stage', stage === usualStage() ? [] : [stage]),
+    ...option('stage', stage === defaultStage() ? [] : [stage]),
   ];
 }
 
-const usualStage = (): string => process.env['PEERMASQ_STAGE'] ?? 'dev';
+const defaultStage = (): string => process.env['PEERMASQ_STAGE'] ?? 'dev';
 
 /** Narrows a command to clusters of the config. */
 export const clusterOption = (): Option =>
   new Option(
     '-c, --cluster <name>',
     'only this cluster; may be repeated (default: all of the config)',
-  ).argParser(several);
+  ).argParser(collect);
 
 /** @throws PeermasqError for a config with faults, or where no cloud can be asked */
 export async function openTargets(options: TargetOptions): Promise<Target[]> {
-  const config = readConfig(configFile(options.config));
+  const config = readConfig(configPath(options.config));
   const common = { config, clock: { now: () => Date.now() }, log: logFor(options) };
   const clouds = options.cloud ? [options.cloud] : configuredClouds(options);
-  if (clouds.length === 0) throw noCloud();
+  if (clouds.length === 0) throw noCredentials();
   const opened = clouds.map(async (cloud): Promise<Target[]> => {
     // Each cloud's SDK takes a part of a second to load.
-    if (cloud === 'aws') return (await import('./aws')).openAws(options, common);
-    return (await import('./gcp')).openGcp(options, common);
+    if (cloud === 'aws') return (await import('./open-aws-targets')).openAwsTargets(options, common);
+    return (await import('./open-gcp-targets')).openGcpTargets(options, common);
   });
   return (await Promise.all(opened)).flat();
 }
@@ -118,7 +117,7 @@ function configuredClouds({ region, profile, project }: TargetOptions): CloudNam
   return [...(hasAws ? (['aws'] as const) : []), ...(hasGcp ? (['gcp'] as const) : [])];
 }
 
-const noCloud = () =>
+const noCredentials = () =>
   new PermanentError(
     'no-credentials',
     'No credentials of a cloud were found',
@@ -128,11 +127,11 @@ const noCloud = () =>
 /** A command answers by itself; what its passes log is for --debug, but for what nobody else tells. */
 function logFor({ debug = false }: TargetOptions): Log {
   const line = (event: string, fields: Record<string, unknown>) => {
-    say(`${event} ${JSON.stringify({ ...fields, err: undefined })}`);
+    printErr(`${event} ${JSON.stringify({ ...fields, err: undefined })}`);
   };
-  const always = (event: string) => event === 'RecordFailed' || event === 'NodeRestarted';
+  const isAlwaysLogged = (event: string) => event === 'RecordFailed' || event === 'NodeRestarted';
   const log = (event: string, fields: Record<string, unknown>) => {
-    if (debug || always(event)) line(event, fields);
+    if (debug || isAlwaysLogged(event)) line(event, fields);
   };
   return { info: log, warn: log, error: log };
 }

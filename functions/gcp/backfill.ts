@@ -1,44 +1,44 @@
 import type { Request, Response } from '@google-cloud/functions-framework';
-import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/errors';
-import { faultFields } from '../../shared/core/outcome';
-import { backfill, parseBackfillRequest, requestForm, type Seen } from '../backfill';
-import { deadline, dependencies, eachProject } from './dependencies';
-import { counted } from './invocation';
-import { logClusters } from './sweep-log';
+import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';
+import { errorFields } from '../../shared/core/reconcile/outcome';
+import { backfill, parseBackfillRequest, requestUsage, type SweepSummary } from '../runtime/backfill';
+import { deadline, dependencies, eachProject } from './runtime/dependencies';
+import { withCallCounts } from './runtime/invocation';
+import { logClusterMetrics } from './runtime/metrics';
 
 /**
  * Called by the schedule of the sweep, and by hand: `POST {"clusters": ["NAME"], "dryRun": true}`, both optional.
  * Who may call is IAM's to say. One invocation runs at a time, so that restarts do.
  */
-export const backfillNodes = counted(async (request: Request, response: Response): Promise<void> => {
+export const backfillNodes = withCallCounts(async (request: Request, response: Response): Promise<void> => {
   if (request.method !== 'POST') {
     response.status(405).set('Allow', 'POST').json({ error: 'Send a POST.' });
     return;
   }
   try {
-    refuseQuery(request);
-    const asked = parseBackfillRequest(request.body);
-    const observe = (seen: Seen) => {
-      if (!asked.dryRun) logClusters(seen, dependencies.log);
+    rejectQuery(request);
+    const backfillRequest = parseBackfillRequest(request.body);
+    const onSummary = (summary: SweepSummary) => {
+      if (!backfillRequest.dryRun) logClusterMetrics(summary, dependencies.log);
     };
-    response.json(await backfill(asked, eachProject, deadline(), observe));
+    response.json(await backfill(backfillRequest, eachProject, deadline(), onSummary));
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const { code, message, advice } = error;
     // Every other fault has been logged where the pass failed.
     if (code === 'bad-request')
-      dependencies.log.error('BackfillFailed', { cloud: 'gcp', ...faultFields(error) });
+      dependencies.log.error('BackfillFailed', { cloud: 'gcp', ...errorFields(error) });
     response.status(statusOf(error)).json({ error: message, code, advice });
   }
 });
 
 /** Whoever sends `?dryRun=true` means a dry run; reading the body alone would push. */
-function refuseQuery({ url }: Request): void {
+function rejectQuery({ url }: Request): void {
   if (!url.includes('?')) return;
   throw new PermanentError(
     'bad-request',
     'The backfill request has a query string, which is not read',
-    `Send what you mean as JSON in the body: ${requestForm}`,
+    `Send what you mean as JSON in the body: ${requestUsage}`,
   );
 }
 

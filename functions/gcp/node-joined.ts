@@ -1,13 +1,13 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
 import { setTimeout as pause } from 'node:timers/promises';
-import { RetryableError } from '../../shared/core/errors';
-import { nodeKey, type NodeRef } from '../../shared/core/node';
-import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/outcome';
-import type { Deadline } from '../../shared/core/ports';
-import { reconcile } from '../../shared/core/reconcile';
-import { parseGcpEvent } from '../../shared/gcp/events';
-import { deadline, dependencies, projects } from './dependencies';
-import { counted, orAcknowledge } from './invocation';
+import { RetryableError } from '../../shared/core/model/errors';
+import { nodeKey, type NodeRef } from '../../shared/core/model/node';
+import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/reconcile/outcome';
+import type { Deadline } from '../../shared/core/cloud';
+import { reconcileOrThrow } from '../../shared/core/reconcile/reconcile';
+import { parseEvent } from '../../shared/gcp/events/parse-event';
+import { deadline, dependencies, projects } from './runtime/dependencies';
+import { withCallCounts, acknowledgePermanent } from './runtime/invocation';
 
 /** An instance not proven this long after its event is given up: acknowledged, with the reason in the log. */
 const giveUpAfterMs = 30 * 60_000;
@@ -17,9 +17,9 @@ const giveUpAfterMs = 30 * 60_000;
  * before the VM boots, and its rules have to be there when its startup script runs. Acknowledged by returning; by
  * throwing, it is delivered again.
  */
-export const nodeJoined = counted(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
+export const nodeJoined = withCallCounts(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
   const { log } = dependencies;
-  const event = parseGcpEvent(cloudEvent, projects);
+  const event = parseEvent(cloudEvent, projects);
   if (event.kind !== 'nodes-joined') {
     const reason = event.kind === 'ignored' ? event.reason : `${event.kind} is another function's`;
     log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason });
@@ -27,24 +27,24 @@ export const nodeJoined = counted(async (cloudEvent: CloudEvent<unknown>): Promi
   }
   log.info('NodeJoined', { cloud: 'gcp', eventId: cloudEvent.id, nodes: event.nodes.map(({ id }) => id) });
   const isOverdue = Date.now() - event.at.getTime() > giveUpAfterMs;
-  const outcomes = await orAcknowledge(() => serve(event.nodes, deadline(), isOverdue));
+  const outcomes = await acknowledgePermanent(() => reconcileNodes(event.nodes, deadline(), isOverdue));
   const open = outcomes?.filter((outcome) => retryAfterSeconds(outcome) !== undefined) ?? [];
   if (open.length === 0) return;
-  if (isOverdue) giveUp(open);
-  else throw lookAgain(open);
+  if (isOverdue) logGaveUp(open);
+  else throw notProvenYet(open);
 });
 
-async function serve(
+async function reconcileNodes(
   nodes: readonly NodeRef[],
   end: Deadline,
   isOverdue: boolean,
 ): Promise<readonly Outcome[]> {
-  const look = () => reconcile(nodes, dependencies, { deadline: end });
+  const attempt = () => reconcileOrThrow(nodes, dependencies, { deadline: end });
   try {
-    const outcomes = await look();
+    const outcomes = await attempt();
     if (!outcomes.some(isAbsent)) return outcomes;
-    await untilVisible(nodes, end);
-    return await look();
+    await waitUntilVisible(nodes, end);
+    return await attempt();
   } catch (error) {
     if (!isOverdue || !(error instanceof RetryableError)) throw error;
     return nodes.map((node) => ({ node, kind: 'failed', error }));
@@ -54,25 +54,25 @@ async function serve(
 const isAbsent = (outcome: Outcome): boolean => outcome.kind === 'pending' && outcome.isAbsent === true;
 
 /** The entry that an insert has begun may be faster than the instance; delivery anew loses the race. */
-const visibleAfterMs = 15_000;
-const firstLookMs = 300;
+const visibilityTimeoutMs = 15_000;
+const firstPollMs = 300;
 
-async function untilVisible(nodes: readonly NodeRef[], end: Deadline): Promise<void> {
-  const until = Math.min(end, Date.now() + visibleAfterMs);
-  const seen = () => dependencies.cloud.nodes.get(nodes, end);
-  for (let wait = firstLookMs; (await seen()).length < nodes.length && Date.now() < until; wait *= 1.5) {
+async function waitUntilVisible(nodes: readonly NodeRef[], end: Deadline): Promise<void> {
+  const until = Math.min(end, Date.now() + visibilityTimeoutMs);
+  const found = () => dependencies.cloud.nodes.get(nodes, end);
+  for (let wait = firstPollMs; (await found()).length < nodes.length && Date.now() < until; wait *= 1.5) {
     await pause(wait);
   }
 }
 
-function giveUp(outcomes: readonly Outcome[]): void {
+function logGaveUp(outcomes: readonly Outcome[]): void {
   for (const outcome of outcomes) {
     const { fields } = logEntry(outcome, Date.now());
-    dependencies.log.error('NodeGaveUp', { ...fields, retryAfterSeconds: undefined });
+    dependencies.log.error('NodeTimedOut', { ...fields, retryAfterSeconds: undefined });
   }
 }
 
-function lookAgain(outcomes: readonly Outcome[]): RetryableError {
+function notProvenYet(outcomes: readonly Outcome[]): RetryableError {
   const nodes = outcomes.map(({ node }) => nodeKey(node)).join(', ');
   const seconds = Math.min(...outcomes.map((outcome) => retryAfterSeconds(outcome) ?? Infinity));
   return new RetryableError(

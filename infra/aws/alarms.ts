@@ -1,6 +1,6 @@
 import { account, logicalId, policy, ref, type Resource, type Resources } from './cloudformation';
-import { ofEachFunction, ofFunction, ofQueue, ours, type Metric } from './metrics';
-import { named, type Settings } from './settings';
+import { functionMetrics, functionMetric, queueMetric, peermasqMetric, type Metric } from './metrics';
+import { resourceName, type Settings } from './settings';
 
 interface Alarm {
   /** Also the heading in the runbook. */
@@ -10,82 +10,82 @@ interface Alarm {
   readonly statistic: 'Sum' | 'Maximum';
   /** Of the metrics m0, m1, …; for one metric not needed. */
   readonly expression?: string;
-  readonly alarmsWhen: 'atLeast' | 'lessThan';
+  readonly comparison: 'atLeast' | 'lessThan';
   readonly threshold: number;
   readonly minutes: number;
   /** That many periods in a row. */
   readonly periods?: number;
-  readonly silence: 'notBreaching' | 'breaching';
+  readonly treatMissingData: 'notBreaching' | 'breaching';
 }
 
 const alarms = (settings: Settings): readonly Alarm[] => {
   const { objectiveMinutes, sweepMinutes } = settings;
-  const untilZero = { alarmsWhen: 'atLeast', threshold: 1, silence: 'notBreaching' } as const;
+  const whenAboveZero = { comparison: 'atLeast', threshold: 1, treatMissingData: 'notBreaching' } as const;
   return [
     {
-      ...untilZero,
+      ...whenAboveZero,
       name: 'dead-letters',
       advice:
         'Events could not be dealt with, or nodes were given up. Read the attribute "reason" of the messages, mend it, run a backfill, then purge the dead-letter queue.',
-      metrics: [ofQueue(settings, 'dead-letters', 'ApproximateNumberOfMessagesVisible')],
+      metrics: [queueMetric(settings, 'dead-letters', 'ApproximateNumberOfMessagesVisible')],
       statistic: 'Maximum',
       minutes: 5,
     },
     {
-      ...untilZero,
+      ...whenAboveZero,
       name: 'function-errors',
       advice:
         'A function ended with an error. Events and sweeps are tried again, a backfill is not. The dashboard shows which one, its log the reason.',
-      metrics: ofEachFunction(settings, 'Errors'),
+      metrics: functionMetrics(settings, 'Errors'),
       expression: 'SUM(METRICS())',
       statistic: 'Sum',
       minutes: 5,
     },
     {
-      ...untilZero,
+      ...whenAboveZero,
       name: 'function-throttles',
       advice:
         'Lambda had no concurrency left for peermasq. Raise the quota of the account, or free some of it.',
-      metrics: ofEachFunction(settings, 'Throttles'),
+      metrics: functionMetrics(settings, 'Throttles'),
       expression: 'SUM(METRICS())',
       statistic: 'Sum',
       minutes: 5,
       periods: 3,
     },
     {
-      ...untilZero,
+      ...whenAboveZero,
       name: 'nodes-unproven',
       advice: `Nodes launched more than ${objectiveMinutes} minutes ago have not proven their rules, sweep after sweep: their pods may not reach peered networks. Find out which nodes, and whether their SSM agents are online.`,
-      metrics: [ours(settings, 'NodesUnproven')],
+      metrics: [peermasqMetric(settings, 'NodesUnproven')],
       statistic: 'Maximum',
       // Each sweep writes one value. Without any the alarm sweep-missing is in charge.
       minutes: sweepMinutes,
       periods: Math.ceil(objectiveMinutes / sweepMinutes),
     },
     {
-      ...untilZero,
+      ...whenAboveZero,
       name: 'nodes-failed',
       advice:
         'A node refused its rules or could not put them in force. The log entry NodeFailed says why and what to do.',
-      metrics: [ours(settings, 'NodesFailed')],
+      metrics: [peermasqMetric(settings, 'NodesFailed')],
       statistic: 'Sum',
       minutes: 5,
     },
     {
-      ...untilZero,
+      ...whenAboveZero,
       name: 'nodes-held',
       advice:
-        'Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, run a backfill with acceptLoss.',
-      metrics: [ours(settings, 'NodesHeld')],
+        'Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, run a backfill with allowRouteLoss.',
+      metrics: [peermasqMetric(settings, 'NodesHeld')],
       statistic: 'Sum',
       minutes: 5,
     },
     {
-      ...untilZero,
+      ...whenAboveZero,
       name: 'api-throttles',
       advice:
         'AWS throttles the calls of peermasq. Nothing is lost, but nodes wait longer. See who else uses up the quota, or have it raised.',
-      metrics: [ours(settings, 'ApiThrottles')],
+      metrics: [peermasqMetric(settings, 'ApiThrottles')],
       statistic: 'Sum',
       threshold: 20,
       minutes: 5,
@@ -95,14 +95,17 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       name: 'sweep-missing',
       advice:
         'No sweep has ended well for a while: lost events and drift go unseen. See whether its schedule is enabled and what its log says.',
-      metrics: [ofFunction(settings, 'sweep', 'Invocations'), ofFunction(settings, 'sweep', 'Errors')],
+      metrics: [
+        functionMetric(settings, 'sweep', 'Invocations'),
+        functionMetric(settings, 'sweep', 'Errors'),
+      ],
       // Without a sweep there are no values at all, and those from before would count instead.
       expression: 'FILL(m0, 0) - FILL(m1, 0)',
       statistic: 'Sum',
-      alarmsWhen: 'lessThan',
+      comparison: 'lessThan',
       threshold: 1,
       minutes: 3 * sweepMinutes,
-      silence: 'breaching',
+      treatMissingData: 'breaching',
     },
   ];
 };
@@ -122,7 +125,7 @@ function alarmResource(alarm: Alarm, settings: Settings): Resource {
   return {
     Type: 'AWS::CloudWatch::Alarm',
     Properties: {
-      AlarmName: named(settings, alarm.name),
+      AlarmName: resourceName(settings, alarm.name),
       AlarmDescription: `${alarm.advice} ${settings.runbook}#${alarm.name}`,
       Metrics: [
         ...alarm.metrics.map(({ namespace, name, dimensions }, index) => ({
@@ -143,10 +146,10 @@ function alarmResource(alarm: Alarm, settings: Settings): Resource {
           : [{ Id: 'result', Expression: alarm.expression, ReturnData: true }]),
       ],
       ComparisonOperator:
-        alarm.alarmsWhen === 'atLeast' ? 'GreaterThanOrEqualToThreshold' : 'LessThanThreshold',
+        alarm.comparison === 'atLeast' ? 'GreaterThanOrEqualToThreshold' : 'LessThanThreshold',
       Threshold: alarm.threshold,
       EvaluationPeriods: alarm.periods ?? 1,
-      TreatMissingData: alarm.silence,
+      TreatMissingData: alarm.treatMissingData,
       AlarmActions: [ref(topic)],
       OKActions: [ref(topic)],
     },
@@ -156,7 +159,7 @@ function alarmResource(alarm: Alarm, settings: Settings): Resource {
 /** Not encrypted with the key that AWS keeps for SNS: CloudWatch may not use that one, and alarms would go nowhere. */
 function topicResources(settings: Settings): Resources {
   const publish = {
-    Sid: 'TakeFromAlarms',
+    Sid: 'AllowCloudWatchAlarms',
     Effect: 'Allow',
     Principal: { Service: 'cloudwatch.amazonaws.com' },
     Action: ['sns:Publish'],
@@ -164,7 +167,7 @@ function topicResources(settings: Settings): Resources {
     Condition: { StringEquals: { 'aws:SourceAccount': account } },
   } as const;
   return {
-    [topic]: { Type: 'AWS::SNS::Topic', Properties: { TopicName: named(settings, 'alarms') } },
+    [topic]: { Type: 'AWS::SNS::Topic', Properties: { TopicName: resourceName(settings, 'alarms') } },
     [`${topic}Policy`]: {
       Type: 'AWS::SNS::TopicPolicy',
       Properties: { Topics: [ref(topic)], PolicyDocument: policy([publish]) },

@@ -1,7 +1,7 @@
-import { metricsNamespace } from '../../shared/aws/metrics';
+import { metricsNamespace } from '../../shared/aws/metric-names';
 import { sub, type Resources } from './cloudformation';
-import { ofEachFunction, ofEachQueue, ours, type Metric, type OurMetric } from './metrics';
-import { named, stackName, type Settings } from './settings';
+import { functionMetrics, queueMetrics, peermasqMetric, type Metric, type PeermasqMetric } from './metrics';
+import { resourceName, stackName, type Settings } from './settings';
 
 interface Graph {
   readonly title: string;
@@ -16,28 +16,35 @@ function row({ namespace, name, dimensions }: Metric, options: Readonly<Record<s
 }
 
 const graphs = (settings: Settings): readonly Graph[] => {
-  const our = (name: OurMetric, stat: string, label: string = name) =>
-    row(ours(settings, name), { stat, label });
+  const peermasqRow = (name: PeermasqMetric, stat: string, label: string = name) =>
+    row(peermasqMetric(settings, name), { stat, label });
   const last = (metric: Metric) => Object.values(metric.dimensions).at(-1) ?? '';
   const byFunction = (metric: string, stat: string) =>
-    ofEachFunction(settings, metric).map((each) => row(each, { stat, label: last(each) }));
+    functionMetrics(settings, metric).map((each) => row(each, { stat, label: last(each) }));
   const byQueue = (metric: string) =>
-    ofEachQueue(settings, metric).map((each) => row(each, { stat: 'Maximum', label: last(each) }));
+    queueMetrics(settings, metric).map((each) => row(each, { stat: 'Maximum', label: last(each) }));
   const unprovenByCluster = `SEARCH('{${metricsNamespace},cloud,stage,cluster} MetricName="NodesUnproven" cloud="aws" stage="${settings.stage}"', 'Maximum', 300)`;
   return [
     {
       title: 'Nodes',
-      metrics: [our('NodesProven', 'Sum'), our('NodesFailed', 'Sum'), our('NodesHeld', 'Sum')],
+      metrics: [
+        peermasqRow('NodesProven', 'Sum'),
+        peermasqRow('NodesFailed', 'Sum'),
+        peermasqRow('NodesHeld', 'Sum'),
+      ],
     },
     { title: 'Nodes unproven for too long, by cluster', metrics: [[{ expression: unprovenByCluster }]] },
     {
       title: 'Seconds from event to proof',
-      metrics: [our('SecondsToProven', 'p50', 'median'), our('SecondsToProven', 'p99', '99 of 100')],
+      metrics: [
+        peermasqRow('SecondsToProven', 'p50', 'median'),
+        peermasqRow('SecondsToProven', 'p99', '99 of 100'),
+      ],
       annotations: { horizontal: [{ label: 'objective', value: settings.objectiveMinutes * 60 }] },
     },
     { title: 'Messages waiting', metrics: byQueue('ApproximateNumberOfMessagesVisible') },
     { title: 'Age of the oldest message, in seconds', metrics: byQueue('ApproximateAgeOfOldestMessage') },
-    { title: 'Calls to AWS', metrics: [our('ApiCalls', 'Sum'), our('ApiThrottles', 'Sum')] },
+    { title: 'Calls to AWS', metrics: [peermasqRow('ApiCalls', 'Sum'), peermasqRow('ApiThrottles', 'Sum')] },
     { title: 'Errors of functions', metrics: byFunction('Errors', 'Sum') },
     { title: 'Throttled functions', metrics: byFunction('Throttles', 'Sum') },
     { title: 'Longest run, in milliseconds', metrics: byFunction('Duration', 'Maximum') },
@@ -80,12 +87,12 @@ export function dashboardResources(settings: Settings): Resources {
 /** CloudWatch Logs Insights. */
 function failures(settings: Settings): string {
   const sources = Object.keys(settings.functions).map(
-    (name) => `SOURCE '/aws/lambda/${named(settings, name)}'`,
+    (name) => `SOURCE '/aws/lambda/${resourceName(settings, name)}'`,
   );
   return [
     ...sources,
     'fields @timestamp, message, cluster, node, code, reason, advice',
-    'filter message in ["NodeGaveUp", "NodeFailed", "NodeHeld", "RecordFailed", "ReconcileFailed"] or severity = "ERROR" or level = "ERROR"',
+    'filter message in ["NodeTimedOut", "NodeFailed", "NodeHeld", "RecordFailed", "ReconcileFailed"] or severity = "ERROR" or level = "ERROR"',
     'sort @timestamp desc',
     'limit 50',
   ].join(' | ');

@@ -6,7 +6,7 @@ import {
   partPattern,
   ruleSetParameter,
 } from '../../shared/aws/names';
-import { installProgram, unpackProgram } from '../../shared/core/render/unpack';
+import { installProgram, unpackProgram } from '../../shared/core/render/install-program';
 
 /** Bytes; SSM refuses larger documents (SSM quotas). */
 const sizeLimit = 64 * 1024;
@@ -17,17 +17,17 @@ const sizeLimit = 64 * 1024;
  * Agents before 3.3.2746 do not set the variable and paste the parameter into the text instead; the
  * parameter's pattern leaves them nothing that could end the quotes.
  */
-const takeParameter = (name: string) =>
+const readParameter = (name: string) =>
   `if [ -z "\${SSM_${name}+set}" ]; then SSM_${name}='{{ ${name} }}'; fi`;
 
 const applyScript = (program: string) => `set -eu
-${takeParameter(ruleSetParameter)}
+${readParameter(ruleSetParameter)}
 ${installProgram(program)}
 printf '%s\\n' "$SSM_${ruleSetParameter}" | bash "$folder/peermasq.sh" apply`;
 
 /** Whoever only looks leaves no program behind, and replaces none. */
-const lookScript = (program: string) => `set -eu
-${takeParameter(partParameter)}
+const snapshotScript = (program: string) => `set -eu
+${readParameter(partParameter)}
 umask 077
 written="$(mktemp)"
 ${unpackProgram(program)}
@@ -67,7 +67,7 @@ export function makeDocument(program: string): SsmDocument {
     script: applyScript,
     timeoutSeconds: 300,
     parameter: ruleSetParameter,
-    accepts: {
+    parameterSpec: {
       description: 'The rule set: gzip, in base64.',
       allowedPattern: packedPattern,
       maxChars: packedLimit,
@@ -76,14 +76,14 @@ export function makeDocument(program: string): SsmDocument {
 }
 
 /** The one that shows what a node has in force, in parts, and changes nothing. Parameter and errors likewise. */
-export function makeLookDocument(program: string): SsmDocument {
+export function makeSnapshotDocument(program: string): SsmDocument {
   return documentOf(program, {
-    step: 'look',
+    step: 'snapshot',
     description: 'Shows the rules of a Kubernetes node, and changes nothing.',
-    script: lookScript,
+    script: snapshotScript,
     timeoutSeconds: 60,
     parameter: partParameter,
-    accepts: {
+    parameterSpec: {
       description: 'Which part of the snapshot; 0 takes it.',
       allowedPattern: partPattern,
       maxChars: 3,
@@ -91,22 +91,22 @@ export function makeLookDocument(program: string): SsmDocument {
   });
 }
 
-interface Sketch {
+interface DocumentSpec {
   readonly step: string;
   readonly description: string;
   readonly script: (program: string) => string;
   readonly timeoutSeconds: number;
   readonly parameter: string;
-  readonly accepts: Pick<SsmParameter, 'description' | 'allowedPattern' | 'maxChars'>;
+  readonly parameterSpec: Pick<SsmParameter, 'description' | 'allowedPattern' | 'maxChars'>;
 }
 
-function documentOf(program: string, sketch: Sketch): SsmDocument {
-  const { step, description, script, timeoutSeconds, parameter, accepts } = sketch;
+function documentOf(program: string, spec: DocumentSpec): SsmDocument {
+  const { step, description, script, timeoutSeconds, parameter, parameterSpec } = spec;
   const sha256 = createHash('sha256').update(program).digest('hex');
   const document: SsmDocument = {
     schemaVersion: '2.2',
     description: `${description} Its program, peermasq.sh, has sha256 ${sha256}.`,
-    parameters: { [parameter]: { type: 'String', ...accepts, interpolationType: 'ENV_VAR' } },
+    parameters: { [parameter]: { type: 'String', ...parameterSpec, interpolationType: 'ENV_VAR' } },
     mainSteps: [
       {
         action: 'aws:runShellScript',

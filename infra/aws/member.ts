@@ -10,11 +10,11 @@ import {
   type Resource,
   type Resources,
 } from './cloudformation';
-import { subscriptions, within } from './patterns';
-import { neededInMembers, reachPolicies, statementsOf } from './permissions';
+import { subscriptions, restrictTo } from './patterns';
+import { memberStatements, clusterPolicies, statementsOf } from './permissions';
 import { applyDocument } from './resources';
-import { attached } from './roles';
-import { named, roleName, stackName, type Settings } from './settings';
+import { managedPolicyRefs } from './roles';
+import { resourceName, roleName, stackName, type Settings } from './settings';
 
 export interface Member {
   readonly stage: string;
@@ -40,13 +40,13 @@ export function memberTemplate(member: Member) {
     Resources: {
       // Without the one that looks: CloudFormation takes 51,200 bytes from a file, which hold the program once.
       Document: applyDocument(member.stage, member.program),
-      ...forwarding(member),
-      ...memberRole(member),
+      ...forwardingResources(member),
+      ...memberRoleResources(member),
     },
   };
 }
 
-function forwarding(member: Member): Resources {
+function forwardingResources(member: Member): Resources {
   const bus = sub(
     `arn:\${AWS::Partition}:events:\${AWS::Region}:${member.central}:event-bus/${stackName(member)}`,
   );
@@ -56,8 +56,8 @@ function forwarding(member: Member): Resources {
     {
       Type: 'AWS::Events::Rule',
       Properties: {
-        Name: named(member, name),
-        EventPattern: within(pattern, [account]),
+        Name: resourceName(member, name),
+        EventPattern: restrictTo(pattern, [account]),
         Targets: [{ Id: 'central', Arn: bus, RoleArn: arnOf('ForwardRole') }],
       },
     },
@@ -70,7 +70,7 @@ function forwarding(member: Member): Resources {
           { Service: 'events.amazonaws.com' },
           {
             ArnEquals: {
-              'aws:SourceArn': all.map(({ name }) => ownArn('events', `rule/${named(member, name)}`)),
+              'aws:SourceArn': all.map(({ name }) => ownArn('events', `rule/${resourceName(member, name)}`)),
             },
           },
         ),
@@ -89,21 +89,21 @@ function forwarding(member: Member): Resources {
 }
 
 /** Trusts the functions' roles by name: to trust them as principals they would have to exist already. */
-function memberRole(member: Member): Resources {
+function memberRoleResources(member: Member): Resources {
   const arn = (rest: string) => sub(`arn:\${AWS::Partition}:iam::${member.central}:${rest}`);
   const roles = member.functions.map((name) => arn(`role/${roleName(member, name)}`));
-  const reach = reachPolicies(member.clusters, member.launchGate);
+  const policies = clusterPolicies(member.clusters, member.launchGate);
   const scope = { stage: member.stage, memberAccounts: [] };
   return {
-    ...reach.ReachNodes,
-    ...reach.CompleteLaunches,
+    ...policies.PushToNodes,
+    ...policies.CompleteLaunches,
     MemberRole: {
       Type: 'AWS::IAM::Role',
       Properties: {
         RoleName: sub(memberRoleName(member.stage, '${AWS::Region}')),
         AssumeRolePolicyDocument: trust({ AWS: arn('root') }, { ArnEquals: { 'aws:PrincipalArn': roles } }),
-        ManagedPolicyArns: attached(reach, neededInMembers),
-        Policies: [{ PolicyName: 'member', PolicyDocument: policy(statementsOf(neededInMembers, scope)) }],
+        ManagedPolicyArns: managedPolicyRefs(policies, memberStatements),
+        Policies: [{ PolicyName: 'member', PolicyDocument: policy(statementsOf(memberStatements, scope)) }],
       },
     },
   };

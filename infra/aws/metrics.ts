@@ -1,6 +1,6 @@
-import { metricsNamespace, type ApiMetric, type ClusterMetric } from '../../shared/aws/metrics';
+import { metricsNamespace, type ApiMetric, type ClusterMetric } from '../../shared/aws/metric-names';
 import { queueNames } from './queues';
-import { named, type Settings } from './settings';
+import { resourceName, type Settings } from './settings';
 
 /** A metric as CloudWatch finds it. */
 export interface Metric {
@@ -9,29 +9,29 @@ export interface Metric {
   readonly dimensions: Readonly<Record<string, string>>;
 }
 
-export type OurMetric = ClusterMetric | ApiMetric;
+export type PeermasqMetric = ClusterMetric | ApiMetric;
 
 /** Over all clusters of a stage. The functions write them into their log, in the embedded metric format. */
-export const ours = ({ stage }: Pick<Settings, 'stage'>, name: OurMetric): Metric => ({
+export const peermasqMetric = ({ stage }: Pick<Settings, 'stage'>, name: PeermasqMetric): Metric => ({
   namespace: metricsNamespace,
   name,
   dimensions: { cloud: 'aws', stage },
 });
 
-export const ofFunction = (settings: Settings, name: string, metric: string): Metric => ({
+export const functionMetric = (settings: Settings, name: string, metric: string): Metric => ({
   namespace: 'AWS/Lambda',
   name: metric,
-  dimensions: { FunctionName: named(settings, name) },
+  dimensions: { FunctionName: resourceName(settings, name) },
 });
 
-export const ofEachFunction = (settings: Settings, metric: string): Metric[] =>
-  Object.keys(settings.functions).map((name) => ofFunction(settings, name, metric));
+export const functionMetrics = (settings: Settings, metric: string): Metric[] =>
+  Object.keys(settings.functions).map((name) => functionMetric(settings, name, metric));
 
-export const ofQueue = (settings: Settings, name: string, metric: string): Metric => ({
+export const queueMetric = (settings: Settings, name: string, metric: string): Metric => ({
   namespace: 'AWS/SQS',
   name: metric,
-  dimensions: { QueueName: named(settings, name) },
+  dimensions: { QueueName: resourceName(settings, name) },
 });
 
-export const ofEachQueue = (settings: Settings, metric: string): Metric[] =>
-  [...queueNames, 'dead-letters'].map((name) => ofQueue(settings, name, metric));
+export const queueMetrics = (settings: Settings, metric: string): Metric[] =>
+  [...queueNames, 'dead-letters'].map((name) => queueMetric(settings, name, metric));

@@ -1,4 +1,4 @@
-import { routeCalls } from '../../shared/aws/events';
+import { routeCalls } from '../../shared/aws/events/parse-event';
 import { documentName } from '../../shared/aws/names';
 import { region } from './cloudformation';
 import type { QueueName } from './queues';
@@ -41,7 +41,7 @@ export const subscriptions = (stage: string): readonly Subscription[] => [
   },
   {
     name: 'peering-changed',
-    queue: 'changes',
+    queue: 'routes',
     pattern: apiCall(...routeCalls),
   },
   {
@@ -59,7 +59,7 @@ export const subscriptions = (stage: string): readonly Subscription[] => [
 ];
 
 /** A bus may carry events of other accounts and regions too; they are not meant for this stack. */
-export const within = (pattern: Pattern, accounts: readonly unknown[]): Pattern => ({
+export const restrictTo = (pattern: Pattern, accounts: readonly unknown[]): Pattern => ({
   ...pattern,
   account: accounts,
   region: [region],

@@ -6,7 +6,7 @@ import {
   ruleSetTag,
   statusTag,
 } from '../../shared/aws/names';
-import { statements, type Action, type StatementName } from '../../shared/aws/permissions';
+import { statements, type Action, type StatementName } from '../../shared/aws/client/permissions';
 import {
   arnOf,
   ownArn,
@@ -17,44 +17,50 @@ import {
   type Resources,
   type Statement,
 } from './cloudformation';
-import { deadLetters, queueId, queueOf } from './queues';
+import { deadLetterQueueId, queueId, queueFeeding } from './queues';
 import type { Settings } from './settings';
 
 /** Looks up nodes, plans, pushes and proves them. */
-const serving = [
-  'LookUpNodes',
-  'LookUpRoutes',
-  'LookUpPrefixLists',
-  'LookUpAgents',
+const reconcileStatements = [
+  'DiscoverNodes',
+  'DiscoverRoutes',
+  'DiscoverPrefixLists',
+  'DiscoverAgents',
   'PushWithDocument',
-  'ReachNodes',
+  'PushToNodes',
   'ReadProofs',
-  'RememberInTags',
-  'EnterMembers',
+  'RecordInTags',
+  'AssumeMemberRoles',
 ] as const satisfies StatementName[];
 
-const consuming = ['TakeFromQueue', 'GiveUp'] as const satisfies StatementName[];
+const queueStatements = ['ConsumeQueue', 'SendToDeadLetterQueue'] as const satisfies StatementName[];
 
 /** What each function needs. */
-const needs: Readonly<Record<string, readonly StatementName[]>> = {
-  'node-joined': [...serving, ...consuming, 'CompleteLaunches'],
-  'peering-changed': [...serving, ...consuming],
+const statementsByFunction: Readonly<Record<string, readonly StatementName[]>> = {
+  'node-joined': [...reconcileStatements, ...queueStatements, 'CompleteLaunches'],
+  'peering-changed': [...reconcileStatements, ...queueStatements],
   // It reads what nodes report and writes it down; whoever is not proven is served again by the others.
-  'command-finished': ['LookUpNodes', 'ReadProofs', 'RememberInTags', 'EnterMembers', ...consuming],
-  sweep: serving,
-  backfill: serving,
+  'command-finished': [
+    'DiscoverNodes',
+    'ReadProofs',
+    'RecordInTags',
+    'AssumeMemberRoles',
+    ...queueStatements,
+  ],
+  sweep: reconcileStatements,
+  backfill: reconcileStatements,
 };
 
 /** @throws Error when serverless.yml has a function that nobody has said the needs of */
-export function needsOf(name: string): readonly StatementName[] {
-  const needed = needs[name];
+export function statementsFor(name: string): readonly StatementName[] {
+  const needed = statementsByFunction[name];
   if (needed) return needed;
   throw new Error(`serverless.yml has a function ${name}: say in infra/aws/permissions.ts what it needs`);
 }
 
 /** What a member account allows the functions. */
-export const neededInMembers: readonly StatementName[] = [
-  ...serving.filter((statement) => statement !== 'EnterMembers'),
+export const memberStatements: readonly StatementName[] = [
+  ...reconcileStatements.filter((statement) => statement !== 'AssumeMemberRoles'),
   'CompleteLaunches',
 ];
 
@@ -63,11 +69,11 @@ interface Scope extends Pick<Settings, 'stage' | 'memberAccounts'> {
   readonly name?: string;
 }
 
-/** Without the Sid and the actions, which shared/aws/permissions.ts has. */
-type Grant = Pick<Statement, 'Resource' | 'Condition'>;
+/** Without the Sid and the actions, which shared/aws/client/permissions.ts has. */
+type ResourceScope = Pick<Statement, 'Resource' | 'Condition'>;
 
 /** These actions know no resources; the region is all that can be said. */
-const inRegion: Grant = {
+const inRegion: ResourceScope = {
   Resource: '*',
   Condition: { StringEquals: { 'aws:RequestedRegion': region } },
 };
@@ -75,17 +81,17 @@ const inRegion: Grant = {
 const instances = ownArn('ec2', 'instance/*');
 
 /** On what a statement allows its actions; nothing where there is no such thing. For clusters see `reach`. */
-const grants = {
-  LookUpNodes: () => inRegion,
-  LookUpRoutes: () => inRegion,
-  LookUpAgents: () => inRegion,
+const resourceScopes = {
+  DiscoverNodes: () => inRegion,
+  DiscoverRoutes: () => inRegion,
+  DiscoverAgents: () => inRegion,
   // A route may name a list of AWS, or one that another account shares.
-  LookUpPrefixLists: () => ({
+  DiscoverPrefixLists: () => ({
     Resource: sub('arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*'),
   }),
   PushWithDocument: ({ stage }) => ({ Resource: ownArn('ssm', `document/${documentName(stage)}`) }),
   ReadProofs: () => inRegion,
-  RememberInTags: () => ({
+  RecordInTags: () => ({
     Resource: instances,
     Condition: {
       'ForAllValues:StringEquals': { 'aws:TagKeys': [ruleSetTag, statusTag] },
@@ -93,26 +99,27 @@ const grants = {
       Null: { 'aws:TagKeys': 'false' },
     },
   }),
-  EnterMembers: ({ stage, memberAccounts }) =>
+  AssumeMemberRoles: ({ stage, memberAccounts }) =>
     memberAccounts.length > 0 && {
       Resource: memberAccounts.map((id) =>
         sub(`arn:\${AWS::Partition}:iam::${id}:role/${memberRoleName(stage, '${AWS::Region}')}`),
       ),
     },
-  TakeFromQueue: ({ name }) => ({ Resource: arnOf(queueId(queueOf(name))) }),
-  GiveUp: () => ({ Resource: arnOf(deadLetters) }),
-} satisfies Partial<Record<StatementName, (scope: Scope) => Grant | false>>;
+  ConsumeQueue: ({ name }) => ({ Resource: arnOf(queueId(queueFeeding(name))) }),
+  SendToDeadLetterQueue: () => ({ Resource: arnOf(deadLetterQueueId) }),
+} satisfies Partial<Record<StatementName, (scope: Scope) => ResourceScope | false>>;
 
 /** The statements of a policy, but for those that have to do with clusters. */
 export function statementsOf(needed: readonly StatementName[], scope: Scope): Statement[] {
-  const isGranted = (statement: StatementName): statement is keyof typeof grants => statement in grants;
-  return needed.filter(isGranted).flatMap((statement) => {
-    const grant = grants[statement](scope);
-    return grant ? [allow(statement, statements[statement], grant)] : [];
+  const hasResourceScope = (statement: StatementName): statement is keyof typeof resourceScopes =>
+    statement in resourceScopes;
+  return needed.filter(hasResourceScope).flatMap((statement) => {
+    const grant = resourceScopes[statement](scope);
+    return grant ? [allowStatement(statement, statements[statement], grant)] : [];
   });
 }
 
-const allow = (Sid: string, Action: readonly Action[], grant: Grant): Statement => ({
+const allowStatement = (Sid: string, Action: readonly Action[], grant: ResourceScope): Statement => ({
   Sid,
   Effect: 'Allow',
   Action,
@@ -120,21 +127,21 @@ const allow = (Sid: string, Action: readonly Action[], grant: Grant): Statement 
 });
 
 /**
- * ReachNodes: the instances that commands may be sent to; CompleteLaunches: the Auto Scaling groups whose
+ * PushToNodes: the instances that commands may be sent to; CompleteLaunches: the Auto Scaling groups whose
  * launches may be completed. Both are those that carry the tags of a configured cluster.
  * @param clusters as peermasq.yaml names them. No condition can say "any cluster": with `*` it is every
  * instance, or group, of the account and region.
  */
-export function reach(
-  statement: 'ReachNodes' | 'CompleteLaunches',
+export function clusterStatements(
+  statement: 'PushToNodes' | 'CompleteLaunches',
   clusters: readonly string[],
 ): readonly Statement[] {
   const [resource, tag] =
-    statement === 'ReachNodes'
+    statement === 'PushToNodes'
       ? [instances, 'ssm:resourceTag']
       : [ownArn('autoscaling', 'autoScalingGroup:*:autoScalingGroupName/*'), 'autoscaling:ResourceTag'];
-  return ofClusters(clusters, tag).map((condition, index) =>
-    allow(`${statement}${index + 1}`, statements[statement], {
+  return clusterConditions(clusters, tag).map((condition, index) =>
+    allowStatement(`${statement}${index + 1}`, statements[statement], {
       Resource: resource,
       ...(condition !== undefined && { Condition: condition }),
     }),
@@ -142,18 +149,18 @@ export function reach(
 }
 
 /** Conditions of which any one is enough. Within one, all have to hold, so each tag has its own. */
-function ofClusters(clusters: readonly string[], key: string): unknown[] {
+function clusterConditions(clusters: readonly string[], key: string): unknown[] {
   if (clusters.includes('*')) return [undefined];
   return [
     ...clusters.map((name) => ({ Null: { [`${key}/${clusterKeyPrefix}${name}`]: 'false' } })),
     ...clusterValueKeys.flatMap((tag) =>
-      inTwenties(clusters).map((names) => ({ StringEquals: { [`${key}/${tag}`]: names } })),
+      chunksOf20(clusters).map((names) => ({ StringEquals: { [`${key}/${tag}`]: names } })),
     ),
   ];
 }
 
 /** So that no statement outgrows a policy, however long the names. */
-const inTwenties = (names: readonly string[]): string[][] =>
+const chunksOf20 = (names: readonly string[]): string[][] =>
   Array.from({ length: Math.ceil(names.length / 20) }, (_, i) => names.slice(i * 20, (i + 1) * 20));
 
 /** IAM quotas: characters in a managed policy (6,144), less its frame, and policies of a role. */
@@ -161,17 +168,19 @@ const policyLimit = 6_000;
 const policiesLimit = 10;
 
 /** The policies for `reach`; every role that needs the statement has all of them. */
-export type ReachPolicies = Readonly<Record<'ReachNodes' | 'CompleteLaunches', Resources>>;
+export type ClusterPolicies = Readonly<Record<'PushToNodes' | 'CompleteLaunches', Resources>>;
 
 /** @throws Error when a role cannot hold them */
-export function reachPolicies(
+export function clusterPolicies(
   clusters: readonly string[],
   launchGate: Settings['launchGate'],
-): ReachPolicies {
+): ClusterPolicies {
   const policies = {
-    ReachNodes: managedPolicies(reach('ReachNodes', clusters), 'ReachNodes'),
+    PushToNodes: managedPolicies(clusterStatements('PushToNodes', clusters), 'PushToNodes'),
     CompleteLaunches:
-      launchGate === 'off' ? {} : managedPolicies(reach('CompleteLaunches', clusters), 'CompleteLaunches'),
+      launchGate === 'off'
+        ? {}
+        : managedPolicies(clusterStatements('CompleteLaunches', clusters), 'CompleteLaunches'),
   };
   if (Object.values(policies).flatMap(Object.keys).length <= policiesLimit) return policies;
   throw new Error(
@@ -181,21 +190,21 @@ export function reachPolicies(
 
 /** One statement a cluster outgrows a policy, so they are spread over as many as it takes. */
 function managedPolicies(all: readonly Statement[], name: string): Resources {
-  const packs: Statement[][] = [];
-  let room = 0;
+  const groups: Statement[][] = [];
+  let remaining = 0;
   for (const statement of all) {
     const size = JSON.stringify(statement).length + 1;
-    const last = packs.at(-1);
-    if (last && size <= room) {
+    const last = groups.at(-1);
+    if (last && size <= remaining) {
       last.push(statement);
-      room -= size;
+      remaining -= size;
     } else {
-      packs.push([statement]);
-      room = policyLimit - size;
+      groups.push([statement]);
+      remaining = policyLimit - size;
     }
   }
   return Object.fromEntries(
-    packs.map((pack, index): [string, Resource] => [
+    groups.map((pack, index): [string, Resource] => [
       `${name}${index + 1}`,
       { Type: 'AWS::IAM::ManagedPolicy', Properties: { PolicyDocument: policy(pack) } },
     ]),

@@ -1,10 +1,10 @@
 import { arnOf, logicalId, ownArn, type Resource, type Resources } from './cloudformation';
-import { named, type Settings } from './settings';
+import { resourceName, type Settings } from './settings';
 
 /** Each queue, and the function that it feeds. */
 export const consumers = {
   nodes: 'node-joined',
-  changes: 'peering-changed',
+  routes: 'peering-changed',
   commands: 'command-finished',
 } as const;
 
@@ -13,19 +13,19 @@ export type QueueName = keyof typeof consumers;
 export const queueNames = Object.keys(consumers) as readonly QueueName[];
 
 /** @throws Error when the function takes from none */
-export function queueOf(name: string | undefined): QueueName {
+export function queueFeeding(name: string | undefined): QueueName {
   const queue = queueNames.find((one) => consumers[one] === name);
   if (queue) return queue;
   throw new Error(`No queue feeds ${name ?? 'it'}: say in infra/aws/queues.ts which one does`);
 }
 
 /** What node-joined reads itself needs no second look: by then most commands have been dealt with. */
-const delaySeconds = { nodes: 0, changes: 0, commands: 30 } as const;
+const delaySeconds = { nodes: 0, routes: 0, commands: 30 } as const;
 
 /**
  * The functions give up by themselves, with a reason, when the objective has passed; this is for messages that
  * end the function itself. So it has to be more than the looks until then: some in the first minute, and one a
- * minute from there (functions/aws/next-look.ts).
+ * minute from there (functions/aws/runtime/retry-delay.ts).
  */
 const maxReceiveCount = (objectiveMinutes: number): number => Math.max(20, objectiveMinutes + 10);
 
@@ -47,14 +47,14 @@ export function queueSettings({
   return queueNames.map((name) => ({
     name,
     consumer: consumers[name],
-    visibilityTimeout: visibility(consumers[name], functions),
+    visibilityTimeout: visibilityTimeoutOf(consumers[name], functions),
     delaySeconds: delaySeconds[name],
     maxReceiveCount: maxReceiveCount(objectiveMinutes),
   }));
 }
 
 /** Seconds: six times the function's timeout, and its batch window (Lambda developer guide, SQS). */
-function visibility(consumer: string, functions: Settings['functions']): number {
+function visibilityTimeoutOf(consumer: string, functions: Settings['functions']): number {
   const feeds = functions[consumer];
   if (!feeds) throw new Error(`serverless.yml has no function ${consumer}, which a queue is meant for`);
   const [window = 0] = feeds.events.flatMap(({ sqs }) => sqs?.maximumBatchingWindow ?? []);
@@ -62,24 +62,24 @@ function visibility(consumer: string, functions: Settings['functions']): number 
 }
 
 export const queueId = (name: QueueName): string => `${logicalId(name)}Queue`;
-export const deadLetters = 'DeadLetterQueue';
+export const deadLetterQueueId = 'DeadLetterQueue';
 
 const fourteenDays = 1_209_600;
 
 export function queueResources(settings: Settings): Resources {
   return {
     ...Object.fromEntries(queueSettings(settings).map((each) => [queueId(each.name), queue(each, settings)])),
-    [deadLetters]: {
+    [deadLetterQueueId]: {
       Type: 'AWS::SQS::Queue',
       Properties: {
-        QueueName: named(settings, 'dead-letters'),
+        QueueName: resourceName(settings, 'dead-letters'),
         SqsManagedSseEnabled: true,
         // SQS counts from when the message was first sent; a queue of origin keeps it for four days at most.
         MessageRetentionPeriod: fourteenDays,
         // Written out, because the queues refer to this one.
         RedriveAllowPolicy: {
           redrivePermission: 'byQueue',
-          sourceQueueArns: queueNames.map((name) => ownArn('sqs', named(settings, name))),
+          sourceQueueArns: queueNames.map((name) => ownArn('sqs', resourceName(settings, name))),
         },
       },
     },
@@ -90,11 +90,11 @@ function queue(each: QueueSettings, settings: Settings): Resource {
   return {
     Type: 'AWS::SQS::Queue',
     Properties: {
-      QueueName: named(settings, each.name),
+      QueueName: resourceName(settings, each.name),
       SqsManagedSseEnabled: true,
       DelaySeconds: each.delaySeconds,
       VisibilityTimeout: each.visibilityTimeout,
-      RedrivePolicy: { deadLetterTargetArn: arnOf(deadLetters), maxReceiveCount: each.maxReceiveCount },
+      RedrivePolicy: { deadLetterTargetArn: arnOf(deadLetterQueueId), maxReceiveCount: each.maxReceiveCount },
     },
   };
 }

@@ -1,12 +1,12 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { documentName, lookDocumentName } from '../../shared/aws/names';
-import { parseConfig } from '../../shared/core/config';
+import { documentName, snapshotDocumentName } from '../../shared/aws/names';
+import { parseConfig } from '../../shared/core/model/config';
 import { joinNodeProgram, nodeProgramSections } from '../join-node-program';
 import { alarmResources } from './alarms';
 import type { Resource, Resources } from './cloudformation';
 import { dashboardResources } from './dashboard';
-import { makeDocument, makeLookDocument, type SsmDocument } from './document';
+import { makeDocument, makeSnapshotDocument, type SsmDocument } from './document';
 import { queueResources } from './queues';
 import { roleResources } from './roles';
 import { ruleResources } from './rules';
@@ -20,12 +20,15 @@ import { parseSettings } from './settings';
  */
 export function stackResources(folder: string, read: unknown): Resources {
   const settings = parseSettings(read);
-  const program = built(folder, 'peermasq.sh', { source: nodeProgramSections, now: joinNodeProgram(folder) });
+  const program = readBuilt(folder, 'peermasq.sh', {
+    source: nodeProgramSections,
+    now: joinNodeProgram(folder),
+  });
   const now = readFileSync(join(folder, 'peermasq.yaml'), 'utf8');
-  const config = built(folder, 'peermasq.yaml', { source: 'peermasq.yaml', now });
+  const config = readBuilt(folder, 'peermasq.yaml', { source: 'peermasq.yaml', now });
   return {
     Document: applyDocument(settings.stage, program),
-    LookDocument: lookDocument(settings.stage, program),
+    SnapshotDocument: snapshotDocument(settings.stage, program),
     ...queueResources(settings),
     ...ruleResources(settings),
     ...roleResources(settings, clustersIn(config)),
@@ -41,8 +44,8 @@ export const applyDocument = (stage: string, program: string): Resource =>
   documentResource(documentName(stage), makeDocument(program));
 
 /** What people send, with permissions of their own. */
-const lookDocument = (stage: string, program: string): Resource =>
-  documentResource(lookDocumentName(stage), makeLookDocument(program));
+const snapshotDocument = (stage: string, program: string): Resource =>
+  documentResource(snapshotDocumentName(stage), makeSnapshotDocument(program));
 
 function documentResource(name: string, content: SsmDocument): Resource {
   return {
@@ -60,12 +63,12 @@ function documentResource(name: string, content: SsmDocument): Resource {
 }
 
 /** A file that goes out with the functions; policies and document must not be newer or older than they are. */
-function built(folder: string, name: string, { source, now }: { source: string; now: string }): string {
-  if (readIfThere(join(folder, 'dist/aws', name)) === now) return now;
+function readBuilt(folder: string, name: string, { source, now }: { source: string; now: string }): string {
+  if (readIfExists(join(folder, 'dist/aws', name)) === now) return now;
   throw new Error(`dist/aws/${name} is not what ${source} is now. Run: npm run build`);
 }
 
-function readIfThere(path: string): string | undefined {
+function readIfExists(path: string): string | undefined {
   try {
     return readFileSync(path, 'utf8');
   } catch {

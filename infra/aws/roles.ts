@@ -1,4 +1,4 @@
-import type { StatementName } from '../../shared/aws/permissions';
+import type { StatementName } from '../../shared/aws/client/permissions';
 import {
   logicalId,
   ownArn,
@@ -10,12 +10,12 @@ import {
   type Resources,
   type Statement,
 } from './cloudformation';
-import { needsOf, reachPolicies, statementsOf, type ReachPolicies } from './permissions';
-import { named, roleName, type Settings } from './settings';
+import { statementsFor, clusterPolicies, statementsOf, type ClusterPolicies } from './permissions';
+import { resourceName, roleName, type Settings } from './settings';
 
 /** A role for each function. */
 export function roleResources(settings: Settings, clusters: readonly string[]): Resources {
-  const reach = reachPolicies(clusters, settings.launchGate);
+  const policies = clusterPolicies(clusters, settings.launchGate);
   const roles = Object.keys(settings.functions).map((name): [string, Resource] => [
     `${logicalId(name)}Role`,
     {
@@ -24,24 +24,24 @@ export function roleResources(settings: Settings, clusters: readonly string[]): 
         // A name, so that member accounts can say whom they trust.
         RoleName: sub(roleName(settings, name)),
         AssumeRolePolicyDocument: trust({ Service: 'lambda.amazonaws.com' }),
-        ManagedPolicyArns: attached(reach, needsOf(name)),
+        ManagedPolicyArns: managedPolicyRefs(policies, statementsFor(name)),
         Policies: [
           {
             PolicyName: 'function',
             PolicyDocument: policy([
-              ...statementsOf(needsOf(name), { ...settings, name }),
-              writeLog(named(settings, name)),
+              ...statementsOf(statementsFor(name), { ...settings, name }),
+              writeLog(resourceName(settings, name)),
             ]),
           },
         ],
       },
     },
   ]);
-  return { ...reach.ReachNodes, ...reach.CompleteLaunches, ...Object.fromEntries(roles) };
+  return { ...policies.PushToNodes, ...policies.CompleteLaunches, ...Object.fromEntries(roles) };
 }
 
 /** References to those of the policies that are needed. */
-export function attached(policies: ReachPolicies, needed: readonly StatementName[]): unknown[] {
+export function managedPolicyRefs(policies: ClusterPolicies, needed: readonly StatementName[]): unknown[] {
   return Object.entries(policies)
     .filter(([statement]) => needed.some((one) => one === statement))
     .flatMap(([, resources]) => Object.keys(resources))

@@ -1,7 +1,7 @@
 import { account, arnOf, logicalId, policy, ref, sub, type Resource, type Resources } from './cloudformation';
-import { subscriptions, within } from './patterns';
-import { deadLetters, queueId, queueNames, type QueueName } from './queues';
-import { named, stackName, type Settings } from './settings';
+import { subscriptions, restrictTo } from './patterns';
+import { deadLetterQueueId, queueId, queueNames, type QueueName } from './queues';
+import { resourceName, stackName, type Settings } from './settings';
 
 interface Rule {
   readonly id: string;
@@ -31,8 +31,8 @@ export function ruleResources(settings: Settings): Resources {
         ),
       ),
     ),
-    ...Object.fromEntries([queuePolicy(deadLetters, rules)]),
-    ...(members.length === 0 ? {} : busOfMembers(settings)),
+    ...Object.fromEntries([queuePolicy(deadLetterQueueId, rules)]),
+    ...(members.length === 0 ? {} : memberBusResources(settings)),
   };
 }
 
@@ -44,10 +44,12 @@ function rulesOn(bus: string, accounts: readonly unknown[], settings: Settings):
     resource: {
       Type: 'AWS::Events::Rule',
       Properties: {
-        Name: named(settings, name),
+        Name: resourceName(settings, name),
         ...(!isOwn && { EventBusName: ref(bus) }),
-        EventPattern: within(pattern, accounts),
-        Targets: [{ Id: queue, Arn: arnOf(queueId(queue)), DeadLetterConfig: { Arn: arnOf(deadLetters) } }],
+        EventPattern: restrictTo(pattern, accounts),
+        Targets: [
+          { Id: queue, Arn: arnOf(queueId(queue)), DeadLetterConfig: { Arn: arnOf(deadLetterQueueId) } },
+        ],
       },
     },
   }));
@@ -56,7 +58,7 @@ function rulesOn(bus: string, accounts: readonly unknown[], settings: Settings):
 /** A queue takes messages from its rules and nobody else; the dead-letter queue takes what they cannot deliver. */
 function queuePolicy(queue: string, rules: readonly Rule[]): [string, Resource] {
   const send = {
-    Sid: 'TakeFromRules',
+    Sid: 'AllowEventBridgeRules',
     Effect: 'Allow',
     Principal: { Service: 'events.amazonaws.com' },
     Action: ['sqs:SendMessage'],
@@ -73,9 +75,9 @@ function queuePolicy(queue: string, rules: readonly Rule[]): [string, Resource] 
  * Who may put events on the bus for members. No account can put one with a source that begins with `aws.`,
  * and the rules match no other; so a member tells of its own instances only.
  */
-function busOfMembers(settings: Settings): Resources {
+function memberBusResources(settings: Settings): Resources {
   const put = {
-    Sid: 'TakeFromMembers',
+    Sid: 'AllowMemberAccounts',
     Effect: 'Allow',
     Principal: { AWS: settings.memberAccounts.map((id) => sub(`arn:\${AWS::Partition}:iam::${id}:root`)) },
     Action: ['events:PutEvents'],

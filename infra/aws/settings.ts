@@ -1,21 +1,22 @@
 import * as z from 'zod';
 
-const accepted = (what: string) => ({
+const expected = (what: string) => ({
   error: ({ input }: { input?: unknown }) => `read ${JSON.stringify(input)}; accepted ${what}`,
 });
 
 /** A value from `--param` is text, one from serverless.yml may be a number. */
 const minutes = (least: number, most: number) => {
-  const range = accepted(`are whole minutes from ${least} to ${most}`);
+  const range = expected(`are whole minutes from ${least} to ${most}`);
   return z.coerce.number(range).int(range).min(least, range).max(most, range);
 };
 
-const textLike = (pattern: RegExp, what: string) => z.string(accepted(what)).regex(pattern, accepted(what));
+const stringMatching = (pattern: RegExp, what: string) =>
+  z.string(expected(what)).regex(pattern, expected(what));
 
-export const accountId = textLike(/^[0-9]{12}$/, 'is an account id: 12 digits');
+export const accountId = stringMatching(/^[0-9]{12}$/, 'is an account id: 12 digits');
 
 const accountIds = z
-  .string(accepted('are account ids in quotes, separated by commas'))
+  .string(expected('are account ids in quotes, separated by commas'))
   .transform((text) => text.split(',').map((id) => id.trim()))
   .transform((ids) => ids.filter(Boolean))
   .pipe(z.array(accountId));
@@ -23,18 +24,18 @@ const accountIds = z
 /** Part of every name; the longest, a role's, has 64 characters and leaves it 20. */
 export const stageName = z
   .string()
-  .regex(/^[a-z][a-z0-9-]{0,19}$/, accepted('are up to 20 of a-z, 0-9 and -'));
+  .regex(/^[a-z][a-z0-9-]{0,19}$/, expected('are up to 20 of a-z, 0-9 and -'));
 
 /** What becomes of a launch whose node was given up; with `off` launches are left alone. */
 export const launchGate = z.enum(
   ['off', 'continue', 'abandon'],
-  accepted('are off, continue and abandon, in quotes'),
+  expected('are off, continue and abandon, in quotes'),
 );
 
 /** What serverless.yml calls `params`, and what the functions in it say about themselves. */
 const settingsSchema = z.object({
   stage: stageName,
-  alarmEmail: z.email(accepted('is an e-mail address')).or(z.literal('')),
+  alarmEmail: z.email(expected('is an e-mail address')).or(z.literal('')),
   /** Messages wait no longer than that, and SQS hides one for 12 hours at most. */
   objectiveMinutes: minutes(1, 720),
   /** In less than 5 one sweep would run into the next. */
@@ -68,7 +69,8 @@ type Stage = Pick<Settings, 'stage'>;
 /** The stack, and what there is one of in it. Everything else has a name of its own behind it. */
 export const stackName = ({ stage }: Stage): string => `peermasq-${stage}`;
 
-export const named = (settings: Stage, name: string): string => `${stackName(settings)}-${name}`;
+export const resourceName = (settings: Stage, name: string): string => `${stackName(settings)}-${name}`;
 
 /** The role of a function; for `Fn::Sub`. Roles are global, so the region is in it. */
-export const roleName = (settings: Stage, name: string): string => named(settings, `\${AWS::Region}-${name}`);
+export const roleName = (settings: Stage, name: string): string =>
+  resourceName(settings, `\${AWS::Region}-${name}`);

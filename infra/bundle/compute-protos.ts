@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Plugin } from 'esbuild';
-import { onlyWhereMet } from './plugin';
+import { replaceModules } from './replace-modules';
 import { pruneProtos, type Descriptor } from './prune-protos';
 
 type Methods = Readonly<Record<string, readonly string[]>>;
@@ -10,7 +10,7 @@ type Methods = Readonly<Record<string, readonly string[]>>;
  * 10,000 types of it, which takes most of a cold start.
  */
 export const computeProtos = (methods: Methods): Plugin =>
-  onlyWhereMet('compute-protos', ['@google-cloud/compute/build/protos/protos.json'], (path) => ({
+  replaceModules('compute-protos', ['@google-cloud/compute/build/protos/protos.json'], (path) => ({
     contents: JSON.stringify(pruneComputeProtos(readFileSync(path, 'utf8'), methods)),
     loader: 'json',
   }));

@@ -1,7 +1,7 @@
 import type { BuildOptions } from 'esbuild';
 import { computeMethods, computeMethodsOfCli } from './compute-methods';
 import { computeProtos } from './compute-protos';
-import { leaveOut } from './left-out';
+import { excludeModules } from './excluded-modules';
 import { schemaKeys } from './schema-keys';
 
 const common = {
@@ -35,7 +35,7 @@ export const gcpBundle = {
   outdir: 'dist/gcp',
   // Google's builder starts its own copy, in which the functions must be registered.
   external: ['@google-cloud/functions-framework'],
-  plugins: [computeProtos(computeMethods), leaveOut],
+  plugins: [computeProtos(computeMethods), excludeModules],
 } satisfies BuildOptions;
 
 export const cliBundle = {
@@ -53,5 +53,5 @@ import { createRequire as requireFrom } from 'node:module';
 const require = requireFrom(import.meta.url), __dirname = import.meta.dirname;`,
   },
   mainFields: ['module', 'main'],
-  plugins: [schemaKeys, computeProtos(computeMethodsOfCli), leaveOut],
+  plugins: [schemaKeys, computeProtos(computeMethodsOfCli), excludeModules],
 } satisfies BuildOptions;

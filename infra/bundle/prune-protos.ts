@@ -22,7 +22,7 @@ export function pruneProtos(
   untypedFields: readonly string[],
 ): Descriptor {
   const kept = new Set<string>();
-  const unseen = new Set(untypedFields);
+  const remainingFields = new Set(untypedFields);
 
   function keep(scope: string, type: string): void {
     const name = resolve(root, scope, type);
@@ -33,7 +33,7 @@ export function pruneProtos(
       if (resolve(root, name, fieldType) === any && !untypedFields.includes(place)) {
         throw new Error(`${place} may hold any type, and no pruning can know which: see untypedFields`);
       }
-      unseen.delete(place);
+      remainingFields.delete(place);
       keep(name, fieldType);
     }
   }
@@ -48,8 +48,9 @@ export function pruneProtos(
       keep(name, found.responseType);
     }
   }
-  if (unseen.size > 0) throw new Error(`No such fields any more: ${[...unseen].join(', ')}`);
-  return cut(root, '', kept, (name) => methods[name.slice(packageName.length + 1)]);
+  if (remainingFields.size > 0)
+    throw new Error(`No such fields any more: ${[...remainingFields].join(', ')}`);
+  return pruneNamespace(root, '', kept, (name) => methods[name.slice(packageName.length + 1)]);
 }
 
 const any = 'google.protobuf.Any';
@@ -71,7 +72,7 @@ function find(root: Descriptor, name: string): Descriptor | undefined {
   return name.split('.').reduce<Descriptor | undefined>((at, part) => at?.nested?.[part], root);
 }
 
-function cut(
+function pruneNamespace(
   { nested, ...own }: Descriptor,
   name: string,
   kept: ReadonlySet<string>,
@@ -81,14 +82,14 @@ function cut(
   const inner = Object.entries(nested ?? {})
     .map(([key, child]) => [name ? `${name}.${key}` : key, key, child] as const)
     .filter(([full]) => kept.has(full) || [...kept].some((one) => one.startsWith(`${full}.`)))
-    .map(([full, key, child]) => [key, cut(child, full, kept, methodsOf)] as const);
+    .map(([full, key, child]) => [key, pruneNamespace(child, full, kept, methodsOf)] as const);
   return {
     ...own,
-    ...(methods && { methods: only(own.methods ?? {}, methods) }),
+    ...(methods && { methods: pick(own.methods ?? {}, methods) }),
     ...(inner.length > 0 && { nested: Object.fromEntries(inner) }),
   };
 }
 
-function only<T>(from: Readonly<Record<string, T>>, keys: readonly string[]): Record<string, T> {
+function pick<T>(from: Readonly<Record<string, T>>, keys: readonly string[]): Record<string, T> {
   return Object.fromEntries(Object.entries(from).filter(([key]) => keys.includes(key)));
 }

@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs';
 import type { Plugin } from 'esbuild';
-import { onlyWhereMet } from './plugin';
+import { replaceModules } from './replace-modules';
 
 /**
  * The schemas of the AWS clients (@aws-sdk/client-*: dist-es/schemas/schemas_0.js), which no esbuild can shake:
  * a key that is computed, `{ [_eQN]: … }`, may have a side effect (toString), so whatever has one is kept, and
  * with it everything that it names. The keys are constants of the same file; written out, unused schemas fall away.
  */
-export const schemaKeys: Plugin = onlyWhereMet(
+export const schemaKeys: Plugin = replaceModules(
   'schema-keys',
   ['@aws-sdk/client-ec2/dist-es/schemas/schemas_0.js', '@aws-sdk/client-ssm/dist-es/schemas/schemas_0.js'],
   (path) => ({ contents: withLiteralKeys(readFileSync(path, 'utf8')), loader: 'js' }),

@@ -5,10 +5,10 @@ locals {
   # Alerts that begin when a metric has any value above the threshold. The name is also the heading in the runbook,
   # after `gcp-`.
   alerts = {
-    nodes-gave-up = {
-      metric    = "NodesGaveUp"
+    nodes-timed-out = {
+      metric    = "NodesTimedOut"
       severity  = "ERROR"
-      advice    = "Nodes were not proven half an hour after they joined: their pods may not reach peered networks. The log entry NodeGaveUp says why. ${local.by_cluster}"
+      advice    = "Nodes were not proven half an hour after they joined: their pods may not reach peered networks. The log entry NodeTimedOut says why. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 0
@@ -44,14 +44,14 @@ locals {
     nodes-held = {
       metric    = "NodesHeld"
       severity  = "ERROR"
-      advice    = "Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, run a backfill with acceptLoss. ${local.by_cluster}"
+      advice    = "Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, run a backfill with allowRouteLoss. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 0
       lasting   = 0
     }
-    permission-missing = {
-      metric    = "PermissionsMissing"
+    permission-denied = {
+      metric    = "PermissionDenied"
       severity  = "CRITICAL"
       advice    = "Google Cloud denied a call of peermasq: nodes may not be served at all. The log entry names the permission and the project. ${local.by_service}"
       group     = "resource.label.service_name"

@@ -19,30 +19,30 @@ const fileSchema = z.strictObject({
   output: labelled,
 });
 
-export type Body = z.infer<typeof body>;
+export type TerraformBlock = z.infer<typeof body>;
 
 /** A resource or a data source. */
-export interface Resource {
+export interface TerraformResource {
   readonly mode: 'resource' | 'data';
   readonly type: string;
   readonly name: string;
-  readonly body: Body;
+  readonly body: TerraformBlock;
 }
 
 /** The files of one folder. */
-export interface Module {
+export interface TerraformModule {
   /** From the root of the repository: `infra/gcp/modules/project`. */
   readonly folder: string;
-  readonly resources: readonly Resource[];
-  readonly variables: Readonly<Record<string, Body>>;
-  readonly locals: Body;
-  readonly outputs: Readonly<Record<string, Body>>;
-  readonly calls: Readonly<Record<string, Body>>;
-  readonly requirements: readonly Body[];
+  readonly resources: readonly TerraformResource[];
+  readonly variables: Readonly<Record<string, TerraformBlock>>;
+  readonly locals: TerraformBlock;
+  readonly outputs: Readonly<Record<string, TerraformBlock>>;
+  readonly calls: Readonly<Record<string, TerraformBlock>>;
+  readonly requirements: readonly TerraformBlock[];
 }
 
 /** @throws Error for a file that is not HCL, with its line */
-export async function readConfiguration(root = 'infra/gcp'): Promise<Module[]> {
+export async function readConfiguration(root = 'infra/gcp'): Promise<TerraformModule[]> {
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.tf'))
     .map((file) => join(root, file));
@@ -57,7 +57,7 @@ export async function readConfiguration(root = 'infra/gcp'): Promise<Module[]> {
   );
 }
 
-async function readModule(folder: string, files: readonly string[]): Promise<Module> {
+async function readModule(folder: string, files: readonly string[]): Promise<TerraformModule> {
   const parsed = await Promise.all(
     files.map(async (file) => fileSchema.parse(await parse(file, readFileSync(file, 'utf8')))),
   );
@@ -68,22 +68,27 @@ async function readModule(folder: string, files: readonly string[]): Promise<Mod
       ...resourcesOf('data', file.data),
     ]),
     variables: singly(parsed.map(({ variable }) => variable)),
-    locals: Object.assign({}, ...parsed.flatMap(({ locals }) => locals)) as Body,
+    locals: Object.assign({}, ...parsed.flatMap(({ locals }) => locals)) as TerraformBlock,
     outputs: singly(parsed.map(({ output }) => output)),
     calls: singly(parsed.map(({ module }) => module)),
     requirements: parsed.flatMap(({ terraform }) => terraform),
   };
 }
 
-function resourcesOf(mode: Resource['mode'], found: z.infer<typeof twiceLabelled>): Resource[] {
+function resourcesOf(
+  mode: TerraformResource['mode'],
+  found: z.infer<typeof twiceLabelled>,
+): TerraformResource[] {
   return Object.entries(found).flatMap(([type, names]) =>
     Object.entries(names).flatMap(([name, bodies]) => bodies.map((one) => ({ mode, type, name, body: one }))),
   );
 }
 
-const singly = (all: readonly z.infer<typeof labelled>[]): Record<string, Body> =>
+const singly = (all: readonly z.infer<typeof labelled>[]): Record<string, TerraformBlock> =>
   Object.fromEntries(
-    all.flatMap((one) => Object.entries(one)).map(([name, [first]]): [string, Body] => [name, first ?? {}]),
+    all
+      .flatMap((one) => Object.entries(one))
+      .map(([name, [first]]): [string, TerraformBlock] => [name, first ?? {}]),
   );
 
 /** Every text in it, however deep, keys too. */
@@ -98,7 +103,7 @@ export function textsIn(value: unknown): string[] {
 export const metaArguments = ['count', 'depends_on', 'for_each', 'lifecycle', 'provider'];
 
 /** Blocks are lists of objects in the parser's JSON, and a dynamic block is the block that it makes. */
-export function membersOf(found: Body): [string, unknown][] {
+export function membersOf(found: TerraformBlock): [string, unknown][] {
   return Object.entries(found).flatMap(([name, value]): [string, unknown][] => {
     if (metaArguments.includes(name)) return [];
     if (name !== 'dynamic') return [[name, value]];
@@ -109,4 +114,5 @@ export function membersOf(found: Body): [string, unknown][] {
   });
 }
 
-export const isBlock = (value: unknown): value is Body[] => z.array(body).min(1).safeParse(value).success;
+export const isBlock = (value: unknown): value is TerraformBlock[] =>
+  z.array(body).min(1).safeParse(value).success;

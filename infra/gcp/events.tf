@@ -2,7 +2,7 @@
 # audit log itself would wait 10 seconds for an answer, and then deliver again what the function still works on; one
 # that belongs to a function waits 600.
 locals {
-  # Those of shared/gcp/events.ts; a test holds the two together.
+  # Those of shared/gcp/events/instance-inserted.ts and routes-changed.ts; a test compares them.
   methods = {
     nodes = [
       "instances.bulkInsert",

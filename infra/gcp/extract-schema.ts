@@ -3,9 +3,9 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import ts from 'typescript';
-import { readConfiguration, type Resource } from './configuration';
+import { readConfiguration, type TerraformResource } from './configuration';
 import { attributesRead } from './references';
-import { faultsOf, usedOf, type BlockSchema, type ResourceSchema, type Schema } from './schema';
+import { schemaErrors, usedSchema, type BlockSchema, type ResourceSchema, type Schema } from './schema';
 
 /**
  * Writes schema.json: of what the providers' published schemas say, that which this configuration uses. The schemas
@@ -20,7 +20,7 @@ const bindings = {
 
 type Provider = keyof typeof bindings;
 
-interface Full {
+interface ProviderBinding {
   readonly schema: BlockSchema;
   /** Whether the path of an attribute, `service_config.uri`, leads anywhere. */
   readonly hasAttribute: (path: string) => boolean;
@@ -34,7 +34,7 @@ async function main(): Promise<void> {
   const folder = install();
   try {
     const versions: Partial<Record<Provider, string>> = {};
-    const extract = (mode: Resource['mode']): Record<string, ResourceSchema> => {
+    const extract = (mode: TerraformResource['mode']): Record<string, ResourceSchema> => {
       const types = [...new Set(resources.filter((one) => one.mode === mode).map(({ type }) => type))].sort();
       return Object.fromEntries(
         types.map((type) => {
@@ -43,13 +43,13 @@ async function main(): Promise<void> {
           versions[provider] = full.version;
           const same = resources.filter((one) => one.mode === mode && one.type === type);
           const paths = read.filter((one) => one.mode === mode && one.type === type).map(({ path }) => path);
-          const faults = [
-            ...same.flatMap(({ name, body }) => faultsOf(body, full.schema, `${type}.${name}`)),
+          const errors = [
+            ...same.flatMap(({ name, body }) => schemaErrors(body, full.schema, `${type}.${name}`)),
             ...paths.filter((path) => !full.hasAttribute(path)).map((path) => `${type} tells no ${path}`),
           ];
-          for (const fault of faults) console.error(fault);
-          if (faults.length > 0) process.exitCode = 1;
-          const used = usedOf(
+          for (const error of errors) console.error(error);
+          if (errors.length > 0) process.exitCode = 1;
+          const used = usedSchema(
             full.schema,
             same.map(({ body }) => body),
           );
@@ -80,7 +80,7 @@ function install(): string {
   return folder;
 }
 
-function readBinding(folder: string, mode: Resource['mode'], type: string): Full {
+function readBinding(folder: string, mode: TerraformResource['mode'], type: string): ProviderBinding {
   const name = (mode === 'data' ? `data_${type}` : type.replace(/^google_/, '')).replaceAll('_', '-');
   const text = readFileSync(join(folder, 'lib', name, 'index.d.ts'), 'utf8');
   const version = /registry\.terraform\.io\/providers\/[a-z]+\/[a-z]+\/([0-9.]+)\//.exec(text)?.[1] ?? '';
@@ -102,10 +102,10 @@ function readBinding(folder: string, mode: Resource['mode'], type: string): Full
 
 function blockSchema(name: string, interfaces: ReadonlyMap<string, ts.InterfaceDeclaration>): BlockSchema {
   const members = (interfaces.get(name)?.members ?? []).flatMap((member) => {
-    const itsName = /#([a-z0-9_]+) [A-Za-z0-9]+#\1\}/.exec(member.getFullText())?.[1];
-    if (!ts.isPropertySignature(member) || itsName === undefined) return [];
+    const argumentName = /#([a-z0-9_]+) [A-Za-z0-9]+#\1\}/.exec(member.getFullText())?.[1];
+    if (!ts.isPropertySignature(member) || argumentName === undefined) return [];
     const inner = identifiersIn(member.type).find((one) => interfaces.has(one));
-    return [{ name: itsName, inner, isRequired: member.questionToken === undefined }];
+    return [{ name: argumentName, inner, isRequired: member.questionToken === undefined }];
   });
   if (members.length === 0) return { arguments: {}, blocks: {}, required: [] };
   return {

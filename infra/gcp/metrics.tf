@@ -1,4 +1,4 @@
-# The functions log; the metrics are made from what they log. Names of events: LogEvent in shared/core/ports.ts.
+# The functions log; the metrics are made from what they log. Names of events: LogEvent in shared/core/cloud.ts.
 locals {
   logged = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(${join(" OR ", [for key in keys(local.functions) : "\"${local.name}-${key}\""])})"
 
@@ -15,9 +15,9 @@ locals {
       filter      = "jsonPayload.message=\"NodeFailed\" AND severity>=ERROR"
       labels      = ["cloud", "cluster"]
     }
-    NodesGaveUp = {
+    NodesTimedOut = {
       description = "Nodes whose event was given up."
-      filter      = "jsonPayload.message=\"NodeGaveUp\""
+      filter      = "jsonPayload.message=\"NodeTimedOut\""
       labels      = ["cloud", "cluster"]
     }
     NodesHeld = {
@@ -25,14 +25,14 @@ locals {
       filter      = "jsonPayload.message=\"NodeHeld\""
       labels      = ["cloud", "cluster"]
     }
-    PermissionsMissing = {
+    PermissionDenied = {
       description = "Calls that were denied."
       filter      = "jsonPayload.message=(\"ReconcileFailed\" OR \"NodeFailed\" OR \"RecordFailed\") AND jsonPayload.code=\"permission-denied\""
       labels      = []
     }
     SweepsFinished = {
       description = "Sweeps that ended well."
-      filter      = "jsonPayload.message=\"SweepFinished\" AND jsonPayload.dryRun=false AND jsonPayload.faults=0"
+      filter      = "jsonPayload.message=\"SweepFinished\" AND jsonPayload.dryRun=false AND jsonPayload.errors=0"
       labels      = []
     }
     # Answers of 500 are no errors: so does a function have its event delivered again.
@@ -69,14 +69,14 @@ locals {
     }
     ApiCalls = {
       description = "Calls to Google Cloud, by invocation."
-      filter      = "jsonPayload.message=\"CallsCounted\""
+      filter      = "jsonPayload.message=\"ApiCallsCounted\""
       value       = "jsonPayload.calls"
       unit        = "1"
       labels      = ["cloud"]
     }
     ApiThrottles = {
       description = "Calls that Google Cloud refused because there were too many, by invocation."
-      filter      = "jsonPayload.message=\"CallsCounted\" AND jsonPayload.throttles>0"
+      filter      = "jsonPayload.message=\"ApiCallsCounted\" AND jsonPayload.throttles>0"
       value       = "jsonPayload.throttles"
       unit        = "1"
       labels      = ["cloud"]

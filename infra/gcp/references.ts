@@ -1,4 +1,4 @@
-import { textsIn, type Module, type Resource } from './configuration';
+import { textsIn, type TerraformModule, type TerraformResource } from './configuration';
 
 const name = '[a-zA-Z_][a-zA-Z0-9_-]*';
 const index = '(?:\\[[^\\]]*\\])*';
@@ -19,7 +19,7 @@ export function referencesIn(found: unknown): string[][] {
 }
 
 export interface AttributeRead {
-  readonly mode: Resource['mode'];
+  readonly mode: TerraformResource['mode'];
   readonly type: string;
   readonly name: string;
   /** `email`, `service_config.uri` */
@@ -27,7 +27,7 @@ export interface AttributeRead {
 }
 
 /** Which attributes of resources and data sources a module reads. */
-export function attributesRead(module: Module): AttributeRead[] {
+export function attributesRead(module: TerraformModule): AttributeRead[] {
   return referencesIn(module)
     .flatMap(([first = '', second = '', ...rest]): AttributeRead[] => {
       const [third = '', ...path] = rest;
@@ -39,5 +39,5 @@ export function attributesRead(module: Module): AttributeRead[] {
     .filter(({ path }) => path !== '');
 }
 
-const isResourceType = (word: string, { resources }: Module): boolean =>
+const isResourceType = (word: string, { resources }: TerraformModule): boolean =>
   resources.some(({ mode, type }) => mode === 'resource' && type === word);

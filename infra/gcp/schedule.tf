@@ -19,7 +19,7 @@ resource "google_cloud_scheduler_job" "sweep" {
     uri         = google_cloudfunctions2_function.this["backfill"].service_config[0].uri
     http_method = "POST"
     headers     = { "Content-Type" = "application/json" }
-    body        = base64encode(jsonencode({ leaveYoung = true }))
+    body        = base64encode(jsonencode({ skipNewNodes = true }))
 
     oidc_token {
       service_account_email = google_service_account.sweep.email

@@ -1,4 +1,4 @@
-import { isBlock, membersOf, type Body } from './configuration';
+import { isBlock, membersOf, type TerraformBlock } from './configuration';
 
 /** What a provider says of a resource, a data source, or a block inside one. */
 export interface BlockSchema {
@@ -21,7 +21,7 @@ export interface Schema {
 }
 
 /** What the provider would refuse, in words; nothing when all is well. */
-export function faultsOf(body: Body, schema: BlockSchema, path: string): string[] {
+export function schemaErrors(body: TerraformBlock, schema: BlockSchema, path: string): string[] {
   const members = membersOf(body);
   const given = new Set(members.map(([name]) => name));
   const missing = [
@@ -34,7 +34,7 @@ export function faultsOf(body: Body, schema: BlockSchema, path: string): string[
       const inner = schema.blocks[name];
       if (inner) {
         return isBlock(value)
-          ? value.flatMap((one) => faultsOf(one, inner, `${path}.${name}`))
+          ? value.flatMap((one) => schemaErrors(one, inner, `${path}.${name}`))
           : [`${path}.${name} is a block`];
       }
       if (schema.arguments[name] === undefined) return [`${path} has no ${name}`];
@@ -44,7 +44,7 @@ export function faultsOf(body: Body, schema: BlockSchema, path: string): string[
 }
 
 /** The part of a schema that some bodies use, and what it requires. */
-export function usedOf(schema: BlockSchema, bodies: readonly Body[]): BlockSchema {
+export function usedSchema(schema: BlockSchema, bodies: readonly TerraformBlock[]): BlockSchema {
   const members = bodies.flatMap(membersOf);
   const used = new Set(members.map(([name]) => name));
   const inside = (block: string) =>
@@ -54,7 +54,7 @@ export function usedOf(schema: BlockSchema, bodies: readonly Body[]): BlockSchem
     blocks: Object.fromEntries(
       Object.entries(pick(schema.blocks, (name) => used.has(name))).map(([name, inner]) => [
         name,
-        usedOf(inner, inside(name)),
+        usedSchema(inner, inside(name)),
       ]),
     ),
     required: schema.required,

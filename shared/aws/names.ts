@@ -25,8 +25,8 @@ export function documentName(stage: string): string {
   return `peermasq-apply-${stage}`;
 }
 
-export function lookDocumentName(stage: string): string {
-  return `peermasq-look-${stage}`;
+export function snapshotDocumentName(stage: string): string {
+  return `peermasq-snapshot-${stage}`;
 }
 
 /** What the functions assume in an account whose nodes they serve beside their own. */

@@ -1,10 +1,11 @@
-import type { Cloud } from '../core/ports';
-import { makeGcpChannel } from './channel';
-import { clientsOfProcess } from './clients';
-import { makeGcpNodes } from './nodes';
-import { makeGcpRoutes } from './routes';
+import type { Cloud } from '../core/cloud';
+import { makeChannel } from './deliver/channel';
+import { getClients } from './client/clients';
+import type { GcpNode } from './discover/instance';
+import { makeNodes } from './discover/nodes';
+import { makeRoutes } from './discover/routes';
 
-export interface GcpSettings {
+export interface CloudOptions {
   /**
    * Where nodes are listed; none means the project of the credentials. Look-ups by reference go to the project
    * that the reference names.
@@ -13,15 +14,15 @@ export interface GcpSettings {
   /** The text of the node program, shared/node/src. */
   readonly program: string;
   /** Milliseconds for which passes share what they found of networks; 0 unless told. */
-  readonly sharesRoutesMs?: number;
+  readonly routesCacheMs?: number;
 }
 
 /** Google Cloud behind the ports. */
-export function makeGcpCloud({ projects, program, sharesRoutesMs = 0 }: GcpSettings): Cloud {
-  const clients = clientsOfProcess();
+export function makeCloud({ projects, program, routesCacheMs = 0 }: CloudOptions): Cloud<GcpNode> {
+  const clients = getClients();
   return {
-    nodes: makeGcpNodes(clients, projects, program),
-    routes: makeGcpRoutes(clients, sharesRoutesMs),
-    channel: makeGcpChannel(clients, program),
+    nodes: makeNodes(clients, projects, program),
+    routes: makeRoutes(clients, routesCacheMs),
+    channel: makeChannel(clients, program),
   };
 }

@@ -1,20 +1,21 @@
-import { makeAwsCloud } from '../../shared/aws/cloud';
-import { makeClients, type Clients } from '../../shared/aws/clients';
-import type { Cloud } from '../../shared/core/ports';
-import { labRegion, startAws, type LabAws } from '../lab/aws/aws';
+import { makeCloud } from '../../shared/aws/cloud';
+import { makeClients, type Clients } from '../../shared/aws/client/clients';
+import type { AwsNode } from '../../shared/aws/discover/nodes';
+import type { Cloud } from '../../shared/core/cloud';
+import { labRegion, startLocalAws, type LocalAws } from '../lab/aws/cloud';
 
 /** The double, and the product's AWS half talking to it through the official clients. */
 export async function startCloud(): Promise<{
-  aws: LabAws;
+  aws: LocalAws;
   clients: Clients;
-  cloud: Cloud;
+  cloud: Cloud<AwsNode>;
   close: () => Promise<void>;
 }> {
-  const aws = await startAws();
+  const aws = await startLocalAws();
   const before = { ...process.env };
   Object.assign(process.env, aws.env);
   const clients = makeClients(labRegion);
-  const cloud = makeAwsCloud(clients, { stage: 'test', firstLookMs: 20 });
+  const cloud = makeCloud(clients, { stage: 'test', firstPollMs: 20 });
   return {
     aws,
     clients,

@@ -6,10 +6,10 @@ import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { build, type BuildOptions } from 'esbuild';
 import { awsBundle, gcpBundle } from '../../infra/bundle/options';
-import { labAccount, labRegion, startAws } from '../lab/aws/aws';
-import { sqsEvent } from '../lab/aws/records';
+import { labAccount, labRegion, startLocalAws } from '../lab/aws/cloud';
+import { sqsEvent } from '../lab/aws/sqs-records';
 import { insertEvent } from '../lab/gcp/events';
-import { openGoogleCloud } from '../lab/gcp/lab';
+import { startLocalGcp } from '../lab/gcp/cloud';
 import { addVm } from '../lab/gcp/state';
 import { spread, type Spread } from './spread';
 import { nodeProgramFile } from '../lab/node-program';
@@ -106,13 +106,13 @@ async function start(file: string, { env, event, context }: Subject): Promise<St
     timeout: 60_000,
   });
   child.stdin.end(JSON.stringify({ event, context }));
-  const [timing, log, faults] = await Promise.all([
+  const [timing, log, stderr] = await Promise.all([
     text(child.stdio[3] as Readable),
     text(child.stdout),
     text(child.stderr),
     once(child, 'close'),
   ]);
-  if (child.exitCode !== 0) throw new Error(`${file} did not answer:\n${faults}${log}`);
+  if (child.exitCode !== 0) throw new Error(`${file} did not answer:\n${stderr}${log}`);
   return JSON.parse(timing) as Start;
 }
 
@@ -125,7 +125,7 @@ function files(): Readonly<Record<string, string>> {
 
 /** The node belongs to no cluster: it is looked up, and skipped. */
 async function openGcp(): Promise<Subject> {
-  const google = await openGoogleCloud();
+  const google = await startLocalGcp();
   const vm = addVm(google.cloud, {});
   return {
     name: 'dist/gcp, nodeJoined: first instances.get',
@@ -140,7 +140,7 @@ async function openGcp(): Promise<Subject> {
 }
 
 async function openAws(): Promise<Subject> {
-  const aws = await startAws();
+  const aws = await startLocalAws();
   const [vpcId, subnetId] = ['vpc-0123456789abcdef0', 'subnet-0123456789abcdef0'];
   aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] });
   const id = aws.addNode({ subnetId });

@@ -2,10 +2,10 @@ import * as z from 'zod';
 import { addFleetNode, countGcpCalls, openGcpFleet, type GcpCalls, type GcpFleet } from './gcp-fleet';
 
 /** Passes of the backfill function over a fleet on Google Cloud. */
-export interface GcpPasses {
+export interface GcpRuns {
   readonly nodes: number;
   readonly proven: number;
-  readonly passes: number;
+  readonly runs: number;
   readonly seconds: number;
   /** The most memory of the function, in megabytes. */
   readonly peakMb: number;
@@ -14,10 +14,10 @@ export interface GcpPasses {
 
 const backfillNodes = 1_000;
 const sweepNodes = 10_000;
-const mostPasses = 5;
+const maxRuns = 5;
 
 /** 1,000 nodes that were there before peermasq, until all have proven their rules. */
-export async function measureGcpBackfill(): Promise<GcpPasses> {
+export async function measureGcpBackfill(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {
     for (let made = 0; made < backfillNodes; made += 1) addFleetNode(fleet.cloud);
@@ -28,7 +28,7 @@ export async function measureGcpBackfill(): Promise<GcpPasses> {
 }
 
 /** A sweep of 10,000 nodes that have all proven what they should have. */
-export async function measureGcpSweep(): Promise<GcpPasses> {
+export async function measureGcpSweep(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {
     const first = addFleetNode(fleet.cloud);
@@ -40,22 +40,22 @@ export async function measureGcpSweep(): Promise<GcpPasses> {
     for (let made = 1; made < sweepNodes; made += 1)
       addFleetNode(fleet.cloud, { metadata, labels, guestAttributes });
     fleet.cloud.calls.length = 0;
-    return await measure(fleet, { leaveYoung: true });
+    return await measure(fleet, { skipNewNodes: true });
   } finally {
     await fleet.close();
   }
 }
 
-async function measure(fleet: GcpFleet, body: object): Promise<GcpPasses> {
+async function measure(fleet: GcpFleet, body: object): Promise<GcpRuns> {
   const nodes = fleet.cloud.vms.length;
   const startedAt = performance.now();
-  let [passes, proven] = [0, 0];
-  while (proven < nodes && passes < mostPasses) {
+  let [runs, proven] = [0, 0];
+  while (proven < nodes && runs < maxRuns) {
     proven = await post(fleet, body);
-    passes += 1;
+    runs += 1;
   }
   const seconds = (performance.now() - startedAt) / 1_000;
-  return { nodes, proven, passes, seconds, peakMb: fleet.running.peakMb(), calls: countGcpCalls(fleet) };
+  return { nodes, proven, runs, seconds, peakMb: fleet.running.peakMb(), calls: countGcpCalls(fleet) };
 }
 
 const answerSchema = z.object({ counts: z.record(z.string(), z.number()) });

@@ -1,11 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { startFunction, type RunningFunction } from '../lab/gcp/functions';
-import { openGoogleCloud } from '../lab/gcp/lab';
-import { obeyMetadata } from '../lab/gcp/obedient';
-import { limitCalls, type Quota } from '../lab/gcp/quota';
-import { addVm, networkUrl, subnetworkUrl, type GoogleCloud, type Vm } from '../lab/gcp/state';
+import { startFunction, type LabFunction } from '../lab/gcp/function';
+import { startLocalGcp } from '../lab/gcp/cloud';
+import { runFakeNodes } from '../lab/gcp/fake-node';
+import { enableRateLimits, type RateLimits } from '../lab/gcp/rate-limits';
+import { addVm, networkUrl, subnetworkUrl, type GcpState, type LabVm } from '../lab/gcp/state';
 
 const project = 'identity-nonprod';
 const cluster = 'shop';
@@ -23,7 +23,7 @@ export const fleetNode = () => ({
 });
 
 /** Adds a node that runs since an hour. */
-export const addFleetNode = (cloud: GoogleCloud, given: Partial<Vm> = {}): Vm =>
+export const addFleetNode = (cloud: GcpState, given: Partial<LabVm> = {}): LabVm =>
   addVm(cloud, {
     ...fleetNode(),
     lastStartTimestamp: new Date(Date.now() - 3_600_000).toISOString(),
@@ -31,18 +31,18 @@ export const addFleetNode = (cloud: GoogleCloud, given: Partial<Vm> = {}): Vm =>
   });
 
 export interface GcpFleet {
-  readonly cloud: GoogleCloud;
-  readonly quota: Quota;
-  readonly running: RunningFunction;
+  readonly cloud: GcpState;
+  readonly rateLimits: RateLimits;
+  readonly running: LabFunction;
   readonly close: () => Promise<void>;
 }
 
 /** A project with a cluster, rate quotas on, and one function as it is deployed; its nodes report after 1 to 3 s. */
 export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<GcpFleet> {
-  const google = await openGoogleCloud();
+  const google = await startLocalGcp();
   const { cloud, env } = google;
   addNetwork(cloud);
-  obeyMetadata(cloud, reportsAfterMs);
+  runFakeNodes(cloud, reportsAfterMs);
   const folder = mkdtempSync(join(tmpdir(), 'peermasq-bench-'));
   const config = join(folder, 'peermasq.yaml');
   writeFileSync(config, `clusters: {${cluster}: {pods: [10.244.0.0/16], masquerade: [peerings]}}`);
@@ -56,7 +56,7 @@ export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<G
   });
   return {
     cloud,
-    quota: limitCalls(cloud),
+    rateLimits: enableRateLimits(cloud),
     running,
     close: async () => {
       await running.close();
@@ -66,7 +66,7 @@ export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<G
   };
 }
 
-function addNetwork({ networks, subnetworks }: GoogleCloud): void {
+function addNetwork({ networks, subnetworks }: GcpState): void {
   const name = 'shop-vpc';
   networks.push({
     project,
@@ -86,14 +86,14 @@ export interface GcpCalls {
   readonly all: number;
   readonly byMethod: Readonly<Record<string, number>>;
   /** Calls beyond a rate quota. */
-  readonly overdrawn: number;
+  readonly callsOverLimit: number;
 }
 
-export function countGcpCalls({ cloud: { calls }, quota: { overdrawn } }: GcpFleet): GcpCalls {
+export function countGcpCalls({ cloud: { calls }, rateLimits: { callsOverLimit } }: GcpFleet): GcpCalls {
   const byMethod: Record<string, number> = {};
   for (const call of calls) {
     const method = call.replace('compute.', '');
     byMethod[method] = (byMethod[method] ?? 0) + 1;
   }
-  return { all: calls.length, byMethod, overdrawn };
+  return { all: calls.length, byMethod, callsOverLimit };
 }

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { deliver } from '../lab/gcp/functions';
+import { deliverEvent } from '../lab/gcp/function';
 import { insertVm } from '../lab/gcp/insert';
 import { metadataOf } from '../lab/gcp/state';
 import { fleetNode, openGcpFleet, type GcpFleet } from './gcp-fleet';
@@ -42,7 +42,7 @@ async function each<T>(times: number, make: () => Promise<T>): Promise<T[]> {
 /** Returns when the metadata is set; the function goes on until the node has proven its rules. */
 async function insert({ cloud, running }: GcpFleet, visibleAfterMs: number) {
   const { vm, beganAt, first } = insertVm(cloud, fleetNode(), { visibleAfterMs, runningAfterMs });
-  const delivery = deliver(running, first).then((status) => {
+  const delivery = deliverEvent(running, first).then((status) => {
     if (status >= 300) throw new Error(`The function answered ${status}`);
   });
   const isSet = () => metadataOf(vm, 'startup-script') !== undefined;

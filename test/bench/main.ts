@@ -1,10 +1,10 @@
 import { measureColdStarts, type ColdStart } from './cold-start';
-import type { Calls } from './fleet';
-import { measureGcpBackfill, measureGcpSweep, type GcpPasses } from './gcp-backfill';
+import type { AwsCalls } from './aws-fleet';
+import { measureGcpBackfill, measureGcpSweep, type GcpRuns } from './gcp-backfill';
 import { measureGcpRace } from './gcp-race';
-import { measureStorm } from './storm';
-import { measureSweep } from './sweep';
-import { measureIdleWatch, type IdleWatch } from './watch';
+import { measureStorm } from './aws-storm';
+import { measureSweep } from './aws-sweep';
+import { measureIdleWatch, type IdleWatch } from './idle-watch';
 
 type ColdStarts = Awaited<ReturnType<typeof measureColdStarts>>[number];
 type Storm = Awaited<ReturnType<typeof measureStorm>>;
@@ -38,8 +38,8 @@ async function main(): Promise<void> {
   figures.coldStarts.forEach(printColdStart);
   figures.storms.forEach(printStorm);
   printSweep(figures.sweep);
-  printPasses('A backfill on Google Cloud', figures.gcp.backfill);
-  printPasses('A converged sweep on Google Cloud', figures.gcp.sweep);
+  printRuns('A backfill on Google Cloud', figures.gcp.backfill);
+  printRuns('A converged sweep on Google Cloud', figures.gcp.sweep);
   figures.gcp.races.forEach(printRace);
   printIdleWatch(figures.idleWatch);
 }
@@ -80,20 +80,20 @@ function printIdleWatch({ rounds, seconds, cpuSecondsPerHour, processesPerHour, 
   );
 }
 
-function printCalls({ ec2AndSsm, sqs, byAction, overdrawn }: Calls): string {
+function printCalls({ ec2AndSsm, sqs, byAction, callsOverLimit }: AwsCalls): string {
   const each = Object.entries(byAction).map(([action, count]) => `${action} ${count}`);
   return [
-    `${ec2AndSsm} calls to EC2 and SSM, ${overdrawn} beyond a token bucket; ${sqs} to SQS`,
+    `${ec2AndSsm} calls to EC2 and SSM, ${callsOverLimit} beyond a token bucket; ${sqs} to SQS`,
     `  (${each.join(', ')})`,
   ].join('\n  ');
 }
 
-function printPasses(name: string, { nodes, proven, passes, seconds, peakMb, calls }: GcpPasses): void {
+function printRuns(name: string, { nodes, proven, runs, seconds, peakMb, calls }: GcpRuns): void {
   const each = Object.entries(calls.byMethod).map(([method, count]) => `${method} ${count}`);
   console.log(
-    `${name}: ${proven} of ${nodes} nodes proven in ${seconds.toFixed(1)} s, ${passes} passes, ${peakMb} MB at most`,
+    `${name}: ${proven} of ${nodes} nodes proven in ${seconds.toFixed(1)} s, ${runs} passes, ${peakMb} MB at most`,
   );
-  console.log(`  ${calls.all} calls, ${calls.overdrawn} beyond a rate quota\n  (${each.join(', ')})\n`);
+  console.log(`  ${calls.all} calls, ${calls.callsOverLimit} beyond a rate quota\n  (${each.join(', ')})\n`);
 }
 
 main().catch((error: unknown) => {

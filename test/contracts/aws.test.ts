@@ -1,35 +1,35 @@
-import { makeDocument, makeLookDocument } from '../../infra/aws/document';
-import { makeClients } from '../../shared/aws/clients';
-import { makeAwsCloud } from '../../shared/aws/cloud';
-import { makeAwsInspection } from '../../shared/aws/inspection';
-import { documentName, lookDocumentName } from '../../shared/aws/names';
-import type { NodeRef } from '../../shared/core/node';
-import { labAccount, labRegion, startAws } from '../lab/aws/aws';
+import { makeDocument, makeSnapshotDocument } from '../../infra/aws/document';
+import { makeClients } from '../../shared/aws/client/clients';
+import { makeCloud } from '../../shared/aws/cloud';
+import { makeInspection } from '../../shared/aws/snapshot';
+import { documentName, snapshotDocumentName } from '../../shared/aws/names';
+import type { NodeRef } from '../../shared/core/model/node';
+import { labAccount, labRegion, startLocalAws } from '../lab/aws/cloud';
 import { describeCloud, type CloudLab } from './cloud';
-import { describeInspection } from './inspection';
+import { describeInspection } from './snapshot';
 import { openMachines } from './machines';
 import { nodeProgram } from '../lab/node-program';
 
 const refOf = (id: string): NodeRef => ({ cloud: 'aws', account: labAccount, region: labRegion, id });
 
 async function open(): Promise<CloudLab> {
-  const aws = await startAws();
+  const aws = await startLocalAws();
   const machines = openMachines();
   Object.assign(process.env, aws.env);
   const program = nodeProgram;
   aws.putDocument(documentName('test'), makeDocument(program));
-  aws.putDocument(lookDocumentName('test'), makeLookDocument(program));
+  aws.putDocument(snapshotDocumentName('test'), makeSnapshotDocument(program));
   const clients = makeClients(labRegion);
-  const options = { stage: 'test', firstLookMs: 100 };
+  const options = { stage: 'test', firstPollMs: 100 };
   const peering = 'pcx-0123456789abcdef0';
   aws.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
   let subnets = 0;
 
   return {
-    cloud: makeAwsCloud(clients, options),
-    inspection: makeAwsInspection(clients, options),
-    byHand: ({ id }) => `aws ssm start-session --target ${id}`,
-    nobody: refOf('i-0fffffffffffffff0'),
+    cloud: makeCloud(clients, options),
+    inspection: makeInspection(clients, options),
+    manualCommand: ({ id }) => `aws ssm start-session --target ${id}`,
+    nonexistent: refOf('i-0fffffffffffffff0'),
     addNode: async ({ cluster, routes = [], isReady = true }) => {
       const number = String(++subnets).padStart(8, '0');
       const subnetId = `subnet-${number}`;
@@ -53,13 +53,13 @@ async function open(): Promise<CloudLab> {
     },
     machineOf: ({ id }) => aws.state.agents.get(id)?.machine,
     failWith: (fault, when) => {
-      const action = when === 'looking-up' ? 'DescribeInstances' : 'SendCommand';
-      if (fault === 'forbidden') aws.deny(`${when === 'looking-up' ? 'ec2' : 'ssm'}:${action}`);
+      const action = when === 'discovering' ? 'DescribeInstances' : 'SendCommand';
+      if (fault === 'forbidden') aws.deny(`${when === 'discovering' ? 'ec2' : 'ssm'}:${action}`);
       else aws.fail(action, 'Unavailable', 'The service is unavailable.', Infinity, 503);
     },
     mutatingCalls: () => aws.count('SendCommand') + aws.count('CreateTags'),
     close: async () => {
-      await aws.settled();
+      await aws.waitForCommands();
       await aws.close();
       await machines.close();
     },

@@ -1,14 +1,14 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { parseConfig } from '../../shared/core/config';
-import { PermanentError, RetryableError } from '../../shared/core/errors';
-import { nodeKey, type NodeRef } from '../../shared/core/node';
-import type { Outcome } from '../../shared/core/outcome';
-import type { Cloud, Inspection, Log } from '../../shared/core/ports';
-import { reconcile, type Selection } from '../../shared/core/reconcile';
-import { parseRuleSet } from '../../shared/core/rule-set';
+import { parseConfig } from '../../shared/core/model/config';
+import { PermanentError, RetryableError } from '../../shared/core/model/errors';
+import { nodeKey, type NodeRef } from '../../shared/core/model/node';
+import type { Outcome } from '../../shared/core/reconcile/outcome';
+import type { Cloud, Inspection, Log } from '../../shared/core/cloud';
+import { reconcileOrThrow, type Selection } from '../../shared/core/reconcile/reconcile';
+import { parseRuleSet } from '../../shared/core/model/rule-set';
 import { describeKernel } from '../lab/kernel';
 import type { Machine } from '../lab/machine';
-import { keptOn } from './machines';
+import { storedRuleSet } from './machines';
 
 export interface NewNode {
   readonly cluster?: string;
@@ -26,13 +26,13 @@ export interface CloudLab {
   readonly makeReady: (ref: NodeRef) => Promise<void>;
   readonly terminate: (ref: NodeRef) => void;
   /** A reference of the right shape to a node that never was. */
-  readonly nobody: NodeRef;
+  readonly nonexistent: NodeRef;
   readonly inspection: Inspection;
   /** What begins the command that shows a node's rules by hand. */
-  readonly byHand: (ref: NodeRef) => string;
+  readonly manualCommand: (ref: NodeRef) => string;
   readonly machineOf: (ref: NodeRef) => Machine | undefined;
   /** Every further call that looks nodes up, or that pushes, fails so. */
-  readonly failWith: (fault: 'forbidden' | 'unavailable', when: 'looking-up' | 'pushing') => void;
+  readonly failWith: (fault: 'forbidden' | 'unavailable', when: 'discovering' | 'pushing') => void;
   /** Calls that changed something in the cloud. */
   readonly mutatingCalls: () => number;
   readonly close: () => Promise<void>;
@@ -52,14 +52,16 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
     afterEach(() => lab.close());
 
     const run = (selection: Selection, seconds = 10, isDryRun = false): Promise<readonly Outcome[]> =>
-      reconcile(
+      reconcileOrThrow(
         selection,
         { cloud: lab.cloud, config, clock: Date, log: silentLog },
         { deadline: Date.now() + seconds * 1_000, isDryRun },
       );
     const destinationsOn = async (ref: NodeRef): Promise<string[] | undefined> => {
-      const kept = await keptOn(lab.machineOf(ref));
-      return kept === undefined ? undefined : parseRuleSet(kept).destinations.map(({ cidr }) => cidr.text);
+      const stored = await storedRuleSet(lab.machineOf(ref));
+      return stored === undefined
+        ? undefined
+        : parseRuleSet(stored).destinations.map(({ cidr }) => cidr.text);
     };
 
     test('a node that joins has the routes of its subnet masqueraded, proven by itself; its event again changes nothing', async () => {
@@ -69,10 +71,10 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       ]);
       expect(await destinationsOn(ref)).toEqual(routes);
       // The same event again changes nothing, neither in the cloud nor on the node.
-      const [calls, kept] = [lab.mutatingCalls(), await keptOn(lab.machineOf(ref))];
+      const [calls, stored] = [lab.mutatingCalls(), await storedRuleSet(lab.machineOf(ref))];
       expect(await run([ref])).toMatchObject([{ kind: 'proven' }]);
       expect(lab.mutatingCalls()).toBe(calls);
-      expect(await keptOn(lab.machineOf(ref))).toBe(kept);
+      expect(await storedRuleSet(lab.machineOf(ref))).toBe(stored);
     });
 
     test('a dry run plans and changes nothing', async () => {
@@ -111,14 +113,14 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
         ];
         const [node] = await look();
         if (!node) throw new Error('There is no node');
-        expect(node.lastEnd).toBeUndefined();
+        expect(node.lastPush).toBeUndefined();
         const before = Date.now();
         const end = { node, state, ...(state === 'proven' && { ruleSetId: 'f'.repeat(64) }) };
-        expect(await lab.cloud.channel.remember([end], deadline)).toEqual([]);
-        for (const { lastEnd } of await look()) {
-          expect(lastEnd?.state).toBe(state);
+        expect(await lab.cloud.channel.writeRecords([end], deadline)).toEqual([]);
+        for (const { lastPush } of await look()) {
+          expect(lastPush?.state).toBe(state);
           // Some clouds write whole seconds.
-          expect(lastEnd?.at.getTime()).toBeGreaterThan(before - 1_000);
+          expect(lastPush?.at.getTime()).toBeGreaterThan(before - 1_000);
         }
       },
     );
@@ -130,11 +132,11 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
         await lab.addNode({ routes }),
       ];
       lab.terminate(gone);
-      const outcomes = await run([gone, lab.nobody, stray, ref]);
+      const outcomes = await run([gone, lab.nonexistent, stray, ref]);
       const kinds = new Map(outcomes.map(({ node, kind }) => [nodeKey(node), kind]));
       expect(kinds.get(nodeKey(ref))).toBe('proven');
       expect(kinds.get(nodeKey(stray))).toBe('skipped');
-      expect(kinds.get(nodeKey(lab.nobody))).toBe('pending');
+      expect(kinds.get(nodeKey(lab.nonexistent))).toBe('pending');
       expect(kinds.get(nodeKey(gone))).not.toBe('proven');
     });
 
@@ -148,7 +150,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
 
     test('a missing permission is permanent, and its advice names what to allow', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
-      lab.failWith('forbidden', 'looking-up');
+      lab.failWith('forbidden', 'discovering');
       const failure = await run([ref]).catch((error: unknown) => error);
       expect(failure).toBeInstanceOf(PermanentError);
       expect((failure as PermanentError).advice).toMatch(/(ec2:DescribeInstances|compute\.instances\.get)/);
@@ -156,7 +158,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
 
     test('a service that is unavailable is retryable', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
-      lab.failWith('unavailable', 'looking-up');
+      lab.failWith('unavailable', 'discovering');
       await expect(run([ref], 3)).rejects.toBeInstanceOf(RetryableError);
     });
 

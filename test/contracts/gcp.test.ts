@@ -1,15 +1,15 @@
 import { afterAll, beforeAll } from '@jest/globals';
-import type { GcpNodeRef } from '../../shared/core/node';
-import type { Cloud } from '../../shared/core/ports';
-import { clientsOfProcess } from '../../shared/gcp/clients';
-import { makeGcpCloud } from '../../shared/gcp/cloud';
-import { makeGcpInspection } from '../../shared/gcp/inspection';
-import { bootGceNode } from '../lab/gcp/boot';
-import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
+import type { GcpNodeRef } from '../../shared/core/model/node';
+import type { Cloud } from '../../shared/core/cloud';
+import { getClients } from '../../shared/gcp/client/clients';
+import { makeCloud } from '../../shared/gcp/cloud';
+import { makeInspection } from '../../shared/gcp/snapshot';
+import { bootGceNode } from '../lab/gcp/startup-scripts-service';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/cloud';
 import { addVm, callsOf, networkUrl, subnetworkUrl } from '../lab/gcp/state';
 import type { Machine } from '../lab/machine';
 import { describeCloud, silentLog, type CloudLab, type NewNode } from './cloud';
-import { describeInspection } from './inspection';
+import { describeInspection } from './snapshot';
 import { openMachines } from './machines';
 import { nodeProgram } from '../lab/node-program';
 
@@ -18,13 +18,13 @@ const [region, zone] = ['europe-west1', 'europe-west1-c'];
 const refOf = (id: string): GcpNodeRef => ({ cloud: 'gcp', project, zone, id });
 
 // One set of clients for the file: making it costs more than a test.
-let google: GoogleCloudLab;
+let google: LocalGcp;
 let cloud: Cloud;
 
 beforeAll(async () => {
-  google = await openGoogleCloud();
+  google = await startLocalGcp();
   Object.assign(process.env, google.env);
-  cloud = makeGcpCloud({ projects: [project], program: nodeProgram });
+  cloud = makeCloud({ projects: [project], program: nodeProgram });
   addVm(google.cloud, { project });
   await cloud.nodes.list(['*'], Date.now() + 60_000);
 }, 60_000);
@@ -32,7 +32,7 @@ beforeAll(async () => {
 afterAll(() => google.close());
 
 function open(): Promise<CloudLab> {
-  Object.assign(google.cloud, { vms: [], networks: [], subnetworks: [], faults: [], calls: [] });
+  Object.assign(google.cloud, { vms: [], networks: [], subnetworks: [], injectedErrors: [], calls: [] });
   const machines = openMachines();
   const nodes = new Map<string, { machine: Machine; metadataHost: string }>();
 
@@ -91,10 +91,10 @@ function open(): Promise<CloudLab> {
   const mutating = ['compute.instances.setMetadata', 'compute.instances.setLabels'];
   return Promise.resolve({
     cloud,
-    inspection: makeGcpInspection(clientsOfProcess(), silentLog),
-    byHand: ({ id }) =>
+    inspection: makeInspection(getClients(), silentLog),
+    manualCommand: ({ id }) =>
       `gcloud compute ssh ${google.cloud.vms.find((vm) => vm.id === id)?.name} --zone ${zone} --project ${project} --command 'sudo `,
-    nobody: refOf('999999999999999999'),
+    nonexistent: refOf('999999999999999999'),
     addNode,
     makeReady: ({ id }) => boot(id),
     terminate: ({ id }) => {
@@ -103,8 +103,8 @@ function open(): Promise<CloudLab> {
     machineOf: ({ id }) => nodes.get(id)?.machine,
     failWith: (fault, when) => {
       const kind = fault === 'forbidden' ? 'permission' : 'unavailable';
-      const method = when === 'looking-up' ? 'compute.instances.get' : 'compute.instances.setMetadata';
-      google.cloud.faults.push({ method, kind, times: Infinity });
+      const method = when === 'discovering' ? 'compute.instances.get' : 'compute.instances.setMetadata';
+      google.cloud.injectedErrors.push({ method, kind, times: Infinity });
     },
     mutatingCalls: () => mutating.reduce((sum, method) => sum + callsOf(google.cloud, method), 0),
     close: () => machines.close(),

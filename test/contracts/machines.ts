@@ -1,6 +1,6 @@
 import type { Machine } from '../lab/machine';
 import { openLab, type Host } from '../lab/netns';
-import { connectToThisProcess, endPrograms, nodeOn } from '../lab/node';
+import { connectToTestProcess, killProcesses, nodeMachineOn } from '../lab/node-machine';
 
 /** Nodes with nothing around them but a cable to this process, where the local clouds listen. */
 export function openMachines() {
@@ -10,20 +10,20 @@ export function openMachines() {
   async function add(): Promise<{ machine: Machine; addressOfThisProcess: string }> {
     const host = await lab.machine(`node${hosts.length + 1}`);
     hosts.push(host);
-    return { machine: nodeOn(host), addressOfThisProcess: await connectToThisProcess(host) };
+    return { machine: nodeMachineOn(host), addressOfThisProcess: await connectToTestProcess(host) };
   }
 
   return {
     add,
     close: async () => {
-      await Promise.all(hosts.map(endPrograms));
+      await Promise.all(hosts.map(killProcesses));
       await lab.close();
     },
   };
 }
 
 /** The rule set that the node program keeps on a node; undefined for none. */
-export async function keptOn(machine: Machine | undefined): Promise<string | undefined> {
+export async function storedRuleSet(machine: Machine | undefined): Promise<string | undefined> {
   const finished = await machine?.run(['sh', '-c', 'cat "$PEERMASQ_DIR/ruleset"']);
   return finished?.status === 0 ? finished.stdout : undefined;
 }

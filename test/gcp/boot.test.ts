@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { parseCidr } from '../../shared/core/cidr';
-import type { Cloud, Proof } from '../../shared/core/ports';
-import { ruleSetId, type RuleSet } from '../../shared/core/rule-set';
-import { makeGcpCloud } from '../../shared/gcp/cloud';
-import { bootGceNode } from '../lab/gcp/boot';
-import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
-import { addVm, setMetadata, type Vm } from '../lab/gcp/state';
+import { parseCidr } from '../../shared/core/model/cidr';
+import type { Cloud, ProofResult } from '../../shared/core/cloud';
+import { ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
+import { makeCloud } from '../../shared/gcp/cloud';
+import { bootGceNode } from '../lab/gcp/startup-scripts-service';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/cloud';
+import { addVm, setMetadata, type LabVm } from '../lab/gcp/state';
 import { describeKernel } from '../lab/kernel';
 import { buildNetworks, type Networks } from '../lab/networks';
 import { gcpPeering } from '../lab/topologies';
@@ -23,16 +23,16 @@ const ruleSet = (generation: number, destination: string): RuleSet => ({
 });
 
 describeKernel('a Google Cloud node', undefined, () => {
-  let lab: GoogleCloudLab;
+  let lab: LocalGcp;
   let networks: Networks;
-  let vm: Vm;
+  let vm: LabVm;
   let cloud: Cloud;
   let metadataHost: string;
 
   beforeEach(async () => {
-    [lab, networks] = await Promise.all([openGoogleCloud(), buildNetworks(gcpPeering)]);
+    [lab, networks] = await Promise.all([startLocalGcp(), buildNetworks(gcpPeering)]);
     Object.assign(process.env, lab.env);
-    cloud = makeGcpCloud({ projects: [], program });
+    cloud = makeCloud({ projects: [], program });
     vm = addVm(lab.cloud, { status: 'STAGING' });
     const server = await lab.metadataServer(vm, { host: networks.managementAddress });
     metadataHost = server.address;
@@ -43,7 +43,7 @@ describeKernel('a Google Cloud node', undefined, () => {
     await lab.close();
   });
 
-  async function pushed(given: RuleSet): Promise<Proof | undefined> {
+  async function pushed(given: RuleSet): Promise<ProofResult | undefined> {
     const { project, zone, id } = vm;
     const deadline = Date.now() + 15_000;
     const nodes = await cloud.nodes.get([{ cloud: 'gcp', project, zone, id }], deadline);
@@ -52,7 +52,7 @@ describeKernel('a Google Cloud node', undefined, () => {
       vm.status = 'RUNNING';
       expect(await bootGceNode(networks.node, { metadataHost })).toMatchObject({ status: 0 });
     }
-    const [proof] = await cloud.channel.proofs(
+    const [proof] = await cloud.channel.collectProofs(
       pushes.filter((push) => push.result === 'pushed'),
       deadline,
     );

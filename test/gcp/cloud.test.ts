@@ -1,44 +1,51 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { parseCidr } from '../../shared/core/cidr';
-import { PermanentError, RetryableError } from '../../shared/core/errors';
-import { nodeKey, type Node } from '../../shared/core/node';
-import type { Cloud, Pushed } from '../../shared/core/ports';
-import type { Report } from '../../shared/core/report';
-import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../shared/core/rule-set';
-import { makeGcpCloud } from '../../shared/gcp/cloud';
-import { composeStartupScript, originalStartupScript } from '../../shared/gcp/startup-script';
-import { openGoogleCloud, type GoogleCloudLab } from '../lab/gcp/lab';
+import { parseCidr } from '../../shared/core/model/cidr';
+import { PermanentError, RetryableError } from '../../shared/core/model/errors';
+import { nodeKey } from '../../shared/core/model/node';
+import type { GcpNode } from '../../shared/gcp/discover/instance';
+import type { Cloud, PushedNode } from '../../shared/core/cloud';
+import type { Report } from '../../shared/core/model/report';
+import {
+  packRuleSet,
+  parseRuleSet,
+  printRuleSet,
+  ruleSetId,
+  type RuleSet,
+} from '../../shared/core/model/rule-set';
+import { makeCloud } from '../../shared/gcp/cloud';
+import { composeStartupScript, originalStartupScript } from '../../shared/gcp/deliver/startup-script';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/cloud';
 import {
   addVm,
   callsOf,
   metadataOf,
   networkUrl,
   subnetworkUrl,
-  type GoogleCloud,
-  type LearnedRoute,
-  type Vm,
+  type GcpState,
+  type LabLearnedRoute,
+  type LabVm,
 } from '../lab/gcp/state';
-import { reportOf } from '../lab/report';
+import { makeReport } from '../lab/node-report';
 
 const program = '#!/bin/bash\n# peermasq: the node program\n';
 
 /** What a push of this rule set leaves in the metadata of a node that had none. */
-const handed = (value: string) => [
+const assigned = (value: string) => [
   { key: 'peermasq-ruleset', value },
   { key: 'peermasq-program', value: program },
   { key: 'startup-script', value: composeStartupScript(undefined) },
   { key: 'enable-guest-attributes', value: 'TRUE' },
 ];
 
-let lab: GoogleCloudLab;
-let state: GoogleCloud;
-let cloud: Cloud;
+let lab: LocalGcp;
+let state: GcpState;
+let cloud: Cloud<GcpNode>;
 
 beforeAll(async () => {
-  lab = await openGoogleCloud();
+  lab = await startLocalGcp();
   state = lab.cloud;
   Object.assign(process.env, lab.env);
-  cloud = makeGcpCloud({ projects: ['identity-nonprod'], program });
+  cloud = makeCloud({ projects: ['identity-nonprod'], program });
   const metadata = [{ key: 'enable-guest-attributes', value: 'TRUE' }];
   state.projects['identity-nonprod'] = { number: '415104041262', metadata };
   // The first call pays for the clients: half a minute is what a slow machine takes.
@@ -55,21 +62,21 @@ beforeEach(() => {
     subnetworks: [],
     routes: [],
     routers: [],
-    faults: [],
+    injectedErrors: [],
     calls: [],
     pageSize: 500,
     keepsStartOnReset: false,
     operationMs: 20,
-    longestWaitMs: 120_000,
+    maxOperationWaitMs: 120_000,
   });
   delete state.operationError;
 });
 
 const inSeconds = (seconds: number) => Date.now() + seconds * 1000;
 
-const refOf = ({ project, zone, id }: Vm) => ({ cloud: 'gcp', project, zone, id }) as const;
+const refOf = ({ project, zone, id }: LabVm) => ({ cloud: 'gcp', project, zone, id }) as const;
 
-async function nodeOf(vm: Vm): Promise<Node> {
+async function nodeOf(vm: LabVm): Promise<GcpNode> {
   const [node] = await cloud.nodes.get([refOf(vm)], inSeconds(10));
   if (!node) throw new Error(`no node ${vm.name}`);
   return node;
@@ -98,6 +105,7 @@ describe('nodes', () => {
         state: 'running',
         platform: 'linux',
         isControlPlane: false,
+        instance: expect.objectContaining({ name: 'gke-frontend-1' }) as unknown,
       },
     ]);
   });
@@ -107,7 +115,7 @@ describe('nodes', () => {
     expect(await cloud.nodes.get([refOf(vm)], inSeconds(10))).toMatchObject([{ isControlPlane: true }]);
   });
 
-  test.each<[string, Partial<Vm>, string[]]>([
+  test.each<[string, Partial<LabVm>, string[]]>([
     ['the GKE label', gke('frontend-cluster'), ['frontend-cluster']],
     [
       'metadata cluster-name',
@@ -147,7 +155,7 @@ describe('nodes', () => {
     expect((await nodeOf(addVm(state, { status }))).state).toBe(expected);
   });
 
-  test.each<[string, Vm['disks'][number]]>([
+  test.each<[string, LabVm['disks'][number]]>([
     ['feature', { boot: true, guestOsFeatures: [{ type: 'UEFI_COMPATIBLE' }, { type: 'WINDOWS' }] }],
     [
       'licence',
@@ -185,7 +193,7 @@ describe('nodes', () => {
     ['unless they start again', { inMetadata: printRuleSet(proven), status: 'STAGING' }, false],
     ['unless they are about to stop', { inMetadata: printRuleSet(proven), status: 'PENDING_STOP' }, false],
   ])('have proven what they reported, %s', async (_, { inMetadata, status = 'RUNNING' }, isProven) => {
-    const vm = addVm(state, { status, metadata: handed(inMetadata) });
+    const vm = addVm(state, { status, metadata: assigned(inMetadata) });
     vm.guestAttributes['peermasq/status'] = report(ruleSetId(proven));
     expect((await nodeOf(vm)).recorded?.isProven).toBe(isProven);
   });
@@ -210,10 +218,10 @@ describe('nodes', () => {
     const seconds = (date: Date) => Math.floor(date.getTime() / 1_000);
     const label = (id = ruleSetId(proven), state = 'proven') =>
       `${state}-${id.slice(0, 12)}-${seconds(noon)}`;
-    const labelled = (value: string, over: Partial<Vm> = {}): Vm => {
+    const labelled = (value: string, over: Partial<LabVm> = {}): LabVm => {
       const vm = addVm(state, {
         ...gke('frontend'),
-        metadata: handed(printRuleSet(proven)),
+        metadata: assigned(printRuleSet(proven)),
         ...over,
       });
       vm.labels['peermasq-status'] = value;
@@ -226,23 +234,23 @@ describe('nodes', () => {
     /** Another one was in force in between. */
     const since = (date: Date) => ({ ...proven, generation: date.getTime() + 1_000 });
     const replaced = (key: string) => (value: string) =>
-      handed(printRuleSet(proven)).map((item) => (item.key === key ? { key, value } : item));
+      assigned(printRuleSet(proven)).map((item) => (item.key === key ? { key, value } : item));
     const [withProgram, withScript] = [replaced('peermasq-program'), replaced('startup-script')];
-    const asked = () => callsOf(state, 'compute.instances.getGuestAttributes');
+    const reportReads = () => callsOf(state, 'compute.instances.getGuestAttributes');
 
     test('so that they need not be asked', async () => {
       const vm = labelled(label(), { lastStartTimestamp: '2026-11-21T11:59:59.000-00:00' });
       const recorded = { ruleSetId: ruleSetId(proven), isProven: true, at: noon };
       expect((await nodeOf(vm)).recorded).toEqual(recorded);
-      expect(asked()).toBe(0);
+      expect(reportReads()).toBe(0);
     });
 
-    test.each<[string, string, Partial<Vm>]>([
+    test.each<[string, string, Partial<LabVm>]>([
       ['of another rule set', label(ruleSetId(changed)), {}],
       [
         'from before this rule set was handed over again',
         label(),
-        { metadata: handed(printRuleSet(since(noon))) },
+        { metadata: assigned(printRuleSet(since(noon))) },
       ],
       ['from before it was started again', label(), { lastStartTimestamp: '2026-11-21T12:00:01.000-00:00' }],
       ['of a failure', `failed-${seconds(noon)}`, {}],
@@ -255,7 +263,7 @@ describe('nodes', () => {
       ['when its startup script was replaced since', label(), { metadata: withScript('echo theirs\n') }],
     ])('but not by one %s', async (_, value, over) => {
       expect((await nodeOf(labelled(value, over))).recorded?.isProven).toBe(false);
-      expect(asked()).toBe(1);
+      expect(reportReads()).toBe(1);
     });
 
     test('and one in 67 is asked all the same, each in its minute', async () => {
@@ -263,8 +271,8 @@ describe('nodes', () => {
       vm.id = String(67n * 10n ** 15n + BigInt(Math.floor(Date.now() / 60_000) % 67));
       const { recorded } = await nodeOf(vm);
       // The minute may just have ended.
-      if (asked() === 0) vm.id = String(BigInt(vm.id) + 1n);
-      expect((asked() === 0 ? await nodeOf(vm) : { recorded }).recorded?.isProven).toBe(false);
+      if (reportReads() === 0) vm.id = String(BigInt(vm.id) + 1n);
+      expect((reportReads() === 0 ? await nodeOf(vm) : { recorded }).recorded?.isProven).toBe(false);
     });
 
     test.each([
@@ -273,7 +281,7 @@ describe('nodes', () => {
     ])('a report %s counts accordingly', async (_, after, isProven) => {
       const vm = labelled('', { lastStartTimestamp: noon.toISOString() });
       const booted = seconds(noon) + after;
-      vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(proven, { booted }));
+      vm.guestAttributes['peermasq/status'] = JSON.stringify(makeReport(proven, { booted }));
       expect((await nodeOf(vm)).recorded?.isProven).toBe(isProven);
     });
 
@@ -281,7 +289,7 @@ describe('nodes', () => {
       'a report that cannot be read, %s, keeps no other node from its rules',
       async (kind) => {
         const [vm] = [labelled(''), labelled('')];
-        state.faults.push({ method: 'compute.instances.getGuestAttributes', kind, times: 5 });
+        state.injectedErrors.push({ method: 'compute.instances.getGuestAttributes', kind, times: 5 });
         const nodes = await cloud.nodes.list(['frontend'], inSeconds(20));
         expect(nodes).toHaveLength(2);
         expect(nodes.find(({ ref }) => ref.id === vm.id)?.recorded?.isProven).toBe(false);
@@ -291,16 +299,16 @@ describe('nodes', () => {
 
     test('which a list says to do where it had to ask, and the channel does once', async () => {
       const vm = labelled('');
-      vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(proven));
+      vm.guestAttributes['peermasq/status'] = JSON.stringify(makeReport(proven));
       const list = async () => {
         const [node] = await cloud.nodes.list(['frontend'], inSeconds(10));
         if (!node) throw new Error('nothing was listed');
         return node;
       };
       const node = await list();
-      expect(node.recorded).toMatchObject({ isProven: true, isUnmirrored: true });
+      expect(node.recorded).toMatchObject({ isProven: true, isUnrecorded: true });
       const end = { node, ruleSetId: ruleSetId(proven), state: 'proven' as const };
-      expect(await cloud.channel.remember([end], inSeconds(10))).toEqual([]);
+      expect(await cloud.channel.writeRecords([end], inSeconds(10))).toEqual([]);
       expect(vm.labels).toEqual({
         'goog-k8s-cluster-name': 'frontend',
         'peermasq-status': expect.stringMatching(
@@ -308,7 +316,7 @@ describe('nodes', () => {
         ) as unknown,
       });
       state.calls.length = 0;
-      await cloud.channel.remember([{ ...end, node: await list() }], inSeconds(10));
+      await cloud.channel.writeRecords([{ ...end, node: await list() }], inSeconds(10));
       expect(callsOf(state, 'compute.instances.setLabels')).toBe(0);
     });
 
@@ -317,7 +325,7 @@ describe('nodes', () => {
       const node = await nodeOf(vm);
       vm.labels['team'] = 'blue';
       const end = { node, ruleSetId: ruleSetId(proven), state: 'needs-reboot' as const };
-      expect(await cloud.channel.remember([end], inSeconds(10))).toMatchObject([
+      expect(await cloud.channel.writeRecords([end], inSeconds(10))).toMatchObject([
         { error: { code: 'conflict' } },
       ]);
       expect(vm.labels).toMatchObject({ team: 'blue', 'peermasq-status': '' });
@@ -335,7 +343,7 @@ describe('nodes', () => {
 });
 
 const report = (id: string | null, result: Report['result'] = 'applied') =>
-  JSON.stringify(reportOf(undefined, { result, proven: result === 'applied', id, generation: 1 }));
+  JSON.stringify(makeReport(undefined, { result, proven: result === 'applied', id, generation: 1 }));
 
 test('a policy against guest attributes hides what a node proved, and stops nothing', async () => {
   const vm = addVm(state);
@@ -346,13 +354,13 @@ test('a policy against guest attributes hides what a node proved, and stops noth
     [await nodeOf(vm)],
     inSeconds(10),
   );
-  const proofs = await cloud.channel.proofs(
+  const proofs = await cloud.channel.collectProofs(
     pushed.filter((push) => push.result === 'pushed'),
     inSeconds(2),
   );
   Object.assign(project ?? {}, { isGuestAttributesPolicyOn: false });
   expect(proofs).toMatchObject([
-    { result: 'silent', reason: expect.stringContaining('Constraint') as unknown },
+    { result: 'no-report', reason: expect.stringContaining('Constraint') as unknown },
   ]);
 });
 
@@ -361,7 +369,7 @@ describe('faults', () => {
     'of the kind %s pass unnoticed',
     async (kind) => {
       const vm = addVm(state, gke('blue'));
-      state.faults.push(
+      state.injectedErrors.push(
         { method: 'compute.instances.get', kind, times: 2 },
         { method: 'compute.instances.setMetadata', kind, times: 2 },
       );
@@ -377,7 +385,7 @@ describe('faults', () => {
 
   test('that last are retryable, and the call ends by its deadline', async () => {
     const vm = addVm(state);
-    state.faults.push({ method: 'compute.instances.get', kind: 'quota', times: 100 });
+    state.injectedErrors.push({ method: 'compute.instances.get', kind: 'quota', times: 100 });
     const deadline = inSeconds(1);
     await expect(cloud.nodes.get([refOf(vm)], deadline)).rejects.toMatchObject({
       constructor: RetryableError,
@@ -389,7 +397,7 @@ describe('faults', () => {
 
   test('an API that says nothing is given up at the deadline', async () => {
     const vm = addVm(state);
-    state.faults.push({ method: 'compute.instances.get', kind: 'silence', times: 100 });
+    state.injectedErrors.push({ method: 'compute.instances.get', kind: 'no-response', times: 100 });
     const deadline = inSeconds(1);
     await expect(cloud.nodes.get([refOf(vm)], deadline)).rejects.toBeInstanceOf(RetryableError);
     // Without a deadline a call has 30 s.
@@ -398,7 +406,7 @@ describe('faults', () => {
 
   test('a missing permission is permanent, asked once, and named', async () => {
     const node = await nodeOf(addVm(state));
-    state.faults.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 100 });
+    state.injectedErrors.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 100 });
     const [push] = await cloud.channel.push({ ruleSet: ruleSet(1), routes: 1 }, [node], inSeconds(10));
     expect(push).toMatchObject({
       result: 'failed',
@@ -426,7 +434,7 @@ describe('faults', () => {
 
 describe('routes', () => {
   const host = 'network-host';
-  const vmInVpcB = (over: Partial<Vm> = {}) =>
+  const vmInVpcB = (over: Partial<LabVm> = {}) =>
     addVm(state, {
       networkInterfaces: [
         { network: networkUrl(host, 'vpc-b'), subnetwork: subnetworkUrl(host, 'europe-west1', 'nodes') },
@@ -468,8 +476,9 @@ describe('routes', () => {
     );
   });
 
-  const look = (nodes: readonly Node[]) => cloud.routes.around(nodes, ['peerings', 'vpn'], inSeconds(10));
-  const around = async (vm: Vm) => {
+  const look = (nodes: readonly GcpNode[]) =>
+    cloud.routes.getNetworkContexts(nodes, ['peerings', 'vpn'], inSeconds(10));
+  const getNetworkContexts = async (vm: LabVm) => {
     const node = await nodeOf(vm);
     const found = (await look([node])).get(nodeKey(node.ref));
     if (!found) throw new Error('nothing found');
@@ -478,9 +487,9 @@ describe('routes', () => {
   const texts = (cidrs: readonly { readonly text: string }[]) => cidrs.map(({ text }) => text);
 
   test('are those that active peerings really bring to the region of the node', async () => {
-    const { routes, network, kindsLookedUp } = await around(vmInVpcB());
+    const { routes, network, discoveredKinds } = await getNetworkContexts(vmInVpcB());
     expect(network).toBe('vpc-b');
-    expect(kindsLookedUp).toEqual(['peerings', 'vpn']);
+    expect(discoveredKinds).toEqual(['peerings', 'vpn']);
     expect(routes).toEqual([
       { kind: 'peerings', via: 'to-vpc-a', destination: '10.193.0.0/16', state: 'active' },
       { kind: 'peerings', via: 'to-vpc-a', destination: '10.194.0.0/16', state: 'active' },
@@ -489,13 +498,13 @@ describe('routes', () => {
 
   test('come over several pages', async () => {
     state.pageSize = 1;
-    const { routes, networkRanges } = await around(vmInVpcB());
+    const { routes, networkRanges } = await getNetworkContexts(vmInVpcB());
     expect(routes).toHaveLength(2);
     expect(networkRanges).toHaveLength(4);
   });
 
   test('tell the ranges of the whole network of the node, and of no other', async () => {
-    expect(texts((await around(vmInVpcB())).networkRanges)).toEqual([
+    expect(texts((await getNetworkContexts(vmInVpcB())).networkRanges)).toEqual([
       '10.209.0.0/16',
       'fd20::/64',
       '10.132.0.0/14',
@@ -509,18 +518,18 @@ describe('routes', () => {
     Object.assign(nic ?? {}, {
       aliasIpRanges: [{ ipCidrRange: '10.132.4.0/24', subnetworkRangeName: 'pods' }],
     });
-    const { podRanges, arePodsRouted } = await around(vm);
+    const { podRanges, arePodsRouted } = await getNetworkContexts(vm);
     expect({ podRanges: texts(podRanges), arePodsRouted }).toEqual({
       podRanges: ['10.132.0.0/14'],
       arePodsRouted: true,
     });
-    expect(await around(vmInVpcB())).toMatchObject({ podRanges: [], arePodsRouted: false });
+    expect(await getNetworkContexts(vmInVpcB())).toMatchObject({ podRanges: [], arePodsRouted: false });
   });
 
   test('are asked for once, however many nodes share them', async () => {
     const nodes = await Promise.all(Array.from({ length: 30 }, () => nodeOf(vmInVpcB())));
     state.calls.length = 0;
-    const found = await cloud.routes.around(nodes, ['peerings'], inSeconds(10));
+    const found = await cloud.routes.getNetworkContexts(nodes, ['peerings'], inSeconds(10));
     expect(found.size).toBe(30);
     expect(state.calls.toSorted()).toEqual([
       'compute.networks.get',
@@ -533,7 +542,7 @@ describe('routes', () => {
     networkInterfaces: [{ network, subnetwork }],
   });
   const [nodes, elsewhere] = [subnetworkUrl(host, 'europe-west1', 'nodes'), networkUrl('elsewhere', 'vpc-b')];
-  test.each<[string, Partial<Vm>]>([
+  test.each<[string, Partial<LabVm>]>([
     ['a network that is not there', inNetwork(networkUrl(host, 'gone'), nodes)],
     ['a project that is not there', inNetwork(elsewhere, nodes)],
     ['no network interface', { networkInterfaces: [] }],
@@ -563,7 +572,7 @@ describe('routes', () => {
 
   test('that may not be read are a permission to grant', async () => {
     const node = await nodeOf(vmInVpcB());
-    state.faults.push({ method: 'compute.networks.get', kind: 'permission', times: 1 });
+    state.injectedErrors.push({ method: 'compute.networks.get', kind: 'permission', times: 1 });
     await expect(look([node])).rejects.toMatchObject({
       code: 'permission-denied',
       advice: expect.stringContaining('Grant compute.networks.get on projects/network-host/') as unknown,
@@ -572,8 +581,8 @@ describe('routes', () => {
 
   test('are not asked for when the config does not ask', async () => {
     const node = await nodeOf(vmInVpcB());
-    const found = await cloud.routes.around([node], ['transit-gateways'], inSeconds(10));
-    expect(found.get(nodeKey(node.ref))).toMatchObject({ routes: [], kindsLookedUp: [] });
+    const found = await cloud.routes.getNetworkContexts([node], ['transit-gateways'], inSeconds(10));
+    expect(found.get(nodeKey(node.ref))).toMatchObject({ routes: [], discoveredKinds: [] });
     const calls = state.calls.filter((call) => /listPeeringRoutes|routers|routes/.test(call));
     expect(calls).toEqual([]);
   });
@@ -582,7 +591,7 @@ describe('routes', () => {
     const tunnel =
       'https://www.googleapis.com/compute/v1/projects/network-host/regions/europe-west1/vpnTunnels/to-aws';
     const attachment = tunnel.replace('vpnTunnels/to-aws', 'interconnectAttachments/to-office');
-    const router = (region: string, destRange: string, over: Partial<LearnedRoute> = {}) => ({
+    const router = (region: string, destRange: string, over: Partial<LabLearnedRoute> = {}) => ({
       project: host,
       region,
       name: `router-${region}`,
@@ -591,7 +600,7 @@ describe('routes', () => {
       bestRoutesForRouter: [],
     });
     const found = async (vm = vmInVpcB()) =>
-      (await around(vm)).routes
+      (await getNetworkContexts(vm)).routes
         .filter(({ kind }) => kind === 'vpn')
         .map(({ via, destination, state }) => [destination, via, state]);
 
@@ -641,7 +650,7 @@ describe('routes', () => {
 });
 
 describe('the channel', () => {
-  const push = async (vm: Vm, given = ruleSet(1)) => {
+  const push = async (vm: LabVm, given = ruleSet(1)) => {
     const [result] = await cloud.channel.push(
       { ruleSet: given, routes: 1 },
       [await nodeOf(vm)],
@@ -740,7 +749,10 @@ describe('the channel', () => {
     const pushed = await push(addVm(state));
     expect(pushed.result).toBe('pushed');
     expect(state.calls.filter((call) => call.startsWith('compute.zoneOperations'))).toEqual([]);
-    const proofs = await cloud.channel.proofs(pushed.result === 'pushed' ? [pushed] : [], inSeconds(1));
+    const proofs = await cloud.channel.collectProofs(
+      pushed.result === 'pushed' ? [pushed] : [],
+      inSeconds(1),
+    );
     expect(proofs).toMatchObject([
       { result: 'failed', error: { constructor: PermanentError, code: 'operation-failed' } },
     ]);
@@ -791,7 +803,7 @@ describe('the channel', () => {
   });
 
   describe('reads proofs', () => {
-    const pushed = async (vm: Vm): Promise<Pushed> => {
+    const pushed = async (vm: LabVm): Promise<PushedNode<GcpNode>> => {
       const result = await push(vm);
       if (result.result !== 'pushed') throw new Error(result.result);
       return result;
@@ -799,7 +811,7 @@ describe('the channel', () => {
 
     test('as soon as the node has written its report', async () => {
       const vm = addVm(state);
-      const waiting = cloud.channel.proofs([await pushed(vm)], inSeconds(10));
+      const waiting = cloud.channel.collectProofs([await pushed(vm)], inSeconds(10));
       vm.guestAttributes['peermasq/status'] = report(ruleSetId(ruleSet(1)));
       expect(await waiting).toMatchObject([{ result: 'reported', report: { proven: true } }]);
     });
@@ -809,8 +821,8 @@ describe('the channel', () => {
       await pushed(vm);
       vm.guestAttributes['peermasq/status'] = report(ruleSetId(ruleSet(1)));
       vm.status = 'STAGING';
-      expect(await cloud.channel.proofs([await pushed(vm)], inSeconds(0.5))).toMatchObject([
-        { result: 'silent', reason: expect.stringContaining('started again') as unknown },
+      expect(await cloud.channel.collectProofs([await pushed(vm)], inSeconds(0.5))).toMatchObject([
+        { result: 'no-report', reason: expect.stringContaining('started again') as unknown },
       ]);
     });
 
@@ -818,8 +830,8 @@ describe('the channel', () => {
       const vms = [addVm(state), addVm(state), addVm(state)] as const;
       vms[1].guestAttributes['peermasq/status'] = report('0'.repeat(64));
       vms[2].guestAttributes['peermasq/status'] = 'garbage';
-      const proofs = await cloud.channel.proofs(await Promise.all(vms.map(pushed)), inSeconds(1));
-      expect(proofs.map((proof) => proof.result === 'silent' && proof.reason)).toEqual([
+      const proofs = await cloud.channel.collectProofs(await Promise.all(vms.map(pushed)), inSeconds(1));
+      expect(proofs.map((proof) => proof.result === 'no-report' && proof.reason)).toEqual([
         'no report yet',
         expect.stringContaining('its last report is about 0000'),
         expect.stringContaining('not a peermasq report'),
@@ -829,9 +841,9 @@ describe('the channel', () => {
     describe('a node is known to need a reboot', () => {
       const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
       const at = (date: Date) => date.toISOString();
-      const look = async (startedAgo: number, handedAgo: number, said?: Partial<Report>) => {
-        const [started, handed] = [minutesAgo(startedAgo), minutesAgo(handedAgo)];
-        const given = ruleSet(handed.getTime());
+      const look = async (startedAgo: number, assignedAgo: number, lastReport?: Partial<Report>) => {
+        const [started, assigned] = [minutesAgo(startedAgo), minutesAgo(assignedAgo)];
+        const given = ruleSet(assigned.getTime());
         const vm = addVm(state, {
           lastStartTimestamp: at(started),
           metadata: [
@@ -839,42 +851,42 @@ describe('the channel', () => {
             { key: 'enable-guest-attributes', value: 'TRUE' },
           ],
         });
-        if (said) {
+        if (lastReport) {
           const booted = Math.floor(started.getTime() / 1_000);
           vm.guestAttributes['peermasq/status'] = JSON.stringify(
-            reportOf(ruleSet(1, '10.9.0.0/16'), { booted, ...said }),
+            makeReport(ruleSet(1, '10.9.0.0/16'), { booted, ...lastReport }),
           );
         }
         const node = await nodeOf(vm);
-        const pushed: Pushed = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
-        const [proof] = await cloud.channel.proofs([pushed], inSeconds(0.2));
+        const pushed: PushedNode<GcpNode> = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+        const [proof] = await cloud.channel.collectProofs([pushed], inSeconds(0.2));
         return proof;
       };
 
       test.each<[string, number, number, Partial<Report> | undefined, string]>([
-        ['that ran before it was handed its rules', 11, 1, undefined, 'helpful'],
-        ['but is still becoming a node', 6, 1, undefined, 'harmful'],
+        ['that ran before it was handed its rules', 11, 1, undefined, 'advised'],
+        ['but is still becoming a node', 6, 1, undefined, 'unsafe'],
         [
           'whose last report is from before it started',
           11,
           1,
           { booted: 1_700_000_000, proven: false },
-          'helpful',
+          'advised',
         ],
-        ['whose last report from before it started was a proof', 11, 1, { booted: 1_700_000_000 }, 'harmful'],
-      ])('%s', async (_, started, handed, said, restart) => {
-        expect(await look(started, handed, said)).toMatchObject({
-          result: 'unwatched',
+        ['whose last report from before it started was a proof', 11, 1, { booted: 1_700_000_000 }, 'unsafe'],
+      ])('%s', async (_, started, assigned, lastReport, restart) => {
+        expect(await look(started, assigned, lastReport)).toMatchObject({
+          result: 'no-watcher',
           restart,
           reason: expect.stringContaining('boots again') as unknown,
         });
       });
 
       test.each([
-        [true, 'harmful'],
-        [false, 'helpful'],
+        [true, 'unsafe'],
+        [false, 'advised'],
       ])('whose watch stalled; it has proven an older rule set: %s', async (proven, restart) => {
-        expect(await look(20, 6, { proven })).toMatchObject({ result: 'unwatched', restart });
+        expect(await look(20, 6, { proven })).toMatchObject({ result: 'no-watcher', restart });
       });
 
       test.each<[string, number, number, Partial<Report> | undefined]>([
@@ -889,8 +901,8 @@ describe('the channel', () => {
           { result: 'failed', proven: false, id: null },
         ],
         ['whose watch has not followed yet', 20, 1, {}],
-      ])('but not one %s', async (_, started, handed, said) => {
-        expect(await look(started, handed, said)).toMatchObject({ result: 'silent' });
+      ])('but not one %s', async (_, started, assigned, lastReport) => {
+        expect(await look(started, assigned, lastReport)).toMatchObject({ result: 'no-report' });
       });
 
       test('but not one whose label says that it has proven just this, and whose report is gone', async () => {
@@ -898,16 +910,18 @@ describe('the channel', () => {
         const proof = `proven-${ruleSetId(given).slice(0, 12)}-${Math.floor(minutesAgo(5).getTime() / 1_000)}`;
         const vm = addVm(state, {
           lastStartTimestamp: at(minutesAgo(20)),
-          metadata: handed(printRuleSet(given)),
+          metadata: assigned(printRuleSet(given)),
           labels: { 'peermasq-status': proof },
         });
-        const pushed: Pushed = {
+        const pushed: PushedNode<GcpNode> = {
           result: 'pushed',
           node: await nodeOf(vm),
           ruleSet: given,
           id: ruleSetId(given),
         };
-        expect(await cloud.channel.proofs([pushed], inSeconds(0.2))).toMatchObject([{ result: 'silent' }]);
+        expect(await cloud.channel.collectProofs([pushed], inSeconds(0.2))).toMatchObject([
+          { result: 'no-report' },
+        ]);
       });
     });
   });
@@ -917,11 +931,16 @@ describe('the channel', () => {
     const given = ruleSet(started.getTime() + 1_000);
     const vm = addVm(state, {
       lastStartTimestamp: started.toISOString(),
-      metadata: handed(printRuleSet(given)),
+      metadata: assigned(printRuleSet(given)),
     });
-    vm.guestAttributes['peermasq/status'] = JSON.stringify(reportOf(given, { booted: 1_700_000_000 }));
-    const pushed: Pushed = { result: 'pushed', node: await nodeOf(vm), ruleSet: given, id: ruleSetId(given) };
-    expect(await cloud.channel.proofs([pushed], inSeconds(1))).toMatchObject([{ result: 'reported' }]);
+    vm.guestAttributes['peermasq/status'] = JSON.stringify(makeReport(given, { booted: 1_700_000_000 }));
+    const pushed: PushedNode<GcpNode> = {
+      result: 'pushed',
+      node: await nodeOf(vm),
+      ruleSet: given,
+      id: ruleSetId(given),
+    };
+    expect(await cloud.channel.collectProofs([pushed], inSeconds(1))).toMatchObject([{ result: 'reported' }]);
     expect((await nodeOf(vm)).recorded?.isProven).toBe(true);
   });
 
@@ -930,16 +949,23 @@ describe('the channel', () => {
     const given = ruleSet(hourAgo.getTime());
     const vm = addVm(state, {
       lastStartTimestamp: new Date(hourAgo.getTime() - 60_000).toISOString(),
-      metadata: handed(printRuleSet(given)),
+      metadata: assigned(printRuleSet(given)),
     });
-    state.faults.push({ method: 'compute.instances.reset', kind: 'permission', times: 1 });
+    state.injectedErrors.push({ method: 'compute.instances.reset', kind: 'permission', times: 1 });
     await expect(cloud.channel.restart?.(await nodeOf(vm), inSeconds(10))).rejects.toMatchObject({
       code: 'permission-denied',
       advice: expect.stringContaining('role restart') as unknown,
     });
     expect(vm.labels['peermasq-status']).toMatch(/^needs-reboot-/);
-    const pushed: Pushed = { result: 'pushed', node: await nodeOf(vm), ruleSet: given, id: ruleSetId(given) };
-    expect(await cloud.channel.proofs([pushed], inSeconds(0.2))).toMatchObject([{ restart: 'helpful' }]);
+    const pushed: PushedNode<GcpNode> = {
+      result: 'pushed',
+      node: await nodeOf(vm),
+      ruleSet: given,
+      id: ruleSetId(given),
+    };
+    expect(await cloud.channel.collectProofs([pushed], inSeconds(0.2))).toMatchObject([
+      { restart: 'advised' },
+    ]);
   });
 
   test('a node that was restarted in vain is not restarted once more', async () => {
@@ -947,13 +973,15 @@ describe('the channel', () => {
     const given = ruleSet(hoursAgo(2).getTime());
     const vm = addVm(state, {
       lastStartTimestamp: hoursAgo(3).toISOString(),
-      metadata: handed(printRuleSet(given)),
+      metadata: assigned(printRuleSet(given)),
       labels: { 'peermasq-status': `restarted-${Math.floor(hoursAgo(1).getTime() / 1_000)}` },
     });
     const node = await nodeOf(vm);
-    const pushed: Pushed = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
-    expect(await cloud.channel.proofs([pushed], inSeconds(0.2))).toMatchObject([{ restart: 'was-in-vain' }]);
-    await cloud.channel.remember([{ node, state: 'needs-reboot' }], inSeconds(10));
+    const pushed: PushedNode<GcpNode> = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+    expect(await cloud.channel.collectProofs([pushed], inSeconds(0.2))).toMatchObject([
+      { restart: 'already-tried' },
+    ]);
+    await cloud.channel.writeRecords([{ node, state: 'needs-reboot' }], inSeconds(10));
     expect(vm.labels['peermasq-status']).toMatch(/^restarted-/);
   });
 
@@ -972,18 +1000,18 @@ describe('the channel', () => {
       });
       const look = async () => {
         const node = await nodeOf(vm);
-        const pushed: Pushed = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
-        return (await cloud.channel.proofs([pushed], inSeconds(0.3)))[0]?.result;
+        const pushed: PushedNode<GcpNode> = { result: 'pushed', node, ruleSet: given, id: ruleSetId(given) };
+        return (await cloud.channel.collectProofs([pushed], inSeconds(0.3)))[0]?.result;
       };
-      expect(await look()).toBe('unwatched');
+      expect(await look()).toBe('no-watcher');
       await cloud.channel.restart?.(await nodeOf(vm), inSeconds(10));
-      expect(await look()).toBe('silent');
+      expect(await look()).toBe('no-report');
       vm.guestAttributes['peermasq/status'] = JSON.stringify(
-        reportOf(given, { booted: Math.floor(hoursAgo(2).getTime() / 1_000) }),
+        makeReport(given, { booted: Math.floor(hoursAgo(2).getTime() / 1_000) }),
       );
-      expect(await look()).toBe('silent');
+      expect(await look()).toBe('no-report');
       vm.guestAttributes['peermasq/status'] = JSON.stringify(
-        reportOf(given, { booted: Math.floor(Date.now() / 1_000) }),
+        makeReport(given, { booted: Math.floor(Date.now() / 1_000) }),
       );
       expect(await look()).toBe('reported');
     },
@@ -993,7 +1021,7 @@ describe('the channel', () => {
     ['is waited for again', 900, 10, undefined],
     ['is not waited for past the deadline', 60_000, 5, { code: 'operation-unfinished' }],
   ])('a restart that still runs when the wait for it ends %s', async (_, operationMs, seconds, fault) => {
-    Object.assign(state, { operationMs, longestWaitMs: 0 });
+    Object.assign(state, { operationMs, maxOperationWaitMs: 0 });
     const vm = addVm(state, { lastStartTimestamp: '2026-11-21T12:00:00Z' });
     const restarted = cloud.channel.restart?.(await nodeOf(vm), inSeconds(seconds));
     if (fault) await expect(restarted).rejects.toMatchObject(fault);

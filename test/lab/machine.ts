@@ -1,4 +1,4 @@
-export interface Finished {
+export interface CommandResult {
   readonly status: number;
   readonly stdout: string;
   readonly stderr: string;
@@ -12,5 +12,5 @@ export interface RunOptions {
 
 /** Runs programs as one machine of the lab would: in its namespaces. */
 export interface Machine {
-  run(argv: readonly string[], options?: RunOptions): Promise<Finished>;
+  run(argv: readonly string[], options?: RunOptions): Promise<CommandResult>;
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describeKernel } from './kernel';
-import { type Host, type Lab, openLab, peerCommand } from './netns';
+import { type Host, type Lab, openLab, echoServerCommand } from './netns';
 
 describeKernel('a lab of namespaces', undefined, () => {
   let lab: Lab;
@@ -12,7 +12,7 @@ describeKernel('a lab of namespaces', undefined, () => {
   beforeAll(async () => {
     lab = openLab();
     [left, right] = await Promise.all([lab.machine('left'), lab.machine('right')]);
-    await lab.cable(
+    await lab.addVethPair(
       { machine: left, device: 'eth0', addresses: ['10.0.0.1/24', 'fd00::1/64'] },
       { machine: right, device: 'port' },
     );
@@ -21,7 +21,7 @@ describeKernel('a lab of namespaces', undefined, () => {
   afterAll(() => lab.close());
 
   test('cable and bridge carry packets at once, and the peer tells the source address it sees', async () => {
-    const peer = right.spawn(peerCommand(8080));
+    const peer = right.spawn(echoServerCommand(8080));
     await peer.output(/listening on 8080/);
     await expect(left.run(['curl', '-sS', 'http://10.0.0.2:8080/'])).resolves.toBe('10.0.0.1\n');
     await expect(left.run(['curl', '-sS', 'http://[fd00::2]:8080/'])).resolves.toBe('fd00::1\n');

@@ -4,7 +4,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 /** How a program ended; `code` is null where a signal ended it. */
-export type Ended = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string };
+export type ProcessResult = {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+};
 
 export type ExecOptions = {
   stdin?: string | Buffer;
@@ -15,15 +20,15 @@ export type ExecOptions = {
 };
 
 /** A program that goes on running. The lab ends it at the latest when it closes. */
-export type Running = {
+export type RunningProcess = {
   readonly pid: number;
   readonly stdout: () => string;
   readonly stderr: () => string;
   /** Resolves with the match as soon as the output on stdout or stderr has one. Fails when the program ends first. */
   readonly output: (pattern: RegExp, timeoutMs?: number) => Promise<RegExpExecArray>;
-  readonly ended: Promise<Ended>;
+  readonly ended: Promise<ProcessResult>;
   /** Sends TERM to the process group, KILL after 2 s, and waits for the end. */
-  readonly stop: () => Promise<Ended>;
+  readonly stop: () => Promise<ProcessResult>;
 };
 
 /** One machine of a lab: a network namespace with its own xtables lock, files and mounts. */
@@ -32,28 +37,28 @@ export type Host = {
   /** A folder for this machine's files; the lab removes it. */
   readonly folder: string;
   /** Runs to the end and returns how it ended, whatever the exit code. */
-  readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<Ended>;
+  readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
   /** Like `exec`, returns stdout, and fails on any exit code but 0. */
   readonly run: (argv: readonly string[], options?: ExecOptions) => Promise<string>;
   /** `timeoutMs` is not used: the program runs until it ends, is stopped, or the lab closes. */
-  readonly spawn: (argv: readonly string[], options?: ExecOptions) => Running;
+  readonly spawn: (argv: readonly string[], options?: ExecOptions) => RunningProcess;
   /** From now on every program here sees `source` at `target`; both must exist. */
   readonly mount: (source: string, target: string) => void;
   /** The words that run a program here, for a shell of the lab. */
-  readonly inside: (argv: readonly string[]) => readonly string[];
+  readonly argvInside: (argv: readonly string[]) => readonly string[];
   /** Writes one setting under /proc/sys/net, e.g. `ipv4/ip_forward`. */
-  readonly setting: (name: string, value: string) => Promise<void>;
+  readonly sysctl: (name: string, value: string) => Promise<void>;
 };
 
 /** One end of a cable. Addresses carry their prefix length: `10.209.0.2/16`. */
-export type End = { machine: Host; device: string; addresses?: readonly string[] };
+export type CableEnd = { machine: Host; device: string; addresses?: readonly string[] };
 
 export type Lab = {
   readonly machine: (label: string) => Promise<Host>;
   /** A veth pair, up at both ends. */
-  readonly cable: (one: End, other: End) => Promise<void>;
+  readonly addVethPair: (one: CableEnd, other: CableEnd) => Promise<void>;
   /** A bridge, up, with the devices that are already there as its ports. */
-  readonly bridge: (end: End, ports: readonly string[]) => Promise<void>;
+  readonly bridge: (end: CableEnd, ports: readonly string[]) => Promise<void>;
   /** Ends every program that is still running, and removes the namespaces and files. */
   readonly close: () => Promise<void>;
 };
@@ -76,8 +81,12 @@ const makeNamespaces = `
     echo made
     exec sleep infinity' holder "$@"`;
 
-/** The service of a peer, see peer.mjs; it is ready when it prints `listening on PORT`. */
-export const peerCommand = (port: number) => [process.execPath, join(__dirname, 'peer.mjs'), String(port)];
+/** The service of a peer, see echo-server.mjs; it is ready when it prints `listening on PORT`. */
+export const echoServerCommand = (port: number) => [
+  process.execPath,
+  join(__dirname, 'echo-server.mjs'),
+  String(port),
+];
 
 let labs = 0;
 
@@ -86,7 +95,7 @@ export function openLab(): Lab {
   const prefix = `peermasq-${process.pid}-${++labs}`;
   const folder = mkdtempSync(join(tmpdir(), `${prefix}-`));
   const machines: Host[] = [];
-  const running = new Set<Running>();
+  const running = new Set<RunningProcess>();
 
   async function machine(label: string): Promise<Host> {
     const made = await makeHost(`${prefix}-${label}`, join(folder, label), running);
@@ -100,10 +109,10 @@ export function openLab(): Lab {
     rmSync(folder, { recursive: true, force: true });
   }
 
-  return { machine, cable, bridge, close };
+  return { machine, addVethPair, bridge, close };
 }
 
-async function makeHost(name: string, folder: string, running: Set<Running>): Promise<Host> {
+async function makeHost(name: string, folder: string, running: Set<RunningProcess>): Promise<Host> {
   mkdirSync(folder, { recursive: true });
   for (const file of ['/run/xtables.lock', join(folder, 'xtables.lock')]) closeSync(openSync(file, 'a'));
   const spawn = (argv: readonly string[], options?: ExecOptions) => {
@@ -116,26 +125,26 @@ async function makeHost(name: string, folder: string, running: Set<Running>): Pr
   await holder.output(/^made$/m);
   const enter = ['nsenter', `--net=/run/netns/${name}`, `--mount=/proc/${holder.pid}/ns/mnt`];
   // A mount namespace is entered at its root.
-  const inside = (argv: readonly string[]) => [...enter, 'env', `--chdir=${process.cwd()}`, ...argv];
+  const argvInside = (argv: readonly string[]) => [...enter, 'env', `--chdir=${process.cwd()}`, ...argv];
 
   return {
     name,
     folder,
-    exec: (argv, options) => exec(inside(argv), options),
-    run: (argv, options) => run(inside(argv), options),
-    spawn: (argv, options) => spawn(inside(argv), options),
-    inside,
+    exec: (argv, options) => exec(argvInside(argv), options),
+    run: (argv, options) => run(argvInside(argv), options),
+    spawn: (argv, options) => spawn(argvInside(argv), options),
+    argvInside,
     mount: (source, target) => {
-      const [command, ...args] = inside(['mount', '--bind', source, target]);
+      const [command, ...args] = argvInside(['mount', '--bind', source, target]);
       if (command !== undefined) execFileSync(command, args);
     },
-    setting: async (setting, value) => {
-      await run(inside(['tee', `/proc/sys/net/${setting}`]), { stdin: value });
+    sysctl: async (sysctl, value) => {
+      await run(argvInside(['tee', `/proc/sys/net/${sysctl}`]), { stdin: value });
     },
   };
 }
 
-async function cable(one: End, other: End): Promise<void> {
+async function addVethPair(one: CableEnd, other: CableEnd): Promise<void> {
   await run([
     ...['ip', 'link', 'add', one.device, 'netns', one.machine.name],
     ...['type', 'veth', 'peer', 'name', other.device, 'netns', other.machine.name],
@@ -143,7 +152,7 @@ async function cable(one: End, other: End): Promise<void> {
   await Promise.all([one, other].map((end) => ip(end.machine, configured(end))));
 }
 
-async function bridge(end: End, ports: readonly string[]): Promise<void> {
+async function bridge(end: CableEnd, ports: readonly string[]): Promise<void> {
   await ip(end.machine, [
     `link add ${end.device} type bridge forward_delay 0`,
     ...ports.map((port) => `link set ${port} master ${end.device}`),
@@ -151,7 +160,7 @@ async function bridge(end: End, ports: readonly string[]): Promise<void> {
   ]);
 }
 
-const configured = ({ device, addresses = [] }: End): string[] => [
+const configured = ({ device, addresses = [] }: CableEnd): string[] => [
   `link set ${device} up`,
   ...addresses.map((address) => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
 ];
@@ -169,7 +178,7 @@ async function run(argv: readonly string[], options: ExecOptions = {}): Promise<
   return stdout;
 }
 
-async function exec(argv: readonly string[], options: ExecOptions = {}): Promise<Ended> {
+async function exec(argv: readonly string[], options: ExecOptions = {}): Promise<ProcessResult> {
   const { timeoutMs = defaultTimeoutMs } = options;
   const program = start(argv, options);
   let isLate = false as boolean;
@@ -185,7 +194,7 @@ async function exec(argv: readonly string[], options: ExecOptions = {}): Promise
   return ended;
 }
 
-function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = {}): Running {
+function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = {}): RunningProcess {
   const [command, ...args] = argv;
   if (command === undefined) throw new Error('argv is empty: the first word is the program');
   // A process group of its own, so that its children end with it.
@@ -198,14 +207,14 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
   for (const [stream, chunks] of [[child.stdout, out] as const, [child.stderr, err] as const]) {
     stream.on('data', (chunk: Buffer) => {
       chunks.push(chunk);
-      for (const look of onOutput) look();
+      for (const check of onOutput) check();
     });
   }
   // A program that ends without reading its input is not a fault of the test.
   child.stdin.on('error', () => undefined);
   child.stdin.end(stdin);
 
-  const ended = new Promise<Ended>((resolve, reject) => {
+  const ended = new Promise<ProcessResult>((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => {
       resolve({ code, signal, stdout: stdout(), stderr: stderr() });
@@ -215,7 +224,7 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
 
   function output(pattern: RegExp, timeoutMs = defaultTimeoutMs): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
-      const look = () => {
+      const check = () => {
         const match = pattern.exec(stdout()) ?? pattern.exec(stderr());
         if (match)
           finish(() => {
@@ -229,22 +238,22 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
       };
       const finish = (settle: () => void) => {
         clearTimeout(timer);
-        onOutput.delete(look);
+        onOutput.delete(check);
         settle();
       };
       const timer = setTimeout(() => {
         fail(`within ${timeoutMs} ms`);
       }, timeoutMs);
-      onOutput.add(look);
+      onOutput.add(check);
       void ended.then(() => {
-        look();
+        check();
         fail('before it ended');
       });
-      look();
+      check();
     });
   }
 
-  async function stop(): Promise<Ended> {
+  async function stop(): Promise<ProcessResult> {
     killGroup(pid, 'SIGTERM');
     const timer = setTimeout(() => {
       killGroup(pid, 'SIGKILL');

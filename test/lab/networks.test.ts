@@ -6,7 +6,7 @@ import { buildNetworks, type Networks } from './networks';
 import { awsGcpVpn, awsPeering, gcpPeering } from './topologies';
 
 // What cured the two write-ups, as their authors typed it.
-const cures = [
+const fixes = [
   {
     topology: gcpPeering,
     rule: '-A POSTROUTING -d 10.193.0.0/16 -m comment --comment chris -m addrtype ! --dst-type LOCAL -j MASQUERADE',
@@ -33,22 +33,22 @@ describeKernel('the networks of the lab', undefined, () => {
   };
   afterEach(() => Promise.all(built.splice(0).map((networks) => networks.close())));
 
-  test.each(cures)('$topology.name: hangs for a pod, answers the node; one rule cures it', async (cure) => {
-    const { topology } = cure;
+  test.each(fixes)('$topology.name: hangs for a pod, answers the node; one rule cures it', async (fix) => {
+    const { topology } = fix;
     const { address, network, pods } = topology.node;
     const { node, pod, router } = await networksOf(topology);
 
     const [fromPod, fromNode] = await Promise.all([pod.request(1_200), node.request()]);
     expect(fromPod).toEqual({ reached: false, reason: 'no connection in 1200 ms' });
-    expect(fromNode).toEqual({ reached: true, body: cure.body, sourceSeenByPeer: address });
+    expect(fromNode).toEqual({ reached: true, body: fix.body, sourceSeenByPeer: address });
     const { sources, destinations } = await router(network).dropped();
     expect(sources).toEqual({ [pods.pod]: expect.any(Number) });
     expect(sources[pods.pod]).toBeGreaterThanOrEqual(2);
     expect(destinations).toEqual({});
     expect(await router(topology.peer.network).dropped()).toEqual({ sources: {}, destinations: {} });
 
-    await node.run(['iptables', '-t', 'nat', ...cure.rule.split(' ')]);
-    expect(await pod.request()).toEqual({ reached: true, body: cure.body, sourceSeenByPeer: address });
+    await node.run(['iptables', '-t', 'nat', ...fix.rule.split(' ')]);
+    expect(await pod.request()).toEqual({ reached: true, body: fix.body, sourceSeenByPeer: address });
   });
 
   test('a node that is reset has lost its rules, flows and programs, and kept its files', async () => {
@@ -57,7 +57,7 @@ describeKernel('the networks of the lab', undefined, () => {
     const { stdout: before } = await node.run(['iptables-save', '-t', 'nat']);
     await shell('mkdir -p "$PEERMASQ_DIR" && echo kept > "$PEERMASQ_DIR/file"');
     await shell('setsid sleep 1000 > /dev/null 2>&1 & echo $! > "$PEERMASQ_DIR/pid"');
-    await node.run(['iptables', '-t', 'nat', ...(cures[0]?.rule.split(' ') ?? [])]);
+    await node.run(['iptables', '-t', 'nat', ...(fixes[0]?.rule.split(' ') ?? [])]);
     await resetNode();
     const rulesIn = (saved: string) => saved.split('\n').filter((line) => line.startsWith('-A'));
     const { stdout: after } = await node.run(['iptables-save', '-t', 'nat']);
@@ -72,7 +72,7 @@ describeKernel('the networks of the lab', undefined, () => {
     const { node, pod, router } = await networksOf(gcpPeering);
     const hanging = pod.request(10_000);
     await until(async () => '10.132.0.10' in (await router('vpc-b').dropped()).sources);
-    await node.run(['iptables', '-t', 'nat', ...(cures[0]?.rule.split(' ') ?? [])]);
+    await node.run(['iptables', '-t', 'nat', ...(fixes[0]?.rule.split(' ') ?? [])]);
     await node.run(['conntrack', '-D', '-s', '10.132.0.10']);
     expect(await hanging).toMatchObject({ reached: true, sourceSeenByPeer: '10.209.0.2' });
   });

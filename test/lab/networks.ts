@@ -2,11 +2,11 @@ import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import * as z from 'zod';
 import type { Machine } from './machine';
-import { connectToThisProcess, endPrograms, nodeOn } from './node';
-import { openLab, type Host, type Lab, type Running } from './netns';
+import { connectToTestProcess, killProcesses, nodeMachineOn } from './node-machine';
+import { openLab, type Host, type Lab, type RunningProcess } from './netns';
 import type { Network, Service, Topology } from './topologies';
 
-export interface Answer {
+export interface RequestResult {
   /** The service answered; a connection alone does not count. */
   readonly reached: boolean;
   readonly body?: string;
@@ -21,7 +21,7 @@ export interface Client {
    * Asks the topology's peer. A request that hangs goes on asking until `timeoutMs` (default 1,500, which is
    * two SYNs) is over: give it more, and keep the promise, to see it heal.
    */
-  readonly request: (timeoutMs?: number) => Promise<Answer>;
+  readonly request: (timeoutMs?: number) => Promise<RequestResult>;
 }
 
 /** Packets by address. */
@@ -81,26 +81,27 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
   const routers = new Map(
     zip(networks, routerHosts).map(([network, host]) => [network.name, { network, host }]),
   );
-  const routerOf = (name: string) => found(routers.get(name), `${topology.name} has no network ${name}`);
+  const routerOf = (name: string) =>
+    assertDefined(routers.get(name), `${topology.name} has no network ${name}`);
 
   await Promise.all([
     joinNetwork(lab, nodeHost, node.address, routerOf(node.network)),
     joinNetwork(lab, peerHost, peer.address, routerOf(peer.network)),
   ]);
   for (const [index, { between }] of topology.links.entries()) {
-    await link(lab, index, routerOf(between[0]), routerOf(between[1]));
+    await linkRouters(lab, index, routerOf(between[0]), routerOf(between[1]));
   }
   const [service, managementAddress] = await Promise.all([
-    serve(peerHost, peer),
-    connectToThisProcess(nodeHost, options.managementAddress),
+    startService(peerHost, peer),
+    connectToTestProcess(nodeHost, options.managementAddress),
     addPod(lab, nodeHost, podHost, node.pods),
     addRules(nodeHost, node.rules),
-    ...networks.map((network) => route(routerOf(network.name).host, network, topology)),
+    ...networks.map((network) => configureRouter(routerOf(network.name).host, network, topology)),
   ]);
 
   return {
     topology,
-    node: { ...nodeOn(nodeHost), ...clientOn(nodeHost, peer, service) },
+    node: { ...nodeMachineOn(nodeHost), ...clientOn(nodeHost, peer, service) },
     nodeHost,
     podHost,
     pod: clientOn(podHost, peer, service),
@@ -112,13 +113,13 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
         if (range !== network.range) await host.run(['ip', 'route', 'del', range]);
     },
     resetNode: async () => {
-      await endPrograms(nodeHost);
+      await killProcesses(nodeHost);
       await nodeHost.run(['nft', 'flush', 'ruleset']);
       await nodeHost.run(['conntrack', '--flush']);
       await addRules(nodeHost, node.rules);
     },
     close: async () => {
-      await endPrograms(nodeHost);
+      await killProcesses(nodeHost);
       await lab.close();
     },
   };
@@ -136,31 +137,38 @@ async function joinNetwork(
 ): Promise<void> {
   const [gateway, prefixLength] = network.gateway.split('/');
   const port = { machine: router, device: 'vpc', addresses: [network.gateway] };
-  await lab.cable({ machine: host, device: 'eth0', addresses: [`${address}/${prefixLength}`] }, port);
-  await host.run(['ip', 'route', 'add', 'default', 'via', found(gateway, 'a gateway has an address')]);
+  await lab.addVethPair({ machine: host, device: 'eth0', addresses: [`${address}/${prefixLength}`] }, port);
+  await host.run([
+    'ip',
+    'route',
+    'add',
+    'default',
+    'via',
+    assertDefined(gateway, 'a gateway has an address'),
+  ]);
 }
 
 type NetworkRouter = { network: Network; host: Host };
 
 /** Cables two routers together; each learns the range of the other's network. */
-async function link(lab: Lab, index: number, one: NetworkRouter, other: NetworkRouter): Promise<void> {
+async function linkRouters(lab: Lab, index: number, one: NetworkRouter, other: NetworkRouter): Promise<void> {
   const device = `link${index}`;
-  const [near, far] = [`192.0.2.${2 * index}`, `192.0.2.${2 * index + 1}`];
-  await lab.cable(
-    { machine: one.host, device, addresses: [`${near}/31`] },
-    { machine: other.host, device, addresses: [`${far}/31`] },
+  const [local, remote] = [`192.0.2.${2 * index}`, `192.0.2.${2 * index + 1}`];
+  await lab.addVethPair(
+    { machine: one.host, device, addresses: [`${local}/31`] },
+    { machine: other.host, device, addresses: [`${remote}/31`] },
   );
-  await one.host.run(['ip', 'route', 'add', other.network.range, 'via', far]);
-  await other.host.run(['ip', 'route', 'add', one.network.range, 'via', near]);
+  await one.host.run(['ip', 'route', 'add', other.network.range, 'via', remote]);
+  await other.host.run(['ip', 'route', 'add', one.network.range, 'via', local]);
 }
 
 /** Lets the router forward between the ranges it knows; whatever else it is given it drops and counts. */
-async function route(host: Host, network: Network, { networks, links }: Topology): Promise<void> {
+async function configureRouter(host: Host, network: Network, { networks, links }: Topology): Promise<void> {
   const linked = links.map(({ between }) => between).filter((names) => names.includes(network.name));
   const known = networks.filter(
     ({ name }) => name === network.name || linked.some((names) => names.includes(name)),
   );
-  await host.setting('ipv4/ip_forward', '1');
+  await host.sysctl('ipv4/ip_forward', '1');
   await host.run(['nft', '-f', '-'], {
     stdin: `table ip router {
       set known { type ipv4_addr; flags interval; elements = { ${known.map(({ range }) => range).join(', ')} }; }
@@ -210,22 +218,22 @@ function routerOn(host: Host): Router {
 
 async function addPod(lab: Lab, node: Host, pod: Host, { bridge, pod: address }: Topology['node']['pods']) {
   const [gateway, prefixLength] = bridge.split('/');
-  await lab.cable(
+  await lab.addVethPair(
     { machine: pod, device: 'eth0', addresses: [`${address}/${prefixLength}`] },
     { machine: node, device: 'vethpod' },
   );
   await lab.bridge({ machine: node, device: 'cbr0', addresses: [bridge] }, ['vethpod']);
-  await pod.run(['ip', 'route', 'add', 'default', 'via', found(gateway, 'a bridge has an address')]);
-  await node.setting('ipv4/ip_forward', '1');
+  await pod.run(['ip', 'route', 'add', 'default', 'via', assertDefined(gateway, 'a bridge has an address')]);
+  await node.sysctl('ipv4/ip_forward', '1');
 }
 
-async function serve(host: Host, { protocol, port }: Service): Promise<Running> {
-  const service = host.spawn([process.execPath, join(__dirname, 'service.mjs'), protocol, String(port)]);
+async function startService(host: Host, { protocol, port }: Service): Promise<RunningProcess> {
+  const service = host.spawn([process.execPath, join(__dirname, 'peer-service.mjs'), protocol, String(port)]);
   await service.output(/^listening/m);
   return service;
 }
 
-const answer = z.object({
+const requestResult = z.object({
   reached: z.boolean(),
   body: z.string().exactOptional(),
   reason: z.string().exactOptional(),
@@ -237,30 +245,30 @@ export const requestCommand = (
   id: string,
   timeoutMs: number,
 ): string[] => [
-  ...[process.execPath, join(__dirname, 'client.mjs')],
+  ...[process.execPath, join(__dirname, 'peer-client.mjs')],
   ...[protocol, address, String(port), id, String(timeoutMs)],
 ];
 
-function clientOn(host: Host, { protocol, address, port }: Service, service: Running): Client {
+function clientOn(host: Host, { protocol, address, port }: Service, service: RunningProcess): Client {
   return {
     request: async (timeoutMs = 1_500) => {
       const id = randomUUID();
       const client = host.spawn(requestCommand({ protocol, address, port }, id, timeoutMs));
       const { stdout, stderr } = await client.ended;
       if (stdout === '') return { reached: false, reason: stderr || 'the request was ended' };
-      const answered = answer.parse(JSON.parse(stdout));
-      if (!answered.reached) return answered;
+      const result = requestResult.parse(JSON.parse(stdout));
+      if (!result.reached) return result;
       const [, sourceSeenByPeer = ''] = await service.output(new RegExp(`^request ${id} from (\\S+)$`, 'm'));
-      return { ...answered, sourceSeenByPeer };
+      return { ...result, sourceSeenByPeer };
     },
   };
 }
 
-function found<T>(value: T | undefined, otherwise: string): T {
-  if (value === undefined) throw new Error(otherwise);
+function assertDefined<T>(value: T | undefined, message: string): T {
+  if (value === undefined) throw new Error(message);
   return value;
 }
 
 function zip<A, B>(these: readonly A[], those: readonly B[]): [A, B][] {
-  return these.map((each, index) => [each, found(those[index], 'as many of these as of those')]);
+  return these.map((each, index) => [each, assertDefined(those[index], 'as many of these as of those')]);
 }

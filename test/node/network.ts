@@ -1,13 +1,13 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
-  type Ended,
+  type ProcessResult,
   type ExecOptions,
   type Host,
   type Lab,
   openLab,
-  peerCommand,
-  type Running,
+  echoServerCommand,
+  type RunningProcess,
 } from '../lab/netns';
 import { nodeProgramFile } from '../lab/node-program';
 
@@ -54,11 +54,11 @@ export type Network = {
   node: Host;
   router: Host;
   peer: Host;
-  service: Running;
+  service: RunningProcess;
   /** Runs the node program on the node. */
   peermasq: (args: readonly string[], options?: ExecOptions) => Promise<Report>;
   /** The same with the raw output. */
-  execute: (args: readonly string[], options?: ExecOptions) => Promise<Ended>;
+  execute: (args: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
   apply: (ruleset: string | Buffer, env?: Record<string, string>) => Promise<Report>;
   /** Hides programs, or mounts files, until `clear`. */
   hide: (...programs: string[]) => void;
@@ -77,18 +77,18 @@ export async function openNetwork(backend: string): Promise<Network> {
     lab.machine('router'),
     lab.machine('peer'),
   ]);
-  await lab.cable(
+  await lab.addVethPair(
     { machine: pod, device: 'eth0', addresses: ['10.132.0.10/24', 'fd00:132::10/64'] },
     { machine: node, device: 'veth0' },
   );
   await lab.bridge({ machine: node, device: 'cbr0', addresses: ['10.132.0.1/24', 'fd00:132::1/64'] }, [
     'veth0',
   ]);
-  await lab.cable(
+  await lab.addVethPair(
     { machine: node, device: 'eth0', addresses: ['10.209.0.2/24', 'fd00:209::2/64'] },
     { machine: router, device: 'nodes', addresses: ['10.209.0.1/24', 'fd00:209::1/64'] },
   );
-  await lab.cable(
+  await lab.addVethPair(
     { machine: router, device: 'peer', addresses: ['10.193.0.1/24', 'fd00:193::1/64'] },
     { machine: peer, device: 'eth0', addresses: ['10.193.0.3/24', 'fd00:193::3/64'] },
   );
@@ -102,7 +102,7 @@ export async function openNetwork(backend: string): Promise<Network> {
     sh(peer, `${defaultVia('10.193.0.1', 'fd00:193::1')}ip route add local 10.192.0.0/12 dev lo`),
     sh(router, `${forward}ip route add 10.192.0.0/12 via 10.193.0.3\nnft '${routerRules}'`),
   ]);
-  const service = peer.spawn(peerCommand(8080));
+  const service = peer.spawn(echoServerCommand(8080));
   await service.output(/listening on 8080/);
 
   const execute: Network['execute'] = (args, { env, ...options } = {}) =>

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { describeKernel } from '../lab/kernel';
-import { peerCommand } from '../lab/netns';
+import { echoServerCommand } from '../lab/netns';
 import { clear, type Network, openNetwork, ruleset } from './network';
 
 const probing = (...probes: string[]) =>
@@ -52,7 +52,7 @@ describeKernel('probes', undefined, () => {
     expect(await network.peermasq(['status'])).toMatchObject({ proven: false, drift: [] });
     expect(await network.peermasq(['repair'])).toMatchObject({ code: 0, result: 'unchanged', proven: false });
 
-    const late = network.peer.spawn(peerCommand(9090));
+    const late = network.peer.spawn(echoServerCommand(9090));
     await late.output(/listening/);
     expect(await network.peermasq(['repair'])).toMatchObject({ code: 0, result: 'unchanged', proven: true });
     expect(await network.peermasq(['status'])).toMatchObject({ proven: true });

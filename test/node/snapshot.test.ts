@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseSnapshot } from '../../shared/core/explain/snapshot';
-import { joinParts, parsePart } from '../../shared/core/look';
+import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
+import { joinParts, parsePart } from '../../shared/core/model/snapshot-parts';
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, missing, openNetwork, ruleset, type Network } from './network';
 
@@ -94,8 +94,8 @@ describeKernel('snapshot', everyBackend, () => {
     await network.node.run(['nft', '-f', '-'], { stdin: chain });
     const { stdout } = await snapshot();
     expect(stdout).toContain("# Table `nat' contains incompatible base-chains");
-    const bases = parseSnapshot(stdout).bases.filter(({ hook }) => hook === 'postrouting');
-    expect(bases.map(({ table, chain: { name } }) => `${table.name} ${name}`)).toEqual(
+    const baseChains = parseSnapshot(stdout).baseChains.filter(({ hook }) => hook === 'postrouting');
+    expect(baseChains.map(({ table, chain: { name } }) => `${table.name} ${name}`)).toEqual(
       expect.arrayContaining(['nat POSTROUTING', 'ip nat foreign']),
     );
   });
@@ -108,7 +108,7 @@ describeKernel('snapshot', everyBackend, () => {
     const found = await sections();
     expect([...found.keys()]).toContain('nft -j list ruleset');
     const { stdout } = await snapshot();
-    const tables = parseSnapshot(stdout).bases.map(({ table }) => `${table.backend} ${table.name}`);
+    const tables = parseSnapshot(stdout).baseChains.map(({ table }) => `${table.backend} ${table.name}`);
     expect(new Set(tables.filter((name) => / nat$|kube-proxy$/.test(name)))).toEqual(
       new Set(['iptables-nft nat', 'nft ip kube-proxy']),
     );
@@ -123,9 +123,9 @@ describeKernel('snapshot', everyBackend, () => {
     });
     expect([code, stderr]).toEqual([0, expect.stringContaining('ip6tables-nft-save: no such thing')]);
     expect(stdout).toContain('# peermasq: ip6tables-nft-save failed\n');
-    const hidden = parseSnapshot(stdout).bases.filter((base) => base.hidden !== undefined);
+    const unreadable = parseSnapshot(stdout).baseChains.filter((base) => base.unreadable !== undefined);
     expect(
-      new Set(hidden.map(({ table }) => `${table.backend} ${table.families.join()} ${table.name}`)),
+      new Set(unreadable.map(({ table }) => `${table.backend} ${table.families.join()} ${table.name}`)),
     ).toEqual(new Set(['iptables-nft 6 nat']));
   });
 

@@ -3,8 +3,8 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describeKernel } from '../lab/kernel';
-import type { Running } from '../lab/netns';
-import { joinParts, parsePart } from '../../shared/core/look';
+import type { RunningProcess } from '../lab/netns';
+import { joinParts, parsePart } from '../../shared/core/model/snapshot-parts';
 import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
 
 const port = 8000;
@@ -16,8 +16,8 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
 
 describeKernel('watch', undefined, () => {
   let network: Network;
-  let server: Running;
-  let watching: Running | undefined;
+  let server: RunningProcess;
+  let watching: RunningProcess | undefined;
   let seen = 0;
   const env = (more: Record<string, string> = {}) => ({
     PEERMASQ_DIR: join(network.node.folder, 'kept'),

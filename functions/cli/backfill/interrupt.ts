@@ -1,5 +1,5 @@
-import { exitCodes } from '../faults';
-import { say } from '../output';
+import { exitCodes } from '../errors';
+import { printErr } from '../output';
 import type { Journal } from './journal';
 
 /**
@@ -11,12 +11,12 @@ export function onInterrupt(journal: Journal): { isStopped: () => boolean; end: 
   const interrupted = () => {
     times += 1;
     if (times === 1) {
-      say(
+      printErr(
         '\nInterrupted: the wave under way is seen to its end, and no other begins. Ctrl-C again leaves at once.',
       );
       return;
     }
-    say(`\n${leftBehind(journal)}`);
+    printErr(`\n${interruptReport(journal)}`);
     process.exit(exitCodes.interrupted);
   };
   process.on('SIGINT', interrupted);
@@ -30,11 +30,11 @@ export function onInterrupt(journal: Journal): { isStopped: () => boolean; end: 
   };
 }
 
-function leftBehind({ entries, file }: Journal): string {
+function interruptReport({ entries, file }: Journal): string {
   const names = (state: string) =>
     [...entries.values()].filter((entry) => entry.state === state).map(({ name }) => name);
-  const line = (words: string, some: readonly string[]) =>
-    some.length === 0 ? [] : [`${words}: ${some.join(', ')}.`];
+  const line = (label: string, some: readonly string[]) =>
+    some.length === 0 ? [] : [`${label}: ${some.join(', ')}.`];
   return [
     ...line(
       'Pushed to, and not heard of yet (each has either what it had before or what it was to have)',

@@ -11,11 +11,11 @@ import {
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as z from 'zod';
-import { messageOf, PermanentError } from '../../../shared/core/errors';
-import { nodeKey, type NodeKey } from '../../../shared/core/node';
-import type { Outcome } from '../../../shared/core/outcome';
-import { printRuleSet } from '../../../shared/core/rule-set';
-import type { Planned } from '../plan';
+import { messageOf, PermanentError } from '../../../shared/core/model/errors';
+import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import { printRuleSet } from '../../../shared/core/model/rule-set';
+import type { PlannedChange } from '../plan';
 
 const entrySchema = z.strictObject({
   node: z.string(),
@@ -30,7 +30,7 @@ const entrySchema = z.strictObject({
   state: z.enum(['untouched', 'pushing', 'proven', 'pending', 'failed', 'needs-reboot', 'skipped', 'held']),
 });
 
-const journalSchema = z.strictObject({ began: z.string(), nodes: z.array(entrySchema) });
+const journalSchema = z.strictObject({ startedAt: z.string(), nodes: z.array(entrySchema) });
 
 export type JournalEntry = z.output<typeof entrySchema>;
 
@@ -45,27 +45,27 @@ export interface Journal {
   readonly file: string;
   readonly entries: ReadonlyMap<NodeKey, JournalEntry>;
   /** Writes what is about to be done. */
-  begin(nodes: readonly Planned[]): void;
+  begin(nodes: readonly PlannedChange[]): void;
   /** Writes what became of nodes. */
   end(outcomes: readonly Outcome[]): void;
 }
 
 /** https://specifications.freedesktop.org/basedir-spec/latest/ */
-const folder = (): string =>
+const journalDirectory = (): string =>
   join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'peermasq', 'backfills');
 
 /**
  * To be called before anything is pushed, or asked.
  * @throws PermanentError where no journal could be written
  */
-export function prepareJournals(): void {
+export function ensureJournalDirectory(): void {
   try {
-    makeFolder(folder());
-    accessSync(folder(), constants.W_OK);
+    createDirectory(journalDirectory());
+    accessSync(journalDirectory(), constants.W_OK);
   } catch (cause) {
     throw new PermanentError(
       'no-journal',
-      `No journal can be written to ${folder()}: ${messageOf(cause)}`,
+      `No journal can be written to ${journalDirectory()}: ${messageOf(cause)}`,
       'Set XDG_STATE_HOME to a folder that can be written: without a journal there is no rollback.',
       cause,
     );
@@ -73,16 +73,16 @@ export function prepareJournals(): void {
 }
 
 /** One after the other: made recursively by Node.js, a folder in /proc never ends. */
-function makeFolder(path: string): void {
+function createDirectory(path: string): void {
   if (existsSync(path)) return;
-  makeFolder(dirname(path));
+  createDirectory(dirname(path));
   mkdirSync(path, { mode: 0o700 });
 }
 
 /** A backfill that goes on with the one before goes on with its journal: what nodes had before that counts. */
-export function openJournal(kind: JournalKind, nodes: readonly Planned[]): Journal {
-  const continued = kind === 'backfill' ? unfinished(nodes) : undefined;
-  const began = continued?.began ?? new Date().toISOString();
+export function openJournal(kind: JournalKind, nodes: readonly PlannedChange[]): Journal {
+  const continued = kind === 'backfill' ? findUnfinished(nodes) : undefined;
+  const startedAt = continued?.startedAt ?? new Date().toISOString();
   const entries = new Map((continued?.nodes ?? []).map((entry) => [entry.node, entry]));
   for (const one of nodes) {
     const entry = toEntry(one);
@@ -90,9 +90,9 @@ export function openJournal(kind: JournalKind, nodes: readonly Planned[]): Journ
     // Once touched is touched, also where this run does not come as far.
     if (!known || known.state === 'untouched') entries.set(entry.node, entry);
   }
-  const file = continued?.file ?? join(folder(), `${began.replaceAll(':', '-')}-${kind}.json`);
+  const file = continued?.file ?? join(journalDirectory(), `${startedAt.replaceAll(':', '-')}-${kind}.json`);
   const write = () => {
-    const text = JSON.stringify({ began, nodes: [...entries.values()] }, null, 2);
+    const text = JSON.stringify({ startedAt, nodes: [...entries.values()] }, null, 2);
     writeFileSync(`${file}.new`, text, { mode: 0o600 });
     renameSync(`${file}.new`, file);
   };
@@ -115,42 +115,42 @@ export function openJournal(kind: JournalKind, nodes: readonly Planned[]): Journ
   };
 }
 
-function toEntry({ node, target, cluster, before, outcome }: Planned): JournalEntry {
-  const had = before ? printRuleSet(before) : node.recorded ? undefined : null;
+function toEntry({ node, target, cluster, before, outcome }: PlannedChange): JournalEntry {
+  const previous = before ? printRuleSet(before) : node.recorded ? undefined : null;
   return {
     node: nodeKey(node.ref),
     name: node.name,
     target: target.name,
     cluster,
     ruleSet: outcome.plan.id,
-    ...(had !== undefined && { before: had }),
+    ...(previous !== undefined && { before: previous }),
     state: 'untouched',
   };
 }
 
-type Read = z.output<typeof journalSchema> & { readonly file: string };
+type StoredJournal = z.output<typeof journalSchema> & { readonly file: string };
 
 /** The last backfill, where that was not seen to its end and these nodes are to have what it meant them to have. */
-function unfinished(nodes: readonly Planned[]): Read | undefined {
-  const file = lastFile();
+function findUnfinished(nodes: readonly PlannedChange[]): StoredJournal | undefined {
+  const file = latestJournal();
   if (file === undefined) return undefined;
   const last = readJournal(file);
-  const meant = new Map(last.nodes.map((entry) => [entry.node, entry.ruleSet]));
-  const isSame = ({ node, outcome }: Planned) => meant.get(nodeKey(node.ref)) === outcome.plan.id;
-  const isOpen = last.nodes.some(({ state }) => state !== 'proven');
-  return isOpen && nodes.length > 0 && nodes.every(isSame) ? last : undefined;
+  const plannedIds = new Map(last.nodes.map((entry) => [entry.node, entry.ruleSet]));
+  const isSame = ({ node, outcome }: PlannedChange) => plannedIds.get(nodeKey(node.ref)) === outcome.plan.id;
+  const isIncomplete = last.nodes.some(({ state }) => state !== 'proven');
+  return isIncomplete && nodes.length > 0 && nodes.every(isSame) ? last : undefined;
 }
 
 /**
  * Reads back what a backfill did: that of `file`, else the last one on this machine.
  * @throws PermanentError where there is none, or it cannot be read
  */
-export function readJournal(file: string | undefined): Read {
-  const found = file ?? lastFile();
+export function readJournal(file: string | undefined): StoredJournal {
+  const found = file ?? latestJournal();
   if (found === undefined) {
     throw new PermanentError(
       'no-journal',
-      `No backfill was made from this machine: ${folder()} has no journal`,
+      `No backfill was made from this machine: ${journalDirectory()} has no journal`,
       'Name the journal of one: --rollback FILE. Every backfill says where it is.',
     );
   }
@@ -167,11 +167,11 @@ export function readJournal(file: string | undefined): Read {
 }
 
 /** Names are in the order of time. What a rollback did is no backfill: it is not taken back unless it is named. */
-function lastFile(): string | undefined {
-  if (!existsSync(folder())) return undefined;
-  const name = readdirSync(folder())
+function latestJournal(): string | undefined {
+  if (!existsSync(journalDirectory())) return undefined;
+  const name = readdirSync(journalDirectory())
     .filter((one) => one.endsWith('-backfill.json'))
     .sort()
     .at(-1);
-  return name === undefined ? undefined : join(folder(), name);
+  return name === undefined ? undefined : join(journalDirectory(), name);
 }

@@ -1,12 +1,12 @@
-import { groupBy } from '../../../shared/core/group';
-import { nodeKey } from '../../../shared/core/node';
-import { reasonOf, type Outcome } from '../../../shared/core/outcome';
-import { visible } from '../../../shared/core/shell';
-import { exitCodes } from '../faults';
-import { colours, table, type Answer } from '../output';
-import type { Planned } from '../plan';
+import { groupBy } from '../../../shared/core/util/collections';
+import { nodeKey } from '../../../shared/core/model/node';
+import { reasonOf, type Outcome } from '../../../shared/core/reconcile/outcome';
+import { escapeControls } from '../../../shared/core/util/shell';
+import { exitCodes } from '../errors';
+import { colours, table, type CommandOutput } from '../output';
+import type { PlannedChange } from '../plan';
 import type { Journal } from './journal';
-import type { Waved } from './waves';
+import type { WaveResult } from './waves';
 
 export function countsOf(outcomes: readonly Outcome[]): string {
   return [...groupBy(outcomes, ({ kind }) => kind)]
@@ -14,27 +14,27 @@ export function countsOf(outcomes: readonly Outcome[]): string {
     .join(', ');
 }
 
-export function exitCodeOf(nodes: readonly Planned[], { outcomes }: Waved): number {
-  const isProven = ({ node }: Planned) => outcomes.get(nodeKey(node.ref))?.kind === 'proven';
-  return nodes.every(isProven) ? exitCodes.fine : exitCodes.fault;
+export function exitCodeOf(nodes: readonly PlannedChange[], { outcomes }: WaveResult): number {
+  const isProven = ({ node }: PlannedChange) => outcomes.get(nodeKey(node.ref))?.kind === 'proven';
+  return nodes.every(isProven) ? exitCodes.ok : exitCodes.error;
 }
 
 export function summary(
-  nodes: readonly Planned[],
-  { outcomes, untouched, stoppedFor }: Waved,
+  nodes: readonly PlannedChange[],
+  { outcomes, untouched, stopReason }: WaveResult,
   { kind, file }: Journal,
-): Answer {
+): CommandOutput {
   const all = [...outcomes.values()];
   const unproven = nodes.flatMap(({ node, cluster }) => {
     const outcome = outcomes.get(nodeKey(node.ref));
     return outcome && outcome.kind !== 'proven' ? [{ node, cluster, outcome }] : [];
   });
   const rows = unproven.map(({ node, cluster, outcome }) => [
-    visible(node.name),
+    escapeControls(node.name),
     nodeKey(node.ref),
-    visible(cluster),
+    escapeControls(cluster),
     outcome.kind,
-    visible(reasonOf(outcome)),
+    escapeControls(reasonOf(outcome)),
   ]);
   const text = [
     ...(rows.length > 0 ? [table(['NODE', 'ID', 'CLUSTER', 'STATE', 'REASON'], rows), ''] : []),
@@ -43,10 +43,10 @@ export function summary(
       : colours.bold(
           `${kind === 'backfill' ? 'Backfill' : 'Rollback'}: ${countsOf(all) || 'nothing pushed'}, ${untouched.length} untouched.`,
         ),
-    ...(stoppedFor === undefined
+    ...(stopReason === undefined
       ? []
       : [
-          `Stopped, because ${stoppedFor}. Untouched: ${untouched.map(({ node }) => visible(node.name)).join(', ')}.`,
+          `Stopped, because ${stopReason}. Untouched: ${untouched.map(({ node }) => escapeControls(node.name)).join(', ')}.`,
         ]),
     ...(nodes.length === 0 ? [] : [`What nodes had before is in ${file}`]),
     ...(untouched.length + unproven.length > 0
@@ -60,7 +60,7 @@ export function summary(
       if (!outcome) return { ...who, state: 'untouched' };
       return { ...who, state: outcome.kind, ...(outcome.kind !== 'proven' && { reason: reasonOf(outcome) }) };
     }),
-    stoppedFor: stoppedFor ?? null,
+    stopReason: stopReason ?? null,
     journal: nodes.length === 0 ? null : file,
   };
   return { document, text };

@@ -1,6 +1,6 @@
-import { nodeKey, type NodeKey } from '../../../shared/core/node';
-import type { Outcome } from '../../../shared/core/outcome';
-import type { Planned } from '../plan';
+import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import type { PlannedChange } from '../plan';
 
 export interface WaveOptions {
   /** How many nodes go first, alone. */
@@ -11,18 +11,18 @@ export interface WaveOptions {
   readonly maxFailures: number;
 }
 
-export interface Progress {
+export interface WaveProgress {
   readonly wave: number;
   readonly waves: number;
-  readonly nodes: readonly Planned[];
+  readonly nodes: readonly PlannedChange[];
 }
 
-export interface Waved {
+export interface WaveResult {
   /** What became of the nodes whose wave began. */
   readonly outcomes: ReadonlyMap<NodeKey, Outcome>;
-  readonly untouched: readonly Planned[];
+  readonly untouched: readonly PlannedChange[];
   /** Why waves were left out. */
-  readonly stoppedFor?: string;
+  readonly stopReason?: string;
 }
 
 /**
@@ -31,40 +31,45 @@ export interface Waved {
  * @param push brings the nodes of a wave to what they are to have, and tells what became of each
  * @param isStopped somebody wants no further wave
  */
-export async function inWaves(
-  nodes: readonly Planned[],
+export async function runInWaves(
+  nodes: readonly PlannedChange[],
   { canary, wave: size, maxFailures }: WaveOptions,
-  push: (progress: Progress) => Promise<readonly Outcome[]>,
+  push: (progress: WaveProgress) => Promise<readonly Outcome[]>,
   isStopped: () => boolean,
-): Promise<Waved> {
-  const waves = split(nodes, canary, size);
+): Promise<WaveResult> {
+  const waves = splitIntoWaves(nodes, canary, size);
   const outcomes = new Map<NodeKey, Outcome>();
-  let stoppedFor: string | undefined;
-  let begun = 0;
-  while (begun < waves.length && stoppedFor === undefined) {
-    const wave = waves[begun] ?? [];
-    begun += 1;
-    const pushed = await push({ wave: begun, waves: waves.length, nodes: wave });
+  let stopReason: string | undefined;
+  let started = 0;
+  while (started < waves.length && stopReason === undefined) {
+    const wave = waves[started] ?? [];
+    started += 1;
+    const pushed = await push({ wave: started, waves: waves.length, nodes: wave });
     for (const outcome of pushed) outcomes.set(nodeKey(outcome.node), outcome);
-    stoppedFor = isStopped()
+    stopReason = isStopped()
       ? 'it was interrupted'
-      : whyStop([...outcomes.values()], begun === 1 && canary > 0, maxFailures);
+      : findStopReason([...outcomes.values()], started === 1 && canary > 0, maxFailures);
   }
-  const untouched = waves.slice(begun).flat();
-  return { outcomes, untouched, ...(untouched.length > 0 && stoppedFor !== undefined && { stoppedFor }) };
+  const untouched = waves.slice(started).flat();
+  return { outcomes, untouched, ...(untouched.length > 0 && stopReason !== undefined && { stopReason }) };
 }
 
-function split(nodes: readonly Planned[], canary: number, size: number): Planned[][] {
+function splitIntoWaves(nodes: readonly PlannedChange[], canary: number, size: number): PlannedChange[][] {
   const waves = canary > 0 ? [nodes.slice(0, canary)] : [];
   for (let at = canary; at < nodes.length; at += size) waves.push(nodes.slice(at, at + size));
   return waves.filter(({ length }) => length > 0);
 }
 
 /** A canary must have come to a good end; of the others some may fail. */
-function whyStop(outcomes: readonly Outcome[], isCanary: boolean, maxFailures: number): string | undefined {
-  const isGood = ({ kind }: Outcome) => kind === 'proven' || kind === 'needs-reboot' || kind === 'skipped';
-  const bad = outcomes.find((outcome) => !isGood(outcome));
-  if (isCanary && bad) return `the canary ${nodeKey(bad.node)} is ${bad.kind}`;
+function findStopReason(
+  outcomes: readonly Outcome[],
+  isCanary: boolean,
+  maxFailures: number,
+): string | undefined {
+  const isSuccessful = ({ kind }: Outcome) =>
+    kind === 'proven' || kind === 'needs-reboot' || kind === 'skipped';
+  const unsuccessful = outcomes.find((outcome) => !isSuccessful(outcome));
+  if (isCanary && unsuccessful) return `the canary ${nodeKey(unsuccessful.node)} is ${unsuccessful.kind}`;
   const failed = outcomes.filter(({ kind }) => kind === 'failed').length;
   return failed > maxFailures ? `${failed} failed, where ${maxFailures} may` : undefined;
 }

@@ -1,10 +1,10 @@
 import { Address4, Address6 } from 'ip-address';
-import type { Family, Span } from './model';
+import type { Family, Range } from './model';
 
-export const bitsOf = (family: Family) => (family === 4 ? 32 : 128);
+export const addressBits = (family: Family) => (family === 4 ? 32 : 128);
 
 /** Dotted quads are most of a dump: this is faster than the general reader. */
-function readQuad(text: string): bigint | undefined {
+function parseIpv4(text: string): bigint | undefined {
   const parts = text.split('.');
   if (parts.length !== 4) return undefined;
   let value = 0;
@@ -17,9 +17,9 @@ function readQuad(text: string): bigint | undefined {
 }
 
 /** @returns undefined where it is no address */
-export function readAddress(text: string): { family: Family; address: bigint } | undefined {
+export function parseIpAddress(text: string): { family: Family; address: bigint } | undefined {
   if (!text.includes(':')) {
-    const address = readQuad(text);
+    const address = parseIpv4(text);
     return address === undefined ? undefined : { family: 4, address };
   }
   if (text.length > 45 || !Address6.isValid(text) || /[%/]/.test(text)) return undefined;
@@ -27,13 +27,13 @@ export function readAddress(text: string): { family: Family; address: bigint } |
 }
 
 /** @param address as a number */
-export function printAddress(family: Family, address: bigint): string {
+export function formatAddress(family: Family, address: bigint): string {
   return (family === 4 ? Address4.fromBigInt(address) : Address6.fromBigInt(address)).correctForm();
 }
 
 /** The addresses that share `prefix` bits with `address`. */
-export function spanOf(family: Family, address: bigint, prefix: number): Span {
-  const hostBits = BigInt(bitsOf(family) - prefix);
+export function prefixRange(family: Family, address: bigint, prefix: number): Range {
+  const hostBits = BigInt(addressBits(family) - prefix);
   const first = (address >> hostBits) << hostBits;
   return { first, last: first + (1n << hostBits) - 1n };
 }
@@ -42,31 +42,31 @@ export function spanOf(family: Family, address: bigint, prefix: number): Span {
  * Reads `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `10.0.0.1` and `10.0.0.1-10.0.0.9`.
  * @returns undefined for anything else, also for a mask with holes
  */
-export function readSpan(text: string): { family: Family; span: Span } | undefined {
+export function parseRange(text: string): { family: Family; range: Range } | undefined {
   const [from = '', to, ...more] = text.split('-');
   if (to !== undefined) {
-    const first = readAddress(from);
-    const last = readAddress(to);
+    const first = parseIpAddress(from);
+    const last = parseIpAddress(to);
     if (more.length > 0 || !first || first.family !== last?.family || first.address > last.address)
       return undefined;
-    return { family: first.family, span: { first: first.address, last: last.address } };
+    return { family: first.family, range: { first: first.address, last: last.address } };
   }
   const [address = '', mask, ...rest] = text.split('/');
-  const read = readAddress(address);
-  const prefix = read && readPrefix(read.family, mask);
-  if (!read || prefix === undefined || rest.length > 0) return undefined;
-  return { family: read.family, span: spanOf(read.family, read.address, prefix) };
+  const parsed = parseIpAddress(address);
+  const prefix = parsed && parsePrefixLength(parsed.family, mask);
+  if (!parsed || prefix === undefined || rest.length > 0) return undefined;
+  return { family: parsed.family, range: prefixRange(parsed.family, parsed.address, prefix) };
 }
 
-function readPrefix(family: Family, text: string | undefined): number | undefined {
-  const bits = bitsOf(family);
+function parsePrefixLength(family: Family, text: string | undefined): number | undefined {
+  const bits = addressBits(family);
   if (text === undefined) return bits;
   if (/^\d{1,3}$/.test(text)) return Number(text) <= bits ? Number(text) : undefined;
-  const mask = readAddress(text);
+  const mask = parseIpAddress(text);
   if (mask?.family !== family) return undefined;
   const binary = mask.address.toString(2).padStart(bits, '0');
   return /^1*0*$/.test(binary) ? binary.lastIndexOf('1') + 1 : undefined;
 }
 
-export const holds = <T extends bigint | number>(spans: readonly Span<T>[], value: T): boolean =>
-  spans.some(({ first, last }) => first <= value && value <= last);
+export const contains = <T extends bigint | number>(ranges: readonly Range<T>[], value: T): boolean =>
+  ranges.some(({ first, last }) => first <= value && value <= last);

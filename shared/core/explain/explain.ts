@@ -1,51 +1,55 @@
-import { printAddress } from './address';
-import { causeOf } from './cause';
-import { cureFor } from './cure';
+import { formatAddress } from './address';
+import { findRootCause } from './diagnose/cause';
+import { masqueradeCommand } from './diagnose/fix';
 import type { Snapshot } from './model';
-import type { Explanation, Packet, Place } from './packet';
-import { pathOf } from './path';
-import { walk, type Fate, type Sight } from './walk';
+import type { Explanation, Packet, SocketAddress } from './simulate/packet';
+import { summarizeTrace } from './diagnose/trace';
+import { walk, type Verdict, type Evaluation } from './simulate/walk';
 
 /**
  * Follows the first packet of a connection through the rules of a node. What the dump or the packet does not
  * tell is not guessed: both outcomes are followed, and the answer is `unknown` where they differ.
  */
 export function explain(snapshot: Snapshot, packet: Packet): Explanation {
-  const walked = walk(snapshot, packet);
-  const leaving = walked.fates.filter((fate) => fate.kind === 'leaves');
-  const translated = leaving.filter(({ translation }) => translation !== undefined);
-  const { cause, reason, backend, cure = null } = causeOf(snapshot, packet, walked);
-  const sources = sourcesOf(leaving, packet);
-  const isComplete = leaving.every(({ translation }) => translation?.sources.length !== 0);
+  const trace = walk(snapshot, packet);
+  const egress = trace.verdicts.filter((verdict) => verdict.kind === 'egress');
+  const translated = egress.filter(({ translation }) => translation !== undefined);
+  const { cause, reason, backend, fix = null } = findRootCause(snapshot, packet, trace);
+  const sources = sourcesOf(egress, packet);
+  const isComplete = egress.every(({ translation }) => translation?.sources.length !== 0);
   return {
     masqueraded:
-      translated.length === leaving.length ? leaving.length > 0 : translated.length > 0 ? 'unknown' : false,
+      translated.length === egress.length ? egress.length > 0 : translated.length > 0 ? 'unknown' : false,
     source: isComplete && sources.length === 1 ? (sources[0] ?? null) : null,
     sources,
-    destinations: destinationsOf(leaving, packet),
-    redirectedBy: walked.sights.filter(isRedirecting).map(({ rule }) => rule.text),
-    mayBeDropped: leaving.length > 0 && walked.fates.some(({ kind }) => kind === 'dropped'),
-    ...pathOf(walked.sights),
+    destinations: destinationsOf(egress, packet),
+    redirectedBy: trace.evaluations.filter(isRedirecting).map(({ rule }) => rule.text),
+    mayBeDropped: egress.length > 0 && trace.verdicts.some(({ kind }) => kind === 'dropped'),
+    ...summarizeTrace(trace.evaluations),
     cause,
     reason,
-    cure: backend ? cureFor(snapshot, packet, backend) : cure,
+    fix: backend ? masqueradeCommand(snapshot, packet, backend) : fix,
   };
 }
 
-type Leaving = readonly Extract<Fate, { kind: 'leaves' }>[];
+type EgressVerdicts = readonly Extract<Verdict, { kind: 'egress' }>[];
 
-const isRedirecting = ({ rule, answer }: Sight) =>
-  answer !== false && rule.targets.some(({ kind }) => kind === 'dnat' || kind === 'rewrite');
+const isRedirecting = ({ rule, matched }: Evaluation) =>
+  matched !== false && rule.targets.some(({ kind }) => kind === 'dnat' || kind === 'rewrite');
 
-function destinationsOf(leaving: Leaving, { destination: { family } }: Packet): Place[] {
-  const places = leaving.map(({ destination, destinationPort }) => ({
-    address: destination === undefined ? null : printAddress(family, destination),
+function destinationsOf(egress: EgressVerdicts, { destination: { family } }: Packet): SocketAddress[] {
+  const socketAddresses = egress.map(({ destination, destinationPort }) => ({
+    address: destination === undefined ? null : formatAddress(family, destination),
     port: destinationPort ?? null,
   }));
-  return [...new Map(places.map((place) => [JSON.stringify(place), place])).values()];
+  return [
+    ...new Map(
+      socketAddresses.map((socketAddress) => [JSON.stringify(socketAddress), socketAddress]),
+    ).values(),
+  ];
 }
 
-function sourcesOf(leaving: Leaving, { source }: Packet): string[] {
-  const addresses = leaving.flatMap(({ translation }) => translation?.sources ?? [source.first]);
-  return [...new Set(addresses)].map((address) => printAddress(source.family, address));
+function sourcesOf(egress: EgressVerdicts, { source }: Packet): string[] {
+  const addresses = egress.flatMap(({ translation }) => translation?.sources ?? [source.first]);
+  return [...new Set(addresses)].map((address) => formatAddress(source.family, address));
 }

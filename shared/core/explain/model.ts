@@ -1,15 +1,15 @@
-import { PermanentError } from '../errors';
-import type { Step } from './packet';
+import { PermanentError } from '../model/errors';
+import type { Step } from './simulate/packet';
 
 export type Backend = Step['backend'];
 export type Family = 4 | 6;
 export type Hook = 'prerouting' | 'forward' | 'output' | 'postrouting';
 
 /** `unknown` stays unknown until the end: both outcomes are followed. */
-export type Answer = boolean | 'unknown';
+export type Ternary = boolean | 'unknown';
 
 /** Addresses or numbers from `first` to `last`, both included. */
-export interface Span<T extends bigint | number = bigint> {
+export interface Range<T extends bigint | number = bigint> {
   readonly first: T;
   readonly last: T;
 }
@@ -19,24 +19,24 @@ export type AddressOf = 'source' | 'destination' | 'original-source' | 'original
 export type PortOf = 'source' | 'destination' | 'either' | 'original-source' | 'original-destination';
 export type MarkOf = 'packet' | 'connection';
 
-export type Test =
+export type Condition =
   | {
       readonly kind: 'address';
       readonly of: AddressOf;
       readonly family: Family;
-      readonly spans: readonly Span[];
+      readonly ranges: readonly Range[];
     }
   /** A name that ends in `+` stands for every name that begins so. */
   | { readonly kind: 'interface'; readonly of: 'in' | 'out'; readonly names: readonly string[] }
   /** IP protocol numbers. */
-  | { readonly kind: 'protocol'; readonly spans: readonly Span<number>[] }
-  | { readonly kind: 'port'; readonly of: PortOf; readonly spans: readonly Span<number>[] }
+  | { readonly kind: 'protocol'; readonly ranges: readonly Range<number>[] }
+  | { readonly kind: 'port'; readonly of: PortOf; readonly ranges: readonly Range<number>[] }
   /** The mark under `mask` lies in one of the spans. */
   | {
       readonly kind: 'mark';
       readonly of: MarkOf;
       readonly mask: number;
-      readonly spans: readonly Span<number>[];
+      readonly ranges: readonly Range<number>[];
     }
   /**
    * `on`: only addresses of the interface it comes in or goes out by count. `isOne`: an address has one type, as nft
@@ -47,7 +47,7 @@ export type Test =
       readonly of: 'source' | 'destination';
       readonly types: readonly string[];
       readonly on?: 'in' | 'out';
-      readonly isOne?: boolean;
+      readonly hasSingleType?: boolean;
     }
   | { readonly kind: 'set'; readonly name: string; readonly of: readonly ('source' | 'destination')[] }
   /** Of conntrack: NEW, ESTABLISHED…, DNAT, SNAT. */
@@ -55,13 +55,13 @@ export type Test =
   | { readonly kind: 'tcp-flags'; readonly mask: readonly string[]; readonly set: readonly string[] }
   | { readonly kind: 'icmp'; readonly type: number; readonly code: number | undefined }
   | { readonly kind: 'family'; readonly family: Family }
-  | { readonly kind: 'constant'; readonly answer: boolean }
-  | { readonly kind: 'any'; readonly alternatives: readonly (readonly Match[])[] }
-  | { readonly kind: 'unknown'; readonly why: string };
+  | { readonly kind: 'constant'; readonly matched: boolean }
+  | { readonly kind: 'any'; readonly alternatives: readonly (readonly RuleMatch[])[] }
+  | { readonly kind: 'unknown'; readonly reason: string };
 
-export type Match = Test & { readonly negated: boolean; readonly text: string };
+export type RuleMatch = Condition & { readonly negated: boolean; readonly text: string };
 
-export type Target =
+export type RuleTarget =
   | { readonly kind: 'accept' | 'drop' | 'return' | 'notrack' | 'redirect' | 'unknown' }
   /** Addresses, ports or other parts of the packet are written over, behind the back of conntrack. */
   | { readonly kind: 'rewrite' }
@@ -76,21 +76,21 @@ export type Target =
       readonly mask: number;
     }
   /** One of these addresses becomes the source; none of them is known where the list is empty. */
-  | { readonly kind: 'snat'; readonly family: Family; readonly spans: readonly Span[] }
+  | { readonly kind: 'snat'; readonly family: Family; readonly ranges: readonly Range[] }
   /** Without addresses only the port changes; without ports the port stays. */
   | {
       readonly kind: 'dnat';
-      readonly addresses: readonly Span[] | undefined;
-      readonly ports: Span<number> | undefined;
+      readonly addresses: readonly Range[] | undefined;
+      readonly ports: Range<number> | undefined;
     };
 
 export interface Rule {
   /** From 1. */
   readonly number: number;
   readonly text: string;
-  readonly matches: readonly Match[];
+  readonly matches: readonly RuleMatch[];
   /** In order. The packet goes on to the next rule after those that end nothing. */
-  readonly targets: readonly Target[];
+  readonly targets: readonly RuleTarget[];
   /** By which nft takes it away. */
   readonly handle?: number;
 }
@@ -109,7 +109,7 @@ export interface Table {
 }
 
 /** A chain that the kernel itself calls. */
-export interface Base {
+export interface BaseChain {
   readonly table: Table;
   readonly chain: Chain;
   readonly hook: Hook;
@@ -117,7 +117,7 @@ export interface Base {
   readonly priority: number;
   readonly policy: 'accept' | 'drop';
   /** Of one that the dump does not show: which it is, and what would show it. */
-  readonly hidden?: string;
+  readonly unreadable?: string;
 }
 
 export interface AddressSet {
@@ -141,27 +141,27 @@ export interface InterfaceAddress {
   readonly broadcast: bigint | undefined;
 }
 
-export interface Route {
+export interface KernelRoute {
   readonly type: string;
   readonly family: Family;
   readonly first: bigint;
   readonly prefix: number;
   readonly metric: number;
   /** More than one: the kernel chooses by a hash of the flow. */
-  readonly hops: readonly { readonly device: string | undefined; readonly via: bigint | undefined }[];
+  readonly nextHops: readonly { readonly device: string | undefined; readonly via: bigint | undefined }[];
 }
 
 /** Of `ip rule`: has another table than main decide for packets as these; for all, where none of it is there. */
 export interface RoutingRule {
   readonly family: Family;
-  readonly from: Span | undefined;
-  readonly to: Span | undefined;
+  readonly from: Range | undefined;
+  readonly to: Range | undefined;
   readonly mark: { readonly value: number; readonly mask: number } | undefined;
 }
 
 /** What a node has in force, as far as a dump tells it. */
 export interface Snapshot {
-  readonly bases: readonly Base[];
+  readonly baseChains: readonly BaseChain[];
   /** Those whose programs the dump holds the output of. */
   readonly backends: ReadonlySet<Backend>;
   readonly sets: ReadonlyMap<string, AddressSet>;
@@ -169,7 +169,7 @@ export interface Snapshot {
   readonly changingSets: ReadonlySet<string>;
   /** Empty where the dump has none. */
   readonly addresses: readonly InterfaceAddress[];
-  readonly routes: readonly Route[];
+  readonly routes: readonly KernelRoute[];
   readonly routingRules: readonly RoutingRule[];
 }
 
@@ -184,8 +184,8 @@ export class DumpError extends PermanentError {
   /** From 1. */
   readonly line: number;
 
-  constructor(line: number, read: string, expected: string, cause?: unknown) {
-    const shown = read.length > 80 ? `${read.slice(0, 77)}...` : read;
+  constructor(line: number, found: string, expected: string, cause?: unknown) {
+    const shown = found.length > 80 ? `${found.slice(0, 77)}...` : found;
     super(
       'bad-dump',
       `Line ${line} of the dump: expected ${expected}, read: ${shown.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd')}`,

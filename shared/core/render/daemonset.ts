@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { Document, Scalar } from 'yaml';
-import type { RuleSet } from '../rule-set';
+import type { RuleSet } from '../model/rule-set';
 import { renderStartupScript } from './startup-script';
 
 export interface DaemonSetOptions {
@@ -10,7 +10,7 @@ export interface DaemonSetOptions {
 }
 
 /** What is installed on every node, and how. */
-interface Form {
+interface Installer {
   /** Of the manifests: both forms may live in one cluster. */
   readonly name: string;
   /** Travels as a ConfigMap, and is the standard input of `command`. */
@@ -41,7 +41,7 @@ const labelsOf = (name: string) => ({ 'app.kubernetes.io/name': name });
  * What entering the node's namespaces takes, and not one less (see test/lab/boot); AppArmor's default profile would
  * deny the look at process 1 that comes first.
  */
-const toEnter = ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'];
+const nsenterCapabilities = ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'];
 
 /**
  * Kubernetes manifests that install the watcher on every node of a cluster, once: for nodes that were handed their
@@ -51,7 +51,12 @@ const toEnter = ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'];
  */
 export function renderDaemonSet(program: string, options: DaemonSetOptions): string {
   return manifests(
-    { name: 'peermasq-watch', script: program, command: nodeCommand, capabilities: toEnter },
+    {
+      name: 'peermasq-watch',
+      script: program,
+      command: installWatcherCommand,
+      capabilities: nsenterCapabilities,
+    },
     options,
   );
 }
@@ -66,21 +71,21 @@ export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, option
     {
       name: 'peermasq-ruleset',
       script: renderStartupScript(program, ruleSet),
-      command: inNode(['mount', 'net'], runScript),
+      command: nsenterCommand(['mount', 'net'], runScript),
       // iptables-legacy opens a raw socket; where that cannot be read, the other backend is taken for the node's.
-      capabilities: [...toEnter, 'NET_ADMIN', 'NET_RAW'],
+      capabilities: [...nsenterCapabilities, 'NET_ADMIN', 'NET_RAW'],
     },
     options,
   );
 }
 
-function manifests(form: Form, options: DaemonSetOptions): string {
-  return [configMap(form, options), daemonSet(form, options)]
+function manifests(installer: Installer, options: DaemonSetOptions): string {
+  return [configMap(installer, options), daemonSet(installer, options)]
     .map((resource) => new Document(resource).toString({ lineWidth: 0 }))
     .join('---\n');
 }
 
-function configMap({ name, script }: Form, { namespace }: DaemonSetOptions) {
+function configMap({ name, script }: Installer, { namespace }: DaemonSetOptions) {
   const text = new Scalar(script);
   text.type = 'BLOCK_LITERAL';
   return {
@@ -91,8 +96,8 @@ function configMap({ name, script }: Form, { namespace }: DaemonSetOptions) {
   };
 }
 
-function daemonSet(form: Form, { namespace, image }: DaemonSetOptions) {
-  const { name, script } = form;
+function daemonSet(installer: Installer, { namespace, image }: DaemonSetOptions) {
+  const { name, script } = installer;
   const labels = labelsOf(name);
   return {
     apiVersion: 'apps/v1',
@@ -109,8 +114,8 @@ function daemonSet(form: Form, { namespace, image }: DaemonSetOptions) {
           hostPID: true,
           nodeSelector: { 'kubernetes.io/os': 'linux' },
           tolerations: [{ operator: 'Exists' }],
-          initContainers: [installer(image, form)],
-          containers: [sleeper(image)],
+          initContainers: [installContainer(image, installer)],
+          containers: [pauseContainer(image)],
           volumes: [{ name: 'program', configMap: { name } }],
         },
       },
@@ -121,7 +126,7 @@ function daemonSet(form: Form, { namespace, image }: DaemonSetOptions) {
 const digest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12);
 
 /** Not privileged. */
-function installer(image: string, { command, capabilities }: Form) {
+function installContainer(image: string, { command, capabilities }: Installer) {
   return {
     name: 'install',
     image,
@@ -139,16 +144,16 @@ function installer(image: string, { command, capabilities }: Form) {
 }
 
 /** What runs in namespaces of the node, with none of the container's environment. */
-function inNode(namespaces: readonly string[], commands: string): readonly string[] {
+function nsenterCommand(namespaces: readonly string[], commands: string): readonly string[] {
   const entered = namespaces.map((namespace) => `--${namespace}`);
   const clean = ['env', '--ignore-environment', 'bash', '-c', commands];
   return ['nsenter', '--target', '1', ...entered, '--', ...clean];
 }
 
-export const nodeCommand = inNode(['mount'], installWatcher);
+export const installWatcherCommand = nsenterCommand(['mount'], installWatcher);
 
 /** A DaemonSet's pods must run on; this one may do nothing. */
-function sleeper(image: string) {
+function pauseContainer(image: string) {
   return {
     name: 'done',
     image,

@@ -1,10 +1,10 @@
-import type { RouteSourceKind } from '../node';
+import type { RouteSourceKind } from '../model/node';
 
 /** Networks, what they route to, their clusters, and how far those masquerade to it. */
 export interface Diagram {
   readonly networks: readonly DiagramNetwork[];
-  readonly remotes: readonly Remote[];
-  readonly ways: readonly Way[];
+  readonly remotes: readonly DiagramRemote[];
+  readonly connections: readonly DiagramConnection[];
 }
 
 export interface DiagramNetwork {
@@ -19,7 +19,7 @@ export interface DiagramNetwork {
 }
 
 /** Ranges behind one peering, gateway or line of the config. */
-export interface Remote {
+export interface DiagramRemote {
   readonly id: string;
   readonly via: string;
   readonly kind: RouteSourceKind | 'config';
@@ -27,35 +27,35 @@ export interface Remote {
 }
 
 /** From a cluster to what lies behind a peering. */
-export interface Way {
+export interface DiagramConnection {
   readonly cluster: string;
   readonly remote: string;
   readonly coverage: Coverage;
 }
 
-export type Coverage = 'proven' | 'planned' | 'not-needed' | 'not-masqueraded' | 'leads-nowhere';
+export type Coverage = 'proven' | 'planned' | 'not-needed' | 'not-masqueraded' | 'blackhole';
 
-export const coverageWords: Readonly<Record<Coverage, string>> = {
+export const coverageLabels: Readonly<Record<Coverage, string>> = {
   proven: 'masqueraded, proven',
   planned: 'planned, not proven',
   'not-needed': 'not needed: pods are routed',
   'not-masqueraded': 'not masqueraded',
-  'leads-nowhere': 'leads nowhere',
+  blackhole: 'leads nowhere',
 };
 
 /** What each box says, line by line. */
-export const networkLines = ({ name, ranges }: DiagramNetwork): string[] => [name, ...shortened(ranges)];
+export const networkLines = ({ name, ranges }: DiagramNetwork): string[] => [name, ...truncateRanges(ranges)];
 export const clusterLines = ({ name, nodes, proven }: DiagramNetwork['clusters'][number]): string[] => [
   name,
   `${nodes} ${nodes === 1 ? 'node' : 'nodes'}, ${proven} proven`,
 ];
-export const remoteLines = ({ via, kind, ranges }: Remote): string[] => [
+export const remoteLines = ({ via, kind, ranges }: DiagramRemote): string[] => [
   `${via} (${kind})`,
-  ...shortened(ranges),
+  ...truncateRanges(ranges),
 ];
 
 const shownRanges = 6;
-const shortened = (ranges: readonly string[]): string[] =>
+const truncateRanges = (ranges: readonly string[]): string[] =>
   ranges.length <= shownRanges
     ? [...ranges]
     : [...ranges.slice(0, shownRanges), `and ${ranges.length - shownRanges} more`];

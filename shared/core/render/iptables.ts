@@ -1,5 +1,5 @@
-import { compareCidrs } from '../cidr';
-import { ruleSetId, type NamedCidr, type RuleSet } from '../rule-set';
+import { compareCidrs } from '../model/cidr';
+import { ruleSetId, type NamedCidr, type RuleSet } from '../model/rule-set';
 
 const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
 

@@ -1,6 +1,6 @@
 import {
   clusterLines,
-  coverageWords,
+  coverageLabels,
   networkLines,
   remoteLines,
   type Coverage,
@@ -13,12 +13,12 @@ const arrows: Readonly<Record<Coverage, string>> = {
   planned: '-.->',
   'not-needed': '-->',
   'not-masqueraded': '-.-x',
-  'leads-nowhere': '-.-x',
+  blackhole: '-.-x',
 };
 
 /** For documents that draw Mermaid, as GitHub does. */
-export function renderMermaid({ networks, remotes, ways }: Diagram): string {
-  const box = (id: string, lines: readonly string[]) => `${id}["${lines.map(escaped).join('<br/>')}"]`;
+export function renderMermaid({ networks, remotes, connections }: Diagram): string {
+  const box = (id: string, lines: readonly string[]) => `${id}["${lines.map(escapeLabel).join('<br/>')}"]`;
   return [
     'flowchart LR',
     ...networks.flatMap((network, index) => [
@@ -27,14 +27,14 @@ export function renderMermaid({ networks, remotes, ways }: Diagram): string {
       '  end',
     ]),
     ...remotes.map((remote) => `  ${box(remote.id, remoteLines(remote))}`),
-    ...ways.map(
+    ...connections.map(
       ({ cluster, remote, coverage }) =>
-        `  ${cluster} ${arrows[coverage]}|"${coverageWords[coverage]}"| ${remote}`,
+        `  ${cluster} ${arrows[coverage]}|"${coverageLabels[coverage]}"| ${remote}`,
     ),
     '',
   ].join('\n');
 }
 
 /** Mermaid's own entities; a name from a cloud must not end its quotes. */
-const escaped = (text: string): string =>
+const escapeLabel = (text: string): string =>
   text.replaceAll(/[#"<>&;\\`\n\r]/g, (character) => `#${character.charCodeAt(0)};`);

@@ -1,5 +1,5 @@
-import { printRuleSet, type RuleSet } from '../rule-set';
-import { installProgram } from './unpack';
+import { printRuleSet, type RuleSet } from '../model/rule-set';
+import { installProgram } from './install-program';
 
 /**
  * A script that needs nothing but itself: it installs the node program and applies the rule set. For instance

@@ -2,7 +2,7 @@ import dagre from '@dagrejs/dagre';
 import XMLBuilder from 'fast-xml-builder';
 import {
   clusterLines,
-  coverageWords,
+  coverageLabels,
   networkLines,
   remoteLines,
   type Coverage,
@@ -17,7 +17,7 @@ const colours: Readonly<Record<Coverage, string>> = {
   planned: '#9a6700',
   'not-needed': '#57606a',
   'not-masqueraded': '#cf222e',
-  'leads-nowhere': '#cf222e',
+  blackhole: '#cf222e',
 };
 
 interface Box {
@@ -27,11 +27,11 @@ interface Box {
 
 /** An SVG that needs no script and no font of its own. */
 export function renderSvg(diagram: Diagram): string {
-  const graph = layOut(diagram);
+  const graph = layoutGraph(diagram);
   const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
   const builder = new XMLBuilder({ ignoreAttributes: false, attributeNamePrefix: '@', format: true });
-  const boxes = graph.nodes().map((id) => boxElement(graph.node(id) as Placed));
-  const ways = graph.edges().map((edge) => wayElement(graph.edge(edge) as PlacedWay));
+  const boxes = graph.nodes().map((id) => boxElement(graph.node(id) as PlacedBox));
+  const connections = graph.edges().map((edge) => connectionElement(graph.edge(edge) as PlacedConnection));
   return builder.build({
     svg: {
       '@xmlns': 'http://www.w3.org/2000/svg',
@@ -41,12 +41,12 @@ export function renderSvg(diagram: Diagram): string {
       '@font-family': 'monospace',
       '@font-size': 14,
       title: 'What peermasq covers',
-      g: [...boxes, ...ways],
+      g: [...boxes, ...connections],
     },
   });
 }
 
-interface Placed extends Box {
+interface PlacedBox extends Box {
   readonly x: number;
   readonly y: number;
   readonly width: number;
@@ -54,7 +54,7 @@ interface Placed extends Box {
   readonly isNetwork: boolean;
 }
 
-interface PlacedWay {
+interface PlacedConnection {
   readonly coverage: Coverage;
   readonly points: readonly { readonly x: number; readonly y: number }[];
   readonly x: number;
@@ -66,7 +66,7 @@ const sizeOf = (lines: readonly string[]) => ({
   height: lines.length * lineHeight + 2 * padding,
 });
 
-function layOut({ networks, remotes, ways }: Diagram) {
+function layoutGraph({ networks, remotes, connections }: Diagram) {
   const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
   graph.setGraph({ rankdir: 'LR', marginx: 20, marginy: 60, ranksep: 260, nodesep: 60 });
   graph.setDefaultEdgeLabel(() => ({}));
@@ -80,8 +80,8 @@ function layOut({ networks, remotes, ways }: Diagram) {
     }
   });
   for (const remote of remotes) add(remote.id, remoteLines(remote), '#fff8c5');
-  for (const { cluster, remote, coverage } of ways) {
-    const label = sizeOf([coverageWords[coverage]]);
+  for (const { cluster, remote, coverage } of connections) {
+    const label = sizeOf([coverageLabels[coverage]]);
     graph.setEdge(cluster, remote, { coverage, ...label, labelpos: 'c' });
   }
   dagre.layout(graph);
@@ -90,7 +90,7 @@ function layOut({ networks, remotes, ways }: Diagram) {
 
 const round = (pixels: number): number => Math.round(pixels * 10) / 10;
 
-function boxElement({ x, y, width, height, lines, fill, isNetwork }: Placed) {
+function boxElement({ x, y, width, height, lines, fill, isNetwork }: PlacedBox) {
   const [left, top] = [x - width / 2, y - height / 2];
   // A network's name stands above the clusters in it.
   const first = isNetwork ? top - 6 - (lines.length - 1) * lineHeight : top + padding + lineHeight - 5;
@@ -112,7 +112,7 @@ function boxElement({ x, y, width, height, lines, fill, isNetwork }: Placed) {
   };
 }
 
-function wayElement({ coverage, points, x, y }: PlacedWay) {
+function connectionElement({ coverage, points, x, y }: PlacedConnection) {
   const stroke = colours[coverage];
   return {
     polyline: {
@@ -127,7 +127,7 @@ function wayElement({ coverage, points, x, y }: PlacedWay) {
       '@y': round(y - 6),
       '@text-anchor': 'middle',
       '@fill': stroke,
-      '#text': coverageWords[coverage],
+      '#text': coverageLabels[coverage],
     },
   };
 }

@@ -2,11 +2,11 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseAddress } from '../../../shared/core/cidr';
+import { parseAddress } from '../../../shared/core/model/cidr';
 import { explain } from '../../../shared/core/explain/explain';
 import { DumpError } from '../../../shared/core/explain/model';
-import type { Packet } from '../../../shared/core/explain/packet';
-import { parseSnapshot } from '../../../shared/core/explain/snapshot';
+import type { Packet } from '../../../shared/core/explain/simulate/packet';
+import { parseSnapshot } from '../../../shared/core/explain/parse/snapshot';
 
 const packet: Packet = {
   source: parseAddress('10.132.0.10'),
@@ -37,7 +37,7 @@ const dumpOf = (...rules: readonly string[]) =>
 const isMasqueraded = (...rules: readonly string[]) =>
   explain(parseSnapshot(dumpOf(...rules)), packet).masqueraded;
 
-const holding = [
+const matching = [
   '-s 10.132.0.0/14',
   '-d 10.193.0.3/32',
   '-o eth0',
@@ -70,18 +70,18 @@ const unknown = [
 
 /** The same matches with the last option negated. */
 const negated = (text: string) => {
-  const words = text.split(' ');
-  const at = words.findLastIndex(
-    (word) => word.startsWith('-') && !/^--limit-iface|^--probability/.test(word),
+  const tokens = text.split(' ');
+  const at = tokens.findLastIndex(
+    (token) => token.startsWith('-') && !/^--limit-iface|^--probability/.test(token),
   );
-  return [...words.slice(0, at), '!', ...words.slice(at)].join(' ');
+  return [...tokens.slice(0, at), '!', ...tokens.slice(at)].join(' ');
 };
 
 describe('a match', () => {
-  test.each(holding)('%s', (match) => {
+  test.each(matching)('%s', (match) => {
     expect(isMasqueraded(`-A POSTROUTING ${match} -j MASQUERADE`)).toBe(true);
   });
-  test.each(holding.filter((match) => !match.includes('--probability')))('negated: %s', (match) => {
+  test.each(matching.filter((match) => !match.includes('--probability')))('negated: %s', (match) => {
     expect(isMasqueraded(`-A POSTROUTING ${negated(match)} -j MASQUERADE`)).toBe(false);
   });
   test.each(unknown)('not decided here: %s', (match) => {
@@ -134,31 +134,31 @@ test.each([
   ['10.132.0.10', false],
 ])('what comes behind nat looks at the source that nat gave: %s', (saddr, isDropped) => {
   const at = { family: 'ip', table: 'own', chain: 'post' };
-  const ofSource = {
+  const fromSource = {
     match: { op: '==', left: { payload: { protocol: 'ip', field: 'saddr' } }, right: saddr },
   };
   const nftables = [
     { table: { family: 'ip', name: 'own' } },
     { chain: { ...at, name: 'post', type: 'filter', hook: 'postrouting', prio: 300 } },
-    { rule: { ...at, expr: [ofSource, { drop: null }] } },
+    { rule: { ...at, expr: [fromSource, { drop: null }] } },
   ];
   const dump = `${dumpOf('-A POSTROUTING -j MASQUERADE')}${JSON.stringify({ nftables })}\n`;
   expect(explain(parseSnapshot(dump), packet).cause).toBe(isDropped ? 'dropped' : 'masqueraded');
 });
 
-const aDnat = '-j DNAT --to-destination 10.193.0.4:5432';
-const perhaps = '-m statistic --mode random --probability 0.5';
+const dnat = '-j DNAT --to-destination 10.193.0.4:5432';
+const halfProbability = '-m statistic --mode random --probability 0.5';
 test.each([
-  ['as it was', `-d 10.193.0.9/32 ${aDnat}`, [{ address: '10.193.0.3', port: 443 }], []],
-  ['changed', aDnat, [{ address: '10.193.0.4', port: 5432 }], [`-A PREROUTING ${aDnat}`]],
+  ['as it was', `-d 10.193.0.9/32 ${dnat}`, [{ address: '10.193.0.3', port: 443 }], []],
+  ['changed', dnat, [{ address: '10.193.0.4', port: 5432 }], [`-A PREROUTING ${dnat}`]],
   [
     'one of two',
-    `${perhaps} ${aDnat}`,
+    `${halfProbability} ${dnat}`,
     [
       { address: '10.193.0.4', port: 5432 },
       { address: '10.193.0.3', port: 443 },
     ],
-    [`-A PREROUTING ${perhaps} ${aDnat}`],
+    [`-A PREROUTING ${halfProbability} ${dnat}`],
   ],
 ])('the destination that it leaves with is told: %s', (_, rule, destinations, redirectedBy) => {
   const dump = dumpOf(`-A PREROUTING ${rule}`, '-A POSTROUTING -j MASQUERADE');
@@ -179,13 +179,13 @@ describe('what no rule can masquerade, as it is not tracked', () => {
     explain(parseSnapshot(dumpOf(...nat) + raw(rule)), packet);
 
   test('names the rule that takes it out of conntrack, and is cured by taking that away', () => {
-    const { masqueraded, cause, reason, cure } = explained(
+    const { masqueraded, cause, reason, fix } = explained(
       '-s 10.132.0.10/32 -j CT --notrack',
       '-A POSTROUTING -j MASQUERADE',
     );
     expect([masqueraded, cause]).toEqual([false, 'untracked']);
     expect(reason).toMatch(/^Rule 1 of chain PREROUTING .* table raw.*CT --notrack.* would masquerade/);
-    expect(cure).toBe('iptables-nft -t raw -D PREROUTING 1');
+    expect(fix).toBe('iptables-nft -t raw -D PREROUTING 1');
   });
 
   test('of others says nothing', () => {
@@ -202,7 +202,7 @@ describe('what no rule can masquerade, as it is not tracked', () => {
     const dump = network + JSON.stringify({ nftables });
     expect(explain(parseSnapshot(dump), packet)).toMatchObject({
       cause: 'untracked',
-      cure: 'nft delete rule ip own pre handle 7',
+      fix: 'nft delete rule ip own pre handle 7',
     });
   });
 });
@@ -212,9 +212,9 @@ test('a rule of peermasq in the other backend is told, though kernels of today h
     '# peermasq: iptables-legacy-save\n*nat\n:POSTROUTING ACCEPT [0:0]\n:PEERMASQ - [0:0]\n-A POSTROUTING -j PEERMASQ\n-A PEERMASQ -d 10.193.0.0/16 -j MASQUERADE\nCOMMIT\n';
   const nft =
     '# peermasq: iptables-nft-save\n*mangle\n:PREROUTING ACCEPT [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\nCOMMIT\n';
-  const { masqueraded, cause, cure } = explain(parseSnapshot(legacy + nft), packet);
+  const { masqueraded, cause, fix } = explain(parseSnapshot(legacy + nft), packet);
   expect([masqueraded, cause]).toEqual([true, 'wrong-backend']);
-  expect(cure).toMatch(/^iptables-nft /);
+  expect(fix).toMatch(/^iptables-nft /);
 });
 
 test('a chain that nobody shows is an open question', () => {
@@ -227,8 +227,8 @@ describe('properties', () => {
     fc.constantFrom('POSTROUTING', 'A', 'B'),
     fc.constantFrom(
       '',
-      ...holding,
-      ...holding.filter((match) => !match.includes('--probability')).map(negated),
+      ...matching,
+      ...matching.filter((match) => !match.includes('--probability')).map(negated),
       ...unknown,
     ),
     fc.constantFrom(
@@ -298,9 +298,9 @@ describe('bad input', () => {
     ['other JSON', '{"items": []}', 1],
     ['an endless line', `*nat\n# \n:${'A'.repeat(70_000)}\nCOMMIT`, 3],
   ])('%s', (_, text, line) => {
-    const read = () => parseSnapshot(text);
-    expect(read).toThrow(DumpError);
-    expect(read).toThrow(`Line ${line} of the dump`);
+    const parse = () => parseSnapshot(text);
+    expect(parse).toThrow(DumpError);
+    expect(parse).toThrow(`Line ${line} of the dump`);
   });
 
   const dumps = ['kubenet', 'calico', 'nft', 'eks'].map((name) =>

@@ -15,7 +15,7 @@ const diagram: Diagram = {
     { id: 'remote0', via: 'to-backend', kind: 'peerings', ranges: ['10.193.0.0/16'] },
     { id: 'remote1', via: 'tunnel', kind: 'vpn', ranges: ['1', '2', '3', '4', '5', '6', '7'] },
   ],
-  ways: [
+  connections: [
     { cluster: 'cluster0', remote: 'remote0', coverage: 'proven' },
     { cluster: 'cluster0', remote: 'remote1', coverage: 'not-masqueraded' },
   ],

@@ -6,7 +6,7 @@ describe('sweep and backfill', () => {
     deploy();
     const id = addNode();
     const dry = await stack.invoke('backfill', { dryRun: true });
-    expect(dry.answer).toMatchObject({
+    expect(dry.response).toMatchObject({
       dryRun: true,
       counts: { planned: 1 },
       nodes: [
@@ -19,15 +19,15 @@ describe('sweep and backfill', () => {
         },
       ],
     });
-    const { ruleSets } = dry.answer as { ruleSets: Record<string, string> };
+    const { ruleSets } = dry.response as { ruleSets: Record<string, string> };
     expect(Object.values(ruleSets)).toEqual([
       expect.stringContaining('masquerade 10.0.0.0/16 pcx-0123456789abcdef0\n'),
     ]);
     expect(aws.count('SendCommand') + aws.count('CreateTags')).toBe(0);
-    const { answer } = await stack.invoke('backfill', { clusters: ['shop'] });
-    expect(answer).toMatchObject({ dryRun: false, counts: { proven: 1 } });
+    const { response } = await stack.invoke('backfill', { clusters: ['shop'] });
+    expect(response).toMatchObject({ dryRun: false, counts: { proven: 1 } });
     const again = await stack.invoke('backfill', { dryRun: true });
-    expect(again.answer).toMatchObject({ nodes: [{ isChange: false }] });
+    expect(again.response).toMatchObject({ nodes: [{ isChange: false }] });
   });
 
   test('a sweep leaves nodes that were launched a moment ago to their own events', async () => {
@@ -35,7 +35,7 @@ describe('sweep and backfill', () => {
     const [young, old] = [addNode(), addNode()];
     const instance = aws.state.instances.get(old);
     if (instance) instance.launchTime = new Date(Date.now() - 600_000);
-    await stack.invoke('sweep', { leaveYoung: true });
+    await stack.invoke('sweep', { skipNewNodes: true });
     expect([statusOf(young), statusOf(old)]).toEqual([undefined, expect.stringMatching(/^proven/)]);
   });
 
@@ -43,7 +43,7 @@ describe('sweep and backfill', () => {
     deploy();
     addNode();
     aws.deny('ec2:DescribeInstances');
-    await expect(stack.invoke('sweep', {})).rejects.toThrow('its statement LookUpNodes');
+    await expect(stack.invoke('sweep', {})).rejects.toThrow('its statement DiscoverNodes');
     expect(metric('NodesUnproven')).toEqual([]);
   });
 
@@ -51,14 +51,14 @@ describe('sweep and backfill', () => {
     deploy();
     addNode();
     aws.deny('ec2:CreateTags');
-    await expect(stack.invoke('sweep', {})).rejects.toThrow('its statement RememberInTags');
+    await expect(stack.invoke('sweep', {})).rejects.toThrow('its statement RecordInTags');
   });
 
   test('nodes that are skipped are counted, and told of one by one in the answer alone', async () => {
     deploy();
     addNode({ platformDetails: 'Windows' });
-    const { answer } = await stack.invoke('backfill', {});
-    expect(answer).toMatchObject({ counts: { skipped: 1 }, nodes: [{ reason: 'windows' }] });
+    const { response } = await stack.invoke('backfill', {});
+    expect(response).toMatchObject({ counts: { skipped: 1 }, nodes: [{ reason: 'windows' }] });
     expect(logged('NodeSkipped')).toEqual([]);
     expect(logged('SweepFinished')).toMatchObject([{ skips: { windows: 1 } }]);
   });

@@ -2,14 +2,14 @@ import { describe, expect, test } from '@jest/globals';
 import {
   addNode,
   aws,
-  buried,
+  deadLetterReasons,
   deploy,
   failing,
   logged,
   metric,
   nodesLogged,
   objective,
-  served,
+  drained,
   stack,
   statusOf,
 } from './deployed';
@@ -19,7 +19,7 @@ describe('results of commands', () => {
     deploy();
     const id = addNode({ machine: failing(1) });
     stack.put(aws.stateChangeEvent(id));
-    await served();
+    await drained();
     expect(nodesLogged('NodeFailed')).toEqual([id]);
     expect(nodesLogged('NodeProven')).toEqual([id]);
     expect(statusOf(id)).toMatch(/^proven/);
@@ -29,16 +29,16 @@ describe('results of commands', () => {
     deploy({ env: objective(1_000) });
     const id = addNode({ machine: failing(99) });
     stack.put(aws.stateChangeEvent(id));
-    await served();
-    expect(nodesLogged('NodeGaveUp')).toEqual([id]);
-    expect(buried()).toEqual([expect.stringContaining('not proven')]);
+    await drained();
+    expect(nodesLogged('NodeTimedOut')).toEqual([id]);
+    expect(deadLetterReasons()).toEqual([expect.stringContaining('not proven')]);
     expect(statusOf(id)).toMatch(/^failed/);
   });
 
   test('an answer that comes too late for the batch is read when the command has ended', async () => {
     // Leaves node-joined a second to wait for answers.
     deploy({ timeoutSeconds: 8, resultsAfterSeconds: 0 });
-    const id = addNode({ answersAfterMs: 1_400 });
+    const id = addNode({ commandDelayMs: 1_400 });
     stack.put(aws.stateChangeEvent(id));
     await stack.idle();
     const proven = logged('NodeProven').map((entry) => [entry['function'], entry['node']]);

@@ -5,20 +5,20 @@ import { join } from 'node:path';
 import { makeDocument } from '../../../infra/aws/document';
 import { documentName } from '../../../shared/aws/names';
 import type { LabAccount, NewNode } from '../../lab/aws/account';
-import { startAws, type LabAws } from '../../lab/aws/aws';
+import { startLocalAws, type LocalAws } from '../../lab/aws/cloud';
 import { readDeployment } from '../../lab/aws/deployment';
 import { startStack, type LabStack } from '../../lab/aws/stack';
 import type { LabRoute } from '../../lab/aws/state';
 import type { Machine } from '../../lab/machine';
-import { obedient } from '../../lab/obedient';
+import { fakeNode } from '../../lab/aws/fake-node';
 
 /** Every test of a file that imports this has an AWS of its own, and ends what it deployed. */
-export let aws: LabAws;
+export let aws: LocalAws;
 export let stack: LabStack;
 let folder: string;
 
 beforeEach(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   folder = mkdtempSync(join(tmpdir(), 'peermasq-test-'));
   prepare(aws);
 });
@@ -52,7 +52,7 @@ export function prepare(account: LabAccount): void {
   account.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
 }
 
-interface Deployed {
+interface DeployOptions {
   readonly config?: string;
   /** As `--param` gives them. */
   readonly params?: Readonly<Record<string, string>>;
@@ -69,7 +69,7 @@ const onePeering = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerin
  * What serverless.yml deploys, with seconds of the queues that last 20 ms, and nobody waits longer than 10 for a
  * batch. Looks of the functions take their time though: unless a test is about it, results come after they end.
  */
-export function deploy(options: Deployed = {}): void {
+export function deploy(options: DeployOptions = {}): void {
   const { config = onePeering, params = {}, env = {}, timeoutSeconds, resultsAfterSeconds = 150 } = options;
   const file = join(folder, 'peermasq.yaml');
   writeFileSync(file, config);
@@ -91,14 +91,14 @@ export function deploy(options: Deployed = {}): void {
 export const objective = (ms: number) => ({ PEERMASQ_OBJECTIVE_MINUTES: String(ms / 60_000) });
 
 export const addNode = (node: Partial<NewNode> = {}, account: LabAccount = aws): string =>
-  account.addNode({ subnetId, cluster: 'shop', machine: obedient, ...node });
+  account.addNode({ subnetId, cluster: 'shop', machine: fakeNode, ...node });
 
 /** A node that does not get its rules in force for the first times. */
 export function failing(times: number): Machine {
   let left = times;
   return {
     run: async (argv, options) => {
-      const finished = await obedient.run(argv, options);
+      const finished = await fakeNode.run(argv, options);
       if (left-- <= 0) return finished;
       return { ...finished, stdout: finished.stdout.replace('"proven":true', '"proven":false') };
     },
@@ -112,16 +112,16 @@ export const apiCall = (eventName: string) => ({
 });
 
 /** Resolves when nodes and changes are dealt with, whatever becomes of the results of commands. */
-export async function served(): Promise<void> {
+export async function drained(): Promise<void> {
   const { signal } = new AbortController();
-  for (const name of ['nodes', 'changes']) await stack.queue(name).atMost(0, signal);
+  for (const name of ['nodes', 'routes']) await stack.queue(name).waitUntilAtMost(0, signal);
 }
 
 /** Waits for what the functions do; nothing tells when they have. Not for ever: jest would wait with it. */
-export async function until(holds: () => boolean): Promise<void> {
+export async function until(condition: () => boolean): Promise<void> {
   const endsAt = Date.now() + 15_000;
-  while (!holds()) {
-    if (Date.now() > endsAt) throw new Error(`Waited in vain for ${holds.toString()}`);
+  while (!condition()) {
+    if (Date.now() > endsAt) throw new Error(`Waited in vain for ${condition.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
@@ -133,7 +133,7 @@ export const statusOf = (id: string, { state }: LabAccount = aws) =>
   state.instances.get(id)?.tags.get('peermasq:status');
 
 /** The reasons of the dead letters. */
-export const buried = () =>
+export const deadLetterReasons = () =>
   stack.deadLetters.map(({ attributes }) => attributes['reason']?.StringValue ?? '');
 
 /** What the functions wrote for CloudWatch. */

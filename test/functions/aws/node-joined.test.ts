@@ -3,19 +3,19 @@ import type { NewNode } from '../../lab/aws/account';
 import {
   addNode,
   aws,
-  buried,
+  deadLetterReasons,
   deploy,
   logged,
   metric,
   nodesLogged,
   objective,
-  served,
+  drained,
   stack,
   statusOf,
   until,
 } from './deployed';
 
-const notOurs: readonly [string, Partial<NewNode>][] = [
+const skippedNodes: readonly [string, Partial<NewNode>][] = [
   ['not-configured', { cluster: 'other' }],
   ['no-cluster', { tags: {}, cluster: undefined as never }],
   ['ambiguous-cluster', { tags: { 'eks:cluster-name': 'other' } }],
@@ -37,7 +37,7 @@ describe('nodes that join', () => {
       aws.stateChangeEvent(other),
     ])
       stack.put(event);
-    await served();
+    await drained();
     expect(nodesLogged('NodeProven').toSorted()).toEqual(expect.arrayContaining([one, other]));
     expect(aws.count('SendCommand')).toBe(1);
     expect(statusOf(one)).toMatch(/^proven \S+ routes=1$/);
@@ -51,7 +51,7 @@ describe('nodes that join', () => {
     stack.put(aws.stateChangeEvent(id));
     await until(() => aws.count('ChangeMessageVisibilityBatch') >= 3);
     aws.setReady(id, true);
-    await served();
+    await drained();
     const waits = aws.calls
       .filter(({ action }) => action === 'ChangeMessageVisibilityBatch')
       .map(
@@ -66,12 +66,12 @@ describe('nodes that join', () => {
     const [id, other] = [addNode({ isReady: false }), addNode()];
     stack.put(aws.stateChangeEvent(id));
     stack.put(aws.stateChangeEvent(other));
-    await served();
+    await drained();
     expect(nodesLogged('NodeProven')).toEqual([other]);
-    expect(logged('NodeGaveUp')).toMatchObject([
+    expect(logged('NodeTimedOut')).toMatchObject([
       { node: id, cluster: 'shop', severity: 'ERROR', reason: 'its SSM agent is not online' },
     ]);
-    expect(buried()).toEqual([`aws:${id}: its SSM agent is not online`]);
+    expect(deadLetterReasons()).toEqual([`aws:${id}: its SSM agent is not online`]);
     expect(stack.deadLetters[0]?.body).toContain(id);
   });
 
@@ -79,10 +79,10 @@ describe('nodes that join', () => {
     deploy({ env: objective(700) });
     const [id, other] = [addNode({ isReady: false }), addNode()];
     stack.put(aws.runInstancesEvent([other, id]));
-    await served();
+    await drained();
     expect(nodesLogged('NodeProven')).toContain(other);
-    expect(nodesLogged('NodeGaveUp')).toEqual([id]);
-    expect(buried()).toEqual([`aws:${id}: its SSM agent is not online`]);
+    expect(nodesLogged('NodeTimedOut')).toEqual([id]);
+    expect(deadLetterReasons()).toEqual([`aws:${id}: its SSM agent is not online`]);
   });
 
   test('a node whose record cannot be written is told, and recorded by the next look', async () => {
@@ -90,7 +90,7 @@ describe('nodes that join', () => {
     const id = addNode();
     aws.fail('CreateTags', 'IncorrectState', 'not now', 2);
     stack.put(aws.stateChangeEvent(id));
-    await served();
+    await drained();
     expect(nodesLogged('NodeProven')).toEqual([id]);
     expect(logged('RecordFailed')).toMatchObject([{ node: id, severity: 'WARNING', code: 'IncorrectState' }]);
     expect(statusOf(id)).toBeUndefined();
@@ -107,9 +107,9 @@ describe('nodes that join', () => {
     stack.queue('nodes').send(JSON.stringify({ ...aws.stateChangeEvent(id), source: 'aws.s3' }));
     stack.queue('nodes').send(JSON.stringify({ Event: 'autoscaling:TEST_NOTIFICATION' }));
     stack.put(aws.stateChangeEvent(id));
-    await served();
+    await drained();
     expect(nodesLogged('NodeProven')).toEqual([id]);
-    expect(buried().toSorted()).toEqual([
+    expect(deadLetterReasons().toSorted()).toEqual([
       'The message body is not JSON.',
       expect.stringMatching(/^malformed aws\.ec2: EC2 Instance State-change Notification: instance-id/),
     ]);
@@ -121,8 +121,10 @@ describe('nodes that join', () => {
     const id = addNode();
     aws.deny('ec2:DescribeInstances');
     stack.put(aws.stateChangeEvent(id));
-    await served();
-    expect(buried()).toEqual([expect.stringMatching(/ec2:DescribeInstances.*its statement LookUpNodes/)]);
+    await drained();
+    expect(deadLetterReasons()).toEqual([
+      expect.stringMatching(/ec2:DescribeInstances.*its statement DiscoverNodes/),
+    ]);
     expect(logged('ReconcileFailed')[0]).toMatchObject({ code: 'access-denied', severity: 'ERROR' });
   });
 
@@ -132,7 +134,7 @@ describe('nodes that join', () => {
     aws.throttle('DescribeInstances', 3);
     aws.fail('SendCommand', 'InternalServerError', 'try again', 3, 500);
     stack.put(aws.stateChangeEvent(id));
-    await served();
+    await drained();
     expect(nodesLogged('NodeProven')).toEqual([id]);
     expect(metric('ApiThrottles').reduce((sum, count) => sum + count, 0)).toBe(3);
   });
@@ -141,11 +143,11 @@ describe('nodes that join', () => {
     deploy();
     aws.deny('sqs:SendMessage');
     stack.queue('nodes').send('poison');
-    await aws.settled();
-    await until(() => logged('BuryFailed').length > 0);
+    await aws.waitForCommands();
+    await until(() => logged('DeadLetterFailed').length > 0);
     expect(stack.queue('nodes').size).toBe(1);
-    expect(logged('BuryFailed')[0]).toMatchObject({
-      advice: expect.stringContaining('its statement GiveUp'),
+    expect(logged('DeadLetterFailed')[0]).toMatchObject({
+      advice: expect.stringContaining('its statement SendToDeadLetterQueue'),
     });
   });
 
@@ -163,9 +165,9 @@ describe('nodes that join', () => {
       subnetIds: ['subnet-0aaaaaaaaaaaaaaaa'],
     });
     const reasons = new Map<string, string>();
-    for (const [reason, node] of notOurs) reasons.set(addNode(node), reason);
+    for (const [reason, node] of skippedNodes) reasons.set(addNode(node), reason);
     stack.put(aws.runInstancesEvent([...reasons.keys()]));
-    await served();
+    await drained();
     expect(new Map(logged('NodeSkipped').map(({ node, reason }) => [node, reason]))).toEqual(reasons);
     expect(aws.count('SendCommand')).toBe(0);
     expect(stack.deadLetters).toEqual([]);
@@ -178,7 +180,7 @@ describe('nodes that join', () => {
     await until(() => nodesLogged('NodePending').includes(id));
     const instance = aws.state.instances.get(id);
     if (instance) instance.state = 'terminated';
-    await served();
+    await drained();
     expect(logged('NodeSkipped')).toMatchObject([{ node: id, reason: 'not-running' }]);
     expect(stack.deadLetters).toEqual([]);
   });
@@ -186,7 +188,7 @@ describe('nodes that join', () => {
   test('how long the first proof took is a metric, by stage and by cluster', async () => {
     deploy();
     stack.put({ ...aws.stateChangeEvent(addNode()), time: new Date(Date.now() - 30_000).toISOString() });
-    await served();
+    await drained();
     const [seconds = 0] = metric('SecondsToProven', { cloud: 'aws', stage: 'dev', cluster: 'shop' });
     expect(seconds).toBeGreaterThanOrEqual(30);
     expect(seconds).toBeLessThan(60);
@@ -214,8 +216,8 @@ describe('nodes that join', () => {
     for (const one of [id, other]) stack.put(aws.stateChangeEvent(one));
     await until(() => stack.queue('nodes').size === 2);
     expect(nodesLogged('NodeProven')).toEqual([other]);
-    expect(logged('PostponeFailed')).toMatchObject([{ messages: 1, code: 'unavailable' }]);
-    expect(logged('BuryFailed')).toMatchObject([{ code: 'unavailable' }]);
+    expect(logged('RetryDelayFailed')).toMatchObject([{ messages: 1, code: 'unavailable' }]);
+    expect(logged('DeadLetterFailed')).toMatchObject([{ code: 'unavailable' }]);
     expect(stack.failures).toEqual([]);
   });
 });

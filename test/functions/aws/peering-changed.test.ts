@@ -7,7 +7,7 @@ import {
   logged,
   metric,
   routeTo,
-  served,
+  drained,
   stack,
   statusOf,
   until,
@@ -16,8 +16,8 @@ import {
 describe('changes of peerings and routes', () => {
   const table = () => aws.state.routeTables[0] ?? fail();
   const rulesOf = async (): Promise<string> => {
-    const { answer } = await stack.invoke('backfill', { dryRun: true });
-    return JSON.stringify(answer);
+    const { response } = await stack.invoke('backfill', { dryRun: true });
+    return JSON.stringify(response);
   };
 
   test('affected nodes get their new rule set, and nobody else is touched', async () => {
@@ -27,7 +27,7 @@ describe('changes of peerings and routes', () => {
     table().routes.push(routeTo('10.7.0.0/16'));
     stack.put(apiCall('CreateRoute'));
     stack.put(apiCall('CreateRoute'));
-    await served();
+    await drained();
     expect(logged('PeeringChanged')).toHaveLength(2);
     expect(aws.count('SendCommand')).toBe(2);
     expect(statusOf(ids[0] ?? '')).toMatch(/routes=2$/);
@@ -41,11 +41,11 @@ describe('changes of peerings and routes', () => {
     await stack.invoke('sweep', {});
     table().routes.splice(1);
     stack.put(apiCall('DeleteRoute'));
-    await served();
+    await drained();
     expect(logged('NodeHeld')).toMatchObject([{ node: id, severity: 'ERROR' }]);
     expect(metric('NodesHeld')).toEqual([1]);
     expect(aws.count('SendCommand')).toBe(1);
-    await stack.invoke('backfill', { acceptLoss: true });
+    await stack.invoke('backfill', { allowRouteLoss: true });
     expect(aws.count('SendCommand')).toBe(2);
     expect(statusOf(id)).toMatch(/^proven \S+ routes=1$/);
     expect(await rulesOf()).toContain('"isChange":false');
@@ -61,7 +61,7 @@ describe('changes of peerings and routes', () => {
     stack.put(apiCall('AcceptVpcPeeringConnection'));
     await until(() => aws.count('ChangeMessageVisibilityBatch') > 0);
     aws.state.peerings.splice(1, 1, { vpcPeeringConnectionId: added, status: 'active' });
-    await served();
+    await drained();
     expect(statusOf(id)).toMatch(/routes=2$/);
     expect(stack.deadLetters).toEqual([]);
   });

@@ -5,20 +5,20 @@ import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { makeDocument } from '../../../infra/aws/document';
 import { documentName, memberRoleName } from '../../../shared/aws/names';
-import { packRuleSet } from '../../../shared/core/rule-set';
-import { labRegion, startAws, type LabAws } from '../../lab/aws/aws';
+import { packRuleSet } from '../../../shared/core/model/rule-set';
+import { labRegion, startLocalAws, type LocalAws } from '../../lab/aws/cloud';
 import { readDeployment } from '../../lab/aws/deployment';
-import { refusalOf } from '../../lab/aws/refusals';
-import { obedient } from '../../lab/obedient';
+import { errorCodeOf } from '../../lab/aws/errors';
+import { fakeNode } from '../../lab/aws/fake-node';
 
 const member = '222222222222';
 const { functions } = readDeployment({ params: { memberAccounts: member }, clusters: ['shop'] });
 const subnetId = 'subnet-0123456789abcdef0';
 const before = { ...process.env };
 
-let aws: LabAws;
+let aws: LocalAws;
 beforeEach(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   const network = { vpcId: 'vpc-0123456789abcdef0', cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] };
   aws.addNetwork(network);
   for (const stage of ['dev', 'prod']) aws.putDocument(documentName(stage), makeDocument('echo hello\n'));
@@ -41,7 +41,7 @@ const sendCommand = (stage: string, cluster: string) => () =>
   new SSMClient(settings).send(
     new SendCommandCommand({
       DocumentName: documentName(stage),
-      InstanceIds: [aws.addNode({ subnetId, cluster, machine: obedient })],
+      InstanceIds: [aws.addNode({ subnetId, cluster, machine: fakeNode })],
       Parameters: { ruleset: [ruleSet] },
     }),
   );
@@ -54,7 +54,7 @@ const sendMessage = (queue: string) => () =>
   new SQSClient(settings).send(
     new SendMessageCommand({ QueueUrl: aws.queueUrl(`peermasq-dev-${queue}`), MessageBody: 'x' }),
   );
-const enter = (roleName: string) => () =>
+const assumeMemberRole = (roleName: string) => () =>
   new STSClient(settings).send(
     new AssumeRoleCommand({
       RoleArn: `arn:aws:iam::${member}:role/${roleName}`,
@@ -74,11 +74,11 @@ test.each<[string, string, () => Promise<unknown>, string]>([
   ['node-joined', 'send to its own queue', sendMessage('nodes'), 'AccessDeniedException'],
   ['sweep', 'give a message up', sendMessage('dead-letters'), 'AccessDeniedException'],
   ['sweep', 'look up routes', readRoutes, 'nothing'],
-  ['sweep', 'enter a member account', enter(memberRoleName('dev', labRegion)), 'nothing'],
-  ['sweep', 'take another role there', enter('administrator'), 'AccessDenied'],
+  ['sweep', 'enter a member account', assumeMemberRole(memberRoleName('dev', labRegion)), 'nothing'],
+  ['sweep', 'take another role there', assumeMemberRole('administrator'), 'AccessDenied'],
 ])('%s wants to %s', async (name, _, call, refusal) => {
   const { role } = functions.find((one) => one.name === name) ?? {};
   if (!role) throw new Error(`${name} has no role`);
-  Object.assign(process.env, aws.env, aws.actAs(role));
-  expect(await refusalOf(call())).toBe(refusal);
+  Object.assign(process.env, aws.env, aws.envForRole(role));
+  expect(await errorCodeOf(call())).toBe(refusal);
 });

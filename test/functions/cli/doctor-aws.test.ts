@@ -1,26 +1,26 @@
-import { wayBreaks, type LabWay, type WayBreak } from '../../lab/aws/way';
-import { openAccount } from '../../lab/demo/aws-cloud';
+import { misconfigurations, type LabConnection, type Misconfiguration } from '../../lab/aws/connection';
+import { openAccount } from '../../lab/demo/aws-event';
 import { buildNetworks } from '../../lab/networks';
 import { awsPeering } from '../../lab/topologies';
 import { describeDoctor, describeNodeBreaks, type CloudBreak, type DoctorLab } from './doctor';
 
 interface AwsLab extends DoctorLab {
-  readonly way: LabWay;
+  readonly connection: LabConnection;
 }
 
 async function open(): Promise<AwsLab> {
   const networks = await buildNetworks(awsPeering);
   const account = await openAccount(networks, { state: 'running' });
   Object.assign(process.env, account.aws.env);
-  const { config, deployment, id, way, peermasq } = account;
-  if (!way) throw new Error('The peer is not in AWS');
+  const { config, deployment, id, connection, peermasq } = account;
+  if (!connection) throw new Error('The peer is not in AWS');
   return {
     networks,
-    way,
+    connection,
     options: { config, cloud: 'aws', stage: deployment.stage, timeout: 60 },
     node: id,
     peermasq,
-    cure: async () => {
+    fix: async () => {
       const { status, stderr } = await peermasq(['backfill', '--yes']);
       if (status !== 0) throw new Error(stderr);
     },
@@ -31,34 +31,34 @@ async function open(): Promise<AwsLab> {
   };
 }
 
-const cures: Readonly<Record<WayBreak, readonly [CloudBreak<AwsLab>[2], string]>> = {
-  'peering pending': ['peering', 'aws ec2 accept-vpc-peering-connection'],
-  'no route there': ['route-there', 'aws ec2 create-route'],
-  'no route back': ['route-back', 'aws ec2 create-route'],
-  'group closed at the node': ['firewall-node', 'aws ec2 authorize-security-group-egress'],
-  'ACL closed at the node': ['firewall-node', 'aws ec2 create-network-acl-entry'],
-  'group closed at the peer': ['firewall-peer', 'aws ec2 authorize-security-group-ingress'],
-  'ACL closed at the peer': ['firewall-peer', 'aws ec2 create-network-acl-entry'],
+const fixes: Readonly<Record<Misconfiguration, readonly [CloudBreak<AwsLab>[2], string]>> = {
+  'peering-pending': ['peering', 'aws ec2 accept-vpc-peering-connection'],
+  'no-forward-route': ['forward-route', 'aws ec2 create-route'],
+  'no-return-route': ['return-route', 'aws ec2 create-route'],
+  'security-group-blocks-egress': ['node-firewall', 'aws ec2 authorize-security-group-egress'],
+  'network-acl-blocks-egress': ['node-firewall', 'aws ec2 create-network-acl-entry'],
+  'security-group-blocks-ingress': ['peer-firewall', 'aws ec2 authorize-security-group-ingress'],
+  'network-acl-blocks-ingress': ['peer-firewall', 'aws ec2 create-network-acl-entry'],
 };
 
 describeDoctor(
   'AWS',
   open,
-  Object.entries(cures).map(([name, [link, cure]]) => [
-    `${name}: ${link}`,
-    ({ way }) => {
-      const mend = save(way);
-      wayBreaks[name as WayBreak](way);
-      return mend;
+  Object.entries(fixes).map(([name, [checkName, fix]]) => [
+    `${name}: ${checkName}`,
+    ({ connection }) => {
+      const restore = saveState(connection);
+      misconfigurations[name as Misconfiguration](connection);
+      return restore;
     },
-    link,
-    cure,
+    checkName,
+    fix,
   ]),
   describeNodeBreaks,
 );
 
 /** @returns what puts back everything that a break changes */
-function save({ peering, node, peer }: LabWay): () => void {
+function saveState({ peering, node, peer }: LabConnection): () => void {
   const { status } = peering;
   const sides = [node, peer].map((side) => ({
     side,

@@ -1,16 +1,21 @@
 import { expect, test } from '@jest/globals';
-import { composeStartupScript } from '../../../shared/gcp/startup-script';
-import { node as nodeOfProject, openProject, serveMetadata, type Project } from '../../lab/demo/gcp-project';
-import { bootGceNode } from '../../lab/gcp/boot';
-import { addVm, setMetadata, type Vm } from '../../lab/gcp/state';
+import { composeStartupScript } from '../../../shared/gcp/deliver/startup-script';
+import {
+  node as nodeOfProject,
+  openProject,
+  serveMetadata,
+  type DemoProject,
+} from '../../lab/demo/gcp-project';
+import { bootGceNode } from '../../lab/gcp/startup-scripts-service';
+import { addVm, setMetadata, type LabVm } from '../../lab/gcp/state';
 import { buildNetworks } from '../../lab/networks';
 import { gcpPeering } from '../../lab/topologies';
 import { describeDoctor, type DoctorLab } from './doctor';
 import { nodeProgram, nodeProgramFile } from '../../lab/node-program';
 
 interface GcpLab extends DoctorLab {
-  readonly project: Project;
-  readonly vm: Vm;
+  readonly project: DemoProject;
+  readonly vm: LabVm;
 }
 
 async function open(): Promise<GcpLab> {
@@ -32,7 +37,7 @@ async function open(): Promise<GcpLab> {
     node: vm.id,
     peermasq: project.peermasq,
     // Its watch is there before there are rules for it, as where Terraform seeds it: no look comes too early.
-    cure: async () => {
+    fix: async () => {
       setMetadata(project.cloud, vm, 'startup-script', composeStartupScript(undefined));
       setMetadata(project.cloud, vm, 'peermasq-program', nodeProgram);
       await bootGceNode(networks.node, { metadataHost: networks.managementAddress });
@@ -48,7 +53,7 @@ async function open(): Promise<GcpLab> {
 
 /** Changes something of the cloud, and undoes it. */
 const change =
-  (breakIt: (cloud: Project['cloud']) => void) =>
+  (breakIt: (cloud: DemoProject['cloud']) => void) =>
   ({ project: { cloud } }: GcpLab) => {
     const { networks, firewalls } = cloud;
     const before = structuredClone({ networks, firewalls });
@@ -56,14 +61,14 @@ const change =
     return () => Object.assign(cloud, before);
   };
 
-const networkOf = ({ networks }: Project['cloud'], index: 0 | 1) => {
+const networkOf = ({ networks }: DemoProject['cloud'], index: 0 | 1) => {
   const network = networks[index];
   if (!network) throw new Error(`There is no network ${index}`);
   return network;
 };
 
 /** One side alone has made it, so it has no routes either. */
-const pend = (cloud: Project['cloud'], missing: 0 | 1) => {
+const makePeeringPending = (cloud: DemoProject['cloud'], missing: 0 | 1) => {
   networkOf(cloud, missing).peerings = [];
   for (const network of [networkOf(cloud, 0), networkOf(cloud, 1)]) {
     network.routes = {};
@@ -78,29 +83,29 @@ describeDoctor<GcpLab>(
     [
       'peering made on this side alone: peering',
       change((cloud) => {
-        pend(cloud, 1);
+        makePeeringPending(cloud, 1);
       }),
       'peering',
       'gcloud compute networks peerings create',
     ],
     [
-      'no route there: route-there',
+      'no route there: forward-route',
       change((cloud) => {
         networkOf(cloud, 0).routes = {};
       }),
-      'route-there',
+      'forward-route',
       'gcloud compute',
     ],
     [
-      'no route back: route-back',
+      'no route back: return-route',
       change((cloud) => {
         networkOf(cloud, 1).routes = {};
       }),
-      'route-back',
+      'return-route',
       'gcloud compute networks peerings list-routes to-frontend',
     ],
     [
-      'firewall closed at the node: firewall-node',
+      'firewall closed at the node: node-firewall',
       change((cloud) => {
         cloud.firewalls.push({
           project: nodeOfProject.project,
@@ -111,15 +116,15 @@ describeDoctor<GcpLab>(
           destinationRanges: ['10.0.0.0/8'],
         });
       }),
-      'firewall-node',
+      'node-firewall',
       'gcloud compute firewall-rules create',
     ],
     [
-      'firewall closed at the peer: firewall-peer',
+      'firewall closed at the peer: peer-firewall',
       change((cloud) => {
         cloud.firewalls = [];
       }),
-      'firewall-peer',
+      'peer-firewall',
       'gcloud compute firewall-rules create',
     ],
   ],
@@ -147,9 +152,9 @@ describeDoctor<GcpLab>(
         sourceRanges: ['10.132.0.0/14'],
       });
       const { checks, verdict, broken } = await doctor();
-      expect(checks.find(({ link }) => link === 'masquerading')).toMatchObject({ state: 'not-needed' });
+      expect(checks.find(({ name }) => name === 'masquerading')).toMatchObject({ state: 'not-needed' });
       expect(verdict).toContain(
-        'Masquerading is not needed: 10.132.0.10 is an address that vpc-b and its peers have routes to.',
+        'Masquerading is not needed: vpc-b and its peers have routes to 10.132.0.10.',
       );
       expect(broken).toBeNull();
     });

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { readFrom, readTo } from '../../../functions/cli/connection';
-import { examine } from '../../../functions/cli/examine';
+import { resolveSource, resolveDestination } from '../../../functions/cli/connection';
+import { gatherFindings } from '../../../functions/cli/gather-findings';
 import type { TargetOptions } from '../../../functions/cli/targets';
-import { diagnose, type Diagnosis } from '../../../shared/core/doctor';
-import type { LinkName } from '../../../shared/core/reach';
+import { diagnose } from '../../../shared/core/doctor/diagnose';
+import type { Diagnosis } from '../../../shared/core/doctor/findings';
+import type { CheckName } from '../../../shared/core/doctor/check';
 import { describeKernel } from '../../lab/kernel';
-import type { Ended } from '../../lab/command-line';
+import type { CliResult } from '../../lab/cli-home';
 import type { Networks } from '../../lab/networks';
 import { nodeProgramFile } from '../../lab/node-program';
 
@@ -17,9 +18,9 @@ export interface DoctorLab {
   /** The node's id, which is also its name on the command line. */
   readonly node: string;
   /** Brings the node to its rule set. */
-  readonly cure: () => Promise<void>;
+  readonly fix: () => Promise<void>;
   /** The built command line, with the credentials and the config of this cloud. */
-  readonly peermasq: (args: readonly string[]) => Promise<Ended>;
+  readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
   readonly close: () => Promise<void>;
 }
 
@@ -27,12 +28,12 @@ export interface DoctorLab {
 export type CloudBreak<Lab> = readonly [
   name: string,
   breakIt: (lab: Lab) => () => void,
-  link: LinkName,
-  cure: string,
+  name: CheckName,
+  fix: string,
 ];
 
 /** What there is for tests of one cloud alone. */
-export interface Practice<Lab extends DoctorLab> {
+export interface DoctorFixture<Lab extends DoctorLab> {
   /** Once it is open. */
   readonly lab: () => Lab;
   /** @param from the pod of the topology where nothing else is said */
@@ -40,7 +41,7 @@ export interface Practice<Lab extends DoctorLab> {
   /** Whether the pod reaches the peer. */
   readonly isReached: () => Promise<boolean>;
   /** Runs what doctor says mends it, as it stands. */
-  readonly mends: (cure: string | undefined) => Promise<void>;
+  readonly applyFix: (fix: string | undefined) => Promise<void>;
 }
 
 /** What doctor must say, whichever cloud it is, of each way to break the lab. */
@@ -48,7 +49,7 @@ export function describeDoctor<Lab extends DoctorLab>(
   name: string,
   open: () => Promise<Lab>,
   cloudBreaks: readonly CloudBreak<Lab>[],
-  more: (practice: Practice<Lab>) => void,
+  more: (fixture: DoctorFixture<Lab>) => void,
 ): void {
   describeKernel(`doctor on ${name}`, undefined, () => {
     let lab: Lab;
@@ -59,20 +60,22 @@ export function describeDoctor<Lab extends DoctorLab>(
 
     async function doctor(from?: string): Promise<Diagnosis> {
       const { node, peer } = lab.networks.topology;
-      const to = await readTo(`${peer.address}:${peer.port}`);
-      return diagnose(await examine(await readFrom(from ?? node.pods.pod, lab.node), to, lab.options));
+      const to = await resolveDestination(`${peer.address}:${peer.port}`);
+      return diagnose(
+        await gatherFindings(await resolveSource(from ?? node.pods.pod, lab.node), to, lab.options),
+      );
     }
     const isReached = async () => (await lab.networks.pod.request(700)).reached;
-    async function mends(cure: string | undefined): Promise<void> {
-      expect(cure).toBe(`npx peermasq backfill --again --node ${lab.node}`);
-      const words = (cure ?? '').replace('npx peermasq ', '').split(' ');
+    async function applyFix(fix: string | undefined): Promise<void> {
+      expect(fix).toBe(`npx peermasq backfill --force --node ${lab.node}`);
+      const words = (fix ?? '').replace('npx peermasq ', '').split(' ');
       expect(await lab.peermasq([...words, '--yes'])).toMatchObject({ status: 0 });
       expect(await isReached()).toBe(true);
     }
 
     test('once it is cured nothing is broken, and the packets agree', async () => {
       expect(await isReached()).toBe(false);
-      await lab.cure();
+      await lab.fix();
       expect(await doctor()).toMatchObject({ broken: null });
       expect(await isReached()).toBe(true);
     }, 40_000);
@@ -80,18 +83,18 @@ export function describeDoctor<Lab extends DoctorLab>(
     test('from the node itself masquerading is not needed', async () => {
       const diagnosis = await doctor(lab.node);
       expect(diagnosis.broken).toBeNull();
-      expect(linkOf(diagnosis, 'masquerading')).toMatchObject({ state: 'not-needed' });
+      expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'not-needed' });
     });
 
-    test.each(cloudBreaks)('%s', async (_, breakIt, link, cure) => {
-      const mend = breakIt(lab);
+    test.each(cloudBreaks)('%s', async (_, breakIt, name, fix) => {
+      const restore = breakIt(lab);
       try {
         const { broken } = await doctor();
-        expect(broken).toMatchObject({ link });
-        expect(broken?.cure).toContain(cure);
-        expect(broken?.evidence[0]).not.toMatch(/^(?!No ).* (lets it|allows) /);
+        expect(broken).toMatchObject({ name });
+        expect(broken?.fix).toContain(fix);
+        expect(broken?.evidence[0]).not.toMatch(/^(?!No ).* allows /);
       } finally {
-        mend();
+        restore();
       }
     });
 
@@ -99,13 +102,13 @@ export function describeDoctor<Lab extends DoctorLab>(
       await iptables(lab, '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
       const { broken } = await doctor();
       expect(await isReached()).toBe(false);
-      expect(broken).toMatchObject({ link: 'masquerading' });
+      expect(broken).toMatchObject({ name: 'masquerading' });
       expect(broken?.evidence.join('\n')).toContain('asks for ! -d 10.0.0.0/8');
-      await mends(broken?.cure);
+      await applyFix(broken?.fix);
       expect(await doctor()).toMatchObject({ broken: null });
     });
 
-    more({ lab: () => lab, doctor, isReached, mends });
+    more({ lab: () => lab, doctor, isReached, applyFix });
   });
 }
 
@@ -114,18 +117,20 @@ export function describeNodeBreaks<Lab extends DoctorLab>({
   lab,
   doctor,
   isReached,
-  mends,
-}: Practice<Lab>): void {
+  applyFix,
+}: DoctorFixture<Lab>): void {
   describe('masquerading is the first broken link, and what mends it does', () => {
     test('a RETURN before the masquerade', async () => {
       const { peer } = lab().networks.topology;
       await iptables(lab(), '-I', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
       const diagnosis = await doctor();
       expect(await isReached()).toBe(false);
-      expect(diagnosis.broken).toMatchObject({ link: 'masquerading' });
+      expect(diagnosis.broken).toMatchObject({ name: 'masquerading' });
       expect(diagnosis.broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32 -j RETURN`);
-      expect(linkOf(diagnosis, 'proof')?.evidence).toContain('It has drifted from what it proved.');
-      await mends(diagnosis.broken?.cure);
+      expect(checkNamed(diagnosis, 'proof')?.evidence).toContain(
+        'The rules on the node have drifted from the proven rule set.',
+      );
+      await applyFix(diagnosis.broken?.fix);
       await iptables(lab(), '-D', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
     });
 
@@ -134,23 +139,23 @@ export function describeNodeBreaks<Lab extends DoctorLab>({
       await apply(lab(), [`exempt ${peer.address}/32 except`]);
       const { broken } = await doctor();
       expect(await isReached()).toBe(false);
-      expect(broken).toMatchObject({ link: 'masquerading' });
+      expect(broken).toMatchObject({ name: 'masquerading' });
       expect(broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32`);
       expect(broken?.evidence.join('\n')).toContain('--comment "peermasq: except" -j RETURN');
-      await mends(broken?.cure);
+      await applyFix(broken?.fix);
     });
 
     test('rules in another backend than the node’s own', async () => {
       await apply(lab(), [], { PEERMASQ_BACKEND: 'iptables-legacy' });
       const { broken } = await doctor();
-      expect(broken).toMatchObject({ link: 'masquerading' });
+      expect(broken).toMatchObject({ name: 'masquerading' });
       expect(broken?.evidence.join('\n')).toContain('iptables-legacy');
-      await mends(broken?.cure);
+      await applyFix(broken?.fix);
     });
   });
 }
 
-const linkOf = ({ checks }: Diagnosis, link: LinkName) => checks.find((check) => check.link === link);
+const checkNamed = ({ checks }: Diagnosis, name: CheckName) => checks.find((check) => check.name === name);
 
 const iptables = (lab: DoctorLab, ...args: string[]) => run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
 

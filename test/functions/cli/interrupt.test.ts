@@ -1,16 +1,16 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { openHome, type Home } from '../../lab/command-line';
-import { openGoogleCloud, type GoogleCloudLab } from '../../lab/gcp/lab';
-import { addVm, metadataOf, networkUrl, subnetworkUrl, type Vm } from '../../lab/gcp/state';
+import { openCliHome, type CliHome } from '../../lab/cli-home';
+import { startLocalGcp, type LocalGcp } from '../../lab/gcp/cloud';
+import { addVm, metadataOf, networkUrl, subnetworkUrl, type LabVm } from '../../lab/gcp/state';
 
 const [project, region] = ['identity-nonprod', 'europe-west1'];
-let lab: GoogleCloudLab;
-let home: Home;
-let vm: Vm;
+let lab: LocalGcp;
+let home: CliHome;
+let vm: LabVm;
 
 beforeAll(async () => {
-  lab = await openGoogleCloud();
-  home = openHome(lab.env);
+  lab = await startLocalGcp();
+  home = openCliHome(lab.env);
   home.write('peermasq.yaml', 'clusters: {shop: {pods: [10.132.0.0/14], masquerade: [peerings]}}');
   lab.cloud.networks.push({ project, name: 'vpc-b', peerings: [], routes: {} });
   lab.cloud.subnetworks.push({
@@ -42,10 +42,10 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
   'a look that ends by %s takes its question back, and the command ends with 130',
   async (name) => {
     let send: (name: NodeJS.Signals) => void = () => undefined;
-    let wasAsked = false;
+    let wasRequested = false;
     const onChange = () => {
-      if (wasAsked || metadataOf(vm, 'peermasq-snapshot') === undefined) return;
-      wasAsked = true;
+      if (wasRequested || metadataOf(vm, 'peermasq-snapshot') === undefined) return;
+      wasRequested = true;
       send(name);
     };
     lab.cloud.changes.on('change', onChange);
@@ -55,7 +55,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
       { onStart: (signal) => (send = signal) },
     );
     lab.cloud.changes.off('change', onChange);
-    expect({ status, stdout, wasAsked }).toEqual({ status: 130, stdout: '', wasAsked: true });
+    expect({ status, stdout, wasRequested }).toEqual({ status: 130, stdout: '', wasRequested: true });
     expect(stderr).toContain('what was asked of the node is taken back');
     expect(metadataOf(vm, 'peermasq-snapshot')).toBeUndefined();
   },

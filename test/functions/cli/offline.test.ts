@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
 import { parse } from 'yaml';
-import { openHome, type Home } from '../../lab/command-line';
+import { openCliHome, type CliHome } from '../../lab/cli-home';
 
-let home: Home;
+let home: CliHome;
 beforeAll(() => {
-  home = openHome();
+  home = openCliHome();
 });
 afterAll(() => {
   home.close();
@@ -30,7 +30,7 @@ describe('validate', () => {
     );
     expect(stdout).toMatch(/\n2 faults\n$/);
     const json = await home.peermasq(['validate', file, '-o', 'json']);
-    expect(JSON.parse(json.stdout)).toMatchObject({ file, faults: [{ line: 3, column: 12 }, { line: 4 }] });
+    expect(JSON.parse(json.stdout)).toMatchObject({ file, errors: [{ line: 3, column: 12 }, { line: 4 }] });
     const yaml = await home.peermasq(['validate', file, '--output', 'yaml']);
     expect(parse(yaml.stdout)).toEqual(JSON.parse(json.stdout));
   });
@@ -73,7 +73,7 @@ describe('explain, from saved rules', () => {
     expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
     expect(stdout).toContain('It is not masqueraded. No rule masquerades it.');
     expect(stdout).toContain('It leaves with 10.132.0.10.');
-    expect(stdout).toContain('Cure: iptables-nft -t nat -I POSTROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32');
+    expect(stdout).toContain('Fix: iptables-nft -t nat -I POSTROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32');
     const json = await home.peermasq(explain('--rules', '-', '-o', 'json'), { stdin: kubenet + network });
     expect(JSON.parse(json.stdout)).toMatchObject({
       masqueraded: false,
@@ -88,7 +88,7 @@ describe('explain, from saved rules', () => {
     const args = ['explain', '--from', '10.132.0.10', '--to', '192.0.2.1:443', '--rules', '-', '-o', 'json'];
     const { status, stdout } = await home.peermasq(args, { stdin: kubenet + network });
     expect(status).toBe(0);
-    expect(JSON.parse(stdout)).toMatchObject({ masqueraded: true, source: '10.209.0.2', cure: null });
+    expect(JSON.parse(stdout)).toMatchObject({ masqueraded: true, source: '10.209.0.2', fix: null });
   });
 });
 

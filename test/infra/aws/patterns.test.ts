@@ -1,8 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from '@jest/globals';
-import { subscriptions, within } from '../../../infra/aws/patterns';
-import { matches } from './matches';
+import { subscriptions, restrictTo } from '../../../infra/aws/patterns';
+import { matchesPattern } from '../../lab/aws/event-pattern';
 
 type Json = Record<string, unknown>;
 
@@ -18,24 +18,24 @@ const changed = (name: string, detail: Json): Json => {
 
 const queuesFor = (event: Json) =>
   subscriptions('prod')
-    .filter(({ pattern }) => matches(pattern, event))
+    .filter(({ pattern }) => matchesPattern(pattern, event))
     .map(({ queue }) => queue);
 
 /** Where each event goes. */
-const goes: Readonly<Record<string, string | undefined>> = {
+const expectedQueues: Readonly<Record<string, string | undefined>> = {
   'run-instances': 'nodes',
   'state-change-running': 'nodes',
   'auto-scaling-launch-lifecycle-action': 'nodes',
   'auto-scaling-launch-successful': 'nodes',
-  'create-vpc-peering-connection': 'changes',
-  'accept-vpc-peering-connection': 'changes',
-  'delete-vpc-peering-connection': 'changes',
-  'create-route': 'changes',
-  'replace-route': 'changes',
-  'delete-route': 'changes',
-  'associate-route-table': 'changes',
-  'disassociate-route-table': 'changes',
-  'replace-route-table-association': 'changes',
+  'create-vpc-peering-connection': 'routes',
+  'accept-vpc-peering-connection': 'routes',
+  'delete-vpc-peering-connection': 'routes',
+  'create-route': 'routes',
+  'replace-route': 'routes',
+  'delete-route': 'routes',
+  'associate-route-table': 'routes',
+  'disassociate-route-table': 'routes',
+  'replace-route-table-association': 'routes',
   'command-invocation-success': 'commands',
   // They changed nothing.
   'run-instances-refused': undefined,
@@ -50,13 +50,13 @@ const goes: Readonly<Record<string, string | undefined>> = {
 };
 
 describe('an event goes to one queue or none', () => {
-  test.each(Object.entries(goes))('%s: %s', (name, queue) => {
+  test.each(Object.entries(expectedQueues))('%s: %s', (name, queue) => {
     expect(queuesFor(fixture(name))).toEqual(queue === undefined ? [] : [queue]);
   });
 
   test('no event is left out here', () => {
     const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
-    expect(files.map((name) => name.replace('.json', '')).sort()).toEqual(Object.keys(goes).sort());
+    expect(files.map((name) => name.replace('.json', '')).sort()).toEqual(Object.keys(expectedQueues).sort());
   });
 
   test.each(['Success', 'Failed', 'TimedOut', 'Cancelled', 'Undeliverable', 'Terminated'])(
@@ -87,7 +87,7 @@ describe('an event goes to one queue or none', () => {
 });
 
 test('events of other accounts and regions are not taken', () => {
-  const pattern = within({ source: ['aws.ec2'] }, ['123456789012']);
+  const pattern = restrictTo({ source: ['aws.ec2'] }, ['123456789012']);
   expect(pattern).toEqual({
     source: ['aws.ec2'],
     account: ['123456789012'],

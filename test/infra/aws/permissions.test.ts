@@ -1,23 +1,23 @@
 import { describe, expect, test } from '@jest/globals';
-import { reach, reachPolicies } from '../../../infra/aws/permissions';
+import { clusterStatements, clusterPolicies } from '../../../infra/aws/permissions';
 import { roleResources } from '../../../infra/aws/roles';
 import { allOf, allowedIn } from './template';
 import { settingsWith } from './settings';
 
 describe('what is reached', () => {
   test('with "*" every instance, because no condition can say "any cluster"', () => {
-    const [only, ...rest] = reach('ReachNodes', ['frontend', '*']);
-    expect(only).toMatchObject({ Sid: 'ReachNodes1', Action: ['ssm:SendCommand'] });
+    const [only, ...rest] = clusterStatements('PushToNodes', ['frontend', '*']);
+    expect(only).toMatchObject({ Sid: 'PushToNodes1', Action: ['ssm:SendCommand'] });
     expect(only).not.toHaveProperty('Condition');
     expect(rest).toEqual([]);
   });
 
   test('without the launch gate no launch is completed', () => {
-    expect(JSON.stringify(reachPolicies(['frontend'], 'off'))).not.toContain('autoscaling:');
+    expect(JSON.stringify(clusterPolicies(['frontend'], 'off'))).not.toContain('autoscaling:');
   });
 
   test.each(['continue', 'abandon'] as const)('with the launch gate %s, those of the clusters', (gate) => {
-    const gates = allowedIn(reachPolicies(['frontend'], gate).CompleteLaunches);
+    const gates = allowedIn(clusterPolicies(['frontend'], gate).CompleteLaunches);
     expect(gates).toHaveLength(5);
     expect(gates[0]).toMatchObject({
       Action: ['autoscaling:CompleteLifecycleAction'],
@@ -32,18 +32,18 @@ describe('what is reached', () => {
     [50, 'off'],
     [25, 'abandon'],
   ] as const)('%i clusters with the longest names and launch gate %s fit a role', (count, gate) => {
-    const policies = reachPolicies(longNames(count), gate);
+    const policies = clusterPolicies(longNames(count), gate);
     const documents = Object.values(policies).flatMap((some) =>
       allOf(some, 'AWS::IAM::ManagedPolicy').map(([, { PolicyDocument }]) => PolicyDocument),
     );
     // IAM quotas: characters in a policy, policies of a role.
     for (const document of documents) expect(JSON.stringify(document).length).toBeLessThanOrEqual(6_144);
     expect(documents.length).toBeLessThanOrEqual(10);
-    expect(allowedIn(policies.ReachNodes)).toEqual(reach('ReachNodes', longNames(count)));
+    expect(allowedIn(policies.PushToNodes)).toEqual(clusterStatements('PushToNodes', longNames(count)));
   });
 
   test('more than fit are refused with what to do', () => {
-    expect(() => reachPolicies(longNames(200), 'off')).toThrow(/two stages, or name "\*"/);
+    expect(() => clusterPolicies(longNames(200), 'off')).toThrow(/two stages, or name "\*"/);
   });
 });
 

@@ -17,10 +17,10 @@ describe('what is not usable is refused', () => {
       launchGate: 'maybe',
       memberAccounts: '12',
     };
-    const told = () => settingsWith(bad);
+    const parse = () => settingsWith(bad);
     for (const read of ['"PROD"', '"nobody"', 'read 0', 'read 2', '"maybe"', '"12"'])
-      expect(told).toThrow(read);
-    expect(told).toThrow('accepted are whole minutes from 5 to 60');
+      expect(parse).toThrow(read);
+    expect(parse).toThrow('accepted are whole minutes from 5 to 60');
   });
 
   test('a config or program that is newer than the build', () => {

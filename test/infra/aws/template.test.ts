@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { parseBackfillRequest } from '../../../functions/backfill';
-import { statements } from '../../../shared/aws/permissions';
-import { apiMetrics, clusterMetrics } from '../../../shared/aws/metrics';
+import { parseBackfillRequest } from '../../../functions/runtime/backfill';
+import { statements } from '../../../shared/aws/client/permissions';
+import { apiMetrics, clusterMetrics } from '../../../shared/aws/metric-names';
 import {
   allOf,
   allowedIn,
@@ -37,12 +37,12 @@ const arn = (service: string, resource: string) =>
   `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`;
 
 /** Function, the queue that feeds it, and the seconds for which that gathers a batch. */
-const fed = [
+const queueConsumers = [
   ['NodeDashjoined', 'NodesQueue', 10],
-  ['PeeringDashchanged', 'ChangesQueue', 60],
+  ['PeeringDashchanged', 'RoutesQueue', 60],
   ['CommandDashfinished', 'CommandsQueue', 10],
 ] as const;
-const functions = [...fed.map(([id]) => id), 'Sweep', 'Backfill'];
+const functions = [...queueConsumers.map(([id]) => id), 'Sweep', 'Backfill'];
 const members = ['222222222222', '333333333333'];
 
 describe('functions', () => {
@@ -64,7 +64,7 @@ describe('functions', () => {
     expect(properties(`${id}LogGroup`)).toMatchObject({ RetentionInDays: 30 });
   });
 
-  test.each(fed.map(([id, queue]) => [id, queue]))('%s knows the address of %s', (id, queue) => {
+  test.each(queueConsumers.map(([id, queue]) => [id, queue]))('%s knows the address of %s', (id, queue) => {
     expect(properties(`${id}LambdaFunction`)).toMatchObject({
       Environment: { Variables: { PEERMASQ_QUEUE: queue } },
     });
@@ -86,8 +86,8 @@ describe('functions', () => {
     const [{ Input }] = (schedule as { Targets: [{ Input: string }] }).Targets;
     expect(parseBackfillRequest(JSON.parse(Input))).toEqual({
       dryRun: false,
-      acceptLoss: false,
-      leaveYoung: true,
+      allowRouteLoss: false,
+      skipNewNodes: true,
     });
     expect(properties('SweepLambdaFunction')['Timeout']).toBeLessThan(5 * 60);
     expect(properties('SweepLambdaEvConf')).toMatchObject({ MaximumRetryAttempts: 0 });
@@ -95,7 +95,7 @@ describe('functions', () => {
 });
 
 describe('queues', () => {
-  test.each(fed)('%s takes batches from %s, and names what failed', (id, queue, window) => {
+  test.each(queueConsumers)('%s takes batches from %s, and names what failed', (id, queue, window) => {
     expect(properties(`${id}EventSourceMappingSQS${queue}`)).toMatchObject({
       EventSourceArn: `${queue}.Arn`,
       FunctionName: `${id}LambdaFunction.Arn`,
@@ -108,7 +108,7 @@ describe('queues', () => {
     expect(properties(queue)['VisibilityTimeout']).toBe(6 * timeout + window);
   });
 
-  test.each(fed.map(([, queue]) => queue))(
+  test.each(queueConsumers.map(([, queue]) => queue))(
     '%s is encrypted and gives up into the dead-letter queue',
     (queue) => {
       expect(properties(queue)).toMatchObject({
@@ -119,7 +119,7 @@ describe('queues', () => {
   );
 
   test('commands wait half a minute, because node-joined reads most of them itself', () => {
-    const delays = fed.map(([, queue]) => properties(queue)['DelaySeconds']);
+    const delays = queueConsumers.map(([, queue]) => properties(queue)['DelaySeconds']);
     expect(delays).toEqual([0, 0, 30]);
   });
 
@@ -129,7 +129,7 @@ describe('queues', () => {
       MessageRetentionPeriod: 1_209_600,
       RedriveAllowPolicy: {
         redrivePermission: 'byQueue',
-        sourceQueueArns: ['nodes', 'changes', 'commands'].map((name) => arn('sqs', `peermasq-test-${name}`)),
+        sourceQueueArns: ['nodes', 'routes', 'commands'].map((name) => arn('sqs', `peermasq-test-${name}`)),
       },
     });
   });
@@ -144,7 +144,7 @@ describe('queues', () => {
       expect(Queues).toEqual([queue]);
       expect(allowedIn(PolicyDocument)).toEqual([
         {
-          Sid: 'TakeFromRules',
+          Sid: 'AllowEventBridgeRules',
           Effect: 'Allow',
           Principal: { Service: 'events.amazonaws.com' },
           Action: ['sqs:SendMessage'],
@@ -191,7 +191,7 @@ describe('rules', () => {
 
 describe.each([
   ['Document', 'peermasq-apply-test', 'ruleset', '^H4sI[A-Za-z0-9+/]+={0,2}$'],
-  ['LookDocument', 'peermasq-look-test', 'part', '^[0-9]{1,3}$'],
+  ['SnapshotDocument', 'peermasq-snapshot-test', 'part', '^[0-9]{1,3}$'],
 ])('%s', (id, name, parameter, allowedPattern) => {
   interface Content {
     readonly mainSteps: readonly [{ readonly inputs: { readonly runCommand: readonly string[] } }];
@@ -246,7 +246,7 @@ describe('permissions', () => {
     expect(actions.filter((action) => /[*?]/.test(action))).toEqual([]);
   });
 
-  test('the functions are allowed what shared/aws/permissions.ts lists, under these names, and their logs', () => {
+  test('the functions are allowed what shared/aws/client/permissions.ts lists, under these names, and their logs', () => {
     const roles = allOf(template, 'AWS::IAM::Role').map(([, { Policies }]) => Policies);
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy').map(([, { PolicyDocument }]) => PolicyDocument);
     const granted: Record<string, Set<string>> = {};
@@ -262,22 +262,29 @@ describe('permissions', () => {
   });
 
   const serving = [
-    'LookUpNodes',
-    'LookUpRoutes',
-    'LookUpPrefixLists',
-    'LookUpAgents',
+    'DiscoverNodes',
+    'DiscoverRoutes',
+    'DiscoverPrefixLists',
+    'DiscoverAgents',
     'PushWithDocument',
-    'ReachNodes',
+    'PushToNodes',
     'ReadProofs',
-    'RememberInTags',
-    'EnterMembers',
+    'RecordInTags',
+    'AssumeMemberRoles',
   ];
   test.each([
-    ['NodeJoinedRole', [...serving, 'CompleteLaunches', 'TakeFromQueue', 'GiveUp']],
-    ['PeeringChangedRole', [...serving, 'TakeFromQueue', 'GiveUp']],
+    ['NodeJoinedRole', [...serving, 'CompleteLaunches', 'ConsumeQueue', 'SendToDeadLetterQueue']],
+    ['PeeringChangedRole', [...serving, 'ConsumeQueue', 'SendToDeadLetterQueue']],
     [
       'CommandFinishedRole',
-      ['LookUpNodes', 'ReadProofs', 'RememberInTags', 'EnterMembers', 'TakeFromQueue', 'GiveUp'],
+      [
+        'DiscoverNodes',
+        'ReadProofs',
+        'RecordInTags',
+        'AssumeMemberRoles',
+        'ConsumeQueue',
+        'SendToDeadLetterQueue',
+      ],
     ],
     ['SweepRole', serving],
     ['BackfillRole', serving],
@@ -308,7 +315,9 @@ describe('permissions', () => {
 
   test('nobody outside this account is allowed anything but members, to put events on their bus', () => {
     const byAws = all().filter(({ Principal }) => Principal !== undefined && 'AWS' in (Principal as Json));
-    expect(byAws).toEqual([expect.objectContaining({ Sid: 'TakeFromMembers', Resource: 'MemberBus.Arn' })]);
+    expect(byAws).toEqual([
+      expect.objectContaining({ Sid: 'AllowMemberAccounts', Resource: 'MemberBus.Arn' }),
+    ]);
     const others = all().filter((statement) => !byAws.includes(statement));
     const principals = new Set(others.map(({ Principal }) => JSON.stringify(Principal ?? null)));
     expect([...principals].sort()).toEqual(
@@ -362,15 +371,15 @@ describe('permissions', () => {
 
   test.each([
     ['NodeJoinedRole', 'NodesQueue.Arn', 'node-joined'],
-    ['PeeringChangedRole', 'ChangesQueue.Arn', 'peering-changed'],
+    ['PeeringChangedRole', 'RoutesQueue.Arn', 'peering-changed'],
     ['CommandFinishedRole', 'CommandsQueue.Arn', 'command-finished'],
     ['SweepRole', undefined, 'sweep'],
     ['BackfillRole', undefined, 'backfill'],
   ])('%s reads its own queue and writes its own log', (role, queue, name) => {
     const allowed = allowedIn(properties(role));
     const on = (sid: string) => allowed.find(({ Sid }) => Sid === sid)?.Resource;
-    expect(on('TakeFromQueue')).toBe(queue);
-    expect(on('GiveUp')).toBe(queue && 'DeadLetterQueue.Arn');
+    expect(on('ConsumeQueue')).toBe(queue);
+    expect(on('SendToDeadLetterQueue')).toBe(queue && 'DeadLetterQueue.Arn');
     expect(on('WriteLog')).toBe(arn('logs', `log-group:/aws/lambda/peermasq-test-${name}:*`));
   });
 
@@ -477,8 +486,8 @@ test('the dashboard shows every metric and queue, within its width', () => {
   const { widgets } = JSON.parse(body) as { widgets: { x: number; width: number }[] };
   for (const shown of [
     ...Object.keys({ ...clusterMetrics, ...apiMetrics }),
-    ...['p50', 'p99', 'NodeGaveUp', 'NodeFailed', 'NodeHeld', 'RecordFailed', 'ReconcileFailed'],
-    ...['nodes', 'changes', 'commands', 'dead-letters'].map((queue) => `peermasq-test-${queue}`),
+    ...['p50', 'p99', 'NodeTimedOut', 'NodeFailed', 'NodeHeld', 'RecordFailed', 'ReconcileFailed'],
+    ...['nodes', 'routes', 'commands', 'dead-letters'].map((queue) => `peermasq-test-${queue}`),
     'peermasq-test-sweep',
   ]) {
     expect(body).toContain(shown);

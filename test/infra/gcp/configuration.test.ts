@@ -1,18 +1,19 @@
 import { readFileSync } from 'node:fs';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { readConfiguration, textsIn, type Module } from '../../../infra/gcp/configuration';
+import { readConfiguration, textsIn, type TerraformModule } from '../../../infra/gcp/configuration';
 import {
   identityPermissions,
   networkPermissions,
   nodePermissions,
   restartPermissions,
   roleOf,
-} from '../../../shared/gcp/permissions';
-import { insertions, routeChanges } from '../../../shared/gcp/events';
+} from '../../../shared/gcp/client/permissions';
+import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inserted';
+import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 
 /** What can be read from the configuration without terraform; deployment.test.ts has it applied. */
 
-let modules: readonly Module[];
+let modules: readonly TerraformModule[];
 
 beforeAll(async () => {
   modules = await readConfiguration();
@@ -48,7 +49,10 @@ describe('permissions', () => {
 
 test('the methods that sinks tell of are those that the functions take', () => {
   const { methods } = localsOf(root) as { methods: Record<string, string[]> };
-  expect(methods).toEqual({ nodes: [...insertions].sort(), routes: [...routeChanges].sort() });
+  expect(methods).toEqual({
+    nodes: [...instanceInsertMethods].sort(),
+    routes: [...routeChangeMethods].sort(),
+  });
 });
 
 describe('alerts', () => {
@@ -83,7 +87,7 @@ describe('metrics', () => {
 
   test('are made from events that the functions log', () => {
     const [, union = ''] =
-      /type LogEvent =((?:\s+\| '\w+')+);/.exec(readFileSync('shared/core/ports.ts', 'utf8')) ?? [];
+      /type LogEvent =((?:\s+\| '\w+')+);/.exec(readFileSync('shared/core/cloud.ts', 'utf8')) ?? [];
     const events = union.match(/\w+/g);
     const { counters, distributions } = localsOf(root) as Record<string, Record<string, { filter: string }>>;
     for (const { filter } of Object.values({ ...counters, ...distributions })) {

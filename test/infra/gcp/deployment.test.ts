@@ -6,16 +6,17 @@ import {
   nodePermissions,
   restartPermissions,
   roleOf,
-} from '../../../shared/gcp/permissions';
-import { insertions, routeChanges } from '../../../shared/gcp/events';
-import { apply, hasTerraform, whySkipped, type Applied } from './stand-in';
+} from '../../../shared/gcp/client/permissions';
+import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inserted';
+import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
+import { applyTerraform, hasTerraform, skipReason, type AppliedResource } from './terraform-apply';
 
 /** The first block of a name inside a resource, and so on inwards. */
-function inside({ arguments: body }: Applied, ...path: readonly string[]): Record<string, unknown> {
+function inside({ arguments: body }: AppliedResource, ...path: readonly string[]): Record<string, unknown> {
   return path.reduce((outer, name) => (outer[name] as Record<string, unknown>[])[0] ?? {}, body);
 }
 
-const of = (applied: readonly Applied[], type: string): Applied[] =>
+const of = (applied: readonly AppliedResource[], type: string): AppliedResource[] =>
   applied.filter((one) => one.type === `google_${type}`);
 
 const examples = {
@@ -31,12 +32,12 @@ const examples = {
 
 const minutes = 60_000;
 
-const deployed = new Map<string, readonly Applied[]>();
+const deployed = new Map<string, readonly AppliedResource[]>();
 
-(hasTerraform ? describe : describe.skip)(`what infra/gcp deploys${whySkipped}`, () => {
+(hasTerraform ? describe : describe.skip)(`what infra/gcp deploys${skipReason}`, () => {
   beforeAll(async () => {
     const deploy = async (name: string, folder: string, variables: Readonly<Record<string, unknown>>) =>
-      deployed.set(name, await apply(folder, variables));
+      deployed.set(name, await applyTerraform(folder, variables));
     await Promise.all([
       ...Object.entries(examples).map(([name, variables]) =>
         deploy(name, `infra/gcp/examples/${name}`, variables),
@@ -62,7 +63,7 @@ const deployed = new Map<string, readonly Applied[]>();
     labels: { team: 'sre' },
   };
   const all = [...Object.keys(examples), 'everything'];
-  const resources = (example: string): readonly Applied[] => deployed.get(example) ?? [];
+  const resources = (example: string): readonly AppliedResource[] => deployed.get(example) ?? [];
 
   describe.each(all)('%s', (example) => {
     test('has three functions, each as its own service account and for as long as it says', () => {
@@ -162,7 +163,7 @@ const deployed = new Map<string, readonly Applied[]>();
         headers: { 'Content-Type': 'application/json' },
       });
       expect(JSON.parse(Buffer.from(String(target?.['body']), 'base64').toString())).toEqual({
-        leaveYoung: true,
+        skipNewNodes: true,
       });
       expect(job && inside(job, 'http_target', 'oidc_token')).toEqual({
         audience: uri,
@@ -210,7 +211,7 @@ const deployed = new Map<string, readonly Applied[]>();
     ['organisation-sink', ['123456789012 nodes', '123456789012 routes']],
   ])('in %s there is one sink for each kind of events, which may write to its topic', (example, owners) => {
     const sinks = sinksOf(example);
-    const owner = ({ arguments: body }: Applied) => String(body['project'] ?? body['org_id']);
+    const owner = ({ arguments: body }: AppliedResource) => String(body['project'] ?? body['org_id']);
     expect(sinks.map((sink) => `${owner(sink)} ${String(sink.key)}`).sort()).toEqual(owners);
     for (const { type, key, module, arguments: body } of sinks) {
       const topic = `google_pubsub_topic:events:${String(key)}:id`;
@@ -246,19 +247,19 @@ const deployed = new Map<string, readonly Applied[]>();
     });
 
     test.each([
-      ['nodes', insertions, routeChanges],
-      ['routes', routeChanges, insertions],
+      ['nodes', instanceInsertMethods, routeChangeMethods],
+      ['routes', routeChangeMethods, instanceInsertMethods],
     ])('of %s tells of its methods, whatever the version in front, and of no others', (kind, own, others) => {
       const pattern = new RegExp(/=~"([^"]*)"/.exec(filterOf(kind))?.[1] ?? '(?!)');
-      const isTold = (method: string) => pattern.test(method);
+      const isExported = (method: string) => pattern.test(method);
       for (const version of ['', 'v1.', 'beta.', 'alpha.']) {
         const named = (methods: readonly string[]) => methods.map((one) => `${version}compute.${one}`);
-        expect(named(own).filter(isTold)).toEqual(named(own));
+        expect(named(own).filter(isExported)).toEqual(named(own));
         expect(
-          named([...others, 'instances.insertX', 'Xroutes.insert', 'routesXinsert']).filter(isTold),
+          named([...others, 'instances.insertX', 'Xroutes.insert', 'routesXinsert']).filter(isExported),
         ).toEqual([]);
       }
-      expect(isTold(`v2.compute.${String(own[0])}`)).toBe(false);
+      expect(isExported(`v2.compute.${String(own[0])}`)).toBe(false);
     });
   });
 
@@ -279,23 +280,23 @@ const deployed = new Map<string, readonly Applied[]>();
   });
 
   test("seeding writes the script, the program and leave to report into the project's metadata", () => {
-    const seeded = (example: string) =>
+    const seededMetadata = (example: string) =>
       Object.fromEntries(
         of(resources(example), 'compute_project_metadata_item').map(
           ({ arguments: body }) => [body['key'], body['value']] as const,
         ),
       ) as Record<string, string>;
-    const { 'peermasq-program': program = '', ...others } = seeded('one-project');
+    const { 'peermasq-program': program = '', ...others } = seededMetadata('one-project');
     expect(others).toEqual({ 'enable-guest-attributes': 'TRUE', 'startup-script': '# the startup script\n' });
     expect(program).toMatch(/^H4sI/);
     expect(gunzipSync(Buffer.from(program, 'base64')).toString()).toBe('# the node program\n');
-    expect(seeded('everything')).toEqual({});
+    expect(seededMetadata('everything')).toEqual({});
   });
 
   test(
     'a wish that cannot be is refused, and told what is accepted',
     async () => {
-      const wishes = {
+      const invalidVariables = {
         project: '415104041262',
         region: 'europe-west1-b',
         stage: 'production-of-all',
@@ -308,12 +309,12 @@ const deployed = new Map<string, readonly Applied[]>();
         alarm_email: 'nobody',
         notification_channels: ['ops'],
       };
-      const refusal = await apply('infra/gcp', wishes).then(
+      const refusal = await applyTerraform('infra/gcp', invalidVariables).then(
         () => '',
         (error: unknown) => String((error as { stderr?: unknown }).stderr),
       );
       const refused = [...refusal.matchAll(/│ var\.(\w+) is /g)].map(([, name]) => name);
-      expect([...new Set(refused)].sort()).toEqual(Object.keys(wishes).sort());
+      expect([...new Set(refused)].sort()).toEqual(Object.keys(invalidVariables).sort());
       expect(refusal.replace(/\s+/g, ' ')).toContain('The function is never public.');
     },
     minutes,

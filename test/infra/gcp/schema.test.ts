@@ -1,15 +1,20 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { metaArguments, readConfiguration, type Body, type Module } from '../../../infra/gcp/configuration';
+import {
+  metaArguments,
+  readConfiguration,
+  type TerraformBlock,
+  type TerraformModule,
+} from '../../../infra/gcp/configuration';
 import { attributesRead, referencesIn } from '../../../infra/gcp/references';
-import { faultsOf, type Schema } from '../../../infra/gcp/schema';
+import { schemaErrors, type Schema } from '../../../infra/gcp/schema';
 import published from '../../../infra/gcp/schema.json';
-import { hasTerraform, whySkipped } from './stand-in';
+import { hasTerraform, skipReason } from './terraform-apply';
 
 const schema = published as Schema;
 
-let modules: readonly Module[];
+let modules: readonly TerraformModule[];
 
 beforeAll(async () => {
   modules = await readConfiguration();
@@ -17,15 +22,15 @@ beforeAll(async () => {
 
 describe("the provider's published schema", () => {
   test('has every resource, data source, block and argument, and gets all that it requires', () => {
-    const faults = modules.flatMap(({ folder, resources }) =>
+    const errors = modules.flatMap(({ folder, resources }) =>
       resources.flatMap(({ mode, type, name, body }) => {
         const known = schema[mode][type];
         return known
-          ? faultsOf(body, known, `${folder}: ${type}.${name}`)
+          ? schemaErrors(body, known, `${folder}: ${type}.${name}`)
           : [`${folder}: there is no ${mode} ${type}`];
       }),
     );
-    expect(faults).toEqual([]);
+    expect(errors).toEqual([]);
   });
 
   test('has every attribute that is read', () => {
@@ -47,7 +52,7 @@ describe("the provider's published schema", () => {
   test('is that of the provider versions which every module is pinned to', () => {
     for (const { requirements } of modules) {
       const providers = requirements.flatMap(({ required_providers: all }) =>
-        Object.values((all as Body[])[0] ?? {}),
+        Object.values((all as TerraformBlock[])[0] ?? {}),
       );
       expect(providers).not.toEqual([]);
       for (const { source, version } of providers as { source: string; version: string }[]) {
@@ -61,7 +66,7 @@ describe("the provider's published schema", () => {
   const policySchema = schema.resource['google_monitoring_alert_policy'];
   const good = { display_name: 'a', combiner: 'OR', conditions: [{ display_name: 'b' }] };
 
-  test.each<[string, Body, string[]]>([
+  test.each<[string, TerraformBlock, string[]]>([
     ['what it wants', good, []],
     ["Terraform's own arguments", { ...good, for_each: '${{}}', depends_on: [] }, []],
     ['an argument that is not there', { ...good, retry: true }, ['a has no retry']],
@@ -88,9 +93,9 @@ describe("the provider's published schema", () => {
       ['a.conditions is a block'],
     ],
     ['a block in the place of an argument', { ...good, combiner: [{ e: 'f' }] }, ['a.combiner is no block']],
-  ])('given %s, says so', (_, body, faults) => {
+  ])('given %s, says so', (_, body, errors) => {
     const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
-    expect(policySchema && faultsOf(given, policySchema, 'a')).toEqual(faults);
+    expect(policySchema && schemaErrors(given, policySchema, 'a')).toEqual(errors);
   });
 });
 
@@ -99,7 +104,7 @@ describe('the modules', () => {
     for (const module of modules) {
       const references = [...new Set(referencesIn(module).map((parts) => parts.slice(0, 2).join('.')))];
       const used = (kind: string) => references.filter((one) => one.startsWith(`${kind}.`)).sort();
-      const declared = (kind: string, found: Body | Readonly<Record<string, Body>>) =>
+      const declared = (kind: string, found: TerraformBlock | Readonly<Record<string, TerraformBlock>>) =>
         Object.keys(found)
           .map((name) => `${kind}.${name}`)
           .sort();
@@ -143,7 +148,7 @@ describe('the modules', () => {
     }
   });
 
-  (hasTerraform ? test : test.skip)(`are formatted${whySkipped}`, () => {
+  (hasTerraform ? test : test.skip)(`are formatted${skipReason}`, () => {
     execFileSync('terraform', ['fmt', '-check', '-recursive', 'infra/gcp'], { stdio: 'pipe' });
   });
 });

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect, test } from '@jest/globals';
-import { composeStartupScript, originalStartupScript } from '../../../shared/gcp/startup-script';
+import { composeStartupScript, originalStartupScript } from '../../../shared/gcp/deliver/startup-script';
 
 const seed = readFileSync('dist/gcp/startup-script.sh', 'utf8');
 

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import type { SsmDocument } from '../../../infra/aws/document';
 import type { Machine } from '../machine';
-import { makeBuckets } from './buckets';
-import type { Call, Context } from './context';
-import { instancesStarted, launchHeld, stateChanged } from './events';
-import { LabQueue, type QueueSettings } from './queue';
-import { denial, serviceOf, throttled } from './refusals';
+import { makeRateLimits } from './rate-limits';
+import type { ApiCall, AccountContext } from './server-state';
+import { runInstancesEvent, launchLifecycleEvent, stateChangeEvent } from './events';
+import { LabQueue, type QueueSettings } from './sqs-queue';
+import { accessDenied, serviceOf, throttlingError } from './errors';
 import {
-  AwsRefusal,
+  AwsApiError,
   makeState,
   primaryInterfaceId,
   type AwsState,
@@ -34,7 +34,7 @@ export interface NewNode {
   /** How long after now its SSM agent registers, instead of `isReady`. */
   readonly registersAfterMs?: number;
   /** How much longer than its machine a command takes on it. */
-  readonly answersAfterMs?: number;
+  readonly commandDelayMs?: number;
   /** Where the commands of its agent run. */
   readonly machine?: Machine;
 }
@@ -55,7 +55,7 @@ type Event = Record<string, unknown>;
 export interface LabAccount {
   readonly state: AwsState;
   /** Every call that reached this account, refused ones too. */
-  readonly calls: Call[];
+  readonly calls: ApiCall[];
   count(action: string): number;
   addNetwork(network: NewNetwork): void;
   /** @returns its instance id */
@@ -65,7 +65,7 @@ export interface LabAccount {
   putDocument(name: string, document: SsmDocument): void;
   addQueue(settings: QueueSettings, deadLetters?: LabQueue): LabQueue;
   /** Lets an Auto Scaling group hold up the launch of an instance. @returns the event that says so */
-  holdLaunch(id: string, groupName: string, hookName: string): Event;
+  startLifecycleAction(id: string, groupName: string, hookName: string): Event;
   /** The next calls of an action are throttled, as the service does it. */
   throttle(action: string, times: number): void;
   /** Every further call of an action (`ec2:CreateTags`) is denied as IAM does it. */
@@ -77,9 +77,9 @@ export interface LabAccount {
 }
 
 /** What accounts of one lab have in common. */
-export interface Shared {
+export interface AccountOptions {
   readonly region: string;
-  readonly stopping: AbortSignal;
+  readonly stopSignal: AbortSignal;
   /** Receives the events that SSM emits. */
   readonly emit: (event: object) => void;
   /** Counts on: instance ids are unique in all accounts. */
@@ -87,40 +87,43 @@ export interface Shared {
 }
 
 /** A machine that cannot do anything: for nodes to which nothing is pushed. */
-const nowhere: Machine = { run: () => Promise.reject(new Error('This node has no machine')) };
+const noMachine: Machine = { run: () => Promise.reject(new Error('This node has no machine')) };
 
-export function makeAccount(id: string, shared: Shared): { account: LabAccount; context: Context } {
-  const state = makeState(id, shared.region);
-  const context: Context = {
+export function makeAccount(
+  id: string,
+  options: AccountOptions,
+): { account: LabAccount; context: AccountContext } {
+  const state = makeState(id, options.region);
+  const context: AccountContext = {
     state,
     calls: [],
-    faults: [],
-    buckets: makeBuckets(),
+    injectedErrors: [],
+    rateLimits: makeRateLimits(),
     running: new Set(),
-    stopping: shared.stopping,
-    emit: shared.emit,
+    stopSignal: options.stopSignal,
+    emit: options.emit,
   };
   const account: LabAccount = {
     state,
     calls: context.calls,
     count: (action) => context.calls.filter((call) => call.action === action).length,
-    ...inventory(state, shared),
-    ...faultsOf(context),
+    ...resourceMethods(state, options),
+    ...errorInjectionMethods(context),
 
-    runInstancesEvent: (ids) => instancesStarted(state, ids),
-    stateChangeEvent: (instanceId) => stateChanged(state, instanceId),
-    holdLaunch(instanceId, groupName, hookName) {
+    runInstancesEvent: (ids) => runInstancesEvent(state, ids),
+    stateChangeEvent: (instanceId) => stateChangeEvent(state, instanceId),
+    startLifecycleAction(instanceId, groupName, hookName) {
       const action = { instanceId, groupName, hookName, token: randomUUID() };
       state.lifecycleActions.push(action);
-      return launchHeld(state, action);
+      return launchLifecycleEvent(state, action);
     },
   };
   return { account, context };
 }
 
-type Inventory = 'addNetwork' | 'addNode' | 'setReady' | 'putDocument' | 'addQueue';
+type ResourceMethods = 'addNetwork' | 'addNode' | 'setReady' | 'putDocument' | 'addQueue';
 
-function inventory(state: AwsState, shared: Shared): Pick<LabAccount, Inventory> {
+function resourceMethods(state: AwsState, options: AccountOptions): Pick<LabAccount, ResourceMethods> {
   return {
     addNetwork({ vpcId, cidrs, ipv6Cidrs = [], subnetIds, routes = [] }) {
       state.vpcs.set(vpcId, { vpcId, cidrs: [...cidrs], ipv6Cidrs: [...ipv6Cidrs], formerCidrs: [] });
@@ -134,7 +137,7 @@ function inventory(state: AwsState, shared: Shared): Pick<LabAccount, Inventory>
     },
     addNode(node) {
       if (!state.subnets.has(node.subnetId)) throw new Error(`There is no subnet ${node.subnetId}`);
-      const instanceId = `i-${shared.nextInstance().toString(16).padStart(17, '0')}`;
+      const instanceId = `i-${options.nextInstance().toString(16).padStart(17, '0')}`;
       addInstance(state, instanceId, node);
       return instanceId;
     },
@@ -214,23 +217,26 @@ function addInstance(state: AwsState, instanceId: string, node: NewNode): void {
     pingStatus: 'Online',
     version: node.agentVersion ?? '3.3.3572.0',
     platformType: node.platformDetails?.startsWith('Windows') ? 'Windows' : 'Linux',
-    machine: node.machine ?? nowhere,
-    isForbidden: false,
-    answersAfterMs: node.answersAfterMs ?? 0,
+    machine: node.machine ?? noMachine,
+    isCommandDenied: false,
+    commandDelayMs: node.commandDelayMs ?? 0,
   });
 }
 
-function faultsOf({ state, faults }: Context): Pick<LabAccount, 'throttle' | 'deny' | 'fail'> {
+function errorInjectionMethods({
+  state,
+  injectedErrors,
+}: AccountContext): Pick<LabAccount, 'throttle' | 'deny' | 'fail'> {
   return {
     throttle(action, times) {
-      faults.push({ action, refusal: throttled(serviceOf(action)), times });
+      injectedErrors.push({ action, apiError: throttlingError(serviceOf(action)), times });
     },
     deny(action, resource) {
-      const refusal = denial(action, state.account, resource);
-      faults.push({ action: action.replace(/^\w+:/, ''), refusal, times: Number.POSITIVE_INFINITY });
+      const apiError = accessDenied(action, state.account, resource);
+      injectedErrors.push({ action: action.replace(/^\w+:/, ''), apiError, times: Number.POSITIVE_INFINITY });
     },
     fail(action, code, message, times = 1, status = 400) {
-      faults.push({ action, refusal: new AwsRefusal(code, message, status), times });
+      injectedErrors.push({ action, apiError: new AwsApiError(code, message, status), times });
     },
   };
 }

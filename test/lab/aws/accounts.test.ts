@@ -15,19 +15,19 @@ import {
 } from '@aws-sdk/client-sts';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { LabAccount } from './account';
-import { labRegion, startAws, type LabAws } from './aws';
-import { refusalOf } from './refusals';
+import { labRegion, startLocalAws, type LocalAws } from './cloud';
+import { errorCodeOf } from './errors';
 
 const [subnetId, vpcId, cidrs] = ['subnet-0123456789abcdef0', 'vpc-0123456789abcdef0', ['172.20.0.0/16']];
 const memberId = '222222222222';
 const RoleArn = `arn:aws:iam::${memberId}:role/member`;
 
-let aws: LabAws;
+let aws: LocalAws;
 let member: LabAccount;
 let closing: { destroy(): void }[];
 
 beforeEach(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   member = aws.addAccount(memberId, { roleName: 'member' });
   for (const account of [aws, member]) account.addNetwork({ vpcId, cidrs, subnetIds: [subnetId] });
@@ -72,12 +72,12 @@ describe('STS refuses', () => {
     ['more than an hour', { DurationSeconds: 3_601 }, 'ValidationError'],
     ['a parameter that nobody uses', { ExternalId: 'xx' }, 'ValidationError'],
   ])('%s', async (_, changes, code) => {
-    expect(await refusalOf(assume(changes))).toBe(code);
+    expect(await errorCodeOf(assume(changes))).toBe(code);
   });
 
   test('an action that nobody uses', async () => {
     const sts = ending(new STSClient({ region: labRegion }));
-    expect(await refusalOf(sts.send(new GetCallerIdentityCommand()))).toBe('InvalidAction');
+    expect(await errorCodeOf(sts.send(new GetCallerIdentityCommand()))).toBe('InvalidAction');
   });
 });
 
@@ -104,7 +104,7 @@ describe('an account of its own', () => {
     ['with an unknown key', { accessKeyId: 'ASIAXXXXXXXXXXXXXXXX' }],
   ])('is not reached %s', async (_, changes) => {
     const credentials = { ...(await assume()), ...changes };
-    expect(await refusalOf(instancesWith({ credentials }))).toBe('AuthFailure');
+    expect(await errorCodeOf(instancesWith({ credentials }))).toBe('AuthFailure');
     expect(member.calls).toEqual([]);
   });
 
@@ -117,7 +117,7 @@ test.each([
   ['another region', { region: 'eu-west-1' }, 'AuthFailure'],
   ['unknown credentials', { credentials: { accessKeyId: 'AKIAX', secretAccessKey: 'x' } }, 'AuthFailure'],
 ])('a call with %s is refused', async (_, settings, code) => {
-  expect(await refusalOf(instancesWith(settings))).toBe(code);
+  expect(await errorCodeOf(instancesWith(settings))).toBe(code);
 });
 
 describe('Auto Scaling', () => {
@@ -138,13 +138,13 @@ describe('Auto Scaling', () => {
   });
 
   test.each(['CONTINUE', 'ABANDON'])('an open action is completed once, with %s', async (result) => {
-    const event = aws.holdLaunch(InstanceId, 'nodes', 'peermasq');
+    const event = aws.startLifecycleAction(InstanceId, 'nodes', 'peermasq');
     expect(event).toMatchObject({ detail: { EC2InstanceId: InstanceId, AutoScalingGroupName: 'nodes' } });
     const { token = '' } = aws.state.lifecycleActions[0] ?? {};
-    const asked = { InstanceId, LifecycleActionToken: token, LifecycleActionResult: result };
-    await complete(asked);
+    const request = { InstanceId, LifecycleActionToken: token, LifecycleActionResult: result };
+    await complete(request);
     expect(aws.state.lifecycleActions).toMatchObject([{ instanceId: InstanceId, result }]);
-    expect(await refusalOf(complete(asked))).toBe('ValidationError');
+    expect(await errorCodeOf(complete(request))).toBe('ValidationError');
   });
 
   test.each<[string, Partial<CompleteLifecycleActionCommandInput>]>([
@@ -155,8 +155,8 @@ describe('Auto Scaling', () => {
     ['another result', { LifecycleActionResult: 'RETRY' }],
     ['neither instance nor token', { InstanceId: undefined }],
   ])('%s is refused', async (_, changes) => {
-    aws.holdLaunch(InstanceId, 'nodes', 'peermasq');
-    expect(await refusalOf(complete({ InstanceId, ...changes }))).toBe('ValidationError');
+    aws.startLifecycleAction(InstanceId, 'nodes', 'peermasq');
+    expect(await errorCodeOf(complete({ InstanceId, ...changes }))).toBe('ValidationError');
   });
 
   test('says which instance has no open action', async () => {
@@ -167,7 +167,7 @@ describe('Auto Scaling', () => {
 
   test('an action that nobody uses is refused', async () => {
     const client = ending(new AutoScalingClient({ region: labRegion }));
-    expect(await refusalOf(client.send(new DescribeAutoScalingGroupsCommand()))).toBe('InvalidAction');
+    expect(await errorCodeOf(client.send(new DescribeAutoScalingGroupsCommand()))).toBe('InvalidAction');
   });
 });
 
@@ -227,8 +227,8 @@ describe('every service says in its own words that', () => {
   ];
   test.each(sends)('%s denies a call, or throttles it', async (_, action, send, denied, throttled) => {
     aws.throttle(action.replace(/^\w+:/, ''), 1);
-    expect(await refusalOf(send())).toBe(throttled);
+    expect(await errorCodeOf(send())).toBe(throttled);
     aws.deny(action);
-    expect(await refusalOf(send())).toBe(denied);
+    expect(await errorCodeOf(send())).toBe(denied);
   });
 });

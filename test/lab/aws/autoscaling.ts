@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { answerQuery, type Fields } from './query';
-import { AwsRefusal, type AwsState } from './state';
+import { handleQuery, type Fields } from './query-protocol';
+import { AwsApiError, type AwsState } from './state';
 
 /** https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CompleteLifecycleAction.html */
 const completeInput = z.strictObject({
@@ -12,22 +12,22 @@ const completeInput = z.strictObject({
 });
 
 function completeLifecycleAction(state: AwsState, fields: Fields) {
-  const asked = completeInput.parse(fields);
-  const { InstanceId, LifecycleActionToken: token, LifecycleActionResult } = asked;
+  const request = completeInput.parse(fields);
+  const { InstanceId, LifecycleActionToken: token, LifecycleActionResult } = request;
   if (InstanceId === undefined && token === undefined) {
-    throw new AwsRefusal('ValidationError', 'An instance ID or a lifecycle action token is required.');
+    throw new AwsApiError('ValidationError', 'An instance ID or a lifecycle action token is required.');
   }
   const found = state.lifecycleActions.find(
     (one) =>
       one.result === undefined &&
-      one.groupName === asked.AutoScalingGroupName &&
-      one.hookName === asked.LifecycleHookName &&
+      one.groupName === request.AutoScalingGroupName &&
+      one.hookName === request.LifecycleHookName &&
       one.instanceId === (InstanceId ?? one.instanceId) &&
       one.token === (token ?? one.token),
   );
   if (!found) {
     const what = token === undefined ? `instance ID ${InstanceId ?? ''}` : `token ${token}`;
-    throw new AwsRefusal('ValidationError', `No active Lifecycle Action found with ${what}`);
+    throw new AwsApiError('ValidationError', `No active Lifecycle Action found with ${what}`);
   }
   found.result = LifecycleActionResult;
   const instance = state.instances.get(found.instanceId);
@@ -37,12 +37,12 @@ function completeLifecycleAction(state: AwsState, fields: Fields) {
 }
 
 /** The XML of the answer. @throws AwsRefusal */
-export function answerAutoScaling(
+export function handleAutoScaling(
   state: AwsState,
   action: string,
   fields: Fields,
   requestId: string,
 ): string {
   const actions = { CompleteLifecycleAction: (given: Fields) => completeLifecycleAction(state, given) };
-  return answerQuery(actions, action, fields, requestId);
+  return handleQuery(actions, action, fields, requestId);
 }

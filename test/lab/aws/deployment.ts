@@ -2,12 +2,18 @@ import { readFileSync } from 'node:fs';
 import { parseDocument, type ScalarTag } from 'yaml';
 import * as z from 'zod';
 import { subscriptions, type Pattern } from '../../../infra/aws/patterns';
-import { deadLetters, queueId, queueNames, queueResources, queueSettings } from '../../../infra/aws/queues';
+import {
+  deadLetterQueueId,
+  queueId,
+  queueNames,
+  queueResources,
+  queueSettings,
+} from '../../../infra/aws/queues';
 import { roleResources } from '../../../infra/aws/roles';
 import { parseSettings } from '../../../infra/aws/settings';
-import { labAccount, labRegion } from './aws';
-import { roleIn, type LabRole } from './policy';
-import type { QueueSettings } from './queue';
+import { labAccount, labRegion } from './cloud';
+import { readRole, type LabRole } from './iam-policies';
+import type { QueueSettings } from './sqs-queue';
 
 /** A value of a function's environment: text, or the URL of a queue by its short name. */
 export type EnvironmentValue = string | { readonly queue: string };
@@ -23,7 +29,7 @@ export interface DeployedFunction {
 }
 
 /** An event source mapping: a queue by its short name, and the function that it feeds. */
-export interface DeployedSource {
+export interface DeployedEventSource {
   readonly queue: string;
   readonly function: string;
   readonly batchSize: number;
@@ -43,7 +49,7 @@ export interface Deployment {
   /** Their names are short ones: `nodes`. */
   readonly queues: readonly QueueSettings[];
   readonly functions: readonly DeployedFunction[];
-  readonly sources: readonly DeployedSource[];
+  readonly sources: readonly DeployedEventSource[];
   readonly rules: readonly DeployedRule[];
 }
 
@@ -102,8 +108,8 @@ const tags = ['!Ref', '!GetAtt'].map((tag): ScalarTag => ({
 
 function readService(): Service {
   const document = parseDocument(readFileSync('serverless.yml', 'utf8'), { customTags: tags });
-  const [fault] = document.errors;
-  if (fault) throw fault;
+  const [error] = document.errors;
+  if (error) throw error;
   return serviceSchema.parse(document.toJS());
 }
 
@@ -116,7 +122,7 @@ export function readDeployment(options: DeploymentOptions = {}): Deployment {
   const { params, provider, functions } = readService();
   const values = { ...params.default, ...given };
   const resolve = (value: string | z.output<typeof reference>): EnvironmentValue =>
-    typeof value === 'string' ? fill(value, stage, values) : { queue: queueNamed(value.ref) };
+    typeof value === 'string' ? resolveVariables(value, stage, values) : { queue: shortQueueName(value.ref) };
   const settings = parseSettings({ ...values, stage, functions });
   const template = { ...queueResources(settings), ...roleResources(settings, clusters) };
   return {
@@ -129,7 +135,7 @@ export function readDeployment(options: DeploymentOptions = {}): Deployment {
       name,
       bundle: handler.replace(/\.handler$/, '.js'),
       timeoutSeconds: timeout,
-      role: roleIn(template, role, { account: labAccount, region: labRegion }),
+      role: readRole(template, role, { account: labAccount, region: labRegion }),
       environment: Object.fromEntries(
         Object.entries({ ...provider.environment, ...own }).map(([key, value]) => [key, resolve(value)]),
       ),
@@ -138,7 +144,7 @@ export function readDeployment(options: DeploymentOptions = {}): Deployment {
       events.flatMap(({ sqs }) =>
         sqs
           ? {
-              queue: queueNamed(sqs.arn.ref),
+              queue: shortQueueName(sqs.arn.ref),
               function: name,
               batchSize: sqs.batchSize,
               windowSeconds: windowSeconds ?? sqs.maximumBatchingWindow,
@@ -152,7 +158,11 @@ export function readDeployment(options: DeploymentOptions = {}): Deployment {
 }
 
 /** `${sls:stage}` and `${param:NAME}` → what serverless would put there. */
-function fill(text: string, stage: string, params: Readonly<Record<string, string | number>>): string {
+function resolveVariables(
+  text: string,
+  stage: string,
+  params: Readonly<Record<string, string | number>>,
+): string {
   return text.replaceAll(/\$\{([^}]+)\}/g, (whole, variable: string) => {
     const value = variable === 'sls:stage' ? stage : params[variable.replace(/^param:/, '')];
     if (value === undefined) throw new Error(`The lab does not know what ${whole} is in serverless.yml`);
@@ -160,8 +170,8 @@ function fill(text: string, stage: string, params: Readonly<Record<string, strin
   });
 }
 
-function queueNamed(id: string): string {
-  if (id === deadLetters) return deadLetterQueue;
+function shortQueueName(id: string): string {
+  if (id === deadLetterQueueId) return deadLetterQueue;
   const name = queueNames.find((one) => queueId(one) === id);
   if (!name) throw new Error(`infra/aws makes no queue ${id}`);
   return name;

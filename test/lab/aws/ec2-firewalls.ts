@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { filters, list, listing, page, type Action, type Filterable } from './ec2-query';
-import type { Fields } from './query';
+import { filters, list, listPage, page, type Action, type Filterable } from './ec2-listing';
+import type { Fields } from './query-protocol';
 import type { AwsState, LabAcl, LabInterface, LabPermission, LabSecurityGroup } from './state';
 
 const vpcOf = (state: AwsState, subnetId: string) => state.subnets.get(subnetId)?.vpcId ?? '';
@@ -44,9 +44,9 @@ function interfaceXml(state: AwsState, one: LabInterface) {
 }
 
 function describeNetworkInterfaces(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const request = z.strictObject({ Filter: filters, ...page }).parse(fields);
   const all = [...state.interfaces.values()].filter((one) => isThere(state, one));
-  const { items, nextToken } = listing(state, all, asked, interfaceFilters, 1_000);
+  const { items, nextToken } = listPage(state, all, request, interfaceFilters, 1_000);
   return { networkInterfaceSet: list(items.map((one) => interfaceXml(state, one))), nextToken };
 }
 
@@ -59,9 +59,9 @@ const permissionXml = (permission: LabPermission) => ({
 });
 
 function describeSecurityGroups(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const request = z.strictObject({ Filter: filters, ...page }).parse(fields);
   const known: Filterable<LabSecurityGroup> = { 'group-id': ({ groupId }) => [groupId] };
-  const { items, nextToken } = listing(state, state.securityGroups, asked, known, 1_000);
+  const { items, nextToken } = listPage(state, state.securityGroups, request, known, 1_000);
   const groups = items.map(({ groupId, groupName, vpcId, ingress, egress }) => ({
     ownerId: state.account,
     groupId,
@@ -85,9 +85,9 @@ function subnetsOf({ acls, subnets }: AwsState, { networkAclId, vpcId, isDefault
 }
 
 function describeNetworkAcls(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const request = z.strictObject({ Filter: filters, ...page }).parse(fields);
   const known: Filterable<LabAcl> = { 'association.subnet-id': (acl) => subnetsOf(state, acl) };
-  const { items, nextToken } = listing(state, state.acls, asked, known, 1_000);
+  const { items, nextToken } = listPage(state, state.acls, request, known, 1_000);
   const acls = items.map((acl) => ({
     networkAclId: acl.networkAclId,
     vpcId: acl.vpcId,

@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { filters, list, listing, page, strings, type Action, type Filterable } from './ec2-query';
-import type { Fields } from './query';
-import { AwsRefusal, primaryInterfaceId, type AwsState, type LabInstance } from './state';
+import { filters, list, listPage, page, strings, type Action, type Filterable } from './ec2-listing';
+import type { Fields } from './query-protocol';
+import { AwsApiError, primaryInterfaceId, type AwsState, type LabInstance } from './state';
 
 const instanceFilters: Filterable<LabInstance> = {
   'tag-key': ({ tags }) => [...tags.keys()],
@@ -12,13 +12,13 @@ const instanceFilters: Filterable<LabInstance> = {
 function findInstances(state: AwsState, ids: readonly string[]): LabInstance[] {
   for (const id of ids) {
     if (!/^i-([0-9a-f]{8}|[0-9a-f]{17})$/.test(id)) {
-      throw new AwsRefusal('InvalidInstanceID.Malformed', `Invalid id: "${id}"`);
+      throw new AwsApiError('InvalidInstanceID.Malformed', `Invalid id: "${id}"`);
     }
   }
   const missing = ids.filter((id) => !state.instances.has(id));
   if (missing.length > 0) {
-    const said = missing.length === 1 ? `ID '${missing[0]}' does` : `IDs '${missing.join(', ')}' do`;
-    throw new AwsRefusal('InvalidInstanceID.NotFound', `The instance ${said} not exist`);
+    const logLines = missing.length === 1 ? `ID '${missing[0]}' does` : `IDs '${missing.join(', ')}' do`;
+    throw new AwsApiError('InvalidInstanceID.NotFound', `The instance ${logLines} not exist`);
   }
   return ids.flatMap((id) => state.instances.get(id) ?? []);
 }
@@ -44,13 +44,13 @@ function instanceXml(state: AwsState, instance: LabInstance) {
     launchTime: launchTime.toISOString(),
     ...(platformDetails.startsWith('Windows') && { platform: 'windows' }),
     platformDetails,
-    ...(!isGone && placeXml(state, instance)),
+    ...(!isGone && networkXml(state, instance)),
     tagSet: list([...tags].map(([key, value]) => ({ key, value }))),
   };
 }
 
 /** Where it stands; EC2 forgets it with the instance. */
-function placeXml(state: AwsState, { instanceId, subnetId }: LabInstance) {
+function networkXml(state: AwsState, { instanceId, subnetId }: LabInstance) {
   const primary = state.interfaces.get(primaryInterfaceId(instanceId));
   const groups = primary?.groupIds.map((groupId) => ({ groupId })) ?? [];
   return {
@@ -65,19 +65,19 @@ function placeXml(state: AwsState, { instanceId, subnetId }: LabInstance) {
 const idsLimit = 1_000;
 
 function describeInstances(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ InstanceId: strings.optional(), Filter: filters, ...page }).parse(fields);
-  const ids = asked.InstanceId;
-  if (ids && asked.MaxResults !== undefined) {
-    throw new AwsRefusal(
+  const request = z.strictObject({ InstanceId: strings.optional(), Filter: filters, ...page }).parse(fields);
+  const ids = request.InstanceId;
+  if (ids && request.MaxResults !== undefined) {
+    throw new AwsApiError(
       'InvalidParameterCombination',
       'The parameter instancesSet cannot be used with the parameter maxResults',
     );
   }
   if (ids && ids.length > idsLimit) {
-    throw new AwsRefusal('InvalidParameterValue', `The maximum number of instance ids is ${idsLimit}`);
+    throw new AwsApiError('InvalidParameterValue', `The maximum number of instance ids is ${idsLimit}`);
   }
   const from = ids ? findInstances(state, ids) : state.instances.values();
-  const { items, nextToken } = listing(state, from, asked, instanceFilters, 1_000);
+  const { items, nextToken } = listPage(state, from, request, instanceFilters, 1_000);
   const reservation = (instance: LabInstance) => ({
     reservationId: instance.instanceId.replace('i-', 'r-'),
     ownerId: state.account,
@@ -87,15 +87,17 @@ function describeInstances(state: AwsState, fields: Fields) {
 }
 
 function describeImages(state: AwsState, fields: Fields) {
-  const asked = z
+  const request = z
     .strictObject({ Filter: filters, IncludeDeprecated: z.stringbool().default(false), ...page })
     .parse(fields);
-  const shown = [...state.images].filter(([, { isDeprecated }]) => asked.IncludeDeprecated || !isDeprecated);
+  const shown = [...state.images].filter(
+    ([, { isDeprecated }]) => request.IncludeDeprecated || !isDeprecated,
+  );
   const known: Filterable<(typeof shown)[number]> = {
     'image-id': ([id]) => [id],
     name: ([, { name }]) => [name],
   };
-  const { items, nextToken } = listing(state, shown, asked, known, 1_000);
+  const { items, nextToken } = listPage(state, shown, request, known, 1_000);
   return { imagesSet: list(items.map(([imageId, { name }]) => ({ imageId, name }))), nextToken };
 }
 
@@ -106,18 +108,22 @@ function createTags(state: AwsState, fields: Fields) {
       Tag: z.array(z.strictObject({ Key: z.string(), Value: z.string().default('') })).min(1),
     })
     .parse(fields);
-  const refuse = (message: string) => new AwsRefusal('InvalidParameterValue', message);
-  if (ResourceId.length > idsLimit) throw refuse(`The maximum number of resources is ${idsLimit}`);
+  const invalidParameter = (message: string) => new AwsApiError('InvalidParameterValue', message);
+  if (ResourceId.length > idsLimit) throw invalidParameter(`The maximum number of resources is ${idsLimit}`);
   for (const { Key, Value } of Tag) {
-    if (Key.startsWith('aws:')) throw refuse("Tag keys starting with 'aws:' are reserved for internal use");
-    if (Key.length > 128) throw refuse('Tag key exceeds the maximum length of 128 characters');
-    if (Value.length > 256) throw refuse('Tag value exceeds the maximum length of 256 characters');
+    if (Key.startsWith('aws:'))
+      throw invalidParameter("Tag keys starting with 'aws:' are reserved for internal use");
+    if (Key.length > 128) throw invalidParameter('Tag key exceeds the maximum length of 128 characters');
+    if (Value.length > 256) throw invalidParameter('Tag value exceeds the maximum length of 256 characters');
   }
   const instances = findInstances(state, ResourceId);
   for (const { tags } of instances) {
     const own = new Set([...tags.keys(), ...Tag.map(({ Key }) => Key)]);
     if ([...own].filter((key) => !key.startsWith('aws:')).length > 50) {
-      throw new AwsRefusal('TagLimitExceeded', 'The maximum number of Tags for a resource has been reached.');
+      throw new AwsApiError(
+        'TagLimitExceeded',
+        'The maximum number of Tags for a resource has been reached.',
+      );
     }
   }
   for (const { tags } of instances) for (const { Key, Value } of Tag) tags.set(Key, Value);

@@ -1,8 +1,8 @@
 import * as z from 'zod';
-import { filters, list, listing, page, type Action, type Filterable } from './ec2-query';
-import type { Fields } from './query';
+import { filters, list, listPage, page, type Action, type Filterable } from './ec2-listing';
+import type { Fields } from './query-protocol';
 import {
-  AwsRefusal,
+  AwsApiError,
   type AwsState,
   type LabPeering,
   type LabRouteTable,
@@ -27,9 +27,9 @@ function vpcXml({ vpcId, cidrs, ipv6Cidrs, formerCidrs }: LabVpc) {
 }
 
 function describeVpcs(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const request = z.strictObject({ Filter: filters, ...page }).parse(fields);
   const known: Filterable<LabVpc> = { 'vpc-id': ({ vpcId }) => [vpcId] };
-  const { items, nextToken } = listing(state, state.vpcs.values(), asked, known, 1_000);
+  const { items, nextToken } = listPage(state, state.vpcs.values(), request, known, 1_000);
   return { vpcSet: list(items.map(vpcXml)), nextToken };
 }
 
@@ -45,9 +45,9 @@ function subnetXml({ subnetId, vpcId, cidr, ipv6Cidr }: LabSubnet) {
 }
 
 function describeSubnets(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const request = z.strictObject({ Filter: filters, ...page }).parse(fields);
   const known: Filterable<LabSubnet> = { 'vpc-id': ({ vpcId }) => [vpcId] };
-  const { items, nextToken } = listing(state, state.subnets.values(), asked, known, 1_000);
+  const { items, nextToken } = listPage(state, state.subnets.values(), request, known, 1_000);
   return { subnetSet: list(items.map(subnetXml)), nextToken };
 }
 
@@ -78,12 +78,12 @@ function routeTableXml(state: AwsState, { routeTableId, vpcId, isMain, subnetIds
 }
 
 function describeRouteTables(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const request = z.strictObject({ Filter: filters, ...page }).parse(fields);
   const known: Filterable<LabRouteTable> = {
     'vpc-id': ({ vpcId }) => [vpcId],
     'association.subnet-id': ({ subnetIds }) => subnetIds,
   };
-  const { items, nextToken } = listing(state, state.routeTables, asked, known, 100);
+  const { items, nextToken } = listPage(state, state.routeTables, request, known, 100);
   return { routeTableSet: list(items.map((table) => routeTableXml(state, table))), nextToken };
 }
 
@@ -106,25 +106,25 @@ function peeringXml({ status, requesterVpcInfo, accepterVpcInfo, ...peering }: L
 }
 
 function describeVpcPeeringConnections(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ Filter: filters, ...page }).parse(fields);
+  const request = z.strictObject({ Filter: filters, ...page }).parse(fields);
   const known: Filterable<LabPeering> = {
     'vpc-peering-connection-id': ({ vpcPeeringConnectionId }) => [vpcPeeringConnectionId],
     'status-code': ({ status }) => [status],
     'requester-vpc-info.vpc-id': ({ requesterVpcInfo }) => [requesterVpcInfo?.vpcId ?? ''],
     'accepter-vpc-info.vpc-id': ({ accepterVpcInfo }) => [accepterVpcInfo?.vpcId ?? ''],
   };
-  const { items, nextToken } = listing(state, state.peerings, asked, known, 1_000);
+  const { items, nextToken } = listPage(state, state.peerings, request, known, 1_000);
   return { vpcPeeringConnectionSet: list(items.map(peeringXml)), nextToken };
 }
 
 function getManagedPrefixListEntries(state: AwsState, fields: Fields) {
-  const asked = z.strictObject({ PrefixListId: z.string(), ...page }).parse(fields);
-  const cidrs = state.prefixLists.get(asked.PrefixListId);
+  const request = z.strictObject({ PrefixListId: z.string(), ...page }).parse(fields);
+  const cidrs = state.prefixLists.get(request.PrefixListId);
   if (!cidrs) {
-    const message = `The prefix list ID '${asked.PrefixListId}' does not exist.`;
-    throw new AwsRefusal('InvalidPrefixListID.NotFound', message);
+    const message = `The prefix list ID '${request.PrefixListId}' does not exist.`;
+    throw new AwsApiError('InvalidPrefixListID.NotFound', message);
   }
-  const { items, nextToken } = listing(state, cidrs, { ...asked, Filter: [] }, {}, 100);
+  const { items, nextToken } = listPage(state, cidrs, { ...request, Filter: [] }, {}, 100);
   return { entrySet: list(items.map((cidr) => ({ cidr }))), nextToken };
 }
 

@@ -2,40 +2,40 @@ import * as z from 'zod';
 import { firewallActions } from './ec2-firewalls';
 import { instanceActions } from './ec2-instances';
 import { networkActions } from './ec2-networks';
-import { xml, type Fields } from './query';
-import { AwsRefusal, type AwsState } from './state';
+import { xml, type Fields } from './query-protocol';
+import { AwsApiError, type AwsState } from './state';
 
 /** EC2's query protocol. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/ */
 
 const actions = { ...instanceActions, ...networkActions, ...firewallActions };
 
 /** The XML of the answer. @throws AwsRefusal */
-export function answerEc2(state: AwsState, action: string, fields: Fields, requestId: string): string {
+export function handleEc2(state: AwsState, action: string, fields: Fields, requestId: string): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
-  if (!act) throw new AwsRefusal('InvalidAction', `The action ${action} is not valid for this web service.`);
+  if (!act) throw new AwsApiError('InvalidAction', `The action ${action} is not valid for this web service.`);
   try {
     return xml({ [`${action}Response`]: { requestId, ...act(state, fields) } });
   } catch (error) {
-    throw error instanceof z.ZodError ? toRefusal(error) : error;
+    throw error instanceof z.ZodError ? toApiError(error) : error;
   }
 }
 
 /** As EC2 says it of a parameter that it does not know, misses, or cannot read. */
-function toRefusal({ issues: [issue] }: z.ZodError): AwsRefusal {
+function toApiError({ issues: [issue] }: z.ZodError): AwsApiError {
   const path = issue?.path.join('.') ?? '';
   if (issue?.code === 'unrecognized_keys') {
-    return new AwsRefusal('UnknownParameter', `The parameter ${issue.keys[0] ?? ''} is not recognized`);
+    return new AwsApiError('UnknownParameter', `The parameter ${issue.keys[0] ?? ''} is not recognized`);
   }
   if (issue?.code === 'invalid_type' && issue.input === undefined) {
-    return new AwsRefusal('MissingParameter', `The request must contain the parameter ${path}`);
+    return new AwsApiError('MissingParameter', `The request must contain the parameter ${path}`);
   }
-  return new AwsRefusal(
+  return new AwsApiError(
     'InvalidParameterValue',
     `Invalid value for parameter ${path}: ${issue?.message ?? ''}`,
   );
 }
 
-export function ec2Error({ code, message }: AwsRefusal, requestId: string): string {
+export function ec2Error({ code, message }: AwsApiError, requestId: string): string {
   const Errors = { Error: { Code: code, Message: message } };
   return `<?xml version="1.0" encoding="UTF-8"?>\n${xml({ Response: { Errors, RequestID: requestId } })}`;
 }

@@ -1,10 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { AwsState, LabInvocation } from './state';
 
-type Place = Pick<AwsState, 'account' | 'region'>;
+type AccountRegion = Pick<AwsState, 'account' | 'region'>;
 
 /** What every event of EventBridge has around its detail. */
-function envelope({ account, region }: Place, source: string, detailType: string, resources: string[] = []) {
+function envelope(
+  { account, region }: AccountRegion,
+  source: string,
+  detailType: string,
+  resources: string[] = [],
+) {
   return {
     version: '0',
     id: randomUUID(),
@@ -18,26 +23,26 @@ function envelope({ account, region }: Place, source: string, detailType: string
 }
 
 /** RunInstances, as CloudTrail tells it. */
-export function instancesStarted(place: Place, ids: readonly string[]) {
+export function runInstancesEvent(accountRegion: AccountRegion, ids: readonly string[]) {
   return {
-    ...envelope(place, 'aws.ec2', 'AWS API Call via CloudTrail'),
+    ...envelope(accountRegion, 'aws.ec2', 'AWS API Call via CloudTrail'),
     detail: {
       eventSource: 'ec2.amazonaws.com',
       eventName: 'RunInstances',
-      awsRegion: place.region,
+      awsRegion: accountRegion.region,
       responseElements: { instancesSet: { items: ids.map((instanceId) => ({ instanceId })) } },
     },
   };
 }
 
-export function stateChanged(state: AwsState, id: string) {
+export function stateChangeEvent(state: AwsState, id: string) {
   return {
     ...envelope(state, 'aws.ec2', 'EC2 Instance State-change Notification'),
     detail: { 'instance-id': id, state: state.instances.get(id)?.state },
   };
 }
 
-export interface Launch {
+export interface LaunchHook {
   readonly instanceId: string;
   readonly groupName: string;
   readonly hookName: string;
@@ -45,9 +50,12 @@ export interface Launch {
 }
 
 /** https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-event-reference.html */
-export function launchHeld(place: Place, { instanceId, groupName, hookName, token }: Launch) {
+export function launchLifecycleEvent(
+  accountRegion: AccountRegion,
+  { instanceId, groupName, hookName, token }: LaunchHook,
+) {
   return {
-    ...envelope(place, 'aws.autoscaling', 'EC2 Instance-launch Lifecycle Action'),
+    ...envelope(accountRegion, 'aws.autoscaling', 'EC2 Instance-launch Lifecycle Action'),
     detail: {
       LifecycleActionToken: token,
       AutoScalingGroupName: groupName,
@@ -60,7 +68,7 @@ export function launchHeld(place: Place, { instanceId, groupName, hookName, toke
   };
 }
 
-export function invocationChanged(state: AwsState, invocation: LabInvocation) {
+export function commandInvocationEvent(state: AwsState, invocation: LabInvocation) {
   const { commandId, documentName, instanceId, requestedAt, status } = invocation;
   const arn = `arn:aws:ec2:${state.region}:${state.account}:instance/${instanceId}`;
   return {

@@ -1,4 +1,9 @@
-import { startHost, type Host, type HostSettings, type Invocation } from './host';
+import {
+  startExecutionEnvironment,
+  type ExecutionEnvironment,
+  type EnvironmentSettings,
+  type Invocation,
+} from './execution-environment';
 
 /** A deployed function: its processes stay warm between invocations. */
 export interface LabFunction {
@@ -7,44 +12,44 @@ export interface LabFunction {
   close(): Promise<void>;
 }
 
-export interface FunctionSettings extends HostSettings {
+export interface FunctionSettings extends EnvironmentSettings {
   /** Is told of each invocation that came to its end. */
-  readonly invoked?: (invocation: Invocation) => void;
+  readonly onInvoked?: (invocation: Invocation) => void;
 }
 
-export function makeFunction(settings: FunctionSettings): LabFunction {
-  const all = new Set<Host>();
-  const idle: Host[] = [];
+export function startFunction(settings: FunctionSettings): LabFunction {
+  const all = new Set<ExecutionEnvironment>();
+  const idle: ExecutionEnvironment[] = [];
 
-  function take(): Host {
+  function acquire(): ExecutionEnvironment {
     const warm = idle.pop();
     if (warm) return warm;
-    const host = startHost(settings);
-    all.add(host);
-    return host;
+    const environment = startExecutionEnvironment(settings);
+    all.add(environment);
+    return environment;
   }
-  async function giveBack(host: Host): Promise<void> {
-    if (host.isAlive) {
-      idle.push(host);
+  async function release(environment: ExecutionEnvironment): Promise<void> {
+    if (environment.isAlive) {
+      idle.push(environment);
       return;
     }
-    all.delete(host);
-    await host.close();
+    all.delete(environment);
+    await environment.close();
   }
 
   return {
     async invoke(event) {
-      const host = take();
+      const environment = acquire();
       try {
-        const invocation = await host.invoke(event);
-        settings.invoked?.(invocation);
+        const invocation = await environment.invoke(event);
+        settings.onInvoked?.(invocation);
         return invocation;
       } finally {
-        await giveBack(host);
+        await release(environment);
       }
     },
     async close() {
-      await Promise.all([...all].map((host) => host.close()));
+      await Promise.all([...all].map((environment) => environment.close()));
     },
   };
 }

@@ -1,15 +1,15 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { answerAutoScaling } from './autoscaling';
-import type { Identity, Lab } from './context';
-import { answerEc2, ec2Error } from './ec2';
-import { queryError, readQuery, type Fields } from './query';
-import type { ServiceName } from './refusals';
-import { answerSqs } from './sqs';
-import { answerSsm } from './ssm';
-import { answerSts } from './sts';
-import type { AwsRefusal } from './state';
+import { handleAutoScaling } from './autoscaling';
+import type { CallerIdentity, ServerState } from './server-state';
+import { handleEc2, ec2Error } from './ec2';
+import { queryError, readQuery, type Fields } from './query-protocol';
+import type { ServiceName } from './errors';
+import { handleSqs } from './sqs';
+import { handleSsm } from './ssm';
+import { handleSts } from './sts';
+import type { AwsApiError } from './state';
 
-export interface Request {
+export interface ServiceRequest {
   readonly action: string;
   readonly fields: Fields;
 }
@@ -19,10 +19,10 @@ export interface Service {
   readonly name: ServiceName;
   /** The content type of its answers. */
   readonly type: string;
-  read(headers: IncomingHttpHeaders, body: string): Request;
+  read(headers: IncomingHttpHeaders, body: string): ServiceRequest;
   /** @throws AwsRefusal */
-  answer(lab: Lab, caller: Identity, request: Request, requestId: string): string;
-  refuse(refusal: AwsRefusal, requestId: string): string;
+  handle(lab: ServerState, caller: CallerIdentity, request: ServiceRequest, requestId: string): string;
+  formatApiError(apiError: AwsApiError, requestId: string): string;
 }
 
 const query = {
@@ -32,7 +32,7 @@ const query = {
 
 const json = (version: string, target: string) => ({
   type: `application/x-amz-json-${version}`,
-  read(headers: IncomingHttpHeaders, body: string): Request {
+  read(headers: IncomingHttpHeaders, body: string): ServiceRequest {
     const [name, action = ''] = String(headers['x-amz-target']).split('.');
     return { action: name === target ? action : '', fields: JSON.parse(body) as Fields };
   },
@@ -41,38 +41,38 @@ const json = (version: string, target: string) => ({
 const ec2: Service = {
   name: 'ec2',
   ...query,
-  answer: (_, { account }, { action, fields }, requestId) =>
-    answerEc2(account.state, action, fields, requestId),
-  refuse: ec2Error,
+  handle: (_, { account }, { action, fields }, requestId) =>
+    handleEc2(account.state, action, fields, requestId),
+  formatApiError: ec2Error,
 };
 
 const ssm: Service = {
   name: 'ssm',
   ...json('1.1', 'AmazonSSM'),
-  answer: (_, { account }, { action, fields }) => answerSsm(account, action, fields),
-  refuse: ({ code, message }) => JSON.stringify({ __type: code, message }),
+  handle: (_, { account }, { action, fields }) => handleSsm(account, action, fields),
+  formatApiError: ({ code, message }) => JSON.stringify({ __type: code, message }),
 };
 
 const sqs: Service = {
   name: 'sqs',
   ...json('1.0', 'AmazonSQS'),
-  answer: (_, { account }, { action, fields }) => answerSqs(account.state, action, fields),
-  refuse: ({ code, message }) => JSON.stringify({ __type: `com.amazonaws.sqs#${code}`, message }),
+  handle: (_, { account }, { action, fields }) => handleSqs(account.state, action, fields),
+  formatApiError: ({ code, message }) => JSON.stringify({ __type: `com.amazonaws.sqs#${code}`, message }),
 };
 
 const autoscaling: Service = {
   name: 'autoscaling',
   ...query,
-  answer: (_, { account }, { action, fields }, requestId) =>
-    answerAutoScaling(account.state, action, fields, requestId),
-  refuse: queryError,
+  handle: (_, { account }, { action, fields }, requestId) =>
+    handleAutoScaling(account.state, action, fields, requestId),
+  formatApiError: queryError,
 };
 
 const sts: Service = {
   name: 'sts',
   ...query,
-  answer: (lab, caller, { action, fields }, requestId) => answerSts(lab, caller, action, fields, requestId),
-  refuse: queryError,
+  handle: (lab, caller, { action, fields }, requestId) => handleSts(lab, caller, action, fields, requestId),
+  formatApiError: queryError,
 };
 
 /** In the cloud each has a host of its own; here it is told by its protocol, and by the signature's scope. */

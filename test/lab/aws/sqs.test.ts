@@ -7,18 +7,18 @@ import {
   SQSClient,
 } from '@aws-sdk/client-sqs';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { labRegion, startAws, type LabAws } from './aws';
-import type { LabQueue } from './queue';
-import { refusalOf } from './refusals';
+import { labRegion, startLocalAws, type LocalAws } from './cloud';
+import type { LabQueue } from './sqs-queue';
+import { errorCodeOf } from './errors';
 
-let aws: LabAws;
+let aws: LocalAws;
 let sqs: SQSClient;
 let queue: LabQueue;
 let deadLetters: LabQueue;
 let QueueUrl: string;
 
 beforeAll(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   sqs = new SQSClient({ region: labRegion, useQueueUrlAsEndpoint: false });
   QueueUrl = aws.queueUrl('nodes');
@@ -93,7 +93,7 @@ describe('SQS refuses', () => {
     ['an id with a slash', () => change([entry('a/b')]), 'InvalidBatchEntryId'],
     ['a batch for an unknown queue', () => change([entry('a')], aws.queueUrl('other')), 'QueueDoesNotExist'],
   ])('%s', async (_, sending, code) => {
-    expect(await refusalOf(sending())).toBe(code);
+    expect(await errorCodeOf(sending())).toBe(code);
   });
 
   test.each<[string, () => string, number, string]>([
@@ -168,12 +168,12 @@ test('a message comes again when it is visible, and after two receives is a dead
   const never = new AbortController().signal;
   const { messageId } = queue.send('body');
   const first = queue.receive(1);
-  await queue.arrival(Infinity, never);
+  await queue.waitForMessage(Infinity, never);
   const second = queue.receive(1);
   expect(second).toMatchObject([{ messageId, receiveCount: 2, firstReceivedAt: first[0]?.firstReceivedAt }]);
   expect(Date.now() - (first[0]?.receivedAt ?? 0)).toBeGreaterThanOrEqual(30);
-  await queue.arrival(Infinity, never);
+  await queue.waitForMessage(Infinity, never);
   expect(queue.receive(1)).toEqual([]);
-  await queue.atMost(0, never);
+  await queue.waitUntilAtMost(0, never);
   expect(deadLetters.messages).toMatchObject([{ messageId, body: 'body', receiveCount: 2 }]);
 });

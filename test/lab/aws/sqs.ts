@@ -1,6 +1,6 @@
 import * as z from 'zod';
-import { md5, type LabQueue, type MessageAttribute } from './queue';
-import { AwsRefusal, type AwsState } from './state';
+import { md5, type LabQueue, type MessageAttribute } from './sqs-queue';
+import { AwsApiError, type AwsState } from './state';
 
 /** SQS's awsJson1_0 protocol. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ */
 const attributeInput = z.strictObject({
@@ -23,7 +23,7 @@ const changeInput = z.strictObject({
   ),
 });
 
-const invalid = (message: string) => new AwsRefusal('InvalidParameterValue', message);
+const invalid = (message: string) => new AwsApiError('InvalidParameterValue', message);
 
 /** Bytes of the body and of every part of its attributes together. */
 const sizeLimit = 1_048_576;
@@ -35,7 +35,7 @@ function sendMessage(state: AwsState, input: unknown) {
   if (attributes.length > 10) {
     throw invalid(`Number of message attributes [${attributes.length}] exceeds the allowed maximum [10].`);
   }
-  for (const [name, attribute] of attributes) refuseAttribute(name, attribute);
+  for (const [name, attribute] of attributes) validateAttribute(name, attribute);
   const parts = attributes.flatMap(([name, { DataType, StringValue, BinaryValue }]) => [
     Buffer.from(name + DataType + (StringValue ?? '')),
     Buffer.from(BinaryValue ?? '', 'base64'),
@@ -56,7 +56,7 @@ function sendMessage(state: AwsState, input: unknown) {
 const unprintable = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu;
 
 /** https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html */
-function refuseAttribute(name: string, { DataType, StringValue, BinaryValue }: MessageAttribute): void {
+function validateAttribute(name: string, { DataType, StringValue, BinaryValue }: MessageAttribute): void {
   const isName = /^(?!(aws|amazon)\.)(?!\.)(?!.*\.\.)[A-Za-z0-9_.-]{1,256}(?<!\.)$/i.test(name);
   if (!isName) throw invalid(`The message attribute name '${name}' is invalid.`);
   const [, kind] = /^(String|Number|Binary)(\..+)?$/.exec(DataType) ?? [];
@@ -77,53 +77,53 @@ function refuseAttribute(name: string, { DataType, StringValue, BinaryValue }: M
 function changeMessageVisibilityBatch(state: AwsState, input: unknown) {
   const { QueueUrl, Entries } = changeInput.parse(input);
   const queue = queueAt(state, QueueUrl);
-  refuseBatch(Entries.map(({ Id }) => Id));
+  validateBatch(Entries.map(({ Id }) => Id));
   const results = Entries.map(({ Id, ReceiptHandle, VisibilityTimeout }) => ({
     Id,
-    refusal: refusalOf(() => {
+    apiError: catchApiError(() => {
       queue.changeVisibility(ReceiptHandle, VisibilityTimeout);
     }),
   }));
   return {
-    Successful: results.flatMap(({ Id, refusal }) => (refusal ? [] : [{ Id }])),
-    Failed: results.flatMap(({ Id, refusal }) =>
-      refusal ? [{ Id, SenderFault: true, Code: refusal.code, Message: refusal.message }] : [],
+    Successful: results.flatMap(({ Id, apiError }) => (apiError ? [] : [{ Id }])),
+    Failed: results.flatMap(({ Id, apiError }) =>
+      apiError ? [{ Id, SenderFault: true, Code: apiError.code, Message: apiError.message }] : [],
     ),
   };
 }
 
-function refuseBatch(ids: readonly string[]): void {
-  if (ids.length === 0) throw new AwsRefusal('EmptyBatchRequest', 'There should be at least one entry.');
+function validateBatch(ids: readonly string[]): void {
+  if (ids.length === 0) throw new AwsApiError('EmptyBatchRequest', 'There should be at least one entry.');
   if (ids.length > 10) {
     const message = `Maximum number of entries per request are 10. You have sent ${ids.length}.`;
-    throw new AwsRefusal('TooManyEntriesInBatchRequest', message);
+    throw new AwsApiError('TooManyEntriesInBatchRequest', message);
   }
   if (!ids.every((id) => /^[A-Za-z0-9_-]{1,80}$/.test(id))) {
     const message =
       'A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.';
-    throw new AwsRefusal('InvalidBatchEntryId', message);
+    throw new AwsApiError('InvalidBatchEntryId', message);
   }
   const repeated = ids.find((id, index) => ids.indexOf(id) !== index);
-  if (repeated !== undefined) throw new AwsRefusal('BatchEntryIdsNotDistinct', `Id ${repeated} repeated.`);
+  if (repeated !== undefined) throw new AwsApiError('BatchEntryIdsNotDistinct', `Id ${repeated} repeated.`);
 }
 
-function refusalOf(act: () => void): AwsRefusal | undefined {
+function catchApiError(act: () => void): AwsApiError | undefined {
   try {
     act();
     return undefined;
   } catch (error) {
-    if (error instanceof AwsRefusal) return error;
+    if (error instanceof AwsApiError) return error;
     throw error;
   }
 }
 
 function queueAt({ account, queues }: AwsState, url: string): LabQueue {
   if (!URL.canParse(url)) {
-    throw new AwsRefusal('InvalidAddress', `The address ${url} is not valid for this endpoint.`);
+    throw new AwsApiError('InvalidAddress', `The address ${url} is not valid for this endpoint.`);
   }
   const [, owner, name = ''] = new URL(url).pathname.split('/');
   const queue = owner === account ? queues.get(name) : undefined;
-  if (!queue) throw new AwsRefusal('QueueDoesNotExist', 'The specified queue does not exist.');
+  if (!queue) throw new AwsApiError('QueueDoesNotExist', 'The specified queue does not exist.');
   return queue;
 }
 
@@ -133,19 +133,19 @@ const actions: Readonly<Record<string, (state: AwsState, input: unknown) => obje
 };
 
 /** The JSON of the answer. @throws AwsRefusal */
-export function answerSqs(state: AwsState, action: string, input: unknown): string {
+export function handleSqs(state: AwsState, action: string, input: unknown): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
-  if (!act) throw new AwsRefusal('UnknownOperationException', '');
+  if (!act) throw new AwsApiError('UnknownOperationException', '');
   try {
     return JSON.stringify(act(state, input));
   } catch (error) {
-    throw error instanceof z.ZodError ? toRefusal(error) : error;
+    throw error instanceof z.ZodError ? toApiError(error) : error;
   }
 }
 
-function toRefusal({ issues: [issue] }: z.ZodError): AwsRefusal {
+function toApiError({ issues: [issue] }: z.ZodError): AwsApiError {
   const path = issue?.path.join('.') ?? '';
   return issue?.code === 'invalid_type' && issue.input === undefined
-    ? new AwsRefusal('MissingParameter', `The request must contain the parameter ${path}.`)
+    ? new AwsApiError('MissingParameter', `The request must contain the parameter ${path}.`)
     : invalid(`Value for parameter ${path} is invalid. Reason: ${issue?.message ?? ''}`);
 }

@@ -7,18 +7,18 @@ import {
 } from '@aws-sdk/client-ssm';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { makeDocument } from '../../../infra/aws/document';
-import { makeClients, type Clients } from '../../../shared/aws/clients';
+import { makeClients, type Clients } from '../../../shared/aws/client/clients';
 import type { Machine } from '../machine';
 import type { NewNode } from './account';
-import { labRegion, startAws, type LabAws } from './aws';
-import { refusalOf } from './refusals';
+import { labRegion, startLocalAws, type LocalAws } from './cloud';
+import { errorCodeOf } from './errors';
 
 const subnetId = 'subnet-0123456789abcdef0';
-let aws: LabAws;
+let aws: LocalAws;
 let clients: Clients;
 
 beforeEach(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   clients = makeClients(labRegion);
   aws.addNetwork({ vpcId: 'vpc-0123456789abcdef0', cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] });
@@ -61,7 +61,7 @@ describe('MaxErrors', () => {
     ['those that have it go on', { MaxConcurrency: '3' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
   ])('%s', async (_, changes, expected) => {
     await send(addNodes(4, { machine: ending(1) }), { MaxConcurrency: '1', ...changes });
-    await aws.settled();
+    await aws.waitForCommands();
     expect(details()).toEqual(expected);
   });
 });
@@ -79,7 +79,7 @@ test.each([
     return { status: 0, stdout: '', stderr: '' };
   };
   await send(addNodes(6, { machine: { run } }), { MaxConcurrency });
-  await aws.settled();
+  await aws.waitForCommands();
   expect(most).toBe(expected);
 });
 
@@ -99,10 +99,10 @@ describe('an agent that is away', () => {
     ],
   ])('(%s) does not get the command in time, which is no error', async (_, leave) => {
     aws.state.secondMs = 2;
-    const [busy = '', away = '', last = ''] = addNodes(3, { answersAfterMs: 10 });
+    const [busy = '', away = '', last = ''] = addNodes(3, { commandDelayMs: 10 });
     await send([busy, away, last], { MaxConcurrency: '1', TimeoutSeconds: 30 });
     leave(away);
-    await aws.settled();
+    await aws.waitForCommands();
     expect(details()).toEqual(['Success', 'DeliveryTimedOut', 'Success']);
     expect(await list()).toMatchObject([
       { TargetCount: 3, CompletedCount: 3, ErrorCount: 0, DeliveryTimedOutCount: 1, Status: 'TimedOut' },
@@ -110,19 +110,19 @@ describe('an agent that is away', () => {
   });
 
   test('gets it when it is back', async () => {
-    const [first = '', second = ''] = addNodes(2, { answersAfterMs: 20 });
+    const [first = '', second = ''] = addNodes(2, { commandDelayMs: 20 });
     await send([first, second], { MaxConcurrency: '1' });
     aws.setReady(second, false);
     setTimeout(() => {
       aws.setReady(second, true);
     }, 60);
-    await aws.settled();
+    await aws.waitForCommands();
     expect(details()).toEqual(['Success', 'Success']);
   });
 });
 
 test('commands are listed, the newest first, as the filters ask', async () => {
-  const [id = ''] = addNodes(1, { answersAfterMs: 50 });
+  const [id = ''] = addNodes(1, { commandDelayMs: 50 });
   aws.putDocument('other-document', makeDocument('true\n'));
   await send([id], { Comment: 'first' });
   await send([id], { DocumentName: 'other-document', Comment: 'second' });
@@ -130,7 +130,7 @@ test('commands are listed, the newest first, as the filters ask', async () => {
     { Comment: 'second', Status: 'InProgress', CompletedCount: 0, InstanceIds: [id] },
     { Comment: 'first', RequestedDateTime: expect.any(Date) },
   ]);
-  await aws.settled();
+  await aws.waitForCommands();
   const soon = new Date(Date.now() + 1_000).toISOString();
   const selected = async (key: 'DocumentName' | 'InvokedAfter' | 'InvokedBefore' | 'Status', value: string) =>
     (await list({ Filters: [{ key, value }] })).map(({ Comment }) => Comment);
@@ -146,14 +146,14 @@ test.each<[string, ListCommandsCommandInput, string]>([
   ['what is no time', { Filters: [{ key: 'InvokedAfter', value: 'yesterday' }] }, 'InvalidFilterValue'],
 ])('ListCommands refuses %s', async (_, input, code) => {
   await send(addNodes(1));
-  expect(await refusalOf(list(input))).toBe(code);
+  expect(await errorCodeOf(list(input))).toBe(code);
 });
 
 test('DescribeInstanceInformation takes both filters, and 100 ids', async () => {
   const [online = '', offline = ''] = addNodes(2);
   const later = aws.addNode({ subnetId, registersAfterMs: 60_000 });
   aws.setReady(offline, false);
-  const ask = (ids: string[]) =>
+  const describeOnline = (ids: string[]) =>
     clients.ssm.send(
       new DescribeInstanceInformationCommand({
         Filters: [
@@ -163,7 +163,9 @@ test('DescribeInstanceInformation takes both filters, and 100 ids', async () => 
         MaxResults: 50,
       }),
     );
-  const { InstanceInformationList = [] } = await ask([online, offline, later]);
+  const { InstanceInformationList = [] } = await describeOnline([online, offline, later]);
   expect(InstanceInformationList.map(({ InstanceId }) => InstanceId)).toEqual([online]);
-  expect(await refusalOf(ask(Array.from({ length: 101 }, () => online)))).toBe('ValidationException');
+  expect(await errorCodeOf(describeOnline(Array.from({ length: 101 }, () => online)))).toBe(
+    'ValidationException',
+  );
 });

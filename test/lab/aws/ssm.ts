@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import * as z from 'zod';
-import { errorsAllowed, startCommand } from './commands';
-import type { Context } from './context';
-import { denial } from './refusals';
+import { maxErrorCount, startCommand } from './run-command';
+import type { AccountContext } from './server-state';
+import { accessDenied } from './errors';
 import {
-  AwsRefusal,
+  AwsApiError,
   isOnline,
   isRegistered,
   paginate,
@@ -30,7 +30,7 @@ const informationInput = z.strictObject({
   NextToken: nextToken,
 });
 
-function describeInstanceInformation({ state }: Context, input: unknown) {
+function describeInstanceInformation({ state }: AccountContext, input: unknown) {
   const { Filters, MaxResults, NextToken } = informationInput.parse(input);
   const registered = [...state.agents].filter(([, agent]) => isRegistered(agent));
   const selected = registered.filter(([id, { pingStatus }]) =>
@@ -65,61 +65,63 @@ const sendInput = z.strictObject({
     .default('0'),
 });
 
-function sendCommand(context: Context, input: unknown) {
+function sendCommand(context: AccountContext, input: unknown) {
   const { state } = context;
-  const asked = sendInput.parse(input);
-  const { DocumentName, InstanceIds, Parameters } = asked;
+  const request = sendInput.parse(input);
+  const { DocumentName, InstanceIds, Parameters } = request;
   const document = state.documents.get(DocumentName);
   if (!document)
-    throw new AwsRefusal('InvalidDocument', `Document with name ${DocumentName} does not exist.`);
-  if (new Set(InstanceIds).size < InstanceIds.length) throw new AwsRefusal('DuplicateInstanceId', '');
-  refuseParameters(document.parameters, Parameters);
-  refuseInstances(state, InstanceIds);
+    throw new AwsApiError('InvalidDocument', `Document with name ${DocumentName} does not exist.`);
+  if (new Set(InstanceIds).size < InstanceIds.length) throw new AwsApiError('DuplicateInstanceId', '');
+  validateParameters(document.parameters, Parameters);
+  validateInstances(state, InstanceIds);
 
   const values = Object.fromEntries(Object.entries(Parameters).map(([name, [value = '']]) => [name, value]));
   const command: LabCommand = {
     commandId: randomUUID(),
     documentName: DocumentName,
-    comment: asked.Comment,
+    comment: request.Comment,
     requestedAt: Date.now(),
     instanceIds: InstanceIds,
     parameters: Parameters,
-    timeoutSeconds: asked.TimeoutSeconds,
-    maxConcurrency: asked.MaxConcurrency,
-    maxErrors: asked.MaxErrors,
+    timeoutSeconds: request.TimeoutSeconds,
+    maxConcurrency: request.MaxConcurrency,
+    maxErrors: request.MaxErrors,
   };
   startCommand(context, command, values);
-  return { Command: { ...describe(command, []), TimeoutSeconds: asked.TimeoutSeconds } };
+  return { Command: { ...describe(command, []), TimeoutSeconds: request.TimeoutSeconds } };
 }
 
-function refuseParameters(
+function validateParameters(
   known: Readonly<Record<string, { allowedPattern: string; maxChars: number }>>,
   given: Readonly<Record<string, string[]>>,
 ): void {
-  const refuse = (message: string) => new AwsRefusal('InvalidParameters', message);
+  const invalidParameter = (message: string) => new AwsApiError('InvalidParameters', message);
   for (const name of Object.keys(given)) {
-    if (!Object.hasOwn(known, name)) throw refuse(`Parameter "${name}" is not defined in the document.`);
+    if (!Object.hasOwn(known, name))
+      throw invalidParameter(`Parameter "${name}" is not defined in the document.`);
   }
   for (const [name, { allowedPattern, maxChars }] of Object.entries(known)) {
     const [value, ...more] = given[name] ?? [];
     if (value === undefined || more.length > 0)
-      throw refuse(`Parameter "${name}" must be supplied with one value.`);
-    if (value.length > maxChars) throw refuse(`Parameter "${name}" exceeds ${maxChars} characters.`);
+      throw invalidParameter(`Parameter "${name}" must be supplied with one value.`);
+    if (value.length > maxChars)
+      throw invalidParameter(`Parameter "${name}" exceeds ${maxChars} characters.`);
     if (!new RegExp(allowedPattern).test(value)) {
-      throw refuse(`Parameter "${name}" does not match the allowed pattern ${allowedPattern}.`);
+      throw invalidParameter(`Parameter "${name}" does not match the allowed pattern ${allowedPattern}.`);
     }
   }
 }
 
-function refuseInstances({ agents, account, region }: AwsState, ids: readonly string[]): void {
-  const forbidden = ids.find((id) => agents.get(id)?.isForbidden);
+function validateInstances({ agents, account, region }: AwsState, ids: readonly string[]): void {
+  const forbidden = ids.find((id) => agents.get(id)?.isCommandDenied);
   if (forbidden) {
-    throw denial('ssm:SendCommand', account, `arn:aws:ec2:${region}:${account}:instance/${forbidden}`);
+    throw accessDenied('ssm:SendCommand', account, `arn:aws:ec2:${region}:${account}:instance/${forbidden}`);
   }
   const invalid = ids.filter((id) => !isOnline(agents.get(id)));
   if (invalid.length > 0) {
     const message = `Instances [[${invalid.join(', ')}]] not in a valid state for account ${account}`;
-    throw new AwsRefusal('InvalidInstanceId', message);
+    throw new AwsApiError('InvalidInstanceId', message);
   }
 }
 
@@ -139,9 +141,9 @@ const commandsInput = z.strictObject({
 });
 
 /** The newest first. */
-function listCommands({ state }: Context, input: unknown) {
+function listCommands({ state }: AccountContext, input: unknown) {
   const { InstanceId, Filters, MaxResults, NextToken } = commandsInput.parse(input);
-  const described = visible(state, state.commands)
+  const described = escapeControls(state, state.commands)
     .filter(({ instanceIds }) => InstanceId === undefined || instanceIds.includes(InstanceId))
     .map((command) => describe(command, invocationsOf(state, command)))
     .filter((command) => Filters.every(({ key, value }) => isSelected(command, key, value)))
@@ -153,7 +155,7 @@ function listCommands({ state }: Context, input: unknown) {
 const invocationsOf = ({ invocations }: AwsState, command: LabCommand) =>
   invocations.filter(({ commandId }) => commandId === command.commandId);
 
-type Described = ReturnType<typeof describe>;
+type CommandDescription = ReturnType<typeof describe>;
 
 function describe(command: LabCommand, invocations: readonly LabInvocation[]) {
   const count = (...details: string[]) =>
@@ -183,29 +185,29 @@ const hasEnded = ({ status }: LabInvocation) => !['Pending', 'InProgress', 'Dela
 function statusOf(command: LabCommand, invocations: readonly LabInvocation[]): [string, string] {
   if (invocations.every(({ status }) => status === 'Pending')) return ['Pending', 'Pending'];
   if (!invocations.every(hasEnded)) return ['InProgress', 'InProgress'];
-  const isMany = (wanted: string) =>
-    invocations.filter(({ status }) => status === wanted).length > errorsAllowed(command);
-  if (isMany('Failed')) return ['Failed', 'Failed'];
-  if (isMany('TimedOut')) return ['TimedOut', 'DeliveryTimedOut'];
+  const exceedsMaxErrors = (wanted: string) =>
+    invocations.filter(({ status }) => status === wanted).length > maxErrorCount(command);
+  if (exceedsMaxErrors('Failed')) return ['Failed', 'Failed'];
+  if (exceedsMaxErrors('TimedOut')) return ['TimedOut', 'DeliveryTimedOut'];
   return invocations.every(({ status }) => status === 'Success')
     ? ['Success', 'Success']
     : ['Failed', 'Incomplete'];
 }
 
-function isSelected(command: Described, key: string, value: string): boolean {
+function isSelected(command: CommandDescription, key: string, value: string): boolean {
   if (key === 'DocumentName') return command.DocumentName === value;
   if (key === 'Status') return command.Status === value;
   const at = Date.parse(value);
-  if (Number.isNaN(at)) throw new AwsRefusal('InvalidFilterValue', `${key} is no time: ${value}`);
+  if (Number.isNaN(at)) throw new AwsApiError('InvalidFilterValue', `${key} is no time: ${value}`);
   const requestedAt = command.RequestedDateTime * 1_000;
   return key === 'InvokedAfter' ? requestedAt >= at : requestedAt < at;
 }
 
 /** SSM shows a command some time after it has taken it. */
-const visible = <T extends { readonly requestedAt: number }>(
-  { invocationsAppearAfterMs }: AwsState,
+const escapeControls = <T extends { readonly requestedAt: number }>(
+  { invocationVisibilityDelayMs }: AwsState,
   all: readonly T[],
-): T[] => all.filter(({ requestedAt }) => requestedAt + invocationsAppearAfterMs <= Date.now());
+): T[] => all.filter(({ requestedAt }) => requestedAt + invocationVisibilityDelayMs <= Date.now());
 
 const listInput = z.strictObject({
   CommandId: z.uuid(),
@@ -215,12 +217,12 @@ const listInput = z.strictObject({
   NextToken: nextToken,
 });
 
-function listCommandInvocations({ state }: Context, input: unknown) {
+function listCommandInvocations({ state }: AccountContext, input: unknown) {
   const { CommandId, InstanceId, Details, MaxResults, NextToken } = listInput.parse(input);
   if (!state.invocations.some(({ commandId }) => commandId === CommandId)) {
-    throw new AwsRefusal('InvalidCommandId', '');
+    throw new AwsApiError('InvalidCommandId', '');
   }
-  const selected = visible(state, state.invocations).filter(
+  const selected = escapeControls(state, state.invocations).filter(
     ({ commandId, instanceId }) => commandId === CommandId && (InstanceId ?? instanceId) === instanceId,
   );
   const [items, token] = paginate(selected, NextToken, Math.min(MaxResults, state.pageSize));
@@ -257,12 +259,12 @@ const getInput = z.strictObject({
   PluginName: z.string().optional(),
 });
 
-function getCommandInvocation({ state }: Context, input: unknown) {
+function getCommandInvocation({ state }: AccountContext, input: unknown) {
   const { CommandId, InstanceId } = getInput.parse(input);
-  const found = visible(state, state.invocations).find(
+  const found = escapeControls(state, state.invocations).find(
     ({ commandId, instanceId }) => commandId === CommandId && instanceId === InstanceId,
   );
-  if (!found) throw new AwsRefusal('InvocationDoesNotExist', '');
+  if (!found) throw new AwsApiError('InvocationDoesNotExist', '');
   return {
     ...basics(found),
     PluginName: 'apply',
@@ -272,7 +274,7 @@ function getCommandInvocation({ state }: Context, input: unknown) {
   };
 }
 
-const actions: Readonly<Record<string, (context: Context, input: unknown) => object>> = {
+const actions: Readonly<Record<string, (context: AccountContext, input: unknown) => object>> = {
   DescribeInstanceInformation: describeInstanceInformation,
   SendCommand: sendCommand,
   ListCommands: listCommands,
@@ -281,15 +283,17 @@ const actions: Readonly<Record<string, (context: Context, input: unknown) => obj
 };
 
 /** The JSON of the answer. @throws AwsRefusal */
-export function answerSsm(context: Context, action: string, input: unknown): string {
+export function handleSsm(context: AccountContext, action: string, input: unknown): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
-  if (!act) throw new AwsRefusal('UnknownOperationException', '');
+  if (!act) throw new AwsApiError('UnknownOperationException', '');
   try {
     return JSON.stringify(act(context, input));
   } catch (error) {
     if (!(error instanceof z.ZodError)) throw error;
-    const faults = error.issues.map(({ path, message }) => `Value at '${path.join('.')}' failed: ${message}`);
-    const count = `${faults.length} validation error${faults.length === 1 ? '' : 's'} detected`;
-    throw new AwsRefusal('ValidationException', `${count}: ${faults.join('; ')}`);
+    const messages = error.issues.map(
+      ({ path, message }) => `Value at '${path.join('.')}' failed: ${message}`,
+    );
+    const count = `${messages.length} validation error${messages.length === 1 ? '' : 's'} detected`;
+    throw new AwsApiError('ValidationException', `${count}: ${messages.join('; ')}`);
   }
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { startAws, type LabAws } from './aws';
+import { startLocalAws, type LocalAws } from './cloud';
 import { readDeployment, type Deployment } from './deployment';
 import { startStack, type LabStack } from './stack';
 
@@ -24,11 +24,11 @@ const deployment: Deployment = {
   rules: ['work', 'later'].map((queue) => ({ queue, pattern: { source: [queue] } })),
 };
 
-let aws: LabAws;
+let aws: LocalAws;
 let stack: LabStack;
 
 beforeEach(async () => {
-  aws = await startAws();
+  aws = await startLocalAws();
   stack = startStack(aws, deployment, { secondMs: 5 });
 });
 afterEach(async () => {
@@ -131,22 +131,22 @@ test('a queue with a delay holds its messages back, and idle waits for them', as
 test('a queue can be waited for while some of its messages stay', async () => {
   put('hang', { times: 9 });
   put('end', {}, 'later');
-  await stack.queue('later').atMost(0, AbortSignal.timeout(5_000));
-  await stack.queue('work').atMost(1, AbortSignal.timeout(5_000));
+  await stack.queue('later').waitUntilAtMost(0, AbortSignal.timeout(5_000));
+  await stack.queue('work').waitUntilAtMost(1, AbortSignal.timeout(5_000));
   expect([stack.queue('work').size, stack.queue('later').size]).toEqual([1, 0]);
 });
 
 test('whoever asks is told of each invocation that ended, with its log', async () => {
-  const told: unknown[] = [];
-  stack.onInvoked = (name, { log }) => told.push([name, log.map(({ message }) => message)]);
+  const invocations: unknown[] = [];
+  stack.onInvoked = (name, { log }) => invocations.push([name, log.map(({ message }) => message)]);
   put('end');
   await stack.idle();
-  expect(told).toEqual([['worker', expect.arrayContaining(['Batch', 'Seen'])]]);
+  expect(invocations).toEqual([['worker', expect.arrayContaining(['Batch', 'Seen'])]]);
 });
 
 test('a function may be invoked by hand', async () => {
-  const { answer } = await stack.invoke('worker', { Records: [] });
-  expect(answer).toEqual({ batchItemFailures: [] });
+  const { response } = await stack.invoke('worker', { Records: [] });
+  expect(response).toEqual({ batchItemFailures: [] });
 });
 
 test('to close it ends every process and all waiting, in the middle of work too', async () => {
@@ -173,7 +173,7 @@ test('serverless.yml and infra/aws say what is deployed', () => {
   });
   expect(sources.map((source) => [source.queue, source.function])).toEqual([
     ['nodes', 'node-joined'],
-    ['changes', 'peering-changed'],
+    ['routes', 'peering-changed'],
     ['commands', 'command-finished'],
   ]);
   expect(queues.map(({ name, delaySeconds }) => [name, delaySeconds])).toEqual(

@@ -1,10 +1,10 @@
-import type { LabAws } from './aws';
+import type { LocalAws } from './cloud';
 import { deadLetterQueue, type Deployment, type EnvironmentValue } from './deployment';
-import { makeFunction, type LabFunction } from './function';
-import type { Invocation, LogEntry } from './host';
-import type { LabMessage, LabQueue } from './queue';
-import { runSource } from './source';
-import { matches } from '../../infra/aws/matches';
+import { startFunction, type LabFunction } from './function';
+import type { Invocation, LogEntry } from './execution-environment';
+import type { LabMessage, LabQueue } from './sqs-queue';
+import { runEventSource } from './event-source';
+import { matchesPattern } from './event-pattern';
 
 export interface StackOptions {
   /** Path of the functions' peermasq.yaml; without it, they read the one beside their bundle. */
@@ -38,22 +38,22 @@ export interface LabStack {
   close(): Promise<void>;
 }
 
-export function startStack(aws: LabAws, deployment: Deployment, options: StackOptions = {}): LabStack {
+export function startStack(aws: LocalAws, deployment: Deployment, options: StackOptions = {}): LabStack {
   aws.state.secondMs = options.secondMs ?? aws.state.secondMs;
   const stop = new AbortController();
   const log: FunctionLog[] = [];
   const failures: unknown[] = [];
   const { queues, deadLetters } = makeQueues(aws, deployment);
   const functions = makeFunctions(aws, deployment, options, {
-    written: (entry) => log.push(entry),
-    invoked: (name, invocation) => {
+    onLog: (entry) => log.push(entry),
+    onInvoked: (name, invocation) => {
       stack.onInvoked(name, invocation);
     },
   });
   const sources = deployment.sources.map((source) =>
-    runSource(
-      got(queues, source.queue),
-      got(functions, source.function),
+    runEventSource(
+      getOrThrow(queues, source.queue),
+      getOrThrow(functions, source.function),
       { ...source, windowMs: source.windowSeconds * aws.state.secondMs },
       (error) => failures.push(error),
       stop.signal,
@@ -65,21 +65,21 @@ export function startStack(aws: LabAws, deployment: Deployment, options: StackOp
   const stack: LabStack = {
     put(event) {
       for (const { queue, pattern } of deployment.rules) {
-        if (matches(pattern, event)) got(queues, queue).send(JSON.stringify(event));
+        if (matchesPattern(pattern, event)) getOrThrow(queues, queue).send(JSON.stringify(event));
       }
     },
-    queue: (name) => got(queues, name),
+    queue: (name) => getOrThrow(queues, name),
     get deadLetters() {
       return deadLetters.messages;
     },
     log,
     failures,
     onInvoked: () => undefined,
-    invoke: (name, event) => got(functions, name).invoke(event),
+    invoke: (name, event) => getOrThrow(functions, name).invoke(event),
     async idle() {
       do {
-        for (const queue of queues.values()) await queue.atMost(0, stop.signal);
-        await aws.settled();
+        for (const queue of queues.values()) await queue.waitUntilAtMost(0, stop.signal);
+        await aws.waitForCommands();
         stop.signal.throwIfAborted();
       } while ([...queues.values()].some(({ size }) => size > 0));
     },
@@ -96,7 +96,7 @@ export function startStack(aws: LabAws, deployment: Deployment, options: StackOp
   return stack;
 }
 
-function got<T>(all: ReadonlyMap<string, T>, name: string): T {
+function getOrThrow<T>(all: ReadonlyMap<string, T>, name: string): T {
   const one = all.get(name);
   if (one === undefined) throw new Error(`The stack has no ${name}, but ${[...all.keys()].join(', ')}`);
   return one;
@@ -104,7 +104,7 @@ function got<T>(all: ReadonlyMap<string, T>, name: string): T {
 
 const fullName = (stage: string, name: string) => `peermasq-${stage}-${name}`;
 
-function makeQueues(aws: LabAws, { stage, queues }: Deployment) {
+function makeQueues(aws: LocalAws, { stage, queues }: Deployment) {
   const name = fullName(stage, deadLetterQueue);
   const deadLetters = aws.addQueue({ name, visibilityTimeout: 30, delaySeconds: 0 });
   const made = queues.map(
@@ -117,37 +117,37 @@ function makeQueues(aws: LabAws, { stage, queues }: Deployment) {
   return { queues: new Map<string, LabQueue>(made), deadLetters };
 }
 
-interface Told {
-  readonly written: (entry: FunctionLog) => void;
-  readonly invoked: LabStack['onInvoked'];
+interface StackListeners {
+  readonly onLog: (entry: FunctionLog) => void;
+  readonly onInvoked: LabStack['onInvoked'];
 }
 
 function makeFunctions(
-  aws: LabAws,
+  aws: LocalAws,
   { stage, functions }: Deployment,
   { config, env = {} }: StackOptions,
-  { written, invoked }: Told,
+  { onLog, onInvoked }: StackListeners,
 ): Map<string, LabFunction> {
   const resolve = (value: EnvironmentValue) =>
     typeof value === 'string' ? value : aws.queueUrl(fullName(stage, value.queue));
   const made = functions.map(({ name, bundle, timeoutSeconds, role, environment }) => {
     const own = Object.entries(environment).map(([key, value]) => [key, resolve(value)] as const);
-    const one = makeFunction({
+    const one = startFunction({
       name,
       bundle,
       timeoutMs: timeoutSeconds * 1_000,
       env: {
         ...aws.env,
-        ...(role && aws.actAs(role)),
+        ...(role && aws.envForRole(role)),
         ...Object.fromEntries(own),
         ...(config !== undefined && { PEERMASQ_CONFIG: config }),
         ...env,
       },
-      written: (entry) => {
-        written({ ...entry, function: name });
+      onLog: (entry) => {
+        onLog({ ...entry, function: name });
       },
-      invoked: (invocation) => {
-        invoked(name, invocation);
+      onInvoked: (invocation) => {
+        onInvoked(name, invocation);
       },
     });
     return [name, one] as const;

@@ -1,6 +1,6 @@
 import type { SsmDocument } from '../../../infra/aws/document';
 import type { Machine } from '../machine';
-import type { LabQueue } from './queue';
+import type { LabQueue } from './sqs-queue';
 
 export interface LabInstance {
   readonly instanceId: string;
@@ -22,9 +22,9 @@ export interface LabAgent {
   /** Where its commands run. */
   machine: Machine;
   /** IAM does not allow commands on this instance. */
-  isForbidden: boolean;
+  isCommandDenied: boolean;
   /** How much longer than its machine a command takes on it. */
-  answersAfterMs?: number;
+  commandDelayMs?: number;
 }
 
 export interface LabVpc {
@@ -214,7 +214,7 @@ export interface AwsState {
   /** Entries in a page at most, whatever a caller asks for. */
   pageSize: number;
   /** How long SSM does not show a command that it has taken. */
-  invocationsAppearAfterMs: number;
+  invocationVisibilityDelayMs: number;
   /** How long a second of the services' own delays and deadlines lasts. Expiry of credentials is not one. */
   secondMs: number;
 }
@@ -240,7 +240,7 @@ export function makeState(account: string, region: string): AwsState {
     queues: new Map(),
     lifecycleActions: [],
     pageSize: Number.POSITIVE_INFINITY,
-    invocationsAppearAfterMs: 0,
+    invocationVisibilityDelayMs: 0,
     secondMs: 1_000,
   };
 }
@@ -248,7 +248,7 @@ export function makeState(account: string, region: string): AwsState {
 export const primaryInterfaceId = (instanceId: string): string => instanceId.replace('i-', 'eni-');
 
 /** What a service answers when it refuses. */
-export class AwsRefusal extends Error {
+export class AwsApiError extends Error {
   readonly code: string;
   readonly status: number;
 
@@ -265,7 +265,7 @@ export function paginate<T>(all: readonly T[], token: string | undefined, size: 
     token === undefined
       ? 0
       : Number(/^page:(\d+)$/.exec(Buffer.from(token, 'base64').toString())?.[1] ?? Number.NaN);
-  if (Number.isNaN(start)) throw new AwsRefusal('InvalidNextToken', 'The specified token is not valid');
+  if (Number.isNaN(start)) throw new AwsApiError('InvalidNextToken', 'The specified token is not valid');
   const end = start + size;
   return end < all.length ? [all.slice(start, end), btoa(`page:${end}`)] : [all.slice(start)];
 }

@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import * as z from 'zod';
-import type { Identity, Lab } from './context';
-import { answerQuery, type Fields } from './query';
-import { isAllowed } from './policy';
-import { denial } from './refusals';
+import type { CallerIdentity, ServerState } from './server-state';
+import { handleQuery, type Fields } from './query-protocol';
+import { isAllowed } from './iam-policies';
+import { accessDenied } from './errors';
 
 /** https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html */
 const assumeInput = z.strictObject({
@@ -17,8 +17,8 @@ export const roleArn = (account: string, name: string) => `arn:aws:iam::${accoun
 
 /** Temporary credentials. @param expiresAt milliseconds since the epoch; without it they last as long as the lab */
 export function issueKeys(
-  { identities }: Lab,
-  identity: Pick<Identity, 'account' | 'role'>,
+  { identities }: ServerState,
+  identity: Pick<CallerIdentity, 'account' | 'role'>,
   expiresAt = Number.POSITIVE_INFINITY,
 ) {
   const accessKeyId = `ASIA${randomBytes(8).toString('hex').toUpperCase()}`;
@@ -28,18 +28,18 @@ export function issueKeys(
 }
 
 /** Whether a role trusts whoever wants to assume it. */
-function trusts({ role }: Pick<Identity, 'role'>, caller: Identity): boolean {
+function trusts({ role }: Pick<CallerIdentity, 'role'>, caller: CallerIdentity): boolean {
   if (!role) return true;
   const principal = caller.role && roleArn(caller.account.state.account, caller.role.roleName);
   const context = principal === undefined ? {} : { 'aws:PrincipalArn': principal };
   return isAllowed(role.trust, { action: 'sts:AssumeRole', resource: '*', context });
 }
 
-function assumeRole(lab: Lab, caller: Identity, fields: Fields) {
+function assumeRole(lab: ServerState, caller: CallerIdentity, fields: Fields) {
   const { RoleArn, RoleSessionName, DurationSeconds } = assumeInput.parse(fields);
   const target = lab.roles.get(RoleArn);
   if (!target || !trusts(target, caller)) {
-    throw denial('sts:AssumeRole', caller.account.state.account, RoleArn, caller.role?.roleName);
+    throw accessDenied('sts:AssumeRole', caller.account.state.account, RoleArn, caller.role?.roleName);
   }
   const expiresAt = Date.now() + DurationSeconds * 1_000;
   const { accessKeyId, secretAccessKey, sessionToken } = issueKeys(lab, target, expiresAt);
@@ -59,12 +59,12 @@ function assumeRole(lab: Lab, caller: Identity, fields: Fields) {
 }
 
 /** The XML of the answer. @throws AwsRefusal */
-export function answerSts(
-  lab: Lab,
-  caller: Identity,
+export function handleSts(
+  lab: ServerState,
+  caller: CallerIdentity,
   action: string,
   fields: Fields,
   requestId: string,
 ): string {
-  return answerQuery({ AssumeRole: (given) => assumeRole(lab, caller, given) }, action, fields, requestId);
+  return handleQuery({ AssumeRole: (given) => assumeRole(lab, caller, given) }, action, fields, requestId);
 }

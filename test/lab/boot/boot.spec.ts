@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
-import { nodeCommand } from '../../../shared/core/render/daemonset';
+import { installWatcherCommand } from '../../../shared/core/render/daemonset';
 import { metadataOf, setMetadata } from '../gcp/state';
-import { makeGoogleNode, program, until, type GoogleNode } from './google-node';
+import { makeGcpNode, program, until, type GcpNode } from './gcp-node';
 
 const backend = '10.193.0.0/16';
 const elsewhere = '10.7.0.0/16';
@@ -11,40 +11,40 @@ const elsewhere = '10.7.0.0/16';
 // A node boots in two seconds, on a busy machine in ten.
 jest.setTimeout(60_000);
 
-const nodes: GoogleNode[] = [];
-async function makeNode(remounts?: Readonly<Record<string, string>>): Promise<GoogleNode> {
-  const node = await makeGoogleNode(remounts);
+const nodes: GcpNode[] = [];
+async function makeNode(remounts?: Readonly<Record<string, string>>): Promise<GcpNode> {
+  const node = await makeGcpNode(remounts);
   nodes.push(node);
   return node;
 }
 afterEach(() => Promise.all(nodes.splice(0).map((node) => node.close())));
 
 /** A node that booted with its metadata in time, and proved its rules. */
-async function makeProvenNode(remounts?: Readonly<Record<string, string>>): Promise<GoogleNode> {
+async function makeProvenNode(remounts?: Readonly<Record<string, string>>): Promise<GcpNode> {
   const node = await makeNode(remounts);
   await joinInTime(node);
   return node;
 }
 
-async function joinInTime(node: GoogleNode): Promise<void> {
-  const outcome = node.pass([backend]);
+async function joinInTime(node: GcpNode): Promise<void> {
+  const outcome = node.reconcileNode([backend]);
   await until(() => metadataOf(node.vm, 'startup-script')?.includes('peermasq') === true);
   await node.boot();
   expect(await outcome).toMatchObject({ kind: 'proven' });
 }
 
-async function rebootUntilReported(node: GoogleNode): Promise<void> {
+async function rebootUntilReported(node: GcpNode): Promise<void> {
   const before = node.report()?.booted;
   await node.reboot();
   await until(() => (node.report()?.booted ?? 0) > (before ?? Infinity));
 }
 
 const scripts = 'google-startup-scripts';
-const isActive = async ({ system }: GoogleNode, unit: string): Promise<boolean> =>
+const isActive = async ({ system }: GcpNode, unit: string): Promise<boolean> =>
   (await system.run(['systemctl', 'is-active', '--quiet', unit])).status === 0;
 
 /** As an administrator would: this many seconds between two looks, which are 60 otherwise. */
-function setInterval({ system }: GoogleNode, seconds: number): void {
+function setInterval({ system }: GcpNode, seconds: number): void {
   const folder = join(system.disk, 'etc/systemd/system/peermasq-watch.service.d');
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'interval.conf'), `[Service]\nEnvironment=PEERMASQ_INTERVAL=${seconds}\n`);
@@ -73,10 +73,12 @@ describe('the boot race', () => {
     await node.boot();
     // It has been up for a while, and was handed its rules a minute ago.
     node.vm.lastStartTimestamp = new Date(Date.now() - 900_000).toISOString();
-    expect(await node.pass([backend], { seconds: 6, secondsAgo: 60 })).toMatchObject({ kind: 'pending' });
-    expect(await node.pass([backend], { seconds: 2 })).toMatchObject({
+    expect(await node.reconcileNode([backend], { seconds: 6, secondsAgo: 60 })).toMatchObject({
+      kind: 'pending',
+    });
+    expect(await node.reconcileNode([backend], { seconds: 2 })).toMatchObject({
       kind: 'needs-reboot',
-      restart: 'helpful',
+      restart: 'advised',
     });
 
     expect(node.report()).toBeUndefined();
@@ -85,7 +87,7 @@ describe('the boot race', () => {
     expect(await node.networks.pod.request(1_200)).toMatchObject({ reached: false });
 
     await node.reboot();
-    expect(await node.pass([backend])).toMatchObject({ kind: 'proven' });
+    expect(await node.reconcileNode([backend])).toMatchObject({ kind: 'proven' });
     expect(await node.networks.pod.request()).toMatchObject({ reached: true });
   });
 });
@@ -96,7 +98,7 @@ describe('a reboot', () => {
     await rebootUntilReported(node);
     expect(node.report()).toMatchObject({ proven: true });
     expect(await node.destinations()).toEqual([backend]);
-    expect(await node.pass([elsewhere])).toMatchObject({ kind: 'proven' });
+    expect(await node.reconcileNode([elsewhere])).toMatchObject({ kind: 'proven' });
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
@@ -118,9 +120,9 @@ describe('other startup scripts', () => {
     const script = '\n#!/bin/sh\necho "mine, $(cat /var/lib/peermasq/ruleset 2>&1)"\nexit 3\n';
     setMetadata(node.google.cloud, node.vm, 'startup-script', script);
     await joinInTime(node);
-    const said = await node.system.journal(scripts);
-    expect(said).toMatch(/startup-script: mine, cat: .*No such file/);
-    expect(said).toContain('startup-script exit status 3');
+    const output = await node.system.journal(scripts);
+    expect(output).toMatch(/startup-script: mine, cat: .*No such file/);
+    expect(output).toContain('startup-script exit status 3');
   });
 
   test("the project's, which the instance's masks, runs too, with its exit code", async () => {
@@ -130,9 +132,9 @@ describe('other startup scripts', () => {
       value: '#!/bin/sh\necho of the project\nexit 4\n',
     });
     await joinInTime(node);
-    const said = await node.system.journal(scripts);
-    expect(said).toContain('startup-script: of the project');
-    expect(said).toContain('startup-script exit status 4');
+    const output = await node.system.journal(scripts);
+    expect(output).toContain('startup-script: of the project');
+    expect(output).toContain('startup-script exit status 4');
   });
 });
 
@@ -140,7 +142,7 @@ describe('a running node', () => {
   test('has a changed rule set in force within 5 s', async () => {
     const node = await makeProvenNode();
     const began = Date.now();
-    expect(await node.pass([elsewhere])).toMatchObject({ kind: 'proven' });
+    expect(await node.reconcileNode([elsewhere])).toMatchObject({ kind: 'proven' });
     expect(Date.now() - began).toBeLessThan(5_000);
     expect(await node.destinations()).toEqual([elsewhere]);
   });
@@ -181,10 +183,10 @@ describe('a running node', () => {
   test('goes on as a newer program in its metadata, without a reboot', async () => {
     const node = await makeProvenNode();
     const newer = program.replace('main "$@"\n', '# newer\nmain "$@"\n');
-    expect(await node.pass([elsewhere], { text: newer })).toMatchObject({ kind: 'proven' });
+    expect(await node.reconcileNode([elsewhere], { text: newer })).toMatchObject({ kind: 'proven' });
     const installed = join(node.system.disk, 'var/lib/peermasq/peermasq.sh');
     await until(() => readFileSync(installed, 'utf8') === newer);
-    expect(await node.pass([backend], { text: newer })).toMatchObject({ kind: 'proven' });
+    expect(await node.reconcileNode([backend], { text: newer })).toMatchObject({ kind: 'proven' });
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
@@ -209,7 +211,7 @@ describe('a node like Container-Optimized OS, with /etc read-only and /var noexe
     const node = await makeProvenNode(cos);
     expect(await node.system.run(['touch', '/etc/new'])).toMatchObject({ status: 1 });
     expect(node.report()).toMatchObject({ persisted: 'runtime' });
-    expect(await node.pass([elsewhere])).toMatchObject({ kind: 'proven' });
+    expect(await node.reconcileNode([elsewhere])).toMatchObject({ kind: 'proven' });
     await rebootUntilReported(node);
     expect(node.report()).toMatchObject({ proven: true, persisted: 'runtime' });
     expect(await node.destinations()).toEqual([elsewhere]);
@@ -219,15 +221,15 @@ describe('a node like Container-Optimized OS, with /etc read-only and /var noexe
 
 describe('installing the watch from a container in the node, as the DaemonSet does', () => {
   /** In the node's process namespace (hostPID), with other files than the node's, and these capabilities alone. */
-  function install({ networks, system }: GoogleNode, capabilities: readonly string[]) {
+  function install({ networks, system }: GcpNode, capabilities: readonly string[]) {
     const only = ['-all', ...capabilities.map((name) => `+${name}`)].join(',');
     const inContainer =
       'mount -t proc proc /proc && only=$1 && shift && exec setpriv --bounding-set "$only" "$@"';
     return networks.nodeHost.exec(
       [
-        ...['nsenter', '--target', String(system.leader()), '--pid', '--'],
+        ...['nsenter', '--target', String(system.leaderPid()), '--pid', '--'],
         ...['unshare', '--mount', 'sh', '-c', inContainer, 'container', only],
-        ...nodeCommand,
+        ...installWatcherCommand,
       ],
       { stdin: program },
     );
@@ -244,7 +246,7 @@ describe('installing the watch from a container in the node, as the DaemonSet do
       expect(await isActive(node, 'peermasq-watch')).toBe(false);
     }
     expect(await install(node, needed)).toMatchObject({ code: 0, stderr: '' });
-    expect(await node.pass([backend])).toMatchObject({ kind: 'proven' });
+    expect(await node.reconcileNode([backend])).toMatchObject({ kind: 'proven' });
     expect(await node.destinations()).toEqual([backend]);
   });
 });

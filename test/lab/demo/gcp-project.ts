@@ -1,17 +1,17 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { bootGceNode } from '../gcp/boot';
-import { startFunction, type RunningFunction } from '../gcp/functions';
-import { openGoogleCloud, type GoogleCloudLab } from '../gcp/lab';
-import { networkUrl, subnetworkUrl, type GoogleCloud, type Network, type Vm } from '../gcp/state';
-import { openHome, type Home } from '../command-line';
+import { bootGceNode } from '../gcp/startup-scripts-service';
+import { startFunction, type LabFunction } from '../gcp/function';
+import { startLocalGcp, type LocalGcp } from '../gcp/cloud';
+import { networkUrl, subnetworkUrl, type GcpState, type LabNetwork, type LabVm } from '../gcp/state';
+import { openCliHome, type CliHome } from '../cli-home';
 import type { Networks } from '../networks';
-import type { LocalCloud, Say } from './scenario';
+import type { DemoCloud, Print } from './scenario';
 
 const project = 'identity-nonprod';
 const cluster = 'frontend-cluster';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
 /** From RUNNING until a VM's kernel and systemd have come as far as the startup script. */
-const bootsWithinMs = 2_000;
+const bootMs = 2_000;
 
 /** A node of the cluster; what is of the moment is left out. */
 export const node = {
@@ -26,29 +26,29 @@ export const node = {
       networkIP: '10.209.0.2',
     },
   ],
-} satisfies Partial<Vm>;
+} satisfies Partial<LabVm>;
 
 /** The project of a scenario: its networks, the peering, and the functions. */
-export interface Project {
-  readonly lab: GoogleCloudLab;
-  readonly cloud: GoogleCloud;
+export interface DemoProject {
+  readonly lab: LocalGcp;
+  readonly cloud: GcpState;
   readonly networks: Networks;
   /** The config's file. */
   readonly config: string;
-  readonly home: Home;
-  readonly peermasq: LocalCloud['peermasq'];
+  readonly home: CliHome;
+  readonly peermasq: DemoCloud['peermasq'];
   /** Starts a function of dist/gcp; the project closes it. */
-  readonly start: (target: 'nodeJoined' | 'backfill') => Promise<RunningFunction>;
+  readonly start: (target: 'nodeJoined' | 'backfill') => Promise<LabFunction>;
   readonly close: () => Promise<void>;
 }
 
 /** @param more lines of the cluster's config */
-export async function openProject(networks: Networks, more = ''): Promise<Project> {
-  const lab = await openGoogleCloud();
-  const home = openHome({ ...lab.env, PEERMASQ_PROJECTS: project });
+export async function openProject(networks: Networks, more = ''): Promise<DemoProject> {
+  const lab = await startLocalGcp();
+  const home = openCliHome({ ...lab.env, PEERMASQ_PROJECTS: project });
   const config = home.write('peermasq.yaml', configFor(networks) + more);
   addNetworks(lab, networks);
-  const started: RunningFunction[] = [];
+  const started: LabFunction[] = [];
   const env = {
     ...lab.env,
     PEERMASQ_CONFIG: config,
@@ -85,27 +85,31 @@ function configFor({ topology: { node, peer } }: Networks): string {
 }
 
 /** Both sides, as the write-up had them: everything in the clouds is as it should be. */
-function addNetworks({ cloud }: GoogleCloudLab, { topology }: Networks): void {
-  const [near, far] = topology.networks;
-  if (!near || !far) throw new Error(`${topology.name} has no two networks`);
+function addNetworks({ cloud }: LocalGcp, { topology }: Networks): void {
+  const [local, remote] = topology.networks;
+  if (!local || !remote) throw new Error(`${topology.name} has no two networks`);
   cloud.networks.push(
-    peeredNetwork(near.name, 'to-backend', far),
-    peeredNetwork(far.name, 'to-frontend', near),
+    peeredNetwork(local.name, 'to-backend', remote),
+    peeredNetwork(remote.name, 'to-frontend', local),
   );
-  for (const { name, range } of [near, far])
+  for (const { name, range } of [local, remote])
     cloud.subnetworks.push({ project, region, name, network: name, ipCidrRange: range });
-  const [network, port] = [far.name, String(topology.peer.port)];
+  const [network, port] = [remote.name, String(topology.peer.port)];
   cloud.forwardingRules.push({
     ...{ project, region, network, name: topology.peer.name, IPAddress: topology.peer.address },
     ...{ IPProtocol: 'TCP', ports: [port], loadBalancingScheme: 'INTERNAL' },
   });
   cloud.firewalls.push({
     ...{ project, network, name: 'allow-frontend', direction: 'INGRESS' },
-    ...{ allowed: [{ IPProtocol: 'tcp', ports: [port] }], sourceRanges: [near.range] },
+    ...{ allowed: [{ IPProtocol: 'tcp', ports: [port] }], sourceRanges: [local.range] },
   });
 }
 
-const peeredNetwork = (name: string, peering: string, other: { name: string; range: string }): Network => ({
+const peeredNetwork = (
+  name: string,
+  peering: string,
+  other: { name: string; range: string },
+): LabNetwork => ({
   project,
   name,
   peerings: [{ name: peering, state: 'ACTIVE', network: networkUrl(project, other.name) }],
@@ -115,16 +119,16 @@ const peeredNetwork = (name: string, peering: string, other: { name: string; ran
 });
 
 /** The VM as its own machine: reaches its metadata server, and boots. */
-export async function serveMetadata({ lab, networks }: Project, vm: Vm): Promise<void> {
+export async function serveMetadata({ lab, networks }: DemoProject, vm: LabVm): Promise<void> {
   await lab.metadataServer(vm, { host: networks.managementAddress, port: 80 });
 }
 
 /** @returns when the startup script began: milliseconds since the epoch */
-export async function boot({ networks }: Project, say: Say): Promise<number> {
-  await delay(bootsWithinMs);
+export async function boot({ networks }: DemoProject, print: Print): Promise<number> {
+  await delay(bootMs);
   const beganAt = Date.now();
   const finished = await bootGceNode(networks.node, { metadataHost: networks.managementAddress });
-  say(
+  print(
     'boot',
     finished ? `the startup script ended with ${finished.status}` : 'the node has no startup script',
   );
@@ -132,7 +136,7 @@ export async function boot({ networks }: Project, say: Say): Promise<number> {
 }
 
 /** What the functions asked the cloud since it had answered `before` calls, and the routes that they were told. */
-export function lookedUp({ cloud }: Project, before: number): string[] {
+export function discovery({ cloud }: DemoProject, before: number): string[] {
   const calls = new Set(cloud.calls.slice(before).map((call) => call.replace('compute.', '')));
   // The network of the nodes alone: of the other one nobody asked.
   const routes = Object.entries(cloud.networks[0]?.routes ?? {});

@@ -1,6 +1,6 @@
 import { parseArgs } from 'node:util';
 import pc from 'picocolors';
-import { replayAll, toDocument } from './replay';
+import { runScenarios, toDocument } from './run-scenarios';
 import { lateScenarios, scenarios } from './scenarios';
 import type { Scenario } from './scenario';
 import { openScreen } from './screen';
@@ -21,8 +21,8 @@ Exits 0 when every scenario went from unreached to reached, 1 when one did not, 
 
 async function main(): Promise<number> {
   const options = readOptions();
-  if ('fault' in options) {
-    process.stderr.write(`${options.fault}\n\n${usage}`);
+  if ('error' in options) {
+    process.stderr.write(`${options.error}\n\n${usage}`);
     return 2;
   }
   if (options.help) {
@@ -38,40 +38,40 @@ kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu. In a container: --priv
 `);
     return 1;
   }
-  return play(options.late ? lateScenarios : scenarios, options.json);
+  return runDemo(options.late ? lateScenarios : scenarios, options.json);
 }
 
-async function play(played: readonly Scenario[], isJson: boolean): Promise<number> {
+async function runDemo(selected: readonly Scenario[], isJson: boolean): Promise<number> {
   const startedAt = performance.now();
   const stream = isJson ? process.stderr : process.stdout;
   const colours = pc.createColors(stream.isTTY && stream.hasColors());
-  const replays = await replayAll(
-    played,
+  const results = await runScenarios(
+    selected,
     (text) => stream.write(text),
     (write) => openScreen(write, colours, stream.columns),
   );
-  const faults = replays.flatMap(({ scenario, faults }) =>
-    faults.map((fault) => `${scenario.name}: ${fault}\n`),
+  const errors = results.flatMap(({ scenario, errors }) =>
+    errors.map((error) => `${scenario.name}: ${error}\n`),
   );
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
-  if (isJson) process.stdout.write(`${JSON.stringify(toDocument(replays), null, 2)}\n`);
-  if (faults.length > 0) {
-    process.stderr.write(`\nThe demo failed, after ${seconds} s:\n${faults.join('')}`);
+  if (isJson) process.stdout.write(`${JSON.stringify(toDocument(results), null, 2)}\n`);
+  if (errors.length > 0) {
+    process.stderr.write(`\nThe demo failed, after ${seconds} s:\n${errors.join('')}`);
     return 1;
   }
-  const verdict = `${replays.length} of ${replays.length} scenarios went from unreached to reached`;
+  const verdict = `${results.length} of ${results.length} scenarios went from unreached to reached`;
   stream.write(
     `\n${colours.bold(colours.green(verdict))} in ${seconds} s. Nothing is left on this machine.\n`,
   );
   return 0;
 }
 
-function readOptions(): { late: boolean; json: boolean; help: boolean } | { fault: string } {
+function readOptions(): { late: boolean; json: boolean; help: boolean } | { error: string } {
   try {
     const boolean = { type: 'boolean', default: false } as const;
     return parseArgs({ options: { late: boolean, json: boolean, help: boolean } }).values;
   } catch (error) {
-    return { fault: (error as Error).message };
+    return { error: (error as Error).message };
   }
 }
 

@@ -1,8 +1,8 @@
 import { awsGcpVpn, awsPeering, gcpPeering } from '../topologies';
-import { openAwsByHand } from './aws-by-hand';
-import { openAws } from './aws-cloud';
-import { openGcp } from './gcp-cloud';
-import { openGcpLate } from './gcp-late';
+import { openAwsManualBackfill } from './aws-manual-backfill';
+import { openAws } from './aws-event';
+import { openGcp } from './gcp-event';
+import { openGcpLateEvent } from './gcp-late-event';
 import type { Scenario } from './scenario';
 
 export const scenarios: readonly Scenario[] = [
@@ -31,7 +31,7 @@ export const scenarios: readonly Scenario[] = [
     story:
       'A pod in AWS asks a backend in Google Cloud. The routers of the VPN know the ranges of the VPCs, not those of pods. The node was there before peermasq: doctor names the broken link, plan says what it would get, and a backfill by hand pushes that.',
     topology: awsGcpVpn,
-    open: openAwsByHand,
+    open: openAwsManualBackfill,
   },
 ];
 
@@ -44,6 +44,6 @@ export const lateScenarios: readonly Scenario[] = [
     story:
       'Metadata that is set on a running VM does nothing until it boots. The function says so, and a backfill that may restart nodes heals this one.',
     topology: gcpPeering,
-    open: openGcpLate,
+    open: openGcpLateEvent,
   },
 ];

@@ -10,21 +10,21 @@ describe('a diagram has the source address of the packet on its arrows', () => {
   test.each([
     {
       topology: gcpPeering,
-      answer: { reached: false },
+      result: { reached: false },
       expected: 'pod ── 10.132.0.10 ──▶ node ── 10.132.0.10 ──▶ vpc-b ✗ dropped',
     },
     {
       topology: gcpPeering,
-      answer: { reached: true, sourceSeenByPeer: '10.209.0.2' },
+      result: { reached: true, sourceSeenByPeer: '10.209.0.2' },
       expected: 'pod ── 10.132.0.10 ──▶ node ── 10.209.0.2 ───▶ vpc-b ──▶ vpc-a ──▶ backend ✓',
     },
     {
       topology: awsGcpVpn,
-      answer: { reached: true, sourceSeenByPeer: '172.20.0.9' },
+      result: { reached: true, sourceSeenByPeer: '172.20.0.9' },
       expected: 'pod ── 10.244.0.10 ──▶ node ── 172.20.0.9 ───▶ cluster-vpc ══ VPN ══▶ vpc-a ──▶ backend ✓',
     },
-  ])('$topology.name, reached: $answer.reached', ({ topology, answer, expected }) => {
-    expect(diagram(topology, answer, plain)).toBe(expected);
+  ])('$topology.name, reached: $answer.reached', ({ topology, result, expected }) => {
+    expect(diagram(topology, result, plain)).toBe(expected);
   });
 });
 
@@ -33,7 +33,7 @@ describe('a screen', () => {
     const written: string[] = [];
     const screen = openScreen((text) => written.push(text), colours, columns);
     screen.heading('1/3  Title', 'A story.');
-    screen.say('rules', '-A POSTROUTING -d 10.193.0.0/16\n-j MASQUERADE');
+    screen.print('rules', '-A POSTROUTING -d 10.193.0.0/16\n-j MASQUERADE');
     screen.bad('', 'hangs');
     return written.join('');
   };

@@ -1,7 +1,7 @@
 import type pc from 'picocolors';
-import type { Answer } from '../networks';
+import type { RequestResult } from '../networks';
 import type { Topology } from '../topologies';
-import type { Write } from './turns';
+import type { Write } from './ordered-output';
 
 export type Colours = ReturnType<typeof pc.createColors>;
 
@@ -9,7 +9,7 @@ export type Colours = ReturnType<typeof pc.createColors>;
 export interface Screen {
   readonly colours: Colours;
   readonly heading: (title: string, story: string) => void;
-  readonly say: (label: string, text: string) => void;
+  readonly print: (label: string, text: string) => void;
   readonly good: (label: string, text: string) => void;
   readonly bad: (label: string, text: string) => void;
   /** Text that has its colours already, and is not wrapped. */
@@ -34,7 +34,7 @@ export function openScreen(write: Write, colours: Colours, columns = 0): Screen 
       for (const line of wrap(story, width - 2)) write(`  ${line}\n`);
       write('\n');
     },
-    say: (label, text) => {
+    print: (label, text) => {
       row(label, text, String);
     },
     good: (label, text) => {
@@ -61,17 +61,17 @@ function wrap(text: string, width: number): string[] {
 }
 
 /** The way of a packet from the pod to the peer, with its source address on the arrows. */
-export function diagram(topology: Topology, answer: Answer, colours: Colours): string {
+export function diagram(topology: Topology, result: RequestResult, colours: Colours): string {
   const { node, peer, links } = topology;
   const [link] = links;
-  const source = answer.sourceSeenByPeer ?? node.pods.pod;
-  const colour = answer.reached ? colours.green : colours.red;
+  const source = result.sourceSeenByPeer ?? node.pods.pod;
+  const colour = result.reached ? colours.green : colours.red;
   const width = Math.max(node.pods.pod.length, node.address.length);
   const arrow = (text: string, paint: (text: string) => string) =>
     `──${paint(` ${text} `)}${'─'.repeat(width - text.length)}──▶`;
   const toRouter = ['pod', arrow(node.pods.pod, String), 'node', arrow(source, colour), node.network];
   const onwards = [link?.kind === 'vpn' ? '══ VPN ══▶' : '──▶', peer.network, '──▶', peer.name];
-  return answer.reached
+  return result.reached
     ? [...toRouter, ...onwards, colour('✓')].join(' ')
     : [...toRouter, colour('✗ dropped')].join(' ');
 }

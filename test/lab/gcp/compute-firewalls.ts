@@ -1,11 +1,17 @@
 import { invalid } from './compute-input';
-import { vmOf } from './compute-instances';
-import { aggregated, aggregatedQuery, type Call, type Method } from './compute-method';
-import { networkOf } from './compute-networks';
+import { findVm } from './compute-instances';
+import { listAggregated, aggregatedQuery, type MethodCall, type Method } from './compute-method';
+import { findNetwork } from './compute-networks';
 import { firewallResource, forwardingRuleResource } from './compute-resources';
-import { networkUrl, type Firewall, type FirewallPolicy, type GoogleCloud, type Network } from './state';
+import {
+  networkUrl,
+  type LabFirewall,
+  type LabFirewallPolicy,
+  type GcpState,
+  type LabNetwork,
+} from './state';
 
-export const firewallMethods = (cloud: GoogleCloud): Method[] => [
+export const firewallMethods = (cloud: GcpState): Method[] => [
   {
     name: 'compute.instances.getEffectiveFirewalls',
     verb: 'GET',
@@ -19,7 +25,7 @@ export const firewallMethods = (cloud: GoogleCloud): Method[] => [
     path: 'projects/{project}/global/networks/{network}/getEffectiveFirewalls',
     query: [],
     handle: (call) => {
-      const network = networkOf(cloud, call);
+      const network = findNetwork(cloud, call);
       return effective(firewallsOf(cloud, network), network.firewallPolicies ?? []);
     },
   },
@@ -29,7 +35,7 @@ export const firewallMethods = (cloud: GoogleCloud): Method[] => [
     path: 'projects/{project}/aggregated/forwardingRules',
     query: aggregatedQuery,
     handle: (call) =>
-      aggregated(
+      listAggregated(
         cloud,
         call,
         cloud.forwardingRules,
@@ -42,8 +48,8 @@ export const firewallMethods = (cloud: GoogleCloud): Method[] => [
 ];
 
 /** Only the rules that are for the instance. */
-function firewallsOfVm(cloud: GoogleCloud, { params, query }: Call): unknown {
-  const vm = vmOf(cloud, params);
+function firewallsOfVm(cloud: GcpState, { params, query }: MethodCall): unknown {
+  const vm = findVm(cloud, params);
   const [, index = ''] = /^nic(\d)$/.exec(query.get('networkInterface') ?? '') ?? [];
   const nic = vm.networkInterfaces[Number(index || Number.NaN)];
   if (!nic) throw invalid(`Invalid value for field 'networkInterface': '${query.get('networkInterface')}'.`);
@@ -62,10 +68,13 @@ function firewallsOfVm(cloud: GoogleCloud, { params, query }: Call): unknown {
   return effective(rules, policies);
 }
 
-const firewallsOf = ({ firewalls }: GoogleCloud, { project, name }: Network): Firewall[] =>
+const firewallsOf = ({ firewalls }: GcpState, { project, name }: LabNetwork): LabFirewall[] =>
   firewalls.filter((rule) => rule.project === project && rule.network === name);
 
-const effective = (firewalls: readonly Firewall[], firewallPolicys: readonly FirewallPolicy[]): unknown => ({
+const effective = (
+  firewalls: readonly LabFirewall[],
+  firewallPolicys: readonly LabFirewallPolicy[],
+): unknown => ({
   firewalls: firewalls.map(firewallResource),
   firewallPolicys,
 });

@@ -1,7 +1,7 @@
-import type { Item } from './state';
+import type { MetadataItem } from './state';
 
 /** A refusal, as the API words it. */
-export class ApiError extends Error {
+export class GcpApiError extends Error {
   constructor(
     readonly status: number,
     readonly reason: string,
@@ -18,8 +18,8 @@ export class ApiError extends Error {
 }
 
 export const notFound = (path: string) =>
-  new ApiError(404, 'notFound', `The resource '${path}' was not found`);
-export const invalid = (message: string) => new ApiError(400, 'invalid', message);
+  new GcpApiError(404, 'notFound', `The resource '${path}' was not found`);
+export const invalid = (message: string) => new GcpApiError(400, 'invalid', message);
 
 /** The patterns of the discovery document. */
 const patterns: Readonly<Record<string, RegExp>> = {
@@ -37,7 +37,7 @@ const systemQuery = ['alt', '$alt', '$.xgafv', 'prettyPrint', 'key', 'fields'];
 
 /** Compute Engine, "Labeling resources"; of the letters only those of ASCII. */
 const labelPatterns = { key: /^[a-z][a-z0-9_-]{0,62}$/, value: /^[a-z0-9_-]{0,63}$/ };
-const mostLabels = 64;
+const maxLabels = 64;
 
 const metadataLimits = { value: 256 * 1024, all: 512 * 1024 };
 
@@ -53,7 +53,7 @@ export function checkParams(params: Readonly<Record<string, string>>): void {
 export function checkQuery(query: URLSearchParams, known: readonly string[]): void {
   const unknown = [...query.keys()].find((key) => !known.includes(key) && !systemQuery.includes(key));
   if (unknown === undefined) return;
-  throw new ApiError(
+  throw new GcpApiError(
     400,
     'badRequest',
     `Invalid JSON payload received. Unknown name "${unknown}": Cannot bind query parameter.`,
@@ -74,7 +74,7 @@ function checkFields(value: unknown, known: readonly string[]): Record<string, u
   if (!isRecord(value)) throw invalid('Invalid JSON payload received. An object was expected.');
   const unknown = Object.keys(value).find((key) => !known.includes(key));
   if (unknown !== undefined) {
-    throw new ApiError(
+    throw new GcpApiError(
       400,
       'badRequest',
       `Invalid JSON payload received. Unknown name "${unknown}": Cannot find field.`,
@@ -83,10 +83,10 @@ function checkFields(value: unknown, known: readonly string[]): Record<string, u
   return value;
 }
 
-export function readMetadata(body: unknown): { items: Item[]; fingerprint: unknown } {
+export function readMetadata(body: unknown): { items: MetadataItem[]; fingerprint: unknown } {
   const { items = [], fingerprint } = checkFields(body, ['kind', 'fingerprint', 'items']);
   if (!Array.isArray(items)) throw invalid("Invalid value for field 'metadata.items'.");
-  const read = items.map((item: unknown): Item => {
+  const read = items.map((item: unknown): MetadataItem => {
     const { key, value } = checkFields(item, ['key', 'value']);
     if (typeof key !== 'string' || !/^[a-zA-Z0-9-_]{1,128}$/.test(key)) {
       throw invalid(`Invalid value for field 'metadata.items.key': '${String(key)}'.`);
@@ -101,7 +101,7 @@ export function readMetadata(body: unknown): { items: Item[]; fingerprint: unkno
   }
   const all = read.reduce((sum, { key, value }) => sum + key.length + Buffer.byteLength(value), 0);
   if (all > metadataLimits.all) {
-    throw new ApiError(
+    throw new GcpApiError(
       413,
       'uploadTooLarge',
       'Request Entity Too Large: total metadata size is limited to 524288 bytes.',
@@ -119,7 +119,7 @@ export function readLabels(body: unknown): { labels: Record<string, string>; fin
       throw invalid(`Invalid value for field 'labels': the value of ${key} is invalid.`);
     return [key, value];
   });
-  if (entries.length > mostLabels) throw invalid("Invalid value for field 'labels': more than 64 labels.");
+  if (entries.length > maxLabels) throw invalid("Invalid value for field 'labels': more than 64 labels.");
   return { labels: Object.fromEntries(entries), fingerprint: labelFingerprint };
 }
 

@@ -1,14 +1,24 @@
-import { ApiError, checkNoBody, notFound, readLabels, readMetadata } from './compute-input';
-import { aggregated, aggregatedQuery, inProject, type Call, type Method } from './compute-method';
+import { GcpApiError, checkNoBody, notFound, readLabels, readMetadata } from './compute-input';
+import {
+  listAggregated,
+  aggregatedQuery,
+  requireProject,
+  type MethodCall,
+  type Method,
+} from './compute-method';
 import type { Operations } from './compute-operations';
 import { fingerprintOf, pathOf, vmResource } from './compute-resources';
-import { hasGuestAttributes, type GoogleCloud, type Vm } from './state';
+import { hasGuestAttributes, type GcpState, type LabVm } from './state';
 
 const path = 'projects/{project}/zones/{zone}/instances/{instance}';
 
-export function instanceMethods(cloud: GoogleCloud, operations: Operations): Method[] {
-  const find = ({ params }: Call) => vmOf(cloud, params);
-  const read = (name: string, query: readonly string[], show: (vm: Vm, call: Call) => unknown): Method => ({
+export function instanceMethods(cloud: GcpState, operations: Operations): Method[] {
+  const find = ({ params }: MethodCall) => findVm(cloud, params);
+  const read = (
+    name: string,
+    query: readonly string[],
+    show: (vm: LabVm, call: MethodCall) => unknown,
+  ): Method => ({
     name: `compute.instances.${name}`,
     verb: 'GET',
     path: name === 'get' ? path : `${path}/${name}`,
@@ -16,7 +26,7 @@ export function instanceMethods(cloud: GoogleCloud, operations: Operations): Met
     handle: (call) => show(find(call), call),
   });
   /** By an operation, and not early in an insert. */
-  const change = (name: string, apply: (cloud: GoogleCloud, vm: Vm, body: unknown) => void): Method => ({
+  const change = (name: string, apply: (cloud: GcpState, vm: LabVm, body: unknown) => void): Method => ({
     name: `compute.instances.${name}`,
     verb: 'POST',
     path: `${path}/${name}`,
@@ -42,7 +52,7 @@ export function instanceMethods(cloud: GoogleCloud, operations: Operations): Met
       path: 'projects/{project}/aggregated/instances',
       query: aggregatedQuery,
       handle: (call) =>
-        aggregated(cloud, call, cloud.vms, 'instances', ({ zone }) => `zones/${zone}`, vmResource, {
+        listAggregated(cloud, call, cloud.vms, 'instances', ({ zone }) => `zones/${zone}`, vmResource, {
           'networkInterfaces.networkIP': ({ networkInterfaces }) =>
             networkInterfaces.flatMap(({ networkIP }) => networkIP ?? []),
         }),
@@ -50,8 +60,11 @@ export function instanceMethods(cloud: GoogleCloud, operations: Operations): Met
   ];
 }
 
-export function vmOf(cloud: GoogleCloud, { project = '', zone = '', instance = '' }: Call['params']): Vm {
-  inProject(cloud, project);
+export function findVm(
+  cloud: GcpState,
+  { project = '', zone = '', instance = '' }: MethodCall['params'],
+): LabVm {
+  requireProject(cloud, project);
   const vm = cloud.vms.find(
     (one) => one.project === project && one.zone === zone && (one.id === instance || one.name === instance),
   );
@@ -59,14 +72,14 @@ export function vmOf(cloud: GoogleCloud, { project = '', zone = '', instance = '
   return vm;
 }
 
-function checkReady(vm: Vm, isReady = vm.isReady): void {
+function checkReady(vm: LabVm, isReady = vm.isReady): void {
   if (isReady) return;
-  throw new ApiError(400, 'resourceNotReady', `The resource '${pathOf(vm)}' is not ready`);
+  throw new GcpApiError(400, 'resourceNotReady', `The resource '${pathOf(vm)}' is not ready`);
 }
 
-const conditionNotMet = (message: string) => new ApiError(412, 'conditionNotMet', message);
+const conditionNotMet = (message: string) => new GcpApiError(412, 'conditionNotMet', message);
 
-function setMetadata(cloud: GoogleCloud, vm: Vm, body: unknown): void {
+function setMetadata(cloud: GcpState, vm: LabVm, body: unknown): void {
   const { items, fingerprint } = readMetadata(body);
   checkReady(vm);
   if (fingerprint !== fingerprintOf(vm.metadata))
@@ -75,7 +88,7 @@ function setMetadata(cloud: GoogleCloud, vm: Vm, body: unknown): void {
   cloud.changes.emit('change', vm);
 }
 
-function setLabels(cloud: GoogleCloud, vm: Vm, body: unknown): void {
+function setLabels(cloud: GcpState, vm: LabVm, body: unknown): void {
   const { labels, fingerprint } = readLabels(body);
   checkReady(vm);
   if (fingerprint !== fingerprintOf(vm.labels))
@@ -85,7 +98,7 @@ function setLabels(cloud: GoogleCloud, vm: Vm, body: unknown): void {
 }
 
 /** What the API answers for an instance that is not running is not verified. */
-function reset(cloud: GoogleCloud, vm: Vm, body: unknown): void {
+function reset(cloud: GcpState, vm: LabVm, body: unknown): void {
   checkNoBody(body);
   checkReady(vm, vm.isReady && vm.status === 'RUNNING');
   if (vm.lastStartTimestamp !== undefined && !cloud.keepsStartOnReset)
@@ -94,7 +107,7 @@ function reset(cloud: GoogleCloud, vm: Vm, body: unknown): void {
 }
 
 /** Where they are not enabled there are none; what the API answers then is not verified. */
-function guestAttributes(cloud: GoogleCloud, vm: Vm, queryPath: string): unknown {
+function guestAttributes(cloud: GcpState, vm: LabVm, queryPath: string): unknown {
   if (cloud.projects[vm.project]?.isGuestAttributesPolicyOn) {
     const constraint = 'constraints/compute.disableGuestAttributesAccess';
     throw conditionNotMet(`Constraint ${constraint} violated for project ${vm.project}.`);
@@ -106,7 +119,7 @@ function guestAttributes(cloud: GoogleCloud, vm: Vm, queryPath: string): unknown
       return { namespace, key: name, value };
     });
   if (items.length === 0) {
-    throw new ApiError(
+    throw new GcpApiError(
       404,
       'notFound',
       `The resource '${queryPath}' of type 'Guest Attribute' was not found.`,

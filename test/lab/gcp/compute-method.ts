@@ -1,7 +1,7 @@
 import { invalid, notFound } from './compute-input';
-import type { GoogleCloud } from './state';
+import type { GcpState } from './state';
 
-export interface Call {
+export interface MethodCall {
   readonly params: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
   readonly body: unknown;
@@ -15,19 +15,19 @@ export interface Method {
   readonly path: string;
   readonly query: readonly string[];
   /** @returns the answer's body; an ApiError that it throws is the answer too */
-  handle(call: Call): unknown;
+  handle(call: MethodCall): unknown;
 }
 
 export const listQuery = ['maxResults', 'pageToken', 'filter', 'orderBy', 'returnPartialSuccess'];
 export const aggregatedQuery = [...listQuery, 'includeAllScopes', 'serviceProjectNumber'];
 
-export function inProject({ projects }: GoogleCloud, project: string): void {
+export function requireProject({ projects }: GcpState, project: string): void {
   if (!projects[project]) throw notFound(`projects/${project}`);
 }
 
 /** What one page holds of a list. */
-export function page<T>(
-  { pageSize }: GoogleCloud,
+export function paginate<T>(
+  { pageSize }: GcpState,
   all: readonly T[],
   query: URLSearchParams,
 ): { part: readonly T[]; nextPageToken?: string } {
@@ -45,7 +45,7 @@ export function page<T>(
  * takes.
  * @param valuesOf the values of each field that can be filtered by
  */
-export function filtered<T>(
+export function applyFilter<T>(
   all: readonly T[],
   query: URLSearchParams,
   valuesOf: Readonly<Record<string, (one: T) => readonly string[]>>,
@@ -62,9 +62,9 @@ export function filtered<T>(
 }
 
 /** Every scope is named, on every page; one without resources carries a warning instead. */
-export function aggregated<T extends { readonly project: string }>(
-  cloud: GoogleCloud,
-  { params, query }: Call,
+export function listAggregated<T extends { readonly project: string }>(
+  cloud: GcpState,
+  { params, query }: MethodCall,
   all: readonly T[],
   kind: string,
   scopeOf: (resource: T) => string,
@@ -72,13 +72,13 @@ export function aggregated<T extends { readonly project: string }>(
   valuesOf: Readonly<Record<string, (resource: T) => readonly string[]>> = {},
 ): unknown {
   const { project = '' } = params;
-  inProject(cloud, project);
-  const own = filtered(
+  requireProject(cloud, project);
+  const own = applyFilter(
     all.filter((resource) => resource.project === project),
     query,
     valuesOf,
   );
-  const { part, ...next } = page(cloud, own, query);
+  const { part, ...next } = paginate(cloud, own, query);
   const scopes = [...new Set(own.map(scopeOf))].map((scope) => {
     const resources = part.filter((resource) => scopeOf(resource) === scope).map(show);
     const warning = {

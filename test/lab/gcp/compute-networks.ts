@@ -1,12 +1,12 @@
 import { invalid, notFound } from './compute-input';
 import {
-  aggregated,
+  listAggregated,
   aggregatedQuery,
-  filtered,
-  inProject,
+  applyFilter,
+  requireProject,
   listQuery,
-  page,
-  type Call,
+  paginate,
+  type MethodCall,
   type Method,
 } from './compute-method';
 import {
@@ -16,15 +16,15 @@ import {
   routerStatusResource,
   subnetworkResource,
 } from './compute-resources';
-import { networkUrl, type GoogleCloud, type Network, type Router } from './state';
+import { networkUrl, type GcpState, type LabNetwork, type LabRouter } from './state';
 
-export const networkMethods = (cloud: GoogleCloud): Method[] => [
+export const networkMethods = (cloud: GcpState): Method[] => [
   {
     name: 'compute.networks.get',
     verb: 'GET',
     path: 'projects/{project}/global/networks/{network}',
     query: [],
-    handle: (call) => networkResource(networkOf(cloud, call)),
+    handle: (call) => networkResource(findNetwork(cloud, call)),
   },
   {
     name: 'compute.networks.listPeeringRoutes',
@@ -46,37 +46,37 @@ export const networkMethods = (cloud: GoogleCloud): Method[] => [
     path: 'projects/{project}/aggregated/subnetworks',
     query: aggregatedQuery,
     handle: (call) =>
-      aggregated(cloud, call, cloud.subnetworks, 'subnetworks', regionScope, subnetworkResource),
+      listAggregated(cloud, call, cloud.subnetworks, 'subnetworks', regionScope, subnetworkResource),
   },
   {
     name: 'compute.routers.aggregatedList',
     verb: 'GET',
     path: 'projects/{project}/aggregated/routers',
     query: aggregatedQuery,
-    handle: (call) => aggregated(cloud, call, cloud.routers, 'routers', regionScope, routerResource),
+    handle: (call) => listAggregated(cloud, call, cloud.routers, 'routers', regionScope, routerResource),
   },
   {
     name: 'compute.routers.getRouterStatus',
     verb: 'GET',
     path: 'projects/{project}/regions/{region}/routers/{router}/getRouterStatus',
     query: [],
-    handle: (call) => routerStatusResource(routerOf(cloud, call)),
+    handle: (call) => routerStatusResource(findRouter(cloud, call)),
   },
 ];
 
 const regionScope = ({ region }: { readonly region: string }): string => `regions/${region}`;
 
-export function networkOf(cloud: GoogleCloud, { params }: Call): Network {
+export function findNetwork(cloud: GcpState, { params }: MethodCall): LabNetwork {
   const { project = '', network = '' } = params;
-  inProject(cloud, project);
+  requireProject(cloud, project);
   const found = cloud.networks.find((one) => one.project === project && one.name === network);
   if (!found) throw notFound(`projects/${project}/global/networks/${network}`);
   return found;
 }
 
-function routerOf(cloud: GoogleCloud, { params }: Call): Router {
+function findRouter(cloud: GcpState, { params }: MethodCall): LabRouter {
   const { project = '', region = '', router = '' } = params;
-  inProject(cloud, project);
+  requireProject(cloud, project);
   const found = cloud.routers.find(
     (one) => one.project === project && one.region === region && one.name === router,
   );
@@ -84,9 +84,9 @@ function routerOf(cloud: GoogleCloud, { params }: Call): Router {
   return found;
 }
 
-function peeringRoutes(cloud: GoogleCloud, call: Call): unknown {
+function peeringRoutes(cloud: GcpState, call: MethodCall): unknown {
   const { query } = call;
-  const network = networkOf(cloud, call);
+  const network = findNetwork(cloud, call);
   const [name = '', region = '', direction] = ['peeringName', 'region', 'direction'].map(
     (key) => query.get(key) ?? '',
   );
@@ -94,15 +94,15 @@ function peeringRoutes(cloud: GoogleCloud, call: Call): unknown {
   const peering = network.peerings.find((one) => one.name === name);
   if (!peering) throw invalid(`Invalid value for field 'peeringName': '${name}'. There is no such peering.`);
   const routes = peering.state === 'ACTIVE' ? (network.routes[`${name}/${region}`] ?? []) : [];
-  const { part, ...next } = page(cloud, routes, query);
+  const { part, ...next } = paginate(cloud, routes, query);
   return { kind: 'compute#exchangedPeeringRoutesList', items: part, ...next };
 }
 
-function staticRoutes(cloud: GoogleCloud, { params, query }: Call): unknown {
+function staticRoutes(cloud: GcpState, { params, query }: MethodCall): unknown {
   const { project = '' } = params;
-  inProject(cloud, project);
+  requireProject(cloud, project);
   const own = cloud.routes.filter((route) => route.project === project);
-  const routes = filtered(own, query, { network: (route) => [networkUrl(project, route.network)] });
-  const { part, ...next } = page(cloud, routes, query);
+  const routes = applyFilter(own, query, { network: (route) => [networkUrl(project, route.network)] });
+  const { part, ...next } = paginate(cloud, routes, query);
   return { kind: 'compute#routeList', items: part.map(routeResource), ...next };
 }

@@ -1,8 +1,8 @@
 import { createHash, randomInt } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { checkRequestId, notFound } from './compute-input';
-import { inProject, type Call, type Method } from './compute-method';
-import { url, type GoogleCloud, type Vm } from './state';
+import { requireProject, type MethodCall, type Method } from './compute-method';
+import { url, type GcpState, type LabVm } from './state';
 
 interface Operation {
   readonly name: string;
@@ -20,27 +20,27 @@ export interface Operations {
    * Makes a change by an operation. A request id that came before gets the operation of then, and changes
    * nothing. @param change throws what refuses it
    */
-  start(call: Call, type: string, vm: Vm, change: () => void): unknown;
+  start(call: MethodCall, type: string, vm: LabVm, change: () => void): unknown;
 }
 
 const path = 'projects/{project}/zones/{zone}/operations/{operation}';
 
-export function makeOperations(cloud: GoogleCloud): Operations {
+export function makeOperations(cloud: GcpState): Operations {
   const operations = new Map<string, Operation>();
   const requests = new Map<string, Operation>();
 
-  function find({ params }: Call): Operation {
+  function find({ params }: MethodCall): Operation {
     const { project = '', zone = '', operation: name = '' } = params;
-    inProject(cloud, project);
+    requireProject(cloud, project);
     const operation = operations.get(name);
     if (operation?.project === project && operation.zone === zone) return operation;
     throw notFound(`projects/${project}/zones/${zone}/operations/${name}`);
   }
 
   /** The real one too gives up waiting after some time, and answers with the state as it is. */
-  async function wait(call: Call): Promise<unknown> {
+  async function wait(call: MethodCall): Promise<unknown> {
     const operation = find(call);
-    const until = Math.min(operation.ends, Date.now() + cloud.longestWaitMs);
+    const until = Math.min(operation.ends, Date.now() + cloud.maxOperationWaitMs);
     // A timer counts by another clock, and may end a millisecond early by this one.
     for (let left = until - Date.now(); left > 0; left = until - Date.now()) await pause(left);
     return resource(cloud, operation);
@@ -72,7 +72,7 @@ export function makeOperations(cloud: GoogleCloud): Operations {
   };
 }
 
-function resource({ operationError }: GoogleCloud, operation: Operation): unknown {
+function resource({ operationError }: GcpState, operation: Operation): unknown {
   const { name, type, project, zone, targetId, ends } = operation;
   const isDone = Date.now() >= ends;
   const failed = {

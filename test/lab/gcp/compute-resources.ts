@@ -3,28 +3,28 @@ import {
   networkUrl,
   subnetworkUrl,
   url,
-  type Firewall,
-  type ForwardingRule,
-  type Item,
-  type LearnedRoute,
-  type Network,
-  type Router,
-  type StaticRoute,
-  type Subnetwork,
-  type Vm,
+  type LabFirewall,
+  type LabForwardingRule,
+  type MetadataItem,
+  type LabLearnedRoute,
+  type LabNetwork,
+  type LabRouter,
+  type LabRoute,
+  type LabSubnetwork,
+  type LabVm,
 } from './state';
 
 /** Changes with every change of the metadata or labels, as the API's does. */
-export const fingerprintOf = (content: readonly Item[] | Readonly<Record<string, string>>): string =>
+export const fingerprintOf = (content: readonly MetadataItem[] | Readonly<Record<string, string>>): string =>
   createHash('sha256').update(JSON.stringify(content)).digest('base64url').slice(0, 11) + '=';
 
-export const pathOf = ({ project, zone, name }: Vm): string =>
+export const pathOf = ({ project, zone, name }: LabVm): string =>
   `projects/${project}/zones/${zone}/instances/${name}`;
 
 /** The key with its value; nothing when there is none, as the API leaves out what it does not have. */
 const optional = (key: string, value: unknown) => (value === undefined ? {} : { [key]: value });
 
-export function vmResource(vm: Vm): unknown {
+export function vmResource(vm: LabVm): unknown {
   const { project, zone, id, name, status, labels, tags, metadata, networkInterfaces, disks } = vm;
   return {
     kind: 'compute#instance',
@@ -56,7 +56,7 @@ export const networkResource = ({
   routingMode = 'REGIONAL',
   networkFirewallPolicyEnforcementOrder = 'AFTER_CLASSIC_FIREWALL',
   peerings,
-}: Network): unknown => ({
+}: LabNetwork): unknown => ({
   kind: 'compute#network',
   name,
   selfLink: networkUrl(project, name),
@@ -74,7 +74,13 @@ export const networkResource = ({
   })),
 });
 
-export const subnetworkResource = ({ project, region, name, network, ...ranges }: Subnetwork): unknown => ({
+export const subnetworkResource = ({
+  project,
+  region,
+  name,
+  network,
+  ...ranges
+}: LabSubnetwork): unknown => ({
   kind: 'compute#subnetwork',
   name,
   selfLink: subnetworkUrl(project, region, name),
@@ -83,13 +89,7 @@ export const subnetworkResource = ({ project, region, name, network, ...ranges }
   ...ranges,
 });
 
-export const routeResource = ({
-  project,
-  name,
-  network,
-  priority = 1000,
-  ...rest
-}: StaticRoute): unknown => ({
+export const routeResource = ({ project, name, network, priority = 1000, ...rest }: LabRoute): unknown => ({
   kind: 'compute#route',
   name,
   selfLink: url(`projects/${project}/global/routes/${name}`),
@@ -98,7 +98,7 @@ export const routeResource = ({
   ...rest,
 });
 
-export const routerResource = ({ project, region, name, network }: Router): unknown => ({
+export const routerResource = ({ project, region, name, network }: LabRouter): unknown => ({
   kind: 'compute#router',
   name,
   selfLink: url(`projects/${project}/regions/${region}/routers/${name}`),
@@ -106,9 +106,9 @@ export const routerResource = ({ project, region, name, network }: Router): unkn
   network: networkUrl(project, network),
 });
 
-export function routerStatusResource({ project, network, ...router }: Router): unknown {
+export function routerStatusResource({ project, network, ...router }: LabRouter): unknown {
   const networkOfRouter = networkUrl(project, network);
-  const show = ({ priority = 0, ...route }: LearnedRoute) => ({
+  const show = ({ priority = 0, ...route }: LabLearnedRoute) => ({
     kind: 'compute#route',
     network: networkOfRouter,
     routeType: 'BGP',
@@ -131,7 +131,7 @@ export const firewallResource = ({
   network,
   priority = 1000,
   ...rest
-}: Firewall): unknown => ({
+}: LabFirewall): unknown => ({
   kind: 'compute#firewall',
   name,
   selfLink: url(`projects/${project}/global/firewalls/${name}`),
@@ -147,7 +147,7 @@ export const forwardingRuleResource = ({
   name,
   network,
   ...rest
-}: ForwardingRule): unknown => ({
+}: LabForwardingRule): unknown => ({
   kind: 'compute#forwardingRule',
   name,
   selfLink: url(`projects/${project}/regions/${region}/forwardingRules/${name}`),

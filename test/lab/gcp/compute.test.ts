@@ -1,14 +1,14 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import * as z from 'zod';
-import { openGoogleCloud, type GoogleCloudLab } from './lab';
-import { limitCalls, makeQuota } from './quota';
-import { addVm, networkUrl, type Vm } from './state';
+import { startLocalGcp, type LocalGcp } from './cloud';
+import { enableRateLimits, makeRateLimits } from './rate-limits';
+import { addVm, networkUrl, type LabVm } from './state';
 
-let lab: GoogleCloudLab;
-let vm: Vm;
+let lab: LocalGcp;
+let vm: LabVm;
 
 beforeAll(async () => {
-  lab = await openGoogleCloud();
+  lab = await startLocalGcp();
   vm = addVm(lab.cloud, { metadata: [{ key: 'there', value: 'before' }] });
 });
 afterAll(() => lab.close());
@@ -145,12 +145,12 @@ describe('the local Compute API refuses as the real one does', () => {
   });
 
   test('a wait for what takes longer than it may ends, and says that it still runs', async () => {
-    const { operationMs, longestWaitMs } = lab.cloud;
-    Object.assign(lab.cloud, { operationMs: 60_000, longestWaitMs: 5 });
+    const { operationMs, maxOperationWaitMs } = lab.cloud;
+    Object.assign(lab.cloud, { operationMs: 60_000, maxOperationWaitMs: 5 });
     const { answer } = await call({ path: 'VM/reset', body: {} });
     const path = `${at(operationOf(answer))}/wait`;
     expect(await call({ path, body: {} })).toMatchObject({ answer: { status: 'RUNNING' } });
-    Object.assign(lab.cloud, { operationMs, longestWaitMs });
+    Object.assign(lab.cloud, { operationMs, maxOperationWaitMs });
   });
 });
 
@@ -184,8 +184,8 @@ describe('a reset', () => {
   const long = '2026-11-21T10:00:00.000Z';
 
   test('boots a VM that runs, and says since when it runs', async () => {
-    const resets: Vm[] = [];
-    lab.cloud.changes.on('reset', (which: Vm) => resets.push(which));
+    const resets: LabVm[] = [];
+    lab.cloud.changes.on('reset', (which: LabVm) => resets.push(which));
     vm.lastStartTimestamp = long;
     const { answer } = await reset();
     expect(await call({ path: at(operationOf(answer)) })).toMatchObject({
@@ -284,7 +284,7 @@ describe('routes', () => {
 });
 
 describe('rate quotas', () => {
-  const place = { project: 'p', zone: 'europe-west1-c', instance: '1' };
+  const target = { project: 'p', zone: 'europe-west1-c', instance: '1' };
 
   test.each([
     ['compute.instances.get', 1_500],
@@ -293,44 +293,45 @@ describe('rate quotas', () => {
     ['compute.zoneOperations.wait', 750],
   ])('%s: %d a minute, full again at the begin of the next', (method, perMinute) => {
     let now = 59_000;
-    const quota = makeQuota(() => now);
+    const rateLimits = makeRateLimits(() => now);
     const taken = () => {
       let count = 0;
-      while (!quota.take(method, place)) count += 1;
+      while (!rateLimits.take(method, target)) count += 1;
       return count;
     };
     expect(taken()).toBe(perMinute);
     now = 60_000;
     expect(taken()).toBe(perMinute);
-    expect(quota.overdrawn).toBe(2);
+    expect(rateLimits.callsOverLimit).toBe(2);
   });
 
   test('each region has its own; reads of guest attributes are counted among the writes', () => {
-    const quota = makeQuota(() => 0);
+    const rateLimits = makeRateLimits(() => 0);
     for (let n = 0; n < 1_500; n++)
-      quota.take('compute.instances.getGuestAttributes', { ...place, instance: String(n) });
-    expect(quota.take('compute.instances.setLabels', place)).toMatchObject({ metric: 'Queries' });
-    expect(quota.take('compute.instances.setLabels', { ...place, zone: 'us-east1-b' })).toBeUndefined();
-    expect(quota.overdrawn).toBe(1);
+      rateLimits.take('compute.instances.getGuestAttributes', { ...target, instance: String(n) });
+    expect(rateLimits.take('compute.instances.setLabels', target)).toMatchObject({ metric: 'Queries' });
+    expect(rateLimits.take('compute.instances.setLabels', { ...target, zone: 'us-east1-b' })).toBeUndefined();
+    expect(rateLimits.callsOverLimit).toBe(1);
   });
 
   test('guest attributes of one VM: 10 a minute, and what is beyond is counted', () => {
-    const quota = makeQuota(() => 0);
+    const rateLimits = makeRateLimits(() => 0);
     for (let n = 0; n < 12; n++)
-      expect(quota.take('compute.instances.getGuestAttributes', place)).toBeUndefined();
-    expect(quota.overdrawn).toBe(2);
+      expect(rateLimits.take('compute.instances.getGuestAttributes', target)).toBeUndefined();
+    expect(rateLimits.callsOverLimit).toBe(2);
   });
 
   test('the cloud refuses what is beyond, in the words of the real one', async () => {
-    const quota = limitCalls(lab.cloud);
+    const rateLimits = enableRateLimits(lab.cloud);
     const path = `projects/${vm.project}/aggregated/instances`;
-    for (let n = 0; n < 2_000; n++) quota.take('compute.instances.aggregatedList', { project: vm.project });
+    for (let n = 0; n < 2_000; n++)
+      rateLimits.take('compute.instances.aggregatedList', { project: vm.project });
     const { status, answer } = await call({ path });
     expect({ status, answer }).toMatchObject({
       status: 403,
       answer: { error: { errors: [{ reason: 'rateLimitExceeded', domain: 'usageLimits' }] } },
     });
     expect(JSON.stringify(answer)).toContain("for consumer 'project_number:415104041262'");
-    delete lab.cloud.quota;
+    delete lab.cloud.rateLimits;
   });
 });

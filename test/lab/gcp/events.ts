@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { Vm } from './state';
+import type { LabVm } from './state';
 
 type Event = Record<string, unknown>;
 type Entry = 'first' | 'last';
@@ -8,7 +8,7 @@ type Entry = 'first' | 'last';
  * What Eventarc delivers when a VM is inserted: one entry at the begin of the operation and one at its end.
  * Shape: googleapis/google-cloudevents, proto/google/events/cloud/audit/v1/data.proto; like test/events/gcp.
  */
-export const insertEvent = ({ project, zone, name, id }: Vm, entry: Entry): Event =>
+export const insertEvent = ({ project, zone, name, id }: LabVm, entry: Entry): Event =>
   auditEvent(project, entry, {
     methodName: 'v1.compute.instances.insert',
     resourceName: `projects/${project}/zones/${zone}/instances/${name}`,

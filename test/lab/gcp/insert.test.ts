@@ -3,10 +3,10 @@ import { once } from 'node:events';
 import * as z from 'zod';
 import { asPubsub, insertEvent, peeringEvent } from './events';
 import { insertVm } from './insert';
-import { makeGoogleCloud } from './state';
+import { makeGcpState } from './state';
 
 test('an insert tells of a VM that is not there yet, is not ready then, and runs at the end', async () => {
-  const cloud = makeGoogleCloud();
+  const cloud = makeGcpState();
   const { vm, first, last } = insertVm(cloud, { name: 'gke-1' }, { visibleAfterMs: 20, readyAfterMs: 20 });
   const running = once(cloud.changes, 'running');
   expect(first).toMatchObject({ data: { operation: { first: true } } });
@@ -25,7 +25,7 @@ test('an insert tells of a VM that is not there yet, is not ready then, and runs
 });
 
 test('a sink exports the entry that Eventarc delivers', () => {
-  const { vm } = insertVm(makeGoogleCloud());
+  const { vm } = insertVm(makeGcpState());
   const messageSchema = z.object({
     type: z.literal('google.cloud.pubsub.topic.v1.messagePublished'),
     data: z.object({ message: z.object({ data: z.base64() }) }),

@@ -1,9 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { insertEvent } from './events';
-import { makeVm, type GoogleCloud, type Vm } from './state';
+import { makeVm, type GcpState, type LabVm } from './state';
 
 /** Milliseconds, each from the one before; all 0 unless given. */
-export interface InsertTimes {
+export interface InsertDelays {
   /** From the operation's first audit entry until the API knows the instance. */
   readonly visibleAfterMs?: number;
   /** Until writes are no longer answered with resourceNotReady. */
@@ -14,7 +14,7 @@ export interface InsertTimes {
 
 /** An insert as it goes on. Its VM is in the cloud when it is visible. */
 export interface Insert {
-  readonly vm: Vm;
+  readonly vm: LabVm;
   /** When the first entry of the operation was written: milliseconds since the epoch. */
   readonly beganAt: number;
   /** The operation's first entry. */
@@ -28,9 +28,9 @@ export interface Insert {
  * @param given of the VM; its status is the insert's to say
  */
 export function insertVm(
-  cloud: GoogleCloud,
-  given: Partial<Omit<Vm, 'status' | 'isReady'>> = {},
-  times: InsertTimes = {},
+  cloud: GcpState,
+  given: Partial<Omit<LabVm, 'status' | 'isReady'>> = {},
+  times: InsertDelays = {},
 ): Insert {
   const creationTimestamp = new Date().toISOString();
   const vm = makeVm({ creationTimestamp, ...given, status: 'PROVISIONING', isReady: false });
@@ -39,9 +39,9 @@ export function insertVm(
 }
 
 async function run(
-  cloud: GoogleCloud,
-  vm: Vm,
-  { visibleAfterMs = 0, readyAfterMs = 0, stagingAfterMs = 0, runningAfterMs = 0 }: InsertTimes,
+  cloud: GcpState,
+  vm: LabVm,
+  { visibleAfterMs = 0, readyAfterMs = 0, stagingAfterMs = 0, runningAfterMs = 0 }: InsertDelays,
 ): Promise<Record<string, unknown>> {
   await pause(visibleAfterMs);
   cloud.vms.push(vm);

@@ -1,18 +1,18 @@
 import { EventEmitter } from 'node:events';
-import type { Quota } from './quota';
+import type { RateLimits } from './rate-limits';
 
-export interface Item {
+export interface MetadataItem {
   readonly key: string;
   readonly value: string;
 }
 
-export interface AliasRange {
+export interface LabAliasRange {
   readonly ipCidrRange: string;
   readonly subnetworkRangeName?: string;
 }
 
 /** One VM: what the Compute API and its own metadata server both see. */
-export interface Vm {
+export interface LabVm {
   project: string;
   zone: string;
   id: string;
@@ -26,7 +26,7 @@ export interface Vm {
   labels: Record<string, string>;
   tags: string[];
   /** Change it through `setMetadata` below: that wakes the programs that wait for a change. */
-  metadata: Item[];
+  metadata: MetadataItem[];
   /** `NAMESPACE/KEY` → value. */
   guestAttributes: Record<string, string>;
   serviceAccounts?: { email: string }[];
@@ -34,12 +34,12 @@ export interface Vm {
     network: string;
     subnetwork: string;
     networkIP?: string;
-    aliasIpRanges?: AliasRange[];
+    aliasIpRanges?: LabAliasRange[];
   }[];
   disks: { boot: boolean; licenses?: string[]; guestOsFeatures?: { type: string }[] }[];
 }
 
-export interface Peering {
+export interface LabPeering {
   name: string;
   state: 'ACTIVE' | 'INACTIVE';
   network: string;
@@ -49,18 +49,18 @@ export interface Peering {
   stackType?: 'IPV4_ONLY' | 'IPV4_IPV6';
 }
 
-export interface PeeringRoute {
+export interface LabPeeringRoute {
   destRange: string;
   imported: boolean;
   type: 'SUBNET_PEERING_ROUTE' | 'STATIC_PEERING_ROUTE' | 'DYNAMIC_PEERING_ROUTE';
 }
 
-interface Layer4 {
+interface LabLayer4Config {
   ports?: string[];
 }
 
 /** A VPC firewall rule, as the API has it. */
-export interface Firewall {
+export interface LabFirewall {
   project: string;
   name: string;
   /** The name of a network of the same project. */
@@ -68,8 +68,8 @@ export interface Firewall {
   direction: 'INGRESS' | 'EGRESS';
   priority?: number;
   disabled?: boolean;
-  allowed?: (Layer4 & { IPProtocol: string })[];
-  denied?: (Layer4 & { IPProtocol: string })[];
+  allowed?: (LabLayer4Config & { IPProtocol: string })[];
+  denied?: (LabLayer4Config & { IPProtocol: string })[];
   sourceRanges?: string[];
   destinationRanges?: string[];
   sourceTags?: string[];
@@ -78,7 +78,7 @@ export interface Firewall {
   targetServiceAccounts?: string[];
 }
 
-export interface FirewallPolicy {
+export interface LabFirewallPolicy {
   type: 'HIERARCHY' | 'NETWORK' | 'NETWORK_REGIONAL' | 'SYSTEM_REGIONAL';
   /** A number where it is hierarchical. */
   name: string;
@@ -98,13 +98,13 @@ export interface FirewallPolicy {
       srcFqdns?: string[];
       destFqdns?: string[];
       srcNetworkType?: string;
-      layer4Configs: (Layer4 & { ipProtocol: string })[];
+      layer4Configs: (LabLayer4Config & { ipProtocol: string })[];
     };
   }[];
 }
 
 /** A load balancer's address. */
-export interface ForwardingRule {
+export interface LabForwardingRule {
   project: string;
   region: string;
   name: string;
@@ -118,22 +118,22 @@ export interface ForwardingRule {
   allowGlobalAccess?: boolean;
 }
 
-export interface Network {
+export interface LabNetwork {
   project: string;
   name: string;
   internalIpv6Range?: string;
   /** Of dynamic routes; REGIONAL unless told. */
   routingMode?: 'GLOBAL' | 'REGIONAL';
-  peerings: Peering[];
+  peerings: LabPeering[];
   networkFirewallPolicyEnforcementOrder?: 'AFTER_CLASSIC_FIREWALL' | 'BEFORE_CLASSIC_FIREWALL';
   /** Policies associated with it, or with a folder above it, as `getEffectiveFirewalls` tells them. */
-  firewallPolicies?: FirewallPolicy[];
+  firewallPolicies?: LabFirewallPolicy[];
   /** `PEERING/REGION` → what that peering offers there. */
-  routes: Record<string, PeeringRoute[]>;
+  routes: Record<string, LabPeeringRoute[]>;
 }
 
 /** A static route of a network; one of the next hops is set. Names of `network` and `nextHopPeering`, else URLs. */
-export interface StaticRoute {
+export interface LabRoute {
   project: string;
   name: string;
   /** The name of a network of the same project. */
@@ -151,7 +151,7 @@ export interface StaticRoute {
 }
 
 /** What a Cloud Router learned over BGP. */
-export interface LearnedRoute {
+export interface LabLearnedRoute {
   destRange: string;
   priority?: number;
   routeStatus?: 'ACTIVE' | 'DROPPED' | 'INACTIVE' | 'PENDING';
@@ -160,19 +160,19 @@ export interface LearnedRoute {
   nextHopVpnTunnel?: string;
 }
 
-export interface Router {
+export interface LabRouter {
   project: string;
   region: string;
   name: string;
   /** The name of a network of the same project. */
   network: string;
   /** In force in the router's region: with global dynamic routing also what routers of other regions learned. */
-  bestRoutes: LearnedRoute[];
+  bestRoutes: LabLearnedRoute[];
   /** The best that this router itself learned, whether in force or not. */
-  bestRoutesForRouter: LearnedRoute[];
+  bestRoutesForRouter: LabLearnedRoute[];
 }
 
-export interface Subnetwork {
+export interface LabSubnetwork {
   project: string;
   region: string;
   name: string;
@@ -183,39 +183,39 @@ export interface Subnetwork {
   secondaryIpRanges?: { rangeName: string; ipCidrRange: string }[];
 }
 
-export type FaultKind = 'quota' | 'permission' | 'unavailable' | 'reset' | 'silence';
+export type InjectedErrorKind = 'quota' | 'permission' | 'unavailable' | 'reset' | 'no-response';
 
 /** The next `times` calls of `method` (`compute.instances.get`…) fail; of one project, where it is named. */
-export interface Fault {
+export interface InjectedError {
   method: string;
   project?: string;
-  kind: FaultKind;
+  kind: InjectedErrorKind;
   times: number;
 }
 
 /** A Google Cloud, as much of it as peermasq uses. Tests edit it; the two servers show it. */
-export interface GoogleCloud {
-  projects: Record<string, { number: string; metadata: Item[]; isGuestAttributesPolicyOn?: boolean }>;
-  vms: Vm[];
-  networks: Network[];
-  subnetworks: Subnetwork[];
-  routes: StaticRoute[];
-  routers: Router[];
-  firewalls: Firewall[];
-  forwardingRules: ForwardingRule[];
+export interface GcpState {
+  projects: Record<string, { number: string; metadata: MetadataItem[]; isGuestAttributesPolicyOn?: boolean }>;
+  vms: LabVm[];
+  networks: LabNetwork[];
+  subnetworks: LabSubnetwork[];
+  routes: LabRoute[];
+  routers: LabRouter[];
+  firewalls: LabFirewall[];
+  forwardingRules: LabForwardingRule[];
   /** The one access token that the metadata servers give and the API takes. */
   token: string;
   /** How long an operation runs, in milliseconds. */
   operationMs: number;
   /** After this a call that waits for an operation answers all the same. The real one may do so at any time. */
-  longestWaitMs: number;
+  maxOperationWaitMs: number;
   /** When set, every operation ends with this error. */
   operationError?: { code: string; message: string };
   /** The most that one page of a list holds. */
   pageSize: number;
-  faults: Fault[];
+  injectedErrors: InjectedError[];
   /** Rate quotas; see `limitCalls`. */
-  quota?: Quota;
+  rateLimits?: RateLimits;
   /** A reset leaves `lastStartTimestamp` as it is. What the real one does is not documented. */
   keepsStartOnReset?: boolean;
   /** Each API call that arrived, in order: `compute.instances.get`. */
@@ -224,7 +224,7 @@ export interface GoogleCloud {
   readonly changes: EventEmitter;
 }
 
-export function makeGoogleCloud(): GoogleCloud {
+export function makeGcpState(): GcpState {
   const changes = new EventEmitter();
   changes.setMaxListeners(0);
   return {
@@ -238,9 +238,9 @@ export function makeGoogleCloud(): GoogleCloud {
     forwardingRules: [],
     token: 'ya29.lab',
     operationMs: 20,
-    longestWaitMs: 120_000,
+    maxOperationWaitMs: 120_000,
     pageSize: 500,
-    faults: [],
+    injectedErrors: [],
     calls: [],
     changes,
   };
@@ -249,7 +249,7 @@ export function makeGoogleCloud(): GoogleCloud {
 let lastId = 4_520_031_799_277_581_759n;
 
 /** Adds a running Debian VM, and its project if it is new. */
-export function addVm(cloud: GoogleCloud, given: Partial<Vm> = {}): Vm {
+export function addVm(cloud: GcpState, given: Partial<LabVm> = {}): LabVm {
   const vm = makeVm(given);
   cloud.projects[vm.project] ??= { number: '415104041262', metadata: [] };
   cloud.vms.push(vm);
@@ -257,7 +257,7 @@ export function addVm(cloud: GoogleCloud, given: Partial<Vm> = {}): Vm {
 }
 
 /** A VM that is in no cloud yet. */
-export function makeVm(given: Partial<Vm>): Vm {
+export function makeVm(given: Partial<LabVm>): LabVm {
   const id = String(++lastId);
   return {
     project: 'identity-nonprod',
@@ -277,18 +277,18 @@ export function makeVm(given: Partial<Vm>): Vm {
 }
 
 /** Sets one key of a VM's metadata, or takes it away, and wakes whoever waits for it. */
-export function setMetadata(cloud: GoogleCloud, vm: Vm, key: string, value: string | undefined): void {
+export function setMetadata(cloud: GcpState, vm: LabVm, key: string, value: string | undefined): void {
   const others = vm.metadata.filter((item) => item.key !== key);
   vm.metadata = value === undefined ? others : [...others, { key, value }];
   cloud.changes.emit('change', vm);
 }
 
-export const metadataOf = ({ metadata }: Vm, key: string): string | undefined =>
+export const metadataOf = ({ metadata }: LabVm, key: string): string | undefined =>
   metadata.find((item) => item.key === key)?.value;
 
 export const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));
 
-export const callsOf = ({ calls }: GoogleCloud, method: string): number =>
+export const callsOf = ({ calls }: GcpState, method: string): number =>
   calls.filter((call) => call === method).length;
 
 export const url = (path: string): string => `https://www.googleapis.com/compute/v1/${path}`;
@@ -298,9 +298,9 @@ export const subnetworkUrl = (project: string, region: string, name: string) =>
   url(`projects/${project}/regions/${region}/subnetworks/${name}`);
 
 /** The instance's own attribute wins over the project's; any other value than TRUE is off. */
-export function hasGuestAttributes(cloud: GoogleCloud, vm: Vm): boolean {
-  const inProject = cloud.projects[vm.project]?.metadata ?? [];
+export function hasGuestAttributes(cloud: GcpState, vm: LabVm): boolean {
+  const requireProject = cloud.projects[vm.project]?.metadata ?? [];
   const key = 'enable-guest-attributes';
-  const value = metadataOf(vm, key) ?? inProject.find((item) => item.key === key)?.value;
+  const value = metadataOf(vm, key) ?? requireProject.find((item) => item.key === key)?.value;
   return value?.toUpperCase() === 'TRUE';
 }

@@ -1,10 +1,10 @@
 import { join } from 'node:path';
-import { wayBreaks as awsBreaks } from '../aws/way';
-import type { Home } from '../command-line';
-import { openAccount } from '../demo/aws-cloud';
+import { misconfigurations as awsMisconfigurations } from '../aws/connection';
+import type { CliHome } from '../cli-home';
+import { openAccount } from '../demo/aws-event';
 import { node, openProject, serveMetadata } from '../demo/gcp-project';
 import { addVm } from '../gcp/state';
-import { wayBreaks as gcpBreaks } from '../gcp/way';
+import { misconfigurations as gcpMisconfigurations } from '../gcp/connection';
 import { buildNetworks, type Networks } from '../networks';
 import { awsPeering, gcpPeering } from '../topologies';
 import { nodeProgramFile } from '../node-program';
@@ -12,7 +12,7 @@ import { nodeProgramFile } from '../node-program';
 /** A cluster's node, its pod and a peer, in a cloud on loopback. */
 export interface ShellCloud {
   readonly networks: Networks;
-  readonly home: Home;
+  readonly home: CliHome;
   /** What the command line is told by the environment. */
   readonly env: Readonly<Record<string, string>>;
   /** What the node program is told. */
@@ -23,12 +23,12 @@ export interface ShellCloud {
 }
 
 /** What may be broken between the two, by cloud. */
-export const breaks = {
-  aws: Object.keys(awsBreaks),
-  gcp: Object.keys(gcpBreaks),
+export const misconfigurations = {
+  aws: Object.keys(awsMisconfigurations),
+  gcp: Object.keys(gcpMisconfigurations),
 } as const;
 
-export type CloudName = keyof typeof breaks;
+export type CloudName = keyof typeof misconfigurations;
 
 /** @param broken one of `breaks`, or nothing */
 export const openCloud = (cloud: CloudName, broken: string | undefined): Promise<ShellCloud> =>
@@ -41,8 +41,9 @@ const nodeEnvOf = ({ nodeHost }: Networks) => ({
 
 async function openAws(broken: string | undefined): Promise<ShellCloud> {
   const networks = await buildNetworks(awsPeering);
-  const { way, home, config, id, close } = await openAccount(networks, { state: 'running' });
-  for (const [name, breakIt] of Object.entries(awsBreaks)) if (way && name === broken) breakIt(way);
+  const { connection, home, config, id, close } = await openAccount(networks, { state: 'running' });
+  for (const [name, misconfigure] of Object.entries(awsMisconfigurations))
+    if (connection && name === broken) misconfigure(connection);
   if (broken !== undefined) await networks.cut();
   return {
     networks,
@@ -64,7 +65,8 @@ async function openGcp(broken: string | undefined): Promise<ShellCloud> {
   const started = new Date().toISOString();
   const vm = addVm(project.cloud, { ...node, creationTimestamp: started, lastStartTimestamp: started });
   await serveMetadata(project, vm);
-  for (const [name, breakIt] of Object.entries(gcpBreaks)) if (name === broken) breakIt(project.cloud);
+  for (const [name, misconfigure] of Object.entries(gcpMisconfigurations))
+    if (name === broken) misconfigure(project.cloud);
   if (broken !== undefined) await networks.cut();
   const nodeEnv = { ...nodeEnvOf(networks), GCE_METADATA_HOST: networks.managementAddress };
   networks.nodeHost.spawn(['bash', nodeProgramFile, 'watch'], { env: nodeEnv });

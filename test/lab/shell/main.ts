@@ -2,9 +2,9 @@ import { spawn } from 'node:child_process';
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { shellWord } from '../../../shared/core/shell';
+import { shellQuote } from '../../../shared/core/util/shell';
 import { requestCommand } from '../networks';
-import { breaks, openCloud, type CloudName, type ShellCloud } from './clouds';
+import { misconfigurations, openCloud, type CloudName, type ShellCloud } from './clouds';
 
 const list = (names: readonly string[]) => names.map((name) => `"${name}"`).join(', ');
 
@@ -16,8 +16,8 @@ All of it lives in network namespaces, and ends with the shell.
 
   --cloud  the cloud it is (default: aws)
   --break  what else is wrong between the node and the peer
-           aws: ${list(breaks.aws)}
-           gcp: ${list(breaks.gcp)}
+           aws: ${list(misconfigurations.aws)}
+           gcp: ${list(misconfigurations.gcp)}
   --help   this text
 `;
 
@@ -29,8 +29,8 @@ interface Options {
 
 async function main(): Promise<number> {
   const options = readOptions();
-  if ('fault' in options) {
-    process.stderr.write(`${options.fault}\n\n${usage}`);
+  if ('error' in options) {
+    process.stderr.write(`${options.error}\n\n${usage}`);
     return 2;
   }
   if (options.help) {
@@ -46,7 +46,7 @@ async function main(): Promise<number> {
   }
 }
 
-function readOptions(): Options | { fault: string } {
+function readOptions(): Options | { error: string } {
   try {
     const { cloud, help, ...rest } = parseArgs({
       options: {
@@ -56,12 +56,12 @@ function readOptions(): Options | { fault: string } {
       },
     }).values;
     const broken = rest.break;
-    if (cloud !== 'aws' && cloud !== 'gcp') return { fault: `There is no cloud ${JSON.stringify(cloud)}` };
-    if (broken !== undefined && !breaks[cloud].includes(broken))
-      return { fault: `On ${cloud} ${JSON.stringify(broken)} cannot be broken` };
+    if (cloud !== 'aws' && cloud !== 'gcp') return { error: `There is no cloud ${JSON.stringify(cloud)}` };
+    if (broken !== undefined && !misconfigurations[cloud].includes(broken))
+      return { error: `On ${cloud} ${JSON.stringify(broken)} cannot be broken` };
     return { cloud, broken, help };
   } catch (error) {
-    return { fault: (error as Error).message };
+    return { error: (error as Error).message };
   }
 }
 
@@ -85,14 +85,14 @@ function shell({ home, env, nodeEnv, networks }: ShellCloud): Promise<number> {
   const { nodeHost, podHost, topology } = networks;
   const bin = join(home.folder, 'bin');
   mkdirSync(bin);
-  const command = (name: string, words: readonly string[], rest = '') => {
-    writeFileSync(join(bin, name), `#!/bin/sh\nexec ${words.map(shellWord).join(' ')}${rest}\n`);
+  const command = (name: string, argv: readonly string[], rest = '') => {
+    writeFileSync(join(bin, name), `#!/bin/sh\nexec ${argv.map(shellQuote).join(' ')}${rest}\n`);
     chmodSync(join(bin, name), 0o755);
   };
   const settings = Object.entries(nodeEnv).map(([name, value]) => `${name}=${value}`);
-  command('on-node', nodeHost.inside(['env', ...settings]), ' "$@"');
-  command('in-pod', podHost.inside([]), ' "$@"');
-  command('request', podHost.inside(requestCommand(topology.peer, 'by-hand', 2_000)));
+  command('on-node', nodeHost.argvInside(['env', ...settings]), ' "$@"');
+  command('in-pod', podHost.argvInside([]), ' "$@"');
+  command('request', podHost.argvInside(requestCommand(topology.peer, 'by-hand', 2_000)));
   const all = { ...home.env, ...env, PATH: `${bin}:${home.env['PATH'] ?? ''}`, TERM: process.env['TERM'] };
   const child = spawn('bash', ['--norc'], { stdio: 'inherit', env: { ...all, PS1: 'lab$ ' } });
   return new Promise((resolve, reject) => {

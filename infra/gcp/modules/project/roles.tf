@@ -1,4 +1,4 @@
-# The permissions are those of shared/gcp/permissions.ts; a test holds the two together.
+# The permissions are those of shared/gcp/client/permissions.ts; a test holds the two together.
 locals {
   permissions = {
     nodes = [

@@ -3,16 +3,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { openJournal, prepareJournals, readJournal } from '../../../../functions/cli/backfill/journal';
-import type { Planned } from '../../../../functions/cli/plan';
-import type { NodeRef } from '../../../../shared/core/node';
-import type { Outcome } from '../../../../shared/core/outcome';
+import { openJournal, ensureJournalDirectory, readJournal } from '../../../../functions/cli/backfill/journal';
+import type { PlannedChange } from '../../../../functions/cli/plan';
+import type { NodeRef } from '../../../../shared/core/model/node';
+import type { Outcome } from '../../../../shared/core/reconcile/outcome';
 
 let folder: string;
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'peermasq-journals-'));
   process.env['XDG_STATE_HOME'] = folder;
-  prepareJournals();
+  ensureJournalDirectory();
 });
 afterEach(() => {
   rmSync(folder, { recursive: true });
@@ -26,7 +26,7 @@ const planned = (id: string, plan = 'first') =>
     cluster: 'shop',
     node: { ref: refOf(id), name: id },
     outcome: { plan: { id: plan } },
-  }) as unknown as Planned;
+  }) as unknown as PlannedChange;
 const ended = (id: string, kind: 'proven' | 'pending') => ({ node: refOf(id), kind }) as Outcome;
 const states = () => readJournal(undefined).nodes.map(({ name, state }) => `${name} ${state}`);
 

@@ -1,0 +1,44 @@
+import { EC2Client } from '@aws-sdk/client-ec2';
+import { getClients } from '../../shared/aws/client/clients';
+import { makeCloud } from '../../shared/aws/cloud';
+import { makeInspection } from '../../shared/aws/snapshot';
+import { makeReach } from '../../shared/aws/reach/reach';
+import { messageOf, PermanentError } from '../../shared/core/model/errors';
+import type { Dependencies } from '../../shared/core/reconcile/reconcile';
+import type { Target, TargetOptions } from './targets';
+
+/** One target for each region. @throws PermanentError where nothing tells the region */
+export async function openAwsTargets(
+  { region, profile, stage }: TargetOptions,
+  common: Omit<Dependencies, 'cloud'>,
+): Promise<Target[]> {
+  // Which Node.js the SDK will want is nothing that whoever plans can act on.
+  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
+  // The SDK reads it whenever it looks for credentials or a region.
+  if (profile !== undefined) process.env['AWS_PROFILE'] = profile;
+  const regions = new Set(region ?? [await defaultRegion()]);
+  return [...regions].map((name) => {
+    const clients = getClients(name);
+    return {
+      ...common,
+      name: `aws ${name}`,
+      cloud: makeCloud(clients, { stage }),
+      inspection: makeInspection(clients, { stage }),
+      reach: makeReach(clients),
+    };
+  });
+}
+
+/** That of the environment or the profile. */
+async function defaultRegion(): Promise<string> {
+  try {
+    return await new EC2Client({}).config.region();
+  } catch (cause) {
+    throw new PermanentError(
+      'no-region',
+      `No AWS region is set: ${messageOf(cause)}`,
+      'Say --region REGION, or export AWS_REGION=REGION.',
+      cause,
+    );
+  }
+}

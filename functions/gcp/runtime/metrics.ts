@@ -1,0 +1,39 @@
+import { groupBy } from '../../../shared/core/util/collections';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import type { Log } from '../../../shared/core/cloud';
+import type { SweepSummary } from '../../runtime/backfill';
+
+/** A node is unproven when it had this long and is not; what joins needs a boot, and what is pushed a moment. */
+const objectiveMs = 180_000;
+
+/**
+ * What the log-based metrics of infra/gcp are made from: one entry for each cluster, also for one without nodes. A
+ * sweep that could not see all must not tell that all is well.
+ */
+export function logClusterMetrics({ outcomes, clusters, isComplete }: SweepSummary, log: Log): void {
+  if (!isComplete) return;
+  const byCluster = groupBy(outcomes, ({ cluster = '' }) => cluster);
+  const names = new Set([...clusters.filter((name) => name !== '*'), ...byCluster.keys()]);
+  for (const cluster of names) {
+    if (cluster !== '')
+      log.info('ClusterSwept', { cloud: 'gcp', cluster, ...counts(byCluster.get(cluster) ?? []) });
+  }
+}
+
+function counts(outcomes: readonly Outcome[]): Record<string, number> {
+  const of = (kind: Outcome['kind']) => outcomes.filter((outcome) => outcome.kind === kind).length;
+  return {
+    nodes: outcomes.length,
+    proven: of('proven'),
+    pending: of('pending'),
+    failed: of('failed'),
+    held: of('held'),
+    needsReboot: of('needs-reboot'),
+    unproven: outcomes.filter(isUnproven).length,
+  };
+}
+
+function isUnproven({ kind, launchedAt }: Outcome): boolean {
+  const isOpen = kind === 'pending' || kind === 'failed' || kind === 'needs-reboot';
+  return isOpen && (launchedAt === undefined || Date.now() - launchedAt.getTime() > objectiveMs);
+}

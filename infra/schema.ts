@@ -1,7 +1,0 @@
-import { writeFileSync } from 'node:fs';
-import * as z from 'zod';
-import { configSchema } from '../shared/core/config';
-
-/** Publishes the schema of peermasq.yaml for editors. */
-const schema = z.toJSONSchema(configSchema, { io: 'input' });
-writeFileSync('docs/peermasq.schema.json', `${JSON.stringify(schema, null, 2)}\n`);

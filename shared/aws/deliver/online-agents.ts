@@ -1,0 +1,55 @@
+import { setImmediate } from 'node:timers/promises';
+import { DescribeInstanceInformationCommand } from '@aws-sdk/client-ssm';
+import type { Deadline } from '../../core/cloud';
+import { allPages, call, chunks } from '../client/call';
+import type { Clients } from '../client/clients';
+
+/** Instances in one page of DescribeInstanceInformation, and values in one filter (SSM API reference). */
+const pageLimit = 50;
+const filterLimit = 100;
+
+/** Those of the instances whose SSM agents are online. */
+export type ReadOnlineAgents = (ids: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
+
+/** What is asked for at the same time, be it for different rule sets, is one pass. */
+export function makeReadOnlineAgents(clients: Clients): ReadOnlineAgents {
+  let next: { readonly ids: Set<string>; readonly result: Promise<ReadonlySet<string>> } | undefined;
+  return (requested, deadline) => {
+    if (!next) {
+      const ids = new Set<string>();
+      const result = setImmediate().then(() => {
+        next = undefined;
+        return readOnlineAgents(clients, [...ids], deadline);
+      });
+      next = { ids, result };
+    }
+    for (const id of requested) next.ids.add(id);
+    return next.result;
+  };
+}
+
+async function readOnlineAgents(
+  { ssm }: Clients,
+  ids: readonly string[],
+  deadline: Deadline,
+): Promise<Set<string>> {
+  const online = new Set<string>();
+  for (const Values of chunks(ids, filterLimit)) {
+    const Filters = [
+      { Key: 'InstanceIds', Values },
+      { Key: 'PingStatus', Values: ['Online'] },
+    ];
+    const pages = await allPages((page) =>
+      call('ssm:DescribeInstanceInformation', deadline, (options) =>
+        ssm.send(
+          new DescribeInstanceInformationCommand({ Filters, MaxResults: pageLimit, ...page }),
+          options,
+        ),
+      ),
+    );
+    for (const { InstanceId } of pages.flatMap((page) => page.InstanceInformationList ?? [])) {
+      if (InstanceId !== undefined) online.add(InstanceId);
+    }
+  }
+  return online;
+}

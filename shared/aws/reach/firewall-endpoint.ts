@@ -1,0 +1,37 @@
+import type { NetworkInterface } from '@aws-sdk/client-ec2';
+import { addressOf, type Cidr } from '../../core/model/cidr';
+import type { CheckResult } from '../../core/doctor/check';
+import type { Direction } from './acl-match';
+import type { AccountRegion } from './fix-command';
+import type { OtherEndpoint } from './group-match';
+import type { NetworkReader } from './network-reader';
+
+/** One end of the connection, whose firewalls are checked. */
+export interface Endpoint {
+  readonly reader: NetworkReader;
+  readonly location: AccountRegion;
+  readonly networkInterface: NetworkInterface;
+  /** Of the first packet: the node sends it, the peer receives it. */
+  readonly direction: Direction;
+  readonly other: OtherEndpoint;
+  /** Where to describe the interface of the other end. */
+  readonly otherLocation: AccountRegion;
+  /** The range that a fix allows: the other end, or everything that may take its place. */
+  readonly allowedRange: Cidr;
+}
+
+/** The result of one security group or network ACL. */
+export interface LayerResult extends Pick<CheckResult, 'fix'> {
+  readonly state: 'ok' | 'broken' | 'unknown';
+  readonly evidence: string;
+}
+
+export const groupIdsOf = ({ Groups = [] }: NetworkInterface): string[] =>
+  Groups.flatMap(({ GroupId }) => GroupId ?? []);
+
+/** `outbound traffic to 10.0.3.20` */
+export function describeTraffic(direction: Direction, traffic: string, other: Cidr): string {
+  return direction === 'egress'
+    ? `outbound ${traffic} to ${addressOf(other)}`
+    : `inbound ${traffic} from ${addressOf(other)}`;
+}

@@ -1,0 +1,111 @@
+import {
+  DescribeNetworkAclsCommand,
+  DescribeNetworkInterfacesCommand,
+  DescribeSecurityGroupsCommand,
+  DescribeSubnetsCommand,
+  type Filter,
+  type NetworkAcl,
+  type NetworkInterface,
+  type RouteTable,
+  type SecurityGroup,
+  type Subnet,
+  type Vpc,
+  type VpcPeeringConnection,
+} from '@aws-sdk/client-ec2';
+import { tryParseCidr, type Cidr } from '../../core/model/cidr';
+import { memoize } from '../../core/util/memoize';
+import type { Deadline } from '../../core/cloud';
+import { allPages, call } from '../client/call';
+import type { Clients } from '../client/clients';
+import type { Action } from '../client/permissions';
+import { readPeerings, readPrefixList, readRouteTables, readVpcs } from '../discover/networks';
+
+/** Reads the network of one region of one account. Checks share the results: each call is made once. */
+export interface NetworkReader {
+  readonly vpc: (id: string) => Promise<Vpc | undefined>;
+  readonly tables: (vpcId: string) => Promise<readonly RouteTable[]>;
+  /** Those that the VPC requested and those that it accepted. */
+  readonly peerings: (vpcId: string) => Promise<readonly VpcPeeringConnection[]>;
+  /** Empty for a prefix list that does not exist here. */
+  readonly prefixList: (id: string) => Promise<readonly Cidr[]>;
+  readonly subnets: (vpcId: string) => Promise<readonly Subnet[]>;
+  /** The interfaces with this address, in any VPC. */
+  readonly interfacesWith: (address: string) => Promise<readonly NetworkInterface[]>;
+  readonly interfacesOf: (instanceId: string) => Promise<readonly NetworkInterface[]>;
+  readonly group: (id: string) => Promise<SecurityGroup | undefined>;
+  readonly acl: (subnetId: string) => Promise<NetworkAcl | undefined>;
+}
+
+export function makeNetworkReader(clients: Clients, deadline: Deadline): NetworkReader {
+  const describe = makeDescriber(clients, deadline);
+  return {
+    vpc: memoize(async (id) => (await readVpcs(clients, [id], deadline))[0]),
+    tables: memoize((vpcId) => readRouteTables(clients, [vpcId], deadline)),
+    peerings: memoize(async (vpcId) => {
+      const filters = ['requester-vpc-info.vpc-id', 'accepter-vpc-info.vpc-id'] as const;
+      const read = filters.map((filter) => readPeerings(clients, filter, [vpcId], deadline));
+      return (await Promise.all(read)).flat();
+    }),
+    prefixList: memoize(async (id) => validCidrs(await readPrefixList(clients, id, deadline))),
+    subnets: memoize((vpcId) => describe.subnets('vpc-id', vpcId)),
+    interfacesWith: memoize((address) =>
+      describe.interfaces(
+        address.includes(':') ? 'ipv6-addresses.ipv6-address' : 'addresses.private-ip-address',
+        address,
+      ),
+    ),
+    interfacesOf: memoize((id) => describe.interfaces('attachment.instance-id', id)),
+    group: memoize(async (id) => (await describe.groups('group-id', id))[0]),
+    acl: memoize(async (subnetId) => (await describe.acls('association.subnet-id', subnetId))[0]),
+  };
+}
+
+interface Page {
+  readonly Filters: Filter[];
+  readonly NextToken?: string;
+}
+
+function makeDescriber({ ec2 }: Clients, deadline: Deadline) {
+  type CallOptions = Parameters<Parameters<typeof call>[2]>[0];
+
+  const describer =
+    <Output extends { NextToken?: string | undefined }, Item>(
+      action: Action,
+      send: (page: Page, options: CallOptions) => Promise<Output>,
+      itemsOf: (output: Output) => Item[] | undefined,
+    ) =>
+    async (filter: string, value: string): Promise<Item[]> => {
+      const Filters = [{ Name: filter, Values: [value] }];
+      const outputs = await allPages((next) =>
+        call(action, deadline, (options) => send({ Filters, ...next }, options)),
+      );
+      return outputs.flatMap((output) => itemsOf(output) ?? []);
+    };
+
+  return {
+    subnets: describer(
+      'ec2:DescribeSubnets',
+      (page, options) => ec2.send(new DescribeSubnetsCommand(page), options),
+      ({ Subnets }) => Subnets,
+    ),
+    interfaces: describer(
+      'ec2:DescribeNetworkInterfaces',
+      (page, options) => ec2.send(new DescribeNetworkInterfacesCommand(page), options),
+      ({ NetworkInterfaces }) => NetworkInterfaces,
+    ),
+    groups: describer(
+      'ec2:DescribeSecurityGroups',
+      (page, options) => ec2.send(new DescribeSecurityGroupsCommand(page), options),
+      ({ SecurityGroups }) => SecurityGroups,
+    ),
+    acls: describer(
+      'ec2:DescribeNetworkAcls',
+      (page, options) => ec2.send(new DescribeNetworkAclsCommand(page), options),
+      ({ NetworkAcls }) => NetworkAcls,
+    ),
+  };
+}
+
+/** Text that is not a CIDR matches no address, so it is left out. */
+export const validCidrs = (texts: readonly (string | undefined)[]): Cidr[] =>
+  texts.flatMap((text) => (text === undefined ? [] : (tryParseCidr(text) ?? [])));

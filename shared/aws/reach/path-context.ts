@@ -1,0 +1,102 @@
+import type { NetworkInterface } from '@aws-sdk/client-ec2';
+import { addressOf, contains, type Cidr } from '../../core/model/cidr';
+import { definedOnly } from '../../core/util/collections';
+import { lazy } from '../../core/util/memoize';
+import { undefinedIfDenied } from './access-denied';
+import { makeEc2, type Ec2, type AccountRegion } from './fix-command';
+import { validCidrs, type NetworkReader } from './network-reader';
+import { findNextHop, type NextHop, type PathStart } from './next-hop';
+import { lookUpRoutes, type RouteLookup } from './route-lookup';
+
+/** The VPC of the destination. */
+export interface RemoteVpc extends AccountRegion {
+  readonly vpcId: string;
+  /** Absent if there are no credentials for its account and region. */
+  readonly reader?: NetworkReader;
+}
+
+/** One connection, and what its checks share. Everything is read on first use, and once. */
+export interface PathContext extends Omit<PathStart, 'readerFor'> {
+  readonly ec2: Ec2;
+  /** The route of the node's subnet to the destination. */
+  forwardRoute(): Promise<RouteLookup | undefined>;
+  nextHop(): Promise<NextHop>;
+  /** Undefined if the destination is in no known VPC. */
+  remote(): Promise<RemoteVpc | undefined>;
+  /** The node's interface with the source address, otherwise its primary one. */
+  localInterface(): Promise<NetworkInterface | undefined>;
+  /** The interface with the destination address. */
+  remoteInterface(): Promise<NetworkInterface | undefined>;
+  /** The subnet of the destination. */
+  remoteSubnet(): Promise<string | undefined>;
+}
+
+export function makePathContext(start: PathStart): PathContext {
+  const { readerFor, ...shared } = start;
+  const { connection, local, vpcId, home } = start;
+  const forwardRoute = lazy(() => lookUpRoutes(local, start, connection.destination));
+  const nextHop = lazy(() => findNextHop(start, forwardRoute()));
+  const remote = lazy(async (): Promise<RemoteVpc | undefined> => {
+    const hop = await nextHop();
+    if (hop.kind === 'local') return { ...home, vpcId, reader: local };
+    if (hop.kind !== 'peering') return undefined;
+    return definedOnly({ ...hop.peering.remote, reader: readerFor(hop.peering.remote) });
+  });
+  const remoteInterface = lazy(async () => findInterface(await remote(), connection.destination));
+  return {
+    ...shared,
+    ec2: makeEc2(home.account),
+    forwardRoute,
+    nextHop,
+    remote,
+    localInterface: lazy(async () => {
+      const interfaces = await local.interfacesOf(start.instanceId);
+      return interfaces.find((one) => hasAddress(one, connection.source)) ?? interfaces.find(isPrimary);
+    }),
+    remoteInterface,
+    remoteSubnet: lazy(async () => {
+      const found = await undefinedIfDenied(remoteInterface());
+      return found?.SubnetId ?? findSubnet(await remote(), connection.destination);
+    }),
+  };
+}
+
+const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
+
+/** A security group stands for the addresses of its interfaces, not for addresses that they forward. */
+export function hasAddress(networkInterface: NetworkInterface, address: Cidr): boolean {
+  const {
+    PrivateIpAddresses = [],
+    Ipv6Addresses = [],
+    Ipv4Prefixes = [],
+    Ipv6Prefixes = [],
+  } = networkInterface;
+  const addresses = [
+    ...PrivateIpAddresses.map((one) => one.PrivateIpAddress),
+    ...Ipv6Addresses.map((one) => one.Ipv6Address),
+  ];
+  const prefixes = [
+    ...Ipv4Prefixes.map((one) => one.Ipv4Prefix),
+    ...Ipv6Prefixes.map((one) => one.Ipv6Prefix),
+  ];
+  return (
+    addresses.includes(addressOf(address)) || validCidrs(prefixes).some((range) => contains(range, address))
+  );
+}
+
+async function findInterface(
+  remote: RemoteVpc | undefined,
+  address: Cidr,
+): Promise<NetworkInterface | undefined> {
+  const found = (await remote?.reader?.interfacesWith(addressOf(address))) ?? [];
+  return found.find(({ VpcId }) => VpcId === remote?.vpcId);
+}
+
+async function findSubnet(remote: RemoteVpc | undefined, address: Cidr): Promise<string | undefined> {
+  const subnets = remote?.reader ? await remote.reader.subnets(remote.vpcId) : [];
+  const subnet = subnets.find(({ CidrBlock, Ipv6CidrBlockAssociationSet = [] }) => {
+    const texts = [CidrBlock, ...Ipv6CidrBlockAssociationSet.map((set) => set.Ipv6CidrBlock)];
+    return validCidrs(texts).some((range) => contains(range, address));
+  });
+  return subnet?.SubnetId;
+}

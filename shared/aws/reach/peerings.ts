@@ -1,0 +1,86 @@
+import type { VpcPeeringConnection, VpcPeeringConnectionVpcInfo } from '@aws-sdk/client-ec2';
+import { contains, type Cidr } from '../../core/model/cidr';
+import { definedOnly } from '../../core/util/collections';
+import { distinct, vpcRanges } from '../discover/networks';
+import { undefinedIfDenied } from './access-denied';
+import type { AccountRegion } from './fix-command';
+import { validCidrs, type NetworkReader } from './network-reader';
+
+/** One VPC of a peering. */
+export interface Side extends AccountRegion {
+  readonly vpcId: string;
+  /** Absent if the peering is not active and the VPC cannot be read. */
+  readonly ranges?: readonly Cidr[];
+}
+
+/** A peering, seen from the node's VPC. */
+export interface Peering {
+  readonly id: string;
+  readonly status: string;
+  readonly local: Side;
+  readonly remote: Side;
+  readonly accepter: AccountRegion;
+}
+
+/** @returns undefined for an account and region without credentials */
+export type ReaderFor = (location: AccountRegion) => NetworkReader | undefined;
+
+/** Where the node is, and how to read other places. */
+export interface Home {
+  readonly vpcId: string;
+  readonly home: AccountRegion;
+  readonly readerFor: ReaderFor;
+}
+
+export async function toPeering(vpcPeering: VpcPeeringConnection, start: Home): Promise<Peering> {
+  const { AccepterVpcInfo, RequesterVpcInfo, VpcPeeringConnectionId: id = '', Status } = vpcPeering;
+  const accepter = await toSide(AccepterVpcInfo, start);
+  const requester = await toSide(RequesterVpcInfo, start);
+  const status = Status?.Code ?? '';
+  return accepter.vpcId === start.vpcId
+    ? { id, status, local: accepter, remote: requester, accepter }
+    : { id, status, local: requester, remote: accepter, accepter };
+}
+
+/** EC2 lists the CIDR blocks of active peerings only. Before that they come from the VPC, if it can be read. */
+async function toSide(info: VpcPeeringConnectionVpcInfo = {}, { home, readerFor }: Home): Promise<Side> {
+  const { VpcId: vpcId = '', OwnerId: account = home.account, Region: region = home.region } = info;
+  const texts = [
+    info.CidrBlock,
+    ...(info.CidrBlockSet ?? []).map((set) => set.CidrBlock),
+    ...(info.Ipv6CidrBlockSet ?? []).map((set) => set.Ipv6CidrBlock),
+  ];
+  const activeRanges = validCidrs(distinct(texts));
+  if (activeRanges.length > 0) return { vpcId, account, region, ranges: activeRanges };
+  const reader = readerFor({ account, region });
+  const vpc = reader && (await undefinedIfDenied(reader.vpc(vpcId)));
+  return definedOnly({ vpcId, account, region, ranges: vpc && vpcRanges(vpc) });
+}
+
+export const rangeWith = ({ ranges = [] }: Side, address: Cidr): Cidr | undefined =>
+  ranges.find((range) => contains(range, address));
+
+/** Best first. EC2 keeps listing a peering for a while after it ended: other statuses rank last. */
+const statuses = ['active', 'provisioning', 'pending-acceptance', 'initiating-request'];
+
+/** The most plausible peering to the destination: active ones first, then the one that the route names. */
+export function choosePeering(
+  peerings: readonly Peering[],
+  destination: Cidr,
+  routedPeeringId: string | undefined,
+): Peering | undefined {
+  const hasDestination = ({ remote }: Peering) => rangeWith(remote, destination) !== undefined;
+  const isActive = (peering: Peering) => hasDestination(peering) && peering.status === 'active';
+  const isRouted = ({ id }: Peering) => id === routedPeeringId;
+  const statusRank = ({ status }: Peering) =>
+    statuses.includes(status) ? statuses.indexOf(status) : statuses.length;
+  const [best] = peerings
+    .filter((peering) => isRouted(peering) || peering.remote.ranges === undefined || hasDestination(peering))
+    .sort(
+      (a, b) =>
+        Number(isActive(b)) - Number(isActive(a)) ||
+        Number(isRouted(b)) - Number(isRouted(a)) ||
+        statusRank(a) - statusRank(b),
+    );
+  return best;
+}

@@ -1,0 +1,40 @@
+import type { Cidr } from '../model/cidr';
+import type { Node } from '../model/node';
+
+/** The connection under test: its packet as it leaves the node and as the peer receives it. */
+export interface Connection<N extends Node = Node> {
+  readonly node: N;
+  /** One-address range, like `destination`. */
+  readonly source: Cidr;
+  readonly destination: Cidr;
+  readonly port: number;
+}
+
+/** In the order in which they are reported: the first broken one is the diagnosis. */
+export const checkNames = [
+  'node',
+  'peering',
+  'forward-route',
+  'return-route',
+  'node-firewall',
+  'peer-firewall',
+  'masquerading',
+  'proof',
+] as const;
+export type CheckName = (typeof checkNames)[number];
+
+export interface Check {
+  readonly name: CheckName;
+  /** `unknown`: could not be checked, because a permission is missing or another account owns the resource. */
+  readonly state: 'ok' | 'broken' | 'unknown' | 'not-needed';
+  /** What was found and where, one sentence each, the decisive one first. */
+  readonly evidence: readonly string[];
+  /** The command that fixes a broken check, or that shows what an unknown one could not read. */
+  readonly fix?: string;
+}
+
+export type CheckResult = Omit<Check, 'name'>;
+
+/** Evidence of the peering check for a public destination that is in no known network. */
+export const publicAddressEvidence = (address: string): string =>
+  `${address} is a public address: it is reached through an internet gateway, not a peering.`;

@@ -1,0 +1,34 @@
+import type { Cidr } from '../model/cidr';
+import type { PeermasqError } from '../model/errors';
+import type { Explanation } from '../explain/simulate/packet';
+import type { Node, NetworkContext } from '../model/node';
+import type { Outcome } from '../reconcile/outcome';
+import type { Check } from './check';
+
+/** Everything known about one connection. */
+export interface Findings {
+  readonly node: Node;
+  /** Result of a dry run for the node. */
+  readonly outcome: Outcome;
+  readonly networkContext: NetworkContext;
+  /** One-address range. Absent if the connection starts on the node itself. */
+  readonly pod?: Cidr;
+  /** The destination on the command line. */
+  readonly requested: { readonly address: Cidr; readonly port: number };
+  /** The destination after the node's NAT rules, if they name exactly one: `reach` is about this one. */
+  readonly destination: Cidr;
+  /** The cluster's own ranges, from the config and the cloud. */
+  readonly clusterRanges: readonly { readonly cidr: Cidr; readonly of: 'pods' | 'services' }[];
+  /** What the node's rules do to the packet, or why they could not be read. */
+  readonly rules: Explanation | PeermasqError;
+  /** The checks of the cloud's network. */
+  readonly reach: readonly Check[];
+}
+
+export interface Diagnosis {
+  /** In the order of `checkNames`. */
+  readonly checks: readonly Check[];
+  readonly broken: Check | null;
+  /** A one-line summary. */
+  readonly verdict: string;
+}

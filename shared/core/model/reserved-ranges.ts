@@ -1,0 +1,39 @@
+import { contains, overlaps, parseCidr, type Cidr } from './cidr';
+
+/**
+ * Ranges that no rule may masquerade to, and why (IANA special-purpose registries, RFC 6890). The node program
+ * checks its input against the same list: infra/write-reserved.ts generates its section from this one.
+ */
+export const reserved = (
+  [
+    ['0.0.0.0/8', 'this host'],
+    ['127.0.0.0/8', 'loopback'],
+    ['169.254.0.0/16', 'link-local, where metadata servers answer'],
+    ['224.0.0.0/4', 'multicast'],
+    ['240.0.0.0/4', 'reserved and broadcast'],
+    ['::/64', 'loopback, and IPv4 in IPv6'],
+    ['fe80::/10', 'link-local'],
+    ['ff00::/8', 'multicast'],
+  ] as const
+).map(([text, reason]) => ({ cidr: parseCidr(text), reason }));
+
+/** Why this range cannot be a destination, to follow "it …"; undefined when it can. A default route holds all of them. */
+export function reservedReason(cidr: Cidr): string | undefined {
+  if (cidr.prefix === 0) return 'holds every address there is';
+  const hit = reserved.find((entry) => overlaps(entry.cidr, cidr));
+  return hit && `${contains(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.reason}`;
+}
+
+/** RFC 1918, RFC 6598, RFC 2544, RFC 1112, RFC 4193. */
+const internal = [
+  '10.0.0.0/8',
+  '172.16.0.0/12',
+  '192.168.0.0/16',
+  '100.64.0.0/10',
+  '198.18.0.0/15',
+  '240.0.0.0/4',
+  'fc00::/7',
+].map(parseCidr);
+
+/** No address of the internet: no gateway leads there. */
+export const isInternal = (range: Cidr): boolean => internal.some((outer) => contains(outer, range));

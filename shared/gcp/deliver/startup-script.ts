@@ -1,0 +1,119 @@
+/** Every version of the composed script begins with these lines and a version number. */
+const header = '#!/bin/bash\n# peermasq: startup script, version ';
+
+/** What follows this line, to the end of the file, is somebody else's script. */
+const originalMarker = '# peermasq: from here on the script that was here before, unchanged';
+
+/**
+ * Runs as root, once at every boot. The guest agent's runner takes its script from the instance, and only
+ * if there is none there from the project, trims white space before it, writes it to a directory of its own
+ * and runs `bash -c FILE` (GoogleCloudPlatform/guest-agent: google_metadata_script_runner/main.go). The
+ * other scripts are run the same way, beside this one: that directory allows it, /tmp may be noexec.
+ */
+const block = `1
+# Runs the startup scripts that would run without it, then starts peermasq; exits as they did.
+here=$(dirname -- "$0")
+code=0
+
+metadata() { # PATH: prints the value, fails if there is none
+  curl -q --noproxy '*' --silent --show-error --fail --max-time 30 --retry 5 --retry-connrefused \\
+    --header 'Metadata-Flavor: Google' \\
+    "http://\${GCE_METADATA_HOST:-169.254.169.254}/computeMetadata/v1/$1"
+}
+
+trimmed() {
+  LC_ALL=C sed '/[^[:space:]]/,$!d' | LC_ALL=C sed '1s/^[[:space:]]*//'
+}
+
+run() { # FILE
+  chmod 0755 -- "$1"
+  /bin/bash -c '"$0"' "$1" || code=$?
+}
+
+run_original_of() { # SCRIPT: the script that peermasq's block stands before
+  local file=$here/startup-script.original
+  LC_ALL=C sed '1,/^${originalMarker}$/d' "$1" | trimmed > "$file"
+  run "$file"
+}
+
+has_original() { # SCRIPT
+  grep -q '^${originalMarker}$' "$1"
+}
+
+is_ours() { # SCRIPT
+  [[ $(head -n 2 -- "$1") == *'# peermasq: startup script'* ]]
+}
+
+download() { # URL, also gs://BUCKET/OBJECT
+  local token url=$1
+  [[ $url == gs://* ]] && url=https://storage.googleapis.com/\${url#gs://}
+  if [[ $url == https://storage.googleapis.com/* ]]; then
+    token=$(metadata instance/service-accounts/default/token)
+    token=\${token#*'"access_token":"'}
+    token=\${token%%'"'*}
+    curl --silent --fail --location --retry 5 --header @- "$url" <<< "Authorization: Bearer $token" && return
+  fi
+  curl --silent --show-error --fail --location --retry 5 "$url"
+}
+
+run_project_scripts() { # this instance's script hides them from the runner
+  local url file=$here/startup-script.project
+  if metadata project/attributes/startup-script 2> /dev/null > "$file.raw" && [ -s "$file.raw" ]; then
+    trimmed < "$file.raw" > "$file"
+    if ! is_ours "$file"; then # this one again, where Terraform has seeded it
+      run "$file"
+    elif has_original "$file"; then
+      run_original_of "$file"
+    fi
+  fi
+  if url=$(metadata project/attributes/startup-script-url 2> /dev/null) && [ -n "$url" ]; then
+    if download "$url" > "$file"; then run "$file"; else code=1; fi
+  fi
+}
+
+start_peermasq() {
+  local value=$here/peermasq-program program=$here/peermasq.sh
+  metadata instance/attributes/peermasq-program 2> /dev/null > "$value" ||
+    metadata project/attributes/peermasq-program > "$value" || return
+  if [[ $(head -c 4 -- "$value") == H4sI ]]; then # gzip and base64
+    base64 --decode "$value" | gzip --decompress > "$program"
+  else
+    mv -- "$value" "$program"
+  fi
+  [[ $(head -n 5 -- "$program") == *peermasq* ]] && bash -n "$program" && # ours, and well-formed
+    bash "$program" watch --install < /dev/null
+}
+
+hides_project_scripts() { # as a script of the project it hides nothing
+  metadata instance/attributes/startup-script > /dev/null 2>&1 &&
+    ! metadata instance/attributes/startup-script-url > /dev/null 2>&1
+}
+
+if has_original "$0"; then
+  run_original_of "$0"
+elif hides_project_scripts; then
+  run_project_scripts
+fi
+start_peermasq || echo 'peermasq: not started; the next boot tries again' >&2
+exit "$code"
+`;
+
+/**
+ * The script that an instance must have, or a project where it is seeded: peermasq's block, and after it, byte for byte, the script that was
+ * there. Composing again changes nothing; an older block of ours is replaced.
+ * @param current the value of the instance's `startup-script`; absent or empty means it has none
+ */
+export function composeStartupScript(current: string | undefined): string {
+  const original = originalStartupScript(current);
+  return original === undefined ? `${header}${block}` : `${header}${block}${originalMarker}\n${original}`;
+}
+
+/** The script without peermasq's block; `undefined` when there is nothing else. */
+export function originalStartupScript(current: string | undefined): string | undefined {
+  if (!current) return undefined;
+  // The runner trims white space before a script, and so do people's heredocs not.
+  const script = current.trimStart();
+  if (!script.startsWith(header)) return current;
+  const at = script.indexOf(`\n${originalMarker}\n`);
+  return at < 0 ? undefined : script.slice(at + originalMarker.length + 2);
+}

@@ -1,0 +1,205 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { nodeKey, type RouteSourceKind, routeSourceKinds } from '../../../shared/core/model/node';
+import { labAccount, labRegion } from '../../lab/aws/cloud';
+import type { LabRoute } from '../../lab/aws/state';
+import { soon, startCloud, subnetId, vpcId } from '../cloud';
+
+let lab: Awaited<ReturnType<typeof startCloud>>;
+
+beforeEach(async () => {
+  lab = await startCloud();
+});
+afterEach(() => lab.close());
+
+const pcx = 'pcx-11112222aaaabbbbc';
+const tgw = 'tgw-0123456789abcdef0';
+const vgw = 'vgw-0123456789abcdef0';
+
+async function getNetworkContexts(
+  ids: readonly string[],
+  kinds: readonly RouteSourceKind[] = routeSourceKinds,
+) {
+  const refs = ids.map((id) => ({ cloud: 'aws', account: labAccount, region: labRegion, id }) as const);
+  const nodes = await lab.cloud.nodes.get(refs, soon());
+  const found = await lab.cloud.routes.getNetworkContexts(nodes, kinds, soon());
+  return refs.map((ref) => found.get(nodeKey(ref)));
+}
+
+/** The routes that one node sees when its network's main table has these. */
+async function routesOf(routes: readonly LabRoute[], kinds?: readonly RouteSourceKind[]) {
+  lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId], routes });
+  const [surroundings] = await getNetworkContexts([lab.aws.addNode({ subnetId })], kinds);
+  return surroundings?.routes;
+}
+
+describe('routes', () => {
+  beforeEach(() => {
+    lab.aws.state.peerings.push({ vpcPeeringConnectionId: pcx, status: 'active' });
+  });
+
+  test.each<[string, LabRoute, object[]]>([
+    [
+      'a peering',
+      { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx },
+      [{ kind: 'peerings', via: pcx, destination: '10.0.0.0/16', state: 'active' }],
+    ],
+    [
+      'a peering, IPv6',
+      { destinationIpv6CidrBlock: '2001:db8::/56', vpcPeeringConnectionId: pcx },
+      [{ kind: 'peerings', via: pcx, destination: '2001:db8::/56', state: 'active' }],
+    ],
+    [
+      'a transit gateway, even for everything',
+      { destinationCidrBlock: '0.0.0.0/0', transitGatewayId: tgw },
+      [{ kind: 'transit-gateways', via: tgw, destination: '0.0.0.0/0', state: 'active' }],
+    ],
+    [
+      'a virtual private gateway, propagated',
+      { destinationCidrBlock: '10.193.0.0/16', gatewayId: vgw, origin: 'EnableVgwRoutePropagation' },
+      [{ kind: 'vpn', via: vgw, destination: '10.193.0.0/16', state: 'active' }],
+    ],
+    [
+      'a blackhole',
+      { destinationCidrBlock: '10.9.0.0/16', transitGatewayId: tgw, state: 'blackhole' },
+      [{ kind: 'transit-gateways', via: tgw, destination: '10.9.0.0/16', state: 'blackhole' }],
+    ],
+    [
+      'a destination that is no range is passed on as it is',
+      { destinationCidrBlock: '10.0.0.0/16; reboot <&>', transitGatewayId: tgw },
+      [{ kind: 'transit-gateways', via: tgw, destination: '10.0.0.0/16; reboot <&>', state: 'active' }],
+    ],
+    ['a route without a destination', { transitGatewayId: tgw }, []],
+    ['the internet', { destinationCidrBlock: '0.0.0.0/0', gatewayId: 'igw-0a' }, []],
+    ['a NAT gateway', { destinationCidrBlock: '0.0.0.0/0', natGatewayId: 'nat-0a' }, []],
+    ['an endpoint', { destinationPrefixListId: 'pl-63a5400a', gatewayId: 'vpce-0a' }, []],
+    ['an instance', { destinationCidrBlock: '100.96.1.0/24', networkInterfaceId: 'eni-0a' }, []],
+  ])('%s', async (_, route, routes) => {
+    expect(await routesOf([route])).toEqual(routes);
+  });
+
+  test('a prefix list is as many routes as it has entries', async () => {
+    lab.aws.state.prefixLists.set('pl-0123456789abcdef0', ['10.1.0.0/16', '10.2.0.0/16', '2001:db8::/56']);
+    lab.aws.state.pageSize = 2;
+    const routes = await routesOf([
+      { destinationPrefixListId: 'pl-0123456789abcdef0', transitGatewayId: tgw },
+    ]);
+    expect(routes?.map(({ destination }) => destination)).toEqual([
+      '10.1.0.0/16',
+      '10.2.0.0/16',
+      '2001:db8::/56',
+    ]);
+  });
+
+  test('a prefix list that cannot be seen is passed on by its name', async () => {
+    const routes = await routesOf([
+      { destinationPrefixListId: 'pl-0aaaaaaaaaaaaaaaa', transitGatewayId: tgw },
+    ]);
+    expect(routes?.map(({ destination }) => destination)).toEqual(['pl-0aaaaaaaaaaaaaaaa']);
+  });
+
+  test.each([
+    ['pending-acceptance', 'blackhole'],
+    ['provisioning', 'provisioning'],
+    ['deleted', 'blackhole'],
+  ] as const)('over a peering that is %s they are %s', async (status, expected) => {
+    lab.aws.state.peerings.splice(0, 1, { vpcPeeringConnectionId: pcx, status });
+    const routes = await routesOf([{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx }]);
+    expect(routes?.map(({ state }) => state)).toEqual([expected]);
+  });
+
+  test('over a peering that cannot be seen they lead nowhere', async () => {
+    lab.aws.state.peerings.length = 0;
+    const routes = await routesOf([{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx }]);
+    expect(routes?.map(({ state }) => state)).toEqual(['blackhole']);
+  });
+
+  test('kinds that were not asked for are neither looked up nor told', async () => {
+    const routes: LabRoute[] = [
+      { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx },
+      { destinationCidrBlock: '10.193.0.0/16', gatewayId: vgw },
+    ];
+    expect(await routesOf(routes, ['vpn'])).toMatchObject([{ kind: 'vpn' }]);
+    expect(lab.aws.count('DescribeVpcPeeringConnections')).toBe(0);
+    expect((await getNetworkContexts(['i-00000000000000001'], []))[0]).toMatchObject({
+      routes: [],
+      discoveredKinds: [],
+    });
+    expect(lab.aws.count('DescribeRouteTables')).toBe(1);
+  });
+});
+
+describe('the table in effect', () => {
+  const subnets = [subnetId, 'subnet-0fedcba9876543210'];
+  beforeEach(() => {
+    const routes = [{ destinationCidrBlock: '10.1.0.0/16', gatewayId: vgw }];
+    lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: subnets, routes });
+    lab.aws.addNetwork({ vpcId: 'vpc-0ther', cidrs: ['172.21.0.0/16'], subnetIds: ['subnet-0ther'] });
+    lab.aws.state.routeTables.push({
+      routeTableId: 'rtb-explicit',
+      vpcId,
+      isMain: false,
+      subnetIds: [subnetId],
+      routes: [{ destinationCidrBlock: '10.2.0.0/16', gatewayId: vgw }],
+    });
+  });
+  const destinations = async (...ids: string[]) =>
+    (await getNetworkContexts(ids)).map((found) =>
+      found?.routes.map(({ destination }) => destination).join(),
+    );
+
+  test('the explicit one, else the main one of the network', async () => {
+    const ids = [...subnets, 'subnet-0ther'].map((id) => lab.aws.addNode({ subnetId: id }));
+    expect(await destinations(...ids)).toEqual(['10.2.0.0/16', '10.1.0.0/16', '']);
+  });
+
+  test('looked up once for 300 nodes', async () => {
+    const ids = Array.from({ length: 300 }, () => lab.aws.addNode({ subnetId }));
+    expect(new Set(await destinations(...ids))).toEqual(new Set(['10.2.0.0/16']));
+    expect(['DescribeVpcs', 'DescribeRouteTables'].map((action) => lab.aws.count(action))).toEqual([1, 1]);
+  });
+
+  test('page by page', async () => {
+    lab.aws.state.pageSize = 1;
+    expect(await destinations(lab.aws.addNode({ subnetId }))).toEqual(['10.2.0.0/16']);
+  });
+
+  test('a terminated node, and one whose network is gone, have no surroundings', async () => {
+    const ids = [
+      lab.aws.addNode({ subnetId, state: 'terminated' }),
+      lab.aws.addNode({ subnetId: 'subnet-0ther' }),
+      lab.aws.addNode({ subnetId }),
+    ];
+    lab.aws.state.vpcs.delete('vpc-0ther');
+    expect((await getNetworkContexts(ids)).map((found) => found?.network)).toEqual([
+      undefined,
+      undefined,
+      vpcId,
+    ]);
+  });
+});
+
+test('a network with a range that is none has no surroundings', async () => {
+  lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16', '<all>'], subnetIds: [subnetId] });
+  expect(await getNetworkContexts([lab.aws.addNode({ subnetId })])).toEqual([undefined]);
+});
+
+test('the ranges of the network: all that are associated, of both families', async () => {
+  lab.aws.addNetwork({
+    vpcId,
+    cidrs: ['172.20.0.0/16', '100.64.0.0/16'],
+    ipv6Cidrs: ['2001:db8:1::/56'],
+    subnetIds: [subnetId],
+  });
+  lab.aws.state.vpcs.get(vpcId)?.formerCidrs.push('172.30.0.0/16');
+  const [surroundings] = await getNetworkContexts([lab.aws.addNode({ subnetId })]);
+  expect(surroundings).toMatchObject({
+    podRanges: [],
+    arePodsRouted: false,
+    discoveredKinds: routeSourceKinds,
+  });
+  expect(surroundings?.networkRanges.map(({ text }) => text)).toEqual([
+    '172.20.0.0/16',
+    '100.64.0.0/16',
+    '2001:db8:1::/56',
+  ]);
+});

@@ -1,0 +1,60 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fakeNode } from '../lab/aws/fake-node';
+import { countAwsCalls, openAwsFleet, subnetIds, type AwsCalls, type AwsFleet } from './aws-fleet';
+
+export interface Storm {
+  readonly name: string;
+  readonly nodes: number;
+  readonly proven: number;
+  readonly deadLetters: number;
+  /** From the first event to the last proof. */
+  readonly seconds: number;
+  readonly calls: AwsCalls;
+}
+
+const nodes = 1_000;
+/** Instances of one RunInstances, as an Auto Scaling group makes them. */
+const perLaunch = 20;
+/** Milliseconds, as all times here. */
+const joinWithin = 10_000;
+
+/**
+ * 1,000 nodes join within 10 s: a RunInstances of CloudTrail tells of each 20, and each tells that it is
+ * `running`. A command takes 0.3 to 1.3 s. The sweep of the schedule runs when they have joined.
+ * @param registersWithin how long after `running` the SSM agents register, at random
+ */
+export async function measureStorm(name: string, registersWithin: number): Promise<Storm> {
+  const fleet = await openAwsFleet();
+  try {
+    const startedAt = Date.now();
+    await Promise.all(Array.from({ length: nodes / perLaunch }, () => launch(fleet, registersWithin)));
+    await fleet.stack.invoke('sweep', { skipNewNodes: true });
+    const isProven = ({ tags }: { tags: ReadonlyMap<string, string> }) =>
+      tags.get('peermasq:status')?.startsWith('proven') === true;
+    const proven = () => [...fleet.aws.state.instances.values()].filter(isProven).length;
+    const until = startedAt + 300_000;
+    while (proven() < nodes && fleet.stack.deadLetters.length === 0 && Date.now() < until) await sleep(100);
+    const seconds = (Date.now() - startedAt) / 1_000;
+    // What comes after the last proof counts too: events of commands, messages that come again.
+    await fleet.stack.idle();
+    const deadLetters = fleet.stack.deadLetters.length;
+    return { name, nodes, proven: proven(), deadLetters, seconds, calls: countAwsCalls(fleet.aws) };
+  } finally {
+    await fleet.close();
+  }
+}
+
+async function launch({ aws, stack, cluster }: AwsFleet, registersWithin: number): Promise<void> {
+  await sleep(Math.random() * joinWithin);
+  const ids = Array.from({ length: perLaunch }, (_, index) =>
+    aws.addNode({
+      subnetId: subnetIds[index % subnetIds.length] ?? '',
+      cluster,
+      machine: fakeNode,
+      registersAfterMs: Math.random() * registersWithin,
+      commandDelayMs: 300 + Math.random() * 1_000,
+    }),
+  );
+  stack.put(aws.runInstancesEvent(ids));
+  for (const id of ids) stack.put(aws.stateChangeEvent(id));
+}

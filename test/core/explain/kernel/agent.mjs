@@ -1,0 +1,93 @@
+// What one machine of the lab does for the test, without a new process for each question:
+//   node agent.mjs SOCKET
+// Each line on the socket is one request in JSON, and is answered by one line:
+//   {"run": [{"argv": [...], "stdin": "..."}]}              their outputs; the first that fails ends it
+//   {"send": [{"protocol", "source", "sourcePort", "destination", "destinationPort"}]}   once each is on its way
+import { spawnSync } from 'node:child_process';
+import { createSocket } from 'node:dgram';
+import { createServer, createConnection } from 'node:net';
+import { createInterface } from 'node:readline';
+import { setImmediate } from 'node:timers';
+
+const [path] = process.argv.slice(2);
+
+function run({ argv: [command, ...args], stdin = '' }) {
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    input: stdin,
+    encoding: 'utf8',
+    maxBuffer: 1e8,
+  });
+  if (error || status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error ?? stderr}`);
+  return stdout;
+}
+
+function sendUdp({ source, sourcePort, destination, destinationPort }) {
+  return new Promise((resolve, reject) => {
+    const socket = createSocket(source.includes(':') ? 'udp6' : 'udp4');
+    socket.on('error', reject);
+    socket.bind({ address: source, port: sourcePort, exclusive: true }, () => {
+      socket.send('x', destinationPort, destination, () => {
+        // A rule that drops the packet makes this an error; the peer's silence tells the same.
+        socket.close(resolve);
+      });
+    });
+  });
+}
+
+/** The first packet is sent before `connect` returns; no answer is waited for. */
+function sendTcp({ source, sourcePort, destination, destinationPort }) {
+  return new Promise((resolve) => {
+    const socket = createConnection({
+      host: destination,
+      port: destinationPort,
+      localAddress: source,
+      localPort: sourcePort,
+    });
+    socket.on('error', () => undefined);
+    socket.on('close', resolve);
+    setImmediate(() => socket.destroy());
+  });
+}
+
+// Node has no raw sockets. Of ICMPv6 the kernel itself fills in the checksum.
+const ping = `
+use Socket qw(:DEFAULT inet_pton);
+while (<STDIN>) {
+  my ($source, $id, $destination) = split;
+  my $six = $source =~ /:/;
+  my $family = $six ? AF_INET6 : AF_INET;
+  my $at = sub { my $to = inet_pton($family, $_[0]); $six ? pack_sockaddr_in6(0, $to) : pack_sockaddr_in(0, $to) };
+  socket(my $socket, $family, SOCK_RAW, $six ? 58 : 1) or die "socket: $!";
+  bind($socket, $at->($source)) or die "bind: $!";
+  my $sum = 0x0800 + $id;
+  my $request = pack('C2n3', $six ? 128 : 8, 0, ~(($sum & 0xffff) + ($sum >> 16)) & 0xffff, $id, 0);
+  send($socket, $request, 0, $at->($destination));
+}`;
+
+function sendPings(packets) {
+  if (packets.length === 0) return;
+  const lines = packets.map(
+    ({ source, sourcePort, destination }) => `${source} ${sourcePort} ${destination}\n`,
+  );
+  run({ argv: ['perl', '-e', ping], stdin: lines.join('') });
+}
+
+async function handleRequest(request) {
+  if (request.run) return request.run.map(run);
+  const isPing = ({ protocol }) => protocol.startsWith('icmp');
+  sendPings(request.send.filter(isPing));
+  for (const packet of request.send.filter((one) => !isPing(one))) {
+    await (packet.protocol === 'tcp' ? sendTcp(packet) : sendUdp(packet));
+  }
+  return [];
+}
+
+createServer(async (socket) => {
+  for await (const line of createInterface(socket)) {
+    const result = await handleRequest(JSON.parse(line)).then(
+      (outputs) => ({ outputs }),
+      (error) => ({ error: String(error.message) }),
+    );
+    socket.write(`${JSON.stringify(result)}\n`);
+  }
+}).listen(path, () => console.log('listening'));

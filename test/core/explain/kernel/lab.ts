@@ -1,0 +1,187 @@
+import { once } from 'node:events';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type Host, type Lab, openLab } from '../../../lab/netns';
+
+export interface SentPacket {
+  readonly protocol: 'tcp' | 'udp' | 'icmp' | 'icmpv6';
+  readonly source: string;
+  /** Of a ping its identifier. */
+  readonly sourcePort: number;
+  readonly destination: string;
+  readonly destinationPort: number;
+  readonly isFromNode: boolean;
+}
+
+export interface AgentCommand {
+  readonly argv: readonly string[];
+  readonly stdin?: string;
+}
+
+interface Agent {
+  readonly run: (commands: readonly AgentCommand[]) => Promise<string[]>;
+  readonly send: (packets: readonly SentPacket[]) => Promise<void>;
+  readonly close: () => void;
+}
+
+/** A pod, its node with two ways out, and a peer at the end of both that tells what it receives, and drops it. */
+export interface ExplainLab {
+  /** Runs programs on the node, in order. */
+  readonly onNode: Agent['run'];
+  /** Sends each packet once; `key` of what the peer has received → its source address. */
+  readonly send: (packets: readonly SentPacket[]) => Promise<void>;
+  readonly received: () => Promise<ReadonlyMap<string, string>>;
+  readonly clearReceived: () => Promise<void>;
+  readonly close: () => Promise<void>;
+}
+
+/** The source port tells packets apart: each is used once in a batch, and a free one is kept by the kernel. */
+export const packetKeyOf = ({ protocol, sourcePort }: Pick<SentPacket, 'protocol' | 'sourcePort'>) =>
+  `${protocol.startsWith('icmp') ? 'ping' : protocol} ${sourcePort}`;
+
+/** `second`: of IPv6 an address that no device has. */
+export const labAddresses = {
+  4: { pod: '10.132.0.10', node: '10.209.0.2', second: '10.209.0.3', other: '192.168.50.2' },
+  6: { pod: 'fd00:132::a', node: 'fd00:209::2', second: 'fd00:209::3', other: 'fd00:192::2' },
+} as const;
+
+// All that arrives is written down and dropped, so that nothing comes back.
+const receivedSets = [
+  ['seen4', 'meta l4proto { tcp, udp }', 'ip saddr . meta l4proto . th sport'],
+  ['seen6', 'meta l4proto { tcp, udp }', 'ip6 saddr . meta l4proto . th sport'],
+  ['pings4', 'icmp type echo-request', 'ip saddr . icmp id'],
+  ['pings6', 'icmpv6 type echo-request', 'ip6 saddr . icmpv6 id'],
+] as const;
+const listen = `table inet peer {
+${receivedSets.map(([set, , what]) => `set ${set} { typeof ${what}; size 65535; flags dynamic; }\n`).join('')}
+  chain prerouting {
+    type filter hook prerouting priority raw
+    ${receivedSets.map(([set, which, what]) => `${which} update @${set} { ${what} }\n`).join('')}
+    drop
+  }
+}`;
+
+export async function openExplainLab(): Promise<ExplainLab> {
+  const lab = openLab();
+  const [pod, node, peer] = await Promise.all(['pod', 'node', 'peer'].map((label) => lab.machine(label)));
+  if (!pod || !node || !peer) throw new Error('no machines');
+  await connect(lab, pod, node, peer);
+  const [onPod, onNode, onPeer] = await Promise.all([pod, node, peer].map(openAgent));
+  if (!onPod || !onNode || !onPeer) throw new Error('no agents');
+  await onPeer.run([{ argv: ['nft', '-f', '-'], stdin: listen }]);
+  return {
+    onNode: onNode.run,
+    send: async (packets) => {
+      await onPod.send(packets.filter(({ isFromNode }) => !isFromNode));
+      await onNode.send(packets.filter(({ isFromNode }) => isFromNode));
+    },
+    received: async () => {
+      const [json = ''] = await onPeer.run([{ argv: ['nft', '-j', 'list', 'table', 'inet', 'peer'] }]);
+      return parseReceived(json);
+    },
+    clearReceived: async () => {
+      const flush = receivedSets.map(([set]) => `flush set inet peer ${set}\n`).join('');
+      await onPeer.run([{ argv: ['nft', '-f', '-'], stdin: flush }]);
+    },
+    close: async () => {
+      for (const agent of [onPod, onNode, onPeer]) agent.close();
+      await lab.close();
+    },
+  };
+}
+
+function parseReceived(json: string): Map<string, string> {
+  const { nftables } = JSON.parse(json) as {
+    nftables: { set?: { elem?: { concat: [string, string, number] | [string, number] }[] } }[];
+  };
+  const entries = nftables.flatMap(({ set }) => set?.elem ?? []);
+  return new Map(
+    entries.map(({ concat: [source, ...which] }) => [
+      which.length === 1 ? `ping ${which[0]}` : which.join(' '),
+      source,
+    ]),
+  );
+}
+
+async function connect(lab: Lab, pod: Host, node: Host, peer: Host): Promise<void> {
+  const [{ pod: own, node: address, second, other }, v6] = [labAddresses[4], labAddresses[6]];
+  await lab.addVethPair(
+    { machine: pod, device: 'eth0', addresses: [`${own}/24`, `${v6.pod}/64`] },
+    { machine: node, device: 'cbr0', addresses: ['10.132.0.1/24', 'fd00:132::1/64'] },
+  );
+  // Two ranges on eth0, and a second address in one of them.
+  await lab.addVethPair(
+    {
+      machine: node,
+      device: 'eth0',
+      addresses: [`${address}/16`, `${second}/16`, '172.31.0.2/24', `${v6.node}/64`],
+    },
+    { machine: peer, device: 'eth0', addresses: ['10.209.0.1/16', '172.31.0.1/24', 'fd00:209::1/64'] },
+  );
+  await lab.addVethPair(
+    { machine: node, device: 'eth1', addresses: [`${other}/24`, `${v6.other}/64`] },
+    { machine: peer, device: 'eth1', addresses: ['192.168.50.1/24', 'fd00:192::1/64'] },
+  );
+  await pod.run(['ip', 'route', 'add', 'default', 'via', '10.132.0.1']);
+  await pod.run(['ip', 'route', 'add', 'default', 'via', 'fd00:132::1']);
+  for (const [range, via] of [
+    ['default', '10.209.0.1'],
+    ['10.193.0.0/16', '172.31.0.1'],
+    ['10.50.0.0/16', '192.168.50.1'],
+    ['::/0', 'fd00:209::1'],
+    ['fd00:50::/32', 'fd00:192::1'],
+  ] as const) {
+    await node.run(['ip', 'route', 'add', range, 'via', via]);
+  }
+  await node.sysctl('ipv4/ip_forward', '1');
+  await node.sysctl('ipv6/conf/all/forwarding', '1');
+  // A packet whose way back is another way is the peer's to judge, not the node's.
+  for (const name of ['all', 'default', 'eth0', 'eth1', 'cbr0'])
+    await node.sysctl(`ipv4/conf/${name}/rp_filter`, '0');
+  await addPermanentNeighbours(node, 'eth0', peer, ['10.209.0.1', '172.31.0.1', '172.31.0.9', 'fd00:209::1']);
+  await addPermanentNeighbours(node, 'eth1', peer, ['192.168.50.1', 'fd00:192::1']);
+  await addPermanentNeighbours(pod, 'eth0', node, ['10.132.0.1', 'fd00:132::1'], 'cbr0');
+  await addPermanentNeighbours(node, 'cbr0', pod, [own, v6.pod], 'eth0');
+}
+
+/**
+ * Neighbours that need not be asked for: a first packet that waits for an answer may come after the next, and of
+ * IPv6 the rules may drop the question.
+ */
+async function addPermanentNeighbours(
+  machine: Host,
+  device: string,
+  other: Host,
+  addresses: readonly string[],
+  otherDevice = device,
+): Promise<void> {
+  const mac = (await other.run(['cat', `/sys/class/net/${otherDevice}/address`])).trim();
+  const lines = addresses.map(
+    (address) => `neigh replace ${address} lladdr ${mac} dev ${device} nud permanent\n`,
+  );
+  await machine.run(['ip', '-batch', '-'], { stdin: lines.join('') });
+}
+
+async function openAgent(host: Host): Promise<Agent> {
+  const path = join(host.folder, 'agent.sock');
+  const program = host.spawn([process.execPath, join(__dirname, 'agent.mjs'), path]);
+  await program.output(/listening/);
+  const socket = createConnection(path);
+  await once(socket, 'connect');
+  const responses = createInterface(socket)[Symbol.asyncIterator]();
+  const sendRequest = async (request: unknown): Promise<string[]> => {
+    socket.write(`${JSON.stringify(request)}\n`);
+    const { value } = (await responses.next()) as { value: string };
+    const { outputs, error } = JSON.parse(value) as { outputs?: string[]; error?: string };
+    if (!outputs) throw new Error(`${host.name}: ${error ?? 'no answer'}`);
+    return outputs;
+  };
+  return {
+    run: (commands) => sendRequest({ run: commands }),
+    send: async (packets) => {
+      await sendRequest({ send: packets });
+    },
+    close: () => socket.destroy(),
+  };
+}

@@ -1,0 +1,143 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import {
+  aggregate,
+  compareCidrs,
+  contains,
+  overlaps,
+  parseCidr,
+  subtract,
+  type Cidr,
+} from '../../../shared/core/model/cidr';
+
+describe('parseCidr', () => {
+  test.each([
+    ['10.193.0.0/16', '10.193.0.0/16'],
+    ['0.0.0.0/0', '0.0.0.0/0'],
+    ['10.193.0.3/32', '10.193.0.3/32'],
+    ['FD00:0:0::/48', 'fd00::/48'],
+    ['2001:db8:0:0:1:0:0:0/80', '2001:db8:0:0:1::/80'],
+    ['::/0', '::/0'],
+  ])('reads %s and prints %s', (text, printed) => {
+    expect(parseCidr(text).text).toBe(printed);
+  });
+
+  test.each([
+    ['10.193.0.1/16', 'host bits set; the range it lies in is 10.193.0.0/16'],
+    ['fd00::1/64', 'host bits set; the range it lies in is fd00::/64'],
+    ['10.193.0.0', 'is not a CIDR; write ADDRESS/PREFIX'],
+    ['10.193.0.0/', 'is not a CIDR'],
+    ['10.193.0.0/016', 'is not a CIDR'],
+    ['10.193.0.0/16/16', 'is not a CIDR'],
+    ['10.193.0.0/+16', 'is not a CIDR'],
+    ['/16', 'is not a CIDR'],
+    ['', 'is not a CIDR'],
+    ['fe80::%eth0/64', 'is not a CIDR'],
+    ['10.193.0.0/33', 'IPv4 takes /0 to /32'],
+    ['fd00::/129', 'IPv6 takes /0 to /128'],
+    ['010.193.0.0/16', 'does not start with an IPv4 or IPv6 address'],
+    ['0x0a.193.0.0/16', 'does not start with an IPv4 or IPv6 address'],
+    ['10.193/16', 'does not start with an IPv4 or IPv6 address'],
+    ['10.193.0.0\n/16', 'does not start with an IPv4 or IPv6 address'],
+    ['::ffff:10.0.0.0/104', 'is IPv4 in IPv6'],
+    ['::a00:0/104', 'is IPv4 in IPv6'],
+    ['$(reboot)/16', 'does not start with an IPv4 or IPv6 address'],
+    ['1::2::3/64', 'does not start with an IPv4 or IPv6 address'],
+  ])('refuses %j: %s', (text, message) => {
+    expect(() => parseCidr(text)).toThrow(message);
+  });
+});
+
+test.each([
+  ['10.0.0.0/8', '10.193.0.0/16', true],
+  ['10.193.0.0/16', '10.0.0.0/8', false],
+  ['10.193.0.0/16', '10.193.0.0/16', true],
+  ['10.192.0.0/16', '10.193.0.0/16', false],
+  ['0.0.0.0/0', 'fd00::/8', false],
+  ['fd00::/8', 'fd12::/16', true],
+])('%s contains %s: %s', (outer, inner, expected) => {
+  expect(contains(parseCidr(outer), parseCidr(inner))).toBe(expected);
+});
+
+test.each([
+  ['10.0.0.0/8', [], ['10.0.0.0/8']],
+  ['10.0.0.0/8', ['11.0.0.0/8'], ['10.0.0.0/8']],
+  ['10.0.0.0/8', ['10.0.0.0/7'], []],
+  ['10.0.0.0/8', ['10.128.0.0/9'], ['10.0.0.0/9']],
+  ['10.0.0.0/29', ['10.0.0.3/32'], ['10.0.0.0/31', '10.0.0.2/32', '10.0.0.4/30']],
+  ['10.0.0.0/30', ['10.0.0.0/31', '10.0.0.2/31'], []],
+  ['fd00::/126', ['fd00::1/128'], ['fd00::/128', 'fd00::2/127']],
+])('%s without %j is %j', (from, removed, left) => {
+  expect(subtract(parseCidr(from), removed.map(parseCidr)).map(({ text }) => text)).toEqual(left);
+});
+
+test('aggregate keeps where each range came from', () => {
+  const requests = [
+    { cidr: parseCidr('10.1.0.0/16'), name: 'b' },
+    { cidr: parseCidr('10.0.0.0/16'), name: 'a' },
+    { cidr: parseCidr('10.1.7.0/24'), name: 'c' },
+    { cidr: parseCidr('10.3.0.0/16'), name: 'd' },
+  ];
+  expect(aggregate(requests).map(({ cidr, from }) => [cidr.text, from.map(({ name }) => name)])).toEqual([
+    ['10.0.0.0/15', ['a', 'b', 'c']],
+    ['10.3.0.0/16', ['d']],
+  ]);
+});
+
+/** Ranges inside 10.0.0.0/24 and fd00::/120, small enough to count every address. */
+const smallCidr = fc
+  .tuple(
+    fc.constantFrom(4 as const, 6 as const),
+    fc.integer({ min: 0, max: 255 }),
+    fc.integer({ min: 0, max: 8 }),
+  )
+  .map(([family, last, hostBits]) => {
+    const first = (last >> hostBits) << hostBits;
+    return family === 4
+      ? parseCidr(`10.0.0.${first}/${32 - hostBits}`)
+      : parseCidr(`fd00::${first.toString(16)}/${128 - hostBits}`);
+  });
+
+const addresses = (cidrs: readonly Cidr[]): Set<string> =>
+  new Set(
+    cidrs.flatMap(({ family, first, prefix }) =>
+      Array.from(
+        { length: 2 ** ((family === 4 ? 32 : 128) - prefix) },
+        (_, index) => `${family}:${first + BigInt(index)}`,
+      ),
+    ),
+  );
+
+describe('the algebra, against sets of single addresses', () => {
+  test('subtract removes exactly what it is told to', () => {
+    fc.assert(
+      fc.property(smallCidr, fc.array(smallCidr, { maxLength: 6 }), (from, removed) => {
+        const gone = addresses(removed);
+        const expected = [...addresses([from])].filter((address) => !gone.has(address));
+        expect([...addresses(subtract(from, removed))]).toEqual(expected);
+      }),
+    );
+  });
+
+  test('aggregate covers exactly the same addresses with disjoint, sorted, unmergeable ranges', () => {
+    fc.assert(
+      fc.property(fc.array(smallCidr, { maxLength: 12 }), (cidrs) => {
+        const result = aggregate(cidrs.map((cidr) => ({ cidr })));
+        const ranges = result.map(({ cidr }) => cidr);
+        expect(addresses(ranges)).toEqual(addresses(cidrs));
+        expect(ranges.toSorted(compareCidrs)).toEqual(ranges);
+        expect(ranges.some((a, i) => ranges.some((b, j) => i !== j && overlaps(a, b)))).toBe(false);
+        expect(aggregate(result).map(({ cidr }) => cidr.text)).toEqual(ranges.map(({ text }) => text));
+        expect(result.flatMap(({ from }) => from)).toHaveLength(cidrs.length);
+      }),
+    );
+  });
+
+  test('what is printed reads back as the same range', () => {
+    fc.assert(
+      fc.property(smallCidr, (cidr) => {
+        expect(parseCidr(cidr.text)).toEqual(cidr);
+      }),
+    );
+  });
+});

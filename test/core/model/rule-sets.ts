@@ -1,0 +1,19 @@
+import { parseRuleSet, type RuleSet } from '../../../shared/core/model/rule-set';
+
+/** A rule set of these lines, for tests. */
+export const ruleSetOf = (...lines: string[]): RuleSet =>
+  parseRuleSet(`peermasq/1\ngeneration 1795295818468\n${lines.join('\n')}\n`);
+
+/** The first scenario's, with everything that a rule set may hold. */
+export const fullRuleSet = ruleSetOf(
+  'option random-fully',
+  'option out eth0',
+  'source 10.132.0.0/14',
+  'source fd00:132::/32',
+  'exempt 10.132.0.0/14 pods',
+  'exempt 10.193.7.0/24 except',
+  'exempt fd00:132::/32 pods6',
+  'masquerade 10.193.0.0/16 backend-vpc',
+  'masquerade 10.194.0.1/32 a@b:/c.d_e-f',
+  'masquerade fd00:193::/32 six',
+);

@@ -1,0 +1,74 @@
+import { expect, test } from '@jest/globals';
+import { PermanentError, RetryableError } from '../../../shared/core/model/errors';
+import type { Node } from '../../../shared/core/model/node';
+import type { Channel, PushRecord, Log, ProofResult, RecordFailure } from '../../../shared/core/cloud';
+import type { Report } from '../../../shared/core/model/report';
+import { recordOutcomes } from '../../../shared/core/reconcile/record-outcomes';
+import { makeReport } from '../../lab/node-report';
+
+const [id, older] = ['a'.repeat(64), 'b'.repeat(64)];
+const node: Node = {
+  ref: { cloud: 'aws', account: '111122223333', region: 'eu-west-1', id: 'i-1' },
+  name: 'one',
+  clusters: ['shop'],
+  state: 'running',
+  platform: 'linux',
+  isControlPlane: false,
+  recorded: { ruleSetId: older, isProven: true, routes: 7 },
+};
+
+const reported = (changes: Partial<Report>): ProofResult => ({
+  result: 'reported',
+  node,
+  report: makeReport(undefined, { id, generation: 5, ...changes }),
+});
+
+async function run(proof: ProofResult, recordFailures: readonly RecordFailure[] = []) {
+  const records: PushRecord[] = [];
+  const warned: string[] = [];
+  const writeRecords: Channel['writeRecords'] = (some) => {
+    records.push(...some);
+    return Promise.resolve(recordFailures);
+  };
+  const fail = () => Promise.reject(new Error('not to be called'));
+  const ignore = () => undefined;
+  const log: Log = { info: ignore, error: ignore, warn: (event) => warned.push(event) };
+  const responses = { proof, expected: { id, generation: 5, warnings: [] }, cluster: 'shop', routes: 3 };
+  const { outcomes, errors } = await recordOutcomes(
+    [responses],
+    { checkReadiness: () => undefined, push: fail, collectProofs: fail, writeRecords },
+    log,
+    Infinity,
+  );
+  return { kinds: outcomes.map(({ kind }) => kind), records, warned, errors };
+}
+
+const failed: ProofResult = {
+  result: 'failed',
+  node,
+  error: new PermanentError('no-report', 'none', 'look'),
+};
+const silent: ProofResult = { result: 'no-report', node, reason: 'no answer', retryAfterSeconds: 10 };
+
+test.each<[string, ProofResult, string, Omit<PushRecord, 'node'> | undefined]>([
+  ['proven', reported({}), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
+  ['unchanged', reported({ result: 'unchanged' }), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
+  ['not proven', reported({ proven: false }), 'failed', { state: 'failed', ruleSetId: id, routes: 3 }],
+  // What is in force is what was, made from as many routes as then.
+  ['not applied', reported({ result: 'failed', proven: false }), 'failed', { state: 'failed', routes: 7 }],
+  ['no report', failed, 'failed', { state: 'failed', routes: 7 }],
+  ['busy', reported({ result: 'busy', proven: false }), 'pending', undefined],
+  ['newer rules', reported({ result: 'refused', generation: 6 }), 'pending', undefined],
+  ['no answer', silent, 'pending', undefined],
+])('%s: what is remembered', async (_, proof, kind, record) => {
+  const { kinds, records } = await run(proof);
+  expect(kinds).toEqual([kind]);
+  expect(records).toEqual(record ? [{ node, ...record }] : []);
+});
+
+test('a record that cannot be written is told, and changes nothing of what became of the node', async () => {
+  const error = new RetryableError('throttled', 'too many calls', 'wait', 10);
+  const { kinds, warned } = await run(reported({}), [{ node, error }]);
+  expect(kinds).toEqual(['proven']);
+  expect(warned).toEqual(['RecordFailed']);
+});

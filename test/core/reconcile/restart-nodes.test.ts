@@ -1,0 +1,111 @@
+import { expect, test } from '@jest/globals';
+import { parseCidr } from '../../../shared/core/model/cidr';
+import { parseConfig } from '../../../shared/core/model/config';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import { reconcile, type Dependencies } from '../../../shared/core/reconcile/reconcile';
+import { restartWhereConfigured } from '../../../shared/core/reconcile/restart-nodes';
+import { FakeCloud, type FakeNode } from './fake-cloud';
+
+const config = parseConfig(`clusters:
+  shop: {pods: [10.244.0.0/16], masquerade: [{cidr: 10.0.0.0/16}], restart: {maxUnavailable: 1}}
+  bank: {pods: [10.244.0.0/16], masquerade: [{cidr: 10.0.0.0/16}], restart: {maxUnavailable: 1}}
+  mail: {pods: [10.244.0.0/16], masquerade: [{cidr: 10.0.0.0/16}]}
+`);
+
+const machine = (id: string, changes: Partial<FakeNode> = {}, cluster = 'shop'): FakeNode => ({
+  node: {
+    ref: { cloud: 'gcp', project: 'p', zone: 'z', id },
+    name: id,
+    clusters: [cluster],
+    state: 'running',
+    platform: 'linux',
+    isControlPlane: false,
+  },
+  networkContext: {
+    network: 'vpc',
+    networkRanges: [parseCidr('172.20.0.0/16')],
+    podRanges: [],
+    arePodsRouted: false,
+    routes: [],
+    discoveredKinds: [],
+  },
+  isReady: true,
+  ...changes,
+});
+
+const needsReboot = { withoutWatcher: 'idle' } as const;
+
+/** A backfill over these nodes, with so many seconds to its end; time passes only while it waits. */
+async function backfill(machines: readonly FakeNode[], seconds = 3_600) {
+  const cloud = new FakeCloud();
+  machines.forEach((each) => {
+    cloud.add(each);
+  });
+  let now = 1_000_000;
+  const logged: string[] = [];
+  const logEvent = (event: string) => logged.push(event);
+  const dependencies: Dependencies = {
+    cloud,
+    config,
+    clock: { now: () => now },
+    log: { info: logEvent, warn: logEvent, error: logEvent },
+  };
+  const deadline = now + seconds * 1_000;
+  const { outcomes } = await reconcile({ clusters: ['*'] }, dependencies, { deadline });
+  const wait = (milliseconds: number) => Promise.resolve((now += milliseconds));
+  const results = await restartWhereConfigured(outcomes, dependencies, deadline, wait);
+  const kinds = Object.fromEntries(results.map((one: Outcome) => [one.node.id, one.kind]));
+  return { restarted: cloud.restarted, kinds, logged };
+}
+
+test('nodes that need a reboot are restarted one after the other, each once it has proven its rules', async () => {
+  const { restarted, kinds, logged } = await backfill([
+    machine('1', needsReboot),
+    machine('2', needsReboot),
+    machine('3'),
+  ]);
+  expect(restarted).toEqual(['1', '2']);
+  expect(kinds).toEqual({ 1: 'proven', 2: 'proven', 3: 'proven' });
+  const restartEvents = logged.filter((event) => event === 'NodeRestarted' || event === 'NodeProven');
+  expect(restartEvents).toEqual(['NodeProven', 'NodeRestarted', 'NodeProven', 'NodeRestarted', 'NodeProven']);
+});
+
+test('one that does not come back keeps the others of its cluster up, and not those of another', async () => {
+  const stuck = machine('1', { ...needsReboot, onRestart: 'never-reports' });
+  const { restarted, kinds } = await backfill([
+    stuck,
+    machine('2', needsReboot),
+    machine('3', needsReboot, 'bank'),
+  ]);
+  expect(restarted).toEqual(['1', '3']);
+  expect(kinds).toEqual({ 1: 'pending', 2: 'needs-reboot', 3: 'proven' });
+});
+
+test.each<[string, FakeNode[]]>([
+  ['where the config does not ask for it', [machine('1', needsReboot, 'mail')]],
+  ['that still serves a proven rule set', [machine('1', { withoutWatcher: 'serving' })]],
+  [
+    'while another one of its cluster is not proven',
+    [machine('1', needsReboot), machine('2', { isSilent: true })],
+  ],
+  [
+    'after another one of its cluster was in vain',
+    [machine('1', needsReboot), machine('2', { withoutWatcher: 'already-tried' })],
+  ],
+])('none is restarted %s', async (_, machines) => {
+  const { restarted, kinds } = await backfill(machines);
+  expect(restarted).toEqual([]);
+  expect(kinds['1']).toBe('needs-reboot');
+});
+
+test('none is restarted when there is no time to see it through', async () => {
+  expect((await backfill([machine('1', needsReboot)], 30)).restarted).toEqual([]);
+});
+
+test('a permission that is missing is told, and no further one is tried', async () => {
+  const forbidden = { ...needsReboot, onRestart: 'permission-denied' } as const;
+  const { restarted, kinds, logged } = await backfill([machine('1', forbidden), machine('2', needsReboot)]);
+  expect(restarted).toEqual([]);
+  expect(kinds).toEqual({ 1: 'failed', 2: 'needs-reboot' });
+  expect(logged).toContain('NodeFailed');
+});

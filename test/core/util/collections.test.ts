@@ -1,0 +1,31 @@
+import { expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { definedOnly, groupBy } from '../../../shared/core/util/collections';
+
+test('groups are in the order of their first, and each keeps the order of its own', () => {
+  const groups = groupBy(['b1', 'a1', 'b2', 'c1', 'a2'], (one) => one[0]);
+  expect([...groups]).toEqual([
+    ['b', ['b1', 'b2']],
+    ['a', ['a1', 'a2']],
+    ['c', ['c1']],
+  ]);
+});
+
+test('nothing makes no group', () => {
+  expect(groupBy([], String)).toEqual(new Map());
+});
+
+test('nothing is lost, and nobody is with others', () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer()), fc.integer({ min: 1, max: 9 }), (all, size) => {
+      const groups = groupBy(all, (one) => one % size);
+      expect([...groups.values()].flat().toSorted()).toEqual(all.toSorted());
+      for (const [key, some] of groups) expect(some.every((one) => one % size === key)).toBe(true);
+    }),
+  );
+});
+
+test('definedOnly leaves undefined fields out', () => {
+  const out: string | undefined = undefined;
+  expect(Object.keys(definedOnly({ id: 'a', out, zero: 0, no: false }))).toEqual(['id', 'zero', 'no']);
+});

@@ -1,0 +1,37 @@
+import { expect, test } from '@jest/globals';
+import { lazy, memoize } from '../../../shared/core/util/memoize';
+
+test('memoize reads each key once', () => {
+  const keys: string[] = [];
+  const read = memoize((key: string) => keys.push(key));
+  expect([read('a'), read('b'), read('a')]).toEqual([1, 2, 1]);
+  expect(keys).toEqual(['a', 'b']);
+});
+
+test('memoize reads again after a rejection', async () => {
+  let calls = 0;
+  const read = memoize(async () => {
+    calls += 1;
+    if (calls === 1) throw new Error('not yet');
+    return calls;
+  });
+  await expect(read('a')).rejects.toThrow('not yet');
+  await expect(read('a')).resolves.toBe(2);
+});
+
+test('memoize keeps undefined', () => {
+  let calls = 0;
+  const read = memoize((_key: string): undefined => {
+    calls += 1;
+  });
+  read('a');
+  read('a');
+  expect(calls).toBe(1);
+});
+
+test('lazy makes its value at the first call', () => {
+  let made = 0;
+  const get = lazy(() => (made += 1));
+  expect(made).toBe(0);
+  expect([get(), get()]).toEqual([1, 1]);
+});

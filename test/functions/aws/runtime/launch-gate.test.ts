@@ -1,0 +1,106 @@
+import { describe, expect, test } from '@jest/globals';
+import {
+  addNode,
+  aws,
+  deadLetterReasons,
+  deploy,
+  logged,
+  nodesLogged,
+  objective,
+  drained,
+  stack,
+  statusOf,
+  until,
+} from '../deployed';
+
+describe('launches that wait', () => {
+  const launches = () =>
+    aws.calls
+      .filter(({ action }) => action === 'CompleteLifecycleAction')
+      .map(({ input }) => (input as { LifecycleActionResult: string }).LifecycleActionResult);
+  const gate = (choice: string, ms = 600_000) => ({ params: { launchGate: choice }, env: objective(ms) });
+
+  test('go on after the proof, and not before', async () => {
+    deploy(gate('abandon'));
+    const id = addNode({ isReady: false });
+    stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
+    await until(() => nodesLogged('NodePending').includes(id));
+    expect(launches()).toEqual([]);
+    aws.setReady(id, true);
+    await drained();
+    expect(launches()).toEqual(['CONTINUE']);
+    const order = aws.calls.map(({ action }) => action);
+    expect(order.indexOf('CreateTags')).toBeLessThan(order.indexOf('CompleteLifecycleAction'));
+    expect(statusOf(id)).toMatch(/^proven/);
+  });
+
+  test.each([
+    ['abandon', 'ABANDON'],
+    ['continue', 'CONTINUE'],
+  ])('end by choice when the node is given up: %s', async (choice, result) => {
+    deploy(gate(choice, 500));
+    const id = addNode({ isReady: false });
+    stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
+    await drained();
+    expect(launches()).toEqual([result]);
+    expect(nodesLogged('NodeTimedOut')).toEqual([id]);
+  });
+
+  test('whose event ripens while others are looked at wait for a look of their own', async () => {
+    deploy(gate('abandon'));
+    const [slow, id] = [addNode({ commandDelayMs: 3_000 }), addNode({ isReady: false })];
+    const time = new Date(Date.now() - 13_000).toISOString();
+    stack.put({ ...aws.startLifecycleAction(id, 'workers', 'peermasq'), time });
+    stack.put(aws.stateChangeEvent(slow));
+    await until(() => nodesLogged('NodePending').includes(id));
+    expect(launches()).toEqual([]);
+    aws.setReady(id, true);
+    await drained();
+    expect(launches()).toEqual(['CONTINUE']);
+  });
+
+  test('end by choice for a node that cannot be served, and go on for one that needs no rules', async () => {
+    deploy(gate('abandon'));
+    stack.put(
+      aws.startLifecycleAction(addNode({ tags: { 'eks:cluster-name': 'other' } }), 'workers', 'peermasq'),
+    );
+    await drained();
+    expect(launches()).toEqual(['ABANDON']);
+    stack.put(aws.startLifecycleAction(addNode({ platformDetails: 'Windows' }), 'workers', 'peermasq'));
+    await drained();
+    expect(launches()).toEqual(['ABANDON', 'CONTINUE']);
+  });
+
+  test('of a group without the tags of a configured cluster may not be completed, and that is told', async () => {
+    deploy(gate('abandon', 500));
+    const id = addNode({ cluster: 'other' });
+    stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
+    await drained();
+    expect(nodesLogged('NodeSkipped')).toContain(id);
+    expect(aws.state.lifecycleActions.map(({ result }) => result)).toEqual([undefined]);
+    expect(deadLetterReasons()).toEqual([
+      expect.stringMatching(/autoscaling:Complete.*its statement CompleteLaunches/),
+    ]);
+  });
+
+  test.each([
+    ['the hook is somebody else’s', 'abandon', 'warm-up'],
+    ['the gate is not in use', 'off', 'peermasq'],
+  ])('are left alone where %s', async (_, choice, hook) => {
+    deploy(gate(choice));
+    const id = addNode();
+    stack.put(aws.startLifecycleAction(id, 'workers', hook));
+    await drained();
+    expect(launches()).toEqual([]);
+    expect(nodesLogged('NodeProven')).toEqual([id]);
+  });
+
+  test('are told again when Auto Scaling did not answer', async () => {
+    deploy(gate('abandon'));
+    aws.fail('CompleteLifecycleAction', 'ServiceUnavailable', 'try again', 4, 503);
+    stack.put(aws.startLifecycleAction(addNode(), 'workers', 'peermasq'));
+    await drained();
+    expect(launches().at(-1)).toBe('CONTINUE');
+    expect(logged('LaunchCompleted')).toMatchObject([{ isAccepted: true, result: 'CONTINUE' }]);
+  });
+});

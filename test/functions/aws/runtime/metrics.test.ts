@@ -1,0 +1,168 @@
+import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import type * as Metrics from '../../../../functions/aws/runtime/metrics';
+import { alarmResources } from '../../../../infra/aws/alarms';
+import { dashboardResources } from '../../../../infra/aws/dashboard';
+import { countCalls } from '../../../../shared/aws/client/api-calls';
+import { PermanentError } from '../../../../shared/core/model/errors';
+import { nodeKey, type NodeRef } from '../../../../shared/core/model/node';
+import type { Outcome } from '../../../../shared/core/reconcile/outcome';
+import { makeReport } from '../../../lab/node-report';
+import { settingsWith } from '../../../infra/aws/settings';
+
+let written: string[];
+let metrics: typeof Metrics;
+
+beforeEach(async () => {
+  // The functions read it when they start.
+  process.env['PEERMASQ_CONFIG'] = 'peermasq.yaml';
+  metrics = await import('../../../../functions/aws/runtime/metrics');
+  written = [];
+  jest.spyOn(process.stdout, 'write').mockImplementation((text) => written.push(String(text)) > 0);
+});
+afterEach(() => {
+  jest.restoreAllMocks();
+});
+
+const entries = () => written.map((line) => JSON.parse(line) as unknown);
+
+let made = 0;
+const ref = (): NodeRef => ({
+  cloud: 'aws',
+  account: '123456789012',
+  region: 'us-east-1',
+  id: `i-${(made += 1).toString(16).padStart(17, '0')}`,
+});
+const proven = (): Outcome => ({
+  node: ref(),
+  cluster: 'shop',
+  kind: 'proven',
+  ruleSetId: '',
+  report: makeReport(undefined),
+  warnings: [],
+});
+const held = (): Outcome => ({ node: ref(), cluster: 'shop', kind: 'held', detail: '', warnings: [] });
+const failed = (): Outcome => ({
+  node: ref(),
+  cluster: 'shop',
+  kind: 'failed',
+  error: new PermanentError('refused', '', ''),
+});
+
+const sets = {
+  cluster: [
+    ['cloud', 'stage'],
+    ['cloud', 'stage', 'cluster'],
+  ],
+  stage: [['cloud', 'stage']],
+};
+
+/** What CloudWatch takes metrics from: exactly these fields. */
+const entry = (values: Record<string, unknown>, units: Record<string, string>, cluster?: string) => ({
+  _aws: {
+    Timestamp: expect.any(Number),
+    CloudWatchMetrics: [
+      {
+        Namespace: 'peermasq',
+        Dimensions: cluster === undefined ? sets.stage : sets.cluster,
+        Metrics: Object.entries(units).map(([Name, Unit]) => ({ Name, Unit })),
+      },
+    ],
+  },
+  cloud: 'aws',
+  stage: 'dev',
+  ...(cluster !== undefined && { cluster }),
+  ...values,
+});
+
+/** One call of a client, and one that was throttled. */
+async function callTwice(): Promise<void> {
+  let middleware:
+    ((next: (args: never) => Promise<unknown>) => (args: never) => Promise<unknown>) | undefined;
+  const client = { middlewareStack: { add: (one: typeof middleware) => (middleware = one) } };
+  countCalls(client as unknown);
+  const throttled = Object.assign(new Error('slow down'), { name: 'ThrottlingException' });
+  await middleware?.(() => Promise.resolve())({} as never);
+  await middleware?.(() => Promise.reject(throttled))({} as never).catch(() => undefined);
+}
+
+const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = [
+  [
+    'nodes and how long they took',
+    () => {
+      const outcomes = [proven(), proven(), failed(), held()];
+      const at = new Date(Date.now() - 30_000);
+      metrics.writeNodeMetrics(outcomes, new Map(outcomes.map(({ node }) => [nodeKey(node), at])));
+    },
+    [
+      entry(
+        { NodesProven: 2, NodesFailed: 1, NodesHeld: 1 },
+        { NodesProven: 'Count', NodesFailed: 'Count', NodesHeld: 'Count' },
+        'shop',
+      ),
+      entry(
+        { SecondsToProven: [expect.closeTo(30, 0), expect.closeTo(30, 0)] },
+        { SecondsToProven: 'Seconds' },
+        'shop',
+      ),
+    ],
+  ],
+  [
+    'nodes that are not proven',
+    () => {
+      metrics.writeUnproven([proven(), failed()], ['shop']);
+    },
+    [entry({ NodesUnproven: 1 }, { NodesUnproven: 'Count' }, 'shop')],
+  ],
+  [
+    'calls',
+    async () => {
+      await callTwice();
+      metrics.writeApiMetrics();
+    },
+    [entry({ ApiCalls: 2, ApiThrottles: 1 }, { ApiCalls: 'Count', ApiThrottles: 'Count' })],
+  ],
+];
+
+describe('an entry in the embedded metric format', () => {
+  test.each(writers)('%s', async (_, write, wanted) => {
+    await write();
+    expect(entries()).toEqual(wanted);
+    expect(written[0]).toMatch(/^[^\n]+\n$/);
+  });
+
+  test('has at most 100 values of a metric', () => {
+    const outcomes = Array.from({ length: 150 }, proven);
+    metrics.writeNodeMetrics(outcomes, new Map(outcomes.map(({ node }) => [nodeKey(node), new Date()])));
+    const [{ NodesProven }, ...rest] = entries() as [
+      { NodesProven: number },
+      ...{ SecondsToProven: number[] }[],
+    ];
+    expect(NodesProven).toBe(150);
+    expect(rest.map(({ SecondsToProven }) => SecondsToProven.length)).toEqual([100, 50]);
+  });
+
+  test('is not written about nothing', () => {
+    metrics.writeNodeMetrics([{ node: ref(), kind: 'pending', reason: '', retryAfterSeconds: 1 }]);
+    metrics.writeApiMetrics();
+    expect(written).toEqual([]);
+  });
+});
+
+test('what the functions write is what the alarms and the dashboard watch', async () => {
+  for (const [, write] of writers) await write();
+  const names = entries().flatMap((one) =>
+    (
+      one as { _aws: { CloudWatchMetrics: { Metrics: { Name: string }[] }[] } }
+    )._aws.CloudWatchMetrics.flatMap(({ Metrics }) => Metrics.map(({ Name }) => Name)),
+  );
+  const settings = settingsWith();
+  const watched = JSON.stringify(alarmResources(settings)).matchAll(/"peermasq","MetricName":"(\w+)"/g);
+  const { DashboardBody } = dashboardResources(settings)['Dashboard']?.Properties as {
+    DashboardBody: { 'Fn::Sub': string };
+  };
+  const drawn = DashboardBody['Fn::Sub'].matchAll(
+    /"peermasq","(\w+)"|MetricName=\\"(\w+)\\"|MetricName=\\\\"(\w+)/g,
+  );
+  const known = [...watched, ...drawn].map(([, ...groups]) => groups.find(Boolean));
+  expect(new Set(known)).toEqual(new Set(names));
+});

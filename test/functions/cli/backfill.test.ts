@@ -1,0 +1,195 @@
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { makeDocument } from '../../../infra/aws/document';
+import { documentName } from '../../../shared/aws/names';
+import { storedRuleSet, openMachines } from '../../contracts/machines';
+import { startLocalAws, type LocalAws } from '../../lab/aws/cloud';
+import { describeKernel } from '../../lab/kernel';
+import { openCliHome, type CliHome } from '../../lab/cli-home';
+import { nodeProgram } from '../../lab/node-program';
+
+const peering = 'pcx-0123456789abcdef0';
+const config = (except: string) =>
+  `clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings], except: [${except}]}}`;
+
+interface Summary {
+  readonly nodes: readonly { readonly node: string; readonly state: string }[];
+  readonly stopReason: string | null;
+}
+
+/** Four real nodes in a local AWS, one after the other step of a roll-out. */
+describeKernel('a roll-out from the command line', undefined, () => {
+  let aws: LocalAws;
+  let home: CliHome;
+  const machines = openMachines();
+  const ids: string[] = [];
+
+  beforeAll(async () => {
+    aws = await startLocalAws();
+    home = openCliHome({ ...aws.env });
+    aws.putDocument(documentName('dev'), makeDocument(nodeProgram));
+    aws.state.peerings.push({ vpcPeeringConnectionId: peering, status: 'active' });
+    const routes = [{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: peering }];
+    aws.addNetwork({
+      vpcId: 'vpc-00000001',
+      cidrs: ['172.20.0.0/16'],
+      subnetIds: ['subnet-00000001'],
+      routes,
+    });
+    for (let n = 0; n < 4; n += 1) {
+      const { machine } = await machines.add();
+      ids.push(aws.addNode({ subnetId: 'subnet-00000001', cluster: 'shop', machine }));
+    }
+    home.write('peermasq.yaml', config(''));
+  }, 30_000);
+
+  afterAll(async () => {
+    home.close();
+    await aws.waitForCommands();
+    await aws.close();
+    await machines.close();
+  });
+
+  const peermasq = (...args: string[]) => home.peermasq(args);
+  const backfill = async (
+    ...args: string[]
+  ): Promise<{ status: number | null; states: string; stopReason: string | null }> => {
+    const { status, stdout, stderr } = await peermasq('backfill', '--yes', '-o', 'json', ...args);
+    if (stdout === '') throw new Error(stderr);
+    const { nodes, stopReason } = JSON.parse(stdout) as Summary;
+    return { status, states: nodes.map(({ state }) => state).join(' '), stopReason };
+  };
+  const kept = (n: number) => storedRuleSet(aws.state.agents.get(ids[n] ?? '')?.machine);
+
+  test('plan says what each destination comes from, and how far the change reaches: exit code 2', async () => {
+    const { status, stdout, stderr } = await peermasq('plan');
+    expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
+    expect(stdout).toContain('shop (aws us-east-1): 4 nodes → rule set ');
+    expect(stdout).toContain(
+      `+ masquerade 10.0.0.0/16 ${peering}    ← peerings: route to 10.0.0.0/16 over ${peering}`,
+    );
+    expect(stdout).toContain(
+      'Plan: change 4 of 4 nodes, in 1 of 1 cluster; begins to masquerade to 10.0.0.0/16.',
+    );
+    expect(aws.count('SendCommand')).toBe(0);
+  });
+
+  test('a region that is named twice is looked at once; one that cannot be asked is named', async () => {
+    const regions = ['us-east-1', 'us-east-1', 'mars-1'].flatMap((region) => ['--region', region]);
+    const { status, stdout, stderr } = await peermasq('plan', ...regions);
+    expect(status).toBe(1);
+    expect(stdout).toContain('Plan: change 4 of 4 nodes');
+    expect(stdout).toMatch(/\nNot looked at: aws mars-1\.\n$/);
+    expect(stderr).toContain('error: aws mars-1: ');
+    const { stdout: blind } = await peermasq('plan', '--region', 'mars-1', '-o', 'json');
+    expect(JSON.parse(blind)).toMatchObject({ nodes: [], errors: [{ target: 'aws mars-1' }] });
+  });
+
+  test('without a yes nothing is pushed', async () => {
+    const { status, stderr } = await peermasq('backfill');
+    expect(status).toBe(1);
+    expect(stderr).toContain('Nobody can be asked here: stdin is no terminal\nSay --yes.');
+    expect(aws.count('SendCommand')).toBe(0);
+  });
+
+  test('a canary that is not proven keeps every other node untouched', async () => {
+    aws.setReady(ids[0] ?? '', false);
+    const ended = await backfill('--wave-timeout', '1');
+    expect(ended).toEqual({
+      status: 1,
+      states: 'pending untouched untouched untouched',
+      stopReason: `the canary aws:${ids[0]} is pending`,
+    });
+    expect(aws.count('SendCommand')).toBe(0);
+    aws.setReady(ids[0] ?? '', true);
+  });
+
+  test('what was pushed and not heard of is returned too: nodes that had nothing have nothing again', async () => {
+    expect(await backfill('--canary', '0', '--wave-timeout', '1')).toMatchObject({ status: 1 });
+    await aws.waitForCommands();
+    const { status, states } = await backfill('--rollback', '--canary', '0');
+    expect({ status, states }).toEqual({ status: 0, states: 'proven proven proven proven' });
+    expect(await kept(3)).not.toContain('masquerade');
+  }, 40_000);
+
+  test('interrupted, it sees the wave under way to its end, begins no other, and says which nodes are untouched', async () => {
+    let isInterrupted = false;
+    const { status, stdout, stderr } = await home.peermasq(['backfill', '--yes', '--wave', '2'], {
+      onStderr: (text, signal) => {
+        if (isInterrupted || !text.includes('wave 1 of 3')) return;
+        isInterrupted = true;
+        signal('SIGINT');
+      },
+    });
+    expect(stderr).toContain('Interrupted: the wave under way is seen to its end');
+    expect(status).toBe(130);
+    const states = await Promise.all(
+      [0, 1, 2, 3].map(async (n) => ((await kept(n))?.includes('masquerade') ? 'rules' : 'no')),
+    );
+    const untouched = states.filter((state) => state === 'no').length;
+    expect(stdout).toContain(`Backfill: ${4 - untouched} proven, ${untouched} untouched.`);
+    expect(stdout).toContain(`Stopped, because it was interrupted. Untouched: `);
+    expect(untouched).toBeGreaterThan(0);
+  });
+
+  test('run again it goes on where it stopped, and then there is nothing to do', async () => {
+    const { status, states } = await backfill();
+    expect(status).toBe(0);
+    expect(states).toMatch(/^(proven ?)+$/);
+    expect(await backfill()).toEqual({ status: 0, states: '', stopReason: null });
+    const { status: clean, stdout } = await peermasq('plan');
+    expect({ clean, stdout }).toEqual({
+      clean: 0,
+      stdout: 'shop (aws us-east-1): 4 nodes unchanged, proven\n\nNo changes: 4 nodes looked at.\n',
+    });
+  });
+
+  test('a change of the config shows as the lines that differ, and what stops being masqueraded', async () => {
+    home.write('peermasq.yaml', config('10.0.7.0/24'));
+    const { stdout } = await peermasq('plan');
+    expect(stdout).toContain('  + exempt 10.0.7.0/24 except\n');
+    expect(stdout).toContain('    masquerade 10.0.0.0/16');
+    expect(stdout).not.toContain('+ masquerade');
+    expect(stdout).toContain('; stops masquerading to 10.0.7.0/24.');
+  });
+
+  test('a rollback gives nodes what they had before, one alone where it is named; again it changes nothing', async () => {
+    const before = (await kept(1))?.replace(/generation .*/, '');
+    const rules = async (n: number) => (await kept(n))?.replace(/generation .*/, '');
+    expect(await backfill('--canary', '0')).toMatchObject({
+      status: 0,
+      states: 'proven proven proven proven',
+    });
+    expect(await rules(1)).toContain('exempt 10.0.7.0/24 except');
+    expect(await backfill('--rollback', '--node', ids[1] ?? '')).toMatchObject({
+      status: 0,
+      states: 'proven',
+    });
+    expect([await rules(1), await rules(2)]).toEqual([before, expect.stringContaining('except')]);
+    expect(await backfill('--rollback', '--canary', '0')).toMatchObject({
+      status: 0,
+      states: 'proven proven proven proven',
+    });
+    expect(await backfill('--rollback', '--canary', '0')).toMatchObject({ status: 0 });
+    expect([await rules(1), await rules(2)]).toEqual([before, before]);
+  });
+
+  test('status tells of drift from what the config asks for', async () => {
+    const { stdout } = await peermasq('status', '-o', 'json');
+    expect(JSON.parse(stdout)).toMatchObject({
+      clusters: [{ target: 'aws us-east-1', cluster: 'shop', nodes: 4, pending: 4, drifted: 4 }],
+      nodes: [{ node: `aws:${ids[0]}`, state: 'pending', drift: true }, {}, {}, {}],
+    });
+    expect((await peermasq('status')).stdout).toContain('It has another rule set than it is to have.');
+  });
+
+  test('nodes that are held, because their routes vanished, are called neither changed nor well', async () => {
+    for (const table of aws.state.routeTables) table.routes = [];
+    const plan = await peermasq('plan');
+    expect(plan.stdout).toContain('--allow-route-loss plans it all the same.');
+    expect(plan.stdout).toContain('No changes: 4 nodes looked at; 4 held.');
+    expect((await peermasq('status')).stdout).toContain('Held: 0 routes were found in vpc-00000001');
+    const { status, stdout } = await peermasq('backfill', '--yes');
+    expect(status).toBe(1);
+    expect(stdout).toContain('Nothing was pushed');
+  });
+});

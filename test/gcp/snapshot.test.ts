@@ -1,0 +1,151 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { createHash } from 'node:crypto';
+import { gzipSync } from 'node:zlib';
+import { PermanentError } from '../../shared/core/model/errors';
+import type { GcpNode } from '../../shared/gcp/discover/instance';
+import type { Cloud, Inspection, Log } from '../../shared/core/cloud';
+import { getClients } from '../../shared/gcp/client/clients';
+import { makeCloud } from '../../shared/gcp/cloud';
+import { makeInspection } from '../../shared/gcp/snapshot';
+import { composeStartupScript } from '../../shared/gcp/deliver/startup-script';
+import { startLocalGcp, type LocalGcp } from '../lab/gcp/cloud';
+import { addVm, metadataOf, setMetadata, type GcpState, type LabVm } from '../lab/gcp/state';
+
+let lab: LocalGcp;
+let state: GcpState;
+let cloud: Cloud<GcpNode>;
+let inspection: Inspection<GcpNode>;
+let warnings: Record<string, unknown>[];
+let vm: LabVm;
+
+const seeded = [{ key: 'startup-script', value: composeStartupScript('#!/bin/sh\necho hello\n') }];
+const inSeconds = (seconds: number) => Date.now() + seconds * 1_000;
+
+beforeAll(async () => {
+  lab = await startLocalGcp();
+  state = lab.cloud;
+  Object.assign(process.env, lab.env);
+  cloud = makeCloud({ projects: [], program: '#!/bin/bash\n# peermasq\n' });
+  const log: Log = {
+    info: () => undefined,
+    warn: (event, fields) => warnings.push({ event, ...fields }),
+    error: () => undefined,
+  };
+  inspection = makeInspection(getClients(), log);
+  addVm(state);
+  // The first call pays for the clients: half a minute is what a slow machine takes.
+  await cloud.nodes.list(['*'], inSeconds(60));
+}, 60_000);
+afterAll(() => lab.close());
+
+beforeEach(() => {
+  Object.assign(state, { vms: [], injectedErrors: [], calls: [] });
+  warnings = [];
+  vm = addVm(state, {
+    metadata: [...seeded, { key: 'enable-guest-attributes', value: 'TRUE' }],
+    labels: { 'goog-k8s-cluster-name': 'shop' },
+  });
+});
+afterEach(() => {
+  state.changes.removeAllListeners('change');
+});
+
+async function node(): Promise<GcpNode> {
+  const { project, zone, id } = vm;
+  const [found] = await cloud.nodes.get([{ cloud: 'gcp', project, zone, id }], inSeconds(10));
+  if (!found) throw new Error('There is no node');
+  return found;
+}
+const requestNonce = () => metadataOf(vm, 'peermasq-snapshot');
+
+/** The watch on the node, as far as looks go. */
+function onSnapshotRequest(act: (nonce: string) => void): void {
+  state.changes.on('change', () => {
+    const nonce = requestNonce();
+    if (nonce !== undefined) act(nonce);
+  });
+}
+function respond(nonce: string): void {
+  const text = gzipSync('*nat\nCOMMIT\n').toString('base64');
+  const sha256 = createHash('sha256').update(text).digest('hex');
+  vm.guestAttributes['peermasq-snapshot/0'] = `${nonce} part 0 of 1 sha256 ${sha256}\n${text}\n`;
+}
+
+test('a look is asked for, answered, and its question taken back', async () => {
+  onSnapshotRequest(respond);
+  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  expect(requestNonce()).toBeUndefined();
+  expect(warnings).toEqual([]);
+});
+
+const denyWrites = () =>
+  state.injectedErrors.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 9 });
+
+test('a question that cannot be taken back is told, and the answer counts', async () => {
+  onSnapshotRequest((nonce) => {
+    respond(nonce);
+    denyWrites();
+  });
+  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  expect(warnings).toMatchObject([{ event: 'RecordFailed', node: vm.id }]);
+  expect(warnings).toMatchObject([
+    { reason: expect.stringContaining('peermasq-snapshot stays in the metadata') },
+  ]);
+});
+
+test('a question that cannot be taken back does not hide why there was no answer', async () => {
+  onSnapshotRequest(denyWrites);
+  await expect(inspection.look(await node(), inSeconds(12))).rejects.toMatchObject({ code: 'no-answer' });
+  expect(warnings).toHaveLength(1);
+});
+
+test('a look that is cut off takes its question back', async () => {
+  const interrupt = new AbortController();
+  onSnapshotRequest(() => {
+    interrupt.abort(new Error('cut off'));
+  });
+  await expect(inspection.look(await node(), inSeconds(30), interrupt.signal)).rejects.toThrow('cut off');
+  expect(requestNonce()).toBeUndefined();
+});
+
+test.each([
+  ['of yesterday', Math.floor(Date.now() / 1_000 - 86_400).toString(16) + '0'.repeat(24), undefined],
+  ['that is none', 'hello', undefined],
+  ['of just now', Math.floor(Date.now() / 1_000).toString(16) + '0'.repeat(24), expect.any(String)],
+])('a push takes a question %s away, unless somebody may wait', async (_, nonce, left) => {
+  setMetadata(state, vm, 'peermasq-snapshot', nonce);
+  const ruleSet = {
+    generation: Date.now(),
+    randomFully: false,
+    sources: [],
+    exemptions: [],
+    destinations: [],
+    probes: [],
+  };
+  const request = { ruleSet, routes: 0 };
+  expect(await cloud.channel.push(request, [await node()], inSeconds(10))).toMatchObject([
+    { result: 'pushed' },
+  ]);
+  expect(requestNonce()).toEqual(left);
+});
+
+test('a node that was never handed anything is told as such, and left as it was', async () => {
+  vm.metadata = [{ key: 'startup-script', value: '#!/bin/sh\necho hello\n' }];
+  const failure = await inspection.look(await node(), inSeconds(12)).catch((error: unknown) => error);
+  expect(failure).toBeInstanceOf(PermanentError);
+  expect(failure).toMatchObject({
+    code: 'no-answer',
+    message: expect.stringContaining('it was never handed anything') as unknown,
+    advice: expect.stringMatching(
+      /npx peermasq backfill --node \d+\. By hand: gcloud compute ssh /,
+    ) as unknown,
+  });
+  expect(requestNonce()).toBeUndefined();
+});
+
+test('a watch that a DaemonSet brought answers, though nobody decided about guest attributes yet', async () => {
+  vm.metadata = [];
+  onSnapshotRequest(respond);
+  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  expect(metadataOf(vm, 'enable-guest-attributes')).toBe('TRUE');
+});

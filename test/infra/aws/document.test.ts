@@ -1,0 +1,178 @@
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { makeDocument, makeSnapshotDocument } from '../../../infra/aws/document';
+import { packedPattern } from '../../../shared/aws/names';
+import { parseCidr } from '../../../shared/core/model/cidr';
+import { parseReport } from '../../../shared/core/model/report';
+import { packRuleSet, ruleSetId, type RuleSet } from '../../../shared/core/model/rule-set';
+import { runDocument } from '../../lab/aws/ssm-agent';
+import { describeKernel } from '../../lab/kernel';
+import { openLab, type Lab } from '../../lab/netns';
+import { nodeMachineOn } from '../../lab/node-machine';
+import type { LabAgent } from '../../lab/aws/state';
+import type { CommandResult, Machine } from '../../lab/machine';
+import { nodeProgram } from '../../lab/node-program';
+
+const ruleSet: RuleSet = {
+  generation: 1,
+  randomFully: false,
+  sources: [],
+  exemptions: [],
+  destinations: [],
+  probes: [],
+};
+
+/** Tells what it was given, then ends as it is told. It has what trips a careless shell: quotes, $, \, braces. */
+const program = `#!/usr/bin/env bash
+# "quotes" 'single' $HOME \`date\` \\n {{ ruleset }} END
+read -r line
+printf '{"command":"%s","line":"%s","keys":"%s"}\\n' "$1" "$line" "\${TEST_KEYS-}"
+exit "\${TEST_EXIT:-0}"
+`;
+
+let folder: string;
+beforeEach(() => {
+  folder = join(mkdtempSync(join(tmpdir(), 'peermasq-')), 'kept');
+});
+afterEach(() => {
+  rmSync(join(folder, '..'), { recursive: true });
+});
+
+/** This machine: the program above touches nothing but its folder. */
+const host: Machine = {
+  run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
+    new Promise<CommandResult>((resolve) => {
+      const child = execFile(
+        command,
+        args,
+        { env: { PATH: process.env['PATH'], PEERMASQ_DIR: folder, ...env } },
+        (error, stdout, stderr) => {
+          resolve({ status: error ? Number(error.code) : 0, stdout, stderr });
+        },
+      );
+      child.stdin?.end(stdin);
+    }),
+};
+
+const agent = (version: string, machine = host): LabAgent => ({
+  registersAt: 0,
+  pingStatus: 'Online',
+  version,
+  platformType: 'Linux',
+  machine,
+  isCommandDenied: false,
+});
+
+const run = (version: string, ruleset: string, env = {}, text = program) =>
+  runDocument(agent(version), makeDocument(text), { ruleset }, env);
+
+describe.each([
+  ['an agent that sets variables', '3.3.2746.0'],
+  ['an agent that pastes parameters', '3.3.2745.0'],
+  ['an agent of long ago', '2.3.1319.0'],
+])('the document, run by %s', (_, version) => {
+  const packed = packRuleSet(ruleSet);
+
+  test('prints what the program prints, and nothing else', async () => {
+    const { stdout, stderr, status } = await run(version, packed);
+    expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
+    expect(stdout).toBe(`{"command":"apply","line":"${packed}","keys":""}\n`);
+  });
+
+  test.each([2, 3, 4])('ends as the program ends: %i', async (code) => {
+    const { status, stdout } = await run(version, packed, { TEST_EXIT: String(code) });
+    expect(status).toBe(code);
+    expect(stdout).toContain(packed);
+  });
+
+  test('keeps the program whole, in place of the one before, and leaves nothing beside it', async () => {
+    await run(version, packed, {}, program.replace('TEST_KEYS', 'OLD_KEYS'));
+    await run(version, packed);
+    expect(readFileSync(join(folder, 'peermasq.sh'), 'utf8')).toBe(program);
+    expect(readdirSync(folder)).toEqual(['peermasq.sh']);
+  });
+
+  test('says so where it cannot write', async () => {
+    const { status, stdout, stderr } = await run(version, packed, { PEERMASQ_DIR: '/dev/null/kept' });
+    expect(status).not.toBe(0);
+    expect(stdout).toBe('');
+    expect(stderr).toContain('/dev/null');
+  });
+});
+
+describe.each(['3.3.2746.0', '3.3.2745.0'])('the document that looks, run by agent %s', (version) => {
+  const printArguments = `#!/usr/bin/env bash\nprintf '%s|' "$@"\nexit "\${TEST_EXIT:-0}"\n`;
+  const runSnapshot = (env = {}) =>
+    runDocument(agent(version), makeSnapshotDocument(printArguments), { part: '12' }, env);
+
+  test('has the program print a part, and leaves nothing behind', async () => {
+    expect(await runSnapshot()).toEqual({ status: 0, stdout: 'snapshot|--part|12|', stderr: '' });
+    expect(existsSync(folder)).toBe(false);
+  });
+
+  test('ends as the program ends', async () => {
+    expect(await runSnapshot({ TEST_EXIT: '3' })).toMatchObject({ status: 3 });
+  });
+});
+
+describe('the parameter', () => {
+  const pattern = new RegExp(packedPattern);
+
+  test('takes every rule set', () => {
+    expect(packRuleSet(ruleSet)).toMatch(pattern);
+  });
+
+  test.each([
+    ['a command', "H4sIAAAA'; reboot; '"],
+    ['a substitution', 'H4sI$(reboot)'],
+    ['a second line', 'H4sIAAAA\nreboot'],
+    ['a rule set in clear', 'peermasq/1'],
+    ['nothing', ''],
+  ])('refuses %s', (_, text) => {
+    expect(text).not.toMatch(pattern);
+  });
+
+  test('is written so that the agent (RE2) reads it as we do', () => {
+    // RE2 knows neither look-around nor back-references, nor repeats above 1,000.
+    expect(packedPattern).not.toMatch(/\(\?[=!<]|\\[1-9]|\{\d{4,}/);
+  });
+});
+
+test('a document that SSM would refuse for its size is refused here', () => {
+  const noise = Array.from({ length: 40_000 }, (_, i) => String((i * 7_919) % 104_729)).join('');
+  expect(() => makeDocument(noise)).toThrow(/has \d+ bytes; SSM takes less than 65536/);
+});
+
+describeKernel('the document with the node program', undefined, () => {
+  let lab: Lab;
+  beforeAll(() => {
+    lab = openLab();
+  });
+  afterAll(() => lab.close());
+
+  test.each(['3.3.3572.0', '3.1.0.0'])('puts a rule set in force through agent %s', async (version) => {
+    const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
+    const expectedRuleSet = {
+      ...ruleSet,
+      destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }],
+    };
+    const document = makeDocument(nodeProgram);
+    const ruleset = packRuleSet(expectedRuleSet);
+    const { status, stdout } = await runDocument(
+      agent(version, nodeMachineOn(node)),
+      document,
+      { ruleset },
+      {},
+    );
+    expect(status).toBe(0);
+    expect(parseReport(stdout)).toMatchObject({
+      result: 'applied',
+      proven: true,
+      id: ruleSetId(expectedRuleSet),
+    });
+    expect(await node.run(['iptables', '-t', 'nat', '-S', 'PEERMASQ'])).toContain('-d 10.0.0.0/16');
+  });
+});

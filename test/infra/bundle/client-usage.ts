@@ -1,0 +1,77 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import ts from 'typescript';
+
+/**
+ * Every member of an official client that a source names, as `CLASS.member`: the class is found by the types, so
+ * that it does not matter how a client is reached or what it is called there.
+ * @param folders whose files are looked through
+ * @param clients the declaration files that count, by the end of their path
+ * @returns those of each folder
+ */
+export function clientMembersUsed(folders: readonly string[], clients: RegExp): Set<string>[] {
+  const files = folders.map(sourcesIn);
+  const options: ts.CompilerOptions = {
+    strict: true,
+    lib: ['lib.es2023.d.ts'],
+    types: [],
+    module: ts.ModuleKind.Preserve,
+    moduleResolution: ts.ModuleResolutionKind.Bundler,
+  };
+  const program = ts.createProgram(
+    files.flat(),
+    options,
+    withoutOthers(ts.createCompilerHost(options), clients),
+  );
+  const checker = program.getTypeChecker();
+  const visit = (node: ts.Node, members: Set<string>): void => {
+    if (ts.isPropertyAccessExpression(node)) {
+      const declaration = checker.getSymbolAtLocation(node.name)?.declarations?.[0];
+      const owner = declaration?.parent;
+      if (owner && ts.isClassDeclaration(owner) && clients.test(owner.getSourceFile().fileName)) {
+        members.add(`${owner.name?.text ?? ''}.${node.name.text}`);
+      }
+    }
+    ts.forEachChild(node, (child) => {
+      visit(child, members);
+    });
+  };
+  return files.map((some) => {
+    const members = new Set<string>();
+    for (const file of some) {
+      const source = program.getSourceFile(file);
+      if (source) visit(source, members);
+    }
+    return members;
+  });
+}
+
+/** Of other packages the clients' own declarations alone: those of the messages are 33 MB, and do not matter here. */
+function withoutOthers(host: ts.CompilerHost, clients: RegExp): ts.CompilerHost {
+  const counts = (name: string) =>
+    !name.includes('/node_modules/') || name.includes('/typescript/lib/') || clients.test(name);
+  return {
+    ...host,
+    getSourceFile: (name, version, ...rest) =>
+      counts(name)
+        ? host.getSourceFile(name, version, ...rest)
+        : ts.createSourceFile(name, 'export {};', version),
+  };
+}
+
+/** The commands of the AWS clients that the sources of a folder import, as pairs of client and command. */
+export function clientCommandsUsed(folder: string): [client: string, command: string][] {
+  const imports = /import \{([^}]*)\} from '@aws-sdk\/client-([\w-]+)'/g;
+  const pairs = sourcesIn(folder).flatMap((file) =>
+    [...readFileSync(file, 'utf8').matchAll(imports)].flatMap(([, names = '', client = '']) =>
+      Array.from(names.matchAll(/\b\w+Command\b/g), ([command]) => `${client} ${command}`),
+    ),
+  );
+  return [...new Set(pairs)].sort().map((pair) => pair.split(' ') as [string, string]);
+}
+
+/** Those of its folders too, except reach/, which only the command line uses. */
+const sourcesIn = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && !name.startsWith('reach/'))
+    .map((name) => join(folder, name));

@@ -1,0 +1,82 @@
+import { describe, expect, test } from '@jest/globals';
+import { pruneProtos, type Descriptor } from '../../../infra/bundle/prune-protos';
+
+const field = (type: string) => ({ type, id: 1 });
+
+/** `package p`, with a service, what its methods need, and what they do not. */
+const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
+  nested: {
+    p: {
+      nested: {
+        Nodes: {
+          methods: {
+            Get: { requestType: 'GetRequest', responseType: 'Node' },
+            Drop: { requestType: 'DropRequest', responseType: 'Node' },
+          },
+        },
+        Clusters: { methods: { Get: { requestType: 'GetRequest', responseType: 'Cluster' } } },
+        GetRequest: { fields: { name: field('string') } },
+        DropRequest: { fields: { name: field('string') } },
+        Node: {
+          fields: { state: field('State'), disks: field('.p.Disk'), parent: field('Node') },
+          nested: { State: {}, Unused: {} },
+        },
+        // Not the State of Node, which is nearer.
+        State: {},
+        Disk: { fields: { size: field('int64') } },
+        Cluster: { fields: { nodes: field('Node') } },
+        ...more,
+      },
+    },
+    google: { nested: { protobuf: { nested: { Any: { fields: { value: field('bytes') } }, Empty: {} } } } },
+  },
+});
+const withAny = api({ Disk: { fields: { details: field('google.protobuf.Any') } } });
+
+describe('pruning', () => {
+  test('keeps the methods asked for, and what their messages hold, as it was and where it was', () => {
+    expect(pruneProtos(api(), 'p', { Nodes: ['Get'] }, [])).toEqual({
+      nested: {
+        p: {
+          nested: {
+            Nodes: { methods: { Get: { requestType: 'GetRequest', responseType: 'Node' } } },
+            GetRequest: { fields: { name: field('string') } },
+            Node: {
+              fields: { state: field('State'), disks: field('.p.Disk'), parent: field('Node') },
+              nested: { State: {} },
+            },
+            Disk: { fields: { size: field('int64') } },
+          },
+        },
+      },
+    });
+  });
+
+  test('a field that may hold any type is kept only where it is named', () => {
+    expect(pruneProtos(withAny, 'p', { Nodes: ['Get'] }, ['Disk.details'])).toMatchObject({
+      nested: { google: { nested: { protobuf: { nested: { Any: {} } } } } },
+    });
+  });
+
+  test.each([
+    ['a method', api(), { Nodes: ['Fetch'] }, [], 'p.Nodes has no method Fetch any more'],
+    ['a service', api(), { Pods: ['Get'] }, [], 'p.Pods has no method Get any more'],
+    [
+      'a type',
+      api({ Disk: { fields: { kind: field('DiskKind') } } }),
+      { Nodes: ['Get'] },
+      [],
+      'The type DiskKind, named in p.Disk, is not there',
+    ],
+    [
+      'an untyped field',
+      api(),
+      { Nodes: ['Get'] },
+      ['Disk.details'],
+      'No such fields any more: Disk.details',
+    ],
+    ['the name of an untyped field', withAny, { Nodes: ['Get'] }, [], 'Disk.details may hold any type'],
+  ])('%s that is not there ends the build', (_, descriptor, methods, untyped, message) => {
+    expect(() => pruneProtos(descriptor, 'p', methods, untyped)).toThrow(message);
+  });
+});

@@ -1,0 +1,116 @@
+import { makeAccount, type LabAccount, type AccountOptions } from './account';
+import type { ApiCall, AccountContext, ServerState } from './server-state';
+import type { LabRole } from './iam-policies';
+import { startServer } from './server';
+import { issueKeys, roleArn } from './sts';
+
+/** The role that leads into an account. Of its name alone: anybody may assume it, and may do everything then. */
+export type MemberRole = LabRole | Pick<LabRole, 'roleName'>;
+
+/** One region of AWS on a loopback port. The handle is that of the account which the credentials are of. */
+export interface LocalAws extends LabAccount {
+  /** Where all services answer; also the beginning of the URL of a queue. */
+  readonly url: string;
+  /** Set these for the official clients. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Receives the events that SSM emits, those of further accounts too, as their buses forward them. */
+  onEvent: (event: object) => void;
+  /** Another account, which is reached with the credentials alone that AssumeRole of its role returned. */
+  addAccount(id: string, role: MemberRole): LabAccount;
+  /** Environment of a process that acts as a role of this account, instead of one that may do everything. */
+  envForRole(role: LabRole): Readonly<Record<string, string>>;
+  /** The calls to all accounts. */
+  readonly allCalls: readonly ApiCall[];
+  /** From now on a call beyond the published token buckets is throttled. */
+  enableRateLimits(): void;
+  /** Calls to all accounts that were throttled for that. */
+  readonly callsOverLimit: number;
+  /** Resolves when every command in every account has ended. */
+  waitForCommands(): Promise<void>;
+  /** The URL of a queue of this account. */
+  queueUrl(name: string): string;
+  close(): Promise<void>;
+}
+
+export const labAccount = '123456789012';
+export const labRegion = 'us-east-1';
+
+const accessKeyId = 'AKIAIOSFODNN7EXAMPLE';
+
+export async function startLocalAws(): Promise<LocalAws> {
+  const lab: ServerState = {
+    region: labRegion,
+    identities: new Map(),
+    roles: new Map(),
+    isRateLimited: false,
+  };
+  const stop = new AbortController();
+  let made = 0;
+  const shared: AccountOptions = {
+    region: labRegion,
+    stopSignal: stop.signal,
+    emit: (event) => {
+      aws.onEvent(event);
+    },
+    nextInstance: () => (made += 1),
+  };
+  const ownAccount = makeAccount(labAccount, shared);
+  const contexts: AccountContext[] = [ownAccount.context];
+  lab.identities.set(accessKeyId, { account: ownAccount.context });
+  const server = await startServer(lab);
+
+  const aws: LocalAws = {
+    ...ownAccount.account,
+    url: server.url,
+    env: environment(server.url),
+    onEvent: () => undefined,
+    addAccount(id, role) {
+      const { account, context } = makeAccount(id, shared);
+      contexts.push(context);
+      const known = 'grants' in role ? { role } : {};
+      lab.roles.set(roleArn(id, role.roleName), { account: context, ...known });
+      return account;
+    },
+    envForRole(role) {
+      const { accessKeyId, secretAccessKey, sessionToken } = issueKeys(lab, {
+        account: ownAccount.context,
+        role,
+      });
+      return {
+        AWS_ACCESS_KEY_ID: accessKeyId,
+        AWS_SECRET_ACCESS_KEY: secretAccessKey,
+        AWS_SESSION_TOKEN: sessionToken,
+      };
+    },
+    get allCalls() {
+      return contexts.flatMap(({ calls }) => calls);
+    },
+    enableRateLimits() {
+      lab.isRateLimited = true;
+    },
+    get callsOverLimit() {
+      return contexts.reduce((sum, { rateLimits }) => sum + rateLimits.callsOverLimit, 0);
+    },
+    async waitForCommands() {
+      const running = () => contexts.flatMap((context) => [...context.running]);
+      while (running().length > 0) await Promise.all(running());
+    },
+    queueUrl: (name) => `${server.url}/${labAccount}/${name}`,
+    async close() {
+      stop.abort();
+      await server.close();
+      await aws.waitForCommands();
+    },
+  };
+  return aws;
+}
+
+function environment(url: string): Record<string, string> {
+  const services = ['EC2', 'SSM', 'SQS', 'AUTO_SCALING', 'STS'];
+  return {
+    ...Object.fromEntries(services.map((service) => [`AWS_ENDPOINT_URL_${service}`, url])),
+    AWS_REGION: labRegion,
+    AWS_ACCESS_KEY_ID: accessKeyId,
+    AWS_SECRET_ACCESS_KEY: 'wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY',
+  };
+}

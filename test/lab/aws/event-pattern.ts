@@ -1,0 +1,26 @@
+import type { Pattern } from '../../../infra/aws/patterns';
+
+/**
+ * Whether EventBridge would take an event to match a pattern; as much of its language as our patterns use:
+ * values, `exists` and `anything-but`.
+ * @throws Error for anything else
+ */
+export function matchesPattern(pattern: Pattern, event: unknown): boolean {
+  return Object.entries(pattern).every(([field, wanted]) => {
+    const value = isObject(event) ? event[field] : undefined;
+    return Array.isArray(wanted)
+      ? wanted.some((one) => matchesPatternValue(one, value))
+      : matchesPattern(wanted as Pattern, value);
+  });
+}
+
+function matchesPatternValue(wanted: unknown, value: unknown): boolean {
+  if (!isObject(wanted)) return value === wanted;
+  const [[operator, operand] = ['']] = Object.entries(wanted);
+  if (operator === 'exists') return (value !== undefined) === operand;
+  if (operator === 'anything-but') return value !== undefined && !(operand as unknown[]).includes(value);
+  throw new Error(`No pattern of ours had ${operator}`);
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null;

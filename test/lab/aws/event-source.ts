@@ -1,0 +1,111 @@
+import { setImmediate } from 'node:timers/promises';
+import * as z from 'zod';
+import type { LabFunction } from './function';
+import type { LabMessage, LabQueue } from './sqs-queue';
+import { toSqsRecord } from './sqs-records';
+
+export interface EventSourceSettings {
+  readonly batchSize: number;
+  /** How long a batch is gathered, from its first message on. */
+  readonly windowMs: number;
+  readonly maximumConcurrency: number;
+}
+
+/** Bytes of an invocation (Lambda quotas). */
+const payloadLimit = 6_291_456;
+
+/** Messages that one ReceiveMessage returns. */
+const receiveLimit = 10;
+
+/**
+ * Lambda's event source mapping, which partial batch responses are on for.
+ * @param failed is told what a function threw; its batch then stays in the queue
+ * @returns when the signal ends it, and every invocation has ended
+ */
+export async function runEventSource(
+  queue: LabQueue,
+  target: LabFunction,
+  settings: EventSourceSettings,
+  onFailure: (error: unknown) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const poll = async () => {
+    let carried: LabMessage[] = [];
+    for (;;) {
+      const gathered = await gather(queue, settings, carried, signal);
+      if (signal.aborted) return;
+      const batch = takeFitting(gathered, queue.arn);
+      carried = gathered.slice(batch.length);
+      await invokeWithBatch(queue, target, batch, onFailure);
+    }
+  };
+  await Promise.all(Array.from({ length: settings.maximumConcurrency }, poll));
+}
+
+/** Until there is a whole batch, or the window ends. What is already there counts. */
+async function gather(
+  queue: LabQueue,
+  { batchSize, windowMs }: EventSourceSettings,
+  carried: readonly LabMessage[],
+  signal: AbortSignal,
+): Promise<LabMessage[]> {
+  const batch = [...carried];
+  let bytes = sizeOf(batch, queue.arn);
+  let endsAt = Number.POSITIVE_INFINITY;
+  while (!signal.aborted) {
+    const received = queue.receive(Math.min(receiveLimit, batchSize - batch.length));
+    batch.push(...received);
+    bytes += sizeOf(received, queue.arn);
+    if (batch.length > 0) endsAt = Math.min(endsAt, Date.now() + windowMs);
+    if (batch.length >= batchSize || Date.now() >= endsAt || bytes > payloadLimit) break;
+    if (received.length === 0) await queue.waitForMessage(endsAt, signal);
+    // The other pollers have their turn.
+    else await setImmediate();
+  }
+  return batch;
+}
+
+const sizeOf = (messages: readonly LabMessage[], arn: string) =>
+  messages.reduce(
+    (sum, message) => sum + Buffer.byteLength(JSON.stringify(toSqsRecord(message, arn))) + 1,
+    0,
+  );
+
+/** The first ones, as many as one invocation can carry. */
+function takeFitting(batch: readonly LabMessage[], arn: string): LabMessage[] {
+  let size = '{"Records":[]}'.length;
+  const end = batch.findIndex((message) => (size += sizeOf([message], arn)) > payloadLimit);
+  return batch.slice(0, end === -1 ? undefined : end);
+}
+
+/** Deletes what the function is done with. The rest comes again when its visibility timeout is over. */
+async function invokeWithBatch(
+  queue: LabQueue,
+  target: LabFunction,
+  batch: readonly LabMessage[],
+  onFailure: (error: unknown) => void,
+): Promise<void> {
+  try {
+    const { response } = await target.invoke({ Records: batch.map((one) => toSqsRecord(one, queue.arn)) });
+    const failedIds = failuresIn(response, batch);
+    for (const { messageId, receiptHandle = '' } of batch) {
+      if (!failedIds.has(messageId)) queue.delete(receiptHandle);
+    }
+  } catch (error) {
+    onFailure(error);
+  }
+}
+
+const responseSchema = z
+  .object({ batchItemFailures: z.array(z.object({ itemIdentifier: z.string() })).nullish() })
+  .nullable();
+
+/** @throws Error for an answer that Lambda takes for the failure of the whole batch */
+function failuresIn(response: unknown, batch: readonly LabMessage[]): Set<string> {
+  const failures = responseSchema.parse(response)?.batchItemFailures ?? [];
+  const ids = new Set(failures.map(({ itemIdentifier }) => itemIdentifier));
+  const known = new Set(batch.map(({ messageId }) => messageId));
+  const unknown = [...ids].find((id) => !known.has(id));
+  if (unknown !== undefined) throw new Error(`The batch has no message '${unknown}'`);
+  return ids;
+}

@@ -1,0 +1,126 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { labAccount, labRegion } from './cloud';
+
+export type LogEntry = Readonly<Record<string, unknown>>;
+
+export interface Invocation {
+  /** What the handler returned. */
+  readonly response: unknown;
+  /** Its log: one object for each line. */
+  readonly log: readonly LogEntry[];
+}
+
+export interface EnvironmentSettings {
+  /** Of the function. */
+  readonly name: string;
+  /** The file whose `handler` is called. */
+  readonly bundle: string;
+  readonly timeoutMs: number;
+  readonly env: Readonly<Record<string, string>>;
+  /** Receives the log line by line, while an invocation goes on. */
+  readonly onLog?: (entry: LogEntry) => void;
+}
+
+/** One process of a function, which serves one invocation at a time. */
+export interface ExecutionEnvironment {
+  /** Whether it can serve another one: a crash and a time-out end it, what a handler throws does not. */
+  readonly isAlive: boolean;
+  /** @throws Error with its log when the handler throws, runs out of time or ends its process */
+  invoke(event: unknown): Promise<Invocation>;
+  close(): Promise<void>;
+}
+
+/** What lambda-runtime.mjs writes after an invocation. */
+type RuntimeDone = { readonly response: unknown } | { readonly error: string };
+
+/** The invocation in hand, or the last one: its log may still come when it has ended. */
+interface CurrentInvocation {
+  readonly log: LogEntry[];
+  readonly end: (done: RuntimeDone) => void;
+  /** What came on stderr. */
+  stderr: string;
+  hasTimedOut: boolean;
+  hasEnded: boolean;
+}
+
+/** How long a process has to write what it logged. */
+const shutdownGraceMs = 2_000;
+
+export function startExecutionEnvironment(settings: EnvironmentSettings): ExecutionEnvironment {
+  const { name, timeoutMs } = settings;
+  const invokedFunctionArn = `arn:aws:lambda:${labRegion}:${labAccount}:function:peermasq-dev-${name}`;
+  let current: CurrentInvocation | undefined;
+  const child = start(settings, () => current);
+  const closed = once(child, 'close');
+  return {
+    get isAlive() {
+      return child.exitCode === null && child.signalCode === null && current?.hasTimedOut !== true;
+    },
+    async invoke(event) {
+      let end: CurrentInvocation['end'] = () => undefined;
+      const done = new Promise<RuntimeDone>((resolve) => (end = resolve));
+      const own: CurrentInvocation = { log: [], end, stderr: '', hasTimedOut: false, hasEnded: false };
+      current = own;
+      const timer = setTimeout(() => {
+        own.hasTimedOut = true;
+        child.kill('SIGKILL');
+      }, timeoutMs);
+      child.stdin.write(`${JSON.stringify({ event, invokedFunctionArn, timeoutMs })}\n`);
+      const result = await done;
+      clearTimeout(timer);
+      own.hasEnded = true;
+      if ('response' in result) return { response: result.response, log: own.log };
+      const reason = own.hasTimedOut ? `ran out of its ${timeoutMs} ms` : result.error;
+      const logLines = own.log.map((entry) => JSON.stringify(entry)).join('\n');
+      throw new Error(`${name}: ${reason}\n${own.stderr}${logLines}`);
+    },
+    async close() {
+      child.stdin.end();
+      const isBusy = current?.hasEnded === false;
+      const timer = setTimeout(() => child.kill('SIGKILL'), isBusy ? 0 : shutdownGraceMs);
+      await closed;
+      clearTimeout(timer);
+    },
+  };
+}
+
+/** The process; what it writes and how it ends is told to the current invocation. */
+function start({ bundle, env, onLog }: EnvironmentSettings, current: () => CurrentInvocation | undefined) {
+  const child = spawn(process.execPath, [join(__dirname, 'lambda-runtime.mjs'), bundle], {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    const now = current();
+    if (now) now.stderr += text;
+  });
+  // Its end is told by its exit; a pipe that broke says no more.
+  child.stdin.on('error', () => undefined);
+  createInterface({ input: child.stdout }).on('line', (line) => {
+    const entry = parseEntry(line);
+    if (entry['type'] === 'platform.runtimeDone') {
+      current()?.end(entry as RuntimeDone);
+      return;
+    }
+    current()?.log.push(entry);
+    onLog?.(entry);
+  });
+  child.on('close', (code, signal) => {
+    current()?.end({ error: `ended with ${code ?? signal ?? ''}` });
+  });
+  return child;
+}
+
+/** A line that is no object, as a stray `console.log` writes it, counts as a message. */
+function parseEntry(line: string): LogEntry {
+  try {
+    const entry: unknown = JSON.parse(line);
+    if (typeof entry === 'object' && entry !== null) return entry as LogEntry;
+  } catch {
+    // Not JSON.
+  }
+  return { message: line };
+}

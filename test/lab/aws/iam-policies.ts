@@ -1,0 +1,137 @@
+import type { Resources, Statement } from '../../../infra/aws/cloudformation';
+
+/** As much of IAM as the policies in infra/aws use. */
+export interface IamRequest {
+  /** `ec2:CreateTags` */
+  readonly action: string;
+  /** The ARN, or `*` where the action knows no resources. */
+  readonly resource: string;
+  /** Condition keys and their values. */
+  readonly context: Readonly<Record<string, string | readonly string[]>>;
+}
+
+/** A statement with ARNs and names in the place of references. */
+export interface ResolvedStatement {
+  readonly actions: readonly string[];
+  readonly resources: readonly string[];
+  /** Operator → condition key → accepted values. */
+  readonly conditions: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
+}
+
+export const isAllowed = (grants: readonly ResolvedStatement[], iamRequest: IamRequest): boolean =>
+  grants.some(
+    ({ actions, resources, conditions }) =>
+      actions.includes(iamRequest.action) &&
+      resources.some((pattern) => matchesArn(pattern, iamRequest.resource)) &&
+      Object.entries(conditions).every(([operator, keys]) =>
+        Object.entries(keys).every(([key, accepted]) =>
+          conditionHolds(operator, iamRequest.context[key], [accepted].flat()),
+        ),
+      ),
+  );
+
+function matchesArn(pattern: string, resource: string): boolean {
+  const parts = pattern.split('*').map((part) => part.replaceAll(/[.+?^${}()|[\]\\]/g, '\\$&'));
+  return new RegExp(`^${parts.join('.*')}$`).test(resource);
+}
+
+/** https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html */
+function conditionHolds(
+  operator: string,
+  value: string | readonly string[] | undefined,
+  accepted: readonly string[],
+): boolean {
+  const values = value === undefined ? [] : [value].flat();
+  switch (operator) {
+    case 'Null':
+      return String(value === undefined) === accepted[0];
+    case 'StringEquals':
+    case 'ArnEquals':
+      return values.some((one) => accepted.includes(one));
+    case 'ForAllValues:StringEquals':
+      return values.every((one) => accepted.includes(one));
+    default:
+      throw new Error(`The lab does not know the condition operator ${operator}`);
+  }
+}
+
+interface AccountRegion {
+  readonly account: string;
+  readonly region: string;
+}
+
+/** A role as a template makes it. */
+export interface LabRole {
+  readonly roleName: string;
+  /** Who may assume it. */
+  readonly trust: readonly ResolvedStatement[];
+  /** What its own policies and those attached to it allow. */
+  readonly grants: readonly ResolvedStatement[];
+}
+
+interface RoleProperties {
+  readonly RoleName: string;
+  readonly AssumeRolePolicyDocument: PolicyDocument;
+  readonly Policies: readonly { readonly PolicyDocument: PolicyDocument }[];
+  readonly ManagedPolicyArns: readonly string[];
+}
+
+interface PolicyDocument {
+  readonly Statement: readonly Statement[];
+}
+
+/**
+ * Reads a role as CloudFormation would make it.
+ * @param template resources that have all that the role refers to
+ */
+export function readRole(template: Resources, id: string, accountRegion: AccountRegion): LabRole {
+  const propertiesOf = (name: string) =>
+    resolveIntrinsics(template[name]?.Properties, template, accountRegion);
+  const role = propertiesOf(id) as RoleProperties | undefined;
+  if (!role) throw new Error(`The template has no role ${id}, but ${Object.keys(template).join(', ')}`);
+  const attached = role.ManagedPolicyArns.map((name) => propertiesOf(name) as RoleProperties['Policies'][0]);
+  return {
+    roleName: role.RoleName,
+    trust: readStatements(role.AssumeRolePolicyDocument),
+    grants: [...role.Policies, ...attached].flatMap(({ PolicyDocument }) => readStatements(PolicyDocument)),
+  };
+}
+
+const readStatements = ({ Statement }: PolicyDocument): ResolvedStatement[] =>
+  Statement.map(({ Action, Resource = '*', Condition = {} }) => ({
+    actions: Action,
+    resources: [Resource].flat() as string[],
+    conditions: Condition as ResolvedStatement['conditions'],
+  }));
+
+/** `Ref`, `Fn::Sub` and `Fn::GetAtt` → what CloudFormation puts there. A Ref of a policy stays its logical id. */
+function resolveIntrinsics(value: unknown, template: Resources, accountRegion: AccountRegion): unknown {
+  if (Array.isArray(value)) return value.map((one) => resolveIntrinsics(one, template, accountRegion));
+  if (typeof value !== 'object' || value === null) return value;
+  const { Ref, 'Fn::Sub': text, 'Fn::GetAtt': attribute } = value as Intrinsic;
+  if (Ref !== undefined) return pseudoParameter(Ref, accountRegion);
+  if (text !== undefined)
+    return text.replaceAll(/\$\{([^}]+)\}/g, (_, name: string) => pseudoParameter(name, accountRegion));
+  if (attribute !== undefined) return arnOfQueue(attribute[0], template, accountRegion);
+  return Object.fromEntries(
+    Object.entries(value).map(([key, one]) => [key, resolveIntrinsics(one, template, accountRegion)]),
+  );
+}
+
+interface Intrinsic {
+  readonly Ref?: string;
+  readonly 'Fn::Sub'?: string;
+  readonly 'Fn::GetAtt'?: readonly [string, string];
+}
+
+function pseudoParameter(name: string, { account, region }: AccountRegion): string {
+  const known = { 'AWS::Partition': 'aws', 'AWS::Region': region, 'AWS::AccountId': account };
+  return Object.hasOwn(known, name) ? known[name as keyof typeof known] : name;
+}
+
+/** Policies name nothing else of their own stack. */
+function arnOfQueue(id: string, template: Resources, { account, region }: AccountRegion): string {
+  const name = template[id]?.Properties['QueueName'];
+  if (typeof name !== 'string') throw new Error(`The template has no queue ${id}`);
+  return `arn:aws:sqs:${region}:${account}:${name}`;
+}

@@ -1,0 +1,55 @@
+import { DescribeInstancesCommand, EC2Client } from '@aws-sdk/client-ec2';
+import { expect, test } from '@jest/globals';
+import { labRegion, startLocalAws } from './cloud';
+import { makeRateLimits } from './rate-limits';
+import { errorCodeOf } from './errors';
+
+test.each([
+  ['ec2', 'DescribeInstances', 100, 20],
+  ['ssm', 'ListCommandInvocations', 100, 20],
+  ['ssm', 'GetCommandInvocation', 100, 20],
+  ['ec2', 'CreateTags', 50, 5],
+  ['ssm', 'SendCommand', 5, 5],
+])('%s gives %s %i calls at once and %i a second', (service, action, size, perSecond) => {
+  let now = 0;
+  const rateLimits = makeRateLimits(() => now);
+  const takeAll = () => {
+    let taken = 0;
+    while (rateLimits.take(service, action)) taken += 1;
+    return taken;
+  };
+  expect(takeAll()).toBe(size);
+  now = 1_000;
+  expect(takeAll()).toBe(perSecond);
+  now = 3_600_000;
+  expect(takeAll()).toBe(size);
+  expect(rateLimits.callsOverLimit).toBe(3);
+});
+
+test('each service and kind of call has a bucket of its own; SQS has none', () => {
+  const rateLimits = makeRateLimits(() => 0);
+  for (let i = 0; i < 5; i += 1) rateLimits.take('ssm', 'SendCommand');
+  const others = [
+    ['ssm', 'ListCommands'],
+    ['ec2', 'CreateTags'],
+    ...Array.from({ length: 200 }, () => ['sqs', 'SendMessage']),
+  ];
+  expect(others.every(([service = '', action = '']) => rateLimits.take(service, action))).toBe(true);
+  expect(rateLimits.take('ssm', 'SendCommand')).toBe(false);
+});
+
+test('the lab throttles and counts once it is told to', async () => {
+  const aws = await startLocalAws();
+  Object.assign(process.env, aws.env);
+  const ec2 = new EC2Client({ region: labRegion, maxAttempts: 1 });
+  const describeInstances = (times: number) =>
+    Promise.all(Array.from({ length: times }, () => errorCodeOf(ec2.send(new DescribeInstancesCommand()))));
+  expect(new Set(await describeInstances(110))).toEqual(new Set(['nothing']));
+  aws.enableRateLimits();
+  const answers = await describeInstances(150);
+  const refused = answers.filter((answer) => answer === 'RequestLimitExceeded');
+  expect(refused.length).toBeGreaterThan(0);
+  expect(aws.callsOverLimit).toBe(refused.length);
+  ec2.destroy();
+  await aws.close();
+});

@@ -1,0 +1,183 @@
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmdirSync } from 'node:fs';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { Machine } from '../machine';
+import type { Host, RunningProcess } from '../netns';
+
+/** A whole Debian on a host of the lab: its network namespace, its own processes and files. `run` is inside. */
+export interface BootedNode extends Machine {
+  /** Its root folder, as seen from outside, whether it runs or not. */
+  readonly disk: string;
+  /** Starts it with empty tables, and waits until systemd has started everything: its startup scripts have run. */
+  readonly boot: () => Promise<void>;
+  /** As `systemctl poweroff`; the disk stays. */
+  readonly powerOff: () => Promise<void>;
+  /** What a unit said since the last boot. */
+  readonly journal: (unit: string) => Promise<string>;
+  /** The process id of its systemd, as seen from outside. */
+  readonly leaderPid: () => number;
+  readonly close: () => Promise<void>;
+}
+
+const bootTimeoutMs = 30_000;
+
+const nspawn = [
+  ...['systemd-nspawn', '--quiet', '--boot', '--console=pipe', '--register=no', '--keep-unit'],
+  ...['--resolv-conf=off', '--timezone=off', '--link-journal=no', '--capability=CAP_NET_ADMIN'],
+];
+
+/**
+ * Joins a control group and goes on as the command after it. Of the host it has the network alone: the disk is mounted
+ * where this process sees it too.
+ */
+const inGroup = [
+  ...['nsenter', `--mount=/proc/${process.pid}/ns/mnt`, 'unshare', '--mount', 'sh', '-ec'],
+  `umount --lazy /sys
+  mount -t sysfs sysfs /sys
+  mount -t cgroup2 cgroup2 /sys/fs/cgroup
+  echo $$ > "$1/cgroup.procs"
+  shift
+  exec "$@"`,
+  'group',
+];
+
+/**
+ * @param image the folder that `test/lab/boot/image.mjs` made; it is not written to
+ * @param remounts folder → how it is mounted: `/etc` → `ro`
+ */
+export async function makeBootedNode(
+  host: Host,
+  image: string,
+  remounts: Readonly<Record<string, string>> = {},
+): Promise<BootedNode> {
+  const disk = await makeDisk(host.folder, image);
+  for (const [folder, options] of Object.entries(remounts)) {
+    await sh('mount', '--bind', disk + folder, disk + folder);
+    await sh('mount', '-o', `remount,bind,${options}`, disk + folder);
+  }
+  const group = mkdtempSync('/sys/fs/cgroup/peermasq-');
+  // What a kubelet and the like put there before anything of ours runs.
+  const tables = await host.run(['iptables-save']);
+  let system: RunningProcess | undefined;
+  let pid = 0;
+
+  const leaderPid = () => {
+    if (pid === 0) throw new Error('the node does not run');
+    return pid;
+  };
+  const argvInside = (argv: readonly string[]) => [
+    'nsenter',
+    '--target',
+    String(leaderPid()),
+    '--all',
+    '--',
+    ...argv,
+  ];
+
+  const run: Machine['run'] = async (argv, { env = {}, ...options } = {}) => {
+    const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const { code, stdout, stderr } = await host.exec(
+      argvInside(['env', '-i', path, ...settings, ...argv]),
+      options,
+    );
+    return { status: code ?? 128, stdout, stderr };
+  };
+
+  async function boot(): Promise<void> {
+    await host.run(['sh', '-c', 'nft flush ruleset && conntrack -F 2> /dev/null && iptables-restore'], {
+      stdin: tables,
+    });
+    const started = host.spawn([...inGroup, group, ...nspawn, `--directory=${disk}`]);
+    system = started;
+    let hasEnded = false as boolean;
+    void started.ended.then(() => {
+      hasEnded = true;
+      [system, pid] = [undefined, 0];
+    });
+    const deadline = Date.now() + bootTimeoutMs;
+    while (!(await hasBooted(started))) {
+      if (hasEnded || Date.now() > deadline) {
+        throw new Error(`the node has not booted:\n${started.stdout()}${started.stderr()}`);
+      }
+      await delay(50);
+    }
+  }
+
+  async function hasBooted({ pid: nspawnPid }: RunningProcess): Promise<boolean> {
+    const [child] = await readFile(`/proc/${nspawnPid}/task/${nspawnPid}/children`, 'utf8').then(
+      (children) => children.split(' '),
+      () => [],
+    );
+    if (!child) return false;
+    pid = Number(child);
+    const wait = ['systemctl', 'is-system-running', '--wait'];
+    const { stdout } = await run(wait, { timeoutMs: bootTimeoutMs });
+    return /^(running|degraded)$/m.test(stdout);
+  }
+
+  async function powerOff(): Promise<void> {
+    if (!system) return;
+    const { ended } = system;
+    await run(['systemctl', 'poweroff']);
+    await ended;
+  }
+
+  return {
+    disk,
+    run,
+    boot,
+    powerOff,
+    leaderPid,
+    journal: async (unit) => (await run(['journalctl', '--boot', '--output=cat', `--unit=${unit}`])).stdout,
+    close: async () => {
+      await writeFile(join(group, 'cgroup.kill'), '1');
+      await system?.ended;
+      await removeGroup(group);
+      await sh('umount', '--recursive', disk);
+    },
+  };
+}
+
+const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+const sh = (command: string, ...args: string[]) => promisify(execFile)(command, args);
+
+/** A disk of its own over the image; it ends with the namespaces of the lab. */
+async function makeDisk(folder: string, image: string): Promise<string> {
+  const [upper, work, disk] = ['upper', 'work', 'disk'].map((name) => join(folder, name)) as [
+    string,
+    string,
+    string,
+  ];
+  for (const each of [upper, work, disk]) mkdirSync(each);
+  await sh(
+    'mount',
+    '-t',
+    'overlay',
+    'overlay',
+    '-o',
+    `lowerdir=${image},upperdir=${upper},workdir=${work}`,
+    disk,
+  );
+  return disk;
+}
+
+/** A group can be removed when the groups in it are, and the last of its processes has been reaped. */
+async function removeGroup(group: string): Promise<void> {
+  for (const entry of readdirSync(group, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeGroup(join(group, entry.name));
+  }
+  const deadline = Date.now() + 2_000;
+  for (;;) {
+    try {
+      rmdirSync(group);
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EBUSY' || Date.now() > deadline) throw error;
+      await delay(20);
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export interface CliResult {
+  readonly status: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface CliRunOptions {
+  readonly env?: Readonly<Record<string, string>>;
+  readonly stdin?: string;
+  /** Is given what sends signals to it. */
+  readonly onStart?: (signal: (name: NodeJS.Signals) => void) => void;
+  /** Is told of everything on stderr so far, whenever there is more. */
+  readonly onStderr?: (text: string, signal: (name: NodeJS.Signals) => void) => void;
+}
+
+/** A home folder of its own, so that no credentials and no journals of this machine are seen. */
+export interface CliHome {
+  readonly folder: string;
+  /** What a program in it gets to see of the environment. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Writes a file there. @returns its path */
+  readonly write: (name: string, text: string) => string;
+  /** The built command line, as its users run it. */
+  readonly peermasq: (args: readonly string[], options?: CliRunOptions) => Promise<CliResult>;
+  readonly close: () => void;
+}
+
+export function openCliHome(more: Readonly<Record<string, string>> = {}): CliHome {
+  const folder = mkdtempSync(join(tmpdir(), 'peermasq-cli-'));
+  const { PATH = '' } = process.env;
+  const env = { PATH, HOME: folder, ...more };
+  return {
+    folder,
+    env,
+    write(name, text) {
+      writeFileSync(join(folder, name), text);
+      return join(folder, name);
+    },
+    peermasq: (args, options = {}) => run(folder, args, { ...options, env: { ...env, ...options.env } }),
+    close: () => {
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Not synchronously: the doubles of the clouds answer from this process. */
+function run(
+  home: string,
+  args: readonly string[],
+  { env = {}, stdin = '', onStart, onStderr }: CliRunOptions,
+): Promise<CliResult> {
+  const child = spawn(process.execPath, [join(process.cwd(), 'dist/cli/peermasq.mjs'), ...args], {
+    cwd: home,
+    env,
+    timeout: 60_000,
+  });
+  onStart?.((name) => child.kill(name));
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (data: Buffer) => (stdout += data.toString()));
+  child.stderr.on('data', (data: Buffer) => {
+    stderr += data.toString();
+    onStderr?.(stderr, (name) => child.kill(name));
+  });
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(stdin);
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => {
+      resolve({ status, stdout, stderr });
+    });
+  });
+}

@@ -1,0 +1,217 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import * as z from 'zod';
+import { makeDocument, makeSnapshotDocument } from '../../../infra/aws/document';
+import { documentName, snapshotDocumentName } from '../../../shared/aws/names';
+import { startLocalAws, type LocalAws } from '../aws/cloud';
+import { readDeployment, type Deployment } from '../aws/deployment';
+import { startStack, type LabStack } from '../aws/stack';
+import { addConnection, type LabConnection } from '../aws/connection';
+import { openCliHome, type CliHome } from '../cli-home';
+import type { Networks } from '../networks';
+import { installedRules, findOutcome, findProven } from './node-status';
+import type { DemoCloud, NodeResult, Print } from './scenario';
+import { nodeProgram } from '../node-program';
+
+const cluster = 'k8s-cluster';
+const vpcId = 'vpc-0a1b2c3d4e5f60718';
+const subnetId = 'subnet-0a1b2c3d4e5f60718';
+const peeringId = 'pcx-0a1b2c3d4e5f60718';
+const peerNetwork = { vpcId: 'vpc-0b1b2c3d4e5f60718', subnetId: 'subnet-0b1b2c3d4e5f60718' };
+const vpnGatewayId = 'vgw-0a1b2c3d';
+
+/** From RunInstances to the state `running`, and from there until the SSM agent has booted and registered. */
+const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
+/** A node is served in half of it. */
+const provenTimeoutMs = 90_000;
+
+/** The account of a scenario: its VPCs, the way to the peer, the documents, and a node. */
+export interface DemoAccount {
+  readonly aws: LocalAws;
+  readonly networks: Networks;
+  /** Of the node. */
+  readonly id: string;
+  /** What `breakAt` breaks; absent where the peer is not in AWS. */
+  readonly connection?: LabConnection;
+  /** The config's file. */
+  readonly config: string;
+  readonly deployment: Deployment;
+  readonly home: CliHome;
+  readonly peermasq: DemoCloud['peermasq'];
+  readonly close: () => Promise<void>;
+}
+
+export async function openAccount(
+  networks: Networks,
+  { state, more = '' }: { readonly state: 'pending' | 'running'; readonly more?: string },
+): Promise<DemoAccount> {
+  const deployment = readDeployment();
+  const program = nodeProgram;
+  const aws = await startLocalAws();
+  const home = openCliHome({ ...aws.env, PEERMASQ_STAGE: deployment.stage });
+  aws.putDocument(documentName(deployment.stage), makeDocument(program));
+  aws.putDocument(snapshotDocumentName(deployment.stage), makeSnapshotDocument(program));
+  const connection = addNetworks(aws, networks);
+  const id = aws.addNode({
+    subnetId,
+    cluster,
+    address: networks.topology.node.address,
+    machine: networks.node,
+    state,
+    isReady: state === 'running',
+  });
+  return {
+    aws,
+    networks,
+    id,
+    deployment,
+    home,
+    ...(connection && { connection }),
+    config: home.write('peermasq.yaml', configFor(networks) + more),
+    peermasq: (args) => home.peermasq([...args, '--cloud', 'aws']),
+    close: async () => {
+      await aws.waitForCommands();
+      await aws.close();
+      home.close();
+    },
+  };
+}
+
+/** What is deployed there, and a node that is to start. */
+export async function openAws(networks: Networks): Promise<DemoCloud> {
+  const account = await openAccount(networks, { state: 'pending' });
+  const { aws, deployment, config, id, peermasq } = account;
+  const stack = startStack(aws, deployment, { config });
+  return {
+    node: id,
+    peermasq,
+    sendEvent: (print) => sendEvent({ ...account, stack }, print),
+    close: async () => {
+      await stack.close();
+      await account.close();
+    },
+  };
+}
+
+function connectionKind({ topology }: Networks): 'peering' | 'vpn' {
+  return topology.links[0]?.kind ?? 'peering';
+}
+
+function configFor(networks: Networks): string {
+  const { node, peer } = networks.topology;
+  return `clusters:
+  ${cluster}:
+    pods: [${node.pods.range}]
+    masquerade: [${connectionKind(networks) === 'peering' ? 'peerings' : 'vpn'}]
+    probe: ["${peer.address}:${peer.port}"]
+`;
+}
+
+/** @returns the way to a peer in AWS; what lies behind a VPN is no account's */
+function addNetworks(aws: LocalAws, networks: Networks): LabConnection | undefined {
+  const { networks: all, node, peer } = networks.topology;
+  const rangeOf = (name: string) => all.find((network) => network.name === name)?.range ?? '';
+  const destination = rangeOf(peer.network);
+  const own = { vpcId, subnetId, range: rangeOf(node.network) };
+  if (connectionKind(networks) === 'peering') {
+    return addConnection(aws, {
+      peeringId,
+      node: own,
+      peer: { ...peerNetwork, range: destination, ...peer },
+    });
+  }
+  const route = {
+    destinationCidrBlock: destination,
+    gatewayId: vpnGatewayId,
+    origin: 'EnableVgwRoutePropagation',
+  } as const;
+  aws.addNetwork({ vpcId, cidrs: [own.range], subnetIds: [subnetId], routes: [route] });
+  return undefined;
+}
+
+type DeployedAccount = DemoAccount & { readonly stack: LabStack };
+
+async function sendEvent(account: DeployedAccount, print: Print): Promise<NodeResult> {
+  const { aws, stack, networks, id } = account;
+  const [calls, logged, sentAt] = [aws.calls.length, stack.log.length, Date.now()];
+  printAttempts(account, sentAt, print);
+  if (aws.state.instances.get(id)?.state === 'pending') await start(account, print);
+  stack.put(aws.stateChangeEvent(id));
+  await waitUntilServed(stack);
+  printPendingEvent(stack, print);
+  return {
+    ...findProven(stack.log.slice(logged), sentAt),
+    discovery: discovery(aws, calls),
+    rules: await installedRules(networks.node),
+  };
+}
+
+async function start({ aws, stack, id }: DeployedAccount, print: Print): Promise<void> {
+  print('event', `RunInstances of ${id}, through CloudTrail, EventBridge and SQS`);
+  stack.put(aws.runInstancesEvent([id]));
+  await delay(runsAfterMs);
+  const [instance, agent] = [aws.state.instances.get(id), aws.state.agents.get(id)];
+  if (!instance || !agent) throw new Error(`There is no instance ${id}`);
+  instance.state = 'running';
+  agent.registersAt = Date.now() + registersAfterMs;
+  print('', `and of its state running; its SSM agent registers ${registersAfterMs / 1_000} s later`);
+}
+
+/** Says what each look at the node found, and when the next one is. */
+function printAttempts({ aws, stack }: DeployedAccount, sentAt: number, print: Print): void {
+  let attempts = 0;
+  stack.onInvoked = (name, { log }) => {
+    if (name !== 'node-joined') return;
+    const seconds = ((Date.now() - sentAt) / 1_000).toFixed(0);
+    const { message, reason = 'proven', retryAfterSeconds } = findOutcome(log) ?? {};
+    // RunInstances alone; it is for the case that the event of the state is lost.
+    if (message === undefined) return;
+    const again = retryAfterSeconds === undefined ? '' : `; comes again in ${lastRetryDelay(aws)} s`;
+    print(`look ${++attempts}`, `after ${seconds} s: ${reason}${again}`);
+  };
+}
+
+/**
+ * Resolves when the event of the state has left the queue. That of RunInstances stays there for 90 s, in case
+ * the other is lost.
+ * @throws Error with what the functions threw and logged, when it takes too long
+ */
+async function waitUntilServed(stack: LabStack): Promise<void> {
+  const late = AbortSignal.timeout(provenTimeoutMs);
+  await stack.queue('nodes').waitUntilAtMost(1, late);
+  if (!late.aborted) return;
+  const said = [...stack.failures.map(String), ...stack.log.map((entry) => JSON.stringify(entry))];
+  throw new Error(`The node was not served in ${provenTimeoutMs / 1_000} s:\n${said.join('\n')}`);
+}
+
+/** For how many seconds the message that was given back last, and comes soonest, is invisible. */
+function lastRetryDelay({ calls }: LocalAws): number {
+  const { input } = calls.findLast(({ action }) => action === 'ChangeMessageVisibilityBatch') ?? {};
+  return Math.min(
+    ...visibilityChanges.parse(input).Entries.map(({ VisibilityTimeout }) => VisibilityTimeout),
+  );
+}
+
+const visibilityChanges = z.object({ Entries: z.array(z.object({ VisibilityTimeout: z.number() })) });
+
+/** SSM's own event of the command: for what whoever sent the command did not wait for. */
+function printPendingEvent(stack: LabStack, print: Print): void {
+  const [event] = stack.queue('commands').messages;
+  if (!event) return;
+  const seconds = (event.visibleAt - event.sentAt) / 1_000;
+  print('', `(SSM's own event waits ${seconds} s for command-finished, longer than this demo takes)`);
+}
+
+/** What the function asked the cloud, and the routes that it was told. */
+export function discovery(aws: LocalAws, before: number): string[] {
+  const calls = new Set(aws.calls.slice(before).map(({ action }) => action));
+  // The node's own network: of the other side no function asks.
+  const tables = aws.state.routeTables.filter((table) => table.vpcId === vpcId);
+  const routes = tables.flatMap((table) => table.routes);
+  return [
+    [...calls].join(', '),
+    ...routes.map(
+      ({ destinationCidrBlock, vpcPeeringConnectionId, gatewayId }) =>
+        `${destinationCidrBlock ?? ''} through ${vpcPeeringConnectionId ?? gatewayId ?? ''}`,
+    ),
+  ];
+}

@@ -1,0 +1,37 @@
+import * as z from 'zod';
+import type { Networks } from '../networks';
+import type { DemoCloud } from './scenario';
+import type { Screen } from './screen';
+
+const diagnosis = z.object({
+  checks: z.array(z.object({ name: z.string(), state: z.string() })),
+  broken: z.object({ name: z.string(), fix: z.string().optional() }).nullable(),
+  verdict: z.string(),
+});
+
+/** Has `peermasq doctor` say what is broken between the pod and the peer. @returns the link, null for none */
+export async function runDoctor(
+  { topology }: Networks,
+  cloud: DemoCloud,
+  screen: Screen,
+): Promise<string | null> {
+  const { node, peer } = topology;
+  const args = ['--from', node.pods.pod, '--node', cloud.node, '--to', `${peer.address}:${peer.port}`];
+  const { stdout, stderr } = await cloud.peermasq(['doctor', ...args, '-o', 'json']);
+  if (stdout === '') throw new Error(`peermasq doctor: ${stderr}`);
+  const { checks, broken, verdict } = diagnosis.parse(JSON.parse(stdout));
+  screen.print('$ doctor', `--from ${node.pods.pod} --to ${peer.address}:${peer.port}`);
+  screen.print('', checks.map(({ name, state }) => `${name} ${state}`).join(' · '));
+  if (broken)
+    screen.bad('', [verdict, ...(broken.fix === undefined ? [] : [`Fix: ${broken.fix}`])].join('\n'));
+  else screen.good('', verdict);
+  return broken?.name ?? null;
+}
+
+/** Has `peermasq plan` say what would change. @returns whether anything would */
+export async function runPlan(cloud: DemoCloud, screen: Screen): Promise<boolean> {
+  const { status, stdout, stderr } = await cloud.peermasq(['plan']);
+  if (stdout === '') throw new Error(`peermasq plan: ${stderr}`);
+  screen.print('$ plan', stdout.trimEnd());
+  return status !== 0;
+}

@@ -1,0 +1,85 @@
+import { once } from 'node:events';
+import { deliverEvent, type LabFunction } from '../gcp/function';
+import { insertVm, type Insert } from '../gcp/insert';
+import { metadataOf } from '../gcp/state';
+import type { Networks } from '../networks';
+import {
+  boot,
+  jsonLines,
+  discovery,
+  node,
+  openProject,
+  serveMetadata,
+  type DemoProject,
+} from './gcp-project';
+import { installedRules, findProven } from './node-status';
+import type { DemoCloud, NodeResult, Race, Print } from './scenario';
+
+/** An insert in a cloud takes seconds too. */
+const insertTimes = { visibleAfterMs: 1_000, readyAfterMs: 500, stagingAfterMs: 500, runningAfterMs: 1_000 };
+
+/** A node is inserted; the function races its boot. */
+export async function openGcp(networks: Networks): Promise<DemoCloud> {
+  const project = await openProject(networks);
+  try {
+    const joined = await project.start('nodeJoined');
+    let insert: Insert | undefined;
+    return {
+      node: node.name,
+      peermasq: project.peermasq,
+      sendEvent: async (print) => {
+        if (insert) return send(project, joined, await insert.last, 'last', print);
+        insert = insertVm(project.cloud, node, insertTimes);
+        return sendFirstEntry(project, joined, insert, print);
+      },
+      close: () => project.close(),
+    };
+  } catch (error) {
+    await project.close();
+    throw error;
+  }
+}
+
+/** The first entry of the insert, while the VM is made and boots. */
+async function sendFirstEntry(
+  project: DemoProject,
+  joined: LabFunction,
+  insert: Insert,
+  print: Print,
+): Promise<NodeResult> {
+  await serveMetadata(project, insert.vm);
+  const race = measureRace(project, insert, print);
+  const [nodeResult, times] = await Promise.all([send(project, joined, insert.first, 'first', print), race]);
+  return { ...nodeResult, race: times };
+}
+
+async function send(
+  project: DemoProject,
+  joined: LabFunction,
+  event: Record<string, unknown>,
+  entry: 'first' | 'last',
+  print: Print,
+): Promise<NodeResult> {
+  const sentAt = Date.now();
+  const [calls, logged] = [project.cloud.calls.length, joined.log.length];
+  print('event', `${entry} audit log entry of the insert of ${node.name}, through the log sink`);
+  const status = await deliverEvent(joined, event);
+  const log = joined.log.slice(logged);
+  if (status >= 300) throw new Error(`The function answered ${status}:\n${jsonLines(log)}`);
+  return {
+    ...findProven(log, sentAt),
+    discovery: discovery(project, calls),
+    rules: await installedRules(project.networks.node),
+  };
+}
+
+/** Who was first: the metadata or the boot that reads it. */
+async function measureRace(project: DemoProject, { vm, beganAt, last }: Insert, print: Print): Promise<Race> {
+  const metadataSet = (async () => {
+    while (metadataOf(vm, 'startup-script') === undefined) await once(project.cloud.changes, 'change');
+    return Date.now() - beganAt;
+  })();
+  await last;
+  const scriptRanMs = (await boot(project, print)) - beganAt;
+  return { metadataSetMs: await metadataSet, scriptRanMs };
+}

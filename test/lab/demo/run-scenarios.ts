@@ -1,0 +1,228 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { buildNetworks, type RequestResult, type Networks } from '../networks';
+import { runDoctor, runPlan } from './cli-checks';
+import type { DemoCloud, NodeResult, Race, Scenario } from './scenario';
+import { diagram, type Screen } from './screen';
+import { serializeOutput, type Write } from './ordered-output';
+
+/** How a scenario went; it went well when there are no faults. */
+export interface ScenarioResult {
+  readonly scenario: Scenario;
+  readonly before: RequestResult;
+  /** What was said of the node when the event came too late, and whether the pod reached the peer then. */
+  readonly late?: { readonly reason: string; readonly reached: boolean };
+  readonly nodeResult?: NodeResult;
+  readonly after: RequestResult;
+  readonly errors: readonly string[];
+}
+
+const metadataServer = '169.254.169.254';
+const requestTimeoutMs = 1_500;
+/** The kernel sends the SYN of a hanging connect again after a while that grows with how long it hangs. */
+const recoversWithinMs = 20_000;
+
+/**
+ * Plays the scenarios at the same time, and shows them one after the other; a fault in one does not stop the
+ * others.
+ * @param openScreen makes the screen of one scenario
+ * @returns in the order of the scenarios
+ */
+export async function runScenarios(
+  scenarios: readonly Scenario[],
+  write: Write,
+  openScreen: (write: Write) => Screen,
+): Promise<ScenarioResult[]> {
+  const openSection = serializeOutput(write);
+  return Promise.all(
+    scenarios.map(async (scenario, index) => {
+      const section = openSection();
+      const screen = openScreen(section.write);
+      screen.heading(`${index + 1}/${scenarios.length}  ${scenario.title}`, scenario.story);
+      const result = await runScenario(scenario, screen);
+      section.end();
+      return result;
+    }),
+  );
+}
+
+/** What `--json` prints. */
+export function toDocument(results: readonly ScenarioResult[]) {
+  return {
+    scenarios: results.map(({ scenario, before, late, after, nodeResult }) => ({
+      name: scenario.name,
+      cloud: scenario.cloud,
+      before: { reached: before.reached },
+      ...(late && { late }),
+      after: { reached: after.reached, body: after.body, sourceSeenByPeer: after.sourceSeenByPeer },
+      eventToProvenMs: nodeResult?.eventToProvenMs ?? null,
+      ruleset: nodeResult?.ruleset ?? null,
+      rules: nodeResult?.rules ?? [],
+      ...(nodeResult?.race && { race: nodeResult.race }),
+    })),
+  };
+}
+
+async function runScenario(scenario: Scenario, screen: Screen): Promise<ScenarioResult> {
+  const result: MutableScenarioResult = {
+    scenario,
+    before: { reached: false },
+    after: { reached: false },
+    errors: [],
+  };
+  try {
+    const networks = await buildNetworks(scenario.topology, { managementAddress: metadataServer });
+    try {
+      const cloud = await scenario.open(networks);
+      try {
+        await runSteps(networks, cloud, screen, result);
+      } finally {
+        await cloud.close();
+      }
+    } finally {
+      await networks.close();
+    }
+  } catch (error) {
+    result.errors.push(error instanceof Error ? error.message : String(error));
+  }
+  return result;
+}
+
+/** A replay as it goes on. */
+type MutableScenarioResult = { -readonly [Key in keyof ScenarioResult]: ScenarioResult[Key] } & {
+  readonly errors: string[];
+};
+
+async function runSteps(
+  networks: Networks,
+  cloud: DemoCloud,
+  screen: Screen,
+  result: MutableScenarioResult,
+): Promise<void> {
+  screen.print('on node', networks.topology.node.rules.join('\n'));
+  result.before = await networks.pod.request(requestTimeoutMs);
+  await showBefore(networks, result.before, screen);
+  if (result.before.reached) {
+    result.errors.push('the pod reached the peer before anything was done');
+    return;
+  }
+
+  if (cloud.sendLateEvent) {
+    const reason = await cloud.sendLateEvent(screen.print);
+    const { reached } = await networks.pod.request(requestTimeoutMs);
+    result.late = { reason, reached };
+    screen.bad('too late', reason);
+    if (reached) result.errors.push('the pod reached the peer though the race was lost');
+    else screen.bad('', 'the pod still does not reach the peer');
+  }
+  if (cloud.isExistingNode) {
+    const broken = await runDoctor(networks, cloud, screen);
+    if (broken !== 'masquerading')
+      result.errors.push(`doctor calls ${broken ?? 'nothing'} broken, not masquerading`);
+    if (!(await runPlan(cloud, screen)))
+      result.errors.push('plan shows no change, though the node has no rules');
+  }
+  // A pod that hangs goes down with its node: where that is restarted there is none to heal.
+  const hanging = cloud.sendLateEvent ? undefined : networks.pod.request(120_000);
+  result.nodeResult = await cloud.sendEvent(screen.print);
+  showNodeResult(
+    result.nodeResult,
+    result.late || cloud.isExistingNode ? 'the backfill began' : 'the event',
+    screen,
+  );
+
+  result.after = await networks.pod.request();
+  result.errors.push(...showAfter(networks, result.after, screen));
+  if (!result.after.reached) return;
+  const [healed, isUnchanged] = await Promise.all([
+    hanging && withTimeout(recoversWithinMs, hanging),
+    isIdempotent(networks, cloud),
+  ]);
+  if (healed)
+    screen.print('', `the request that hung meanwhile ${healed.reached ? 'is answered too' : 'still hangs'}`);
+  if (isUnchanged) screen.print('again', 'the same once more changes nothing: iptables-save is identical');
+  else result.errors.push('the same once more changed what iptables-save prints');
+  const broken = await runDoctor(networks, cloud, screen);
+  if (broken !== null) result.errors.push(`doctor still calls ${broken} broken`);
+  if (await runPlan(cloud, screen)) result.errors.push('plan still shows a change');
+}
+
+/** Whether the rules are the same after the same was done once more. */
+async function isIdempotent(networks: Networks, cloud: DemoCloud): Promise<boolean> {
+  const rules = await savedRules(networks);
+  await cloud.sendEvent(() => undefined);
+  return rules === (await savedRules(networks));
+}
+
+async function showBefore(networks: Networks, before: RequestResult, screen: Screen): Promise<void> {
+  const { topology, node, router } = networks;
+  const { address, port } = topology.peer;
+  const { pod } = topology.node.pods;
+  const { sources } = await router(topology.node.network).dropped();
+  const { reached } = await node.request();
+  screen.draw('before', diagram(topology, before, screen.colours));
+  if (before.reached) return;
+  screen.bad(
+    '',
+    `${address}:${port}: ${before.reason}; the router dropped ${count(sources[pod] ?? 0, 'packet')} from ${pod}`,
+  );
+  screen.print('', `(the node itself ${reached ? 'is answered' : 'hangs too'})`);
+}
+
+/** Returns what is wrong with the answer. */
+function showAfter({ topology }: Networks, after: RequestResult, screen: Screen): string[] {
+  const { node, peer } = topology;
+  const { reached, body = '', sourceSeenByPeer = 'nobody', reason } = after;
+  screen.draw('after', diagram(topology, after, screen.colours));
+  if (!reached) return [`the pod still does not reach ${peer.address}:${peer.port}: ${reason}`];
+  screen.good('', body);
+  screen.good('', `the peer saw ${sourceSeenByPeer}`);
+  if (sourceSeenByPeer === node.address) return [];
+  return [`the peer saw ${sourceSeenByPeer} and not the node's address ${node.address}`];
+}
+
+function showNodeResult(nodeResult: NodeResult, since: string, screen: Screen): void {
+  const { eventToProvenMs, discovery, ruleset, rules, proof, race } = nodeResult;
+  if (race) showRace(race, screen);
+  screen.print('looked up', discovery.join('\n'));
+  screen.print('rule set', ruleset);
+  screen.print('rules', rules.join('\n'));
+  if (!proof) return;
+  const { result, proven, backend, flushed, probes, warnings } = proof;
+  screen.print(
+    'proof',
+    [
+      `${result}, ${proven ? 'proven' : 'not proven'} ${eventToProvenMs} ms after ${since}: ${count(proof.rules, 'rule')} in ${backend}, ${count(flushed, 'stale connection')} flushed`,
+      ...probes.map(
+        ({ to, from, reached }) => `probe ${from} → ${to}: ${reached ? 'reached' : 'not reached'}`,
+      ),
+      ...warnings.map((warning) => `warning: ${warning}`),
+    ].join('\n'),
+  );
+}
+
+function showRace({ metadataSetMs, scriptRanMs }: Race, screen: Screen): void {
+  const [set, ran] = [metadataSetMs, scriptRanMs].map((ms) => `${(ms / 1_000).toFixed(1)} s`);
+  const isWon = metadataSetMs < scriptRanMs;
+  const verdict = `the boot race is ${isWon ? 'won' : 'lost'}: metadata set ${set} after the first entry of the insert, startup script run ${ran} after it`;
+  if (isWon) screen.good('race', verdict);
+  else screen.bad('race', verdict);
+}
+
+const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
+
+async function withTimeout(ms: number, request: Promise<RequestResult>): Promise<RequestResult> {
+  const late = new AbortController();
+  const timeout = delay(ms, { reached: false, reason: `no answer in ${ms} ms` }, { signal: late.signal });
+  try {
+    return await Promise.race([request, timeout]);
+  } finally {
+    late.abort();
+  }
+}
+
+/** What iptables-save prints, without the time of day and the counters. */
+async function savedRules({ node }: Networks): Promise<string> {
+  const { status, stdout, stderr } = await node.run(['iptables-save']);
+  if (status !== 0) throw new Error(`iptables-save ended with ${status}: ${stderr}`);
+  return stdout.replaceAll(/^#.*\n/gm, '').replaceAll(/ \[\d+:\d+\]$/gm, '');
+}

@@ -1,0 +1,16 @@
+// The service of a peer: tells which source address it sees. HTTP gets the address as its answer; a UDP
+// datagram is printed as `udp ADDRESS TEXT`. `node test/lab/echo-server.mjs PORT`
+import { createSocket } from 'node:dgram';
+import { createServer } from 'node:http';
+
+const port = Number(process.argv[2]);
+const plain = (address) => (address ?? '?').replace(/^::ffff:/, '');
+
+const datagrams = createSocket('udp6');
+datagrams.on('message', (text, { address }) => console.log(`udp ${plain(address)} ${text}`));
+datagrams.bind(port, () => {
+  createServer((request, response) => {
+    console.log(`tcp ${plain(request.socket.remoteAddress)}`);
+    response.setHeader('connection', 'close').end(`${plain(request.socket.remoteAddress)}\n`);
+  }).listen(port, () => console.log(`listening on ${port}`));
+});

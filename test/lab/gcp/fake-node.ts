@@ -1,0 +1,22 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { parseRuleSet } from '../../../shared/core/model/rule-set';
+import { makeReport } from '../node-report';
+import { metadataOf, type GcpState, type LabVm } from './state';
+
+/**
+ * From now on all VMs are nodes without a kernel: each reports whatever rule set its metadata has as applied and
+ * proven. @param reportsAfterMs from the change of its metadata
+ */
+export function runFakeNodes({ changes }: GcpState, reportsAfterMs: () => number): void {
+  const reported = new WeakMap<LabVm, string>();
+  changes.on('change', (vm: LabVm) => {
+    const text = metadataOf(vm, 'peermasq-ruleset');
+    if (text === undefined || reported.get(vm) === text) return;
+    reported.set(vm, text);
+    const ruleSet = parseRuleSet(text);
+    void pause(reportsAfterMs()).then(() => {
+      const report = makeReport(ruleSet, { rules: ruleSet.destinations.length });
+      vm.guestAttributes['peermasq/status'] = JSON.stringify(report);
+    });
+  });
+}

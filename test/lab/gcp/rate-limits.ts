@@ -1,0 +1,116 @@
+import { regionOf, type GcpState } from './state';
+
+/** Calls a minute of one project; those of zones and regions for each region. */
+interface QuotaLimit {
+  readonly metric: string;
+  readonly limit: string;
+  readonly perMinute: number;
+}
+
+/**
+ * Groups and intervals: cloud.google.com/compute/docs/api-rate-limits as of April 2026, the quotas named
+ * "legacy" there, which stay in force. That page has no figures any more: 1,500 for queries and reads is what
+ * it said before; the rest is not verified.
+ */
+const limits = {
+  queries: { metric: 'Queries', limit: 'Queries per minute per region', perMinute: 1_500 },
+  reads: { metric: 'Read requests', limit: 'Read requests per minute', perMinute: 1_500 },
+  regionalReads: {
+    metric: 'Read requests',
+    limit: 'Read requests per minute per region',
+    perMinute: 1_500,
+  },
+  lists: { metric: 'List requests', limit: 'List requests per minute', perMinute: 1_500 },
+  operationReads: {
+    metric: 'Operation read requests',
+    limit: 'Operation read requests per minute per region',
+    perMinute: 1_500,
+  },
+  heavyReads: {
+    metric: 'Heavy-weight read requests',
+    limit: 'Heavy-weight read requests per minute',
+    perMinute: 750,
+  },
+  regionalHeavyReads: {
+    metric: 'Heavy-weight read requests',
+    limit: 'Heavy-weight read requests per minute per region',
+    perMinute: 750,
+  },
+} as const satisfies Record<string, QuotaLimit>;
+
+const limitOf: Readonly<Record<string, keyof typeof limits>> = {
+  'compute.forwardingRules.aggregatedList': 'heavyReads',
+  'compute.instances.aggregatedList': 'heavyReads',
+  'compute.instances.get': 'regionalReads',
+  'compute.instances.getEffectiveFirewalls': 'regionalReads',
+  'compute.instances.getGuestAttributes': 'queries', // listed there, among the mutations
+  'compute.instances.reset': 'queries',
+  'compute.instances.setLabels': 'queries',
+  'compute.instances.setMetadata': 'queries',
+  'compute.networks.get': 'reads',
+  'compute.networks.getEffectiveFirewalls': 'reads',
+  'compute.networks.listPeeringRoutes': 'lists',
+  'compute.routers.aggregatedList': 'heavyReads',
+  'compute.routers.getRouterStatus': 'regionalReads',
+  'compute.routes.list': 'lists',
+  'compute.subnetworks.aggregatedList': 'heavyReads',
+  'compute.zoneOperations.get': 'operationReads',
+  'compute.zoneOperations.wait': 'regionalHeavyReads',
+};
+
+/** Guest attributes: 10 queries a minute for each VM (Compute Engine, "Set and query guest attributes"). */
+const guestAttributeQueriesPerMinute = 10;
+
+export interface CallTarget {
+  readonly project?: string;
+  readonly zone?: string;
+  readonly region?: string;
+  readonly instance?: string;
+}
+
+export interface RateLimits {
+  /**
+   * Calls beyond a quota. Also those for guest attributes beyond what one VM allows, which are answered all the
+   * same: what is documented is that attributes may get lost then.
+   */
+  readonly callsOverLimit: number;
+  /** Counts a call. @returns the quota that it exceeds */
+  take(method: string, scope: CallTarget): QuotaLimit | undefined;
+}
+
+/** Quotas are full again at the begin of each minute, as documented. @param now milliseconds */
+export function makeRateLimits(now: () => number = () => Date.now()): RateLimits {
+  let minute = 0;
+  let callsOverLimit = 0;
+  const used = new Map<string, number>();
+
+  function isOver(key: string, perMinute: number): boolean {
+    const count = (used.get(key) ?? 0) + 1;
+    used.set(key, count);
+    if (count > perMinute) callsOverLimit += 1;
+    return count > perMinute;
+  }
+
+  return {
+    get callsOverLimit() {
+      return callsOverLimit;
+    },
+    take(method, { project = '', zone, region = zone && regionOf(zone), instance }) {
+      const current = Math.floor(now() / 60_000);
+      if (current !== minute) used.clear();
+      minute = current;
+      const name = limitOf[method];
+      if (!name) throw new Error(`No quota is known for ${method}`);
+      const limit = limits[name];
+      const scope = limit.limit.endsWith('region') ? region : 'global';
+      if (isOver(`${name} ${project} ${scope}`, limit.perMinute)) return limit;
+      if (method.endsWith('.getGuestAttributes')) isOver(`guest ${instance}`, guestAttributeQueriesPerMinute);
+      return undefined;
+    },
+  };
+}
+
+/** From now on the cloud counts calls, and refuses those beyond the default rate quotas. */
+export function enableRateLimits(cloud: GcpState): RateLimits {
+  return (cloud.rateLimits = makeRateLimits());
+}

@@ -1,0 +1,55 @@
+import type { CommandResult, Machine } from '../machine';
+
+interface BootOptions {
+  /** `HOST:PORT` of the node's metadata server; the real address unless the lab has it elsewhere. */
+  readonly metadataHost?: string;
+  /** What the machine has in its environment on top: PEERMASQ_DIR, for one. */
+  readonly env?: Readonly<Record<string, string>>;
+  readonly timeoutMs?: number;
+}
+
+/**
+ * What google-startup-scripts.service does at boot (GoogleCloudPlatform/guest-agent:
+ * google_metadata_script_runner/main.go): the first level that has a startup script or its URL wins, white space
+ * before the script goes, and `bash -c FILE` runs it from a new temporary directory.
+ * @returns how the script ended; `undefined` when neither level has one
+ */
+export async function bootGceNode(
+  machine: Machine,
+  boot: BootOptions = {},
+): Promise<CommandResult | undefined> {
+  const { metadataHost, env = {}, timeoutMs = 30_000 } = boot;
+  const script =
+    (await readStartupScript(machine, 'instance', metadataHost)) ??
+    (await readStartupScript(machine, 'project', metadataHost));
+  if (!script) return undefined;
+  const folder = (await runOrThrow(machine, ['mktemp', '-d', '-t', 'metadata-scripts.XXXXXX'])).trim();
+  const file = `${folder}/startup-script`;
+  await runOrThrow(machine, ['tee', file], script.replace(/^[ \n\v\f\t\r]+/, ''));
+  await runOrThrow(machine, ['chmod', '0755', file]);
+  const finished = await machine.run(['/bin/bash', '-c', file], {
+    env: { ...(metadataHost === undefined ? {} : { GCE_METADATA_HOST: metadataHost }), ...env },
+    timeoutMs,
+  });
+  await runOrThrow(machine, ['rm', '-rf', folder]);
+  return finished;
+}
+
+/** The script of one level; '' when that level has only a URL, which the lab does not follow. */
+async function readStartupScript(
+  machine: Machine,
+  level: 'instance' | 'project',
+  host = '169.254.169.254',
+): Promise<string | undefined> {
+  const address = `http://${host}/computeMetadata/v1/${level}/attributes/?recursive=true&alt=json`;
+  const text = await runOrThrow(machine, ['curl', '-sf', '-H', 'Metadata-Flavor: Google', address]);
+  const { 'startup-script': script, 'startup-script-url': url } = JSON.parse(text) as Record<string, string>;
+  if (script) return script;
+  return url ? '' : undefined;
+}
+
+async function runOrThrow(machine: Machine, argv: readonly string[], stdin?: string): Promise<string> {
+  const { status, stdout, stderr } = await machine.run(argv, stdin === undefined ? {} : { stdin });
+  if (status !== 0) throw new Error(`${argv.join(' ')} ended with ${status}: ${stderr}`);
+  return stdout;
+}

@@ -1,0 +1,60 @@
+import { execFile } from 'node:child_process';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import * as z from 'zod';
+import type { Machine } from './machine';
+import type { Host } from './netns';
+
+/** A host as a node: peermasq keeps its files in a folder of the host's own, and leaves systemd alone. */
+export function nodeMachineOn(host: Host): Machine {
+  const own = { PEERMASQ_DIR: join(host.folder, 'peermasq'), PEERMASQ_PERSIST: '0' };
+  return {
+    run: async (argv, { env, ...options } = {}) => {
+      const { code, signal, stdout, stderr } = await host.exec(argv, { ...options, env: { ...own, ...env } });
+      return { status: code ?? 128 + (signal ? constants.signals[signal] : 0), stdout, stderr };
+    },
+  };
+}
+
+/** Ends what still runs on a host, by process id: TERM, and KILL for what is left after a second. */
+export async function killProcesses(host: Host): Promise<void> {
+  const remaining = async () => {
+    const { stdout } = await promisify(execFile)('ip', ['netns', 'pids', host.name]);
+    return stdout.split('\n').filter(Boolean).map(Number);
+  };
+  for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+    for (const pid of await remaining()) end(pid, signal);
+    const deadline = Date.now() + 1_000;
+    while (Date.now() < deadline && (await remaining()).length > 0) await delay(20);
+  }
+}
+
+function end(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+let vethPairs = 0;
+
+/** Cables the node to the namespace of this process. Returns this end's address. */
+export async function connectToTestProcess(node: Host, wanted?: string): Promise<string> {
+  const ip = async (...args: string[]) => (await promisify(execFile)('ip', args)).stdout;
+  const device = `node${process.pid}-${++vethPairs}`;
+  await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'mgmt0', 'netns', node.name);
+  // The index is unique in this namespace, so that the labs of several processes do not collide.
+  const [{ ifindex }] = z
+    .tuple([z.object({ ifindex: z.number() })])
+    .parse(JSON.parse(await ip('-j', 'link', 'show', device)));
+  const suffix = `${(ifindex >> 8) & 255}.${ifindex & 255}`;
+  const [here, there] = [wanted ?? `169.254.${suffix}`, `198.18.${suffix}`];
+  await ip('addr', 'add', here, 'peer', there, 'dev', device);
+  await ip('link', 'set', device, 'up');
+  await node.run(['ip', 'addr', 'add', there, 'peer', here, 'dev', 'mgmt0']);
+  await node.run(['ip', 'link', 'set', 'mgmt0', 'up']);
+  return here;
+}

@@ -1,0 +1,19 @@
+import type { Report } from '../../shared/core/model/report';
+import { ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
+
+/** What a node says that has just put this rule set in force, unless `changes` says otherwise. */
+export function makeReport(ruleSet: RuleSet | undefined, changes: Partial<Report> = {}): Report {
+  return {
+    result: 'applied',
+    proven: true,
+    id: ruleSet ? ruleSetId(ruleSet) : null,
+    generation: ruleSet?.generation ?? null,
+    backend: 'iptables-nft',
+    rules: 1,
+    flushed: 0,
+    persisted: 'systemd',
+    warnings: [],
+    probes: [],
+    ...changes,
+  };
+}
