@@ -2,8 +2,8 @@ locals {
   by_cluster = "Cluster: $${metric.label.cluster}."
   by_service = "Function: $${resource.label.service_name}."
 
-  # Alerts that begin when a metric has any value above the threshold. The name is also the heading in the runbook,
-  # after `gcp-`.
+  # Alerts that open when a metric has a value above the threshold. The name, after `gcp-`, is also the heading in the
+  # runbook.
   alerts = {
     nodes-timed-out = {
       metric    = "NodesTimedOut"
@@ -110,7 +110,7 @@ resource "google_monitoring_alert_policy" "above" {
     }
   }
 
-  # Metrics of logs are silent where nothing happens, so an alert ends by silence. 30 minutes are the least.
+  # Log-based metrics have no values when nothing is logged, so an alert closes after 30 minutes without data, the minimum.
   alert_strategy {
     auto_close = "1800s"
   }
@@ -130,7 +130,7 @@ resource "google_monitoring_alert_policy" "sweep_missing" {
   notification_channels = local.channels
   user_labels           = local.labels
 
-  # A metric that nothing is counted in tells zeros for a while, and then nothing.
+  # A counter without entries reports zeros for a while, then no values.
   conditions {
     display_name = "no sweep was counted"
 
