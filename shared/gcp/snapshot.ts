@@ -62,7 +62,7 @@ const reserveMs = 10_000;
 
 /**
  * No command can be run, so the node is asked by its metadata: its watch answers a nonce that it has not seen
- * (shared/node/src, `follow_look`), and takes its answer away when the nonce is gone.
+ * (shared/node/src, `follow_snapshot_request`), and takes its answer away when the nonce is gone.
  */
 async function requestSnapshot(look: SnapshotRequest): Promise<string> {
   const { clients, node, deadline, signal } = look;
