@@ -1,9 +1,9 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { isPodRouted } from '../../shared/core/doctor/check-masquerading';
 import { explain } from '../../shared/core/explain/explain';
-import { isLocal } from '../../shared/core/explain/parse/ip';
+import { isLocal } from '../../shared/core/explain/simulate/routing';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
-import type { Explanation } from '../../shared/core/explain/simulate/packet';
+import type { Explanation } from '../../shared/core/explain/explanation';
 import type { Cidr } from '../../shared/core/model/cidr';
 import { PermanentError } from '../../shared/core/model/errors';
 import { readTextFile } from './config';
@@ -108,7 +108,7 @@ function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOpt
   const advice = 'Pass a file with the output of `iptables-save`, or - for stdin.';
   const snapshot = parseSnapshot(readTextFile(file, advice));
   const source = from.pod ?? rejectNonAddress(from);
-  const isFromNode = isLocal(snapshot, source.family, source.first) === true;
+  const isFromNode = isLocal(snapshot, { family: source.family, address: source.first }) === true;
   const packet = packetOf({ source, isFromNode }, to, options);
   return { explanation: explain(snapshot, packet), upstream: null };
 }

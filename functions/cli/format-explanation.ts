@@ -1,5 +1,5 @@
 import type { Check } from '../../shared/core/doctor/check';
-import type { Explanation, Step } from '../../shared/core/explain/simulate/packet';
+import type { Explanation, Step } from '../../shared/core/explain/explanation';
 import { escapeControls } from '../../shared/core/util/shell';
 import { exitCodes } from './exit';
 import { colours, table, type CommandOutput } from './output';

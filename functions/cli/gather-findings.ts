@@ -3,7 +3,7 @@ import { isPodRouted } from '../../shared/core/doctor/check-masquerading';
 import type { Findings } from '../../shared/core/doctor/findings';
 import { explain } from '../../shared/core/explain/explain';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
-import type { Explanation } from '../../shared/core/explain/simulate/packet';
+import type { Explanation } from '../../shared/core/explain/explanation';
 import { parseAddress, type Cidr } from '../../shared/core/model/cidr';
 import { clusterConfig } from '../../shared/core/model/config';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';

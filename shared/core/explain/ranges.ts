@@ -1,9 +1,12 @@
 import { Address4, Address6 } from 'ip-address';
 import type { Family, Range } from './model';
 
+/** Every bit of a packet or connection mark. */
+export const fullMask = 0xffffffff;
+
 export const addressBits = (family: Family) => (family === 4 ? 32 : 128);
 
-/** Dotted quads are most of a dump: this is faster than the general reader. */
+/** Faster than `ip-address`: most addresses of a dump are dotted quads. */
 function parseIpv4(text: string): bigint | undefined {
   const parts = text.split('.');
   if (parts.length !== 4) return undefined;
@@ -16,7 +19,7 @@ function parseIpv4(text: string): bigint | undefined {
   return BigInt(value);
 }
 
-/** @returns undefined where it is no address */
+/** @returns undefined if `text` is not an address */
 export function parseIpAddress(text: string): { family: Family; address: bigint } | undefined {
   if (!text.includes(':')) {
     const address = parseIpv4(text);
@@ -26,12 +29,11 @@ export function parseIpAddress(text: string): { family: Family; address: bigint 
   return { family: 6, address: new Address6(text).bigInt() };
 }
 
-/** @param address as a number */
 export function formatAddress(family: Family, address: bigint): string {
   return (family === 4 ? Address4.fromBigInt(address) : Address6.fromBigInt(address)).correctForm();
 }
 
-/** The addresses that share `prefix` bits with `address`. */
+/** The addresses whose first `prefix` bits are those of `address`. */
 export function prefixRange(family: Family, address: bigint, prefix: number): Range {
   const hostBits = BigInt(addressBits(family) - prefix);
   const first = (address >> hostBits) << hostBits;
@@ -39,8 +41,8 @@ export function prefixRange(family: Family, address: bigint, prefix: number): Ra
 }
 
 /**
- * Reads `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `10.0.0.1` and `10.0.0.1-10.0.0.9`.
- * @returns undefined for anything else, also for a mask with holes
+ * Parses `10.0.0.0/8`, `10.0.0.0/255.0.0.0`, `10.0.0.1` and `10.0.0.1-10.0.0.9`.
+ * @returns undefined for anything else, including a non-contiguous mask
  */
 export function parseRange(text: string): { family: Family; range: Range } | undefined {
   const [from = '', to, ...more] = text.split('-');
@@ -68,5 +70,54 @@ function parsePrefixLength(family: Family, text: string | undefined): number | u
   return /^1*0*$/.test(binary) ? binary.lastIndexOf('1') + 1 : undefined;
 }
 
+/** `10.0.0.0/8`, `10.0.0.1` or `10.0.0.1-10.0.0.9`. */
+export function formatRange(family: Family, { first, last }: Range): string {
+  const start = formatAddress(family, first);
+  if (first === last) return start;
+  const prefix = addressBits(family) - (first ^ last).toString(2).length;
+  return prefixRange(family, first, prefix).first === first &&
+    prefixRange(family, first, prefix).last === last
+    ? `${start}/${prefix}`
+    : `${start}-${formatAddress(family, last)}`;
+}
+
+export const singleRange = <T extends bigint | number>(value: T): Range<T> => ({ first: value, last: value });
+
 export const contains = <T extends bigint | number>(ranges: readonly Range<T>[], value: T): boolean =>
   ranges.some(({ first, last }) => first <= value && value <= last);
+
+/** Parses `80`, `80:90`, `80:`, and `80-90` of NAT targets. */
+export function parsePortRange(text: string): Range<number> | undefined {
+  const match = /^(\d{0,5})(?:([:-])(\d{0,5}))?$/.exec(text);
+  if (!match || text === '') return undefined;
+  const [, from = '', separator, to = ''] = match;
+  const first = Number(from);
+  const last = separator === undefined ? first : Number(to === '' ? 65535 : to);
+  return first <= last && last <= 65535 ? { first, last } : undefined;
+}
+
+/** IP protocol numbers by the names that iptables, nft and ipset print. */
+const protocolNumbers: Readonly<Record<string, number>> = {
+  icmp: 1,
+  igmp: 2,
+  ipip: 4,
+  ipencap: 4,
+  tcp: 6,
+  udp: 17,
+  dccp: 33,
+  gre: 47,
+  esp: 50,
+  ah: 51,
+  icmpv6: 58,
+  'ipv6-icmp': 58,
+  icmp6: 58,
+  ospf: 89,
+  vrrp: 112,
+  sctp: 132,
+  udplite: 136,
+};
+
+export function protocolNumber(name: string): number | undefined {
+  if (/^\d{1,3}$/.test(name)) return Number(name);
+  return Object.hasOwn(protocolNumbers, name) ? protocolNumbers[name] : undefined;
+}
