@@ -1,4 +1,4 @@
-import { metricsNamespace } from '../../shared/aws/metric-names';
+import { metricsNamespace } from '../../shared/aws/names';
 import { sub, type Resources } from './cloudformation';
 import { functionMetrics, queueMetrics, peermasqMetric, type Metric, type PeermasqMetric } from './metrics';
 import { resourceName, stackName, type Settings } from './settings';

@@ -1,4 +1,4 @@
-import { metricsNamespace, type ApiMetric, type ClusterMetric } from '../../shared/aws/metric-names';
+import { metricsNamespace, type ApiMetric, type ClusterMetric } from '../../shared/aws/names';
 import { queueNames } from './queues';
 import { resourceName, type Settings } from './settings';
 

@@ -1,4 +1,4 @@
-import { routeCalls } from '../../shared/aws/events/parse-event';
+import { routeCalls } from '../../shared/aws/events/routes-changed';
 import { documentName } from '../../shared/aws/names';
 import { region } from './cloudformation';
 import type { QueueName } from './queues';
