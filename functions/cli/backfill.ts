@@ -12,8 +12,7 @@ import { changesOf, dryRunFor, isPlanned, reportErrors, type NodePlan, type Plan
 import { exitCodes, onInterrupt } from './exit';
 import { formatPlan } from './format-plan';
 import { addExamples, atLeast, clusterOption, outputOption, withTargetOptions } from './options';
-import { count, print, printErr } from './output';
-import { progressBar } from './progress';
+import { count, print, printErr, progressBar } from './output';
 
 export function addBackfill(program: Command): void {
   const command = withTargetOptions(

@@ -1,7 +1,7 @@
 import tab from '@bomb.sh/tab/commander';
 import type { Command } from 'commander';
 import { tryParse } from '../../shared/core/util/try-parse';
-import { configPath, readConfig } from './config';
+import { configPath, readConfig } from './options';
 
 /** Adds `completion SHELL`: a script that completes commands, options and the clusters of the config. */
 export function addCompletion(program: Command): void {

@@ -8,8 +8,7 @@ import { reconcile } from '../../shared/core/reconcile/reconcile';
 import { definedOnly, type NonEmpty } from '../../shared/core/util/collections';
 import { exitCodes, reportError } from './exit';
 import { openTargets } from './open-targets';
-import { printErr } from './output';
-import { withProgress } from './progress';
+import { printErr, withProgress } from './output';
 import type { Target, TargetOptions } from './targets';
 
 /** A node, and what a push would change on it now. */

@@ -6,7 +6,6 @@ import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import type { Explanation } from '../../shared/core/explain/explanation';
 import type { Cidr } from '../../shared/core/model/cidr';
 import { PermanentError } from '../../shared/core/model/errors';
-import { readTextFile } from './config';
 import {
   packetOf,
   resolveDestination,
@@ -17,7 +16,14 @@ import {
 } from './connection';
 import { exitCodeOf, formatExplanation, type ExplainResult } from './format-explanation';
 import { gatherFindings, snapshotHelp } from './gather-findings';
-import { addExamples, atLeast, clusterOption, outputOption, withTargetOptions } from './options';
+import {
+  addExamples,
+  atLeast,
+  clusterOption,
+  outputOption,
+  readTextFile,
+  withTargetOptions,
+} from './options';
 import { print, type Format } from './output';
 import type { TargetOptions } from './targets';
 

@@ -55,10 +55,10 @@ function changeSection(group: NonEmpty<PlannedChange>): string {
 
 function describeCurrent({ node: { recorded }, before, outcome }: PlannedChange): string {
   if (!recorded) return 'no peermasq rules yet';
-  if (!outcome.isChange) return 'proven already; pushed again to verify it';
-  if (recorded.ruleSetId === outcome.plan.id) return 'pushed before, not proven yet';
-  const current = `now rule set ${recorded.ruleSetId.slice(0, 12)}`;
-  return before ? current : `${current}, whose text is no longer available: every line is shown as new`;
+  if (!outcome.isChange) return 'already proven; pushed again to verify it';
+  if (recorded.ruleSetId === outcome.plan.id) return 'already pushed, not proven yet';
+  const current = `current rule set: ${recorded.ruleSetId.slice(0, 12)}`;
+  return before ? current : `${current} (text no longer available, so every line is shown as new)`;
 }
 
 function formatLine({ sign, text, from }: DiffLine): string {

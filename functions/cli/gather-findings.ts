@@ -13,7 +13,7 @@ import { escapeControls } from '../../shared/core/util/shell';
 import { packetOf, type DestinationEndpoint, type PacketOptions, type SourceEndpoint } from './connection';
 import { deadlineOf, dryRunFor, type NodePlan } from './dry-run';
 import { runWithCleanup } from './exit';
-import { withProgress } from './progress';
+import { withProgress } from './output';
 import type { TargetOptions } from './targets';
 
 /** For the help of commands that read the rules of a node. */

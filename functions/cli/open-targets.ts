@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Log } from '../../shared/core/cloud';
 import { PermanentError } from '../../shared/core/model/errors';
 import { isNonEmpty, type NonEmpty } from '../../shared/core/util/collections';
-import { configPath, readConfig } from './config';
+import { configPath, readConfig } from './options';
 import { printErr } from './output';
 import type { CloudName, Target, TargetOptions } from './targets';
 

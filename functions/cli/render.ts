@@ -12,9 +12,8 @@ import { renderMermaid } from '../../shared/core/render/mermaid';
 import { renderStartupScript } from '../../shared/core/render/startup-script';
 import { renderSvg } from '../../shared/core/render/svg';
 import { loadProgram } from '../runtime/settings';
-import { readTextFile } from './config';
 import { deadlineOf, dryRunFor, isPlanned, type DryRunCommandOptions, type NodePlan } from './dry-run';
-import { addExamples, clusterOption, withTargetOptions } from './options';
+import { addExamples, clusterOption, readTextFile, withTargetOptions } from './options';
 import { diagramOf } from './render/diagram';
 
 interface RenderOptions extends DryRunCommandOptions {

@@ -1,8 +1,7 @@
 import type { Command } from 'commander';
 import { ConfigError } from '../../shared/core/model/config';
-import { configPath, readConfig } from './config';
 import { exitCodes } from './exit';
-import { addExamples, outputOption } from './options';
+import { addExamples, configPath, outputOption, readConfig } from './options';
 import { count, print, type CommandOutput, type Format } from './output';
 
 export function addValidate(program: Command): void {

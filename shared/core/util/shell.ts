@@ -9,7 +9,7 @@ export const escapeControls = (text: string): string =>
 // eslint-disable-next-line no-control-regex
 const controlCharacters = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|\p{Cf}/gu;
 
-/** Removes everything that controls a terminal, except line ends. */
+/** Replaces every character that controls a terminal, except line ends. */
 export const stripControls = (text: string): string => text.replaceAll(controlCharacters, '\ufffd');
 
 /** As `stripControls`, but keeps the escape sequences of colours. */
