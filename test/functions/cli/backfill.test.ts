@@ -171,7 +171,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     });
     expect(await backfill('--rollback', '--canary', '0')).toMatchObject({ status: 0 });
     expect([await rules(1), await rules(2)]).toEqual([before, before]);
-  });
+  }, 40_000);
 
   test('status shows nodes that have drifted from the config', async () => {
     const { stdout } = await peermasq('status', '-o', 'json');
