@@ -13,28 +13,28 @@ const settingsSchema = z
     PEERMASQ_DEAD_LETTERS: z.url().optional(),
   })
   .transform((env) => ({
-    /** The time in which a node should be proven; after it, peermasq gives up on the event. */
+    /** How long a node may take to be proven; what takes longer is given up. */
     objectiveMs: env.PEERMASQ_OBJECTIVE_MINUTES * 60_000,
-    /** How a held launch is completed when its node is not proven. */
+    /** What becomes of a launch whose node was given up. */
     launchGate: env.PEERMASQ_LAUNCH_GATE,
-    /** Accounts whose nodes are managed besides those of the function's own account. */
+    /** Accounts that are served beside the function's own. */
     memberAccounts: env.PEERMASQ_MEMBER_ACCOUNTS.split(',')
       .map((id) => id.trim())
       .filter(Boolean),
-    /** The queue that triggers the function. */
+    /** URLs: of the queue that feeds the function, and of the one for what cannot be dealt with. */
     queueUrl: env.PEERMASQ_QUEUE,
     deadLetterQueueUrl: env.PEERMASQ_DEAD_LETTERS,
   }));
 
-type AwsSettings = z.output<typeof settingsSchema>;
+export type AwsSettings = z.output<typeof settingsSchema>;
 
-/** @throws PermanentError that names every invalid variable */
+/** @throws PermanentError that names every variable that is wrong */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): AwsSettings {
   const read = settingsSchema.safeParse(env);
   if (read.success) return read.data;
   throw new PermanentError(
     'bad-setting',
-    `invalid environment variables: ${z.prettifyError(read.error)}`,
-    'Deploy again, or set the variables as serverless.yml does.',
+    `The environment is not what serverless.yml sets: ${z.prettifyError(read.error)}`,
+    'Deploy again, or set the variables named as serverless.yml does.',
   );
 }

@@ -1,64 +1,60 @@
-/** Wrong or missing credentials, or a missing region, and the command that fixes it. */
+/** What is wrong with the credentials or the region of a call, and the command that mends it. */
 export interface AccountError {
   readonly code: 'no-credentials' | 'expired-credentials' | 'no-region';
   readonly advice: string;
-  /** The process may have valid credentials a moment later. */
+  /** Whether the same process may have better ones a moment later. */
   readonly isRetryable: boolean;
 }
 
-/** Errors of AWS. Lambda renews the credentials of a function before they expire, so a function retries. */
+/** As AWS says it. The platform gives a function new ones before, so a function tries again. */
 const expired = /^(ExpiredToken(Exception)?|RequestExpired)$/;
-/** Errors of the SDK, when its cached login has expired. */
+/** As the SDK says it, when what it keeps of a login is over. */
 const loginExpired = /expired|aws sso login/i;
 const noCredentialsFound = /^(CredentialsProviderError|TokenProviderError|MissingAuthenticationToken.*)$/;
-/** Unknown keys, and keys in a region that their account has not enabled, give the same error. */
+/** Keys of nobody, and keys in a region that their account has not enabled, look alike. */
 const unknownKeys = /^(UnrecognizedClientException|InvalidClientTokenId)$/;
-/** EC2 sends AuthFailure both for unknown keys and for a resource of another account. */
+/** EC2's word for it, which it also uses for a resource of another account. */
 const invalidKeysMessage = 'validate the provided access credentials';
 
-/** @param name of the error of AWS or of the SDK */
+/** @param name of the error, as AWS or the SDK has it */
 export function findAccountError(name: string, message: string): AccountError | undefined {
   if (expired.test(name)) return { ...expiredCredentials(), isRetryable: true };
   if (noCredentialsFound.test(name))
-    return loginExpired.test(message) ? expiredCredentials() : noCredentials();
+    return { ...(loginExpired.test(message) ? expiredCredentials() : noCredentials()), isRetryable: false };
   if (unknownKeys.test(name) || (name === 'AuthFailure' && message.includes(invalidKeysMessage))) {
-    return rejectedKeys;
+    return { ...unknown, isRetryable: false };
   }
-  return message.startsWith('Region is missing') ? noRegion : undefined;
+  return message.startsWith('Region is missing') ? { ...noRegion, isRetryable: false } : undefined;
 }
 
-/** Such an error affects every call, not a single node. */
+/** It then concerns every call, and no node. */
 export const isCredentialsError = ({ code }: { readonly code: string }): boolean =>
   code === 'no-credentials' || code === 'expired-credentials';
 
 const login = () => `aws sso login --profile ${profile()}`;
 
-const expiredCredentials = (): AccountError => ({
-  code: 'expired-credentials',
+const expiredCredentials = () => ({
+  code: 'expired-credentials' as const,
   advice: `Log in again with \`${login()}\`, or renew the keys with \`aws configure\`.`,
-  isRetryable: false,
 });
 
-const noCredentials = (): AccountError => ({
-  code: 'no-credentials',
+const noCredentials = () => ({
+  code: 'no-credentials' as const,
   advice: `Log in with \`${login()}\`, or set keys with \`aws configure\`.`,
-  isRetryable: false,
 });
 
-const rejectedKeys: AccountError = {
+const unknown = {
   code: 'no-credentials',
   advice:
-    'AWS rejects these keys in this region. Set other keys with `aws configure`, or a region that the account has enabled with `export AWS_REGION=REGION`.',
-  isRetryable: false,
-};
+    'AWS does not know these keys in this region: set others with `aws configure`, or a region that the account has enabled with `export AWS_REGION=REGION`.',
+} as const;
 
-const noRegion: AccountError = {
+const noRegion = {
   code: 'no-region',
-  advice: 'Set a region: `export AWS_REGION=REGION`.',
-  isRetryable: false,
-};
+  advice: 'Say which region: `export AWS_REGION=REGION`.',
+} as const;
 
-/** Only a name that is safe to paste into a shell. */
+/** As it may be typed. */
 function profile(): string {
   const name = process.env['AWS_PROFILE'] ?? 'default';
   return /^[\w.@-]+$/.test(name) ? name : 'PROFILE';

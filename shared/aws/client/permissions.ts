@@ -1,4 +1,7 @@
-/** The policy statements of the functions, for infra/aws and for the advice of a denied call. */
+/**
+ * The statements of the functions' policies and the actions that each allows. infra/aws writes the policies from
+ * it, and a denied call is told with the statement that should have allowed it.
+ */
 export const statements = {
   DiscoverNodes: ['ec2:DescribeInstances', 'ec2:DescribeImages'],
   DiscoverRoutes: ['ec2:DescribeVpcs', 'ec2:DescribeRouteTables', 'ec2:DescribeVpcPeeringConnections'],
@@ -20,8 +23,8 @@ export const statements = {
 } as const;
 
 /**
- * What the command line needs in addition, with the permissions of its user. No function has them; docs/cli.md lists
- * them for operators.
+ * What the command line asks beyond that, with the permissions of whoever runs it. No policy of a function has it;
+ * docs/aws.md has the statements for people.
  */
 export const operatorStatements = {
   DiagnoseConnections: [
@@ -36,22 +39,24 @@ export const operatorStatements = {
 
 export type StatementName = keyof typeof statements;
 
-/** The only actions that may be called: others do not compile. */
+/** What may be called; no other action compiles. */
 export type Action =
   | (typeof statements)[StatementName][number]
   | (typeof operatorStatements)[keyof typeof operatorStatements][number];
 
-/** How to fix a denied call. */
+/** What to do about a denial. */
 export function adviceFor(action: Action, resource: string): string {
-  const functionStatements = statementsWith(action, statements);
-  const allow = `Allow ${action} on ${resource}`;
-  return functionStatements === ''
-    ? `${allow} in your own policy, with the statement ${statementsWith(action, operatorStatements)} (docs/cli.md, Permissions).`
-    : `${allow} in the policy of the role that made the call, with the statement ${functionStatements} (docs/aws.md, Permissions).`;
+  const [functionStatement, operatorStatement] = [statements, operatorStatements].map((all) =>
+    statementsIn(all, action),
+  );
+  const [policyOwner, name] = functionStatement
+    ? ['the role that made the call: its', functionStatement]
+    : ['whoever runs the command: the', operatorStatement ?? ''];
+  return `Allow ${action} on ${resource} in the policy of ${policyOwner} statement ${name} is there for that (docs/aws.md, Permissions).`;
 }
 
-/** `PushWithDocument or PushToNodes` */
-function statementsWith(action: Action, all: Readonly<Record<string, readonly string[]>>): string {
+/** The statements that allow an action, for people: `PushWithDocument or PushToNodes`. */
+function statementsIn(all: Readonly<Record<string, readonly string[]>>, action: Action): string {
   return Object.entries(all)
     .filter(([, actions]) => actions.includes(action))
     .map(([name]) => name)

@@ -3,9 +3,8 @@ import { PeermasqError } from '../../core/model/errors';
 import type { AwsNode } from '../discover/nodes';
 import type { Deadline, PushRecord, RecordFailure } from '../../core/cloud';
 import type { RecordedState } from '../../core/model/report';
-import { chunks, groupBy } from '../../core/util/collections';
-import { call } from '../client/call';
-import { idsMentionedIn } from '../client/errors';
+import { groupBy } from '../../core/util/collections';
+import { call, chunks, idsMentionedIn } from '../client/call';
 import type { Clients } from '../client/clients';
 import { ruleSetTag, statusTag } from '../names';
 

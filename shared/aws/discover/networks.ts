@@ -10,9 +10,7 @@ import {
 import { CidrError, parseCidr, type Cidr } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
-import { allPages, call } from '../client/call';
-import { filterValuesLimit } from '../client/pages';
-import { chunks } from '../../core/util/collections';
+import { allPages, call, chunks, filterValuesLimit } from '../client/call';
 import type { Clients } from '../client/clients';
 
 /** What EC2 tells of networks, and how it is read. */

@@ -1,44 +1,51 @@
 import { isInternal } from '../../core/model/reserved-ranges';
-import { contains, tryParseCidr, type Cidr } from '../../core/model/cidr';
-import { definedOnly } from '../../core/util/collections';
-import { lastSegment, type Instance } from '../discover/instance';
-import type { ComputeRoute, PeeringRoute } from '../discover/network-inventory';
-import { networkKey, subnetRanges, type Network, type NetworkRef } from '../discover/networks';
-import { nextHopName, appliesTo, routeState } from '../discover/vpn';
+import { CidrError, contains, parseCidr, type Cidr } from '../../core/model/cidr';
+import type { Instance } from '../discover/instance';
+import {
+  appliesTo,
+  lastSegment,
+  nextHopName,
+  routeState,
+  subnetRanges,
+  type ComputeRoute,
+  type Network,
+  type NetworkRef,
+  type PeeringRoute,
+} from '../discover/networks';
 import type { NetworkReader } from './network-reader';
 
-/** Where a packet is routed. */
+/** Where routes are looked at from. */
 export interface NetworkLocation {
   readonly ref: NetworkRef;
   readonly network: Network;
   readonly region: string;
-  /** The sender. If it is unknown, routes with tags do not apply. */
+  /** Routes with tags are for instances that have one; for nobody where it is not known who it is. */
   readonly instance?: Instance;
 }
 
-/** A route of a network that contains an address. */
+/** A route of a network that holds an address. */
 export interface MatchedRoute {
-  readonly targetKind: 'subnet' | 'peering' | 'internet' | 'next-hop' | 'blackhole';
+  readonly to: 'subnet' | 'peering' | 'internet' | 'next-hop' | 'blackhole';
   readonly range: Cidr;
-  /** Subnet routes take precedence over all others, and peerings always exchange them. */
+  /** Subnet routes count before all others, and are exchanged with whoever is peered. */
   readonly isSubnetRoute: boolean;
   readonly priority: number;
   /** Name of the subnet, peering or next hop. */
   readonly via: string;
-  /** `static route to-vpn` */
+  /** `static route to-vpn`: what it is, for people. */
   readonly description: string;
 }
 
 export interface CandidateRoutes {
-  /** The one that a packet takes. */
+  /** What a packet takes. */
   readonly best?: MatchedRoute;
-  /** Offered over a peering, but not imported. */
+  /** What peerings offer, and the network does not import. */
   readonly notImported: readonly MatchedRoute[];
 }
 
 /**
- * The routes of a network to an address: subnet routes first, own and peered, then the longest match, then by priority
- * (https://cloud.google.com/vpc/docs/routes#routeselection).
+ * The routes of a network that hold an address, as it chooses among them: those of subnets, own and peered, then the
+ * narrowest, then by priority (https://cloud.google.com/vpc/docs/routes#routeselection).
  */
 export async function lookUpRoutes(
   reader: NetworkReader,
@@ -47,17 +54,17 @@ export async function lookUpRoutes(
 ): Promise<CandidateRoutes> {
   const containsAddress = ({ range }: MatchedRoute) => contains(range, address);
   const subnets = (await subnetRoutes(reader, location)).filter(containsAddress);
-  const offered = (await offeredRoutes(reader, location)).filter(({ route }) => containsAddress(route));
-  const imported = offered.filter(({ isImported }) => isImported).map(({ route }) => route);
-  const notImported = offered.filter(({ isImported }) => !isImported).map(({ route }) => route);
+  const offered = (await offeredRoutes(reader, location)).filter(([matched]) => containsAddress(matched));
+  const imported = offered.flatMap(([matched, isImported]) => (isImported ? [matched] : []));
+  const notImported = offered.flatMap(([matched, isImported]) => (isImported ? [] : [matched]));
   const subnetMatches = [...subnets, ...imported.filter(({ isSubnetRoute }) => isSubnetRoute)];
-  // Subnet routes win anyway, so in that case the permission to read the others is not needed.
+  // Nothing else counts beside them, so it need not be permitted to see more.
   const others =
     subnetMatches.length > 0
       ? []
       : [...(await staticMatches(reader, location)), ...(await learnedMatches(reader, location))];
   const [best] = [...subnetMatches, ...others.filter(containsAddress), ...imported].toSorted(byPreference);
-  return definedOnly({ best, notImported });
+  return { ...(best && { best }), notImported };
 }
 
 const byPreference = (a: MatchedRoute, b: MatchedRoute): number =>
@@ -65,74 +72,61 @@ const byPreference = (a: MatchedRoute, b: MatchedRoute): number =>
   b.range.prefix - a.range.prefix ||
   a.priority - b.priority;
 
-/** False for a blackhole, and for an internal address routed to the internet. */
-export const reachesAddress = (route: MatchedRoute | undefined, address: Cidr): route is MatchedRoute =>
-  route !== undefined &&
-  route.targetKind !== 'blackhole' &&
-  !(route.targetKind === 'internet' && isInternal(address));
-
-/** `10.193.0.0/16 through peering to-backend (subnet route)` */
-export function formatRoute({ range, targetKind, via, description }: MatchedRoute): string {
-  if (targetKind === 'subnet') return `${range.text} locally (${description})`;
-  return `${range.text} through ${targetKind === 'peering' ? 'peering ' : ''}${via} (${description})`;
-}
-
-/** `Network shop/vpc-a routes 10.193.0.0/16 locally (subnet backend).` */
-export const routeEvidence = (ref: NetworkRef, route: MatchedRoute): string =>
-  `Network ${networkKey(ref)} routes ${formatRoute(route)}.`;
+/** It leads to somebody: internal addresses are not on the internet. */
+export const reachesAddress = (matched: MatchedRoute | undefined, address: Cidr): matched is MatchedRoute =>
+  matched !== undefined && matched.to !== 'blackhole' && !(matched.to === 'internet' && isInternal(address));
 
 async function subnetRoutes(reader: NetworkReader, { ref }: NetworkLocation): Promise<MatchedRoute[]> {
   const subnets = await reader.subnetworks(ref);
   return subnets.flatMap((subnet) => {
     const via = subnet.name ?? '';
-    const route = {
-      targetKind: 'subnet',
+    const matched = {
+      to: 'subnet',
       isSubnetRoute: true,
       priority: 0,
       via,
       description: `subnet ${via}`,
     } as const;
-    return subnetRanges(subnet).flatMap((range) => withRange(route, range));
+    return subnetRanges(subnet).flatMap((range) => withRange(matched, range));
   });
-}
-
-interface OfferedRoute {
-  readonly route: MatchedRoute;
-  readonly isImported: boolean;
 }
 
 async function offeredRoutes(
   reader: NetworkReader,
   { ref, network, region }: NetworkLocation,
-): Promise<OfferedRoute[]> {
+): Promise<[MatchedRoute, boolean][]> {
   const active = (network.peerings ?? []).filter(({ state }) => state === 'ACTIVE');
   const offered = await Promise.all(
     active.map(async ({ name }) => {
       const via = name ?? '';
       const routes = await reader.peeringRoutes(ref, via, region);
-      return routes.flatMap((offer) =>
-        peeringMatch(via, offer).map((route) => ({ route, isImported: offer.imported === true })),
+      return routes.flatMap((route) =>
+        peeringMatch(via, route).map((matched): [MatchedRoute, boolean] => [
+          matched,
+          route.imported === true,
+        ]),
       );
     }),
   );
   return offered.flat();
 }
 
-const peeringRouteTypes: Readonly<Record<string, string>> = {
+const peeringRouteKinds: Readonly<Record<string, string>> = {
   STATIC_PEERING_ROUTE: 'static route',
   DYNAMIC_PEERING_ROUTE: 'learned route',
 };
 
 function peeringMatch(via: string, { destRange, priority, type }: PeeringRoute): MatchedRoute[] {
-  const customType = peeringRouteTypes[type ?? ''];
-  const route = {
-    targetKind: 'peering',
-    isSubnetRoute: customType === undefined,
+  const description = peeringRouteKinds[type ?? ''];
+  const of = `${description ?? 'subnet route'} of peering ${via}`;
+  const matched = {
+    to: 'peering',
+    isSubnetRoute: !description,
     priority: priority ?? 0,
     via,
-    description: customType ?? 'subnet route',
+    description: of,
   } as const;
-  return withRange(route, destRange);
+  return withRange(matched, destRange);
 }
 
 async function staticMatches(
@@ -140,7 +134,7 @@ async function staticMatches(
   { ref, instance = {} }: NetworkLocation,
 ): Promise<MatchedRoute[]> {
   const routes = await reader.staticRoutes(ref);
-  // Subnet and peering routes are also listed here; the subnets and peerings themselves are more precise.
+  // The other two are told by subnets and peerings themselves.
   const own = routes.filter(({ nextHopNetwork, nextHopPeering }) => !nextHopNetwork && !nextHopPeering);
   return own.filter((route) => appliesTo(instance, route)).flatMap(staticMatch);
 }
@@ -148,13 +142,13 @@ async function staticMatches(
 function staticMatch(route: ComputeRoute): MatchedRoute[] {
   const isInternet = lastSegment(route.nextHopGateway) === 'default-internet-gateway';
   const { nextHopInstance, nextHopIlb } = route;
-  const nextHop = lastSegment(nextHopInstance) || lastSegment(nextHopIlb) || nextHopName(route);
+  const via = lastSegment(nextHopInstance) || lastSegment(nextHopIlb) || nextHopName(route);
   return withRange(
     {
-      targetKind: isInternet ? 'internet' : 'next-hop',
+      to: isInternet ? 'internet' : 'next-hop',
       isSubnetRoute: false,
       priority: route.priority ?? 1_000,
-      via: isInternet ? 'the default internet gateway' : nextHop,
+      via: isInternet ? 'the default internet gateway' : via,
       description: `static route ${route.name ?? ''}`,
     },
     route.destRange,
@@ -167,22 +161,19 @@ async function learnedMatches(
 ): Promise<MatchedRoute[]> {
   const routes = await reader.learnedRoutes(ref, network, region);
   return routes.flatMap((route) => {
-    const isBlackhole = routeState(route) === 'blackhole';
-    return withRange(
-      {
-        targetKind: isBlackhole ? 'blackhole' : 'next-hop',
-        isSubnetRoute: false,
-        priority: route.priority ?? 0,
-        via: nextHopName(route),
-        description: isBlackhole ? `learned route, ${route.routeStatus ?? ''}` : 'learned route',
-      },
-      route.destRange,
-    );
+    const to = routeState(route) === 'blackhole' ? 'blackhole' : 'next-hop';
+    const [via, priority] = [nextHopName(route), route.priority ?? 0];
+    const description = `route learned over ${via}${to === 'blackhole' ? `, which is ${route.routeStatus ?? ''}` : ''}`;
+    return withRange({ to, isSubnetRoute: false, priority, via, description }, route.destRange);
   });
 }
 
-/** Empty for a range that is missing or invalid: it matches no address. */
-function withRange(route: Omit<MatchedRoute, 'range'>, destRange: string | null | undefined): MatchedRoute[] {
-  const range = tryParseCidr(destRange ?? '');
-  return range ? [{ ...route, range }] : [];
+/** None for a range that cannot be read: it could not be looked up in either. */
+function withRange(matched: Omit<MatchedRoute, 'range'>, range: string | null | undefined): MatchedRoute[] {
+  try {
+    return range ? [{ ...matched, range: parseCidr(range) }] : [];
+  } catch (thrown) {
+    if (thrown instanceof CidrError) return [];
+    throw thrown;
+  }
 }

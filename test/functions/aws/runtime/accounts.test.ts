@@ -16,11 +16,11 @@ import {
   statusOf,
 } from '../deployed';
 
-describe('member accounts', () => {
+describe('further accounts', () => {
   const member = '222222222222';
   const deployment = { params: { memberAccounts: member }, env: objective(1_000) };
 
-  /** The role of the template for member accounts. */
+  /** The role that the template of a member account makes there. */
   const memberRole = (functions: readonly string[]) => {
     const template = memberTemplate({
       ...{ stage: 'dev', central: labAccount, launchGate: 'off', clusters: ['shop'], functions },
@@ -29,7 +29,7 @@ describe('member accounts', () => {
     return readRole(template.Resources, 'MemberRole', { account: member, region: labRegion });
   };
 
-  test('are managed with their own role, by events and by sweeps', async () => {
+  test('are served with their own role, by events and by sweeps', async () => {
     const account = aws.addAccount(member, memberRole(['node-joined', 'sweep']));
     prepare(account);
     deploy(deployment);
@@ -44,7 +44,7 @@ describe('member accounts', () => {
     ]);
   });
 
-  test('whose role cannot be assumed do not affect other accounts', async () => {
+  test('that cannot be entered do not keep the others from their rules', async () => {
     aws.addAccount(member, memberRole(['backfill']));
     deploy(deployment);
     const own = addNode();
@@ -52,12 +52,12 @@ describe('member accounts', () => {
     stack.put({ ...aws.stateChangeEvent(addNode()), account: member });
     await drained();
     expect(statusOf(own)).toMatch(/^proven/);
-    expect(deadLetterReasons()).toEqual([expect.stringContaining('the statement AssumeMemberRoles')]);
+    expect(deadLetterReasons()).toEqual([expect.stringContaining('its statement AssumeMemberRoles')]);
     await expect(stack.invoke('sweep', {})).rejects.toThrow('sts:AssumeRole');
     expect(metric('NodesUnproven', { cluster: 'shop' })).toEqual([0]);
   });
 
-  test('are ignored unless they are configured', async () => {
+  test('that nobody named are left to their own deployment', async () => {
     deploy();
     stack.put({ ...aws.stateChangeEvent(addNode()), account: member });
     await drained();

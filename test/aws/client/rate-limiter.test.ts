@@ -1,0 +1,32 @@
+import { expect, test } from '@jest/globals';
+import { limitRate } from '../../../shared/aws/client/rate-limiter';
+
+const farFuture = Number.MAX_SAFE_INTEGER;
+
+/** Milliseconds at which each turn came. Only waits are certain: a busy machine makes each of them longer. */
+async function timesOf(count: number, intervalMs: number, deadline = farFuture): Promise<number[]> {
+  const wait = limitRate(2, intervalMs);
+  const start = performance.now();
+  const times: number[] = [];
+  for (let i = 0; i < count; i += 1) {
+    await wait(deadline);
+    times.push(performance.now() - start);
+  }
+  return times;
+}
+
+test('some go at once', async () => {
+  const [, second] = await timesOf(2, 8_000);
+  expect(second).toBeLessThan(4_000);
+});
+
+test('the others go one after the other', async () => {
+  const [, , third, fourth] = await timesOf(4, 50);
+  expect(third).toBeGreaterThanOrEqual(45);
+  expect(fourth).toBeGreaterThanOrEqual(90);
+});
+
+test('nobody waits beyond the deadline', async () => {
+  const times = await timesOf(6, 8_000, Date.now() + 60);
+  expect(times.at(-1)).toBeLessThan(4_000);
+});
