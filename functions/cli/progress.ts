@@ -1,12 +1,12 @@
 import { SingleBar } from 'cli-progress';
 
-/** None without a terminal: in the log of a pipeline a bar is noise. */
+/** Bars are for people: the log of a pipeline gets none. */
 const createBar = (format: string): SingleBar | undefined =>
   process.stderr.isTTY
     ? new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: null, fps: 4 })
     : undefined;
 
-/** Shows how many nodes of a rollout are proven. */
+/** How many nodes of a roll-out are proven, where somebody sees it. */
 export function progressBar(total: number): SingleBar | undefined {
   const bar =
     total === 0 ? undefined : createBar('{label} {bar} {value}/{total} proven, {duration_formatted}');
@@ -14,15 +14,15 @@ export function progressBar(total: number): SingleBar | undefined {
   return bar;
 }
 
-/** Shows what is in progress, and for how long. */
-export async function withProgress<T>(label: string, work: Promise<T>): Promise<T> {
-  const bar = createBar('{label}… {duration_formatted}');
-  bar?.start(1, 0, { label });
-  const refresh = setInterval(() => bar?.update({}), 1_000);
+/** Says what is waited for, and for how long already. */
+export async function withProgress<T>(what: string, work: Promise<T>): Promise<T> {
+  const bar = createBar('{what}… {duration_formatted}');
+  bar?.start(1, 0, { what });
+  const second = setInterval(() => bar?.update({}), 1_000);
   try {
     return await work;
   } finally {
-    clearInterval(refresh);
+    clearInterval(second);
     bar?.stop();
   }
 }

@@ -1,68 +1,76 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
-import { setTimeout as pause } from 'node:timers/promises';
 import { RetryableError } from '../../shared/core/model/errors';
 import { nodeKey, type NodeRef } from '../../shared/core/model/node';
 import { logEntry, retryAfterSeconds, type Outcome } from '../../shared/core/reconcile/outcome';
 import type { Deadline } from '../../shared/core/cloud';
 import { reconcileOrThrow } from '../../shared/core/reconcile/reconcile';
+import { poll } from '../../shared/core/util/poll';
 import { parseEvent } from '../../shared/gcp/events/parse-event';
-import { deadline, dependencies, projects } from './runtime/dependencies';
-import { withCallCounts, acknowledgePermanent } from './runtime/invocation';
+import { acknowledgePermanent, invocationDeadline, withCallCounts } from './runtime/invocation';
+import { dependencies, settings } from './runtime/projects';
 
-/** An instance not proven this long after its event is given up: acknowledged, with the reason in the log. */
+/** The event of an instance that is not proven by then is acknowledged, with the reason in the log. */
 const giveUpAfterMs = 30 * 60_000;
 
 /**
- * A node that joined: an audit log entry of an instance insert. The first of its two entries comes
- * before the VM boots, and its rules have to be there when its startup script runs. Acknowledged by returning; by
- * throwing, it is delivered again.
+ * Handles an audit log entry of an instance insert. The first of its two entries arrives before the VM boots, and the
+ * rules must be there when its startup script runs. An event is acknowledged by returning, and redelivered after a throw.
  */
 export const nodeJoined = withCallCounts(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
   const { log } = dependencies;
-  const event = parseEvent(cloudEvent, projects);
+  const event = parseEvent(cloudEvent, settings.projects);
+  const { id: eventId } = cloudEvent;
   if (event.kind !== 'nodes-joined') {
-    const reason = event.kind === 'ignored' ? event.reason : `${event.kind} is another function's`;
-    log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason });
+    const reason = event.kind === 'ignored' ? event.reason : `another function handles ${event.kind}`;
+    log.info('EventIgnored', { cloud: 'gcp', eventId, reason });
     return;
   }
-  log.info('NodeJoined', { cloud: 'gcp', eventId: cloudEvent.id, nodes: event.nodes.map(({ id }) => id) });
-  const isOverdue = Date.now() - event.at.getTime() > giveUpAfterMs;
-  const outcomes = await acknowledgePermanent(() => reconcileNodes(event.nodes, deadline(), isOverdue));
+  const { trigger, nodes, at } = event;
+  log.info('NodeJoined', { cloud: 'gcp', eventId, trigger, nodes: nodes.map(({ id }) => id) });
+  const isOverdue = Date.now() - at.getTime() > giveUpAfterMs;
+  const reconcile = isOverdue ? reconcileLastTime : reconcileNodes;
+  const outcomes = await acknowledgePermanent(() => reconcile(nodes, invocationDeadline()));
   const open = outcomes?.filter((outcome) => retryAfterSeconds(outcome) !== undefined) ?? [];
   if (open.length === 0) return;
-  if (isOverdue) logGaveUp(open);
-  else throw notProvenYet(open);
+  if (!isOverdue) throw notProvenYet(open);
+  logGaveUp(open);
 });
 
-async function reconcileNodes(
+async function reconcileNodes(nodes: readonly NodeRef[], deadline: Deadline): Promise<readonly Outcome[]> {
+  const outcomes = await reconcileOrThrow(nodes, dependencies, { deadline });
+  if (!outcomes.some(isAbsent)) return outcomes;
+  await waitUntilVisible(nodes, deadline);
+  return reconcileOrThrow(nodes, dependencies, { deadline });
+}
+
+/** A retryable error is an outcome of the nodes: their event is not redelivered. */
+async function reconcileLastTime(
   nodes: readonly NodeRef[],
-  end: Deadline,
-  isOverdue: boolean,
+  deadline: Deadline,
 ): Promise<readonly Outcome[]> {
-  const attempt = () => reconcileOrThrow(nodes, dependencies, { deadline: end });
   try {
-    const outcomes = await attempt();
-    if (!outcomes.some(isAbsent)) return outcomes;
-    await waitUntilVisible(nodes, end);
-    return await attempt();
+    return await reconcileNodes(nodes, deadline);
   } catch (error) {
-    if (!isOverdue || !(error instanceof RetryableError)) throw error;
+    if (!(error instanceof RetryableError)) throw error;
     return nodes.map((node) => ({ node, kind: 'failed', error }));
   }
 }
 
 const isAbsent = (outcome: Outcome): boolean => outcome.kind === 'pending' && outcome.isAbsent === true;
 
-/** The entry that an insert has begun may be faster than the instance; delivery anew loses the race. */
+/** The entry of a started insert may arrive before the instance is visible. A redelivery would lose the race to boot. */
 const visibilityTimeoutMs = 15_000;
-const firstPollMs = 300;
 
-async function waitUntilVisible(nodes: readonly NodeRef[], end: Deadline): Promise<void> {
-  const until = Math.min(end, Date.now() + visibilityTimeoutMs);
-  const found = () => dependencies.cloud.nodes.get(nodes, end);
-  for (let wait = firstPollMs; (await found()).length < nodes.length && Date.now() < until; wait *= 1.5) {
-    await pause(wait);
-  }
+async function waitUntilVisible(nodes: readonly NodeRef[], deadline: Deadline): Promise<void> {
+  const allVisible = async () => {
+    const found = await dependencies.cloud.nodes.get(nodes, deadline);
+    return found.length < nodes.length ? undefined : true;
+  };
+  await poll(allVisible, {
+    firstPauseMs: 300,
+    maxPauseMs: 5_000,
+    deadline: Math.min(deadline, Date.now() + visibilityTimeoutMs),
+  });
 }
 
 function logGaveUp(outcomes: readonly Outcome[]): void {
@@ -75,10 +83,5 @@ function logGaveUp(outcomes: readonly Outcome[]): void {
 function notProvenYet(outcomes: readonly Outcome[]): RetryableError {
   const nodes = outcomes.map(({ node }) => nodeKey(node)).join(', ');
   const seconds = Math.min(...outcomes.map((outcome) => retryAfterSeconds(outcome) ?? Infinity));
-  return new RetryableError(
-    'not-proven-yet',
-    `Not proven yet: ${nodes}`,
-    'The event is delivered again.',
-    seconds,
-  );
+  return new RetryableError('not-proven-yet', `Not proven yet: ${nodes}`, 'The event is redelivered.', seconds);
 }

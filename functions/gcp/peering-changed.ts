@@ -1,72 +1,76 @@
 import type { CloudEvent } from '@google-cloud/functions-framework';
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { PermanentError, RetryableError } from '../../shared/core/model/errors';
 import { isProvisioning } from '../../shared/core/reconcile/outcome';
 import type { Deadline } from '../../shared/core/cloud';
 import { parseEvent } from '../../shared/gcp/events/parse-event';
 import { reconcileEach } from '../runtime/reconcile-each';
-import { deadline, dependencies, eachProject, projects } from './runtime/dependencies';
-import { withCallCounts, acknowledgePermanent } from './runtime/invocation';
+import { acknowledgePermanent, invocationDeadline, withCallCounts } from './runtime/invocation';
+import { dependencies, eachProject, settings } from './runtime/projects';
 
-/** Between the end of an operation and the last route that it brings; networks exchange routes by themselves. */
-const routeSettleMs = 10_000;
+/** From the end of an operation to the last route that it adds: networks exchange routes in the background. */
+const propagationMs = 10_000;
 
-/** A peering that is still being set up after this is the next sweep's. */
+/** A peering that is still provisioning by then is left to the next sweep. */
 const giveUpAfterMs = 10 * 60_000;
 
-/** When the last pass of this process began. */
+/** Of this process. */
 const lastReconcile = { startedAt: 0 };
 
 /**
- * Peerings, routes or ranges of a network changed: all nodes are planned anew, and those whose rule set is another
- * one now get it, by the same hold rule as ever. A burst of changes, as Terraform makes them, is one look: one
- * invocation runs at a time, and what happened before the last pass began has been seen by it.
+ * Reconciles all nodes after peerings, routes or ranges of a network changed. A burst of changes, as Terraform makes
+ * them, takes one reconciliation: one invocation runs at a time, and the last one covers every change before its start.
  */
 export const peeringChanged = withCallCounts(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
   const { log } = dependencies;
-  const event = parseEvent(cloudEvent, projects);
+  const event = parseEvent(cloudEvent, settings.projects);
+  const { id: eventId } = cloudEvent;
+  const ignore = (reason: string) => {
+    log.info('EventIgnored', { cloud: 'gcp', eventId, reason });
+  };
+  if (event.kind === 'ignored') {
+    ignore(event.reason);
+    return;
+  }
   if (event.kind !== 'routes-changed') {
-    const reason = event.kind === 'ignored' ? event.reason : `${event.kind} is another function's`;
-    log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason });
+    ignore(`another function handles ${event.kind}`);
     return;
   }
   const { project, change, at } = event;
-  log.info('PeeringChanged', { cloud: 'gcp', eventId: cloudEvent.id, project, change });
-  const settledAt = at.getTime() + routeSettleMs;
-  if (settledAt <= lastReconcile.startedAt) {
-    log.info('EventIgnored', { cloud: 'gcp', eventId: cloudEvent.id, reason: 'a pass after it has seen it' });
+  log.info('PeeringChanged', { cloud: 'gcp', eventId, project, change });
+  const propagatedAt = at.getTime() + propagationMs;
+  if (propagatedAt <= lastReconcile.startedAt) {
+    ignore('a later reconciliation covers this change');
     return;
   }
-  const end = deadline();
-  await pause(Math.min(routeSettleMs, Math.max(0, settledAt - Date.now())));
-  const isOpen = await acknowledgePermanent(() => reconcileAll(end));
+  const deadline = invocationDeadline();
+  await sleep(Math.min(propagationMs, Math.max(0, propagatedAt - Date.now())));
+  const isOpen = await acknowledgePermanent(() => reconcileAll(deadline));
   if (isOpen && Date.now() - at.getTime() < giveUpAfterMs) throw stillProvisioning();
 });
 
 /**
- * Nodes that could not be served are the next sweep's; only what the change itself leaves open comes again. A project
- * that cannot be looked at keeps none of the others from it.
- * @returns whether a route is still being set up
+ * Only a route that is still provisioning redelivers the event. Nodes that failed are left to the next sweep, and an
+ * error in one project does not affect the others.
+ * @returns whether a route is still provisioning
  */
-async function reconcileAll(end: Deadline): Promise<boolean> {
+async function reconcileAll(deadline: Deadline): Promise<boolean> {
   const startedAt = Date.now();
   const clusters = dependencies.config.clusters.map(({ name }) => name);
-  const options = { deadline: end, skipNewNodes: true };
+  const options = { deadline, skipNewNodes: true };
   const { results, errors } = await reconcileEach(eachProject, { clusters }, options);
-  // What is worth another delivery comes before what is not.
-  const [error] = errors.toSorted((a, b) => Number(isPermanent(a)) - Number(isPermanent(b)));
+  // A retryable error wins: it redelivers the event.
+  const error = errors.find((each) => !(each instanceof PermanentError)) ?? errors[0];
   if (error !== undefined) throw error as Error;
   const isOpen = results.some(({ outcomes }) => outcomes.some(isProvisioning));
   if (!isOpen) lastReconcile.startedAt = startedAt;
   return isOpen;
 }
 
-const isPermanent = (error: unknown): boolean => error instanceof PermanentError;
-
 const stillProvisioning = () =>
   new RetryableError(
     'provisioning',
-    'A route is still being set up',
-    'The event is delivered again; the route counts when it is active.',
+    'A route is still provisioning',
+    'The event is redelivered. The route is used once it is active.',
     10,
   );

@@ -10,7 +10,7 @@ interface Graph {
   readonly annotations?: unknown;
 }
 
-/** A line of a graph: an entry of a widget's metrics array in CloudWatch. */
+/** A row of a graph: what CloudWatch calls the metrics array of a widget. */
 function row({ namespace, name, dimensions }: Metric, options: Readonly<Record<string, string>>): unknown[] {
   return [namespace, name, ...Object.entries(dimensions).flat(), options];
 }
@@ -51,7 +51,7 @@ const graphs = (settings: Settings): readonly Graph[] => {
   ];
 };
 
-/** Three per row; a dashboard is 24 units wide. */
+/** Three in a row; a dashboard is 24 units wide. */
 export function dashboardResources(settings: Settings): Resources {
   const size = { width: 8, height: 6 };
   const widgets = [

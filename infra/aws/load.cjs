@@ -1,4 +1,4 @@
-// Loads TypeScript for serverless, which accepts only JavaScript in ${file(…)}.
+// Hands TypeScript to serverless, which takes only JavaScript from ${file(…)}.
 const { join } = require('node:path');
 const { require: load } = require('tsx/cjs/api');
 

@@ -2,7 +2,7 @@ import { metricsNamespace, type ApiMetric, type ClusterMetric } from '../../shar
 import { queueNames } from './queues';
 import { resourceName, type Settings } from './settings';
 
-/** A CloudWatch metric. */
+/** A metric as CloudWatch finds it. */
 export interface Metric {
   readonly namespace: string;
   readonly name: string;
@@ -11,7 +11,7 @@ export interface Metric {
 
 export type PeermasqMetric = ClusterMetric | ApiMetric;
 
-/** Across all clusters of a stage. The functions write them to their log in the embedded metric format. */
+/** Over all clusters of a stage. The functions write them into their log, in the embedded metric format. */
 export const peermasqMetric = ({ stage }: Pick<Settings, 'stage'>, name: PeermasqMetric): Metric => ({
   namespace: metricsNamespace,
   name,

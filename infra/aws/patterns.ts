@@ -6,7 +6,7 @@ import type { QueueName } from './queues';
 /** An event pattern: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html */
 export type Pattern = Readonly<Record<string, unknown>>;
 
-/** EventBridge receives API calls only through a CloudTrail trail. A failed call changed nothing. */
+/** EventBridge hears of API calls through a trail of CloudTrail only. A call that failed changed nothing. */
 const apiCall = (...eventName: string[]): Pattern => ({
   source: ['aws.ec2'],
   'detail-type': ['AWS API Call via CloudTrail'],
@@ -58,7 +58,7 @@ export const subscriptions = (stage: string): readonly Subscription[] => [
   },
 ];
 
-/** A bus may carry events of other accounts and regions, which this stack does not handle. */
+/** A bus may carry events of other accounts and regions too; they are not meant for this stack. */
 export const restrictTo = (pattern: Pattern, accounts: readonly unknown[]): Pattern => ({
   ...pattern,
   account: accounts,

@@ -1,26 +1,27 @@
 import type { Plugin } from 'esbuild';
 import { replaceModules } from './replace-modules';
 
-/** A file and the members that others read while loading; using any other member is an error. */
+/** A file, and what others read of it while they load; all else that they ask of it is an error. */
 type ExcludedModule = readonly [file: string, readWhileLoading?: readonly string[]];
 
-/** Compute Engine is REST only, and has its own operations, roles and locations. */
+/** Compute Engine speaks REST alone, and has operations, roles and locations of its own. */
 const excludedModules: readonly ExcludedModule[] = [
   ['@grpc/grpc-js/build/src/index.js'],
   ['google-gax/build/src/grpc.js', ['GrpcClient']],
   ['google-gax/build/src/operationsClient.js', ['SERVICE_ADDRESS', 'ALL_SCOPES']],
   ['google-gax/build/src/iamService.js'],
   ['google-gax/build/src/locationService.js'],
+  ['google-gax/build/src/resumableUpload.js'],
   ['google-gax/build/protos/operations.js'],
   ['google-gax/build/protos/iam_service.js'],
   ['google-gax/build/protos/locations.js'],
-  // node-fetch needs it in runtimes without web streams; Node has them since 18.
+  // node-fetch asks for it where the runtime has no web streams; Node has had them since 18.
   ['web-streams-polyfill/dist/ponyfill.es2018.js'],
 ];
 
 /**
- * Google's client loads many modules that it never uses here (google-gax: build/src/index.js and fallback.js). Using
- * one of them throws an error that names it.
+ * Google's client loads much that it never uses here (google-gax: build/src/index.js and fallback.js). Whoever does
+ * use something of it gets an error that says so.
  */
 export const excludeModules: Plugin = replaceModules(
   'exclude-modules',

@@ -1,5 +1,5 @@
 locals {
-  # Only PromQL can sum a distribution.
+  # Sums of what a distribution counts are PromQL's alone.
   promql_prefix = "logging_googleapis_com:user_${replace(local.name, "-", "_")}_"
 
   count_by_cluster = { for key in keys(local.counters) : key => {
@@ -42,7 +42,7 @@ locals {
     legendTemplate = key
   } }
 
-  # Cloud Run's own metrics.
+  # What Cloud Run itself measures of the functions.
   run = { for key, aligner in {
     "container/memory/utilizations" = "ALIGN_PERCENTILE_99"
     "request_count"                 = "ALIGN_DELTA"
@@ -74,7 +74,7 @@ locals {
     { title = "Memory", dataSets = [local.run["container/memory/utilizations"]] },
   ]
 
-  # Three per row.
+  # Three in a row.
   tiles = [for index, graph in local.graphs : {
     xPos   = index % 3 * 4
     yPos   = floor(index / 3) * 4

@@ -1,49 +1,49 @@
-# Metrics are made from the functions' log entries. Names of events: LogEvent in shared/core/cloud.ts.
+# The functions log; the metrics are made from what they log. Names of events: LogEvent in shared/core/cloud.ts.
 locals {
   logged = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(${join(" OR ", [for key in keys(local.functions) : "\"${local.name}-${key}\""])})"
 
-  # Counters of entries.
+  # How many entries there are.
   counters = {
     NodesProven = {
       description = "Nodes that proved their rule set."
       filter      = "jsonPayload.message=\"NodeProven\""
       labels      = ["cloud", "cluster"]
     }
-    # A retried failure is logged as a warning and not counted.
+    # What is tried again has not failed yet, and is a warning.
     NodesFailed = {
       description = "Nodes that refused their rule set or could not put it in force."
       filter      = "jsonPayload.message=\"NodeFailed\" AND severity>=ERROR"
       labels      = ["cloud", "cluster"]
     }
     NodesTimedOut = {
-      description = "Nodes that were not proven in time."
+      description = "Nodes whose event was given up."
       filter      = "jsonPayload.message=\"NodeTimedOut\""
       labels      = ["cloud", "cluster"]
     }
     NodesHeld = {
-      description = "Nodes whose rules were kept because discovery found far fewer routes."
+      description = "Nodes whose rules were kept, because far fewer routes were found."
       filter      = "jsonPayload.message=\"NodeHeld\""
       labels      = ["cloud", "cluster"]
     }
     PermissionDenied = {
-      description = "Denied calls."
+      description = "Calls that were denied."
       filter      = "jsonPayload.message=(\"ReconcileFailed\" OR \"NodeFailed\" OR \"RecordFailed\") AND jsonPayload.code=\"permission-denied\""
       labels      = []
     }
     SweepsFinished = {
-      description = "Successful sweeps."
+      description = "Sweeps that ended well."
       filter      = "jsonPayload.message=\"SweepFinished\" AND jsonPayload.dryRun=false AND jsonPayload.errors=0"
       labels      = []
     }
-    # A response of 500 is not an error by itself: it makes Pub/Sub redeliver the event.
+    # Answers of 500 are no errors: so does a function have its event delivered again.
     FunctionErrors = {
-      description = "Failed invocations, timeouts and terminated instances."
+      description = "Passes that failed, time-outs, and instances that ended."
       filter      = "(jsonPayload.message=\"ReconcileFailed\" OR (log_id(\"run.googleapis.com/requests\") AND httpRequest.status=504) OR (log_id(\"run.googleapis.com/varlog/system\") AND severity>=ERROR))"
       labels      = []
     }
   }
 
-  # Values from entries.
+  # What the entries say.
   distributions = {
     SecondsToProven = {
       description = "Seconds from a node's launch to its proof."
@@ -52,30 +52,30 @@ locals {
       unit        = "s"
       labels      = ["cloud", "cluster"]
     }
-    # A sweep without such nodes writes no entry, so any value of these two opens an alert.
+    # Sweeps that find none leave no entry, so that any value of these two is a reason for an alert.
     NodesUnproven = {
-      description = "Nodes that have not proven their rule set in time, per sweep."
+      description = "Nodes that had the time to prove their rule set and have not, as each sweep counts them."
       filter      = "jsonPayload.message=\"ClusterSwept\" AND jsonPayload.unproven>0"
       value       = "jsonPayload.unproven"
       unit        = "1"
       labels      = ["cloud", "cluster"]
     }
     NodesNeedReboot = {
-      description = "Nodes without a watcher, which apply their rule set at the next boot, per sweep."
+      description = "Nodes that follow no metadata before they boot again, as each sweep counts them."
       filter      = "jsonPayload.message=\"ClusterSwept\" AND jsonPayload.needsReboot>0"
       value       = "jsonPayload.needsReboot"
       unit        = "1"
       labels      = ["cloud", "cluster"]
     }
     ApiCalls = {
-      description = "Calls to Google Cloud, per invocation."
+      description = "Calls to Google Cloud, by invocation."
       filter      = "jsonPayload.message=\"ApiCallsCounted\""
       value       = "jsonPayload.calls"
       unit        = "1"
       labels      = ["cloud"]
     }
     ApiThrottles = {
-      description = "Calls that Google Cloud throttled, per invocation."
+      description = "Calls that Google Cloud refused because there were too many, by invocation."
       filter      = "jsonPayload.message=\"ApiCallsCounted\" AND jsonPayload.throttles>0"
       value       = "jsonPayload.throttles"
       unit        = "1"
@@ -83,7 +83,7 @@ locals {
     }
   }
 
-  # Metric types in Cloud Monitoring, taken from the resources so that alerts and dashboard depend on them.
+  # As Cloud Monitoring finds them; the names of resources, so that alerts and dashboard are made after them.
   metric = merge(
     { for key in keys(local.counters) : key => "logging.googleapis.com/user/${google_logging_metric.counter[key].name}" },
     { for key in keys(local.distributions) : key => "logging.googleapis.com/user/${google_logging_metric.distribution[key].name}" },
@@ -142,7 +142,7 @@ resource "google_logging_metric" "distribution" {
     }
   }
 
-  # Buckets from 1 to 46,000, each a quarter wider than the one before.
+  # From 1 to 46,000, each a quarter wider than the one before.
   bucket_options {
     exponential_buckets {
       num_finite_buckets = 48

@@ -1,5 +1,5 @@
 variable "project" {
-  description = "ID of the project that runs the functions."
+  description = "Id of the project in which the functions live."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Region of the functions. Nodes may be in any region."
+  description = "Where the functions run. Their nodes may be anywhere."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "region" {
 }
 
 variable "stage" {
-  description = "Name of this deployment; part of every resource's name."
+  description = "Which deployment this is: part of the name of everything that it has."
   type        = string
   default     = "prod"
 
@@ -30,13 +30,13 @@ variable "stage" {
 }
 
 variable "dist" {
-  description = "The folder dist/gcp written by `npm run build`. Null: the one in this module's repository."
+  description = "The folder dist/gcp, as `npm run build` wrote it. Null: that of the repository which this module is part of."
   type        = string
   default     = null
 }
 
 variable "node_projects" {
-  description = "IDs of the projects whose nodes are served. Empty: only `project`. Every other project needs modules/project."
+  description = "Ids of the projects whose nodes are served. Empty: `project` alone. Every other one needs modules/project."
   type        = list(string)
   default     = []
 
@@ -47,19 +47,19 @@ variable "node_projects" {
 }
 
 variable "has_nodes" {
-  description = "Whether `project` itself has nodes. The functions then receive their events and may write to them."
+  description = "Whether `project` itself has nodes: then the functions hear of them, and may write to them."
   type        = bool
   default     = true
 }
 
 variable "has_networks" {
-  description = "Whether `project` itself owns networks of nodes. The functions then receive their changes and may read them."
+  description = "Whether `project` itself owns networks of nodes: then the functions hear of their changes, and may read them."
   type        = bool
   default     = true
 }
 
 variable "node_service_accounts" {
-  description = "E-mail addresses of the service accounts that the nodes of `project` run as. Empty: Compute Engine's default service account."
+  description = "E-mail addresses of the service accounts that the nodes of `project` run as. Empty: the default one of Compute Engine."
   type        = list(string)
   default     = []
 
@@ -70,13 +70,13 @@ variable "node_service_accounts" {
 }
 
 variable "allow_restart" {
-  description = "Whether the backfill may reset nodes of `project`. It does so only for clusters with `restart` in peermasq.yaml."
+  description = "Whether the backfill may reset nodes of `project`. It does only where a cluster in peermasq.yaml has `restart` too."
   type        = bool
   default     = false
 }
 
 variable "sweep_minutes" {
-  description = "Minutes between two sweeps: the longest delay after a lost event, unless a sweep takes longer because it restarts nodes."
+  description = "Minutes between two sweeps: the longest that a lost event can cost, unless a sweep takes longer because it restarts nodes."
   type        = number
   default     = 5
 
@@ -87,7 +87,7 @@ variable "sweep_minutes" {
 }
 
 variable "backfill_seconds" {
-  description = "Maximum duration of a sweep or a backfill, in seconds."
+  description = "The longest that a sweep or a backfill may take."
   type        = number
   default     = 1800
 
@@ -98,7 +98,7 @@ variable "backfill_seconds" {
 }
 
 variable "max_instances" {
-  description = "Maximum instances of node-joined. Each handles up to 250 events at once and makes up to 15 of the 25 writes a second that Compute Engine accepts."
+  description = "Instances of node-joined at a time. Each serves up to 250 events at once, and makes up to 15 of the 25 writes a second that Compute Engine takes."
   type        = number
   default     = 2
 
@@ -109,7 +109,7 @@ variable "max_instances" {
 }
 
 variable "invokers" {
-  description = "IAM members who may call the backfill manually, such as group:sre@example.com. Empty: none, and the function is reachable only from inside Google Cloud."
+  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com. Empty: nobody, and it can be reached from inside Google Cloud alone."
   type        = list(string)
   default     = []
 
@@ -120,7 +120,7 @@ variable "invokers" {
 }
 
 variable "alarm_email" {
-  description = "Receives mail when an alert opens and closes. Empty: no mail."
+  description = "Gets a mail when an alert begins and ends. Empty: nobody."
   type        = string
   default     = ""
 
@@ -131,7 +131,7 @@ variable "alarm_email" {
 }
 
 variable "notification_channels" {
-  description = "Names of existing notification channels: projects/PROJECT/notificationChannels/NUMBER."
+  description = "Names of notification channels that are there already: projects/PROJECT/notificationChannels/NUMBER."
   type        = list(string)
   default     = []
 
@@ -142,31 +142,31 @@ variable "notification_channels" {
 }
 
 variable "runbook" {
-  description = "Where alerts link to: the URL of your copy of docs/runbook.md."
+  description = "What alerts link to: the address of your copy of docs/runbook.md."
   type        = string
   default     = "docs/runbook.md"
 }
 
 variable "seed" {
-  description = "Whether to put the startup script and the node program in the metadata of `project`. Every instance of the project without its own startup script then runs them."
+  description = "Whether the metadata of `project` carries the startup script and the node program. Every instance of the project that has no startup script of its own then runs them."
   type        = bool
   default     = false
 }
 
 variable "startup_script" {
-  description = "With `seed`: the startup script already in the metadata of `project`. It is kept and runs first."
+  description = "With `seed`: the startup script that the metadata of `project` has so far. It is kept, and run first."
   type        = string
   default     = ""
 }
 
 variable "enable_apis" {
-  description = "Whether to enable the APIs that the deployment needs in `project`. They stay enabled after destroy."
+  description = "Whether the APIs that the deployment needs are enabled in `project`. They stay enabled when it is destroyed."
   type        = bool
   default     = true
 }
 
 variable "labels" {
-  description = "Additional labels for resources that support labels."
+  description = "Further labels for what takes any."
   type        = map(string)
   default     = {}
 }

@@ -1,163 +1,165 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { PermanentError, RetryableError, withAdvice } from '../core/model/errors';
 import {
   explainCommand,
   joinParts,
-  snapshotCommand,
-  parsePart,
   manualSnapshotCommand,
+  parsePart,
+  snapshotCommand,
   type SnapshotPart,
 } from '../core/model/snapshot-parts';
 import { nodeKey, type NodeKey } from '../core/model/node';
 import { errorFields } from '../core/reconcile/outcome';
 import type { Deadline, Inspection, Log } from '../core/cloud';
 import { ruleSetId, type RuleSet } from '../core/model/rule-set';
+import { poll } from '../core/util/poll';
 import type { Clients } from './client/clients';
 import { toPeermasqError } from './client/errors';
-import { metadataItems, readInstance, type GcpNode } from './discover/instance';
+import { waitForOperation } from './client/operations';
 import {
   hasPeermasqItems,
-  isReportingDisabled,
   snapshotNonce,
-  ruleSetIn,
-  withSnapshotRequest,
   withoutSnapshotRequest,
+  withSnapshotRequest,
 } from './deliver/metadata';
-import { finish } from './client/operations';
-import { firstPauseMs, maxPauseMs } from './deliver/proofs';
-import { writeMetadata } from './deliver/push';
+import { reportPolling } from './deliver/proofs';
+import { writeMetadata, type MetadataChange } from './deliver/push';
+import { metadataItems, readInstance, type GcpNode } from './discover/instance';
+import { ruleSetIn } from './discover/recorded-status';
+import { isReportingDisabled, readGuestAttributes } from './discover/report';
+import { guestAttributesKey, snapshotKey, snapshotPath } from './names';
 import { gcloud } from './reach/fix-command';
-import { readGuestAttributes } from './deliver/guest-attributes';
 
 /**
- * Asks with the credentials of whoever runs it (`inspectionPermissions` in permissions.ts).
- * @param log is told what could not be taken back
+ * Uses the credentials of the operator (docs/cli.md, Permissions).
+ * @param log gets a warning when a snapshot request could not be removed
  */
 export function makeInspection(clients: Clients, log: Log): Inspection<GcpNode> {
   return {
     async look({ ref, name }, deadline, signal) {
-      // Without the instance that an earlier look-up read: what is written here outdates it.
+      // Without its instance, which the snapshot request changes.
       const node = { ref, name };
       try {
-        return await requestSnapshot({ clients, log, node, deadline, signal });
+        return await takeSnapshot({ clients, log, node, deadline, signal });
       } catch (thrown) {
         signal?.throwIfAborted();
-        throw withAdvice(toPeermasqError(`look at ${node.name}`, thrown), manualCommand(node));
+        throw withAdvice(toPeermasqError(`take a snapshot of ${name}`, thrown), manualAdvice(node));
       }
     },
-    getRuleSetsInForce: (nodes) => Promise.resolve(getRuleSetsInForce(nodes)),
+    getRuleSetsInForce: (nodes) => Promise.resolve(ruleSetsInForce(nodes)),
   };
 }
+
+type Target = Pick<GcpNode, 'ref' | 'name'>;
 
 interface SnapshotRequest {
   readonly clients: Clients;
   readonly log: Log;
-  readonly node: Pick<GcpNode, 'ref' | 'name'>;
+  readonly node: Target;
   readonly deadline: Deadline;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Left of the time for taking the question back. */
+/** Time that is kept for removing the request. */
 const reserveMs = 10_000;
 
 /**
- * No command can be run, so the node is asked by its metadata: its watch answers a nonce that it has not seen
- * (shared/node/src, `follow_snapshot_request`), and takes its answer away when the nonce is gone.
+ * A command cannot be run on a VM, so the request is a nonce in its metadata. The watcher responds to a new nonce, and
+ * removes its response when the nonce is gone (shared/node/src, `follow_snapshot_request`).
  */
-async function requestSnapshot(look: SnapshotRequest): Promise<string> {
-  const { clients, node, deadline, signal } = look;
+async function takeSnapshot(request: SnapshotRequest): Promise<string> {
+  const { clients, node, deadline, signal } = request;
   const instance = await readInstance(clients, node.ref, deadline);
   const items = instance ? metadataItems(instance) : [];
   if (isReportingDisabled(items)) throw reportingDisabled(node);
   signal?.throwIfAborted();
   const nonce = snapshotNonce();
+  const change: MetadataChange = (current) => withSnapshotRequest(current, nonce);
   try {
-    const written = await writeMetadata(
-      clients,
-      node,
-      (items) => withSnapshotRequest(items, nonce),
-      deadline,
-    );
-    if (written) await finish(clients, node.ref, written.operation, deadline - reserveMs);
-    return joinParts(await awaitParts(look, nonce, hasPeermasqItems(items)));
+    const written = await writeMetadata(clients, { node, change }, deadline);
+    if (written) {
+      const write = { ref: node.ref, operation: written.operation };
+      await waitForOperation(clients, write, deadline - reserveMs);
+    }
+    const wasPushed = hasPeermasqItems(items);
+    const parts = await awaitParts(request, nonce, wasPushed ? maxWaitMs : maxWaitWithoutPushMs);
+    if (parts) return joinParts(parts);
+    throw wasPushed ? noAnswer(node) : noWatcher(node);
   } finally {
-    await withdrawRequest(look, nonce);
+    await removeRequest(request, nonce);
   }
 }
 
-/** Whether this succeeds or not, what came of the look counts. */
-async function withdrawRequest(
+/** A failure is only logged: the result of the snapshot matters more. */
+async function removeRequest(
   { clients, log, node, deadline }: SnapshotRequest,
   nonce: string,
 ): Promise<void> {
-  const until = Math.max(deadline, Date.now() + reserveMs / 2);
+  const change: MetadataChange = (current) =>
+    withoutSnapshotRequest(current, nonce);
   try {
-    await writeMetadata(clients, node, (items) => withoutSnapshotRequest(items, nonce), until);
+    await writeMetadata(clients, { node, change }, Math.max(deadline, Date.now() + reserveMs / 2));
   } catch (thrown) {
     const fields = errorFields(toPeermasqError(`write the metadata of ${node.name}`, thrown));
-    const reason = `peermasq-snapshot stays in the metadata until the next push: ${String(fields['reason'])}`;
+    const reason = `${snapshotKey} stays in the metadata until the next push: ${String(fields['reason'])}`;
     log.warn('RecordFailed', { cloud: 'gcp', node: node.ref.id, ...fields, reason });
   }
 }
 
-/** A watch answers within seconds, and within 16 more after trouble. */
+/** A watcher responds within seconds, and up to 16 later after a failure. */
 const maxWaitMs = 45_000;
-/** For a node that was handed nothing: a watch may be there all the same, from a DaemonSet or the project's seed. */
-const shortMaxWaitMs = 10_000;
+/** For a node without a push: a DaemonSet or a seed in the project may have installed a watcher. */
+const maxWaitWithoutPushMs = 10_000;
 
-async function awaitParts(
-  { clients, node, deadline, signal }: SnapshotRequest,
+/** Undefined when the node does not respond in time. */
+function awaitParts(
+  { clients, node: { ref }, deadline, signal }: SnapshotRequest,
   nonce: string,
-  wasPushed: boolean,
-): Promise<readonly SnapshotPart[]> {
-  const maxWait = wasPushed ? maxWaitMs : shortMaxWaitMs;
-  const until = Math.min(deadline - reserveMs, Date.now() + maxWait);
-  for (let wait = firstPauseMs; Date.now() + wait < until; wait = Math.min(wait * 2, maxPauseMs)) {
-    await pause(wait, undefined, { signal });
-    const items = await readGuestAttributes(clients, node.ref, 'peermasq-snapshot/', deadline);
+  waitMs: number,
+): Promise<readonly SnapshotPart[] | undefined> {
+  const readParts = async () => {
+    const items = await readGuestAttributes(clients, { ref, path: snapshotPath }, deadline);
     const parts = items.flatMap(({ value }) =>
       value.startsWith(`${nonce} `) ? (parsePart(value.slice(nonce.length + 1)) ?? []) : [],
     );
-    if (parts.length > 0 && parts.length === parts[0]?.count) return parts;
-  }
-  throw wasPushed ? noAnswer(node) : noWatcher(node);
+    return parts.length > 0 && parts.length === parts[0]?.count ? parts : undefined;
+  };
+  const pollDeadline = Math.min(deadline - reserveMs, Date.now() + waitMs);
+  return poll(readParts, { ...reportPolling, deadline: pollDeadline, signal });
 }
 
-const noAnswer = ({ name }: Pick<GcpNode, 'name'>) =>
+const noAnswer = ({ name }: Target) =>
   new RetryableError(
     'no-answer',
-    `${name} does not answer: nothing on it follows its metadata`,
-    'It does after its next boot, if it was pushed to; look at peermasq-watch.service on it.',
+    `${name} does not respond: no watcher on it follows its metadata`,
+    'If it was pushed to, it responds after its next boot. Check peermasq-watch.service on it.',
     60,
   );
 
-const noWatcher = ({ name, ref }: Pick<GcpNode, 'ref' | 'name'>) =>
+const noWatcher = ({ name, ref }: Target) =>
   new PermanentError(
     'no-answer',
-    `${name} does not answer: it was never handed anything, and nothing else on it follows its metadata`,
-    `A push hands it what does: npx peermasq backfill --node ${ref.id}.`,
+    `${name} does not respond: peermasq was never pushed to it, and no other watcher follows its metadata`,
+    `A push installs the watcher: npx peermasq backfill --node ${ref.id}.`,
   );
 
-const reportingDisabled = ({ name }: Pick<GcpNode, 'name'>) =>
+const reportingDisabled = ({ name }: Target) =>
   new PermanentError(
     'no-answer',
-    `${name} cannot answer: its metadata turns guest attributes off`,
-    'Set enable-guest-attributes to TRUE.',
+    `${name} cannot respond: its metadata disables guest attributes`,
+    `Set ${guestAttributesKey} to TRUE.`,
   );
 
-function manualCommand(node: Pick<GcpNode, 'ref' | 'name'>): string {
-  const { project, zone } = node.ref;
-  const ssh = gcloud('ssh', node.name, '--zone', zone, '--project', project, '--command');
-  return `By hand: ${ssh} '${snapshotCommand}' > FILE, or without the program ${ssh} '${manualSnapshotCommand}' > FILE, then ${explainCommand}`;
+function manualAdvice({ ref: { project, zone }, name }: Target): string {
+  const ssh = gcloud('ssh', name, '--zone', zone, '--project', project, '--command');
+  return `Manually: ${ssh} '${snapshotCommand}' > FILE, or without the program ${ssh} '${manualSnapshotCommand}' > FILE, then ${explainCommand}`;
 }
 
-/** What the metadata hands over, where the record says that the node took it. */
-function getRuleSetsInForce(nodes: readonly GcpNode[]): ReadonlyMap<NodeKey, RuleSet> {
-  const recorded = nodes.filter((node) => node.recorded);
-  return new Map(
-    recorded.flatMap(({ ref, instance, recorded: { ruleSetId: id } = {} }): [NodeKey, RuleSet][] => {
-      const ruleSet = ruleSetIn(metadataItems(instance));
-      return ruleSet && ruleSetId(ruleSet) === id ? [[nodeKey(ref), ruleSet]] : [];
-    }),
-  );
+/** The rule sets in the metadata of nodes, as far as they are recorded to be in force. */
+function ruleSetsInForce(nodes: readonly GcpNode[]): ReadonlyMap<NodeKey, RuleSet> {
+  const entries = nodes.flatMap(({ ref, instance, recorded }): [NodeKey, RuleSet][] => {
+    const ruleSet = recorded && ruleSetIn(metadataItems(instance));
+    const isInForce = ruleSet !== undefined && ruleSetId(ruleSet) === recorded?.ruleSetId;
+    return isInForce ? [[nodeKey(ref), ruleSet]] : [];
+  });
+  return new Map(entries);
 }

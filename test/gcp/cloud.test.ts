@@ -822,7 +822,7 @@ describe('the channel', () => {
       vm.guestAttributes['peermasq/status'] = report(ruleSetId(ruleSet(1)));
       vm.status = 'STAGING';
       expect(await cloud.channel.collectProofs([await pushed(vm)], inSeconds(0.5))).toMatchObject([
-        { result: 'no-report', reason: expect.stringContaining('started again') as unknown },
+        { result: 'no-report', reason: expect.stringContaining('its last start') as unknown },
       ]);
     });
 
@@ -878,7 +878,7 @@ describe('the channel', () => {
         expect(await look(started, assigned, lastReport)).toMatchObject({
           result: 'no-watcher',
           restart,
-          reason: expect.stringContaining('boots again') as unknown,
+          reason: expect.stringContaining('its next boot') as unknown,
         });
       });
 

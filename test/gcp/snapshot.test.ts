@@ -135,9 +135,9 @@ test('a node that was never handed anything is told as such, and left as it was'
   expect(failure).toBeInstanceOf(PermanentError);
   expect(failure).toMatchObject({
     code: 'no-answer',
-    message: expect.stringContaining('it was never handed anything') as unknown,
+    message: expect.stringContaining('peermasq was never pushed to it') as unknown,
     advice: expect.stringMatching(
-      /npx peermasq backfill --node \d+\. By hand: gcloud compute ssh /,
+      /npx peermasq backfill --node \d+\. Manually: gcloud compute ssh /,
     ) as unknown,
   });
   expect(requestNonce()).toBeUndefined();

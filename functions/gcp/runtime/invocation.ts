@@ -1,8 +1,12 @@
 import { PermanentError } from '../../../shared/core/model/errors';
+import type { Deadline } from '../../../shared/core/cloud';
 import { apiCalls } from '../../../shared/gcp/client/api-calls';
-import { dependencies } from './dependencies';
+import { dependencies, settings } from './projects';
 
-/** Tells after each invocation how many calls it took; those of invocations at the same time count together. */
+/** When an invocation that starts now runs out of time. */
+export const invocationDeadline = (): Deadline => Date.now() + settings.invocationMs;
+
+/** Logs the number of API calls after each invocation. Concurrent invocations share one count. */
 export function withCallCounts<Args extends unknown[], R>(
   handler: (...args: Args) => Promise<R>,
 ): (...args: Args) => Promise<R> {
@@ -17,10 +21,10 @@ export function withCallCounts<Args extends unknown[], R>(
 }
 
 /**
- * What stays broken, a missing permission say, is acknowledged: it is in the log, an alert tells of it, and once
- * it is mended the next sweep serves the nodes. The same event again for 24 hours would mend nothing.
- * @returns undefined for such a fault
- * @throws RetryableError for everything else that goes wrong, so that the event comes again
+ * Acknowledges permanent errors, such as a missing permission: redelivering the event for 24 hours would not fix them.
+ * They are logged and alerted on, and the first sweep after the fix handles the nodes.
+ * @returns undefined for a permanent error
+ * @throws every other error, so that the event is redelivered
  */
 export async function acknowledgePermanent<T>(handle: () => Promise<T>): Promise<T | undefined> {
   try {

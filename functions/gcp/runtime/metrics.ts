@@ -3,20 +3,20 @@ import type { Outcome } from '../../../shared/core/reconcile/outcome';
 import type { Log } from '../../../shared/core/cloud';
 import type { SweepSummary } from '../../runtime/backfill';
 
-/** A node is unproven when it had this long and is not; what joins needs a boot, and what is pushed a moment. */
+/** A node counts as unproven when it is still open this long after its launch. */
 const objectiveMs = 180_000;
 
 /**
- * What the log-based metrics of infra/gcp are made from: one entry for each cluster, also for one without nodes. A
- * sweep that could not see all must not tell that all is well.
+ * Logs an entry per cluster, also for clusters without nodes; the log-based metrics of infra/gcp are made from it. An
+ * incomplete sweep logs none, because its counts would look healthy.
  */
 export function logClusterMetrics({ outcomes, clusters, isComplete }: SweepSummary, log: Log): void {
   if (!isComplete) return;
   const byCluster = groupBy(outcomes, ({ cluster = '' }) => cluster);
   const names = new Set([...clusters.filter((name) => name !== '*'), ...byCluster.keys()]);
+  names.delete('');
   for (const cluster of names) {
-    if (cluster !== '')
-      log.info('ClusterSwept', { cloud: 'gcp', cluster, ...counts(byCluster.get(cluster) ?? []) });
+    log.info('ClusterSwept', { cloud: 'gcp', cluster, ...counts(byCluster.get(cluster) ?? []) });
   }
 }
 

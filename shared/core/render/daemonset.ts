@@ -9,16 +9,17 @@ export interface DaemonSetOptions {
   readonly image: string;
 }
 
+/** What is installed on every node, and how. */
 interface Installer {
-  /** The name of the manifests. They differ, so that one cluster can have both. */
+  /** Of the manifests: both forms may live in one cluster. */
   readonly name: string;
-  /** Stored in the ConfigMap and passed to `command` on stdin. */
+  /** Travels as a ConfigMap, and is the standard input of `command`. */
   readonly script: string;
   readonly command: readonly string[];
   readonly capabilities: readonly string[];
 }
 
-/** The script comes on stdin, so that the node never executes a file that someone else could have written. */
+/** The program comes by its standard input: what is executed on a node is nothing that lies around there. */
 const runOnNode = (commands: string) => `set -e
 umask 077
 ${commands}
@@ -26,26 +27,27 @@ rm /run/peermasq-install.sh
 `;
 
 const installWatcher =
-  runOnNode(`[ -d /run/systemd/system ] || { echo 'peermasq: the watcher needs systemd, which this node does not have' >&2; exit 1; }
+  runOnNode(`[ -d /run/systemd/system ] || { echo 'peermasq: this node has no systemd to keep the watcher running' >&2; exit 1; }
 cat > /run/peermasq-install.sh
 bash /run/peermasq-install.sh watch --install`);
 
 const runScript = runOnNode(`cat > /run/peermasq-install.sh
 sh /run/peermasq-install.sh`);
 
-const mountPath = '/peermasq';
+const folder = '/peermasq';
 const labelsOf = (name: string) => ({ 'app.kubernetes.io/name': name });
 
 /**
- * The minimum for nsenter (see test/lab/boot). AppArmor's default profile would deny reading process 1, hence
- * `Unconfined` below.
+ * What entering the node's namespaces takes, and not one less (see test/lab/boot); AppArmor's default profile would
+ * deny the look at process 1 that comes first.
  */
 const nsenterCapabilities = ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'];
 
 /**
- * Manifests that install the watcher on every node, for nodes that booted before they had their metadata and must
- * not be restarted. The rule sets still come from the functions, as instance metadata.
+ * Kubernetes manifests that install the watcher on every node of a cluster, once: for nodes that were handed their
+ * rules too late and must not be restarted. The rules come from the functions all the same, as instance metadata.
  * @param program the text of the node program
+ * @returns YAML: a ConfigMap and a DaemonSet
  */
 export function renderDaemonSet(program: string, options: DaemonSetOptions): string {
   return manifests(
@@ -60,8 +62,9 @@ export function renderDaemonSet(program: string, options: DaemonSetOptions): str
 }
 
 /**
- * Manifests for clusters without functions: they apply one rule set on every node, again after each boot. The pod
- * changes the rules itself, so it also needs the network namespace of the node and NET_ADMIN.
+ * The same for clusters that have no functions: they apply one rule set on every node, and again when it boots.
+ * Here no service of the node's does that, so it takes the node's network and the right to change its rules, too.
+ * @returns YAML: a ConfigMap and a DaemonSet
  */
 export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, options: DaemonSetOptions): string {
   return manifests(
@@ -69,7 +72,7 @@ export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, option
       name: 'peermasq-ruleset',
       script: renderStartupScript(program, ruleSet),
       command: nsenterCommand(['mount', 'net'], runScript),
-      // Without NET_RAW iptables-legacy cannot list its rules, and the wrong backend would be detected.
+      // iptables-legacy opens a raw socket; where that cannot be read, the other backend is taken for the node's.
       capabilities: [...nsenterCapabilities, 'NET_ADMIN', 'NET_RAW'],
     },
     options,
@@ -104,7 +107,7 @@ function daemonSet(installer: Installer, { namespace, image }: DaemonSetOptions)
       selector: { matchLabels: labels },
       updateStrategy: { rollingUpdate: { maxUnavailable: '10%' } },
       template: {
-        // A changed ConfigMap alone does not restart pods.
+        // Another script is another pod: a changed ConfigMap alone restarts none.
         metadata: { labels, annotations: { 'peermasq/script': digest(script) } },
         spec: {
           automountServiceAccountToken: false,
@@ -122,6 +125,7 @@ function daemonSet(installer: Installer, { namespace, image }: DaemonSetOptions)
 
 const digest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12);
 
+/** Not privileged. */
 function installContainer(image: string, { command, capabilities }: Installer) {
   return {
     name: 'install',
@@ -135,11 +139,11 @@ function installContainer(image: string, { command, capabilities }: Installer) {
       appArmorProfile: { type: 'Unconfined' },
     },
     resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '64Mi' } },
-    volumeMounts: [{ name: 'program', mountPath, readOnly: true }],
+    volumeMounts: [{ name: 'program', mountPath: folder, readOnly: true }],
   };
 }
 
-/** Without the environment of the container. */
+/** What runs in namespaces of the node, with none of the container's environment. */
 function nsenterCommand(namespaces: readonly string[], commands: string): readonly string[] {
   const entered = namespaces.map((namespace) => `--${namespace}`);
   const clean = ['env', '--ignore-environment', 'bash', '-c', commands];
@@ -148,7 +152,7 @@ function nsenterCommand(namespaces: readonly string[], commands: string): readon
 
 export const installWatcherCommand = nsenterCommand(['mount'], installWatcher);
 
-/** The pods of a DaemonSet have to keep running; this container has no privileges. */
+/** A DaemonSet's pods must run on; this one may do nothing. */
 function pauseContainer(image: string) {
   return {
     name: 'done',

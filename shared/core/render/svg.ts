@@ -1,6 +1,5 @@
 import dagre from '@dagrejs/dagre';
 import XMLBuilder from 'fast-xml-builder';
-import { definedOnly } from '../util/collections';
 import {
   clusterLines,
   coverageLabels,
@@ -10,11 +9,8 @@ import {
   type Diagram,
 } from './diagram';
 
-/** All sizes are in pixels. */
-const lineHeight = 20;
-const padding = 12;
-/** Of a monospaced font at 14 px. */
-const characterWidth = 8.4;
+/** Pixels. A character of the monospaced font is 8.4 wide at 14 px. */
+const [lineHeight, padding, characterWidth] = [20, 12, 8.4];
 
 const colours: Readonly<Record<Coverage, string>> = {
   proven: '#1a7f37',
@@ -27,9 +23,9 @@ const colours: Readonly<Record<Coverage, string>> = {
 interface Box {
   readonly lines: readonly string[];
   readonly fill: string;
-  readonly isNetwork?: boolean;
 }
 
+/** An SVG that needs no script and no font of its own. */
 export function renderSvg(diagram: Diagram): string {
   const graph = layoutGraph(diagram);
   const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
@@ -44,7 +40,7 @@ export function renderSvg(diagram: Diagram): string {
       '@viewBox': `0 0 ${Math.ceil(width)} ${Math.ceil(height)}`,
       '@font-family': 'monospace',
       '@font-size': 14,
-      title: 'peermasq coverage',
+      title: 'What peermasq covers',
       g: [...boxes, ...connections],
     },
   });
@@ -55,6 +51,7 @@ interface PlacedBox extends Box {
   readonly y: number;
   readonly width: number;
   readonly height: number;
+  readonly isNetwork: boolean;
 }
 
 interface PlacedConnection {
@@ -73,15 +70,16 @@ function layoutGraph({ networks, remotes, connections }: Diagram) {
   const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
   graph.setGraph({ rankdir: 'LR', marginx: 20, marginy: 60, ranksep: 260, nodesep: 60 });
   graph.setDefaultEdgeLabel(() => ({}));
-  const add = (id: string, box: Box) => graph.setNode(id, { ...box, ...sizeOf(box.lines) });
+  const add = (id: string, lines: readonly string[], fill: string, isNetwork = false) =>
+    graph.setNode(id, { lines, fill, isNetwork, ...sizeOf(lines) });
   networks.forEach((network, index) => {
-    add(`network${index}`, { lines: networkLines(network), fill: '#f6f8fa', isNetwork: true });
+    add(`network${index}`, networkLines(network), '#f6f8fa', true);
     for (const cluster of network.clusters) {
-      add(cluster.id, { lines: clusterLines(cluster), fill: '#ddf4ff' });
+      add(cluster.id, clusterLines(cluster), '#ddf4ff');
       graph.setParent(cluster.id, `network${index}`);
     }
   });
-  for (const remote of remotes) add(remote.id, { lines: remoteLines(remote), fill: '#fff8c5' });
+  for (const remote of remotes) add(remote.id, remoteLines(remote), '#fff8c5');
   for (const { cluster, remote, coverage } of connections) {
     const label = sizeOf([coverageLabels[coverage]]);
     graph.setEdge(cluster, remote, { coverage, ...label, labelpos: 'c' });
@@ -93,9 +91,8 @@ function layoutGraph({ networks, remotes, connections }: Diagram) {
 const round = (pixels: number): number => Math.round(pixels * 10) / 10;
 
 function boxElement({ x, y, width, height, lines, fill, isNetwork }: PlacedBox) {
-  const left = x - width / 2;
-  const top = y - height / 2;
-  // The name of a network is above its box.
+  const [left, top] = [x - width / 2, y - height / 2];
+  // A network's name stands above the clusters in it.
   const first = isNetwork ? top - 6 - (lines.length - 1) * lineHeight : top + padding + lineHeight - 5;
   return {
     rect: {
@@ -115,8 +112,6 @@ function boxElement({ x, y, width, height, lines, fill, isNetwork }: PlacedBox) 
   };
 }
 
-const solid: ReadonlySet<Coverage> = new Set(['proven', 'not-needed']);
-
 function connectionElement({ coverage, points, x, y }: PlacedConnection) {
   const stroke = colours[coverage];
   return {
@@ -125,7 +120,7 @@ function connectionElement({ coverage, points, x, y }: PlacedConnection) {
       '@fill': 'none',
       '@stroke': stroke,
       '@stroke-width': 2,
-      ...definedOnly({ '@stroke-dasharray': solid.has(coverage) ? undefined : '6 4' }),
+      ...(coverage !== 'proven' && coverage !== 'not-needed' && { '@stroke-dasharray': '6 4' }),
     },
     text: {
       '@x': round(x),

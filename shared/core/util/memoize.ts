@@ -1,14 +1,19 @@
 /**
  * Calls `read` once for each key and keeps what it returned.
  * A promise that is rejected is forgotten, so that the next caller tries again.
+ * @param idOf identifies a key that is an object
  */
-export function memoize<Key, T>(read: (key: Key) => T): (key: Key) => T {
-  const results = new Map<Key, T>();
+export function memoize<Key, T>(
+  read: (key: Key) => T,
+  idOf: (key: Key) => unknown = (key) => key,
+): (key: Key) => T {
+  const results = new Map<unknown, T>();
   return (key) => {
-    if (results.has(key)) return results.get(key) as T;
+    const id = idOf(key);
+    if (results.has(id)) return results.get(id) as T;
     const result = read(key);
-    results.set(key, result);
-    if (result instanceof Promise) result.catch(() => results.delete(key));
+    results.set(id, result);
+    if (result instanceof Promise) result.catch(() => results.delete(id));
     return result;
   };
 }

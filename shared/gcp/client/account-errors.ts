@@ -1,4 +1,4 @@
-/** What is wrong with the credentials or the project, whatever was called: one sentence, and the command that mends it. */
+/** An error of the credentials or the project: every call fails, whatever it was. */
 export interface AccountError {
   readonly code: 'no-credentials' | 'no-project' | 'permission-denied' | 'not-found';
   readonly summary: string;
@@ -6,54 +6,66 @@ export interface AccountError {
 }
 
 export const loginAdvice =
-  'Run: gcloud auth application-default login; a function has the credentials of its service account.';
+  'Run: gcloud auth application-default login. A function uses the credentials of its service account.';
 
-const known: readonly (readonly [RegExp, (project: string) => AccountError])[] = [
-  [
-    /requires? a quota project|USER_PROJECT_DENIED|serviceusage\.services\.use/i,
-    () => ({
+interface Pattern {
+  readonly matches: RegExp;
+  readonly toAccountError: (project: string) => AccountError;
+}
+
+const patterns: readonly Pattern[] = [
+  {
+    matches: /requires? a quota project|USER_PROJECT_DENIED|serviceusage\.services\.use/i,
+    toAccountError: () => ({
       code: 'permission-denied',
-      summary: 'the credentials have no quota project that they may use',
+      summary: 'the credentials have no quota project, or may not use it',
       advice: 'Run: gcloud auth application-default set-quota-project PROJECT.',
     }),
-  ],
-  [
-    /invalid_grant|invalid_rapt|invalid authentication credentials/i,
-    () => ({
+  },
+  {
+    matches: /invalid_grant|invalid_rapt|invalid authentication credentials/i,
+    toAccountError: () => ({
       code: 'no-credentials',
-      summary: 'the credentials have expired, or are not valid',
+      summary: 'the credentials are expired or invalid',
       advice: loginAdvice,
     }),
-  ],
-  [
-    /could not load the default credentials/i,
-    () => ({ code: 'no-credentials', summary: 'there are no credentials', advice: loginAdvice }),
-  ],
-  [
-    /unable to detect a project id/i,
-    () => ({ code: 'no-project', summary: 'no project is named', advice: 'Say --project PROJECT.' }),
-  ],
-  [
-    /accessNotConfigured|SERVICE_DISABLED|API has not been used in project/,
-    (project) => ({
+  },
+  {
+    matches: /could not load the default credentials/i,
+    toAccountError: () => ({ code: 'no-credentials', summary: 'no credentials found', advice: loginAdvice }),
+  },
+  {
+    matches: /unable to detect a project id/i,
+    toAccountError: () => ({
+      code: 'no-project',
+      summary: 'no project is set',
+      advice: 'Use --project PROJECT.',
+    }),
+  },
+  {
+    matches: /accessNotConfigured|SERVICE_DISABLED|API has not been used in project/,
+    toAccountError: (project) => ({
       code: 'permission-denied',
       summary: `the Compute Engine API is not enabled in project ${project}`,
       advice: `Run: gcloud services enable compute.googleapis.com --project ${project}.`,
     }),
-  ],
-  [
-    /The resource 'projects\/[^/']+' was not found|Project \S+ (?:was )?not found/,
-    (project) => ({
+  },
+  {
+    matches: /The resource 'projects\/[^/']+' was not found|Project \S+ (?:was )?not found/,
+    toAccountError: (project) => ({
       code: 'not-found',
-      summary: `there is no project ${project}, or it may not be seen`,
-      advice: 'Say --project with one of: gcloud projects list.',
+      summary: `project ${project} does not exist, or is not visible to these credentials`,
+      advice: 'Use --project with one of: gcloud projects list.',
     }),
-  ],
+  },
 ];
 
-/** @param text of an error, with its reason; undefined for what is about the call itself */
+/**
+ * Undefined for an error of the call itself.
+ * @param text the reason and the message of an error
+ */
 export function findAccountError(text: string): AccountError | undefined {
-  const [, toAccountError] = known.find(([pattern]) => pattern.test(text)) ?? [];
+  const pattern = patterns.find(({ matches }) => matches.test(text));
   const [, project = 'PROJECT'] = /projects?(?:[ /=]| ['`])([a-z0-9][a-z0-9:.-]*[a-z0-9])/i.exec(text) ?? [];
-  return toAccountError?.(project);
+  return pattern?.toAccountError(project);
 }

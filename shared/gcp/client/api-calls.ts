@@ -1,27 +1,27 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { makeApiCallCounter } from '../../core/util/api-call-counter';
 import { RetryableError } from '../../core/model/errors';
 import { makeRateLimiter } from '../../core/util/rate-limiter';
 
-/** Of the process. */
+/** Counts per process, across concurrent invocations. */
 export const apiCalls = makeApiCallCounter();
 
-/** A call has 30 seconds; whoever cannot be answered in them is told at once, and comes again. */
+/** Below the 30 seconds that a call may take: a call that would wait longer fails at once and is retried later. */
 const maxWaitMs = 20_000;
 
 const rateLimited = () =>
   new RetryableError(
     'throttled',
-    'Too many calls to Compute Engine wait for their turn',
-    'It is tried again; more instances of the function would only exhaust the quota.',
+    'Too many Compute Engine calls are queued in this process',
+    'The functions retry it. More function instances would only exhaust the quota.',
     30,
   );
 
 /**
- * Calls a second, by what they are. Writes and questions for guest attributes share 1,500 a minute of a project and
- * region, reads have as many (https://cloud.google.com/compute/api-quota), and they are not ours alone. The many
- * questions for reports have turns of their own, so that nobody's rule set waits behind them; and many calls go at
- * once, because nodes that join together race their boots.
+ * Writes and reads of guest attributes share 1,500 calls a minute per project and region; other reads have as many
+ * (https://cloud.google.com/compute/api-quota). Other users of the project need some of both. Reports have a limiter
+ * of their own, so that writes of rule sets do not wait behind them. Bursts are large because nodes that join together
+ * race their boots.
  */
 const limiters = {
   write: makeRateLimiter(150, 1_000 / 10, maxWaitMs),
@@ -31,18 +31,18 @@ const limiters = {
 
 type Fetch = (url: string, init?: { method?: string }) => Promise<unknown>;
 
-/** As much of GoogleAuth as all calls of the official clients go through. */
+/** The part of GoogleAuth that all calls of the official clients go through. */
 interface FetchingAuth {
   fetch: unknown;
 }
 
-/** Counts each call of these clients, lists page by page, and has it wait its turn. */
+/** Counts each call of these clients, lists page by page, and delays it where the limit is reached. */
 export function limitAndCountCalls(auth: FetchingAuth): void {
   const send = (auth.fetch as Fetch).bind(auth);
   auth.fetch = async (...args: Parameters<Fetch>): Promise<unknown> => {
     const wait = limiters[limiterFor(...args)](Date.now());
     if (wait === undefined) throw rateLimited();
-    if (wait > 0) await pause(wait);
+    if (wait > 0) await sleep(wait);
     apiCalls.countCall();
     return send(...args);
   };

@@ -1,10 +1,10 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import * as z from 'zod';
 import type { GcpNodeRef } from '../../core/model/node';
 import { PermanentError, RetryableError, type PeermasqError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
-import { callOptions, type Clients } from './clients';
-import { call } from './errors';
+import { call } from './call';
+import type { Clients } from './clients';
 
 const operationSchema = z.object({
   name: z.string(),
@@ -12,30 +12,35 @@ const operationSchema = z.object({
   error: z.object({ errors: z.array(z.object({ code: z.string(), message: z.string() })) }).nullish(),
 });
 
-/** What a call that changes an instance begins. */
+/** What a call that changes an instance starts. */
 export type Operation = z.infer<typeof operationSchema>;
 
-/** @param answer what such a call answered with */
-export const operationIn = (answer: unknown): Operation => operationSchema.parse(answer);
+/** @param response of such a call */
+export const operationIn = (response: unknown): Operation => operationSchema.parse(response);
 
-/** Between two calls that wait for one operation, by begin; it draws on the quota of reads. */
+/** An operation, and the instance that it changes. */
+interface InstanceOperation {
+  readonly ref: GcpNodeRef;
+  readonly operation: Operation;
+}
+
+/** From the start of one wait call to the start of the next: they use the quota of reads. */
 const minWaitMs = 1_000;
 
-/** Waits for the end of an operation. @throws PermanentError | RetryableError when it failed, or has no time left */
-export async function finish(
+/** @throws PermanentError | RetryableError when the operation failed, or is unfinished at the deadline */
+export async function waitForOperation(
   clients: Clients,
-  { project, zone }: GcpNodeRef,
-  started: Operation,
+  { ref, operation: started }: InstanceOperation,
   deadline: Deadline,
 ): Promise<void> {
   let operation = started;
   while (operation.status !== 'DONE') {
     if (Date.now() >= deadline) throw unfinished(operation);
     const waitStartedAt = Date.now();
-    operation = await wait(clients, { project, zone }, operation, deadline);
-    // It may answer before the operation is done: after two minutes, and at once where it has much to do.
-    const left = Math.min(waitStartedAt + minWaitMs, deadline) - Date.now();
-    if (operation.status !== 'DONE' && left > 0) await pause(left);
+    operation = await wait(clients, { ref, operation }, deadline);
+    // The API may respond before the operation is done: after two minutes, or at once when it is overloaded.
+    const pauseMs = Math.min(waitStartedAt + minWaitMs, deadline) - Date.now();
+    if (operation.status !== 'DONE' && pauseMs > 0) await sleep(pauseMs);
   }
   const operationError = operationErrorOf(operation);
   if (operationError) throw operationError;
@@ -43,41 +48,39 @@ export async function finish(
 
 async function wait(
   clients: Clients,
-  { project, zone }: Pick<GcpNodeRef, 'project' | 'zone'>,
-  operation: Operation,
+  { ref: { project, zone }, operation }: InstanceOperation,
   deadline: Deadline,
 ): Promise<Operation> {
+  const request = { project, zone, operation: operation.name };
   try {
-    return await call(`wait for operation ${operation.name}`, deadline, async () => {
+    return await call(`wait for operation ${operation.name}`, deadline, async (options) => {
       const client = await clients.zoneOperations();
-      const request = { project, zone, operation: operation.name };
-      return operationIn((await client.wait(request, callOptions(deadline)))[0]);
+      return operationIn((await client.wait(request, options))[0]);
     });
   } catch (thrown) {
-    // That nobody could wait for it does not end it.
+    // The operation itself continues.
     throw thrown instanceof RetryableError ? unfinished(operation, thrown) : thrown;
   }
 }
 
-/** @returns why an operation failed; undefined also for one that goes on */
+/** @returns why the operation failed; undefined also while it runs */
 export async function readOperationError(
   clients: Clients,
-  { project, zone }: GcpNodeRef,
-  { name: operation }: Operation,
+  { ref: { project, zone }, operation: { name: operation } }: InstanceOperation,
   deadline: Deadline,
 ): Promise<PeermasqError | undefined> {
-  const now = await call(`look at operation ${operation}`, deadline, async () => {
+  const current = await call(`read operation ${operation}`, deadline, async (options) => {
     const client = await clients.zoneOperations();
-    return operationIn((await client.get({ project, zone, operation }, callOptions(deadline)))[0]);
+    return operationIn((await client.get({ project, zone, operation }, options))[0]);
   });
-  return operationErrorOf(now);
+  return operationErrorOf(current);
 }
 
 const unfinished = ({ name }: Operation, cause?: unknown) =>
   new RetryableError(
     'operation-unfinished',
-    `Operation ${name} has not finished in the time left`,
-    'It goes on without us; the next look sees how it ended.',
+    `Operation ${name} has not finished in the remaining time`,
+    'It continues in the background. The next reconciliation sees the result.',
     30,
     cause,
   );
@@ -85,14 +88,10 @@ const unfinished = ({ name }: Operation, cause?: unknown) =>
 const transientCodes = /RATE|QUOTA|NOT_READY|IN_USE|INTERNAL|UNAVAILABLE|CONDITION_NOT_MET/;
 
 function operationErrorOf({ error }: Operation): PeermasqError | undefined {
-  const [operationError] = error?.errors ?? [];
-  if (!operationError) return undefined;
-  const text = `The operation failed: ${operationError.code}: ${operationError.message}`;
-  return transientCodes.test(operationError.code)
-    ? new RetryableError('operation-failed', text, 'It is tried again.', 10)
-    : new PermanentError(
-        'operation-failed',
-        text,
-        'Do what the message says; trying again gives the same answer.',
-      );
+  const [first] = error?.errors ?? [];
+  if (!first) return undefined;
+  const text = `The operation failed: ${first.code}: ${first.message}`;
+  return transientCodes.test(first.code)
+    ? new RetryableError('operation-failed', text, 'The functions retry it.', 10)
+    : new PermanentError('operation-failed', text, 'Fix what the message names. A retry cannot help.');
 }

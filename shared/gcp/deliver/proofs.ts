@@ -1,169 +1,164 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { RetryableError } from '../../core/model/errors';
-import type { Deadline, ProofResult, PushedNode } from '../../core/cloud';
+import type { Deadline, ProofResult, PushedNode, RestartAdvice } from '../../core/cloud';
 import type { Report } from '../../core/model/report';
-import { mapLimited, type Clients } from '../client/clients';
+import { poll } from '../../core/util/poll';
+import { mapLimited } from '../client/call';
+import type { Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
-import { metadataItems, type GcpNode, type Instance } from '../discover/instance';
-import { assignedRuleSetIn, type AssignedRuleSet } from './metadata';
-import { isFromCurrentBoot, isPlannedSinceStart } from '../discover/nodes';
 import { readOperationError } from '../client/operations';
-import { provenAt, startedAt, wasRestarted } from './status';
-import { readReport, type ReportState } from './guest-attributes';
+import { metadataItems, type GcpNode, type Instance } from '../discover/instance';
+import {
+  assignedRuleSetIn,
+  provenAt,
+  startedAt,
+  wasRestarted,
+  type AssignedRuleSet,
+} from '../discover/recorded-status';
+import { isFromCurrentBoot, isPlannedSinceStart, readReport, type ReportState } from '../discover/report';
 
-/** What has not been reported after this is for a later look; only who restarts a node waits longer. */
+type GcpProof = ProofResult<GcpNode>;
+type Pushed = PushedNode<GcpNode>;
+
+/** Nodes without a report by then are left to a later reconciliation. Only a restart waits longer. */
 const maxWaitMs = 60_000;
-/** Guest attributes of a VM may be asked for ten times a minute, by all who ask. */
-export const firstPauseMs = 500;
-export const maxPauseMs = 15_000;
 
-/** What a whole fleet has done in this time it need not be asked for twice: an answer costs a call. */
-const fleetPauseMs = 4_000;
-const fleetSize = 20;
+/** Guest attributes of a VM can be read ten times a minute, by all readers together. */
+export const reportPolling = { firstPauseMs: 500, maxPauseMs: 15_000, factor: 2 };
 
-/**
- * Reads what nodes report about what they were pushed, in rounds over those who have not reported yet, further
- * and further apart.
- */
+/** A large batch waits longer for its first reports, because each read costs a call. */
+const largeBatchSize = 20;
+const largeBatchPauseMs = 4_000;
+
+/** Reads the reports of pushed nodes in rounds, each over the nodes without a report and later than the one before. */
 export async function awaitProofs(
   clients: Clients,
-  pushed: readonly PushedNode<GcpNode>[],
+  pushed: readonly Pushed[],
   deadline: Deadline,
-): Promise<ProofResult<GcpNode>[]> {
-  const done: ProofResult<GcpNode>[] = [];
-  const until = Math.min(deadline, Date.now() + maxWaitMs);
-  let waiting = pushed;
-  let wait = firstPauseMs;
-  const isFleet = pushed.length > fleetSize;
+): Promise<GcpProof[]> {
+  const waitUntil = Math.min(deadline, Date.now() + maxWaitMs);
+  const proofs = new Map<Pushed, GcpProof>();
+  const isOpen = (one: Pushed) => (proofs.get(one)?.result ?? 'no-report') === 'no-report';
+  const readRound = async () => {
+    const open = pushed.filter(isOpen);
+    await mapLimited(open, async (one) => proofs.set(one, await readProof(clients, one, deadline)));
+    return pushed.some(isOpen) ? undefined : true;
+  };
   if (pushed.some(({ node }) => node.written)) {
-    await pause(Math.min(isFleet ? fleetPauseMs : firstPauseMs, Math.max(0, until - Date.now())));
+    const pauseMs = pushed.length > largeBatchSize ? largeBatchPauseMs : reportPolling.firstPauseMs;
+    await sleep(Math.min(pauseMs, Math.max(0, waitUntil - Date.now())));
   }
-  for (;;) {
-    const reads = await mapLimited(waiting, async (one) => ({
-      one,
-      proof: await readProof(clients, one, deadline),
-    }));
-    const silent = reads.filter(({ proof }) => proof.result === 'no-report');
-    done.push(...reads.filter(({ proof }) => proof.result !== 'no-report').map(({ proof }) => proof));
-    if (silent.length === 0 || Date.now() + wait >= until) {
-      const last = await mapLimited(silent, ({ proof }) => orOperationError(clients, proof, deadline));
-      return [...done, ...last];
-    }
-    waiting = silent.map(({ one }) => one);
-    await pause(wait);
-    wait = Math.min(wait * 2, maxPauseMs);
-  }
+  if (!(await readRound())) await poll(readRound, { ...reportPolling, deadline: waitUntil });
+  const results = pushed.flatMap((one) => proofs.get(one) ?? []);
+  return mapLimited(results, async (proof) =>
+    proof.result === 'no-report' ? orOperationError(clients, proof, deadline) : proof,
+  );
 }
 
-/** A node that says nothing may not have been written to at all. */
-async function orOperationError(
-  clients: Clients,
-  proof: ProofResult<GcpNode>,
-  deadline: Deadline,
-): Promise<ProofResult<GcpNode>> {
+/** The metadata of a node without a report may not have been written at all. */
+async function orOperationError(clients: Clients, proof: GcpProof, deadline: Deadline): Promise<GcpProof> {
   const { node } = proof;
-  const operation = node.written?.operation;
-  if (!operation) return proof;
+  if (!node.written) return proof;
   try {
-    const operationError = await readOperationError(clients, node.ref, operation, deadline);
-    return operationError ? { result: 'failed', node, error: operationError } : proof;
+    const { ref, written } = node;
+    const change = { ref, operation: written.operation };
+    const error = await readOperationError(clients, change, deadline);
+    return error ? { result: 'failed', node, error } : proof;
   } catch (thrown) {
-    const error = toPeermasqError(`tell what became of ${node.name}`, thrown);
+    const error = toPeermasqError(`read the result of the push to ${node.name}`, thrown);
     return error instanceof RetryableError ? proof : { result: 'failed', node, error };
   }
 }
 
-async function readProof(
-  clients: Clients,
-  pushed: PushedNode<GcpNode>,
-  deadline: Deadline,
-): Promise<ProofResult<GcpNode>> {
-  const { node, id } = pushed;
-  const { instance } = node;
-  const silent = (reason: string): ProofResult<GcpNode> => ({
-    result: 'no-report',
-    node,
-    reason,
-    retryAfterSeconds: 30,
-  });
+async function readProof(clients: Clients, pushed: Pushed, deadline: Deadline): Promise<GcpProof> {
+  const { node } = pushed;
   try {
-    const status = await readReport(clients, node.ref, instance, deadline);
-    if (status.kind === 'unreadable') return silent(status.reason);
-    const report = status.kind === 'report' && isCurrent(status.report, node) ? status.report : undefined;
-    const minGeneration = node.written?.generation ?? 0;
-    if (report && reportedId(report) === id && (report.generation ?? 0) >= minGeneration)
-      return { result: 'reported', node, report };
-    const last = report && aboutAnother(report);
-    if (isUnwatched(instance, assignedTo(pushed), report)) {
-      return await orOperationError(clients, unwatched(node, status, last), deadline);
-    }
-    const nothing = status.kind === 'report' ? 'it has not reported since it started again' : 'no report yet';
-    return silent(last ?? nothing);
+    const state = await readReport(clients, node, deadline);
+    const proof = evaluateState(state, pushed);
+    // An earlier push may have failed while the node has no watcher.
+    return proof.result === 'no-watcher' ? await orOperationError(clients, proof, deadline) : proof;
   } catch (thrown) {
     const error = toPeermasqError(`read the report of ${node.name}`, thrown);
-    // The next round asks again.
-    if (error instanceof RetryableError) return silent(error.message);
-    return { result: 'failed', node, error };
+    return error instanceof RetryableError
+      ? noReport(node, error.message)
+      : { result: 'failed', node, error };
   }
+}
+
+const noReport = (node: GcpNode, reason: string): GcpProof => ({
+  result: 'no-report',
+  node,
+  reason,
+  retryAfterSeconds: 30,
+});
+
+function evaluateState(state: ReportState, pushed: Pushed): GcpProof {
+  const { node, id } = pushed;
+  if (state.kind === 'unreadable') return noReport(node, state.reason);
+  const report = state.kind === 'report' && isCurrent(state.report, node) ? state.report : undefined;
+  const minGeneration = node.written?.generation ?? 0;
+  if (report && reportedId(report) === id && (report.generation ?? 0) >= minGeneration)
+    return { result: 'reported', node, report };
+  const otherReport = report && describeReport(report);
+  if (hasNoWatcher(node.instance, assignedTo(pushed), report)) {
+    const reason = otherReport ? watcherStopped(otherReport) : neverWatched;
+    return { result: 'no-watcher', node, reason, restart: restartAdvice(node.instance, state) };
+  }
+  const reason = state.kind === 'report' ? 'no report since its last start' : 'no report yet';
+  return noReport(node, otherReport ?? reason);
 }
 
 /** The rule set that a report is about. */
 const reportedId = ({ offered, id }: Report): string | null => offered ?? id;
 
-const aboutAnother = (report: Report): string =>
+const describeReport = (report: Report): string =>
   `its last report is about ${reportedId(report) ?? 'no rule set'}: ${report.reason ?? report.result}`;
 
-/**
- * A node may have lost its rules since it wrote what is from before it started again; not what it was handed after
- * that.
- */
-function isCurrent(report: Report, node: GcpNode): boolean {
-  const { instance } = node;
+const watcherStopped = (lastReport: string) => `Its watcher no longer follows its metadata (${lastReport}).`;
+
+const neverWatched =
+  'It was running before its rule set was assigned, and no watcher runs on it. It applies the rule set at its next boot.';
+
+/** A report from before the last start is outdated, because rules do not survive it. */
+function isCurrent(report: Report, { state, recorded, instance }: GcpNode): boolean {
   if (isPlannedSinceStart(report, instance)) return true;
-  const isRestarting = node.state === 'starting' && node.recorded?.ruleSetId === report.id;
+  const isRestarting = state === 'starting' && recorded?.ruleSetId === report.id;
   return report.booted === undefined ? !isRestarting : isFromCurrentBoot(report, instance);
 }
 
-/** From its start to the end of its startup scripts, somebody else's too, a VM takes less. */
+/** Longer than a VM takes from its start to the end of all its startup scripts. */
 const bootTimeoutMs = 300_000;
 
-/** A watch takes a change within seconds, after trouble within 20; one that has reported may be slow for once. */
+/** A watcher applies a change within seconds, or within 20 after a failure. One that has reported may be slow once. */
 const watchTimeoutMs = 30_000;
 const stalledAfterMs = 300_000;
 
 /**
- * Whether nothing on a running node takes what it was handed after it had started, and it has had the time. Without
- * the time of its start nobody can tell, and a proof in its label outweighs its silence.
+ * Whether a running node had time to apply what was assigned after its start, and did not. Unknown without the time of
+ * its start; a proof in its label outweighs a missing report.
  */
-function isUnwatched(instance: Instance, assigned: AssignedRuleSet, report: Report | undefined): boolean {
+function hasNoWatcher(instance: Instance, assigned: AssignedRuleSet, report: Report | undefined): boolean {
   if (instance.status !== 'RUNNING' || !instance.lastStartTimestamp || provenAt(instance, assigned))
     return false;
+  const now = Date.now();
+  const started = startedAt(instance).getTime();
   const assignedAt = assigned.at.getTime();
-  const [now, started] = [Date.now(), startedAt(instance).getTime()];
-  const takesMs = report ? stalledAfterMs : watchTimeoutMs;
-  return started < assignedAt && now - started >= bootTimeoutMs && now - assignedAt >= takesMs;
+  const timeoutMs = report ? stalledAfterMs : watchTimeoutMs;
+  return started < assignedAt && now - started >= bootTimeoutMs && now - assignedAt >= timeoutMs;
 }
 
-/** A rule set that was there already was handed over long ago, also where a newer program comes with it now. */
-function assignedTo({ node, id }: PushedNode<GcpNode>): AssignedRuleSet {
+/** A rule set that was there before counts from its own generation, also when this push brought a newer program. */
+function assignedTo({ node, id }: Pushed): AssignedRuleSet {
   const before = assignedRuleSetIn(metadataItems(node.instance));
   return before?.ruleSetId === id ? before : { ruleSetId: id, at: node.written?.at ?? new Date() };
 }
 
-/** A node that has been up for less may still be busy with becoming one. */
+/** A VM with a shorter uptime may still be joining the cluster. */
 const minUptimeMs = 600_000;
 
-function unwatched(node: GcpNode, status: ReportState, lastReport: string | undefined): ProofResult<GcpNode> {
-  const { instance } = node;
-  const hasProvenRules = status.kind === 'report' && status.report.proven;
-  const isBooting = Date.now() - startedAt(instance).getTime() < minUptimeMs;
-  const reason = lastReport
-    ? `Its watch does not follow its metadata any more (${lastReport}).`
-    : 'It was running before it was handed its rules, and no watch on it takes them: it takes them when it boots again.';
-  const restart = wasRestarted(instance)
-    ? 'already-tried'
-    : hasProvenRules || isBooting
-      ? 'unsafe'
-      : 'advised';
-  return { result: 'no-watcher', node, reason, restart };
+function restartAdvice(instance: Instance, state: ReportState): RestartAdvice {
+  if (wasRestarted(instance)) return 'already-tried';
+  const hasProvenRules = state.kind === 'report' && state.report.proven;
+  const isJoining = Date.now() - startedAt(instance).getTime() < minUptimeMs;
+  return hasProvenRules || isJoining ? 'unsafe' : 'advised';
 }

@@ -2,33 +2,41 @@ import { PermanentError, RetryableError, type PeermasqError } from '../../core/m
 import type { Deadline, PushRequest, PushResult } from '../../core/cloud';
 import { ruleSetId } from '../../core/model/rule-set';
 import { definedOnly } from '../../core/util/collections';
-import { callOptions, mapLimited, type Clients } from '../client/clients';
-import { call, toPeermasqError } from '../client/errors';
-import { metadataItems, readInstance, type GcpNode, type Written } from '../discover/instance';
-import { withRuleSet, type MetadataItem } from './metadata';
+import { callWithAttempts, mapLimited } from '../client/call';
+import type { Clients } from '../client/clients';
+import { toPeermasqError } from '../client/errors';
 import { operationIn } from '../client/operations';
+import {
+  metadataItems,
+  readInstance,
+  type GcpNode,
+  type Instance,
+  type MetadataItem,
+  type Written,
+} from '../discover/instance';
+import { withRuleSet } from './metadata';
 
-/** Hands nodes their rule set, program and startup script as metadata. @param program the node program's text */
+interface Push {
+  readonly request: PushRequest;
+  /** The text of the node program. */
+  readonly program: string;
+  readonly nodes: readonly GcpNode[];
+}
+
+/** Assigns a rule set, with program and startup script, in the metadata of the nodes. */
 export function pushToNodes(
   clients: Clients,
-  program: string,
-  request: PushRequest,
-  nodes: readonly GcpNode[],
+  { request, program, nodes }: Push,
   deadline: Deadline,
 ): Promise<PushResult<GcpNode>[]> {
-  const { ruleSet } = request;
-  const items = (current: readonly MetadataItem[]) => withRuleSet(current, request, program);
+  const { ruleSet, force = false } = request;
+  const change: MetadataChange = (current) => withRuleSet(current, request, program);
+  const generation = force ? ruleSet.generation : undefined;
   return mapLimited(nodes, async (node): Promise<PushResult<GcpNode>> => {
     try {
-      const change = await writeMetadata(clients, node, items, deadline);
-      const written =
-        change && definedOnly({ ...change, generation: request.force ? ruleSet.generation : undefined });
-      return {
-        result: 'pushed',
-        node: written ? { ...node, written } : node,
-        ruleSet,
-        id: ruleSetId(ruleSet),
-      };
+      const written = await writeMetadata(clients, { node, change }, deadline);
+      const changed = written ? { ...node, written: definedOnly({ ...written, generation }) } : node;
+      return { result: 'pushed', node: changed, ruleSet, id: ruleSetId(ruleSet) };
     } catch (thrown) {
       return toFailedPush(node, toPeermasqError(`push to ${node.name}`, thrown));
     }
@@ -40,48 +48,50 @@ const toFailedPush = (node: GcpNode, error: PeermasqError): PushResult<GcpNode> 
     ? { result: 'not-ready', node, reason: error.message, retryAfterSeconds: error.retryAfterSeconds }
     : { result: 'failed', node, error };
 
-/** Many writers may want the same instance at once, and in each round only one of them gets through. */
+/** Returns the same array when nothing has to change. */
+export type MetadataChange = (current: readonly MetadataItem[]) => readonly MetadataItem[];
+
+interface MetadataWrite {
+  /** Its instance is read first where the caller has none, or an outdated one. */
+  readonly node: Pick<GcpNode, 'ref' | 'name'> & Partial<Pick<GcpNode, 'instance'>>;
+  readonly change: MetadataChange;
+}
+
+/** When many writers change one instance, only one of them succeeds in each round. */
 const writeAttempts = 60;
 
-/** Without its instance, which may be outdated, that is read first. */
-type MetadataTarget = Pick<GcpNode, 'ref' | 'name'> & Partial<Pick<GcpNode, 'instance'>>;
-
 /**
- * Read, change, write; whoever wrote in between makes it start again from what they wrote.
- * @returns undefined when everything was as wanted
+ * Reads, changes and writes the metadata, and starts over when another writer was first.
+ * @returns undefined when nothing had to change
  */
-export async function writeMetadata(
+export function writeMetadata(
   clients: Clients,
-  { ref, name, instance: known }: MetadataTarget,
-  change: (current: readonly MetadataItem[]) => readonly MetadataItem[],
+  { node, change }: MetadataWrite,
   deadline: Deadline,
 ): Promise<Written | undefined> {
-  const { project, zone, id } = ref;
-  let instance = known ?? (await readInstance(clients, ref, deadline));
-  return call(
-    `set the metadata of ${name}`,
-    deadline,
-    async () => {
-      instance ??= await readInstance(clients, ref, deadline);
-      if (!instance) throw instanceGone(name);
-      const current = metadataItems(instance);
-      const items = change(current);
-      const { fingerprint } = instance.metadata ?? {};
-      instance = undefined;
-      if (items === current) return undefined;
-      const metadataResource = { items: [...items], ...(fingerprint ? { fingerprint } : {}) };
-      const request = { project, zone, instance: id, metadataResource };
-      const client = await clients.instances();
-      const [{ latestResponse }] = await client.setMetadata(request, callOptions(deadline));
-      return { at: new Date(), operation: operationIn(latestResponse) };
-    },
-    writeAttempts,
-  );
+  const { ref, name } = node;
+  let known: Instance | undefined = node.instance;
+  const write = { action: `set the metadata of ${name}`, deadline, attempts: writeAttempts };
+  return callWithAttempts(write, async (options) => {
+    const instance = known ?? (await readInstance(clients, ref, deadline));
+    known = undefined;
+    if (!instance) throw instanceGone(name);
+    const current = metadataItems(instance);
+    const items = change(current);
+    if (items === current) return undefined;
+    const metadataResource = {
+      items: [...items],
+      ...definedOnly({ fingerprint: instance.metadata?.fingerprint ?? undefined }),
+    };
+    const client = await clients.instances();
+    const { project, zone, id } = ref;
+    const [{ latestResponse }] = await client.setMetadata(
+      { project, zone, instance: id, metadataResource },
+      options,
+    );
+    return { at: new Date(), operation: operationIn(latestResponse) };
+  });
 }
 
 const instanceGone = (name: string) =>
-  new PermanentError(
-    'not-found',
-    `Instance ${name} does not exist any more`,
-    'Nothing is left to do for it.',
-  );
+  new PermanentError('not-found', `Instance ${name} does not exist`, 'It was deleted. Nothing to do.');

@@ -1,22 +1,22 @@
 import type { protos } from '@google-cloud/compute';
 import type { GcpNodeRef, Node } from '../../core/model/node';
 import type { Deadline } from '../../core/cloud';
-import { callOptions, type Clients } from '../client/clients';
-import { undefinedIfNotFound, call } from '../client/errors';
+import { call } from '../client/call';
+import type { Clients } from '../client/clients';
+import { undefinedIfNotFound } from '../client/errors';
 import type { Operation } from '../client/operations';
-import type { MetadataItem } from '../deliver/metadata';
 
 export type Instance = protos.google.cloud.compute.v1.IInstance;
 
-/** A node with the instance that it was read from, so that discovery and delivery need not read it again. */
+/** A node with the instance that it was read from, so that discovery and delivery do not read it again. */
 export interface GcpNode extends Node {
   readonly ref: GcpNodeRef;
   readonly instance: Instance;
-  /** What a push changed about its metadata since; the instance is from before. */
+  /** How a push changed its metadata after the instance was read. */
   readonly written?: Written;
 }
 
-/** A change of metadata that was started; whether it succeeded shows in the node's report. */
+/** A change of metadata that was started. The node's report shows whether it succeeded. */
 export interface Written {
   readonly at: Date;
   readonly operation: Operation;
@@ -24,24 +24,28 @@ export interface Written {
   readonly generation?: number;
 }
 
-/** @returns undefined for an instance that does not exist (any more) */
+/** Undefined for an instance that does not exist. */
 export function readInstance(
   clients: Clients,
   { project, zone, id: instance }: GcpNodeRef,
   deadline: Deadline,
 ): Promise<Instance | undefined> {
   return undefinedIfNotFound(
-    call(`read instance ${instance}`, deadline, async () => {
+    call(`read instance ${instance}`, deadline, async (options) => {
       const client = await clients.instances();
-      // The id stands where a name may: names are reused (discovery document, compute.instances.get).
-      const [found] = await client.get({ project, zone, instance }, callOptions(deadline));
-      return found;
+      // The API takes the id in place of the name, which can be reused (discovery document, compute.instances.get).
+      return (await client.get({ project, zone, instance }, options))[0];
     }),
   );
+}
+
+export interface MetadataItem {
+  readonly key: string;
+  readonly value: string;
 }
 
 export const metadataItems = ({ metadata }: Instance): MetadataItem[] =>
   (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
 
-/** The last part of a resource's URL. */
-export const lastSegment = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
+export const metadataValue = (items: readonly MetadataItem[], key: string): string | undefined =>
+  items.find((item) => item.key === key)?.value;

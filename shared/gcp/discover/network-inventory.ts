@@ -1,136 +1,150 @@
-import type { protos } from '@google-cloud/compute';
 import type { Deadline } from '../../core/cloud';
-import { callOptions, mapLimited, type Clients } from '../client/clients';
-import { call } from '../client/errors';
-import { lastSegment } from './instance';
-import { isInNetwork, networkKey, memoize, type Network, type NetworkRef, type Subnetwork } from './networks';
+import { memoize } from '../../core/util/memoize';
+import { call, mapLimited } from '../client/call';
+import type { Clients } from '../client/clients';
+import { listAll } from '../client/pages';
+import {
+  isInNetwork,
+  lastSegment,
+  networkKey,
+  type ComputeRoute,
+  type Network,
+  type NetworkRef,
+  type PeeringRoute,
+  type Router,
+  type Subnetwork,
+} from './networks';
 
-type Router = protos.google.cloud.compute.v1.IRouter;
-export type ComputeRoute = protos.google.cloud.compute.v1.IRoute;
-export type PeeringRoute = protos.google.cloud.compute.v1.IExchangedPeeringRoute;
-
+/** Networks, their ranges and their routes. Each is read on first use, and once. */
 export type NetworkInventory = ReturnType<typeof makeNetworkInventory>;
 
-/** What is told of networks: each part is asked for when it is first needed, and once. */
 export function makeNetworkInventory(clients: Clients, deadline: Deadline) {
-  const networks = memoize<Network>();
-  const subnetworks = memoize<Subnetwork[]>();
-  const offered = memoize<PeeringRoute[]>();
-  const statics = memoize<ComputeRoute[]>();
-  const routers = memoize<Router[]>();
-  const learned = memoize<ComputeRoute[]>();
-  const routersOf = (project: string) => routers(project, () => listRouters(clients, project, deadline));
+  const reading = { clients, deadline };
+  const networks = memoize((ref: NetworkRef) => readNetwork(reading, ref), networkKey);
+  const subnetworks = memoize((project: string) => listSubnetworks(reading, project));
+  const staticRoutes = memoize((project: string) => listRoutes(reading, project));
+  const routers = memoize((project: string) => listRouters(reading, project));
+  const peeringRoutes = memoize(
+    (peering: Peering) => listPeeringRoutes(reading, peering),
+    (peering) => `${networkKey(peering)}/${peering.peeringName}/${peering.region}`,
+  );
+  const learnedRoutes = memoize(
+    async ({ ref, network, region }: RegionalNetwork) => {
+      const own = (await routers(ref.project)).filter((router) => isInNetwork(ref, router.network));
+      return readLearnedRoutes(reading, ref.project, routersFor(region, network, own));
+    },
+    ({ ref, region }) => `${networkKey(ref)}/${region}`,
+  );
   return {
-    network: (ref: NetworkRef) => networks(networkKey(ref), () => getNetwork(clients, ref, deadline)),
-    subnetworks: async (ref: NetworkRef) => {
-      const { project } = ref;
-      const all = await subnetworks(project, () => listSubnetworks(clients, project, deadline));
-      return all.filter((subnet) => isInNetwork(ref, subnet.network));
-    },
-    /** What a peering offers a network in a region, imported or not. */
+    network: networks,
+    subnetworks: async (ref: NetworkRef) =>
+      (await subnetworks(ref.project)).filter(({ network }) => isInNetwork(ref, network)),
+    /** The routes that a peering offers in a region, imported or not. */
     peeringRoutes: (ref: NetworkRef, peeringName: string, region: string) =>
-      offered(`${networkKey(ref)}/${peeringName}/${region}`, () =>
-        listPeeringRoutes(clients, { ...ref, peeringName, region }, deadline),
-      ),
-    staticRoutes: async (ref: NetworkRef) => {
-      const { project } = ref;
-      const all = await statics(project, () => listRoutes(clients, project, deadline));
-      return all.filter((route) => isInNetwork(ref, route.network));
-    },
-    /** What Cloud Routers have learned over VPN and Interconnect, as far as it is in force in the region. */
+      peeringRoutes({ ...ref, peeringName, region }),
+    staticRoutes: async (ref: NetworkRef) =>
+      (await staticRoutes(ref.project)).filter(({ network }) => isInNetwork(ref, network)),
+    /** The routes that Cloud Routers learned over VPN and Interconnect, as far as the region uses them. */
     learnedRoutes: (ref: NetworkRef, network: Network, region: string) =>
-      learned(`${networkKey(ref)}/${region}`, async () => {
-        const own = (await routersOf(ref.project)).filter((router) => isInNetwork(ref, router.network));
-        return learnedRoutes(clients, ref.project, routersFor(region, network, own), deadline);
-      }),
+      learnedRoutes({ ref, network, region }),
   };
 }
 
-function getNetwork(
-  clients: Clients,
-  { project, network }: NetworkRef,
-  deadline: Deadline,
-): Promise<Network> {
-  return call(`read network ${network} of ${project}`, deadline, async () => {
+interface Peering extends NetworkRef {
+  readonly peeringName: string;
+  readonly region: string;
+}
+
+interface RegionalNetwork {
+  readonly ref: NetworkRef;
+  readonly network: Network;
+  readonly region: string;
+}
+
+interface Reading {
+  readonly clients: Clients;
+  readonly deadline: Deadline;
+}
+
+const pageSize = 500;
+
+function readNetwork({ clients, deadline }: Reading, { project, network }: NetworkRef): Promise<Network> {
+  return call(`read network ${network} of ${project}`, deadline, async (options) => {
     const client = await clients.networks();
-    const [found] = await client.get({ project, network }, callOptions(deadline));
-    return found;
+    return (await client.get({ project, network }, options))[0];
   });
 }
 
-function listSubnetworks(clients: Clients, project: string, deadline: Deadline): Promise<Subnetwork[]> {
-  return call(`list the subnetworks of ${project}`, deadline, async () => {
-    const client = await clients.subnetworks();
-    const listed: Subnetwork[] = [];
-    const request = { project, maxResults: 500 };
-    for await (const [, { subnetworks }] of client.aggregatedListAsync(request, callOptions(deadline))) {
-      listed.push(...(subnetworks ?? []));
-    }
-    return listed;
+function listSubnetworks({ clients, deadline }: Reading, project: string): Promise<Subnetwork[]> {
+  return listAll({
+    action: `list the subnetworks of ${project}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.subnetworks();
+      return client.aggregatedListAsync({ project, maxResults: pageSize }, options);
+    },
+    toItems: ([, { subnetworks }]) => subnetworks ?? [],
   });
 }
 
-function listPeeringRoutes(
-  clients: Clients,
-  peering: NetworkRef & { readonly peeringName: string; readonly region: string },
-  deadline: Deadline,
-): Promise<PeeringRoute[]> {
-  return call(`list the routes of peering ${peering.peeringName}`, deadline, async () => {
-    const client = await clients.networks();
-    const request = { ...peering, direction: 'INCOMING', maxResults: 500 };
-    const routes: PeeringRoute[] = [];
-    for await (const route of client.listPeeringRoutesAsync(request, callOptions(deadline))) {
-      routes.push(route);
-    }
-    return routes;
+function listPeeringRoutes({ clients, deadline }: Reading, peering: Peering): Promise<PeeringRoute[]> {
+  return listAll({
+    action: `list the routes of peering ${peering.peeringName}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.networks();
+      const request = { ...peering, direction: 'INCOMING', maxResults: pageSize };
+      return client.listPeeringRoutesAsync(request, options);
+    },
+    toItems: (route) => [route],
+  });
+}
+
+function listRoutes({ clients, deadline }: Reading, project: string): Promise<ComputeRoute[]> {
+  return listAll({
+    action: `list the routes of ${project}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.routes();
+      return client.listAsync({ project, maxResults: pageSize }, options);
+    },
+    toItems: (route) => [route],
+  });
+}
+
+function listRouters({ clients, deadline }: Reading, project: string): Promise<Router[]> {
+  return listAll({
+    action: `list the routers of ${project}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.routers();
+      return client.aggregatedListAsync({ project, maxResults: pageSize }, options);
+    },
+    toItems: ([, { routers }]) => routers ?? [],
   });
 }
 
 /**
- * Each router tells the best routes of its whole network as its own region sees them; what one that speaks no BGP
- * tells is not documented, so all are asked. Those of other regions count where routing is global.
+ * A router reports the best routes of its whole network, as its own region sees them. What a router without BGP
+ * reports is not documented, so all are read. Routers of other regions count where routing is global.
  */
 function routersFor(region: string, { routingConfig }: Network, routers: readonly Router[]): Router[] {
   const isGlobal = routingConfig?.routingMode === 'GLOBAL';
   return routers.filter((router) => isGlobal || lastSegment(router.region) === region);
 }
 
-async function learnedRoutes(
-  clients: Clients,
+async function readLearnedRoutes(
+  { clients, deadline }: Reading,
   project: string,
   routers: readonly Router[],
-  deadline: Deadline,
 ): Promise<ComputeRoute[]> {
   const learned = await mapLimited(routers, ({ name, region }) =>
-    call(`read what router ${name ?? ''} has learned`, deadline, async () => {
+    call(`read the routes that router ${name ?? ''} learned`, deadline, async (options) => {
       const client = await clients.routers();
       const request = { project, region: lastSegment(region), router: name ?? '' };
-      const [{ result }] = await client.getRouterStatus(request, callOptions(deadline));
+      const [{ result }] = await client.getRouterStatus(request, options);
       return result?.bestRoutes ?? [];
     }),
   );
   return learned.flat();
-}
-
-function listRouters(clients: Clients, project: string, deadline: Deadline): Promise<Router[]> {
-  return call(`list the routers of ${project}`, deadline, async () => {
-    const client = await clients.routers();
-    const listed: Router[] = [];
-    const request = { project, maxResults: 500 };
-    for await (const [, { routers }] of client.aggregatedListAsync(request, callOptions(deadline))) {
-      listed.push(...(routers ?? []));
-    }
-    return listed;
-  });
-}
-
-function listRoutes(clients: Clients, project: string, deadline: Deadline): Promise<ComputeRoute[]> {
-  return call(`list the routes of ${project}`, deadline, async () => {
-    const client = await clients.routes();
-    const listed: ComputeRoute[] = [];
-    for await (const route of client.listAsync({ project, maxResults: 500 }, callOptions(deadline))) {
-      listed.push(route);
-    }
-    return listed;
-  });
 }

@@ -1,47 +1,53 @@
 import { CidrError, parseCidr, type Cidr } from '../../core/model/cidr';
 import {
   nodeKey,
+  type NetworkContext,
   type NodeKey,
   type Route,
   type RouteSourceKind,
-  type NetworkContext,
 } from '../../core/model/node';
 import type { Deadline, NetworkDiscovery } from '../../core/cloud';
-import { mapLimited, type Clients } from '../client/clients';
+import { tryParse } from '../../core/util/try-parse';
+import { mapLimited } from '../client/call';
+import type { Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
 import type { GcpNode, Instance } from './instance';
 import { makeNetworkInventory, type NetworkInventory } from './network-inventory';
 import {
+  appliesTo,
   isPrivate,
   networkOf,
+  nextHopName,
+  regionOf,
+  routeState,
   subnetRanges,
+  type ComputeRoute,
   type Network,
   type NetworkRef,
   type Subnetwork,
 } from './networks';
-import { vpnRoutes } from './vpn';
 
 /**
- * A node whose network, or one of whose own ranges, is gone or unreadable has no entry.
- * @param sharesMs for how long look-ups share what they found: many nodes that join at once do, each in a pass of
- *   its own. What is that old may miss a change, and the pass that the change itself brings comes later.
+ * A node has no entry when its network, or one of its own ranges, is missing or unreadable.
+ * @param cacheMs for how long reconciliations share what they read: nodes that join together are reconciled one by one.
+ *   A change in this time may be missed here, and is handled by its own event.
  */
 export function makeRoutes(clients: Clients, cacheMs: number): NetworkDiscovery<GcpNode> {
-  const cached = { since: -Infinity, inventory: undefined as NetworkInventory | undefined };
-  const inventoryFor = (deadline: Deadline): NetworkInventory => {
-    const isFresh = Date.now() - cached.since < cacheMs;
-    const inventory = (isFresh ? cached.inventory : undefined) ?? makeNetworkInventory(clients, deadline);
-    if (inventory !== cached.inventory) Object.assign(cached, { since: Date.now(), inventory });
-    return inventory;
-  };
+  let cached: { readonly since: number; readonly inventory: NetworkInventory } | undefined;
+  function inventoryFor(deadline: Deadline): NetworkInventory {
+    if (!cached || Date.now() - cached.since >= cacheMs) {
+      cached = { since: Date.now(), inventory: makeNetworkInventory(clients, deadline) };
+    }
+    return cached.inventory;
+  }
   return {
     async getNetworkContexts(nodes, kinds, deadline) {
       const inventory = inventoryFor(deadline);
-      const found = await mapLimited(nodes, async (node) => {
-        const surroundings = await undefinedIfNotFound(networkContextOf(node, kinds, inventory));
-        return [nodeKey(node.ref), surroundings] as const;
+      const entries = await mapLimited(nodes, async (node): Promise<[NodeKey, NetworkContext][]> => {
+        const context = await undefinedIfNotFound(networkContextOf(node, kinds, inventory));
+        return context ? [[nodeKey(node.ref), context]] : [];
       });
-      return new Map(found.filter((entry): entry is [NodeKey, NetworkContext] => entry[1] !== undefined));
+      return new Map(entries.flat());
     },
   };
 }
@@ -57,30 +63,34 @@ async function networkContextOf(
   const networkRanges = parseCidrs([network.internalIpv6Range, ...subnets.flatMap(subnetRanges)]);
   const podRanges = podRangesOf(instance, subnets);
   if (!networkRanges || !podRanges) return undefined;
-  const region = regionOf(zone);
-  const found = await Promise.all([
-    kinds.includes('peerings') ? importedRoutes(inventory, ref, network, region) : [],
-    kinds.includes('vpn') ? vpnRoutes(inventory, ref, network, region, instance) : [],
+  const source: RouteSource = { inventory, ref, network, region: regionOf(zone), instance };
+  const routes = await Promise.all([
+    kinds.includes('peerings') ? peeringRoutes(source) : [],
+    kinds.includes('vpn') ? vpnRoutes(source) : [],
   ]);
   return {
     network: ref.network,
     networkRanges,
     podRanges,
     arePodsRouted: podRanges.length > 0 && podRanges.every(isPrivate),
-    routes: found.flat(),
+    routes: routes.flat(),
     discoveredKinds: kinds.filter((kind) => kind === 'peerings' || kind === 'vpn'),
   };
 }
 
-/** Only what the network really imports: a peering that is not ACTIVE on both sides has no routes. */
-async function importedRoutes(
-  inventory: NetworkInventory,
-  ref: NetworkRef,
-  { peerings }: Network,
-  region: string,
-): Promise<Route[]> {
-  const active = (peerings ?? []).filter(({ state }) => state === 'ACTIVE').map(({ name }) => name ?? '');
-  const routes = await mapLimited(active, async (via): Promise<Route[]> => {
+interface RouteSource {
+  readonly inventory: NetworkInventory;
+  readonly ref: NetworkRef;
+  readonly network: Network;
+  readonly region: string;
+  readonly instance: Instance;
+}
+
+/** Only imported routes: a peering that is not ACTIVE on both sides has none. */
+async function peeringRoutes({ inventory, ref, network, region }: RouteSource): Promise<Route[]> {
+  const active = (network.peerings ?? []).filter(({ state }) => state === 'ACTIVE');
+  const routes = await mapLimited(active, async ({ name }): Promise<Route[]> => {
+    const via = name ?? '';
     const offered = await inventory.peeringRoutes(ref, via, region);
     return offered.flatMap(({ imported, destRange: destination }) =>
       imported && destination ? [{ kind: 'peerings', via, destination, state: 'active' }] : [],
@@ -89,41 +99,51 @@ async function importedRoutes(
   return routes.flat();
 }
 
-export const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));
+/** Static routes into a VPN tunnel, and routes that Cloud Routers learned over VPN and Interconnect. */
+async function vpnRoutes({ inventory, ref, network, region, instance }: RouteSource): Promise<Route[]> {
+  const [staticRoutes, learnedRoutes] = await Promise.all([
+    inventory.staticRoutes(ref),
+    inventory.learnedRoutes(ref, network, region),
+  ]);
+  const tunnels = staticRoutes.filter((route) => route.nextHopVpnTunnel && appliesTo(instance, route));
+  return [...tunnels, ...learnedRoutes].flatMap(toVpnRoute);
+}
+
+function toVpnRoute(route: ComputeRoute): Route[] {
+  const { destRange: destination } = route;
+  if (!destination) return [];
+  return [{ kind: 'vpn', via: nextHopName(route), destination, state: routeState(route) }];
+}
 
 /**
- * VPC-native nodes take their pods' addresses from a secondary range of the subnetwork, as an alias range.
- * The whole secondary range counts: pods of other nodes are pods too, and all nodes get one rule set.
- * @returns undefined also where the node's subnetwork is not listed: then neither are its ranges
+ * VPC-native nodes have an alias range from a secondary range of the subnetwork. The whole secondary range counts: it
+ * contains the pods of other nodes, and nodes with equal inputs share a rule set.
+ * @returns undefined also where the node's subnetwork, and so its ranges, is not listed
  */
 function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] | undefined {
   const [nic] = networkInterfaces ?? [];
   const subnet = subnets.find(
     ({ selfLink }) => selfLink && resourcePath(selfLink) === resourcePath(nic?.subnetwork),
   );
+  if (!subnet) return undefined;
   const aliases = (nic?.aliasIpRanges ?? []).filter(({ subnetworkRangeName }) => subnetworkRangeName);
-  return (
-    subnet &&
-    parseCidrs(
-      aliases.map(({ subnetworkRangeName, ipCidrRange }) => {
-        const range = subnet.secondaryIpRanges?.find(({ rangeName }) => rangeName === subnetworkRangeName);
-        return range?.ipCidrRange ?? ipCidrRange;
-      }),
-    )
+  return parseCidrs(
+    aliases.map(({ subnetworkRangeName, ipCidrRange }) => {
+      const range = subnet.secondaryIpRanges?.find(({ rangeName }) => rangeName === subnetworkRangeName);
+      return range?.ipCidrRange ?? ipCidrRange;
+    }),
   );
 }
 
-/** The same resource has URLs on different hosts and API versions. */
+/** One resource has URLs with different hosts and API versions. */
 const resourcePath = (url: string | null | undefined): string | undefined => url?.split('/projects/')[1];
 
-/** Undefined when one is unreadable: without all of its own ranges a node cannot be planned safely. */
+/** Undefined when a range is unreadable: planning is only safe with all of the node's own ranges. */
 function parseCidrs(texts: readonly (string | null | undefined)[]): Cidr[] | undefined {
-  try {
-    const given = new Set(texts.filter((text) => typeof text === 'string'));
-    given.delete(''); // what the API leaves out
-    return [...given].map(parseCidr);
-  } catch (thrown) {
-    if (thrown instanceof CidrError) return undefined;
-    throw thrown;
-  }
+  const ranges = new Set(texts.filter((text) => typeof text === 'string'));
+  ranges.delete(''); // The API returns it for a range that is not set.
+  return tryParse(
+    () => [...ranges].map(parseCidr),
+    (error) => error instanceof CidrError,
+  );
 }

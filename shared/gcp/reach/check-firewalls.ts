@@ -1,7 +1,6 @@
 import { addressOf, contains, parseCidr } from '../../core/model/cidr';
-import { lastSegment, type Instance } from '../discover/instance';
-import { subnetRanges, type NetworkRef } from '../discover/networks';
-import { regionOf } from '../discover/routes';
+import type { Instance } from '../discover/instance';
+import { lastSegment, regionOf, subnetRanges, type NetworkRef } from '../discover/networks';
 import { hasPort, type Flow } from './firewall-rules';
 import { gcloud } from './fix-command';
 import { type PathContext, type CheckResult } from './path-context';

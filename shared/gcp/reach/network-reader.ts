@@ -3,11 +3,14 @@ import { ForwardingRulesClient } from '@google-cloud/compute/build/src/v1/forwar
 import { PermanentError } from '../../core/model/errors';
 import type { GcpNodeRef } from '../../core/model/node';
 import type { Deadline } from '../../core/cloud';
-import { callOptions, type Clients } from '../client/clients';
-import { undefinedIfNotFound, call } from '../client/errors';
-import { lastSegment, type Instance } from '../discover/instance';
+import { memoize } from '../../core/util/memoize';
+import { call } from '../client/call';
+import type { Clients } from '../client/clients';
+import { undefinedIfNotFound } from '../client/errors';
+import { listAll } from '../client/pages';
+import type { Instance } from '../discover/instance';
 import { makeNetworkInventory } from '../discover/network-inventory';
-import { isInNetwork, memoize, type Network, type NetworkRef } from '../discover/networks';
+import { isInNetwork, lastSegment, networkKey, type Network, type NetworkRef } from '../discover/networks';
 import type { EffectiveFirewalls } from './firewall-rules';
 import { gcloud } from './fix-command';
 
@@ -47,9 +50,22 @@ export type NetworkReader = ReturnType<typeof makeNetworkReader>;
 /** What one look at a way asks the cloud, each thing once. @throws Unseen where that is not permitted */
 export function makeNetworkReader(clients: Clients, deadline: Deadline) {
   const inventory = makeNetworkInventory(clients, deadline);
-  const firewalls = memoize<EffectiveFirewalls>();
-  const instances = memoize<Instance[]>();
-  const forwardingRules = memoize<ForwardingRule[]>();
+  const instanceFirewalls = memoize(
+    (ref: GcpNodeRef) => firewallsOfInstance(clients, ref, deadline),
+    ({ id }) => id,
+  );
+  const networkFirewalls = memoize(
+    (ref: NetworkRef) => firewallsOfNetwork(clients, ref, deadline),
+    networkKey,
+  );
+  const instances = memoize(
+    (at: AddressInProject) => listInstances(clients, at, deadline),
+    ({ project, address }) => `${project} ${address}`,
+  );
+  const forwardingRules = memoize(
+    (at: AddressInProject) => listForwardingRules(clients, at, deadline),
+    ({ project, address }) => `${project} ${address}`,
+  );
   return {
     /** Undefined for a network that does not exist. */
     network: (ref: NetworkRef) =>
@@ -74,30 +90,26 @@ export function makeNetworkReader(clients: Clients, deadline: Deadline) {
     firewallsOf: (ref: GcpNodeRef) =>
       orThrowDenied(
         gcloud('instances', 'network-interfaces', 'get-effective-firewalls', ref.id, ...inZone(ref)),
-        firewalls(ref.id, () => firewallsOfInstance(clients, ref, deadline)),
+        instanceFirewalls(ref),
       ),
     firewallsIn: (ref: NetworkRef) =>
       orThrowDenied(
         gcloud('networks', 'get-effective-firewalls', ref.network, ...inProject(ref)),
-        firewalls(`${ref.project}/${ref.network}`, () => firewallsOfNetwork(clients, ref, deadline)),
+        networkFirewalls(ref),
       ),
     /** @param address without a prefix length */
     instanceAt: async (ref: NetworkRef, address: string): Promise<Instance | undefined> => {
-      const filter = `networkInterfaces.networkIP = "${address}"`;
       const all = await orThrowDenied(
         gcloud('instances', 'list', ...inProject(ref), '--filter', `networkInterfaces.networkIP=${address}`),
-        instances(`${ref.project} ${address}`, () => listInstances(clients, ref, filter, deadline)),
+        instances({ project: ref.project, address }),
       );
       return all.find(({ networkInterfaces }) => isInNetwork(ref, networkInterfaces?.[0]?.network));
     },
     /** @param address without a prefix length */
     forwardingRulesAt: async (ref: NetworkRef, address: string): Promise<ForwardingRule[]> => {
-      const filter = `IPAddress = "${address}"`;
       const all = await orThrowDenied(
         gcloud('forwarding-rules', 'list', ...inProject(ref), '--filter', `IPAddress=${address}`),
-        forwardingRules(`${ref.project} ${address}`, () =>
-          listForwardingRules(clients, ref, filter, deadline),
-        ),
+        forwardingRules({ project: ref.project, address }),
       );
       return all.filter(({ network }) => isInNetwork(ref, network));
     },
@@ -128,11 +140,10 @@ function firewallsOfInstance(
   { project, zone, id: instance }: GcpNodeRef,
   deadline: Deadline,
 ): Promise<EffectiveFirewalls> {
-  return call(`read the firewall rules of instance ${instance}`, deadline, async () => {
+  return call(`read the firewall rules of instance ${instance}`, deadline, async (options) => {
     const client = await clients.instances();
     const request = { project, zone, instance, networkInterface: 'nic0' };
-    const [found] = await client.getEffectiveFirewalls(request, callOptions(deadline));
-    return found;
+    return (await client.getEffectiveFirewalls(request, options))[0];
   });
 }
 
@@ -141,43 +152,47 @@ function firewallsOfNetwork(
   { project, network }: NetworkRef,
   deadline: Deadline,
 ): Promise<EffectiveFirewalls> {
-  return call(`read the firewall rules of network ${network} of ${project}`, deadline, async () => {
+  return call(`read the firewall rules of network ${network} of ${project}`, deadline, async (options) => {
     const client = await clients.networks();
-    const [found] = await client.getEffectiveFirewalls({ project, network }, callOptions(deadline));
-    return found;
+    return (await client.getEffectiveFirewalls({ project, network }, options))[0];
   });
+}
+
+interface AddressInProject {
+  readonly project: string;
+  readonly address: string;
 }
 
 function listInstances(
   clients: Clients,
-  { project }: NetworkRef,
-  filter: string,
+  { project, address }: AddressInProject,
   deadline: Deadline,
 ): Promise<Instance[]> {
-  return call(`list the instances of ${project}`, deadline, async () => {
-    const client = await clients.instances();
-    const listed: Instance[] = [];
-    const request = { project, filter, maxResults: 500 };
-    for await (const [, { instances }] of client.aggregatedListAsync(request, callOptions(deadline))) {
-      listed.push(...(instances ?? []));
-    }
-    return listed;
+  const filter = `networkInterfaces.networkIP = "${address}"`;
+  return listAll({
+    action: `list the instances of ${project}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.instances();
+      return client.aggregatedListAsync({ project, filter, maxResults: 500 }, options);
+    },
+    toItems: ([, { instances }]) => instances ?? [],
   });
 }
 
 function listForwardingRules(
   clients: Clients,
-  { project }: NetworkRef,
-  filter: string,
+  { project, address }: AddressInProject,
   deadline: Deadline,
 ): Promise<ForwardingRule[]> {
-  return call(`list the forwarding rules of ${project}`, deadline, async () => {
-    const client = await clients.other(ForwardingRulesClient);
-    const listed: ForwardingRule[] = [];
-    const request = { project, filter, maxResults: 500 };
-    for await (const [, { forwardingRules }] of client.aggregatedListAsync(request, callOptions(deadline))) {
-      listed.push(...(forwardingRules ?? []));
-    }
-    return listed;
+  const filter = `IPAddress = "${address}"`;
+  return listAll({
+    action: `list the forwarding rules of ${project}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.other(ForwardingRulesClient);
+      return client.aggregatedListAsync({ project, filter, maxResults: 500 }, options);
+    },
+    toItems: ([, { forwardingRules }]) => forwardingRules ?? [],
   });
 }

@@ -3,16 +3,16 @@ import { contains, parseCidr, type Cidr } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Check } from '../../core/doctor/check';
 import type { Connection } from '../../core/doctor/check';
+import { lazy } from '../../core/util/memoize';
 import type { GcpNode, Instance } from '../discover/instance';
 import {
   parseNetworkUrl,
   networkOf,
-  memoize,
+  regionOf,
   subnetRanges,
   type Network,
   type NetworkRef,
 } from '../discover/networks';
-import { regionOf } from '../discover/routes';
 import {
   reachesAddress,
   lookUpRoutes,
@@ -62,27 +62,18 @@ export function makePathContext(reader: NetworkReader, connection: Connection<Gc
   const ref = networkOf(instance);
   if (!ref) throw networkGone(connection);
   const region = regionOf(connection.node.ref.zone);
-  const [memoLocation, memoCandidates, memoNextHop] = [
-    memoize<NetworkLocation>(),
-    memoize<CandidateRoutes>(),
-    memoize<NextHop>(),
-  ];
   const context: PathContext = {
     reader,
     connection,
     instance,
     ref,
-    localNetwork: () =>
-      memoLocation('', async () => {
-        const network = await reader.network(ref);
-        if (!network) throw networkGone(connection);
-        return { ref, network, region, instance };
-      }),
-    candidates: () =>
-      memoCandidates('', async () =>
-        lookUpRoutes(reader, await context.localNetwork(), connection.destination),
-      ),
-    nextHop: () => memoNextHop('', () => findNextHop(context)),
+    localNetwork: lazy(async () => {
+      const network = await reader.network(ref);
+      if (!network) throw networkGone(connection);
+      return { ref, network, region, instance };
+    }),
+    candidates: lazy(async () => lookUpRoutes(reader, await context.localNetwork(), connection.destination)),
+    nextHop: lazy(() => findNextHop(context)),
   };
   return context;
 }

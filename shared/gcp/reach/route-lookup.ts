@@ -1,9 +1,17 @@
 import { isInternal } from '../../core/model/reserved-ranges';
 import { CidrError, contains, parseCidr, type Cidr } from '../../core/model/cidr';
-import { lastSegment, type Instance } from '../discover/instance';
-import type { ComputeRoute, PeeringRoute } from '../discover/network-inventory';
-import { subnetRanges, type Network, type NetworkRef } from '../discover/networks';
-import { nextHopName, appliesTo, routeState } from '../discover/vpn';
+import type { Instance } from '../discover/instance';
+import {
+  appliesTo,
+  lastSegment,
+  nextHopName,
+  routeState,
+  subnetRanges,
+  type ComputeRoute,
+  type Network,
+  type NetworkRef,
+  type PeeringRoute,
+} from '../discover/networks';
 import type { NetworkReader } from './network-reader';
 
 /** Where routes are looked at from. */

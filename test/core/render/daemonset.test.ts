@@ -9,17 +9,18 @@ const [configMap, daemonSet] = parseAllDocuments(renderDaemonSet(program, option
   (document) => document.toJS() as Record<string, unknown>,
 );
 
+/** The pod's specification. */
 const { spec } = (daemonSet as { spec: { template: { spec: Record<string, unknown> } } }).spec.template;
 const [install] = spec['initContainers'] as Record<string, unknown>[];
-const [pause] = spec['containers'] as Record<string, unknown>[];
+const [rest] = spec['containers'] as Record<string, unknown>[];
 
-test('the ConfigMap has the exact program, and is below the size limit of Kubernetes', () => {
+test('the program travels byte for byte, in a ConfigMap of the size that Kubernetes takes', () => {
   expect(configMap).toMatchObject({ kind: 'ConfigMap', metadata: { namespace: 'kube-system' } });
   expect(configMap).toHaveProperty(['data', 'peermasq.sh'], program);
   expect(JSON.stringify(configMap).length).toBeLessThan(1024 * 1024);
 });
 
-test('the install container can enter the mount namespace of the node, and nothing else', () => {
+test('it has the privileges to enter the mount namespace of the node, and no more', () => {
   expect(install?.['securityContext']).toEqual({
     runAsUser: 0,
     readOnlyRootFilesystem: true,
@@ -32,8 +33,8 @@ test('the install container can enter the mount namespace of the node, and nothi
   expect(spec['volumes']).toEqual([{ name: 'program', configMap: { name: 'peermasq-watch' } }]);
 });
 
-test('the container that keeps running has no privileges', () => {
-  expect(pause).toMatchObject({
+test('when the watcher is installed nothing with privileges is left', () => {
+  expect(rest).toMatchObject({
     command: ['sleep', 'infinity'],
     securityContext: {
       runAsNonRoot: true,
@@ -43,7 +44,7 @@ test('the container that keeps running has no privileges', () => {
   });
 });
 
-test('runs on every Linux node, whatever its taints', () => {
+test('it reaches every Linux node, whatever its taints', () => {
   expect(spec).toMatchObject({
     nodeSelector: { 'kubernetes.io/os': 'linux' },
     tolerations: [{ operator: 'Exists' }],

@@ -29,6 +29,15 @@ test('memoize keeps undefined', () => {
   expect(calls).toBe(1);
 });
 
+test('memoize identifies objects by their id', () => {
+  const names: string[] = [];
+  const read = memoize(
+    ({ name }: { readonly name: string }) => names.push(name),
+    ({ name }) => name,
+  );
+  expect([read({ name: 'a' }), read({ name: 'a' }), read({ name: 'b' })]).toEqual([1, 1, 2]);
+});
+
 test('lazy makes its value at the first call', () => {
   let made = 0;
   const get = lazy(() => (made += 1));

@@ -29,7 +29,7 @@ beforeAll(async () => {
   cloud = lab.cloud;
   Object.assign(process.env, lab.env);
   addVm(cloud);
-  await makeNodes(getClients(), [mine], '').list(['*'], inSeconds(60));
+  await makeNodes(getClients(), { projects: [mine], isUpToDate: () => true }).list(['*'], inSeconds(60));
 }, 60_000);
 afterAll(() => lab.close());
 
@@ -123,7 +123,7 @@ interface Given {
 
 async function checksOf({ source = '10.209.0.2', destination = '10.193.0.3', port = 32191 }: Given = {}) {
   const ref = { cloud: 'gcp', project: node.project, zone: node.zone, id: node.id } as const;
-  const [found] = await makeNodes(getClients(), [], '').get([ref], inSeconds(10));
+  const [found] = await makeNodes(getClients(), { projects: [], isUpToDate: () => true }).get([ref], inSeconds(10));
   if (!found) throw new Error('no node');
   const connection = {
     node: found,

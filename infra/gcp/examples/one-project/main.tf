@@ -1,30 +1,30 @@
 # Nodes, networks and functions in one project.
 
 variable "project" {
-  description = "ID of the project."
+  description = "Id of the project."
   type        = string
 }
 
 variable "region" {
-  description = "Region of the functions."
+  description = "Where the functions run."
   type        = string
   default     = "europe-west1"
 }
 
 variable "alarm_email" {
-  description = "Receives mail when an alert opens and closes."
+  description = "Gets a mail when an alert begins and ends."
   type        = string
   default     = ""
 }
 
 variable "seed" {
-  description = "Whether to put the startup script in the project's metadata."
+  description = "Whether the project's metadata carries the startup script."
   type        = bool
   default     = false
 }
 
 variable "invokers" {
-  description = "IAM members who may call the backfill manually, such as group:sre@example.com."
+  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com."
   type        = list(string)
   default     = []
 }
@@ -40,6 +40,6 @@ module "peermasq" {
 }
 
 output "backfill" {
-  description = "URL to which invokers POST backfill requests."
+  description = "Where the backfill takes a POST from those who may call it."
   value       = module.peermasq.backfill
 }

@@ -1,30 +1,30 @@
-# Nodes and functions in a service project, their network in the host project of a Shared VPC: a log sink there sends
-# route changes, and the functions may read the network.
+# Nodes and functions in a service project, their network in the host project of a Shared VPC: what changes there
+# comes by log sinks, and the functions may read it.
 
 variable "project" {
-  description = "ID of the service project."
+  description = "Id of the service project."
   type        = string
 }
 
 variable "host_project" {
-  description = "ID of the host project."
+  description = "Id of the host project."
   type        = string
 }
 
 variable "region" {
-  description = "Region of the functions."
+  description = "Where the functions run."
   type        = string
   default     = "europe-west1"
 }
 
 variable "alarm_email" {
-  description = "Receives mail when an alert opens and closes."
+  description = "Gets a mail when an alert begins and ends."
   type        = string
   default     = ""
 }
 
 variable "invokers" {
-  description = "IAM members who may call the backfill manually, such as group:sre@example.com."
+  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com."
   type        = list(string)
   default     = []
 }
@@ -49,6 +49,6 @@ module "host" {
 }
 
 output "backfill" {
-  description = "URL to which invokers POST backfill requests."
+  description = "Where the backfill takes a POST from those who may call it."
   value       = module.peermasq.backfill
 }

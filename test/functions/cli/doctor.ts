@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { resolveDestination, resolveSource } from '../../../functions/cli/connection';
+import { resolveSource, resolveDestination } from '../../../functions/cli/connection';
 import { gatherFindings } from '../../../functions/cli/gather-findings';
 import type { TargetOptions } from '../../../functions/cli/targets';
 import { diagnose } from '../../../shared/core/doctor/diagnose';
@@ -10,41 +10,41 @@ import type { CliResult } from '../../lab/cli-home';
 import type { Networks } from '../../lab/networks';
 import { nodeProgramFile } from '../../lab/node-program';
 
-/** A local cloud around real networks, with a running node that has no peermasq rules yet. */
+/** A local cloud around real networks, with a node that runs and has no rules of peermasq yet. */
 export interface DoctorLab {
   readonly networks: Networks;
-  /** For commands of the command line. */
+  /** Where the command line looks. */
   readonly options: TargetOptions;
-  /** The ID of the node. */
+  /** The node's id, which is also its name on the command line. */
   readonly node: string;
-  /** Pushes the rule set to the node. */
+  /** Brings the node to its rule set. */
   readonly fix: () => Promise<void>;
-  /** Runs the built command line with the credentials and the config of this cloud. */
+  /** The built command line, with the credentials and the config of this cloud. */
   readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
   readonly close: () => Promise<void>;
 }
 
-/** A way to break the cloud around the node. `breakIt` returns a function that undoes it. */
+/** One way to break what is around the node: undoes itself with what it returns. */
 export type CloudBreak<Lab> = readonly [
-  title: string,
+  name: string,
   breakIt: (lab: Lab) => () => void,
-  checkName: CheckName,
+  name: CheckName,
   fix: string,
 ];
 
-/** For tests that only one cloud has. */
+/** What there is for tests of one cloud alone. */
 export interface DoctorFixture<Lab extends DoctorLab> {
-  /** Only valid inside tests. */
+  /** Once it is open. */
   readonly lab: () => Lab;
-  /** @param from the pod of the topology by default */
+  /** @param from the pod of the topology where nothing else is said */
   readonly doctor: (from?: string) => Promise<Diagnosis>;
-  /** Whether a request of the pod reaches the peer. */
+  /** Whether the pod reaches the peer. */
   readonly isReached: () => Promise<boolean>;
-  /** Runs the command that doctor prints as fix. */
+  /** Runs what doctor says mends it, as it stands. */
   readonly applyFix: (fix: string | undefined) => Promise<void>;
 }
 
-/** Tests that doctor names the right check, in either cloud, for each way to break the lab. */
+/** What doctor must say, whichever cloud it is, of each way to break the lab. */
 export function describeDoctor<Lab extends DoctorLab>(
   name: string,
   open: () => Promise<Lab>,
@@ -61,35 +61,36 @@ export function describeDoctor<Lab extends DoctorLab>(
     async function doctor(from?: string): Promise<Diagnosis> {
       const { node, peer } = lab.networks.topology;
       const to = await resolveDestination(`${peer.address}:${peer.port}`);
-      const source = await resolveSource(from ?? node.pods.pod, lab.node);
-      return diagnose(await gatherFindings({ from: source, to }, lab.options));
+      return diagnose(
+        await gatherFindings(await resolveSource(from ?? node.pods.pod, lab.node), to, lab.options),
+      );
     }
     const isReached = async () => (await lab.networks.pod.request(700)).reached;
     async function applyFix(fix: string | undefined): Promise<void> {
       expect(fix).toBe(`npx peermasq backfill --force --node ${lab.node}`);
-      const args = (fix ?? '').replace('npx peermasq ', '').split(' ');
-      expect(await lab.peermasq([...args, '--yes'])).toMatchObject({ status: 0 });
+      const words = (fix ?? '').replace('npx peermasq ', '').split(' ');
+      expect(await lab.peermasq([...words, '--yes'])).toMatchObject({ status: 0 });
       expect(await isReached()).toBe(true);
     }
 
-    test('after a push no check is broken, and packets reach the peer', async () => {
+    test('once it is cured nothing is broken, and the packets agree', async () => {
       expect(await isReached()).toBe(false);
       await lab.fix();
       expect(await doctor()).toMatchObject({ broken: null });
       expect(await isReached()).toBe(true);
     }, 40_000);
 
-    test('a connection from the node itself needs no masquerading', async () => {
+    test('from the node itself masquerading is not needed', async () => {
       const diagnosis = await doctor(lab.node);
       expect(diagnosis.broken).toBeNull();
       expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'not-needed' });
     });
 
-    test.each(cloudBreaks)('%s', async (_, breakIt, checkName, fix) => {
+    test.each(cloudBreaks)('%s', async (_, breakIt, name, fix) => {
       const restore = breakIt(lab);
       try {
         const { broken } = await doctor();
-        expect(broken).toMatchObject({ name: checkName });
+        expect(broken).toMatchObject({ name });
         expect(broken?.fix).toContain(fix);
         expect(broken?.evidence[0]).not.toMatch(/^(?!No ).* allows /);
       } finally {
@@ -97,7 +98,7 @@ export function describeDoctor<Lab extends DoctorLab>(
       }
     });
 
-    test('missing masquerade rule: the fix works, and no check is broken after it', async () => {
+    test('no masquerade rule: what mends it does, and nothing is broken then', async () => {
       await iptables(lab, '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
       const { broken } = await doctor();
       expect(await isReached()).toBe(false);
@@ -111,15 +112,15 @@ export function describeDoctor<Lab extends DoctorLab>(
   });
 }
 
-/** Changes on the node, which work the same in both clouds. */
+/** Whoever changes a node's rules does the same in every cloud. */
 export function describeNodeBreaks<Lab extends DoctorLab>({
   lab,
   doctor,
   isReached,
   applyFix,
 }: DoctorFixture<Lab>): void {
-  describe('masquerading is the first broken check, and the fix works', () => {
-    test('a RETURN rule before the masquerade rule', async () => {
+  describe('masquerading is the first broken link, and what mends it does', () => {
+    test('a RETURN before the masquerade', async () => {
       const { peer } = lab().networks.topology;
       await iptables(lab(), '-I', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
       const diagnosis = await doctor();
@@ -133,7 +134,7 @@ export function describeNodeBreaks<Lab extends DoctorLab>({
       await iptables(lab(), '-D', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
     });
 
-    test('an exemption that matches the destination', async () => {
+    test('an exemption in the way', async () => {
       const { peer } = lab().networks.topology;
       await apply(lab(), [`exempt ${peer.address}/32 except`]);
       const { broken } = await doctor();
@@ -144,7 +145,7 @@ export function describeNodeBreaks<Lab extends DoctorLab>({
       await applyFix(broken?.fix);
     });
 
-    test('rules in another backend than the one the node uses', async () => {
+    test('rules in another backend than the node’s own', async () => {
       await apply(lab(), [], { PEERMASQ_BACKEND: 'iptables-legacy' });
       const { broken } = await doctor();
       expect(broken).toMatchObject({ name: 'masquerading' });
@@ -161,7 +162,7 @@ const iptables = (lab: DoctorLab, ...args: string[]) => run(lab, ['iptables', '-
 const peermasq = (lab: DoctorLab, args: string[], env: Record<string, string> = {}, stdin = '') =>
   run(lab, ['bash', nodeProgramFile, ...args], env, stdin);
 
-/** Applies a rule set with a newer generation than any before it. */
+/** A rule set newer than whatever the node has. */
 async function apply(
   lab: DoctorLab,
   more: readonly string[],

@@ -1,0 +1,38 @@
+import * as z from 'zod';
+import { PermanentError } from '../../../shared/core/model/errors';
+
+/** Time of an invocation that is kept for logs and the response. */
+const reserveSeconds = 5;
+
+const settingsSchema = z
+  .object({
+    PEERMASQ_PROJECTS: z.string().default(''),
+    PEERMASQ_INVOCATION_SECONDS: z
+      .string()
+      .default('60')
+      .refine((text) => Number.isFinite(Number(text)) && Number(text) > reserveSeconds, {
+        error: ({ input }) =>
+          `invalid value ${JSON.stringify(input)}: expected a number above ${reserveSeconds}`,
+      }),
+  })
+  .transform((env) => ({
+    /** Projects whose nodes are managed; empty means the project of the function's credentials. */
+    projects: env.PEERMASQ_PROJECTS.split(',')
+      .map((id) => id.trim())
+      .filter(Boolean),
+    /** How long an invocation may work: the function's timeout, as Terraform sets it, less the reserve. */
+    invocationMs: (Number(env.PEERMASQ_INVOCATION_SECONDS) - reserveSeconds) * 1_000,
+  }));
+
+type GcpSettings = z.output<typeof settingsSchema>;
+
+/** @throws PermanentError that names every invalid variable */
+export function readSettings(env: Readonly<Record<string, string | undefined>>): GcpSettings {
+  const read = settingsSchema.safeParse(env);
+  if (read.success) return read.data;
+  throw new PermanentError(
+    'bad-setting',
+    `Invalid environment variables: ${z.prettifyError(read.error)}`,
+    'Deploy again, or set the variables as infra/gcp does.',
+  );
+}

@@ -1,0 +1,57 @@
+import { randomUUID } from 'node:crypto';
+import { RetryableError } from '../../core/model/errors';
+import type { Deadline } from '../../core/cloud';
+import { call } from '../client/call';
+import type { Clients } from '../client/clients';
+import { operationIn, waitForOperation } from '../client/operations';
+import { readInstance, type GcpNode } from '../discover/instance';
+import type { StatusRecord } from '../discover/recorded-status';
+import { writeStatus } from './status';
+
+export async function restartNode(clients: Clients, node: GcpNode, deadline: Deadline): Promise<void> {
+  const instance = await readInstance(clients, node.ref, deadline);
+  if (instance?.status !== 'RUNNING') throw notRunning(node.name, instance?.status ?? undefined);
+  // Written first: from then on the node must report again, and is not restarted another time.
+  await writeStatus(clients, withState({ ...node, instance }, 'restarted'), deadline);
+  try {
+    await reset(clients, node, deadline);
+  } catch (error) {
+    if (!isInProgress(error)) await markNotRestarted(clients, node, deadline);
+    throw error;
+  }
+}
+
+const withState = (node: GcpNode, state: StatusRecord['state']) => ({
+  node,
+  status: { state, at: new Date() },
+});
+
+/** Otherwise a node that could not be restarted, for a missing permission for example, would count as restarted. */
+async function markNotRestarted(clients: Clients, node: GcpNode, deadline: Deadline): Promise<void> {
+  const instance = await readInstance(clients, node.ref, deadline);
+  if (instance) await writeStatus(clients, withState({ ...node, instance }, 'needs-reboot'), deadline);
+}
+
+/** The reset continues although the deadline ended the wait for it. */
+const isInProgress = (error: unknown): boolean =>
+  error instanceof RetryableError && error.code === 'operation-unfinished';
+
+async function reset(clients: Clients, { ref, name }: GcpNode, deadline: Deadline): Promise<void> {
+  const { project, zone, id: instance } = ref;
+  // All attempts share the id, so that a retry after a lost response does not reset twice.
+  const request = { project, zone, instance, requestId: randomUUID() };
+  const operation = await call(`restart ${name}`, deadline, async (options) => {
+    const client = await clients.instances();
+    const [{ latestResponse }] = await client.reset(request, options);
+    return operationIn(latestResponse);
+  });
+  await waitForOperation(clients, { ref, operation }, deadline);
+}
+
+const notRunning = (name: string, status = 'deleted') =>
+  new RetryableError(
+    'not-running',
+    `${name} is ${status}, so it is not restarted`,
+    'The next sweep checks it again.',
+    60,
+  );

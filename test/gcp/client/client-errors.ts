@@ -1,0 +1,34 @@
+const rawResponse = Symbol.for('google-gax.rawHttpResponsePayload');
+const response = (code: number, reason: string, message: string) => ({
+  error: { code, message, errors: [{ message, domain: 'global', reason }] },
+});
+
+export interface HttpError {
+  readonly status: number;
+  readonly reason: string;
+  readonly message?: string;
+}
+
+/** The error of version 7 of the client: gRPC code, HTTP status, and the text of the response under a symbol. */
+export const googleError = (code: number, { status, reason, message = 'x' }: HttpError) =>
+  Object.assign(new Error(message), {
+    code,
+    httpStatusCode: status,
+    [rawResponse]: JSON.stringify(response(status, reason, message)),
+  });
+
+/** The error of version 6, and of the credentials in both: the HTTP status as `status` and `code`. */
+export const gaxiosError = ({ status, reason, message = 'x' }: HttpError) =>
+  Object.assign(new Error(message), {
+    status,
+    code: status,
+    response: { status, data: response(status, reason, message) },
+  });
+
+export const badGateway = Object.assign(new Error('Bad Gateway'), {
+  httpStatusCode: 502,
+  [rawResponse]: '<html>',
+});
+
+/** A broken connection, as version 7 reports it. */
+export const connectionReset = Object.assign(new Error('socket hang up'), { code: 14 });
