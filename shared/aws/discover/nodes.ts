@@ -6,7 +6,10 @@ import {
 } from '@aws-sdk/client-ec2';
 import type { AwsNodeRef, Node } from '../../core/model/node';
 import type { Deadline, NodeInventory } from '../../core/cloud';
-import { allPages, call, chunks, filterValuesLimit, retryWithoutMissing } from '../client/call';
+import { allPages, call } from '../client/call';
+import { retryWithoutMissing } from '../client/errors';
+import { filterValuesLimit } from '../client/pages';
+import { chunks } from '../../core/util/collections';
 import type { Clients } from '../client/clients';
 import { clusterKeyPrefix, clusterValueKeys, controlPlaneTags } from '../names';
 import { lastPushOf, recordedOf, parseStatus, type StatusRecord } from '../deliver/status';

@@ -1,5 +1,5 @@
 import { addressOf, contains, parseAddress, type Cidr } from '../model/cidr';
-import type { Explanation } from '../explain/simulate/packet';
+import type { Explanation } from '../explain/explanation';
 import type { NetworkContext } from '../model/node';
 import { definedOnly } from '../util/collections';
 import type { CheckResult } from './check';

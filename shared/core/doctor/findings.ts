@@ -1,6 +1,6 @@
 import type { Cidr } from '../model/cidr';
 import type { PeermasqError } from '../model/errors';
-import type { Explanation } from '../explain/simulate/packet';
+import type { Explanation } from '../explain/explanation';
 import type { Node, NetworkContext } from '../model/node';
 import type { Outcome } from '../reconcile/outcome';
 import type { Check } from './check';

@@ -3,7 +3,7 @@ import { parseAddress, parseCidr } from '../../../shared/core/model/cidr';
 import { diagnose } from '../../../shared/core/doctor/diagnose';
 import type { Findings } from '../../../shared/core/doctor/findings';
 import { PermanentError } from '../../../shared/core/model/errors';
-import type { Explanation } from '../../../shared/core/explain/simulate/packet';
+import type { Explanation } from '../../../shared/core/explain/explanation';
 import type { Node, NetworkContext } from '../../../shared/core/model/node';
 import type { Outcome } from '../../../shared/core/reconcile/outcome';
 import type { Check, CheckName } from '../../../shared/core/doctor/check';

@@ -184,7 +184,7 @@ describe('what no rule can masquerade, as it is not tracked', () => {
       '-A POSTROUTING -j MASQUERADE',
     );
     expect([masqueraded, cause]).toEqual([false, 'untracked']);
-    expect(reason).toMatch(/^Rule 1 of chain PREROUTING .* table raw.*CT --notrack.* would masquerade/);
+    expect(reason).toMatch(/^Untracked: PREROUTING rule 1 .* table raw.*CT --notrack.* would masquerade/);
     expect(fix).toBe('iptables-nft -t raw -D PREROUTING 1');
   });
 

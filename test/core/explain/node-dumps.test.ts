@@ -77,7 +77,9 @@ test("the nearest rule that leaves the destination out is named, with the backen
     destinationPort: 32191,
     isFromNode: false,
   });
-  expect(reason).toContain('! -d 10.0.0.0/8');
+  expect(reason).toContain(
+    'Closest match: POSTROUTING rule 2 (iptables-nft, table nat), skipped because the destination is inside 10.0.0.0/8: ',
+  );
   expect(fix).toBe(
     'iptables-nft -t nat -I POSTROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32 -m addrtype ! --dst-type LOCAL -j MASQUERADE',
   );

@@ -2,7 +2,7 @@ import { misconfigurations, type LabConnection, type Misconfiguration } from '..
 import { openAccount } from '../../lab/demo/aws-event';
 import { buildNetworks } from '../../lab/networks';
 import { awsPeering } from '../../lab/topologies';
-import { describeDoctor, describeNodeBreaks, type CloudBreak, type DoctorLab } from './doctor';
+import { describeDoctor, describeNodeBreaks, type CloudBreak, type DoctorLab } from './describe-doctor';
 
 interface AwsLab extends DoctorLab {
   readonly connection: LabConnection;
@@ -57,7 +57,7 @@ describeDoctor(
   describeNodeBreaks,
 );
 
-/** @returns what puts back everything that a break changes */
+/** @returns a function that restores everything a break can change */
 function saveState({ peering, node, peer }: LabConnection): () => void {
   const { status } = peering;
   const sides = [node, peer].map((side) => ({

@@ -10,7 +10,7 @@ import { bootGceNode } from '../../lab/gcp/startup-scripts-service';
 import { addVm, setMetadata, type LabVm } from '../../lab/gcp/state';
 import { buildNetworks } from '../../lab/networks';
 import { gcpPeering } from '../../lab/topologies';
-import { describeDoctor, type DoctorLab } from './doctor';
+import { describeDoctor, type DoctorLab } from './describe-doctor';
 import { nodeProgram, nodeProgramFile } from '../../lab/node-program';
 
 interface GcpLab extends DoctorLab {
@@ -36,7 +36,7 @@ async function open(): Promise<GcpLab> {
     options: { config: project.config, cloud: 'gcp', project: [vm.project], stage: 'dev', timeout: 60 },
     node: vm.id,
     peermasq: project.peermasq,
-    // Its watch is there before there are rules for it, as where Terraform seeds it: no look comes too early.
+    // Installs the watcher before there is a rule set, as Terraform does when it seeds the metadata.
     fix: async () => {
       setMetadata(project.cloud, vm, 'startup-script', composeStartupScript(undefined));
       setMetadata(project.cloud, vm, 'peermasq-program', nodeProgram);
@@ -51,7 +51,7 @@ async function open(): Promise<GcpLab> {
   };
 }
 
-/** Changes something of the cloud, and undoes it. */
+/** A break that restores networks and firewalls. */
 const change =
   (breakIt: (cloud: DemoProject['cloud']) => void) =>
   ({ project: { cloud } }: GcpLab) => {
@@ -67,7 +67,7 @@ const networkOf = ({ networks }: DemoProject['cloud'], index: 0 | 1) => {
   return network;
 };
 
-/** One side alone has made it, so it has no routes either. */
+/** Only one side has created the peering, so there are no routes. */
 const makePeeringPending = (cloud: DemoProject['cloud'], missing: 0 | 1) => {
   networkOf(cloud, missing).peerings = [];
   for (const network of [networkOf(cloud, 0), networkOf(cloud, 1)]) {
@@ -81,7 +81,7 @@ describeDoctor<GcpLab>(
   open,
   [
     [
-      'peering made on this side alone: peering',
+      'peering created on one side only: peering',
       change((cloud) => {
         makePeeringPending(cloud, 1);
       }),
@@ -89,7 +89,7 @@ describeDoctor<GcpLab>(
       'gcloud compute networks peerings create',
     ],
     [
-      'no route there: forward-route',
+      'no route to the peer: forward-route',
       change((cloud) => {
         networkOf(cloud, 0).routes = {};
       }),
@@ -97,7 +97,7 @@ describeDoctor<GcpLab>(
       'gcloud compute',
     ],
     [
-      'no route back: return-route',
+      'no route back to the node: return-route',
       change((cloud) => {
         networkOf(cloud, 1).routes = {};
       }),
@@ -105,7 +105,7 @@ describeDoctor<GcpLab>(
       'gcloud compute networks peerings list-routes to-frontend',
     ],
     [
-      'firewall closed at the node: node-firewall',
+      'firewall of the node denies egress: node-firewall',
       change((cloud) => {
         cloud.firewalls.push({
           project: nodeOfProject.project,
@@ -120,7 +120,7 @@ describeDoctor<GcpLab>(
       'gcloud compute firewall-rules create',
     ],
     [
-      'firewall closed at the peer: peer-firewall',
+      'firewall of the peer allows nothing: peer-firewall',
       change((cloud) => {
         cloud.firewalls = [];
       }),
@@ -129,12 +129,12 @@ describeDoctor<GcpLab>(
     ],
   ],
   ({ lab, doctor }) => {
-    test('VPC-native: masquerading is not needed, and that is said', async () => {
+    test('a VPC-native cluster needs no masquerading, and the verdict says so', async () => {
       const { vm, project } = lab();
       const [subnet] = project.cloud.subnetworks;
       const [nic] = vm.networkInterfaces;
       if (!subnet || !nic) throw new Error('no subnet');
-      // Such a node was never handed anything.
+      // No rule set is pushed to such a node.
       setMetadata(project.cloud, vm, 'peermasq-ruleset', undefined);
       subnet.secondaryIpRanges = [{ rangeName: 'pods', ipCidrRange: '10.132.0.0/14' }];
       nic.aliasIpRanges = [{ ipCidrRange: '10.132.0.0/24', subnetworkRangeName: 'pods' }];

@@ -3,7 +3,7 @@ import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { parseBackfillRequest } from '../../../functions/runtime/backfill';
 import { statements } from '../../../shared/aws/client/permissions';
-import { apiMetrics, clusterMetrics } from '../../../shared/aws/metric-names';
+import { apiMetrics, clusterMetrics } from '../../../shared/aws/names';
 import {
   allOf,
   allowedIn,

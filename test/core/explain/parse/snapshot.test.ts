@@ -50,19 +50,24 @@ const native = (name: string, ...expr: readonly Json[]) =>
 
 describe('what the dump does not show is not guessed', () => {
   test.each([
-    ['IPv6 against rules of IPv4', nat, ipv6Endpoints, 'give what `ip6tables-save` prints too'],
-    ['a dump of table filter alone', table('filter'), [], 'give what `iptables-save` prints too'],
+    ['IPv6 against rules of IPv4', nat, ipv6Endpoints, 'not in the dump: add the output of `ip6tables-save`'],
+    [
+      'a dump of table filter alone',
+      table('filter'),
+      [],
+      'not in the dump: add the output of `iptables-save`',
+    ],
     [
       'a table that iptables-nft cannot print',
       `${table('filter')}# Table \`nat' is incompatible, use 'nft' tool.\n`,
       [],
-      'give what `nft -j list ruleset` prints too',
+      'not in the dump: add the output of `nft -j list ruleset`',
     ],
     [
       'chains of nft in a table of iptables-nft',
       `# Table \`nat' contains incompatible base-chains, use 'nft' tool to list them.\n${header('iptables-nft-save')}${table('nat')}`,
       [],
-      'chains that nft put into table nat of iptables-nft',
+      'chains that nft added to table nat of iptables-nft',
     ],
     [
       'the same of IPv6, after what says nothing about it',
@@ -74,13 +79,13 @@ describe('what the dump does not show is not guessed', () => {
       'a program that failed on the node',
       '# peermasq: iptables-nft-save failed\n# peermasq: iptables-legacy-save\n',
       [],
-      'give what `iptables-nft-save` prints too',
+      'not in the dump: add the output of `iptables-nft-save`',
     ],
     [
       'nft that failed on the node',
       '# peermasq: iptables-nft-save\n# peermasq: nft -j list ruleset failed\n',
       [],
-      'give what `nft -j list ruleset` prints too',
+      'not in the dump: add the output of `nft -j list ruleset`',
     ],
   ] as const)('%s', (_, dump, [from, to], reason) => {
     const explained = explainDump(network + dump, from, to);
@@ -350,15 +355,15 @@ describe('chains of devices and bridges', () => {
 
 describe('what is no dump says so', () => {
   test.each([
-    ['addresses alone', network, 'expected what iptables-save or nft -j list ruleset prints, read: no rules'],
-    ['a header alone', header('iptables-nft-save'), 'read: no rules'],
+    ['addresses alone', network, 'expected output of iptables-save or nft -j list ruleset, found: no rules'],
+    ['a header alone', header('iptables-nft-save'), 'found: no rules'],
     [
       'a chain that calls itself',
       '*nat\n:A - [0:0]\n-A A -j A\nCOMMIT\n',
-      'read: chain A, which calls itself',
+      'found: chain A, which calls itself',
     ],
-    ['a rule, as it stands', '-A A -m comment --comment "b"\n', 'read: -A A -m comment --comment "b"'],
-    ['control characters, as signs', 'x\u001b[8my\u202e\n', 'read: x\ufffd[8my\ufffd'],
+    ['a rule, as it stands', '-A A -m comment --comment "b"\n', 'found: -A A -m comment --comment "b"'],
+    ['control characters, as signs', 'x\u001b[8my\u202e\n', 'found: x\ufffd[8my\ufffd'],
   ])('%s', (_, dump, expected) => {
     const parse = () => parseSnapshot(dump);
     expect(parse).toThrow(DumpError);
@@ -366,7 +371,7 @@ describe('what is no dump says so', () => {
   });
 
   test('with advice that is a sentence and names commands in backquotes', () => {
-    const advice = new DumpError(1, '', '').advice;
+    const advice = new DumpError({ line: 1, found: '', expected: '' }).advice;
     expect(advice).toMatch(/^[A-Z].*\.$/);
     for (const command of [
       'iptables-save',
