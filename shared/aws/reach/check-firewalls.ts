@@ -2,11 +2,11 @@ import { addressOf, contains, type Cidr } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import { definedOnly } from '../../core/util/collections';
 import { vpcRanges } from '../discover/networks';
-import { undefinedIfDenied } from './access-denied';
 import { evaluateAcl } from './evaluate-acl';
 import { evaluateGroups } from './evaluate-groups';
 import { groupIdsOf, type Endpoint } from './firewall-endpoint';
 import { describeInterfaceCommand } from './fix-command';
+import { undefinedIfDenied } from './network-reader';
 import { hasAddress, type PathContext } from './path-context';
 
 /** Do the firewalls of the node's interface allow the connection out and its return traffic in? */

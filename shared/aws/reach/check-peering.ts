@@ -1,7 +1,7 @@
 import { addressOf } from '../../core/model/cidr';
-import { publicAddressEvidence, type CheckResult } from '../../core/doctor/check';
+import type { CheckResult } from '../../core/doctor/check';
 import { isInternal } from '../../core/model/reserved-ranges';
-import { undefinedIfDenied } from './access-denied';
+import { undefinedIfDenied } from './network-reader';
 import type { PathContext } from './path-context';
 import { rangeWith, type Peering, type Side } from './peerings';
 
@@ -21,8 +21,10 @@ export async function checkPeering(context: PathContext): Promise<CheckResult> {
       };
     }
     case 'none': {
-      if (!isInternal(destination))
-        return { state: 'not-needed', evidence: [publicAddressEvidence(address)] };
+      if (!isInternal(destination)) {
+        const evidence = `${address} is a public address: it is reached through an internet gateway, not a peering.`;
+        return { state: 'not-needed', evidence: [evidence] };
+      }
       const evidence = `No peering of ${context.vpcId} leads to a VPC that contains ${address}.`;
       return { state: 'broken', evidence: [evidence], fix: await createForDestination(context) };
     }

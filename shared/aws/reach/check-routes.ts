@@ -2,12 +2,10 @@ import { addressOf } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import { isInternal } from '../../core/model/reserved-ranges';
 import { definedOnly } from '../../core/util/collections';
-import { undefinedIfDenied } from './access-denied';
 import { peeringFix } from './check-peering';
 import { routeCommand } from './fix-command';
-import type { NetworkReader } from './network-reader';
-import type { NextHop } from './next-hop';
-import type { RemoteVpc, PathContext } from './path-context';
+import { undefinedIfDenied, type NetworkReader } from './network-reader';
+import type { NextHop, RemoteVpc, PathContext } from './path-context';
 import { rangeWith, type Peering } from './peerings';
 import { lookUpRoutes, type MatchedRoute, type RouteLookup } from './route-lookup';
 

@@ -2,9 +2,8 @@ import type { VpcPeeringConnection, VpcPeeringConnectionVpcInfo } from '@aws-sdk
 import { contains, type Cidr } from '../../core/model/cidr';
 import { definedOnly } from '../../core/util/collections';
 import { distinct, vpcRanges } from '../discover/networks';
-import { undefinedIfDenied } from './access-denied';
 import type { AccountRegion } from './fix-command';
-import { validCidrs, type NetworkReader } from './network-reader';
+import { undefinedIfDenied, validCidrs, type NetworkReader } from './network-reader';
 
 /** One VPC of a peering. */
 export interface Side extends AccountRegion {

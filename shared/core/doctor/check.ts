@@ -11,17 +11,9 @@ export interface Connection<N extends Node = Node> {
 }
 
 /** In the order in which they are reported: the first broken one is the diagnosis. */
-export const checkNames = [
-  'node',
-  'peering',
-  'forward-route',
-  'return-route',
-  'node-firewall',
-  'peer-firewall',
-  'masquerading',
-  'proof',
-] as const;
-export type CheckName = (typeof checkNames)[number];
+export type CheckName = 'node' | CloudCheckName | 'masquerading' | 'proof';
+
+export type CloudCheckName = 'peering' | 'forward-route' | 'return-route' | 'node-firewall' | 'peer-firewall';
 
 export interface Check {
   readonly name: CheckName;
@@ -34,7 +26,3 @@ export interface Check {
 }
 
 export type CheckResult = Omit<Check, 'name'>;
-
-/** Evidence of the peering check for a public destination that is in no known network. */
-export const publicAddressEvidence = (address: string): string =>
-  `${address} is a public address: it is reached through an internet gateway, not a peering.`;

@@ -21,12 +21,12 @@ export interface Findings {
   readonly clusterRanges: readonly { readonly cidr: Cidr; readonly of: 'pods' | 'services' }[];
   /** What the node's rules do to the packet, or why they could not be read. */
   readonly rules: Explanation | PeermasqError;
-  /** The checks of the cloud's network. */
+  /** The checks of the cloud's network, in the order of `CloudCheckName`. */
   readonly reach: readonly Check[];
 }
 
 export interface Diagnosis {
-  /** In the order of `checkNames`. */
+  /** In the order of `CheckName`. */
   readonly checks: readonly Check[];
   readonly broken: Check | null;
   /** A one-line summary. */

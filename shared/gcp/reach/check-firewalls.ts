@@ -3,10 +3,9 @@ import type { CheckResult } from '../../core/doctor/check';
 import type { GcpNodeRef } from '../../core/model/node';
 import type { Instance } from '../discover/instance';
 import { lastSegment, networkKey, regionOf, subnetRanges, type NetworkRef } from '../discover/networks';
-import { orAccessDenied, AccessDenied } from './access-denied';
 import { checkFirewallRules } from './firewall-result';
 import { gcloud, inProject } from './fix-command';
-import type { ForwardingRule } from './network-reader';
+import { AccessDenied, orAccessDenied, type ForwardingRule } from './network-reader';
 import type { PathContext } from './path-context';
 import { hasPort, type Flow } from './rule-match';
 

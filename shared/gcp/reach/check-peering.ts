@@ -1,11 +1,10 @@
 import { addressOf } from '../../core/model/cidr';
-import { publicAddressEvidence, type CheckResult } from '../../core/doctor/check';
+import type { CheckResult } from '../../core/doctor/check';
 import { isInternal } from '../../core/model/reserved-ranges';
 import { networkKey, type NetworkRef } from '../discover/networks';
-import { AccessDenied } from './access-denied';
 import { createPeering, deletePeering, gcloud, inNetwork } from './fix-command';
-import type { Peering, PeeringSides } from './next-hop';
-import type { PathContext } from './path-context';
+import { AccessDenied } from './network-reader';
+import type { PathContext, Peering, PeeringSides } from './path-context';
 import { routeEvidence } from './route-lookup';
 
 /** Is there a peering to the destination that is active on both sides? */
@@ -19,9 +18,11 @@ export async function checkPeering(context: PathContext): Promise<CheckResult> {
     case 'peering':
       return evaluatePeering(ref, nextHop.sides);
     case 'none':
-      return isInternal(connection.destination)
-        ? noPeering(ref, destination, nextHop.denied)
-        : { state: 'not-needed', evidence: [publicAddressEvidence(destination)] };
+      if (!isInternal(connection.destination)) {
+        const evidence = `${destination} is a public address: it is reached through the default internet gateway, not a peering.`;
+        return { state: 'not-needed', evidence: [evidence] };
+      }
+      return noPeering(ref, destination, nextHop.denied);
   }
 }
 

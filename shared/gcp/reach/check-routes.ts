@@ -2,11 +2,9 @@ import { addressOf, contains, parseCidr, type Cidr } from '../../core/model/cidr
 import type { CheckResult } from '../../core/doctor/check';
 import { definedOnly } from '../../core/util/collections';
 import { lastSegment, networkKey, subnetRanges, type NetworkRef } from '../discover/networks';
-import { AccessDenied } from './access-denied';
 import { listPeeringRoutes, updatePeering } from './fix-command';
-import type { NetworkReader } from './network-reader';
-import type { Peering, PeeringSides } from './next-hop';
-import type { PathContext } from './path-context';
+import { AccessDenied, type NetworkReader } from './network-reader';
+import type { PathContext, Peering, PeeringSides } from './path-context';
 import {
   formatRoute,
   reachesAddress,

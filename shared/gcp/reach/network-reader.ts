@@ -1,5 +1,6 @@
 import type { protos } from '@google-cloud/compute';
 import { ForwardingRulesClient } from '@google-cloud/compute/build/src/v1/forwarding_rules_client';
+import { PermanentError } from '../../core/model/errors';
 import type { GcpNodeRef } from '../../core/model/node';
 import type { Deadline } from '../../core/cloud';
 import { memoize } from '../../core/util/memoize';
@@ -10,11 +11,39 @@ import { listAll } from '../client/pages';
 import type { Instance } from '../discover/instance';
 import { makeNetworkInventory } from '../discover/network-inventory';
 import { isInNetwork, networkKey, type Network, type NetworkRef } from '../discover/networks';
-import { orThrowDenied } from './access-denied';
 import type { EffectiveFirewalls } from './firewall-rules';
 import { gcloud, inNetwork, inProject, listPeeringRoutes } from './fix-command';
 
 export type ForwardingRule = protos.google.cloud.compute.v1.IForwardingRule;
+
+/** A read without permission, with the command that shows the data to someone who has it. */
+export class AccessDenied extends Error {
+  constructor(
+    readonly error: PermanentError,
+    readonly command: string,
+  ) {
+    super(error.message, { cause: error });
+  }
+}
+
+async function orThrowDenied<T>(command: string, reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof PermanentError && error.code === 'permission-denied')
+      throw new AccessDenied(error, command);
+    throw error;
+  }
+}
+
+export async function orAccessDenied<T>(reading: Promise<T>): Promise<T | AccessDenied> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof AccessDenied) return error;
+    throw error;
+  }
+}
 
 export type NetworkReader = ReturnType<typeof makeNetworkReader>;
 

@@ -1,11 +1,47 @@
+import type { protos } from '@google-cloud/compute';
+import { contains, parseCidr, type Cidr } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Connection } from '../../core/doctor/check';
 import { lazy } from '../../core/util/memoize';
 import type { GcpNode, Instance } from '../discover/instance';
-import { networkOf, regionOf, type NetworkRef } from '../discover/networks';
-import type { NetworkReader } from './network-reader';
-import { findNextHop, type NextHop } from './next-hop';
-import { lookUpRoutes, type CandidateRoutes, type NetworkLocation } from './route-lookup';
+import {
+  networkOf,
+  parseNetworkUrl,
+  regionOf,
+  subnetRanges,
+  type Network,
+  type NetworkRef,
+} from '../discover/networks';
+import { AccessDenied, orAccessDenied, type NetworkReader } from './network-reader';
+import {
+  lookUpRoutes,
+  reachesAddress,
+  type CandidateRoutes,
+  type MatchedRoute,
+  type NetworkLocation,
+} from './route-lookup';
+
+export type Peering = protos.google.cloud.compute.v1.INetworkPeering;
+
+/** A peering of the node's network. */
+interface PeeringSide {
+  readonly peering: Peering;
+  readonly remote: NetworkRef;
+}
+
+/** A peering from both sides. */
+export interface PeeringSides extends PeeringSide {
+  /** Undefined if the remote network does not exist. */
+  readonly remoteNetwork: Network | AccessDenied | undefined;
+  /** The peering of the remote network with the node's network. */
+  readonly remotePeering: Peering | undefined;
+}
+
+/** How the node's network routes to the destination, or would if everything worked. */
+export type NextHop =
+  | { readonly kind: 'route'; readonly route: MatchedRoute }
+  | { readonly kind: 'peering'; readonly sides: PeeringSides }
+  | { readonly kind: 'none'; readonly denied: readonly AccessDenied[] };
 
 /** One connection, and what its checks share. Everything is read on first use. @throws AccessDenied */
 export interface PathContext {
@@ -44,3 +80,64 @@ const networkGone = (node: string) =>
     `The network of ${node} no longer exists`,
     'Check that the node is running.',
   );
+
+interface Search {
+  readonly reader: NetworkReader;
+  readonly ref: NetworkRef;
+  readonly network: Network;
+  readonly destination: Cidr;
+  readonly candidates: CandidateRoutes;
+}
+
+async function findNextHop(search: Search): Promise<NextHop> {
+  const { network, destination, candidates } = search;
+  const { best, notImported } = candidates;
+  const isUsable = reachesAddress(best, destination);
+  if (isUsable && best.targetKind !== 'peering') return { kind: 'route', route: best };
+  const peerings = (network.peerings ?? []).flatMap((peering): PeeringSide[] => {
+    const remote = parseNetworkUrl(peering.network);
+    return remote ? [{ peering, remote }] : [];
+  });
+  const route = isUsable ? best : notImported[0];
+  const routed = peerings.find(({ peering }) => route && peering.name === route.via);
+  if (routed) return { kind: 'peering', sides: await readBothSides(search, routed) };
+  const { found, denied } = await findPeering(search, peerings);
+  return found ? { kind: 'peering', sides: await readBothSides(search, found) } : { kind: 'none', denied };
+}
+
+/** The peering, active or not, whose remote network has the destination in a subnet or behind a route. */
+async function findPeering(
+  { reader, destination }: Search,
+  peerings: readonly PeeringSide[],
+): Promise<{ readonly found: PeeringSide | undefined; readonly denied: readonly AccessDenied[] }> {
+  const answers = await Promise.all(
+    peerings.map(({ remote }) => orAccessDenied(hasDestination(reader, remote, destination))),
+  );
+  return {
+    found: peerings.find((_, i) => answers[i] === true),
+    denied: answers.filter((answer) => answer instanceof AccessDenied),
+  };
+}
+
+async function hasDestination(reader: NetworkReader, ref: NetworkRef, destination: Cidr): Promise<boolean> {
+  const ranges = (await reader.subnetworks(ref)).flatMap(subnetRanges);
+  if (ranges.some((range) => contains(parseCidr(range), destination))) return true;
+  const routes = await reader.staticRoutes(ref);
+  return routes.some(
+    ({ destRange, nextHopGateway, nextHopPeering }) =>
+      destRange && !nextHopGateway && !nextHopPeering && contains(parseCidr(destRange), destination),
+  );
+}
+
+async function readBothSides(
+  { reader, ref }: Search,
+  { peering, remote }: PeeringSide,
+): Promise<PeeringSides> {
+  const remoteNetwork = await orAccessDenied(reader.network(remote));
+  const remotePeerings = remoteNetwork instanceof AccessDenied ? [] : (remoteNetwork?.peerings ?? []);
+  const remotePeering = remotePeerings.find(({ network }) => {
+    const peer = parseNetworkUrl(network);
+    return peer?.project === ref.project && peer.network === ref.network;
+  });
+  return { peering, remote, remoteNetwork, remotePeering };
+}

@@ -1,13 +1,12 @@
 import { formatError } from '../../core/model/errors';
 import type { Reach } from '../../core/cloud';
-import type { Check, CheckResult } from '../../core/doctor/check';
+import type { CheckResult, CloudCheckName } from '../../core/doctor/check';
 import type { Clients } from '../client/clients';
 import type { GcpNode } from '../discover/instance';
-import { AccessDenied } from './access-denied';
 import { checkNodeFirewall, checkPeerFirewall } from './check-firewalls';
 import { checkPeering } from './check-peering';
 import { checkReturnRoute, checkForwardRoute } from './check-routes';
-import { makeNetworkReader } from './network-reader';
+import { AccessDenied, makeNetworkReader } from './network-reader';
 import { makePathContext, type PathContext } from './path-context';
 
 const checks = {
@@ -16,7 +15,7 @@ const checks = {
   'return-route': checkReturnRoute,
   'node-firewall': checkNodeFirewall,
   'peer-firewall': checkPeerFirewall,
-} as const satisfies Partial<Record<Check['name'], (context: PathContext) => Promise<CheckResult>>>;
+} as const satisfies Record<CloudCheckName, (context: PathContext) => Promise<CheckResult>>;
 
 const names = Object.keys(checks) as (keyof typeof checks)[];
 

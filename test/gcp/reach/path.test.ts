@@ -96,7 +96,9 @@ test('a public destination without a route needs no peering', async () => {
   expect(await lab.runCheck('peering', { destination })).toEqual({
     name: 'peering',
     state: 'not-needed',
-    evidence: ['8.8.8.8 is a public address: it is reached through an internet gateway, not a peering.'],
+    evidence: [
+      '8.8.8.8 is a public address: it is reached through the default internet gateway, not a peering.',
+    ],
   });
   const route = await lab.runCheck('forward-route', { destination });
   expect(route.state).toBe('broken');
