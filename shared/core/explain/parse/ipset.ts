@@ -82,7 +82,8 @@ function parsePart(dimension: string, text: string): SetEntryPart {
     case 'port':
       return parsePortPart(text);
     case 'iface':
-      return { kind: 'interface', name: text };
+      // `physdev:` names a bridge port, which no route names.
+      return text.startsWith('physdev:') ? { kind: 'unknown' } : { kind: 'interface', name: text };
     default:
       return { kind: 'unknown' };
   }
