@@ -55,7 +55,9 @@ const statementsByFunction: Readonly<Record<string, readonly StatementName[]>> =
 export function statementsFor(name: string): readonly StatementName[] {
   const needed = statementsByFunction[name];
   if (needed) return needed;
-  throw new Error(`serverless.yml has a function ${name}: say in infra/aws/permissions.ts what it needs`);
+  throw new Error(
+    `serverless.yml has a function ${name}: declare its permissions in infra/aws/permissions.ts`,
+  );
 }
 
 /** What the functions may do in a member account. */

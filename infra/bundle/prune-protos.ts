@@ -43,13 +43,13 @@ export function pruneProtos(
     kept.add(name);
     for (const method of names) {
       const found = find(root, name)?.methods?.[method];
-      if (!found) throw new Error(`${name} has no method ${method} any more`);
+      if (!found) throw new Error(`${name} no longer has the method ${method}`);
       keep(name, found.requestType);
       keep(name, found.responseType);
     }
   }
   if (remainingFields.size > 0)
-    throw new Error(`No such fields any more: ${[...remainingFields].join(', ')}`);
+    throw new Error(`Fields that no longer exist: ${[...remainingFields].join(', ')}`);
   return pruneNamespace(root, '', kept, (name) => methods[name.slice(packageName.length + 1)]);
 }
 

@@ -22,7 +22,7 @@ export function replaceModules(
       });
       build.onEnd(() => ({
         errors: [...missing].map((file) => ({
-          text: `${file} is not in this bundle any more: look at what has changed, and adapt or drop the step ${name}`,
+          text: `${file} is no longer in this bundle: look at what has changed, and adapt or drop the step ${name}`,
         })),
       }));
     },

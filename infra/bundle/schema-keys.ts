@@ -4,7 +4,8 @@ import { replaceModules } from './replace-modules';
 
 /**
  * Writes out the computed keys in the schemas of the AWS clients (@aws-sdk/client-*: dist-es/schemas/schemas_0.js).
- * A computed key, `{ [_eQN]: … }`, may have a side effect (toString), so esbuild keeps every such object and everything
+ * A computed key, `{ [_eQN]: … }`, may have a side effect (toString), so esbuild keeps every such object and
+ * everything
  * it refers to. The keys are constants in the same file; once written out, unused schemas are dropped.
  */
 export const schemaKeys: Plugin = replaceModules(
@@ -21,10 +22,10 @@ export function withLiteralKeys(source: string): string {
   let written = 0;
   const result = source.replaceAll(/\[([\w$]+)\]: /g, (_, name: string) => {
     const text = constants.get(name);
-    if (text === undefined) throw new Error(`The key ${name} is no constant text of its file`);
+    if (text === undefined) throw new Error(`The key ${name} is not a string constant of its file`);
     written++;
     return `${text}: `;
   });
-  if (written === 0) throw new Error('The schemas have no computed keys any more: leave this step out');
+  if (written === 0) throw new Error('The schemas have no computed keys: leave this step out');
   return result;
 }

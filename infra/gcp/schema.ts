@@ -38,7 +38,7 @@ export function schemaErrors(body: TerraformBlock, schema: BlockSchema, path: st
           : [`${path}.${name} is a block`];
       }
       if (schema.arguments[name] === undefined) return [`${path} has no ${name}`];
-      return isBlock(value) ? [`${path}.${name} is no block`] : [];
+      return isBlock(value) ? [`${path}.${name} is not a block`] : [];
     }),
   ];
 }
