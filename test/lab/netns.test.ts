@@ -42,7 +42,7 @@ describeKernel('a lab of namespaces', undefined, () => {
       stdout: 'in',
       stderr: 'why\n',
     });
-    await expect(left.run(argv)).rejects.toThrow(/ended with 3:\nwhy/);
+    await expect(left.run(argv)).rejects.toThrow(/exited with 3:\nwhy/);
   });
 
   test('a program that exceeds its timeout is killed with its children', async () => {

@@ -122,7 +122,7 @@ describe('an offline agent', () => {
 });
 
 test('commands are listed by filter, newest first', async () => {
-  const [id = ''] = addNodes(1, { commandDelayMs: 50 });
+  const [id = ''] = addNodes(1, { commandDelayMs: 500 });
   aws.putDocument('other-document', makeDocument('true\n'));
   await send([id], { Comment: 'first' });
   await send([id], { DocumentName: 'other-document', Comment: 'second' });

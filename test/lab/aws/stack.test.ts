@@ -85,8 +85,8 @@ describe('a message is redelivered', () => {
 
   test.each([
     ['the function throws', 'throw', /thrown on purpose/, 1],
-    ['its process ends', 'crash', /ended with 3/, 2],
-    ['the function times out', 'hang', /ran out of its 3000 ms/, 2],
+    ['its process ends', 'crash', /exited with 3/, 2],
+    ['the function times out', 'hang', /timed out after 3000 ms/, 2],
   ])('with its whole batch, if %s', async (_, does, failure, processes) => {
     put('end');
     put(does, { times: 1 });

@@ -28,6 +28,6 @@ describeKernel('npm run lab', undefined, () => {
   test('rejects an unknown value of --break', () => {
     const { status, stderr } = lab(['--cloud', 'gcp', '--break', 'peering-pending']);
     expect(status).toBe(2);
-    expect(stderr).toMatch(/^On gcp "peering-pending" cannot be broken[^]*"no-return-route"/);
+    expect(stderr).toMatch(/^invalid value "peering-pending" for --break on gcp[^]*"no-return-route"/);
   });
 });
