@@ -40,7 +40,7 @@ export function formatExplanation(title: string, { explanation, upstream }: Expl
     colours.bold(title),
     ...(path.length === 0 ? [] : [pathTable(path), '']),
     ...(omitted === 0 ? [] : [`Not shown: ${omitted} more rules that were evaluated.`, '']),
-    verdictColour(explanation)(`Masqueraded: ${formatAnswer(masqueraded)}`),
+    verdictColour(explanation)(`Masqueraded: ${formatMasqueraded(explanation)}`),
     `Reason: ${escapeControls(reason)}`,
     sourceLine(explanation),
     ...upstreamLines(upstream),
@@ -55,9 +55,9 @@ function verdictColour(explanation: Explanation) {
   return code === exitCodes.finding ? colours.red : colours.yellow;
 }
 
-function formatAnswer(answer: boolean | 'unknown'): string {
-  if (answer === 'unknown') return answer;
-  return answer ? 'yes' : 'no';
+function formatMasqueraded({ masqueraded }: Explanation): string {
+  if (masqueraded === 'unknown') return masqueraded;
+  return masqueraded ? 'yes' : 'no';
 }
 
 function sourceLine({ cause, source, sources }: Explanation): string {

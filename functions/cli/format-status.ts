@@ -126,13 +126,13 @@ function nodeTable(nodes: readonly NodeWithStatus[], now: Date): string {
       formatAge(endedAt(one), now),
       formatAge(one.node.launchedAt, now),
       one.node.recorded?.ruleSetId.slice(0, 12) ?? '-',
-      formatDrift(one.status.drift),
+      formatDrift(one.status),
       escapeControls(one.status.reason),
     ]),
   );
 }
 
-function formatDrift(drift: boolean | null): string {
+function formatDrift({ drift }: NodeStatus): string {
   if (drift === null) return '-';
   return drift ? 'yes' : 'no';
 }

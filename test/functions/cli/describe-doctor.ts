@@ -25,12 +25,13 @@ export interface DoctorLab {
 }
 
 /** A way to break the cloud around the node. `breakIt` returns a function that undoes it. */
-export type CloudBreak<Lab> = readonly [
-  title: string,
-  breakIt: (lab: Lab) => () => void,
-  checkName: CheckName,
-  fix: string,
-];
+export interface CloudBreak<Lab> {
+  readonly title: string;
+  readonly breakIt: (lab: Lab) => () => void;
+  readonly check: CheckName;
+  /** Part of the expected fix. */
+  readonly fix: string;
+}
 
 /** For tests that only one cloud has. */
 export interface DoctorFixture<Lab extends DoctorLab> {
@@ -44,14 +45,18 @@ export interface DoctorFixture<Lab extends DoctorLab> {
   readonly applyFix: (fix: string | undefined) => Promise<void>;
 }
 
+export interface DoctorSpec<Lab extends DoctorLab> {
+  readonly open: () => Promise<Lab>;
+  readonly cloudBreaks: readonly CloudBreak<Lab>[];
+  readonly describeMore: (fixture: DoctorFixture<Lab>) => void;
+}
+
 /** Tests that doctor names the right check, in either cloud, for each way to break the lab. */
 export function describeDoctor<Lab extends DoctorLab>(
-  name: string,
-  open: () => Promise<Lab>,
-  cloudBreaks: readonly CloudBreak<Lab>[],
-  more: (fixture: DoctorFixture<Lab>) => void,
+  cloudName: string,
+  { open, cloudBreaks, describeMore }: DoctorSpec<Lab>,
 ): void {
-  describeKernel(`doctor on ${name}`, undefined, () => {
+  describeKernel(`doctor on ${cloudName}`, undefined, () => {
     let lab: Lab;
     beforeAll(async () => {
       lab = await open();
@@ -85,11 +90,11 @@ export function describeDoctor<Lab extends DoctorLab>(
       expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'not-needed' });
     });
 
-    test.each(cloudBreaks)('%s', async (_, breakIt, checkName, fix) => {
+    test.each(cloudBreaks)('$title: $check', async ({ breakIt, check, fix }) => {
       const restore = breakIt(lab);
       try {
         const { broken } = await doctor();
-        expect(broken).toMatchObject({ name: checkName });
+        expect(broken).toMatchObject({ name: check });
         expect(broken?.fix).toContain(fix);
         expect(broken?.evidence[0]).not.toMatch(/^(?!No ).* allows /);
       } finally {
@@ -107,7 +112,7 @@ export function describeDoctor<Lab extends DoctorLab>(
       expect(await doctor()).toMatchObject({ broken: null });
     });
 
-    more({ lab: () => lab, doctor, isReached, applyFix });
+    describeMore({ lab: () => lab, doctor, isReached, applyFix });
   });
 }
 
@@ -158,9 +163,6 @@ const checkNamed = ({ checks }: Diagnosis, name: CheckName) => checks.find((chec
 
 const iptables = (lab: DoctorLab, ...args: string[]) => run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
 
-const peermasq = (lab: DoctorLab, args: string[], env: Record<string, string> = {}, stdin = '') =>
-  run(lab, ['bash', nodeProgramFile, ...args], env, stdin);
-
 /** Applies a rule set with a newer generation than any before it. */
 async function apply(
   lab: DoctorLab,
@@ -171,15 +173,14 @@ async function apply(
   const destination = networks.find(({ name }) => name === peer.network)?.range ?? '';
   const lines = [`source ${node.pods.range}`, ...more, `masquerade ${destination} peer`];
   const text = `peermasq/1\ngeneration ${Date.now()}\n${lines.map((line) => `${line}\n`).join('')}`;
-  await peermasq(lab, ['apply'], env, text);
+  await run(lab, ['bash', nodeProgramFile, 'apply'], { env, stdin: text });
 }
 
 async function run(
   { networks }: DoctorLab,
   argv: readonly string[],
-  env: Record<string, string> = {},
-  stdin = '',
+  options: { readonly env?: Record<string, string>; readonly stdin?: string } = {},
 ): Promise<void> {
-  const { status, stdout, stderr } = await networks.node.run(argv, { env, stdin });
+  const { status, stdout, stderr } = await networks.node.run(argv, options);
   if (status !== 0) throw new Error(`${argv.join(' ')} ended with ${status}: ${stderr}${stdout}`);
 }

@@ -76,37 +76,36 @@ const makePeeringPending = (cloud: DemoProject['cloud'], missing: 0 | 1) => {
   }
 };
 
-describeDoctor<GcpLab>(
-  'Google Cloud',
+describeDoctor<GcpLab>('Google Cloud', {
   open,
-  [
-    [
-      'peering created on one side only: peering',
-      change((cloud) => {
+  cloudBreaks: [
+    {
+      title: 'peering created on one side only',
+      breakIt: change((cloud) => {
         makePeeringPending(cloud, 1);
       }),
-      'peering',
-      'gcloud compute networks peerings create',
-    ],
-    [
-      'no route to the peer: forward-route',
-      change((cloud) => {
+      check: 'peering',
+      fix: 'gcloud compute networks peerings create',
+    },
+    {
+      title: 'no route to the peer',
+      breakIt: change((cloud) => {
         networkOf(cloud, 0).routes = {};
       }),
-      'forward-route',
-      'gcloud compute',
-    ],
-    [
-      'no route back to the node: return-route',
-      change((cloud) => {
+      check: 'forward-route',
+      fix: 'gcloud compute',
+    },
+    {
+      title: 'no route back to the node',
+      breakIt: change((cloud) => {
         networkOf(cloud, 1).routes = {};
       }),
-      'return-route',
-      'gcloud compute networks peerings list-routes to-frontend',
-    ],
-    [
-      'firewall of the node denies egress: node-firewall',
-      change((cloud) => {
+      check: 'return-route',
+      fix: 'gcloud compute networks peerings list-routes to-frontend',
+    },
+    {
+      title: 'firewall of the node denies egress',
+      breakIt: change((cloud) => {
         cloud.firewalls.push({
           project: nodeOfProject.project,
           name: 'no-egress',
@@ -116,19 +115,19 @@ describeDoctor<GcpLab>(
           destinationRanges: ['10.0.0.0/8'],
         });
       }),
-      'node-firewall',
-      'gcloud compute firewall-rules create',
-    ],
-    [
-      'firewall of the peer allows nothing: peer-firewall',
-      change((cloud) => {
+      check: 'node-firewall',
+      fix: 'gcloud compute firewall-rules create',
+    },
+    {
+      title: 'firewall of the peer allows nothing',
+      breakIt: change((cloud) => {
         cloud.firewalls = [];
       }),
-      'peer-firewall',
-      'gcloud compute firewall-rules create',
-    ],
+      check: 'peer-firewall',
+      fix: 'gcloud compute firewall-rules create',
+    },
   ],
-  ({ lab, doctor }) => {
+  describeMore: ({ lab, doctor }) => {
     test('a VPC-native cluster needs no masquerading, and the verdict says so', async () => {
       const { vm, project } = lab();
       const [subnet] = project.cloud.subnetworks;
@@ -159,4 +158,4 @@ describeDoctor<GcpLab>(
       expect(broken).toBeNull();
     });
   },
-);
+});

@@ -17,6 +17,8 @@ const explain = (from: string, to: string, rules: string) => [
   ...['--from', from, '--to', to, '--rules', rules],
 ];
 
+const awsCredentials = { AWS_PROFILE: 'none', AWS_REGION: 'us-east-1', AWS_CONFIG_FILE: '/dev/null' };
+
 test.each([
   [explain('10.132.0.10', '10.193.0.3:80', '-'), 'not a dump\n', 'Line 1 of the dump'],
   [explain('10.132.0.10', '10.193.0.3:80', 'missing.txt'), '', 'Cannot read missing.txt'],
@@ -43,11 +45,11 @@ test.each([
   [['render', 'daemonset', '--image', 'a b'], '', 'Expected a reference such as debian:bookworm-slim.'],
   [['plam'], '', "unknown command 'plam'"],
 ])('%j prints a message without a stack trace and exits with 1', async (args, stdin, message) => {
-  const awsCredentials = { AWS_PROFILE: 'none', AWS_REGION: 'us-east-1', AWS_CONFIG_FILE: '/dev/null' };
+  const env: Record<string, string> = args[1] === '--cluster' ? awsCredentials : {};
   const { status, stdout, stderr } = await home.peermasq(args, {
     stdin,
     // Without kubectl.
-    env: { ...(args[1] === '--cluster' ? awsCredentials : {}), PATH: '/nonexistent' },
+    env: { ...env, PATH: '/nonexistent' },
   });
   expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
   expect(stderr).toContain(message);
