@@ -3,7 +3,7 @@ import { lookup } from 'node:dns/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
 import type { Packet } from '../../shared/core/explain/simulate/packet';
-import { addressOf, CidrError, parseAddress, type Cidr } from '../../shared/core/model/cidr';
+import { CidrError, parseAddress, type Address } from '../../shared/core/model/cidr';
 import { messageOf, PermanentError } from '../../shared/core/model/errors';
 import { definedOnly } from '../../shared/core/util/collections';
 import { tryParse } from '../../shared/core/util/try-parse';
@@ -12,8 +12,8 @@ import { tryParse } from '../../shared/core/util/try-parse';
 export interface SourceEndpoint {
   /** As typed. */
   readonly text: string;
-  /** A range of one address; absent for a connection from the node itself. */
-  readonly pod?: Cidr;
+  /** Absent for a connection from the node itself. */
+  readonly pod?: Address;
   /** The name, ID or key of the node; absent if only a pod address was given. */
   readonly node?: string;
 }
@@ -23,7 +23,7 @@ export interface DestinationEndpoint {
   /** As typed. */
   readonly text: string;
   /** A range of one address. */
-  readonly address: Cidr;
+  readonly address: Address;
   readonly port: number;
 }
 
@@ -83,20 +83,20 @@ export async function resolveDestination(
   if (pod && pod.family !== address.family) {
     throw new PermanentError(
       'bad-option',
-      `${addressOf(pod)} is IPv${pod.family}, but ${text} is IPv${address.family}`,
+      `${pod.text} is IPv${pod.family}, but ${text} is IPv${address.family}`,
       'Use two addresses of the same family.',
     );
   }
   return { text, address, port: Number(port) };
 }
 
-const tryParseAddress = (text: string): Cidr | undefined =>
+const tryParseAddress = (text: string): Address | undefined =>
   tryParse(
     () => parseAddress(text),
     (error) => error instanceof CidrError,
   );
 
-async function resolveHost(name: string, family: 4 | 6 = 4): Promise<Cidr> {
+async function resolveHost(name: string, family: 4 | 6 = 4): Promise<Address> {
   try {
     return parseAddress((await lookup(name, { family })).address);
   } catch (cause) {
@@ -115,7 +115,7 @@ const podSchema = z.object({
 });
 
 /** @returns no address for a pod in the network of its node */
-async function lookUpPod(namespace: string, name: string): Promise<{ node: string; address?: Cidr }> {
+async function lookUpPod(namespace: string, name: string): Promise<{ node: string; address?: Address }> {
   try {
     const args = ['get', 'pod', name, '--namespace', namespace, '--output', 'json'];
     const { stdout } = await promisify(execFile)('kubectl', args, { timeout: 20_000, maxBuffer: 16 << 20 });

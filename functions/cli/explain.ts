@@ -4,7 +4,7 @@ import { explain } from '../../shared/core/explain/explain';
 import { isLocal } from '../../shared/core/explain/simulate/routing';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import type { Explanation } from '../../shared/core/explain/explanation';
-import type { Cidr } from '../../shared/core/model/cidr';
+import type { Address } from '../../shared/core/model/cidr';
 import { PermanentError } from '../../shared/core/model/errors';
 import {
   packetOf,
@@ -114,12 +114,12 @@ function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOpt
   const advice = 'Pass a file with the output of `iptables-save`, or - for stdin.';
   const snapshot = parseSnapshot(readTextFile(file, advice));
   const source = from.pod ?? rejectNonAddress(from);
-  const isFromNode = isLocal(snapshot, { family: source.family, address: source.first }) === true;
+  const isFromNode = isLocal(snapshot, { family: source.family, address: source.value }) === true;
   const packet = packetOf({ source, isFromNode }, to, options);
   return { explanation: explain(snapshot, packet), upstream: null };
 }
 
-function rejectNonAddress({ text }: SourceEndpoint): Cidr {
+function rejectNonAddress({ text }: SourceEndpoint): Address {
   throw new PermanentError(
     'bad-option',
     `With --rules, --from must be an address or a pod; ${JSON.stringify(text)} is neither`,

@@ -4,7 +4,7 @@ import type { Findings } from '../../shared/core/doctor/findings';
 import { explain } from '../../shared/core/explain/explain';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import type { Explanation } from '../../shared/core/explain/explanation';
-import { parseAddress, type Cidr } from '../../shared/core/model/cidr';
+import { parseAddress, type Address } from '../../shared/core/model/cidr';
 import { clusterConfig } from '../../shared/core/model/config';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';
 import { nodeKey, routeSourceKinds, type NetworkContext, type Node } from '../../shared/core/model/node';
@@ -107,8 +107,8 @@ async function explainOnNode(
   }
 }
 
-function nodeAddress({ name, address }: Node): Cidr {
-  if (address !== undefined) return parseAddress(address);
+function nodeAddress({ name, address }: Node): Address {
+  if (address !== undefined) return address;
   throw new PermanentError('no-address', `${name} has no private address`, 'Use a running node.');
 }
 
@@ -118,9 +118,9 @@ function nodeAddress({ name, address }: Node): Cidr {
  */
 function expectedSource(
   node: Node,
-  pod: Cidr | undefined,
+  pod: Address | undefined,
   { networkContext, rules }: Pick<Findings, 'networkContext' | 'rules'>,
-): Cidr {
+): Address {
   if (!pod || !isPodRouted(pod, networkContext)) return nodeAddress(node);
   const source = rules instanceof Error ? null : rules.source;
   return source === null ? pod : parseAddress(source);

@@ -1,5 +1,5 @@
 import type { Deadline } from '../../../shared/core/cloud';
-import { contains, parseCidr } from '../../../shared/core/model/cidr';
+import { covers, parseCidr } from '../../../shared/core/model/cidr';
 import { nodeKey, routeSourceKinds, type NetworkContext, type Route } from '../../../shared/core/model/node';
 import type {
   Coverage,
@@ -125,7 +125,7 @@ function coverageOf(routes: readonly Route[], nodes: readonly LocatedNode[]): Co
   if (ranges.length === 0) return 'blackhole';
   const isCovered = ({ outcome }: LocatedNode) =>
     outcome.kind === 'planned' &&
-    ranges.every((range) => outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, range)));
+    ranges.every((range) => outcome.plan.ruleSet.destinations.some(({ cidr }) => covers(cidr, range)));
   if (nodes.every(isCovered)) return nodes.every(isProven) ? 'proven' : 'planned';
   const isRouted = ({ networkContext, outcome }: LocatedNode) =>
     networkContext.arePodsRouted && (outcome.kind !== 'skipped' || outcome.skip.reason === 'pods-routed');

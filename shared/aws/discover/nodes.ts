@@ -4,6 +4,7 @@ import {
   type DescribeInstancesCommandInput,
   type Instance,
 } from '@aws-sdk/client-ec2';
+import { tryParseAddress } from '../../core/model/cidr';
 import type { AwsNodeRef, Node } from '../../core/model/node';
 import type { Deadline, NodeInventory } from '../../core/cloud';
 import { allPages, call } from '../client/call';
@@ -164,6 +165,7 @@ function toNode(
   const { InstanceId: id = '', State, SubnetId, VpcId } = instance;
   const tags = tagsOf(instance);
   const recorded = recordedOf(tags, instance.LaunchTime);
+  const address = tryParseAddress(instance.PrivateIpAddress ?? '');
   const lastPush = lastPushOf(tags, instance.LaunchTime);
   return {
     ref: { cloud: 'aws', account, region, id },
@@ -174,7 +176,7 @@ function toNode(
     isControlPlane: controlPlaneTags.some(([key, value]) =>
       value === undefined ? tags.has(key) : tags.get(key) === value,
     ),
-    ...(instance.PrivateIpAddress !== undefined && { address: instance.PrivateIpAddress }),
+    ...(address && { address }),
     ...(instance.LaunchTime && { launchedAt: instance.LaunchTime }),
     ...(recorded && { recorded }),
     ...(lastPush && { lastPush }),

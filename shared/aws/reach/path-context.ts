@@ -1,6 +1,6 @@
 import type { NetworkInterface } from '@aws-sdk/client-ec2';
 import type { Connection } from '../../core/doctor/check';
-import { addressOf, contains, type Cidr } from '../../core/model/cidr';
+import { contains, type Address } from '../../core/model/cidr';
 import { isInternal } from '../../core/model/reserved-ranges';
 import { definedOnly } from '../../core/util/collections';
 import { lazy } from '../../core/util/memoize';
@@ -96,7 +96,7 @@ async function findNextHop(
 const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
 
 /** A security group stands for the addresses of its interfaces, not for addresses that they forward. */
-export function hasAddress(networkInterface: NetworkInterface, address: Cidr): boolean {
+export function hasAddress(networkInterface: NetworkInterface, address: Address): boolean {
   const {
     PrivateIpAddresses = [],
     Ipv6Addresses = [],
@@ -111,20 +111,18 @@ export function hasAddress(networkInterface: NetworkInterface, address: Cidr): b
     ...Ipv4Prefixes.map((one) => one.Ipv4Prefix),
     ...Ipv6Prefixes.map((one) => one.Ipv6Prefix),
   ];
-  return (
-    addresses.includes(addressOf(address)) || validCidrs(prefixes).some((range) => contains(range, address))
-  );
+  return addresses.includes(address.text) || validCidrs(prefixes).some((range) => contains(range, address));
 }
 
 async function findInterface(
   remote: RemoteVpc | undefined,
-  address: Cidr,
+  address: Address,
 ): Promise<NetworkInterface | undefined> {
-  const found = (await remote?.reader?.interfacesWith(addressOf(address))) ?? [];
+  const found = (await remote?.reader?.interfacesWith(address.text)) ?? [];
   return found.find(({ VpcId }) => VpcId === remote?.vpcId);
 }
 
-async function findSubnet(remote: RemoteVpc | undefined, address: Cidr): Promise<string | undefined> {
+async function findSubnet(remote: RemoteVpc | undefined, address: Address): Promise<string | undefined> {
   const subnets = remote?.reader ? await remote.reader.subnets(remote.vpcId) : [];
   const subnet = subnets.find(({ CidrBlock, Ipv6CidrBlockAssociationSet = [] }) => {
     const texts = [CidrBlock, ...Ipv6CidrBlockAssociationSet.map((set) => set.Ipv6CidrBlock)];

@@ -1,12 +1,11 @@
-import type { Cidr } from '../model/cidr';
+import type { Address } from '../model/cidr';
 import type { Node } from '../model/node';
 
 /** The connection under test: its packet as it leaves the node and as the peer receives it. */
 export interface Connection<N extends Node = Node> {
   readonly node: N;
-  /** One-address range, like `destination`. */
-  readonly source: Cidr;
-  readonly destination: Cidr;
+  readonly source: Address;
+  readonly destination: Address;
   readonly port: number;
 }
 

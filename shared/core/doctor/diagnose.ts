@@ -1,4 +1,4 @@
-import { addressOf, contains } from '../model/cidr';
+import { contains } from '../model/cidr';
 import { checkMasquerading } from './check-masquerading';
 import { checkNode, redirectionEvidence } from './check-node';
 import { checkProof } from './check-proof';
@@ -31,7 +31,7 @@ function insideClusterEvidence({ destination, clusterRanges, reach }: Findings):
   if (!range || isRoutedByCloud) return undefined;
   const kind = { pods: 'pod', services: 'service' }[range.of];
   return (
-    `${addressOf(destination)} is in ${range.cidr.text}, the cluster's ${kind} range, and is routed inside the cluster. ` +
+    `${destination.text} is in ${range.cidr.text}, the cluster's ${kind} range, and is routed inside the cluster. ` +
     'Check kube-proxy, the CNI plugin and network policies.'
   );
 }

@@ -1,4 +1,4 @@
-import type { Cidr } from '../model/cidr';
+import type { Address, Cidr } from '../model/cidr';
 import type { PeermasqError } from '../model/errors';
 import type { Explanation } from '../explain/explanation';
 import type { Node, NetworkContext } from '../model/node';
@@ -12,11 +12,11 @@ export interface Findings {
   readonly outcome: Outcome;
   readonly networkContext: NetworkContext;
   /** One-address range. Absent if the connection starts on the node itself. */
-  readonly pod?: Cidr;
+  readonly pod?: Address;
   /** The destination on the command line. */
-  readonly requested: { readonly address: Cidr; readonly port: number };
+  readonly requested: { readonly address: Address; readonly port: number };
   /** The destination after the node's NAT rules, if they name exactly one: `reach` is about this one. */
-  readonly destination: Cidr;
+  readonly destination: Address;
   /** The cluster's own ranges, from the config and the cloud. */
   readonly clusterRanges: readonly { readonly cidr: Cidr; readonly of: 'pods' | 'services' }[];
   /** What the node's rules do to the packet, or why they could not be read. */

@@ -54,6 +54,6 @@ function destinationsOf(
 }
 
 function sourcesOf(egress: readonly EgressVerdict[], { source }: Packet): string[] {
-  const addresses = egress.flatMap(({ translation }) => translation?.sources ?? [source.first]);
+  const addresses = egress.flatMap(({ translation }) => translation?.sources ?? [source.value]);
   return [...new Set(addresses)].map((address) => formatAddress(source.family, address));
 }

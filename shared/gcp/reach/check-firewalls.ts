@@ -1,4 +1,4 @@
-import { addressOf, contains, tryParseCidr, type Cidr } from '../../core/model/cidr';
+import { contains, toCidr, tryParseCidr, type Cidr } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import type { GcpNodeRef } from '../../core/model/node';
 import type { Instance } from '../discover/instance';
@@ -15,7 +15,13 @@ export async function checkNodeFirewall(context: PathContext): Promise<CheckResu
   const { source, destination, port } = connection;
   const flow: Flow = { direction: 'EGRESS', source, destination, port, target: instance };
   const rules = await reader.firewallsOf(connection.node.ref);
-  return checkFirewallRules({ flow, rules, order: await enforcementOrder(context, ref), ref, source });
+  return checkFirewallRules({
+    flow,
+    rules,
+    order: await enforcementOrder(context, ref),
+    ref,
+    source: toCidr(source),
+  });
 }
 
 async function enforcementOrder(
@@ -46,7 +52,7 @@ export async function checkPeerFirewall(context: PathContext): Promise<CheckResu
 /** @param ref the network of the destination */
 async function checkIngress(context: PathContext, ref: NetworkRef): Promise<CheckResult> {
   const { reader, connection } = context;
-  const address = addressOf(connection.destination);
+  const address = connection.destination.text;
   const instance = await orAccessDenied(reader.instanceAt(ref, address));
   if (instance && !(instance instanceof AccessDenied)) return checkInstanceIngress(context, ref, instance);
   const found = await orAccessDenied(reader.forwardingRulesAt(ref, address));
@@ -76,7 +82,7 @@ async function checkInstanceIngress(
 ): Promise<CheckResult> {
   const rules = await context.reader.firewallsOf(instanceRef(target, ref.project));
   const flow = { ...ingressFlow(context, ref), target };
-  const note = `${addressOf(flow.destination)} belongs to instance ${target.name ?? ''} of project ${ref.project}.`;
+  const note = `${flow.destination.text} belongs to instance ${target.name ?? ''} of project ${ref.project}.`;
   const order = await enforcementOrder(context, ref);
   const source = await nodeRange(context);
   return withNotes([note], checkFirewallRules({ flow, rules, order, ref, source }));
@@ -147,5 +153,5 @@ async function nodeRange({ reader, connection: { source }, ref }: PathContext): 
   const subnets = await orAccessDenied(reader.subnetworks(ref));
   const texts = subnets instanceof AccessDenied ? [] : subnets.flatMap(subnetRanges);
   const ranges = texts.flatMap((text) => tryParseCidr(text) ?? []);
-  return ranges.find((range) => contains(range, source)) ?? source;
+  return ranges.find((range) => contains(range, source)) ?? toCidr(source);
 }

@@ -1,4 +1,3 @@
-import { addressOf } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import { isInternal } from '../../core/model/reserved-ranges';
 import { networkKey, type NetworkRef } from '../discover/networks';
@@ -11,7 +10,7 @@ import { routeEvidence } from './route-lookup';
 export async function checkPeering(context: PathContext): Promise<CheckResult> {
   const { ref, connection } = context;
   const nextHop = await context.nextHop();
-  const destination = addressOf(connection.destination);
+  const destination = connection.destination.text;
   switch (nextHop.kind) {
     case 'route':
       return { state: 'not-needed', evidence: [routeEvidence(ref, nextHop.route)] };

@@ -1,4 +1,4 @@
-import { addressOf, contains, parseCidr, type Cidr } from '../../core/model/cidr';
+import { contains, parseCidr, type Address } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import { definedOnly } from '../../core/util/collections';
 import { lastSegment, networkKey, subnetRanges, type NetworkRef } from '../discover/networks';
@@ -36,12 +36,12 @@ export async function checkForwardRoute(context: PathContext): Promise<CheckResu
 function missingRouteEvidence(
   ref: NetworkRef,
   { best, notImported }: CandidateRoutes,
-  address: Cidr,
+  address: Address,
 ): string[] {
   const network = networkKey(ref);
   const bestEvidence = best
-    ? `The best route of network ${network} for ${addressOf(address)} does not lead there: ${formatRoute(best)}.`
-    : `Network ${network} has no route to ${addressOf(address)}.`;
+    ? `The best route of network ${network} for ${address.text} does not lead there: ${formatRoute(best)}.`
+    : `Network ${network} has no route to ${address.text}.`;
   return [
     bestEvidence,
     ...notImported.map(
@@ -65,7 +65,7 @@ function customRouteEvidence(ref: NetworkRef, sides: PeeringSides): string[] {
 }
 
 /** Commands that make the two sides exchange the route; undefined if their settings already do. */
-function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Cidr): string | undefined {
+function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Address): string | undefined {
   const { peering, remote, remotePeering } = sides;
   if (peering.state !== 'ACTIVE') return undefined;
   const commands = [
@@ -80,7 +80,7 @@ function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Cidr): strin
 }
 
 /** A peering exchanges IPv6 routes only with the right stack type (NetworkPeering.stackType). */
-function stackTypeFix({ family }: Cidr, owner: NetworkRef, { stackType, name }: Peering): string[] {
+function stackTypeFix({ family }: Address, owner: NetworkRef, { stackType, name }: Peering): string[] {
   if (family === 4 || stackType === 'IPV4_IPV6') return [];
   return [updatePeering(owner, name ?? '', '--stack-type', 'IPV4_IPV6')];
 }
@@ -97,7 +97,7 @@ export async function checkReturnRoute(context: PathContext): Promise<CheckResul
     case 'route': {
       const { route } = nextHop;
       if (route.targetKind === 'subnet') return checkLocalReturn(context);
-      const evidence = `Cannot check the network behind ${route.via}; it needs a route to ${addressOf(connection.source)}.`;
+      const evidence = `Cannot check the network behind ${route.via}; it needs a route to ${connection.source.text}.`;
       return { state: 'unknown', evidence: [evidence] };
     }
   }
@@ -124,7 +124,7 @@ async function checkPeeringReturn(context: PathContext, sides: PeeringSides): Pr
   const evidence = missingRouteEvidence(remote, candidates, source);
   const { best: localRoute } = await lookUpRoutes(reader, localNetwork, source);
   if (!reachesAddress(localRoute, source)) {
-    const noneEither = `Network ${networkKey(ref)} has no route to ${addressOf(source)} either, so return traffic cannot reach it.`;
+    const noneEither = `Network ${networkKey(ref)} has no route to ${source.text} either, so return traffic cannot reach it.`;
     return { state: 'broken', evidence: [...evidence, noneEither] };
   }
   return definedOnly({
@@ -141,7 +141,7 @@ async function checkPeeringReturn(context: PathContext, sides: PeeringSides): Pr
 async function regionOfAddress(
   reader: NetworkReader,
   ref: NetworkRef,
-  address: Cidr,
+  address: Address,
 ): Promise<string | undefined> {
   const subnets = await reader.subnetworks(ref);
   const found = subnets.find((subnet) =>
@@ -154,7 +154,7 @@ async function regionOfAddress(
 function returnExchangeFix(
   ref: NetworkRef,
   { peering, remotePeering, remote, remoteNetwork }: PeeringSides & { readonly remotePeering: Peering },
-  { source, localRoute }: { readonly source: Cidr; readonly localRoute: MatchedRoute },
+  { source, localRoute }: { readonly source: Address; readonly localRoute: MatchedRoute },
 ): string | undefined {
   if (localRoute.isSubnetRoute && source.family === 4) return undefined;
   const reversed = { peering: remotePeering, remote: ref, remotePeering: peering, remoteNetwork };

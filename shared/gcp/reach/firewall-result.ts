@@ -1,4 +1,4 @@
-import { addressOf, type Cidr } from '../../core/model/cidr';
+import type { Cidr } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import { definedOnly } from '../../core/util/collections';
 import { networkKey, type NetworkRef } from '../discover/networks';
@@ -75,8 +75,8 @@ function formatOutcome(flow: Flow, outcome: RuleOutcome, ref: NetworkRef): strin
   const { action, rule, targetConditions, conditions } = outcome;
   const traffic =
     flow.direction === 'EGRESS'
-      ? `egress tcp:${flow.port} to ${addressOf(flow.destination)}`
-      : `ingress tcp:${flow.port} from ${addressOf(flow.source)}`;
+      ? `egress tcp:${flow.port} to ${flow.destination.text}`
+      : `ingress tcp:${flow.port} from ${flow.source.text}`;
   if (!rule && flow.direction === 'EGRESS')
     return `No rule denies ${traffic}, and egress is allowed by default.`;
   if (!rule) {

@@ -1,4 +1,4 @@
-import type { Cidr } from '../../core/model/cidr';
+import { toCidr, type Cidr } from '../../core/model/cidr';
 import { shellQuote } from '../../core/util/shell';
 import type { NetworkRef } from '../discover/networks';
 import type { EffectiveRule } from './firewall-rules';
@@ -57,7 +57,7 @@ export function allowCommand({ flow, ref, blocking, disabled, source }: AllowReq
     ...['firewall-rules', 'create', name, ...inNetwork(ref)],
     ...['--direction', direction, '--action', 'allow', '--rules', `tcp:${port}`],
     ...(direction === 'EGRESS'
-      ? ['--destination-ranges', destination.text]
+      ? ['--destination-ranges', toCidr(destination).text]
       : ['--source-ranges', source.text]),
     ...['--priority', String(blocking ? blocking.priority - 1 : 1_000)],
   );
@@ -74,7 +74,9 @@ function allowInPolicy({
   return gcloud(
     ...[group, 'rules', 'create', String(priority - 1), '--firewall-policy', policy?.name ?? '', ...scope],
     ...['--direction', direction, '--action', 'allow', '--layer4-configs', `tcp:${port}`],
-    ...(direction === 'EGRESS' ? ['--dest-ip-ranges', destination.text] : ['--src-ip-ranges', source.text]),
+    ...(direction === 'EGRESS'
+      ? ['--dest-ip-ranges', toCidr(destination).text]
+      : ['--src-ip-ranges', source.text]),
   );
 }
 

@@ -1,5 +1,5 @@
 import type { protos } from '@google-cloud/compute';
-import { contains, parseCidr, type Cidr } from '../../core/model/cidr';
+import { contains, parseCidr, type Address } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Connection } from '../../core/doctor/check';
 import { lazy } from '../../core/util/memoize';
@@ -85,7 +85,7 @@ interface Search {
   readonly reader: NetworkReader;
   readonly ref: NetworkRef;
   readonly network: Network;
-  readonly destination: Cidr;
+  readonly destination: Address;
   readonly candidates: CandidateRoutes;
 }
 
@@ -119,7 +119,11 @@ async function findPeering(
   };
 }
 
-async function hasDestination(reader: NetworkReader, ref: NetworkRef, destination: Cidr): Promise<boolean> {
+async function hasDestination(
+  reader: NetworkReader,
+  ref: NetworkRef,
+  destination: Address,
+): Promise<boolean> {
   const ranges = (await reader.subnetworks(ref)).flatMap(subnetRanges);
   if (ranges.some((range) => contains(parseCidr(range), destination))) return true;
   const routes = await reader.staticRoutes(ref);

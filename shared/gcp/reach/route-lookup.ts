@@ -1,5 +1,5 @@
 import { isInternal } from '../../core/model/reserved-ranges';
-import { contains, tryParseCidr, type Cidr } from '../../core/model/cidr';
+import { contains, tryParseCidr, type Address, type Cidr } from '../../core/model/cidr';
 import { definedOnly } from '../../core/util/collections';
 import type { Instance } from '../discover/instance';
 import {
@@ -52,7 +52,7 @@ export interface CandidateRoutes {
 export async function lookUpRoutes(
   reader: NetworkReader,
   location: NetworkLocation,
-  address: Cidr,
+  address: Address,
 ): Promise<CandidateRoutes> {
   const containsAddress = ({ range }: MatchedRoute) => contains(range, address);
   const subnets = (await subnetRoutes(reader, location)).filter(containsAddress);
@@ -75,7 +75,7 @@ const byPreference = (a: MatchedRoute, b: MatchedRoute): number =>
   a.priority - b.priority;
 
 /** False for a blackhole, and for an internal address routed to the internet. */
-export const reachesAddress = (route: MatchedRoute | undefined, address: Cidr): route is MatchedRoute =>
+export const reachesAddress = (route: MatchedRoute | undefined, address: Address): route is MatchedRoute =>
   route !== undefined &&
   route.targetKind !== 'blackhole' &&
   !(route.targetKind === 'internet' && isInternal(address));

@@ -1,12 +1,12 @@
 import type { protos } from '@google-cloud/compute';
 import { isInternal } from '../../core/model/reserved-ranges';
 import {
-  addressOf,
   contains,
   parseAddress,
+  toCidr,
   tryParseAddress,
   tryParseCidr,
-  type Cidr,
+  type Address,
 } from '../../core/model/cidr';
 import type { Instance } from '../discover/instance';
 
@@ -17,8 +17,8 @@ type Matcher = protos.google.cloud.compute.v1.IFirewallPolicyRuleMatcher;
 /** The first packet of a TCP connection. Firewalls are stateful: return traffic needs no rule. */
 export interface Flow {
   readonly direction: 'EGRESS' | 'INGRESS';
-  readonly source: Cidr;
-  readonly destination: Cidr;
+  readonly source: Address;
+  readonly destination: Address;
   readonly port: number;
   /** The instance that the rules apply to. Absent if any instance of the network may be meant. */
   readonly target?: Instance;
@@ -145,16 +145,17 @@ function matchesSource({ origin, source }: Flow, rule: VpcRule): RuleMatch {
   return anyOf([byRange, byName]);
 }
 
-const isSame = (address: string | null | undefined, range: Cidr): boolean =>
-  Boolean(address) && parseAddress(address ?? '').text === range.text;
+const isSame = (text: string | null | undefined, address: Address): boolean =>
+  Boolean(text) && parseAddress(text ?? '').text === address.text;
 
 /** No ranges match every address. */
-const matchesRanges = (ranges: readonly string[] | null | undefined, address: Cidr): RuleMatch =>
+const matchesRanges = (ranges: readonly string[] | null | undefined, address: Address): RuleMatch =>
   ranges?.length ? anyOf(ranges.map((range) => matchesRange(range, address))) : always;
 
-function matchesRange(text: string, address: Cidr): RuleMatch {
-  const range = text.includes('/') ? tryParseCidr(text) : tryParseAddress(text);
-  if (!range) return onlyIf(`whether ${JSON.stringify(text)} contains ${addressOf(address)}`);
+function matchesRange(text: string, address: Address): RuleMatch {
+  const single = tryParseAddress(text);
+  const range = single ? toCidr(single) : tryParseCidr(text);
+  if (!range) return onlyIf(`whether ${JSON.stringify(text)} contains ${address.text}`);
   return contains(range, address) ? always : 'no';
 }
 
@@ -184,15 +185,18 @@ interface EndpointCriteria {
   readonly uncheckable: readonly string[];
 }
 
-function matchesEndpoint(address: Cidr, { ranges, networkType, uncheckable }: EndpointCriteria): RuleMatch {
+function matchesEndpoint(
+  address: Address,
+  { ranges, networkType, uncheckable }: EndpointCriteria,
+): RuleMatch {
   const byRange = ranges?.length || uncheckable.length === 0 ? [matchesRanges(ranges, address)] : [];
-  const byOther = uncheckable.map((name) => onlyIf(`whether ${name} matches ${addressOf(address)}`));
+  const byOther = uncheckable.map((name) => onlyIf(`whether ${name} matches ${address.text}`));
   return both(anyOf([...byRange, ...byOther]), matchesNetworkType(networkType, address));
 }
 
-function matchesNetworkType(type: string | null | undefined, address: Cidr): RuleMatch {
+function matchesNetworkType(type: string | null | undefined, address: Address): RuleMatch {
   if (!type || type === 'UNSPECIFIED') return always;
-  const unknown = onlyIf(`whether ${addressOf(address)} counts as ${type}`);
+  const unknown = onlyIf(`whether ${address.text} counts as ${type}`);
   if (type === 'INTERNET') return isInternal(address) ? 'no' : unknown;
   return type === 'NON_INTERNET' && isInternal(address) ? always : unknown;
 }

@@ -18,7 +18,7 @@ const node: Node = {
   state: 'running',
   platform: 'linux',
   isControlPlane: false,
-  address: '10.209.0.2',
+  address: parseAddress('10.209.0.2'),
 };
 const networkContext: NetworkContext = {
   network: 'vpc-b',

@@ -1,3 +1,4 @@
+import { toCidr } from '../../model/cidr';
 import { iptablesCommand, type Backend, type Family } from '../model';
 import type { Evaluation } from '../simulate/trace';
 import type { Packet } from '../simulate/packet';
@@ -6,16 +7,14 @@ import type { Snapshot } from '../snapshot';
 const identifier = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
 
 /** A command for people to run. It contains parsed addresses only, no text from the dump. */
-export function masqueradeCommand(
-  snapshot: Snapshot,
-  { source, destination }: Packet,
-  backend: Backend,
-): string {
-  const { family } = destination;
+export function masqueradeCommand(snapshot: Snapshot, packet: Packet, backend: Backend): string {
+  const { family } = packet.destination;
+  const source = toCidr(packet.source).text;
+  const destination = toCidr(packet.destination).text;
   if (backend !== 'nft')
-    return `${iptablesCommand(family, backend)} -t nat -I POSTROUTING 1 -s ${source.text} -d ${destination.text} -m addrtype ! --dst-type LOCAL -j MASQUERADE`;
+    return `${iptablesCommand(family, backend)} -t nat -I POSTROUTING 1 -s ${source} -d ${destination} -m addrtype ! --dst-type LOCAL -j MASQUERADE`;
   const ip = ipFamily(family);
-  const rule = `${ip} saddr ${source.text} ${ip} daddr ${destination.text} fib daddr type != local masquerade`;
+  const rule = `${ip} saddr ${source} ${ip} daddr ${destination} fib daddr type != local masquerade`;
   const existing = findNftChain(snapshot, family);
   if (existing) return `nft insert rule ${existing.table.name} ${existing.chain.name} ${rule}`;
   const table = `${ip} manual-masquerade`;

@@ -42,7 +42,7 @@ export interface PacketState extends PacketFields {
 
 export const initialState = ({ destination, destinationPort }: Packet): PacketState =>
   withKey({
-    destination: destination.first,
+    destination: destination.value,
     destinationPort,
     isTranslated: false,
     isTracked: true,
@@ -96,11 +96,11 @@ export function addressOf(field: AddressField, state: PacketState, packet: Packe
     case 'destination':
       return state.destination;
     case 'original-destination':
-      return packet.destination.first;
+      return packet.destination.value;
     case 'source':
-      return state.translation ? singleOrUndefined(state.translation.sources) : packet.source.first;
+      return state.translation ? singleOrUndefined(state.translation.sources) : packet.source.value;
     case 'original-source':
-      return packet.source.first;
+      return packet.source.value;
   }
 }
 

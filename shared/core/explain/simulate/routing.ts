@@ -1,4 +1,4 @@
-import type { Cidr } from '../../model/cidr';
+import type { Address } from '../../model/cidr';
 import type { Family, Range } from '../model';
 import { contains, prefixRange } from '../ranges';
 import type { InterfaceAddress, KernelRoute, RoutingRule, Snapshot } from '../snapshot';
@@ -61,7 +61,7 @@ export function findRoute({ routes }: Snapshot, family: Family, address: bigint)
 }
 
 interface PolicyQuery {
-  readonly source: Cidr;
+  readonly source: Address;
   readonly destination: bigint;
   readonly mark: Mark;
 }
@@ -78,7 +78,7 @@ export function isRoutedByPolicy(
   return routingRules.some(
     (rule) =>
       rule.family === source.family &&
-      isInside(rule.from, source.first) &&
+      isInside(rule.from, source.value) &&
       isInside(rule.to, destination) &&
       mayHaveMark(rule.mark),
   );

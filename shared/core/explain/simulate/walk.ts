@@ -27,7 +27,7 @@ class Walker {
     ignored: ReadonlySet<Rule>,
   ) {
     this.family = packet.destination.family;
-    const incoming = packet.isFromNode ? '' : (packet.in ?? this.podDevice(packet.source.first));
+    const incoming = packet.isFromNode ? '' : (packet.in ?? this.podDevice(packet.source.value));
     this.chains = new ChainRunner({ snapshot, packet, in: incoming, ignored });
   }
 
