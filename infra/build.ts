@@ -8,8 +8,8 @@ import { joinNodeProgram } from './join-node-program';
 import packageJson from '../package.json';
 
 /**
- * Bundles functions and command line into dist/, one folder for each thing that is deployed, with the config and
- * the node program beside the bundle. A bad config ends the build with every fault.
+ * Bundles functions and command line into dist/, one folder per deployment unit, with the config and
+ * the node program beside each bundle. An invalid config fails the build with all its errors.
  */
 async function main(): Promise<void> {
   parseConfig(readFileSync('peermasq.yaml', 'utf8'));
@@ -22,7 +22,7 @@ async function main(): Promise<void> {
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));
     writeFileSync(join(folder, 'peermasq.sh'), program);
   }
-  // For a project's metadata (infra/gcp): the script of the project follows its last line.
+  // For a project's metadata (infra/gcp): the project's own script is appended to it.
   writeFileSync('dist/gcp/startup-script.sh', composeStartupScript('\n').trimEnd() + '\n');
   const framework = '@google-cloud/functions-framework';
   const manifest = {

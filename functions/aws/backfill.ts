@@ -1,14 +1,10 @@
 import type { Context } from 'aws-lambda';
 import { backfill, parseBackfillRequest, type BackfillResponse } from '../runtime/backfill';
 import { accountFor, accountsOf } from './runtime/accounts';
-import { deadlineOf } from './runtime/deadline';
-import { functionLocation } from './runtime/function-location';
+import { deadlineOf, functionLocation } from './runtime/invocation';
 import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './runtime/metrics';
 
-/**
- * Invoked by hand: `{"clusters": ["NAME"], "dryRun": true}`, both optional; by the schedule of the sweep with
- * `{"skipNewNodes": true}`.
- */
+/** Invoked by operators with `{"clusters": ["NAME"], "dryRun": true}`, and by the sweep with `{"skipNewNodes": true}`. */
 export async function handler(body: unknown, context: Context): Promise<BackfillResponse> {
   const location = functionLocation(context);
   const request = parseBackfillRequest(body);
@@ -17,7 +13,7 @@ export async function handler(body: unknown, context: Context): Promise<Backfill
     writeApiMetrics();
     if (request.dryRun) return;
     writeNodeMetrics(outcomes);
-    // A sweep that could not see all must not tell that all is well.
+    // An incomplete sweep must not report zero unproven nodes.
     writeUnproven(outcomes, isComplete ? clusters : []);
   });
 }

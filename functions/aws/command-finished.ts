@@ -1,5 +1,5 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import type { ParsedEvent } from '../../shared/aws/events/parse-event';
+import type { CommandFinished } from '../../shared/aws/events/event';
 import { isRecorded, readCommandResults } from '../../shared/aws/deliver/command-results';
 import { formatError, PeermasqError } from '../../shared/core/model/errors';
 import { groupBy } from '../../shared/core/util/collections';
@@ -10,21 +10,25 @@ import { accountFor, log } from './runtime/accounts';
 import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } from './runtime/batch';
 import { writeNodeMetrics } from './runtime/metrics';
 
-type CommandFinished = Extract<ParsedEvent, { kind: 'command-finished' }>;
-
 /**
- * Commands that have ended. Most were read by whoever sent them; those that took longer are read here. A node
- * that failed is tried again by the message that announced it, or by the next sweep.
+ * Reads the results of finished commands. The sender has read most of them already; this function reads those of slow
+ * nodes. A failed node is retried by the message that announced it, or by the next sweep.
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  return handleBatch('command-finished', 'command-finished', event, context, handleEvents);
+  return handleBatch(
+    { functionName: 'command-finished', kind: 'command-finished', handleEvents },
+    event,
+    context,
+  );
 }
 
+type FinishedEvent = QueuedEvent<CommandFinished>;
+
 async function handleEvents(
-  queuedEvents: readonly QueuedEvent<CommandFinished>[],
+  queuedEvents: readonly FinishedEvent[],
   batch: BatchContext,
 ): Promise<Disposition[]> {
-  const errors = new Map<QueuedEvent<CommandFinished>, PeermasqError>();
+  const errors = new Map<FinishedEvent, PeermasqError>();
   for (const [account, some] of groupBy(queuedEvents, ({ event }) => event.node.account)) {
     for (const [queuedEvent, error] of await handleAccount(account, some, batch))
       errors.set(queuedEvent, error);
@@ -37,13 +41,13 @@ async function handleEvents(
   });
 }
 
-/** @returns the letters that could not be dealt with, and why */
+/** @returns the events that could not be handled, with the error */
 async function handleAccount(
   account: string,
-  queuedEvents: readonly QueuedEvent<CommandFinished>[],
+  queuedEvents: readonly FinishedEvent[],
   batch: BatchContext,
-): Promise<Map<QueuedEvent<CommandFinished>, PeermasqError>> {
-  const failed = new Map<QueuedEvent<CommandFinished>, PeermasqError>();
+): Promise<Map<FinishedEvent, PeermasqError>> {
+  const failed = new Map<FinishedEvent, PeermasqError>();
   try {
     const { unreadable, errors } = await recordCommandResults(account, queuedEvents, batch);
     for (const queuedEvent of queuedEvents) {
@@ -62,7 +66,7 @@ async function handleAccount(
 
 async function recordCommandResults(
   account: string,
-  queuedEvents: readonly QueuedEvent<CommandFinished>[],
+  queuedEvents: readonly FinishedEvent[],
   { location, deadline }: BatchContext,
 ) {
   const { cloud, clients } = accountFor(account, location);
@@ -75,7 +79,7 @@ async function recordCommandResults(
   });
   const { responses, unreadable } = await readCommandResults(
     clients,
-    finishedCommands.filter((one) => !isRecorded(one)),
+    finishedCommands.filter((command) => !isRecorded(command)),
     deadline,
   );
   const { outcomes, errors } = await recordOutcomes(responses, cloud.channel, log, deadline);

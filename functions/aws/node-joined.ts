@@ -1,41 +1,37 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import type { ParsedEvent } from '../../shared/aws/events/parse-event';
-import { groupBy } from '../../shared/core/util/collections';
+import type { NodesJoined } from '../../shared/aws/events/event';
+import { definedOnly, groupBy } from '../../shared/core/util/collections';
 import { PeermasqError } from '../../shared/core/model/errors';
 import { nodeKey, type AwsNodeRef, type NodeKey } from '../../shared/core/model/node';
 import { reasonOf, retryAfterSeconds, type Outcome } from '../../shared/core/reconcile/outcome';
 import { reconcile } from '../../shared/core/reconcile/reconcile';
 import { accountFor, log } from './runtime/accounts';
-import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } from './runtime/batch';
+import {
+  handleBatch,
+  type BatchContext,
+  type Disposition,
+  type QueuedEvent,
+  type Retry,
+} from './runtime/batch';
 import { completeHeldLaunch } from './runtime/launch-gate';
 import { writeNodeMetrics } from './runtime/metrics';
+import { secondsUntilDue } from './runtime/retry-delay';
 
-type NodesJoined = Extract<ParsedEvent, { kind: 'nodes-joined' }>;
-
-/**
- * Nodes that joined: instances that were started, run, or were launched by an Auto Scaling group. All nodes of
- * a batch are one set, looked at once.
- */
+/** Instances were started or launched. All nodes of a batch are reconciled together. */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  return handleBatch('node-joined', 'nodes-joined', event, context, handleEvents);
+  return handleBatch({ functionName: 'node-joined', kind: 'nodes-joined', handleEvents }, event, context);
 }
 
-/**
- * Seconds that an event is young. An instance tells that it runs, and is served by that; what else tells of it is
- * there in case that is lost, and would only make two batches serve the same node at once.
- */
-const gracePeriodSeconds = { running: 0, held: 15, started: 90, launched: 90 } as const;
+type JoinEvent = QueuedEvent<NodesJoined>;
 
-async function handleEvents(
-  queuedEvents: readonly QueuedEvent<NodesJoined>[],
-  batch: BatchContext,
-): Promise<Disposition[]> {
+async function handleEvents(queuedEvents: readonly JoinEvent[], batch: BatchContext): Promise<Disposition[]> {
   for (const { event, message } of queuedEvents) {
-    const nodes = event.nodes.map(({ id }) => id);
-    log.info('NodeJoined', { cloud: 'aws', messageId: message.messageId, by: event.by, nodes });
+    const { trigger, nodes } = event;
+    const ids = nodes.map(({ id }) => id);
+    log.info('NodeJoined', { cloud: 'aws', messageId: message.messageId, trigger, nodes: ids });
   }
-  // Asked once: what ripens during the look was not looked at.
-  const dueIn = new Map(queuedEvents.map((queuedEvent) => [queuedEvent, secondsUntilDue(queuedEvent)]));
+  // Computed once: an event that becomes due during the reconcile was not part of it.
+  const dueIn = new Map(queuedEvents.map((one) => [one, secondsUntilDue(one.event, one.attempt)]));
   const due = queuedEvents.filter((queuedEvent) => dueIn.get(queuedEvent) === 0);
   const results = await reconcileNodes(due, batch);
   writeNodeMetrics(
@@ -43,7 +39,7 @@ async function handleEvents(
     eventTimes(due, 'first'),
   );
   const dispositions: Disposition[] = [];
-  // One after the other: Auto Scaling bears few calls at once.
+  // In sequence: Auto Scaling allows few calls at a time.
   for (const queuedEvent of queuedEvents) {
     const seconds = dueIn.get(queuedEvent) ?? 0;
     dispositions.push(seconds > 0 ? notDueYet(seconds) : await dispositionOf(queuedEvent, results, batch));
@@ -51,51 +47,39 @@ async function handleEvents(
   return dispositions;
 }
 
-const notDueYet = (seconds: number): Disposition => ({
+const notDueYet = (seconds: number): Retry => ({
   kind: 'retry',
   seconds,
-  reason: 'It is told of before it can be reached.',
+  reason: 'the grace period of the event has not passed',
 });
 
-/** Only at its first delivery is an event too young. */
-function secondsUntilDue({ event, attempt }: QueuedEvent<NodesJoined>): number {
-  if (attempt > 1) return 0;
-  const gracePeriod = gracePeriodSeconds[event.by];
-  return Math.min(gracePeriod, Math.max(0, gracePeriod - (Date.now() - event.at.getTime()) / 1_000));
-}
-
-/** When each node was told of, for the first or the last time. */
-function eventTimes(
-  queuedEvents: readonly QueuedEvent<NodesJoined>[],
-  which: 'first' | 'last',
-): Map<NodeKey, Date> {
-  const inOrder = queuedEvents.toSorted((a, b) => a.event.at.getTime() - b.event.at.getTime());
-  // Of a key that comes twice, a map keeps the later one.
-  const kept = which === 'last' ? inOrder : inOrder.toReversed();
+/** When each node was announced, for the first or the last time. */
+function eventTimes(queuedEvents: readonly JoinEvent[], which: 'first' | 'last'): Map<NodeKey, Date> {
+  const ascending = queuedEvents.toSorted((a, b) => a.event.at.getTime() - b.event.at.getTime());
+  // A map keeps the last entry of a key.
+  const ordered = which === 'last' ? ascending : ascending.toReversed();
   return new Map(
-    kept.flatMap(({ event: { nodes, at } }) => nodes.map((node) => [nodeKey(node), at] as const)),
+    ordered.flatMap(({ event: { nodes, at } }) => nodes.map((node) => [nodeKey(node), at] as const)),
   );
 }
 
 interface NodeResult {
   readonly outcome: Outcome;
-  /** Seconds after which to look again, if that can change anything. */
+  /** Absent when a retry would not change the outcome. */
   readonly retrySeconds?: number;
 }
 
-/** One pass for each account. A fault in one does not keep the others from their rules. */
+/** Reconciles each account on its own, so that an error in one does not affect the others. */
 async function reconcileNodes(
-  queuedEvents: readonly QueuedEvent<NodesJoined>[],
+  queuedEvents: readonly JoinEvent[],
   { location, deadline }: BatchContext,
 ): Promise<Map<NodeKey, NodeResult>> {
   const refs = queuedEvents.flatMap(({ event }) => event.nodes);
   const announcedAt = eventTimes(queuedEvents, 'last');
   const reconciling = [...groupBy(refs, ({ account }) => account)].map(async ([account, nodes]) => {
     try {
-      const { outcomes, errors } = await reconcile(nodes, accountFor(account, location), {
-        deadline,
-        announcedAt,
-      });
+      const dependencies = accountFor(account, location);
+      const { outcomes, errors } = await reconcile(nodes, dependencies, { deadline, announcedAt });
       return outcomes.map((outcome) => toResult(outcome, errors));
     } catch (error) {
       if (!(error instanceof PeermasqError)) throw error;
@@ -106,46 +90,44 @@ async function reconcileNodes(
   return new Map(results.map((result) => [nodeKey(result.outcome.node), result]));
 }
 
-/** A fault that concerns all nodes may be mended while the message waits; a node's own is final. */
+/** An error that affects all nodes may be fixed while the message waits; a permanent error of one node is final. */
 const sharedErrorRetrySeconds = 30;
 
 function toResult(outcome: Outcome, errors: readonly PeermasqError[]): NodeResult {
   const isShared = outcome.kind === 'failed' && errors.includes(outcome.error);
   const retrySeconds = retryAfterSeconds(outcome) ?? (isShared ? sharedErrorRetrySeconds : undefined);
-  return { outcome, ...(retrySeconds !== undefined && { retrySeconds }) };
+  return definedOnly({ outcome, retrySeconds });
 }
 
 async function dispositionOf(
-  queuedEvent: QueuedEvent<NodesJoined>,
+  { event, isOverdue }: JoinEvent,
   results: ReadonlyMap<NodeKey, NodeResult>,
   batch: BatchContext,
 ): Promise<Disposition> {
-  const ownResults = queuedEvent.event.nodes.map((node) => results.get(nodeKey(node)) ?? notReconciled(node));
+  const ownResults = event.nodes.map((node) => results.get(nodeKey(node)) ?? notReconciled(node));
   const open = ownResults.filter(({ retrySeconds }) => retrySeconds !== undefined);
-  if (open.length > 0 && !queuedEvent.isOverdue) return retryLater(open);
-  const held = await completeHeldLaunch(
-    queuedEvent,
-    ownResults.map(({ outcome }) => outcome),
-    batch,
-  );
-  if (held && !queuedEvent.isOverdue) return held;
-  for (const { outcome } of open) logGaveUp(outcome);
-  const reasons = [...open.map(toReason), ...(held ? [held.reason] : [])];
+  if (open.length > 0 && !isOverdue) return retryLater(open);
+  const ownOutcomes = ownResults.map(({ outcome }) => outcome);
+  const launchRetry = await completeHeldLaunch(event, ownOutcomes, batch);
+  if (launchRetry && !isOverdue) return launchRetry;
+  for (const { outcome } of open) logTimedOut(outcome);
+  const reasons = open.map(toReason);
+  if (launchRetry) reasons.push(launchRetry.reason);
   return reasons.length > 0 ? { kind: 'dead-letter', reason: reasons.join('; ') } : { kind: 'done' };
 }
 
-/** A pass tells of each node; should it not, nothing is concluded from that. */
+/** Not expected: reconcile returns an outcome for each node. Without one, the state of the node is unknown. */
 const notReconciled = (node: AwsNodeRef): NodeResult => ({
-  outcome: { node, kind: 'pending', reason: 'It was not looked at.', retryAfterSeconds: 5 },
+  outcome: { node, kind: 'pending', reason: 'not reconciled', retryAfterSeconds: 5 },
   retrySeconds: 5,
 });
 
-function retryLater(open: readonly NodeResult[]): Disposition {
+function retryLater(open: readonly NodeResult[]): Retry {
   const seconds = Math.min(...open.map(({ retrySeconds = 0 }) => retrySeconds));
   return { kind: 'retry', seconds, reason: open.map(toReason).join('; ') };
 }
 
-function logGaveUp(outcome: Outcome): void {
+function logTimedOut(outcome: Outcome): void {
   const { node, cluster } = outcome;
   log.error('NodeTimedOut', { cloud: 'aws', node: node.id, cluster, reason: reasonOf(outcome) });
 }

@@ -1,26 +1,28 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
-import type { ParsedEvent } from '../../shared/aws/events/parse-event';
+import type { RoutesChanged } from '../../shared/aws/events/event';
 import { formatError, PeermasqError } from '../../shared/core/model/errors';
 import { isProvisioning } from '../../shared/core/reconcile/outcome';
 import { reconcile } from '../../shared/core/reconcile/reconcile';
 import { accountFor, log } from './runtime/accounts';
 import {
   handleBatch,
-  type Retry,
   type BatchContext,
   type Disposition,
   type QueuedEvent,
+  type Retry,
 } from './runtime/batch';
 import { writeNodeMetrics } from './runtime/metrics';
 
-type RoutesChanged = Extract<ParsedEvent, { kind: 'routes-changed' }>;
-
 /**
- * Peerings, routes or the tables of subnets changed: all nodes of the account are planned anew, and those whose
- * rule set is another one now get it. A burst of changes, as Terraform makes them, is one look.
+ * Peerings, routes or route table associations changed: reconciles all nodes of the account. A burst of changes, as
+ * Terraform makes them, is one batch.
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  return handleBatch('peering-changed', 'routes-changed', event, context, handleEvents);
+  return handleBatch(
+    { functionName: 'peering-changed', kind: 'routes-changed', handleEvents },
+    event,
+    context,
+  );
 }
 
 async function handleEvents(
@@ -42,7 +44,7 @@ async function handleEvents(
   });
 }
 
-/** Nodes that could not be served are the next sweep's; only what the change itself leaves open comes again. */
+/** Single nodes that fail are left to the next sweep. Errors of the account and unfinished peerings are retried. */
 async function reconcileAccount(
   id: string,
   { location, deadline }: BatchContext,
@@ -54,7 +56,7 @@ async function reconcileAccount(
     writeNodeMetrics(outcomes);
     if (errors[0]) return { kind: 'retry', seconds: 30, reason: formatError(errors[0]) };
     if (!outcomes.some(isProvisioning)) return undefined;
-    return { kind: 'retry', seconds: 10, reason: 'A peering is still being set up.' };
+    return { kind: 'retry', seconds: 10, reason: 'a peering is still provisioning' };
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     return { kind: 'retry', seconds: 30, reason: formatError(error) };

@@ -1,66 +1,36 @@
-import { createInterface } from 'node:readline/promises';
 import type { SingleBar } from 'cli-progress';
 import type { Command } from 'commander';
-import { PermanentError } from '../../shared/core/model/errors';
 import type { Outcome } from '../../shared/core/reconcile/outcome';
-import { exitCodes } from './errors';
-import { atLeast, count, examples, outputOption, print, printErr, type Format } from './output';
-import { progressBar } from './progress';
-import { changesOf, formatPlan, runDryRun, type PlannedChange } from './plan';
-import { reportErrors, type NodePlan } from './dry-run';
-import { clusterOption, withTargetOptions, type TargetOptions } from './targets';
-import { onInterrupt } from './backfill/interrupt';
-import { openJournal, ensureJournalDirectory, type Journal, type JournalKind } from './backfill/journal';
+import { confirm } from './backfill/confirm';
+import { ensureJournalDirectory, openJournal, type Journal, type JournalKind } from './backfill/journal';
+import type { BackfillOptions } from './backfill/options';
 import { pushWave, type PushWave } from './backfill/push';
 import { planRollback, pushRollback } from './backfill/rollback';
-import { countsOf, exitCodeOf, summary } from './backfill/summary';
-import { runInWaves, type WaveProgress, type WaveOptions } from './backfill/waves';
+import { countOutcomes, exitCodeOf, interruptReport, summarize } from './backfill/summary';
+import { runInWaves, type Wave } from './backfill/waves';
+import { changesOf, dryRunFor, isPlanned, reportErrors, type NodePlan, type PlannedChange } from './dry-run';
+import { exitCodes, onInterrupt } from './exit';
+import { formatPlan } from './format-plan';
+import { addExamples, atLeast, clusterOption, outputOption, withTargetOptions } from './options';
+import { count, print, printErr, progressBar } from './output';
 
-export interface BackfillOptions extends TargetOptions, WaveOptions {
-  readonly node?: string;
-  readonly allowRouteLoss?: boolean;
-  readonly force?: boolean;
-  readonly yes?: boolean;
-  readonly rollback?: string | true;
-  readonly waveTimeout: number;
-  readonly output: Format;
-}
-
-/** `peermasq backfill`: what `plan` shows, pushed in waves. */
 export function addBackfill(program: Command): void {
   const command = withTargetOptions(
-    program
-      .command('backfill')
-      .description('plan, ask, and push in waves; run it again to go on where it stopped')
-      .addOption(clusterOption())
-      .option('--node <node>', 'only this node: its name, id or CLOUD:ID')
-      .option(
-        '--force',
-        'push also to nodes that have proven their rules: they put right what somebody changed',
-      )
-      .option('-y, --yes', 'do not ask')
-      .option(
-        '--canary <n>',
-        'how many nodes go first, alone; all must be proven before others follow',
-        atLeast(0),
-        1,
-      )
-      .option('--wave <n>', 'how many nodes go at a time after them', atLeast(1), 50)
-      .option('--max-failures <n>', 'begin no further wave when more have failed', atLeast(0), 0)
-      .option('--wave-timeout <seconds>', 'how long a wave may take to be proven', atLeast(1), 300)
-      .option(
-        '--allow-route-loss',
-        'take rules away though far fewer routes are found than they were made from',
-      )
-      .option(
-        '--rollback [journal]',
-        'return what nodes had before a backfill (default: the last from this machine)',
-      )
-      .addOption(outputOption()),
+    withBackfillOptions(
+      program
+        .command('backfill')
+        .description('plan, confirm, and push in waves; run it again to resume')
+        .addOption(clusterOption())
+        .option('--node <node>', 'only this node: name, ID or CLOUD:ID')
+        .addOption(outputOption()),
+    ),
   ).action(async (_: unknown, self: Command) => {
-    await backfill(self.optsWithGlobals<BackfillOptions>());
+    const options = self.optsWithGlobals<BackfillOptions>();
+    ensureJournalDirectory();
+    if (options.rollback === undefined) await backfill(options);
+    else await rollBack(options);
   });
-  examples(command, [
+  addExamples(command, [
     'npx peermasq backfill --cluster frontend-cluster --canary 2',
     'npx peermasq backfill --yes --max-failures 3 -o json',
     'npx peermasq backfill --force --node i-0123456789abcdef0',
@@ -68,110 +38,119 @@ export function addBackfill(program: Command): void {
   ]);
 }
 
+const withBackfillOptions = (command: Command): Command =>
+  command
+    .option('--force', 'also push to proven nodes, to restore rules that were changed on the node')
+    .option('-y, --yes', 'skip the confirmation prompt')
+    .option(
+      '--canary <n>',
+      'nodes in the first wave; all must be proven before the next one starts',
+      atLeast(0),
+      1,
+    )
+    .option('--wave <n>', 'nodes in each later wave', atLeast(1), 50)
+    .option('--max-failures <n>', 'start no new wave after more failures than this', atLeast(0), 0)
+    .option('--wave-timeout <seconds>', 'time limit for the nodes of a wave to be proven', atLeast(1), 300)
+    .option('--allow-route-loss', 'push plans that remove rules because far fewer routes were found')
+    .option(
+      '--rollback [journal]',
+      'restore the rule sets from before a backfill (default: the last backfill on this machine)',
+    );
+
 async function backfill(options: BackfillOptions): Promise<void> {
-  ensureJournalDirectory();
-  if (options.rollback !== undefined) {
-    const { nodes, isComplete } = await planRollback(options);
-    if (nodes.length > 0) printErr(formatPlan({ nodes, errors: [] }).text);
-    await pushInWaves('rollback', nodes, pushRollback, options);
-    if (!isComplete && !process.exitCode) process.exitCode = exitCodes.error;
-    if (nodes.length > 0) printErr(rollbackNotice);
-    return;
-  }
-  const dryRunResult = await runDryRun(options);
-  const force = options.force === true;
-  const changes = changesOf(dryRunResult.nodes, force);
-  printErr(formatPlan(dryRunResult, force).text);
-  // What was not seen cannot be in a roll-out that claims to be whole.
-  if (reportErrors(dryRunResult, options.debug)) return;
-  await pushInWaves(
-    'backfill',
-    changes,
-    pushWave({ allowRouteLoss: options.allowRouteLoss === true, force }),
-    options,
-  );
-  if (dryRunResult.nodes.some(isUnresolved) && !process.exitCode) process.exitCode = exitCodes.error;
+  const { force = false, allowRouteLoss = false } = options;
+  const result = await dryRunFor({ ...options, withBefore: true });
+  const changes = force ? result.nodes.filter(isPlanned) : changesOf(result.nodes);
+  printErr(formatPlan(result, changes).text);
+  // A rollout must not look complete while a target could not be checked.
+  if (reportErrors(result, options)) return;
+  const unresolved = result.nodes.filter(isUnresolved);
+  if (changes.length > 0)
+    await pushInWaves(changes, pushWave({ allowRouteLoss, force }), 'backfill', options);
+  else if (unresolved.length > 0)
+    printNothingToDo('Nothing to push. See above for nodes without a plan.', options);
+  else printNothingToDo('Nothing to do: all nodes are up to date.', options);
+  if (unresolved.length > 0 && !process.exitCode) process.exitCode = exitCodes.error;
 }
 
-const rollbackNotice =
-  'The next sweep brings the config’s rule sets again: deploy the config that you want before it comes.';
+async function rollBack(options: BackfillOptions): Promise<void> {
+  const { nodes, isComplete } = await planRollback(options);
+  if (nodes.length > 0) {
+    printErr(formatPlan({ nodes, errors: [] }, changesOf(nodes)).text);
+    await pushInWaves(nodes, pushRollback, 'rollback', options);
+    printErr(
+      'The next sweep pushes the rule sets of the deployed config again. Deploy the config you want before that.',
+    );
+  } else printNothingToDo('Nothing to roll back.', options);
+  if (!isComplete && !process.exitCode) process.exitCode = exitCodes.error;
+}
 
-/** It is to get something that is not known, or held back: the plan said why. */
+/** Held, failed or pending: the plan shows why. */
 const isUnresolved = ({ outcome: { kind } }: NodePlan): boolean => kind !== 'planned' && kind !== 'skipped';
 
+function printNothingToDo(text: string, { output }: BackfillOptions): void {
+  print({ document: { nodes: [], stopReason: null, journal: null }, text }, output);
+}
+
 async function pushInWaves(
-  kind: JournalKind,
   nodes: readonly PlannedChange[],
   push: PushWave,
+  kind: JournalKind,
   options: BackfillOptions,
 ): Promise<void> {
-  const unknownBefore = nodes.filter(({ node, before }) => node.recorded && !before);
-  if (unknownBefore.length > 0)
-    printErr(
-      `What ${count(unknownBefore.length, 'node')} have now is not known: a rollback will leave these as they are.`,
-    );
-  if (nodes.length > 0) await confirm(nodes, options);
+  const unknownBefore = nodes.filter(({ node, before }) => node.recorded && !before).length;
+  if (unknownBefore > 0)
+    printErr(`A rollback will not include ${count(unknownBefore, 'node')}: current rule set unknown.`);
+  await confirm(nodes, options);
   const journal = openJournal(kind, nodes);
-  const interrupt = onInterrupt(journal);
+  const interrupt = new AbortController();
+  const stopListening = onInterrupt({
+    onFirst: () => {
+      interrupt.abort();
+      printErr(
+        '\nInterrupted. Finishing the current wave; no more will start. Press Ctrl-C again to exit at once.',
+      );
+    },
+    beforeExit: () => {
+      printErr(`\n${interruptReport(journal)}`);
+    },
+  });
   const bar = progressBar(nodes.length);
   try {
-    const waveResult = await runInWaves(
-      nodes,
-      options,
-      (progress) => wave(progress, push, journal, options, bar),
-      interrupt.isStopped,
-    );
+    const result = await runInWaves(nodes, options, {
+      push: (wave) => pushOneWave(wave, { push, journal, bar, waveTimeout: options.waveTimeout }),
+      isInterrupted: () => interrupt.signal.aborted,
+    });
     bar?.stop();
-    print(summary(nodes, waveResult, journal), options.output);
-    process.exitCode = interrupt.isStopped() ? exitCodes.interrupted : exitCodeOf(nodes, waveResult);
+    print(summarize(nodes, result, journal), options.output);
+    process.exitCode = interrupt.signal.aborted ? exitCodes.interrupted : exitCodeOf(nodes, result);
   } finally {
     bar?.stop();
-    interrupt.end();
+    stopListening();
   }
 }
 
-/** @throws PermanentError where nobody can be asked, or the answer is no */
-async function confirm(
-  nodes: readonly PlannedChange[],
-  { yes, canary, wave }: BackfillOptions,
-): Promise<void> {
-  if (yes) return;
-  if (!process.stdin.isTTY) {
-    throw new PermanentError('not-confirmed', 'Nobody can be asked here: stdin is no terminal', 'Say --yes.');
-  }
-  const lines = createInterface({ input: process.stdin, output: process.stderr });
-  const plan = `${count(Math.min(canary, nodes.length), 'canary node')} first, then ${wave} at a time`;
-  const question = `Push to ${count(nodes.length, 'node')}, ${plan}? Only "yes" goes on: `;
-  const closed = new AbortController();
-  lines.once('close', () => {
-    closed.abort();
-  });
-  try {
-    if ((await lines.question(question, { signal: closed.signal })).trim() === 'yes') return;
-  } catch (error) {
-    if ((error as Error).name !== 'AbortError') throw error;
-    printErr('\nNothing was pushed.');
-    process.exit(exitCodes.interrupted);
-  } finally {
-    lines.close();
-  }
-  throw new PermanentError('not-confirmed', 'Nothing was pushed', 'Answer yes to go on, or say --yes.');
+interface WavePush {
+  readonly push: PushWave;
+  readonly journal: Journal;
+  readonly bar: SingleBar | undefined;
+  readonly waveTimeout: number;
 }
 
-async function wave(
-  { wave: number, waves, nodes }: WaveProgress,
-  push: PushWave,
-  journal: Journal,
-  { waveTimeout }: BackfillOptions,
-  bar: SingleBar | undefined,
+async function pushOneWave(
+  { number, total, nodes }: Wave,
+  { push, journal, bar, waveTimeout }: WavePush,
 ): Promise<readonly Outcome[]> {
   journal.begin(nodes);
-  const label = `wave ${number} of ${waves}`;
+  const label = `wave ${number} of ${total}`;
   bar?.update({ label });
-  const outcomes = await push(nodes, Date.now() + waveTimeout * 1_000, (proven) => bar?.increment(proven));
+  const outcomes = await push(nodes, {
+    deadline: Date.now() + waveTimeout * 1_000,
+    onProven: (proven) => bar?.increment(proven),
+  });
   journal.end(outcomes);
   bar?.stop();
-  printErr(`${label}: ${countsOf(outcomes)}`);
-  if (number < waves) bar?.start(bar.getTotal(), bar.getProgress() * bar.getTotal(), { label });
+  printErr(`${label}: ${countOutcomes(outcomes)}`);
+  if (number < total) bar?.start(bar.getTotal(), bar.getProgress() * bar.getTotal(), { label });
   return outcomes;
 }

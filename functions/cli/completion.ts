@@ -1,24 +1,22 @@
 import tab from '@bomb.sh/tab/commander';
 import type { Command } from 'commander';
-import { configPath, readConfig } from './config';
+import { tryParse } from '../../shared/core/util/try-parse';
+import { configPath, readConfig } from './options';
 
-/** `peermasq completion SHELL`: the script that has a shell complete commands, options and the config's clusters. */
+/** Adds `completion SHELL`: a script that completes commands, options and the clusters of the config. */
 export function addCompletion(program: Command): void {
   const completion = tab(program, { completionCommandName: 'completion' });
   for (const command of completion.commands.values()) {
     const option = command.options.get('cluster');
     if (option)
       option.handler = (complete) => {
-        for (const name of clusters()) complete(name, '');
+        for (const name of clusterNames()) complete(name, '');
       };
   }
 }
 
-/** None where the config cannot be read: nobody sees a fault while completing. */
-function clusters(): string[] {
-  try {
-    return readConfig(configPath(undefined)).clusters.map(({ name }) => name);
-  } catch {
-    return [];
-  }
+/** No names for an invalid config: a shell does not show errors while it completes. */
+function clusterNames(): string[] {
+  const config = tryParse(() => readConfig(configPath(undefined)));
+  return config?.clusters.map(({ name }) => name) ?? [];
 }

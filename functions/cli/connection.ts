@@ -2,21 +2,32 @@ import { execFile } from 'node:child_process';
 import { lookup } from 'node:dns/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import { addressOf, CidrError, parseAddress, type Cidr } from '../../shared/core/model/cidr';
-import { messageOf, PermanentError } from '../../shared/core/model/errors';
 import type { Packet } from '../../shared/core/explain/simulate/packet';
+import { CidrError, parseAddress, type Address } from '../../shared/core/model/cidr';
+import { messageOf, PermanentError } from '../../shared/core/model/errors';
+import { definedOnly } from '../../shared/core/util/collections';
+import { tryParse } from '../../shared/core/util/try-parse';
 
-/** Where a connection begins. */
+/** What --from names. */
 export interface SourceEndpoint {
-  /** As it was given, for people. */
+  /** As typed. */
   readonly text: string;
-  /** The pod's address, one-address range; absent for a node. */
-  readonly pod?: Cidr;
-  /** The node: its name, id or key; absent where only an address was given. */
+  /** Absent for a connection from the node itself. */
+  readonly pod?: Address;
+  /** The name, ID or key of the node; absent if only a pod address was given. */
   readonly node?: string;
 }
 
-/** What else a rule may ask of the connection's first packet. */
+/** What --to names. */
+export interface DestinationEndpoint {
+  /** As typed. */
+  readonly text: string;
+  /** A range of one address. */
+  readonly address: Address;
+  readonly port: number;
+}
+
+/** Other fields of the packet that a rule may match. */
 export interface PacketOptions {
   readonly protocol?: 'tcp' | 'udp';
   readonly sourcePort?: number;
@@ -24,45 +35,35 @@ export interface PacketOptions {
   readonly out?: string;
 }
 
-/** Its first packet. */
+/** The first packet of the connection. */
 export const packetOf = (
-  source: Cidr,
-  isFromNode: boolean,
+  source: Pick<Packet, 'source' | 'isFromNode'>,
   to: DestinationEndpoint,
-  options: PacketOptions,
+  { protocol = 'tcp', sourcePort, in: inbound, out }: PacketOptions,
 ): Packet => ({
-  source,
-  isFromNode,
+  ...source,
   destination: to.address,
   destinationPort: to.port,
-  protocol: options.protocol ?? 'tcp',
-  ...(options.sourcePort !== undefined && { sourcePort: options.sourcePort }),
-  ...(options.in !== undefined && { in: options.in }),
-  ...(options.out !== undefined && { out: options.out }),
+  protocol,
+  ...definedOnly({ sourcePort, in: inbound, out }),
 });
 
-/** Where it leads. */
-export interface DestinationEndpoint {
-  readonly text: string;
-  readonly address: Cidr;
-  readonly port: number;
-}
-
 /**
- * Reads what --from says: a pod's address, NAMESPACE/POD (asked of kubectl), or a node.
- * @param node what --node says
+ * @param text a pod address, NAMESPACE/POD (looked up with kubectl), or a node
+ * @param node the value of --node
  */
 export async function resolveSource(text: string, node: string | undefined): Promise<SourceEndpoint> {
   const pod = tryParseAddress(text);
-  if (pod) return { text, pod, ...(node !== undefined && { node }) };
+  if (pod) return { text, pod, ...definedOnly({ node }) };
   const [, namespace, name] = /^([a-z0-9][a-z0-9-]*)\/([a-z0-9][a-z0-9.-]*)$/.exec(text) ?? [];
-  if (namespace !== undefined && name !== undefined) return lookUpPod(text, namespace, name, node);
-  return { text, node: node ?? text };
+  if (namespace === undefined || name === undefined) return { text, node: node ?? text };
+  const found = await lookUpPod(namespace, name);
+  return { text, node: node ?? found.node, ...definedOnly({ pod: found.address }) };
 }
 
 /**
- * Reads HOST:PORT; a name is looked up, in the family of the pod's address.
- * @throws PermanentError also where the two are of different families: such a packet cannot be
+ * @param text HOST:PORT; a host name is resolved in the address family of the pod
+ * @throws PermanentError also if pod and destination are of different families
  */
 export async function resolveDestination(
   text: string,
@@ -71,41 +72,38 @@ export async function resolveDestination(
   const [, v6, host, port = ''] =
     /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):([1-9][0-9]{0,4})$/.exec(text) ?? [];
   const name = v6 ?? host;
-  if (name === undefined || Number(port) > 65535) {
+  if (name === undefined || Number(port) > 65_535) {
     throw new PermanentError(
       'bad-option',
       `${JSON.stringify(text)} is not HOST:PORT`,
-      'Write it as 10.193.0.3:5432, [fd00::1]:5432 or db.example.com:5432.',
+      'Examples: 10.193.0.3:5432, [fd00::1]:5432, db.example.com:5432.',
     );
   }
   const address = tryParseAddress(name) ?? (await resolveHost(name, pod?.family));
   if (pod && pod.family !== address.family) {
     throw new PermanentError(
       'bad-option',
-      `${addressOf(pod)} is IPv${pod.family} and ${text} is IPv${address.family}`,
-      'Give both addresses of one family.',
+      `${pod.text} is IPv${pod.family}, but ${text} is IPv${address.family}`,
+      'Use two addresses of the same family.',
     );
   }
   return { text, address, port: Number(port) };
 }
 
-function tryParseAddress(text: string): Cidr | undefined {
-  try {
-    return parseAddress(text);
-  } catch (error) {
-    if (error instanceof CidrError) return undefined;
-    throw error;
-  }
-}
+const tryParseAddress = (text: string): Address | undefined =>
+  tryParse(
+    () => parseAddress(text),
+    (error) => error instanceof CidrError,
+  );
 
-async function resolveHost(name: string, family: 4 | 6 = 4): Promise<Cidr> {
+async function resolveHost(name: string, family: 4 | 6 = 4): Promise<Address> {
   try {
     return parseAddress((await lookup(name, { family })).address);
   } catch (cause) {
     throw new PermanentError(
       'unknown-host',
-      `${name} has no address here: ${messageOf(cause)}`,
-      'Give the address that the pod sees: names may lead elsewhere inside the cluster.',
+      `Cannot resolve ${name}: ${messageOf(cause)}`,
+      'Use the address that the pod connects to: inside the cluster the name may resolve to another one.',
       cause,
     );
   }
@@ -116,30 +114,30 @@ const podSchema = z.object({
   status: z.object({ podIP: z.string() }),
 });
 
-/** kubectl has the credentials of the cluster. A pod in its node's own network is as good as the node. */
-async function lookUpPod(
-  text: string,
-  namespace: string,
-  name: string,
-  node: string | undefined,
-): Promise<SourceEndpoint> {
-  const advice = 'Look at the pod with `kubectl get pod -o wide`, or give its address and --node.';
+/** @returns no address for a pod in the network of its node */
+async function lookUpPod(namespace: string, name: string): Promise<{ node: string; address?: Address }> {
   try {
     const args = ['get', 'pod', name, '--namespace', namespace, '--output', 'json'];
     const { stdout } = await promisify(execFile)('kubectl', args, { timeout: 20_000, maxBuffer: 16 << 20 });
     const { spec, status } = podSchema.parse(JSON.parse(stdout));
-    const on = { text, node: node ?? spec.nodeName };
-    return spec.hostNetwork ? on : { ...on, pod: parseAddress(status.podIP) };
+    return spec.hostNetwork
+      ? { node: spec.nodeName }
+      : { node: spec.nodeName, address: parseAddress(status.podIP) };
   } catch (cause) {
     const isAbsent = (cause as NodeJS.ErrnoException).code === 'ENOENT';
-    const why = isAbsent ? 'kubectl is not installed' : `kubectl could not tell: ${lastLine(cause)}`;
-    throw new PermanentError('no-pod', `Where pod ${text} runs is not known: ${why}`, advice, cause);
+    const reason = isAbsent ? 'kubectl is not installed' : `kubectl failed: ${lastLine(cause)}`;
+    throw new PermanentError(
+      'no-pod',
+      `Cannot look up pod ${namespace}/${name}: ${reason}`,
+      'Check it with `kubectl get pod -o wide`, or pass its address and --node.',
+      cause,
+    );
   }
 }
 
-/** Its last words; what comes before are often warnings. */
+/** The last line of stderr; those before it are often warnings. */
 function lastLine(thrown: unknown): string {
-  const said = z.object({ stderr: z.string() }).safeParse(thrown).data?.stderr ?? '';
-  const last = said.trim().split('\n').at(-1) ?? '';
+  const stderr = z.object({ stderr: z.string() }).safeParse(thrown).data?.stderr ?? '';
+  const last = stderr.trim().split('\n').at(-1) ?? '';
   return last === '' ? messageOf(thrown) : last;
 }

@@ -1,13 +1,14 @@
 import type { Command } from 'commander';
+import type { Check } from '../../shared/core/doctor/check';
 import { diagnose } from '../../shared/core/doctor/diagnose';
 import type { Diagnosis } from '../../shared/core/doctor/findings';
-import type { Check } from '../../shared/core/doctor/check';
 import { escapeControls } from '../../shared/core/util/shell';
-import { resolveSource, resolveDestination } from './connection';
+import { resolveDestination, resolveSource } from './connection';
+import { exitCodes } from './exit';
 import { gatherFindings, snapshotHelp } from './gather-findings';
-import { exitCodes } from './errors';
-import { colours, examples, outputOption, print, table, type CommandOutput, type Format } from './output';
-import { clusterOption, targetArgs, withTargetOptions, type TargetOptions } from './targets';
+import { addExamples, clusterOption, outputOption, targetArgs, withTargetOptions } from './options';
+import { colours, print, table, type CommandOutput, type Format } from './output';
+import type { TargetOptions } from './targets';
 
 interface DoctorOptions extends TargetOptions {
   readonly from: string;
@@ -16,30 +17,29 @@ interface DoctorOptions extends TargetOptions {
   readonly output: Format;
 }
 
-/** `peermasq doctor`: every link between a pod and a peer, and the first that is broken. */
 export function addDoctor(program: Command): void {
   const command = withTargetOptions(
     program
       .command('doctor')
       .description(
-        'check every link between a pod or a node and a peer, and name the first that is broken. Exits 2 then',
+        'check every step from a pod or node to a peer and name the first broken check. Exits with 2 if one is broken',
       )
-      .requiredOption('--from <pod|node>', "a pod's address, NAMESPACE/POD (kubectl is asked), or a node")
-      .requiredOption('--to <host:port>', 'where it cannot get to')
-      .option('--node <node>', 'the node that the pod is on: its name, id or CLOUD:ID')
+      .requiredOption('--from <pod|node>', 'pod address, NAMESPACE/POD (looked up with kubectl), or node')
+      .requiredOption('--to <host:port>', 'destination')
+      .option('--node <node>', 'the node that the pod runs on: name, ID or CLOUD:ID')
       .addOption(clusterOption())
       .addOption(outputOption()),
   ).action(async (_: unknown, self: Command) => {
     const options = self.optsWithGlobals<DoctorOptions>();
     const from = await resolveSource(options.from, options.node);
     const to = await resolveDestination(options.to, from);
-    const findings = await gatherFindings(from, to, options);
+    const findings = await gatherFindings({ from, to }, options);
     const diagnosis = withTargetArgs(diagnose(findings), options);
     print(formatDiagnosis(options, diagnosis), options.output);
     process.exitCode = exitCodeOf(diagnosis);
   });
   command.addHelpText('after', snapshotHelp);
-  examples(command, [
+  addExamples(command, [
     'npx peermasq doctor --from shop/web-0 --to 10.193.0.3:32191',
     'npx peermasq doctor --from 10.132.0.10 --node gke-frontend-1c6s --to db.internal:5432',
     'npx peermasq doctor --from i-0123456789abcdef0 --to 10.0.3.20:5432 -o json',
@@ -51,7 +51,7 @@ function exitCodeOf({ broken, checks }: Diagnosis): number {
   return checks.some(({ state }) => state === 'unknown') ? exitCodes.unknown : exitCodes.ok;
 }
 
-/** A command of ours, pasted, is to look where this one did. */
+/** A peermasq command among the fixes gets the options of this run, so that it finds the same node. */
 function withTargetArgs({ checks, broken, verdict }: Diagnosis, options: DoctorOptions): Diagnosis {
   const completeFix = (check: Check): Check =>
     check.fix?.includes('npx peermasq ')
@@ -60,27 +60,32 @@ function withTargetArgs({ checks, broken, verdict }: Diagnosis, options: DoctorO
   return { checks: checks.map(completeFix), broken: broken && completeFix(broken), verdict };
 }
 
-function formatDiagnosis({ from, to }: DoctorOptions, { checks, broken, verdict }: Diagnosis): CommandOutput {
+function formatDiagnosis({ from, to }: DoctorOptions, diagnosis: Diagnosis): CommandOutput {
+  const { checks, broken, verdict } = diagnosis;
+  const rows = checks.map((check) => [
+    check.name,
+    formatState(check),
+    check.evidence.map(escapeControls).join('\n'),
+  ]);
   const lines = [
     colours.bold(`${from} → ${to}`),
-    table(
-      ['CHECK', 'STATE', 'EVIDENCE'],
-      checks.map((check) => [check.name, stateText(check), check.evidence.map(escapeControls).join('\n')]),
-    ),
+    table(['CHECK', 'STATE', 'EVIDENCE'], rows),
     '',
-    verdictColour({ broken, checks, verdict })(escapeControls(verdict)),
+    verdictColour(diagnosis)(escapeControls(verdict)),
     ...(broken?.fix === undefined ? [] : [`Fix: ${escapeControls(broken.fix)}`]),
-    ...checks
-      .filter((check) => check.state === 'unknown' && check.fix !== undefined)
-      .map(({ name, fix }) => `To see ${name}: ${escapeControls(fix ?? '')}`),
+    ...checks.flatMap(({ name, state, fix }) =>
+      state === 'unknown' && fix !== undefined ? [`To check ${name}: ${escapeControls(fix)}`] : [],
+    ),
   ];
   return { document: { from, to, checks, broken, verdict }, text: lines.join('\n') };
 }
 
-const verdictColour = (diagnosis: Diagnosis) =>
-  diagnosis.broken ? colours.red : exitCodeOf(diagnosis) === exitCodes.ok ? colours.green : colours.yellow;
+function verdictColour(diagnosis: Diagnosis) {
+  if (diagnosis.broken) return colours.red;
+  return exitCodeOf(diagnosis) === exitCodes.ok ? colours.green : colours.yellow;
+}
 
-function stateText({ state }: Check): string {
+function formatState({ state }: Check): string {
   const colour = {
     ok: colours.green,
     broken: colours.red,

@@ -1,27 +1,40 @@
+import type { Deadline } from '../../shared/core/cloud';
+import { clusterConfig, type Config } from '../../shared/core/model/config';
 import { formatError, PeermasqError, PermanentError } from '../../shared/core/model/errors';
 import { nodeKey, type Node, type NodeKey } from '../../shared/core/model/node';
-import type { Outcome } from '../../shared/core/reconcile/outcome';
-import type { Deadline } from '../../shared/core/cloud';
-import { reconcile } from '../../shared/core/reconcile/reconcile';
 import type { RuleSet } from '../../shared/core/model/rule-set';
-import { exitCodes, reportError } from './errors';
-import { printErr } from './output';
-import { withProgress } from './progress';
-import type { Target } from './targets';
+import type { Outcome } from '../../shared/core/reconcile/outcome';
+import { reconcile } from '../../shared/core/reconcile/reconcile';
+import { definedOnly, type NonEmpty } from '../../shared/core/util/collections';
+import { exitCodes, reportError } from './exit';
+import { openTargets } from './open-targets';
+import { printErr, withProgress } from './output';
+import type { Target, TargetOptions } from './targets';
 
-/** One node as it is, and what a push now would make of it. */
+/** A node, and what a push would change on it now. */
 export interface NodePlan {
   readonly target: Target;
   readonly node: Node;
   readonly cluster: string;
   readonly outcome: Outcome;
-  /** What it has in force, where the cloud still knows. */
+  /** The rule set in force, if the cloud still has its text. */
   readonly before?: RuleSet;
 }
 
+export type PlannedChange = NodePlan & { readonly outcome: Extract<Outcome, { kind: 'planned' }> };
+
+export const isPlanned = <N extends NodePlan>(one: N): one is N & PlannedChange =>
+  one.outcome.kind === 'planned';
+
+/** The nodes that would get another rule set than the one they have proven. */
+export const changesOf = (nodes: readonly NodePlan[]): PlannedChange[] =>
+  nodes.filter(isPlanned).filter(({ outcome }) => outcome.isChange);
+
+export const isProven = ({ outcome }: NodePlan): boolean => outcome.kind === 'planned' && !outcome.isChange;
+
 export interface DryRunResult {
   readonly nodes: readonly NodePlan[];
-  /** What kept targets from being looked at; the others were. */
+  /** One for each target that could not be checked. */
   readonly errors: readonly TargetError[];
 }
 
@@ -32,29 +45,62 @@ export interface TargetError {
 
 export interface DryRunOptions {
   readonly clusters: readonly string[];
-  /** A name, an id or a key (`gcp:1234…`) of one node. */
+  /** The name, ID or key (`gcp:1234…`) of a single node. */
   readonly node?: string;
   readonly deadline: Deadline;
   readonly allowRouteLoss?: boolean;
-  /** Whether to ask what nodes have in force. */
+  /** Also reads the rule sets in force. */
   readonly withBefore?: boolean;
 }
 
+export interface DryRunCommandOptions extends TargetOptions, Pick<DryRunOptions, 'withBefore'> {
+  readonly node?: string;
+  readonly allowRouteLoss?: boolean;
+}
+
+export const deadlineOf = ({ timeout }: TargetOptions): Deadline => Date.now() + timeout * 1_000;
+
+/** A dry run of the nodes that the options of a command select. */
+export async function dryRunFor(
+  options: DryRunCommandOptions,
+  openedTargets?: NonEmpty<Target>,
+): Promise<DryRunResult> {
+  const targets = openedTargets ?? (await openTargets(options));
+  const { node, allowRouteLoss, withBefore } = options;
+  return dryRun(targets, {
+    clusters: selectClusters(options, targets[0].config),
+    deadline: deadlineOf(options),
+    ...definedOnly({ node, allowRouteLoss, withBefore }),
+  });
+}
+
+/** @throws PermanentError for a cluster that is not in the config */
+function selectClusters({ cluster }: TargetOptions, config: Config): readonly string[] {
+  const known = config.clusters.map(({ name }) => name);
+  const unknown = cluster?.find((name) => !clusterConfig(config, name));
+  if (unknown === undefined) return cluster ?? known;
+  throw new PermanentError(
+    'bad-option',
+    `Cluster ${JSON.stringify(unknown)} is not in the config`,
+    `Use one of: ${known.join(', ')}.`,
+  );
+}
+
 /**
- * Looks at every node of the clusters and pushes nothing.
- * @throws PermanentError when `node` is none of them, or several
+ * Plans every node of the clusters without pushing.
+ * @throws PermanentError when `node` matches no node, or several
  */
 export async function dryRun(targets: readonly Target[], options: DryRunOptions): Promise<DryRunResult> {
   const names = targets.map(({ name }) => name).join(', ');
   const results = await withProgress(
-    `Looking at ${names}`,
+    `Checking nodes in ${names}`,
     Promise.allSettled(targets.map((target) => dryRunTarget(target, options))),
   );
   const errors = results.flatMap((result, index) =>
     result.status === 'rejected' ? [toTargetError(targets[index]?.name ?? '', result.reason)] : [],
   );
   const nodes = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
-  // With a fault the node may be where nobody could look.
+  // After an error the node may exist in the target that could not be checked.
   if (options.node !== undefined && nodes.length === 0 && errors.length === 0)
     throw nodeNotFound(options.node);
   if (options.node !== undefined && nodes.length > 1) throw ambiguousNode(options.node, nodes);
@@ -63,7 +109,7 @@ export async function dryRun(targets: readonly Target[], options: DryRunOptions)
 
 async function dryRunTarget(
   target: Target,
-  { clusters, node, deadline, allowRouteLoss = false, withBefore = false }: DryRunOptions,
+  { clusters, node: selector, deadline, allowRouteLoss = false, withBefore = false }: DryRunOptions,
 ): Promise<NodePlan[]> {
   const { nodes, outcomes } = await reconcile({ clusters }, target, {
     deadline,
@@ -71,18 +117,17 @@ async function dryRunTarget(
     allowRouteLoss,
   });
   const byKey = new Map(outcomes.map((outcome) => [nodeKey(outcome.node), outcome]));
-  const selected = nodes.filter((one) => node === undefined || isSelected(one, node));
+  const selected = nodes.filter((node) => selector === undefined || matchesSelector(node, selector));
   const inForce = withBefore ? await readRuleSetsInForce(target, selected, deadline) : undefined;
-  return selected.flatMap((one) => {
-    const outcome = byKey.get(nodeKey(one.ref));
-    const before = inForce?.get(nodeKey(one.ref));
+  return selected.flatMap((node) => {
+    const outcome = byKey.get(nodeKey(node.ref));
     if (!outcome) return [];
-    const cluster = outcome.cluster ?? (one.clusters.join(', ') || 'none');
-    return [{ target, node: one, cluster, outcome, ...(before && { before }) }];
+    const cluster = outcome.cluster ?? (node.clusters.join(', ') || 'none');
+    return [{ target, node, cluster, outcome, ...definedOnly({ before: inForce?.get(nodeKey(node.ref)) }) }];
   });
 }
 
-/** Without the permission for them a plan is still one; it shows all lines as new. */
+/** Needs a permission that a plan can do without. */
 async function readRuleSetsInForce(
   { name, inspection }: Target,
   nodes: readonly Node[],
@@ -92,20 +137,21 @@ async function readRuleSetsInForce(
     return await inspection.getRuleSetsInForce(nodes, deadline);
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
-    printErr(`${name}: the text of what nodes have in force is not known: ${formatError(error)}`);
+    printErr(
+      `${name}: cannot read the rule sets in force, so every line is shown as new: ${formatError(error)}`,
+    );
     return new Map();
   }
 }
 
-export const isSelected = ({ ref, name }: Node, text: string): boolean =>
-  [name, ref.id, nodeKey(ref)].includes(text);
+const matchesSelector = ({ ref, name }: Node, selector: string): boolean =>
+  [name, ref.id, nodeKey(ref)].includes(selector);
 
 function toTargetError(target: string, reason: unknown): TargetError {
   if (reason instanceof PeermasqError) return { target, error: reason };
   throw reason;
 }
 
-/** For documents. */
 export const targetErrorDocument = ({ target, error: { code, message, advice } }: TargetError) => ({
   target,
   code,
@@ -113,27 +159,29 @@ export const targetErrorDocument = ({ target, error: { code, message, advice } }
   advice,
 });
 
-/** For people: what is missing in the answer above. */
 export const uncheckedTargetLines = ({ errors }: DryRunResult): string[] =>
-  errors.map(({ target }) => `Not looked at: ${target}.`);
+  errors.map(({ target }) => `Not checked: ${target}.`);
 
-/** Tells every fault of a survey, and ends the command as failed where there is one. @returns whether there is */
-export function reportErrors({ errors }: DryRunResult, isDebug: boolean | undefined): boolean {
-  for (const { target, error } of errors) reportError(error, isDebug === true, target);
+/** Prints the errors of a dry run and sets the exit code. @returns whether there are any */
+export function reportErrors(
+  { errors }: DryRunResult,
+  { debug = false }: Pick<TargetOptions, 'debug'>,
+): boolean {
+  for (const { target, error } of errors) reportError(error, { debug, target });
   if (errors.length > 0) process.exitCode = exitCodes.error;
   return errors.length > 0;
 }
 
-const nodeNotFound = (text: string) =>
+const nodeNotFound = (selector: string) =>
   new PermanentError(
     'no-such-node',
-    `No node ${JSON.stringify(text)} of the clusters was found`,
-    'Give its name, its id or CLOUD:ID as `npx peermasq status --all` prints them.',
+    `Node ${JSON.stringify(selector)} not found in the selected clusters`,
+    'Use its name, ID or CLOUD:ID as printed by `npx peermasq status --all`.',
   );
 
-const ambiguousNode = (text: string, nodes: readonly NodePlan[]) =>
+const ambiguousNode = (selector: string, nodes: readonly NodePlan[]) =>
   new PermanentError(
     'ambiguous-node',
-    `${nodes.length} nodes are called ${JSON.stringify(text)}: ${nodes.map(({ node }) => nodeKey(node.ref)).join(', ')}`,
-    'Name one of these.',
+    `${JSON.stringify(selector)} matches ${nodes.length} nodes: ${nodes.map(({ node }) => nodeKey(node.ref)).join(', ')}`,
+    'Use one of these.',
   );

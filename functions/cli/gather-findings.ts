@@ -1,72 +1,134 @@
-import type { Cidr } from '../../shared/core/model/cidr';
-import { parseAddress } from '../../shared/core/model/cidr';
-import { clusterConfig } from '../../shared/core/model/config';
+import type { Deadline } from '../../shared/core/cloud';
 import { isPodRouted } from '../../shared/core/doctor/check-masquerading';
 import type { Findings } from '../../shared/core/doctor/findings';
-import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';
 import { explain } from '../../shared/core/explain/explain';
-import type { Explanation } from '../../shared/core/explain/simulate/packet';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
-import { nodeKey, routeSourceKinds, type Node, type NetworkContext } from '../../shared/core/model/node';
-import type { Deadline } from '../../shared/core/cloud';
+import type { Explanation } from '../../shared/core/explain/explanation';
+import { parseAddress, type Address } from '../../shared/core/model/cidr';
+import { clusterConfig } from '../../shared/core/model/config';
+import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';
+import { nodeKey, routeSourceKinds, type NetworkContext, type Node } from '../../shared/core/model/node';
+import { definedOnly } from '../../shared/core/util/collections';
 import { escapeControls } from '../../shared/core/util/shell';
-import { packetOf, type SourceEndpoint, type PacketOptions, type DestinationEndpoint } from './connection';
-import { withProgress } from './progress';
-import { interruptible } from './interruptible';
-import { dryRun, type NodePlan } from './dry-run';
-import { deadlineOf, openTargets, selectionOf, type TargetOptions } from './targets';
+import { packetOf, type DestinationEndpoint, type PacketOptions, type SourceEndpoint } from './connection';
+import { deadlineOf, dryRunFor, type NodePlan } from './dry-run';
+import { runWithCleanup } from './exit';
+import { withProgress } from './output';
+import type { TargetOptions } from './targets';
 
-/** For the help of commands that look at a node. */
+/** For the help of commands that read the rules of a node. */
 export const snapshotHelp = `
-To show its rules a node is sent an SSM command that changes nothing; on Google Cloud the key peermasq-snapshot is written
-to its metadata, and taken away again.`;
+To read the rules of a node, AWS nodes get an SSM command that changes nothing. On Google Cloud the metadata key
+peermasq-snapshot is set on the instance and removed afterwards.`;
 
 export type FindingsOptions = TargetOptions & PacketOptions;
 
-/** Everything there is to find out about a connection, from the node and from its cloud. */
-export async function gatherFindings(
-  from: SourceEndpoint,
-  to: DestinationEndpoint,
-  options: FindingsOptions,
-): Promise<Findings> {
-  const found = await findNode(from, options);
-  const what = `Asking ${found.target.name} about the way, and ${escapeControls(found.node.name)} to show its rules`;
-  return withProgress(what, gatherNodeFindings(found, from, to, options));
+interface Endpoints {
+  readonly from: SourceEndpoint;
+  readonly to: DestinationEndpoint;
+}
+
+/** Reads everything about a connection: from its node, and from its cloud. */
+export async function gatherFindings(endpoints: Endpoints, options: FindingsOptions): Promise<Findings> {
+  const found = await findNode(endpoints.from, options);
+  const node = escapeControls(found.node.name);
+  return withProgress(
+    `Checking the path in ${found.target.name} and reading the rules of ${node}`,
+    gatherNodeFindings(found, endpoints, options),
+  );
+}
+
+async function findNode({ text, node }: SourceEndpoint, options: TargetOptions): Promise<NodePlan> {
+  if (node === undefined) {
+    throw new PermanentError(
+      'no-node',
+      `Cannot tell which node pod ${text} runs on`,
+      'Pass --node NODE (shown by `kubectl get pod -o wide`), or the pod as NAMESPACE/POD.',
+    );
+  }
+  const { nodes, errors } = await dryRunFor({ ...options, node });
+  const [found] = nodes;
+  if (found) return found;
+  throw errors[0]?.error ?? new Error('A dry run of one node has neither a node nor an error');
 }
 
 async function gatherNodeFindings(
   found: NodePlan,
-  from: SourceEndpoint,
-  to: DestinationEndpoint,
+  { from, to }: Endpoints,
   options: FindingsOptions,
 ): Promise<Findings> {
   const { target, node, outcome } = found;
   const deadline = deadlineOf(options);
   const [networkContext, rules] = await Promise.all([
     readNetworkContext(found, deadline),
-    explainOnNode(found, from, to, options),
+    explainOnNode(found, { from, to }, options),
   ]);
-  const pod = from.pod;
-  const source = expectedSource(node, pod, networkContext, rules);
+  const source = expectedSource(node, from.pod, { networkContext, rules });
   const { address: destination, port } = effectiveDestination(rules, to);
   const reach = await target.reach.checks({ node, source, destination, port }, deadline);
-  const clusterRanges = clusterRangesOf(found, networkContext);
   return {
     node,
     outcome,
     networkContext,
     requested: to,
     destination,
-    clusterRanges,
+    clusterRanges: clusterRangesOf(found, networkContext),
     rules,
     reach,
-    ...(pod && { pod }),
+    ...definedOnly({ pod: from.pod }),
   };
 }
 
-/** Where the node's rules send it, as far as that is one place; else where it was to go. */
+async function readNetworkContext({ target, node }: NodePlan, deadline: Deadline): Promise<NetworkContext> {
+  const contexts = await target.cloud.routes.getNetworkContexts([node], routeSourceKinds, deadline);
+  const networkContext = contexts.get(nodeKey(node.ref));
+  if (networkContext) return networkContext;
+  throw new RetryableError(
+    'no-network',
+    `Cannot read the network of ${node.name}`,
+    'Check that the node still exists: npx peermasq status --all',
+    10,
+  );
+}
+
+/** Returns an error instead of throwing it: the other checks do not need the rules. */
+async function explainOnNode(
+  { target, node }: NodePlan,
+  { from, to }: Endpoints,
+  options: FindingsOptions,
+): Promise<Explanation | PeermasqError> {
+  try {
+    const source = { source: from.pod ?? nodeAddress(node), isFromNode: from.pod === undefined };
+    const dump = await runWithCleanup((signal) => target.inspection.look(node, deadlineOf(options), signal));
+    return explain(parseSnapshot(dump), packetOf(source, to, options));
+  } catch (error) {
+    if (error instanceof PeermasqError) return error;
+    throw error;
+  }
+}
+
+function nodeAddress({ name, address }: Node): Address {
+  if (address !== undefined) return address;
+  throw new PermanentError('no-address', `${name} has no private address`, 'Use a running node.');
+}
+
+/**
+ * The source address that the peer should see: the node's, unless pods are routed. If the rules use another one,
+ * that is a finding about masquerading, not about the return route.
+ */
+function expectedSource(
+  node: Node,
+  pod: Address | undefined,
+  { networkContext, rules }: Pick<Findings, 'networkContext' | 'rules'>,
+): Address {
+  if (!pod || !isPodRouted(pod, networkContext)) return nodeAddress(node);
+  const source = rules instanceof Error ? null : rules.source;
+  return source === null ? pod : parseAddress(source);
+}
+
+/** The destination after DNAT on the node, if that is a single known one. */
 function effectiveDestination(
-  rules: Explanation | PeermasqError,
+  rules: Findings['rules'],
   { address, port }: DestinationEndpoint,
 ): Pick<DestinationEndpoint, 'address' | 'port'> {
   const [only, ...others] = rules instanceof Error ? [] : rules.destinations;
@@ -83,72 +145,4 @@ function clusterRangesOf(
     ...[...pods, ...podRanges].map((cidr) => ({ cidr, of: 'pods' }) as const),
     ...services.map((cidr) => ({ cidr, of: 'services' }) as const),
   ];
-}
-
-async function findNode(from: SourceEndpoint, options: TargetOptions): Promise<NodePlan> {
-  if (from.node === undefined) {
-    throw new PermanentError(
-      'no-node',
-      `Which node pod ${from.text} is on is not known`,
-      'Say --node NODE (kubectl get pod -o wide shows it), or give the pod as NAMESPACE/POD.',
-    );
-  }
-  const targets = await openTargets(options);
-  const [{ config }] = targets as [NodePlan['target']];
-  const requested = { ...selectionOf(options, config), node: from.node, deadline: deadlineOf(options) };
-  const { nodes, errors } = await dryRun(targets, requested);
-  const [found] = nodes;
-  if (found) return found;
-  throw errors[0]?.error ?? new Error('A survey of a node tells of it, or why not');
-}
-
-async function readNetworkContext({ target, node }: NodePlan, deadline: Deadline): Promise<NetworkContext> {
-  const networkContext = await target.cloud.routes.getNetworkContexts([node], routeSourceKinds, deadline);
-  const own = networkContext.get(nodeKey(node.ref));
-  if (own) return own;
-  throw new RetryableError(
-    'no-network',
-    `The network of ${node.name} cannot be seen`,
-    'Look whether the node still exists: npx peermasq status --all',
-    10,
-  );
-}
-
-/** That the rules cannot be seen does not keep the other checks from being made. */
-async function explainOnNode(
-  { target, node }: NodePlan,
-  { pod }: SourceEndpoint,
-  to: DestinationEndpoint,
-  options: FindingsOptions,
-): Promise<Explanation | PeermasqError> {
-  try {
-    const source = pod ?? nodeAddress(node);
-    const snapshot = parseSnapshot(
-      await interruptible((signal) => target.inspection.look(node, deadlineOf(options), signal)),
-    );
-    return explain(snapshot, packetOf(source, pod === undefined, to, options));
-  } catch (error) {
-    if (error instanceof PeermasqError) return error;
-    throw error;
-  }
-}
-
-function nodeAddress({ name, address }: Node): Cidr {
-  if (address !== undefined) return parseAddress(address);
-  throw new PermanentError('no-address', `${name} has no private address`, 'Name a node that runs.');
-}
-
-/**
- * The address that the peer is to see: the node's, unless pods are routed. Where the rules do otherwise that is told
- * as masquerading, and not as a route back that is missing.
- */
-function expectedSource(
-  node: Node,
-  pod: Cidr | undefined,
-  networkContext: NetworkContext,
-  rules: Explanation | PeermasqError,
-): Cidr {
-  if (!pod || !isPodRouted(pod, networkContext)) return nodeAddress(node);
-  const source = rules instanceof Error ? null : rules.source;
-  return source === null ? pod : parseAddress(source);
 }

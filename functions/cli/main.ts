@@ -1,41 +1,41 @@
 import { parseArgs } from 'node:util';
 import { CommanderError } from 'commander';
 import { PermanentError } from '../../shared/core/model/errors';
-import { errorDocument, exitCodes, reportError } from './errors';
+import { errorDocument, exitCodes, reportError } from './exit';
 import { print } from './output';
 import { makeProgram } from './program';
 
 const program = makeProgram();
 
-/** What whoever reads stdout expects there, also where the command line itself is at fault. */
-function format(): 'json' | 'yaml' | undefined {
+/** Parsed separately, because commander may have rejected the command line. */
+function documentFormat(): 'json' | 'yaml' | undefined {
   const options = { output: { type: 'string', short: 'o' } } as const;
   const { output } = parseArgs({ options, strict: false }).values;
   return output === 'json' || output === 'yaml' ? output : undefined;
 }
 
 function fail(error: unknown): void {
-  // Of what it refuses commander has told already; --help and --version are no faults.
+  // Commander prints its own errors, and throws for --help and --version too.
   const isAlreadyPrinted = error instanceof CommanderError;
   if (isAlreadyPrinted && error.exitCode === 0) return;
-  const requestedFormat = format();
-  if (requestedFormat) print({ document: errorDocument(error), text: '' }, requestedFormat);
-  if (!isAlreadyPrinted) reportError(error, program.opts<{ debug?: boolean }>().debug === true);
+  const format = documentFormat();
+  if (format) print({ document: errorDocument(error), text: '' }, format);
+  if (!isAlreadyPrinted) reportError(error, program.opts<{ debug?: boolean }>());
   process.exitCode = exitCodes.error;
 }
 
 const writeFailed = (cause: NodeJS.ErrnoException) =>
   new PermanentError(
     'write-failed',
-    `The answer could not be written: ${cause.message}`,
-    'What was written is not whole: make room, and run the command again.',
+    `Cannot write the output: ${cause.message}`,
+    'The output is incomplete. Free some disk space and run the command again.',
     cause,
   );
 
-// A reader that has enough, such as head, is no fault; a disk that is full is one.
+// EPIPE is no error: a reader such as head has read enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') {
-    reportError(writeFailed(error), false);
+    reportError(writeFailed(error));
     process.exitCode = exitCodes.error;
   }
   process.exit();
@@ -44,7 +44,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 void program
   .parseAsync()
   .catch(fail)
-  // The clients keep connections open for a next call. What could not be written ends the process above.
+  // Exits although the cloud clients keep connections open, but not before stdout is flushed.
   .finally(() =>
     process.stdout.write('', (error) => {
       if (!error) process.exit();

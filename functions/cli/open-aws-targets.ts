@@ -1,20 +1,20 @@
 import { EC2Client } from '@aws-sdk/client-ec2';
 import { getClients } from '../../shared/aws/client/clients';
 import { makeCloud } from '../../shared/aws/cloud';
-import { makeInspection } from '../../shared/aws/snapshot';
 import { makeReach } from '../../shared/aws/reach/reach';
+import { makeInspection } from '../../shared/aws/snapshot';
 import { messageOf, PermanentError } from '../../shared/core/model/errors';
 import type { Dependencies } from '../../shared/core/reconcile/reconcile';
 import type { Target, TargetOptions } from './targets';
 
-/** One target for each region. @throws PermanentError where nothing tells the region */
+/** One target for each region. @throws PermanentError if no region is set */
 export async function openAwsTargets(
   { region, profile, stage }: TargetOptions,
   common: Omit<Dependencies, 'cloud'>,
 ): Promise<Target[]> {
-  // Which Node.js the SDK will want is nothing that whoever plans can act on.
+  // The SDK's warning about its next Node.js version is of no use to the user of this command.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
-  // The SDK reads it whenever it looks for credentials or a region.
+  // The SDK reads the profile from the environment.
   if (profile !== undefined) process.env['AWS_PROFILE'] = profile;
   const regions = new Set(region ?? [await defaultRegion()]);
   return [...regions].map((name) => {
@@ -29,7 +29,7 @@ export async function openAwsTargets(
   });
 }
 
-/** That of the environment or the profile. */
+/** From the environment or the profile. */
 async function defaultRegion(): Promise<string> {
   try {
     return await new EC2Client({}).config.region();
@@ -37,7 +37,7 @@ async function defaultRegion(): Promise<string> {
     throw new PermanentError(
       'no-region',
       `No AWS region is set: ${messageOf(cause)}`,
-      'Say --region REGION, or export AWS_REGION=REGION.',
+      'Pass --region REGION, or set AWS_REGION.',
       cause,
     );
   }

@@ -3,6 +3,7 @@ import packageJson from '../../package.json';
 import { addBackfill } from './backfill';
 import { addCompletion } from './completion';
 import { addDoctor } from './doctor';
+import { usageAdvice } from './exit';
 import { addExplain } from './explain';
 import { addPlan } from './plan';
 import { addRender } from './render';
@@ -10,18 +11,17 @@ import { addStatus } from './status';
 import { addValidate } from './validate';
 
 const exitCodeHelp = `
-Exit codes: 0 fine · 1 an error · 2 plan has changes, or doctor and explain found what is broken
-            3 something could not be seen · 130 interrupted
-Colours end where stdout is no terminal, or NO_COLOR is set.`;
+Exit codes: 0 success · 1 error · 2 plan has changes, or doctor or explain found a problem
+            3 something could not be checked · 130 interrupted
+Colours are off when stdout is not a terminal or NO_COLOR is set.`;
 
-/** The `peermasq` command, whole. */
 export function makeProgram(): Command {
   const program = new Command('peermasq')
-    .description(`${packageJson.description}.\nThe command line: plans, explains and diagnoses.`)
+    .description(`${packageJson.description}.\nThis command line plans, pushes, explains and diagnoses.`)
     .version(packageJson.version)
     .exitOverride()
-    .option('--debug', 'show every log entry, and the stack of an error')
-    .showHelpAfterError('Say --help for what is accepted.')
+    .option('--debug', 'print all log entries, and the stack trace of an error')
+    .showHelpAfterError(usageAdvice)
     .addHelpText('after', exitCodeHelp);
   for (const add of [addValidate, addPlan, addBackfill, addStatus, addExplain, addDoctor, addRender])
     add(program);

@@ -8,12 +8,12 @@ interface Alarm {
   readonly advice: string;
   readonly metrics: readonly Metric[];
   readonly statistic: 'Sum' | 'Maximum';
-  /** Of the metrics m0, m1, …; for one metric not needed. */
+  /** Over the metrics m0, m1, …; omitted for a single metric. */
   readonly expression?: string;
   readonly comparison: 'atLeast' | 'lessThan';
   readonly threshold: number;
   readonly minutes: number;
-  /** That many periods in a row. */
+  /** Consecutive periods. */
   readonly periods?: number;
   readonly treatMissingData: 'notBreaching' | 'breaching';
 }
@@ -26,7 +26,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'dead-letters',
       advice:
-        'Events could not be dealt with, or nodes were given up. Read the attribute "reason" of the messages, mend it, run a backfill, then purge the dead-letter queue.',
+        'Events could not be handled, or nodes were not proven in time. Read the attribute "reason" of the messages, fix the cause, run a backfill, then purge the dead-letter queue.',
       metrics: [queueMetric(settings, 'dead-letters', 'ApproximateNumberOfMessagesVisible')],
       statistic: 'Maximum',
       minutes: 5,
@@ -35,7 +35,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'function-errors',
       advice:
-        'A function ended with an error. Events and sweeps are tried again, a backfill is not. The dashboard shows which one, its log the reason.',
+        'A function failed. Events and sweeps are retried, a backfill is not. The dashboard shows which function, its log shows why.',
       metrics: functionMetrics(settings, 'Errors'),
       expression: 'SUM(METRICS())',
       statistic: 'Sum',
@@ -44,8 +44,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
     {
       ...whenAboveZero,
       name: 'function-throttles',
-      advice:
-        'Lambda had no concurrency left for peermasq. Raise the quota of the account, or free some of it.',
+      advice: 'Lambda had no concurrency left for peermasq. Raise the account quota, or free some of it.',
       metrics: functionMetrics(settings, 'Throttles'),
       expression: 'SUM(METRICS())',
       statistic: 'Sum',
@@ -55,10 +54,10 @@ const alarms = (settings: Settings): readonly Alarm[] => {
     {
       ...whenAboveZero,
       name: 'nodes-unproven',
-      advice: `Nodes launched more than ${objectiveMinutes} minutes ago have not proven their rules, sweep after sweep: their pods may not reach peered networks. Find out which nodes, and whether their SSM agents are online.`,
+      advice: `Nodes launched more than ${objectiveMinutes} minutes ago have not proven their rules in consecutive sweeps: their pods may not reach peered networks. Find the nodes, and check whether their SSM agents are online.`,
       metrics: [peermasqMetric(settings, 'NodesUnproven')],
       statistic: 'Maximum',
-      // Each sweep writes one value. Without any the alarm sweep-missing is in charge.
+      // Each sweep writes one value. If there are none, the alarm sweep-missing fires.
       minutes: sweepMinutes,
       periods: Math.ceil(objectiveMinutes / sweepMinutes),
     },
@@ -66,7 +65,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'nodes-failed',
       advice:
-        'A node refused its rules or could not put them in force. The log entry NodeFailed says why and what to do.',
+        'A node refused its rules or could not put them in force. The log entry NodeFailed has the reason and what to do.',
       metrics: [peermasqMetric(settings, 'NodesFailed')],
       statistic: 'Sum',
       minutes: 5,
@@ -75,7 +74,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'nodes-held',
       advice:
-        'Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, run a backfill with allowRouteLoss.',
+        'Discovery found far fewer routes than a node has rules for, so its rules were kept. Find out why the routes are gone; if that is intended, run a backfill with allowRouteLoss.',
       metrics: [peermasqMetric(settings, 'NodesHeld')],
       statistic: 'Sum',
       minutes: 5,
@@ -84,7 +83,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'api-throttles',
       advice:
-        'AWS throttles the calls of peermasq. Nothing is lost, but nodes wait longer. See who else uses up the quota, or have it raised.',
+        "AWS throttles peermasq's calls. Nothing is lost, but nodes wait longer. Find out what uses up the quota, or have it raised.",
       metrics: [peermasqMetric(settings, 'ApiThrottles')],
       statistic: 'Sum',
       threshold: 20,
@@ -94,12 +93,12 @@ const alarms = (settings: Settings): readonly Alarm[] => {
     {
       name: 'sweep-missing',
       advice:
-        'No sweep has ended well for a while: lost events and drift go unseen. See whether its schedule is enabled and what its log says.',
+        'No sweep succeeded for three intervals: lost events and drift go unnoticed. Check that its schedule is enabled, and read its log.',
       metrics: [
         functionMetric(settings, 'sweep', 'Invocations'),
         functionMetric(settings, 'sweep', 'Errors'),
       ],
-      // Without a sweep there are no values at all, and those from before would count instead.
+      // Without a sweep there are no values, and older ones would count instead.
       expression: 'FILL(m0, 0) - FILL(m1, 0)',
       statistic: 'Sum',
       comparison: 'lessThan',
@@ -156,7 +155,7 @@ function alarmResource(alarm: Alarm, settings: Settings): Resource {
   };
 }
 
-/** Not encrypted with the key that AWS keeps for SNS: CloudWatch may not use that one, and alarms would go nowhere. */
+/** Not encrypted with the AWS managed key for SNS: CloudWatch may not use it, so alarms would not be delivered. */
 function topicResources(settings: Settings): Resources {
   const publish = {
     Sid: 'AllowCloudWatchAlarms',

@@ -1,4 +1,4 @@
-/** The little of CloudFormation that the files beside this one share. */
+/** The parts of CloudFormation that the files in this folder use. */
 
 export interface Resource {
   readonly Type: string;
@@ -16,7 +16,7 @@ export interface Statement {
   readonly Condition?: unknown;
 }
 
-/** Text in which `${…}` stands for a parameter, a pseudo parameter or an attribute of a resource. */
+/** Text in which `${…}` names a parameter, a pseudo parameter or an attribute of a resource. */
 export const sub = (text: string) => ({ 'Fn::Sub': text });
 export const ref = (id: string) => ({ Ref: id });
 export const arnOf = (id: string) => ({ 'Fn::GetAtt': [id, 'Arn'] });
@@ -46,7 +46,7 @@ export const trust = (principal: unknown, condition?: unknown) => ({
   ],
 });
 
-/** `node-joined` → `NodeJoined`: logical ids have letters and digits only. */
+/** `node-joined` → `NodeJoined`: logical IDs consist of letters and digits. */
 export function logicalId(name: string): string {
   return name.replaceAll(/(?:^|-)([a-z0-9])/g, (_, first: string) => first.toUpperCase());
 }

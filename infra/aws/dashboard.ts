@@ -1,4 +1,4 @@
-import { metricsNamespace } from '../../shared/aws/metric-names';
+import { metricsNamespace } from '../../shared/aws/names';
 import { sub, type Resources } from './cloudformation';
 import { functionMetrics, queueMetrics, peermasqMetric, type Metric, type PeermasqMetric } from './metrics';
 import { resourceName, stackName, type Settings } from './settings';
@@ -10,7 +10,7 @@ interface Graph {
   readonly annotations?: unknown;
 }
 
-/** A row of a graph: what CloudWatch calls the metrics array of a widget. */
+/** A line of a graph: an entry of a widget's metrics array in CloudWatch. */
 function row({ namespace, name, dimensions }: Metric, options: Readonly<Record<string, string>>): unknown[] {
   return [namespace, name, ...Object.entries(dimensions).flat(), options];
 }
@@ -51,7 +51,7 @@ const graphs = (settings: Settings): readonly Graph[] => {
   ];
 };
 
-/** Three in a row; a dashboard is 24 units wide. */
+/** Three per row; a dashboard is 24 units wide. */
 export function dashboardResources(settings: Settings): Resources {
   const size = { width: 8, height: 6 };
   const widgets = [

@@ -8,14 +8,14 @@ import {
 } from '../../shared/aws/names';
 import { installProgram, unpackProgram } from '../../shared/core/render/install-program';
 
-/** Bytes; SSM refuses larger documents (SSM quotas). */
+/** Bytes. SSM rejects larger documents (SSM quotas). */
 const sizeLimit = 64 * 1024;
 
 /**
- * Plain sh, because that is what the agent runs the scripts with.
+ * Plain sh, because the agent runs scripts with sh.
  *
- * Agents before 3.3.2746 do not set the variable and paste the parameter into the text instead; the
- * parameter's pattern leaves them nothing that could end the quotes.
+ * Agents before 3.3.2746 do not set the variable but insert the parameter into the text; the
+ * parameter's pattern allows nothing that could end the quotes.
  */
 const readParameter = (name: string) =>
   `if [ -z "\${SSM_${name}+set}" ]; then SSM_${name}='{{ ${name} }}'; fi`;
@@ -25,7 +25,7 @@ ${readParameter(ruleSetParameter)}
 ${installProgram(program)}
 printf '%s\\n' "$SSM_${ruleSetParameter}" | bash "$folder/peermasq.sh" apply`;
 
-/** Whoever only looks leaves no program behind, and replaces none. */
+/** A snapshot must not install or replace the program. */
 const snapshotScript = (program: string) => `set -eu
 ${readParameter(partParameter)}
 umask 077
@@ -56,9 +56,9 @@ export interface SsmStep {
 }
 
 /**
- * The SSM document that puts a rule set in force: a fixed program and one data parameter.
- * @param program the text of shared/node/src
- * @throws Error if the document cannot carry the program
+ * The SSM document that applies a rule set: a fixed program and one data parameter.
+ * @param program the joined node program
+ * @throws Error if the program does not fit in the document
  */
 export function makeDocument(program: string): SsmDocument {
   return documentOf(program, {
@@ -68,23 +68,23 @@ export function makeDocument(program: string): SsmDocument {
     timeoutSeconds: 300,
     parameter: ruleSetParameter,
     parameterSpec: {
-      description: 'The rule set: gzip, in base64.',
+      description: 'The rule set, as gzip in base64.',
       allowedPattern: packedPattern,
       maxChars: packedLimit,
     },
   });
 }
 
-/** The one that shows what a node has in force, in parts, and changes nothing. Parameter and errors likewise. */
+/** The SSM document that prints a snapshot, in parts, and changes nothing. Parameter and errors are the same. */
 export function makeSnapshotDocument(program: string): SsmDocument {
   return documentOf(program, {
     step: 'snapshot',
-    description: 'Shows the rules of a Kubernetes node, and changes nothing.',
+    description: 'Prints the rules of a Kubernetes node and changes nothing.',
     script: snapshotScript,
     timeoutSeconds: 60,
     parameter: partParameter,
     parameterSpec: {
-      description: 'Which part of the snapshot; 0 takes it.',
+      description: 'The part of the snapshot; 0 takes a new one.',
       allowedPattern: partPattern,
       maxChars: 3,
     },

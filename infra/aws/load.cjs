@@ -1,4 +1,4 @@
-// Hands TypeScript to serverless, which takes only JavaScript from ${file(…)}.
+// Loads TypeScript for serverless, which accepts only JavaScript in ${file(…)}.
 const { join } = require('node:path');
 const { require: load } = require('tsx/cjs/api');
 

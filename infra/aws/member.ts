@@ -18,27 +18,27 @@ import { resourceName, roleName, stackName, type Settings } from './settings';
 
 export interface Member {
   readonly stage: string;
-  /** The id of the account in which the functions run. */
+  /** The ID of the account that runs the functions. */
   readonly central: string;
   readonly launchGate: Settings['launchGate'];
-  /** As peermasq.yaml names them. */
+  /** Cluster names from peermasq.yaml. */
   readonly clusters: readonly string[];
   /** The functions that may act in the member account. */
   readonly functions: readonly string[];
-  /** The text of the node program. */
+  /** The node program. */
   readonly program: string;
 }
 
 /**
- * The template of a member account, for one region: it forwards the events to the central account's bus of
- * the same region, and has what the functions there need here: a role to assume, and the document.
+ * The template of a member account for one region. It forwards events to the central account's bus in the same region,
+ * and has the role and the document that the central functions need.
  */
 export function memberTemplate(member: Member) {
   return {
     AWSTemplateFormatVersion: '2010-09-09',
     Description: `peermasq ${member.stage}: serves the nodes of this account from account ${member.central}.`,
     Resources: {
-      // Without the one that looks: CloudFormation takes 51,200 bytes from a file, which hold the program once.
+      // Without the snapshot document: CloudFormation accepts 51,200 bytes from a file, enough for the program once.
       Document: applyDocument(member.stage, member.program),
       ...forwardingResources(member),
       ...memberRoleResources(member),
@@ -88,7 +88,7 @@ function forwardingResources(member: Member): Resources {
   };
 }
 
-/** Trusts the functions' roles by name: to trust them as principals they would have to exist already. */
+/** Trusts the functions' roles by name; as principals they would have to exist already. */
 function memberRoleResources(member: Member): Resources {
   const arn = (rest: string) => sub(`arn:\${AWS::Partition}:iam::${member.central}:${rest}`);
   const roles = member.functions.map((name) => arn(`role/${roleName(member, name)}`));

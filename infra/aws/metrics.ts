@@ -1,8 +1,8 @@
-import { metricsNamespace, type ApiMetric, type ClusterMetric } from '../../shared/aws/metric-names';
+import { metricsNamespace, type ApiMetric, type ClusterMetric } from '../../shared/aws/names';
 import { queueNames } from './queues';
 import { resourceName, type Settings } from './settings';
 
-/** A metric as CloudWatch finds it. */
+/** A CloudWatch metric. */
 export interface Metric {
   readonly namespace: string;
   readonly name: string;
@@ -11,7 +11,7 @@ export interface Metric {
 
 export type PeermasqMetric = ClusterMetric | ApiMetric;
 
-/** Over all clusters of a stage. The functions write them into their log, in the embedded metric format. */
+/** Across all clusters of a stage. The functions write them to their log in the embedded metric format. */
 export const peermasqMetric = ({ stage }: Pick<Settings, 'stage'>, name: PeermasqMetric): Metric => ({
   namespace: metricsNamespace,
   name,

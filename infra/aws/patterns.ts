@@ -1,4 +1,4 @@
-import { routeCalls } from '../../shared/aws/events/parse-event';
+import { routeCalls } from '../../shared/aws/events/routes-changed';
 import { documentName } from '../../shared/aws/names';
 import { region } from './cloudformation';
 import type { QueueName } from './queues';
@@ -6,7 +6,7 @@ import type { QueueName } from './queues';
 /** An event pattern: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html */
 export type Pattern = Readonly<Record<string, unknown>>;
 
-/** EventBridge hears of API calls through a trail of CloudTrail only. A call that failed changed nothing. */
+/** EventBridge receives API calls only through a CloudTrail trail. A failed call changed nothing. */
 const apiCall = (...eventName: string[]): Pattern => ({
   source: ['aws.ec2'],
   'detail-type': ['AWS API Call via CloudTrail'],
@@ -58,7 +58,7 @@ export const subscriptions = (stage: string): readonly Subscription[] => [
   },
 ];
 
-/** A bus may carry events of other accounts and regions too; they are not meant for this stack. */
+/** A bus may carry events of other accounts and regions, which this stack does not handle. */
 export const restrictTo = (pattern: Pattern, accounts: readonly unknown[]): Pattern => ({
   ...pattern,
   account: accounts,

@@ -20,7 +20,7 @@ import {
 import { deadLetterQueueId, queueId, queueFeeding } from './queues';
 import type { Settings } from './settings';
 
-/** Looks up nodes, plans, pushes and proves them. */
+/** For discovery, push and proof. */
 const reconcileStatements = [
   'DiscoverNodes',
   'DiscoverRoutes',
@@ -35,11 +35,11 @@ const reconcileStatements = [
 
 const queueStatements = ['ConsumeQueue', 'SendToDeadLetterQueue'] as const satisfies StatementName[];
 
-/** What each function needs. */
+/** The statements each function needs. */
 const statementsByFunction: Readonly<Record<string, readonly StatementName[]>> = {
   'node-joined': [...reconcileStatements, ...queueStatements, 'CompleteLaunches'],
   'peering-changed': [...reconcileStatements, ...queueStatements],
-  // It reads what nodes report and writes it down; whoever is not proven is served again by the others.
+  // It only reads and records reports; nodes that are not proven are served again by the other functions.
   'command-finished': [
     'DiscoverNodes',
     'ReadProofs',
@@ -51,28 +51,30 @@ const statementsByFunction: Readonly<Record<string, readonly StatementName[]>> =
   backfill: reconcileStatements,
 };
 
-/** @throws Error when serverless.yml has a function that nobody has said the needs of */
+/** @throws Error when serverless.yml has a function without an entry here */
 export function statementsFor(name: string): readonly StatementName[] {
   const needed = statementsByFunction[name];
   if (needed) return needed;
-  throw new Error(`serverless.yml has a function ${name}: say in infra/aws/permissions.ts what it needs`);
+  throw new Error(
+    `serverless.yml has a function ${name}: declare its permissions in infra/aws/permissions.ts`,
+  );
 }
 
-/** What a member account allows the functions. */
+/** What the functions may do in a member account. */
 export const memberStatements: readonly StatementName[] = [
   ...reconcileStatements.filter((statement) => statement !== 'AssumeMemberRoles'),
   'CompleteLaunches',
 ];
 
 interface Scope extends Pick<Settings, 'stage' | 'memberAccounts'> {
-  /** The function whose policy it is; a member account's is for all of them. */
+  /** The function that the policy belongs to; a member account's policy is for all functions. */
   readonly name?: string;
 }
 
-/** Without the Sid and the actions, which shared/aws/client/permissions.ts has. */
+/** Without Sid and actions, which are in shared/aws/client/permissions.ts. */
 type ResourceScope = Pick<Statement, 'Resource' | 'Condition'>;
 
-/** These actions know no resources; the region is all that can be said. */
+/** These actions have no resource-level permissions; only the region can be limited. */
 const inRegion: ResourceScope = {
   Resource: '*',
   Condition: { StringEquals: { 'aws:RequestedRegion': region } },
@@ -80,12 +82,12 @@ const inRegion: ResourceScope = {
 
 const instances = ownArn('ec2', 'instance/*');
 
-/** On what a statement allows its actions; nothing where there is no such thing. For clusters see `reach`. */
+/** The resources of a statement; none where there are none. For clusters see `reach`. */
 const resourceScopes = {
   DiscoverNodes: () => inRegion,
   DiscoverRoutes: () => inRegion,
   DiscoverAgents: () => inRegion,
-  // A route may name a list of AWS, or one that another account shares.
+  // A route may use an AWS-managed list, or one shared by another account.
   DiscoverPrefixLists: () => ({
     Resource: sub('arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*'),
   }),
@@ -95,7 +97,7 @@ const resourceScopes = {
     Resource: instances,
     Condition: {
       'ForAllValues:StringEquals': { 'aws:TagKeys': [ruleSetTag, statusTag] },
-      // ForAllValues is true of a request without any key.
+      // ForAllValues also matches a request without any key.
       Null: { 'aws:TagKeys': 'false' },
     },
   }),
@@ -109,7 +111,7 @@ const resourceScopes = {
   SendToDeadLetterQueue: () => ({ Resource: arnOf(deadLetterQueueId) }),
 } satisfies Partial<Record<StatementName, (scope: Scope) => ResourceScope | false>>;
 
-/** The statements of a policy, but for those that have to do with clusters. */
+/** The statements of a policy, except those about clusters. */
 export function statementsOf(needed: readonly StatementName[], scope: Scope): Statement[] {
   const hasResourceScope = (statement: StatementName): statement is keyof typeof resourceScopes =>
     statement in resourceScopes;
@@ -127,9 +129,9 @@ const allowStatement = (Sid: string, Action: readonly Action[], grant: ResourceS
 });
 
 /**
- * PushToNodes: the instances that commands may be sent to; CompleteLaunches: the Auto Scaling groups whose
- * launches may be completed. Both are those that carry the tags of a configured cluster.
- * @param clusters as peermasq.yaml names them. No condition can say "any cluster": with `*` it is every
+ * PushToNodes: the instances that commands may be sent to. CompleteLaunches: the Auto Scaling groups whose
+ * launches may be completed. Both are limited to the tags of a configured cluster.
+ * @param clusters names from peermasq.yaml. No condition can express "any cluster": `*` means every
  * instance, or group, of the account and region.
  */
 export function clusterStatements(
@@ -148,7 +150,7 @@ export function clusterStatements(
   );
 }
 
-/** Conditions of which any one is enough. Within one, all have to hold, so each tag has its own. */
+/** Alternative conditions. All keys within one condition must match, so each tag has its own. */
 function clusterConditions(clusters: readonly string[], key: string): unknown[] {
   if (clusters.includes('*')) return [undefined];
   return [
@@ -159,18 +161,18 @@ function clusterConditions(clusters: readonly string[], key: string): unknown[] 
   ];
 }
 
-/** So that no statement outgrows a policy, however long the names. */
+/** Keeps each statement within the size of a policy, however long the names are. */
 const chunksOf20 = (names: readonly string[]): string[][] =>
   Array.from({ length: Math.ceil(names.length / 20) }, (_, i) => names.slice(i * 20, (i + 1) * 20));
 
-/** IAM quotas: characters in a managed policy (6,144), less its frame, and policies of a role. */
+/** IAM quotas: characters in a managed policy (6,144) minus its wrapper, and policies per role. */
 const policyLimit = 6_000;
 const policiesLimit = 10;
 
-/** The policies for `reach`; every role that needs the statement has all of them. */
+/** The policies for `reach`; every role that needs the statement gets all of them. */
 export type ClusterPolicies = Readonly<Record<'PushToNodes' | 'CompleteLaunches', Resources>>;
 
-/** @throws Error when a role cannot hold them */
+/** @throws Error when they exceed a role's quota */
 export function clusterPolicies(
   clusters: readonly string[],
   launchGate: Settings['launchGate'],
@@ -188,7 +190,7 @@ export function clusterPolicies(
   );
 }
 
-/** One statement a cluster outgrows a policy, so they are spread over as many as it takes. */
+/** One statement per cluster can exceed a policy, so they are spread over several. */
 function managedPolicies(all: readonly Statement[], name: string): Resources {
   const groups: Statement[][] = [];
   let remaining = 0;

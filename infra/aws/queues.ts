@@ -1,7 +1,7 @@
 import { arnOf, logicalId, ownArn, type Resource, type Resources } from './cloudformation';
 import { resourceName, type Settings } from './settings';
 
-/** Each queue, and the function that it feeds. */
+/** Each queue and its function. */
 export const consumers = {
   nodes: 'node-joined',
   routes: 'peering-changed',
@@ -12,26 +12,26 @@ export type QueueName = keyof typeof consumers;
 
 export const queueNames = Object.keys(consumers) as readonly QueueName[];
 
-/** @throws Error when the function takes from none */
+/** @throws Error when the function has no queue */
 export function queueFeeding(name: string | undefined): QueueName {
   const queue = queueNames.find((one) => consumers[one] === name);
   if (queue) return queue;
   throw new Error(`No queue feeds ${name ?? 'it'}: say in infra/aws/queues.ts which one does`);
 }
 
-/** What node-joined reads itself needs no second look: by then most commands have been dealt with. */
+/** Delayed, because node-joined reads most results itself. */
 const delaySeconds = { nodes: 0, routes: 0, commands: 30 } as const;
 
 /**
- * The functions give up by themselves, with a reason, when the objective has passed; this is for messages that
- * end the function itself. So it has to be more than the looks until then: some in the first minute, and one a
- * minute from there (functions/aws/runtime/retry-delay.ts).
+ * The functions send a message to the dead-letter queue themselves, with a reason, once the objective has passed; this limit is
+ * for messages that crash the function. It must exceed the number of retries until then: a few in the first minute, then one
+ * a minute (functions/aws/runtime/retry-delay.ts).
  */
 const maxReceiveCount = (objectiveMinutes: number): number => Math.max(20, objectiveMinutes + 10);
 
 export interface QueueSettings {
   readonly name: QueueName;
-  /** The function that takes from it. */
+  /** The function that reads it. */
   readonly consumer: string;
   /** Seconds. */
   readonly visibilityTimeout: number;
@@ -53,7 +53,7 @@ export function queueSettings({
   }));
 }
 
-/** Seconds: six times the function's timeout, and its batch window (Lambda developer guide, SQS). */
+/** Seconds: six times the function's timeout plus its batch window (Lambda developer guide, SQS). */
 function visibilityTimeoutOf(consumer: string, functions: Settings['functions']): number {
   const feeds = functions[consumer];
   if (!feeds) throw new Error(`serverless.yml has no function ${consumer}, which a queue is meant for`);
@@ -74,9 +74,9 @@ export function queueResources(settings: Settings): Resources {
       Properties: {
         QueueName: resourceName(settings, 'dead-letters'),
         SqsManagedSseEnabled: true,
-        // SQS counts from when the message was first sent; a queue of origin keeps it for four days at most.
+        // SQS counts from when the message was first sent; its first queue keeps it for up to four days.
         MessageRetentionPeriod: fourteenDays,
-        // Written out, because the queues refer to this one.
+        // Spelled out, because the queues refer to this one.
         RedriveAllowPolicy: {
           redrivePermission: 'byQueue',
           sourceQueueArns: queueNames.map((name) => ownArn('sqs', resourceName(settings, name))),

@@ -13,10 +13,10 @@ import { ruleResources } from './rules';
 import { parseSettings } from './settings';
 
 /**
- * Everything in the stack but the functions, as serverless.yml includes it.
+ * Everything in the stack except the functions, as included by serverless.yml.
  * @param folder of the service
- * @param read the parameters and the functions of serverless.yml
- * @throws Error that lists every fault of the parameters or of the config, or says what to build
+ * @param read reads the parameters and functions of serverless.yml
+ * @throws Error that lists every error in the parameters or the config, or says what to build
  */
 export function stackResources(folder: string, read: unknown): Resources {
   const settings = parseSettings(read);
@@ -39,11 +39,11 @@ export function stackResources(folder: string, read: unknown): Resources {
 
 export const clustersIn = (config: string): string[] => parseConfig(config).clusters.map(({ name }) => name);
 
-/** What the functions send. */
+/** The document that the functions send. */
 export const applyDocument = (stage: string, program: string): Resource =>
   documentResource(documentName(stage), makeDocument(program));
 
-/** What people send, with permissions of their own. */
+/** The document that people send, with their own permissions. */
 const snapshotDocument = (stage: string, program: string): Resource =>
   documentResource(snapshotDocumentName(stage), makeSnapshotDocument(program));
 
@@ -55,14 +55,14 @@ function documentResource(name: string, content: SsmDocument): Resource {
       DocumentType: 'Command',
       DocumentFormat: 'JSON',
       TargetType: '/AWS::EC2::Instance',
-      // The default would replace it, which a document with a name does not allow.
+      // By default CloudFormation replaces the document, which is not possible for a named one.
       UpdateMethod: 'NewVersion',
       Content: content,
     },
   };
 }
 
-/** A file that goes out with the functions; policies and document must not be newer or older than they are. */
+/** A file deployed with the functions; policies and document must match their version. */
 function readBuilt(folder: string, name: string, { source, now }: { source: string; now: string }): string {
   if (readIfExists(join(folder, 'dist/aws', name)) === now) return now;
   throw new Error(`dist/aws/${name} is not what ${source} is now. Run: npm run build`);

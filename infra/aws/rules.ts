@@ -12,8 +12,8 @@ interface Rule {
 const memberBus = 'MemberBus';
 
 /**
- * Rules on the account's own bus, and the same on a bus for the member accounts where there are any. Theirs
- * is a bus apart, so that their events set off nothing else in this account.
+ * Rules on the account's own bus and, if there are member accounts, the same rules on a bus for them. Members
+ * have a separate bus so that their events trigger nothing else in this account.
  */
 export function ruleResources(settings: Settings): Resources {
   const members = settings.memberAccounts;
@@ -55,7 +55,7 @@ function rulesOn(bus: string, accounts: readonly unknown[], settings: Settings):
   }));
 }
 
-/** A queue takes messages from its rules and nobody else; the dead-letter queue takes what they cannot deliver. */
+/** A queue accepts messages only from its rules; the dead-letter queue accepts what they cannot deliver. */
 function queuePolicy(queue: string, rules: readonly Rule[]): [string, Resource] {
   const send = {
     Sid: 'AllowEventBridgeRules',
@@ -72,8 +72,8 @@ function queuePolicy(queue: string, rules: readonly Rule[]): [string, Resource] 
 }
 
 /**
- * Who may put events on the bus for members. No account can put one with a source that begins with `aws.`,
- * and the rules match no other; so a member tells of its own instances only.
+ * Who may put events on the bus for members. The rules match only sources that start with `aws.`, which no account
+ * can send itself, so a member can send events about its own instances only.
  */
 function memberBusResources(settings: Settings): Resources {
   const put = {

@@ -4,7 +4,7 @@ const expected = (what: string) => ({
   error: ({ input }: { input?: unknown }) => `read ${JSON.stringify(input)}; accepted ${what}`,
 });
 
-/** A value from `--param` is text, one from serverless.yml may be a number. */
+/** A value from `--param` is text; one from serverless.yml may be a number. */
 const minutes = (least: number, most: number) => {
   const range = expected(`are whole minutes from ${least} to ${most}`);
   return z.coerce.number(range).int(range).min(least, range).max(most, range);
@@ -21,24 +21,24 @@ const accountIds = z
   .transform((ids) => ids.filter(Boolean))
   .pipe(z.array(accountId));
 
-/** Part of every name; the longest, a role's, has 64 characters and leaves it 20. */
+/** Part of every name. Role names, the longest, are limited to 64 characters, which leaves 20. */
 export const stageName = z
   .string()
   .regex(/^[a-z][a-z0-9-]{0,19}$/, expected('are up to 20 of a-z, 0-9 and -'));
 
-/** What becomes of a launch whose node was given up; with `off` launches are left alone. */
+/** What to do with a launch whose node was not proven in time; `off` leaves launches alone. */
 export const launchGate = z.enum(
   ['off', 'continue', 'abandon'],
   expected('are off, continue and abandon, in quotes'),
 );
 
-/** What serverless.yml calls `params`, and what the functions in it say about themselves. */
+/** The `params` of serverless.yml, and the settings of its functions. */
 const settingsSchema = z.object({
   stage: stageName,
   alarmEmail: z.email(expected('is an e-mail address')).or(z.literal('')),
-  /** Messages wait no longer than that, and SQS hides one for 12 hours at most. */
+  /** Messages are retried for this long; SQS can hide a message for at most 12 hours. */
   objectiveMinutes: minutes(1, 720),
-  /** In less than 5 one sweep would run into the next. */
+  /** With less than 5, sweeps would overlap. */
   sweepMinutes: minutes(5, 60),
   launchGate,
   memberAccounts: accountIds,
@@ -57,7 +57,7 @@ const settingsSchema = z.object({
 
 export type Settings = z.output<typeof settingsSchema>;
 
-/** @throws Error that says for every fault what was read and what is accepted */
+/** @throws Error that lists every invalid value and what is expected */
 export function parseSettings(read: unknown): Settings {
   const result = settingsSchema.safeParse(read);
   if (result.success) return result.data;
@@ -66,11 +66,11 @@ export function parseSettings(read: unknown): Settings {
 
 type Stage = Pick<Settings, 'stage'>;
 
-/** The stack, and what there is one of in it. Everything else has a name of its own behind it. */
+/** The stack and its unique resources. Other names have a suffix. */
 export const stackName = ({ stage }: Stage): string => `peermasq-${stage}`;
 
 export const resourceName = (settings: Stage, name: string): string => `${stackName(settings)}-${name}`;
 
-/** The role of a function; for `Fn::Sub`. Roles are global, so the region is in it. */
+/** The role name of a function, for `Fn::Sub`. Roles are global, so it contains the region. */
 export const roleName = (settings: Stage, name: string): string =>
   resourceName(settings, `\${AWS::Region}-${name}`);

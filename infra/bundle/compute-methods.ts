@@ -1,6 +1,6 @@
 /**
- * The methods of Compute Engine that the functions can call, by service, as protos.json of @google-cloud/compute
- * names them. All others are pruned; a test holds this list to what shared/gcp calls.
+ * The Compute Engine methods that the functions call, by service, with their names in protos.json of @google-cloud/compute.
+ * All others are pruned; a test compares this list with the calls in shared/gcp.
  */
 export const computeMethods: Readonly<Record<string, readonly string[]>> = {
   Instances: ['AggregatedList', 'Get', 'GetGuestAttributes', 'Reset', 'SetLabels', 'SetMetadata'],
@@ -11,7 +11,7 @@ export const computeMethods: Readonly<Record<string, readonly string[]>> = {
   ZoneOperations: ['Get', 'Wait'],
 };
 
-/** Those of the command line: it also asks why a peer is not reached (shared/gcp/reach). */
+/** The command line also calls those of shared/gcp/reach. */
 export const computeMethodsOfCli: Readonly<Record<string, readonly string[]>> = {
   ...computeMethods,
   ForwardingRules: ['AggregatedList'],

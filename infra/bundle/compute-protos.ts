@@ -7,7 +7,7 @@ type Methods = Readonly<Record<string, readonly string[]>>;
 
 /**
  * Every client of @google-cloud/compute loads the descriptor of the whole API (12 MB), hashes it and builds
- * 10,000 types of it, which takes most of a cold start.
+ * 10,000 types from it, which takes most of a cold start.
  */
 export const computeProtos = (methods: Methods): Plugin =>
   replaceModules('compute-protos', ['@google-cloud/compute/build/protos/protos.json'], (path) => ({
@@ -21,7 +21,7 @@ export function pruneComputeProtos(text: string, methods: Methods): Descriptor {
     JSON.parse(text) as Descriptor,
     'google.cloud.compute.v1',
     methods,
-    // Of operations on a whole project, such as setCommonInstanceMetadata; peermasq waits for its own alone.
+    // Used by operations on a whole project, such as setCommonInstanceMetadata, which peermasq never waits for.
     ['Status.details'],
   );
 }

@@ -1,10 +1,10 @@
 import type { Plugin } from 'esbuild';
 import { replaceModules } from './replace-modules';
 
-/** A file, and what others read of it while they load; all else that they ask of it is an error. */
+/** A file and the members that others read while loading; using any other member is an error. */
 type ExcludedModule = readonly [file: string, readWhileLoading?: readonly string[]];
 
-/** Compute Engine speaks REST alone, and has operations, roles and locations of its own. */
+/** Compute Engine is REST only, and has its own operations, roles and locations. */
 const excludedModules: readonly ExcludedModule[] = [
   ['@grpc/grpc-js/build/src/index.js'],
   ['google-gax/build/src/grpc.js', ['GrpcClient']],
@@ -15,13 +15,13 @@ const excludedModules: readonly ExcludedModule[] = [
   ['google-gax/build/protos/operations.js'],
   ['google-gax/build/protos/iam_service.js'],
   ['google-gax/build/protos/locations.js'],
-  // node-fetch asks for it where the runtime has no web streams; Node has had them since 18.
+  // node-fetch needs it in runtimes without web streams; Node has them since 18.
   ['web-streams-polyfill/dist/ponyfill.es2018.js'],
 ];
 
 /**
- * Google's client loads much that it never uses here (google-gax: build/src/index.js and fallback.js). Whoever does
- * use something of it gets an error that says so.
+ * Google's client loads many modules that it never uses here (google-gax: build/src/index.js and fallback.js). Using
+ * one of them throws an error that names it.
  */
 export const excludeModules: Plugin = replaceModules(
   'exclude-modules',

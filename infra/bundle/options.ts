@@ -10,13 +10,13 @@ const common = {
   target: 'node20',
   format: 'cjs',
   legalComments: 'none',
-  // Node reads all of it before it runs any of it. Names stay, and lines stay short, for the sake of stack traces.
+  // Node parses the whole file before running it. Names are kept and lines are short to keep stack traces readable.
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 120,
 } as const satisfies BuildOptions;
 
-/** The functions as esbuild makes them; the plugins alone are what makes them small. */
+/** The bundles of the functions; the plugins are what makes them small. */
 export const awsBundle = {
   ...common,
   entryPoints: ['node-joined', 'peering-changed', 'command-finished', 'backfill'].map((name) => ({
@@ -24,7 +24,7 @@ export const awsBundle = {
     out: name,
   })),
   outdir: 'dist/aws',
-  // The SDK's modules load in half the time of its CommonJS build, and unused ones fall away.
+  // The SDK's ES modules load in half the time of its CommonJS build, and unused ones are dropped.
   mainFields: ['module', 'main'],
   plugins: [schemaKeys],
 } satisfies BuildOptions;
@@ -33,7 +33,7 @@ export const gcpBundle = {
   ...common,
   entryPoints: { index: 'functions/gcp/index.ts' },
   outdir: 'dist/gcp',
-  // Google's builder starts its own copy, in which the functions must be registered.
+  // Google's builder runs its own copy, with which the functions must be registered.
   external: ['@google-cloud/functions-framework'],
   plugins: [computeProtos(computeMethods), excludeModules],
 } satisfies BuildOptions;
@@ -42,8 +42,8 @@ export const cliBundle = {
   ...common,
   entryPoints: { peermasq: 'functions/cli/main.ts' },
   outdir: 'dist/cli',
-  // In parts: a start reads no client of a cloud that is not asked. They are modules, for which CommonJS that
-  // is bundled needs two names.
+  // Split, so that only the client of the selected cloud is loaded. Splitting needs ES modules, in which bundled
+  // CommonJS needs two extra names.
   format: 'esm',
   splitting: true,
   outExtension: { '.js': '.mjs' },

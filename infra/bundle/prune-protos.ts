@@ -8,12 +8,12 @@ export interface Descriptor {
 }
 
 /**
- * Leaves of a descriptor only the given methods and every type that their requests and responses can hold,
- * each unchanged and where it was.
+ * Reduces a descriptor to the given methods and every type that their requests and responses can contain,
+ * unchanged and in place.
  * @param methods by service, both by name
- * @param untypedFields `Message.field` of the fields that may hold a `google.protobuf.Any`. Its type is looked up
- *   by name when a message arrives, so that a type is missed only then: each must be one that never arrives.
- * @throws Error when a method, a type or an untyped field is not as it was expected
+ * @param untypedFields `Message.field` of fields that may hold a `google.protobuf.Any`. Its type is resolved
+ *   by name when a message arrives, so a missing type is noticed only then: each must be one that never arrives.
+ * @throws Error when a method, type or untyped field is not as expected
  */
 export function pruneProtos(
   root: Descriptor,
@@ -43,21 +43,21 @@ export function pruneProtos(
     kept.add(name);
     for (const method of names) {
       const found = find(root, name)?.methods?.[method];
-      if (!found) throw new Error(`${name} has no method ${method} any more`);
+      if (!found) throw new Error(`${name} no longer has the method ${method}`);
       keep(name, found.requestType);
       keep(name, found.responseType);
     }
   }
   if (remainingFields.size > 0)
-    throw new Error(`No such fields any more: ${[...remainingFields].join(', ')}`);
+    throw new Error(`Fields that no longer exist: ${[...remainingFields].join(', ')}`);
   return pruneNamespace(root, '', kept, (name) => methods[name.slice(packageName.length + 1)]);
 }
 
 const any = 'google.protobuf.Any';
-/** All scalars of protobuf, and nothing else, have a name in lower case without dots. */
+/** Only protobuf's scalar types have lower-case names without dots. */
 const scalar = /^[a-z0-9]+$/;
 
-/** The full name of a type as protobuf resolves it: from the innermost scope outwards. Undefined for scalars. */
+/** The full name of a type, resolved like protobuf from the innermost scope outwards. Undefined for scalars. */
 function resolve(root: Descriptor, scope: string, type: string): string | undefined {
   for (let outer = scope; ; outer = outer.slice(0, Math.max(0, outer.lastIndexOf('.')))) {
     const name = outer && !type.startsWith('.') ? `${outer}.${type}` : type.replace(/^\./, '');

@@ -1,8 +1,8 @@
 import type { OnLoadResult, Plugin } from 'esbuild';
 
 /**
- * Loads some files of node_modules in another way. A file that the bundle does not ask for fails the build:
- * its package has changed, and what was written for the file it had may no longer do what it should.
+ * Replaces the content of some files in node_modules. The build fails if the bundle does not load one of them:
+ * its package has changed, and the replacement may no longer fit.
  * @param files paths below node_modules
  */
 export function replaceModules(
@@ -22,7 +22,7 @@ export function replaceModules(
       });
       build.onEnd(() => ({
         errors: [...missing].map((file) => ({
-          text: `${file} is not in this bundle any more: look at what has changed, and adapt or drop the step ${name}`,
+          text: `${file} is no longer in this bundle: look at what has changed, and adapt or drop the step ${name}`,
         })),
       }));
     },

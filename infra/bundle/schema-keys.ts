@@ -3,9 +3,10 @@ import type { Plugin } from 'esbuild';
 import { replaceModules } from './replace-modules';
 
 /**
- * The schemas of the AWS clients (@aws-sdk/client-*: dist-es/schemas/schemas_0.js), which no esbuild can shake:
- * a key that is computed, `{ [_eQN]: … }`, may have a side effect (toString), so whatever has one is kept, and
- * with it everything that it names. The keys are constants of the same file; written out, unused schemas fall away.
+ * Writes out the computed keys in the schemas of the AWS clients (@aws-sdk/client-*: dist-es/schemas/schemas_0.js).
+ * A computed key, `{ [_eQN]: … }`, may have a side effect (toString), so esbuild keeps every such object and
+ * everything
+ * it refers to. The keys are constants in the same file; once written out, unused schemas are dropped.
  */
 export const schemaKeys: Plugin = replaceModules(
   'schema-keys',
@@ -13,7 +14,7 @@ export const schemaKeys: Plugin = replaceModules(
   (path) => ({ contents: withLiteralKeys(readFileSync(path, 'utf8')), loader: 'js' }),
 );
 
-/** @throws Error when there is no computed key, or one that is no constant text of the file. */
+/** @throws Error when there is no computed key, or one that is not a string constant of the file */
 export function withLiteralKeys(source: string): string {
   const constants = new Map(
     Array.from(source.matchAll(/^const (\w+) = ("[^"\\]*");$/gm), ([, name, text]) => [name, text] as const),
@@ -21,10 +22,10 @@ export function withLiteralKeys(source: string): string {
   let written = 0;
   const result = source.replaceAll(/\[([\w$]+)\]: /g, (_, name: string) => {
     const text = constants.get(name);
-    if (text === undefined) throw new Error(`The key ${name} is no constant text of its file`);
+    if (text === undefined) throw new Error(`The key ${name} is not a string constant of its file`);
     written++;
     return `${text}: `;
   });
-  if (written === 0) throw new Error('The schemas have no computed keys any more: leave this step out');
+  if (written === 0) throw new Error('The schemas have no computed keys: leave this step out');
   return result;
 }

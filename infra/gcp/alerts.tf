@@ -2,13 +2,13 @@ locals {
   by_cluster = "Cluster: $${metric.label.cluster}."
   by_service = "Function: $${resource.label.service_name}."
 
-  # Alerts that begin when a metric has any value above the threshold. The name is also the heading in the runbook,
-  # after `gcp-`.
+  # Alerts that open when a metric has a value above the threshold. The name, after `gcp-`, is also the heading in the
+  # runbook.
   alerts = {
     nodes-timed-out = {
       metric    = "NodesTimedOut"
       severity  = "ERROR"
-      advice    = "Nodes were not proven half an hour after they joined: their pods may not reach peered networks. The log entry NodeTimedOut says why. ${local.by_cluster}"
+      advice    = "Nodes were not proven half an hour after they joined: their pods may not reach peered networks. The log entry NodeTimedOut has the reason. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 0
@@ -17,7 +17,7 @@ locals {
     nodes-failed = {
       metric    = "NodesFailed"
       severity  = "ERROR"
-      advice    = "A node refused its rules or could not put them in force. The log entry NodeFailed says why and what to do. ${local.by_cluster}"
+      advice    = "A node refused its rules or could not put them in force. The log entry NodeFailed has the reason and what to do. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 0
@@ -26,7 +26,7 @@ locals {
     nodes-need-reboot = {
       metric    = "NodesNeedReboot"
       severity  = "ERROR"
-      advice    = "Nodes booted before they had their metadata, and follow none until they boot again: their pods may not reach peered networks. Restart them, one at a time. ${local.by_cluster}"
+      advice    = "Nodes booted before their metadata was set, so no watcher runs on them: their pods may not reach peered networks. Restart them, one at a time. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 2 * var.sweep_minutes
       threshold = 0
@@ -35,7 +35,7 @@ locals {
     nodes-unproven = {
       metric    = "NodesUnproven"
       severity  = "ERROR"
-      advice    = "Sweep after sweep finds nodes that have not proven their rules: their pods may not reach peered networks. Find out which nodes, and what they report. ${local.by_cluster}"
+      advice    = "Consecutive sweeps found nodes that have not proven their rules: their pods may not reach peered networks. Find the nodes, and read their reports. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 2 * var.sweep_minutes
       threshold = 0
@@ -44,7 +44,7 @@ locals {
     nodes-held = {
       metric    = "NodesHeld"
       severity  = "ERROR"
-      advice    = "Far fewer routes were found than a node has rules for, so its rules were kept. Find out who removed the routes; if that was meant, run a backfill with allowRouteLoss. ${local.by_cluster}"
+      advice    = "Discovery found far fewer routes than a node has rules for, so its rules were kept. Find out why the routes are gone; if that is intended, run a backfill with allowRouteLoss. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 0
@@ -53,7 +53,7 @@ locals {
     permission-denied = {
       metric    = "PermissionDenied"
       severity  = "CRITICAL"
-      advice    = "Google Cloud denied a call of peermasq: nodes may not be served at all. The log entry names the permission and the project. ${local.by_service}"
+      advice    = "Google Cloud denied a call: nodes may not be served at all. The log entry names the permission and the project. ${local.by_service}"
       group     = "resource.label.service_name"
       minutes   = 5
       threshold = 0
@@ -62,7 +62,7 @@ locals {
     function-errors = {
       metric    = "FunctionErrors"
       severity  = "WARNING"
-      advice    = "A pass failed, ran out of time, or its instance ended. Events and sweeps are tried again, a backfill by hand is not. The log says why. ${local.by_service}"
+      advice    = "An invocation failed, timed out, or its instance was terminated. Events and sweeps are retried, a manual backfill is not. The log has the reason. ${local.by_service}"
       group     = "resource.label.service_name"
       minutes   = 5
       threshold = 0
@@ -71,7 +71,7 @@ locals {
     api-throttles = {
       metric    = "ApiThrottles"
       severity  = "WARNING"
-      advice    = "Google Cloud throttles the calls of peermasq. Nothing is lost, but nodes wait longer. See who else uses up the quota, or have it raised."
+      advice    = "Google Cloud throttles peermasq's calls. Nothing is lost, but nodes wait longer. Find out what uses up the quota, or have it raised."
       group     = "metric.label.cloud"
       minutes   = 2 * var.sweep_minutes
       threshold = 20
@@ -79,7 +79,7 @@ locals {
     }
   }
 
-  sweep_advice = "No sweep has ended well for a while: lost events and drift go unseen. See whether its schedule is enabled and what its log says."
+  sweep_advice = "No sweep succeeded for three intervals: lost events and drift go unnoticed. Check that its schedule is enabled, and read its log."
 }
 
 resource "google_monitoring_alert_policy" "above" {
@@ -110,7 +110,7 @@ resource "google_monitoring_alert_policy" "above" {
     }
   }
 
-  # Metrics of logs are silent where nothing happens, so an alert ends by silence. 30 minutes are the least.
+  # Log-based metrics have no values when nothing is logged, so an alert closes after 30 minutes without data, the minimum.
   alert_strategy {
     auto_close = "1800s"
   }
@@ -130,7 +130,7 @@ resource "google_monitoring_alert_policy" "sweep_missing" {
   notification_channels = local.channels
   user_labels           = local.labels
 
-  # A metric that nothing is counted in tells zeros for a while, and then nothing.
+  # A counter without entries reports zeros for a while, then no values.
   conditions {
     display_name = "no sweep was counted"
 

@@ -91,7 +91,7 @@ const singly = (all: readonly z.infer<typeof labelled>[]): Record<string, Terraf
       .map(([name, [first]]): [string, TerraformBlock] => [name, first ?? {}]),
   );
 
-/** Every text in it, however deep, keys too. */
+/** Every string in a value, at any depth, keys included. */
 export function textsIn(value: unknown): string[] {
   if (typeof value === 'string') return [value];
   if (Array.isArray(value)) return value.flatMap(textsIn);
@@ -99,10 +99,10 @@ export function textsIn(value: unknown): string[] {
   return Object.entries(value).flatMap(([key, inner]) => [key, ...textsIn(inner)]);
 }
 
-/** What belongs to Terraform and not to a provider. */
+/** Arguments of Terraform itself, not of a provider. */
 export const metaArguments = ['count', 'depends_on', 'for_each', 'lifecycle', 'provider'];
 
-/** Blocks are lists of objects in the parser's JSON, and a dynamic block is the block that it makes. */
+/** In the parser's JSON, blocks are lists of objects; a dynamic block counts as the block it generates. */
 export function membersOf(found: TerraformBlock): [string, unknown][] {
   return Object.entries(found).flatMap(([name, value]): [string, unknown][] => {
     if (metaArguments.includes(name)) return [];

@@ -1,5 +1,5 @@
 locals {
-  # Sums of what a distribution counts are PromQL's alone.
+  # Only PromQL can sum a distribution.
   promql_prefix = "logging_googleapis_com:user_${replace(local.name, "-", "_")}_"
 
   count_by_cluster = { for key in keys(local.counters) : key => {
@@ -42,7 +42,7 @@ locals {
     legendTemplate = key
   } }
 
-  # What Cloud Run itself measures of the functions.
+  # Cloud Run's own metrics.
   run = { for key, aligner in {
     "container/memory/utilizations" = "ALIGN_PERCENTILE_99"
     "request_count"                 = "ALIGN_DELTA"
@@ -74,7 +74,7 @@ locals {
     { title = "Memory", dataSets = [local.run["container/memory/utilizations"]] },
   ]
 
-  # Three in a row.
+  # Three per row.
   tiles = [for index, graph in local.graphs : {
     xPos   = index % 3 * 4
     yPos   = floor(index / 3) * 4

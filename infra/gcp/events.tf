@@ -1,8 +1,8 @@
-# Log sinks write audit log entries to a topic for each kind, and the topic triggers the function. A trigger for the
-# audit log itself would wait 10 seconds for an answer, and then deliver again what the function still works on; one
-# that belongs to a function waits 600.
+# Log sinks write audit log entries to one topic per kind of event, and the topic triggers the function. An audit log
+# trigger has an acknowledgement deadline of 10 seconds and would redeliver events that are still being handled; a
+# function's own trigger has 600.
 locals {
-  # Those of shared/gcp/events/instance-inserted.ts and routes-changed.ts; a test compares them.
+  # The methods of shared/gcp/events/instance-inserted.ts and routes-changed.ts; a test compares them.
   methods = {
     nodes = [
       "instances.bulkInsert",
@@ -31,8 +31,8 @@ locals {
     ]
   }
 
-  # A call has one entry when its operation begins and one when it has ended, or a single one. A node is served from the
-  # first on; of routes, nothing has changed before the last. The log names a method with and without the API's version.
+  # A call has an entry when its operation starts and one when it ends, or a single one. Nodes are served from the
+  # first entry; routes have changed only at the last. Method names appear with and without the API version.
   events = { for kind, methods in local.methods : kind => {
     topic = google_pubsub_topic.events[kind].id
     filter = join(" AND ", concat([

@@ -8,9 +8,9 @@ import { attributesRead } from './references';
 import { schemaErrors, usedSchema, type BlockSchema, type ResourceSchema, type Schema } from './schema';
 
 /**
- * Writes schema.json: of what the providers' published schemas say, that which this configuration uses. The schemas
- * are read from the CDK bindings on npm, which are made from them; their doc comments carry each argument's own
- * name, and the version of the provider.
+ * Writes schema.json: the part of the providers' published schemas that this configuration uses. The schemas
+ * are read from the CDK bindings on npm, which are generated from them; their doc comments contain each argument's original
+ * name and the provider's version.
  */
 
 const bindings = {
@@ -22,7 +22,7 @@ type Provider = keyof typeof bindings;
 
 interface ProviderBinding {
   readonly schema: BlockSchema;
-  /** Whether the path of an attribute, `service_config.uri`, leads anywhere. */
+  /** Whether an attribute path, such as `service_config.uri`, exists. */
   readonly hasAttribute: (path: string) => boolean;
   readonly version: string;
 }
@@ -71,7 +71,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Into a folder of their own, which goes away again: they are many times the size of everything else. */
+/** Into a temporary folder, because they are many times the size of everything else. */
 function install(): string {
   const folder = mkdtempSync(join(tmpdir(), 'peermasq-schema-'));
   const packages = Object.values(bindings).map(({ name, version }) => `${name}@${version}`);
@@ -131,7 +131,7 @@ function identifiersIn(node: ts.Node | undefined): string[] {
   return [...own, ...node.getChildren().flatMap(identifiersIn)];
 }
 
-/** Bindings name attributes in camel case; a block's own attributes are those of `…List` or `…OutputReference`. */
+/** Bindings use camel case; a block's own attributes are in `…List` or `…OutputReference`. */
 function hasGetters(
   main: string,
   [first = '', ...rest]: readonly string[],

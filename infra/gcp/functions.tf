@@ -3,11 +3,11 @@ locals {
   dist   = coalesce(var.dist, "${path.module}/../../dist/gcp")
   labels = merge({ application = "peermasq", stage = var.stage }, var.labels)
 
-  # One pass at a time, for peering-changed and backfill: so no two of them restart nodes of one cluster. Few
-  # instances of node-joined, with many events each: each process paces its calls to Compute Engine for itself.
+  # peering-changed and backfill run one invocation at a time, so that no two restart nodes of the same cluster. node-joined
+  # has few instances with many events each, because each process limits its own rate of Compute Engine calls.
   functions = {
     node-joined = {
-      description   = "Serves a node that joined."
+      description   = "Serves a node that joined a cluster."
       entry_point   = "nodeJoined"
       events        = "nodes"
       seconds       = 120
@@ -25,18 +25,18 @@ locals {
       ingress       = "ALLOW_INTERNAL_ONLY"
     }
     backfill = {
-      description   = "Serves all nodes: every ${var.sweep_minutes} minutes, and when somebody says so."
+      description   = "Serves all nodes: every ${var.sweep_minutes} minutes, and on request."
       entry_point   = "backfill"
       events        = ""
       seconds       = var.backfill_seconds
       max_instances = 1
       max_requests  = 1
-      # Whoever calls it by hand calls from outside; IAM lets in the named ones alone.
+      # Manual calls come from outside; IAM allows only the named invokers.
       ingress = length(var.invokers) > 0 ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY"
     }
   }
 
-  # As Cloud Run and IAM name the functions.
+  # The functions' names in Cloud Run and IAM.
   services = {
     for key in keys(local.functions) : key => basename(google_cloudfunctions2_function.this[key].service_config[0].service)
   }
@@ -60,7 +60,7 @@ resource "google_storage_bucket" "source" {
   depends_on = [google_project_service.needed]
 }
 
-# Its name changes with its content: that is what makes Terraform deploy the functions again.
+# The name contains the content's digest, so that Terraform redeploys the functions when it changes.
 resource "google_storage_bucket_object" "source" {
   bucket = google_storage_bucket.source.name
   name   = "functions-${data.archive_file.source.output_sha256}.zip"
@@ -77,7 +77,7 @@ resource "google_cloudfunctions2_function" "this" {
   labels      = local.labels
 
   build_config {
-    # The newest that Lambda and Cloud Run functions both offer.
+    # The newest runtime that both Lambda and Cloud Run functions offer.
     runtime         = "nodejs24"
     entry_point     = each.value.entry_point
     service_account = google_service_account.build.id

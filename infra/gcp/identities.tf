@@ -1,4 +1,4 @@
-# One service account for each function, so that its rights are its own and its calls can be told apart.
+# One service account per function, so that permissions and calls can be attributed to it.
 resource "google_service_account" "function" {
   for_each = {
     node-joined     = "nodes"
@@ -33,7 +33,7 @@ resource "google_service_account" "build" {
   depends_on   = [google_project_service.needed]
 }
 
-# What the functions may do to nodes and networks of this project, and the sinks that tell of them.
+# The functions' permissions on nodes and networks of this project, and the log sinks.
 module "grants" {
   source = "./modules/project"
 
@@ -52,7 +52,7 @@ module "grants" {
 locals {
   identities = { for key in keys(local.functions) : key => google_service_account.function[key].email }
 
-  # The events of this module, the sweep, and whom the owner named: no others may call a function.
+  # Only this module's events, the sweep and the configured invokers may call a function.
   callers = merge(
     { for key in ["node-joined", "peering-changed"] : "${key} events" => {
       function = key

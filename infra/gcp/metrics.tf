@@ -1,49 +1,49 @@
-# The functions log; the metrics are made from what they log. Names of events: LogEvent in shared/core/cloud.ts.
+# Metrics are made from the functions' log entries. Names of events: LogEvent in shared/core/cloud.ts.
 locals {
   logged = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(${join(" OR ", [for key in keys(local.functions) : "\"${local.name}-${key}\""])})"
 
-  # How many entries there are.
+  # Counters of entries.
   counters = {
     NodesProven = {
       description = "Nodes that proved their rule set."
       filter      = "jsonPayload.message=\"NodeProven\""
       labels      = ["cloud", "cluster"]
     }
-    # What is tried again has not failed yet, and is a warning.
+    # A retried failure is logged as a warning and not counted.
     NodesFailed = {
       description = "Nodes that refused their rule set or could not put it in force."
       filter      = "jsonPayload.message=\"NodeFailed\" AND severity>=ERROR"
       labels      = ["cloud", "cluster"]
     }
     NodesTimedOut = {
-      description = "Nodes whose event was given up."
+      description = "Nodes that were not proven in time."
       filter      = "jsonPayload.message=\"NodeTimedOut\""
       labels      = ["cloud", "cluster"]
     }
     NodesHeld = {
-      description = "Nodes whose rules were kept, because far fewer routes were found."
+      description = "Nodes whose rules were kept because discovery found far fewer routes."
       filter      = "jsonPayload.message=\"NodeHeld\""
       labels      = ["cloud", "cluster"]
     }
     PermissionDenied = {
-      description = "Calls that were denied."
+      description = "Denied calls."
       filter      = "jsonPayload.message=(\"ReconcileFailed\" OR \"NodeFailed\" OR \"RecordFailed\") AND jsonPayload.code=\"permission-denied\""
       labels      = []
     }
     SweepsFinished = {
-      description = "Sweeps that ended well."
+      description = "Successful sweeps."
       filter      = "jsonPayload.message=\"SweepFinished\" AND jsonPayload.dryRun=false AND jsonPayload.errors=0"
       labels      = []
     }
-    # Answers of 500 are no errors: so does a function have its event delivered again.
+    # A response of 500 is not an error by itself: it makes Pub/Sub redeliver the event.
     FunctionErrors = {
-      description = "Passes that failed, time-outs, and instances that ended."
+      description = "Failed invocations, timeouts and terminated instances."
       filter      = "(jsonPayload.message=\"ReconcileFailed\" OR (log_id(\"run.googleapis.com/requests\") AND httpRequest.status=504) OR (log_id(\"run.googleapis.com/varlog/system\") AND severity>=ERROR))"
       labels      = []
     }
   }
 
-  # What the entries say.
+  # Values from entries.
   distributions = {
     SecondsToProven = {
       description = "Seconds from a node's launch to its proof."
@@ -52,30 +52,30 @@ locals {
       unit        = "s"
       labels      = ["cloud", "cluster"]
     }
-    # Sweeps that find none leave no entry, so that any value of these two is a reason for an alert.
+    # A sweep without such nodes writes no entry, so any value of these two opens an alert.
     NodesUnproven = {
-      description = "Nodes that had the time to prove their rule set and have not, as each sweep counts them."
+      description = "Nodes that have not proven their rule set in time, per sweep."
       filter      = "jsonPayload.message=\"ClusterSwept\" AND jsonPayload.unproven>0"
       value       = "jsonPayload.unproven"
       unit        = "1"
       labels      = ["cloud", "cluster"]
     }
     NodesNeedReboot = {
-      description = "Nodes that follow no metadata before they boot again, as each sweep counts them."
+      description = "Nodes without a watcher, which apply their rule set at the next boot, per sweep."
       filter      = "jsonPayload.message=\"ClusterSwept\" AND jsonPayload.needsReboot>0"
       value       = "jsonPayload.needsReboot"
       unit        = "1"
       labels      = ["cloud", "cluster"]
     }
     ApiCalls = {
-      description = "Calls to Google Cloud, by invocation."
+      description = "Calls to Google Cloud, per invocation."
       filter      = "jsonPayload.message=\"ApiCallsCounted\""
       value       = "jsonPayload.calls"
       unit        = "1"
       labels      = ["cloud"]
     }
     ApiThrottles = {
-      description = "Calls that Google Cloud refused because there were too many, by invocation."
+      description = "Calls that Google Cloud throttled, per invocation."
       filter      = "jsonPayload.message=\"ApiCallsCounted\" AND jsonPayload.throttles>0"
       value       = "jsonPayload.throttles"
       unit        = "1"
@@ -83,7 +83,7 @@ locals {
     }
   }
 
-  # As Cloud Monitoring finds them; the names of resources, so that alerts and dashboard are made after them.
+  # Metric types in Cloud Monitoring, taken from the resources so that alerts and dashboard depend on them.
   metric = merge(
     { for key in keys(local.counters) : key => "logging.googleapis.com/user/${google_logging_metric.counter[key].name}" },
     { for key in keys(local.distributions) : key => "logging.googleapis.com/user/${google_logging_metric.distribution[key].name}" },
@@ -142,7 +142,7 @@ resource "google_logging_metric" "distribution" {
     }
   }
 
-  # From 1 to 46,000, each a quarter wider than the one before.
+  # Buckets from 1 to 46,000, each a quarter wider than the one before.
   bucket_options {
     exponential_buckets {
       num_finite_buckets = 48

@@ -1,5 +1,5 @@
 output "functions" {
-  description = "The functions, by what they do: name and address."
+  description = "Name and URL of each function."
   value = { for key in keys(local.functions) : key => {
     name = google_cloudfunctions2_function.this[key].name
     uri  = google_cloudfunctions2_function.this[key].service_config[0].uri
@@ -7,31 +7,31 @@ output "functions" {
 }
 
 output "backfill" {
-  description = "Where the backfill takes a POST from those who may call it."
+  description = "URL to which invokers POST backfill requests."
   value       = google_cloudfunctions2_function.this["backfill"].service_config[0].uri
 }
 
 output "identities" {
-  description = "The service accounts of the functions, which modules/project grants rights in other projects."
+  description = "The functions' service accounts, to which modules/project grants roles in other projects."
   value       = local.identities
 }
 
 output "events" {
-  description = "The topic and the filter of each kind of events, for log sinks."
+  description = "Topic and filter for each kind of event, for log sinks."
   value       = local.events
 }
 
 output "seed" {
-  description = "What modules/project writes into the metadata of another project."
+  description = "The metadata that modules/project writes to another project."
   value       = local.seed
 }
 
 output "sweep_job" {
-  description = "The job of Cloud Scheduler that starts the sweep."
+  description = "The Cloud Scheduler job that starts the sweep."
   value       = google_cloud_scheduler_job.sweep.id
 }
 
 output "dashboard" {
-  description = "The id of the dashboard."
+  description = "The ID of the dashboard."
   value       = google_monitoring_dashboard.this.id
 }

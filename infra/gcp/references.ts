@@ -8,7 +8,7 @@ const pattern = new RegExp(
 );
 
 /**
- * What a module's expressions refer to, in parts and without indices: `var.project`, `local.name`,
+ * The references in a module's expressions, in parts and without indices: `var.project`, `local.name`,
  * `google_x.y.email`, `data.x.y.z`, `module.x.y`.
  */
 export function referencesIn(found: unknown): string[][] {
@@ -26,7 +26,7 @@ export interface AttributeRead {
   readonly path: string;
 }
 
-/** Which attributes of resources and data sources a module reads. */
+/** The attributes of resources and data sources that a module reads. */
 export function attributesRead(module: TerraformModule): AttributeRead[] {
   return referencesIn(module)
     .flatMap(([first = '', second = '', ...rest]): AttributeRead[] => {

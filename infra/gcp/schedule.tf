@@ -2,13 +2,13 @@ resource "google_cloud_scheduler_job" "sweep" {
   project     = var.project
   region      = var.region
   name        = "${local.name}-sweep"
-  description = "Has all nodes of all configured clusters looked at."
+  description = "Serves all nodes of all configured clusters."
   schedule    = var.sweep_minutes == 60 ? "0 * * * *" : "*/${var.sweep_minutes} * * * *"
   time_zone   = "Etc/UTC"
-  # Cloud Scheduler waits 30 minutes at most; a sweep that takes longer goes on without it.
+  # Cloud Scheduler waits up to 30 minutes; a longer sweep continues without it.
   attempt_deadline = "${min(var.backfill_seconds, 1800)}s"
 
-  # A backfill by hand may be in the way: it takes one request at a time. The next sweep comes anyway.
+  # A manual backfill may be running, and only one request runs at a time. The next sweep follows soon.
   retry_config {
     retry_count          = 2
     min_backoff_duration = "20s"

@@ -1,15 +1,15 @@
 import { isBlock, membersOf, type TerraformBlock } from './configuration';
 
-/** What a provider says of a resource, a data source, or a block inside one. */
+/** A provider's schema of a resource, a data source, or a block inside one. */
 export interface BlockSchema {
   readonly arguments: Readonly<Record<string, 'required' | 'optional'>>;
   readonly blocks: Readonly<Record<string, BlockSchema>>;
-  /** The blocks without which it is refused. */
+  /** Required blocks. */
   readonly required: readonly string[];
 }
 
 export interface ResourceSchema extends BlockSchema {
-  /** What other parts of the configuration may read of it: `email`, `service_config.uri`. */
+  /** Attributes that other parts of the configuration may read: `email`, `service_config.uri`. */
   readonly attributes: readonly string[];
 }
 
@@ -20,7 +20,7 @@ export interface Schema {
   readonly data: Readonly<Record<string, ResourceSchema>>;
 }
 
-/** What the provider would refuse, in words; nothing when all is well. */
+/** What the provider would reject, one sentence each; empty if nothing. */
 export function schemaErrors(body: TerraformBlock, schema: BlockSchema, path: string): string[] {
   const members = membersOf(body);
   const given = new Set(members.map(([name]) => name));
@@ -38,12 +38,12 @@ export function schemaErrors(body: TerraformBlock, schema: BlockSchema, path: st
           : [`${path}.${name} is a block`];
       }
       if (schema.arguments[name] === undefined) return [`${path} has no ${name}`];
-      return isBlock(value) ? [`${path}.${name} is no block`] : [];
+      return isBlock(value) ? [`${path}.${name} is not a block`] : [];
     }),
   ];
 }
 
-/** The part of a schema that some bodies use, and what it requires. */
+/** The part of a schema that the given bodies use, and what it requires. */
 export function usedSchema(schema: BlockSchema, bodies: readonly TerraformBlock[]): BlockSchema {
   const members = bodies.flatMap(membersOf);
   const used = new Set(members.map(([name]) => name));

@@ -1,5 +1,5 @@
-# What modules/project writes into a project's metadata, there and here. The script ends where another one may
-# follow; the program has to travel compressed, as on an instance.
+# The metadata that modules/project writes, here and in other projects. Another script may be appended to the startup
+# script; the program is compressed, as on an instance.
 locals {
   seed = {
     program        = base64gzip(file("${local.dist}/peermasq.sh"))

@@ -1,5 +1,5 @@
 variable "project" {
-  description = "Id of the project in which the functions live."
+  description = "ID of the project that runs the functions."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "project" {
 }
 
 variable "region" {
-  description = "Where the functions run. Their nodes may be anywhere."
+  description = "Region of the functions. Nodes may be in any region."
   type        = string
 
   validation {
@@ -19,7 +19,7 @@ variable "region" {
 }
 
 variable "stage" {
-  description = "Which deployment this is: part of the name of everything that it has."
+  description = "Name of this deployment; part of every resource's name."
   type        = string
   default     = "prod"
 
@@ -30,13 +30,13 @@ variable "stage" {
 }
 
 variable "dist" {
-  description = "The folder dist/gcp, as `npm run build` wrote it. Null: that of the repository which this module is part of."
+  description = "The folder dist/gcp written by `npm run build`. Null: the one in this module's repository."
   type        = string
   default     = null
 }
 
 variable "node_projects" {
-  description = "Ids of the projects whose nodes are served. Empty: `project` alone. Every other one needs modules/project."
+  description = "IDs of the projects whose nodes are served. Empty: only `project`. Every other project needs modules/project."
   type        = list(string)
   default     = []
 
@@ -47,19 +47,19 @@ variable "node_projects" {
 }
 
 variable "has_nodes" {
-  description = "Whether `project` itself has nodes: then the functions hear of them, and may write to them."
+  description = "Whether `project` itself has nodes. The functions then receive their events and may write to them."
   type        = bool
   default     = true
 }
 
 variable "has_networks" {
-  description = "Whether `project` itself owns networks of nodes: then the functions hear of their changes, and may read them."
+  description = "Whether `project` itself owns networks of nodes. The functions then receive their changes and may read them."
   type        = bool
   default     = true
 }
 
 variable "node_service_accounts" {
-  description = "E-mail addresses of the service accounts that the nodes of `project` run as. Empty: the default one of Compute Engine."
+  description = "E-mail addresses of the service accounts that the nodes of `project` run as. Empty: Compute Engine's default service account."
   type        = list(string)
   default     = []
 
@@ -70,13 +70,13 @@ variable "node_service_accounts" {
 }
 
 variable "allow_restart" {
-  description = "Whether the backfill may reset nodes of `project`. It does only where a cluster in peermasq.yaml has `restart` too."
+  description = "Whether the backfill may reset nodes of `project`. It does so only for clusters with `restart` in peermasq.yaml."
   type        = bool
   default     = false
 }
 
 variable "sweep_minutes" {
-  description = "Minutes between two sweeps: the longest that a lost event can cost, unless a sweep takes longer because it restarts nodes."
+  description = "Minutes between two sweeps: the longest delay after a lost event, unless a sweep takes longer because it restarts nodes."
   type        = number
   default     = 5
 
@@ -87,7 +87,7 @@ variable "sweep_minutes" {
 }
 
 variable "backfill_seconds" {
-  description = "The longest that a sweep or a backfill may take."
+  description = "Maximum duration of a sweep or a backfill, in seconds."
   type        = number
   default     = 1800
 
@@ -98,7 +98,7 @@ variable "backfill_seconds" {
 }
 
 variable "max_instances" {
-  description = "Instances of node-joined at a time. Each serves up to 250 events at once, and makes up to 15 of the 25 writes a second that Compute Engine takes."
+  description = "Maximum instances of node-joined. Each handles up to 250 events at once and makes up to 15 of the 25 writes a second that Compute Engine accepts."
   type        = number
   default     = 2
 
@@ -109,7 +109,7 @@ variable "max_instances" {
 }
 
 variable "invokers" {
-  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com. Empty: nobody, and it can be reached from inside Google Cloud alone."
+  description = "IAM members who may call the backfill manually, such as group:sre@example.com. Empty: none, and the function is reachable only from inside Google Cloud."
   type        = list(string)
   default     = []
 
@@ -120,7 +120,7 @@ variable "invokers" {
 }
 
 variable "alarm_email" {
-  description = "Gets a mail when an alert begins and ends. Empty: nobody."
+  description = "Receives mail when an alert opens and closes. Empty: no mail."
   type        = string
   default     = ""
 
@@ -131,7 +131,7 @@ variable "alarm_email" {
 }
 
 variable "notification_channels" {
-  description = "Names of notification channels that are there already: projects/PROJECT/notificationChannels/NUMBER."
+  description = "Names of existing notification channels: projects/PROJECT/notificationChannels/NUMBER."
   type        = list(string)
   default     = []
 
@@ -142,31 +142,31 @@ variable "notification_channels" {
 }
 
 variable "runbook" {
-  description = "What alerts link to: the address of your copy of docs/runbook.md."
+  description = "Where alerts link to: the URL of your copy of docs/runbook.md."
   type        = string
   default     = "docs/runbook.md"
 }
 
 variable "seed" {
-  description = "Whether the metadata of `project` carries the startup script and the node program. Every instance of the project that has no startup script of its own then runs them."
+  description = "Whether to put the startup script and the node program in the metadata of `project`. Every instance of the project without its own startup script then runs them."
   type        = bool
   default     = false
 }
 
 variable "startup_script" {
-  description = "With `seed`: the startup script that the metadata of `project` has so far. It is kept, and run first."
+  description = "With `seed`: the startup script already in the metadata of `project`. It is kept and runs first."
   type        = string
   default     = ""
 }
 
 variable "enable_apis" {
-  description = "Whether the APIs that the deployment needs are enabled in `project`. They stay enabled when it is destroyed."
+  description = "Whether to enable the APIs that the deployment needs in `project`. They stay enabled after destroy."
   type        = bool
   default     = true
 }
 
 variable "labels" {
-  description = "Further labels for what takes any."
+  description = "Additional labels for resources that support labels."
   type        = map(string)
   default     = {}
 }

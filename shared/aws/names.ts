@@ -1,12 +1,12 @@
-/** What peermasq is called in AWS: the names that the functions, the document and the policies share. */
+/** Names in AWS that the functions, the documents, the policies and the dashboard share. */
 
 export const ruleSetTag = 'peermasq:ruleset';
 export const statusTag = 'peermasq:status';
 
-/** The tag whose key names the cluster. */
+/** A tag with the cluster name in its key. */
 export const clusterKeyPrefix = 'kubernetes.io/cluster/';
 
-/** Tags whose value is the cluster: EKS, EKS managed node groups, Karpenter, kOps and older clusters. */
+/** Tags with the cluster name as their value: EKS, EKS managed node groups, Karpenter, kOps and older clusters. */
 export const clusterValueKeys = [
   'eks:cluster-name',
   'aws:eks:cluster-name',
@@ -14,7 +14,7 @@ export const clusterValueKeys = [
   'KubernetesCluster',
 ];
 
-/** What control-plane nodes carry: those of kOps, by key alone, and of Cluster API. EKS shows none of its own. */
+/** Tags of control-plane nodes: kOps, by key alone, and Cluster API. EKS has none in the account. */
 export const controlPlaneTags: readonly (readonly [key: string, value?: string])[] = [
   ['k8s.io/role/control-plane'],
   ['k8s.io/role/master'],
@@ -29,26 +29,43 @@ export function snapshotDocumentName(stage: string): string {
   return `peermasq-snapshot-${stage}`;
 }
 
-/** What the functions assume in an account whose nodes they serve beside their own. */
+/** The role that the functions assume in a member account. */
 export function memberRoleName(stage: string, region: string): string {
   return `peermasq-${stage}-${region}-member`;
 }
 
-/** Launch lifecycle hooks that begin so are completed; all others are somebody else's. */
+/** Only launch lifecycle hooks with this prefix are completed. */
 export const launchHookPrefix = 'peermasq';
 
-/** The one parameter of either document. */
+/** The only parameters of the two documents. */
 export const ruleSetParameter = 'ruleset';
 export const partParameter = 'part';
 
 /**
- * A rule set as `packRuleSet` makes it: gzip in base64. No character of it means anything to a shell, which
- * is what keeps agents safe that paste parameters into the script.
+ * A rule set as `packRuleSet` returns it: base64 of gzip. It contains no character that is special in a shell, because
+ * older SSM agents paste parameters into the script.
  */
 export const packedPattern = '^H4sI[A-Za-z0-9+/]+={0,2}$';
 
-/** Which part of a snapshot is asked for, from 0. */
+/** The part of a snapshot, from 0. */
 export const partPattern = '^[0-9]{1,3}$';
 
-/** Characters. How large a parameter may be is not documented; Linux takes 128 KiB in a variable. */
+/** Characters. SSM documents no limit for a parameter; Linux allows 128 KiB for a variable. */
 export const packedLimit = 60_000;
+
+export const metricsNamespace = 'peermasq';
+
+/** By stage, and by stage and cluster. */
+export const clusterMetrics = {
+  NodesProven: 'Count',
+  NodesFailed: 'Count',
+  NodesHeld: 'Count',
+  NodesUnproven: 'Count',
+  SecondsToProven: 'Seconds',
+} as const;
+
+/** By stage only, because one call concerns nodes of many clusters. */
+export const apiMetrics = { ApiCalls: 'Count', ApiThrottles: 'Count' } as const;
+
+export type ClusterMetric = keyof typeof clusterMetrics;
+export type ApiMetric = keyof typeof apiMetrics;

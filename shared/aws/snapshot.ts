@@ -1,7 +1,7 @@
 import { GetCommandInvocationCommand, ListCommandsCommand, SendCommandCommand } from '@aws-sdk/client-ssm';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PeermasqError, PermanentError, RetryableError, withAdvice } from '../core/model/errors';
-import { groupBy } from '../core/util/collections';
+import { chunks, groupBy } from '../core/util/collections';
 import {
   explainCommand,
   joinParts,
@@ -13,7 +13,7 @@ import {
 import { nodeKey, type Node, type NodeKey } from '../core/model/node';
 import type { Deadline, Inspection } from '../core/cloud';
 import { parseRuleSet, ruleSetId, type RuleSet } from '../core/model/rule-set';
-import { allPages, call, chunks } from './client/call';
+import { allPages, call } from './client/call';
 import type { Clients } from './client/clients';
 import { documentName, snapshotDocumentName, partParameter, ruleSetParameter } from './names';
 import { isFinished, undefinedIfNotReady, deliveryError } from './deliver/proofs';

@@ -129,7 +129,7 @@ export interface Inspection<N extends Node = Node> {
 /** The cloud's checks of the network between a node and a destination, for `doctor` and `explain`. */
 export interface Reach<N extends Node = Node> {
   /**
-   * One check each for `peering`, `forward-route`, `return-route`, `node-firewall` and `peer-firewall`, in that order.
+   * One check for each `CloudCheckName`, in their order.
    * A check whose data cannot be read is `unknown`, with the missing permission as its evidence.
    */
   checks(connection: Connection<N>, deadline: Deadline): Promise<readonly Check[]>;

@@ -43,12 +43,12 @@ export async function openAwsFleet(): Promise<AwsFleet> {
   };
 }
 
-/** Calls that AWS counts against EC2 and SSM, and apart from them those to SQS, which has no such limit. */
+/** Calls counted against the EC2 and SSM limits; calls to SQS, which has no such limit, are counted separately. */
 export interface AwsCalls {
   readonly ec2AndSsm: number;
   readonly sqs: number;
   readonly byAction: Readonly<Record<string, number>>;
-  /** Calls that found their token bucket empty. */
+  /** Throttled calls. */
   readonly callsOverLimit: number;
 }
 

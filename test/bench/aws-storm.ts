@@ -13,15 +13,12 @@ export interface Storm {
 }
 
 const nodes = 1_000;
-/** Instances of one RunInstances, as an Auto Scaling group makes them. */
+/** Instances per RunInstances call, as made by an Auto Scaling group. */
 const perLaunch = 20;
-/** Milliseconds, as all times here. */
+/** Milliseconds, like all times here. */
 const joinWithin = 10_000;
 
-/**
- * 1,000 nodes join within 10 s: a RunInstances of CloudTrail tells of each 20, and each tells that it is
- * `running`. A command takes 0.3 to 1.3 s. The sweep of the schedule runs when they have joined.
- * @param registersWithin how long after `running` the SSM agents register, at random
+/** 1,000 nodes join within 10 s: one RunInstances event per 20 nodes, and a `running` event for each. A command takes 0.3 to 1.3 s. The scheduled sweep runs after they have joined. @param registersWithin maximum delay, in milliseconds after `running`, until the SSM agents register at random
  */
 export async function measureStorm(name: string, registersWithin: number): Promise<Storm> {
   const fleet = await openAwsFleet();
@@ -35,7 +32,7 @@ export async function measureStorm(name: string, registersWithin: number): Promi
     const until = startedAt + 300_000;
     while (proven() < nodes && fleet.stack.deadLetters.length === 0 && Date.now() < until) await sleep(100);
     const seconds = (Date.now() - startedAt) / 1_000;
-    // What comes after the last proof counts too: events of commands, messages that come again.
+    // Calls after the last proof count too: command events, redelivered messages.
     await fleet.stack.idle();
     const deadLetters = fleet.stack.deadLetters.length;
     return { name, nodes, proven: proven(), deadLetters, seconds, calls: countAwsCalls(fleet.aws) };

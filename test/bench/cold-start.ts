@@ -14,7 +14,7 @@ import { addVm } from '../lab/gcp/state';
 import { spread, type Spread } from './spread';
 import { nodeProgramFile } from '../lab/node-program';
 
-/** Milliseconds from the begin of the import to the end of the first call, megabytes resident, kilobytes of code. */
+/** Milliseconds from the start of the import to the end of the first call, resident megabytes, kilobytes of code. */
 export interface ColdStart {
   readonly ms: Spread;
   readonly rssMb: Spread;
@@ -24,11 +24,11 @@ export interface ColdStart {
 export interface ColdStarts {
   readonly name: string;
   readonly rounds: number;
-  /** As esbuild makes the bundle by itself. */
+  /** Bundled by esbuild without plugins. */
   readonly plain: ColdStart;
   /** As it is deployed. */
   readonly pruned: ColdStart;
-  /** Of the medians: how many times faster. */
+  /** Ratio of the medians. */
   readonly ratio: number;
 }
 
@@ -38,16 +38,16 @@ interface Subject {
   readonly bundle: string;
   readonly env: Readonly<Record<string, string>>;
   readonly event: unknown;
-  /** What Lambda tells besides; Cloud Functions tells nothing. */
+  /** Lambda's context; Cloud Functions has none. */
   readonly context: object;
   readonly close: () => Promise<void>;
 }
 
 const plain = { plugins: [], minifyWhitespace: false, minifySyntax: false } satisfies BuildOptions;
-/** Inside the repository, so that what the bundle does not hold is found. */
+/** Inside the repository, so that external modules are found. */
 const folder = '.cache/cold-start';
 
-/** Plain and pruned in turns, each start in a process of its own, against the doubles on loopback. */
+/** Plain and pruned bundles in alternation, each start in its own process, against the local clouds. */
 export async function measureColdStarts(rounds: number): Promise<ColdStarts[]> {
   const results: ColdStarts[] = [];
   for (const open of [openGcp, openAws]) {
@@ -69,7 +69,7 @@ async function measure(subject: Subject, rounds: number): Promise<ColdStarts> {
   };
   const starts = { plain: [] as Start[], pruned: [] as Start[] };
   for (let round = 0; round < rounds; round++) {
-    // Who goes first alternates, so that a machine that warms up or slows down favours neither.
+    // The order alternates, so that changes in machine speed favour neither.
     const order = round % 2 === 0 ? (['plain', 'pruned'] as const) : (['pruned', 'plain'] as const);
     for (const variant of order) starts[variant].push(await start(variants[variant], subject));
   }
@@ -112,7 +112,7 @@ async function start(file: string, { env, event, context }: Subject): Promise<St
     text(child.stderr),
     once(child, 'close'),
   ]);
-  if (child.exitCode !== 0) throw new Error(`${file} did not answer:\n${stderr}${log}`);
+  if (child.exitCode !== 0) throw new Error(`${file} did not respond:\n${stderr}${log}`);
   return JSON.parse(timing) as Start;
 }
 
@@ -123,7 +123,7 @@ function files(): Readonly<Record<string, string>> {
   return { PEERMASQ_CONFIG: config, PEERMASQ_PROGRAM: nodeProgramFile };
 }
 
-/** The node belongs to no cluster: it is looked up, and skipped. */
+/** The node belongs to no cluster: it is discovered and skipped. */
 async function openGcp(): Promise<Subject> {
   const google = await startLocalGcp();
   const vm = addVm(google.cloud, {});
@@ -131,7 +131,7 @@ async function openGcp(): Promise<Subject> {
     name: 'dist/gcp, nodeJoined: first instances.get',
     options: gcpBundle,
     bundle: 'index.js',
-    // Else Google's client asks gcloud for a project, where there is one: seconds that have nothing to do with bundles.
+    // Otherwise Google's client may run gcloud to find a project, which takes seconds.
     env: { ...google.env, ...files(), GOOGLE_CLOUD_PROJECT: vm.project },
     event: insertEvent(vm, 'first'),
     context: {},

@@ -1,11 +1,11 @@
-// Loads a bundled function in this fresh process and calls it once: `node first-call.mjs BUNDLE`, {"event",
+// Loads a bundled function in a new process and calls it once: `node first-call.mjs BUNDLE`, {"event",
 // "context"} on stdin, {"loadMs","callMs","rssMb"} on file descriptor 3, its log on stdout.
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import { resolve } from 'node:path';
 import { json } from 'node:stream/consumers';
-// Before the clock starts, because Google's builder starts it whatever the bundle is like.
+// Loaded before the clock starts, because Google's builder starts it with any bundle.
 import { getFunction } from '@google-cloud/functions-framework/testing';
 
 const { event, context } = await json(process.stdin);
@@ -20,5 +20,5 @@ const timing = {
   rssMb: process.memoryUsage.rss() / 1e6,
 };
 writeFileSync(3, JSON.stringify(timing));
-// Lambda and Cloud Run freeze the process here; open sockets would keep it.
+// Lambda and Cloud Run freeze the process here; open sockets would keep it alive.
 process.exit(0);

@@ -1,13 +1,13 @@
 import * as z from 'zod';
 import { addFleetNode, countGcpCalls, openGcpFleet, type GcpCalls, type GcpFleet } from './gcp-fleet';
 
-/** Passes of the backfill function over a fleet on Google Cloud. */
+/** Runs of the backfill function over a fleet on Google Cloud. */
 export interface GcpRuns {
   readonly nodes: number;
   readonly proven: number;
   readonly runs: number;
   readonly seconds: number;
-  /** The most memory of the function, in megabytes. */
+  /** Peak memory of the function, in megabytes. */
   readonly peakMb: number;
   readonly calls: GcpCalls;
 }
@@ -16,7 +16,7 @@ const backfillNodes = 1_000;
 const sweepNodes = 10_000;
 const maxRuns = 5;
 
-/** 1,000 nodes that were there before peermasq, until all have proven their rules. */
+/** 1,000 existing nodes, until all have proven their rules. */
 export async function measureGcpBackfill(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {
@@ -27,15 +27,15 @@ export async function measureGcpBackfill(): Promise<GcpRuns> {
   }
 }
 
-/** A sweep of 10,000 nodes that have all proven what they should have. */
+/** A sweep of 10,000 proven nodes. */
 export async function measureGcpSweep(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {
     const first = addFleetNode(fleet.cloud);
     await post(fleet, {});
-    // What one pass pushed, the next remembers.
+    // The second run records what the first one pushed.
     await post(fleet, {});
-    // The others are as the first one was left: what is in its metadata, its label and its report.
+    // The others get the metadata, label and report of the first one.
     const { metadata, labels, guestAttributes } = first;
     for (let made = 1; made < sweepNodes; made += 1)
       addFleetNode(fleet.cloud, { metadata, labels, guestAttributes });
@@ -67,6 +67,6 @@ async function post({ running }: GcpFleet, body: object): Promise<number> {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify(body),
   });
-  if (!response.ok) throw new Error(`Backfill answered ${response.status}: ${await response.text()}`);
+  if (!response.ok) throw new Error(`Backfill responded with ${response.status}: ${await response.text()}`);
   return answerSchema.parse(await response.json()).counts['proven'] ?? 0;
 }

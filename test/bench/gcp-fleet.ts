@@ -22,7 +22,7 @@ export const fleetNode = () => ({
   ],
 });
 
-/** Adds a node that runs since an hour. */
+/** Adds a node that has been running for an hour. */
 export const addFleetNode = (cloud: GcpState, given: Partial<LabVm> = {}): LabVm =>
   addVm(cloud, {
     ...fleetNode(),
@@ -37,7 +37,7 @@ export interface GcpFleet {
   readonly close: () => Promise<void>;
 }
 
-/** A project with a cluster, rate quotas on, and one function as it is deployed; its nodes report after 1 to 3 s. */
+/** A project with a cluster, rate quotas and one deployed function; nodes report after 1 to 3 s. */
 export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<GcpFleet> {
   const google = await startLocalGcp();
   const { cloud, env } = google;
@@ -50,7 +50,7 @@ export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<G
     ...env,
     PEERMASQ_CONFIG: config,
     PEERMASQ_PROJECTS: project,
-    // What infra/gcp gives them.
+    // The limits in infra/gcp.
     PEERMASQ_INVOCATION_SECONDS: target === 'backfill' ? '1800' : '120',
     GOOGLE_CLOUD_PROJECT: project,
   });
@@ -81,7 +81,7 @@ function addNetwork({ networks, subnetworks }: GcpState): void {
   subnetworks.push({ project, region, name, network: name, ipCidrRange: '10.209.0.0/16' });
 }
 
-/** What a pass cost. */
+/** The cost of a run. */
 export interface GcpCalls {
   readonly all: number;
   readonly byMethod: Readonly<Record<string, number>>;

@@ -8,9 +8,9 @@ import { spread, type Spread } from './spread';
 /** Milliseconds from the first entry of an insert to the arrival of setMetadata. */
 export interface GcpRace {
   readonly inserts: number;
-  /** All at once; else one after the other. */
+  /** All at once, or one after the other. */
   readonly isStorm: boolean;
-  /** How long after the entry the API knows the instance. */
+  /** Milliseconds from the entry until the API returns the instance. */
   readonly visibleAfterMs: number;
   readonly ms: Spread;
 }
@@ -39,11 +39,11 @@ async function each<T>(times: number, make: () => Promise<T>): Promise<T[]> {
   return made;
 }
 
-/** Returns when the metadata is set; the function goes on until the node has proven its rules. */
+/** Returns when the metadata is set; the function continues until the node has proven its rules. */
 async function insert({ cloud, running }: GcpFleet, visibleAfterMs: number) {
   const { vm, beganAt, first } = insertVm(cloud, fleetNode(), { visibleAfterMs, runningAfterMs });
   const delivery = deliverEvent(running, first).then((status) => {
-    if (status >= 300) throw new Error(`The function answered ${status}`);
+    if (status >= 300) throw new Error(`The function responded with ${status}`);
   });
   const isSet = () => metadataOf(vm, 'startup-script') !== undefined;
   while (!isSet()) await Promise.race([once(cloud.changes, 'change'), delivery]);

@@ -8,19 +8,19 @@ import type { RunningProcess } from '../lab/netns';
 import { gcpPeering } from '../lab/topologies';
 import { nodeProgram, nodeProgramFile } from '../lab/node-program';
 
-/** What `watch` costs a node while nothing changes. An hour has 60 rounds; it is reckoned from those seen. */
+/** The cost of `watch` on an idle node, extrapolated from the observed rounds to the 60 rounds of an hour. */
 export interface IdleWatch {
   readonly rounds: number;
   readonly seconds: number;
-  /** With everything that it started. */
+  /** Including child processes. */
   readonly cpuSecondsPerHour: number;
   readonly processesPerHour: number;
-  /** The most that it and what it started had resident together. */
+  /** Peak resident memory, including child processes. */
   readonly rssMb: number;
 }
 
 const intervalSeconds = 2;
-/** Whatever is not done in every round is done once in five, or once in ten. */
+/** A multiple of five and ten: some work is done only every fifth or tenth round. */
 const rounds = 30;
 const roundsPerHour = 60;
 const ticksPerSecond = 100;
@@ -32,7 +32,7 @@ exempt 10.132.0.0/14 pods
 masquerade 10.193.0.0/16 backend-vpc
 `;
 
-/** Rounds are shorter than a node's, so that a minute has thirty: what is done in each is the same. */
+/** Shorter rounds than on a real node, with the same work in each. */
 export async function measureIdleWatch(): Promise<IdleWatch> {
   const [google, networks] = await Promise.all([startLocalGcp(), buildNetworks(gcpPeering)]);
   try {
@@ -46,7 +46,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
     const watch = startWatch(networks, server.address);
     const countRequests = () => server.requests.filter((request) => request.endsWith('/attributes/')).length;
 
-    // The first rounds apply the rule set, and look at everything.
+    // The first rounds apply the rule set and check everything.
     await until(() => countRequests() > 3);
     return await measure(networks, watch, countRequests);
   } finally {
@@ -55,7 +55,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
   }
 }
 
-/** In a process namespace of its own, where the numbers of processes tell how many were started. */
+/** In its own process namespace, where process IDs show how many processes were started. */
 function startWatch({ nodeHost }: Networks, metadataHost: string): RunningProcess {
   const namespace = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'];
   return nodeHost.spawn([...namespace, 'bash', nodeProgramFile, 'watch'], {
@@ -95,7 +95,7 @@ async function measure(
     rounds,
     seconds: (Date.now() - began) / 1_000,
     cpuSecondsPerHour: cpu * perHour,
-    // One of them asks for the number.
+    // One of them reads the number.
     processesPerHour: ((await nextPid()) - firstPid - 1) * perHour,
     rssMb,
   };
@@ -104,7 +104,7 @@ async function measure(
 async function until(condition: () => boolean): Promise<void> {
   const deadline = Date.now() + 120_000;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error('watch does not ask for the rule set any more');
+    if (Date.now() > deadline) throw new Error('watch no longer requests the rule set');
     await pause(20);
   }
 }
@@ -112,15 +112,15 @@ async function until(condition: () => boolean): Promise<void> {
 const childrenOf = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 
-/** Its own, and that of the children it has waited for. */
+/** Its own time and that of reaped children. */
 function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // proc(5): utime, stime, cutime and cstime are fields 14 to 17, and the second may hold blanks.
+  // proc(5): utime, stime, cutime and cstime are fields 14 to 17; the second field may contain spaces.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / ticksPerSecond;
 }
 
-/** A process that ends while it is looked at counts nothing. */
+/** A process that ends meanwhile counts as zero. */
 function residentMb(pid: number): number {
   try {
     const [, kb = '0'] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];

@@ -56,14 +56,14 @@ function printStorm({ name, nodes, proven, deadLetters, seconds, calls }: Storm)
 }
 
 function printSweep({ nodes, proven, seconds, calls }: Sweep): void {
-  console.log(`A sweep of ${nodes} nodes, ${proven} of them proven already: ${seconds.toFixed(1)} s`);
+  console.log(`A sweep of ${nodes} nodes, ${proven} of them already proven: ${seconds.toFixed(1)} s`);
   console.log(`  ${printCalls(calls)}\n`);
 }
 
 function printRace({ inserts, isStorm, visibleAfterMs, ms }: Race): void {
   const how = `${inserts} inserts, ${isStorm ? 'all at once' : 'one after the other'}`;
   console.log(
-    `From the first entry of an insert to its metadata, instance known after ${visibleAfterMs} ms, ${how}`,
+    `From the first entry of an insert to its metadata, instance visible after ${visibleAfterMs} ms, ${how}`,
   );
   console.log(`  ${ms.median} ms (${ms.min} to ${ms.max})\n`);
 }
@@ -73,10 +73,10 @@ const print = ({ ms, rssMb, kb }: ColdStart): string =>
 
 function printIdleWatch({ rounds, seconds, cpuSecondsPerHour, processesPerHour, rssMb }: IdleWatch): void {
   console.log(
-    `watch on a node where nothing changes, from ${rounds} rounds in ${seconds.toFixed(0)} s; an hour has 60`,
+    `watch on an idle node, extrapolated from ${rounds} rounds in ${seconds.toFixed(0)} s; an hour has 60`,
   );
   console.log(
-    `  ${cpuSecondsPerHour.toFixed(1)} CPU seconds and ${processesPerHour} processes an hour, ${rssMb.toFixed(0)} MB resident at most`,
+    `  ${cpuSecondsPerHour.toFixed(1)} CPU seconds and ${processesPerHour} processes an hour, ${rssMb.toFixed(0)} MB peak memory`,
   );
 }
 
@@ -91,13 +91,13 @@ function printCalls({ ec2AndSsm, sqs, byAction, callsOverLimit }: AwsCalls): str
 function printRuns(name: string, { nodes, proven, runs, seconds, peakMb, calls }: GcpRuns): void {
   const each = Object.entries(calls.byMethod).map(([method, count]) => `${method} ${count}`);
   console.log(
-    `${name}: ${proven} of ${nodes} nodes proven in ${seconds.toFixed(1)} s, ${runs} passes, ${peakMb} MB at most`,
+    `${name}: ${proven} of ${nodes} nodes proven in ${seconds.toFixed(1)} s, ${runs} runs, ${peakMb} MB peak memory`,
   );
   console.log(`  ${calls.all} calls, ${calls.callsOverLimit} beyond a rate quota\n  (${each.join(', ')})\n`);
 }
 
 main().catch((error: unknown) => {
   console.error(error);
-  // Doubles may still be listening.
+  // The local clouds may still be listening.
   process.exit(1);
 });

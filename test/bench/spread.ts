@@ -4,7 +4,7 @@ export interface Spread {
   readonly max: number;
 }
 
-/** In whole numbers. */
+/** Rounded to integers. */
 export function spread(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (share: number) => Math.round(sorted[Math.floor(share * (sorted.length - 1))] ?? NaN);

@@ -12,20 +12,20 @@ export interface CliResult {
 export interface CliRunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
-  /** Is given what sends signals to it. */
+  /** Receives a function that sends it signals. */
   readonly onStart?: (signal: (name: NodeJS.Signals) => void) => void;
-  /** Is told of everything on stderr so far, whenever there is more. */
+  /** Called with all of stderr so far, whenever it grows. */
   readonly onStderr?: (text: string, signal: (name: NodeJS.Signals) => void) => void;
 }
 
-/** A home folder of its own, so that no credentials and no journals of this machine are seen. */
+/** A separate home folder, which hides this machine's credentials and journals. */
 export interface CliHome {
   readonly folder: string;
-  /** What a program in it gets to see of the environment. */
+  /** The environment of a program in it. */
   readonly env: Readonly<Record<string, string>>;
   /** Writes a file there. @returns its path */
   readonly write: (name: string, text: string) => string;
-  /** The built command line, as its users run it. */
+  /** The built command line, run like a user runs it. */
   readonly peermasq: (args: readonly string[], options?: CliRunOptions) => Promise<CliResult>;
   readonly close: () => void;
 }
@@ -48,7 +48,7 @@ export function openCliHome(more: Readonly<Record<string, string>> = {}): CliHom
   };
 }
 
-/** Not synchronously: the doubles of the clouds answer from this process. */
+/** Asynchronous, because the local clouds run in this process. */
 function run(
   home: string,
   args: readonly string[],

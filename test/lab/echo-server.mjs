@@ -1,4 +1,4 @@
-// The service of a peer: tells which source address it sees. HTTP gets the address as its answer; a UDP
+// The service of a peer, which reports the source address it sees. An HTTP response contains the address; a UDP
 // datagram is printed as `udp ADDRESS TEXT`. `node test/lab/echo-server.mjs PORT`
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:http';

@@ -18,7 +18,7 @@ export type Handler = (
   response: ServerResponse,
 ) => Promise<void> | void;
 
-/** An HTTP server on a loopback or lab address; port 0 takes a free one. */
+/** An HTTP server on a loopback or lab address; port 0 selects a free port. */
 export async function startHttpServer(
   handler: Handler,
   { host = '127.0.0.1', port = 0 }: ListenAddress = {},
@@ -48,7 +48,7 @@ async function respond(handler: Handler, request: IncomingMessage, response: Ser
     for await (const chunk of request) chunks.push(chunk as Buffer);
     await handler(request, Buffer.concat(chunks).toString(), response);
   } catch (thrown) {
-    // A double that breaks must not look like a fault of the cloud.
+    // A bug in the local cloud must not look like an error of the cloud.
     response.destroy(thrown instanceof Error ? thrown : new Error(String(thrown)));
     process.emitWarning(thrown instanceof Error ? thrown : String(thrown), 'LabServerWarning');
   }

@@ -10,7 +10,7 @@ export interface RunOptions {
   readonly timeoutMs?: number;
 }
 
-/** Runs programs as one machine of the lab would: in its namespaces. */
+/** Runs programs in the namespaces of one machine of the lab. */
 export interface Machine {
   run(argv: readonly string[], options?: RunOptions): Promise<CommandResult>;
 }

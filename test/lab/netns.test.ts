@@ -20,14 +20,14 @@ describeKernel('a lab of namespaces', undefined, () => {
   });
   afterAll(() => lab.close());
 
-  test('cable and bridge carry packets at once, and the peer tells the source address it sees', async () => {
+  test('cables and bridges forward packets at once, and the peer reports the source address it sees', async () => {
     const peer = right.spawn(echoServerCommand(8080));
     await peer.output(/listening on 8080/);
     await expect(left.run(['curl', '-sS', 'http://10.0.0.2:8080/'])).resolves.toBe('10.0.0.1\n');
     await expect(left.run(['curl', '-sS', 'http://[fd00::2]:8080/'])).resolves.toBe('fd00::1\n');
   });
 
-  test('two labs with the same labels live side by side', async () => {
+  test('two labs with the same labels can coexist', async () => {
     const other = openLab();
     const namesake = await other.machine('left');
     await expect(namesake.run(['ip', '-o', 'link'])).resolves.not.toContain('eth0');
@@ -35,30 +35,30 @@ describeKernel('a lab of namespaces', undefined, () => {
     await expect(left.run(['ip', '-o', 'link'])).resolves.toContain('eth0');
   });
 
-  test('an exit code is a result for exec and a failure for run', async () => {
+  test('exec returns a non-zero exit code, run throws', async () => {
     const argv = ['sh', '-c', 'cat; echo why >&2; exit 3'];
     await expect(left.exec(argv, { stdin: 'in' })).resolves.toMatchObject({
       code: 3,
       stdout: 'in',
       stderr: 'why\n',
     });
-    await expect(left.run(argv)).rejects.toThrow(/ended with 3:\nwhy/);
+    await expect(left.run(argv)).rejects.toThrow(/exited with 3:\nwhy/);
   });
 
-  test('a program that is late is killed with its children', async () => {
+  test('a program that exceeds its timeout is killed with its children', async () => {
     await expect(left.run(['sh', '-c', 'sleep 60 & wait'], { timeoutMs: 100 })).rejects.toThrow(
       'more than 100 ms',
     );
   });
 
-  test('a program in the background is awaited by its output, and stopped', async () => {
+  test('a background program can be awaited by its output, and stopped', async () => {
     const program = left.spawn(['sh', '-c', 'echo ready on 7; sleep 60']);
     expect((await program.output(/ready on (\d)/))[1]).toBe('7');
     await expect(program.stop()).resolves.toMatchObject({ signal: 'SIGTERM' });
     await expect(program.output(/never/)).rejects.toThrow('before it ended');
   });
 
-  test('a mount is seen by one machine only', async () => {
+  test('a mount is visible to one machine only', async () => {
     const files = join(right.folder, 'files');
     mkdirSync(files);
     writeFileSync(join(files, 'hello'), 'from the lab');

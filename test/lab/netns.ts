@@ -3,7 +3,7 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** How a program ended; `code` is null where a signal ended it. */
+/** How a program ended; `code` is null if a signal ended it. */
 export type ProcessResult = {
   code: number | null;
   signal: NodeJS.Signals | null;
@@ -15,16 +15,16 @@ export type ExecOptions = {
   stdin?: string | Buffer;
   /** Added to the environment of the test. */
   env?: Record<string, string>;
-  /** Milliseconds until the whole process group is killed and the call fails. Default 10,000. */
+  /** Timeout in milliseconds, after which the process group is killed and the call fails. Default 10,000. */
   timeoutMs?: number;
 };
 
-/** A program that goes on running. The lab ends it at the latest when it closes. */
+/** A background program, ended when the lab closes if not before. */
 export type RunningProcess = {
   readonly pid: number;
   readonly stdout: () => string;
   readonly stderr: () => string;
-  /** Resolves with the match as soon as the output on stdout or stderr has one. Fails when the program ends first. */
+  /** Resolves with the match once stdout or stderr contains one. Fails if the program ends first. */
   readonly output: (pattern: RegExp, timeoutMs?: number) => Promise<RegExpExecArray>;
   readonly ended: Promise<ProcessResult>;
   /** Sends TERM to the process group, KILL after 2 s, and waits for the end. */
@@ -34,41 +34,41 @@ export type RunningProcess = {
 /** One machine of a lab: a network namespace with its own xtables lock, files and mounts. */
 export type Host = {
   readonly name: string;
-  /** A folder for this machine's files; the lab removes it. */
+  /** A folder for this machine's files; removed with the lab. */
   readonly folder: string;
-  /** Runs to the end and returns how it ended, whatever the exit code. */
+  /** Runs to the end and returns the result, whatever the exit code. */
   readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
-  /** Like `exec`, returns stdout, and fails on any exit code but 0. */
+  /** Like `exec`, but returns stdout and fails on a non-zero exit code. */
   readonly run: (argv: readonly string[], options?: ExecOptions) => Promise<string>;
-  /** `timeoutMs` is not used: the program runs until it ends, is stopped, or the lab closes. */
+  /** `timeoutMs` is ignored: the program runs until it ends, is stopped, or the lab closes. */
   readonly spawn: (argv: readonly string[], options?: ExecOptions) => RunningProcess;
-  /** From now on every program here sees `source` at `target`; both must exist. */
+  /** Bind-mounts `source` at `target` for all programs here; both must exist. */
   readonly mount: (source: string, target: string) => void;
-  /** The words that run a program here, for a shell of the lab. */
+  /** The command prefix that runs a program here, for a shell of the lab. */
   readonly argvInside: (argv: readonly string[]) => readonly string[];
   /** Writes one setting under /proc/sys/net, e.g. `ipv4/ip_forward`. */
   readonly sysctl: (name: string, value: string) => Promise<void>;
 };
 
-/** One end of a cable. Addresses carry their prefix length: `10.209.0.2/16`. */
+/** One end of a cable. Addresses have a prefix length: `10.209.0.2/16`. */
 export type CableEnd = { machine: Host; device: string; addresses?: readonly string[] };
 
 export type Lab = {
   readonly machine: (label: string) => Promise<Host>;
   /** A veth pair, up at both ends. */
   readonly addVethPair: (one: CableEnd, other: CableEnd) => Promise<void>;
-  /** A bridge, up, with the devices that are already there as its ports. */
+  /** A bridge, up, with existing devices as its ports. */
   readonly bridge: (end: CableEnd, ports: readonly string[]) => Promise<void>;
-  /** Ends every program that is still running, and removes the namespaces and files. */
+  /** Ends all running programs, and removes namespaces and files. */
   readonly close: () => Promise<void>;
 };
 
 const defaultTimeoutMs = 10_000;
 const killAfterMs = 2_000;
 
-// Makes machine $1 with folder $2. A process outside its network holds its mount namespace: to enter that costs a
-// program less than half of `ip netns exec`, which makes a new one each time. Every machine has its own xtables
-// lock and /sys, as every real one has. Without duplicate address detection an IPv6 address works at once.
+// Creates machine $1 with folder $2. A process outside its network holds its mount namespace: entering that takes
+// less than half the time of `ip netns exec`, which creates a new one each time. Every machine has its own xtables
+// lock and /sys. Without duplicate address detection an IPv6 address works at once.
 const makeNamespaces = `
   ip netns add "$1"
   exec unshare --mount sh -ec '
@@ -81,7 +81,7 @@ const makeNamespaces = `
     echo made
     exec sleep infinity' holder "$@"`;
 
-/** The service of a peer, see echo-server.mjs; it is ready when it prints `listening on PORT`. */
+/** The service of a peer, see echo-server.mjs; ready when it prints `listening on PORT`. */
 export const echoServerCommand = (port: number) => [
   process.execPath,
   join(__dirname, 'echo-server.mjs'),
@@ -90,7 +90,7 @@ export const echoServerCommand = (port: number) => [
 
 let labs = 0;
 
-/** Must be called inside test/lab/enter.mjs. Several labs live side by side: their names are unique. */
+/** Must be called inside test/lab/enter.mjs. Several labs can coexist: names are unique. */
 export function openLab(): Lab {
   const prefix = `peermasq-${process.pid}-${++labs}`;
   const folder = mkdtempSync(join(tmpdir(), `${prefix}-`));
@@ -124,7 +124,7 @@ async function makeHost(name: string, folder: string, running: Set<RunningProces
   const holder = spawn(['sh', '-ec', makeNamespaces, 'lab', name, folder]);
   await holder.output(/^made$/m);
   const enter = ['nsenter', `--net=/run/netns/${name}`, `--mount=/proc/${holder.pid}/ns/mnt`];
-  // A mount namespace is entered at its root.
+  // Entering a mount namespace changes to its root.
   const argvInside = (argv: readonly string[]) => [...enter, 'env', `--chdir=${process.cwd()}`, ...argv];
 
   return {
@@ -165,7 +165,7 @@ const configured = ({ device, addresses = [] }: CableEnd): string[] => [
   ...addresses.map((address) => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
 ];
 
-/** Runs the lines as `ip` takes them after its name, in one process. */
+/** Runs each line as arguments of `ip`, in one process. */
 async function ip(machine: Host, lines: readonly string[]): Promise<void> {
   await machine.run(['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` });
 }
@@ -173,7 +173,7 @@ async function ip(machine: Host, lines: readonly string[]): Promise<void> {
 async function run(argv: readonly string[], options: ExecOptions = {}): Promise<string> {
   const { code, signal, stdout, stderr } = await exec(argv, options);
   if (code !== 0) {
-    throw new Error(`${argv.join(' ')} ended with ${code ?? signal ?? 'nothing'}:\n${stderr}${stdout}`);
+    throw new Error(`${argv.join(' ')} exited with ${code ?? signal ?? 'nothing'}:\n${stderr}${stdout}`);
   }
   return stdout;
 }
@@ -197,7 +197,7 @@ async function exec(argv: readonly string[], options: ExecOptions = {}): Promise
 function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = {}): RunningProcess {
   const [command, ...args] = argv;
   if (command === undefined) throw new Error('argv is empty: the first word is the program');
-  // A process group of its own, so that its children end with it.
+  // Its own process group, so that its children end with it.
   const child = spawnChild(command, args, { detached: true, env: { ...process.env, ...env } });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
@@ -210,7 +210,7 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
       for (const check of onOutput) check();
     });
   }
-  // A program that ends without reading its input is not a fault of the test.
+  // A program may end without reading its input.
   child.stdin.on('error', () => undefined);
   child.stdin.end(stdin);
 
@@ -267,7 +267,7 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
 }
 
 function killGroup(pid: number, signal: NodeJS.Signals): void {
-  // Zero would mean the group of the test itself.
+  // Zero would be the test's own group.
   if (pid <= 0) return;
   try {
     process.kill(-pid, signal);

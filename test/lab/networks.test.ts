@@ -5,7 +5,7 @@ import { describeKernel } from './kernel';
 import { buildNetworks, type Networks } from './networks';
 import { awsGcpVpn, awsPeering, gcpPeering } from './topologies';
 
-// What cured the two write-ups, as their authors typed it.
+// The fixes from the two write-ups, verbatim.
 const fixes = [
   {
     topology: gcpPeering,
@@ -33,25 +33,28 @@ describeKernel('the networks of the lab', undefined, () => {
   };
   afterEach(() => Promise.all(built.splice(0).map((networks) => networks.close())));
 
-  test.each(fixes)('$topology.name: hangs for a pod, answers the node; one rule cures it', async (fix) => {
-    const { topology } = fix;
-    const { address, network, pods } = topology.node;
-    const { node, pod, router } = await networksOf(topology);
+  test.each(fixes)(
+    '$topology.name: hangs from a pod, works from the node; one rule fixes it',
+    async (fix) => {
+      const { topology } = fix;
+      const { address, network, pods } = topology.node;
+      const { node, pod, router } = await networksOf(topology);
 
-    const [fromPod, fromNode] = await Promise.all([pod.request(1_200), node.request()]);
-    expect(fromPod).toEqual({ reached: false, reason: 'no connection in 1200 ms' });
-    expect(fromNode).toEqual({ reached: true, body: fix.body, sourceSeenByPeer: address });
-    const { sources, destinations } = await router(network).dropped();
-    expect(sources).toEqual({ [pods.pod]: expect.any(Number) });
-    expect(sources[pods.pod]).toBeGreaterThanOrEqual(2);
-    expect(destinations).toEqual({});
-    expect(await router(topology.peer.network).dropped()).toEqual({ sources: {}, destinations: {} });
+      const [fromPod, fromNode] = await Promise.all([pod.request(1_200), node.request()]);
+      expect(fromPod).toEqual({ reached: false, reason: 'no connection in 1200 ms' });
+      expect(fromNode).toEqual({ reached: true, body: fix.body, sourceSeenByPeer: address });
+      const { sources, destinations } = await router(network).dropped();
+      expect(sources).toEqual({ [pods.pod]: expect.any(Number) });
+      expect(sources[pods.pod]).toBeGreaterThanOrEqual(2);
+      expect(destinations).toEqual({});
+      expect(await router(topology.peer.network).dropped()).toEqual({ sources: {}, destinations: {} });
 
-    await node.run(['iptables', '-t', 'nat', ...fix.rule.split(' ')]);
-    expect(await pod.request()).toEqual({ reached: true, body: fix.body, sourceSeenByPeer: address });
-  });
+      await node.run(['iptables', '-t', 'nat', ...fix.rule.split(' ')]);
+      expect(await pod.request()).toEqual({ reached: true, body: fix.body, sourceSeenByPeer: address });
+    },
+  );
 
-  test('a node that is reset has lost its rules, flows and programs, and kept its files', async () => {
+  test('a reset node has lost its rules, flows and programs, and kept its files', async () => {
     const { node, resetNode } = await networksOf(gcpPeering);
     const shell = (command: string) => node.run(['sh', '-c', command]);
     const { stdout: before } = await node.run(['iptables-save', '-t', 'nat']);
@@ -68,7 +71,7 @@ describeKernel('the networks of the lab', undefined, () => {
     });
   });
 
-  test('a request that hangs is answered once the rule is there and its flow is forgotten', async () => {
+  test('a hanging request is answered once the rule is added and its flow is deleted', async () => {
     const { node, pod, router } = await networksOf(gcpPeering);
     const hanging = pod.request(10_000);
     await until(async () => '10.132.0.10' in (await router('vpc-b').dropped()).sources);
@@ -77,7 +80,7 @@ describeKernel('the networks of the lab', undefined, () => {
     expect(await hanging).toMatchObject({ reached: true, sourceSeenByPeer: '10.209.0.2' });
   });
 
-  test('a router drops and counts whatever it does not know, sources and destinations', async () => {
+  test('a router drops and counts unknown sources and destinations', async () => {
     const { node, router } = await networksOf(gcpPeering);
     const send = (from: string, to: string) =>
       node.run(['curl', '-s', '--interface', from, '--max-time', '0.2', `http://${to}/`]);
@@ -90,7 +93,7 @@ describeKernel('the networks of the lab', undefined, () => {
     });
   });
 
-  test('the node reaches servers of this process, each lab at its own address or at the one asked for', async () => {
+  test('the node reaches servers of this process, at an address unique to the lab or the requested one', async () => {
     const [one, other, third] = await Promise.all([
       networksOf(gcpPeering),
       networksOf(gcpPeering),
@@ -108,7 +111,7 @@ describeKernel('the networks of the lab', undefined, () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  test('programs see the settings of their node, and end with it even when detached', async () => {
+  test("programs see their node's settings, and end with it even when detached", async () => {
     const networks = await buildNetworks(gcpPeering);
     const left = await networks.node.run(
       [

@@ -7,19 +7,17 @@ import { openLab, type Host, type Lab, type RunningProcess } from './netns';
 import type { Network, Service, Topology } from './topologies';
 
 export interface RequestResult {
-  /** The service answered; a connection alone does not count. */
+  /** The service responded; a connection alone does not count. */
   readonly reached: boolean;
   readonly body?: string;
-  /** What the peer read from its own socket. */
+  /** The source address at the peer's socket. */
   readonly sourceSeenByPeer?: string;
   /** Why it was not reached. */
   readonly reason?: string;
 }
 
 export interface Client {
-  /**
-   * Asks the topology's peer. A request that hangs goes on asking until `timeoutMs` (default 1,500, which is
-   * two SYNs) is over: give it more, and keep the promise, to see it heal.
+  /** Sends a request to the topology's peer. A hanging request retries until `timeoutMs` (default 1,500, two SYNs): pass more, and keep the promise, to see it recover.
    */
   readonly request: (timeoutMs?: number) => Promise<RequestResult>;
 }
@@ -28,38 +26,36 @@ export interface Client {
 export type Counts = Readonly<Record<string, number>>;
 
 export interface Router {
-  /** Packets that it dropped because of an address from outside its network and the linked ones. */
+  /** Packets dropped because an address is outside its own and the linked networks. */
   readonly dropped: () => Promise<{ readonly sources: Counts; readonly destinations: Counts }>;
 }
 
 export interface Networks {
   readonly topology: Topology;
   readonly node: Machine & Client;
-  /** The node's host, for what is no node program: a whole system that boots there. */
+  /** The node's host, for a complete system that boots there. */
   readonly nodeHost: Host;
   readonly podHost: Host;
   readonly pod: Client;
-  /** The router of a network, by the network's name. */
+  /** A network's router, by network name. */
   readonly router: (network: string) => Router;
-  /** From now on nothing comes through to the peer's network, whatever rules the node has. */
+  /** From now on, drops everything to the peer's network, whatever rules the node has. */
   readonly cut: () => Promise<void>;
   /** Where the node reaches servers of this process. */
   readonly managementAddress: string;
-  /**
-   * What a hard reset does to the node: its programs end, rules and flows are gone, files stay. Comes back with
-   * what is there before peermasq, as kubelet and its network plugin set it up again.
+  /** A hard reset of the node: programs end, rules and flows are lost, files stay. Afterwards it has the state before peermasq, set up again as by kubelet and network plugin.
    */
   readonly resetNode: () => Promise<void>;
-  /** Ends everything that runs in the networks, also what detached itself, and removes them. */
+  /** Ends everything that runs in the networks, detached programs too, and removes them. */
   readonly close: () => Promise<void>;
 }
 
 export interface NetworksOptions {
-  /** An address for `managementAddress`, such as the metadata server's; by default one that is unique. */
+  /** The `managementAddress`, such as the metadata server's; by default a unique one. */
   readonly managementAddress?: string;
 }
 
-/** Builds a topology out of namespaces. Must be called inside test/lab/enter.mjs. */
+/** Builds a topology from namespaces. Must be called inside test/lab/enter.mjs. */
 export async function buildNetworks(topology: Topology, options: NetworksOptions = {}): Promise<Networks> {
   const lab = openLab();
   try {
@@ -128,7 +124,7 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
 const addRules = (host: Host, rules: readonly string[]): Promise<string> =>
   host.run(['iptables-restore', '--noflush'], { stdin: `*nat\n${rules.join('\n')}\nCOMMIT\n` });
 
-/** Cables a host to the router of its network, which is its way to everywhere. */
+/** Connects a host to its network's router, its default gateway. */
 async function joinNetwork(
   lab: Lab,
   host: Host,
@@ -144,13 +140,13 @@ async function joinNetwork(
     'add',
     'default',
     'via',
-    assertDefined(gateway, 'a gateway has an address'),
+    assertDefined(gateway, 'a gateway needs an address'),
   ]);
 }
 
 type NetworkRouter = { network: Network; host: Host };
 
-/** Cables two routers together; each learns the range of the other's network. */
+/** Connects two routers; each gets a route to the other's network. */
 async function linkRouters(lab: Lab, index: number, one: NetworkRouter, other: NetworkRouter): Promise<void> {
   const device = `link${index}`;
   const [local, remote] = [`192.0.2.${2 * index}`, `192.0.2.${2 * index + 1}`];
@@ -162,7 +158,7 @@ async function linkRouters(lab: Lab, index: number, one: NetworkRouter, other: N
   await other.host.run(['ip', 'route', 'add', one.network.range, 'via', local]);
 }
 
-/** Lets the router forward between the ranges it knows; whatever else it is given it drops and counts. */
+/** Forwards between known ranges; drops and counts everything else. */
 async function configureRouter(host: Host, network: Network, { networks, links }: Topology): Promise<void> {
   const linked = links.map(({ between }) => between).filter((names) => names.includes(network.name));
   const known = networks.filter(
@@ -223,7 +219,14 @@ async function addPod(lab: Lab, node: Host, pod: Host, { bridge, pod: address }:
     { machine: node, device: 'vethpod' },
   );
   await lab.bridge({ machine: node, device: 'cbr0', addresses: [bridge] }, ['vethpod']);
-  await pod.run(['ip', 'route', 'add', 'default', 'via', assertDefined(gateway, 'a bridge has an address')]);
+  await pod.run([
+    'ip',
+    'route',
+    'add',
+    'default',
+    'via',
+    assertDefined(gateway, 'a bridge needs an address'),
+  ]);
   await node.sysctl('ipv4/ip_forward', '1');
 }
 
@@ -239,7 +242,7 @@ const requestResult = z.object({
   reason: z.string().exactOptional(),
 });
 
-/** Prints the answer, but for what the peer saw, as a line of JSON. */
+/** Prints the response, without what the peer saw, as a line of JSON. */
 export const requestCommand = (
   { protocol, address, port }: Pick<Service, 'protocol' | 'address' | 'port'>,
   id: string,
@@ -255,7 +258,7 @@ function clientOn(host: Host, { protocol, address, port }: Service, service: Run
       const id = randomUUID();
       const client = host.spawn(requestCommand({ protocol, address, port }, id, timeoutMs));
       const { stdout, stderr } = await client.ended;
-      if (stdout === '') return { reached: false, reason: stderr || 'the request was ended' };
+      if (stdout === '') return { reached: false, reason: stderr || 'the request was aborted' };
       const result = requestResult.parse(JSON.parse(stdout));
       if (!result.reached) return result;
       const [, sourceSeenByPeer = ''] = await service.output(new RegExp(`^request ${id} from (\\S+)$`, 'm'));
@@ -270,5 +273,5 @@ function assertDefined<T>(value: T | undefined, message: string): T {
 }
 
 function zip<A, B>(these: readonly A[], those: readonly B[]): [A, B][] {
-  return these.map((each, index) => [each, assertDefined(those[index], 'as many of these as of those')]);
+  return these.map((each, index) => [each, assertDefined(those[index], 'both lists have the same length')]);
 }

@@ -8,7 +8,7 @@ const root = join(__dirname, '../..');
 /** The node program, joined from its sections: tests need no build. */
 export const nodeProgram = joinNodeProgram(root);
 
-/** The same as a file, for what runs it. Named by its content, so that processes which write it at once agree. */
+/** The same as a file. Named by its content, so that concurrent writers agree. */
 export const nodeProgramFile = writeOnce(nodeProgram);
 
 function writeOnce(text: string): string {

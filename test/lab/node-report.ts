@@ -1,7 +1,7 @@
 import type { Report } from '../../shared/core/model/report';
 import { ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
 
-/** What a node says that has just put this rule set in force, unless `changes` says otherwise. */
+/** The report of a node that has just applied this rule set, with `changes`. */
 export function makeReport(ruleSet: RuleSet | undefined, changes: Partial<Report> = {}): Report {
   return {
     result: 'applied',

@@ -1,5 +1,5 @@
-// One request: `node peer-client.mjs http|postgres ADDRESS PORT ID TIMEOUT_MS`. Prints one line of JSON:
-// {"reached":true,"body":…} once the service has answered, or {"reached":false,"reason":…}.
+// Sends one request: `node peer-client.mjs http|postgres ADDRESS PORT ID TIMEOUT_MS`. Prints one line of JSON:
+// {"reached":true,"body":…} once the service has responded, or {"reached":false,"reason":…}.
 import { Buffer } from 'node:buffer';
 import { connect } from 'node:net';
 import { setTimeout } from 'node:timers';
@@ -52,7 +52,7 @@ socket.on('data', (chunk) => {
 });
 socket.on('end', () => {
   checkResponse(true);
-  finish({ reached: false, reason: 'the service hung up without an answer' });
+  finish({ reached: false, reason: 'the service closed the connection without a response' });
 });
 socket.on('error', ({ message }) => finish({ reached: false, reason: message }));
 setTimeout(() => {

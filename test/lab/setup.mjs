@@ -1,11 +1,11 @@
-// Installs what the lab and the tests need and is missing: npm packages from the lockfile and, as root on
-// Debian, the kernel's tools. It costs milliseconds when nothing is missing, and imports nothing. With `boot`, also
-// what test/lab/boot needs.
+// Installs what the lab and the tests need: npm packages from the lockfile and, as root on Debian, kernel tools.
+// Takes milliseconds when nothing is missing, and imports no package. With `boot`, also installs what
+// test/lab/boot needs.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-/** Program → the Debian package that brings it. */
+/** Program → the Debian package that contains it. */
 const tools = {
   'iptables-restore': 'iptables',
   nft: 'nftables',
@@ -20,7 +20,7 @@ const tools = {
 const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
 const isInstalled = (tool) => path.some((folder) => existsSync(join(folder, tool)));
 
-/** Runs a command with its output on stderr, because stdout belongs to the command that follows. */
+/** Runs a command with its output on stderr, because stdout belongs to the next command. */
 function run(command, args, env = {}) {
   console.error(`+ ${[command, ...args].join(' ')}`);
   const { status, error } = spawnSync(command, args, {
@@ -30,7 +30,7 @@ function run(command, args, env = {}) {
   if (error) throw error;
   if (status !== 0) {
     console.error(
-      `${command} exited with ${status}. Nothing was started; mend that and run the command again.`,
+      `${command} exited with ${status}. Nothing was started; fix that and run the command again.`,
     );
     process.exit(status ?? 1);
   }

@@ -1,4 +1,4 @@
-/** A VPC and its router. The router forwards between the VPC's own range and those it has a link to. */
+/** A VPC and its router. The router forwards between the VPC's own range and linked ones. */
 export interface Network {
   readonly name: string;
   readonly range: string;
@@ -6,7 +6,7 @@ export interface Network {
   readonly gateway: string;
 }
 
-/** A peering or a VPN between two networks, by name: each router learns the other's range, and no other. */
+/** A peering or a VPN between two networks, by name: each router gets a route to the other's range only. */
 export interface Link {
   readonly kind: 'peering' | 'vpn';
   readonly between: readonly [string, string];
@@ -30,7 +30,7 @@ export interface Topology {
     readonly address: string;
     /** `bridge` is the address of cbr0, with its prefix length; the pods sit behind it. */
     readonly pods: { readonly range: string; readonly bridge: string; readonly pod: string };
-    /** What is in table nat before peermasq comes, as iptables-save prints it. */
+    /** Rules in table nat before peermasq, in iptables-save format. */
     readonly rules: readonly string[];
   };
   readonly peer: Service;
@@ -61,7 +61,7 @@ export const gcpPeering: Topology = {
   peer: backend,
 };
 
-// The numbers that kube-up gave an AWS cluster in 2015, and the rule that its kubelet hard-coded.
+// The ranges of a kube-up cluster on AWS in 2015, and the rule its kubelet hard-coded.
 const kubeUp = {
   network: 'cluster-vpc',
   address: '172.20.0.9',
@@ -70,7 +70,7 @@ const kubeUp = {
 } as const;
 const clusterVpc: Network = { name: 'cluster-vpc', range: '172.20.0.0/16', gateway: '172.20.0.1/16' };
 
-/** The AWS write-up: a cluster beside the production VPC that has the database. */
+/** The AWS write-up: a cluster peered with the production VPC of the database. */
 export const awsPeering: Topology = {
   name: 'aws-peering',
   networks: [clusterVpc, { name: 'production-vpc', range: '10.0.0.0/16', gateway: '10.0.0.1/16' }],
@@ -85,7 +85,7 @@ export const awsPeering: Topology = {
   },
 };
 
-/** What the Google Cloud write-up left open: from AWS to Google Cloud, over a VPN. */
+/** Left open by the Google Cloud write-up: from AWS to Google Cloud over a VPN. */
 export const awsGcpVpn: Topology = {
   name: 'aws-gcp-vpn',
   networks: [clusterVpc, vpcA],

@@ -3,40 +3,35 @@ import { makeCloud } from '../../../shared/aws/cloud';
 import { memberRoleName } from '../../../shared/aws/names';
 import type { AwsNode } from '../../../shared/aws/discover/nodes';
 import type { Cloud } from '../../../shared/core/cloud';
+import { memoize } from '../../../shared/core/util/memoize';
 import type { Dependencies } from '../../../shared/core/reconcile/reconcile';
 import { commonDependencies } from '../../runtime/dependencies';
 import { stage } from '../../runtime/settings';
-import type { FunctionLocation } from './function-location';
+import type { FunctionLocation } from './invocation';
 import { readSettings } from './settings';
 
-/** Read when the function starts, so that a bad setting or a bad config stops it there. */
+/** Read at startup, so that an invalid setting or config stops the function before it takes an event. */
 export const settings = readSettings(process.env);
 const { config, clock, log } = commonDependencies();
 export { log };
 
-/** One account as a function works in it. */
-export interface Account extends Dependencies {
+/** One account and the credentials for it. */
+interface Account extends Dependencies {
   readonly cloud: Cloud<AwsNode>;
   readonly id: string;
   readonly clients: Clients;
 }
 
-/** The ids of all accounts whose nodes are served, the function's own first. */
+/** The ids of all accounts whose nodes are managed, the function's own first. */
 export function accountsOf({ account }: FunctionLocation): readonly string[] {
   return [...new Set([account, ...settings.memberAccounts])];
 }
 
-const accountsById = new Map<string, Account>();
+const cloudOf = memoize((clients: Clients) => makeCloud(clients, { stage: stage() }));
 
-/** In its own account a function acts as itself, in any other by the role that is there for it. */
-export function accountFor(id: string, location: FunctionLocation): Account {
-  const account = accountsById.get(id) ?? openAccount(id, location);
-  accountsById.set(id, account);
-  return account;
-}
-
-function openAccount(id: string, { partition, account, region }: FunctionLocation): Account {
+/** In a member account the function assumes the role of that account. */
+export function accountFor(id: string, { partition, account, region }: FunctionLocation): Account {
   const role = `arn:${partition}:iam::${id}:role/${memberRoleName(stage(), region)}`;
   const clients = getClients(region, id === account ? undefined : role);
-  return { id, clients, cloud: makeCloud(clients, { stage: stage() }), config, clock, log };
+  return { id, clients, cloud: cloudOf(clients), config, clock, log };
 }

@@ -1,32 +1,37 @@
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
-import { parseEvent, type ParsedEvent } from '../../../shared/aws/events/parse-event';
-import { sendToDeadLetterQueue, delayRetries, type QueueMessage } from '../../../shared/aws/events/queue';
+import type { Clients } from '../../../shared/aws/client/clients';
+import type { ParsedEvent } from '../../../shared/aws/events/event';
+import { parseEvent } from '../../../shared/aws/events/parse-event';
+import { delayRetries, sendToDeadLetterQueue, type QueueMessage } from '../../../shared/aws/events/queue';
+import type { Deadline } from '../../../shared/core/cloud';
 import { PeermasqError, PermanentError } from '../../../shared/core/model/errors';
 import { errorFields } from '../../../shared/core/reconcile/outcome';
-import type { Deadline } from '../../../shared/core/cloud';
 import { accountFor, accountsOf, log, settings } from './accounts';
-import { deadlineOf } from './deadline';
-import { functionLocation, type FunctionLocation } from './function-location';
+import { deadlineOf, functionLocation, type FunctionLocation } from './invocation';
 import { writeApiMetrics } from './metrics';
 import { retryDelaySeconds } from './retry-delay';
 
-/** An event of ours and the message that brought it. */
+/** A parsed event with the message that carried it. */
 export interface QueuedEvent<Event extends ParsedEvent> {
   readonly message: QueueMessage;
   readonly event: Event;
-  /** How often it was delivered, this time included. */
+  /** Deliveries so far, this one included. */
   readonly attempt: number;
-  /** It was sent longer ago than a node may take to be proven: what is still open now is given up. */
+  /** The objective has passed since the message was sent: what is not done now is given up. */
   readonly isOverdue: boolean;
 }
 
-/** What is to become of a message. */
-export type Disposition =
-  { readonly kind: 'done' } | Retry | { readonly kind: 'dead-letter'; readonly reason: string };
+/** What happens to a message. */
+export type Disposition = { readonly kind: 'done' } | Retry | DeadLettered;
 
 export interface Retry {
   readonly kind: 'retry';
   readonly seconds: number;
+  readonly reason: string;
+}
+
+interface DeadLettered {
+  readonly kind: 'dead-letter';
   readonly reason: string;
 }
 
@@ -35,47 +40,51 @@ export interface BatchContext {
   readonly deadline: Deadline;
 }
 
-type HandleEvents<Event extends ParsedEvent> = (
-  queuedEvents: readonly QueuedEvent<Event>[],
-  batch: BatchContext,
-) => Promise<readonly Disposition[]>;
+type EventOf<Kind extends ParsedEvent['kind']> = Extract<ParsedEvent, { kind: Kind }>;
 
-/** Kept back from the invocation's time to answer Lambda. */
+export interface BatchHandler<Kind extends ParsedEvent['kind']> {
+  readonly functionName: string;
+  /** Events of other kinds are ignored. */
+  readonly kind: Kind;
+  /** Returns the disposition of each event, in their order. */
+  readonly handleEvents: (
+    queuedEvents: readonly QueuedEvent<EventOf<Kind>>[],
+    batch: BatchContext,
+  ) => Promise<readonly Disposition[]>;
+}
+
+/** For the response to Lambda. */
 const responseReserveMs = 1_000;
 
-/**
- * Serves the messages that a queue delivered as one set. Each one leaves the queue when it is dealt with, comes
- * again after a while that grows, or goes to the dead-letter queue with the reason.
- * @param name of the function
- * @param kind of the events that it serves; all others are acknowledged
- * @param serve says for each letter, in their order, what is to become of its message
- */
+/** Handles a batch of messages together. Each is acknowledged, retried later, or sent to the dead-letter queue. */
 export async function handleBatch<Kind extends ParsedEvent['kind']>(
-  name: string,
-  kind: Kind,
+  { functionName, kind, handleEvents }: BatchHandler<Kind>,
   { Records }: SQSEvent,
   context: Context,
-  handleEvents: HandleEvents<Extract<ParsedEvent, { kind: Kind }>>,
 ): Promise<SQSBatchResponse> {
   const location = functionLocation(context);
   const respondBy = Date.now() + context.getRemainingTimeInMillis() - responseReserveMs;
   const queuedEvents = Records.map((record) => parseRecord(record, location));
-  const matching = queuedEvents.filter(
-    (queuedEvent) => queuedEvent.event.kind === kind,
-  ) as unknown as QueuedEvent<Extract<ParsedEvent, { kind: Kind }>>[];
+  const matching = queuedEvents.filter(hasKind(kind));
   const dispositions =
     matching.length === 0 ? [] : await handleEvents(matching, { location, deadline: deadlineOf(context) });
-  const dispositionOf = new Map<string, Disposition>(
+  const byMessageId = new Map<string, Disposition>(
     matching.map(({ message }, index) => [message.messageId, dispositions[index] ?? { kind: 'done' }]),
   );
   const handled = queuedEvents.map((queuedEvent) => ({
     queuedEvent,
-    disposition: dispositionOf.get(queuedEvent.message.messageId) ?? dispositionOfOther(queuedEvent),
+    disposition: byMessageId.get(queuedEvent.message.messageId) ?? dispositionOfOther(queuedEvent),
   }));
-  const batchItemFailures = await applyDispositions(name, handled, location, respondBy);
+  const { clients } = accountFor(location.account, location);
+  const batchItemFailures = await applyDispositions(handled, { functionName, clients, respondBy });
   writeApiMetrics();
   return { batchItemFailures };
 }
+
+const hasKind =
+  <Kind extends ParsedEvent['kind']>(kind: Kind) =>
+  (queuedEvent: QueuedEvent<ParsedEvent>): queuedEvent is QueuedEvent<EventOf<Kind>> =>
+    queuedEvent.event.kind === kind;
 
 function parseRecord(record: SQSRecord, location: FunctionLocation): QueuedEvent<ParsedEvent> {
   const { ApproximateReceiveCount, SentTimestamp } = record.attributes;
@@ -87,102 +96,91 @@ function parseRecord(record: SQSRecord, location: FunctionLocation): QueuedEvent
   };
 }
 
-/** A rule may send more than a function serves. */
+/** A rule may send more than the function handles. */
 function dispositionOfOther({ event, message: { messageId } }: QueuedEvent<ParsedEvent>): Disposition {
   if (event.kind === 'malformed') return { kind: 'dead-letter', reason: event.reason };
-  const reason = event.kind === 'ignored' ? event.reason : `${event.kind} is another function's`;
+  const reason = event.kind === 'ignored' ? event.reason : `another function handles ${event.kind}`;
   log.info('EventIgnored', { cloud: 'aws', messageId, reason });
   return { kind: 'done' };
 }
 
-interface HandledEvent {
+interface Handled<D extends Disposition = Disposition> {
   readonly queuedEvent: QueuedEvent<ParsedEvent>;
-  readonly disposition: Disposition;
+  readonly disposition: D;
+}
+
+interface QueueAccess {
+  readonly functionName: string;
+  readonly clients: Clients;
+  readonly respondBy: Deadline;
 }
 
 /** @returns the messages that stay in the queue */
 async function applyDispositions(
-  name: string,
-  handled: readonly HandledEvent[],
-  location: FunctionLocation,
-  respondBy: Deadline,
+  handled: readonly Handled[],
+  access: QueueAccess,
 ): Promise<SQSBatchResponse['batchItemFailures']> {
-  const retried = handled.filter(({ disposition }) => disposition.kind === 'retry');
-  await delayAll(retried, location, respondBy);
-  const unsent = await deadLetterAll(
-    name,
-    handled.filter(({ disposition }) => disposition.kind === 'dead-letter'),
-    location,
-    respondBy,
+  const retried = handled.filter((one): one is Handled<Retry> => one.disposition.kind === 'retry');
+  const rejected = handled.filter(
+    (one): one is Handled<DeadLettered> => one.disposition.kind === 'dead-letter',
   );
+  if (retried.length > 0) await delayAll(retried, access);
+  const unsent = await deadLetterAll(rejected, access);
   return [...retried, ...unsent].map(({ queuedEvent }) => ({
     itemIdentifier: queuedEvent.message.messageId,
   }));
 }
 
+/** A message that cannot be delayed is delivered again after the visibility timeout of the queue. */
 async function delayAll(
-  retried: readonly HandledEvent[],
-  location: FunctionLocation,
-  respondBy: Deadline,
+  retried: readonly Handled<Retry>[],
+  { clients, respondBy }: QueueAccess,
 ): Promise<void> {
-  if (retried.length === 0) return;
   const messages = retried.map(({ queuedEvent: { message, attempt }, disposition }) => ({
     message,
-    seconds: retryDelaySeconds(
-      disposition.kind === 'retry' ? disposition.seconds : 0,
+    seconds: retryDelaySeconds({
+      requestedSeconds: disposition.seconds,
       attempt,
-      retried.length,
-    ),
+      burstSize: retried.length,
+    }),
   }));
   try {
-    await delayRetries(
-      accountFor(location.account, location).clients,
-      urlOf('queueUrl'),
-      messages,
-      respondBy,
-    );
+    await delayRetries(clients, messages, { queueUrl: urlOf('queueUrl'), deadline: respondBy });
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
-    // They come again all the same, after the queue's own time.
     log.warn('RetryDelayFailed', { cloud: 'aws', messages: messages.length, ...errorFields(error) });
   }
 }
 
-/** @returns those that are not in the dead-letter queue, and so must stay where they are */
+/** @returns those that could not be sent, and must stay in the queue */
 async function deadLetterAll(
-  name: string,
-  rejected: readonly HandledEvent[],
-  location: FunctionLocation,
-  respondBy: Deadline,
-): Promise<HandledEvent[]> {
-  const { clients } = accountFor(location.account, location);
-  const isUnsent = await Promise.all(
-    rejected.map(async ({ queuedEvent: { message }, disposition }) => {
-      const reason = disposition.kind === 'dead-letter' ? disposition.reason : '';
-      const fields = { cloud: 'aws', messageId: message.messageId };
-      try {
-        await sendToDeadLetterQueue(
-          clients,
-          urlOf('deadLetterQueueUrl'),
-          message,
-          { reason, function: name },
-          respondBy,
-        );
-        log.error('EventDeadLettered', { ...fields, reason });
-        return false;
-      } catch (error) {
-        if (!(error instanceof PeermasqError)) throw error;
-        log.error('DeadLetterFailed', { ...fields, deadLetterReason: reason, ...errorFields(error) });
-        return true;
-      }
-    }),
-  );
-  return rejected.filter((_, index) => isUnsent[index]);
+  rejected: readonly Handled<DeadLettered>[],
+  access: QueueAccess,
+): Promise<Handled[]> {
+  const isSent = await Promise.all(rejected.map((one) => deadLetter(one, access)));
+  return rejected.filter((_, index) => !isSent[index]);
 }
 
-function urlOf(which: 'queueUrl' | 'deadLetterQueueUrl'): string {
-  const url = settings[which];
+async function deadLetter(
+  { queuedEvent: { message }, disposition: { reason } }: Handled<DeadLettered>,
+  { functionName, clients, respondBy }: QueueAccess,
+): Promise<boolean> {
+  const fields = { cloud: 'aws', messageId: message.messageId };
+  try {
+    const target = { queueUrl: urlOf('deadLetterQueueUrl'), deadline: respondBy };
+    await sendToDeadLetterQueue(clients, { body: message.body, reason, functionName }, target);
+    log.error('EventDeadLettered', { ...fields, reason });
+    return true;
+  } catch (error) {
+    if (!(error instanceof PeermasqError)) throw error;
+    log.error('DeadLetterFailed', { ...fields, deadLetterReason: reason, ...errorFields(error) });
+    return false;
+  }
+}
+
+function urlOf(setting: 'queueUrl' | 'deadLetterQueueUrl'): string {
+  const url = settings[setting];
   if (url !== undefined) return url;
-  const variable = which === 'queueUrl' ? 'PEERMASQ_QUEUE' : 'PEERMASQ_DEAD_LETTERS';
-  throw new PermanentError('bad-setting', `${variable} is not set`, `Set it as serverless.yml does.`);
+  const variable = setting === 'queueUrl' ? 'PEERMASQ_QUEUE' : 'PEERMASQ_DEAD_LETTERS';
+  throw new PermanentError('bad-setting', `${variable} is not set`, 'Set it as serverless.yml does.');
 }

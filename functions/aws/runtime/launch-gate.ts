@@ -1,36 +1,28 @@
-import type { ParsedEvent } from '../../../shared/aws/events/parse-event';
-import { completeLaunch, type LifecycleResult } from '../../../shared/aws/events/launch';
+import type { NodesJoined } from '../../../shared/aws/events/event';
+import { completeLaunch, type LifecycleResult } from '../../../shared/aws/events/auto-scaling-launch';
 import type { SkipReason } from '../../../shared/core/reconcile/check-eligibility';
 import { formatError, PeermasqError } from '../../../shared/core/model/errors';
 import { nodeKey } from '../../../shared/core/model/node';
 import { errorFields, type Outcome } from '../../../shared/core/reconcile/outcome';
 import { accountFor, log, settings } from './accounts';
-import type { Retry, BatchContext, QueuedEvent } from './batch';
-
-type NodesJoined = Extract<ParsedEvent, { kind: 'nodes-joined' }>;
+import type { BatchContext, Retry } from './batch';
 
 /**
- * Tells the Auto Scaling group whether the launch may go on, if there is one that waits and the gate is in use.
- * @param outcomes of the letter's nodes, none of which is looked at again
- * @returns when to try again, and why, where the group could not be told
+ * Completes the launch hook of an event that has one, where the launch gate is in use.
+ * @param outcomes of the nodes of the event, all final
+ * @returns a retry when Auto Scaling could not be called
  */
 export async function completeHeldLaunch(
-  { event }: QueuedEvent<NodesJoined>,
+  { launch, nodes: [node] }: NodesJoined,
   outcomes: readonly Outcome[],
   { location, deadline }: BatchContext,
 ): Promise<Retry | undefined> {
-  const { launch, nodes } = event;
-  const [node] = nodes;
   if (!launch || !node || settings.launchGate === 'off') return undefined;
   const result = lifecycleResultFor(outcomes.find((outcome) => nodeKey(outcome.node) === nodeKey(node)));
   const fields = { cloud: 'aws', node: node.id, group: launch.group, hook: launch.hook, result };
+  const { clients } = accountFor(node.account, location);
   try {
-    const isAccepted = await completeLaunch(
-      accountFor(node.account, location).clients,
-      launch,
-      result,
-      deadline,
-    );
+    const isAccepted = await completeLaunch(clients, launch, { result, deadline });
     log.info('LaunchCompleted', { ...fields, isAccepted });
     return undefined;
   } catch (error) {
@@ -40,10 +32,10 @@ export async function completeHeldLaunch(
   }
 }
 
-/** Skipped, though they may need rules. */
+/** Such nodes may need rules. */
 const unsafeSkips: ReadonlySet<SkipReason> = new Set(['ambiguous-cluster', 'bottlerocket']);
 
-/** A node that needs no rules may go into service; one that needs them and has none only if that was chosen. */
+/** A node goes into service if it is proven or needs no rules; without that, the setting decides. */
 function lifecycleResultFor(outcome: Outcome | undefined): LifecycleResult {
   const isReady =
     outcome?.kind === 'proven' || (outcome?.kind === 'skipped' && !unsafeSkips.has(outcome.skip.reason));

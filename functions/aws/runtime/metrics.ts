@@ -1,12 +1,6 @@
 import { apiCalls } from '../../../shared/aws/client/api-calls';
-import {
-  apiMetrics,
-  clusterMetrics,
-  metricsNamespace,
-  type ClusterMetric,
-} from '../../../shared/aws/metric-names';
-import { chunks } from '../../../shared/aws/client/call';
-import { groupBy } from '../../../shared/core/util/collections';
+import { apiMetrics, clusterMetrics, metricsNamespace, type ClusterMetric } from '../../../shared/aws/names';
+import { chunks, definedOnly, groupBy } from '../../../shared/core/util/collections';
 import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
 import { hasChanged, retryAfterSeconds, type Outcome } from '../../../shared/core/reconcile/outcome';
 import { stage } from '../../runtime/settings';
@@ -18,13 +12,13 @@ function write(
   values: Readonly<Record<string, number | readonly number[]>>,
   cluster?: string,
 ): void {
-  const dimensions = { cloud: 'aws', stage: stage(), ...(cluster !== undefined && { cluster }) };
-  const sets = [['cloud', 'stage'], ...(cluster === undefined ? [] : [['cloud', 'stage', 'cluster']])];
+  const dimensions = definedOnly({ cloud: 'aws', stage: stage(), cluster });
+  const Dimensions = [['cloud', 'stage'], ...(cluster === undefined ? [] : [['cloud', 'stage', 'cluster']])];
   const Metrics = Object.keys(values).map((Name) => ({ Name, Unit: units[Name] ?? 'None' }));
   if (Metrics.length === 0) return;
-  const directive = { Namespace: metricsNamespace, Dimensions: sets, Metrics };
+  const directive = { Namespace: metricsNamespace, Dimensions, Metrics };
   const _aws = { Timestamp: Date.now(), CloudWatchMetrics: [directive] };
-  // Not console.log: Lambda would wrap it into its own JSON, which CloudWatch does not take metrics from.
+  // Lambda wraps console.log in JSON of its own, from which CloudWatch extracts no metrics.
   process.stdout.write(`${JSON.stringify({ _aws, ...dimensions, ...values })}\n`);
 }
 
@@ -34,8 +28,8 @@ export function writeApiMetrics(): void {
 }
 
 /**
- * What became of nodes, by cluster.
- * @param joinedAt when nodes joined whose first proof this is to time
+ * Writes the outcomes of nodes, by cluster.
+ * @param joinedAt when nodes joined, to measure the time to their first proof
  */
 export function writeNodeMetrics(
   outcomes: readonly Outcome[],
@@ -58,8 +52,8 @@ export function writeNodeMetrics(
 }
 
 /**
- * How many nodes of each cluster are not proven though they had the time; to be told by each sweep, zeros too.
- * @param clusters that were looked at, whether they have nodes or not
+ * Writes how many nodes of each cluster are unproven after the objective; zeros too, so that alarms end.
+ * @param clusters that were swept, also those without nodes
  */
 export function writeUnproven(outcomes: readonly Outcome[], clusters: readonly string[]): void {
   const counts = new Map(clusters.filter((name) => name !== '*').map((name) => [name, 0]));
@@ -76,7 +70,7 @@ const byCluster = (outcomes: readonly Outcome[]) =>
     ({ cluster = '' }) => cluster,
   );
 
-/** What is tried again has not failed yet. */
+/** Failures that are retried do not count yet. */
 const isFailed = (outcome: Outcome): boolean =>
   outcome.kind === 'failed' && retryAfterSeconds(outcome) === undefined;
 

@@ -1,23 +1,46 @@
-/** Seconds beyond which the wait for the next look does not grow. */
+import type { NodesJoined } from '../../../shared/aws/events/event';
+
 const maxDelaySeconds = 60;
 
 /**
- * Messages of a crowd come again later: a look at a thousand nodes costs some fifty calls, and those that come
- * again together are looked at together.
+ * Messages per second of delay. A batch of a thousand nodes takes some fifty calls, and messages that are delayed
+ * equally arrive in one batch.
  */
 const burstPerSecond = 12;
 
+interface Attempt {
+  readonly requestedSeconds: number;
+  /** Deliveries so far, this one included. */
+  readonly attempt: number;
+  /** Messages of the batch that are retried. */
+  readonly burstSize: number;
+}
+
 /**
- * When to look again: at first after the seconds asked for, then after twice as many each time.
- * @param asked seconds
- * @param attempt how often it was looked at, from 1
- * @param waiting how many messages come again with it
+ * The delay before a message is delivered again: doubled with each attempt, and longer in a burst.
  * @returns whole seconds
  */
-export function retryDelaySeconds(requestedSeconds: number, attempt: number, burstSize: number): number {
-  const backoff = Math.max(
-    requestedSeconds,
-    Math.min(maxDelaySeconds, requestedSeconds * 2 ** Math.min(attempt - 1, 10)),
-  );
-  return Math.ceil(Math.max(1, backoff, Math.min(maxDelaySeconds, burstSize / burstPerSecond)));
+export function retryDelaySeconds({ requestedSeconds, attempt, burstSize }: Attempt): number {
+  const backoff = requestedSeconds * 2 ** Math.min(attempt - 1, 10);
+  const delay = Math.max(backoff, burstSize / burstPerSecond);
+  return Math.ceil(Math.max(1, requestedSeconds, Math.min(maxDelaySeconds, delay)));
+}
+
+/**
+ * Delay before an event is handled. EC2 announces each node several times; the running event is handled at once, and
+ * the others only in case it was lost, because two batches would push to the same node.
+ */
+const gracePeriodSeconds: Readonly<Record<NodesJoined['trigger'], number>> = {
+  'instance-running': 0,
+  'launch-hook': 15,
+  'run-instances': 90,
+  'auto-scaling-launch': 90,
+};
+
+/** Zero when the event is due. Only its first delivery is delayed. */
+export function secondsUntilDue({ trigger, at }: NodesJoined, attempt: number): number {
+  if (attempt > 1) return 0;
+  const gracePeriod = gracePeriodSeconds[trigger];
+  const age = (Date.now() - at.getTime()) / 1_000;
+  return Math.min(gracePeriod, Math.max(0, gracePeriod - age));
 }

@@ -13,28 +13,28 @@ const settingsSchema = z
     PEERMASQ_DEAD_LETTERS: z.url().optional(),
   })
   .transform((env) => ({
-    /** How long a node may take to be proven; what takes longer is given up. */
+    /** The time in which a node should be proven; after it, peermasq gives up on the event. */
     objectiveMs: env.PEERMASQ_OBJECTIVE_MINUTES * 60_000,
-    /** What becomes of a launch whose node was given up. */
+    /** How a held launch is completed when its node is not proven. */
     launchGate: env.PEERMASQ_LAUNCH_GATE,
-    /** Accounts that are served beside the function's own. */
+    /** Accounts whose nodes are managed besides those of the function's own account. */
     memberAccounts: env.PEERMASQ_MEMBER_ACCOUNTS.split(',')
       .map((id) => id.trim())
       .filter(Boolean),
-    /** URLs: of the queue that feeds the function, and of the one for what cannot be dealt with. */
+    /** The queue that triggers the function. */
     queueUrl: env.PEERMASQ_QUEUE,
     deadLetterQueueUrl: env.PEERMASQ_DEAD_LETTERS,
   }));
 
-export type AwsSettings = z.output<typeof settingsSchema>;
+type AwsSettings = z.output<typeof settingsSchema>;
 
-/** @throws PermanentError that names every variable that is wrong */
+/** @throws PermanentError that names every invalid variable */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): AwsSettings {
   const read = settingsSchema.safeParse(env);
   if (read.success) return read.data;
   throw new PermanentError(
     'bad-setting',
-    `The environment is not what serverless.yml sets: ${z.prettifyError(read.error)}`,
-    'Deploy again, or set the variables named as serverless.yml does.',
+    `invalid environment variables: ${z.prettifyError(read.error)}`,
+    'Deploy again, or set the variables as serverless.yml does.',
   );
 }

@@ -13,20 +13,21 @@ import { dirname, join } from 'node:path';
 import * as z from 'zod';
 import { messageOf, PermanentError } from '../../../shared/core/model/errors';
 import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
-import type { Outcome } from '../../../shared/core/reconcile/outcome';
 import { printRuleSet } from '../../../shared/core/model/rule-set';
-import type { PlannedChange } from '../plan';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import { definedOnly } from '../../../shared/core/util/collections';
+import type { PlannedChange } from '../dry-run';
 
 const entrySchema = z.strictObject({
   node: z.string(),
   name: z.string(),
   target: z.string(),
   cluster: z.string(),
-  /** The id of the rule set that it is to have. */
+  /** The ID of the planned rule set. */
   ruleSet: z.string(),
-  /** What it had in force before: the rule set's text, null for none, absent where that was not known. */
+  /** The text of the rule set in force before; null for none, absent if unknown. */
   before: z.string().nullable().optional(),
-  /** `untouched` until its wave begins, `pushing` until that has ended; then what became of it. */
+  /** `untouched` until its wave starts, `pushing` until the wave ends, then the outcome. */
   state: z.enum(['untouched', 'pushing', 'proven', 'pending', 'failed', 'needs-reboot', 'skipped', 'held']),
 });
 
@@ -34,19 +35,20 @@ const journalSchema = z.strictObject({ startedAt: z.string(), nodes: z.array(ent
 
 export type JournalEntry = z.output<typeof entrySchema>;
 
+type StoredJournal = z.output<typeof journalSchema> & { readonly file: string };
+
 export type JournalKind = 'backfill' | 'rollback';
 
 /**
- * What a backfill has done so far, in a file that is written before each wave and after it: after a kill it still
- * tells which nodes were touched, and a rollback what they had before.
+ * A file with the progress of a backfill, written before and after each wave: after a crash it still shows which
+ * nodes were touched, and what a rollback restores.
  */
 export interface Journal {
   readonly kind: JournalKind;
   readonly file: string;
   readonly entries: ReadonlyMap<NodeKey, JournalEntry>;
-  /** Writes what is about to be done. */
+  /** Call before pushing to `nodes`. */
   begin(nodes: readonly PlannedChange[]): void;
-  /** Writes what became of nodes. */
   end(outcomes: readonly Outcome[]): void;
 }
 
@@ -55,8 +57,8 @@ const journalDirectory = (): string =>
   join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'peermasq', 'backfills');
 
 /**
- * To be called before anything is pushed, or asked.
- * @throws PermanentError where no journal could be written
+ * Call before anything is pushed or confirmed.
+ * @throws PermanentError if no journal can be written
  */
 export function ensureJournalDirectory(): void {
   try {
@@ -65,38 +67,31 @@ export function ensureJournalDirectory(): void {
   } catch (cause) {
     throw new PermanentError(
       'no-journal',
-      `No journal can be written to ${journalDirectory()}: ${messageOf(cause)}`,
-      'Set XDG_STATE_HOME to a folder that can be written: without a journal there is no rollback.',
+      `Cannot write a journal to ${journalDirectory()}: ${messageOf(cause)}`,
+      'Set XDG_STATE_HOME to a writable directory. A rollback needs the journal.',
       cause,
     );
   }
 }
 
-/** One after the other: made recursively by Node.js, a folder in /proc never ends. */
+/** Not `recursive: true`, with which mkdirSync never returns for a directory in /proc. */
 function createDirectory(path: string): void {
   if (existsSync(path)) return;
   createDirectory(dirname(path));
   mkdirSync(path, { mode: 0o700 });
 }
 
-/** A backfill that goes on with the one before goes on with its journal: what nodes had before that counts. */
 export function openJournal(kind: JournalKind, nodes: readonly PlannedChange[]): Journal {
-  const continued = kind === 'backfill' ? findUnfinished(nodes) : undefined;
-  const startedAt = continued?.startedAt ?? new Date().toISOString();
-  const entries = new Map((continued?.nodes ?? []).map((entry) => [entry.node, entry]));
-  for (const one of nodes) {
-    const entry = toEntry(one);
-    const known = entries.get(entry.node);
-    // Once touched is touched, also where this run does not come as far.
-    if (!known || known.state === 'untouched') entries.set(entry.node, entry);
-  }
-  const file = continued?.file ?? join(journalDirectory(), `${startedAt.replaceAll(':', '-')}-${kind}.json`);
+  const resumed = kind === 'backfill' ? findUnfinished(nodes) : undefined;
+  const startedAt = resumed?.startedAt ?? new Date().toISOString();
+  const file = resumed?.file ?? join(journalDirectory(), `${startedAt.replaceAll(':', '-')}-${kind}.json`);
+  const entries = mergeEntries(resumed?.nodes ?? [], nodes.map(toEntry));
   const write = () => {
     const text = JSON.stringify({ startedAt, nodes: [...entries.values()] }, null, 2);
     writeFileSync(`${file}.new`, text, { mode: 0o600 });
     renameSync(`${file}.new`, file);
   };
-  const set = (key: NodeKey, state: JournalEntry['state']) => {
+  const setState = (key: NodeKey, state: JournalEntry['state']) => {
     const entry = entries.get(key);
     if (entry) entry.state = state;
   };
@@ -105,32 +100,43 @@ export function openJournal(kind: JournalKind, nodes: readonly PlannedChange[]):
     file,
     entries,
     begin(wave) {
-      for (const { node } of wave) set(nodeKey(node.ref), 'pushing');
+      for (const { node } of wave) setState(nodeKey(node.ref), 'pushing');
       write();
     },
     end(outcomes) {
-      for (const { node, kind: state } of outcomes) if (state !== 'planned') set(nodeKey(node), state);
+      for (const { node, kind: state } of outcomes) if (state !== 'planned') setState(nodeKey(node), state);
       write();
     },
   };
 }
 
+/** Keeps the old entry of a node that was touched: its `before` is what a rollback restores. */
+function mergeEntries(
+  old: readonly JournalEntry[],
+  current: readonly JournalEntry[],
+): Map<NodeKey, JournalEntry> {
+  const entries = new Map(old.map((entry) => [entry.node, entry]));
+  for (const entry of current) {
+    const known = entries.get(entry.node);
+    if (!known || known.state === 'untouched') entries.set(entry.node, entry);
+  }
+  return entries;
+}
+
 function toEntry({ node, target, cluster, before, outcome }: PlannedChange): JournalEntry {
-  const previous = before ? printRuleSet(before) : node.recorded ? undefined : null;
+  const noneBefore = node.recorded ? undefined : null;
   return {
     node: nodeKey(node.ref),
     name: node.name,
     target: target.name,
     cluster,
     ruleSet: outcome.plan.id,
-    ...(previous !== undefined && { before: previous }),
+    ...definedOnly({ before: before ? printRuleSet(before) : noneBefore }),
     state: 'untouched',
   };
 }
 
-type StoredJournal = z.output<typeof journalSchema> & { readonly file: string };
-
-/** The last backfill, where that was not seen to its end and these nodes are to have what it meant them to have. */
+/** The last backfill, if it is incomplete and planned the same rule sets for these nodes. */
 function findUnfinished(nodes: readonly PlannedChange[]): StoredJournal | undefined {
   const file = latestJournal();
   if (file === undefined) return undefined;
@@ -142,31 +148,32 @@ function findUnfinished(nodes: readonly PlannedChange[]): StoredJournal | undefi
 }
 
 /**
- * Reads back what a backfill did: that of `file`, else the last one on this machine.
- * @throws PermanentError where there is none, or it cannot be read
+ * @param file by default the last backfill on this machine
+ * @throws PermanentError if there is none, or it cannot be read
  */
 export function readJournal(file: string | undefined): StoredJournal {
   const found = file ?? latestJournal();
   if (found === undefined) {
     throw new PermanentError(
       'no-journal',
-      `No backfill was made from this machine: ${journalDirectory()} has no journal`,
-      'Name the journal of one: --rollback FILE. Every backfill says where it is.',
+      `No backfill was run on this machine: ${journalDirectory()} has no journal`,
+      'Pass a journal with --rollback FILE. Every backfill prints the path of its journal.',
     );
   }
   try {
     return { file: found, ...journalSchema.parse(JSON.parse(readFileSync(found, 'utf8'))) };
   } catch (cause) {
+    const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
     throw new PermanentError(
       'bad-journal',
-      `${found} is no journal of a backfill: ${cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)}`,
-      'Name another one: --rollback FILE; or move this one away.',
+      `${found} is not a valid backfill journal: ${reason}`,
+      'Pass another one with --rollback FILE, or move this file away.',
       cause,
     );
   }
 }
 
-/** Names are in the order of time. What a rollback did is no backfill: it is not taken back unless it is named. */
+/** Journals of rollbacks are ignored: only --rollback FILE rolls a rollback back. */
 function latestJournal(): string | undefined {
   if (!existsSync(journalDirectory())) return undefined;
   const name = readdirSync(journalDirectory())

@@ -1,30 +1,23 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { nodeKey } from '../../../shared/core/model/node';
 import type { Outcome } from '../../../shared/core/reconcile/outcome';
-import type { Deadline } from '../../../shared/core/cloud';
 import { reconcile, type ReconcileOptions } from '../../../shared/core/reconcile/reconcile';
 import { restartWhereConfigured } from '../../../shared/core/reconcile/restart-nodes';
-import type { PlannedChange } from '../plan';
-import { forEachTarget, pollUntilDone, type PollOutcomes } from './poll-until-done';
+import type { PlannedChange } from '../dry-run';
+import { forEachTarget, pollUntilDone, type PollOptions, type PollOutcomes } from './poll-until-done';
 
-/**
- * Brings the nodes of one wave to what they are to have.
- * @param onProven is told of nodes as soon as they are proven, while others are still waited for
- */
-export type PushWave = (
-  nodes: readonly PlannedChange[],
-  deadline: Deadline,
-  onProven: (nodes: number) => void,
-) => Promise<readonly Outcome[]>;
+/** Pushes to the nodes of one wave. */
+export type PushWave = (nodes: readonly PlannedChange[], options: PollOptions) => Promise<readonly Outcome[]>;
 
-/** The one path of every trigger, for the nodes of a wave; what is not ready is looked at again until the deadline. */
+/** Reconciles the nodes, as every trigger does; a node whose plan is no longer the confirmed one is held. */
 export const pushWave =
-  (options: Pick<ReconcileOptions, 'allowRouteLoss' | 'force'>): PushWave =>
-  (nodes, deadline, onProven) =>
-    forEachTarget(nodes, async (target, some) => {
-      const approved = new Map(some.map(({ node, outcome }) => [nodeKey(node.ref), outcome.plan.id]));
+  (reconcileOptions: Pick<ReconcileOptions, 'allowRouteLoss' | 'force'>): PushWave =>
+  (nodes, options) =>
+    forEachTarget(nodes, async (target, group) => {
+      const { deadline } = options;
+      const approved = new Map(group.map(({ node, outcome }) => [nodeKey(node.ref), outcome.plan.id]));
       const poll: PollOutcomes = async (refs) =>
-        (await reconcile(refs, target, { deadline, approved, ...options })).outcomes;
-      const outcomes = await pollUntilDone(some, poll, deadline, onProven);
+        (await reconcile(refs, target, { deadline, approved, ...reconcileOptions })).outcomes;
+      const outcomes = await pollUntilDone(group, poll, options);
       return restartWhereConfigured(outcomes, target, deadline, pause);
     });

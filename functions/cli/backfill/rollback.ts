@@ -1,18 +1,16 @@
-import { toPlannedOutcome, pushRuleSets } from '../../../shared/core/reconcile/push';
 import { nodeKey, type Node, type NodeRef } from '../../../shared/core/model/node';
-import type { Outcome } from '../../../shared/core/reconcile/outcome';
-import { notFoundOutcomes } from '../../../shared/core/reconcile/reconcile';
 import { parseRuleSet, ruleSetId, type RuleSet } from '../../../shared/core/model/rule-set';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import { pushRuleSets, toPlannedOutcome } from '../../../shared/core/reconcile/push';
+import { notFoundOutcomes } from '../../../shared/core/reconcile/reconcile';
+import { dryRunFor, type NodePlan, type PlannedChange } from '../dry-run';
 import { count, printErr } from '../output';
-import type { PlannedChange } from '../plan';
-import { dryRun, type NodePlan } from '../dry-run';
-import { deadlineOf, openTargets, selectionOf } from '../targets';
-import type { BackfillOptions } from '../backfill';
 import { readJournal, type JournalEntry } from './journal';
-import type { PushWave } from './push';
+import type { BackfillOptions } from './options';
 import { forEachTarget, pollUntilDone, type PollOutcomes } from './poll-until-done';
+import type { PushWave } from './push';
 
-/** What a node without rules of peermasq has: pushed, it takes away what a backfill brought. */
+/** Pushed to a node that had no rules before: it removes those of the backfill. */
 const emptyRuleSet: RuleSet = {
   generation: 1,
   randomFully: false,
@@ -22,10 +20,10 @@ const emptyRuleSet: RuleSet = {
   probes: [],
 };
 
-export interface Rollback {
-  /** The nodes that a backfill touched, each with what it had before as its plan. */
+interface Rollback {
+  /** The selected nodes that the backfill touched; each plan is the rule set from before. */
   readonly nodes: readonly PlannedChange[];
-  /** Every node that it touched, and that was asked for, is among them. */
+  /** False if the rule set from before is unknown for some node. */
   readonly isComplete: boolean;
 }
 
@@ -33,27 +31,19 @@ export async function planRollback(options: BackfillOptions): Promise<Rollback> 
   const { rollback } = options;
   const journal = readJournal(typeof rollback === 'string' ? rollback : undefined);
   const touched = journal.nodes.filter(({ state }) => !neverPushed.has(state));
-  const byNode = new Map(
-    touched.flatMap((entry) => (hasPrevious(entry) ? [[entry.node, ruleSetOf(entry)] as const] : [])),
-  );
-  const targets = await openTargets(options);
-  const [{ config }] = targets as [NodePlan['target']];
-  const dryRunResult = await dryRun(targets, {
-    ...selectionOf(options, config),
-    ...(options.node !== undefined && { node: options.node }),
-    deadline: deadlineOf(options),
-    withBefore: true,
+  const restorable = touched.filter(hasPrevious);
+  const previous = new Map(restorable.map((entry) => [entry.node, ruleSetOf(entry)]));
+  const { nodes, errors } = await dryRunFor({ ...options, withBefore: true });
+  if (errors[0]) throw errors[0].error;
+  const planned = nodes.flatMap((one) => {
+    const ruleSet = previous.get(nodeKey(one.node.ref));
+    return ruleSet ? [toPlannedChange(one, ruleSet)] : [];
   });
-  if (dryRunResult.errors[0]) throw dryRunResult.errors[0].error;
-  const planned = dryRunResult.nodes.flatMap((one) => {
-    const entry = byNode.get(nodeKey(one.node.ref));
-    return entry ? [toPlannedChange(one, entry)] : [];
-  });
-  reportScope(journal.file, touched, byNode.size - planned.length);
-  return { nodes: planned, isComplete: touched.every(hasPrevious) };
+  reportScope(journal.file, touched, restorable.length - planned.length);
+  return { nodes: planned, isComplete: restorable.length === touched.length };
 }
 
-/** Whatever else became of a node, it may have the rules: nobody may have heard of it. */
+/** In every other state the node may have the new rules, even if it never reported them. */
 const neverPushed: ReadonlySet<string> = new Set(['untouched', 'skipped', 'held']);
 
 const hasPrevious = (entry: JournalEntry): entry is JournalEntry & { before: string | null } =>
@@ -70,37 +60,36 @@ function toPlannedChange(one: NodePlan, ruleSet: RuleSet): PlannedChange {
   return { ...one, outcome: toPlannedOutcome({ node, cluster, plan }) };
 }
 
-function reportScope(file: string, touched: readonly JournalEntry[], absent: number): void {
+function reportScope(file: string, touched: readonly JournalEntry[], missing: number): void {
   const unknown = touched.filter((entry) => !hasPrevious(entry)).map(({ name }) => name);
   printErr(`${file}: ${count(touched.length, 'node')} touched.`);
   if (unknown.length > 0)
-    printErr(`Left as they are, because what they had before is not known: ${unknown.join(', ')}.`);
-  if (absent > 0)
-    printErr(`${count(absent, 'node')} of them no longer exist, or are not among those asked for.`);
+    printErr(`Cannot be rolled back, previous rule set unknown: ${unknown.join(', ')}.`);
+  if (missing > 0) printErr(`Skipped, deleted or not selected: ${count(missing, 'node')}.`);
 }
 
-/** Pushes plans as something new: a node refuses what is older than what it has. */
-export const pushRollback: PushWave = (nodes, deadline, onProven) => {
+/** Pushes with a new generation, because a node refuses a rule set older than the one it has. */
+export const pushRollback: PushWave = (nodes, options) => {
   const generation = Date.now();
-  return forEachTarget(nodes, (target, some) => {
-    const byNode = new Map(some.map((one) => [nodeKey(one.node.ref), one]));
+  return forEachTarget(nodes, (target, group) => {
+    const byNode = new Map(group.map((one) => [nodeKey(one.node.ref), one]));
     const poll: PollOutcomes = async (refs) => {
-      // As nodes are now: somebody may have pushed to them since the plan was shown.
-      const found = await target.cloud.nodes.get(refs, deadline);
+      // Read again: the nodes may have changed since the plan was shown.
+      const found = await target.cloud.nodes.get(refs, options.deadline);
       const planned = found.flatMap((node) => {
-        const entry = byNode.get(nodeKey(node.ref));
-        return entry ? [withNewGeneration(node, entry, generation)] : [];
+        const one = byNode.get(nodeKey(node.ref));
+        return one ? [withGeneration(node, one, generation)] : [];
       });
-      const { outcomes } = await pushRuleSets(planned, target.cloud.channel, target.log, deadline);
-      return [...outcomes, ...absent(refs, found)];
+      const { outcomes } = await pushRuleSets(planned, target.cloud.channel, target.log, options.deadline);
+      return [...outcomes, ...missingNodeOutcomes(refs, found)];
     };
-    return pollUntilDone(some, poll, deadline, onProven);
+    return pollUntilDone(group, poll, options);
   });
 };
 
-function withNewGeneration(node: Node, { cluster, outcome: { plan } }: PlannedChange, generation: number) {
+function withGeneration(node: Node, { cluster, outcome: { plan } }: PlannedChange, generation: number) {
   return { node, cluster, plan: { ...plan, ruleSet: { ...plan.ruleSet, generation } } };
 }
 
-const absent = (refs: readonly NodeRef[], found: readonly Node[]): Outcome[] =>
-  notFoundOutcomes(refs, found, 'The cloud does not show this instance any more.');
+const missingNodeOutcomes = (refs: readonly NodeRef[], found: readonly Node[]): Outcome[] =>
+  notFoundOutcomes(refs, found, 'The cloud no longer lists this instance.');

@@ -1,17 +1,17 @@
-import { groupBy } from '../../../shared/core/util/collections';
 import { nodeKey } from '../../../shared/core/model/node';
 import { reasonOf, type Outcome } from '../../../shared/core/reconcile/outcome';
+import { definedOnly, groupBy } from '../../../shared/core/util/collections';
 import { escapeControls } from '../../../shared/core/util/shell';
-import { exitCodes } from '../errors';
+import type { PlannedChange } from '../dry-run';
+import { exitCodes } from '../exit';
 import { colours, table, type CommandOutput } from '../output';
-import type { PlannedChange } from '../plan';
-import type { Journal } from './journal';
+import type { Journal, JournalEntry } from './journal';
 import type { WaveResult } from './waves';
 
-export function countsOf(outcomes: readonly Outcome[]): string {
-  return [...groupBy(outcomes, ({ kind }) => kind)]
-    .map(([kind, some]) => `${some.length} ${kind}`)
-    .join(', ');
+/** `3 proven, 1 failed` */
+export function countOutcomes(outcomes: readonly Outcome[]): string {
+  const byKind = groupBy(outcomes, ({ kind }) => kind);
+  return [...byKind].map(([kind, group]) => `${group.length} ${kind}`).join(', ');
 }
 
 export function exitCodeOf(nodes: readonly PlannedChange[], { outcomes }: WaveResult): number {
@@ -19,49 +19,65 @@ export function exitCodeOf(nodes: readonly PlannedChange[], { outcomes }: WaveRe
   return nodes.every(isProven) ? exitCodes.ok : exitCodes.error;
 }
 
-export function summary(
+export function summarize(
   nodes: readonly PlannedChange[],
-  { outcomes, untouched, stopReason }: WaveResult,
-  { kind, file }: Journal,
+  result: WaveResult,
+  journal: Journal,
 ): CommandOutput {
-  const all = [...outcomes.values()];
-  const unproven = nodes.flatMap(({ node, cluster }) => {
-    const outcome = outcomes.get(nodeKey(node.ref));
-    return outcome && outcome.kind !== 'proven' ? [{ node, cluster, outcome }] : [];
-  });
-  const rows = unproven.map(({ node, cluster, outcome }) => [
-    escapeControls(node.name),
-    nodeKey(node.ref),
-    escapeControls(cluster),
-    outcome.kind,
-    escapeControls(reasonOf(outcome)),
-  ]);
-  const text = [
-    ...(rows.length > 0 ? [table(['NODE', 'ID', 'CLUSTER', 'STATE', 'REASON'], rows), ''] : []),
-    nodes.length === 0
-      ? 'Nothing was pushed: no node is to get anything else than it has proven.'
-      : colours.bold(
-          `${kind === 'backfill' ? 'Backfill' : 'Rollback'}: ${countsOf(all) || 'nothing pushed'}, ${untouched.length} untouched.`,
-        ),
-    ...(stopReason === undefined
-      ? []
-      : [
-          `Stopped, because ${stopReason}. Untouched: ${untouched.map(({ node }) => escapeControls(node.name)).join(', ')}.`,
-        ]),
-    ...(nodes.length === 0 ? [] : [`What nodes had before is in ${file}`]),
-    ...(untouched.length + unproven.length > 0
-      ? ['Run it again to go on: nodes that are proven are left alone.']
-      : []),
-  ].join('\n');
+  const { outcomes, stopReason = null } = result;
   const document = {
     nodes: nodes.map(({ node, cluster }) => {
       const outcome = outcomes.get(nodeKey(node.ref));
-      const who = { node: nodeKey(node.ref), name: node.name, cluster };
-      if (!outcome) return { ...who, state: 'untouched' };
-      return { ...who, state: outcome.kind, ...(outcome.kind !== 'proven' && { reason: reasonOf(outcome) }) };
+      const reason = outcome && outcome.kind !== 'proven' ? reasonOf(outcome) : undefined;
+      const state = outcome?.kind ?? 'untouched';
+      return { node: nodeKey(node.ref), name: node.name, cluster, state, ...definedOnly({ reason }) };
     }),
-    stopReason: stopReason ?? null,
-    journal: nodes.length === 0 ? null : file,
+    stopReason,
+    journal: journal.file,
   };
-  return { document, text };
+  return { document, text: summaryLines(nodes, result, journal).join('\n') };
+}
+
+function summaryLines(
+  nodes: readonly PlannedChange[],
+  { outcomes, untouched, stopReason }: WaveResult,
+  { kind, file }: Journal,
+): string[] {
+  const unproven = unprovenRows(nodes, outcomes);
+  const title = kind === 'backfill' ? 'Backfill' : 'Rollback';
+  const counts = [countOutcomes([...outcomes.values()]), `${untouched.length} untouched`].filter(Boolean);
+  const names = untouched.map(({ node }) => escapeControls(node.name)).join(', ');
+  return [
+    ...(unproven.length > 0 ? [table(['NODE', 'ID', 'CLUSTER', 'STATE', 'REASON'], unproven), ''] : []),
+    colours.bold(`${title}: ${counts.join(', ')}.`),
+    ...(stopReason === undefined ? [] : [`Stopped: ${stopReason}. Untouched: ${names}.`]),
+    `Previous rule sets are saved in ${file}`,
+    ...(untouched.length + unproven.length > 0
+      ? ['Run the command again to resume. Nodes that are proven are skipped.']
+      : []),
+  ];
+}
+
+function unprovenRows(nodes: readonly PlannedChange[], outcomes: WaveResult['outcomes']): string[][] {
+  return nodes.flatMap(({ node, cluster }) => {
+    const outcome = outcomes.get(nodeKey(node.ref));
+    if (!outcome || outcome.kind === 'proven') return [];
+    const columns = [node.name, nodeKey(node.ref), cluster, outcome.kind, reasonOf(outcome)];
+    return [columns.map(escapeControls)];
+  });
+}
+
+/** What is known about the nodes when a backfill is killed in the middle of a wave. */
+export function interruptReport({ entries, file }: Journal): string {
+  const line = (label: string, state: JournalEntry['state']) => {
+    const names = [...entries.values()].filter((entry) => entry.state === state).map(({ name }) => name);
+    return names.length === 0 ? [] : [`${label}: ${names.join(', ')}.`];
+  };
+  return [
+    ...line('Result unknown (old or new rules, never a mix)', 'pushing'),
+    ...line('Proven', 'proven'),
+    ...line('Failed', 'failed'),
+    ...line('Untouched', 'untouched'),
+    `Previous rule sets are saved in ${file}. Run \`npx peermasq status\` to see the current state.`,
+  ].join('\n');
 }

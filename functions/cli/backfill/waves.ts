@@ -1,75 +1,81 @@
 import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
 import type { Outcome } from '../../../shared/core/reconcile/outcome';
-import type { PlannedChange } from '../plan';
+import { definedOnly } from '../../../shared/core/util/collections';
+import type { PlannedChange } from '../dry-run';
 
 export interface WaveOptions {
-  /** How many nodes go first, alone. */
+  /** Number of nodes in the first wave; 0 for no canary. */
   readonly canary: number;
-  /** How many go at a time after them. */
+  /** Number of nodes in each later wave. */
   readonly wave: number;
-  /** More nodes than this that fail, and no further wave begins. */
   readonly maxFailures: number;
 }
 
-export interface WaveProgress {
-  readonly wave: number;
-  readonly waves: number;
+export interface Wave {
+  /** From 1. */
+  readonly number: number;
+  readonly total: number;
   readonly nodes: readonly PlannedChange[];
 }
 
 export interface WaveResult {
-  /** What became of the nodes whose wave began. */
+  /** The outcomes of the waves that were started. */
   readonly outcomes: ReadonlyMap<NodeKey, Outcome>;
   readonly untouched: readonly PlannedChange[];
-  /** Why waves were left out. */
+  /** Absent when every wave was started. */
   readonly stopReason?: string;
 }
 
-/**
- * Pushes to nodes a wave at a time: canaries first, then the others. A wave begins when the one before has ended,
- * so that at any moment it is known which nodes were touched.
- * @param push brings the nodes of a wave to what they are to have, and tells what became of each
- * @param isStopped somebody wants no further wave
- */
+export interface WaveRunner {
+  readonly push: (wave: Wave) => Promise<readonly Outcome[]>;
+  readonly isInterrupted: () => boolean;
+}
+
+/** Pushes one wave at a time, so that it is always known which nodes were touched. */
 export async function runInWaves(
   nodes: readonly PlannedChange[],
-  { canary, wave: size, maxFailures }: WaveOptions,
-  push: (progress: WaveProgress) => Promise<readonly Outcome[]>,
-  isStopped: () => boolean,
+  options: WaveOptions,
+  { push, isInterrupted }: WaveRunner,
 ): Promise<WaveResult> {
-  const waves = splitIntoWaves(nodes, canary, size);
+  const waves = splitIntoWaves(nodes, options);
   const outcomes = new Map<NodeKey, Outcome>();
   let stopReason: string | undefined;
   let started = 0;
-  while (started < waves.length && stopReason === undefined) {
-    const wave = waves[started] ?? [];
+  for (const wave of waves) {
+    if (stopReason !== undefined) break;
     started += 1;
-    const pushed = await push({ wave: started, waves: waves.length, nodes: wave });
+    const pushed = await push({ number: started, total: waves.length, nodes: wave });
     for (const outcome of pushed) outcomes.set(nodeKey(outcome.node), outcome);
-    stopReason = isStopped()
-      ? 'it was interrupted'
-      : findStopReason([...outcomes.values()], started === 1 && canary > 0, maxFailures);
+    stopReason = isInterrupted() ? 'interrupted' : findStopReason([...outcomes.values()], started, options);
   }
   const untouched = waves.slice(started).flat();
-  return { outcomes, untouched, ...(untouched.length > 0 && stopReason !== undefined && { stopReason }) };
+  return {
+    outcomes,
+    untouched,
+    ...definedOnly({ stopReason: untouched.length > 0 ? stopReason : undefined }),
+  };
 }
 
-function splitIntoWaves(nodes: readonly PlannedChange[], canary: number, size: number): PlannedChange[][] {
+function splitIntoWaves(
+  nodes: readonly PlannedChange[],
+  { canary, wave: size }: WaveOptions,
+): PlannedChange[][] {
   const waves = canary > 0 ? [nodes.slice(0, canary)] : [];
-  for (let at = canary; at < nodes.length; at += size) waves.push(nodes.slice(at, at + size));
+  for (let start = canary; start < nodes.length; start += size) waves.push(nodes.slice(start, start + size));
   return waves.filter(({ length }) => length > 0);
 }
 
-/** A canary must have come to a good end; of the others some may fail. */
+const successful: ReadonlySet<Outcome['kind']> = new Set(['proven', 'needs-reboot', 'skipped']);
+
+/** Every canary has to succeed; of the other nodes `maxFailures` may fail. */
 function findStopReason(
   outcomes: readonly Outcome[],
-  isCanary: boolean,
-  maxFailures: number,
+  started: number,
+  { canary, maxFailures }: WaveOptions,
 ): string | undefined {
-  const isSuccessful = ({ kind }: Outcome) =>
-    kind === 'proven' || kind === 'needs-reboot' || kind === 'skipped';
-  const unsuccessful = outcomes.find((outcome) => !isSuccessful(outcome));
-  if (isCanary && unsuccessful) return `the canary ${nodeKey(unsuccessful.node)} is ${unsuccessful.kind}`;
+  const isCanaryWave = started === 1 && canary > 0;
+  const unsuccessful = outcomes.find(({ kind }) => !successful.has(kind));
+  if (isCanaryWave && unsuccessful) return `canary ${nodeKey(unsuccessful.node)} is ${unsuccessful.kind}`;
   const failed = outcomes.filter(({ kind }) => kind === 'failed').length;
-  return failed > maxFailures ? `${failed} failed, where ${maxFailures} may` : undefined;
+  return failed > maxFailures ? `${failed} failed, --max-failures is ${maxFailures}` : undefined;
 }

@@ -1,52 +1,63 @@
-import { contains, parseCidr, type Cidr } from '../../../shared/core/model/cidr';
-import { groupBy } from '../../../shared/core/util/collections';
-import { nodeKey, routeSourceKinds, type Route, type NetworkContext } from '../../../shared/core/model/node';
 import type { Deadline } from '../../../shared/core/cloud';
+import { covers, parseCidr } from '../../../shared/core/model/cidr';
+import { nodeKey, routeSourceKinds, type NetworkContext, type Route } from '../../../shared/core/model/node';
 import type {
   Coverage,
   Diagram,
+  DiagramConnection,
   DiagramNetwork,
   DiagramRemote,
-  DiagramConnection,
 } from '../../../shared/core/render/diagram';
-import type { NodePlan } from '../dry-run';
+import { groupBy, type NonEmpty } from '../../../shared/core/util/collections';
+import { tryParse } from '../../../shared/core/util/try-parse';
+import { isPlanned, isProven, type NodePlan } from '../dry-run';
 
 type LocatedNode = NodePlan & { readonly networkContext: NetworkContext };
 
-/** Networks, peerings, clusters and coverage, of the nodes that were surveyed. */
+interface Cluster {
+  readonly id: string;
+  readonly nodes: NonEmpty<LocatedNode>;
+}
+
+interface CoveredRemote {
+  readonly cluster: string;
+  readonly remote: Omit<DiagramRemote, 'id'>;
+  readonly coverage: Coverage;
+}
+
+/** Builds the diagram of the networks of `nodes`. */
 export async function diagramOf(nodes: readonly NodePlan[], deadline: Deadline): Promise<Diagram> {
-  const located = await locate(nodes, deadline);
-  const clusters = [...groupBy(located, clusterKey).values()].map((some, index) => ({
+  const located = await locateNodes(nodes, deadline);
+  const clusters = [...groupBy(located, clusterKey).values()].map((group, index): Cluster => ({
     id: `cluster${index}`,
-    some,
+    nodes: group,
   }));
-  const networks = [...groupBy(clusters, ({ some }) => networkKey((some as [LocatedNode])[0])).values()];
-  const connections = clusters.flatMap(({ id, some }) => waysOf(id, some));
-  const remotes = [...groupBy(connections, ({ remote }) => remote.via).values()].map(
-    (same, index): DiagramRemote => {
-      const [{ remote }] = same as [(typeof connections)[number]];
-      const ranges = [...new Set(same.flatMap(({ remote }) => remote.ranges))];
-      return { id: `remote${index}`, via: remote.via, kind: remote.kind, ranges };
-    },
-  );
-  const idOf = new Map(remotes.map(({ via, id }) => [via, id]));
+  const networks = [...groupBy(clusters, (cluster) => networkKey(cluster.nodes[0])).values()];
+  const connections = clusters.flatMap(connectionsOf);
+  const remotes = mergeRemotes(connections);
+  const idByVia = new Map(remotes.map(({ via, id }) => [via, id]));
   return {
-    networks: networks.map(networkOf),
+    networks: networks.map(toNetwork),
     remotes,
-    connections: connections.map(({ cluster, remote, coverage }): DiagramConnection => {
-      return { cluster, remote: idOf.get(remote.via) ?? '', coverage };
-    }),
+    connections: connections.map(({ cluster, remote, coverage }): DiagramConnection => ({
+      cluster,
+      remote: idByVia.get(remote.via) ?? '',
+      coverage,
+    })),
   };
 }
 
-async function locate(nodes: readonly NodePlan[], deadline: Deadline): Promise<LocatedNode[]> {
-  const lookups = [...groupBy(nodes, ({ target }) => target.name).values()].map(async (some) => {
-    const [{ target }] = some as [NodePlan];
-    const all = some.map(({ node }) => node);
-    const networkContext = await target.cloud.routes.getNetworkContexts(all, routeSourceKinds, deadline);
-    return some.flatMap((one) => {
-      const own = networkContext.get(nodeKey(one.node.ref));
-      return own ? [{ ...one, networkContext: own }] : [];
+async function locateNodes(nodes: readonly NodePlan[], deadline: Deadline): Promise<LocatedNode[]> {
+  const byTarget = groupBy(nodes, ({ target }) => target.name);
+  const lookups = [...byTarget.values()].map(async (group) => {
+    const contexts = await group[0].target.cloud.routes.getNetworkContexts(
+      group.map(({ node }) => node),
+      routeSourceKinds,
+      deadline,
+    );
+    return group.flatMap((one) => {
+      const networkContext = contexts.get(nodeKey(one.node.ref));
+      return networkContext ? [{ ...one, networkContext }] : [];
     });
   });
   return (await Promise.all(lookups)).flat();
@@ -56,74 +67,67 @@ const networkKey = ({ target, networkContext }: LocatedNode): string =>
   `${target.name} ${networkContext.network}`;
 const clusterKey = (one: LocatedNode): string => `${networkKey(one)} ${one.cluster}`;
 
-const isProven = ({ outcome }: NodePlan): boolean => outcome.kind === 'planned' && !outcome.isChange;
-
-function networkOf(
-  clusters: readonly { readonly id: string; readonly some: readonly LocatedNode[] }[],
-): DiagramNetwork {
-  const [{ networkContext, target }] = clusters.flatMap(({ some }) => some) as [LocatedNode];
+function toNetwork(clusters: NonEmpty<Cluster>): DiagramNetwork {
+  const { networkContext, target } = clusters[0].nodes[0];
   return {
     name: `${networkContext.network} (${target.name})`,
     ranges: networkContext.networkRanges.map(({ text }) => text),
-    clusters: clusters.map(({ id, some }) => {
-      const name = some[0]?.cluster ?? '';
-      return { id, name, nodes: some.length, proven: some.filter(isProven).length };
+    clusters: clusters.map(({ id, nodes }) => {
+      return { id, name: nodes[0].cluster, nodes: nodes.length, proven: nodes.filter(isProven).length };
     }),
   };
 }
 
-interface CoveredRemote {
-  readonly cluster: string;
-  readonly remote: Omit<DiagramRemote, 'id'>;
-  readonly coverage: Coverage;
+/** Clusters that reach the same remote share its box. */
+function mergeRemotes(connections: readonly CoveredRemote[]): DiagramRemote[] {
+  const byVia = groupBy(connections, ({ remote }) => remote.via);
+  return [...byVia.values()].map((group, index) => {
+    const { via, kind } = group[0].remote;
+    const ranges = [...new Set(group.flatMap(({ remote }) => remote.ranges))];
+    return { id: `remote${index}`, via, kind, ranges };
+  });
 }
 
-/** What routes lead to, and what only the config names. */
-function waysOf(cluster: string, some: readonly LocatedNode[]): CoveredRemote[] {
+const connectionsOf = (cluster: Cluster): CoveredRemote[] => [
+  ...discoveredRemotes(cluster),
+  ...configuredRemotes(cluster),
+];
+
+function discoveredRemotes({ id, nodes }: Cluster): CoveredRemote[] {
   const routes = new Map(
-    some
+    nodes
       .flatMap(({ networkContext }) => networkContext.routes)
       .map((route) => [JSON.stringify(route), route]),
   );
-  const discovered = [...groupBy([...routes.values()], ({ via }) => via).values()].map(
-    (same): CoveredRemote => {
-      const [{ via, kind }] = same as [Route];
-      const ranges = same.map(({ destination }) => destination);
-      return { cluster, remote: { via, kind, ranges }, coverage: coverageOf(same, some) };
-    },
-  );
-  const requests = some.flatMap(({ outcome }) => (outcome.kind === 'planned' ? outcome.plan.provenance : []));
-  const configured = requests.flatMap(({ from }) => from).filter((request) => request.from === 'config');
-  const byName = groupBy(configured, ({ name }) => name);
-  return [
-    ...discovered,
-    ...[...byName].map(([via, same]): CoveredRemote => {
-      const ranges = [...new Set(same.map(({ cidr }) => cidr.text))];
-      const coverage = some.every(isProven) ? 'proven' : 'planned';
-      return { cluster, remote: { via, kind: 'config', ranges }, coverage };
-    }),
-  ];
+  return [...groupBy([...routes.values()], ({ via }) => via).values()].map((group) => {
+    const { via, kind } = group[0];
+    const ranges = group.map(({ destination }) => destination);
+    return { cluster: id, remote: { via, kind, ranges }, coverage: coverageOf(group, nodes) };
+  });
 }
 
-function coverageOf(routes: readonly Route[], some: readonly LocatedNode[]): Coverage {
+/** Ranges from the config alone. */
+function configuredRemotes({ id, nodes }: Cluster): CoveredRemote[] {
+  const requests = nodes.filter(isPlanned).flatMap(({ outcome }) => outcome.plan.provenance);
+  const configured = requests.flatMap(({ from }) => from).filter((request) => request.from === 'config');
+  const coverage = nodes.every(isProven) ? 'proven' : 'planned';
+  return [...groupBy(configured, ({ name }) => name)].map(([via, group]) => {
+    const ranges = [...new Set(group.map(({ cidr }) => cidr.text))];
+    return { cluster: id, remote: { via, kind: 'config', ranges }, coverage };
+  });
+}
+
+function coverageOf(routes: readonly Route[], nodes: readonly LocatedNode[]): Coverage {
   const ranges = routes
     .filter(({ state }) => state === 'active')
-    .flatMap(({ destination }) => readable(destination));
+    // The plan warns about a range that cannot be parsed.
+    .flatMap(({ destination }) => tryParse(() => parseCidr(destination)) ?? []);
   if (ranges.length === 0) return 'blackhole';
   const isCovered = ({ outcome }: LocatedNode) =>
     outcome.kind === 'planned' &&
-    ranges.every((range) => outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, range)));
-  if (some.every(isCovered)) return some.every(isProven) ? 'proven' : 'planned';
+    ranges.every((range) => outcome.plan.ruleSet.destinations.some(({ cidr }) => covers(cidr, range)));
+  if (nodes.every(isCovered)) return nodes.every(isProven) ? 'proven' : 'planned';
   const isRouted = ({ networkContext, outcome }: LocatedNode) =>
     networkContext.arePodsRouted && (outcome.kind !== 'skipped' || outcome.skip.reason === 'pods-routed');
-  return some.every(isRouted) ? 'not-needed' : 'not-masqueraded';
-}
-
-function readable(destination: string): Cidr[] {
-  try {
-    return [parseCidr(destination)];
-  } catch {
-    // The plan warns of it.
-    return [];
-  }
+  return nodes.every(isRouted) ? 'not-needed' : 'not-masqueraded';
 }

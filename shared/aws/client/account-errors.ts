@@ -1,60 +1,64 @@
-/** What is wrong with the credentials or the region of a call, and the command that mends it. */
+/** Wrong or missing credentials, or a missing region, and the command that fixes it. */
 export interface AccountError {
   readonly code: 'no-credentials' | 'expired-credentials' | 'no-region';
   readonly advice: string;
-  /** Whether the same process may have better ones a moment later. */
+  /** The process may have valid credentials a moment later. */
   readonly isRetryable: boolean;
 }
 
-/** As AWS says it. The platform gives a function new ones before, so a function tries again. */
+/** Errors of AWS. Lambda renews the credentials of a function before they expire, so a function retries. */
 const expired = /^(ExpiredToken(Exception)?|RequestExpired)$/;
-/** As the SDK says it, when what it keeps of a login is over. */
+/** Errors of the SDK, when its cached login has expired. */
 const loginExpired = /expired|aws sso login/i;
 const noCredentialsFound = /^(CredentialsProviderError|TokenProviderError|MissingAuthenticationToken.*)$/;
-/** Keys of nobody, and keys in a region that their account has not enabled, look alike. */
+/** Unknown keys, and keys in a region that their account has not enabled, give the same error. */
 const unknownKeys = /^(UnrecognizedClientException|InvalidClientTokenId)$/;
-/** EC2's word for it, which it also uses for a resource of another account. */
+/** EC2 sends AuthFailure both for unknown keys and for a resource of another account. */
 const invalidKeysMessage = 'validate the provided access credentials';
 
-/** @param name of the error, as AWS or the SDK has it */
+/** @param name of the error of AWS or of the SDK */
 export function findAccountError(name: string, message: string): AccountError | undefined {
   if (expired.test(name)) return { ...expiredCredentials(), isRetryable: true };
   if (noCredentialsFound.test(name))
-    return { ...(loginExpired.test(message) ? expiredCredentials() : noCredentials()), isRetryable: false };
+    return loginExpired.test(message) ? expiredCredentials() : noCredentials();
   if (unknownKeys.test(name) || (name === 'AuthFailure' && message.includes(invalidKeysMessage))) {
-    return { ...unknown, isRetryable: false };
+    return rejectedKeys;
   }
-  return message.startsWith('Region is missing') ? { ...noRegion, isRetryable: false } : undefined;
+  return message.startsWith('Region is missing') ? noRegion : undefined;
 }
 
-/** It then concerns every call, and no node. */
+/** Such an error affects every call, not a single node. */
 export const isCredentialsError = ({ code }: { readonly code: string }): boolean =>
   code === 'no-credentials' || code === 'expired-credentials';
 
 const login = () => `aws sso login --profile ${profile()}`;
 
-const expiredCredentials = () => ({
-  code: 'expired-credentials' as const,
+const expiredCredentials = (): AccountError => ({
+  code: 'expired-credentials',
   advice: `Log in again with \`${login()}\`, or renew the keys with \`aws configure\`.`,
+  isRetryable: false,
 });
 
-const noCredentials = () => ({
-  code: 'no-credentials' as const,
+const noCredentials = (): AccountError => ({
+  code: 'no-credentials',
   advice: `Log in with \`${login()}\`, or set keys with \`aws configure\`.`,
+  isRetryable: false,
 });
 
-const unknown = {
+const rejectedKeys: AccountError = {
   code: 'no-credentials',
   advice:
-    'AWS does not know these keys in this region: set others with `aws configure`, or a region that the account has enabled with `export AWS_REGION=REGION`.',
-} as const;
+    'AWS rejects these keys in this region. Set other keys with `aws configure`, or a region that the account has enabled with `export AWS_REGION=REGION`.',
+  isRetryable: false,
+};
 
-const noRegion = {
+const noRegion: AccountError = {
   code: 'no-region',
-  advice: 'Say which region: `export AWS_REGION=REGION`.',
-} as const;
+  advice: 'Set a region: `export AWS_REGION=REGION`.',
+  isRetryable: false,
+};
 
-/** As it may be typed. */
+/** Only a name that is safe to paste into a shell. */
 function profile(): string {
   const name = process.env['AWS_PROFILE'] ?? 'default';
   return /^[\w.@-]+$/.test(name) ? name : 'PROFILE';

@@ -1,12 +1,12 @@
 import { makeApiCallCounter } from '../../core/util/api-call-counter';
-import { isThrottle } from './throttles';
+import { isThrottle } from './errors';
 
-/** Of the process: a function serves one invocation at a time. */
+/** For the whole process: a function handles one invocation at a time. */
 export const apiCalls = makeApiCallCounter();
 
 type Next = (args: never) => Promise<unknown>;
 
-/** As much of an SDK client as counting takes. */
+/** The part of an SDK client that is used here. */
 interface Countable {
   readonly middlewareStack: {
     add(
@@ -16,7 +16,7 @@ interface Countable {
   };
 }
 
-/** Counts inside the SDK's retries, which stand before it in the same step. */
+/** Counts every attempt: the retries of the SDK come before this middleware in the same step. */
 export function countCalls<Client>(client: Client): Client {
   (client as Countable).middlewareStack.add(
     (next) => async (args) => {

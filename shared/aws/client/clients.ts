@@ -1,11 +1,15 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
 import { EC2Client } from '@aws-sdk/client-ec2';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { SSMClient } from '@aws-sdk/client-ssm';
+import type { Deadline } from '../../core/cloud';
+import { definedOnly } from '../../core/util/collections';
+import { lazy, memoize } from '../../core/util/memoize';
+import { makeRateLimiter } from '../../core/util/rate-limiter';
 import { countCalls } from './api-calls';
 import { clientSettings } from './call';
 import { memberCredentials } from './member-credentials';
-import { limitRate, type RateLimitedWait } from './rate-limiter';
 
 /** The clients of one region of one account. */
 export interface Clients {
@@ -14,21 +18,18 @@ export interface Clients {
   readonly ssm: SSMClient;
   readonly sqs: SQSClient;
   readonly autoScaling: AutoScalingClient;
-  /** To be awaited before each SendCommand. */
+  /** Must be awaited before each SendCommand. */
   readonly waitToSend: RateLimitedWait;
 }
 
 /**
- * Each client is made when it is first used. Endpoints: the SDK's AWS_ENDPOINT_URL_EC2, _SSM, _SQS, _AUTO_SCALING
- * and _STS.
- * @param memberRole the ARN of the role to assume; without it the process acts as itself
+ * Creates each client on first use. The SDK reads endpoints from AWS_ENDPOINT_URL_EC2, _SSM, _SQS, _AUTO_SCALING and
+ * _STS.
+ * @param memberRole the ARN of a role to assume; without it, the process uses its own credentials
  */
 export function makeClients(region: string, memberRole?: string): Clients {
-  const config = {
-    region,
-    ...clientSettings,
-    ...(memberRole !== undefined && { credentials: memberCredentials(region, memberRole) }),
-  };
+  const credentials = memberRole === undefined ? undefined : memberCredentials(region, memberRole);
+  const config = { region, ...clientSettings, ...definedOnly({ credentials }) };
   const ec2 = lazy(() => countCalls(new EC2Client(config)));
   const ssm = lazy(() => countCalls(new SSMClient(config)));
   const sqs = lazy(() => new SQSClient(config));
@@ -51,24 +52,30 @@ export function makeClients(region: string, memberRole?: string): Clients {
   };
 }
 
-function lazy<T>(make: () => T): () => T {
-  let made: T | undefined;
-  return () => (made ??= make());
-}
-
 /**
- * Two processes of a function that send at this rate stay below the five a second that SendCommand bears (not
- * published; observed, and what the bench plays). Beyond it there are the SDK's retries, then the queue.
+ * SendCommand allows about five calls a second (not published; observed). Two processes of a function stay below that;
+ * more are throttled, and retried by the SDK and then the queue.
  */
 const commandsPerSecond = 2;
 const commandBurst = 2;
 
-const clientsByKey = new Map<string, Clients>();
+const clientsOfRegion = memoize((region: string) =>
+  memoize((memberRole: string | undefined) => makeClients(region, memberRole)),
+);
 
 /** The clients of this process for a region and a role. */
 export function getClients(region: string, memberRole?: string): Clients {
-  const key = memberRole ?? region;
-  const clients = clientsByKey.get(key) ?? makeClients(region, memberRole);
-  clientsByKey.set(key, clients);
-  return clients;
+  return clientsOfRegion(region)(memberRole);
+}
+
+/** Resolves when the next call may be made, or at the deadline. */
+type RateLimitedWait = (deadline: Deadline) => Promise<void>;
+
+export function limitRate(burst: number, intervalMs: number): RateLimitedWait {
+  const limiter = makeRateLimiter(burst, intervalMs);
+  return async (deadline) => {
+    const now = Date.now();
+    const waitMs = Math.min(limiter(now) ?? 0, deadline - now);
+    if (waitMs > 0) await sleep(waitMs);
+  };
 }

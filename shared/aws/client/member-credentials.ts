@@ -1,18 +1,19 @@
 import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import { PermanentError } from '../../core/model/errors';
+import { definedOnly } from '../../core/util/collections';
 import { call, clientSettings } from './call';
 
-/** The regional STS must answer within that, or the call that needs the credentials fails. */
-const limitMs = 20_000;
+const assumeRoleTimeoutMs = 20_000;
 
 /**
- * Credentials of a role in another account, for the SDK: it keeps them and asks again before they end.
+ * A credentials provider that assumes a role in another account. The SDK caches what it returns until shortly before
+ * it expires.
  * @throws PeermasqError that names the role
  */
 export function memberCredentials(region: string, role: string) {
   const sts = new STSClient({ region, ...clientSettings });
   return async () => {
-    const { Credentials } = await call('sts:AssumeRole', Date.now() + limitMs, (options) =>
+    const { Credentials } = await call('sts:AssumeRole', Date.now() + assumeRoleTimeoutMs, (options) =>
       sts.send(new AssumeRoleCommand({ RoleArn: role, RoleSessionName: 'peermasq' }), options),
     );
     const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = Credentials ?? {};
@@ -20,8 +21,7 @@ export function memberCredentials(region: string, role: string) {
     return {
       accessKeyId: AccessKeyId,
       secretAccessKey: SecretAccessKey,
-      ...(SessionToken !== undefined && { sessionToken: SessionToken }),
-      ...(Expiration !== undefined && { expiration: Expiration }),
+      ...definedOnly({ sessionToken: SessionToken, expiration: Expiration }),
     };
   };
 }
@@ -29,6 +29,6 @@ export function memberCredentials(region: string, role: string) {
 const noKeys = (role: string) =>
   new PermanentError(
     'no-credentials',
-    `STS gave no keys for ${role}`,
-    'Look at the role and who may assume it.',
+    `STS returned no keys for ${role}`,
+    'Check the role and its trust policy.',
   );

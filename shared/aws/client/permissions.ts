@@ -1,7 +1,4 @@
-/**
- * The statements of the functions' policies and the actions that each allows. infra/aws writes the policies from
- * it, and a denied call is told with the statement that should have allowed it.
- */
+/** The policy statements of the functions, for infra/aws and for the advice of a denied call. */
 export const statements = {
   DiscoverNodes: ['ec2:DescribeInstances', 'ec2:DescribeImages'],
   DiscoverRoutes: ['ec2:DescribeVpcs', 'ec2:DescribeRouteTables', 'ec2:DescribeVpcPeeringConnections'],
@@ -23,8 +20,8 @@ export const statements = {
 } as const;
 
 /**
- * What the command line asks beyond that, with the permissions of whoever runs it. No policy of a function has it;
- * docs/aws.md has the statements for people.
+ * What the command line needs in addition, with the permissions of its user. No function has them; docs/cli.md lists
+ * them for operators.
  */
 export const operatorStatements = {
   DiagnoseConnections: [
@@ -39,24 +36,22 @@ export const operatorStatements = {
 
 export type StatementName = keyof typeof statements;
 
-/** What may be called; no other action compiles. */
+/** The only actions that may be called: others do not compile. */
 export type Action =
   | (typeof statements)[StatementName][number]
   | (typeof operatorStatements)[keyof typeof operatorStatements][number];
 
-/** What to do about a denial. */
+/** How to fix a denied call. */
 export function adviceFor(action: Action, resource: string): string {
-  const [functionStatement, operatorStatement] = [statements, operatorStatements].map((all) =>
-    statementsIn(all, action),
-  );
-  const [policyOwner, name] = functionStatement
-    ? ['the role that made the call: its', functionStatement]
-    : ['whoever runs the command: the', operatorStatement ?? ''];
-  return `Allow ${action} on ${resource} in the policy of ${policyOwner} statement ${name} is there for that (docs/aws.md, Permissions).`;
+  const functionStatements = statementsWith(action, statements);
+  const allow = `Allow ${action} on ${resource}`;
+  return functionStatements === ''
+    ? `${allow} in your own policy, with the statement ${statementsWith(action, operatorStatements)} (docs/cli.md, Permissions).`
+    : `${allow} in the policy of the role that made the call, with the statement ${functionStatements} (docs/aws.md, Permissions).`;
 }
 
-/** The statements that allow an action, for people: `PushWithDocument or PushToNodes`. */
-function statementsIn(all: Readonly<Record<string, readonly string[]>>, action: Action): string {
+/** `PushWithDocument or PushToNodes` */
+function statementsWith(action: Action, all: Readonly<Record<string, readonly string[]>>): string {
   return Object.entries(all)
     .filter(([, actions]) => actions.includes(action))
     .map(([name]) => name)

@@ -1,7 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { DescribeInstanceInformationCommand } from '@aws-sdk/client-ssm';
 import type { Deadline } from '../../core/cloud';
-import { allPages, call, chunks } from '../client/call';
+import { allPages, call } from '../client/call';
+import { chunks } from '../../core/util/collections';
 import type { Clients } from '../client/clients';
 
 /** Instances in one page of DescribeInstanceInformation, and values in one filter (SSM API reference). */

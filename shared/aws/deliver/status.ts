@@ -3,8 +3,9 @@ import { PeermasqError } from '../../core/model/errors';
 import type { AwsNode } from '../discover/nodes';
 import type { Deadline, PushRecord, RecordFailure } from '../../core/cloud';
 import type { RecordedState } from '../../core/model/report';
-import { groupBy } from '../../core/util/collections';
-import { call, chunks, idsMentionedIn } from '../client/call';
+import { chunks, groupBy } from '../../core/util/collections';
+import { call } from '../client/call';
+import { idsMentionedIn } from '../client/errors';
 import type { Clients } from '../client/clients';
 import { ruleSetTag, statusTag } from '../names';
 

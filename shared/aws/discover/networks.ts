@@ -10,7 +10,9 @@ import {
 import { CidrError, parseCidr, type Cidr } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
-import { allPages, call, chunks, filterValuesLimit } from '../client/call';
+import { allPages, call } from '../client/call';
+import { filterValuesLimit } from '../client/pages';
+import { chunks } from '../../core/util/collections';
 import type { Clients } from '../client/clients';
 
 /** What EC2 tells of networks, and how it is read. */

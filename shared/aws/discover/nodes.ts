@@ -4,9 +4,13 @@ import {
   type DescribeInstancesCommandInput,
   type Instance,
 } from '@aws-sdk/client-ec2';
+import { tryParseAddress } from '../../core/model/cidr';
 import type { AwsNodeRef, Node } from '../../core/model/node';
 import type { Deadline, NodeInventory } from '../../core/cloud';
-import { allPages, call, chunks, filterValuesLimit, retryWithoutMissing } from '../client/call';
+import { allPages, call } from '../client/call';
+import { retryWithoutMissing } from '../client/errors';
+import { filterValuesLimit } from '../client/pages';
+import { chunks } from '../../core/util/collections';
 import type { Clients } from '../client/clients';
 import { clusterKeyPrefix, clusterValueKeys, controlPlaneTags } from '../names';
 import { lastPushOf, recordedOf, parseStatus, type StatusRecord } from '../deliver/status';
@@ -161,6 +165,7 @@ function toNode(
   const { InstanceId: id = '', State, SubnetId, VpcId } = instance;
   const tags = tagsOf(instance);
   const recorded = recordedOf(tags, instance.LaunchTime);
+  const address = tryParseAddress(instance.PrivateIpAddress ?? '');
   const lastPush = lastPushOf(tags, instance.LaunchTime);
   return {
     ref: { cloud: 'aws', account, region, id },
@@ -171,7 +176,7 @@ function toNode(
     isControlPlane: controlPlaneTags.some(([key, value]) =>
       value === undefined ? tags.has(key) : tags.get(key) === value,
     ),
-    ...(instance.PrivateIpAddress !== undefined && { address: instance.PrivateIpAddress }),
+    ...(address && { address }),
     ...(instance.LaunchTime && { launchedAt: instance.LaunchTime }),
     ...(recorded && { recorded }),
     ...(lastPush && { lastPush }),

@@ -1,7 +1,8 @@
 import { ChangeMessageVisibilityBatchCommand, SendMessageCommand } from '@aws-sdk/client-sqs';
 import { RetryableError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
-import { call, chunks } from '../client/call';
+import { chunks } from '../../core/util/collections';
+import { call } from '../client/call';
 import type { Clients } from '../client/clients';
 
 /** A message that a queue delivered. */
@@ -11,63 +12,75 @@ export interface QueueMessage {
   readonly body: string;
 }
 
+export interface DelayedMessage {
+  readonly message: QueueMessage;
+  /** Until its next delivery, counted from now. */
+  readonly seconds: number;
+}
+
+/** A queue, and the time in which it must answer. */
+export interface QueueTarget {
+  readonly queueUrl: string;
+  readonly deadline: Deadline;
+}
+
 /** Entries in one batch (SQS API reference). */
 const batchLimit = 10;
 
 /**
- * Lets messages come again after some seconds, counted from now, instead of after the queue's visibility timeout.
- * @throws PeermasqError when one could not be changed; it comes again after the queue's own time
+ * Sets when messages are delivered again, in place of the visibility timeout of the queue.
+ * @throws PeermasqError when one fails; it is delivered again after the visibility timeout
  */
 export async function delayRetries(
   { sqs }: Clients,
-  QueueUrl: string,
-  messages: readonly { readonly message: QueueMessage; readonly seconds: number }[],
-  deadline: Deadline,
+  messages: readonly DelayedMessage[],
+  { queueUrl, deadline }: QueueTarget,
 ): Promise<void> {
-  const changing = chunks(messages, batchLimit).map(async (some) => {
+  const requests = chunks(messages, batchLimit).map(async (some) => {
     const Entries = some.map(({ message: { receiptHandle }, seconds }, index) => ({
       Id: String(index),
       ReceiptHandle: receiptHandle,
       VisibilityTimeout: seconds,
     }));
+    const command = new ChangeMessageVisibilityBatchCommand({ QueueUrl: queueUrl, Entries });
     const { Failed: [failed] = [] } = await call('sqs:ChangeMessageVisibility', deadline, (options) =>
-      sqs.send(new ChangeMessageVisibilityBatchCommand({ QueueUrl, Entries }), options),
+      sqs.send(command, options),
     );
     if (failed) throw notDelayed(failed.Code, failed.Message);
   });
-  const [failure] = (await Promise.allSettled(changing)).filter(({ status }) => status === 'rejected');
+  const [failure] = (await Promise.allSettled(requests)).filter(({ status }) => status === 'rejected');
   if (failure?.status === 'rejected') throw failure.reason;
 }
 
 const notDelayed = (code = '', message = '') =>
   new RetryableError(
     'retry-not-delayed',
-    `SQS did not change when a message comes again: ${code} ${message}`,
-    'Nothing is lost: it comes again after the visibility timeout of the queue.',
+    `SQS did not change the visibility timeout of a message: ${code} ${message}`,
+    'No event is lost: the message is delivered again after the visibility timeout of the queue.',
     60,
   );
 
-/** Puts a message into the dead-letter queue with why. @throws PeermasqError when it is not there */
-export async function sendToDeadLetterQueue(
-  { sqs }: Clients,
-  deadLetterQueueUrl: string,
-  { body }: QueueMessage,
-  why: { readonly reason: string; readonly function: string },
-  deadline: Deadline,
-): Promise<void> {
-  const text = (value: string) => ({ DataType: 'String', StringValue: printable(value) });
-  await call('sqs:SendMessage', deadline, (options) =>
-    sqs.send(
-      new SendMessageCommand({
-        QueueUrl: deadLetterQueueUrl,
-        MessageBody: printable(body) || '(an empty message)',
-        MessageAttributes: { reason: text(why.reason.slice(0, 1_000)), function: text(why.function) },
-      }),
-      options,
-    ),
-  );
+export interface DeadLetter {
+  readonly body: string;
+  readonly reason: string;
+  readonly functionName: string;
 }
 
-/** SQS takes only what XML 1.0 takes: no other control characters, no half of a surrogate pair. */
+/** Sends a message to the dead-letter queue with its reason as an attribute. */
+export async function sendToDeadLetterQueue(
+  { sqs }: Clients,
+  { body, reason, functionName }: DeadLetter,
+  { queueUrl, deadline }: QueueTarget,
+): Promise<void> {
+  const attribute = (value: string) => ({ DataType: 'String', StringValue: printable(value) });
+  const command = new SendMessageCommand({
+    QueueUrl: queueUrl,
+    MessageBody: printable(body) || '(empty message)',
+    MessageAttributes: { reason: attribute(reason.slice(0, 1_000)), function: attribute(functionName) },
+  });
+  await call('sqs:SendMessage', deadline, (options) => sqs.send(command, options));
+}
+
+/** SQS accepts only characters of XML 1.0: no other control characters, no unpaired surrogates. */
 const printable = (text: string): string =>
   text.replaceAll(/[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu, '\uFFFD');

@@ -1,5 +1,5 @@
 import type { NetworkAclEntry } from '@aws-sdk/client-ec2';
-import { contains, type Cidr } from '../../core/model/cidr';
+import { contains, type Address } from '../../core/model/cidr';
 import { validCidrs } from './network-reader';
 
 export type Direction = 'ingress' | 'egress';
@@ -17,7 +17,7 @@ export interface AclMatch extends Ports {
 
 export interface AclTraffic {
   readonly direction: Direction;
-  readonly address: Cidr;
+  readonly address: Address;
   readonly ports: Ports;
 }
 

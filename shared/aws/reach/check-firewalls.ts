@@ -1,12 +1,12 @@
-import { addressOf, contains, type Cidr } from '../../core/model/cidr';
+import { contains, toCidr, type Cidr } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import { definedOnly } from '../../core/util/collections';
 import { vpcRanges } from '../discover/networks';
-import { undefinedIfDenied } from './access-denied';
 import { evaluateAcl } from './evaluate-acl';
 import { evaluateGroups } from './evaluate-groups';
 import { groupIdsOf, type Endpoint } from './firewall-endpoint';
 import { describeInterfaceCommand } from './fix-command';
+import { undefinedIfDenied } from './network-reader';
 import { hasAddress, type PathContext } from './path-context';
 
 /** Do the firewalls of the node's interface allow the connection out and its return traffic in? */
@@ -23,7 +23,7 @@ export async function checkNodeFirewall(context: PathContext): Promise<CheckResu
     direction: 'egress',
     other: { address: connection.destination, groupIds: remote && groupIdsOf(remote) },
     otherLocation: (await undefinedIfDenied(context.remote())) ?? home,
-    allowedRange: connection.destination,
+    allowedRange: toCidr(connection.destination),
   };
   return evaluateEndpoint(context, endpoint, remote?.SubnetId);
 }
@@ -32,7 +32,7 @@ export async function checkNodeFirewall(context: PathContext): Promise<CheckResu
 export async function checkPeerFirewall(context: PathContext): Promise<CheckResult> {
   const { source, destination } = context.connection;
   const remote = await context.remote();
-  const address = addressOf(destination);
+  const address = destination.text;
   if (!remote) return { state: 'unknown', evidence: [`Found no VPC that contains ${address}.`] };
   const { vpcId, account, region, reader } = remote;
   const fix = describeInterfaceCommand(context.ec2, remote, { address: destination, vpcId });
@@ -61,7 +61,7 @@ export async function checkPeerFirewall(context: PathContext): Promise<CheckResu
 async function nodeRange({ local, vpcId, connection: { source } }: PathContext): Promise<Cidr> {
   const vpc = await undefinedIfDenied(local.vpc(vpcId));
   const ranges = (vpc && vpcRanges(vpc)) ?? [];
-  return ranges.find((range) => contains(range, source)) ?? source;
+  return ranges.find((range) => contains(range, source)) ?? toCidr(source);
 }
 
 /** @param otherSubnetId traffic within a subnet passes no network ACL */

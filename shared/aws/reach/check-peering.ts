@@ -1,14 +1,13 @@
-import { addressOf } from '../../core/model/cidr';
-import { publicAddressEvidence, type CheckResult } from '../../core/doctor/check';
+import type { CheckResult } from '../../core/doctor/check';
 import { isInternal } from '../../core/model/reserved-ranges';
-import { undefinedIfDenied } from './access-denied';
+import { undefinedIfDenied } from './network-reader';
 import type { PathContext } from './path-context';
 import { rangeWith, type Peering, type Side } from './peerings';
 
 /** Is there an active peering that leads to the destination? */
 export async function checkPeering(context: PathContext): Promise<CheckResult> {
   const { destination } = context.connection;
-  const address = addressOf(destination);
+  const address = destination.text;
   const nextHop = await context.nextHop();
   switch (nextHop.kind) {
     case 'local':
@@ -21,8 +20,10 @@ export async function checkPeering(context: PathContext): Promise<CheckResult> {
       };
     }
     case 'none': {
-      if (!isInternal(destination))
-        return { state: 'not-needed', evidence: [publicAddressEvidence(address)] };
+      if (!isInternal(destination)) {
+        const evidence = `${address} is a public address: it is reached through an internet gateway, not a peering.`;
+        return { state: 'not-needed', evidence: [evidence] };
+      }
       const evidence = `No peering of ${context.vpcId} leads to a VPC that contains ${address}.`;
       return { state: 'broken', evidence: [evidence], fix: await createForDestination(context) };
     }
@@ -43,7 +44,7 @@ function evaluatePeering(context: PathContext, peering: Peering): CheckResult {
   if (status !== 'active')
     return { state: 'broken', evidence: [evidence], fix: peeringFix(context, peering) };
   if (rangeWith(remote, destination)) return { state: 'ok', evidence: [evidence] };
-  const mismatch = `${addressOf(destination)} is outside the CIDR blocks of ${remote.vpcId}.`;
+  const mismatch = `${destination.text} is outside the CIDR blocks of ${remote.vpcId}.`;
   return { state: 'broken', evidence: [mismatch, evidence], fix: createPeering(context) };
 }
 
@@ -75,7 +76,7 @@ function createPeering({ ec2, home, vpcId }: PathContext, remote?: Side): string
 /** Names the peer VPC if exactly one VPC of this account and region has the address. */
 async function createForDestination(context: PathContext): Promise<string> {
   const { local, home, connection } = context;
-  const found = (await undefinedIfDenied(local.interfacesWith(addressOf(connection.destination)))) ?? [];
+  const found = (await undefinedIfDenied(local.interfacesWith(connection.destination.text))) ?? [];
   const [vpcId, ...others] = new Set(found.flatMap(({ VpcId }) => VpcId ?? []));
   const isUnique = vpcId !== undefined && others.length === 0;
   return createPeering(context, isUnique ? { ...home, vpcId } : undefined);

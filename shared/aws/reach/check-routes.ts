@@ -1,13 +1,11 @@
-import { addressOf } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
+import { toCidr } from '../../core/model/cidr';
 import { isInternal } from '../../core/model/reserved-ranges';
 import { definedOnly } from '../../core/util/collections';
-import { undefinedIfDenied } from './access-denied';
 import { peeringFix } from './check-peering';
 import { routeCommand } from './fix-command';
-import type { NetworkReader } from './network-reader';
-import type { NextHop } from './next-hop';
-import type { RemoteVpc, PathContext } from './path-context';
+import { undefinedIfDenied, type NetworkReader } from './network-reader';
+import type { NextHop, RemoteVpc, PathContext } from './path-context';
 import { rangeWith, type Peering } from './peerings';
 import { lookUpRoutes, type MatchedRoute, type RouteLookup } from './route-lookup';
 
@@ -22,11 +20,11 @@ export async function checkForwardRoute(context: PathContext): Promise<CheckResu
   const fix = routeCommand(ec2, 'create-route', {
     location: home,
     tableId: found.tableId,
-    destination: (peering && rangeWith(peering.remote, destination)?.text) ?? destination.text,
+    destination: (peering && rangeWith(peering.remote, destination)?.text) ?? toCidr(destination).text,
     targetId: peering?.id ?? 'PEERING_ID',
   });
   if (!found.route) {
-    const evidence = `${found.tableId}, the route table of ${subnetId}, has no route to ${addressOf(destination)}.`;
+    const evidence = `${found.tableId}, the route table of ${subnetId}, has no route to ${destination.text}.`;
     const isFixable = peering !== undefined || isInternal(destination);
     return definedOnly({
       state: 'broken' as const,
@@ -35,7 +33,7 @@ export async function checkForwardRoute(context: PathContext): Promise<CheckResu
     });
   }
   if (found.route.target.kind === 'internet' && nextHop?.kind !== 'other') {
-    const evidence = `${formatRoute(found.route)}: traffic to ${addressOf(destination)} would go to the internet.`;
+    const evidence = `${formatRoute(found.route)}: traffic to ${destination.text} would go to the internet.`;
     return { state: 'broken', evidence: [evidence], fix };
   }
   return evaluateForwardRoute(context, found.route, peering);
@@ -58,7 +56,7 @@ function evaluateForwardRoute(
     routeCommand(ec2, 'replace-route', { ...route, location: home, targetId: id });
   if (peering && route.target.id !== peering.id) {
     const actual = route.isBlackhole ? `${text}, a blackhole` : text;
-    const expected = `${peering.id} is the peering with ${peering.remote.vpcId}, which contains ${addressOf(connection.destination)}`;
+    const expected = `${peering.id} is the peering with ${peering.remote.vpcId}, which contains ${connection.destination.text}`;
     return { state: 'broken', evidence: [`${actual}; ${expected}.`], fix: replaceWith(peering) };
   }
   if (peering && peering.status !== 'active') {
@@ -104,14 +102,14 @@ async function evaluateReturnRoute(
   const { tableId, route } = found;
   const fix = returnRouteFix(context, { ...found, remote, peering });
   if (!route) {
-    const evidence = `${tableId}, the route table of ${subnetId ?? vpcId}, has no route to ${addressOf(source)}.`;
+    const evidence = `${tableId}, the route table of ${subnetId ?? vpcId}, has no route to ${source.text}.`;
     return { state: 'broken', evidence: [evidence], fix };
   }
   const leadsBack = peering ? route.target.id === peering.id : route.target.kind !== 'internet';
   const text = formatRoute(route);
   if (leadsBack && !route.isBlackhole) return { state: 'ok', evidence: [`${text}.`] };
   const actual = route.isBlackhole ? `${text}, a blackhole` : text;
-  const evidence = `${actual}: return traffic from ${vpcId} does not reach ${addressOf(source)}.`;
+  const evidence = `${actual}: return traffic from ${vpcId} does not reach ${source.text}.`;
   return { state: 'broken', evidence: [evidence], fix };
 }
 
@@ -125,7 +123,7 @@ function returnRouteFix(
   }: RouteLookup & { readonly remote: RemoteVpc; readonly peering: Peering | undefined },
 ): string {
   const { source } = connection;
-  const destination = (peering && rangeWith(peering.local, source)?.text) ?? source.text;
+  const destination = (peering && rangeWith(peering.local, source)?.text) ?? toCidr(source).text;
   const action = route?.destination === destination ? 'replace-route' : 'create-route';
   const targetId = peering?.id ?? instanceId;
   return routeCommand(ec2, action, { location: remote, tableId, destination, targetId });
@@ -133,18 +131,18 @@ function returnRouteFix(
 
 /** A peering carries traffic between the CIDR blocks of its two VPCs only (VPC peering guide, limitations). */
 function foreignSource({ connection, vpcId, instanceId }: PathContext): CheckResult {
-  const evidence = `${addressOf(connection.source)} is not an address of ${vpcId}, and a peering carries only addresses of its two VPCs: the packet has to leave with the node's address.`;
+  const evidence = `${connection.source.text} is not an address of ${vpcId}, and a peering carries only addresses of its two VPCs: the packet has to leave with the node's address.`;
   return { state: 'broken', evidence: [evidence], fix: `npx peermasq plan --node ${instanceId}` };
 }
 
 function unknownReturnRoute(context: PathContext, nextHop: NextHop): CheckResult {
   const { connection } = context;
   if (nextHop.kind !== 'other') {
-    const evidence = `No peering leads to ${addressOf(connection.destination)}, so there is no route table to check.`;
+    const evidence = `No peering leads to ${connection.destination.text}, so there is no route table to check.`;
     return { state: 'unknown', evidence: [evidence] };
   }
   const { id } = nextHop.route.target;
-  const evidence = `Cannot check the network behind ${id}; it needs a route to ${addressOf(connection.source)}.`;
+  const evidence = `Cannot check the network behind ${id}; it needs a route to ${connection.source.text}.`;
   return definedOnly({ state: 'unknown' as const, evidence: [evidence], fix: describeGateway(context, id) });
 }
 

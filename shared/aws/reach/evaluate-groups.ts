@@ -1,5 +1,4 @@
 import type { SecurityGroup } from '@aws-sdk/client-ec2';
-import { addressOf } from '../../core/model/cidr';
 import { byFamily, describeInterfaceCommand } from './fix-command';
 import { describeTraffic, groupIdsOf, type Endpoint, type LayerResult } from './firewall-endpoint';
 import { matchPermissions } from './group-match';
@@ -22,7 +21,7 @@ export async function evaluateGroups(context: PathContext, endpoint: Endpoint): 
   if (match?.isCertain)
     return { state: 'ok', evidence: `${match.id} allows ${traffic} (rule: ${match.rule}).` };
   if (match) {
-    const address = addressOf(other.address);
+    const address = other.address.text;
     return {
       state: 'unknown',
       evidence: `${match.id} has a matching rule (${match.rule}), but it is unknown whether ${address} is in that group.`,

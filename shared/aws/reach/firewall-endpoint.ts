@@ -1,5 +1,5 @@
 import type { NetworkInterface } from '@aws-sdk/client-ec2';
-import { addressOf, type Cidr } from '../../core/model/cidr';
+import { type Address, type Cidr } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import type { Direction } from './acl-match';
 import type { AccountRegion } from './fix-command';
@@ -30,8 +30,8 @@ export const groupIdsOf = ({ Groups = [] }: NetworkInterface): string[] =>
   Groups.flatMap(({ GroupId }) => GroupId ?? []);
 
 /** `outbound traffic to 10.0.3.20` */
-export function describeTraffic(direction: Direction, traffic: string, other: Cidr): string {
+export function describeTraffic(direction: Direction, traffic: string, other: Address): string {
   return direction === 'egress'
-    ? `outbound ${traffic} to ${addressOf(other)}`
-    : `inbound ${traffic} from ${addressOf(other)}`;
+    ? `outbound ${traffic} to ${other.text}`
+    : `inbound ${traffic} from ${other.text}`;
 }

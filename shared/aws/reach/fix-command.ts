@@ -1,4 +1,4 @@
-import { addressOf, type Cidr } from '../../core/model/cidr';
+import { type Address } from '../../core/model/cidr';
 import { shellQuote } from '../../core/util/shell';
 
 /** Where a command has to run. */
@@ -22,7 +22,7 @@ export const makeEc2 =
       .join(' ');
 
 /** Many options and filters have another name for IPv6. */
-export const byFamily = ({ family }: Cidr, ipv4: string, ipv6: string): string =>
+export const byFamily = ({ family }: Pick<Address, 'family'>, ipv4: string, ipv6: string): string =>
   family === 4 ? ipv4 : ipv6;
 
 export interface NewRoute {
@@ -56,13 +56,13 @@ function destinationOption(destination: string): string {
 export function describeInterfaceCommand(
   ec2: Ec2,
   location: AccountRegion,
-  { address, vpcId }: { readonly address: Cidr; readonly vpcId?: string },
+  { address, vpcId }: { readonly address: Address; readonly vpcId?: string },
 ): string {
   const key = byFamily(address, 'addresses.private-ip-address', 'ipv6-addresses.ipv6-address');
   return ec2(
     location,
     'describe-network-interfaces',
-    ...['--filters', `Name=${key},Values=${addressOf(address)}`],
+    ...['--filters', `Name=${key},Values=${address.text}`],
     ...(vpcId === undefined ? [] : [`Name=vpc-id,Values=${vpcId}`]),
   );
 }

@@ -1,10 +1,10 @@
 import type { IpPermission } from '@aws-sdk/client-ec2';
-import { contains, type Cidr } from '../../core/model/cidr';
+import { contains, type Address } from '../../core/model/cidr';
 import { validCidrs, type NetworkReader } from './network-reader';
 
 /** The other end of a connection, as a security group sees it. */
 export interface OtherEndpoint {
-  readonly address: Cidr;
+  readonly address: Address;
   /** Of the interface with the address; undefined if that cannot be read. */
   readonly groupIds: readonly string[] | undefined;
 }

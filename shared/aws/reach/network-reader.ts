@@ -13,10 +13,12 @@ import {
   type VpcPeeringConnection,
 } from '@aws-sdk/client-ec2';
 import { tryParseCidr, type Cidr } from '../../core/model/cidr';
+import { PeermasqError } from '../../core/model/errors';
 import { memoize } from '../../core/util/memoize';
 import type { Deadline } from '../../core/cloud';
-import { allPages, call } from '../client/call';
+import type { CallOptions } from '../client/call';
 import type { Clients } from '../client/clients';
+import { listAll } from '../client/pages';
 import type { Action } from '../client/permissions';
 import { readPeerings, readPrefixList, readRouteTables, readVpcs } from '../discover/networks';
 
@@ -60,47 +62,43 @@ export function makeNetworkReader(clients: Clients, deadline: Deadline): Network
   };
 }
 
-interface Page {
+interface Request {
   readonly Filters: Filter[];
   readonly NextToken?: string;
 }
 
 function makeDescriber({ ec2 }: Clients, deadline: Deadline) {
-  type CallOptions = Parameters<Parameters<typeof call>[2]>[0];
-
   const describer =
-    <Output extends { NextToken?: string | undefined }, Item>(
+    <Page extends { readonly NextToken?: string | undefined }, Item>(
       action: Action,
-      send: (page: Page, options: CallOptions) => Promise<Output>,
-      itemsOf: (output: Output) => Item[] | undefined,
+      send: (request: Request, options: CallOptions) => Promise<Page>,
+      itemsOf: (page: Page) => Item[] | undefined,
     ) =>
     async (filter: string, value: string): Promise<Item[]> => {
       const Filters = [{ Name: filter, Values: [value] }];
-      const outputs = await allPages((next) =>
-        call(action, deadline, (options) => send({ Filters, ...next }, options)),
-      );
-      return outputs.flatMap((output) => itemsOf(output) ?? []);
+      const pages = await listAll(action, deadline, (next, options) => send({ Filters, ...next }, options));
+      return pages.flatMap((page) => itemsOf(page) ?? []);
     };
 
   return {
     subnets: describer(
       'ec2:DescribeSubnets',
-      (page, options) => ec2.send(new DescribeSubnetsCommand(page), options),
+      (request, options) => ec2.send(new DescribeSubnetsCommand(request), options),
       ({ Subnets }) => Subnets,
     ),
     interfaces: describer(
       'ec2:DescribeNetworkInterfaces',
-      (page, options) => ec2.send(new DescribeNetworkInterfacesCommand(page), options),
+      (request, options) => ec2.send(new DescribeNetworkInterfacesCommand(request), options),
       ({ NetworkInterfaces }) => NetworkInterfaces,
     ),
     groups: describer(
       'ec2:DescribeSecurityGroups',
-      (page, options) => ec2.send(new DescribeSecurityGroupsCommand(page), options),
+      (request, options) => ec2.send(new DescribeSecurityGroupsCommand(request), options),
       ({ SecurityGroups }) => SecurityGroups,
     ),
     acls: describer(
       'ec2:DescribeNetworkAcls',
-      (page, options) => ec2.send(new DescribeNetworkAclsCommand(page), options),
+      (request, options) => ec2.send(new DescribeNetworkAclsCommand(request), options),
       ({ NetworkAcls }) => NetworkAcls,
     ),
   };
@@ -109,3 +107,16 @@ function makeDescriber({ ec2 }: Clients, deadline: Deadline) {
 /** Text that is not a CIDR matches no address, so it is left out. */
 export const validCidrs = (texts: readonly (string | undefined)[]): Cidr[] =>
   texts.flatMap((text) => (text === undefined ? [] : (tryParseCidr(text) ?? [])));
+
+export const isAccessDenied = (error: unknown): error is PeermasqError =>
+  error instanceof PeermasqError && error.code === 'access-denied';
+
+/** Undefined in place of what these credentials may not read. */
+export async function undefinedIfDenied<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (isAccessDenied(error)) return undefined;
+    throw error;
+  }
+}

@@ -1,12 +1,27 @@
 import type { NetworkInterface } from '@aws-sdk/client-ec2';
-import { addressOf, contains, type Cidr } from '../../core/model/cidr';
+import type { Connection } from '../../core/doctor/check';
+import { contains, type Address } from '../../core/model/cidr';
+import { isInternal } from '../../core/model/reserved-ranges';
 import { definedOnly } from '../../core/util/collections';
 import { lazy } from '../../core/util/memoize';
-import { undefinedIfDenied } from './access-denied';
 import { makeEc2, type Ec2, type AccountRegion } from './fix-command';
-import { validCidrs, type NetworkReader } from './network-reader';
-import { findNextHop, type NextHop, type PathStart } from './next-hop';
-import { lookUpRoutes, type RouteLookup } from './route-lookup';
+import { undefinedIfDenied, validCidrs, type NetworkReader } from './network-reader';
+import { choosePeering, toPeering, type Home, type Peering } from './peerings';
+import { lookUpRoutes, type MatchedRoute, type RouteLookup } from './route-lookup';
+
+/** How the node's VPC routes to the destination, or would if everything worked. */
+export type NextHop =
+  | { readonly kind: 'local' }
+  | { readonly kind: 'peering'; readonly peering: Peering }
+  | { readonly kind: 'other'; readonly route: MatchedRoute }
+  | { readonly kind: 'none' };
+
+export interface PathStart extends Home {
+  readonly connection: Connection;
+  readonly subnetId: string;
+  readonly instanceId: string;
+  readonly local: NetworkReader;
+}
 
 /** The VPC of the destination. */
 export interface RemoteVpc extends AccountRegion {
@@ -61,10 +76,27 @@ export function makePathContext(start: PathStart): PathContext {
   };
 }
 
+async function findNextHop(
+  start: PathStart,
+  forwardRoute: Promise<RouteLookup | undefined>,
+): Promise<NextHop> {
+  const { destination } = start.connection;
+  const route = (await undefinedIfDenied(forwardRoute))?.route;
+  if (route?.target.kind === 'local') return { kind: 'local' };
+  if (route?.target.kind === 'other') return { kind: 'other', route };
+  const vpcPeerings = await start.local.peerings(start.vpcId);
+  const peerings = await Promise.all(vpcPeerings.map((one) => toPeering(one, start)));
+  const routedPeeringId = route?.target.kind === 'peering' ? route.target.id : undefined;
+  const peering = choosePeering(peerings, destination, routedPeeringId);
+  if (peering) return { kind: 'peering', peering };
+  const isInternetBound = route?.target.kind === 'internet' && !isInternal(destination);
+  return isInternetBound ? { kind: 'other', route } : { kind: 'none' };
+}
+
 const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
 
 /** A security group stands for the addresses of its interfaces, not for addresses that they forward. */
-export function hasAddress(networkInterface: NetworkInterface, address: Cidr): boolean {
+export function hasAddress(networkInterface: NetworkInterface, address: Address): boolean {
   const {
     PrivateIpAddresses = [],
     Ipv6Addresses = [],
@@ -79,20 +111,18 @@ export function hasAddress(networkInterface: NetworkInterface, address: Cidr): b
     ...Ipv4Prefixes.map((one) => one.Ipv4Prefix),
     ...Ipv6Prefixes.map((one) => one.Ipv6Prefix),
   ];
-  return (
-    addresses.includes(addressOf(address)) || validCidrs(prefixes).some((range) => contains(range, address))
-  );
+  return addresses.includes(address.text) || validCidrs(prefixes).some((range) => contains(range, address));
 }
 
 async function findInterface(
   remote: RemoteVpc | undefined,
-  address: Cidr,
+  address: Address,
 ): Promise<NetworkInterface | undefined> {
-  const found = (await remote?.reader?.interfacesWith(addressOf(address))) ?? [];
+  const found = (await remote?.reader?.interfacesWith(address.text)) ?? [];
   return found.find(({ VpcId }) => VpcId === remote?.vpcId);
 }
 
-async function findSubnet(remote: RemoteVpc | undefined, address: Cidr): Promise<string | undefined> {
+async function findSubnet(remote: RemoteVpc | undefined, address: Address): Promise<string | undefined> {
   const subnets = remote?.reader ? await remote.reader.subnets(remote.vpcId) : [];
   const subnet = subnets.find(({ CidrBlock, Ipv6CidrBlockAssociationSet = [] }) => {
     const texts = [CidrBlock, ...Ipv6CidrBlockAssociationSet.map((set) => set.Ipv6CidrBlock)];

@@ -1,10 +1,9 @@
 import type { VpcPeeringConnection, VpcPeeringConnectionVpcInfo } from '@aws-sdk/client-ec2';
-import { contains, type Cidr } from '../../core/model/cidr';
+import { contains, type Address, type Cidr } from '../../core/model/cidr';
 import { definedOnly } from '../../core/util/collections';
 import { distinct, vpcRanges } from '../discover/networks';
-import { undefinedIfDenied } from './access-denied';
 import type { AccountRegion } from './fix-command';
-import { validCidrs, type NetworkReader } from './network-reader';
+import { undefinedIfDenied, validCidrs, type NetworkReader } from './network-reader';
 
 /** One VPC of a peering. */
 export interface Side extends AccountRegion {
@@ -57,7 +56,7 @@ async function toSide(info: VpcPeeringConnectionVpcInfo = {}, { home, readerFor 
   return definedOnly({ vpcId, account, region, ranges: vpc && vpcRanges(vpc) });
 }
 
-export const rangeWith = ({ ranges = [] }: Side, address: Cidr): Cidr | undefined =>
+export const rangeWith = ({ ranges = [] }: Side, address: Address): Cidr | undefined =>
   ranges.find((range) => contains(range, address));
 
 /** Best first. EC2 keeps listing a peering for a while after it ended: other statuses rank last. */
@@ -66,7 +65,7 @@ const statuses = ['active', 'provisioning', 'pending-acceptance', 'initiating-re
 /** The most plausible peering to the destination: active ones first, then the one that the route names. */
 export function choosePeering(
   peerings: readonly Peering[],
-  destination: Cidr,
+  destination: Address,
   routedPeeringId: string | undefined,
 ): Peering | undefined {
   const hasDestination = ({ remote }: Peering) => rangeWith(remote, destination) !== undefined;

@@ -1,14 +1,13 @@
 import { formatError } from '../../core/model/errors';
 import type { Reach } from '../../core/cloud';
-import type { Check, CheckResult } from '../../core/doctor/check';
+import type { Check, CheckResult, CloudCheckName } from '../../core/doctor/check';
 import type { Clients } from '../client/clients';
 import type { AwsNode } from '../discover/nodes';
-import { isAccessDenied } from './access-denied';
 import { checkNodeFirewall, checkPeerFirewall } from './check-firewalls';
 import { checkPeering } from './check-peering';
 import { checkReturnRoute, checkForwardRoute } from './check-routes';
 import type { AccountRegion } from './fix-command';
-import { makeNetworkReader } from './network-reader';
+import { isAccessDenied, makeNetworkReader } from './network-reader';
 import { makePathContext, type PathContext } from './path-context';
 
 const checks = {
@@ -17,7 +16,7 @@ const checks = {
   'return-route': checkReturnRoute,
   'node-firewall': checkNodeFirewall,
   'peer-firewall': checkPeerFirewall,
-} as const satisfies Partial<Record<Check['name'], (context: PathContext) => Promise<CheckResult>>>;
+} as const satisfies Record<CloudCheckName, (context: PathContext) => Promise<CheckResult>>;
 
 const names = Object.keys(checks) as (keyof typeof checks)[];
 

@@ -1,5 +1,5 @@
 import type { Route } from '@aws-sdk/client-ec2';
-import { contains, type Cidr } from '../../core/model/cidr';
+import { contains, type Address } from '../../core/model/cidr';
 import { effectiveRouteTable } from '../discover/networks';
 import { validCidrs, type NetworkReader } from './network-reader';
 
@@ -29,7 +29,7 @@ export interface RouteLookup {
 export async function lookUpRoutes(
   reader: NetworkReader,
   location: { readonly vpcId: string; readonly subnetId?: string },
-  address: Cidr,
+  address: Address,
 ): Promise<RouteLookup | undefined> {
   const table = effectiveRouteTable(location, await reader.tables(location.vpcId));
   if (!table) return undefined;
@@ -41,7 +41,7 @@ export async function lookUpRoutes(
   return best ? { tableId, route: toMatchedRoute(tableId, best.route) } : { tableId };
 }
 
-async function matchRoute(reader: NetworkReader, route: Route, address: Cidr) {
+async function matchRoute(reader: NetworkReader, route: Route, address: Address) {
   const { DestinationPrefixListId: list } = route;
   const ranges =
     list === undefined

@@ -1,5 +1,5 @@
-import { addressOf, contains, parseAddress, type Cidr } from '../model/cidr';
-import type { Explanation } from '../explain/simulate/packet';
+import { contains, parseAddress, type Address, type Cidr } from '../model/cidr';
+import type { Explanation } from '../explain/explanation';
 import type { NetworkContext } from '../model/node';
 import { definedOnly } from '../util/collections';
 import type { CheckResult } from './check';
@@ -14,7 +14,7 @@ export function checkMasquerading(findings: Findings): CheckResult {
     return { state: 'not-needed', evidence: [evidence] };
   }
   if (isPodRouted(pod, networkContext)) {
-    const evidence = `${networkContext.network} and its peers have routes to ${addressOf(pod)}.`;
+    const evidence = `${networkContext.network} and its peers have routes to ${pod.text}.`;
     return {
       state: 'not-needed',
       evidence: [evidence, ...(rules instanceof Error ? [] : [rules.reason])],
@@ -31,7 +31,7 @@ export function checkMasquerading(findings: Findings): CheckResult {
 }
 
 /** Peers have routes to the pod, so its packets can keep their source address. */
-export function isPodRouted(pod: Cidr, networkContext: NetworkContext): boolean {
+export function isPodRouted(pod: Address, networkContext: NetworkContext): boolean {
   const containsPod = (range: Cidr) => contains(range, pod);
   return (
     (networkContext.arePodsRouted && networkContext.podRanges.some(containsPod)) ||
@@ -57,11 +57,11 @@ function fixFor(findings: Findings, rules: Explanation): string | undefined {
   if (rules.cause === 'untracked') return ruleFix;
   const sources = outcome.kind === 'planned' ? outcome.plan.ruleSet.sources : [];
   if (pod && sources.length > 0 && !sources.some((range) => contains(range, pod))) {
-    return `Add the range of ${addressOf(pod)} to the cluster's pods in peermasq.yaml, then: ${backfillCommand(findings)}`;
+    return `Add the range of ${pod.text} to the cluster's pods in peermasq.yaml, then: ${backfillCommand(findings)}`;
   }
   if (isPlanned(findings)) return backfillCommand(findings);
   if (rules.cause === 'exempt') {
-    return `Remove ${addressOf(destination)} from the exempt ranges in peermasq.yaml (except, services), then: ${backfillCommand(findings)}`;
+    return `Remove ${destination.text} from the exempt ranges in peermasq.yaml (except, services), then: ${backfillCommand(findings)}`;
   }
   return ruleFix;
 }

@@ -1,4 +1,4 @@
-import type { Explanation, SocketAddress } from '../explain/simulate/packet';
+import type { Explanation, SocketAddress } from '../explain/explanation';
 import type { Node } from '../model/node';
 import { printProbe } from '../model/rule-set';
 import { shellQuote } from '../util/shell';

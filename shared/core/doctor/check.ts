@@ -1,27 +1,18 @@
-import type { Cidr } from '../model/cidr';
+import type { Address } from '../model/cidr';
 import type { Node } from '../model/node';
 
 /** The connection under test: its packet as it leaves the node and as the peer receives it. */
 export interface Connection<N extends Node = Node> {
   readonly node: N;
-  /** One-address range, like `destination`. */
-  readonly source: Cidr;
-  readonly destination: Cidr;
+  readonly source: Address;
+  readonly destination: Address;
   readonly port: number;
 }
 
 /** In the order in which they are reported: the first broken one is the diagnosis. */
-export const checkNames = [
-  'node',
-  'peering',
-  'forward-route',
-  'return-route',
-  'node-firewall',
-  'peer-firewall',
-  'masquerading',
-  'proof',
-] as const;
-export type CheckName = (typeof checkNames)[number];
+export type CheckName = 'node' | CloudCheckName | 'masquerading' | 'proof';
+
+export type CloudCheckName = 'peering' | 'forward-route' | 'return-route' | 'node-firewall' | 'peer-firewall';
 
 export interface Check {
   readonly name: CheckName;
@@ -34,7 +25,3 @@ export interface Check {
 }
 
 export type CheckResult = Omit<Check, 'name'>;
-
-/** Evidence of the peering check for a public destination that is in no known network. */
-export const publicAddressEvidence = (address: string): string =>
-  `${address} is a public address: it is reached through an internet gateway, not a peering.`;

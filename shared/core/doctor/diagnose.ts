@@ -1,8 +1,8 @@
-import { addressOf, contains } from '../model/cidr';
+import { contains } from '../model/cidr';
 import { checkMasquerading } from './check-masquerading';
 import { checkNode, redirectionEvidence } from './check-node';
 import { checkProof } from './check-proof';
-import { checkNames, type Check } from './check';
+import type { Check } from './check';
 import type { Diagnosis, Findings } from './findings';
 
 /** Runs the checks that people make by hand, in the same order, and finds the first broken one. */
@@ -14,13 +14,12 @@ export function diagnose(findings: Findings): Diagnosis {
       : { name: check.name, state: 'not-needed', evidence: [insideCluster] };
   const reach = findings.reach.map((check) => limitToOneDestination(findings, check));
   const masquerading = unlessInsideCluster({ name: 'masquerading', ...checkMasquerading(findings) });
-  const found: Check[] = [
+  const checks: Check[] = [
     { name: 'node', ...checkNode(findings) },
     ...reach.map(unlessInsideCluster),
     masquerading,
     { name: 'proof', ...checkProof(findings, masquerading) },
   ];
-  const checks = checkNames.flatMap((name) => found.filter((check) => check.name === name));
   const broken = checks.find(({ state }) => state === 'broken') ?? null;
   return { checks, broken, verdict: verdictOf(checks, broken) };
 }
@@ -32,7 +31,7 @@ function insideClusterEvidence({ destination, clusterRanges, reach }: Findings):
   if (!range || isRoutedByCloud) return undefined;
   const kind = { pods: 'pod', services: 'service' }[range.of];
   return (
-    `${addressOf(destination)} is in ${range.cidr.text}, the cluster's ${kind} range, and is routed inside the cluster. ` +
+    `${destination.text} is in ${range.cidr.text}, the cluster's ${kind} range, and is routed inside the cluster. ` +
     'Check kube-proxy, the CNI plugin and network policies.'
   );
 }

@@ -1,6 +1,6 @@
-import type { Cidr } from '../model/cidr';
+import type { Address, Cidr } from '../model/cidr';
 import type { PeermasqError } from '../model/errors';
-import type { Explanation } from '../explain/simulate/packet';
+import type { Explanation } from '../explain/explanation';
 import type { Node, NetworkContext } from '../model/node';
 import type { Outcome } from '../reconcile/outcome';
 import type { Check } from './check';
@@ -12,21 +12,21 @@ export interface Findings {
   readonly outcome: Outcome;
   readonly networkContext: NetworkContext;
   /** One-address range. Absent if the connection starts on the node itself. */
-  readonly pod?: Cidr;
+  readonly pod?: Address;
   /** The destination on the command line. */
-  readonly requested: { readonly address: Cidr; readonly port: number };
+  readonly requested: { readonly address: Address; readonly port: number };
   /** The destination after the node's NAT rules, if they name exactly one: `reach` is about this one. */
-  readonly destination: Cidr;
+  readonly destination: Address;
   /** The cluster's own ranges, from the config and the cloud. */
   readonly clusterRanges: readonly { readonly cidr: Cidr; readonly of: 'pods' | 'services' }[];
   /** What the node's rules do to the packet, or why they could not be read. */
   readonly rules: Explanation | PeermasqError;
-  /** The checks of the cloud's network. */
+  /** The checks of the cloud's network, in the order of `CloudCheckName`. */
   readonly reach: readonly Check[];
 }
 
 export interface Diagnosis {
-  /** In the order of `checkNames`. */
+  /** In the order of `CheckName`. */
   readonly checks: readonly Check[];
   readonly broken: Check | null;
   /** A one-line summary. */

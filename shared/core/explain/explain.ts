@@ -1,55 +1,59 @@
-import { formatAddress } from './address';
 import { findRootCause } from './diagnose/cause';
-import { masqueradeCommand } from './diagnose/fix';
-import type { Snapshot } from './model';
-import type { Explanation, Packet, SocketAddress } from './simulate/packet';
 import { summarizeTrace } from './diagnose/trace';
-import { walk, type Verdict, type Evaluation } from './simulate/walk';
+import type { Explanation, SocketAddress } from './explanation';
+import { formatAddress } from './ranges';
+import type { Packet } from './simulate/packet';
+import type { Snapshot } from './snapshot';
+import { egressOf, walk } from './simulate/walk';
+import type { EgressVerdict, Evaluation } from './simulate/trace';
 
 /**
- * Follows the first packet of a connection through the rules of a node. What the dump or the packet does not
- * tell is not guessed: both outcomes are followed, and the answer is `unknown` where they differ.
+ * Follows the first packet of a connection through a node's rules. If the snapshot or the packet does not say how a
+ * rule ends, both outcomes are followed, and the answer is `unknown` if they differ.
  */
 export function explain(snapshot: Snapshot, packet: Packet): Explanation {
   const trace = walk(snapshot, packet);
-  const egress = trace.verdicts.filter((verdict) => verdict.kind === 'egress');
-  const translated = egress.filter(({ translation }) => translation !== undefined);
-  const { cause, reason, backend, fix = null } = findRootCause(snapshot, packet, trace);
+  const egress = egressOf(trace);
   const sources = sourcesOf(egress, packet);
   const isComplete = egress.every(({ translation }) => translation?.sources.length !== 0);
+  const { cause, reason, fix } = findRootCause({ snapshot, packet, trace });
+  const { path, omitted } = summarizeTrace(trace.evaluations);
   return {
-    masqueraded:
-      translated.length === egress.length ? egress.length > 0 : translated.length > 0 ? 'unknown' : false,
+    masqueraded: isMasqueraded(egress),
     source: isComplete && sources.length === 1 ? (sources[0] ?? null) : null,
     sources,
     destinations: destinationsOf(egress, packet),
     redirectedBy: trace.evaluations.filter(isRedirecting).map(({ rule }) => rule.text),
     mayBeDropped: egress.length > 0 && trace.verdicts.some(({ kind }) => kind === 'dropped'),
-    ...summarizeTrace(trace.evaluations),
+    path,
+    omitted,
     cause,
     reason,
-    fix: backend ? masqueradeCommand(snapshot, packet, backend) : fix,
+    fix,
   };
 }
 
-type EgressVerdicts = readonly Extract<Verdict, { kind: 'egress' }>[];
+function isMasqueraded(egress: readonly EgressVerdict[]): boolean | 'unknown' {
+  const translated = egress.filter(({ translation }) => translation !== undefined);
+  if (translated.length === 0) return false;
+  return translated.length === egress.length || 'unknown';
+}
 
 const isRedirecting = ({ rule, matched }: Evaluation) =>
   matched !== false && rule.targets.some(({ kind }) => kind === 'dnat' || kind === 'rewrite');
 
-function destinationsOf(egress: EgressVerdicts, { destination: { family } }: Packet): SocketAddress[] {
+function destinationsOf(
+  egress: readonly EgressVerdict[],
+  { destination: { family } }: Packet,
+): SocketAddress[] {
   const socketAddresses = egress.map(({ destination, destinationPort }) => ({
     address: destination === undefined ? null : formatAddress(family, destination),
     port: destinationPort ?? null,
   }));
-  return [
-    ...new Map(
-      socketAddresses.map((socketAddress) => [JSON.stringify(socketAddress), socketAddress]),
-    ).values(),
-  ];
+  return [...new Map(socketAddresses.map((one) => [JSON.stringify(one), one])).values()];
 }
 
-function sourcesOf(egress: EgressVerdicts, { source }: Packet): string[] {
-  const addresses = egress.flatMap(({ translation }) => translation?.sources ?? [source.first]);
+function sourcesOf(egress: readonly EgressVerdict[], { source }: Packet): string[] {
+  const addresses = egress.flatMap(({ translation }) => translation?.sources ?? [source.value]);
   return [...new Set(addresses)].map((address) => formatAddress(source.family, address));
 }

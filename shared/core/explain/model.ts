@@ -1,56 +1,78 @@
 import { PermanentError } from '../model/errors';
-import type { Step } from './simulate/packet';
 
-export type Backend = Step['backend'];
+export type Backend = 'iptables-nft' | 'iptables-legacy' | 'nft';
 export type Family = 4 | 6;
 export type Hook = 'prerouting' | 'forward' | 'output' | 'postrouting';
+export type Side = 'source' | 'destination';
+/** Of an interface: the packet arrives on it, or leaves through it. */
+export type Direction = 'in' | 'out';
 
-/** `unknown` stays unknown until the end: both outcomes are followed. */
+/** `unknown` is never resolved by a guess: both outcomes are followed. */
 export type Ternary = boolean | 'unknown';
 
-/** Addresses or numbers from `first` to `last`, both included. */
+export const not = (value: Ternary): Ternary => (value === 'unknown' ? value : !value);
+
+export function allOf(values: Iterable<Ternary>): Ternary {
+  let result: Ternary = true;
+  for (const value of values) {
+    if (value === false) return false;
+    if (value === 'unknown') result = value;
+  }
+  return result;
+}
+
+export function anyOf(values: Iterable<Ternary>): Ternary {
+  let result: Ternary = false;
+  for (const value of values) {
+    if (value === true) return true;
+    if (value === 'unknown') result = value;
+  }
+  return result;
+}
+
+/** Addresses or numbers from `first` to `last`, inclusive. */
 export interface Range<T extends bigint | number = bigint> {
   readonly first: T;
   readonly last: T;
 }
 
-/** `original-`: as the connection had it before any translation. */
-export type AddressOf = 'source' | 'destination' | 'original-source' | 'original-destination';
-export type PortOf = 'source' | 'destination' | 'either' | 'original-source' | 'original-destination';
-export type MarkOf = 'packet' | 'connection';
+/** `original-`: of the connection, before any translation. */
+export type AddressField = Side | 'original-source' | 'original-destination';
+export type PortField = AddressField | 'either';
+export type MarkField = 'packet' | 'connection';
 
 export type Condition =
   | {
       readonly kind: 'address';
-      readonly of: AddressOf;
+      readonly field: AddressField;
       readonly family: Family;
       readonly ranges: readonly Range[];
     }
-  /** A name that ends in `+` stands for every name that begins so. */
-  | { readonly kind: 'interface'; readonly of: 'in' | 'out'; readonly names: readonly string[] }
+  /** A name that ends in `+` is a prefix. */
+  | { readonly kind: 'interface'; readonly direction: Direction; readonly names: readonly string[] }
   /** IP protocol numbers. */
   | { readonly kind: 'protocol'; readonly ranges: readonly Range<number>[] }
-  | { readonly kind: 'port'; readonly of: PortOf; readonly ranges: readonly Range<number>[] }
-  /** The mark under `mask` lies in one of the spans. */
+  | { readonly kind: 'port'; readonly field: PortField; readonly ranges: readonly Range<number>[] }
+  /** `mark & mask` is in one of the ranges. */
   | {
       readonly kind: 'mark';
-      readonly of: MarkOf;
+      readonly field: MarkField;
       readonly mask: number;
       readonly ranges: readonly Range<number>[];
     }
   /**
-   * `on`: only addresses of the interface it comes in or goes out by count. `isOne`: an address has one type, as nft
-   * has it.
+   * `limitTo`: only addresses of the packet's interface in that direction count.
+   * `hasSingleType`: as in nft, where an address has one type; in iptables an IPv6 address can be LOCAL and UNICAST.
    */
   | {
       readonly kind: 'addrtype';
-      readonly of: 'source' | 'destination';
+      readonly side: Side;
       readonly types: readonly string[];
-      readonly on?: 'in' | 'out';
-      readonly hasSingleType?: boolean;
+      readonly limitTo: Direction | undefined;
+      readonly hasSingleType: boolean;
     }
-  | { readonly kind: 'set'; readonly name: string; readonly of: readonly ('source' | 'destination')[] }
-  /** Of conntrack: NEW, ESTABLISHED…, DNAT, SNAT. */
+  | { readonly kind: 'set'; readonly name: string; readonly sides: readonly Side[] }
+  /** Conntrack states: NEW, ESTABLISHED…, DNAT, SNAT. */
   | { readonly kind: 'state'; readonly states: readonly string[] }
   | { readonly kind: 'tcp-flags'; readonly mask: readonly string[]; readonly set: readonly string[] }
   | { readonly kind: 'icmp'; readonly type: number; readonly code: number | undefined }
@@ -59,23 +81,30 @@ export type Condition =
   | { readonly kind: 'any'; readonly alternatives: readonly (readonly RuleMatch[])[] }
   | { readonly kind: 'unknown'; readonly reason: string };
 
-export type RuleMatch = Condition & { readonly negated: boolean; readonly text: string };
+export type RuleMatch = Condition & { readonly isNegated: boolean; readonly text: string };
+
+/** A match that peermasq cannot evaluate. */
+export const unknownMatch = (text: string, reason: string): RuleMatch => ({
+  kind: 'unknown',
+  reason,
+  isNegated: false,
+  text,
+});
 
 export type RuleTarget =
-  | { readonly kind: 'accept' | 'drop' | 'return' | 'notrack' | 'redirect' | 'unknown' }
-  /** Addresses, ports or other parts of the packet are written over, behind the back of conntrack. */
+  | { readonly kind: 'accept' | 'drop' | 'return' | 'notrack' | 'masquerade' | 'redirect' | 'unknown' }
+  /** Overwrites addresses, ports or other parts of the packet without conntrack. */
   | { readonly kind: 'rewrite' }
-  | { readonly kind: 'masquerade' }
   | { readonly kind: 'jump' | 'goto'; readonly chain: string }
   /** mark = (mark & ~clear) ^ (from & mask) */
   | {
       readonly kind: 'mark';
-      readonly of: MarkOf;
+      readonly field: MarkField;
       readonly clear: number;
-      readonly from: number | MarkOf;
+      readonly from: number | MarkField;
       readonly mask: number;
     }
-  /** One of these addresses becomes the source; none of them is known where the list is empty. */
+  /** The source becomes one of these addresses; an empty list means that none is known. */
   | { readonly kind: 'snat'; readonly family: Family; readonly ranges: readonly Range[] }
   /** Without addresses only the port changes; without ports the port stays. */
   | {
@@ -85,13 +114,13 @@ export type RuleTarget =
     };
 
 export interface Rule {
-  /** From 1. */
+  /** Position in the chain, from 1; 0 for the chain's policy. */
   readonly number: number;
   readonly text: string;
   readonly matches: readonly RuleMatch[];
-  /** In order. The packet goes on to the next rule after those that end nothing. */
+  /** Applied in order. After those that end nothing the packet goes on to the next rule. */
   readonly targets: readonly RuleTarget[];
-  /** By which nft takes it away. */
+  /** By which nft deletes the rule. */
   readonly handle?: number;
 }
 
@@ -102,10 +131,22 @@ export interface Chain {
 
 export interface Table {
   readonly backend: Backend;
-  /** `nat`; of nft with its family: `ip peermasq`. */
+  /** `nat`; for nft with its family: `ip peermasq`. */
   readonly name: string;
+  /** Both parts of the name, for nft. */
+  readonly nft?: { readonly family: string; readonly name: string };
   readonly families: readonly Family[];
   readonly chains: Map<string, Chain>;
+}
+
+/** The chain that a target jumps to. */
+export const calledChain = (target: RuleTarget, { chains }: Table): Chain | undefined =>
+  target.kind === 'jump' || target.kind === 'goto' ? chains.get(target.chain) : undefined;
+
+/** `ip6tables-nft`; without a backend `ip6tables`. */
+export function iptablesCommand(family: Family, backend?: Backend): string {
+  const command = family === 6 ? 'ip6tables' : 'iptables';
+  return backend === undefined ? command : backend.replace('iptables', command);
 }
 
 /** A chain that the kernel itself calls. */
@@ -116,81 +157,21 @@ export interface BaseChain {
   readonly isNat: boolean;
   readonly priority: number;
   readonly policy: 'accept' | 'drop';
-  /** Of one that the dump does not show: which it is, and what would show it. */
+  /** For a chain that is not in the dump: which one it is, and which command prints it. */
   readonly unreadable?: string;
 }
 
-export interface AddressSet {
-  readonly name: string;
-  /** As ipset names it: `hash:net,port`, `list:set`. */
-  readonly type: string;
-  readonly family: Family;
-  /** Bits of the addresses that count (`netmask` of ipset). */
-  readonly prefix: number;
-  /** Entries as they are printed, without options. */
-  readonly entries: readonly { readonly text: string; readonly isExcluded: boolean }[];
-}
-
-export interface InterfaceAddress {
-  readonly device: string;
-  readonly family: Family;
-  readonly address: bigint;
-  readonly prefix: number;
-  readonly isSecondary: boolean;
-  readonly scope: string;
-  readonly broadcast: bigint | undefined;
-}
-
-export interface KernelRoute {
-  readonly type: string;
-  readonly family: Family;
-  readonly first: bigint;
-  readonly prefix: number;
-  readonly metric: number;
-  /** More than one: the kernel chooses by a hash of the flow. */
-  readonly nextHops: readonly { readonly device: string | undefined; readonly via: bigint | undefined }[];
-}
-
-/** Of `ip rule`: has another table than main decide for packets as these; for all, where none of it is there. */
-export interface RoutingRule {
-  readonly family: Family;
-  readonly from: Range | undefined;
-  readonly to: Range | undefined;
-  readonly mark: { readonly value: number; readonly mask: number } | undefined;
-}
-
-/** What a node has in force, as far as a dump tells it. */
-export interface Snapshot {
-  readonly baseChains: readonly BaseChain[];
-  /** Those whose programs the dump holds the output of. */
-  readonly backends: ReadonlySet<Backend>;
-  readonly sets: ReadonlyMap<string, AddressSet>;
-  /** Sets whose entries rules change while packets pass. */
-  readonly changingSets: ReadonlySet<string>;
-  /** Empty where the dump has none. */
-  readonly addresses: readonly InterfaceAddress[];
-  readonly routes: readonly KernelRoute[];
-  readonly routingRules: readonly RoutingRule[];
-}
-
-/** A mark of which only the bits in `known` are certain. */
-export interface Mark {
-  readonly value: number;
-  readonly known: number;
-}
-
-/** What was read is no dump, or not the whole of one. */
+/** The text is not a dump, or not a complete one. */
 export class DumpError extends PermanentError {
   /** From 1. */
   readonly line: number;
 
-  constructor(line: number, found: string, expected: string, cause?: unknown) {
+  constructor({ line, found, expected }: { line: number; found: string; expected: string }) {
     const shown = found.length > 80 ? `${found.slice(0, 77)}...` : found;
     super(
       'bad-dump',
-      `Line ${line} of the dump: expected ${expected}, read: ${shown.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd')}`,
-      'Give the whole output of `iptables-save`, and with it that of `ipset save`, `ip -o addr`, `ip route` and `ip rule`; or of `nft -j list ruleset`.',
-      cause,
+      `Line ${line} of the dump: expected ${expected}, found: ${shown.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd')}`,
+      'Give the complete output of `iptables-save`, together with `ipset save`, `ip -o addr`, `ip route` and `ip rule`; or of `nft -j list ruleset`.',
     );
     this.line = line;
   }

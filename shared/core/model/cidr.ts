@@ -11,12 +11,25 @@ export interface Cidr {
   readonly text: string;
 }
 
+/** One address. It has no prefix length: an interface's address is not a range. */
+export interface Address {
+  readonly family: 4 | 6;
+  readonly value: bigint;
+  /** In canonical form: `10.0.0.1`, `fd00::1`. */
+  readonly text: string;
+}
+
 const widths = { 4: 32, 6: 128 } as const;
 
-function make(family: 4 | 6, first: bigint, prefix: number): Cidr {
-  const address = family === 4 ? Address4.fromBigInt(first) : Address6.fromBigInt(first);
-  return { family, first, prefix, text: `${address.correctForm()}/${prefix}` };
-}
+const formatAddress = (family: 4 | 6, value: bigint): string =>
+  (family === 4 ? Address4.fromBigInt(value) : Address6.fromBigInt(value)).correctForm();
+
+const make = (family: 4 | 6, first: bigint, prefix: number): Cidr => ({
+  family,
+  first,
+  prefix,
+  text: `${formatAddress(family, first)}/${prefix}`,
+});
 
 const sizeOf = ({ family, prefix }: Cidr): bigint => 1n << BigInt(widths[family] - prefix);
 
@@ -72,9 +85,10 @@ function readAddress(family: 4 | 6, address: string, text: string): bigint {
   }
 }
 
-/** The one-address range of `10.0.0.1` or `fd00::1`. @throws CidrError */
-export function parseAddress(text: string): Cidr {
-  return parseCidr(`${text}/${text.includes(':') ? 128 : 32}`);
+/** Reads `10.0.0.1` or `fd00::1`. @throws CidrError */
+export function parseAddress(text: string): Address {
+  const { family, first } = parseCidr(`${text}/${text.includes(':') ? 128 : 32}`);
+  return { family, value: first, text: formatAddress(family, first) };
 }
 
 const isCidrError = (error: unknown): boolean => error instanceof CidrError;
@@ -83,18 +97,23 @@ const isCidrError = (error: unknown): boolean => error instanceof CidrError;
 export const tryParseCidr = (text: string): Cidr | undefined => tryParse(() => parseCidr(text), isCidrError);
 
 /** As `parseAddress`; undefined for text that is not an address. */
-export const tryParseAddress = (text: string): Cidr | undefined =>
+export const tryParseAddress = (text: string): Address | undefined =>
   tryParse(() => parseAddress(text), isCidrError);
 
-/** The first address, as it is printed: `10.0.0.1`, `fd00::1`. */
-export const addressOf = ({ text }: Cidr): string => text.slice(0, text.lastIndexOf('/'));
+/** The range that holds only this address. */
+export const toCidr = ({ family, value }: Address): Cidr => make(family, value, widths[family]);
 
 /** IPv4 before IPv6, then by first address, then the wider range first. */
 export function compareCidrs(a: Cidr, b: Cidr): number {
   return a.family - b.family || (a.first < b.first ? -1 : a.first > b.first ? 1 : a.prefix - b.prefix);
 }
 
-export function contains(outer: Cidr, inner: Cidr): boolean {
+export function contains(range: Cidr, { family, value }: Address): boolean {
+  return range.family === family && range.first <= value && value < range.first + sizeOf(range);
+}
+
+/** Whether every address of `inner` is in `outer`. */
+export function covers(outer: Cidr, inner: Cidr): boolean {
   return (
     outer.family === inner.family &&
     outer.first <= inner.first &&
@@ -104,13 +123,13 @@ export function contains(outer: Cidr, inner: Cidr): boolean {
 
 /** CIDRs either nest or are disjoint. */
 export function overlaps(a: Cidr, b: Cidr): boolean {
-  return contains(a, b) || contains(b, a);
+  return covers(a, b) || covers(b, a);
 }
 
 /** What of `from` is left without `removed`, as few CIDRs as possible, in order. */
 export function subtract(from: Cidr, removed: readonly Cidr[]): Cidr[] {
   const overlapping = removed.filter((other) => overlaps(from, other));
-  if (overlapping.some((other) => contains(other, from))) return [];
+  if (overlapping.some((other) => covers(other, from))) return [];
   if (overlapping.length === 0) return [from];
   const half = make(from.family, from.first, from.prefix + 1);
   const otherHalf = make(from.family, from.first + sizeOf(half), half.prefix);
@@ -131,7 +150,7 @@ export function aggregate<T extends { readonly cidr: Cidr }>(entries: readonly T
   const done: { cidr: Cidr; from: T[] }[] = [];
   for (const entry of entries.toSorted((a, b) => compareCidrs(a.cidr, b.cidr))) {
     const last = done.at(-1);
-    if (last && contains(last.cidr, entry.cidr)) {
+    if (last && covers(last.cidr, entry.cidr)) {
       last.from.push(entry);
       continue;
     }
@@ -147,7 +166,7 @@ function mergeHalves(done: { cidr: Cidr; from: unknown[] }[]): void {
     const [low, high] = done.slice(-2);
     if (!high || low?.cidr.prefix !== high.cidr.prefix) return;
     const whole = aligned(low.cidr.family, low.cidr.first, low.cidr.prefix - 1);
-    if (!contains(whole, high.cidr)) return;
+    if (!covers(whole, high.cidr)) return;
     done.splice(-2, 2, { cidr: whole, from: [...low.from, ...high.from] });
   }
 }

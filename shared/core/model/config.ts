@@ -1,6 +1,6 @@
 import { isMap, isNode, LineCounter, parseDocument, type Document } from 'yaml';
 import * as z from 'zod';
-import { CidrError, contains, parseCidr, type Cidr } from './cidr';
+import { CidrError, covers, parseCidr, type Cidr } from './cidr';
 import { messageOf, PermanentError } from './errors';
 import { routeSourceKinds, type RouteSourceKind } from './node';
 import { reservedReason } from './reserved-ranges';
@@ -119,7 +119,7 @@ function rejectOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void
   const own = [...pods, ...services].filter(isCidr);
   masquerade.forEach((entry, index) => {
     const { cidr } = partialRange.parse(entry);
-    const containing = isCidr(cidr) && own.find((range) => contains(range, cidr));
+    const containing = isCidr(cidr) && own.find((range) => covers(range, cidr));
     if (!containing) return;
     const message = `${cidr.text} lies inside ${containing.text}, the cluster's own range; pods reach it without masquerading`;
     context.addIssue({ code: 'custom', path: ['masquerade', index, 'cidr'], message });

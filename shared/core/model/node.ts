@@ -1,4 +1,4 @@
-import type { Cidr } from './cidr';
+import type { Address, Cidr } from './cidr';
 import type { RecordedState } from './report';
 
 export interface AwsNodeRef {
@@ -36,8 +36,8 @@ export interface Node {
   readonly state: 'starting' | 'running' | 'stopped' | 'gone';
   readonly platform: 'linux' | 'windows' | 'bottlerocket';
   readonly isControlPlane: boolean;
-  /** The primary private address, without a prefix length. */
-  readonly address?: string;
+  /** The primary private address. */
+  readonly address?: Address;
   readonly launchedAt?: Date;
   /** What it last proved, as the cloud mirrors it. */
   readonly recorded?: RecordedState;

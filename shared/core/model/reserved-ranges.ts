@@ -1,4 +1,4 @@
-import { contains, overlaps, parseCidr, type Cidr } from './cidr';
+import { contains, covers, overlaps, parseCidr, type Address, type Cidr } from './cidr';
 
 /**
  * Ranges that no rule may masquerade to, and why (IANA special-purpose registries, RFC 6890). The node program
@@ -21,7 +21,7 @@ export const reserved = (
 export function reservedReason(cidr: Cidr): string | undefined {
   if (cidr.prefix === 0) return 'holds every address there is';
   const hit = reserved.find((entry) => overlaps(entry.cidr, cidr));
-  return hit && `${contains(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.reason}`;
+  return hit && `${covers(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.reason}`;
 }
 
 /** RFC 1918, RFC 6598, RFC 2544, RFC 1112, RFC 4193. */
@@ -35,5 +35,6 @@ const internal = [
   'fc00::/7',
 ].map(parseCidr);
 
-/** No address of the internet: no gateway leads there. */
-export const isInternal = (range: Cidr): boolean => internal.some((outer) => contains(outer, range));
+/** Not an internet address: an internet gateway does not lead there. */
+export const isInternal = (address: Address): boolean => internal.some((range) => contains(range, address));
+export const isInternalRange = (range: Cidr): boolean => internal.some((outer) => covers(outer, range));

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import * as z from 'zod';
-import { addressOf, CidrError, compareCidrs, parseAddress, parseCidr, type Cidr } from './cidr';
+import { CidrError, compareCidrs, parseAddress, parseCidr, toCidr, type Address, type Cidr } from './cidr';
 import { messageOf, PermanentError } from './errors';
 
 /** A range and why it is there; the name becomes the comment of its rule. */
@@ -12,8 +12,7 @@ export interface NamedCidr {
 
 /** A TCP service that the node connects to, to prove that pods can. */
 export interface Probe {
-  /** A one-address range. */
-  readonly address: Cidr;
+  readonly address: Address;
   readonly port: number;
 }
 
@@ -54,8 +53,7 @@ export function parseProbe(text: string): Probe {
 }
 
 export function printProbe({ address, port }: Probe): string {
-  const host = addressOf(address);
-  return address.family === 6 ? `[${host}]:${port}` : `${host}:${port}`;
+  return address.family === 6 ? `[${address.text}]:${port}` : `${address.text}:${port}`;
 }
 
 const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
@@ -76,7 +74,7 @@ export function ruleSetLines({
     ...exemptions.toSorted(byCidr).map(({ cidr, name }) => `exempt ${cidr.text} ${name}`),
     ...destinations.toSorted(byCidr).map(({ cidr, name }) => `masquerade ${cidr.text} ${name}`),
     ...probes
-      .toSorted((a, b) => compareCidrs(a.address, b.address) || a.port - b.port)
+      .toSorted((a, b) => compareCidrs(toCidr(a.address), toCidr(b.address)) || a.port - b.port)
       .map((probe) => `probe ${printProbe(probe)}`),
   ];
 }

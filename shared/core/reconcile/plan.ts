@@ -1,4 +1,13 @@
-import { aggregate, contains, overlaps, parseCidr, subtract, type Aggregate, type Cidr } from '../model/cidr';
+import {
+  aggregate,
+  contains,
+  covers,
+  overlaps,
+  parseCidr,
+  subtract,
+  type Aggregate,
+  type Cidr,
+} from '../model/cidr';
 import { skip, type Skip, type Warning } from './check-eligibility';
 import { requestedKinds, type ClusterConfig } from '../model/config';
 import { messageOf } from '../model/errors';
@@ -118,7 +127,7 @@ function isRouteLoss(
 
 /** Peers know where every pod of this cluster is, also those that only the config tells of. */
 function arePodsRouted(cluster: ClusterConfig, networkContext: NetworkContext): boolean {
-  const isKnown = (pods: Cidr) => networkContext.podRanges.some((range) => contains(range, pods));
+  const isKnown = (pods: Cidr) => networkContext.podRanges.some((range) => covers(range, pods));
   return (
     networkContext.arePodsRouted && cluster.masquerade.includes('peerings') && cluster.pods.every(isKnown)
   );

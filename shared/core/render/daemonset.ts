@@ -9,17 +9,16 @@ export interface DaemonSetOptions {
   readonly image: string;
 }
 
-/** What is installed on every node, and how. */
 interface Installer {
-  /** Of the manifests: both forms may live in one cluster. */
+  /** The name of the manifests. They differ, so that one cluster can have both. */
   readonly name: string;
-  /** Travels as a ConfigMap, and is the standard input of `command`. */
+  /** Stored in the ConfigMap and passed to `command` on stdin. */
   readonly script: string;
   readonly command: readonly string[];
   readonly capabilities: readonly string[];
 }
 
-/** The program comes by its standard input: what is executed on a node is nothing that lies around there. */
+/** The script comes on stdin, so that the node never executes a file that someone else could have written. */
 const runOnNode = (commands: string) => `set -e
 umask 077
 ${commands}
@@ -27,27 +26,26 @@ rm /run/peermasq-install.sh
 `;
 
 const installWatcher =
-  runOnNode(`[ -d /run/systemd/system ] || { echo 'peermasq: this node has no systemd to keep the watcher running' >&2; exit 1; }
+  runOnNode(`[ -d /run/systemd/system ] || { echo 'peermasq: the watcher needs systemd, which this node does not have' >&2; exit 1; }
 cat > /run/peermasq-install.sh
 bash /run/peermasq-install.sh watch --install`);
 
 const runScript = runOnNode(`cat > /run/peermasq-install.sh
 sh /run/peermasq-install.sh`);
 
-const folder = '/peermasq';
+const mountPath = '/peermasq';
 const labelsOf = (name: string) => ({ 'app.kubernetes.io/name': name });
 
 /**
- * What entering the node's namespaces takes, and not one less (see test/lab/boot); AppArmor's default profile would
- * deny the look at process 1 that comes first.
+ * The minimum for nsenter (see test/lab/boot). AppArmor's default profile would deny reading process 1, hence
+ * `Unconfined` below.
  */
 const nsenterCapabilities = ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'];
 
 /**
- * Kubernetes manifests that install the watcher on every node of a cluster, once: for nodes that were handed their
- * rules too late and must not be restarted. The rules come from the functions all the same, as instance metadata.
+ * Manifests that install the watcher on every node, for nodes that booted before they had their metadata and must
+ * not be restarted. The rule sets still come from the functions, as instance metadata.
  * @param program the text of the node program
- * @returns YAML: a ConfigMap and a DaemonSet
  */
 export function renderDaemonSet(program: string, options: DaemonSetOptions): string {
   return manifests(
@@ -62,9 +60,8 @@ export function renderDaemonSet(program: string, options: DaemonSetOptions): str
 }
 
 /**
- * The same for clusters that have no functions: they apply one rule set on every node, and again when it boots.
- * Here no service of the node's does that, so it takes the node's network and the right to change its rules, too.
- * @returns YAML: a ConfigMap and a DaemonSet
+ * Manifests for clusters without functions: they apply one rule set on every node, again after each boot. The pod
+ * changes the rules itself, so it also needs the network namespace of the node and NET_ADMIN.
  */
 export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, options: DaemonSetOptions): string {
   return manifests(
@@ -72,7 +69,7 @@ export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, option
       name: 'peermasq-ruleset',
       script: renderStartupScript(program, ruleSet),
       command: nsenterCommand(['mount', 'net'], runScript),
-      // iptables-legacy opens a raw socket; where that cannot be read, the other backend is taken for the node's.
+      // Without NET_RAW iptables-legacy cannot list its rules, and the wrong backend would be detected.
       capabilities: [...nsenterCapabilities, 'NET_ADMIN', 'NET_RAW'],
     },
     options,
@@ -107,7 +104,7 @@ function daemonSet(installer: Installer, { namespace, image }: DaemonSetOptions)
       selector: { matchLabels: labels },
       updateStrategy: { rollingUpdate: { maxUnavailable: '10%' } },
       template: {
-        // Another script is another pod: a changed ConfigMap alone restarts none.
+        // A changed ConfigMap alone does not restart pods.
         metadata: { labels, annotations: { 'peermasq/script': digest(script) } },
         spec: {
           automountServiceAccountToken: false,
@@ -125,7 +122,6 @@ function daemonSet(installer: Installer, { namespace, image }: DaemonSetOptions)
 
 const digest = (text: string) => createHash('sha256').update(text).digest('hex').slice(0, 12);
 
-/** Not privileged. */
 function installContainer(image: string, { command, capabilities }: Installer) {
   return {
     name: 'install',
@@ -139,11 +135,11 @@ function installContainer(image: string, { command, capabilities }: Installer) {
       appArmorProfile: { type: 'Unconfined' },
     },
     resources: { requests: { cpu: '10m', memory: '16Mi' }, limits: { memory: '64Mi' } },
-    volumeMounts: [{ name: 'program', mountPath: folder, readOnly: true }],
+    volumeMounts: [{ name: 'program', mountPath, readOnly: true }],
   };
 }
 
-/** What runs in namespaces of the node, with none of the container's environment. */
+/** Without the environment of the container. */
 function nsenterCommand(namespaces: readonly string[], commands: string): readonly string[] {
   const entered = namespaces.map((namespace) => `--${namespace}`);
   const clean = ['env', '--ignore-environment', 'bash', '-c', commands];
@@ -152,7 +148,7 @@ function nsenterCommand(namespaces: readonly string[], commands: string): readon
 
 export const installWatcherCommand = nsenterCommand(['mount'], installWatcher);
 
-/** A DaemonSet's pods must run on; this one may do nothing. */
+/** The pods of a DaemonSet have to keep running; this container has no privileges. */
 function pauseContainer(image: string) {
   return {
     name: 'done',

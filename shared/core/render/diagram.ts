@@ -1,6 +1,6 @@
 import type { RouteSourceKind } from '../model/node';
 
-/** Networks, what they route to, their clusters, and how far those masquerade to it. */
+/** Networks with their clusters, and how the clusters reach the ranges that the networks route to. */
 export interface Diagram {
   readonly networks: readonly DiagramNetwork[];
   readonly remotes: readonly DiagramRemote[];
@@ -18,7 +18,7 @@ export interface DiagramNetwork {
   }[];
 }
 
-/** Ranges behind one peering, gateway or line of the config. */
+/** The ranges behind one peering or gateway, or under one name in the config. */
 export interface DiagramRemote {
   readonly id: string;
   readonly via: string;
@@ -26,7 +26,6 @@ export interface DiagramRemote {
   readonly ranges: readonly string[];
 }
 
-/** From a cluster to what lies behind a peering. */
 export interface DiagramConnection {
   readonly cluster: string;
   readonly remote: string;
@@ -40,10 +39,9 @@ export const coverageLabels: Readonly<Record<Coverage, string>> = {
   planned: 'planned, not proven',
   'not-needed': 'not needed: pods are routed',
   'not-masqueraded': 'not masqueraded',
-  blackhole: 'leads nowhere',
+  blackhole: 'blackhole',
 };
 
-/** What each box says, line by line. */
 export const networkLines = ({ name, ranges }: DiagramNetwork): string[] => [name, ...truncateRanges(ranges)];
 export const clusterLines = ({ name, nodes, proven }: DiagramNetwork['clusters'][number]): string[] => [
   name,

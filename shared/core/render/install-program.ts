@@ -1,21 +1,21 @@
 import { gzipSync } from 'node:zlib';
 
-/** As text the program would need escapes wherever it travels; packed it also takes a third of the room. */
+/** Base64 needs no quoting in any format that carries it, and compressed the program is a third of its size. */
 function packedLines(program: string): string {
   const packed = gzipSync(program, { level: 9 }).toString('base64');
   return (packed.match(/.{1,120}/g) ?? []).join('\n');
 }
 
 /**
- * Shell that writes the node program to the file "$written", which goes with the shell. Nothing needs an executable
- * bit, so that file systems may be mounted noexec. Plain sh.
+ * POSIX shell code that writes the node program to "$written" and deletes it when the shell exits. The file needs no
+ * executable bit, because its file system may be mounted noexec.
  */
 export const unpackProgram = (program: string): string => `trap 'rm -f "$written"' EXIT
 base64 -d <<'END' | gzip -d > "$written"
 ${packedLines(program)}
 END`;
 
-/** Shell that keeps the node program at "$folder"/peermasq.sh: written beside the old one and renamed, it is always whole. */
+/** POSIX shell code that installs the node program as "$folder"/peermasq.sh, atomically by rename. */
 export const installProgram = (program: string): string => `folder="\${PEERMASQ_DIR:-/var/lib/peermasq}"
 umask 077
 mkdir -p "$folder"

@@ -2,13 +2,12 @@ import { Document } from 'yaml';
 import { aggregate, parseCidr, subtract, type Cidr } from '../model/cidr';
 import type { RuleSet } from '../model/rule-set';
 
-/** What ip-masq-agent leaves alone unless told (kubernetes-sigs/ip-masq-agent, README: RFC 1918). */
+/** The ranges that ip-masq-agent does not masquerade by default (kubernetes-sigs/ip-masq-agent, README). */
 const defaultRanges = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(parseCidr);
 
 /**
- * A rule set as the config of ip-masq-agent, for clusters that run it: it names what is not masqueraded, so the
- * destinations are cut out of the private ranges. It knows neither sources nor interfaces.
- * @returns YAML: a ConfigMap. IPv4 alone: that is what the agent does unless it is told otherwise.
+ * A rule set as ConfigMap for ip-masq-agent. The agent lists what is not masqueraded, so the destinations are
+ * subtracted from the private ranges. It has no settings for sources and interfaces, and only does IPv4 by default.
  */
 export function renderIpMasqAgent({ destinations, exemptions }: RuleSet): string {
   const isIpv4 = ({ family }: Cidr) => family === 4;

@@ -7,7 +7,7 @@ import {
   type Diagram,
 } from './diagram';
 
-/** Dotted is what does not hold yet; thick is proven. */
+/** Dotted lines are not in force, thick ones are proven. */
 const arrows: Readonly<Record<Coverage, string>> = {
   proven: '==>',
   planned: '-.->',
@@ -16,7 +16,6 @@ const arrows: Readonly<Record<Coverage, string>> = {
   blackhole: '-.-x',
 };
 
-/** For documents that draw Mermaid, as GitHub does. */
 export function renderMermaid({ networks, remotes, connections }: Diagram): string {
   const box = (id: string, lines: readonly string[]) => `${id}["${lines.map(escapeLabel).join('<br/>')}"]`;
   return [
@@ -35,6 +34,6 @@ export function renderMermaid({ networks, remotes, connections }: Diagram): stri
   ].join('\n');
 }
 
-/** Mermaid's own entities; a name from a cloud must not end its quotes. */
+/** Mermaid has its own entities. Without them a name could end the quotes. */
 const escapeLabel = (text: string): string =>
   text.replaceAll(/[#"<>&;\\`\n\r]/g, (character) => `#${character.charCodeAt(0)};`);

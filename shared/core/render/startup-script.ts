@@ -2,12 +2,12 @@ import { printRuleSet, type RuleSet } from '../model/rule-set';
 import { installProgram } from './install-program';
 
 /**
- * A script that needs nothing but itself: it installs the node program and applies the rule set. For instance
- * templates and cloud-init; EC2 takes 16 KB of user data, which is too little for it.
+ * A self-contained script for instance templates and cloud-init: it installs the node program and applies the rule
+ * set. Too large for EC2 user data, which is limited to 16 KB.
  */
 export function renderStartupScript(program: string, ruleSet: RuleSet): string {
   return `#!/bin/sh
-# Puts a peermasq rule set in force. What changes later does not reach this node: that takes the functions.
+# Applies a peermasq rule set. Later changes reach this node only through the functions.
 set -eu
 ${installProgram(program)}
 bash "$folder/peermasq.sh" apply <<'END'

@@ -1,5 +1,6 @@
 import dagre from '@dagrejs/dagre';
 import XMLBuilder from 'fast-xml-builder';
+import { definedOnly } from '../util/collections';
 import {
   clusterLines,
   coverageLabels,
@@ -9,8 +10,11 @@ import {
   type Diagram,
 } from './diagram';
 
-/** Pixels. A character of the monospaced font is 8.4 wide at 14 px. */
-const [lineHeight, padding, characterWidth] = [20, 12, 8.4];
+/** All sizes are in pixels. */
+const lineHeight = 20;
+const padding = 12;
+/** Of a monospaced font at 14 px. */
+const characterWidth = 8.4;
 
 const colours: Readonly<Record<Coverage, string>> = {
   proven: '#1a7f37',
@@ -23,9 +27,9 @@ const colours: Readonly<Record<Coverage, string>> = {
 interface Box {
   readonly lines: readonly string[];
   readonly fill: string;
+  readonly isNetwork?: boolean;
 }
 
-/** An SVG that needs no script and no font of its own. */
 export function renderSvg(diagram: Diagram): string {
   const graph = layoutGraph(diagram);
   const { width = 0, height = 0 } = graph.graph() as { width?: number; height?: number };
@@ -40,7 +44,7 @@ export function renderSvg(diagram: Diagram): string {
       '@viewBox': `0 0 ${Math.ceil(width)} ${Math.ceil(height)}`,
       '@font-family': 'monospace',
       '@font-size': 14,
-      title: 'What peermasq covers',
+      title: 'peermasq coverage',
       g: [...boxes, ...connections],
     },
   });
@@ -51,7 +55,6 @@ interface PlacedBox extends Box {
   readonly y: number;
   readonly width: number;
   readonly height: number;
-  readonly isNetwork: boolean;
 }
 
 interface PlacedConnection {
@@ -70,16 +73,15 @@ function layoutGraph({ networks, remotes, connections }: Diagram) {
   const graph = new dagre.graphlib.Graph({ compound: true, multigraph: true });
   graph.setGraph({ rankdir: 'LR', marginx: 20, marginy: 60, ranksep: 260, nodesep: 60 });
   graph.setDefaultEdgeLabel(() => ({}));
-  const add = (id: string, lines: readonly string[], fill: string, isNetwork = false) =>
-    graph.setNode(id, { lines, fill, isNetwork, ...sizeOf(lines) });
+  const add = (id: string, box: Box) => graph.setNode(id, { ...box, ...sizeOf(box.lines) });
   networks.forEach((network, index) => {
-    add(`network${index}`, networkLines(network), '#f6f8fa', true);
+    add(`network${index}`, { lines: networkLines(network), fill: '#f6f8fa', isNetwork: true });
     for (const cluster of network.clusters) {
-      add(cluster.id, clusterLines(cluster), '#ddf4ff');
+      add(cluster.id, { lines: clusterLines(cluster), fill: '#ddf4ff' });
       graph.setParent(cluster.id, `network${index}`);
     }
   });
-  for (const remote of remotes) add(remote.id, remoteLines(remote), '#fff8c5');
+  for (const remote of remotes) add(remote.id, { lines: remoteLines(remote), fill: '#fff8c5' });
   for (const { cluster, remote, coverage } of connections) {
     const label = sizeOf([coverageLabels[coverage]]);
     graph.setEdge(cluster, remote, { coverage, ...label, labelpos: 'c' });
@@ -91,8 +93,9 @@ function layoutGraph({ networks, remotes, connections }: Diagram) {
 const round = (pixels: number): number => Math.round(pixels * 10) / 10;
 
 function boxElement({ x, y, width, height, lines, fill, isNetwork }: PlacedBox) {
-  const [left, top] = [x - width / 2, y - height / 2];
-  // A network's name stands above the clusters in it.
+  const left = x - width / 2;
+  const top = y - height / 2;
+  // The name of a network is above its box.
   const first = isNetwork ? top - 6 - (lines.length - 1) * lineHeight : top + padding + lineHeight - 5;
   return {
     rect: {
@@ -112,6 +115,8 @@ function boxElement({ x, y, width, height, lines, fill, isNetwork }: PlacedBox) 
   };
 }
 
+const solid: ReadonlySet<Coverage> = new Set(['proven', 'not-needed']);
+
 function connectionElement({ coverage, points, x, y }: PlacedConnection) {
   const stroke = colours[coverage];
   return {
@@ -120,7 +125,7 @@ function connectionElement({ coverage, points, x, y }: PlacedConnection) {
       '@fill': 'none',
       '@stroke': stroke,
       '@stroke-width': 2,
-      ...(coverage !== 'proven' && coverage !== 'not-needed' && { '@stroke-dasharray': '6 4' }),
+      ...definedOnly({ '@stroke-dasharray': solid.has(coverage) ? undefined : '6 4' }),
     },
     text: {
       '@x': round(x),

@@ -15,6 +15,19 @@ export function groupBy<T, Key>(items: readonly T[], keyOf: (item: T) => Key): M
   return groups;
 }
 
+/** The value of an option in a list of words: the item after `marker`. */
+export function itemAfter<T>(items: readonly T[], marker: T): T | undefined {
+  const index = items.indexOf(marker);
+  return index < 0 ? undefined : items[index + 1];
+}
+
+/** Splits a list into parts of at most `size` entries. */
+export function chunks<T>(items: readonly T[], size: number): T[][] {
+  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
+    items.slice(index * size, (index + 1) * size),
+  );
+}
+
 type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };

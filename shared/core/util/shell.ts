@@ -1,7 +1,29 @@
-/** As a shell takes it for one word: names from a cloud stand in commands that people paste. */
+/** Quotes `text` as one shell word: names from a cloud end up in commands that people paste. */
 export const shellQuote = (text: string): string =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${escapeControls(text).replaceAll("'", String.raw`'\''`)}'`;
 
-/** Text from elsewhere, on one line, and with nothing in it that steers a terminal. */
+/** Untrusted text on one line, without characters that control a terminal. */
 export const escapeControls = (text: string): string =>
   text.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}|\p{Cf}/gu, '\ufffd');
+
+// eslint-disable-next-line no-control-regex
+const controlCharacters = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|\p{Cf}/gu;
+
+/** Replaces every character that controls a terminal, except line ends. */
+export const stripControls = (text: string): string => text.replaceAll(controlCharacters, '\ufffd');
+
+/** As `stripControls`, but keeps the escape sequences of colours. */
+export const stripControlsKeepColours = (text: string): string =>
+  text
+    // eslint-disable-next-line no-control-regex
+    .split(/(\u001b\[\d{1,2}m)/)
+    .map((part, index) => (index % 2 === 1 ? part : stripControls(part)))
+    .join('');
+
+/** Escapes the control characters that `JSON.stringify` leaves as they are: those from U+007F on. */
+export const escapeJsonControls = (json: string): string =>
+  json.replaceAll(/[\u007f-\u009f]|\p{Cf}/gu, (text) =>
+    Array.from({ length: text.length }, (_, at) => unicodeEscape(text.charCodeAt(at))).join(''),
+  );
+
+const unicodeEscape = (codeUnit: number): string => `\\u${codeUnit.toString(16).padStart(4, '0')}`;

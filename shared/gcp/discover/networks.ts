@@ -1,7 +1,7 @@
 import type { protos } from '@google-cloud/compute';
 import type { Cidr } from '../../core/model/cidr';
 import type { Route } from '../../core/model/node';
-import { isInternal } from '../../core/model/reserved-ranges';
+import { isInternalRange } from '../../core/model/reserved-ranges';
 import type { Instance } from './instance';
 
 /** The fields of networks, subnetworks and routes, and what they mean. network-inventory.ts reads them from the API. */
@@ -52,7 +52,7 @@ export const subnetRanges = (subnet: Subnetwork): string[] =>
  * Peerings exchange subnet routes, secondary ranges included, except for privately used public addresses
  * (https://cloud.google.com/vpc/docs/vpc-peering#subnet-routes).
  */
-export const isPrivate = (range: Cidr): boolean => range.family === 4 && isInternal(range);
+export const isPrivate = (range: Cidr): boolean => range.family === 4 && isInternalRange(range);
 
 /** A route with tags applies only to instances that have one of them (https://cloud.google.com/vpc/docs/routes). */
 export const appliesTo = ({ tags }: Instance, { tags: routeTags }: ComputeRoute): boolean =>

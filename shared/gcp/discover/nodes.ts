@@ -1,3 +1,4 @@
+import { tryParseAddress } from '../../core/model/cidr';
 import { PeermasqError, PermanentError } from '../../core/model/errors';
 import { nodeKey, type GcpNodeRef, type Node, type NodeRef } from '../../core/model/node';
 import type { Deadline, NodeInventory } from '../../core/cloud';
@@ -155,7 +156,6 @@ const states: Readonly<Record<string, Node['state']>> = {
 
 function toNode(ref: GcpNodeRef, instance: Instance): GcpNode {
   const { name, status, labels, lastStartTimestamp, networkInterfaces } = instance;
-  const address = networkInterfaces?.[0]?.networkIP ?? '';
   return {
     ref,
     instance,
@@ -166,7 +166,7 @@ function toNode(ref: GcpNodeRef, instance: Instance): GcpNode {
     platform: isWindows(instance) ? 'windows' : 'linux',
     isControlPlane: controlPlaneLabels.some((label) => Object.hasOwn(labels ?? {}, label)),
     ...definedOnly({
-      address: address === '' ? undefined : address,
+      address: tryParseAddress(networkInterfaces?.[0]?.networkIP ?? ''),
       launchedAt: lastStartTimestamp ? startedAt(instance) : undefined,
       lastPush: lastPushOf(instance),
     }),

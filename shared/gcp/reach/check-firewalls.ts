@@ -1,19 +1,27 @@
-import { addressOf, contains, parseCidr } from '../../core/model/cidr';
+import { contains, toCidr, tryParseCidr, type Cidr } from '../../core/model/cidr';
+import type { CheckResult } from '../../core/doctor/check';
+import type { GcpNodeRef } from '../../core/model/node';
 import type { Instance } from '../discover/instance';
-import { lastSegment, regionOf, subnetRanges, type NetworkRef } from '../discover/networks';
-import { hasPort, type Flow } from './firewall-rules';
-import { gcloud } from './fix-command';
-import { type PathContext, type CheckResult } from './path-context';
+import { lastSegment, networkKey, regionOf, subnetRanges, type NetworkRef } from '../discover/networks';
 import { checkFirewallRules } from './firewall-result';
-import { gcpRefOf, inProject, orAccessDenied, AccessDenied, type ForwardingRule } from './network-reader';
+import { gcloud, inProject } from './fix-command';
+import { AccessDenied, orAccessDenied, type ForwardingRule } from './network-reader';
+import type { PathContext } from './path-context';
+import { hasPort, type Flow } from './rule-match';
 
-/** Whether the node may send the packet. The answer needs no rule: connections are tracked. */
+/** Do the firewall rules allow the node to send the packet? Return traffic needs no rule. */
 export async function checkNodeFirewall(context: PathContext): Promise<CheckResult> {
   const { reader, connection, instance, ref } = context;
   const { source, destination, port } = connection;
   const flow: Flow = { direction: 'EGRESS', source, destination, port, target: instance };
   const rules = await reader.firewallsOf(connection.node.ref);
-  return checkFirewallRules(flow, rules, await enforcementOrder(context, ref), ref);
+  return checkFirewallRules({
+    flow,
+    rules,
+    order: await enforcementOrder(context, ref),
+    ref,
+    source: toCidr(source),
+  });
 }
 
 async function enforcementOrder(
@@ -24,49 +32,47 @@ async function enforcementOrder(
   return network instanceof AccessDenied ? undefined : network?.networkFirewallPolicyEnforcementOrder;
 }
 
-/** Whether whoever has the destination may get the packet. */
+/** Do the firewall rules of the destination's network allow the packet in? */
 export async function checkPeerFirewall(context: PathContext): Promise<CheckResult> {
-  const { connection, ref } = context;
   const nextHop = await context.nextHop();
-  if (nextHop.kind === 'none')
-    return { state: 'unknown', evidence: ['It is not known which network has the destination.'] };
-  if (nextHop.kind === 'peering') return checkIngress(context, nextHop.sides.remote);
-  if (nextHop.route.to === 'subnet') return checkIngress(context, ref);
-  const { via } = nextHop.route;
-  return {
-    state: 'unknown',
-    evidence: [`What lies behind ${via} has rules of its own for ${addressOf(connection.destination)}.`],
-  };
+  switch (nextHop.kind) {
+    case 'none':
+      return { state: 'unknown', evidence: ['The network of the destination is unknown.'] };
+    case 'peering':
+      return checkIngress(context, nextHop.sides.remote);
+    case 'route': {
+      const { targetKind, via } = nextHop.route;
+      return targetKind === 'subnet'
+        ? checkIngress(context, context.ref)
+        : { state: 'unknown', evidence: [`Cannot check the firewalls behind ${via}.`] };
+    }
+  }
 }
 
+/** @param ref the network of the destination */
 async function checkIngress(context: PathContext, ref: NetworkRef): Promise<CheckResult> {
   const { reader, connection } = context;
-  const address = addressOf(connection.destination);
+  const address = connection.destination.text;
   const instance = await orAccessDenied(reader.instanceAt(ref, address));
   if (instance && !(instance instanceof AccessDenied)) return checkInstanceIngress(context, ref, instance);
-  const rules = await orAccessDenied(reader.forwardingRulesAt(ref, address));
-  const found = rules instanceof AccessDenied ? [] : rules;
-  const [first] = found;
-  if (first)
-    return checkForwardingRule(
-      context,
-      ref,
-      found.find((rule) => forwardsPort(rule, connection.port)) ?? first,
-    );
-  const denied = [instance, rules].filter((one) => one instanceof AccessDenied);
-  const note =
+  const found = await orAccessDenied(reader.forwardingRulesAt(ref, address));
+  const rules = found instanceof AccessDenied ? [] : found;
+  const rule = rules.find((one) => forwardsPort(one, connection.port)) ?? rules[0];
+  if (rule) return checkForwardingRule(context, ref, rule);
+  const denied = [instance, found].filter((one) => one instanceof AccessDenied);
+  const notes =
     denied.length > 0
-      ? denied.map(({ message }) => `Who has ${address} cannot be seen from here: ${message}.`)
+      ? denied.map(({ message }) => `Could not find out what has ${address}: ${message}.`)
       : [
-          `No instance and no forwarding rule of project ${ref.project} has ${address}; it may be of another project.`,
+          `No instance or forwarding rule in project ${ref.project} has ${address}; it may be in another project.`,
         ];
-  return checkNetworkIngress(context, ref, note);
+  return checkNetworkIngress(context, ref, notes);
 }
 
 function ingressFlow({ connection, instance, ref }: PathContext, to: NetworkRef): Flow {
   const { source, destination, port } = connection;
-  const isSame = ref.project === to.project && ref.network === to.network;
-  return { direction: 'INGRESS', source, destination, port, ...(isSame && { origin: instance }) };
+  const flow: Flow = { direction: 'INGRESS', source, destination, port };
+  return networkKey(ref) === networkKey(to) ? { ...flow, origin: instance } : flow;
 }
 
 async function checkInstanceIngress(
@@ -74,20 +80,22 @@ async function checkInstanceIngress(
   ref: NetworkRef,
   target: Instance,
 ): Promise<CheckResult> {
-  const rules = await context.reader.firewallsOf(gcpRefOf(target, ref.project));
+  const rules = await context.reader.firewallsOf(instanceRef(target, ref.project));
   const flow = { ...ingressFlow(context, ref), target };
-  const note = `Instance ${target.name ?? ''} of ${ref.project} has ${addressOf(flow.destination)}.`;
-  const result = checkFirewallRules(
-    flow,
-    rules,
-    await enforcementOrder(context, ref),
-    ref,
-    await sourceRange(context),
-  );
-  return withNotes([note], result);
+  const note = `${flow.destination.text} belongs to instance ${target.name ?? ''} of project ${ref.project}.`;
+  const order = await enforcementOrder(context, ref);
+  const source = await nodeRange(context);
+  return withNotes([note], checkFirewallRules({ flow, rules, order, ref, source }));
 }
 
-/** Rules are for the instances behind a load balancer, whichever these are. */
+const instanceRef = ({ zone, id }: Instance, project: string): GcpNodeRef => ({
+  cloud: 'gcp',
+  project,
+  zone: lastSegment(zone),
+  id: String(id),
+});
+
+/** The rules of the whole network: the instance with the address, or those behind the load balancer, are unknown. */
 async function checkNetworkIngress(
   context: PathContext,
   ref: NetworkRef,
@@ -95,15 +103,13 @@ async function checkNetworkIngress(
 ): Promise<CheckResult> {
   const rules = await context.reader.firewallsIn(ref);
   const order = await enforcementOrder(context, ref);
-  return withNotes(
-    notes,
-    checkFirewallRules(ingressFlow(context, ref), rules, order, ref, await sourceRange(context)),
-  );
+  const source = await nodeRange(context);
+  return withNotes(notes, checkFirewallRules({ flow: ingressFlow(context, ref), rules, order, ref, source }));
 }
 
+/** The decisive sentence comes first. */
 const withNotes = (notes: readonly string[], result: CheckResult): CheckResult => ({
   ...result,
-  // What decides comes first.
   evidence: result.state === 'broken' ? [...result.evidence, ...notes] : [...notes, ...result.evidence],
 });
 
@@ -113,26 +119,24 @@ async function checkForwardingRule(
   rule: ForwardingRule,
 ): Promise<CheckResult> {
   const { connection } = context;
-  const { name, IPAddress, allowGlobalAccess, loadBalancingScheme } = rule;
+  const { IPAddress, allowGlobalAccess, loadBalancingScheme } = rule;
+  const name = rule.name ?? '';
   const region = lastSegment(rule.region);
   const location = [...inProject(ref), '--region', region];
-  const note = `Forwarding rule ${name ?? ''} of ${ref.project} in ${region} has ${IPAddress ?? ''}.`;
+  const note = `${IPAddress ?? ''} belongs to forwarding rule ${name} of project ${ref.project} in ${region}.`;
   if (!forwardsPort(rule, connection.port)) {
-    const problem = `It does not forward tcp:${connection.port}.`;
-    const fix = gcloud('forwarding-rules', 'describe', name ?? '', ...location);
-    return { state: 'broken', evidence: [problem, note], fix };
+    const evidence = [`Forwarding rule ${name} does not forward tcp:${connection.port}.`, note];
+    return { state: 'broken', evidence, fix: gcloud('forwarding-rules', 'describe', name, ...location) };
   }
-  const from = regionOf(connection.node.ref.zone);
-  if (region && region !== from && !allowGlobalAccess) {
-    const problem = `It is for clients in its own region, and the node is in ${from}.`;
-    const fix = gcloud('forwarding-rules', 'update', name ?? '', ...location, '--allow-global-access');
+  const nodeRegion = regionOf(connection.node.ref.zone);
+  if (region && region !== nodeRegion && !allowGlobalAccess) {
+    const problem = `Forwarding rule ${name} accepts clients in ${region} only (no global access), and the node is in ${nodeRegion}.`;
+    const fix = gcloud('forwarding-rules', 'update', name, ...location, '--allow-global-access');
     return { state: 'broken', evidence: [problem, note], fix };
   }
   if (loadBalancingScheme === 'INTERNAL_MANAGED') {
-    return {
-      state: 'ok',
-      evidence: [note, 'It is a proxy: VPC firewall rules do not keep clients from it.'],
-    };
+    const proxy = 'It is a proxy-based load balancer: VPC firewall rules do not apply to its clients.';
+    return { state: 'ok', evidence: [note, proxy] };
   }
   return checkNetworkIngress(context, ref, [note]);
 }
@@ -144,9 +148,10 @@ function forwardsPort({ IPProtocol, allPorts, ports, portRange }: ForwardingRule
   return ranges.some((range) => hasPort(range, port));
 }
 
-/** What a rule is to let in: every node of the subnet, for others come to be. */
-async function sourceRange({ reader, connection, ref }: PathContext): Promise<string> {
+/** A fix allows the whole subnet of the node, because every node needs it. */
+async function nodeRange({ reader, connection: { source }, ref }: PathContext): Promise<Cidr> {
   const subnets = await orAccessDenied(reader.subnetworks(ref));
-  const ranges = subnets instanceof AccessDenied ? [] : subnets.flatMap(subnetRanges);
-  return ranges.find((range) => contains(parseCidr(range), connection.source)) ?? connection.source.text;
+  const texts = subnets instanceof AccessDenied ? [] : subnets.flatMap(subnetRanges);
+  const ranges = texts.flatMap((text) => tryParseCidr(text) ?? []);
+  return ranges.find((range) => contains(range, source)) ?? toCidr(source);
 }

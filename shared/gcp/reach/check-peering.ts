@@ -1,31 +1,27 @@
-import { addressOf } from '../../core/model/cidr';
-import { publicAddressEvidence } from '../../core/doctor/check';
+import type { CheckResult } from '../../core/doctor/check';
 import { isInternal } from '../../core/model/reserved-ranges';
-import type { NetworkRef } from '../discover/networks';
-import { gcloud } from './fix-command';
-import { formatNetwork, type PeeringSides, type PathContext, type CheckResult } from './path-context';
-import { inProject, AccessDenied } from './network-reader';
+import { networkKey, type NetworkRef } from '../discover/networks';
+import { createPeering, deletePeering, gcloud, inNetwork } from './fix-command';
+import { AccessDenied } from './network-reader';
+import type { PathContext, Peering, PeeringSides } from './path-context';
+import { routeEvidence } from './route-lookup';
 
-/** Whether the peering that is to lead to the destination is there, from both sides. */
+/** Is there a peering to the destination that is active on both sides? */
 export async function checkPeering(context: PathContext): Promise<CheckResult> {
   const { ref, connection } = context;
   const nextHop = await context.nextHop();
-  const destination = addressOf(connection.destination);
+  const destination = connection.destination.text;
   switch (nextHop.kind) {
-    case 'route': {
-      const { description, via, to } = nextHop.route;
-      const nextHopText = to === 'subnet' ? '' : `, into ${via}`;
-      return {
-        state: 'not-needed',
-        evidence: [`${formatNetwork(ref)} itself reaches ${destination}: ${description}${nextHopText}.`],
-      };
-    }
+    case 'route':
+      return { state: 'not-needed', evidence: [routeEvidence(ref, nextHop.route)] };
     case 'peering':
-      return { ...evaluatePeering(ref, nextHop.sides) };
+      return evaluatePeering(ref, nextHop.sides);
     case 'none':
-      return isInternal(connection.destination)
-        ? noPeering(ref, destination, nextHop.denied)
-        : { state: 'not-needed', evidence: [publicAddressEvidence(destination)] };
+      if (!isInternal(connection.destination)) {
+        const evidence = `${destination} is a public address: it is reached through the default internet gateway, not a peering.`;
+        return { state: 'not-needed', evidence: [evidence] };
+      }
+      return noPeering(ref, destination, nextHop.denied);
   }
 }
 
@@ -34,64 +30,60 @@ function noPeering(ref: NetworkRef, destination: string, denied: readonly Access
   return {
     state: first ? 'unknown' : 'broken',
     evidence: [
-      `No peering of ${formatNetwork(ref)} is known to lead to a network that has ${destination}.`,
+      `Found no peering of network ${networkKey(ref)} that leads to ${destination}.`,
       ...denied.map(({ message }) => `${message}.`),
     ],
-    fix:
-      first?.command ?? gcloud('networks', 'peerings', 'list', ...inProject(ref), '--network', ref.network),
+    fix: first?.command ?? gcloud('networks', 'peerings', 'list', ...inNetwork(ref)),
   };
 }
 
 function evaluatePeering(ref: NetworkRef, sides: PeeringSides): CheckResult {
   const { peering, remote, remoteNetwork, remotePeering } = sides;
-  const details = peering.stateDetails ? ` (${peering.stateDetails.replace(/\.$/, '')})` : '';
-  const own = `Peering ${peering.name ?? ''} of ${formatNetwork(ref)} is ${peering.state ?? ''}${details}.`;
-  if (remoteNetwork instanceof AccessDenied) {
-    const isActive = peering.state === 'ACTIVE';
-    const evidence = [
-      own,
-      `The other side cannot be seen from here: ${remoteNetwork.message}.`,
-      isActive
-        ? 'A peering is ACTIVE only where both sides match.'
-        : 'A peering is INACTIVE where the other side has none that matches.',
-    ];
-    return isActive ? { state: 'ok', evidence } : { state: 'broken', evidence, fix: create(remote, ref) };
-  }
-  if (!remoteNetwork) return { state: 'broken', evidence: [own, `There is no ${formatNetwork(remote)}.`] };
+  const local = stateEvidence(ref, peering);
+  const fix = createPeering(remote, ref);
+  if (remoteNetwork instanceof AccessDenied) return evaluateLocalSide(sides, remoteNetwork, ref);
+  if (!remoteNetwork)
+    return { state: 'broken', evidence: [local, `Network ${networkKey(remote)} does not exist.`] };
   if (!remotePeering) {
-    const missing = `${capitalize(formatNetwork(remote))} has no peering with ${formatNetwork(ref)}.`;
-    return { state: 'broken', evidence: [own, missing], fix: create(remote, ref) };
+    const missing = `Network ${networkKey(remote)} has no peering with network ${networkKey(ref)}.`;
+    return { state: 'broken', evidence: [local, missing], fix };
   }
-  const evidence = [
-    own,
-    `Peering ${remotePeering.name ?? ''} of ${formatNetwork(remote)} is ${remotePeering.state ?? ''}.`,
-  ];
-  if (peering.state === 'ACTIVE' && remotePeering.state === 'ACTIVE') return { state: 'ok', evidence };
-  return { state: 'broken', evidence, fix: recreate(ref, sides) };
+  const evidence = [local, stateEvidence(remote, remotePeering)];
+  const isActive = peering.state === 'ACTIVE' && remotePeering.state === 'ACTIVE';
+  return isActive
+    ? { state: 'ok', evidence }
+    : { state: 'broken', evidence, fix: recreatePeering(ref, { ...sides, remotePeering }) };
 }
 
-const capitalize = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1);
+function stateEvidence(ref: NetworkRef, { name, state, stateDetails }: Peering): string {
+  const details = stateDetails ? ` (${stateDetails.replace(/\.$/, '')})` : '';
+  return `Peering ${name ?? ''} of network ${networkKey(ref)} is ${state ?? ''}${details}.`;
+}
 
-const longestName = 63;
+/** The state of the readable side tells whether the other side matches. */
+function evaluateLocalSide(
+  { peering, remote }: PeeringSides,
+  denied: AccessDenied,
+  ref: NetworkRef,
+): CheckResult {
+  const evidence = [stateEvidence(ref, peering), `Could not check the other side: ${denied.message}.`];
+  return peering.state === 'ACTIVE'
+    ? { state: 'ok', evidence: [...evidence, 'A peering is ACTIVE only if both sides match.'] }
+    : {
+        state: 'broken',
+        evidence: [...evidence, 'A peering is INACTIVE until the other side has a matching one.'],
+        fix: createPeering(remote, ref),
+      };
+}
 
-const create = (owner: NetworkRef, to: NetworkRef, name = `to-${to.network}`.slice(0, longestName)): string =>
-  gcloud(
-    ...['networks', 'peerings', 'create', name, ...inProject(owner), '--network', owner.network],
-    ...['--peer-project', to.project, '--peer-network', to.network],
-  );
-
-/** Both sides are there and do not match: the one that is not active is made anew. */
-function recreate(ref: NetworkRef, { peering, remote, remotePeering }: PeeringSides): string {
-  const isOurs = peering.state !== 'ACTIVE';
-  const [owner, to, name] = isOurs ? [ref, remote, peering.name] : [remote, ref, remotePeering?.name];
-  const removal = [
-    'networks',
-    'peerings',
-    'delete',
-    name ?? '',
-    ...inProject(owner),
-    '--network',
-    owner.network,
-  ];
-  return `${gcloud(...removal)} && ${create(owner, to, name ?? '')}`;
+/** Both sides exist but do not match: the side that is not active has to be created again. */
+function recreatePeering(
+  ref: NetworkRef,
+  { peering, remote, remotePeering }: PeeringSides & { readonly remotePeering: Peering },
+): string {
+  const isLocalActive = peering.state === 'ACTIVE';
+  const owner = isLocalActive ? remote : ref;
+  const peer = isLocalActive ? ref : remote;
+  const name = (isLocalActive ? remotePeering : peering).name ?? '';
+  return `${deletePeering(owner, name)} && ${createPeering(owner, peer, name)}`;
 }

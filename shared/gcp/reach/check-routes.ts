@@ -1,107 +1,104 @@
-import { addressOf, contains, parseCidr, type Cidr } from '../../core/model/cidr';
-import { subnetRanges, type NetworkRef } from '../discover/networks';
-import { gcloud } from './fix-command';
-import { reachesAddress, lookUpRoutes, type MatchedRoute, type CandidateRoutes } from './route-lookup';
-import { formatNetwork, type PeeringSides, type PathContext, type CheckResult } from './path-context';
-import { inProject, AccessDenied, type NetworkReader } from './network-reader';
+import { contains, parseCidr, type Address } from '../../core/model/cidr';
+import type { CheckResult } from '../../core/doctor/check';
+import { definedOnly } from '../../core/util/collections';
+import { lastSegment, networkKey, subnetRanges, type NetworkRef } from '../discover/networks';
+import { listPeeringRoutes, updatePeering } from './fix-command';
+import { AccessDenied, type NetworkReader } from './network-reader';
+import type { PathContext, Peering, PeeringSides } from './path-context';
+import {
+  formatRoute,
+  reachesAddress,
+  lookUpRoutes,
+  routeEvidence,
+  type MatchedRoute,
+  type CandidateRoutes,
+} from './route-lookup';
 
-/** Whether the node's network has a route that leads to the destination. */
+/** Does the node's network have a route to the destination? */
 export async function checkForwardRoute(context: PathContext): Promise<CheckResult> {
   const { ref, connection } = context;
+  const { destination } = connection;
   const candidates = await context.candidates();
-  if (reachesAddress(candidates.best, connection.destination))
-    return { state: 'ok', evidence: [formatRoute(ref, candidates.best)] };
+  if (reachesAddress(candidates.best, destination))
+    return { state: 'ok', evidence: [routeEvidence(ref, candidates.best)] };
   const nextHop = await context.nextHop();
   const sides = nextHop.kind === 'peering' ? nextHop.sides : undefined;
-  const fix = sides && exchangeFix(ref, sides, connection.destination);
-  return {
-    state: 'broken',
+  return definedOnly({
+    state: 'broken' as const,
     evidence: [
-      ...missingRouteEvidence(ref, candidates, connection.destination),
-      ...customRouteEvidence(ref, sides),
+      ...missingRouteEvidence(ref, candidates, destination),
+      ...(sides ? customRouteEvidence(ref, sides) : []),
     ],
-    ...(fix && { fix }),
-  };
+    fix: sides && exchangeFix(ref, sides, destination),
+  });
 }
-
-const formatRoute = (ref: NetworkRef, { range, description, to, via }: MatchedRoute): string => {
-  const into = to === 'next-hop' || to === 'internet' ? `, into ${via}` : '';
-  return `${formatNetwork(ref)} routes ${range.text}: ${description}${into}.`;
-};
 
 function missingRouteEvidence(
   ref: NetworkRef,
   { best, notImported }: CandidateRoutes,
-  address: Cidr,
+  address: Address,
 ): string[] {
+  const network = networkKey(ref);
   const bestEvidence = best
-    ? `Of the routes of ${formatNetwork(ref)} the best that holds ${addressOf(address)} is for ${best.range.text} and leads nowhere near it: ${best.description}, into ${best.via}.`
-    : `No route of ${formatNetwork(ref)} holds ${addressOf(address)}.`;
+    ? `The best route of network ${network} for ${address.text} does not lead there: ${formatRoute(best)}.`
+    : `Network ${network} has no route to ${address.text}.`;
   return [
     bestEvidence,
     ...notImported.map(
-      ({ range, description }) => `It is offered ${range.text}, and does not import it: ${description}.`,
+      ({ range, via, description }) =>
+        `Peering ${via} offers ${range.text} (${description}), but network ${network} does not import it.`,
     ),
   ];
 }
 
-/** What the two sides of a peering say of routes that are not of subnets. */
-function customRouteEvidence(ref: NetworkRef, sides: PeeringSides | undefined): string[] {
-  if (sides?.peering.state !== 'ACTIVE') return [];
+/** Peerings exchange other routes than subnet routes only if both sides are set to. */
+function customRouteEvidence(ref: NetworkRef, sides: PeeringSides): string[] {
   const { peering, remote, remotePeering, remoteNetwork } = sides;
-  const yes = (is: boolean | null | undefined) => (is ? 'yes' : 'no');
+  if (peering.state !== 'ACTIVE') return [];
+  const yesNo = (value: boolean | null | undefined) => (value ? 'yes' : 'no');
   return [
-    `Peering ${peering.name ?? ''} of ${formatNetwork(ref)} imports custom routes: ${yes(peering.importCustomRoutes)}.`,
+    `Peering ${peering.name ?? ''} of network ${networkKey(ref)} imports custom routes: ${yesNo(peering.importCustomRoutes)}.`,
     remoteNetwork instanceof AccessDenied
-      ? `Whether ${formatNetwork(remote)} exports them cannot be seen from here: ${remoteNetwork.message}.`
-      : `Peering ${remotePeering?.name ?? ''} of ${formatNetwork(remote)} exports custom routes: ${yes(remotePeering?.exportCustomRoutes)}.`,
+      ? `Could not check whether network ${networkKey(remote)} exports custom routes: ${remoteNetwork.message}.`
+      : `Peering ${remotePeering?.name ?? ''} of network ${networkKey(remote)} exports custom routes: ${yesNo(remotePeering?.exportCustomRoutes)}.`,
   ];
 }
 
-/** What has the two sides exchange such a route; undefined where it is not that. */
-function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Cidr): string | undefined {
+/** Commands that make the two sides exchange the route; undefined if their settings already do. */
+function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Address): string | undefined {
   const { peering, remote, remotePeering } = sides;
   if (peering.state !== 'ACTIVE') return undefined;
   const commands = [
     ...stackTypeFix(address, ref, peering),
     ...(remotePeering ? stackTypeFix(address, remote, remotePeering) : []),
     ...(remotePeering && !remotePeering.exportCustomRoutes
-      ? [updatePeering(remote, remotePeering.name, '--export-custom-routes')]
+      ? [updatePeering(remote, remotePeering.name ?? '', '--export-custom-routes')]
       : []),
-    ...(peering.importCustomRoutes ? [] : [updatePeering(ref, peering.name, '--import-custom-routes')]),
+    ...(peering.importCustomRoutes ? [] : [updatePeering(ref, peering.name ?? '', '--import-custom-routes')]),
   ];
   return commands.length > 0 ? commands.join(' && ') : undefined;
 }
 
-/** Peerings exchange IPv6 only where they are told to (NetworkPeering.stackType). */
-const stackTypeFix = (
-  { family }: Cidr,
-  ref: NetworkRef,
-  { stackType, name }: PeeringSides['peering'],
-): string[] =>
-  family === 6 && stackType !== 'IPV4_IPV6' ? [updatePeering(ref, name, '--stack-type', 'IPV4_IPV6')] : [];
+/** A peering exchanges IPv6 routes only with the right stack type (NetworkPeering.stackType). */
+function stackTypeFix({ family }: Address, owner: NetworkRef, { stackType, name }: Peering): string[] {
+  if (family === 4 || stackType === 'IPV4_IPV6') return [];
+  return [updatePeering(owner, name ?? '', '--stack-type', 'IPV4_IPV6')];
+}
 
-const updatePeering = (ref: NetworkRef, name: string | null | undefined, ...flags: string[]): string =>
-  gcloud('networks', 'peerings', 'update', name ?? '', ...inProject(ref), '--network', ref.network, ...flags);
-
-/** Whether the destination's network has a route back to the source, as the packet carries it. */
+/** Does the destination's network have a route back to the source, as the packet carries it? */
 export async function checkReturnRoute(context: PathContext): Promise<CheckResult> {
-  const { connection, ref } = context;
+  const { connection } = context;
   const nextHop = await context.nextHop();
   switch (nextHop.kind) {
     case 'none':
-      return { state: 'unknown', evidence: ['It is not known which network has the destination.'] };
+      return { state: 'unknown', evidence: ['The network of the destination is unknown.'] };
     case 'peering':
       return checkPeeringReturn(context, nextHop.sides);
     case 'route': {
       const { route } = nextHop;
-      if (route.to === 'subnet') return checkLocalReturn(context);
-      return {
-        state: 'unknown',
-        evidence: [
-          `What lies behind ${route.via} is no part of ${formatNetwork(ref)}: it has to have a route to ${addressOf(connection.source)}.`,
-        ],
-      };
+      if (route.targetKind === 'subnet') return checkLocalReturn(context);
+      const evidence = `Cannot check the network behind ${route.via}; it needs a route to ${connection.source.text}.`;
+      return { state: 'unknown', evidence: [evidence] };
     }
   }
 }
@@ -109,82 +106,57 @@ export async function checkReturnRoute(context: PathContext): Promise<CheckResul
 async function checkLocalReturn(context: PathContext): Promise<CheckResult> {
   const { reader, connection, ref } = context;
   const { best } = await lookUpRoutes(reader, await context.localNetwork(), connection.source);
-  if (reachesAddress(best, connection.source)) return { state: 'ok', evidence: [formatRoute(ref, best)] };
-  return {
-    state: 'broken',
-    evidence: [`No route of ${formatNetwork(ref)} holds ${addressOf(connection.source)}.`],
-  };
+  if (reachesAddress(best, connection.source)) return { state: 'ok', evidence: [routeEvidence(ref, best)] };
+  return { state: 'broken', evidence: missingRouteEvidence(ref, { notImported: [] }, connection.source) };
 }
 
 async function checkPeeringReturn(context: PathContext, sides: PeeringSides): Promise<CheckResult> {
   const { connection, reader, ref } = context;
-  const { remote, remoteNetwork } = sides;
+  const { source, destination } = connection;
+  const { remote, remoteNetwork, remotePeering } = sides;
   if (remoteNetwork instanceof AccessDenied) throw remoteNetwork;
-  if (!remoteNetwork) return { state: 'broken', evidence: [`There is no ${formatNetwork(remote)}.`] };
+  if (!remoteNetwork) return { state: 'broken', evidence: [`Network ${networkKey(remote)} does not exist.`] };
   const localNetwork = await context.localNetwork();
-  const region = await regionOfAddress(reader, remote, connection.destination, localNetwork.region);
-  const candidates = await lookUpRoutes(
-    reader,
-    { ref: remote, network: remoteNetwork, region },
-    connection.source,
-  );
-  if (reachesAddress(candidates.best, connection.source))
-    return { state: 'ok', evidence: [formatRoute(remote, candidates.best)] };
-  const evidence = missingRouteEvidence(remote, candidates, connection.source);
-  const { best: localRoute } = await lookUpRoutes(reader, localNetwork, connection.source);
-  if (!reachesAddress(localRoute, connection.source)) {
-    return {
-      state: 'broken',
-      evidence: [...evidence, `Neither does one of ${formatNetwork(ref)}: nobody can answer it.`],
-    };
+  const region = (await regionOfAddress(reader, remote, destination)) ?? localNetwork.region;
+  const candidates = await lookUpRoutes(reader, { ref: remote, network: remoteNetwork, region }, source);
+  if (reachesAddress(candidates.best, source))
+    return { state: 'ok', evidence: [routeEvidence(remote, candidates.best)] };
+  const evidence = missingRouteEvidence(remote, candidates, source);
+  const { best: localRoute } = await lookUpRoutes(reader, localNetwork, source);
+  if (!reachesAddress(localRoute, source)) {
+    const noneEither = `Network ${networkKey(ref)} has no route to ${source.text} either, so return traffic cannot reach it.`;
+    return { state: 'broken', evidence: [...evidence, noneEither] };
   }
-  const fix =
-    sides.remotePeering &&
-    (returnExchangeFix(ref, sides, connection.source, localRoute) ?? listPeeringRoutes(sides, region));
-  return { state: 'broken', evidence: [...evidence, formatRoute(ref, localRoute)], ...(fix && { fix }) };
+  return definedOnly({
+    state: 'broken' as const,
+    evidence: [...evidence, routeEvidence(ref, localRoute)],
+    fix:
+      remotePeering &&
+      (returnExchangeFix(ref, { ...sides, remotePeering }, { source, localRoute }) ??
+        listPeeringRoutes(remote, remotePeering.name ?? '', region)),
+  });
 }
 
-/** Routes of subnets need no setting to be exchanged: all that is left is to see what the peering brings. */
-const listPeeringRoutes = ({ remotePeering, remote }: PeeringSides, region: string): string =>
-  gcloud(
-    ...[
-      'networks',
-      'peerings',
-      'list-routes',
-      remotePeering?.name ?? '',
-      ...inProject(remote),
-      '--network',
-      remote.network,
-    ],
-    ...['--region', region, '--direction', 'INCOMING'],
-  );
-
-/** Dynamic routes are those of the region of the destination, as far as that is known. */
+/** The region of the subnet with the address. Learned routes depend on it. */
 async function regionOfAddress(
   reader: NetworkReader,
   ref: NetworkRef,
-  address: Cidr,
-  fallback: string,
-): Promise<string> {
+  address: Address,
+): Promise<string | undefined> {
   const subnets = await reader.subnetworks(ref);
   const found = subnets.find((subnet) =>
     subnetRanges(subnet).some((range) => contains(parseCidr(range), address)),
   );
-  return found?.region?.split('/').at(-1) ?? fallback;
+  return found?.region ? lastSegment(found.region) : undefined;
 }
 
-/** The same exchange, seen from the other side; subnet routes need none. */
+/** `exchangeFix` from the other side; undefined for IPv4 subnet routes, which are exchanged without a setting. */
 function returnExchangeFix(
   ref: NetworkRef,
-  sides: PeeringSides,
-  address: Cidr,
-  localRoute: MatchedRoute,
+  { peering, remotePeering, remote, remoteNetwork }: PeeringSides & { readonly remotePeering: Peering },
+  { source, localRoute }: { readonly source: Address; readonly localRoute: MatchedRoute },
 ): string | undefined {
-  const { peering, remotePeering, remote, remoteNetwork } = sides;
-  if (!remotePeering || (localRoute.isSubnetRoute && address.family === 4)) return undefined;
-  return exchangeFix(
-    remote,
-    { peering: remotePeering, remote: ref, remotePeering: peering, remoteNetwork },
-    address,
-  );
+  if (localRoute.isSubnetRoute && source.family === 4) return undefined;
+  const reversed = { peering: remotePeering, remote: ref, remotePeering: peering, remoteNetwork };
+  return exchangeFix(remote, reversed, source);
 }

@@ -1,5 +1,89 @@
+import { toCidr, type Cidr } from '../../core/model/cidr';
 import { shellQuote } from '../../core/util/shell';
+import type { NetworkRef } from '../discover/networks';
+import type { EffectiveRule } from './firewall-rules';
+import type { Flow } from './rule-match';
 
-/** A command for people to run: words that a shell would read otherwise are quoted. */
+/** Builds a `gcloud compute` command. */
 export const gcloud = (...args: readonly string[]): string =>
   ['gcloud', 'compute', ...args].map(shellQuote).join(' ');
+
+export const inProject = ({ project }: { readonly project: string }): string[] => ['--project', project];
+
+export const inNetwork = (ref: NetworkRef): string[] => [...inProject(ref), '--network', ref.network];
+
+export const createPeering = (owner: NetworkRef, peer: NetworkRef, name = `to-${peer.network}`): string =>
+  gcloud(
+    ...['networks', 'peerings', 'create', name.slice(0, maxNameLength), ...inNetwork(owner)],
+    ...['--peer-project', peer.project, '--peer-network', peer.network],
+  );
+
+const maxNameLength = 63;
+
+export const deletePeering = (owner: NetworkRef, name: string): string =>
+  gcloud('networks', 'peerings', 'delete', name, ...inNetwork(owner));
+
+export const updatePeering = (owner: NetworkRef, name: string, ...flags: string[]): string =>
+  gcloud('networks', 'peerings', 'update', name, ...inNetwork(owner), ...flags);
+
+/** The routes that a network is offered over a peering. */
+export const listPeeringRoutes = (owner: NetworkRef, name: string, region: string): string =>
+  gcloud(
+    ...['networks', 'peerings', 'list-routes', name, ...inNetwork(owner)],
+    ...['--region', region, '--direction', 'INCOMING'],
+  );
+
+export interface AllowRequest {
+  readonly flow: Flow;
+  readonly ref: NetworkRef;
+  /** The rule that blocks now. Absent if it is the implied one. */
+  readonly blocking: EffectiveRule | undefined;
+  /** Name of a disabled VPC firewall rule that would allow it. */
+  readonly disabled: string | undefined;
+  /** The source range of a new ingress rule. */
+  readonly source: Cidr;
+}
+
+/** Allows the connection before the rule that blocks it; undefined if no command can. */
+export function allowCommand({ flow, ref, blocking, disabled, source }: AllowRequest): string | undefined {
+  if (blocking?.policy) return allowInPolicy({ flow, ref, blocking, source });
+  if (disabled !== undefined && !blocking)
+    return gcloud('firewall-rules', 'update', disabled, ...inProject(ref), '--no-disabled');
+  if (blocking?.priority === 0)
+    return gcloud('firewall-rules', 'update', blocking.name, ...inProject(ref), '--disabled');
+  const { direction, port, destination } = flow;
+  const name = `peermasq-${direction.toLowerCase()}-tcp-${port}`;
+  return gcloud(
+    ...['firewall-rules', 'create', name, ...inNetwork(ref)],
+    ...['--direction', direction, '--action', 'allow', '--rules', `tcp:${port}`],
+    ...(direction === 'EGRESS'
+      ? ['--destination-ranges', toCidr(destination).text]
+      : ['--source-ranges', source.text]),
+    ...['--priority', String(blocking ? blocking.priority - 1 : 1_000)],
+  );
+}
+
+function allowInPolicy({
+  flow: { direction, destination, port },
+  ref,
+  blocking: { policy, priority },
+  source,
+}: Omit<AllowRequest, 'blocking' | 'disabled'> & { readonly blocking: EffectiveRule }): string | undefined {
+  const [group, ...scope] = policyScope(policy?.type ?? '', ref);
+  if (!group || priority === 0) return undefined;
+  return gcloud(
+    ...[group, 'rules', 'create', String(priority - 1), '--firewall-policy', policy?.name ?? '', ...scope],
+    ...['--direction', direction, '--action', 'allow', '--layer4-configs', `tcp:${port}`],
+    ...(direction === 'EGRESS'
+      ? ['--dest-ip-ranges', toCidr(destination).text]
+      : ['--src-ip-ranges', source.text]),
+  );
+}
+
+/** Empty for policies that Google manages, and for regional ones, whose region the API does not return. */
+function policyScope(type: string, ref: NetworkRef): string[] {
+  if (type === 'HIERARCHY') return ['firewall-policies'];
+  return type === 'NETWORK'
+    ? ['network-firewall-policies', '--global-firewall-policy', ...inProject(ref)]
+    : [];
+}

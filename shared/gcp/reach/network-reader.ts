@@ -10,13 +10,13 @@ import { undefinedIfNotFound } from '../client/errors';
 import { listAll } from '../client/pages';
 import type { Instance } from '../discover/instance';
 import { makeNetworkInventory } from '../discover/network-inventory';
-import { isInNetwork, lastSegment, networkKey, type Network, type NetworkRef } from '../discover/networks';
+import { isInNetwork, networkKey, type Network, type NetworkRef } from '../discover/networks';
 import type { EffectiveFirewalls } from './firewall-rules';
-import { gcloud } from './fix-command';
+import { gcloud, inNetwork, inProject, listPeeringRoutes } from './fix-command';
 
 export type ForwardingRule = protos.google.cloud.compute.v1.IForwardingRule;
 
-/** What whoever asks may not see, and the command that shows it to whoever may. */
+/** A read without permission, with the command that shows the data to someone who has it. */
 export class AccessDenied extends Error {
   constructor(
     readonly error: PermanentError,
@@ -29,52 +29,44 @@ export class AccessDenied extends Error {
 async function orThrowDenied<T>(command: string, reading: Promise<T>): Promise<T> {
   try {
     return await reading;
-  } catch (thrown) {
-    if (thrown instanceof PermanentError && thrown.code === 'permission-denied')
-      throw new AccessDenied(thrown, command);
-    throw thrown;
+  } catch (error) {
+    if (error instanceof PermanentError && error.code === 'permission-denied')
+      throw new AccessDenied(error, command);
+    throw error;
   }
 }
 
 export async function orAccessDenied<T>(reading: Promise<T>): Promise<T | AccessDenied> {
   try {
     return await reading;
-  } catch (thrown) {
-    if (thrown instanceof AccessDenied) return thrown;
-    throw thrown;
+  } catch (error) {
+    if (error instanceof AccessDenied) return error;
+    throw error;
   }
 }
 
 export type NetworkReader = ReturnType<typeof makeNetworkReader>;
 
-/** What one look at a way asks the cloud, each thing once. @throws Unseen where that is not permitted */
+/** Reads what checks need. They share the results: each call is made once. @throws AccessDenied */
 export function makeNetworkReader(clients: Clients, deadline: Deadline) {
+  const reading = { clients, deadline };
   const inventory = makeNetworkInventory(clients, deadline);
   const instanceFirewalls = memoize(
-    (ref: GcpNodeRef) => firewallsOfInstance(clients, ref, deadline),
+    (ref: GcpNodeRef) => readInstanceFirewalls(reading, ref),
     ({ id }) => id,
   );
-  const networkFirewalls = memoize(
-    (ref: NetworkRef) => firewallsOfNetwork(clients, ref, deadline),
-    networkKey,
-  );
-  const instances = memoize(
-    (at: AddressInProject) => listInstances(clients, at, deadline),
-    ({ project, address }) => `${project} ${address}`,
-  );
-  const forwardingRules = memoize(
-    (at: AddressInProject) => listForwardingRules(clients, at, deadline),
-    ({ project, address }) => `${project} ${address}`,
-  );
+  const networkFirewalls = memoize((ref: NetworkRef) => readNetworkFirewalls(reading, ref), networkKey);
+  const instances = memoize((query: AddressQuery) => listInstances(reading, query), queryKey);
+  const forwardingRules = memoize((query: AddressQuery) => listForwardingRules(reading, query), queryKey);
   return {
     /** Undefined for a network that does not exist. */
     network: (ref: NetworkRef) =>
-      orThrowDenied(describeNetwork(ref), undefinedIfNotFound(inventory.network(ref))),
-    subnetworks: (ref: NetworkRef) =>
       orThrowDenied(
-        gcloud('networks', 'subnets', 'list', ...inProject(ref), '--network', ref.network),
-        inventory.subnetworks(ref),
+        gcloud('networks', 'describe', ref.network, ...inProject(ref)),
+        undefinedIfNotFound(inventory.network(ref)),
       ),
+    subnetworks: (ref: NetworkRef) =>
+      orThrowDenied(gcloud('networks', 'subnets', 'list', ...inNetwork(ref)), inventory.subnetworks(ref)),
     peeringRoutes: (ref: NetworkRef, peering: string, region: string) =>
       orThrowDenied(listPeeringRoutes(ref, peering, region), inventory.peeringRoutes(ref, peering, region)),
     staticRoutes: (ref: NetworkRef) =>
@@ -89,7 +81,10 @@ export function makeNetworkReader(clients: Clients, deadline: Deadline) {
       ),
     firewallsOf: (ref: GcpNodeRef) =>
       orThrowDenied(
-        gcloud('instances', 'network-interfaces', 'get-effective-firewalls', ref.id, ...inZone(ref)),
+        gcloud(
+          ...['instances', 'network-interfaces', 'get-effective-firewalls', ref.id],
+          ...[...inProject(ref), '--zone', ref.zone],
+        ),
         instanceFirewalls(ref),
       ),
     firewallsIn: (ref: NetworkRef) =>
@@ -97,48 +92,40 @@ export function makeNetworkReader(clients: Clients, deadline: Deadline) {
         gcloud('networks', 'get-effective-firewalls', ref.network, ...inProject(ref)),
         networkFirewalls(ref),
       ),
-    /** @param address without a prefix length */
     instanceAt: async (ref: NetworkRef, address: string): Promise<Instance | undefined> => {
-      const all = await orThrowDenied(
-        gcloud('instances', 'list', ...inProject(ref), '--filter', `networkInterfaces.networkIP=${address}`),
+      const filter = `networkInterfaces.networkIP=${address}`;
+      const found = await orThrowDenied(
+        gcloud('instances', 'list', ...inProject(ref), '--filter', filter),
         instances({ project: ref.project, address }),
       );
-      return all.find(({ networkInterfaces }) => isInNetwork(ref, networkInterfaces?.[0]?.network));
+      return found.find(({ networkInterfaces }) => isInNetwork(ref, networkInterfaces?.[0]?.network));
     },
-    /** @param address without a prefix length */
     forwardingRulesAt: async (ref: NetworkRef, address: string): Promise<ForwardingRule[]> => {
-      const all = await orThrowDenied(
+      const found = await orThrowDenied(
         gcloud('forwarding-rules', 'list', ...inProject(ref), '--filter', `IPAddress=${address}`),
         forwardingRules({ project: ref.project, address }),
       );
-      return all.filter(({ network }) => isInNetwork(ref, network));
+      return found.filter(({ network }) => isInNetwork(ref, network));
     },
   };
 }
 
-export const inProject = ({ project }: { readonly project: string }): string[] => ['--project', project];
-const inZone = ({ project, zone }: GcpNodeRef): string[] => ['--project', project, '--zone', zone];
+interface Reading {
+  readonly clients: Clients;
+  readonly deadline: Deadline;
+}
 
-export const describeNetwork = (ref: NetworkRef): string =>
-  gcloud('networks', 'describe', ref.network, ...inProject(ref));
+interface AddressQuery {
+  readonly project: string;
+  /** Without a prefix length. */
+  readonly address: string;
+}
 
-const listPeeringRoutes = (ref: NetworkRef, peering: string, region: string): string =>
-  gcloud(
-    ...['networks', 'peerings', 'list-routes', peering, ...inProject(ref), '--network', ref.network],
-    ...['--region', region, '--direction', 'INCOMING'],
-  );
+const queryKey = ({ project, address }: AddressQuery): string => `${project} ${address}`;
 
-export const gcpRefOf = (instance: Instance, project: string): GcpNodeRef => ({
-  cloud: 'gcp',
-  project,
-  zone: lastSegment(instance.zone),
-  id: String(instance.id),
-});
-
-function firewallsOfInstance(
-  clients: Clients,
+function readInstanceFirewalls(
+  { clients, deadline }: Reading,
   { project, zone, id: instance }: GcpNodeRef,
-  deadline: Deadline,
 ): Promise<EffectiveFirewalls> {
   return call(`read the firewall rules of instance ${instance}`, deadline, async (options) => {
     const client = await clients.instances();
@@ -147,10 +134,9 @@ function firewallsOfInstance(
   });
 }
 
-function firewallsOfNetwork(
-  clients: Clients,
+function readNetworkFirewalls(
+  { clients, deadline }: Reading,
   { project, network }: NetworkRef,
-  deadline: Deadline,
 ): Promise<EffectiveFirewalls> {
   return call(`read the firewall rules of network ${network} of ${project}`, deadline, async (options) => {
     const client = await clients.networks();
@@ -158,15 +144,11 @@ function firewallsOfNetwork(
   });
 }
 
-interface AddressInProject {
-  readonly project: string;
-  readonly address: string;
-}
+const pageSize = 500;
 
 function listInstances(
-  clients: Clients,
-  { project, address }: AddressInProject,
-  deadline: Deadline,
+  { clients, deadline }: Reading,
+  { project, address }: AddressQuery,
 ): Promise<Instance[]> {
   const filter = `networkInterfaces.networkIP = "${address}"`;
   return listAll({
@@ -174,16 +156,15 @@ function listInstances(
     deadline,
     list: async (options) => {
       const client = await clients.instances();
-      return client.aggregatedListAsync({ project, filter, maxResults: 500 }, options);
+      return client.aggregatedListAsync({ project, filter, maxResults: pageSize }, options);
     },
     toItems: ([, { instances }]) => instances ?? [],
   });
 }
 
 function listForwardingRules(
-  clients: Clients,
-  { project, address }: AddressInProject,
-  deadline: Deadline,
+  { clients, deadline }: Reading,
+  { project, address }: AddressQuery,
 ): Promise<ForwardingRule[]> {
   const filter = `IPAddress = "${address}"`;
   return listAll({
@@ -191,7 +172,7 @@ function listForwardingRules(
     deadline,
     list: async (options) => {
       const client = await clients.other(ForwardingRulesClient);
-      return client.aggregatedListAsync({ project, filter, maxResults: 500 }, options);
+      return client.aggregatedListAsync({ project, filter, maxResults: pageSize }, options);
     },
     toItems: ([, { forwardingRules }]) => forwardingRules ?? [],
   });

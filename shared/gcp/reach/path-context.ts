@@ -1,128 +1,129 @@
 import type { protos } from '@google-cloud/compute';
-import { contains, parseCidr, type Cidr } from '../../core/model/cidr';
+import { contains, parseCidr, type Address } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
-import type { Check } from '../../core/doctor/check';
 import type { Connection } from '../../core/doctor/check';
 import { lazy } from '../../core/util/memoize';
 import type { GcpNode, Instance } from '../discover/instance';
 import {
-  parseNetworkUrl,
   networkOf,
+  parseNetworkUrl,
   regionOf,
   subnetRanges,
   type Network,
   type NetworkRef,
 } from '../discover/networks';
+import { AccessDenied, orAccessDenied, type NetworkReader } from './network-reader';
 import {
-  reachesAddress,
   lookUpRoutes,
-  type MatchedRoute,
+  reachesAddress,
   type CandidateRoutes,
+  type MatchedRoute,
   type NetworkLocation,
 } from './route-lookup';
-import { orAccessDenied, AccessDenied, type NetworkReader } from './network-reader';
 
-type Peering = protos.google.cloud.compute.v1.INetworkPeering;
+export type Peering = protos.google.cloud.compute.v1.INetworkPeering;
 
-/** What a check tells but its link. */
-export type CheckResult = Omit<Check, 'name'>;
-
-/** The peering that is to lead to the destination, from both sides. */
-export interface PeeringSides {
+/** A peering of the node's network. */
+interface PeeringSide {
   readonly peering: Peering;
   readonly remote: NetworkRef;
-  /** The network on the other side; undefined where it does not exist. */
+}
+
+/** A peering from both sides. */
+export interface PeeringSides extends PeeringSide {
+  /** Undefined if the remote network does not exist. */
   readonly remoteNetwork: Network | AccessDenied | undefined;
-  /** Its peering with the node's network. */
+  /** The peering of the remote network with the node's network. */
   readonly remotePeering: Peering | undefined;
 }
 
-/** How the destination is to be reached. */
+/** How the node's network routes to the destination, or would if everything worked. */
 export type NextHop =
   | { readonly kind: 'route'; readonly route: MatchedRoute }
   | { readonly kind: 'peering'; readonly sides: PeeringSides }
   | { readonly kind: 'none'; readonly denied: readonly AccessDenied[] };
 
-/** What all checks of one way have in common. @throws Unseen where something may not be seen */
+/** One connection, and what its checks share. Everything is read on first use. @throws AccessDenied */
 export interface PathContext {
   readonly reader: NetworkReader;
   readonly connection: Connection<GcpNode>;
   readonly instance: Instance;
-  /** Of the node's network, which also owns its firewall rules. */
+  /** The node's network. */
   readonly ref: NetworkRef;
   localNetwork(): Promise<NetworkLocation>;
+  /** The routes of the node's network to the destination. */
   candidates(): Promise<CandidateRoutes>;
   nextHop(): Promise<NextHop>;
 }
 
-export const formatNetwork = ({ network, project }: NetworkRef): string => `network ${network} of ${project}`;
-
 export function makePathContext(reader: NetworkReader, connection: Connection<GcpNode>): PathContext {
-  const { instance } = connection.node;
+  const { destination, node } = connection;
+  const { instance } = node;
   const ref = networkOf(instance);
-  if (!ref) throw networkGone(connection);
-  const region = regionOf(connection.node.ref.zone);
-  const context: PathContext = {
-    reader,
-    connection,
-    instance,
-    ref,
-    localNetwork: lazy(async () => {
-      const network = await reader.network(ref);
-      if (!network) throw networkGone(connection);
-      return { ref, network, region, instance };
-    }),
-    candidates: lazy(async () => lookUpRoutes(reader, await context.localNetwork(), connection.destination)),
-    nextHop: lazy(() => findNextHop(context)),
-  };
-  return context;
+  if (!ref) throw networkGone(node.name);
+  const localNetwork = lazy(async (): Promise<NetworkLocation> => {
+    const network = await reader.network(ref);
+    if (!network) throw networkGone(node.name);
+    return { ref, network, region: regionOf(node.ref.zone), instance };
+  });
+  const candidates = lazy(async () => lookUpRoutes(reader, await localNetwork(), destination));
+  const nextHop = lazy(async () => {
+    const { network } = await localNetwork();
+    return findNextHop({ reader, ref, network, destination, candidates: await candidates() });
+  });
+  return { reader, connection, instance, ref, localNetwork, candidates, nextHop };
 }
 
-const networkGone = ({ node }: Connection) =>
-  new PermanentError('not-found', `The network of ${node.name} is gone`, 'Look whether the node still runs.');
+const networkGone = (node: string) =>
+  new PermanentError(
+    'not-found',
+    `The network of ${node} no longer exists`,
+    'Check that the node is running.',
+  );
 
-async function findNextHop(context: PathContext): Promise<NextHop> {
-  const { reader, connection, ref } = context;
-  const { network } = await context.localNetwork();
-  const { best, notImported } = await context.candidates();
-  const peerings = (network.peerings ?? []).flatMap((peering): PeeringCandidate[] => {
+interface Search {
+  readonly reader: NetworkReader;
+  readonly ref: NetworkRef;
+  readonly network: Network;
+  readonly destination: Address;
+  readonly candidates: CandidateRoutes;
+}
+
+async function findNextHop(search: Search): Promise<NextHop> {
+  const { network, destination, candidates } = search;
+  const { best, notImported } = candidates;
+  const isUsable = reachesAddress(best, destination);
+  if (isUsable && best.targetKind !== 'peering') return { kind: 'route', route: best };
+  const peerings = (network.peerings ?? []).flatMap((peering): PeeringSide[] => {
     const remote = parseNetworkUrl(peering.network);
     return remote ? [{ peering, remote }] : [];
   });
-  const isUsable = reachesAddress(best, connection.destination);
-  if (isUsable && best.to !== 'peering') return { kind: 'route', route: best };
   const route = isUsable ? best : notImported[0];
-  const routedPeering = peerings.find(({ peering }) => route && peering.name === route.via);
-  const { candidate, denied } = routedPeering
-    ? { candidate: routedPeering, denied: [] }
-    : await findPeering(reader, peerings, connection.destination);
-  if (!candidate) return { kind: 'none', denied };
-  return { kind: 'peering', sides: await readBothSides(reader, ref, candidate) };
+  const routed = peerings.find(({ peering }) => route && peering.name === route.via);
+  if (routed) return { kind: 'peering', sides: await readBothSides(search, routed) };
+  const { found, denied } = await findPeering(search, peerings);
+  return found ? { kind: 'peering', sides: await readBothSides(search, found) } : { kind: 'none', denied };
 }
 
-interface PeeringCandidate {
-  readonly peering: Peering;
-  readonly remote: NetworkRef;
-}
-
-/** The peering, active or not, whose other network has the destination in a subnet or behind a route. */
+/** The peering, active or not, whose remote network has the destination in a subnet or behind a route. */
 async function findPeering(
-  reader: NetworkReader,
-  peerings: readonly PeeringCandidate[],
-  destination: Cidr,
-): Promise<{ candidate?: PeeringCandidate; denied: AccessDenied[] }> {
-  const results = await Promise.all(
-    peerings.map(
-      async (candidate) =>
-        [candidate, await orAccessDenied(hasDestination(reader, candidate.remote, destination))] as const,
-    ),
+  { reader, destination }: Search,
+  peerings: readonly PeeringSide[],
+): Promise<{ readonly found: PeeringSide | undefined; readonly denied: readonly AccessDenied[] }> {
+  const answers = await Promise.all(
+    peerings.map(({ remote }) => orAccessDenied(hasDestination(reader, remote, destination))),
   );
-  const candidate = results.find(([, found]) => found === true)?.[0];
-  const denied = results.flatMap(([, found]) => (found instanceof AccessDenied ? [found] : []));
-  return { ...(candidate && { candidate }), denied };
+  return {
+    found: peerings.find((_, i) => answers[i] === true),
+    denied: answers.filter((answer) => answer instanceof AccessDenied),
+  };
 }
 
-async function hasDestination(reader: NetworkReader, ref: NetworkRef, destination: Cidr): Promise<boolean> {
+async function hasDestination(
+  reader: NetworkReader,
+  ref: NetworkRef,
+  destination: Address,
+): Promise<boolean> {
   const ranges = (await reader.subnetworks(ref)).flatMap(subnetRanges);
   if (ranges.some((range) => contains(parseCidr(range), destination))) return true;
   const routes = await reader.staticRoutes(ref);
@@ -133,17 +134,14 @@ async function hasDestination(reader: NetworkReader, ref: NetworkRef, destinatio
 }
 
 async function readBothSides(
-  reader: NetworkReader,
-  ref: NetworkRef,
-  { peering, remote }: PeeringCandidate,
+  { reader, ref }: Search,
+  { peering, remote }: PeeringSide,
 ): Promise<PeeringSides> {
   const remoteNetwork = await orAccessDenied(reader.network(remote));
-  const remotePeering =
-    remoteNetwork instanceof AccessDenied
-      ? undefined
-      : remoteNetwork?.peerings?.find(({ network }) => {
-          const to = parseNetworkUrl(network);
-          return to?.project === ref.project && to.network === ref.network;
-        });
+  const remotePeerings = remoteNetwork instanceof AccessDenied ? [] : (remoteNetwork?.peerings ?? []);
+  const remotePeering = remotePeerings.find(({ network }) => {
+    const peer = parseNetworkUrl(network);
+    return peer?.project === ref.project && peer.network === ref.network;
+  });
   return { peering, remote, remoteNetwork, remotePeering };
 }

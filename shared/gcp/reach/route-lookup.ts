@@ -1,9 +1,11 @@
 import { isInternal } from '../../core/model/reserved-ranges';
-import { CidrError, contains, parseCidr, type Cidr } from '../../core/model/cidr';
+import { contains, tryParseCidr, type Address, type Cidr } from '../../core/model/cidr';
+import { definedOnly } from '../../core/util/collections';
 import type { Instance } from '../discover/instance';
 import {
   appliesTo,
   lastSegment,
+  networkKey,
   nextHopName,
   routeState,
   subnetRanges,
@@ -14,57 +16,57 @@ import {
 } from '../discover/networks';
 import type { NetworkReader } from './network-reader';
 
-/** Where routes are looked at from. */
+/** Where a packet is routed. */
 export interface NetworkLocation {
   readonly ref: NetworkRef;
   readonly network: Network;
   readonly region: string;
-  /** Routes with tags are for instances that have one; for nobody where it is not known who it is. */
+  /** The sender. If it is unknown, routes with tags do not apply. */
   readonly instance?: Instance;
 }
 
-/** A route of a network that holds an address. */
+/** A route of a network that contains an address. */
 export interface MatchedRoute {
-  readonly to: 'subnet' | 'peering' | 'internet' | 'next-hop' | 'blackhole';
+  readonly targetKind: 'subnet' | 'peering' | 'internet' | 'next-hop' | 'blackhole';
   readonly range: Cidr;
-  /** Subnet routes count before all others, and are exchanged with whoever is peered. */
+  /** Subnet routes take precedence over all others, and peerings always exchange them. */
   readonly isSubnetRoute: boolean;
   readonly priority: number;
   /** Name of the subnet, peering or next hop. */
   readonly via: string;
-  /** `static route to-vpn`: what it is, for people. */
+  /** `static route to-vpn` */
   readonly description: string;
 }
 
 export interface CandidateRoutes {
-  /** What a packet takes. */
+  /** The one that a packet takes. */
   readonly best?: MatchedRoute;
-  /** What peerings offer, and the network does not import. */
+  /** Offered over a peering, but not imported. */
   readonly notImported: readonly MatchedRoute[];
 }
 
 /**
- * The routes of a network that hold an address, as it chooses among them: those of subnets, own and peered, then the
- * narrowest, then by priority (https://cloud.google.com/vpc/docs/routes#routeselection).
+ * The routes of a network to an address: subnet routes first, own and peered, then the longest match, then by priority
+ * (https://cloud.google.com/vpc/docs/routes#routeselection).
  */
 export async function lookUpRoutes(
   reader: NetworkReader,
   location: NetworkLocation,
-  address: Cidr,
+  address: Address,
 ): Promise<CandidateRoutes> {
   const containsAddress = ({ range }: MatchedRoute) => contains(range, address);
   const subnets = (await subnetRoutes(reader, location)).filter(containsAddress);
-  const offered = (await offeredRoutes(reader, location)).filter(([matched]) => containsAddress(matched));
-  const imported = offered.flatMap(([matched, isImported]) => (isImported ? [matched] : []));
-  const notImported = offered.flatMap(([matched, isImported]) => (isImported ? [] : [matched]));
+  const offered = (await offeredRoutes(reader, location)).filter(({ route }) => containsAddress(route));
+  const imported = offered.filter(({ isImported }) => isImported).map(({ route }) => route);
+  const notImported = offered.filter(({ isImported }) => !isImported).map(({ route }) => route);
   const subnetMatches = [...subnets, ...imported.filter(({ isSubnetRoute }) => isSubnetRoute)];
-  // Nothing else counts beside them, so it need not be permitted to see more.
+  // Subnet routes win anyway, so in that case the permission to read the others is not needed.
   const others =
     subnetMatches.length > 0
       ? []
       : [...(await staticMatches(reader, location)), ...(await learnedMatches(reader, location))];
   const [best] = [...subnetMatches, ...others.filter(containsAddress), ...imported].toSorted(byPreference);
-  return { ...(best && { best }), notImported };
+  return definedOnly({ best, notImported });
 }
 
 const byPreference = (a: MatchedRoute, b: MatchedRoute): number =>
@@ -72,61 +74,74 @@ const byPreference = (a: MatchedRoute, b: MatchedRoute): number =>
   b.range.prefix - a.range.prefix ||
   a.priority - b.priority;
 
-/** It leads to somebody: internal addresses are not on the internet. */
-export const reachesAddress = (matched: MatchedRoute | undefined, address: Cidr): matched is MatchedRoute =>
-  matched !== undefined && matched.to !== 'blackhole' && !(matched.to === 'internet' && isInternal(address));
+/** False for a blackhole, and for an internal address routed to the internet. */
+export const reachesAddress = (route: MatchedRoute | undefined, address: Address): route is MatchedRoute =>
+  route !== undefined &&
+  route.targetKind !== 'blackhole' &&
+  !(route.targetKind === 'internet' && isInternal(address));
+
+/** `10.193.0.0/16 through peering to-backend (subnet route)` */
+export function formatRoute({ range, targetKind, via, description }: MatchedRoute): string {
+  if (targetKind === 'subnet') return `${range.text} locally (${description})`;
+  return `${range.text} through ${targetKind === 'peering' ? 'peering ' : ''}${via} (${description})`;
+}
+
+/** `Network shop/vpc-a routes 10.193.0.0/16 locally (subnet backend).` */
+export const routeEvidence = (ref: NetworkRef, route: MatchedRoute): string =>
+  `Network ${networkKey(ref)} routes ${formatRoute(route)}.`;
 
 async function subnetRoutes(reader: NetworkReader, { ref }: NetworkLocation): Promise<MatchedRoute[]> {
   const subnets = await reader.subnetworks(ref);
   return subnets.flatMap((subnet) => {
     const via = subnet.name ?? '';
-    const matched = {
-      to: 'subnet',
+    const route = {
+      targetKind: 'subnet',
       isSubnetRoute: true,
       priority: 0,
       via,
       description: `subnet ${via}`,
     } as const;
-    return subnetRanges(subnet).flatMap((range) => withRange(matched, range));
+    return subnetRanges(subnet).flatMap((range) => withRange(route, range));
   });
+}
+
+interface OfferedRoute {
+  readonly route: MatchedRoute;
+  readonly isImported: boolean;
 }
 
 async function offeredRoutes(
   reader: NetworkReader,
   { ref, network, region }: NetworkLocation,
-): Promise<[MatchedRoute, boolean][]> {
+): Promise<OfferedRoute[]> {
   const active = (network.peerings ?? []).filter(({ state }) => state === 'ACTIVE');
   const offered = await Promise.all(
     active.map(async ({ name }) => {
       const via = name ?? '';
       const routes = await reader.peeringRoutes(ref, via, region);
-      return routes.flatMap((route) =>
-        peeringMatch(via, route).map((matched): [MatchedRoute, boolean] => [
-          matched,
-          route.imported === true,
-        ]),
+      return routes.flatMap((offer) =>
+        peeringMatch(via, offer).map((route) => ({ route, isImported: offer.imported === true })),
       );
     }),
   );
   return offered.flat();
 }
 
-const peeringRouteKinds: Readonly<Record<string, string>> = {
+const peeringRouteTypes: Readonly<Record<string, string>> = {
   STATIC_PEERING_ROUTE: 'static route',
   DYNAMIC_PEERING_ROUTE: 'learned route',
 };
 
 function peeringMatch(via: string, { destRange, priority, type }: PeeringRoute): MatchedRoute[] {
-  const description = peeringRouteKinds[type ?? ''];
-  const of = `${description ?? 'subnet route'} of peering ${via}`;
-  const matched = {
-    to: 'peering',
-    isSubnetRoute: !description,
+  const customType = peeringRouteTypes[type ?? ''];
+  const route = {
+    targetKind: 'peering',
+    isSubnetRoute: customType === undefined,
     priority: priority ?? 0,
     via,
-    description: of,
+    description: customType ?? 'subnet route',
   } as const;
-  return withRange(matched, destRange);
+  return withRange(route, destRange);
 }
 
 async function staticMatches(
@@ -134,7 +149,7 @@ async function staticMatches(
   { ref, instance = {} }: NetworkLocation,
 ): Promise<MatchedRoute[]> {
   const routes = await reader.staticRoutes(ref);
-  // The other two are told by subnets and peerings themselves.
+  // Subnet and peering routes are also listed here; the subnets and peerings themselves are more precise.
   const own = routes.filter(({ nextHopNetwork, nextHopPeering }) => !nextHopNetwork && !nextHopPeering);
   return own.filter((route) => appliesTo(instance, route)).flatMap(staticMatch);
 }
@@ -142,13 +157,13 @@ async function staticMatches(
 function staticMatch(route: ComputeRoute): MatchedRoute[] {
   const isInternet = lastSegment(route.nextHopGateway) === 'default-internet-gateway';
   const { nextHopInstance, nextHopIlb } = route;
-  const via = lastSegment(nextHopInstance) || lastSegment(nextHopIlb) || nextHopName(route);
+  const nextHop = lastSegment(nextHopInstance) || lastSegment(nextHopIlb) || nextHopName(route);
   return withRange(
     {
-      to: isInternet ? 'internet' : 'next-hop',
+      targetKind: isInternet ? 'internet' : 'next-hop',
       isSubnetRoute: false,
       priority: route.priority ?? 1_000,
-      via: isInternet ? 'the default internet gateway' : via,
+      via: isInternet ? 'the default internet gateway' : nextHop,
       description: `static route ${route.name ?? ''}`,
     },
     route.destRange,
@@ -161,19 +176,22 @@ async function learnedMatches(
 ): Promise<MatchedRoute[]> {
   const routes = await reader.learnedRoutes(ref, network, region);
   return routes.flatMap((route) => {
-    const to = routeState(route) === 'blackhole' ? 'blackhole' : 'next-hop';
-    const [via, priority] = [nextHopName(route), route.priority ?? 0];
-    const description = `route learned over ${via}${to === 'blackhole' ? `, which is ${route.routeStatus ?? ''}` : ''}`;
-    return withRange({ to, isSubnetRoute: false, priority, via, description }, route.destRange);
+    const isBlackhole = routeState(route) === 'blackhole';
+    return withRange(
+      {
+        targetKind: isBlackhole ? 'blackhole' : 'next-hop',
+        isSubnetRoute: false,
+        priority: route.priority ?? 0,
+        via: nextHopName(route),
+        description: isBlackhole ? `learned route, ${route.routeStatus ?? ''}` : 'learned route',
+      },
+      route.destRange,
+    );
   });
 }
 
-/** None for a range that cannot be read: it could not be looked up in either. */
-function withRange(matched: Omit<MatchedRoute, 'range'>, range: string | null | undefined): MatchedRoute[] {
-  try {
-    return range ? [{ ...matched, range: parseCidr(range) }] : [];
-  } catch (thrown) {
-    if (thrown instanceof CidrError) return [];
-    throw thrown;
-  }
+/** Empty for a range that is missing or invalid: it matches no address. */
+function withRange(route: Omit<MatchedRoute, 'range'>, destRange: string | null | undefined): MatchedRoute[] {
+  const range = tryParseCidr(destRange ?? '');
+  return range ? [{ ...route, range }] : [];
 }

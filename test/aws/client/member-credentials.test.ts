@@ -22,15 +22,15 @@ afterEach(async () => {
   await aws.close();
 });
 
-test('the nodes of another account are seen with the role that is there for it', async () => {
+test('the nodes of a member account are listed with its role, which is assumed once', async () => {
   const account = aws.addAccount(member, { roleName });
   account.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] });
   const id = account.addNode({ subnetId, cluster: 'shop' });
   clients = makeClients(labRegion, role());
   const { nodes } = makeCloud(clients, { stage: 'test' });
   expect(await nodes.list(['shop'], soon())).toMatchObject([{ ref: { account: member, id } }]);
+  // The credentials are cached.
   await nodes.list(['shop'], soon());
-  // The credentials are good for an hour.
   expect(aws.allCalls.filter(({ action }) => action === 'AssumeRole')).toHaveLength(1);
 });
 
@@ -42,6 +42,6 @@ test('a role that may not be assumed is named, with the statement that allows it
   expect(failure).toMatchObject({
     code: 'access-denied',
     message: expect.stringContaining(role('another')),
-    advice: expect.stringContaining('its statement AssumeMemberRoles'),
+    advice: expect.stringContaining('the statement AssumeMemberRoles'),
   });
 });

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { parseAddress } from '../../../shared/core/model/cidr';
 import { PermanentError, RetryableError } from '../../../shared/core/model/errors';
 import type { NodeRef } from '../../../shared/core/model/node';
 import { labAccount, labRegion } from '../../lab/aws/cloud';
@@ -23,7 +24,7 @@ describe('a node as EC2 describes it', () => {
       {
         ref: ref(id),
         name: 'node-1',
-        address: '172.20.0.4',
+        address: parseAddress('172.20.0.4'),
         clusters: ['frontend'],
         state: 'running',
         platform: 'linux',

@@ -23,33 +23,32 @@ afterEach(async () => {
   await aws.close();
 });
 
-/** As many messages as are wanted, in flight. */
+/** Messages in flight. */
 function deliver(count: number): QueueMessage[] {
   for (let i = 0; i < count; i += 1) queue.send(`body ${i}`);
   const received = Array.from({ length: Math.ceil(count / 10) }, () => queue.receive(10)).flat();
   return received.map(({ messageId, receiptHandle = '', body }) => ({ messageId, receiptHandle, body }));
 }
 
-/** Whole seconds from now until each message is visible again. */
+/** Seconds until each message is visible again. */
 const waits = () =>
-  queue.messages.map(({ visibleAt }) => Math.round((visibleAt - Date.now()) / 1_000)).sort((a, b) => a - b);
+  queue.messages.map(({ visibleAt }) => Math.ceil((visibleAt - Date.now()) / 1_000)).sort((a, b) => a - b);
 
-describe('postpone', () => {
+describe('delayRetries', () => {
   const delayAll = (messages: readonly QueueMessage[]) =>
     delayRetries(
       clients,
-      aws.queueUrl('nodes'),
       messages.map((message, index) => ({ message, seconds: index + 5 })),
-      soon(),
+      { queueUrl: aws.queueUrl('nodes'), deadline: soon() },
     );
 
-  test('each message comes again when it was told to, ten to a call', async () => {
+  test('sets when each message is delivered again, ten messages per call', async () => {
     await delayAll(deliver(25));
     expect(waits()).toEqual(Array.from({ length: 25 }, (_, index) => index + 5));
     expect(aws.count('ChangeMessageVisibilityBatch')).toBe(3);
   });
 
-  test('a message that is not in flight any more is told of; the others are postponed', async () => {
+  test('throws when a message is no longer in flight, and delays the others', async () => {
     const [first, second] = deliver(2);
     if (!first || !second) throw new Error('no messages');
     const failure = delayAll([{ ...first, receiptHandle: 'expired' }, second]);
@@ -57,22 +56,20 @@ describe('postpone', () => {
     expect(waits()).toEqual([6, 300]);
   });
 
-  test('a denial names the statement that should allow it', async () => {
+  test('names the policy statement when it is denied', async () => {
     aws.deny('sqs:ChangeMessageVisibilityBatch');
     const failure = await delayAll(deliver(1)).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(PermanentError);
-    expect((failure as PermanentError).advice).toContain('its statement ConsumeQueue');
+    expect((failure as PermanentError).advice).toContain('the statement ConsumeQueue');
   });
 });
 
-describe('bury', () => {
-  const deadLetterOne = (body: string, reason = 'it cannot be read') =>
+describe('sendToDeadLetterQueue', () => {
+  const deadLetterOne = (body: string, reason = 'malformed') =>
     sendToDeadLetterQueue(
       clients,
-      aws.queueUrl('dead-letters'),
-      { messageId: '1', receiptHandle: '1', body },
-      { reason, function: 'node-joined' },
-      soon(),
+      { body, reason, functionName: 'node-joined' },
+      { queueUrl: aws.queueUrl('dead-letters'), deadline: soon() },
     );
   const deadLettered = () =>
     deadLetters.messages.map(({ body, attributes }) => [
@@ -81,22 +78,22 @@ describe('bury', () => {
       attributes['function']?.StringValue,
     ]);
 
-  test('a message lies in the dead-letter queue with why, and who gave it up', async () => {
+  test('sends the message with its reason and the name of the function', async () => {
     await deadLetterOne('{"source": "aws.ec2"}');
-    expect(deadLettered()).toEqual([['{"source": "aws.ec2"}', 'it cannot be read', 'node-joined']]);
+    expect(deadLettered()).toEqual([['{"source": "aws.ec2"}', 'malformed', 'node-joined']]);
   });
 
   test.each([
-    ['', '(an empty message)'],
+    ['', '(empty message)'],
     ['a\u0000b\u001b', 'a\uFFFDb\uFFFD'],
     ['half \ud800 a pair', 'half \uFFFD a pair'],
     ['\u{1F600} ü', '\u{1F600} ü'],
-  ])('what SQS does not take is replaced: %j', async (body, expected) => {
+  ])('replaces characters that SQS rejects: %j', async (body, expected) => {
     await deadLetterOne(body, `why ${body}`);
     expect(deadLettered()).toEqual([[expected, expect.stringMatching(/^why/), 'node-joined']]);
   });
 
-  test('a long reason is cut', async () => {
+  test('truncates a long reason', async () => {
     await deadLetterOne('body', 'x'.repeat(100_000));
     expect(deadLettered()[0]?.[1]).toHaveLength(1_000);
   });

@@ -3,7 +3,7 @@ import { parseAddress, parseCidr } from '../../../shared/core/model/cidr';
 import { diagnose } from '../../../shared/core/doctor/diagnose';
 import type { Findings } from '../../../shared/core/doctor/findings';
 import { PermanentError } from '../../../shared/core/model/errors';
-import type { Explanation } from '../../../shared/core/explain/simulate/packet';
+import type { Explanation } from '../../../shared/core/explain/explanation';
 import type { Node, NetworkContext } from '../../../shared/core/model/node';
 import type { Outcome } from '../../../shared/core/reconcile/outcome';
 import type { Check, CheckName } from '../../../shared/core/doctor/check';
@@ -18,7 +18,7 @@ const node: Node = {
   state: 'running',
   platform: 'linux',
   isControlPlane: false,
-  address: '10.209.0.2',
+  address: parseAddress('10.209.0.2'),
 };
 const networkContext: NetworkContext = {
   network: 'vpc-b',

@@ -4,9 +4,12 @@ import {
   aggregate,
   compareCidrs,
   contains,
+  covers,
   overlaps,
+  parseAddress,
   parseCidr,
   subtract,
+  toCidr,
   type Cidr,
 } from '../../../shared/core/model/cidr';
 
@@ -55,8 +58,28 @@ test.each([
   ['10.192.0.0/16', '10.193.0.0/16', false],
   ['0.0.0.0/0', 'fd00::/8', false],
   ['fd00::/8', 'fd12::/16', true],
-])('%s contains %s: %s', (outer, inner, expected) => {
-  expect(contains(parseCidr(outer), parseCidr(inner))).toBe(expected);
+])('%s covers %s: %s', (outer, inner, expected) => {
+  expect(covers(parseCidr(outer), parseCidr(inner))).toBe(expected);
+});
+
+test.each([
+  ['10.193.0.0/16', '10.193.0.0', true],
+  ['10.193.0.0/16', '10.193.255.255', true],
+  ['10.193.0.0/16', '10.194.0.0', false],
+  ['10.193.0.0/16', '10.192.255.255', false],
+  ['0.0.0.0/0', 'fd00::1', false],
+  ['fd00::/8', 'fdff::1', true],
+])('%s contains %s: %s', (range, address, expected) => {
+  expect(contains(parseCidr(range), parseAddress(address))).toBe(expected);
+});
+
+test.each([
+  ['10.193.0.3', '10.193.0.3', '10.193.0.3/32'],
+  ['FD00:0:0::1', 'fd00::1', 'fd00::1/128'],
+])('parseAddress reads %s and prints %s', (text, printed, range) => {
+  const address = parseAddress(text);
+  expect(address.text).toBe(printed);
+  expect(toCidr(address).text).toBe(range);
 });
 
 test.each([

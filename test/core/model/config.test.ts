@@ -43,7 +43,7 @@ test('a full entry is read, with defaults where it is silent', () => {
       { cidr: { text: '10.193.0.0/16' }, name: 'backend-vpc' },
       { cidr: { text: '10.64.0.0/16' }, name: '10.64.0.0/16' },
     ],
-    probe: [{ address: { text: '10.193.0.3/32' }, port: 32191 }],
+    probe: [{ address: { text: '10.193.0.3' }, port: 32191 }],
     out: 'eth0',
     randomFully: true,
   });

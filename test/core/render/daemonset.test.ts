@@ -9,18 +9,17 @@ const [configMap, daemonSet] = parseAllDocuments(renderDaemonSet(program, option
   (document) => document.toJS() as Record<string, unknown>,
 );
 
-/** The pod's specification. */
 const { spec } = (daemonSet as { spec: { template: { spec: Record<string, unknown> } } }).spec.template;
 const [install] = spec['initContainers'] as Record<string, unknown>[];
-const [rest] = spec['containers'] as Record<string, unknown>[];
+const [pause] = spec['containers'] as Record<string, unknown>[];
 
-test('the program travels byte for byte, in a ConfigMap of the size that Kubernetes takes', () => {
+test('the ConfigMap has the exact program, and is below the size limit of Kubernetes', () => {
   expect(configMap).toMatchObject({ kind: 'ConfigMap', metadata: { namespace: 'kube-system' } });
   expect(configMap).toHaveProperty(['data', 'peermasq.sh'], program);
   expect(JSON.stringify(configMap).length).toBeLessThan(1024 * 1024);
 });
 
-test('it has the privileges to enter the mount namespace of the node, and no more', () => {
+test('the install container can enter the mount namespace of the node, and nothing else', () => {
   expect(install?.['securityContext']).toEqual({
     runAsUser: 0,
     readOnlyRootFilesystem: true,
@@ -33,8 +32,8 @@ test('it has the privileges to enter the mount namespace of the node, and no mor
   expect(spec['volumes']).toEqual([{ name: 'program', configMap: { name: 'peermasq-watch' } }]);
 });
 
-test('when the watcher is installed nothing with privileges is left', () => {
-  expect(rest).toMatchObject({
+test('the container that keeps running has no privileges', () => {
+  expect(pause).toMatchObject({
     command: ['sleep', 'infinity'],
     securityContext: {
       runAsNonRoot: true,
@@ -44,7 +43,7 @@ test('when the watcher is installed nothing with privileges is left', () => {
   });
 });
 
-test('it reaches every Linux node, whatever its taints', () => {
+test('runs on every Linux node, whatever its taints', () => {
   expect(spec).toMatchObject({
     nodeSelector: { 'kubernetes.io/os': 'linux' },
     tolerations: [{ operator: 'Exists' }],

@@ -15,10 +15,10 @@ import { nodeProgram } from '../../lab/node-program';
 const program = nodeProgram;
 
 describe('iptables', () => {
-  test('the chain as the node program has it, with its jump first', () => {
+  test('has the chain of the node program, and a jump to it in front', () => {
     expect(renderIptables(fullRuleSet, 4))
       .toBe(`# Rule set ${ruleSetId(fullRuleSet)}, for iptables-restore --noflush.
-# A second time it adds a second jump: look first whether there is one.
+# Applying it again adds a second jump. Check for an existing one first.
 *nat
 :PEERMASQ - [0:0]
 -A PEERMASQ -d 10.132.0.0/14 -m comment --comment "peermasq: pods" -j RETURN
@@ -30,13 +30,13 @@ COMMIT
 `);
   });
 
-  test('a family without destinations, or without pods, has no rules', () => {
+  test('is undefined for a family without destinations or sources', () => {
     const noPods = ruleSetOf('source 10.132.0.0/14', 'masquerade fd00:193::/32 six');
     expect(renderIptables(noPods, 4)).toBeUndefined();
     expect(renderIptables(noPods, 6)).toBeUndefined();
   });
 
-  test('without any pod range the rules match any source', () => {
+  test('matches any source if the rule set has none', () => {
     expect(renderIptables(ruleSetOf('masquerade 10.193.0.0/16 x'), 4)).toContain(
       '-A PEERMASQ -d 10.193.0.0/16 -m addrtype ! --dst-type LOCAL',
     );
@@ -55,7 +55,7 @@ describeKernel('on a node', undefined, () => {
       .replaceAll(/^#.*\n/gm, '')
       .replaceAll(/ \[\d+:\d+\]$/gm, '');
 
-  test('what is rendered for iptables is what the node program puts in force', async () => {
+  test('the iptables text gives the same rules as the node program', async () => {
     for (const family of [4, 6] as const) {
       const restore = family === 4 ? 'iptables-nft-restore' : 'ip6tables-nft-restore';
       await network.node.run([restore, '--noflush'], { stdin: renderIptables(fullRuleSet, family) ?? '' });
@@ -67,7 +67,7 @@ describeKernel('on a node', undefined, () => {
     await network.peermasq(['remove']);
   });
 
-  test('the startup script installs the program and applies, and a second run changes nothing', async () => {
+  test('the startup script installs the program and applies the rule set; a second run changes nothing', async () => {
     const script = renderStartupScript(program, fullRuleSet);
     const env = { PEERMASQ_DIR: `${network.node.folder}/from-script`, PEERMASQ_PERSIST: '0' };
     const run = async () =>
@@ -77,11 +77,10 @@ describeKernel('on a node', undefined, () => {
   });
 });
 
-test('the startup script is plain sh', () => {
+test('the startup script is valid POSIX shell', () => {
   execFileSync('sh', ['-n'], { input: renderStartupScript(program, fullRuleSet) });
 });
 
-/** The container of the DaemonSet that does the work. */
 interface Installer {
   readonly command: readonly string[];
   readonly securityContext: { readonly capabilities: { readonly add: readonly string[] } };
@@ -95,28 +94,28 @@ describe('the DaemonSet of a rule set', () => {
   const script = renderStartupScript(program, fullRuleSet);
   const [installer] = (daemonSet as { spec: { template: { spec: { initContainers: Installer[] } } } }).spec
     .template.spec.initContainers;
-  if (!installer) throw new Error('nothing installs');
+  if (!installer) throw new Error('no init container');
   const { add: capabilities } = installer.securityContext.capabilities;
 
-  test('carries the startup script, and lives beside the one that installs the watcher', () => {
+  test('carries the startup script, and has another name than the DaemonSet of the watcher', () => {
     expect(configMap).toMatchObject({ data: { 'peermasq.sh': script } });
     const namesOf = (resources: object[]) =>
       resources.map((resource) => (resource as { metadata: { name: string } }).metadata.name);
-    const others = namesOf(resourcesOf(renderDaemonSet(program, options)));
+    const watcherNames = namesOf(resourcesOf(renderDaemonSet(program, options)));
     for (const resource of [configMap, daemonSet]) {
       expect(resource).toMatchObject({
         metadata: { name: 'peermasq-ruleset', labels: { 'app.kubernetes.io/name': 'peermasq-ruleset' } },
       });
     }
-    expect(others).not.toContain('peermasq-ruleset');
+    expect(watcherNames).not.toContain('peermasq-ruleset');
   });
 
   describeKernel('on a node', undefined, () => {
     let lab: Lab;
     let node: Host;
     let pod: Host;
-    /** Process 1 as the pod's container sees it (hostPID), by the number it has here. */
-    let first: string;
+    /** The PID, outside of the lab, of the process that the container sees as process 1 (hostPID). */
+    let initPid: string;
     beforeAll(async () => {
       lab = openLab();
       [node, pod] = await Promise.all([lab.machine('node'), lab.machine('pod')]);
@@ -125,17 +124,17 @@ describe('the DaemonSet of a rule set', () => {
         'mount -t tmpfs tmpfs /var/lib && echo up && exec sleep infinity',
       ]);
       await init.output(/up/);
-      first = (await node.run(['pgrep', '-P', String(init.pid)])).trim();
-      // As the kubelet leaves it. That backend takes a raw socket; who cannot read it uses the other one.
+      initPid = (await node.run(['pgrep', '-P', String(init.pid)])).trim();
+      // The mark of a kubelet that uses iptables-legacy. Reading it takes a raw socket.
       await node.run(['iptables-legacy', '-t', 'mangle', '-N', 'KUBE-KUBELET-CANARY']);
     });
     afterAll(() => lab.close());
 
-    /** What the container does, from the pod's network, with these capabilities alone. */
+    /** Runs the install container in the network of the pod, with only these capabilities. */
     const install = (capabilities: readonly string[]) =>
       pod.exec(
         [
-          ...['nsenter', '--target', first, '--pid', '--', 'unshare', '--mount', 'sh', '-c'],
+          ...['nsenter', '--target', initPid, '--pid', '--', 'unshare', '--mount', 'sh', '-c'],
           'mount -t proc proc /proc && only=$1 && shift && exec setpriv --bounding-set "$only" "$@"',
           ...['container', ['-all', ...capabilities.map((name) => `+${name.toLowerCase()}`)].join(',')],
           ...installer.command.slice(installer.command.indexOf('nsenter')),
@@ -144,12 +143,12 @@ describe('the DaemonSet of a rule set', () => {
       );
     const rules = (host: Host) => host.run(['iptables-legacy-save', '-t', 'nat']);
 
-    test.each(capabilities)('without %s the node’s backend has no rules', async (missing) => {
+    test.each(capabilities)('without %s the backend of the node gets no rules', async (missing) => {
       await install(capabilities.filter((name) => name !== missing));
       expect(await rules(node)).not.toContain('PEERMASQ');
     });
 
-    test('it puts the rules in force in the node, and none in the pod', async () => {
+    test('applies the rules in the network of the node, not of the pod', async () => {
       const { code, stdout } = await install(capabilities);
       expect(code).toBe(0);
       expect(JSON.parse(stdout)).toMatchObject({ result: 'applied', proven: true });
@@ -159,7 +158,7 @@ describe('the DaemonSet of a rule set', () => {
   });
 });
 
-test('ip-masq-agent leaves alone what is private, less the destinations, and every exemption', () => {
+test('ip-masq-agent: excludes the private ranges except the destinations, and every exemption', () => {
   const { data } = parse(renderIpMasqAgent(fullRuleSet)) as { data: { config: string } };
   const { nonMasqueradeCIDRs } = parse(data.config) as { nonMasqueradeCIDRs: string[] };
   expect(nonMasqueradeCIDRs).toEqual(

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { definedOnly, groupBy } from '../../../shared/core/util/collections';
+import { chunks, definedOnly, groupBy } from '../../../shared/core/util/collections';
 
 test('groups are in the order of their first, and each keeps the order of its own', () => {
   const groups = groupBy(['b1', 'a1', 'b2', 'c1', 'a2'], (one) => one[0]);
@@ -28,4 +28,9 @@ test('nothing is lost, and nobody is with others', () => {
 test('definedOnly leaves undefined fields out', () => {
   const out: string | undefined = undefined;
   expect(Object.keys(definedOnly({ id: 'a', out, zero: 0, no: false }))).toEqual(['id', 'zero', 'no']);
+});
+
+test('chunks splits a list into parts of at most the given size, in order', () => {
+  expect(chunks([1, 2, 3, 4, 5], 2)).toEqual([[1, 2], [3, 4], [5]]);
+  expect(chunks([], 2)).toEqual([]);
 });

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { addNode, aws, deploy, logged, metric, objective, stack, statusOf } from './deployed';
 
-describe('sweep and backfill', () => {
-  test('a dry run shows the rule sets and changes nothing; the run after it applies them', async () => {
+describe('backfill and sweep', () => {
+  test('a dry run returns the rule sets and changes nothing; the next run applies them', async () => {
     deploy();
     const id = addNode();
     const dry = await stack.invoke('backfill', { dryRun: true });
@@ -30,7 +30,7 @@ describe('sweep and backfill', () => {
     expect(again.response).toMatchObject({ nodes: [{ isChange: false }] });
   });
 
-  test('a sweep leaves nodes that were launched a moment ago to their own events', async () => {
+  test('a sweep skips new nodes, which their own events handle', async () => {
     deploy();
     const [young, old] = [addNode(), addNode()];
     const instance = aws.state.instances.get(old);
@@ -39,22 +39,22 @@ describe('sweep and backfill', () => {
     expect([statusOf(young), statusOf(old)]).toEqual([undefined, expect.stringMatching(/^proven/)]);
   });
 
-  test('a sweep that saw nothing does not tell that all is well', async () => {
+  test('a sweep that fails reports no zero of unproven nodes', async () => {
     deploy();
     addNode();
     aws.deny('ec2:DescribeInstances');
-    await expect(stack.invoke('sweep', {})).rejects.toThrow('its statement DiscoverNodes');
+    await expect(stack.invoke('sweep', {})).rejects.toThrow('the statement DiscoverNodes');
     expect(metric('NodesUnproven')).toEqual([]);
   });
 
-  test('a sweep that cannot remember anything fails, and names the statement', async () => {
+  test('a sweep that may not write tags fails, and names the policy statement', async () => {
     deploy();
     addNode();
     aws.deny('ec2:CreateTags');
-    await expect(stack.invoke('sweep', {})).rejects.toThrow('its statement RecordInTags');
+    await expect(stack.invoke('sweep', {})).rejects.toThrow('the statement RecordInTags');
   });
 
-  test('nodes that are skipped are counted, and told of one by one in the answer alone', async () => {
+  test('skipped nodes are listed in the response, and only counted in the log', async () => {
     deploy();
     addNode({ platformDetails: 'Windows' });
     const { response } = await stack.invoke('backfill', {});
@@ -63,7 +63,7 @@ describe('sweep and backfill', () => {
     expect(logged('SweepFinished')).toMatchObject([{ skips: { windows: 1 } }]);
   });
 
-  test('a sweep counts the nodes that had time enough and are not proven', async () => {
+  test('a sweep counts the nodes that are unproven after the objective', async () => {
     deploy({ env: objective(60_000) });
     const launched = (minutes: number) => ({ isReady: false, minutes });
     for (const { minutes, ...node } of [launched(0), launched(5), launched(50)]) {
@@ -75,22 +75,22 @@ describe('sweep and backfill', () => {
     expect(logged('SweepFinished')).toMatchObject([{ counts: { pending: 3 } }]);
   });
 
-  test('a request that is not understood says what is accepted', async () => {
+  test('an invalid request is rejected with the name of the invalid field', async () => {
     deploy();
     await expect(stack.invoke('backfill', { dryrun: true })).rejects.toThrow(/dryrun[^]*bad-request/);
     expect(aws.calls).toEqual([]);
   });
 });
 
-describe('a function that cannot work', () => {
-  test('stops with every fault of the config', async () => {
+describe('a misconfigured function', () => {
+  test('stops at startup with all errors of the config', async () => {
     deploy({ config: 'clusters: {shop: {pods: [10.244.0.1/16], masquerade: [peering]}}' });
     const failure = stack.invoke('backfill', {});
     await expect(failure).rejects.toThrow(/has 2 faults:[^]*host bits set[^]*read "peering"/);
     expect(aws.calls).toEqual([]);
   });
 
-  test('stops with what is wrong in its environment', async () => {
+  test('stops at startup with all invalid environment variables', async () => {
     deploy({ env: { PEERMASQ_LAUNCH_GATE: 'maybe', PEERMASQ_OBJECTIVE_MINUTES: 'soon' } });
     const failure = stack.invoke('backfill', {});
     await expect(failure).rejects.toThrow(/PEERMASQ_OBJECTIVE_MINUTES[^]*PEERMASQ_LAUNCH_GATE/);

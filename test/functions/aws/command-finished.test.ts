@@ -14,8 +14,8 @@ import {
   statusOf,
 } from './deployed';
 
-describe('results of commands', () => {
-  test('a node that failed is tried again and proven then', async () => {
+describe('command-finished', () => {
+  test('a node that fails once is retried and proven', async () => {
     deploy();
     const id = addNode({ machine: failing(1) });
     stack.put(aws.stateChangeEvent(id));
@@ -25,7 +25,7 @@ describe('results of commands', () => {
     expect(statusOf(id)).toMatch(/^proven/);
   });
 
-  test('a node that goes on failing is given up, and its tag says that it failed', async () => {
+  test('a node that keeps failing is given up, with the status failed in its tag', async () => {
     deploy({ env: objective(1_000) });
     const id = addNode({ machine: failing(99) });
     stack.put(aws.stateChangeEvent(id));
@@ -35,8 +35,8 @@ describe('results of commands', () => {
     expect(statusOf(id)).toMatch(/^failed/);
   });
 
-  test('an answer that comes too late for the batch is read when the command has ended', async () => {
-    // Leaves node-joined a second to wait for answers.
+  test('a report that arrives after the batch is read when the command has finished', async () => {
+    // Leaves node-joined one second to wait for reports.
     deploy({ timeoutSeconds: 8, resultsAfterSeconds: 0 });
     const id = addNode({ commandDelayMs: 1_400 });
     stack.put(aws.stateChangeEvent(id));
@@ -47,13 +47,13 @@ describe('results of commands', () => {
     expect(aws.count('SendCommand')).toBe(1);
   });
 
-  test('what the batch has read itself costs one look-up of nodes', async () => {
+  test('reports that the batch has read cost only one look-up of nodes', async () => {
     deploy({ resultsAfterSeconds: 100 });
     const ids = [addNode(), addNode()];
     stack.put(aws.runInstancesEvent(ids));
     await stack.idle();
     expect(aws.count('ListCommandInvocations')).toBe(1);
-    // One for the batch, and one for each that Lambda made of the two results.
+    // One by node-joined, and one for each batch that Lambda makes of the two results.
     expect(aws.count('DescribeInstances')).toBeLessThanOrEqual(3);
     expect(metric('NodesProven')).toEqual([2]);
   });

@@ -12,7 +12,7 @@ import type { LabRoute } from '../../lab/aws/state';
 import type { Machine } from '../../lab/machine';
 import { fakeNode } from '../../lab/aws/fake-node';
 
-/** Every test of a file that imports this has an AWS of its own, and ends what it deployed. */
+/** Each test of a file that imports this has its own local AWS, and closes what it deployed. */
 export let aws: LocalAws;
 export let stack: LabStack;
 let folder: string;
@@ -40,7 +40,7 @@ export const routeTo = (destinationCidrBlock: string): LabRoute => ({
   vpcPeeringConnectionId: peering,
 });
 
-/** The network, the peering and the document of an account. */
+/** Adds the network, the peering and the document to an account. */
 export function prepare(account: LabAccount): void {
   account.putDocument(documentName('dev'), makeDocument('echo hello\n'));
   account.addNetwork({
@@ -54,20 +54,20 @@ export function prepare(account: LabAccount): void {
 
 interface DeployOptions {
   readonly config?: string;
-  /** As `--param` gives them. */
+  /** As in `--param`. */
   readonly params?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
-  /** Of node-joined, instead of what serverless.yml says. */
+  /** The timeout of node-joined, in place of that of serverless.yml. */
   readonly timeoutSeconds?: number;
-  /** After which results of commands are told, instead of what infra/aws says. */
+  /** The delay of completion events, in place of that of infra/aws. */
   readonly resultsAfterSeconds?: number;
 }
 
 const onePeering = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}';
 
 /**
- * What serverless.yml deploys, with seconds of the queues that last 20 ms, and nobody waits longer than 10 for a
- * batch. Looks of the functions take their time though: unless a test is about it, results come after they end.
+ * Deploys serverless.yml. A second of the queues takes 20 ms, and batch windows are at most 10 s. The functions run in
+ * real time, so by default completion events arrive after node-joined has returned.
  */
 export function deploy(options: DeployOptions = {}): void {
   const { config = onePeering, params = {}, env = {}, timeoutSeconds, resultsAfterSeconds = 150 } = options;
@@ -87,13 +87,13 @@ export function deploy(options: DeployOptions = {}): void {
   stack = startStack(aws, deployment, { config: file, env, secondMs: 20 });
 }
 
-/** An objective that is over after some deliveries of the queue: milliseconds. */
+/** An objective in milliseconds, short enough to pass within a test. */
 export const objective = (ms: number) => ({ PEERMASQ_OBJECTIVE_MINUTES: String(ms / 60_000) });
 
 export const addNode = (node: Partial<NewNode> = {}, account: LabAccount = aws): string =>
   account.addNode({ subnetId, cluster: 'shop', machine: fakeNode, ...node });
 
-/** A node that does not get its rules in force for the first times. */
+/** A node that fails to apply its rules `times` times. */
 export function failing(times: number): Machine {
   let left = times;
   return {
@@ -105,23 +105,23 @@ export function failing(times: number): Machine {
   };
 }
 
-/** An API call as CloudTrail tells it. */
+/** An API call as CloudTrail logs it. */
 export const apiCall = (eventName: string) => ({
   ...aws.runInstancesEvent([]),
   detail: { eventSource: 'ec2.amazonaws.com', eventName },
 });
 
-/** Resolves when nodes and changes are dealt with, whatever becomes of the results of commands. */
+/** Resolves when the queues of nodes and route changes are empty. */
 export async function drained(): Promise<void> {
   const { signal } = new AbortController();
   for (const name of ['nodes', 'routes']) await stack.queue(name).waitUntilAtMost(0, signal);
 }
 
-/** Waits for what the functions do; nothing tells when they have. Not for ever: jest would wait with it. */
+/** Polls, because the functions emit no event when they are done. */
 export async function until(condition: () => boolean): Promise<void> {
   const endsAt = Date.now() + 15_000;
   while (!condition()) {
-    if (Date.now() > endsAt) throw new Error(`Waited in vain for ${condition.toString()}`);
+    if (Date.now() > endsAt) throw new Error(`Timed out waiting for ${condition.toString()}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
@@ -132,14 +132,14 @@ export const nodesLogged = (message: string) => logged(message).map((entry) => e
 export const statusOf = (id: string, { state }: LabAccount = aws) =>
   state.instances.get(id)?.tags.get('peermasq:status');
 
-/** The reasons of the dead letters. */
+/** The reasons in the dead-letter queue. */
 export const deadLetterReasons = () =>
   stack.deadLetters.map(({ attributes }) => attributes['reason']?.StringValue ?? '');
 
-/** What the functions wrote for CloudWatch. */
+/** The entries in the embedded metric format. */
 export const metricEntries = () => stack.log.filter((entry) => '_aws' in entry);
 
-/** The values of a metric that the functions wrote, by the dimensions given. */
+/** The values of a metric, for some dimensions. */
 export function metric(name: string, dimensions: Readonly<Record<string, string>> = {}): number[] {
   return metricEntries()
     .filter((entry) => name in entry)

@@ -27,8 +27,8 @@ const skippedNodes: readonly [string, Partial<NewNode>][] = [
   ['nothing-to-masquerade', { subnetId: 'subnet-0aaaaaaaaaaaaaaaa' }],
 ];
 
-describe('nodes that join', () => {
-  test('a batch is one set of nodes: told three times, each is pushed to once', async () => {
+describe('node-joined', () => {
+  test('nodes that several events of a batch announce are pushed to once', async () => {
     deploy();
     const [one, other] = [addNode(), addNode()];
     for (const event of [
@@ -45,7 +45,7 @@ describe('nodes that join', () => {
     expect(stack.failures).toEqual([]);
   });
 
-  test('a node whose agent is not online comes again, later each time, until it is served', async () => {
+  test('a node whose agent is offline is retried with growing delays until it is proven', async () => {
     deploy();
     const id = addNode({ isReady: false });
     stack.put(aws.stateChangeEvent(id));
@@ -61,7 +61,7 @@ describe('nodes that join', () => {
     expect(nodesLogged('NodeProven')).toEqual([id]);
   });
 
-  test('a node that is not served in time is given up, with its reason in the dead-letter queue', async () => {
+  test('an event whose node is not proven in time goes to the dead-letter queue with the reason', async () => {
     deploy({ env: objective(700) });
     const [id, other] = [addNode({ isReady: false }), addNode()];
     stack.put(aws.stateChangeEvent(id));
@@ -75,7 +75,7 @@ describe('nodes that join', () => {
     expect(stack.deadLetters[0]?.body).toContain(id);
   });
 
-  test('of the nodes of one event only those that are open are given up', async () => {
+  test('only the unproven nodes of an event are given up', async () => {
     deploy({ env: objective(700) });
     const [id, other] = [addNode({ isReady: false }), addNode()];
     stack.put(aws.runInstancesEvent([other, id]));
@@ -85,7 +85,7 @@ describe('nodes that join', () => {
     expect(deadLetterReasons()).toEqual([`aws:${id}: its SSM agent is not online`]);
   });
 
-  test('a node whose record cannot be written is told, and recorded by the next look', async () => {
+  test('a record that cannot be written is logged, and written by the next sweep', async () => {
     deploy();
     const id = addNode();
     aws.fail('CreateTags', 'IncorrectState', 'not now', 2);
@@ -99,7 +99,7 @@ describe('nodes that join', () => {
     expect(stack.deadLetters).toEqual([]);
   });
 
-  test('poison ends in the dead-letter queue with its reason, and its batch is served', async () => {
+  test('malformed messages go to the dead-letter queue with the reason, and the rest of the batch is handled', async () => {
     deploy();
     const id = addNode();
     stack.queue('nodes').send('not JSON at all {');
@@ -110,25 +110,25 @@ describe('nodes that join', () => {
     await drained();
     expect(nodesLogged('NodeProven')).toEqual([id]);
     expect(deadLetterReasons().toSorted()).toEqual([
-      'The message body is not JSON.',
       expect.stringMatching(/^malformed aws\.ec2: EC2 Instance State-change Notification: instance-id/),
+      'the message body is not JSON',
     ]);
     expect(logged('EventIgnored')).toHaveLength(2);
   });
 
-  test('nothing is acknowledged while the API is denied; then the statement that grants it is named', async () => {
+  test('an event whose API call is denied is retried, then dead-lettered with the policy statement', async () => {
     deploy({ env: objective(500) });
     const id = addNode();
     aws.deny('ec2:DescribeInstances');
     stack.put(aws.stateChangeEvent(id));
     await drained();
     expect(deadLetterReasons()).toEqual([
-      expect.stringMatching(/ec2:DescribeInstances.*its statement DiscoverNodes/),
+      expect.stringMatching(/ec2:DescribeInstances.*the statement DiscoverNodes/),
     ]);
     expect(logged('ReconcileFailed')[0]).toMatchObject({ code: 'access-denied', severity: 'ERROR' });
   });
 
-  test('an API that is throttled or down delays, and loses nothing', async () => {
+  test('throttled and failing API calls delay a node, but lose no event', async () => {
     deploy();
     const id = addNode();
     aws.throttle('DescribeInstances', 3);
@@ -139,7 +139,7 @@ describe('nodes that join', () => {
     expect(metric('ApiThrottles').reduce((sum, count) => sum + count, 0)).toBe(3);
   });
 
-  test('a message that cannot be buried stays in its queue', async () => {
+  test('a message that cannot be dead-lettered stays in its queue', async () => {
     deploy();
     aws.deny('sqs:SendMessage');
     stack.queue('nodes').send('poison');
@@ -147,11 +147,11 @@ describe('nodes that join', () => {
     await until(() => logged('DeadLetterFailed').length > 0);
     expect(stack.queue('nodes').size).toBe(1);
     expect(logged('DeadLetterFailed')[0]).toMatchObject({
-      advice: expect.stringContaining('its statement SendToDeadLetterQueue'),
+      advice: expect.stringContaining('the statement SendToDeadLetterQueue'),
     });
   });
 
-  test('nodes that are not ours to serve are skipped, each with its reason', async () => {
+  test('nodes that are not eligible are skipped, each with its reason', async () => {
     deploy({
       config: 'clusters: {shop: {pods: [10.244.0.0/16], control-plane: false, masquerade: [peerings]}}',
     });
@@ -173,7 +173,7 @@ describe('nodes that join', () => {
     expect(stack.deadLetters).toEqual([]);
   });
 
-  test('one that is terminated while it waits for its agent is skipped then', async () => {
+  test('a node that is terminated before its agent comes online is skipped', async () => {
     deploy();
     const id = addNode({ isReady: false });
     stack.put(aws.stateChangeEvent(id));
@@ -185,7 +185,7 @@ describe('nodes that join', () => {
     expect(stack.deadLetters).toEqual([]);
   });
 
-  test('how long the first proof took is a metric, by stage and by cluster', async () => {
+  test('the time to the first proof is a metric, by stage and by cluster', async () => {
     deploy();
     stack.put({ ...aws.stateChangeEvent(addNode()), time: new Date(Date.now() - 30_000).toISOString() });
     await drained();
@@ -195,8 +195,8 @@ describe('nodes that join', () => {
     expect(metric('NodesProven')).toEqual([1]);
   });
 
-  // In a process of its own: in jest's sandbox the SDK does not know the errors of Node.js as errors.
-  test('because nobody answers for an API leaves its messages in the queue', async () => {
+  // The functions run in a separate process: in jest's sandbox the SDK does not recognize the errors of Node.js.
+  test('messages stay in the queue while an API is unreachable', async () => {
     deploy({ env: { AWS_ENDPOINT_URL_EC2: 'http://127.0.0.1:1' } });
     stack.put(aws.stateChangeEvent(addNode()));
     await until(() => logged('ReconcileFailed').length > 0);
@@ -207,8 +207,8 @@ describe('nodes that join', () => {
     });
   });
 
-  test('without SQS keeps its messages too, and serves the nodes that it can', async () => {
-    // The client goes where the address of a queue leads, not to an endpoint.
+  test('messages stay in the queue while SQS is unreachable, and ready nodes are proven', async () => {
+    // The SQS client uses the queue URL, not its endpoint.
     const nowhere = 'http://127.0.0.1:1/123456789012/queue';
     deploy({ env: { PEERMASQ_QUEUE: nowhere, PEERMASQ_DEAD_LETTERS: nowhere } });
     const [id, other] = [addNode({ isReady: false }), addNode()];

@@ -13,14 +13,14 @@ import {
   until,
 } from './deployed';
 
-describe('changes of peerings and routes', () => {
+describe('peering-changed', () => {
   const table = () => aws.state.routeTables[0] ?? fail();
   const rulesOf = async (): Promise<string> => {
     const { response } = await stack.invoke('backfill', { dryRun: true });
     return JSON.stringify(response);
   };
 
-  test('affected nodes get their new rule set, and nobody else is touched', async () => {
+  test('a route change pushes the new rule set to the affected nodes only', async () => {
     deploy();
     const ids = [addNode(), addNode({ cluster: 'other' })];
     await stack.invoke('sweep', {});
@@ -34,7 +34,7 @@ describe('changes of peerings and routes', () => {
     expect(statusOf(ids[1] ?? '')).toBeUndefined();
   });
 
-  test('what is far less than before is held and told, until somebody says that it is meant', async () => {
+  test('a large loss of routes is held and alerted until a backfill allows it', async () => {
     deploy();
     table().routes.push(routeTo('10.7.0.0/16'), routeTo('10.9.0.0/16'));
     const id = addNode();
@@ -51,7 +51,7 @@ describe('changes of peerings and routes', () => {
     expect(await rulesOf()).toContain('"isChange":false');
   });
 
-  test('a peering that is still being set up is looked at again until it is active', async () => {
+  test('a provisioning peering is retried until it is active', async () => {
     deploy();
     const id = addNode();
     const added = 'pcx-0fedcba9876543210';

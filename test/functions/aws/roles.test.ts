@@ -63,22 +63,32 @@ const assumeMemberRole = (roleName: string) => () =>
   );
 
 test.each<[string, string, () => Promise<unknown>, string]>([
-  ['node-joined', 'send a command to a node of a cluster', sendCommand('dev', 'shop'), 'nothing'],
-  ['node-joined', 'send it to another’s node', sendCommand('dev', 'other'), 'AccessDeniedException'],
-  ['node-joined', 'send another document', sendCommand('prod', 'shop'), 'AccessDeniedException'],
-  ['command-finished', 'send a command', sendCommand('dev', 'shop'), 'AccessDeniedException'],
-  ['command-finished', 'look up routes', readRoutes, 'UnauthorizedOperation'],
-  ['command-finished', 'write down how a push ended', tag('peermasq:status'), 'nothing'],
-  ['node-joined', 'write another tag', tag('Name'), 'UnauthorizedOperation'],
-  ['node-joined', 'give a message up', sendMessage('dead-letters'), 'nothing'],
-  ['node-joined', 'send to its own queue', sendMessage('nodes'), 'AccessDeniedException'],
-  ['sweep', 'give a message up', sendMessage('dead-letters'), 'AccessDeniedException'],
-  ['sweep', 'look up routes', readRoutes, 'nothing'],
-  ['sweep', 'enter a member account', assumeMemberRole(memberRoleName('dev', labRegion)), 'nothing'],
-  ['sweep', 'take another role there', assumeMemberRole('administrator'), 'AccessDenied'],
-])('%s wants to %s', async (name, _, call, refusal) => {
+  ['node-joined', 'may send a command to a node of its cluster', sendCommand('dev', 'shop'), 'nothing'],
+  [
+    'node-joined',
+    'may not send a command to a node of another cluster',
+    sendCommand('dev', 'other'),
+    'AccessDeniedException',
+  ],
+  ['node-joined', 'may not send another document', sendCommand('prod', 'shop'), 'AccessDeniedException'],
+  ['command-finished', 'may not send a command', sendCommand('dev', 'shop'), 'AccessDeniedException'],
+  ['command-finished', 'may not describe routes', readRoutes, 'UnauthorizedOperation'],
+  ['command-finished', 'may write the status tag', tag('peermasq:status'), 'nothing'],
+  ['node-joined', 'may not write another tag', tag('Name'), 'UnauthorizedOperation'],
+  ['node-joined', 'may send to the dead-letter queue', sendMessage('dead-letters'), 'nothing'],
+  ['node-joined', 'may not send to its own queue', sendMessage('nodes'), 'AccessDeniedException'],
+  ['sweep', 'may not send to the dead-letter queue', sendMessage('dead-letters'), 'AccessDeniedException'],
+  ['sweep', 'may describe routes', readRoutes, 'nothing'],
+  [
+    'sweep',
+    'may assume the role of a member account',
+    assumeMemberRole(memberRoleName('dev', labRegion)),
+    'nothing',
+  ],
+  ['sweep', 'may not assume another role there', assumeMemberRole('administrator'), 'AccessDenied'],
+])('%s %s', async (name, _, call, errorCode) => {
   const { role } = functions.find((one) => one.name === name) ?? {};
   if (!role) throw new Error(`${name} has no role`);
   Object.assign(process.env, aws.env, aws.envForRole(role));
-  expect(await errorCodeOf(call())).toBe(refusal);
+  expect(await errorCodeOf(call())).toBe(errorCode);
 });

@@ -16,8 +16,8 @@ interface Summary {
   readonly stopReason: string | null;
 }
 
-/** Four real nodes in a local AWS, one after the other step of a roll-out. */
-describeKernel('a roll-out from the command line', undefined, () => {
+/** Four real nodes in a local AWS. The tests are the steps of one rollout, in order. */
+describeKernel('a rollout from the command line', undefined, () => {
   let aws: LocalAws;
   let home: CliHome;
   const machines = openMachines();
@@ -60,7 +60,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
   };
   const kept = (n: number) => storedRuleSet(aws.state.agents.get(ids[n] ?? '')?.machine);
 
-  test('plan says what each destination comes from, and how far the change reaches: exit code 2', async () => {
+  test('plan shows where each destination comes from and the blast radius, and exits with 2', async () => {
     const { status, stdout, stderr } = await peermasq('plan');
     expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
     expect(stdout).toContain('shop (aws us-east-1): 4 nodes → rule set ');
@@ -68,42 +68,42 @@ describeKernel('a roll-out from the command line', undefined, () => {
       `+ masquerade 10.0.0.0/16 ${peering}    ← peerings: route to 10.0.0.0/16 over ${peering}`,
     );
     expect(stdout).toContain(
-      'Plan: change 4 of 4 nodes, in 1 of 1 cluster; begins to masquerade to 10.0.0.0/16.',
+      'Plan: change 4 of 4 nodes in 1 of 1 cluster; start masquerading to 10.0.0.0/16.',
     );
     expect(aws.count('SendCommand')).toBe(0);
   });
 
-  test('a region that is named twice is looked at once; one that cannot be asked is named', async () => {
+  test('plan checks a repeated region once, and names a region it cannot check', async () => {
     const regions = ['us-east-1', 'us-east-1', 'mars-1'].flatMap((region) => ['--region', region]);
     const { status, stdout, stderr } = await peermasq('plan', ...regions);
     expect(status).toBe(1);
     expect(stdout).toContain('Plan: change 4 of 4 nodes');
-    expect(stdout).toMatch(/\nNot looked at: aws mars-1\.\n$/);
+    expect(stdout).toMatch(/\nNot checked: aws mars-1\.\n$/);
     expect(stderr).toContain('error: aws mars-1: ');
-    const { stdout: blind } = await peermasq('plan', '--region', 'mars-1', '-o', 'json');
-    expect(JSON.parse(blind)).toMatchObject({ nodes: [], errors: [{ target: 'aws mars-1' }] });
+    const { stdout: unchecked } = await peermasq('plan', '--region', 'mars-1', '-o', 'json');
+    expect(JSON.parse(unchecked)).toMatchObject({ nodes: [], errors: [{ target: 'aws mars-1' }] });
   });
 
-  test('without a yes nothing is pushed', async () => {
+  test('without confirmation nothing is pushed', async () => {
     const { status, stderr } = await peermasq('backfill');
     expect(status).toBe(1);
-    expect(stderr).toContain('Nobody can be asked here: stdin is no terminal\nSay --yes.');
+    expect(stderr).toContain('error: Cannot prompt: stdin is not a terminal\nUse --yes.\n');
     expect(aws.count('SendCommand')).toBe(0);
   });
 
-  test('a canary that is not proven keeps every other node untouched', async () => {
+  test('a canary that is not proven stops the rollout', async () => {
     aws.setReady(ids[0] ?? '', false);
     const ended = await backfill('--wave-timeout', '1');
     expect(ended).toEqual({
       status: 1,
       states: 'pending untouched untouched untouched',
-      stopReason: `the canary aws:${ids[0]} is pending`,
+      stopReason: `canary aws:${ids[0]} is pending`,
     });
     expect(aws.count('SendCommand')).toBe(0);
     aws.setReady(ids[0] ?? '', true);
   });
 
-  test('what was pushed and not heard of is returned too: nodes that had nothing have nothing again', async () => {
+  test('a rollback also covers nodes that never reported: those without rules before have none after', async () => {
     expect(await backfill('--canary', '0', '--wave-timeout', '1')).toMatchObject({ status: 1 });
     await aws.waitForCommands();
     const { status, states } = await backfill('--rollback', '--canary', '0');
@@ -111,7 +111,7 @@ describeKernel('a roll-out from the command line', undefined, () => {
     expect(await kept(3)).not.toContain('masquerade');
   }, 40_000);
 
-  test('interrupted, it sees the wave under way to its end, begins no other, and says which nodes are untouched', async () => {
+  test('an interrupt lets the current wave finish, starts no other, and lists the untouched nodes', async () => {
     let isInterrupted = false;
     const { status, stdout, stderr } = await home.peermasq(['backfill', '--yes', '--wave', '2'], {
       onStderr: (text, signal) => {
@@ -120,18 +120,18 @@ describeKernel('a roll-out from the command line', undefined, () => {
         signal('SIGINT');
       },
     });
-    expect(stderr).toContain('Interrupted: the wave under way is seen to its end');
+    expect(stderr).toContain('Interrupted. Finishing the current wave; no more will start.');
     expect(status).toBe(130);
     const states = await Promise.all(
       [0, 1, 2, 3].map(async (n) => ((await kept(n))?.includes('masquerade') ? 'rules' : 'no')),
     );
     const untouched = states.filter((state) => state === 'no').length;
     expect(stdout).toContain(`Backfill: ${4 - untouched} proven, ${untouched} untouched.`);
-    expect(stdout).toContain(`Stopped, because it was interrupted. Untouched: `);
+    expect(stdout).toContain('Stopped: interrupted. Untouched: ');
     expect(untouched).toBeGreaterThan(0);
   });
 
-  test('run again it goes on where it stopped, and then there is nothing to do', async () => {
+  test('run again, it resumes; once all nodes are proven there is nothing to do', async () => {
     const { status, states } = await backfill();
     expect(status).toBe(0);
     expect(states).toMatch(/^(proven ?)+$/);
@@ -139,20 +139,20 @@ describeKernel('a roll-out from the command line', undefined, () => {
     const { status: clean, stdout } = await peermasq('plan');
     expect({ clean, stdout }).toEqual({
       clean: 0,
-      stdout: 'shop (aws us-east-1): 4 nodes unchanged, proven\n\nNo changes: 4 nodes looked at.\n',
+      stdout: 'shop (aws us-east-1): 4 nodes unchanged, proven\n\nNo changes: 4 nodes checked.\n',
     });
   });
 
-  test('a change of the config shows as the lines that differ, and what stops being masqueraded', async () => {
+  test('after a change of the config, plan shows the lines that differ and what stops being masqueraded', async () => {
     home.write('peermasq.yaml', config('10.0.7.0/24'));
     const { stdout } = await peermasq('plan');
     expect(stdout).toContain('  + exempt 10.0.7.0/24 except\n');
     expect(stdout).toContain('    masquerade 10.0.0.0/16');
     expect(stdout).not.toContain('+ masquerade');
-    expect(stdout).toContain('; stops masquerading to 10.0.7.0/24.');
+    expect(stdout).toContain('; stop masquerading to 10.0.7.0/24.');
   });
 
-  test('a rollback gives nodes what they had before, one alone where it is named; again it changes nothing', async () => {
+  test('a rollback restores the rule sets from before, of one node or of all; a second one changes nothing', async () => {
     const before = (await kept(1))?.replace(/generation .*/, '');
     const rules = async (n: number) => (await kept(n))?.replace(/generation .*/, '');
     expect(await backfill('--canary', '0')).toMatchObject({
@@ -171,25 +171,25 @@ describeKernel('a roll-out from the command line', undefined, () => {
     });
     expect(await backfill('--rollback', '--canary', '0')).toMatchObject({ status: 0 });
     expect([await rules(1), await rules(2)]).toEqual([before, before]);
-  });
+  }, 40_000);
 
-  test('status tells of drift from what the config asks for', async () => {
+  test('status shows nodes that have drifted from the config', async () => {
     const { stdout } = await peermasq('status', '-o', 'json');
     expect(JSON.parse(stdout)).toMatchObject({
       clusters: [{ target: 'aws us-east-1', cluster: 'shop', nodes: 4, pending: 4, drifted: 4 }],
       nodes: [{ node: `aws:${ids[0]}`, state: 'pending', drift: true }, {}, {}, {}],
     });
-    expect((await peermasq('status')).stdout).toContain('It has another rule set than it is to have.');
+    expect((await peermasq('status')).stdout).toContain('The rule set differs from the plan.');
   });
 
-  test('nodes that are held, because their routes vanished, are called neither changed nor well', async () => {
+  test('nodes held because their routes vanished are neither changed nor up to date', async () => {
     for (const table of aws.state.routeTables) table.routes = [];
     const plan = await peermasq('plan');
-    expect(plan.stdout).toContain('--allow-route-loss plans it all the same.');
-    expect(plan.stdout).toContain('No changes: 4 nodes looked at; 4 held.');
+    expect(plan.stdout).toContain('Use --allow-route-loss to plan it anyway.');
+    expect(plan.stdout).toContain('No changes: 4 nodes checked; 4 held.');
     expect((await peermasq('status')).stdout).toContain('Held: 0 routes were found in vpc-00000001');
     const { status, stdout } = await peermasq('backfill', '--yes');
     expect(status).toBe(1);
-    expect(stdout).toContain('Nothing was pushed');
+    expect(stdout).toContain('Nothing to push. See above for nodes without a plan.');
   });
 });

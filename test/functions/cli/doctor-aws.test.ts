@@ -1,8 +1,9 @@
+import type { CheckName } from '../../../shared/core/doctor/check';
 import { misconfigurations, type LabConnection, type Misconfiguration } from '../../lab/aws/connection';
 import { openAccount } from '../../lab/demo/aws-event';
 import { buildNetworks } from '../../lab/networks';
 import { awsPeering } from '../../lab/topologies';
-import { describeDoctor, describeNodeBreaks, type CloudBreak, type DoctorLab } from './doctor';
+import { describeDoctor, describeNodeBreaks, type CloudBreak, type DoctorLab } from './describe-doctor';
 
 interface AwsLab extends DoctorLab {
   readonly connection: LabConnection;
@@ -31,7 +32,7 @@ async function open(): Promise<AwsLab> {
   };
 }
 
-const fixes: Readonly<Record<Misconfiguration, readonly [CloudBreak<AwsLab>[2], string]>> = {
+const fixes: Readonly<Record<Misconfiguration, readonly [CheckName, string]>> = {
   'peering-pending': ['peering', 'aws ec2 accept-vpc-peering-connection'],
   'no-forward-route': ['forward-route', 'aws ec2 create-route'],
   'no-return-route': ['return-route', 'aws ec2 create-route'],
@@ -41,23 +42,22 @@ const fixes: Readonly<Record<Misconfiguration, readonly [CloudBreak<AwsLab>[2], 
   'network-acl-blocks-ingress': ['peer-firewall', 'aws ec2 create-network-acl-entry'],
 };
 
-describeDoctor(
-  'AWS',
+describeDoctor('AWS', {
   open,
-  Object.entries(fixes).map(([name, [checkName, fix]]) => [
-    `${name}: ${checkName}`,
-    ({ connection }) => {
+  cloudBreaks: Object.entries(fixes).map(([name, [check, fix]]): CloudBreak<AwsLab> => ({
+    title: name,
+    breakIt: ({ connection }) => {
       const restore = saveState(connection);
       misconfigurations[name as Misconfiguration](connection);
       return restore;
     },
-    checkName,
+    check,
     fix,
-  ]),
-  describeNodeBreaks,
-);
+  })),
+  describeMore: describeNodeBreaks,
+});
 
-/** @returns what puts back everything that a break changes */
+/** @returns a function that restores everything a break can change */
 function saveState({ peering, node, peer }: LabConnection): () => void {
   const { status } = peering;
   const sides = [node, peer].map((side) => ({

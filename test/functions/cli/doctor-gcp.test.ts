@@ -10,7 +10,7 @@ import { bootGceNode } from '../../lab/gcp/startup-scripts-service';
 import { addVm, setMetadata, type LabVm } from '../../lab/gcp/state';
 import { buildNetworks } from '../../lab/networks';
 import { gcpPeering } from '../../lab/topologies';
-import { describeDoctor, type DoctorLab } from './doctor';
+import { describeDoctor, type DoctorLab } from './describe-doctor';
 import { nodeProgram, nodeProgramFile } from '../../lab/node-program';
 
 interface GcpLab extends DoctorLab {
@@ -36,7 +36,7 @@ async function open(): Promise<GcpLab> {
     options: { config: project.config, cloud: 'gcp', project: [vm.project], stage: 'dev', timeout: 60 },
     node: vm.id,
     peermasq: project.peermasq,
-    // Its watch is there before there are rules for it, as where Terraform seeds it: no look comes too early.
+    // Installs the watcher before there is a rule set, as Terraform does when it seeds the metadata.
     fix: async () => {
       setMetadata(project.cloud, vm, 'startup-script', composeStartupScript(undefined));
       setMetadata(project.cloud, vm, 'peermasq-program', nodeProgram);
@@ -51,7 +51,7 @@ async function open(): Promise<GcpLab> {
   };
 }
 
-/** Changes something of the cloud, and undoes it. */
+/** A break that restores networks and firewalls. */
 const change =
   (breakIt: (cloud: DemoProject['cloud']) => void) =>
   ({ project: { cloud } }: GcpLab) => {
@@ -67,7 +67,7 @@ const networkOf = ({ networks }: DemoProject['cloud'], index: 0 | 1) => {
   return network;
 };
 
-/** One side alone has made it, so it has no routes either. */
+/** Only one side has created the peering, so there are no routes. */
 const makePeeringPending = (cloud: DemoProject['cloud'], missing: 0 | 1) => {
   networkOf(cloud, missing).peerings = [];
   for (const network of [networkOf(cloud, 0), networkOf(cloud, 1)]) {
@@ -76,37 +76,36 @@ const makePeeringPending = (cloud: DemoProject['cloud'], missing: 0 | 1) => {
   }
 };
 
-describeDoctor<GcpLab>(
-  'Google Cloud',
+describeDoctor<GcpLab>('Google Cloud', {
   open,
-  [
-    [
-      'peering made on this side alone: peering',
-      change((cloud) => {
+  cloudBreaks: [
+    {
+      title: 'peering created on one side only',
+      breakIt: change((cloud) => {
         makePeeringPending(cloud, 1);
       }),
-      'peering',
-      'gcloud compute networks peerings create',
-    ],
-    [
-      'no route there: forward-route',
-      change((cloud) => {
+      check: 'peering',
+      fix: 'gcloud compute networks peerings create',
+    },
+    {
+      title: 'no route to the peer',
+      breakIt: change((cloud) => {
         networkOf(cloud, 0).routes = {};
       }),
-      'forward-route',
-      'gcloud compute',
-    ],
-    [
-      'no route back: return-route',
-      change((cloud) => {
+      check: 'forward-route',
+      fix: 'gcloud compute',
+    },
+    {
+      title: 'no route back to the node',
+      breakIt: change((cloud) => {
         networkOf(cloud, 1).routes = {};
       }),
-      'return-route',
-      'gcloud compute networks peerings list-routes to-frontend',
-    ],
-    [
-      'firewall closed at the node: node-firewall',
-      change((cloud) => {
+      check: 'return-route',
+      fix: 'gcloud compute networks peerings list-routes to-frontend',
+    },
+    {
+      title: 'firewall of the node denies egress',
+      breakIt: change((cloud) => {
         cloud.firewalls.push({
           project: nodeOfProject.project,
           name: 'no-egress',
@@ -116,25 +115,25 @@ describeDoctor<GcpLab>(
           destinationRanges: ['10.0.0.0/8'],
         });
       }),
-      'node-firewall',
-      'gcloud compute firewall-rules create',
-    ],
-    [
-      'firewall closed at the peer: peer-firewall',
-      change((cloud) => {
+      check: 'node-firewall',
+      fix: 'gcloud compute firewall-rules create',
+    },
+    {
+      title: 'firewall of the peer allows nothing',
+      breakIt: change((cloud) => {
         cloud.firewalls = [];
       }),
-      'peer-firewall',
-      'gcloud compute firewall-rules create',
-    ],
+      check: 'peer-firewall',
+      fix: 'gcloud compute firewall-rules create',
+    },
   ],
-  ({ lab, doctor }) => {
-    test('VPC-native: masquerading is not needed, and that is said', async () => {
+  describeMore: ({ lab, doctor }) => {
+    test('a VPC-native cluster needs no masquerading, and the verdict says so', async () => {
       const { vm, project } = lab();
       const [subnet] = project.cloud.subnetworks;
       const [nic] = vm.networkInterfaces;
       if (!subnet || !nic) throw new Error('no subnet');
-      // Such a node was never handed anything.
+      // No rule set is pushed to such a node.
       setMetadata(project.cloud, vm, 'peermasq-ruleset', undefined);
       subnet.secondaryIpRanges = [{ rangeName: 'pods', ipCidrRange: '10.132.0.0/14' }];
       nic.aliasIpRanges = [{ ipCidrRange: '10.132.0.0/24', subnetworkRangeName: 'pods' }];
@@ -159,4 +158,4 @@ describeDoctor<GcpLab>(
       expect(broken).toBeNull();
     });
   },
-);
+});

@@ -36,12 +36,12 @@ function targetWith(getRuleSetsInForce: Inspection['getRuleSetsInForce']): Targe
     config: parseConfig('clusters: {shop: {pods: [10.132.0.0/14], masquerade: [peerings]}}'),
     clock: Date,
     log,
-    inspection: { look: () => Promise.reject(new Error('Nobody looks')), getRuleSetsInForce },
-    reach: { checks: () => Promise.reject(new Error('Nobody asks')) },
+    inspection: { look: () => Promise.reject(new Error('not used')), getRuleSetsInForce },
+    reach: { checks: () => Promise.reject(new Error('not used')) },
   };
 }
 
-const look = (target: Target) =>
+const runDryRun = (target: Target) =>
   dryRun([target], { clusters: ['shop'], deadline: Date.now() + 5_000, withBefore: true });
 
 let stderr: string;
@@ -53,18 +53,18 @@ beforeEach(() => {
   });
 });
 
-test('without the permission for what nodes have in force they are planned all the same, and that is said', async () => {
+test('without permission to read the rule sets in force, nodes are planned and a warning is printed', async () => {
   const denied = new PermanentError('access-denied', 'ssm:ListCommands is denied', 'Grant it.');
-  const { nodes, errors } = await look(targetWith(() => Promise.reject(denied)));
+  const { nodes, errors } = await runDryRun(targetWith(() => Promise.reject(denied)));
   expect(nodes).toMatchObject([{ outcome: { kind: 'planned', isChange: true } }]);
   expect(errors).toEqual([]);
   expect(stderr).toContain(
-    'gcp identity-nonprod: the text of what nodes have in force is not known: ssm:ListCommands',
+    'gcp identity-nonprod: cannot read the rule sets in force, so every line is shown as new: ssm:ListCommands',
   );
 });
 
-test('a fault of our own is not taken for one', async () => {
-  await expect(look(targetWith(() => Promise.reject(new TypeError('no such property'))))).rejects.toThrow(
-    TypeError,
-  );
+test('an unexpected error is not handled as a missing permission', async () => {
+  await expect(
+    runDryRun(targetWith(() => Promise.reject(new TypeError('no such property')))),
+  ).rejects.toThrow(TypeError);
 });

@@ -3,7 +3,8 @@ import { openCliHome, type CliHome } from '../../lab/cli-home';
 import { startLocalGcp, type LocalGcp } from '../../lab/gcp/cloud';
 import { addVm, metadataOf, networkUrl, subnetworkUrl, type LabVm } from '../../lab/gcp/state';
 
-const [project, region] = ['identity-nonprod', 'europe-west1'];
+const project = 'identity-nonprod';
+const region = 'europe-west1';
 let lab: LocalGcp;
 let home: CliHome;
 let vm: LabVm;
@@ -39,7 +40,7 @@ afterAll(async () => {
 });
 
 test.each(['SIGINT', 'SIGTERM'] as const)(
-  'a look that ends by %s takes its question back, and the command ends with 130',
+  'doctor, interrupted by %s while it reads the rules, removes its metadata key and exits with 130',
   async (name) => {
     let send: (name: NodeJS.Signals) => void = () => undefined;
     let wasRequested = false;
@@ -56,7 +57,7 @@ test.each(['SIGINT', 'SIGTERM'] as const)(
     );
     lab.cloud.changes.off('change', onChange);
     expect({ status, stdout, wasRequested }).toEqual({ status: 130, stdout: '', wasRequested: true });
-    expect(stderr).toContain('what was asked of the node is taken back');
+    expect(stderr).toContain('Interrupted: cleaning up on the node.');
     expect(metadataOf(vm, 'peermasq-snapshot')).toBeUndefined();
   },
 );

@@ -25,7 +25,7 @@ const ruleSet: RuleSet = {
   probes: [],
 };
 
-/** Tells what it was given, then ends as it is told. It has what trips a careless shell: quotes, $, \, braces. */
+/** Prints its input and exits as requested. Contains what breaks careless shell quoting: quotes, $, \, braces. */
 const program = `#!/usr/bin/env bash
 # "quotes" 'single' $HOME \`date\` \\n {{ ruleset }} END
 read -r line
@@ -41,7 +41,7 @@ afterEach(() => {
   rmSync(join(folder, '..'), { recursive: true });
 });
 
-/** This machine: the program above touches nothing but its folder. */
+/** Runs on this machine: the program above only uses its own folder. */
 const host: Machine = {
   run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
     new Promise<CommandResult>((resolve) => {
@@ -71,31 +71,31 @@ const run = (version: string, ruleset: string, env = {}, text = program) =>
 
 describe.each([
   ['an agent that sets variables', '3.3.2746.0'],
-  ['an agent that pastes parameters', '3.3.2745.0'],
-  ['an agent of long ago', '2.3.1319.0'],
+  ['an agent that substitutes parameters', '3.3.2745.0'],
+  ['an old agent', '2.3.1319.0'],
 ])('the document, run by %s', (_, version) => {
   const packed = packRuleSet(ruleSet);
 
-  test('prints what the program prints, and nothing else', async () => {
+  test('prints only what the program prints', async () => {
     const { stdout, stderr, status } = await run(version, packed);
     expect({ stderr, status }).toEqual({ stderr: '', status: 0 });
     expect(stdout).toBe(`{"command":"apply","line":"${packed}","keys":""}\n`);
   });
 
-  test.each([2, 3, 4])('ends as the program ends: %i', async (code) => {
+  test.each([2, 3, 4])('exits like the program: %i', async (code) => {
     const { status, stdout } = await run(version, packed, { TEST_EXIT: String(code) });
     expect(status).toBe(code);
     expect(stdout).toContain(packed);
   });
 
-  test('keeps the program whole, in place of the one before, and leaves nothing beside it', async () => {
+  test('stores the complete program in place of the previous one, and no other file', async () => {
     await run(version, packed, {}, program.replace('TEST_KEYS', 'OLD_KEYS'));
     await run(version, packed);
     expect(readFileSync(join(folder, 'peermasq.sh'), 'utf8')).toBe(program);
     expect(readdirSync(folder)).toEqual(['peermasq.sh']);
   });
 
-  test('says so where it cannot write', async () => {
+  test('reports that it cannot write', async () => {
     const { status, stdout, stderr } = await run(version, packed, { PEERMASQ_DIR: '/dev/null/kept' });
     expect(status).not.toBe(0);
     expect(stdout).toBe('');
@@ -103,17 +103,17 @@ describe.each([
   });
 });
 
-describe.each(['3.3.2746.0', '3.3.2745.0'])('the document that looks, run by agent %s', (version) => {
+describe.each(['3.3.2746.0', '3.3.2745.0'])('the snapshot document, run by agent %s', (version) => {
   const printArguments = `#!/usr/bin/env bash\nprintf '%s|' "$@"\nexit "\${TEST_EXIT:-0}"\n`;
   const runSnapshot = (env = {}) =>
     runDocument(agent(version), makeSnapshotDocument(printArguments), { part: '12' }, env);
 
-  test('has the program print a part, and leaves nothing behind', async () => {
+  test('runs the program for one part, and leaves nothing behind', async () => {
     expect(await runSnapshot()).toEqual({ status: 0, stdout: 'snapshot|--part|12|', stderr: '' });
     expect(existsSync(folder)).toBe(false);
   });
 
-  test('ends as the program ends', async () => {
+  test('exits like the program', async () => {
     expect(await runSnapshot({ TEST_EXIT: '3' })).toMatchObject({ status: 3 });
   });
 });
@@ -121,7 +121,7 @@ describe.each(['3.3.2746.0', '3.3.2745.0'])('the document that looks, run by age
 describe('the parameter', () => {
   const pattern = new RegExp(packedPattern);
 
-  test('takes every rule set', () => {
+  test('accepts every rule set', () => {
     expect(packRuleSet(ruleSet)).toMatch(pattern);
   });
 
@@ -129,19 +129,19 @@ describe('the parameter', () => {
     ['a command', "H4sIAAAA'; reboot; '"],
     ['a substitution', 'H4sI$(reboot)'],
     ['a second line', 'H4sIAAAA\nreboot'],
-    ['a rule set in clear', 'peermasq/1'],
+    ['an uncompressed rule set', 'peermasq/1'],
     ['nothing', ''],
   ])('refuses %s', (_, text) => {
     expect(text).not.toMatch(pattern);
   });
 
-  test('is written so that the agent (RE2) reads it as we do', () => {
-    // RE2 knows neither look-around nor back-references, nor repeats above 1,000.
+  test('has the same meaning in the agent (RE2)', () => {
+    // RE2 supports neither lookaround nor back-references, nor repeats above 1,000.
     expect(packedPattern).not.toMatch(/\(\?[=!<]|\\[1-9]|\{\d{4,}/);
   });
 });
 
-test('a document that SSM would refuse for its size is refused here', () => {
+test('a document too large for SSM is rejected', () => {
   const noise = Array.from({ length: 40_000 }, (_, i) => String((i * 7_919) % 104_729)).join('');
   expect(() => makeDocument(noise)).toThrow(/has \d+ bytes; SSM takes less than 65536/);
 });
@@ -153,7 +153,7 @@ describeKernel('the document with the node program', undefined, () => {
   });
   afterAll(() => lab.close());
 
-  test.each(['3.3.3572.0', '3.1.0.0'])('puts a rule set in force through agent %s', async (version) => {
+  test.each(['3.3.3572.0', '3.1.0.0'])('applies a rule set through agent %s', async (version) => {
     const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
     const expectedRuleSet = {
       ...ruleSet,

@@ -11,7 +11,7 @@ describe('the central account', () => {
   const members = settingsWith({ memberAccounts: '222222222222, 333333333333' });
   const rules = readTemplate({ Resources: ruleResources(members) });
 
-  test('has a bus of its own for members, on which they alone may put events', () => {
+  test('has a separate bus for members, which only they may send events to', () => {
     expect(propertiesOf(rules, 'MemberBus')).toEqual({ Name: 'peermasq-prod' });
     expect(allowedIn(propertiesOf(rules, 'MemberBusPolicy'))).toEqual([
       {
@@ -26,7 +26,7 @@ describe('the central account', () => {
     ]);
   });
 
-  test('has the rules twice: for itself on its own bus, for members on theirs', () => {
+  test('has the rules twice: on its own bus, and on the bus for members', () => {
     const onBus = (bus: string | undefined) =>
       allOf(rules, 'AWS::Events::Rule').filter(([, { EventBusName }]) => EventBusName === bus);
     const accounts = (bus: string | undefined) =>
@@ -35,14 +35,14 @@ describe('the central account', () => {
     expect(accounts('MemberBus')).toEqual(Array(5).fill(['222222222222', '333333333333']));
   });
 
-  test('lets queues take messages from both', () => {
+  test('allows both to send to the queues', () => {
     const [{ Condition } = {}] = allowedIn(propertiesOf(rules, 'CommandsQueuePolicy'));
     expect(Condition).toEqual({
       ArnEquals: { 'aws:SourceArn': ['CommandFinishedRule.Arn', 'CommandFinishedRuleMemberBus.Arn'] },
     });
   });
 
-  test('lets its functions assume the role of each member and no other', () => {
+  test('allows its functions to assume only the roles of its members', () => {
     const roles = readTemplate({ Resources: roleResources(members, ['frontend']) });
     const enter = allowedIn(propertiesOf(roles, 'SweepRole')).find(({ Sid }) => Sid === 'AssumeMemberRoles');
     expect(enter).toMatchObject({
@@ -53,7 +53,7 @@ describe('the central account', () => {
     });
   });
 
-  test('has none of that without members', () => {
+  test('has none of these without members', () => {
     const alone = JSON.stringify([
       ruleResources(settingsWith()),
       roleResources(settingsWith(), ['frontend']),
@@ -73,11 +73,11 @@ describe('a member account', () => {
   });
   const template = readTemplate(compiled);
 
-  test('has a template that CloudFormation takes from a file', () => {
+  test('has a template within the size limit that CloudFormation has for files', () => {
     expect(JSON.stringify(compiled).length).toBeLessThan(51_200);
   });
 
-  test('forwards its own events, all of those that the central account has rules for', () => {
+  test('forwards its own events that match a rule of the central account', () => {
     const rules = allOf(template, 'AWS::Events::Rule');
     expect(rules).toHaveLength(5);
     for (const [, { EventPattern, Targets }] of rules) {
@@ -111,7 +111,7 @@ describe('a member account', () => {
     ]);
   });
 
-  test('allows what serving nodes takes and nothing else: no queue, no further role, no wildcard', () => {
+  test('allows only what serving nodes needs: no queue, no further role, no wildcard', () => {
     const { Policies } = propertiesOf(template, 'MemberRole');
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy');
     const { ConsumeQueue, SendToDeadLetterQueue, AssumeMemberRoles, ...serving } = statements;
@@ -122,7 +122,7 @@ describe('a member account', () => {
     expect([...actions].filter((action) => /[*?]/.test(action))).toEqual([]);
   });
 
-  test('attaches every policy it has to the role', () => {
+  test('attaches each of its policies to the role', () => {
     const policies = allOf(template, 'AWS::IAM::ManagedPolicy').map(([id]) => id);
     expect(policies).toEqual(['PushToNodes1', 'CompleteLaunches1']);
     expect(propertiesOf(template, 'MemberRole')['ManagedPolicyArns']).toEqual(policies);

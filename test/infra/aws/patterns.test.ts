@@ -21,7 +21,7 @@ const queuesFor = (event: Json) =>
     .filter(({ pattern }) => matchesPattern(pattern, event))
     .map(({ queue }) => queue);
 
-/** Where each event goes. */
+/** The queue of each event. */
 const expectedQueues: Readonly<Record<string, string | undefined>> = {
   'run-instances': 'nodes',
   'state-change-running': 'nodes',
@@ -37,36 +37,36 @@ const expectedQueues: Readonly<Record<string, string | undefined>> = {
   'disassociate-route-table': 'routes',
   'replace-route-table-association': 'routes',
   'command-invocation-success': 'commands',
-  // They changed nothing.
+  // Failed calls change nothing.
   'run-instances-refused': undefined,
   'run-instances-dry-run': undefined,
   'create-route-refused': undefined,
   'state-change-stopped': undefined,
   'auto-scaling-terminate-lifecycle-action': undefined,
-  // A hook may name a queue of its own; EventBridge does not carry it.
+  // A hook may have its own queue; EventBridge does not receive this.
   'auto-scaling-test-notification': undefined,
   'command-invocation-in-progress': undefined,
   'command-invocation-foreign': undefined,
 };
 
-describe('an event goes to one queue or none', () => {
+describe('each event matches one queue or none', () => {
   test.each(Object.entries(expectedQueues))('%s: %s', (name, queue) => {
     expect(queuesFor(fixture(name))).toEqual(queue === undefined ? [] : [queue]);
   });
 
-  test('no event is left out here', () => {
+  test('every recorded event is covered', () => {
     const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
     expect(files.map((name) => name.replace('.json', '')).sort()).toEqual(Object.keys(expectedQueues).sort());
   });
 
   test.each(['Success', 'Failed', 'TimedOut', 'Cancelled', 'Undeliverable', 'Terminated'])(
-    'a command that ended: %s',
+    'a finished command: %s',
     (status) => {
       expect(queuesFor(changed('command-invocation-success', { status }))).toEqual(['commands']);
     },
   );
 
-  test.each(['Pending', 'Delayed', 'InProgress', 'Cancelling'])('a command that goes on: %s', (status) => {
+  test.each(['Pending', 'Delayed', 'InProgress', 'Cancelling'])('a running command: %s', (status) => {
     expect(queuesFor(changed('command-invocation-success', { status }))).toEqual([]);
   });
 
@@ -86,7 +86,7 @@ describe('an event goes to one queue or none', () => {
   });
 });
 
-test('events of other accounts and regions are not taken', () => {
+test('events of other accounts and regions are not accepted', () => {
   const pattern = restrictTo({ source: ['aws.ec2'] }, ['123456789012']);
   expect(pattern).toEqual({
     source: ['aws.ec2'],

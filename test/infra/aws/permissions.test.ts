@@ -12,7 +12,7 @@ describe('what is reached', () => {
     expect(rest).toEqual([]);
   });
 
-  test('without the launch gate no launch is completed', () => {
+  test('without the launch gate launches may not be completed', () => {
     expect(JSON.stringify(clusterPolicies(['frontend'], 'off'))).not.toContain('autoscaling:');
   });
 
@@ -42,14 +42,14 @@ describe('what is reached', () => {
     expect(allowedIn(policies.PushToNodes)).toEqual(clusterStatements('PushToNodes', longNames(count)));
   });
 
-  test('more than fit are refused with what to do', () => {
+  test('more clusters than fit are rejected, with what to do', () => {
     expect(() => clusterPolicies(longNames(200), 'off')).toThrow(/two stages, or name "\*"/);
   });
 });
 
-test('a function that nobody has said the needs of is refused', () => {
+test('a function without declared permissions is rejected', () => {
   const settings = settingsWith({ functions: { explain: { timeout: 3 } } });
   expect(() => roleResources(settings, ['frontend'])).toThrow(
-    'a function explain: say in infra/aws/permissions.ts',
+    'a function explain: declare its permissions in infra/aws/permissions.ts',
   );
 });

@@ -7,8 +7,8 @@ import { queueSettings } from '../../../infra/aws/queues';
 import { stackResources } from '../../../infra/aws/resources';
 import { params, settingsWith } from './settings';
 
-describe('what is not usable is refused', () => {
-  test('parameters: all at once, with what was read and what is accepted', () => {
+describe('invalid input is rejected', () => {
+  test('all invalid parameters are reported together, with value and expectation', () => {
     const bad = {
       stage: 'PROD',
       alarmEmail: 'nobody',
@@ -61,13 +61,13 @@ describe('nodes-unproven', () => {
     [1, 60, 1],
     [720, 5, 144],
   ])(
-    'objective of %i min, sweep every %i min: %i sweeps in a row',
+    'objective of %i min, sweep every %i min: %i consecutive sweeps',
     (objectiveMinutes, sweepMinutes, sweeps) => {
       const { NodesUnprovenAlarm } = alarmResources(settingsWith({ objectiveMinutes, sweepMinutes }));
       const { EvaluationPeriods, Metrics } = NodesUnprovenAlarm?.Properties ?? {};
       expect(EvaluationPeriods).toBe(sweeps);
       expect(Metrics).toMatchObject([{ MetricStat: { Period: sweepMinutes * 60, Stat: 'Maximum' } }]);
-      // CloudWatch looks back a day at most.
+      // CloudWatch evaluates at most one day.
       expect(sweeps * sweepMinutes * 60).toBeLessThanOrEqual(86_400);
     },
   );

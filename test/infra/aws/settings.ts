@@ -2,7 +2,7 @@ import { parseSettings, type Settings } from '../../../infra/aws/settings';
 
 const consumer = { timeout: 60, events: [{ sqs: { maximumBatchingWindow: 10 } }] };
 
-/** As serverless.yml would give them. */
+/** Settings as in serverless.yml. */
 export const params = {
   stage: 'prod',
   alarmEmail: '',

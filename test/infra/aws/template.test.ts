@@ -3,7 +3,7 @@ import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from '@jest/globals';
 import { parseBackfillRequest } from '../../../functions/runtime/backfill';
 import { statements } from '../../../shared/aws/client/permissions';
-import { apiMetrics, clusterMetrics } from '../../../shared/aws/metric-names';
+import { apiMetrics, clusterMetrics } from '../../../shared/aws/names';
 import {
   allOf,
   allowedIn,
@@ -22,7 +22,7 @@ const config = `clusters:
 
 let files: Packaged['files'];
 let template: Template;
-// Another process, which takes some seconds; once for all.
+// Takes seconds, so it runs once.
 beforeAll(() => {
   ({ template, files } = packageService(config, {
     alarmEmail: 'ops@example.com',
@@ -36,7 +36,7 @@ const properties = (id: string) => propertiesOf(template, id);
 const arn = (service: string, resource: string) =>
   `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`;
 
-/** Function, the queue that feeds it, and the seconds for which that gathers a batch. */
+/** Function, its queue, and the batch window in seconds. */
 const queueConsumers = [
   ['NodeDashjoined', 'NodesQueue', 10],
   ['PeeringDashchanged', 'RoutesQueue', 60],
@@ -46,7 +46,7 @@ const functions = [...queueConsumers.map(([id]) => id), 'Sweep', 'Backfill'];
 const members = ['222222222222', '333333333333'];
 
 describe('functions', () => {
-  test.each(functions)('%s runs on the newest runtime, on arm64, with logs in JSON that end', (id) => {
+  test.each(functions)('%s runs on the newest runtime and arm64, with JSON logs that expire', (id) => {
     expect(properties(`${id}LambdaFunction`)).toMatchObject({
       Runtime: 'nodejs24.x',
       Architectures: ['arm64'],
@@ -64,13 +64,13 @@ describe('functions', () => {
     expect(properties(`${id}LogGroup`)).toMatchObject({ RetentionInDays: 30 });
   });
 
-  test.each(queueConsumers.map(([id, queue]) => [id, queue]))('%s knows the address of %s', (id, queue) => {
+  test.each(queueConsumers.map(([id, queue]) => [id, queue]))('%s has the URL of %s', (id, queue) => {
     expect(properties(`${id}LambdaFunction`)).toMatchObject({
       Environment: { Variables: { PEERMASQ_QUEUE: queue } },
     });
   });
 
-  test('the artifact has what was built for AWS, and nothing else', () => {
+  test('the artifact contains only what was built for AWS', () => {
     const handlers = functions.map((id) => String(properties(`${id}LambdaFunction`)['Handler']));
     const built = handlers.map((handler) => handler.replace(/\.handler$/, '.js'));
     expect([...files].sort()).toEqual(
@@ -78,7 +78,7 @@ describe('functions', () => {
     );
   });
 
-  test('a sweep ends before the next one begins, and is not tried again', () => {
+  test('a sweep ends before the next one starts, and is not retried', () => {
     const [[, schedule] = ['', {}]] = allOf(template, 'AWS::Events::Rule').filter(([id]) =>
       id.startsWith('Sweep'),
     );
@@ -95,7 +95,7 @@ describe('functions', () => {
 });
 
 describe('queues', () => {
-  test.each(queueConsumers)('%s takes batches from %s, and names what failed', (id, queue, window) => {
+  test.each(queueConsumers)('%s reads batches from %s and reports failed messages', (id, queue, window) => {
     expect(properties(`${id}EventSourceMappingSQS${queue}`)).toMatchObject({
       EventSourceArn: `${queue}.Arn`,
       FunctionName: `${id}LambdaFunction.Arn`,
@@ -109,7 +109,7 @@ describe('queues', () => {
   });
 
   test.each(queueConsumers.map(([, queue]) => queue))(
-    '%s is encrypted and gives up into the dead-letter queue',
+    '%s is encrypted and has the dead-letter queue',
     (queue) => {
       expect(properties(queue)).toMatchObject({
         SqsManagedSseEnabled: true,
@@ -118,12 +118,12 @@ describe('queues', () => {
     },
   );
 
-  test('commands wait half a minute, because node-joined reads most of them itself', () => {
+  test('command events are delayed by 30 s, because node-joined reads most results itself', () => {
     const delays = queueConsumers.map(([, queue]) => properties(queue)['DelaySeconds']);
     expect(delays).toEqual([0, 0, 30]);
   });
 
-  test('the dead-letter queue is encrypted, keeps messages for 14 days, and takes them from these queues only', () => {
+  test('the dead-letter queue is encrypted, keeps messages for 14 days, and accepts them only from these queues', () => {
     expect(properties('DeadLetterQueue')).toMatchObject({
       SqsManagedSseEnabled: true,
       MessageRetentionPeriod: 1_209_600,
@@ -134,7 +134,7 @@ describe('queues', () => {
     });
   });
 
-  test('each takes messages from its own rules only', () => {
+  test('each accepts messages only from its own rules', () => {
     for (const [id, { PolicyDocument, Queues }] of allOf(template, 'AWS::SQS::QueuePolicy')) {
       const queue = id.replace('Policy', '');
       const rules = allOf(template, 'AWS::Events::Rule')
@@ -198,7 +198,7 @@ describe.each([
   }
   const content = () => properties(id)['Content'] as Content;
 
-  test('is small enough for SSM and takes nothing but its one parameter', () => {
+  test('is small enough for SSM and has only one parameter', () => {
     const { Content: read, ...document } = properties(id);
     expect(document).toEqual({
       Name: name,
@@ -216,7 +216,7 @@ describe.each([
     });
   });
 
-  test('carries the node program, byte for byte', () => {
+  test('contains the node program, byte for byte', () => {
     const lines = content().mainSteps[0].inputs.runCommand;
     const packed = lines.slice(lines.findIndex((line) => line.includes("<<'END'")) + 1, lines.indexOf('END'));
     const program = gunzipSync(Buffer.from(packed.join(''), 'base64'));
@@ -225,7 +225,7 @@ describe.each([
 });
 
 describe('permissions', () => {
-  /** Actions that know no resources (Service Authorization Reference). */
+  /** Actions without resource-level permissions (Service Authorization Reference). */
   const withoutResources = [
     'ec2:DescribeInstances',
     'ec2:DescribeImages',
@@ -246,7 +246,7 @@ describe('permissions', () => {
     expect(actions.filter((action) => /[*?]/.test(action))).toEqual([]);
   });
 
-  test('the functions are allowed what shared/aws/client/permissions.ts lists, under these names, and their logs', () => {
+  test('the functions have the permissions of shared/aws/client/permissions.ts, under the same names, and their logs', () => {
     const roles = allOf(template, 'AWS::IAM::Role').map(([, { Policies }]) => Policies);
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy').map(([, { PolicyDocument }]) => PolicyDocument);
     const granted: Record<string, Set<string>> = {};
@@ -288,14 +288,14 @@ describe('permissions', () => {
     ],
     ['SweepRole', serving],
     ['BackfillRole', serving],
-  ])('%s is allowed what its function does, and no more', (role, needed) => {
+  ])('%s has the permissions its function needs, and no more', (role, needed) => {
     const { Policies, ManagedPolicyArns } = properties(role);
     const reach = (ManagedPolicyArns as string[]).map((id) => properties(id));
     const names = allowedIn([Policies, reach]).map(({ Sid }) => Sid?.replace(/[0-9]+$/, ''));
     expect(new Set(names)).toEqual(new Set([...needed, 'WriteLog']));
   });
 
-  test('command-finished looks up no routes', () => {
+  test('command-finished may not read routes', () => {
     const { Policies, ManagedPolicyArns } = properties('CommandFinishedRole');
     expect(ManagedPolicyArns).toEqual([]);
     expect(actionsIn(Policies).filter((action) => action.startsWith('ec2:'))).toEqual([
@@ -305,7 +305,7 @@ describe('permissions', () => {
     ]);
   });
 
-  test('everything is allowed on actions that know no resources alone, and in this region', () => {
+  test('only actions without resource-level permissions are allowed on everything, in this region', () => {
     const onAll = all().filter(({ Resource }) => Resource === '*' || [Resource].flat().includes('*'));
     expect(new Set(onAll.flatMap(({ Action }) => Action))).toEqual(new Set(withoutResources));
     for (const { Condition } of onAll) {
@@ -313,7 +313,7 @@ describe('permissions', () => {
     }
   });
 
-  test('nobody outside this account is allowed anything but members, to put events on their bus', () => {
+  test('outside this account only members have a permission: to send events to their bus', () => {
     const byAws = all().filter(({ Principal }) => Principal !== undefined && 'AWS' in (Principal as Json));
     expect(byAws).toEqual([
       expect.objectContaining({ Sid: 'AllowMemberAccounts', Resource: 'MemberBus.Arn' }),
@@ -327,7 +327,7 @@ describe('permissions', () => {
     );
   });
 
-  /** The statements that allow an action, each once and without its Sid. */
+  /** The statements that allow an action, without duplicates and Sids. */
   const allowing = (action: string) => {
     const found = all().filter(({ Action }) => [Action].flat().includes(action));
     const bare = found.map((statement) => ({ ...statement, Sid: undefined }));
@@ -342,7 +342,7 @@ describe('permissions', () => {
       ),
     ].map((Condition) => ({ Effect: 'Allow', Action: [action], Resource: resource, Condition }));
 
-  test('commands are sent with this document only, to instances with the tags of configured clusters only', () => {
+  test('commands can be sent only with this document, and only to instances with the tags of configured clusters', () => {
     const document = arn('ssm', 'document/peermasq-apply-test');
     const wanted = [
       { Effect: 'Allow', Action: ['ssm:SendCommand'], Resource: document },
@@ -351,13 +351,13 @@ describe('permissions', () => {
     expect(new Set(allowing('ssm:SendCommand'))).toEqual(new Set(wanted));
   });
 
-  test('launches are completed of groups with the tags of configured clusters only', () => {
+  test('launches can be completed only of groups with the tags of configured clusters', () => {
     const groups = arn('autoscaling', 'autoScalingGroup:*:autoScalingGroupName/*');
     const action = 'autoscaling:CompleteLifecycleAction';
     expect(new Set(allowing(action))).toEqual(new Set(byTag(action, groups, 'autoscaling:ResourceTag')));
   });
 
-  test('tags are written to instances only, and only those of peermasq', () => {
+  test('only tags of peermasq can be written, and only to instances', () => {
     const tagging = all().filter(({ Action }) => [Action].flat().includes('ec2:CreateTags'));
     expect(tagging).toHaveLength(functions.length);
     for (const { Resource, Condition } of tagging) {
@@ -412,7 +412,7 @@ describe('alarms', () => {
     }
   });
 
-  test('each tells the topic when it begins and ends, and the topic sends a mail', () => {
+  test('each notifies the topic when it starts and ends, and the topic sends mail', () => {
     for (const { AlarmActions, OKActions } of alarms()) {
       expect([AlarmActions, OKActions]).toEqual([['AlarmTopic'], ['AlarmTopic']]);
     }
@@ -460,7 +460,7 @@ describe('alarms', () => {
     expect(alarm('dead-letters')).toMatchObject({ Threshold: 1, EvaluationPeriods: 1 });
   });
 
-  test('silence of the sweep is an alarm', () => {
+  test('a missing sweep raises an alarm', () => {
     expect(alarm('sweep-missing')).toMatchObject({
       TreatMissingData: 'breaching',
       ComparisonOperator: 'LessThanThreshold',
@@ -470,7 +470,7 @@ describe('alarms', () => {
     expect(alarm('sweep-missing').Metrics[0]?.MetricStat?.Period).toBe(3 * 5 * 60);
   });
 
-  test('nodes are unproven when they are so in as many sweeps in a row as fill the objective', () => {
+  test('nodes-unproven needs as many consecutive sweeps as the objective takes', () => {
     expect(alarm('nodes-unproven')).toMatchObject({
       AlarmDescription: expect.stringContaining('15 minutes') as unknown,
       ComparisonOperator: 'GreaterThanOrEqualToThreshold',

@@ -10,13 +10,13 @@ export interface CompiledResource {
   readonly Properties: Json;
 }
 
-/** The resources of a template by logical id, with what refers to something else made readable. */
+/** The resources of a template by logical ID, with references in a readable form. */
 export type Template = Readonly<Record<string, CompiledResource>>;
 
 export const readTemplate = (template: unknown): Template =>
   (readable(template) as { Resources: Template }).Resources;
 
-/** Logical ids and properties of all resources of one type. */
+/** Logical IDs and properties of all resources of a type. */
 export const allOf = (template: Template, type: string): [string, Json][] =>
   Object.entries(template)
     .filter(([, { Type }]) => Type === type)
@@ -24,11 +24,11 @@ export const allOf = (template: Template, type: string): [string, Json][] =>
 
 export function propertiesOf(template: Template, id: string): Json {
   const resource = template[id];
-  if (!resource) throw new Error(`The template has no ${id}, but ${Object.keys(template).join(', ')}`);
+  if (!resource) throw new Error(`The template has no ${id}; it has ${Object.keys(template).join(', ')}`);
   return resource.Properties;
 }
 
-/** Everything that anybody is allowed, whatever kind of policy says it. */
+/** All allow statements, of every kind of policy. */
 export const allowedIn = (value: unknown): AllowStatement[] =>
   statementsIn(value).filter(({ Effect }) => Effect === 'Allow');
 

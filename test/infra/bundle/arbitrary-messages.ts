@@ -1,17 +1,17 @@
 import fc from 'fast-check';
 import type { Enum, Field, Type } from 'protobufjs';
 
-/** What a server, or a caller, may write as JSON for a message: https://protobuf.dev/programming-guides/json/ */
+/** A message as valid JSON from a server or caller: https://protobuf.dev/programming-guides/json/ */
 export interface MessageOptions {
-  /** Every field has a value; otherwise each may be missing. */
+  /** Whether every field has a value; otherwise each may be missing. */
   readonly isWhole: boolean;
-  /** Fields and enum values that came after this client. */
+  /** Fields and enum values newer than this client. */
   readonly isNewer: boolean;
 }
 
 type Json = Record<string, unknown>;
 
-/** Words: a request has some of its fields in the path of its URL, where no slash and no void may stand. */
+/** Non-empty words: some fields of a request are in its URL path, without slashes. */
 const text = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
 const number64 = (min: bigint, max: bigint) => fc.bigInt({ min, max }).map(String);
 const scalars: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
@@ -25,7 +25,7 @@ const scalars: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   double: fc.double({ noNaN: true, noDefaultInfinity: true }),
 };
 
-/** @param outer the messages that this one stands in: one that holds itself ends there */
+/** @param outer the enclosing messages, to stop at recursive ones */
 export function arbitraryMessage(
   type: Type,
   options: MessageOptions,
@@ -34,7 +34,7 @@ export function arbitraryMessage(
   const fields = Object.fromEntries(
     type.fieldsArray.map((field) => [field.name, arbitraryField(field, options, [...outer, type])]),
   );
-  // What stands in a path, for one.
+  // For example fields in a path.
   const required = type.fieldsArray
     .filter(({ options: own }) => !own?.['proto3_optional'])
     .map(({ name }) => name);
@@ -51,7 +51,7 @@ function arbitraryField(
   options: MessageOptions,
   outer: readonly Type[],
 ): fc.Arbitrary<unknown> {
-  // It never arrives with anything in it (infra/bundle/compute-protos.ts).
+  // Always empty (infra/bundle/compute-protos.ts).
   if (field.type === 'google.protobuf.Any' && field.repeated) return fc.constant([]);
   const size = { minLength: options.isWhole ? 1 : 0, maxLength: 2 };
   const one = arbitraryValue(field, options, outer);

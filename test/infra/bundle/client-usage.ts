@@ -2,12 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 
-/**
- * Every member of an official client that a source names, as `CLASS.member`: the class is found by the types, so
- * that it does not matter how a client is reached or what it is called there.
- * @param folders whose files are looked through
- * @param clients the declaration files that count, by the end of their path
- * @returns those of each folder
+/** Every member of an official client that a source uses, as `CLASS.member`. The class is resolved by type, whatever the variable is called. @param folders folders to search @param clients matches the paths of the clients' declaration files @returns one set per folder
  */
 export function clientMembersUsed(folders: readonly string[], clients: RegExp): Set<string>[] {
   const files = folders.map(sourcesIn);
@@ -46,7 +41,7 @@ export function clientMembersUsed(folders: readonly string[], clients: RegExp): 
   });
 }
 
-/** Of other packages the clients' own declarations alone: those of the messages are 33 MB, and do not matter here. */
+/** Of other packages, loads only the clients' own declarations; those of the messages are 33 MB and not needed. */
 function withoutOthers(host: ts.CompilerHost, clients: RegExp): ts.CompilerHost {
   const counts = (name: string) =>
     !name.includes('/node_modules/') || name.includes('/typescript/lib/') || clients.test(name);
@@ -70,7 +65,7 @@ export function clientCommandsUsed(folder: string): [client: string, command: st
   return [...new Set(pairs)].sort().map((pair) => pair.split(' ') as [string, string]);
 }
 
-/** Those of its folders too, except reach/, which only the command line uses. */
+/** Includes subfolders, except reach/, which only the command line uses. */
 const sourcesIn = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts') && !name.startsWith('reach/'))

@@ -45,16 +45,16 @@ describe('the methods kept', () => {
   const kept = (all: typeof computeMethods) =>
     pairsOf(all).map(([service, name]) => `${service}Client.${name}`.toLowerCase());
 
-  test('for the functions are those that shared/gcp calls', () => {
+  test('for the functions are the ones that shared/gcp calls', () => {
     expect([...new Set(functions)].sort()).toEqual(kept(computeMethods).sort());
   });
 
-  test('for the command line are also those of shared/gcp/reach', () => {
+  test('for the command line also include those of shared/gcp/reach', () => {
     expect([...new Set([...functions, ...reach])].sort()).toEqual(kept(computeMethodsOfCli).sort());
   });
 });
 
-describe('requests are encoded, and responses decoded, as with the whole API', () => {
+describe('requests are encoded and responses decoded like with the complete API', () => {
   const text = readFileSync(ofClient.resolve('../protos/protos.json'), 'utf8');
   let whole: Root;
   let pruned: Root;
@@ -78,7 +78,7 @@ describe('requests are encoded, and responses decoded, as with the whole API', (
   const kinds: readonly [string, MessageOptions, number][] = [
     ['with every field', { isWhole: true, isNewer: false }, 3],
     ['with some fields', { isWhole: false, isNewer: false }, 10],
-    ['with fields and values of tomorrow', { isWhole: false, isNewer: true }, 10],
+    ['with newer fields and values', { isWhole: false, isNewer: true }, 10],
   ];
 
   describe.each(methods)('%s.%s', (service, name) => {
@@ -119,7 +119,7 @@ describe('requests are encoded, and responses decoded, as with the whole API', (
   });
 });
 
-/** What came of it; of an error all that can be seen of it. */
+/** The result, or all visible properties of the error. */
 function outcome(run: () => object): { value: object } | { error: object } {
   try {
     return { value: run() };

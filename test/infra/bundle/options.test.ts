@@ -6,7 +6,7 @@ import { clientCommandsUsed } from './client-usage';
 
 type Input = readonly [file: string, bytes: number];
 
-/** What ends up in each output: files below node_modules, or of this repository, and their bytes. */
+/** The inputs of each output, with their bytes. */
 async function inputsOf(options: BuildOptions): Promise<Map<string, Input[]>> {
   const outputs = await outputsOf(options);
   return new Map(Object.entries(outputs).map(([output, { inputs }]) => [output, inputsIn(inputs)]));
@@ -27,14 +27,14 @@ const namesOf = (inputs: readonly Input[], part: RegExp) =>
   inputs.flatMap(([file]) => part.exec(file)?.[1] ?? []).sort();
 
 describe('dist/gcp/index.js', () => {
-  test('has the clients of Compute Engine that are used, over REST alone, and stays small', async () => {
+  test('contains only the Compute Engine clients in use, over REST only, and stays small', async () => {
     const inputs = (await inputsOf(gcpBundle)).get('dist/gcp/index.js') ?? [];
     const snake = (service: string) => service.replaceAll(/(?!^)[A-Z]/g, '_$&').toLowerCase();
     expect(namesOf(inputs, /compute\/build\/src\/v1\/(\w+)_client\.js$/)).toEqual(
       Object.keys(computeMethods).map(snake),
     );
     expect(bytesOf(inputs, /protos\.json$/)).toBeLessThan(100_000);
-    // Nothing but the words that each was left out.
+    // Only the message that each is excluded.
     expect(bytesOf(inputs, /^(@grpc|@js-sdsl|web-streams-polyfill)\//)).toBeLessThan(1_000);
     expect(bytesOf(inputs, /^google-gax\/build\/protos\/.*\.js$/)).toBeLessThan(2_000);
     expect(bytesOf(inputs)).toBeLessThan(1_800_000);
@@ -56,7 +56,7 @@ describe('dist/aws', () => {
     expect(bytesOf(inputs)).toBeLessThan(1_450_000);
   });
 
-  test('has the commands that are used, and no others', () => {
+  test('contains only the commands in use', () => {
     const commands = namesOf(
       [...outputs.values()].flat(),
       /^@aws-sdk\/client-[\w-]+\/dist-es\/commands\/(\w+)\.js$/,
@@ -65,7 +65,7 @@ describe('dist/aws', () => {
   });
 });
 
-test('a start of dist/cli/peermasq.mjs reads no client of a cloud', async () => {
+test('starting dist/cli/peermasq.mjs loads no cloud client', async () => {
   const outputs = await outputsOf(cliBundle);
   const read = new Set(['dist/cli/peermasq.mjs']);
   for (const output of read) {
@@ -77,10 +77,10 @@ test('a start of dist/cli/peermasq.mjs reads no client of a cloud', async () => 
   expect(bytesOf(inputs)).toBeLessThan(950_000);
 }, 30_000);
 
-test('a step that a bundle has no file for any more ends the build', async () => {
+test('a replacement for a file that the bundle no longer contains fails the build', async () => {
   const { plugins } = awsBundle;
   const stdin = { contents: 'export {}', resolveDir: process.cwd() };
   await expect(build({ stdin, write: false, plugins, logLevel: 'silent' })).rejects.toThrow(
-    'client-ec2/dist-es/schemas/schemas_0.js is not in this bundle any more',
+    'client-ec2/dist-es/schemas/schemas_0.js is no longer in this bundle',
   );
 });

@@ -21,7 +21,7 @@ const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
           fields: { state: field('State'), disks: field('.p.Disk'), parent: field('Node') },
           nested: { State: {}, Unused: {} },
         },
-        // Not the State of Node, which is nearer.
+        // Not Node's own State, which is the closer scope.
         State: {},
         Disk: { fields: { size: field('int64') } },
         Cluster: { fields: { nodes: field('Node') } },
@@ -34,7 +34,7 @@ const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
 const withAny = api({ Disk: { fields: { details: field('google.protobuf.Any') } } });
 
 describe('pruning', () => {
-  test('keeps the methods asked for, and what their messages hold, as it was and where it was', () => {
+  test('keeps the requested methods and the content of their messages, unchanged and in place', () => {
     expect(pruneProtos(api(), 'p', { Nodes: ['Get'] }, [])).toEqual({
       nested: {
         p: {
@@ -52,15 +52,15 @@ describe('pruning', () => {
     });
   });
 
-  test('a field that may hold any type is kept only where it is named', () => {
+  test('a field of any type is kept only if it is listed', () => {
     expect(pruneProtos(withAny, 'p', { Nodes: ['Get'] }, ['Disk.details'])).toMatchObject({
       nested: { google: { nested: { protobuf: { nested: { Any: {} } } } } },
     });
   });
 
   test.each([
-    ['a method', api(), { Nodes: ['Fetch'] }, [], 'p.Nodes has no method Fetch any more'],
-    ['a service', api(), { Pods: ['Get'] }, [], 'p.Pods has no method Get any more'],
+    ['a method', api(), { Nodes: ['Fetch'] }, [], 'p.Nodes no longer has the method Fetch'],
+    ['a service', api(), { Pods: ['Get'] }, [], 'p.Pods no longer has the method Get'],
     [
       'a type',
       api({ Disk: { fields: { kind: field('DiskKind') } } }),
@@ -73,10 +73,10 @@ describe('pruning', () => {
       api(),
       { Nodes: ['Get'] },
       ['Disk.details'],
-      'No such fields any more: Disk.details',
+      'Fields that no longer exist: Disk.details',
     ],
     ['the name of an untyped field', withAny, { Nodes: ['Get'] }, [], 'Disk.details may hold any type'],
-  ])('%s that is not there ends the build', (_, descriptor, methods, untyped, message) => {
+  ])('a missing %s fails the build', (_, descriptor, methods, untyped, message) => {
     expect(() => pruneProtos(descriptor, 'p', methods, untyped)).toThrow(message);
   });
 });

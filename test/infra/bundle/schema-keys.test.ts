@@ -10,8 +10,8 @@ import { awsBundle } from '../../../infra/bundle/options';
 import { withLiteralKeys } from '../../../infra/bundle/schema-keys';
 import { clientCommandsUsed } from './client-usage';
 
-describe('keys are written out', () => {
-  test('as the constants that they name', () => {
+describe('computed keys', () => {
+  test('are replaced by their constants', () => {
     const source =
       'const _eQN = "ec2QueryName";\nvar A$ = [0, [B$, _eQN], { [_eQN]: `Min`, [_eQN]: _eQN }];\n';
     expect(withLiteralKeys(source)).toBe(
@@ -20,28 +20,30 @@ describe('keys are written out', () => {
   });
 
   test.each([
-    ['of another file', 'import { _x } from "./x";\nvar A$ = { [_x]: 1 };', 'The key _x is no constant text'],
-    ['that is not there', 'var A$ = { x: 1 };', 'no computed keys any more'],
-  ])('a key %s ends the build', (_, source, message) => {
+    [
+      'of another file',
+      'import { _x } from "./x";\nvar A$ = { [_x]: 1 };',
+      'The key _x is not a string constant',
+    ],
+    ['that is not there', 'var A$ = { x: 1 };', 'no computed keys'],
+  ])('a key %s fails the build', (_, source, message) => {
     expect(() => withLiteralKeys(source)).toThrow(message);
   });
 });
 
 type Clients = Readonly<Record<'ec2' | 'ssm', Readonly<Record<string, unknown>>>>;
 
-/** As they are installed; their CommonJS build has the same schemas in a file of its own. */
+/** As installed; their CommonJS build has the same schemas in a separate file. */
 const whole = { ec2, ssm } as unknown as Clients;
 
 type Client = keyof Clients;
 
-/** The other clients are small as they are. */
+/** The other clients are small. */
 const sent = clientCommandsUsed('shared/aws').filter((pair): pair is [Client, string] => pair[0] in whole);
 
-/**
- * The clients write and read every message from these schemas alone, with the same code. So it is the schemas
- * that are compared, all that a command can reach, and the errors that an answer may become.
+/** The clients serialize and parse every message from these schemas, with the same code. So the test compares the schemas that a command can reach, and the errors of a response.
  */
-describe('the schemas are those of the whole client', () => {
+describe('the schemas equal those of the complete client', () => {
   let folder: string;
   let shaken: Clients;
 
@@ -82,10 +84,7 @@ function schemaOf(command: unknown): unknown {
   return new Command({}).schema;
 }
 
-/**
- * Every part that can be reached, in the order in which it is, parts met before by their number: equal lists
- * mean equal graphs. What has a prototype is the class of an error, known by the name that its errors have;
- * any other function refers to a schema that is yet to come.
+/** Every reachable part in traversal order, repeated parts by number: equal lists mean equal graphs. A function with a prototype is an error class, identified by its errors' name; any other function is a lazy reference to a schema.
  */
 function partsOf(root: unknown): unknown[] {
   const numbers = new Map<unknown, number>();

@@ -11,7 +11,7 @@ import {
 import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inserted';
 import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 
-/** What can be read from the configuration without terraform; deployment.test.ts has it applied. */
+/** Checks of the configuration without terraform; deployment.test.ts applies it. */
 
 let modules: readonly TerraformModule[];
 
@@ -24,7 +24,7 @@ const localsOf = (folder: string): Readonly<Record<string, unknown>> =>
 
 const root = 'infra/gcp';
 
-test('nobody is let in whom nobody named', () => {
+test('only named members are granted anything', () => {
   expect(textsIn(modules).filter((text) => /allUsers|allAuthenticatedUsers/.test(text))).toEqual([]);
 });
 
@@ -36,18 +36,18 @@ describe('permissions', () => {
     restart: restartPermissions,
   };
 
-  test('of the roles are those of the table', () => {
+  test('of the roles equal the table', () => {
     expect(localsOf(`${root}/modules/project`)['permissions']).toEqual(table);
   });
 
-  test('that are missing can be told with their role', () => {
+  test('are reported with their role if missing', () => {
     for (const [role, permissions] of Object.entries(table))
       for (const permission of permissions) expect(roleOf(permission)).toBe(role);
     expect(roleOf('compute.instances.delete')).toBeUndefined();
   });
 });
 
-test('the methods that sinks tell of are those that the functions take', () => {
+test('the methods of the sinks are the ones that the functions handle', () => {
   const { methods } = localsOf(root) as { methods: Record<string, string[]> };
   expect(methods).toEqual({
     nodes: [...instanceInsertMethods].sort(),
@@ -56,13 +56,13 @@ test('the methods that sinks tell of are those that the functions take', () => {
 });
 
 describe('alerts', () => {
-  test('have a section of the runbook each, and there are no other sections', () => {
+  test('have one section of the runbook each, and there are no other sections', () => {
     const headings = readFileSync('docs/runbook.md', 'utf8').match(/(?<=^## gcp-).+$/gm) ?? [];
     const names = [...Object.keys(localsOf(root)['alerts'] as object), 'sweep-missing'];
     expect(headings.sort()).toEqual(names.sort());
   });
 
-  test('are about metrics that there are', () => {
+  test('use existing metrics', () => {
     const { alerts, counters, distributions } = localsOf(root) as Record<string, Record<string, object>>;
     const metrics = [...Object.keys(counters ?? {}), ...Object.keys(distributions ?? {})];
     for (const alert of Object.values(alerts ?? {})) {
@@ -72,7 +72,7 @@ describe('alerts', () => {
 });
 
 describe('metrics', () => {
-  test('have the names of the design, and those of the alerts', () => {
+  test('have the names of the design and of the alerts', () => {
     const { counters, distributions } = localsOf(root) as Record<string, object>;
     const design = [
       'NodesProven',

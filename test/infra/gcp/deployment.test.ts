@@ -11,7 +11,7 @@ import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inser
 import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 import { applyTerraform, hasTerraform, skipReason, type AppliedResource } from './terraform-apply';
 
-/** The first block of a name inside a resource, and so on inwards. */
+/** The first block with a name in a resource, recursively. */
 function inside({ arguments: body }: AppliedResource, ...path: readonly string[]): Record<string, unknown> {
   return path.reduce((outer, name) => (outer[name] as Record<string, unknown>[])[0] ?? {}, body);
 }
@@ -66,7 +66,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
   const resources = (example: string): readonly AppliedResource[] => deployed.get(example) ?? [];
 
   describe.each(all)('%s', (example) => {
-    test('has three functions, each as its own service account and for as long as it says', () => {
+    test('has three functions, each with its own service account and timeout', () => {
       const functions = of(resources(example), 'cloudfunctions2_function');
       expect(functions.map(({ key }) => key)).toEqual(['backfill', 'node-joined', 'peering-changed']);
       const accounts = functions.map((one) => inside(one, 'service_config')['service_account_email']);
@@ -76,12 +76,12 @@ const deployed = new Map<string, readonly AppliedResource[]>();
         const variables = config['environment_variables'] as Record<string, unknown>;
         expect(variables['PEERMASQ_INVOCATION_SECONDS']).toBe(config['timeout_seconds']);
         expect(inside(one, 'build_config')['runtime']).toBe('nodejs24');
-        // The longest for a function with a trigger; Pub/Sub waits for 600 seconds.
+        // The maximum for a function with a trigger; Pub/Sub waits for 600 seconds.
         if (one.key !== 'backfill') expect(Number(config['timeout_seconds'])).toBeLessThanOrEqual(540);
       }
     });
 
-    test('has them called by its own triggers, its own schedule and named people alone', () => {
+    test('allows only its own triggers, its schedule and named members to call them', () => {
       const callers = of(resources(example), 'cloud_run_v2_service_iam_member').map(({ arguments: body }) => [
         String(body['name']).split(':')[2],
         body['role'],
@@ -101,7 +101,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       expect(ingress).toEqual([example === 'everything' ? 'ALLOW_ALL' : inner, inner, inner]);
     });
 
-    test('grants what the table of permissions says, in roles of its own', () => {
+    test('grants the permissions of the table, in custom roles', () => {
       const roles = of(resources(example), 'project_iam_custom_role');
       const table = {
         nodes: nodePermissions,
@@ -120,14 +120,14 @@ const deployed = new Map<string, readonly AppliedResource[]>();
         expect(body['role']).toMatch(/^google_project_iam_custom_role:/);
     });
 
-    test('lets restart none but the backfill, and that only where asked for', () => {
+    test('allows only the backfill to restart nodes, and only if enabled', () => {
       const restarting = of(resources(example), 'project_iam_member').filter(({ key }) =>
         String(key).startsWith('restart'),
       );
       expect(restarting.map(({ key }) => key)).toEqual(example === 'everything' ? ['restart backfill'] : []);
     });
 
-    test('has events delivered until they are acknowledged, by a service account that may', () => {
+    test('delivers events until acknowledged, with an authorized service account', () => {
       const triggers = of(resources(example), 'cloudfunctions2_function').map(
         ({ key, arguments: body }) => [key, body['event_trigger']] as const,
       );
@@ -153,7 +153,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       ]);
     });
 
-    test('sweeps as the one that may, with the audience that Cloud Run wants', () => {
+    test('sweeps with the authorized service account and the audience that Cloud Run expects', () => {
       const [job] = of(resources(example), 'cloud_scheduler_job');
       const target = job && inside(job, 'http_target');
       const uri = 'google_cloudfunctions2_function:this:backfill:service_config.uri';
@@ -171,7 +171,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       });
     });
 
-    test('has alerts about metrics that there are, each of which says what to do and links the runbook', () => {
+    test('has alerts on existing metrics, each with what to do and a link to the runbook', () => {
       const metrics = of(resources(example), 'logging_metric').map(({ arguments: body }) =>
         String(body['name']),
       );
@@ -188,7 +188,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       }
     });
 
-    test('draws what there is', () => {
+    test('has a dashboard of existing metrics', () => {
       const [dashboard] = of(resources(example), 'monitoring_dashboard');
       const text = String(dashboard?.arguments['dashboard_json']);
       expect(JSON.parse(text)).toHaveProperty('mosaicLayout.tiles');
@@ -209,7 +209,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     ['one-project', ['identity-nonprod nodes', 'identity-nonprod routes']],
     ['shared-vpc-host', ['identity-nonprod nodes', 'network-host routes']],
     ['organisation-sink', ['123456789012 nodes', '123456789012 routes']],
-  ])('in %s there is one sink for each kind of events, which may write to its topic', (example, owners) => {
+  ])('in %s there is one sink per kind of event, which may write to its topic', (example, owners) => {
     const sinks = sinksOf(example);
     const owner = ({ arguments: body }: AppliedResource) => String(body['project'] ?? body['org_id']);
     expect(sinks.map((sink) => `${owner(sink)} ${String(sink.key)}`).sort()).toEqual(owners);
@@ -236,7 +236,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     test.each([
       ['nodes', []],
       ['routes', ['(operation.last=true OR NOT operation.first=true)']],
-    ])('of %s tells of calls of Compute Engine that did not fail', (kind, more) => {
+    ])('of %s selects successful Compute Engine calls', (kind, more) => {
       const [log, service, method, ...rest] = filterOf(kind).split(' AND ');
       expect([log, service]).toEqual([
         'log_id("cloudaudit.googleapis.com/activity")',
@@ -249,7 +249,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     test.each([
       ['nodes', instanceInsertMethods, routeChangeMethods],
       ['routes', routeChangeMethods, instanceInsertMethods],
-    ])('of %s tells of its methods, whatever the version in front, and of no others', (kind, own, others) => {
+    ])('of %s selects only its methods, with any version prefix', (kind, own, others) => {
       const pattern = new RegExp(/=~"([^"]*)"/.exec(filterOf(kind))?.[1] ?? '(?!)');
       const isExported = (method: string) => pattern.test(method);
       for (const version of ['', 'v1.', 'beta.', 'alpha.']) {
@@ -263,7 +263,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     });
   });
 
-  test('what each project grants is what it has', () => {
+  test('each project grants only what it has', () => {
     const granted = (example: string) =>
       of(resources(example), 'project_iam_custom_role')
         .map(({ key, arguments: body }) => `${String(body['project'])} ${String(key)}`)
@@ -279,7 +279,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     ]);
   });
 
-  test("seeding writes the script, the program and leave to report into the project's metadata", () => {
+  test("seeding writes the script, the program and permission to report to the project's metadata", () => {
     const seededMetadata = (example: string) =>
       Object.fromEntries(
         of(resources(example), 'compute_project_metadata_item').map(
@@ -294,7 +294,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
   });
 
   test(
-    'a wish that cannot be is refused, and told what is accepted',
+    'an invalid variable is rejected with what is accepted',
     async () => {
       const invalidVariables = {
         project: '415104041262',

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 
 describe("the provider's published schema", () => {
-  test('has every resource, data source, block and argument, and gets all that it requires', () => {
+  test('contains every resource, data source, block and argument in use, with all required ones', () => {
     const errors = modules.flatMap(({ folder, resources }) =>
       resources.flatMap(({ mode, type, name, body }) => {
         const known = schema[mode][type];
@@ -33,7 +33,7 @@ describe("the provider's published schema", () => {
     expect(errors).toEqual([]);
   });
 
-  test('has every attribute that is read', () => {
+  test('contains every attribute that is read', () => {
     const unknown = modules
       .flatMap(attributesRead)
       .filter(({ mode, type, path }) => !schema[mode][type]?.attributes.includes(path))
@@ -41,7 +41,7 @@ describe("the provider's published schema", () => {
     expect(unknown).toEqual([]);
   });
 
-  test('carries nothing that is not used', () => {
+  test('contains nothing unused', () => {
     const used = modules.flatMap(({ resources }) => resources.map(({ mode, type }) => `${mode} ${type}`));
     const known = (['resource', 'data'] as const).flatMap((mode) =>
       Object.keys(schema[mode]).map((type) => `${mode} ${type}`),
@@ -49,7 +49,7 @@ describe("the provider's published schema", () => {
     expect(known.sort()).toEqual([...new Set(used)].sort());
   });
 
-  test('is that of the provider versions which every module is pinned to', () => {
+  test('is of the provider versions that every module is pinned to', () => {
     for (const { requirements } of modules) {
       const providers = requirements.flatMap(({ required_providers: all }) =>
         Object.values((all as TerraformBlock[])[0] ?? {}),
@@ -69,17 +69,13 @@ describe("the provider's published schema", () => {
   test.each<[string, TerraformBlock, string[]]>([
     ['what it wants', good, []],
     ["Terraform's own arguments", { ...good, for_each: '${{}}', depends_on: [] }, []],
-    ['an argument that is not there', { ...good, retry: true }, ['a has no retry']],
+    ['an unknown argument', { ...good, retry: true }, ['a has no retry']],
+    ['an unknown block', { ...good, retry_policy: [{ max_attempts: 1 }] }, ['a has no retry_policy']],
+    ['a missing argument', { ...good, combiner: undefined }, ['a lacks combiner']],
+    ['a missing block', { ...good, conditions: undefined }, ['a lacks conditions']],
+    ['an error inside a block', { ...good, conditions: [{}] }, ['a.conditions lacks display_name']],
     [
-      'a block that is not there',
-      { ...good, retry_policy: [{ max_attempts: 1 }] },
-      ['a has no retry_policy'],
-    ],
-    ['one argument too few', { ...good, combiner: undefined }, ['a lacks combiner']],
-    ['one block too few', { ...good, conditions: undefined }, ['a lacks conditions']],
-    ['a fault inside a block', { ...good, conditions: [{}] }, ['a.conditions lacks display_name']],
-    [
-      'a fault inside a dynamic block',
+      'an error inside a dynamic block',
       {
         ...good,
         conditions: undefined,
@@ -88,19 +84,19 @@ describe("the provider's published schema", () => {
       ['a.conditions lacks display_name'],
     ],
     [
-      'an argument in the place of a block',
+      'an argument instead of a block',
       { ...good, conditions: { display_name: 'e' } },
       ['a.conditions is a block'],
     ],
-    ['a block in the place of an argument', { ...good, combiner: [{ e: 'f' }] }, ['a.combiner is no block']],
-  ])('given %s, says so', (_, body, errors) => {
+    ['a block instead of an argument', { ...good, combiner: [{ e: 'f' }] }, ['a.combiner is not a block']],
+  ])('reports %s', (_, body, errors) => {
     const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
     expect(policySchema && schemaErrors(given, policySchema, 'a')).toEqual(errors);
   });
 });
 
 describe('the modules', () => {
-  test('refer to nothing that is not declared, and declare nothing that is not used', () => {
+  test('refer only to what is declared, and declare only what is used', () => {
     for (const module of modules) {
       const references = [...new Set(referencesIn(module).map((parts) => parts.slice(0, 2).join('.')))];
       const used = (kind: string) => references.filter((one) => one.startsWith(`${kind}.`)).sort();
@@ -119,7 +115,7 @@ describe('the modules', () => {
     }
   });
 
-  test('are called with the variables that they have, and read for the outputs that they have', () => {
+  test('are called with declared variables, and only declared outputs are read', () => {
     for (const module of modules) {
       for (const [name, { source, ...given }] of Object.entries(module.calls)) {
         const called = modules.find(({ folder }) => folder === join(module.folder, String(source)));
@@ -138,7 +134,7 @@ describe('the modules', () => {
     }
   });
 
-  test('describe every variable and output, and say the type of every variable', () => {
+  test('describe every variable and output, with the type of every variable', () => {
     for (const { variables, outputs } of modules) {
       const sentence = expect.stringMatching(/^[A-Z`].+\.$/s) as unknown;
       for (const variable of Object.values(variables)) {

@@ -5,7 +5,7 @@ import { composeStartupScript, originalStartupScript } from '../../../shared/gcp
 const seed = readFileSync('dist/gcp/startup-script.sh', 'utf8');
 
 test.each(['', '#!/bin/sh\necho theirs\n', '#!/usr/bin/python3\nprint(1)'])(
-  "what Terraform puts into a project's metadata carries %j, the project's own script, as an instance's would",
+  "the startup script that Terraform writes to a project's metadata contains %j, the project's own script, like an instance's",
   (theirs) => {
     expect(originalStartupScript(seed + theirs)).toBe(theirs);
     expect(composeStartupScript(seed + theirs)).toBe(seed + theirs);

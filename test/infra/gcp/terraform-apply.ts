@@ -14,16 +14,13 @@ import {
 } from '../../../infra/gcp/configuration';
 import { attributesRead } from '../../../infra/gcp/references';
 
-/**
- * Applies the configuration by the real terraform, without any provider: each resource and data source becomes a
- * `terraform_data`, which is built in and remembers what it is given. So variables, conditions, loops, types and
- * the order of things are Terraform's own; only Google Cloud is missing. What a provider would fill in, an
+/** Applies the configuration with the real terraform but without providers: each resource and data source becomes a built-in `terraform_data`, which stores its input. Variables, conditions, loops, types and ordering are real; only Google Cloud is missing. What a provider would fill in, an
  * e-mail address for one, is made up, and unknown until it is applied, as a provider's would be.
  */
 export interface AppliedResource {
   readonly type: string;
   readonly name: string;
-  /** Of `for_each`, or the number of `count`. */
+  /** The key of `for_each`, or the index of `count`. */
   readonly key: string | number | undefined;
   /** `module.host`; empty for the example itself. */
   readonly module: string;
@@ -32,14 +29,12 @@ export interface AppliedResource {
 
 export const hasTerraform = spawnSync('terraform', ['version'], { stdio: 'ignore' }).status === 0;
 
-/** For the title of what is skipped without it. */
+/** For the title of tests that are skipped without it. */
 export const skipReason = hasTerraform ? '' : ' (skipped: terraform is not installed)';
 
 let configuration: Promise<TerraformModule[]> | undefined;
 
-/**
- * @param folder of the module that is applied: `infra/gcp/examples/one-project`
- * @throws Error with what terraform says
+/** @param folder the module to apply, such as `infra/gcp/examples/one-project` @throws Error with terraform's output
  */
 export async function applyTerraform(
   folder: string,
@@ -86,7 +81,7 @@ function writeFile(file: string, text: string): void {
   writeFileSync(file, text);
 }
 
-/** The same module in Terraform's JSON, with nothing that needs a provider. */
+/** The same module in Terraform's JSON syntax, without anything that needs a provider. */
 function stubModule(module: TerraformModule): unknown {
   const rename = makeRename(module);
   const of = (mode: TerraformResource['mode']) => module.resources.filter((one) => one.mode === mode);
@@ -108,15 +103,13 @@ const stubResources = (
   make: (one: TerraformResource) => TerraformBlock,
 ): TerraformBlock => Object.fromEntries(resources.map((one) => [`${one.type}__${one.name}`, make(one)]));
 
-/** Terraform takes an empty block for one that lacks its label. */
+/** Terraform treats an empty block as one without its label. */
 const withoutEmpty = (from: TerraformBlock): TerraformBlock =>
   Object.fromEntries(
     Object.entries(from).filter(([, value]) => Object.keys(value as TerraformBlock).length > 0),
   );
 
-/**
- * In every expression. A data source is known before anything is applied: it becomes a local value. Of a resource
- * the attributes are what a `terraform_data` puts out.
+/** Rewrites references. A data source is known before apply, so it becomes a local value; a resource's attributes become the output of its `terraform_data`.
  */
 function makeRename({ resources }: TerraformModule): (value: unknown) => unknown {
   const types = [...new Set(resources.map(({ type }) => type))].join('|') || '(?!)';
@@ -144,7 +137,7 @@ function metaOf(body: TerraformBlock): TerraformBlock {
   };
 }
 
-/** What it is given, and what a provider would fill in of what others read. */
+/** The given arguments, plus attributes read by others that a provider would compute. */
 function argumentsOf(resource: TerraformResource, module: TerraformModule): TerraformBlock {
   const { type, name, body } = resource;
   const given = withoutDynamic(
@@ -172,7 +165,7 @@ const withoutDynamic = (value: unknown): unknown => {
   );
 };
 
-/** A list of the blocks that it makes: an object in JSON is one in Terraform's language too. */
+/** A list of the generated blocks. */
 const generated = (dynamic: TerraformBlock): [string, unknown][] =>
   Object.entries(dynamic as Record<string, TerraformBlock[]>).flatMap(([name, generators]) =>
     generators.map(({ for_each: each, content }): [string, unknown] => {
@@ -181,7 +174,7 @@ const generated = (dynamic: TerraformBlock): [string, unknown][] =>
     }),
   );
 
-/** Where Terraform's JSON wants an expression, and no template. */
+/** Where Terraform's JSON syntax expects an expression instead of a template. */
 const bare = (text: unknown): unknown =>
   typeof text === 'string' ? text.replace(/^\$\{(.*)\}$/s, '$1') : text;
 

@@ -19,23 +19,23 @@ import {
 
 export interface NewNode {
   readonly subnetId: string;
-  /** Becomes the tag that EKS and kOps nodes carry. */
+  /** Sets the tag that EKS and kOps nodes have. */
   readonly cluster?: string;
   readonly tags?: Readonly<Record<string, string>>;
   readonly state?: LabInstance['state'];
   readonly imageId?: string;
   readonly platformDetails?: string;
-  /** In the range of the subnet; by default the next one that is free. */
+  /** In the subnet's range; by default the next free one. */
   readonly address?: string;
   readonly ipv6Address?: string;
   readonly agentVersion?: string;
-  /** From the start, unless false; `setReady` changes it. */
+  /** Whether the agent is online from the start (default true); `setReady` changes it. */
   readonly isReady?: boolean;
-  /** How long after now its SSM agent registers, instead of `isReady`. */
+  /** Milliseconds until its SSM agent registers, instead of `isReady`. */
   readonly registersAfterMs?: number;
-  /** How much longer than its machine a command takes on it. */
+  /** Milliseconds added to the duration of each command. */
   readonly commandDelayMs?: number;
-  /** Where the commands of its agent run. */
+  /** Where its agent runs commands. */
   readonly machine?: Machine;
 }
 
@@ -43,9 +43,9 @@ export interface NewNetwork {
   readonly vpcId: string;
   readonly cidrs: readonly string[];
   readonly ipv6Cidrs?: readonly string[];
-  /** Each has the whole range of the network, until a test gives it another one. */
+  /** Each has the network's whole range unless a test changes it. */
   readonly subnetIds: readonly string[];
-  /** Of the main route table, which all subnets use until a test gives them another one. */
+  /** In the main route table, which all subnets use unless a test associates another. */
   readonly routes?: readonly LabRoute[];
 }
 
@@ -54,7 +54,7 @@ type Event = Record<string, unknown>;
 /** One region of one account. */
 export interface LabAccount {
   readonly state: AwsState;
-  /** Every call that reached this account, refused ones too. */
+  /** Every call to this account, rejected ones included. */
   readonly calls: ApiCall[];
   count(action: string): number;
   addNetwork(network: NewNetwork): void;
@@ -64,29 +64,29 @@ export interface LabAccount {
   setReady(id: string, isReady: boolean): void;
   putDocument(name: string, document: SsmDocument): void;
   addQueue(settings: QueueSettings, deadLetters?: LabQueue): LabQueue;
-  /** Lets an Auto Scaling group hold up the launch of an instance. @returns the event that says so */
+  /** Makes an Auto Scaling group wait with the launch of an instance. @returns the lifecycle event */
   startLifecycleAction(id: string, groupName: string, hookName: string): Event;
-  /** The next calls of an action are throttled, as the service does it. */
+  /** Throttles the next calls of an action, with the service's own error. */
   throttle(action: string, times: number): void;
-  /** Every further call of an action (`ec2:CreateTags`) is denied as IAM does it. */
+  /** Denies further calls of an action (`ec2:CreateTags`), with IAM's own error. */
   deny(action: string, resource?: string): void;
   fail(action: string, code: string, message: string, times?: number, status?: number): void;
-  /** What EventBridge would deliver when these instances were started. */
+  /** The events that EventBridge delivers when these instances start. */
   runInstancesEvent(ids: readonly string[]): Event;
   stateChangeEvent(id: string): Event;
 }
 
-/** What accounts of one lab have in common. */
+/** Shared by the accounts of one lab. */
 export interface AccountOptions {
   readonly region: string;
   readonly stopSignal: AbortSignal;
-  /** Receives the events that SSM emits. */
+  /** Receives SSM's events. */
   readonly emit: (event: object) => void;
-  /** Counts on: instance ids are unique in all accounts. */
+  /** Counter for instance IDs, which are unique across accounts. */
   nextInstance(): number;
 }
 
-/** A machine that cannot do anything: for nodes to which nothing is pushed. */
+/** A machine without programs, for nodes that nothing is pushed to. */
 const noMachine: Machine = { run: () => Promise.reject(new Error('This node has no machine')) };
 
 export function makeAccount(
@@ -162,7 +162,7 @@ function resourceMethods(state: AwsState, options: AccountOptions): Pick<LabAcco
 export const groupOf = (vpcId: string) => vpcId.replace('vpc-', 'sg-');
 export const aclOf = (vpcId: string) => vpcId.replace('vpc-', 'acl-');
 
-/** The security group and the network ACL that AWS makes with a VPC. */
+/** The default security group and network ACL of a VPC. */
 function addDefaults(state: AwsState, vpcId: string, hasIpv6: boolean): void {
   const everywhere: LabPermission = {
     ipProtocol: '-1',
@@ -183,7 +183,7 @@ function addDefaults(state: AwsState, vpcId: string, hasIpv6: boolean): void {
   state.acls.push({ networkAclId: aclOf(vpcId), vpcId, isDefault: true, subnetIds: [], entries });
 }
 
-/** AWS keeps the first four addresses of a subnet. */
+/** AWS reserves the first four addresses of a subnet. */
 function freeAddress({ subnets, interfaces }: AwsState, subnetId: string): string {
   const octets = (subnets.get(subnetId)?.cidr ?? '').split('/')[0]?.split('.') ?? [];
   const base = octets.reduce((sum, octet) => sum * 256 + Number(octet), 0) + 4 + interfaces.size;

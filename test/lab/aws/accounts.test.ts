@@ -66,23 +66,23 @@ async function instancesWith(settings: ConstructorParameters<typeof EC2Client>[0
 describe('STS refuses', () => {
   test.each<[string, Partial<AssumeRoleCommandInput>, string]>([
     ['an unknown role', { RoleArn: `arn:aws:iam::${memberId}:role/other` }, 'AccessDenied'],
-    ['what is no role', { RoleArn: 'member' }, 'ValidationError'],
+    ['an invalid role', { RoleArn: 'member' }, 'ValidationError'],
     ['a session name with a space', { RoleSessionName: 'a b' }, 'ValidationError'],
     ['899 seconds', { DurationSeconds: 899 }, 'ValidationError'],
     ['more than an hour', { DurationSeconds: 3_601 }, 'ValidationError'],
-    ['a parameter that nobody uses', { ExternalId: 'xx' }, 'ValidationError'],
+    ['an unsupported parameter', { ExternalId: 'xx' }, 'ValidationError'],
   ])('%s', async (_, changes, code) => {
     expect(await errorCodeOf(assume(changes))).toBe(code);
   });
 
-  test('an action that nobody uses', async () => {
+  test('an unsupported action', async () => {
     const sts = ending(new STSClient({ region: labRegion }));
     expect(await errorCodeOf(sts.send(new GetCallerIdentityCommand()))).toBe('InvalidAction');
   });
 });
 
-describe('an account of its own', () => {
-  test('is reached with the credentials of its role, and counted by itself', async () => {
+describe('a member account', () => {
+  test('is reached with the credentials of its role, and its calls are counted separately', async () => {
     const [mine, theirs] = [aws.addNode({ subnetId }), member.addNode({ subnetId })];
     const credentials = await assume({ DurationSeconds: 900 });
     expect(await instancesWith({})).toEqual([mine]);
@@ -99,16 +99,16 @@ describe('an account of its own', () => {
   });
 
   test.each([
-    ['with another session token', { sessionToken: 'x' }],
+    ['with a different session token', { sessionToken: 'x' }],
     ['without its session token', { sessionToken: '' }],
     ['with an unknown key', { accessKeyId: 'ASIAXXXXXXXXXXXXXXXX' }],
-  ])('is not reached %s', async (_, changes) => {
+  ])('is not accessible %s', async (_, changes) => {
     const credentials = { ...(await assume()), ...changes };
     expect(await errorCodeOf(instancesWith({ credentials }))).toBe('AuthFailure');
     expect(member.calls).toEqual([]);
   });
 
-  test('is named in its events', () => {
+  test('is in its events', () => {
     expect(member.stateChangeEvent(member.addNode({ subnetId }))).toMatchObject({ account: memberId });
   });
 });
@@ -116,7 +116,7 @@ describe('an account of its own', () => {
 test.each([
   ['another region', { region: 'eu-west-1' }, 'AuthFailure'],
   ['unknown credentials', { credentials: { accessKeyId: 'AKIAX', secretAccessKey: 'x' } }, 'AuthFailure'],
-])('a call with %s is refused', async (_, settings, code) => {
+])('a call with %s is rejected', async (_, settings, code) => {
   expect(await errorCodeOf(instancesWith(settings))).toBe(code);
 });
 
@@ -137,15 +137,18 @@ describe('Auto Scaling', () => {
     InstanceId = aws.addNode({ subnetId });
   });
 
-  test.each(['CONTINUE', 'ABANDON'])('an open action is completed once, with %s', async (result) => {
-    const event = aws.startLifecycleAction(InstanceId, 'nodes', 'peermasq');
-    expect(event).toMatchObject({ detail: { EC2InstanceId: InstanceId, AutoScalingGroupName: 'nodes' } });
-    const { token = '' } = aws.state.lifecycleActions[0] ?? {};
-    const request = { InstanceId, LifecycleActionToken: token, LifecycleActionResult: result };
-    await complete(request);
-    expect(aws.state.lifecycleActions).toMatchObject([{ instanceId: InstanceId, result }]);
-    expect(await errorCodeOf(complete(request))).toBe('ValidationError');
-  });
+  test.each(['CONTINUE', 'ABANDON'])(
+    'a pending lifecycle action can be completed once, with %s',
+    async (result) => {
+      const event = aws.startLifecycleAction(InstanceId, 'nodes', 'peermasq');
+      expect(event).toMatchObject({ detail: { EC2InstanceId: InstanceId, AutoScalingGroupName: 'nodes' } });
+      const { token = '' } = aws.state.lifecycleActions[0] ?? {};
+      const request = { InstanceId, LifecycleActionToken: token, LifecycleActionResult: result };
+      await complete(request);
+      expect(aws.state.lifecycleActions).toMatchObject([{ instanceId: InstanceId, result }]);
+      expect(await errorCodeOf(complete(request))).toBe('ValidationError');
+    },
+  );
 
   test.each<[string, Partial<CompleteLifecycleActionCommandInput>]>([
     ['another group', { AutoScalingGroupName: 'other' }],
@@ -159,19 +162,19 @@ describe('Auto Scaling', () => {
     expect(await errorCodeOf(complete({ InstanceId, ...changes }))).toBe('ValidationError');
   });
 
-  test('says which instance has no open action', async () => {
+  test('the error names the instance without a pending action', async () => {
     await expect(complete({ InstanceId })).rejects.toThrow(
       `No active Lifecycle Action found with instance ID ${InstanceId}`,
     );
   });
 
-  test('an action that nobody uses is refused', async () => {
+  test('an unsupported action is rejected', async () => {
     const client = ending(new AutoScalingClient({ region: labRegion }));
     expect(await errorCodeOf(client.send(new DescribeAutoScalingGroupsCommand()))).toBe('InvalidAction');
   });
 });
 
-describe('every service says in its own words that', () => {
+describe('every service has its own error message when', () => {
   const sends: [string, string, () => Promise<unknown>, string, string][] = [
     [
       'EC2',
@@ -225,7 +228,7 @@ describe('every service says in its own words that', () => {
       'Throttling',
     ],
   ];
-  test.each(sends)('%s denies a call, or throttles it', async (_, action, send, denied, throttled) => {
+  test.each(sends)('%s denies or throttles a call', async (_, action, send, denied, throttled) => {
     aws.throttle(action.replace(/^\w+:/, ''), 1);
     expect(await errorCodeOf(send())).toBe(throttled);
     aws.deny(action);

@@ -31,12 +31,12 @@ function completeLifecycleAction(state: AwsState, fields: Fields) {
   }
   found.result = LifecycleActionResult;
   const instance = state.instances.get(found.instanceId);
-  // The group ends an instance whose launch was abandoned.
+  // The group terminates an instance whose launch was abandoned.
   if (instance && LifecycleActionResult === 'ABANDON') instance.state = 'shutting-down';
   return {};
 }
 
-/** The XML of the answer. @throws AwsRefusal */
+/** The response as XML. @throws AwsRefusal */
 export function handleAutoScaling(
   state: AwsState,
   action: string,

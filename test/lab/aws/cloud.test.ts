@@ -52,12 +52,12 @@ describe('EC2 refuses', () => {
 
   test.each<[string, () => Promise<unknown>, string]>([
     [
-      'an action that nobody uses',
+      'an unsupported action',
       () => clients.ec2.send(new TerminateInstancesCommand({ InstanceIds: [id] })),
       'InvalidAction',
     ],
     [
-      'a parameter that nobody uses',
+      'an unsupported parameter',
       () => clients.ec2.send(new DescribeVpcsCommand({ DryRun: true })),
       'UnknownParameter',
     ],
@@ -77,7 +77,7 @@ describe('EC2 refuses', () => {
       'InvalidInstanceID.Malformed',
     ],
     [
-      'an id that is not there',
+      'an unknown id',
       () => clients.ec2.send(new DescribeInstancesCommand({ InstanceIds: [id, missing] })),
       'InvalidInstanceID.NotFound',
     ],
@@ -102,7 +102,7 @@ describe('EC2 refuses', () => {
       'InvalidParameterValue',
     ],
     [
-      'a page that it did not name',
+      'an unknown page token',
       () => clients.ec2.send(new DescribeVpcsCommand({ NextToken: 'x' })),
       'InvalidNextToken',
     ],
@@ -142,7 +142,7 @@ test.each([
   ['terminated', 48],
   ['stopping', 64],
   ['stopped', 80],
-] as const)('EC2 gives the state %s the code %i', async (state, code) => {
+] as const)('the instance state %s has the code %i', async (state, code) => {
   const ids = [aws.addNode({ subnetId, state })];
   const { Reservations } = await clients.ec2.send(new DescribeInstancesCommand({ InstanceIds: ids }));
   expect(Reservations?.[0]?.Instances?.[0]?.State).toEqual({ Code: code, Name: state });
@@ -161,7 +161,7 @@ describe('SSM refuses', () => {
 
   test.each<[string, () => Promise<unknown>, string]>([
     [
-      'an action that nobody uses',
+      'an unsupported action',
       () => clients.ssm.send(new DescribeParametersCommand({})),
       'UnknownOperationException',
     ],
@@ -190,7 +190,7 @@ describe('SSM refuses', () => {
       'ValidationException',
     ],
     [
-      'a parameter that nobody uses',
+      'an unsupported parameter',
       () => clients.ssm.send(new DescribeInstanceInformationCommand({ InstanceInformationFilterList: [] })),
       'ValidationException',
     ],
@@ -222,8 +222,8 @@ describe.each([
   ['EC2', 'application/x-www-form-urlencoded', 401, '<Code>AuthFailure</Code>'],
   ['SSM', 'application/x-amz-json-1.1', 400, '"__type":"MissingAuthenticationTokenException"'],
   ['SQS', 'application/x-amz-json-1.0', 403, '"__type":"com.amazonaws.sqs#MissingAuthenticationToken"'],
-])('%s refuses a call', (_, type, status, code) => {
-  test('that is not signed', async () => {
+])('%s rejects a call', (_, type, status, code) => {
+  test('without a signature', async () => {
     const headers = { 'content-type': type };
     const response = await fetch(aws.env['AWS_ENDPOINT_URL_EC2'] ?? '', {
       method: 'POST',
@@ -235,7 +235,7 @@ describe.each([
   });
 });
 
-test('EventBridge is told how a command goes', async () => {
+test('SSM sends events about a command to EventBridge', async () => {
   const events: unknown[] = [];
   aws.onEvent = (event) => events.push(event);
   const Parameters = { ruleset: ['H4sIAAAA'] };

@@ -4,28 +4,28 @@ import type { LabRole } from './iam-policies';
 import { startServer } from './server';
 import { issueKeys, roleArn } from './sts';
 
-/** The role that leads into an account. Of its name alone: anybody may assume it, and may do everything then. */
+/** The role of an account. Without a template, anyone may assume it and do everything. */
 export type MemberRole = LabRole | Pick<LabRole, 'roleName'>;
 
-/** One region of AWS on a loopback port. The handle is that of the account which the credentials are of. */
+/** One AWS region on a loopback port. The object itself is the account of the default credentials. */
 export interface LocalAws extends LabAccount {
-  /** Where all services answer; also the beginning of the URL of a queue. */
+  /** Endpoint of all services, and prefix of queue URLs. */
   readonly url: string;
   /** Set these for the official clients. */
   readonly env: Readonly<Record<string, string>>;
-  /** Receives the events that SSM emits, those of further accounts too, as their buses forward them. */
+  /** Receives SSM's events, including those forwarded from other accounts. */
   onEvent: (event: object) => void;
-  /** Another account, which is reached with the credentials alone that AssumeRole of its role returned. */
+  /** Adds an account that is accessible only with credentials from AssumeRole. */
   addAccount(id: string, role: MemberRole): LabAccount;
-  /** Environment of a process that acts as a role of this account, instead of one that may do everything. */
+  /** Environment of a process that runs with a role of this account instead of full access. */
   envForRole(role: LabRole): Readonly<Record<string, string>>;
-  /** The calls to all accounts. */
+  /** Calls to all accounts. */
   readonly allCalls: readonly ApiCall[];
-  /** From now on a call beyond the published token buckets is throttled. */
+  /** From now on, throttles calls that exceed the published token buckets. */
   enableRateLimits(): void;
-  /** Calls to all accounts that were throttled for that. */
+  /** Calls to all accounts that exceeded a token bucket. */
   readonly callsOverLimit: number;
-  /** Resolves when every command in every account has ended. */
+  /** Resolves when no command is running in any account. */
   waitForCommands(): Promise<void>;
   /** The URL of a queue of this account. */
   queueUrl(name: string): string;

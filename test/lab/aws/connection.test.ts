@@ -33,7 +33,7 @@ afterEach(async () => {
   await aws.close();
 });
 
-describe('what EC2 tells of firewalls', () => {
+describe('EC2 firewalls', () => {
   const unknown = { Filters: [{ Name: 'colour', Values: ['red'] }] };
   test.each<[string, () => Promise<unknown>, string]>([
     [
@@ -57,7 +57,7 @@ describe('what EC2 tells of firewalls', () => {
       'InvalidParameterValue',
     ],
     [
-      'a parameter that nobody uses',
+      'an unsupported parameter',
       () => clients.ec2.send(new DescribeSecurityGroupsCommand({ GroupIds: ['sg-0a'] })),
       'UnknownParameter',
     ],
@@ -70,7 +70,7 @@ describe('what EC2 tells of firewalls', () => {
     expect(await errorCodeOf(send())).toBe(code);
   });
 
-  test('a VPC begins with an ACL that lets everything through, and a group that lets in its own', async () => {
+  test('a new VPC has an ACL that allows everything, and a security group that allows its own members', async () => {
     const [acl] = (await clients.ec2.send(new DescribeNetworkAclsCommand({}))).NetworkAcls ?? [];
     expect(acl).toMatchObject({ IsDefault: true, Associations: [{ SubnetId: subnetId }] });
     const entries = acl?.Entries?.map(
@@ -82,7 +82,7 @@ describe('what EC2 tells of firewalls', () => {
     expect(group?.IpPermissionsEgress).toMatchObject([{ IpRanges: [{ CidrIp: '0.0.0.0/0' }] }]);
   });
 
-  test('a subnet of an ACL of its own leaves the default one', async () => {
+  test('associating a subnet with an ACL removes it from the default ACL', async () => {
     const own = { networkAclId: 'acl-0a', vpcId, isDefault: false, subnetIds: [subnetId], entries: [] };
     aws.state.acls.push(own);
     const Filters = [{ Name: 'association.subnet-id', Values: [subnetId] }];
@@ -90,7 +90,7 @@ describe('what EC2 tells of firewalls', () => {
     expect(NetworkAcls?.map(({ NetworkAclId }) => NetworkAclId)).toEqual(['acl-0a']);
   });
 
-  test('an instance that has ended has no interface', async () => {
+  test('a terminated instance has no network interface', async () => {
     aws.addNode({ subnetId, state: 'terminated' });
     const Filters = [{ Name: 'vpc-id', Values: [vpcId] }];
     const found = await clients.ec2.send(new DescribeNetworkInterfacesCommand({ Filters }));
@@ -98,7 +98,7 @@ describe('what EC2 tells of firewalls', () => {
   });
 });
 
-test('a peering shows ranges while it is active, and only then', async () => {
+test('a peering has ranges only while it is active', async () => {
   const ranges = async () => {
     const { VpcPeeringConnections = [] } = await clients.ec2.send(
       new DescribeVpcPeeringConnectionsCommand({}),

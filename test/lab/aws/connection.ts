@@ -15,29 +15,29 @@ export interface NewConnection {
     readonly address: string;
     readonly ipv6Address?: string;
     readonly port: number;
-    /** Where its VPC is, when it is not that of the node. */
+    /** Account and region of its VPC, if different from the node's. */
     readonly account?: LabAccount;
   };
 }
 
-/** What a test breaks of it. */
+/** The parts that a test can break. */
 export interface LabConnection {
   readonly peering: LabPeering;
   readonly node: ConnectionSide;
   readonly peer: ConnectionSide;
-  /** Breaks it in one place. */
+  /** Breaks one part. */
   misconfigure(name: Misconfiguration): void;
 }
 
 interface ConnectionSide {
   readonly subnet: LabSubnet;
   readonly table: LabRouteTable;
-  /** Of the nodes, or of the service. */
+  /** Of the nodes or of the service. */
   readonly group: LabSecurityGroup;
   readonly acl: LabAcl;
 }
 
-/** Ways to break it, in the order in which people look for them. */
+/** What can be broken, in the order of doctor's checks. */
 export const misconfigurations = {
   'peering-pending': ({ peering }) => (peering.status = 'pending-acceptance'),
   'no-forward-route': ({ node }) => (node.table.routes = []),
@@ -53,7 +53,7 @@ export type Misconfiguration = keyof typeof misconfigurations;
 const deny = (egress: boolean, cidrBlock: string) =>
   ({ ruleNumber: 50, egress, ruleAction: 'deny', protocol: '6', cidrBlock }) as const;
 
-/** Two peered VPCs with routes both ways, and in the second one a service that the first may reach. */
+/** Two peered VPCs with routes in both directions, and a service in the second one that the first may reach. */
 export function addConnection(account: LabAccount, { peeringId, node, peer }: NewConnection): LabConnection {
   const peerAccount = peer.account ?? account;
   const peering: LabPeering = {
@@ -148,6 +148,6 @@ function readSide(
 }
 
 function assertDefined<T>(one: T | undefined): T {
-  if (one === undefined) throw new Error('addNetwork made less than expected');
+  if (one === undefined) throw new Error('addNetwork returned fewer resources than expected');
   return one;
 }

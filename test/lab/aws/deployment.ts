@@ -15,7 +15,7 @@ import { labAccount, labRegion } from './cloud';
 import { readRole, type LabRole } from './iam-policies';
 import type { QueueSettings } from './sqs-queue';
 
-/** A value of a function's environment: text, or the URL of a queue by its short name. */
+/** An environment variable: text, or the URL of a queue given by its short name. */
 export type EnvironmentValue = string | { readonly queue: string };
 
 export interface DeployedFunction {
@@ -23,12 +23,12 @@ export interface DeployedFunction {
   /** The file whose `handler` is called. */
   readonly bundle: string;
   readonly timeoutSeconds: number;
-  /** What it acts as; without one it may do everything. */
+  /** Its role; without one it may do everything. */
   readonly role?: LabRole;
   readonly environment: Readonly<Record<string, EnvironmentValue>>;
 }
 
-/** An event source mapping: a queue by its short name, and the function that it feeds. */
+/** An event source mapping: a queue, by its short name, and its function. */
 export interface DeployedEventSource {
   readonly queue: string;
   readonly function: string;
@@ -43,10 +43,10 @@ export interface DeployedRule {
   readonly pattern: Pattern;
 }
 
-/** What `serverless deploy` makes of serverless.yml and infra/aws, as far as the lab plays it. */
+/** What `serverless deploy` creates from serverless.yml and infra/aws, as far as the lab implements it. */
 export interface Deployment {
   readonly stage: string;
-  /** Their names are short ones: `nodes`. */
+  /** By short name: `nodes`. */
   readonly queues: readonly QueueSettings[];
   readonly functions: readonly DeployedFunction[];
   readonly sources: readonly DeployedEventSource[];
@@ -55,11 +55,11 @@ export interface Deployment {
 
 export interface DeploymentOptions {
   readonly stage?: string;
-  /** As `--param` gives them. */
+  /** Same as `--param`. */
   readonly params?: Readonly<Record<string, string | number>>;
-  /** That the roles may send commands to; all where none is named. */
+  /** Clusters that the roles may send commands to; all if empty. */
   readonly clusters?: readonly string[];
-  /** Instead of those of every source and of every queue: for tests that have no time. */
+  /** Replaces the batch windows and delays of all queues, to keep tests short. */
   readonly windowSeconds?: number;
   readonly delaySeconds?: number;
 }
@@ -100,7 +100,7 @@ const serviceSchema = z.object({
 
 type Service = z.output<typeof serviceSchema>;
 
-/** `!Ref Id` and `!GetAtt Id.Arn`: what CloudFormation would put there. */
+/** Resolves `!Ref Id` and `!GetAtt Id.Arn` like CloudFormation. */
 const tags = ['!Ref', '!GetAtt'].map((tag): ScalarTag => ({
   tag,
   resolve: (text) => ({ ref: text.replace(/\.Arn$/, '') }),
@@ -113,9 +113,7 @@ function readService(): Service {
   return serviceSchema.parse(document.toJS());
 }
 
-/**
- * The deployment that serverless.yml and infra/aws describe. Run it in the repository's folder.
- * @throws Error for a serverless.yml that the lab does not understand
+/** Reads the deployment from serverless.yml and infra/aws. Must run in the repository's root. @throws Error for a serverless.yml that the lab does not support
  */
 export function readDeployment(options: DeploymentOptions = {}): Deployment {
   const { stage = 'dev', params: given = {}, clusters = ['*'], windowSeconds, delaySeconds } = options;
@@ -157,7 +155,7 @@ export function readDeployment(options: DeploymentOptions = {}): Deployment {
   };
 }
 
-/** `${sls:stage}` and `${param:NAME}` → what serverless would put there. */
+/** Resolves `${sls:stage}` and `${param:NAME}` like serverless. */
 function resolveVariables(
   text: string,
   stage: string,
@@ -165,7 +163,7 @@ function resolveVariables(
 ): string {
   return text.replaceAll(/\$\{([^}]+)\}/g, (whole, variable: string) => {
     const value = variable === 'sls:stage' ? stage : params[variable.replace(/^param:/, '')];
-    if (value === undefined) throw new Error(`The lab does not know what ${whole} is in serverless.yml`);
+    if (value === undefined) throw new Error(`The lab does not support ${whole} in serverless.yml`);
     return String(value);
   });
 }
@@ -173,6 +171,6 @@ function resolveVariables(
 function shortQueueName(id: string): string {
   if (id === deadLetterQueueId) return deadLetterQueue;
   const name = queueNames.find((one) => queueId(one) === id);
-  if (!name) throw new Error(`infra/aws makes no queue ${id}`);
+  if (!name) throw new Error(`infra/aws has no queue ${id}`);
   return name;
 }

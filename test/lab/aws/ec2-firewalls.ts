@@ -5,7 +5,7 @@ import type { AwsState, LabAcl, LabInterface, LabPermission, LabSecurityGroup } 
 
 const vpcOf = (state: AwsState, subnetId: string) => state.subnets.get(subnetId)?.vpcId ?? '';
 
-/** An instance that is gone has no interfaces any more. */
+/** A terminated instance has no interfaces. */
 const isThere = ({ instances }: AwsState, { attachment }: LabInterface): boolean =>
   attachment === undefined || instances.get(attachment.instanceId)?.state !== 'terminated';
 
@@ -74,7 +74,7 @@ function describeSecurityGroups(state: AwsState, fields: Fields) {
   return { securityGroupInfo: list(groups), nextToken };
 }
 
-/** A subnet that no other list is associated with has the default one of its VPC. */
+/** A subnet without an associated ACL uses the VPC's default one. */
 function subnetsOf({ acls, subnets }: AwsState, { networkAclId, vpcId, isDefault, subnetIds }: LabAcl) {
   if (!isDefault) return subnetIds;
   const taken = new Set(

@@ -49,7 +49,7 @@ function instanceXml(state: AwsState, instance: LabInstance) {
   };
 }
 
-/** Where it stands; EC2 forgets it with the instance. */
+/** EC2 removes them with the instance. */
 function networkXml(state: AwsState, { instanceId, subnetId }: LabInstance) {
   const primary = state.interfaces.get(primaryInterfaceId(instanceId));
   const groups = primary?.groupIds.map((groupId) => ({ groupId })) ?? [];
@@ -61,7 +61,7 @@ function networkXml(state: AwsState, { instanceId, subnetId }: LabInstance) {
   };
 }
 
-/** At most this many ids in one describe or one CreateTags. */
+/** Maximum IDs in one describe or CreateTags call. */
 const idsLimit = 1_000;
 
 function describeInstances(state: AwsState, fields: Fields) {

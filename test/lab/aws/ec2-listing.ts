@@ -2,7 +2,7 @@ import * as z from 'zod';
 import type { Fields } from './query-protocol';
 import { AwsApiError, paginate, type AwsState } from './state';
 
-/** What the listings of EC2 have in common. */
+/** Shared by EC2's list actions. */
 
 export type Action = (state: AwsState, fields: Fields) => object;
 
@@ -12,7 +12,7 @@ export const page = { MaxResults: z.coerce.number().int().optional(), NextToken:
 type Filter = z.infer<typeof filters>[number];
 type Page = { readonly MaxResults?: number | undefined; readonly NextToken?: string | undefined };
 
-/** What a resource has for each filter that may be asked for. */
+/** A resource's values for each supported filter. */
 export type Filterable<T> = Readonly<Record<string, (one: T, state: AwsState) => readonly string[]>>;
 
 /** `*` and `?` are wildcards in the values of a filter. */
@@ -41,7 +41,7 @@ function select<T>(all: Iterable<T>, request: readonly Filter[], known: Filterab
   );
 }
 
-/** A listing: filtered, then cut into pages. */
+/** Filters, then paginates. */
 export function listPage<T>(
   state: AwsState,
   all: Iterable<T>,

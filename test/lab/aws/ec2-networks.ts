@@ -87,7 +87,7 @@ function describeRouteTables(state: AwsState, fields: Fields) {
   return { routeTableSet: list(items.map((table) => routeTableXml(state, table))), nextToken };
 }
 
-/** The ranges of either side are shown while a peering is active, and only then. */
+/** Both sides' ranges are present only while a peering is active. */
 function peeringXml({ status, requesterVpcInfo, accepterVpcInfo, ...peering }: LabPeering) {
   const side = ({ cidrBlock, ipv6CidrBlock, ...vpc }: NonNullable<LabPeering['accepterVpcInfo']>) => ({
     ...vpc,

@@ -9,7 +9,7 @@ import { AwsApiError, type AwsState } from './state';
 
 const actions = { ...instanceActions, ...networkActions, ...firewallActions };
 
-/** The XML of the answer. @throws AwsRefusal */
+/** The response as XML. @throws AwsRefusal */
 export function handleEc2(state: AwsState, action: string, fields: Fields, requestId: string): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsApiError('InvalidAction', `The action ${action} is not valid for this web service.`);
@@ -20,7 +20,7 @@ export function handleEc2(state: AwsState, action: string, fields: Fields, reque
   }
 }
 
-/** As EC2 says it of a parameter that it does not know, misses, or cannot read. */
+/** EC2's error for an unknown, missing or invalid parameter. */
 function toApiError({ issues: [issue] }: z.ZodError): AwsApiError {
   const path = issue?.path.join('.') ?? '';
   if (issue?.code === 'unrecognized_keys') {

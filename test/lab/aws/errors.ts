@@ -10,7 +10,7 @@ export function serviceOf(action: string): ServiceName {
   return action === 'AssumeRole' ? 'sts' : 'ec2';
 }
 
-/** How a service says that there were too many calls. */
+/** A service's throttling error. */
 export function throttlingError(service: ServiceName): AwsApiError {
   switch (service) {
     case 'ec2':
@@ -25,7 +25,7 @@ export function throttlingError(service: ServiceName): AwsApiError {
   }
 }
 
-/** What IAM says. https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html */
+/** IAM's error. https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html */
 export function accessDenied(
   action: string,
   account: string,
@@ -51,7 +51,7 @@ export function accessDenied(
   }
 }
 
-/** How a service says that a request has no signature, or that of another service or region. */
+/** A service's error for a request without a signature, or with one for another service or region. */
 export function missingTokenError(service: ServiceName): AwsApiError {
   switch (service) {
     case 'ec2':
@@ -67,7 +67,7 @@ export function missingTokenError(service: ServiceName): AwsApiError {
   }
 }
 
-/** How a service says that it does not know an access key, or not with this session token. */
+/** A service's error for an unknown access key, or a wrong session token. */
 export function invalidTokenError(service: ServiceName): AwsApiError {
   const message = 'The security token included in the request is invalid.';
   switch (service) {
@@ -80,7 +80,7 @@ export function invalidTokenError(service: ServiceName): AwsApiError {
   }
 }
 
-/** How a service says that a session is over. */
+/** A service's error for an expired session. */
 export function expiredTokenError(service: ServiceName): AwsApiError {
   if (service === 'ec2') return new AwsApiError('RequestExpired', 'Request has expired.');
   const message = 'The security token included in the request is expired';
@@ -88,7 +88,7 @@ export function expiredTokenError(service: ServiceName): AwsApiError {
     ? new AwsApiError('ExpiredTokenException', message)
     : new AwsApiError('ExpiredToken', message, 403);
 }
-/** The code of what refused a call; `nothing` when it went through. */
+/** The error code of a rejected call; `nothing` if it succeeded. */
 export function errorCodeOf(sending: Promise<unknown>): Promise<string> {
   return sending.then(
     () => 'nothing',

@@ -1,9 +1,6 @@
 import type { Pattern } from '../../../infra/aws/patterns';
 
-/**
- * Whether EventBridge would take an event to match a pattern; as much of its language as our patterns use:
- * values, `exists` and `anything-but`.
- * @throws Error for anything else
+/** Whether an event matches an EventBridge pattern. Supports what our patterns use: values, `exists` and `anything-but`. @throws Error for anything else
  */
 export function matchesPattern(pattern: Pattern, event: unknown): boolean {
   return Object.entries(pattern).every(([field, wanted]) => {
@@ -19,7 +16,7 @@ function matchesPatternValue(wanted: unknown, value: unknown): boolean {
   const [[operator, operand] = ['']] = Object.entries(wanted);
   if (operator === 'exists') return (value !== undefined) === operand;
   if (operator === 'anything-but') return value !== undefined && !(operand as unknown[]).includes(value);
-  throw new Error(`No pattern of ours had ${operator}`);
+  throw new Error(`The lab does not support the pattern operator ${operator}`);
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

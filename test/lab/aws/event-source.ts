@@ -6,7 +6,7 @@ import { toSqsRecord } from './sqs-records';
 
 export interface EventSourceSettings {
   readonly batchSize: number;
-  /** How long a batch is gathered, from its first message on. */
+  /** Batch window, from its first message. */
   readonly windowMs: number;
   readonly maximumConcurrency: number;
 }
@@ -14,13 +14,10 @@ export interface EventSourceSettings {
 /** Bytes of an invocation (Lambda quotas). */
 const payloadLimit = 6_291_456;
 
-/** Messages that one ReceiveMessage returns. */
+/** Maximum messages per ReceiveMessage. */
 const receiveLimit = 10;
 
-/**
- * Lambda's event source mapping, which partial batch responses are on for.
- * @param failed is told what a function threw; its batch then stays in the queue
- * @returns when the signal ends it, and every invocation has ended
+/** Lambda's event source mapping with partial batch responses. @param failed called with what a function threw; its batch then stays in the queue @returns after the signal, once every invocation has finished
  */
 export async function runEventSource(
   queue: LabQueue,
@@ -42,7 +39,7 @@ export async function runEventSource(
   await Promise.all(Array.from({ length: settings.maximumConcurrency }, poll));
 }
 
-/** Until there is a whole batch, or the window ends. What is already there counts. */
+/** Waits for a full batch or the end of the window. */
 async function gather(
   queue: LabQueue,
   { batchSize, windowMs }: EventSourceSettings,
@@ -71,14 +68,14 @@ const sizeOf = (messages: readonly LabMessage[], arn: string) =>
     0,
   );
 
-/** The first ones, as many as one invocation can carry. */
+/** The first messages that fit in one invocation. */
 function takeFitting(batch: readonly LabMessage[], arn: string): LabMessage[] {
   let size = '{"Records":[]}'.length;
   const end = batch.findIndex((message) => (size += sizeOf([message], arn)) > payloadLimit);
   return batch.slice(0, end === -1 ? undefined : end);
 }
 
-/** Deletes what the function is done with. The rest comes again when its visibility timeout is over. */
+/** Deletes handled messages. The rest become visible again after their visibility timeout. */
 async function invokeWithBatch(
   queue: LabQueue,
   target: LabFunction,
@@ -100,12 +97,12 @@ const responseSchema = z
   .object({ batchItemFailures: z.array(z.object({ itemIdentifier: z.string() })).nullish() })
   .nullable();
 
-/** @throws Error for an answer that Lambda takes for the failure of the whole batch */
+/** @throws Error for a response that Lambda treats as failure of the whole batch */
 function failuresIn(response: unknown, batch: readonly LabMessage[]): Set<string> {
   const failures = responseSchema.parse(response)?.batchItemFailures ?? [];
   const ids = new Set(failures.map(({ itemIdentifier }) => itemIdentifier));
   const known = new Set(batch.map(({ messageId }) => messageId));
   const unknown = [...ids].find((id) => !known.has(id));
-  if (unknown !== undefined) throw new Error(`The batch has no message '${unknown}'`);
+  if (unknown !== undefined) throw new Error(`The batch does not contain message '${unknown}'`);
   return ids;
 }

@@ -3,7 +3,7 @@ import type { AwsState, LabInvocation } from './state';
 
 type AccountRegion = Pick<AwsState, 'account' | 'region'>;
 
-/** What every event of EventBridge has around its detail. */
+/** The envelope of an EventBridge event. */
 function envelope(
   { account, region }: AccountRegion,
   source: string,
@@ -22,7 +22,7 @@ function envelope(
   };
 }
 
-/** RunInstances, as CloudTrail tells it. */
+/** The CloudTrail event of RunInstances. */
 export function runInstancesEvent(accountRegion: AccountRegion, ids: readonly string[]) {
   return {
     ...envelope(accountRegion, 'aws.ec2', 'AWS API Call via CloudTrail'),

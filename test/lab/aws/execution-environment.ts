@@ -7,9 +7,9 @@ import { labAccount, labRegion } from './cloud';
 export type LogEntry = Readonly<Record<string, unknown>>;
 
 export interface Invocation {
-  /** What the handler returned. */
+  /** The handler's result. */
   readonly response: unknown;
-  /** Its log: one object for each line. */
+  /** Its log, one object per line. */
   readonly log: readonly LogEntry[];
 }
 
@@ -20,33 +20,33 @@ export interface EnvironmentSettings {
   readonly bundle: string;
   readonly timeoutMs: number;
   readonly env: Readonly<Record<string, string>>;
-  /** Receives the log line by line, while an invocation goes on. */
+  /** Receives the log line by line during an invocation. */
   readonly onLog?: (entry: LogEntry) => void;
 }
 
-/** One process of a function, which serves one invocation at a time. */
+/** One process of a function, for one invocation at a time. */
 export interface ExecutionEnvironment {
-  /** Whether it can serve another one: a crash and a time-out end it, what a handler throws does not. */
+  /** Whether it can be reused: crashes and timeouts end it, errors thrown by the handler do not. */
   readonly isAlive: boolean;
-  /** @throws Error with its log when the handler throws, runs out of time or ends its process */
+  /** @throws Error with its log when the handler throws, times out or crashes */
   invoke(event: unknown): Promise<Invocation>;
   close(): Promise<void>;
 }
 
-/** What lambda-runtime.mjs writes after an invocation. */
+/** The record that lambda-runtime.mjs writes after an invocation. */
 type RuntimeDone = { readonly response: unknown } | { readonly error: string };
 
-/** The invocation in hand, or the last one: its log may still come when it has ended. */
+/** The current or last invocation, whose log may arrive after it has finished. */
 interface CurrentInvocation {
   readonly log: LogEntry[];
   readonly end: (done: RuntimeDone) => void;
-  /** What came on stderr. */
+  /** Its stderr. */
   stderr: string;
   hasTimedOut: boolean;
   hasEnded: boolean;
 }
 
-/** How long a process has to write what it logged. */
+/** Time for a process to flush its log. */
 const shutdownGraceMs = 2_000;
 
 export function startExecutionEnvironment(settings: EnvironmentSettings): ExecutionEnvironment {
@@ -73,7 +73,7 @@ export function startExecutionEnvironment(settings: EnvironmentSettings): Execut
       clearTimeout(timer);
       own.hasEnded = true;
       if ('response' in result) return { response: result.response, log: own.log };
-      const reason = own.hasTimedOut ? `ran out of its ${timeoutMs} ms` : result.error;
+      const reason = own.hasTimedOut ? `timed out after ${timeoutMs} ms` : result.error;
       const logLines = own.log.map((entry) => JSON.stringify(entry)).join('\n');
       throw new Error(`${name}: ${reason}\n${own.stderr}${logLines}`);
     },
@@ -87,7 +87,7 @@ export function startExecutionEnvironment(settings: EnvironmentSettings): Execut
   };
 }
 
-/** The process; what it writes and how it ends is told to the current invocation. */
+/** The process. Its output and its end go to the current invocation. */
 function start({ bundle, env, onLog }: EnvironmentSettings, current: () => CurrentInvocation | undefined) {
   const child = spawn(process.execPath, [join(__dirname, 'lambda-runtime.mjs'), bundle], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -97,7 +97,7 @@ function start({ bundle, env, onLog }: EnvironmentSettings, current: () => Curre
     const now = current();
     if (now) now.stderr += text;
   });
-  // Its end is told by its exit; a pipe that broke says no more.
+  // The exit event reports its end; a broken pipe adds nothing.
   child.stdin.on('error', () => undefined);
   createInterface({ input: child.stdout }).on('line', (line) => {
     const entry = parseEntry(line);
@@ -109,12 +109,12 @@ function start({ bundle, env, onLog }: EnvironmentSettings, current: () => Curre
     onLog?.(entry);
   });
   child.on('close', (code, signal) => {
-    current()?.end({ error: `ended with ${code ?? signal ?? ''}` });
+    current()?.end({ error: `exited with ${code ?? signal ?? ''}` });
   });
   return child;
 }
 
-/** A line that is no object, as a stray `console.log` writes it, counts as a message. */
+/** A line that is not a JSON object, such as a stray `console.log`, counts as a message. */
 function parseEntry(line: string): LogEntry {
   try {
     const entry: unknown = JSON.parse(line);

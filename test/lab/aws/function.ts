@@ -5,15 +5,15 @@ import {
   type Invocation,
 } from './execution-environment';
 
-/** A deployed function: its processes stay warm between invocations. */
+/** A deployed function, whose processes stay warm between invocations. */
 export interface LabFunction {
-  /** @throws Error as Host does */
+  /** @throws Error like `invoke` of an execution environment */
   invoke(event: unknown): Promise<Invocation>;
   close(): Promise<void>;
 }
 
 export interface FunctionSettings extends EnvironmentSettings {
-  /** Is told of each invocation that came to its end. */
+  /** Called after each finished invocation. */
   readonly onInvoked?: (invocation: Invocation) => void;
 }
 

@@ -1,16 +1,16 @@
 import type { Resources, Statement } from '../../../infra/aws/cloudformation';
 
-/** As much of IAM as the policies in infra/aws use. */
+/** The part of IAM that the policies in infra/aws use. */
 export interface IamRequest {
   /** `ec2:CreateTags` */
   readonly action: string;
-  /** The ARN, or `*` where the action knows no resources. */
+  /** The ARN, or `*` for actions without resource-level permissions. */
   readonly resource: string;
   /** Condition keys and their values. */
   readonly context: Readonly<Record<string, string | readonly string[]>>;
 }
 
-/** A statement with ARNs and names in the place of references. */
+/** A statement with references resolved to ARNs and names. */
 export interface ResolvedStatement {
   readonly actions: readonly string[];
   readonly resources: readonly string[];
@@ -51,7 +51,7 @@ function conditionHolds(
     case 'ForAllValues:StringEquals':
       return values.every((one) => accepted.includes(one));
     default:
-      throw new Error(`The lab does not know the condition operator ${operator}`);
+      throw new Error(`The lab does not support the condition operator ${operator}`);
   }
 }
 
@@ -60,12 +60,12 @@ interface AccountRegion {
   readonly region: string;
 }
 
-/** A role as a template makes it. */
+/** A role created by a template. */
 export interface LabRole {
   readonly roleName: string;
-  /** Who may assume it. */
+  /** Its trust policy. */
   readonly trust: readonly ResolvedStatement[];
-  /** What its own policies and those attached to it allow. */
+  /** Statements of its inline and attached policies. */
   readonly grants: readonly ResolvedStatement[];
 }
 
@@ -80,15 +80,13 @@ interface PolicyDocument {
   readonly Statement: readonly Statement[];
 }
 
-/**
- * Reads a role as CloudFormation would make it.
- * @param template resources that have all that the role refers to
+/** Reads a role from a template. @param template resources, including everything that the role refers to
  */
 export function readRole(template: Resources, id: string, accountRegion: AccountRegion): LabRole {
   const propertiesOf = (name: string) =>
     resolveIntrinsics(template[name]?.Properties, template, accountRegion);
   const role = propertiesOf(id) as RoleProperties | undefined;
-  if (!role) throw new Error(`The template has no role ${id}, but ${Object.keys(template).join(', ')}`);
+  if (!role) throw new Error(`The template has no role ${id}; it has ${Object.keys(template).join(', ')}`);
   const attached = role.ManagedPolicyArns.map((name) => propertiesOf(name) as RoleProperties['Policies'][0]);
   return {
     roleName: role.RoleName,
@@ -104,7 +102,7 @@ const readStatements = ({ Statement }: PolicyDocument): ResolvedStatement[] =>
     conditions: Condition as ResolvedStatement['conditions'],
   }));
 
-/** `Ref`, `Fn::Sub` and `Fn::GetAtt` → what CloudFormation puts there. A Ref of a policy stays its logical id. */
+/** Resolves `Ref`, `Fn::Sub` and `Fn::GetAtt` like CloudFormation. A Ref of a policy stays its logical ID. */
 function resolveIntrinsics(value: unknown, template: Resources, accountRegion: AccountRegion): unknown {
   if (Array.isArray(value)) return value.map((one) => resolveIntrinsics(one, template, accountRegion));
   if (typeof value !== 'object' || value === null) return value;
@@ -129,7 +127,7 @@ function pseudoParameter(name: string, { account, region }: AccountRegion): stri
   return Object.hasOwn(known, name) ? known[name as keyof typeof known] : name;
 }
 
-/** Policies name nothing else of their own stack. */
+/** Policies refer to nothing else in their own stack. */
 function arnOfQueue(id: string, template: Resources, { account, region }: AccountRegion): string {
   const name = template[id]?.Properties['QueueName'];
   if (typeof name !== 'string') throw new Error(`The template has no queue ${id}`);

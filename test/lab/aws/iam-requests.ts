@@ -8,7 +8,7 @@ interface ServiceRequest {
   readonly fields: Fields;
 }
 
-/** What IAM is asked for a call: all of it has to be allowed. */
+/** The IAM checks of a call, all of which must be allowed. */
 export function iamRequestsOf(
   service: ServiceName,
   { action, fields }: ServiceRequest,
@@ -53,7 +53,7 @@ export function iamRequestsOf(
       return [
         iamRequest(
           `arn:aws:autoscaling:${region}:${account}:autoScalingGroup:uuid:autoScalingGroupName/${text('AutoScalingGroupName')}`,
-          // The lab knows no groups: they carry the tags of their instances, as they hand them on.
+          // The lab has no Auto Scaling groups; a group has the tags that it propagates to its instances.
           tagsOf(text('InstanceId'), 'autoscaling:ResourceTag'),
         ),
       ];

@@ -1,6 +1,6 @@
-// Runs a bundled handler as Lambda does: `node lambda-runtime.mjs BUNDLE`, one process for one invocation after another.
-// Each line on stdin is an invocation; its log goes to stdout, and after it a line with what the handler
-// returned or threw. A bundle that cannot be loaded ends the process.
+// Runs a bundled handler like Lambda: `node lambda-runtime.mjs BUNDLE`. Each line on stdin is an invocation. The
+// log goes to stdout, followed by a line with what the handler returned or threw. The process exits if the bundle
+// cannot be loaded.
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
@@ -22,9 +22,9 @@ async function invoke({ event, invokedFunctionArn, timeoutMs }) {
 const lines = createInterface({ input: process.stdin });
 lines.on('line', async (line) => {
   const done = await invoke(JSON.parse(line));
-  // Behind the log: Node writes to a pipe before it goes on.
+  // Written after the log: Node's writes to a pipe are synchronous.
   process.stdout.write(`${JSON.stringify({ type: 'platform.runtimeDone', ...done })}\n`);
 });
 await once(lines, 'close');
-// Lambda ends it when it likes; open sockets would keep it.
+// Lambda may end the process at any time; open sockets would keep it alive.
 process.exit(0);

@@ -2,7 +2,7 @@ import XMLBuilder from 'fast-xml-builder';
 import * as z from 'zod';
 import { AwsApiError } from './state';
 
-/** The query protocols: form fields in, XML out. EC2 has its own dialect, the others share one. */
+/** The query protocols: form fields in, XML out. EC2 has its own variant, the other services share one. */
 export type Fields = { readonly [key: string]: string | Fields | (string | Fields)[] };
 
 /** `Filter.1.Value.2=x` → `{Filter: [{Value: [undefined, 'x']}]}`. */

@@ -10,7 +10,7 @@ test.each([
   ['ssm', 'GetCommandInvocation', 100, 20],
   ['ec2', 'CreateTags', 50, 5],
   ['ssm', 'SendCommand', 5, 5],
-])('%s gives %s %i calls at once and %i a second', (service, action, size, perSecond) => {
+])('%s allows %s a burst of %i calls and %i a second', (service, action, size, perSecond) => {
   let now = 0;
   const rateLimits = makeRateLimits(() => now);
   const takeAll = () => {
@@ -26,7 +26,7 @@ test.each([
   expect(rateLimits.callsOverLimit).toBe(3);
 });
 
-test('each service and kind of call has a bucket of its own; SQS has none', () => {
+test('each service and kind of call has its own bucket; SQS has none', () => {
   const rateLimits = makeRateLimits(() => 0);
   for (let i = 0; i < 5; i += 1) rateLimits.take('ssm', 'SendCommand');
   const others = [
@@ -38,7 +38,7 @@ test('each service and kind of call has a bucket of its own; SQS has none', () =
   expect(rateLimits.take('ssm', 'SendCommand')).toBe(false);
 });
 
-test('the lab throttles and counts once it is told to', async () => {
+test('the lab throttles and counts once enabled', async () => {
   const aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   const ec2 = new EC2Client({ region: labRegion, maxAttempts: 1 });

@@ -1,12 +1,10 @@
-/** Calls at once, and a second. */
+/** Burst, and calls a second. */
 interface BucketLimit {
   readonly size: number;
   readonly perSecond: number;
 }
 
-/**
- * Published for EC2 (EC2 API reference, request throttling); SSM publishes none, and is taken to be like it
- * but for SendCommand.
+/** Published for EC2 (EC2 API reference, request throttling). SSM publishes none; the same values are assumed, except for SendCommand.
  */
 const limits = {
   reading: { size: 100, perSecond: 20 },
@@ -23,9 +21,9 @@ function limitOf(action: string): keyof typeof limits {
 
 /** The token buckets of one account in one region. */
 export interface RateLimits {
-  /** Calls that found their bucket empty. */
+  /** Calls that were throttled. */
   readonly callsOverLimit: number;
-  /** Takes a token. @returns false when there was none */
+  /** Takes a token. @returns false if there was none */
   take(service: string, action: string): boolean;
 }
 

@@ -5,10 +5,10 @@ import type { AccountContext } from './server-state';
 import { commandInvocationEvent } from './events';
 import { isOnline, type AwsState, type LabAgent, type LabCommand, type LabInvocation } from './state';
 
-/** Of the document's parameters. */
+/** Parameters of the document. */
 type Values = Readonly<Record<string, string>>;
 
-/** Takes a command, and hands it to its instances from now on. */
+/** Accepts a command and delivers it to its instances. */
 export function startCommand(context: AccountContext, command: LabCommand, values: Values): void {
   const { commandId, documentName, comment, requestedAt, instanceIds } = command;
   const invocations = instanceIds.map((instanceId): LabInvocation => ({
@@ -26,19 +26,17 @@ export function startCommand(context: AccountContext, command: LabCommand, value
   void running.finally(() => context.running.delete(running));
 }
 
-/** A share of all: a number, or a percentage. */
+/** A number, or a percentage of all. */
 function resolveCount(value: string, all: number): number {
   const number = Number(value.replace('%', ''));
   return value.endsWith('%') ? Math.floor((all * number) / 100) : number;
 }
 
-/** So many failures does a command endure. */
+/** Maximum failures before a command stops. */
 export const maxErrorCount = ({ maxErrors, instanceIds }: LabCommand): number =>
   resolveCount(maxErrors, instanceIds.length);
 
-/**
- * At most `MaxConcurrency` at once. After more than `MaxErrors` failures no further instance gets it; those
- * that have it go on. https://docs.aws.amazon.com/systems-manager/latest/userguide/send-commands-multiple.html
+/** Up to `MaxConcurrency` at a time. After more than `MaxErrors` failures no further instance gets the command; running ones continue. https://docs.aws.amazon.com/systems-manager/latest/userguide/send-commands-multiple.html
  */
 async function runOnInstances(
   context: AccountContext,
@@ -60,10 +58,10 @@ async function runOnInstances(
   await Promise.all(Array.from({ length: Math.min(atOnce, invocations.length) }, runNext));
 }
 
-/** How often an agent that is away is looked for. */
+/** Poll interval for an offline agent. */
 const pollMs = 20;
 
-/** Whether the agent comes for the command before its time is over. */
+/** Whether the agent fetches the command before its delivery timeout. */
 async function waitUntilFetched(
   { state, stopSignal }: AccountContext,
   { requestedAt, timeoutSeconds }: LabCommand,
@@ -112,7 +110,7 @@ async function runOnAgent(
 ) {
   const agent = state.agents.get(instanceId);
   const document = state.documents.get(documentName);
-  if (!agent || !document) throw new Error('Its agent or its document is gone');
+  if (!agent || !document) throw new Error('The agent or the document no longer exists');
   await pause(agent, stopSignal);
   return runDocument(agent, document, values, {
     SSM_COMMAND_ID: commandId,

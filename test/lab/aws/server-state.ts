@@ -7,7 +7,7 @@ export interface ApiCall {
   readonly input: unknown;
 }
 
-/** Answers that a test asks for: the next `times` calls of an action are refused. */
+/** Injected errors: the next `times` calls of an action are rejected. */
 export interface InjectedError {
   readonly action: string;
   readonly apiError: AwsApiError;
@@ -20,30 +20,30 @@ export interface AccountContext {
   readonly calls: ApiCall[];
   readonly injectedErrors: InjectedError[];
   readonly rateLimits: RateLimits;
-  /** Commands go on after the answer; whoever stops the doubles waits for them. */
+  /** Commands that are still running; closing the lab waits for them. */
   readonly running: Set<Promise<void>>;
   readonly stopSignal: AbortSignal;
   readonly emit: (event: object) => void;
 }
 
-/** What an access key stands for. */
+/** The identity of an access key. */
 export interface CallerIdentity {
   readonly account: AccountContext;
-  /** Without one it may do everything. */
+  /** Without a role it may do everything. */
   readonly role?: LabRole;
-  /** Of temporary credentials only, like the next. */
+  /** Only for temporary credentials, like the next one. */
   readonly sessionToken?: string;
   /** Milliseconds since the epoch. */
   readonly expiresAt?: number;
 }
 
-/** Everything behind the port. */
+/** Everything served on the port. */
 export interface ServerState {
   readonly region: string;
   /** By access key. */
   readonly identities: Map<string, CallerIdentity>;
-  /** The accounts that roles lead into, by the ARN of the role. One of which no more is known may be assumed by anybody. */
+  /** Accounts by the ARN of their role. Anyone may assume a role without a trust policy. */
   readonly roles: Map<string, Pick<CallerIdentity, 'account' | 'role'>>;
-  /** Whether the token buckets count. */
+  /** Whether token buckets are enforced. */
   isRateLimited: boolean;
 }

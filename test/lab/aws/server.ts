@@ -68,7 +68,7 @@ async function handle(message: IncomingMessage, lab: ServerState): Promise<HttpR
   }
 }
 
-/** Whose the access key is. The signature itself is not computed again. */
+/** Finds the owner of the access key. The signature itself is not verified. */
 function authenticate(
   { headers, method }: IncomingMessage,
   service: ServiceName,
@@ -85,7 +85,7 @@ function authenticate(
   return identity;
 }
 
-/** Counts the call; refuses it when the buckets are empty or a test wants it so. */
+/** Counts the call; rejects it if a bucket is empty or a test injected an error. */
 function applyLimitsAndInjectedErrors(
   { calls, injectedErrors, rateLimits }: AccountContext,
   { name }: Service,
@@ -100,7 +100,7 @@ function applyLimitsAndInjectedErrors(
   throw injectedError.apiError;
 }
 
-/** Denies what no policy of the caller's role allows. */
+/** Denies calls that no policy of the caller's role allows. */
 function authorize(
   { account: { state }, role }: CallerIdentity,
   { name }: Service,

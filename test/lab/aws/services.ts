@@ -14,10 +14,10 @@ export interface ServiceRequest {
   readonly fields: Fields;
 }
 
-/** How one service is spoken to. */
+/** The protocol of a service. */
 export interface Service {
   readonly name: ServiceName;
-  /** The content type of its answers. */
+  /** Content type of its responses. */
   readonly type: string;
   read(headers: IncomingHttpHeaders, body: string): ServiceRequest;
   /** @throws AwsRefusal */
@@ -75,7 +75,7 @@ const sts: Service = {
   formatApiError: queryError,
 };
 
-/** In the cloud each has a host of its own; here it is told by its protocol, and by the signature's scope. */
+/** In the cloud each service has its own host; here it is recognized by its protocol and the signature's scope. */
 export function serviceFor(headers: IncomingHttpHeaders): Service {
   const byType = [ssm, sqs].find(({ type }) => type === headers['content-type']);
   const scope = /Credential=[^,]*\/([a-z0-9]+)\/aws4_request/.exec(headers.authorization ?? '')?.[1];

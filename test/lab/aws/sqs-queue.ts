@@ -4,10 +4,10 @@ import { AwsApiError } from './state';
 
 export interface QueueSettings {
   readonly name: string;
-  /** Seconds, as the other times here. */
+  /** Seconds, like the other durations here. */
   readonly visibilityTimeout: number;
   readonly delaySeconds: number;
-  /** Receives after which a message goes to the dead-letter queue instead; without it, it comes for ever. */
+  /** Receives after which a message moves to the dead-letter queue; without it, never. */
   readonly maxReceiveCount?: number;
 }
 
@@ -22,18 +22,18 @@ export interface LabMessage {
   readonly messageId: string;
   readonly body: string;
   readonly attributes: Readonly<Record<string, MessageAttribute>>;
-  /** Milliseconds since the epoch, as the other times here. */
+  /** Milliseconds since the epoch, like the other times here. */
   readonly sentAt: number;
   firstReceivedAt?: number;
   receivedAt?: number;
   receiveCount: number;
-  /** Of the latest receive; the ones before it are worth nothing. */
+  /** Of the latest receive; earlier handles are invalid. */
   receiptHandle?: string;
-  /** Until then nobody receives it. */
+  /** Invisible until then. */
   visibleAt: number;
 }
 
-/** Where a queue is, and how long a second lasts there. */
+/** Account and region of a queue, and the length of its second. */
 export interface QueueLocation {
   readonly account: string;
   readonly region: string;
@@ -43,7 +43,7 @@ export interface QueueLocation {
 /** Seconds (SQS developer guide, quotas). */
 export const maxVisibilityTimeout = 43_200;
 
-/** Longer than any test; a timer cannot wait for ever. */
+/** Longer than any test; timers have a maximum. */
 const maxWaitMs = 3_600_000;
 
 export const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
@@ -90,7 +90,7 @@ export class LabQueue {
     return message;
   }
 
-  /** Up to `most` that are visible. Those that came too often move to the dead-letter queue. */
+  /** Up to `most` visible messages. Those received too often move to the dead-letter queue. */
   receive(max: number): LabMessage[] {
     const received: LabMessage[] = [];
     const now = Date.now();
@@ -112,13 +112,13 @@ export class LabQueue {
     return received;
   }
 
-  /** A handle that is not the latest of a message does nothing, as in SQS. */
+  /** A handle that is not a message's latest has no effect, as in SQS. */
   delete(receiptHandle: string): void {
     const found = this.#findByReceiptHandle(receiptHandle);
     if (found) this.#remove(found);
   }
 
-  /** @throws AwsRefusal for a handle that is not that of a message in flight, or a time out of range */
+  /** @throws AwsRefusal for a handle of a message that is not in flight, or a timeout out of range */
   changeVisibility(receiptHandle: string, seconds: number): void {
     const invalidParameter = (parameter: string, value: unknown, reason: string) =>
       new AwsApiError(
@@ -160,15 +160,15 @@ export class LabQueue {
     }
   }
 
-  /** Resolves when no more messages than that are left, or at the signal. */
+  /** Resolves when at most that many messages are left, or at the signal. */
   async waitUntilAtMost(count: number, signal: AbortSignal): Promise<void> {
     while (this.size > count && !signal.aborted) await this.#waitForChange(signal);
   }
 
-  /** Not by AbortSignal.any of a timeout: Node 20 may collect that as garbage before it ends. */
+  /** Not AbortSignal.any with a timeout: Node 20 may garbage-collect it before it fires. */
   async #waitForChange(signal: AbortSignal, waitMs = maxWaitMs): Promise<void> {
     const timer = setTimeout(() => this.#changes.emit('change'), waitMs);
-    // It rejects only when the signal ends it, which whoever waits looks at next.
+    // It rejects only when aborted, which the caller checks next.
     await once(this.#changes, 'change', { signal }).catch(() => undefined);
     clearTimeout(timer);
   }
@@ -189,7 +189,7 @@ export class LabQueue {
     this.#changes.emit('change');
   }
 
-  /** It keeps its id, its times and its count. */
+  /** Keeps its ID, timestamps and receive count. */
   #moveToDeadLetterQueue(message: LabMessage): void {
     if (!this.#deadLetters) throw new Error(`${this.name} has no dead-letter queue`);
     this.#deadLetters.#put({ ...message, visibleAt: Date.now() });

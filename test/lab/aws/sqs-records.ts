@@ -1,6 +1,9 @@
 import { md5, type LabMessage, type MessageAttribute } from './sqs-queue';
 
-/** A message as Lambda hands it to a function. https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html */
+/**
+ * A message in the form that Lambda passes to a function.
+ * https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+ */
 export function toSqsRecord(message: LabMessage, eventSourceARN: string) {
   const { messageId, receiptHandle = '', body, attributes, sentAt, firstReceivedAt = sentAt } = message;
   return {
@@ -31,7 +34,7 @@ const toSqsAttribute = ({ DataType, StringValue, BinaryValue }: MessageAttribute
   dataType: DataType,
 });
 
-/** The event that SQS hands to a function: each body is what EventBridge put into the queue. */
+/** The SQS event of a function: each body is an EventBridge event. */
 export function sqsEvent(bodies: readonly unknown[], now = Date.now()) {
   return {
     Records: bodies.map((body, index) => {

@@ -43,7 +43,7 @@ const attribute = (name: string, StringValue = 'x', DataType = 'String') => ({
   MessageAttributes: { [name]: { DataType, StringValue } },
 });
 
-/** The latest handle of a message that is in flight. */
+/** The latest handle of an in-flight message. */
 function receiveOne(): string {
   const [message] = queue.receive(1);
   return message?.receiptHandle ?? '';
@@ -55,7 +55,7 @@ describe('SQS refuses', () => {
   );
   test.each<[string, () => Promise<unknown>, string]>([
     [
-      'an action that nobody uses',
+      'an unsupported action',
       () => sqs.send(new ReceiveMessageCommand({ QueueUrl })),
       'UnknownOperationException',
     ],
@@ -65,16 +65,16 @@ describe('SQS refuses', () => {
       () => send({ QueueUrl: `${aws.url}/210987654321/nodes` }),
       'QueueDoesNotExist',
     ],
-    ['what is no URL', () => send({ QueueUrl: 'nodes' }), 'InvalidAddress'],
+    ['an invalid URL', () => send({ QueueUrl: 'nodes' }), 'InvalidAddress'],
     ['an empty body', () => send({ MessageBody: '' }), 'InvalidParameterValue'],
     ['no body', () => send({ MessageBody: undefined }), 'MissingParameter'],
-    ['a byte too many', () => send({ MessageBody: 'x'.repeat(1_048_577) }), 'InvalidParameterValue'],
+    ['a body one byte too long', () => send({ MessageBody: 'x'.repeat(1_048_577) }), 'InvalidParameterValue'],
     [
-      'a byte too many with its attributes',
+      'a body and attributes one byte too long',
       () => send({ MessageBody: 'x'.repeat(1_048_576 - 10), ...attribute('abc', 'de') }),
       'InvalidParameterValue',
     ],
-    ['a parameter that nobody uses', () => send({ MessageGroupId: 'x' }), 'InvalidParameterValue'],
+    ['an unsupported parameter', () => send({ MessageGroupId: 'x' }), 'InvalidParameterValue'],
     ['a delay of over 15 minutes', () => send({ DelaySeconds: 901 }), 'InvalidParameterValue'],
     ['11 attributes', () => send({ MessageAttributes: many }), 'InvalidParameterValue'],
     ['a reserved attribute', () => send(attribute('Aws.reason')), 'InvalidParameterValue'],
@@ -82,7 +82,7 @@ describe('SQS refuses', () => {
     ['an attribute with two periods', () => send(attribute('a..b')), 'InvalidParameterValue'],
     ['an empty attribute', () => send(attribute('reason', '')), 'InvalidParameterValue'],
     ['an attribute of no type', () => send(attribute('reason', 'x', 'Text')), 'InvalidParameterValue'],
-    ['what is no number', () => send(attribute('count', 'x', 'Number')), 'InvalidParameterValue'],
+    ['an invalid number', () => send(attribute('count', 'x', 'Number')), 'InvalidParameterValue'],
     ['no entry', () => change([]), 'EmptyBatchRequest'],
     [
       '11 entries',
@@ -97,7 +97,7 @@ describe('SQS refuses', () => {
   });
 
   test.each<[string, () => string, number, string]>([
-    ['what is no handle', () => 'x', 1, 'ReceiptHandleIsInvalid'],
+    ['an invalid handle', () => 'x', 1, 'ReceiptHandleIsInvalid'],
     ['43,201 seconds', receiveOne, 43_201, 'InvalidParameterValue'],
     ['-1 seconds', receiveOne, -1, 'InvalidParameterValue'],
     [
@@ -121,7 +121,7 @@ describe('SQS refuses', () => {
       'InvalidParameterValue',
     ],
     [
-      'a handle before the latest',
+      'an earlier handle',
       () => {
         const handle = receiveOne();
         queue.changeVisibility(handle, 0);
@@ -131,7 +131,7 @@ describe('SQS refuses', () => {
       1,
       'InvalidParameterValue',
     ],
-  ])('%s, and that entry alone', async (_, handle, VisibilityTimeout, code) => {
+  ])('%s, which fails only that entry', async (_, handle, VisibilityTimeout, code) => {
     queue.send('bad');
     queue.send('good');
     const ReceiptHandle = handle();
@@ -145,7 +145,7 @@ describe('SQS refuses', () => {
   });
 });
 
-test('a message that is sent is received with its attributes', async () => {
+test('a message is received with its attributes', async () => {
   const { MessageId } = await send({ MessageBody: 'say \u0001 it', ...attribute('reason', 'poison') });
   expect(queue.receive(10)).toMatchObject([
     {
@@ -158,12 +158,12 @@ test('a message that is sent is received with its attributes', async () => {
   expect(queue.receive(10)).toEqual([]);
 });
 
-test('a message may have 1 MiB', async () => {
+test('a message may be 1 MiB long', async () => {
   await send({ MessageBody: 'x'.repeat(1_048_576) });
   expect(queue.size).toBe(1);
 });
 
-test('a message comes again when it is visible, and after two receives is a dead letter', async () => {
+test('a message is received again once visible, and moves to the dead-letter queue after two receives', async () => {
   aws.state.secondMs = 1;
   const never = new AbortController().signal;
   const { messageId } = queue.send('body');

@@ -25,7 +25,7 @@ const changeInput = z.strictObject({
 
 const invalid = (message: string) => new AwsApiError('InvalidParameterValue', message);
 
-/** Bytes of the body and of every part of its attributes together. */
+/** Bytes of the body and all attributes together. */
 const sizeLimit = 1_048_576;
 
 function sendMessage(state: AwsState, input: unknown) {
@@ -48,11 +48,11 @@ function sendMessage(state: AwsState, input: unknown) {
   }
   const body = MessageBody.replaceAll(unprintable, '\uFFFD');
   const { messageId } = queue.send(body, MessageAttributes, DelaySeconds);
-  // Of what was sent, or the client would take a replaced character for a damaged message.
+  // Digest of the original text; otherwise the client would treat a replaced character as corruption.
   return { MessageId: messageId, MD5OfMessageBody: md5(MessageBody) };
 }
 
-/** What a body may not have is replaced, not refused (API reference, SendMessage). */
+/** Invalid characters are replaced, not rejected (API reference, SendMessage). */
 const unprintable = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu;
 
 /** https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html */
@@ -132,7 +132,7 @@ const actions: Readonly<Record<string, (state: AwsState, input: unknown) => obje
   ChangeMessageVisibilityBatch: changeMessageVisibilityBatch,
 };
 
-/** The JSON of the answer. @throws AwsRefusal */
+/** The response as JSON. @throws AwsRefusal */
 export function handleSqs(state: AwsState, action: string, input: unknown): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsApiError('UnknownOperationException', '');

@@ -2,9 +2,7 @@ import type { SsmDocument } from '../../../infra/aws/document';
 import type { CommandResult } from '../machine';
 import type { LabAgent } from './state';
 
-/**
- * Runs a command document as the SSM agent does: the lines of a step become a file, `sh -c FILE` runs it, and
- * stdin is empty (aws/amazon-ssm-agent: `agent/plugins/runscript`, `agent/plugins/pluginutil`).
+/** Runs a command document like the SSM agent: the lines of a step are written to a file, run with `sh -c FILE` and empty stdin (aws/amazon-ssm-agent: `agent/plugins/runscript`, `agent/plugins/pluginutil`).
  */
 export async function runDocument(
   { machine, version, platformType }: LabAgent,
@@ -13,7 +11,7 @@ export async function runDocument(
   agentEnv: Readonly<Record<string, string>>,
 ): Promise<CommandResult> {
   const [step] = document.mainSteps;
-  if (!step) throw new Error('The document has no step');
+  if (!step) throw new Error('The document has no steps');
   const [, platform] = step.precondition.StringEquals;
   if (platform !== platformType) {
     const stdout = `Step execution skipped due to unsupported platform: ${platformType}. Step name: ${step.name}`;
@@ -33,14 +31,17 @@ export async function runDocument(
   });
 }
 
-/** The machine's file system is only to be reached through programs that run on it. */
+/** The machine's file system is accessible only through programs that run on it. */
 const agentScript = `folder="$(mktemp -d)" && cat > "$folder/_script.sh" && chmod 700 "$folder/_script.sh" || exit 1
 sh -c "$folder/_script.sh" < /dev/null
 status=$?
 rm -rf "$folder"
 exit $status`;
 
-/** `{{ name }}` → the value, in which the agent makes `$$` a `$` (`docparser/parameters/parameters.go`). */
+/**
+ * Replaces `{{ name }}` with the value, in which the agent turns `$$` into `$`
+ * (`docparser/parameters/parameters.go`).
+ */
 function substituteParameters(line: string, parameters: Readonly<Record<string, string>>): string {
   return line.replaceAll(/\{\{\s*([a-zA-Z0-9]+)\s*\}\}/g, (whole, name: string) =>
     Object.hasOwn(parameters, name) ? (parameters[name] ?? '').replaceAll('$$', '$') : whole,

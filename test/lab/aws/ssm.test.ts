@@ -51,14 +51,14 @@ const details = () => aws.state.invocations.map(({ statusDetails }) => statusDet
 describe('MaxErrors', () => {
   test.each<[string, Partial<SendCommandCommandInput>, string[]]>([
     [
-      '0 by default: nobody after the first failure',
+      'MaxErrors is 0 by default: no further instance after the first failure',
       {},
       ['Failed', 'Terminated', 'Terminated', 'Terminated'],
     ],
     ['one', { MaxErrors: '1' }, ['Failed', 'Failed', 'Terminated', 'Terminated']],
     ['a percentage', { MaxErrors: '50%' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
     ['all', { MaxErrors: '100%' }, ['Failed', 'Failed', 'Failed', 'Failed']],
-    ['those that have it go on', { MaxConcurrency: '3' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
+    ['running instances continue', { MaxConcurrency: '3' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
   ])('%s', async (_, changes, expected) => {
     await send(addNodes(4, { machine: ending(1) }), { MaxConcurrency: '1', ...changes });
     await aws.waitForCommands();
@@ -70,7 +70,7 @@ test.each([
   ['2', 2],
   ['50%', 3],
   ['1%', 1],
-])('MaxConcurrency %s of 6 runs %i at once', async (MaxConcurrency, expected) => {
+])('MaxConcurrency %s of 6 runs %i at a time', async (MaxConcurrency, expected) => {
   let [now, most] = [0, 0];
   const run = async () => {
     most = Math.max(most, (now += 1));
@@ -83,7 +83,7 @@ test.each([
   expect(most).toBe(expected);
 });
 
-describe('an agent that is away', () => {
+describe('an offline agent', () => {
   test.each<[string, (id: string) => void]>([
     [
       'offline',
@@ -97,7 +97,7 @@ describe('an agent that is away', () => {
         Object.assign(aws.state.instances.get(id) ?? {}, { state: 'stopped' });
       },
     ],
-  ])('(%s) does not get the command in time, which is no error', async (_, leave) => {
+  ])('(%s) does not get the command in time, which does not count as an error', async (_, leave) => {
     aws.state.secondMs = 2;
     const [busy = '', away = '', last = ''] = addNodes(3, { commandDelayMs: 10 });
     await send([busy, away, last], { MaxConcurrency: '1', TimeoutSeconds: 30 });
@@ -109,7 +109,7 @@ describe('an agent that is away', () => {
     ]);
   });
 
-  test('gets it when it is back', async () => {
+  test('gets the command when it is online again', async () => {
     const [first = '', second = ''] = addNodes(2, { commandDelayMs: 20 });
     await send([first, second], { MaxConcurrency: '1' });
     aws.setReady(second, false);
@@ -121,8 +121,8 @@ describe('an agent that is away', () => {
   });
 });
 
-test('commands are listed, the newest first, as the filters ask', async () => {
-  const [id = ''] = addNodes(1, { commandDelayMs: 50 });
+test('commands are listed by filter, newest first', async () => {
+  const [id = ''] = addNodes(1, { commandDelayMs: 500 });
   aws.putDocument('other-document', makeDocument('true\n'));
   await send([id], { Comment: 'first' });
   await send([id], { DocumentName: 'other-document', Comment: 'second' });
@@ -141,9 +141,9 @@ test('commands are listed, the newest first, as the filters ask', async () => {
 });
 
 test.each<[string, ListCommandsCommandInput, string]>([
-  ['51 in a page', { MaxResults: 51 }, 'ValidationException'],
+  ['51 per page', { MaxResults: 51 }, 'ValidationException'],
   ['an unknown filter', { Filters: [{ key: 'ExecutionStage', value: 'Executing' }] }, 'ValidationException'],
-  ['what is no time', { Filters: [{ key: 'InvokedAfter', value: 'yesterday' }] }, 'InvalidFilterValue'],
+  ['an invalid time', { Filters: [{ key: 'InvokedAfter', value: 'yesterday' }] }, 'InvalidFilterValue'],
 ])('ListCommands refuses %s', async (_, input, code) => {
   await send(addNodes(1));
   expect(await errorCodeOf(list(input))).toBe(code);

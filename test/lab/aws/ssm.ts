@@ -140,7 +140,7 @@ const commandsInput = z.strictObject({
   NextToken: nextToken,
 });
 
-/** The newest first. */
+/** Newest first. */
 function listCommands({ state }: AccountContext, input: unknown) {
   const { InstanceId, Filters, MaxResults, NextToken } = commandsInput.parse(input);
   const described = escapeControls(state, state.commands)
@@ -198,12 +198,12 @@ function isSelected(command: CommandDescription, key: string, value: string): bo
   if (key === 'DocumentName') return command.DocumentName === value;
   if (key === 'Status') return command.Status === value;
   const at = Date.parse(value);
-  if (Number.isNaN(at)) throw new AwsApiError('InvalidFilterValue', `${key} is no time: ${value}`);
+  if (Number.isNaN(at)) throw new AwsApiError('InvalidFilterValue', `${key} is not a time: ${value}`);
   const requestedAt = command.RequestedDateTime * 1_000;
   return key === 'InvokedAfter' ? requestedAt >= at : requestedAt < at;
 }
 
-/** SSM shows a command some time after it has taken it. */
+/** SSM lists a command some time after accepting it. */
 const escapeControls = <T extends { readonly requestedAt: number }>(
   { invocationVisibilityDelayMs }: AwsState,
   all: readonly T[],
@@ -245,7 +245,7 @@ const basics = ({ commandId, instanceId, comment, documentName, status, statusDe
   StatusDetails: statusDetails,
 });
 
-/** Both outputs in one, cut at 2,500 characters (`iohandler.go` of the agent: `TruncateOutput`). */
+/** Stdout and stderr together, truncated to 2,500 characters (`iohandler.go` of the agent: `TruncateOutput`). */
 function plugin({ status, statusDetails, responseCode, stdout, stderr }: LabInvocation) {
   const both = stderr ? `${stdout}\n----------ERROR-------\n${stderr}` : stdout;
   const cut = '\n---Output truncated---';
@@ -282,7 +282,7 @@ const actions: Readonly<Record<string, (context: AccountContext, input: unknown)
   GetCommandInvocation: getCommandInvocation,
 };
 
-/** The JSON of the answer. @throws AwsRefusal */
+/** The response as JSON. @throws AwsRefusal */
 export function handleSsm(context: AccountContext, action: string, input: unknown): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsApiError('UnknownOperationException', '');

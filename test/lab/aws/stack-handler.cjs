@@ -1,4 +1,4 @@
-// A function for the tests of the stack: each message says what becomes of it.
+// A function for the tests of the stack: each message contains its outcome.
 const { setTimeout: sleep } = require('node:timers/promises');
 const console = require('node:console');
 const process = require('node:process');
@@ -6,14 +6,14 @@ const { SQSClient, ChangeMessageVisibilityBatchCommand } = require('@aws-sdk/cli
 
 const sqs = new SQSClient();
 
-/** In so many seconds times its receives it is visible again. */
+/** Visibility timeout in seconds, times the receive count. */
 function growing(receiptHandle, count, seconds) {
   const entry = { Id: 'it', ReceiptHandle: receiptHandle, VisibilityTimeout: seconds * count };
   const batch = { QueueUrl: process.env.PEERMASQ_QUEUE, Entries: [entry] };
   return sqs.send(new ChangeMessageVisibilityBatchCommand(batch));
 }
 
-/** Whether the message is done with. */
+/** Whether the message is done. */
 async function act({ body, receiptHandle, attributes }) {
   const { does, times = 0, seconds = 1 } = JSON.parse(body).detail;
   const count = Number(attributes.ApproximateReceiveCount);

@@ -43,8 +43,8 @@ const entries = (message: string) => stack.log.filter((entry) => entry['message'
 const seen = () => entries('Seen').map(({ does, count }) => [does, count]);
 const bodies = () => stack.deadLetters.map(({ body }) => JSON.parse(body) as unknown);
 
-describe('what a batch is', () => {
-  test('all that came within the window; events that no rule takes go nowhere', async () => {
+describe('a batch', () => {
+  test('contains all messages of the window; events that match no rule are dropped', async () => {
     for (let i = 0; i < 15; i += 1) put('end');
     put('end', {}, 'elsewhere');
     await stack.idle();
@@ -53,13 +53,13 @@ describe('what a batch is', () => {
     expect(stack.failures).toEqual([]);
   });
 
-  test('as many as the source allows', async () => {
+  test('is limited by the batch size', async () => {
     for (let i = 0; i < 45; i += 1) put('end');
     await stack.idle();
     expect(entries('Batch').map(({ size }) => size)).toEqual([20, 20, 5]);
   });
 
-  test('no more than an invocation can carry', async () => {
+  test('is limited by the payload size of an invocation', async () => {
     aws.state.secondMs = 100;
     for (let i = 0; i < 8; i += 1) put('end', { ballast: 'x'.repeat(1_000_000) });
     await stack.idle();
@@ -71,8 +71,8 @@ describe('what a batch is', () => {
   });
 });
 
-describe('a message comes again', () => {
-  test('alone, when it is named as failed', async () => {
+describe('a message is redelivered', () => {
+  test('alone, if it is reported as failed', async () => {
     put('end');
     put('fail', { times: 1 });
     await stack.idle();
@@ -85,9 +85,9 @@ describe('a message comes again', () => {
 
   test.each([
     ['the function throws', 'throw', /thrown on purpose/, 1],
-    ['its process ends', 'crash', /ended with 3/, 2],
-    ['it runs out of time', 'hang', /ran out of its 3000 ms/, 2],
-  ])('with its whole batch, when %s', async (_, does, failure, processes) => {
+    ['its process ends', 'crash', /exited with 3/, 2],
+    ['the function times out', 'hang', /timed out after 3000 ms/, 2],
+  ])('with its whole batch, if %s', async (_, does, failure, processes) => {
     put('end');
     put(does, { times: 1 });
     await stack.idle();
@@ -101,7 +101,7 @@ describe('a message comes again', () => {
     expect(new Set(entries('Seen').map(({ pid }) => pid)).size).toBe(processes);
   });
 
-  test('when its visibility timeout ends, which the function may change', async () => {
+  test('after its visibility timeout, which the function may change', async () => {
     aws.state.secondMs = 50;
     put('grow', { times: 2 });
     await stack.idle();
@@ -112,7 +112,7 @@ describe('a message comes again', () => {
   });
 });
 
-test('after three receives it is a dead letter', async () => {
+test('and moves to the dead-letter queue after three receives', async () => {
   put('fail', { times: 9 });
   put('end');
   await stack.idle();
@@ -120,7 +120,7 @@ test('after three receives it is a dead letter', async () => {
   expect(bodies()).toEqual([{ source: 'work', detail: { does: 'fail', times: 9 } }]);
 });
 
-test('a queue with a delay holds its messages back, and idle waits for them', async () => {
+test('a queue with a delay holds its messages back, and `idle` waits for them', async () => {
   const putAt = Date.now();
   put('end', {}, 'later');
   expect(stack.queue('later').receive(1)).toEqual([]);
@@ -128,7 +128,7 @@ test('a queue with a delay holds its messages back, and idle waits for them', as
   expect(Number(entries('Seen')[0]?.['at']) - putAt).toBeGreaterThanOrEqual(60 * 5);
 });
 
-test('a queue can be waited for while some of its messages stay', async () => {
+test('`idle` can wait until a number of messages is left', async () => {
   put('hang', { times: 9 });
   put('end', {}, 'later');
   await stack.queue('later').waitUntilAtMost(0, AbortSignal.timeout(5_000));
@@ -136,7 +136,7 @@ test('a queue can be waited for while some of its messages stay', async () => {
   expect([stack.queue('work').size, stack.queue('later').size]).toEqual([1, 0]);
 });
 
-test('whoever asks is told of each invocation that ended, with its log', async () => {
+test('a listener is called after each invocation, with its log', async () => {
   const invocations: unknown[] = [];
   stack.onInvoked = (name, { log }) => invocations.push([name, log.map(({ message }) => message)]);
   put('end');
@@ -144,12 +144,12 @@ test('whoever asks is told of each invocation that ended, with its log', async (
   expect(invocations).toEqual([['worker', expect.arrayContaining(['Batch', 'Seen'])]]);
 });
 
-test('a function may be invoked by hand', async () => {
+test('a function can be invoked directly', async () => {
   const { response } = await stack.invoke('worker', { Records: [] });
   expect(response).toEqual({ batchItemFailures: [] });
 });
 
-test('to close it ends every process and all waiting, in the middle of work too', async () => {
+test('closing it ends every process and every wait, even during an invocation', async () => {
   put('hang', { times: 9 });
   const refused = expect(stack.idle()).rejects.toThrow('The stack is closed');
   while (entries('Seen').length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -159,13 +159,13 @@ test('to close it ends every process and all waiting, in the middle of work too'
   expect(() => process.kill(pid, 0)).toThrow('ESRCH');
 });
 
-test('the events of SSM are put', async () => {
+test('events of SSM arrive by themselves', async () => {
   aws.onEvent({ source: 'work', detail: { does: 'end' } });
   await stack.idle();
   expect(seen()).toEqual([['end', 1]]);
 });
 
-test('serverless.yml and infra/aws say what is deployed', () => {
+test('serverless.yml and infra/aws define what is deployed', () => {
   const { queues, sources, functions, rules } = readDeployment({
     stage: 'prod',
     params: { launchGate: 'abandon' },

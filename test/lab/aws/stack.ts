@@ -7,32 +7,32 @@ import { runEventSource } from './event-source';
 import { matchesPattern } from './event-pattern';
 
 export interface StackOptions {
-  /** Path of the functions' peermasq.yaml; without it, they read the one beside their bundle. */
+  /** Path of the functions' peermasq.yaml; by default the one next to their bundle. */
   readonly config?: string;
-  /** Environment of every function, beside and before that of the deployment. */
+  /** Additional environment of every function; the deployment's wins. */
   readonly env?: Readonly<Record<string, string>>;
-  /** How long a second of queues, windows and SSM's deadlines lasts. The time of a function is not changed. */
+  /** Length in milliseconds of a second for queues, windows and SSM's deadlines. Function timeouts are not scaled. */
   readonly secondMs?: number;
 }
 
-/** A line of a function's log, and whose it is. */
+/** A log line and its function. */
 export type FunctionLog = LogEntry & { readonly function: string };
 
 export interface LabStack {
-  /** Gives an event to EventBridge. SSM's own events come by themselves. */
+  /** Sends an event to EventBridge. SSM's own events arrive by themselves. */
   put(event: object): void;
   /** @param name the short one: `nodes` */
   queue(name: string): LabQueue;
   readonly deadLetters: readonly LabMessage[];
-  /** All that the functions have logged until now. */
+  /** Everything the functions have logged so far. */
   readonly log: readonly FunctionLog[];
-  /** What functions threw, also that they crashed or ran out of time. */
+  /** Errors thrown by functions, including crashes and timeouts. */
   readonly failures: readonly unknown[];
-  /** Is told of each invocation that came to its end, before its messages are deleted. */
+  /** Called after each invocation, before its messages are deleted. */
   onInvoked: (name: string, invocation: Invocation) => void;
-  /** Invokes a function as the schedule does, or somebody by hand. @throws Error with its log */
+  /** Invokes a function directly, like the schedule or a person. @throws Error with its log */
   invoke(name: string, event: unknown): Promise<Invocation>;
-  /** Resolves when no command runs, and no queue but that of dead letters has a message. */
+  /** Resolves when no command is running and all queues except the dead-letter queue are empty. */
   idle(): Promise<void>;
   /** Ends every process of the functions. */
   close(): Promise<void>;
@@ -98,7 +98,7 @@ export function startStack(aws: LocalAws, deployment: Deployment, options: Stack
 
 function getOrThrow<T>(all: ReadonlyMap<string, T>, name: string): T {
   const one = all.get(name);
-  if (one === undefined) throw new Error(`The stack has no ${name}, but ${[...all.keys()].join(', ')}`);
+  if (one === undefined) throw new Error(`The stack has no ${name}; it has ${[...all.keys()].join(', ')}`);
   return one;
 }
 

@@ -13,7 +13,7 @@ export interface LabInstance {
   readonly tags: Map<string, string>;
 }
 
-/** The SSM agent of an instance. Until `registersAt` SSM has never heard of it. */
+/** The SSM agent of an instance, unknown to SSM until `registersAt`. */
 export interface LabAgent {
   registersAt: number;
   pingStatus: 'Online' | 'ConnectionLost';
@@ -23,7 +23,7 @@ export interface LabAgent {
   machine: Machine;
   /** IAM does not allow commands on this instance. */
   isCommandDenied: boolean;
-  /** How much longer than its machine a command takes on it. */
+  /** Milliseconds added to the duration of each command. */
   commandDelayMs?: number;
 }
 
@@ -32,7 +32,7 @@ export interface LabVpc {
   /** The first is the primary one. */
   cidrs: string[];
   ipv6Cidrs: string[];
-  /** Ranges that were associated once, and ranges that failed to be. */
+  /** Ranges that were disassociated, or whose association failed. */
   formerCidrs: string[];
 }
 
@@ -49,14 +49,14 @@ export interface LabInterface {
   readonly subnetId: string;
   addresses: string[];
   ipv6Addresses: string[];
-  /** Delegated to the instance, for pods. */
+  /** Prefixes delegated to the instance, for pods. */
   ipv4Prefixes?: string[];
   groupIds: string[];
-  /** Of what AWS attaches by itself (a database) there is none to be seen. */
+  /** Absent for interfaces that AWS manages (a database). */
   readonly attachment?: { readonly instanceId: string; readonly deviceIndex: number };
 }
 
-/** As EC2 prints it; without ports for all protocols (`-1`). */
+/** In EC2's form; without ports for all protocols (`-1`). */
 export interface LabPermission {
   readonly ipProtocol: string;
   readonly fromPort?: number;
@@ -99,7 +99,7 @@ export interface LabAcl {
   entries: LabAclEntry[];
 }
 
-/** As EC2 prints it: one destination, one target, a state. */
+/** In EC2's form: one destination, one target, a state. */
 export interface LabRoute {
   readonly destinationCidrBlock?: string;
   readonly destinationIpv6CidrBlock?: string;
@@ -140,7 +140,7 @@ export interface LabPeering {
     | 'rejected'
     | 'expired'
     | 'failed';
-  /** Either side may be missing, as it is for a peering of another account. */
+  /** A side may be missing, as for a peering with another account. */
   accepterVpcInfo?: LabPeeringSide;
   requesterVpcInfo?: LabPeeringSide;
 }
@@ -151,7 +151,7 @@ export const isRegistered = (agent: LabAgent | undefined): agent is LabAgent =>
 export const isOnline = (agent: LabAgent | undefined): agent is LabAgent =>
   isRegistered(agent) && agent.pingStatus === 'Online';
 
-/** What SendCommand took. */
+/** An accepted SendCommand. */
 export interface LabCommand {
   readonly commandId: string;
   readonly documentName: string;
@@ -159,9 +159,9 @@ export interface LabCommand {
   readonly requestedAt: number;
   readonly instanceIds: readonly string[];
   readonly parameters: Readonly<Record<string, readonly string[]>>;
-  /** Until an agent must have fetched it. */
+  /** Deadline for the agent to fetch it. */
   readonly timeoutSeconds: number;
-  /** A number or a percentage, like the next. */
+  /** A number or a percentage; so is the next one. */
   readonly maxConcurrency: string;
   readonly maxErrors: string;
 }
@@ -180,7 +180,7 @@ export interface LabInvocation {
   stderr: string;
 }
 
-/** A launch that an Auto Scaling group holds up; open until it has a result. */
+/** A launch that waits for a lifecycle action; pending until it has a result. */
 export interface LabLifecycleAction {
   readonly instanceId: string;
   readonly groupName: string;
@@ -189,7 +189,7 @@ export interface LabLifecycleAction {
   result?: 'CONTINUE' | 'ABANDON';
 }
 
-/** Everything the doubles know of one account. A test edits it as it likes. */
+/** The state of one local account. Tests may edit it freely. */
 export interface AwsState {
   readonly account: string;
   readonly region: string;
@@ -211,11 +211,11 @@ export interface AwsState {
   /** By name. */
   readonly queues: Map<string, LabQueue>;
   readonly lifecycleActions: LabLifecycleAction[];
-  /** Entries in a page at most, whatever a caller asks for. */
+  /** Maximum entries per page, whatever a caller requests. */
   pageSize: number;
-  /** How long SSM does not show a command that it has taken. */
+  /** How long SSM does not list an accepted command. */
   invocationVisibilityDelayMs: number;
-  /** How long a second of the services' own delays and deadlines lasts. Expiry of credentials is not one. */
+  /** Length in milliseconds of a second for the services' delays and deadlines, except expiry of credentials. */
   secondMs: number;
 }
 
@@ -247,7 +247,7 @@ export function makeState(account: string, region: string): AwsState {
 
 export const primaryInterfaceId = (instanceId: string): string => instanceId.replace('i-', 'eni-');
 
-/** What a service answers when it refuses. */
+/** A service's error response. */
 export class AwsApiError extends Error {
   readonly code: string;
   readonly status: number;

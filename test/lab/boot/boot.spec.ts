@@ -8,7 +8,7 @@ import { makeGcpNode, program, until, type GcpNode } from './gcp-node';
 const backend = '10.193.0.0/16';
 const elsewhere = '10.7.0.0/16';
 
-// A node boots in two seconds, on a busy machine in ten.
+// A node boots in 2 s, on a busy machine in 10 s.
 jest.setTimeout(60_000);
 
 const nodes: GcpNode[] = [];
@@ -19,7 +19,7 @@ async function makeNode(remounts?: Readonly<Record<string, string>>): Promise<Gc
 }
 afterEach(() => Promise.all(nodes.splice(0).map((node) => node.close())));
 
-/** A node that booted with its metadata in time, and proved its rules. */
+/** A node that booted with its metadata and proved its rules. */
 async function makeProvenNode(remounts?: Readonly<Record<string, string>>): Promise<GcpNode> {
   const node = await makeNode(remounts);
   await joinInTime(node);
@@ -43,7 +43,7 @@ const scripts = 'google-startup-scripts';
 const isActive = async ({ system }: GcpNode, unit: string): Promise<boolean> =>
   (await system.run(['systemctl', 'is-active', '--quiet', unit])).status === 0;
 
-/** As an administrator would: this many seconds between two looks, which are 60 otherwise. */
+/** Sets the watcher's interval in seconds (default 60), as an administrator would. */
 function setInterval({ system }: GcpNode, seconds: number): void {
   const folder = join(system.disk, 'etc/systemd/system/peermasq-watch.service.d');
   mkdirSync(folder, { recursive: true });
@@ -51,7 +51,7 @@ function setInterval({ system }: GcpNode, seconds: number): void {
 }
 
 describe('the boot race', () => {
-  test('won: the first boot puts the rules in force, proves them, and the pods reach the peer', async () => {
+  test('won: the first boot applies and proves the rules, and pods reach the peer', async () => {
     const node = await makeNode();
     await joinInTime(node);
     expect(await node.destinations()).toEqual([backend]);
@@ -68,10 +68,10 @@ describe('the boot race', () => {
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
-  test('lost: nothing is claimed, it is told, and the next boot heals it', async () => {
+  test('lost: the node is reported as needing a reboot, and the next boot fixes it', async () => {
     const node = await makeNode();
     await node.boot();
-    // It has been up for a while, and was handed its rules a minute ago.
+    // It has been up for a while, and its rules were written a minute ago.
     node.vm.lastStartTimestamp = new Date(Date.now() - 900_000).toISOString();
     expect(await node.reconcileNode([backend], { seconds: 6, secondsAgo: 60 })).toMatchObject({
       kind: 'pending',
@@ -93,7 +93,7 @@ describe('the boot race', () => {
 });
 
 describe('a reboot', () => {
-  test('brings rules and watch back, and a report that says when', async () => {
+  test('restores rules and watcher, and a report with the boot time', async () => {
     const node = await makeProvenNode();
     await rebootUntilReported(node);
     expect(node.report()).toMatchObject({ proven: true });
@@ -102,7 +102,7 @@ describe('a reboot', () => {
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
-  test('without a metadata server brings the kept rules back', async () => {
+  test('without a metadata server restores the stored rules', async () => {
     const node = await makeProvenNode();
     // They would wait for the server for minutes.
     const waiting = ['google-guest-agent', 'google-startup-scripts', 'google-shutdown-scripts'];
@@ -115,7 +115,7 @@ describe('a reboot', () => {
 });
 
 describe('other startup scripts', () => {
-  test("the instance's own runs as before, before ours, and keeps its exit code", async () => {
+  test("the instance's own script runs first, unchanged, and keeps its exit code", async () => {
     const node = await makeNode();
     const script = '\n#!/bin/sh\necho "mine, $(cat /var/lib/peermasq/ruleset 2>&1)"\nexit 3\n';
     setMetadata(node.google.cloud, node.vm, 'startup-script', script);
@@ -125,7 +125,7 @@ describe('other startup scripts', () => {
     expect(output).toContain('startup-script exit status 3');
   });
 
-  test("the project's, which the instance's masks, runs too, with its exit code", async () => {
+  test("the project's script, which the instance-level script hides, runs too and keeps its exit code", async () => {
     const node = await makeNode();
     node.google.cloud.projects[node.vm.project]?.metadata.push({
       key: 'startup-script',
@@ -139,7 +139,7 @@ describe('other startup scripts', () => {
 });
 
 describe('a running node', () => {
-  test('has a changed rule set in force within 5 s', async () => {
+  test('applies a changed rule set within 5 s', async () => {
     const node = await makeProvenNode();
     const began = Date.now();
     expect(await node.reconcileNode([elsewhere])).toMatchObject({ kind: 'proven' });
@@ -147,7 +147,7 @@ describe('a running node', () => {
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
-  test('repairs rules that somebody flushed, within the interval', async () => {
+  test('repairs flushed rules within the interval', async () => {
     const node = await makeNode();
     setInterval(node, 3);
     await joinInTime(node);
@@ -157,7 +157,7 @@ describe('a running node', () => {
     expect(Date.now() - began).toBeLessThan(5_000);
   });
 
-  test('keeps its rules while the metadata server is away, and follows it again when it is back', async () => {
+  test('keeps its rules while the metadata server is unavailable, and follows it again afterwards', async () => {
     const node = await makeProvenNode();
     await node.stopMetadataServer();
     setMetadata(
@@ -180,7 +180,7 @@ describe('a running node', () => {
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
-  test('goes on as a newer program in its metadata, without a reboot', async () => {
+  test('switches to a newer program in its metadata without a reboot', async () => {
     const node = await makeProvenNode();
     const newer = program.replace('main "$@"\n', '# newer\nmain "$@"\n');
     expect(await node.reconcileNode([elsewhere], { text: newer })).toMatchObject({ kind: 'proven' });
@@ -190,7 +190,7 @@ describe('a running node', () => {
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
-  test('remove takes away everything of peermasq, and nothing else', async () => {
+  test('remove deletes everything of peermasq and nothing else', async () => {
     const node = await makeNode();
     const tables = () => node.networks.nodeHost.run(['sh', '-c', 'iptables-save | grep ^-']);
     const before = await tables();
@@ -207,7 +207,7 @@ describe('a running node', () => {
 describe('a node like Container-Optimized OS, with /etc read-only and /var noexec', () => {
   const cos = { '/etc': 'ro', '/var': 'noexec' };
 
-  test('is proven at every boot, and says that only the startup script brings its rules back', async () => {
+  test('is proven at every boot, and reports that only the startup script restores its rules', async () => {
     const node = await makeProvenNode(cos);
     expect(await node.system.run(['touch', '/etc/new'])).toMatchObject({ status: 1 });
     expect(node.report()).toMatchObject({ persisted: 'runtime' });
@@ -219,8 +219,8 @@ describe('a node like Container-Optimized OS, with /etc read-only and /var noexe
   });
 });
 
-describe('installing the watch from a container in the node, as the DaemonSet does', () => {
-  /** In the node's process namespace (hostPID), with other files than the node's, and these capabilities alone. */
+describe('installing the watcher from a container on the node, as the DaemonSet does', () => {
+  /** In the node's process namespace (hostPID), with its own files, and only these capabilities. */
   function install({ networks, system }: GcpNode, capabilities: readonly string[]) {
     const only = ['-all', ...capabilities.map((name) => `+${name}`)].join(',');
     const inContainer =
@@ -237,7 +237,7 @@ describe('installing the watch from a container in the node, as the DaemonSet do
 
   const needed = ['sys_admin', 'sys_chroot', 'sys_ptrace'];
 
-  test(`takes ${needed.join(', ')}, and no other capability`, async () => {
+  test(`needs ${needed.join(', ')} and no other capability`, async () => {
     const node = await makeNode();
     await node.boot();
     for (const each of needed) {

@@ -7,15 +7,17 @@ import { promisify } from 'node:util';
 import type { Machine } from '../machine';
 import type { Host, RunningProcess } from '../netns';
 
-/** A whole Debian on a host of the lab: its network namespace, its own processes and files. `run` is inside. */
+/**
+ * A complete Debian in a host of the lab: its network namespace, its own processes and files. `run` runs inside it.
+ */
 export interface BootedNode extends Machine {
-  /** Its root folder, as seen from outside, whether it runs or not. */
+  /** Its root folder as seen from outside, running or not. */
   readonly disk: string;
-  /** Starts it with empty tables, and waits until systemd has started everything: its startup scripts have run. */
+  /** Boots it with empty tables, and waits until systemd has started everything, including startup scripts. */
   readonly boot: () => Promise<void>;
   /** As `systemctl poweroff`; the disk stays. */
   readonly powerOff: () => Promise<void>;
-  /** What a unit said since the last boot. */
+  /** A unit's journal since the last boot. */
   readonly journal: (unit: string) => Promise<string>;
   /** The process id of its systemd, as seen from outside. */
   readonly leaderPid: () => number;
@@ -29,9 +31,7 @@ const nspawn = [
   ...['--resolv-conf=off', '--timezone=off', '--link-journal=no', '--capability=CAP_NET_ADMIN'],
 ];
 
-/**
- * Joins a control group and goes on as the command after it. Of the host it has the network alone: the disk is mounted
- * where this process sees it too.
+/** Joins a control group, then executes the given command. It shares only the network with the host; the disk is mounted where this process sees it too.
  */
 const inGroup = [
   ...['nsenter', `--mount=/proc/${process.pid}/ns/mnt`, 'unshare', '--mount', 'sh', '-ec'],
@@ -44,9 +44,7 @@ const inGroup = [
   'group',
 ];
 
-/**
- * @param image the folder that `test/lab/boot/image.mjs` made; it is not written to
- * @param remounts folder → how it is mounted: `/etc` → `ro`
+/** @param image the folder written by `test/lab/boot/image.mjs`; used read-only @param remounts mount options by folder: `/etc` → `ro`
  */
 export async function makeBootedNode(
   host: Host,
@@ -59,13 +57,13 @@ export async function makeBootedNode(
     await sh('mount', '-o', `remount,bind,${options}`, disk + folder);
   }
   const group = mkdtempSync('/sys/fs/cgroup/peermasq-');
-  // What a kubelet and the like put there before anything of ours runs.
+  // What kubelet and network plugin set up before peermasq runs.
   const tables = await host.run(['iptables-save']);
   let system: RunningProcess | undefined;
   let pid = 0;
 
   const leaderPid = () => {
-    if (pid === 0) throw new Error('the node does not run');
+    if (pid === 0) throw new Error('the node is not running');
     return pid;
   };
   const argvInside = (argv: readonly string[]) => [
@@ -145,7 +143,7 @@ const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 const sh = (command: string, ...args: string[]) => promisify(execFile)(command, args);
 
-/** A disk of its own over the image; it ends with the namespaces of the lab. */
+/** An overlay over the image, removed with the lab's namespaces. */
 async function makeDisk(folder: string, image: string): Promise<string> {
   const [upper, work, disk] = ['upper', 'work', 'disk'].map((name) => join(folder, name)) as [
     string,
@@ -165,7 +163,7 @@ async function makeDisk(folder: string, image: string): Promise<string> {
   return disk;
 }
 
-/** A group can be removed when the groups in it are, and the last of its processes has been reaped. */
+/** A control group can be removed once its child groups are removed and its processes are reaped. */
 async function removeGroup(group: string): Promise<void> {
   for (const entry of readdirSync(group, { withFileTypes: true })) {
     if (entry.isDirectory()) await removeGroup(join(group, entry.name));

@@ -14,20 +14,20 @@ import { nodeProgram } from '../node-program';
 
 export const program = nodeProgram;
 
-/** A VM of the local Google Cloud that is a whole Debian in the lab's networks. */
+/** A VM of the local Google Cloud: a complete Debian in the lab's networks. */
 export interface GcpNode {
   readonly google: LocalGcp;
   readonly networks: Networks;
   readonly vm: LabVm;
   readonly system: BootedNode;
-  /** Boots it, as the cloud does: the time of its start is noted. Resolves when its startup scripts have run. */
+  /** Boots it and records the start time, like the cloud. Resolves when its startup scripts have run. */
   readonly boot: () => Promise<void>;
   readonly reboot: () => Promise<void>;
-  /** One pass of the functions over this node, with these destinations in the config. */
+  /** Reconciles this node once, with these destinations in the config. */
   readonly reconcileNode: (destinations: readonly string[], options?: ReconcileOptions) => Promise<Outcome>;
   readonly stopMetadataServer: () => Promise<void>;
   readonly startMetadataServer: () => Promise<void>;
-  /** What it last wrote to its guest attribute; undefined when it wrote nothing. */
+  /** Its last guest attribute, or undefined. */
   readonly report: () => Report | undefined;
   /** The destinations of the masquerade rules in its kernel. */
   readonly destinations: () => Promise<readonly string[]>;
@@ -35,11 +35,11 @@ export interface GcpNode {
 }
 
 export interface ReconcileOptions {
-  /** How long it may wait for the proof. */
+  /** Maximum wait for the proof. */
   readonly seconds?: number;
-  /** How long ago it happens, as its rule set tells it. */
+  /** Age of the rule set's generation in milliseconds. */
   readonly secondsAgo?: number;
-  /** The node program that it hands over. */
+  /** The node program to install. */
   readonly text?: string;
 }
 
@@ -96,7 +96,7 @@ async function make(
       },
       { deadline: Date.now() + seconds * 1000 },
     );
-    if (!outcome) throw new Error('a pass over one node has one outcome');
+    if (!outcome) throw new Error('expected one outcome for one node');
     return outcome;
   }
 
@@ -152,7 +152,7 @@ function addNode({ cloud }: LocalGcp): LabVm {
   });
 }
 
-/** Waits for a condition; the test's own time is the limit. */
+/** Waits for a condition, limited by the test's own timeout. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await delay(50);
 }

@@ -1,4 +1,4 @@
-// The disk of a node: a Debian that debootstrap makes once and .cache/boot keeps, by the hash of its recipe.
+// The disk of a node: a Debian built once by debootstrap and cached in .cache/boot, by the hash of its recipe.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +11,7 @@ const packages = [
   ...['systemd-sysv', 'dbus', 'google-guest-agent', 'ca-certificates', 'curl'],
   ...['iproute2', 'iptables', 'nftables', 'ipset', 'conntrack'],
 ];
-/** What Google's own images have on top. The folder makes the journal outlive a reboot. */
+/** Additions in Google's own images. The folder makes the journal persistent. */
 const files = {
   'etc/hosts': '127.0.0.1 localhost\n169.254.169.254 metadata.google.internal metadata\n',
   'etc/hostname': 'node\n',
@@ -19,7 +19,7 @@ const files = {
   'var/log/journal/.keep': '',
 };
 
-/** The folder of the image, which is made if it is not there: some 300 MB, in a minute or two. */
+/** The image's folder. Builds it if missing: about 300 MB, in one or two minutes. */
 export function nodeImage() {
   const recipe = JSON.stringify({ suite, packages, files });
   const image = join(folder, createHash('sha256').update(recipe).digest('hex').slice(0, 16));
@@ -27,7 +27,7 @@ export function nodeImage() {
   if (existsSync(folder))
     for (const old of readdirSync(folder)) rmSync(join(folder, old), { recursive: true });
   mkdirSync(folder, { recursive: true });
-  // Under another name until it is whole.
+  // Under a temporary name until it is complete.
   const unfinished = `${image}.unfinished`;
   debootstrap(unfinished);
   for (const [path, text] of Object.entries(files)) {
@@ -42,18 +42,21 @@ export function nodeImage() {
 function debootstrap(target) {
   const args = ['--variant=minbase', `--include=${packages.join(',')}`, suite, target, ...mirror()];
   console.error(`+ debootstrap ${args.join(' ')}`);
-  // In namespaces of its own, so that nothing stays mounted or running, however it ends.
+  // In its own namespaces, so that nothing stays mounted or running, however it ends.
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
   const { status, stdout, stderr } = spawnSync('unshare', [...namespaces, 'debootstrap', ...args], {
     encoding: 'utf8',
     maxBuffer: 2 ** 26,
   });
   if (status === 0) return;
-  console.error(`${stdout}${stderr}debootstrap failed; what it says above tells what to mend.`);
+  console.error(`${stdout}${stderr}debootstrap failed; see its output above.`);
   process.exit(1);
 }
 
-/** Where this machine's own apt takes that Debian from, if it does: it can be reached. Else debootstrap's default. */
+/**
+ * The mirror that this machine's apt uses for that Debian release, because it is reachable; else debootstrap's
+ * default.
+ */
 function mirror() {
   const filter = ['Created-By: Packages', `Codename: ${suite}`, 'Component: main', 'Origin: Debian'];
   const sites = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filter], {

@@ -3,19 +3,20 @@ import { spawn, spawnSync } from 'node:child_process';
 import { nodeImage } from './image.mjs';
 
 if (process.getuid?.() !== 0) {
-  console.error(
-    'Only root can boot a node: debootstrap and systemd-nspawn ask for it. Try: sudo npm run test:boot',
-  );
+  console.error('Booting a node needs root, for debootstrap and systemd-nspawn. Try: sudo npm run test:boot');
   process.exit(1);
 }
 
-// systemd wants one hierarchy of control groups, whatever the machine has.
+// systemd needs the unified control group hierarchy, whatever the machine uses.
 const oneHierarchy = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup';
 const env = { ...process.env, PEERMASQ_IMAGE: nodeImage() };
 const lab = ['test/lab/enter.mjs', 'sh', '-c', `${oneHierarchy} && exec "$@"`, 'boot'];
 const jest = ['jest', '--runInBand', '--forceExit', '--testMatch', '<rootDir>/test/lab/boot/*.spec.ts'];
 
-/** Everything else ends with the lab, a group only after its last process. Those of a run beside this one stay. */
+/**
+ * Everything else ends with the lab; a control group only after its last process. Groups of concurrent runs are
+ * kept.
+ */
 function removeGroups() {
   const remove = 'find /sys/fs/cgroup/peermasq-* -depth -type d -exec rmdir {} + 2> /dev/null && break';
   const script = `${oneHierarchy}; ls -d /sys/fs/cgroup/peermasq-* || exit 0; for try in 1 2 3 4 5; do ${remove}; sleep 0.2; done`;

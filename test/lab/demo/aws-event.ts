@@ -19,18 +19,18 @@ const peeringId = 'pcx-0a1b2c3d4e5f60718';
 const peerNetwork = { vpcId: 'vpc-0b1b2c3d4e5f60718', subnetId: 'subnet-0b1b2c3d4e5f60718' };
 const vpnGatewayId = 'vgw-0a1b2c3d';
 
-/** From RunInstances to the state `running`, and from there until the SSM agent has booted and registered. */
+/** From RunInstances to the state `running`, and from there until the SSM agent registers. */
 const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
-/** A node is served in half of it. */
+/** Twice the time that a node needs. */
 const provenTimeoutMs = 90_000;
 
-/** The account of a scenario: its VPCs, the way to the peer, the documents, and a node. */
+/** The account of a scenario: its VPCs, the connection to the peer, the documents, and a node. */
 export interface DemoAccount {
   readonly aws: LocalAws;
   readonly networks: Networks;
   /** Of the node. */
   readonly id: string;
-  /** What `breakAt` breaks; absent where the peer is not in AWS. */
+  /** What `breakAt` can break; absent if the peer is not in AWS. */
   readonly connection?: LabConnection;
   /** The config's file. */
   readonly config: string;
@@ -76,7 +76,7 @@ export async function openAccount(
   };
 }
 
-/** What is deployed there, and a node that is to start. */
+/** The deployment, and a node that will start. */
 export async function openAws(networks: Networks): Promise<DemoCloud> {
   const account = await openAccount(networks, { state: 'pending' });
   const { aws, deployment, config, id, peermasq } = account;
@@ -106,7 +106,7 @@ function configFor(networks: Networks): string {
 `;
 }
 
-/** @returns the way to a peer in AWS; what lies behind a VPN is no account's */
+/** @returns the connection to a peer in AWS; a peer behind a VPN is in no account */
 function addNetworks(aws: LocalAws, networks: Networks): LabConnection | undefined {
   const { networks: all, node, peer } = networks.topology;
   const rangeOf = (name: string) => all.find((network) => network.name === name)?.range ?? '';
@@ -156,24 +156,21 @@ async function start({ aws, stack, id }: DeployedAccount, print: Print): Promise
   print('', `and of its state running; its SSM agent registers ${registersAfterMs / 1_000} s later`);
 }
 
-/** Says what each look at the node found, and when the next one is. */
+/** Prints the result of each attempt to serve the node, and when the next one follows. */
 function printAttempts({ aws, stack }: DeployedAccount, sentAt: number, print: Print): void {
   let attempts = 0;
   stack.onInvoked = (name, { log }) => {
     if (name !== 'node-joined') return;
     const seconds = ((Date.now() - sentAt) / 1_000).toFixed(0);
     const { message, reason = 'proven', retryAfterSeconds } = findOutcome(log) ?? {};
-    // RunInstances alone; it is for the case that the event of the state is lost.
+    // Only RunInstances, the fallback if the state event is lost.
     if (message === undefined) return;
-    const again = retryAfterSeconds === undefined ? '' : `; comes again in ${lastRetryDelay(aws)} s`;
+    const again = retryAfterSeconds === undefined ? '' : `; retried in ${lastRetryDelay(aws)} s`;
     print(`look ${++attempts}`, `after ${seconds} s: ${reason}${again}`);
   };
 }
 
-/**
- * Resolves when the event of the state has left the queue. That of RunInstances stays there for 90 s, in case
- * the other is lost.
- * @throws Error with what the functions threw and logged, when it takes too long
+/** Resolves when the state event has left the queue. RunInstances stays for 90 s, in case the other is lost. @throws Error with the functions' errors and logs on timeout
  */
 async function waitUntilServed(stack: LabStack): Promise<void> {
   const late = AbortSignal.timeout(provenTimeoutMs);
@@ -183,7 +180,7 @@ async function waitUntilServed(stack: LabStack): Promise<void> {
   throw new Error(`The node was not served in ${provenTimeoutMs / 1_000} s:\n${said.join('\n')}`);
 }
 
-/** For how many seconds the message that was given back last, and comes soonest, is invisible. */
+/** Remaining visibility timeout, in seconds, of the message that was returned last. */
 function lastRetryDelay({ calls }: LocalAws): number {
   const { input } = calls.findLast(({ action }) => action === 'ChangeMessageVisibilityBatch') ?? {};
   return Math.min(
@@ -193,18 +190,18 @@ function lastRetryDelay({ calls }: LocalAws): number {
 
 const visibilityChanges = z.object({ Entries: z.array(z.object({ VisibilityTimeout: z.number() })) });
 
-/** SSM's own event of the command: for what whoever sent the command did not wait for. */
+/** SSM's own event about the command, for results that the sender did not wait for. */
 function printPendingEvent(stack: LabStack, print: Print): void {
   const [event] = stack.queue('commands').messages;
   if (!event) return;
   const seconds = (event.visibleAt - event.sentAt) / 1_000;
-  print('', `(SSM's own event waits ${seconds} s for command-finished, longer than this demo takes)`);
+  print('', `(SSM's own event is delayed by ${seconds} s, longer than this demo takes)`);
 }
 
-/** What the function asked the cloud, and the routes that it was told. */
+/** The function's API calls, and the routes it found. */
 export function discovery(aws: LocalAws, before: number): string[] {
   const calls = new Set(aws.calls.slice(before).map(({ action }) => action));
-  // The node's own network: of the other side no function asks.
+  // Only the node's own network: the functions do not read the other side.
   const tables = aws.state.routeTables.filter((table) => table.vpcId === vpcId);
   const routes = tables.flatMap((table) => table.routes);
   return [

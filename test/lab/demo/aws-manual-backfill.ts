@@ -4,7 +4,7 @@ import { discovery, openAccount, type DemoAccount } from './aws-event';
 import { installedRules } from './node-status';
 import type { DemoCloud, NodeResult, Print } from './scenario';
 
-/** A node that was there before peermasq, and is cured from the command line. */
+/** A node that existed before peermasq, fixed from the command line. */
 export async function openAwsManualBackfill(networks: Networks): Promise<DemoCloud> {
   const account = await openAccount(networks, { state: 'running' });
   const { id, peermasq, close } = account;
@@ -16,7 +16,7 @@ const status = z.object({ nodes: z.tuple([z.object({ state: z.literal('proven'),
 async function backfill({ aws, networks, peermasq }: DemoAccount, print: Print): Promise<NodeResult> {
   const [calls, beganAt] = [aws.calls.length, Date.now()];
   const { status: code, stdout, stderr } = await peermasq(['backfill', '--yes']);
-  if (code !== 0) throw new Error(`peermasq backfill ended with ${code ?? 'a signal'}:\n${stderr}`);
+  if (code !== 0) throw new Error(`peermasq backfill exited with ${code ?? 'a signal'}:\n${stderr}`);
   print('$ backfill', `--yes\n${stdout.trimEnd()}`);
   const eventToProvenMs = Date.now() - beganAt;
   const { nodes } = status.parse(JSON.parse((await peermasq(['status', '-o', 'json'])).stdout));

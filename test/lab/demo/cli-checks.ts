@@ -9,7 +9,7 @@ const diagnosis = z.object({
   verdict: z.string(),
 });
 
-/** Has `peermasq doctor` say what is broken between the pod and the peer. @returns the link, null for none */
+/** Runs `peermasq doctor` between the pod and the peer. @returns the broken check, or null */
 export async function runDoctor(
   { topology }: Networks,
   cloud: DemoCloud,
@@ -28,7 +28,7 @@ export async function runDoctor(
   return broken?.name ?? null;
 }
 
-/** Has `peermasq plan` say what would change. @returns whether anything would */
+/** Runs `peermasq plan`. @returns whether it has changes */
 export async function runPlan(cloud: DemoCloud, screen: Screen): Promise<boolean> {
   const { status, stdout, stderr } = await cloud.peermasq(['plan']);
   if (stdout === '') throw new Error(`peermasq plan: ${stderr}`);

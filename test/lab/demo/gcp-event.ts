@@ -15,10 +15,10 @@ import {
 import { installedRules, findProven } from './node-status';
 import type { DemoCloud, NodeResult, Race, Print } from './scenario';
 
-/** An insert in a cloud takes seconds too. */
+/** An insert takes seconds, as in the cloud. */
 const insertTimes = { visibleAfterMs: 1_000, readyAfterMs: 500, stagingAfterMs: 500, runningAfterMs: 1_000 };
 
-/** A node is inserted; the function races its boot. */
+/** Inserts a node; the function races its boot. */
 export async function openGcp(networks: Networks): Promise<DemoCloud> {
   const project = await openProject(networks);
   try {
@@ -40,7 +40,7 @@ export async function openGcp(networks: Networks): Promise<DemoCloud> {
   }
 }
 
-/** The first entry of the insert, while the VM is made and boots. */
+/** The first audit log entry of the insert, while the VM is created and boots. */
 async function sendFirstEntry(
   project: DemoProject,
   joined: LabFunction,
@@ -65,7 +65,7 @@ async function send(
   print('event', `${entry} audit log entry of the insert of ${node.name}, through the log sink`);
   const status = await deliverEvent(joined, event);
   const log = joined.log.slice(logged);
-  if (status >= 300) throw new Error(`The function answered ${status}:\n${jsonLines(log)}`);
+  if (status >= 300) throw new Error(`The function responded with ${status}:\n${jsonLines(log)}`);
   return {
     ...findProven(log, sentAt),
     discovery: discovery(project, calls),
@@ -73,7 +73,7 @@ async function send(
   };
 }
 
-/** Who was first: the metadata or the boot that reads it. */
+/** Which came first: the metadata, or the boot that reads it. */
 async function measureRace(project: DemoProject, { vm, beganAt, last }: Insert, print: Print): Promise<Race> {
   const metadataSet = (async () => {
     while (metadataOf(vm, 'startup-script') === undefined) await once(project.cloud.changes, 'change');

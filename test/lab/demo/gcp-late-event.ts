@@ -18,7 +18,7 @@ import type { DemoCloud, NodeResult, Print } from './scenario';
 
 const startedAgoMs = 900_000;
 
-/** A node that booted a quarter of an hour ago, before the event came; a backfill may restart it. */
+/** A node that booted 15 minutes before the event arrived; a backfill may restart it. */
 export async function openGcpLateEvent(networks: Networks): Promise<DemoCloud> {
   const project = await openProject(networks, '    restart: {maxUnavailable: 1}\n');
   try {
@@ -32,7 +32,7 @@ export async function openGcpLateEvent(networks: Networks): Promise<DemoCloud> {
       peermasq: project.peermasq,
       sendLateEvent: (print) => sendLateEvent(joined, vm, print),
       sendEvent: async (print) => {
-        // Once it has a proof, a backfill has nothing to tell of it.
+        // A backfill does not report nodes that already have a proof.
         if (nodeResult) await post(backfill);
         return (nodeResult ??= await restart(project, backfill, vm, print));
       },
@@ -45,14 +45,13 @@ export async function openGcpLateEvent(networks: Networks): Promise<DemoCloud> {
 }
 
 async function sendLateEvent(joined: LabFunction, vm: LabVm, print: Print): Promise<string> {
-  print(
-    'event',
-    `the insert of ${vm.name}, through the log sink, a quarter of an hour after the node booted`,
-  );
+  print('event', `the insert of ${vm.name}, through the log sink, 15 minutes after the node booted`);
   const status = await deliverEvent(joined, insertEvent(vm, 'last'));
   const reason = findNeedsReboot(joined.log);
   if (status >= 300 || reason === undefined)
-    throw new Error(`The function answered ${status}, and no NodeNeedsReboot:\n${jsonLines(joined.log)}`);
+    throw new Error(
+      `The function responded with ${status}, without NodeNeedsReboot:\n${jsonLines(joined.log)}`,
+    );
   return reason;
 }
 
@@ -80,21 +79,19 @@ async function restart(
   };
 }
 
-/**
- * A backfill of everything. @returns what it logged
- * @throws Error with its answer and log when not every node is proven at its end
+/** Runs a backfill of all nodes. @returns its log @throws Error with its response and log unless every node is proven
  */
 async function post({ url, log, logged }: LabFunction): Promise<readonly unknown[]> {
   const before = log.length;
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(url, { method: 'POST', headers, body: '{}' });
   const answer: unknown = await response.json();
-  // It tells how many calls it took when it has answered.
+  // It logs its number of calls after responding.
   await logged((entry) => log.indexOf(entry) >= before && entry['message'] === 'ApiCallsCounted');
   const own = log.slice(before);
   if (isDeepStrictEqual(z.object({ counts: z.unknown() }).safeParse(answer).data?.counts, { proven: 1 }))
     return own;
-  throw new Error(`Backfill answered ${response.status} ${JSON.stringify(answer)}:\n${jsonLines(own)}`);
+  throw new Error(`Backfill responded with ${response.status} ${JSON.stringify(answer)}:\n${jsonLines(own)}`);
 }
 
 async function resetNode(project: DemoProject, print: Print): Promise<void> {

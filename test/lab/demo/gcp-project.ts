@@ -10,10 +10,10 @@ import type { DemoCloud, Print } from './scenario';
 const project = 'identity-nonprod';
 const cluster = 'frontend-cluster';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
-/** From RUNNING until a VM's kernel and systemd have come as far as the startup script. */
+/** From RUNNING until the VM has booted and runs the startup script. */
 const bootMs = 2_000;
 
-/** A node of the cluster; what is of the moment is left out. */
+/** A node of the cluster, without its volatile fields. */
 export const node = {
   project,
   zone,
@@ -37,7 +37,7 @@ export interface DemoProject {
   readonly config: string;
   readonly home: CliHome;
   readonly peermasq: DemoCloud['peermasq'];
-  /** Starts a function of dist/gcp; the project closes it. */
+  /** Starts a function of dist/gcp; closed with the project. */
   readonly start: (target: 'nodeJoined' | 'backfill') => Promise<LabFunction>;
   readonly close: () => Promise<void>;
 }
@@ -84,10 +84,10 @@ function configFor({ topology: { node, peer } }: Networks): string {
 `;
 }
 
-/** Both sides, as the write-up had them: everything in the clouds is as it should be. */
+/** Both sides of the write-up, with everything in the clouds correct. */
 function addNetworks({ cloud }: LocalGcp, { topology }: Networks): void {
   const [local, remote] = topology.networks;
-  if (!local || !remote) throw new Error(`${topology.name} has no two networks`);
+  if (!local || !remote) throw new Error(`${topology.name} does not have two networks`);
   cloud.networks.push(
     peeredNetwork(local.name, 'to-backend', remote),
     peeredNetwork(remote.name, 'to-frontend', local),
@@ -118,7 +118,7 @@ const peeredNetwork = (
   },
 });
 
-/** The VM as its own machine: reaches its metadata server, and boots. */
+/** The VM as a machine: reaches its metadata server, and boots. */
 export async function serveMetadata({ lab, networks }: DemoProject, vm: LabVm): Promise<void> {
   await lab.metadataServer(vm, { host: networks.managementAddress, port: 80 });
 }
@@ -130,15 +130,15 @@ export async function boot({ networks }: DemoProject, print: Print): Promise<num
   const finished = await bootGceNode(networks.node, { metadataHost: networks.managementAddress });
   print(
     'boot',
-    finished ? `the startup script ended with ${finished.status}` : 'the node has no startup script',
+    finished ? `the startup script exited with ${finished.status}` : 'the node has no startup script',
   );
   return beganAt;
 }
 
-/** What the functions asked the cloud since it had answered `before` calls, and the routes that they were told. */
+/** The functions' API calls after the first `before`, and the routes they found. */
 export function discovery({ cloud }: DemoProject, before: number): string[] {
   const calls = new Set(cloud.calls.slice(before).map((call) => call.replace('compute.', '')));
-  // The network of the nodes alone: of the other one nobody asked.
+  // Only the nodes' network: the functions do not read the other side.
   const routes = Object.entries(cloud.networks[0]?.routes ?? {});
   return [
     [...calls].join(', '),

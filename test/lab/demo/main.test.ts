@@ -7,15 +7,15 @@ const demo = (lab: string, ...args: string[]) => {
   return spawnSync(process.execPath, argv, { encoding: 'utf8', env: { ...process.env, PEERMASQ_LAB: lab } });
 };
 
-// That it plays its scenarios is what `npm run demo` itself shows.
+// The scenarios themselves are run by `npm run demo`.
 describe('npm run demo', () => {
-  test('answers an unknown option with its usage', () => {
+  test('prints its usage for an unknown option', () => {
     const { status, stdout, stderr } = demo('yes', '--jsn');
     expect({ status, stdout }).toEqual({ status: 2, stdout: '' });
     expect(stderr).toMatch(/'--jsn'[^]*Usage: npm run demo/);
   });
 
-  test('says why it cannot run without namespaces', () => {
+  test('explains why it cannot run without namespaces', () => {
     const { status, stdout, stderr } = demo('no: unshare failed: Operation not permitted');
     expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
     expect(stderr).toMatch(

@@ -32,8 +32,8 @@ async function main(): Promise<number> {
   const lab =
     process.env['PEERMASQ_LAB'] ?? 'no: it was started outside test/lab/enter.mjs; use npm run demo';
   if (lab !== 'yes') {
-    process.stderr.write(`The demo needs network namespaces, and cannot have them here (${lab}).
-Run it as root, or allow users to make namespaces: sysctl -w kernel.unprivileged_userns_clone=1 on Debian,
+    process.stderr.write(`The demo needs network namespaces, which are not available here (${lab}).
+Run it as root, or allow users to create namespaces: sysctl -w kernel.unprivileged_userns_clone=1 on Debian,
 kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu. In a container: --privileged.
 `);
     return 1;

@@ -3,10 +3,10 @@ import { parseReport } from '../../../shared/core/model/report';
 import type { Machine } from '../machine';
 import type { NodeResult } from './scenario';
 
-/** The rules of ours that are in table nat, as iptables-save prints them. */
+/** peermasq's rules in table nat, from iptables-save. */
 export async function installedRules(node: Machine): Promise<string[]> {
   const { status, stdout, stderr } = await node.run(['iptables-save', '-t', 'nat']);
-  if (status !== 0) throw new Error(`iptables-save ended with ${status}: ${stderr}`);
+  if (status !== 0) throw new Error(`iptables-save exited with ${status}: ${stderr}`);
   return stdout.split('\n').filter((line) => line.startsWith('-A') && line.includes('PEERMASQ'));
 }
 
@@ -17,10 +17,7 @@ const provenEntry = z.object({
   report: z.unknown().optional(),
 });
 
-/**
- * What a function logged about the node it proved.
- * @param sentAt when its event was sent: milliseconds since the epoch
- * @throws Error with the whole log when it proved none
+/** The log entry of the proven node. @param sentAt when its event was sent, in milliseconds since the epoch @throws Error with the whole log if none was proven
  */
 export function findProven(
   log: readonly unknown[],
@@ -37,19 +34,19 @@ export function findProven(
 
 const outcomeEntry = z.object({
   message: z.enum(['NodeProven', 'NodePending', 'NodeFailed', 'NodeSkipped']),
-  /** Absent where it is proven. */
+  /** Absent if it is proven. */
   reason: z.string().optional(),
-  /** Absent where it is not looked at again. */
+  /** Absent if it is not retried. */
   retryAfterSeconds: z.number().optional(),
 });
 
-/** What became of a node that a function looked at; undefined when it looked at none. */
+/** The outcome that a function logged for a node; undefined if there is none. */
 export function findOutcome(log: readonly unknown[]): z.output<typeof outcomeEntry> | undefined {
   return log.map((line) => outcomeEntry.safeParse(line)).find(({ success }) => success)?.data;
 }
 
 const needsRebootEntry = z.object({ message: z.literal('NodeNeedsReboot'), reason: z.string() });
 
-/** In which words a function said that a node needs a reboot; undefined when it did not. */
+/** The reason a function logged for a reboot; undefined if none. */
 export const findNeedsReboot = (log: readonly unknown[]): string | undefined =>
   log.map((line) => needsRebootEntry.safeParse(line)).find(({ success }) => success)?.data?.reason;

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { serializeOutput } from './ordered-output';
 
-test('the first turn is shown live, each other when those before it have ended', () => {
+test('the first section is shown live, the others once those before them have finished', () => {
   const shown: string[] = [];
   const openSection = serializeOutput((text) => shown.push(text));
   const [first, second, third] = [openSection(), openSection(), openSection()];

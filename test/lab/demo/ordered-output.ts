@@ -1,13 +1,13 @@
 export type Write = (text: string) => void;
 
-/** The right to be shown after all turns that were taken before. */
+/** A section of output, shown after all earlier ones. */
 export interface OutputSection {
-  /** Shows the text now, or holds it back until the turn has come. */
+  /** Shows the text now, or buffers it until the earlier sections are closed. */
   readonly write: Write;
   readonly end: () => void;
 }
 
-/** Lets texts that arise at the same time be read one after the other, each in the order of the turns taken. */
+/** Orders concurrent output: each section is shown in the order in which it was opened. */
 export function serializeOutput(write: Write): () => OutputSection {
   const open: { readonly held: string[]; hasEnded: boolean }[] = [];
   return () => {

@@ -42,7 +42,7 @@ const scenario = (
   },
 });
 
-/** Of a node on which all is well. */
+/** Of a healthy node. */
 const answers = ([command]: readonly string[]) => {
   const checks = [{ name: 'proof', state: 'ok' }];
   const stdout =
@@ -63,7 +63,7 @@ async function runAll(...scenarios: Scenario[]) {
 }
 
 describeKernel('a replay', undefined, () => {
-  test('that goes well has no faults, tells its story, and makes the document of --json', async () => {
+  test('without errors prints its story, and the JSON document of --json', async () => {
     const once = scenario((networks, times) => (times === 1 ? fix(networks) : Promise.resolve()));
     const { results, errors, text } = await runAll(once);
     expect(errors).toEqual([[]]);
@@ -71,7 +71,7 @@ describeKernel('a replay', undefined, () => {
       /before .* 10\.132\.0\.10 ──▶ vpc-b ✗ dropped\n +10\.193\.0\.3:32191: no connection in 1500 ms/,
     );
     expect(text).toMatch(/the router dropped [1-9] packets? from\s+10\.132\.0\.10/);
-    expect(text).toContain('the request that hung meanwhile is answered too');
+    expect(text).toContain('the hanging request is answered too');
     expect(text).toMatch(
       /applied, proven 7 ms after the event: 1 rule in iptables-nft, 0 stale connections\s+flushed/,
     );
@@ -94,7 +94,7 @@ describeKernel('a replay', undefined, () => {
     });
   });
 
-  test('of a race shows who won', async () => {
+  test('with a boot race shows who won', async () => {
     const raced = (race: Race) => runAll(scenario((networks) => fix(networks), { ...nodeResult, race }));
     const [won, lost] = await Promise.all([
       raced({ metadataSetMs: 2_240, scriptRanMs: 5_000 }),
@@ -107,7 +107,7 @@ describeKernel('a replay', undefined, () => {
     });
   });
 
-  test('of a race that is lost first asks again before it is healed', async () => {
+  test('with a lost race shows the request still hanging before the fix', async () => {
     const late: Scenario = {
       ...scenario(fix),
       open: (networks) =>
@@ -132,7 +132,7 @@ describeKernel('a replay', undefined, () => {
     });
   });
 
-  test('says what went wrong, and the next one is played all the same', async () => {
+  test('that fails prints the error, and the next one still runs', async () => {
     const [failing, rest] = await Promise.all([
       runAll(scenario(() => Promise.reject(new Error('the cloud said no')))),
       runAll(
@@ -147,7 +147,7 @@ describeKernel('a replay', undefined, () => {
     });
     expect(rest.errors).toEqual([
       ['the pod still does not reach 10.193.0.3:32191: no connection in 1500 ms'],
-      ['the same once more changed what iptables-save prints'],
+      ['running it again changed the output of iptables-save'],
     ]);
   });
 });

@@ -5,11 +5,11 @@ import type { DemoCloud, NodeResult, Race, Scenario } from './scenario';
 import { diagram, type Screen } from './screen';
 import { serializeOutput, type Write } from './ordered-output';
 
-/** How a scenario went; it went well when there are no faults. */
+/** The result of a scenario; successful if there are no errors. */
 export interface ScenarioResult {
   readonly scenario: Scenario;
   readonly before: RequestResult;
-  /** What was said of the node when the event came too late, and whether the pod reached the peer then. */
+  /** What the function reported when the event was too late, and whether the pod reached the peer then. */
   readonly late?: { readonly reason: string; readonly reached: boolean };
   readonly nodeResult?: NodeResult;
   readonly after: RequestResult;
@@ -18,14 +18,10 @@ export interface ScenarioResult {
 
 const metadataServer = '169.254.169.254';
 const requestTimeoutMs = 1_500;
-/** The kernel sends the SYN of a hanging connect again after a while that grows with how long it hangs. */
+/** The kernel retransmits the SYN of a hanging connect with growing delays. */
 const recoversWithinMs = 20_000;
 
-/**
- * Plays the scenarios at the same time, and shows them one after the other; a fault in one does not stop the
- * others.
- * @param openScreen makes the screen of one scenario
- * @returns in the order of the scenarios
+/** Runs the scenarios concurrently and shows them one after the other; an error in one does not stop the others. @param openScreen creates the screen of one scenario @returns in the order of the scenarios
  */
 export async function runScenarios(
   scenarios: readonly Scenario[],
@@ -87,7 +83,7 @@ async function runScenario(scenario: Scenario, screen: Screen): Promise<Scenario
   return result;
 }
 
-/** A replay as it goes on. */
+/** A running scenario. */
 type MutableScenarioResult = { -readonly [Key in keyof ScenarioResult]: ScenarioResult[Key] } & {
   readonly errors: string[];
 };
@@ -102,7 +98,7 @@ async function runSteps(
   result.before = await networks.pod.request(requestTimeoutMs);
   await showBefore(networks, result.before, screen);
   if (result.before.reached) {
-    result.errors.push('the pod reached the peer before anything was done');
+    result.errors.push('the pod reached the peer before anything was fixed');
     return;
   }
 
@@ -111,17 +107,17 @@ async function runSteps(
     const { reached } = await networks.pod.request(requestTimeoutMs);
     result.late = { reason, reached };
     screen.bad('too late', reason);
-    if (reached) result.errors.push('the pod reached the peer though the race was lost');
+    if (reached) result.errors.push('the pod reached the peer although the race was lost');
     else screen.bad('', 'the pod still does not reach the peer');
   }
   if (cloud.isExistingNode) {
     const broken = await runDoctor(networks, cloud, screen);
     if (broken !== 'masquerading')
-      result.errors.push(`doctor calls ${broken ?? 'nothing'} broken, not masquerading`);
+      result.errors.push(`doctor reports ${broken ?? 'nothing'} as broken, not masquerading`);
     if (!(await runPlan(cloud, screen)))
-      result.errors.push('plan shows no change, though the node has no rules');
+      result.errors.push('plan shows no change, although the node has no rules');
   }
-  // A pod that hangs goes down with its node: where that is restarted there is none to heal.
+  // A restart of the node also ends its pods, so there is no hanging request left.
   const hanging = cloud.sendLateEvent ? undefined : networks.pod.request(120_000);
   result.nodeResult = await cloud.sendEvent(screen.print);
   showNodeResult(
@@ -137,16 +133,15 @@ async function runSteps(
     hanging && withTimeout(recoversWithinMs, hanging),
     isIdempotent(networks, cloud),
   ]);
-  if (healed)
-    screen.print('', `the request that hung meanwhile ${healed.reached ? 'is answered too' : 'still hangs'}`);
-  if (isUnchanged) screen.print('again', 'the same once more changes nothing: iptables-save is identical');
-  else result.errors.push('the same once more changed what iptables-save prints');
+  if (healed) screen.print('', `the hanging request ${healed.reached ? 'is answered too' : 'still hangs'}`);
+  if (isUnchanged) screen.print('again', 'running it again changes nothing: iptables-save is identical');
+  else result.errors.push('running it again changed the output of iptables-save');
   const broken = await runDoctor(networks, cloud, screen);
-  if (broken !== null) result.errors.push(`doctor still calls ${broken} broken`);
+  if (broken !== null) result.errors.push(`doctor still reports ${broken} as broken`);
   if (await runPlan(cloud, screen)) result.errors.push('plan still shows a change');
 }
 
-/** Whether the rules are the same after the same was done once more. */
+/** Whether the rules are unchanged after running it again. */
 async function isIdempotent(networks: Networks, cloud: DemoCloud): Promise<boolean> {
   const rules = await savedRules(networks);
   await cloud.sendEvent(() => undefined);
@@ -165,10 +160,10 @@ async function showBefore(networks: Networks, before: RequestResult, screen: Scr
     '',
     `${address}:${port}: ${before.reason}; the router dropped ${count(sources[pod] ?? 0, 'packet')} from ${pod}`,
   );
-  screen.print('', `(the node itself ${reached ? 'is answered' : 'hangs too'})`);
+  screen.print('', `(from the node itself: ${reached ? 'reached' : 'not reached'})`);
 }
 
-/** Returns what is wrong with the answer. */
+/** Returns the errors of the result. */
 function showAfter({ topology }: Networks, after: RequestResult, screen: Screen): string[] {
   const { node, peer } = topology;
   const { reached, body = '', sourceSeenByPeer = 'nobody', reason } = after;
@@ -220,9 +215,9 @@ async function withTimeout(ms: number, request: Promise<RequestResult>): Promise
   }
 }
 
-/** What iptables-save prints, without the time of day and the counters. */
+/** The output of iptables-save without timestamps and counters. */
 async function savedRules({ node }: Networks): Promise<string> {
   const { status, stdout, stderr } = await node.run(['iptables-save']);
-  if (status !== 0) throw new Error(`iptables-save ended with ${status}: ${stderr}`);
+  if (status !== 0) throw new Error(`iptables-save exited with ${status}: ${stderr}`);
   return stdout.replaceAll(/^#.*\n/gm, '').replaceAll(/ \[\d+:\d+\]$/gm, '');
 }

@@ -9,17 +9,17 @@ export interface Race {
   readonly scriptRanMs: number;
 }
 
-/** What one pass from event to proof did. */
+/** One run from event to proof. */
 export interface NodeResult {
   readonly eventToProvenMs: number;
-  /** The id of the rule set. */
+  /** The rule set's ID. */
   readonly ruleset: string;
-  /** As they are in force on the node. */
+  /** The rules in force on the node. */
   readonly rules: readonly string[];
   readonly discovery: readonly string[];
-  /** The node's own report; absent where the cloud's record told that nothing was to be done. */
+  /** The node's report; absent if the cloud's record was already up to date. */
   readonly proof?: Report;
-  /** Between the function and the node's boot, where there is one. */
+  /** Between the function and the node's boot, if there is one. */
   readonly race?: Race;
 }
 
@@ -31,23 +31,21 @@ export interface Scenario {
   readonly title: string;
   readonly story: string;
   readonly topology: Topology;
-  /** Starts the cloud around the networks: its APIs, and what the node had before the event. */
+  /** Starts the cloud for the networks: its APIs, and the node's state before the event. */
   readonly open: (networks: Networks) => Promise<DemoCloud>;
 }
 
 export interface DemoCloud {
-  /**
-   * Where the race against the boot is to be lost first: sends the event too late.
-   * @returns what the function said of the node
+  /** For a lost race: sends the event too late. @returns what the function reported about the node
    */
   readonly sendLateEvent?: (print: Print) => Promise<string>;
-  /** The node was there before peermasq: people ask `doctor` and `plan` before anything is done. */
+  /** The node existed before peermasq: `doctor` and `plan` run before the fix. */
   readonly isExistingNode?: boolean;
   /** The node's name. */
   readonly node: string;
-  /** The command line, with the credentials and the config that belong here. */
+  /** The command line, with this scenario's credentials and config. */
   readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
-  /** Sends what cures the node, and returns when it has proven its rules. It is called twice. */
+  /** Triggers the fix and returns when the node has proven its rules. Called twice. */
   readonly sendEvent: (print: Print) => Promise<NodeResult>;
   readonly close: () => Promise<void>;
 }

@@ -11,16 +11,16 @@ export const scenarios: readonly Scenario[] = [
     cloud: 'gcp',
     title: 'Google Cloud: two peered VPCs',
     story:
-      'A pod asks a backend in the peered VPC. kubenet masquerades everything but 10.0.0.0/8, and the backend is in there.',
+      'A pod connects to a backend in the peered VPC. kubenet masquerades everything except 10.0.0.0/8, which contains the backend.',
     topology: gcpPeering,
     open: openGcp,
   },
   {
     name: 'aws-peering',
     cloud: 'aws',
-    title: 'AWS: a cluster beside the VPC with the database',
+    title: 'AWS: a cluster peered with the VPC of its database',
     story:
-      'psql asks for a password on the node, and times out in a container. The kubelet masquerades everything but 10.0.0.0/8.',
+      'psql prompts for a password on the node, but times out in a container. The kubelet masquerades everything except 10.0.0.0/8.',
     topology: awsPeering,
     open: openAws,
   },
@@ -29,20 +29,20 @@ export const scenarios: readonly Scenario[] = [
     cloud: 'aws',
     title: 'AWS to Google Cloud, over a VPN',
     story:
-      'A pod in AWS asks a backend in Google Cloud. The routers of the VPN know the ranges of the VPCs, not those of pods. The node was there before peermasq: doctor names the broken link, plan says what it would get, and a backfill by hand pushes that.',
+      'A pod in AWS connects to a backend in Google Cloud. The VPN routers know the ranges of the VPCs, but not of pods. The node existed before peermasq: doctor names the broken check, plan shows what the node would get, and a manual backfill pushes it.',
     topology: awsGcpVpn,
     open: openAwsManualBackfill,
   },
 ];
 
-/** Those that `--late` plays. */
+/** The scenarios of `--late`. */
 export const lateScenarios: readonly Scenario[] = [
   {
     name: 'gcp-peering-late',
     cloud: 'gcp',
-    title: 'Google Cloud: the event comes after the boot',
+    title: 'Google Cloud: the event arrives after the boot',
     story:
-      'Metadata that is set on a running VM does nothing until it boots. The function says so, and a backfill that may restart nodes heals this one.',
+      'Metadata set on a running VM has no effect until it reboots. The function reports this, and a backfill that may restart nodes fixes the node.',
     topology: gcpPeering,
     open: openGcpLateEvent,
   },

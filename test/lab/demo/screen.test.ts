@@ -38,7 +38,7 @@ describe('a screen', () => {
     return written.join('');
   };
 
-  test('has two columns, and wraps the second', () => {
+  test('has two columns and wraps the second', () => {
     expect(shown(plain, 36)).toBe(
       [
         ...['', '1/3  Title', '  A story.', ''],
@@ -48,7 +48,7 @@ describe('a screen', () => {
     );
   });
 
-  test('is the same text in colour', () => {
+  test('has the same text in colour', () => {
     const coloured = shown(pc.createColors(true), 36);
     expect(coloured).toContain(pc.createColors(true).red('hangs'));
     expect(stripVTControlCharacters(coloured)).toBe(shown(plain, 36));

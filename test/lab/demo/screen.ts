@@ -5,14 +5,14 @@ import type { Write } from './ordered-output';
 
 export type Colours = ReturnType<typeof pc.createColors>;
 
-/** Text in two columns: a label, and what there is to say about it. */
+/** Text in two columns: a label and its value. */
 export interface Screen {
   readonly colours: Colours;
   readonly heading: (title: string, story: string) => void;
   readonly print: (label: string, text: string) => void;
   readonly good: (label: string, text: string) => void;
   readonly bad: (label: string, text: string) => void;
-  /** Text that has its colours already, and is not wrapped. */
+  /** Text that is already coloured and not wrapped. */
   readonly draw: (label: string, text: string) => void;
 }
 
@@ -20,7 +20,7 @@ const labelWidth = 11;
 const widest = 100;
 
 export function openScreen(write: Write, colours: Colours, columns = 0): Screen {
-  // A terminal may not know its width, and say 0.
+  // A terminal may report a width of 0.
   const width = Math.min(columns || widest, widest);
   const row = (label: string, text: string, colour: (line: string) => string) => {
     const [first = '', ...rest] = text.split('\n').flatMap((line) => wrap(line, width - labelWidth - 2));
@@ -60,7 +60,7 @@ function wrap(text: string, width: number): string[] {
   return lines;
 }
 
-/** The way of a packet from the pod to the peer, with its source address on the arrows. */
+/** The path of a packet from the pod to the peer, with its source address on the arrows. */
 export function diagram(topology: Topology, result: RequestResult, colours: Colours): string {
   const { node, peer, links } = topology;
   const [link] = links;

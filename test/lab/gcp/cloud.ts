@@ -5,27 +5,27 @@ import { makeGcpState, type GcpState, type LabVm } from './state';
 
 export interface LocalGcp {
   readonly cloud: GcpState;
-  /** What a process needs in its environment so that the official clients end up here. */
+  /** Environment that makes the official clients use this cloud. */
   readonly env: Readonly<Record<'PEERMASQ_COMPUTE_ENDPOINT' | 'GCE_METADATA_HOST', string>>;
-  /** The metadata server of one VM; the lab closes it. */
+  /** The metadata server of one VM; closed with the lab. */
   metadataServer(vm: LabVm, address?: ListenAddress): Promise<MetadataServer>;
   close(): Promise<void>;
 }
 
-/** Each lab of this process is where the one before was, so that the clients of this process find it. */
+/** Each lab of this process reuses the port of the last one, because the process keeps its clients. */
 const preferredPorts = { api: 0, identity: 0 };
 
 async function startOnPreferredPort<S extends ServerHandle>(
   which: keyof typeof preferredPorts,
   start: (address: ListenAddress) => Promise<S>,
 ): Promise<S> {
-  // Where another lab of this process is still open, its port is taken.
+  // The port is in use if another lab of this process is still open.
   const server = await start({ port: preferredPorts[which] }).catch(() => start({}));
   preferredPorts[which] = Number(server.address.split(':')[1]);
   return server;
 }
 
-/** A Google Cloud on loopback: the Compute API, and the metadata server that a function has. */
+/** A local Google Cloud: the Compute API, and a function's metadata server. */
 export async function startLocalGcp(): Promise<LocalGcp> {
   const cloud = makeGcpState();
   const api = await startOnPreferredPort('api', (address) => startComputeApi(cloud, address));

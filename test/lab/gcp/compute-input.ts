@@ -1,6 +1,6 @@
 import type { MetadataItem } from './state';
 
-/** A refusal, as the API words it. */
+/** An error with the API's wording. */
 export class GcpApiError extends Error {
   constructor(
     readonly status: number,
@@ -35,7 +35,7 @@ const patterns: Readonly<Record<string, RegExp>> = {
 
 const systemQuery = ['alt', '$alt', '$.xgafv', 'prettyPrint', 'key', 'fields'];
 
-/** Compute Engine, "Labeling resources"; of the letters only those of ASCII. */
+/** Compute Engine, "Labeling resources"; ASCII letters only. */
 const labelPatterns = { key: /^[a-z][a-z0-9_-]{0,62}$/, value: /^[a-z0-9_-]{0,63}$/ };
 const maxLabels = 64;
 
@@ -123,7 +123,7 @@ export function readLabels(body: unknown): { labels: Record<string, string>; fin
   return { labels: Object.fromEntries(entries), fingerprint: labelFingerprint };
 }
 
-/** The official client sends the JSON text `""` where a method takes no body. */
+/** The official client sends the JSON text `""` for a method without a body. */
 export function checkNoBody(body: unknown): void {
   if (body !== undefined && body !== '') checkFields(body, []);
 }

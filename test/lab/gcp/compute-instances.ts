@@ -25,7 +25,7 @@ export function instanceMethods(cloud: GcpState, operations: Operations): Method
     query,
     handle: (call) => show(find(call), call),
   });
-  /** By an operation, and not early in an insert. */
+  /** Through an operation, and rejected early in an insert. */
   const change = (name: string, apply: (cloud: GcpState, vm: LabVm, body: unknown) => void): Method => ({
     name: `compute.instances.${name}`,
     verb: 'POST',
@@ -97,7 +97,7 @@ function setLabels(cloud: GcpState, vm: LabVm, body: unknown): void {
   cloud.changes.emit('labels', vm);
 }
 
-/** What the API answers for an instance that is not running is not verified. */
+/** The API's response for an instance that is not running is not verified. */
 function reset(cloud: GcpState, vm: LabVm, body: unknown): void {
   checkNoBody(body);
   checkReady(vm, vm.isReady && vm.status === 'RUNNING');
@@ -106,7 +106,7 @@ function reset(cloud: GcpState, vm: LabVm, body: unknown): void {
   cloud.changes.emit('reset', vm);
 }
 
-/** Where they are not enabled there are none; what the API answers then is not verified. */
+/** Without guest attributes enabled there are none; the API's response then is not verified. */
 function guestAttributes(cloud: GcpState, vm: LabVm, queryPath: string): unknown {
   if (cloud.projects[vm.project]?.isGuestAttributesPolicyOn) {
     const constraint = 'constraints/compute.disableGuestAttributesAccess';

@@ -7,14 +7,14 @@ export interface MethodCall {
   readonly body: unknown;
 }
 
-/** One method of the API; its paths and parameters are those of the discovery document. */
+/** One method of the API, with paths and parameters from the discovery document. */
 export interface Method {
   readonly name: string;
   readonly verb: 'GET' | 'POST';
-  /** `{name}` stands for one segment. */
+  /** `{name}` matches one segment. */
   readonly path: string;
   readonly query: readonly string[];
-  /** @returns the answer's body; an ApiError that it throws is the answer too */
+  /** @returns the response body; a thrown ApiError is also returned as the response */
   handle(call: MethodCall): unknown;
 }
 
@@ -25,7 +25,7 @@ export function requireProject({ projects }: GcpState, project: string): void {
   if (!projects[project]) throw notFound(`projects/${project}`);
 }
 
-/** What one page holds of a list. */
+/** One page of a list. */
 export function paginate<T>(
   { pageSize }: GcpState,
   all: readonly T[],
@@ -40,10 +40,7 @@ export function paginate<T>(
   return { part: all.slice(start, end), ...(end < all.length ? { nextPageToken: `page-${end}` } : {}) };
 }
 
-/**
- * What a list's filter keeps: those with a value in a field, the one form that the lab knows of those that the API
- * takes.
- * @param valuesOf the values of each field that can be filtered by
+/** Applies a list's filter. Of the API's syntax, the lab supports only a field with a value. @param valuesOf the values of each field that can be filtered
  */
 export function applyFilter<T>(
   all: readonly T[],
@@ -57,11 +54,11 @@ export function applyFilter<T>(
   if (values) return all.filter((one) => values(one).includes(value));
   const known = Object.keys(valuesOf).map((name) => `${name} = "…"`);
   throw invalid(
-    `Invalid value for field 'filter': '${filter}'. The lab knows ${known.join(', ') || 'none'}.`,
+    `Invalid value for field 'filter': '${filter}'. The lab supports ${known.join(', ') || 'none'}.`,
   );
 }
 
-/** Every scope is named, on every page; one without resources carries a warning instead. */
+/** Every page lists every scope; a scope without resources has a warning. */
 export function listAggregated<T extends { readonly project: string }>(
   cloud: GcpState,
   { params, query }: MethodCall,

@@ -13,12 +13,10 @@ interface Operation {
   readonly ends: number;
 }
 
-/** The operations of zones. */
+/** Zone operations. */
 export interface Operations {
   readonly methods: readonly Method[];
-  /**
-   * Makes a change by an operation. A request id that came before gets the operation of then, and changes
-   * nothing. @param change throws what refuses it
+  /** Applies a change through an operation. A repeated request ID returns the earlier operation and changes nothing. @param change throws to reject it
    */
   start(call: MethodCall, type: string, vm: LabVm, change: () => void): unknown;
 }
@@ -37,11 +35,11 @@ export function makeOperations(cloud: GcpState): Operations {
     throw notFound(`projects/${project}/zones/${zone}/operations/${name}`);
   }
 
-  /** The real one too gives up waiting after some time, and answers with the state as it is. */
+  /** Like the real API, returns the current state after some time, even if the operation is still running. */
   async function wait(call: MethodCall): Promise<unknown> {
     const operation = find(call);
     const until = Math.min(operation.ends, Date.now() + cloud.maxOperationWaitMs);
-    // A timer counts by another clock, and may end a millisecond early by this one.
+    // Timers use another clock and may fire a millisecond early.
     for (let left = until - Date.now(); left > 0; left = until - Date.now()) await pause(left);
     return resource(cloud, operation);
   }

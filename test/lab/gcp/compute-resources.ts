@@ -14,14 +14,14 @@ import {
   type LabVm,
 } from './state';
 
-/** Changes with every change of the metadata or labels, as the API's does. */
+/** Changes with every change of the metadata or labels. */
 export const fingerprintOf = (content: readonly MetadataItem[] | Readonly<Record<string, string>>): string =>
   createHash('sha256').update(JSON.stringify(content)).digest('base64url').slice(0, 11) + '=';
 
 export const pathOf = ({ project, zone, name }: LabVm): string =>
   `projects/${project}/zones/${zone}/instances/${name}`;
 
-/** The key with its value; nothing when there is none, as the API leaves out what it does not have. */
+/** The field, or nothing if empty: the API omits empty fields. */
 const optional = (key: string, value: unknown) => (value === undefined ? {} : { [key]: value });
 
 export function vmResource(vm: LabVm): unknown {

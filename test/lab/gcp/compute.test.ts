@@ -34,12 +34,12 @@ const fingerprint = async () => {
   return z.object({ metadata: z.object({ fingerprint: z.string() }) }).parse(answer).metadata.fingerprint;
 };
 
-describe('the local Compute API refuses as the real one does', () => {
+describe('the local Compute API rejects what the real one rejects', () => {
   test.each<[string, Given, number, string]>([
     ['a call without a token', { path: 'VM', token: '' }, 401, 'required'],
     ['an unknown method', { path: 'VM/attachDisk', body: {} }, 400, 'badRequest'],
     ['an unknown parameter', { path: 'VM?fingerprint=x' }, 400, 'badRequest'],
-    ['an id that cannot be one', { path: 'projects/p/zones/z/instances/0x17' }, 400, 'invalid'],
+    ['an invalid id', { path: 'projects/p/zones/z/instances/0x17' }, 400, 'invalid'],
     ['another project', { path: 'projects/elsewhere/aggregated/instances' }, 404, 'notFound'],
     ['another zone', { path: 'projects/identity-nonprod/zones/us-east1-b/instances/17' }, 404, 'notFound'],
     [
@@ -69,12 +69,7 @@ describe('the local Compute API refuses as the real one does', () => {
       400,
       'invalid',
     ],
-    [
-      'a request id that is none',
-      { path: 'VM/setMetadata?requestId=1', body: { items: [] } },
-      400,
-      'invalid',
-    ],
+    ['an invalid request id', { path: 'VM/setMetadata?requestId=1', body: { items: [] } }, 400, 'invalid'],
     ['no label fingerprint', { path: 'VM/setLabels', body: { labels: {} } }, 412, 'conditionNotMet'],
     [
       'a stale label fingerprint',
@@ -83,10 +78,10 @@ describe('the local Compute API refuses as the real one does', () => {
       'conditionNotMet',
     ],
     ['no labels', { path: 'VM/setLabels', body: { labelFingerprint: 'x=' } }, 400, 'invalid'],
-    ['a label key that is none', { path: 'VM/setLabels', body: { labels: { 'a:b': '' } } }, 400, 'invalid'],
-    ['a label value that is none', { path: 'VM/setLabels', body: { labels: { a: 'A' } } }, 400, 'invalid'],
+    ['an invalid label key', { path: 'VM/setLabels', body: { labels: { 'a:b': '' } } }, 400, 'invalid'],
+    ['an invalid label value', { path: 'VM/setLabels', body: { labels: { a: 'A' } } }, 400, 'invalid'],
     [
-      'more labels than 64',
+      'more than 64 labels',
       {
         path: 'VM/setLabels',
         body: { labels: Object.fromEntries([...Array(65).keys()].map((n) => [`a${n}`, ''])) },
@@ -96,29 +91,24 @@ describe('the local Compute API refuses as the real one does', () => {
     ],
     ['a reset with a body', { path: 'VM/reset', body: { force: true } }, 400, 'badRequest'],
     [
-      'an operation that there is not',
+      'an unknown operation',
       { path: 'projects/identity-nonprod/zones/europe-west1-c/operations/operation-1' },
       404,
       'notFound',
     ],
     [
-      'a filter that the lab does not know',
+      'an unsupported filter',
       { path: 'projects/identity-nonprod/global/routes?filter=network%20eq%20vpc-b' },
       400,
       'invalid',
     ],
     [
-      'a router that there is not',
+      'an unknown router',
       { path: 'projects/identity-nonprod/regions/europe-west1/routers/r1/getRouterStatus' },
       404,
       'notFound',
     ],
-    [
-      'guest attributes that are not there',
-      { path: 'VM/getGuestAttributes?queryPath=peermasq/' },
-      404,
-      'notFound',
-    ],
+    ['missing guest attributes', { path: 'VM/getGuestAttributes?queryPath=peermasq/' }, 404, 'notFound'],
   ])('%s', async (_, given, status, reason) => {
     expect(await call(given)).toEqual({
       status,
@@ -133,7 +123,7 @@ describe('the local Compute API refuses as the real one does', () => {
     expect(vm.metadata).toEqual([{ key: 'there', value: 'before' }]);
   });
 
-  test('and what is right, it does, by an operation that takes its time', async () => {
+  test('a valid change is applied by an operation that takes time', async () => {
     const body = { items: [{ key: 'there', value: 'after' }], fingerprint: await fingerprint() };
     const { answer } = await call({ path: 'VM/setMetadata', body });
     expect(answer).toMatchObject({ status: 'RUNNING' });
@@ -144,7 +134,7 @@ describe('the local Compute API refuses as the real one does', () => {
     expect(await fingerprint()).not.toBe(body.fingerprint);
   });
 
-  test('a wait for what takes longer than it may ends, and says that it still runs', async () => {
+  test('waiting for a slow operation returns while it is still running', async () => {
     const { operationMs, maxOperationWaitMs } = lab.cloud;
     Object.assign(lab.cloud, { operationMs: 60_000, maxOperationWaitMs: 5 });
     const { answer } = await call({ path: 'VM/reset', body: {} });
@@ -157,7 +147,7 @@ describe('the local Compute API refuses as the real one does', () => {
 const operationOf = (answer: unknown) => z.object({ name: z.string() }).parse(answer).name;
 const at = (name: string) => `projects/${vm.project}/zones/${vm.zone}/operations/${name}`;
 
-test('the same request id gets the same operation, and changes nothing again', async () => {
+test('a repeated request id returns the same operation and changes nothing', async () => {
   const requestId = 'd9b1c9a4-1f0a-4c3e-9d55-0a5a2c1f7e10';
   const path = `VM/setMetadata?requestId=${requestId}`;
   const items = [{ key: 'there', value: 'once' }];
@@ -167,7 +157,7 @@ test('the same request id gets the same operation, and changes nothing again', a
   expect(vm.metadata).toEqual(items);
 });
 
-test('labels are set with the fingerprint of those that are there', async () => {
+test('labels are set with the current fingerprint', async () => {
   const fingerprintOfLabels = async () => {
     const { answer } = await call({ path: 'VM' });
     return z.object({ labelFingerprint: z.string() }).parse(answer).labelFingerprint;
@@ -183,7 +173,7 @@ describe('a reset', () => {
   const reset = () => call({ path: 'VM/reset', body: {} });
   const long = '2026-11-21T10:00:00.000Z';
 
-  test('boots a VM that runs, and says since when it runs', async () => {
+  test('boots a running VM and updates its start time', async () => {
     const resets: LabVm[] = [];
     lab.cloud.changes.on('reset', (which: LabVm) => resets.push(which));
     vm.lastStartTimestamp = long;
@@ -196,14 +186,14 @@ describe('a reset', () => {
     expect(Date.parse(vm.lastStartTimestamp)).toBeGreaterThan(Date.parse(long));
   });
 
-  test('leaves the time of the start where the cloud is told so', async () => {
+  test('keeps the start time if configured', async () => {
     lab.cloud.keepsStartOnReset = true;
     vm.lastStartTimestamp = long;
     await reset();
     expect(vm.lastStartTimestamp).toBe(long);
   });
 
-  test('is refused where nothing runs', async () => {
+  test('is rejected if the VM is not running', async () => {
     vm.status = 'TERMINATED';
     expect(await reset()).toMatchObject({
       status: 400,
@@ -221,7 +211,7 @@ describe('guest attributes', () => {
     [{ 'enable-guest-attributes': 'TRUE' }, {}, 200],
     [{}, { 'enable-guest-attributes': 'true' }, 200],
     [{ 'enable-guest-attributes': 'FALSE' }, { 'enable-guest-attributes': 'TRUE' }, 404],
-  ])('with %j of the instance and %j of the project are answered with %d', async (own, common, status) => {
+  ])('with %j on the instance and %j on the project return %d', async (own, common, status) => {
     const items = (given: object) =>
       Object.entries(given as Record<string, string>).map(([key, value]) => ({ key, value }));
     const project = { number: '415104041262', metadata: items(common) };
@@ -241,7 +231,7 @@ describe('guest attributes', () => {
 describe('routes', () => {
   const project = 'identity-nonprod';
 
-  test('are listed of one network, page by page', async () => {
+  test('are listed by network, page by page', async () => {
     lab.cloud.routes.push(
       { project, name: 'a', network: 'vpc-a', destRange: '192.168.1.0/24', nextHopIp: '10.0.0.1' },
       { project, name: 'b', network: 'vpc-b', destRange: '192.168.2.0/24', nextHopVpnTunnel: 'tunnel-b' },
@@ -267,7 +257,7 @@ describe('routes', () => {
     });
   });
 
-  test('that routers learned are told as in force in the region, and as learned by this one', async () => {
+  test('learned by routers are returned both for the region and for the router', async () => {
     const learned = { destRange: '192.168.40.0/24', nextHopVpnTunnel: 'tunnel-b', priority: 100 };
     const dropped = { ...learned, destRange: '192.168.41.0/24', routeStatus: 'DROPPED' as const };
     const router = { project, region: 'europe-west1', name: 'r2', network: 'vpc-b' };
@@ -291,7 +281,7 @@ describe('rate quotas', () => {
     ['compute.instances.setMetadata', 1_500],
     ['compute.instances.aggregatedList', 750],
     ['compute.zoneOperations.wait', 750],
-  ])('%s: %d a minute, full again at the begin of the next', (method, perMinute) => {
+  ])('%s: %d a minute, reset at the start of the next minute', (method, perMinute) => {
     let now = 59_000;
     const rateLimits = makeRateLimits(() => now);
     const taken = () => {
@@ -305,7 +295,7 @@ describe('rate quotas', () => {
     expect(rateLimits.callsOverLimit).toBe(2);
   });
 
-  test('each region has its own; reads of guest attributes are counted among the writes', () => {
+  test('each region has its own quota; reads of guest attributes count as writes', () => {
     const rateLimits = makeRateLimits(() => 0);
     for (let n = 0; n < 1_500; n++)
       rateLimits.take('compute.instances.getGuestAttributes', { ...target, instance: String(n) });
@@ -314,14 +304,14 @@ describe('rate quotas', () => {
     expect(rateLimits.callsOverLimit).toBe(1);
   });
 
-  test('guest attributes of one VM: 10 a minute, and what is beyond is counted', () => {
+  test('guest attributes of one VM: 10 a minute, and calls beyond that are counted', () => {
     const rateLimits = makeRateLimits(() => 0);
     for (let n = 0; n < 12; n++)
       expect(rateLimits.take('compute.instances.getGuestAttributes', target)).toBeUndefined();
     expect(rateLimits.callsOverLimit).toBe(2);
   });
 
-  test('the cloud refuses what is beyond, in the words of the real one', async () => {
+  test('the cloud rejects calls beyond the quota with the real error', async () => {
     const rateLimits = enableRateLimits(lab.cloud);
     const path = `projects/${vm.project}/aggregated/instances`;
     for (let n = 0; n < 2_000; n++)

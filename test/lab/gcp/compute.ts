@@ -15,7 +15,7 @@ interface HttpRequest {
   readonly text: string;
 }
 
-/** The Compute Engine API v1 over HTTP: the methods that peermasq calls, and refusals for all else. */
+/** The Compute Engine API v1 over HTTP: the methods that peermasq calls; everything else is rejected. */
 export async function startComputeApi(cloud: GcpState, address?: ListenAddress): Promise<ServerHandle> {
   const operations = makeOperations(cloud);
   const methods = [

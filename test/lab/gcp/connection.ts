@@ -1,11 +1,11 @@
 import type { GcpState, LabNetwork } from './state';
 
-/** Ways to break what lies between the first network's nodes and the second one's service. */
+/** What can be broken between the first network's nodes and the second network's service. */
 export const misconfigurations = {
   'peering-inactive': (cloud) => {
     const [local, remote] = networkPair(cloud);
     remote.peerings = [];
-    // So it has no routes either.
+    // An inactive peering has no routes.
     for (const network of [local, remote]) {
       network.routes = {};
       for (const peering of network.peerings) peering.state = 'INACTIVE';
@@ -32,6 +32,6 @@ export const misconfigurations = {
 export type Misconfiguration = keyof typeof misconfigurations;
 
 export function networkPair({ networks: [local, remote] }: GcpState): [LabNetwork, LabNetwork] {
-  if (!local || !remote) throw new Error('There are no two networks');
+  if (!local || !remote) throw new Error('The project does not have two networks');
   return [local, remote];
 }

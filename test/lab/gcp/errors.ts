@@ -2,12 +2,12 @@ import { GcpApiError } from './compute-input';
 import type { Method } from './compute-method';
 import type { InjectedErrorKind } from './state';
 
-/** The connection breaks instead of an answer. */
+/** The connection is reset. */
 export class ConnectionReset extends Error {}
-/** There is no answer at all. */
+/** No response. */
 export class NoResponse extends Error {}
 
-/** As the API words it (seen in scylladb/scylla-cluster-tests#7940). */
+/** The API's wording (seen in scylladb/scylla-cluster-tests#7940). */
 export const quotaExceeded = (
   { metric, limit }: { readonly metric: string; readonly limit: string },
   projectNumber = '0',
@@ -38,7 +38,7 @@ export function throwInjectedError(kind: InjectedErrorKind, { name }: Method, pa
   }
 }
 
-/** The resource that a permission is missing for. */
+/** The resource for which a permission is missing. */
 const resourceOf = (pathname: string): string =>
   pathname
     .replace('/compute/v1/', '')

@@ -4,8 +4,7 @@ import type { LabVm } from './state';
 type Event = Record<string, unknown>;
 type Entry = 'first' | 'last';
 
-/**
- * What Eventarc delivers when a VM is inserted: one entry at the begin of the operation and one at its end.
+/** What Eventarc delivers when a VM is inserted: one entry at the start of the operation and one at its end.
  * Shape: googleapis/google-cloudevents, proto/google/events/cloud/audit/v1/data.proto; like test/events/gcp.
  */
 export const insertEvent = ({ project, zone, name, id }: LabVm, entry: Entry): Event =>
@@ -16,7 +15,7 @@ export const insertEvent = ({ project, zone, name, id }: LabVm, entry: Entry): E
     resource: { type: 'gce_instance', labels: { project_id: project, zone, instance_id: id } },
   });
 
-/** What Eventarc delivers when a peering of a network is changed. */
+/** What Eventarc delivers when a network's peering changes. */
 export const peeringEvent = (
   project: string,
   network: string,

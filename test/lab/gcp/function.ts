@@ -9,18 +9,18 @@ import { createInterface } from 'node:readline';
 /** One function of dist/gcp on the real functions-framework. */
 export interface LabFunction {
   readonly url: string;
-  /** The most memory that it had resident until now, in megabytes. */
+  /** Its peak resident memory so far, in megabytes. */
   readonly peakMb: () => number;
-  /** Its log so far: one object for each line of JSON. */
+  /** Its log so far, one object per line of JSON. */
   readonly log: Record<string, unknown>[];
-  /** The first entry that fits, when it is there. */
+  /** The first matching entry, once it is logged. */
   readonly logged: (isIt: (entry: Record<string, unknown>) => boolean) => Promise<Record<string, unknown>>;
   close(): Promise<void>;
 }
 
 const startsWithinMs = 20_000;
 
-/** Starts a function as Cloud Run does: its own process, a port to listen on, settings in the environment. */
+/** Starts a function like Cloud Run: its own process, a port to listen on, settings in the environment. */
 export async function startFunction(
   target: string,
   signatureType: 'cloudevent' | 'http',
@@ -52,7 +52,7 @@ export async function startFunction(
   const failed = Promise.race([once(child, 'exit'), once(timeout, 'abort')]).then(() => {
     throw new Error(`${target} did not start:\n${stderrLines.join('\n')}`);
   });
-  // Once it has started, its end is no longer a fault.
+  // After it has started, its exit is not an error.
   failed.catch(() => undefined);
   await Promise.race([started, failed]).catch(async (error: unknown) => {
     await end(child);
@@ -89,9 +89,7 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/**
- * Delivers a CloudEvent as Eventarc does. Its log is complete when this returns.
- * @returns the HTTP status: anything but 2xx asks for another delivery
+/** Delivers a CloudEvent like Eventarc. The log is complete when this returns. @returns the HTTP status: anything except 2xx means redelivery
  */
 export async function deliverEvent(running: LabFunction, event: Record<string, unknown>): Promise<number> {
   const status = await post(running, event);
@@ -109,7 +107,7 @@ async function post({ url }: LabFunction, event: Record<string, unknown>): Promi
   return response.status;
 }
 
-/** The function writes its lines in order: once it said that it ignored a last event, all others are read. */
+/** The function logs in order: once it has logged that it ignored a final event, all earlier lines have been read. */
 async function waitForCompleteLog(running: LabFunction): Promise<void> {
   const { log, logged } = running;
   const id = randomUUID();

@@ -2,20 +2,20 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { insertEvent } from './events';
 import { makeVm, type GcpState, type LabVm } from './state';
 
-/** Milliseconds, each from the one before; all 0 unless given. */
+/** Milliseconds, each after the previous one; default 0. */
 export interface InsertDelays {
-  /** From the operation's first audit entry until the API knows the instance. */
+  /** From the operation's first audit log entry until the API returns the instance. */
   readonly visibleAfterMs?: number;
-  /** Until writes are no longer answered with resourceNotReady. */
+  /** Until writes are accepted instead of failing with resourceNotReady. */
   readonly readyAfterMs?: number;
   readonly stagingAfterMs?: number;
   readonly runningAfterMs?: number;
 }
 
-/** An insert as it goes on. Its VM is in the cloud when it is visible. */
+/** A running insert. Its VM is in the cloud once visible. */
 export interface Insert {
   readonly vm: LabVm;
-  /** When the first entry of the operation was written: milliseconds since the epoch. */
+  /** When the operation's first entry was written, in milliseconds since the epoch. */
   readonly beganAt: number;
   /** The operation's first entry. */
   readonly first: Record<string, unknown>;
@@ -25,7 +25,7 @@ export interface Insert {
 
 /**
  * Inserts a VM step by step: PROVISIONING, STAGING, RUNNING. The cloud emits `running` with the VM when it boots.
- * @param given of the VM; its status is the insert's to say
+ * @param given fields of the VM, except its status
  */
 export function insertVm(
   cloud: GcpState,

@@ -32,11 +32,11 @@ describe('the local metadata server', () => {
     ['project/project-id', 200, 'identity-nonprod'],
     ['instance/attributes/shape', 404, 'Not Found\n'],
     ['instance/attributes/shape?wait_for_change=true', 404, 'Not Found\n'],
-  ])('answers %s with %s', async (path, status, text) => {
+  ])('responds to %s with %s', async (path, status, text) => {
     expect(await fetchMetadata(path)).toMatchObject({ status, text });
   });
 
-  test('refuses whoever does not say Metadata-Flavor, or comes through a proxy', async () => {
+  test('rejects requests without Metadata-Flavor or through a proxy', async () => {
     const forwarded = { 'Metadata-Flavor': 'Google', 'X-Forwarded-For': '10.0.0.1' };
     expect(await fetchMetadata('instance/id', {})).toMatchObject({ status: 403 });
     expect(await fetchMetadata('instance/id', { headers: forwarded })).toMatchObject({ status: 403 });
@@ -45,7 +45,7 @@ describe('the local metadata server', () => {
   const waiting = (etag: string, seconds: number) =>
     fetchMetadata(`instance/attributes/colour?wait_for_change=true&last_etag=${etag}&timeout_sec=${seconds}`);
 
-  test('waits for a change of this value, and of no other', async () => {
+  test('waits for a change of this value only', async () => {
     const { etag } = await fetchMetadata('instance/attributes/colour');
     const before = server.requests.length;
     const answer = waiting(etag, 10);
@@ -57,13 +57,13 @@ describe('the local metadata server', () => {
     expect(await answer).toMatchObject({ status: 200, text: 'green' });
   });
 
-  test('answers at once whoever has an old value, and with the same when the time is up', async () => {
+  test('responds at once to an old etag, and with the same value on timeout', async () => {
     expect(await waiting('0', 10)).toMatchObject({ text: 'green' });
     const { etag } = await fetchMetadata('instance/attributes/colour');
     expect(await waiting(etag, 0.1)).toMatchObject({ text: 'green', etag });
   });
 
-  test('takes guest attributes where they are enabled', async () => {
+  test('accepts guest attributes if enabled', async () => {
     const path = 'instance/guest-attributes/peermasq/status';
     expect(await put(path, 'proven')).toMatchObject({ status: 403 });
     setMetadata(lab.cloud, vm, 'enable-guest-attributes', 'TRUE');

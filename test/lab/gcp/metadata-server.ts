@@ -5,15 +5,15 @@ import { startHttpServer, type ListenAddress, type ServerHandle } from '../http-
 import { hasGuestAttributes, type GcpState, type MetadataItem, type LabVm } from './state';
 
 export interface MetadataServer extends ServerHandle {
-  /** The next requests for paths that begin so are answered with 503. */
+  /** The next requests for paths with this prefix fail with 503. */
   failNext(times: number, path?: string): void;
-  /** Each request that arrived, in order: `GET instance/attributes/peermasq-ruleset`. */
+  /** Each request, in order: `GET instance/attributes/peermasq-ruleset`. */
   readonly requests: string[];
 }
 
 type MetadataResponse = { readonly status: number; readonly text: string; readonly type?: string };
 
-/** The cloud as one VM sees it, or a function where there is no VM. */
+/** The cloud as seen by one VM, or by a function if there is no VM. */
 interface ServerContext {
   readonly cloud: GcpState;
   readonly vm: LabVm | undefined;
@@ -33,12 +33,10 @@ const etagOf = ({ text }: MetadataResponse): string =>
   createHash('sha256').update(text).digest('hex').slice(0, 16);
 
 const root = '/computeMetadata/v1/';
-/** What a value may hold is not verified; nothing is to need more than this. */
+/** The size limit of a value is not verified; nothing may need more than this. */
 const guestAttributeLimitBytes = 32 * 1024;
 
-/**
- * The metadata server as one VM sees it, at 169.254.169.254 in a cloud. Without a VM it is that of a
- * function: identity only.
+/** The metadata server of one VM, in a cloud at 169.254.169.254. Without a VM it is a function's: identity only.
  */
 export async function startMetadataServer(
   cloud: GcpState,
@@ -147,7 +145,7 @@ function remove({ guestAttributes }: LabVm, key: string): MetadataResponse {
   return ok('');
 }
 
-/** Answers at once when the client does not have the current value, else when it changes or the time is up. */
+/** Responds at once if the client does not have the current value, else on a change or timeout. */
 async function waitForChange(
   context: ServerContext,
   path: string,

@@ -1,6 +1,6 @@
 import { regionOf, type GcpState } from './state';
 
-/** Calls a minute of one project; those of zones and regions for each region. */
+/** Calls a minute per project; for zones and regions, per region. */
 interface QuotaLimit {
   readonly metric: string;
   readonly limit: string;
@@ -9,8 +9,8 @@ interface QuotaLimit {
 
 /**
  * Groups and intervals: cloud.google.com/compute/docs/api-rate-limits as of April 2026, the quotas named
- * "legacy" there, which stay in force. That page has no figures any more: 1,500 for queries and reads is what
- * it said before; the rest is not verified.
+ * "legacy" there, which stay in force. That page no longer has figures: it used to list 1,500 for queries and
+ * reads; the rest is not verified.
  */
 const limits = {
   queries: { metric: 'Queries', limit: 'Queries per minute per region', perMinute: 1_500 },
@@ -69,16 +69,14 @@ export interface CallTarget {
 }
 
 export interface RateLimits {
-  /**
-   * Calls beyond a quota. Also those for guest attributes beyond what one VM allows, which are answered all the
-   * same: what is documented is that attributes may get lost then.
+  /** Calls beyond a quota, including reads of guest attributes beyond a VM's limit. Those still get a response: it is documented only that attributes may be lost.
    */
   readonly callsOverLimit: number;
-  /** Counts a call. @returns the quota that it exceeds */
+  /** Counts a call. @returns the exceeded quota, if any */
   take(method: string, scope: CallTarget): QuotaLimit | undefined;
 }
 
-/** Quotas are full again at the begin of each minute, as documented. @param now milliseconds */
+/** Quotas reset at the start of each minute, as documented. @param now milliseconds */
 export function makeRateLimits(now: () => number = () => Date.now()): RateLimits {
   let minute = 0;
   let callsOverLimit = 0;
@@ -110,7 +108,7 @@ export function makeRateLimits(now: () => number = () => Date.now()): RateLimits
   };
 }
 
-/** From now on the cloud counts calls, and refuses those beyond the default rate quotas. */
+/** From now on the cloud counts calls and rejects those beyond the default rate quotas. */
 export function enableRateLimits(cloud: GcpState): RateLimits {
   return (cloud.rateLimits = makeRateLimits());
 }

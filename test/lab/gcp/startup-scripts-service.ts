@@ -1,18 +1,18 @@
 import type { CommandResult, Machine } from '../machine';
 
 interface BootOptions {
-  /** `HOST:PORT` of the node's metadata server; the real address unless the lab has it elsewhere. */
+  /** `HOST:PORT` of the node's metadata server; by default the real address. */
   readonly metadataHost?: string;
-  /** What the machine has in its environment on top: PEERMASQ_DIR, for one. */
+  /** Additional environment variables, such as PEERMASQ_DIR. */
   readonly env?: Readonly<Record<string, string>>;
   readonly timeoutMs?: number;
 }
 
 /**
  * What google-startup-scripts.service does at boot (GoogleCloudPlatform/guest-agent:
- * google_metadata_script_runner/main.go): the first level that has a startup script or its URL wins, white space
- * before the script goes, and `bash -c FILE` runs it from a new temporary directory.
- * @returns how the script ended; `undefined` when neither level has one
+ * google_metadata_script_runner/main.go): the first level that has a startup script or its URL wins, leading white
+ * space is removed, and `bash -c FILE` runs it from a new temporary directory. @returns the script's result;
+ * `undefined` if neither level has one
  */
 export async function bootGceNode(
   machine: Machine,
@@ -35,7 +35,7 @@ export async function bootGceNode(
   return finished;
 }
 
-/** The script of one level; '' when that level has only a URL, which the lab does not follow. */
+/** The script of one level; '' if that level has only a URL, which the lab does not fetch. */
 async function readStartupScript(
   machine: Machine,
   level: 'instance' | 'project',
@@ -50,6 +50,6 @@ async function readStartupScript(
 
 async function runOrThrow(machine: Machine, argv: readonly string[], stdin?: string): Promise<string> {
   const { status, stdout, stderr } = await machine.run(argv, stdin === undefined ? {} : { stdin });
-  if (status !== 0) throw new Error(`${argv.join(' ')} ended with ${status}: ${stderr}`);
+  if (status !== 0) throw new Error(`${argv.join(' ')} exited with ${status}: ${stderr}`);
   return stdout;
 }

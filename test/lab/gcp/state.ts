@@ -18,14 +18,14 @@ export interface LabVm {
   id: string;
   name: string;
   status: string;
-  /** RFC 3339, as all timestamps here; absent is what the API leaves out. */
+  /** RFC 3339, like all timestamps here; absent fields are omitted by the API. */
   creationTimestamp?: string;
   lastStartTimestamp?: string;
-  /** While false the API answers writes with resourceNotReady, as it does early in an insert. */
+  /** While false, writes fail with resourceNotReady, as early in an insert. */
   isReady: boolean;
   labels: Record<string, string>;
   tags: string[];
-  /** Change it through `setMetadata` below: that wakes the programs that wait for a change. */
+  /** Change it through `setMetadata` below, which wakes waiting programs. */
   metadata: MetadataItem[];
   /** `NAMESPACE/KEY` → value. */
   guestAttributes: Record<string, string>;
@@ -59,11 +59,11 @@ interface LabLayer4Config {
   ports?: string[];
 }
 
-/** A VPC firewall rule, as the API has it. */
+/** A VPC firewall rule in the API's form. */
 export interface LabFirewall {
   project: string;
   name: string;
-  /** The name of a network of the same project. */
+  /** Name of a network in the same project. */
   network: string;
   direction: 'INGRESS' | 'EGRESS';
   priority?: number;
@@ -80,7 +80,7 @@ export interface LabFirewall {
 
 export interface LabFirewallPolicy {
   type: 'HIERARCHY' | 'NETWORK' | 'NETWORK_REGIONAL' | 'SYSTEM_REGIONAL';
-  /** A number where it is hierarchical. */
+  /** A number for a hierarchical policy. */
   name: string;
   shortName?: string;
   priority?: number;
@@ -108,7 +108,7 @@ export interface LabForwardingRule {
   project: string;
   region: string;
   name: string;
-  /** The name of a network of the same project. */
+  /** Name of a network in the same project. */
   network: string;
   IPAddress: string;
   IPProtocol: string;
@@ -122,13 +122,13 @@ export interface LabNetwork {
   project: string;
   name: string;
   internalIpv6Range?: string;
-  /** Of dynamic routes; REGIONAL unless told. */
+  /** Routing mode for dynamic routes; default REGIONAL. */
   routingMode?: 'GLOBAL' | 'REGIONAL';
   peerings: LabPeering[];
   networkFirewallPolicyEnforcementOrder?: 'AFTER_CLASSIC_FIREWALL' | 'BEFORE_CLASSIC_FIREWALL';
-  /** Policies associated with it, or with a folder above it, as `getEffectiveFirewalls` tells them. */
+  /** Policies associated with it or with a folder above it, as returned by `getEffectiveFirewalls`. */
   firewallPolicies?: LabFirewallPolicy[];
-  /** `PEERING/REGION` → what that peering offers there. */
+  /** `PEERING/REGION` → routes that the peering offers there. */
   routes: Record<string, LabPeeringRoute[]>;
 }
 
@@ -136,11 +136,11 @@ export interface LabNetwork {
 export interface LabRoute {
   project: string;
   name: string;
-  /** The name of a network of the same project. */
+  /** Name of a network in the same project. */
   network: string;
   destRange: string;
   priority?: number;
-  /** The route is for instances with one of these network tags; for all when there are none. */
+  /** Network tags of the instances it applies to; all if empty. */
   tags?: string[];
   nextHopGateway?: string;
   nextHopInstance?: string;
@@ -164,11 +164,14 @@ export interface LabRouter {
   project: string;
   region: string;
   name: string;
-  /** The name of a network of the same project. */
+  /** Name of a network in the same project. */
   network: string;
-  /** In force in the router's region: with global dynamic routing also what routers of other regions learned. */
+  /**
+   * In force in the router's region; with global dynamic routing, including routes learned by routers in other
+   * regions.
+   */
   bestRoutes: LabLearnedRoute[];
-  /** The best that this router itself learned, whether in force or not. */
+  /** The best routes that this router learned itself, in force or not. */
   bestRoutesForRouter: LabLearnedRoute[];
 }
 
@@ -176,7 +179,7 @@ export interface LabSubnetwork {
   project: string;
   region: string;
   name: string;
-  /** The name of a network of the same project. */
+  /** Name of a network in the same project. */
   network: string;
   ipCidrRange: string;
   internalIpv6Prefix?: string;
@@ -185,7 +188,7 @@ export interface LabSubnetwork {
 
 export type InjectedErrorKind = 'quota' | 'permission' | 'unavailable' | 'reset' | 'no-response';
 
-/** The next `times` calls of `method` (`compute.instances.get`…) fail; of one project, where it is named. */
+/** The next `times` calls of `method` (`compute.instances.get`…) fail; optionally only for one project. */
 export interface InjectedError {
   method: string;
   project?: string;
@@ -193,7 +196,7 @@ export interface InjectedError {
   times: number;
 }
 
-/** A Google Cloud, as much of it as peermasq uses. Tests edit it; the two servers show it. */
+/** The state of the local Google Cloud, as far as peermasq uses it. Tests edit it; the two servers serve it. */
 export interface GcpState {
   projects: Record<string, { number: string; metadata: MetadataItem[]; isGuestAttributesPolicyOn?: boolean }>;
   vms: LabVm[];
@@ -203,22 +206,22 @@ export interface GcpState {
   routers: LabRouter[];
   firewalls: LabFirewall[];
   forwardingRules: LabForwardingRule[];
-  /** The one access token that the metadata servers give and the API takes. */
+  /** The only access token that the metadata servers issue and the API accepts. */
   token: string;
-  /** How long an operation runs, in milliseconds. */
+  /** Duration of an operation in milliseconds. */
   operationMs: number;
-  /** After this a call that waits for an operation answers all the same. The real one may do so at any time. */
+  /** Milliseconds after which waiting for an operation returns in any case; the real API may return at any time. */
   maxOperationWaitMs: number;
-  /** When set, every operation ends with this error. */
+  /** If set, every operation fails with this error. */
   operationError?: { code: string; message: string };
-  /** The most that one page of a list holds. */
+  /** Maximum page size of a list. */
   pageSize: number;
   injectedErrors: InjectedError[];
   /** Rate quotas; see `limitCalls`. */
   rateLimits?: RateLimits;
-  /** A reset leaves `lastStartTimestamp` as it is. What the real one does is not documented. */
+  /** Whether a reset keeps `lastStartTimestamp`. The real behaviour is not documented. */
   keepsStartOnReset?: boolean;
-  /** Each API call that arrived, in order: `compute.instances.get`. */
+  /** Each API call, in order: `compute.instances.get`. */
   calls: string[];
   /** `change`: of metadata or guest attributes; `labels`, `running`, `reset`: of that VM, which is passed. */
   readonly changes: EventEmitter;
@@ -248,7 +251,7 @@ export function makeGcpState(): GcpState {
 
 let lastId = 4_520_031_799_277_581_759n;
 
-/** Adds a running Debian VM, and its project if it is new. */
+/** Adds a running Debian VM, and its project if new. */
 export function addVm(cloud: GcpState, given: Partial<LabVm> = {}): LabVm {
   const vm = makeVm(given);
   cloud.projects[vm.project] ??= { number: '415104041262', metadata: [] };
@@ -256,7 +259,7 @@ export function addVm(cloud: GcpState, given: Partial<LabVm> = {}): LabVm {
   return vm;
 }
 
-/** A VM that is in no cloud yet. */
+/** A VM that is not in a cloud yet. */
 export function makeVm(given: Partial<LabVm>): LabVm {
   const id = String(++lastId);
   return {
@@ -276,7 +279,7 @@ export function makeVm(given: Partial<LabVm>): LabVm {
   };
 }
 
-/** Sets one key of a VM's metadata, or takes it away, and wakes whoever waits for it. */
+/** Sets or removes one key of a VM's metadata, and wakes waiting programs. */
 export function setMetadata(cloud: GcpState, vm: LabVm, key: string, value: string | undefined): void {
   const others = vm.metadata.filter((item) => item.key !== key);
   vm.metadata = value === undefined ? others : [...others, { key, value }];
@@ -297,7 +300,7 @@ export const networkUrl = (project: string, name: string) =>
 export const subnetworkUrl = (project: string, region: string, name: string) =>
   url(`projects/${project}/regions/${region}/subnetworks/${name}`);
 
-/** The instance's own attribute wins over the project's; any other value than TRUE is off. */
+/** The instance's attribute overrides the project's; any value other than TRUE means disabled. */
 export function hasGuestAttributes(cloud: GcpState, vm: LabVm): boolean {
   const requireProject = cloud.projects[vm.project]?.metadata ?? [];
   const key = 'enable-guest-attributes';

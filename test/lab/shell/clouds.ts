@@ -9,20 +9,20 @@ import { buildNetworks, type Networks } from '../networks';
 import { awsPeering, gcpPeering } from '../topologies';
 import { nodeProgramFile } from '../node-program';
 
-/** A cluster's node, its pod and a peer, in a cloud on loopback. */
+/** A cluster's node, its pod and a peer, in a local cloud. */
 export interface ShellCloud {
   readonly networks: Networks;
   readonly home: CliHome;
-  /** What the command line is told by the environment. */
+  /** Environment of the command line. */
   readonly env: Readonly<Record<string, string>>;
-  /** What the node program is told. */
+  /** Environment of the node program. */
   readonly nodeEnv: Readonly<Record<string, string>>;
   /** The node's id. */
   readonly node: string;
   readonly close: () => Promise<void>;
 }
 
-/** What may be broken between the two, by cloud. */
+/** What can be broken between the two, by cloud. */
 export const misconfigurations = {
   aws: Object.keys(awsMisconfigurations),
   gcp: Object.keys(gcpMisconfigurations),
@@ -58,7 +58,7 @@ async function openAws(broken: string | undefined): Promise<ShellCloud> {
   };
 }
 
-/** The watcher is there before the rules, as a DaemonSet brings it. */
+/** The watcher is installed before the rules, as by the DaemonSet. */
 async function openGcp(broken: string | undefined): Promise<ShellCloud> {
   const networks = await buildNetworks(gcpPeering);
   const project = await openProject(networks);

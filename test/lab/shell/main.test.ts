@@ -9,7 +9,7 @@ const lab = (args: readonly string[], input = '') => {
 };
 
 describeKernel('npm run lab', undefined, () => {
-  test('has a shell read what to do, beside a cloud that the command line finds', () => {
+  test('opens a shell with a local cloud that the command line finds', () => {
     const peermasq = 'node dist/cli/peermasq.mjs';
     const doctor = '--from 10.244.0.10 --node i-00000000000000001 --to 10.0.3.20:5432';
     const commands = [
@@ -25,9 +25,9 @@ describeKernel('npm run lab', undefined, () => {
     );
   });
 
-  test('what it cannot break it says', () => {
+  test('rejects an unknown value of --break', () => {
     const { status, stderr } = lab(['--cloud', 'gcp', '--break', 'peering-pending']);
     expect(status).toBe(2);
-    expect(stderr).toMatch(/^On gcp "peering-pending" cannot be broken[^]*"no-return-route"/);
+    expect(stderr).toMatch(/^invalid value "peering-pending" for --break on gcp[^]*"no-return-route"/);
   });
 });

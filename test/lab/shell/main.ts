@@ -56,9 +56,9 @@ function readOptions(): Options | { error: string } {
       },
     }).values;
     const broken = rest.break;
-    if (cloud !== 'aws' && cloud !== 'gcp') return { error: `There is no cloud ${JSON.stringify(cloud)}` };
+    if (cloud !== 'aws' && cloud !== 'gcp') return { error: `unknown cloud ${JSON.stringify(cloud)}` };
     if (broken !== undefined && !misconfigurations[cloud].includes(broken))
-      return { error: `On ${cloud} ${JSON.stringify(broken)} cannot be broken` };
+      return { error: `invalid value ${JSON.stringify(broken)} for --break on ${cloud}` };
     return { cloud, broken, help };
   } catch (error) {
     return { error: (error as Error).message };
@@ -80,7 +80,7 @@ Pod ${pods.pod} on node ${node} asks for ${name}, ${address}:${port}. Try:
 `;
 }
 
-/** In the repository, where `npx peermasq` is, with the home and the programs of the lab. */
+/** In the repository's root, where `npx peermasq` works, with the lab's home and programs. */
 function shell({ home, env, nodeEnv, networks }: ShellCloud): Promise<number> {
   const { nodeHost, podHost, topology } = networks;
   const bin = join(home.folder, 'bin');

@@ -1,30 +1,30 @@
 # Nodes, networks and functions in one project.
 
 variable "project" {
-  description = "Id of the project."
+  description = "ID of the project."
   type        = string
 }
 
 variable "region" {
-  description = "Where the functions run."
+  description = "Region of the functions."
   type        = string
   default     = "europe-west1"
 }
 
 variable "alarm_email" {
-  description = "Gets a mail when an alert begins and ends."
+  description = "Receives mail when an alert opens and closes."
   type        = string
   default     = ""
 }
 
 variable "seed" {
-  description = "Whether the project's metadata carries the startup script."
+  description = "Whether to put the startup script in the project's metadata."
   type        = bool
   default     = false
 }
 
 variable "invokers" {
-  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com."
+  description = "IAM members who may call the backfill manually, such as group:sre@example.com."
   type        = list(string)
   default     = []
 }
@@ -40,6 +40,6 @@ module "peermasq" {
 }
 
 output "backfill" {
-  description = "Where the backfill takes a POST from those who may call it."
+  description = "URL to which invokers POST backfill requests."
   value       = module.peermasq.backfill
 }

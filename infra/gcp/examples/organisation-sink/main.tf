@@ -1,8 +1,8 @@
-# Functions in a project of their own, nodes and networks in many: one sink of the organisation for each kind of
-# events tells of them all.
+# Functions in their own project, nodes and networks in many: one organisation sink per kind of event covers
+# them all.
 
 variable "project" {
-  description = "Id of the project in which the functions live."
+  description = "ID of the project that runs the functions."
   type        = string
 }
 
@@ -17,7 +17,7 @@ variable "organisation" {
 }
 
 variable "node_projects" {
-  description = "Ids of the projects that have nodes."
+  description = "IDs of the projects that have nodes."
   type        = set(string)
 
   validation {
@@ -27,24 +27,24 @@ variable "node_projects" {
 }
 
 variable "network_projects" {
-  description = "Ids of the projects that own networks of nodes; some may have nodes too."
+  description = "IDs of the projects that own networks of nodes; some may have nodes too."
   type        = set(string)
 }
 
 variable "region" {
-  description = "Where the functions run."
+  description = "Region of the functions."
   type        = string
   default     = "europe-west1"
 }
 
 variable "alarm_email" {
-  description = "Gets a mail when an alert begins and ends."
+  description = "Receives mail when an alert opens and closes."
   type        = string
   default     = ""
 }
 
 variable "invokers" {
-  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com."
+  description = "IAM members who may call the backfill manually, such as group:sre@example.com."
   type        = list(string)
   default     = []
 }
@@ -76,7 +76,7 @@ resource "google_logging_organization_sink" "this" {
 
   org_id           = var.organisation
   name             = "peermasq-prod-${each.key}"
-  description      = "Tells peermasq of ${each.key}."
+  description      = "Sends changes of ${each.key} to peermasq."
   destination      = "pubsub.googleapis.com/${each.value.topic}"
   filter           = each.value.filter
   include_children = true
@@ -91,6 +91,6 @@ resource "google_pubsub_topic_iam_member" "sink" {
 }
 
 output "backfill" {
-  description = "Where the backfill takes a POST from those who may call it."
+  description = "URL to which invokers POST backfill requests."
   value       = module.peermasq.backfill
 }

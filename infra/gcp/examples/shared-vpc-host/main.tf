@@ -1,30 +1,30 @@
-# Nodes and functions in a service project, their network in the host project of a Shared VPC: what changes there
-# comes by log sinks, and the functions may read it.
+# Nodes and functions in a service project, their network in the host project of a Shared VPC: a log sink there sends
+# route changes, and the functions may read the network.
 
 variable "project" {
-  description = "Id of the service project."
+  description = "ID of the service project."
   type        = string
 }
 
 variable "host_project" {
-  description = "Id of the host project."
+  description = "ID of the host project."
   type        = string
 }
 
 variable "region" {
-  description = "Where the functions run."
+  description = "Region of the functions."
   type        = string
   default     = "europe-west1"
 }
 
 variable "alarm_email" {
-  description = "Gets a mail when an alert begins and ends."
+  description = "Receives mail when an alert opens and closes."
   type        = string
   default     = ""
 }
 
 variable "invokers" {
-  description = "Who may call the backfill by hand, as IAM writes members: group:sre@example.com."
+  description = "IAM members who may call the backfill manually, such as group:sre@example.com."
   type        = list(string)
   default     = []
 }
@@ -49,6 +49,6 @@ module "host" {
 }
 
 output "backfill" {
-  description = "Where the backfill takes a POST from those who may call it."
+  description = "URL to which invokers POST backfill requests."
   value       = module.peermasq.backfill
 }

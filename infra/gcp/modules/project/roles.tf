@@ -1,4 +1,4 @@
-# The permissions are those of shared/gcp/client/permissions.ts; a test holds the two together.
+# The permissions are those of shared/gcp/client/permissions.ts; a test compares them.
 locals {
   permissions = {
     nodes = [
@@ -35,7 +35,7 @@ locals {
     restart       = var.has_nodes && var.allow_restart
   } : role if is_needed])
 
-  # Who has a role in the whole project: every function, but for restarts.
+  # Every function has these roles in the whole project, except for restarts.
   grants = merge([
     for role in setsubtract(local.roles, ["node_identity"]) : {
       for function, email in var.functions : "${role} ${function}" => { role = role, email = email }

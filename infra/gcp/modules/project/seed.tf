@@ -1,5 +1,5 @@
-# An instance that boots with these follows its metadata from the start, and cannot lose the race against the
-# function that writes it. An instance with a startup script of its own runs that one instead.
+# An instance that boots with this metadata runs the watcher from the start, so there is no race with the function that
+# writes its rule set. An instance with its own startup script runs that one instead.
 locals {
   seed = var.seed == null ? {} : {
     "enable-guest-attributes" = "TRUE"

@@ -1,5 +1,5 @@
 variable "project" {
-  description = "Id of the project that has nodes or owns networks of nodes."
+  description = "ID of the project that has nodes or owns networks of nodes."
   type        = string
 
   validation {
@@ -9,7 +9,7 @@ variable "project" {
 }
 
 variable "stage" {
-  description = "Which deployment it belongs to, as in the module that has the functions."
+  description = "Name of the deployment, as in the module with the functions."
   type        = string
   default     = "prod"
 
@@ -20,7 +20,7 @@ variable "stage" {
 }
 
 variable "functions" {
-  description = "The service accounts of the functions: the output `identities`."
+  description = "The functions' service accounts: the output `identities`."
   type        = map(string)
 
   validation {
@@ -36,13 +36,13 @@ variable "has_nodes" {
 }
 
 variable "has_networks" {
-  description = "Whether the project owns networks that nodes are in: its own, or as the host of a Shared VPC."
+  description = "Whether the project owns networks of nodes: its own, or as the host of a Shared VPC."
   type        = bool
   default     = true
 }
 
 variable "node_service_accounts" {
-  description = "E-mail addresses of the service accounts that its nodes run as; they belong to the project. Empty: the default one of Compute Engine."
+  description = "E-mail addresses of the service accounts that its nodes run as, in the same project. Empty: Compute Engine's default service account."
   type        = list(string)
   default     = []
 
@@ -53,25 +53,25 @@ variable "node_service_accounts" {
 }
 
 variable "allow_restart" {
-  description = "Whether the backfill may reset nodes. It does only where a cluster in peermasq.yaml has `restart` too."
+  description = "Whether the backfill may reset nodes. It does so only for clusters with `restart` in peermasq.yaml."
   type        = bool
   default     = false
 }
 
 variable "events" {
-  description = "Where log sinks of the project write: the output `events`. Null: nowhere, because a sink of the organisation tells already."
+  description = "Destination of the project's log sinks: the output `events`. Null: no sinks, because an organisation sink covers the project."
   type        = map(object({ topic = string, filter = string }))
   default     = null
 }
 
 variable "seed" {
-  description = "What the metadata of the project carries for instances without a startup script of their own: the output `seed`. Null: nothing."
+  description = "Metadata for instances of the project without their own startup script: the output `seed`. Null: none."
   type        = object({ program = string, startup_script = string })
   default     = null
 }
 
 variable "startup_script" {
-  description = "With `seed`: the startup script that the metadata of the project has so far. It is kept, and run first."
+  description = "With `seed`: the startup script already in the project's metadata. It is kept and runs first."
   type        = string
   default     = ""
 }

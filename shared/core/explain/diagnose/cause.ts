@@ -1,154 +1,165 @@
-import { failedMatches, walk, type Verdict, type Evaluation, type Trace } from '../simulate/walk';
-import type { Backend, BaseChain, Rule, Snapshot } from '../model';
-import type { Cause, Packet } from '../simulate/packet';
-import { removeRuleCommand } from './fix';
-import { nearMisses, formatRuleName } from './trace';
+import type { Cause } from '../explanation';
+import type { Backend, BaseChain, Rule, RuleMatch, Table } from '../model';
+import type { EgressVerdict, Evaluation, Trace } from '../simulate/trace';
+import type { Packet } from '../simulate/packet';
+import { egressOf, walk } from '../simulate/walk';
+import type { Snapshot } from '../snapshot';
+import { masqueradeCommand, removeRuleCommand } from './fix';
+import { describeMismatch, failedMatches, formatRuleName, nearMisses } from './trace';
 
+/** Why the packet leaves as it does. */
 export interface RootCause {
   readonly cause: Cause;
   readonly reason: string;
-  /** The backend that the cure is for; undefined where nothing is to be cured. */
-  readonly backend: Backend | undefined;
-  /** Another cure than a rule. */
-  readonly fix?: string | null;
+  /** The command that makes it leave with the node's address; null if nothing needs fixing. */
+  readonly fix: string | null;
 }
 
-/** The rule set of peermasq: its chain in iptables, its table in nft. */
-export const isPeermasqRule = ({ baseChain, chain }: Pick<Evaluation, 'baseChain' | 'chain'>): boolean =>
-  chain.name === 'PEERMASQ' || baseChain.table.name.endsWith(' peermasq');
+interface TracedPacket {
+  readonly snapshot: Snapshot;
+  readonly packet: Packet;
+  readonly trace: Trace;
+}
 
-/** Chains that a kubelet leaves in table mangle so that others find its backend. */
+export function findRootCause(traced: TracedPacket): RootCause {
+  const egress = egressOf(traced.trace);
+  const dropped = traced.trace.verdicts.find((verdict) => verdict.kind === 'dropped');
+  if (egress.length === 0) {
+    return dropped
+      ? { cause: 'dropped', reason: `Dropped on the node: ${dropped.by}.`, fix: null }
+      : { cause: 'stays-on-node', reason: 'The destination is the node itself.', fix: null };
+  }
+  const rootCause = egressCause(traced, egress);
+  if (!dropped) return rootCause;
+  return { ...rootCause, reason: `${rootCause.reason} It may also be dropped: ${dropped.by}.` };
+}
+
+function egressCause(traced: TracedPacket, egress: readonly EgressVerdict[]): RootCause {
+  const translated = egress.filter(({ translation }) => translation !== undefined);
+  if (translated.length === 0) return notMasqueradedCause(traced);
+  return translated.length < egress.length ? unknownCause(traced) : masqueradedCause(traced, translated);
+}
+
+/** peermasq's own rule set: a chain in iptables, a table in nft. */
+const isPeermasqTable = ({ nft }: Table) => nft?.name === 'peermasq';
+const isPeermasqRule = ({ baseChain, chain }: Evaluation) =>
+  chain.name === 'PEERMASQ' || isPeermasqTable(baseChain.table);
+
+/** A kubelet leaves these chains in table mangle for other programs to find its backend. */
 const kubeletHintChains = ['KUBE-IPTABLES-HINT', 'KUBE-KUBELET-CANARY'];
 
-/** The backend of the node's own rules: the kubelet's, else that with most rules in table nat, if there are any. */
-export function backendOf({ baseChains }: Snapshot): Backend | undefined {
+/** The backend of the node's own rules: the kubelet's, else the one with the most rules in table nat. */
+function nodeBackendOf({ baseChains }: Snapshot): Backend | undefined {
   const kubeletChain = baseChains.find(({ table }) =>
     kubeletHintChains.some((hint) => table.chains.has(hint)),
   );
   if (kubeletChain) return kubeletChain.table.backend;
   const counts = new Map<Backend, number>();
-  const seen = baseChains.filter(({ isNat, unreadable }) => isNat && unreadable === undefined);
-  for (const table of new Set(seen.map((baseChain) => baseChain.table))) {
-    const isNotPeermasq = (rule: Rule) => !rule.text.includes('PEERMASQ');
-    const isPeermasq = table.name.endsWith(' peermasq');
-    const count = isPeermasq
-      ? 0
-      : [...table.chains.values()].flatMap(({ rules }) => rules).filter(isNotPeermasq).length;
+  const readable = baseChains.filter(({ isNat, unreadable }) => isNat && unreadable === undefined);
+  for (const table of new Set(readable.map((baseChain) => baseChain.table))) {
+    const count = countOwnRules(table);
     if (count > 0) counts.set(table.backend, (counts.get(table.backend) ?? 0) + count);
   }
-  return [...counts].sort(([, a], [, b]) => b - a)[0]?.[0];
+  const [most] = [...counts].sort(([, a], [, b]) => b - a);
+  return most?.[0];
 }
 
-/** Where there are no rules to go by: what the dump was printed by. */
-const defaultBackend = ({ backends }: Snapshot): Backend =>
-  (['iptables-nft', 'iptables-legacy', 'nft'] as const).find((one) => backends.has(one)) ?? 'iptables-nft';
-
-export function findRootCause(snapshot: Snapshot, packet: Packet, trace: Trace): RootCause {
-  const { verdicts } = trace;
-  const egress = verdicts.filter((verdict) => verdict.kind === 'egress');
-  const dropped = verdicts.find((verdict) => verdict.kind === 'dropped');
-  if (egress.length === 0) {
-    return dropped
-      ? { cause: 'dropped', reason: `It is dropped on the node: ${dropped.by}.`, backend: undefined }
-      : { cause: 'stays-on-node', reason: 'Its destination is the node itself.', backend: undefined };
-  }
-  const backend = backendOf(snapshot);
-  const translated = egress.filter(({ translation }) => translation !== undefined);
-  const dropWarning = dropped ? ` It may also be dropped: ${dropped.by}.` : '';
-  const rootCause =
-    translated.length === 0
-      ? notMasqueradedCause(snapshot, packet, trace, backend)
-      : translated.length < egress.length
-        ? unknownCause(trace, backend ?? defaultBackend(snapshot))
-        : masqueradedCause(trace, translated, backend);
-  return { ...rootCause, reason: rootCause.reason + dropWarning };
+/** How many of its rules are not peermasq's. */
+function countOwnRules(table: Table): number {
+  if (isPeermasqTable(table)) return 0;
+  const rules = [...table.chains.values()].flatMap((chain) => chain.rules);
+  return rules.filter(({ text }) => !text.includes('PEERMASQ')).length;
 }
 
-function masqueradedCause(
-  { evaluations }: Trace,
-  verdicts: readonly Extract<Verdict, { kind: 'egress' }>[],
-  nodeBackend: Backend | undefined,
-): RootCause {
-  const rules = new Set(verdicts.map(({ translation }) => translation?.by));
-  const by = evaluations.filter(({ rule }) => rules.has(rule));
-  const names = by.map(formatRuleName).join(' or ');
-  const reason = `It is masqueraded by ${names}.`;
-  const isOtherBackend =
+/** Without rules to go by: a backend whose output the dump contains. */
+function backendOf(snapshot: Snapshot): Backend {
+  const { backends } = snapshot;
+  const printed = (['iptables-nft', 'iptables-legacy', 'nft'] as const).find((one) => backends.has(one));
+  return nodeBackendOf(snapshot) ?? printed ?? 'iptables-nft';
+}
+
+const masqueradeFix = ({ snapshot, packet }: TracedPacket, backend = backendOf(snapshot)): string =>
+  masqueradeCommand(snapshot, packet, backend);
+
+function masqueradedCause(traced: TracedPacket, egress: readonly EgressVerdict[]): RootCause {
+  const rules = new Set(egress.map(({ translation }) => translation?.by));
+  const by = traced.trace.evaluations.filter(({ rule }) => rules.has(rule));
+  const reason = `Masqueraded by ${by.map(formatRuleName).join(' or ')}.`;
+  const nodeBackend = nodeBackendOf(traced.snapshot);
+  const isOnlyOtherBackend =
     nodeBackend !== undefined &&
     by.every(
       (evaluation) => isPeermasqRule(evaluation) && evaluation.baseChain.table.backend !== nodeBackend,
     );
-  if (!isOtherBackend) return { cause: 'masqueraded', reason, backend: undefined };
-  const warning = `Only that does it, and the node's own rules are in ${nodeBackend}: kernels before 4.18 listen to one of the two, and what watches ${nodeBackend} does not see it.`;
-  return { cause: 'wrong-backend', reason: `${reason} ${warning}`, backend: nodeBackend };
+  if (!isOnlyOtherBackend) return { cause: 'masqueraded', reason, fix: null };
+  const warning = `No other rule does, and the node's own rules are in ${nodeBackend}: kernels before 4.18 apply only one of the two backends, and programs that watch ${nodeBackend} do not see this rule.`;
+  return { cause: 'wrong-backend', reason: `${reason} ${warning}`, fix: masqueradeFix(traced, nodeBackend) };
 }
 
-function unknownCause({ evaluations }: Trace, backend: Backend): RootCause {
-  const undecided = evaluations.filter(({ matched }) => matched === 'unknown');
-  const unreadable = undecided.find(({ baseChain }) => baseChain.unreadable !== undefined)?.baseChain
-    .unreadable;
-  if (unreadable !== undefined)
-    return { cause: 'unknown', reason: `That depends on ${unreadable}.`, backend: undefined };
-  const [first] = undecided;
-  const reason = first
-    ? `That depends on ${formatRuleName(first)}, which cannot be decided from here${undecided.length > 1 ? `, and on ${undecided.length - 1} more` : ''}.`
-    : 'That depends on the order in which chains of the same priority act, which no dump tells.';
-  return { cause: 'unknown', reason, backend };
+function unknownCause(traced: TracedPacket): RootCause {
+  const undecided = traced.trace.evaluations.filter(({ matched }) => matched === 'unknown');
+  const unreadable = undecided.find(({ baseChain }) => baseChain.unreadable !== undefined);
+  if (unreadable?.baseChain.unreadable !== undefined)
+    return { cause: 'unknown', reason: `Depends on ${unreadable.baseChain.unreadable}.`, fix: null };
+  return { cause: 'unknown', reason: describeUndecided(undecided), fix: masqueradeFix(traced) };
 }
 
-function notMasqueradedCause(
-  snapshot: Snapshot,
-  packet: Packet,
-  trace: Trace,
-  nodeBackend: Backend | undefined,
-): RootCause {
-  const backend = nodeBackend ?? defaultBackend(snapshot);
-  if (packet.isFromNode) {
-    const reason =
-      'It begins on the node, and no rule gives it another source: it leaves with the address that it has.';
-    return { cause: 'no-rule', reason, backend: undefined };
+function describeUndecided([first, ...others]: readonly Evaluation[]): string {
+  if (!first) return 'Depends on the order of chains with the same priority, which a dump does not show.';
+  const more = others.length > 0 ? `, and on ${others.length} more` : '';
+  return `Depends on ${formatRuleName(first)}, which cannot be decided from a dump${more}.`;
+}
+
+function notMasqueradedCause(traced: TracedPacket): RootCause {
+  if (traced.packet.isFromNode) {
+    const reason = 'The node sends it, and no rule changes its source: it leaves with its own address.';
+    return { cause: 'no-rule', reason, fix: null };
   }
   return (
-    findNotrack(snapshot, packet, trace) ??
-    findExemption(trace, backend) ??
-    findShadowing(snapshot, packet, trace, backend) ??
-    findWrongBackend(snapshot, backend) ?? { cause: 'no-rule', reason: describeNoRule(trace), backend }
+    findNotrack(traced) ??
+    findExemption(traced) ??
+    findShadowing(traced) ??
+    findWrongBackend(traced) ?? {
+      cause: 'no-rule',
+      reason: describeNoRule(traced.trace),
+      fix: masqueradeFix(traced),
+    }
   );
 }
 
-/** Rules of type nat never see what conntrack does not: more rules of theirs would cure nothing. */
-function findNotrack(snapshot: Snapshot, packet: Packet, { evaluations }: Trace): RootCause | undefined {
-  const notrackEvaluations = evaluations.filter(
+/** Untracked packets never reach chains of type nat, so no further rule there would help. */
+function findNotrack({ snapshot, packet, trace: { evaluations } }: TracedPacket): RootCause | undefined {
+  const notrack = evaluations.filter(
     ({ rule, matched }) => matched !== false && rule.targets.some(({ kind }) => kind === 'notrack'),
   );
-  const by = notrackEvaluations.find(({ matched }) => matched === true);
+  const by = notrack.find(({ matched }) => matched === true);
   if (!by || evaluations.some(({ baseChain }) => baseChain.isNat)) return undefined;
-  const masquerading = findTranslatingRule(
-    walk(snapshot, packet, new Set(notrackEvaluations.map(({ rule }) => rule))),
-  );
-  const reason = [
-    `${capitalize(formatRuleName(by))} takes it out of conntrack, and nothing untracked is masqueraded: ${by.rule.text}.`,
-    ...(masquerading
-      ? [`Without it, ${formatRuleName(masquerading)} would masquerade: ${masquerading.rule.text}`]
-      : []),
-  ].join(' ');
-  const fix = removeRuleCommand(by, packet.destination.family === 6);
-  return { cause: 'untracked', reason, backend: undefined, fix };
+  const withoutNotrack = walk(snapshot, packet, new Set(notrack.map(({ rule }) => rule)));
+  const masquerading = findTranslatingRule(withoutNotrack);
+  const reason = `Untracked: ${formatRuleName(by)} excludes it from conntrack, without which nothing is masqueraded: ${by.rule.text}.`;
+  return {
+    cause: 'untracked',
+    reason: masquerading ? `${reason} ${wouldMasquerade(masquerading)}` : reason,
+    fix: removeRuleCommand(by, packet.destination.family),
+  };
 }
 
-function findExemption({ evaluations }: Trace, backend: Backend): RootCause | undefined {
-  const evaluation = evaluations.find(
-    (one) => isPeermasqRule(one) && one.matched === true && isTerminal(one),
+const wouldMasquerade = (evaluation: Evaluation): string =>
+  `Without it, ${formatRuleName(evaluation)} would masquerade: ${evaluation.rule.text}`;
+
+function findExemption(traced: TracedPacket): RootCause | undefined {
+  const exemption = traced.trace.evaluations.find(
+    (evaluation) => isPeermasqRule(evaluation) && evaluation.matched === true && isTerminal(evaluation),
   );
-  if (!evaluation) return undefined;
-  const reason = `It is exempt in peermasq's own rule set: ${formatRuleName(evaluation)} returns before any masquerade rule: ${evaluation.rule.text}`;
-  return { cause: 'exempt', reason, backend };
+  if (!exemption) return undefined;
+  const reason = `Exempt in peermasq's own rule set: ${formatRuleName(exemption)} returns before any masquerade rule: ${exemption.rule.text}`;
+  return { cause: 'exempt', reason, fix: masqueradeFix(traced) };
 }
 
 const isTerminal = ({ rule }: Evaluation) =>
   rule.targets.some(({ kind }) => kind === 'return' || kind === 'accept');
 
-/** A gate by mark or state lets only some packets in on purpose: nothing that stands in the way of the others. */
+/** A gate by mark or state lets only some packets in on purpose, and so does not shadow anything. */
 const isGate = ({ rule }: Evaluation) => rule.matches.some(({ kind }) => kind === 'mark' || kind === 'state');
 
 const isBlocking = (evaluation: Evaluation) =>
@@ -158,64 +169,63 @@ const isBlocking = (evaluation: Evaluation) =>
   isTerminal(evaluation) &&
   !isGate(evaluation);
 
-/** More rules in the way, one behind the other, are not looked for. */
+/** With more blocking rules, one after another, no masquerade rule is found. */
 const maxShadowingRules = 8;
 
-/** Takes away what stands in the way, one rule after the other, until the packet is masqueraded. */
-function findShadowing(
-  snapshot: Snapshot,
-  packet: Packet,
-  trace: Trace,
-  backend: Backend,
-): RootCause | undefined {
+/** Ignores the blocking rules, one after another, until the packet is masqueraded. */
+function findShadowing(traced: TracedPacket): RootCause | undefined {
   const ignored = new Set<Rule>();
-  let { evaluations } = trace;
+  let { evaluations } = traced.trace;
   let first: Evaluation | undefined;
   for (let removed = 0; removed < maxShadowingRules; removed++) {
     const blocking = evaluations.find(isBlocking);
     if (!blocking) return undefined;
     first ??= blocking;
     ignored.add(blocking.rule);
-    const other = walk(snapshot, packet, ignored);
-    const masquerading = findTranslatingRule(other);
+    const withoutBlocking = walk(traced.snapshot, traced.packet, ignored);
+    const masquerading = findTranslatingRule(withoutBlocking);
     if (masquerading) {
-      const reason = `${formatRuleName(first)} stands in the way: ${first.rule.text}. Behind it, ${formatRuleName(masquerading)} would masquerade: ${masquerading.rule.text}`;
-      return { cause: 'shadowed', reason: capitalize(reason), backend };
+      const reason = `Shadowed by ${formatRuleName(first)}: ${first.rule.text}. ${wouldMasquerade(masquerading)}`;
+      return { cause: 'shadowed', reason, fix: masqueradeFix(traced) };
     }
-    evaluations = other.evaluations;
+    evaluations = withoutBlocking.evaluations;
   }
   return undefined;
 }
 
-const capitalize = (text: string) => text.charAt(0).toUpperCase() + text.slice(1);
-
-/** The rule that certainly gives the packet another source. */
-function findTranslatingRule({ verdicts, evaluations }: Trace): Evaluation | undefined {
-  const egress = verdicts.filter((verdict) => verdict.kind === 'egress');
+/** A rule that certainly changes the packet's source. */
+function findTranslatingRule(trace: Trace): Evaluation | undefined {
+  const egress = egressOf(trace);
   if (egress.some(({ translation }) => !translation)) return undefined;
-  return evaluations.find(({ rule }) => egress.some(({ translation }) => translation?.by === rule));
+  return trace.evaluations.find(({ rule }) => egress.some(({ translation }) => translation?.by === rule));
 }
 
-function findWrongBackend({ baseChains }: Snapshot, nodeBackend: Backend): RootCause | undefined {
-  const peermasq = baseChains.filter((baseChain) => isPeermasqChain(baseChain));
-  const elsewhere = peermasq.find(({ table }) => table.backend !== nodeBackend);
-  if (!elsewhere || peermasq.some(({ table }) => table.backend === nodeBackend)) return undefined;
-  const reason = `No rule masquerades it, and peermasq's rules are in ${elsewhere.table.backend}, while the node's own are in ${nodeBackend}.`;
-  return { cause: 'wrong-backend', reason, backend: nodeBackend };
+function findWrongBackend(traced: TracedPacket): RootCause | undefined {
+  const nodeBackend = backendOf(traced.snapshot);
+  const peermasqBackends = new Set(
+    traced.snapshot.baseChains.filter(isPeermasqChain).map(({ table }) => table.backend),
+  );
+  const [other] = peermasqBackends;
+  if (other === undefined || peermasqBackends.has(nodeBackend)) return undefined;
+  const reason = `No rule masquerades it. peermasq's rules are in ${other}, but the node's own are in ${nodeBackend}.`;
+  return { cause: 'wrong-backend', reason, fix: masqueradeFix(traced) };
 }
 
 const isPeermasqChain = ({ table, isNat }: BaseChain) =>
-  isNat && (table.chains.has('PEERMASQ') || table.name.endsWith(' peermasq'));
+  isNat && (table.chains.has('PEERMASQ') || isPeermasqTable(table));
 
 function describeNoRule({ evaluations }: Trace): string {
-  const closest = nearMisses(evaluations)
-    .map((evaluation) => ({ evaluation, matches: failedMatches(evaluation) }))
-    .sort((a, b) => distance(a.matches) - distance(b.matches))[0];
-  if (!closest) return 'No rule of the node masquerades anything on its way.';
-  const excluded = closest.matches.map(({ text }) => text).join(' and ');
-  return `No rule masquerades it. The nearest, ${formatRuleName(closest.evaluation)}, asks for ${excluded}: ${closest.evaluation.rule.text}`;
+  const [closest] = nearMisses(evaluations)
+    .map((evaluation) => ({ evaluation, failed: failedMatches(evaluation) }))
+    .sort((a, b) => distance(a.failed) - distance(b.failed));
+  if (!closest) return 'No rule masquerades it, or anything else on its path.';
+  const { evaluation, failed } = closest;
+  const why = failed.map((match) => describeMismatch(match, evaluation)).join(' and ');
+  return `No rule masquerades it. Closest match: ${formatRuleName(evaluation)}, skipped because ${why}: ${evaluation.rule.text}`;
 }
 
-/** Few reasons are near, and a destination that is left out is the nearest. */
-const distance = (matches: ReturnType<typeof failedMatches>) =>
-  2 * matches.length - (matches.some(({ kind, text }) => kind === 'address' && text.includes('-d')) ? 1 : 0);
+/** Fewer failed matches are closer, and a destination is the closest of all. */
+function distance(failed: readonly RuleMatch[]): number {
+  const isDestination = failed.some((match) => match.kind === 'address' && match.field === 'destination');
+  return 2 * failed.length - (isDestination ? 1 : 0);
+}

@@ -1,54 +1,48 @@
-import type { Backend, Snapshot } from '../model';
+import { toCidr } from '../../model/cidr';
+import { iptablesCommand, type Backend, type Family } from '../model';
+import type { Evaluation } from '../simulate/trace';
 import type { Packet } from '../simulate/packet';
-import type { Evaluation } from '../simulate/walk';
+import type { Snapshot } from '../snapshot';
 
 const identifier = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
 
-/** A command for people, made of parsed addresses only. */
-export function masqueradeCommand(
-  snapshot: Snapshot,
-  { source, destination }: Packet,
-  backend: Backend,
-): string {
-  const isIpv6 = destination.family === 6;
-  if (backend === 'nft') return nftMasqueradeCommand(snapshot, source.text, destination.text, isIpv6);
-  return `${iptablesCommandOf(backend, isIpv6)} -t nat -I POSTROUTING 1 -s ${source.text} -d ${destination.text} -m addrtype ! --dst-type LOCAL -j MASQUERADE`;
+/** A command for people to run. It contains parsed addresses only, no text from the dump. */
+export function masqueradeCommand(snapshot: Snapshot, packet: Packet, backend: Backend): string {
+  const { family } = packet.destination;
+  const source = toCidr(packet.source).text;
+  const destination = toCidr(packet.destination).text;
+  if (backend !== 'nft')
+    return `${iptablesCommand(family, backend)} -t nat -I POSTROUTING 1 -s ${source} -d ${destination} -m addrtype ! --dst-type LOCAL -j MASQUERADE`;
+  const ip = ipFamily(family);
+  const rule = `${ip} saddr ${source} ${ip} daddr ${destination} fib daddr type != local masquerade`;
+  const existing = findNftChain(snapshot, family);
+  if (existing) return `nft insert rule ${existing.table.name} ${existing.chain.name} ${rule}`;
+  const table = `${ip} manual-masquerade`;
+  return `nft 'add table ${table}; add chain ${table} postrouting { type nat hook postrouting priority 99; }; add rule ${table} postrouting ${rule}'`;
 }
 
-/** @returns null where a name would not be safe in a command */
+const ipFamily = (family: Family) => (family === 6 ? 'ip6' : 'ip');
+
+function findNftChain({ baseChains }: Snapshot, family: Family) {
+  return baseChains
+    .filter(({ table, isNat, hook }) => table.backend === 'nft' && isNat && hook === 'postrouting')
+    .find(({ table, chain }) => {
+      const hasFamily = table.nft?.family === ipFamily(family) || table.nft?.family === 'inet';
+      return hasFamily && identifier.test(table.nft.name) && identifier.test(chain.name);
+    });
+}
+
+/** @returns null if a name would not be safe in a command */
 export function removeRuleCommand(
   { baseChain: { table }, chain, rule }: Evaluation,
-  isIpv6: boolean,
+  family: Family,
 ): string | null {
-  const [family = '', name = ''] = table.name.split(' ');
   if (!identifier.test(chain.name)) return null;
-  if (table.backend !== 'nft')
-    return `${iptablesCommandOf(table.backend, isIpv6)} -t ${table.name} -D ${chain.name} ${rule.number}`;
-  if (!identifier.test(name)) return null;
-  const chainSpec = `${family} ${name} ${chain.name}`;
+  if (!table.nft)
+    return `${iptablesCommand(family, table.backend)} -t ${table.name} -D ${chain.name} ${rule.number}`;
+  if (!identifier.test(table.nft.name)) return null;
+  const chainSpec = `${table.name} ${chain.name}`;
   return rule.handle === undefined
     ? `nft -a list chain ${chainSpec}`
     : `nft delete rule ${chainSpec} handle ${rule.handle}`;
-}
-
-const iptablesCommandOf = (backend: Backend, isIpv6: boolean) =>
-  backend.replace('iptables', isIpv6 ? 'ip6tables' : 'iptables');
-
-function nftMasqueradeCommand(
-  { baseChains }: Snapshot,
-  source: string,
-  destination: string,
-  isIpv6: boolean,
-): string {
-  const first = baseChains
-    .filter(({ table, isNat, hook }) => table.backend === 'nft' && isNat && hook === 'postrouting')
-    .find(({ table, chain }) => {
-      const [family = '', name = ''] = table.name.split(' ');
-      const hasFamily = family === (isIpv6 ? 'ip6' : 'ip') || family === 'inet';
-      return hasFamily && identifier.test(name) && identifier.test(chain.name);
-    });
-  const ip = isIpv6 ? 'ip6' : 'ip';
-  const rule = `${ip} saddr ${source} ${ip} daddr ${destination} fib daddr type != local masquerade`;
-  if (first) return `nft insert rule ${first.table.name} ${first.chain.name} ${rule}`;
-  return `nft 'add table ${ip} by-hand; add chain ${ip} by-hand postrouting { type nat hook postrouting priority 99; }; add rule ${ip} by-hand postrouting ${rule}'`;
 }

@@ -1,46 +1,50 @@
-import { evaluateMatch, describeInput } from '../simulate/match';
-import type { Rule, Table } from '../model';
-import type { Step } from '../simulate/packet';
-import { failedMatches, type Evaluation } from '../simulate/walk';
+import type { Step } from '../explanation';
+import { calledChain, type Condition, type Rule, type RuleMatch, type Table, type Ternary } from '../model';
+import { formatAddress, formatRange, fullMask } from '../ranges';
+import type { Evaluation } from '../simulate/trace';
+import { evaluateMatch } from '../simulate/match';
+import type { Packet } from '../simulate/packet';
+import { addressOf, interfaceOf, markOf } from '../simulate/packet-state';
 
-/** A node may have tens of thousands of rules; nobody reads as many steps. */
+/** A node may have tens of thousands of rules. */
 const maxSteps = 200;
 const maxNearMisses = 40;
 
-/** Whether a packet in this rule may get another source: there, or in a chain that it calls. */
-export function canMasquerade(rule: Rule, table: Table, seen = new Set<string>()): boolean {
-  return rule.targets.some((target) => {
-    if (target.kind === 'masquerade' || target.kind === 'snat') return true;
-    if (target.kind !== 'jump' && target.kind !== 'goto') return false;
-    if (seen.has(target.chain)) return false;
-    seen.add(target.chain);
-    return table.chains.get(target.chain)?.rules.some((inner) => canMasquerade(inner, table, seen)) ?? false;
-  });
-}
-
-/** The rules that would have given the packet another source, had they matched. */
-export function nearMisses(evaluations: readonly Evaluation[]): Evaluation[] {
-  const known = new Map<string, boolean>();
-  return evaluations.filter(({ baseChain, rule, matched }) => {
-    if (matched !== false || !baseChain.isNat || baseChain.hook !== 'postrouting') return false;
-    // Of the many rules that call the same chain, one look is enough.
-    const [target] = rule.targets;
-    const called = target?.kind === 'jump' || target?.kind === 'goto' ? target.chain : undefined;
-    if (called === undefined) return canMasquerade(rule, baseChain.table);
-    const key = `${baseChain.table.backend} ${baseChain.table.name} ${called}`;
-    const result = known.get(key) ?? canMasquerade(rule, baseChain.table);
-    known.set(key, result);
-    return result;
-  });
-}
-
-/** What matters of the packet's way: rules that matched or may have, and those that it just missed. */
+/** The steps that matter to a reader: rules that matched or may have, and those that would have masqueraded. */
 export function summarizeTrace(evaluations: readonly Evaluation[]): { path: Step[]; omitted: number } {
   const missed = nearMisses(evaluations);
   const shown = new Set(missed.slice(0, maxNearMisses));
   const relevant = evaluations.filter((evaluation) => evaluation.matched !== false || shown.has(evaluation));
   const path = relevant.slice(0, maxSteps).map(stepOf);
   return { path, omitted: relevant.length + missed.length - shown.size - path.length };
+}
+
+/** The rules that would have changed the packet's source if they had matched. */
+export function nearMisses(evaluations: readonly Evaluation[]): Evaluation[] {
+  const masquerading = new Map<Table, (rule: Rule) => boolean>();
+  return evaluations.filter(({ baseChain: { table, isNat, hook }, rule, matched }) => {
+    if (matched !== false || !isNat || hook !== 'postrouting') return false;
+    const canMasquerade = masquerading.get(table) ?? masqueradeFinder(table);
+    masquerading.set(table, canMasquerade);
+    return canMasquerade(rule);
+  });
+}
+
+/** @returns whether a rule of the table changes the source, itself or in a chain that it calls */
+function masqueradeFinder(table: Table): (rule: Rule) => boolean {
+  const chains = new Map<string, boolean>();
+  const canMasquerade = ({ targets }: Rule): boolean =>
+    targets.some((target) => {
+      if (target.kind === 'masquerade' || target.kind === 'snat') return true;
+      const chain = calledChain(target, table);
+      if (!chain) return false;
+      const known = chains.get(chain.name);
+      if (known !== undefined) return known;
+      const result = chain.rules.some(canMasquerade);
+      chains.set(chain.name, result);
+      return result;
+    });
+  return canMasquerade;
 }
 
 function stepOf(evaluation: Evaluation): Step {
@@ -51,27 +55,106 @@ function stepOf(evaluation: Evaluation): Step {
     chain: chain.name,
     rule: rule.number,
     text: rule.text,
-    result: matched === 'unknown' ? 'unknown' : matched ? 'matched' : 'not-matched',
-    reason: reason(evaluation),
+    result: resultOf(matched),
+    reason: reasonOf(evaluation),
   };
 }
 
-function reason(evaluation: Evaluation): string {
-  const { rule, matched, state, context } = evaluation;
-  const describe = (match: Rule['matches'][number]) =>
-    `${match.text} (${describeInput(match, state, context)})`;
-  if (matched === false) return `does not hold: ${failedMatches(evaluation).map(describe).join(', ')}`;
-  if (matched === true)
-    return rule.matches.length === 0
-      ? 'every packet matches'
-      : `holds: ${rule.matches.map(describe).join(', ')}`;
-  const undecided = rule.matches.filter((match) => evaluateMatch(match, state, context) === 'unknown');
-  return undecided.length === 0
-    ? 'matches in some of the ways that are open'
-    : `not known: ${undecided.map(describe).join(', ')}`;
+function resultOf(matched: Ternary): Step['result'] {
+  if (matched === 'unknown') return 'unknown';
+  return matched ? 'matched' : 'not-matched';
 }
 
-/** `rule 3 of chain POSTROUTING (iptables-nft, table nat)`; peermasq's own table says so by its name. */
-export function formatRuleName({ baseChain, chain, rule }: Evaluation): string {
-  return `rule ${rule.number} of chain ${chain.name} (${baseChain.table.backend}, table ${baseChain.table.name})`;
+function reasonOf(evaluation: Evaluation): string {
+  const { rule, matched } = evaluation;
+  const describe = (matches: readonly RuleMatch[]) =>
+    matches.map((match) => `${match.text} (${describeInput(match, evaluation)})`).join(', ');
+  if (matched === false) return `does not match ${describe(failedMatches(evaluation))}`;
+  if (matched === true)
+    return rule.matches.length === 0 ? 'matches every packet' : `matches ${describe(rule.matches)}`;
+  const undecided = matchesThatAre('unknown', evaluation);
+  return undecided.length === 0
+    ? 'matches in some of the possible cases'
+    : `undecided: ${describe(undecided)}`;
 }
+
+export const failedMatches = (evaluation: Evaluation) => matchesThatAre(false, evaluation);
+
+const matchesThatAre = (result: Ternary, { rule, state, context }: Evaluation) =>
+  rule.matches.filter((match) => evaluateMatch(match, state, context) === result);
+
+/** `POSTROUTING rule 3 (iptables-nft, table nat)` */
+export function formatRuleName({ baseChain: { table }, chain, rule }: Evaluation): string {
+  const position = rule.number === 0 ? `${chain.name} policy` : `${chain.name} rule ${rule.number}`;
+  return `${position} (${table.backend}, table ${table.name})`;
+}
+
+type Described = Pick<Evaluation, 'state' | 'context'>;
+type MatchOf<Kind extends Condition['kind']> = Extract<RuleMatch, { kind: Kind }>;
+
+/** Why a match failed, as the end of a sentence: `the destination is inside 10.0.0.0/8`. */
+export function describeMismatch(match: RuleMatch, described: Described): string {
+  if (match.kind === 'address' && match.ranges.length === 1) return describeAddressMismatch(match);
+  if (match.kind === 'interface') return describeInterfaceMismatch(match);
+  return `${match.text} does not match (${describeInput(match, described)})`;
+}
+
+function describeAddressMismatch({ field, family, ranges, isNegated }: MatchOf<'address'>): string {
+  const subject = `the ${field.replace('-', ' ')}`;
+  const verb = isNegated ? 'is' : 'is not';
+  const relation = ranges.every(({ first, last }) => first === last) ? verb : `${verb} inside`;
+  return `${subject} ${relation} ${ranges.map((range) => formatRange(family, range)).join(' or ')}`;
+}
+
+function describeInterfaceMismatch({ direction, names, isNegated }: MatchOf<'interface'>): string {
+  const interfaces = names.join(' or ');
+  if (direction === 'in')
+    return isNegated ? `it arrives on ${interfaces}` : `it does not arrive on ${interfaces}`;
+  return isNegated ? `it leaves through ${interfaces}` : `it does not leave through ${interfaces}`;
+}
+
+/** The packet's value that a match compares: `destination 10.0.3.20`. */
+function describeInput(match: RuleMatch, { state, context }: Described): string {
+  const { packet, snapshot } = context;
+  switch (match.kind) {
+    case 'address':
+      return `${match.field.replace('-', ' ')} ${formatOptional(addressOf(match.field, state, packet), packet)}`;
+    case 'interface': {
+      const name = interfaceOf(match.direction, state, context);
+      return `interface ${match.direction} ${name === '' ? 'none' : (name ?? 'unknown')}`;
+    }
+    case 'protocol':
+    case 'icmp':
+    case 'tcp-flags':
+      return `protocol ${packet.protocol}`;
+    case 'port':
+      return `ports ${packet.sourcePort ?? 'unknown'} to ${state.destinationPort ?? 'unknown'}`;
+    case 'mark': {
+      const { value, known } = markOf(match.field, state);
+      return `${match.field} mark ${known === fullMask ? `0x${value.toString(16)}` : 'unknown'}`;
+    }
+    case 'addrtype': {
+      const address = formatOptional(addressOf(match.side, state, packet), packet);
+      const isMissing = snapshot.addresses.length === 0;
+      return `${match.side} ${address}${isMissing ? ", and the node's addresses are not in the dump" : ''}`;
+    }
+    case 'set': {
+      if (!snapshot.sets.has(match.name)) return 'the set is not in the dump';
+      if (snapshot.changingSets.has(match.name)) return 'rules change the set as packets pass';
+      const [side = 'destination'] = match.sides;
+      return `${side} ${formatOptional(addressOf(side, state, packet), packet)}`;
+    }
+    case 'state':
+      return 'first packet of a connection';
+    case 'unknown':
+      return match.reason;
+    case 'family':
+      return `IPv${packet.source.family}`;
+    case 'constant':
+    case 'any':
+      return 'its values';
+  }
+}
+
+const formatOptional = (address: bigint | undefined, { source }: Packet) =>
+  address === undefined ? 'unknown' : formatAddress(source.family, address);

@@ -1,40 +1,99 @@
-import { addressBits } from '../address';
-import { type AddressSet, DumpError, type Family } from '../model';
+import { itemAfter } from '../../util/collections';
+import { DumpError, type Family } from '../model';
+import { addressBits, parsePortRange, parseRange, protocolNumber, singleRange } from '../ranges';
+import type { AddressSet, SetEntry, SetEntryPart } from '../snapshot';
 
-interface ParsedSet {
-  readonly name: string;
-  readonly type: string;
-  readonly family: Family;
+/** An ipset as `create` declares it, and the entries that `add` lines have given it so far. */
+interface DeclaredSet {
+  readonly isList: boolean;
+  /** `net`, `port`: what each part of an entry is. */
+  readonly dimensions: readonly string[];
+  readonly family: Family | undefined;
   readonly prefix: number;
-  readonly entries: { text: string; isExcluded: boolean }[];
+  readonly members: string[];
+  readonly entries: SetEntry[];
 }
 
-/** Reads what `ipset save` prints. */
+/** Parses the output of `ipset save`. */
 export class SetParser {
-  private readonly setsByName = new Map<string, ParsedSet>();
+  private readonly setsByName = new Map<string, DeclaredSet>();
 
-  /** Takes `create NAME TYPE …` and `add NAME ENTRY …`. */
-  line(text: string, at: number): void {
+  /** @param text `create NAME TYPE …` or `add NAME ENTRY …` */
+  line(text: string, lineNumber: number): void {
     const [verb, name = '', ...tokens] = text.trim().split(/\s+/);
     if (verb === 'create') {
-      this.setsByName.set(name, parseCreate(name, tokens));
+      this.setsByName.set(name, parseCreate(tokens));
       return;
     }
     const [entry] = tokens;
     const set = this.setsByName.get(name);
     if (!set || entry === undefined)
-      throw new DumpError(at, text, '"add" with a set that "create" names before, and an entry');
-    set.entries.push({ text: entry, isExcluded: tokens.includes('nomatch') });
+      throw new DumpError({
+        line: lineNumber,
+        found: text,
+        expected: '"add" with an entry, after "create" for the same set',
+      });
+    if (set.isList) set.members.push(entry);
+    else set.entries.push(parseEntry(entry, set.dimensions, tokens.includes('nomatch')));
   }
 
   sets(): ReadonlyMap<string, AddressSet> {
-    return this.setsByName;
+    return new Map([...this.setsByName].map(([name, set]) => [name, toAddressSet(set)]));
   }
 }
 
-function parseCreate(name: string, [type = '', ...tokens]: readonly string[]): ParsedSet {
-  const family = tokens[tokens.indexOf('family') + 1] === 'inet6' ? 6 : 4;
-  const netmask = tokens.includes('netmask') ? Number(tokens[tokens.indexOf('netmask') + 1]) : NaN;
-  const prefix = netmask >= 0 && netmask <= addressBits(family) ? netmask : addressBits(family);
-  return { name, type, family, prefix, entries: [] };
+function parseCreate([type = '', ...options]: readonly string[]): DeclaredSet {
+  const family = itemAfter(options, 'family') === 'inet6' ? 6 : 4;
+  const netmask = Number(itemAfter(options, 'netmask') ?? NaN);
+  const [, dimensions = ''] = type.split(':');
+  return {
+    isList: type === 'list:set',
+    dimensions: dimensions.split(','),
+    family: type === 'bitmap:port' ? undefined : family,
+    prefix: netmask >= 0 && netmask <= addressBits(family) ? netmask : addressBits(family),
+    members: [],
+    entries: [],
+  };
+}
+
+function toAddressSet({ isList, dimensions, family, prefix, members, entries }: DeclaredSet): AddressSet {
+  if (isList) return { kind: 'list', members };
+  const hasManyNetworks = dimensions.filter((dimension) => dimension === 'net').length > 1;
+  return { kind: 'entries', family, prefix, dimensions: dimensions.length, hasManyNetworks, entries };
+}
+
+function parseEntry(text: string, dimensions: readonly string[], isExcluded: boolean): SetEntry {
+  const texts = text.split(',');
+  const network = texts.find((part) => part.includes('/'));
+  return {
+    isExcluded,
+    prefix: Number(network?.split('/')[1] ?? 128),
+    parts: dimensions.map((dimension, index) => parsePart(dimension, texts[index] ?? '')),
+  };
+}
+
+function parsePart(dimension: string, text: string): SetEntryPart {
+  switch (dimension) {
+    case 'ip':
+    case 'net': {
+      const parsed = parseRange(text);
+      return parsed ? { kind: 'address', family: parsed.family, range: parsed.range } : { kind: 'unknown' };
+    }
+    case 'port':
+      return parsePortPart(text);
+    case 'iface':
+      // `physdev:` names a bridge port, which no route names.
+      return text.startsWith('physdev:') ? { kind: 'unknown' } : { kind: 'interface', name: text };
+    default:
+      return { kind: 'unknown' };
+  }
+}
+
+/** `443`, `tcp:443` or `icmp:echo-request`. */
+function parsePortPart(text: string): SetEntryPart {
+  const [left = '', right] = text.split(':');
+  if (right === undefined) return { kind: 'port', protocols: undefined, ports: parsePortRange(left) };
+  const number = protocolNumber(left);
+  const protocols = number === undefined ? [] : [singleRange(number)];
+  return { kind: 'port', protocols, ports: parsePortRange(right) };
 }

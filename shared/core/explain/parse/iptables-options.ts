@@ -1,203 +1,206 @@
-import { parseRange } from '../address';
-import type { AddressOf, PortOf, Range, Condition } from '../model';
+import type { Condition, Direction, MarkField, PortField, AddressField, Side } from '../model';
+import { fullMask, parsePortRange, parseRange, protocolNumber, singleRange } from '../ranges';
 
-/** What one option of a match says; undefined where its value cannot be read. */
+/** How one option of a match is parsed; undefined if its value cannot be read. */
 export interface OptionParser {
-  readonly values: number;
-  readonly parse: (values: readonly string[], all: readonly string[]) => Condition | undefined;
+  readonly valueCount: number;
+  /** @param moduleTokens all tokens of the module that the option belongs to */
+  readonly parse: (values: readonly string[], moduleTokens: readonly string[]) => Condition | undefined;
 }
 
-const protocols: Readonly<Record<string, number>> = {
-  ...{ icmp: 1, tcp: 6, udp: 17, dccp: 33, gre: 47, esp: 50, ah: 51, sctp: 132, udplite: 136 },
-  ...{ icmpv6: 58, 'ipv6-icmp': 58, icmp6: 58, igmp: 2, ipip: 4, ipencap: 4, ospf: 89, vrrp: 112 },
+type OptionParsers = Readonly<Record<string, OptionParser>>;
+
+const always: Condition = { kind: 'constant', matched: true };
+
+const singleValue = (
+  parse: (value: string, moduleTokens: readonly string[]) => Condition | undefined,
+): OptionParser => ({
+  valueCount: 1,
+  parse: ([value = ''], moduleTokens) => parse(value, moduleTokens),
+});
+
+/** Options that restrict nothing, or that another option of the module reads. */
+const ignoredValue = singleValue(() => always);
+const ignoredFlag: OptionParser = { valueCount: 0, parse: () => always };
+
+function protocolCondition(name: string): Condition | undefined {
+  if (name === 'all' || name === '0') return always;
+  const number = protocolNumber(name);
+  return number === undefined ? undefined : { kind: 'protocol', ranges: [singleRange(number)] };
+}
+
+function addressCondition(field: AddressField, text: string): Condition | undefined {
+  const parsed = parseRange(text);
+  return parsed && { kind: 'address', field, family: parsed.family, ranges: [parsed.range] };
+}
+
+const addressOption = (field: AddressField) => singleValue((text) => addressCondition(field, text));
+
+const interfaceOption = (direction: Direction) =>
+  singleValue((name) => ({ kind: 'interface', direction, names: [name] }));
+
+const portOption = (field: PortField) =>
+  singleValue((text) => {
+    const ranges = text.split(',').map(parsePortRange);
+    return ranges.every((range) => range !== undefined) ? { kind: 'port', field, ranges } : undefined;
+  });
+
+const sourcePort = portOption('source');
+const destinationPort = portOption('destination');
+
+const ports: OptionParsers = {
+  '--sport': sourcePort,
+  '--source-port': sourcePort,
+  '--sports': sourcePort,
+  '--source-ports': sourcePort,
+  '--dport': destinationPort,
+  '--destination-port': destinationPort,
+  '--dports': destinationPort,
+  '--destination-ports': destinationPort,
+  '--ports': portOption('either'),
 };
 
-export function protocolCondition(name: string): Condition | undefined {
-  if (name === 'all' || name === '0') return { kind: 'constant', matched: true };
-  const number = /^\d{1,3}$/.test(name) ? Number(name) : protocols[name];
-  return number === undefined ? undefined : { kind: 'protocol', ranges: [{ first: number, last: number }] };
-}
-
-export function addressCondition(of: AddressOf, text: string): Condition | undefined {
-  const parse = parseRange(text);
-  return parse && { kind: 'address', of, family: parse.family, ranges: [parse.range] };
-}
-
-/** `80`, `80:90`, and of NAT targets `80-90`. */
-export function parsePortRange(text: string): Range<number> | undefined {
-  const match = /^(\d{0,5})(?:([:-])(\d{0,5}))?$/.exec(text);
-  if (!match || text === '') return undefined;
-  const [, from = '', separator, to = ''] = match;
-  const first = Number(from);
-  const last = separator === undefined ? first : to === '' ? 65535 : Number(to);
-  return first <= last && last <= 65535 ? { first, last } : undefined;
-}
-
-function portCondition(of: PortOf, text: string): Condition | undefined {
-  const ranges = text.split(',').map(parsePortRange);
-  return ranges.every((range) => range !== undefined) ? { kind: 'port', of, ranges } : undefined;
-}
-
-const number = /^(0x[0-9a-f]{1,8}|\d{1,10})$/i;
-
 export function parseUint32(text: string): number | undefined {
-  const value = number.test(text) ? Number(text) : NaN;
-  return value <= 0xffffffff ? value : undefined;
+  const value = /^(0x[0-9a-f]{1,8}|\d{1,10})$/i.test(text) ? Number(text) : NaN;
+  return value <= fullMask ? value : undefined;
 }
 
-/** `0x4000/0x4000`; a mark without mask is the whole mark. */
+/** Parses `0x4000/0x4000`; without a mask all bits count. */
 export function parseMaskedValue(text: string): { value: number; mask: number } | undefined {
-  const [left = '', right = '0xffffffff', ...rest] = text.split('/');
+  const [left = '', right = String(fullMask), ...rest] = text.split('/');
   const value = parseUint32(left);
   const mask = parseUint32(right);
   return value === undefined || mask === undefined || rest.length > 0 ? undefined : { value, mask };
 }
 
-const markOption = (of: 'packet' | 'connection'): Record<string, OptionParser> => ({
-  '--mark': {
-    values: 1,
-    parse: ([text = '']) => {
-      const mark = parseMaskedValue(text);
-      return mark && { kind: 'mark', of, mask: mark.mask, ranges: [{ first: mark.value, last: mark.value }] };
-    },
-  },
-});
+const markOption = (field: MarkField) =>
+  singleValue((text) => {
+    const mark = parseMaskedValue(text);
+    return mark && { kind: 'mark', field, mask: mark.mask, ranges: [singleRange(mark.value)] };
+  });
 
-const singleValue = (
-  parse: (value: string, all: readonly string[]) => Condition | undefined,
-): OptionParser => ({
-  values: 1,
-  parse: ([value = ''], all) => parse(value, all),
-});
-
-const alwaysMatches: OptionParser = { values: 1, parse: () => ({ kind: 'constant', matched: true }) };
-
-const ports: Record<string, OptionParser> = Object.fromEntries(
-  (
-    [
-      [['--sport', '--source-port', '--sports', '--source-ports'], 'source'],
-      [['--dport', '--destination-port', '--dports', '--destination-ports'], 'destination'],
-      [['--ports'], 'either'],
-    ] as const
-  ).flatMap(([names, of]) => names.map((name) => [name, singleValue((text) => portCondition(of, text))])),
-);
-
-function addrtypeOn(of: 'source' | 'destination'): OptionParser {
-  return singleValue((text, all) => ({
+const addrtypeOption = (side: Side) =>
+  singleValue((text, moduleTokens) => ({
     kind: 'addrtype',
-    of,
+    side,
     types: text.split(','),
-    ...(all.includes('--limit-iface-in')
-      ? { on: 'in' }
-      : all.includes('--limit-iface-out')
-        ? { on: 'out' }
-        : {}),
+    limitTo: limitedDirection(moduleTokens),
+    hasSingleType: false,
   }));
+
+function limitedDirection(moduleTokens: readonly string[]): Direction | undefined {
+  if (moduleTokens.includes('--limit-iface-in')) return 'in';
+  return moduleTokens.includes('--limit-iface-out') ? 'out' : undefined;
 }
 
-/** The test of `limit-iface` is part of the types beside it. */
-const flag: OptionParser = { values: 0, parse: () => ({ kind: 'constant', matched: true }) };
+const stateOption = singleValue((text) => ({ kind: 'state', states: text.split(',') }));
 
-const states = (text: string): Condition => ({ kind: 'state', states: text.split(',') });
-
-/** Only a probability of 0 or 1 is known beforehand. */
+/** Other probabilities than 0 and 1 are decided by chance. */
 function probabilityCondition(text: string): Condition | undefined {
   const probability = Number(text);
-  if (probability === 0 || probability === 1) return { kind: 'constant', matched: probability === 1 };
-  return undefined;
+  if (probability !== 0 && probability !== 1) return undefined;
+  return { kind: 'constant', matched: probability === 1 };
 }
 
 function setCondition(values: readonly string[]): Condition | undefined {
   const [name = '', flags = ''] = values;
-  const of = flags.split(',').map((flag) => (({ src: 'source', dst: 'destination' }) as const)[flag]);
-  return of.every((side) => side !== undefined) ? { kind: 'set', name, of } : undefined;
+  const sides = flags.split(',').map((flag) => (({ src: 'source', dst: 'destination' }) as const)[flag]);
+  return sides.every((side) => side !== undefined) ? { kind: 'set', name, sides } : undefined;
 }
 
-const tcpFlags = (text: string): string[] =>
-  text === 'NONE' ? [] : text === 'ALL' ? ['FIN', 'SYN', 'RST', 'PSH', 'ACK', 'URG'] : text.split(',');
-
-const icmpTypes: Readonly<Record<string, string>> = {
-  any: 'any',
-  'echo-request': 'request',
-  ping: 'request',
-};
-
-function icmpCondition(request: number, text: string): Condition | undefined {
-  const name = icmpTypes[text];
-  if (name === 'any' || text === '255') return { kind: 'constant', matched: true };
-  const match = /^(\d{1,3})(?:\/(\d{1,3}))?$/.exec(name === 'request' ? String(request) : text);
-  return match
-    ? { kind: 'icmp', type: Number(match[1]), code: match[2] === undefined ? undefined : Number(match[2]) }
-    : undefined;
+function parseTcpFlags(text: string): string[] {
+  if (text === 'NONE') return [];
+  return (text === 'ALL' ? 'FIN,SYN,RST,PSH,ACK,URG' : text).split(',');
 }
 
-const transport: Record<string, OptionParser> = {
+/** @param echoRequest the type that a ping has in this family */
+const icmpOption = (echoRequest: number) =>
+  singleValue((text) => {
+    if (text === 'any' || text === '255') return always;
+    const isEchoRequest = text === 'echo-request' || text === 'ping';
+    const [, type, code] =
+      /^(\d{1,3})(?:\/(\d{1,3}))?$/.exec(isEchoRequest ? String(echoRequest) : text) ?? [];
+    if (type === undefined) return undefined;
+    return { kind: 'icmp', type: Number(type), code: code === undefined ? undefined : Number(code) };
+  });
+
+const tcp: OptionParsers = {
   ...ports,
   '--tcp-flags': {
-    values: 2,
-    parse: ([mask = '', set = '']) => ({ kind: 'tcp-flags', mask: tcpFlags(mask), set: tcpFlags(set) }),
+    valueCount: 2,
+    parse: ([mask = '', set = '']) => ({
+      kind: 'tcp-flags',
+      mask: parseTcpFlags(mask),
+      set: parseTcpFlags(set),
+    }),
   },
   '--syn': {
-    values: 0,
+    valueCount: 0,
     parse: () => ({ kind: 'tcp-flags', mask: ['FIN', 'SYN', 'RST', 'ACK'], set: ['SYN'] }),
   },
 };
 
-/** The options that are understood, by module. A match with any other is unknown as a whole. */
-export const matchModules: Readonly<Record<string, Readonly<Record<string, OptionParser>>>> = {
-  tcp: transport,
+/** The supported options by module. Any other option makes the whole match unknown. */
+export const matchModules: Readonly<Record<string, OptionParsers>> = {
+  tcp,
   udp: ports,
   sctp: ports,
   udplite: ports,
   dccp: ports,
   multiport: ports,
-  icmp: { '--icmp-type': singleValue((text) => icmpCondition(8, text)) },
-  icmp6: { '--icmpv6-type': singleValue((text) => icmpCondition(128, text)) },
-  icmpv6: { '--icmpv6-type': singleValue((text) => icmpCondition(128, text)) },
-  mark: markOption('packet'),
-  connmark: markOption('connection'),
-  comment: { '--comment': alwaysMatches },
+  icmp: { '--icmp-type': icmpOption(8) },
+  icmp6: { '--icmpv6-type': icmpOption(128) },
+  icmpv6: { '--icmpv6-type': icmpOption(128) },
+  mark: { '--mark': markOption('packet') },
+  connmark: { '--mark': markOption('connection') },
+  comment: { '--comment': ignoredValue },
   addrtype: {
-    '--src-type': addrtypeOn('source'),
-    '--dst-type': addrtypeOn('destination'),
-    '--limit-iface-in': flag,
-    '--limit-iface-out': flag,
+    '--src-type': addrtypeOption('source'),
+    '--dst-type': addrtypeOption('destination'),
+    '--limit-iface-in': ignoredFlag,
+    '--limit-iface-out': ignoredFlag,
   },
-  iprange: {
-    '--src-range': singleValue((text) => addressCondition('source', text)),
-    '--dst-range': singleValue((text) => addressCondition('destination', text)),
-  },
-  set: { '--match-set': { values: 2, parse: setCondition } },
-  state: { '--state': singleValue(states) },
+  iprange: { '--src-range': addressOption('source'), '--dst-range': addressOption('destination') },
+  set: { '--match-set': { valueCount: 2, parse: setCondition } },
+  state: { '--state': stateOption },
   conntrack: {
-    '--ctstate': singleValue(states),
+    '--ctstate': stateOption,
     '--ctproto': singleValue(protocolCondition),
-    '--ctorigsrc': singleValue((text) => addressCondition('original-source', text)),
-    '--ctorigdst': singleValue((text) => addressCondition('original-destination', text)),
-    '--ctorigsrcport': singleValue((text) => portCondition('original-source', text)),
-    '--ctorigdstport': singleValue((text) => portCondition('original-destination', text)),
+    '--ctorigsrc': addressOption('original-source'),
+    '--ctorigdst': addressOption('original-destination'),
+    '--ctorigsrcport': portOption('original-source'),
+    '--ctorigdstport': portOption('original-destination'),
     '--ctdir': singleValue((text) => ({ kind: 'constant', matched: text.toUpperCase() === 'ORIGINAL' })),
   },
   statistic: {
-    '--mode': alwaysMatches,
+    '--mode': ignoredValue,
     '--probability': singleValue(probabilityCondition),
-    '--every': singleValue((text) => (text === '1' ? { kind: 'constant', matched: true } : undefined)),
-    '--packet': alwaysMatches,
+    '--every': singleValue((text) => (text === '1' ? always : undefined)),
+    '--packet': ignoredValue,
   },
 };
 
-/** Options that every rule takes. `-f`: the first packet of a connection is no later fragment. */
-export const generalOptions: Readonly<Record<string, OptionParser>> = {
-  '-s': singleValue((text) => addressCondition('source', text)),
-  '-d': singleValue((text) => addressCondition('destination', text)),
-  '-i': singleValue((text) => ({ kind: 'interface', of: 'in', names: [text] })),
-  '-o': singleValue((text) => ({ kind: 'interface', of: 'out', names: [text] })),
+/** Options that need no module. `-f` never matches: a first packet is not a later fragment. */
+export const generalOptions: OptionParsers = {
+  '-s': addressOption('source'),
+  '-d': addressOption('destination'),
+  '-i': interfaceOption('in'),
+  '-o': interfaceOption('out'),
   '-p': singleValue(protocolCondition),
-  '-f': { values: 0, parse: () => ({ kind: 'constant', matched: false }) },
+  '-f': { valueCount: 0, parse: () => ({ kind: 'constant', matched: false }) },
 };
 
 export const optionAliases: Readonly<Record<string, string>> = {
-  ...{ '--source': '-s', '--src': '-s', '--destination': '-d', '--dst': '-d', '--in-interface': '-i' },
-  ...{ '--out-interface': '-o', '--protocol': '-p', '--proto': '-p', '--fragment': '-f', '--match': '-m' },
-  ...{ '--jump': '-j', '--goto': '-g' },
+  '--source': '-s',
+  '--src': '-s',
+  '--destination': '-d',
+  '--dst': '-d',
+  '--in-interface': '-i',
+  '--out-interface': '-o',
+  '--protocol': '-p',
+  '--proto': '-p',
+  '--fragment': '-f',
+  '--match': '-m',
+  '--jump': '-j',
+  '--goto': '-g',
 };

@@ -1,110 +1,65 @@
-import { parseRange } from '../address';
-import { parseMaskedValue, parseUint32, parsePortRange } from './iptables-options';
-import type { Family, Range, RuleTarget } from '../model';
-
-const value = (tokens: readonly string[], name: string) =>
-  tokens.includes(name) ? tokens[tokens.indexOf(name) + 1] : undefined;
-
-const fullMask = 0xffffffff;
-
-function parseMark(tokens: readonly string[], of: 'packet' | 'connection'): RuleTarget | undefined {
-  const [option = '', text = ''] = tokens;
-  if (option === '--save-mark' || option === '--restore-mark') return parseMarkCopy(tokens);
-  const masked = parseMaskedValue(text);
-  if (tokens.length !== 2 || !masked) return undefined;
-  const { value: bits, mask } = masked;
-  const set = (clear: number, from: number): RuleTarget => ({
-    kind: 'mark',
-    of,
-    clear: clear >>> 0,
-    from,
-    mask: fullMask,
-  });
-  switch (option) {
-    case '--set-xmark':
-      return set(mask, bits);
-    case '--set-mark':
-      return set((mask | bits) >>> 0, bits);
-    case '--and-mark':
-      return set(~bits, 0);
-    case '--or-mark':
-      return set(bits, bits);
-    case '--xor-mark':
-      return set(0, bits);
-    default:
-      return undefined;
-  }
-}
-
-function parseMarkCopy(tokens: readonly string[]): RuleTarget | undefined {
-  const masks = ['--nfmask', '--ctmask'].map((name) =>
-    parseUint32(value(tokens, name) ?? value(tokens, '--mask') ?? '0xffffffff'),
-  );
-  const [nfmask, ctmask] = masks;
-  if (nfmask === undefined || ctmask === undefined) return undefined;
-  return tokens[0] === '--save-mark'
-    ? { kind: 'mark', of: 'connection', clear: ctmask, from: 'packet', mask: nfmask }
-    : { kind: 'mark', of: 'packet', clear: nfmask, from: 'connection', mask: ctmask };
-}
-
-/** `10.0.0.5-10.0.0.7:80-90`, `:80`, `[fd00::1]:80`. */
-function parseNatRange(
-  text: string,
-): { family?: Family; addresses?: Range; ports?: Range<number> } | undefined {
-  const bracketed = /^\[([^\]]+)\](?::([\d-]+))?$/.exec(text);
-  const colon = text.split(':').length > 2 ? -1 : text.indexOf(':');
-  const address = bracketed?.[1] ?? (colon < 0 ? text : text.slice(0, colon));
-  // `:80/8080` of newer versions shifts a range of ports.
-  const portText = bracketed ? bracketed[2] : colon < 0 ? undefined : text.slice(colon + 1).split('/')[0];
-  const ports = portText === undefined ? undefined : parsePortRange(portText);
-  if (portText !== undefined && !ports) return undefined;
-  if (address === '') return ports && { ports };
-  const parsed = address.includes('/') ? undefined : parseRange(address.replaceAll(/[[\]]/g, ''));
-  return parsed && { family: parsed.family, addresses: parsed.range, ...(ports && { ports }) };
-}
-
-function parseSnat(tokens: readonly string[]): RuleTarget | undefined {
-  const texts = tokens.filter((_, index) => tokens[index - 1] === '--to-source');
-  const parsed = texts.map(parseNatRange);
-  const ranges = parsed.map((one) => one?.addresses).filter((range) => range !== undefined);
-  const family = parsed[0]?.family;
-  return family && ranges.length === texts.length ? { kind: 'snat', family, ranges } : undefined;
-}
-
-function parseDnat(tokens: readonly string[]): RuleTarget | undefined {
-  const texts = tokens.filter((_, index) => tokens[index - 1] === '--to-destination');
-  const parsed = texts.map(parseNatRange);
-  const [first] = parsed;
-  if (!first || parsed.some((one) => one === undefined)) return undefined;
-  const ranges = parsed.map((one) => one?.addresses).filter((range) => range !== undefined);
-  return { kind: 'dnat', addresses: ranges.length > 0 ? ranges : undefined, ports: first.ports };
-}
+import { itemAfter } from '../../util/collections';
+import type { Family, MarkField, Range, RuleTarget } from '../model';
+import { fullMask, parsePortRange, parseRange } from '../ranges';
+import { parseMaskedValue, parseUint32 } from './iptables-options';
 
 const nonTerminalTargets = new Set([
-  ...['LOG', 'NFLOG', 'ULOG', 'TRACE', 'AUDIT', 'CLASSIFY', 'TCPMSS', 'DSCP', 'TOS', 'TTL', 'HL', 'ECN'],
-  ...['CHECKSUM', 'SECMARK', 'CONNSECMARK', 'RATEEST', 'IDLETIMER', 'LED', 'TEE', 'TCPOPTSTRIP', 'SET', 'CT'],
+  'LOG',
+  'NFLOG',
+  'ULOG',
+  'TRACE',
+  'AUDIT',
+  'CLASSIFY',
+  'TCPMSS',
+  'DSCP',
+  'TOS',
+  'TTL',
+  'HL',
+  'ECN',
+  'CHECKSUM',
+  'SECMARK',
+  'CONNSECMARK',
+  'RATEEST',
+  'IDLETIMER',
+  'LED',
+  'TEE',
+  'TCPOPTSTRIP',
+  'SET',
+  'CT',
 ]);
 
-/** Not followed: what they do to the packet is unknown. */
+/** Their effect on the packet is not simulated. The last four get here if their options cannot be parsed. */
 const unsupportedTargets = new Set([
-  ...['NETMAP', 'SAME', 'SNPT', 'DNPT', 'CLUSTERIP', 'TPROXY', 'NFQUEUE', 'QUEUE', 'HMARK', 'SYNPROXY'],
-  ...['SNAT', 'DNAT', 'MARK', 'CONNMARK'],
+  'NETMAP',
+  'SAME',
+  'SNPT',
+  'DNPT',
+  'CLUSTERIP',
+  'TPROXY',
+  'NFQUEUE',
+  'QUEUE',
+  'HMARK',
+  'SYNPROXY',
+  'SNAT',
+  'DNAT',
+  'MARK',
+  'CONNMARK',
 ]);
 
 /**
- * @param words what follows `-j NAME`
- * @returns undefined where that is no target: a chain never has arguments, and extensions have them. Nothing in
- *   the list: the packet goes on.
+ * @param options what follows `-j NAME`
+ * @returns no targets if the packet just goes on; undefined if NAME is not a target. Unknown names with options are
+ *   extensions, because a chain never has options.
  */
-export function parseTarget(name: string, tokens: readonly string[]): RuleTarget[] | undefined {
-  const known = parseKnownTarget(name, tokens);
+export function parseTarget(name: string, options: readonly string[]): RuleTarget[] | undefined {
+  const known = parseKnownTarget(name, options);
   if (known) return [known];
   if (nonTerminalTargets.has(name)) return [];
-  const isExtension = /^[A-Z][A-Z0-9]*$/.test(name) && tokens.length > 0;
+  const isExtension = /^[A-Z][A-Z0-9]*$/.test(name) && options.length > 0;
   return unsupportedTargets.has(name) || isExtension ? [{ kind: 'unknown' }] : undefined;
 }
 
-function parseKnownTarget(name: string, tokens: readonly string[]): RuleTarget | undefined {
+function parseKnownTarget(name: string, options: readonly string[]): RuleTarget | undefined {
   switch (name) {
     case 'ACCEPT':
       return { kind: 'accept' };
@@ -118,18 +73,105 @@ function parseKnownTarget(name: string, tokens: readonly string[]): RuleTarget |
     case 'REDIRECT':
       return { kind: 'redirect' };
     case 'SNAT':
-      return parseSnat(tokens);
+      return parseSnat(options);
     case 'DNAT':
-      return parseDnat(tokens);
+      return parseDnat(options);
     case 'MARK':
-      return parseMark(tokens, 'packet');
+      return parseMark(options, 'packet');
     case 'CONNMARK':
-      return parseMark(tokens, 'connection');
+      return parseMark(options, 'connection');
     case 'NOTRACK':
       return { kind: 'notrack' };
     case 'CT':
-      return tokens.includes('--notrack') ? { kind: 'notrack' } : undefined;
+      return options.includes('--notrack') ? { kind: 'notrack' } : undefined;
     default:
       return undefined;
   }
+}
+
+function parseMark(options: readonly string[], field: MarkField): RuleTarget | undefined {
+  const [option = '', text = ''] = options;
+  if (option === '--save-mark' || option === '--restore-mark') return parseMarkCopy(options);
+  const masked = parseMaskedValue(text);
+  if (options.length !== 2 || !masked) return undefined;
+  const { value, mask } = masked;
+  const set = (clear: number, from: number): RuleTarget => ({
+    kind: 'mark',
+    field,
+    clear: clear >>> 0,
+    from,
+    mask: fullMask,
+  });
+  switch (option) {
+    case '--set-xmark':
+      return set(mask, value);
+    case '--set-mark':
+      return set(mask | value, value);
+    case '--and-mark':
+      return set(~value, 0);
+    case '--or-mark':
+      return set(value, value);
+    case '--xor-mark':
+      return set(0, value);
+    default:
+      return undefined;
+  }
+}
+
+function parseMarkCopy(options: readonly string[]): RuleTarget | undefined {
+  const packetMask = parseCopyMask(options, '--nfmask');
+  const connectionMask = parseCopyMask(options, '--ctmask');
+  if (packetMask === undefined || connectionMask === undefined) return undefined;
+  return options[0] === '--save-mark'
+    ? { kind: 'mark', field: 'connection', clear: connectionMask, from: 'packet', mask: packetMask }
+    : { kind: 'mark', field: 'packet', clear: packetMask, from: 'connection', mask: connectionMask };
+}
+
+function parseCopyMask(options: readonly string[], name: string): number | undefined {
+  const text = itemAfter(options, name) ?? itemAfter(options, '--mask');
+  return text === undefined ? fullMask : parseUint32(text);
+}
+
+const valuesAfter = (options: readonly string[], name: string): string[] =>
+  options.filter((_, index) => options[index - 1] === name);
+
+interface NatRange {
+  readonly family: Family | undefined;
+  readonly addresses: Range | undefined;
+  readonly ports: Range<number> | undefined;
+}
+
+/** Parses `10.0.0.5-10.0.0.7:80-90`, `:80` and `[fd00::1]:80`. */
+function parseNatRange(text: string): NatRange | undefined {
+  const { address, portText } = splitNatRange(text);
+  const ports = portText === undefined ? undefined : parsePortRange(portText);
+  if (portText !== undefined && !ports) return undefined;
+  if (address === '') return ports && { family: undefined, addresses: undefined, ports };
+  const parsed = address.includes('/') ? undefined : parseRange(address.replaceAll(/[[\]]/g, ''));
+  return parsed && { family: parsed.family, addresses: parsed.range, ports };
+}
+
+function splitNatRange(text: string): { address: string; portText: string | undefined } {
+  const [, bracketed, bracketedPort] = /^\[([^\]]+)\](?::([\d-]+))?$/.exec(text) ?? [];
+  if (bracketed !== undefined) return { address: bracketed, portText: bracketedPort };
+  const [address = '', port, ...more] = text.split(':');
+  if (port === undefined || more.length > 0) return { address: text, portText: undefined };
+  // Newer versions print `:80-90/8080` for a shifted range of ports.
+  return { address, portText: port.split('/')[0] };
+}
+
+function parseSnat(options: readonly string[]): RuleTarget | undefined {
+  const texts = valuesAfter(options, '--to-source');
+  const parsed = texts.map(parseNatRange);
+  const ranges = parsed.map((one) => one?.addresses).filter((range) => range !== undefined);
+  const family = parsed[0]?.family;
+  return family && ranges.length === texts.length ? { kind: 'snat', family, ranges } : undefined;
+}
+
+function parseDnat(options: readonly string[]): RuleTarget | undefined {
+  const parsed = valuesAfter(options, '--to-destination').map(parseNatRange);
+  const [first] = parsed;
+  if (!first || parsed.some((one) => one === undefined)) return undefined;
+  const ranges = parsed.map((one) => one?.addresses).filter((range) => range !== undefined);
+  return { kind: 'dnat', addresses: ranges.length > 0 ? ranges : undefined, ports: first.ports };
 }

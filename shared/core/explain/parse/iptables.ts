@@ -1,17 +1,16 @@
-import { generalOptions, optionAliases, matchModules, type OptionParser } from './iptables-options';
-import { parseTarget } from './iptables-targets';
 import {
+  DumpError,
+  unknownMatch,
   type Backend,
   type BaseChain,
-  DumpError,
   type Family,
   type Hook,
   type RuleMatch,
-  type Rule,
-  type Table,
   type RuleTarget,
-  type Condition,
+  type Table,
 } from '../model';
+import { generalOptions, matchModules, optionAliases, type OptionParser } from './iptables-options';
+import { parseTarget } from './iptables-targets';
 
 const hooks: Readonly<Record<string, Hook>> = {
   PREROUTING: 'prerouting',
@@ -19,19 +18,18 @@ const hooks: Readonly<Record<string, Hook>> = {
   OUTPUT: 'output',
   POSTROUTING: 'postrouting',
 };
-/** enum nf_ip_hook_priorities of the kernel; that of nat is its own, see `priorityOf`. */
-const priorities: Readonly<Record<string, number>> = {
-  raw: -300,
-  mangle: -150,
-  filter: 0,
-  security: 50,
-};
+
+/** enum nf_ip_hook_priorities of the kernel, without nat. */
+const priorities: Readonly<Record<string, number>> = { raw: -300, mangle: -150, filter: 0, security: 50 };
 
 export function priorityOf(table: string, hook: Hook): number {
-  return table === 'nat' ? (hook === 'postrouting' ? 100 : -100) : (priorities[table] ?? 0);
+  if (table === 'nat') return hook === 'postrouting' ? 100 : -100;
+  return priorities[table] ?? 0;
 }
 
-/** One `*table` … `COMMIT`. Knows nothing of the sections around it. */
+const counters = /^\[\d+:\d+\] */;
+
+/** Parses one table of iptables-save, from the line after `*table` to the line before `COMMIT`. */
 export class TableParser {
   readonly table: Table;
   readonly changingSets = new Set<string>();
@@ -45,76 +43,60 @@ export class TableParser {
     this.table = { backend, name, families, chains: new Map() };
   }
 
-  /** Takes `:CHAIN POLICY [0:0]` and `-A CHAIN …`; packet counters may stand before the latter. */
-  line(text: string, at: number): void {
+  /** @param text `:CHAIN POLICY [0:0]` or `-A CHAIN …`, the latter perhaps after packet counters */
+  line(text: string, lineNumber: number): void {
     if (text.startsWith(':')) {
-      this.declare(text, at);
+      this.declareChain(text, lineNumber);
       return;
     }
-    const tokens = tokenize(text, at);
-    if (/^\[\d+:\d+\]$/.test(tokens[0] ?? '')) tokens.shift();
-    const [option, name = '', ...rest] = tokens;
-    if (option !== '-A')
-      throw new DumpError(at, text, `":CHAIN", "-A CHAIN" or "COMMIT" in table ${this.name}`);
-    const chain = this.table.chains.get(name);
-    if (!chain) throw new DumpError(at, text, `a chain that ":CHAIN" declares before in table ${this.name}`);
-    const rule = this.parseRule(chain.rules.length + 1, text.replace(/^\[\d+:\d+\] /, ''), rest, at);
-    if (rest.includes('SET')) for (const token of rest) this.changingSets.add(token);
-    chain.rules.push(rule);
+    const ruleText = text.replace(counters, '');
+    const [option, name = '', ...tokens] = tokenize(ruleText, lineNumber);
+    const fail = (expected: string): never => {
+      throw new DumpError({ line: lineNumber, found: text, expected });
+    };
+    if (option !== '-A') fail(`":CHAIN", "-A CHAIN" or "COMMIT" in table ${this.name}`);
+    const chain =
+      this.table.chains.get(name) ?? fail(`a chain declared by ":CHAIN" before, in table ${this.name}`);
+    const { matches, target } = parseRuleTokens(tokens);
+    const targets =
+      this.parseTargets(target) ??
+      fail(`a target or a declared chain after ${target[0] ?? '-j'}, in table ${this.name}`);
+    if (tokens.includes('SET')) for (const token of tokens) this.changingSets.add(token);
+    chain.rules.push({ number: chain.rules.length + 1, text: ruleText, matches, targets });
   }
 
-  end(): BaseChain[] {
+  baseChains(): BaseChain[] {
     return [...this.policies].flatMap(([name, policy]) => {
       const hook = hooks[name];
       const chain = this.table.chains.get(name);
       if (!hook || !chain) return [];
-      return [
-        {
-          table: this.table,
-          chain,
-          hook,
-          isNat: this.name === 'nat',
-          priority: priorityOf(this.name, hook),
-          policy,
-        },
-      ];
+      const priority = priorityOf(this.name, hook);
+      return [{ table: this.table, chain, hook, isNat: this.name === 'nat', priority, policy }];
     });
   }
 
-  private parseRule(number: number, text: string, tokens: readonly string[], at: number): Rule {
-    const { generalMatches, loadedModules, targetTokens } = split(tokens);
-    return {
-      number,
-      text,
-      matches: [...generalMatches, ...loadedModules.flatMap(parseModule)],
-      targets: this.targets(text, targetTokens, at),
-    };
-  }
-
-  private targets(text: string, [option, name, ...tokens]: readonly string[], at: number): RuleTarget[] {
+  private parseTargets([option, name, ...options]: readonly string[]): RuleTarget[] | undefined {
     if (name === undefined) return [];
-    if (this.table.chains.has(name)) return [{ kind: option === '-g' ? 'goto' : 'jump', chain: name }];
-    const targets = option === '-g' ? undefined : parseTarget(name, tokens);
-    if (!targets)
-      throw new DumpError(
-        at,
-        text,
-        `after ${option ?? '-j'} a target or a chain that table ${this.name} declares`,
-      );
-    return targets;
+    const isGoto = option === '-g';
+    if (this.table.chains.has(name)) return [{ kind: isGoto ? 'goto' : 'jump', chain: name }];
+    return isGoto ? undefined : parseTarget(name, options);
   }
 
-  private declare(text: string, at: number): void {
+  private declareChain(text: string, lineNumber: number): void {
     const [, name, policy] = /^:(\S+) (ACCEPT|DROP|-)(?: \[\d+:\d+\])?\s*$/.exec(text) ?? [];
     if (name === undefined)
-      throw new DumpError(at, text, '":CHAIN POLICY [0:0]", the policy being ACCEPT, DROP or -');
+      throw new DumpError({
+        line: lineNumber,
+        found: text,
+        expected: '":CHAIN POLICY [0:0]" with policy ACCEPT, DROP or -',
+      });
     this.table.chains.set(name, { name, rules: [] });
     if (policy !== '-') this.policies.set(name, policy === 'DROP' ? 'drop' : 'accept');
   }
 }
 
-/** iptables' own rules of quoting: `"` opens and closes, `\` takes the next character as it is inside quotes. */
-export function tokenize(text: string, at: number): string[] {
+/** Splits a line by the quoting rules of iptables: `"` opens and closes, `\` escapes one character inside quotes. */
+function tokenize(text: string, lineNumber: number): string[] {
   if (!text.includes('"')) return text.split(/[ \t]+/).filter((token) => token !== '');
   const tokens: string[] = [];
   let token: string | undefined;
@@ -133,107 +115,110 @@ export function tokenize(text: string, at: number): string[] {
       token = (token ?? '') + character;
     }
   }
-  if (isQuoted) throw new DumpError(at, text, 'a second " that ends the quoted text');
+  if (isQuoted) throw new DumpError({ line: lineNumber, found: text, expected: 'a closing "' });
   if (token !== undefined) tokens.push(token);
   return tokens;
 }
 
-/** What one `-m` asks: it holds when all its options hold. */
+/** One `-m NAME` with its options. It matches if all of them do. */
 interface MatchModule {
   readonly name: string;
   readonly tokens: string[];
 }
 
-/** `action`: the words from `-j` or `-g` on. */
-function split(tokens: readonly string[]): {
-  generalMatches: RuleMatch[];
-  loadedModules: MatchModule[];
-  targetTokens: readonly string[];
-} {
-  const generalMatches: RuleMatch[] = [];
-  const loadedModules: MatchModule[] = [];
+interface ParsedRule {
+  readonly matches: readonly RuleMatch[];
+  /** The tokens from `-j` or `-g` on. */
+  readonly target: readonly string[];
+}
+
+function parseRuleTokens(tokens: readonly string[]): ParsedRule {
+  const general: RuleMatch[] = [];
+  const modules: MatchModule[] = [];
+  const finish = (target: readonly string[]) => ({
+    matches: [...general, ...modules.flatMap(parseModule)],
+    target,
+  });
   let protocol = '';
-  for (let index = 0; index < tokens.length; index++) {
-    const isNegated = tokens[index] === '!';
-    const token = tokens[isNegated ? index + 1 : index] ?? '';
-    const option = optionAliases[token] ?? token;
-    const next = tokens[index + (isNegated ? 2 : 1)] ?? '';
-    const known = Object.hasOwn(generalOptions, option) ? generalOptions[option] : undefined;
-    if (option === '-j' || option === '-g')
-      return { generalMatches, loadedModules, targetTokens: [option, ...tokens.slice(index + 1)] };
+  let index = 0;
+  while (index < tokens.length) {
+    const { isNegated, name, start } = readOption(tokens, index);
+    const option = optionAliases[name] ?? name;
+    const parser = ownEntry(generalOptions, option);
+    if (option === '-j' || option === '-g') return finish([option, ...tokens.slice(start)]);
     if (option === '-m') {
-      loadedModules.push({ name: next, tokens: [] });
-      index += 1;
-    } else if (known) {
-      const isLegacyNegation = next === '!';
-      index += (isNegated ? 1 : 0) + (isLegacyNegation ? 1 : 0) + known.values;
-      const values = tokens.slice(index - known.values + 1, index + 1);
+      modules.push({ name: tokens[start] ?? '', tokens: [] });
+      index = start + 1;
+    } else if (parser) {
+      // Old versions print `-d ! 10.0.0.0/8`.
+      const isLegacyNegation = tokens[start] === '!';
+      const valueStart = isLegacyNegation ? start + 1 : start;
+      index = valueStart + parser.valueCount;
+      const values = tokens.slice(valueStart, index);
       if (option === '-p') protocol = values[0] ?? '';
-      generalMatches.push(buildMatch(known, option, values, [], isNegated || isLegacyNegation));
+      general.push(buildMatch(parser, { name: option, values, isNegated: isNegated || isLegacyNegation }));
     } else {
-      index += consumeOption(tokens, index, loadedModules, protocol);
+      // `-p tcp --dport 80`, as people write it, loads the module of the protocol.
+      const module = modules.at(-1) ?? { name: protocol, tokens: [] };
+      if (modules.length === 0) modules.push(module);
+      const end = start + (moduleOption(module.name, name)?.valueCount ?? 0);
+      module.tokens.push(...tokens.slice(index, end));
+      index = end;
     }
   }
-  return { generalMatches, loadedModules, targetTokens: [] };
+  return finish([]);
 }
 
-/** Gives an option and its values to the module that was loaded last. @returns how many words more it took */
-function consumeOption(
-  tokens: readonly string[],
-  index: number,
-  loadedModules: MatchModule[],
-  protocol: string,
-): number {
-  // `-p tcp --dport 80`, as people write it, loads the module of the protocol.
-  if (loadedModules.length === 0) loadedModules.push({ name: protocol, tokens: [] });
-  const module = loadedModules.at(-1);
-  const count = 1 + (tokens[index] === '!' ? 1 : 0) + valueCountOf(module?.name ?? '', tokens, index);
-  module?.tokens.push(...tokens.slice(index, index + count));
-  return count - 1;
+interface OptionToken {
+  readonly isNegated: boolean;
+  readonly name: string;
+  /** Index of its first value. */
+  readonly start: number;
 }
 
-function valueCountOf(module: string, tokens: readonly string[], index: number): number {
-  const option = tokens[tokens[index] === '!' ? index + 1 : index] ?? '';
-  return optionOf(module, option)?.values ?? 0;
+function readOption(tokens: readonly string[], index: number): OptionToken {
+  const isNegated = tokens[index] === '!';
+  const nameIndex = isNegated ? index + 1 : index;
+  return { isNegated, name: tokens[nameIndex] ?? '', start: nameIndex + 1 };
 }
 
-function optionOf(module: string, option: string): OptionParser | undefined {
-  const options = Object.hasOwn(matchModules, module) ? matchModules[module] : undefined;
-  return options && Object.hasOwn(options, option) ? options[option] : undefined;
-}
+const ownEntry = <T>(record: Readonly<Record<string, T>>, key: string): T | undefined =>
+  Object.hasOwn(record, key) ? record[key] : undefined;
 
-function parseModule({ name, tokens }: MatchModule): RuleMatch[] {
+const moduleOption = (module: string, option: string): OptionParser | undefined =>
+  ownEntry(ownEntry(matchModules, module) ?? {}, option);
+
+function parseModule({ name: module, tokens }: MatchModule): RuleMatch[] {
+  const unsupported = unknownMatch(['-m', module, ...tokens].join(' '), 'unsupported match');
   const matches: RuleMatch[] = [];
-  for (let index = 0; index < tokens.length; index++) {
-    const isNegated = tokens[index] === '!';
-    if (isNegated) index += 1;
-    const token = tokens[index] ?? '';
-    const option = optionOf(name, token);
-    if (!option) return [unknownMatch(name, tokens)];
-    const values = tokens.slice(index + 1, index + 1 + option.values);
-    index += option.values;
-    matches.push(buildMatch(option, token, values, tokens, isNegated));
+  let index = 0;
+  while (index < tokens.length) {
+    const { isNegated, name, start } = readOption(tokens, index);
+    const parser = moduleOption(module, name);
+    if (!parser) return [unsupported];
+    index = start + parser.valueCount;
+    matches.push(
+      buildMatch(parser, { name, values: tokens.slice(start, index), moduleTokens: tokens, isNegated }),
+    );
   }
-  if (matches.length === 0 && !Object.hasOwn(matchModules, name)) return [unknownMatch(name, tokens)];
-  return matches;
+  return matches.length === 0 && !Object.hasOwn(matchModules, module) ? [unsupported] : matches;
 }
 
-function unknownMatch(name: string, tokens: readonly string[]): RuleMatch {
-  const text = ['-m', name, ...tokens].join(' ');
-  return { kind: 'unknown', reason: 'this match is not known here', negated: false, text };
+interface MatchOption {
+  readonly name: string;
+  readonly values: readonly string[];
+  readonly moduleTokens?: readonly string[];
+  readonly isNegated: boolean;
 }
 
 function buildMatch(
-  option: OptionParser,
-  name: string,
-  values: readonly string[],
-  all: readonly string[],
-  negated: boolean,
+  parser: OptionParser,
+  { name, values, moduleTokens = [], isNegated }: MatchOption,
 ): RuleMatch {
-  const text = [...(negated ? ['!'] : []), name, ...values].join(' ');
-  const test: Condition = option.parse(values, all) ?? {
-    kind: 'unknown',
-    reason: 'only the packet itself would tell',
-  };
-  return { ...test, negated, text };
+  const option = [name, ...values].join(' ');
+  const text = isNegated ? `! ${option}` : option;
+  const condition = parser.parse(values, moduleTokens);
+  return condition ? { ...condition, isNegated, text } : { ...unknownMatch(text, undecidable), isNegated };
 }
+
+const undecidable = 'cannot be decided from a dump';

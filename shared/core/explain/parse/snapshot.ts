@@ -1,26 +1,15 @@
+import { tryParse } from '../../util/try-parse';
 import {
-  baseChainsOf,
-  type UnreadableTable,
-  unreadableTable,
-  tableKeyOf,
+  calledChain,
+  DumpError,
   iptablesCommand,
-  parseUnreadableNotice,
-} from './unreadable';
-import { TableParser } from './iptables';
-import { SetParser } from './ipset';
-import {
   type Backend,
   type BaseChain,
   type Chain,
-  DumpError,
   type Family,
-  type InterfaceAddress,
-  type KernelRoute,
-  type RoutingRule,
-  type Snapshot,
   type Table,
 } from '../model';
-import { parseNftRuleset } from './nft/ruleset';
+import type { InterfaceAddress, KernelRoute, RoutingRule, Snapshot } from '../snapshot';
 import {
   isRouteLine,
   isRoutingRuleLine,
@@ -29,28 +18,34 @@ import {
   parseRoute,
   parseRoutingRule,
 } from './ip';
+import { SetParser } from './ipset';
+import { TableParser } from './iptables';
+import { parseNftRuleset } from './nft/ruleset';
+import type { JsonValue } from './nft/values';
+import { parseUnreadableNotice, TableCoverage } from './table-coverage';
 
-const maxBytes = 64 * 1024 * 1024;
-const maxLine = 64 * 1024;
+const maxDumpLength = 64 * 1024 * 1024;
+const maxLineLength = 64 * 1024;
 
 /**
- * Reads what the programs of a node print, one after the other in any order: `iptables-save` of either backend and
- * family, `ipset save`, `ip -o addr`, `ip route`, `ip rule`, `nft -j list ruleset`. A line `# peermasq: COMMAND` before
- * each says which it is; without it the program's own header does, and without that it is iptables-nft.
+ * Parses what the programs of a node print, concatenated in any order: `iptables-save` of either backend and family,
+ * `ipset save`, `ip -o addr`, `ip route`, `ip rule`, `nft -j list ruleset`. A line `# peermasq: COMMAND` before each
+ * names the program; without it the program's own header does, and without that iptables-nft is assumed.
  * @throws DumpError and nothing else
  */
 export function parseSnapshot(text: string): Snapshot {
-  if (text.length > maxBytes) {
-    throw new DumpError(1, `${text.length} characters`, `at most ${maxBytes}`);
+  if (text.length > maxDumpLength) {
+    const found = `${text.length} characters`;
+    throw new DumpError({ line: 1, found, expected: `at most ${maxDumpLength} characters` });
   }
   const parser = new SnapshotParser();
-  // PowerShell puts a byte order mark first.
+  // PowerShell writes a byte order mark first.
   const lines = text.replace(/^\ufeff/, '').split('\n');
-  for (const [index, line] of lines.entries()) parser.line(line.trimEnd(), index + 1);
-  return parser.end(lines.length);
+  for (const [index, line] of lines.entries()) parser.line({ text: line.trimEnd(), number: index + 1 });
+  return parser.finish(lines.length);
 }
 
-/** Which program printed the lines that follow. */
+/** The program that printed the lines that follow. */
 interface Section {
   readonly backend: Backend;
   readonly family: Family | undefined;
@@ -58,51 +53,52 @@ interface Section {
 
 interface Line {
   readonly text: string;
-  readonly at: number;
+  readonly number: number;
+}
+
+/** A table after its `*nat` line, or JSON after its first line. */
+interface OpenBlock {
+  readonly kind: 'table' | 'json';
+  readonly head: Line;
+  readonly lines: Line[];
 }
 
 class SnapshotParser {
-  private readonly baseChains = new Map<string, readonly BaseChain[]>();
-  private readonly native: BaseChain[] = [];
-  private readonly unreadable = new Map<string, UnreadableTable>();
-  /** Tables that iptables-nft shows without chains of others that are in them. */
-  private readonly partlyUnreadable = new Map<string, UnreadableTable>();
+  private readonly coverage = new TableCoverage();
+  /** Undefined until there is output of nft. */
+  private native: BaseChain[] | undefined;
   private readonly backends = new Set<Backend>();
-  /** Families of which table nat is shown, or shown to be absent. */
-  private readonly covered = new Set<Family>();
   private readonly sets = new SetParser();
   private readonly changingSets = new Set<string>();
   private readonly addresses: InterfaceAddress[] = [];
   private readonly routes: KernelRoute[] = [];
   private readonly routingRules: RoutingRule[] = [];
   private section: Section = { backend: 'iptables-nft', family: undefined };
-  private hasMarker = false;
-  private hasNftRuleset = false;
-  /** What stands before the header that says which family it is about. */
-  private notices: ReturnType<typeof parseUnreadableNotice>[] = [];
-  /** A table from its `*` on, or JSON from its `{` on. */
-  private openBlock: { kind: 'table' | 'json'; lines: Line[] } | undefined;
+  /** The dump has `# peermasq:` lines, which are more reliable than headers. */
+  private hasMarkers = false;
+  private openBlock: OpenBlock | undefined;
 
-  line(text: string, at: number): void {
-    if (text.startsWith('#')) this.comment(text, at);
-    else if (this.openBlock?.kind === 'json') this.jsonLine(text, at);
-    else if (text.length > maxLine && !text.startsWith('{')) {
-      throw new DumpError(at, text, `at most ${maxLine} characters in a line`);
-    } else if (this.openBlock) this.tableLine(text, at);
-    else if (text.trim() !== '') this.topLevelLine(text, at);
+  line(line: Line): void {
+    const { text, number } = line;
+    if (text.startsWith('#')) this.comment(line);
+    else if (this.openBlock?.kind === 'json') this.jsonLine(this.openBlock, line);
+    else if (text.length > maxLineLength && !text.startsWith('{')) {
+      const expected = `at most ${maxLineLength} characters in a line`;
+      throw new DumpError({ line: number, found: text, expected });
+    } else if (this.openBlock) this.tableLine(this.openBlock, line);
+    else if (text.trim() !== '') this.topLevelLine(line);
   }
 
-  end(lines: number): Snapshot {
+  finish(lastLine: number): Snapshot {
     this.finishJson();
-    if (this.openBlock)
-      throw new DumpError(lines, 'the end', `"COMMIT" after ${this.openBlock.lines[0]?.text ?? ''}`);
+    if (this.openBlock) throw unfinishedTable(this.openBlock, { text: 'the end', number: lastLine });
     this.flushNotices();
-    if (this.backends.size === 0)
-      throw new DumpError(lines, 'no rules', 'what iptables-save or nft -j list ruleset prints');
-    for (const family of [4, 6] as const) if (!this.covered.has(family)) this.markMissingUnreadable(family);
-    const native = this.nativeBaseChains();
+    if (this.backends.size === 0) {
+      const expected = 'output of iptables-save or nft -j list ruleset';
+      throw new DumpError({ line: lastLine, found: 'no rules', expected });
+    }
     return {
-      baseChains: [...[...this.baseChains.values()].flat(), ...native],
+      baseChains: this.coverage.allBaseChains(this.native),
       backends: this.backends,
       sets: this.sets.sets(),
       changingSets: this.changingSets,
@@ -112,219 +108,167 @@ class SnapshotParser {
     };
   }
 
-  private comment(text: string, at: number): void {
+  private comment(line: Line): void {
     this.finishJson();
-    const marker = /^# peermasq: (.*)$/.exec(text);
-    const header = /^# Generated by (ip6?)tables\S*-save v\S+( \(nf_tables\))?/.exec(text);
-    const notices = parseUnreadableNotice(text);
-    if (this.openBlock && marker)
-      throw new DumpError(at, text, `"COMMIT" after ${this.openBlock.lines[0]?.text ?? ''}`);
-    if (marker) this.marker(marker[1] ?? '');
-    else if (header && !this.hasMarker) {
-      this.flushNotices(header[1] === 'ip6' ? 6 : 4);
-      this.section = {
-        backend: header[2] ? 'iptables-nft' : 'iptables-legacy',
-        family: header[1] === 'ip6' ? 6 : 4,
-      };
-    } else if (notices) {
-      this.notices.push(notices);
-      if (this.hasMarker) this.flushNotices();
+    const { text } = line;
+    const [, marker] = /^# peermasq: (.*)$/.exec(text) ?? [];
+    const [, header, nftSuffix] =
+      /^# Generated by (ip6?tables)\S*-save v\S+( \(nf_tables\))?/.exec(text) ?? [];
+    const notice = parseUnreadableNotice(text);
+    if (marker !== undefined) {
+      if (this.openBlock) throw unfinishedTable(this.openBlock, line);
+      this.marker(marker);
+    } else if (header !== undefined && !this.hasMarkers) {
+      const family = header === 'ip6tables' ? 6 : 4;
+      this.flushNotices(family);
+      this.section = { backend: nftSuffix === undefined ? 'iptables-legacy' : 'iptables-nft', family };
+    } else if (notice) {
+      this.backends.add('iptables-nft');
+      this.coverage.addNotice(notice);
+      if (this.hasMarkers) this.flushNotices();
     } else if (text.startsWith('# Warning: iptables-legacy tables present')) {
       const family = this.section.family ?? 4;
-      this.markUnreadable(
-        unreadableTable('iptables-legacy', 'nat', family, `${iptablesCommand(family)}-legacy-save`),
-      );
+      this.coverage.addUnreadableNat('iptables-legacy', family, `${iptablesCommand(family)}-legacy-save`);
     }
   }
 
-  /** Of a program that failed, the line says that. */
-  private marker(text: string): void {
+  /** The snapshot command adds `failed` for a program that failed on the node. */
+  private marker(command: string): void {
     this.flushNotices();
-    const [, program, backend, failed] = /^(ip6?tables)-(nft|legacy)-save( failed)?/.exec(text) ?? [];
-    const family = program === 'ip6tables' || text.startsWith('ip -6') ? 6 : 4;
-    this.section = { backend: backend === 'legacy' ? 'iptables-legacy' : 'iptables-nft', family };
-    this.hasMarker = true;
-    if (program !== undefined) this.backends.add(this.section.backend);
-    if (program !== undefined && failed !== undefined)
-      this.markUnreadable(unreadableTable(this.section.backend, 'nat', family, `${program}-${backend}-save`));
-    else if (program !== undefined) this.markCovered(this.section.backend, family);
-    else if (/^nft .* failed/.test(text)) {
-      for (const of of [4, 6] as const)
-        this.markUnreadable(unreadableTable('nft', 'nat', of, 'nft -j list ruleset'));
+    this.hasMarkers = true;
+    const [, program, variant, failed] = /^(ip6?tables)-(nft|legacy)-save( failed)?/.exec(command) ?? [];
+    const family = program === 'ip6tables' || command.startsWith('ip -6') ? 6 : 4;
+    const backend = variant === 'legacy' ? 'iptables-legacy' : 'iptables-nft';
+    this.section = { backend, family };
+    if (program !== undefined) {
+      this.backends.add(backend);
+      if (failed === undefined) this.coverage.cover(family);
+      else this.coverage.addUnreadableNat(backend, family, `${iptablesCommand(family, backend)}-save`);
+    } else if (/^nft .* failed/.test(command)) {
+      for (const each of [4, 6] as const) this.coverage.addUnreadableNat('nft', each, 'nft -j list ruleset');
     }
   }
 
-  private markCovered(backend: Backend, ...families: readonly Family[]): void {
-    this.backends.add(backend);
-    for (const family of families) this.covered.add(family);
-  }
-
-  /** What iptables-nft said that it does not show, before the header of `next` or of the program before it. */
   private flushNotices(next?: Family): void {
-    for (const one of this.notices.splice(0)) {
-      if (!one) continue;
-      this.backends.add('iptables-nft');
-      // A table that is shown follows; of one that is not, the header may be of the next program.
-      const families = new Set([next ?? this.section.family ?? 4]);
-      if (!one.isShown && this.section.family) families.add(this.section.family);
-      for (const family of families) {
-        const description = unreadableTable('iptables-nft', one.name, family, 'nft -j list ruleset');
-        if (one.isShown)
-          this.partlyUnreadable.set(tableKeyOf(description), {
-            ...description,
-            description: `chains that nft put into ${description.description}`,
-          });
-        else this.markUnreadable(description);
-      }
+    const { family } = this.section;
+    this.coverage.flushNotices(next ?? family ?? 4, family);
+  }
+
+  private topLevelLine(line: Line): void {
+    const { text, number } = line;
+    if (/^\*[a-z]+$/.test(text)) this.openBlock = { kind: 'table', head: line, lines: [] };
+    else if (text.startsWith('{')) this.startJson(line);
+    else if (/^(create|add) /.test(text)) this.sets.line(text, number);
+    else if (isRoutingRuleLine(text)) this.routingRuleLine(text);
+    else if (/^\d+: /.test(text)) this.addressLine(line);
+    else if (/^\s+nexthop /.test(text)) this.nextHopLine(line);
+    else if (isRouteLine(text)) this.routes.push(parseRoute(text, number, this.section.family));
+    else {
+      const expected =
+        'a line of iptables-save, ipset save, ip -o addr, ip route, ip rule or nft -j list ruleset';
+      throw new DumpError({ line: number, found: text, expected });
     }
   }
 
-  private tableLine(text: string, at: number): void {
-    if (text !== 'COMMIT') {
-      if (text.trim() !== '') this.openBlock?.lines.push({ text, at });
-      return;
-    }
-    const [head, ...lines] = this.openBlock?.lines ?? [];
-    this.openBlock = undefined;
-    const name = head?.text.slice(1) ?? '';
-    const family = this.section.family ?? (lines.some((line) => hasIpv6Option.test(line.text)) ? 6 : 4);
-    const parser = new TableParser(name, this.section.backend, [family]);
-    for (const line of lines) parser.line(line.text, line.at);
-    checkCallDepth(parser.table, head?.at ?? at);
-    this.backends.add(this.section.backend);
-    for (const set of parser.changingSets) this.changingSets.add(set);
-    this.add(this.section.backend, name, family, parser.end());
-  }
-
-  private topLevelLine(text: string, at: number): void {
-    if (/^\*[a-z]+$/.test(text)) this.openBlock = { kind: 'table', lines: [{ text, at }] };
-    else if (text.startsWith('{')) this.jsonLine(text, at);
-    else if (/^(create|add) /.test(text)) this.sets.line(text, at);
-    else if (isRoutingRuleLine(text)) this.ruleLine(text);
-    else if (/^\d+: /.test(text)) this.addressLine(text, at);
-    else if (/^\s+nexthop /.test(text)) this.nextHopLine(text, at);
-    else if (isRouteLine(text)) this.routes.push(parseRoute(text, at, this.section.family));
-    else
-      throw new DumpError(
-        at,
-        text,
-        'a line of iptables-save, ipset save, ip -o addr, ip route, ip rule or nft -j list ruleset',
-      );
-  }
-
-  private addressLine(text: string, at: number): void {
-    const address = parseInterfaceAddress(text, at);
+  private addressLine({ text, number }: Line): void {
+    const address = parseInterfaceAddress(text, number);
     if (address) this.addresses.push(address);
   }
 
-  private ruleLine(text: string): void {
+  private routingRuleLine(text: string): void {
     const rule = parseRoutingRule(text, this.section.family);
     if (rule) this.routingRules.push(rule);
   }
 
-  private nextHopLine(text: string, at: number): void {
+  private nextHopLine({ text, number }: Line): void {
     const route = this.routes.pop();
-    if (!route) throw new DumpError(at, text, 'a route before its next hop');
+    if (!route) throw new DumpError({ line: number, found: text, expected: 'a route before its next hop' });
     this.routes.push({ ...route, nextHops: [...route.nextHops, parseNextHop(text.trim().split(/\s+/))] });
   }
 
-  /** nft prints it on one line; other programs that print it again end with a line of its own. */
-  private jsonLine(text: string, at: number): void {
-    this.openBlock ??= { kind: 'json', lines: [] };
-    this.openBlock.lines.push({ text, at });
-    if (text === '}' || (this.openBlock.lines.length === 1 && isJson(text))) this.finishJson();
+  private tableLine(block: OpenBlock, line: Line): void {
+    if (line.text === 'COMMIT') this.finishTable(block);
+    else if (line.text.trim() !== '') block.lines.push(line);
+  }
+
+  private finishTable({ head, lines }: OpenBlock): void {
+    this.openBlock = undefined;
+    const { backend } = this.section;
+    const name = head.text.slice(1);
+    const family = this.section.family ?? (lines.some(({ text }) => hasIpv6Option.test(text)) ? 6 : 4);
+    const parser = new TableParser(name, backend, [family]);
+    for (const { text, number } of lines) parser.line(text, number);
+    checkCallDepth(parser.table, head.number);
+    this.backends.add(backend);
+    for (const set of parser.changingSets) this.changingSets.add(set);
+    this.coverage.add({ backend, family, name }, parser.baseChains());
+  }
+
+  /** nft prints its JSON on one line. */
+  private startJson(line: Line): void {
+    const json = tryParse(() => JSON.parse(line.text) as JsonValue);
+    if (json === undefined) this.openBlock = { kind: 'json', head: line, lines: [line] };
+    else this.addNftRuleset(json, line);
+  }
+
+  /** Reformatted JSON ends with a line of its own. */
+  private jsonLine(block: OpenBlock, line: Line): void {
+    block.lines.push(line);
+    if (line.text === '}') this.finishJson();
   }
 
   private finishJson(): void {
     if (this.openBlock?.kind !== 'json') return;
-    const [first, ...rest] = this.openBlock.lines;
-    const baseChains = first
-      ? parseNftRuleset([first, ...rest].map(({ text }) => text).join('\n'), first.at)
-      : [];
-    for (const table of new Set(baseChains.map((baseChain) => baseChain.table)))
-      checkCallDepth(table, first?.at ?? 1);
-    this.native.push(...baseChains);
-    this.markCovered('nft', 4, 6);
-    this.hasNftRuleset = true;
+    const { head, lines } = this.openBlock;
     this.openBlock = undefined;
+    const text = lines.map((line) => line.text).join('\n');
+    const json = tryParse(() => JSON.parse(text) as JsonValue);
+    if (json === undefined) {
+      const expected = 'the complete JSON of nft -j list ruleset';
+      throw new DumpError({ line: head.number, found: text.slice(-80), expected });
+    }
+    this.addNftRuleset(json, head);
   }
 
-  /**
-   * Without the chains of iptables-nft that its own dump shows: that says more. Where it could only say that a table or
-   * a chain is there, nft says what is in it.
-   */
-  private nativeBaseChains(): BaseChain[] {
-    if (!this.hasNftRuleset) return [...this.partlyUnreadable.values()].flatMap(baseChainsOf);
-    for (const [key, { backend }] of this.unreadable)
-      if (backend === 'iptables-nft') this.baseChains.delete(key);
-    return this.native.filter((baseChain) => {
-      const [of, table = ''] = baseChain.table.name.split(' ');
-      const key = tableKeyOf({ backend: 'iptables-nft', family: of === 'ip6' ? 6 : 4, table });
-      const shown = of === 'ip' || of === 'ip6' ? this.baseChains.get(key) : undefined;
-      const isSameBaseChain = (other: BaseChain) =>
-        other.chain.name === baseChain.chain.name &&
-        other.hook === baseChain.hook &&
-        other.priority === baseChain.priority;
-      return !shown || (this.partlyUnreadable.has(key) && !shown.some(isSameBaseChain));
-    });
-  }
-
-  /** Where a table is neither shown nor shown to be absent. */
-  private markMissingUnreadable(family: Family): void {
-    const unreadable = unreadableTable('iptables-nft', 'nat', family, `${iptablesCommand(family)}-save`);
-    this.markUnreadable({ ...unreadable, description: `table nat for IPv${family}` });
-  }
-
-  private markUnreadable(unreadable: UnreadableTable): void {
-    const key = tableKeyOf(unreadable);
-    if (this.baseChains.has(key)) return;
-    if (unreadable.table === 'nat') this.covered.add(unreadable.family);
-    this.baseChains.set(key, baseChainsOf(unreadable));
-    this.unreadable.set(key, unreadable);
-  }
-
-  private add(backend: Backend, name: string, family: Family, baseChains: readonly BaseChain[]): void {
-    const key = tableKeyOf({ backend, family, table: name });
-    if (name === 'nat') this.covered.add(family);
-    this.baseChains.set(key, baseChains);
-    this.unreadable.delete(key);
+  private addNftRuleset(json: JsonValue, { number }: Line): void {
+    const baseChains = parseNftRuleset(json, number);
+    for (const table of new Set(baseChains.map((baseChain) => baseChain.table)))
+      checkCallDepth(table, number);
+    this.native = [...(this.native ?? []), ...baseChains];
+    this.backends.add('nft');
+    this.coverage.cover(4, 6);
   }
 }
+
+const unfinishedTable = ({ head }: OpenBlock, { text, number }: Line) =>
+  new DumpError({ line: number, found: text, expected: `"COMMIT" after ${head.text}` });
 
 const hasIpv6Option = / -[sd] [^ ]*:| -p (ipv6-icmp|icmpv6)/;
 
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
-}
+const maxCallDepth = 500;
 
-const maxDepth = 500;
-
-/** The kernel refuses loops, and so few levels are ever used that more are a fault of the dump. */
-function checkCallDepth(table: Table, at: number): void {
-  const depths = new Map<string, number>();
-  const visit = (chain: Chain, level: number): number => {
-    const known = depths.get(chain.name);
-    if (known !== undefined && known >= 0) return known;
-    if (known !== undefined)
-      throw new DumpError(at, `chain ${chain.name}, which calls itself`, 'chains that end');
-    if (level > maxDepth)
-      throw new DumpError(at, `chain ${chain.name}`, `at most ${maxDepth} levels of chains`);
-    depths.set(chain.name, -1);
+/** The kernel refuses loops of chains, and no real rule set comes near the limit. */
+function checkCallDepth(table: Table, lineNumber: number): void {
+  const visiting = new Set<Chain>();
+  const depths = new Map<Chain, number>();
+  const fail = (found: string, expected: string): never => {
+    throw new DumpError({ line: lineNumber, found, expected });
+  };
+  const depthOf = (chain: Chain): number => {
+    const known = depths.get(chain);
+    if (known !== undefined) return known;
+    if (visiting.has(chain)) fail(`chain ${chain.name}, which calls itself`, 'chains without loops');
+    visiting.add(chain);
     let depth = 0;
-    for (const { targets } of chain.rules) {
-      for (const target of targets) {
-        const called =
-          target.kind === 'jump' || target.kind === 'goto' ? table.chains.get(target.chain) : undefined;
-        if (called) depth = Math.max(depth, visit(called, level + 1) + 1);
-      }
+    for (const target of chain.rules.flatMap(({ targets }) => targets)) {
+      const called = calledChain(target, table);
+      if (called) depth = Math.max(depth, depthOf(called) + 1);
     }
-    depths.set(chain.name, depth);
+    if (Math.max(depth, visiting.size) > maxCallDepth)
+      fail(`chain ${chain.name}`, `at most ${maxCallDepth} levels of chains`);
+    visiting.delete(chain);
+    depths.set(chain, depth);
     return depth;
   };
-  for (const chain of table.chains.values()) visit(chain, 0);
+  for (const chain of table.chains.values()) depthOf(chain);
 }

@@ -16,11 +16,11 @@ import {
   statusOf,
 } from '../deployed';
 
-describe('further accounts', () => {
+describe('member accounts', () => {
   const member = '222222222222';
   const deployment = { params: { memberAccounts: member }, env: objective(1_000) };
 
-  /** The role that the template of a member account makes there. */
+  /** The role of the template for member accounts. */
   const memberRole = (functions: readonly string[]) => {
     const template = memberTemplate({
       ...{ stage: 'dev', central: labAccount, launchGate: 'off', clusters: ['shop'], functions },
@@ -29,7 +29,7 @@ describe('further accounts', () => {
     return readRole(template.Resources, 'MemberRole', { account: member, region: labRegion });
   };
 
-  test('are served with their own role, by events and by sweeps', async () => {
+  test('are managed with their own role, by events and by sweeps', async () => {
     const account = aws.addAccount(member, memberRole(['node-joined', 'sweep']));
     prepare(account);
     deploy(deployment);
@@ -44,7 +44,7 @@ describe('further accounts', () => {
     ]);
   });
 
-  test('that cannot be entered do not keep the others from their rules', async () => {
+  test('whose role cannot be assumed do not affect other accounts', async () => {
     aws.addAccount(member, memberRole(['backfill']));
     deploy(deployment);
     const own = addNode();
@@ -52,12 +52,12 @@ describe('further accounts', () => {
     stack.put({ ...aws.stateChangeEvent(addNode()), account: member });
     await drained();
     expect(statusOf(own)).toMatch(/^proven/);
-    expect(deadLetterReasons()).toEqual([expect.stringContaining('its statement AssumeMemberRoles')]);
+    expect(deadLetterReasons()).toEqual([expect.stringContaining('the statement AssumeMemberRoles')]);
     await expect(stack.invoke('sweep', {})).rejects.toThrow('sts:AssumeRole');
     expect(metric('NodesUnproven', { cluster: 'shop' })).toEqual([0]);
   });
 
-  test('that nobody named are left to their own deployment', async () => {
+  test('are ignored unless they are configured', async () => {
     deploy();
     stack.put({ ...aws.stateChangeEvent(addNode()), account: member });
     await drained();

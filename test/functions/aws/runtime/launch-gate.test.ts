@@ -13,14 +13,14 @@ import {
   until,
 } from '../deployed';
 
-describe('launches that wait', () => {
+describe('a held launch', () => {
   const launches = () =>
     aws.calls
       .filter(({ action }) => action === 'CompleteLifecycleAction')
       .map(({ input }) => (input as { LifecycleActionResult: string }).LifecycleActionResult);
   const gate = (choice: string, ms = 600_000) => ({ params: { launchGate: choice }, env: objective(ms) });
 
-  test('go on after the proof, and not before', async () => {
+  test('continues after the proof, not before', async () => {
     deploy(gate('abandon'));
     const id = addNode({ isReady: false });
     stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
@@ -37,7 +37,7 @@ describe('launches that wait', () => {
   test.each([
     ['abandon', 'ABANDON'],
     ['continue', 'CONTINUE'],
-  ])('end by choice when the node is given up: %s', async (choice, result) => {
+  ])('ends as configured when its node is given up: %s', async (choice, result) => {
     deploy(gate(choice, 500));
     const id = addNode({ isReady: false });
     stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
@@ -46,7 +46,7 @@ describe('launches that wait', () => {
     expect(nodesLogged('NodeTimedOut')).toEqual([id]);
   });
 
-  test('whose event ripens while others are looked at wait for a look of their own', async () => {
+  test('that becomes due during a reconcile is handled by the next one', async () => {
     deploy(gate('abandon'));
     const [slow, id] = [addNode({ commandDelayMs: 3_000 }), addNode({ isReady: false })];
     const time = new Date(Date.now() - 13_000).toISOString();
@@ -59,7 +59,7 @@ describe('launches that wait', () => {
     expect(launches()).toEqual(['CONTINUE']);
   });
 
-  test('end by choice for a node that cannot be served, and go on for one that needs no rules', async () => {
+  test('ends as configured for an ineligible node, and continues for one that needs no rules', async () => {
     deploy(gate('abandon'));
     stack.put(
       aws.startLifecycleAction(addNode({ tags: { 'eks:cluster-name': 'other' } }), 'workers', 'peermasq'),
@@ -71,7 +71,7 @@ describe('launches that wait', () => {
     expect(launches()).toEqual(['ABANDON', 'CONTINUE']);
   });
 
-  test('of a group without the tags of a configured cluster may not be completed, and that is told', async () => {
+  test('of a group without the tags of a configured cluster is not completed, and the denial is dead-lettered', async () => {
     deploy(gate('abandon', 500));
     const id = addNode({ cluster: 'other' });
     stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
@@ -79,14 +79,14 @@ describe('launches that wait', () => {
     expect(nodesLogged('NodeSkipped')).toContain(id);
     expect(aws.state.lifecycleActions.map(({ result }) => result)).toEqual([undefined]);
     expect(deadLetterReasons()).toEqual([
-      expect.stringMatching(/autoscaling:Complete.*its statement CompleteLaunches/),
+      expect.stringMatching(/autoscaling:Complete.*the statement CompleteLaunches/),
     ]);
   });
 
   test.each([
-    ['the hook is somebody else’s', 'abandon', 'warm-up'],
-    ['the gate is not in use', 'off', 'peermasq'],
-  ])('are left alone where %s', async (_, choice, hook) => {
+    ['its hook belongs to another tool', 'abandon', 'warm-up'],
+    ['the launch gate is off', 'off', 'peermasq'],
+  ])('is not completed when %s', async (_, choice, hook) => {
     deploy(gate(choice));
     const id = addNode();
     stack.put(aws.startLifecycleAction(id, 'workers', hook));
@@ -95,7 +95,7 @@ describe('launches that wait', () => {
     expect(nodesLogged('NodeProven')).toEqual([id]);
   });
 
-  test('are told again when Auto Scaling did not answer', async () => {
+  test('is completed by a retry when Auto Scaling fails', async () => {
     deploy(gate('abandon'));
     aws.fail('CompleteLifecycleAction', 'ServiceUnavailable', 'try again', 4, 503);
     stack.put(aws.startLifecycleAction(addNode(), 'workers', 'peermasq'));

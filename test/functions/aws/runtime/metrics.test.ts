@@ -13,7 +13,7 @@ let written: string[];
 let metrics: typeof Metrics;
 
 beforeEach(async () => {
-  // The functions read it when they start.
+  // Read at import.
   process.env['PEERMASQ_CONFIG'] = 'peermasq.yaml';
   metrics = await import('../../../../functions/aws/runtime/metrics');
   written = [];
@@ -56,7 +56,7 @@ const sets = {
   stage: [['cloud', 'stage']],
 };
 
-/** What CloudWatch takes metrics from: exactly these fields. */
+/** The fields from which CloudWatch extracts metrics. */
 const entry = (values: Record<string, unknown>, units: Record<string, string>, cluster?: string) => ({
   _aws: {
     Timestamp: expect.any(Number),
@@ -74,7 +74,7 @@ const entry = (values: Record<string, unknown>, units: Record<string, string>, c
   ...values,
 });
 
-/** One call of a client, and one that was throttled. */
+/** One successful call of a client, and one throttled call. */
 async function callTwice(): Promise<void> {
   let middleware:
     ((next: (args: never) => Promise<unknown>) => (args: never) => Promise<unknown>) | undefined;
@@ -87,7 +87,7 @@ async function callTwice(): Promise<void> {
 
 const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = [
   [
-    'nodes and how long they took',
+    'outcomes of nodes and their time to the first proof',
     () => {
       const outcomes = [proven(), proven(), failed(), held()];
       const at = new Date(Date.now() - 30_000);
@@ -107,14 +107,14 @@ const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = 
     ],
   ],
   [
-    'nodes that are not proven',
+    'unproven nodes',
     () => {
       metrics.writeUnproven([proven(), failed()], ['shop']);
     },
     [entry({ NodesUnproven: 1 }, { NodesUnproven: 'Count' }, 'shop')],
   ],
   [
-    'calls',
+    'API calls',
     async () => {
       await callTwice();
       metrics.writeApiMetrics();
@@ -124,13 +124,13 @@ const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = 
 ];
 
 describe('an entry in the embedded metric format', () => {
-  test.each(writers)('%s', async (_, write, wanted) => {
+  test.each(writers)('reports %s', async (_, write, wanted) => {
     await write();
     expect(entries()).toEqual(wanted);
     expect(written[0]).toMatch(/^[^\n]+\n$/);
   });
 
-  test('has at most 100 values of a metric', () => {
+  test('holds at most 100 values of a metric', () => {
     const outcomes = Array.from({ length: 150 }, proven);
     metrics.writeNodeMetrics(outcomes, new Map(outcomes.map(({ node }) => [nodeKey(node), new Date()])));
     const [{ NodesProven }, ...rest] = entries() as [
@@ -141,14 +141,14 @@ describe('an entry in the embedded metric format', () => {
     expect(rest.map(({ SecondsToProven }) => SecondsToProven.length)).toEqual([100, 50]);
   });
 
-  test('is not written about nothing', () => {
+  test('is not written without values', () => {
     metrics.writeNodeMetrics([{ node: ref(), kind: 'pending', reason: '', retryAfterSeconds: 1 }]);
     metrics.writeApiMetrics();
     expect(written).toEqual([]);
   });
 });
 
-test('what the functions write is what the alarms and the dashboard watch', async () => {
+test('the alarms and the dashboard use exactly the metrics that the functions write', async () => {
   for (const [, write] of writers) await write();
   const names = entries().flatMap((one) =>
     (

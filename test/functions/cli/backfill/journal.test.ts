@@ -3,34 +3,34 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { openJournal, ensureJournalDirectory, readJournal } from '../../../../functions/cli/backfill/journal';
-import type { PlannedChange } from '../../../../functions/cli/plan';
+import { ensureJournalDirectory, openJournal, readJournal } from '../../../../functions/cli/backfill/journal';
+import type { PlannedChange } from '../../../../functions/cli/dry-run';
 import type { NodeRef } from '../../../../shared/core/model/node';
 import type { Outcome } from '../../../../shared/core/reconcile/outcome';
 
-let folder: string;
+let stateHome: string;
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'peermasq-journals-'));
-  process.env['XDG_STATE_HOME'] = folder;
+  stateHome = mkdtempSync(join(tmpdir(), 'peermasq-journals-'));
+  process.env['XDG_STATE_HOME'] = stateHome;
   ensureJournalDirectory();
 });
 afterEach(() => {
-  rmSync(folder, { recursive: true });
+  rmSync(stateHome, { recursive: true });
 });
 
 const refOf = (id: string): NodeRef => ({ cloud: 'aws', account: '1', region: 'us-east-1', id });
-/** What a journal asks of a node and its plan. */
-const planned = (id: string, plan = 'first') =>
+/** Only the fields that a journal reads. */
+const planned = (id: string, ruleSetId = 'first') =>
   ({
     target: { name: 'aws us-east-1' },
     cluster: 'shop',
     node: { ref: refOf(id), name: id },
-    outcome: { plan: { id: plan } },
+    outcome: { plan: { id: ruleSetId } },
   }) as unknown as PlannedChange;
 const ended = (id: string, kind: 'proven' | 'pending') => ({ node: refOf(id), kind }) as Outcome;
 const states = () => readJournal(undefined).nodes.map(({ name, state }) => `${name} ${state}`);
 
-test('what was touched once stays so, also where the run that goes on stops before it', () => {
+test('a resumed backfill keeps the state of nodes touched before, even of those it does not reach', () => {
   const first = openJournal('backfill', [planned('a'), planned('b'), planned('c'), planned('d')]);
   first.begin([planned('a'), planned('b'), planned('c')]);
   first.end([ended('a', 'proven'), ended('b', 'pending')]);
@@ -40,12 +40,12 @@ test('what was touched once stays so, also where the run that goes on stops befo
   expect(states()).toEqual(['a proven', 'b pushing', 'c pushing', 'd untouched']);
 });
 
-test('a backfill that means something else begins a journal of its own, and so does a rollback', async () => {
+test('a backfill with another plan starts a new journal, and so does a rollback', async () => {
   const first = openJournal('backfill', [planned('a')]);
   first.begin([planned('a')]);
   expect(openJournal('rollback', [planned('a')]).file).not.toBe(first.file);
   expect(readJournal(undefined).file).toBe(first.file);
-  // Journals are called after the millisecond.
+  // The name of a journal has the time in milliseconds.
   await setTimeout(2);
   expect(openJournal('backfill', [planned('a', 'second')]).file).not.toBe(first.file);
 });

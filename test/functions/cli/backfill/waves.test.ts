@@ -1,91 +1,89 @@
 import { describe, expect, test } from '@jest/globals';
-import { runInWaves, type WaveProgress } from '../../../../functions/cli/backfill/waves';
-import type { PlannedChange } from '../../../../functions/cli/plan';
+import { runInWaves, type Wave } from '../../../../functions/cli/backfill/waves';
+import type { PlannedChange } from '../../../../functions/cli/dry-run';
 import { PermanentError } from '../../../../shared/core/model/errors';
 import type { NodeRef } from '../../../../shared/core/model/node';
 import type { Outcome } from '../../../../shared/core/reconcile/outcome';
 
 const refOf = (id: string) => ({ cloud: 'aws', account: '123456789012', region: 'us-east-1', id }) as const;
-const nodes = (n: number): PlannedChange[] =>
+const makeNodes = (n: number): PlannedChange[] =>
   Array.from(
     { length: n },
     (_, index) => ({ node: { ref: refOf(`i-${index + 1}`) } }) as unknown as PlannedChange,
   );
 
-const error = new PermanentError('refused', 'no', 'Mend it.');
+const error = new PermanentError('refused', 'The node refused the rule set', 'Check the node.');
 const outcomeOf: Record<'proven' | 'failed' | 'pending' | 'needs-reboot', (node: NodeRef) => Outcome> = {
   proven: (node) => ({ node, kind: 'proven', ruleSetId: 'a', warnings: [] }),
   failed: (node) => ({ node, kind: 'failed', error }),
-  pending: (node) => ({ node, kind: 'pending', reason: 'its agent is not online', retryAfterSeconds: 7 }),
-  'needs-reboot': (node) => ({ node, kind: 'needs-reboot', reason: 'late', restart: 'advised' }),
+  pending: (node) => ({ node, kind: 'pending', reason: 'its agent is offline', retryAfterSeconds: 7 }),
+  'needs-reboot': (node) => ({ node, kind: 'needs-reboot', reason: 'booted too early', restart: 'advised' }),
 };
 
-/** Pushes to nodes that end as `fates` says, `proven` unless told. @returns the waves, and what was left */
+interface RunOptions {
+  readonly canary?: number;
+  readonly wave?: number;
+  readonly maxFailures?: number;
+  /** By the number of the node; others are proven. */
+  readonly outcomes?: Record<number, keyof typeof outcomeOf>;
+  readonly interruptAfterWave?: number;
+}
+
 async function runWaves(
   n: number,
-  options: { canary?: number; wave?: number; maxFailures?: number },
-  endings: Record<number, keyof typeof outcomeOf> = {},
-  stopAfter = Infinity,
+  { outcomes = {}, interruptAfterWave = Infinity, ...waveOptions }: RunOptions,
 ) {
   const waves: string[][] = [];
-  const push = ({ nodes: some }: WaveProgress) => {
-    waves.push(some.map(({ node }) => node.ref.id));
+  const push = ({ nodes }: Wave) => {
+    waves.push(nodes.map(({ node }) => node.ref.id));
     return Promise.resolve(
-      some.map(({ node: { ref } }) => {
-        const ending = endings[Number(ref.id.slice(2))] ?? 'proven';
-        return outcomeOf[ending](ref);
-      }),
+      nodes.map(({ node: { ref } }) => outcomeOf[outcomes[Number(ref.id.slice(2))] ?? 'proven'](ref)),
     );
   };
-  const settings = { canary: 1, wave: 2, maxFailures: 0, ...options };
   const { untouched, stopReason } = await runInWaves(
-    nodes(n),
-    settings,
-    push,
-    () => waves.length >= stopAfter,
+    makeNodes(n),
+    { canary: 1, wave: 2, maxFailures: 0, ...waveOptions },
+    { push, isInterrupted: () => waves.length >= interruptAfterWave },
   );
   return { waves: waves.map((ids) => ids.join(' ')), untouched: untouched.length, stopReason };
 }
 
-test('canaries go first, alone; the others follow a wave at a time', async () => {
-  expect(await runWaves(5, { canary: 1, wave: 2 })).toEqual({
-    waves: ['i-1', 'i-2 i-3', 'i-4 i-5'],
-    untouched: 0,
-  });
-  expect(await runWaves(3, { canary: 0, wave: 50 })).toEqual({ waves: ['i-1 i-2 i-3'], untouched: 0 });
-  expect(await runWaves(2, { canary: 5, wave: 50 })).toEqual({ waves: ['i-1 i-2'], untouched: 0 });
-  expect(await runWaves(0, {})).toEqual({ waves: [], untouched: 0 });
+test.each([
+  ['the canary first, then waves of the given size', 5, {}, ['i-1', 'i-2 i-3', 'i-4 i-5']],
+  ['no canary wave with --canary 0', 3, { canary: 0, wave: 50 }, ['i-1 i-2 i-3']],
+  ['a canary wave larger than the number of nodes', 2, { canary: 5, wave: 50 }, ['i-1 i-2']],
+  ['no wave without nodes', 0, {}, []],
+] as const)('pushes in waves: %s', async (_, n, options, waves) => {
+  expect(await runWaves(n, options)).toEqual({ waves, untouched: 0 });
 });
 
-describe('what stops further waves', () => {
+describe('stops', () => {
   test.each([
-    ['a canary that fails', {}, { 1: 'failed' }, ['i-1'], 4, 'the canary aws:i-1 is failed'],
-    ['a canary that is not heard of', {}, { 1: 'pending' }, ['i-1'], 4, 'the canary aws:i-1 is pending'],
-    ['more failures than may be', {}, { 3: 'failed' }, ['i-1', 'i-2 i-3'], 2, '1 failed, where 0 may'],
+    ['after a failed canary', { outcomes: { 1: 'failed' } }, ['i-1'], 4, 'canary aws:i-1 is failed'],
+    ['after a pending canary', { outcomes: { 1: 'pending' } }, ['i-1'], 4, 'canary aws:i-1 is pending'],
     [
-      'failures of several waves together',
-      { maxFailures: 1, wave: 1 },
-      { 2: 'failed', 3: 'failed' },
+      'after more failures than allowed',
+      { outcomes: { 3: 'failed' } },
+      ['i-1', 'i-2 i-3'],
+      2,
+      '1 failed, --max-failures is 0',
+    ],
+    [
+      'after more failures than allowed in several waves together',
+      { maxFailures: 1, wave: 1, outcomes: { 2: 'failed', 3: 'failed' } },
       ['i-1', 'i-2', 'i-3'],
       2,
-      '2 failed, where 1 may',
+      '2 failed, --max-failures is 1',
     ],
-  ] as const)('%s', async (_, options, endings, waves, untouched, stopReason) => {
-    expect(await runWaves(5, options, endings)).toEqual({ waves, untouched, stopReason });
-  });
-
-  test('an interruption, after the wave under way', async () => {
-    expect(await runWaves(5, {}, {}, 2)).toEqual({
-      waves: ['i-1', 'i-2 i-3'],
-      untouched: 2,
-      stopReason: 'it was interrupted',
-    });
+    ['after the wave that was interrupted', { interruptAfterWave: 2 }, ['i-1', 'i-2 i-3'], 2, 'interrupted'],
+  ] as const)('%s', async (_, options, waves, untouched, stopReason) => {
+    expect(await runWaves(5, options)).toEqual({ waves, untouched, stopReason });
   });
 });
 
-test('what does not stop them: failures that may be, nodes that are not ready, nodes that need a reboot', async () => {
-  const endings = { 1: 'needs-reboot', 2: 'failed', 3: 'pending' } as const;
-  expect(await runWaves(5, { maxFailures: 1 }, endings)).toEqual({
+test('continues after allowed failures, pending nodes and nodes that need a reboot', async () => {
+  const outcomes = { 1: 'needs-reboot', 2: 'failed', 3: 'pending' } as const;
+  expect(await runWaves(5, { maxFailures: 1, outcomes })).toEqual({
     waves: ['i-1', 'i-2 i-3', 'i-4 i-5'],
     untouched: 0,
   });

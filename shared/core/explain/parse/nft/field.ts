@@ -1,161 +1,208 @@
-import { protocolCondition } from '../iptables-options';
-import type { Family, MarkOf, RuleMatch, Condition } from '../../model';
-import { listOf, objectOf, abbreviate, textOf, scalarText, type JsonValue, type JsonObject } from './json';
-import { parseAddressRanges, parseMarkExpression, maxDepth, parseNumberRange, fullMask } from './value';
+import type { Condition, Direction, Family, MarkField, RuleMatch, Side } from '../../model';
+import { fullMask, protocolNumber, singleRange } from '../../ranges';
+import {
+  formatExpression,
+  listOf,
+  maxExpressionDepth,
+  objectOf,
+  parseAddressRanges,
+  parseMarkExpression,
+  parseNumberRange,
+  scalarText,
+  textOf,
+  textsOf,
+  type JsonObject,
+  type JsonValue,
+} from './values';
 
-interface Field {
+/** How values are compared with the left side of a match. */
+interface FieldParser {
   readonly implied: readonly RuleMatch[];
-  readonly test: (values: readonly JsonValue[]) => Condition | undefined;
+  /** @returns undefined if the values are not supported */
+  readonly parse: (values: readonly JsonValue[]) => Condition | undefined;
 }
 
-const implied = (test: Condition, text: string): RuleMatch => ({ ...test, negated: false, text });
-/** What nft does not print has no text. */
-const familyMatch = (family: Family): RuleMatch => implied({ kind: 'family', family }, '');
+interface Field {
+  /** As nft prints it. */
+  readonly label: string;
+  /** Undefined: not supported. */
+  readonly parser: FieldParser | undefined;
+}
 
-/** The words for the left side of a match, and how values are compared with it. */
-export function parseField(left: JsonValue, depth = 0): [string, Field | undefined] {
+/** nft does not print implied matches. */
+const implied = (condition: Condition): RuleMatch => ({ ...condition, isNegated: false, text: '' });
+const impliedFamily = (family: Family): RuleMatch => implied({ kind: 'family', family });
+
+const supported = (label: string, parse: FieldParser['parse']): Field => ({
+  label,
+  parser: { implied: [], parse },
+});
+const unsupportedField = (label: string): Field => ({ label, parser: undefined });
+
+export function parseField(left: JsonValue, depth = 0): Field {
   const { payload, meta, ct, fib } = objectOf(left);
   if (payload) return payloadField(textOf(objectOf(payload)['protocol']), textOf(objectOf(payload)['field']));
   if (meta) return metaField(textOf(objectOf(meta)['key']));
   if (ct) return ctField(textOf(objectOf(ct)['key']), textOf(objectOf(ct)['dir']));
   if (fib) return fibField(objectOf(fib));
-  const masked = parseMarkExpression(left, 0);
-  if (masked?.from && masked.xor === 0) return markField(masked.from, masked.mask);
-  return [depth < maxDepth ? describeComposed(left, depth) : abbreviate(left), undefined];
+  const mark = parseMarkExpression(left);
+  if (mark?.from && mark.xor === 0) return markField(mark.from, mark.mask);
+  return unsupportedField(depth < maxExpressionDepth ? formatOperation(left, depth) : formatExpression(left));
 }
 
-/** Fields side by side, or with bits taken out. */
-function describeComposed(left: JsonValue, depth: number): string {
+/** Concatenated fields, or a field with bits masked out. */
+function formatOperation(left: JsonValue, depth: number): string {
   const [operator = '', operands] = Object.entries(objectOf(left))[0] ?? [];
   const parts = listOf(operands).map((part) =>
-    Array.isArray(part) ? `(${abbreviate(part)})` : parseField(part, depth + 1)[0],
+    Array.isArray(part) ? `(${formatExpression(part)})` : parseField(part, depth + 1).label,
   );
   if (operator === 'concat') return parts.join(' . ');
-  return ['&', '|', '^'].includes(operator) ? parts.join(` ${operator} `) : abbreviate(left);
+  return ['&', '|', '^'].includes(operator) ? parts.join(` ${operator} `) : formatExpression(left);
 }
 
-function payloadField(protocol: string, name: string): [string, Field | undefined] {
+const ipFamilies: ReadonlyMap<string, Family> = new Map([
+  ['ip', 4],
+  ['ip6', 6],
+]);
+const fieldSides: ReadonlyMap<string, Side> = new Map([
+  ['saddr', 'source'],
+  ['daddr', 'destination'],
+  ['sport', 'source'],
+  ['dport', 'destination'],
+]);
+
+function payloadField(protocol: string, name: string): Field {
   const label = `${protocol} ${name}`;
-  const side = { saddr: 'source', daddr: 'destination', sport: 'source', dport: 'destination' }[name] as
-    'source' | 'destination' | undefined;
-  const family = { ip: 4, ip6: 6 }[protocol] as Family | undefined;
-  if (family && side) return [label, addressField(side, family)];
+  const side = fieldSides.get(name);
+  const family = ipFamilies.get(protocol);
+  if (family && side) return addressField(label, side, family);
   if (family && (name === 'protocol' || name === 'nexthdr'))
-    return [label, { ...protocolField, implied: [familyMatch(family)] }];
-  if (!side || !['tcp', 'udp', 'th'].includes(protocol)) return [label, undefined];
-  const carrier = protocol === 'th' ? undefined : protocolCondition(protocol);
-  return [
-    label,
-    {
-      implied: carrier ? [implied(carrier, '')] : [],
-      test: (values) => {
-        const ranges = values.map(parseNumberRange);
-        return ranges.every((range) => range !== undefined) ? { kind: 'port', of: side, ranges } : undefined;
-      },
-    },
-  ];
+    return { label, parser: { implied: [impliedFamily(family)], parse: protocolCondition } };
+  if (side && ['tcp', 'udp', 'th'].includes(protocol)) return portField(label, side, protocol);
+  return unsupportedField(label);
 }
 
-const addressField = (of: 'source' | 'destination', family: Family): Field => ({
-  implied: [familyMatch(family)],
-  test: (values) => {
-    const ranges = values.map(parseAddressRanges);
-    if (!ranges.every((range) => range?.family === family)) return undefined;
-    return { kind: 'address', of, family, ranges: ranges.flatMap((range) => range?.ranges ?? []) };
+const addressField = (label: string, side: Side, family: Family): Field => ({
+  label,
+  parser: {
+    implied: [impliedFamily(family)],
+    parse: (values) => {
+      const parsed = values.map(parseAddressRanges);
+      if (!parsed.every((one) => one?.family === family)) return undefined;
+      return { kind: 'address', field: side, family, ranges: parsed.flatMap((one) => one?.ranges ?? []) };
+    },
   },
 });
 
-const protocolField: Field = {
-  implied: [],
-  test: (values) => {
-    const tests = values.map((value) => protocolCondition(scalarText(value)));
-    const ranges = tests.flatMap((test) => (test?.kind === 'protocol' ? test.ranges : []));
-    return ranges.length === values.length ? { kind: 'protocol', ranges } : undefined;
-  },
-};
+function portField(label: string, side: Side, protocol: string): Field {
+  const number = protocolNumber(protocol);
+  return {
+    label,
+    parser: {
+      implied: number === undefined ? [] : [implied({ kind: 'protocol', ranges: [singleRange(number)] })],
+      parse: (values) => {
+        const ranges = numberRanges(values);
+        return ranges && { kind: 'port', field: side, ranges };
+      },
+    },
+  };
+}
 
-function metaField(key: string): [string, Field | undefined] {
+function numberRanges(values: readonly JsonValue[]) {
+  const ranges = values.map(parseNumberRange);
+  return ranges.every((range) => range !== undefined) ? ranges : undefined;
+}
+
+function protocolCondition(values: readonly JsonValue[]): Condition | undefined {
+  const numbers = values.map((value) => protocolNumber(scalarText(value)));
+  return numbers.every((number) => number !== undefined)
+    ? { kind: 'protocol', ranges: numbers.map(singleRange) }
+    : undefined;
+}
+
+function metaField(key: string): Field {
   switch (key) {
     case 'iifname':
     case 'iif':
+      return interfaceField(key, 'in');
     case 'oifname':
     case 'oif':
-      return [key, interfaceField(key.startsWith('i') ? 'in' : 'out')];
+      return interfaceField(key, 'out');
     case 'l4proto':
-      return ['meta l4proto', protocolField];
+      return supported('meta l4proto', protocolCondition);
     case 'nfproto':
     case 'protocol':
-      return [`meta ${key}`, { implied: [], test: familyTest }];
+      return supported(`meta ${key}`, familyCondition);
     case 'mark':
       return markField('packet', fullMask);
     default:
-      return [`meta ${key}`, undefined];
+      return unsupportedField(`meta ${key}`);
   }
 }
 
-const interfaceField = (of: 'in' | 'out'): Field => ({
-  implied: [],
-  test: (values) => ({
+const interfaceField = (label: string, direction: Direction): Field =>
+  supported(label, (values) => ({
     kind: 'interface',
-    of,
+    direction,
     names: values.map((name) => scalarText(name).replace(/\*$/, '+')),
-  }),
-});
+  }));
 
-function familyTest(values: readonly JsonValue[]): Condition | undefined {
-  const families = values.map(
-    (value) => ({ ipv4: 4, ip: 4, ipv6: 6, ip6: 6 })[scalarText(value)] as Family | undefined,
-  );
-  const [family, ...others] = families;
+const familyNames: ReadonlyMap<string, Family> = new Map([...ipFamilies, ['ipv4', 4], ['ipv6', 6]]);
+
+function familyCondition(values: readonly JsonValue[]): Condition | undefined {
+  const [family, ...others] = values.map((value) => familyNames.get(scalarText(value)));
   return family && others.length === 0 ? { kind: 'family', family } : undefined;
 }
 
-function markField(of: MarkOf, mask: number): [string, Field] {
-  const test = (values: readonly JsonValue[]): Condition | undefined => {
-    const ranges = values.map(parseNumberRange);
-    return ranges.every((range) => range !== undefined) ? { kind: 'mark', of, mask, ranges } : undefined;
-  };
-  const label = of === 'packet' ? 'meta mark' : 'ct mark';
-  return [mask === fullMask ? label : `${label} & 0x${mask.toString(16)}`, { implied: [], test }];
+function markField(field: MarkField, mask: number): Field {
+  const name = field === 'packet' ? 'meta mark' : 'ct mark';
+  const label = mask === fullMask ? name : `${name} & 0x${mask.toString(16)}`;
+  return supported(label, (values) => {
+    const ranges = numberRanges(values);
+    return ranges && { kind: 'mark', field, mask, ranges };
+  });
 }
 
-function ctField(key: string, direction: string): [string, Field | undefined] {
+function ctField(key: string, direction: string): Field {
   const label = ['ct', direction, key].filter((part) => part !== '').join(' ');
-  const names = (values: readonly JsonValue[]) => values.map((value) => scalarText(value).toUpperCase());
   switch (key) {
     case 'mark':
       return markField('connection', fullMask);
     case 'state':
-      return [label, { implied: [], test: (values) => ({ kind: 'state', states: names(values) }) }];
+      return supported(label, (values) => ({ kind: 'state', states: upperCaseTexts(values) }));
     case 'status':
-      return [label, { implied: [], test: statusTest }];
+      return supported(label, statusCondition);
     case 'direction':
-      return [
-        label,
-        {
-          implied: [],
-          test: (values) => ({ kind: 'constant', matched: names(values).includes('ORIGINAL') }),
-        },
-      ];
+      return supported(label, (values) => ({
+        kind: 'constant',
+        matched: upperCaseTexts(values).includes('ORIGINAL'),
+      }));
     default:
-      return [label, undefined];
+      return unsupportedField(label);
   }
 }
 
-/** Of a first packet only translation is known. */
-function statusTest(values: readonly JsonValue[]): Condition | undefined {
-  return values.length === 1 && values[0] === 'dnat' ? { kind: 'state', states: ['DNAT'] } : undefined;
+/** For a first packet only translation is known. */
+const statusCondition = (values: readonly JsonValue[]): Condition | undefined =>
+  values.length === 1 && values[0] === 'dnat' ? { kind: 'state', states: ['DNAT'] } : undefined;
+
+const upperCaseTexts = (values: readonly JsonValue[]) =>
+  values.map((value) => scalarText(value).toUpperCase());
+
+function fibField({ flags, result }: JsonObject): Field {
+  const names = textsOf(flags);
+  const label = `fib ${names.join(' . ')} ${textOf(result)}`;
+  if (result !== 'type' || names.includes('mark')) return unsupportedField(label);
+  return supported(label, (values) => ({
+    kind: 'addrtype',
+    side: names.includes('daddr') ? 'destination' : 'source',
+    types: upperCaseTexts(values),
+    limitTo: limitedDirection(names),
+    hasSingleType: true,
+  }));
 }
 
-function fibField({ flags, result }: JsonObject): [string, Field | undefined] {
-  const names = typeof flags === 'string' ? [flags] : listOf(flags).map(textOf);
-  const label = `fib ${names.join(' . ')} ${textOf(result)}`;
-  const of = names.includes('daddr') ? 'destination' : 'source';
-  if (result !== 'type' || names.includes('mark')) return [label, undefined];
-  const on = names.includes('iif') ? 'in' : names.includes('oif') ? 'out' : undefined;
-  const test = (values: readonly JsonValue[]): Condition => ({
-    ...{ kind: 'addrtype', of, types: values.map((value) => scalarText(value).toUpperCase()) },
-    ...{ hasSingleType: true, ...(on && { on }) },
-  });
-  return [label, { implied: [], test }];
+function limitedDirection(flags: readonly string[]): Direction | undefined {
+  if (flags.includes('iif')) return 'in';
+  return flags.includes('oif') ? 'out' : undefined;
 }

@@ -1,70 +1,71 @@
-import type { RuleMatch } from '../../model';
+import { unknownMatch, type RuleMatch } from '../../model';
+import { fullMask } from '../../ranges';
 import { parseField } from './field';
-import { listOf, objectOf, abbreviate, textOf, unwrapElement, type JsonValue, type JsonObject } from './json';
-import { maxDepth, fullMask } from './value';
+import {
+  formatExpression,
+  listOf,
+  objectOf,
+  textOf,
+  unwrapElement,
+  type JsonObject,
+  type JsonValue,
+} from './values';
 
-export const unknownMatch = (text: string, reason: string): RuleMatch => ({
-  kind: 'unknown',
-  reason,
-  negated: false,
-  text,
-});
+/** A named set or map of the table. */
+export type SetLookup = (name: string) => JsonObject | undefined;
 
-type SetLookup = (name: string) => JsonObject | undefined;
-
-/** The test, and before it what nft takes for granted: `ip saddr` asks for IPv4, `tcp dport` for TCP. */
+/** @returns the match, after those that nft implies: `ip saddr` implies IPv4, `tcp dport` implies TCP */
 export function parseMatch({ op, left, right }: JsonObject, findSet: SetLookup): RuleMatch[] {
-  const negated = op === '!=';
-  const values = valuesOf(right ?? null, findSet, 0);
-  const [names, field] = parseField(left ?? null);
-  const shown = op === '==' || op === 'in' ? [] : [textOf(op)];
-  const text = [names, ...shown, abbreviate(right ?? null)].join(' ');
-  const unknown = unknownMatch(text, 'this match is not known here');
-  if (!values || typeof op !== 'string') return [unknown];
-  const concatenated = listOf(objectOf(left)['concat']);
-  if (concatenated.length > 0) {
-    // Outside the negation: `tcp dport != …` says nothing of UDP.
-    const condition = concatenated.flatMap((part) => parseField(part)[1]?.implied ?? []);
-    return [...condition, concatenationMatch(concatenated, values, negated, text, findSet)];
+  const isNegated = op === '!=';
+  const values = valuesOf(right ?? null, findSet);
+  const { label, parser } = parseField(left ?? null);
+  const operator = op === '==' || op === 'in' ? [] : [textOf(op)];
+  const text = [label, ...operator, formatExpression(right ?? null)].join(' ');
+  const unsupported = unknownMatch(text, 'unsupported match');
+  if (!values || typeof op !== 'string') return [unsupported];
+  const fields = listOf(objectOf(left)['concat']);
+  if (fields.length > 0) {
+    const alternatives = values.map((value) => parseConcatenation(fields, value, findSet));
+    // Outside the negation: `tcp dport != …` never matches UDP.
+    const implied = fields.flatMap((field) => parseField(field).parser?.implied ?? []);
+    return [...implied, { kind: 'any', alternatives, isNegated, text }];
   }
-  if (!field) return [unknown];
-  const test = field.test(comparisonToRange(op, values));
-  return [...field.implied, test ? { ...test, negated, text } : unknown];
+  if (!parser) return [unsupported];
+  const condition = parser.parse(comparisonToRange(op, values));
+  return [...parser.implied, condition ? { ...condition, isNegated, text } : unsupported];
+}
+
+function parseConcatenation(
+  fields: readonly JsonValue[],
+  value: JsonValue,
+  findSet: SetLookup,
+): readonly RuleMatch[] {
+  const parts = listOf(objectOf(value)['concat']);
+  return fields.flatMap((left, index) =>
+    parseMatch({ op: '==', left, right: parts[index] ?? null }, findSet),
+  );
 }
 
 /** `<`, `>`, `<=`, `>=` as ranges. */
 function comparisonToRange(op: string, values: readonly JsonValue[]): readonly JsonValue[] {
   const [value] = values;
   if (typeof value !== 'number') return values;
-  const ranges: Readonly<Record<string, readonly [number, number]>> = {
-    '<': [0, value - 1],
-    '<=': [0, value],
-    '>': [value + 1, fullMask],
-    '>=': [value, fullMask],
-  };
-  const range = Object.hasOwn(ranges, op) ? ranges[op] : undefined;
-  return range ? [{ range }] : values;
+  switch (op) {
+    case '<':
+      return [{ range: [0, value - 1] }];
+    case '<=':
+      return [{ range: [0, value] }];
+    case '>':
+      return [{ range: [value + 1, fullMask] }];
+    case '>=':
+      return [{ range: [value, fullMask] }];
+    default:
+      return values;
+  }
 }
 
-function concatenationMatch(
-  lefts: readonly JsonValue[],
-  values: readonly JsonValue[],
-  negated: boolean,
-  text: string,
-  findSet: SetLookup,
-): RuleMatch {
-  const alternatives = values.map((value) => {
-    const parts = listOf(objectOf(value)['concat']);
-    return lefts.flatMap((left, index) =>
-      parseMatch({ op: '==', left, right: parts[index] ?? null }, findSet),
-    );
-  });
-  return { kind: 'any', alternatives, negated, text };
-}
-
-/** The values on the right of a match, those of sets one by one; undefined where they are not known. */
-function valuesOf(right: JsonValue, findSet: SetLookup, depth: number): readonly JsonValue[] | undefined {
-  if (depth > maxDepth) return undefined;
+/** The values to compare with, including the elements of sets; undefined if they are not in the dump. */
+function valuesOf(right: JsonValue, findSet: SetLookup): readonly JsonValue[] | undefined {
   if (typeof right === 'string' && right.startsWith('@')) {
     const set = findSet(right.slice(1));
     const flags = listOf(set?.['flags']);

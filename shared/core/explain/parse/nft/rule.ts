@@ -1,101 +1,20 @@
-import type { RuleMatch, Rule, RuleTarget } from '../../model';
+import { unknownMatch, type Rule, type RuleMatch, type RuleTarget } from '../../model';
+import { fullMask } from '../../ranges';
 import { parseField } from './field';
+import { parseMatch, type SetLookup } from './match';
 import {
   isJsonObject,
   listOf,
   objectOf,
+  parseAddressRanges,
+  parseMarkExpression,
+  parseMarkField,
+  parseNumberRange,
   textOf,
   unwrapElement,
-  type JsonValue,
   type JsonObject,
-} from './json';
-import { parseMatch, unknownMatch } from './match';
-import { parseAddressRanges, parseMarkExpression, parseMarkKey, parseNumberRange, fullMask } from './value';
-
-/** One rule; with a verdict map, one for each entry of it. */
-export class NftRuleParser {
-  private readonly matches: RuleMatch[] = [];
-  private readonly targets: RuleTarget[] = [];
-  private readonly labels: string[] = [];
-  private entries:
-    { matches: readonly RuleMatch[]; target: RuleTarget | undefined; label: string }[] | undefined;
-
-  constructor(private readonly findSet: (name: string) => JsonObject | undefined) {}
-
-  rules(number: number, comment: string): Rule[] {
-    const tail = comment === '' ? [] : [`comment ${JSON.stringify(comment)}`];
-    const make = (
-      matches: readonly RuleMatch[],
-      targets: readonly RuleTarget[],
-      labels: readonly string[],
-    ): Rule => ({
-      ...{ number, matches, targets },
-      text: [...matches.map(({ text }) => text), ...labels, ...tail]
-        .filter((label) => label !== '')
-        .join(' '),
-    });
-    if (!this.entries) return [make(this.matches, this.targets, this.labels)];
-    return this.entries.map(({ matches, target, label }) =>
-      make(
-        [...this.matches, ...matches],
-        [...this.targets, ...(target ? [target] : [])],
-        [...this.labels, label],
-      ),
-    );
-  }
-
-  statement(statement: JsonObject): void {
-    const [kind = '', value = null] = Object.entries(statement)[0] ?? [];
-    const verdict = parseVerdict(statement);
-    if (verdict) this.addTargets(verdict.target ? [verdict.target] : [], verdict.label);
-    else if (kind === 'match') this.addMatches(parseMatch(objectOf(value), this.findSet));
-    else if (kind === 'vmap') this.entries = this.parseVerdictMap(objectOf(value));
-    else if (kind === 'mangle') this.addTargets(parseMangle(objectOf(value)), mangleLabel(objectOf(value)));
-    else if (kind === 'xt') this.addExtension(objectOf(value));
-    else if (nonTerminalStatements.has(kind)) this.labels.push(kind);
-    else if (undecidableStatements.has(kind))
-      this.addMatches([unknownMatch(kind, 'only the packet itself would tell')]);
-    else this.addTargets([parseNatStatement(kind, value)], kind);
-  }
-
-  private addMatches(matches: readonly RuleMatch[]): void {
-    // What comes after a change would look at what was changed.
-    if (this.targets.length > 0) this.targets.push({ kind: 'unknown' });
-    else this.matches.push(...matches);
-  }
-
-  private addTargets(targets: readonly RuleTarget[], label: string): void {
-    this.targets.push(...targets);
-    this.labels.push(label);
-  }
-
-  /** Extensions of iptables in a table that iptables-nft wrote: nft prints no more than their names. */
-  private addExtension(value: JsonObject): void {
-    const name = textOf(value['name']);
-    if (value['type'] === 'match') {
-      if (name !== 'comment')
-        this.addMatches([unknownMatch(`xt ${name}`, 'nft does not print it; iptables-save tells more')]);
-    } else if (name === 'MASQUERADE') this.addTargets([{ kind: 'masquerade' }], 'xt MASQUERADE');
-    else if (name === 'LOG' || name === 'NFLOG') this.labels.push(`xt ${name}`);
-    else this.addTargets([{ kind: 'unknown' }], `xt ${name}`);
-  }
-
-  private parseVerdictMap({ key, data }: JsonObject): NonNullable<NftRuleParser['entries']> {
-    const entries = isJsonObject(data)
-      ? listOf(data['set'])
-      : listOf(this.findSet(textOf(data).slice(1))?.['elem']);
-    return entries.map((entry) => {
-      const [left = null, right] = listOf(entry);
-      const verdict = parseVerdict(objectOf(right));
-      const label = verdict?.label ?? 'unknown verdict';
-      return {
-        matches: parseMatch({ op: '==', left: key ?? null, right: unwrapElement(left) }, this.findSet),
-        target: verdict ? verdict.target : { kind: 'unknown' },
-        label,
-      };
-    });
-  }
-}
+  type JsonValue,
+} from './values';
 
 const nonTerminalStatements = new Set([
   'counter',
@@ -107,6 +26,7 @@ const nonTerminalStatements = new Set([
   'dup',
   'synproxy',
 ]);
+
 const undecidableStatements = new Set([
   'limit',
   'quota',
@@ -118,69 +38,151 @@ const undecidableStatements = new Set([
   'set',
 ]);
 
-function parseVerdict(statement: JsonObject): { target: RuleTarget | undefined; label: string } | undefined {
+interface VerdictMapEntry {
+  readonly matches: readonly RuleMatch[];
+  readonly targets: readonly RuleTarget[];
+  readonly label: string;
+}
+
+/** Parses one rule: into one `Rule`, or into one for each entry of its verdict map. */
+export class NftRuleParser {
+  private readonly matches: RuleMatch[] = [];
+  private readonly targets: RuleTarget[] = [];
+  private readonly labels: string[] = [];
+  private entries: readonly VerdictMapEntry[] = [{ matches: [], targets: [], label: '' }];
+
+  constructor(private readonly findSet: SetLookup) {}
+
+  rules(number: number, comment: string): Rule[] {
+    const suffix = comment === '' ? '' : `comment ${JSON.stringify(comment)}`;
+    return this.entries.map((entry) => {
+      const matches = [...this.matches, ...entry.matches];
+      const labels = [...matches.map(({ text }) => text), ...this.labels, entry.label, suffix];
+      const text = labels.filter((label) => label !== '').join(' ');
+      return { number, text, matches, targets: [...this.targets, ...entry.targets] };
+    });
+  }
+
+  statement(statement: JsonObject): void {
+    const [kind = '', value = null] = Object.entries(statement)[0] ?? [];
+    const verdict = parseVerdict(statement);
+    if (verdict) this.addTargets(verdict.targets, verdict.label);
+    else if (kind === 'match') this.addMatches(parseMatch(objectOf(value), this.findSet));
+    else if (kind === 'vmap') this.entries = this.parseVerdictMap(objectOf(value));
+    else if (kind === 'mangle') this.addTargets(parseMangle(objectOf(value)), mangleLabel(objectOf(value)));
+    else if (kind === 'xt') this.addExtension(objectOf(value));
+    else if (nonTerminalStatements.has(kind)) this.labels.push(kind);
+    else if (undecidableStatements.has(kind))
+      this.addMatches([unknownMatch(kind, 'cannot be decided from a dump')]);
+    else this.addTargets([parseNatStatement(kind, value)], kind);
+  }
+
+  private addMatches(matches: readonly RuleMatch[]): void {
+    // A match after a target would see the packet as the target left it.
+    if (this.targets.length > 0) this.targets.push({ kind: 'unknown' });
+    else this.matches.push(...matches);
+  }
+
+  private addTargets(targets: readonly RuleTarget[], label: string): void {
+    this.targets.push(...targets);
+    this.labels.push(label);
+  }
+
+  /** An iptables extension in a table that iptables-nft wrote: nft prints only its name. */
+  private addExtension(extension: JsonObject): void {
+    const name = textOf(extension['name']);
+    const label = `xt ${name}`;
+    if (extension['type'] === 'match') {
+      if (name !== 'comment')
+        this.addMatches([unknownMatch(label, 'nft does not print it, iptables-save does')]);
+    } else if (name === 'MASQUERADE') this.addTargets([{ kind: 'masquerade' }], label);
+    else if (name === 'LOG' || name === 'NFLOG') this.labels.push(label);
+    else this.addTargets([{ kind: 'unknown' }], label);
+  }
+
+  private parseVerdictMap({ key = null, data = null }: JsonObject): readonly VerdictMapEntry[] {
+    const elements = isJsonObject(data) ? data['set'] : this.findSet(textOf(data).slice(1))?.['elem'];
+    return listOf(elements).map((element) => {
+      const [left = null, right = null] = listOf(element);
+      const matches = parseMatch({ op: '==', left: key, right: unwrapElement(left) }, this.findSet);
+      const verdict = parseVerdict(objectOf(right));
+      return verdict
+        ? { matches, targets: verdict.targets, label: verdict.label }
+        : { matches, targets: [{ kind: 'unknown' }], label: 'unknown verdict' };
+    });
+  }
+}
+
+interface Verdict {
+  readonly targets: readonly RuleTarget[];
+  readonly label: string;
+}
+
+function parseVerdict(statement: JsonObject): Verdict | undefined {
   const [kind = '', value = null] = Object.entries(statement)[0] ?? [];
-  const chain = textOf(objectOf(value)['target']);
   switch (kind) {
     case 'accept':
     case 'drop':
     case 'return':
-      return { target: { kind }, label: kind };
+      return { targets: [{ kind }], label: kind };
     case 'reject':
-      return { target: { kind: 'drop' }, label: kind };
+      return { targets: [{ kind: 'drop' }], label: kind };
     case 'continue':
-      return { target: undefined, label: kind };
+      return { targets: [], label: kind };
     case 'jump':
-    case 'goto':
-      return { target: { kind, chain }, label: `${kind} ${chain}` };
+    case 'goto': {
+      const chain = textOf(objectOf(value)['target']);
+      return { targets: [{ kind, chain }], label: `${kind} ${chain}` };
+    }
     default:
       return undefined;
   }
 }
 
 function parseNatStatement(kind: string, value: JsonValue): RuleTarget {
-  const { addr, port } = objectOf(value);
-  const ranges = addr === undefined ? undefined : parseAddressRanges(addr);
-  const ports = port === undefined ? undefined : parseNumberRange(port);
   switch (kind) {
     case 'masquerade':
     case 'redirect':
     case 'notrack':
       return { kind };
-    case 'snat':
-      return { kind, family: ranges?.family ?? 4, ranges: ranges?.ranges ?? [] };
+    case 'snat': {
+      const to = parseAddressRanges(objectOf(value)['addr'] ?? null);
+      return { kind, family: to?.family ?? 4, ranges: to?.ranges ?? [] };
+    }
     case 'dnat':
-      return addr !== undefined && !ranges
-        ? { kind: 'unknown' }
-        : {
-            kind,
-            addresses: ranges?.ranges,
-            ports: ports ?? (port === undefined ? undefined : { first: 0, last: 65535 }),
-          };
+      return parseDnat(objectOf(value));
     default:
       return { kind: 'unknown' };
   }
 }
 
-const mangleLabel = ({ key, value }: JsonObject) =>
-  `${parseField(key ?? null)[0]} set ${parseField(value ?? null)[0]}`;
+function parseDnat({ addr, port }: JsonObject): RuleTarget {
+  const to = addr === undefined ? undefined : parseAddressRanges(addr);
+  if (addr !== undefined && !to) return { kind: 'unknown' };
+  const anyPort = { first: 0, last: 65535 };
+  const ports = port === undefined ? undefined : (parseNumberRange(port) ?? anyPort);
+  return { kind: 'dnat', addresses: to?.ranges, ports };
+}
 
-/** Fields that decide neither the way of a packet nor whether it arrives. */
+const mangleLabel = ({ key = null, value = null }: JsonObject) =>
+  `${parseField(key).label} set ${parseField(value).label}`;
+
+/** Fields that affect neither the packet's path nor its delivery. */
 const ignoredFields = new Set(['dscp', 'ecn']);
 
 /**
- * `meta mark set …`, `ct mark set …`: every value made of marks and constants. What is written into the packet itself is
- * not followed. Other keys change neither.
+ * `meta mark set …` and `ct mark set …`, with any value made of marks and constants. Other `meta` and `ct` keys change
+ * nothing that matters here. What else is written into the packet is not simulated.
  */
-function parseMangle({ key, value }: JsonObject): RuleTarget[] {
+function parseMangle({ key = null, value = null }: JsonObject): RuleTarget[] {
   const { payload } = objectOf(key);
   if (payload) return ignoredFields.has(textOf(objectOf(payload)['field'])) ? [] : [{ kind: 'rewrite' }];
-  const of = parseMarkKey(key ?? null);
-  if (!of) return objectOf(objectOf(key)['ct'])['key'] === 'mark' ? [{ kind: 'unknown' }] : [];
-  const expression = parseMarkExpression(value ?? null, 0);
+  const field = parseMarkField(key);
+  if (!field) return [];
+  const expression = parseMarkExpression(value);
   if (!expression) return [{ kind: 'unknown' }];
   const { from, mask, xor } = expression;
-  const xorTarget: RuleTarget = { kind: 'mark', of, clear: 0, from: xor, mask: fullMask };
-  if (from === of) return [{ kind: 'mark', of, clear: ~mask >>> 0, from: xor, mask: fullMask }];
-  return [{ kind: 'mark', of, clear: fullMask, from: from ?? 0, mask }, xorTarget];
+  const xorTarget: RuleTarget = { kind: 'mark', field, clear: 0, from: xor, mask: fullMask };
+  if (from === field) return [{ ...xorTarget, clear: ~mask >>> 0 }];
+  return [{ kind: 'mark', field, clear: fullMask, from: from ?? 0, mask }, xorTarget];
 }

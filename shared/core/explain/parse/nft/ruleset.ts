@@ -1,81 +1,80 @@
 import {
+  calledChain,
   DumpError,
+  unknownMatch,
   type BaseChain,
   type Chain,
+  type Condition,
   type Family,
   type Hook,
-  type RuleMatch,
   type Rule,
+  type RuleMatch,
   type Table,
 } from '../../model';
-import { isJsonObject, listOf, objectOf, textOf, type JsonValue, type JsonObject } from './json';
-import { unknownMatch } from './match';
-import { unknownDevice, guardRule, linkLayerHookOf } from './link-layer';
 import { NftRuleParser } from './rule';
+import { isJsonObject, listOf, objectOf, textOf, textsOf, type JsonObject, type JsonValue } from './values';
 
-/** Not of arp: what it drops is no packet of a connection. */
-const families: Readonly<Record<string, readonly Family[]>> = {
-  ...{ ip: [4], ip6: [6], inet: [4, 6] },
-  ...{ netdev: [4, 6], bridge: [4, 6] },
-};
+/** Without arp: its chains see no packets of a connection. */
+const families: ReadonlyMap<string, readonly Family[]> = new Map([
+  ['ip', [4]],
+  ['ip6', [6]],
+  ['inet', [4, 6]],
+  ['netdev', [4, 6]],
+  ['bridge', [4, 6]],
+]);
 const linkLayerFamilies: ReadonlySet<string> = new Set(['netdev', 'bridge']);
 const hooks: ReadonlySet<string> = new Set<Hook>(['prerouting', 'forward', 'output', 'postrouting']);
 const isHook = (name: string): name is Hook => hooks.has(name);
 
 /**
- * Reads what `nft -j list ruleset` prints: tables of all families but arp.
- * @param at the line on which it begins
+ * Parses the output of `nft -j list ruleset`.
+ * @param lineNumber the line on which it begins
  */
-export function parseNftRuleset(text: string, at: number): BaseChain[] {
-  let parsed: JsonValue;
-  try {
-    parsed = JSON.parse(text) as JsonValue;
-  } catch (cause) {
-    throw new DumpError(at, text.slice(-80), 'the whole JSON that nft -j list ruleset prints', cause);
-  }
-  const objects = objectOf(parsed)['nftables'];
+export function parseNftRuleset(json: JsonValue, lineNumber: number): BaseChain[] {
+  const objects = objectOf(json)['nftables'];
   if (!Array.isArray(objects))
-    throw new DumpError(at, text, 'JSON with a list "nftables", as nft -j list ruleset prints it');
-  return new NftRulesetParser(listOf(objects).map(objectOf), at).baseChains();
+    throw new DumpError({
+      line: lineNumber,
+      found: JSON.stringify(json),
+      expected: 'JSON with a list "nftables", as printed by nft -j list ruleset',
+    });
+  return new NftRulesetParser(lineNumber).parse(listOf(objects).map(objectOf));
 }
 
 class NftRulesetParser {
   private readonly tables = new Map<string, Table>();
   private readonly sets = new Map<string, JsonObject>();
   private readonly maybeDormant = new Set<Table>();
-  private readonly found: BaseChain[] = [];
-  /** Of chains that the packet perhaps does not come to. */
+  private readonly baseChains: BaseChain[] = [];
+  /** For chains that the packet may not pass. */
   private readonly guards = new Map<Chain, RuleMatch>();
-  /** Chains with the policy to drop, of which it is not known whether they are in force. */
+  /** Chains with policy drop that may not be in force. */
   private readonly uncertainDropPolicies = new Map<Chain, Table>();
 
-  constructor(objects: readonly JsonObject[], at: number) {
+  constructor(private readonly lineNumber: number) {}
+
+  parse(objects: readonly JsonObject[]): BaseChain[] {
     for (const { table } of objects) if (isJsonObject(table)) this.addTable(table);
     for (const { chain } of objects) if (isJsonObject(chain)) this.addChain(chain);
     for (const { set, map } of objects) {
       const named = objectOf(set ?? map);
       this.sets.set(`${tableKey(named)} ${textOf(named['name'])}`, named);
     }
-    for (const { rule } of objects) if (isJsonObject(rule)) this.addRule(rule, at);
+    for (const { rule } of objects) if (isJsonObject(rule)) this.addRule(rule);
     for (const [chain, table] of this.uncertainDropPolicies)
-      chain.rules.push(this.withGuards(table, chain, policyDrop));
+      chain.rules.push(this.withGuards(policyDrop, chain, table));
+    return this.baseChains;
   }
 
-  baseChains(): BaseChain[] {
-    return this.found;
-  }
-
-  private addTable(table: JsonObject): void {
-    const family = textOf(table['family']);
-    const of = Object.hasOwn(families, family) ? families[family] : undefined;
-    if (!of) return;
-    const { flags = [] } = table;
-    const names = typeof flags === 'string' ? [flags] : listOf(flags).map(textOf);
-    if (names.includes('dormant')) return;
-    const name = `${family} ${textOf(table['name'])}`;
-    const parsed: Table = { backend: 'nft', name, families: of, chains: new Map() };
-    this.tables.set(name, parsed);
-    if (!names.every((flag) => harmlessFlags.has(flag))) this.maybeDormant.add(parsed);
+  private addTable(json: JsonObject): void {
+    const nft = { family: textOf(json['family']), name: textOf(json['name']) };
+    const tableFamilies = families.get(nft.family);
+    const flags = textsOf(json['flags']);
+    if (!tableFamilies || flags.includes('dormant')) return;
+    const name = `${nft.family} ${nft.name}`;
+    const table: Table = { backend: 'nft', name, nft, families: tableFamilies, chains: new Map() };
+    this.tables.set(name, table);
+    if (!flags.every((flag) => harmlessFlags.has(flag))) this.maybeDormant.add(table);
   }
 
   private addChain(json: JsonObject): void {
@@ -83,70 +82,139 @@ class NftRulesetParser {
     if (!table) return;
     const chain: Chain = { name: textOf(json['name']), rules: [] };
     table.chains.set(chain.name, chain);
-    const family = textOf(json['family']);
     const hook = textOf(json['hook']);
-    if (linkLayerFamilies.has(family) || hook === 'ingress') this.addLinkLayerChain(json, table, chain);
-    else if (isHook(hook)) {
-      this.found.push({
-        ...{ table, chain, hook, isNat: json['type'] === 'nat' },
-        priority: Number(json['prio'] ?? 0),
-        policy: json['policy'] === 'drop' && !this.maybeDormant.has(table) ? 'drop' : 'accept',
-      });
-      if (json['policy'] === 'drop' && this.maybeDormant.has(table))
-        this.uncertainDropPolicies.set(chain, table);
-    }
+    if (linkLayerFamilies.has(table.nft?.family ?? '') || hook === 'ingress')
+      this.addLinkLayerChain(json, chain, table);
+    else if (isHook(hook)) this.addBaseChain(json, hook, { chain, table });
   }
 
-  private addLinkLayerChain(json: JsonObject, table: Table, chain: Chain): void {
-    const { dev = null } = json;
-    const devices = typeof dev === 'string' ? [dev] : listOf(dev).map(textOf);
-    const linkLayerHook = linkLayerHookOf(textOf(json['family']), textOf(json['hook']), devices);
+  private addBaseChain(
+    json: JsonObject,
+    hook: Hook,
+    { chain, table }: Pick<BaseChain, 'chain' | 'table'>,
+  ): void {
+    const hasDropPolicy = json['policy'] === 'drop';
+    const isUncertain = this.maybeDormant.has(table);
+    if (hasDropPolicy && isUncertain) this.uncertainDropPolicies.set(chain, table);
+    this.baseChains.push({
+      table,
+      chain,
+      hook,
+      isNat: json['type'] === 'nat',
+      priority: Number(json['prio'] ?? 0),
+      policy: hasDropPolicy && !isUncertain ? 'drop' : 'accept',
+    });
+  }
+
+  private addLinkLayerChain(json: JsonObject, chain: Chain, table: Table): void {
+    const linkLayerHook = linkLayerHookOf(textOf(json['family']), textOf(json['hook']), textsOf(json['dev']));
     this.guards.set(chain, linkLayerHook?.guard ?? unknownDevice);
     if (!linkLayerHook) return;
+    const { hook } = linkLayerHook;
     const priority = linkLayerHook.priority + Number(json['prio'] ?? 0);
-    this.found.push({ table, chain, hook: linkLayerHook.hook, isNat: false, priority, policy: 'accept' });
+    this.baseChains.push({ table, chain, hook, isNat: false, priority, policy: 'accept' });
     if (json['policy'] === 'drop') this.uncertainDropPolicies.set(chain, table);
   }
 
-  private addRule(json: JsonObject, at: number): void {
+  private addRule(json: JsonObject): void {
     const table = this.tables.get(tableKey(json));
     if (!table) return;
-    const chain = table.chains.get(textOf(json['chain']));
-    if (!chain)
-      throw new DumpError(at, textOf(json['chain']), `a chain of table ${table.name} that the same JSON has`);
-    const number = (chain.rules.at(-1)?.number ?? 0) + 1;
+    const chain =
+      table.chains.get(textOf(json['chain'])) ?? this.failMissingChain(textOf(json['chain']), table);
     const parser = new NftRuleParser((name) => this.sets.get(`${table.name} ${name}`));
     for (const statement of listOf(json['expr'])) parser.statement(objectOf(statement));
+    const number = (chain.rules.at(-1)?.number ?? 0) + 1;
+    const { handle } = json;
     for (const rule of parser.rules(number, textOf(json['comment']))) {
-      checkTargets(rule, table, at);
-      const { handle } = json;
-      chain.rules.push(
-        this.withGuards(table, chain, {
-          ...rule,
-          ...(Number.isInteger(handle) && { handle: Number(handle) }),
-        }),
-      );
+      this.checkTargets(rule, table);
+      const withHandle = Number.isInteger(handle) ? { ...rule, handle: Number(handle) } : rule;
+      chain.rules.push(this.withGuards(withHandle, chain, table));
     }
   }
 
-  private withGuards(table: Table, chain: Chain, rule: Rule): Rule {
+  private checkTargets({ targets, text }: Rule, table: Table): void {
+    for (const target of targets) {
+      const isCall = target.kind === 'jump' || target.kind === 'goto';
+      if (isCall && !calledChain(target, table)) this.failMissingChain(text, table);
+    }
+  }
+
+  private failMissingChain(found: string, table: Table): never {
+    const expected = `a chain of table ${table.name} that the same JSON contains`;
+    throw new DumpError({ line: this.lineNumber, found, expected });
+  }
+
+  private withGuards(rule: Rule, chain: Chain, table: Table): Rule {
     const guard = this.guards.get(chain);
-    const own = guard ? guardRule(rule, guard) : rule;
-    return this.maybeDormant.has(table) ? { ...own, matches: [maybeDormant, ...own.matches] } : own;
+    const guarded = guard ? guardRule(rule, guard) : rule;
+    return this.maybeDormant.has(table)
+      ? { ...guarded, matches: [maybeDormant, ...guarded.matches] }
+      : guarded;
   }
 }
 
 const harmlessFlags: ReadonlySet<string> = new Set(['owner', 'persist']);
-const maybeDormant = unknownMatch('table', 'nft prints flags of it that are none, and it may be dormant');
+const maybeDormant = unknownMatch('table', 'nft printed invalid flags for it, so it may be dormant');
 
 const policyDrop: Rule = { number: 0, text: 'policy drop', matches: [], targets: [{ kind: 'drop' }] };
 
 const tableKey = (json: JsonObject) => `${textOf(json['family'])} ${textOf(json['table'])}`;
 
-function checkTargets({ targets, text }: Rule, table: Table, at: number): void {
-  for (const target of targets) {
-    if ((target.kind === 'jump' || target.kind === 'goto') && !table.chains.has(target.chain)) {
-      throw new DumpError(at, text, `a chain of table ${table.name} that the same JSON has`);
-    }
-  }
+/** Where chains of devices and bridges run, relative to the hooks of IP. */
+interface LinkLayerHook {
+  readonly hook: Hook;
+  /** To be added to the chain's own. */
+  readonly priority: number;
+  /** Unknown, because a dump does not show the devices beneath those that routes name. */
+  readonly guard: RuleMatch;
 }
+
+const mayPass = 'unknown whether the packet passes here';
+
+/** For chains that only other chains call. */
+const unknownDevice = unknownMatch('devices', mayPass);
+
+interface HookPosition {
+  readonly hook: Hook;
+  readonly priority: number;
+}
+
+/** A chain's own priority has 32 bits. */
+const offset = 2 ** 33;
+
+const bridgeHooks: ReadonlyMap<string, HookPosition> = new Map([
+  ['prerouting', { hook: 'prerouting', priority: -2 * offset }],
+  // `forward` is not here: only bridged packets pass it, no routed ones.
+  ['input', { hook: 'prerouting', priority: -offset }],
+  ['output', { hook: 'postrouting', priority: offset }],
+  ['postrouting', { hook: 'postrouting', priority: 2 * offset }],
+]);
+const deviceHooks: ReadonlyMap<string, HookPosition> = new Map([
+  ['ingress', { hook: 'prerouting', priority: -3 * offset }],
+  ['egress', { hook: 'postrouting', priority: 3 * offset }],
+]);
+
+/** @returns undefined for hooks of IP, and for those that no routed packet passes */
+function linkLayerHookOf(
+  nftFamily: string,
+  hook: string,
+  devices: readonly string[],
+): LinkLayerHook | undefined {
+  const isBridge = nftFamily === 'bridge';
+  const position = (isBridge ? bridgeHooks : deviceHooks).get(hook);
+  if (!position) return undefined;
+  const location = isBridge ? `bridge ${hook}` : [hook, 'device', ...devices].join(' ');
+  return { hook: position.hook, priority: position.priority, guard: unknownMatch(location, mayPass) };
+}
+
+/** The rule, with interfaces undecided: they may be bridge ports, which no route names. */
+function guardRule(rule: Rule, guard: RuleMatch): Rule {
+  const matches = rule.matches.map((match) =>
+    testsInterface(match) ? unknownMatch(match.text, 'may be a bridge port') : match,
+  );
+  return { ...rule, matches: [guard, ...matches] };
+}
+
+const testsInterface = (condition: Condition): boolean =>
+  condition.kind === 'interface' ||
+  (condition.kind === 'any' && condition.alternatives.flat().some(testsInterface));

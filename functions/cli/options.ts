@@ -1,0 +1,85 @@
+import { readFileSync } from 'node:fs';
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { parseConfig, type Config } from '../../shared/core/model/config';
+import { messageOf, PermanentError } from '../../shared/core/model/errors';
+import { shellQuote } from '../../shared/core/util/shell';
+import { stage as defaultStage } from '../runtime/settings';
+import type { TargetOptions } from './targets';
+
+/** Adds the options of every command that calls a cloud. */
+export function withTargetOptions(command: Command): Command {
+  const cloud = new Option('--cloud <name>', 'only this cloud (default: every cloud with credentials)');
+  return command
+    .option('--config <file>', 'config file (default: $PEERMASQ_CONFIG, else peermasq.yaml)')
+    .addOption(cloud.choices(['aws', 'gcp']))
+    .option('--region <region>', "AWS region; repeatable (default: the profile's region)", collect)
+    .option('--profile <name>', 'AWS profile (default: $AWS_PROFILE)')
+    .option('--project <id>', "Google Cloud project; repeatable (default: the credentials' project)", collect)
+    .option('--stage <name>', 'AWS deployment stage', defaultStage())
+    .option('--timeout <seconds>', 'time limit for calls to the clouds', atLeast(1), 120);
+}
+
+/** The target options as arguments, for a command that people paste. */
+export function targetArgs({ config, cloud, region, profile, project, stage }: TargetOptions): string[] {
+  const option = (name: string, values: readonly (string | undefined)[]) =>
+    values.flatMap((value) => (value === undefined ? [] : [`--${name}`, shellQuote(value)]));
+  return [
+    ...option('config', [config]),
+    ...option('cloud', [cloud]),
+    ...option('region', region ?? []),
+    ...option('profile', [profile]),
+    ...option('project', project ?? []),
+    ...option('stage', stage === defaultStage() ? [] : [stage]),
+  ];
+}
+
+export const clusterOption = (): Option =>
+  new Option(
+    '-c, --cluster <name>',
+    'only this cluster; repeatable (default: all clusters in the config)',
+  ).argParser(collect);
+
+export const outputOption = (): Option =>
+  new Option('-o, --output <format>', 'output format').choices(['table', 'json', 'yaml']).default('table');
+
+/** Parses a whole number of at least `minimum`, for commander. */
+export const atLeast =
+  (minimum: number) =>
+  (text: string): number => {
+    if (/^\d{1,9}$/.test(text) && Number(text) >= minimum) return Number(text);
+    throw new InvalidArgumentError(`Expected a whole number of at least ${minimum}.`);
+  };
+
+/** Collects the values of a repeatable option. */
+const collect = (value: string, previous: readonly string[] | undefined): string[] => [
+  ...(previous ?? []),
+  value,
+];
+
+/** Adds examples to the end of a command's help. */
+export function addExamples(command: Command, examples: readonly string[]): void {
+  command.addHelpText('after', `\nExamples:\n${examples.map((line) => `  $ ${line}`).join('\n')}`);
+}
+
+export const configPath = (given: string | undefined): string =>
+  given ?? process.env['PEERMASQ_CONFIG'] ?? 'peermasq.yaml';
+
+/** @throws ConfigError with every error · PermanentError for a file that cannot be read */
+export function readConfig(file: string): Config {
+  return parseConfig(
+    readTextFile(
+      file,
+      'Pass the config with --config FILE, or run peermasq in the directory of peermasq.yaml.',
+    ),
+  );
+}
+
+/** @throws PermanentError with `advice` */
+export function readTextFile(file: string, advice: string): string {
+  try {
+    // Some editors and shells write a byte order mark.
+    return readFileSync(file === '-' ? process.stdin.fd : file, 'utf8').replace(/^\ufeff/, '');
+  } catch (cause) {
+    throw new PermanentError('unreadable-file', `Cannot read ${file}: ${messageOf(cause)}`, advice, cause);
+  }
+}

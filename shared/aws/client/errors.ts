@@ -1,0 +1,106 @@
+import { messageOf, PermanentError, RetryableError, type PeermasqError } from '../../core/model/errors';
+import { findAccountError } from './account-errors';
+import { adviceFor, type Action } from './permissions';
+
+const denials = /^(UnauthorizedOperation|AccessDenied(Exception)?|AuthFailure)$/;
+const throttles =
+  /^(RequestLimitExceeded|EC2ThrottledException|RequestThrottled|Throttl.*|TooManyRequestsException)$/;
+/** Names and codes of the SDK and of Node.js; the retry strategy of @smithy/core has the same list. */
+const networkErrors = new Set([
+  'TimeoutError',
+  'RequestTimeout',
+  'RequestTimeoutException',
+  'AbortError',
+  'NetworkingError',
+  'ECONNRESET',
+  'ECONNREFUSED',
+  'ECONNABORTED',
+  'EPIPE',
+  'ETIMEDOUT',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+]);
+
+/** Classifies an error of the SDK. The code is the error name of AWS where peermasq has none of its own. */
+export function toPeermasqError(action: Action, thrown: unknown): PeermasqError {
+  const name = thrown instanceof Error ? thrown.name : 'Error';
+  const message = `${action} failed: ${name}: ${messageOf(thrown)}`;
+  const accountError = findAccountError(name, messageOf(thrown));
+  if (accountError?.isRetryable)
+    return new RetryableError(accountError.code, message, accountError.advice, 5, thrown);
+  if (accountError) return new PermanentError(accountError.code, message, accountError.advice, thrown);
+  if (denials.test(name)) return accessDenied(action, thrown);
+  if (isThrottle(thrown)) {
+    const advice = 'The functions retry it. If it persists, raise the quota or lower the concurrency.';
+    return new RetryableError('throttled', message, advice, 10, thrown);
+  }
+  const status = httpStatusOf(thrown);
+  // Neither says anything about the request itself.
+  const isTransient = status === undefined ? isNetworkError(thrown) : status >= 500;
+  if (isTransient) return new RetryableError('unavailable', message, 'The functions retry it.', 5, thrown);
+  if (status === undefined) {
+    const advice =
+      'AWS was not reached, and the network is not the cause. Report a bug with the stack trace.';
+    return new PermanentError('unexpected', message, advice, thrown);
+  }
+  return new PermanentError(name, message, `See ${name} in the API reference of ${action}.`, thrown);
+}
+
+function accessDenied(action: Action, thrown: unknown): PermanentError {
+  const [, resource = '*'] = /on resource: (\S+)/.exec(messageOf(thrown)) ?? [];
+  return new PermanentError(
+    'access-denied',
+    `${action} on ${resource} was denied: ${messageOf(thrown)}`,
+    adviceFor(action, resource),
+    thrown,
+  );
+}
+
+export function isThrottle(thrown: unknown): boolean {
+  return thrown instanceof Error && throttles.test(thrown.name);
+}
+
+/** Undefined when there was no response. */
+function httpStatusOf(thrown: unknown): number | undefined {
+  return (thrown as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
+}
+
+function isNetworkError(thrown: unknown): boolean {
+  const { name, code } = thrown as { name?: unknown; code?: unknown };
+  return [name, code].some((value) => typeof value === 'string' && networkErrors.has(value));
+}
+
+/** Malformed ids too: AWS names them in its errors. */
+const instanceIdPattern = /\bi-\w+/g;
+
+/** The ids that an error is about. Only its message says which of many. */
+export function idsMentionedIn(error: PeermasqError, ids: readonly string[]): string[] {
+  const mentioned = new Set(error.message.match(instanceIdPattern));
+  return ids.filter((id) => mentioned.has(id));
+}
+
+const instanceNotFound = /^InvalidInstanceID\.(NotFound|Malformed)$/;
+
+/**
+ * Makes a call for many instances, and repeats it without those that do not exist: one missing or malformed id fails
+ * the whole call.
+ */
+export async function retryWithoutMissing<T>(
+  ids: readonly string[],
+  send: (ids: string[]) => Promise<T>,
+): Promise<T | undefined> {
+  let remaining = [...ids];
+  while (remaining.length > 0) {
+    try {
+      return await send(remaining);
+    } catch (error) {
+      if (!(error instanceof PermanentError && instanceNotFound.test(error.code))) throw error;
+      const missing = new Set(idsMentionedIn(error, remaining));
+      if (missing.size === 0) throw error;
+      remaining = remaining.filter((id) => !missing.has(id));
+    }
+  }
+  return undefined;
+}

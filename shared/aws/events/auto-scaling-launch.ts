@@ -1,0 +1,68 @@
+import { CompleteLifecycleActionCommand } from '@aws-sdk/client-auto-scaling';
+import * as z from 'zod';
+import { PermanentError } from '../../core/model/errors';
+import type { Deadline } from '../../core/cloud';
+import { call } from '../client/call';
+import type { Clients } from '../client/clients';
+import { launchHookPrefix } from '../names';
+import { instanceIdSchema, nodesJoined, type Envelope, type NodesJoined } from './event';
+
+const launchedSchema = z.object({ EC2InstanceId: instanceIdSchema });
+
+/** `aws.autoscaling`: `EC2 Instance Launch Successful` */
+export function parseLaunchSuccessful(event: Envelope): NodesJoined {
+  const { EC2InstanceId: id } = launchedSchema.parse(event.detail);
+  return nodesJoined(event, 'auto-scaling-launch', [id]);
+}
+
+const lifecycleActionSchema = launchedSchema.extend({
+  LifecycleActionToken: z.string(),
+  AutoScalingGroupName: z.string(),
+  LifecycleHookName: z.string(),
+});
+
+/** A launch that an Auto Scaling group holds until its hook is completed. */
+export interface Launch {
+  readonly instanceId: string;
+  readonly group: string;
+  readonly hook: string;
+  readonly token: string;
+}
+
+/** `aws.autoscaling`: `EC2 Instance-launch Lifecycle Action`. Hooks of other tools are not completed. */
+export function parseLaunchLifecycleAction(event: Envelope): NodesJoined {
+  const action = lifecycleActionSchema.parse(event.detail);
+  const { EC2InstanceId: instanceId, LifecycleHookName: hook } = action;
+  if (!hook.startsWith(launchHookPrefix)) return nodesJoined(event, 'auto-scaling-launch', [instanceId]);
+  const launch = { instanceId, group: action.AutoScalingGroupName, hook, token: action.LifecycleActionToken };
+  return { ...nodesJoined(event, 'launch-hook', [instanceId]), launch };
+}
+
+export type LifecycleResult = 'CONTINUE' | 'ABANDON';
+
+/**
+ * Completes the hook of a launch.
+ * @returns false when the group no longer waits: the heartbeat timed out, or the instance is gone
+ */
+export async function completeLaunch(
+  { autoScaling }: Clients,
+  { instanceId, group, hook, token }: Launch,
+  options: { readonly result: LifecycleResult; readonly deadline: Deadline },
+): Promise<boolean> {
+  const command = new CompleteLifecycleActionCommand({
+    InstanceId: instanceId,
+    AutoScalingGroupName: group,
+    LifecycleHookName: hook,
+    LifecycleActionToken: token,
+    LifecycleActionResult: options.result,
+  });
+  try {
+    await call('autoscaling:CompleteLifecycleAction', options.deadline, (callOptions) =>
+      autoScaling.send(command, callOptions),
+    );
+    return true;
+  } catch (error) {
+    if (error instanceof PermanentError && /No active Lifecycle Action/i.test(error.message)) return false;
+    throw error;
+  }
+}

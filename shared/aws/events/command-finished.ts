@@ -1,0 +1,27 @@
+import * as z from 'zod';
+import {
+  ignored,
+  instanceIdSchema,
+  nodeRef,
+  timestampSchema,
+  type Envelope,
+  type ParsedEvent,
+} from './event';
+
+const detailSchema = z.object({
+  'command-id': z.uuid(),
+  'instance-id': z.string(),
+  'requested-date-time': timestampSchema,
+  status: z.string(),
+});
+
+const inProgress = /^(Pending|Delayed|InProgress|Cancelling)$/;
+
+/** `aws.ssm`: `EC2 Command Invocation Status-change Notification` */
+export function parseCommandFinished(event: Envelope): ParsedEvent {
+  const { 'command-id': commandId, 'instance-id': id, status, ...rest } = detailSchema.parse(event.detail);
+  if (inProgress.test(status)) return ignored(`command ${commandId} is ${status} on ${id}`);
+  if (!instanceIdSchema.safeParse(id).success) return ignored(`${id} is not an EC2 instance`);
+  const requestedAt = new Date(rest['requested-date-time']);
+  return { kind: 'command-finished', node: nodeRef(event, id), commandId, requestedAt };
+}

@@ -1,0 +1,73 @@
+import * as z from 'zod';
+import type { AwsNodeRef } from '../../core/model/node';
+import type { Launch } from './auto-scaling-launch';
+
+export interface NodesJoined {
+  readonly kind: 'nodes-joined';
+  readonly trigger: 'instance-running' | 'run-instances' | 'auto-scaling-launch' | 'launch-hook';
+  readonly nodes: readonly AwsNodeRef[];
+  readonly at: Date;
+  /** An Auto Scaling group holds this launch until its hook is completed. */
+  readonly launch?: Launch;
+}
+
+/** Most of these events do not name a network, so that all nodes of the account are reconciled. */
+export interface RoutesChanged {
+  readonly kind: 'routes-changed';
+  /** The API call: `CreateRoute`. */
+  readonly change: string;
+  readonly account: string;
+  readonly at: Date;
+}
+
+/** A command of any document has finished on an instance. */
+export interface CommandFinished {
+  readonly kind: 'command-finished';
+  readonly node: AwsNodeRef;
+  readonly commandId: string;
+  readonly requestedAt: Date;
+}
+
+export interface Ignored {
+  readonly kind: 'ignored';
+  readonly reason: string;
+}
+
+/** An event that should be handled and cannot be parsed. Retrying does not help. */
+export interface Malformed {
+  readonly kind: 'malformed';
+  readonly reason: string;
+}
+
+export type ParsedEvent = NodesJoined | RoutesChanged | CommandFinished | Ignored | Malformed;
+
+export const ignored = (reason: string): Ignored => ({ kind: 'ignored', reason });
+export const malformed = (reason: string): Malformed => ({ kind: 'malformed', reason });
+
+export const instanceIdSchema = z.string().regex(/^i-([0-9a-f]{8}|[0-9a-f]{17})$/);
+export const timestampSchema = z.iso.datetime({ offset: true });
+
+export const envelopeSchema = z.object({
+  source: z.string(),
+  'detail-type': z.string(),
+  account: z.string(),
+  region: z.string(),
+  time: timestampSchema,
+  detail: z.unknown(),
+});
+
+/** What EventBridge wraps around the detail of every event. */
+export type Envelope = z.infer<typeof envelopeSchema>;
+
+export function nodeRef({ account, region }: Envelope, id: string): AwsNodeRef {
+  return { cloud: 'aws', account, region, id };
+}
+
+export function nodesJoined(
+  event: Envelope,
+  trigger: NodesJoined['trigger'],
+  ids: readonly string[],
+): NodesJoined {
+  const nodes = [...new Set(ids)].map((id) => nodeRef(event, id));
+  return { kind: 'nodes-joined', trigger, nodes, at: new Date(event.time) };
+}

@@ -1,0 +1,23 @@
+import * as z from 'zod';
+import type { Envelope, RoutesChanged } from './event';
+
+/** The API calls that change what is routed over a peering or a gateway. */
+export const routeCalls = [
+  'CreateVpcPeeringConnection',
+  'AcceptVpcPeeringConnection',
+  'DeleteVpcPeeringConnection',
+  'CreateRoute',
+  'ReplaceRoute',
+  'DeleteRoute',
+  'AssociateRouteTable',
+  'DisassociateRouteTable',
+  'ReplaceRouteTableAssociation',
+] as const;
+
+const detailSchema = z.object({ eventName: z.enum(routeCalls) });
+
+/** A successful call of `routeCalls`. */
+export function parseRoutesChanged(event: Envelope): RoutesChanged {
+  const { eventName: change } = detailSchema.parse(event.detail);
+  return { kind: 'routes-changed', change, account: event.account, at: new Date(event.time) };
+}

@@ -1,0 +1,271 @@
+import { type BaseChain, type Chain, type MarkField, type Range, type Rule, type RuleTarget } from '../model';
+import { fullMask } from '../ranges';
+import type { Snapshot } from '../snapshot';
+import { evaluateMatches } from './match';
+import type { Packet } from './packet';
+import {
+  changeState,
+  hasConnection,
+  markOf,
+  PacketStates,
+  unknownMark,
+  type MatchContext,
+  type PacketState,
+  type Translation,
+} from './packet-state';
+import { masqueradeSources } from './routing';
+import type { Evaluation, Verdict } from './trace';
+
+/** The states with which packets leave a chain. */
+export interface ChainResult {
+  /** Back to the calling chain. */
+  readonly returned: PacketStates;
+  /** Past the rest of the table. */
+  readonly accepted: PacketStates;
+  readonly translated: PacketStates;
+}
+
+/** A rule as the packet meets it. */
+interface RuleVisit {
+  readonly baseChain: BaseChain;
+  readonly rule: Rule;
+  readonly context: MatchContext;
+  readonly result: ChainResult;
+}
+
+interface ChainRunnerOptions {
+  readonly snapshot: Snapshot;
+  readonly packet: Packet;
+  /** The interface on which the packet arrives; '' if the node sends it. */
+  readonly in: string | undefined;
+  /** Rules to skip as if they did not exist. */
+  readonly ignored: ReadonlySet<Rule>;
+}
+
+/** Runs the states of one packet through chains, and records what becomes of them. */
+export class ChainRunner {
+  readonly verdicts: Verdict[] = [];
+  /** In the order in which the packet reached the rules. */
+  readonly evaluations = new Map<Rule, Evaluation>();
+  private readonly results = new Map<Chain, Map<string, ChainResult>>();
+  private readonly ruleIds = new Map<Rule, number>();
+
+  constructor(private readonly options: ChainRunnerOptions) {}
+
+  run(baseChain: BaseChain, state: PacketState): ChainResult {
+    const { chain, table, policy } = baseChain;
+    const result = this.runChain(baseChain, chain, state);
+    if (policy === 'accept')
+      return { ...result, accepted: new PacketStates([...result.accepted.list, ...result.returned.list]) };
+    if (result.returned.list.length > 0) this.drop(`policy of ${chain.name} in table ${table.name}`);
+    return result;
+  }
+
+  drop(by: string): void {
+    this.verdicts.push({ kind: 'dropped', by });
+  }
+
+  private runChain(baseChain: BaseChain, chain: Chain, state: PacketState): ChainResult {
+    const known = this.results.get(chain) ?? new Map<string, ChainResult>();
+    this.results.set(chain, known);
+    const key = `${baseChain.hook}|${state.key}`;
+    const result = known.get(key) ?? this.evaluateRules(baseChain, chain, state);
+    known.set(key, result);
+    return result;
+  }
+
+  private evaluateRules(baseChain: BaseChain, chain: Chain, start: PacketState): ChainResult {
+    const result: ChainResult = {
+      returned: new PacketStates(),
+      accepted: new PacketStates(),
+      translated: new PacketStates(),
+    };
+    const context = this.contextOf(baseChain);
+    let current = [start];
+    for (const rule of chain.rules) {
+      if (this.options.ignored.has(rule)) continue;
+      const next = new PacketStates();
+      for (const state of current) {
+        const matched = evaluateMatches(rule.matches, state, context);
+        this.recordEvaluation({ baseChain, chain, rule, matched, state, context });
+        if (matched !== true) next.add(state);
+        if (matched !== false) next.addAll(this.applyTargets({ baseChain, rule, context, result }, state));
+      }
+      current = next.list;
+      if (current.length === 0) break;
+    }
+    result.returned.addAll(current);
+    return result;
+  }
+
+  private contextOf(baseChain: BaseChain): MatchContext {
+    const { snapshot, packet, in: incoming } = this.options;
+    const isBeforeConntrack = runsBeforeConntrack(baseChain);
+    return { snapshot, packet, in: incoming, hook: baseChain.hook, isBeforeConntrack };
+  }
+
+  private recordEvaluation(evaluation: Evaluation): void {
+    const known = this.evaluations.get(evaluation.rule);
+    if (!known) this.evaluations.set(evaluation.rule, evaluation);
+    else if (known.matched !== evaluation.matched)
+      this.evaluations.set(evaluation.rule, { ...known, matched: 'unknown' });
+  }
+
+  /** @returns the states that go on to the next rule */
+  private applyTargets(visit: RuleVisit, state: PacketState): PacketState[] {
+    let current = [state];
+    for (const target of visit.rule.targets)
+      current = current.flatMap((each) => this.applyTarget(visit, target, each));
+    return current;
+  }
+
+  private applyTarget(visit: RuleVisit, target: RuleTarget, state: PacketState): PacketState[] {
+    const { rule, result, context } = visit;
+    switch (target.kind) {
+      case 'accept':
+        result.accepted.add(state);
+        return [];
+      case 'return':
+        result.returned.add(state);
+        return [];
+      case 'drop':
+        this.drop(rule.text);
+        return [];
+      case 'jump':
+      case 'goto':
+        return this.callChain(visit, target, state);
+      case 'mark':
+        if (usesConnectionMark(target) && !hasConnection(state, context)) return [state];
+        return [applyMark(target, state)];
+      case 'notrack':
+        return [changeState(state, { isTracked: false })];
+      case 'masquerade':
+      case 'snat': {
+        const sources = target.kind === 'snat' ? expandRanges(target.ranges) : this.masqueradeSources(state);
+        result.translated.add(changeState(state, { translation: this.translationBy(rule, sources) }));
+        return [];
+      }
+      case 'dnat':
+        result.translated.addAll(applyDnat(target, state));
+        return [];
+      case 'redirect':
+        this.verdicts.push({ kind: 'local' });
+        return [];
+      case 'rewrite':
+        // With a wrong checksum or destination it is lost.
+        this.drop(rule.text);
+        return applyRewrite(state, this.translationBy(rule, []));
+      case 'unknown':
+        return this.applyUnknown(visit, state);
+    }
+  }
+
+  private callChain(
+    { baseChain, result }: RuleVisit,
+    { kind, chain: name }: TargetOf<'jump' | 'goto'>,
+    state: PacketState,
+  ): PacketState[] {
+    const called = baseChain.table.chains.get(name);
+    if (!called) return [state];
+    const { accepted, translated, returned } = this.runChain(baseChain, called, state);
+    result.accepted.addAll(accepted.list);
+    result.translated.addAll(translated.list);
+    if (kind === 'jump') return returned.list;
+    result.returned.addAll(returned.list);
+    return [];
+  }
+
+  private masqueradeSources({ out, nextHop }: PacketState): bigint[] {
+    if (out === undefined) return [];
+    const { snapshot, packet } = this.options;
+    return masqueradeSources(snapshot, { family: packet.destination.family, device: out, nextHop });
+  }
+
+  private translationBy(rule: Rule, sources: readonly bigint[]): Translation {
+    const ruleId = this.ruleIds.get(rule) ?? this.ruleIds.size;
+    this.ruleIds.set(rule, ruleId);
+    return { by: rule, ruleId, sources };
+  }
+
+  /** The packet may go on, be accepted or be dropped; in table nat it may be translated to anything. */
+  private applyUnknown({ baseChain, rule, result }: RuleVisit, state: PacketState): PacketState[] {
+    const changed = forgetMarks(state);
+    if (baseChain.isNat) {
+      result.translated.add(
+        baseChain.hook === 'postrouting'
+          ? changeState(state, { translation: this.translationBy(rule, []) })
+          : forgetDestination(state),
+      );
+    }
+    result.accepted.add(changed);
+    this.drop(rule.text);
+    return [changed];
+  }
+}
+
+/** NF_IP_PRI_CONNTRACK of the kernel is -200. */
+const runsBeforeConntrack = ({ hook, priority }: BaseChain) =>
+  (hook === 'prerouting' || hook === 'output') && priority < -200;
+
+type TargetOf<Kind extends RuleTarget['kind']> = Extract<RuleTarget, { kind: Kind }>;
+
+/** Longer lists of addresses count as unknown. */
+const maxAddresses = 64;
+
+function applyMark({ field, clear, from, mask }: TargetOf<'mark'>, state: PacketState): PacketState {
+  const old = markOf(field, state);
+  const operand = typeof from === 'number' ? { value: from, known: fullMask } : markOf(from, state);
+  const known = ((old.known | clear) & (operand.known | ~mask)) >>> 0;
+  const value = (((old.value & ~clear) ^ (operand.value & mask)) & known) >>> 0;
+  return changeState(state, { [markNames[field]]: { value, known } });
+}
+
+const markNames = { packet: 'packetMark', connection: 'connectionMark' } as const satisfies Record<
+  MarkField,
+  keyof PacketState
+>;
+
+/** Without a connection these change nothing. */
+const usesConnectionMark = ({ field, from }: TargetOf<'mark'>) =>
+  field === 'connection' || from === 'connection';
+
+function applyDnat({ addresses, ports }: TargetOf<'dnat'>, state: PacketState): PacketState[] {
+  const destinationPort = ports ? singleValue(ports) : state.destinationPort;
+  const destinations = addresses ? expandRanges(addresses) : [state.destination];
+  return (destinations.length > 0 ? destinations : [undefined]).map((destination) =>
+    changeState(state, {
+      destination,
+      destinationPort,
+      isTranslated: destination !== state.destination || destinationPort !== state.destinationPort,
+    }),
+  );
+}
+
+const singleValue = ({ first, last }: Range<number>) => (first === last ? first : undefined);
+
+/** Every address in the ranges; an empty list if there are too many. */
+function expandRanges(ranges: readonly Range[]): bigint[] {
+  const count = ranges.reduce((sum, { first, last }) => sum + last - first + 1n, 0n);
+  if (count > maxAddresses) return [];
+  return ranges.flatMap(({ first, last }) =>
+    Array.from({ length: Number(last - first) + 1 }, (_, index) => first + BigInt(index)),
+  );
+}
+
+/** The packet as it was, or with any source and destination. */
+const applyRewrite = (state: PacketState, translation: Translation): PacketState[] => [
+  state,
+  changeState(state, {
+    isTranslated: true,
+    destination: undefined,
+    destinationPort: undefined,
+    nextHop: undefined,
+    translation,
+  }),
+];
+
+const forgetMarks = (state: PacketState): PacketState =>
+  changeState(state, { packetMark: unknownMark, connectionMark: unknownMark });
+
+const forgetDestination = (state: PacketState): PacketState =>
+  changeState(state, { isTranslated: true, destination: undefined, destinationPort: undefined });

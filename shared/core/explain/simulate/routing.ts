@@ -1,0 +1,113 @@
+import type { Address } from '../../model/cidr';
+import type { Family, Range } from '../model';
+import { contains, prefixRange } from '../ranges';
+import type { InterfaceAddress, KernelRoute, RoutingRule, Snapshot } from '../snapshot';
+import type { Mark } from './packet-state';
+
+interface AddressQuery {
+  readonly family: Family;
+  readonly address: bigint;
+  /** Only this interface counts; undefined: all of them. */
+  readonly device?: string | undefined;
+}
+
+const loopback4 = prefixRange(4, 127n << 24n, 8);
+
+/** Whether the node itself has the address; undefined if the dump has no addresses. */
+export function isLocal(
+  { addresses }: Snapshot,
+  { family, address, device }: AddressQuery,
+): boolean | undefined {
+  if (family === 4 && contains([loopback4], address)) return device === undefined || device === 'lo';
+  if (addresses.length === 0) return undefined;
+  return addresses.some((own) => own.family === family && own.address === address && isOnDevice(own, device));
+}
+
+const isOnDevice = (own: InterfaceAddress, device: string | undefined) =>
+  device === undefined || own.device === device;
+
+/** As in the kernel's table `local`: the last address of each IPv4 subnet, and the address after `brd`. */
+export function isBroadcast(
+  { addresses }: Snapshot,
+  { family, address, device }: AddressQuery,
+): boolean | undefined {
+  if (family === 6) return false;
+  if (address === 0xffffffffn || address >> 24n === 0n) return true;
+  if (addresses.length === 0) return undefined;
+  return addresses.some(
+    (own) =>
+      own.family === 4 &&
+      isOnDevice(own, device) &&
+      own.prefix < 31 &&
+      (own.broadcast === address || prefixRange(4, own.address, own.prefix).last === address),
+  );
+}
+
+export function isMulticast(family: Family, address: bigint): boolean {
+  return family === 4 ? address >> 28n === 0xen : address >> 120n === 0xffn;
+}
+
+/** The route with the longest prefix, and among those the lowest metric. */
+export function findRoute({ routes }: Snapshot, family: Family, address: bigint): KernelRoute | undefined {
+  let best: KernelRoute | undefined;
+  for (const route of routes) {
+    if (route.family !== family || route.type === 'local' || route.type === 'broadcast') continue;
+    if (!contains([prefixRange(family, route.first, route.prefix)], address)) continue;
+    if (!best || route.prefix > best.prefix || (route.prefix === best.prefix && route.metric < best.metric)) {
+      best = route;
+    }
+  }
+  return best;
+}
+
+interface PolicyQuery {
+  readonly source: Address;
+  readonly destination: bigint;
+  readonly mark: Mark;
+}
+
+/** Whether an `ip rule` may send the packet to a routing table that is not in the dump. */
+export function isRoutedByPolicy(
+  { routingRules }: Snapshot,
+  { source, destination, mark }: PolicyQuery,
+): boolean {
+  const isInside = (range: Range | undefined, address: bigint) =>
+    range === undefined || contains([range], address);
+  const mayHaveMark = (required: RoutingRule['mark']) =>
+    required === undefined || ((mark.value ^ required.value) & mark.known & required.mask) === 0;
+  return routingRules.some(
+    (rule) =>
+      rule.family === source.family &&
+      isInside(rule.from, source.value) &&
+      isInside(rule.to, destination) &&
+      mayHaveMark(rule.mark),
+  );
+}
+
+interface EgressQuery {
+  readonly family: Family;
+  readonly device: string;
+  /** Undefined: unknown. */
+  readonly nextHop: bigint | undefined;
+}
+
+/**
+ * The addresses that MASQUERADE may choose, as inet_select_addr of the kernel does (net/ipv4/devinet.c): the device's
+ * first primary address whose subnet contains the next hop, else its first primary address, else one of another device.
+ * For IPv6 (RFC 6724) every global address of the device is a candidate.
+ * @returns an empty list if they are unknown
+ */
+export function masqueradeSources(
+  { addresses }: Snapshot,
+  { family, device, nextHop }: EgressQuery,
+): bigint[] {
+  const usable = addresses.filter(
+    (own) => own.family === family && !own.isSecondary && own.scope === 'global',
+  );
+  const onDevice = usable.filter((own) => own.device === device);
+  const addressesOf = (list: readonly InterfaceAddress[]) => list.map(({ address }) => address);
+  if (onDevice.length === 0) return family === 4 ? addressesOf(usable.slice(0, 1)) : [];
+  if (family === 6 || nextHop === undefined) return addressesOf(onDevice);
+  const sameSubnet = onDevice.filter((own) => contains([prefixRange(4, own.address, own.prefix)], nextHop));
+  return addressesOf([...sameSubnet, ...onDevice].slice(0, 1));
+}

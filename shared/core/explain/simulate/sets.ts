@@ -1,0 +1,112 @@
+import { allOf, anyOf, type Side, type Ternary } from '../model';
+import { addressBits, contains, prefixRange, protocolNumber } from '../ranges';
+import type { AddressSet, SetEntry, SetEntryPart } from '../snapshot';
+import {
+  addressOf,
+  directionOf,
+  evaluateInterface,
+  hasPorts,
+  portOf,
+  type MatchContext,
+  type PacketState,
+} from './packet-state';
+
+interface SetMatch {
+  readonly name: string;
+  readonly sides: readonly Side[];
+}
+
+/** Deeper than ipset lets lists contain lists. */
+const maxListDepth = 4;
+
+/** Whether an ipset contains the packet's addresses and ports. */
+export function evaluateSet(match: SetMatch, state: PacketState, context: MatchContext): Ternary {
+  return new SetEvaluation(state, context).set(match, 0);
+}
+
+class SetEvaluation {
+  constructor(
+    private readonly state: PacketState,
+    private readonly context: MatchContext,
+  ) {}
+
+  set({ name, sides }: SetMatch, depth: number): Ternary {
+    const { snapshot, packet } = this.context;
+    const set = snapshot.sets.get(name);
+    if (!set || snapshot.changingSets.has(name) || depth > maxListDepth) return 'unknown';
+    if (set.kind === 'list')
+      return anyOf(set.members.map((member) => this.set({ name: member, sides }, depth + 1)));
+    if (set.family !== undefined && set.family !== packet.source.family) return false;
+    return this.entries(set, sides);
+  }
+
+  private entries(
+    { entries, dimensions, prefix, hasManyNetworks }: Extract<AddressSet, { kind: 'entries' }>,
+    sides: readonly Side[],
+  ): Ternary {
+    if (sides.length < dimensions) return 'unknown';
+    if (hasManyNetworks && entries.some(({ isExcluded }) => isExcluded)) return 'unknown';
+    const candidates: Candidate[] = [];
+    for (const entry of entries) {
+      const matched = allOf(
+        entry.parts.map((part, index) => this.part(part, sides[index] ?? 'source', prefix)),
+      );
+      if (matched !== false) candidates.push({ entry, matched });
+    }
+    return mostSpecific(candidates);
+  }
+
+  private part(part: SetEntryPart, side: Side, prefix: number): Ternary {
+    switch (part.kind) {
+      case 'address':
+        return this.address(part, side, prefix);
+      case 'port':
+        return this.port(part, side);
+      case 'interface':
+        return evaluateInterface(
+          { direction: directionOf(side), names: [part.name] },
+          this.state,
+          this.context,
+        );
+      case 'unknown':
+        return 'unknown';
+    }
+  }
+
+  private address(
+    { family, range }: Extract<SetEntryPart, { kind: 'address' }>,
+    side: Side,
+    prefix: number,
+  ): Ternary {
+    const { packet } = this.context;
+    const address = addressOf(side, this.state, packet);
+    if (address === undefined) return 'unknown';
+    const compared = prefix === addressBits(family) ? address : prefixRange(family, address, prefix).first;
+    return family === packet.source.family && contains([range], compared);
+  }
+
+  private port({ protocols, ports }: Extract<SetEntryPart, { kind: 'port' }>, side: Side): Ternary {
+    const { packet } = this.context;
+    if (protocols && !contains(protocols, protocolNumber(packet.protocol) ?? -1)) return false;
+    if (!hasPorts(packet)) return protocols ? 'unknown' : false;
+    const port = portOf(side, this.state, packet);
+    return !ports || port === undefined ? 'unknown' : contains([ports], port);
+  }
+}
+
+/** An entry that matches or may match. */
+interface Candidate {
+  readonly entry: SetEntry;
+  readonly matched: true | 'unknown';
+}
+
+/** The entry with the longest prefix decides. */
+function mostSpecific(candidates: readonly Candidate[]): Ternary {
+  const sorted = candidates.toSorted((a, b) => b.entry.prefix - a.entry.prefix);
+  const certain = sorted.findIndex(({ matched }) => matched === true);
+  const deciding = certain < 0 ? sorted : sorted.slice(0, certain + 1);
+  const outcomes = new Set(deciding.map(({ entry }) => !entry.isExcluded));
+  if (certain < 0) outcomes.add(false);
+  const [outcome] = outcomes;
+  return outcomes.size === 1 && outcome !== undefined ? outcome : 'unknown';
+}

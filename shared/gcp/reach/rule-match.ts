@@ -1,0 +1,202 @@
+import type { protos } from '@google-cloud/compute';
+import { isInternal } from '../../core/model/reserved-ranges';
+import {
+  contains,
+  parseAddress,
+  toCidr,
+  tryParseAddress,
+  tryParseCidr,
+  type Address,
+} from '../../core/model/cidr';
+import type { Instance } from '../discover/instance';
+
+export type VpcRule = protos.google.cloud.compute.v1.IFirewall;
+export type PolicyRule = protos.google.cloud.compute.v1.IFirewallPolicyRule;
+type Matcher = protos.google.cloud.compute.v1.IFirewallPolicyRuleMatcher;
+
+/** The first packet of a TCP connection. Firewalls are stateful: return traffic needs no rule. */
+export interface Flow {
+  readonly direction: 'EGRESS' | 'INGRESS';
+  readonly source: Address;
+  readonly destination: Address;
+  readonly port: number;
+  /** The instance that the rules apply to. Absent if any instance of the network may be meant. */
+  readonly target?: Instance;
+  /** The sending instance, if it is in the same network: source tags do not match across peerings. */
+  readonly origin?: Instance;
+}
+
+/** What has to hold for a rule to match. Without any condition it matches for certain. */
+export interface Conditions {
+  /** About the target: `instances with tag web`. */
+  readonly targetConditions: readonly string[];
+  /** Could not be checked: `whether a domain name matches 10.0.0.1`. */
+  readonly conditions: readonly string[];
+}
+
+export type RuleMatch = 'no' | Conditions;
+
+const always: RuleMatch = { targetConditions: [], conditions: [] };
+const onlyIf = (condition: string): RuleMatch => ({ targetConditions: [], conditions: [condition] });
+
+function both(a: RuleMatch, b: RuleMatch): RuleMatch {
+  if (a === 'no' || b === 'no') return 'no';
+  return {
+    targetConditions: [...a.targetConditions, ...b.targetConditions],
+    conditions: [...a.conditions, ...b.conditions],
+  };
+}
+
+const allOf = (matches: readonly RuleMatch[]): RuleMatch => matches.reduce(both, always);
+
+/** A match without conditions, if there is one. */
+const anyOf = (matches: readonly RuleMatch[]): RuleMatch =>
+  matches.find((match) => match !== 'no' && match.conditions.length === 0) ??
+  matches.find((match) => match !== 'no') ??
+  'no';
+
+export function matchVpcRule(flow: Flow, rule: VpcRule): RuleMatch {
+  const protocols = (rule.allowed?.length ? rule.allowed : rule.denied) ?? [];
+  return allOf([
+    matchesDirection(flow, rule.direction ?? 'INGRESS'),
+    matchesProtocol(
+      flow,
+      protocols.map(({ IPProtocol, ports }) => ({ ipProtocol: IPProtocol, ports })),
+    ),
+    matchesTarget(flow, rule),
+    matchesSource(flow, rule),
+    matchesRanges(rule.destinationRanges, flow.destination),
+  ]);
+}
+
+export function matchPolicyRule(flow: Flow, rule: PolicyRule): RuleMatch {
+  const { direction, match, targetType, targetServiceAccounts } = rule;
+  return allOf([
+    matchesDirection(flow, direction),
+    targetType === 'INTERNAL_MANAGED_LB' ? 'no' : always,
+    match?.layer4Configs?.length ? matchesProtocol(flow, match.layer4Configs) : always,
+    matchesTarget(flow, { targetServiceAccounts: targetServiceAccounts ?? [] }),
+    matchesSecureTags(flow, rule),
+    matchesEndpoint(flow.source, {
+      ranges: match?.srcIpRanges,
+      networkType: match?.srcNetworkType ?? match?.srcNetworkContext,
+      uncheckable: uncheckableCriteria(match, 'src'),
+    }),
+    matchesEndpoint(flow.destination, {
+      ranges: match?.destIpRanges,
+      networkType: match?.destNetworkType ?? match?.destNetworkContext,
+      uncheckable: uncheckableCriteria(match, 'dest'),
+    }),
+  ]);
+}
+
+const matchesDirection = (flow: Flow, direction: string | null | undefined): RuleMatch =>
+  direction === flow.direction ? always : 'no';
+
+interface Protocol {
+  readonly ipProtocol?: string | null | undefined;
+  readonly ports?: readonly string[] | null | undefined;
+}
+
+/** @param range `80` or `32000-32767` */
+export function hasPort(range: string, port: number): boolean {
+  const [first = Number.NaN, last = first] = range.split('-').map(Number);
+  return first <= port && port <= last;
+}
+
+/** TCP has the protocol number 6. */
+function matchesProtocol({ port }: Flow, protocols: readonly Protocol[]): RuleMatch {
+  const isMatch = protocols.some(
+    ({ ipProtocol, ports }) =>
+      ['all', 'tcp', '6'].includes(ipProtocol?.toLowerCase() ?? '') &&
+      (!ports?.length || ports.some((range) => hasPort(range, port))),
+  );
+  return isMatch ? always : 'no';
+}
+
+interface Targets {
+  readonly targetTags?: readonly string[] | null;
+  readonly targetServiceAccounts?: readonly string[] | null;
+}
+
+function matchesTarget({ target }: Flow, { targetTags, targetServiceAccounts }: Targets): RuleMatch {
+  const wanted = [...(targetTags ?? []), ...(targetServiceAccounts ?? [])];
+  if (wanted.length === 0) return always;
+  if (target) return wanted.some((name) => tagsAndAccounts(target).includes(name)) ? always : 'no';
+  const kind = targetTags?.length ? 'tag' : 'service account';
+  return { targetConditions: [`instances with ${kind} ${wanted.join(' or ')}`], conditions: [] };
+}
+
+const tagsAndAccounts = ({ tags, serviceAccounts }: Instance): string[] => [
+  ...(tags?.items ?? []),
+  ...(serviceAccounts ?? []).flatMap(({ email }) => email ?? []),
+];
+
+/** By range, tag or service account. The last two match instances of the same network by their primary address. */
+function matchesSource({ origin, source }: Flow, rule: VpcRule): RuleMatch {
+  const { sourceRanges, sourceTags, sourceServiceAccounts } = rule;
+  const names = [...(sourceTags ?? []), ...(sourceServiceAccounts ?? [])];
+  if (names.length === 0) return matchesRanges(sourceRanges, source);
+  const byRange = sourceRanges?.length ? matchesRanges(sourceRanges, source) : 'no';
+  const hasName = origin !== undefined && names.some((name) => tagsAndAccounts(origin).includes(name));
+  if (!hasName) return byRange;
+  const primary = origin.networkInterfaces?.[0]?.networkIP;
+  const byName = isSame(primary, source) ? always : onlyIf('whether source tags match an alias address');
+  return anyOf([byRange, byName]);
+}
+
+const isSame = (text: string | null | undefined, address: Address): boolean =>
+  Boolean(text) && parseAddress(text ?? '').text === address.text;
+
+/** No ranges match every address. */
+const matchesRanges = (ranges: readonly string[] | null | undefined, address: Address): RuleMatch =>
+  ranges?.length ? anyOf(ranges.map((range) => matchesRange(range, address))) : always;
+
+function matchesRange(text: string, address: Address): RuleMatch {
+  const single = tryParseAddress(text);
+  const range = single ? toCidr(single) : tryParseCidr(text);
+  if (!range) return onlyIf(`whether ${JSON.stringify(text)} contains ${address.text}`);
+  return contains(range, address) ? always : 'no';
+}
+
+/** The rules of an instance are already filtered by secure tag, those of a network are not. */
+function matchesSecureTags({ target }: Flow, { targetSecureTags }: PolicyRule): RuleMatch {
+  if (target || !targetSecureTags?.length) return always;
+  const names = targetSecureTags.map(({ name }) => name ?? '').join(' or ');
+  return { targetConditions: [`instances with secure tag ${names}`], conditions: [] };
+}
+
+/** Criteria that an address alone does not answer. */
+function uncheckableCriteria(match: Matcher | null | undefined, side: 'src' | 'dest'): string[] {
+  const criteria = {
+    'an address group': match?.[`${side}AddressGroups`],
+    'a domain name': match?.[`${side}Fqdns`],
+    'a country': match?.[`${side}RegionCodes`],
+    'a threat list': match?.[`${side}ThreatIntelligences`],
+    'a secure tag': side === 'src' ? match?.srcSecureTags : undefined,
+    'a network list': side === 'src' ? match?.srcNetworks : undefined,
+  };
+  return Object.entries(criteria).flatMap(([name, values]) => (values?.length ? [name] : []));
+}
+
+interface EndpointCriteria {
+  readonly ranges: readonly string[] | null | undefined;
+  readonly networkType: string | null | undefined;
+  readonly uncheckable: readonly string[];
+}
+
+function matchesEndpoint(
+  address: Address,
+  { ranges, networkType, uncheckable }: EndpointCriteria,
+): RuleMatch {
+  const byRange = ranges?.length || uncheckable.length === 0 ? [matchesRanges(ranges, address)] : [];
+  const byOther = uncheckable.map((name) => onlyIf(`whether ${name} matches ${address.text}`));
+  return both(anyOf([...byRange, ...byOther]), matchesNetworkType(networkType, address));
+}
+
+function matchesNetworkType(type: string | null | undefined, address: Address): RuleMatch {
+  if (!type || type === 'UNSPECIFIED') return always;
+  const unknown = onlyIf(`whether ${address.text} counts as ${type}`);
+  if (type === 'INTERNET') return isInternal(address) ? 'no' : unknown;
+  return type === 'NON_INTERNET' && isInternal(address) ? always : unknown;
+}

@@ -1,0 +1,38 @@
+import { describe, expect, test } from '@jest/globals';
+import { routeCalls } from '../../../shared/aws/events/routes-changed';
+import { detailOf, fixture, location, parse } from './fixtures';
+
+const names = [
+  'create-vpc-peering-connection',
+  'accept-vpc-peering-connection',
+  'delete-vpc-peering-connection',
+  'create-route',
+  'replace-route',
+  'delete-route',
+  'associate-route-table',
+  'disassociate-route-table',
+  'replace-route-table-association',
+];
+
+describe('a call that changes routes', () => {
+  test.each(names)('is handled: %s', (name) => {
+    const event = fixture(name);
+    expect(parse(event)).toEqual({
+      kind: 'routes-changed',
+      change: detailOf(event)['eventName'],
+      account: location.account,
+      at: new Date('2023-07-19T21:17:28Z'),
+    });
+  });
+
+  test('has a recorded event for each API call', () => {
+    expect(names.map((name) => detailOf(fixture(name))['eventName'])).toEqual(routeCalls);
+  });
+
+  test('is ignored when it was refused', () => {
+    expect(parse(fixture('create-route-refused'))).toEqual({
+      kind: 'ignored',
+      reason: 'CreateRoute failed: Client.UnauthorizedOperation',
+    });
+  });
+});

@@ -1,0 +1,105 @@
+import { describe, expect, test } from '@jest/globals';
+import {
+  explainDump,
+  iptablesTable,
+  natTable,
+  network,
+  nftBaseChain,
+  nftMasquerade,
+  nftMatch,
+  nftRule,
+  nftRuleset,
+  nftTable,
+  payload,
+} from '../dump-builder';
+
+const explainNat = (...rules: readonly string[]) => explainDump(network + natTable(...rules));
+
+describe('the closest match says why it was skipped', () => {
+  test.each([
+    ['! -d 10.0.0.0/8', 'the destination is inside 10.0.0.0/8'],
+    ['-d 10.194.0.0/16', 'the destination is not inside 10.194.0.0/16'],
+    ['-d 10.193.0.4/32', 'the destination is not 10.193.0.4'],
+    ['-m iprange --dst-range 10.0.0.1-10.0.0.9', 'the destination is not inside 10.0.0.1-10.0.0.9'],
+    ['-s 10.132.0.11/32', 'the source is not 10.132.0.11'],
+    ['-o eth1', 'it does not leave through eth1'],
+    ['! -o eth+', 'it leaves through eth+'],
+    ['-m mark --mark 0x4000/0x4000', '--mark 0x4000/0x4000 does not match (packet mark 0x0)'],
+    ['-p udp', '-p udp does not match (protocol tcp)'],
+    ['-s 10.132.0.11/32 -o eth1', 'the source is not 10.132.0.11 and it does not leave through eth1'],
+  ])('%s', (match, reason) => {
+    const rule = `-A POSTROUTING ${match} -j MASQUERADE`;
+    expect(explainNat(rule)).toMatchObject({
+      cause: 'no-rule',
+      reason: `No rule masquerades it. Closest match: POSTROUTING rule 1 (iptables-nft, table nat), skipped because ${reason}: ${rule}`,
+    });
+  });
+
+  test('a rule of nft, by its own names', () => {
+    const elsewhere = nftMatch(payload('ip', 'daddr'), { prefix: { addr: '10.0.0.0', len: 8 } }, '!=');
+    expect(explainDump(network + nftTable('own', elsewhere, nftMasquerade)).reason).toBe(
+      'No rule masquerades it. Closest match: post rule 1 (nft, table ip own), skipped because the destination is inside 10.0.0.0/8: ip daddr != 10.0.0.0/8 masquerade',
+    );
+  });
+
+  test('of several rules, the one that only the destination fails', () => {
+    const { reason } = explainNat(
+      '-A POSTROUTING -o eth1 -j MASQUERADE',
+      '-A POSTROUTING ! -d 10.0.0.0/8 -j MASQUERADE',
+      '-A POSTROUTING -p udp -o eth1 -j MASQUERADE',
+    );
+    expect(reason).toContain('Closest match: POSTROUTING rule 2 ');
+  });
+});
+
+describe('a packet that a rule excludes from conntrack', () => {
+  const explainRaw = (rule: string, ...nat: readonly string[]) =>
+    explainDump(network + natTable(...nat) + iptablesTable('raw', rule));
+
+  test('is untracked, and removing that rule is the fix', () => {
+    expect(
+      explainRaw('-A PREROUTING -s 10.132.0.10/32 -j CT --notrack', '-A POSTROUTING -j MASQUERADE'),
+    ).toMatchObject({
+      masqueraded: false,
+      cause: 'untracked',
+      reason:
+        'Untracked: PREROUTING rule 1 (iptables-nft, table raw) excludes it from conntrack, without which nothing is masqueraded: -A PREROUTING -s 10.132.0.10/32 -j CT --notrack. Without it, POSTROUTING rule 1 (iptables-nft, table nat) would masquerade: -A POSTROUTING -j MASQUERADE',
+      fix: 'iptables-nft -t raw -D PREROUTING 1',
+    });
+  });
+
+  test('is not untracked if the rule only matches others', () => {
+    const { cause } = explainRaw('-A PREROUTING -s 10.132.0.11/32 -j NOTRACK', '-A POSTROUTING -j A');
+    expect(cause).toBe('no-rule');
+  });
+
+  test('is untracked in nft, where the fix deletes the rule by its handle', () => {
+    const dump = nftRuleset(
+      { table: { family: 'ip', name: 'own' } },
+      nftBaseChain('ip', 'own', { type: 'filter', hook: 'prerouting', prio: -300 }),
+      { rule: { ...nftRule('ip', 'own', { notrack: null }).rule, handle: 7 } },
+    );
+    expect(explainDump(network + dump)).toMatchObject({
+      cause: 'untracked',
+      fix: 'nft delete rule ip own post handle 7',
+    });
+  });
+});
+
+test('peermasq rules in another backend than the kubelet: masqueraded, but a wrong backend', () => {
+  const legacy =
+    '# peermasq: iptables-legacy-save\n*nat\n:POSTROUTING ACCEPT [0:0]\n:PEERMASQ - [0:0]\n-A POSTROUTING -j PEERMASQ\n-A PEERMASQ -d 10.193.0.0/16 -j MASQUERADE\nCOMMIT\n';
+  const nft =
+    '# peermasq: iptables-nft-save\n*mangle\n:PREROUTING ACCEPT [0:0]\n:KUBE-KUBELET-CANARY - [0:0]\nCOMMIT\n';
+  expect(explainDump(legacy + nft)).toMatchObject({
+    masqueraded: true,
+    cause: 'wrong-backend',
+    fix: expect.stringMatching(/^iptables-nft /),
+  });
+});
+
+test('a dump that only contains JSON of nft gets a fix for nft', () => {
+  expect(explainDump(network + nftRuleset()).fix).toBe(
+    "nft 'add table ip manual-masquerade; add chain ip manual-masquerade postrouting { type nat hook postrouting priority 99; }; add rule ip manual-masquerade postrouting ip saddr 10.132.0.10/32 ip daddr 10.193.0.3/32 fib daddr type != local masquerade'",
+  );
+});

@@ -1,0 +1,98 @@
+import { describe, expect, test } from '@jest/globals';
+import fc from 'fast-check';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { explain } from '../../../../shared/core/explain/explain';
+import { DumpError } from '../../../../shared/core/explain/model';
+import { parseSnapshot } from '../../../../shared/core/explain/parse/snapshot';
+import { iptablesHeader, network, packet } from '../dump-builder';
+
+const nestedChains = (count: number) => {
+  const names = Array.from({ length: count }, (_, index) => `C${index}`);
+  const calls = names.slice(1).map((name, index) => `-A ${name} -j C${index}`);
+  return ['*nat', ...names.map((name) => `:${name} - [0:0]`), ...calls, 'COMMIT', ''].join('\n');
+};
+
+describe('a text that is not a dump is refused with the number of the line', () => {
+  test.each([
+    ['nothing', '', 1],
+    ['a web page', 'x\n<html>', 1],
+    ['a missing COMMIT', '*nat\n:POSTROUTING ACCEPT [0:0]\n', 3],
+    ['a rule in an undeclared chain', '*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n', 2],
+    [
+      'a jump to an undeclared chain',
+      '*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -j KUBE-X\nCOMMIT\n',
+      3,
+    ],
+    [
+      'an unclosed quote',
+      '*nat\n:POSTROUTING ACCEPT [0:0]\n-A POSTROUTING -m comment --comment "a -j ACCEPT\nCOMMIT\n',
+      3,
+    ],
+    ['a loop of chains', '*nat\n:A - [0:0]\n-A A -j A\nCOMMIT\n', 1],
+    ['too many levels of chains, the innermost first', nestedChains(1000), 1],
+    ['truncated JSON', '{"nftables": [{"table": {"family"', 1],
+    ['other JSON', '{"items": []}', 1],
+    ['a very long line', `*nat\n# \n:${'A'.repeat(70_000)}\nCOMMIT`, 3],
+  ])('%s', (_, text, line) => {
+    const parse = () => parseSnapshot(text);
+    expect(parse).toThrow(DumpError);
+    expect(parse).toThrow(`Line ${line} of the dump: expected `);
+  });
+});
+
+describe('the message', () => {
+  test.each([
+    [
+      'names what is missing',
+      network,
+      'expected output of iptables-save or nft -j list ruleset, found: no rules',
+    ],
+    ['does not take a header for rules', iptablesHeader('iptables-nft-save'), 'found: no rules'],
+    [
+      'names the chain of a loop',
+      '*nat\n:A - [0:0]\n-A A -j A\nCOMMIT\n',
+      'found: chain A, which calls itself',
+    ],
+    ['quotes the line', '-A A -m comment --comment "b"\n', 'found: -A A -m comment --comment "b"'],
+    ['replaces control characters', 'x\u001b[8my\u202e\n', 'found: x\ufffd[8my\ufffd'],
+  ])('%s', (_, dump, expected) => {
+    expect(() => parseSnapshot(dump)).toThrow(expected);
+  });
+
+  test('comes with advice that quotes every command', () => {
+    const { advice } = new DumpError({ line: 1, found: '', expected: '' });
+    expect(advice).toMatch(/^[A-Z].*\.$/);
+    for (const command of [
+      'iptables-save',
+      'ipset save',
+      'ip -o addr',
+      'ip route',
+      'ip rule',
+      'nft -j list ruleset',
+    ])
+      expect(advice).toContain(`\`${command}\``);
+  });
+});
+
+test('a damaged dump is either explained or refused with a DumpError', () => {
+  const dumps = ['kubenet', 'calico', 'nft', 'eks'].map((name) =>
+    readFileSync(join(__dirname, '..', 'dumps', `${name}.txt`), 'utf8'),
+  );
+  const damage = fc.record({
+    dump: fc.constantFrom(...dumps),
+    at: fc.nat(6000),
+    removed: fc.nat(40),
+    text: fc.string({ maxLength: 12 }),
+  });
+  fc.assert(
+    fc.property(damage, ({ dump, at, removed, text }) => {
+      try {
+        explain(parseSnapshot(dump.slice(0, at) + text + dump.slice(at + removed)), packet);
+      } catch (error) {
+        expect(error).toBeInstanceOf(DumpError);
+      }
+    }),
+    { numRuns: 500 },
+  );
+});

@@ -1,0 +1,186 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { resolveDestination, resolveSource } from '../../../functions/cli/connection';
+import { gatherFindings } from '../../../functions/cli/gather-findings';
+import type { TargetOptions } from '../../../functions/cli/targets';
+import { diagnose } from '../../../shared/core/doctor/diagnose';
+import type { Diagnosis } from '../../../shared/core/doctor/findings';
+import type { CheckName } from '../../../shared/core/doctor/check';
+import { describeKernel } from '../../lab/kernel';
+import type { CliResult } from '../../lab/cli-home';
+import type { Networks } from '../../lab/networks';
+import { nodeProgramFile } from '../../lab/node-program';
+
+/** A local cloud around real networks, with a running node that has no peermasq rules yet. */
+export interface DoctorLab {
+  readonly networks: Networks;
+  /** For commands of the command line. */
+  readonly options: TargetOptions;
+  /** The ID of the node. */
+  readonly node: string;
+  /** Pushes the rule set to the node. */
+  readonly fix: () => Promise<void>;
+  /** Runs the built command line with the credentials and the config of this cloud. */
+  readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
+  readonly close: () => Promise<void>;
+}
+
+/** A way to break the cloud around the node. `breakIt` returns a function that undoes it. */
+export interface CloudBreak<Lab> {
+  readonly title: string;
+  readonly breakIt: (lab: Lab) => () => void;
+  readonly check: CheckName;
+  /** Part of the expected fix. */
+  readonly fix: string;
+}
+
+/** For tests that only one cloud has. */
+export interface DoctorFixture<Lab extends DoctorLab> {
+  /** Only valid inside tests. */
+  readonly lab: () => Lab;
+  /** @param from the pod of the topology by default */
+  readonly doctor: (from?: string) => Promise<Diagnosis>;
+  /** Whether a request of the pod reaches the peer. */
+  readonly isReached: () => Promise<boolean>;
+  /** Runs the command that doctor prints as fix. */
+  readonly applyFix: (fix: string | undefined) => Promise<void>;
+}
+
+export interface DoctorSpec<Lab extends DoctorLab> {
+  readonly open: () => Promise<Lab>;
+  readonly cloudBreaks: readonly CloudBreak<Lab>[];
+  readonly describeMore: (fixture: DoctorFixture<Lab>) => void;
+}
+
+/** Tests that doctor names the right check, in either cloud, for each way to break the lab. */
+export function describeDoctor<Lab extends DoctorLab>(
+  cloudName: string,
+  { open, cloudBreaks, describeMore }: DoctorSpec<Lab>,
+): void {
+  describeKernel(`doctor on ${cloudName}`, undefined, () => {
+    let lab: Lab;
+    beforeAll(async () => {
+      lab = await open();
+    }, 60_000);
+    afterAll(() => lab.close());
+
+    async function doctor(from?: string): Promise<Diagnosis> {
+      const { node, peer } = lab.networks.topology;
+      const to = await resolveDestination(`${peer.address}:${peer.port}`);
+      const source = await resolveSource(from ?? node.pods.pod, lab.node);
+      return diagnose(await gatherFindings({ from: source, to }, lab.options));
+    }
+    const isReached = async () => (await lab.networks.pod.request(700)).reached;
+    async function applyFix(fix: string | undefined): Promise<void> {
+      expect(fix).toBe(`npx peermasq backfill --force --node ${lab.node}`);
+      const args = (fix ?? '').replace('npx peermasq ', '').split(' ');
+      expect(await lab.peermasq([...args, '--yes'])).toMatchObject({ status: 0 });
+      expect(await isReached()).toBe(true);
+    }
+
+    test('after a push no check is broken, and packets reach the peer', async () => {
+      expect(await isReached()).toBe(false);
+      await lab.fix();
+      expect(await doctor()).toMatchObject({ broken: null });
+      expect(await isReached()).toBe(true);
+    }, 40_000);
+
+    test('a connection from the node itself needs no masquerading', async () => {
+      const diagnosis = await doctor(lab.node);
+      expect(diagnosis.broken).toBeNull();
+      expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'not-needed' });
+    });
+
+    test.each(cloudBreaks)('$title: $check', async ({ breakIt, check, fix }) => {
+      const restore = breakIt(lab);
+      try {
+        const { broken } = await doctor();
+        expect(broken).toMatchObject({ name: check });
+        expect(broken?.fix).toContain(fix);
+        expect(broken?.evidence[0]).not.toMatch(/^(?!No ).* allows /);
+      } finally {
+        restore();
+      }
+    });
+
+    test('missing masquerade rule: the fix works, and no check is broken after it', async () => {
+      await iptables(lab, '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
+      const { broken } = await doctor();
+      expect(await isReached()).toBe(false);
+      expect(broken).toMatchObject({ name: 'masquerading' });
+      expect(broken?.evidence.join('\n')).toContain('skipped because the destination is inside 10.0.0.0/8');
+      await applyFix(broken?.fix);
+      expect(await doctor()).toMatchObject({ broken: null });
+    });
+
+    describeMore({ lab: () => lab, doctor, isReached, applyFix });
+  });
+}
+
+/** Changes on the node, which work the same in both clouds. */
+export function describeNodeBreaks<Lab extends DoctorLab>({
+  lab,
+  doctor,
+  isReached,
+  applyFix,
+}: DoctorFixture<Lab>): void {
+  describe('masquerading is the first broken check, and the fix works', () => {
+    test('a RETURN rule before the masquerade rule', async () => {
+      const { peer } = lab().networks.topology;
+      await iptables(lab(), '-I', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
+      const diagnosis = await doctor();
+      expect(await isReached()).toBe(false);
+      expect(diagnosis.broken).toMatchObject({ name: 'masquerading' });
+      expect(diagnosis.broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32 -j RETURN`);
+      expect(checkNamed(diagnosis, 'proof')?.evidence).toContain(
+        'The rules on the node have drifted from the proven rule set.',
+      );
+      await applyFix(diagnosis.broken?.fix);
+      await iptables(lab(), '-D', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
+    });
+
+    test('an exemption that matches the destination', async () => {
+      const { peer } = lab().networks.topology;
+      await apply(lab(), [`exempt ${peer.address}/32 except`]);
+      const { broken } = await doctor();
+      expect(await isReached()).toBe(false);
+      expect(broken).toMatchObject({ name: 'masquerading' });
+      expect(broken?.evidence.join('\n')).toContain(`-d ${peer.address}/32`);
+      expect(broken?.evidence.join('\n')).toContain('--comment "peermasq: except" -j RETURN');
+      await applyFix(broken?.fix);
+    });
+
+    test('rules in another backend than the one the node uses', async () => {
+      await apply(lab(), [], { PEERMASQ_BACKEND: 'iptables-legacy' });
+      const { broken } = await doctor();
+      expect(broken).toMatchObject({ name: 'masquerading' });
+      expect(broken?.evidence.join('\n')).toContain('iptables-legacy');
+      await applyFix(broken?.fix);
+    });
+  });
+}
+
+const checkNamed = ({ checks }: Diagnosis, name: CheckName) => checks.find((check) => check.name === name);
+
+const iptables = (lab: DoctorLab, ...args: string[]) => run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
+
+/** Applies a rule set with a newer generation than any before it. */
+async function apply(
+  lab: DoctorLab,
+  more: readonly string[],
+  env: Record<string, string> = {},
+): Promise<void> {
+  const { networks, node, peer } = lab.networks.topology;
+  const destination = networks.find(({ name }) => name === peer.network)?.range ?? '';
+  const lines = [`source ${node.pods.range}`, ...more, `masquerade ${destination} peer`];
+  const text = `peermasq/1\ngeneration ${Date.now()}\n${lines.map((line) => `${line}\n`).join('')}`;
+  await run(lab, ['bash', nodeProgramFile, 'apply'], { env, stdin: text });
+}
+
+async function run(
+  { networks }: DoctorLab,
+  argv: readonly string[],
+  options: { readonly env?: Record<string, string>; readonly stdin?: string } = {},
+): Promise<void> {
+  const { status, stdout, stderr } = await networks.node.run(argv, options);
+  if (status !== 0) throw new Error(`${argv.join(' ')} ended with ${status}: ${stderr}${stdout}`);
+}
