@@ -1,0 +1,147 @@
+import { describe, expect, test } from '@jest/globals';
+import type { Report } from '../../../shared/core/model/report';
+import { printRuleSet, ruleSetId } from '../../../shared/core/model/rule-set';
+import { addVm } from '../../lab/gcp/state';
+import { assigned, CloudLab, minutesAgo, project, pushedBefore, report, ruleSet } from '../cloud-lab';
+
+const lab = new CloudLab();
+
+describe('a proof', () => {
+  test('is read as soon as the node has written its report', async () => {
+    const vm = addVm(lab.state);
+    const pending = lab.collectProofs([await lab.pushed(vm)], 10);
+    report(vm, ruleSet(1));
+    expect(await pending).toMatchObject([{ result: 'reported', report: { proven: true } }]);
+  });
+
+  test('is not a report from before the last start of the node', async () => {
+    const vm = addVm(lab.state);
+    await lab.pushed(vm);
+    report(vm, ruleSet(1));
+    vm.status = 'STAGING';
+    expect(await lab.collectProofs([await lab.pushed(vm)], 0.5)).toMatchObject([
+      { result: 'no-report', reason: 'no report since its last start' },
+    ]);
+  });
+
+  test('is a report of a rule set that was assigned after the start, whatever it says about the boot', async () => {
+    const started = minutesAgo(10);
+    const given = ruleSet(started.getTime() + 1_000);
+    const vm = addVm(lab.state, {
+      lastStartTimestamp: started.toISOString(),
+      metadata: assigned(printRuleSet(given)),
+    });
+    report(vm, given, { booted: 1_700_000_000 });
+    const pushed = pushedBefore(await lab.nodeOf(vm), given);
+    expect(await lab.collectProofs([pushed], 1)).toMatchObject([{ result: 'reported' }]);
+  });
+
+  test('that is missing comes with what the node last reported', async () => {
+    const silent = addVm(lab.state);
+    const other = addVm(lab.state);
+    const broken = addVm(lab.state);
+    report(other, undefined, { id: '0'.repeat(64), generation: 1 });
+    broken.guestAttributes['peermasq/status'] = 'garbage';
+    const pushed = await Promise.all([silent, other, broken].map((vm) => lab.pushed(vm)));
+    const proofs = await lab.collectProofs(pushed, 1);
+    expect(proofs.map((proof) => proof.result === 'no-report' && proof.reason)).toEqual([
+      'no report yet',
+      expect.stringContaining('its last report is about 0000'),
+      expect.stringContaining('not a peermasq report'),
+    ]);
+  });
+
+  test('is missing, with the policy as the reason, where a policy forbids guest attributes', async () => {
+    const vm = addVm(lab.state);
+    const state = lab.state.projects[project];
+    Object.assign(state ?? {}, { isGuestAttributesPolicyOn: true });
+    const proofs = await lab.collectProofs([await lab.pushed(vm)], 2);
+    Object.assign(state ?? {}, { isGuestAttributesPolicyOn: false });
+    expect(proofs).toMatchObject([
+      { result: 'no-report', reason: expect.stringContaining('Constraint') as unknown },
+    ]);
+  });
+});
+
+describe('a missing watcher', () => {
+  /** A node that started, and was assigned its rule set, so many minutes ago. */
+  async function readProof(startedAgo: number, assignedAgo: number, lastReport?: Partial<Report>) {
+    const started = minutesAgo(startedAgo);
+    const given = ruleSet(minutesAgo(assignedAgo).getTime());
+    const vm = addVm(lab.state, {
+      lastStartTimestamp: started.toISOString(),
+      metadata: [
+        { key: 'peermasq-ruleset', value: printRuleSet(given) },
+        { key: 'enable-guest-attributes', value: 'TRUE' },
+      ],
+    });
+    const booted = Math.floor(started.getTime() / 1_000);
+    if (lastReport) report(vm, ruleSet(1, '10.9.0.0/16'), { booted, ...lastReport });
+    const [proof] = await lab.collectProofs([pushedBefore(await lab.nodeOf(vm), given)], 0.2);
+    return proof;
+  }
+
+  const beforeStart = 1_700_000_000;
+
+  test.each<[string, number, number, Partial<Report> | undefined, string]>([
+    ['a node that started before its rule set was assigned', 11, 1, undefined, 'advised'],
+    ['such a node, too young to be restarted', 6, 1, undefined, 'unsafe'],
+    [
+      'a node whose last report is from before its start',
+      11,
+      1,
+      { booted: beforeStart, proven: false },
+      'advised',
+    ],
+    [
+      'such a node that had proven rules, and is not to be restarted',
+      11,
+      1,
+      { booted: beforeStart },
+      'unsafe',
+    ],
+  ])('is detected on %s', async (_, started, assignedAgo, lastReport, restart) => {
+    expect(await readProof(started, assignedAgo, lastReport)).toMatchObject({
+      result: 'no-watcher',
+      restart,
+      reason:
+        'It was running before its rule set was assigned, and no watcher runs on it. It applies the rule set at its next boot.',
+    });
+  });
+
+  test.each([
+    ['proven, and the node is not to be restarted', true, 'unsafe'],
+    ['not proven, and a restart is advised', false, 'advised'],
+  ])('is detected when the watcher stopped; its older rules are %s', async (_, proven, restart) => {
+    expect(await readProof(20, 6, { proven })).toMatchObject({
+      result: 'no-watcher',
+      restart,
+      reason: expect.stringMatching(
+        /^Its watcher no longer follows its metadata \(its last report is about /,
+      ),
+    });
+  });
+
+  test.each<[string, number, number, Partial<Report> | undefined]>([
+    ['has just started', 1, 0.8, undefined],
+    ['has a startup script that takes minutes', 4, 3.9, undefined],
+    ['was assigned its rule set just now', 10, 0.1, undefined],
+    ['started with its rule set, and does not report', 5, 6, undefined],
+    ['started with its rule set, and cannot apply it', 15, 20, { result: 'failed', proven: false, id: null }],
+    ['has a watcher that has not followed yet', 20, 1, {}],
+  ])('is not assumed on a node that %s', async (_, started, assignedAgo, lastReport) => {
+    expect(await readProof(started, assignedAgo, lastReport)).toMatchObject({ result: 'no-report' });
+  });
+
+  test('is not assumed on a node whose label proves the rule set, and whose report is gone', async () => {
+    const given = ruleSet(minutesAgo(10).getTime());
+    const secondsOfProof = Math.floor(minutesAgo(5).getTime() / 1_000);
+    const vm = addVm(lab.state, {
+      lastStartTimestamp: minutesAgo(20).toISOString(),
+      metadata: assigned(printRuleSet(given)),
+      labels: { 'peermasq-status': `proven-${ruleSetId(given).slice(0, 12)}-${secondsOfProof}` },
+    });
+    const pushed = pushedBefore(await lab.nodeOf(vm), given);
+    expect(await lab.collectProofs([pushed], 0.2)).toMatchObject([{ result: 'no-report' }]);
+  });
+});
