@@ -99,7 +99,9 @@ async function explainOnNode(
 ): Promise<Explanation | PeermasqError> {
   try {
     const source = { source: from.pod ?? nodeAddress(node), isFromNode: from.pod === undefined };
-    const dump = await runWithCleanup((signal) => target.inspection.look(node, deadlineOf(options), signal));
+    const dump = await runWithCleanup((signal) =>
+      target.inspection.takeSnapshot(node, deadlineOf(options), signal),
+    );
     return explain(parseSnapshot(dump), packetOf(source, to, options));
   } catch (error) {
     if (error instanceof PeermasqError) return error;

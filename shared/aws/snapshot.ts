@@ -31,7 +31,7 @@ export function makeInspection(
 ): Inspection {
   const request = { clients, document: snapshotDocumentName(stage), firstPollMs };
   return {
-    async look(node, deadline, signal) {
+    async takeSnapshot(node, deadline, signal) {
       try {
         return await readSnapshot({ ...request, signal }, node, deadline);
       } catch (error) {

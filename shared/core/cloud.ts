@@ -118,7 +118,7 @@ export interface Inspection<N extends Node = Node> {
    * @param signal ends it early; what was asked of the node is taken back then too
    * @throws PeermasqError also where the node does not answer, with the command that shows the same by hand
    */
-  look(node: N, deadline: Deadline, signal?: AbortSignal): Promise<string>;
+  takeSnapshot(node: N, deadline: Deadline, signal?: AbortSignal): Promise<string>;
   /**
    * The rule sets that nodes have in force according to the cloud's record, where the cloud still knows their
    * text. A node that has none, or whose text is gone, has no entry.

@@ -35,7 +35,7 @@ import { gcloud } from './reach/fix-command';
  */
 export function makeInspection(clients: Clients, log: Log): Inspection<GcpNode> {
   return {
-    async look({ ref, name }, deadline, signal) {
+    async takeSnapshot({ ref, name }, deadline, signal) {
       // Without its instance, which the snapshot request changes.
       const node = { ref, name };
       try {
@@ -94,8 +94,7 @@ async function removeRequest(
   { clients, log, node, deadline }: SnapshotRequest,
   nonce: string,
 ): Promise<void> {
-  const change: MetadataChange = (current) =>
-    withoutSnapshotRequest(current, nonce);
+  const change: MetadataChange = (current) => withoutSnapshotRequest(current, nonce);
   try {
     await writeMetadata(clients, { node, change }, Math.max(deadline, Date.now() + reserveMs / 2));
   } catch (thrown) {

@@ -28,8 +28,8 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       if (!node) throw new Error(`There is no node ${nodeKey(ref)}`);
       return node;
     };
-    const look = async (ref: NodeRef, seconds?: number) =>
-      lab.inspection.look(await nodeOf(ref), deadline(seconds));
+    const snapshotOf = async (ref: NodeRef, seconds?: number) =>
+      lab.inspection.takeSnapshot(await nodeOf(ref), deadline(seconds));
     const run = async (ref: NodeRef, argv: readonly string[], stdin = '') => {
       const finished = await lab.machineOf(ref)?.run(argv, { stdin });
       expect(finished).toMatchObject({ status: 0, stderr: '' });
@@ -38,15 +38,15 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
     test('a look shows the rules that a push put in force and what they were made from, as they are now', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       await push(ref);
-      const text = await look(ref);
+      const text = await snapshotOf(ref);
       expect(text).toContain('# peermasq: iptables-nft-save\n');
       expect(text).toMatch(/^-A PEERMASQ -s 10\.244\.0\.0\/16 -d 10\.193\.0\.0\/16 .*-j MASQUERADE/m);
       expect(text).toContain('#   masquerade 10.193.0.0/16 ');
       // What is not there it does not show, and the next one shows what is there now.
       await run(ref, ['iptables-nft', '-t', 'nat', '-D', 'POSTROUTING', '1']);
-      expect(await look(ref)).not.toContain('-j PEERMASQ');
+      expect(await snapshotOf(ref)).not.toContain('-j PEERMASQ');
       await run(ref, ['iptables-nft', '-t', 'nat', '-A', 'POSTROUTING', '-j', 'PEERMASQ']);
-      expect(await look(ref)).toContain('-A POSTROUTING -j PEERMASQ');
+      expect(await snapshotOf(ref)).toContain('-A POSTROUTING -j PEERMASQ');
     });
 
     test('a snapshot of many parts arrives whole', async () => {
@@ -59,14 +59,14 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       );
       const transaction = ['*nat', ':OTHERS - [0:0]', ...rules, 'COMMIT', ''].join('\n');
       await run(ref, ['iptables-nft-restore', '--noflush'], transaction);
-      const text = await look(ref);
+      const text = await snapshotOf(ref);
       expect(text.match(/^-A OTHERS .*$/gm)?.map((rule) => rule.replaceAll('"', ''))).toEqual(rules);
     });
 
     test('a node that does not answer is told with the command that shows the same by hand', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes, isReady: false });
       await push(ref, 2);
-      const failure = await look(ref, 13).catch((error: unknown) => error);
+      const failure = await snapshotOf(ref, 13).catch((error: unknown) => error);
       expect(failure).toBeInstanceOf(RetryableError);
       expect(failure).toMatchObject({ code: 'no-answer' });
       const { advice } = failure as RetryableError;
@@ -81,7 +81,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       await push(ref);
       const cutOff = new Error('cut off');
       const interrupt = new AbortController();
-      const pendingSnapshot = lab.inspection.look(await nodeOf(ref), deadline(), interrupt.signal);
+      const pendingSnapshot = lab.inspection.takeSnapshot(await nodeOf(ref), deadline(), interrupt.signal);
       interrupt.abort(cutOff);
       await expect(pendingSnapshot).rejects.toBe(cutOff);
     });

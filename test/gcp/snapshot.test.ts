@@ -73,7 +73,7 @@ function respond(nonce: string): void {
 
 test('a look is asked for, answered, and its question taken back', async () => {
   onSnapshotRequest(respond);
-  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  expect(await inspection.takeSnapshot(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
   expect(requestNonce()).toBeUndefined();
   expect(warnings).toEqual([]);
 });
@@ -86,7 +86,7 @@ test('a question that cannot be taken back is told, and the answer counts', asyn
     respond(nonce);
     denyWrites();
   });
-  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  expect(await inspection.takeSnapshot(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
   expect(warnings).toMatchObject([{ event: 'RecordFailed', node: vm.id }]);
   expect(warnings).toMatchObject([
     { reason: expect.stringContaining('peermasq-snapshot stays in the metadata') },
@@ -95,7 +95,9 @@ test('a question that cannot be taken back is told, and the answer counts', asyn
 
 test('a question that cannot be taken back does not hide why there was no answer', async () => {
   onSnapshotRequest(denyWrites);
-  await expect(inspection.look(await node(), inSeconds(12))).rejects.toMatchObject({ code: 'no-answer' });
+  await expect(inspection.takeSnapshot(await node(), inSeconds(12))).rejects.toMatchObject({
+    code: 'no-answer',
+  });
   expect(warnings).toHaveLength(1);
 });
 
@@ -104,7 +106,9 @@ test('a look that is cut off takes its question back', async () => {
   onSnapshotRequest(() => {
     interrupt.abort(new Error('cut off'));
   });
-  await expect(inspection.look(await node(), inSeconds(30), interrupt.signal)).rejects.toThrow('cut off');
+  await expect(inspection.takeSnapshot(await node(), inSeconds(30), interrupt.signal)).rejects.toThrow(
+    'cut off',
+  );
   expect(requestNonce()).toBeUndefined();
 });
 
@@ -131,7 +135,7 @@ test.each([
 
 test('a node that was never handed anything is told as such, and left as it was', async () => {
   vm.metadata = [{ key: 'startup-script', value: '#!/bin/sh\necho hello\n' }];
-  const failure = await inspection.look(await node(), inSeconds(12)).catch((error: unknown) => error);
+  const failure = await inspection.takeSnapshot(await node(), inSeconds(12)).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(PermanentError);
   expect(failure).toMatchObject({
     code: 'no-answer',
@@ -146,6 +150,6 @@ test('a node that was never handed anything is told as such, and left as it was'
 test('a watch that a DaemonSet brought answers, though nobody decided about guest attributes yet', async () => {
   vm.metadata = [];
   onSnapshotRequest(respond);
-  expect(await inspection.look(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
+  expect(await inspection.takeSnapshot(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
   expect(metadataOf(vm, 'enable-guest-attributes')).toBe('TRUE');
 });

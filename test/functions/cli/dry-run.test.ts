@@ -36,7 +36,7 @@ function targetWith(getRuleSetsInForce: Inspection['getRuleSetsInForce']): Targe
     config: parseConfig('clusters: {shop: {pods: [10.132.0.0/14], masquerade: [peerings]}}'),
     clock: Date,
     log,
-    inspection: { look: () => Promise.reject(new Error('not used')), getRuleSetsInForce },
+    inspection: { takeSnapshot: () => Promise.reject(new Error('not used')), getRuleSetsInForce },
     reach: { checks: () => Promise.reject(new Error('not used')) },
   };
 }
