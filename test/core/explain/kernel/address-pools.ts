@@ -2,7 +2,7 @@ import type { Family } from '../../../../shared/core/explain/model';
 import type { SeededRandom } from './random';
 import { labAddresses, type SentPacket } from './lab';
 
-/** What rules and packets of one family are made of. */
+/** The addresses that rules and packets of one family use. */
 export interface AddressPool {
   readonly family: Family;
   readonly icmp: 'icmp' | 'icmpv6';
@@ -20,16 +20,36 @@ export const addressPools: Readonly<Record<Family, AddressPool>> = {
     family: 4,
     icmp: 'icmp',
     destinations: [
-      ...['10.193.0.3', '10.193.7.9', '10.50.0.5', '10.50.3.1', '10.8.0.1'],
-      ...['8.8.8.8', '203.0.113.7', '172.31.0.9'],
+      '10.193.0.3',
+      '10.193.7.9',
+      '10.50.0.5',
+      '10.50.3.1',
+      '10.8.0.1',
+      '8.8.8.8',
+      '203.0.113.7',
+      '172.31.0.9',
     ],
     cidrs: [
-      ...['10.0.0.0/8', '10.193.0.0/16', '10.193.0.3/32', '10.50.0.0/16', '10.50.0.0/22', '8.8.0.0/16'],
-      ...['203.0.113.0/24', '10.132.0.0/14', '10.209.0.0/16', '0.0.0.0/1', '128.0.0.0/1'],
-      ...['192.168.0.0/16', '172.16.0.0/12'],
+      '10.0.0.0/8',
+      '10.193.0.0/16',
+      '10.193.0.3/32',
+      '10.50.0.0/16',
+      '10.50.0.0/22',
+      '8.8.0.0/16',
+      '203.0.113.0/24',
+      '10.132.0.0/14',
+      '10.209.0.0/16',
+      '0.0.0.0/1',
+      '128.0.0.0/1',
+      '192.168.0.0/16',
+      '172.16.0.0/12',
     ],
     sourceCidrs: [
-      ...['10.132.0.0/24', '10.132.0.10/32', '10.209.0.0/16', '10.209.0.2/32', '192.168.50.0/24'],
+      '10.132.0.0/24',
+      '10.132.0.10/32',
+      '10.209.0.0/16',
+      '10.209.0.2/32',
+      '192.168.50.0/24',
       '10.0.0.0/8',
     ],
     ranges: ['10.0.0.0-10.100.0.0', '10.193.0.0-10.193.0.9', '1.0.0.0-200.0.0.0'],
@@ -41,12 +61,26 @@ export const addressPools: Readonly<Record<Family, AddressPool>> = {
     family: 6,
     icmp: 'icmpv6',
     destinations: [
-      ...['fd00:193::3', 'fd00:193:7::9', 'fd00:50::5', 'fd00:50:3::1', 'fd00:8::1'],
-      ...['2001:db8::8', '2001:db8:cafe::7'],
+      'fd00:193::3',
+      'fd00:193:7::9',
+      'fd00:50::5',
+      'fd00:50:3::1',
+      'fd00:8::1',
+      '2001:db8::8',
+      '2001:db8:cafe::7',
     ],
     cidrs: [
-      ...['fd00::/16', 'fd00:193::/32', 'fd00:193::3/128', 'fd00:50::/32', 'fd00:50::/48', '2001:db8::/32'],
-      ...['2001:db8:cafe::/64', 'fd00:132::/32', 'fd00:209::/64', '::/1', '8000::/1'],
+      'fd00::/16',
+      'fd00:193::/32',
+      'fd00:193::3/128',
+      'fd00:50::/32',
+      'fd00:50::/48',
+      '2001:db8::/32',
+      '2001:db8:cafe::/64',
+      'fd00:132::/32',
+      'fd00:209::/64',
+      '::/1',
+      '8000::/1',
     ],
     sourceCidrs: ['fd00:132::/64', 'fd00:132::a/128', 'fd00:209::/64', 'fd00:209::2/128', 'fd00:192::/64'],
     ranges: ['fd00::-fd00:100::', 'fd00:193::-fd00:193::9', '2001::-fd00:150::'],
@@ -58,7 +92,7 @@ export const addressPools: Readonly<Record<Family, AddressPool>> = {
 
 export const ports = [53, 80, 443, 5432, 8080, 32191] as const;
 
-/** Each with a source port, or ICMP identifier, that no other of the batch has. */
+/** Each packet has its own source port, or ICMP identifier. */
 export function makePackets(
   random: SeededRandom,
   count: number,
@@ -72,11 +106,13 @@ export function makePackets(
     while (used.has(sourcePort));
     used.add(sourcePort);
     const isFromNode = random.chance(0.3);
-    // Of IPv6 the node has one address on each device, so that there is one to masquerade with.
+    // For IPv6 the node has one address on each device, so the address to masquerade with is certain.
     const own = family === 4 ? [node, node, second, other] : [node, node, other];
     return {
       protocol: random.chance(0.08) ? icmp : random.pick(['tcp', 'udp'] as const),
-      ...{ source: isFromNode ? random.pick(own) : pod, sourcePort, isFromNode },
+      source: isFromNode ? random.pick(own) : pod,
+      sourcePort,
+      isFromNode,
       destination: random.chance(0.05) ? random.pick([node, other]) : random.pick(destinations),
       destinationPort: random.pick(ports),
     };

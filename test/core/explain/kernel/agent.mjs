@@ -1,8 +1,8 @@
-// What one machine of the lab does for the test, without a new process for each question:
+// Runs commands and sends packets on one machine of the lab, without a new process for each:
 //   node agent.mjs SOCKET
-// Each line on the socket is one request in JSON, and is answered by one line:
-//   {"run": [{"argv": [...], "stdin": "..."}]}              their outputs; the first that fails ends it
-//   {"send": [{"protocol", "source", "sourcePort", "destination", "destinationPort"}]}   once each is on its way
+// Each line on the socket is a request in JSON, answered by one line:
+//   {"run": [{"argv": [...], "stdin": "..."}]}   returns their outputs, stops at the first that fails
+//   {"send": [{"protocol", "source", "sourcePort", "destination", "destinationPort"}]}   sends each packet once
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { createServer, createConnection } from 'node:net';
@@ -27,14 +27,14 @@ function sendUdp({ source, sourcePort, destination, destinationPort }) {
     socket.on('error', reject);
     socket.bind({ address: source, port: sourcePort, exclusive: true }, () => {
       socket.send('x', destinationPort, destination, () => {
-        // A rule that drops the packet makes this an error; the peer's silence tells the same.
+        // An error here means that a rule dropped the packet: it will be missing at the peer.
         socket.close(resolve);
       });
     });
   });
 }
 
-/** The first packet is sent before `connect` returns; no answer is waited for. */
+/** The first packet is sent before `connect` returns, so there is no need to wait for a reply. */
 function sendTcp({ source, sourcePort, destination, destinationPort }) {
   return new Promise((resolve) => {
     const socket = createConnection({
@@ -49,7 +49,7 @@ function sendTcp({ source, sourcePort, destination, destinationPort }) {
   });
 }
 
-// Node has no raw sockets. Of ICMPv6 the kernel itself fills in the checksum.
+// In Perl, because Node.js has no raw sockets. The kernel fills in the checksum of ICMPv6.
 const ping = `
 use Socket qw(:DEFAULT inet_pton);
 while (<STDIN>) {

@@ -2,16 +2,16 @@ import { describe, expect, test } from '@jest/globals';
 import { describeDisagreement } from './compare';
 import { makeBatch } from './generate';
 
-describe('a case in which the kernel disagrees can be had again', () => {
+describe('a case in which the kernel disagrees', () => {
   const batch = makeBatch(7, 12, 6);
 
-  test('alone, from the seed and its number', () => {
+  test('can be reproduced from the seed and its number', () => {
     expect(makeBatch(7, 12, 6)).toEqual(batch);
     expect(makeBatch(7, 12, 12).packets.slice(0, 6)).toEqual(batch.packets);
     expect(makeBatch(7, 13, 6)).not.toEqual(batch);
   });
 
-  test('with the command, the packet, both answers and the dump', () => {
+  test('is reported with a command, the packet, both results and the dump', () => {
     const [packet] = batch.packets;
     if (!packet) throw new Error('no packet');
     const compared = {
@@ -20,10 +20,12 @@ describe('a case in which the kernel disagrees can be had again', () => {
       kernel: '10.0.0.1',
       expected: ['10.0.0.2', 'nothing'],
     } as const;
-    expect(describeDisagreement(7, batch, '*nat\nCOMMIT\n', compared).split('\n')).toEqual([
+    expect(
+      describeDisagreement(compared, { seed: 7, id: batch.id, dump: '*nat\nCOMMIT\n' }).split('\n'),
+    ).toEqual([
       'npm run test:explain -- --seed 7 --only 12',
       JSON.stringify(packet),
-      'the kernel: 10.0.0.1; explained: 10.0.0.2 or nothing',
+      'kernel: 10.0.0.1; explain: 10.0.0.2 or nothing',
       '*nat',
       'COMMIT',
       '',

@@ -2,7 +2,8 @@ import { parseAddress } from '../../../../shared/core/model/cidr';
 import { explain } from '../../../../shared/core/explain/explain';
 import type { Packet } from '../../../../shared/core/explain/simulate/packet';
 import { parseSnapshot } from '../../../../shared/core/explain/parse/snapshot';
-import { walk } from '../../../../shared/core/explain/simulate/walk';
+import { egressOf, walk } from '../../../../shared/core/explain/simulate/walk';
+import type { Snapshot } from '../../../../shared/core/explain/snapshot';
 import { type CaseBatch, makeBatch, type RuleSetText } from './generate';
 import { emptyTables, setNames } from './generate-iptables';
 import { type ExplainLab, packetKeyOf, openExplainLab, type SentPacket } from './lab';
@@ -10,23 +11,23 @@ import { type ExplainLab, packetKeyOf, openExplainLab, type SentPacket } from '.
 export interface ComparisonTally {
   readonly cases: number;
   readonly certain: number;
-  /** The kernel's answer is among several. */
+  /** The kernel's result is one of several possible ones. */
   readonly inconclusive: number;
   readonly disagreements: readonly string[];
-  /** Cases by where the rules are, by family and by protocol. */
+  /** Cases by backends, by family and by protocol. */
   readonly counts: ReadonlyMap<string, number>;
 }
 
 export interface CompareOptions {
   readonly cases: number;
   readonly seed: number;
-  /** The rule set to take alone. */
+  /** The number of the only batch to run. */
   readonly only?: number | undefined;
 }
 
 const packetsPerRuleSet = 12;
 
-/** Sends `cases` random packets through random rules, and asks the simulator about each. */
+/** Sends random packets through random rules, and compares the kernel's results with the simulator's. */
 export async function compare(options: CompareOptions): Promise<ComparisonTally> {
   const lab = await openExplainLab();
   try {
@@ -47,7 +48,7 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
       tally.cases += 1;
       if (compared.agreement === 'certain') tally.certain += 1;
       else if (compared.agreement === 'inconclusive') tally.inconclusive += 1;
-      else tally.disagreements.push(describeDisagreement(seed, batch, dump, compared));
+      else tally.disagreements.push(describeDisagreement(compared, { seed, id, dump }));
       const { kind, family } = batch.rules;
       for (const name of [kind, `IPv${family}`, compared.packet.protocol.replace('v6', '')])
         counts.set(name, (counts.get(name) ?? 0) + 1);
@@ -56,23 +57,25 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
   return { ...tally, counts };
 }
 
-/** What the node's own programs print, each after a line that names it. */
+/** The output of the node's own programs, each after a line that names it. */
 export async function printDump(
   lab: ExplainLab,
   { family, kind }: Pick<RuleSetText, 'family' | 'kind'>,
 ): Promise<string> {
   const tables = family === 4 ? 'iptables' : 'ip6tables';
+  const ip = family === 4 ? ['ip'] : ['ip', '-6'];
   const prints = [
     ...(kind === 'nft' ? [] : [[`${tables}-legacy-save`], [`${tables}-nft-save`], ['ipset', 'save']]),
     ...(kind.startsWith('nft') ? [['nft', '-j', 'list', 'ruleset']] : []),
     ['ip', '-o', 'addr'],
-    ...['route', 'rule'].map((what) => (family === 4 ? ['ip', what] : ['ip', '-6', what])),
+    [...ip, 'route'],
+    [...ip, 'rule'],
   ];
   const outputs = await lab.onNode(prints.map((argv) => ({ argv })));
   return prints.map((argv, index) => `# peermasq: ${argv.join(' ')}\n${outputs[index] ?? ''}`).join('');
 }
 
-/** Loads the rules, and returns what the node's own programs then print. */
+/** @returns the dump of the node after the rules are loaded */
 async function load(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> {
   const of = (family: 4 | 6, text: string) => (rules.family === family ? text : emptyTables);
   const old = Object.values(setNames(id - 1)).map((name) => `destroy ${name}\n`);
@@ -83,7 +86,7 @@ async function load(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> 
     { argv: ['ip6tables-legacy-restore'], stdin: of(6, rules.legacy) },
     { argv: ['ip6tables-nft-restore'], stdin: of(6, rules.nft) },
     { argv: ['nft', '-f', '-'], stdin: rules.native },
-    // `-exist`: of the first rule set there is none before.
+    // `-exist`: there is no rule set before the first.
     { argv: ['ipset', '-exist', 'restore'], stdin: old.join('') },
     { argv: ['conntrack', '-F'] },
   ];
@@ -95,7 +98,7 @@ async function load(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> 
 interface ComparedPacket {
   readonly packet: SentPacket;
   readonly agreement: 'certain' | 'inconclusive' | 'disagrees';
-  /** The source that the peer saw, or `nothing`. */
+  /** The source address that the peer received, or `nothing`. */
   readonly kernel: string;
   readonly expected: readonly string[];
 }
@@ -113,7 +116,7 @@ async function comparePackets(
       comparePacket(packet, expected, seen.get(packetKeyOf(packet))),
     );
   };
-  // The last packets may still be on their way.
+  // The last packets may not have arrived yet.
   for (let attempt = 1; ; attempt++) {
     const compared = await compareOnce();
     if (attempt === 10 || compared.every(({ agreement }) => agreement !== 'disagrees')) return compared;
@@ -121,47 +124,41 @@ async function comparePackets(
 }
 
 function comparePacket(packet: SentPacket, expected: readonly string[], kernel = 'nothing'): ComparedPacket {
+  return { packet, agreement: agreementOf(expected, kernel), kernel, expected };
+}
+
+function agreementOf(expected: readonly string[], kernel: string): ComparedPacket['agreement'] {
   const isAny = expected.includes('any') && kernel !== 'nothing';
-  const isExpected = isAny || expected.includes(kernel);
-  const isCertain = expected.length === 1 && !expected.includes('any');
-  return {
-    packet,
-    agreement: !isExpected ? 'disagrees' : isCertain ? 'certain' : 'inconclusive',
-    kernel,
-    expected,
-  };
+  if (!isAny && !expected.includes(kernel)) return 'disagrees';
+  return expected.length === 1 && !expected.includes('any') ? 'certain' : 'inconclusive';
 }
 
 export function packetOf({ source, destination, ...sent }: SentPacket): Packet {
   return { ...sent, source: parseAddress(source), destination: parseAddress(destination) };
 }
 
-/** Every source that the peer may see; `nothing` where nothing may arrive. */
-function expectedOf(snapshot: ReturnType<typeof parseSnapshot>, sent: SentPacket): string[] {
+/** Every source address that the peer may receive, and `nothing` if the packet may not arrive. */
+function expectedOf(snapshot: Snapshot, sent: SentPacket): string[] {
   const packet = packetOf(sent);
   const { sources, source } = explain(snapshot, packet);
-  const { verdicts } = walk(snapshot, packet);
+  const trace = walk(snapshot, packet);
+  const expected = [...sources];
   const isAnySource =
-    source === null &&
-    verdicts.some((verdict) => verdict.kind === 'egress' && verdict.translation?.sources.length === 0);
-  return [
-    ...sources,
-    ...(isAnySource ? ['any'] : []),
-    ...(verdicts.some(({ kind }) => kind !== 'egress') ? ['nothing'] : []),
-  ];
+    source === null && egressOf(trace).some(({ translation }) => translation?.sources.length === 0);
+  if (isAnySource) expected.push('any');
+  if (trace.verdicts.some(({ kind }) => kind !== 'egress')) expected.push('nothing');
+  return expected;
 }
 
-/** The command that has the case again, alone, and all that it is about. */
+/** Starts with the command that reproduces the case. */
 export function describeDisagreement(
-  seed: number,
-  { id }: CaseBatch,
-  dump: string,
   { packet, kernel, expected }: ComparedPacket,
+  { seed, id, dump }: { seed: number; id: number; dump: string },
 ): string {
   return [
     `npm run test:explain -- --seed ${seed} --only ${id}`,
     JSON.stringify(packet),
-    `the kernel: ${kernel}; explained: ${expected.join(' or ')}`,
+    `kernel: ${kernel}; explain: ${expected.join(' or ')}`,
     dump,
   ].join('\n');
 }
@@ -172,7 +169,7 @@ export function formatTally(
 ): string {
   const shares = [...counts].sort(([, a], [, b]) => b - a).map(([name, count]) => `${name} ${count}`);
   return [
-    `explain: ${cases} cases, seed ${seed}, ${disagreements.length} disagree, ${certain} certain, ${inconclusive} open (kernel's answer among those followed)`,
+    `explain: ${cases} cases, seed ${seed}, ${disagreements.length} disagree, ${certain} certain, ${inconclusive} inconclusive (the kernel's result is one of several)`,
     `  ${shares.join(', ')}`,
   ].join('\n');
 }

@@ -1,13 +1,8 @@
 import type { SeededRandom } from './random';
 import { ports, type AddressPool } from './address-pools';
+import { makeMatch, not, type MatchScope } from './iptables-matches';
 
-const interfaces = ['eth0', 'eth1', 'cbr0', 'eth+', 'c+', 'lo', 'wlan0'] as const;
-const marks = [
-  ...['0x1', '0x4000/0x4000', '0x0/0x4000', '0x80/0x80', '0x3/0xf'],
-  ...['0x0', '0x8/0xc', '0x5/0x5', '0x1/0x7', '0x0/0x80'],
-] as const;
-
-/** Chains that the kernel calls, with the user chains that they may share: NAT is not allowed everywhere. */
+/** Base chains with the user chains that they may call: targets of NAT are not valid everywhere. */
 const tables = {
   raw: [{ baseChains: ['PREROUTING', 'OUTPUT'], userChains: ['R1', 'R2'] }],
   mangle: [
@@ -30,27 +25,31 @@ export interface SetNames {
   readonly pair: string;
 }
 
-/** First that which holds others: in this order they can be destroyed. */
+/** In the order in which they can be destroyed: a list before the sets that it contains. */
 export const setNames = (id: number): SetNames => ({
-  ...{ list: `list${id}`, net: `net${id}`, ip: `ip${id}`, port: `port${id}`, pair: `pair${id}` },
+  list: `list${id}`,
+  net: `net${id}`,
+  ip: `ip${id}`,
+  port: `port${id}`,
+  pair: `pair${id}`,
 });
 
-/** As `ipset restore` takes them. */
+/** Input of `ipset restore`. */
 export function makeSets(
   random: SeededRandom,
   { family, cidrs, destinations }: AddressPool,
   sets: SetNames,
 ): string {
-  const of = family === 4 ? 'family inet' : 'family inet6';
+  const option = family === 4 ? 'family inet' : 'family inet6';
   const service = () => `${random.pick(['tcp', 'udp'])}:${random.pick(ports)}`;
   const lines = [
-    `create ${sets.net} hash:net ${of}`,
+    `create ${sets.net} hash:net ${option}`,
     ...random.some(cidrs).map((cidr) => `add ${sets.net} ${cidr}${random.chance(0.2) ? ' nomatch' : ''}`),
-    `create ${sets.ip} hash:ip ${of}`,
+    `create ${sets.ip} hash:ip ${option}`,
     ...random.some(destinations).map((address) => `add ${sets.ip} ${address}`),
-    `create ${sets.port} hash:ip,port ${of}`,
+    `create ${sets.port} hash:ip,port ${option}`,
     ...random.some(destinations).map((address) => `add ${sets.port} ${address},${service()}`),
-    `create ${sets.pair} hash:net,port ${of}`,
+    `create ${sets.pair} hash:net,port ${option}`,
     ...random.some(cidrs).map((cidr) => `add ${sets.pair} ${cidr},${service()}`),
     `create ${sets.list} list:set`,
     ...random.some([sets.net, sets.ip]).map((name) => `add ${sets.list} ${name}`),
@@ -58,34 +57,37 @@ export function makeSets(
   return `${lines.join('\n')}\n`;
 }
 
-/** A policy outlives the rules. */
+/** Resets the policy too: a restore keeps it otherwise. */
 const emptyTable = (name: IptablesTable) =>
   `*${name}\n${name === 'filter' ? ':FORWARD ACCEPT [0:0]\n' : ''}COMMIT\n`;
 
 export const emptyTables = names.map(emptyTable).join('');
 
-const sizes = { raw: 0.15, mangle: 0.6, nat: 1, filter: 0.25 } as const;
+/** How often a table has rules. */
+const shares = { raw: 0.15, mangle: 0.6, nat: 1, filter: 0.25 } as const;
 
-/** Every table, as iptables-restore takes them. */
+/** Input of iptables-restore: every table. */
 export function makeTables(random: SeededRandom, pool: AddressPool, sets: SetNames): string {
   const patterns = random.some(makePatterns(random, pool), 0.3);
   const linesOf = (table: IptablesTable) => patterns.flatMap((pattern) => pattern[table] ?? []);
   return names
     .map((table) => {
       const first = linesOf(table);
-      const isEmpty = first.length === 0 && !random.chance(sizes[table]);
-      return isEmpty ? emptyTable(table) : makeTable(random, pool, table, Object.values(sets), first);
+      const isEmpty = first.length === 0 && !random.chance(shares[table]);
+      return isEmpty
+        ? emptyTable(table)
+        : makeTable(random, { table, pool, sets: Object.values(sets) }, first);
     })
     .join('');
 }
 
 type Pattern = Partial<Record<IptablesTable, readonly string[]>>;
 
-/** What real nodes do, each a way in which all depends on one feature: random rules alone seldom come to it. */
+/** What real nodes do. Random rules alone seldom depend on one feature like this. */
 function makePatterns(random: SeededRandom, { cidrs }: AddressPool): Pattern[] {
   const some = () => `${not(random)}-d ${random.pick(cidrs)}`;
   return [
-    // kube-proxy: other bits of the mark are none of its business.
+    // kube-proxy: other bits of the mark do not matter.
     {
       mangle: [`-A PREROUTING ${some()} -j MARK --or-mark 0x4005`, '-A OUTPUT -j MARK --set-xmark 0x2/0xf'],
       nat: [
@@ -93,7 +95,7 @@ function makePatterns(random: SeededRandom, { cidrs }: AddressPool): Pattern[] {
         `-A POSTROUTING ${some()} -m mark ! --mark 0x2/0x2 -j RETURN`,
       ],
     },
-    // VPC CNI: the mark of the connection, back on the packet.
+    // VPC CNI: restores the connection mark to the packet.
     {
       mangle: [
         `-A PREROUTING ${some()} -j CONNMARK --set-xmark 0x80/0x80`,
@@ -115,23 +117,21 @@ function makePatterns(random: SeededRandom, { cidrs }: AddressPool): Pattern[] {
 
 function makeTable(
   random: SeededRandom,
-  pool: AddressPool,
-  table: IptablesTable,
-  sets: readonly string[],
+  { table, pool, sets }: Pick<ChainScope, 'table' | 'pool' | 'sets'>,
   first: readonly string[],
 ): string {
   const heads: string[] = [];
   const lines = [...first];
   for (const { baseChains, userChains } of tables[table]) {
-    // A RETURN from a chain that the kernel calls is no ACCEPT where the policy is another.
+    // With policy DROP a RETURN from a base chain is not an ACCEPT.
     const policyOf = (chain: string) => (chain === 'FORWARD' && first.length > 0 ? 'DROP' : 'ACCEPT');
     heads.push(
       ...baseChains.map((chain) => `:${chain} ${table === 'filter' ? policyOf(chain) : 'ACCEPT'} [0:0]`),
       ...userChains.map((chain) => `:${chain} - [0:0]`),
     );
     const fill = (chain: string, count: number, callable: readonly string[]) => {
-      const chainContext = { ...{ table, chain, sets, callable }, pool };
-      for (let made = 0; made < count; made++) lines.push(makeRule(random, chainContext));
+      const scope = { table, chain, sets, callable, pool };
+      for (let made = 0; made < count; made++) lines.push(makeRule(random, scope));
     };
     for (const chain of baseChains)
       fill(chain, chain === 'POSTROUTING' ? 2 + random.integerBelow(6) : random.integerBelow(3), userChains);
@@ -141,20 +141,18 @@ function makeTable(
   return [`*${table}`, ...heads, ...lines, 'COMMIT', ''].join('\n');
 }
 
-interface IptablesChainContext {
-  readonly pool: AddressPool;
+interface ChainScope extends MatchScope {
   readonly table: IptablesTable;
-  readonly chain: string;
-  readonly sets: readonly string[];
+  /** User chains that its rules may call. */
   readonly callable: readonly string[];
 }
 
-function makeRule(random: SeededRandom, chainContext: IptablesChainContext): string {
-  const { chain, pool } = chainContext;
+function makeRule(random: SeededRandom, scope: ChainScope): string {
+  const { chain, pool } = scope;
   const count = random.pick([0, 1, 1, 1, 1, 2, 2, 3]);
   const protocol = random.chance(0.35) ? random.pick(['tcp', 'udp', 'tcp', 'udp', pool.icmp]) : undefined;
-  const matches = Array.from({ length: count }, () => makeMatch(random, chainContext, protocol));
-  // iptables takes some of them once, some modules of iptables-nft too.
+  const matches = Array.from({ length: count }, () => makeMatch(random, scope, protocol));
+  // iptables accepts some options only once, and iptables-nft some modules.
   const optionOf = (match: string) => /(^|! )(-[sdio]|-m \S+) /.exec(match)?.[2] ?? match;
   const unique = new Map(matches.map((match) => [optionOf(match), match])).values();
   return [
@@ -162,97 +160,14 @@ function makeRule(random: SeededRandom, chainContext: IptablesChainContext): str
     chain,
     ...(protocol ? [`-p ${protocol}`] : []),
     ...unique,
-    makeTarget(random, chainContext, protocol),
+    makeTarget(random, scope, protocol),
   ]
     .filter((word) => word !== '')
     .join(' ');
 }
 
-const not = (random: SeededRandom) => (random.chance(0.3) ? '! ' : '');
-
-function makeMatch(
-  random: SeededRandom,
-  { chain, sets, pool }: IptablesChainContext,
-  protocol: string | undefined,
-): string {
-  const mayIn = !['POSTROUTING', 'OUTPUT'].includes(chain);
-  const mayOut = chain !== 'PREROUTING';
-  switch (random.integerBelow(17)) {
-    case 0:
-    case 1:
-      return `${not(random)}-d ${random.pick(pool.cidrs)}`;
-    case 2:
-      return `${not(random)}-s ${random.pick(pool.sourceCidrs)}`;
-    case 3:
-      return mayOut ? `${not(random)}-o ${random.pick(interfaces)}` : '';
-    case 4:
-      return mayIn ? `${not(random)}-i ${random.pick(interfaces)}` : '';
-    case 5:
-    case 6:
-      return makeTransportMatch(random, protocol);
-    case 7:
-    case 8:
-      return `-m mark ${not(random)}--mark ${random.pick(marks)}`;
-    case 9:
-      return `-m connmark ${not(random)}--mark ${random.pick(marks)}`;
-    case 10:
-      return makeAddrtype(random, chain, pool);
-    case 11:
-    case 12:
-      return makeSetMatch(random, sets);
-    case 13:
-      return `-m conntrack ${not(random)}--ctstate ${random.pick(['NEW', 'ESTABLISHED', 'RELATED,ESTABLISHED', 'DNAT', 'NEW,INVALID', 'UNTRACKED'])}`;
-    case 14:
-      return `-m iprange ${not(random)}--dst-range ${random.pick(pool.ranges)}`;
-    case 15:
-      return '-m comment --comment "a \\"quoted\\" -j remark"';
-    default:
-      return random.pick([
-        '-m statistic --mode random --probability 1',
-        '-m statistic --mode random --probability 0.5',
-        '-m limit --limit 5/sec',
-        '',
-      ]);
-  }
-}
-
-function makeTransportMatch(random: SeededRandom, protocol: string | undefined): string {
-  if (protocol === undefined) return '';
-  if (protocol === 'icmp')
-    return `-m icmp ${not(random)}--icmp-type ${random.pick(['8', '8/0', '0', '3/1'])}`;
-  if (protocol === 'icmpv6') return `-m icmp6 ${not(random)}--icmpv6-type ${random.pick(['128', '129'])}`;
-  const flags = ['FIN,SYN,RST,ACK SYN', 'SYN NONE', 'ACK,URG ACK'];
-  return random.pick([
-    `-m ${protocol} ${not(random)}--dport ${makePortRange(random)}`,
-    `-m multiport ${not(random)}--${random.pick(['dports', 'sports', 'ports'])} ${random.pick(ports)},${makePortRange(random)}`,
-    `-m multiport ${not(random)}--dports ${random.some(ports, 0.6).join(',') || '80,443'}`,
-    `-m ${protocol} ${not(random)}--sport ${random.pick(['1024:30000', '30000:', ':2000'])}`,
-    ...(protocol === 'tcp' ? [`-m tcp ${not(random)}--tcp-flags ${random.pick(flags)}`] : []),
-  ]);
-}
-
-const makePortRange = (random: SeededRandom) => {
-  const port = random.pick(ports);
-  return random.chance(0.3) ? `${port}:${port + 1 + random.integerBelow(9000)}` : String(port);
-};
-
-function makeAddrtype(random: SeededRandom, chain: string, { types }: AddressPool): string {
-  const limit = /^(POSTROUTING|S\d)$/.test(chain) && random.chance(0.2) ? ' --limit-iface-out' : '';
-  return `-m addrtype ${not(random)}--${random.pick(['dst', 'dst', 'src'])}-type ${random.pick(types)}${limit}`;
-}
-
-function makeSetMatch(random: SeededRandom, sets: readonly string[]): string {
-  const name = random.pick(sets);
-  const flags = /^(port|pair)/.test(name) ? 'dst,dst' : random.pick(['dst', 'dst', 'src']);
-  return `-m set ${not(random)}--match-set ${name} ${flags}`;
-}
-
-function makeTarget(
-  random: SeededRandom,
-  chainContext: IptablesChainContext,
-  protocol: string | undefined,
-): string {
-  const { table, callable } = chainContext;
+function makeTarget(random: SeededRandom, scope: ChainScope, protocol: string | undefined): string {
+  const { table, callable } = scope;
   const calls =
     callable.length > 0
       ? [`-j ${random.pick(callable)}`, `-j ${random.pick(callable)}`, `-g ${random.pick(callable)}`]
@@ -272,23 +187,29 @@ function makeTarget(
         ...terminalTargets,
         '-j LOG',
         '',
-        ...translations(random, chainContext, protocol),
+        ...translations(random, scope, protocol),
       ]);
   }
 }
 
 const marking = [
-  ...['-j MARK --set-mark 0x1', '-j MARK --set-xmark 0x4000/0x4000', '-j MARK --or-mark 0x8'],
-  ...['-j MARK --and-mark 0xff', '-j MARK --xor-mark 0x5', '-j MARK --set-mark 0x3/0xf'],
-  ...['-j CONNMARK --set-mark 0x80/0x80', '-j CONNMARK --set-xmark 0x1'],
-  ...['-j CONNMARK --save-mark', '-j CONNMARK --restore-mark'],
+  '-j MARK --set-mark 0x1',
+  '-j MARK --set-xmark 0x4000/0x4000',
+  '-j MARK --or-mark 0x8',
+  '-j MARK --and-mark 0xff',
+  '-j MARK --xor-mark 0x5',
+  '-j MARK --set-mark 0x3/0xf',
+  '-j CONNMARK --set-mark 0x80/0x80',
+  '-j CONNMARK --set-xmark 0x1',
+  '-j CONNMARK --save-mark',
+  '-j CONNMARK --restore-mark',
   '-j CONNMARK --save-mark --nfmask 0xff --ctmask 0xfff',
   '-j CONNMARK --restore-mark --nfmask 0xf0 --ctmask 0xf0',
 ];
 
 function translations(
   random: SeededRandom,
-  { chain, pool }: IptablesChainContext,
+  { chain, pool }: ChainScope,
   protocol: string | undefined,
 ): string[] {
   const masquerade = '-j MASQUERADE';

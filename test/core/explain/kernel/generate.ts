@@ -5,7 +5,7 @@ import type { SentPacket } from './lab';
 import { makeNft, deleteLabTables } from './generate-nft';
 import { makePackets, addressPools } from './address-pools';
 
-/** Where the rules are. */
+/** The backends in which a rule set has rules. */
 export const ruleSetKinds = [
   'iptables-nft',
   'iptables-legacy',
@@ -30,7 +30,7 @@ export interface CaseBatch {
   readonly packets: readonly SentPacket[];
 }
 
-/** Rules and packets that depend on nothing but the seed and the number: each can be had again alone. */
+/** Depends only on the seed and the number, so that a single batch can be reproduced. */
 export function makeBatch(seed: number, id: number, count: number): CaseBatch {
   const random = new SeededRandom(seed ^ Math.imul(id, 0x9e3779b1));
   const pool = addressPools[random.chance(0.15) ? 6 : 4];
@@ -39,7 +39,8 @@ export function makeBatch(seed: number, id: number, count: number): CaseBatch {
   const tables = (...of: readonly RuleSetKind[]) =>
     of.includes(kind) ? makeTables(random, pool, names) : emptyTables;
   const rules = {
-    ...{ kind, family: pool.family },
+    kind,
+    family: pool.family,
     sets: makeSets(random, pool, names),
     legacy: tables('iptables-legacy', 'both iptables'),
     nft: tables('iptables-nft', 'both iptables', 'nft and iptables'),

@@ -7,7 +7,7 @@ import { type Host, type Lab, openLab } from '../../../lab/netns';
 export interface SentPacket {
   readonly protocol: 'tcp' | 'udp' | 'icmp' | 'icmpv6';
   readonly source: string;
-  /** Of a ping its identifier. */
+  /** For a ping, its identifier. */
   readonly sourcePort: number;
   readonly destination: string;
   readonly destinationPort: number;
@@ -25,28 +25,29 @@ interface Agent {
   readonly close: () => void;
 }
 
-/** A pod, its node with two ways out, and a peer at the end of both that tells what it receives, and drops it. */
+/** A pod, its node with two uplinks, and a peer behind both that records what it receives and drops it. */
 export interface ExplainLab {
   /** Runs programs on the node, in order. */
   readonly onNode: Agent['run'];
-  /** Sends each packet once; `key` of what the peer has received → its source address. */
+  /** Sends each packet once. */
   readonly send: (packets: readonly SentPacket[]) => Promise<void>;
+  /** The source address of each packet that the peer has received, by `packetKeyOf`. */
   readonly received: () => Promise<ReadonlyMap<string, string>>;
   readonly clearReceived: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
-/** The source port tells packets apart: each is used once in a batch, and a free one is kept by the kernel. */
+/** Packets are distinguished by source port: each is used once in a batch, and the kernel does not change a free one. */
 export const packetKeyOf = ({ protocol, sourcePort }: Pick<SentPacket, 'protocol' | 'sourcePort'>) =>
   `${protocol.startsWith('icmp') ? 'ping' : protocol} ${sourcePort}`;
 
-/** `second`: of IPv6 an address that no device has. */
+/** `second`: for IPv6 an address that no device has. */
 export const labAddresses = {
   4: { pod: '10.132.0.10', node: '10.209.0.2', second: '10.209.0.3', other: '192.168.50.2' },
   6: { pod: 'fd00:132::a', node: 'fd00:209::2', second: 'fd00:209::3', other: 'fd00:192::2' },
 } as const;
 
-// All that arrives is written down and dropped, so that nothing comes back.
+// The peer records and drops every packet, so there is never a reply.
 const receivedSets = [
   ['seen4', 'meta l4proto { tcp, udp }', 'ip saddr . meta l4proto . th sport'],
   ['seen6', 'meta l4proto { tcp, udp }', 'ip6 saddr . meta l4proto . th sport'],
@@ -105,22 +106,23 @@ function parseReceived(json: string): Map<string, string> {
 }
 
 async function connect(lab: Lab, pod: Host, node: Host, peer: Host): Promise<void> {
-  const [{ pod: own, node: address, second, other }, v6] = [labAddresses[4], labAddresses[6]];
+  const v4 = labAddresses[4];
+  const v6 = labAddresses[6];
   await lab.addVethPair(
-    { machine: pod, device: 'eth0', addresses: [`${own}/24`, `${v6.pod}/64`] },
+    { machine: pod, device: 'eth0', addresses: [`${v4.pod}/24`, `${v6.pod}/64`] },
     { machine: node, device: 'cbr0', addresses: ['10.132.0.1/24', 'fd00:132::1/64'] },
   );
-  // Two ranges on eth0, and a second address in one of them.
+  // Two subnets on eth0, and a second address in one of them.
   await lab.addVethPair(
     {
       machine: node,
       device: 'eth0',
-      addresses: [`${address}/16`, `${second}/16`, '172.31.0.2/24', `${v6.node}/64`],
+      addresses: [`${v4.node}/16`, `${v4.second}/16`, '172.31.0.2/24', `${v6.node}/64`],
     },
     { machine: peer, device: 'eth0', addresses: ['10.209.0.1/16', '172.31.0.1/24', 'fd00:209::1/64'] },
   );
   await lab.addVethPair(
-    { machine: node, device: 'eth1', addresses: [`${other}/24`, `${v6.other}/64`] },
+    { machine: node, device: 'eth1', addresses: [`${v4.other}/24`, `${v6.other}/64`] },
     { machine: peer, device: 'eth1', addresses: ['192.168.50.1/24', 'fd00:192::1/64'] },
   );
   await pod.run(['ip', 'route', 'add', 'default', 'via', '10.132.0.1']);
@@ -136,31 +138,45 @@ async function connect(lab: Lab, pod: Host, node: Host, peer: Host): Promise<voi
   }
   await node.sysctl('ipv4/ip_forward', '1');
   await node.sysctl('ipv6/conf/all/forwarding', '1');
-  // A packet whose way back is another way is the peer's to judge, not the node's.
+  // The node must not drop packets of asymmetric routes.
   for (const name of ['all', 'default', 'eth0', 'eth1', 'cbr0'])
     await node.sysctl(`ipv4/conf/${name}/rp_filter`, '0');
-  await addPermanentNeighbours(node, 'eth0', peer, ['10.209.0.1', '172.31.0.1', '172.31.0.9', 'fd00:209::1']);
-  await addPermanentNeighbours(node, 'eth1', peer, ['192.168.50.1', 'fd00:192::1']);
-  await addPermanentNeighbours(pod, 'eth0', node, ['10.132.0.1', 'fd00:132::1'], 'cbr0');
-  await addPermanentNeighbours(node, 'cbr0', pod, [own, v6.pod], 'eth0');
+  await addPermanentNeighbours(
+    { host: node, device: 'eth0' },
+    { host: peer, device: 'eth0', addresses: ['10.209.0.1', '172.31.0.1', '172.31.0.9', 'fd00:209::1'] },
+  );
+  await addPermanentNeighbours(
+    { host: node, device: 'eth1' },
+    { host: peer, device: 'eth1', addresses: ['192.168.50.1', 'fd00:192::1'] },
+  );
+  await addPermanentNeighbours(
+    { host: pod, device: 'eth0' },
+    { host: node, device: 'cbr0', addresses: ['10.132.0.1', 'fd00:132::1'] },
+  );
+  await addPermanentNeighbours(
+    { host: node, device: 'cbr0' },
+    { host: pod, device: 'eth0', addresses: [v4.pod, v6.pod] },
+  );
+}
+
+interface LinkEnd {
+  readonly host: Host;
+  readonly device: string;
 }
 
 /**
- * Neighbours that need not be asked for: a first packet that waits for an answer may come after the next, and of
- * IPv6 the rules may drop the question.
+ * Neighbours that need no resolution: a first packet that waits for it may arrive after the next, and for IPv6 the
+ * rules may drop the solicitation.
  */
 async function addPermanentNeighbours(
-  machine: Host,
-  device: string,
-  other: Host,
-  addresses: readonly string[],
-  otherDevice = device,
+  { host, device }: LinkEnd,
+  neighbour: LinkEnd & { readonly addresses: readonly string[] },
 ): Promise<void> {
-  const mac = (await other.run(['cat', `/sys/class/net/${otherDevice}/address`])).trim();
-  const lines = addresses.map(
+  const mac = (await neighbour.host.run(['cat', `/sys/class/net/${neighbour.device}/address`])).trim();
+  const lines = neighbour.addresses.map(
     (address) => `neigh replace ${address} lladdr ${mac} dev ${device} nud permanent\n`,
   );
-  await machine.run(['ip', '-batch', '-'], { stdin: lines.join('') });
+  await host.run(['ip', '-batch', '-'], { stdin: lines.join('') });
 }
 
 async function openAgent(host: Host): Promise<Agent> {

@@ -11,25 +11,32 @@ const own = (name: string, ...chain: readonly string[]) =>
   `table ip ${name}; delete table ip ${name}; table ip ${name} { chain c { ${chain.join('; ')}; }; }`;
 const nftRule = (rule: string) => ['nft', own('own', 'type nat hook postrouting priority 100', rule)];
 const legacyRule = (...rule: readonly string[]) => [
-  ...['sh', '-ec', 'iptables-legacy -t nat -F POSTROUTING; iptables-legacy -t nat -A POSTROUTING "$@"'],
-  ...['-', ...rule],
+  'sh',
+  '-ec',
+  'iptables-legacy -t nat -F POSTROUTING; iptables-legacy -t nat -A POSTROUTING "$@"',
+  '-',
+  ...rule,
 ];
 const marking = ['nft', own('marking', 'type filter hook postrouting priority 100', 'meta mark set 1')];
 const cleanUp = ['nft', 'delete table ip marking; delete table ip own'];
 
 /**
- * One after the other on one node: legacy's table nat is registered when it is first asked for, and stays. What is
- * registered last is called first among its equals, and an ACCEPT ends nothing but its own chain.
+ * Run in this order on one node: table nat of iptables-legacy is registered on first use, and stays. Of two chains with
+ * the same priority the one registered last runs first, and an ACCEPT only ends its own chain.
  */
 const steps = [
-  ['nat, then a chain that marks', [nftRule('meta mark 1 masquerade'), marking], node],
-  ['a chain that marks, then nat', [cleanUp, marking, nftRule('meta mark 1 masquerade')], pod],
+  ['a nat chain, then one that marks packets', [nftRule('meta mark 1 masquerade'), marking], node],
+  [
+    'a chain that marks packets, then a nat chain',
+    [cleanUp, marking, nftRule('meta mark 1 masquerade')],
+    pod,
+  ],
   ['nft, then legacy', [nftRule(`snat to ${second}`), legacyRule('-j', 'MASQUERADE')], node],
   ['legacy, then nft', [nftRule(`snat to ${second}`)], second],
-  ['legacy, then an accept of nft', [nftRule('accept')], node],
-  ['an accept of legacy, then nft', [legacyRule('-j', 'ACCEPT'), nftRule('masquerade')], node],
+  ['legacy, then an accept in nft', [nftRule('accept')], node],
+  ['an accept in legacy, then nft', [legacyRule('-j', 'ACCEPT'), nftRule('masquerade')], node],
   [
-    'legacy, then nft in the table of iptables-nft',
+    'legacy, then an accept in iptables-nft',
     [
       ['nft', 'delete table ip own'],
       legacyRule('-j', 'MASQUERADE'),
@@ -39,7 +46,7 @@ const steps = [
   ],
 ] as const;
 
-describeKernel('chains of the same priority', undefined, () => {
+describeKernel('chains with the same priority, in the order of their registration', undefined, () => {
   let lab: ExplainLab;
   beforeAll(async () => {
     lab = await openExplainLab();
@@ -51,8 +58,12 @@ describeKernel('chains of the same priority', undefined, () => {
     async (_, commands, expected, index) => {
       await lab.onNode([...commands, ['conntrack', '-F']].map((argv) => ({ argv })));
       const packet: SentPacket = {
-        ...{ protocol: 'tcp', source: pod, sourcePort: 20_000 + index, isFromNode: false },
-        ...{ destination: '8.8.8.8', destinationPort: 443 },
+        protocol: 'tcp',
+        source: pod,
+        sourcePort: 20_000 + index,
+        isFromNode: false,
+        destination: '8.8.8.8',
+        destinationPort: 443,
       };
       await lab.send([packet]);
       expect((await lab.received()).get(packetKeyOf(packet))).toBe(expected);

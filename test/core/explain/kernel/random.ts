@@ -1,4 +1,4 @@
-/** Numbers that a seed gives again (mulberry32). */
+/** A reproducible random number generator (mulberry32). */
 export class SeededRandom {
   constructor(private state: number) {}
 
@@ -23,7 +23,7 @@ export class SeededRandom {
     return value;
   }
 
-  /** Each value with this probability, in order. */
+  /** Includes each value with this probability, in order. */
   some<T>(values: readonly T[], probability = 0.4): T[] {
     return values.filter(() => this.chance(probability));
   }
