@@ -7,7 +7,7 @@ import { describeKernel } from '../lab/kernel';
 import { config, routes, silentLog, type CloudLab } from './cloud';
 import { storedRuleSet } from './machines';
 
-/** How people see what nodes have in force, whichever cloud it is. */
+/** What both clouds promise about reading the rules of a node. */
 export function describeInspection(name: string, open: () => Promise<CloudLab>): void {
   describeKernel(`${name}, inspected`, undefined, () => {
     let lab: CloudLab;
@@ -35,21 +35,20 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect(finished).toMatchObject({ status: 0, stderr: '' });
     };
 
-    test('a look shows the rules that a push put in force and what they were made from, as they are now', async () => {
+    test('a snapshot shows the current rules, and the rule set that they were made from', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       await push(ref);
       const text = await snapshotOf(ref);
       expect(text).toContain('# peermasq: iptables-nft-save\n');
       expect(text).toMatch(/^-A PEERMASQ -s 10\.244\.0\.0\/16 -d 10\.193\.0\.0\/16 .*-j MASQUERADE/m);
       expect(text).toContain('#   masquerade 10.193.0.0/16 ');
-      // What is not there it does not show, and the next one shows what is there now.
       await run(ref, ['iptables-nft', '-t', 'nat', '-D', 'POSTROUTING', '1']);
       expect(await snapshotOf(ref)).not.toContain('-j PEERMASQ');
       await run(ref, ['iptables-nft', '-t', 'nat', '-A', 'POSTROUTING', '-j', 'PEERMASQ']);
       expect(await snapshotOf(ref)).toContain('-A POSTROUTING -j PEERMASQ');
     });
 
-    test('a snapshot of many parts arrives whole', async () => {
+    test('a snapshot in many parts is complete', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       await push(ref);
       const noise = () => Math.random().toString(36).slice(2).padEnd(12, 'x');
@@ -63,7 +62,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect(text.match(/^-A OTHERS .*$/gm)?.map((rule) => rule.replaceAll('"', ''))).toEqual(rules);
     });
 
-    test('a node that does not answer is told with the command that shows the same by hand', async () => {
+    test('the error for a node that does not answer has the command that takes a snapshot by hand', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes, isReady: false });
       await push(ref, 2);
       const failure = await snapshotOf(ref, 13).catch((error: unknown) => error);
@@ -76,31 +75,29 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       );
     });
 
-    test('a look that is cut off ends at once', async () => {
+    test('a snapshot can be aborted', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       await push(ref);
-      const cutOff = new Error('cut off');
+      const reason = new Error('interrupted');
       const interrupt = new AbortController();
       const pendingSnapshot = lab.inspection.takeSnapshot(await nodeOf(ref), deadline(), interrupt.signal);
-      interrupt.abort(cutOff);
-      await expect(pendingSnapshot).rejects.toBe(cutOff);
+      interrupt.abort(reason);
+      await expect(pendingSnapshot).rejects.toBe(reason);
     });
 
-    test('the rule set in force is the one that was pushed; a node without has none, nor what was never pushed', async () => {
-      const [ref, bare] = [
-        await lab.addNode({ cluster: 'shop', routes }),
-        await lab.addNode({ cluster: 'shop', routes }),
-      ];
+    test('the rule set in force is the one that was pushed; without a push there is none', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      const other = await lab.addNode({ cluster: 'shop', routes });
       await push(ref);
-      const nodes = await lab.cloud.nodes.get([ref, bare], deadline());
+      const nodes = await lab.cloud.nodes.get([ref, other], deadline());
       const inForce = await lab.inspection.getRuleSetsInForce(nodes, deadline());
       expect([...inForce.keys()]).toEqual([nodeKey(ref)]);
       const [ruleSet] = inForce.values();
       expect(ruleSet && printRuleSet(ruleSet)).toBe(await storedRuleSet(lab.machineOf(ref)));
-      // Nor has what is recorded, and was never pushed, a text.
+      // The text of a recorded rule set is unknown if no push had it.
       const node = await nodeOf(ref);
-      const other = { ...node, recorded: { ruleSetId: 'f'.repeat(64), isProven: true } };
-      expect(await lab.inspection.getRuleSetsInForce([other], deadline())).toEqual(new Map());
+      const recordedOnly = { ...node, recorded: { ruleSetId: 'f'.repeat(64), isProven: true } };
+      expect(await lab.inspection.getRuleSetsInForce([recordedOnly], deadline())).toEqual(new Map());
     });
   });
 }
