@@ -78,9 +78,8 @@ async function recordCommandResults(
     return node ? { node, commandId, requestedAt } : [];
   });
   const { responses, unreadable } = await readCommandResults(
-    clients,
+    { clients, deadline },
     finishedCommands.filter((command) => !isRecorded(command)),
-    deadline,
   );
   const { outcomes, errors } = await recordOutcomes(responses, cloud.channel, log, deadline);
   logOutcomes(outcomes, log, Date.now());

@@ -1,184 +1,175 @@
-import { GetCommandInvocationCommand, ListCommandsCommand, SendCommandCommand } from '@aws-sdk/client-ssm';
-import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  GetCommandInvocationCommand,
+  ListCommandsCommand,
+  SendCommandCommand,
+  type GetCommandInvocationResult,
+} from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError, RetryableError, withAdvice } from '../core/model/errors';
-import { chunks, groupBy } from '../core/util/collections';
 import {
   explainCommand,
   joinParts,
-  snapshotCommand,
-  parsePart,
   manualSnapshotCommand,
+  parsePart,
+  snapshotCommand,
   type SnapshotPart,
 } from '../core/model/snapshot-parts';
-import { nodeKey, type Node, type NodeKey } from '../core/model/node';
-import type { Deadline, Inspection } from '../core/cloud';
+import { nodeKey, type NodeKey } from '../core/model/node';
+import type { Inspection } from '../core/cloud';
 import { parseRuleSet, ruleSetId, type RuleSet } from '../core/model/rule-set';
-import { allPages, call } from './client/call';
-import type { Clients } from './client/clients';
-import { documentName, snapshotDocumentName, partParameter, ruleSetParameter } from './names';
-import { isFinished, undefinedIfNotReady, deliveryError } from './deliver/proofs';
+import { chunks, groupBy } from '../core/util/collections';
+import { poll } from '../core/util/poll';
+import { tryParse } from '../core/util/try-parse';
+import { call } from './client/call';
+import type { Access, Clients } from './client/clients';
+import { listAll } from './client/pages';
+import { undefinedIfNotReady } from './deliver/proofs';
+import { deliveryError, isFinished } from './deliver/report';
+import type { AwsNode } from './discover/nodes';
+import { documentName, partParameter, ruleSetParameter, snapshotDocumentName } from './names';
 
 export interface InspectionOptions {
   readonly stage: string;
-  /** Before the first look at a command's result, and half as much again before each further one. */
+  /** The pause before the result of a command is polled first; later pauses are longer. */
   readonly firstPollMs?: number;
 }
 
-/** Asks with the credentials of whoever runs it (`inspections` in permissions.ts). */
+/** For operators: no function has the permissions (`operatorStatements`). */
 export function makeInspection(
   clients: Clients,
   { stage, firstPollMs = 1_500 }: InspectionOptions,
-): Inspection {
-  const request = { clients, document: snapshotDocumentName(stage), firstPollMs };
+): Inspection<AwsNode> {
+  const document = snapshotDocumentName(stage);
   return {
     async takeSnapshot(node, deadline, signal) {
       try {
-        return await readSnapshot({ ...request, signal }, node, deadline);
+        return await readSnapshot({ clients, deadline, document, node, firstPollMs, signal });
       } catch (error) {
         signal?.throwIfAborted();
         throw error instanceof PeermasqError
-          ? withAdvice(toSnapshotError(error, node), manualCommand(node))
+          ? withAdvice(toSnapshotError(error, node), manualAdvice(node))
           : error;
       }
     },
     getRuleSetsInForce: (nodes, deadline) =>
-      getRuleSetsInForce(clients, documentName(stage), nodes, deadline),
+      getRuleSetsInForce({ clients, deadline, document: documentName(stage) }, nodes),
   };
 }
 
-interface SnapshotRequest {
-  readonly clients: Clients;
+interface DocumentAccess extends Access {
+  /** The name of the SSM document. */
   readonly document: string;
+}
+
+interface SnapshotRequest extends DocumentAccess {
+  readonly node: AwsNode;
   readonly firstPollMs: number;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Commands that an agent runs side by side (SSM agent, CommandWorkersLimit: 5). */
+/** Commands that an SSM agent runs at the same time (its setting CommandWorkersLimit). */
 const parallelCommands = 5;
 
-/** Part 0 takes the snapshot; it mostly is the only one. */
-async function readSnapshot(request: SnapshotRequest, node: Node, deadline: Deadline): Promise<string> {
-  const first = await readPart(request, node, 0, deadline);
-  const others = Array.from({ length: first.count - 1 }, (_, i) => i + 1);
+/** Part 0 takes the snapshot, and is usually the only one. */
+async function readSnapshot(request: SnapshotRequest): Promise<string> {
+  const first = await readPart(request, 0);
+  const others = Array.from({ length: first.count - 1 }, (_, index) => index + 1);
   const parts = [first];
   for (const some of chunks(others, parallelCommands)) {
-    parts.push(...(await Promise.all(some.map((number) => readPart(request, node, number, deadline)))));
+    parts.push(...(await Promise.all(some.map((number) => readPart(request, number)))));
   }
   return joinParts(parts);
 }
 
-async function readPart(
-  request: SnapshotRequest,
-  node: Node,
-  number: number,
-  deadline: Deadline,
-): Promise<SnapshotPart> {
-  const id = await sendSnapshotCommand(request, node, number, deadline);
-  const invocation = await awaitInvocation(request, node, id, deadline);
-  const failure = deliveryError({ ...invocation, CommandId: id });
-  if (failure) throw failure;
+async function readPart(request: SnapshotRequest, number: number): Promise<SnapshotPart> {
+  const { node } = request;
+  const id = await sendSnapshotCommand(request, number);
+  const invocation = await awaitInvocation(request, id);
+  const undelivered = deliveryError({ ...invocation, CommandId: id });
+  if (undelivered) throw undelivered;
   const part = parsePart(invocation.StandardOutputContent ?? '');
   if (part) return part;
-  const why = invocation.StandardErrorContent?.trim().slice(-500);
-  const advice = 'Do what it says: the program needs root, and iptables or nft.';
-  throw new PermanentError('no-snapshot', `${node.name} does not show its rules: ${why ?? ''}`, advice);
+  const output = invocation.StandardErrorContent?.trim().slice(-500) ?? '';
+  const advice = 'Follow the message: the program needs root, and iptables or nft.';
+  throw new PermanentError('no-snapshot', `${node.name} returned no snapshot: ${output}`, advice);
 }
 
+/** The minimum of SendCommand. */
+const startTimeoutSeconds = 30;
+
 async function sendSnapshotCommand(
-  { clients: { ssm, waitToSend }, document }: SnapshotRequest,
-  { ref }: Node,
+  { clients: { ssm, waitToSend }, deadline, document, node }: SnapshotRequest,
   number: number,
-  deadline: Deadline,
 ): Promise<string> {
   await waitToSend(deadline);
-  const { Command } = await call('ssm:SendCommand', deadline, (options) =>
-    ssm.send(
-      new SendCommandCommand({
-        DocumentName: document,
-        InstanceIds: [ref.id],
-        Parameters: { [partParameter]: [String(number)] },
-        Comment: 'peermasq snapshot',
-        TimeoutSeconds: startTimeoutSeconds,
-      }),
-      options,
-    ),
-  );
+  const command = new SendCommandCommand({
+    DocumentName: document,
+    InstanceIds: [node.ref.id],
+    Parameters: { [partParameter]: [String(number)] },
+    Comment: 'peermasq snapshot',
+    TimeoutSeconds: startTimeoutSeconds,
+  });
+  const { Command } = await call('ssm:SendCommand', deadline, (options) => ssm.send(command, options));
   return Command?.CommandId ?? '';
 }
 
-/** The least that SendCommand takes. */
-const startTimeoutSeconds = 30;
-const maxPauseMs = 5_000;
-
 async function awaitInvocation(
-  { clients: { ssm }, firstPollMs, signal }: SnapshotRequest,
-  node: Node,
-  id: string,
-  deadline: Deadline,
-) {
-  for (let pauseMs = firstPollMs; ; pauseMs = Math.min(pauseMs * 1.5, maxPauseMs)) {
-    if (Date.now() + pauseMs >= deadline) throw noAnswer(node, `it has not answered command ${id} in time`);
-    await sleep(pauseMs, undefined, { signal });
+  { clients: { ssm }, deadline, node, firstPollMs, signal }: SnapshotRequest,
+  commandId: string,
+): Promise<GetCommandInvocationResult> {
+  const readFinished = async () => {
+    const command = new GetCommandInvocationCommand({ CommandId: commandId, InstanceId: node.ref.id });
     const invocation = await undefinedIfNotReady(
-      call('ssm:GetCommandInvocation', deadline, (options) =>
-        ssm.send(new GetCommandInvocationCommand({ CommandId: id, InstanceId: node.ref.id }), options),
-      ),
+      call('ssm:GetCommandInvocation', deadline, (options) => ssm.send(command, options)),
     );
-    if (invocation && isFinished(invocation)) return invocation;
-  }
+    return invocation && isFinished(invocation) ? invocation : undefined;
+  };
+  const options = { firstPauseMs: firstPollMs, maxPauseMs: 5_000, deadline, signal };
+  const invocation = await poll(readFinished, options);
+  if (!invocation) throw noAnswer(node, `command ${commandId} timed out`);
+  return invocation;
 }
 
-const noAnswer = ({ name }: Node, why: string, cause?: unknown) =>
-  new RetryableError('no-answer', `${name} does not answer: ${why}`, checkAgentAdvice, 30, cause);
+const noAnswer = ({ name }: AwsNode, reason: string, cause?: unknown) =>
+  new RetryableError('no-answer', `${name} does not respond: ${reason}`, checkAgentAdvice, 30, cause);
 
-const checkAgentAdvice = 'Look at its SSM agent, and at the role of its instance profile.';
+const checkAgentAdvice = 'Check its SSM agent and the role of its instance profile.';
 
-/** What the answers of SSM mean to who looks at one node. */
-function toSnapshotError(error: PeermasqError, node: Node): PeermasqError {
+function toSnapshotError(error: PeermasqError, node: AwsNode): PeermasqError {
   if (error.code === 'InvalidInstanceId') return noAnswer(node, 'its SSM agent is not online', error);
   if (error.code !== 'InvalidDocument') return error;
-  const advice = 'Deploy the stage once more, which brings the document; member accounts do not have it.';
+  const advice = 'Deploy the stage again to create the document. Member accounts do not have it.';
   return new PermanentError('no-document', error.message, advice, error);
 }
 
-const manualCommand = ({ ref }: Node) =>
-  `By hand: aws ssm start-session --target ${ref.id}, there ${snapshotCommand}, or without the program ${manualSnapshotCommand}; save what is printed in FILE, then ${explainCommand}`;
+const manualAdvice = ({ ref }: AwsNode) =>
+  `Manually: aws ssm start-session --target ${ref.id}, then ${snapshotCommand}, or without the program ${manualSnapshotCommand}; save the output as FILE, then ${explainCommand}`;
 
-/**
- * SSM keeps commands, with their parameters, for 30 days. Nodes with the same record share one look at the commands
- * of the one that was recorded last.
- */
+/** SSM keeps commands with their parameters for 30 days. Nodes with the same rule set share one listing. */
 async function getRuleSetsInForce(
-  clients: Clients,
-  document: string,
-  nodes: readonly Node[],
-  deadline: Deadline,
+  access: DocumentAccess,
+  nodes: readonly AwsNode[],
 ): Promise<ReadonlyMap<NodeKey, RuleSet>> {
   const found = new Map<NodeKey, RuleSet>();
   const recorded = nodes.filter((node) => node.recorded);
-  for (const [id, some] of groupBy(recorded, (node) => node.recorded?.ruleSetId ?? '')) {
-    const [last] = some.toSorted((a, b) => recordedAt(b) - recordedAt(a));
-    const ruleSet = last && (await readPushedRuleSet(clients, document, last, id, deadline));
-    for (const node of some) if (ruleSet) found.set(nodeKey(node.ref), ruleSet);
+  for (const [id, group] of groupBy(recorded, (node) => node.recorded?.ruleSetId ?? '')) {
+    const [latest = group[0]] = group.toSorted((a, b) => recordedAt(b) - recordedAt(a));
+    const ruleSet = await readPushedRuleSet(access, latest, id);
+    if (ruleSet) for (const node of group) found.set(nodeKey(node.ref), ruleSet);
   }
   return found;
 }
 
-const recordedAt = ({ recorded }: Node): number => recorded?.at?.getTime() ?? 0;
+const recordedAt = ({ recorded }: AwsNode): number => recorded?.at?.getTime() ?? 0;
 
-/** The rule set `id` as a command brought it to this node. */
+/** The rule set with this id that a command has pushed to the node. */
 async function readPushedRuleSet(
-  { ssm }: Clients,
-  document: string,
-  { ref }: Node,
+  { clients: { ssm }, deadline, document }: DocumentAccess,
+  { ref }: AwsNode,
   id: string,
-  deadline: Deadline,
 ): Promise<RuleSet | undefined> {
   const Filters = [{ key: 'DocumentName' as const, value: document }];
-  const pages = await allPages((next) =>
-    call('ssm:ListCommands', deadline, (options) =>
-      ssm.send(new ListCommandsCommand({ InstanceId: ref.id, Filters, MaxResults: 50, ...next }), options),
-    ),
+  const pages = await listAll('ssm:ListCommands', deadline, (next, options) =>
+    ssm.send(new ListCommandsCommand({ InstanceId: ref.id, Filters, MaxResults: 50, ...next }), options),
   );
   return pages
     .flatMap(({ Commands = [] }) => Commands)
@@ -187,12 +178,9 @@ async function readPushedRuleSet(
     .find((ruleSet) => ruleSetId(ruleSet) === id);
 }
 
-/** Whoever may send commands can send this document what they like. */
-function tryParseRuleSet(text: string): RuleSet | undefined {
-  try {
-    return parseRuleSet(text);
-  } catch (error) {
-    if (error instanceof PermanentError) return undefined;
-    throw error;
-  }
-}
+/** Any user who may send commands can send arbitrary parameters to the document. */
+const tryParseRuleSet = (text: string): RuleSet | undefined =>
+  tryParse(
+    () => parseRuleSet(text),
+    (error) => error instanceof PermanentError,
+  );

@@ -4,7 +4,7 @@ import type { AwsNode } from '../../shared/aws/discover/nodes';
 import type { Cloud } from '../../shared/core/cloud';
 import { labRegion, startLocalAws, type LocalAws } from '../lab/aws/cloud';
 
-/** The double, and the product's AWS half talking to it through the official clients. */
+/** A local AWS, and the product with the official clients for it. */
 export async function startCloud(): Promise<{
   aws: LocalAws;
   clients: Clients;

@@ -50,15 +50,3 @@ function timedOut(action: Action, cause?: unknown): RetryableError {
     cause,
   );
 }
-
-/** For shared/aws/reach until it uses `listAll`. */
-export async function allPages<Page extends { NextToken?: string | undefined }>(
-  read: (next: { NextToken?: string }) => Promise<Page>,
-): Promise<Page[]> {
-  const pages = [await read({})];
-  for (;;) {
-    const token = pages.at(-1)?.NextToken;
-    if (!token) return pages;
-    pages.push(await read({ NextToken: token }));
-  }
-}

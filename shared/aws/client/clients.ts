@@ -22,6 +22,12 @@ export interface Clients {
   readonly waitToSend: RateLimitedWait;
 }
 
+/** Clients, and the time by which their calls must end. */
+export interface Access {
+  readonly clients: Clients;
+  readonly deadline: Deadline;
+}
+
 /**
  * Creates each client on first use. The SDK reads endpoints from AWS_ENDPOINT_URL_EC2, _SSM, _SQS, _AUTO_SCALING and
  * _STS.

@@ -1,18 +1,19 @@
 import type { Channel } from '../../core/cloud';
 import type { Clients } from '../client/clients';
-import { documentName } from '../names';
 import type { AwsNode } from '../discover/nodes';
+import { documentName } from '../names';
 import { makeReadOnlineAgents } from './online-agents';
-import { proofs } from './proofs';
-import { push } from './push';
+import { awaitProofs } from './proofs';
+import { pushToNodes } from './push';
 import { writeRecords } from './status';
 
 export interface ChannelOptions {
   readonly stage: string;
-  /** Before the first look at a command's results, and half as much again before each further one. */
+  /** The pause before results are polled first; later pauses are longer. */
   readonly firstPollMs?: number;
 }
 
+/** Pushes rule sets with SSM Run Command, and records how pushes ended in tags. */
 export function makeChannel(
   clients: Clients,
   { stage, firstPollMs = 1_500 }: ChannelOptions,
@@ -20,11 +21,13 @@ export function makeChannel(
   const document = documentName(stage);
   const readOnlineAgents = makeReadOnlineAgents(clients);
   return {
-    // Its agent comes up after it runs, which an event of its own tells.
+    // The SSM agent starts after the instance is running, which sends an event of its own.
     checkReadiness: ({ state }) =>
-      state === 'starting' ? { reason: 'it is starting', retryAfterSeconds: 5 } : undefined,
-    push: (request, nodes, deadline) => push(clients, readOnlineAgents, document, request, nodes, deadline),
-    collectProofs: (pushed, deadline) => proofs(clients, pushed, { document, firstPollMs }, deadline),
-    writeRecords: (records, deadline) => writeRecords(clients, records, deadline),
+      state === 'starting' ? { reason: 'the instance is starting', retryAfterSeconds: 5 } : undefined,
+    push: (request, nodes, deadline) =>
+      pushToNodes({ clients, readOnlineAgents, document, deadline }, request, nodes),
+    collectProofs: (pushed, deadline) =>
+      awaitProofs({ clients, deadline }, pushed, { document, firstPollMs }),
+    writeRecords: (records, deadline) => writeRecords({ clients, deadline }, records),
   };
 }

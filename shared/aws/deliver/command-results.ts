@@ -1,43 +1,44 @@
+import type { CommandInvocation } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError } from '../../core/model/errors';
-import { groupBy } from '../../core/util/collections';
-import type { Deadline, ProofResult } from '../../core/cloud';
+import { definedOnly, groupBy } from '../../core/util/collections';
+import type { ProofResult } from '../../core/cloud';
 import type { PushResponse } from '../../core/reconcile/record-outcomes';
-import type { Clients } from '../client/clients';
-import { parseComment } from './command-comment';
+import type { Access } from '../client/clients';
 import type { AwsNode } from '../discover/nodes';
-import { readFinished, toProof } from './proofs';
+import { parseComment } from './command';
+import { readFinishedInvocations } from './proofs';
+import { toProof } from './report';
 
-/** A command that has ended on an instance, as an event tells it. */
+/** A command that has finished on an instance. */
 export interface FinishedCommand {
   readonly node: AwsNode;
   readonly commandId: string;
   readonly requestedAt: Date;
 }
 
-/** Whether whoever pushed has recorded how it ended already. */
+/** Whether the sender of the command has recorded its outcome already. */
 export function isRecorded({ node: { status }, requestedAt }: FinishedCommand): boolean {
-  return status !== undefined && status.outcome !== 'pushed' && status.at >= requestedAt;
+  return status !== undefined && status.state !== 'pushed' && status.at >= requestedAt;
 }
 
 export interface CommandResults {
   readonly responses: readonly PushResponse[];
-  /** Commands that could not be read, and why; the others are not kept from being told. */
+  /** The errors of commands that could not be read, by id. */
   readonly unreadable: ReadonlyMap<string, PeermasqError>;
 }
 
-/** What nodes say whose commands nobody waits for any more. */
+/** Reads the reports of commands whose sender no longer waits for them. */
 export async function readCommandResults(
-  clients: Clients,
+  access: Access,
   finishedCommands: readonly FinishedCommand[],
-  deadline: Deadline,
 ): Promise<CommandResults> {
   const responses: PushResponse[] = [];
   const unreadable = new Map<string, PeermasqError>();
-  const commands = groupBy(finishedCommands, (one) => one.commandId);
+  const commands = groupBy(finishedCommands, ({ commandId }) => commandId);
   await Promise.all(
     [...commands].map(async ([commandId, some]) => {
       try {
-        responses.push(...(await readCommand(clients, commandId, some, deadline)));
+        responses.push(...(await readCommand(access, commandId, some)));
       } catch (error) {
         if (!(error instanceof PeermasqError)) throw error;
         unreadable.set(commandId, error);
@@ -48,76 +49,63 @@ export async function readCommandResults(
 }
 
 async function readCommand(
-  clients: Clients,
+  access: Access,
   commandId: string,
   finishedCommands: readonly FinishedCommand[],
-  deadline: Deadline,
 ): Promise<PushResponse[]> {
-  const finished = await readFinished(clients, commandId, deadline);
+  const invocations = await readFinishedInvocations(access, commandId);
   const responses: PushResponse[] = [];
-  for (const one of finishedCommands) {
-    const invocation = finished.get(one.node.ref.id);
+  for (const finished of finishedCommands) {
+    const invocation = invocations.get(finished.node.ref.id);
     if (!invocation) continue;
-    const read = await readResponse(clients, one.node, invocation, deadline);
-    if (!isSuperseded(one, read, invocation)) responses.push(read);
+    const response = await readResponse(access, finished.node, invocation);
+    if (!isSuperseded(finished, response, invocation)) responses.push(response);
   }
   return responses;
 }
 
-/** Milliseconds that the clocks of SSM and of a function may differ; nobody pushes again within that. */
+/** The clocks of SSM and of a function may differ by it. Within it, no node is pushed to twice. */
 const clockSkewMs = 500;
 
-/**
- * Whether a newer push makes it past. A proof of the very rule set that was pushed again is none the less a proof;
- * how else an older push of it ended does not matter any more.
- */
+/** Whether a later push makes the response obsolete. A proof of the rule set that was pushed again is still valid. */
 function isSuperseded(
   { node: { status }, requestedAt }: FinishedCommand,
   { proof }: PushResponse,
-  { Comment }: Invocation,
+  { Comment }: CommandInvocation,
 ): boolean {
-  if (status?.outcome !== 'pushed' || status.at.getTime() <= requestedAt.getTime() + clockSkewMs)
-    return false;
-  const isSame = parseComment(Comment ?? '')?.ruleSetId === status.ruleSet;
-  return !(isSame && proof.result === 'reported' && proof.report.proven);
+  if (status?.state !== 'pushed' || status.at.getTime() <= requestedAt.getTime() + clockSkewMs) return false;
+  const isSameRuleSet = parseComment(Comment ?? '')?.ruleSetId === status.ruleSet;
+  return !(isSameRuleSet && proof.result === 'reported' && proof.report.proven);
 }
 
-type Invocation = Parameters<typeof toProof>[2];
-
 async function readResponse(
-  clients: Clients,
+  access: Access,
   node: AwsNode,
-  invocation: Invocation,
-  deadline: Deadline,
+  invocation: CommandInvocation,
 ): Promise<PushResponse> {
-  const proof = await proofOrError(clients, node, invocation, deadline);
+  const proof = await proofOrError(access, node, invocation);
   const { generation, routes } = parseComment(invocation.Comment ?? '') ?? {};
   const report = proof.result === 'reported' ? proof.report : undefined;
   const [cluster] = node.clusters;
-  return {
-    proof,
-    expected: {
-      id: report?.offered ?? report?.id ?? '',
-      generation: generation ?? Number.POSITIVE_INFINITY,
-      warnings: [],
-    },
-    ...(cluster !== undefined && { cluster }),
-    ...(routes !== undefined && { routes }),
+  const expected = {
+    id: report?.offered ?? report?.id ?? '',
+    generation: generation ?? Number.POSITIVE_INFINITY,
+    warnings: [],
   };
+  return definedOnly({ proof, expected, cluster, routes });
 }
 
-/** One invocation that stays unreadable is its node's failure, and keeps no other node from its proof. */
+/** An unreadable invocation fails its own node only. */
 async function proofOrError(
-  clients: Clients,
+  access: Access,
   node: AwsNode,
-  invocation: Invocation,
-  deadline: Deadline,
+  invocation: CommandInvocation,
 ): Promise<ProofResult<AwsNode>> {
   try {
-    return await toProof(clients, node, invocation, deadline);
+    return await toProof(access, node, invocation);
   } catch (error) {
-    const isShared = error instanceof PermanentError && error.code === 'access-denied';
-    if (!(error instanceof PermanentError) || isShared) throw error;
+    const isOwn = error instanceof PermanentError && error.code !== 'access-denied';
+    if (!isOwn) throw error;
     return { result: 'failed', node, error };
   }
 }

@@ -1,18 +1,18 @@
 import { setImmediate } from 'node:timers/promises';
 import { DescribeInstanceInformationCommand } from '@aws-sdk/client-ssm';
 import type { Deadline } from '../../core/cloud';
-import { allPages, call } from '../client/call';
 import { chunks } from '../../core/util/collections';
 import type { Clients } from '../client/clients';
+import { listAll } from '../client/pages';
 
 /** Instances in one page of DescribeInstanceInformation, and values in one filter (SSM API reference). */
 const pageLimit = 50;
 const filterLimit = 100;
 
-/** Those of the instances whose SSM agents are online. */
+/** Returns the instances among some whose SSM agent is online. */
 export type ReadOnlineAgents = (ids: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
 
-/** What is asked for at the same time, be it for different rule sets, is one pass. */
+/** Requests at the same time, as for pushes of several rule sets, share one listing. */
 export function makeReadOnlineAgents(clients: Clients): ReadOnlineAgents {
   let next: { readonly ids: Set<string>; readonly result: Promise<ReadonlySet<string>> } | undefined;
   return (requested, deadline) => {
@@ -40,13 +40,8 @@ async function readOnlineAgents(
       { Key: 'InstanceIds', Values },
       { Key: 'PingStatus', Values: ['Online'] },
     ];
-    const pages = await allPages((page) =>
-      call('ssm:DescribeInstanceInformation', deadline, (options) =>
-        ssm.send(
-          new DescribeInstanceInformationCommand({ Filters, MaxResults: pageLimit, ...page }),
-          options,
-        ),
-      ),
+    const pages = await listAll('ssm:DescribeInstanceInformation', deadline, (page, options) =>
+      ssm.send(new DescribeInstanceInformationCommand({ Filters, MaxResults: pageLimit, ...page }), options),
     );
     for (const { InstanceId } of pages.flatMap((page) => page.InstanceInformationList ?? [])) {
       if (InstanceId !== undefined) online.add(InstanceId);

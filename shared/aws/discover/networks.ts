@@ -10,20 +10,16 @@ import {
 import { CidrError, parseCidr, type Cidr } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
-import { allPages, call } from '../client/call';
-import { filterValuesLimit } from '../client/pages';
 import { chunks } from '../../core/util/collections';
+import { tryParse } from '../../core/util/try-parse';
 import type { Clients } from '../client/clients';
-
-/** What EC2 tells of networks, and how it is read. */
+import { filterValuesLimit, listAll } from '../client/pages';
 
 export async function readVpcs({ ec2 }: Clients, ids: string[], deadline: Deadline): Promise<Vpc[]> {
   return perChunk(ids, async (Values) => {
     const Filters = [{ Name: 'vpc-id', Values }];
-    const pages = await allPages((next) =>
-      call('ec2:DescribeVpcs', deadline, (options) =>
-        ec2.send(new DescribeVpcsCommand({ Filters, ...next }), options),
-      ),
+    const pages = await listAll('ec2:DescribeVpcs', deadline, (next, options) =>
+      ec2.send(new DescribeVpcsCommand({ Filters, ...next }), options),
     );
     return pages.flatMap(({ Vpcs = [] }) => Vpcs);
   });
@@ -36,40 +32,37 @@ export async function readRouteTables(
 ): Promise<RouteTable[]> {
   return perChunk(vpcIds, async (Values) => {
     const Filters = [{ Name: 'vpc-id', Values }];
-    const pages = await allPages((next) =>
-      call('ec2:DescribeRouteTables', deadline, (options) =>
-        ec2.send(new DescribeRouteTablesCommand({ Filters, ...next }), options),
-      ),
+    const pages = await listAll('ec2:DescribeRouteTables', deadline, (next, options) =>
+      ec2.send(new DescribeRouteTablesCommand({ Filters, ...next }), options),
     );
     return pages.flatMap(({ RouteTables = [] }) => RouteTables);
   });
 }
 
-/** Those with one of these values of a filter. */
+export interface PeeringFilter {
+  readonly name: 'vpc-peering-connection-id' | 'requester-vpc-info.vpc-id' | 'accepter-vpc-info.vpc-id';
+  readonly values: readonly string[];
+}
+
 export async function readPeerings(
   { ec2 }: Clients,
-  filter: 'vpc-peering-connection-id' | 'requester-vpc-info.vpc-id' | 'accepter-vpc-info.vpc-id',
-  values: readonly string[],
+  { name, values }: PeeringFilter,
   deadline: Deadline,
 ): Promise<VpcPeeringConnection[]> {
   return perChunk(values, async (Values) => {
-    const Filters = [{ Name: filter, Values }];
-    const pages = await allPages((next) =>
-      call('ec2:DescribeVpcPeeringConnections', deadline, (options) =>
-        ec2.send(new DescribeVpcPeeringConnectionsCommand({ Filters, ...next }), options),
-      ),
+    const Filters = [{ Name: name, Values }];
+    const pages = await listAll('ec2:DescribeVpcPeeringConnections', deadline, (next, options) =>
+      ec2.send(new DescribeVpcPeeringConnectionsCommand({ Filters, ...next }), options),
     );
     return pages.flatMap(({ VpcPeeringConnections = [] }) => VpcPeeringConnections);
   });
 }
 
-/** The ranges of a prefix list, or its id where it cannot be seen: what names it is then unreadable. */
+/** The ranges of a prefix list. Its id, which is not a CIDR, when the list is not visible to this account. */
 export async function readPrefixList({ ec2 }: Clients, id: string, deadline: Deadline): Promise<string[]> {
   try {
-    const pages = await allPages((next) =>
-      call('ec2:GetManagedPrefixListEntries', deadline, (options) =>
-        ec2.send(new GetManagedPrefixListEntriesCommand({ PrefixListId: id, ...next }), options),
-      ),
+    const pages = await listAll('ec2:GetManagedPrefixListEntries', deadline, (next, options) =>
+      ec2.send(new GetManagedPrefixListEntriesCommand({ PrefixListId: id, ...next }), options),
     );
     return pages.flatMap(({ Entries = [] }) => Entries).flatMap((entry) => entry.Cidr ?? []);
   } catch (error) {
@@ -86,9 +79,9 @@ export function distinct(values: readonly (string | undefined)[]): string[] {
   return [...new Set(values.filter((value) => value !== undefined))];
 }
 
-/** The table that the subnet is associated with, else the main one of its network. */
+/** The route table of the subnet, else the main route table of the VPC. */
 export function effectiveRouteTable(
-  { subnetId, vpcId }: { readonly subnetId?: string; readonly vpcId?: string },
+  { subnetId, vpcId }: { readonly subnetId?: string; readonly vpcId: string },
   tables: readonly RouteTable[],
 ): RouteTable | undefined {
   const associations = tables.flatMap((table) =>
@@ -101,23 +94,21 @@ export function effectiveRouteTable(
   return (explicit ?? main)?.table;
 }
 
-/** Undefined when one is unreadable: without all of its own ranges a node cannot be planned safely. */
+/** Undefined when any range is unreadable: a plan without all ranges of its own network is not safe. */
 export function vpcRanges({
   CidrBlock,
   CidrBlockAssociationSet = [],
   Ipv6CidrBlockAssociationSet = [],
 }: Vpc): Cidr[] | undefined {
-  const v4 = CidrBlockAssociationSet.filter((set) => set.CidrBlockState?.State === 'associated');
-  const v6 = Ipv6CidrBlockAssociationSet.filter((set) => set.Ipv6CidrBlockState?.State === 'associated');
+  const ipv4 = CidrBlockAssociationSet.filter((set) => set.CidrBlockState?.State === 'associated');
+  const ipv6 = Ipv6CidrBlockAssociationSet.filter((set) => set.Ipv6CidrBlockState?.State === 'associated');
   const texts = distinct([
     CidrBlock,
-    ...v4.map((set) => set.CidrBlock),
-    ...v6.map((set) => set.Ipv6CidrBlock),
+    ...ipv4.map((set) => set.CidrBlock),
+    ...ipv6.map((set) => set.Ipv6CidrBlock),
   ]);
-  try {
-    return texts.map(parseCidr);
-  } catch (error) {
-    if (error instanceof CidrError) return undefined;
-    throw error;
-  }
+  return tryParse(
+    () => texts.map(parseCidr),
+    (error) => error instanceof CidrError,
+  );
 }

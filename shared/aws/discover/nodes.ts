@@ -7,18 +7,14 @@ import {
 import { tryParseAddress } from '../../core/model/cidr';
 import type { AwsNodeRef, Node } from '../../core/model/node';
 import type { Deadline, NodeInventory } from '../../core/cloud';
-import { allPages, call } from '../client/call';
-import { retryWithoutMissing } from '../client/errors';
-import { filterValuesLimit } from '../client/pages';
-import { chunks } from '../../core/util/collections';
+import { chunks, definedOnly } from '../../core/util/collections';
 import type { Clients } from '../client/clients';
+import { retryWithoutMissing } from '../client/errors';
+import { filterValuesLimit, listAll } from '../client/pages';
 import { clusterKeyPrefix, clusterValueKeys, controlPlaneTags } from '../names';
-import { lastPushOf, recordedOf, parseStatus, type StatusRecord } from '../deliver/status';
+import { lastPushOf, parseStatus, recordedOf, type StatusRecord, type Tags } from './recorded-status';
 
-/**
- * A node, where it stands in the network, and the status written on it: so that its routes are found, and its
- * status is outdated, without asking for it again.
- */
+/** Its network and status come with its description, so that route discovery and pushes need no second call for them. */
 export interface AwsNode extends Node {
   readonly ref: AwsNodeRef;
   readonly status: StatusRecord | undefined;
@@ -32,63 +28,17 @@ interface DescribedInstance {
 }
 
 export function makeNodes(clients: Clients): NodeInventory<AwsNode> {
-  const describe = async (
-    filter: DescribeInstancesCommandInput,
-    deadline: Deadline,
-  ): Promise<DescribedInstance[]> => {
-    const pages = await allPages((next) =>
-      call('ec2:DescribeInstances', deadline, (options) =>
-        clients.ec2.send(new DescribeInstancesCommand({ ...filter, ...next }), options),
-      ),
-    );
-    return pages
-      .flatMap(({ Reservations = [] }) => Reservations)
-      .flatMap(({ OwnerId = '', Instances = [] }) =>
-        Instances.map((instance) => ({ account: OwnerId, instance })),
-      );
-  };
+  const findBottlerocketImages = makeBottlerocketFinder(clients);
 
   const toNodes = async (described: readonly DescribedInstance[], deadline: Deadline): Promise<AwsNode[]> => {
-    // On one that has a record the program ran.
+    // The program has run on an instance with a record, so it is not Bottlerocket.
     const unknown = described.filter(({ instance }) => !recordedOf(tagsOf(instance), instance.LaunchTime));
-    const bottlerocket = await findBottlerocket(unknown, deadline);
-    return described.map(({ account, instance }) => toNode(instance, account, clients.region, bottlerocket));
-  };
-
-  /** AMI → whether it is Bottlerocket. An AMI never changes, so it is asked for once. */
-  const images = new Map<string, boolean>();
-
-  /**
-   * Bottlerocket says so in the name of its AMI and in nothing that DescribeInstances returns
-   * (bottlerocket-os/bottlerocket: `bottlerocket-aws-k8s-VERSION-ARCH-vRELEASE`). A copy under another name
-   * is not seen here; its node then reports that it has no iptables.
-   */
-  const findBottlerocket = async (described: readonly DescribedInstance[], deadline: Deadline) => {
-    const ids = new Set(described.flatMap(({ instance: { ImageId } }) => ImageId ?? []));
-    for (const unknown of chunks(
-      [...ids].filter((id) => !images.has(id)),
-      // One value is the name.
-      filterValuesLimit - 1,
-    )) {
-      const found = await allPages((next) =>
-        call('ec2:DescribeImages', deadline, (options) =>
-          clients.ec2.send(
-            new DescribeImagesCommand({
-              Filters: [
-                { Name: 'image-id', Values: unknown },
-                { Name: 'name', Values: ['bottlerocket-*'] },
-              ],
-              IncludeDeprecated: true,
-              ...next,
-            }),
-            options,
-          ),
-        ),
-      );
-      const names = new Set(found.flatMap(({ Images = [] }) => Images.map(({ ImageId }) => ImageId)));
-      for (const id of unknown) images.set(id, names.has(id));
-    }
-    return (id: string | undefined) => id !== undefined && images.get(id) === true;
+    const imageIds = unknown.flatMap(({ instance: { ImageId } }) => ImageId ?? []);
+    const bottlerocketImages = await findBottlerocketImages(imageIds, deadline);
+    return described.map(({ account, instance }) => ({
+      ...toNode(instance, { account, region: clients.region }),
+      platform: platformOf(instance, bottlerocketImages),
+    }));
   };
 
   return {
@@ -96,20 +46,22 @@ export function makeNodes(clients: Clients): NodeInventory<AwsNode> {
       const ids = [...new Set(refs.map(({ id }) => id))];
       const found: DescribedInstance[] = [];
       for (const some of chunks(ids, idsLimit)) {
-        found.push(
-          ...((await retryWithoutMissing(some, (InstanceIds) => describe({ InstanceIds }, deadline))) ?? []),
+        const described = await retryWithoutMissing(some, (InstanceIds) =>
+          describeInstances(clients, { InstanceIds }, deadline),
         );
+        found.push(...(described ?? []));
       }
       return toNodes(found, deadline);
     },
 
     async list(clusters, deadline) {
-      const filters = [
+      const Filters = [
         { Name: 'tag-key', Values: clusterTagKeys(clusters) },
         { Name: 'instance-state-name', Values: liveStates },
       ];
-      const nodes = await toNodes(await describe({ Filters: filters, MaxResults: 1000 }, deadline), deadline);
-      // The filter tells keys, not values, and a name may hold what a filter takes for a wildcard.
+      const described = await describeInstances(clients, { Filters, MaxResults: 1_000 }, deadline);
+      const nodes = await toNodes(described, deadline);
+      // The filter covers tag keys only, not values.
       const isSelected = (name: string) => clusters.includes('*') || clusters.includes(name);
       return nodes.filter((node) => node.clusters.some(isSelected));
     },
@@ -121,7 +73,60 @@ const idsLimit = 1_000;
 
 const liveStates = ['pending', 'running'];
 
-/** All keys of clusters where the names are too many for one call, or would be taken for wildcards. */
+async function describeInstances(
+  { ec2 }: Clients,
+  filter: DescribeInstancesCommandInput,
+  deadline: Deadline,
+): Promise<DescribedInstance[]> {
+  const pages = await listAll('ec2:DescribeInstances', deadline, (next, options) =>
+    ec2.send(new DescribeInstancesCommand({ ...filter, ...next }), options),
+  );
+  return pages
+    .flatMap(({ Reservations = [] }) => Reservations)
+    .flatMap(({ OwnerId = '', Instances = [] }) =>
+      Instances.map((instance) => ({ account: OwnerId, instance })),
+    );
+}
+
+type FindImages = (imageIds: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
+
+/**
+ * Finds the Bottlerocket images among some. Only the name of the AMI tells: DescribeInstances does not
+ * (bottlerocket-os/bottlerocket: `bottlerocket-aws-k8s-VERSION-ARCH-vRELEASE`). A copy with another name is missed; its
+ * node then reports that it has no iptables.
+ */
+function makeBottlerocketFinder({ ec2 }: Clients): FindImages {
+  // AMIs never change.
+  const known = new Set<string>();
+  const bottlerocket = new Set<string>();
+  return async (imageIds, deadline) => {
+    const unknown = [...new Set(imageIds)].filter((id) => !known.has(id));
+    // The name is a filter value too.
+    for (const some of chunks(unknown, filterValuesLimit - 1)) {
+      const Filters = [
+        { Name: 'image-id', Values: some },
+        { Name: 'name', Values: ['bottlerocket-*'] },
+      ];
+      const pages = await listAll('ec2:DescribeImages', deadline, (next, options) =>
+        ec2.send(new DescribeImagesCommand({ Filters, IncludeDeprecated: true, ...next }), options),
+      );
+      for (const { ImageId } of pages.flatMap(({ Images = [] }) => Images)) bottlerocket.add(ImageId ?? '');
+      for (const id of some) known.add(id);
+    }
+    return bottlerocket;
+  };
+}
+
+function platformOf(instance: Instance, bottlerocketImages: ReadonlySet<string>): Node['platform'] {
+  if (isWindows(instance)) return 'windows';
+  return bottlerocketImages.has(instance.ImageId ?? '') ? 'bottlerocket' : 'linux';
+}
+
+function isWindows({ Platform, PlatformDetails }: Instance): boolean {
+  return Platform?.toLowerCase() === 'windows' || /^windows/i.test(PlatformDetails ?? '');
+}
+
+/** All cluster keys when there are too many names for one call, or when a name would be a wildcard in a filter. */
 function clusterTagKeys(clusters: readonly string[]): string[] {
   const namesLimit = filterValuesLimit - clusterValueKeys.length - liveStates.length;
   const canFilterByName = clusters.length <= namesLimit && !clusters.some((name) => /[*?\\]/.test(name));
@@ -129,24 +134,21 @@ function clusterTagKeys(clusters: readonly string[]): string[] {
   return [...names.map((name) => `${clusterKeyPrefix}${name}`), ...clusterValueKeys];
 }
 
-type Tags = ReadonlyMap<string, string>;
-
 const tagsOf = ({ Tags = [] }: Instance): Tags =>
   new Map(Tags.map(({ Key = '', Value = '' }) => [Key, Value]));
 
 /**
- * Any value of `kubernetes.io/cluster/NAME` counts, as for kubernetes/cloud-provider-aws (`tags.go`). Names stay
- * as they are, data to compare: leaving out an odd one would make a node of two clusters look like one of one.
+ * Malformed names are kept: without them, a node of two clusters would look like a node of one. Any value of
+ * `kubernetes.io/cluster/NAME` counts, as in kubernetes/cloud-provider-aws (`tags.go`).
  */
 function clustersOf(tags: Tags): string[] {
-  const names = [...tags].map(([key, value]) =>
-    key.startsWith(clusterKeyPrefix)
-      ? key.slice(clusterKeyPrefix.length)
-      : clusterValueKeys.includes(key)
-        ? value
-        : '',
-  );
+  const names = [...tags].map(([key, value]) => clusterNameIn(key, value));
   return [...new Set(names)].filter((name) => name !== '').sort();
+}
+
+function clusterNameIn(key: string, value: string): string {
+  if (key.startsWith(clusterKeyPrefix)) return key.slice(clusterKeyPrefix.length);
+  return clusterValueKeys.includes(key) ? value : '';
 }
 
 const states: Readonly<Record<string, Node['state']>> = {
@@ -158,33 +160,25 @@ const states: Readonly<Record<string, Node['state']>> = {
 
 function toNode(
   instance: Instance,
-  account: string,
-  region: string,
-  isBottlerocket: (imageId: string | undefined) => boolean,
-): AwsNode {
-  const { InstanceId: id = '', State, SubnetId, VpcId } = instance;
+  location: { readonly account: string; readonly region: string },
+): Omit<AwsNode, 'platform'> {
+  const { InstanceId: id = '', State, SubnetId, VpcId, LaunchTime, PrivateIpAddress } = instance;
   const tags = tagsOf(instance);
-  const recorded = recordedOf(tags, instance.LaunchTime);
-  const address = tryParseAddress(instance.PrivateIpAddress ?? '');
-  const lastPush = lastPushOf(tags, instance.LaunchTime);
   return {
-    ref: { cloud: 'aws', account, region, id },
+    ref: { cloud: 'aws', ...location, id },
     name: tags.get('Name') ?? instance.PrivateDnsName ?? id,
     clusters: clustersOf(tags),
     state: states[State?.Name ?? ''] ?? 'gone',
-    platform: isWindows(instance) ? 'windows' : isBottlerocket(instance.ImageId) ? 'bottlerocket' : 'linux',
     isControlPlane: controlPlaneTags.some(([key, value]) =>
       value === undefined ? tags.has(key) : tags.get(key) === value,
     ),
-    ...(address && { address }),
-    ...(instance.LaunchTime && { launchedAt: instance.LaunchTime }),
-    ...(recorded && { recorded }),
-    ...(lastPush && { lastPush }),
     status: parseStatus(tags),
     network: VpcId !== undefined && SubnetId !== undefined ? { vpcId: VpcId, subnetId: SubnetId } : undefined,
+    ...definedOnly({
+      address: tryParseAddress(PrivateIpAddress ?? ''),
+      launchedAt: LaunchTime,
+      recorded: recordedOf(tags, LaunchTime),
+      lastPush: lastPushOf(tags, LaunchTime),
+    }),
   };
-}
-
-function isWindows({ Platform, PlatformDetails }: Instance): boolean {
-  return Platform?.toLowerCase() === 'windows' || /^windows/i.test(PlatformDetails ?? '');
 }

@@ -44,8 +44,8 @@ export function makeNetworkReader(clients: Clients, deadline: Deadline): Network
     vpc: memoize(async (id) => (await readVpcs(clients, [id], deadline))[0]),
     tables: memoize((vpcId) => readRouteTables(clients, [vpcId], deadline)),
     peerings: memoize(async (vpcId) => {
-      const filters = ['requester-vpc-info.vpc-id', 'accepter-vpc-info.vpc-id'] as const;
-      const read = filters.map((filter) => readPeerings(clients, filter, [vpcId], deadline));
+      const names = ['requester-vpc-info.vpc-id', 'accepter-vpc-info.vpc-id'] as const;
+      const read = names.map((name) => readPeerings(clients, { name, values: [vpcId] }, deadline));
       return (await Promise.all(read)).flat();
     }),
     prefixList: memoize(async (id) => validCidrs(await readPrefixList(clients, id, deadline))),

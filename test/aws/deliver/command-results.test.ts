@@ -1,63 +1,31 @@
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { makeDocument } from '../../../infra/aws/document';
-import { makeClients, type Clients } from '../../../shared/aws/client/clients';
+import { describe, expect, test } from '@jest/globals';
 import {
   isRecorded,
   readCommandResults,
   type FinishedCommand,
 } from '../../../shared/aws/deliver/command-results';
-import type { AwsNode } from '../../../shared/aws/discover/nodes';
-import type { StatusRecord } from '../../../shared/aws/deliver/status';
-import { parseCidr } from '../../../shared/core/model/cidr';
-import { ruleSetId, type RuleSet } from '../../../shared/core/model/rule-set';
-import { labAccount, labRegion } from '../../lab/aws/cloud';
+import type { StatusRecord } from '../../../shared/aws/discover/recorded-status';
+import { ruleSetId } from '../../../shared/core/model/rule-set';
 import type { Machine } from '../../lab/machine';
-import { makeReport } from '../../lab/node-report';
-import { soon, startCloud, subnetId, vpcId } from '../cloud';
+import { soon, subnetId } from '../cloud';
+import { finishing, isPushed, lab, push, refOf, reporting, ruleSet } from './channel-lab';
 
-const ruleSet: RuleSet = {
-  generation: 1_795_295_818_468,
-  randomFully: false,
-  sources: [parseCidr('100.96.0.0/11')],
-  exemptions: [],
-  destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }],
-  probes: [],
-};
+const read = (finished: readonly FinishedCommand[]) =>
+  readCommandResults({ clients: lab.clients, deadline: soon() }, finished);
 
-let lab: Awaited<ReturnType<typeof startCloud>>;
-let clients: Clients;
-
-beforeEach(async () => {
-  lab = await startCloud();
-  clients = makeClients(labRegion);
-  lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] });
-  lab.aws.putDocument('peermasq-apply-test', makeDocument('echo hello\n'));
-});
-afterEach(() => {
-  clients.ssm.destroy();
-  return lab.close();
-});
-
-const printing = (stdout: string): Machine => ({
-  run: () => Promise.resolve({ status: 0, stdout, stderr: '' }),
-});
-const reporting = (isProven: boolean) =>
-  printing(`${JSON.stringify(makeReport(ruleSet, { proven: isProven }))}\n`);
-
-/** Nodes that a command was sent to, which has ended on all of them. */
+/** Pushes to a node for each machine, and waits until the command has finished. */
 async function runCommands(...machines: Machine[]): Promise<FinishedCommand[]> {
-  const refs = machines.map((machine) => ({
-    cloud: 'aws' as const,
-    account: labAccount,
-    region: labRegion,
-    id: lab.aws.addNode({ subnetId, cluster: 'shop', machine }),
-  }));
-  const nodes: readonly AwsNode[] = await lab.cloud.nodes.get(refs, soon());
-  const pushes = await lab.cloud.channel.push({ ruleSet, routes: 3 }, nodes, soon());
+  const ids = machines.map((machine) => lab.aws.addNode({ subnetId, cluster: 'shop', machine }));
+  const nodes = await lab.cloud.nodes.get(ids.map(refOf), soon());
+  const pushed = (await push(nodes)).filter(isPushed);
   await lab.aws.waitForCommands();
-  return pushes.flatMap((push) =>
-    push.result === 'pushed' ? { node: push.node, commandId: push.id, requestedAt: new Date() } : [],
-  );
+  return pushed.map(({ node, id }) => ({ node, commandId: id, requestedAt: new Date() }));
+}
+
+async function runCommand(machine: Machine): Promise<FinishedCommand> {
+  const [finished] = await runCommands(machine);
+  if (!finished) throw new Error('no push');
+  return finished;
 }
 
 const withStatus = (finished: FinishedCommand, status: StatusRecord): FinishedCommand => ({
@@ -66,67 +34,60 @@ const withStatus = (finished: FinishedCommand, status: StatusRecord): FinishedCo
 });
 const after = ({ requestedAt }: FinishedCommand, ms: number) => new Date(requestedAt.getTime() + ms);
 
-test('a late answer is judged by what its command was made of', async () => {
-  const { responses, unreadable } = await readCommandResults(
-    clients,
-    await runCommands(reporting(true)),
-    soon(),
-  );
-  expect(responses).toMatchObject([
-    {
-      proof: { result: 'reported', report: { proven: true } },
-      expected: { id: ruleSetId(ruleSet), generation: ruleSet.generation },
-      cluster: 'shop',
-      routes: 3,
-    },
-  ]);
-  expect(unreadable.size).toBe(0);
-});
+const samePrefix = ruleSetId(ruleSet).slice(0, 12);
+const otherPrefix = 'f'.repeat(12);
 
-test.each([
-  ['proven', 1, true],
-  ['failed', 1, true],
-  ['proven', -1, false],
-  ['pushed', 1, false],
-] as const)(
-  'a status %s, %i ms after the command was asked for, is its record: %s',
-  async (outcome, ms, wanted) => {
-    const [finished] = await runCommands(reporting(true));
-    if (!finished) throw new Error('no push');
-    expect(isRecorded(withStatus(finished, { outcome, at: after(finished, ms) }))).toBe(wanted);
-  },
-);
+describe('the result of a finished command', () => {
+  test('is evaluated with the rule set and routes of the command', async () => {
+    const { responses, unreadable } = await read([await runCommand(reporting())]);
+    expect(responses).toMatchObject([
+      {
+        proof: { result: 'reported', report: { proven: true } },
+        expected: { id: ruleSetId(ruleSet), generation: ruleSet.generation },
+        cluster: 'shop',
+        routes: 3,
+      },
+    ]);
+    expect(unreadable.size).toBe(0);
+  });
 
-const same = ruleSetId(ruleSet).slice(0, 12);
-const other = 'f'.repeat(12);
+  test.each([
+    ['proven', 1, true],
+    ['failed', 1, true],
+    ['proven', -1, false],
+    ['pushed', 1, false],
+  ] as const)('with the status %s, written %i ms after the command, is recorded: %s', async (...args) => {
+    const [state, ms, expected] = args;
+    const finished = await runCommand(reporting());
+    expect(isRecorded(withStatus(finished, { state, at: after(finished, ms) }))).toBe(expected);
+  });
 
-test.each<[string, boolean, number, string, number]>([
-  ['a proof, though the same was pushed again meanwhile', true, 60_000, same, 1],
-  ['a proof of what another push has replaced', true, 60_000, other, 0],
-  ['a failure, when the same was pushed again meanwhile', false, 60_000, same, 0],
-  ['a failure of the last push', false, -100, same, 1],
-])('%s counts', async (_, isProven, ms, ruleSet, count) => {
-  const [finished] = await runCommands(reporting(isProven));
-  if (!finished) throw new Error('no push');
-  const status = { outcome: 'pushed', at: after(finished, ms), ruleSet } as const;
-  const { responses } = await readCommandResults(clients, [withStatus(finished, status)], soon());
-  expect(responses).toHaveLength(count);
-});
+  test.each<[string, boolean, number, string, number]>([
+    ['a proof is used although the same rule set was pushed again', true, 60_000, samePrefix, 1],
+    ['a proof is ignored after another rule set was pushed', true, 60_000, otherPrefix, 0],
+    ['a failure is ignored after the same rule set was pushed again', false, 60_000, samePrefix, 0],
+    ['a failure of the last push is used', false, -100, samePrefix, 1],
+  ])('%s', async (_, isProven, ms, pushedPrefix, count) => {
+    const finished = await runCommand(reporting({ proven: isProven }));
+    const status = { state: 'pushed', at: after(finished, ms), ruleSet: pushedPrefix } as const;
+    const { responses } = await read([withStatus(finished, status)]);
+    expect(responses).toHaveLength(count);
+  });
 
-test('an answer that nobody can read is its node’s failure alone', async () => {
-  const finished = await runCommands(reporting(true), printing('garbage'));
-  lab.aws.fail('GetCommandInvocation', 'ValidationException', 'no', Infinity);
-  const { responses, unreadable } = await readCommandResults(clients, finished, soon());
-  expect(responses.map(({ proof }) => proof.result).toSorted()).toEqual(['failed', 'reported']);
-  expect(unreadable.size).toBe(0);
-});
+  test('that is unreadable fails its own node only', async () => {
+    const finished = await runCommands(reporting(), finishing({ stdout: 'garbage' }));
+    lab.aws.fail('GetCommandInvocation', 'ValidationException', 'no', Infinity);
+    const { responses, unreadable } = await read(finished);
+    expect(responses.map(({ proof }) => proof.result).toSorted()).toEqual(['failed', 'reported']);
+    expect(unreadable.size).toBe(0);
+  });
 
-test('a command that cannot be read now is told; the others are read', async () => {
-  const [one] = await runCommands(reporting(true));
-  const [two] = await runCommands(reporting(true));
-  if (!one || !two) throw new Error('no push');
-  lab.aws.throttle('ListCommandInvocations', 3);
-  const { responses, unreadable } = await readCommandResults(clients, [one], soon());
-  expect([responses.length, [...unreadable.keys()]]).toEqual([0, [one.commandId]]);
-  expect((await readCommandResults(clients, [one, two], soon())).responses).toHaveLength(2);
+  test('that cannot be read yet is reported, and the others are read', async () => {
+    const one = await runCommand(reporting());
+    const two = await runCommand(reporting());
+    lab.aws.throttle('ListCommandInvocations', 3);
+    const { responses, unreadable } = await read([one]);
+    expect([responses.length, [...unreadable.keys()]]).toEqual([0, [one.commandId]]);
+    expect((await read([one, two])).responses).toHaveLength(2);
+  });
 });

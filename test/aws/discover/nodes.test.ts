@@ -17,8 +17,8 @@ afterEach(() => lab.close());
 
 const get = (...ids: string[]) => lab.cloud.nodes.get(ids.map(ref), soon());
 
-describe('a node as EC2 describes it', () => {
-  test('its own facts', async () => {
+describe('a node', () => {
+  test('is read from the description of its instance', async () => {
     const id = lab.aws.addNode({ subnetId, cluster: 'frontend', tags: { Name: 'node-1' } });
     expect(await get(id)).toEqual([
       {
@@ -39,12 +39,12 @@ describe('a node as EC2 describes it', () => {
     ['kOps', { 'k8s.io/role/control-plane': '1' }],
     ['kOps before 1.24', { 'k8s.io/role/master': '1' }],
     ['Cluster API', { 'sigs.k8s.io/cluster-api-provider-aws/role': 'control-plane' }],
-  ])('a node of the control plane, as %s tags it', async (_, tags) => {
+  ])('is a control-plane node by the tags of %s', async (_, tags) => {
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.isControlPlane).toBe(true);
   });
 
-  test('a worker of Cluster API is none of the control plane', async () => {
+  test('is no control-plane node when it is a worker of Cluster API', async () => {
     const tags = { 'sigs.k8s.io/cluster-api-provider-aws/role': 'node' };
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.isControlPlane).toBe(false);
@@ -53,20 +53,20 @@ describe('a node as EC2 describes it', () => {
   test.each<[string, Record<string, string>, string[]]>([
     ['Kubernetes', { 'kubernetes.io/cluster/a.example.com': 'owned' }, ['a.example.com']],
     ['Kubernetes, shared', { 'kubernetes.io/cluster/a': 'shared' }, ['a']],
-    ['Kubernetes, as old installers wrote it', { 'kubernetes.io/cluster/a': 'true' }, ['a']],
+    ['Kubernetes, by old installers', { 'kubernetes.io/cluster/a': 'true' }, ['a']],
     ['EKS', { 'eks:cluster-name': 'a' }, ['a']],
     ['EKS managed node groups', { 'aws:eks:cluster-name': 'a' }, ['a']],
     ['Karpenter', { 'eks:eks-cluster-name': 'a' }, ['a']],
     ['kOps', { KubernetesCluster: 'a' }, ['a']],
     ['the same cluster twice', { KubernetesCluster: 'a', 'kubernetes.io/cluster/a': 'owned' }, ['a']],
     ['two clusters', { KubernetesCluster: 'b', 'eks:cluster-name': 'a' }, ['a', 'b']],
-    ['none', { Name: 'bastion', 'kubernetes.io/role/node': '1' }, []],
-    ['a name that is a command', { 'eks:cluster-name': '$(reboot)' }, ['$(reboot)']],
-    ['an odd name beside a good one', { KubernetesCluster: 'a', 'eks:cluster-name': '-b ' }, ['-b ', 'a']],
+    ['no tag', { Name: 'bastion', 'kubernetes.io/role/node': '1' }, []],
+    ['a shell command as a name', { 'eks:cluster-name': '$(reboot)' }, ['$(reboot)']],
+    ['a malformed and a valid name', { KubernetesCluster: 'a', 'eks:cluster-name': '-b ' }, ['-b ', 'a']],
     ['an empty name', { 'kubernetes.io/cluster/': 'owned', KubernetesCluster: '' }, []],
     ['a name with a line break', { 'eks:cluster-name': 'a\nb' }, ['a\nb']],
-    ['markup', { Name: '<b>&amp;</b>', 'eks:cluster-name': 'a' }, ['a']],
-  ])('clusters: %s', async (_, tags, clusters) => {
+    ['XML markup', { Name: '<b>&amp;</b>', 'eks:cluster-name': 'a' }, ['a']],
+  ])('names its clusters by tags: %s', async (_, tags, clusters) => {
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.clusters).toEqual(clusters);
     if ('Name' in tags) expect(node?.name).toBe(tags['Name']);
@@ -79,12 +79,12 @@ describe('a node as EC2 describes it', () => {
     ['stopped', 'stopped'],
     ['shutting-down', 'gone'],
     ['terminated', 'gone'],
-  ] as const)('state: %s is %s', async (state, expected) => {
+  ] as const)('of an instance that is %s is %s', async (state, expected) => {
     const [node] = await get(lab.aws.addNode({ subnetId, state }));
     expect(node?.state).toBe(expected);
   });
 
-  test('platform: by its details, or by the name of its image', async () => {
+  test('has the platform of its instance details or of the name of its image', async () => {
     const { images } = lab.aws.state;
     images.set('ami-0000000000000000a', {
       name: 'bottlerocket-aws-k8s-1.33-x86_64-v1.40.0',
@@ -108,7 +108,7 @@ describe('a node as EC2 describes it', () => {
   });
 });
 
-describe('what a node last proved', () => {
+describe('the record of a node', () => {
   const ruleSetId = 'a'.repeat(64);
   const hour = 3_600_000;
   const [before, since] = [-hour, hour].map((ms) => new Date(Date.now() + ms)) as [Date, Date];
@@ -116,31 +116,31 @@ describe('what a node last proved', () => {
   const [earlier, later] = [before.toISOString(), since.toISOString()];
 
   test.each<[string, string, string, object | undefined]>([
-    ['proven since it started', ruleSetId, `proven ${later}`, proven(since, true)],
-    ['of how many routes', ruleSetId, `proven ${later} routes=7`, { ...proven(since, true), routes: 7 }],
-    ['failed since it started', ruleSetId, `failed ${later}`, proven(since, false)],
+    ['is proven since the launch', ruleSetId, `proven ${later}`, proven(since, true)],
+    ['has a number of routes', ruleSetId, `proven ${later} routes=7`, { ...proven(since, true), routes: 7 }],
+    ['failed since the launch', ruleSetId, `failed ${later}`, proven(since, false)],
     [
-      'pushed to since it was proven',
+      'is not proven during a push',
       ruleSetId,
       `pushed ${later} ruleset=${'b'.repeat(12)} routes=7`,
       { ...proven(since, false), routes: 7 },
     ],
     [
-      'proven before: by another instance, or before a stop',
+      'is not proven when it is older than the launch: copied, or from before a stop',
       ruleSetId,
       `proven ${earlier}`,
       proven(before, false),
     ],
-    ['proven at no time', ruleSetId, 'proven yesterday', { ruleSetId, isProven: false }],
-    ['an unknown verdict', ruleSetId, `fine ${later}`, { ruleSetId, isProven: false }],
+    ['is not proven with an invalid time', ruleSetId, 'proven yesterday', { ruleSetId, isProven: false }],
+    ['is not proven with an unknown state', ruleSetId, `fine ${later}`, { ruleSetId, isProven: false }],
     [
-      'a number of routes that is none',
+      'is not proven with an invalid number of routes',
       ruleSetId,
       `proven ${later} routes=-1`,
       { ruleSetId, isProven: false },
     ],
-    ['no status', ruleSetId, '', { ruleSetId, isProven: false }],
-    ['an id that is none', 'a', `proven ${later}`, undefined],
+    ['is not proven without a status', ruleSetId, '', { ruleSetId, isProven: false }],
+    ['does not exist with an invalid rule set id', 'a', `proven ${later}`, undefined],
   ])('%s', async (_, id, status, recorded) => {
     const tags = { 'peermasq:ruleset': id, 'peermasq:status': status };
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
@@ -148,44 +148,44 @@ describe('what a node last proved', () => {
   });
 });
 
-describe('looking up by id', () => {
-  test('instances that do not exist are left out, in two calls', async () => {
+describe('a look-up by id', () => {
+  test('leaves out instances that do not exist, with one more call', async () => {
     const id = lab.aws.addNode({ subnetId });
     const nodes = await get('i-0aaaaaaaaaaaaaaaa', id, 'i-0bbbbbbbbbbbbbbbb');
     expect(nodes.map((node) => node.ref.id)).toEqual([id]);
     expect(lab.aws.count('DescribeInstances')).toBe(2);
   });
 
-  test('an id that EC2 cannot read is left out like one that does not exist', async () => {
+  test('leaves out malformed ids', async () => {
     const id = lab.aws.addNode({ subnetId });
     const nodes = await get('i-123456789', id, 'i-x');
     expect(nodes.map((node) => node.ref.id)).toEqual([id]);
   });
 
-  test('none exists', async () => {
+  test('returns nothing when no instance exists', async () => {
     expect(await get('i-0aaaaaaaaaaaaaaaa')).toEqual([]);
   });
 
-  test('1,500 ids take two calls', async () => {
+  test('of 1,500 ids takes two calls', async () => {
     const ids = Array.from({ length: 1_500 }, () => lab.aws.addNode({ subnetId }));
     expect(await get(...ids)).toHaveLength(1_500);
     expect(lab.aws.count('DescribeInstances')).toBe(2);
   });
 
-  test('as many images as filters hold', async () => {
+  test('of 200 images takes two calls, because filters are limited', async () => {
     const image = (i: number) => `ami-${i.toString(16).padStart(17, '0')}`;
     const ids = Array.from({ length: 200 }, (_, i) => lab.aws.addNode({ subnetId, imageId: image(i) }));
     expect(await get(...ids)).toHaveLength(200);
     expect(lab.aws.count('DescribeImages')).toBe(2);
   });
 
-  test('nothing to look up takes no call', async () => {
+  test('of no ids takes no call', async () => {
     expect(await get()).toEqual([]);
     expect(lab.aws.calls).toEqual([]);
   });
 });
 
-describe('looking up by cluster', () => {
+describe('a look-up by cluster', () => {
   beforeEach(() => {
     lab.aws.addNode({ subnetId, cluster: 'a' });
     lab.aws.addNode({ subnetId, tags: { 'eks:cluster-name': 'b' } });
@@ -205,52 +205,57 @@ describe('looking up by cluster', () => {
     [['*'], ['a', 'b', 'c']],
     [['A?', 'b*'], []],
     [[String.raw`\a`], []],
-    [['nobody'], []],
-  ])('%j', async (asked, found) => {
-    expect(await list(...asked)).toEqual(found);
+    [['unknown'], []],
+  ])('of %j returns the nodes of %j', async (requested, found) => {
+    expect(await list(...requested)).toEqual(found);
   });
 
-  test.each([194, 195])('%i clusters: by their names as long as filters hold them', async (count) => {
-    const clusters = ['a', ...Array.from({ length: count - 1 }, (_, i) => `cluster-${i}`)];
-    expect(await list(...clusters)).toEqual(['a']);
-    const asked = JSON.stringify(lab.aws.calls.find(({ action }) => action === 'DescribeInstances')?.input);
-    expect(asked.includes('kubernetes.io/cluster/*')).toBe(count > 194);
-  });
+  test.each([194, 195])(
+    'of %i clusters filters by name only when the names fit in a filter',
+    async (count) => {
+      const clusters = ['a', ...Array.from({ length: count - 1 }, (_, i) => `cluster-${i}`)];
+      expect(await list(...clusters)).toEqual(['a']);
+      const request = JSON.stringify(
+        lab.aws.calls.find(({ action }) => action === 'DescribeInstances')?.input,
+      );
+      expect(request.includes('kubernetes.io/cluster/*')).toBe(count > 194);
+    },
+  );
 
-  test('page by page', async () => {
+  test('reads every page', async () => {
     lab.aws.state.pageSize = 1;
     expect(await list('*')).toEqual(['a', 'b', 'c']);
     expect(lab.aws.count('DescribeInstances')).toBe(3);
   });
 });
 
-describe('refusals', () => {
-  test('a throttled call is made again', async () => {
+describe('a failed call', () => {
+  test('is repeated when it was throttled', async () => {
     const id = lab.aws.addNode({ subnetId });
     lab.aws.throttle('DescribeInstances', 1);
     expect(await get(id)).toHaveLength(1);
   });
 
-  test('a missing permission is permanent, and says which', async () => {
+  test('is permanent when it was denied, and names the permission', async () => {
     lab.aws.deny('ec2:DescribeInstances');
     const error = await get('i-0aaaaaaaaaaaaaaaa').catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(PermanentError);
     expect(error).toMatchObject({
       code: 'access-denied',
       message: expect.stringContaining('ec2:DescribeInstances on *'),
-      advice: expect.stringContaining('its statement DiscoverNodes'),
+      advice: expect.stringContaining('the statement DiscoverNodes'),
       cause: expect.objectContaining({ name: 'UnauthorizedOperation' }),
     });
   });
 
-  test('an unavailable service is retryable', async () => {
+  test('is retryable when the service is unavailable', async () => {
     lab.aws.fail('DescribeInstances', 'Unavailable', 'The server is overloaded', 9, 503);
     const error = await lab.cloud.nodes.get([ref('i-0aaaaaaaaaaaaaaaa')], soon()).catch((e: unknown) => e);
     expect(error).toBeInstanceOf(RetryableError);
     expect(error).toMatchObject({ code: 'unavailable' });
   });
 
-  test('no time is left', async () => {
+  test('is not made after the deadline', async () => {
     const error = await lab.cloud.nodes
       .get([ref('i-0aaaaaaaaaaaaaaaa')], Date.now())
       .catch((e: unknown) => e);

@@ -25,59 +25,75 @@ async function getNetworkContexts(
   return refs.map((ref) => found.get(nodeKey(ref)));
 }
 
-/** The routes that one node sees when its network's main table has these. */
+/** The routes of a node whose main route table has these. */
 async function routesOf(routes: readonly LabRoute[], kinds?: readonly RouteSourceKind[]) {
   lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId], routes });
-  const [surroundings] = await getNetworkContexts([lab.aws.addNode({ subnetId })], kinds);
-  return surroundings?.routes;
+  const [context] = await getNetworkContexts([lab.aws.addNode({ subnetId })], kinds);
+  return context?.routes;
 }
 
-describe('routes', () => {
+describe('a route', () => {
   beforeEach(() => {
     lab.aws.state.peerings.push({ vpcPeeringConnectionId: pcx, status: 'active' });
   });
 
   test.each<[string, LabRoute, object[]]>([
     [
-      'a peering',
+      'to a peering',
       { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx },
       [{ kind: 'peerings', via: pcx, destination: '10.0.0.0/16', state: 'active' }],
     ],
     [
-      'a peering, IPv6',
+      'to a peering, with IPv6',
       { destinationIpv6CidrBlock: '2001:db8::/56', vpcPeeringConnectionId: pcx },
       [{ kind: 'peerings', via: pcx, destination: '2001:db8::/56', state: 'active' }],
     ],
     [
-      'a transit gateway, even for everything',
+      'to a transit gateway, as the default route',
       { destinationCidrBlock: '0.0.0.0/0', transitGatewayId: tgw },
       [{ kind: 'transit-gateways', via: tgw, destination: '0.0.0.0/0', state: 'active' }],
     ],
     [
-      'a virtual private gateway, propagated',
+      'to a virtual private gateway, propagated',
       { destinationCidrBlock: '10.193.0.0/16', gatewayId: vgw, origin: 'EnableVgwRoutePropagation' },
       [{ kind: 'vpn', via: vgw, destination: '10.193.0.0/16', state: 'active' }],
     ],
     [
-      'a blackhole',
+      'that is a blackhole',
       { destinationCidrBlock: '10.9.0.0/16', transitGatewayId: tgw, state: 'blackhole' },
       [{ kind: 'transit-gateways', via: tgw, destination: '10.9.0.0/16', state: 'blackhole' }],
     ],
     [
-      'a destination that is no range is passed on as it is',
+      'with an invalid destination, which is returned as it is',
       { destinationCidrBlock: '10.0.0.0/16; reboot <&>', transitGatewayId: tgw },
       [{ kind: 'transit-gateways', via: tgw, destination: '10.0.0.0/16; reboot <&>', state: 'active' }],
     ],
-    ['a route without a destination', { transitGatewayId: tgw }, []],
-    ['the internet', { destinationCidrBlock: '0.0.0.0/0', gatewayId: 'igw-0a' }, []],
-    ['a NAT gateway', { destinationCidrBlock: '0.0.0.0/0', natGatewayId: 'nat-0a' }, []],
-    ['an endpoint', { destinationPrefixListId: 'pl-63a5400a', gatewayId: 'vpce-0a' }, []],
-    ['an instance', { destinationCidrBlock: '100.96.1.0/24', networkInterfaceId: 'eni-0a' }, []],
+    ['without a destination, which is left out', { transitGatewayId: tgw }, []],
+    [
+      'to an internet gateway, which is left out',
+      { destinationCidrBlock: '0.0.0.0/0', gatewayId: 'igw-0a' },
+      [],
+    ],
+    [
+      'to a NAT gateway, which is left out',
+      { destinationCidrBlock: '0.0.0.0/0', natGatewayId: 'nat-0a' },
+      [],
+    ],
+    [
+      'to a gateway endpoint, which is left out',
+      { destinationPrefixListId: 'pl-63a5400a', gatewayId: 'vpce-0a' },
+      [],
+    ],
+    [
+      'to an instance, which is left out',
+      { destinationCidrBlock: '100.96.1.0/24', networkInterfaceId: 'eni-0a' },
+      [],
+    ],
   ])('%s', async (_, route, routes) => {
     expect(await routesOf([route])).toEqual(routes);
   });
 
-  test('a prefix list is as many routes as it has entries', async () => {
+  test('to a prefix list becomes one route for each entry', async () => {
     lab.aws.state.prefixLists.set('pl-0123456789abcdef0', ['10.1.0.0/16', '10.2.0.0/16', '2001:db8::/56']);
     lab.aws.state.pageSize = 2;
     const routes = await routesOf([
@@ -90,7 +106,7 @@ describe('routes', () => {
     ]);
   });
 
-  test('a prefix list that cannot be seen is passed on by its name', async () => {
+  test('to a prefix list that is not visible has the id of the list as its destination', async () => {
     const routes = await routesOf([
       { destinationPrefixListId: 'pl-0aaaaaaaaaaaaaaaa', transitGatewayId: tgw },
     ]);
@@ -101,19 +117,19 @@ describe('routes', () => {
     ['pending-acceptance', 'blackhole'],
     ['provisioning', 'provisioning'],
     ['deleted', 'blackhole'],
-  ] as const)('over a peering that is %s they are %s', async (status, expected) => {
+  ] as const)('over a peering that is %s is %s', async (status, expected) => {
     lab.aws.state.peerings.splice(0, 1, { vpcPeeringConnectionId: pcx, status });
     const routes = await routesOf([{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx }]);
     expect(routes?.map(({ state }) => state)).toEqual([expected]);
   });
 
-  test('over a peering that cannot be seen they lead nowhere', async () => {
+  test('over a peering that is not visible is a blackhole', async () => {
     lab.aws.state.peerings.length = 0;
     const routes = await routesOf([{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx }]);
     expect(routes?.map(({ state }) => state)).toEqual(['blackhole']);
   });
 
-  test('kinds that were not asked for are neither looked up nor told', async () => {
+  test('of a kind that is not requested is neither looked up nor returned', async () => {
     const routes: LabRoute[] = [
       { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx },
       { destinationCidrBlock: '10.193.0.0/16', gatewayId: vgw },
@@ -128,7 +144,7 @@ describe('routes', () => {
   });
 });
 
-describe('the table in effect', () => {
+describe('the effective route table', () => {
   const subnets = [subnetId, 'subnet-0fedcba9876543210'];
   beforeEach(() => {
     const routes = [{ destinationCidrBlock: '10.1.0.0/16', gatewayId: vgw }];
@@ -147,23 +163,23 @@ describe('the table in effect', () => {
       found?.routes.map(({ destination }) => destination).join(),
     );
 
-  test('the explicit one, else the main one of the network', async () => {
+  test('is the one of the subnet, else the main one of the VPC', async () => {
     const ids = [...subnets, 'subnet-0ther'].map((id) => lab.aws.addNode({ subnetId: id }));
     expect(await destinations(...ids)).toEqual(['10.2.0.0/16', '10.1.0.0/16', '']);
   });
 
-  test('looked up once for 300 nodes', async () => {
+  test('is read once for 300 nodes', async () => {
     const ids = Array.from({ length: 300 }, () => lab.aws.addNode({ subnetId }));
     expect(new Set(await destinations(...ids))).toEqual(new Set(['10.2.0.0/16']));
     expect(['DescribeVpcs', 'DescribeRouteTables'].map((action) => lab.aws.count(action))).toEqual([1, 1]);
   });
 
-  test('page by page', async () => {
+  test('is read from every page', async () => {
     lab.aws.state.pageSize = 1;
     expect(await destinations(lab.aws.addNode({ subnetId }))).toEqual(['10.2.0.0/16']);
   });
 
-  test('a terminated node, and one whose network is gone, have no surroundings', async () => {
+  test('does not exist for a terminated node, nor when the VPC is gone', async () => {
     const ids = [
       lab.aws.addNode({ subnetId, state: 'terminated' }),
       lab.aws.addNode({ subnetId: 'subnet-0ther' }),
@@ -178,12 +194,12 @@ describe('the table in effect', () => {
   });
 });
 
-test('a network with a range that is none has no surroundings', async () => {
+test('a VPC with an invalid range has no network context', async () => {
   lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16', '<all>'], subnetIds: [subnetId] });
   expect(await getNetworkContexts([lab.aws.addNode({ subnetId })])).toEqual([undefined]);
 });
 
-test('the ranges of the network: all that are associated, of both families', async () => {
+test('the ranges of a VPC are all associated ones, IPv4 and IPv6', async () => {
   lab.aws.addNetwork({
     vpcId,
     cidrs: ['172.20.0.0/16', '100.64.0.0/16'],
@@ -191,13 +207,13 @@ test('the ranges of the network: all that are associated, of both families', asy
     subnetIds: [subnetId],
   });
   lab.aws.state.vpcs.get(vpcId)?.formerCidrs.push('172.30.0.0/16');
-  const [surroundings] = await getNetworkContexts([lab.aws.addNode({ subnetId })]);
-  expect(surroundings).toMatchObject({
+  const [context] = await getNetworkContexts([lab.aws.addNode({ subnetId })]);
+  expect(context).toMatchObject({
     podRanges: [],
     arePodsRouted: false,
     discoveredKinds: routeSourceKinds,
   });
-  expect(surroundings?.networkRanges.map(({ text }) => text)).toEqual([
+  expect(context?.networkRanges.map(({ text }) => text)).toEqual([
     '172.20.0.0/16',
     '100.64.0.0/16',
     '2001:db8:1::/56',

@@ -1,0 +1,191 @@
+import { describe, expect, test } from '@jest/globals';
+import { packedLimit } from '../../../shared/aws/names';
+import { parseCidr } from '../../../shared/core/model/cidr';
+import { PermanentError, RetryableError } from '../../../shared/core/model/errors';
+import { packRuleSet } from '../../../shared/core/model/rule-set';
+import { labAccount } from '../../lab/aws/cloud';
+import {
+  addNodes,
+  fillTags,
+  isPushed,
+  lab,
+  otherRuleSet,
+  push,
+  readAgain,
+  resultsById,
+  ruleSet,
+} from './channel-lab';
+
+describe('a push', () => {
+  test('to 120 nodes takes three commands, which carry the rule set', async () => {
+    const nodes = await addNodes(120);
+    const results = await push(nodes);
+    expect(new Set(results.map(({ node }) => node))).toEqual(new Set(nodes));
+    expect(results.every(isPushed)).toBe(true);
+    expect(['DescribeInstanceInformation', 'SendCommand'].map((action) => lab.aws.count(action))).toEqual([
+      3, 3,
+    ]);
+    expect(lab.aws.calls.find(({ action }) => action === 'SendCommand')?.input).toMatchObject({
+      DocumentName: 'peermasq-apply-test',
+      Parameters: { ruleset: [packRuleSet(ruleSet)] },
+      MaxErrors: '100%',
+    });
+  });
+
+  test('skips nodes whose agent is unknown or offline, and reaches the others', async () => {
+    const nodes = await addNodes(3);
+    const [unknown, offline, online] = nodes.map(({ ref }) => ref.id) as [string, string, string];
+    lab.aws.state.agents.delete(unknown);
+    lab.aws.setReady(offline, false);
+    const results = await push(nodes);
+    expect(resultsById(results)).toEqual({
+      [unknown]: 'not-ready',
+      [offline]: 'not-ready',
+      [online]: 'pushed',
+    });
+    expect(results.find(({ result }) => result === 'not-ready')).toMatchObject({
+      reason: 'its SSM agent is not online',
+      retryAfterSeconds: 5,
+    });
+  });
+
+  test('reaches a node once its agent is online', async () => {
+    const nodes = await addNodes(1);
+    const id = nodes[0]?.ref.id ?? '';
+    lab.aws.setReady(id, false);
+    expect(resultsById(await push(nodes))).toEqual({ [id]: 'not-ready' });
+    lab.aws.setReady(id, true);
+    expect(resultsById(await push(nodes))).toEqual({ [id]: 'pushed' });
+  });
+
+  test('sends no command when no node is ready', async () => {
+    const nodes = await addNodes(1);
+    lab.aws.state.agents.clear();
+    await push(nodes);
+    expect(lab.aws.count('SendCommand')).toBe(0);
+  });
+
+  test('of several rule sets at the same time lists agents once', async () => {
+    const nodes = await addNodes(6);
+    const results = await Promise.all([push(nodes.slice(0, 3)), push(nodes.slice(3), otherRuleSet)]);
+    expect(results.flat().map(({ result }) => result)).toEqual(Array(6).fill('pushed'));
+    expect(lab.aws.count('DescribeInstanceInformation')).toBe(1);
+  });
+
+  test('of a rule set that is too large for a command fails without a call', async () => {
+    const octet = (i: number, shift: number) => ((i * 2_654_435_761) >>> shift) & 255;
+    const destinations = Array.from({ length: 30_000 }, (_, i) => ({
+      cidr: parseCidr(`${octet(i, 0)}.${octet(i, 8)}.${octet(i, 16)}.${octet(i, 24)}/32`),
+      name: 'x',
+    }));
+    const nodes = await addNodes(1);
+    lab.aws.calls.length = 0;
+    const large = { ...ruleSet, destinations };
+    expect(packRuleSet(large).length).toBeGreaterThan(packedLimit);
+    expect(await push(nodes, large)).toMatchObject([
+      { result: 'failed', error: { code: 'rule-set-too-large' } },
+    ]);
+    expect(lab.aws.calls).toEqual([]);
+  });
+
+  test('to a node that is starting has to wait for its agent', async () => {
+    const [node] = await addNodes(1);
+    if (!node) throw new Error('no node');
+    expect(lab.cloud.channel.checkReadiness(node)).toBeUndefined();
+    expect(lab.cloud.channel.checkReadiness({ ...node, state: 'starting' })).toEqual({
+      reason: 'the instance is starting',
+      retryAfterSeconds: 5,
+    });
+  });
+});
+
+describe('a rejected command', () => {
+  test('is repeated without the node that the error names', async () => {
+    const nodes = await addNodes(3);
+    const [gone, ...rest] = nodes.map(({ ref }) => ref.id) as [string, string, string];
+    const message = `Instances [[${gone}]] not in a valid state for account ${labAccount}`;
+    lab.aws.fail('SendCommand', 'InvalidInstanceId', message);
+    expect(resultsById(await push(nodes))).toEqual({
+      [gone]: 'not-ready',
+      ...Object.fromEntries(rest.map((id) => [id, 'pushed'])),
+    });
+  });
+
+  test('leaves all of its nodes pending when the error names none of a few', async () => {
+    lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
+    expect((await push(await addNodes(2))).map(({ result }) => result)).toEqual(['not-ready', 'not-ready']);
+  });
+
+  test('is bisected when the error names none of many', async () => {
+    const nodes = await addNodes(20);
+    lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
+    expect((await push(nodes)).every(({ result }) => result === 'pushed')).toBe(true);
+    expect(lab.aws.count('SendCommand')).toBe(3);
+  });
+
+  test('is bisected with a limited number of calls when every part is rejected', async () => {
+    lab.aws.fail('SendCommand', 'InvalidInstanceId', '', Infinity);
+    const results = await push(await addNodes(20));
+    expect(results.every(({ result }) => result === 'not-ready')).toBe(true);
+    // The SDK repeats each call once.
+    expect(lab.aws.count('SendCommand')).toBeLessThanOrEqual(14);
+  });
+
+  test('fails the node on which commands are denied, and names the permission', async () => {
+    const nodes = await addNodes(2);
+    const [denied, other] = nodes.map(({ ref }) => ref.id) as [string, string];
+    const agent = lab.aws.state.agents.get(denied);
+    if (agent) agent.isCommandDenied = true;
+    const results = await push(nodes);
+    expect(resultsById(results)).toEqual({ [denied]: 'failed', [other]: 'pushed' });
+    const failed = results.find(({ result }) => result === 'failed');
+    expect(failed).toMatchObject({ error: expect.any(PermanentError) });
+    expect(failed).toMatchObject({
+      error: {
+        message: expect.stringContaining(`ssm:SendCommand on arn:aws:ec2:us-east-1:${labAccount}:instance/`),
+      },
+    });
+  });
+
+  test('throws when the document is denied, because that affects all nodes', async () => {
+    const document = `arn:aws:ssm:us-east-1:${labAccount}:document/peermasq-apply-test`;
+    lab.aws.deny('ssm:SendCommand', document);
+    const error = await push(await addNodes(1)).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(PermanentError);
+    expect(error).toMatchObject({ message: expect.stringContaining(`ssm:SendCommand on ${document}`) });
+  });
+
+  test('fails permanently when the document does not exist', async () => {
+    lab.aws.state.documents.clear();
+    const [result] = await push(await addNodes(1));
+    expect(result).toMatchObject({ result: 'failed', error: { code: 'InvalidDocument' } });
+  });
+
+  test('fails with a retryable error when it stays throttled', async () => {
+    lab.aws.throttle('SendCommand', 9);
+    const [result] = await push(await addNodes(1));
+    expect(result).toMatchObject({
+      result: 'failed',
+      error: { code: 'throttled', cause: { name: 'ThrottlingException' } },
+    });
+    expect(result?.result === 'failed' && result.error).toBeInstanceOf(RetryableError);
+  });
+});
+
+describe('the mark of a push', () => {
+  test('keeps the same rule set from being pushed again, but not another one', async () => {
+    const nodes = await addNodes(2);
+    await push(nodes);
+    const marked = await readAgain(nodes);
+    expect((await push(marked)).map(({ result }) => result)).toEqual(['not-ready', 'not-ready']);
+    expect(lab.aws.count('SendCommand')).toBe(1);
+    const other = await push(marked, otherRuleSet);
+    expect(other.map(({ result }) => result)).toEqual(['pushed', 'pushed']);
+  });
+
+  test('is not required for a node without a proof: it may have no free tag', async () => {
+    const nodes = await addNodes(1);
+    for (const node of nodes) fillTags(node);
+    expect((await push(nodes)).map(({ result }) => result)).toEqual(['pushed']);
+  });
+});

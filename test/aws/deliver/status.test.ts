@@ -1,0 +1,140 @@
+import { describe, expect, test } from '@jest/globals';
+import type { AwsNode } from '../../../shared/aws/discover/nodes';
+import type { PushRecord } from '../../../shared/core/cloud';
+import { ruleSetId } from '../../../shared/core/model/rule-set';
+import { soon, subnetId } from '../cloud';
+import {
+  addNodes,
+  fillTags,
+  lab,
+  otherRuleSet,
+  push,
+  readAgain,
+  refOf,
+  resultsById,
+  ruleSet,
+} from './channel-lab';
+
+const anyTime = expect.any(Number) as unknown as number;
+const id = ruleSetId(ruleSet);
+
+const writeRecords = (nodes: readonly AwsNode[], changes: Partial<PushRecord> = {}) =>
+  lab.cloud.channel.writeRecords(
+    nodes.map((node) => ({ ruleSetId: id, state: 'proven', routes: 3, ...changes, node })),
+    soon(),
+  );
+
+const readRecorded = async (nodes: readonly AwsNode[]) =>
+  (await readAgain(nodes)).map(({ recorded }) => recorded && { ...recorded, at: recorded.at?.getTime() });
+
+const errorCodes = (failures: Awaited<ReturnType<typeof writeRecords>>) =>
+  Object.fromEntries(failures.map(({ node, error }) => [node.ref.id, error.code]));
+
+describe('a record', () => {
+  test.each(['proven', 'failed'] as const)('is found by the next look-up: %s', async (state) => {
+    const nodes = await addNodes(2);
+    await writeRecords(nodes, { state });
+    const recorded = { ruleSetId: id, isProven: state === 'proven', routes: 3, at: anyTime };
+    expect(await readRecorded(nodes)).toEqual([recorded, recorded]);
+  });
+
+  test('of 1,000 nodes with the same rule set takes one call', async () => {
+    await writeRecords(await addNodes(1_000));
+    expect(lab.aws.count('CreateTags')).toBe(1);
+  });
+
+  test('of a failure without a rule set in force keeps the rule set tag', async () => {
+    const nodes = await addNodes(1);
+    await writeRecords(nodes);
+    const records = nodes.map((node) => ({ node, state: 'failed' as const }));
+    await lab.cloud.channel.writeRecords(records, soon());
+    expect(await readRecorded(nodes)).toEqual([{ ruleSetId: id, isProven: false, at: anyTime }]);
+  });
+
+  test('is invalid after a push, even if the node never reports', async () => {
+    const nodes = await addNodes(2);
+    await writeRecords(nodes);
+    await push(await readAgain(nodes), otherRuleSet);
+    const outdated = { ruleSetId: id, isProven: false, routes: 3, at: anyTime };
+    expect(await readRecorded(nodes)).toEqual([outdated, outdated]);
+    expect(lab.aws.count('CreateTags')).toBe(2);
+  });
+
+  test('that is a proof and cannot be invalidated keeps its node from being pushed to', async () => {
+    const [known, fresh] = await addNodes(2);
+    if (!known || !fresh) throw new Error('no nodes');
+    await writeRecords([known]);
+    lab.aws.deny('ec2:CreateTags');
+    const results = await push([...(await readAgain([known])), fresh]);
+    expect(resultsById(results)).toEqual({ [known.ref.id]: 'failed', [fresh.ref.id]: 'pushed' });
+    expect(results).toContainEqual(
+      expect.objectContaining({ error: expect.objectContaining({ code: 'access-denied' }) }),
+    );
+  });
+
+  test('that another instance copied is no proof, but its rules may be in force', async () => {
+    const nodes = await addNodes(1);
+    await writeRecords(nodes);
+    const tags = lab.aws.state.instances.get(nodes[0]?.ref.id ?? '')?.tags ?? new Map<string, string>();
+    const copy = lab.aws.addNode({ subnetId, tags: Object.fromEntries(tags) });
+    const instance = lab.aws.state.instances.get(copy);
+    if (instance) instance.launchTime = new Date(Date.now() + 1_000);
+    const [node] = await lab.cloud.nodes.get([refOf(copy)], soon());
+    expect(node?.recorded).toEqual({ ruleSetId: id, isProven: false, routes: 3, at: expect.any(Date) });
+  });
+});
+
+describe('a record that cannot be written', () => {
+  test('is reported for its node, and the others are written', async () => {
+    const nodes = await addNodes(30);
+    const [gone, full, alsoFull] = [3, 17, 29].map((i) => nodes[i]);
+    if (!gone || !full || !alsoFull) throw new Error('no nodes');
+    lab.aws.state.instances.delete(gone.ref.id);
+    for (const node of [full, alsoFull]) fillTags(node);
+    expect(errorCodes(await writeRecords(nodes))).toEqual({
+      [gone.ref.id]: 'InvalidInstanceID.NotFound',
+      [full.ref.id]: 'TagLimitExceeded',
+      [alsoFull.ref.id]: 'TagLimitExceeded',
+    });
+    const others = nodes.filter((node) => ![gone, full, alsoFull].includes(node));
+    expect(others).toHaveLength(27);
+    expect(await readRecorded(others)).toEqual(
+      others.map(() => ({ ruleSetId: id, isProven: true, routes: 3, at: anyTime })),
+    );
+  });
+
+  test('is found among 1,000 with about 20 calls', async () => {
+    const nodes = await addNodes(1_000);
+    const [, , full] = nodes;
+    if (!full) throw new Error('no nodes');
+    fillTags(full);
+    expect(errorCodes(await writeRecords(nodes))).toEqual({ [full.ref.id]: 'TagLimitExceeded' });
+    expect(lab.aws.count('CreateTags')).toBeLessThan(25);
+  });
+
+  test.each<[string, string, () => void, number]>([
+    [
+      'a denial',
+      'access-denied',
+      () => {
+        lab.aws.deny('ec2:CreateTags');
+      },
+      1,
+    ],
+    [
+      'throttling',
+      'throttled',
+      () => {
+        lab.aws.throttle('CreateTags', 99);
+      },
+      3,
+    ],
+  ])('because of %s is not retried node by node', async (_, code, fail, calls) => {
+    const nodes = await addNodes(4);
+    fail();
+    expect(errorCodes(await writeRecords(nodes))).toEqual(
+      Object.fromEntries(nodes.map(({ ref }) => [ref.id, code])),
+    );
+    expect(lab.aws.count('CreateTags')).toBe(calls);
+  });
+});
