@@ -5,7 +5,7 @@ import { replaceModules } from './replace-modules';
 type ExcludedModule = readonly [file: string, readWhileLoading?: readonly string[]];
 
 /** Compute Engine is REST only, and has its own operations, roles and locations. */
-const excludedModules: readonly ExcludedModule[] = [
+const googleModules: readonly ExcludedModule[] = [
   ['@grpc/grpc-js/build/src/index.js'],
   ['google-gax/build/src/grpc.js', ['GrpcClient']],
   ['google-gax/build/src/operationsClient.js', ['SERVICE_ADDRESS', 'ALL_SCOPES']],
@@ -19,18 +19,24 @@ const excludedModules: readonly ExcludedModule[] = [
   ['web-streams-polyfill/dist/ponyfill.es2018.js'],
 ];
 
+/** Lambda passes credentials in the environment; a function has no profile. */
+const awsModules: readonly ExcludedModule[] = [['@aws-sdk/credential-provider-ini/dist-es/index.js']];
+
 /**
  * Google's client loads many modules that it never uses here (google-gax: build/src/index.js and fallback.js). Using
  * one of them throws an error that names it.
  */
-export const excludeModules: Plugin = replaceModules(
-  'exclude-modules',
-  excludedModules.map(([file]) => file),
-  (_, file) => ({
-    contents: throwingStub(file, excludedModules.find(([one]) => one === file)?.[1] ?? []),
+export const excludeGoogleModules: Plugin = excludeModules('exclude-google-modules', googleModules);
+
+export const excludeAwsModules: Plugin = excludeModules('exclude-aws-modules', awsModules);
+
+function excludeModules(name: string, modules: readonly ExcludedModule[]): Plugin {
+  const members = new Map(modules.map(([file, readWhileLoading = []]) => [file, readWhileLoading]));
+  return replaceModules(name, [...members.keys()], (_, file) => ({
+    contents: throwingStub(file, members.get(file) ?? []),
     loader: 'js',
-  }),
-);
+  }));
+}
 
 function throwingStub(file: string, readWhileLoading: readonly string[]): string {
   const names = JSON.stringify(['__esModule', ...readWhileLoading]);
@@ -39,7 +45,7 @@ function throwingStub(file: string, readWhileLoading: readonly string[]): string
     module.exports = new Proxy({ __esModule: true }, {
       get(target, name) {
         if (known.includes(name)) return target[name];
-        throw new Error('${file} was left out of the bundle (infra/bundle/excluded-modules.ts): ' + String(name));
+        throw new Error('${file} is excluded from the bundle (infra/bundle/excluded-modules.ts): ' + String(name));
       },
     });`;
 }

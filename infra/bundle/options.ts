@@ -1,7 +1,7 @@
 import type { BuildOptions } from 'esbuild';
 import { computeMethods, computeMethodsOfCli } from './compute-methods';
 import { computeProtos } from './compute-protos';
-import { excludeModules } from './excluded-modules';
+import { excludeAwsModules, excludeGoogleModules } from './excluded-modules';
 import { schemaKeys } from './schema-keys';
 
 const common = {
@@ -26,7 +26,7 @@ export const awsBundle = {
   outdir: 'dist/aws',
   // The SDK's ES modules load in half the time of its CommonJS build, and unused ones are dropped.
   mainFields: ['module', 'main'],
-  plugins: [schemaKeys],
+  plugins: [schemaKeys, excludeAwsModules],
 } satisfies BuildOptions;
 
 export const gcpBundle = {
@@ -35,7 +35,7 @@ export const gcpBundle = {
   outdir: 'dist/gcp',
   // Google's builder runs its own copy, with which the functions must be registered.
   external: ['@google-cloud/functions-framework'],
-  plugins: [computeProtos(computeMethods), excludeModules],
+  plugins: [computeProtos(computeMethods), excludeGoogleModules],
 } satisfies BuildOptions;
 
 export const cliBundle = {
@@ -53,5 +53,5 @@ import { createRequire as requireFrom } from 'node:module';
 const require = requireFrom(import.meta.url), __dirname = import.meta.dirname;`,
   },
   mainFields: ['module', 'main'],
-  plugins: [schemaKeys, computeProtos(computeMethodsOfCli), excludeModules],
+  plugins: [schemaKeys, computeProtos(computeMethodsOfCli), excludeGoogleModules],
 } satisfies BuildOptions;
