@@ -14,10 +14,11 @@ import { openMachines } from './machines';
 import { nodeProgram } from '../lab/node-program';
 
 const project = 'identity-nonprod';
-const [region, zone] = ['europe-west1', 'europe-west1-c'];
+const region = 'europe-west1';
+const zone = 'europe-west1-c';
 const refOf = (id: string): GcpNodeRef => ({ cloud: 'gcp', project, zone, id });
 
-// One set of clients for the file: making it costs more than a test.
+// One set of clients for the file: making them takes longer than a test.
 let google: LocalGcp;
 let cloud: Cloud;
 
@@ -39,7 +40,7 @@ function open(): Promise<CloudLab> {
   async function boot(id: string): Promise<void> {
     const node = nodes.get(id);
     const vm = google.cloud.vms.find((each) => each.id === id);
-    if (!node || !vm) throw new Error(`There is no VM ${id}`);
+    if (!node || !vm) throw new Error(`no VM ${id}`);
     vm.status = 'RUNNING';
     await bootGceNode(node.machine, { metadataHost: node.metadataHost });
   }
@@ -70,21 +71,21 @@ function open(): Promise<CloudLab> {
     });
     const { address } = await google.metadataServer(vm, { host: addressOfThisProcess });
     nodes.set(vm.id, { machine, metadataHost: address });
-    // The function races the boot of a node that is ready: it boots once the metadata is there.
-    if (isReady) void metadataSet(vm.id).then(() => boot(vm.id));
+    // A node that is ready boots as soon as it has its metadata.
+    if (isReady) void startupScriptSet(vm.id).then(() => boot(vm.id));
     return refOf(vm.id);
   }
 
-  /** Resolves when the startup script is in a VM's metadata; never, for a VM that gets none. */
-  function metadataSet(id: string): Promise<void> {
+  /** Resolves when the metadata of a VM has a startup script. */
+  function startupScriptSet(id: string): Promise<void> {
     return new Promise((resolve) => {
-      const look = () => {
+      const check = () => {
         const vm = google.cloud.vms.find((each) => each.id === id);
         if (!vm?.metadata.some(({ key }) => key === 'startup-script')) return;
-        google.cloud.changes.off('change', look);
+        google.cloud.changes.off('change', check);
         resolve();
       };
-      google.cloud.changes.on('change', look);
+      google.cloud.changes.on('change', check);
     });
   }
 
@@ -101,8 +102,8 @@ function open(): Promise<CloudLab> {
       google.cloud.vms = google.cloud.vms.filter((vm) => vm.id !== id);
     },
     machineOf: ({ id }) => nodes.get(id)?.machine,
-    failWith: (fault, when) => {
-      const kind = fault === 'forbidden' ? 'permission' : 'unavailable';
+    failWith: (failure, when) => {
+      const kind = failure === 'forbidden' ? 'permission' : 'unavailable';
       const method = when === 'discovering' ? 'compute.instances.get' : 'compute.instances.setMetadata';
       google.cloud.injectedErrors.push({ method, kind, times: Infinity });
     },

@@ -11,8 +11,6 @@ import { buildNetworks, type Networks } from '../lab/networks';
 import { gcpPeering } from '../lab/topologies';
 import { nodeProgram } from '../lab/node-program';
 
-const program = nodeProgram;
-
 const ruleSet = (generation: number, destination: string): RuleSet => ({
   generation,
   randomFully: false,
@@ -22,7 +20,7 @@ const ruleSet = (generation: number, destination: string): RuleSet => ({
   probes: [],
 });
 
-describeKernel('a Google Cloud node', undefined, () => {
+describeKernel('a node on Google Cloud', undefined, () => {
   let lab: LocalGcp;
   let networks: Networks;
   let vm: LabVm;
@@ -32,7 +30,7 @@ describeKernel('a Google Cloud node', undefined, () => {
   beforeEach(async () => {
     [lab, networks] = await Promise.all([startLocalGcp(), buildNetworks(gcpPeering)]);
     Object.assign(process.env, lab.env);
-    cloud = makeCloud({ projects: [], program });
+    cloud = makeCloud({ projects: [], program: nodeProgram });
     vm = addVm(lab.cloud, { status: 'STAGING' });
     const server = await lab.metadataServer(vm, { host: networks.managementAddress });
     metadataHost = server.address;
@@ -43,7 +41,7 @@ describeKernel('a Google Cloud node', undefined, () => {
     await lab.close();
   });
 
-  async function pushed(given: RuleSet): Promise<ProofResult | undefined> {
+  async function push(given: RuleSet): Promise<ProofResult | undefined> {
     const { project, zone, id } = vm;
     const deadline = Date.now() + 15_000;
     const nodes = await cloud.nodes.get([{ cloud: 'gcp', project, zone, id }], deadline);
@@ -59,38 +57,38 @@ describeKernel('a Google Cloud node', undefined, () => {
     return proof;
   }
 
-  test('that boots with a rule set in its metadata proves it; running, it follows the next', async () => {
+  test('proves a rule set that is in its metadata at boot, and later follows a new one', async () => {
     setMetadata(lab.cloud, vm, 'startup-script', '#!/bin/sh\nexit 0\n');
     const backend = ruleSet(1, '10.193.0.0/16');
     expect((await networks.pod.request()).reached).toBe(false);
 
-    expect(await pushed(backend)).toMatchObject({
+    expect(await push(backend)).toMatchObject({
       result: 'reported',
       report: { proven: true, id: ruleSetId(backend) },
     });
     expect(await networks.pod.request()).toMatchObject({ reached: true, sourceSeenByPeer: '10.209.0.2' });
 
     const elsewhere = ruleSet(2, '10.7.0.0/16');
-    expect(await pushed(elsewhere)).toMatchObject({
+    expect(await push(elsewhere)).toMatchObject({
       result: 'reported',
       report: { proven: true, id: ruleSetId(elsewhere) },
     });
     expect((await networks.pod.request()).reached).toBe(false);
   }, 40_000);
 
-  test('that does not take a rule set says why, and keeps the one in force', async () => {
+  test('reports why it rejects a rule set, and keeps the one in force', async () => {
     const inForce = ruleSet(5, '10.193.0.0/16');
     const stale = ruleSet(4, '10.7.0.0/16');
     const foreign = ruleSet(6, '0.0.0.0/1');
     const kept = { id: ruleSetId(inForce), generation: 5, proven: false, result: 'refused' };
-    await pushed(inForce);
+    await push(inForce);
 
     setMetadata(lab.cloud, vm, 'peermasq-ruleset', undefined);
-    expect(await pushed(stale)).toMatchObject({
+    expect(await push(stale)).toMatchObject({
       result: 'reported',
       report: { ...kept, offered: ruleSetId(stale), reason: expect.stringContaining('older') as unknown },
     });
-    expect(await pushed(foreign)).toMatchObject({
+    expect(await push(foreign)).toMatchObject({
       result: 'reported',
       report: {
         ...kept,

@@ -33,7 +33,7 @@ beforeAll(async () => {
   };
   inspection = makeInspection(getClients(), log);
   addVm(state);
-  // The first call pays for the clients: half a minute is what a slow machine takes.
+  // The first call loads the clients, which takes half a minute on a slow machine.
   await cloud.nodes.list(['*'], inSeconds(60));
 }, 60_000);
 afterAll(() => lab.close());
@@ -53,12 +53,12 @@ afterEach(() => {
 async function node(): Promise<GcpNode> {
   const { project, zone, id } = vm;
   const [found] = await cloud.nodes.get([{ cloud: 'gcp', project, zone, id }], inSeconds(10));
-  if (!found) throw new Error('There is no node');
+  if (!found) throw new Error('no node');
   return found;
 }
 const requestNonce = () => metadataOf(vm, 'peermasq-snapshot');
 
-/** The watch on the node, as far as looks go. */
+/** The part of the watcher on the node that responds to snapshot requests. */
 function onSnapshotRequest(act: (nonce: string) => void): void {
   state.changes.on('change', () => {
     const nonce = requestNonce();
@@ -71,7 +71,7 @@ function respond(nonce: string): void {
   vm.guestAttributes['peermasq-snapshot/0'] = `${nonce} part 0 of 1 sha256 ${sha256}\n${text}\n`;
 }
 
-test('a look is asked for, answered, and its question taken back', async () => {
+test('a snapshot is requested, returned, and its request removed', async () => {
   onSnapshotRequest(respond);
   expect(await inspection.takeSnapshot(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
   expect(requestNonce()).toBeUndefined();
@@ -81,7 +81,7 @@ test('a look is asked for, answered, and its question taken back', async () => {
 const denyWrites = () =>
   state.injectedErrors.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 9 });
 
-test('a question that cannot be taken back is told, and the answer counts', async () => {
+test('a request that cannot be removed is logged, and the snapshot is returned', async () => {
   onSnapshotRequest((nonce) => {
     respond(nonce);
     denyWrites();
@@ -93,7 +93,7 @@ test('a question that cannot be taken back is told, and the answer counts', asyn
   ]);
 });
 
-test('a question that cannot be taken back does not hide why there was no answer', async () => {
+test('a request that cannot be removed does not hide why the node did not respond', async () => {
   onSnapshotRequest(denyWrites);
   await expect(inspection.takeSnapshot(await node(), inSeconds(12))).rejects.toMatchObject({
     code: 'no-answer',
@@ -101,22 +101,30 @@ test('a question that cannot be taken back does not hide why there was no answer
   expect(warnings).toHaveLength(1);
 });
 
-test('a look that is cut off takes its question back', async () => {
+test('an interrupted snapshot removes its request', async () => {
   const interrupt = new AbortController();
   onSnapshotRequest(() => {
-    interrupt.abort(new Error('cut off'));
+    interrupt.abort(new Error('interrupted'));
   });
   await expect(inspection.takeSnapshot(await node(), inSeconds(30), interrupt.signal)).rejects.toThrow(
-    'cut off',
+    'interrupted',
   );
   expect(requestNonce()).toBeUndefined();
 });
 
 test.each([
-  ['of yesterday', Math.floor(Date.now() / 1_000 - 86_400).toString(16) + '0'.repeat(24), undefined],
-  ['that is none', 'hello', undefined],
-  ['of just now', Math.floor(Date.now() / 1_000).toString(16) + '0'.repeat(24), expect.any(String)],
-])('a push takes a question %s away, unless somebody may wait', async (_, nonce, left) => {
+  [
+    'removes an expired snapshot request',
+    Math.floor(Date.now() / 1_000 - 86_400).toString(16) + '0'.repeat(24),
+    undefined,
+  ],
+  ['removes a malformed snapshot request', 'hello', undefined],
+  [
+    'keeps a recent snapshot request',
+    Math.floor(Date.now() / 1_000).toString(16) + '0'.repeat(24),
+    expect.any(String),
+  ],
+])('a push %s', async (_, nonce, expected) => {
   setMetadata(state, vm, 'peermasq-snapshot', nonce);
   const ruleSet = {
     generation: Date.now(),
@@ -130,10 +138,10 @@ test.each([
   expect(await cloud.channel.push(request, [await node()], inSeconds(10))).toMatchObject([
     { result: 'pushed' },
   ]);
-  expect(requestNonce()).toEqual(left);
+  expect(requestNonce()).toEqual(expected);
 });
 
-test('a node that was never handed anything is told as such, and left as it was', async () => {
+test('a node without a watcher fails with advice, and its metadata is restored', async () => {
   vm.metadata = [{ key: 'startup-script', value: '#!/bin/sh\necho hello\n' }];
   const failure = await inspection.takeSnapshot(await node(), inSeconds(12)).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(PermanentError);
@@ -147,7 +155,7 @@ test('a node that was never handed anything is told as such, and left as it was'
   expect(requestNonce()).toBeUndefined();
 });
 
-test('a watch that a DaemonSet brought answers, though nobody decided about guest attributes yet', async () => {
+test('a watcher that a DaemonSet installed responds, and guest attributes are enabled for it', async () => {
   vm.metadata = [];
   onSnapshotRequest(respond);
   expect(await inspection.takeSnapshot(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');

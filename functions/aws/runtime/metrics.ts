@@ -2,7 +2,12 @@ import { apiCalls } from '../../../shared/aws/client/api-calls';
 import { apiMetrics, clusterMetrics, metricsNamespace, type ClusterMetric } from '../../../shared/aws/names';
 import { chunks, definedOnly, groupBy } from '../../../shared/core/util/collections';
 import { nodeKey, type NodeKey } from '../../../shared/core/model/node';
-import { hasChanged, retryAfterSeconds, type Outcome } from '../../../shared/core/reconcile/outcome';
+import {
+  hasChanged,
+  isUnproven,
+  retryAfterSeconds,
+  type Outcome,
+} from '../../../shared/core/reconcile/outcome';
 import { stage } from '../../runtime/settings';
 import { settings } from './accounts';
 
@@ -57,7 +62,9 @@ export function writeNodeMetrics(
  */
 export function writeUnproven(outcomes: readonly Outcome[], clusters: readonly string[]): void {
   const counts = new Map(clusters.filter((name) => name !== '*').map((name) => [name, 0]));
-  for (const [cluster, some] of byCluster(outcomes)) counts.set(cluster, some.filter(isUnproven).length);
+  const launchedBefore = Date.now() - settings.objectiveMs;
+  for (const [cluster, some] of byCluster(outcomes))
+    counts.set(cluster, some.filter((outcome) => isUnproven(outcome, launchedBefore)).length);
   for (const [cluster, NodesUnproven] of counts) write(clusterMetrics, { NodesUnproven }, cluster);
 }
 
@@ -75,11 +82,6 @@ const isFailed = (outcome: Outcome): boolean =>
   outcome.kind === 'failed' && retryAfterSeconds(outcome) === undefined;
 
 const isNewlyProven = (outcome: Outcome): boolean => outcome.kind === 'proven' && hasChanged(outcome);
-
-function isUnproven({ kind, launchedAt }: Outcome): boolean {
-  const isOpen = kind === 'pending' || kind === 'failed';
-  return isOpen && (launchedAt === undefined || Date.now() - launchedAt.getTime() > settings.objectiveMs);
-}
 
 const withoutZeros = (counts: Partial<Record<ClusterMetric, number>>): Record<string, number> =>
   Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0));

@@ -1,5 +1,5 @@
 import { groupBy } from '../../../shared/core/util/collections';
-import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import { isUnproven, type Outcome } from '../../../shared/core/reconcile/outcome';
 import type { Log } from '../../../shared/core/cloud';
 import type { SweepSummary } from '../../runtime/backfill';
 
@@ -29,11 +29,6 @@ function counts(outcomes: readonly Outcome[]): Record<string, number> {
     failed: of('failed'),
     held: of('held'),
     needsReboot: of('needs-reboot'),
-    unproven: outcomes.filter(isUnproven).length,
+    unproven: outcomes.filter((outcome) => isUnproven(outcome, Date.now() - objectiveMs)).length,
   };
-}
-
-function isUnproven({ kind, launchedAt }: Outcome): boolean {
-  const isOpen = kind === 'pending' || kind === 'failed' || kind === 'needs-reboot';
-  return isOpen && (launchedAt === undefined || Date.now() - launchedAt.getTime() > objectiveMs);
 }

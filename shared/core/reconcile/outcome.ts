@@ -61,6 +61,15 @@ export function isProvisioning(outcome: Outcome): boolean {
   return warningsOf(outcome).some(({ code }) => code === 'provisioning');
 }
 
+/**
+ * Whether a node is not proven although it had the time; it counts as one where the time of its launch is unknown.
+ * @param launchedBefore milliseconds since the epoch
+ */
+export function isUnproven({ kind, launchedAt }: Outcome, launchedBefore: number): boolean {
+  const isOpen = kind === 'pending' || kind === 'failed' || kind === 'needs-reboot';
+  return isOpen && (launchedAt === undefined || launchedAt.getTime() < launchedBefore);
+}
+
 /** Why an outcome is not the end of it, in words. */
 export function reasonOf(outcome: Outcome): string {
   switch (outcome.kind) {

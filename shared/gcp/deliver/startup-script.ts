@@ -1,21 +1,21 @@
-/** Every version of the composed script begins with these lines and a version number. */
+/** Every version of the composed script starts with these lines and a version number. */
 const header = '#!/bin/bash\n# peermasq: startup script, version ';
 
-/** What follows this line, to the end of the file, is somebody else's script. */
-const originalMarker = '# peermasq: from here on the script that was here before, unchanged';
+/** The user's script follows this line, to the end of the file. */
+const originalMarker = '# peermasq: the original startup script follows, unchanged';
 
 /**
- * Runs as root, once at every boot. The guest agent's runner takes its script from the instance, and only
- * if there is none there from the project, trims white space before it, writes it to a directory of its own
- * and runs `bash -c FILE` (GoogleCloudPlatform/guest-agent: google_metadata_script_runner/main.go). The
- * other scripts are run the same way, beside this one: that directory allows it, /tmp may be noexec.
+ * Runs as root at every boot. The guest agent takes the script of the instance, and the script of the project only if
+ * the instance has none. It trims leading white space, writes the script to a directory of its own and runs
+ * `bash -c FILE` (GoogleCloudPlatform/guest-agent: google_metadata_script_runner/main.go). The other scripts are run
+ * the same way, from that directory: it allows execution, and /tmp may be mounted noexec.
  */
 const block = `1
-# Runs the startup scripts that would run without it, then starts peermasq; exits as they did.
+# Runs the startup scripts that would run without peermasq, then starts peermasq. Exits with their status.
 here=$(dirname -- "$0")
 code=0
 
-metadata() { # PATH: prints the value, fails if there is none
+metadata() { # PATH: prints the value; fails if there is none
   curl -q --noproxy '*' --silent --show-error --fail --max-time 30 --retry 5 --retry-connrefused \\
     --header 'Metadata-Flavor: Google' \\
     "http://\${GCE_METADATA_HOST:-169.254.169.254}/computeMetadata/v1/$1"
@@ -30,7 +30,7 @@ run() { # FILE
   /bin/bash -c '"$0"' "$1" || code=$?
 }
 
-run_original_of() { # SCRIPT: the script that peermasq's block stands before
+run_original_of() { # SCRIPT: runs the user's script that follows peermasq's block in it
   local file=$here/startup-script.original
   LC_ALL=C sed '1,/^${originalMarker}$/d' "$1" | trimmed > "$file"
   run "$file"
@@ -44,7 +44,7 @@ is_ours() { # SCRIPT
   [[ $(head -n 2 -- "$1") == *'# peermasq: startup script'* ]]
 }
 
-download() { # URL, also gs://BUCKET/OBJECT
+download() { # URL or gs://BUCKET/OBJECT
   local token url=$1
   [[ $url == gs://* ]] && url=https://storage.googleapis.com/\${url#gs://}
   if [[ $url == https://storage.googleapis.com/* ]]; then
@@ -56,11 +56,11 @@ download() { # URL, also gs://BUCKET/OBJECT
   curl --silent --show-error --fail --location --retry 5 "$url"
 }
 
-run_project_scripts() { # this instance's script hides them from the runner
+run_project_scripts() { # the guest agent skips them because this instance has a script
   local url file=$here/startup-script.project
   if metadata project/attributes/startup-script 2> /dev/null > "$file.raw" && [ -s "$file.raw" ]; then
     trimmed < "$file.raw" > "$file"
-    if ! is_ours "$file"; then # this one again, where Terraform has seeded it
+    if ! is_ours "$file"; then # else Terraform seeded this script in the project
       run "$file"
     elif has_original "$file"; then
       run_original_of "$file"
@@ -80,11 +80,11 @@ start_peermasq() {
   else
     mv -- "$value" "$program"
   fi
-  [[ $(head -n 5 -- "$program") == *peermasq* ]] && bash -n "$program" && # ours, and well-formed
+  [[ $(head -n 5 -- "$program") == *peermasq* ]] && bash -n "$program" && # is peermasq, and complete
     bash "$program" watch --install < /dev/null
 }
 
-hides_project_scripts() { # as a script of the project it hides nothing
+hides_project_scripts() { # not when it runs as the script of the project
   metadata instance/attributes/startup-script > /dev/null 2>&1 &&
     ! metadata instance/attributes/startup-script-url > /dev/null 2>&1
 }
@@ -94,24 +94,24 @@ if has_original "$0"; then
 elif hides_project_scripts; then
   run_project_scripts
 fi
-start_peermasq || echo 'peermasq: not started; the next boot tries again' >&2
+start_peermasq || echo 'peermasq: not started; retried at the next boot' >&2
 exit "$code"
 `;
 
 /**
- * The script that an instance must have, or a project where it is seeded: peermasq's block, and after it, byte for byte, the script that was
- * there. Composing again changes nothing; an older block of ours is replaced.
- * @param current the value of the instance's `startup-script`; absent or empty means it has none
+ * The script for an instance, or for a project that seeds it: peermasq's block, and then the user's script, byte for
+ * byte. Composing again changes nothing, and replaces the block of an older version.
+ * @param current the value of `startup-script`; absent or empty where there is none
  */
 export function composeStartupScript(current: string | undefined): string {
   const original = originalStartupScript(current);
   return original === undefined ? `${header}${block}` : `${header}${block}${originalMarker}\n${original}`;
 }
 
-/** The script without peermasq's block; `undefined` when there is nothing else. */
+/** The script without peermasq's block; undefined where there is no other script. */
 export function originalStartupScript(current: string | undefined): string | undefined {
   if (!current) return undefined;
-  // The runner trims white space before a script, and so do people's heredocs not.
+  // The guest agent trims leading white space, so a script may have it.
   const script = current.trimStart();
   if (!script.startsWith(header)) return current;
   const at = script.indexOf(`\n${originalMarker}\n`);

@@ -24,7 +24,7 @@ describe('a startup script', () => {
     ),
   );
 
-  test('comes back byte for byte from the composed one', () => {
+  test('is restored byte for byte from the composed script', () => {
     fc.assert(
       fc.property(anyScript, (script) => {
         expect(originalStartupScript(composeStartupScript(script))).toBe(script);
@@ -32,7 +32,7 @@ describe('a startup script', () => {
     );
   });
 
-  test('is composed once, however often', () => {
+  test('is not changed by composing it again', () => {
     fc.assert(
       fc.property(fc.option(anyScript, { nil: undefined }), (script) => {
         const composed = composeStartupScript(script);
@@ -41,11 +41,11 @@ describe('a startup script', () => {
     );
   });
 
-  test.each([undefined, ''])('that is %j is none', (none) => {
+  test.each([undefined, ''])('that is %j counts as none', (none) => {
     expect(originalStartupScript(composeStartupScript(none))).toBeUndefined();
   });
 
-  test('composed by an older version gets the block of this one', () => {
+  test('gets the block of this version when an older version composed it', () => {
     const current = composeStartupScript('#!/bin/sh\necho theirs\n');
     const older = current.replace('version 1\n', 'version 0\n').replace('start_peermasq ||', 'old_start ||');
     expect(older).not.toBe(current);
@@ -59,7 +59,7 @@ describe('a startup script', () => {
   });
 });
 
-/** The machine that the tests run on: the scripts here touch nothing but their own directory. */
+/** The machine of the tests: these scripts only change files in their own directory. */
 const here: Machine = {
   run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
     new Promise((resolve) => {
@@ -68,12 +68,12 @@ const here: Machine = {
         const { exitCode, signalCode } = child;
         resolve({ status: exitCode ?? 128 + constants.signals[signalCode ?? 'SIGHUP'], stdout, stderr });
       });
-      // A script that does not read its input closes it.
+      // Written to a script that does not read its input, this fails.
       child.stdin?.on('error', () => undefined).end(stdin);
     }),
 };
 
-describe('at boot, the composed script', () => {
+describe('the composed script at boot', () => {
   let cloud: GcpState;
   let vm: LabVm;
   let server: MetadataServer;
@@ -114,40 +114,42 @@ describe('at boot, the composed script', () => {
     ['no shebang', 'echo "theirs $((1 + 1))"\n', 'theirs 2\n', 0],
     ['perl', '#!/usr/bin/env perl\nprint "theirs ", 2**4, "\\n"; exit 7;', 'theirs 16\n', 7],
     ['node', `#!${process.execPath}\nconsole.log(\`theirs $HOME \${1 + 1}\`)`, 'theirs $HOME 2\n', 0],
-    ['white space in front', '\n\n  #!/usr/bin/env perl\nprint "theirs\\n"', 'theirs\n', 0],
+    ['leading white space', '\n\n  #!/usr/bin/env perl\nprint "theirs\\n"', 'theirs\n', 0],
     ['comments with CRLF', '#!/bin/sh\n# dos\r\necho theirs\n', 'theirs\n', 0],
     ['a heredoc and every quote', `cat <<'EOF'\n'"\`$(reboot)\\\nEOF`, `'"\`$(reboot)\\\n`, 0],
     ['a script killed by a signal', 'echo theirs; kill -9 $$', 'theirs\n', 137],
-  ])('runs the script that was there: %s', async (_, original, output, status) => {
+  ])('runs the original script: %s', async (_, original, output, status) => {
     expect(await bootWith(original)).toMatchObject({ stdout: `${output}peermasq watch --install\n`, status });
   });
 
-  test('hands every byte of it to its interpreter', async () => {
+  test('passes every byte of the original to its interpreter', async () => {
     const bytes = Array.from({ length: 127 }, (_, code) => String.fromCharCode(code + 1)).join('');
     const original = `#!/bin/cat\n${bytes}\r\n\\\n$(reboot) \`reboot\` EOF\n\u00e9\u{1f600} no newline at the end`;
     expect((await bootWith(original)).stdout).toBe(`${original}peermasq watch --install\n`);
   });
 
-  test('whose shebang has CRLF, fails as it failed before, and peermasq starts', async () => {
-    const alone = (setMetadata(cloud, vm, 'startup-script', '#!/bin/sh\r\necho theirs\r\n'), await boot());
+  test('starts peermasq although the original fails because its shebang has CRLF', async () => {
+    const original = '#!/bin/sh\r\necho theirs\r\n';
+    setMetadata(cloud, vm, 'startup-script', original);
+    const alone = await boot();
     expect(alone.status).not.toBe(0);
-    expect(await bootWith('#!/bin/sh\r\necho theirs\r\n')).toMatchObject({
+    expect(await bootWith(original)).toMatchObject({
       stdout: 'peermasq watch --install\n',
       status: alone.status,
     });
   });
 
-  test('starts peermasq alone where there was no script', async () => {
+  test('starts only peermasq where there was no script', async () => {
     expect(await bootWith(undefined)).toMatchObject({ stdout: 'peermasq watch --install\n', status: 0 });
   });
 
-  test('runs the scripts of the project, which it hides from the runner', async () => {
+  test('runs the scripts of the project, which the guest agent skips', async () => {
     const project = cloud.projects[vm.project];
     project?.metadata.push(
       { key: 'startup-script', value: '\n#!/bin/sh\necho from the project; exit 5\n' },
       { key: 'startup-script-url', value: `http://${server.address}/script` },
     );
-    // The address of the URL answers 403: a script that cannot be had is a failure, as it is for the runner.
+    // The URL responds with 403. Like the guest agent, it reports a script that cannot be downloaded as a failure.
     expect(await bootWith(undefined)).toMatchObject({
       stdout: 'from the project\npeermasq watch --install\n',
       status: 1,
@@ -156,7 +158,7 @@ describe('at boot, the composed script', () => {
     expect(await bootWith(undefined)).toMatchObject({ status: 5 });
   });
 
-  test('fetches a script of the project from a bucket, as the service account of the node', async () => {
+  test('downloads a script of the project from a bucket with the service account of the node', async () => {
     const url = { key: 'startup-script-url', value: 'gs://bucket/a/script.sh' };
     cloud.projects[vm.project]?.metadata.push(url);
     const bucket = `#!/bin/bash
@@ -174,14 +176,14 @@ esac`;
     });
   });
 
-  test('leaves the scripts of the project alone where the instance has its own', async () => {
+  test('does not run the scripts of the project when the instance has its own', async () => {
     cloud.projects[vm.project]?.metadata.push({ key: 'startup-script', value: 'echo from the project' });
     expect((await bootWith('echo theirs')).stdout).toBe('theirs\npeermasq watch --install\n');
     setMetadata(cloud, vm, 'startup-script-url', 'gs://bucket/theirs.sh');
     expect((await bootWith(undefined)).stdout).toBe('peermasq watch --install\n');
   });
 
-  describe('seeded in the project', () => {
+  describe('when it is seeded in the project', () => {
     const seed = (original?: string) => {
       setMetadata(cloud, vm, 'peermasq-program', undefined);
       cloud.projects[vm.project]?.metadata.push(
@@ -193,7 +195,7 @@ esac`;
     test.each([
       [undefined, 'seeded watch --install\n', 0],
       ['echo theirs; exit 3', 'theirs\nseeded watch --install\n', 3],
-    ])('starts the program of the project, after %j', async (original, stdout, status) => {
+    ])('starts the program of the project after %j', async (original, stdout, status) => {
       seed(original);
       expect(await boot()).toMatchObject({ stdout, status });
     });
@@ -201,12 +203,12 @@ esac`;
     test.each([
       [undefined, 'seeded watch --install\n'],
       ['echo theirs', 'theirs\nseeded watch --install\n'],
-    ])('and handed to the instance too, it runs once, after %j of the project', async (original, stdout) => {
+    ])('runs once, after %j of the project, when the instance has it too', async (original, stdout) => {
       seed(original);
       expect((await bootWith(undefined)).stdout).toBe(stdout);
     });
 
-    test('gives way to the program of the instance', async () => {
+    test('prefers the program of the instance', async () => {
       seed();
       setMetadata(cloud, vm, 'peermasq-program', '#!/bin/bash\n# peermasq: newer\necho newer\n');
       expect((await boot()).stdout).toBe('newer\n');
@@ -214,23 +216,23 @@ esac`;
   });
 
   test.each([
-    ['absent', undefined],
-    ['cut off', '#!/bin/bash\n# peermasq: a stand-in\nmain() {\n  echo'],
-    ['something else', '<html>Not Found</html>'],
-  ])('does not run a program that is %s, and says so', async (_, program) => {
+    ['missing', undefined],
+    ['truncated', '#!/bin/bash\n# peermasq: a stand-in\nmain() {\n  echo'],
+    ['another file', '<html>Not Found</html>'],
+  ])('does not run a program that is %s, and prints a message', async (_, program) => {
     setMetadata(cloud, vm, 'peermasq-program', program);
     const { stdout, stderr, status } = await bootWith('echo theirs; exit 4');
     expect({ stdout, status }).toEqual({ stdout: 'theirs\n', status: 4 });
     expect(stderr).toContain('peermasq: not started');
   });
 
-  test('unpacks a program that came packed', async () => {
+  test('unpacks a packed program', async () => {
     const program = gzipSync('#!/bin/bash\n# peermasq: a stand-in\necho unpacked "$@"\n').toString('base64');
     setMetadata(cloud, vm, 'peermasq-program', program);
     expect((await bootWith(undefined)).stdout).toBe('unpacked watch --install\n');
   });
 
-  test('outlasts a metadata server with faults', async () => {
+  test('retries when the metadata server fails', async () => {
     server.failNext(1, 'instance/attributes/peermasq-program');
     expect((await bootWith(undefined)).stdout).toBe('peermasq watch --install\n');
   });
