@@ -60,7 +60,7 @@ function stateEvidence(ref: NetworkRef, { name, state, stateDetails }: Peering):
   return `Peering ${name ?? ''} of network ${networkKey(ref)} is ${state ?? ''}${details}.`;
 }
 
-/** The state of the readable side tells whether the other side matches. */
+/** The state of the readable side shows whether the other side matches. */
 function evaluateLocalSide(
   { peering, remote }: PeeringSides,
   denied: AccessDenied,

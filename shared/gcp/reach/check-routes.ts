@@ -55,12 +55,11 @@ function missingRouteEvidence(
 function customRouteEvidence(ref: NetworkRef, sides: PeeringSides): string[] {
   const { peering, remote, remotePeering, remoteNetwork } = sides;
   if (peering.state !== 'ACTIVE') return [];
-  const yesNo = (value: boolean | null | undefined) => (value ? 'yes' : 'no');
   return [
-    `Peering ${peering.name ?? ''} of network ${networkKey(ref)} imports custom routes: ${yesNo(peering.importCustomRoutes)}.`,
+    `Peering ${peering.name ?? ''} of network ${networkKey(ref)} imports custom routes: ${peering.importCustomRoutes ? 'yes' : 'no'}.`,
     remoteNetwork instanceof AccessDenied
       ? `Could not check whether network ${networkKey(remote)} exports custom routes: ${remoteNetwork.message}.`
-      : `Peering ${remotePeering?.name ?? ''} of network ${networkKey(remote)} exports custom routes: ${yesNo(remotePeering?.exportCustomRoutes)}.`,
+      : `Peering ${remotePeering?.name ?? ''} of network ${networkKey(remote)} exports custom routes: ${remotePeering?.exportCustomRoutes ? 'yes' : 'no'}.`,
   ];
 }
 

@@ -19,54 +19,60 @@ beforeEach(async () => {
 afterEach(() => lab.close());
 
 describe('a rule of the peer’s security group', () => {
+  interface Case {
+    readonly rule: LabPermission;
+    readonly endpoints?: Endpoints;
+    readonly state: Check['state'];
+  }
   const ports = { ipProtocol: 'tcp', fromPort: 5_000, toPort: 6_000 };
 
-  test.each<[string, LabPermission, Endpoints, Check['state']]>([
+  test.each<[string, Case]>([
     [
       'allows the node’s group',
       {
-        ...ports,
-        groups: [{ groupId: local.group, vpcPeeringConnectionId: peering, peeringStatus: 'active' }],
+        rule: {
+          ...ports,
+          groups: [{ groupId: local.group, vpcPeeringConnectionId: peering, peeringStatus: 'active' }],
+        },
+        state: 'ok',
       },
-      {},
-      'ok',
     ],
     [
       'ignores a group over a deleted peering',
-      { ...ports, groups: [{ groupId: local.group, peeringStatus: 'deleted' }] },
-      {},
-      'broken',
+      { rule: { ...ports, groups: [{ groupId: local.group, peeringStatus: 'deleted' }] }, state: 'broken' },
     ],
-    ['does not allow members of another group', { ...ports, groups: [{ groupId: 'sg-0a' }] }, {}, 'broken'],
+    [
+      'does not allow members of another group',
+      { rule: { ...ports, groups: [{ groupId: 'sg-0a' }] }, state: 'broken' },
+    ],
     [
       'does not allow addresses that group members forward',
-      { ...ports, groups: [{ groupId: local.group }] },
-      { source: '10.244.0.10' },
-      'broken',
+      {
+        rule: { ...ports, groups: [{ groupId: local.group }] },
+        endpoints: { source: '10.244.0.10' },
+        state: 'broken',
+      },
     ],
-    ['allows a prefix list', { ...ports, prefixListIds: [{ prefixListId: 'pl-0a' }] }, {}, 'ok'],
+    ['allows a prefix list', { rule: { ...ports, prefixListIds: [{ prefixListId: 'pl-0a' }] }, state: 'ok' }],
     [
       'ignores a prefix list that does not exist',
-      { ...ports, prefixListIds: [{ prefixListId: 'pl-0b' }] },
-      {},
-      'broken',
+      { rule: { ...ports, prefixListIds: [{ prefixListId: 'pl-0b' }] }, state: 'broken' },
     ],
     [
       'does not allow another port',
-      { ...ports, fromPort: 5_433, ipRanges: [{ cidrIp: local.range }] },
-      {},
-      'broken',
+      { rule: { ...ports, fromPort: 5_433, ipRanges: [{ cidrIp: local.range }] }, state: 'broken' },
     ],
     [
       'does not allow another protocol',
-      { ...ports, ipProtocol: 'udp', ipRanges: [{ cidrIp: local.range }] },
-      {},
-      'broken',
+      { rule: { ...ports, ipProtocol: 'udp', ipRanges: [{ cidrIp: local.range }] }, state: 'broken' },
     ],
-    ['ignores text that is not a CIDR', { ...ports, ipRanges: [{ cidrIp: '<all>' }] }, {}, 'broken'],
-  ])('%s', async (_, permission, endpoints, state) => {
+    [
+      'ignores text that is not a CIDR',
+      { rule: { ...ports, ipRanges: [{ cidrIp: '<all>' }] }, state: 'broken' },
+    ],
+  ])('%s', async (_, { rule, endpoints, state }) => {
     lab.aws.state.prefixLists.set('pl-0a', [local.range]);
-    lab.connection.peer.group.ingress = [permission];
+    lab.connection.peer.group.ingress = [rule];
     expect(await lab.runCheck('peer-firewall', endpoints)).toMatchObject({ state });
   });
 });

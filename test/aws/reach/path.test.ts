@@ -81,50 +81,70 @@ describe('a connection over a peering', () => {
     );
   });
 
-  test.each<[Misconfiguration, CheckName, RegExp, string]>([
+  test.each<[Misconfiguration, { name: CheckName; evidence: RegExp; fix: string }]>([
     [
       'peering-pending',
-      'peering',
-      /^pcx-0123456789abcdef0 is pending-acceptance between vpc-0123456789abcdef0 .* and vpc-0fedcba9876543210 /,
-      `aws ec2 accept-vpc-peering-connection --vpc-peering-connection-id ${peering} --region us-east-1`,
+      {
+        name: 'peering',
+        evidence:
+          /^pcx-0123456789abcdef0 is pending-acceptance between vpc-0123456789abcdef0 .* and vpc-0fedcba9876543210 /,
+        fix: `aws ec2 accept-vpc-peering-connection --vpc-peering-connection-id ${peering} --region us-east-1`,
+      },
     ],
     [
       'no-forward-route',
-      'forward-route',
-      /^rtb-0123456789abcdef0, the route table of subnet-0123456789abcdef0, has no route to 10\.0\.3\.20\.$/,
-      `aws ec2 create-route --route-table-id ${local.table} --destination-cidr-block 10.0.0.0/16 --vpc-peering-connection-id ${peering} --region us-east-1`,
+      {
+        name: 'forward-route',
+        evidence:
+          /^rtb-0123456789abcdef0, the route table of subnet-0123456789abcdef0, has no route to 10\.0\.3\.20\.$/,
+        fix: `aws ec2 create-route --route-table-id ${local.table} --destination-cidr-block 10.0.0.0/16 --vpc-peering-connection-id ${peering} --region us-east-1`,
+      },
     ],
     [
       'no-return-route',
-      'return-route',
-      /^rtb-0fedcba9876543210, the route table of subnet-0fedcba9876543210, has no route to 172\.20\.0\.9\.$/,
-      `aws ec2 create-route --route-table-id ${remote.table} --destination-cidr-block 172.20.0.0/16 --vpc-peering-connection-id ${peering} --region us-east-1`,
+      {
+        name: 'return-route',
+        evidence:
+          /^rtb-0fedcba9876543210, the route table of subnet-0fedcba9876543210, has no route to 172\.20\.0\.9\.$/,
+        fix: `aws ec2 create-route --route-table-id ${remote.table} --destination-cidr-block 172.20.0.0/16 --vpc-peering-connection-id ${peering} --region us-east-1`,
+      },
     ],
     [
       'security-group-blocks-egress',
-      'node-firewall',
-      /^No rule of sg-0123456789abcdef0 allows outbound traffic to 10\.0\.3\.20 on port 5432\.$/,
-      `aws ec2 authorize-security-group-egress --group-id ${local.group} --ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=10.0.3.20/32}]' --region us-east-1`,
+      {
+        name: 'node-firewall',
+        evidence: /^No rule of sg-0123456789abcdef0 allows outbound traffic to 10\.0\.3\.20 on port 5432\.$/,
+        fix: `aws ec2 authorize-security-group-egress --group-id ${local.group} --ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=10.0.3.20/32}]' --region us-east-1`,
+      },
     ],
     [
       'network-acl-blocks-egress',
-      'node-firewall',
-      /^acl-0123456789abcdef0 denies outbound traffic to 10\.0\.3\.20 on port 5432 \(rule 50\)\.$/,
-      `aws ec2 create-network-acl-entry --network-acl-id ${local.acl} --egress --rule-number 49 --protocol 6 --port-range From=5432,To=5432 --cidr-block 10.0.3.20/32 --rule-action allow --region us-east-1`,
+      {
+        name: 'node-firewall',
+        evidence:
+          /^acl-0123456789abcdef0 denies outbound traffic to 10\.0\.3\.20 on port 5432 \(rule 50\)\.$/,
+        fix: `aws ec2 create-network-acl-entry --network-acl-id ${local.acl} --egress --rule-number 49 --protocol 6 --port-range From=5432,To=5432 --cidr-block 10.0.3.20/32 --rule-action allow --region us-east-1`,
+      },
     ],
     [
       'security-group-blocks-ingress',
-      'peer-firewall',
-      /^No rule of sg-0fedcba98765432101 allows inbound traffic from 172\.20\.0\.9 on port 5432\.$/,
-      `aws ec2 authorize-security-group-ingress --group-id ${remote.group} --ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=172.20.0.0/16}]' --region us-east-1`,
+      {
+        name: 'peer-firewall',
+        evidence:
+          /^No rule of sg-0fedcba98765432101 allows inbound traffic from 172\.20\.0\.9 on port 5432\.$/,
+        fix: `aws ec2 authorize-security-group-ingress --group-id ${remote.group} --ip-permissions 'IpProtocol=tcp,FromPort=5432,ToPort=5432,IpRanges=[{CidrIp=172.20.0.0/16}]' --region us-east-1`,
+      },
     ],
     [
       'network-acl-blocks-ingress',
-      'peer-firewall',
-      /^acl-0fedcba9876543210 denies inbound traffic from 172\.20\.0\.9 on port 5432 \(rule 50\)\.$/,
-      `aws ec2 create-network-acl-entry --network-acl-id ${remote.acl} --ingress --rule-number 49 --protocol 6 --port-range From=5432,To=5432 --cidr-block 172.20.0.0/16 --rule-action allow --region us-east-1`,
+      {
+        name: 'peer-firewall',
+        evidence:
+          /^acl-0fedcba9876543210 denies inbound traffic from 172\.20\.0\.9 on port 5432 \(rule 50\)\.$/,
+        fix: `aws ec2 create-network-acl-entry --network-acl-id ${remote.acl} --ingress --rule-number 49 --protocol 6 --port-range From=5432,To=5432 --cidr-block 172.20.0.0/16 --rule-action allow --region us-east-1`,
+      },
     ],
-  ])('is broken by %s', async (misconfiguration, name, evidence, fix) => {
+  ])('is broken by %s', async (misconfiguration, { name, evidence, fix }) => {
     lab.connection.misconfigure(misconfiguration);
     const broken = await lab.firstBroken();
     expect(broken).toMatchObject({ name, fix });

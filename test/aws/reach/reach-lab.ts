@@ -1,6 +1,7 @@
 import { makeReach } from '../../../shared/aws/reach/reach';
 import { parseAddress } from '../../../shared/core/model/cidr';
 import type { Check, CheckName } from '../../../shared/core/doctor/check';
+import { definedOnly } from '../../../shared/core/util/collections';
 import { labAccount, labRegion, type LocalAws } from '../../lab/aws/cloud';
 import { addConnection, type LabConnection } from '../../lab/aws/connection';
 import { soon, startCloud, subnetId, vpcId } from '../cloud';
@@ -56,7 +57,7 @@ export async function openReachLab({ peer }: { readonly peer?: 'other-account' }
   const connection = addConnection(aws, {
     peeringId: peering,
     node: local,
-    peer: { ...remote, port: 5432, ...(account && { account }) },
+    peer: definedOnly({ ...remote, port: 5432, account }),
   });
   const { address, ipv6Address } = local;
   const lab: ReachLab = {
