@@ -1,6 +1,6 @@
 import { PermanentError } from '../../../shared/core/model/errors';
 import type { Deadline } from '../../../shared/core/cloud';
-import { apiCalls } from '../../../shared/gcp/client/api-calls';
+import { apiCalls } from '../../../shared/gcp/client/call';
 import { dependencies, settings } from './projects';
 
 /** When an invocation that starts now runs out of time. */

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RetryableError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
+import { makeApiCallCounter } from '../../core/util/api-call-counter';
+import { makeRateLimiter } from '../../core/util/rate-limiter';
 import { findPeermasqError, toPeermasqError } from './errors';
 
 const callTimeoutMs = 30_000;
@@ -50,6 +52,7 @@ export async function callWithAttempts<T>(
       const own = findPeermasqError(thrown);
       if (own) throw own;
       const error = toPeermasqError(action, thrown);
+      if (error.code === 'throttled') apiCalls.countThrottle();
       const pauseMs = backoffMs(attempt);
       const isLastAttempt = attempt >= attempts || Date.now() + pauseMs >= deadline;
       if (!(error instanceof RetryableError) || isLastAttempt || !mayRetry(error)) throw error;
@@ -81,6 +84,53 @@ function mayRetry({ code }: RetryableError): boolean {
   return true;
 }
 
+export interface Listing<Entry, Item> {
+  /** Continues `Cannot …`: `list the routes of my-project`. */
+  readonly action: string;
+  readonly deadline: Deadline;
+  /** An aggregated list has an entry for each zone or region, other lists one for each item. */
+  readonly list: (options: CallOptions) => Promise<AsyncIterable<Entry>>;
+  readonly toItems: (entry: Entry) => readonly Item[];
+}
+
+/**
+ * Lists all pages, in order. The client pages by itself, hides the page tokens and takes the timeout of the first page
+ * for all of them. So the deadline is checked here, and also ends a listing whose pages repeat.
+ */
+export function listAll<Entry, Item>(listing: Listing<Entry, Item>): Promise<Item[]> {
+  const { action, deadline } = listing;
+  return call(action, deadline, async (options) => {
+    const timer = new AbortController();
+    const timeout = sleep(Math.max(0, deadline - Date.now()), undefined, { signal: timer.signal });
+    try {
+      return await Promise.race([readEntries(listing, options), timeout.then(() => timedOut(action))]);
+    } finally {
+      timer.abort();
+    }
+  });
+}
+
+async function readEntries<Entry, Item>(
+  { action, deadline, list, toItems }: Listing<Entry, Item>,
+  options: CallOptions,
+): Promise<Item[]> {
+  const items: Item[] = [];
+  for await (const entry of await list(options)) {
+    if (Date.now() >= deadline) timedOut(action);
+    items.push(...toItems(entry));
+  }
+  return items;
+}
+
+function timedOut(action: string): never {
+  throw new RetryableError(
+    'out-of-time',
+    `Cannot ${action}: timed out`,
+    'The functions retry it. If it persists, give them more time.',
+    5,
+  );
+}
+
 /** At most `limit` at a time, results in the order of the items. */
 export async function mapLimited<T, R>(
   items: readonly T[],
@@ -94,4 +144,54 @@ export async function mapLimited<T, R>(
   };
   await Promise.all(Array.from({ length: limit }, work));
   return results;
+}
+
+/** Counts per process, across concurrent invocations. */
+export const apiCalls = makeApiCallCounter();
+
+/** Below the 30 seconds that a call may take: a call that would wait longer fails at once and is retried later. */
+const maxWaitMs = 20_000;
+
+const rateLimited = () =>
+  new RetryableError(
+    'throttled',
+    'Too many Compute Engine calls are queued in this process',
+    'The functions retry it. More function instances would only exhaust the quota.',
+    30,
+  );
+
+/**
+ * Writes and reads of guest attributes share 1,500 calls a minute per project and region; other reads have as many
+ * (https://cloud.google.com/compute/api-quota). Other users of the project need some of both. Reports have a limiter
+ * of their own, so that writes of rule sets do not wait behind them. Bursts are large because nodes that join together
+ * race their boots.
+ */
+const limiters = {
+  write: makeRateLimiter(150, 1_000 / 10, maxWaitMs),
+  report: makeRateLimiter(50, 1_000 / 8, maxWaitMs),
+  read: makeRateLimiter(400, 1_000 / 12, maxWaitMs),
+};
+
+type Fetch = (url: string, init?: { method?: string }) => Promise<unknown>;
+
+/** The part of GoogleAuth that all calls of the official clients go through. */
+interface FetchingAuth {
+  fetch: unknown;
+}
+
+/** Counts each call of these clients, lists page by page, and delays it where the limit is reached. */
+export function limitAndCountCalls(auth: FetchingAuth): void {
+  const send = (auth.fetch as Fetch).bind(auth);
+  auth.fetch = async (...args: Parameters<Fetch>): Promise<unknown> => {
+    const wait = limiters[limiterFor(...args)](Date.now());
+    if (wait === undefined) throw rateLimited();
+    if (wait > 0) await sleep(wait);
+    apiCalls.countCall();
+    return send(...args);
+  };
+}
+
+function limiterFor(...[url, init]: Parameters<Fetch>): keyof typeof limiters {
+  if (url.includes('/getGuestAttributes')) return 'report';
+  return init?.method?.toUpperCase() === 'POST' ? 'write' : 'read';
 }

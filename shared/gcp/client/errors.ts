@@ -2,7 +2,6 @@ import { messageOf, PeermasqError, PermanentError, RetryableError } from '../../
 import { definedOnly } from '../../core/util/collections';
 import { tryParse } from '../../core/util/try-parse';
 import { findAccountError, loginAdvice } from './account-errors';
-import { apiCalls } from './api-calls';
 import { predefinedRoleOf, roleOf } from './permissions';
 
 /** Undefined for an error of another origin. The client wraps errors that are thrown while it sends. */
@@ -92,7 +91,6 @@ export function toPeermasqError(action: string, thrown: unknown): PeermasqError 
     const { code, advice } = permanentError(details);
     return new PermanentError(code, message, advice, thrown);
   }
-  if (retry.code === 'throttled') apiCalls.countThrottle();
   return new RetryableError(retry.code, message, retry.advice, retry.seconds, thrown);
 }
 

@@ -1,8 +1,7 @@
 import type { Deadline } from '../../core/cloud';
 import { memoize } from '../../core/util/memoize';
-import { call, mapLimited } from '../client/call';
+import { call, listAll, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
-import { listAll } from '../client/pages';
 import {
   isInNetwork,
   lastSegment,

@@ -4,9 +4,8 @@ import { nodeKey, type GcpNodeRef, type Node, type NodeRef } from '../../core/mo
 import type { Deadline, NodeInventory } from '../../core/cloud';
 import type { RecordedState } from '../../core/model/report';
 import { definedOnly } from '../../core/util/collections';
-import { call, mapLimited } from '../client/call';
+import { call, listAll, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
-import { listAll } from '../client/pages';
 import { clusterKeyPrefix, clusterLabel, clusterMetadataKey, controlPlaneLabels } from '../names';
 import { metadataItems, readInstance, type GcpNode, type Instance, type MetadataItem } from './instance';
 import { lastSegment } from './networks';

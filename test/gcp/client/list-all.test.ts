@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RetryableError } from '../../../shared/core/model/errors';
-import { listAll } from '../../../shared/gcp/client/pages';
+import { listAll } from '../../../shared/gcp/client/call';
 import { connectionReset } from './client-errors';
 
 const timedOut = {
