@@ -43,21 +43,21 @@ const exempt: Expected = { masqueraded: false, source: pod, cause: 'exempt' };
 const masqueraded: Expected = { masqueraded: true, source: node, cause: 'masqueraded' };
 const staysOnNode: Expected = { masqueraded: false, source: null, cause: 'stays-on-node' };
 
-/** Towards a peer inside 10.0.0.0/8, a peer outside, another node's pod, the internet. */
+/** `peer` is inside 10.0.0.0/8, `outside` is a peer that is not. */
 const nodes = [
-  ['kubenet', noRule, masqueraded, noRule, masqueraded],
-  ['kops', masqueraded, masqueraded, masqueraded, masqueraded],
+  { dump: 'kubenet', peer: noRule, outside: masqueraded, otherPod: noRule, internet: masqueraded },
+  { dump: 'kops', peer: masqueraded, outside: masqueraded, otherPod: masqueraded, internet: masqueraded },
   // GKE also excludes the ranges reserved for documentation.
-  ['gke', shadowed, shadowed, shadowed, masqueraded],
-  ['eks', shadowed, masqueraded, shadowed, masqueraded],
-  ['calico', noRule, masqueraded, noRule, masqueraded],
-  ['cilium', noRule, masqueraded, noRule, masqueraded],
-  ['flannel', shadowed, masqueraded, shadowed, masqueraded],
-  ['docker', masqueraded, masqueraded, masqueraded, masqueraded],
-  ['peermasq', masqueraded, masqueraded, exempt, masqueraded],
-] as const;
+  { dump: 'gke', peer: shadowed, outside: shadowed, otherPod: shadowed, internet: masqueraded },
+  { dump: 'eks', peer: shadowed, outside: masqueraded, otherPod: shadowed, internet: masqueraded },
+  { dump: 'calico', peer: noRule, outside: masqueraded, otherPod: noRule, internet: masqueraded },
+  { dump: 'cilium', peer: noRule, outside: masqueraded, otherPod: noRule, internet: masqueraded },
+  { dump: 'flannel', peer: shadowed, outside: masqueraded, otherPod: shadowed, internet: masqueraded },
+  { dump: 'docker', peer: masqueraded, outside: masqueraded, otherPod: masqueraded, internet: masqueraded },
+  { dump: 'peermasq', peer: masqueraded, outside: masqueraded, otherPod: exempt, internet: masqueraded },
+];
 
-describe.each(nodes)('on a node with %s', (dump, peer, outside, otherPod, internet) => {
+describe.each(nodes)('on a node with $dump', ({ dump, peer, outside, otherPod, internet }) => {
   test.each([
     ['a peer inside 10.0.0.0/8', to.peer, peer],
     ['a peer outside 10.0.0.0/8', to.outside, outside],

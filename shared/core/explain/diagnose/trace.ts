@@ -12,11 +12,11 @@ const maxNearMisses = 40;
 
 /** The steps that matter to a reader: rules that matched or may have, and those that would have masqueraded. */
 export function summarizeTrace(evaluations: readonly Evaluation[]): { path: Step[]; omitted: number } {
-  const missed = nearMisses(evaluations);
-  const shown = new Set(missed.slice(0, maxNearMisses));
+  const candidates = nearMisses(evaluations);
+  const shown = new Set(candidates.slice(0, maxNearMisses));
   const relevant = evaluations.filter((evaluation) => evaluation.matched !== false || shown.has(evaluation));
   const path = relevant.slice(0, maxSteps).map(stepOf);
-  return { path, omitted: relevant.length + missed.length - shown.size - path.length };
+  return { path, omitted: relevant.length + candidates.length - shown.size - path.length };
 }
 
 /** The rules that would have changed the packet's source if they had matched. */

@@ -34,7 +34,7 @@ export class SetParser {
         expected: '"add" with an entry, after "create" for the same set',
       });
     if (set.isList) set.members.push(entry);
-    else set.entries.push(parseEntry(entry, set.dimensions, tokens.includes('nomatch')));
+    else set.entries.push(parseEntry(tokens, set.dimensions));
   }
 
   sets(): ReadonlyMap<string, AddressSet> {
@@ -62,11 +62,11 @@ function toAddressSet({ isList, dimensions, family, prefix, members, entries }: 
   return { kind: 'entries', family, prefix, dimensions: dimensions.length, hasManyNetworks, entries };
 }
 
-function parseEntry(text: string, dimensions: readonly string[], isExcluded: boolean): SetEntry {
+function parseEntry([text = '', ...options]: readonly string[], dimensions: readonly string[]): SetEntry {
   const texts = text.split(',');
   const network = texts.find((part) => part.includes('/'));
   return {
-    isExcluded,
+    isExcluded: options.includes('nomatch'),
     prefix: Number(network?.split('/')[1] ?? 128),
     parts: dimensions.map((dimension, index) => parsePart(dimension, texts[index] ?? '')),
   };

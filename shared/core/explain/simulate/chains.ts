@@ -1,4 +1,4 @@
-import { type BaseChain, type Chain, type MarkField, type Range, type Rule, type RuleTarget } from '../model';
+import type { BaseChain, Chain, MarkField, Range, Rule, RuleTarget } from '../model';
 import { fullMask } from '../ranges';
 import type { Snapshot } from '../snapshot';
 import { evaluateMatches } from './match';
@@ -42,7 +42,7 @@ interface ChainRunnerOptions {
   readonly ignored: ReadonlySet<Rule>;
 }
 
-/** Runs the states of one packet through chains, and records what becomes of them. */
+/** Runs the states of one packet through chains, and records evaluations and verdicts. */
 export class ChainRunner {
   readonly verdicts: Verdict[] = [];
   /** In the order in which the packet reached the rules. */
@@ -152,7 +152,7 @@ export class ChainRunner {
         this.verdicts.push({ kind: 'local' });
         return [];
       case 'rewrite':
-        // With a wrong checksum or destination it is lost.
+        // The new destination may be wrong, or the checksum.
         this.drop(rule.text);
         return applyRewrite(state, this.translationBy(rule, []));
       case 'unknown':

@@ -14,7 +14,7 @@ export const unknownMark: Mark = { value: 0, known: 0 };
 
 export interface Translation {
   readonly by: Rule;
-  /** Tells translations by different rules apart. */
+  /** Distinguishes translations by different rules in `key`. */
   readonly ruleId: number;
   /** One of these becomes the source; an empty list means that none is known. */
   readonly sources: readonly bigint[];

@@ -2,9 +2,7 @@ import type { Address } from '../../model/cidr';
 
 /** The first packet of a connection. An absent field is unknown: a rule that depends on it is undecided. */
 export interface Packet {
-  /** A single address. */
   readonly source: Address;
-  /** A single address. */
   readonly destination: Address;
   readonly protocol: 'tcp' | 'udp' | 'icmp' | 'icmpv6';
   readonly sourcePort?: number;

@@ -15,7 +15,7 @@ export function walk(snapshot: Snapshot, packet: Packet, ignored: ReadonlySet<Ru
   return new Walker(snapshot, packet, ignored).run();
 }
 
-const refusingRoutes: ReadonlySet<string> = new Set(['blackhole', 'unreachable', 'prohibit']);
+const rejectingRouteTypes: ReadonlySet<string> = new Set(['blackhole', 'unreachable', 'prohibit']);
 
 class Walker {
   private readonly family: Family;
@@ -71,7 +71,7 @@ class Walker {
     if (isFromNode && this.isLocal(destination)) return [changeState(state, { out: 'lo' })];
     if (isRoutedByPolicy(this.snapshot, { source, destination, mark })) return unknownRoute();
     const route = findRoute(this.snapshot, this.family, destination);
-    if (route && refusingRoutes.has(route.type)) {
+    if (route && rejectingRouteTypes.has(route.type)) {
       this.chains.drop(`route of type ${route.type}`);
       return [];
     }
@@ -150,8 +150,8 @@ function runSteps(steps: readonly HookStep[], states: readonly PacketState[]): P
 const maxOrderedSteps = 6;
 
 /**
- * Every order of steps with the same priority, if it matters: the result of a subset of them is what each of its steps
- * makes of the result of the others. More than a few steps have too many subsets.
+ * Runs steps with the same priority in every order, if the order matters. The result of a subset of the steps is the
+ * union over the step that runs last: its result on that of the others. More than a few steps have too many subsets.
  */
 function inEveryOrder(steps: readonly HookStep[], states: readonly PacketState[]): PacketState[] {
   const [only] = steps;
@@ -171,7 +171,7 @@ function inEveryOrder(steps: readonly HookStep[], states: readonly PacketState[]
   return [...(statesBySubset.get((1 << ordered.length) - 1) ?? [])];
 }
 
-/** Each step any number of times, in any order: a superset of what every single order does. */
+/** Runs each step any number of times, in any order: a superset of the results of every single order. */
 function inUnknownOrder(steps: readonly HookStep[], states: readonly PacketState[]): PacketState[] {
   const reached = new PacketStates(states);
   let previousSize = 0;

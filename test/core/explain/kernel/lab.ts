@@ -67,7 +67,7 @@ export async function openExplainLab(): Promise<ExplainLab> {
   const lab = openLab();
   const [pod, node, peer] = await Promise.all(['pod', 'node', 'peer'].map((label) => lab.machine(label)));
   if (!pod || !node || !peer) throw new Error('no machines');
-  await connect(lab, pod, node, peer);
+  await connect(lab, { pod, node, peer });
   const [onPod, onNode, onPeer] = await Promise.all([pod, node, peer].map(openAgent));
   if (!onPod || !onNode || !onPeer) throw new Error('no agents');
   await onPeer.run([{ argv: ['nft', '-f', '-'], stdin: listen }]);
@@ -105,7 +105,13 @@ function parseReceived(json: string): Map<string, string> {
   );
 }
 
-async function connect(lab: Lab, pod: Host, node: Host, peer: Host): Promise<void> {
+interface LabHosts {
+  readonly pod: Host;
+  readonly node: Host;
+  readonly peer: Host;
+}
+
+async function connect(lab: Lab, { pod, node, peer }: LabHosts): Promise<void> {
   const v4 = labAddresses[4];
   const v6 = labAddresses[6];
   await lab.addVethPair(

@@ -53,9 +53,9 @@ describeKernel('chains with the same priority, in the order of their registratio
   });
   afterAll(() => lab.close());
 
-  test.each(steps.map((step, index) => [...step, index] as const))(
-    '%s',
-    async (_, commands, expected, index) => {
+  test.each(steps.map(([title, commands, expected], index) => ({ title, commands, expected, index })))(
+    '$title',
+    async ({ commands, expected, index }) => {
       await lab.onNode([...commands, ['conntrack', '-F']].map((argv) => ({ argv })));
       const packet: SentPacket = {
         protocol: 'tcp',

@@ -24,45 +24,50 @@ const header6 = iptablesHeader('ip6tables-nft-save');
 
 describe('a table that the dump does not show makes the result unknown', () => {
   test.each([
-    ['IPv6, with rules of IPv4 only', nat, ipv6Endpoints, 'add the output of `ip6tables-save`'],
-    ['table nat, with table filter only', iptablesTable('filter'), [], 'add the output of `iptables-save`'],
-    [
-      'a table that iptables-nft cannot print',
-      iptablesTable('filter') + notShown,
-      [],
-      'add the output of `nft -j list ruleset`',
-    ],
-    [
-      'chains that nft added to a table of iptables-nft',
-      partlyShown + header4 + emptyNat,
-      [],
-      'chains that nft added to table nat of iptables-nft',
-    ],
-    [
-      'chains that nft added to a table of ip6tables-nft',
-      header4 + nat + partlyShown + header6 + emptyNat,
-      ipv6Endpoints,
-      'table nat of ip6tables-nft',
-    ],
-    [
-      'iptables-save failed on the node',
-      '# peermasq: iptables-nft-save failed\n# peermasq: iptables-legacy-save\n',
-      [],
-      'add the output of `iptables-nft-save`',
-    ],
-    [
-      'nft failed on the node',
-      '# peermasq: iptables-nft-save\n# peermasq: nft -j list ruleset failed\n',
-      [],
-      'add the output of `nft -j list ruleset`',
-    ],
-    [
-      'tables of iptables-legacy that iptables-nft warns about',
-      `# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n${natTable()}`,
-      [],
-      'add the output of `iptables-legacy-save`',
-    ],
-  ] as const)('%s', (_, dump, [from, to], reason) => {
+    {
+      missing: 'IPv6, with rules of IPv4 only',
+      dump: nat,
+      endpoints: ipv6Endpoints,
+      reason: 'add the output of `ip6tables-save`',
+    },
+    {
+      missing: 'table nat, with table filter only',
+      dump: iptablesTable('filter'),
+      reason: 'add the output of `iptables-save`',
+    },
+    {
+      missing: 'a table that iptables-nft cannot print',
+      dump: iptablesTable('filter') + notShown,
+      reason: 'add the output of `nft -j list ruleset`',
+    },
+    {
+      missing: 'chains that nft added to a table of iptables-nft',
+      dump: partlyShown + header4 + emptyNat,
+      reason: 'chains that nft added to table nat of iptables-nft',
+    },
+    {
+      missing: 'chains that nft added to a table of ip6tables-nft',
+      dump: header4 + nat + partlyShown + header6 + emptyNat,
+      endpoints: ipv6Endpoints,
+      reason: 'table nat of ip6tables-nft',
+    },
+    {
+      missing: 'iptables-save failed on the node',
+      dump: '# peermasq: iptables-nft-save failed\n# peermasq: iptables-legacy-save\n',
+      reason: 'add the output of `iptables-nft-save`',
+    },
+    {
+      missing: 'nft failed on the node',
+      dump: '# peermasq: iptables-nft-save\n# peermasq: nft -j list ruleset failed\n',
+      reason: 'add the output of `nft -j list ruleset`',
+    },
+    {
+      missing: 'tables of iptables-legacy that iptables-nft warns about',
+      dump: `# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n${natTable()}`,
+      reason: 'add the output of `iptables-legacy-save`',
+    },
+  ])('$missing', ({ dump, endpoints, reason }) => {
+    const [from, to] = endpoints ?? [];
     const explained = explainDump(network + dump, from, to);
     expect(explained).toMatchObject({ masqueraded: 'unknown', source: null, cause: 'unknown', fix: null });
     expect(explained.reason).toMatch(/^Depends on .*, which is not in the dump: /);
@@ -136,16 +141,21 @@ describe('the parts of a dump may come in any order', () => {
 });
 
 test.each([
-  ['ip length > 10', '>', payload('ip', 'length'), 10],
-  ['meta length != 10', '!=', { meta: { key: 'length' } }, 10],
-  [
-    'ip daddr . tcp dport { 10.0.0.1 . 80 }',
-    '==',
-    { concat: [payload('ip', 'daddr'), payload('tcp', 'dport')] },
-    { set: [{ concat: ['10.0.0.1', 80] }] },
-  ],
-  ['tcp flags & (fin | syn) syn', '==', { '&': [payload('tcp', 'flags'), ['fin', 'syn']] }, 'syn'],
-])('a match of nft reads as nft prints it: %s', (text, op, left, right) => {
+  { text: 'ip length > 10', op: '>', left: payload('ip', 'length'), right: 10 },
+  { text: 'meta length != 10', op: '!=', left: { meta: { key: 'length' } }, right: 10 },
+  {
+    text: 'ip daddr . tcp dport { 10.0.0.1 . 80 }',
+    op: '==',
+    left: { concat: [payload('ip', 'daddr'), payload('tcp', 'dport')] },
+    right: { set: [{ concat: ['10.0.0.1', 80] }] },
+  },
+  {
+    text: 'tcp flags & (fin | syn) syn',
+    op: '==',
+    left: { '&': [payload('tcp', 'flags'), ['fin', 'syn']] },
+    right: 'syn',
+  },
+])('a match of nft reads as nft prints it: $text', ({ text, op, left, right }) => {
   const { path } = explainDump(network + nftTable('own', nftMatch(left, right, op), nftMasquerade));
   expect(path[0]?.text).toBe(`${text} masquerade`);
 });

@@ -4,61 +4,81 @@ import { parseSnapshot } from '../../../../shared/core/explain/parse/snapshot';
 import type { Packet } from '../../../../shared/core/explain/simulate/packet';
 import { natTable, network, packet } from '../dump-builder';
 
-/** Masquerades what the set `s` contains. */
-const isMasqueraded = (create: string, entries: readonly string[], sides: string, sent: Packet = packet) => {
-  const lines = [`create s ${create}`, ...entries.map((entry) => `add s ${entry}`), ''];
+interface SetCase {
+  /** Type and options, as in `create NAME TYPE …`. */
+  readonly type: string;
+  readonly entries: readonly string[];
+  readonly sides: string;
+}
+
+/** Whether the packet is masqueraded by a rule that matches the set. */
+function isMasqueraded({ type, entries, sides }: SetCase, sent: Packet = packet): boolean | 'unknown' {
+  const lines = [`create s ${type}`, ...entries.map((entry) => `add s ${entry}`), ''];
   const rule = `-A POSTROUTING -m set --match-set s ${sides} -j MASQUERADE`;
   return explain(parseSnapshot(network + lines.join('\n') + natTable(rule)), sent).masqueraded;
-};
+}
 
-test.each([
-  ['an address', 'hash:ip family inet', ['10.193.0.3'], 'dst', true],
-  ['a range of addresses', 'bitmap:ip range 10.193.0.0-10.193.0.255', ['10.193.0.1-10.193.0.9'], 'dst', true],
-  ['an address under a netmask', 'hash:ip family inet netmask 24', ['10.193.0.0'], 'dst', true],
-  ['only addresses of the other family', 'hash:net family inet6', ['fd00::/8'], 'dst', false],
-  ['a network', 'hash:net family inet', ['10.193.0.0/16'], 'dst', true],
-  ['an exception', 'hash:net family inet', ['10.0.0.0/8', '10.193.0.0/16 nomatch'], 'dst', false],
+const hashNet = { type: 'hash:net family inet', sides: 'dst' };
+const hashIpPort = { type: 'hash:ip,port family inet', sides: 'dst,dst' };
+const hashNetIface = { type: 'hash:net,iface family inet', sides: 'dst,dst' };
+
+test.each<[string, SetCase, boolean | 'unknown']>([
+  ['an address', { type: 'hash:ip family inet', entries: ['10.193.0.3'], sides: 'dst' }, true],
   [
-    'a network inside an exception',
-    'hash:net family inet',
-    ['10.0.0.0/8', '10.193.0.0/16 nomatch', '10.193.0.0/24'],
-    'dst',
+    'a range of addresses',
+    { type: 'bitmap:ip range 10.193.0.0-10.193.0.255', entries: ['10.193.0.1-10.193.0.9'], sides: 'dst' },
     true,
   ],
-  ['a port of any protocol', 'bitmap:port range 0-65535', ['440-450'], 'dst', true],
-  ['a port of the protocol', 'hash:ip,port family inet', ['10.193.0.3,tcp:443'], 'dst,dst', true],
-  ['a port of another protocol', 'hash:ip,port family inet', ['10.193.0.3,udp:443'], 'dst,dst', false],
-  ['the outgoing interface', 'hash:net,iface family inet', ['10.193.0.0/16,eth0'], 'dst,dst', true],
-  ['another interface', 'hash:net,iface family inet', ['10.193.0.0/16,eth1'], 'dst,dst', false],
-  ['a bridge port', 'hash:net,iface family inet', ['10.193.0.0/16,physdev:eth0'], 'dst,dst', 'unknown'],
-  ['a MAC address', 'hash:ip,mac family inet', ['10.132.0.10,01:02:03:04:05:06'], 'src,src', 'unknown'],
   [
-    'two networks and an exception',
-    'hash:net,net family inet',
-    ['10.132.0.0/16,10.0.0.0/8', '10.132.0.0/24,10.193.0.0/16 nomatch'],
-    'src,dst',
+    'an address under a netmask',
+    { type: 'hash:ip family inet netmask 24', entries: ['10.193.0.0'], sides: 'dst' },
+    true,
+  ],
+  [
+    'addresses of the other family',
+    { type: 'hash:net family inet6', entries: ['fd00::/8'], sides: 'dst' },
+    false,
+  ],
+  ['a network', { ...hashNet, entries: ['10.193.0.0/16'] }, true],
+  ['an exception', { ...hashNet, entries: ['10.0.0.0/8', '10.193.0.0/16 nomatch'] }, false],
+  [
+    'a network inside an exception',
+    { ...hashNet, entries: ['10.0.0.0/8', '10.193.0.0/16 nomatch', '10.193.0.0/24'] },
+    true,
+  ],
+  ['a port of any protocol', { type: 'bitmap:port range 0-65535', entries: ['440-450'], sides: 'dst' }, true],
+  ['a port of the protocol', { ...hashIpPort, entries: ['10.193.0.3,tcp:443'] }, true],
+  ['a port of another protocol', { ...hashIpPort, entries: ['10.193.0.3,udp:443'] }, false],
+  ['fewer sides in the match', { ...hashIpPort, entries: ['10.193.0.3,tcp:443'], sides: 'dst' }, 'unknown'],
+  ['the outgoing interface', { ...hashNetIface, entries: ['10.193.0.0/16,eth0'] }, true],
+  ['another interface', { ...hashNetIface, entries: ['10.193.0.0/16,eth1'] }, false],
+  ['a bridge port', { ...hashNetIface, entries: ['10.193.0.0/16,physdev:eth0'] }, 'unknown'],
+  [
+    'a MAC address',
+    { type: 'hash:ip,mac family inet', entries: ['10.132.0.10,01:02:03:04:05:06'], sides: 'src,src' },
     'unknown',
   ],
   [
-    'more dimensions than the match has',
-    'hash:ip,port family inet',
-    ['10.193.0.3,tcp:443'],
-    'dst',
+    'pairs of networks and an exception',
+    {
+      type: 'hash:net,net family inet',
+      entries: ['10.132.0.0/16,10.0.0.0/8', '10.132.0.0/24,10.193.0.0/16 nomatch'],
+      sides: 'src,dst',
+    },
     'unknown',
   ],
-] as const)('a set with %s', (_, create, entries, sides, expected) => {
-  expect(isMasqueraded(create, entries, sides)).toBe(expected);
+])('a set with %s', (_, set, expected) => {
+  expect(isMasqueraded(set)).toBe(expected);
 });
 
-test('a set that contains itself through lists is undecided', () => {
+test('a list of sets that contains itself is undecided', () => {
   const dump = 'create a list:set size 8\ncreate b list:set size 8\nadd a b\nadd b a\n';
   const rule = '-A POSTROUTING -m set --match-set a dst -j MASQUERADE';
   expect(explain(parseSnapshot(network + dump + natTable(rule)), packet).masqueraded).toBe('unknown');
 });
 
-test('an ICMP type of an entry is undecided for ICMP, and fails for TCP', () => {
-  const entries = ['10.193.0.3,icmp:echo-request'];
-  const ping: Packet = { ...packet, protocol: 'icmp' };
-  expect(isMasqueraded('hash:ip,port family inet', entries, 'dst,dst', ping)).toBe('unknown');
-  expect(isMasqueraded('hash:ip,port family inet', entries, 'dst,dst')).toBe(false);
+test('an ICMP type in a set is undecided for ICMP, and fails for TCP', () => {
+  const set = { ...hashIpPort, entries: ['10.193.0.3,icmp:echo-request'] };
+  expect(isMasqueraded(set, { ...packet, protocol: 'icmp' })).toBe('unknown');
+  expect(isMasqueraded(set)).toBe(false);
 });

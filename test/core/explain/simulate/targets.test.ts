@@ -50,22 +50,31 @@ describe('a target', () => {
 });
 
 const dnat = '-j DNAT --to-destination 10.193.0.4:5432';
-const halfProbability = '-m statistic --mode random --probability 0.5';
 test.each([
-  ['not matched', `-d 10.193.0.9/32 ${dnat}`, [{ address: '10.193.0.3', port: 443 }], []],
-  ['matched', dnat, [{ address: '10.193.0.4', port: 5432 }], [`-A PREROUTING ${dnat}`]],
-  [
-    'undecided',
-    `${halfProbability} ${dnat}`,
-    [
+  {
+    rule: `-d 10.193.0.9/32 ${dnat}`,
+    result: 'does not match',
+    destinations: [{ address: '10.193.0.3', port: 443 }],
+    isRedirected: false,
+  },
+  {
+    rule: dnat,
+    result: 'matches',
+    destinations: [{ address: '10.193.0.4', port: 5432 }],
+    isRedirected: true,
+  },
+  {
+    rule: `-m statistic --mode random --probability 0.5 ${dnat}`,
+    result: 'is undecided',
+    destinations: [
       { address: '10.193.0.4', port: 5432 },
       { address: '10.193.0.3', port: 443 },
     ],
-    [`-A PREROUTING ${halfProbability} ${dnat}`],
-  ],
-])('the possible destinations after a DNAT rule that is %s', (_, rule, destinations, redirectedBy) => {
+    isRedirected: true,
+  },
+])('the possible destinations if a DNAT rule $result', ({ rule, destinations, isRedirected }) => {
   const explained = explainNat(`-A PREROUTING ${rule}`, '-A POSTROUTING -j MASQUERADE');
-  expect(explained.redirectedBy).toEqual(redirectedBy);
+  expect(explained.redirectedBy).toEqual(isRedirected ? [`-A PREROUTING ${rule}`] : []);
   expect(explained.destinations).toHaveLength(destinations.length);
   expect(explained.destinations).toEqual(expect.arrayContaining(destinations));
 });
@@ -92,11 +101,21 @@ describe('a statement of nft that writes into the packet', () => {
     );
 
   test.each([
-    ['ip daddr set 10.0.3.21', 'prerouting', -150, mangle(payload('ip', 'daddr'), '10.0.3.21')],
-    ['ip saddr set 10.209.0.77', 'postrouting', 300, mangle(payload('ip', 'saddr'), '10.209.0.77')],
-    ['tcp dport set 80', 'forward', 0, mangle(payload('tcp', 'dport'), 80)],
-    ['ip ttl set 1', 'prerouting', 0, mangle(payload('ip', 'ttl'), 1)],
-  ])('may drop the packet and makes its source unknown: %s', (text, hook, prio, statement) => {
+    {
+      text: 'ip daddr set 10.0.3.21',
+      hook: 'prerouting',
+      prio: -150,
+      statement: mangle(payload('ip', 'daddr'), '10.0.3.21'),
+    },
+    {
+      text: 'ip saddr set 10.209.0.77',
+      hook: 'postrouting',
+      prio: 300,
+      statement: mangle(payload('ip', 'saddr'), '10.209.0.77'),
+    },
+    { text: 'tcp dport set 80', hook: 'forward', prio: 0, statement: mangle(payload('tcp', 'dport'), 80) },
+    { text: 'ip ttl set 1', hook: 'prerouting', prio: 0, statement: mangle(payload('ip', 'ttl'), 1) },
+  ])('may drop the packet and makes its source unknown: $text', ({ text, hook, prio, statement }) => {
     const explained = explainMangle(hook, prio, statement);
     expect(explained.source).toBeNull();
     expect(explained.reason).toContain(`It may also be dropped: ${text}.`);
