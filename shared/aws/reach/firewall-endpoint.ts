@@ -1,5 +1,5 @@
 import type { NetworkInterface } from '@aws-sdk/client-ec2';
-import { type Address, type Cidr } from '../../core/model/cidr';
+import type { Address, Cidr } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import type { Direction } from './acl-match';
 import type { AccountRegion } from './fix-command';

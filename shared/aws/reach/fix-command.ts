@@ -1,4 +1,4 @@
-import { type Address } from '../../core/model/cidr';
+import type { Address } from '../../core/model/cidr';
 import { shellQuote } from '../../core/util/shell';
 
 /** Where a command has to run. */

@@ -3,7 +3,7 @@ import type { CheckResult } from '../../core/doctor/check';
 import type { GcpNodeRef } from '../../core/model/node';
 import type { Instance } from '../discover/instance';
 import { lastSegment, networkKey, regionOf, subnetRanges, type NetworkRef } from '../discover/networks';
-import { checkFirewallRules } from './firewall-result';
+import { checkFirewallRules } from './firewall-rules';
 import { gcloud, inProject } from './fix-command';
 import { AccessDenied, orAccessDenied, type ForwardingRule } from './network-reader';
 import type { PathContext } from './path-context';

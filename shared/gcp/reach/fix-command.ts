@@ -1,8 +1,7 @@
 import { toCidr, type Cidr } from '../../core/model/cidr';
 import { shellQuote } from '../../core/util/shell';
 import type { NetworkRef } from '../discover/networks';
-import type { EffectiveRule } from './firewall-rules';
-import type { Flow } from './rule-match';
+import type { EffectiveRule, Flow } from './rule-match';
 
 /** Builds a `gcloud compute` command. */
 export const gcloud = (...args: readonly string[]): string =>

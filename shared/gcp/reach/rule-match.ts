@@ -36,6 +36,23 @@ export interface Conditions {
 
 export type RuleMatch = 'no' | Conditions;
 
+export interface EffectivePolicy {
+  readonly type?: string | null;
+  readonly name?: string | null;
+  readonly shortName?: string | null;
+  readonly priority?: number | null;
+  readonly rules?: readonly PolicyRule[] | null;
+}
+
+export interface EffectiveRule {
+  /** Absent for a VPC firewall rule. */
+  readonly policy?: EffectivePolicy;
+  readonly name: string;
+  readonly priority: number;
+  readonly action: 'allow' | 'deny' | 'goto_next' | 'inspect';
+  readonly match: RuleMatch;
+}
+
 const always: RuleMatch = { targetConditions: [], conditions: [] };
 const onlyIf = (condition: string): RuleMatch => ({ targetConditions: [], conditions: [condition] });
 
