@@ -3,7 +3,7 @@ const transformed = ['gaxios', 'node-fetch', 'fetch-blob', 'formdata-polyfill', 
 
 /** @type {import('jest').Config} */
 module.exports = {
-  testEnvironment: 'node',
+  testEnvironment: '<rootDir>/test/environment.js',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   transform: { '\\.[jt]s$': '<rootDir>/test/transform.js' },
   transformIgnorePatterns: [`/node_modules/(?!(${transformed.join('|')})/)`],

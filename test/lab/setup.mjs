@@ -4,6 +4,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { enableHooks } from './enable-hooks.mjs';
 
 /** Program → the Debian package that contains it. */
 const tools = {
@@ -14,8 +15,10 @@ const tools = {
   ip: 'iproute2',
   curl: 'curl',
   shellcheck: 'shellcheck',
-  ...(process.argv[2] === 'boot' && { debootstrap: 'debootstrap', 'systemd-nspawn': 'systemd-container' }),
 };
+if (process.argv[2] === 'boot') {
+  Object.assign(tools, { debootstrap: 'debootstrap', 'systemd-nspawn': 'systemd-container' });
+}
 
 const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
 const isInstalled = (tool) => path.some((folder) => existsSync(join(folder, tool)));
@@ -65,3 +68,4 @@ function installTools() {
 
 installPackages();
 installTools();
+enableHooks();

@@ -10,10 +10,9 @@ test('memoize reads each key once', () => {
 
 test('memoize reads again after a rejection', async () => {
   let calls = 0;
-  const read = memoize(async () => {
+  const read = memoize((): Promise<number> => {
     calls += 1;
-    if (calls === 1) throw new Error('not yet');
-    return calls;
+    return calls === 1 ? Promise.reject(new Error('not yet')) : Promise.resolve(calls);
   });
   await expect(read('a')).rejects.toThrow('not yet');
   await expect(read('a')).resolves.toBe(2);
@@ -21,8 +20,9 @@ test('memoize reads again after a rejection', async () => {
 
 test('memoize keeps undefined', () => {
   let calls = 0;
-  const read = memoize((_key: string): undefined => {
+  const read = memoize<string, undefined>(() => {
     calls += 1;
+    return undefined;
   });
   read('a');
   read('a');

@@ -9,12 +9,12 @@ test('tryParse returns undefined for what cannot be parsed', () => {
 test('tryParse throws errors that are not expected', () => {
   const isSyntaxError = (error: unknown) => error instanceof SyntaxError;
   expect(
-    tryParse(() => {
+    tryParse((): unknown => {
       throw new SyntaxError('bad');
     }, isSyntaxError),
   ).toBeUndefined();
   expect(() =>
-    tryParse(() => {
+    tryParse((): unknown => {
       throw new TypeError('broken');
     }, isSyntaxError),
   ).toThrow('broken');

@@ -1,0 +1,38 @@
+import { existsSync } from 'node:fs';
+import { listFiles, readText, type Violation } from './files';
+import { readPassages } from './text';
+
+const guide = 'docs/style.md';
+
+/** The rules themselves, and what others wrote: recorded events and dumps. */
+const exempt = [
+  /^docs\/style\.md$/u,
+  /^LICENSE$/u,
+  /^test\/(?:.*\/)?(?:events|dumps)\//u,
+  /^(?:infra|test\/infra)\/lint\//u,
+];
+
+/** The expressions in the guide's fenced block as one: one a line, where a space stands for any white space. */
+export function readExpression(markdown: string): RegExp {
+  const [, block = ''] = /^```regex\n(.*?)^```$/msu.exec(markdown) ?? [];
+  const lines = block.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new RegExp(`(?<![\\w-])(?:${lines.join('|').replaceAll(' ', '\\s+')})(?![\\w-])`, 'giu');
+}
+
+export function findInText(file: string, source: string, expression: RegExp): Violation[] {
+  return readPassages(file, source).flatMap(({ text, line }) =>
+    [...text.matchAll(expression)].map(({ 0: found, index }) => ({
+      file,
+      line: line + text.slice(0, index).split('\n').length - 1,
+      message: `"${found.replaceAll(/\s+/gu, ' ')}" (${guide})`,
+    })),
+  );
+}
+
+/** Every place below some paths, or in the whole repository, where the guide would have another word. */
+export function findProse(paths: readonly string[] = []): Violation[] {
+  const expression = readExpression(readText(guide));
+  return listFiles(paths)
+    .filter((file) => existsSync(file) && !exempt.some((pattern) => pattern.test(file)))
+    .flatMap((file) => findInText(file, readText(file), expression));
+}

@@ -1,0 +1,56 @@
+import { AST_NODE_TYPES, type TSESTree } from '@typescript-eslint/types';
+import { findWrongWord, wrongTypes } from '../words';
+import { createRule } from './rule';
+
+/** Names say what the field says. Each is reported where it is declared, not where it is used. */
+export const noWrongWord = createRule({
+  messages: {
+    word: 'This project does not write "{{word}}" in names: use {{use}}, or the standard term.',
+    type: 'This project does not name a type "{{word}}": use {{use}}, or the standard term.',
+  },
+  create(context) {
+    const check = (node: TSESTree.Node, name: string) => {
+      const data = findWrongWord(name);
+      if (data) context.report({ node, messageId: 'word', data });
+    };
+    const checkType = ({ id }: { id: TSESTree.Identifier | null }) => {
+      const use = id ? wrongTypes.get(id.name) : undefined;
+      if (id && use !== undefined)
+        context.report({ node: id, messageId: 'type', data: { word: id.name, use } });
+    };
+    const checkKey = ({ key, computed }: { key: TSESTree.Node; computed: boolean }) => {
+      if (key.type === AST_NODE_TYPES.Identifier && !computed) check(key, key.name);
+    };
+    return {
+      'Program:exit': () => {
+        for (const { variables } of context.sourceCode.scopeManager?.scopes ?? []) {
+          for (const { name, defs } of variables) {
+            const [definition] = defs;
+            if (definition && !isSameImport(definition.node, name)) check(definition.name, name);
+          }
+        }
+      },
+      TSTypeAliasDeclaration: checkType,
+      TSInterfaceDeclaration: checkType,
+      ClassDeclaration: checkType,
+      TSEnumDeclaration: checkType,
+      TSPropertySignature: checkKey,
+      TSMethodSignature: checkKey,
+      PropertyDefinition: checkKey,
+      MethodDefinition: checkKey,
+      'ObjectExpression > Property[shorthand=false]': checkKey,
+      Literal: (node) => {
+        if (typeof node.value === 'string' && isName(node.value)) check(node, node.value);
+      },
+    };
+  },
+});
+
+/** An import under the name that it is exported with: it is reported there. */
+const isSameImport = (node: TSESTree.Node, name: string) =>
+  node.type === AST_NODE_TYPES.ImportSpecifier &&
+  node.imported.type === AST_NODE_TYPES.Identifier &&
+  node.imported.name === name;
+
+/** kebab-case or PascalCase: codes, log events, keys. */
+const isName = (text: string) => /^(?:[a-z]+(?:-[a-z]+)*|(?:[A-Z][a-z]+){2,})$/u.test(text);

@@ -1,0 +1,76 @@
+import ts from 'typescript';
+
+/** Text that people read, with the line on which it starts. */
+export type Passage = { readonly text: string; readonly line: number };
+
+/** The comments and strings of a program, or the whole of a file that is mostly text. */
+export function readPassages(file: string, source: string): Passage[] {
+  if (/\.[cm]?[jt]s$/u.test(file)) return readTypeScript(file, source);
+  if (file.endsWith('.md')) return [{ text: blankQuotations(source), line: 1 }];
+  if (/\.(?:ya?ml|tf)$/u.test(file)) return [{ text: blankCommentMarks(source), line: 1 }];
+  if (isBash(file, source)) return splitBash(source).passages;
+  return [];
+}
+
+export const isBash = (file: string, source: string): boolean =>
+  /\.(?:sh|bash)$/u.test(file) || /^#!.*\b(?:bash|sh)\n/u.test(source);
+
+/** Replaces all but line ends, so that offsets and lines stay what they are. */
+const blank = (text: string) => text.replaceAll(/[^\n]/gu, ' ');
+
+/** Block quotes, and names between back quotes, are the words of others or not prose. */
+const blankQuotations = (source: string) =>
+  source.replaceAll(/^>.*$/gmu, blank).replaceAll(/(?<!`)`[^`\n]+`(?!`)/gu, blank);
+
+/** A sentence goes on over the marks at the start of a comment line. */
+const blankCommentMarks = (text: string) => text.replaceAll(/^\s*(?:#+|\/\/|\/?\*+\/?)/gmu, blank);
+
+function readTypeScript(file: string, source: string): Passage[] {
+  const tree = ts.createSourceFile(file, source, ts.ScriptTarget.Latest, true);
+  const passages: Passage[] = [];
+  const add = (text: string, start: number) => {
+    const line = tree.getLineAndCharacterOfPosition(start).line + 1;
+    passages.push({ text: blankQuotations(text), line });
+  };
+  const visit = (node: ts.Node) => {
+    const children = node.getChildren(tree);
+    if (children.length > 0) {
+      children.forEach(visit);
+      return;
+    }
+    // What stands before a token is white space and comments.
+    const before = source.slice(node.pos, node.getStart(tree));
+    if (before.trim() !== '') add(blankCommentMarks(before), node.pos);
+    if (isText(node)) add(node.getText(tree), node.getStart(tree));
+  };
+  visit(tree);
+  return passages;
+}
+
+function isText(node: ts.Node): boolean {
+  if (ts.isStringLiteral(node)) {
+    return !ts.isImportDeclaration(node.parent) && !ts.isExportDeclaration(node.parent);
+  }
+  return (
+    ts.isNoSubstitutionTemplateLiteral(node) ||
+    ts.isTemplateHead(node) ||
+    ts.isTemplateMiddleOrTemplateTail(node)
+  );
+}
+
+/** Splits bash into its code and what people read: comments, strings and here-documents. */
+export function splitBash(source: string): { code: string; passages: Passage[] } {
+  const token =
+    /(?<=^|[\s;(])#[^\n]*(?:\n[ \t]*#[^\n]*)*|\\[^]|\$?'(?:[^'\\]|\\[^])*'|"(?:[^"\\]|\\[^])*"|(?<!<)<<-?\s*(['"]?)(\w+)\1[^\n]*\n[^]*?\n\s*\2(?=\n|$)/gu;
+  const passages: Passage[] = [];
+  const code = source.replaceAll(token, (text: string, ...groups: unknown[]) => {
+    if (text.startsWith('\\')) return text;
+    const offset = Number(groups.at(-2));
+    const line = source.slice(0, offset).split('\n').length;
+    // A variable in a string is a name, not prose.
+    const prose = text.replaceAll(/\$\{[^}]*\}|\$\w+/gu, blank);
+    passages.push({ text: blankQuotations(blankCommentMarks(prose)), line });
+    return blank(text);
+  });
+  return { code, passages };
+}

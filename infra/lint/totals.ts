@@ -1,0 +1,32 @@
+import * as z from 'zod';
+
+/** Rule or check → how many findings it has. */
+export type Totals = Readonly<Record<string, number>>;
+
+const suppressionsSchema = z.record(z.string(), z.record(z.string(), z.object({ count: z.number() })));
+
+/** ESLint's suppressions, which it counts by file and rule, summed by rule. */
+export function sumSuppressions(json: string): Totals {
+  const totals: Record<string, number> = {};
+  for (const rules of Object.values(suppressionsSchema.parse(JSON.parse(json)))) {
+    for (const [rule, { count }] of Object.entries(rules)) totals[rule] = (totals[rule] ?? 0) + count;
+  }
+  return totals;
+}
+
+export const parseTotals = (json: string): Totals => z.record(z.string(), z.number()).parse(JSON.parse(json));
+
+export type Raised = { readonly rule: string; readonly allowed: number; readonly found: number };
+
+/** The rules that have more findings than they are allowed. One without an entry is allowed none. */
+export const findRaised = (allowed: Totals, found: Totals): Raised[] =>
+  Object.entries(found)
+    .map(([rule, count]) => ({ rule, allowed: allowed[rule] ?? 0, found: count }))
+    .filter((entry) => entry.found > entry.allowed);
+
+/** Sorted, and without the rules that have reached zero. */
+export const printTotals = (totals: Totals): string => {
+  const entries = Object.entries(totals).filter(([, count]) => count > 0);
+  const sorted = entries.toSorted(([one], [other]) => one.localeCompare(other));
+  return `${JSON.stringify(Object.fromEntries(sorted), undefined, 2)}\n`;
+};
