@@ -1,7 +1,10 @@
-import type { Cloud } from '../core/cloud';
-import { getClients } from './client/clients';
-import { makeChannel } from './deliver/channel';
+import type { Channel, Cloud } from '../core/cloud';
+import { getClients, type Clients } from './client/clients';
 import { isCurrentVersion } from './deliver/metadata';
+import { awaitProofs } from './deliver/proofs';
+import { pushToNodes } from './deliver/push';
+import { restartNode } from './deliver/restart';
+import { writeRecords } from './deliver/status';
 import type { GcpNode } from './discover/instance';
 import { makeNodes } from './discover/nodes';
 import { makeRoutes } from './discover/routes';
@@ -21,5 +24,25 @@ export function makeCloud({ projects, program, routesCacheMs = 0 }: CloudOptions
     nodes: makeNodes(clients, { projects, isUpToDate: (items) => isCurrentVersion(items, program) }),
     routes: makeRoutes(clients, routesCacheMs),
     channel: makeChannel(clients, program),
+  };
+}
+
+/**
+ * Rule sets travel in instance metadata: a running node follows it, and a starting one reads it. Reports come back in
+ * guest attributes.
+ * @param program the text of the node program, which a node reads from its metadata
+ */
+function makeChannel(clients: Clients, program: string): Channel<GcpNode> {
+  return {
+    // A node that is starting reads its rule set when it has booted.
+    checkReadiness: () => undefined,
+    push: (request, nodes, deadline) => pushToNodes(clients, { request, program, nodes }, deadline),
+    collectProofs: (pushed, deadline) => awaitProofs(clients, pushed, deadline),
+    /** One write per node and reconciliation: the next sweep reads and records the proof of this push. */
+    writeRecords(records, deadline) {
+      const notWritten = records.filter(({ node, state }) => state === 'needs-reboot' || !node.written);
+      return writeRecords(clients, notWritten, deadline);
+    },
+    restart: (node, deadline) => restartNode(clients, node, deadline),
   };
 }

@@ -1,7 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { makeApiCallCounter } from '../../core/util/api-call-counter';
 import { RetryableError } from '../../core/model/errors';
-import { makeRateLimiter } from '../../core/util/rate-limiter';
+import { makeApiCallCounter, makeRateLimiter } from '../../core/util/api-calls';
 
 /** Counts per process, across concurrent invocations. */
 export const apiCalls = makeApiCallCounter();
