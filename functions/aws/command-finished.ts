@@ -1,4 +1,5 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import { commandFinished } from '../../shared/aws/events/command-finished';
 import type { CommandFinished } from '../../shared/aws/events/event';
 import { isRecorded, readCommandResults } from '../../shared/aws/deliver/command-results';
 import { formatError, PeermasqError } from '../../shared/core/model/errors';
@@ -16,7 +17,7 @@ import { writeNodeMetrics } from './runtime/metrics';
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   return handleBatch(
-    { functionName: 'command-finished', kind: 'command-finished', handleEvents },
+    { functionName: 'command-finished', parsers: [commandFinished], handleEvents },
     event,
     context,
   );

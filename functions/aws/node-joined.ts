@@ -1,5 +1,8 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
+import { launchLifecycleAction, launchSuccessful } from '../../shared/aws/events/auto-scaling-launch';
 import type { NodesJoined } from '../../shared/aws/events/event';
+import { instanceStateChanged } from '../../shared/aws/events/instance-state-changed';
+import { runInstances } from '../../shared/aws/events/run-instances';
 import { definedOnly, groupBy } from '../../shared/core/util/collections';
 import { PeermasqError } from '../../shared/core/model/errors';
 import { nodeKey, type AwsNodeRef, type NodeKey } from '../../shared/core/model/node';
@@ -17,9 +20,11 @@ import { completeHeldLaunch } from './runtime/launch-gate';
 import { writeNodeMetrics } from './runtime/metrics';
 import { secondsUntilDue } from './runtime/retry-delay';
 
+const parsers = [instanceStateChanged, runInstances, launchLifecycleAction, launchSuccessful];
+
 /** Instances were started or launched. All nodes of a batch are reconciled together. */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
-  return handleBatch({ functionName: 'node-joined', kind: 'nodes-joined', handleEvents }, event, context);
+  return handleBatch({ functionName: 'node-joined', parsers, handleEvents }, event, context);
 }
 
 type JoinEvent = QueuedEvent<NodesJoined>;

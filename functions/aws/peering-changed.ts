@@ -1,5 +1,6 @@
 import type { Context, SQSBatchResponse, SQSEvent } from 'aws-lambda';
 import type { RoutesChanged } from '../../shared/aws/events/event';
+import { routesChanged } from '../../shared/aws/events/routes-changed';
 import { formatError, PeermasqError } from '../../shared/core/model/errors';
 import { isProvisioning } from '../../shared/core/reconcile/outcome';
 import { reconcile } from '../../shared/core/reconcile/reconcile';
@@ -19,7 +20,7 @@ import { writeNodeMetrics } from './runtime/metrics';
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   return handleBatch(
-    { functionName: 'peering-changed', kind: 'routes-changed', handleEvents },
+    { functionName: 'peering-changed', parsers: [routesChanged], handleEvents },
     event,
     context,
   );

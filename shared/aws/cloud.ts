@@ -1,14 +1,39 @@
-import type { Cloud } from '../core/cloud';
-import { makeChannel, type ChannelOptions } from './deliver/channel';
+import type { Channel, Cloud } from '../core/cloud';
 import type { Clients } from './client/clients';
+import { awaitProofs } from './deliver/proofs';
+import { makeReadOnlineAgents, pushToNodes } from './deliver/push';
+import { writeRecords } from './deliver/status';
 import { makeNodes, type AwsNode } from './discover/nodes';
 import { makeRoutes } from './discover/routes';
+import { documentName } from './names';
 
-/** One region of one account: whose clients these are. */
-export function makeCloud(clients: Clients, options: ChannelOptions): Cloud<AwsNode> {
+export interface CloudOptions {
+  readonly stage: string;
+  /** The pause before results are polled first; later pauses are longer. */
+  readonly firstPollMs?: number;
+}
+
+/** The region and the account of the clients. */
+export function makeCloud(clients: Clients, options: CloudOptions): Cloud<AwsNode> {
   return {
     nodes: makeNodes(clients),
     routes: makeRoutes(clients),
     channel: makeChannel(clients, options),
+  };
+}
+
+/** Pushes rule sets with SSM Run Command, and records how pushes ended in tags. */
+function makeChannel(clients: Clients, { stage, firstPollMs = 1_500 }: CloudOptions): Channel<AwsNode> {
+  const document = documentName(stage);
+  const readOnlineAgents = makeReadOnlineAgents(clients);
+  return {
+    // The SSM agent starts after the instance is running, which sends an event of its own.
+    checkReadiness: ({ state }) =>
+      state === 'starting' ? { reason: 'the instance is starting', retryAfterSeconds: 5 } : undefined,
+    push: (request, nodes, deadline) =>
+      pushToNodes({ clients, readOnlineAgents, document, deadline }, request, nodes),
+    collectProofs: (pushed, deadline) =>
+      awaitProofs({ clients, deadline }, pushed, { document, firstPollMs }),
+    writeRecords: (records, deadline) => writeRecords({ clients, deadline }, records),
   };
 }

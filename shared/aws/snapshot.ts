@@ -23,7 +23,7 @@ import { call } from './client/call';
 import type { Access, Clients } from './client/clients';
 import { listAll } from './client/pages';
 import { undefinedIfNotReady } from './deliver/proofs';
-import { deliveryError, isFinished } from './deliver/report';
+import { deliveryError, isFinished } from './deliver/command';
 import type { AwsNode } from './discover/nodes';
 import { documentName, partParameter, ruleSetParameter, snapshotDocumentName } from './names';
 

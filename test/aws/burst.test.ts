@@ -3,6 +3,7 @@ import { makeDocument } from '../../infra/aws/document';
 import { makeClients, type Clients } from '../../shared/aws/client/clients';
 import { makeCloud } from '../../shared/aws/cloud';
 import { parseEvent } from '../../shared/aws/events/parse-event';
+import { runInstances } from '../../shared/aws/events/run-instances';
 import { documentName } from '../../shared/aws/names';
 import { parseConfig } from '../../shared/core/model/config';
 import { reconcile } from '../../shared/core/reconcile/reconcile';
@@ -33,10 +34,8 @@ test('an event of 1,000 instances takes one look-up of nodes and a command for e
   const ids = Array.from({ length: 1_000 }, () =>
     aws.addNode({ subnetId, cluster: 'shop', machine: fakeNode }),
   );
-  const parsed = parseEvent(JSON.stringify(aws.runInstancesEvent(ids)), {
-    region: labRegion,
-    accounts: [labAccount],
-  });
+  const body = JSON.stringify(aws.runInstancesEvent(ids));
+  const parsed = parseEvent(body, { region: labRegion, accounts: [labAccount] }, [runInstances]);
   const { outcomes } = await reconcile(
     parsed.kind === 'nodes-joined' ? parsed.nodes : [],
     {

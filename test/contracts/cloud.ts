@@ -4,6 +4,7 @@ import { PermanentError, RetryableError } from '../../shared/core/model/errors';
 import { nodeKey, type NodeRef } from '../../shared/core/model/node';
 import type { Outcome } from '../../shared/core/reconcile/outcome';
 import type { Cloud, Inspection, Log } from '../../shared/core/cloud';
+import { definedOnly } from '../../shared/core/util/collections';
 import { reconcileOrThrow, type Selection } from '../../shared/core/reconcile/reconcile';
 import { parseRuleSet } from '../../shared/core/model/rule-set';
 import { describeKernel } from '../lab/kernel';
@@ -12,28 +13,28 @@ import { storedRuleSet } from './machines';
 
 export interface NewNode {
   readonly cluster?: string;
-  /** What its subnet routes over an active peering. */
+  /** The ranges that its subnet routes over an active peering. */
   readonly routes?: readonly string[];
-  /** Its agent is online, it has booted; false until `makeReady`. */
+  /** Its agent is online, or it has booted. With false, `makeReady` does that. */
   readonly isReady?: boolean;
 }
 
-/** A local cloud with nodes that are real machines, driven the same way whichever cloud it is. */
+/** A local cloud whose nodes are real machines, with the same interface for both clouds. */
 export interface CloudLab {
-  /** The adapters under test, on the official clients. */
+  /** The adapter under test, with the official clients. */
   readonly cloud: Cloud;
   readonly addNode: (node: NewNode) => Promise<NodeRef>;
   readonly makeReady: (ref: NodeRef) => Promise<void>;
   readonly terminate: (ref: NodeRef) => void;
-  /** A reference of the right shape to a node that never was. */
+  /** A well-formed reference to a node that never existed. */
   readonly nonexistent: NodeRef;
   readonly inspection: Inspection;
-  /** What begins the command that shows a node's rules by hand. */
+  /** The start of the command that takes a snapshot manually. */
   readonly manualCommand: (ref: NodeRef) => string;
   readonly machineOf: (ref: NodeRef) => Machine | undefined;
-  /** Every further call that looks nodes up, or that pushes, fails so. */
+  /** Makes all later calls for discovery or for pushes fail. */
   readonly failWith: (fault: 'forbidden' | 'unavailable', when: 'discovering' | 'pushing') => void;
-  /** Calls that changed something in the cloud. */
+  /** The number of calls so far that change the cloud. */
   readonly mutatingCalls: () => number;
   readonly close: () => Promise<void>;
 }
@@ -42,7 +43,7 @@ export const config = parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masq
 export const routes = ['10.193.0.0/16'];
 export const silentLog: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-/** What both clouds must do, whatever their APIs look like. */
+/** The behavior that both clouds must have. */
 export function describeCloud(name: string, open: () => Promise<CloudLab>): void {
   describeKernel(`${name} as a cloud`, undefined, () => {
     let lab: CloudLab;
@@ -51,7 +52,10 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
     });
     afterEach(() => lab.close());
 
-    const run = (selection: Selection, seconds = 10, isDryRun = false): Promise<readonly Outcome[]> =>
+    const run = (
+      selection: Selection,
+      { seconds = 10, isDryRun = false }: { readonly seconds?: number; readonly isDryRun?: boolean } = {},
+    ): Promise<readonly Outcome[]> =>
       reconcileOrThrow(
         selection,
         { cloud: lab.cloud, config, clock: Date, log: silentLog },
@@ -64,14 +68,14 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
         : parseRuleSet(stored).destinations.map(({ cidr }) => cidr.text);
     };
 
-    test('a node that joins has the routes of its subnet masqueraded, proven by itself; its event again changes nothing', async () => {
+    test('a node that joins is proven to masquerade the routes of its subnet, and a repeated event changes nothing', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       expect(await run([ref])).toMatchObject([
         { kind: 'proven', node: ref, cluster: 'shop', report: { proven: true } },
       ]);
       expect(await destinationsOn(ref)).toEqual(routes);
-      // The same event again changes nothing, neither in the cloud nor on the node.
-      const [calls, stored] = [lab.mutatingCalls(), await storedRuleSet(lab.machineOf(ref))];
+      const calls = lab.mutatingCalls();
+      const stored = await storedRuleSet(lab.machineOf(ref));
       expect(await run([ref])).toMatchObject([{ kind: 'proven' }]);
       expect(lab.mutatingCalls()).toBe(calls);
       expect(await storedRuleSet(lab.machineOf(ref))).toBe(stored);
@@ -79,12 +83,12 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
 
     test('a dry run plans and changes nothing', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
-      expect(await run([ref], 10, true)).toMatchObject([{ kind: 'planned', isChange: true }]);
+      expect(await run([ref], { isDryRun: true })).toMatchObject([{ kind: 'planned', isChange: true }]);
       expect(lab.mutatingCalls()).toBe(0);
       expect(await destinationsOn(ref)).toBeUndefined();
     });
 
-    test('a backfill finds the nodes of a cluster, and only those', async () => {
+    test('a backfill reconciles the nodes of a cluster, and only those', async () => {
       const mine = await lab.addNode({ cluster: 'shop', routes });
       await lab.addNode({ cluster: 'other', routes });
       await lab.addNode({ routes });
@@ -93,9 +97,9 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(outcomes).toMatchObject([{ kind: 'proven' }]);
     });
 
-    test('a node that is not ready yet is looked at again, and is proven when it is', async () => {
+    test('a node that is not ready is pending, and proven once it is ready', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes, isReady: false });
-      const [outcome] = await run([ref], 2);
+      const [outcome] = await run([ref], { seconds: 2 });
       expect(outcome).toMatchObject({ kind: 'pending', node: ref });
       await lab.makeReady(ref);
       expect(await run([ref])).toMatchObject([{ kind: 'proven' }]);
@@ -103,34 +107,33 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
     });
 
     test.each(['proven', 'failed'] as const)(
-      'a node whose last push ended as %s says so, and when',
+      'a node shows that its last push ended as %s, and when',
       async (state) => {
         const ref = await lab.addNode({ cluster: 'shop', routes });
         const deadline = Date.now() + 10_000;
-        const look = async () => [
+        const read = async () => [
           ...(await lab.cloud.nodes.get([ref], deadline)),
           ...(await lab.cloud.nodes.list(['shop'], deadline)),
         ];
-        const [node] = await look();
-        if (!node) throw new Error('There is no node');
+        const [node] = await read();
+        if (!node) throw new Error('no node');
         expect(node.lastPush).toBeUndefined();
         const before = Date.now();
-        const end = { node, state, ...(state === 'proven' && { ruleSetId: 'f'.repeat(64) }) };
-        expect(await lab.cloud.channel.writeRecords([end], deadline)).toEqual([]);
-        for (const { lastPush } of await look()) {
+        const ruleSetId = state === 'proven' ? 'f'.repeat(64) : undefined;
+        const record = definedOnly({ node, state, ruleSetId });
+        expect(await lab.cloud.channel.writeRecords([record], deadline)).toEqual([]);
+        for (const { lastPush } of await read()) {
           expect(lastPush?.state).toBe(state);
-          // Some clouds write whole seconds.
+          // Google Cloud records whole seconds.
           expect(lastPush?.at.getTime()).toBeGreaterThan(before - 1_000);
         }
       },
     );
 
-    test('nodes that are gone, unknown or of no cluster stop nobody', async () => {
-      const [ref, gone, stray] = [
-        await lab.addNode({ cluster: 'shop', routes }),
-        await lab.addNode({ cluster: 'shop', routes }),
-        await lab.addNode({ routes }),
-      ];
+    test('nodes that are gone, unknown or in no cluster do not affect the others', async () => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      const gone = await lab.addNode({ cluster: 'shop', routes });
+      const stray = await lab.addNode({ routes });
       lab.terminate(gone);
       const outcomes = await run([gone, lab.nonexistent, stray, ref]);
       const kinds = new Map(outcomes.map(({ node, kind }) => [nodeKey(node), kind]));
@@ -140,7 +143,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(kinds.get(nodeKey(gone))).not.toBe('proven');
     });
 
-    test('each node gets what its own subnet routes', async () => {
+    test('each node masquerades the routes of its own subnet', async () => {
       const one = await lab.addNode({ cluster: 'shop', routes: ['10.193.0.0/16', '10.194.0.0/16'] });
       const other = await lab.addNode({ cluster: 'shop', routes: ['10.64.0.0/16'] });
       await run([one, other]);
@@ -148,7 +151,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(await destinationsOn(other)).toEqual(['10.64.0.0/16']);
     });
 
-    test('a missing permission is permanent, and its advice names what to allow', async () => {
+    test('a missing permission is a permanent error whose advice names it', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       lab.failWith('forbidden', 'discovering');
       const failure = await run([ref]).catch((error: unknown) => error);
@@ -156,13 +159,13 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect((failure as PermanentError).advice).toMatch(/(ec2:DescribeInstances|compute\.instances\.get)/);
     });
 
-    test('a service that is unavailable is retryable', async () => {
+    test('an unavailable service is a retryable error', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       lab.failWith('unavailable', 'discovering');
-      await expect(run([ref], 3)).rejects.toBeInstanceOf(RetryableError);
+      await expect(run([ref], { seconds: 3 })).rejects.toBeInstanceOf(RetryableError);
     });
 
-    test('what fails while pushing is told of the node or of all, and never acknowledged as done', async () => {
+    test('a push that fails is reported as failed', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       lab.failWith('forbidden', 'pushing');
       const outcomes = await run([ref]).catch((error: unknown) => [{ kind: 'failed', error }]);

@@ -2,7 +2,7 @@ import type { Machine } from '../lab/machine';
 import { openLab, type Host } from '../lab/netns';
 import { connectToTestProcess, killProcesses, nodeMachineOn } from '../lab/node-machine';
 
-/** Nodes with nothing around them but a cable to this process, where the local clouds listen. */
+/** Nodes whose only network is a link to this process, on which the local clouds listen. */
 export function openMachines() {
   const lab = openLab();
   const hosts: Host[] = [];
@@ -22,7 +22,7 @@ export function openMachines() {
   };
 }
 
-/** The rule set that the node program keeps on a node; undefined for none. */
+/** The rule set that the node program has stored on a node. */
 export async function storedRuleSet(machine: Machine | undefined): Promise<string | undefined> {
   const finished = await machine?.run(['sh', '-c', 'cat "$PEERMASQ_DIR/ruleset"']);
   return finished?.status === 0 ? finished.stdout : undefined;

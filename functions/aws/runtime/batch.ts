@@ -1,6 +1,6 @@
 import type { Context, SQSBatchResponse, SQSEvent, SQSRecord } from 'aws-lambda';
 import type { Clients } from '../../../shared/aws/client/clients';
-import type { ParsedEvent } from '../../../shared/aws/events/event';
+import type { EventParser, Ignored, Malformed } from '../../../shared/aws/events/event';
 import { parseEvent } from '../../../shared/aws/events/parse-event';
 import { delayRetries, sendToDeadLetterQueue, type QueueMessage } from '../../../shared/aws/events/queue';
 import type { Deadline } from '../../../shared/core/cloud';
@@ -12,7 +12,7 @@ import { writeApiMetrics } from './metrics';
 import { retryDelaySeconds } from './retry-delay';
 
 /** A parsed event with the message that carried it. */
-export interface QueuedEvent<Event extends ParsedEvent> {
+export interface QueuedEvent<Event> {
   readonly message: QueueMessage;
   readonly event: Event;
   /** Deliveries so far, this one included. */
@@ -40,72 +40,89 @@ export interface BatchContext {
   readonly deadline: Deadline;
 }
 
-type EventOf<Kind extends ParsedEvent['kind']> = Extract<ParsedEvent, { kind: Kind }>;
-
-export interface BatchHandler<Kind extends ParsedEvent['kind']> {
+export interface BatchHandler<Event> {
   readonly functionName: string;
-  /** Events of other kinds are ignored. */
-  readonly kind: Kind;
+  /** Of the events that the function handles. */
+  readonly parsers: readonly EventParser<Event>[];
   /** Returns the disposition of each event, in their order. */
   readonly handleEvents: (
-    queuedEvents: readonly QueuedEvent<EventOf<Kind>>[],
+    queuedEvents: readonly QueuedEvent<Event>[],
     batch: BatchContext,
   ) => Promise<readonly Disposition[]>;
 }
+
+/** An event that a function does not handle. */
+type Unhandled = Ignored | Malformed;
 
 /** For the response to Lambda. */
 const responseReserveMs = 1_000;
 
 /** Handles a batch of messages together. Each is acknowledged, retried later, or sent to the dead-letter queue. */
-export async function handleBatch<Kind extends ParsedEvent['kind']>(
-  { functionName, kind, handleEvents }: BatchHandler<Kind>,
+export async function handleBatch<Event extends { readonly kind: string }>(
+  { functionName, parsers, handleEvents }: BatchHandler<Event>,
   { Records }: SQSEvent,
   context: Context,
 ): Promise<SQSBatchResponse> {
   const location = functionLocation(context);
   const respondBy = Date.now() + context.getRemainingTimeInMillis() - responseReserveMs;
-  const queuedEvents = Records.map((record) => parseRecord(record, location));
-  const matching = queuedEvents.filter(hasKind(kind));
+  const queuedEvents = Records.map((record) => parseRecord(record, location, parsers));
+  const events = queuedEvents.filter(isHandled);
   const dispositions =
-    matching.length === 0 ? [] : await handleEvents(matching, { location, deadline: deadlineOf(context) });
-  const byMessageId = new Map<string, Disposition>(
-    matching.map(({ message }, index) => [message.messageId, dispositions[index] ?? { kind: 'done' }]),
-  );
-  const handled = queuedEvents.map((queuedEvent) => ({
-    queuedEvent,
-    disposition: byMessageId.get(queuedEvent.message.messageId) ?? dispositionOfOther(queuedEvent),
-  }));
+    events.length === 0 ? [] : await handleEvents(events, { location, deadline: deadlineOf(context) });
+  const handled: Handled[] = [
+    ...events.map((queuedEvent, index) => ({
+      queuedEvent,
+      disposition: dispositions[index] ?? done,
+    })),
+    ...queuedEvents.filter(isUnhandled).map((queuedEvent) => ({
+      queuedEvent,
+      disposition: dispositionOfUnhandled(queuedEvent),
+    })),
+  ];
   const { clients } = accountFor(location.account, location);
   const batchItemFailures = await applyDispositions(handled, { functionName, clients, respondBy });
   writeApiMetrics();
   return { batchItemFailures };
 }
 
-const hasKind =
-  <Kind extends ParsedEvent['kind']>(kind: Kind) =>
-  (queuedEvent: QueuedEvent<ParsedEvent>): queuedEvent is QueuedEvent<EventOf<Kind>> =>
-    queuedEvent.event.kind === kind;
-
-function parseRecord(record: SQSRecord, location: FunctionLocation): QueuedEvent<ParsedEvent> {
+function parseRecord<Event>(
+  record: SQSRecord,
+  location: FunctionLocation,
+  parsers: readonly EventParser<Event>[],
+): QueuedEvent<Event | Unhandled> {
   const { ApproximateReceiveCount, SentTimestamp } = record.attributes;
+  const scope = { region: location.region, accounts: accountsOf(location) };
   return {
     message: record,
-    event: parseEvent(record.body, { region: location.region, accounts: accountsOf(location) }),
+    event: parseEvent(record.body, scope, parsers),
     attempt: Number(ApproximateReceiveCount),
     isOverdue: Date.now() - Number(SentTimestamp) >= settings.objectiveMs,
   };
 }
 
+type Parsed = { readonly kind: string };
+
+const isUnhandled = (queuedEvent: QueuedEvent<Parsed>): queuedEvent is QueuedEvent<Unhandled> =>
+  queuedEvent.event.kind === 'ignored' || queuedEvent.event.kind === 'malformed';
+
+function isHandled<Event extends Parsed>(
+  queuedEvent: QueuedEvent<Event | Unhandled>,
+): queuedEvent is QueuedEvent<Event> {
+  return !isUnhandled(queuedEvent);
+}
+
+const done: Disposition = { kind: 'done' };
+
 /** A rule may send more than the function handles. */
-function dispositionOfOther({ event, message: { messageId } }: QueuedEvent<ParsedEvent>): Disposition {
-  if (event.kind === 'malformed') return { kind: 'dead-letter', reason: event.reason };
-  const reason = event.kind === 'ignored' ? event.reason : `another function handles ${event.kind}`;
-  log.info('EventIgnored', { cloud: 'aws', messageId, reason });
-  return { kind: 'done' };
+function dispositionOfUnhandled({ event, message }: QueuedEvent<Unhandled>): Disposition {
+  const { kind, reason } = event;
+  if (kind === 'malformed') return { kind: 'dead-letter', reason };
+  log.info('EventIgnored', { cloud: 'aws', messageId: message.messageId, reason });
+  return done;
 }
 
 interface Handled<D extends Disposition = Disposition> {
-  readonly queuedEvent: QueuedEvent<ParsedEvent>;
+  readonly queuedEvent: QueuedEvent<unknown>;
   readonly disposition: D;
 }
 

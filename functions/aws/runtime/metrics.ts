@@ -1,4 +1,4 @@
-import { apiCalls } from '../../../shared/aws/client/api-calls';
+import { apiCalls } from '../../../shared/aws/client/call';
 import { apiMetrics, clusterMetrics, metricsNamespace, type ClusterMetric } from '../../../shared/aws/names';
 import { chunks, definedOnly, groupBy } from '../../../shared/core/util/collections';
 import { nodeKey, type NodeKey } from '../../../shared/core/model/node';

@@ -3,13 +3,13 @@ import { AutoScalingClient } from '@aws-sdk/client-auto-scaling';
 import { EC2Client } from '@aws-sdk/client-ec2';
 import { SQSClient } from '@aws-sdk/client-sqs';
 import { SSMClient } from '@aws-sdk/client-ssm';
+import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import type { Deadline } from '../../core/cloud';
+import { PermanentError } from '../../core/model/errors';
 import { definedOnly } from '../../core/util/collections';
 import { lazy, memoize } from '../../core/util/memoize';
-import { makeRateLimiter } from '../../core/util/rate-limiter';
-import { countCalls } from './api-calls';
-import { clientSettings } from './call';
-import { memberCredentials } from './member-credentials';
+import { makeRateLimiter } from '../../core/util/api-calls';
+import { call, clientSettings, countCalls } from './call';
 
 /** The clients of one region of one account. */
 export interface Clients {
@@ -85,3 +85,33 @@ export function limitRate(burst: number, intervalMs: number): RateLimitedWait {
     if (waitMs > 0) await sleep(waitMs);
   };
 }
+
+const assumeRoleTimeoutMs = 20_000;
+
+/**
+ * A credentials provider that assumes a role in another account. The SDK caches what it returns until shortly before
+ * it expires.
+ * @throws PeermasqError that names the role
+ */
+function memberCredentials(region: string, role: string) {
+  const sts = new STSClient({ region, ...clientSettings });
+  return async () => {
+    const { Credentials } = await call('sts:AssumeRole', Date.now() + assumeRoleTimeoutMs, (options) =>
+      sts.send(new AssumeRoleCommand({ RoleArn: role, RoleSessionName: 'peermasq' }), options),
+    );
+    const { AccessKeyId, SecretAccessKey, SessionToken, Expiration } = Credentials ?? {};
+    if (AccessKeyId === undefined || SecretAccessKey === undefined) throw noKeys(role);
+    return {
+      accessKeyId: AccessKeyId,
+      secretAccessKey: SecretAccessKey,
+      ...definedOnly({ sessionToken: SessionToken, expiration: Expiration }),
+    };
+  };
+}
+
+const noKeys = (role: string) =>
+  new PermanentError(
+    'no-credentials',
+    `STS returned no keys for ${role}`,
+    'Check the role and its trust policy.',
+  );

@@ -5,9 +5,8 @@ import type { ProofResult } from '../../core/cloud';
 import type { PushResponse } from '../../core/reconcile/record-outcomes';
 import type { Access } from '../client/clients';
 import type { AwsNode } from '../discover/nodes';
-import { parseComment } from './command';
 import { readFinishedInvocations } from './proofs';
-import { toProof } from './report';
+import { parseComment, toProof } from './command';
 
 /** A command that has finished on an instance. */
 export interface FinishedCommand {

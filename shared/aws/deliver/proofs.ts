@@ -12,7 +12,7 @@ import { poll } from '../../core/util/poll';
 import type { Access } from '../client/clients';
 import { listAll } from '../client/pages';
 import type { AwsNode } from '../discover/nodes';
-import { isFinished, toProof } from './report';
+import { isFinished, toProof } from './command';
 
 /** For what follows the proofs in the invocation. */
 const reserveMs = 2_000;

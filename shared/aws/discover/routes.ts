@@ -1,5 +1,5 @@
-import type { RouteTable, Vpc } from '@aws-sdk/client-ec2';
-import { nodeKey, type NetworkContext, type RouteSourceKind } from '../../core/model/node';
+import type { Route as TableRoute, RouteTable, Vpc } from '@aws-sdk/client-ec2';
+import { nodeKey, type NetworkContext, type Route, type RouteSourceKind } from '../../core/model/node';
 import type { Deadline, NetworkDiscovery } from '../../core/cloud';
 import type { Access, Clients } from '../client/clients';
 import {
@@ -12,12 +12,15 @@ import {
   vpcRanges,
 } from './networks';
 import type { AwsNode } from './nodes';
-import { hasKind, toRoutes, type RouteReferences } from './route-sources';
 
 /** The networks of some nodes, each part read once. */
-interface NetworkInventory extends RouteReferences {
+interface NetworkInventory {
   readonly vpcs: ReadonlyMap<string, Vpc>;
   readonly tables: readonly RouteTable[];
+  /** Status codes of peerings. */
+  readonly peerings: ReadonlyMap<string, string>;
+  /** Ranges of prefix lists. */
+  readonly prefixLists: ReadonlyMap<string, readonly string[]>;
 }
 
 /** A terminated node, and one whose VPC is gone or unreadable, has no network context. */
@@ -88,4 +91,43 @@ function networkContextOf(
     routes: routes.filter((route) => hasKind(route, kinds)).flatMap((route) => toRoutes(route, inventory)),
     discoveredKinds: kinds,
   };
+}
+
+/** Undefined for a route to another target, such as an internet gateway. */
+function routeSource(route: TableRoute): Pick<Route, 'kind' | 'via'> | undefined {
+  const { VpcPeeringConnectionId, TransitGatewayId, GatewayId } = route;
+  if (VpcPeeringConnectionId) return { kind: 'peerings', via: VpcPeeringConnectionId };
+  if (TransitGatewayId) return { kind: 'transit-gateways', via: TransitGatewayId };
+  if (GatewayId?.startsWith('vgw-')) return { kind: 'vpn', via: GatewayId };
+  return undefined;
+}
+
+function hasKind(route: TableRoute, kinds: readonly RouteSourceKind[]): boolean {
+  const source = routeSource(route);
+  return source !== undefined && kinds.includes(source.kind);
+}
+
+/** One route for each range: a route to a prefix list has many. */
+function toRoutes(route: TableRoute, { peerings, prefixLists }: NetworkInventory): Route[] {
+  const source = routeSource(route);
+  if (!source) return [];
+  const state =
+    source.kind === 'peerings' ? peeringRouteState(peerings.get(source.via), route) : routeState(route);
+  return destinationsOf(route, prefixLists).map((destination) => ({ ...source, destination, state }));
+}
+
+function destinationsOf(
+  { DestinationCidrBlock, DestinationIpv6CidrBlock, DestinationPrefixListId }: TableRoute,
+  prefixLists: NetworkInventory['prefixLists'],
+): readonly string[] {
+  const range = DestinationCidrBlock ?? DestinationIpv6CidrBlock;
+  return range === undefined ? (prefixLists.get(DestinationPrefixListId ?? '') ?? []) : [range];
+}
+
+const routeState = ({ State }: TableRoute): Route['state'] => (State === 'active' ? 'active' : 'blackhole');
+
+/** A route can exist before its peering is active, and its own state does not always say so. */
+function peeringRouteState(status: string | undefined, route: TableRoute): Route['state'] {
+  if (status === 'provisioning') return 'provisioning';
+  return status === 'active' ? routeState(route) : 'blackhole';
 }

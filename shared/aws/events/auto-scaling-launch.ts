@@ -5,15 +5,18 @@ import type { Deadline } from '../../core/cloud';
 import { call } from '../client/call';
 import type { Clients } from '../client/clients';
 import { launchHookPrefix } from '../names';
-import { instanceIdSchema, nodesJoined, type Envelope, type NodesJoined } from './event';
+import { instanceIdSchema, nodesJoined, type EventParser, type NodesJoined } from './event';
 
 const launchedSchema = z.object({ EC2InstanceId: instanceIdSchema });
 
-/** `aws.autoscaling`: `EC2 Instance Launch Successful` */
-export function parseLaunchSuccessful(event: Envelope): NodesJoined {
-  const { EC2InstanceId: id } = launchedSchema.parse(event.detail);
-  return nodesJoined(event, 'auto-scaling-launch', [id]);
-}
+export const launchSuccessful: EventParser<NodesJoined> = {
+  source: 'aws.autoscaling',
+  detailType: 'EC2 Instance Launch Successful',
+  parse(event) {
+    const { EC2InstanceId: id } = launchedSchema.parse(event.detail);
+    return nodesJoined(event, 'auto-scaling-launch', [id]);
+  },
+};
 
 const lifecycleActionSchema = launchedSchema.extend({
   LifecycleActionToken: z.string(),
@@ -29,14 +32,19 @@ export interface Launch {
   readonly token: string;
 }
 
-/** `aws.autoscaling`: `EC2 Instance-launch Lifecycle Action`. Hooks of other tools are not completed. */
-export function parseLaunchLifecycleAction(event: Envelope): NodesJoined {
-  const action = lifecycleActionSchema.parse(event.detail);
-  const { EC2InstanceId: instanceId, LifecycleHookName: hook } = action;
-  if (!hook.startsWith(launchHookPrefix)) return nodesJoined(event, 'auto-scaling-launch', [instanceId]);
-  const launch = { instanceId, group: action.AutoScalingGroupName, hook, token: action.LifecycleActionToken };
-  return { ...nodesJoined(event, 'launch-hook', [instanceId]), launch };
-}
+/** Hooks of other tools are not completed. */
+export const launchLifecycleAction: EventParser<NodesJoined> = {
+  source: 'aws.autoscaling',
+  detailType: 'EC2 Instance-launch Lifecycle Action',
+  parse(event) {
+    const action = lifecycleActionSchema.parse(event.detail);
+    const { EC2InstanceId: instanceId, LifecycleHookName: hook } = action;
+    if (!hook.startsWith(launchHookPrefix)) return nodesJoined(event, 'auto-scaling-launch', [instanceId]);
+    const { AutoScalingGroupName: group, LifecycleActionToken: token } = action;
+    const launch = { instanceId, group, hook, token };
+    return { ...nodesJoined(event, 'launch-hook', [instanceId]), launch };
+  },
+};
 
 export type LifecycleResult = 'CONTINUE' | 'ABANDON';
 

@@ -4,8 +4,8 @@ import {
   instanceIdSchema,
   nodeRef,
   timestampSchema,
-  type Envelope,
-  type ParsedEvent,
+  type CommandFinished,
+  type EventParser,
 } from './event';
 
 const detailSchema = z.object({
@@ -17,11 +17,14 @@ const detailSchema = z.object({
 
 const inProgress = /^(Pending|Delayed|InProgress|Cancelling)$/;
 
-/** `aws.ssm`: `EC2 Command Invocation Status-change Notification` */
-export function parseCommandFinished(event: Envelope): ParsedEvent {
-  const { 'command-id': commandId, 'instance-id': id, status, ...rest } = detailSchema.parse(event.detail);
-  if (inProgress.test(status)) return ignored(`command ${commandId} is ${status} on ${id}`);
-  if (!instanceIdSchema.safeParse(id).success) return ignored(`${id} is not an EC2 instance`);
-  const requestedAt = new Date(rest['requested-date-time']);
-  return { kind: 'command-finished', node: nodeRef(event, id), commandId, requestedAt };
-}
+export const commandFinished: EventParser<CommandFinished> = {
+  source: 'aws.ssm',
+  detailType: 'EC2 Command Invocation Status-change Notification',
+  parse(event) {
+    const { 'command-id': commandId, 'instance-id': id, status, ...rest } = detailSchema.parse(event.detail);
+    if (inProgress.test(status)) return ignored(`command ${commandId} is ${status} on ${id}`);
+    if (!instanceIdSchema.safeParse(id).success) return ignored(`${id} is not an EC2 instance`);
+    const requestedAt = new Date(rest['requested-date-time']);
+    return { kind: 'command-finished', node: nodeRef(event, id), commandId, requestedAt };
+  },
+};

@@ -39,8 +39,6 @@ export interface Malformed {
   readonly reason: string;
 }
 
-export type ParsedEvent = NodesJoined | RoutesChanged | CommandFinished | Ignored | Malformed;
-
 export const ignored = (reason: string): Ignored => ({ kind: 'ignored', reason });
 export const malformed = (reason: string): Malformed => ({ kind: 'malformed', reason });
 
@@ -58,6 +56,35 @@ export const envelopeSchema = z.object({
 
 /** What EventBridge wraps around the detail of every event. */
 export type Envelope = z.infer<typeof envelopeSchema>;
+
+/** Parses one type of event. */
+export interface EventParser<Event> {
+  readonly source: string;
+  readonly detailType: string;
+  /** @throws ZodError when the detail of the event is malformed */
+  readonly parse: (event: Envelope) => Event | Ignored;
+}
+
+const apiCallSchema = z.object({ eventName: z.string(), errorCode: z.string().optional() });
+
+/**
+ * A parser for successful calls of some EC2 actions, as CloudTrail logs them. A dry run is logged as the error
+ * `Client.DryRunOperation`.
+ */
+export function apiCallParser<Event>(
+  actions: readonly string[],
+  parse: EventParser<Event>['parse'],
+): EventParser<Event> {
+  return {
+    source: 'aws.ec2',
+    detailType: 'AWS API Call via CloudTrail',
+    parse(event) {
+      const { eventName, errorCode } = apiCallSchema.parse(event.detail);
+      if (!actions.includes(eventName)) return ignored(`unhandled API call: ${eventName.slice(0, 200)}`);
+      return errorCode === undefined ? parse(event) : ignored(`${eventName} failed: ${errorCode}`);
+    },
+  };
+}
 
 export function nodeRef({ account, region }: Envelope, id: string): AwsNodeRef {
   return { cloud: 'aws', account, region, id };

@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import type { Envelope, RoutesChanged } from './event';
+import { apiCallParser, type RoutesChanged } from './event';
 
 /** The API calls that change what is routed over a peering or a gateway. */
 export const routeCalls = [
@@ -16,8 +16,7 @@ export const routeCalls = [
 
 const detailSchema = z.object({ eventName: z.enum(routeCalls) });
 
-/** A successful call of `routeCalls`. */
-export function parseRoutesChanged(event: Envelope): RoutesChanged {
+export const routesChanged = apiCallParser<RoutesChanged>(routeCalls, (event) => {
   const { eventName: change } = detailSchema.parse(event.detail);
   return { kind: 'routes-changed', change, account: event.account, at: new Date(event.time) };
-}
+});

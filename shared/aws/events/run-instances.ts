@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { ignored, instanceIdSchema, nodesJoined, type Envelope, type ParsedEvent } from './event';
+import { apiCallParser, ignored, instanceIdSchema, nodesJoined, type NodesJoined } from './event';
 
-const responseSchema = z.object({
+const detailSchema = z.object({
   responseElements: z
     .object({
       instancesSet: z.object({ items: z.array(z.object({ instanceId: instanceIdSchema })).min(1) }),
@@ -9,10 +9,10 @@ const responseSchema = z.object({
     .nullish(),
 });
 
-/** A successful call of RunInstances, which may start many instances. */
-export function parseRunInstances(event: Envelope): ParsedEvent {
-  const { responseElements } = responseSchema.parse(event.detail);
+/** One call may start many instances. */
+export const runInstances = apiCallParser<NodesJoined>(['RunInstances'], (event) => {
+  const { responseElements } = detailSchema.parse(event.detail);
   if (!responseElements) return ignored('RunInstances has no response: no instance was started');
   const ids = responseElements.instancesSet.items.map(({ instanceId }) => instanceId);
   return nodesJoined(event, 'run-instances', ids);
-}
+});

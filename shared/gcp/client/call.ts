@@ -1,8 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { RetryableError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
-import { makeApiCallCounter } from '../../core/util/api-call-counter';
-import { makeRateLimiter } from '../../core/util/rate-limiter';
+import { makeApiCallCounter, makeRateLimiter } from '../../core/util/api-calls';
 import { findPeermasqError, toPeermasqError } from './errors';
 
 const callTimeoutMs = 30_000;

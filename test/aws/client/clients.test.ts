@@ -1,5 +1,10 @@
-import { describe, expect, test } from '@jest/globals';
-import { limitRate } from '../../../shared/aws/client/clients';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { limitRate, makeClients, type Clients } from '../../../shared/aws/client/clients';
+import { makeCloud } from '../../../shared/aws/cloud';
+import { memberRoleName } from '../../../shared/aws/names';
+import { PermanentError } from '../../../shared/core/model/errors';
+import { labRegion, startLocalAws, type LocalAws } from '../../lab/aws/cloud';
+import { soon, subnetId, vpcId } from '../cloud';
 
 const farFuture = Number.MAX_SAFE_INTEGER;
 
@@ -30,5 +35,47 @@ describe('a rate-limited wait', () => {
   test('is over at the deadline', async () => {
     const times = await timesOf(6, 8_000, Date.now() + 60);
     expect(times.at(-1)).toBeLessThan(4_000);
+  });
+});
+
+describe('the clients of a member account', () => {
+  const member = '222222222222';
+  const roleName = memberRoleName('test', labRegion);
+  const role = (name = roleName) => `arn:aws:iam::${member}:role/${name}`;
+
+  let aws: LocalAws;
+  let clients: Clients;
+
+  beforeEach(async () => {
+    aws = await startLocalAws();
+    Object.assign(process.env, aws.env);
+  });
+  afterEach(async () => {
+    clients.ec2.destroy();
+    await aws.close();
+  });
+
+  test('list its nodes with its role, which they assume once', async () => {
+    const account = aws.addAccount(member, { roleName });
+    account.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId] });
+    const id = account.addNode({ subnetId, cluster: 'shop' });
+    clients = makeClients(labRegion, role());
+    const { nodes } = makeCloud(clients, { stage: 'test' });
+    expect(await nodes.list(['shop'], soon())).toMatchObject([{ ref: { account: member, id } }]);
+    // The credentials are cached.
+    await nodes.list(['shop'], soon());
+    expect(aws.allCalls.filter(({ action }) => action === 'AssumeRole')).toHaveLength(1);
+  });
+
+  test('name a role that they may not assume, and the statement that allows it', async () => {
+    clients = makeClients(labRegion, role('another'));
+    const { nodes } = makeCloud(clients, { stage: 'test' });
+    const failure = await nodes.list(['shop'], soon()).catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(PermanentError);
+    expect(failure).toMatchObject({
+      code: 'access-denied',
+      message: expect.stringContaining(role('another')),
+      advice: expect.stringContaining('the statement AssumeMemberRoles'),
+    });
   });
 });

@@ -1,11 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
-import { fixture, node, parse, withDetail } from './fixtures';
+import { fixture, node, parseOther, withDetail } from './fixtures';
 
 const finished = fixture('command-invocation-success');
 
 describe('the status of a command on an instance', () => {
   test('is handled when the command has finished', () => {
-    expect(parse(finished)).toEqual({
+    expect(parseOther(finished)).toEqual({
       kind: 'command-finished',
       node: node('i-1234567890abcdef0'),
       commandId: 'e8d3c0e4-71f7-4491-898f-c9b35bee5f3b',
@@ -14,14 +14,14 @@ describe('the status of a command on an instance', () => {
   });
 
   test('is ignored while the command is in progress', () => {
-    expect(parse(fixture('command-invocation-in-progress'))).toEqual({
+    expect(parseOther(fixture('command-invocation-in-progress'))).toEqual({
       kind: 'ignored',
       reason: expect.stringMatching(/^command \S+ is InProgress on /),
     });
   });
 
   test('is ignored for a managed node outside of EC2', () => {
-    expect(parse(withDetail(finished, { 'instance-id': 'mi-0123456789abcdef0' }))).toEqual({
+    expect(parseOther(withDetail(finished, { 'instance-id': 'mi-0123456789abcdef0' }))).toEqual({
       kind: 'ignored',
       reason: 'mi-0123456789abcdef0 is not an EC2 instance',
     });

@@ -1,6 +1,17 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { launchLifecycleAction, launchSuccessful } from '../../../shared/aws/events/auto-scaling-launch';
+import { commandFinished } from '../../../shared/aws/events/command-finished';
+import type {
+  CommandFinished,
+  EventParser,
+  NodesJoined,
+  RoutesChanged,
+} from '../../../shared/aws/events/event';
+import { instanceStateChanged } from '../../../shared/aws/events/instance-state-changed';
 import { parseEvent } from '../../../shared/aws/events/parse-event';
+import { routesChanged } from '../../../shared/aws/events/routes-changed';
+import { runInstances } from '../../../shared/aws/events/run-instances';
 
 export type Json = Record<string, unknown>;
 
@@ -21,6 +32,19 @@ export const scope = { region: location.region, accounts: [location.account] };
 
 export const node = (id: string) => ({ cloud: 'aws', ...location, id });
 
-/** Parses an event as it arrives: as text. */
+const asText = (event: unknown): string => (event === undefined ? '' : JSON.stringify(event));
+
+export const nodeParsers: readonly EventParser<NodesJoined>[] = [
+  instanceStateChanged,
+  runInstances,
+  launchLifecycleAction,
+  launchSuccessful,
+];
+
+/** Parses an event as node-joined does. */
 export const parse = (event: unknown, eventScope = scope) =>
-  parseEvent(event === undefined ? '' : JSON.stringify(event), eventScope);
+  parseEvent(asText(event), eventScope, nodeParsers);
+
+/** Parses an event as peering-changed and command-finished do. */
+export const parseOther = (event: unknown) =>
+  parseEvent<RoutesChanged | CommandFinished>(asText(event), scope, [routesChanged, commandFinished]);

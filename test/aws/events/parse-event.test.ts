@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import * as fc from 'fast-check';
 import { parseEvent } from '../../../shared/aws/events/parse-event';
-import { fixture, location, node, parse, scope, withDetail, type Json } from './fixtures';
+import { fixture, location, node, nodeParsers, parse, scope, withDetail, type Json } from './fixtures';
 
 const running = fixture('state-change-running');
 const started = fixture('run-instances');
@@ -27,7 +27,7 @@ describe('an event', () => {
     [
       'reports another API call',
       withDetail(started, { eventName: 'StopInstances' }),
-      'StopInstances neither starts instances nor changes routes',
+      'unhandled API call: StopInstances',
     ],
     [
       'is the test notification of a launch hook',
@@ -63,7 +63,7 @@ describe('an event', () => {
   test('that is arbitrary text or JSON is malformed, with a reason', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (body) => {
-        expect(parseEvent(body, scope)).toEqual({
+        expect(parseEvent(body, scope, nodeParsers)).toEqual({
           kind: 'malformed',
           reason: expect.stringMatching(/./),
         });

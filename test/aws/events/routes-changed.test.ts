@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { routeCalls } from '../../../shared/aws/events/routes-changed';
-import { detailOf, fixture, location, parse } from './fixtures';
+import { detailOf, fixture, location, parseOther } from './fixtures';
 
 const names = [
   'create-vpc-peering-connection',
@@ -17,7 +17,7 @@ const names = [
 describe('a call that changes routes', () => {
   test.each(names)('is handled: %s', (name) => {
     const event = fixture(name);
-    expect(parse(event)).toEqual({
+    expect(parseOther(event)).toEqual({
       kind: 'routes-changed',
       change: detailOf(event)['eventName'],
       account: location.account,
@@ -30,7 +30,7 @@ describe('a call that changes routes', () => {
   });
 
   test('is ignored when it was refused', () => {
-    expect(parse(fixture('create-route-refused'))).toEqual({
+    expect(parseOther(fixture('create-route-refused'))).toEqual({
       kind: 'ignored',
       reason: 'CreateRoute failed: Client.UnauthorizedOperation',
     });

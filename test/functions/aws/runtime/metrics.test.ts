@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import type * as Metrics from '../../../../functions/aws/runtime/metrics';
 import { alarmResources } from '../../../../infra/aws/alarms';
 import { dashboardResources } from '../../../../infra/aws/dashboard';
-import { countCalls } from '../../../../shared/aws/client/api-calls';
+import { countCalls } from '../../../../shared/aws/client/call';
 import { PermanentError } from '../../../../shared/core/model/errors';
 import { nodeKey, type NodeRef } from '../../../../shared/core/model/node';
 import type { Outcome } from '../../../../shared/core/reconcile/outcome';
