@@ -64,7 +64,7 @@ export class CloudLab {
       this.cloud = makeCloud({ projects: [project], program });
       const metadata = [{ key: 'enable-guest-attributes', value: 'TRUE' }];
       this.state.projects[project] = { number: '415104041262', metadata };
-      // The first call loads the clients, which takes half a minute on a slow machine.
+      // The first call loads the clients, which takes up to 30 s on a slow machine.
       addVm(this.state);
       await this.cloud.nodes.list(['*'], inSeconds(60));
     }, 60_000);

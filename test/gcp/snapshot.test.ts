@@ -33,7 +33,7 @@ beforeAll(async () => {
   };
   inspection = makeInspection(getClients(), log);
   addVm(state);
-  // The first call loads the clients, which takes half a minute on a slow machine.
+  // The first call loads the clients, which takes up to 30 s on a slow machine.
   await cloud.nodes.list(['*'], inSeconds(60));
 }, 60_000);
 afterAll(() => lab.close());

@@ -75,7 +75,7 @@ const budget = { retries: 50 };
 const maxRetries = 50;
 const retriesPerSuccess = 0.2;
 
-/** Conflicts between writers are no sign of an API that is failing. */
+/** Conflicts between writers do not mean that the API is failing. */
 function mayRetry({ code }: RetryableError): boolean {
   if (code === 'conflict' || code === 'not-ready') return true;
   if (budget.retries < 1) return false;

@@ -12,10 +12,10 @@ const operationSchema = z.object({
   error: z.object({ errors: z.array(z.object({ code: z.string(), message: z.string() })) }).nullish(),
 });
 
-/** What a call that changes an instance starts. */
+/** The operation that a change of an instance starts. */
 export type Operation = z.infer<typeof operationSchema>;
 
-/** @param response of such a call */
+/** @param response of a call that starts an operation */
 export const operationIn = (response: unknown): Operation => operationSchema.parse(response);
 
 /** An operation, and the instance that it changes. */

@@ -123,7 +123,7 @@ const snapshotRequestTtlMs = 600_000;
 function isExpiredSnapshotRequest({ key, value }: MetadataItem): boolean {
   if (key !== snapshotKey) return false;
   const requestedAt = Number.parseInt(value.slice(0, 8), 16) * 1_000;
-  // A value that is no nonce has no time, and expires at once.
+  // Not a number, so expired, for a value that is not a nonce.
   return !(Math.abs(Date.now() - requestedAt) < snapshotRequestTtlMs);
 }
 

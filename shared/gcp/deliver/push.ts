@@ -16,7 +16,7 @@ import {
 } from '../discover/instance';
 import { withRuleSet } from './metadata';
 
-interface Push {
+interface Delivery {
   readonly request: PushRequest;
   /** The text of the node program. */
   readonly program: string;
@@ -26,7 +26,7 @@ interface Push {
 /** Assigns a rule set, with program and startup script, in the metadata of the nodes. */
 export function pushToNodes(
   clients: Clients,
-  { request, program, nodes }: Push,
+  { request, program, nodes }: Delivery,
   deadline: Deadline,
 ): Promise<PushResult<GcpNode>[]> {
   const { ruleSet, force = false } = request;

@@ -60,7 +60,7 @@ export function readAuditLogEntry(cloudEvent: unknown): AuditLogEntry | Ignored 
   return toAuditLogEntry(entry.data, time);
 }
 
-/** Undefined where a message carries no JSON; that is no entry either. */
+/** Undefined where a message carries no JSON, and so no entry. */
 function parsePubSubMessage(data: unknown): unknown {
   const message = messageSchema.safeParse(data);
   if (!message.success) return undefined;

@@ -6,7 +6,7 @@ import { connectionReset, googleError } from './client-errors';
 const inSeconds = (seconds: number) => Date.now() + seconds * 1_000;
 
 /** Fails so many times, then returns how often it was sent. */
-function failing(times: number, error: Error) {
+function rejectTimes(times: number, error: Error) {
   let sent = 0;
   const send = () => {
     sent += 1;
@@ -17,24 +17,24 @@ function failing(times: number, error: Error) {
 
 describe('a call', () => {
   test('is retried until it succeeds', async () => {
-    expect(await call('try', inSeconds(10), failing(2, connectionReset).send)).toBe(3);
+    expect(await call('try', inSeconds(10), rejectTimes(2, connectionReset).send)).toBe(3);
   });
 
   test('fails after its last attempt', async () => {
-    const { send, sent } = failing(Infinity, connectionReset);
+    const { send, sent } = rejectTimes(Infinity, connectionReset);
     const pending = callWithAttempts({ action: 'try', deadline: inSeconds(10), attempts: 3 }, send);
     await expect(pending).rejects.toMatchObject({ code: 'unreachable' });
     expect(sent()).toBe(3);
   });
 
   test('is attempted once after its deadline', async () => {
-    const { send, sent } = failing(Infinity, connectionReset);
+    const { send, sent } = rejectTimes(Infinity, connectionReset);
     await expect(call('try', inSeconds(-1), send)).rejects.toBeInstanceOf(RetryableError);
     expect(sent()).toBe(1);
   });
 
   test('is not retried after a permanent error', async () => {
-    const { send, sent } = failing(Infinity, googleError(5, { status: 404, reason: 'notFound' }));
+    const { send, sent } = rejectTimes(Infinity, googleError(5, { status: 404, reason: 'notFound' }));
     await expect(call('try', inSeconds(10), send)).rejects.toBeInstanceOf(PermanentError);
     expect(sent()).toBe(1);
   });

@@ -44,30 +44,41 @@ test.each<[string, unknown, string]>([
   });
 });
 
-test.each<[string, unknown, string, RegExp]>([
+interface Expected {
+  readonly code: string;
+  readonly advice: RegExp;
+}
+
+const refused = { code: 'refused', advice: /Report a bug/ };
+
+test.each<[string, unknown, Expected]>([
   [
     'a missing permission',
     googleError(7, setMetadataDenied),
-    'permission-denied',
-    /^Grant compute.instances.setMetadata on projects\/p\/zones\/z\/instances\/i to the service account of the function \(part of role nodes in infra\/gcp\) or, on the command line, to yourself/,
+    {
+      code: 'permission-denied',
+      advice:
+        /^Grant compute.instances.setMetadata on projects\/p\/zones\/z\/instances\/i to the service account of the function \(part of role nodes in infra\/gcp\) or, on the command line, to yourself/,
+    },
   ],
   [
     'a missing permission, version 6',
     gaxiosError(setMetadataDenied),
-    'permission-denied',
-    /^Grant compute.instances.setMetadata on/,
+    { code: 'permission-denied', advice: /^Grant compute.instances.setMetadata on/ },
   ],
   [
     'a missing permission that only operators need',
     googleError(7, firewallsDenied),
-    'permission-denied',
-    /^Grant compute.networks.getEffectiveFirewalls on projects\/p\/global\/networks\/n to yourself \(part of roles\/compute.networkViewer\)/,
+    {
+      code: 'permission-denied',
+      advice:
+        /^Grant compute.networks.getEffectiveFirewalls on projects\/p\/global\/networks\/n to yourself \(part of roles\/compute.networkViewer\)/,
+    },
   ],
   [
     'an invalid token',
     googleError(16, { status: 401, reason: 'authError', message: 'Invalid Credentials' }),
-    'no-credentials',
-    /service account/,
+    { code: 'no-credentials', advice: /service account/ },
   ],
   [
     'an organisation policy',
@@ -76,19 +87,17 @@ test.each<[string, unknown, string, RegExp]>([
       reason: 'conditionNotMet',
       message: 'Constraint constraints/x violated',
     }),
-    'policy',
-    /policy/,
+    { code: 'policy', advice: /policy/ },
   ],
-  ['a missing resource', googleError(5, { status: 404, reason: 'notFound' }), 'not-found', /does not exist/],
-  ['a bad request', googleError(3, { status: 400, reason: 'invalid' }), 'refused', /Report a bug/],
-  ['a bug', new TypeError('x is undefined'), 'refused', /Report a bug/],
   [
-    'a bug with an error code',
-    Object.assign(new TypeError('x'), { code: 'ERR_INVALID_ARG_TYPE' }),
-    'refused',
-    /Report a bug/,
+    'a missing resource',
+    googleError(5, { status: 404, reason: 'notFound' }),
+    { code: 'not-found', advice: /does not exist/ },
   ],
-])('an error is permanent: %s', (_, thrown, code, advice) => {
+  ['a bad request', googleError(3, { status: 400, reason: 'invalid' }), refused],
+  ['a bug', new TypeError('x is undefined'), refused],
+  ['a bug with an error code', Object.assign(new TypeError('x'), { code: 'ERR_INVALID_ARG_TYPE' }), refused],
+])('an error is permanent: %s', (_, thrown, { code, advice }) => {
   const error = toPeermasqError('set the metadata of node-1', thrown);
   expect(error).toMatchObject({ constructor: PermanentError, code, cause: thrown });
   expect(error.advice).toMatch(advice);

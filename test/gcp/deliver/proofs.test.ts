@@ -64,10 +64,15 @@ describe('a proof', () => {
 });
 
 describe('a missing watcher', () => {
-  /** A node that started, and was assigned its rule set, so many minutes ago. */
-  async function readProof(startedAgo: number, assignedAgo: number, lastReport?: Partial<Report>) {
-    const started = minutesAgo(startedAgo);
-    const given = ruleSet(minutesAgo(assignedAgo).getTime());
+  interface Given {
+    readonly startedMinutesAgo: number;
+    readonly assignedMinutesAgo: number;
+    readonly lastReport?: Partial<Report>;
+  }
+
+  async function readProof({ startedMinutesAgo, assignedMinutesAgo, lastReport }: Given) {
+    const started = minutesAgo(startedMinutesAgo);
+    const given = ruleSet(minutesAgo(assignedMinutesAgo).getTime());
     const vm = addVm(lab.state, {
       lastStartTimestamp: started.toISOString(),
       metadata: [
@@ -81,27 +86,24 @@ describe('a missing watcher', () => {
     return proof;
   }
 
+  const startedFirst = { startedMinutesAgo: 11, assignedMinutesAgo: 1 };
   const beforeStart = 1_700_000_000;
 
-  test.each<[string, number, number, Partial<Report> | undefined, string]>([
-    ['a node that started before its rule set was assigned', 11, 1, undefined, 'advised'],
-    ['such a node, too young to be restarted', 6, 1, undefined, 'unsafe'],
+  test.each<[string, Given, string]>([
+    ['started before its rule set was assigned', startedFirst, 'advised'],
+    ['is too young to be restarted', { startedMinutesAgo: 6, assignedMinutesAgo: 1 }, 'unsafe'],
     [
-      'a node whose last report is from before its start',
-      11,
-      1,
-      { booted: beforeStart, proven: false },
+      'last reported before its start',
+      { ...startedFirst, lastReport: { booted: beforeStart, proven: false } },
       'advised',
     ],
     [
-      'such a node that had proven rules, and is not to be restarted',
-      11,
-      1,
-      { booted: beforeStart },
+      'last reported proven rules, which a restart would remove',
+      { ...startedFirst, lastReport: { booted: beforeStart } },
       'unsafe',
     ],
-  ])('is detected on %s', async (_, started, assignedAgo, lastReport, restart) => {
-    expect(await readProof(started, assignedAgo, lastReport)).toMatchObject({
+  ])('is detected on a node that %s', async (_, given, restart) => {
+    expect(await readProof(given)).toMatchObject({
       result: 'no-watcher',
       restart,
       reason:
@@ -113,7 +115,8 @@ describe('a missing watcher', () => {
     ['proven, and the node is not to be restarted', true, 'unsafe'],
     ['not proven, and a restart is advised', false, 'advised'],
   ])('is detected when the watcher stopped; its older rules are %s', async (_, proven, restart) => {
-    expect(await readProof(20, 6, { proven })).toMatchObject({
+    const given = { startedMinutesAgo: 20, assignedMinutesAgo: 6, lastReport: { proven } };
+    expect(await readProof(given)).toMatchObject({
       result: 'no-watcher',
       restart,
       reason: expect.stringMatching(
@@ -122,15 +125,25 @@ describe('a missing watcher', () => {
     });
   });
 
-  test.each<[string, number, number, Partial<Report> | undefined]>([
-    ['has just started', 1, 0.8, undefined],
-    ['has a startup script that takes minutes', 4, 3.9, undefined],
-    ['was assigned its rule set just now', 10, 0.1, undefined],
-    ['started with its rule set, and does not report', 5, 6, undefined],
-    ['started with its rule set, and cannot apply it', 15, 20, { result: 'failed', proven: false, id: null }],
-    ['has a watcher that has not followed yet', 20, 1, {}],
-  ])('is not assumed on a node that %s', async (_, started, assignedAgo, lastReport) => {
-    expect(await readProof(started, assignedAgo, lastReport)).toMatchObject({ result: 'no-report' });
+  test.each<[string, Given]>([
+    ['has just started', { startedMinutesAgo: 1, assignedMinutesAgo: 0.8 }],
+    ['has a startup script that takes minutes', { startedMinutesAgo: 4, assignedMinutesAgo: 3.9 }],
+    ['was assigned its rule set just now', { startedMinutesAgo: 10, assignedMinutesAgo: 0.1 }],
+    ['started with its rule set, and does not report', { startedMinutesAgo: 5, assignedMinutesAgo: 6 }],
+    [
+      'started with its rule set, and cannot apply it',
+      {
+        startedMinutesAgo: 15,
+        assignedMinutesAgo: 20,
+        lastReport: { result: 'failed', proven: false, id: null },
+      },
+    ],
+    [
+      'has a watcher that has not followed yet',
+      { startedMinutesAgo: 20, assignedMinutesAgo: 1, lastReport: {} },
+    ],
+  ])('is not assumed on a node that %s', async (_, given) => {
+    expect(await readProof(given)).toMatchObject({ result: 'no-report' });
   });
 
   test('is not assumed on a node whose label proves the rule set, and whose report is gone', async () => {

@@ -103,23 +103,38 @@ describe('the composed script at boot', () => {
     return boot();
   };
 
-  test.each<[string, string, string, number]>([
-    ['sh', '#!/bin/sh\necho theirs; exit 3', 'theirs\n', 3],
+  test.each<[string, string, { readonly stdout: string; readonly status: number }]>([
+    ['sh', '#!/bin/sh\necho theirs; exit 3', { stdout: 'theirs\n', status: 3 }],
     [
       'bash that execs',
       '#!/bin/bash\nexec printf "theirs %s" "$(basename "$0" | cut -d. -f1)"\n',
-      'theirs startup-script',
-      0,
+      { stdout: 'theirs startup-script', status: 0 },
     ],
-    ['no shebang', 'echo "theirs $((1 + 1))"\n', 'theirs 2\n', 0],
-    ['perl', '#!/usr/bin/env perl\nprint "theirs ", 2**4, "\\n"; exit 7;', 'theirs 16\n', 7],
-    ['node', `#!${process.execPath}\nconsole.log(\`theirs $HOME \${1 + 1}\`)`, 'theirs $HOME 2\n', 0],
-    ['leading white space', '\n\n  #!/usr/bin/env perl\nprint "theirs\\n"', 'theirs\n', 0],
-    ['comments with CRLF', '#!/bin/sh\n# dos\r\necho theirs\n', 'theirs\n', 0],
-    ['a heredoc and every quote', `cat <<'EOF'\n'"\`$(reboot)\\\nEOF`, `'"\`$(reboot)\\\n`, 0],
-    ['a script killed by a signal', 'echo theirs; kill -9 $$', 'theirs\n', 137],
-  ])('runs the original script: %s', async (_, original, output, status) => {
-    expect(await bootWith(original)).toMatchObject({ stdout: `${output}peermasq watch --install\n`, status });
+    ['no shebang', 'echo "theirs $((1 + 1))"\n', { stdout: 'theirs 2\n', status: 0 }],
+    [
+      'perl',
+      '#!/usr/bin/env perl\nprint "theirs ", 2**4, "\\n"; exit 7;',
+      { stdout: 'theirs 16\n', status: 7 },
+    ],
+    [
+      'node',
+      `#!${process.execPath}\nconsole.log(\`theirs $HOME \${1 + 1}\`)`,
+      { stdout: 'theirs $HOME 2\n', status: 0 },
+    ],
+    [
+      'leading white space',
+      '\n\n  #!/usr/bin/env perl\nprint "theirs\\n"',
+      { stdout: 'theirs\n', status: 0 },
+    ],
+    ['comments with CRLF', '#!/bin/sh\n# dos\r\necho theirs\n', { stdout: 'theirs\n', status: 0 }],
+    [
+      'a heredoc and every quote',
+      `cat <<'EOF'\n'"\`$(reboot)\\\nEOF`,
+      { stdout: `'"\`$(reboot)\\\n`, status: 0 },
+    ],
+    ['a script killed by a signal', 'echo theirs; kill -9 $$', { stdout: 'theirs\n', status: 137 }],
+  ])('runs the original script: %s', async (_, original, { stdout, status }) => {
+    expect(await bootWith(original)).toMatchObject({ stdout: `${stdout}peermasq watch --install\n`, status });
   });
 
   test('passes every byte of the original to its interpreter', async () => {

@@ -159,7 +159,7 @@ function findExemption(traced: TracedPacket): RootCause | undefined {
 const isTerminal = ({ rule }: Evaluation) =>
   rule.targets.some(({ kind }) => kind === 'return' || kind === 'accept');
 
-/** A gate by mark or state lets only some packets in on purpose, and so does not shadow anything. */
+/** A rule that selects by mark or state is a deliberate gate: it shadows nothing. */
 const isGate = ({ rule }: Evaluation) => rule.matches.some(({ kind }) => kind === 'mark' || kind === 'state');
 
 const isBlocking = (evaluation: Evaluation) =>
@@ -169,7 +169,7 @@ const isBlocking = (evaluation: Evaluation) =>
   isTerminal(evaluation) &&
   !isGate(evaluation);
 
-/** With more blocking rules, one after another, no masquerade rule is found. */
+/** Gives up after this many blocking rules in a row. */
 const maxShadowingRules = 8;
 
 /** Ignores the blocking rules, one after another, until the packet is masqueraded. */
