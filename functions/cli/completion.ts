@@ -1,6 +1,6 @@
 import tab from '@bomb.sh/tab/commander';
 import type { Command } from 'commander';
-import { tryParse } from '../../shared/core/util/try-parse';
+import { tryParse } from '../../shared/core/util/functional';
 import { configPath, readConfig } from './options';
 
 /** Adds `completion SHELL`: a script that completes commands, options and the clusters of the config. */

@@ -6,7 +6,7 @@ import type { Packet } from '../../shared/core/explain/simulate/packet';
 import { CidrError, parseAddress, type Address } from '../../shared/core/model/cidr';
 import { messageOf, PermanentError } from '../../shared/core/model/errors';
 import { definedOnly } from '../../shared/core/util/collections';
-import { tryParse } from '../../shared/core/util/try-parse';
+import { tryParse } from '../../shared/core/util/functional';
 
 /** What --from names. */
 export interface SourceEndpoint {

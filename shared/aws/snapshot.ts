@@ -18,7 +18,7 @@ import type { Inspection } from '../core/cloud';
 import { parseRuleSet, ruleSetId, type RuleSet } from '../core/model/rule-set';
 import { chunks, groupBy } from '../core/util/collections';
 import { poll } from '../core/util/poll';
-import { tryParse } from '../core/util/try-parse';
+import { tryParse } from '../core/util/functional';
 import { call } from './client/call';
 import type { Access, Clients } from './client/clients';
 import { listAll } from './client/pages';

@@ -24,8 +24,7 @@ import {
 import { reportPolling } from './deliver/proofs';
 import { writeMetadata, type MetadataChange } from './deliver/push';
 import { metadataItems, readInstance, type GcpNode } from './discover/instance';
-import { ruleSetIn } from './discover/recorded-status';
-import { isReportingDisabled, readGuestAttributes } from './discover/report';
+import { ruleSetIn, isReportingDisabled, readGuestAttributes } from './discover/recorded-status';
 import { guestAttributesKey, snapshotKey, snapshotPath } from './names';
 import { gcloud } from './reach/fix-command';
 

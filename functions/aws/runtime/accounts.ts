@@ -3,7 +3,7 @@ import { makeCloud } from '../../../shared/aws/cloud';
 import { memberRoleName } from '../../../shared/aws/names';
 import type { AwsNode } from '../../../shared/aws/discover/nodes';
 import type { Cloud } from '../../../shared/core/cloud';
-import { memoize } from '../../../shared/core/util/memoize';
+import { memoize } from '../../../shared/core/util/functional';
 import type { Dependencies } from '../../../shared/core/reconcile/reconcile';
 import { commonDependencies } from '../../runtime/dependencies';
 import { stage } from '../../runtime/settings';

@@ -9,7 +9,7 @@ import type {
   DiagramRemote,
 } from '../../../shared/core/render/diagram';
 import { groupBy, type NonEmpty } from '../../../shared/core/util/collections';
-import { tryParse } from '../../../shared/core/util/try-parse';
+import { tryParse } from '../../../shared/core/util/functional';
 import { isPlanned, isProven, type NodePlan } from '../dry-run';
 
 type LocatedNode = NodePlan & { readonly networkContext: NetworkContext };

@@ -7,7 +7,7 @@ import { AssumeRoleCommand, STSClient } from '@aws-sdk/client-sts';
 import type { Deadline } from '../../core/cloud';
 import { PermanentError } from '../../core/model/errors';
 import { definedOnly } from '../../core/util/collections';
-import { lazy, memoize } from '../../core/util/memoize';
+import { lazy, memoize } from '../../core/util/functional';
 import { makeRateLimiter } from '../../core/util/api-calls';
 import { call, clientSettings, countCalls } from './call';
 

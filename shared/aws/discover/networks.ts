@@ -11,7 +11,7 @@ import { CidrError, parseCidr, type Cidr } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
 import { chunks } from '../../core/util/collections';
-import { tryParse } from '../../core/util/try-parse';
+import { tryParse } from '../../core/util/functional';
 import type { Clients } from '../client/clients';
 import { filterValuesLimit, listAll } from '../client/pages';
 

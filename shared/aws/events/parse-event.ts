@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { tryParse } from '../../core/util/try-parse';
+import { tryParse } from '../../core/util/functional';
 import {
   envelopeSchema,
   ignored,

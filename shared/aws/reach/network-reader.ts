@@ -14,7 +14,7 @@ import {
 } from '@aws-sdk/client-ec2';
 import { tryParseCidr, type Cidr } from '../../core/model/cidr';
 import { PeermasqError } from '../../core/model/errors';
-import { memoize } from '../../core/util/memoize';
+import { memoize } from '../../core/util/functional';
 import type { Deadline } from '../../core/cloud';
 import type { CallOptions } from '../client/call';
 import type { Clients } from '../client/clients';

@@ -3,7 +3,7 @@ import type { Connection } from '../../core/doctor/check';
 import { contains, type Address } from '../../core/model/cidr';
 import { isInternal } from '../../core/model/reserved-ranges';
 import { definedOnly } from '../../core/util/collections';
-import { lazy } from '../../core/util/memoize';
+import { lazy } from '../../core/util/functional';
 import { makeEc2, type Ec2, type AccountRegion } from './fix-command';
 import { undefinedIfDenied, validCidrs, type NetworkReader } from './network-reader';
 import { choosePeering, toPeering, type Home, type Peering } from './peerings';

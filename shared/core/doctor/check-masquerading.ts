@@ -3,7 +3,7 @@ import type { Explanation } from '../explain/explanation';
 import type { NetworkContext } from '../model/node';
 import { definedOnly } from '../util/collections';
 import type { CheckResult } from './check';
-import { decisiveRules } from './check-node';
+import { decisiveRules } from './diagnose';
 import type { Findings } from './findings';
 
 /** Does the packet leave with an address that the peer can answer? */

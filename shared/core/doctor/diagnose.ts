@@ -1,9 +1,13 @@
 import { contains } from '../model/cidr';
-import { checkMasquerading } from './check-masquerading';
-import { checkNode, redirectionEvidence } from './check-node';
-import { checkProof } from './check-proof';
-import type { Check } from './check';
+import { checkMasquerading, backfillCommand, isPlanned } from './check-masquerading';
+import type { Check, CheckResult } from './check';
 import type { Diagnosis, Findings } from './findings';
+import type { Explanation, SocketAddress } from '../explain/explanation';
+import type { Node } from '../model/node';
+import { printProbe } from '../model/rule-set';
+import { shellQuote } from '../util/shell';
+import { formatError } from '../model/errors';
+import { reasonOf } from '../reconcile/outcome';
 
 /** Runs the checks that people make by hand, in the same order, and finds the first broken one. */
 export function diagnose(findings: Findings): Diagnosis {
@@ -64,4 +68,108 @@ function verdictOf(checks: readonly Check[], broken: Check | null): string {
     ...(unknown.length === 0 ? ['If it still fails, check the service itself.'] : []),
   ];
   return sentences.join(' ');
+}
+
+/** Is the node running, and does its firewall let the connection out? */
+export function checkNode(findings: Findings): CheckResult {
+  const { node, outcome, rules } = findings;
+  const clusters = node.clusters.length > 0 ? `cluster ${node.clusters.join(', ')}` : 'no cluster';
+  const description = `${node.name} (${node.ref.id}, ${clusters}) is ${node.state}.`;
+  if (node.state !== 'running') return { state: 'broken', evidence: [description], fix: startCommand(node) };
+  if (!(rules instanceof Error) && rules.cause === 'dropped') {
+    return { state: 'broken', evidence: [rules.reason, description, ...decisiveRules(rules)] };
+  }
+  const redirection = redirectionEvidence(findings);
+  if (!(rules instanceof Error) && rules.mayBeDropped) {
+    const evidence = [rules.reason, description, ...redirection, ...decisiveRules(rules)];
+    return { state: 'unknown', evidence };
+  }
+  const skipped = outcome.kind === 'skipped' ? [`peermasq skips this node: ${outcome.skip.detail}`] : [];
+  return { state: 'ok', evidence: [description, ...redirection, ...skipped] };
+}
+
+function startCommand({ ref, name }: Node): string {
+  const args =
+    ref.cloud === 'aws'
+      ? ['aws', 'ec2', 'start-instances', '--instance-ids', ref.id, '--region', ref.region]
+      : ['gcloud', 'compute', 'instances', 'start', name, '--zone', ref.zone, '--project', ref.project];
+  return args.map(shellQuote).join(' ');
+}
+
+/** Where the node's NAT rules send the connection; empty if that is the requested destination. */
+export function redirectionEvidence({ rules, requested }: Findings): string[] {
+  if (rules instanceof Error) return [];
+  const wanted = printProbe(requested);
+  const actual = rules.destinations.map(formatDestination);
+  if (actual.every((destination) => destination === wanted)) return [];
+  const by = rules.redirectedBy.length > 0 ? `: ${rules.redirectedBy.join('; ')}` : '.';
+  return [`The node redirects ${wanted} to ${actual.join(' or ')}${by}`];
+}
+
+function formatDestination({ address, port }: SocketAddress): string {
+  if (address === null) return 'an unknown address';
+  const host = address.includes(':') ? `[${address}]` : address;
+  return `${host}:${port ?? '(unknown port)'}`;
+}
+
+/** The last rules that matched, as the dump shows them. */
+export const decisiveRules = ({ path }: Explanation): string[] =>
+  path
+    .filter(({ result, chain }) => result !== 'not-matched' && chain !== '')
+    .slice(-3)
+    .map(({ table, chain, rule, text }) => `${table} ${chain} ${rule}: ${text}`);
+
+/** Has the node proven its planned rule set? Not needed if the connection does not depend on it. */
+export function checkProof(findings: Findings, masquerading: Check): CheckResult {
+  const result = proofOf(findings, masquerading);
+  const { outcome, destination } = findings;
+  const isCovered =
+    outcome.kind !== 'planned' ||
+    outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination));
+  const isNeeded = isCovered && masquerading.state !== 'not-needed';
+  if (result.state !== 'broken' || isNeeded) return result;
+  return { state: 'not-needed', evidence: ['This connection does not need it.', ...result.evidence] };
+}
+
+function proofOf(findings: Findings, masquerading: Check): CheckResult {
+  const { node, outcome } = findings;
+  const fix = backfillCommand(findings);
+  switch (outcome.kind) {
+    case 'skipped':
+      return { state: 'not-needed', evidence: [outcome.skip.detail] };
+    case 'planned': {
+      if (outcome.isChange)
+        return { state: 'broken', evidence: [unprovenEvidence(node, outcome.plan.id)], fix };
+      if (!hasDrifted(findings, masquerading)) return { state: 'ok', evidence: [provenEvidence(node)] };
+      const drift = 'The rules on the node have drifted from the proven rule set.';
+      return { state: 'broken', evidence: [drift, provenEvidence(node)], fix };
+    }
+    case 'failed':
+      return { state: 'broken', evidence: [formatError(outcome.error)], fix };
+    default:
+      return { state: 'unknown', evidence: [reasonOf(outcome)] };
+  }
+}
+
+/** The proven rules would masquerade the connection: the chain or its jump is gone, or a rule precedes it. */
+const hasDrifted = (findings: Findings, masquerading: Check): boolean =>
+  masquerading.state === 'broken' &&
+  !(findings.rules instanceof Error) &&
+  findings.rules.cause !== 'untracked' &&
+  isPlanned(findings);
+
+const shortId = (ruleSetId: string): string => ruleSetId.slice(0, 12);
+
+const provenEvidence = ({ recorded }: Node): string =>
+  `The node proved rule set ${shortId(recorded?.ruleSetId ?? '')}${recorded?.at ? ` at ${recorded.at.toISOString()}` : ''}.`;
+
+function unprovenEvidence({ recorded, lastPush }: Node, planned: string): string {
+  const expected = `Expected rule set ${shortId(planned)}`;
+  if (!recorded) return `${expected}; the node has not confirmed any.`;
+  const actual =
+    recorded.ruleSetId === planned
+      ? 'the node has not confirmed it'
+      : `the node has ${shortId(recorded.ruleSetId)}`;
+  const last = lastPush ? ` Last push: ${lastPush.state} at ${lastPush.at.toISOString()}.` : '';
+  return `${expected}; ${actual}.${last}`;
 }

@@ -1,5 +1,5 @@
 import { Address4, Address6 } from 'ip-address';
-import { tryParse } from '../util/try-parse';
+import { tryParse } from '../util/functional';
 
 /** A range of addresses in its one canonical spelling: no host bits, RFC 5952 for IPv6. */
 export interface Cidr {

@@ -5,7 +5,7 @@ import { RoutersClient } from '@google-cloud/compute/build/src/v1/routers_client
 import { RoutesClient } from '@google-cloud/compute/build/src/v1/routes_client';
 import { SubnetworksClient } from '@google-cloud/compute/build/src/v1/subnetworks_client';
 import { ZoneOperationsClient } from '@google-cloud/compute/build/src/v1/zone_operations_client';
-import { lazy, memoize } from '../../core/util/memoize';
+import { lazy, memoize } from '../../core/util/functional';
 import { limitAndCountCalls } from './call';
 
 /** The Compute Engine clients. Each is made on first use, because that takes tens of milliseconds. */

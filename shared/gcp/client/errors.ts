@@ -1,6 +1,6 @@
 import { messageOf, PeermasqError, PermanentError, RetryableError } from '../../core/model/errors';
 import { definedOnly } from '../../core/util/collections';
-import { tryParse } from '../../core/util/try-parse';
+import { tryParse } from '../../core/util/functional';
 import { findAccountError, loginAdvice } from './account-errors';
 import { predefinedRoleOf, roleOf } from './permissions';
 

@@ -3,8 +3,7 @@ import { gzipSync } from 'node:zlib';
 import { PermanentError, RetryableError } from '../../core/model/errors';
 import type { PushRequest } from '../../core/cloud';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
-import { memoize } from '../../core/util/memoize';
-import { tryParse } from '../../core/util/try-parse';
+import { memoize, tryParse } from '../../core/util/functional';
 import { metadataValue, type MetadataItem } from '../discover/instance';
 import {
   guestAttributesKey,

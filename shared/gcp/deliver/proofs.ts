@@ -14,8 +14,11 @@ import {
   startedAt,
   wasRestarted,
   type AssignedRuleSet,
+  isFromCurrentBoot,
+  isPlannedSinceStart,
+  readReport,
+  type ReportState,
 } from '../discover/recorded-status';
-import { isFromCurrentBoot, isPlannedSinceStart, readReport, type ReportState } from '../discover/report';
 
 type GcpProof = ProofResult<GcpNode>;
 type Pushed = PushedNode<GcpNode>;

@@ -3,6 +3,10 @@ import type { Cidr } from '../../core/model/cidr';
 import type { Route } from '../../core/model/node';
 import { isInternalRange } from '../../core/model/reserved-ranges';
 import type { Instance } from './instance';
+import type { Deadline } from '../../core/cloud';
+import { memoize } from '../../core/util/functional';
+import { call, listAll, mapLimited } from '../client/call';
+import type { Clients } from '../client/clients';
 
 /** The fields of networks, subnetworks and routes, and what they mean. network-inventory.ts reads them from the API. */
 
@@ -68,4 +72,138 @@ export function nextHopName(route: ComputeRoute): string {
 export function routeState({ routeStatus }: ComputeRoute): Route['state'] {
   if (routeStatus === 'PENDING') return 'provisioning';
   return routeStatus === 'DROPPED' || routeStatus === 'INACTIVE' ? 'blackhole' : 'active';
+}
+
+/** Networks, their ranges and their routes. Each is read on first use, and once. */
+export type NetworkInventory = ReturnType<typeof makeNetworkInventory>;
+
+export function makeNetworkInventory(clients: Clients, deadline: Deadline) {
+  const reading = { clients, deadline };
+  const networks = memoize((ref: NetworkRef) => readNetwork(reading, ref), networkKey);
+  const subnetworks = memoize((project: string) => listSubnetworks(reading, project));
+  const staticRoutes = memoize((project: string) => listRoutes(reading, project));
+  const routers = memoize((project: string) => listRouters(reading, project));
+  const peeringRoutes = memoize(
+    (peering: Peering) => listPeeringRoutes(reading, peering),
+    (peering) => `${networkKey(peering)}/${peering.peeringName}/${peering.region}`,
+  );
+  const learnedRoutes = memoize(
+    async ({ ref, network, region }: RegionalNetwork) => {
+      const own = (await routers(ref.project)).filter((router) => isInNetwork(ref, router.network));
+      return readLearnedRoutes(reading, ref.project, routersFor(region, network, own));
+    },
+    ({ ref, region }) => `${networkKey(ref)}/${region}`,
+  );
+  return {
+    network: networks,
+    subnetworks: async (ref: NetworkRef) =>
+      (await subnetworks(ref.project)).filter(({ network }) => isInNetwork(ref, network)),
+    /** The routes that a peering offers in a region, imported or not. */
+    peeringRoutes: (ref: NetworkRef, peeringName: string, region: string) =>
+      peeringRoutes({ ...ref, peeringName, region }),
+    staticRoutes: async (ref: NetworkRef) =>
+      (await staticRoutes(ref.project)).filter(({ network }) => isInNetwork(ref, network)),
+    /** The routes that Cloud Routers learned over VPN and Interconnect, as far as the region uses them. */
+    learnedRoutes: (ref: NetworkRef, network: Network, region: string) =>
+      learnedRoutes({ ref, network, region }),
+  };
+}
+
+interface Peering extends NetworkRef {
+  readonly peeringName: string;
+  readonly region: string;
+}
+
+interface RegionalNetwork {
+  readonly ref: NetworkRef;
+  readonly network: Network;
+  readonly region: string;
+}
+
+interface Reading {
+  readonly clients: Clients;
+  readonly deadline: Deadline;
+}
+
+const pageSize = 500;
+
+function readNetwork({ clients, deadline }: Reading, { project, network }: NetworkRef): Promise<Network> {
+  return call(`read network ${network} of ${project}`, deadline, async (options) => {
+    const client = await clients.networks();
+    return (await client.get({ project, network }, options))[0];
+  });
+}
+
+function listSubnetworks({ clients, deadline }: Reading, project: string): Promise<Subnetwork[]> {
+  return listAll({
+    action: `list the subnetworks of ${project}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.subnetworks();
+      return client.aggregatedListAsync({ project, maxResults: pageSize }, options);
+    },
+    toItems: ([, { subnetworks }]) => subnetworks ?? [],
+  });
+}
+
+function listPeeringRoutes({ clients, deadline }: Reading, peering: Peering): Promise<PeeringRoute[]> {
+  return listAll({
+    action: `list the routes of peering ${peering.peeringName}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.networks();
+      const request = { ...peering, direction: 'INCOMING', maxResults: pageSize };
+      return client.listPeeringRoutesAsync(request, options);
+    },
+    toItems: (route) => [route],
+  });
+}
+
+function listRoutes({ clients, deadline }: Reading, project: string): Promise<ComputeRoute[]> {
+  return listAll({
+    action: `list the routes of ${project}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.routes();
+      return client.listAsync({ project, maxResults: pageSize }, options);
+    },
+    toItems: (route) => [route],
+  });
+}
+
+function listRouters({ clients, deadline }: Reading, project: string): Promise<Router[]> {
+  return listAll({
+    action: `list the routers of ${project}`,
+    deadline,
+    list: async (options) => {
+      const client = await clients.routers();
+      return client.aggregatedListAsync({ project, maxResults: pageSize }, options);
+    },
+    toItems: ([, { routers }]) => routers ?? [],
+  });
+}
+
+/**
+ * A router reports the best routes of its whole network, as its own region sees them. What a router without BGP
+ * reports is not documented, so all are read. Routers of other regions count where routing is global.
+ */
+function routersFor(region: string, { routingConfig }: Network, routers: readonly Router[]): Router[] {
+  const isGlobal = routingConfig?.routingMode === 'GLOBAL';
+  return routers.filter((router) => isGlobal || lastSegment(router.region) === region);
+}
+
+async function readLearnedRoutes(
+  { clients, deadline }: Reading,
+  project: string,
+  routers: readonly Router[],
+): Promise<ComputeRoute[]> {
+  const learned = await mapLimited(routers, ({ name, region }) =>
+    call(`read the routes that router ${name ?? ''} learned`, deadline, async (options) => {
+      const client = await clients.routers();
+      const request = { project, region: lastSegment(region), router: name ?? '' };
+      const [{ result }] = await client.getRouterStatus(request, options);
+      return result?.bestRoutes ?? [];
+    }),
+  );
+  return learned.flat();
 }

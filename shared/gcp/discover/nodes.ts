@@ -9,8 +9,16 @@ import type { Clients } from '../client/clients';
 import { clusterKeyPrefix, clusterLabel, clusterMetadataKey, controlPlaneLabels } from '../names';
 import { metadataItems, readInstance, type GcpNode, type Instance, type MetadataItem } from './instance';
 import { lastSegment } from './networks';
-import { assignedRuleSetIn, lastPushOf, provenAt, startedAt, type AssignedRuleSet } from './recorded-status';
-import { isFromCurrentBoot, readReport, type ReportState } from './report';
+import {
+  assignedRuleSetIn,
+  lastPushOf,
+  provenAt,
+  startedAt,
+  type AssignedRuleSet,
+  isFromCurrentBoot,
+  readReport,
+  type ReportState,
+} from './recorded-status';
 
 export interface NodesOptions {
   /** Where `list` searches; empty means the project of the credentials. */

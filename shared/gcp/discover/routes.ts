@@ -7,13 +7,14 @@ import {
   type RouteSourceKind,
 } from '../../core/model/node';
 import type { Deadline, NetworkDiscovery } from '../../core/cloud';
-import { tryParse } from '../../core/util/try-parse';
+import { tryParse } from '../../core/util/functional';
 import { mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
 import type { GcpNode, Instance } from './instance';
-import { makeNetworkInventory, type NetworkInventory } from './network-inventory';
 import {
+  makeNetworkInventory,
+  type NetworkInventory,
   appliesTo,
   isPrivate,
   networkOf,

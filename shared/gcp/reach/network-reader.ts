@@ -3,13 +3,18 @@ import { ForwardingRulesClient } from '@google-cloud/compute/build/src/v1/forwar
 import { PermanentError } from '../../core/model/errors';
 import type { GcpNodeRef } from '../../core/model/node';
 import type { Deadline } from '../../core/cloud';
-import { memoize } from '../../core/util/memoize';
+import { memoize } from '../../core/util/functional';
 import { call, listAll } from '../client/call';
 import type { Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
 import type { Instance } from '../discover/instance';
-import { makeNetworkInventory } from '../discover/network-inventory';
-import { isInNetwork, networkKey, type Network, type NetworkRef } from '../discover/networks';
+import {
+  makeNetworkInventory,
+  isInNetwork,
+  networkKey,
+  type Network,
+  type NetworkRef,
+} from '../discover/networks';
 import type { EffectiveFirewalls } from './firewall-rules';
 import { gcloud, inNetwork, inProject, listPeeringRoutes } from './fix-command';
 

@@ -2,7 +2,7 @@ import type { protos } from '@google-cloud/compute';
 import { contains, parseCidr, type Address } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Connection } from '../../core/doctor/check';
-import { lazy } from '../../core/util/memoize';
+import { lazy } from '../../core/util/functional';
 import type { GcpNode, Instance } from '../discover/instance';
 import {
   networkOf,

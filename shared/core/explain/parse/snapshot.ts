@@ -1,4 +1,4 @@
-import { tryParse } from '../../util/try-parse';
+import { tryParse } from '../../util/functional';
 import {
   calledChain,
   DumpError,
@@ -21,7 +21,7 @@ import {
 import { SetParser } from './ipset';
 import { TableParser } from './iptables';
 import { parseNftRuleset } from './nft/ruleset';
-import type { JsonValue } from './nft/values';
+import type { JsonValue } from './nft/expressions';
 import { parseUnreadableNotice, TableCoverage } from './table-coverage';
 
 const maxDumpLength = 64 * 1024 * 1024;

@@ -1,8 +1,9 @@
 import { unknownMatch, type Rule, type RuleMatch, type RuleTarget } from '../../model';
 import { fullMask } from '../../ranges';
 import { parseField } from './field';
-import { parseMatch, type SetLookup } from './match';
 import {
+  parseMatch,
+  type SetLookup,
   isJsonObject,
   listOf,
   objectOf,
@@ -14,7 +15,7 @@ import {
   unwrapElement,
   type JsonObject,
   type JsonValue,
-} from './values';
+} from './expressions';
 
 const nonTerminalStatements = new Set([
   'counter',

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { lazy, memoize } from '../../../shared/core/util/memoize';
+import { lazy, memoize, tryParse } from '../../../shared/core/util/functional';
 
 test('memoize reads each key once', () => {
   const keys: string[] = [];
@@ -43,4 +43,23 @@ test('lazy makes its value at the first call', () => {
   const get = lazy(() => (made += 1));
   expect(made).toBe(0);
   expect([get(), get()]).toEqual([1, 1]);
+});
+
+test('tryParse returns undefined for what cannot be parsed', () => {
+  expect(tryParse((): unknown => JSON.parse('{"a":1}'))).toEqual({ a: 1 });
+  expect(tryParse((): unknown => JSON.parse('{'))).toBeUndefined();
+});
+
+test('tryParse throws errors that are not expected', () => {
+  const isSyntaxError = (error: unknown) => error instanceof SyntaxError;
+  expect(
+    tryParse((): unknown => {
+      throw new SyntaxError('bad');
+    }, isSyntaxError),
+  ).toBeUndefined();
+  expect(() =>
+    tryParse((): unknown => {
+      throw new TypeError('broken');
+    }, isSyntaxError),
+  ).toThrow('broken');
 });

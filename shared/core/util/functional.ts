@@ -23,3 +23,19 @@ export function lazy<T>(make: () => T): () => T {
   const get = memoize<undefined, T>(make);
   return () => get(undefined);
 }
+
+/**
+ * What `parse` returns, or undefined where it throws.
+ * @param isExpected errors that mean "not parseable"; others are thrown on. Without it every error means that.
+ */
+export function tryParse<T>(
+  parse: () => T,
+  isExpected: (error: unknown) => boolean = () => true,
+): T | undefined {
+  try {
+    return parse();
+  } catch (error) {
+    if (!isExpected(error)) throw error;
+    return undefined;
+  }
+}
