@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import * as z from 'zod';
-import { configSchema } from '../shared/core/model/config';
+import { configSchema } from '../shared/core/model/config-schema';
 
 /** Writes the JSON Schema of peermasq.yaml for editors. */
 const schema = z.toJSONSchema(configSchema, { io: 'input' });

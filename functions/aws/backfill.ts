@@ -1,5 +1,7 @@
 import type { Context } from 'aws-lambda';
-import { backfill, parseBackfillRequest, type BackfillResponse } from '../runtime/backfill';
+import { backfill, type SweepSummary } from '../runtime/backfill';
+import { parseBackfillRequest } from '../runtime/backfill-request';
+import type { BackfillResponse } from '../runtime/backfill-response';
 import { accountFor, accountsOf } from './runtime/accounts';
 import { deadlineOf, functionLocation } from './runtime/invocation';
 import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './runtime/metrics';
@@ -8,12 +10,14 @@ import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './runtime/metr
 export async function handler(body: unknown, context: Context): Promise<BackfillResponse> {
   const location = functionLocation(context);
   const request = parseBackfillRequest(body);
-  const accounts = accountsOf(location).map((id) => accountFor(id, location));
-  return backfill(request, accounts, deadlineOf(context), ({ outcomes, clusters, isComplete }) => {
+  const [own, ...members] = accountsOf(location);
+  const accounts = [accountFor(own, location), ...members.map((id) => accountFor(id, location))] as const;
+  const onSummary = ({ outcomes, clusters, isComplete }: SweepSummary) => {
     writeApiMetrics();
     if (request.dryRun) return;
     writeNodeMetrics(outcomes);
     // An incomplete sweep must not report zero unproven nodes.
     writeUnproven(outcomes, isComplete ? clusters : []);
-  });
+  };
+  return backfill(request, accounts, { deadline: deadlineOf(context), onSummary });
 }

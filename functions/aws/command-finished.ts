@@ -82,7 +82,11 @@ async function recordCommandResults(
     { clients, deadline },
     finishedCommands.filter((command) => !isRecorded(command)),
   );
-  const { outcomes, errors } = await recordOutcomes(responses, cloud.channel, log, deadline);
+  const { outcomes, errors } = await recordOutcomes(responses, {
+    channel: cloud.channel,
+    log,
+    deadline,
+  });
   logOutcomes(outcomes, log, Date.now());
   writeNodeMetrics(outcomes);
   return { unreadable, errors };

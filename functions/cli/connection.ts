@@ -22,7 +22,6 @@ export interface SourceEndpoint {
 export interface DestinationEndpoint {
   /** As typed. */
   readonly text: string;
-  /** A range of one address. */
   readonly address: Address;
   readonly port: number;
 }

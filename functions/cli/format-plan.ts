@@ -1,4 +1,4 @@
-import { aggregate, type Cidr } from '../../shared/core/model/cidr';
+import { mergeCidrs, type Cidr } from '../../shared/core/model/cidr';
 import { nodeKey } from '../../shared/core/model/node';
 import { printRuleSet } from '../../shared/core/model/rule-set';
 import {
@@ -134,16 +134,16 @@ function unplannedCounts(nodes: readonly NodePlan[]): string {
 
 interface Effect {
   /** Ranges that pods start being masqueraded to. */
-  readonly begin: readonly string[];
+  readonly added: readonly string[];
   /** Ranges that pods stop being masqueraded to. */
-  readonly end: readonly string[];
+  readonly removed: readonly string[];
   readonly podRangesChange: boolean;
 }
 
-function describeEffect({ begin, end, podRangesChange }: Effect): string[] {
+function describeEffect({ added, removed, podRangesChange }: Effect): string[] {
   return [
-    ...(begin.length === 0 ? [] : [`start masquerading to ${begin.join(', ')}`]),
-    ...(end.length === 0 ? [] : [`stop masquerading to ${end.join(', ')}`]),
+    ...(added.length === 0 ? [] : [`start masquerading to ${added.join(', ')}`]),
+    ...(removed.length === 0 ? [] : [`stop masquerading to ${removed.join(', ')}`]),
     ...(podRangesChange ? ['change the pod ranges'] : []),
   ];
 }
@@ -152,8 +152,8 @@ function describeEffect({ begin, end, podRangesChange }: Effect): string[] {
 function effectOf(changes: readonly PlannedChange[]): Effect {
   const diffs = changes.map(({ outcome, before }) => diffDestinations(outcome.plan.ruleSet, before));
   return {
-    begin: mergeRanges(diffs.flatMap(({ begin }) => begin)),
-    end: mergeRanges(diffs.flatMap(({ end }) => end)),
+    added: mergeRanges(diffs.flatMap(({ added }) => added)),
+    removed: mergeRanges(diffs.flatMap(({ removed }) => removed)),
     podRangesChange: diffs.some(({ podRangesChange }) => podRangesChange),
   };
 }
@@ -161,7 +161,7 @@ function effectOf(changes: readonly PlannedChange[]): Effect {
 const shownRanges = 10;
 
 function mergeRanges(ranges: readonly Cidr[]): string[] {
-  const texts = aggregate(ranges.map((cidr) => ({ cidr }))).map(({ cidr }) => cidr.text);
+  const texts = mergeCidrs(ranges).map(({ text }) => text);
   const hidden = texts.length - shownRanges;
   return hidden > 0 ? [...texts.slice(0, shownRanges), `${hidden} more ranges`] : texts;
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import type { Log } from '../../shared/core/cloud';
+import type { Log } from '../../shared/core/log';
 import { PermanentError } from '../../shared/core/model/errors';
 import { isNonEmpty, type NonEmpty } from '../../shared/core/util/collections';
 import { configPath, readConfig } from './options';

@@ -1,7 +1,8 @@
 import type { Request, Response } from '@google-cloud/functions-framework';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';
 import { errorFields } from '../../shared/core/reconcile/outcome';
-import { backfill, parseBackfillRequest, requestUsage, type SweepSummary } from '../runtime/backfill';
+import { backfill, type SweepSummary } from '../runtime/backfill';
+import { parseBackfillRequest, requestUsage } from '../runtime/backfill-request';
 import { invocationDeadline, withCallCounts } from './runtime/invocation';
 import { logClusterMetrics } from './runtime/metrics';
 import { dependencies, eachProject } from './runtime/projects';
@@ -21,7 +22,9 @@ export const backfillNodes = withCallCounts(async (request: Request, response: R
     const onSummary = (summary: SweepSummary) => {
       if (!backfillRequest.dryRun) logClusterMetrics(summary, dependencies.log);
     };
-    response.json(await backfill(backfillRequest, eachProject, invocationDeadline(), onSummary));
+    response.json(
+      await backfill(backfillRequest, eachProject, { deadline: invocationDeadline(), onSummary }),
+    );
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const { code, message, advice } = error;

@@ -1,12 +1,12 @@
 import pino from 'pino';
-import type { Log } from '../../shared/core/cloud';
+import type { Log } from '../../shared/core/log';
 import type { Dependencies } from '../../shared/core/reconcile/reconcile';
 import { loadConfig } from './settings';
 
-/** For Cloud Logging, which reads `severity`. */
+/** The names of levels in Cloud Logging. CloudWatch accepts any. */
 const severities: Record<string, string> = { info: 'INFO', warn: 'WARNING', error: 'ERROR' };
 
-/** Writes a line of JSON per event: `{"severity","time","message":"NodeProven",…fields}`. */
+/** Writes each event as a line of JSON to stdout: `{"severity","time","message":"NodeProven",…fields}`. */
 const logger = pino(
   {
     messageKey: 'message',
@@ -14,7 +14,7 @@ const logger = pino(
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ severity: severities[label] ?? 'DEFAULT' }) },
   },
-  // Synchronous, because Lambda freezes the process when the function returns.
+  // Written synchronously: Lambda freezes the process as soon as the handler returns.
   pino.destination({ dest: 1, sync: true }),
 );
 
@@ -32,7 +32,7 @@ const log: Log = {
 
 const clock = { now: () => Date.now() };
 
-/** What every handler needs besides its cloud. @throws ConfigError with all errors of the config */
+/** What every handler needs, except its cloud. @throws ConfigError */
 export function commonDependencies(): Omit<Dependencies, 'cloud'> {
   return { config: loadConfig(), clock, log };
 }

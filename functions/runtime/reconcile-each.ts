@@ -7,8 +7,8 @@ import {
 } from '../../shared/core/reconcile/reconcile';
 
 /**
- * A pass for each account or project; a fault in one does not keep the others from theirs.
- * @returns what the passes that came to an end tell, and every fault: those that ended a pass first
+ * Reconciles each account or project. An error in one does not stop the others.
+ * @returns the results of those that completed, and the errors of all
  */
 export async function reconcileEach(
   targets: readonly Dependencies[],

@@ -2,13 +2,13 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseConfig, type Config } from '../../shared/core/model/config';
 
-/** Files that the build lays beside the bundle of each function (infra/build.ts). */
+/** A file that the build puts next to the bundle of each function (infra/build.ts). */
 const bundledFile = (name: string): string => join(__dirname, name);
 
 /**
- * The config that was deployed with the function. Read when the function starts, so that a bad one stops it
- * before it takes an event.
- * @throws ConfigError with every fault.
+ * The config that was deployed with the function. It is read when the function starts, so that an invalid one stops
+ * the function before it takes an event.
+ * @throws ConfigError
  */
 export function loadConfig(): Config {
   return parseConfig(readFileSync(process.env['PEERMASQ_CONFIG'] ?? bundledFile('peermasq.yaml'), 'utf8'));
@@ -19,7 +19,7 @@ export function loadProgram(): string {
   return readFileSync(process.env['PEERMASQ_PROGRAM'] ?? bundledFile('peermasq.sh'), 'utf8');
 }
 
-/** Which deployment this is; part of the name of the SSM document. */
+/** The name of the deployment. It is part of the names of the SSM documents. */
 export function stage(): string {
   return process.env['PEERMASQ_STAGE'] ?? 'dev';
 }

@@ -1,4 +1,4 @@
-# Metrics are made from the functions' log entries. Names of events: LogEvent in shared/core/cloud.ts.
+# Metrics are made from the functions' log entries. Names of events: LogEvent in shared/core/log.ts.
 locals {
   logged = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(${join(" OR ", [for key in keys(local.functions) : "\"${local.name}-${key}\""])})"
 

@@ -1,25 +1,34 @@
 import type { Check, Connection } from './doctor/check';
 import type { PeermasqError } from './model/errors';
 import type { Node, NodeKey, NodeRef, RouteSourceKind, NetworkContext } from './model/node';
+import type { PushState } from './model/recorded-state';
 import type { Report } from './model/report';
 import type { RuleSet } from './model/rule-set';
 
-/** Milliseconds since the epoch after which the invocation has no time left. */
+/**
+ * One cloud, as the core sees it. It receives only nodes that its own `nodes` returned, so `N` can carry what the cloud
+ * needs of a node later.
+ */
+export interface Cloud<N extends Node = Node> {
+  readonly nodes: NodeInventory<N>;
+  readonly routes: NetworkDiscovery<N>;
+  readonly channel: Channel<N>;
+}
+
+/** The end of the invocation, in milliseconds since the epoch. */
 export type Deadline = number;
 
-/** Where nodes are looked up. */
+/** Finds nodes. */
 export interface NodeInventory<N extends Node = Node> {
-  /** Those of `refs` that exist, in as few calls as the cloud allows. */
+  /** The nodes that exist, in as few calls as the cloud allows. */
   get(refs: readonly NodeRef[], deadline: Deadline): Promise<N[]>;
-  /** Every node that names one of these clusters; `'*'` stands for any cluster. */
+  /** Every node of these clusters; `'*'` means any cluster. */
   list(clusters: readonly string[], deadline: Deadline): Promise<N[]>;
 }
 
-/** Where networks, subnets and routes are looked up. */
+/** Finds the networks and routes of nodes. */
 export interface NetworkDiscovery<N extends Node = Node> {
-  /**
-   * One entry for each node whose network can be read; route data that nodes share is asked for once.
-   */
+  /** An entry for each node whose network can be read. Data that nodes share is read once. */
   getNetworkContexts(
     nodes: readonly N[],
     kinds: readonly RouteSourceKind[],
@@ -27,45 +36,52 @@ export interface NetworkDiscovery<N extends Node = Node> {
   ): Promise<ReadonlyMap<NodeKey, NetworkContext>>;
 }
 
-/** What nodes are to have in force. */
+/** Delivers rule sets to nodes and their reports back. */
+export interface Channel<N extends Node = Node> {
+  /** Undefined for a node that can take a push, as far as its description shows. Others need no discovery. */
+  checkReadiness(node: N): NotReady | undefined;
+  /** One result for each node. Throws only what affects all of them: no credentials, no permission. */
+  push(request: PushRequest, nodes: readonly N[], deadline: Deadline): Promise<PushResult<N>[]>;
+  /** Waits until every node has reported on its push, or until shortly before the deadline. */
+  collectProofs(pushed: readonly PushedNode<N>[], deadline: Deadline): Promise<ProofResult<N>[]>;
+  /**
+   * Records in the cloud how pushes ended, for the next discovery.
+   * @returns the nodes whose record could not be written; the rules on the node are not affected
+   */
+  writeRecords(records: readonly PushRecord<N>[], deadline: Deadline): Promise<readonly RecordFailure<N>[]>;
+  /** Reboots a node; resolves when the reboot has started. Absent if a push reaches every running node. */
+  restart?(node: N, deadline: Deadline): Promise<void>;
+}
+
+/** Why a node cannot take a push yet, and when to retry. */
+export interface NotReady {
+  readonly reason: string;
+  readonly retryAfterSeconds: number;
+}
+
+/** The rule set to push. */
 export interface PushRequest {
   readonly ruleSet: RuleSet;
-  /** How many discovered routes it was made from: what a later look is compared with. */
+  /** How many discovered routes it was made from. Recorded, to notice later when routes are lost. */
   readonly routes: number;
-  /** Nodes that were handed it before are to look at their rules all the same: somebody may have changed them. */
+  /** Nodes that already have it apply it again, in case their rules were changed. */
   readonly force?: boolean;
 }
 
 export type PushResult<N extends Node = Node> =
-  /** `node` is what is handed on: a cloud may have noted on it what it wrote. `id` names the push to its channel. */
+  /** `node` may carry what the push wrote: pass it on instead of the original. `id` is the channel's ID of the push. */
   | { readonly result: 'pushed'; readonly node: N; readonly ruleSet: RuleSet; readonly id: string }
-  /** The node cannot take it yet: its agent is not online, it has not booted. */
-  | {
-      readonly result: 'not-ready';
-      readonly node: N;
-      readonly reason: string;
-      readonly retryAfterSeconds: number;
-    }
+  /** The node cannot take it yet: its agent is not online, or it has not booted. */
+  | ({ readonly result: 'not-ready'; readonly node: N } & NotReady)
   | { readonly result: 'failed'; readonly node: N; readonly error: PeermasqError };
 
 export type PushedNode<N extends Node = Node> = Extract<PushResult<N>, { result: 'pushed' }>;
 
-/**
- * What a restart would do to a node that needs a reboot. It is `harmful` to one that goes on with an older rule set
- * that it has proven, or that is still becoming a node.
- */
-export type RestartAdvice = 'advised' | 'unsafe' | 'already-tried';
-
 export type ProofResult<N extends Node = Node> =
-  /** The node's own words, whatever they say. */
+  /** The report of the node, whatever it says. */
   | { readonly result: 'reported'; readonly node: N; readonly report: Report }
-  | {
-      readonly result: 'no-report';
-      readonly node: N;
-      readonly reason: string;
-      readonly retryAfterSeconds: number;
-    }
-  /** Nothing on the node takes what was pushed, until it boots again. */
+  | ({ readonly result: 'no-report'; readonly node: N } & NotReady)
+  /** No watcher runs on the node; it applies the rule set at its next boot. */
   | {
       readonly result: 'no-watcher';
       readonly node: N;
@@ -74,35 +90,18 @@ export type ProofResult<N extends Node = Node> =
     }
   | { readonly result: 'failed'; readonly node: N; readonly error: PeermasqError };
 
-/** Why a node cannot take a push yet, and when to look again. */
-export interface NotReady {
-  readonly reason: string;
-  readonly retryAfterSeconds: number;
-}
+/**
+ * Whether to restart a node that needs a reboot. `unsafe`: an older rule set is in force and proven, or the node is
+ * still joining.
+ */
+export type RestartAdvice = 'advised' | 'unsafe' | 'already-tried';
 
-/** How rule sets reach nodes, and how their reports come back. */
-export interface Channel<N extends Node = Node> {
-  /** As far as the node's description tells it: such a node is not worth a look at its routes. */
-  checkReadiness(node: N): NotReady | undefined;
-  /** One result for each node. Throws only for what concerns them all: no credentials, no permission. */
-  push(request: PushRequest, nodes: readonly N[], deadline: Deadline): Promise<PushResult<N>[]>;
-  /** Waits until every node has reported about the rule set it was pushed, or the deadline is near. */
-  collectProofs(pushed: readonly PushedNode<N>[], deadline: Deadline): Promise<ProofResult<N>[]>;
-  /**
-   * Mirrors how pushes ended where the next look-up finds it.
-   * @returns the nodes whose record could not be written, and why; their rules are in force all the same.
-   */
-  writeRecords(records: readonly PushRecord<N>[], deadline: Deadline): Promise<readonly RecordFailure<N>[]>;
-  /** Boots a node again; resolves when the cloud has begun. Absent where pushes reach every running node. */
-  restart?(node: N, deadline: Deadline): Promise<void>;
-}
-
-/** How a push to a node ended. */
+/** How a push ended. */
 export interface PushRecord<N extends Node = Node> {
   readonly node: N;
-  /** Without it what is in force is what was in force before. */
+  /** The rule set in force now. If absent, it has not changed. */
   readonly ruleSetId?: string;
-  readonly state: 'proven' | 'failed' | 'needs-reboot';
+  readonly state: PushState;
   readonly routes?: number;
 }
 
@@ -111,17 +110,17 @@ export interface RecordFailure<N extends Node = Node> {
   readonly error: PeermasqError;
 }
 
-/** What people ask of nodes, and no function does: it needs the permissions of whoever asks. */
+/** What only people do with nodes, with their own permissions. The functions do not use it. */
 export interface Inspection<N extends Node = Node> {
   /**
-   * What the node has in force, as its own programs print it (shared/core/explain/parse/snapshot.ts reads it).
-   * @param signal ends it early; what was asked of the node is taken back then too
-   * @throws PeermasqError also where the node does not answer, with the command that shows the same by hand
+   * The rules in force on a node, as its own programs print them (parsed in explain/parse/snapshot.ts).
+   * @param signal cancels it and withdraws the request from the node
+   * @throws PeermasqError also if the node does not respond, with a command that does the same by hand
    */
   takeSnapshot(node: N, deadline: Deadline, signal?: AbortSignal): Promise<string>;
   /**
-   * The rule sets that nodes have in force according to the cloud's record, where the cloud still knows their
-   * text. A node that has none, or whose text is gone, has no entry.
+   * The rule sets in force according to the cloud. There is no entry for a node without a rule set, or if the cloud no
+   * longer has its text.
    */
   getRuleSetsInForce(nodes: readonly N[], deadline: Deadline): Promise<ReadonlyMap<NodeKey, RuleSet>>;
 }
@@ -129,52 +128,8 @@ export interface Inspection<N extends Node = Node> {
 /** The cloud's checks of the network between a node and a destination, for `doctor` and `explain`. */
 export interface Reach<N extends Node = Node> {
   /**
-   * One check for each `CloudCheckName`, in their order.
+   * One check each for `peering`, `forward-route`, `return-route`, `node-firewall` and `peer-firewall`, in that order.
    * A check whose data cannot be read is `unknown`, with the missing permission as its evidence.
    */
   checks(connection: Connection<N>, deadline: Deadline): Promise<readonly Check[]>;
-}
-
-/** One cloud. It is only ever given nodes that its own `nodes` returned, so `N` may carry what the cloud read of them. */
-export interface Cloud<N extends Node = Node> {
-  readonly nodes: NodeInventory<N>;
-  readonly routes: NetworkDiscovery<N>;
-  readonly channel: Channel<N>;
-}
-
-export interface Clock {
-  now(): number;
-}
-
-export type LogEvent =
-  | 'EventIgnored'
-  | 'NodeJoined'
-  | 'NodeSkipped'
-  | 'NodePlanned'
-  | 'NodePending'
-  | 'NodeHeld'
-  | 'RuleSetPushed'
-  | 'NodeProven'
-  | 'NodeFailed'
-  | 'NodeTimedOut'
-  | 'NodeNeedsReboot'
-  | 'NodeRestarted'
-  | 'PeeringChanged'
-  | 'ClusterSwept'
-  | 'SweepFinished'
-  | 'ApiCallsCounted'
-  | 'BackfillFailed'
-  | 'RecordFailed'
-  | 'ReconcileFailed'
-  | 'LaunchCompleted'
-  | 'LaunchCompletionFailed'
-  | 'EventDeadLettered'
-  | 'DeadLetterFailed'
-  | 'RetryDelayFailed';
-
-/** Structured: a fixed event name and its fields. */
-export interface Log {
-  info(event: LogEvent, fields: Record<string, unknown>): void;
-  warn(event: LogEvent, fields: Record<string, unknown>): void;
-  error(event: LogEvent, fields: Record<string, unknown>): void;
 }

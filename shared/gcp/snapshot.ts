@@ -9,7 +9,8 @@ import {
 } from '../core/model/snapshot-parts';
 import { nodeKey, type NodeKey } from '../core/model/node';
 import { errorFields } from '../core/reconcile/outcome';
-import type { Deadline, Inspection, Log } from '../core/cloud';
+import type { Deadline, Inspection } from '../core/cloud';
+import type { Log } from '../core/log';
 import { ruleSetId, type RuleSet } from '../core/model/rule-set';
 import { poll } from '../core/util/poll';
 import type { Clients } from './client/clients';

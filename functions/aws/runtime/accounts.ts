@@ -3,6 +3,7 @@ import { makeCloud } from '../../../shared/aws/cloud';
 import { memberRoleName } from '../../../shared/aws/names';
 import type { AwsNode } from '../../../shared/aws/discover/nodes';
 import type { Cloud } from '../../../shared/core/cloud';
+import type { NonEmpty } from '../../../shared/core/util/collections';
 import { memoize } from '../../../shared/core/util/functional';
 import type { Dependencies } from '../../../shared/core/reconcile/reconcile';
 import { commonDependencies } from '../../runtime/dependencies';
@@ -23,8 +24,8 @@ interface Account extends Dependencies {
 }
 
 /** The ids of all accounts whose nodes are managed, the function's own first. */
-export function accountsOf({ account }: FunctionLocation): readonly string[] {
-  return [...new Set([account, ...settings.memberAccounts])];
+export function accountsOf({ account }: FunctionLocation): NonEmpty<string> {
+  return [account, ...new Set(settings.memberAccounts.filter((id) => id !== account))];
 }
 
 const cloudOf = memoize((clients: Clients) => makeCloud(clients, { stage: stage() }));

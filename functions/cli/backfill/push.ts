@@ -1,4 +1,4 @@
-import { setTimeout as pause } from 'node:timers/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { nodeKey } from '../../../shared/core/model/node';
 import type { Outcome } from '../../../shared/core/reconcile/outcome';
 import { reconcile, type ReconcileOptions } from '../../../shared/core/reconcile/reconcile';
@@ -19,5 +19,5 @@ export const pushWave =
       const poll: PollOutcomes = async (refs) =>
         (await reconcile(refs, target, { deadline, approved, ...reconcileOptions })).outcomes;
       const outcomes = await pollUntilDone(group, poll, options);
-      return restartWhereConfigured(outcomes, target, deadline, pause);
+      return restartWhereConfigured(outcomes, target, { deadline, wait: sleep });
     });

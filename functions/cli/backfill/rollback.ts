@@ -80,7 +80,9 @@ export const pushRollback: PushWave = (nodes, options) => {
         const one = byNode.get(nodeKey(node.ref));
         return one ? [withGeneration(node, one, generation)] : [];
       });
-      const { outcomes } = await pushRuleSets(planned, target.cloud.channel, target.log, options.deadline);
+      const { cloud, log } = target;
+      const context = { channel: cloud.channel, log, deadline: options.deadline };
+      const { outcomes } = await pushRuleSets(planned, context);
       return [...outcomes, ...missingNodeOutcomes(refs, found)];
     };
     return pollUntilDone(group, poll, options);

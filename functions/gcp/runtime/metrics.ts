@@ -1,6 +1,6 @@
 import { groupBy } from '../../../shared/core/util/collections';
 import { isUnproven, type Outcome } from '../../../shared/core/reconcile/outcome';
-import type { Log } from '../../../shared/core/cloud';
+import type { Log } from '../../../shared/core/log';
 import type { SweepSummary } from '../../runtime/backfill';
 
 /** A node counts as unproven when it is still open this long after its launch. */

@@ -1,5 +1,6 @@
 import { makeCloud } from '../../../shared/gcp/cloud';
 import type { Dependencies } from '../../../shared/core/reconcile/reconcile';
+import type { NonEmpty } from '../../../shared/core/util/collections';
 import { commonDependencies } from '../../runtime/dependencies';
 import { loadProgram } from '../../runtime/settings';
 import { readSettings } from './settings';
@@ -18,7 +19,7 @@ const dependenciesFor = (projects: readonly string[], routesCacheMs = 0): Depend
 export const dependencies = dependenciesFor(settings.projects, 5_000);
 
 /** One per project, so that an error in one project does not affect the others. */
-export const eachProject =
-  settings.projects.length > 0
-    ? settings.projects.map((project) => dependenciesFor([project]))
-    : [dependenciesFor([])];
+export const eachProject: NonEmpty<Dependencies> = [
+  dependenciesFor(settings.projects.slice(0, 1)),
+  ...settings.projects.slice(1).map((project) => dependenciesFor([project])),
+];

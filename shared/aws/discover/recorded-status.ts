@@ -1,5 +1,5 @@
 import type { Node } from '../../core/model/node';
-import type { RecordedState } from '../../core/model/report';
+import type { RecordedState } from '../../core/model/recorded-state';
 import { definedOnly } from '../../core/util/collections';
 import { ruleSetTag, statusTag } from '../names';
 

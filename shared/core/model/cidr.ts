@@ -1,30 +1,36 @@
 import { Address4, Address6 } from 'ip-address';
 import { tryParse } from '../util/functional';
 
-/** A range of addresses in its one canonical spelling: no host bits, RFC 5952 for IPv6. */
+type Family = 4 | 6;
+
+/** An IP range in canonical form: no host bits, RFC 5952 for IPv6. */
 export interface Cidr {
-  readonly family: 4 | 6;
-  /** The first address. */
+  readonly family: Family;
+  /** The network address. */
   readonly first: bigint;
   readonly prefix: number;
-  /** As it is printed everywhere: `10.0.0.0/8`, `fd00::/8`. */
+  /** `10.0.0.0/8`, `fd00::/8` */
   readonly text: string;
 }
 
 /** One address. It has no prefix length: an interface's address is not a range. */
 export interface Address {
-  readonly family: 4 | 6;
+  readonly family: Family;
   readonly value: bigint;
   /** In canonical form: `10.0.0.1`, `fd00::1`. */
   readonly text: string;
 }
 
+export class CidrError extends Error {
+  override readonly name = 'CidrError';
+}
+
 const widths = { 4: 32, 6: 128 } as const;
 
-const formatAddress = (family: 4 | 6, value: bigint): string =>
+const formatAddress = (family: Family, value: bigint): string =>
   (family === 4 ? Address4.fromBigInt(value) : Address6.fromBigInt(value)).correctForm();
 
-const make = (family: 4 | 6, first: bigint, prefix: number): Cidr => ({
+const makeCidr = (family: Family, first: bigint, prefix: number): Cidr => ({
   family,
   first,
   prefix,
@@ -33,62 +39,56 @@ const make = (family: 4 | 6, first: bigint, prefix: number): Cidr => ({
 
 const sizeOf = ({ family, prefix }: Cidr): bigint => 1n << BigInt(widths[family] - prefix);
 
-/** The same range of addresses with the host bits of `first` cleared. */
-const aligned = (family: 4 | 6, first: bigint, prefix: number): Cidr => {
+/** Clears the host bits of `address`. */
+function maskedCidr(family: Family, address: bigint, prefix: number): Cidr {
   const hostBits = BigInt(widths[family] - prefix);
-  return make(family, (first >> hostBits) << hostBits, prefix);
-};
-
-export class CidrError extends Error {
-  override readonly name = 'CidrError';
+  return makeCidr(family, (address >> hostBits) << hostBits, prefix);
 }
 
 /**
- * Reads `ADDRESS/PREFIX`.
- * @throws CidrError that says what was read and what is accepted, also for host bits: `10.0.0.1/8` is a slip
- *   of the pen or a wrong prefix, and guessing which would change who is masqueraded.
+ * Parses `ADDRESS/PREFIX`.
+ * @throws CidrError also for host bits: `10.0.0.1/8` is a typo in either part, and guessing which one would change
+ *   who is masqueraded
  */
 export function parseCidr(text: string): Cidr {
   const [address, prefixText, ...rest] = text.split('/');
   if (!address || !/^(0|[1-9][0-9]{0,2})$/.test(prefixText ?? '') || rest.length > 0 || text.includes('%')) {
-    throw new CidrError(`${JSON.stringify(text)} is not a CIDR; write ADDRESS/PREFIX, such as 10.193.0.0/16`);
+    throw invalidCidr(text, 'expected ADDRESS/PREFIX, such as 10.193.0.0/16');
   }
   const family = address.includes(':') ? 6 : 4;
   const prefix = Number(prefixText);
   if (prefix > widths[family]) {
-    throw new CidrError(
-      `${JSON.stringify(text)} has prefix /${prefix}; IPv${family} takes /0 to /${widths[family]}`,
-    );
+    throw invalidCidr(text, `expected a prefix length of at most ${widths[family]} for IPv${family}`);
   }
-  const first = readAddress(family, address, text);
-  const exact = aligned(family, first, prefix);
-  if (exact.first !== first) {
-    throw new CidrError(`${JSON.stringify(text)} has host bits set; the range it lies in is ${exact.text}`);
-  }
-  if (isIpv4InIpv6(exact)) {
-    throw new CidrError(`${JSON.stringify(text)} is IPv4 in IPv6; write the IPv4 range`);
-  }
-  return exact;
+  const value = parseAddressBits(family, address, text);
+  const cidr = maskedCidr(family, value, prefix);
+  if (cidr.first !== value) throw invalidCidr(text, `it has host bits set; the network is ${cidr.text}`);
+  if (isIpv4InIpv6(cidr)) throw invalidCidr(text, 'it is IPv4 in IPv6 notation; use the IPv4 range');
+  return cidr;
 }
 
-/** `::a.b.c.d` and `::ffff:a.b.c.d`, which every tool prints in a spelling of its own. */
+const invalidCidr = (text: string, problem: string, cause?: unknown) =>
+  new CidrError(`invalid CIDR ${JSON.stringify(text)}: ${problem}`, { cause });
+
+/** `::a.b.c.d` and `::ffff:a.b.c.d`: programs print them in different ways. */
 function isIpv4InIpv6({ family, first, prefix }: Cidr): boolean {
   const upper = first >> 32n;
   return family === 6 && prefix > 64 && first > 1n && (upper === 0n || upper === 0xffffn);
 }
 
-function readAddress(family: 4 | 6, address: string, text: string): bigint {
+function parseAddressBits(family: Family, address: string, text: string): bigint {
   try {
     return (family === 4 ? new Address4(address) : new Address6(address)).bigInt();
   } catch (cause) {
-    throw new CidrError(`${JSON.stringify(text)} does not start with an IPv4 or IPv6 address`, { cause });
+    throw invalidCidr(text, 'expected an IPv4 or IPv6 address before the slash', cause);
   }
 }
 
-/** Reads `10.0.0.1` or `fd00::1`. @throws CidrError */
+/** Parses `10.0.0.1` or `fd00::1`. @throws CidrError */
 export function parseAddress(text: string): Address {
-  const { family, first } = parseCidr(`${text}/${text.includes(':') ? 128 : 32}`);
-  return { family, value: first, text: formatAddress(family, first) };
+  const address = tryParseAddress(text);
+  if (address) return address;
+  throw new CidrError(`invalid address ${JSON.stringify(text)}: expected an IPv4 or IPv6 address`);
 }
 
 const isCidrError = (error: unknown): boolean => error instanceof CidrError;
@@ -97,15 +97,19 @@ const isCidrError = (error: unknown): boolean => error instanceof CidrError;
 export const tryParseCidr = (text: string): Cidr | undefined => tryParse(() => parseCidr(text), isCidrError);
 
 /** As `parseAddress`; undefined for text that is not an address. */
-export const tryParseAddress = (text: string): Address | undefined =>
-  tryParse(() => parseAddress(text), isCidrError);
+export function tryParseAddress(text: string): Address | undefined {
+  const cidr = tryParseCidr(`${text}/${text.includes(':') ? 128 : 32}`);
+  return cidr && { family: cidr.family, value: cidr.first, text: formatAddress(cidr.family, cidr.first) };
+}
 
-/** The range that holds only this address. */
-export const toCidr = ({ family, value }: Address): Cidr => make(family, value, widths[family]);
+/** The range that contains only this address. */
+export const toCidr = ({ family, value }: Address): Cidr => makeCidr(family, value, widths[family]);
 
-/** IPv4 before IPv6, then by first address, then the wider range first. */
+/** Sorts IPv4 before IPv6, then by network address, then the larger range first. */
 export function compareCidrs(a: Cidr, b: Cidr): number {
-  return a.family - b.family || (a.first < b.first ? -1 : a.first > b.first ? 1 : a.prefix - b.prefix);
+  if (a.family !== b.family) return a.family - b.family;
+  if (a.first !== b.first) return a.first < b.first ? -1 : 1;
+  return a.prefix - b.prefix;
 }
 
 export function contains(range: Cidr, { family, value }: Address): boolean {
@@ -121,52 +125,53 @@ export function covers(outer: Cidr, inner: Cidr): boolean {
   );
 }
 
-/** CIDRs either nest or are disjoint. */
+/** Two CIDRs are either nested or disjoint. */
 export function overlaps(a: Cidr, b: Cidr): boolean {
   return covers(a, b) || covers(b, a);
 }
 
-/** What of `from` is left without `removed`, as few CIDRs as possible, in order. */
+/** `from` without `removed`, as the smallest list of CIDRs, sorted. */
 export function subtract(from: Cidr, removed: readonly Cidr[]): Cidr[] {
   const overlapping = removed.filter((other) => overlaps(from, other));
   if (overlapping.some((other) => covers(other, from))) return [];
   if (overlapping.length === 0) return [from];
-  const half = make(from.family, from.first, from.prefix + 1);
-  const otherHalf = make(from.family, from.first + sizeOf(half), half.prefix);
-  return [...subtract(half, overlapping), ...subtract(otherHalf, overlapping)];
+  const low = makeCidr(from.family, from.first, from.prefix + 1);
+  const high = makeCidr(from.family, from.first + sizeOf(low), low.prefix);
+  return [...subtract(low, overlapping), ...subtract(high, overlapping)];
 }
 
-/** A range, and everything that asked for it or for a part of it. */
+/** A range, and the entries that it was merged from. */
 export interface Aggregate<T extends { readonly cidr: Cidr }> {
   readonly cidr: Cidr;
   readonly from: readonly T[];
 }
 
-/**
- * The fewest CIDRs that cover exactly the same addresses, in order: ranges inside another one disappear into
- * it, two halves of one range become that range. Each says which entries it came from.
- */
+/** The smallest sorted list of CIDRs with exactly the same addresses: nested ranges and adjacent halves are merged. */
 export function aggregate<T extends { readonly cidr: Cidr }>(entries: readonly T[]): Aggregate<T>[] {
-  const done: { cidr: Cidr; from: T[] }[] = [];
+  const merged: { cidr: Cidr; from: T[] }[] = [];
   for (const entry of entries.toSorted((a, b) => compareCidrs(a.cidr, b.cidr))) {
-    const last = done.at(-1);
+    const last = merged.at(-1);
     if (last && covers(last.cidr, entry.cidr)) {
       last.from.push(entry);
       continue;
     }
-    done.push({ cidr: entry.cidr, from: [entry] });
-    mergeHalves(done);
+    merged.push({ cidr: entry.cidr, from: [entry] });
+    mergeHalves(merged);
   }
-  return done;
+  return merged;
 }
 
-/** Joins the last two entries for as long as they are the halves of one range. */
-function mergeHalves(done: { cidr: Cidr; from: unknown[] }[]): void {
+/** Merges the last two entries as long as they are halves of the same range. */
+function mergeHalves(merged: { cidr: Cidr; from: unknown[] }[]): void {
   for (;;) {
-    const [low, high] = done.slice(-2);
+    const [low, high] = merged.slice(-2);
     if (!high || low?.cidr.prefix !== high.cidr.prefix) return;
-    const whole = aligned(low.cidr.family, low.cidr.first, low.cidr.prefix - 1);
+    const whole = maskedCidr(low.cidr.family, low.cidr.first, low.cidr.prefix - 1);
     if (!covers(whole, high.cidr)) return;
-    done.splice(-2, 2, { cidr: whole, from: [...low.from, ...high.from] });
+    merged.splice(-2, 2, { cidr: whole, from: [...low.from, ...high.from] });
   }
 }
+
+/** As `aggregate`, for ranges whose origin does not matter. */
+export const mergeCidrs = (cidrs: readonly Cidr[]): Cidr[] =>
+  aggregate(cidrs.map((cidr) => ({ cidr }))).map(({ cidr }) => cidr);

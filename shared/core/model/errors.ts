@@ -1,6 +1,6 @@
 /**
- * A fault that somebody must see. `advice` says what to do about it; the subclass says whether trying again
- * can help, so that nobody decides that twice.
+ * An error that people have to see. `advice` says what to do about it. The subclass says whether a retry can help,
+ * so that no caller has to decide that.
  */
 export abstract class PeermasqError extends Error {
   readonly code: string;
@@ -14,10 +14,10 @@ export abstract class PeermasqError extends Error {
   }
 }
 
-/** Trying again gives the same answer: record it, acknowledge the event, alert. */
+/** A retry fails the same way: record it, acknowledge the event, alert. */
 export class PermanentError extends PeermasqError {}
 
-/** Trying again may help: give the event back to its queue. */
+/** A retry may succeed: return the event to its queue. */
 export class RetryableError extends PeermasqError {
   readonly retryAfterSeconds: number;
 
@@ -27,18 +27,24 @@ export class RetryableError extends PeermasqError {
   }
 }
 
-/** What went wrong and what to do about it, in one line. */
+/** The message and the advice on one line. */
 export function formatError({ message, advice }: PeermasqError): string {
   return `${message} (${advice})`;
 }
 
-/** The same fault, with what else can be done about it. */
+/** The same error with more advice. */
 export function withAdvice(error: PeermasqError, more: string): PeermasqError {
   const { code, message } = error;
   const advice = `${error.advice} ${more}`;
   return error instanceof RetryableError
     ? new RetryableError(code, message, advice, error.retryAfterSeconds, error)
     : new PermanentError(code, message, advice, error);
+}
+
+/** For a catch block: throws everything else on, because it is a bug. */
+export function asPeermasqError(thrown: unknown): PeermasqError {
+  if (thrown instanceof PeermasqError) return thrown;
+  throw thrown;
 }
 
 export function messageOf(thrown: unknown): string {

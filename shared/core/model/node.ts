@@ -1,5 +1,5 @@
 import type { Address, Cidr } from './cidr';
-import type { RecordedState } from './report';
+import type { LastPush, RecordedState } from './recorded-state';
 
 export interface AwsNodeRef {
   readonly cloud: 'aws';
@@ -13,25 +13,25 @@ export interface GcpNodeRef {
   readonly cloud: 'gcp';
   readonly project: string;
   readonly zone: string;
-  /** The numeric id. Names are reused; this is not. */
+  /** The numeric ID, because names are reused. */
   readonly id: string;
 }
 
 export type NodeRef = AwsNodeRef | GcpNodeRef;
 
-/** Identifies a node everywhere: `aws:i-0abc…`, `gcp:1234…`. */
+/** `aws:i-0abc…`, `gcp:1234…` */
 export type NodeKey = string;
 
 export function nodeKey(ref: NodeRef): NodeKey {
   return `${ref.cloud}:${ref.id}`;
 }
 
-/** One VM as its cloud describes it, before anyone asked whether it is ours. */
+/** A VM as its cloud describes it. It need not be a Kubernetes node. */
 export interface Node {
   readonly ref: NodeRef;
-  /** For people to read; never a key. */
+  /** For display only: names are not unique. */
   readonly name: string;
-  /** Every different cluster that its tags or labels name. */
+  /** Every cluster that its tags or labels name, without duplicates. */
   readonly clusters: readonly string[];
   readonly state: 'starting' | 'running' | 'stopped' | 'gone';
   readonly platform: 'linux' | 'windows' | 'bottlerocket';
@@ -39,40 +39,38 @@ export interface Node {
   /** The primary private address. */
   readonly address?: Address;
   readonly launchedAt?: Date;
-  /** What it last proved, as the cloud mirrors it. */
   readonly recorded?: RecordedState;
-  /** How the last push to it ended, as the cloud mirrors that. */
-  readonly lastPush?: { readonly state: 'proven' | 'failed' | 'needs-reboot'; readonly at: Date };
+  readonly lastPush?: LastPush;
 }
 
 export const routeSourceKinds = ['peerings', 'vpn', 'transit-gateways'] as const;
 export type RouteSourceKind = (typeof routeSourceKinds)[number];
 
-/** One range that the node's subnet routes somewhere outside its own network. */
+/** A range that the node's subnet routes out of its own network. */
 export interface Route {
   readonly kind: RouteSourceKind;
   /** `pcx-…`, `tgw-…`, `vgw-…`, or the name of a Google Cloud peering. */
   readonly via: string;
-  /** As the cloud prints it; it is parsed by whoever plans with it. */
+  /** As the cloud returns it; `plan` parses it. */
   readonly destination: string;
   /**
-   * A `blackhole` leads nowhere: its peering or gateway is gone or not accepted. What is `provisioning` leads
-   * somewhere within a minute.
+   * `blackhole`: its peering or gateway is deleted or not accepted. `provisioning`: it becomes active within about a
+   * minute.
    */
   readonly state: 'active' | 'blackhole' | 'provisioning';
 }
 
-/** What the cloud knows of the networks around one node. */
+/** What the cloud knows about the network of a node. */
 export interface NetworkContext {
-  /** The network, for people: a VPC id or the network's name. */
+  /** VPC ID or network name, for display. */
   readonly network: string;
   /** Every range of the node's own network. */
   readonly networkRanges: readonly Cidr[];
-  /** Pod ranges that the cloud itself knows of (alias ranges, for one). */
+  /** Pod ranges known to the cloud, such as alias ranges. */
   readonly podRanges: readonly Cidr[];
   /** Peered networks have routes to the pods, so traffic to them needs no masquerading (VPC-native GKE). */
   readonly arePodsRouted: boolean;
   readonly routes: readonly Route[];
-  /** The kinds that were looked up: an absent kind was not asked for, which is not "none". */
+  /** The kinds that were looked up. If a kind is missing here, its routes are unknown. */
   readonly discoveredKinds: readonly RouteSourceKind[];
 }

@@ -1,14 +1,14 @@
 import { contains, covers, overlaps, parseCidr, type Address, type Cidr } from './cidr';
 
 /**
- * Ranges that no rule may masquerade to, and why (IANA special-purpose registries, RFC 6890). The node program
- * checks its input against the same list: infra/write-reserved.ts generates its section from this one.
+ * Ranges that no rule may masquerade to (IANA special-purpose registries, RFC 6890). The node program checks the same
+ * list again, because it does not trust its input: infra/write-reserved.ts generates that list from this one.
  */
 export const reserved = (
   [
     ['0.0.0.0/8', 'this host'],
     ['127.0.0.0/8', 'loopback'],
-    ['169.254.0.0/16', 'link-local, where metadata servers answer'],
+    ['169.254.0.0/16', 'link-local, used by metadata servers'],
     ['224.0.0.0/4', 'multicast'],
     ['240.0.0.0/4', 'reserved and broadcast'],
     ['::/64', 'loopback, and IPv4 in IPv6'],
@@ -17,11 +17,12 @@ export const reserved = (
   ] as const
 ).map(([text, reason]) => ({ cidr: parseCidr(text), reason }));
 
-/** Why this range cannot be a destination, to follow "it …"; undefined when it can. A default route holds all of them. */
+/** Why the range cannot be a destination, as the rest of a sentence that starts with "it"; else undefined. */
 export function reservedReason(cidr: Cidr): string | undefined {
-  if (cidr.prefix === 0) return 'holds every address there is';
-  const hit = reserved.find((entry) => overlaps(entry.cidr, cidr));
-  return hit && `${covers(hit.cidr, cidr) ? 'lies in' : 'holds'} ${hit.cidr.text}, ${hit.reason}`;
+  if (cidr.prefix === 0) return 'contains every address';
+  const match = reserved.find((entry) => overlaps(entry.cidr, cidr));
+  if (!match) return undefined;
+  return `${covers(match.cidr, cidr) ? 'is inside' : 'contains'} ${match.cidr.text} (${match.reason})`;
 }
 
 /** RFC 1918, RFC 6598, RFC 2544, RFC 1112, RFC 4193. */
@@ -35,6 +36,6 @@ const internal = [
   'fc00::/7',
 ].map(parseCidr);
 
-/** Not an internet address: an internet gateway does not lead there. */
+/** Whether no internet gateway leads to the address. */
 export const isInternal = (address: Address): boolean => internal.some((range) => contains(range, address));
 export const isInternalRange = (range: Cidr): boolean => internal.some((outer) => covers(outer, range));

@@ -2,28 +2,29 @@ import { createHash } from 'node:crypto';
 import { gunzipSync, gzipSync } from 'node:zlib';
 import * as z from 'zod';
 import { CidrError, compareCidrs, parseAddress, parseCidr, toCidr, type Address, type Cidr } from './cidr';
+import { definedOnly } from '../util/collections';
 import { messageOf, PermanentError } from './errors';
 
-/** A range and why it is there; the name becomes the comment of its rule. */
+/** A range, and the name that becomes the comment of its rule. */
 export interface NamedCidr {
   readonly cidr: Cidr;
   readonly name: string;
 }
 
-/** A TCP service that the node connects to, to prove that pods can. */
+/** A TCP service that the node connects to as a pod would, to prove that the rules work. */
 export interface Probe {
   readonly address: Address;
   readonly port: number;
 }
 
-/** Everything one node must have in force. */
+/** Everything that one node must have in force. */
 export interface RuleSet {
-  /** Milliseconds since the epoch; a node refuses a generation older than the one in force. */
+  /** Milliseconds since the epoch. A node refuses an older generation than the one in force. */
   readonly generation: number;
   readonly randomFully: boolean;
-  /** The interface that masqueraded traffic leaves by; absent for any. */
+  /** The output interface of masqueraded traffic; absent for any. */
   readonly out?: string;
-  /** Pod ranges; none means any source. */
+  /** Pod ranges; empty for any source. */
   readonly sources: readonly Cidr[];
   readonly exemptions: readonly NamedCidr[];
   readonly destinations: readonly NamedCidr[];
@@ -33,20 +34,20 @@ export interface RuleSet {
 export const namePattern = /^[A-Za-z0-9._:/@-]{1,63}$/;
 export const interfacePattern = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,15}$/;
 
-/** A name from a cloud, made fit for the grammar: other characters become `-`, and it ends after 63. */
+/** Makes a name from a cloud valid: replaces other characters with `-` and truncates it to 63. */
 export function toName(text: string): string {
   return text.replaceAll(/[^A-Za-z0-9._:/@-]/g, '-').slice(0, 63) || '-';
 }
 
 const probePattern = /^(?:\[([0-9a-f:.]+)\]|([0-9.]+)):([1-9][0-9]{0,4})$/;
 
-/** Reads `10.193.0.3:5432` or `[fd00::1]:5432`. @throws CidrError */
+/** Parses `10.193.0.3:5432` or `[fd00::1]:5432`. @throws CidrError */
 export function parseProbe(text: string): Probe {
   const [, v6, v4, port] = probePattern.exec(text) ?? [];
   const address = v6 ?? v4;
   if (address === undefined || Number(port) > 65535 || (v6 !== undefined && !v6.includes(':'))) {
     throw new CidrError(
-      `${JSON.stringify(text)} is not a probe; write ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432`,
+      `invalid probe ${JSON.stringify(text)}: expected ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432`,
     );
   }
   return { address: parseAddress(address), port: Number(port) };
@@ -58,7 +59,7 @@ export function printProbe({ address, port }: Probe): string {
 
 const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
 
-/** The lines that make up its identity: everything but the generation, in the order of the format. */
+/** Every line but the header and the generation, in canonical order. */
 export function ruleSetLines({
   randomFully,
   out,
@@ -82,24 +83,24 @@ export function ruleSetLines({
 const header = 'peermasq/1';
 const joinLines = (all: readonly string[]): string => all.map((line) => `${line}\n`).join('');
 
-/** The canonical text, as it travels to the node. */
+/** The canonical text, as the node receives it. */
 export function printRuleSet(ruleSet: RuleSet): string {
   return joinLines([header, `generation ${ruleSet.generation}`, ...ruleSetLines(ruleSet)]);
 }
 
-/** What it says, whenever it was made: the sha256 (hex) of its canonical text without the generation. */
+/** The sha256 (hex) of the canonical text without the generation: equal rules have equal IDs. */
 export function ruleSetId(ruleSet: RuleSet): string {
   return createHash('sha256')
     .update(joinLines([header, ...ruleSetLines(ruleSet)]))
     .digest('hex');
 }
 
-/** For channels with little room: gzip + base64 of the text, on one line. Every reader knows both forms. */
+/** The text as gzip and base64 on one line, for channels with a size limit. Every reader accepts both forms. */
 export function packRuleSet(ruleSet: RuleSet): string {
   return gzipSync(printRuleSet(ruleSet), { level: 9 }).toString('base64');
 }
 
-/** The same as the node program's. */
+/** As in the node program. */
 const unpackedLimitBytes = 2 << 20;
 
 function unpack(text: string): string {
@@ -108,50 +109,45 @@ function unpack(text: string): string {
 }
 
 const name = z.string().regex(namePattern);
+const interfaceName = z.string().regex(interfacePattern).optional();
 
 /**
- * Reads either form back.
- * @throws PermanentError unless it is canonical to the byte: another spelling of the same rules would have
- *   another id.
+ * Parses either form.
+ * @throws PermanentError also if the text is not canonical: other bytes would have another ID
  */
 export function parseRuleSet(encoded: string): RuleSet {
-  const reject = (message: string, cause?: unknown): never => {
-    throw new PermanentError(
-      'unreadable-rule-set',
-      `Not a rule set of the format ${header}: ${message}`,
-      'Push the node again: a backfill writes a fresh rule set.',
-      cause,
-    );
-  };
   try {
     const text = unpack(encoded.trim());
-    const ruleSet = readLines(text.split('\n').filter(Boolean));
-    return printRuleSet(ruleSet).trim() === text.trim()
-      ? ruleSet
-      : reject('its lines are not in canonical order');
+    const ruleSet = parseLines(text.split('\n').filter(Boolean));
+    if (printRuleSet(ruleSet).trim() !== text.trim()) throw new Error('the text is not in canonical form');
+    return ruleSet;
   } catch (cause) {
-    if (cause instanceof PermanentError) throw cause;
-    return reject(messageOf(cause), cause);
+    throw new PermanentError(
+      'unreadable-rule-set',
+      `Not a rule set in format ${header}: ${messageOf(cause)}`,
+      'Run a backfill: it pushes a new rule set to the node.',
+      cause,
+    );
   }
 }
 
-function readLines([first, second, ...rest]: readonly string[]): RuleSet {
-  if (first !== header) throw new Error(`the first line is ${JSON.stringify(first ?? '')}`);
+function parseLines([first, second, ...rest]: readonly string[]): RuleSet {
+  if (first !== header) throw new Error(`expected "${header}" as line 1, got ${JSON.stringify(first ?? '')}`);
   const [, generation] = /^generation ([1-9][0-9]{0,15})$/.exec(second ?? '') ?? [];
-  if (generation === undefined) throw new Error(`the second line is ${JSON.stringify(second ?? '')}`);
+  if (generation === undefined)
+    throw new Error(`expected "generation NUMBER" as line 2, got ${JSON.stringify(second ?? '')}`);
   const fields = rest.map((line) => line.split(' '));
-  const of = (kind: string) => fields.filter(([word]) => word === kind).map(([, ...values]) => values);
-  const named = (kind: string): NamedCidr[] =>
-    of(kind).map(([cidr = '', text]) => ({ cidr: parseCidr(cidr), name: name.parse(text) }));
-  const options = of('option');
-  const out = options.find(([option]) => option === 'out')?.[1];
-  return {
+  const valuesOf = (kind: string) => fields.filter(([word]) => word === kind).map(([, ...values]) => values);
+  const namedCidrs = (kind: string): NamedCidr[] =>
+    valuesOf(kind).map(([cidr = '', text]) => ({ cidr: parseCidr(cidr), name: name.parse(text) }));
+  const options = valuesOf('option');
+  return definedOnly({
     generation: Number(generation),
     randomFully: options.some(([option]) => option === 'random-fully'),
-    ...(out === undefined ? {} : { out: z.string().regex(interfacePattern).parse(out) }),
-    sources: of('source').map(([cidr = '']) => parseCidr(cidr)),
-    exemptions: named('exempt'),
-    destinations: named('masquerade'),
-    probes: of('probe').map(([probe = '']) => parseProbe(probe)),
-  };
+    out: interfaceName.parse(options.find(([option]) => option === 'out')?.[1]),
+    sources: valuesOf('source').map(([cidr = '']) => parseCidr(cidr)),
+    exemptions: namedCidrs('exempt'),
+    destinations: namedCidrs('masquerade'),
+    probes: valuesOf('probe').map(([probe = '']) => parseProbe(probe)),
+  });
 }

@@ -15,7 +15,7 @@ export type SkipReason =
 export interface Skip {
   readonly kind: 'skip';
   readonly reason: SkipReason;
-  /** One sentence for whoever wonders. */
+  /** One sentence for people. */
   readonly detail: string;
   readonly warnings: readonly Warning[];
 }
@@ -46,25 +46,24 @@ export const skip = (reason: SkipReason, detail: string, warnings: readonly Warn
   warnings,
 });
 
-/** Whether a node is ours to serve, told from the node and the config alone. */
+/** Whether to manage a node, from the node and the config alone. */
 export function checkEligibility(node: Node, config: Config): Eligibility {
   const [name, ...others] = node.clusters;
   if (name === undefined) return skip('no-cluster', 'Its tags or labels name no cluster.');
   if (others.length > 0) {
-    return skip(
-      'ambiguous-cluster',
-      `Its tags or labels name several clusters: ${node.clusters.join(', ')}.`,
-    );
+    const names = node.clusters.join(', ');
+    return skip('ambiguous-cluster', `Its tags or labels name more than one cluster: ${names}.`);
   }
   const cluster = clusterConfig(config, name);
   if (!cluster) return skip('not-configured', `peermasq.yaml has no entry for cluster ${name}.`);
-  if (node.state === 'stopped' || node.state === 'gone') return skip('not-running', `It is ${node.state}.`);
-  if (node.platform === 'windows') return skip('windows', 'A Windows node has no iptables.');
+  if (node.state === 'stopped') return skip('not-running', 'The instance is stopped.');
+  if (node.state === 'gone') return skip('not-running', 'The instance no longer exists.');
+  if (node.platform === 'windows') return skip('windows', 'Windows nodes have no iptables.');
   if (node.platform === 'bottlerocket') {
-    return skip('bottlerocket', 'On Bottlerocket commands run in a container that has no iptables.');
+    return skip('bottlerocket', 'On Bottlerocket, commands run in a container without iptables.');
   }
   if (node.isControlPlane && !cluster.controlPlane) {
-    return skip('control-plane', `peermasq.yaml leaves out the control plane of ${cluster.name}.`);
+    return skip('control-plane', `peermasq.yaml excludes the control-plane nodes of ${cluster.name}.`);
   }
   return { kind: 'eligible', cluster };
 }

@@ -1,20 +1,19 @@
-import { diffArrays } from 'diff';
+import { diffArrays, type ChangeObject } from 'diff';
 import { subtract, type Aggregate, type Cidr } from '../model/cidr';
-import type { Plan, DestinationRequest } from './plan';
 import { ruleSetLines, type RuleSet } from '../model/rule-set';
+import { definedOnly } from '../util/collections';
+import type { DestinationRequest } from './destinations';
+import type { Plan } from './plan';
 
-/** One line of a rule set, and what becomes of it. */
+/** One line of the diff between two rule sets. */
 export interface DiffLine {
   readonly sign: '+' | '-' | ' ';
   readonly text: string;
-  /** What asked for this destination: the config, or routes. */
+  /** The lines of the config and the routes that request the destination. */
   readonly from?: readonly string[];
 }
 
-/**
- * What a plan would change about the rule set in force, line by line.
- * @param before without it every line is new
- */
+/** @param before the rule set in force; without it every line is new */
 export function diffPlan(
   { ruleSet, provenance }: Extract<Plan, { kind: 'rule-set' }>,
   before: RuleSet | undefined,
@@ -22,35 +21,44 @@ export function diffPlan(
   const originsByCidr = new Map(provenance.map((range) => [range.cidr.text, describeOrigins(range)]));
   const toLine = (sign: DiffLine['sign'], text: string): DiffLine => {
     const [kind, cidr = ''] = text.split(' ');
-    const from = sign !== '-' && kind === 'masquerade' ? originsByCidr.get(cidr) : undefined;
-    return { sign, text, ...(from && { from }) };
+    const hasOrigins = sign !== '-' && kind === 'masquerade';
+    return definedOnly({ sign, text, from: hasOrigins ? originsByCidr.get(cidr) : undefined });
   };
-  return diffArrays(before ? ruleSetLines(before) : [], ruleSetLines(ruleSet)).flatMap(
-    ({ added, removed, value }) => value.map((text) => toLine(added ? '+' : removed ? '-' : ' ', text)),
+  return diffArrays(before ? ruleSetLines(before) : [], ruleSetLines(ruleSet)).flatMap((change) =>
+    change.value.map((text) => toLine(signOf(change), text)),
   );
 }
 
-/** Each thing that asked for a destination, once, in words. */
+function signOf({ added, removed }: Pick<ChangeObject<string[]>, 'added' | 'removed'>): DiffLine['sign'] {
+  if (added) return '+';
+  return removed ? '-' : ' ';
+}
+
+/** What requests a destination, without duplicates, for people. */
 export function describeOrigins({ from }: Aggregate<DestinationRequest>): string[] {
   const texts = from.map((request) =>
     request.from === 'config'
       ? `peermasq.yaml: ${request.cidr.text} ${request.name}`
-      : `${request.from.kind}: route to ${request.from.destination} over ${request.from.via}`,
+      : `${request.from.kind}: route to ${request.from.destination} through ${request.from.via}`,
   );
   return [...new Set(texts)];
 }
 
-/** What changes about where pods are masqueraded to: exemptions count, not only destinations. */
-export function diffDestinations(
-  after: RuleSet,
-  before: RuleSet | undefined,
-): { begin: Cidr[]; end: Cidr[]; podRangesChange: boolean } {
-  const [now, then] = [masqueradedRanges(after), before ? masqueradedRanges(before) : []];
-  const pods = ({ sources }: RuleSet) => sources.map(({ text }) => text).join(' ');
+export interface DestinationDiff {
+  readonly added: readonly Cidr[];
+  readonly removed: readonly Cidr[];
+  readonly podRangesChange: boolean;
+}
+
+/** Which ranges start or stop being masqueraded, exemptions included. */
+export function diffDestinations(after: RuleSet, before: RuleSet | undefined): DestinationDiff {
+  const rangesAfter = masqueradedRanges(after);
+  const rangesBefore = before ? masqueradedRanges(before) : [];
+  const podsOf = ({ sources }: RuleSet) => sources.map(({ text }) => text).join(' ');
   return {
-    begin: now.flatMap((range) => subtract(range, then)),
-    end: then.flatMap((range) => subtract(range, now)),
-    podRangesChange: before !== undefined && now.length > 0 && pods(before) !== pods(after),
+    added: rangesAfter.flatMap((range) => subtract(range, rangesBefore)),
+    removed: rangesBefore.flatMap((range) => subtract(range, rangesAfter)),
+    podRangesChange: before !== undefined && rangesAfter.length > 0 && podsOf(before) !== podsOf(after),
   };
 }
 

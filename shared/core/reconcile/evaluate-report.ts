@@ -1,23 +1,21 @@
-import type { Warning } from './check-eligibility';
-import { PermanentError, RetryableError } from '../model/errors';
-import type { Outcome } from './outcome';
 import type { ProofResult, PushResult, PushedNode } from '../cloud';
+import { PermanentError, RetryableError } from '../model/errors';
 import type { Report } from '../model/report';
+import type { Warning } from './check-eligibility';
+import type { Outcome, Subject } from './outcome';
 
-/** The rule set that a node was sent. */
+/** The rule set that the node was sent. */
 export interface Expected {
   readonly id: string;
   readonly generation: number;
   readonly warnings: readonly Warning[];
 }
 
-type PushOutcome =
-  | Omit<Extract<Outcome, { kind: 'pending' }>, 'node'>
-  | Omit<Extract<Outcome, { kind: 'failed' }>, 'node'>
-  | Omit<Extract<Outcome, { kind: 'needs-reboot' }>, 'node'>
-  | Omit<Extract<Outcome, { kind: 'proven' }>, 'node'>;
+type PushOutcomeKind = 'pending' | 'failed' | 'needs-reboot' | 'proven';
+type WithoutSubject<T> = T extends unknown ? Omit<T, keyof Subject> : never;
+export type PushOutcome = WithoutSubject<Extract<Outcome, { kind: PushOutcomeKind }>>;
 
-/** What a push that did not arrive, or what came back from one that did, says about the node. */
+/** The outcome of a push, from its proof or from its failure. */
 export function outcomeOf(
   response: Exclude<PushResult, PushedNode> | ProofResult,
   expected: Expected,
@@ -32,56 +30,68 @@ export function outcomeOf(
       return { kind: 'needs-reboot', reason: response.reason, restart: response.restart };
     case 'reported': {
       const { report } = response;
-      const evaluated = evaluateReport(report, expected);
-      return evaluated.kind === 'failed' ? { ...evaluated, report } : evaluated;
+      const outcome = evaluateReport(report, expected);
+      return outcome.kind === 'failed' ? { ...outcome, report } : outcome;
     }
   }
 }
 
-/** Whether a node's own words are a proof of the rule set that was meant for it. */
-function evaluateReport(report: Report, { id, generation, warnings }: Expected): PushOutcome {
-  const reason = report.reason ?? 'it gave no reason';
+/** Whether a report proves the expected rule set. */
+function evaluateReport(report: Report, expected: Expected): PushOutcome {
+  const reason = report.reason ?? 'no reason given';
   switch (report.result) {
     case 'busy':
       return { kind: 'pending', reason: `The node is busy: ${reason}.`, retryAfterSeconds: 15 };
-    case 'failed': {
-      const advice = 'Read the reason; the rules that were in force before are still in force.';
+    case 'failed':
       return {
         kind: 'failed',
         error: new RetryableError(
           'apply-failed',
           `The node could not apply the rule set: ${reason}`,
-          advice,
+          'The previous rules are still in force. Fix the cause; the next sweep retries.',
           60,
         ),
       };
-    }
     case 'refused':
-      // Another pass was faster, be it with the same rule set.
-      if (report.generation !== null && report.generation >= generation) {
-        return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
-      }
-      return {
-        kind: 'failed',
-        error: new PermanentError(
-          'refused',
-          `The node refused the rule set: ${reason}`,
-          'Nothing was changed on the node. Read the reason, mend the config, push again.',
-        ),
-      };
+      return evaluateRefusal(report, { expected, reason });
     case 'applied':
     case 'unchanged':
-      if (report.id !== id)
-        return { kind: 'pending', reason: 'The node reports another rule set.', retryAfterSeconds: 5 };
-      if (report.proven) return { kind: 'proven', ruleSetId: id, report, warnings };
-      return {
-        kind: 'failed',
-        error: new RetryableError(
-          'not-proven',
-          `The rules are applied, but not proven: ${reason}`,
-          'If a probe failed, look beyond the node: firewalls, routes back, the service itself.',
-          60,
-        ),
-      };
+      return evaluateApplied(report, { expected, reason });
   }
+}
+
+interface Evaluation {
+  readonly expected: Expected;
+  readonly reason: string;
+}
+
+function evaluateRefusal({ generation }: Report, { expected, reason }: Evaluation): PushOutcome {
+  // A concurrent push was faster, possibly with the same rules.
+  if (generation !== null && generation >= expected.generation) {
+    return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
+  }
+  return {
+    kind: 'failed',
+    error: new PermanentError(
+      'refused',
+      `The node refused the rule set: ${reason}`,
+      'Nothing was changed on the node. Fix the config and push again.',
+    ),
+  };
+}
+
+function evaluateApplied(report: Report, { expected, reason }: Evaluation): PushOutcome {
+  const { id, warnings } = expected;
+  if (report.id !== id)
+    return { kind: 'pending', reason: 'The node reported another rule set.', retryAfterSeconds: 5 };
+  if (report.proven) return { kind: 'proven', ruleSetId: id, report, warnings };
+  return {
+    kind: 'failed',
+    error: new RetryableError(
+      'not-proven',
+      `The rules are applied but not proven: ${reason}`,
+      'If a probe failed, check firewalls, the return route and the service itself.',
+      60,
+    ),
+  };
 }

@@ -1,49 +1,56 @@
+import type { RestartAdvice } from '../cloud';
+import type { Log, LogEvent } from '../log';
 import { formatError, messageOf, PeermasqError, RetryableError } from '../model/errors';
-import type { NodeRef } from '../model/node';
+import type { Node, NodeRef } from '../model/node';
+import type { Report } from '../model/report';
+import { definedOnly } from '../util/collections';
 import type { Skip, Warning } from './check-eligibility';
 import type { Plan } from './plan';
-import type { Log, LogEvent, RestartAdvice } from '../cloud';
-import type { Report } from '../model/report';
 
-/** What became of one node in one pass. */
-export type Outcome = {
+/** The node of an outcome. */
+export interface Subject {
   readonly node: NodeRef;
   readonly cluster?: string;
   readonly launchedAt?: Date;
-} & (
-  | { readonly kind: 'skipped'; readonly skip: Skip }
-  | { readonly kind: 'held'; readonly detail: string; readonly warnings: readonly Warning[] }
-  /** A dry run: what would be pushed; `isChange` is false where that is in force already. */
-  | {
-      readonly kind: 'planned';
-      readonly plan: Extract<Plan, { kind: 'rule-set' }>;
-      readonly isChange: boolean;
-    }
-  /** In force and proven; without a report where the cloud's record already said so. */
-  | {
-      readonly kind: 'proven';
-      readonly ruleSetId: string;
-      readonly report?: Report;
-      readonly warnings: readonly Warning[];
-    }
-  | {
-      readonly kind: 'pending';
-      readonly reason: string;
-      readonly retryAfterSeconds: number;
-      /** The cloud does not show it (yet). */
-      readonly isAbsent?: boolean;
-    }
-  /** It was handed its rule set too late: nothing on it takes that before it boots again. */
-  | {
-      readonly kind: 'needs-reboot';
-      readonly reason: string;
-      readonly restart: RestartAdvice;
-    }
-  /** With the node's own words, where it gave any. */
-  | { readonly kind: 'failed'; readonly error: PeermasqError; readonly report?: Report }
-);
+}
 
-/** Seconds after which to look at this node again; undefined when its event is dealt with. */
+/** The result of one reconciliation of one node. */
+export type Outcome = Subject &
+  (
+    | { readonly kind: 'skipped'; readonly skip: Skip }
+    | { readonly kind: 'held'; readonly detail: string; readonly warnings: readonly Warning[] }
+    /** Of a dry run: the plan. `isChange` is false if it is in force and proven already. */
+    | {
+        readonly kind: 'planned';
+        readonly plan: Extract<Plan, { kind: 'rule-set' }>;
+        readonly isChange: boolean;
+      }
+    /** In force and proven. Without a report if the record in the cloud already said so. */
+    | {
+        readonly kind: 'proven';
+        readonly ruleSetId: string;
+        readonly report?: Report;
+        readonly warnings: readonly Warning[];
+      }
+    | {
+        readonly kind: 'pending';
+        readonly reason: string;
+        readonly retryAfterSeconds: number;
+        /** The cloud does not list the instance (yet). */
+        readonly isAbsent?: boolean;
+      }
+    /** No watcher runs on the node; it applies the rule set at its next boot. */
+    | { readonly kind: 'needs-reboot'; readonly reason: string; readonly restart: RestartAdvice }
+    | { readonly kind: 'failed'; readonly error: PeermasqError; readonly report?: Report }
+  );
+
+/** @param cluster by default the first that the node names */
+export const subjectOf = (
+  { ref, clusters, launchedAt }: Pick<Node, 'ref' | 'clusters' | 'launchedAt'>,
+  cluster: string | undefined = clusters[0],
+): Subject => definedOnly({ node: ref, cluster, launchedAt });
+
+/** Undefined if a retry cannot help. */
 export function retryAfterSeconds(outcome: Outcome): number | undefined {
   if (outcome.kind === 'pending') return outcome.retryAfterSeconds;
   if (outcome.kind === 'failed' && outcome.error instanceof RetryableError)
@@ -51,18 +58,18 @@ export function retryAfterSeconds(outcome: Outcome): number | undefined {
   return undefined;
 }
 
-/** Whether a look told more than the record did. */
+/** False if the node was proven before, and nothing has changed since. */
 export function hasChanged(outcome: Outcome): boolean {
   return outcome.kind !== 'proven' || outcome.report !== undefined;
 }
 
-/** Some of its routes lead over a peering that is being set up, which takes seconds once both sides agreed. */
+/** Whether a peering of its routes is still being set up. That takes seconds once both sides have accepted. */
 export function isProvisioning(outcome: Outcome): boolean {
   return warningsOf(outcome).some(({ code }) => code === 'provisioning');
 }
 
 /**
- * Whether a node is not proven although it had the time; it counts as one where the time of its launch is unknown.
+ * Whether a node is not proven although it had the time. A node without a launch time counts too.
  * @param launchedBefore milliseconds since the epoch
  */
 export function isUnproven({ kind, launchedAt }: Outcome, launchedBefore: number): boolean {
@@ -70,7 +77,7 @@ export function isUnproven({ kind, launchedAt }: Outcome, launchedBefore: number
   return isOpen && (launchedAt === undefined || launchedAt.getTime() < launchedBefore);
 }
 
-/** Why an outcome is not the end of it, in words. */
+/** Why the node is not proven, for people. */
 export function reasonOf(outcome: Outcome): string {
   switch (outcome.kind) {
     case 'pending':
@@ -110,71 +117,7 @@ interface LogEntry {
   readonly fields: Record<string, unknown>;
 }
 
-/**
- * The log entry that tells an outcome: a fixed event name and its fields.
- * @param now milliseconds since the epoch
- */
-export function logEntry(outcome: Outcome, now: number): LogEntry {
-  const { node, cluster } = outcome;
-  const subject = { cloud: node.cloud, node: node.id, cluster };
-  switch (outcome.kind) {
-    case 'skipped': {
-      const { reason, detail, warnings } = outcome.skip;
-      return { level: 'info', event: 'NodeSkipped', fields: { ...subject, reason, detail, warnings } };
-    }
-    case 'held':
-      return {
-        level: 'error',
-        event: 'NodeHeld',
-        fields: { ...subject, detail: outcome.detail, warnings: outcome.warnings },
-      };
-    case 'planned': {
-      const { plan, isChange } = outcome;
-      return {
-        level: 'info',
-        event: 'NodePlanned',
-        fields: { ...subject, ruleSet: plan.id, isChange, warnings: plan.warnings },
-      };
-    }
-    case 'proven': {
-      const { ruleSetId: ruleSet, report, warnings } = outcome;
-      const fields = {
-        ...subject,
-        ruleSet,
-        report,
-        warnings,
-        secondsToProven: secondsToProven(outcome, now),
-      };
-      return { level: 'info', event: 'NodeProven', fields };
-    }
-    case 'pending': {
-      const { reason, retryAfterSeconds: seconds } = outcome;
-      return {
-        level: 'info',
-        event: 'NodePending',
-        fields: { ...subject, reason, retryAfterSeconds: seconds },
-      };
-    }
-    case 'needs-reboot':
-      return { level: 'error', event: 'NodeNeedsReboot', fields: { ...subject, reason: outcome.reason } };
-    case 'failed': {
-      const seconds = retryAfterSeconds(outcome);
-      const { error, report } = outcome;
-      const fields = { ...subject, ...errorFields(error), report, retryAfterSeconds: seconds };
-      return { level: seconds === undefined ? 'error' : 'warn', event: 'NodeFailed', fields };
-    }
-  }
-}
-
-/** A node that was launched longer ago than this did not join just now. */
-const joinWindowMs = 3_600_000;
-
-/** Undefined where that does not tell how long a joining node had to wait. */
-function secondsToProven(outcome: Outcome, now: number): number | undefined {
-  const age = now - (outcome.launchedAt?.getTime() ?? 0);
-  return hasChanged(outcome) && age < joinWindowMs ? Math.max(0, age / 1_000) : undefined;
-}
-
+/** @param now milliseconds since the epoch */
 export function logOutcomes(outcomes: readonly Outcome[], log: Log, now: number): void {
   for (const outcome of outcomes) {
     const { level, event, fields } = logEntry(outcome, now);
@@ -182,7 +125,61 @@ export function logOutcomes(outcomes: readonly Outcome[], log: Log, now: number)
   }
 }
 
-/** What a log entry says of a fault: its code, what to do about it, and the error with its causes. */
+/** @param now milliseconds since the epoch */
+export function logEntry(outcome: Outcome, now: number): LogEntry {
+  const { node, cluster } = outcome;
+  const { level, event, fields } = entryOf(outcome, now);
+  return { level, event, fields: { cloud: node.cloud, node: node.id, cluster, ...fields } };
+}
+
+function entryOf(outcome: Outcome, now: number): LogEntry {
+  switch (outcome.kind) {
+    case 'skipped': {
+      const { reason, detail, warnings } = outcome.skip;
+      return { level: 'info', event: 'NodeSkipped', fields: { reason, detail, warnings } };
+    }
+    case 'held': {
+      const { detail, warnings } = outcome;
+      return { level: 'error', event: 'NodeHeld', fields: { detail, warnings } };
+    }
+    case 'planned': {
+      const { plan, isChange } = outcome;
+      return {
+        level: 'info',
+        event: 'NodePlanned',
+        fields: { ruleSet: plan.id, isChange, warnings: plan.warnings },
+      };
+    }
+    case 'proven': {
+      const { ruleSetId: ruleSet, report, warnings } = outcome;
+      const fields = { ruleSet, report, warnings, secondsToProven: secondsToProven(outcome, now) };
+      return { level: 'info', event: 'NodeProven', fields };
+    }
+    case 'pending': {
+      const { reason, retryAfterSeconds: seconds } = outcome;
+      return { level: 'info', event: 'NodePending', fields: { reason, retryAfterSeconds: seconds } };
+    }
+    case 'needs-reboot':
+      return { level: 'error', event: 'NodeNeedsReboot', fields: { reason: outcome.reason } };
+    case 'failed': {
+      const { error, report } = outcome;
+      const seconds = retryAfterSeconds(outcome);
+      const fields = { ...errorFields(error), report, retryAfterSeconds: seconds };
+      return { level: seconds === undefined ? 'error' : 'warn', event: 'NodeFailed', fields };
+    }
+  }
+}
+
+/** A node that was launched earlier is not joining. */
+const joinWindowMs = 3_600_000;
+
+/** How long a joining node took from its launch until it was proven; undefined for other nodes. */
+function secondsToProven(outcome: Outcome, now: number): number | undefined {
+  const age = now - (outcome.launchedAt?.getTime() ?? 0);
+  return hasChanged(outcome) && age < joinWindowMs ? Math.max(0, age / 1_000) : undefined;
+}
+
+/** The fields of a log entry about an error: its code, message, advice, and the error with its causes. */
 export function errorFields(error: unknown): Record<string, unknown> {
   const { code, advice } = error instanceof PeermasqError ? error : { code: 'unexpected', advice: undefined };
   return { code, reason: messageOf(error), advice, err: error };

@@ -1,11 +1,18 @@
-import { PeermasqError, RetryableError } from '../model/errors';
-import { groupBy } from '../util/collections';
+import type { PushedNode, PushRecord, PushResult } from '../cloud';
+import { asPeermasqError, RetryableError, type PeermasqError } from '../model/errors';
+import { nodeKey, type Node, type NodeKey } from '../model/node';
+import { groupBy, type NonEmpty } from '../util/collections';
 import { outcomeOf, type Expected } from './evaluate-report';
-import { nodeKey, type Node } from '../model/node';
-import type { Outcome } from './outcome';
+import { subjectOf, type Outcome } from './outcome';
 import type { Plan } from './plan';
-import type { Channel, Deadline, PushRecord, Log, PushResult, PushedNode, RecordFailure } from '../cloud';
-import { permissionErrorIn, writeRecords, recordOutcomes, type PushResponse } from './record-outcomes';
+import {
+  permissionErrorIn,
+  recordOutcomes,
+  writeRecords,
+  type DeliveryContext,
+  type DeliveryResult,
+  type PushResponse,
+} from './record-outcomes';
 
 export interface PlannedNode {
   readonly node: Node;
@@ -13,76 +20,98 @@ export interface PlannedNode {
   readonly plan: Extract<Plan, { kind: 'rule-set' }>;
 }
 
-const isInForce = ({ node, plan: { id } }: PlannedNode): boolean =>
-  node.recorded?.isProven === true && node.recorded.ruleSetId === id;
-
-export function toPlannedOutcome(planned: PlannedNode): Extract<Outcome, { kind: 'planned' }> {
-  return { ...subjectOf(planned), kind: 'planned', plan: planned.plan, isChange: !isInForce(planned) };
+export interface PushContext extends DeliveryContext {
+  /** Pushes also to nodes that have proven the rule set. */
+  readonly force?: boolean;
 }
 
-/**
- * Pushes each different rule set once, to all nodes that need it, then gathers what they report.
- * @param force those that have proven it need it too
- */
+const isUpToDate = ({ node: { recorded }, plan: { id } }: PlannedNode): boolean =>
+  recorded?.isProven === true && recorded.ruleSetId === id;
+
+export function toPlannedOutcome(planned: PlannedNode): Extract<Outcome, { kind: 'planned' }> {
+  const { node, cluster, plan } = planned;
+  return { ...subjectOf(node, cluster), kind: 'planned', plan, isChange: !isUpToDate(planned) };
+}
+
+/** Pushes each rule set once, to all nodes that need it, and collects their proofs. */
 export async function pushRuleSets(
   planned: readonly PlannedNode[],
-  channel: Channel,
-  log: Log,
-  deadline: Deadline,
-  force = false,
-): Promise<{ outcomes: Outcome[]; errors: PeermasqError[] }> {
-  const upToDate = force ? [] : planned.filter(isInForce);
-  const groups = groupBy(
-    planned.filter((entry) => force || !isInForce(entry)),
-    ({ plan: { id } }) => id,
-  );
-  const groupResults = await Promise.all(
-    [...groups.values()].map((group) => pushGroup(group, channel, log, deadline, force)),
-  );
-  const pushes = groupResults.flatMap((groupResult) => groupResult.pushes);
+  context: PushContext,
+): Promise<DeliveryResult> {
+  const { channel, deadline, force = false } = context;
+  const upToDate = force ? [] : planned.filter(isUpToDate);
+  const outdated = force ? planned : planned.filter((one) => !isUpToDate(one));
+  const groups = [...groupBy(outdated, ({ plan }) => plan.id).values()];
+  const groupResults = await Promise.all(groups.map((group) => pushGroup(group, context)));
+  const pushes = groupResults.flatMap((group) => group.pushes);
 
   const pushed = pushes.filter((push): push is PushedNode => push.result === 'pushed');
+  const notPushed = pushes.filter((push) => push.result !== 'pushed');
   const proofs = pushed.length === 0 ? [] : await channel.collectProofs(pushed, deadline);
 
-  const byNode = new Map(planned.map((entry) => [nodeKey(entry.node.ref), entry]));
-  const entryOf = ({ node }: { readonly node: Node }) =>
-    byNode.get(nodeKey(node.ref)) ?? failUnknownNode(node);
+  const byNode = new Map(planned.map((one) => [nodeKey(one.node.ref), one]));
   const responses = proofs.map((proof): PushResponse => {
-    const entry = entryOf(proof);
-    return { proof, expected: expectedOf(entry), cluster: entry.cluster, routes: entry.plan.routes };
+    const one = findPlanned(byNode, proof.node);
+    return { proof, expected: expectedOf(one), cluster: one.cluster, routes: one.plan.routes };
   });
-  const recordedPushes = await recordOutcomes(responses, channel, log, deadline);
-  const recordFailures = await recordAlreadyProven(upToDate, channel, log, deadline);
+  const recorded = await recordOutcomes(responses, context);
+  const recordFailures = await recordUpToDate(upToDate, context);
   return {
     outcomes: [
       ...upToDate.map(toProvenOutcome),
-      ...pushes
-        .filter((push) => push.result !== 'pushed')
-        .map((push): Outcome => ({
-          ...subjectOf(entryOf(push)),
-          ...outcomeOf(push, expectedOf(entryOf(push))),
-        })),
-      ...recordedPushes.outcomes,
+      ...notPushed.map((push): Outcome => {
+        const one = findPlanned(byNode, push.node);
+        return { ...subjectOf(one.node, one.cluster), ...outcomeOf(push, expectedOf(one)) };
+      }),
+      ...recorded.outcomes,
     ],
     errors: [
       ...groupResults.flatMap(({ error }) => error ?? []),
-      ...recordedPushes.errors,
+      ...recorded.errors,
       ...permissionErrorIn(recordFailures),
     ],
   };
 }
 
-/** What nodes told of themselves is written where the next look finds it without asking them. */
-async function recordAlreadyProven(
-  proven: readonly PlannedNode[],
-  channel: Channel,
-  log: Log,
-  deadline: Deadline,
-): Promise<readonly RecordFailure[]> {
-  const records = proven
+interface GroupResult {
+  readonly pushes: readonly PushResult[];
+  readonly error?: PeermasqError;
+}
+
+/** An error of one group does not stop the others. */
+async function pushGroup(group: NonEmpty<PlannedNode>, context: PushContext): Promise<GroupResult> {
+  const { channel, log, deadline, force = false } = context;
+  const [{ cluster, plan }] = group;
+  const nodes = group.map(({ node }) => node);
+  try {
+    const request = { ruleSet: plan.ruleSet, routes: plan.routes, force };
+    const pushes = await channel.push(request, nodes, deadline);
+    const pushed = pushes.filter(({ result }) => result === 'pushed').map(({ node }) => node.ref);
+    const [first] = pushed;
+    if (first) {
+      const ids = pushed.map(({ id }) => id);
+      log.info('RuleSetPushed', { cloud: first.cloud, cluster, ruleSet: plan.id, nodes: ids });
+    }
+    return { pushes };
+  } catch (thrown) {
+    const error = asPeermasqError(thrown);
+    const pushes = nodes.map((node): PushResult => ({ result: 'failed', node, error }));
+    return error instanceof RetryableError ? { pushes } : { pushes, error };
+  }
+}
+
+/** Records what up-to-date nodes reported themselves, so that the next sweep need not ask them. */
+function recordUpToDate(upToDate: readonly PlannedNode[], context: PushContext) {
+  const records = upToDate
     .filter(({ node }) => node.recorded?.isUnrecorded)
     .map(({ node, plan: { id, routes } }): PushRecord => ({ node, ruleSetId: id, state: 'proven', routes }));
-  return writeRecords(records, channel, log, deadline);
+  return writeRecords(records, context);
+}
+
+function findPlanned(planned: ReadonlyMap<NodeKey, PlannedNode>, node: Node): PlannedNode {
+  const found = planned.get(nodeKey(node.ref));
+  if (found) return found;
+  throw new Error(`The channel returned a result for ${nodeKey(node.ref)}, which was not pushed to`);
 }
 
 const expectedOf = ({ plan: { id, ruleSet, warnings } }: PlannedNode): Expected => ({
@@ -91,46 +120,9 @@ const expectedOf = ({ plan: { id, ruleSet, warnings } }: PlannedNode): Expected 
   warnings,
 });
 
-const subjectOf = ({ node: { ref, launchedAt }, cluster }: PlannedNode) => ({
-  node: ref,
-  cluster,
-  ...(launchedAt && { launchedAt }),
-});
-
-/** A channel that answers for a node it was not given breaks its contract. */
-function failUnknownNode(node: Node): never {
-  throw new Error(`The channel answered for ${nodeKey(node.ref)}, which was not pushed to`);
-}
-
-/** A fault of one group does not keep the others from their rules. */
-async function pushGroup(
-  group: readonly PlannedNode[],
-  channel: Channel,
-  log: Log,
-  deadline: Deadline,
-  force: boolean,
-): Promise<{ pushes: readonly PushResult[]; error?: PeermasqError }> {
-  const [first] = group;
-  if (!first) return { pushes: [] };
-  const nodes = group.map(({ node }) => node);
-  try {
-    const request = { ...first.plan, ...(force && { force }) };
-    const pushes = await channel.push(request, nodes, deadline);
-    const ids = pushes.filter(({ result }) => result === 'pushed').map(({ node }) => node.ref.id);
-    const { cloud } = first.node.ref;
-    if (ids.length > 0)
-      log.info('RuleSetPushed', { cloud, cluster: first.cluster, ruleSet: first.plan.id, nodes: ids });
-    return { pushes };
-  } catch (error) {
-    if (!(error instanceof PeermasqError)) throw error;
-    const pushes = nodes.map((node): PushResult => ({ result: 'failed', node, error }));
-    return error instanceof RetryableError ? { pushes } : { pushes, error: error };
-  }
-}
-
-const toProvenOutcome = (entry: PlannedNode): Outcome => ({
-  ...subjectOf(entry),
+const toProvenOutcome = ({ node, cluster, plan }: PlannedNode): Outcome => ({
+  ...subjectOf(node, cluster),
   kind: 'proven',
-  ruleSetId: entry.plan.id,
-  warnings: entry.plan.warnings,
+  ruleSetId: plan.id,
+  warnings: plan.warnings,
 });

@@ -1,11 +1,12 @@
-import type { PeermasqError } from '../model/errors';
-import { checkEligibility } from './check-eligibility';
+import type { Cloud, Deadline } from '../cloud';
+import type { Log } from '../log';
 import { requestedKinds, type ClusterConfig, type Config } from '../model/config';
-import { toPlannedOutcome, pushRuleSets, type PlannedNode } from './push';
-import { nodeKey, type Node, type NodeKey, type NodeRef } from '../model/node';
-import { errorFields, hasChanged, logOutcomes, type Outcome } from './outcome';
+import { nodeKey, type NetworkContext, type Node, type NodeKey, type NodeRef } from '../model/node';
+import { checkEligibility } from './check-eligibility';
+import { errorFields, hasChanged, logOutcomes, subjectOf, type Outcome } from './outcome';
 import { plan } from './plan';
-import type { Clock, Cloud, Deadline, Log } from '../cloud';
+import { pushRuleSets, toPlannedOutcome, type PlannedNode } from './push';
+import type { DeliveryResult } from './record-outcomes';
 
 export interface Dependencies {
   readonly cloud: Cloud;
@@ -14,54 +15,52 @@ export interface Dependencies {
   readonly log: Log;
 }
 
-/** Which nodes to look at: named by an event, or every node of some clusters (`'*'` for any). */
+export interface Clock {
+  /** Milliseconds since the epoch. */
+  now(): number;
+}
+
+/** Single nodes, or every node of some clusters (`'*'` for any). */
 export type Selection = readonly NodeRef[] | { readonly clusters: readonly string[] };
 
 export interface ReconcileOptions {
   readonly deadline: Deadline;
   readonly isDryRun?: boolean;
-  /** Takes rules away though far fewer routes are found than they were made from. */
+  /** Push even if far fewer routes were found than the rules in force were made from. */
   readonly allowRouteLoss?: boolean;
-  /** Pushes also what nodes have proven: somebody may have changed their rules since. */
+  /** Push also to nodes that have proven the rule set, in case their rules were changed. */
   readonly force?: boolean;
-  /** The rule sets that somebody agreed to, by id: a node that would get another one is held. */
+  /** IDs of the rule sets that a person approved. A node with another plan is held. */
   readonly approved?: ReadonlyMap<NodeKey, string>;
-  /** Leaves nodes that were launched a moment ago to the events that tell of them. */
+  /** Skip nodes that have just been launched: their own events handle them. */
   readonly skipNewNodes?: boolean;
-  /** When events told of nodes: one that has proven its rules since then needs no further look. */
+  /** When the events of nodes were sent. A node that was proven since then is skipped. */
   readonly announcedAt?: ReadonlyMap<NodeKey, Date>;
 }
 
-/** An instance is visible to every API some seconds after the event that announces it. */
-const notVisibleRetrySeconds = 10;
-
-/** What became of each selected node, and what else went wrong. */
-export interface ReconcileResult {
-  /** Those that were found. */
+export interface ReconcileResult extends DeliveryResult {
+  /** The nodes that were found. */
   readonly nodes: readonly Node[];
-  readonly outcomes: readonly Outcome[];
-  /** What concerns more than one node and stays broken; the nodes that failed of it bear the same error. */
-  readonly errors: readonly PeermasqError[];
 }
 
 /**
- * The one path of every trigger: nodes → inventory → plan → push → proof. It converges: whatever the events
- * said, each node ends with the rule set that its surroundings and the config ask for now.
- * @returns one outcome for each selected node, also logged.
- * @throws PeermasqError for what concerns all nodes: no permission, an unreachable API.
+ * The one path of every trigger: nodes → discovery → plan → push → proof. Whatever triggered it, each node ends up with
+ * the rule set that the config and its network call for now.
+ * @returns one outcome for each selected node, also logged
+ * @throws PeermasqError for what affects all nodes: no permission, an unreachable API
  */
 export async function reconcile(
   selection: Selection,
   dependencies: Dependencies,
   options: ReconcileOptions,
 ): Promise<ReconcileResult> {
-  const { log } = dependencies;
+  const { log, clock } = dependencies;
   try {
     const result = await reconcileSelection(selection, dependencies, options);
-    // A sweep tells of nodes only what nobody told before; the others it counts.
+    // A sweep logs only what is new; the other nodes are counted.
     const shouldLog = (outcome: Outcome) => hasChanged(outcome) && outcome.kind !== 'skipped';
     const logged = 'clusters' in selection ? result.outcomes.filter(shouldLog) : result.outcomes;
-    logOutcomes(logged, log, dependencies.clock.now());
+    logOutcomes(logged, log, clock.now());
     for (const error of result.errors) log.error('ReconcileFailed', errorFields(error));
     return result;
   } catch (error) {
@@ -70,7 +69,7 @@ export async function reconcile(
   }
 }
 
-/** As `pass`, for callers who have nobody to give single nodes back to. @throws PeermasqError also for a fault */
+/** As `reconcile`, but throws the first of its errors. */
 export async function reconcileOrThrow(
   selection: Selection,
   dependencies: Dependencies,
@@ -86,30 +85,30 @@ async function reconcileSelection(
   dependencies: Dependencies,
   options: ReconcileOptions,
 ): Promise<ReconcileResult> {
-  const { deadline, isDryRun = false, force = false, skipNewNodes = false, announcedAt } = options;
-  const { cloud, clock, log } = dependencies;
-  // Taken before the first look-up, so that a look from before a change never beats a look from after it.
+  const { cloud, clock } = dependencies;
+  const { deadline, announcedAt, skipNewNodes = false } = options;
+  // From before discovery: of two concurrent runs, the one with the older data must have the older generation.
   const generation = clock.now();
   const nodes =
     'clusters' in selection
       ? await cloud.nodes.list(selection.clusters, deadline)
-      : await cloud.nodes.get(unique(selection), deadline);
+      : await cloud.nodes.get(distinct(selection), deadline);
 
-  const isAlreadyProven = (node: Node) => isProvenSince(node, announcedAt?.get(nodeKey(node.ref)));
-  const isSkippedNew = (node: Node) => skipNewNodes && isNew(node, generation);
-  const open = nodes.filter((node) => !isAlreadyProven(node) && !isSkippedNew(node));
-  const { decided, planned } = await planAll(open, dependencies, generation, options);
-  const delivered: Omit<ReconcileResult, 'nodes'> = isDryRun
-    ? { outcomes: planned.map(toPlannedOutcome), errors: [] }
-    : await pushRuleSets(planned, cloud.channel, log, deadline, force);
-  const absent = 'clusters' in selection ? [] : notFoundOutcomes(selection, nodes);
-  const alreadyProven = nodes.filter(isAlreadyProven).map(toRecordedOutcome);
+  const alreadyProven = nodes.filter((node) => isProvenSince(node, announcedAt?.get(nodeKey(node.ref))));
+  const newNodes = skipNewNodes ? nodes.filter((node) => isNew(node, generation)) : [];
+  const settled = new Set([...alreadyProven, ...newNodes]);
+  const { decided, planned } = await planNodes(
+    nodes.filter((node) => !settled.has(node)),
+    dependencies,
+    { ...options, generation },
+  );
+  const delivered = await deliver(planned, dependencies, options);
   return {
     nodes,
     outcomes: [
-      ...absent,
-      ...alreadyProven,
-      ...nodes.filter(isSkippedNew).map(toNewNodeOutcome),
+      ...('clusters' in selection ? [] : notFoundOutcomes(selection, nodes)),
+      ...alreadyProven.map(toRecordedOutcome),
+      ...newNodes.map(toNewNodeOutcome),
       ...decided,
       ...delivered.outcomes,
     ],
@@ -117,45 +116,55 @@ async function reconcileSelection(
   };
 }
 
+async function deliver(
+  planned: readonly PlannedNode[],
+  { cloud: { channel }, log }: Dependencies,
+  { deadline, isDryRun = false, force = false }: ReconcileOptions,
+): Promise<DeliveryResult> {
+  if (isDryRun) return { outcomes: planned.map(toPlannedOutcome), errors: [] };
+  return pushRuleSets(planned, { channel, log, deadline, force });
+}
+
 function isProvenSince({ recorded }: Node, since: Date | undefined): boolean {
   return since !== undefined && recorded?.isProven === true && (recorded.at ?? 0) >= since;
 }
 
-/** Milliseconds within which events serve a new node, and a sweep beside them would only push twice. */
+/** A new node has its own events for so long. A sweep at the same time would only push twice. */
 const gracePeriodMs = 180_000;
 
 const isNew = ({ launchedAt, recorded }: Node, now: number): boolean =>
   recorded?.isProven !== true && launchedAt !== undefined && now - launchedAt.getTime() < gracePeriodMs;
 
-function toNewNodeOutcome({ ref, clusters: [cluster], launchedAt }: Node): Outcome {
-  return {
-    node: ref,
-    ...(cluster !== undefined && { cluster }),
-    ...(launchedAt && { launchedAt }),
-    kind: 'pending',
-    reason: 'It was launched a moment ago: the events that tell of it serve it.',
-    retryAfterSeconds: gracePeriodMs / 1_000,
-  };
-}
+const toNewNodeOutcome = (node: Node): Outcome => ({
+  ...subjectOf(node),
+  kind: 'pending',
+  reason: 'The node has just been launched. Its own events handle it.',
+  retryAfterSeconds: gracePeriodMs / 1_000,
+});
 
-function toRecordedOutcome({ ref, clusters: [cluster], recorded }: Node): Outcome {
-  const ruleSetId = recorded?.ruleSetId ?? '';
-  return { node: ref, ...(cluster !== undefined && { cluster }), kind: 'proven', ruleSetId, warnings: [] };
-}
+const toRecordedOutcome = (node: Node): Outcome => ({
+  ...subjectOf(node),
+  kind: 'proven',
+  ruleSetId: node.recorded?.ruleSetId ?? '',
+  warnings: [],
+});
 
-function unique(refs: readonly NodeRef[]): NodeRef[] {
+function distinct(refs: readonly NodeRef[]): NodeRef[] {
   return [...new Map(refs.map((ref) => [nodeKey(ref), ref])).values()];
 }
 
-/** Of the nodes that were asked for those that did not come. */
+/** APIs list an instance only some seconds after its event. */
+const notVisibleRetrySeconds = 10;
+
+/** An outcome for each selected node that was not found. */
 export function notFoundOutcomes(
   refs: readonly NodeRef[],
-  nodes: readonly Node[],
-  reason = 'The cloud does not show this instance (yet).',
+  found: readonly Node[],
+  reason = 'The cloud does not list this instance (yet).',
 ): Outcome[] {
-  const found = new Set(nodes.map(({ ref }) => nodeKey(ref)));
-  return unique(refs)
-    .filter((ref) => !found.has(nodeKey(ref)))
+  const foundKeys = new Set(found.map(({ ref }) => nodeKey(ref)));
+  return distinct(refs)
+    .filter((ref) => !foundKeys.has(nodeKey(ref)))
     .map((node) => ({
       node,
       kind: 'pending',
@@ -165,65 +174,76 @@ export function notFoundOutcomes(
     }));
 }
 
-async function planAll(
+interface EligibleNode {
+  readonly node: Node;
+  readonly cluster: ClusterConfig;
+}
+
+interface PlanOptions extends ReconcileOptions {
+  readonly generation: number;
+}
+
+/** @returns an outcome for each node that needs no push, and a plan for each of the others */
+async function planNodes(
   nodes: readonly Node[],
   { config, cloud }: Dependencies,
-  generation: number,
-  { deadline, allowRouteLoss = false, approved }: ReconcileOptions,
-): Promise<{ decided: Outcome[]; planned: PlannedNode[] }> {
+  options: PlanOptions,
+): Promise<{ decided: readonly Outcome[]; planned: readonly PlannedNode[] }> {
   const decided: Outcome[] = [];
-  const eligible: { node: Node; cluster: ClusterConfig }[] = [];
+  const eligible: EligibleNode[] = [];
   for (const node of nodes) {
     const eligibility = checkEligibility(node, config);
     const notReady = cloud.channel.checkReadiness(node);
-    if (eligibility.kind !== 'eligible') decided.push({ node: node.ref, kind: 'skipped', skip: eligibility });
+    if (eligibility.kind === 'skip') decided.push({ node: node.ref, kind: 'skipped', skip: eligibility });
     else if (notReady)
-      decided.push({ ...subjectOf(node, eligibility.cluster), kind: 'pending', ...notReady });
+      decided.push({ ...subjectIn(node, eligibility.cluster), kind: 'pending', ...notReady });
     else eligible.push({ node, cluster: eligibility.cluster });
   }
+  if (eligible.length === 0) return { decided, planned: [] };
 
-  const planned: PlannedNode[] = [];
-  if (eligible.length === 0) return { decided, planned };
   const networkContexts = await cloud.routes.getNetworkContexts(
     eligible.map(({ node }) => node),
     [...new Set(eligible.flatMap(({ cluster }) => requestedKinds(cluster)))],
-    deadline,
+    options.deadline,
   );
-  for (const { node, cluster } of eligible) {
-    const subject = subjectOf(node, cluster);
-    const networkContext = networkContexts.get(nodeKey(node.ref));
-    if (!networkContext) {
-      // It went away between the two look-ups; the next one says so.
-      decided.push({
-        ...subject,
-        kind: 'pending',
-        reason: 'Its network cannot be seen (yet).',
-        retryAfterSeconds: notVisibleRetrySeconds,
-      });
-      continue;
-    }
-    const result = plan(node, cluster, networkContext, generation, allowRouteLoss);
-    if (result.kind === 'skip') decided.push({ ...subject, kind: 'skipped', skip: result });
-    else if (result.kind === 'hold') decided.push({ ...subject, ...result, kind: 'held' });
-    else if (isDifferent(result.id, approved?.get(nodeKey(node.ref))))
-      decided.push({ ...subject, ...notApproved(result) });
-    else planned.push({ node, cluster: subject.cluster, plan: result });
+  const planned: PlannedNode[] = [];
+  for (const one of eligible) {
+    const result = planNode(one, networkContexts.get(nodeKey(one.node.ref)), options);
+    if ('plan' in result) planned.push(result);
+    else decided.push(result);
   }
   return { decided, planned };
 }
 
-const isDifferent = (id: string, approved: string | undefined): boolean =>
-  approved !== undefined && approved !== id;
+function planNode(
+  { node, cluster }: EligibleNode,
+  networkContext: NetworkContext | undefined,
+  { generation, allowRouteLoss = false, approved }: PlanOptions,
+): PlannedNode | Exclude<Outcome, { kind: 'planned' }> {
+  const subject = subjectIn(node, cluster);
+  if (!networkContext) {
+    // The node was deleted in the meantime, or its network is not visible yet. The retry finds out which.
+    const reason = 'Cannot read the network of the node (yet).';
+    return { ...subject, kind: 'pending', reason, retryAfterSeconds: notVisibleRetrySeconds };
+  }
+  const result = plan({ node, cluster, networkContext, generation, allowRouteLoss });
+  switch (result.kind) {
+    case 'skip':
+      return { ...subject, kind: 'skipped', skip: result };
+    case 'hold':
+      return { ...subject, ...result, kind: 'held' };
+    case 'rule-set': {
+      const approvedId = approved?.get(nodeKey(node.ref));
+      if (approvedId === undefined || approvedId === result.id)
+        return { node, cluster: subject.cluster, plan: result };
+      const detail = 'The plan has changed since it was approved. Run the command again to see the new plan.';
+      return { ...subject, kind: 'held', detail, warnings: result.warnings };
+    }
+  }
+}
 
-const notApproved = ({ warnings }: Pick<PlannedNode['plan'], 'warnings'>) =>
-  ({
-    kind: 'held',
-    detail: 'What it is to have has changed since its plan was shown: run it again to see the new one.',
-    warnings,
-  }) as const;
-
-const subjectOf = ({ ref, clusters, launchedAt }: Node, cluster: ClusterConfig) => ({
-  node: ref,
-  cluster: clusters[0] ?? cluster.name,
-  ...(launchedAt && { launchedAt }),
-});
+/** The name of the cluster as on the node: the entry of the config may be `*`. */
+function subjectIn(node: Node, { name }: ClusterConfig) {
+  const cluster = node.clusters[0] ?? name;
+  return { ...subjectOf(node, cluster), cluster };
+}

@@ -1,43 +1,51 @@
-import { clusterConfig } from '../model/config';
-import { PeermasqError } from '../model/errors';
-import { nodeKey, type NodeRef } from '../model/node';
-import { logOutcomes, retryAfterSeconds, type Outcome } from './outcome';
 import type { Deadline } from '../cloud';
+import { clusterConfig } from '../model/config';
+import { asPeermasqError } from '../model/errors';
+import { nodeKey, type NodeRef } from '../model/node';
+import { definedOnly } from '../util/collections';
+import { logOutcomes, retryAfterSeconds, type Outcome } from './outcome';
 import { reconcile, type Dependencies } from './reconcile';
 
-/** A node that has not come back by then is no reason to restart another one. */
+export interface RestartOptions {
+  readonly deadline: Deadline;
+  /** Resolves after so many milliseconds. */
+  readonly wait: (milliseconds: number) => Promise<unknown>;
+}
+
+/** A node that is not back by then does not come back. */
 const bootTimeoutMs = 600_000;
 
-/** A restart that is begun needs some time to be seen through. */
+/** With less time left, no restart is started. */
 const minRestartMs = 60_000;
 
+/** Between two reconciliations of a node that is booting. */
+const maxPollSeconds = 5;
+
 /**
- * Restarts nodes that need it, where peermasq.yaml says `restart: {maxUnavailable: 1}`: one, and when that has
- * proven its rules the next. One that still serves an older, proven rule set is left alone, and while another
- * node of the cluster is not proven though nothing keeps it from that, none is restarted.
- * @param outcomes of a pass over all nodes of the clusters
- * @param wait resolves after so many milliseconds
- * @returns those outcomes, with what became of the nodes that were restarted
+ * Restarts the nodes that need it, if peermasq.yaml has `restart: {maxUnavailable: 1}`: the next one only after the
+ * last one has proven its rules. Nodes that serve an older, proven rule set are left alone. In a cluster with another
+ * node that should be proven but is not, none is restarted.
+ * @param outcomes of a reconciliation of all nodes of the clusters
+ * @returns the outcomes, those of restarted nodes updated
  */
 export async function restartWhereConfigured(
   outcomes: readonly Outcome[],
   dependencies: Dependencies,
-  deadline: Deadline,
-  wait: (milliseconds: number) => Promise<unknown>,
+  options: RestartOptions,
 ): Promise<readonly Outcome[]> {
   const results = new Map(outcomes.map((outcome) => [nodeKey(outcome.node), outcome]));
   const blockedClusters = new Set(outcomes.filter(isUnavailable).map(({ cluster }) => cluster));
+  const hasTime = () => options.deadline - dependencies.clock.now() >= minRestartMs;
   for (const candidate of outcomes.filter((outcome) => shouldRestart(outcome, dependencies))) {
-    if (blockedClusters.has(candidate.cluster) || deadline - dependencies.clock.now() < minRestartMs)
-      continue;
-    const outcome = await restartOne(candidate, dependencies, deadline, wait);
+    if (blockedClusters.has(candidate.cluster) || !hasTime()) continue;
+    const outcome = await restartOne(candidate, dependencies, options);
     results.set(nodeKey(candidate.node), outcome);
     if (outcome.kind !== 'proven') blockedClusters.add(candidate.cluster);
   }
   return [...results.values()];
 }
 
-/** One that was restarted in vain is as good as gone. */
+/** A node that a restart did not help counts as unavailable. */
 function isUnavailable(outcome: Outcome): boolean {
   if (outcome.kind === 'needs-reboot') return outcome.restart === 'already-tried';
   return outcome.kind === 'pending' || outcome.kind === 'failed';
@@ -50,52 +58,46 @@ function shouldRestart(outcome: Outcome, { config, cloud }: Dependencies): boole
 }
 
 async function restartOne(
-  candidate: Outcome,
+  { node, cluster }: Outcome,
   dependencies: Dependencies,
-  deadline: Deadline,
-  wait: (milliseconds: number) => Promise<unknown>,
+  options: RestartOptions,
 ): Promise<Outcome> {
   try {
-    return await restartAndWait(candidate.node, dependencies, deadline, wait);
+    return await restartAndWait(node, dependencies, options);
   } catch (error) {
-    if (!(error instanceof PeermasqError)) throw error;
-    const { node, cluster } = candidate;
-    const failed: Outcome = { node, ...(cluster !== undefined && { cluster }), kind: 'failed', error };
+    const subject = definedOnly({ node, cluster });
+    const failed: Outcome = { ...subject, kind: 'failed', error: asPeermasqError(error) };
     logOutcomes([failed], dependencies.log, dependencies.clock.now());
     return failed;
   }
 }
 
-/** Looks once more before, because the pass may have taken minutes, and then until the node has proven its rules. */
 async function restartAndWait(
   ref: NodeRef,
   dependencies: Dependencies,
-  deadline: Deadline,
-  wait: (milliseconds: number) => Promise<unknown>,
+  { deadline, wait }: RestartOptions,
 ): Promise<Outcome> {
   const { cloud, clock, log } = dependencies;
+  // Its outcome may be minutes old.
   const before = await reconcileNode(ref, dependencies, deadline);
   const [node] = await cloud.nodes.get([ref], deadline);
   if (!node || !shouldRestart(before, dependencies)) return before;
   await cloud.channel.restart?.(node, deadline);
   log.warn('NodeRestarted', { cloud: ref.cloud, node: ref.id, cluster: before.cluster });
-  const restartDeadline = Math.min(deadline, clock.now() + bootTimeoutMs);
+  const bootDeadline = Math.min(deadline, clock.now() + bootTimeoutMs);
   for (;;) {
-    const outcome = await reconcileNode(ref, dependencies, restartDeadline);
-    // Until it has booted, it is silent as it was before.
+    const outcome = await reconcileNode(ref, dependencies, bootDeadline);
+    // Until it has booted, it needs a reboot as before.
     const pollSeconds = outcome.kind === 'needs-reboot' ? maxPollSeconds : retryAfterSeconds(outcome);
-    if (pollSeconds === undefined || clock.now() + pollSeconds * 1_000 >= restartDeadline) return outcome;
+    if (pollSeconds === undefined || clock.now() + pollSeconds * 1_000 >= bootDeadline) return outcome;
     await wait(Math.min(pollSeconds, maxPollSeconds) * 1_000);
   }
 }
-
-/** A look waits for the report by itself; this is between looks that cannot. */
-const maxPollSeconds = 5;
 
 async function reconcileNode(ref: NodeRef, dependencies: Dependencies, deadline: Deadline): Promise<Outcome> {
   const { outcomes, errors } = await reconcile([ref], dependencies, { deadline });
   const [outcome] = outcomes;
   if (errors[0]) throw errors[0];
-  if (!outcome) throw new Error(`A pass over ${nodeKey(ref)} told nothing`);
+  if (!outcome) throw new Error(`Reconciling ${nodeKey(ref)} returned no outcome`);
   return outcome;
 }

@@ -1,5 +1,5 @@
 import { Document } from 'yaml';
-import { aggregate, parseCidr, subtract, type Cidr } from '../model/cidr';
+import { mergeCidrs, parseCidr, subtract, type Cidr } from '../model/cidr';
 import type { RuleSet } from '../model/rule-set';
 
 /** The ranges that ip-masq-agent does not masquerade by default (kubernetes-sigs/ip-masq-agent, README). */
@@ -17,7 +17,7 @@ export function renderIpMasqAgent({ destinations, exemptions }: RuleSet): string
     ...defaultRanges.flatMap((range) => subtract(range, destinationCidrs)),
     ...cidrsOf(exemptions),
   ];
-  const nonMasqueradeCIDRs = aggregate(remaining.map((cidr) => ({ cidr }))).map(({ cidr }) => cidr.text);
+  const nonMasqueradeCIDRs = mergeCidrs(remaining).map(({ text }) => text);
   const config = new Document({ nonMasqueradeCIDRs, masqLinkLocal: false, resyncInterval: '60s' });
   return new Document({
     apiVersion: 'v1',

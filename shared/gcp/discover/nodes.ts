@@ -2,7 +2,7 @@ import { tryParseAddress } from '../../core/model/cidr';
 import { PeermasqError, PermanentError } from '../../core/model/errors';
 import { nodeKey, type GcpNodeRef, type Node, type NodeRef } from '../../core/model/node';
 import type { Deadline, NodeInventory } from '../../core/cloud';
-import type { RecordedState } from '../../core/model/report';
+import type { RecordedState } from '../../core/model/recorded-state';
 import { definedOnly } from '../../core/util/collections';
 import { call, listAll, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';

@@ -21,32 +21,32 @@ describe('parseCidr', () => {
     ['FD00:0:0::/48', 'fd00::/48'],
     ['2001:db8:0:0:1:0:0:0/80', '2001:db8:0:0:1::/80'],
     ['::/0', '::/0'],
-  ])('reads %s and prints %s', (text, printed) => {
+  ])('parses %s and prints %s', (text, printed) => {
     expect(parseCidr(text).text).toBe(printed);
   });
 
   test.each([
-    ['10.193.0.1/16', 'host bits set; the range it lies in is 10.193.0.0/16'],
-    ['fd00::1/64', 'host bits set; the range it lies in is fd00::/64'],
-    ['10.193.0.0', 'is not a CIDR; write ADDRESS/PREFIX'],
-    ['10.193.0.0/', 'is not a CIDR'],
-    ['10.193.0.0/016', 'is not a CIDR'],
-    ['10.193.0.0/16/16', 'is not a CIDR'],
-    ['10.193.0.0/+16', 'is not a CIDR'],
-    ['/16', 'is not a CIDR'],
-    ['', 'is not a CIDR'],
-    ['fe80::%eth0/64', 'is not a CIDR'],
-    ['10.193.0.0/33', 'IPv4 takes /0 to /32'],
-    ['fd00::/129', 'IPv6 takes /0 to /128'],
-    ['010.193.0.0/16', 'does not start with an IPv4 or IPv6 address'],
-    ['0x0a.193.0.0/16', 'does not start with an IPv4 or IPv6 address'],
-    ['10.193/16', 'does not start with an IPv4 or IPv6 address'],
-    ['10.193.0.0\n/16', 'does not start with an IPv4 or IPv6 address'],
-    ['::ffff:10.0.0.0/104', 'is IPv4 in IPv6'],
-    ['::a00:0/104', 'is IPv4 in IPv6'],
-    ['$(reboot)/16', 'does not start with an IPv4 or IPv6 address'],
-    ['1::2::3/64', 'does not start with an IPv4 or IPv6 address'],
-  ])('refuses %j: %s', (text, message) => {
+    ['10.193.0.1/16', 'it has host bits set; the network is 10.193.0.0/16'],
+    ['fd00::1/64', 'it has host bits set; the network is fd00::/64'],
+    ['10.193.0.0', 'expected ADDRESS/PREFIX'],
+    ['10.193.0.0/', 'expected ADDRESS/PREFIX'],
+    ['10.193.0.0/016', 'expected ADDRESS/PREFIX'],
+    ['10.193.0.0/16/16', 'expected ADDRESS/PREFIX'],
+    ['10.193.0.0/+16', 'expected ADDRESS/PREFIX'],
+    ['/16', 'expected ADDRESS/PREFIX'],
+    ['', 'expected ADDRESS/PREFIX'],
+    ['fe80::%eth0/64', 'expected ADDRESS/PREFIX'],
+    ['10.193.0.0/33', 'expected a prefix length of at most 32 for IPv4'],
+    ['fd00::/129', 'expected a prefix length of at most 128 for IPv6'],
+    ['010.193.0.0/16', 'expected an IPv4 or IPv6 address before the slash'],
+    ['0x0a.193.0.0/16', 'expected an IPv4 or IPv6 address before the slash'],
+    ['10.193/16', 'expected an IPv4 or IPv6 address before the slash'],
+    ['10.193.0.0\n/16', 'expected an IPv4 or IPv6 address before the slash'],
+    ['::ffff:10.0.0.0/104', 'it is IPv4 in IPv6 notation'],
+    ['::a00:0/104', 'it is IPv4 in IPv6 notation'],
+    ['$(reboot)/16', 'expected an IPv4 or IPv6 address before the slash'],
+    ['1::2::3/64', 'expected an IPv4 or IPv6 address before the slash'],
+  ])('rejects %j: %s', (text, message) => {
     expect(() => parseCidr(text)).toThrow(message);
   });
 });
@@ -76,7 +76,7 @@ test.each([
 test.each([
   ['10.193.0.3', '10.193.0.3', '10.193.0.3/32'],
   ['FD00:0:0::1', 'fd00::1', 'fd00::1/128'],
-])('parseAddress reads %s and prints %s', (text, printed, range) => {
+])('parseAddress parses %s and prints %s', (text, printed, range) => {
   const address = parseAddress(text);
   expect(address.text).toBe(printed);
   expect(toCidr(address).text).toBe(range);
@@ -94,7 +94,7 @@ test.each([
   expect(subtract(parseCidr(from), removed.map(parseCidr)).map(({ text }) => text)).toEqual(left);
 });
 
-test('aggregate keeps where each range came from', () => {
+test('aggregate keeps the entries that each range was merged from', () => {
   const requests = [
     { cidr: parseCidr('10.1.0.0/16'), name: 'b' },
     { cidr: parseCidr('10.0.0.0/16'), name: 'a' },
@@ -131,8 +131,8 @@ const addresses = (cidrs: readonly Cidr[]): Set<string> =>
     ),
   );
 
-describe('the algebra, against sets of single addresses', () => {
-  test('subtract removes exactly what it is told to', () => {
+describe('compared with sets of single addresses', () => {
+  test('subtract removes exactly the given ranges', () => {
     fc.assert(
       fc.property(smallCidr, fc.array(smallCidr, { maxLength: 6 }), (from, removed) => {
         const gone = addresses(removed);
@@ -142,7 +142,7 @@ describe('the algebra, against sets of single addresses', () => {
     );
   });
 
-  test('aggregate covers exactly the same addresses with disjoint, sorted, unmergeable ranges', () => {
+  test('aggregate covers the same addresses with disjoint, sorted ranges that cannot be merged further', () => {
     fc.assert(
       fc.property(fc.array(smallCidr, { maxLength: 12 }), (cidrs) => {
         const result = aggregate(cidrs.map((cidr) => ({ cidr })));
@@ -156,7 +156,7 @@ describe('the algebra, against sets of single addresses', () => {
     );
   });
 
-  test('what is printed reads back as the same range', () => {
+  test('parseCidr parses its own output', () => {
     fc.assert(
       fc.property(smallCidr, (cidr) => {
         expect(parseCidr(cidr.text)).toEqual(cidr);

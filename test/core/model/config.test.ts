@@ -1,7 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import * as z from 'zod';
-import { clusterConfig, ConfigError, configSchema, parseConfig } from '../../../shared/core/model/config';
+import { clusterConfig, ConfigError, parseConfig } from '../../../shared/core/model/config';
+import { configSchema } from '../../../shared/core/model/config-schema';
 
 const example = `clusters:
   frontend-cluster:
@@ -31,7 +32,7 @@ function errorsOf(text: string): string[] {
   return [];
 }
 
-test('a full entry is read, with defaults where it is silent', () => {
+test('parses a full entry, and fills in defaults', () => {
   const config = parseConfig(example);
   const [frontend, any] = config.clusters;
   expect(frontend).toMatchObject({
@@ -59,14 +60,14 @@ test('a full entry is read, with defaults where it is silent', () => {
   });
 });
 
-test('a cluster gets its own entry, else that of "*", else none', () => {
+test('finds the entry of a cluster by name, else that of "*"', () => {
   const config = parseConfig(example);
   expect(clusterConfig(config, 'frontend-cluster')?.name).toBe('frontend-cluster');
   expect(clusterConfig(config, 'another')?.name).toBe('*');
   expect(clusterConfig(parseConfig('clusters: {one: {}}'), 'another')).toBeUndefined();
 });
 
-test('every fault is reported at once, with its line, what was read and what is accepted', () => {
+test('reports all errors together, with line, column, path, value and what is expected', () => {
   const errors = errorsOf(`clusters:
   frontend-cluster:
     pods: [10.132.0.1/14, 300.0.0.0/8, 7]
@@ -86,45 +87,45 @@ test('every fault is reported at once, with its line, what was read and what is 
   empty:
 `);
   expect(errors).toEqual([
-    '3:12 clusters.frontend-cluster.pods[0]: "10.132.0.1/14" has host bits set; the range it lies in is 10.132.0.0/14',
-    '3:27 clusters.frontend-cluster.pods[1]: "300.0.0.0/8" does not start with an IPv4 or IPv6 address',
-    '3:40 clusters.frontend-cluster.pods[2]: read 7; accepted is a CIDR, such as 10.193.7.0/24',
-    '4:14 clusters.frontend-cluster.service: is not a setting; is it misspelt?',
-    '6:9 clusters.frontend-cluster.masquerade[0]: read "peering"; accepted are peerings, vpn, transit-gateways, or {cidr, name}',
-    '8:15 clusters.frontend-cluster.masquerade[1].name: read "back end"; accepted are 1 to 63 letters, digits and . _ : / @ - (it becomes the comment of a rule)',
-    '9:15 clusters.frontend-cluster.masquerade[2].cidr: "0.0.0.0/0" is refused: it holds every address there is',
-    '10:9 clusters.frontend-cluster.masquerade[3].cidr: read nothing; accepted is a CIDR, such as 10.193.0.0/16',
-    '10:14 clusters.frontend-cluster.masquerade[3].nam: is not a setting; is it misspelt?',
-    '11:9 clusters.frontend-cluster.masquerade[4]: read null; accepted are peerings, vpn, transit-gateways, or {cidr, name}',
-    '12:13 clusters.frontend-cluster.except: read "10.193.7.0/24"; accepted is a list, such as [a, b]',
-    '13:13 clusters.frontend-cluster.probe[0]: "10.193.0.3" is not a probe; write ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432',
-    '14:10 clusters.frontend-cluster.out: read "eth0; reboot"; accepted is an interface name, such as eth0',
-    '15:19 clusters.frontend-cluster.random-fully: read "yes please"; accepted is true or false',
-    '16:12 clusters.we!rd: read "we!rd"; accepted is a cluster\'s name as its nodes carry it, or "*"',
-    '17:9 clusters.empty: read null; accepted are the settings of a cluster; write {} for none',
+    '3:12 clusters.frontend-cluster.pods[0]: invalid CIDR "10.132.0.1/14": it has host bits set; the network is 10.132.0.0/14',
+    '3:27 clusters.frontend-cluster.pods[1]: invalid CIDR "300.0.0.0/8": expected an IPv4 or IPv6 address before the slash',
+    '3:40 clusters.frontend-cluster.pods[2]: invalid value 7: expected a CIDR, such as 10.193.7.0/24',
+    '4:14 clusters.frontend-cluster.service: unknown setting',
+    '6:9 clusters.frontend-cluster.masquerade[0]: invalid value "peering": expected peerings, vpn, transit-gateways, or {cidr, name}',
+    '8:15 clusters.frontend-cluster.masquerade[1].name: invalid value "back end": expected 1 to 63 letters, digits or . _ : / @ - (it becomes the comment of a rule)',
+    '9:15 clusters.frontend-cluster.masquerade[2].cidr: "0.0.0.0/0" is not allowed: it contains every address',
+    '10:9 clusters.frontend-cluster.masquerade[3].cidr: missing value: expected a CIDR, such as 10.193.0.0/16',
+    '10:14 clusters.frontend-cluster.masquerade[3].nam: unknown setting',
+    '11:9 clusters.frontend-cluster.masquerade[4]: invalid value null: expected peerings, vpn, transit-gateways, or {cidr, name}',
+    '12:13 clusters.frontend-cluster.except: invalid value "10.193.7.0/24": expected a list, such as [a, b]',
+    '13:13 clusters.frontend-cluster.probe[0]: invalid probe "10.193.0.3": expected ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432',
+    '14:10 clusters.frontend-cluster.out: invalid value "eth0; reboot": expected an interface name, such as eth0',
+    '15:19 clusters.frontend-cluster.random-fully: invalid value "yes please": expected true or false',
+    '16:12 clusters.we!rd: invalid value "we!rd": expected a cluster name as in the tags or labels of its nodes, or "*"',
+    '17:9 clusters.empty: invalid value null: expected cluster settings, or {} for the defaults',
   ]);
 });
 
-test('a key that stands twice does not hide the other faults', () => {
+test('reports other errors besides a duplicate key', () => {
   expect(errorsOf('clusters:\n  a: {podz: []}\n  a: {out: eth0}\n  b: {probe: 7}\n')).toEqual([
     '3:3 YAML: Map keys must be unique',
-    '4:14 clusters.b.probe: read 7; accepted is a list, such as [a, b]',
+    '4:14 clusters.b.probe: invalid value 7: expected a list, such as [a, b]',
   ]);
 });
 
-describe('destinations that no rule may have', () => {
+describe('rejects destinations that no rule may have', () => {
   test.each([
     ['127.0.0.0/8', 'loopback'],
-    ['169.254.169.254/32', 'link-local, where metadata servers answer'],
-    ['128.0.0.0/1', 'holds 169.254.0.0/16, link-local'],
-    ['0.0.0.0/1', '0.0.0.0/8, this host'],
+    ['169.254.169.254/32', 'link-local, used by metadata servers'],
+    ['128.0.0.0/1', 'contains 169.254.0.0/16 (link-local'],
+    ['0.0.0.0/1', 'contains 0.0.0.0/8 (this host)'],
     ['239.1.0.0/16', 'multicast'],
     ['255.255.255.255/32', 'reserved and broadcast'],
     ['::1/128', 'loopback'],
     ['fe80::/64', 'link-local'],
-    ['::/0', 'every address there is'],
-    ['10.132.7.0/24', 'lies inside 10.132.0.0/14'],
-    ['10.196.1.0/24', 'lies inside 10.196.0.0/20'],
+    ['::/0', 'contains every address'],
+    ['10.132.7.0/24', 'is inside 10.132.0.0/14'],
+    ['10.196.1.0/24', 'is inside 10.196.0.0/20'],
   ])('%s: %s', (cidr, message) => {
     const [error, ...others] = errorsOf(
       `clusters: {a: {pods: [10.132.0.0/14], services: [10.196.0.0/20], masquerade: [{cidr: '${cidr}'}]}}`,
@@ -133,27 +134,27 @@ describe('destinations that no rule may have', () => {
     expect(others).toEqual([]);
   });
 
-  test('every address is no exemption, and pods may be anywhere', () => {
-    expect(errorsOf('clusters: {a: {except: [0.0.0.0/0]}}')[0]).toContain('holds every address there is');
+  test('0.0.0.0/0 cannot be exempt; pods can be in a reserved range', () => {
+    expect(errorsOf('clusters: {a: {except: [0.0.0.0/0]}}')[0]).toContain('contains every address');
     expect(errorsOf('clusters: {a: {pods: [240.0.0.0/8]}}')).toEqual([]);
   });
 
-  test('one inside the pods is reported beside faults elsewhere', () => {
+  test('a destination inside the pods is reported with the other errors', () => {
     expect(
       errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.132.0.0/16}], out: "a b"}}'),
     ).toHaveLength(2);
   });
 
-  test('a wider one is accepted: the plan exempts the pods', () => {
+  test('a destination that contains the pods is accepted: the plan exempts them', () => {
     expect(errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8}]}}')).toEqual([]);
   });
 });
 
-describe('text that is no config at all', () => {
+describe('rejects text that is not a config', () => {
   test.each([
-    ['', '1:1 the file: read null; accepted is a file that starts with "clusters:"'],
-    ['clusters: 5', '1:11 clusters: read 5; accepted are clusters by name'],
-    ['cluster: {}', '1:1 clusters: read nothing; accepted are clusters by name'],
+    ['', '1:1 (root): invalid value null: expected a mapping with the key "clusters"'],
+    ['clusters: 5', '1:11 clusters: invalid value 5: expected clusters by name'],
+    ['cluster: {}', '1:1 clusters: missing value: expected clusters by name'],
     ['a: [\n', '2:1 YAML: Flow sequence in block collection must be sufficiently indented and end with a ]'],
     ['clusters: {}\nclusters: {}', '2:1 YAML: Map keys must be unique'],
     ['clusters: *unknown', '1:1 YAML: Unresolved alias (the anchor must be set before the alias): unknown'],
@@ -161,7 +162,7 @@ describe('text that is no config at all', () => {
     expect(errorsOf(text)[0]).toBe(error);
   });
 
-  test('aliases cannot be made to grow without bound', () => {
+  test('limits the expansion of aliases', () => {
     const bomb = [
       'a: &a [x, x, x, x, x, x, x, x]',
       'b: &b [*a, *a, *a, *a, *a, *a, *a, *a]',
@@ -173,7 +174,7 @@ describe('text that is no config at all', () => {
   });
 });
 
-test('the published JSON Schema is the one that is enforced', () => {
+test('the published JSON Schema is the one that parseConfig enforces', () => {
   const published: unknown = JSON.parse(readFileSync('docs/peermasq.schema.json', 'utf8'));
   expect(published).toEqual(z.toJSONSchema(configSchema, { io: 'input' }));
 });

@@ -42,56 +42,56 @@ probe 10.193.0.3:32191
 probe [fd12::3]:443
 `;
 
-test('the canonical text is sorted by kind, then by range, whatever the order of the parts', () => {
+test('the canonical text is sorted by kind, then by range', () => {
   expect(printRuleSet(sample)).toBe(text);
 });
 
-test('the id is the sha256 of every line but the generation', () => {
+test('the ID is the sha256 of every line but the generation', () => {
   expect(ruleSetId(sample)).toBe('b49d8801cfc39c5026122439a571a0a88c8c049a80ae584b0632c0cde3bfc786');
   expect(ruleSetId({ ...sample, generation: 1 })).toBe(ruleSetId(sample));
   expect(ruleSetId({ ...sample, randomFully: false })).not.toBe(ruleSetId(sample));
 });
 
-test('packed, it is one line of base64 that reads back the same', () => {
+test('a packed rule set is one line of base64 that parses to the same rule set', () => {
   expect(packRuleSet(sample)).toMatch(/^H4sI[A-Za-z0-9+/]+=*$/);
   expect(printRuleSet(parseRuleSet(packRuleSet(sample)))).toBe(text);
 });
 
-describe('parseRuleSet refuses', () => {
+describe('parseRuleSet rejects', () => {
   test.each([
-    ['nothing', '', 'the first line is ""'],
-    ['another version', text.replace('/1', '/2'), 'the first line is "peermasq/2"'],
-    ['a missing generation', text.replace(/generation .*\n/, ''), 'the second line is "option random-fully"'],
+    ['an empty text', '', 'as line 1, got ""'],
+    ['another version', text.replace('/1', '/2'), 'expected "peermasq/1" as line 1, got "peermasq/2"'],
+    ['a missing generation', text.replace(/generation .*\n/, ''), 'as line 2, got "option random-fully"'],
     [
-      'a generation that is no number',
+      'a generation that is not a number',
       text.replace('1795295818468', '-1'),
-      'the second line is "generation -1"',
+      'as line 2, got "generation -1"',
     ],
     [
       'lines out of order',
       text.replace('option random-fully\noption out eth0', 'option out eth0\noption random-fully'),
-      'not in canonical order',
+      'not in canonical form',
     ],
-    ['a line of another kind', `${text}reboot now\n`, 'not in canonical order'],
+    ['a line of an unknown kind', `${text}reboot now\n`, 'not in canonical form'],
     ['host bits', text.replace('10.193.0.0/16', '10.193.0.1/16'), 'host bits'],
     ['a hostile name', text.replace('backend-vpc', '$(reboot)'), 'must match pattern'],
-    ['a name with a space', text.replace('backend-vpc', 'backend vpc'), 'not in canonical order'],
+    ['a name with a space', text.replace('backend-vpc', 'backend vpc'), 'not in canonical form'],
     ['a broken archive', packRuleSet(sample).slice(0, 40), 'unexpected end of file'],
-  ])('%s', (_, travelled, message) => {
-    expect(() => parseRuleSet(travelled)).toThrow(message);
+  ])('%s', (_, encoded, message) => {
+    expect(() => parseRuleSet(encoded)).toThrow(message);
   });
 });
 
 test.each([
   ['10.193.0.3:32191', undefined],
   ['[fd00::1]:443', undefined],
-  ['10.193.0.3', 'is not a probe'],
-  ['10.193.0.3:0', 'is not a probe'],
-  ['10.193.0.3:65536', 'is not a probe'],
-  ['[10.193.0.3]:80', 'is not a probe'],
-  ['fd00::1:443', 'is not a probe'],
-  ['backend:443', 'is not a probe'],
-  ['10.193.0.300:80', 'does not start with an IPv4 or IPv6 address'],
+  ['10.193.0.3', 'invalid probe'],
+  ['10.193.0.3:0', 'invalid probe'],
+  ['10.193.0.3:65536', 'invalid probe'],
+  ['[10.193.0.3]:80', 'invalid probe'],
+  ['fd00::1:443', 'invalid probe'],
+  ['backend:443', 'invalid probe'],
+  ['10.193.0.300:80', 'invalid address "10.193.0.300"'],
 ])('parseProbe(%j) fails with %j', (probe, message) => {
   const read = () => parseProbe(probe);
   if (message === undefined) expect(read).not.toThrow();
@@ -133,7 +133,7 @@ const anyRuleSet: fc.Arbitrary<RuleSet> = fc.record({
   ),
 });
 
-test('any rule set survives the journey in either form', () => {
+test('any rule set parses back from both forms', () => {
   fc.assert(
     fc.property(anyRuleSet, (ruleSet) => {
       expect(printRuleSet(parseRuleSet(printRuleSet(ruleSet)))).toBe(printRuleSet(ruleSet));

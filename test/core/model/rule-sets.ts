@@ -1,10 +1,10 @@
 import { parseRuleSet, type RuleSet } from '../../../shared/core/model/rule-set';
 
-/** A rule set of these lines, for tests. */
+/** A rule set of these lines. */
 export const ruleSetOf = (...lines: string[]): RuleSet =>
   parseRuleSet(`peermasq/1\ngeneration 1795295818468\n${lines.join('\n')}\n`);
 
-/** The first scenario's, with everything that a rule set may hold. */
+/** That of the first scenario, with every kind of line. */
 export const fullRuleSet = ruleSetOf(
   'option random-fully',
   'option out eth0',

@@ -2,7 +2,8 @@ import { expect, test } from '@jest/globals';
 import { parseCidr } from '../../../shared/core/model/cidr';
 import { diffPlan } from '../../../shared/core/reconcile/diff-plan';
 import type { Route } from '../../../shared/core/model/node';
-import type { Plan, DestinationRequest } from '../../../shared/core/reconcile/plan';
+import type { DestinationRequest } from '../../../shared/core/reconcile/destinations';
+import type { Plan } from '../../../shared/core/reconcile/plan';
 import { ruleSetId } from '../../../shared/core/model/rule-set';
 import { ruleSetOf } from '../model/rule-sets';
 
@@ -25,16 +26,19 @@ const planned: Extract<Plan, { kind: 'rule-set' }> = {
   warnings: [],
 };
 
-const from = ['peerings: route to 10.193.0.0/16 over to-backend', 'peermasq.yaml: 10.193.0.0/16 to-backend'];
+const from = [
+  'peerings: route to 10.193.0.0/16 through to-backend',
+  'peermasq.yaml: 10.193.0.0/16 to-backend',
+];
 
-test('on a node without rules every line is new, and each destination says once what asked for it', () => {
+test('on a node without rules every line is new, with the origins of each destination', () => {
   expect(diffPlan(planned, undefined)).toEqual([
     { sign: '+', text: 'source 10.132.0.0/14' },
     { sign: '+', text: 'masquerade 10.193.0.0/16 to-backend', from },
   ]);
 });
 
-test('what stays is shown as it is, what goes says no reason', () => {
+test('marks added, removed and unchanged lines', () => {
   const before = ruleSetOf('source 10.132.0.0/14', 'masquerade 10.99.0.0/16 gone');
   expect(diffPlan(planned, before)).toEqual([
     { sign: ' ', text: 'source 10.132.0.0/14' },
@@ -43,7 +47,7 @@ test('what stays is shown as it is, what goes says no reason', () => {
   ]);
 });
 
-test('another generation alone is no change', () => {
+test('a different generation is not a change', () => {
   const lines = diffPlan(planned, { ...ruleSet, generation: 1 });
   expect(lines.filter(({ sign }) => sign !== ' ')).toEqual([]);
 });

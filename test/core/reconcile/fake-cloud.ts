@@ -9,26 +9,26 @@ import { ruleSetId, type RuleSet } from '../../../shared/core/model/rule-set';
 export interface FakeNode {
   node: Node;
   networkContext: NetworkContext;
-  /** How the node program answers; `applied` unless told otherwise. */
+  /** Overrides fields of its report; by default the rule set is applied. */
   answer?: Partial<Report>;
   isReady: boolean;
   isSilent?: boolean;
-  /** Nothing on it takes a push before it boots again; `serving` an older, proven rule set meanwhile. */
+  /** No watcher runs, so it takes no push. `serving`: with an older, proven rule set in force. */
   withoutWatcher?: 'idle' | 'serving' | 'already-tried';
-  /** What it does when it is restarted, other than to come back. */
+  /** By default it comes back. */
   onRestart?: 'never-reports' | 'permission-denied';
   inForce?: RuleSet;
 }
 
-/** A cloud of a few nodes in memory that keeps to the rules of the ports, and counts pushes. */
+/** A cloud in memory that implements the contract of `Cloud`, and counts pushes. */
 export class FakeCloud implements Cloud {
   readonly machines = new Map<NodeKey, FakeNode>();
   readonly pushed: { id: string; nodes: string[] }[] = [];
 
-  /** Ids of nodes, in the order in which they were restarted. */
+  /** IDs of nodes, in the order of their restarts. */
   readonly restarted: string[] = [];
 
-  /** What every push ends with from now on. */
+  /** Thrown by every push from now on. */
   pushError?: Error;
 
   add(machine: FakeNode): void {
@@ -105,7 +105,7 @@ export class FakeCloud implements Cloud {
       const restart = ({ idle: 'advised', serving: 'unsafe', 'already-tried': 'already-tried' } as const)[
         machine.withoutWatcher
       ];
-      return { result: 'no-watcher', node, reason: 'no watch', restart };
+      return { result: 'no-watcher', node, reason: 'no watcher', restart };
     }
     if (machine.isSilent) return { result: 'no-report', node, reason: 'no report yet', retryAfterSeconds: 9 };
     const isStale = machine.inForce !== undefined && machine.inForce.generation > ruleSet.generation;

@@ -3,7 +3,7 @@ import { parseCidr } from '../../../shared/core/model/cidr';
 import { parseConfig, type Config } from '../../../shared/core/model/config';
 import type { Node, Route, NetworkContext } from '../../../shared/core/model/node';
 import { checkEligibility } from '../../../shared/core/reconcile/check-eligibility';
-import { plan, type Plan } from '../../../shared/core/reconcile/plan';
+import { plan, type Plan, type PlanInput } from '../../../shared/core/reconcile/plan';
 import { printRuleSet } from '../../../shared/core/model/rule-set';
 
 const node: Node = {
@@ -36,21 +36,20 @@ const configOf = (settings: string): Config => parseConfig(`clusters: {frontend:
 function planWith(
   settings: string,
   changes: Partial<NetworkContext> = {},
-  self: Partial<Node> = {},
-  allowRouteLoss = false,
+  { allowRouteLoss = false, ...self }: Partial<Node> & Pick<PlanInput, 'allowRouteLoss'> = {},
 ): Plan {
   const [cluster] = configOf(settings).clusters;
   if (!cluster) throw new Error('no cluster');
-  return plan(
-    { ...node, ...self },
+  return plan({
+    node: { ...node, ...self },
     cluster,
-    { ...networkContext, ...changes },
-    1795295818468,
+    networkContext: { ...networkContext, ...changes },
+    generation: 1795295818468,
     allowRouteLoss,
-  );
+  });
 }
 
-/** The rule set's lines behind the header and the generation. */
+/** The lines of the rule set after the header and the generation. */
 function rules(result: Plan): string[] {
   if (result.kind !== 'rule-set') throw new Error(`a ${result.kind}, not a rule set`);
   return printRuleSet(result.ruleSet).trimEnd().split('\n').slice(2);
@@ -63,13 +62,13 @@ describe('checkEligibility', () => {
 
   test.each([
     [{ clusters: [] }, 'no-cluster', 'name no cluster'],
-    [{ clusters: ['a', 'b'] }, 'ambiguous-cluster', 'several clusters: a, b'],
+    [{ clusters: ['a', 'b'] }, 'ambiguous-cluster', 'more than one cluster: a, b'],
     [{ clusters: ['other'] }, 'not-configured', 'no entry for cluster other'],
-    [{ state: 'stopped' }, 'not-running', 'It is stopped'],
-    [{ state: 'gone' }, 'not-running', 'It is gone'],
+    [{ state: 'stopped' }, 'not-running', 'is stopped'],
+    [{ state: 'gone' }, 'not-running', 'no longer exists'],
     [{ platform: 'windows' }, 'windows', 'no iptables'],
-    [{ platform: 'bottlerocket' }, 'bottlerocket', 'no iptables'],
-  ] satisfies [Partial<Node>, string, string][])('%j is skipped: %s', (self, reason, detail) => {
+    [{ platform: 'bottlerocket' }, 'bottlerocket', 'without iptables'],
+  ] satisfies [Partial<Node>, string, string][])('skips %j: %s', (self, reason, detail) => {
     expect(checkEligibility({ ...node, ...self }, config)).toMatchObject({
       kind: 'skip',
       reason,
@@ -77,26 +76,25 @@ describe('checkEligibility', () => {
     });
   });
 
-  test.each([{ state: 'running' }, { state: 'starting' }] satisfies Partial<Node>[])(
-    '%j is admitted',
-    (self) => {
-      expect(checkEligibility({ ...node, ...self }, config)).toMatchObject({
-        kind: 'eligible',
-        cluster: { name: 'frontend' },
-      });
-    },
-  );
+  test.each([{ state: 'running' }, { state: 'starting' }] satisfies Partial<Node>[])('accepts %j', (self) => {
+    expect(checkEligibility({ ...node, ...self }, config)).toMatchObject({
+      kind: 'eligible',
+      cluster: { name: 'frontend' },
+    });
+  });
 });
 
-describe('a node of the control plane', () => {
-  const master = { ...node, isControlPlane: true };
+describe('a control-plane node', () => {
+  const controlPlane = { ...node, isControlPlane: true };
 
-  test('is served like any other', () => {
-    expect(checkEligibility(master, configOf('masquerade: [peerings]')).kind).toBe('eligible');
+  test('is eligible by default', () => {
+    expect(checkEligibility(controlPlane, configOf('masquerade: [peerings]')).kind).toBe('eligible');
   });
 
-  test('is skipped where the config leaves it out', () => {
-    expect(checkEligibility(master, configOf('control-plane: false, masquerade: [peerings]'))).toMatchObject({
+  test('is skipped if the config excludes it', () => {
+    expect(
+      checkEligibility(controlPlane, configOf('control-plane: false, masquerade: [peerings]')),
+    ).toMatchObject({
       kind: 'skip',
       reason: 'control-plane',
     });
@@ -104,7 +102,7 @@ describe('a node of the control plane', () => {
 });
 
 describe('the rule set', () => {
-  test('of the first write-up: what the peering routes, from pods, except to pods, services and the own network', () => {
+  test('masquerades the routes of the peering, from pods, except to pods, services and the own network', () => {
     const result = planWith(
       'pods: [10.132.0.0/14], services: [10.135.240.0/20], masquerade: [peerings], probe: ["10.193.0.3:32191"]',
     );
@@ -126,7 +124,7 @@ describe('the rule set', () => {
       ['masquerade 10.64.0.0/16 hq'],
     ],
     [
-      'only the kinds that are asked for',
+      'only the configured kinds of routes',
       'masquerade: [vpn]',
       { routes: [peering('10.1.0.0/16'), { ...peering('10.2.0.0/16', 'vgw-1'), kind: 'vpn' }] },
       ['masquerade 10.2.0.0/16 vgw-1'],
@@ -138,7 +136,7 @@ describe('the rule set', () => {
       ['masquerade 10.1.0.0/16 to-backend', 'masquerade fd12::/48 to-backend'],
     ],
     [
-      'neighbours as one range, named after each other',
+      'adjacent ranges as one range, named after all of them',
       'masquerade: [peerings]',
       {
         routes: [
@@ -150,13 +148,13 @@ describe('the rule set', () => {
       ['masquerade 10.2.0.0/15 pcx-a/and-2-more'],
     ],
     [
-      'a range inside another under the wider one’s name',
+      'nested ranges as one range, with the name of the outer one',
       'masquerade: [peerings, {cidr: 10.2.7.0/24, name: aa}]',
       { routes: [peering('10.2.0.0/16', 'pcx-b')] },
       ['masquerade 10.2.0.0/16 pcx-b'],
     ],
     [
-      'hostile names made harmless',
+      'names without unsafe characters',
       'masquerade: [peerings]',
       { routes: [peering('10.2.0.0/16', 'x"; reboot #')] },
       ['masquerade 10.2.0.0/16 x---reboot--'],
@@ -168,7 +166,7 @@ describe('the rule set', () => {
     },
   );
 
-  test('has the options of the config, and the pod ranges that the cloud knows', () => {
+  test('has the options of the config and the pod ranges of the cloud', () => {
     const settings = 'out: eth0, random-fully: true, except: [10.193.7.0/24], masquerade: [peerings]';
     expect(rules(planWith(settings, { podRanges: [parseCidr('10.132.1.0/24')] }))).toEqual([
       'option random-fully',
@@ -181,7 +179,7 @@ describe('the rule set', () => {
     ]);
   });
 
-  test('tells where each destination comes from', () => {
+  test('lists the requests that each destination was merged from', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.192.0.0/16, name: hq}]');
     expect(result).toMatchObject({
       provenance: [
@@ -190,7 +188,7 @@ describe('the rule set', () => {
     });
   });
 
-  test('has only exemptions and sources of the families that it masquerades, and each probe once', () => {
+  test('omits sources and exemptions of families without destinations, and duplicate probes', () => {
     const settings =
       'pods: [10.132.0.0/14, fd00::/48], masquerade: [peerings], probe: ["10.193.0.1:80", "10.193.0.1:80"]';
     const networkRanges = [parseCidr('10.209.0.0/16'), parseCidr('2001:db8::/56')];
@@ -203,7 +201,7 @@ describe('the rule set', () => {
     ]);
   });
 
-  test('has the same id for every generation and every order of routes', () => {
+  test('has the same ID for every generation and every order of routes', () => {
     const routes = [peering('10.1.0.0/16', 'a'), peering('10.64.0.0/16', 'b'), peering('10.2.0.0/15', 'c')];
     const one = planWith('masquerade: [peerings]', { routes });
     const other = planWith('masquerade: [peerings]', { routes: routes.toReversed() });
@@ -212,7 +210,7 @@ describe('the rule set', () => {
   });
 });
 
-describe('what is left out is said', () => {
+describe('warns about', () => {
   test.each([
     ['no pod range is known', 'masquerade: [peerings]', {}, ['any-source']],
     [
@@ -222,13 +220,13 @@ describe('what is left out is said', () => {
       ['reserved-range'],
     ],
     [
-      'a route that leads nowhere',
+      'a blackhole route',
       'pods: [10.132.0.0/14], masquerade: [peerings]',
       { routes: [peering('10.1.0.0/16'), { ...peering('10.2.0.0/16'), state: 'blackhole' }] },
       ['blackhole'],
     ],
     [
-      'a route that is no range',
+      'a route whose destination is not a CIDR',
       'pods: [10.132.0.0/14], masquerade: [peerings]',
       { routes: [peering('10.1.0.0/16'), peering('pl-0123; reboot')] },
       ['unreadable-route'],
@@ -246,31 +244,26 @@ describe('what is left out is said', () => {
       ['destination-exempt'],
     ],
     [
-      'a destination around the own network, which stays exempt',
+      'a destination that contains the own network',
       'pods: [10.132.0.0/14], masquerade: [peerings]',
       { routes: [peering('10.208.0.0/15')] },
       ['destination-overlaps'],
     ],
     [
-      'a probe that nothing masquerades to',
+      'a probe that is not masqueraded',
       'pods: [10.132.0.0/14], masquerade: [peerings], probe: ["10.64.0.1:80", "10.193.0.1:80"]',
       {},
       ['probe-not-masqueraded'],
     ],
+    ['a kind without routes', 'pods: [10.132.0.0/14], masquerade: [peerings, vpn]', {}, ['no-routes-found']],
     [
-      'a kind of which there is no route',
-      'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
-      {},
-      ['no-routes-found'],
-    ],
-    [
-      'a destination of a family that has no pods',
+      'a destination of an IP family without pods',
       'pods: [10.132.0.0/14], masquerade: [peerings]',
       { routes: [peering('10.193.0.0/16'), peering('fd12::/48')] },
       ['no-pod-range-in-family'],
     ],
     [
-      'a kind that the cloud cannot look up',
+      'a kind that the cloud cannot discover',
       'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
       { discoveredKinds: ['peerings'] },
       ['kind-not-discovered'],
@@ -282,11 +275,11 @@ describe('what is left out is said', () => {
   });
 });
 
-describe('with no destination', () => {
+describe('without destinations', () => {
   const recorded = { recorded: { ruleSetId: 'a'.repeat(64), isProven: true } };
   const routed = { arePodsRouted: true, podRanges: [parseCidr('10.132.0.0/14')] };
 
-  test('pods that peers have routes to are masqueraded towards a VPN alone, and the plan says why', () => {
+  test('masquerades pods that peers have routes to only to the VPN, with a warning', () => {
     const overVpn: Route = { kind: 'vpn', via: 'to-aws', destination: '172.20.0.0/16', state: 'active' };
     const routes = [peering('10.193.0.0/16'), overVpn];
     const result = planWith('masquerade: [peerings, vpn]', { ...routed, routes });
@@ -295,19 +288,13 @@ describe('with no destination', () => {
     ]);
     expect(result.warnings).toContainEqual({
       code: 'pods-routed',
-      detail: 'Towards peerings nothing is masqueraded: not needed, they have routes to the pods.',
+      detail: 'Traffic to peered networks is not masqueraded: they have routes to the pods.',
     });
   });
 
   test.each([
-    [
-      'a node that never had rules is skipped',
-      'masquerade: [peerings]',
-      { routes: [] },
-      {},
-      'nothing-to-masquerade',
-    ],
-    ['pods that peers have routes to need none', 'masquerade: [peerings]', routed, {}, 'pods-routed'],
+    ['skips a node without rules', 'masquerade: [peerings]', { routes: [] }, {}, 'nothing-to-masquerade'],
+    ['skips a node whose pods peers have routes to', 'masquerade: [peerings]', routed, {}, 'pods-routed'],
   ] satisfies [string, string, Partial<NetworkContext>, Partial<Node>, string][])(
     '%s',
     (_, settings, changes, self, reason) => {
@@ -315,10 +302,10 @@ describe('with no destination', () => {
     },
   );
 
-  test('rules that discovery no longer explains stay in force', () => {
+  test('keeps rules in force if discovery no longer finds their routes', () => {
     expect(planWith('masquerade: [peerings]', { routes: [] }, recorded)).toMatchObject({
       kind: 'hold',
-      detail: '0 routes were found in vpc-b, where there were some; the rules in force stay.',
+      detail: 'Found 0 routes in vpc-b, but rules are in force. The rules in force are kept.',
     });
   });
 
@@ -336,24 +323,24 @@ describe('with no destination', () => {
     [2, 1, 'rule-set'],
     [1, 0, 'hold'],
     [0, 0, 'rule-set'],
-  ])('rules made of %i routes, of which %i are left: %s', (before, after, kind) => {
+  ])('with %i routes before and %i now, the plan is: %s', (before, after, kind) => {
     expect(planWith('masquerade: [peerings]', found(after), madeOf(before)).kind).toBe(kind);
   });
 
-  test('ranges that the config itself names do not hide the loss', () => {
+  test('notices route loss also if the config has ranges of its own', () => {
     const settings = 'masquerade: [peerings, {cidr: 10.32.0.0/16}]';
     expect(planWith(settings, found(0), madeOf(3))).toMatchObject({
       kind: 'hold',
-      detail: '0 routes were found in vpc-b, where there were 3; the rules in force stay.',
+      detail: 'Found 0 routes in vpc-b, down from 3. The rules in force are kept.',
     });
   });
 
-  test('a loss that is meant is not held', () => {
-    const result = planWith('masquerade: [peerings]', found(0), madeOf(3), true);
+  test('does not hold the plan with allowRouteLoss', () => {
+    const result = planWith('masquerade: [peerings]', found(0), { ...madeOf(3), allowRouteLoss: true });
     expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([]);
   });
 
-  test('a route over a peering that is being set up is none yet, and is told', () => {
+  test('skips routes of a peering that is being set up, with a warning', () => {
     const routes = [{ ...peering('10.193.0.0/16'), state: 'provisioning' as const }];
     const result = planWith('masquerade: [peerings]', { routes });
     expect(result.kind === 'rule-set' ? [] : result.warnings.map(({ code }) => code)).toContain(
@@ -362,10 +349,10 @@ describe('with no destination', () => {
   });
 
   test.each([
-    ['the config no longer asks for any', 'masquerade: []', {}],
+    ['the config no longer has destinations', 'masquerade: []', {}],
     ['peers now have routes to the pods', 'masquerade: [peerings]', routed],
   ] satisfies [string, string, Partial<NetworkContext>][])(
-    'rules are taken away when %s',
+    'removes rules when %s',
     (_, settings, changes) => {
       const result = planWith(settings, changes, recorded);
       expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([]);
@@ -373,16 +360,16 @@ describe('with no destination', () => {
   );
 
   test.each([
-    ['the config now exempts all that is found', 'except: [10.193.0.0/16], masquerade: [peerings]', {}],
+    ['the config now exempts every route', 'except: [10.193.0.0/16], masquerade: [peerings]', {}],
     ['a range of the config stays', 'masquerade: [peerings, {cidr: 10.64.0.0/16}]', { routes: [] }],
   ] satisfies [string, string, Partial<NetworkContext>][])(
-    'rules are not held when %s',
+    'does not hold the plan when %s',
     (_, settings, changes) => {
       expect(planWith(settings, changes, recorded).kind).toBe('rule-set');
     },
   );
 
-  test('more destinations than a node takes are held, not cut', () => {
+  test('holds a plan with more destinations than a node accepts', () => {
     const routes = Array.from({ length: 10_001 }, (_, index) =>
       peering(`100.${index >> 7}.${(index & 127) * 2}.0/24`),
     );
@@ -392,7 +379,7 @@ describe('with no destination', () => {
     });
   });
 
-  test('pods that only the config tells of are not routed by peers', () => {
+  test('masquerades pods that only the config knows: peers have no routes to them', () => {
     const settings = 'pods: [172.16.0.0/16], masquerade: [peerings]';
     expect(rules(planWith(settings, routed))).toContain('masquerade 10.193.0.0/16 to-backend');
   });

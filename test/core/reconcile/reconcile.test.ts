@@ -68,7 +68,7 @@ const rules = [
   'masquerade 10.0.0.0/16 pcx-1',
 ];
 
-test('a node that joined has its rule set in force, proven and remembered', async () => {
+test('a new node gets its rule set, proves it, and is recorded as proven', async () => {
   const { cloud, run, inForce, logged } = setUp(machine('i-1'));
   const [outcome] = await run([refOf('i-1')]);
   expect(outcome).toMatchObject({ kind: 'proven', cluster: 'shop', node: refOf('i-1') });
@@ -77,7 +77,7 @@ test('a node that joined has its rule set in force, proven and remembered', asyn
   expect(logged).toEqual(['RuleSetPushed', 'NodeProven']);
 });
 
-test('what changed since somebody agreed to it is held; what did not is pushed', async () => {
+test('holds a plan that changed since it was approved, and pushes one that did not', async () => {
   const { cloud, dependencies, run } = setUp(machine('i-1'));
   const shown = await run([refOf('i-1')], true);
   const approved = new Map(
@@ -85,20 +85,22 @@ test('what changed since somebody agreed to it is held; what did not is pushed',
   );
   const push = () => reconcileOrThrow([refOf('i-1')], dependencies, { deadline: Infinity, approved });
   cloud.add(machine('i-1', { networkContext: { ...networkContext, routes: [routeTo('10.7.0.0/16')] } }));
-  expect(await push()).toMatchObject([{ kind: 'held', detail: expect.stringContaining('run it again') }]);
+  expect(await push()).toMatchObject([
+    { kind: 'held', detail: expect.stringContaining('Run the command again') },
+  ]);
   expect(cloud.pushed).toEqual([]);
   cloud.add(machine('i-1'));
   expect(await push()).toMatchObject([{ kind: 'proven' }]);
 });
 
-test('the same event again changes nothing and pushes nothing', async () => {
+test('a repeated event pushes nothing', async () => {
   const { cloud, run } = setUp(machine('i-1'));
   await run([refOf('i-1'), refOf('i-1')]);
   expect(await run([refOf('i-1')])).toMatchObject([{ kind: 'proven' }]);
   expect(cloud.pushed).toHaveLength(1);
 });
 
-test('nodes that need the same rules are pushed to at once; others are not', async () => {
+test('pushes to nodes with the same rule set together', async () => {
   const { cloud, run } = setUp(
     machine('i-1'),
     machine('i-2'),
@@ -110,7 +112,7 @@ test('nodes that need the same rules are pushed to at once; others are not', asy
   expect(outcomes.map(({ kind }) => kind).toSorted()).toEqual(['proven', 'proven', 'proven', 'skipped']);
 });
 
-test('a dry run tells what would change and changes nothing', async () => {
+test('a dry run returns the changes and pushes nothing', async () => {
   const { cloud, run, inForce } = setUp(machine('i-1'), machine('i-2'));
   await run([refOf('i-1')]);
   const outcomes = await run({ clusters: ['shop'] }, true);
@@ -122,7 +124,7 @@ test('a dry run tells what would change and changes nothing', async () => {
   expect(cloud.pushed).toHaveLength(1);
 });
 
-test('rules stay in force when discovery suddenly finds nothing', async () => {
+test('keeps rules in force when discovery suddenly finds nothing', async () => {
   const { cloud, run, inForce } = setUp(machine('i-1'));
   await run([refOf('i-1')]);
   const known = cloud.machines.get('aws:i-1');
@@ -131,26 +133,26 @@ test('rules stay in force when discovery suddenly finds nothing', async () => {
   expect(inForce('i-1')).toEqual(rules);
 });
 
-describe('what to look at again, and when', () => {
+describe('when to retry', () => {
   test.each([
-    ['its agent is not online', { isReady: false }, 'pending', 7],
-    ['it does not report', { isSilent: true }, 'pending', 9],
-    ['its program is busy', { answer: { result: 'busy', proven: false } }, 'pending', 15],
+    ['the agent is not online', { isReady: false }, 'pending', 7],
+    ['the node does not report', { isSilent: true }, 'pending', 9],
+    ['the node program is busy', { answer: { result: 'busy', proven: false } }, 'pending', 15],
     [
-      'its program failed',
+      'the node program failed',
       { answer: { result: 'failed', proven: false, reason: 'no xt_comment' } },
       'failed',
       60,
     ],
-    ['its program refused', { answer: { result: 'refused', proven: false } }, 'failed', undefined],
-    ['its probe did not get through', { answer: { proven: false, reason: 'probe' } }, 'failed', 60],
+    ['the node program refused', { answer: { result: 'refused', proven: false } }, 'failed', undefined],
+    ['the probe failed', { answer: { proven: false, reason: 'probe' } }, 'failed', 60],
     [
-      'it has a newer rule set',
+      'the node has a newer rule set',
       { answer: { result: 'refused', proven: false, generation: 9e12 } },
       'pending',
       5,
     ],
-    ['it reports other rules', { answer: { id: 'f'.repeat(64) } }, 'pending', 5],
+    ['the node reports another rule set', { answer: { id: 'f'.repeat(64) } }, 'pending', 5],
   ] satisfies [string, Partial<FakeNode>, string, number | undefined][])(
     '%s',
     async (_, changes, kind, seconds) => {
@@ -161,7 +163,7 @@ describe('what to look at again, and when', () => {
     },
   );
 
-  test('the cloud does not show the instance yet', async () => {
+  test('the cloud does not list the instance yet', async () => {
     const { run } = setUp();
     expect(await run([refOf('i-1')])).toMatchObject([
       { node: refOf('i-1'), kind: 'pending', retryAfterSeconds: 10 },
@@ -169,7 +171,7 @@ describe('what to look at again, and when', () => {
   });
 });
 
-test('a look from before a change never beats a look from after it', async () => {
+test('a run with older data never overwrites the rules of a run with newer data', async () => {
   const { cloud, run, inForce } = setUp(machine('i-1'));
   const known = cloud.machines.get('aws:i-1');
   if (!known) throw new Error('no node');
@@ -191,25 +193,22 @@ test('a look from before a change never beats a look from after it', async () =>
   expect(inForce('i-1')).toContain('masquerade 10.1.0.0/16 pcx-1');
 });
 
-test.each(['busy', 'refused', 'failed'] as const)(
-  'a node that was %s keeps the record it has',
-  async (result) => {
-    const { cloud, run } = setUp(machine('i-1'));
-    await run([refOf('i-1')]);
-    const known = cloud.machines.get('aws:i-1');
-    if (known)
-      Object.assign(known, {
-        networkContext: { ...networkContext, routes: [routeTo('10.1.0.0/16')] },
-        answer: { result, proven: false },
-      });
-    const before = known?.node.recorded?.ruleSetId;
-    await run([refOf('i-1')]);
-    expect(known?.node.recorded).toEqual({ ruleSetId: before, isProven: false, routes: 1 });
-  },
-);
+test.each(['busy', 'refused', 'failed'] as const)('a node that was %s keeps its record', async (result) => {
+  const { cloud, run } = setUp(machine('i-1'));
+  await run([refOf('i-1')]);
+  const known = cloud.machines.get('aws:i-1');
+  if (known)
+    Object.assign(known, {
+      networkContext: { ...networkContext, routes: [routeTo('10.1.0.0/16')] },
+      answer: { result, proven: false },
+    });
+  const before = known?.node.recorded?.ruleSetId;
+  await run([refOf('i-1')]);
+  expect(known?.node.recorded).toEqual({ ruleSetId: before, isProven: false, routes: 1 });
+});
 
-describe('a fault of the channel', () => {
-  test('that passes is each node’s own, to be tried again', async () => {
+describe('an error of the channel', () => {
+  test('that is retryable fails each node with a retry', async () => {
     const { cloud, run } = setUp(machine('i-1'), machine('i-2'));
     cloud.pushError = new RetryableError('throttled', 'slow down', 'wait', 10);
     const outcomes = await run({ clusters: ['shop'] });
@@ -217,7 +216,7 @@ describe('a fault of the channel', () => {
     expect(outcomes.map(retryAfterSeconds)).toEqual([10, 10]);
   });
 
-  test('that stays fails the pass after every node was told of', async () => {
+  test('that is permanent fails the reconciliation after every node was logged', async () => {
     const { cloud, run, logged } = setUp(machine('i-1'), machine('i-2', {}, ['other']));
     cloud.pushError = new PermanentError('access-denied', 'no', 'allow it');
     await expect(run([refOf('i-1'), refOf('i-2')])).rejects.toBe(cloud.pushError);
@@ -225,11 +224,11 @@ describe('a fault of the channel', () => {
   });
 });
 
-/** What may happen to the cluster: routes change, agents come and go, events come in any order, twice or never. */
+/** Routes change, agents go on- and offline, events arrive in any order, twice or never. */
 const anyChange = fc.oneof(
   fc.record({
     node: fc.nat(4),
-    // One of three would be held.
+    // A plan with one of three routes would be held.
     routes: fc.subarray(['10.0.0.0/16', '10.1.0.0/16', '10.7.0.0/24'], { minLength: 2 }),
   }),
   fc.record({ node: fc.nat(4), isReady: fc.boolean() }),
@@ -237,7 +236,7 @@ const anyChange = fc.oneof(
   fc.record({ events: fc.array(fc.nat(4), { maxLength: 8 }) }),
 );
 
-test('whatever the events said, a sweep leaves each node with what its surroundings ask for', async () => {
+test('after any events, a sweep gives each node the rule set of its current network', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyChange, { maxLength: 20 }), async (changes) => {
       const { cloud, run, inForce } = setUp(...[0, 1, 2, 3, 4].map((index) => machine(`i-${index}`)));

@@ -1,7 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { PermanentError, RetryableError } from '../../../shared/core/model/errors';
 import type { Node } from '../../../shared/core/model/node';
-import type { Channel, PushRecord, Log, ProofResult, RecordFailure } from '../../../shared/core/cloud';
+import type { Channel, PushRecord, ProofResult, RecordFailure } from '../../../shared/core/cloud';
+import type { Log } from '../../../shared/core/log';
 import type { Report } from '../../../shared/core/model/report';
 import { recordOutcomes } from '../../../shared/core/reconcile/record-outcomes';
 import { makeReport } from '../../lab/node-report';
@@ -30,16 +31,15 @@ async function run(proof: ProofResult, recordFailures: readonly RecordFailure[] 
     records.push(...some);
     return Promise.resolve(recordFailures);
   };
-  const fail = () => Promise.reject(new Error('not to be called'));
+  const fail = () => Promise.reject(new Error('unexpected call'));
   const ignore = () => undefined;
   const log: Log = { info: ignore, error: ignore, warn: (event) => warned.push(event) };
   const responses = { proof, expected: { id, generation: 5, warnings: [] }, cluster: 'shop', routes: 3 };
-  const { outcomes, errors } = await recordOutcomes(
-    [responses],
-    { checkReadiness: () => undefined, push: fail, collectProofs: fail, writeRecords },
+  const { outcomes, errors } = await recordOutcomes([responses], {
+    channel: { checkReadiness: () => undefined, push: fail, collectProofs: fail, writeRecords },
     log,
-    Infinity,
-  );
+    deadline: Infinity,
+  });
   return { kinds: outcomes.map(({ kind }) => kind), records, warned, errors };
 }
 
@@ -54,19 +54,19 @@ test.each<[string, ProofResult, string, Omit<PushRecord, 'node'> | undefined]>([
   ['proven', reported({}), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
   ['unchanged', reported({ result: 'unchanged' }), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
   ['not proven', reported({ proven: false }), 'failed', { state: 'failed', ruleSetId: id, routes: 3 }],
-  // What is in force is what was, made from as many routes as then.
+  // The rules in force are from as many routes as before.
   ['not applied', reported({ result: 'failed', proven: false }), 'failed', { state: 'failed', routes: 7 }],
-  ['no report', failed, 'failed', { state: 'failed', routes: 7 }],
+  ['failed without a report', failed, 'failed', { state: 'failed', routes: 7 }],
   ['busy', reported({ result: 'busy', proven: false }), 'pending', undefined],
   ['newer rules', reported({ result: 'refused', generation: 6 }), 'pending', undefined],
-  ['no answer', silent, 'pending', undefined],
-])('%s: what is remembered', async (_, proof, kind, record) => {
+  ['no report yet', silent, 'pending', undefined],
+])('records the outcome of: %s', async (_, proof, kind, record) => {
   const { kinds, records } = await run(proof);
   expect(kinds).toEqual([kind]);
   expect(records).toEqual(record ? [{ node, ...record }] : []);
 });
 
-test('a record that cannot be written is told, and changes nothing of what became of the node', async () => {
+test('logs a record that cannot be written, without changing the outcome', async () => {
   const error = new RetryableError('throttled', 'too many calls', 'wait', 10);
   const { kinds, warned } = await run(reported({}), [{ node, error }]);
   expect(kinds).toEqual(['proven']);

@@ -35,7 +35,7 @@ const machine = (id: string, changes: Partial<FakeNode> = {}, cluster = 'shop'):
 
 const needsReboot = { withoutWatcher: 'idle' } as const;
 
-/** A backfill over these nodes, with so many seconds to its end; time passes only while it waits. */
+/** A backfill over these nodes. Time passes only while it waits. */
 async function backfill(machines: readonly FakeNode[], seconds = 3_600) {
   const cloud = new FakeCloud();
   machines.forEach((each) => {
@@ -53,12 +53,12 @@ async function backfill(machines: readonly FakeNode[], seconds = 3_600) {
   const deadline = now + seconds * 1_000;
   const { outcomes } = await reconcile({ clusters: ['*'] }, dependencies, { deadline });
   const wait = (milliseconds: number) => Promise.resolve((now += milliseconds));
-  const results = await restartWhereConfigured(outcomes, dependencies, deadline, wait);
+  const results = await restartWhereConfigured(outcomes, dependencies, { deadline, wait });
   const kinds = Object.fromEntries(results.map((one: Outcome) => [one.node.id, one.kind]));
   return { restarted: cloud.restarted, kinds, logged };
 }
 
-test('nodes that need a reboot are restarted one after the other, each once it has proven its rules', async () => {
+test('restarts nodes one at a time, the next after the last has proven its rules', async () => {
   const { restarted, kinds, logged } = await backfill([
     machine('1', needsReboot),
     machine('2', needsReboot),
@@ -70,7 +70,7 @@ test('nodes that need a reboot are restarted one after the other, each once it h
   expect(restartEvents).toEqual(['NodeProven', 'NodeRestarted', 'NodeProven', 'NodeRestarted', 'NodeProven']);
 });
 
-test('one that does not come back keeps the others of its cluster up, and not those of another', async () => {
+test('restarts no more nodes of a cluster after one did not come back', async () => {
   const stuck = machine('1', { ...needsReboot, onRestart: 'never-reports' });
   const { restarted, kinds } = await backfill([
     stuck,
@@ -82,27 +82,27 @@ test('one that does not come back keeps the others of its cluster up, and not th
 });
 
 test.each<[string, FakeNode[]]>([
-  ['where the config does not ask for it', [machine('1', needsReboot, 'mail')]],
-  ['that still serves a proven rule set', [machine('1', { withoutWatcher: 'serving' })]],
+  ['without restart in the config', [machine('1', needsReboot, 'mail')]],
+  ['that serves an older, proven rule set', [machine('1', { withoutWatcher: 'serving' })]],
   [
-    'while another one of its cluster is not proven',
+    'while another node of the cluster is not proven',
     [machine('1', needsReboot), machine('2', { isSilent: true })],
   ],
   [
-    'after another one of its cluster was in vain',
+    'after a restart of another node of the cluster did not help',
     [machine('1', needsReboot), machine('2', { withoutWatcher: 'already-tried' })],
   ],
-])('none is restarted %s', async (_, machines) => {
+])('restarts no node %s', async (_, machines) => {
   const { restarted, kinds } = await backfill(machines);
   expect(restarted).toEqual([]);
   expect(kinds['1']).toBe('needs-reboot');
 });
 
-test('none is restarted when there is no time to see it through', async () => {
+test('restarts no node without time to wait for it', async () => {
   expect((await backfill([machine('1', needsReboot)], 30)).restarted).toEqual([]);
 });
 
-test('a permission that is missing is told, and no further one is tried', async () => {
+test('logs a missing permission, and tries no more nodes', async () => {
   const forbidden = { ...needsReboot, onRestart: 'permission-denied' } as const;
   const { restarted, kinds, logged } = await backfill([machine('1', forbidden), machine('2', needsReboot)]);
   expect(restarted).toEqual([]);

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { chunks, definedOnly, groupBy } from '../../../shared/core/util/collections';
 
-test('groups are in the order of their first, and each keeps the order of its own', () => {
+test('groupBy orders groups by their first item, and keeps the order inside each group', () => {
   const groups = groupBy(['b1', 'a1', 'b2', 'c1', 'a2'], (one) => one[0]);
   expect([...groups]).toEqual([
     ['b', ['b1', 'b2']],
@@ -11,11 +11,11 @@ test('groups are in the order of their first, and each keeps the order of its ow
   ]);
 });
 
-test('nothing makes no group', () => {
+test('groupBy of an empty list returns no groups', () => {
   expect(groupBy([], String)).toEqual(new Map());
 });
 
-test('nothing is lost, and nobody is with others', () => {
+test('groupBy keeps every item, in the group of its key', () => {
   fc.assert(
     fc.property(fc.array(fc.integer()), fc.integer({ min: 1, max: 9 }), (all, size) => {
       const groups = groupBy(all, (one) => one % size);

@@ -86,7 +86,7 @@ describe('a misconfigured function', () => {
   test('stops at startup with all errors of the config', async () => {
     deploy({ config: 'clusters: {shop: {pods: [10.244.0.1/16], masquerade: [peering]}}' });
     const failure = stack.invoke('backfill', {});
-    await expect(failure).rejects.toThrow(/has 2 faults:[^]*host bits set[^]*read "peering"/);
+    await expect(failure).rejects.toThrow(/has 2 errors:[^]*host bits set[^]*invalid value "peering"/);
     expect(aws.calls).toEqual([]);
   });
 

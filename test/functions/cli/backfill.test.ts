@@ -65,7 +65,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
     expect(stdout).toContain('shop (aws us-east-1): 4 nodes → rule set ');
     expect(stdout).toContain(
-      `+ masquerade 10.0.0.0/16 ${peering}    ← peerings: route to 10.0.0.0/16 over ${peering}`,
+      `+ masquerade 10.0.0.0/16 ${peering}    ← peerings: route to 10.0.0.0/16 through ${peering}`,
     );
     expect(stdout).toContain(
       'Plan: change 4 of 4 nodes in 1 of 1 cluster; start masquerading to 10.0.0.0/16.',

@@ -22,9 +22,11 @@ test('an invalid config: reports all errors as FILE:LINE:COLUMN and exits with 1
   const file = home.write('bad.yaml', invalid);
   const { status, stdout } = await home.peermasq(['validate', 'bad.yaml']);
   expect(status).toBe(1);
-  expect(stdout).toContain('bad.yaml:3:12: clusters.shop.pods[0]: "10.0.0.1/8" has host bits set');
   expect(stdout).toContain(
-    'bad.yaml:4:18: clusters.shop.masquerade[0]: read "peering"; accepted are peerings,',
+    'bad.yaml:3:12: clusters.shop.pods[0]: invalid CIDR "10.0.0.1/8": it has host bits set',
+  );
+  expect(stdout).toContain(
+    'bad.yaml:4:18: clusters.shop.masquerade[0]: invalid value "peering": expected peerings,',
   );
   expect(stdout).toMatch(/\n2 errors\n$/);
   const json = await home.peermasq(['validate', file, '-o', 'json']);

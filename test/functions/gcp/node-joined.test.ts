@@ -123,6 +123,6 @@ describe('nodeJoined', () => {
 
   test('does not start with an invalid config, and prints every error', async () => {
     const bad = 'clusters: {frontend: {pods: [10.132.0.1/14], masquerade: [peering]}}';
-    await expect(lab.start(bad)).rejects.toThrow(/has 2 faults:[^]*host bits set[^]*read "peering"/);
+    await expect(lab.start(bad)).rejects.toThrow(/has 2 errors:[^]*host bits set[^]*invalid value "peering"/);
   });
 });

@@ -57,7 +57,7 @@ describe('peeringChanged', () => {
       expect.objectContaining({
         message: 'NodeHeld',
         severity: 'ERROR',
-        detail: '1 routes were found in vpc-b, where there were 3; the rules in force stay.',
+        detail: 'Found 1 route in vpc-b, down from 3. The rules in force are kept.',
       }),
     );
   });

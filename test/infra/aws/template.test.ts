@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { beforeAll, describe, expect, test } from '@jest/globals';
-import { parseBackfillRequest } from '../../../functions/runtime/backfill';
+import { parseBackfillRequest } from '../../../functions/runtime/backfill-request';
 import { statements } from '../../../shared/aws/client/permissions';
 import { apiMetrics, clusterMetrics } from '../../../shared/aws/names';
 import {

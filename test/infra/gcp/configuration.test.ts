@@ -87,7 +87,7 @@ describe('metrics', () => {
 
   test('are made from events that the functions log', () => {
     const [, union = ''] =
-      /type LogEvent =((?:\s+\| '\w+')+);/.exec(readFileSync('shared/core/cloud.ts', 'utf8')) ?? [];
+      /type LogEvent =((?:\s+\| '\w+')+);/.exec(readFileSync('shared/core/log.ts', 'utf8')) ?? [];
     const events = union.match(/\w+/g);
     const { counters, distributions } = localsOf(root) as Record<string, Record<string, { filter: string }>>;
     for (const { filter } of Object.values({ ...counters, ...distributions })) {

@@ -1,0 +1,46 @@
+import * as z from 'zod';
+import { clusterConfig, type Config } from '../../shared/core/model/config';
+import { messageOf, PermanentError } from '../../shared/core/model/errors';
+
+const requestSchema = z.strictObject({
+  /** By default every configured cluster. */
+  clusters: z.array(z.string().min(1)).min(1).optional(),
+  /** Plan and respond, push nothing. */
+  dryRun: z.boolean().default(false),
+  /** Push even if far fewer routes were found than the rules in force were made from. */
+  allowRouteLoss: z.boolean().default(false),
+  /** Skip nodes that have just been launched, as the sweep does: their own events handle them. */
+  skipNewNodes: z.boolean().default(false),
+});
+
+export type BackfillRequest = z.output<typeof requestSchema>;
+
+/** For error messages. */
+export const requestUsage =
+  '{"clusters": ["NAME", …], "dryRun": true|false, "allowRouteLoss": true|false, "skipNewNodes": true|false}; all are optional.';
+
+/** @throws PermanentError with everything that is invalid */
+export function parseBackfillRequest(body: unknown): BackfillRequest {
+  try {
+    return requestSchema.parse(body ?? {});
+  } catch (cause) {
+    throw new PermanentError(
+      'bad-request',
+      `Invalid backfill request: ${cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)}`,
+      `Send ${requestUsage}`,
+      cause,
+    );
+  }
+}
+
+/** @throws PermanentError for a cluster that is not configured */
+export function selectClusters({ clusters }: BackfillRequest, config: Config): readonly string[] {
+  const configured = config.clusters.map(({ name }) => name);
+  const unknown = clusters?.find((name) => !clusterConfig(config, name));
+  if (unknown === undefined) return clusters ?? configured;
+  throw new PermanentError(
+    'bad-request',
+    `peermasq.yaml has no cluster ${JSON.stringify(unknown)}`,
+    `Use one of these: ${configured.join(', ')}.`,
+  );
+}

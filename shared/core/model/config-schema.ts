@@ -1,0 +1,166 @@
+import * as z from 'zod';
+import { CidrError, covers, parseCidr, type Cidr } from './cidr';
+import { messageOf } from './errors';
+import { routeSourceKinds } from './node';
+import { reservedReason } from './reserved-ranges';
+import { interfacePattern, namePattern, parseProbe } from './rule-set';
+
+interface Issue {
+  readonly input?: unknown;
+}
+
+const expected =
+  (what: string) =>
+  ({ input }: Issue): string =>
+    input === undefined
+      ? `missing value: expected ${what}`
+      : `invalid value ${quote(input)}: expected ${what}`;
+
+/** For an object: its unknown keys are reported one by one. */
+const expectedObject =
+  (what: string) =>
+  (issue: Issue & { readonly code?: string }): string | undefined =>
+    issue.code === 'invalid_type' ? expected(what)(issue) : undefined;
+
+function quote(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}
+
+/** A string that `parse` turns into a value. Errors that it throws are reported with the others. */
+const parsedString = <T>(parse: (text: string) => T, what: string) =>
+  z
+    .string({ error: expected(what) })
+    .transform((text, context) => {
+      try {
+        return parse(text);
+      } catch (error) {
+        context.addIssue({ code: 'custom', message: messageOf(error) });
+        return z.NEVER;
+      }
+    })
+    .meta({ description: `${what.charAt(0).toUpperCase()}${what.slice(1)}.` });
+
+function parseExemptCidr(text: string): Cidr {
+  const cidr = parseCidr(text);
+  if (cidr.prefix === 0) throw notAllowed(cidr, 'contains every address');
+  return cidr;
+}
+
+function parseDestinationCidr(text: string): Cidr {
+  const cidr = parseCidr(text);
+  const reason = reservedReason(cidr);
+  if (reason !== undefined) throw notAllowed(cidr, reason);
+  return cidr;
+}
+
+const notAllowed = ({ text }: Cidr, reason: string) =>
+  new CidrError(`${JSON.stringify(text)} is not allowed: it ${reason}`);
+
+const exemptRange = parsedString(parseExemptCidr, 'a CIDR, such as 10.193.7.0/24');
+const destinationRange = parsedString(parseDestinationCidr, 'a CIDR, such as 10.193.0.0/16');
+const probe = parsedString(parseProbe, 'ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432');
+
+const namedRange = z
+  .strictObject({
+    cidr: destinationRange,
+    name: z
+      .string()
+      .regex(namePattern, {
+        error: expected('1 to 63 letters, digits or . _ : / @ - (it becomes the comment of a rule)'),
+      })
+      .optional(),
+  })
+  .transform(({ cidr, name }) => ({ cidr, name: name ?? cidr.text }))
+  .meta({
+    description:
+      'A range that the cloud has no route for, and the name that becomes the comment of its rule.',
+  });
+
+const routeSourceKind = z.enum(routeSourceKinds, {
+  error: expected(`${routeSourceKinds.join(', ')}, or {cidr, name}`),
+});
+
+const listOf = <T extends z.ZodType>(item: T, description: string) =>
+  z
+    .array(item, { error: expected('a list, such as [a, b]') })
+    .default([])
+    .meta({ description });
+
+const trueOrFalse = (options: { readonly default: boolean; readonly description: string }) =>
+  z
+    .boolean({ error: expected('true or false') })
+    .default(options.default)
+    .meta({ description: options.description });
+
+/** Runs even if other settings are invalid, so that all errors are reported together. */
+function rejectOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void {
+  const { pods, services, masquerade } = partialCluster.parse(cluster);
+  const own = [...pods, ...services].filter(isCidr);
+  masquerade.forEach((entry, index) => {
+    const { cidr } = partialRange.parse(entry);
+    const outer = isCidr(cidr) && own.find((range) => covers(range, cidr));
+    if (!outer) return;
+    const message = `${cidr.text} is inside ${outer.text}, a pod or service range of the cluster: pods reach it without masquerading`;
+    context.addIssue({ code: 'custom', path: ['masquerade', index, 'cidr'], message });
+  });
+}
+
+const unknowns = z.array(z.unknown()).catch([]);
+const partialCluster = z
+  .object({ pods: unknowns, services: unknowns, masquerade: unknowns })
+  .catch({ pods: [], services: [], masquerade: [] });
+const partialRange = z.object({ cidr: z.unknown() }).catch({ cidr: undefined });
+const isCidr = (value: unknown): value is Cidr =>
+  typeof value === 'object' && value !== null && 'first' in value;
+
+const restart = z.strictObject(
+  { maxUnavailable: z.literal(1, { error: expected('1: nodes are restarted one at a time') }) },
+  { error: expectedObject('{maxUnavailable: 1}') },
+);
+
+const clusterSchema = z
+  .strictObject(
+    {
+      pods: listOf(exemptRange, 'Pod ranges that the cloud does not know.'),
+      services: listOf(exemptRange, 'Service ranges that the cloud does not know.'),
+      masquerade: listOf(
+        z.union([routeSourceKind, namedRange]),
+        'Destinations that pods reach with the address of their node. peerings, vpn and transit-gateways stand for the ranges that the node’s subnet routes there.',
+      ),
+      except: listOf(exemptRange, 'Ranges that are never masqueraded.'),
+      probe: listOf(
+        probe,
+        'TCP services that each node connects to as a pod would, to prove that the rules work.',
+      ),
+      out: z
+        .string()
+        .regex(interfacePattern, { error: expected('an interface name, such as eth0') })
+        .optional()
+        .meta({ description: 'Masquerade only traffic that leaves through this interface.' }),
+      'random-fully': trueOrFalse({ default: false, description: 'Add --random-fully to each rule.' }),
+      'control-plane': trueOrFalse({ default: true, description: 'Include control-plane nodes.' }),
+      restart: restart.optional().meta({
+        description:
+          'Google Cloud: a backfill restarts nodes that need a reboot, one at a time. Without it, they are only reported.',
+      }),
+    },
+    { error: expectedObject('cluster settings, or {} for the defaults') },
+  )
+  .superRefine(rejectOwnRanges, { when: () => true });
+
+const clusterName = z.string().regex(/^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,252})$/, {
+  error: expected('a cluster name as in the tags or labels of its nodes, or "*"'),
+});
+
+/** The schema of peermasq.yaml. `npm run schema` writes it to docs/peermasq.schema.json. */
+export const configSchema = z
+  .strictObject(
+    {
+      clusters: z
+        .record(clusterName, clusterSchema, { error: expected('clusters by name') })
+        .meta({ description: 'Clusters by name; "*" matches any cluster.' }),
+    },
+    { error: expectedObject('a mapping with the key "clusters"') },
+  )
+  .meta({ title: 'peermasq.yaml', description: 'The ranges that each cluster masquerades to.' });

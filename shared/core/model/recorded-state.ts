@@ -1,0 +1,21 @@
+/** How a push ended. `needs-reboot`: no watcher runs on the node, so it applies the rule set at its next boot. */
+export type PushState = 'proven' | 'failed' | 'needs-reboot';
+
+/** The last push to a node, as recorded in the cloud. */
+export interface LastPush {
+  readonly state: PushState;
+  readonly at: Date;
+}
+
+/** The rule set that a node has in force, as recorded in the cloud. */
+export interface RecordedState {
+  readonly ruleSetId: string;
+  /** True only if the node has neither been pushed to nor restarted since it reported. */
+  readonly isProven: boolean;
+  /** When it was recorded. */
+  readonly at?: Date;
+  /** How many discovered routes the rule set was made from. */
+  readonly routes?: number;
+  /** The node itself reported this just now; the record in the cloud is still to be written. */
+  readonly isUnrecorded?: boolean;
+}
