@@ -6,7 +6,7 @@ import { formatError, PeermasqError } from '../../shared/core/model/errors';
 import { groupBy } from '../../shared/core/util/collections';
 import { nodeKey } from '../../shared/core/model/node';
 import { errorFields, logOutcomes } from '../../shared/core/reconcile/outcome';
-import { recordOutcomes } from '../../shared/core/reconcile/record-outcomes';
+import { recordOutcomes } from '../../shared/core/reconcile/evaluate-report';
 import { accountFor, log } from './runtime/accounts';
 import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } from './runtime/batch';
 import { writeNodeMetrics } from './runtime/metrics';

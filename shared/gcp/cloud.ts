@@ -5,8 +5,7 @@ import { awaitProofs } from './deliver/proofs';
 import { pushToNodes } from './deliver/push';
 import { restartNode } from './deliver/restart';
 import { writeRecords } from './deliver/status';
-import type { GcpNode } from './discover/instance';
-import { makeNodes } from './discover/nodes';
+import { type GcpNode, makeNodes } from './discover/nodes';
 import { makeRoutes } from './discover/routes';
 
 export interface CloudOptions {

@@ -24,7 +24,7 @@ import {
 } from './deliver/metadata';
 import { reportPolling } from './deliver/proofs';
 import { writeMetadata, type MetadataChange } from './deliver/push';
-import { metadataItems, readInstance, type GcpNode } from './discover/instance';
+import { metadataItems, readInstance, type GcpNode } from './discover/nodes';
 import { ruleSetIn, isReportingDisabled, readGuestAttributes } from './discover/recorded-status';
 import { guestAttributesKey, snapshotKey, snapshotPath } from './names';
 import { gcloud } from './reach/fix-command';

@@ -5,7 +5,7 @@ import type { Report } from '../../shared/core/model/report';
 import { ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
 import { makeCloud } from '../../shared/gcp/cloud';
 import { composeStartupScript } from '../../shared/gcp/deliver/startup-script';
-import type { GcpNode } from '../../shared/gcp/discover/instance';
+import type { GcpNode } from '../../shared/gcp/discover/nodes';
 import { startLocalGcp, type LocalGcp } from '../lab/gcp/cloud';
 import { addVm, type GcpState, type LabVm, type MetadataItem } from '../lab/gcp/state';
 import { makeReport } from '../lab/node-report';

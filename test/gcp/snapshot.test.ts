@@ -2,7 +2,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import { createHash } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { PermanentError } from '../../shared/core/model/errors';
-import type { GcpNode } from '../../shared/gcp/discover/instance';
+import type { GcpNode } from '../../shared/gcp/discover/nodes';
 import type { Cloud, Inspection } from '../../shared/core/cloud';
 import type { Log } from '../../shared/core/log';
 import { getClients } from '../../shared/gcp/client/clients';

@@ -2,7 +2,7 @@ import type { CommandInvocation } from '@aws-sdk/client-ssm';
 import { PeermasqError, PermanentError } from '../../core/model/errors';
 import { definedOnly, groupBy } from '../../core/util/collections';
 import type { ProofResult } from '../../core/cloud';
-import type { PushResponse } from '../../core/reconcile/record-outcomes';
+import type { PushResponse } from '../../core/reconcile/evaluate-report';
 import type { Access } from '../client/clients';
 import type { AwsNode } from '../discover/nodes';
 import { readFinishedInvocations } from './proofs';

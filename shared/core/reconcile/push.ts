@@ -2,17 +2,18 @@ import type { PushedNode, PushRecord, PushResult } from '../cloud';
 import { asPeermasqError, RetryableError, type PeermasqError } from '../model/errors';
 import { nodeKey, type Node, type NodeKey } from '../model/node';
 import { groupBy, type NonEmpty } from '../util/collections';
-import { outcomeOf, type Expected } from './evaluate-report';
-import { subjectOf, type Outcome } from './outcome';
-import type { Plan } from './plan';
 import {
+  outcomeOf,
+  type Expected,
   permissionErrorIn,
   recordOutcomes,
   writeRecords,
   type DeliveryContext,
   type DeliveryResult,
   type PushResponse,
-} from './record-outcomes';
+} from './evaluate-report';
+import { subjectOf, type Outcome } from './outcome';
+import type { Plan } from './plan';
 
 export interface PlannedNode {
   readonly node: Node;

@@ -6,7 +6,7 @@ import { checkEligibility } from './check-eligibility';
 import { errorFields, hasChanged, logOutcomes, subjectOf, type Outcome } from './outcome';
 import { plan } from './plan';
 import { pushRuleSets, toPlannedOutcome, type PlannedNode } from './push';
-import type { DeliveryResult } from './record-outcomes';
+import type { DeliveryResult } from './evaluate-report';
 
 export interface Dependencies {
   readonly cloud: Cloud;

@@ -7,7 +7,7 @@ import { mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
 import { readOperationError } from '../client/operations';
-import { metadataItems, type GcpNode, type Instance } from '../discover/instance';
+import { metadataItems, type GcpNode, type Instance } from '../discover/nodes';
 import {
   assignedRuleSetIn,
   provenAt,

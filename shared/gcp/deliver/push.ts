@@ -13,7 +13,7 @@ import {
   type Instance,
   type MetadataItem,
   type Written,
-} from '../discover/instance';
+} from '../discover/nodes';
 import { withRuleSet } from './metadata';
 
 interface Delivery {

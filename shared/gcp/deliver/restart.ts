@@ -4,7 +4,7 @@ import type { Deadline } from '../../core/cloud';
 import { call } from '../client/call';
 import type { Clients } from '../client/clients';
 import { operationIn, waitForOperation } from '../client/operations';
-import { readInstance, type GcpNode } from '../discover/instance';
+import { readInstance, type GcpNode } from '../discover/nodes';
 import type { StatusRecord } from '../discover/recorded-status';
 import { writeStatus } from './status';
 

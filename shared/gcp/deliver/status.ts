@@ -3,7 +3,7 @@ import { definedOnly } from '../../core/util/collections';
 import { callWithAttempts, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
-import type { GcpNode, Instance } from '../discover/instance';
+import type { GcpNode, Instance } from '../discover/nodes';
 import {
   idPrefix,
   parseStatus,

@@ -3,7 +3,7 @@ import { parseRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set
 import { definedOnly } from '../../core/util/collections';
 import { tryParse } from '../../core/util/functional';
 import { routesKey, ruleSetKey, statusLabel, guestAttributesKey, reportKey, reportPath } from '../names';
-import { metadataItems, metadataValue, type Instance, type MetadataItem, type GcpNode } from './instance';
+import { metadataItems, metadataValue, type Instance, type MetadataItem, type GcpNode } from './nodes';
 import { PermanentError } from '../../core/model/errors';
 import type { Deadline } from '../../core/cloud';
 import { parseReport, type Report } from '../../core/model/report';

@@ -11,7 +11,7 @@ import { tryParse } from '../../core/util/functional';
 import { mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
-import type { GcpNode, Instance } from './instance';
+import type { GcpNode, Instance } from './nodes';
 import {
   makeNetworkInventory,
   type NetworkInventory,

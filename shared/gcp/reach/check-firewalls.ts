@@ -1,7 +1,7 @@
 import { contains, toCidr, tryParseCidr, type Cidr } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import type { GcpNodeRef } from '../../core/model/node';
-import type { Instance } from '../discover/instance';
+import type { Instance } from '../discover/nodes';
 import { lastSegment, networkKey, regionOf, subnetRanges, type NetworkRef } from '../discover/networks';
 import { checkFirewallRules } from './firewall-rules';
 import { gcloud, inProject } from './fix-command';

@@ -7,7 +7,7 @@ import { memoize } from '../../core/util/functional';
 import { call, listAll } from '../client/call';
 import type { Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
-import type { Instance } from '../discover/instance';
+import type { Instance } from '../discover/nodes';
 import {
   makeNetworkInventory,
   isInNetwork,

@@ -3,7 +3,7 @@ import { contains, parseCidr, type Address } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Connection } from '../../core/doctor/check';
 import { lazy } from '../../core/util/functional';
-import type { GcpNode, Instance } from '../discover/instance';
+import type { GcpNode, Instance } from '../discover/nodes';
 import {
   networkOf,
   parseNetworkUrl,

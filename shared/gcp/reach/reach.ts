@@ -2,7 +2,7 @@ import { formatError } from '../../core/model/errors';
 import type { Reach } from '../../core/cloud';
 import type { CheckResult, CloudCheckName } from '../../core/doctor/check';
 import type { Clients } from '../client/clients';
-import type { GcpNode } from '../discover/instance';
+import type { GcpNode } from '../discover/nodes';
 import { checkNodeFirewall, checkPeerFirewall } from './check-firewalls';
 import { checkPeering } from './check-peering';
 import { checkReturnRoute, checkForwardRoute } from './check-routes';

@@ -1,7 +1,7 @@
 import { isInternal } from '../../core/model/reserved-ranges';
 import { contains, tryParseCidr, type Address, type Cidr } from '../../core/model/cidr';
 import { definedOnly } from '../../core/util/collections';
-import type { Instance } from '../discover/instance';
+import type { Instance } from '../discover/nodes';
 import {
   appliesTo,
   lastSegment,

@@ -4,7 +4,7 @@ import type { Node } from '../../../shared/core/model/node';
 import type { Channel, PushRecord, ProofResult, RecordFailure } from '../../../shared/core/cloud';
 import type { Log } from '../../../shared/core/log';
 import type { Report } from '../../../shared/core/model/report';
-import { recordOutcomes } from '../../../shared/core/reconcile/record-outcomes';
+import { recordOutcomes } from '../../../shared/core/reconcile/evaluate-report';
 import { makeReport } from '../../lab/node-report';
 
 const [id, older] = ['a'.repeat(64), 'b'.repeat(64)];

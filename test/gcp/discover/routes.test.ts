@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, test } from '@jest/globals';
 import { nodeKey } from '../../../shared/core/model/node';
-import type { GcpNode } from '../../../shared/gcp/discover/instance';
+import type { GcpNode } from '../../../shared/gcp/discover/nodes';
 import { addVm, networkUrl, subnetworkUrl, type LabLearnedRoute, type LabVm } from '../../lab/gcp/state';
 import { CloudLab, inSeconds } from '../cloud-lab';
 
