@@ -12,7 +12,7 @@ export interface ExplainResult {
 
 const findingCauses: ReadonlySet<string> = new Set(['dropped', 'wrong-backend', 'untracked']);
 
-/** A packet that needs no masquerading, or does not leave the node, is no finding. */
+/** A packet that needs no masquerading, or does not leave the node, does not count as a finding. */
 export function exitCodeOf({ masqueraded, mayBeDropped, cause, fix }: Explanation): number {
   if (masqueraded === 'unknown') return exitCodes.unknown;
   if (findingCauses.has(cause) || (!masqueraded && fix !== null)) return exitCodes.finding;

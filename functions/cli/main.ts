@@ -32,7 +32,7 @@ const writeFailed = (cause: NodeJS.ErrnoException) =>
     cause,
   );
 
-// EPIPE is no error: a reader such as head has read enough.
+// EPIPE is not an error: a reader such as head has read enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') {
     reportError(writeFailed(error));

@@ -1,22 +1,22 @@
 import * as z from 'zod';
 
 const expected = (what: string) => ({
-  error: ({ input }: { input?: unknown }) => `read ${JSON.stringify(input)}; accepted ${what}`,
+  error: ({ input }: { input?: unknown }) => `invalid value ${JSON.stringify(input)}: expected ${what}`,
 });
 
 /** A value from `--param` is text; one from serverless.yml may be a number. */
 const minutes = (least: number, most: number) => {
-  const range = expected(`are whole minutes from ${least} to ${most}`);
+  const range = expected(`whole minutes from ${least} to ${most}`);
   return z.coerce.number(range).int(range).min(least, range).max(most, range);
 };
 
 const stringMatching = (pattern: RegExp, what: string) =>
   z.string(expected(what)).regex(pattern, expected(what));
 
-export const accountId = stringMatching(/^[0-9]{12}$/, 'is an account id: 12 digits');
+export const accountId = stringMatching(/^[0-9]{12}$/, 'an account ID of 12 digits');
 
 const accountIds = z
-  .string(expected('are account ids in quotes, separated by commas'))
+  .string(expected('quoted, comma-separated account IDs'))
   .transform((text) => text.split(',').map((id) => id.trim()))
   .transform((ids) => ids.filter(Boolean))
   .pipe(z.array(accountId));
@@ -24,18 +24,18 @@ const accountIds = z
 /** Part of every name. Role names, the longest, are limited to 64 characters, which leaves 20. */
 export const stageName = z
   .string()
-  .regex(/^[a-z][a-z0-9-]{0,19}$/, expected('are up to 20 of a-z, 0-9 and -'));
+  .regex(/^[a-z][a-z0-9-]{0,19}$/, expected('up to 20 characters of a-z, 0-9 and -'));
 
 /** What to do with a launch whose node was not proven in time; `off` leaves launches alone. */
 export const launchGate = z.enum(
   ['off', 'continue', 'abandon'],
-  expected('are off, continue and abandon, in quotes'),
+  expected('off, continue or abandon, in quotes'),
 );
 
 /** The `params` of serverless.yml, and the settings of its functions. */
 const settingsSchema = z.object({
   stage: stageName,
-  alarmEmail: z.email(expected('is an e-mail address')).or(z.literal('')),
+  alarmEmail: z.email(expected('an e-mail address')).or(z.literal('')),
   /** Messages are retried for this long; SQS can hide a message for at most 12 hours. */
   objectiveMinutes: minutes(1, 720),
   /** With less than 5, sweeps would overlap. */
@@ -61,7 +61,7 @@ export type Settings = z.output<typeof settingsSchema>;
 export function parseSettings(read: unknown): Settings {
   const result = settingsSchema.safeParse(read);
   if (result.success) return result.data;
-  throw new Error(`The parameters of serverless.yml are not usable:\n${z.prettifyError(result.error)}`);
+  throw new Error(`Invalid parameters in serverless.yml:\n${z.prettifyError(result.error)}`);
 }
 
 type Stage = Pick<Settings, 'stage'>;

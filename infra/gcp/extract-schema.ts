@@ -45,7 +45,9 @@ async function main(): Promise<void> {
           const paths = read.filter((one) => one.mode === mode && one.type === type).map(({ path }) => path);
           const errors = [
             ...same.flatMap(({ name, body }) => schemaErrors(body, full.schema, `${type}.${name}`)),
-            ...paths.filter((path) => !full.hasAttribute(path)).map((path) => `${type} tells no ${path}`),
+            ...paths
+              .filter((path) => !full.hasAttribute(path))
+              .map((path) => `${type} has no attribute ${path}`),
           ];
           for (const error of errors) console.error(error);
           if (errors.length > 0) process.exitCode = 1;

@@ -11,7 +11,7 @@ const git = (...args) => spawnSync('git', ['config', ...args], { encoding: 'utf8
 export function enableHooks() {
   if (process.env.CI || !existsSync('.git')) return;
   const { status } = git('--get', 'core.hooksPath');
-  // 1: not set. Anything else, such as a missing git, is no reason to stop.
+  // 1: not set. Anything else, such as a missing git, does not stop the setup.
   if (status !== 1) return;
   if (git('--local', 'core.hooksPath', hooks).status !== 0) return;
   console.error(`+ git config core.hooksPath ${hooks}`);

@@ -27,7 +27,7 @@ parse_address() {
   HI=$((($1 << 24 | $2 << 16 | $3 << 8 | $4) << 32))
 }
 
-# <address>: likewise for IPv6.
+# <address>: the same for IPv6.
 parse_ipv6() {
   local text=$1 parts rest=() IFS=:
   FAMILY=6
@@ -35,7 +35,7 @@ parse_ipv6() {
   # shellcheck disable=SC2206 # split on purpose; printing it again reveals what is not canonical
   parts=(${text%%::*})
   if [[ $text == *::* ]]; then
-    # shellcheck disable=SC2206 # likewise
+    # shellcheck disable=SC2206 # as above
     rest=(${text#*::})
     while ((${#parts[@]} + ${#rest[@]} < 8)); do parts+=(0); done
     parts+=(${rest[@]+"${rest[@]}"})

@@ -140,7 +140,7 @@ iptables_exemption() {
   text+="-A PEERMASQ $match -m comment --comment \"peermasq: $3\" -j RETURN"$'\n'
 }
 
-# <family> <source> <destination> <name>: likewise.
+# <family> <source> <destination> <name>: the same for a masquerade rule.
 iptables_masquerade() {
   local set=''
   if [[ -z $3 ]]; then
@@ -168,7 +168,7 @@ iptables_commit() {
 }
 
 # Prints lines that delete our jumps: by their text and not by number, because another program may insert a rule after
-# we read the table. Such a line then fails, and with it the transaction.
+# we read the table. The line then fails, and with it the transaction.
 print_jump_deletions() {
   local line
   for line in ${JUMPS[@]+"${JUMPS[@]}"}; do printf -- '-D%s\n' "${line#-A}"; done

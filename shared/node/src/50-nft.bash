@@ -57,7 +57,7 @@ nft_exemption() {
   text+="$REPLY daddr $range return comment \"peermasq: $3\""$'\n'
 }
 
-# <family> <source> <destination> <name>: likewise.
+# <family> <source> <destination> <name>: the same for a masquerade rule.
 nft_masquerade() {
   local source='' range=@destinations
   if [[ -n $2 ]]; then

@@ -6,7 +6,7 @@ store_text() {
   mv -f -- "$DIR/.$1.new" "$DIR/$1"
 }
 
-# <file> <target>: likewise for a copy of the file. Leaves a target with the same content alone.
+# <file> <target>: the same for a copy of the file. Leaves a target with the same content alone.
 store_file() {
   cmp -s -- "$1" "$2" && return
   cp -- "$1" "$2.new" || return 1

@@ -103,11 +103,11 @@ check_drift() {
     *) STATUS=${REFUSAL:-$report} ;;
   esac
   if [[ $report == *'"id":null'* && -z $REFUSAL ]]; then forget_applied; fi
-  remember_fingerprint "$report"
+  store_fingerprint "$report"
 }
 
 # <report>: after a repair that proved the rules, remembers their fingerprint.
-remember_fingerprint() {
+store_fingerprint() {
   FINGERPRINT='' CHECKS=0
   [[ $1 == *'"proven":true'* && $1 =~ $backend_pattern ]] || return 0
   BACKEND=${BASH_REMATCH[1]}

@@ -3,7 +3,7 @@
 readonly metadata_header='Metadata-Flavor: Google'
 # The version of the metadata that was read last; empty to read them again without waiting.
 ETAG=''
-# The nonce of the last snapshot request, how often it was tried, and the nonce that was answered. An earlier watch may
+# The nonce of the last snapshot request, the number of attempts, and the nonce that was answered. An earlier watch may
 # have left an answer.
 REQUESTED='' TRIES=0 ANSWERED=unknown
 METADATA='' PROGRAM_SUM='' IS_PROGRAM_DUE='' REJECTED_PROGRAM=''

@@ -133,7 +133,7 @@ describeDoctor<GcpLab>('Google Cloud', {
       const [subnet] = project.cloud.subnetworks;
       const [nic] = vm.networkInterfaces;
       if (!subnet || !nic) throw new Error('no subnet');
-      // No rule set is pushed to such a node.
+      // No rule set is pushed to this node.
       setMetadata(project.cloud, vm, 'peermasq-ruleset', undefined);
       subnet.secondaryIpRanges = [{ rangeName: 'pods', ipCidrRange: '10.132.0.0/14' }];
       nic.aliasIpRanges = [{ ipCidrRange: '10.132.0.0/24', subnetworkRangeName: 'pods' }];

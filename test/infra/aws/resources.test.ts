@@ -11,16 +11,23 @@ describe('invalid input is rejected', () => {
   test('all invalid parameters are reported together, with value and expectation', () => {
     const bad = {
       stage: 'PROD',
-      alarmEmail: 'nobody',
+      alarmEmail: 'not-an-address',
       objectiveMinutes: 0,
       sweepMinutes: 2,
       launchGate: 'maybe',
       memberAccounts: '12',
     };
     const parse = () => settingsWith(bad);
-    for (const read of ['"PROD"', '"nobody"', 'read 0', 'read 2', '"maybe"', '"12"'])
+    for (const read of [
+      '"PROD"',
+      '"not-an-address"',
+      'invalid value 0',
+      'invalid value 2',
+      '"maybe"',
+      '"12"',
+    ])
       expect(parse).toThrow(read);
-    expect(parse).toThrow('accepted are whole minutes from 5 to 60');
+    expect(parse).toThrow('expected whole minutes from 5 to 60');
   });
 
   test('a config or program that is newer than the build', () => {

@@ -301,12 +301,12 @@ const deployed = new Map<string, readonly AppliedResource[]>();
         region: 'europe-west1-b',
         stage: 'production-of-all',
         node_projects: ['Identity'],
-        node_service_accounts: ['somebody@example.com'],
+        node_service_accounts: ['sre@example.com'],
         sweep_minutes: 7,
         backfill_seconds: 4000,
         max_instances: 0,
         invokers: ['allUsers'],
-        alarm_email: 'nobody',
+        alarm_email: 'not-an-address',
         notification_channels: ['ops'],
       };
       const refusal = await applyTerraform('infra/gcp', invalidVariables).then(

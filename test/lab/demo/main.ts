@@ -7,16 +7,16 @@ import { openScreen } from './screen';
 
 const usage = `Usage: npm run demo [-- [--late] [--json]]
 
-Builds three small networks on this machine, shows a pod's request that hangs, lets the event of a joining
-node cure it, and shows the answer. All three are played at the same time, in a minute, and shown one after
-the other. Nothing outside the networks changes.
+Builds three small networks on this machine. In each, a pod's request hangs, an event fixes the node, and the
+request is answered. The scenarios run concurrently, take about a minute, and are shown one after the other.
+Nothing outside the networks changes.
 
-  --late   Google Cloud alone, with the event delivered after the node booted: the race is lost, reported,
-           and healed by a restart
+  --late   only Google Cloud, with the event delivered after the node booted: the race is lost, reported,
+           and fixed by a restart
   --json   one JSON document on stdout; progress on stderr
   --help   this text
 
-Exits 0 when every scenario went from unreached to reached, 1 when one did not, 2 for a wrong option.
+Exit codes: 0 if every scenario went from unreached to reached, 1 if not, 2 for an invalid option.
 `;
 
 async function main(): Promise<number> {

@@ -166,7 +166,7 @@ async function showBefore(networks: Networks, before: RequestResult, screen: Scr
 /** Returns the errors of the result. */
 function showAfter({ topology }: Networks, after: RequestResult, screen: Screen): string[] {
   const { node, peer } = topology;
-  const { reached, body = '', sourceSeenByPeer = 'nobody', reason } = after;
+  const { reached, body = '', sourceSeenByPeer = 'no request', reason } = after;
   screen.draw('after', diagram(topology, after, screen.colours));
   if (!reached) return [`the pod still does not reach ${peer.address}:${peer.port}: ${reason}`];
   screen.good('', body);

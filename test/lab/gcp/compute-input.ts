@@ -114,7 +114,8 @@ export function readLabels(body: unknown): { labels: Record<string, string>; fin
   const { labels, labelFingerprint } = checkFields(body, ['labels', 'labelFingerprint']);
   if (!isRecord(labels)) throw invalid("Invalid value for field 'labels'.");
   const entries = Object.entries(labels).map(([key, value]): [string, string] => {
-    if (!labelPatterns.key.test(key)) throw invalid(`Invalid value for field 'labels': '${key}' is no key.`);
+    if (!labelPatterns.key.test(key))
+      throw invalid(`Invalid value for field 'labels': '${key}' is not a valid key.`);
     if (typeof value !== 'string' || !labelPatterns.value.test(value))
       throw invalid(`Invalid value for field 'labels': the value of ${key} is invalid.`);
     return [key, value];

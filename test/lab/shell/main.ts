@@ -75,7 +75,7 @@ Pod ${pods.pod} on node ${node} asks for ${name}, ${address}:${port}. Try:
   npx peermasq doctor --from ${pods.pod} --node ${node} --to ${address}:${port}
   npx peermasq plan
   npx peermasq backfill
-  on-node iptables-save    # any program on the node; in-pod likewise
+  on-node iptables-save    # any program on the node; or in-pod
   exit
 `;
 }

@@ -24,7 +24,7 @@ locals {
   descriptions = {
     nodes         = "Reads nodes, sets their metadata and labels, reads what they report."
     networks      = "Reads networks, the routes of their peerings, and their subnets and routers."
-    node_identity = "On the service accounts of nodes: whoever sets an instance's metadata can act as the instance does."
+    node_identity = "On the service accounts of nodes: setting an instance's metadata allows acting as the instance."
     restart       = "Resets nodes that need a reboot."
   }
 
