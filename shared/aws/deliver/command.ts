@@ -9,7 +9,7 @@ import type { AwsNode } from '../discover/nodes';
 import { pushTimeoutMs } from '../discover/recorded-status';
 import { ruleSetParameter } from '../names';
 
-/** What the comment of a command tells a reader who did not send it. */
+/** The comment of a command, for readers who did not send it. */
 interface CommandComment {
   readonly ruleSetId: string;
   readonly generation: number;
@@ -86,7 +86,7 @@ interface DeliveryFailure {
   readonly reason: string;
 }
 
-/** Status details of commands that did not run to their end. */
+/** Status details of commands that did not finish. */
 const deliveryFailures: Readonly<Record<string, DeliveryFailure>> = {
   deliverytimedout: { isRetryable: true, reason: 'the SSM agent did not fetch the command in time' },
   executiontimedout: { isRetryable: true, reason: 'the node program timed out' },
@@ -98,7 +98,7 @@ const deliveryFailures: Readonly<Record<string, DeliveryFailure>> = {
   accessdenied: { isRetryable: false, reason: 'the command is not allowed on the node' },
 };
 
-/** Undefined when the node program ran to its end. */
+/** Undefined when the node program has finished. */
 export function deliveryError({
   StatusDetails = '',
   CommandId = '',
