@@ -15,10 +15,10 @@ export async function reconcileEach(
   selection: Selection,
   options: ReconcileOptions,
 ): Promise<{ results: ReconcileResult[]; errors: unknown[] }> {
-  const settled = await Promise.allSettled(
+  const runs = await Promise.allSettled(
     targets.map((dependencies) => reconcile(selection, dependencies, options)),
   );
-  const results = settled.flatMap((one) => (one.status === 'fulfilled' ? one.value : []));
-  const rejections = settled.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
-  return { results, errors: [...rejections, ...results.flatMap((one) => one.errors)] };
+  const results = runs.flatMap((run) => (run.status === 'fulfilled' ? run.value : []));
+  const rejections = runs.flatMap((run) => (run.status === 'rejected' ? [run.reason as unknown] : []));
+  return { results, errors: [...rejections, ...results.flatMap((result) => result.errors)] };
 }

@@ -27,7 +27,7 @@ export function findAccountError(name: string, message: string): AccountError | 
   return message.startsWith('Region is missing') ? noRegion : undefined;
 }
 
-/** A credentials error affects every call, not a single node. */
+/** These errors affect every call, not a single node. */
 export const isCredentialsError = ({ code }: { readonly code: string }): boolean =>
   code === 'no-credentials' || code === 'expired-credentials';
 

@@ -86,7 +86,7 @@ interface DeliveryFailure {
   readonly reason: string;
 }
 
-/** Status details of commands that did not run to their end. */
+/** Status details of commands that did not finish. */
 const deliveryFailures: Readonly<Record<string, DeliveryFailure>> = {
   deliverytimedout: { isRetryable: true, reason: 'the SSM agent did not fetch the command in time' },
   executiontimedout: { isRetryable: true, reason: 'the node program timed out' },
@@ -98,7 +98,7 @@ const deliveryFailures: Readonly<Record<string, DeliveryFailure>> = {
   accessdenied: { isRetryable: false, reason: 'the command is not allowed on the node' },
 };
 
-/** Undefined if the node program finished. */
+/** Undefined when the node program has finished. */
 export function deliveryError({
   StatusDetails = '',
   CommandId = '',

@@ -91,7 +91,7 @@ async function describeInstances(
 type FindImages = (imageIds: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
 
 /**
- * Finds the Bottlerocket images among some. Only the AMI's name shows it, DescribeInstances does not
+ * Finds the Bottlerocket images among some. Only the name of the AMI shows it, not DescribeInstances
  * (bottlerocket-os/bottlerocket: `bottlerocket-aws-k8s-VERSION-ARCH-vRELEASE`). A copy with another name is missed; its
  * node then reports that it has no iptables.
  */

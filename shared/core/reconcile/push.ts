@@ -104,7 +104,7 @@ async function pushGroup(group: NonEmpty<PlannedNode>, context: PushContext): Pr
 /** Records what up-to-date nodes reported themselves, so that the next sweep need not ask them. */
 function recordUpToDate(upToDate: readonly PlannedNode[], context: PushContext) {
   const records = upToDate
-    .filter(({ node }) => node.recorded?.isUnrecorded)
+    .filter(({ node }) => node.recorded?.isRecordOutdated)
     .map(({ node, plan: { id, routes } }): PushRecord => ({ node, ruleSetId: id, state: 'proven', routes }));
   return writeRecords(records, context);
 }

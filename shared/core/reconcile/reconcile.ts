@@ -96,9 +96,9 @@ async function reconcileSelection(
 
   const alreadyProven = nodes.filter((node) => isProvenSince(node, announcedAt?.get(nodeKey(node.ref))));
   const newNodes = skipNewNodes ? nodes.filter((node) => isNew(node, generation)) : [];
-  const settled = new Set([...alreadyProven, ...newNodes]);
+  const skipped = new Set([...alreadyProven, ...newNodes]);
   const { decided, planned } = await planNodes(
-    nodes.filter((node) => !settled.has(node)),
+    nodes.filter((node) => !skipped.has(node)),
     dependencies,
     { ...options, generation },
   );

@@ -149,7 +149,7 @@ const isSampled = ({ id }: GcpNodeRef, now: Date): boolean =>
 function flagForRecording(node: GcpNode): GcpNode {
   const { recorded } = node;
   if (!recorded?.isProven || recorded.at) return node;
-  return { ...node, recorded: { ...recorded, isUnrecorded: true } };
+  return { ...node, recorded: { ...recorded, isRecordOutdated: true } };
 }
 
 const states: Readonly<Record<string, Node['state']>> = {

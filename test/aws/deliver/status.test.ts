@@ -72,7 +72,7 @@ describe('a record', () => {
     );
   });
 
-  test('copied from another instance is not a proof, but its rules may be in force', async () => {
+  test('that another instance copied does not count as a proof, but its rules may be in force', async () => {
     const nodes = await addNodes(1);
     await writeRecords(nodes);
     const tags = lab.aws.state.instances.get(nodes[0]?.ref.id ?? '')?.tags ?? new Map<string, string>();

@@ -1,3 +1,4 @@
+import { definedOnly } from '../../../shared/core/util/collections';
 import { PermanentError } from '../../../shared/core/model/errors';
 import type { Node, NodeKey, NetworkContext } from '../../../shared/core/model/node';
 import { nodeKey } from '../../../shared/core/model/node';
@@ -71,7 +72,7 @@ export class FakeCloud implements Cloud {
         const machine = this.of(node);
         const ruleSetId = id ?? machine.node.recorded?.ruleSetId;
         if (ruleSetId === undefined) continue;
-        const recorded = { ruleSetId, isProven: state === 'proven', ...(routes !== undefined && { routes }) };
+        const recorded = definedOnly({ ruleSetId, isProven: state === 'proven', routes });
         machine.node = { ...machine.node, recorded };
       }
       return Promise.resolve([]);

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { parseCidr } from '../../../shared/core/model/cidr';
 import { parseConfig, type Config } from '../../../shared/core/model/config';
 import type { Node, Route, NetworkContext } from '../../../shared/core/model/node';
-import { checkEligibility } from '../../../shared/core/reconcile/check-eligibility';
+import { checkEligibility, type Warning } from '../../../shared/core/reconcile/check-eligibility';
 import { plan, type Plan, type PlanInput } from '../../../shared/core/reconcile/plan';
 import { printRuleSet } from '../../../shared/core/model/rule-set';
 
@@ -47,6 +47,12 @@ function planWith(
     generation: 1795295818468,
     allowRouteLoss,
   });
+}
+
+interface PlanCase {
+  readonly title: string;
+  readonly settings: string;
+  readonly changes?: Partial<NetworkContext>;
 }
 
 /** The lines of the rule set after the header and the generation. */
@@ -116,55 +122,51 @@ describe('the rule set', () => {
     expect(result.warnings).toEqual([]);
   });
 
-  test.each([
-    [
-      'ranges of the config',
-      'masquerade: [{cidr: 10.64.0.0/16, name: hq}]',
-      {},
-      ['masquerade 10.64.0.0/16 hq'],
-    ],
-    [
-      'only the configured kinds of routes',
-      'masquerade: [vpn]',
-      { routes: [peering('10.1.0.0/16'), { ...peering('10.2.0.0/16', 'vgw-1'), kind: 'vpn' }] },
-      ['masquerade 10.2.0.0/16 vgw-1'],
-    ],
-    [
-      'IPv6 beside IPv4',
-      'masquerade: [peerings]',
-      { routes: [peering('fd12::/48'), peering('10.1.0.0/16')] },
-      ['masquerade 10.1.0.0/16 to-backend', 'masquerade fd12::/48 to-backend'],
-    ],
-    [
-      'adjacent ranges as one range, named after all of them',
-      'masquerade: [peerings]',
-      {
+  test.each<PlanCase & { readonly expected: readonly string[] }>([
+    {
+      title: 'ranges of the config',
+      settings: 'masquerade: [{cidr: 10.64.0.0/16, name: hq}]',
+      expected: ['masquerade 10.64.0.0/16 hq'],
+    },
+    {
+      title: 'only the configured kinds of routes',
+      settings: 'masquerade: [vpn]',
+      changes: { routes: [peering('10.1.0.0/16'), { ...peering('10.2.0.0/16', 'vgw-1'), kind: 'vpn' }] },
+      expected: ['masquerade 10.2.0.0/16 vgw-1'],
+    },
+    {
+      title: 'IPv6 beside IPv4',
+      settings: 'masquerade: [peerings]',
+      changes: { routes: [peering('fd12::/48'), peering('10.1.0.0/16')] },
+      expected: ['masquerade 10.1.0.0/16 to-backend', 'masquerade fd12::/48 to-backend'],
+    },
+    {
+      title: 'adjacent ranges as one range, named after all of them',
+      settings: 'masquerade: [peerings]',
+      changes: {
         routes: [
           peering('10.2.0.0/16', 'pcx-b'),
           peering('10.3.0.0/16', 'pcx-a'),
           peering('10.3.1.0/24', 'pcx-c'),
         ],
       },
-      ['masquerade 10.2.0.0/15 pcx-a/and-2-more'],
-    ],
-    [
-      'nested ranges as one range, with the name of the outer one',
-      'masquerade: [peerings, {cidr: 10.2.7.0/24, name: aa}]',
-      { routes: [peering('10.2.0.0/16', 'pcx-b')] },
-      ['masquerade 10.2.0.0/16 pcx-b'],
-    ],
-    [
-      'names without unsafe characters',
-      'masquerade: [peerings]',
-      { routes: [peering('10.2.0.0/16', 'x"; reboot #')] },
-      ['masquerade 10.2.0.0/16 x---reboot--'],
-    ],
-  ] satisfies [string, string, Partial<NetworkContext>, string[]][])(
-    'has %s',
-    (_, settings, changes, expected) => {
-      expect(rules(planWith(settings, { networkRanges: [], ...changes }))).toEqual(expected);
+      expected: ['masquerade 10.2.0.0/15 pcx-a/and-2-more'],
     },
-  );
+    {
+      title: 'nested ranges as one range, with the name of the outer one',
+      settings: 'masquerade: [peerings, {cidr: 10.2.7.0/24, name: aa}]',
+      changes: { routes: [peering('10.2.0.0/16', 'pcx-b')] },
+      expected: ['masquerade 10.2.0.0/16 pcx-b'],
+    },
+    {
+      title: 'names without unsafe characters',
+      settings: 'masquerade: [peerings]',
+      changes: { routes: [peering('10.2.0.0/16', 'x"; reboot #')] },
+      expected: ['masquerade 10.2.0.0/16 x---reboot--'],
+    },
+  ])('has $title', ({ settings, changes, expected }) => {
+    expect(rules(planWith(settings, { networkRanges: [], ...changes }))).toEqual(expected);
+  });
 
   test('has the options of the config and the pod ranges of the cloud', () => {
     const settings = 'out: eth0, random-fully: true, except: [10.193.7.0/24], masquerade: [peerings]';
@@ -211,66 +213,71 @@ describe('the rule set', () => {
 });
 
 describe('warns about', () => {
-  test.each([
-    ['no pod range is known', 'masquerade: [peerings]', {}, ['any-source']],
-    [
-      'a default route through a gateway',
-      'pods: [10.132.0.0/14], masquerade: [vpn, peerings]',
-      { routes: [peering('10.1.0.0/16'), { ...peering('0.0.0.0/0', 'tgw-1'), kind: 'vpn' }] },
-      ['reserved-range'],
-    ],
-    [
-      'a blackhole route',
-      'pods: [10.132.0.0/14], masquerade: [peerings]',
-      { routes: [peering('10.1.0.0/16'), { ...peering('10.2.0.0/16'), state: 'blackhole' }] },
-      ['blackhole'],
-    ],
-    [
-      'a route whose destination is not a CIDR',
-      'pods: [10.132.0.0/14], masquerade: [peerings]',
-      { routes: [peering('10.1.0.0/16'), peering('pl-0123; reboot')] },
-      ['unreadable-route'],
-    ],
-    [
-      'a destination inside the own network',
-      'pods: [10.132.0.0/14], masquerade: [peerings]',
-      { routes: [peering('10.1.0.0/16'), peering('10.209.4.0/24')] },
-      ['destination-exempt'],
-    ],
-    [
-      'a destination that several exemptions cover together',
-      'pods: [10.132.0.0/14], except: [10.2.0.0/17, 10.2.128.0/17], masquerade: [peerings]',
-      { routes: [peering('10.1.0.0/16'), peering('10.2.0.0/16')] },
-      ['destination-exempt'],
-    ],
-    [
-      'a destination that contains the own network',
-      'pods: [10.132.0.0/14], masquerade: [peerings]',
-      { routes: [peering('10.208.0.0/15')] },
-      ['destination-overlaps'],
-    ],
-    [
-      'a probe that is not masqueraded',
-      'pods: [10.132.0.0/14], masquerade: [peerings], probe: ["10.64.0.1:80", "10.193.0.1:80"]',
-      {},
-      ['probe-not-masqueraded'],
-    ],
-    ['a kind without routes', 'pods: [10.132.0.0/14], masquerade: [peerings, vpn]', {}, ['no-routes-found']],
-    [
-      'a destination of an IP family without pods',
-      'pods: [10.132.0.0/14], masquerade: [peerings]',
-      { routes: [peering('10.193.0.0/16'), peering('fd12::/48')] },
-      ['no-pod-range-in-family'],
-    ],
-    [
-      'a kind that the cloud cannot discover',
-      'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
-      { discoveredKinds: ['peerings'] },
-      ['kind-not-discovered'],
-    ],
-  ] satisfies [string, string, Partial<NetworkContext>, string[]][])('%s', (_, settings, changes, codes) => {
+  const withPods = 'pods: [10.132.0.0/14], masquerade: [peerings]';
+
+  test.each<PlanCase & { readonly code: Warning['code'] }>([
+    { title: 'no pod range', settings: 'masquerade: [peerings]', code: 'any-source' },
+    {
+      title: 'a default route through a gateway',
+      settings: 'pods: [10.132.0.0/14], masquerade: [vpn, peerings]',
+      changes: { routes: [peering('10.1.0.0/16'), { ...peering('0.0.0.0/0', 'tgw-1'), kind: 'vpn' }] },
+      code: 'reserved-range',
+    },
+    {
+      title: 'a blackhole route',
+      settings: withPods,
+      changes: { routes: [peering('10.1.0.0/16'), { ...peering('10.2.0.0/16'), state: 'blackhole' }] },
+      code: 'blackhole',
+    },
+    {
+      title: 'a route whose destination is not a CIDR',
+      settings: withPods,
+      changes: { routes: [peering('10.1.0.0/16'), peering('pl-0123; reboot')] },
+      code: 'unreadable-route',
+    },
+    {
+      title: 'a destination inside the own network',
+      settings: withPods,
+      changes: { routes: [peering('10.1.0.0/16'), peering('10.209.4.0/24')] },
+      code: 'destination-exempt',
+    },
+    {
+      title: 'a destination that several exemptions cover together',
+      settings: `except: [10.2.0.0/17, 10.2.128.0/17], ${withPods}`,
+      changes: { routes: [peering('10.1.0.0/16'), peering('10.2.0.0/16')] },
+      code: 'destination-exempt',
+    },
+    {
+      title: 'a destination that contains the own network',
+      settings: withPods,
+      changes: { routes: [peering('10.208.0.0/15')] },
+      code: 'destination-overlaps',
+    },
+    {
+      title: 'a probe that is not masqueraded',
+      settings: `${withPods}, probe: ["10.64.0.1:80", "10.193.0.1:80"]`,
+      code: 'probe-not-masqueraded',
+    },
+    {
+      title: 'a kind without routes',
+      settings: 'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
+      code: 'no-routes-found',
+    },
+    {
+      title: 'a destination of an IP family without pods',
+      settings: withPods,
+      changes: { routes: [peering('10.193.0.0/16'), peering('fd12::/48')] },
+      code: 'no-pod-range-in-family',
+    },
+    {
+      title: 'a kind that the cloud cannot discover',
+      settings: 'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
+      changes: { discoveredKinds: ['peerings'] },
+      code: 'kind-not-discovered',
+    },
+  ])('$title', ({ settings, changes, code }) => {
     const result = planWith(settings, changes);
-    expect(warnings(result)).toEqual(codes);
+    expect(warnings(result)).toEqual([code]);
     expect(rules(result).filter((line) => line.startsWith('masquerade'))).toHaveLength(1);
   });
 });
@@ -292,15 +299,16 @@ describe('without destinations', () => {
     });
   });
 
-  test.each([
-    ['skips a node without rules', 'masquerade: [peerings]', { routes: [] }, {}, 'nothing-to-masquerade'],
-    ['skips a node whose pods peers have routes to', 'masquerade: [peerings]', routed, {}, 'pods-routed'],
-  ] satisfies [string, string, Partial<NetworkContext>, Partial<Node>, string][])(
-    '%s',
-    (_, settings, changes, self, reason) => {
-      expect(planWith(settings, changes, self)).toMatchObject({ kind: 'skip', reason });
-    },
-  );
+  test('skips a node without rules', () => {
+    expect(planWith('masquerade: [peerings]', { routes: [] })).toMatchObject({
+      kind: 'skip',
+      reason: 'nothing-to-masquerade',
+    });
+  });
+
+  test('skips a node whose pods peers have routes to', () => {
+    expect(planWith('masquerade: [peerings]', routed)).toMatchObject({ kind: 'skip', reason: 'pods-routed' });
+  });
 
   test('keeps rules in force if discovery no longer finds their routes', () => {
     expect(planWith('masquerade: [peerings]', { routes: [] }, recorded)).toMatchObject({

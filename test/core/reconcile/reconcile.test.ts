@@ -4,10 +4,11 @@ import { parseCidr } from '../../../shared/core/model/cidr';
 import { parseConfig } from '../../../shared/core/model/config';
 import { PermanentError, RetryableError } from '../../../shared/core/model/errors';
 import { nodeKey, type NodeRef, type Route, type NetworkContext } from '../../../shared/core/model/node';
-import { retryAfterSeconds } from '../../../shared/core/reconcile/outcome';
+import { retryAfterSeconds, type Outcome } from '../../../shared/core/reconcile/outcome';
 import {
   reconcileOrThrow,
   type Dependencies,
+  type ReconcileOptions,
   type Selection,
 } from '../../../shared/core/reconcile/reconcile';
 import { printRuleSet } from '../../../shared/core/model/rule-set';
@@ -52,8 +53,8 @@ function setUp(...machines: FakeNode[]) {
     clock: { now: () => (now += 1_000) },
     log: { info: logEvent, warn: logEvent, error: logEvent },
   };
-  const run = (selection: Selection, isDryRun = false) =>
-    reconcileOrThrow(selection, dependencies, { deadline: Infinity, isDryRun });
+  const run = (selection: Selection, options: Partial<ReconcileOptions> = {}) =>
+    reconcileOrThrow(selection, dependencies, { deadline: Infinity, ...options });
   const inForce = (id: string) => {
     const ruleSet = cloud.machines.get(`aws:${id}`)?.inForce;
     return ruleSet && printRuleSet(ruleSet).split('\n').slice(2).filter(Boolean);
@@ -79,7 +80,7 @@ test('a new node gets its rule set, proves it, and is recorded as proven', async
 
 test('holds a plan that changed since it was approved, and pushes one that did not', async () => {
   const { cloud, dependencies, run } = setUp(machine('i-1'));
-  const shown = await run([refOf('i-1')], true);
+  const shown = await run([refOf('i-1')], { isDryRun: true });
   const approved = new Map(
     shown.map(({ node, ...outcome }) => [nodeKey(node), outcome.kind === 'planned' ? outcome.plan.id : '']),
   );
@@ -115,7 +116,7 @@ test('pushes to nodes with the same rule set together', async () => {
 test('a dry run returns the changes and pushes nothing', async () => {
   const { cloud, run, inForce } = setUp(machine('i-1'), machine('i-2'));
   await run([refOf('i-1')]);
-  const outcomes = await run({ clusters: ['shop'] }, true);
+  const outcomes = await run({ clusters: ['shop'] }, { isDryRun: true });
   expect(outcomes).toMatchObject([
     { node: refOf('i-1'), kind: 'planned', isChange: false },
     { node: refOf('i-2'), kind: 'planned', isChange: true },
@@ -133,35 +134,59 @@ test('keeps rules in force when discovery suddenly finds nothing', async () => {
   expect(inForce('i-1')).toEqual(rules);
 });
 
+interface RetryCase {
+  readonly title: string;
+  readonly changes: Partial<FakeNode>;
+  readonly kind: Outcome['kind'];
+  readonly seconds: number | undefined;
+}
+
 describe('when to retry', () => {
-  test.each([
-    ['the agent is not online', { isReady: false }, 'pending', 7],
-    ['the node does not report', { isSilent: true }, 'pending', 9],
-    ['the node program is busy', { answer: { result: 'busy', proven: false } }, 'pending', 15],
-    [
-      'the node program failed',
-      { answer: { result: 'failed', proven: false, reason: 'no xt_comment' } },
-      'failed',
-      60,
-    ],
-    ['the node program refused', { answer: { result: 'refused', proven: false } }, 'failed', undefined],
-    ['the probe failed', { answer: { proven: false, reason: 'probe' } }, 'failed', 60],
-    [
-      'the node has a newer rule set',
-      { answer: { result: 'refused', proven: false, generation: 9e12 } },
-      'pending',
-      5,
-    ],
-    ['the node reports another rule set', { answer: { id: 'f'.repeat(64) } }, 'pending', 5],
-  ] satisfies [string, Partial<FakeNode>, string, number | undefined][])(
-    '%s',
-    async (_, changes, kind, seconds) => {
-      const { run } = setUp(machine('i-1', changes));
-      const [outcome] = await run([refOf('i-1')]);
-      expect(outcome?.kind).toBe(kind);
-      expect(outcome && retryAfterSeconds(outcome)).toBe(seconds);
+  test.each<RetryCase>([
+    { title: 'the agent is not online', changes: { isReady: false }, kind: 'pending', seconds: 7 },
+    { title: 'the node does not report', changes: { isSilent: true }, kind: 'pending', seconds: 9 },
+    {
+      title: 'the node program is busy',
+      changes: { answer: { result: 'busy', proven: false } },
+      kind: 'pending',
+      seconds: 15,
     },
-  );
+    {
+      title: 'the node program failed',
+      changes: { answer: { result: 'failed', proven: false, reason: 'no xt_comment' } },
+      kind: 'failed',
+      seconds: 60,
+    },
+    {
+      title: 'the node program refused the rule set',
+      changes: { answer: { result: 'refused', proven: false } },
+      kind: 'failed',
+      seconds: undefined,
+    },
+    {
+      title: 'the probe failed',
+      changes: { answer: { proven: false, reason: 'probe' } },
+      kind: 'failed',
+      seconds: 60,
+    },
+    {
+      title: 'the node has a newer rule set',
+      changes: { answer: { result: 'refused', proven: false, generation: 9e12 } },
+      kind: 'pending',
+      seconds: 5,
+    },
+    {
+      title: 'the node reports another rule set',
+      changes: { answer: { id: 'f'.repeat(64) } },
+      kind: 'pending',
+      seconds: 5,
+    },
+  ])('$title', async ({ changes, kind, seconds }) => {
+    const { run } = setUp(machine('i-1', changes));
+    const [outcome] = await run([refOf('i-1')]);
+    expect(outcome?.kind).toBe(kind);
+    expect(outcome && retryAfterSeconds(outcome)).toBe(seconds);
+  });
 
   test('the cloud does not list the instance yet', async () => {
     const { run } = setUp();

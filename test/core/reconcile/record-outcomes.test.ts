@@ -7,7 +7,8 @@ import type { Report } from '../../../shared/core/model/report';
 import { recordOutcomes } from '../../../shared/core/reconcile/evaluate-report';
 import { makeReport } from '../../lab/node-report';
 
-const [id, older] = ['a'.repeat(64), 'b'.repeat(64)];
+const id = 'a'.repeat(64);
+const older = 'b'.repeat(64);
 const node: Node = {
   ref: { cloud: 'aws', account: '111122223333', region: 'eu-west-1', id: 'i-1' },
   name: 'one',
@@ -50,20 +51,27 @@ const failed: ProofResult = {
 };
 const silent: ProofResult = { result: 'no-report', node, reason: 'no answer', retryAfterSeconds: 10 };
 
-test.each<[string, ProofResult, string, Omit<PushRecord, 'node'> | undefined]>([
-  ['proven', reported({}), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
-  ['unchanged', reported({ result: 'unchanged' }), 'proven', { state: 'proven', ruleSetId: id, routes: 3 }],
-  ['not proven', reported({ proven: false }), 'failed', { state: 'failed', ruleSetId: id, routes: 3 }],
+test.each<[string, ProofResult, Omit<PushRecord, 'node'>]>([
+  ['proven', reported({}), { state: 'proven', ruleSetId: id, routes: 3 }],
+  ['unchanged', reported({ result: 'unchanged' }), { state: 'proven', ruleSetId: id, routes: 3 }],
+  ['not proven', reported({ proven: false }), { state: 'failed', ruleSetId: id, routes: 3 }],
   // The rules in force are from as many routes as before.
-  ['not applied', reported({ result: 'failed', proven: false }), 'failed', { state: 'failed', routes: 7 }],
-  ['failed without a report', failed, 'failed', { state: 'failed', routes: 7 }],
-  ['busy', reported({ result: 'busy', proven: false }), 'pending', undefined],
-  ['newer rules', reported({ result: 'refused', generation: 6 }), 'pending', undefined],
-  ['no report yet', silent, 'pending', undefined],
-])('records the outcome of: %s', async (_, proof, kind, record) => {
+  ['not applied', reported({ result: 'failed', proven: false }), { state: 'failed', routes: 7 }],
+  ['failed, without a report', failed, { state: 'failed', routes: 7 }],
+])('records the outcome of a push that was %s', async (_, proof, record) => {
   const { kinds, records } = await run(proof);
-  expect(kinds).toEqual([kind]);
-  expect(records).toEqual(record ? [{ node, ...record }] : []);
+  expect(kinds).toEqual([record.state]);
+  expect(records).toEqual([{ node, ...record }]);
+});
+
+test.each([
+  ['is busy', reported({ result: 'busy', proven: false })],
+  ['has newer rules', reported({ result: 'refused', generation: 6 })],
+  ['has not reported yet', silent],
+])('records nothing for a node that %s', async (_, proof) => {
+  const { kinds, records } = await run(proof);
+  expect(kinds).toEqual(['pending']);
+  expect(records).toEqual([]);
 });
 
 test('logs a record that cannot be written, without changing the outcome', async () => {

@@ -17,7 +17,7 @@ describe('the status label', () => {
       return node;
     };
     const node = await listNode();
-    expect(node.recorded).toMatchObject({ isProven: true, isUnrecorded: true });
+    expect(node.recorded).toMatchObject({ isProven: true, isRecordOutdated: true });
     const record = { node, ruleSetId: ruleSetId(proven), state: 'proven' as const };
     expect(await lab.cloud.channel.writeRecords([record], inSeconds(10))).toEqual([]);
     expect(vm.labels).toEqual({
