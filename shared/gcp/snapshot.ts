@@ -24,8 +24,13 @@ import {
 } from './deliver/metadata';
 import { reportPolling } from './deliver/proofs';
 import { writeMetadata, type MetadataChange } from './deliver/push';
-import { metadataItems, readInstance, type GcpNode } from './discover/nodes';
-import { ruleSetIn, isReportingDisabled, readGuestAttributes } from './discover/recorded-status';
+import {
+  isReportingDisabled,
+  metadataItems,
+  readGuestAttributes,
+  ruleSetIn,
+} from './discover/recorded-status';
+import { readInstance, type GcpNode } from './discover/nodes';
 import { guestAttributesKey, snapshotKey, snapshotPath } from './names';
 import { gcloud } from './reach/fix-command';
 

@@ -4,7 +4,7 @@ import { PermanentError, RetryableError } from '../../core/model/errors';
 import type { PushRequest } from '../../core/cloud';
 import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
 import { memoize, tryParse } from '../../core/util/functional';
-import { metadataValue, type MetadataItem } from '../discover/nodes';
+import { metadataValue, type MetadataItem } from '../discover/recorded-status';
 import {
   guestAttributesKey,
   programKey,

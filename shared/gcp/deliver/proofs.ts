@@ -7,18 +7,20 @@ import { mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
 import { readOperationError } from '../client/operations';
-import { metadataItems, type GcpNode, type Instance } from '../discover/nodes';
+import type { Instance } from '../discover/networks';
 import {
   assignedRuleSetIn,
+  isFromCurrentBoot,
+  isPlannedSinceStart,
+  metadataItems,
   provenAt,
+  readReport,
   startedAt,
   wasRestarted,
   type AssignedRuleSet,
-  isFromCurrentBoot,
-  isPlannedSinceStart,
-  readReport,
   type ReportState,
 } from '../discover/recorded-status';
+import type { GcpNode } from '../discover/nodes';
 
 type GcpProof = ProofResult<GcpNode>;
 type Pushed = PushedNode<GcpNode>;

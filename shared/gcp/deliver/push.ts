@@ -6,14 +6,9 @@ import { callWithAttempts, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
 import { operationIn } from '../client/operations';
-import {
-  metadataItems,
-  readInstance,
-  type GcpNode,
-  type Instance,
-  type MetadataItem,
-  type Written,
-} from '../discover/nodes';
+import type { Instance } from '../discover/networks';
+import { metadataItems, type MetadataItem } from '../discover/recorded-status';
+import { readInstance, type GcpNode, type Written } from '../discover/nodes';
 import { withRuleSet } from './metadata';
 
 interface Delivery {

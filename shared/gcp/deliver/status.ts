@@ -3,7 +3,8 @@ import { definedOnly } from '../../core/util/collections';
 import { callWithAttempts, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
-import type { GcpNode, Instance } from '../discover/nodes';
+import type { Instance } from '../discover/networks';
+import type { GcpNode } from '../discover/nodes';
 import {
   idPrefix,
   parseStatus,

@@ -2,7 +2,6 @@ import type { protos } from '@google-cloud/compute';
 import type { Cidr } from '../../core/model/cidr';
 import type { Route } from '../../core/model/node';
 import { isInternalRange } from '../../core/model/reserved-ranges';
-import type { Instance } from './nodes';
 import type { Deadline } from '../../core/cloud';
 import { memoize } from '../../core/util/functional';
 import { call, listAll, mapLimited } from '../client/call';
@@ -10,6 +9,7 @@ import type { Clients } from '../client/clients';
 
 /** The fields of networks, subnetworks and routes, and what they mean. The inventory below reads them from the API. */
 
+export type Instance = protos.google.cloud.compute.v1.IInstance;
 export type Network = protos.google.cloud.compute.v1.INetwork;
 export type Subnetwork = protos.google.cloud.compute.v1.ISubnetwork;
 export type Router = protos.google.cloud.compute.v1.IRouter;

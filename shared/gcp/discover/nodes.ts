@@ -6,21 +6,38 @@ import type { RecordedState } from '../../core/model/recorded-state';
 import { definedOnly } from '../../core/util/collections';
 import { call, listAll, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
-import { clusterKeyPrefix, clusterLabel, clusterMetadataKey, controlPlaneLabels } from '../names';
-import { lastSegment } from './networks';
-import {
-  assignedRuleSetIn,
-  lastPushOf,
-  provenAt,
-  startedAt,
-  type AssignedRuleSet,
-  isFromCurrentBoot,
-  readReport,
-  type ReportState,
-} from './recorded-status';
-import type { protos } from '@google-cloud/compute';
 import { undefinedIfNotFound } from '../client/errors';
 import type { Operation } from '../client/operations';
+import { clusterKeyPrefix, clusterLabel, clusterMetadataKey, controlPlaneLabels } from '../names';
+import { lastSegment, type Instance } from './networks';
+import {
+  assignedRuleSetIn,
+  isFromCurrentBoot,
+  lastPushOf,
+  metadataItems,
+  provenAt,
+  readReport,
+  startedAt,
+  type AssignedRuleSet,
+  type MetadataItem,
+  type ReportState,
+} from './recorded-status';
+
+/** A node with the instance that it was read from, so that discovery and delivery do not read it again. */
+export interface GcpNode extends Node {
+  readonly ref: GcpNodeRef;
+  readonly instance: Instance;
+  /** How a push changed its metadata after the instance was read. */
+  readonly written?: Written;
+}
+
+/** A change of metadata that was started. The node's report shows whether it succeeded. */
+export interface Written {
+  readonly at: Date;
+  readonly operation: Operation;
+  /** Of a forced push: a report about an older generation does not answer it. */
+  readonly generation?: number;
+}
 
 export interface NodesOptions {
   /** Where `list` searches; empty means the project of the credentials. */
@@ -86,6 +103,21 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
   }
 
   return { get, list };
+}
+
+/** Undefined for an instance that does not exist. */
+export function readInstance(
+  clients: Clients,
+  { project, zone, id: instance }: GcpNodeRef,
+  deadline: Deadline,
+): Promise<Instance | undefined> {
+  return undefinedIfNotFound(
+    call(`read instance ${instance}`, deadline, async (options) => {
+      const client = await clients.instances();
+      // The API takes the id in place of the name, which can be reused (discovery document, compute.instances.get).
+      return (await client.get({ project, zone, instance }, options))[0];
+    }),
+  );
 }
 
 const credentialsProject = (clients: Clients, deadline: Deadline): Promise<string> =>
@@ -202,47 +234,3 @@ function isWindows({ disks }: Instance): boolean {
     boot?.licenses?.some((license) => license.includes('/projects/windows-')) === true
   );
 }
-
-export type Instance = protos.google.cloud.compute.v1.IInstance;
-
-/** A node with the instance that it was read from, so that discovery and delivery do not read it again. */
-export interface GcpNode extends Node {
-  readonly ref: GcpNodeRef;
-  readonly instance: Instance;
-  /** How a push changed its metadata after the instance was read. */
-  readonly written?: Written;
-}
-
-/** A change of metadata that was started. The node's report shows whether it succeeded. */
-export interface Written {
-  readonly at: Date;
-  readonly operation: Operation;
-  /** Of a forced push: a report about an older generation does not answer it. */
-  readonly generation?: number;
-}
-
-/** Undefined for an instance that does not exist. */
-export function readInstance(
-  clients: Clients,
-  { project, zone, id: instance }: GcpNodeRef,
-  deadline: Deadline,
-): Promise<Instance | undefined> {
-  return undefinedIfNotFound(
-    call(`read instance ${instance}`, deadline, async (options) => {
-      const client = await clients.instances();
-      // The API takes the id in place of the name, which can be reused (discovery document, compute.instances.get).
-      return (await client.get({ project, zone, instance }, options))[0];
-    }),
-  );
-}
-
-export interface MetadataItem {
-  readonly key: string;
-  readonly value: string;
-}
-
-export const metadataItems = ({ metadata }: Instance): MetadataItem[] =>
-  (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
-
-export const metadataValue = (items: readonly MetadataItem[], key: string): string | undefined =>
-  items.find((item) => item.key === key)?.value;

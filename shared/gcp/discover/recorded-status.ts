@@ -1,15 +1,26 @@
-import type { Node, GcpNodeRef } from '../../core/model/node';
+import { PermanentError } from '../../core/model/errors';
+import type { GcpNodeRef, Node } from '../../core/model/node';
+import type { Deadline } from '../../core/cloud';
+import { parseReport, type Report } from '../../core/model/report';
 import { parseRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
 import { definedOnly } from '../../core/util/collections';
 import { tryParse } from '../../core/util/functional';
-import { routesKey, ruleSetKey, statusLabel, guestAttributesKey, reportKey, reportPath } from '../names';
-import { metadataItems, metadataValue, type Instance, type MetadataItem, type GcpNode } from './nodes';
-import { PermanentError } from '../../core/model/errors';
-import type { Deadline } from '../../core/cloud';
-import { parseReport, type Report } from '../../core/model/report';
 import { call } from '../client/call';
 import type { Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
+import { guestAttributesKey, reportKey, reportPath, routesKey, ruleSetKey, statusLabel } from '../names';
+import type { Instance } from './networks';
+
+export interface MetadataItem {
+  readonly key: string;
+  readonly value: string;
+}
+
+export const metadataItems = ({ metadata }: Instance): MetadataItem[] =>
+  (metadata?.items ?? []).map(({ key, value }) => ({ key: key ?? '', value: value ?? '' }));
+
+export const metadataValue = (items: readonly MetadataItem[], key: string): string | undefined =>
+  items.find((item) => item.key === key)?.value;
 
 /** The rule set in the metadata of an instance. */
 export interface AssignedRuleSet {
@@ -116,7 +127,7 @@ export type ReportState =
 /** @throws PermanentError | RetryableError when the call fails */
 export async function readReport(
   clients: Clients,
-  { ref, instance }: Pick<GcpNode, 'ref' | 'instance'>,
+  { ref, instance }: { readonly ref: GcpNodeRef; readonly instance: Instance },
   deadline: Deadline,
 ): Promise<ReportState> {
   if (isReportingDisabled(metadataItems(instance))) {

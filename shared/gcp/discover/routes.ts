@@ -11,22 +11,23 @@ import { tryParse } from '../../core/util/functional';
 import { mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
-import type { GcpNode, Instance } from './nodes';
 import {
-  makeNetworkInventory,
-  type NetworkInventory,
   appliesTo,
   isPrivate,
+  makeNetworkInventory,
   networkOf,
   nextHopName,
   regionOf,
   routeState,
   subnetRanges,
   type ComputeRoute,
+  type Instance,
   type Network,
+  type NetworkInventory,
   type NetworkRef,
   type Subnetwork,
 } from './networks';
+import type { GcpNode } from './nodes';
 
 /**
  * A node has no entry when its network, or one of its own ranges, is missing or unreadable.

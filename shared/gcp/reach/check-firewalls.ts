@@ -1,8 +1,14 @@
 import { contains, toCidr, tryParseCidr, type Cidr } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import type { GcpNodeRef } from '../../core/model/node';
-import type { Instance } from '../discover/nodes';
-import { lastSegment, networkKey, regionOf, subnetRanges, type NetworkRef } from '../discover/networks';
+import {
+  lastSegment,
+  networkKey,
+  regionOf,
+  subnetRanges,
+  type Instance,
+  type NetworkRef,
+} from '../discover/networks';
 import { checkFirewallRules } from './firewall-rules';
 import { gcloud, inProject } from './fix-command';
 import { AccessDenied, orAccessDenied, type ForwardingRule } from './network-reader';

@@ -7,11 +7,11 @@ import { memoize } from '../../core/util/functional';
 import { call, listAll } from '../client/call';
 import type { Clients } from '../client/clients';
 import { undefinedIfNotFound } from '../client/errors';
-import type { Instance } from '../discover/nodes';
 import {
-  makeNetworkInventory,
   isInNetwork,
+  makeNetworkInventory,
   networkKey,
+  type Instance,
   type Network,
   type NetworkRef,
 } from '../discover/networks';

@@ -3,15 +3,16 @@ import { contains, parseCidr, type Address } from '../../core/model/cidr';
 import { PermanentError } from '../../core/model/errors';
 import type { Connection } from '../../core/doctor/check';
 import { lazy } from '../../core/util/functional';
-import type { GcpNode, Instance } from '../discover/nodes';
 import {
   networkOf,
   parseNetworkUrl,
   regionOf,
   subnetRanges,
+  type Instance,
   type Network,
   type NetworkRef,
 } from '../discover/networks';
+import type { GcpNode } from '../discover/nodes';
 import { AccessDenied, orAccessDenied, type NetworkReader } from './network-reader';
 import {
   lookUpRoutes,

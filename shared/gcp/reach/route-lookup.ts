@@ -1,7 +1,6 @@
 import { isInternal } from '../../core/model/reserved-ranges';
 import { contains, tryParseCidr, type Address, type Cidr } from '../../core/model/cidr';
 import { definedOnly } from '../../core/util/collections';
-import type { Instance } from '../discover/nodes';
 import {
   appliesTo,
   lastSegment,
@@ -10,6 +9,7 @@ import {
   routeState,
   subnetRanges,
   type ComputeRoute,
+  type Instance,
   type Network,
   type NetworkRef,
   type PeeringRoute,

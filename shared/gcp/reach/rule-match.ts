@@ -8,7 +8,7 @@ import {
   tryParseCidr,
   type Address,
 } from '../../core/model/cidr';
-import type { Instance } from '../discover/nodes';
+import type { Instance } from '../discover/networks';
 
 export type VpcRule = protos.google.cloud.compute.v1.IFirewall;
 export type PolicyRule = protos.google.cloud.compute.v1.IFirewallPolicyRule;
