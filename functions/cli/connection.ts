@@ -72,18 +72,16 @@ export async function resolveDestination(
     /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]\s]+)):([1-9][0-9]{0,4})$/.exec(text) ?? [];
   const name = v6 ?? host;
   if (name === undefined || Number(port) > 65_535) {
-    throw new PermanentError(
-      'bad-option',
-      `${JSON.stringify(text)} is not HOST:PORT`,
-      'Examples: 10.193.0.3:5432, [fd00::1]:5432, db.example.com:5432.',
-    );
+    throw new PermanentError('bad-option', `${JSON.stringify(text)} is not HOST:PORT`, {
+      advice: 'Examples: 10.193.0.3:5432, [fd00::1]:5432, db.example.com:5432.',
+    });
   }
   const address = tryParseAddress(name) ?? (await resolveHost(name, pod?.family));
   if (pod && pod.family !== address.family) {
     throw new PermanentError(
       'bad-option',
       `${pod.text} is IPv${pod.family}, but ${text} is IPv${address.family}`,
-      'Use two addresses of the same family.',
+      { advice: 'Use two addresses of the same family.' },
     );
   }
   return { text, address, port: Number(port) };
@@ -99,12 +97,11 @@ async function resolveHost(name: string, family: 4 | 6 = 4): Promise<Address> {
   try {
     return parseAddress((await lookup(name, { family })).address);
   } catch (cause) {
-    throw new PermanentError(
-      'unknown-host',
-      `Cannot resolve ${name}: ${messageOf(cause)}`,
-      'Use the address that the pod connects to: inside the cluster the name may resolve to another one.',
+    throw new PermanentError('unknown-host', `Cannot resolve ${name}: ${messageOf(cause)}`, {
+      advice:
+        'Use the address that the pod connects to: inside the cluster the name may resolve to another one.',
       cause,
-    );
+    });
   }
 }
 
@@ -125,12 +122,10 @@ async function lookUpPod(namespace: string, name: string): Promise<{ node: strin
   } catch (cause) {
     const isAbsent = (cause as NodeJS.ErrnoException).code === 'ENOENT';
     const reason = isAbsent ? 'kubectl is not installed' : `kubectl failed: ${lastLine(cause)}`;
-    throw new PermanentError(
-      'no-pod',
-      `Cannot look up pod ${namespace}/${name}: ${reason}`,
-      'Check it with `kubectl get pod -o wide`, or pass its address and --node.',
+    throw new PermanentError('no-pod', `Cannot look up pod ${namespace}/${name}: ${reason}`, {
+      advice: 'Check it with `kubectl get pod -o wide`, or pass its address and --node.',
       cause,
-    );
+    });
   }
 }
 

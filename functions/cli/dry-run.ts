@@ -79,11 +79,9 @@ function selectClusters({ cluster }: TargetOptions, config: Config): readonly st
   const known = config.clusters.map(({ name }) => name);
   const unknown = cluster?.find((name) => !clusterConfig(config, name));
   if (unknown === undefined) return cluster ?? known;
-  throw new PermanentError(
-    'bad-option',
-    `Cluster ${JSON.stringify(unknown)} is not in the config`,
-    `Use one of: ${known.join(', ')}.`,
-  );
+  throw new PermanentError('bad-option', `Cluster ${JSON.stringify(unknown)} is not in the config`, {
+    advice: `Use one of: ${known.join(', ')}.`,
+  });
 }
 
 /**
@@ -173,15 +171,13 @@ export function reportErrors(
 }
 
 const nodeNotFound = (selector: string) =>
-  new PermanentError(
-    'no-such-node',
-    `Node ${JSON.stringify(selector)} not found in the selected clusters`,
-    'Use its name, ID or CLOUD:ID as printed by `npx peermasq status --all`.',
-  );
+  new PermanentError('no-such-node', `Node ${JSON.stringify(selector)} not found in the selected clusters`, {
+    advice: 'Use its name, ID or CLOUD:ID as printed by `npx peermasq status --all`.',
+  });
 
 const ambiguousNode = (selector: string, nodes: readonly NodePlan[]) =>
   new PermanentError(
     'ambiguous-node',
     `${JSON.stringify(selector)} matches ${nodes.length} nodes: ${nodes.map(({ node }) => nodeKey(node.ref)).join(', ')}`,
-    'Use one of these.',
+    { advice: 'Use one of these.' },
   );

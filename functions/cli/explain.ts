@@ -123,6 +123,6 @@ function rejectNonAddress({ text }: SourceEndpoint): Address {
   throw new PermanentError(
     'bad-option',
     `With --rules, --from must be an address or a pod; ${JSON.stringify(text)} is neither`,
-    'Pass the address of the pod, such as 10.132.0.10.',
+    { advice: 'Pass the address of the pod, such as 10.132.0.10.' },
   );
 }

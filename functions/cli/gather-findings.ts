@@ -40,11 +40,9 @@ export async function gatherFindings(endpoints: Endpoints, options: FindingsOpti
 
 async function findNode({ text, node }: SourceEndpoint, options: TargetOptions): Promise<NodePlan> {
   if (node === undefined) {
-    throw new PermanentError(
-      'no-node',
-      `Cannot tell which node pod ${text} runs on`,
-      'Pass --node NODE (shown by `kubectl get pod -o wide`), or the pod as NAMESPACE/POD.',
-    );
+    throw new PermanentError('no-node', `Cannot tell which node pod ${text} runs on`, {
+      advice: 'Pass --node NODE (shown by `kubectl get pod -o wide`), or the pod as NAMESPACE/POD.',
+    });
   }
   const { nodes, errors } = await dryRunFor({ ...options, node });
   const [found] = nodes;
@@ -83,12 +81,10 @@ async function readNetworkContext({ target, node }: NodePlan, deadline: Deadline
   const contexts = await target.cloud.routes.getNetworkContexts([node], routeSourceKinds, deadline);
   const networkContext = contexts.get(nodeKey(node.ref));
   if (networkContext) return networkContext;
-  throw new RetryableError(
-    'no-network',
-    `Cannot read the network of ${node.name}`,
-    'Check that the node still exists: npx peermasq status --all',
-    10,
-  );
+  throw new RetryableError('no-network', `Cannot read the network of ${node.name}`, {
+    advice: 'Check that the node still exists: npx peermasq status --all',
+    retryAfterSeconds: 10,
+  });
 }
 
 /** Returns an error instead of throwing it: the other checks do not need the rules. */
@@ -111,7 +107,7 @@ async function explainOnNode(
 
 function nodeAddress({ name, address }: Node): Address {
   if (address !== undefined) return address;
-  throw new PermanentError('no-address', `${name} has no private address`, 'Use a running node.');
+  throw new PermanentError('no-address', `${name} has no private address`, { advice: 'Use a running node.' });
 }
 
 /**

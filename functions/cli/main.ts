@@ -25,12 +25,10 @@ function fail(error: unknown): void {
 }
 
 const writeFailed = (cause: NodeJS.ErrnoException) =>
-  new PermanentError(
-    'write-failed',
-    `Cannot write the output: ${cause.message}`,
-    'The output is incomplete. Free some disk space and run the command again.',
+  new PermanentError('write-failed', `Cannot write the output: ${cause.message}`, {
+    advice: 'The output is incomplete. Free some disk space and run the command again.',
     cause,
-  );
+  });
 
 // EPIPE is not an error: a reader such as head has read enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

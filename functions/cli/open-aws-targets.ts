@@ -34,11 +34,9 @@ async function defaultRegion(): Promise<string> {
   try {
     return await new EC2Client({}).config.region();
   } catch (cause) {
-    throw new PermanentError(
-      'no-region',
-      `No AWS region is set: ${messageOf(cause)}`,
-      'Pass --region REGION, or set AWS_REGION.',
+    throw new PermanentError('no-region', `No AWS region is set: ${messageOf(cause)}`, {
+      advice: 'Pass --region REGION, or set AWS_REGION.',
       cause,
-    );
+    });
   }
 }

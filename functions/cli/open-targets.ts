@@ -23,11 +23,10 @@ export async function openTargets(options: TargetOptions): Promise<NonEmpty<Targ
   });
   const targets = (await Promise.all(opened)).flat();
   if (isNonEmpty(targets)) return targets;
-  throw new PermanentError(
-    'no-credentials',
-    'No cloud credentials found',
-    'Run `aws configure sso` or `gcloud auth application-default login`. On a machine with a role of its own, use --cloud.',
-  );
+  throw new PermanentError('no-credentials', 'No cloud credentials found', {
+    advice:
+      'Run `aws configure sso` or `gcloud auth application-default login`. On a machine with a role of its own, use --cloud.',
+  });
 }
 
 function configuredClouds(options: TargetOptions): CloudName[] {

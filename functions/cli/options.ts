@@ -80,6 +80,9 @@ export function readTextFile(file: string, advice: string): string {
     // Some editors and shells write a byte order mark.
     return readFileSync(file === '-' ? process.stdin.fd : file, 'utf8').replace(/^\ufeff/, '');
   } catch (cause) {
-    throw new PermanentError('unreadable-file', `Cannot read ${file}: ${messageOf(cause)}`, advice, cause);
+    throw new PermanentError('unreadable-file', `Cannot read ${file}: ${messageOf(cause)}`, {
+      advice,
+      cause,
+    });
   }
 }

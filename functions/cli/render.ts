@@ -138,16 +138,17 @@ async function ruleSetFor(options: RenderOptions): Promise<RuleSet> {
   throw new PermanentError(
     'ambiguous-plan',
     `The selected nodes have ${ruleSets.size === 0 ? 'no rule set' : `${ruleSets.size} different rule sets`}`,
-    'Select one with --cluster or --node. `npx peermasq plan` shows all rule sets, and why nodes have none.',
+    {
+      advice:
+        'Select one with --cluster or --node. `npx peermasq plan` shows all rule sets, and why nodes have none.',
+    },
   );
 }
 
 function rejectEmptyFamily(family: string): never {
-  throw new PermanentError(
-    'no-rules',
-    `The rule set has no IPv${family} rules`,
-    'Use the other --family, or check `npx peermasq plan`.',
-  );
+  throw new PermanentError('no-rules', `The rule set has no IPv${family} rules`, {
+    advice: 'Use the other --family, or check `npx peermasq plan`.',
+  });
 }
 
 /** A DNS label (RFC 1123). */

@@ -38,11 +38,9 @@ export const backfillNodes = withCallCounts(async (request: Request, response: R
 /** Without this, `?dryRun=true` would push. */
 function rejectQuery({ url }: Request): void {
   if (!url.includes('?')) return;
-  throw new PermanentError(
-    'bad-request',
-    'The backfill request has a query string, which is not supported',
-    `Send JSON in the body: ${requestUsage}`,
-  );
+  throw new PermanentError('bad-request', 'The backfill request has a query string, which is not supported', {
+    advice: `Send JSON in the body: ${requestUsage}`,
+  });
 }
 
 function statusOf(error: PeermasqError): number {

@@ -44,10 +44,7 @@ async function reconcileNodes(nodes: readonly NodeRef[], deadline: Deadline): Pr
 }
 
 /** A retryable error is an outcome of the nodes: their event is not redelivered. */
-async function reconcileLastTime(
-  nodes: readonly NodeRef[],
-  deadline: Deadline,
-): Promise<readonly Outcome[]> {
+async function reconcileLastTime(nodes: readonly NodeRef[], deadline: Deadline): Promise<readonly Outcome[]> {
   try {
     return await reconcileNodes(nodes, deadline);
   } catch (error) {
@@ -83,5 +80,8 @@ function logGaveUp(outcomes: readonly Outcome[]): void {
 function notProvenYet(outcomes: readonly Outcome[]): RetryableError {
   const nodes = outcomes.map(({ node }) => nodeKey(node)).join(', ');
   const seconds = Math.min(...outcomes.map((outcome) => retryAfterSeconds(outcome) ?? Infinity));
-  return new RetryableError('not-proven-yet', `Not proven yet: ${nodes}`, 'The event is redelivered.', seconds);
+  return new RetryableError('not-proven-yet', `Not proven yet: ${nodes}`, {
+    advice: 'The event is redelivered.',
+    retryAfterSeconds: seconds,
+  });
 }

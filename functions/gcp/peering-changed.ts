@@ -68,9 +68,7 @@ async function reconcileAll(deadline: Deadline): Promise<boolean> {
 }
 
 const stillProvisioning = () =>
-  new RetryableError(
-    'provisioning',
-    'A route is still provisioning',
-    'The event is redelivered. The route is used once it is active.',
-    10,
-  );
+  new RetryableError('provisioning', 'A route is still provisioning', {
+    advice: 'The event is redelivered. The route is used once it is active.',
+    retryAfterSeconds: 10,
+  });

@@ -27,8 +27,7 @@ export function parseBackfillRequest(body: unknown): BackfillRequest {
     throw new PermanentError(
       'bad-request',
       `Invalid backfill request: ${cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause)}`,
-      `Send ${requestUsage}`,
-      cause,
+      { advice: `Send ${requestUsage}`, cause },
     );
   }
 }
@@ -38,9 +37,7 @@ export function selectClusters({ clusters }: BackfillRequest, config: Config): r
   const configured = config.clusters.map(({ name }) => name);
   const unknown = clusters?.find((name) => !clusterConfig(config, name));
   if (unknown === undefined) return clusters ?? configured;
-  throw new PermanentError(
-    'bad-request',
-    `peermasq.yaml has no cluster ${JSON.stringify(unknown)}`,
-    `Use one of these: ${configured.join(', ')}.`,
-  );
+  throw new PermanentError('bad-request', `peermasq.yaml has no cluster ${JSON.stringify(unknown)}`, {
+    advice: `Use one of these: ${configured.join(', ')}.`,
+  });
 }

@@ -90,7 +90,7 @@ async function readPart(request: SnapshotRequest, number: number): Promise<Snaps
   if (part) return part;
   const output = invocation.StandardErrorContent?.trim().slice(-500) ?? '';
   const advice = 'Follow the message: the program needs root, and iptables or nft.';
-  throw new PermanentError('no-snapshot', `${node.name} returned no snapshot: ${output}`, advice);
+  throw new PermanentError('no-snapshot', `${node.name} returned no snapshot: ${output}`, { advice });
 }
 
 /** The minimum of SendCommand. */
@@ -130,7 +130,11 @@ async function awaitInvocation(
 }
 
 const noAnswer = ({ name }: AwsNode, reason: string, cause?: unknown) =>
-  new RetryableError('no-answer', `${name} does not respond: ${reason}`, checkAgentAdvice, 30, cause);
+  new RetryableError('no-answer', `${name} does not respond: ${reason}`, {
+    advice: checkAgentAdvice,
+    retryAfterSeconds: 30,
+    cause,
+  });
 
 const checkAgentAdvice = 'Check its SSM agent and the role of its instance profile.';
 
@@ -138,7 +142,7 @@ function toSnapshotError(error: PeermasqError, node: AwsNode): PeermasqError {
   if (error.code === 'InvalidInstanceId') return noAnswer(node, 'its SSM agent is not online', error);
   if (error.code !== 'InvalidDocument') return error;
   const advice = 'Deploy the stage again to create the document. Member accounts do not have it.';
-  return new PermanentError('no-document', error.message, advice, error);
+  return new PermanentError('no-document', error.message, { advice, cause: error });
 }
 
 const manualAdvice = ({ ref }: AwsNode) =>

@@ -132,26 +132,22 @@ function awaitParts(
 }
 
 const noAnswer = ({ name }: Target) =>
-  new RetryableError(
-    'no-answer',
-    `${name} does not respond: no watcher on it follows its metadata`,
-    'If it was pushed to, it responds after its next boot. Check peermasq-watch.service on it.',
-    60,
-  );
+  new RetryableError('no-answer', `${name} does not respond: no watcher on it follows its metadata`, {
+    advice: 'If it was pushed to, it responds after its next boot. Check peermasq-watch.service on it.',
+    retryAfterSeconds: 60,
+  });
 
 const noWatcher = ({ name, ref }: Target) =>
   new PermanentError(
     'no-answer',
     `${name} does not respond: peermasq was never pushed to it, and no other watcher follows its metadata`,
-    `A push installs the watcher: npx peermasq backfill --node ${ref.id}.`,
+    { advice: `A push installs the watcher: npx peermasq backfill --node ${ref.id}.` },
   );
 
 const reportingDisabled = ({ name }: Target) =>
-  new PermanentError(
-    'no-answer',
-    `${name} cannot respond: its metadata disables guest attributes`,
-    `Set ${guestAttributesKey} to TRUE.`,
-  );
+  new PermanentError('no-answer', `${name} cannot respond: its metadata disables guest attributes`, {
+    advice: `Set ${guestAttributesKey} to TRUE.`,
+  });
 
 function manualAdvice({ ref: { project, zone }, name }: Target): string {
   const ssh = gcloud('ssh', name, '--zone', zone, '--project', project, '--command');

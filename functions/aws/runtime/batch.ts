@@ -199,5 +199,7 @@ function urlOf(setting: 'queueUrl' | 'deadLetterQueueUrl'): string {
   const url = settings[setting];
   if (url !== undefined) return url;
   const variable = setting === 'queueUrl' ? 'PEERMASQ_QUEUE' : 'PEERMASQ_DEAD_LETTERS';
-  throw new PermanentError('bad-setting', `${variable} is not set`, 'Set it as serverless.yml does.');
+  throw new PermanentError('bad-setting', `${variable} is not set`, {
+    advice: 'Set it as serverless.yml does.',
+  });
 }

@@ -23,7 +23,7 @@ export function functionLocation({
   throw new PermanentError(
     'bad-function-arn',
     `invalid function ARN ${JSON.stringify(invokedFunctionArn)}: expected arn:aws:lambda:REGION:ACCOUNT:function:NAME`,
-    'Invoke the function through Lambda, or pass the context that Lambda would pass.',
+    { advice: 'Invoke the function through Lambda, or pass the context that Lambda would pass.' },
   );
 }
 

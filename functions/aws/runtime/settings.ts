@@ -32,9 +32,7 @@ type AwsSettings = z.output<typeof settingsSchema>;
 export function readSettings(env: Readonly<Record<string, string | undefined>>): AwsSettings {
   const read = settingsSchema.safeParse(env);
   if (read.success) return read.data;
-  throw new PermanentError(
-    'bad-setting',
-    `invalid environment variables: ${z.prettifyError(read.error)}`,
-    'Deploy again, or set the variables as serverless.yml does.',
-  );
+  throw new PermanentError('bad-setting', `invalid environment variables: ${z.prettifyError(read.error)}`, {
+    advice: 'Deploy again, or set the variables as serverless.yml does.',
+  });
 }

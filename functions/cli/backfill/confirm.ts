@@ -12,7 +12,9 @@ export async function confirm(
 ): Promise<void> {
   if (yes) return;
   if (!process.stdin.isTTY)
-    throw new PermanentError('not-confirmed', 'Cannot prompt: stdin is not a terminal', 'Use --yes.');
+    throw new PermanentError('not-confirmed', 'Cannot prompt: stdin is not a terminal', {
+      advice: 'Use --yes.',
+    });
   const order = `${count(Math.min(canary, nodes.length), 'canary node')} first, then ${wave} at a time`;
   const answer = await prompt(`Push to ${count(nodes.length, 'node')} (${order})? Type yes to continue: `);
   if (answer === undefined) {
@@ -20,11 +22,9 @@ export async function confirm(
     process.exit(exitCodes.interrupted);
   }
   if (answer.trim() === 'yes') return;
-  throw new PermanentError(
-    'not-confirmed',
-    'Not confirmed. Nothing was pushed',
-    'Type yes to continue, or use --yes.',
-  );
+  throw new PermanentError('not-confirmed', 'Not confirmed. Nothing was pushed', {
+    advice: 'Type yes to continue, or use --yes.',
+  });
 }
 
 /** @returns undefined after Ctrl-C or Ctrl-D */

@@ -68,8 +68,7 @@ export function ensureJournalDirectory(): void {
     throw new PermanentError(
       'no-journal',
       `Cannot write a journal to ${journalDirectory()}: ${messageOf(cause)}`,
-      'Set XDG_STATE_HOME to a writable directory. A rollback needs the journal.',
-      cause,
+      { advice: 'Set XDG_STATE_HOME to a writable directory. A rollback needs the journal.', cause },
     );
   }
 }
@@ -157,19 +156,17 @@ export function readJournal(file: string | undefined): StoredJournal {
     throw new PermanentError(
       'no-journal',
       `No backfill was run on this machine: ${journalDirectory()} has no journal`,
-      'Pass a journal with --rollback FILE. Every backfill prints the path of its journal.',
+      { advice: 'Pass a journal with --rollback FILE. Every backfill prints the path of its journal.' },
     );
   }
   try {
     return { file: found, ...journalSchema.parse(JSON.parse(readFileSync(found, 'utf8'))) };
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
-    throw new PermanentError(
-      'bad-journal',
-      `${found} is not a valid backfill journal: ${reason}`,
-      'Pass another one with --rollback FILE, or move this file away.',
+    throw new PermanentError('bad-journal', `${found} is not a valid backfill journal: ${reason}`, {
+      advice: 'Pass another one with --rollback FILE, or move this file away.',
       cause,
-    );
+    });
   }
 }
 

@@ -30,9 +30,7 @@ type GcpSettings = z.output<typeof settingsSchema>;
 export function readSettings(env: Readonly<Record<string, string | undefined>>): GcpSettings {
   const read = settingsSchema.safeParse(env);
   if (read.success) return read.data;
-  throw new PermanentError(
-    'bad-setting',
-    `Invalid environment variables: ${z.prettifyError(read.error)}`,
-    'Deploy again, or set the variables as infra/gcp does.',
-  );
+  throw new PermanentError('bad-setting', `Invalid environment variables: ${z.prettifyError(read.error)}`, {
+    advice: 'Deploy again, or set the variables as infra/gcp does.',
+  });
 }

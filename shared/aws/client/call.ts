@@ -43,13 +43,11 @@ export async function call<T>(
 }
 
 function timedOut(action: Action, cause?: unknown): RetryableError {
-  return new RetryableError(
-    'out-of-time',
-    `${action} timed out`,
-    'The functions retry it. If it persists, give them more time or smaller batches.',
-    5,
+  return new RetryableError('out-of-time', `${action} timed out`, {
+    advice: 'The functions retry it. If it persists, give them more time or smaller batches.',
+    retryAfterSeconds: 5,
     cause,
-  );
+  });
 }
 
 /** For the whole process: a function handles one invocation at a time. */

@@ -110,8 +110,6 @@ function memberCredentials(region: string, role: string) {
 }
 
 const noKeys = (role: string) =>
-  new PermanentError(
-    'no-credentials',
-    `STS returned no keys for ${role}`,
-    'Check the role and its trust policy.',
-  );
+  new PermanentError('no-credentials', `STS returned no keys for ${role}`, {
+    advice: 'Check the role and its trust policy.',
+  });

@@ -29,33 +29,44 @@ export function toPeermasqError(action: Action, thrown: unknown): PeermasqError 
   const message = `${action} failed: ${name}: ${messageOf(thrown)}`;
   const accountError = findAccountError(name, messageOf(thrown));
   if (accountError?.isRetryable)
-    return new RetryableError(accountError.code, message, accountError.advice, 5, thrown);
-  if (accountError) return new PermanentError(accountError.code, message, accountError.advice, thrown);
+    return new RetryableError(accountError.code, message, {
+      advice: accountError.advice,
+      retryAfterSeconds: 5,
+      cause: thrown,
+    });
+  if (accountError)
+    return new PermanentError(accountError.code, message, { advice: accountError.advice, cause: thrown });
   if (denials.test(name)) return accessDenied(action, thrown);
   if (isThrottle(thrown)) {
     const advice = 'The functions retry it. If it persists, raise the quota or lower the concurrency.';
-    return new RetryableError('throttled', message, advice, 10, thrown);
+    return new RetryableError('throttled', message, { advice, retryAfterSeconds: 10, cause: thrown });
   }
   const status = httpStatusOf(thrown);
   // Neither says anything about the request itself.
   const isTransient = status === undefined ? isNetworkError(thrown) : status >= 500;
-  if (isTransient) return new RetryableError('unavailable', message, 'The functions retry it.', 5, thrown);
+  if (isTransient)
+    return new RetryableError('unavailable', message, {
+      advice: 'The functions retry it.',
+      retryAfterSeconds: 5,
+      cause: thrown,
+    });
   if (status === undefined) {
     const advice =
       'AWS was not reached, and the network is not the cause. Report a bug with the stack trace.';
-    return new PermanentError('unexpected', message, advice, thrown);
+    return new PermanentError('unexpected', message, { advice, cause: thrown });
   }
-  return new PermanentError(name, message, `See ${name} in the API reference of ${action}.`, thrown);
+  return new PermanentError(name, message, {
+    advice: `See ${name} in the API reference of ${action}.`,
+    cause: thrown,
+  });
 }
 
 function accessDenied(action: Action, thrown: unknown): PermanentError {
   const [, resource = '*'] = /on resource: (\S+)/.exec(messageOf(thrown)) ?? [];
-  return new PermanentError(
-    'access-denied',
-    `${action} on ${resource} was denied: ${messageOf(thrown)}`,
-    adviceFor(action, resource),
-    thrown,
-  );
+  return new PermanentError('access-denied', `${action} on ${resource} was denied: ${messageOf(thrown)}`, {
+    advice: adviceFor(action, resource),
+    cause: thrown,
+  });
 }
 
 export function isThrottle(thrown: unknown): boolean {

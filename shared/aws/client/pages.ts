@@ -34,8 +34,6 @@ export async function listAll<T extends Page>(
 }
 
 const repeatedToken = (action: Action) =>
-  new PermanentError(
-    'repeated-page',
-    `${action} returned the same page token twice`,
-    'The listing would never end. Report it to AWS Support.',
-  );
+  new PermanentError('repeated-page', `${action} returned the same page token twice`, {
+    advice: 'The listing would never end. Report it to AWS Support.',
+  });

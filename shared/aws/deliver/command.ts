@@ -108,8 +108,8 @@ export function deliveryError({
   const message = `SSM command ${CommandId} ended as ${StatusDetails}: ${failure.reason}`;
   const advice = 'Check the SSM agent on the node, and the command in Systems Manager, Run Command.';
   return failure.isRetryable
-    ? new RetryableError('command-not-run', message, advice, 30)
-    : new PermanentError('command-not-run', message, advice);
+    ? new RetryableError('command-not-run', message, { advice, retryAfterSeconds: 30 })
+    : new PermanentError('command-not-run', message, { advice });
 }
 
 /** The report is the first line. Listings truncate output at 2,500 characters, the invocation itself at 24,000. */
@@ -142,6 +142,6 @@ function noReport(exitCode: number | undefined, stderr = ''): PermanentError {
   return new PermanentError(
     'no-report',
     `The node program exited with ${exitCode ?? 'no code'} and without a report: ${output}`,
-    'Check the output of the command on the node: bash may be missing, or /var/lib read-only.',
+    { advice: 'Check the output of the command on the node: bash may be missing, or /var/lib read-only.' },
   );
 }

@@ -83,7 +83,7 @@ function tooLarge({ length }: string): PermanentError {
   return new PermanentError(
     'rule-set-too-large',
     `The packed rule set has ${length} characters; an SSM command carries at most ${packedLimit}`,
-    'Configure fewer or wider ranges for the cluster.',
+    { advice: 'Configure fewer or wider ranges for the cluster.' },
   );
 }
 

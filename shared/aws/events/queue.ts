@@ -56,8 +56,10 @@ const notDelayed = (code = '', message = '') =>
   new RetryableError(
     'retry-not-delayed',
     `SQS did not change the visibility timeout of a message: ${code} ${message}`,
-    'No event is lost: the message is delivered again after the visibility timeout of the queue.',
-    60,
+    {
+      advice: 'No event is lost: the message is delivered again after the visibility timeout of the queue.',
+      retryAfterSeconds: 60,
+    },
   );
 
 export interface DeadLetter {

@@ -171,7 +171,10 @@ export class DumpError extends PermanentError {
     super(
       'bad-dump',
       `Line ${line} of the dump: expected ${expected}, found: ${shown.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd')}`,
-      'Give the complete output of `iptables-save`, together with `ipset save`, `ip -o addr`, `ip route` and `ip rule`; or of `nft -j list ruleset`.',
+      {
+        advice:
+          'Give the complete output of `iptables-save`, together with `ipset save`, `ip -o addr`, `ip route` and `ip rule`; or of `nft -j list ruleset`.',
+      },
     );
     this.line = line;
   }

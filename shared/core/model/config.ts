@@ -56,7 +56,7 @@ export class ConfigError extends PermanentError {
     super(
       'bad-config',
       `peermasq.yaml has ${errors.length} ${errors.length === 1 ? 'error' : 'errors'}:\n${list.join('\n')}`,
-      'Fix every line in the list. Nothing is planned from an invalid config.',
+      { advice: 'Fix every line in the list. Nothing is planned from an invalid config.' },
     );
     this.errors = errors;
   }

@@ -1,3 +1,8 @@
+export interface ErrorDetails {
+  readonly advice: string;
+  readonly cause?: unknown;
+}
+
 /**
  * An error that people have to see. `advice` says what to do about it. The subclass says whether a retry can help,
  * so that no caller has to decide that.
@@ -6,7 +11,7 @@ export abstract class PeermasqError extends Error {
   readonly code: string;
   readonly advice: string;
 
-  constructor(code: string, message: string, advice: string, cause?: unknown) {
+  constructor(code: string, message: string, { advice, cause }: ErrorDetails) {
     super(message, cause === undefined ? undefined : { cause });
     this.name = new.target.name;
     this.code = code;
@@ -21,8 +26,12 @@ export class PermanentError extends PeermasqError {}
 export class RetryableError extends PeermasqError {
   readonly retryAfterSeconds: number;
 
-  constructor(code: string, message: string, advice: string, retryAfterSeconds: number, cause?: unknown) {
-    super(code, message, advice, cause);
+  constructor(
+    code: string,
+    message: string,
+    { retryAfterSeconds, ...details }: ErrorDetails & { readonly retryAfterSeconds: number },
+  ) {
+    super(code, message, details);
     this.retryAfterSeconds = retryAfterSeconds;
   }
 }
@@ -35,10 +44,10 @@ export function formatError({ message, advice }: PeermasqError): string {
 /** The same error with more advice. */
 export function withAdvice(error: PeermasqError, more: string): PeermasqError {
   const { code, message } = error;
-  const advice = `${error.advice} ${more}`;
+  const details = { advice: `${error.advice} ${more}`, cause: error };
   return error instanceof RetryableError
-    ? new RetryableError(code, message, advice, error.retryAfterSeconds, error)
-    : new PermanentError(code, message, advice, error);
+    ? new RetryableError(code, message, { ...details, retryAfterSeconds: error.retryAfterSeconds })
+    : new PermanentError(code, message, details);
 }
 
 /** For a catch block: throws everything else on, because it is a bug. */

@@ -37,8 +37,11 @@ export function parseReport(output: string): Report {
     throw new PermanentError(
       'unreadable-report',
       `The node returned ${JSON.stringify(output.slice(0, 200))}, which is not a peermasq report: ${describeError(cause)}`,
-      'Check the output of the command on the node. A report is the line of JSON that `peermasq.sh apply` prints.',
-      cause,
+      {
+        advice:
+          'Check the output of the command on the node. A report is the line of JSON that `peermasq.sh apply` prints.',
+        cause,
+      },
     );
   }
 }

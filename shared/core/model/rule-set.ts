@@ -125,8 +125,7 @@ export function parseRuleSet(encoded: string): RuleSet {
     throw new PermanentError(
       'unreadable-rule-set',
       `Not a rule set in format ${header}: ${messageOf(cause)}`,
-      'Run a backfill: it pushes a new rule set to the node.',
-      cause,
+      { advice: 'Run a backfill: it pushes a new rule set to the node.', cause },
     );
   }
 }

@@ -57,10 +57,8 @@ export function joinParts(parts: readonly SnapshotPart[]): string {
 }
 
 const damagedSnapshot = (reason: string, cause?: unknown) =>
-  new RetryableError(
-    'snapshot-damaged',
-    `The snapshot of the node is incomplete: ${reason}`,
-    'Try again. Another snapshot of the same node may have been running.',
-    5,
+  new RetryableError('snapshot-damaged', `The snapshot of the node is incomplete: ${reason}`, {
+    advice: 'Try again. Another snapshot of the same node may have been running.',
+    retryAfterSeconds: 5,
     cause,
-  );
+  });

@@ -55,12 +55,10 @@ function evaluateReport(report: Report, expected: Expected): PushOutcome {
     case 'failed':
       return {
         kind: 'failed',
-        error: new RetryableError(
-          'apply-failed',
-          `The node could not apply the rule set: ${reason}`,
-          'The previous rules are still in force. Fix the cause; the next sweep retries.',
-          60,
-        ),
+        error: new RetryableError('apply-failed', `The node could not apply the rule set: ${reason}`, {
+          advice: 'The previous rules are still in force. Fix the cause; the push is retried.',
+          retryAfterSeconds: 60,
+        }),
       };
     case 'refused':
       return evaluateRefusal(report, { expected, reason });
@@ -82,11 +80,9 @@ function evaluateRefusal({ generation }: Report, { expected, reason }: Evaluatio
   }
   return {
     kind: 'failed',
-    error: new PermanentError(
-      'refused',
-      `The node refused the rule set: ${reason}`,
-      'Nothing was changed on the node. Fix the config and push again.',
-    ),
+    error: new PermanentError('refused', `The node refused the rule set: ${reason}`, {
+      advice: 'Nothing was changed on the node. Fix the config and push again.',
+    }),
   };
 }
 
@@ -97,12 +93,10 @@ function evaluateApplied(report: Report, { expected, reason }: Evaluation): Push
   if (report.proven) return { kind: 'proven', ruleSetId: id, report, warnings };
   return {
     kind: 'failed',
-    error: new RetryableError(
-      'not-proven',
-      `The rules are applied but not proven: ${reason}`,
-      'If a probe failed, check firewalls, the return route and the service itself.',
-      60,
-    ),
+    error: new RetryableError('not-proven', `The rules are applied but not proven: ${reason}`, {
+      advice: 'If a probe failed, check firewalls, the return route and the service itself.',
+      retryAfterSeconds: 60,
+    }),
   };
 }
 

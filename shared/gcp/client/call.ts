@@ -122,12 +122,10 @@ async function readEntries<Entry, Item>(
 }
 
 function timedOut(action: string): never {
-  throw new RetryableError(
-    'out-of-time',
-    `Cannot ${action}: timed out`,
-    'The functions retry it. If it persists, give them more time.',
-    5,
-  );
+  throw new RetryableError('out-of-time', `Cannot ${action}: timed out`, {
+    advice: 'The functions retry it. If it persists, give them more time.',
+    retryAfterSeconds: 5,
+  });
 }
 
 /** At most `limit` at a time, results in the order of the items. */
@@ -152,12 +150,10 @@ export const apiCalls = makeApiCallCounter();
 const maxWaitMs = 20_000;
 
 const rateLimited = () =>
-  new RetryableError(
-    'throttled',
-    'Too many Compute Engine calls are queued in this process',
-    'The functions retry it. More function instances would only exhaust the quota.',
-    30,
-  );
+  new RetryableError('throttled', 'Too many Compute Engine calls are queued in this process', {
+    advice: 'The functions retry it. More function instances would only exhaust the quota.',
+    retryAfterSeconds: 30,
+  });
 
 /**
  * Writes and reads of guest attributes share 1,500 calls a minute per project and region; other reads have as many

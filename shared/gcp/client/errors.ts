@@ -83,15 +83,19 @@ export function toPeermasqError(action: string, thrown: unknown): PeermasqError 
   const accountError = findAccountError(`${reason} ${text}`);
   if (accountError) {
     const { code, summary, advice } = accountError;
-    return new PermanentError(code, `Cannot ${action}: ${summary}`, advice, thrown);
+    return new PermanentError(code, `Cannot ${action}: ${summary}`, { advice, cause: thrown });
   }
   const message = `Cannot ${action}: ${text}`;
   const retry = retryFor(details);
   if (!retry) {
     const { code, advice } = permanentError(details);
-    return new PermanentError(code, message, advice, thrown);
+    return new PermanentError(code, message, { advice, cause: thrown });
   }
-  return new RetryableError(retry.code, message, retry.advice, retry.seconds, thrown);
+  return new RetryableError(retry.code, message, {
+    advice: retry.advice,
+    retryAfterSeconds: retry.seconds,
+    cause: thrown,
+  });
 }
 
 interface Retry {

@@ -77,13 +77,11 @@ export async function readOperationError(
 }
 
 const unfinished = ({ name }: Operation, cause?: unknown) =>
-  new RetryableError(
-    'operation-unfinished',
-    `Operation ${name} has not finished in the remaining time`,
-    'It continues in the background. The next reconciliation sees the result.',
-    30,
+  new RetryableError('operation-unfinished', `Operation ${name} has not finished in the remaining time`, {
+    advice: 'It continues in the background. The next reconciliation sees the result.',
+    retryAfterSeconds: 30,
     cause,
-  );
+  });
 
 const transientCodes = /RATE|QUOTA|NOT_READY|IN_USE|INTERNAL|UNAVAILABLE|CONDITION_NOT_MET/;
 
@@ -92,6 +90,11 @@ function operationErrorOf({ error }: Operation): PeermasqError | undefined {
   if (!first) return undefined;
   const text = `The operation failed: ${first.code}: ${first.message}`;
   return transientCodes.test(first.code)
-    ? new RetryableError('operation-failed', text, 'The functions retry it.', 10)
-    : new PermanentError('operation-failed', text, 'Fix what the message names. A retry cannot help.');
+    ? new RetryableError('operation-failed', text, {
+        advice: 'The functions retry it.',
+        retryAfterSeconds: 10,
+      })
+    : new PermanentError('operation-failed', text, {
+        advice: 'Fix what the message names. A retry cannot help.',
+      });
 }

@@ -78,15 +78,16 @@ const superseded = (existing: RuleSet, { generation }: RuleSet) =>
   new RetryableError(
     'superseded',
     `The instance already has a rule set of generation ${existing.generation}, which is not older than ${generation}`,
-    'The functions plan the node again.',
-    5,
+    { advice: 'The functions plan the node again.', retryAfterSeconds: 5 },
   );
 
 const generationInFuture = ({ generation }: RuleSet) =>
   new PermanentError(
     'generation-in-future',
     `The metadata key ${ruleSetKey} has a rule set from ${new Date(generation).toISOString()}, which no rule set of today replaces`,
-    `Remove ${ruleSetKey} from the metadata of the instance. If the node applied it, run "peermasq.sh remove" on the node.`,
+    {
+      advice: `Remove ${ruleSetKey} from the metadata of the instance. If the node applied it, run "peermasq.sh remove" on the node.`,
+    },
   );
 
 /** Whether the program and the startup script are those of this version of peermasq. */
@@ -157,8 +158,6 @@ function checkLimits(items: MetadataItems): MetadataItems {
 }
 
 const metadataTooLarge = (problem: string, limit: number) =>
-  new PermanentError(
-    'metadata-too-large',
-    `${problem}; the limit of Compute Engine is ${limit}`,
-    'Shorten the startup script, or masquerade to fewer and wider ranges.',
-  );
+  new PermanentError('metadata-too-large', `${problem}; the limit of Compute Engine is ${limit}`, {
+    advice: 'Shorten the startup script, or masquerade to fewer and wider ranges.',
+  });

@@ -89,4 +89,6 @@ export function writeMetadata(
 }
 
 const instanceGone = (name: string) =>
-  new PermanentError('not-found', `Instance ${name} does not exist`, 'It was deleted. Nothing to do.');
+  new PermanentError('not-found', `Instance ${name} does not exist`, {
+    advice: 'It was deleted. Nothing to do.',
+  });

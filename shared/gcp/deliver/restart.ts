@@ -49,9 +49,7 @@ async function reset(clients: Clients, { ref, name }: GcpNode, deadline: Deadlin
 }
 
 const notRunning = (name: string, status = 'deleted') =>
-  new RetryableError(
-    'not-running',
-    `${name} is ${status}, so it is not restarted`,
-    'The next sweep checks it again.',
-    60,
-  );
+  new RetryableError('not-running', `${name} is ${status}, so it is not restarted`, {
+    advice: 'The next sweep checks it again.',
+    retryAfterSeconds: 60,
+  });

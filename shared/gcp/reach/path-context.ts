@@ -76,11 +76,9 @@ export function makePathContext(reader: NetworkReader, connection: Connection<Gc
 }
 
 const networkGone = (node: string) =>
-  new PermanentError(
-    'not-found',
-    `The network of ${node} no longer exists`,
-    'Check that the node is running.',
-  );
+  new PermanentError('not-found', `The network of ${node} no longer exists`, {
+    advice: 'Check that the node is running.',
+  });
 
 interface Search {
   readonly reader: NetworkReader;

@@ -27,7 +27,7 @@ describe('a call', () => {
   });
 
   test('passes on an error of its credentials provider unchanged', async () => {
-    const error = new PermanentError('no-credentials', 'STS returned no keys', '');
+    const error = new PermanentError('no-credentials', 'STS returned no keys', { advice: '' });
     await expect(call('ec2:DescribeVpcs', Date.now() + 1_000, () => Promise.reject(error))).rejects.toBe(
       error,
     );

@@ -188,7 +188,9 @@ test('lists the node as not checked if a rule may drop the connection', () => {
 });
 
 test('lists unreadable checks with the command that shows the data', () => {
-  const rules = new PermanentError('no-watcher', 'The node does not answer', 'gcloud compute ssh gke-1');
+  const rules = new PermanentError('no-watcher', 'The node does not answer', {
+    advice: 'gcloud compute ssh gke-1',
+  });
   const { broken, verdict, checks } = diagnose({
     ...healthy,
     rules,

@@ -80,7 +80,7 @@ export class FakeCloud implements Cloud {
     restart: (node) => {
       const machine = this.of(node);
       if (machine.onRestart === 'permission-denied')
-        return Promise.reject(new PermanentError('permission-denied', 'no', 'Grant it.'));
+        return Promise.reject(new PermanentError('permission-denied', 'no', { advice: 'Grant it.' }));
       this.restarted.push(node.ref.id);
       delete machine.withoutWatcher;
       if (machine.onRestart === 'never-reports') machine.isSilent = true;

@@ -235,7 +235,7 @@ test.each(['busy', 'refused', 'failed'] as const)('a node that was %s keeps its 
 describe('an error of the channel', () => {
   test('that is retryable fails each node with a retry', async () => {
     const { cloud, run } = setUp(machine('i-1'), machine('i-2'));
-    cloud.pushError = new RetryableError('throttled', 'slow down', 'wait', 10);
+    cloud.pushError = new RetryableError('throttled', 'slow down', { advice: 'wait', retryAfterSeconds: 10 });
     const outcomes = await run({ clusters: ['shop'] });
     expect(outcomes).toMatchObject([{ kind: 'failed' }, { kind: 'failed' }]);
     expect(outcomes.map(retryAfterSeconds)).toEqual([10, 10]);
@@ -243,7 +243,7 @@ describe('an error of the channel', () => {
 
   test('that is permanent fails the reconciliation after every node was logged', async () => {
     const { cloud, run, logged } = setUp(machine('i-1'), machine('i-2', {}, ['other']));
-    cloud.pushError = new PermanentError('access-denied', 'no', 'allow it');
+    cloud.pushError = new PermanentError('access-denied', 'no', { advice: 'allow it' });
     await expect(run([refOf('i-1'), refOf('i-2')])).rejects.toBe(cloud.pushError);
     expect(logged).toEqual(['NodeSkipped', 'NodeFailed', 'ReconcileFailed']);
   });

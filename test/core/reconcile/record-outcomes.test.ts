@@ -47,7 +47,7 @@ async function run(proof: ProofResult, recordFailures: readonly RecordFailure[] 
 const failed: ProofResult = {
   result: 'failed',
   node,
-  error: new PermanentError('no-report', 'none', 'look'),
+  error: new PermanentError('no-report', 'none', { advice: 'look' }),
 };
 const silent: ProofResult = { result: 'no-report', node, reason: 'no answer', retryAfterSeconds: 10 };
 
@@ -75,7 +75,7 @@ test.each([
 });
 
 test('logs a record that cannot be written, without changing the outcome', async () => {
-  const error = new RetryableError('throttled', 'too many calls', 'wait', 10);
+  const error = new RetryableError('throttled', 'too many calls', { advice: 'wait', retryAfterSeconds: 10 });
   const { kinds, warned } = await run(reported({}), [{ node, error }]);
   expect(kinds).toEqual(['proven']);
   expect(warned).toEqual(['RecordFailed']);

@@ -54,7 +54,7 @@ beforeEach(() => {
 });
 
 test('without permission to read the rule sets in force, nodes are planned and a warning is printed', async () => {
-  const denied = new PermanentError('access-denied', 'ssm:ListCommands is denied', 'Grant it.');
+  const denied = new PermanentError('access-denied', 'ssm:ListCommands is denied', { advice: 'Grant it.' });
   const { nodes, errors } = await runDryRun(targetWith(() => Promise.reject(denied)));
   expect(nodes).toMatchObject([{ outcome: { kind: 'planned', isChange: true } }]);
   expect(errors).toEqual([]);

@@ -45,7 +45,7 @@ const failed = (): Outcome => ({
   node: ref(),
   cluster: 'shop',
   kind: 'failed',
-  error: new PermanentError('refused', '', ''),
+  error: new PermanentError('refused', '', { advice: '' }),
 });
 
 const sets = {

@@ -12,7 +12,7 @@ const makeNodes = (n: number): PlannedChange[] =>
     (_, index) => ({ node: { ref: refOf(`i-${index + 1}`) } }) as unknown as PlannedChange,
   );
 
-const error = new PermanentError('refused', 'The node refused the rule set', 'Check the node.');
+const error = new PermanentError('refused', 'The node refused the rule set', { advice: 'Check the node.' });
 const outcomeOf: Record<'proven' | 'failed' | 'pending' | 'needs-reboot', (node: NodeRef) => Outcome> = {
   proven: (node) => ({ node, kind: 'proven', ruleSetId: 'a', warnings: [] }),
   failed: (node) => ({ node, kind: 'failed', error }),
