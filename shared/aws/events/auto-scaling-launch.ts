@@ -5,7 +5,7 @@ import type { Deadline } from '../../core/cloud';
 import { call } from '../client/call';
 import type { Clients } from '../client/clients';
 import { launchHookPrefix } from '../names';
-import { instanceIdSchema, nodesJoined, type EventParser, type NodesJoined } from './event';
+import { instanceIdSchema, nodesJoined, type EventParser, type Launch, type NodesJoined } from './event';
 
 const launchedSchema = z.object({ EC2InstanceId: instanceIdSchema });
 
@@ -23,14 +23,6 @@ const lifecycleActionSchema = launchedSchema.extend({
   AutoScalingGroupName: z.string(),
   LifecycleHookName: z.string(),
 });
-
-/** A launch that an Auto Scaling group holds until its hook is completed. */
-export interface Launch {
-  readonly instanceId: string;
-  readonly group: string;
-  readonly hook: string;
-  readonly token: string;
-}
 
 /** Hooks of other tools are not completed. */
 export const launchLifecycleAction: EventParser<NodesJoined> = {

@@ -1,6 +1,13 @@
 import * as z from 'zod';
 import type { AwsNodeRef } from '../../core/model/node';
-import type { Launch } from './auto-scaling-launch';
+
+/** A launch that an Auto Scaling group holds until its hook is completed. */
+export interface Launch {
+  readonly instanceId: string;
+  readonly group: string;
+  readonly hook: string;
+  readonly token: string;
+}
 
 export interface NodesJoined {
   readonly kind: 'nodes-joined';

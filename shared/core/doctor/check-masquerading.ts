@@ -3,7 +3,6 @@ import type { Explanation } from '../explain/explanation';
 import type { NetworkContext } from '../model/node';
 import { definedOnly } from '../util/collections';
 import type { CheckResult } from './check';
-import { decisiveRules } from './diagnose';
 import type { Findings } from './findings';
 
 /** Does the packet leave with an address that the peer can answer? */
@@ -81,3 +80,10 @@ export function isPlanned({ outcome, destination }: Findings): boolean {
     !exemptions.some(({ cidr }) => contains(cidr, destination))
   );
 }
+
+/** The last rules that matched, as the dump shows them. */
+export const decisiveRules = ({ path }: Explanation): string[] =>
+  path
+    .filter(({ result, chain }) => result !== 'not-matched' && chain !== '')
+    .slice(-3)
+    .map(({ table, chain, rule, text }) => `${table} ${chain} ${rule}: ${text}`);

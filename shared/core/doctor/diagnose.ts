@@ -1,8 +1,8 @@
 import { contains } from '../model/cidr';
-import { checkMasquerading, backfillCommand, isPlanned } from './check-masquerading';
+import { backfillCommand, checkMasquerading, decisiveRules, isPlanned } from './check-masquerading';
 import type { Check, CheckResult } from './check';
 import type { Diagnosis, Findings } from './findings';
-import type { Explanation, SocketAddress } from '../explain/explanation';
+import type { SocketAddress } from '../explain/explanation';
 import type { Node } from '../model/node';
 import { printProbe } from '../model/rule-set';
 import { shellQuote } from '../util/shell';
@@ -111,13 +111,6 @@ function formatDestination({ address, port }: SocketAddress): string {
   const host = address.includes(':') ? `[${address}]` : address;
   return `${host}:${port ?? '(unknown port)'}`;
 }
-
-/** The last rules that matched, as the dump shows them. */
-export const decisiveRules = ({ path }: Explanation): string[] =>
-  path
-    .filter(({ result, chain }) => result !== 'not-matched' && chain !== '')
-    .slice(-3)
-    .map(({ table, chain, rule, text }) => `${table} ${chain} ${rule}: ${text}`);
 
 /** Has the node proven its planned rule set? Not needed if the connection does not depend on it. */
 export function checkProof(findings: Findings, masquerading: Check): CheckResult {

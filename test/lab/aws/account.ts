@@ -6,8 +6,8 @@ import type { ApiCall, AccountContext } from './server-state';
 import { runInstancesEvent, launchLifecycleEvent, stateChangeEvent } from './events';
 import { LabQueue, type QueueSettings } from './sqs-queue';
 import { accessDenied, serviceOf, throttlingError } from './errors';
+import { AwsApiError } from './api-error';
 import {
-  AwsApiError,
   makeState,
   primaryInterfaceId,
   type AwsState,

@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { handleQuery, type Fields } from './query-protocol';
-import { AwsApiError, type AwsState } from './state';
+import { AwsApiError } from './api-error';
+import type { AwsState } from './state';
 
 /** https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_CompleteLifecycleAction.html */
 const completeInput = z.strictObject({

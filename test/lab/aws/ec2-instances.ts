@@ -1,7 +1,8 @@
 import * as z from 'zod';
 import { filters, list, listPage, page, strings, type Action, type Filterable } from './ec2-listing';
 import type { Fields } from './query-protocol';
-import { AwsApiError, primaryInterfaceId, type AwsState, type LabInstance } from './state';
+import { AwsApiError } from './api-error';
+import { primaryInterfaceId, type AwsState, type LabInstance } from './state';
 
 const instanceFilters: Filterable<LabInstance> = {
   'tag-key': ({ tags }) => [...tags.keys()],

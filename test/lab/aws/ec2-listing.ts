@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import type { Fields } from './query-protocol';
-import { AwsApiError, paginate, type AwsState } from './state';
+import { AwsApiError } from './api-error';
+import { paginate, type AwsState } from './state';
 
 /** Shared by EC2's list actions. */
 

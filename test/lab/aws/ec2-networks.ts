@@ -1,14 +1,8 @@
 import * as z from 'zod';
 import { filters, list, listPage, page, type Action, type Filterable } from './ec2-listing';
 import type { Fields } from './query-protocol';
-import {
-  AwsApiError,
-  type AwsState,
-  type LabPeering,
-  type LabRouteTable,
-  type LabSubnet,
-  type LabVpc,
-} from './state';
+import { AwsApiError } from './api-error';
+import type { AwsState, LabPeering, LabRouteTable, LabSubnet, LabVpc } from './state';
 
 function vpcXml({ vpcId, cidrs, ipv6Cidrs, formerCidrs }: LabVpc) {
   const association = (cidrBlock: string, state: string) => ({ cidrBlock, cidrBlockState: { state } });

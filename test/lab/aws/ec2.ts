@@ -3,7 +3,8 @@ import { firewallActions } from './ec2-firewalls';
 import { instanceActions } from './ec2-instances';
 import { networkActions } from './ec2-networks';
 import { xml, type Fields } from './query-protocol';
-import { AwsApiError, type AwsState } from './state';
+import { AwsApiError } from './api-error';
+import type { AwsState } from './state';
 
 /** EC2's query protocol. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/ */
 

@@ -1,4 +1,4 @@
-import { AwsApiError } from './state';
+import { AwsApiError } from './api-error';
 
 /** In the credential scope of a signature, and before the colon of an action. */
 export type ServiceName = 'ec2' | 'ssm' | 'sqs' | 'autoscaling' | 'sts';

@@ -1,6 +1,6 @@
 import XMLBuilder from 'fast-xml-builder';
 import * as z from 'zod';
-import { AwsApiError } from './state';
+import { AwsApiError } from './api-error';
 
 /** The query protocols: form fields in, XML out. EC2 has its own variant, the other services share one. */
 export type Fields = { readonly [key: string]: string | Fields | (string | Fields)[] };

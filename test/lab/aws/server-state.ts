@@ -1,6 +1,7 @@
 import type { RateLimits } from './rate-limits';
 import type { LabRole } from './iam-policies';
-import type { AwsApiError, AwsState } from './state';
+import type { AwsApiError } from './api-error';
+import type { AwsState } from './state';
 
 export interface ApiCall {
   readonly action: string;

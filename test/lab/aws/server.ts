@@ -15,7 +15,7 @@ import {
   type ServiceName,
 } from './errors';
 import { serviceFor, type ServiceRequest, type Service } from './services';
-import { AwsApiError } from './state';
+import { AwsApiError } from './api-error';
 
 export interface ServerHandle {
   readonly url: string;

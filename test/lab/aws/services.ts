@@ -7,7 +7,7 @@ import type { ServiceName } from './errors';
 import { handleSqs } from './sqs';
 import { handleSsm } from './ssm';
 import { handleSts } from './sts';
-import type { AwsApiError } from './state';
+import type { AwsApiError } from './api-error';
 
 export interface ServiceRequest {
   readonly action: string;

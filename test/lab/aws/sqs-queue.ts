@@ -1,6 +1,6 @@
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
-import { AwsApiError } from './state';
+import { AwsApiError } from './api-error';
 
 export interface QueueSettings {
   readonly name: string;

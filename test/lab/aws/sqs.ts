@@ -1,6 +1,7 @@
 import * as z from 'zod';
 import { md5, type LabQueue, type MessageAttribute } from './sqs-queue';
-import { AwsApiError, type AwsState } from './state';
+import { AwsApiError } from './api-error';
+import type { AwsState } from './state';
 
 /** SQS's awsJson1_0 protocol. https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/ */
 const attributeInput = z.strictObject({

@@ -3,8 +3,8 @@ import * as z from 'zod';
 import { maxErrorCount, startCommand } from './run-command';
 import type { AccountContext } from './server-state';
 import { accessDenied } from './errors';
+import { AwsApiError } from './api-error';
 import {
-  AwsApiError,
   isOnline,
   isRegistered,
   paginate,

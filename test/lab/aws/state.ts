@@ -1,3 +1,4 @@
+import { AwsApiError } from './api-error';
 import type { SsmDocument } from '../../../infra/aws/document';
 import type { Machine } from '../machine';
 import type { LabQueue } from './sqs-queue';
@@ -246,18 +247,6 @@ export function makeState(account: string, region: string): AwsState {
 }
 
 export const primaryInterfaceId = (instanceId: string): string => instanceId.replace('i-', 'eni-');
-
-/** A service's error response. */
-export class AwsApiError extends Error {
-  readonly code: string;
-  readonly status: number;
-
-  constructor(code: string, message: string, status = 400) {
-    super(message);
-    this.code = code;
-    this.status = status;
-  }
-}
 
 /** One page and the token of the next one. Tokens are opaque to the caller. */
 export function paginate<T>(all: readonly T[], token: string | undefined, size: number): [T[], string?] {

@@ -1,5 +1,3 @@
-import { regionOf, type GcpState } from './state';
-
 /** Calls a minute per project; for zones and regions, per region. */
 interface QuotaLimit {
   readonly metric: string;
@@ -109,6 +107,8 @@ export function makeRateLimits(now: () => number = () => Date.now()): RateLimits
 }
 
 /** From now on the cloud counts calls and rejects those beyond the default rate quotas. */
-export function enableRateLimits(cloud: GcpState): RateLimits {
+export function enableRateLimits(cloud: { rateLimits?: RateLimits }): RateLimits {
   return (cloud.rateLimits = makeRateLimits());
 }
+
+const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));

@@ -289,8 +289,6 @@ export function setMetadata(cloud: GcpState, vm: LabVm, key: string, value: stri
 export const metadataOf = ({ metadata }: LabVm, key: string): string | undefined =>
   metadata.find((item) => item.key === key)?.value;
 
-export const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));
-
 export const callsOf = ({ calls }: GcpState, method: string): number =>
   calls.filter((call) => call === method).length;
 

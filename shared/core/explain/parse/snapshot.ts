@@ -21,7 +21,7 @@ import {
 import { SetParser } from './ipset';
 import { TableParser } from './iptables';
 import { parseNftRuleset } from './nft/ruleset';
-import type { JsonValue } from './nft/expressions';
+import type { JsonValue } from './nft/values';
 import { parseUnreadableNotice, TableCoverage } from './table-coverage';
 
 const maxDumpLength = 64 * 1024 * 1024;

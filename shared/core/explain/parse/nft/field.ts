@@ -13,7 +13,7 @@ import {
   textsOf,
   type JsonObject,
   type JsonValue,
-} from './expressions';
+} from './values';
 
 /** How values are compared with the left side of a match. */
 interface FieldParser {

@@ -12,15 +12,7 @@ import {
   type Table,
 } from '../../model';
 import { NftRuleParser } from './rule';
-import {
-  isJsonObject,
-  listOf,
-  objectOf,
-  textOf,
-  textsOf,
-  type JsonObject,
-  type JsonValue,
-} from './expressions';
+import { isJsonObject, listOf, objectOf, textOf, textsOf, type JsonObject, type JsonValue } from './values';
 
 /** Without arp: its chains see no packets of a connection. */
 const families: ReadonlyMap<string, readonly Family[]> = new Map([
