@@ -4,7 +4,7 @@ import {
   aws,
   deadLetterReasons,
   deploy,
-  failing,
+  failsFirst,
   logged,
   metric,
   nodesLogged,
@@ -17,7 +17,7 @@ import {
 describe('command-finished', () => {
   test('a node that fails once is retried and proven', async () => {
     deploy();
-    const id = addNode({ machine: failing(1) });
+    const id = addNode({ machine: failsFirst(1) });
     stack.put(aws.stateChangeEvent(id));
     await drained();
     expect(nodesLogged('NodeFailed')).toEqual([id]);
@@ -27,7 +27,7 @@ describe('command-finished', () => {
 
   test('a node that keeps failing is given up, with the status failed in its tag', async () => {
     deploy({ env: objective(1_000) });
-    const id = addNode({ machine: failing(99) });
+    const id = addNode({ machine: failsFirst(99) });
     stack.put(aws.stateChangeEvent(id));
     await drained();
     expect(nodesLogged('NodeTimedOut')).toEqual([id]);
