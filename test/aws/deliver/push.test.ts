@@ -101,7 +101,7 @@ describe('a push', () => {
 });
 
 describe('a rejected command', () => {
-  test('is repeated without the node that the error names', async () => {
+  test('is retried without the node that the error names', async () => {
     const nodes = await addNodes(3);
     const [gone = '', ...rest] = idsOf(nodes);
     const message = `Instances [[${gone}]] not in a valid state for account ${labAccount}`;
@@ -112,12 +112,12 @@ describe('a rejected command', () => {
     });
   });
 
-  test('leaves all of its nodes pending when the error names none of a few', async () => {
+  test('reports all nodes as not ready when there are few and the error names none', async () => {
     lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
     expect((await push(await addNodes(2))).map(({ result }) => result)).toEqual(['not-ready', 'not-ready']);
   });
 
-  test('is bisected when the error names none of many', async () => {
+  test('is bisected when there are many nodes and the error names none', async () => {
     const nodes = await addNodes(20);
     lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
     expect((await push(nodes)).every(({ result }) => result === 'pushed')).toBe(true);

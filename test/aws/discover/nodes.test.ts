@@ -84,7 +84,7 @@ describe('a node', () => {
     expect(node?.state).toBe(expected);
   });
 
-  test('has the platform of its instance details or of the name of its image', async () => {
+  test('has the platform from its instance details or from its image name', async () => {
     const { images } = lab.aws.state;
     images.set('ami-0000000000000000a', {
       name: 'bottlerocket-aws-k8s-1.33-x86_64-v1.40.0',
@@ -232,13 +232,13 @@ describe('a look-up by cluster', () => {
 });
 
 describe('a failed call', () => {
-  test('is repeated when it was throttled', async () => {
+  test('is retried when it is throttled', async () => {
     const id = lab.aws.addNode({ subnetId });
     lab.aws.throttle('DescribeInstances', 1);
     expect(await get(id)).toHaveLength(1);
   });
 
-  test('is permanent when it was denied, and names the permission', async () => {
+  test('is permanent and names the permission when access is denied', async () => {
     lab.aws.deny('ec2:DescribeInstances');
     const error = await get('i-0aaaaaaaaaaaaaaaa').catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(PermanentError);

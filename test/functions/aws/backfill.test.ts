@@ -64,7 +64,7 @@ describe('backfill and sweep', () => {
     expect(logged('SweepFinished')).toMatchObject([{ skips: { windows: 1 } }]);
   });
 
-  test('a sweep counts the nodes that are unproven after the objective', async () => {
+  test('a sweep counts nodes that are still unproven after the objective', async () => {
     deploy({ env: objective(60_000) });
     const launched = (minutes: number) => ({ isReady: false, minutes });
     for (const { minutes, ...node } of [launched(0), launched(5), launched(50)]) {

@@ -58,14 +58,14 @@ interface DeployOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The timeout of node-joined, in place of that of serverless.yml. */
   readonly timeoutSeconds?: number;
-  /** The delay of completion events, in place of that of infra/aws. */
+  /** The delay of completion events, instead of the one in infra/aws. */
   readonly resultsAfterSeconds?: number;
 }
 
 const onePeering = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}';
 
 /**
- * Deploys serverless.yml. A second of the queues takes 20 ms, and batch windows are at most 10 s. The functions run in
+ * Deploys serverless.yml. The queues run faster (a second takes 20 ms) with batch windows of at most 10 s. The functions run in
  * real time, so by default completion events arrive after node-joined has returned.
  */
 export function deploy(options: DeployOptions = {}): void {
