@@ -43,7 +43,7 @@ async function reconcileNodes(nodes: readonly NodeRef[], deadline: Deadline): Pr
   return reconcileOrThrow(nodes, dependencies, { deadline });
 }
 
-/** A retryable error is an outcome of the nodes: their event is not redelivered. */
+/** Returns a retryable error as the outcome of each node, because the event is not redelivered. */
 async function reconcileLastTime(nodes: readonly NodeRef[], deadline: Deadline): Promise<readonly Outcome[]> {
   try {
     return await reconcileNodes(nodes, deadline);

@@ -18,8 +18,9 @@ const giveUpAfterMs = 10 * 60_000;
 const lastReconcile = { startedAt: 0 };
 
 /**
- * Reconciles all nodes after peerings, routes or ranges of a network changed. A burst of changes, as Terraform makes
- * them, takes one reconciliation: one invocation runs at a time, and the last one covers every change before its start.
+ * Reconciles all nodes after peerings, routes or ranges of a network changed. One reconciliation handles a
+ * burst of changes, such as a Terraform apply: invocations run one at a time, and the last one covers all changes made
+ * before it started.
  */
 export const peeringChanged = withCallCounts(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
   const { log } = dependencies;

@@ -10,7 +10,7 @@ import { reconcileEach } from './reconcile-each';
 
 export interface SweepSummary {
   readonly outcomes: readonly Outcome[];
-  /** The clusters that were swept, also those without nodes. */
+  /** The clusters that were swept, including those without nodes. */
   readonly clusters: readonly string[];
   /** False if an account or project failed as a whole. */
   readonly isComplete: boolean;

@@ -3,7 +3,7 @@ import type { Log } from '../../shared/core/log';
 import type { Dependencies } from '../../shared/core/reconcile/reconcile';
 import { loadConfig } from './settings';
 
-/** The names of levels in Cloud Logging. CloudWatch accepts any. */
+/** Severity names of Cloud Logging. CloudWatch accepts any name. */
 const severities: Record<string, string> = { info: 'INFO', warn: 'WARNING', error: 'ERROR' };
 
 /** Writes each event as a line of JSON to stdout: `{"severity","time","message":"NodeProven",…fields}`. */

@@ -8,7 +8,7 @@ import {
 
 /**
  * Reconciles each account or project. An error in one does not stop the others.
- * @returns the results of those that completed, and the errors of all
+ * @returns the results of those that completed, and all errors
  */
 export async function reconcileEach(
   targets: readonly Dependencies[],

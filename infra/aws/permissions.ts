@@ -39,7 +39,7 @@ const queueStatements = ['ConsumeQueue', 'SendToDeadLetterQueue'] as const satis
 const statementsByFunction: Readonly<Record<string, readonly StatementName[]>> = {
   'node-joined': [...reconcileStatements, ...queueStatements, 'CompleteLaunches'],
   'peering-changed': [...reconcileStatements, ...queueStatements],
-  // It only reads and records reports; nodes that are not proven are served again by the other functions.
+  // It only reads and records reports. The other functions push to unproven nodes again.
   'command-finished': [
     'DiscoverNodes',
     'ReadProofs',

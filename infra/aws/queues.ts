@@ -56,7 +56,7 @@ export function queueSettings({
 /** Seconds: six times the function's timeout plus its batch window (Lambda developer guide, SQS). */
 function visibilityTimeoutOf(consumer: string, functions: Settings['functions']): number {
   const feeds = functions[consumer];
-  if (!feeds) throw new Error(`serverless.yml has no function ${consumer}, which a queue is meant for`);
+  if (!feeds) throw new Error(`serverless.yml has no function ${consumer}, which should read a queue`);
   const [window = 0] = feeds.events.flatMap(({ sqs }) => sqs?.maximumBatchingWindow ?? []);
   return 6 * feeds.timeout + window;
 }

@@ -4,7 +4,7 @@ const expected = (what: string) => ({
   error: ({ input }: { input?: unknown }) => `invalid value ${JSON.stringify(input)}: expected ${what}`,
 });
 
-/** A value from `--param` is text; one from serverless.yml may be a number. */
+/** A value from `--param` is a string; one from serverless.yml may be a number. */
 const minutes = (least: number, most: number) => {
   const range = expected(`whole minutes from ${least} to ${most}`);
   return z.coerce.number(range).int(range).min(least, range).max(most, range);

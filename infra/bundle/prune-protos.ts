@@ -12,8 +12,8 @@ export interface Descriptor {
  * unchanged and in place.
  * @param methods by service, both by name
  * @param untypedFields `Message.field` of fields that may hold a `google.protobuf.Any`. Its type is resolved
- *   by name when a message arrives, so a missing type is noticed only then: each must be one that never arrives.
- * @throws Error when a method, type or untyped field is not as expected
+ *   by name when a message arrives, and a missing type fails only then: list only fields that are never received.
+ * @throws Error if a method, type or untyped field does not exist or is not as expected
  */
 export function pruneProtos(
   root: Descriptor,
@@ -31,7 +31,7 @@ export function pruneProtos(
     for (const [field, { type: fieldType }] of Object.entries(find(root, name)?.fields ?? {})) {
       const place = `${name.slice(packageName.length + 1)}.${field}`;
       if (resolve(root, name, fieldType) === any && !untypedFields.includes(place)) {
-        throw new Error(`${place} may hold any type, and no pruning can know which: see untypedFields`);
+        throw new Error(`${place} may hold any type, so its types cannot be pruned: see untypedFields`);
       }
       remainingFields.delete(place);
       keep(name, fieldType);

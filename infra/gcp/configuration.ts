@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path';
 import { parse } from '@cdktn/hcl2json';
 import * as z from 'zod';
 
-/** The Terraform configuration in this folder, as data. Expressions are text: `${var.project}`. */
+/** The Terraform configuration in this folder, as data. Expressions are strings: `${var.project}`. */
 
 const body = z.record(z.string(), z.unknown());
 const labelled = z.record(z.string(), z.array(body)).default({});

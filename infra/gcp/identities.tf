@@ -15,7 +15,7 @@ resource "google_service_account" "function" {
 resource "google_service_account" "events" {
   project      = var.project
   account_id   = "${local.name}-events"
-  display_name = "peermasq ${var.stage}: brings events to the functions"
+  display_name = "peermasq ${var.stage}: delivers events to the functions"
   depends_on   = [google_project_service.needed]
 }
 

@@ -14,7 +14,7 @@ export interface ResourceSchema extends BlockSchema {
 }
 
 export interface Schema {
-  /** By the source address of the provider. */
+  /** Providers by source address. */
   readonly providers: Readonly<Record<string, { readonly version: string; readonly from: string }>>;
   readonly resource: Readonly<Record<string, ResourceSchema>>;
   readonly data: Readonly<Record<string, ResourceSchema>>;

@@ -22,7 +22,7 @@ const blank = (text: string) => text.replaceAll(/[^\n]/gu, ' ');
 const blankQuotations = (source: string) =>
   source.replaceAll(/^>.*$/gmu, blank).replaceAll(/(?<!`)`[^`\n]+`(?!`)/gu, blank);
 
-/** A sentence goes on over the marks at the start of a comment line. */
+/** A sentence continues across the comment markers at the start of a line. */
 const blankCommentMarks = (text: string) => text.replaceAll(/^\s*(?:#+|\/\/|\/?\*+\/?)/gmu, blank);
 
 function readTypeScript(file: string, source: string): Passage[] {
@@ -38,7 +38,7 @@ function readTypeScript(file: string, source: string): Passage[] {
       children.forEach(visit);
       return;
     }
-    // What stands before a token is white space and comments.
+    // The text before a token is whitespace and comments.
     const before = source.slice(node.pos, node.getStart(tree));
     if (before.trim() !== '') add(blankCommentMarks(before), node.pos);
     if (isText(node)) add(node.getText(tree), node.getStart(tree));

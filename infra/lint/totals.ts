@@ -18,7 +18,7 @@ export const parseTotals = (json: string): Totals => z.record(z.string(), z.numb
 
 export type Raised = { readonly rule: string; readonly allowed: number; readonly found: number };
 
-/** The rules that have more findings than they are allowed. One without an entry is allowed none. */
+/** The rules with more findings than allowed. A rule without an entry is allowed none. */
 export const findRaised = (allowed: Totals, found: Totals): Raised[] =>
   Object.entries(found)
     .map(([rule, count]) => ({ rule, allowed: allowed[rule] ?? 0, found: count }))

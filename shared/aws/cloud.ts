@@ -22,7 +22,7 @@ export function makeCloud(clients: Clients, options: CloudOptions): Cloud<AwsNod
   };
 }
 
-/** Pushes rule sets with SSM Run Command, and records how pushes ended in tags. */
+/** Pushes rule sets with SSM Run Command, and records their results in tags. */
 function makeChannel(clients: Clients, { stage, firstPollMs = 1_500 }: CloudOptions): Channel<AwsNode> {
   const document = documentName(stage);
   const readOnlineAgents = makeReadOnlineAgents(clients);

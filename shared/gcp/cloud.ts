@@ -9,7 +9,7 @@ import { type GcpNode, makeNodes } from './discover/nodes';
 import { makeRoutes } from './discover/routes';
 
 export interface CloudOptions {
-  /** Where nodes are listed; empty means the project of the credentials. A node reference names its own project. */
+  /** The projects to list nodes in. Empty: the project of the credentials. A node reference includes its project. */
   readonly projects: readonly string[];
   /** The text of the node program, shared/node/src. */
   readonly program: string;
@@ -27,8 +27,8 @@ export function makeCloud({ projects, program, routesCacheMs = 0 }: CloudOptions
 }
 
 /**
- * Rule sets travel in instance metadata: a running node follows it, and a starting one reads it. Reports come back in
- * guest attributes.
+ * Rule sets are delivered in instance metadata: a running node watches it, and a starting node reads it. Reports are
+ * returned in guest attributes.
  * @param program the text of the node program, which a node reads from its metadata
  */
 function makeChannel(clients: Clients, program: string): Channel<GcpNode> {

@@ -4,6 +4,7 @@ import { makeCloud } from '../../shared/aws/cloud';
 import { makeInspection } from '../../shared/aws/snapshot';
 import { documentName, snapshotDocumentName } from '../../shared/aws/names';
 import type { NodeRef } from '../../shared/core/model/node';
+import { definedOnly } from '../../shared/core/util/collections';
 import { labAccount, labRegion, startLocalAws } from '../lab/aws/cloud';
 import { describeCloud, type CloudLab } from './cloud';
 import { describeInspection } from './snapshot';
@@ -40,7 +41,7 @@ async function open(): Promise<CloudLab> {
         routes: routes.map((range) => ({ destinationCidrBlock: range, vpcPeeringConnectionId: peering })),
       });
       const { machine } = await machines.add();
-      const id = aws.addNode({ subnetId, isReady, machine, ...(cluster === undefined ? {} : { cluster }) });
+      const id = aws.addNode({ subnetId, isReady, machine, ...definedOnly({ cluster }) });
       return refOf(id);
     },
     makeReady: ({ id }) => {
@@ -52,9 +53,9 @@ async function open(): Promise<CloudLab> {
       if (instance) instance.state = 'terminated';
     },
     machineOf: ({ id }) => aws.state.agents.get(id)?.machine,
-    failWith: (fault, when) => {
+    failWith: (failure, when) => {
       const action = when === 'discovering' ? 'DescribeInstances' : 'SendCommand';
-      if (fault === 'forbidden') aws.deny(`${when === 'discovering' ? 'ec2' : 'ssm'}:${action}`);
+      if (failure === 'forbidden') aws.deny(`${when === 'discovering' ? 'ec2' : 'ssm'}:${action}`);
       else aws.fail(action, 'Unavailable', 'The service is unavailable.', Infinity, 503);
     },
     mutatingCalls: () => aws.count('SendCommand') + aws.count('CreateTags'),

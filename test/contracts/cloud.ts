@@ -34,7 +34,7 @@ export interface CloudLab {
   readonly manualCommand: (ref: NodeRef) => string;
   readonly machineOf: (ref: NodeRef) => Machine | undefined;
   /** Makes all later calls for discovery or for pushes fail. */
-  readonly failWith: (fault: 'forbidden' | 'unavailable', when: 'discovering' | 'pushing') => void;
+  readonly failWith: (failure: 'forbidden' | 'unavailable', when: 'discovering' | 'pushing') => void;
   /** The number of calls so far that change the cloud. */
   readonly mutatingCalls: () => number;
   readonly close: () => Promise<void>;

@@ -62,7 +62,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect(text.match(/^-A OTHERS .*$/gm)?.map((rule) => rule.replaceAll('"', ''))).toEqual(rules);
     });
 
-    test('the error for a node that does not answer has the command that takes a snapshot by hand', async () => {
+    test('the error for a node that does not respond contains the command to take a snapshot manually', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes, isReady: false });
       await push(ref, 2);
       const failure = await snapshotOf(ref, 13).catch((error: unknown) => error);

@@ -12,7 +12,7 @@ export interface CliResult {
 export interface CliRunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
-  /** Receives a function that sends it signals. */
+  /** Called with a function that sends signals to the process. */
   readonly onStart?: (signal: (name: NodeJS.Signals) => void) => void;
   /** Called with all of stderr so far, whenever it grows. */
   readonly onStderr?: (text: string, signal: (name: NodeJS.Signals) => void) => void;
@@ -21,7 +21,7 @@ export interface CliRunOptions {
 /** A separate home folder, which hides this machine's credentials and journals. */
 export interface CliHome {
   readonly folder: string;
-  /** The environment of a program in it. */
+  /** The environment for programs that run in it. */
   readonly env: Readonly<Record<string, string>>;
   /** Writes a file there. @returns its path */
   readonly write: (name: string, text: string) => string;

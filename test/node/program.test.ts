@@ -60,7 +60,7 @@ describeKernel('the log', undefined, () => {
 });
 
 describeKernel('a report', undefined, () => {
-  test('has the time when process 1 of the node started', async () => {
+  test('contains the start time of process 1 on the node', async () => {
     const network = await openNetwork('auto');
     const { booted = 0 } = await network.apply(backendVpc());
     const { stdout: elapsed } = spawnSync('ps', ['-o', 'etimes=', '-p', '1'], { encoding: 'utf8' });

@@ -145,7 +145,7 @@ describe.each(backends)('the rules on %s', (backend) => {
         ruleset(1, 'source 10.132.0.0/14', 'masquerade 10.193.0.0/16 a', 'masquerade fd00:193::/32 b'),
       );
       expect(report).toMatchObject({ code: 0, proven: true, rules: 1 });
-      expect(report.warnings).toEqual(['no IPv6 source: the 1 IPv6 destinations are not masqueraded']);
+      expect(report.warnings).toEqual(['no IPv6 source: IPv6 destinations are not masqueraded (1)']);
     });
 
     test('for IPv6 are removed when the rule set has none left', async () => {
@@ -243,7 +243,7 @@ describe.each(backends)('the rules on %s', (backend) => {
           const report = await network.apply(ruleset(1, ...manyDestinations(60)));
           expect(report).toMatchObject({ code: 0, proven: true, rules: 60 });
           expect(report.warnings).toEqual([
-            'cannot use a set (ipset is not installed): the destinations are a list, which slows down new connections',
+            'cannot use a set (ipset is not installed): using individual rules instead, which slows down new connections',
           ]);
         });
       }

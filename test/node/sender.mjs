@@ -25,7 +25,7 @@ function send(source, destination, message) {
 if (forEver) {
   for (let count = 0; ; count++) {
     await send(undefined, forEver, String(count));
-    // Leaves the processor to the rules that are being written.
+    // Yields the CPU to the program that writes the rules.
     await setTimeout(5);
     if (count === 0) console.log('sending');
   }

@@ -58,7 +58,7 @@ describeKernel('snapshot', everyBackend, () => {
     expect(existsSync(join(network.node.folder, 'kept'))).toBe(false);
   });
 
-  test('has parts that all belong to one snapshot', async () => {
+  test('has parts that all belong to the same snapshot', async () => {
     const noise = () => Math.random().toString(36).slice(2).padEnd(12, 'x');
     const rules = Array.from(
       { length: 2_000 },

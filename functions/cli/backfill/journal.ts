@@ -170,7 +170,7 @@ export function readJournal(file: string | undefined): StoredJournal {
   }
 }
 
-/** Journals of rollbacks are ignored: only --rollback FILE rolls a rollback back. */
+/** Journals of rollbacks are ignored: to undo a rollback, name its journal: --rollback FILE. */
 function latestJournal(): string | undefined {
   if (!existsSync(journalDirectory())) return undefined;
   const name = readdirSync(journalDirectory())

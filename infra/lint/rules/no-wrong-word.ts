@@ -2,7 +2,7 @@ import { AST_NODE_TYPES, type TSESTree } from '@typescript-eslint/types';
 import { findWrongWord, wrongTypes } from '../words';
 import { createRule } from './rule';
 
-/** Names say what the field says. Each is reported where it is declared, not where it is used. */
+/** Names use the field's standard terms. A wrong one is reported where it is declared, not where it is used. */
 export const noWrongWord = createRule({
   messages: {
     word: 'This project does not write "{{word}}" in names: use {{use}}, or the standard term.',

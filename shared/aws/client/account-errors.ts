@@ -16,7 +16,7 @@ const unknownKeys = /^(UnrecognizedClientException|InvalidClientTokenId)$/;
 /** EC2 sends AuthFailure both for unknown keys and for a resource of another account. */
 const invalidKeysMessage = 'validate the provided access credentials';
 
-/** @param name of the error of AWS or of the SDK */
+/** @param name of the AWS or SDK error */
 export function findAccountError(name: string, message: string): AccountError | undefined {
   if (expired.test(name)) return { ...expiredCredentials(), isRetryable: true };
   if (noCredentialsFound.test(name))

@@ -86,7 +86,7 @@ function isNetworkError(thrown: unknown): boolean {
 /** Malformed ids too: AWS names them in its errors. */
 const instanceIdPattern = /\bi-\w+/g;
 
-/** The ids that an error is about. Only its message says which of many. */
+/** The ids that an error is about. Only the message says which ones of a batch. */
 export function idsMentionedIn(error: PeermasqError, ids: readonly string[]): string[] {
   const mentioned = new Set(error.message.match(instanceIdPattern));
   return ids.filter((id) => mentioned.has(id));

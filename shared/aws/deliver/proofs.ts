@@ -54,7 +54,9 @@ export async function awaitProofs(
     }
   };
   const pollOnce = async () => {
-    const finished = await undefinedIfNotReady(readFinishedIds(access, document, sentAfter));
+    // A slow listing must leave time for the reports.
+    const listing = readFinishedIds({ ...access, deadline: until }, document, sentAfter);
+    const finished = await undefinedIfNotReady(listing);
     await collect([...waiting.keys()].filter((id) => finished?.has(id)));
     return waiting.size === 0 ? true : undefined;
   };

@@ -18,7 +18,7 @@ export interface NodesJoined {
   readonly launch?: Launch;
 }
 
-/** Most of these events do not name a network, so that all nodes of the account are reconciled. */
+/** Most of these events do not name a network, so all nodes in the account are reconciled. */
 export interface RoutesChanged {
   readonly kind: 'routes-changed';
   /** The API call: `CreateRoute`. */

@@ -18,7 +18,7 @@ export interface DelayedMessage {
   readonly seconds: number;
 }
 
-/** A queue, and the time in which it must answer. */
+/** A queue, and the deadline for calls to it. */
 export interface QueueTarget {
   readonly queueUrl: string;
   readonly deadline: Deadline;
@@ -28,7 +28,7 @@ export interface QueueTarget {
 const batchLimit = 10;
 
 /**
- * Sets when messages are delivered again, in place of the visibility timeout of the queue.
+ * Sets when messages are delivered again, instead of after the visibility timeout of the queue.
  * @throws PeermasqError when one fails; it is delivered again after the visibility timeout
  */
 export async function delayRetries(

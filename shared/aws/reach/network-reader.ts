@@ -111,7 +111,7 @@ export const validCidrs = (texts: readonly (string | undefined)[]): Cidr[] =>
 export const isAccessDenied = (error: unknown): error is PeermasqError =>
   error instanceof PeermasqError && error.code === 'access-denied';
 
-/** Undefined in place of what these credentials may not read. */
+/** Returns undefined if these credentials may not read the resource. */
 export async function undefinedIfDenied<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;

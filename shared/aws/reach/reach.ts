@@ -49,7 +49,7 @@ const terminated = (id: string): Check[] =>
     evidence: [`${id} is in no subnet: it was terminated.`],
   }));
 
-/** A missing permission leaves the other checks as they are. */
+/** A missing permission does not affect the other checks. */
 async function runCheck(
   context: PathContext,
   check: (context: PathContext) => Promise<CheckResult>,

@@ -4,7 +4,7 @@ export type Backend = 'iptables-nft' | 'iptables-legacy' | 'nft';
 export type Family = 4 | 6;
 export type Hook = 'prerouting' | 'forward' | 'output' | 'postrouting';
 export type Side = 'source' | 'destination';
-/** Of an interface: the packet arrives on it, or leaves through it. */
+/** Whether the packet arrives on an interface or leaves through it. */
 export type Direction = 'in' | 'out';
 
 /** `unknown` is never resolved by a guess: both outcomes are followed. */

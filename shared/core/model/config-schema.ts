@@ -122,8 +122,8 @@ const restart = z.strictObject(
 const clusterSchema = z
   .strictObject(
     {
-      pods: listOf(exemptRange, 'Pod ranges that the cloud does not know.'),
-      services: listOf(exemptRange, 'Service ranges that the cloud does not know.'),
+      pods: listOf(exemptRange, 'Pod ranges that the cloud API does not report.'),
+      services: listOf(exemptRange, 'Service ranges that the cloud API does not report.'),
       masquerade: listOf(
         z.union([routeSourceKind, namedRange]),
         'Destinations that pods reach with the address of their node. peerings, vpn and transit-gateways stand for the ranges that the node’s subnet routes there.',

@@ -32,7 +32,7 @@ export function requestedKinds({ masquerade }: ClusterConfig): RouteSourceKind[]
   return masquerade.filter((entry) => typeof entry === 'string');
 }
 
-/** The entry with this name, else that of `*`. */
+/** The entry with this name, or else the `*` entry. */
 export function clusterConfig(config: Config, name: string): ClusterConfig | undefined {
   const findEntry = (wanted: string) => config.clusters.find((cluster) => cluster.name === wanted);
   return findEntry(name) ?? findEntry('*');
@@ -118,7 +118,7 @@ function toFieldErrors(issue: z.core.$ZodIssue, source: Source): FieldError[] {
     case 'invalid_key':
       return issue.issues.map(({ message }) => errorAt(issue.path, message));
     case 'invalid_union': {
-      // Report only the issues of the alternative that was meant: a mapping is meant as a range.
+      // Report only the issues of the intended alternative: a mapping is taken for a range.
       const [kindIssues = [], rangeIssues = []] = issue.errors;
       const isRange = isMap(source.document.getIn(issue.path as unknown[], true));
       return (isRange ? rangeIssues : kindIssues).flatMap((inner) =>

@@ -4,8 +4,8 @@ export interface ErrorDetails {
 }
 
 /**
- * An error that people have to see. `advice` says what to do about it. The subclass says whether a retry can help,
- * so that no caller has to decide that.
+ * An error to report to the operator. `advice` says what to do about it. The subclass determines whether callers
+ * retry.
  */
 export abstract class PeermasqError extends Error {
   readonly code: string;

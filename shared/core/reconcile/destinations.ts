@@ -30,7 +30,7 @@ export function configuredDestinations({ masquerade }: ClusterConfig): Destinati
     .map((entry) => ({ ...entry, from: 'config' }));
 }
 
-/** The destinations of the routes of each configured kind. */
+/** The destinations of the discovered routes, by configured kind. */
 export function discoverDestinations(context: PlanContext): DestinationRequests {
   const found = requestedKinds(context.cluster).map((kind) => discoverKind(kind, context));
   return {

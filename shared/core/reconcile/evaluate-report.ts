@@ -1,18 +1,18 @@
 import type {
-  ProofResult,
-  PushResult,
-  PushedNode,
   Channel,
   Deadline,
+  ProofResult,
+  PushedNode,
   PushRecord,
+  PushResult,
   RecordFailure,
 } from '../cloud';
+import type { Log } from '../log';
 import { PermanentError, RetryableError, type PeermasqError } from '../model/errors';
 import type { Report } from '../model/report';
-import type { Warning } from './check-eligibility';
-import { type Outcome, type Subject, errorFields, subjectOf } from './outcome';
-import type { Log } from '../log';
 import { definedOnly } from '../util/collections';
+import type { Warning } from './check-eligibility';
+import { errorFields, subjectOf, type Outcome, type Subject } from './outcome';
 
 /** The rule set that the node was sent. */
 export interface Expected {

@@ -95,8 +95,8 @@ const heldPlan = (reason: string, warnings: readonly Warning[]): Plan => ({
 });
 
 /**
- * Discovery found less than half as many routes as before, which is more likely an error than intended. If that number
- * was not recorded: it found none, although the config has no other destinations.
+ * Whether discovery found less than half as many routes as before. That is more likely an error than an intended
+ * change. If the earlier number was not recorded: whether it found none, and the config has no other destinations.
  */
 function isRouteLoss(recorded: RecordedState | undefined, context: PlanContext, routes: number): boolean {
   const kinds = requestedKinds(context.cluster);
@@ -142,7 +142,7 @@ function podWarnings(context: PlanContext, pods: readonly Cidr[]): Warning[] {
   return warnings;
 }
 
-/** Names a merged range after the requests for exactly this range, else after all of them: `pcx-a/and-2-more`. */
+/** Names a merged range after the requests for exactly this range, or if there are none, after all of them: `pcx-a/and-2-more`. */
 function nameRanges<T extends NamedCidr>(ranges: readonly Aggregate<T>[]): NamedCidr[] {
   return ranges.map(({ cidr, from }) => {
     const exact = from.filter((entry) => entry.cidr.text === cidr.text);

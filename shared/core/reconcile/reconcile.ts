@@ -57,7 +57,7 @@ export async function reconcile(
   const { log, clock } = dependencies;
   try {
     const result = await reconcileSelection(selection, dependencies, options);
-    // A sweep logs only what is new; the other nodes are counted.
+    // A sweep logs only changes, and counts the other nodes.
     const shouldLog = (outcome: Outcome) => hasChanged(outcome) && outcome.kind !== 'skipped';
     const logged = 'clusters' in selection ? result.outcomes.filter(shouldLog) : result.outcomes;
     logOutcomes(logged, log, clock.now());

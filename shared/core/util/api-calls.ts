@@ -1,8 +1,8 @@
-/** API calls of the process. Each attempt counts, as it does for the quotas of the cloud. */
+/** Counts the API calls of the process. Every attempt counts, because every attempt uses quota. */
 export interface ApiCallCounter {
   countCall(): void;
   countThrottle(): void;
-  /** Returns the counts since the last time. */
+  /** The counts since the last `take`. */
   take(): { readonly calls: number; readonly throttles: number };
 }
 

@@ -3,7 +3,7 @@ export type NonEmpty<T> = readonly [T, ...T[]];
 
 export const isNonEmpty = <T>(items: readonly T[]): items is NonEmpty<T> => items.length > 0;
 
-/** Groups by key, in the order in which the keys first occur. */
+/** Groups are in the order of their first items. */
 export function groupBy<T, Key>(items: readonly T[], keyOf: (item: T) => Key): Map<Key, NonEmpty<T>> {
   const groups = new Map<Key, [T, ...T[]]>();
   for (const item of items) {
@@ -15,7 +15,7 @@ export function groupBy<T, Key>(items: readonly T[], keyOf: (item: T) => Key): M
   return groups;
 }
 
-/** The value of an option in a list of words: the item after `marker`. */
+/** The item after `marker`: the value of an option in a list of words. */
 export function itemAfter<T>(items: readonly T[], marker: T): T | undefined {
   const index = items.indexOf(marker);
   return index < 0 ? undefined : items[index + 1];
@@ -32,7 +32,7 @@ type Defined<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] }
   [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>;
 };
 
-/** A copy without the fields that are undefined, which `exactOptionalPropertyTypes` does not accept. */
+/** A copy without undefined fields, which `exactOptionalPropertyTypes` does not accept. */
 export function definedOnly<T extends object>(fields: T): Defined<T> {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as Defined<T>;
 }

@@ -1,7 +1,6 @@
 /**
- * Calls `read` once for each key and keeps what it returned.
- * A promise that is rejected is forgotten, so that the next caller tries again.
- * @param idOf identifies a key that is an object
+ * Calls `read` once per key and keeps its result. A rejected promise is not kept, so that the next call retries.
+ * @param idOf maps a key that is an object to something comparable
  */
 export function memoize<Key, T>(
   read: (key: Key) => T,
@@ -18,15 +17,15 @@ export function memoize<Key, T>(
   };
 }
 
-/** As `memoize`, for what has no key. */
+/** As `memoize`, without a key. */
 export function lazy<T>(make: () => T): () => T {
   const get = memoize<undefined, T>(make);
   return () => get(undefined);
 }
 
 /**
- * What `parse` returns, or undefined where it throws.
- * @param isExpected errors that mean "not parseable"; others are thrown on. Without it every error means that.
+ * The result of `parse`, or undefined if it throws.
+ * @param isExpected the errors that mean invalid input, by default all; others are rethrown
  */
 export function tryParse<T>(
   parse: () => T,

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface PollOptions {
   readonly firstPauseMs: number;
   readonly maxPauseMs: number;
-  /** By which each pause is longer than the one before. */
+  /** How much longer each pause is than the last. */
   readonly factor?: number;
   /** Milliseconds since the epoch. */
   readonly deadline: number;
@@ -11,8 +11,8 @@ export interface PollOptions {
 }
 
 /**
- * Calls `attempt` after ever longer pauses until it returns a value.
- * @returns that value, or undefined as soon as the next pause would end after the deadline
+ * Calls `attempt`, with a growing pause before each call, until it returns a value.
+ * @returns undefined as soon as the next pause would end after the deadline
  */
 export async function poll<T>(
   attempt: () => Promise<T | undefined>,

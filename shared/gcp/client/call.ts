@@ -9,7 +9,7 @@ const callTimeoutMs = 30_000;
 export type CallOptions = ReturnType<typeof callOptions>;
 
 /**
- * One attempt within the remaining time: `callWithAttempts` decides about retries. The async iterables of lists log a
+ * One attempt within the remaining time; `callWithAttempts` retries. The async iterables of lists log a
  * warning unless `autoPaginate` is false.
  */
 function callOptions(deadline: Deadline) {
@@ -128,7 +128,7 @@ function timedOut(action: string): never {
   });
 }
 
-/** At most `limit` at a time, results in the order of the items. */
+/** At most `limit` at a time, with results in the order of the items. */
 export async function mapLimited<T, R>(
   items: readonly T[],
   map: (item: T) => Promise<R>,

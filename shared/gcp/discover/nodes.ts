@@ -40,7 +40,7 @@ export interface Written {
 }
 
 export interface NodesOptions {
-  /** Where `list` searches; empty means the project of the credentials. */
+  /** The projects that `list` searches. Empty: the project of the credentials. */
   readonly projects: readonly string[];
   /** Whether the metadata of a node has the current version of peermasq. */
   readonly isUpToDate: (items: readonly MetadataItem[]) => boolean;
@@ -169,8 +169,8 @@ async function tryReadReport(
 }
 
 /**
- * Labels are trusted, and verified: each minute re-verifies 1 of 67 proven nodes. 67 is prime, so that no schedule in
- * whole minutes skips a node for ever.
+ * Labels are trusted, and verified: each minute re-verifies 1 of 67 proven nodes. 67 is prime, so no schedule in
+ * whole minutes skips a node forever.
  */
 const verificationRotation = 67n;
 

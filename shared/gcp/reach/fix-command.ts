@@ -25,7 +25,7 @@ export const deletePeering = (owner: NetworkRef, name: string): string =>
 export const updatePeering = (owner: NetworkRef, name: string, ...flags: string[]): string =>
   gcloud('networks', 'peerings', 'update', name, ...inNetwork(owner), ...flags);
 
-/** The routes that a network is offered over a peering. */
+/** The routes that a peering offers to a network. */
 export const listPeeringRoutes = (owner: NetworkRef, name: string, region: string): string =>
   gcloud(
     ...['networks', 'peerings', 'list-routes', name, ...inNetwork(owner)],

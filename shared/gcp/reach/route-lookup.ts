@@ -16,7 +16,7 @@ import {
 } from '../discover/networks';
 import type { NetworkReader } from './network-reader';
 
-/** Where a packet is routed. */
+/** Where routes are looked up for a packet. */
 export interface NetworkLocation {
   readonly ref: NetworkRef;
   readonly network: Network;
@@ -25,7 +25,7 @@ export interface NetworkLocation {
   readonly instance?: Instance;
 }
 
-/** A route of a network that contains an address. */
+/** The route that a network uses for an address. */
 export interface MatchedRoute {
   readonly targetKind: 'subnet' | 'peering' | 'internet' | 'next-hop' | 'blackhole';
   readonly range: Cidr;

@@ -167,7 +167,7 @@ warn_about_ruleset() {
     other=$((10 - family))
     count=${COUNT[masquerade $family]:-0}
     if ((count > 0 && ${COUNT[source $family]:-0} == 0 && ${COUNT[source $other]:-0} > 0)); then
-      warn "no IPv$family source: the $count IPv$family destinations are not masqueraded"
+      warn "no IPv$family source: IPv$family destinations are not masqueraded ($count)"
     fi
   done
   if ((${#PROBES[@]} > max_probes)); then warn "only the first $max_probes of ${#PROBES[@]} probes are run"; fi

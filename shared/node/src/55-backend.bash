@@ -126,7 +126,7 @@ remove_rules() {
   done
 }
 
-# Puts the rule set in force. Fails with ERROR and code 3 or 4; the previous rules are then in force.
+# Applies the rule set. Fails with ERROR and code 3 or 4; the previous rules then stay in force.
 apply_rules() {
   local code
   # No signal may separate a failed change from its rollback.
@@ -147,7 +147,7 @@ apply_with_sets() {
       code=$?
       ((code == 3)) || return "$code"
     fi
-    warn "cannot use a set ($ERROR): the destinations are a list, which slows down new connections"
+    warn "cannot use a set ($ERROR): using individual rules instead, which slows down new connections"
     use_lists
   fi
   iptables_apply

@@ -83,7 +83,7 @@ pause() { interruptible sleep "$1.$((RANDOM % 5))"; }
 # <command>...: runs a command of this program in a process of its own, with its report in $WORK/report.
 run_self() { interruptible "$BASH" "$PROGRAM" "$@" >"$WORK/report"; }
 
-# Repairs drift between changes of the metadata.
+# Repairs drift between metadata changes.
 check_drift() {
   local report proven was_proven=${STATUS#*'"proven":'}
   ((SECONDS - CHECKED_AT >= INTERVAL)) || return 0

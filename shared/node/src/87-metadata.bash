@@ -118,7 +118,7 @@ follow_snapshot_request() {
   if ((TRIES < 5)); then ETAG='' RETRY_REASON='cannot send the snapshot'; else ANSWERED=$nonce; fi
 }
 
-# <nonce>: writes the snapshot to guest attributes in a namespace of its own, which readers of the status do not load.
+# <nonce>: writes the snapshot to guest attributes in a separate namespace, which status readers do not load.
 send_snapshot() {
   local part count=1
   for ((part = 0; part < count; part++)); do

@@ -31,9 +31,9 @@ const rejected = { code: 'no-credentials', isRetryable: false, advice: rejectedA
 
 describe('an account error', () => {
   test.each<[string, Error, Expected]>([
-    ['an expired session, of STS', serviceError('ExpiredToken'), expiredSession],
-    ['an expired session, of SSM', serviceError('ExpiredTokenException'), expiredSession],
-    ['an expired session, of EC2', serviceError('RequestExpired'), expiredSession],
+    ['an expired session, from STS', serviceError('ExpiredToken'), expiredSession],
+    ['an expired session, from SSM', serviceError('ExpiredTokenException'), expiredSession],
+    ['an expired session, from EC2', serviceError('RequestExpired'), expiredSession],
     [
       'an expired login',
       named('CredentialsProviderError', 'The SSO session associated with this profile has expired.'),

@@ -71,7 +71,7 @@ export function addNodes(count: number, machine: Machine = reporting()): Promise
 }
 
 /** The nodes as they are now. */
-export const readAgain = (nodes: readonly AwsNode[]): Promise<AwsNode[]> =>
+export const refresh = (nodes: readonly AwsNode[]): Promise<AwsNode[]> =>
   lab.cloud.nodes.get(
     nodes.map(({ ref }) => ref),
     soon(),
@@ -79,6 +79,8 @@ export const readAgain = (nodes: readonly AwsNode[]): Promise<AwsNode[]> =>
 
 export const push = (nodes: readonly AwsNode[], pushedRuleSet = ruleSet) =>
   lab.cloud.channel.push({ ruleSet: pushedRuleSet, routes: 3 }, nodes, soon());
+
+export const idsOf = (nodes: readonly AwsNode[]): string[] => nodes.map(({ ref }) => ref.id);
 
 /** By instance id. */
 export const resultsById = (results: readonly (PushResult | ProofResult)[]) =>

@@ -62,14 +62,18 @@ describe('the result of a finished command', () => {
     expect(isRecorded(withStatus(finished, { state, at: after(finished, ms) }))).toBe(expected);
   });
 
-  test.each<[string, boolean, number, string, number]>([
-    ['a proof is used although the same rule set was pushed again', true, 60_000, samePrefix, 1],
-    ['a proof is ignored after another rule set was pushed', true, 60_000, otherPrefix, 0],
-    ['a failure is ignored after the same rule set was pushed again', false, 60_000, samePrefix, 0],
-    ['a failure of the last push is used', false, -100, samePrefix, 1],
-  ])('%s', async (_, isProven, ms, pushedPrefix, count) => {
+  test.each([
+    { title: 'is used when it is a proof and the same rule set was pushed again', count: 1 },
+    { title: 'is ignored when another rule set was pushed', ruleSet: otherPrefix, count: 0 },
+    {
+      title: 'is ignored when it is a failure and the same rule set was pushed again',
+      isProven: false,
+      count: 0,
+    },
+    { title: 'is used when it is a failure of the last push', isProven: false, ms: -100, count: 1 },
+  ])('$title', async ({ isProven = true, ms = 60_000, ruleSet: prefix = samePrefix, count }) => {
     const finished = await runCommand(reporting({ proven: isProven }));
-    const status = { state: 'pushed', at: after(finished, ms), ruleSet: pushedPrefix } as const;
+    const status = { state: 'pushed', at: after(finished, ms), ruleSet: prefix } as const;
     const { responses } = await read([withStatus(finished, status)]);
     expect(responses).toHaveLength(count);
   });

@@ -99,17 +99,19 @@ describe('a report', () => {
 });
 
 describe('a node without a report', () => {
-  test.each<[string, Partial<CommandResult>, string, RegExp]>([
-    ['prints something else', { stdout: 'hello\n' }, 'unreadable-report', /"hello"/],
-    ['prints too much', { stdout: 'x'.repeat(30_000) }, 'unreadable-report', /"x{200}"/],
+  const unreadable = (message: RegExp) => ({ code: 'unreadable-report', message });
+  const noReport = (message: RegExp) => ({ code: 'no-report', message });
+
+  test.each<[string, Partial<CommandResult>, { readonly code: string; readonly message: RegExp }]>([
+    ['prints something else', { stdout: 'hello\n' }, unreadable(/"hello"/)],
+    ['prints too much', { stdout: 'x'.repeat(30_000) }, unreadable(/"x{200}"/)],
     [
       'has no bash',
       { status: 127, stderr: 'sh: 9: bash: not found\n' },
-      'no-report',
-      /exited with 127 .*bash: not found/,
+      noReport(/exited with 127 .*bash: not found/),
     ],
-    ['prints nothing', { status: 1 }, 'no-report', /exited with 1 .*no output/],
-  ])('fails permanently when it %s', async (_, result, code, message) => {
+    ['prints nothing', { status: 1 }, noReport(/exited with 1 .*no output/)],
+  ])('fails permanently when it %s', async (_, result, { code, message }) => {
     const proof = await pushAndProve(finishing(result));
     expect(proof).toMatchObject({
       result: 'failed',

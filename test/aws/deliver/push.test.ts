@@ -7,11 +7,12 @@ import { labAccount } from '../../lab/aws/cloud';
 import {
   addNodes,
   fillTags,
+  idsOf,
   isPushed,
   lab,
   otherRuleSet,
   push,
-  readAgain,
+  refresh,
   resultsById,
   ruleSet,
 } from './channel-lab';
@@ -34,7 +35,7 @@ describe('a push', () => {
 
   test('skips nodes whose agent is unknown or offline, and reaches the others', async () => {
     const nodes = await addNodes(3);
-    const [unknown, offline, online] = nodes.map(({ ref }) => ref.id) as [string, string, string];
+    const [unknown = '', offline = '', online = ''] = idsOf(nodes);
     lab.aws.state.agents.delete(unknown);
     lab.aws.setReady(offline, false);
     const results = await push(nodes);
@@ -100,9 +101,9 @@ describe('a push', () => {
 });
 
 describe('a rejected command', () => {
-  test('is repeated without the node that the error names', async () => {
+  test('is retried without the node that the error names', async () => {
     const nodes = await addNodes(3);
-    const [gone, ...rest] = nodes.map(({ ref }) => ref.id) as [string, string, string];
+    const [gone = '', ...rest] = idsOf(nodes);
     const message = `Instances [[${gone}]] not in a valid state for account ${labAccount}`;
     lab.aws.fail('SendCommand', 'InvalidInstanceId', message);
     expect(resultsById(await push(nodes))).toEqual({
@@ -111,12 +112,12 @@ describe('a rejected command', () => {
     });
   });
 
-  test('leaves all of its nodes pending when the error names none of a few', async () => {
+  test('reports all nodes as not ready when there are few and the error names none', async () => {
     lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
     expect((await push(await addNodes(2))).map(({ result }) => result)).toEqual(['not-ready', 'not-ready']);
   });
 
-  test('is bisected when the error names none of many', async () => {
+  test('is bisected when there are many nodes and the error names none', async () => {
     const nodes = await addNodes(20);
     lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
     expect((await push(nodes)).every(({ result }) => result === 'pushed')).toBe(true);
@@ -133,7 +134,7 @@ describe('a rejected command', () => {
 
   test('fails the node on which commands are denied, and names the permission', async () => {
     const nodes = await addNodes(2);
-    const [denied, other] = nodes.map(({ ref }) => ref.id) as [string, string];
+    const [denied = '', other = ''] = idsOf(nodes);
     const agent = lab.aws.state.agents.get(denied);
     if (agent) agent.isCommandDenied = true;
     const results = await push(nodes);
@@ -176,7 +177,7 @@ describe('the mark of a push', () => {
   test('keeps the same rule set from being pushed again, but not another one', async () => {
     const nodes = await addNodes(2);
     await push(nodes);
-    const marked = await readAgain(nodes);
+    const marked = await refresh(nodes);
     expect((await push(marked)).map(({ result }) => result)).toEqual(['not-ready', 'not-ready']);
     expect(lab.aws.count('SendCommand')).toBe(1);
     const other = await push(marked, otherRuleSet);

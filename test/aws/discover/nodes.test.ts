@@ -84,7 +84,7 @@ describe('a node', () => {
     expect(node?.state).toBe(expected);
   });
 
-  test('has the platform of its instance details or of the name of its image', async () => {
+  test('has the platform from its instance details or from its image name', async () => {
     const { images } = lab.aws.state;
     images.set('ami-0000000000000000a', {
       name: 'bottlerocket-aws-k8s-1.33-x86_64-v1.40.0',
@@ -110,41 +110,43 @@ describe('a node', () => {
 
 describe('the record of a node', () => {
   const ruleSetId = 'a'.repeat(64);
-  const hour = 3_600_000;
-  const [before, since] = [-hour, hour].map((ms) => new Date(Date.now() + ms)) as [Date, Date];
-  const proven = (at: Date, isProven: boolean) => ({ ruleSetId, isProven, at });
-  const [earlier, later] = [before.toISOString(), since.toISOString()];
+  const hourMs = 3_600_000;
+  const before = new Date(Date.now() - hourMs);
+  const since = new Date(Date.now() + hourMs);
+  const earlier = before.toISOString();
+  const later = since.toISOString();
+  const proven = { ruleSetId, isProven: true, at: since };
+  const unproven = { ruleSetId, isProven: false, at: since };
+  const unreadable = { ruleSetId, isProven: false };
 
-  test.each<[string, string, string, object | undefined]>([
-    ['is proven since the launch', ruleSetId, `proven ${later}`, proven(since, true)],
-    ['has a number of routes', ruleSetId, `proven ${later} routes=7`, { ...proven(since, true), routes: 7 }],
-    ['failed since the launch', ruleSetId, `failed ${later}`, proven(since, false)],
+  test.each<[string, string, object]>([
+    ['is proven since the launch', `proven ${later}`, proven],
+    ['has a number of routes', `proven ${later} routes=7`, { ...proven, routes: 7 }],
+    ['failed since the launch', `failed ${later}`, unproven],
     [
       'is not proven during a push',
-      ruleSetId,
       `pushed ${later} ruleset=${'b'.repeat(12)} routes=7`,
-      { ...proven(since, false), routes: 7 },
+      { ...unproven, routes: 7 },
     ],
     [
       'is not proven when it is older than the launch: copied, or from before a stop',
-      ruleSetId,
       `proven ${earlier}`,
-      proven(before, false),
+      { ...unproven, at: before },
     ],
-    ['is not proven with an invalid time', ruleSetId, 'proven yesterday', { ruleSetId, isProven: false }],
-    ['is not proven with an unknown state', ruleSetId, `fine ${later}`, { ruleSetId, isProven: false }],
-    [
-      'is not proven with an invalid number of routes',
-      ruleSetId,
-      `proven ${later} routes=-1`,
-      { ruleSetId, isProven: false },
-    ],
-    ['is not proven without a status', ruleSetId, '', { ruleSetId, isProven: false }],
-    ['does not exist with an invalid rule set id', 'a', `proven ${later}`, undefined],
-  ])('%s', async (_, id, status, recorded) => {
-    const tags = { 'peermasq:ruleset': id, 'peermasq:status': status };
+    ['is not proven with an invalid time', 'proven yesterday', unreadable],
+    ['is not proven with an unknown state', `fine ${later}`, unreadable],
+    ['is not proven with an invalid number of routes', `proven ${later} routes=-1`, unreadable],
+    ['is not proven without a status', '', unreadable],
+  ])('%s', async (_, status, recorded) => {
+    const tags = { 'peermasq:ruleset': ruleSetId, 'peermasq:status': status };
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.recorded).toEqual(recorded);
+  });
+
+  test('does not exist with an invalid rule set id', async () => {
+    const tags = { 'peermasq:ruleset': 'a', 'peermasq:status': `proven ${later}` };
+    const [node] = await get(lab.aws.addNode({ subnetId, tags }));
+    expect(node?.recorded).toBeUndefined();
   });
 });
 
@@ -230,13 +232,13 @@ describe('a look-up by cluster', () => {
 });
 
 describe('a failed call', () => {
-  test('is repeated when it was throttled', async () => {
+  test('is retried when it is throttled', async () => {
     const id = lab.aws.addNode({ subnetId });
     lab.aws.throttle('DescribeInstances', 1);
     expect(await get(id)).toHaveLength(1);
   });
 
-  test('is permanent when it was denied, and names the permission', async () => {
+  test('is permanent and names the permission when access is denied', async () => {
     lab.aws.deny('ec2:DescribeInstances');
     const error = await get('i-0aaaaaaaaaaaaaaaa').catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(PermanentError);

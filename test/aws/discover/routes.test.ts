@@ -163,7 +163,7 @@ describe('the effective route table', () => {
       found?.routes.map(({ destination }) => destination).join(),
     );
 
-  test('is the one of the subnet, else the main one of the VPC', async () => {
+  test('is the one of the subnet, or else the main one of the VPC', async () => {
     const ids = [...subnets, 'subnet-0ther'].map((id) => lab.aws.addNode({ subnetId: id }));
     expect(await destinations(...ids)).toEqual(['10.2.0.0/16', '10.1.0.0/16', '']);
   });

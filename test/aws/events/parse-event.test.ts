@@ -50,12 +50,12 @@ describe('an event', () => {
 
   test.each<[string, unknown, RegExp]>([
     ['is empty', undefined, /^the message body is not JSON$/],
-    ['is a text', 'hello', /^not an EventBridge event/],
+    ['is a string', 'hello', /^not an EventBridge event/],
     ['is a list', [running], /^not an EventBridge event/],
-    ['has a number as its account', { ...running, account: 123456789012 }, /account/],
+    ['has a number as the account', { ...running, account: 123456789012 }, /account/],
     ['has no detail', { ...running, detail: undefined }, /detail/],
     ['has no region', { ...running, region: undefined }, /region/],
-    ['has no valid time', { ...running, time: 'yesterday' }, /time/],
+    ['has an invalid time', { ...running, time: 'yesterday' }, /time/],
   ])('is malformed when it %s', (_, event, reason) => {
     expect(parse(event)).toEqual({ kind: 'malformed', reason: expect.stringMatching(reason) });
   });

@@ -36,7 +36,7 @@ test.each<[Cause, string]>([
   expect(checkNamed(checks, 'masquerading')).toMatchObject({ state: 'unknown', evidence: [evidence] });
 });
 
-test('is unknown if only some of the possible source addresses can be answered', () => {
+test('is unknown if return traffic reaches only some of the possible source addresses', () => {
   const rules = { ...notMasqueraded, masqueraded: true, sources: ['10.209.0.2', '192.0.2.7'] };
   const { checks } = diagnose({ ...healthy, rules });
   expect(checkNamed(checks, 'masquerading')).toMatchObject({ state: 'unknown' });

@@ -248,7 +248,7 @@ describe('warns about', () => {
       code: 'destination-exempt',
     },
     {
-      title: 'a destination that contains the own network',
+      title: 'a destination that contains the network of the node',
       settings: withPods,
       changes: { routes: [peering('10.208.0.0/15')] },
       code: 'destination-overlaps',

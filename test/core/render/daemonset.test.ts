@@ -13,7 +13,7 @@ const { spec } = (daemonSet as { spec: { template: { spec: Record<string, unknow
 const [install] = spec['initContainers'] as Record<string, unknown>[];
 const [pause] = spec['containers'] as Record<string, unknown>[];
 
-test('the ConfigMap has the exact program, and is below the size limit of Kubernetes', () => {
+test('the ConfigMap contains the exact program, and is within the Kubernetes size limit', () => {
   expect(configMap).toMatchObject({ kind: 'ConfigMap', metadata: { namespace: 'kube-system' } });
   expect(configMap).toHaveProperty(['data', 'peermasq.sh'], program);
   expect(JSON.stringify(configMap).length).toBeLessThan(1024 * 1024);
@@ -43,7 +43,7 @@ test('the container that keeps running has no privileges', () => {
   });
 });
 
-test('runs on every Linux node, whatever its taints', () => {
+test('runs on every Linux node, regardless of taints', () => {
   expect(spec).toMatchObject({
     nodeSelector: { 'kubernetes.io/os': 'linux' },
     tolerations: [{ operator: 'Exists' }],

@@ -26,17 +26,18 @@ describe('backfill and sweep', () => {
     expect(aws.count('SendCommand') + aws.count('CreateTags')).toBe(0);
     const { response } = await stack.invoke('backfill', { clusters: ['shop'] });
     expect(response).toMatchObject({ dryRun: false, counts: { proven: 1 } });
-    const again = await stack.invoke('backfill', { dryRun: true });
-    expect(again.response).toMatchObject({ nodes: [{ isChange: false }] });
+    const second = await stack.invoke('backfill', { dryRun: true });
+    expect(second.response).toMatchObject({ nodes: [{ isChange: false }] });
   });
 
   test('a sweep skips new nodes, which their own events handle', async () => {
     deploy();
-    const [young, old] = [addNode(), addNode()];
+    const fresh = addNode();
+    const old = addNode();
     const instance = aws.state.instances.get(old);
     if (instance) instance.launchTime = new Date(Date.now() - 600_000);
     await stack.invoke('sweep', { skipNewNodes: true });
-    expect([statusOf(young), statusOf(old)]).toEqual([undefined, expect.stringMatching(/^proven/)]);
+    expect([statusOf(fresh), statusOf(old)]).toEqual([undefined, expect.stringMatching(/^proven/)]);
   });
 
   test('a sweep that fails reports no zero of unproven nodes', async () => {
@@ -63,7 +64,7 @@ describe('backfill and sweep', () => {
     expect(logged('SweepFinished')).toMatchObject([{ skips: { windows: 1 } }]);
   });
 
-  test('a sweep counts the nodes that are unproven after the objective', async () => {
+  test('a sweep counts nodes that are still unproven after the objective', async () => {
     deploy({ env: objective(60_000) });
     const launched = (minutes: number) => ({ isReady: false, minutes });
     for (const { minutes, ...node } of [launched(0), launched(5), launched(50)]) {

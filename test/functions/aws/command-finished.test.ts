@@ -4,7 +4,7 @@ import {
   aws,
   deadLetterReasons,
   deploy,
-  failing,
+  failsFirst,
   logged,
   metric,
   nodesLogged,
@@ -17,7 +17,7 @@ import {
 describe('command-finished', () => {
   test('a node that fails once is retried and proven', async () => {
     deploy();
-    const id = addNode({ machine: failing(1) });
+    const id = addNode({ machine: failsFirst(1) });
     stack.put(aws.stateChangeEvent(id));
     await drained();
     expect(nodesLogged('NodeFailed')).toEqual([id]);
@@ -27,7 +27,7 @@ describe('command-finished', () => {
 
   test('a node that keeps failing is given up, with the status failed in its tag', async () => {
     deploy({ env: objective(1_000) });
-    const id = addNode({ machine: failing(99) });
+    const id = addNode({ machine: failsFirst(99) });
     stack.put(aws.stateChangeEvent(id));
     await drained();
     expect(nodesLogged('NodeTimedOut')).toEqual([id]);
@@ -47,13 +47,13 @@ describe('command-finished', () => {
     expect(aws.count('SendCommand')).toBe(1);
   });
 
-  test('reports that the batch has read cost only one look-up of nodes', async () => {
+  test('reads the nodes only once for reports that the batch has read', async () => {
     deploy({ resultsAfterSeconds: 100 });
     const ids = [addNode(), addNode()];
     stack.put(aws.runInstancesEvent(ids));
     await stack.idle();
     expect(aws.count('ListCommandInvocations')).toBe(1);
-    // One by node-joined, and one for each batch that Lambda makes of the two results.
+    // One by node-joined, and one per batch: Lambda may split the two results.
     expect(aws.count('DescribeInstances')).toBeLessThanOrEqual(3);
     expect(metric('NodesProven')).toEqual([2]);
   });

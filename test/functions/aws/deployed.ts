@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { makeDocument } from '../../../infra/aws/document';
 import { documentName } from '../../../shared/aws/names';
+import { definedOnly } from '../../../shared/core/util/collections';
 import type { LabAccount, NewNode } from '../../lab/aws/account';
 import { startLocalAws, type LocalAws } from '../../lab/aws/cloud';
 import { readDeployment } from '../../lab/aws/deployment';
@@ -29,11 +30,9 @@ afterEach(async () => {
   rmSync(folder, { recursive: true });
 });
 
-export const [vpcId, subnetId, peering] = [
-  'vpc-0123456789abcdef0',
-  'subnet-0123456789abcdef0',
-  'pcx-0123456789abcdef0',
-] as const;
+export const vpcId = 'vpc-0123456789abcdef0';
+export const subnetId = 'subnet-0123456789abcdef0';
+export const peering = 'pcx-0123456789abcdef0';
 
 export const routeTo = (destinationCidrBlock: string): LabRoute => ({
   destinationCidrBlock,
@@ -59,14 +58,14 @@ interface DeployOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The timeout of node-joined, in place of that of serverless.yml. */
   readonly timeoutSeconds?: number;
-  /** The delay of completion events, in place of that of infra/aws. */
+  /** The delay of completion events, instead of the one in infra/aws. */
   readonly resultsAfterSeconds?: number;
 }
 
 const onePeering = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}';
 
 /**
- * Deploys serverless.yml. A second of the queues takes 20 ms, and batch windows are at most 10 s. The functions run in
+ * Deploys serverless.yml. The queues run faster (a second takes 20 ms) with batch windows of at most 10 s. The functions run in
  * real time, so by default completion events arrive after node-joined has returned.
  */
 export function deploy(options: DeployOptions = {}): void {
@@ -90,11 +89,13 @@ export function deploy(options: DeployOptions = {}): void {
 /** An objective in milliseconds, short enough to pass within a test. */
 export const objective = (ms: number) => ({ PEERMASQ_OBJECTIVE_MINUTES: String(ms / 60_000) });
 
-export const addNode = (node: Partial<NewNode> = {}, account: LabAccount = aws): string =>
-  account.addNode({ subnetId, cluster: 'shop', machine: fakeNode, ...node });
+export type NodeChanges = { readonly [Field in keyof NewNode]?: NewNode[Field] | undefined };
 
-/** A node that fails to apply its rules `times` times. */
-export function failing(times: number): Machine {
+export const addNode = (changes: NodeChanges = {}, account: LabAccount = aws): string =>
+  account.addNode({ subnetId, ...definedOnly({ cluster: 'shop', machine: fakeNode, ...changes }) });
+
+/** A node whose rules are not proven for the first `times` times. */
+export function failsFirst(times: number): Machine {
   let left = times;
   return {
     run: async (argv, options) => {

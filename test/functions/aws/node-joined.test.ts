@@ -1,5 +1,4 @@
 import { describe, expect, test } from '@jest/globals';
-import type { NewNode } from '../../lab/aws/account';
 import {
   addNode,
   aws,
@@ -13,11 +12,12 @@ import {
   stack,
   statusOf,
   until,
+  type NodeChanges,
 } from './deployed';
 
-const skippedNodes: readonly [string, Partial<NewNode>][] = [
+const skippedNodes: readonly [string, NodeChanges][] = [
   ['not-configured', { cluster: 'other' }],
-  ['no-cluster', { tags: {}, cluster: undefined as never }],
+  ['no-cluster', { tags: {}, cluster: undefined }],
   ['ambiguous-cluster', { tags: { 'eks:cluster-name': 'other' } }],
   ['windows', { platformDetails: 'Windows' }],
   ['bottlerocket', { imageId: 'ami-0b0771e40c4e70000' }],
@@ -30,7 +30,8 @@ const skippedNodes: readonly [string, Partial<NewNode>][] = [
 describe('node-joined', () => {
   test('nodes that several events of a batch announce are pushed to once', async () => {
     deploy();
-    const [one, other] = [addNode(), addNode()];
+    const one = addNode();
+    const other = addNode();
     for (const event of [
       aws.runInstancesEvent([one, other]),
       aws.stateChangeEvent(one),
@@ -63,7 +64,8 @@ describe('node-joined', () => {
 
   test('an event whose node is not proven in time goes to the dead-letter queue with the reason', async () => {
     deploy({ env: objective(700) });
-    const [id, other] = [addNode({ isReady: false }), addNode()];
+    const id = addNode({ isReady: false });
+    const other = addNode();
     stack.put(aws.stateChangeEvent(id));
     stack.put(aws.stateChangeEvent(other));
     await drained();
@@ -77,7 +79,8 @@ describe('node-joined', () => {
 
   test('only the unproven nodes of an event are given up', async () => {
     deploy({ env: objective(700) });
-    const [id, other] = [addNode({ isReady: false }), addNode()];
+    const id = addNode({ isReady: false });
+    const other = addNode();
     stack.put(aws.runInstancesEvent([other, id]));
     await drained();
     expect(nodesLogged('NodeProven')).toContain(other);
@@ -211,7 +214,8 @@ describe('node-joined', () => {
     // The SQS client uses the queue URL, not its endpoint.
     const nowhere = 'http://127.0.0.1:1/123456789012/queue';
     deploy({ env: { PEERMASQ_QUEUE: nowhere, PEERMASQ_DEAD_LETTERS: nowhere } });
-    const [id, other] = [addNode({ isReady: false }), addNode()];
+    const id = addNode({ isReady: false });
+    const other = addNode();
     stack.queue('nodes').send('poison');
     for (const one of [id, other]) stack.put(aws.stateChangeEvent(one));
     await until(() => stack.queue('nodes').size === 2);

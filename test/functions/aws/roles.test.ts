@@ -32,8 +32,12 @@ afterEach(async () => {
 });
 
 const ruleSet = packRuleSet({
-  ...{ generation: 1, randomFully: true },
-  ...{ sources: [], exemptions: [], destinations: [], probes: [] },
+  generation: 1,
+  randomFully: true,
+  sources: [],
+  exemptions: [],
+  destinations: [],
+  probes: [],
 });
 const settings = { region: labRegion, maxAttempts: 1 };
 
@@ -62,33 +66,47 @@ const assumeMemberRole = (roleName: string) => () =>
     }),
   );
 
-test.each<[string, string, () => Promise<unknown>, string]>([
-  ['node-joined', 'may send a command to a node of its cluster', sendCommand('dev', 'shop'), 'nothing'],
-  [
+interface Attempt {
+  readonly functionName: string;
+  readonly title: string;
+  readonly call: () => Promise<unknown>;
+  /** `nothing` when the call is allowed. */
+  readonly error: string;
+}
+
+const attempt = (functionName: string, title: string, call: Attempt['call']) => ({
+  allowed: { functionName, title: `may ${title}`, call, error: 'nothing' },
+  deniedWith: (error: string) => ({ functionName, title: `may not ${title}`, call, error }),
+});
+const memberRole = memberRoleName('dev', labRegion);
+
+test.each<Attempt>([
+  attempt('node-joined', 'send a command to a node of its cluster', sendCommand('dev', 'shop')).allowed,
+  attempt(
     'node-joined',
-    'may not send a command to a node of another cluster',
+    'send a command to a node of another cluster',
     sendCommand('dev', 'other'),
+  ).deniedWith('AccessDeniedException'),
+  attempt('node-joined', 'send another document', sendCommand('prod', 'shop')).deniedWith(
     'AccessDeniedException',
-  ],
-  ['node-joined', 'may not send another document', sendCommand('prod', 'shop'), 'AccessDeniedException'],
-  ['command-finished', 'may not send a command', sendCommand('dev', 'shop'), 'AccessDeniedException'],
-  ['command-finished', 'may not describe routes', readRoutes, 'UnauthorizedOperation'],
-  ['command-finished', 'may write the status tag', tag('peermasq:status'), 'nothing'],
-  ['node-joined', 'may not write another tag', tag('Name'), 'UnauthorizedOperation'],
-  ['node-joined', 'may send to the dead-letter queue', sendMessage('dead-letters'), 'nothing'],
-  ['node-joined', 'may not send to its own queue', sendMessage('nodes'), 'AccessDeniedException'],
-  ['sweep', 'may not send to the dead-letter queue', sendMessage('dead-letters'), 'AccessDeniedException'],
-  ['sweep', 'may describe routes', readRoutes, 'nothing'],
-  [
-    'sweep',
-    'may assume the role of a member account',
-    assumeMemberRole(memberRoleName('dev', labRegion)),
-    'nothing',
-  ],
-  ['sweep', 'may not assume another role there', assumeMemberRole('administrator'), 'AccessDenied'],
-])('%s %s', async (name, _, call, errorCode) => {
-  const { role } = functions.find((one) => one.name === name) ?? {};
-  if (!role) throw new Error(`${name} has no role`);
+  ),
+  attempt('node-joined', 'write another tag', tag('Name')).deniedWith('UnauthorizedOperation'),
+  attempt('node-joined', 'send to the dead-letter queue', sendMessage('dead-letters')).allowed,
+  attempt('node-joined', 'send to its own queue', sendMessage('nodes')).deniedWith('AccessDeniedException'),
+  attempt('command-finished', 'send a command', sendCommand('dev', 'shop')).deniedWith(
+    'AccessDeniedException',
+  ),
+  attempt('command-finished', 'describe routes', readRoutes).deniedWith('UnauthorizedOperation'),
+  attempt('command-finished', 'write the status tag', tag('peermasq:status')).allowed,
+  attempt('sweep', 'send to the dead-letter queue', sendMessage('dead-letters')).deniedWith(
+    'AccessDeniedException',
+  ),
+  attempt('sweep', 'describe routes', readRoutes).allowed,
+  attempt('sweep', 'assume the role of a member account', assumeMemberRole(memberRole)).allowed,
+  attempt('sweep', 'assume another role there', assumeMemberRole('administrator')).deniedWith('AccessDenied'),
+])('$functionName $title', async ({ functionName, call, error }) => {
+  const { role } = functions.find(({ name }) => name === functionName) ?? {};
+  if (!role) throw new Error(`${functionName} has no role`);
   Object.assign(process.env, aws.env, aws.envForRole(role));
-  expect(await errorCodeOf(call())).toBe(errorCode);
+  expect(await errorCodeOf(call())).toBe(error);
 });

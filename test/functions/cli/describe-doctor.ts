@@ -39,9 +39,9 @@ export interface DoctorFixture<Lab extends DoctorLab> {
   readonly lab: () => Lab;
   /** @param from the pod of the topology by default */
   readonly doctor: (from?: string) => Promise<Diagnosis>;
-  /** Whether a request of the pod reaches the peer. */
+  /** Whether a request from the pod reaches the peer. */
   readonly isReached: () => Promise<boolean>;
-  /** Runs the command that doctor prints as fix. */
+  /** Runs the fix command that doctor prints. */
   readonly applyFix: (fix: string | undefined) => Promise<void>;
 }
 

@@ -56,7 +56,7 @@ test.each([
   expect(stderr).not.toMatch(/^\s+at /m);
 });
 
-test('-o json prints an error document too', async () => {
+test('-o json also prints errors as JSON', async () => {
   const { status, stdout } = await home.peermasq(['plan', '--config', 'missing.yaml', '-o', 'json']);
   expect(status).toBe(1);
   expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'unreadable-file' } });

@@ -77,7 +77,7 @@ describe('nodeJoined', () => {
   test.each(['compute.instances.get', 'compute.networks.get'])(
     'acknowledges and logs a missing permission for %s, so that the sweep handles the node',
     async (method) => {
-      // A function that has not cached the network yet.
+      // A new instance of the function, which has not cached the network.
       const joined = await lab.startDedicated();
       lab.google.cloud.injectedErrors.push({ method, kind: 'permission', times: Infinity });
       expect(await deliverEvent(joined, insertEvent(lab.addNode(), 'first'))).toBe(204);

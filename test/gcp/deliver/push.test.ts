@@ -111,7 +111,7 @@ describe('a push', () => {
     ]);
   });
 
-  test('loses no change of 49 concurrent writers, and the newest rule set wins', async () => {
+  test('keeps the changes of 49 concurrent writers, and the newest rule set wins', async () => {
     const vm = addVm(lab.state);
     const node = await lab.nodeOf(vm);
     const keys = Array.from({ length: 45 }, (_, index) => `key-${index}`);
@@ -155,7 +155,7 @@ async function writeKeyAsOthersDo(vm: LabVm, key: string): Promise<void> {
 }
 
 describe('an API error', () => {
-  test.each(['quota', 'unavailable', 'reset'] as const)('that ends (%s) is retried', async (kind) => {
+  test.each(['quota', 'unavailable', 'reset'] as const)('that is temporary (%s) is retried', async (kind) => {
     const vm = addVm(lab.state, gke('blue'));
     lab.state.injectedErrors.push(
       { method: 'compute.instances.get', kind, times: 2 },
@@ -186,7 +186,7 @@ describe('an API error', () => {
     expect(Date.now()).toBeLessThan(deadline + 10_000);
   });
 
-  test('for a missing permission is permanent and names it, after one call', async () => {
+  test('for a missing permission is permanent, names the permission and is not retried', async () => {
     const vm = addVm(lab.state);
     lab.state.injectedErrors.push({
       method: 'compute.instances.setMetadata',

@@ -43,7 +43,7 @@ describe('a report', () => {
     },
   );
 
-  test('of a rule set that was assigned after the start counts, whatever the node reports about its boot', async () => {
+  test('of a rule set that was assigned after the start counts, regardless of the boot time that the node reports', async () => {
     const started = minutesAgo(10);
     const given = ruleSet(started.getTime() + 1_000);
     const vm = addVm(lab.state, {
@@ -148,7 +148,7 @@ describe('a status label', () => {
 
     test.each([
       ['of this boot', 1_000, true],
-      ['of the boot before, which proves nothing', -1_000, false],
+      ['of the previous boot, which proves nothing', -1_000, false],
     ])('%s', async (_, secondsAfter, isProven) => {
       report(vm, proven, { booted: secondsOf(noon) + secondsAfter });
       expect((await recordedOf(vm))?.isProven).toBe(isProven);

@@ -52,7 +52,7 @@ describe('an audit log event', () => {
     expect(parseEvent(event)).toEqual(ignoredBecause(reason));
   });
 
-  test('never throws, and is ignored with a short reason on one line', () => {
+  test('never throws, and gives a short, single-line reason for ignored events', () => {
     const anyEvent = fc.oneof(
       fc.anything(),
       fc.anything().map((data) => ({ ...first, data })),

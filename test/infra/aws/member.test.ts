@@ -53,7 +53,7 @@ describe('the central account', () => {
     });
   });
 
-  test('has none of these without members', () => {
+  test('has none of these if there are no members', () => {
     const alone = JSON.stringify([
       ruleResources(settingsWith()),
       roleResources(settingsWith(), ['frontend']),
@@ -111,7 +111,7 @@ describe('a member account', () => {
     ]);
   });
 
-  test('allows only what serving nodes needs: no queue, no further role, no wildcard', () => {
+  test('allows only what the functions need on member nodes: no queue, no other role, no wildcard', () => {
     const { Policies } = propertiesOf(template, 'MemberRole');
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy');
     const { ConsumeQueue, SendToDeadLetterQueue, AssumeMemberRoles, ...serving } = statements;

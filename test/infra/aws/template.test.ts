@@ -375,7 +375,7 @@ describe('permissions', () => {
     ['CommandFinishedRole', 'CommandsQueue.Arn', 'command-finished'],
     ['SweepRole', undefined, 'sweep'],
     ['BackfillRole', undefined, 'backfill'],
-  ])('%s reads its own queue and writes its own log', (role, queue, name) => {
+  ])('%s reads only its own queue and writes only its own log', (role, queue, name) => {
     const allowed = allowedIn(properties(role));
     const on = (sid: string) => allowed.find(({ Sid }) => Sid === sid)?.Resource;
     expect(on('ConsumeQueue')).toBe(queue);
@@ -402,7 +402,7 @@ describe('alarms', () => {
   const watched = (name: string): Json[] =>
     alarm(name).Metrics.flatMap(({ MetricStat }) => (MetricStat ? [MetricStat.Metric] : []));
 
-  test('each says what to do and links a section of the runbook', () => {
+  test('each describes what to do and links to its runbook section', () => {
     const headings = readFileSync('docs/runbook.md', 'utf8').match(/^## (?!gcp-).+$/gm) ?? [];
     const named = alarms().map(({ AlarmName }) => String(AlarmName).replace('peermasq-test-', ''));
     expect(headings.map((heading) => heading.replace('## ', ''))).toEqual(named);
@@ -412,7 +412,7 @@ describe('alarms', () => {
     }
   });
 
-  test('each notifies the topic when it starts and ends, and the topic sends mail', () => {
+  test('each notifies the topic when it starts and ends, and the topic sends email', () => {
     for (const { AlarmActions, OKActions } of alarms()) {
       expect([AlarmActions, OKActions]).toEqual([['AlarmTopic'], ['AlarmTopic']]);
     }

@@ -47,7 +47,7 @@ describe('permissions', () => {
   });
 });
 
-test('the methods of the sinks are the ones that the functions handle', () => {
+test('the sinks forward exactly the methods that the functions handle', () => {
   const { methods } = localsOf(root) as { methods: Record<string, string[]> };
   expect(methods).toEqual({
     nodes: [...instanceInsertMethods].sort(),
@@ -56,7 +56,7 @@ test('the methods of the sinks are the ones that the functions handle', () => {
 });
 
 describe('alerts', () => {
-  test('have one section of the runbook each, and there are no other sections', () => {
+  test('each have one runbook section, and the runbook has no others', () => {
     const headings = readFileSync('docs/runbook.md', 'utf8').match(/(?<=^## gcp-).+$/gm) ?? [];
     const names = [...Object.keys(localsOf(root)['alerts'] as object), 'sweep-missing'];
     expect(headings.sort()).toEqual(names.sort());

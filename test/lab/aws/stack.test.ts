@@ -128,7 +128,7 @@ test('a queue with a delay holds its messages back, and `idle` waits for them', 
   expect(Number(entries('Seen')[0]?.['at']) - putAt).toBeGreaterThanOrEqual(60 * 5);
 });
 
-test('`idle` can wait until a number of messages is left', async () => {
+test('`waitUntilAtMost` waits until at most that many messages are left', async () => {
   put('hang', { times: 9 });
   put('end', {}, 'later');
   await stack.queue('later').waitUntilAtMost(0, AbortSignal.timeout(5_000));

@@ -57,7 +57,7 @@ export interface LabInterface {
   readonly attachment?: { readonly instanceId: string; readonly deviceIndex: number };
 }
 
-/** In EC2's form; without ports for all protocols (`-1`). */
+/** In EC2's format; has no ports if it covers all protocols (`-1`). */
 export interface LabPermission {
   readonly ipProtocol: string;
   readonly fromPort?: number;

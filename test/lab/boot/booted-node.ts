@@ -8,7 +8,7 @@ import type { Machine } from '../machine';
 import type { Host, RunningProcess } from '../netns';
 
 /**
- * A complete Debian in a host of the lab: its network namespace, its own processes and files. `run` runs inside it.
+ * A complete Debian on a lab host, with the host's network namespace and its own processes and files. `run` runs inside it.
  */
 export interface BootedNode extends Machine {
   /** Its root folder as seen from outside, running or not. */

@@ -37,7 +37,7 @@ export interface DemoProject {
   readonly config: string;
   readonly home: CliHome;
   readonly peermasq: DemoCloud['peermasq'];
-  /** Starts a function of dist/gcp; closed with the project. */
+  /** Starts a function from dist/gcp. It stops when the project is closed. */
   readonly start: (target: 'nodeJoined' | 'backfill') => Promise<LabFunction>;
   readonly close: () => Promise<void>;
 }

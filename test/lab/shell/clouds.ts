@@ -58,7 +58,7 @@ async function openAws(broken: string | undefined): Promise<ShellCloud> {
   };
 }
 
-/** The watcher is installed before the rules, as by the DaemonSet. */
+/** Installs the watcher before the rules, as the DaemonSet does. */
 async function openGcp(broken: string | undefined): Promise<ShellCloud> {
   const networks = await buildNetworks(gcpPeering);
   const project = await openProject(networks);

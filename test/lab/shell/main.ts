@@ -80,7 +80,7 @@ Pod ${pods.pod} on node ${node} asks for ${name}, ${address}:${port}. Try:
 `;
 }
 
-/** In the repository's root, where `npx peermasq` works, with the lab's home and programs. */
+/** Opens a shell in the repository root, where `npx peermasq` works, with the lab's home folder and programs. */
 function shell({ home, env, nodeEnv, networks }: ShellCloud): Promise<number> {
   const { nodeHost, podHost, topology } = networks;
   const bin = join(home.folder, 'bin');

@@ -95,7 +95,7 @@ function limitedDirection(moduleTokens: readonly string[]): Direction | undefine
 
 const stateOption = singleValue((text) => ({ kind: 'state', states: text.split(',') }));
 
-/** Other probabilities than 0 and 1 are decided by chance. */
+/** A probability other than 0 or 1 makes the match random. */
 function probabilityCondition(text: string): Condition | undefined {
   const probability = Number(text);
   if (probability !== 0 && probability !== 1) return undefined;

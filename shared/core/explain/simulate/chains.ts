@@ -25,7 +25,7 @@ export interface ChainResult {
   readonly translated: PacketStates;
 }
 
-/** A rule as the packet meets it. */
+/** A rule when the packet reaches it. */
 interface RuleVisit {
   readonly baseChain: BaseChain;
   readonly rule: Rule;

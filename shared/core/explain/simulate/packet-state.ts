@@ -75,7 +75,7 @@ function withKey(fields: PacketFields): PacketState {
   return { ...fields, key };
 }
 
-/** What a match reads beside the state. */
+/** What a match reads besides the state. */
 export interface MatchContext {
   readonly snapshot: Snapshot;
   readonly packet: Packet;

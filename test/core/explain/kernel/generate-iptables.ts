@@ -152,7 +152,7 @@ function makeRule(random: SeededRandom, scope: ChainScope): string {
   const count = random.pick([0, 1, 1, 1, 1, 2, 2, 3]);
   const protocol = random.chance(0.35) ? random.pick(['tcp', 'udp', 'tcp', 'udp', pool.icmp]) : undefined;
   const matches = Array.from({ length: count }, () => makeMatch(random, scope, protocol));
-  // iptables accepts some options only once, and iptables-nft some modules.
+  // iptables accepts some options only once. iptables-nft also limits some modules to one use.
   const optionOf = (match: string) => /(^|! )(-[sdio]|-m \S+) /.exec(match)?.[2] ?? match;
   const unique = new Map(matches.map((match) => [optionOf(match), match])).values();
   return [

@@ -2,7 +2,7 @@ import type { SeededRandom } from './random';
 import { ports, type AddressPool } from './address-pools';
 import { ipOf, makeMatch, portMatches, type MatchScope } from './nft-matches';
 
-/** Removes the rule set before. */
+/** Removes the previous rule set. */
 export const deleteLabTables = ['ip', 'ip6', 'inet']
   .map((family) => `table ${family} lab {}\ndelete table ${family} lab\n`)
   .join('');

@@ -79,7 +79,7 @@ test.each([
   expect(explainDump(network + masqueradePrivate + filter).cause).toBe(cause);
 });
 
-describe('a chain of a device or bridge', () => {
+describe('a netdev or bridge chain', () => {
   const linkLayerDump = (family: string, options: NftObject, ...expr: readonly NftObject[]) => {
     const rules = expr.length > 0 ? [nftRule(family, 'nat', ...expr)] : [];
     const chain = nftBaseChain(family, 'nat', { type: 'filter', prio: 0, ...options });

@@ -23,7 +23,11 @@ describe('member accounts', () => {
   /** The role of the template for member accounts. */
   const memberRole = (functions: readonly string[]) => {
     const template = memberTemplate({
-      ...{ stage: 'dev', central: labAccount, launchGate: 'off', clusters: ['shop'], functions },
+      stage: 'dev',
+      central: labAccount,
+      launchGate: 'off',
+      clusters: ['shop'],
+      functions,
       program: 'echo hello\n',
     });
     return readRole(template.Resources, 'MemberRole', { account: member, region: labRegion });
@@ -33,7 +37,9 @@ describe('member accounts', () => {
     const account = aws.addAccount(member, memberRole(['node-joined', 'sweep']));
     prepare(account);
     deploy(deployment);
-    const [own, joined, old] = [addNode(), addNode({}, account), addNode({}, account)];
+    const own = addNode();
+    const joined = addNode({}, account);
+    const old = addNode({}, account);
     stack.put(account.stateChangeEvent(joined));
     await drained();
     expect(statusOf(joined, account)).toMatch(/^proven/);

@@ -48,7 +48,8 @@ describe('a held launch', () => {
 
   test('that becomes due during a reconcile is handled by the next one', async () => {
     deploy(gate('abandon'));
-    const [slow, id] = [addNode({ commandDelayMs: 3_000 }), addNode({ isReady: false })];
+    const slow = addNode({ commandDelayMs: 3_000 });
+    const id = addNode({ isReady: false });
     const time = new Date(Date.now() - 13_000).toISOString();
     stack.put({ ...aws.startLifecycleAction(id, 'workers', 'peermasq'), time });
     stack.put(aws.stateChangeEvent(slow));

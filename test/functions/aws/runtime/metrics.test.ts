@@ -6,6 +6,7 @@ import { countCalls } from '../../../../shared/aws/client/call';
 import { PermanentError } from '../../../../shared/core/model/errors';
 import { nodeKey, type NodeRef } from '../../../../shared/core/model/node';
 import type { Outcome } from '../../../../shared/core/reconcile/outcome';
+import { definedOnly } from '../../../../shared/core/util/collections';
 import { makeReport } from '../../../lab/node-report';
 import { settingsWith } from '../../../infra/aws/settings';
 
@@ -70,19 +71,19 @@ const entry = (values: Record<string, unknown>, units: Record<string, string>, c
   },
   cloud: 'aws',
   stage: 'dev',
-  ...(cluster !== undefined && { cluster }),
+  ...definedOnly({ cluster }),
   ...values,
 });
 
 /** One successful call of a client, and one throttled call. */
 async function callTwice(): Promise<void> {
-  let middleware:
-    ((next: (args: never) => Promise<unknown>) => (args: never) => Promise<unknown>) | undefined;
+  type Call = (args: object) => Promise<unknown>;
+  let middleware: ((next: Call) => Call) | undefined;
   const client = { middlewareStack: { add: (one: typeof middleware) => (middleware = one) } };
   countCalls(client as unknown);
   const throttled = Object.assign(new Error('slow down'), { name: 'ThrottlingException' });
-  await middleware?.(() => Promise.resolve())({} as never);
-  await middleware?.(() => Promise.reject(throttled))({} as never).catch(() => undefined);
+  await middleware?.(() => Promise.resolve())({});
+  await middleware?.(() => Promise.reject(throttled))({}).catch(() => undefined);
 }
 
 const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = [
@@ -133,12 +134,10 @@ describe('an entry in the embedded metric format', () => {
   test('holds at most 100 values of a metric', () => {
     const outcomes = Array.from({ length: 150 }, proven);
     metrics.writeNodeMetrics(outcomes, new Map(outcomes.map(({ node }) => [nodeKey(node), new Date()])));
-    const [{ NodesProven }, ...rest] = entries() as [
-      { NodesProven: number },
-      ...{ SecondsToProven: number[] }[],
-    ];
-    expect(NodesProven).toBe(150);
-    expect(rest.map(({ SecondsToProven }) => SecondsToProven.length)).toEqual([100, 50]);
+    const [counts, ...rest] = entries();
+    expect(counts).toMatchObject({ NodesProven: 150 });
+    const sizes = rest.map((one) => (one as { SecondsToProven: number[] }).SecondsToProven.length);
+    expect(sizes).toEqual([100, 50]);
   });
 
   test('is not written without values', () => {

@@ -40,7 +40,7 @@ test('a resumed backfill keeps the state of nodes touched before, even of those 
   expect(states()).toEqual(['a proven', 'b pushing', 'c pushing', 'd untouched']);
 });
 
-test('a backfill with another plan starts a new journal, and so does a rollback', async () => {
+test('a backfill with a different plan starts a new journal, and so does a rollback', async () => {
   const first = openJournal('backfill', [planned('a')]);
   first.begin([planned('a')]);
   expect(openJournal('rollback', [planned('a')]).file).not.toBe(first.file);
