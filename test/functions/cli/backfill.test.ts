@@ -187,7 +187,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     const plan = await peermasq('plan');
     expect(plan.stdout).toContain('Use --allow-route-loss to plan it anyway.');
     expect(plan.stdout).toContain('No changes: 4 nodes checked; 4 held.');
-    expect((await peermasq('status')).stdout).toContain('Held: 0 routes were found in vpc-00000001');
+    expect((await peermasq('status')).stdout).toContain('Held: Found 0 routes in vpc-00000001');
     const { status, stdout } = await peermasq('backfill', '--yes');
     expect(status).toBe(1);
     expect(stdout).toContain('Nothing to push. See above for nodes without a plan.');
