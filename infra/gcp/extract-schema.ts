@@ -139,7 +139,7 @@ function hasGetters(
   [first = '', ...rest]: readonly string[],
   classes: ReadonlyMap<string, ts.ClassDeclaration>,
 ): boolean {
-  const wanted = first.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
+  const wanted = first.replace(/_([a-z0-9])/g, (_, character: string) => character.toUpperCase());
   const getter = classes
     .get(main)
     ?.members.find((member) => ts.isGetAccessor(member) && member.name.getText() === wanted);

@@ -78,7 +78,7 @@ export const wrongTypes = new Map(
     Ended: 'FinishedCommand',
     End: 'PushRecord',
     Far: 'Remote…',
-    Violation: 'CheckResult',
+    Finding: 'CheckResult',
     Hop: 'MatchedRoute',
     Link: 'Check',
     Look: 'Snapshot, Poll',
@@ -124,7 +124,7 @@ export const wrongNames = new Map(
 );
 
 /** Compounds in which a word of the list above is the field's own. */
-const standardTerms = [/dead[-_ ]?letters?/giu, /\$fault\b/gu, /fault[-_ ]?injection/giu];
+const standardTerms = [/dead[-_ ]?letters?/giu, /\$fault\b/gu, /fault[-_ ]?injection/giu, /senderFault/giu];
 
 /** The words of a name in camelCase, PascalCase, snake_case or kebab-case, in lower case. */
 export const splitWords = (name: string): string[] =>

@@ -7,7 +7,7 @@ export interface Network {
 }
 
 /** A peering or a VPN between two networks, by name: each router gets a route to the other's range only. */
-export interface Link {
+export interface NetworkLink {
   readonly kind: 'peering' | 'vpn';
   readonly between: readonly [string, string];
 }
@@ -24,7 +24,7 @@ export interface Service {
 export interface Topology {
   readonly name: string;
   readonly networks: readonly Network[];
-  readonly links: readonly Link[];
+  readonly links: readonly NetworkLink[];
   readonly node: {
     readonly network: string;
     readonly address: string;

@@ -40,7 +40,7 @@ export function nodeImage() {
 }
 
 function debootstrap(target) {
-  const args = ['--variant=minbase', `--include=${packages.join(',')}`, suite, target, ...mirror()];
+  const args = ['--variant=minbase', `--include=${packages.join(',')}`, suite, target, ...packageSource()];
   console.error(`+ debootstrap ${args.join(' ')}`);
   // In its own namespaces, so that nothing stays mounted or running, however it ends.
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
@@ -57,7 +57,7 @@ function debootstrap(target) {
  * The mirror that this machine's apt uses for that Debian release, because it is reachable; else debootstrap's
  * default.
  */
-function mirror() {
+function packageSource() {
   const filter = ['Created-By: Packages', `Codename: ${suite}`, 'Component: main', 'Origin: Debian'];
   const sites = execFileSync('apt-get', ['indextargets', '--format', '$(REPO_URI)', ...filter], {
     encoding: 'utf8',

@@ -165,8 +165,8 @@ function printAttempts({ aws, stack }: DeployedAccount, sentAt: number, print: P
     const { message, reason = 'proven', retryAfterSeconds } = findOutcome(log) ?? {};
     // Only RunInstances, the fallback if the state event is lost.
     if (message === undefined) return;
-    const again = retryAfterSeconds === undefined ? '' : `; retried in ${lastRetryDelay(aws)} s`;
-    print(`look ${++attempts}`, `after ${seconds} s: ${reason}${again}`);
+    const retryText = retryAfterSeconds === undefined ? '' : `; retried in ${lastRetryDelay(aws)} s`;
+    print(`attempt ${++attempts}`, `after ${seconds} s: ${reason}${retryText}`);
   };
 }
 

@@ -133,15 +133,15 @@ describeKernel('a replay', undefined, () => {
   });
 
   test('that fails prints the error, and the next one still runs', async () => {
-    const [failing, rest] = await Promise.all([
+    const [failure, rest] = await Promise.all([
       runAll(scenario(() => Promise.reject(new Error('the cloud said no')))),
       runAll(
         scenario(() => Promise.resolve()),
         scenario(fix),
       ),
     ]);
-    expect(failing.errors).toEqual([['the cloud said no']]);
-    expect(toDocument(failing.results).scenarios[0]).toMatchObject({
+    expect(failure.errors).toEqual([['the cloud said no']]);
+    expect(toDocument(failure.results).scenarios[0]).toMatchObject({
       after: { reached: false },
       eventToProvenMs: null,
     });

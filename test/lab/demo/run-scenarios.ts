@@ -129,12 +129,13 @@ async function runSteps(
   result.after = await networks.pod.request();
   result.errors.push(...showAfter(networks, result.after, screen));
   if (!result.after.reached) return;
-  const [healed, isUnchanged] = await Promise.all([
+  const [recovered, isUnchanged] = await Promise.all([
     hanging && withTimeout(recoversWithinMs, hanging),
     isIdempotent(networks, cloud),
   ]);
-  if (healed) screen.print('', `the hanging request ${healed.reached ? 'is answered too' : 'still hangs'}`);
-  if (isUnchanged) screen.print('again', 'running it again changes nothing: iptables-save is identical');
+  if (recovered)
+    screen.print('', `the hanging request ${recovered.reached ? 'is answered too' : 'still hangs'}`);
+  if (isUnchanged) screen.print('repeat', 'running it again changes nothing: iptables-save is identical');
   else result.errors.push('running it again changed the output of iptables-save');
   const broken = await runDoctor(networks, cloud, screen);
   if (broken !== null) result.errors.push(`doctor still reports ${broken} as broken`);

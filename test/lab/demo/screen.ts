@@ -70,8 +70,8 @@ export function diagram(topology: Topology, result: RequestResult, colours: Colo
   const arrow = (text: string, paint: (text: string) => string) =>
     `──${paint(` ${text} `)}${'─'.repeat(width - text.length)}──▶`;
   const toRouter = ['pod', arrow(node.pods.pod, String), 'node', arrow(source, colour), node.network];
-  const onwards = [link?.kind === 'vpn' ? '══ VPN ══▶' : '──▶', peer.network, '──▶', peer.name];
+  const hops = [link?.kind === 'vpn' ? '══ VPN ══▶' : '──▶', peer.network, '──▶', peer.name];
   return result.reached
-    ? [...toRouter, ...onwards, colour('✓')].join(' ')
+    ? [...toRouter, ...hops, colour('✓')].join(' ')
     : [...toRouter, colour('✗ dropped')].join(' ');
 }

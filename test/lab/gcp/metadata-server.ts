@@ -44,12 +44,12 @@ export async function startMetadataServer(
   address?: ListenAddress,
 ): Promise<MetadataServer> {
   const requests: string[] = [];
-  const failing = { times: 0, path: '' };
+  const failures = { times: 0, path: '' };
   const server = await startHttpServer(async (request, body, response) => {
     const { pathname, searchParams: query } = new URL(request.url ?? '/', 'http://localhost');
     const path = decodeURIComponent(pathname).replace(root, '');
     requests.push(`${request.method} ${path}`);
-    const isFailing = path.startsWith(failing.path) && failing.times-- > 0;
+    const isFailing = path.startsWith(failures.path) && failures.times-- > 0;
     const unknownPath = pathname.startsWith(root) ? undefined : notFoundResponse;
     const result =
       headerError(request) ??
@@ -67,7 +67,7 @@ export async function startMetadataServer(
     ...server,
     requests,
     failNext: (times, path = '') => {
-      Object.assign(failing, { times, path });
+      Object.assign(failures, { times, path });
     },
   };
 }
