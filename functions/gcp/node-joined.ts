@@ -55,7 +55,10 @@ async function reconcileLastTime(nodes: readonly NodeRef[], deadline: Deadline):
 
 const isAbsent = (outcome: Outcome): boolean => outcome.kind === 'pending' && outcome.isAbsent === true;
 
-/** The entry of a started insert may arrive before the instance is visible. A redelivery would lose the race to boot. */
+/**
+ * The entry of a started insert may arrive before the instance is visible. A redelivery would lose the race to
+ * boot.
+ */
 const visibilityTimeoutMs = 15_000;
 
 async function waitUntilVisible(nodes: readonly NodeRef[], deadline: Deadline): Promise<void> {

@@ -18,7 +18,10 @@ const perLaunch = 20;
 /** Milliseconds, like all times here. */
 const joinWithin = 10_000;
 
-/** 1,000 nodes join within 10 s: one RunInstances event per 20 nodes, and a `running` event for each. A command takes 0.3 to 1.3 s. The scheduled sweep runs after they have joined. @param registersWithin maximum delay, in milliseconds after `running`, until the SSM agents register at random
+/**
+ * 1,000 nodes join within 10 s: one RunInstances event per 20 nodes, and a `running` event for each. A command
+ * takes 0.3 to 1.3 s. The scheduled sweep runs after they have joined.
+ * @param registersWithin maximum delay, in milliseconds after `running`, until the SSM agents register at random
  */
 export async function measureStorm(name: string, registersWithin: number): Promise<Storm> {
   const fleet = await openAwsFleet();

@@ -17,7 +17,9 @@ export interface RequestResult {
 }
 
 export interface Client {
-  /** Sends a request to the topology's peer. A hanging request retries until `timeoutMs` (default 1,500, two SYNs): pass more, and keep the promise, to see it recover.
+  /**
+   * Sends a request to the topology's peer. A hanging request retries until `timeoutMs` (default 1,500, two
+   * SYNs): pass more, and keep the promise, to see it recover.
    */
   readonly request: (timeoutMs?: number) => Promise<RequestResult>;
 }
@@ -43,7 +45,9 @@ export interface Networks {
   readonly cut: () => Promise<void>;
   /** Where the node reaches servers of this process. */
   readonly managementAddress: string;
-  /** A hard reset of the node: programs end, rules and flows are lost, files stay. Afterwards it has the state before peermasq, set up again as by kubelet and network plugin.
+  /**
+   * A hard reset of the node: programs end, rules and flows are lost, files stay. Afterwards it has the state
+   * before peermasq, set up again as by kubelet and network plugin.
    */
   readonly resetNode: () => Promise<void>;
   /** Ends everything that runs in the networks, detached programs too, and removes them. */

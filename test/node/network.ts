@@ -147,7 +147,10 @@ export async function openNetwork(backend: string): Promise<Network> {
 /** Runs a shell script up to the first error; returns its output. */
 export const sh = (machine: Host, script: string) => machine.run(['sh', '-ec', script]);
 
-/** Removes everything that a test left on the node: rules, sets, mounts and stored files. Tables of iptables-legacy remain, empty. */
+/**
+ * Removes everything that a test left on the node: rules, sets, mounts and stored files. Tables of
+ * iptables-legacy remain, empty.
+ */
 export async function clear({ node, mounted }: Network): Promise<void> {
   const unmount = mounted.splice(0).map((target) => `umount '${target}'\n`);
   await sh(

@@ -11,7 +11,9 @@ import {
 import { stage } from '../../runtime/settings';
 import { settings } from './accounts';
 
-/** https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html */
+/**
+ * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+ */
 function write(
   units: Readonly<Record<string, string>>,
   values: Readonly<Record<string, number | readonly number[]>>,

@@ -75,7 +75,10 @@ function toSilent({ node, id }: PushedNode<AwsNode>): ProofResult<AwsNode> {
   return { result: 'no-report', node, reason: `no report from command ${id} yet`, retryAfterSeconds: 10 };
 }
 
-/** Undefined when a later poll may succeed: after throttling, or when SSM does not show a new command everywhere yet. */
+/**
+ * Undefined when a later poll may succeed: after throttling, or when SSM does not show a new command everywhere
+ * yet.
+ */
 export async function undefinedIfNotReady<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;

@@ -14,7 +14,10 @@ import { filterValuesLimit, listAll } from '../client/pages';
 import { clusterKeyPrefix, clusterValueKeys, controlPlaneTags } from '../names';
 import { lastPushOf, parseStatus, recordedOf, type StatusRecord, type Tags } from './recorded-status';
 
-/** Its network and status come with its description, so that route discovery and pushes need no second call for them. */
+/**
+ * Its network and status come with its description, so that route discovery and pushes need no second call for
+ * them.
+ */
 export interface AwsNode extends Node {
   readonly ref: AwsNodeRef;
   readonly status: StatusRecord | undefined;

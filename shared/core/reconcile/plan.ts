@@ -142,7 +142,10 @@ function podWarnings(context: PlanContext, pods: readonly Cidr[]): Warning[] {
   return warnings;
 }
 
-/** Names a merged range after the requests for exactly this range, or if there are none, after all of them: `pcx-a/and-2-more`. */
+/**
+ * Names a merged range after the requests for exactly this range, or if there are none, after all of them:
+ * `pcx-a/and-2-more`.
+ */
 function nameRanges<T extends NamedCidr>(ranges: readonly Aggregate<T>[]): NamedCidr[] {
   return ranges.map(({ cidr, from }) => {
     const exact = from.filter((entry) => entry.cidr.text === cidr.text);

@@ -71,7 +71,10 @@ export function parseStatus({ labels }: Instance): StatusRecord | undefined {
   return definedOnly({ state: state as StatusRecord['state'], at, ruleSet });
 }
 
-/** When the assigned rule set was recorded as proven; undefined for a proof from before it or from before the last start. */
+/**
+ * When the assigned rule set was recorded as proven; undefined for a proof from before it or from before the
+ * last start.
+ */
 export function provenAt(instance: Instance, assigned: AssignedRuleSet): Date | undefined {
   const status = parseStatus(instance);
   if (status?.state !== 'proven' || status.ruleSet !== idPrefix(assigned.ruleSetId)) return undefined;

@@ -2,7 +2,12 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 
-/** Every member of an official client that a source uses, as `CLASS.member`. The class is resolved by type, whatever the variable is called. @param folders folders to search @param clients matches the paths of the clients' declaration files @returns one set per folder
+/**
+ * Every member of an official client that a source uses, as `CLASS.member`. The class is resolved by type,
+ * whatever the variable is called.
+ * @param folders folders to search
+ * @param clients matches the paths of the clients' declaration files
+ * @returns one set per folder
  */
 export function clientMembersUsed(folders: readonly string[], clients: RegExp): Set<string>[] {
   const files = folders.map(sourcesIn);

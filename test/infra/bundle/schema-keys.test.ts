@@ -41,7 +41,9 @@ type Client = keyof Clients;
 /** The other clients are small. */
 const sent = clientCommandsUsed('shared/aws').filter((pair): pair is [Client, string] => pair[0] in whole);
 
-/** The clients serialize and parse every message from these schemas, with the same code. So the test compares the schemas that a command can reach, and the errors of a response.
+/**
+ * The clients serialize and parse every message from these schemas, with the same code. So the test compares the
+ * schemas that a command can reach, and the errors of a response.
  */
 describe('the schemas equal those of the complete client', () => {
   let folder: string;
@@ -84,7 +86,10 @@ function schemaOf(command: unknown): unknown {
   return new Command({}).schema;
 }
 
-/** Every reachable part in traversal order, repeated parts by number: equal lists mean equal graphs. A function with a prototype is an error class, identified by its errors' name; any other function is a lazy reference to a schema.
+/**
+ * Every reachable part in traversal order, repeated parts by number: equal lists mean equal graphs. A function
+ * with a prototype is an error class, identified by its errors' name; any other function is a lazy reference to
+ * a schema.
  */
 function partsOf(root: unknown): unknown[] {
   const numbers = new Map<unknown, number>();

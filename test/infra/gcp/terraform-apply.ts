@@ -34,7 +34,9 @@ export const skipReason = hasTerraform ? '' : ' (skipped: terraform is not insta
 
 let configuration: Promise<TerraformModule[]> | undefined;
 
-/** @param folder the module to apply, such as `infra/gcp/examples/one-project` @throws Error with terraform's output
+/**
+ * @param folder the module to apply, such as `infra/gcp/examples/one-project`
+ * @throws Error with terraform's output
  */
 export async function applyTerraform(
   folder: string,
@@ -109,7 +111,9 @@ const withoutEmpty = (from: TerraformBlock): TerraformBlock =>
     Object.entries(from).filter(([, value]) => Object.keys(value as TerraformBlock).length > 0),
   );
 
-/** Rewrites references. A data source is known before apply, so it becomes a local value; a resource's attributes become the output of its `terraform_data`.
+/**
+ * Rewrites references. A data source is known before apply, so it becomes a local value; a resource's attributes
+ * become the output of its `terraform_data`.
  */
 function makeRename({ resources }: TerraformModule): (value: unknown) => unknown {
   const types = [...new Set(resources.map(({ type }) => type))].join('|') || '(?!)';

@@ -113,7 +113,9 @@ function readService(): Service {
   return serviceSchema.parse(document.toJS());
 }
 
-/** Reads the deployment from serverless.yml and infra/aws. Must run in the repository's root. @throws Error for a serverless.yml that the lab does not support
+/**
+ * Reads the deployment from serverless.yml and infra/aws. Must run in the repository's root.
+ * @throws Error for a serverless.yml that the lab does not support
  */
 export function readDeployment(options: DeploymentOptions = {}): Deployment {
   const { stage = 'dev', params: given = {}, clusters = ['*'], windowSeconds, delaySeconds } = options;

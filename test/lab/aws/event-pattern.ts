@@ -1,6 +1,9 @@
 import type { Pattern } from '../../../infra/aws/patterns';
 
-/** Whether an event matches an EventBridge pattern. Supports what our patterns use: values, `exists` and `anything-but`. @throws Error for anything else
+/**
+ * Whether an event matches an EventBridge pattern. Supports what our patterns use: values, `exists` and
+ * `anything-but`.
+ * @throws Error for anything else
  */
 export function matchesPattern(pattern: Pattern, event: unknown): boolean {
   return Object.entries(pattern).every(([field, wanted]) => {

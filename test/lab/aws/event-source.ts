@@ -17,7 +17,10 @@ const payloadLimit = 6_291_456;
 /** Maximum messages per ReceiveMessage. */
 const receiveLimit = 10;
 
-/** Lambda's event source mapping with partial batch responses. @param failed called with what a function threw; its batch then stays in the queue @returns after the signal, once every invocation has finished
+/**
+ * Lambda's event source mapping with partial batch responses.
+ * @param failed called with what a function threw; its batch then stays in the queue
+ * @returns after the signal, once every invocation has finished
  */
 export async function runEventSource(
   queue: LabQueue,

@@ -80,7 +80,9 @@ interface PolicyDocument {
   readonly Statement: readonly Statement[];
 }
 
-/** Reads a role from a template. @param template resources, including everything that the role refers to
+/**
+ * Reads a role from a template.
+ * @param template resources, including everything that the role refers to
  */
 export function readRole(template: Resources, id: string, accountRegion: AccountRegion): LabRole {
   const propertiesOf = (name: string) =>

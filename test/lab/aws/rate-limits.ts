@@ -4,7 +4,9 @@ interface BucketLimit {
   readonly perSecond: number;
 }
 
-/** Published for EC2 (EC2 API reference, request throttling). SSM publishes none; the same values are assumed, except for SendCommand.
+/**
+ * Published for EC2 (EC2 API reference, request throttling). SSM publishes none; the same values are assumed,
+ * except for SendCommand.
  */
 const limits = {
   reading: { size: 100, perSecond: 20 },

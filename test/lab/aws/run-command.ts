@@ -36,7 +36,10 @@ function resolveCount(value: string, all: number): number {
 export const maxErrorCount = ({ maxErrors, instanceIds }: LabCommand): number =>
   resolveCount(maxErrors, instanceIds.length);
 
-/** Up to `MaxConcurrency` at a time. After more than `MaxErrors` failures no further instance gets the command; running ones continue. https://docs.aws.amazon.com/systems-manager/latest/userguide/send-commands-multiple.html
+/**
+ * Up to `MaxConcurrency` at a time. After more than `MaxErrors` failures no further instance gets the command;
+ * running ones continue.
+ * https://docs.aws.amazon.com/systems-manager/latest/userguide/send-commands-multiple.html
  */
 async function runOnInstances(
   context: AccountContext,

@@ -2,7 +2,9 @@ import type { SsmDocument } from '../../../infra/aws/document';
 import type { CommandResult } from '../machine';
 import type { LabAgent } from './state';
 
-/** Runs a command document like the SSM agent: the lines of a step are written to a file, run with `sh -c FILE` and empty stdin (aws/amazon-ssm-agent: `agent/plugins/runscript`, `agent/plugins/pluginutil`).
+/**
+ * Runs a command document like the SSM agent: the lines of a step are written to a file, run with `sh -c FILE`
+ * and empty stdin (aws/amazon-ssm-agent: `agent/plugins/runscript`, `agent/plugins/pluginutil`).
  */
 export async function runDocument(
   { machine, version, platformType }: LabAgent,

@@ -31,7 +31,9 @@ const nspawn = [
   ...['--resolv-conf=off', '--timezone=off', '--link-journal=no', '--capability=CAP_NET_ADMIN'],
 ];
 
-/** Joins a control group, then executes the given command. It shares only the network with the host; the disk is mounted where this process sees it too.
+/**
+ * Joins a control group, then executes the given command. It shares only the network with the host; the disk is
+ * mounted where this process sees it too.
  */
 const inGroup = [
   ...['nsenter', `--mount=/proc/${process.pid}/ns/mnt`, 'unshare', '--mount', 'sh', '-ec'],
@@ -44,7 +46,9 @@ const inGroup = [
   'group',
 ];
 
-/** @param image the folder written by `test/lab/boot/image.mjs`; used read-only @param remounts mount options by folder: `/etc` → `ro`
+/**
+ * @param image the folder written by `test/lab/boot/image.mjs`; used read-only
+ * @param remounts mount options by folder: `/etc` → `ro`
  */
 export async function makeBootedNode(
   host: Host,
@@ -52,10 +56,7 @@ export async function makeBootedNode(
   remounts: Readonly<Record<string, string>> = {},
 ): Promise<BootedNode> {
   const disk = await makeDisk(host.folder, image);
-  for (const [folder, options] of Object.entries(remounts)) {
-    await sh('mount', '--bind', disk + folder, disk + folder);
-    await sh('mount', '-o', `remount,bind,${options}`, disk + folder);
-  }
+  await remount(disk, remounts);
   const group = mkdtempSync('/sys/fs/cgroup/peermasq-');
   // What kubelet and network plugin set up before peermasq runs.
   const tables = await host.run(['iptables-save']);
@@ -66,19 +67,10 @@ export async function makeBootedNode(
     if (pid === 0) throw new Error('the node is not running');
     return pid;
   };
-  const argvInside = (argv: readonly string[]) => [
-    'nsenter',
-    '--target',
-    String(leaderPid()),
-    '--all',
-    '--',
-    ...argv,
-  ];
-
   const run: Machine['run'] = async (argv, { env = {}, ...options } = {}) => {
     const settings = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     const { code, stdout, stderr } = await host.exec(
-      argvInside(['env', '-i', path, ...settings, ...argv]),
+      ['nsenter', '--target', String(leaderPid()), '--all', '--', 'env', '-i', path, ...settings, ...argv],
       options,
     );
     return { status: code ?? 128, stdout, stderr };
@@ -105,12 +97,9 @@ export async function makeBootedNode(
   }
 
   async function hasBooted({ pid: nspawnPid }: RunningProcess): Promise<boolean> {
-    const [child] = await readFile(`/proc/${nspawnPid}/task/${nspawnPid}/children`, 'utf8').then(
-      (children) => children.split(' '),
-      () => [],
-    );
-    if (!child) return false;
-    pid = Number(child);
+    const child = await firstChildOf(nspawnPid);
+    if (child === undefined) return false;
+    pid = child;
     const wait = ['systemctl', 'is-system-running', '--wait'];
     const { stdout } = await run(wait, { timeoutMs: bootTimeoutMs });
     return /^(running|degraded)$/m.test(stdout);
@@ -161,6 +150,19 @@ async function makeDisk(folder: string, image: string): Promise<string> {
     disk,
   );
   return disk;
+}
+
+async function remount(disk: string, remounts: Readonly<Record<string, string>>): Promise<void> {
+  for (const [folder, options] of Object.entries(remounts)) {
+    await sh('mount', '--bind', disk + folder, disk + folder);
+    await sh('mount', '-o', `remount,bind,${options}`, disk + folder);
+  }
+}
+
+async function firstChildOf(pid: number): Promise<number | undefined> {
+  const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8').catch(() => '');
+  const [child] = children.split(' ');
+  return child ? Number(child) : undefined;
 }
 
 /** A control group can be removed once its child groups are removed and its processes are reaped. */

@@ -170,7 +170,9 @@ function printAttempts({ aws, stack }: DeployedAccount, sentAt: number, print: P
   };
 }
 
-/** Resolves when the state event has left the queue. RunInstances stays for 90 s, in case the other is lost. @throws Error with the functions' errors and logs on timeout
+/**
+ * Resolves when the state event has left the queue. RunInstances stays for 90 s, in case the other is lost.
+ * @throws Error with the functions' errors and logs on timeout
  */
 async function waitUntilServed(stack: LabStack): Promise<void> {
   const late = AbortSignal.timeout(provenTimeoutMs);

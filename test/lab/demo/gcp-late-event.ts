@@ -79,7 +79,10 @@ async function restart(
   };
 }
 
-/** Runs a backfill of all nodes. @returns its log @throws Error with its response and log unless every node is proven
+/**
+ * Runs a backfill of all nodes.
+ * @returns its log
+ * @throws Error with its response and log unless every node is proven
  */
 async function post({ url, log, logged }: LabFunction): Promise<readonly unknown[]> {
   const before = log.length;

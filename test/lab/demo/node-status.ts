@@ -17,7 +17,10 @@ const provenEntry = z.object({
   report: z.unknown().optional(),
 });
 
-/** The log entry of the proven node. @param sentAt when its event was sent, in milliseconds since the epoch @throws Error with the whole log if none was proven
+/**
+ * The log entry of the proven node.
+ * @param sentAt when its event was sent, in milliseconds since the epoch
+ * @throws Error with the whole log if none was proven
  */
 export function findProven(
   log: readonly unknown[],

@@ -21,7 +21,10 @@ const requestTimeoutMs = 1_500;
 /** The kernel retransmits the SYN of a hanging connect with growing delays. */
 const recoversWithinMs = 20_000;
 
-/** Runs the scenarios concurrently and shows them one after the other; an error in one does not stop the others. @param openScreen creates the screen of one scenario @returns in the order of the scenarios
+/**
+ * Runs the scenarios concurrently and shows them one after the other; an error in one does not stop the others.
+ * @param openScreen creates the screen of one scenario
+ * @returns in the order of the scenarios
  */
 export async function runScenarios(
   scenarios: readonly Scenario[],

@@ -36,7 +36,9 @@ export interface Scenario {
 }
 
 export interface DemoCloud {
-  /** In the lost-race scenario: sends the event too late. @returns what the function reported about the node
+  /**
+   * In the lost-race scenario: sends the event too late.
+   * @returns what the function reported about the node
    */
   readonly sendLateEvent?: (print: Print) => Promise<string>;
   /** The node existed before peermasq: `doctor` and `plan` run before the fix. */

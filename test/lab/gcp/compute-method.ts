@@ -40,7 +40,9 @@ export function paginate<T>(
   return { part: all.slice(start, end), ...(end < all.length ? { nextPageToken: `page-${end}` } : {}) };
 }
 
-/** Applies a list's filter. Of the API's syntax, the lab supports only a field with a value. @param valuesOf the values of each field that can be filtered
+/**
+ * Applies a list's filter. Of the API's syntax, the lab supports only a field with a value.
+ * @param valuesOf the values of each field that can be filtered
  */
 export function applyFilter<T>(
   all: readonly T[],

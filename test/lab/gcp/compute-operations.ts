@@ -16,7 +16,10 @@ interface Operation {
 /** Zone operations. */
 export interface Operations {
   readonly methods: readonly Method[];
-  /** Applies a change through an operation. A repeated request ID returns the earlier operation and changes nothing. @param change throws to reject it
+  /**
+   * Applies a change through an operation. A repeated request ID returns the earlier operation and changes
+   * nothing.
+   * @param change throws to reject it
    */
   start(call: MethodCall, type: string, vm: LabVm, change: () => void): unknown;
 }

@@ -3,7 +3,10 @@ import { parseRuleSet } from '../../../shared/core/model/rule-set';
 import { makeReport } from '../node-report';
 import { metadataOf, type GcpState, type LabVm } from './state';
 
-/** From now on all VMs are nodes without a kernel: each reports the rule set in its metadata as applied and proven. @param reportsAfterMs after the change of its metadata
+/**
+ * From now on all VMs are nodes without a kernel: each reports the rule set in its metadata as applied and
+ * proven.
+ * @param reportsAfterMs after the change of its metadata
  */
 export function runFakeNodes({ changes }: GcpState, reportsAfterMs: () => number): void {
   const reported = new WeakMap<LabVm, string>();

@@ -89,7 +89,9 @@ async function freePort(): Promise<number> {
   return port;
 }
 
-/** Delivers a CloudEvent like Eventarc. The log is complete when this returns. @returns the HTTP status: anything except 2xx means redelivery
+/**
+ * Delivers a CloudEvent like Eventarc. The log is complete when this returns.
+ * @returns the HTTP status: anything except 2xx means redelivery
  */
 export async function deliverEvent(running: LabFunction, event: Record<string, unknown>): Promise<number> {
   const status = await post(running, event);

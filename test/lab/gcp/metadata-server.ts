@@ -36,7 +36,8 @@ const root = '/computeMetadata/v1/';
 /** The size limit of a value is not verified; nothing may need more than this. */
 const guestAttributeLimitBytes = 32 * 1024;
 
-/** The metadata server of one VM, in a cloud at 169.254.169.254. Without a VM it is a function's: identity only.
+/**
+ * The metadata server of one VM, in a cloud at 169.254.169.254. Without a VM it is a function's: identity only.
  */
 export async function startMetadataServer(
   cloud: GcpState,

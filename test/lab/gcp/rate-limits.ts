@@ -67,7 +67,9 @@ export interface CallTarget {
 }
 
 export interface RateLimits {
-  /** Calls beyond a quota, including reads of guest attributes beyond a VM's limit. Those still get a response: it is documented only that attributes may be lost.
+  /**
+   * Calls beyond a quota, including reads of guest attributes beyond a VM's limit. Those still get a response:
+   * it is documented only that attributes may be lost.
    */
   readonly callsOverLimit: number;
   /** Counts a call. @returns the exceeded quota, if any */

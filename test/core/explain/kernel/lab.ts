@@ -37,7 +37,10 @@ export interface ExplainLab {
   readonly close: () => Promise<void>;
 }
 
-/** Packets are distinguished by source port: each is used once in a batch, and the kernel does not change a free one. */
+/**
+ * Packets are distinguished by source port: each is used once in a batch, and the kernel does not change a free
+ * one.
+ */
 export const packetKeyOf = ({ protocol, sourcePort }: Pick<SentPacket, 'protocol' | 'sourcePort'>) =>
   `${protocol.startsWith('icmp') ? 'ping' : protocol} ${sourcePort}`;
 
