@@ -9,7 +9,7 @@ import { parseEvent } from '../../shared/gcp/events/parse-event';
 import { acknowledgePermanent, invocationDeadline, withCallCounts } from './runtime/invocation';
 import { dependencies, settings } from './runtime/projects';
 
-/** The event of an instance that is not proven by then is acknowledged, with the reason in the log. */
+/** If an instance is not proven within this time, its event is acknowledged and the reason is logged. */
 const giveUpAfterMs = 30 * 60_000;
 
 /**

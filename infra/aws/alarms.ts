@@ -98,7 +98,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
         functionMetric(settings, 'sweep', 'Invocations'),
         functionMetric(settings, 'sweep', 'Errors'),
       ],
-      // Without a sweep there are no values, and older ones would count instead.
+      // FILL, because a period without a sweep has no values, and CloudWatch would evaluate older ones instead.
       expression: 'FILL(m0, 0) - FILL(m1, 0)',
       statistic: 'Sum',
       comparison: 'lessThan',

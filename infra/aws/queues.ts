@@ -76,7 +76,7 @@ export function queueResources(settings: Settings): Resources {
         SqsManagedSseEnabled: true,
         // SQS counts from when the message was first sent; its first queue keeps it for up to four days.
         MessageRetentionPeriod: fourteenDays,
-        // Spelled out, because the queues refer to this one.
+        // Built from names: the queues refer to this one, so references would be circular.
         RedriveAllowPolicy: {
           redrivePermission: 'byQueue',
           sourceQueueArns: queueNames.map((name) => ownArn('sqs', resourceName(settings, name))),

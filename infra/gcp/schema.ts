@@ -20,7 +20,7 @@ export interface Schema {
   readonly data: Readonly<Record<string, ResourceSchema>>;
 }
 
-/** What the provider would reject, one sentence each; empty if nothing. */
+/** One sentence for each error that the provider would report. */
 export function schemaErrors(body: TerraformBlock, schema: BlockSchema, path: string): string[] {
   const members = membersOf(body);
   const given = new Set(members.map(([name]) => name));

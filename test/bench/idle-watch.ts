@@ -95,7 +95,7 @@ async function measure(
     rounds,
     seconds: (Date.now() - began) / 1_000,
     cpuSecondsPerHour: cpu * perHour,
-    // One of them reads the number.
+    // Minus one: the process that reads the next PID.
     processesPerHour: ((await nextPid()) - firstPid - 1) * perHour,
     rssMb,
   };

@@ -30,7 +30,7 @@ describe('finds a phrase', () => {
     ]);
   });
 
-  test('in comments, strings and here-documents of bash, but not in its names', () => {
+  test('in comments, strings and here-documents of a bash script, but not in its identifiers', () => {
     const source = [
       '#!/usr/bin/env bash',
       'mend() { # mends it',

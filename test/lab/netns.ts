@@ -13,13 +13,13 @@ export type ProcessResult = {
 
 export type ExecOptions = {
   stdin?: string | Buffer;
-  /** Added to the environment of the test. */
+  /** Variables to set in addition to the environment of the test. */
   env?: Record<string, string>;
   /** Timeout in milliseconds, after which the process group is killed and the call fails. Default 10,000. */
   timeoutMs?: number;
 };
 
-/** A background program, ended when the lab closes if not before. */
+/** A background program. Killed when the lab closes, if it is still running. */
 export type RunningProcess = {
   readonly pid: number;
   readonly stdout: () => string;

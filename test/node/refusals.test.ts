@@ -61,7 +61,7 @@ const refused: [string, string | Buffer, string][] = [
   ['an octet that wraps around 64 bits', masquerade('10.18446744073709551617.0.0/16'), invalidCidr],
   ['three octets', masquerade('10.1.0/24'), invalidCidr],
   ['five octets', masquerade('10.1.0.0.0/24'), invalidCidr],
-  ['a dot at the end', masquerade('10.1.0.0./24'), invalidCidr],
+  ['a trailing dot', masquerade('10.1.0.0./24'), invalidCidr],
   ['IPv6 in upper case', masquerade('FD00::/16'), invalidCidr],
   ['IPv6 with leading zeros', masquerade('fd00:0001::/32'), invalidCidr],
   ['IPv6 that is not shortened', masquerade('fd00:0:0:0:0:0:0:0/16'), invalidCidr],
@@ -115,7 +115,7 @@ const refused: [string, string | Buffer, string][] = [
   ['non-ASCII letters', masquerade('10.1.0.0/16', 'café'), 'line 3: "masquerade 10.1.0.0/16 caf??"'],
   ['a byte order mark', `\uFEFF${backendVpc()}`, 'line 1'],
   ['a NUL in a name', masquerade('10.1.0.0/16', 'a\0b'), 'input with NUL bytes: expected ASCII text'],
-  ['a NUL at the end', `${backendVpc()}\0\n`, 'input with NUL bytes: expected ASCII text'],
+  ['a trailing NUL', `${backendVpc()}\0\n`, 'input with NUL bytes: expected ASCII text'],
   [
     'no line feed at the end, as when truncated',
     backendVpc().slice(0, -1),

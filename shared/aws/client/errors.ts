@@ -23,7 +23,7 @@ const networkErrors = new Set([
   'ENETUNREACH',
 ]);
 
-/** Classifies an error of the SDK. The code is the error name of AWS where peermasq has none of its own. */
+/** Classifies an SDK error. If peermasq has no code of its own for it, the code is the AWS error name. */
 export function toPeermasqError(action: Action, thrown: unknown): PeermasqError {
   const name = thrown instanceof Error ? thrown.name : 'Error';
   const message = `${action} failed: ${name}: ${messageOf(thrown)}`;

@@ -87,7 +87,7 @@ function tooLarge({ length }: string): PermanentError {
   );
 }
 
-/** By default for agents, which register 10 to 60 s after their instance has started. */
+/** The default delay is for SSM agents, which register 10 to 60 s after their instance has started. */
 function notReady(node: AwsNode, reason: string, retryAfterSeconds = 5): PushResult<AwsNode> {
   return { result: 'not-ready', node, reason, retryAfterSeconds };
 }

@@ -36,7 +36,7 @@ export function parseStatus(tags: Tags): StatusRecord | undefined {
 }
 
 /**
- * The node reports or times out within this time, after which it is pushed to again. A command must start within it too
+ * The node reports or times out within this time; after that, the push is repeated. A command must start within it too
  * (`TimeoutSeconds`).
  */
 export const pushTimeoutMs = 120_000;

@@ -16,6 +16,6 @@ export interface RecordedState {
   readonly at?: Date;
   /** How many discovered routes the rule set was made from. */
   readonly routes?: number;
-  /** The node itself reported this just now, and the record in the cloud does not say so yet. */
+  /** The node has just reported this itself; the record in the cloud is not updated yet. */
   readonly isRecordOutdated?: boolean;
 }

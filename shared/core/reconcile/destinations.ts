@@ -18,7 +18,7 @@ export interface DestinationRequests {
   readonly warnings: readonly Warning[];
 }
 
-/** What a plan is made from, besides the node. */
+/** The inputs of a plan, other than the node. */
 export interface PlanContext {
   readonly cluster: ClusterConfig;
   readonly networkContext: NetworkContext;

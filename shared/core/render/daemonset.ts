@@ -18,7 +18,7 @@ interface Installer {
   readonly capabilities: readonly string[];
 }
 
-/** The script comes on stdin, so that the node never executes a file that someone else could have written. */
+/** The script is read from stdin, so the node never executes a file that someone else could have written. */
 const runOnNode = (commands: string) => `set -e
 umask 077
 ${commands}

@@ -152,7 +152,7 @@ function hasNoWatcher(instance: Instance, assigned: AssignedRuleSet, report: Rep
   return started < assignedAt && now - started >= bootTimeoutMs && now - assignedAt >= timeoutMs;
 }
 
-/** A rule set that was there before counts from its own generation, also when this push brought a newer program. */
+/** A rule set that was already assigned counts from its own generation, even if this push updated the program. */
 function assignedTo({ node, id }: Pushed): AssignedRuleSet {
   const before = assignedRuleSetIn(metadataItems(node.instance));
   return before?.ruleSetId === id ? before : { ruleSetId: id, at: node.written?.at ?? new Date() };

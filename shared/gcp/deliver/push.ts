@@ -47,7 +47,7 @@ const toFailedPush = (node: GcpNode, error: PeermasqError): PushResult<GcpNode> 
 export type MetadataChange = (current: readonly MetadataItem[]) => readonly MetadataItem[];
 
 interface MetadataWrite {
-  /** Its instance is read first where the caller has none, or an outdated one. */
+  /** The instance is read first if the caller has none, or an outdated one. */
   readonly node: Pick<GcpNode, 'ref' | 'name'> & Partial<Pick<GcpNode, 'instance'>>;
   readonly change: MetadataChange;
 }

@@ -19,8 +19,8 @@ const formatStatus = ({ state, ruleSet, at }: StatusRecord): string =>
   [state, ruleSet, Math.floor(at.getTime() / 1_000)].filter((part) => part !== undefined).join('-');
 
 /**
- * Records in labels how pushes ended.
- * @returns the nodes whose label could not be written, also because another writer changed the labels
+ * Records the results of pushes in labels.
+ * @returns the nodes whose label could not be written, including those whose labels another writer changed
  */
 export async function writeRecords(
   clients: Clients,

@@ -43,7 +43,7 @@ describe('a record', () => {
     expect(lab.aws.count('CreateTags')).toBe(1);
   });
 
-  test('of a failure without a rule set in force keeps the rule set tag', async () => {
+  test('of a failure that names no rule set keeps the rule set tag', async () => {
     const nodes = await addNodes(1);
     await writeRecords(nodes);
     const records = nodes.map((node) => ({ node, state: 'failed' as const }));

@@ -15,7 +15,7 @@ import { runInstances } from '../../../shared/aws/events/run-instances';
 
 export type Json = Record<string, unknown>;
 
-/** An event of test/events/aws. */
+/** Reads an event from test/events/aws. */
 export const fixture = (name: string): Json =>
   JSON.parse(readFileSync(join(__dirname, '../../events/aws', `${name}.json`), 'utf8')) as Json;
 

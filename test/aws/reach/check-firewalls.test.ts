@@ -38,7 +38,7 @@ describe('a rule of the peer’s security group', () => {
       },
     ],
     [
-      'ignores a group over a deleted peering',
+      'ignores a group that is referenced over a deleted peering',
       { rule: { ...ports, groups: [{ groupId: local.group, peeringStatus: 'deleted' }] }, state: 'broken' },
     ],
     [
@@ -151,7 +151,7 @@ describe('return traffic through a network ACL', () => {
   }
   const what = 'inbound return traffic from 10.0.3.20';
 
-  test('is decided by the lowest rule number, in any order', async () => {
+  test('is decided by the lowest rule number, whatever the order of the list', async () => {
     expect(await checkWith(entry(200, 'deny', [0, 65_535]), entry(100, 'allow', [0, 65_535]))).toMatchObject({
       state: 'ok',
       evidence: `${local.acl} allows ${what} on ports 1024-65535 (rule 100).`,

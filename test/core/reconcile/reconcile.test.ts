@@ -249,7 +249,7 @@ describe('an error of the channel', () => {
   });
 });
 
-/** Routes change, agents go on- and offline, events arrive in any order, twice or never. */
+/** Routes change, agents go online and offline, events are reordered, duplicated or lost. */
 const anyChange = fc.oneof(
   fc.record({
     node: fc.nat(4),

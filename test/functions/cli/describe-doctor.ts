@@ -149,7 +149,7 @@ export function describeNodeBreaks<Lab extends DoctorLab>({
       await applyFix(broken?.fix);
     });
 
-    test('rules in another backend than the one the node uses', async () => {
+    test('rules in a backend that the node does not use', async () => {
       await apply(lab(), [], { PEERMASQ_BACKEND: 'iptables-legacy' });
       const { broken } = await doctor();
       expect(broken).toMatchObject({ name: 'masquerading' });

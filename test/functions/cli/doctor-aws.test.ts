@@ -57,7 +57,7 @@ describeDoctor('AWS', {
   describeMore: describeNodeBreaks,
 });
 
-/** @returns a function that restores everything a break can change */
+/** @returns a function that undoes any change the break tests make */
 function saveState({ peering, node, peer }: LabConnection): () => void {
   const { status } = peering;
   const sides = [node, peer].map((side) => ({

@@ -146,7 +146,7 @@ describe('a missing watcher', () => {
     expect(await readProof(given)).toMatchObject({ result: 'no-report' });
   });
 
-  test('is not assumed on a node whose label proves the rule set, and whose report is gone', async () => {
+  test('is not assumed if the label proves the rule set and the report is gone', async () => {
     const given = ruleSet(minutesAgo(10).getTime());
     const secondsOfProof = Math.floor(minutesAgo(5).getTime() / 1_000);
     const vm = addVm(lab.state, {

@@ -105,7 +105,7 @@ describe('a status label', () => {
   test.each<[string, string, Partial<LabVm>]>([
     ['that proves another rule set', label(ruleSetId(changed)), {}],
     [
-      'from before the rule set was assigned again',
+      'older than the current assignment of the rule set',
       label(),
       { metadata: assigned(printRuleSet({ ...proven, generation: noon.getTime() + 1_000 })) },
     ],

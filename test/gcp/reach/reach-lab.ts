@@ -34,7 +34,7 @@ export interface Endpoints {
   readonly port?: number;
 }
 
-/** The first write-up: a node in vpc-b, and in vpc-a an internal load balancer, 10.193.0.3:32191. */
+/** The lab network: a node in vpc-b, and an internal load balancer in vpc-a at 10.193.0.3:32191. */
 export interface ReachLab {
   readonly cloud: GcpState;
   readonly node: LabVm;

@@ -25,7 +25,7 @@ const ruleSet: RuleSet = {
   probes: [],
 };
 
-/** Prints its input and exits as requested. Contains what breaks careless shell quoting: quotes, $, \, braces. */
+/** Prints its input and exits as requested. Has characters that break naive shell quoting: quotes, $, \, braces. */
 const program = `#!/usr/bin/env bash
 # "quotes" 'single' $HOME \`date\` \\n {{ ruleset }} END
 read -r line

@@ -64,7 +64,7 @@ export interface LabAccount {
   setReady(id: string, isReady: boolean): void;
   putDocument(name: string, document: SsmDocument): void;
   addQueue(settings: QueueSettings, deadLetters?: LabQueue): LabQueue;
-  /** Makes an Auto Scaling group wait with the launch of an instance. @returns the lifecycle event */
+  /** Makes an Auto Scaling group pause the launch of an instance. @returns the lifecycle event */
   startLifecycleAction(id: string, groupName: string, hookName: string): Event;
   /** Throttles the next calls of an action, with the service's own error. */
   throttle(action: string, times: number): void;

@@ -23,7 +23,7 @@ export interface DeployedFunction {
   /** The file whose `handler` is called. */
   readonly bundle: string;
   readonly timeoutSeconds: number;
-  /** Its role; without one it may do everything. */
+  /** Its role; without one, all calls are allowed. */
   readonly role?: LabRole;
   readonly environment: Readonly<Record<string, EnvironmentValue>>;
 }

@@ -11,7 +11,7 @@ export interface EventSourceSettings {
   readonly maximumConcurrency: number;
 }
 
-/** Bytes of an invocation (Lambda quotas). */
+/** Maximum bytes per invocation (Lambda quotas). */
 const payloadLimit = 6_291_456;
 
 /** Maximum messages per ReceiveMessage. */

@@ -33,7 +33,7 @@ export interface LabMessage {
   visibleAt: number;
 }
 
-/** Account and region of a queue, and the length of its second. */
+/** Account and region of a queue, and the real time per simulated second. */
 export interface QueueLocation {
   readonly account: string;
   readonly region: string;
@@ -43,7 +43,7 @@ export interface QueueLocation {
 /** Seconds (SQS developer guide, quotas). */
 export const maxVisibilityTimeout = 43_200;
 
-/** Longer than any test; timers have a maximum. */
+/** Longer than any test, and within the maximum of a timer. */
 const maxWaitMs = 3_600_000;
 
 export const md5 = (text: string): string => createHash('md5').update(text).digest('hex');

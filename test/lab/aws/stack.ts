@@ -19,7 +19,7 @@ export interface StackOptions {
 export type FunctionLog = LogEntry & { readonly function: string };
 
 export interface LabStack {
-  /** Sends an event to EventBridge. SSM's own events arrive by themselves. */
+  /** Sends an event to EventBridge. The lab's SSM sends its own events. */
   put(event: object): void;
   /** @param name the short one: `nodes` */
   queue(name: string): LabQueue;

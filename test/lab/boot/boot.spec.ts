@@ -190,7 +190,7 @@ describe('a running node', () => {
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
-  test('remove deletes everything of peermasq and nothing else', async () => {
+  test('remove deletes only what peermasq created', async () => {
     const node = await makeNode();
     const tables = () => node.networks.nodeHost.run(['sh', '-c', 'iptables-save | grep ^-']);
     const before = await tables();

@@ -6,7 +6,7 @@ import { diagram, openScreen } from './screen';
 
 const plain = pc.createColors(false);
 
-describe('a diagram has the source address of the packet on its arrows', () => {
+describe('a diagram labels its arrows with the source address of the packet', () => {
   test.each([
     {
       topology: gcpPeering,

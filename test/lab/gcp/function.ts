@@ -11,7 +11,7 @@ export interface LabFunction {
   readonly url: string;
   /** Its peak resident memory so far, in megabytes. */
   readonly peakMb: () => number;
-  /** Its log so far, one object per line of JSON. */
+  /** Its log so far, parsed: one object per line. */
   readonly log: Record<string, unknown>[];
   /** The first matching entry, once it is logged. */
   readonly logged: (isIt: (entry: Record<string, unknown>) => boolean) => Promise<Record<string, unknown>>;

@@ -159,7 +159,7 @@ function findExemption(traced: TracedPacket): RootCause | undefined {
 const isTerminal = ({ rule }: Evaluation) =>
   rule.targets.some(({ kind }) => kind === 'return' || kind === 'accept');
 
-/** A rule that selects by mark or state is a deliberate gate: it shadows nothing. */
+/** A rule that matches on mark or state is assumed to be intentional, and is not reported as shadowing others. */
 const isGate = ({ rule }: Evaluation) => rule.matches.some(({ kind }) => kind === 'mark' || kind === 'state');
 
 const isBlocking = (evaluation: Evaluation) =>

@@ -211,7 +211,7 @@ class SnapshotParser {
     else this.addNftRuleset(json, line);
   }
 
-  /** Reformatted JSON ends with a line of its own. */
+  /** JSON that was reformatted (by jq, for example) ends with a line that is only `}`. */
   private jsonLine(block: OpenBlock, line: Line): void {
     block.lines.push(line);
     if (line.text === '}') this.finishJson();

@@ -83,7 +83,7 @@ export function makeTables(random: SeededRandom, pool: AddressPool, sets: SetNam
 
 type Pattern = Partial<Record<IptablesTable, readonly string[]>>;
 
-/** What real nodes do. Random rules alone seldom depend on one feature like this. */
+/** Patterns from real nodes. Purely random rules rarely depend on a single feature the way these do. */
 function makePatterns(random: SeededRandom, { cidrs }: AddressPool): Pattern[] {
   const some = () => `${not(random)}-d ${random.pick(cidrs)}`;
   return [

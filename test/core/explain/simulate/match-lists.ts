@@ -22,7 +22,7 @@ export const matching = [
   '-m set --match-set both dst',
 ] as const;
 
-/** Holds, but iptables takes no negation of it. */
+/** Always matches, but iptables cannot negate it. */
 export const certain = '-m statistic --mode random --probability 1.00000000000';
 
 export const undecidable = [

@@ -24,7 +24,7 @@ interface RunOptions {
   readonly canary?: number;
   readonly wave?: number;
   readonly maxFailures?: number;
-  /** By the number of the node; others are proven. */
+  /** Results by node number. Nodes without an entry are proven. */
   readonly outcomes?: Record<number, keyof typeof outcomeOf>;
   readonly interruptAfterWave?: number;
 }
