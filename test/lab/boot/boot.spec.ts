@@ -168,7 +168,9 @@ describe('a running node', () => {
         ?.replace(backend, elsewhere)
         .replace(/^(generation \d+)$/m, '$10'),
     );
-    await until(async () => (await node.system.journal('peermasq-watch')).split('metadata server: HTTP 000').length > 2);
+    await until(
+      async () => (await node.system.journal('peermasq-watch')).split('metadata server: HTTP 000').length > 2,
+    );
     expect(await node.destinations()).toEqual([backend]);
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
     await node.startMetadataServer();
