@@ -126,7 +126,7 @@ function destinationsOf(
 
 const routeState = ({ State }: TableRoute): Route['state'] => (State === 'active' ? 'active' : 'blackhole');
 
-/** A route can exist before its peering is active, and its own state does not always say so. */
+/** A route can exist before its peering is active, and its own state does not always show that. */
 function peeringRouteState(status: string | undefined, route: TableRoute): Route['state'] {
   if (status === 'provisioning') return 'provisioning';
   return status === 'active' ? routeState(route) : 'blackhole';
