@@ -44,7 +44,7 @@ export async function call<T>(
 
 function timedOut(action: Action, cause?: unknown): RetryableError {
   return new RetryableError('out-of-time', `${action} timed out`, {
-    advice: 'The functions retry it. If it persists, give them more time or smaller batches.',
+    advice: 'The functions retry it. If it persists, raise their timeout or lower the batch size.',
     retryAfterSeconds: 5,
     cause,
   });

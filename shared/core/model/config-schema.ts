@@ -74,7 +74,7 @@ const namedRange = z
   .transform(({ cidr, name }) => ({ cidr, name: name ?? cidr.text }))
   .meta({
     description:
-      'A range that the cloud has no route for, and the name that becomes the comment of its rule.',
+      'A range that no route shows, and a name for the comment of its rule.',
   });
 
 const routeSourceKind = z.enum(routeSourceKinds, {
@@ -126,7 +126,7 @@ const clusterSchema = z
       services: listOf(exemptRange, 'Service ranges that the cloud API does not report.'),
       masquerade: listOf(
         z.union([routeSourceKind, namedRange]),
-        'Destinations that pods reach with the address of their node. peerings, vpn and transit-gateways stand for the ranges that the node’s subnet routes there.',
+        'Destinations that pods reach with the address of their node. peerings, vpn and transit-gateways mean every range that the node’s subnet routes over a connection of that kind.',
       ),
       except: listOf(exemptRange, 'Ranges that are never masqueraded.'),
       probe: listOf(

@@ -5,7 +5,7 @@ import { CidrError, compareCidrs, parseAddress, parseCidr, toCidr, type Address,
 import { definedOnly } from '../util/collections';
 import { messageOf, PermanentError } from './errors';
 
-/** A range, and the name that becomes the comment of its rule. */
+/** A range, and a name for the comment of its rule. */
 export interface NamedCidr {
   readonly cidr: Cidr;
   readonly name: string;

@@ -123,7 +123,7 @@ async function readEntries<Entry, Item>(
 
 function timedOut(action: string): never {
   throw new RetryableError('out-of-time', `Cannot ${action}: timed out`, {
-    advice: 'The functions retry it. If it persists, give them more time.',
+    advice: 'The functions retry it. If it persists, raise their timeout.',
     retryAfterSeconds: 5,
   });
 }

@@ -1,6 +1,6 @@
 # --- Lookups in the rule set ---
 
-# Made by make_index: the ranges, and for each "KIND FAMILY" the prefix lengths that occur.
+# Set by make_index: the ranges, and the prefix lengths that occur for each "KIND FAMILY".
 declare -A INDEX=() LENGTHS=()
 # FORM[KIND FAMILY] is "list" (a rule for each range) or "set" (one rule, with the ranges in a set).
 declare -A FORM=()

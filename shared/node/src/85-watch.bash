@@ -1,6 +1,6 @@
 # --- watch ---
 
-# In intervals. Comparing fingerprints of the rules is cheap; every so often a full check follows anyway.
+# A full check runs after this many intervals, even if the fingerprint of the rules has not changed.
 readonly full_check_every=10
 # CHILD is the process that TERM has to end; RETRY_REASON is set while something has to be retried soon.
 CHILD='' RETRY_REASON=''

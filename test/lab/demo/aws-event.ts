@@ -179,7 +179,7 @@ async function waitUntilServed(stack: LabStack): Promise<void> {
   await stack.queue('nodes').waitUntilAtMost(1, late);
   if (!late.aborted) return;
   const said = [...stack.failures.map(String), ...stack.log.map((entry) => JSON.stringify(entry))];
-  throw new Error(`The node was not served in ${provenTimeoutMs / 1_000} s:\n${said.join('\n')}`);
+  throw new Error(`The node was not proven within ${provenTimeoutMs / 1_000} s:\n${said.join('\n')}`);
 }
 
 /** Remaining visibility timeout, in seconds, of the message that was returned last. */

@@ -22,7 +22,7 @@ variable "node_projects" {
 
   validation {
     condition     = length(var.node_projects) > 0
-    error_message = "Name the projects that have nodes: events of all others are ignored."
+    error_message = "List the projects that have nodes: events from other projects are ignored."
   }
 }
 
