@@ -51,8 +51,8 @@ export const peeringChanged = withCallCounts(async (cloudEvent: CloudEvent<unkno
 });
 
 /**
- * Only a route that is still provisioning redelivers the event. Nodes that failed are left to the next sweep, and an
- * error in one project does not affect the others.
+ * The event is redelivered only while a route is still provisioning. Nodes that failed are left to the next sweep, and
+ * an error in one project does not affect the others.
  * @returns whether a route is still provisioning
  */
 async function reconcileAll(deadline: Deadline): Promise<boolean> {

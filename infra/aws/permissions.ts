@@ -161,7 +161,7 @@ function clusterConditions(clusters: readonly string[], key: string): unknown[] 
   ];
 }
 
-/** Keeps each statement within the size of a policy, however long the names are. */
+/** Keeps each statement below the size limit of a policy, however long the names are. */
 const chunksOf20 = (names: readonly string[]): string[][] =>
   Array.from({ length: Math.ceil(names.length / 20) }, (_, i) => names.slice(i * 20, (i + 1) * 20));
 

@@ -62,10 +62,10 @@ function documentResource(name: string, content: SsmDocument): Resource {
   };
 }
 
-/** A file deployed with the functions; policies and document must match their version. */
+/** Reads a file that `npm run build` wrote. It must be up to date: it is deployed with the functions. */
 function readBuilt(folder: string, name: string, { source, now }: { source: string; now: string }): string {
   if (readIfExists(join(folder, 'dist/aws', name)) === now) return now;
-  throw new Error(`dist/aws/${name} is not what ${source} is now. Run: npm run build`);
+  throw new Error(`dist/aws/${name} is out of date: ${source} has changed. Run: npm run build`);
 }
 
 function readIfExists(path: string): string | undefined {

@@ -133,7 +133,8 @@ function awaitParts(
 
 const noAnswer = ({ name }: Target) =>
   new RetryableError('no-answer', `${name} does not respond: no watcher on it follows its metadata`, {
-    advice: 'If it was pushed to, it responds after its next boot. Check peermasq-watch.service on it.',
+    advice:
+      'If a rule set was pushed to the node, it responds after its next boot. Check peermasq-watch.service on the node.',
     retryAfterSeconds: 60,
   });
 

@@ -9,7 +9,7 @@ import { forEachTarget, pollUntilDone, type PollOptions, type PollOutcomes } fro
 /** Pushes to the nodes of one wave. */
 export type PushWave = (nodes: readonly PlannedChange[], options: PollOptions) => Promise<readonly Outcome[]>;
 
-/** Reconciles the nodes, as every trigger does; a node whose plan is no longer the confirmed one is held. */
+/** Reconciles the nodes, as every trigger does. Holds a node whose plan has changed since it was approved. */
 export const pushWave =
   (reconcileOptions: Pick<ReconcileOptions, 'allowRouteLoss' | 'force'>): PushWave =>
   (nodes, options) =>

@@ -140,7 +140,7 @@ const filterLimit = 100;
 /** Returns the instances among some whose SSM agent is online. */
 type ReadOnlineAgents = (ids: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
 
-/** Requests at the same time, as for pushes of several rule sets, share one listing. */
+/** Concurrent requests, such as those of pushes of several rule sets, share one listing. */
 export function makeReadOnlineAgents(clients: Clients): ReadOnlineAgents {
   let next: { readonly ids: Set<string>; readonly result: Promise<ReadonlySet<string>> } | undefined;
   return (requested, deadline) => {

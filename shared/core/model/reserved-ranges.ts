@@ -36,6 +36,6 @@ const internal = [
   'fc00::/7',
 ].map(parseCidr);
 
-/** Whether no internet gateway leads to the address. */
+/** Whether the address cannot be on the public internet. */
 export const isInternal = (address: Address): boolean => internal.some((range) => contains(range, address));
 export const isInternalRange = (range: Cidr): boolean => internal.some((outer) => covers(outer, range));

@@ -129,7 +129,7 @@ function isProvenSince({ recorded }: Node, since: Date | undefined): boolean {
   return since !== undefined && recorded?.isProven === true && (recorded.at ?? 0) >= since;
 }
 
-/** A new node has its own events for so long. A sweep at the same time would only push twice. */
+/** For this long after its launch, a node is left to its own events. A sweep would only push a second time. */
 const gracePeriodMs = 180_000;
 
 const isNew = ({ launchedAt, recorded }: Node, now: number): boolean =>

@@ -157,9 +157,9 @@ const rateLimited = () =>
 
 /**
  * Writes and reads of guest attributes share 1,500 calls a minute per project and region; other reads have as many
- * (https://cloud.google.com/compute/api-quota). Other users of the project need some of both. Reports have a limiter
- * of their own, so that writes of rule sets do not wait behind them. Bursts are large because nodes that join together
- * race their boots.
+ * (https://cloud.google.com/compute/api-quota). Both limits leave quota for other users of the project. Reports have a
+ * limiter of their own, so that writes of rule sets do not wait behind them. Bursts are large so that the rule sets of
+ * nodes that join together are written before the nodes boot.
  */
 const limiters = {
   write: makeRateLimiter(150, 1_000 / 10, maxWaitMs),

@@ -84,7 +84,7 @@ const superseded = (existing: RuleSet, { generation }: RuleSet) =>
 const generationInFuture = ({ generation }: RuleSet) =>
   new PermanentError(
     'generation-in-future',
-    `The metadata key ${ruleSetKey} has a rule set from ${new Date(generation).toISOString()}, which no rule set of today replaces`,
+    `The metadata key ${ruleSetKey} has a rule set from ${new Date(generation).toISOString()}, which is in the future, so no current rule set can replace it`,
     {
       advice: `Remove ${ruleSetKey} from the metadata of the instance. If the node applied it, run "peermasq.sh remove" on the node.`,
     },

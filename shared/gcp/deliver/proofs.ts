@@ -60,7 +60,7 @@ export async function awaitProofs(
   );
 }
 
-/** The metadata of a node without a report may not have been written at all. */
+/** A node may not have reported because the write of its metadata failed. */
 async function orOperationError(clients: Clients, proof: GcpProof, deadline: Deadline): Promise<GcpProof> {
   const { node } = proof;
   if (!node.written) return proof;

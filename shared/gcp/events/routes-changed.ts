@@ -30,7 +30,7 @@ const labelsSchema = z.object({ project_id: projectSchema });
 export function parseRoutesChanged(entry: AuditLogEntry): RoutesChanged | Ignored {
   const { method: change, operation, at } = entry;
   if (operation?.first && !operation.last)
-    return ignored(`${change} has started: the last entry of the operation is handled`);
+    return ignored(`${change} has started; only the last entry of an operation is handled`);
   const labels = labelsSchema.safeParse(entry.labels);
   if (!labels.success) return ignored(`does not identify a project: ${describeIssues(labels.error)}`);
   return { kind: 'routes-changed', project: labels.data.project_id, change, at };

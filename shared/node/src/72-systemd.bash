@@ -72,7 +72,7 @@ install_units() {
     if [[ -n $runtime || $DIR == /run/* ]]; then PERSISTED=runtime; fi
     return
   fi
-  # Units that look installed would not be retried.
+  # Units left here would be taken as installed, and the next run would not retry.
   for unit; do rm -f -- "$folder/$unit"; done
   warn 'systemd rejected the units: the rules are lost at a reboot, and drift is not repaired'
 }

@@ -173,8 +173,8 @@ describe('a rejected command', () => {
   });
 });
 
-describe('the mark of a push', () => {
-  test('keeps the same rule set from being pushed again, but not another one', async () => {
+describe('the tag that marks a node as pushed', () => {
+  test('prevents a second push of the same rule set, but not of a different one', async () => {
     const nodes = await addNodes(2);
     await push(nodes);
     const marked = await refresh(nodes);

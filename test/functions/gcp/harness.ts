@@ -96,7 +96,7 @@ export class FunctionHarness {
     return this.dedicated;
   }
 
-  /** Its log starts with this test: `deliverEvent` returns when the log of the event is complete. */
+  /** Clears the log, which then has only the entries of this test. */
   useFunction(): LabFunction {
     this.shared.log.length = 0;
     return this.shared;

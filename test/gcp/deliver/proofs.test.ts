@@ -24,7 +24,7 @@ describe('a proof', () => {
     ]);
   });
 
-  test('is a report of a rule set that was assigned after the start, whatever it says about the boot', async () => {
+  test('is a report of a rule set that was assigned after the start, whatever boot time it has', async () => {
     const started = minutesAgo(10);
     const given = ruleSet(started.getTime() + 1_000);
     const vm = addVm(lab.state, {
@@ -36,7 +36,7 @@ describe('a proof', () => {
     expect(await lab.collectProofs([pushed], 1)).toMatchObject([{ result: 'reported' }]);
   });
 
-  test('that is missing comes with what the node last reported', async () => {
+  test('that is missing has a reason that includes the last report', async () => {
     const silent = addVm(lab.state);
     const other = addVm(lab.state);
     const broken = addVm(lab.state);
@@ -139,7 +139,7 @@ describe('a missing watcher', () => {
       },
     ],
     [
-      'has a watcher that has not followed yet',
+      'has a watcher that has not applied the rule set yet',
       { startedMinutesAgo: 20, assignedMinutesAgo: 1, lastReport: {} },
     ],
   ])('is not assumed on a node that %s', async (_, given) => {

@@ -13,7 +13,11 @@ const recordedOf = async (vm: LabVm) => (await lab.nodeOf(vm)).recorded;
 describe('a report', () => {
   test.each<[string, { inMetadata: string; status?: string }, boolean]>([
     ['of the assigned rule set proves it', { inMetadata: printRuleSet(proven) }, true],
-    ['proves it in any generation', { inMetadata: printRuleSet({ ...proven, generation: 9 }) }, true],
+    [
+      'of the assigned rule set proves it, whatever the generation',
+      { inMetadata: printRuleSet({ ...proven, generation: 9 }) },
+      true,
+    ],
     ['proves a packed rule set', { inMetadata: packRuleSet(proven) }, true],
     ['of an earlier rule set proves nothing', { inMetadata: printRuleSet(changed) }, false],
     ['proves nothing while the node starts', { inMetadata: printRuleSet(proven), status: 'STAGING' }, false],
@@ -127,7 +131,7 @@ describe('a status label', () => {
     expect(reportReads()).toBe(1);
   });
 
-  test('is verified by the report for 1 of 67 proven nodes each minute', async () => {
+  test('is checked against the report for 1 of 67 proven nodes each minute', async () => {
     const vm = addLabelled(label());
     vm.id = String(67n * 10n ** 15n + thisMinute());
     const first = await recordedOf(vm);

@@ -35,7 +35,7 @@ describe('invalid input is rejected', () => {
     mkdirSync(join(folder, 'shared/node/src'), { recursive: true });
     writeFileSync(join(folder, 'shared/node/src/00-new.bash'), 'new');
     expect(() => stackResources(folder, params)).toThrow(
-      'dist/aws/peermasq.sh is not what shared/node/src is now. Run: npm run build',
+      'dist/aws/peermasq.sh is out of date: shared/node/src has changed. Run: npm run build',
     );
     rmSync(folder, { recursive: true });
   });

@@ -129,7 +129,7 @@ function pseudoParameter(name: string, { account, region }: AccountRegion): stri
   return Object.hasOwn(known, name) ? known[name as keyof typeof known] : name;
 }
 
-/** Policies refer to nothing else in their own stack. */
+/** Queues are the only resources of the stack whose ARNs its policies contain. */
 function arnOfQueue(id: string, template: Resources, { account, region }: AccountRegion): string {
   const name = template[id]?.Properties['QueueName'];
   if (typeof name !== 'string') throw new Error(`The template has no queue ${id}`);

@@ -94,7 +94,7 @@ describeKernel('a replay', undefined, () => {
     });
   });
 
-  test('with a boot race shows who won', async () => {
+  test('with a boot race shows whether it was won', async () => {
     const raced = (race: Race) => runAll(scenario((networks) => fix(networks), { ...nodeResult, race }));
     const [won, lost] = await Promise.all([
       raced({ metadataSetMs: 2_240, scriptRanMs: 5_000 }),

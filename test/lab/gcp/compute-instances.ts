@@ -106,7 +106,7 @@ function reset(cloud: GcpState, vm: LabVm, body: unknown): void {
   cloud.changes.emit('reset', vm);
 }
 
-/** Without guest attributes enabled there are none; the API's response then is not verified. */
+/** An instance without guest attributes enabled has none. The API's response in that case is not verified. */
 function guestAttributes(cloud: GcpState, vm: LabVm, queryPath: string): unknown {
   if (cloud.projects[vm.project]?.isGuestAttributesPolicyOn) {
     const constraint = 'constraints/compute.disableGuestAttributesAccess';

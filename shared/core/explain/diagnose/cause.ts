@@ -218,7 +218,7 @@ function describeNoRule({ evaluations }: Trace): string {
   const [closest] = nearMisses(evaluations)
     .map((evaluation) => ({ evaluation, failed: failedMatches(evaluation) }))
     .sort((a, b) => distance(a.failed) - distance(b.failed));
-  if (!closest) return 'No rule masquerades it, or anything else on its path.';
+  if (!closest) return 'No rule masquerades it: there are no masquerade rules on its path.';
   const { evaluation, failed } = closest;
   const why = failed.map((match) => describeMismatch(match, evaluation)).join(' and ');
   return `No rule masquerades it. Closest match: ${formatRuleName(evaluation)}, skipped because ${why}: ${evaluation.rule.text}`;

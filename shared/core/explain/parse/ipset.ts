@@ -82,7 +82,7 @@ function parsePart(dimension: string, text: string): SetEntryPart {
     case 'port':
       return parsePortPart(text);
     case 'iface':
-      // `physdev:` names a bridge port, which no route names.
+      // `physdev:` is followed by a bridge port. Routes name only the bridge.
       return text.startsWith('physdev:') ? { kind: 'unknown' } : { kind: 'interface', name: text };
     default:
       return { kind: 'unknown' };

@@ -13,7 +13,7 @@ const nestedChains = (count: number) => {
   return ['*nat', ...names.map((name) => `:${name} - [0:0]`), ...calls, 'COMMIT', ''].join('\n');
 };
 
-describe('a text that is not a dump is refused with the number of the line', () => {
+describe('text that is not a dump is rejected with the line number', () => {
   test.each([
     ['nothing', '', 1],
     ['a web page', 'x\n<html>', 1],

@@ -26,16 +26,16 @@ describe('chains with the same priority', () => {
     );
   const snat = { snat: { addr: '198.51.100.7' } };
 
-  test('either of two that translate may be first', () => {
+  test('may run in either order if two of them translate', () => {
     const { masqueraded, sources } = explainDump(network + chains(2, nftMasquerade, snat));
     expect([masqueraded, [...sources].sort()]).toEqual([true, ['10.209.0.2', '198.51.100.7']]);
   });
 
-  test('any number that only accept change nothing', () => {
+  test('do not change the result if all others only accept', () => {
     expect(explainDump(network + chains(100, nftMasquerade, { accept: null })).masqueraded).toBe(true);
   });
 
-  test('too many that translate leave the result unknown, within two seconds', () => {
+  test('make the result unknown, within two seconds, if too many of them translate', () => {
     const began = process.cpuUsage();
     const { masqueraded } = explainDump(network + chains(100, nftMasquerade, snat));
     const { user, system } = process.cpuUsage(began);
