@@ -5,6 +5,43 @@ const id = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().nonnegative();
 const text = z.string().max(1000);
 
+/** Why rules that were applied are not proven. A later node program may send others. */
+export const reasonCodes = [
+  /** Pods' packets leave with an address that the peer cannot answer. */
+  'paths-foreign-address',
+  'paths-unknown',
+  'no-forwarding',
+  'rp-filter',
+  /** Pods' packets are masqueraded in eBPF and do not reach the rules. */
+  'ebpf',
+  /** BPF programs are present, and the node cannot tell what they do. */
+  'ebpf-unreadable',
+  /** The network namespace of a pod cannot be entered. */
+  'no-namespace',
+  'probe-failed',
+  'drift',
+] as const;
+export type ReasonCode = (typeof reasonCodes)[number];
+
+/**
+ * A field that explains the verdict. Old node programs do not send it; if a later one sends something else there, the
+ * verdict still counts.
+ */
+const detail = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
+
+/** The path from one pod to a destination, as the kernel answered. */
+const path = z.object({
+  from: text,
+  to: text,
+  dev: text,
+  /** The address that packets leave with. */
+  address: text.nullable(),
+  ok: z.boolean(),
+});
+
+/** Connections to one destination, against the port range of the node. */
+const portUse = z.object({ to: text, used: count, range: count });
+
 /** The line of JSON that the commands `apply` and `repair` of the node program print (shared/node/src). */
 const reportSchema = z.object({
   result: z.enum(['applied', 'unchanged', 'refused', 'failed', 'busy']),
@@ -25,9 +62,24 @@ const reportSchema = z.object({
   probes: z.array(z.object({ to: z.string(), from: z.string(), reached: z.boolean() })),
   /** Boot time of the node, in seconds since the epoch. */
   booted: count.optional(),
+  /** The latest rule set format that the program reads. */
+  format: detail(count.positive()),
+  /** The first 12 hex digits of the program's sha256. */
+  program: detail(z.string().regex(/^[0-9a-f]{12}$/)),
+  /** Whether pods' packets are steered to the primary interface. */
+  steered: detail(z.boolean()),
+  /** What `proven` rests on, such as `rules` and `pods 3/3`. */
+  basis: detail(z.array(text).max(6)),
+  /** Why the rules are not proven: a `ReasonCode`. */
+  code: detail(text),
+  paths: detail(z.array(path).max(4)),
+  ports: detail(z.array(portUse).max(3)),
 });
 
 export type Report = Readonly<z.infer<typeof reportSchema>>;
+
+/** Programs that do not report their format read the first. */
+export const formatReadBy = ({ format = 1 }: Pick<Report, 'format'>): number => format;
 
 /** @throws PermanentError for any other text: the output is not from the node program */
 export function parseReport(output: string): Report {

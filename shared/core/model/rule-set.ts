@@ -24,6 +24,11 @@ export interface RuleSet {
   readonly randomFully: boolean;
   /** The output interface of masqueraded traffic; absent for any. */
   readonly out?: string;
+  /**
+   * Whether the node may send pods' packets for these destinations out of its primary interface, where the pods'
+   * own interfaces have addresses that the peer cannot answer. Needs sources.
+   */
+  readonly isSteered?: boolean;
   /** Pod ranges; empty for any source. */
   readonly sources: readonly Cidr[];
   readonly exemptions: readonly NamedCidr[];
@@ -63,6 +68,7 @@ const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
 export function ruleSetLines({
   randomFully,
   out,
+  isSteered = false,
   sources,
   exemptions,
   destinations,
@@ -71,6 +77,7 @@ export function ruleSetLines({
   return [
     ...(randomFully ? ['option random-fully'] : []),
     ...(out === undefined ? [] : [`option out ${out}`]),
+    ...(isSteered ? ['option steer'] : []),
     ...sources.toSorted(compareCidrs).map(({ text }) => `source ${text}`),
     ...exemptions.toSorted(byCidr).map(({ cidr, name }) => `exempt ${cidr.text} ${name}`),
     ...destinations.toSorted(byCidr).map(({ cidr, name }) => `masquerade ${cidr.text} ${name}`),
@@ -80,18 +87,30 @@ export function ruleSetLines({
   ];
 }
 
-const header = 'peermasq/1';
+/** The rule set formats, oldest first. A node program reads its own format and all before it. */
+export const ruleSetFormats = [1, 2] as const;
+export type RuleSetFormat = (typeof ruleSetFormats)[number];
+
+/** The oldest format that can express the rules: rule sets that need nothing new keep their bytes and ID. */
+export const formatOf = ({ isSteered = false }: RuleSet): RuleSetFormat => (isSteered ? 2 : 1);
+
+const headerFor = (format: RuleSetFormat): string => `peermasq/${format}`;
+const headers = ruleSetFormats.map(headerFor);
 const joinLines = (all: readonly string[]): string => all.map((line) => `${line}\n`).join('');
 
 /** The canonical text, as the node receives it. */
 export function printRuleSet(ruleSet: RuleSet): string {
-  return joinLines([header, `generation ${ruleSet.generation}`, ...ruleSetLines(ruleSet)]);
+  return joinLines([
+    headerFor(formatOf(ruleSet)),
+    `generation ${ruleSet.generation}`,
+    ...ruleSetLines(ruleSet),
+  ]);
 }
 
 /** The sha256 (hex) of the canonical text without the generation: equal rules have equal IDs. */
 export function ruleSetId(ruleSet: RuleSet): string {
   return createHash('sha256')
-    .update(joinLines([header, ...ruleSetLines(ruleSet)]))
+    .update(joinLines([headerFor(formatOf(ruleSet)), ...ruleSetLines(ruleSet)]))
     .digest('hex');
 }
 
@@ -119,19 +138,21 @@ export function parseRuleSet(encoded: string): RuleSet {
   try {
     const text = unpack(encoded.trim());
     const ruleSet = parseLines(text.split('\n').filter(Boolean));
+    if (ruleSet.isSteered && ruleSet.sources.length === 0) throw new Error('option steer needs a source');
     if (printRuleSet(ruleSet).trim() !== text.trim()) throw new Error('the text is not in canonical form');
     return ruleSet;
   } catch (cause) {
     throw new PermanentError(
       'unreadable-rule-set',
-      `Not a rule set in format ${header}: ${messageOf(cause)}`,
+      `Not a rule set in format ${headers.join(' or ')}: ${messageOf(cause)}`,
       { advice: 'Run a backfill: it pushes a new rule set to the node.', cause },
     );
   }
 }
 
 function parseLines([first, second, ...rest]: readonly string[]): RuleSet {
-  if (first !== header) throw new Error(`expected "${header}" as line 1, got ${JSON.stringify(first ?? '')}`);
+  if (!headers.includes(first ?? ''))
+    throw new Error(`expected ${headers.join(' or ')} as line 1, got ${JSON.stringify(first ?? '')}`);
   const [, generation] = /^generation ([1-9][0-9]{0,15})$/.exec(second ?? '') ?? [];
   if (generation === undefined)
     throw new Error(`expected "generation NUMBER" as line 2, got ${JSON.stringify(second ?? '')}`);
@@ -140,10 +161,12 @@ function parseLines([first, second, ...rest]: readonly string[]): RuleSet {
   const namedCidrs = (kind: string): NamedCidr[] =>
     valuesOf(kind).map(([cidr = '', text]) => ({ cidr: parseCidr(cidr), name: name.parse(text) }));
   const options = valuesOf('option');
+  const hasOption = (word: string) => options.some(([option]) => option === word);
   return definedOnly({
     generation: Number(generation),
-    randomFully: options.some(([option]) => option === 'random-fully'),
+    randomFully: hasOption('random-fully'),
     out: interfaceName.parse(options.find(([option]) => option === 'out')?.[1]),
+    isSteered: hasOption('steer') || undefined,
     sources: valuesOf('source').map(([cidr = '']) => parseCidr(cidr)),
     exemptions: namedCidrs('exempt'),
     destinations: namedCidrs('masquerade'),

@@ -9,7 +9,7 @@ import type {
 } from '../cloud';
 import type { Log } from '../log';
 import { PermanentError, RetryableError, type PeermasqError } from '../model/errors';
-import type { Report } from '../model/report';
+import type { ReasonCode, Report } from '../model/report';
 import { definedOnly } from '../util/collections';
 import type { Warning } from './check-eligibility';
 import { errorFields, subjectOf, type Outcome, type Subject } from './outcome';
@@ -91,13 +91,43 @@ function evaluateApplied(report: Report, { expected, reason }: Evaluation): Push
   if (report.id !== id)
     return { kind: 'pending', reason: 'The node reported another rule set.', retryAfterSeconds: 5 };
   if (report.proven) return { kind: 'proven', ruleSetId: id, report, warnings };
-  return {
-    kind: 'failed',
-    error: new RetryableError('not-proven', `The rules are applied but not proven: ${reason}`, {
-      advice: 'If a probe failed, check firewalls, the return route and the service itself.',
-      retryAfterSeconds: 60,
-    }),
-  };
+  return { kind: 'failed', error: notProvenError(report.code, reason) };
+}
+
+const adviceByReason: Record<ReasonCode, string> = {
+  'paths-foreign-address':
+    'Pods leave by an interface whose address the peer cannot answer. Add a route to that range at the peer, or let the CNI masquerade.',
+  'paths-unknown':
+    'Run `peermasq explain` for a pod of the node: it shows the ip rules and marks on the path.',
+  'no-forwarding': 'Set net.ipv4.ip_forward (for IPv6 net.ipv6.conf.all.forwarding) to 1 on the node.',
+  'rp-filter': 'Set net.ipv4.conf.INTERFACE.rp_filter to 2 on the interfaces that pods leave by.',
+  ebpf: "Configure the program that masquerades in eBPF: the nonMasqueradeCIDRs of Cilium's or GKE's ip-masq-agent config must not contain the destinations, or an egress NAT policy must cover them.",
+  'ebpf-unreadable':
+    'Check whether a CNI in eBPF masquerades on the node. If so, configure the destinations there.',
+  'no-namespace':
+    "Configure no probe, or run the node program where it may enter pods' network namespaces (as root, with nsenter).",
+  'probe-failed': 'Check firewalls, the return route and the service itself.',
+  drift: 'Another program changes the rules. The node repairs them; find that program and stop it.',
+};
+
+/** A retry cannot help where the node has to be configured in another way. */
+const permanentReasons: readonly string[] = [
+  'ebpf',
+  'ebpf-unreadable',
+  'no-namespace',
+] satisfies ReasonCode[];
+
+const isReasonCode = (code: string): code is ReasonCode => Object.hasOwn(adviceByReason, code);
+
+function notProvenError(code: string | undefined, reason: string): PeermasqError {
+  const message = `The rules are applied but not proven: ${reason}`;
+  const advice =
+    code !== undefined && isReasonCode(code)
+      ? adviceByReason[code]
+      : `If a probe failed: ${adviceByReason['probe-failed']}`;
+  return permanentReasons.includes(code ?? '')
+    ? new PermanentError('not-proven', message, { advice })
+    : new RetryableError('not-proven', message, { advice, retryAfterSeconds: 60 });
 }
 
 export interface DeliveryContext {

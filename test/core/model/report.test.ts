@@ -1,9 +1,59 @@
 import { expect, test } from '@jest/globals';
-import { parseReport } from '../../../shared/core/model/report';
+import { formatReadBy, parseReport } from '../../../shared/core/model/report';
+import { makeReport } from '../../lab/node-report';
 
 test.each([
   ['text that is not JSON', 'bash: not found'],
   ['another JSON document', '{"result":"well","probes":[1]}'],
 ])('rejects %s with an error on one line', (_, text) => {
   expect(() => parseReport(text)).toThrow(/^The node returned .*, which is not a peermasq report: .+$/);
+});
+
+const parse = (changes: object) => parseReport(JSON.stringify({ ...makeReport(undefined), ...changes }));
+
+test('a report of an old node program has no details, and its program reads format 1', () => {
+  const report = parse({});
+  expect(report).toEqual(makeReport(undefined));
+  expect(formatReadBy(report)).toBe(1);
+});
+
+test('a report says what its verdict rests on', () => {
+  const details = {
+    format: 2,
+    program: '0123456789ab',
+    steered: true,
+    basis: ['rules', 'pods 3/3'],
+    code: 'paths-foreign-address',
+    paths: [
+      { from: '100.64.0.20', to: '10.193.0.3', dev: 'eth1', address: '100.64.0.10', ok: false },
+      { from: '100.64.0.21', to: '10.193.0.3', dev: 'eth0', address: null, ok: true },
+    ],
+    ports: [{ to: '10.193.0.3:5432', used: 1200, range: 28232 }],
+  };
+  const report = parse(details);
+  expect(report).toMatchObject(details);
+  expect(formatReadBy(report)).toBe(2);
+});
+
+test.each<[string, object]>([
+  ['a code', { code: 'quantum-nat' }],
+  ['a format', { format: 7 }],
+  ['a field', { weather: 'rainy' }],
+])('%s that only later programs send does not make a report unreadable', (_, changes) => {
+  expect(parse(changes)).toMatchObject({ result: 'applied', proven: true });
+});
+
+test.each<[string, unknown]>([
+  ['format', 'two'],
+  ['format', 0],
+  ['program', 'latest'],
+  ['steered', 'yes'],
+  ['basis', Array(7).fill('rules')],
+  ['code', { text: 'ebpf' }],
+  ['paths', [{ from: '10.0.0.1' }]],
+  ['ports', Array(4).fill({ to: '10.193.0.3:5432', used: 1, range: 2 })],
+])('an unreadable %s is left out: %j', (field, value) => {
+  const report = parse({ [field]: value });
+  expect(report).toHaveProperty('proven', true);
+  expect(report).toHaveProperty(field, undefined);
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { Address6 } from 'ip-address';
 import { parseCidr } from '../../../shared/core/model/cidr';
 import {
+  formatOf,
   packRuleSet,
   parseProbe,
   parseRuleSet,
@@ -52,6 +53,25 @@ test('the ID is the sha256 of every line but the generation', () => {
   expect(ruleSetId({ ...sample, randomFully: false })).not.toBe(ruleSetId(sample));
 });
 
+test('a rule set that needs nothing newer stays in format 1, with the same ID', () => {
+  expect(formatOf(sample)).toBe(1);
+  expect(printRuleSet({ ...sample, isSteered: false })).toBe(text);
+  expect(ruleSetId({ ...sample, isSteered: false })).toBe(ruleSetId(sample));
+});
+
+const steeredText = text
+  .replace('peermasq/1', 'peermasq/2')
+  .replace('option out eth0\n', 'option out eth0\noption steer\n');
+
+test('a steered rule set is in format 2, and has another ID', () => {
+  const steered = { ...sample, isSteered: true };
+  expect(formatOf(steered)).toBe(2);
+  expect(printRuleSet(steered)).toBe(steeredText);
+  expect(ruleSetId(steered)).not.toBe(ruleSetId(sample));
+  expect(parseRuleSet(steeredText)).toHaveProperty('isSteered', true);
+  expect(printRuleSet(parseRuleSet(packRuleSet(steered)))).toBe(steeredText);
+});
+
 test('a packed rule set is one line of base64 that parses to the same rule set', () => {
   expect(packRuleSet(sample)).toMatch(/^H4sI[A-Za-z0-9+/]+=*$/);
   expect(printRuleSet(parseRuleSet(packRuleSet(sample)))).toBe(text);
@@ -60,7 +80,21 @@ test('a packed rule set is one line of base64 that parses to the same rule set',
 describe('parseRuleSet rejects', () => {
   test.each([
     ['an empty text', '', 'as line 1, got ""'],
-    ['another version', text.replace('/1', '/2'), 'expected "peermasq/1" as line 1, got "peermasq/2"'],
+    [
+      'a later format',
+      text.replace('/1', '/3'),
+      'expected peermasq/1 or peermasq/2 as line 1, got "peermasq/3"',
+    ],
+    ['format 2 where format 1 is enough', text.replace('/1', '/2'), 'not in canonical form'],
+    ['steering in format 1', steeredText.replace('/2', '/1'), 'not in canonical form'],
+    ['steering with a value', steeredText.replace('steer', 'steer eth1'), 'not in canonical form'],
+    ['steering twice', steeredText.replace('option steer\n', '$&$&'), 'not in canonical form'],
+    ['steering without a source', steeredText.replace(/source .*\n/, ''), 'option steer needs a source'],
+    [
+      'steering before other options',
+      steeredText.replace(/(option out eth0\n)(option steer\n)/, '$2$1'),
+      'not in canonical form',
+    ],
     ['a missing generation', text.replace(/generation .*\n/, ''), 'as line 2, got "option random-fully"'],
     [
       'a generation that is not a number',
@@ -111,9 +145,10 @@ test.each([
 const anyRuleSet: fc.Arbitrary<RuleSet> = fc.record({
   generation: fc.integer({ min: 1, max: 9_999_999_999_999 }),
   randomFully: fc.boolean(),
+  isSteered: fc.boolean(),
   sources: fc.uniqueArray(
     fc.ipV4().map((ip) => parseCidr(`${ip}/32`)),
-    { selector: ({ text: cidr }) => cidr },
+    { selector: ({ text: cidr }) => cidr, minLength: 1 },
   ),
   exemptions: fc.uniqueArray(
     fc

@@ -41,7 +41,7 @@ async function run(proof: ProofResult, recordFailures: readonly RecordFailure[] 
     log,
     deadline: Infinity,
   });
-  return { kinds: outcomes.map(({ kind }) => kind), records, warned, errors };
+  return { outcomes, kinds: outcomes.map(({ kind }) => kind), records, warned, errors };
 }
 
 const failed: ProofResult = {
@@ -79,4 +79,24 @@ test('logs a record that cannot be written, without changing the outcome', async
   const { kinds, warned } = await run(reported({}), [{ node, error }]);
   expect(kinds).toEqual(['proven']);
   expect(warned).toEqual(['RecordFailed']);
+});
+
+test.each<[string | undefined, 'retried' | 'final', string]>([
+  [undefined, 'retried', 'If a probe failed: Check firewalls'],
+  ['a-later-code', 'retried', 'If a probe failed: Check firewalls'],
+  ['probe-failed', 'retried', 'Check firewalls'],
+  ['paths-foreign-address', 'retried', 'Pods leave by an interface whose address the peer cannot answer'],
+  ['paths-unknown', 'retried', 'Run `peermasq explain`'],
+  ['no-forwarding', 'retried', 'net.ipv4.ip_forward'],
+  ['rp-filter', 'retried', 'rp_filter to 2'],
+  ['drift', 'retried', 'Another program changes the rules'],
+  ['ebpf', 'final', 'nonMasqueradeCIDRs'],
+  ['ebpf-unreadable', 'final', 'Check whether a CNI in eBPF masquerades'],
+  ['no-namespace', 'final', 'nsenter'],
+])('rules that are not proven because of %s are %s, with advice', async (code, end, advice) => {
+  const { outcomes } = await run(reported({ proven: false, reason: 'why', code }));
+  const [error] = outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error : undefined));
+  expect(error).toBeInstanceOf(end === 'final' ? PermanentError : RetryableError);
+  expect(error).toMatchObject({ code: 'not-proven', message: 'The rules are applied but not proven: why' });
+  expect(error?.advice).toContain(advice);
 });

@@ -40,7 +40,11 @@ test.each([
   [['plan'], '', 'No cloud credentials found\nRun `aws configure sso`'],
   [['backfill', '--rollback'], '', 'No backfill was run on this machine'],
   [['backfill', '--canary', '-1'], '', 'Expected a whole number of at least 0.'],
-  [['render', 'iptables', '--rule-set', '-'], 'peermasq/2\n', 'Not a rule set in format peermasq/1'],
+  [
+    ['render', 'iptables', '--rule-set', '-'],
+    'peermasq/3\n',
+    'Not a rule set in format peermasq/1 or peermasq/2',
+  ],
   [['render', 'daemonset', '-n', 'Kube_System'], '', 'Expected a name such as kube-system.'],
   [['render', 'daemonset', '--image', 'a b'], '', 'Expected a reference such as debian:bookworm-slim.'],
   [['plam'], '', "unknown command 'plam'"],
