@@ -1,6 +1,6 @@
-import { aggregate, mergeCidrs, type Aggregate, type Cidr } from '../model/cidr';
+import { aggregate, mergeCidrs, overlaps, type Aggregate, type Cidr } from '../model/cidr';
 import { requestedKinds } from '../model/config';
-import type { Node } from '../model/node';
+import type { NetworkContext, Node } from '../model/node';
 import type { RecordedState } from '../model/recorded-state';
 import { ruleSetId, type NamedCidr, type RuleSet } from '../model/rule-set';
 import { definedOnly } from '../util/collections';
@@ -69,11 +69,13 @@ export function plan({ node, cluster, networkContext, generation, allowRouteLoss
 
   const probes = selectProbes(cluster.probe, { destinations, exemptions });
   const isFamilyInUse = ({ family }: Cidr) => destinations.some(({ cidr }) => cidr.family === family);
+  const sources = pods.filter(isFamilyInUse);
   const ruleSet: RuleSet = definedOnly({
     generation,
     randomFully: cluster.randomFully,
     out: cluster.out,
-    sources: pods.filter(isFamilyInUse),
+    isSteered: canLeaveBySecondaryInterface(node, sources, networkContext) || undefined,
+    sources,
     exemptions: exemptions.filter(({ cidr }) => isFamilyInUse(cidr)),
     destinations,
     probes: probes.probes,
@@ -87,6 +89,17 @@ export function plan({ node, cluster, networkContext, generation, allowRouteLoss
     warnings: [...warnings, ...podWarnings(context, pods), ...probes.warnings],
   };
 }
+
+/**
+ * On AWS, pods with addresses of the VPC (the VPC CNI) can leave by secondary network interfaces. Only the node knows
+ * whether they do.
+ */
+const canLeaveBySecondaryInterface = (
+  { ref }: Node,
+  sources: readonly Cidr[],
+  { networkRanges }: NetworkContext,
+): boolean =>
+  ref.cloud === 'aws' && sources.some((source) => networkRanges.some((own) => overlaps(own, source)));
 
 const heldPlan = (reason: string, warnings: readonly Warning[]): Plan => ({
   kind: 'hold',

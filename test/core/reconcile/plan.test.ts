@@ -181,6 +181,25 @@ describe('the rule set', () => {
     ]);
   });
 
+  describe('allows steering to the primary interface', () => {
+    const ec2 = { ref: { cloud: 'aws', account: '111122223333', region: 'eu-west-1', id: 'i-1' } } as const;
+    const vpc = { networkRanges: ['10.0.0.0/16', '100.64.0.0/16', 'fd00::/48'].map(parseCidr) };
+
+    test.each<{ title: string; pods: string; self?: Partial<Node>; isAllowed?: boolean }>([
+      { title: 'pods in a range of the VPC', pods: '100.64.0.0/16', isAllowed: true },
+      { title: 'pods in a part of the VPC', pods: '10.0.128.0/17', isAllowed: true },
+      { title: 'pods in a range around the VPC', pods: '10.0.0.0/12', isAllowed: true },
+      { title: 'some pods of the VPC', pods: '172.20.0.0/16, 100.64.0.0/16', isAllowed: true },
+      { title: 'pods in an overlay network', pods: '172.20.0.0/16' },
+      { title: 'unknown pods', pods: '' },
+      { title: 'pods of the VPC in a family without destinations', pods: 'fd00::/48, 172.20.0.0/16' },
+      { title: 'a node on Google Cloud', pods: '100.64.0.0/16', self: {} },
+    ])('$title', ({ pods, self = ec2, isAllowed = false }) => {
+      const result = planWith(`pods: [${pods}], masquerade: [peerings]`, vpc, self);
+      expect(rules(result).includes('option steer')).toBe(isAllowed);
+    });
+  });
+
   test('lists the requests that each destination was merged from', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.192.0.0/16, name: hq}]');
     expect(result).toMatchObject({
