@@ -128,6 +128,7 @@ function coverageOf(routes: readonly Route[], nodes: readonly LocatedNode[]): Co
     ranges.every((range) => outcome.plan.ruleSet.destinations.some(({ cidr }) => covers(cidr, range)));
   if (nodes.every(isCovered)) return nodes.every(isProven) ? 'proven' : 'planned';
   const isRouted = ({ networkContext, outcome }: LocatedNode) =>
-    networkContext.arePodsRouted && (outcome.kind !== 'skipped' || outcome.skip.reason === 'pods-routed');
+    networkContext.routedPodRanges.length > 0 &&
+    (outcome.kind !== 'skipped' || outcome.skip.reason === 'pods-routed');
   return nodes.every(isRouted) ? 'not-needed' : 'not-masqueraded';
 }

@@ -87,9 +87,9 @@ function networkContextOf(
     networkRanges,
     // EC2 knows neither the pod ranges nor whether the far side has a route to them.
     podRanges: [],
-    arePodsRouted: false,
+    routedPodRanges: [],
     routes: routes.filter((route) => hasKind(route, kinds)).flatMap((route) => toRoutes(route, inventory)),
-    discoveredKinds: kinds,
+    discoveredKinds: kinds.filter((kind) => kind !== 'peering-transit'),
   };
 }
 

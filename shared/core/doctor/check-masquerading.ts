@@ -32,10 +32,7 @@ export function checkMasquerading(findings: Findings): CheckResult {
 /** Peers have routes to the pod, so its packets can keep their source address. */
 export function isPodRouted(pod: Address, networkContext: NetworkContext): boolean {
   const containsPod = (range: Cidr) => contains(range, pod);
-  return (
-    (networkContext.arePodsRouted && networkContext.podRanges.some(containsPod)) ||
-    networkContext.networkRanges.some(containsPod)
-  );
+  return networkContext.routedPodRanges.some(containsPod) || networkContext.networkRanges.some(containsPod);
 }
 
 /** A NAT rule can also set a source that the peer cannot answer, so the new source counts. */

@@ -61,6 +61,12 @@ const exemptRange = parsedString(parseExemptCidr, 'a CIDR, such as 10.193.7.0/24
 const destinationRange = parsedString(parseDestinationCidr, 'a CIDR, such as 10.193.0.0/16');
 const probe = parsedString(parseProbe, 'ADDRESS:PORT, such as 10.193.0.3:5432 or [fd00::1]:5432');
 
+const trueOrFalse = (options: { readonly default: boolean; readonly description: string }) =>
+  z
+    .boolean({ error: expected('true or false') })
+    .default(options.default)
+    .meta({ description: options.description });
+
 const namedRange = z
   .strictObject({
     cidr: destinationRange,
@@ -70,11 +76,19 @@ const namedRange = z
         error: expected('1 to 63 letters, digits or . _ : / @ - (it becomes the comment of a rule)'),
       })
       .optional(),
+    'even-if-routed': trueOrFalse({
+      default: false,
+      description:
+        'Masquerade also to peers that have routes to the pods, and to a range inside the node’s own network.',
+    }),
   })
-  .transform(({ cidr, name }) => ({ cidr, name: name ?? cidr.text }))
+  .transform(({ cidr, name, 'even-if-routed': evenIfRouted }) => ({
+    cidr,
+    name: name ?? cidr.text,
+    evenIfRouted,
+  }))
   .meta({
-    description:
-      'A range that no route shows, and a name for the comment of its rule.',
+    description: 'A range that no route shows, and a name for the comment of its rule.',
   });
 
 const routeSourceKind = z.enum(routeSourceKinds, {
@@ -86,12 +100,6 @@ const listOf = <T extends z.ZodType>(item: T, description: string) =>
     .array(item, { error: expected('a list, such as [a, b]') })
     .default([])
     .meta({ description });
-
-const trueOrFalse = (options: { readonly default: boolean; readonly description: string }) =>
-  z
-    .boolean({ error: expected('true or false') })
-    .default(options.default)
-    .meta({ description: options.description });
 
 /** Runs even if other settings are invalid, so that all errors are reported together. */
 function rejectOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void {
@@ -126,7 +134,7 @@ const clusterSchema = z
       services: listOf(exemptRange, 'Service ranges that the cloud API does not report.'),
       masquerade: listOf(
         z.union([routeSourceKind, namedRange]),
-        'Destinations that pods reach with the address of their node. peerings, vpn and transit-gateways mean every range that the node’s subnet routes over a connection of that kind.',
+        'Destinations that pods reach with the address of their node. peerings, vpn and transit-gateways mean every range that the node’s subnet routes over a connection of that kind. peerings includes what a peer passes on, such as the networks behind its VPN; peering-transit means that alone.',
       ),
       except: listOf(exemptRange, 'Ranges that are never masqueraded.'),
       probe: listOf(

@@ -7,12 +7,18 @@ import { messageOf, PermanentError } from './errors';
 import type { RouteSourceKind } from './node';
 import type { NamedCidr, Probe } from './rule-set';
 
+/** A destination that the config names itself. */
+export interface ConfiguredRange extends NamedCidr {
+  /** Masquerade also to peers that have routes to the pods, and inside the node's own network. */
+  readonly evenIfRouted: boolean;
+}
+
 export interface ClusterConfig {
   /** As in the tags or labels of its nodes; `*` matches any cluster. */
   readonly name: string;
   readonly pods: readonly Cidr[];
   readonly services: readonly Cidr[];
-  readonly masquerade: readonly (RouteSourceKind | NamedCidr)[];
+  readonly masquerade: readonly (RouteSourceKind | ConfiguredRange)[];
   readonly except: readonly Cidr[];
   readonly probe: readonly Probe[];
   readonly out?: string;
@@ -27,10 +33,19 @@ export interface Config {
   readonly clusters: readonly ClusterConfig[];
 }
 
-/** The route sources of a cluster; its other destinations are ranges in the config itself. */
-export function requestedKinds({ masquerade }: ClusterConfig): RouteSourceKind[] {
-  return masquerade.filter((entry) => typeof entry === 'string');
-}
+/** The route sources that the config names; its other destinations are ranges in the config itself. */
+export const configuredKinds = ({ masquerade }: ClusterConfig): RouteSourceKind[] => [
+  ...new Set(masquerade.filter((entry) => typeof entry === 'string')),
+];
+
+/** The kinds of routes that a route source in the config stands for. */
+export const kindsOf = (source: RouteSourceKind): readonly RouteSourceKind[] =>
+  source === 'peerings' ? ['peerings', 'peering-transit'] : [source];
+
+/** Every kind of route that the cluster masquerades to. */
+export const requestedKinds = (cluster: ClusterConfig): RouteSourceKind[] => [
+  ...new Set(configuredKinds(cluster).flatMap(kindsOf)),
+];
 
 /** The entry with this name, or else the `*` entry. */
 export function clusterConfig(config: Config, name: string): ClusterConfig | undefined {

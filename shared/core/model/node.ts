@@ -43,7 +43,8 @@ export interface Node {
   readonly lastPush?: LastPush;
 }
 
-export const routeSourceKinds = ['peerings', 'vpn', 'transit-gateways'] as const;
+/** `peering-transit`: routes that a peer passes on, such as those to its VPN. `peerings` in the config includes them. */
+export const routeSourceKinds = ['peerings', 'peering-transit', 'vpn', 'transit-gateways'] as const;
 export type RouteSourceKind = (typeof routeSourceKinds)[number];
 
 /** A range that the node's subnet routes out of its own network. */
@@ -58,6 +59,11 @@ export interface Route {
    * minute.
    */
   readonly state: 'active' | 'blackhole' | 'provisioning';
+  /**
+   * The destination is a subnet of the peer, and the peer has routes to `routedPodRanges`. Only a subnet route of a
+   * Google Cloud peering promises that; for any other route the cloud does not know.
+   */
+  readonly peerRoutesPods?: boolean;
 }
 
 /** What the cloud knows about the network of a node. */
@@ -68,8 +74,8 @@ export interface NetworkContext {
   readonly networkRanges: readonly Cidr[];
   /** Pod ranges known to the cloud, such as alias ranges. */
   readonly podRanges: readonly Cidr[];
-  /** Peered networks have routes to the pods, so traffic to them needs no masquerading (VPC-native GKE). */
-  readonly arePodsRouted: boolean;
+  /** The pod ranges that peerings exchange as subnet routes: private alias ranges (VPC-native GKE). */
+  readonly routedPodRanges: readonly Cidr[];
   readonly routes: readonly Route[];
   /** The kinds that were looked up. If a kind is missing here, its routes are unknown. */
   readonly discoveredKinds: readonly RouteSourceKind[];

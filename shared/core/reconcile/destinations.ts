@@ -1,5 +1,5 @@
 import { contains, covers, overlaps, parseCidr, subtract, type Cidr } from '../model/cidr';
-import { requestedKinds, type ClusterConfig } from '../model/config';
+import { configuredKinds, kindsOf, type ClusterConfig } from '../model/config';
 import { messageOf } from '../model/errors';
 import type { NetworkContext, Route, RouteSourceKind } from '../model/node';
 import { reservedReason } from '../model/reserved-ranges';
@@ -32,7 +32,7 @@ export function configuredDestinations({ masquerade }: ClusterConfig): Destinati
 
 /** The destinations of the discovered routes, by configured kind. */
 export function discoverDestinations(context: PlanContext): DestinationRequests {
-  const found = requestedKinds(context.cluster).map((kind) => discoverKind(kind, context));
+  const found = configuredKinds(context.cluster).map((kind) => discoverKind(kind, context));
   return {
     requests: found.flatMap(({ requests }) => requests),
     warnings: found.flatMap(({ warnings }) => warnings),
@@ -48,7 +48,7 @@ function discoverKind(kind: RouteSourceKind, context: PlanContext): DestinationR
   if (kind === 'peerings' && arePodsRouted(context)) return { requests: [], warnings: [] };
   const requests: DestinationRequest[] = [];
   const warnings: Warning[] = [];
-  for (const route of routes.filter((one) => one.kind === kind)) {
+  for (const route of routes.filter((one) => kindsOf(kind).includes(one.kind))) {
     const request = requestForRoute(route);
     if ('code' in request) warnings.push(request);
     else requests.push(request);
@@ -82,9 +82,12 @@ function requestForRoute(route: Route): DestinationRequest | Warning {
 
 /** Whether peered networks have routes to every pod, also to those that only the config knows. */
 export function arePodsRouted({ cluster, networkContext }: PlanContext): boolean {
-  const isKnown = (pods: Cidr) => networkContext.podRanges.some((range) => covers(range, pods));
+  const { podRanges, routedPodRanges } = networkContext;
+  const isRouted = (pods: Cidr) => routedPodRanges.some((range) => covers(range, pods));
   return (
-    networkContext.arePodsRouted && cluster.masquerade.includes('peerings') && cluster.pods.every(isKnown)
+    podRanges.length > 0 &&
+    cluster.masquerade.includes('peerings') &&
+    [...podRanges, ...cluster.pods].every(isRouted)
   );
 }
 

@@ -1,5 +1,5 @@
 import { aggregate, mergeCidrs, overlaps, type Aggregate, type Cidr } from '../model/cidr';
-import { requestedKinds } from '../model/config';
+import { configuredKinds } from '../model/config';
 import type { NetworkContext, Node } from '../model/node';
 import type { RecordedState } from '../model/recorded-state';
 import { ruleSetId, type NamedCidr, type RuleSet } from '../model/rule-set';
@@ -112,7 +112,7 @@ const heldPlan = (reason: string, warnings: readonly Warning[]): Plan => ({
  * change. If the earlier number was not recorded: whether it found none, and the config has no other destinations.
  */
 function isRouteLoss(recorded: RecordedState | undefined, context: PlanContext, routes: number): boolean {
-  const kinds = requestedKinds(context.cluster);
+  const kinds = configuredKinds(context.cluster);
   if (!recorded || kinds.length === 0 || arePodsRouted(context)) return false;
   if (recorded.routes !== undefined) return routes < recorded.routes / 2;
   return routes === 0 && kinds.length === context.cluster.masquerade.length;

@@ -67,16 +67,16 @@ async function networkContextOf(
   if (!networkRanges || !podRanges) return undefined;
   const source: RouteSource = { inventory, ref, network, region: regionOf(zone), instance };
   const routes = await Promise.all([
-    kinds.includes('peerings') ? peeringRoutes(source) : [],
+    kinds.includes('peerings') || kinds.includes('peering-transit') ? peeringRoutes(source) : [],
     kinds.includes('vpn') ? vpnRoutes(source) : [],
   ]);
   return {
     network: ref.network,
     networkRanges,
     podRanges,
-    arePodsRouted: podRanges.length > 0 && podRanges.every(isPrivate),
-    routes: routes.flat(),
-    discoveredKinds: kinds.filter((kind) => kind === 'peerings' || kind === 'vpn'),
+    routedPodRanges: podRanges.filter(isPrivate),
+    routes: routes.flat().filter(({ kind }) => kinds.includes(kind)),
+    discoveredKinds: kinds.filter((kind) => kind !== 'transit-gateways'),
   };
 }
 
@@ -94,12 +94,20 @@ async function peeringRoutes({ inventory, ref, network, region }: RouteSource): 
   const routes = await mapLimited(active, async ({ name }): Promise<Route[]> => {
     const via = name ?? '';
     const offered = await inventory.peeringRoutes(ref, via, region);
-    return offered.flatMap(({ imported, destRange: destination }) =>
-      imported && destination ? [{ kind: 'peerings', via, destination, state: 'active' }] : [],
+    return offered.flatMap(({ imported, destRange: destination, type }) =>
+      imported && destination
+        ? [{ ...peeringRouteSource(type), via, destination, state: 'active' } as const]
+        : [],
     );
   });
   return routes.flat();
 }
+
+/** A peer has routes to the subnets that it exchanges. Networks behind it may not, whatever it passes on. */
+const peeringRouteSource = (type: string | null | undefined) =>
+  type === 'SUBNET_PEERING_ROUTE'
+    ? ({ kind: 'peerings', peerRoutesPods: true } as const)
+    : ({ kind: 'peering-transit' } as const);
 
 /** Static routes into a VPN tunnel, and routes that Cloud Routers learned over VPN and Interconnect. */
 async function vpnRoutes({ inventory, ref, network, region, instance }: RouteSource): Promise<Route[]> {

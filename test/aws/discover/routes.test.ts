@@ -210,8 +210,8 @@ test('the ranges of a VPC are all associated ones, IPv4 and IPv6', async () => {
   const [context] = await getNetworkContexts([lab.aws.addNode({ subnetId })]);
   expect(context).toMatchObject({
     podRanges: [],
-    arePodsRouted: false,
-    discoveredKinds: routeSourceKinds,
+    routedPodRanges: [],
+    discoveredKinds: ['peerings', 'vpn', 'transit-gateways'],
   });
   expect(context?.networkRanges.map(({ text }) => text)).toEqual([
     '172.20.0.0/16',

@@ -8,7 +8,13 @@ import { checkNamed, fromNode, healthy, networkContext, notMasqueraded, skipped 
 test.each<[string, Partial<Findings>]>([
   [
     'pods of a VPC-native cluster',
-    { networkContext: { ...networkContext, podRanges: [parseCidr('10.132.0.0/14')], arePodsRouted: true } },
+    {
+      networkContext: {
+        ...networkContext,
+        podRanges: [parseCidr('10.132.0.0/14')],
+        routedPodRanges: [parseCidr('10.132.0.0/14')],
+      },
+    },
   ],
   ['pods with an address of the node network', { pod: parseAddress('10.209.9.9') }],
 ])('is not needed for %s', (_, findings) => {

@@ -23,7 +23,7 @@ export const networkContext: NetworkContext = {
   network: 'vpc-b',
   networkRanges: [parseCidr('10.209.0.0/16')],
   podRanges: [],
-  arePodsRouted: false,
+  routedPodRanges: [],
   routes: [],
   discoveredKinds: [],
 };

@@ -26,7 +26,7 @@ const networkContext: NetworkContext = {
   network: 'vpc-b',
   networkRanges: [parseCidr('10.209.0.0/16')],
   podRanges: [],
-  arePodsRouted: false,
+  routedPodRanges: [],
   routes: [peering('10.193.0.0/16')],
   discoveredKinds: ['peerings', 'vpn', 'transit-gateways'],
 };
@@ -303,7 +303,10 @@ describe('warns about', () => {
 
 describe('without destinations', () => {
   const recorded = { recorded: { ruleSetId: 'a'.repeat(64), isProven: true } };
-  const routed = { arePodsRouted: true, podRanges: [parseCidr('10.132.0.0/14')] };
+  const routed = {
+    routedPodRanges: [parseCidr('10.132.0.0/14')],
+    podRanges: [parseCidr('10.132.0.0/14')],
+  };
 
   test('masquerades pods that peers have routes to only to the VPN, with a warning', () => {
     const overVpn: Route = { kind: 'vpn', via: 'to-aws', destination: '172.20.0.0/16', state: 'active' };

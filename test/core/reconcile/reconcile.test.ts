@@ -27,7 +27,7 @@ const networkContext: NetworkContext = {
   network: 'vpc-1',
   networkRanges: [parseCidr('172.20.0.0/16')],
   podRanges: [],
-  arePodsRouted: false,
+  routedPodRanges: [],
   routes: [routeTo('10.0.0.0/16')],
   discoveredKinds: ['peerings'],
 };

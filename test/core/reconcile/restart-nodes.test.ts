@@ -25,7 +25,7 @@ const machine = (id: string, changes: Partial<FakeNode> = {}, cluster = 'shop'):
     network: 'vpc',
     networkRanges: [parseCidr('172.20.0.0/16')],
     podRanges: [],
-    arePodsRouted: false,
+    routedPodRanges: [],
     routes: [],
     discoveredKinds: [],
   },

@@ -21,7 +21,7 @@ cloud.add({
     network: 'vpc-b',
     networkRanges: [parseCidr('10.209.0.0/16')],
     podRanges: [],
-    arePodsRouted: false,
+    routedPodRanges: [],
     routes: [{ kind: 'peerings', via: 'to-backend', destination: '10.193.0.0/16', state: 'active' }],
     discoveredKinds: ['peerings'],
   },

@@ -50,7 +50,7 @@ beforeEach(() => {
 });
 
 const getNetworkContexts = (nodes: readonly GcpNode[]) =>
-  lab.cloud.routes.getNetworkContexts(nodes, ['peerings', 'vpn'], inSeconds(10));
+  lab.cloud.routes.getNetworkContexts(nodes, ['peerings', 'peering-transit', 'vpn'], inSeconds(10));
 
 async function networkContextOf(vm: LabVm) {
   const node = await lab.nodeOf(vm);
@@ -65,10 +65,16 @@ describe('discovery of routes', () => {
   test('returns the routes that active peerings import in the region of the node', async () => {
     const { routes, network, discoveredKinds } = await networkContextOf(addVmInVpcB());
     expect(network).toBe('vpc-b');
-    expect(discoveredKinds).toEqual(['peerings', 'vpn']);
+    expect(discoveredKinds).toEqual(['peerings', 'peering-transit', 'vpn']);
     expect(routes).toEqual([
-      { kind: 'peerings', via: 'to-vpc-a', destination: '10.193.0.0/16', state: 'active' },
-      { kind: 'peerings', via: 'to-vpc-a', destination: '10.194.0.0/16', state: 'active' },
+      {
+        kind: 'peerings',
+        via: 'to-vpc-a',
+        destination: '10.193.0.0/16',
+        state: 'active',
+        peerRoutesPods: true,
+      },
+      { kind: 'peering-transit', via: 'to-vpc-a', destination: '10.194.0.0/16', state: 'active' },
     ]);
   });
 
@@ -94,12 +100,15 @@ describe('discovery of routes', () => {
     Object.assign(nic ?? {}, {
       aliasIpRanges: [{ ipCidrRange: '10.132.4.0/24', subnetworkRangeName: 'pods' }],
     });
-    const { podRanges, arePodsRouted } = await networkContextOf(vm);
-    expect({ podRanges: texts(podRanges), arePodsRouted }).toEqual({
+    const { podRanges, routedPodRanges } = await networkContextOf(vm);
+    expect({ podRanges: texts(podRanges), routedPodRanges: texts(routedPodRanges) }).toEqual({
       podRanges: ['10.132.0.0/14'],
-      arePodsRouted: true,
+      routedPodRanges: ['10.132.0.0/14'],
     });
-    expect(await networkContextOf(addVmInVpcB())).toMatchObject({ podRanges: [], arePodsRouted: false });
+    expect(await networkContextOf(addVmInVpcB())).toMatchObject({
+      podRanges: [],
+      routedPodRanges: [],
+    });
   });
 
   test('makes each call once, however many nodes share a network', async () => {
