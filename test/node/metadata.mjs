@@ -1,7 +1,7 @@
 // A small GCE metadata server for the tests of `watch`: attributes with ETag and wait_for_change, and the guest
 // attributes for the status and for snapshots. `node test/node/metadata.mjs PORT`. It prints one line for each request,
 // and takes orders as POST /order with {"set": {KEY: VALUE or null}} or {"fail": HOW_MANY_REQUESTS}
-// or {"fail": HOW_MANY_REQUESTS, "verb": OF_THIS_METHOD}.
+// or {"fail": HOW_MANY_REQUESTS, "verb": OF_THIS_METHOD, "key": FOR_THIS_KEY}.
 // Behaviour: https://cloud.google.com/compute/docs/metadata/querying-metadata
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -14,13 +14,13 @@ const attributes = new Map();
 const written = new Set();
 const waiting = new Set();
 let toFail = 0;
-let failures;
+let failures = {};
 
 const etagOf = (value) => createHash('sha256').update(value).digest('hex').slice(0, 16);
 
-function obey({ set = {}, fail = 0, verb }) {
+function obey({ set = {}, fail = 0, verb, key }) {
   toFail = fail;
-  failures = verb;
+  failures = { verb, key };
   for (const [key, value] of Object.entries(set)) {
     if (value === null) attributes.delete(key);
     else attributes.set(key, value);
@@ -61,7 +61,8 @@ createServer(async (request, response) => {
   }
   const path = url.pathname.replace('/computeMetadata/v1/instance/', '');
   if (request.headers['metadata-flavor'] !== 'Google') return response.writeHead(403).end();
-  if (toFail > 0 && (failures ?? request.method) === request.method) {
+  const { verb = request.method, key = '' } = failures;
+  if (toFail > 0 && verb === request.method && path.endsWith(key)) {
     toFail -= 1;
     console.log(`503 ${request.method} ${path}`);
     return response.writeHead(503).end();

@@ -31,7 +31,7 @@ describeKernel('watch', undefined, () => {
     await server.output(/listening/);
     seen = 0;
   };
-  const order = (what: { set?: Record<string, string | null>; fail?: number; verb?: string }) =>
+  const order = (what: { set?: Record<string, string | null>; fail?: number; verb?: string; key?: string }) =>
     network.node.run(['curl', '-s', '-d', JSON.stringify(what), `http://127.0.0.1:${port}/order`]);
   const watch = (more?: Record<string, string>) => {
     watching = network.node.spawn(['bash', program, 'watch'], { env: env(more) });
@@ -204,6 +204,44 @@ describeKernel('watch', undefined, () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(3) } });
     await request(/PUT [^\n]*"generation":3,/);
     expect(running.stderr().match(/restarting as/g)).toHaveLength(1);
+  });
+
+  /** As it will be when there is a format 9, which otherwise has the lines of format 1. */
+  const laterProgram = () => {
+    const text = readFileSync(program, 'utf8');
+    const later = text.replace(
+      /^( *)(unpack "\$1" "\$WORK\/ruleset" \|\| return 1\n)/m,
+      '$1$2$1sed -i \'1s,^peermasq/9$,peermasq/1,\' "$WORK/ruleset"\n',
+    );
+    expect(later).not.toBe(text);
+    return later;
+  };
+  const laterRuleSet = backendVpc(2).replace('peermasq/1', 'peermasq/9');
+
+  test.each([
+    ['', {}],
+    [', also if the program cannot be read at first', { fail: 2, key: 'peermasq-program' }],
+  ])('takes a program that comes with a rule set in a newer format first%s', async (_, failure) => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
+    watch();
+    expect(await status()).toMatchObject({ result: 'applied', generation: 1 });
+    await request(/wait_for_change/);
+    const set = { 'peermasq-ruleset': laterRuleSet, 'peermasq-program': laterProgram() };
+    await order({ set, ...failure });
+    // No other status was written in between.
+    expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 2 });
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+  });
+
+  test('refuses a rule set in a newer format until its program comes, and keeps the one in force', async () => {
+    await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
+    watch();
+    await status();
+    await order({ set: { 'peermasq-ruleset': laterRuleSet } });
+    expect(await status()).toMatchObject({ result: 'refused', generation: 1 });
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+    await order({ set: { 'peermasq-program': laterProgram() } });
+    expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 2 });
   });
 
   test('exits at once on SIGTERM, and only one runs', async () => {

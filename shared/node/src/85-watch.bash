@@ -52,7 +52,7 @@ watch_loop() {
   while :; do
     began=$SECONDS RETRY_REASON=''
     follow_metadata
-    follow_program
+    if was_reinstalled; then restart_watch; fi
     check_drift
     send_status
     if [[ -n $RETRY_REASON ]]; then

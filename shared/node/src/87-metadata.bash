@@ -6,7 +6,7 @@ ETAG=''
 # The nonce of the last snapshot request, the number of attempts, and the nonce that was answered. An earlier watch may
 # have left an answer.
 REQUESTED='' TRIES=0 ANSWERED=unknown
-METADATA='' PROGRAM_SUM='' IS_PROGRAM_DUE='' REJECTED_PROGRAM=''
+METADATA='' PROGRAM_SUM='' REJECTED_PROGRAM=''
 
 # <path> <seconds> [<curl option>...]: REPLY is the HTTP status; the body is in $WORK/body, the headers in $WORK/header.
 request() {
@@ -41,7 +41,12 @@ follow_metadata() {
   fi
   [[ $ETAG != "$before" ]] || return 0
   # The keys are read after the list: a change in between changes the list again.
-  IS_PROGRAM_DUE=yes
+  # The program comes first: an older one refuses a rule set in a newer format.
+  take_program
+  case $? in
+    0) restart_watch ;;
+    2) return ;;
+  esac
   follow_ruleset
   follow_snapshot_request
 }
@@ -165,24 +170,22 @@ send_status() {
   esac
 }
 
-# Continues as the program in the metadata, or as one that was installed in the meantime.
-follow_program() {
-  take_program || was_reinstalled || return 0
+# Continues as the program that is installed now.
+restart_watch() {
   log 'restarting as another version of the program'
   rm -rf -- "$WORK"
   exec "$BASH" "$DIR/peermasq.sh" watch
 }
 
-# Installs the program in the metadata after they changed. Fails if there is none, or it is the one that runs.
+# Installs the program in the metadata. Fails with 1 if there is none, or it is the one that runs, and with 2 if it
+# cannot be read now.
 take_program() {
   local code sum
-  [[ -n $IS_PROGRAM_DUE ]] || return 1
-  IS_PROGRAM_DUE=''
   request attributes/peermasq-program 10
   code=$REPLY
   if [[ $code != [24]?? ]]; then
     retry_metadata "$code"
-    return 1
+    return 2
   fi
   [[ $code == 200 ]] || return 1
   if ! unpack "$WORK/body" "$WORK/program"; then
