@@ -9,7 +9,8 @@ import type {
 } from '../cloud';
 import type { Log } from '../log';
 import { PermanentError, RetryableError, type PeermasqError } from '../model/errors';
-import type { ReasonCode, Report } from '../model/report';
+import { formatReadBy, type ReasonCode, type Report } from '../model/report';
+import type { RuleSetFormat } from '../model/rule-set';
 import { definedOnly } from '../util/collections';
 import type { Warning } from './check-eligibility';
 import { errorFields, subjectOf, type Outcome, type Subject } from './outcome';
@@ -18,6 +19,8 @@ import { errorFields, subjectOf, type Outcome, type Subject } from './outcome';
 export interface Expected {
   readonly id: string;
   readonly generation: number;
+  /** Absent if the program that reads it was in the same command. */
+  readonly format?: RuleSetFormat;
   readonly warnings: readonly Warning[];
 }
 
@@ -73,10 +76,17 @@ interface Evaluation {
   readonly reason: string;
 }
 
-function evaluateRefusal({ generation }: Report, { expected, reason }: Evaluation): PushOutcome {
+function evaluateRefusal(report: Report, { expected, reason }: Evaluation): PushOutcome {
+  const { generation } = report;
   // A concurrent push was faster, possibly with the same rules.
   if (generation !== null && generation >= expected.generation) {
     return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
+  }
+  // The program that reads it is in the metadata too.
+  const { format = 1 } = expected;
+  if (formatReadBy(report) < format) {
+    const detail = `The program on the node does not read format ${format} yet; the new one is in its metadata.`;
+    return { kind: 'pending', reason: detail, retryAfterSeconds: 15 };
   }
   return {
     kind: 'failed',

@@ -1,6 +1,7 @@
 import type { PushedNode, PushRecord, PushResult } from '../cloud';
 import { asPeermasqError, RetryableError, type PeermasqError } from '../model/errors';
 import { nodeKey, type Node, type NodeKey } from '../model/node';
+import { formatOf } from '../model/rule-set';
 import { groupBy, type NonEmpty } from '../util/collections';
 import {
   outcomeOf,
@@ -118,6 +119,7 @@ function findPlanned(planned: ReadonlyMap<NodeKey, PlannedNode>, node: Node): Pl
 const expectedOf = ({ plan: { id, ruleSet, warnings } }: PlannedNode): Expected => ({
   id,
   generation: ruleSet.generation,
+  format: formatOf(ruleSet),
   warnings,
 });
 

@@ -35,7 +35,12 @@ async function run(proof: ProofResult, recordFailures: readonly RecordFailure[] 
   const fail = () => Promise.reject(new Error('unexpected call'));
   const ignore = () => undefined;
   const log: Log = { info: ignore, error: ignore, warn: (event) => warned.push(event) };
-  const responses = { proof, expected: { id, generation: 5, warnings: [] }, cluster: 'shop', routes: 3 };
+  const responses = {
+    proof,
+    expected: { id, generation: 5, format: 2, warnings: [] } as const,
+    cluster: 'shop',
+    routes: 3,
+  };
   const { outcomes, errors } = await recordOutcomes([responses], {
     channel: { checkReadiness: () => undefined, push: fail, collectProofs: fail, writeRecords },
     log,
@@ -55,6 +60,7 @@ test.each<[string, ProofResult, Omit<PushRecord, 'node'>]>([
   ['proven', reported({}), { state: 'proven', ruleSetId: id, routes: 3 }],
   ['unchanged', reported({ result: 'unchanged' }), { state: 'proven', ruleSetId: id, routes: 3 }],
   ['not proven', reported({ proven: false }), { state: 'failed', ruleSetId: id, routes: 3 }],
+  ['refused', reported({ result: 'refused', generation: 4, format: 2 }), { state: 'failed', routes: 7 }],
   // The rules in force are from as many routes as before.
   ['not applied', reported({ result: 'failed', proven: false }), { state: 'failed', routes: 7 }],
   ['failed, without a report', failed, { state: 'failed', routes: 7 }],
@@ -67,6 +73,7 @@ test.each<[string, ProofResult, Omit<PushRecord, 'node'>]>([
 test.each([
   ['is busy', reported({ result: 'busy', proven: false })],
   ['has newer rules', reported({ result: 'refused', generation: 6 })],
+  ['still runs a program that does not read the format', reported({ result: 'refused', generation: 4 })],
   ['has not reported yet', silent],
 ])('records nothing for a node that %s', async (_, proof) => {
   const { kinds, records } = await run(proof);
