@@ -1,7 +1,6 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
-  type ProcessResult,
   type ExecOptions,
   type Host,
   type Lab,
@@ -10,6 +9,7 @@ import {
   type RunningProcess,
 } from '../lab/netns';
 import { nodeProgramFile } from '../lab/node-program';
+import { programRunnerOn, type ProgramRunner, reportLine } from './program-runner';
 
 export const program = nodeProgramFile;
 
@@ -58,7 +58,7 @@ export type Network = {
   /** Runs the node program on the node. */
   peermasq: (args: readonly string[], options?: ExecOptions) => Promise<Report>;
   /** The same with the raw output. */
-  execute: (args: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
+  execute: ProgramRunner;
   apply: (ruleset: string | Buffer, env?: Record<string, string>) => Promise<Report>;
   /** Hides programs, or mounts files, until `clear`. */
   hide: (...programs: string[]) => void;
@@ -105,22 +105,10 @@ export async function openNetwork(backend: string): Promise<Network> {
   const service = peer.spawn(echoServerCommand(8080));
   await service.output(/listening on 8080/);
 
-  const execute: Network['execute'] = (args, { env, ...options } = {}) =>
-    node.exec(['bash', program, ...args], {
-      ...options,
-      env: {
-        PEERMASQ_DIR: join(node.folder, 'kept'),
-        PEERMASQ_BACKEND: backend,
-        PEERMASQ_PERSIST: '0',
-        PEERMASQ_WAIT: '2',
-        ...env,
-      },
-    });
+  const execute = programRunnerOn(node, backend);
   const peermasq: Network['peermasq'] = async (args, options) => {
     const ended = await execute(args, options);
-    const lines = ended.stdout.split('\n').filter((line) => line !== '');
-    if (lines.length !== 1) throw new Error(`one line of JSON expected:\n${ended.stdout}${ended.stderr}`);
-    return { ...(JSON.parse(lines.join('')) as Report), code: ended.code };
+    return { ...(JSON.parse(reportLine(ended)) as Report), code: ended.code };
   };
   const mounted: string[] = [];
   const mount = (source: string, target: string) => {

@@ -1,0 +1,190 @@
+import { type Environment, peerRange, type Uplink } from './environment';
+import { vpcCni, type VpcCniPod } from './vpc-cni';
+
+const vpcRange = '10.0.0.0/16';
+const podRange = '100.64.0.0/16';
+const nodeAddress = '10.0.0.10';
+
+const vpcPods = [
+  'option steer',
+  `source ${vpcRange}`,
+  `exempt ${vpcRange} network`,
+  `masquerade ${peerRange} pcx`,
+  'probe 10.193.0.3:8080',
+];
+const secondaryRangePods = [
+  'option steer',
+  `source ${podRange}`,
+  `exempt ${vpcRange} network`,
+  `exempt ${podRange} pods`,
+  `masquerade ${peerRange} pcx`,
+  'probe 10.193.0.3:8080',
+];
+
+const primaryEni = (assigned: readonly string[]): Uplink => ({
+  device: 'eth0',
+  subnet: '10.0.0.0/24',
+  address: nodeAddress,
+  assigned,
+});
+const secondaryEni: Uplink = {
+  device: 'eth1',
+  subnet: '10.0.0.0/24',
+  address: '10.0.0.11',
+  assigned: ['10.0.0.30', '10.0.0.31'],
+};
+
+/** A pod with an address of the VPC's main range, on either ENI. */
+const onVpc = (eni: 0 | 1, seen: (address: string) => string): VpcCniPod => {
+  const address = eni === 0 ? '10.0.0.20' : '10.0.0.30';
+  const source = seen(address);
+  return {
+    name: eni === 0 ? 'primary' : 'secondary',
+    eni,
+    address,
+    device: `eni${eni}f2a7c3d9b1`,
+    peer: { before: source, after: source },
+    internet: source,
+  };
+};
+
+function onVpcPods(settings: { externalSnat?: true }) {
+  const seen = settings.externalSnat ? (address: string) => address : () => nodeAddress;
+  const uplinks = [primaryEni(['10.0.0.20']), secondaryEni] as const;
+  const pods = [onVpc(0, seen), onVpc(1, seen)];
+  return {
+    uplinks,
+    pods,
+    network: vpcCni({ settings: { vpcRanges: [vpcRange], ...settings }, enis: uplinks, pods }),
+  };
+}
+
+const eksDefault: Environment = {
+  pending: true,
+  name: 'EKS with its default settings',
+  ...onVpcPods({}),
+  peer: { routes: [vpcRange], reachesPods: true },
+  ruleSet: vpcPods,
+  expected: { proven: true, basis: ['cni'] },
+};
+
+const externalSnat: Environment = {
+  pending: true,
+  name: 'EKS with external SNAT, pods in the subnet of the node',
+  ...onVpcPods({ externalSnat: true }),
+  peer: { routes: [vpcRange], reachesPods: true },
+  ruleSet: vpcPods,
+  // The sources contain the node's own address, so that nothing is masqueraded.
+  expected: {},
+};
+
+/** Pods on a secondary ENI in a subnet of a range that only the VPC knows. */
+function customNetworking(settings: { externalSnat?: true; eniAddressRules?: false }) {
+  const uplinks = [
+    primaryEni([]),
+    {
+      device: 'eth1',
+      subnet: '100.64.0.0/24',
+      address: '100.64.0.10',
+      assigned: ['100.64.0.20', '100.64.0.21'],
+    },
+  ] as const;
+  const pods: VpcCniPod[] = ['100.64.0.20', '100.64.0.21'].map((address, i) => ({
+    name: `pod-${i}`,
+    eni: 1,
+    address,
+    device: `eni${i}a3b4c5d6e7f`,
+    peer: { before: settings.externalSnat ? 'dropped' : nodeAddress, after: nodeAddress },
+    internet: settings.externalSnat ? address : nodeAddress,
+  }));
+  return {
+    uplinks,
+    pods,
+    network: vpcCni({ settings: { vpcRanges: [vpcRange, podRange], ...settings }, enis: uplinks, pods }),
+    peer: { routes: [vpcRange] },
+    ruleSet: secondaryRangePods,
+  };
+}
+
+const customNetworkingExternalSnat: Environment = {
+  pending: true,
+  name: 'EKS with custom networking and external SNAT',
+  ...customNetworking({ externalSnat: true }),
+  expected: { proven: true },
+};
+
+const customNetworkingDefault: Environment = {
+  pending: true,
+  name: 'EKS with custom networking',
+  ...customNetworking({}),
+  expected: { proven: true, basis: ['cni'] },
+};
+
+const olderCni: Environment = {
+  pending: true,
+  name: 'EKS with custom networking and external SNAT, where addresses of ENIs have no ip rules',
+  ...customNetworking({ externalSnat: true, eniAddressRules: false }),
+  expected: { proven: true },
+};
+
+/** A pod on a branch ENI, and one on a secondary ENI. Neither is in the subnet of the node. */
+function podSecurityGroups(enforcingMode: 'strict' | 'standard') {
+  const branch: Uplink = { device: 'vlan.eth.1', subnet: '10.0.1.0/24', assigned: ['10.0.1.40'] };
+  const secondary: Uplink = {
+    device: 'eth1',
+    subnet: '10.0.2.0/24',
+    address: '10.0.2.10',
+    assigned: ['10.0.2.20'],
+  };
+  const pods: VpcCniPod[] = [
+    {
+      name: 'branch',
+      branch,
+      vlan: 1,
+      address: '10.0.1.40',
+      device: enforcingMode === 'strict' ? 'vlan0123456789a' : 'eni0123456789a',
+      peer: { before: '10.0.1.40', after: '10.0.1.40' },
+      internet: '10.0.1.40',
+    },
+    {
+      name: 'secondary',
+      eni: 1,
+      address: '10.0.2.20',
+      device: 'eni1f2a7c3d9b1',
+      peer: { before: '10.0.2.20', after: nodeAddress },
+      internet: '10.0.2.20',
+    },
+  ];
+  const settings = { vpcRanges: [vpcRange], externalSnat: true, enforcingMode } as const;
+  return {
+    uplinks: [primaryEni([]), secondary, branch],
+    pods,
+    network: vpcCni({ settings, enis: [primaryEni([]), secondary], pods }),
+    peer: { routes: [vpcRange], reachesPods: true },
+    ruleSet: [
+      'option steer',
+      'source 10.0.1.0/24',
+      'source 10.0.2.0/24',
+      `exempt ${vpcRange} network`,
+      `masquerade ${peerRange} pcx`,
+      'probe 10.193.0.3:8080',
+    ],
+  } satisfies Partial<Environment>;
+}
+
+const securityGroupsStrict: Environment = {
+  pending: true,
+  name: 'EKS with security groups for pods, strict mode',
+  ...podSecurityGroups('strict'),
+  // The pod on the branch ENI keeps its address; the peer's route to it is not the node's to know.
+  expected: {},
+};
+
+export const eks = [
+  eksDefault,
+  externalSnat,
+  customNetworkingExternalSnat,
+  olderCni,
+  customNetworkingDefault,
+  securityGroupsStrict,
+];

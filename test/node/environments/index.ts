@@ -1,0 +1,4 @@
+import { eks } from './eks';
+import type { Environment } from './environment';
+
+export const environments: readonly Environment[] = [...eks];

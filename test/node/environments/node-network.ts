@@ -1,0 +1,51 @@
+import type { NodeNetwork } from './environment';
+
+/** iptables-restore text of one table. */
+export const table = (name: string, ...lines: readonly string[]) =>
+  [`*${name}`, ...lines, 'COMMIT', ''].join('\n');
+
+/** Several programs on one node. Rules are written in this order. */
+export const join = (...networks: readonly NodeNetwork[]): NodeNetwork => ({
+  setUp: networks.map(({ setUp }) => setUp).join('\n'),
+  rules: networks.map(({ rules }) => rules).join(''),
+  restart: networks.map(({ restart }) => restart).join('\n'),
+});
+
+/** In a script, `restore` is the iptables-restore of the node's backend, and `iptables` its iptables. */
+export const restoring = (rules: string) => `restore --noflush <<'RULES'\n${rules}RULES`;
+
+/** kubelet's hint chains (pkg/kubelet/kubelet_network_linux.go), and kube-proxy's (pkg/proxy/iptables/proxier.go). */
+const kubeProxyRules = [
+  table(
+    'mangle',
+    ':KUBE-IPTABLES-HINT - [0:0]',
+    ':KUBE-KUBELET-CANARY - [0:0]',
+    ':KUBE-PROXY-CANARY - [0:0]',
+  ),
+  table(
+    'nat',
+    ':KUBE-KUBELET-CANARY - [0:0]',
+    ':KUBE-MARK-MASQ - [0:0]',
+    ':KUBE-POSTROUTING - [0:0]',
+    ':KUBE-PROXY-CANARY - [0:0]',
+    ':KUBE-SERVICES - [0:0]',
+    '-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000',
+    '-A KUBE-POSTROUTING -m mark ! --mark 0x4000/0x4000 -j RETURN',
+    '-A KUBE-POSTROUTING -j MARK --set-xmark 0x4000/0x0',
+    '-A KUBE-POSTROUTING -m comment --comment "kubernetes service traffic requiring SNAT" -j MASQUERADE --random-fully',
+  ),
+].join('');
+
+const kubeProxyJumps = table(
+  'nat',
+  '-A PREROUTING -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+  '-A OUTPUT -m comment --comment "kubernetes service portals" -j KUBE-SERVICES',
+  '-A POSTROUTING -m comment --comment "kubernetes postrouting rules" -j KUBE-POSTROUTING',
+);
+
+export const kubeProxy: NodeNetwork = {
+  setUp: 'sysctl net/ipv4/ip_forward 1',
+  rules: kubeProxyRules + kubeProxyJumps,
+  // A sync writes its chains whole; the jumps are there.
+  restart: restoring(kubeProxyRules),
+};

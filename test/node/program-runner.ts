@@ -1,0 +1,30 @@
+import { join } from 'node:path';
+import type { ExecOptions, Host, ProcessResult } from '../lab/netns';
+import { nodeProgramFile } from '../lab/node-program';
+
+/** Runs the node program on a host. */
+export type ProgramRunner = (args: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
+
+/** Its files are in the host's folder, so that each host has its own state. */
+export const programRunnerOn =
+  (node: Host, backend: string): ProgramRunner =>
+  (args, { env, ...options } = {}) =>
+    node.exec(['bash', nodeProgramFile, ...args], {
+      ...options,
+      env: {
+        PEERMASQ_DIR: join(node.folder, 'kept'),
+        PEERMASQ_BACKEND: backend,
+        PEERMASQ_PERSIST: '0',
+        PEERMASQ_WAIT: '2',
+        ...env,
+      },
+    });
+
+/** The one line of JSON that it prints. */
+export function reportLine({ stdout, stderr }: ProcessResult): string {
+  const lines = stdout.split('\n').filter((line) => line !== '');
+  const [line] = lines;
+  if (line === undefined || lines.length > 1)
+    throw new Error(`one line of JSON expected:\n${stdout}${stderr}`);
+  return line;
+}
