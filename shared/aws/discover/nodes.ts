@@ -12,6 +12,7 @@ import type { Clients } from '../client/clients';
 import { retryWithoutMissing } from '../client/errors';
 import { filterValuesLimit, listAll } from '../client/pages';
 import { clusterKeyPrefix, clusterValueKeys, controlPlaneTags } from '../names';
+import { distinct } from './networks';
 import { lastPushOf, parseStatus, recordedOf, type StatusRecord, type Tags } from './recorded-status';
 
 /**
@@ -22,7 +23,18 @@ export interface AwsNode extends Node {
   readonly ref: AwsNodeRef;
   readonly status: StatusRecord | undefined;
   /** Undefined for a terminated instance. */
-  readonly network: { readonly vpcId: string; readonly subnetId: string } | undefined;
+  readonly network: NodeNetwork | undefined;
+}
+
+export interface NodeNetwork {
+  readonly vpcId: string;
+  /** The subnet of the primary network interface. */
+  readonly subnetId: string;
+  /**
+   * Subnets of the other interfaces in the VPC. The VPC CNI attaches interfaces for pods when the first pods start, so a
+   * new node has none yet.
+   */
+  readonly otherSubnetIds: readonly string[];
 }
 
 interface DescribedInstance {
@@ -165,7 +177,7 @@ function toNode(
   instance: Instance,
   location: { readonly account: string; readonly region: string },
 ): Omit<AwsNode, 'platform'> {
-  const { InstanceId: id = '', State, SubnetId, VpcId, LaunchTime, PrivateIpAddress } = instance;
+  const { InstanceId: id = '', State, LaunchTime, PrivateIpAddress } = instance;
   const tags = tagsOf(instance);
   return {
     ref: { cloud: 'aws', ...location, id },
@@ -176,7 +188,7 @@ function toNode(
       value === undefined ? tags.has(key) : tags.get(key) === value,
     ),
     status: parseStatus(tags),
-    network: VpcId !== undefined && SubnetId !== undefined ? { vpcId: VpcId, subnetId: SubnetId } : undefined,
+    network: networkOf(instance),
     ...definedOnly({
       address: tryParseAddress(PrivateIpAddress ?? ''),
       launchedAt: LaunchTime,
@@ -184,4 +196,15 @@ function toNode(
       lastPush: lastPushOf(tags, LaunchTime),
     }),
   };
+}
+
+function networkOf({
+  VpcId: vpcId,
+  SubnetId: subnetId,
+  NetworkInterfaces = [],
+}: Instance): NodeNetwork | undefined {
+  if (vpcId === undefined || subnetId === undefined) return undefined;
+  const own = NetworkInterfaces.filter(({ VpcId }) => VpcId === vpcId);
+  const others = distinct(own.map(({ SubnetId }) => SubnetId)).filter((id) => id !== subnetId);
+  return { vpcId, subnetId, otherSubnetIds: others.sort() };
 }

@@ -1,6 +1,7 @@
 import type { Route as TableRoute, RouteTable, Vpc } from '@aws-sdk/client-ec2';
 import { nodeKey, type NetworkContext, type Route, type RouteSourceKind } from '../../core/model/node';
 import type { Deadline, NetworkDiscovery } from '../../core/cloud';
+import { groupBy } from '../../core/util/collections';
 import type { Access, Clients } from '../client/clients';
 import {
   distinct,
@@ -11,7 +12,7 @@ import {
   readVpcs,
   vpcRanges,
 } from './networks';
-import type { AwsNode } from './nodes';
+import type { AwsNode, NodeNetwork } from './nodes';
 
 /** The networks of some nodes, each part read once. */
 interface NetworkInventory {
@@ -49,7 +50,8 @@ async function readInventory(
     kinds.length === 0 ? [] : readRouteTables(clients, vpcIds, deadline),
   ]);
   const used = nodes
-    .flatMap(({ network }) => (network && effectiveRouteTable(network, tables)?.Routes) ?? [])
+    .flatMap(({ network }) => (network ? routeTablesOf(network, tables) : []))
+    .flatMap(({ table: { Routes = [] } }) => Routes)
     .filter((route) => hasKind(route, kinds));
   const peeringIds = distinct(used.map((route) => route.VpcPeeringConnectionId));
   const prefixListIds = distinct(used.map((route) => route.DestinationPrefixListId));
@@ -81,16 +83,66 @@ function networkContextOf(
   const vpc = network && inventory.vpcs.get(network.vpcId);
   const networkRanges = vpc && vpcRanges(vpc);
   if (!networkRanges) return undefined;
-  const routes = effectiveRouteTable(network, inventory.tables)?.Routes ?? [];
+  const tables = routeTablesOf(network, inventory.tables);
+  const hasOwnTable = tables.some(({ subnetIds }) => subnetIds.includes(network.subnetId));
   return {
     network: network.vpcId,
     networkRanges,
     // EC2 knows neither the pod ranges nor whether the far side has a route to them.
     podRanges: [],
     routedPodRanges: [],
-    routes: routes.filter((route) => hasKind(route, kinds)).flatMap((route) => toRoutes(route, inventory)),
-    discoveredKinds: kinds.filter((kind) => kind !== 'peering-transit'),
+    routes: hasOwnTable
+      ? routesIn(network, tables, inventory).filter(({ kind }) => kinds.includes(kind))
+      : [],
+    // A participant of a shared VPC may not see the route table of its subnet.
+    discoveredKinds: hasOwnTable ? kinds.filter((kind) => kind !== 'peering-transit') : [],
   };
+}
+
+interface SubnetTable {
+  readonly table: RouteTable;
+  readonly subnetIds: readonly string[];
+}
+
+/** The effective route tables of a node's subnets, each once, that of the primary interface first. */
+function routeTablesOf(
+  { vpcId, subnetId, otherSubnetIds }: NodeNetwork,
+  tables: readonly RouteTable[],
+): SubnetTable[] {
+  const effective = [subnetId, ...otherSubnetIds].flatMap((id) => {
+    const table = effectiveRouteTable({ vpcId, subnetId: id }, tables);
+    return table ? [{ table, id }] : [];
+  });
+  return [...groupBy(effective, ({ table }) => table)].map(([table, group]) => ({
+    table,
+    subnetIds: group.map(({ id }) => id),
+  }));
+}
+
+/** The routes of the primary interface's subnet, and those that only other subnets have. */
+function routesIn(
+  { subnetId }: NodeNetwork,
+  tables: readonly SubnetTable[],
+  inventory: NetworkInventory,
+): Route[] {
+  const own = tables.filter(({ subnetIds }) => subnetIds.includes(subnetId));
+  const ownRoutes = own.flatMap(({ table: { Routes = [] } }) => Routes);
+  // Whatever its target: packets of the primary interface go there.
+  const ownDestinations = new Set(ownRoutes.flatMap((route) => destinationsOf(route, inventory)));
+  const others = tables
+    .filter((table) => !own.includes(table))
+    .flatMap(({ table: { Routes = [] }, subnetIds }) =>
+      Routes.flatMap((route) => toRoutes(route, inventory)).map((route) => ({ route, subnetIds })),
+    )
+    .filter(({ route }) => !ownDestinations.has(route.destination));
+  const distinctOthers = groupBy(others, ({ route }) => `${route.via} ${route.destination}`).values();
+  return [
+    ...ownRoutes.flatMap((route) => toRoutes(route, inventory)),
+    ...[...distinctOthers].map((group): Route => {
+      const onlyInSubnets = distinct(group.flatMap(({ subnetIds }) => subnetIds)).sort();
+      return { ...group[0].route, onlyInSubnets };
+    }),
+  ];
 }
 
 /** Undefined for a route to another target, such as an internet gateway. */
@@ -108,17 +160,18 @@ function hasKind(route: TableRoute, kinds: readonly RouteSourceKind[]): boolean 
 }
 
 /** One route for each range: a route to a prefix list has many. */
-function toRoutes(route: TableRoute, { peerings, prefixLists }: NetworkInventory): Route[] {
+function toRoutes(route: TableRoute, inventory: NetworkInventory): Route[] {
   const source = routeSource(route);
   if (!source) return [];
+  const { kind, via } = source;
   const state =
-    source.kind === 'peerings' ? peeringRouteState(peerings.get(source.via), route) : routeState(route);
-  return destinationsOf(route, prefixLists).map((destination) => ({ ...source, destination, state }));
+    kind === 'peerings' ? peeringRouteState(inventory.peerings.get(via), route) : routeState(route);
+  return destinationsOf(route, inventory).map((destination) => ({ ...source, destination, state }));
 }
 
 function destinationsOf(
   { DestinationCidrBlock, DestinationIpv6CidrBlock, DestinationPrefixListId }: TableRoute,
-  prefixLists: NetworkInventory['prefixLists'],
+  { prefixLists }: NetworkInventory,
 ): readonly string[] {
   const range = DestinationCidrBlock ?? DestinationIpv6CidrBlock;
   return range === undefined ? (prefixLists.get(DestinationPrefixListId ?? '') ?? []) : [range];
@@ -126,8 +179,11 @@ function destinationsOf(
 
 const routeState = ({ State }: TableRoute): Route['state'] => (State === 'active' ? 'active' : 'blackhole');
 
-/** A route can exist before its peering is active, and its own state does not always show that. */
+/**
+ * A route can exist before its peering is active, and its own state does not always show that. The status is undefined
+ * for a peering that this account cannot describe, as in a shared VPC: then only the state of the route is known.
+ */
 function peeringRouteState(status: string | undefined, route: TableRoute): Route['state'] {
   if (status === 'provisioning') return 'provisioning';
-  return status === 'active' ? routeState(route) : 'blackhole';
+  return status === undefined || status === 'active' ? routeState(route) : 'blackhole';
 }

@@ -64,6 +64,11 @@ export interface Route {
    * Google Cloud peering promises that; for any other route the cloud does not know.
    */
   readonly peerRoutesPods?: boolean;
+  /**
+   * Set if the subnet of the node's primary interface has no such route, and these subnets of its other interfaces do:
+   * packets that leave with the node's own address are lost.
+   */
+  readonly onlyInSubnets?: readonly string[];
 }
 
 /** What the cloud knows about the network of a node. */

@@ -30,7 +30,7 @@ describe('a node', () => {
         platform: 'linux',
         isControlPlane: false,
         launchedAt: lab.aws.state.instances.get(id)?.launchTime,
-        network: { vpcId, subnetId },
+        network: { vpcId, subnetId, otherSubnetIds: [] },
       },
     ]);
   });

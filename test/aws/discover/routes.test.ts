@@ -123,11 +123,19 @@ describe('a route', () => {
     expect(routes?.map(({ state }) => state)).toEqual([expected]);
   });
 
-  test('over a peering that is not visible is a blackhole', async () => {
-    lab.aws.state.peerings.length = 0;
-    const routes = await routesOf([{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx }]);
-    expect(routes?.map(({ state }) => state)).toEqual(['blackhole']);
-  });
+  test.each([
+    ['active', 'active'],
+    ['blackhole', 'blackhole'],
+  ] as const)(
+    'that is %s, over a peering of another account that is not visible, is %s',
+    async (state, expected) => {
+      lab.aws.state.peerings.length = 0;
+      const routes = await routesOf([
+        { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx, state },
+      ]);
+      expect(routes?.map((route) => route.state)).toEqual([expected]);
+    },
+  );
 
   test('of a kind that is not requested is neither looked up nor returned', async () => {
     const routes: LabRoute[] = [
@@ -179,6 +187,16 @@ describe('the effective route table', () => {
     expect(await destinations(lab.aws.addNode({ subnetId }))).toEqual(['10.2.0.0/16']);
   });
 
+  test('that is not visible, as in a shared VPC, leaves the routes unknown', async () => {
+    const shared = lab.aws.state.routeTables.filter((table) => table.vpcId === vpcId);
+    for (const table of shared) table.isMain = false;
+    const ids = subnets.map((id) => lab.aws.addNode({ subnetId: id }));
+    expect(await getNetworkContexts(ids, ['vpn'])).toMatchObject([
+      { routes: [{ destination: '10.2.0.0/16' }], discoveredKinds: ['vpn'] },
+      { routes: [], discoveredKinds: [] },
+    ]);
+  });
+
   test('does not exist for a terminated node, nor when the VPC is gone', async () => {
     const ids = [
       lab.aws.addNode({ subnetId, state: 'terminated' }),
@@ -190,6 +208,94 @@ describe('the effective route table', () => {
       undefined,
       undefined,
       vpcId,
+    ]);
+  });
+});
+
+describe('a node with network interfaces in several subnets', () => {
+  const nodes = 'subnet-0aaaaaaaaaaaaaaa1';
+  const [podsA, podsB] = ['subnet-0aaaaaaaaaaaaaaa2', 'subnet-0aaaaaaaaaaaaaaa3'];
+  const to = (destinationCidrBlock: string, gatewayId = vgw): LabRoute => ({
+    destinationCidrBlock,
+    gatewayId,
+  });
+  const vpn = (destination: string, via = vgw) => ({ kind: 'vpn', via, destination, state: 'active' });
+
+  beforeEach(() => {
+    const cidrs = ['172.20.0.0/16', '100.64.0.0/16'];
+    lab.aws.addNetwork({ vpcId, cidrs, subnetIds: [nodes, podsA, podsB], routes: [to('10.1.0.0/16')] });
+    lab.aws.state.routeTables.push({
+      routeTableId: 'rtb-pods',
+      vpcId,
+      isMain: false,
+      subnetIds: [podsA, podsB],
+      routes: [],
+    });
+  });
+
+  /** A node with secondary interfaces in these subnets, whose route table has these routes. */
+  const routesWith = async (subnetIds: readonly string[], routes: readonly LabRoute[]) => {
+    lab.aws.state.routeTables.find(({ routeTableId }) => routeTableId === 'rtb-pods')?.routes.push(...routes);
+    const instanceId = lab.aws.addNode({ subnetId: nodes });
+    for (const [index, subnetId] of subnetIds.entries()) {
+      const networkInterfaceId = `eni-pods${index}`;
+      lab.aws.state.interfaces.set(networkInterfaceId, {
+        networkInterfaceId,
+        subnetId,
+        addresses: [`100.64.0.1${index}`],
+        ipv6Addresses: [],
+        groupIds: [],
+        attachment: { instanceId, deviceIndex: index + 1 },
+      });
+    }
+    return (await getNetworkContexts([instanceId]))[0]?.routes;
+  };
+
+  test.each<{ title: string; subnetIds?: string[]; routes: LabRoute[]; expected: object[] }>([
+    {
+      title: 'the routes of the primary one only, before others are attached',
+      subnetIds: [],
+      routes: [to('10.193.0.0/16')],
+      expected: [vpn('10.1.0.0/16')],
+    },
+    {
+      title: 'a route that only the subnets of the others have',
+      routes: [to('10.193.0.0/16')],
+      expected: [vpn('10.1.0.0/16'), { ...vpn('10.193.0.0/16'), onlyInSubnets: [podsA, podsB] }],
+    },
+    {
+      title: 'a route that all subnets have, once',
+      routes: [to('10.1.0.0/16')],
+      expected: [vpn('10.1.0.0/16')],
+    },
+    {
+      title: 'the target in the subnet of the primary one',
+      routes: [to('10.1.0.0/16', 'vgw-0other')],
+      expected: [vpn('10.1.0.0/16')],
+    },
+    {
+      title: 'no local route of the other table',
+      routes: [to('172.20.0.0/16'), to('0.0.0.0/0', 'nat-0a')],
+      expected: [vpn('10.1.0.0/16')],
+    },
+  ])('has $title', async ({ subnetIds = [podsA, podsB], routes, expected }) => {
+    expect(await routesWith(subnetIds, routes)).toEqual(expected);
+  });
+
+  test('has the peerings and prefix lists of the other subnets too', async () => {
+    lab.aws.state.peerings.push({ vpcPeeringConnectionId: pcx, status: 'provisioning' });
+    lab.aws.state.prefixLists.set('pl-0123456789abcdef0', ['10.2.0.0/16', '10.1.0.0/16']);
+    const routes = await routesWith(
+      [podsA],
+      [
+        { destinationCidrBlock: '10.193.0.0/16', vpcPeeringConnectionId: pcx },
+        { destinationPrefixListId: 'pl-0123456789abcdef0', transitGatewayId: tgw },
+      ],
+    );
+    expect(routes).toMatchObject([
+      { via: vgw, destination: '10.1.0.0/16' },
+      { via: pcx, destination: '10.193.0.0/16', state: 'provisioning', onlyInSubnets: [podsA] },
+      { via: tgw, destination: '10.2.0.0/16', state: 'active', onlyInSubnets: [podsA] },
     ]);
   });
 });

@@ -1,8 +1,9 @@
 import * as z from 'zod';
+import { groupBy } from '../../../shared/core/util/collections';
 import { filters, list, listPage, page, strings, type Action, type Filterable } from './ec2-listing';
 import type { Fields } from './query-protocol';
 import { AwsApiError } from './api-error';
-import { primaryInterfaceId, type AwsState, type LabInstance } from './state';
+import { primaryInterfaceId, type AwsState, type LabInstance, type LabInterface } from './state';
 
 const instanceFilters: Filterable<LabInstance> = {
   'tag-key': ({ tags }) => [...tags.keys()],
@@ -34,7 +35,14 @@ const stateCodes: Readonly<Record<LabInstance['state'], number>> = {
   stopped: 80,
 };
 
-function instanceXml(state: AwsState, instance: LabInstance) {
+type Interfaces = ReadonlyMap<string, readonly LabInterface[]>;
+
+function interfacesByInstance({ interfaces }: AwsState): Interfaces {
+  const attached = [...interfaces.values()].filter(({ attachment }) => attachment !== undefined);
+  return groupBy(attached, ({ attachment }) => attachment?.instanceId ?? '');
+}
+
+function instanceXml(state: AwsState, instance: LabInstance, interfaces: Interfaces) {
   const { instanceId, imageId, platformDetails, launchTime, tags, privateDnsName } = instance;
   const isGone = instance.state === 'terminated';
   return {
@@ -45,13 +53,17 @@ function instanceXml(state: AwsState, instance: LabInstance) {
     launchTime: launchTime.toISOString(),
     ...(platformDetails.startsWith('Windows') && { platform: 'windows' }),
     platformDetails,
-    ...(!isGone && networkXml(state, instance)),
+    ...(!isGone && networkXml(state, instance, interfaces.get(instanceId) ?? [])),
     tagSet: list([...tags].map(([key, value]) => ({ key, value }))),
   };
 }
 
 /** EC2 removes them with the instance. */
-function networkXml(state: AwsState, { instanceId, subnetId }: LabInstance) {
+function networkXml(
+  state: AwsState,
+  { instanceId, subnetId }: LabInstance,
+  interfaces: readonly LabInterface[],
+) {
   const primary = state.interfaces.get(primaryInterfaceId(instanceId));
   const groups = primary?.groupIds.map((groupId) => ({ groupId })) ?? [];
   return {
@@ -59,8 +71,20 @@ function networkXml(state: AwsState, { instanceId, subnetId }: LabInstance) {
     vpcId: state.subnets.get(subnetId)?.vpcId,
     privateIpAddress: primary?.addresses[0],
     groupSet: list(groups),
+    networkInterfaceSet: list(interfaces.map((one) => instanceInterfaceXml(state, one))),
   };
 }
+
+/** Branch interfaces, which are not attached to the instance, are missing here as in EC2. */
+const instanceInterfaceXml = (state: AwsState, one: LabInterface) => ({
+  networkInterfaceId: one.networkInterfaceId,
+  subnetId: one.subnetId,
+  vpcId: state.subnets.get(one.subnetId)?.vpcId,
+  ownerId: state.account,
+  status: 'in-use',
+  privateIpAddress: one.addresses[0],
+  attachment: { deviceIndex: one.attachment?.deviceIndex, status: 'attached' },
+});
 
 /** Maximum IDs in one describe or CreateTags call. */
 const idsLimit = 1_000;
@@ -79,10 +103,11 @@ function describeInstances(state: AwsState, fields: Fields) {
   }
   const from = ids ? findInstances(state, ids) : state.instances.values();
   const { items, nextToken } = listPage(state, from, request, instanceFilters, 1_000);
+  const interfaces = interfacesByInstance(state);
   const reservation = (instance: LabInstance) => ({
     reservationId: instance.instanceId.replace('i-', 'r-'),
     ownerId: state.account,
-    instancesSet: list([instanceXml(state, instance)]),
+    instancesSet: list([instanceXml(state, instance, interfaces)]),
   });
   return { reservationSet: list(items.map(reservation)), nextToken };
 }
