@@ -57,6 +57,8 @@ export type Lab = {
   readonly machine: (label: string) => Promise<Host>;
   /** A veth pair, up at both ends. */
   readonly addVethPair: (one: CableEnd, other: CableEnd) => Promise<void>;
+  /** The same for many, with few processes. */
+  readonly addVethPairs: (pairs: readonly (readonly [CableEnd, CableEnd])[]) => Promise<void>;
   /** A bridge, up, with existing devices as its ports. */
   readonly bridge: (end: CableEnd, ports: readonly string[]) => Promise<void>;
   /** Ends all running programs, and removes namespaces and files. */
@@ -88,6 +90,13 @@ export const echoServerCommand = (port: number) => [
   String(port),
 ];
 
+/** The same over IPv4 and TCP only, for labs with many services. */
+export const quickEchoServerCommand = (port: number) => [
+  'perl',
+  join(__dirname, 'echo-server.pl'),
+  String(port),
+];
+
 let labs = 0;
 
 /** Must be called inside test/lab/enter.mjs. Several labs can coexist: names are unique. */
@@ -109,7 +118,7 @@ export function openLab(): Lab {
     rmSync(folder, { recursive: true, force: true });
   }
 
-  return { machine, addVethPair, bridge, close };
+  return { machine, addVethPair: (one, other) => addVethPairs([[one, other]]), addVethPairs, bridge, close };
 }
 
 async function makeHost(name: string, folder: string, running: Set<RunningProcess>): Promise<Host> {
@@ -144,12 +153,16 @@ async function makeHost(name: string, folder: string, running: Set<RunningProces
   };
 }
 
-async function addVethPair(one: CableEnd, other: CableEnd): Promise<void> {
-  await run([
-    ...['ip', 'link', 'add', one.device, 'netns', one.machine.name],
-    ...['type', 'veth', 'peer', 'name', other.device, 'netns', other.machine.name],
-  ]);
-  await Promise.all([one, other].map((end) => ip(end.machine, configured(end))));
+async function addVethPairs(pairs: readonly (readonly [CableEnd, CableEnd])[]): Promise<void> {
+  const links = pairs.map(
+    ([one, other]) =>
+      `link add ${one.device} netns ${one.machine.name} type veth peer name ${other.device} netns ${other.machine.name}\n`,
+  );
+  await run(['ip', '-batch', '-'], { stdin: links.join('') });
+  const lines = new Map<Host, string[]>();
+  for (const end of pairs.flat())
+    lines.set(end.machine, [...(lines.get(end.machine) ?? []), ...configured(end)]);
+  await Promise.all([...lines].map(([machine, its]) => ip(machine, its)));
 }
 
 async function bridge(end: CableEnd, ports: readonly string[]): Promise<void> {

@@ -14,6 +14,7 @@ const tools = {
   conntrack: 'conntrack',
   ip: 'iproute2',
   curl: 'curl',
+  perl: 'perl-base',
   shellcheck: 'shellcheck',
 };
 if (process.argv[2] === 'boot') {

@@ -28,13 +28,13 @@ export interface Pod {
   readonly rules?: string;
 }
 
-/** Programs of a node's network: shell scripts, and rules in iptables-restore format. */
+/** Programs of a node's network: lines of shell, and rules in iptables-restore format. */
 export interface NodeNetwork {
   /** Run when devices and addresses are there. */
-  readonly setUp: string;
+  readonly setUp: readonly string[];
   readonly rules: string;
   /** What a restart of its agents writes again. */
-  readonly restart: string;
+  readonly restart: readonly string[];
 }
 
 export interface Expected {
@@ -49,7 +49,7 @@ export interface Expected {
 /** A node as people run it, and what must happen there. */
 export interface Environment {
   readonly name: string;
-  /** Today's program does not do this yet: the test is expected to fail. */
+  /** The program does not do this yet. */
   readonly pending?: true;
   readonly uplinks: readonly [Uplink, ...Uplink[]];
   /** The bridge of its pods, where there is one. */

@@ -6,9 +6,9 @@ export const table = (name: string, ...lines: readonly string[]) =>
 
 /** Several programs on one node. Rules are written in this order. */
 export const join = (...networks: readonly NodeNetwork[]): NodeNetwork => ({
-  setUp: networks.map(({ setUp }) => setUp).join('\n'),
+  setUp: networks.flatMap(({ setUp }) => setUp),
   rules: networks.map(({ rules }) => rules).join(''),
-  restart: networks.map(({ restart }) => restart).join('\n'),
+  restart: networks.flatMap(({ restart }) => restart),
 });
 
 /** In a script, `restore` is the iptables-restore of the node's backend, and `iptables` its iptables. */
@@ -44,8 +44,8 @@ const kubeProxyJumps = table(
 );
 
 export const kubeProxy: NodeNetwork = {
-  setUp: 'sysctl net/ipv4/ip_forward 1',
+  setUp: ['sysctl net/ipv4/ip_forward 1'],
   rules: kubeProxyRules + kubeProxyJumps,
   // A sync writes its chains whole; the jumps are there.
-  restart: restoring(kubeProxyRules),
+  restart: [restoring(kubeProxyRules)],
 };

@@ -4,7 +4,8 @@ import { type Backend, ruleset, sh } from '../network';
 import { type ProgramRunner, programRunnerOn, reportLine } from '../program-runner';
 import type { Environment } from './environment';
 import { difference, kernelState, withoutOurs } from './foreign-state';
-import { buildMachines, type Machines, restartScript } from './machines';
+import { buildMachines, type Machines } from './machines';
+import { restartScript } from './scripts';
 import { expectedTraffic, observeTraffic, type Traffic } from './traffic';
 
 /** What the node program reports, as far as environments have expectations. */

@@ -63,8 +63,11 @@ export async function observeTraffic(
       return sh(host(sender), `${requests.join('\n')}\nwait`);
     }),
   );
-  const lines = outputs.flatMap((output) => output.split('\n')).filter((line) => line !== '');
-  return Object.fromEntries(lines.map((line) => line.split(': ') as [string, string]));
+  return Object.fromEntries(
+    outputs.flatMap((output) =>
+      [...output.matchAll(/^(.*): (.*)$/gm)].map(([, name = '', source = '']) => [name, source]),
+    ),
+  );
 }
 
 /** What is expected to work may take longer on a busy machine. */

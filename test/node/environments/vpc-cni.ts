@@ -55,12 +55,12 @@ export function vpcCni({ settings, enis, pods }: VpcCniNode): NodeNetwork {
   const restart = [
     'ip rule del pref 1024',
     mainEniRule,
-    ...secondary.map((eni) => `ip addr del ${addressOn(eni)}\nip addr add ${addressOn(eni)}`),
+    ...secondary.flatMap((eni) => [`ip addr del ${addressOn(eni)}`, `ip addr add ${addressOn(eni)}`]),
     ...setUpEnis,
     'while ip rule del pref 1535 lookup main 2>/dev/null; do :; done',
     ...externalServices,
   ];
-  const cni = { setUp: setUp.join('\n'), rules: vpcCniRules(settings, enis), restart: restart.join('\n') };
+  const cni = { setUp, rules: vpcCniRules(settings, enis), restart };
   return join(kubeProxy, cni);
 }
 
