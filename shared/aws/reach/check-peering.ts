@@ -19,6 +19,11 @@ export async function checkPeering(context: PathContext): Promise<CheckResult> {
         evidence: [`${tableId} routes ${to} to ${target.id}, not to a peering.`],
       };
     }
+    case 'hidden-peering': {
+      const { tableId, destination: to, target } = nextHop.route;
+      const evidence = `${tableId} routes ${to} to ${target.id}, an active route. ${context.home.account} cannot describe that peering: the account that owns ${context.vpcId} can.`;
+      return { state: 'unknown', evidence: [evidence] };
+    }
     case 'none': {
       if (!isInternal(destination)) {
         const evidence = `${address} is a public address: it is reached through an internet gateway, not a peering.`;

@@ -137,7 +137,7 @@ function foreignSource({ connection, vpcId, instanceId }: PathContext): CheckRes
 
 function unknownReturnRoute(context: PathContext, nextHop: NextHop): CheckResult {
   const { connection } = context;
-  if (nextHop.kind !== 'other') {
+  if (!('route' in nextHop)) {
     const evidence = `No peering leads to ${connection.destination.text}, so there is no route table to check.`;
     return { state: 'unknown', evidence: [evidence] };
   }

@@ -13,6 +13,8 @@ import { lookUpRoutes, type MatchedRoute, type RouteLookup } from './route-looku
 export type NextHop =
   | { readonly kind: 'local' }
   | { readonly kind: 'peering'; readonly peering: Peering }
+  /** This account cannot describe it: it belongs to another account, as in a shared VPC. */
+  | { readonly kind: 'hidden-peering'; readonly route: MatchedRoute }
   | { readonly kind: 'other'; readonly route: MatchedRoute }
   | { readonly kind: 'none' };
 
@@ -87,6 +89,10 @@ async function findNextHop(
   const vpcPeerings = await start.local.peerings(start.vpcId);
   const peerings = await Promise.all(vpcPeerings.map((one) => toPeering(one, start)));
   const routedPeeringId = route?.target.kind === 'peering' ? route.target.id : undefined;
+  const isListed = peerings.some(({ id }) => id === routedPeeringId);
+  // EC2 turns the routes of a deleted peering into blackholes.
+  if (route && routedPeeringId !== undefined && !isListed && !route.isBlackhole)
+    return { kind: 'hidden-peering', route };
   const peering = choosePeering(peerings, destination, routedPeeringId);
   if (peering) return { kind: 'peering', peering };
   const isInternetBound = route?.target.kind === 'internet' && !isInternal(destination);

@@ -214,7 +214,8 @@ describe('the effective route table', () => {
 
 describe('a node with network interfaces in several subnets', () => {
   const nodes = 'subnet-0aaaaaaaaaaaaaaa1';
-  const [podsA, podsB] = ['subnet-0aaaaaaaaaaaaaaa2', 'subnet-0aaaaaaaaaaaaaaa3'];
+  const podsA = 'subnet-0aaaaaaaaaaaaaaa2';
+  const podsB = 'subnet-0aaaaaaaaaaaaaaa3';
   const to = (destinationCidrBlock: string, gatewayId = vgw): LabRoute => ({
     destinationCidrBlock,
     gatewayId,

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { allOk, local, openReachLab, peering, remote, statesOf, type ReachLab } from './reach-lab';
 
 let lab: ReachLab;
@@ -65,6 +65,31 @@ test('without a peering, the fix names the VPC that has the address', async () =
     { name: 'node-firewall' },
     { state: 'unknown', evidence: ['Found no VPC that contains 10.0.3.20.'] },
   ]);
+});
+
+describe('a peering that this account cannot describe, as in a shared VPC,', () => {
+  beforeEach(() => {
+    lab.aws.state.peerings.length = 0;
+  });
+
+  test('is unknown while its route is active', async () => {
+    expect(await lab.runChecks()).toMatchObject([
+      { state: 'unknown', evidence: [expect.stringContaining(`cannot describe that peering`)] },
+      { state: 'ok', evidence: [`${local.table} routes 10.0.0.0/16 to ${peering}.`] },
+      {
+        state: 'unknown',
+        evidence: [`Cannot check the network behind ${peering}; it needs a route to ${local.address}.`],
+      },
+      { name: 'node-firewall' },
+      { state: 'unknown' },
+    ]);
+  });
+
+  test('is broken when its route is a blackhole', async () => {
+    const [route] = lab.connection.node.table.routes;
+    lab.connection.node.table.routes = [{ ...route, state: 'blackhole' }];
+    expect(statesOf(await lab.runChecks())).toMatchObject({ peering: 'broken', 'forward-route': 'broken' });
+  });
 });
 
 test('a public destination needs no peering', async () => {
