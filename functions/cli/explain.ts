@@ -1,9 +1,9 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { isPodRouted } from '../../shared/core/doctor/check-masquerading';
 import { explain } from '../../shared/core/explain/explain';
 import { isLocal } from '../../shared/core/explain/simulate/routing';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import type { Explanation } from '../../shared/core/explain/explanation';
+import type { Decision } from '../../shared/core/masquerading/decision';
 import type { Address } from '../../shared/core/model/cidr';
 import { PermanentError } from '../../shared/core/model/errors';
 import {
@@ -93,20 +93,22 @@ interface Endpoints {
 
 /** @throws PeermasqError if the rules of the node cannot be read */
 async function explainLive(endpoints: Endpoints, options: ExplainOptions): Promise<ExplainResult> {
-  const { rules, reach, networkContext } = await gatherFindings(endpoints, options);
+  const { rules, reach, decision } = await gatherFindings(endpoints, options);
   if (rules instanceof Error) throw rules;
-  const { pod } = endpoints.from;
-  const isNotNeeded = pod && isPodRouted(pod, networkContext) && rules.masqueraded === false;
   return {
-    explanation: isNotNeeded ? withCauseNotNeeded(rules, networkContext.network) : rules,
+    explanation: withDecision(rules, decision),
     // The firewall checks are for TCP.
     upstream: options.protocol === 'udp' ? null : reach,
   };
 }
 
-function withCauseNotNeeded(explanation: Explanation, network: string): Explanation {
-  if (explanation.cause === 'dropped' || explanation.cause === 'stays-on-node') return explanation;
-  const reason = `Not needed: ${network} and its peers have routes to the pod. ${explanation.reason}`;
+/** A packet that is not masqueraded is only a finding if it has to be. */
+function withDecision(explanation: Explanation, { verdict, code, evidence }: Decision): Explanation {
+  const { masqueraded, cause } = explanation;
+  const isFromPod = code !== 'from-node';
+  if (masqueraded !== false || verdict !== 'not-needed' || !isFromPod) return explanation;
+  if (cause === 'dropped' || cause === 'stays-on-node') return explanation;
+  const reason = `Not needed: ${evidence[0]} ${explanation.reason}`;
   return { ...explanation, cause: 'not-needed', reason, fix: null };
 }
 

@@ -1,14 +1,17 @@
 import type { Deadline } from '../../shared/core/cloud';
-import { isPodRouted } from '../../shared/core/doctor/check-masquerading';
+import type { Check } from '../../shared/core/doctor/check';
 import type { Findings } from '../../shared/core/doctor/findings';
 import { explain } from '../../shared/core/explain/explain';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
 import type { Explanation } from '../../shared/core/explain/explanation';
+import { decide } from '../../shared/core/masquerading/decide';
+import { decideByReturnRoute, type Decision } from '../../shared/core/masquerading/decision';
 import { parseAddress, type Address } from '../../shared/core/model/cidr';
-import { clusterConfig } from '../../shared/core/model/config';
+import { nodeConfig } from '../../shared/core/model/config';
 import { PeermasqError, PermanentError, RetryableError } from '../../shared/core/model/errors';
 import { nodeKey, routeSourceKinds, type NetworkContext, type Node } from '../../shared/core/model/node';
 import { definedOnly } from '../../shared/core/util/collections';
+import { memoize } from '../../shared/core/util/functional';
 import { escapeControls } from '../../shared/core/util/shell';
 import { packetOf, type DestinationEndpoint, type PacketOptions, type SourceEndpoint } from './connection';
 import { deadlineOf, dryRunFor, type NodePlan } from './dry-run';
@@ -57,24 +60,40 @@ async function gatherNodeFindings(
 ): Promise<Findings> {
   const { target, node, outcome } = found;
   const deadline = deadlineOf(options);
+  // A pod in the host's network uses the address of the node.
+  const pod = from.pod?.text === node.address?.text ? undefined : from.pod;
   const [networkContext, rules] = await Promise.all([
     readNetworkContext(found, deadline),
-    explainOnNode(found, { from, to }, options),
+    explainOnNode(found, { to, ...definedOnly({ pod }) }, options),
   ]);
-  const source = expectedSource(node, from.pod, { networkContext, rules });
   const { address: destination, port } = effectiveDestination(rules, to);
-  const reach = await target.reach.checks({ node, source, destination, port }, deadline);
-  return {
-    node,
-    outcome,
-    networkContext,
-    requested: to,
-    destination,
-    clusterRanges: clusterRangesOf(found, networkContext),
-    rules,
-    reach,
-    ...definedOnly({ pod: from.pod }),
-  };
+  const cluster = nodeConfig(target.config, node);
+  const checksFrom: ChecksFrom = memoize(
+    (source) => target.reach.checks({ node, source, destination, port }, deadline),
+    ({ text }) => text,
+  );
+  const byConfig = decide({ source: pod ?? 'node', destination, cluster, networkContext });
+  const connection = { node, rules, ...definedOnly({ pod }) };
+  const decision = await checkReturnRoutes(byConfig, connection, checksFrom);
+  const reach = await checksFrom(expectedSource({ ...connection, decision }));
+  return { ...connection, outcome, networkContext, requested: to, destination, decision, reach };
+}
+
+/** The cloud's checks of the path, for packets from this address. */
+type ChecksFrom = (source: Address) => Promise<readonly Check[]>;
+
+/** What the config and the routes leave open, the peer's route tables may decide. */
+async function checkReturnRoutes(
+  decision: Decision,
+  { node, pod }: Pick<Findings, 'node' | 'pod'>,
+  checksFrom: ChecksFrom,
+): Promise<Decision> {
+  if (decision.verdict !== 'unknown' || !pod) return decision;
+  const [fromPod, fromNode] = await Promise.all([checksFrom(pod), checksFrom(nodeAddress(node))]);
+  const isReturnRoute = ({ name }: Check) => name === 'return-route';
+  const podRoute = fromPod.find(isReturnRoute);
+  const nodeRoute = fromNode.find(isReturnRoute);
+  return podRoute && nodeRoute ? decideByReturnRoute(decision, { pod: podRoute, node: nodeRoute }) : decision;
 }
 
 async function readNetworkContext({ target, node }: NodePlan, deadline: Deadline): Promise<NetworkContext> {
@@ -90,11 +109,11 @@ async function readNetworkContext({ target, node }: NodePlan, deadline: Deadline
 /** Returns an error instead of throwing it: the other checks do not need the rules. */
 async function explainOnNode(
   { target, node }: NodePlan,
-  { from, to }: Endpoints,
+  { pod, to }: Pick<Findings, 'pod'> & Pick<Endpoints, 'to'>,
   options: FindingsOptions,
 ): Promise<Explanation | PeermasqError> {
   try {
-    const source = { source: from.pod ?? nodeAddress(node), isFromNode: from.pod === undefined };
+    const source = { source: pod ?? nodeAddress(node), isFromNode: pod === undefined };
     const dump = await runWithCleanup((signal) =>
       target.inspection.takeSnapshot(node, deadlineOf(options), signal),
     );
@@ -111,15 +130,16 @@ function nodeAddress({ name, address }: Node): Address {
 }
 
 /**
- * The source address that the peer should see: the node's, unless pods are routed. If the rules use another one,
- * that is a finding about masquerading, not about the return route.
+ * The source address that the peer should see: the node's, where masquerading is needed. If the rules use another one
+ * then, that is a finding about masquerading, not about the return route.
  */
-function expectedSource(
-  node: Node,
-  pod: Address | undefined,
-  { networkContext, rules }: Pick<Findings, 'networkContext' | 'rules'>,
-): Address {
-  if (!pod || !isPodRouted(pod, networkContext)) return nodeAddress(node);
+function expectedSource({
+  node,
+  pod,
+  decision,
+  rules,
+}: Pick<Findings, 'node' | 'pod' | 'decision' | 'rules'>): Address {
+  if (!pod || decision.verdict === 'needed') return nodeAddress(node);
   const source = rules instanceof Error ? null : rules.source;
   return source === null ? pod : parseAddress(source);
 }
@@ -132,15 +152,4 @@ function effectiveDestination(
   const [only, ...others] = rules instanceof Error ? [] : rules.destinations;
   if (!only || others.length > 0 || only.address === null || only.port === null) return { address, port };
   return { address: parseAddress(only.address), port: only.port };
-}
-
-function clusterRangesOf(
-  { target: { config }, cluster }: NodePlan,
-  { podRanges }: NetworkContext,
-): Findings['clusterRanges'] {
-  const { pods, services } = clusterConfig(config, cluster) ?? { pods: [], services: [] };
-  return [
-    ...[...pods, ...podRanges].map((cidr) => ({ cidr, of: 'pods' }) as const),
-    ...services.map((cidr) => ({ cidr, of: 'services' }) as const),
-  ];
 }

@@ -1,5 +1,7 @@
 import type { Deadline } from '../../../shared/core/cloud';
-import { covers, parseCidr } from '../../../shared/core/model/cidr';
+import { makeDecider } from '../../../shared/core/masquerading/decide';
+import { covers, firstAddress, parseCidr } from '../../../shared/core/model/cidr';
+import { nodeConfig } from '../../../shared/core/model/config';
 import { nodeKey, routeSourceKinds, type NetworkContext, type Route } from '../../../shared/core/model/node';
 import type {
   Coverage,
@@ -35,13 +37,13 @@ export async function diagramOf(nodes: readonly NodePlan[], deadline: Deadline):
   const networks = [...groupBy(clusters, (cluster) => networkKey(cluster.nodes[0])).values()];
   const connections = clusters.flatMap(connectionsOf);
   const remotes = mergeRemotes(connections);
-  const idByVia = new Map(remotes.map(({ via, id }) => [via, id]));
+  const idByKey = new Map(remotes.map((remote) => [remoteKey(remote), remote.id]));
   return {
     networks: networks.map(toNetwork),
     remotes,
     connections: connections.map(({ cluster, remote, coverage }): DiagramConnection => ({
       cluster,
-      remote: idByVia.get(remote.via) ?? '',
+      remote: idByKey.get(remoteKey(remote)) ?? '',
       coverage,
     })),
   };
@@ -78,10 +80,13 @@ function toNetwork(clusters: NonEmpty<Cluster>): DiagramNetwork {
   };
 }
 
+/** A peering leads to the peer's own subnets, and to what the peer passes on. */
+const remoteKey = ({ kind, via }: Pick<DiagramRemote, 'kind' | 'via'>): string => `${kind} ${via}`;
+
 /** Clusters that reach the same remote share its box. */
 function mergeRemotes(connections: readonly CoveredRemote[]): DiagramRemote[] {
-  const byVia = groupBy(connections, ({ remote }) => remote.via);
-  return [...byVia.values()].map((group, index) => {
+  const byKey = groupBy(connections, ({ remote }) => remoteKey(remote));
+  return [...byKey.values()].map((group, index) => {
     const { via, kind } = group[0].remote;
     const ranges = [...new Set(group.flatMap(({ remote }) => remote.ranges))];
     return { id: `remote${index}`, via, kind, ranges };
@@ -99,7 +104,7 @@ function discoveredRemotes({ id, nodes }: Cluster): CoveredRemote[] {
       .flatMap(({ networkContext }) => networkContext.routes)
       .map((route) => [JSON.stringify(route), route]),
   );
-  return [...groupBy([...routes.values()], ({ via }) => via).values()].map((group) => {
+  return [...groupBy([...routes.values()], remoteKey).values()].map((group) => {
     const { via, kind } = group[0];
     const ranges = group.map(({ destination }) => destination);
     return { cluster: id, remote: { via, kind, ranges }, coverage: coverageOf(group, nodes) };
@@ -127,8 +132,9 @@ function coverageOf(routes: readonly Route[], nodes: readonly LocatedNode[]): Co
     outcome.kind === 'planned' &&
     ranges.every((range) => outcome.plan.ruleSet.destinations.some(({ cidr }) => covers(cidr, range)));
   if (nodes.every(isCovered)) return nodes.every(isProven) ? 'proven' : 'planned';
-  const isRouted = ({ networkContext, outcome }: LocatedNode) =>
-    networkContext.routedPodRanges.length > 0 &&
-    (outcome.kind !== 'skipped' || outcome.skip.reason === 'pods-routed');
-  return nodes.every(isRouted) ? 'not-needed' : 'not-masqueraded';
+  const isNotNeeded = ({ target, node, networkContext }: LocatedNode) => {
+    const decide = makeDecider({ cluster: nodeConfig(target.config, node), networkContext });
+    return ranges.every((range) => decide('any-pod', firstAddress(range)).verdict === 'not-needed');
+  };
+  return nodes.every(isNotNeeded) ? 'not-needed' : 'not-masqueraded';
 }

@@ -79,12 +79,14 @@ export async function checkReturnRoute(context: PathContext): Promise<CheckResul
   const remote = await context.remote();
   if (!remote) return unknownReturnRoute(context, nextHop);
   const { vpcId, account, region, reader } = remote;
+  const peering = nextHop.kind === 'peering' ? nextHop.peering : undefined;
+  if (peering?.local.ranges && !rangeWith(peering.local, context.connection.source))
+    return foreignSource(context);
   if (!reader) {
     const evidence = `Cannot read the route tables of ${vpcId}: it is in account ${account}, ${region}.`;
     const fix = context.ec2(remote, 'describe-route-tables', '--filters', `Name=vpc-id,Values=${vpcId}`);
     return { state: 'unknown', evidence: [evidence], fix };
   }
-  const peering = nextHop.kind === 'peering' ? nextHop.peering : undefined;
   return evaluateReturnRoute(context, { ...remote, reader }, peering);
 }
 
@@ -95,7 +97,6 @@ async function evaluateReturnRoute(
 ): Promise<CheckResult> {
   const { source } = context.connection;
   const { vpcId } = remote;
-  if (peering?.local.ranges && !rangeWith(peering.local, source)) return foreignSource(context);
   const subnetId = await context.remoteSubnet();
   const found = await lookUpRoutes(remote.reader, definedOnly({ vpcId, subnetId }), source);
   if (!found) return { state: 'unknown', evidence: [`Found no route table of ${vpcId}.`] };

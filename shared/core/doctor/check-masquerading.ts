@@ -1,23 +1,16 @@
-import { contains, parseAddress, type Address, type Cidr } from '../model/cidr';
+import { contains, parseAddress } from '../model/cidr';
 import type { Explanation } from '../explain/explanation';
-import type { NetworkContext } from '../model/node';
+import type { Decision } from '../masquerading/decision';
 import { definedOnly } from '../util/collections';
 import type { CheckResult } from './check';
 import type { Findings } from './findings';
 
 /** Does the packet leave with an address that the peer can answer? */
 export function checkMasquerading(findings: Findings): CheckResult {
-  const { pod, networkContext, rules } = findings;
-  if (!pod) {
-    const evidence = 'The connection starts on the node and uses its address.';
-    return { state: 'not-needed', evidence: [evidence] };
-  }
-  if (isPodRouted(pod, networkContext)) {
-    const evidence = `${networkContext.network} and its peers have routes to ${pod.text}.`;
-    return {
-      state: 'not-needed',
-      evidence: [evidence, ...(rules instanceof Error ? [] : [rules.reason])],
-    };
+  const { decision, rules } = findings;
+  if (decision.verdict === 'not-needed') {
+    const shown = rules instanceof Error || decision.code === 'from-node' ? [] : [rules.reason];
+    return { state: 'not-needed', evidence: [...decision.evidence, ...shown] };
   }
   if (rules instanceof Error) return { state: 'unknown', evidence: [rules.message], fix: rules.advice };
   const whyNotReached = { dropped: 'dropped earlier', 'stays-on-node': 'the packet stays on the node' };
@@ -25,14 +18,15 @@ export function checkMasquerading(findings: Findings): CheckResult {
     return { state: 'unknown', evidence: [`Not reached: ${whyNotReached[rules.cause]}. ${rules.reason}`] };
   }
   const state = stateOf(findings, rules);
+  if (decision.verdict === 'unknown' && state !== 'ok') return unresolved(decision, rules);
   const fix = state === 'broken' ? fixFor(findings, rules) : undefined;
-  return definedOnly({ state, evidence: [rules.reason, ...decisiveRules(rules)], fix });
+  return definedOnly({ state, evidence: [rules.reason, ...decisiveRules(rules), ...decision.evidence], fix });
 }
 
-/** Peers have routes to the pod, so its packets can keep their source address. */
-export function isPodRouted(pod: Address, networkContext: NetworkContext): boolean {
-  const containsPod = (range: Cidr) => contains(range, pod);
-  return networkContext.routedPodRanges.some(containsPod) || networkContext.networkRanges.some(containsPod);
+/** Not masqueraded, and nothing shows whether it has to be. */
+function unresolved({ evidence, resolvedBy }: Decision, rules: Explanation): CheckResult {
+  const next = resolvedBy === undefined ? [] : [`To check: ${resolvedBy}.`];
+  return { state: 'unknown', evidence: [...evidence, ...next, rules.reason, ...decisiveRules(rules)] };
 }
 
 /** A NAT rule can also set a source that the peer cannot answer, so the new source counts. */
@@ -59,7 +53,29 @@ function fixFor(findings: Findings, rules: Explanation): string | undefined {
   if (rules.cause === 'exempt') {
     return `Remove ${destination.text} from the exempt ranges in peermasq.yaml (except, services), then: ${backfillCommand(findings)}`;
   }
-  return ruleFix;
+  const change = isManaged(findings) ? configChange(findings) : undefined;
+  return change === undefined ? ruleFix : `${change} in peermasq.yaml, then: ${backfillCommand(findings)}`;
+}
+
+/** Whether a change of the config alone would give the node a rule. */
+const isManaged = ({ outcome }: Findings): boolean =>
+  outcome.kind === 'planned' ||
+  (outcome.kind === 'skipped' && ['pods-routed', 'nothing-to-masquerade'].includes(outcome.skip.reason));
+
+/** The change that makes the plan masquerade the connection. */
+function configChange({ decision, destination, pod }: Findings): string | undefined {
+  switch (decision.initialCode) {
+    case undefined:
+      return undefined;
+    case 'excepted-range':
+      return `Remove ${destination.text} from except`;
+    case 'unknown-pod-range':
+      return `Add the range of ${pod?.text ?? 'the pod'} to pods`;
+    case 'pods-outside-network':
+      return `Add a cidr entry for ${destination.text} with even-if-routed: true to masquerade`;
+    default:
+      return `Add a cidr entry for ${destination.text} to masquerade`;
+  }
 }
 
 /** `--force` if the record says that nothing changed: the node has lost rules that it had proven. */
@@ -69,10 +85,11 @@ export function backfillCommand({ outcome, node }: Findings): string {
 }
 
 /** Would the planned rule set masquerade the connection? */
-export function isPlanned({ outcome, destination }: Findings): boolean {
-  if (outcome.kind !== 'planned') return false;
-  const { destinations, exemptions } = outcome.plan.ruleSet;
+export function isPlanned({ outcome, destination, pod }: Findings): boolean {
+  if (outcome.kind !== 'planned' || !pod) return false;
+  const { sources, destinations, exemptions } = outcome.plan.ruleSet;
   return (
+    (sources.length === 0 || sources.some((range) => contains(range, pod))) &&
     destinations.some(({ cidr }) => contains(cidr, destination)) &&
     !exemptions.some(({ cidr }) => contains(cidr, destination))
   );

@@ -1,4 +1,3 @@
-import { contains } from '../model/cidr';
 import { backfillCommand, checkMasquerading, decisiveRules, isPlanned } from './check-masquerading';
 import type { Check, CheckResult } from './check';
 import type { Diagnosis, Findings } from './findings';
@@ -29,15 +28,10 @@ export function diagnose(findings: Findings): Diagnosis {
 }
 
 /** Undefined if the destination is outside the cluster, or the cloud routes to it over a peering anyway. */
-function insideClusterEvidence({ destination, clusterRanges, reach }: Findings): string | undefined {
-  const range = clusterRanges.find(({ cidr }) => contains(cidr, destination));
+function insideClusterEvidence({ decision, reach }: Findings): string | undefined {
   const isRoutedByCloud = reach.some(({ name, state }) => name === 'peering' && state !== 'broken');
-  if (!range || isRoutedByCloud) return undefined;
-  const kind = { pods: 'pod', services: 'service' }[range.of];
-  return (
-    `${destination.text} is in ${range.cidr.text}, the cluster's ${kind} range, and is routed inside the cluster. ` +
-    'Check kube-proxy, the CNI plugin and network policies.'
-  );
+  if (decision.code !== 'inside-cluster' || isRoutedByCloud) return undefined;
+  return `${decision.evidence[0]} Check kube-proxy, the CNI plugin and network policies.`;
 }
 
 /** The cloud was queried about one destination only: its checks say nothing about others. */
@@ -115,10 +109,8 @@ function formatDestination({ address, port }: SocketAddress): string {
 /** Has the node proven its planned rule set? Not needed if the connection does not depend on it. */
 export function checkProof(findings: Findings, masquerading: Check): CheckResult {
   const result = proofOf(findings, masquerading);
-  const { outcome, destination } = findings;
-  const isCovered =
-    outcome.kind !== 'planned' ||
-    outcome.plan.ruleSet.destinations.some(({ cidr }) => contains(cidr, destination));
+  const { outcome } = findings;
+  const isCovered = outcome.kind !== 'planned' || isPlanned(findings);
   const isNeeded = isCovered && masquerading.state !== 'not-needed';
   if (result.state !== 'broken' || isNeeded) return result;
   return { state: 'not-needed', evidence: ['This connection does not need it.', ...result.evidence] };

@@ -1,4 +1,5 @@
-import type { Address, Cidr } from '../model/cidr';
+import type { Decision } from '../masquerading/decision';
+import type { Address } from '../model/cidr';
 import type { PeermasqError } from '../model/errors';
 import type { Explanation } from '../explain/explanation';
 import type { Node, NetworkContext } from '../model/node';
@@ -11,14 +12,14 @@ export interface Findings {
   /** Result of a dry run for the node. */
   readonly outcome: Outcome;
   readonly networkContext: NetworkContext;
-  /** One-address range. Absent if the connection starts on the node itself. */
+  /** Absent if the connection starts on the node itself. */
   readonly pod?: Address;
   /** The destination on the command line. */
   readonly requested: { readonly address: Address; readonly port: number };
   /** The destination after the node's NAT rules, if they name exactly one: `reach` is about this one. */
   readonly destination: Address;
-  /** The cluster's own ranges, from the config and the cloud. */
-  readonly clusterRanges: readonly { readonly cidr: Cidr; readonly of: 'pods' | 'services' }[];
+  /** Whether the connection needs masquerading. */
+  readonly decision: Decision;
   /** What the node's rules do to the packet, or why they could not be read. */
   readonly rules: Explanation | PeermasqError;
   /** The checks of the cloud's network, in the order of `CloudCheckName`. */

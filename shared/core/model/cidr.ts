@@ -105,6 +105,13 @@ export function tryParseAddress(text: string): Address | undefined {
 /** The range that contains only this address. */
 export const toCidr = ({ family, value }: Address): Cidr => makeCidr(family, value, widths[family]);
 
+/** The address that a range starts with. */
+export const firstAddress = ({ family, first }: Cidr): Address => ({
+  family,
+  value: first,
+  text: formatAddress(family, first),
+});
+
 /** Sorts IPv4 before IPv6, then by network address, then the larger range first. */
 export function compareCidrs(a: Cidr, b: Cidr): number {
   if (a.family !== b.family) return a.family - b.family;

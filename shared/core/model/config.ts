@@ -4,7 +4,7 @@ import { definedOnly } from '../util/collections';
 import type { Cidr } from './cidr';
 import { configSchema } from './config-schema';
 import { messageOf, PermanentError } from './errors';
-import type { RouteSourceKind } from './node';
+import type { Node, RouteSourceKind } from './node';
 import type { NamedCidr, Probe } from './rule-set';
 
 /** A destination that the config names itself. */
@@ -47,10 +47,29 @@ export const requestedKinds = (cluster: ClusterConfig): RouteSourceKind[] => [
   ...new Set(configuredKinds(cluster).flatMap(kindsOf)),
 ];
 
+/** What holds without an entry: nothing is masqueraded. */
+const emptyClusterConfig = (name: string): ClusterConfig => ({
+  name,
+  pods: [],
+  services: [],
+  masquerade: [],
+  except: [],
+  probe: [],
+  randomFully: false,
+  controlPlane: true,
+});
+
 /** The entry with this name, or else the `*` entry. */
 export function clusterConfig(config: Config, name: string): ClusterConfig | undefined {
   const findEntry = (wanted: string) => config.clusters.find((cluster) => cluster.name === wanted);
   return findEntry(name) ?? findEntry('*');
+}
+
+/** The config of a node. Without a cluster, or with several, it gets nothing. */
+export function nodeConfig(config: Config, { clusters }: Pick<Node, 'clusters'>): ClusterConfig {
+  const [name = '', ...others] = clusters;
+  const isClear = name !== '' && others.length === 0;
+  return (isClear ? clusterConfig(config, name) : undefined) ?? emptyClusterConfig(clusters.join(', '));
 }
 
 /** One error in peermasq.yaml. Lines and columns count from 1. */

@@ -25,6 +25,12 @@ export function reservedReason(cidr: Cidr): string | undefined {
   return `${covers(match.cidr, cidr) ? 'is inside' : 'contains'} ${match.cidr.text} (${match.reason})`;
 }
 
+const rfc1918 = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(parseCidr);
+
+/** Whether an IPv4 range has addresses that RFC 1918 does not reserve for private use. */
+export const overlapsNonRfc1918 = (range: Cidr): boolean =>
+  range.family === 4 && !rfc1918.some((outer) => covers(outer, range));
+
 /** RFC 1918, RFC 6598, RFC 2544, RFC 1112, RFC 4193. */
 const internal = [
   '10.0.0.0/8',

@@ -33,6 +33,8 @@ export interface Warning {
     | 'reserved-range'
     | 'destination-exempt'
     | 'destination-overlaps'
+    | 'destination-routed'
+    | 'pods-outside-rfc1918'
     | 'probe-not-masqueraded';
   readonly detail: string;
 }

@@ -2,7 +2,7 @@ import { diffArrays, type ChangeObject } from 'diff';
 import { subtract, type Aggregate, type Cidr } from '../model/cidr';
 import { ruleSetLines, type RuleSet } from '../model/rule-set';
 import { definedOnly } from '../util/collections';
-import type { DestinationRequest } from './destinations';
+import type { DestinationRequest } from '../masquerading/requests';
 import type { Plan } from './plan';
 
 /** One line of the diff between two rule sets. */

@@ -1,19 +1,11 @@
-import { aggregate, mergeCidrs, overlaps, type Aggregate, type Cidr } from '../model/cidr';
-import { configuredKinds } from '../model/config';
+import { contains, overlaps, type Aggregate, type Cidr } from '../model/cidr';
 import type { NetworkContext, Node } from '../model/node';
 import type { RecordedState } from '../model/recorded-state';
-import { ruleSetId, type NamedCidr, type RuleSet } from '../model/rule-set';
+import { printProbe, ruleSetId, type NamedCidr, type Probe, type RuleSet } from '../model/rule-set';
 import { definedOnly } from '../util/collections';
 import { skip, type Skip, type Warning } from './check-eligibility';
-import {
-  arePodsRouted,
-  configuredDestinations,
-  discoverDestinations,
-  selectDestinations,
-  selectProbes,
-  type DestinationRequest,
-  type PlanContext,
-} from './destinations';
+import { decideRanges, type MasqueradingContext, type MasqueradingRanges } from '../masquerading/ranges';
+import { nameRanges, type DestinationRequest } from '../masquerading/requests';
 
 export type Plan =
   | {
@@ -30,7 +22,7 @@ export type Plan =
   /** Discovery found no routes or far fewer than before: the rules in force are kept, and an alert is sent. */
   | { readonly kind: 'hold'; readonly detail: string; readonly warnings: readonly Warning[] };
 
-export interface PlanInput extends PlanContext {
+export interface PlanInput extends MasqueradingContext {
   readonly node: Node;
   /**
    * Milliseconds since the epoch, from before discovery. Then the plan with the later generation never has the older
@@ -47,21 +39,16 @@ const destinationsLimit = 10_000;
 /** Plans what one node must have in force. Pure: the same input gives the same bytes. */
 export function plan({ node, cluster, networkContext, generation, allowRouteLoss = false }: PlanInput): Plan {
   const context = { cluster, networkContext };
-  const discovered = discoverDestinations(context);
-  const routes = new Set(discovered.requests.map(({ cidr }) => cidr.text)).size;
-  if (!allowRouteLoss && isRouteLoss(node.recorded, context, routes)) {
-    return heldPlan(routeLossReason(node.recorded, context, routes), discovered.warnings);
+  const ranges = decideRanges(context);
+  const { routes, warnings } = ranges;
+  if (!allowRouteLoss && isRouteLoss(node.recorded, context, ranges)) {
+    return heldPlan(routeLossReason(node.recorded, context, routes), warnings);
   }
 
-  const pods = mergeCidrs([...cluster.pods, ...networkContext.podRanges]);
-  const exemptions = nameRanges(aggregate(exemptRanges(context)));
-  const requests = [...configuredDestinations(cluster), ...discovered.requests];
-  const selected = selectDestinations(requests, { pods, exemptions });
-  const provenance = aggregate(selected.requests);
-  const destinations = nameRanges(provenance);
-  const warnings = [...discovered.warnings, ...selected.warnings];
+  const exemptions = nameRanges(ranges.exemptions);
+  const destinations = nameRanges(ranges.destinations);
   // A node with rules gets an empty rule set, which removes them. A node without rules needs none.
-  if (destinations.length === 0 && !node.recorded) return skipWithoutDestinations(context, warnings);
+  if (destinations.length === 0 && !node.recorded) return skipWithoutDestinations(context, ranges);
   if (destinations.length > destinationsLimit) {
     const reason = `The plan has ${destinations.length} destinations; a node accepts at most ${destinationsLimit}`;
     return heldPlan(reason, warnings);
@@ -69,7 +56,7 @@ export function plan({ node, cluster, networkContext, generation, allowRouteLoss
 
   const probes = selectProbes(cluster.probe, { destinations, exemptions });
   const isFamilyInUse = ({ family }: Cidr) => destinations.some(({ cidr }) => cidr.family === family);
-  const sources = pods.filter(isFamilyInUse);
+  const sources = ranges.sources.filter(isFamilyInUse);
   const ruleSet: RuleSet = definedOnly({
     generation,
     randomFully: cluster.randomFully,
@@ -85,8 +72,8 @@ export function plan({ node, cluster, networkContext, generation, allowRouteLoss
     ruleSet,
     id: ruleSetId(ruleSet),
     routes,
-    provenance,
-    warnings: [...warnings, ...podWarnings(context, pods), ...probes.warnings],
+    provenance: ranges.destinations,
+    warnings: [...warnings, ...podWarnings(ranges), ...probes.warnings],
   };
 }
 
@@ -111,61 +98,62 @@ const heldPlan = (reason: string, warnings: readonly Warning[]): Plan => ({
  * Whether discovery found less than half as many routes as before. That is more likely an error than an intended
  * change. If the earlier number was not recorded: whether it found none, and the config has no other destinations.
  */
-function isRouteLoss(recorded: RecordedState | undefined, context: PlanContext, routes: number): boolean {
-  const kinds = configuredKinds(context.cluster);
-  if (!recorded || kinds.length === 0 || arePodsRouted(context)) return false;
+function isRouteLoss(
+  recorded: RecordedState | undefined,
+  { cluster: { masquerade } }: MasqueradingContext,
+  { routes }: MasqueradingRanges,
+): boolean {
+  if (!recorded || masquerade.every((entry) => typeof entry !== 'string')) return false;
   if (recorded.routes !== undefined) return routes < recorded.routes / 2;
-  return routes === 0 && kinds.length === context.cluster.masquerade.length;
+  return routes === 0 && masquerade.every((entry) => typeof entry === 'string');
 }
 
 function routeLossReason(
   recorded: RecordedState | undefined,
-  { networkContext: { network } }: PlanContext,
+  { networkContext: { network } }: MasqueradingContext,
   routes: number,
 ): string {
   const before = recorded?.routes === undefined ? 'but rules are in force' : `down from ${recorded.routes}`;
   return `Found ${routes} ${routes === 1 ? 'route' : 'routes'} in ${network}, ${before}`;
 }
 
-function skipWithoutDestinations(context: PlanContext, warnings: readonly Warning[]): Skip {
-  return arePodsRouted(context)
+function skipWithoutDestinations(
+  { networkContext: { network } }: MasqueradingContext,
+  { routed, warnings }: MasqueradingRanges,
+): Skip {
+  return routed.length > 0
     ? skip('pods-routed', 'Not needed: peered networks have routes to its pods.', warnings)
-    : skip('nothing-to-masquerade', `Found no destination in ${context.networkContext.network}.`, warnings);
+    : skip('nothing-to-masquerade', `Found no destination in ${network}.`, warnings);
 }
 
-function exemptRanges({ cluster, networkContext }: PlanContext): NamedCidr[] {
-  const named = (name: string, cidrs: readonly Cidr[]) => cidrs.map((cidr) => ({ cidr, name }));
-  return [
-    ...named('pods', [...cluster.pods, ...networkContext.podRanges]),
-    ...named('services', cluster.services),
-    ...named('network', networkContext.networkRanges),
-    ...named('except', cluster.except),
-  ];
-}
-
-function podWarnings(context: PlanContext, pods: readonly Cidr[]): Warning[] {
+function podWarnings({ routed, sources }: MasqueradingRanges): Warning[] {
   const warnings: Warning[] = [];
-  if (arePodsRouted(context)) {
-    const detail = 'Traffic to peered networks is not masqueraded: they have routes to the pods.';
+  if (routed.length > 0) {
+    const detail = 'Traffic to subnets of peers is not masqueraded: the peers have routes to the pods.';
     warnings.push({ code: 'pods-routed', detail });
   }
-  if (pods.length === 0) {
+  if (sources.length === 0) {
     warnings.push({ code: 'any-source', detail: 'No pod range is known: the rules match any source.' });
   }
   return warnings;
 }
 
-/**
- * Names a merged range after the requests for exactly this range, or if there are none, after all of them:
- * `pcx-a/and-2-more`.
- */
-function nameRanges<T extends NamedCidr>(ranges: readonly Aggregate<T>[]): NamedCidr[] {
-  return ranges.map(({ cidr, from }) => {
-    const exact = from.filter((entry) => entry.cidr.text === cidr.text);
-    const names = [...new Set((exact.length > 0 ? exact : from).map(({ name }) => name))].toSorted();
-    const [first = '-', ...others] = names;
-    if (others.length === 0) return { cidr, name: first };
-    const more = `/and-${others.length}-more`;
-    return { cidr, name: `${first.slice(0, 63 - more.length)}${more}` };
-  });
+/** Keeps the probes that the rules masquerade, each once, with a warning for each of the others. */
+function selectProbes(
+  probes: readonly Probe[],
+  { destinations, exemptions }: Pick<RuleSet, 'destinations' | 'exemptions'>,
+): { probes: Probe[]; warnings: Warning[] } {
+  const distinct = [...new Map(probes.map((probe) => [printProbe(probe), probe])).values()];
+  const isMasqueraded = ({ address }: Probe) => {
+    const includesAddress = ({ cidr }: NamedCidr) => contains(cidr, address);
+    return destinations.some(includesAddress) && !exemptions.some(includesAddress);
+  };
+  const skipped = distinct.filter((probe) => !isMasqueraded(probe));
+  return {
+    probes: distinct.filter(isMasqueraded),
+    warnings: skipped.map((probe) => ({
+      code: 'probe-not-masqueraded',
+      detail: `Skipped probe ${printProbe(probe)}: no rule masquerades to it.`,
+    })),
+  };
 }

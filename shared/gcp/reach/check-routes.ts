@@ -2,7 +2,7 @@ import { contains, parseCidr, type Address } from '../../core/model/cidr';
 import type { CheckResult } from '../../core/doctor/check';
 import { definedOnly } from '../../core/util/collections';
 import { lastSegment, networkKey, subnetRanges, type NetworkRef } from '../discover/networks';
-import { listPeeringRoutes, updatePeering } from './fix-command';
+import { gcloud, listPeeringRoutes, updatePeering } from './fix-command';
 import { AccessDenied, type NetworkReader } from './network-reader';
 import type { PathContext, Peering, PeeringSides } from './path-context';
 import {
@@ -118,8 +118,13 @@ async function checkPeeringReturn(context: PathContext, sides: PeeringSides): Pr
   const localNetwork = await context.localNetwork();
   const region = (await regionOfAddress(reader, remote, destination)) ?? localNetwork.region;
   const candidates = await lookUpRoutes(reader, { ref: remote, network: remoteNetwork, region }, source);
-  if (reachesAddress(candidates.best, source))
-    return { state: 'ok', evidence: [routeEvidence(remote, candidates.best)] };
+  if (reachesAddress(candidates.best, source)) {
+    const leadsBack = routeEvidence(remote, candidates.best);
+    const { best: forwardRoute } = await context.candidates();
+    return forwardRoute?.targetKind === 'peering' && !forwardRoute.isSubnetRoute
+      ? unknownBehindPeer(remote, { source, forwardRoute, leadsBack })
+      : { state: 'ok', evidence: [leadsBack] };
+  }
   const evidence = missingRouteEvidence(remote, candidates, source);
   const { best: localRoute } = await lookUpRoutes(reader, localNetwork, source);
   if (!reachesAddress(localRoute, source)) {
@@ -134,6 +139,28 @@ async function checkPeeringReturn(context: PathContext, sides: PeeringSides): Pr
       (returnExchangeFix(ref, { ...sides, remotePeering }, { source, localRoute }) ??
         listPeeringRoutes(remote, remotePeering.name ?? '', region)),
   });
+}
+
+/** The peer only passes the route on. The network behind it need not have the same routes as the peer. */
+function unknownBehindPeer(
+  remote: NetworkRef,
+  {
+    source,
+    forwardRoute,
+    leadsBack,
+  }: { readonly source: Address; readonly forwardRoute: MatchedRoute; readonly leadsBack: string },
+): CheckResult {
+  const { range, description } = forwardRoute;
+  const evidence = `${range.text} is behind network ${networkKey(remote)}, which passes it on (${description}): cannot check whether the network there has a route to ${source.text}.`;
+  const fix = gcloud(
+    'routers',
+    'list',
+    '--project',
+    remote.project,
+    '--filter',
+    `network~/${remote.network}$`,
+  );
+  return { state: 'unknown', evidence: [evidence, leadsBack], fix };
 }
 
 /** The region of the subnet with the address. Learned routes depend on it. */

@@ -1,28 +1,26 @@
 import { expect, test } from '@jest/globals';
-import { parseAddress, parseCidr } from '../../../shared/core/model/cidr';
+import { decideByReturnRoute, type Decision } from '../../../shared/core/masquerading/decision';
 import { diagnose } from '../../../shared/core/doctor/diagnose';
-import type { Findings } from '../../../shared/core/doctor/findings';
 import type { Cause } from '../../../shared/core/explain/explanation';
-import { checkNamed, fromNode, healthy, networkContext, notMasqueraded, skipped } from './findings';
+import { checkNamed, decisionFor, fromNode, healthy, notMasqueraded, skipped, vpcNative } from './findings';
 
-test.each<[string, Partial<Findings>]>([
+const okRoute = { state: 'ok', evidence: ['rtb-1 routes 10.132.0.0/16 to pcx-1.'] } as const;
+
+test.each<[string, Decision, string]>([
   [
     'pods of a VPC-native cluster',
-    {
-      networkContext: {
-        ...networkContext,
-        podRanges: [parseCidr('10.132.0.0/14')],
-        routedPodRanges: [parseCidr('10.132.0.0/14')],
-      },
-    },
+    decisionFor({ ...vpcNative, masquerade: 'peerings' }),
+    'Peer to-backend has routes to 10.132.0.10: its subnet 10.193.0.0/16 and 10.132.0.0/14 are exchanged over the peering.',
   ],
-  ['pods with an address of the node network', { pod: parseAddress('10.209.9.9') }],
-])('is not needed for %s', (_, findings) => {
-  const { broken, verdict } = diagnose({ ...healthy, rules: notMasqueraded, outcome: skipped, ...findings });
+  [
+    'pods that return traffic reaches',
+    decideByReturnRoute(decisionFor({ masquerade: '' }), { pod: okRoute, node: okRoute }),
+    'rtb-1 routes 10.132.0.0/16 to pcx-1.',
+  ],
+])('is not needed for %s', (_, decision, evidence) => {
+  const { broken, verdict } = diagnose({ ...healthy, rules: notMasqueraded, outcome: skipped, decision });
   expect(broken).toBeNull();
-  expect(verdict).toMatch(
-    /^No problems found\. Masquerading is not needed: vpc-b and its peers have routes to 10\./,
-  );
+  expect(verdict).toContain(`No problems found. Masquerading is not needed: ${evidence}`);
 });
 
 test('is not needed for a connection from the node itself', () => {

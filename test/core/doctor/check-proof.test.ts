@@ -1,18 +1,19 @@
 import { describe, expect, test } from '@jest/globals';
-import { parseAddress, parseCidr } from '../../../shared/core/model/cidr';
+import { parseAddress } from '../../../shared/core/model/cidr';
 import type { Check } from '../../../shared/core/doctor/check';
 import { diagnose } from '../../../shared/core/doctor/diagnose';
 import type { Findings } from '../../../shared/core/doctor/findings';
 import type { Node } from '../../../shared/core/model/node';
 import {
   checkNamed,
+  decisionFor,
   fromNode,
   healthy,
-  networkContext,
   node,
   notMasqueraded,
   plan,
   unproven,
+  vpcNative,
 } from './findings';
 
 const proofOf = (findings: Findings) => checkNamed(diagnose(findings).checks, 'proof');
@@ -23,7 +24,7 @@ test.each<[string, Findings]>([
     'pods that are routed',
     {
       ...healthy,
-      networkContext: { ...networkContext, networkRanges: [parseCidr('10.132.0.0/14')] },
+      decision: decisionFor({ ...vpcNative, masquerade: 'peerings' }),
       rules: notMasqueraded,
     },
   ],

@@ -8,6 +8,7 @@ import type { CheckName } from '../../../shared/core/doctor/check';
 import { ruleSetOf } from '../model/rule-sets';
 import {
   backfill,
+  decisionFor,
   forcedBackfill,
   healthy,
   masqueraded,
@@ -50,6 +51,7 @@ test.each([
   const { broken, verdict, checks } = diagnose({
     ...healthy,
     destination: parseAddress(destination),
+    decision: decisionFor({ destination }),
     rules: notMasqueraded,
     reach: reach(states),
   });

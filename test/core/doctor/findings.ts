@@ -2,6 +2,9 @@ import { parseAddress, parseCidr } from '../../../shared/core/model/cidr';
 import type { Check, CheckName, CloudCheckName } from '../../../shared/core/doctor/check';
 import type { Findings } from '../../../shared/core/doctor/findings';
 import type { Explanation } from '../../../shared/core/explain/explanation';
+import { decide } from '../../../shared/core/masquerading/decide';
+import type { Decision } from '../../../shared/core/masquerading/decision';
+import { nodeConfig, parseConfig } from '../../../shared/core/model/config';
 import type { Node, NetworkContext } from '../../../shared/core/model/node';
 import type { Outcome } from '../../../shared/core/reconcile/outcome';
 import { ruleSetId } from '../../../shared/core/model/rule-set';
@@ -88,6 +91,46 @@ export const reach = (states: Partial<Record<CloudCheckName, Check['state']>> = 
     fix: `fix ${name}`,
   }));
 
+interface DecisionOptions extends Partial<NetworkContext> {
+  readonly source?: string;
+  readonly destination?: string;
+  /** The list in the config. */
+  readonly masquerade?: string;
+}
+
+/** By default for a pod of a cluster that masquerades to 10.193.0.0/16. */
+export function decisionFor({
+  source = '10.132.0.10',
+  destination = '10.193.0.3',
+  masquerade = '{cidr: 10.193.0.0/16}',
+  ...changes
+}: DecisionOptions = {}): Decision {
+  const ranges = 'pods: [10.132.0.0/14], services: [10.96.0.0/12]';
+  const config = parseConfig(`clusters: {frontend: {${ranges}, masquerade: [${masquerade}]}}`);
+  return decide({
+    cluster: nodeConfig(config, node),
+    networkContext: { ...networkContext, ...changes },
+    source: source === 'node' ? source : parseAddress(source),
+    destination: parseAddress(destination),
+  });
+}
+
+/** The network of VPC-native nodes with one peer. */
+export const vpcNative = {
+  podRanges: [parseCidr('10.132.0.0/14')],
+  routedPodRanges: [parseCidr('10.132.0.0/14')],
+  routes: [
+    {
+      kind: 'peerings',
+      via: 'to-backend',
+      destination: '10.193.0.0/16',
+      state: 'active',
+      peerRoutesPods: true,
+    },
+  ],
+  discoveredKinds: ['peerings'],
+} as const satisfies Partial<NetworkContext>;
+
 /** From a node, without a pod. */
 export const fromNode: Findings = {
   node,
@@ -95,16 +138,17 @@ export const fromNode: Findings = {
   networkContext,
   requested: { address: parseAddress('10.193.0.3'), port: 443 },
   destination: parseAddress('10.193.0.3'),
-  clusterRanges: [
-    { cidr: parseCidr('10.132.0.0/14'), of: 'pods' },
-    { cidr: parseCidr('10.96.0.0/12'), of: 'services' },
-  ],
+  decision: decisionFor({ source: 'node' }),
   rules: masqueraded,
   reach: reach(),
 };
 
 /** From a pod, with every check ok. */
-export const healthy: Findings = { ...fromNode, pod: parseAddress('10.132.0.10') };
+export const healthy: Findings = {
+  ...fromNode,
+  pod: parseAddress('10.132.0.10'),
+  decision: decisionFor(),
+};
 
 export function checkNamed(checks: readonly Check[], name: CheckName): Check {
   const check = checks.find((one) => one.name === name);

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { parseCidr } from '../../../shared/core/model/cidr';
 import { diffPlan } from '../../../shared/core/reconcile/diff-plan';
 import type { Route } from '../../../shared/core/model/node';
-import type { DestinationRequest } from '../../../shared/core/reconcile/destinations';
+import type { DestinationRequest } from '../../../shared/core/masquerading/requests';
 import type { Plan } from '../../../shared/core/reconcile/plan';
 import { ruleSetId } from '../../../shared/core/model/rule-set';
 import { ruleSetOf } from '../model/rule-sets';

@@ -22,6 +22,9 @@ const peering = (destination: string, via = 'to-backend'): Route => ({
   state: 'active',
 });
 
+/** A subnet of a peer that has routes to pods, as Google Cloud reports it. */
+const peerSubnet = (destination: string): Route => ({ ...peering(destination), peerRoutesPods: true });
+
 const networkContext: NetworkContext = {
   network: 'vpc-b',
   networkRanges: [parseCidr('10.209.0.0/16')],
@@ -306,18 +309,19 @@ describe('without destinations', () => {
   const routed = {
     routedPodRanges: [parseCidr('10.132.0.0/14')],
     podRanges: [parseCidr('10.132.0.0/14')],
+    routes: [peerSubnet('10.193.0.0/16')],
   };
 
   test('masquerades pods that peers have routes to only to the VPN, with a warning', () => {
     const overVpn: Route = { kind: 'vpn', via: 'to-aws', destination: '172.20.0.0/16', state: 'active' };
-    const routes = [peering('10.193.0.0/16'), overVpn];
+    const routes = [peerSubnet('10.193.0.0/16'), overVpn];
     const result = planWith('masquerade: [peerings, vpn]', { ...routed, routes });
     expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([
       'masquerade 172.20.0.0/16 to-aws',
     ]);
     expect(result.warnings).toContainEqual({
       code: 'pods-routed',
-      detail: 'Traffic to peered networks is not masqueraded: they have routes to the pods.',
+      detail: 'Traffic to subnets of peers is not masqueraded: the peers have routes to the pods.',
     });
   });
 

@@ -153,7 +153,7 @@ describeDoctor<GcpLab>('Google Cloud', {
       const { checks, verdict, broken } = await doctor();
       expect(checks.find(({ name }) => name === 'masquerading')).toMatchObject({ state: 'not-needed' });
       expect(verdict).toContain(
-        'Masquerading is not needed: vpc-b and its peers have routes to 10.132.0.10.',
+        'Masquerading is not needed: Peer to-backend has routes to 10.132.0.10: its subnet 10.193.0.0/16 and 10.132.0.0/14 are exchanged over the peering.',
       );
       expect(broken).toBeNull();
     });

@@ -1,0 +1,236 @@
+import { aggregate, covers, mergeCidrs, overlaps, subtract, type Aggregate, type Cidr } from '../model/cidr';
+import { configuredKinds, kindsOf, requestedKinds, type ClusterConfig } from '../model/config';
+import type { NetworkContext } from '../model/node';
+import { overlapsNonRfc1918, reservedReason } from '../model/reserved-ranges';
+import type { NamedCidr } from '../model/rule-set';
+import type { Warning } from '../reconcile/check-eligibility';
+import {
+  configuredRequests,
+  nameRanges,
+  parseRoutes,
+  requestForRoute,
+  type DestinationRequest,
+  type ParsedRoute,
+} from './requests';
+
+/** What decides about the packets of a cluster's pods on one node. */
+export interface MasqueradingContext {
+  readonly cluster: ClusterConfig;
+  readonly networkContext: NetworkContext;
+}
+
+/**
+ * The decision for every packet of a node's pods: it needs masquerading if and only if it is from a source, to a
+ * destination, and not to an exemption.
+ */
+export interface MasqueradingRanges {
+  /** Pod ranges; empty for any source. */
+  readonly sources: readonly Cidr[];
+  readonly exemptions: readonly Aggregate<NamedCidr>[];
+  readonly destinations: readonly Aggregate<DestinationRequest>[];
+  /** Requested routes to subnets of peers that have routes to every pod. */
+  readonly routed: readonly ParsedRoute[];
+  /** Requests that no rule may have. */
+  readonly refused: readonly DestinationRequest[];
+  /** How many different ranges were discovered. */
+  readonly routes: number;
+  readonly warnings: readonly Warning[];
+}
+
+/** Decides which ranges are masqueraded. `plan` puts them into a rule set; `decide` answers for one packet. */
+export function decideRanges(context: MasqueradingContext): MasqueradingRanges {
+  const { cluster, networkContext } = context;
+  const sources = mergeCidrs([...cluster.pods, ...networkContext.podRanges]);
+  const exemptions = aggregate(exemptRanges(context, sources));
+  const discovered = discoverRoutes(context);
+  const families = ([4, 6] as const).filter((family) => arePodsRouted(family, sources, networkContext));
+  const isRouted = ({ cidr, route }: ParsedRoute) =>
+    route.peerRoutesPods === true && families.includes(cidr.family);
+  const routed = discovered.routes.filter(isRouted);
+  const requests = [
+    ...configuredRequests(cluster),
+    ...discovered.routes.filter((one) => !isRouted(one)).map(requestForRoute),
+  ];
+  const selection = selectRequests(requests, { sources, exemptions, routed, networkContext });
+  return {
+    sources,
+    exemptions,
+    routed,
+    destinations: aggregate(selection.selected),
+    refused: selection.refused,
+    routes: new Set(discovered.routes.map(({ cidr }) => cidr.text)).size,
+    warnings: [
+      ...discovered.warnings,
+      ...selection.warnings,
+      ...refusedClientWarnings(sources, routed, requests),
+    ],
+  };
+}
+
+/** Whether peers have routes to every pod of the family, also to those that only the config knows. */
+export function arePodsRouted(
+  family: Cidr['family'],
+  sources: readonly Cidr[],
+  { routedPodRanges }: NetworkContext,
+): boolean {
+  const pods = sources.filter((source) => source.family === family);
+  return pods.length > 0 && pods.every((source) => subtract(source, routedPodRanges).length === 0);
+}
+
+/** The active routes that the config requests. */
+function discoverRoutes(context: MasqueradingContext): {
+  routes: readonly ParsedRoute[];
+  warnings: readonly Warning[];
+} {
+  const { network, routes, discoveredKinds } = context.networkContext;
+  const requested = requestedKinds(context.cluster);
+  const parsed = parseRoutes(routes.filter(({ kind }) => requested.includes(kind)));
+  const warnings = configuredKinds(context.cluster).flatMap((source): Warning[] => {
+    if (!discoveredKinds.includes(source)) {
+      const detail = `Cannot discover ${source} for this node. Configure the ranges as cidr entries.`;
+      return [{ code: 'kind-not-discovered', detail }];
+    }
+    if (parsed.routes.some(({ route }) => kindsOf(source).includes(route.kind))) return [];
+    return [{ code: 'no-routes-found', detail: `Found no routes of kind ${source} in ${network}.` }];
+  });
+  return { routes: parsed.routes, warnings: [...parsed.warnings, ...warnings] };
+}
+
+/** Pods, services and `except` always win over a destination, the node's own network with one exception. */
+function exemptRanges({ cluster, networkContext }: MasqueradingContext, sources: readonly Cidr[]) {
+  const { podRanges, networkRanges } = networkContext;
+  const named = (name: string, cidrs: readonly Cidr[]): NamedCidr[] => cidrs.map((cidr) => ({ cidr, name }));
+  const network = mergeCidrs(networkRanges);
+  // Without a known source, the rule would also match what nodes of the network send to each other.
+  const allowed = configuredRequests(cluster)
+    .filter(({ evenIfRouted }) => evenIfRouted)
+    .map(({ cidr }) => cidr)
+    .filter(({ family }) => sources.some((source) => source.family === family))
+    .filter((cidr) => network.some((own) => covers(own, cidr)));
+  return [
+    ...named('pods', [...cluster.pods, ...podRanges]),
+    ...named('services', cluster.services),
+    ...named(
+      'network',
+      networkRanges.flatMap((own) => subtract(own, allowed)),
+    ),
+    ...named('except', cluster.except),
+  ];
+}
+
+/** What limits which requests are masqueraded. */
+interface Limits {
+  readonly sources: readonly Cidr[];
+  readonly exemptions: readonly Aggregate<NamedCidr>[];
+  readonly routed: readonly ParsedRoute[];
+  readonly networkContext: NetworkContext;
+}
+
+interface Selection {
+  readonly selected: DestinationRequest[];
+  readonly refused: DestinationRequest[];
+  readonly warnings: Warning[];
+}
+
+/** Keeps what can be masqueraded of each request, with a warning for each of the others. */
+function selectRequests(requests: readonly DestinationRequest[], limits: Limits): Selection {
+  const routedRanges = mergeCidrs(limits.routed.map(({ cidr }) => cidr));
+  const selection: Selection = { selected: [], refused: [], warnings: [] };
+  for (const request of requests) {
+    const refusal = refusalOf(request, limits);
+    if (refusal) {
+      selection.refused.push(request);
+      selection.warnings.push(refusal);
+      continue;
+    }
+    const routedParts = request.evenIfRouted
+      ? []
+      : routedRanges.filter((range) => overlaps(range, request.cidr));
+    const parts = routedParts.length === 0 ? [request.cidr] : subtract(request.cidr, routedParts);
+    selection.selected.push(...parts.map((cidr) => ({ ...request, cidr })));
+    selection.warnings.push(...routedPartWarnings(request, routedParts, parts));
+    selection.warnings.push(...overlapWarnings(request, limits));
+  }
+  return selection;
+}
+
+function refusalOf({ cidr, name, from }: DestinationRequest, limits: Limits): Warning | undefined {
+  const { sources, networkContext } = limits;
+  const subject = `Skipped ${cidr.text} (${name})`;
+  if (sources.length > 0 && !sources.some(({ family }) => family === cidr.family)) {
+    const detail = `${subject}: no IPv${cidr.family} pod range is known.`;
+    return { code: 'no-pod-range-in-family', detail };
+  }
+  const reason = reservedReason(cidr);
+  if (reason !== undefined) {
+    const detail = `${subject}: it ${reason}. Configure the ranges behind it as cidr entries.`;
+    return { code: 'reserved-range', detail };
+  }
+  const overlapping = exemptionsOf(cidr, limits);
+  if (
+    subtract(
+      cidr,
+      overlapping.map((exemption) => exemption.cidr),
+    ).length > 0
+  )
+    return undefined;
+  const isInOwnNetwork = networkContext.networkRanges.some((own) => covers(own, cidr));
+  const advice = from === 'config' && isInOwnNetwork ? ` ${ownNetworkAdvice(sources)}` : '';
+  const detail = `${subject}: it is exempt (${listExemptions(overlapping)}).${advice}`;
+  return { code: 'destination-exempt', detail };
+}
+
+const ownNetworkAdvice = (sources: readonly Cidr[]): string =>
+  sources.length > 0
+    ? 'To masquerade to a range of the own network, set even-if-routed: true on the entry.'
+    : 'To masquerade to a range of the own network, configure pods, and set even-if-routed: true on the entry.';
+
+/** Only for entries of the config: peers' routes need no masquerading, whatever else they overlap. */
+function routedPartWarnings(
+  { cidr, name, from }: DestinationRequest,
+  routedParts: readonly Cidr[],
+  parts: readonly Cidr[],
+): Warning[] {
+  if (from !== 'config' || routedParts.length === 0) return [];
+  const peers =
+    'peers there have routes to the pods. To masquerade anyway, set even-if-routed: true on the entry.';
+  const detail =
+    parts.length === 0
+      ? `Skipped ${cidr.text} (${name}): ${peers}`
+      : `${cidr.text} (${name}) is masqueraded except for ${routedParts.map(({ text }) => text).join(', ')}: ${peers}`;
+  return [{ code: 'destination-routed', detail }];
+}
+
+function overlapWarnings({ cidr, name }: DestinationRequest, limits: Limits): Warning[] {
+  const overlapping = exemptionsOf(cidr, limits);
+  if (overlapping.length === 0) return [];
+  const detail = `${cidr.text} (${name}) is masqueraded except for ${listExemptions(overlapping)}.`;
+  return [{ code: 'destination-overlaps', detail }];
+}
+
+const exemptionsOf = (cidr: Cidr, { exemptions }: Limits) =>
+  exemptions.filter((exemption) => overlaps(exemption.cidr, cidr));
+
+const listExemptions = (exemptions: readonly Aggregate<NamedCidr>[]): string =>
+  nameRanges(exemptions)
+    .map(({ cidr, name }) => `${cidr.text} ${name}`)
+    .join(', ');
+
+/** Routes alone do not make such a service accept its clients. */
+function refusedClientWarnings(
+  sources: readonly Cidr[],
+  routed: readonly ParsedRoute[],
+  requests: readonly DestinationRequest[],
+): Warning[] {
+  const masqueraded = requests.filter(({ evenIfRouted }) => evenIfRouted).map(({ cidr }) => cidr);
+  const isUnmasqueraded = routed.some(({ cidr }) => subtract(cidr, masqueraded).length > 0);
+  const pods = sources.filter(overlapsNonRfc1918);
+  if (!isUnmasqueraded || pods.length === 0) return [];
+  const ranges = pods.map(({ text }) => text).join(', ');
+  const detail = `Pods have addresses outside RFC 1918 (${ranges}). ${refusedClientHint}`;
+  return [{ code: 'pods-outside-rfc1918', detail }];
+}
+
+export const refusedClientHint =
+  'Google service producers such as Cloud SQL refuse clients outside RFC 1918 unless they are authorized networks. ' +
+  'To masquerade to one, add its range as a cidr entry with even-if-routed: true.';
