@@ -1,5 +1,5 @@
 import { execFileSync, spawn as spawnChild } from 'node:child_process';
-import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -70,11 +70,12 @@ const killAfterMs = 2_000;
 
 // Creates machine $1 with folder $2. A process outside its network holds its mount namespace: entering that takes
 // less than half the time of `ip netns exec`, which creates a new one each time. Every machine has its own xtables
-// lock and /sys. Without duplicate address detection an IPv6 address works at once.
+// lock and /sys, and none of the BPF programs of this kernel among its symbols. Without duplicate address detection an IPv6 address works at once.
 const makeNamespaces = `
   ip netns add "$1"
   exec unshare --mount sh -ec '
     mount --bind "$2/xtables.lock" /run/xtables.lock
+    mount --bind "$2/kallsyms" /proc/kallsyms
     nsenter --net="/run/netns/$1" sh -ec "
       umount --lazy /sys 2>/dev/null || access=ro
       mount -t sysfs -o \\\${access:-rw} sysfs /sys
@@ -82,6 +83,16 @@ const makeNamespaces = `
       echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"
     echo made
     exec sleep infinity' holder "$@"`;
+
+/**
+ * The end of /proc/kallsyms on an EKS node: systemd and the container runtime load programs for cgroups, the last one
+ * without a name.
+ */
+export const kernelSymbols = `ffffffffc0a7e2d0 t init_module\t[br_netfilter]
+ffffffffc0a2ad14 t bpf_prog_6deef7357e7b4530_sd_fw_egress\t[bpf]
+ffffffffc0a2ad4c t bpf_prog_e3dbd137be8d6168_sd_devices\t[bpf]
+ffffffffc0a2ae10 t bpf_prog_4bb8d0d7b4b1c6f5\t[bpf]
+`;
 
 /** The service of a peer, see echo-server.mjs; ready when it prints `listening on PORT`. */
 export const echoServerCommand = (port: number) => [
@@ -124,6 +135,7 @@ export function openLab(): Lab {
 async function makeHost(name: string, folder: string, running: Set<RunningProcess>): Promise<Host> {
   mkdirSync(folder, { recursive: true });
   for (const file of ['/run/xtables.lock', join(folder, 'xtables.lock')]) closeSync(openSync(file, 'a'));
+  writeFileSync(join(folder, 'kallsyms'), kernelSymbols);
   const spawn = (argv: readonly string[], options?: ExecOptions) => {
     const program = start(argv, options);
     running.add(program);

@@ -137,6 +137,8 @@ prove() {
     printf -v drift ', %s' "${DRIFT[@]}"
     REASON="the kernel does not have the expected rules: ${drift:2}"
   fi
+  find_ebpf
+  REASON=${REASON:-$EBPF_REASON}
   if [[ -z $REASON ]]; then PROVEN=true; fi
 }
 

@@ -1,0 +1,176 @@
+# --- eBPF ---
+# A BPF program on a device can translate, forward or drop pods' packets before iptables sees them. Then the rules are
+# in force, and do nothing.
+
+# What find_ebpf decided: "ebpf", "ebpf-unreadable" or empty, and a sentence that says what to configure instead.
+EBPF_CODE='' EBPF_REASON=''
+# Devices that packets to pods or to the destinations are routed to. Filled when it is first needed.
+declare -A ROUTED=()
+
+readonly cilium_state=/var/run/cilium/state
+readonly cilium_programs='^(cil_.*|tail_.*|bpf_[a-z_]+\.o:.*)$'
+# What systemd and the kernel load on every node, and without a name what container runtimes load for each container
+# (device filters of its cgroup). None is on a device.
+readonly system_programs='^(|sd_.*|restrict_filesys.*|userns_restrict.*|sysctl_monitor.*|dump_bpf_(map|prog)|hid_.*)$'
+
+# Sets EBPF_CODE and EBPF_REASON.
+find_ebpf() {
+  local cilium
+  EBPF_CODE='' EBPF_REASON='' ROUTED=()
+  if ! read_devices; then
+    report_ebpf ebpf-unreadable 'the devices cannot be listed, so BPF programs on them are unknown: install iproute2'
+    return
+  fi
+  read_attached
+  if [[ -z $SEEN_TC || -z $SEEN_TCX ]] && is_deep_check_due; then read_loaded; fi
+  judge_cilium
+  cilium=$REPLY
+  judge_attached "$cilium"
+  judge_loaded "$cilium"
+}
+
+# <code> <reason>: the first report stays.
+report_ebpf() {
+  if [[ -z $EBPF_CODE ]]; then EBPF_CODE=$1 EBPF_REASON=$2; fi
+}
+
+# Reading every program that is loaded takes longer than everything else here: while the node stays proven it happens
+# every tenth minute.
+is_deep_check_due() {
+  local minute
+  printf -v minute '%(%M)T'
+  stored_status
+  [[ $RESULT != unchanged || $REPLY != *'"proven":true'* || $minute == *0 ]]
+}
+
+# REPLY: "iptables" if Cilium runs and leaves masquerading and routing to the kernel, else empty. It writes its settings
+# for the compiler of its programs (ENABLE_MASQUERADE until 1.12, then one per family).
+judge_cilium() {
+  local text=$'\n' file=$cilium_state/globals/node_config.h masquerade=$'\n#define ENABLE_MASQUERADE(_IPV[46])? '
+  local advice="masquerade the destinations in Cilium (nonMasqueradeCIDRs of its ip-masq-agent)"
+  REPLY=''
+  has_cilium || return 0
+  if [[ -r $file ]]; then text+=$(<"$file"); fi
+  if [[ $text != *$'\n#define '* ]]; then
+    report_ebpf ebpf-unreadable "Cilium runs, but $file cannot be read: whether it masquerades in eBPF is unknown"
+  elif [[ $text =~ $masquerade ]] || has_bpf_masquerade; then
+    report_ebpf ebpf "Cilium masquerades in eBPF, before iptables: $advice, or set bpf.masquerade=false"
+  elif [[ $text == *$'\n#define ENABLE_HOST_ROUTING '* ]]; then
+    report_ebpf ebpf "Cilium routes pods' packets in eBPF, past iptables: set bpf.hostLegacyRouting=true, or $advice"
+  else
+    REPLY=iptables
+  fi
+}
+
+has_cilium() {
+  local program
+  for program in ${PROGRAMS[@]+"${PROGRAMS[@]#* }"} ${LOADED[@]+"${LOADED[@]}"}; do
+    [[ $program == cil_* || $program == bpf_lxc.o:* ]] && return 0
+  done
+  [[ " ${DEVICES[*]} " == *' cilium_host '* ]] && return 0
+  has_files "$bpf_folder/cilium/*" "$bpf_folder/tc/globals/cilium_*"
+}
+
+has_bpf_masquerade() {
+  grep -qE '"EnableBPFMasquerade": *true' "$cilium_state/agent-runtime-config.json" 2>/dev/null
+}
+
+# <Cilium>: reports programs on devices that pods' packets pass.
+judge_attached() {
+  local program device name names=''
+  for program in ${PROGRAMS[@]+"${PROGRAMS[@]}"}; do
+    device=${program%% *} name=${program#* }
+    if [[ $1 == iptables && $name =~ $cilium_programs ]]; then continue; fi
+    is_policy_program "$device" "$name" && continue
+    is_on_path "$device" || continue
+    if [[ " $names " != *" $name on $device, "* ]]; then names+="$name on $device, "; fi
+    ((${#names} < 60)) || break
+  done
+  if [[ -n $names ]]; then
+    shorten "${names%, }" 80
+    report_ebpf ebpf "BPF programs ($REPLY) may handle pods' packets before iptables: masquerade in the network plugin \
+that loads them, or detach them"
+  fi
+}
+
+# <device> <name>: is it a program of AWS's network policy agent? They only drop packets that a policy denies, and leave
+# the others to the kernel. The agent pins each; a name alone proves nothing.
+is_policy_program() {
+  [[ $1 == eni* || $1 == vlan* ]] || return 1
+  [[ $2 == handle_ingress || $2 == handle_egress ]] || return 1
+  has_files "$bpf_folder/globals/aws/programs/*_$2"
+}
+
+# <Cilium>: where not all hooks could be read, reports programs that may be in one of them.
+judge_loaded() {
+  local name names='' tool='bpftool 7.3 or newer'
+  if [[ -z $SEEN_TC ]]; then tool='tc (package iproute-tc or iproute2) or bpftool'; fi
+  for name in ${LOADED[@]+"${LOADED[@]}"}; do
+    [[ $name =~ $system_programs ]] && continue
+    if [[ $1 == iptables && $name =~ $cilium_programs ]]; then continue; fi
+    if [[ ", $names" != *", $name, "* ]]; then names+="$name, "; fi
+    ((${#names} < 60)) || break
+  done
+  if [[ -n $names ]]; then
+    shorten "${names%, }" 70
+    report_ebpf ebpf-unreadable "BPF programs ($REPLY) are loaded, and where they are attached cannot be read: \
+install $tool"
+  elif [[ -z $SEEN_TC && -n $HIDDEN ]]; then
+    report_ebpf ebpf-unreadable "BPF programs on devices cannot be read ($HIDDEN): install $tool"
+  fi
+}
+
+# <device>: can packets of pods to the destinations pass it? Bridge ports, members of a bond and the devices below a
+# VLAN are not in the routing tables.
+is_on_path() {
+  local device master=${MASTERS[$1]:-}
+  has_sources || return 0
+  if ((${#ROUTED[@]} == 0)); then read_routed; fi
+  [[ $1 == lxc* || -n ${ROUTED[$1]:-} || -n ${ROUTED[${master:--}]:-} ]] && return 0
+  for device in "${!LOWERS[@]}"; do
+    [[ ${LOWERS[$device]} == "$1" && -n ${ROUTED[$device]:-} ]] && return 0
+  done
+  return 1
+}
+
+# Sets ROUTED from all routing tables.
+read_routed() {
+  local family line
+  ROUTED[-]=''
+  for family in 4 6; do
+    ((${COUNT[masquerade $family]:-0} > 0)) || continue
+    ip -o "-$family" route show table all >"$WORK/routes" 2>/dev/null
+    while read -r line; do
+      case $line in
+        default' '*) add_routed "$line" ;;
+        [0-9a-f]*[.:]*) if is_route_of_ours "${line%% *}" "$family"; then add_routed "$line"; fi ;;
+      esac
+    done <"$WORK/routes"
+  done
+}
+
+# <route>: adds its devices.
+add_routed() {
+  local line=$1
+  while [[ $line == *' dev '* ]]; do
+    line=${line#*' dev '}
+    ROUTED[${line%% *}]=yes
+  done
+}
+
+# <destination> <family>: does the route lead to pods or to a destination?
+is_route_of_ours() {
+  local i length=${1#*/} checked=0
+  parse_address "${1%/*}" || return 0
+  contains_address source && return 0
+  contains_address masquerade && return 0
+  [[ $1 == */* ]] || return 1
+  for ((i = 0; i < ${#KINDS[@]}; i++)); do
+    if [[ ${KINDS[i]} == exempt || ${FAMILIES[i]} != "$2" ]] || ((LENS[i] < length)); then continue; fi
+    if ((HI == (HIS[i] & MASK_HI[length]) && LO == (LOS[i] & MASK_LO[length]))); then return 0; fi
+    # Enough to be sure for most rule sets; for the others the device counts.
+    checked=$((checked + 1))
+    ((checked < 200)) || return 0
+  done
+  return 1
+}

@@ -1,0 +1,199 @@
+# --- BPF programs ---
+# What is attached to devices, as ip, tc and bpftool show it. Kernels from 6.6 on have a hook, tcx, that only bpftool 7.3
+# and newer show: without it, what the kernel has loaded and the links that processes hold must leave no doubt.
+
+# "DEVICE NAME" of each program on a device, and for each kind of hook whether all of its programs are known.
+PROGRAMS=() SEEN_TC='' SEEN_TCX=''
+# By interface index: the devices. By name: the bridge or bond a device belongs to, and the device below a VLAN.
+declare -A DEVICES=() MASTERS=() LOWERS=()
+# The names of loaded programs that may be on a device, and why some may be missing.
+LOADED=() HIDDEN=''
+# By the hash that names its instructions: programs that are on a device we have seen or on none, and programs of a kind
+# that see packets.
+declare -A KNOWN_TAGS=() PACKET_TAGS=()
+
+readonly bpf_folder=/sys/fs/bpf
+# Program types (linux/bpf.h) that see packets on a device or a route: sched_cls, sched_act, xdp, lwt_in, lwt_out,
+# lwt_xmit, lwt_seg6local.
+readonly packet_types=' 3 4 6 10 11 12 19 '
+
+# <pattern>...: does a file match?
+has_files() {
+  local files
+  set +f
+  # shellcheck disable=SC2206 # the patterns are split and expanded on purpose
+  files=($*)
+  set -f
+  for files in "${files[@]}"; do
+    [[ -e $files ]] && return 0
+  done
+  return 1
+}
+
+# Sets DEVICES, MASTERS and LOWERS, and adds XDP programs and netkit devices to PROGRAMS. Fails if ip cannot list them.
+read_devices() {
+  local index name rest lower xdp=' prog/xdp[a-z]* id [0-9]+( name ([^ ]+))?'
+  PROGRAMS=() DEVICES=() MASTERS=() LOWERS=()
+  ip -o -d link >"$WORK/devices" 2>/dev/null || return 1
+  while read -r index name rest; do
+    name=${name%:} lower=''
+    if [[ $name == *@* ]]; then lower=${name#*@} name=${name%%@*}; fi
+    DEVICES[${index%:}]=$name
+    if [[ -n $lower && $lower != if[0-9]* ]]; then LOWERS[$name]=$lower; fi
+    if [[ $rest == *' master '* ]]; then
+      lower=${rest#*' master '}
+      MASTERS[$name]=${lower%% *}
+    fi
+    if [[ $rest =~ $xdp ]]; then
+      PROGRAMS+=("$name ${BASH_REMATCH[2]:-XDP}")
+    elif [[ $rest =~ ' mtu '[0-9]+' xdp' ]]; then
+      PROGRAMS+=("$name XDP")
+    fi
+    # Its programs are where a veth would hand packets to the kernel. Cilium is the only user.
+    if [[ $rest == *' netkit mode '* ]]; then PROGRAMS+=("$name netkit"); fi
+  done <"$WORK/devices"
+  ((${#DEVICES[@]} > 0))
+}
+
+# Adds the programs on devices to PROGRAMS. Sets SEEN_TC and SEEN_TCX.
+read_attached() {
+  local major minor
+  SEEN_TC='' SEEN_TCX='' LOADED=() HIDDEN='' KNOWN_TAGS=() PACKET_TAGS=()
+  IFS=.- read -r major minor _ </proc/sys/kernel/osrelease
+  if ((major * 100 + ${minor%%[!0-9]*} < 606)); then SEEN_TCX=yes; fi
+  if read_bpftool; then
+    SEEN_TC=yes
+    if [[ -z $SEEN_TCX ]] && knows_tcx; then SEEN_TCX=yes; fi
+  fi
+  # tc also shows tags, which tell its programs from others that are loaded.
+  if [[ -z $SEEN_TC || -z $SEEN_TCX ]] && read_tc; then SEEN_TC=yes; fi
+}
+
+# Fails if bpftool is not installed or cannot read.
+read_bpftool() {
+  local device hook name
+  has bpftool || return 1
+  bpftool net show >"$WORK/attached" 2>/dev/null || return 1
+  while read -r device hook name _; do
+    # Older versions also print these lines indented, and all versions print those of XDP, which ip shows, too.
+    if [[ $device == *\(*\) && $hook == */* ]]; then PROGRAMS+=("${device%\(*} ${name:-$hook}"); fi
+  done <"$WORK/attached"
+}
+
+# Does this bpftool show tcx? 7.3 is the first that does.
+knows_tcx() {
+  local version
+  version=$(bpftool version 2>/dev/null)
+  [[ $version =~ v([0-9]+)\.([0-9]+) ]] || return 1
+  ((BASH_REMATCH[1] * 100 + BASH_REMATCH[2] >= 703))
+}
+
+# The same with tc. Pods come and go, so it reads again if a device is missing.
+read_tc() {
+  local kind device devices attempt
+  has tc || return 1
+  for attempt in 1 2; do
+    devices=()
+    tc qdisc show >"$WORK/qdiscs" 2>/dev/null || return 1
+    while read -r _ kind _ _ device _; do
+      if [[ $kind == clsact || $kind == ingress ]]; then devices+=("$device"); fi
+    done <"$WORK/qdiscs"
+    ((${#devices[@]} > 0)) || return 0
+    read_filters "${devices[@]}" && return 0
+    log "attempt $attempt: tc did not list all devices"
+  done
+  return 1
+}
+
+# <device>...: adds their programs. One process lists all devices; each begins with the line of its qdisc. Fails if a
+# device is missing.
+read_filters() {
+  local line name device at=0 programs=() devices=("$@")
+  local program='^(filter .* bpf .*handle 0x[0-9a-f]+|action order [0-9]+: bpf) ([^ ]+)( .* tag ([0-9a-f]+))?'
+  for device; do
+    printf 'qdisc show dev %s\nfilter show dev %s ingress\nfilter show dev %s egress\n' "$device" "$device" "$device"
+  done >"$WORK/batch"
+  tc -force -batch "$WORK/batch" >"$WORK/filters" 2>/dev/null
+  while read -r line; do
+    if [[ $line == 'qdisc clsact '* || $line == 'qdisc ingress '* ]]; then
+      at=$((at + 1))
+    elif [[ $line =~ $program ]]; then
+      ((at > 0 && at <= $#)) || return 1
+      name=${BASH_REMATCH[2]}
+      KNOWN_TAGS[${BASH_REMATCH[4]:--}]=yes
+      # A program without a name is followed by its flags.
+      if [[ $name == direct-action || $name == bytecode || $name == *_hw ]]; then name=bpf; fi
+      programs+=("${devices[at - 1]} $name")
+    fi
+  done <"$WORK/filters"
+  ((at == $#)) || return 1
+  PROGRAMS+=(${programs[@]+"${programs[@]}"})
+}
+
+# Adds the links of open files to PROGRAMS, and loaded programs that may be on a device to LOADED. Sets HIDDEN.
+read_loaded() {
+  local symbol tag name
+  declare -A names=()
+  if lists_programs; then
+    grep -E ' bpf_prog_[0-9a-f]{16}' /proc/kallsyms >"$WORK/loaded" 2>/dev/null
+    while read -r _ _ symbol _; do names[${symbol:9:16}]=${symbol:26}; done <"$WORK/loaded"
+  else
+    : >"$WORK/loaded"
+  fi
+  read_open_programs
+  while read -r _ _ symbol _; do
+    tag=${symbol:9:16} name=${symbol:26}
+    if [[ -z ${KNOWN_TAGS[$tag]:-} ]]; then LOADED+=("$name"); fi
+  done <"$WORK/loaded"
+  for tag in "${!PACKET_TAGS[@]}"; do
+    if [[ -z ${KNOWN_TAGS[$tag]:-}${names[$tag]:-} ]]; then LOADED+=("without a name"); fi
+  done
+}
+
+# Does the kernel list all JIT-compiled programs among its symbols? Sets HIDDEN if not. The settings exist only in the
+# network namespace of process 1.
+lists_programs() {
+  local file value settings=/proc/sys/net/core/bpf_jit
+  HIDDEN=''
+  for file in "${settings}_enable" "${settings}_kallsyms" "${settings}_harden"; do
+    value=''
+    { read -r value <"$file"; } 2>/dev/null
+    case $file:$value in
+      *_enable:0 | *_kallsyms:0 | *_harden:[12]) HIDDEN="hidden by sysctl net.core.${file##*/}=$value" ;;
+    esac
+  done
+  if [[ ! -s /proc/kallsyms && -z $(head -c 1 /proc/kallsyms 2>/dev/null) ]]; then HIDDEN='/proc/kallsyms is empty'; fi
+  [[ -z $HIDDEN ]]
+}
+
+# Reads what processes have open: sets PACKET_TAGS, adds to KNOWN_TAGS the programs that see no packets, and adds tcx and
+# netkit links to PROGRAMS, by the caller's `names`. A program is shown with its type and tag, a link with its tag and
+# device.
+read_open_programs() {
+  local key value tag='' type='' link='' folders
+  PACKET_TAGS=()
+  set +f
+  folders=(/proc/[0-9]*/fdinfo)
+  set -f
+  grep -rhsE '^(prog_type|prog_tag|link_type|ifindex):' "${folders[@]}" >"$WORK/open"
+  while read -r key value _; do
+    case $key in
+      prog_type:) type=$value link='' ;;
+      link_type:) type='' link=$value ;;
+      prog_tag:)
+        if [[ -n $type && $packet_types == *" $type "* || $link == tcx || $link == netkit ]]; then
+          PACKET_TAGS[$value]=yes
+        elif [[ -n $type || $link != xdp ]]; then
+          KNOWN_TAGS[$value]=yes
+        fi
+        tag=$value
+        ;;
+      ifindex:)
+        if [[ ($link == tcx || $link == netkit) && -n ${DEVICES[$value]:-} ]]; then
+          KNOWN_TAGS[$tag]=yes
+          PROGRAMS+=("${DEVICES[$value]} ${names[$tag]:-$link}")
+        fi
+        ;;
+    esac
+  done <"$WORK/open"
+}

@@ -1,0 +1,120 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { kernelSymbols, type RunningProcess } from '../lab/netns';
+import { clear, type Network, sh } from './network';
+
+const attachBpf = join(__dirname, '../lab/attach-bpf.pl');
+
+/** The settings that Cilium 1.12 to 1.17 writes for the compiler of its programs, shortened. */
+export const ciliumConfig = (...defines: string[]) =>
+  ['/*', ' cilium.v4.external.str 10.209.0.2', ' */', '#define CILIUM_HOST_IFINDEX 5', ...defines, '']
+    .map((line) => (line.startsWith('ENABLE') ? `#define ${line} 1` : line))
+    .join('\n');
+
+/** Attaches real BPF programs on the node, and shows it recorded output where this kernel cannot have the real thing. */
+export type BpfLab = ReturnType<typeof bpfLab>;
+
+export function bpfLab(network: Network) {
+  const { node } = network;
+  const bin = join(node.folder, 'bin');
+  const held: RunningProcess[] = [];
+  let files = 0;
+
+  const attach = async (...args: string[]): Promise<void> => {
+    await node.run(['perl', attachBpf, ...args]);
+  };
+  /** Mounts a file with this text. */
+  const place = (target: string, text: string): void => {
+    const file = join(node.folder, `placed-${String(++files)}`);
+    writeFileSync(file, text);
+    network.mount(file, target);
+  };
+  /** Puts a program in front of those in PATH. */
+  const install = (name: string, text: string): void => {
+    mkdirSync(bin, { recursive: true });
+    writeFileSync(join(bin, name), text, { mode: 0o755 });
+  };
+
+  return {
+    /** The environment for the node program. */
+    env: { PATH: `${bin}:${process.env['PATH'] ?? ''}` },
+    attach,
+    place,
+    hide: (program: string): void => {
+      network.hide(program);
+    },
+    /** Adds a filter to packets that the device receives. */
+    addFilter: async (device: string, filter: string): Promise<void> => {
+      await sh(node, `tc qdisc add dev ${device} clsact; tc filter add dev ${device} ingress ${filter}`);
+    },
+    /** Attaches a program that stays as long as this lab's process. */
+    hold: async (...args: string[]): Promise<void> => {
+      const program = node.spawn(['perl', attachBpf, ...args]);
+      held.push(program);
+      await program.output(/attached/);
+    },
+    /** Attaches it to the device of a pod on EKS. */
+    attachToPod: async (name: string): Promise<void> => {
+      await node.run(['ip', 'link', 'set', 'veth0', 'name', 'eni5f2']);
+      await attach('tc', 'eni5f2', 'ingress', name);
+    },
+    pin: async (path: string): Promise<void> => {
+      await sh(
+        node,
+        `mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf
+        mkdir -p "$(dirname /sys/fs/bpf/${path})"
+        perl '${attachBpf}' pin '/sys/fs/bpf/${path}'`,
+      );
+    },
+    /** Programs with these names are loaded. */
+    load: (...names: string[]): void => {
+      const line = (name: string, i: number) =>
+        `ffffffffc0b${String(i)} t bpf_prog_${'0'.repeat(16)}_${name}\t[bpf]\n`;
+      place('/proc/kallsyms', kernelSymbols + names.map(line).join(''));
+    },
+    kernel: (release: string): void => {
+      place('/proc/sys/kernel/osrelease', `${release}\n`);
+    },
+    cilium: async (config?: string, runtime = '{\n "EnableBPFMasquerade": false\n}\n'): Promise<void> => {
+      mkdirSync('/run/cilium', { recursive: true });
+      const state = '/run/cilium/state';
+      await sh(
+        node,
+        `mount -t tmpfs tmpfs /run/cilium
+        ip link add name cilium_host type bridge
+        mkdir -p ${state}/globals`,
+      );
+      if (config === undefined) return;
+      await node.run(['tee', `${state}/globals/node_config.h`], { stdin: config });
+      await node.run(['tee', `${state}/agent-runtime-config.json`], { stdin: runtime });
+    },
+    bpftool: (version: string, ...tc: string[]): void => {
+      const net = ['xdp:', '', 'tc:', ...tc, '', 'flow_dissector:', '', 'netfilter:'].join('\n');
+      const show = `cat <<'END'\n${net}\nEND`;
+      install('bpftool', `#!/bin/sh\ncase $1 in version) echo 'bpftool v${version}' ;; *) ${show}\nesac\n`);
+    },
+    /** What `ip` shows of a netkit device on the bridge of pods, as in the patch that added it to iproute2. */
+    netkit: (): void => {
+      const device = [
+        '8: nk0@nk1: <BROADCAST,MULTICAST,NOARP,UP,LOWER_UP> mtu 1500 qdisc noop state UP master cbr0',
+        'link/ether 00:00:00:00:00:00 brd ff:ff:ff:ff:ff:ff promiscuity 0 allmulti 0 minmtu 68 maxmtu 65535',
+        'netkit mode l3 type primary policy forward numtxqueues 1 numrxqueues 1',
+      ].join(' ');
+      const show = `case "$*" in '-o -d link') echo '${device}' ;; esac`;
+      install('ip', `#!/bin/sh\n/bin/ip "$@"\n${show}\n`);
+    },
+    clear: async (): Promise<void> => {
+      await Promise.all(held.splice(0).map((program) => program.stop()));
+      await sh(
+        node,
+        `ip link set eni5f2 name veth0 2>/dev/null || true
+        for device in eth0 veth0 docker0 cbr0; do tc qdisc del dev $device clsact 2>/dev/null || true; done
+        while umount /sys/fs/bpf 2>/dev/null; do :; done
+        while umount /run/cilium 2>/dev/null; do :; done
+        ip link del cilium_host 2>/dev/null || true`,
+      );
+      rmSync(bin, { recursive: true, force: true });
+      await clear(network);
+    },
+  };
+}

@@ -1,0 +1,259 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { describeKernel } from '../lab/kernel';
+import { type BpfLab, bpfLab, ciliumConfig } from './bpf-lab';
+import { backendVpc, type Network, openNetwork, sh } from './network';
+
+const policyPin = 'globals/aws/programs/web-7d4b9c-default_handle_egress';
+const nothing = '';
+const onPath = (programs: string) =>
+  `BPF programs (${programs}) may handle pods' packets before iptables: masquerade in the network plugin that loads them, or detach them`;
+const loaded = (programs: string, tool = 'bpftool 7.3 or newer') =>
+  `BPF programs (${programs}) are loaded, and where they are attached cannot be read: install ${tool}`;
+const tc = 'tc (package iproute-tc or iproute2) or bpftool';
+const inCilium = 'masquerade the destinations in Cilium (nonMasqueradeCIDRs of its ip-masq-agent)';
+const masquerading = `Cilium masquerades in eBPF, before iptables: ${inCilium}, or set bpf.masquerade=false`;
+
+/** What is there; the reason why the rules are not proven; how it gets there. */
+const evidence: [string, string, (lab: BpfLab) => unknown][] = [
+  ['no program', nothing, () => undefined],
+  [
+    'no program, and no tc',
+    nothing,
+    (lab) => {
+      lab.hide('tc');
+    },
+  ],
+  [
+    'a tc program on the uplink',
+    onPath('to_netdev on eth0'),
+    (lab) => lab.attach('tc', 'eth0', 'egress', 'to_netdev'),
+  ],
+  [
+    'a tc program on a port of the bridge of pods',
+    onPath('in on veth0'),
+    (lab) => lab.attach('tc', 'veth0', 'ingress', 'in'),
+  ],
+  ['a tc program on a device of others', nothing, (lab) => lab.attach('tc', 'docker0', 'ingress', 'in')],
+  [
+    'programs on several devices',
+    onPath('three on cbr0, one on eth0, two on eth0'),
+    async (lab) => {
+      await lab.attach('tc', 'cbr0', 'egress', 'three');
+      await lab.attach('tc', 'eth0', 'ingress', 'one');
+      await lab.attach('tc', 'eth0', 'egress', 'two');
+    },
+  ],
+  [
+    'classic BPF in tc',
+    onPath('bpf on cbr0'),
+    (lab) => lab.addFilter('cbr0', `bpf bytecode '1,6 0 0 4294967295,' da`),
+  ],
+  ['a tcx program on the uplink', onPath('tcx on eth0'), (lab) => lab.hold('tcx', 'eth0', 'ingress')],
+  ['a tcx program on a device of others', nothing, (lab) => lab.hold('tcx', 'docker0', 'egress')],
+  ['an XDP program on the uplink', onPath('XDP on eth0'), (lab) => lab.hold('xdp', 'eth0')],
+  [
+    'a netkit device that pods are routed to',
+    onPath('netkit on nk0'),
+    (lab) => {
+      lab.netkit();
+    },
+  ],
+
+  [
+    'a program that tc cannot show, because it is missing',
+    loaded('to_netdev', tc),
+    (lab) => {
+      lab.hide('tc');
+      lab.load('to_netdev');
+    },
+  ],
+  [
+    'a loaded program that may be a tcx program',
+    loaded('to_netdev'),
+    (lab) => {
+      lab.load('to_netdev');
+    },
+  ],
+  [
+    'the same on a kernel without tcx',
+    nothing,
+    (lab) => {
+      lab.kernel('6.1.112-122.189.amzn2023.x86_64');
+      lab.load('to_netdev');
+    },
+  ],
+  [
+    'the same on a kernel without tcx, and no tc',
+    loaded('to_netdev', tc),
+    (lab) => {
+      lab.kernel('6.1.112-122.189.amzn2023.x86_64');
+      lab.hide('tc');
+      lab.load('to_netdev');
+    },
+  ],
+  [
+    'the same with bpftool, which does not show it on a device',
+    nothing,
+    (lab) => {
+      lab.load('to_netdev');
+      lab.bpftool('7.4.0');
+    },
+  ],
+  [
+    'the same with a bpftool that does not know tcx',
+    loaded('to_netdev'),
+    (lab) => {
+      lab.load('to_netdev');
+      lab.bpftool('7.1.0');
+    },
+  ],
+  [
+    'a program without a name that a process has open, and no tc',
+    loaded('without a name', tc),
+    async (lab) => {
+      lab.hide('tc');
+      await lab.hold('open', 'any');
+    },
+  ],
+  [
+    'programs for cgroups that systemd and the kernel load',
+    nothing,
+    (lab) => {
+      lab.hide('tc');
+      lab.load('sd_fw_ingress', 'sd_bind4', 'restrict_filesystems', 'dump_bpf_map');
+    },
+  ],
+  [
+    'no kernel symbols, and no tc',
+    `BPF programs on devices cannot be read (/proc/kallsyms is empty): install ${tc}`,
+    (lab) => {
+      lab.hide('tc');
+      lab.place('/proc/kallsyms', '');
+    },
+  ],
+
+  // As bpftool 7.4 and the patch that added tcx to it print links.
+  [
+    'tcx programs that bpftool shows',
+    onPath('revnat on eth0, snat on eth0'),
+    (lab) => {
+      lab.bpftool(
+        '7.4.0',
+        'eth0(4) tcx/ingress revnat prog_id 784 link_id 10',
+        'eth0(4) tcx/egress snat prog id 804 link id 11',
+      );
+    },
+  ],
+
+  [
+    'programs of the AWS network policy agent, which are pinned',
+    nothing,
+    async (lab) => {
+      await lab.attachToPod('handle_egress');
+      await lab.pin(policyPin);
+    },
+  ],
+  ['the same without a pin', onPath('handle_egress on eni5f2'), (lab) => lab.attachToPod('handle_egress')],
+  [
+    'another program beside that pin',
+    onPath('other on eni5f2'),
+    async (lab) => {
+      await lab.attachToPod('other');
+      await lab.pin(policyPin);
+    },
+  ],
+  [
+    'a program of that name on the uplink',
+    onPath('handle_egress on eth0'),
+    async (lab) => {
+      await lab.attach('tc', 'eth0', 'ingress', 'handle_egress');
+      await lab.pin(policyPin);
+    },
+  ],
+
+  [
+    'Cilium that masquerades with iptables',
+    nothing,
+    async (lab) => {
+      await lab.cilium(ciliumConfig('ENABLE_IPV4', 'ENABLE_NODEPORT'));
+      await lab.attach('tc', 'eth0', 'ingress', 'cil_from_netdev');
+      await lab.attach('tc', 'veth0', 'ingress', 'bpf_lxc.o:[from-container]');
+      lab.load('cil_from_container', 'tail_handle_ipv4');
+    },
+  ],
+  [
+    'another program beside that Cilium',
+    onPath('other on eth0'),
+    async (lab) => {
+      await lab.cilium(ciliumConfig('ENABLE_IPV4'));
+      await lab.attach('tc', 'eth0', 'ingress', 'other');
+    },
+  ],
+  [
+    'Cilium 1.12 that masquerades in eBPF',
+    masquerading,
+    (lab) => lab.cilium(ciliumConfig('ENABLE_MASQUERADE')),
+  ],
+  [
+    'Cilium that masquerades IPv4 in eBPF',
+    masquerading,
+    (lab) => lab.cilium(ciliumConfig('ENABLE_MASQUERADE_IPV4')),
+  ],
+  [
+    'Cilium whose agent says so elsewhere',
+    masquerading,
+    (lab) => lab.cilium(ciliumConfig('ENABLE_IPV4'), '{\n "EnableBPFMasquerade": true\n}\n'),
+  ],
+  [
+    'Cilium with routing in eBPF',
+    `Cilium routes pods' packets in eBPF, past iptables: set bpf.hostLegacyRouting=true, or ${inCilium}`,
+    (lab) => lab.cilium(ciliumConfig('ENABLE_HOST_ROUTING')),
+  ],
+  [
+    'Cilium whose settings are missing',
+    'Cilium runs, but /var/run/cilium/state/globals/node_config.h cannot be read: whether it masquerades in eBPF is unknown',
+    (lab) => lab.cilium(),
+  ],
+  [
+    'pins of Cilium without its settings',
+    'Cilium runs, but /var/run/cilium/state/globals/node_config.h cannot be read: whether it masquerades in eBPF is unknown',
+    (lab) => lab.pin('tc/globals/cilium_calls'),
+  ],
+];
+
+describeKernel('BPF programs', undefined, () => {
+  let network: Network;
+  let lab: BpfLab;
+  beforeAll(async () => {
+    network = await openNetwork('auto');
+    lab = bpfLab(network);
+    // A device that neither pods nor destinations are routed to.
+    await sh(network.node, 'ip link add name docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0');
+  });
+  afterEach(() => lab.clear());
+  afterAll(() => network.lab.close());
+
+  test.each(evidence)('%s', async (_, expected, prepare) => {
+    await prepare(lab);
+    const report = await network.apply(backendVpc(), lab.env);
+    expect(report).toMatchObject({ code: 0, result: 'applied', proven: expected === nothing });
+    expect(report.reason ?? nothing).toBe(expected);
+    expect(expected.length).toBeLessThanOrEqual(200);
+  });
+
+  test('that are loaded later are looked for by status, and every tenth minute by repair', async () => {
+    expect(await network.apply(backendVpc())).toMatchObject({ proven: true });
+    lab.load('to_netdev');
+    expect(await network.peermasq(['repair'], { env: { TZ: minuteIs(5) } })).toMatchObject({ proven: true });
+    expect(await network.peermasq(['status'], { env: { TZ: minuteIs(5) } })).toMatchObject({ proven: false });
+    expect(await network.peermasq(['repair'], { env: { TZ: minuteIs(0) } })).toMatchObject({ proven: false });
+    // Until the node is proven again, every time.
+    expect(await network.peermasq(['repair'], { env: { TZ: minuteIs(5) } })).toMatchObject({ proven: false });
+  });
+});
+
+/** A time zone in which the last digit of the minute is this one. */
+function minuteIs(digit: number): string {
+  const minutes = (((digit - new Date().getUTCMinutes()) % 10) + 10) % 10;
+  return `LAB-00:0${String(minutes)}`;
+}
