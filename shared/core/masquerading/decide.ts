@@ -3,6 +3,7 @@ import { configuredKinds, requestedKinds } from '../model/config';
 import type { Route } from '../model/node';
 import { overlapsNonRfc1918, reserved } from '../model/reserved-ranges';
 import { known, unknown, type Decision } from './decision';
+import { describeUnusable } from './node-subnet';
 import {
   arePodsRouted,
   decideRanges,
@@ -49,6 +50,7 @@ const rules: readonly ((packet: Packet) => Decision | undefined)[] = [
   toReservedRange,
   insideCluster,
   toExceptedRange,
+  overOtherSubnet,
   toOwnNetwork,
   toDestination,
   toPeerThatRoutesPods,
@@ -86,6 +88,15 @@ function toExceptedRange(packet: Packet): Decision | undefined {
   if (!range) return undefined;
   const evidence = `peermasq.yaml excepts ${range.text}, so packets to ${packet.destination.text} keep the address of the pod.`;
   return unknown('excepted-range', evidence, returnRouteTo(packet));
+}
+
+function overOtherSubnet(packet: Packet): Decision | undefined {
+  const { destination, ranges } = packet;
+  const includesIt = ({ cidr }: { readonly cidr: Cidr }) => contains(cidr, destination);
+  const route = ranges.unusable.find(includesIt);
+  const isMasqueraded = ranges.destinations.some(includesIt) && !ranges.exemptions.some(includesIt);
+  if (!route || isMasqueraded) return undefined;
+  return unknown('not-in-node-subnet', describeUnusable(route), returnRouteTo(packet));
 }
 
 function toOwnNetwork(packet: Packet): Decision | undefined {

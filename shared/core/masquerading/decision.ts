@@ -16,6 +16,7 @@ const verdicts = {
   /** Found by doctor: return traffic reaches the pod's own address. */
   'return-route': 'not-needed',
   'excepted-range': 'unknown',
+  'not-in-node-subnet': 'unknown',
   'pods-outside-network': 'unknown',
   'unknown-pod-range': 'unknown',
   'refused-range': 'unknown',

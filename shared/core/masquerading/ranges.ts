@@ -4,6 +4,7 @@ import type { NetworkContext } from '../model/node';
 import { overlapsNonRfc1918, reservedReason } from '../model/reserved-ranges';
 import type { NamedCidr } from '../model/rule-set';
 import type { Warning } from '../reconcile/check-eligibility';
+import { exemptUnusable, splitBySubnet, unusableWarnings } from './node-subnet';
 import {
   configuredRequests,
   nameRanges,
@@ -30,6 +31,8 @@ export interface MasqueradingRanges {
   readonly destinations: readonly Aggregate<DestinationRequest>[];
   /** Requested routes to subnets of peers that have routes to every pod. */
   readonly routed: readonly ParsedRoute[];
+  /** Requested routes that packets with the node's own address do not take. */
+  readonly unusable: readonly ParsedRoute[];
   /** Requests that no rule may have. */
   readonly refused: readonly DestinationRequest[];
   /** How many different ranges were discovered. */
@@ -41,26 +44,29 @@ export interface MasqueradingRanges {
 export function decideRanges(context: MasqueradingContext): MasqueradingRanges {
   const { cluster, networkContext } = context;
   const sources = mergeCidrs([...cluster.pods, ...networkContext.podRanges]);
-  const exemptions = aggregate(exemptRanges(context, sources));
   const discovered = discoverRoutes(context);
+  const { usable, unusable } = splitBySubnet(discovered.routes, sources, networkContext);
   const families = ([4, 6] as const).filter((family) => arePodsRouted(family, sources, networkContext));
   const isRouted = ({ cidr, route }: ParsedRoute) =>
     route.peerRoutesPods === true && families.includes(cidr.family);
-  const routed = discovered.routes.filter(isRouted);
+  const routed = usable.filter(isRouted);
   const requests = [
     ...configuredRequests(cluster),
-    ...discovered.routes.filter((one) => !isRouted(one)).map(requestForRoute),
+    ...usable.filter((one) => !isRouted(one)).map(requestForRoute),
   ];
+  const exemptions = aggregate([...exemptRanges(context, sources), ...exemptUnusable(unusable, requests)]);
   const selection = selectRequests(requests, { sources, exemptions, routed, networkContext });
   return {
     sources,
     exemptions,
     routed,
+    unusable,
     destinations: aggregate(selection.selected),
     refused: selection.refused,
-    routes: new Set(discovered.routes.map(({ cidr }) => cidr.text)).size,
+    routes: new Set(usable.map(({ cidr }) => cidr.text)).size,
     warnings: [
       ...discovered.warnings,
+      ...unusableWarnings(unusable),
       ...selection.warnings,
       ...refusedClientWarnings(sources, routed, requests),
     ],

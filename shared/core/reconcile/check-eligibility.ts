@@ -10,6 +10,7 @@ export type SkipReason =
   | 'bottlerocket'
   | 'control-plane'
   | 'pods-routed'
+  | 'not-in-node-subnet'
   | 'nothing-to-masquerade';
 
 export interface Skip {
@@ -28,6 +29,7 @@ export interface Warning {
     | 'kind-not-discovered'
     | 'pods-routed'
     | 'no-routes-found'
+    | 'not-in-node-subnet'
     | 'no-pod-range-in-family'
     | 'unreadable-route'
     | 'reserved-range'

@@ -119,8 +119,12 @@ function routeLossReason(
 
 function skipWithoutDestinations(
   { networkContext: { network } }: MasqueradingContext,
-  { routed, warnings }: MasqueradingRanges,
+  { routed, unusable, warnings }: MasqueradingRanges,
 ): Skip {
+  if (unusable.length > 0) {
+    const detail = `The subnet of its primary interface has no route to the destinations; another subnet of ${network} has.`;
+    return skip('not-in-node-subnet', detail, warnings);
+  }
   return routed.length > 0
     ? skip('pods-routed', 'Not needed: peered networks have routes to its pods.', warnings)
     : skip('nothing-to-masquerade', `Found no destination in ${network}.`, warnings);

@@ -203,6 +203,62 @@ describe('the rule set', () => {
     });
   });
 
+  describe('where only the subnets of other interfaces have a route', () => {
+    const pods = '100.64.0.0/16';
+    const vpc = ['10.0.0.0/16', pods].map(parseCidr);
+    const own = (destination: string): Route => ({
+      ...peering(destination, 'tgw-1'),
+      kind: 'transit-gateways',
+    });
+    const other = (destination: string): Route => ({
+      ...peering(destination, 'pcx-1'),
+      onlyInSubnets: ['subnet-p'],
+    });
+    const planRoutes = (routes: readonly Route[], settings = `pods: [${pods}]`) =>
+      planWith(`${settings}, masquerade: [peerings, transit-gateways]`, { networkRanges: vpc, routes });
+    const rulesOf = (result: Plan) => rules(result).filter((line) => / other-subnet|^masquerade/.test(line));
+
+    test('a node is skipped, and the route that is missing is named', () => {
+      const result = planRoutes([other('10.193.0.0/16')]);
+      expect(result).toMatchObject({ kind: 'skip', reason: 'not-in-node-subnet' });
+      expect(result.warnings).toContainEqual({
+        code: 'not-in-node-subnet',
+        detail: expect.stringContaining(
+          'The route to 10.193.0.0/16 through pcx-1 exists only in subnet-p,',
+        ) as unknown,
+      });
+    });
+
+    test.each<[string, Route[], string[]]>([
+      [
+        'others are masqueraded',
+        [own('172.16.0.0/12'), other('10.193.0.0/16')],
+        ['masquerade 172.16.0.0/12 tgw-1'],
+      ],
+      [
+        'it is exempt from a wider range',
+        [own('172.16.0.0/12'), other('172.20.0.0/16')],
+        ['exempt 172.20.0.0/16 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
+      ],
+      [
+        'a part that the own subnet routes is masqueraded',
+        [own('172.16.0.0/12'), other('172.20.0.0/16'), own('172.20.128.0/17')],
+        ['exempt 172.20.0.0/17 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
+      ],
+    ])('%s', (_, routes, expected) => {
+      expect(rulesOf(planRoutes(routes))).toEqual(expected);
+    });
+
+    test.each([
+      ['pods of an overlay network', 'pods: [192.168.0.0/16]'],
+      ['unknown pods', 'out: eth0'],
+    ])('%s leave by the interface that the kernel chooses, with its address', (_, settings) => {
+      expect(rulesOf(planRoutes([other('10.193.0.0/16')], settings))).toEqual([
+        'masquerade 10.193.0.0/16 pcx-1',
+      ]);
+    });
+  });
+
   test('lists the requests that each destination was merged from', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.192.0.0/16, name: hq}]');
     expect(result).toMatchObject({
