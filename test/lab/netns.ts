@@ -2,6 +2,7 @@ import { execFileSync, spawn as spawnChild } from 'node:child_process';
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { definedOnly } from '../../shared/core/util/collections';
 
 /** How a program ended; `code` is null if a signal ended it. */
 export type ProcessResult = {
@@ -36,6 +37,8 @@ export type Host = {
   readonly name: string;
   /** A folder for this machine's files; removed with the lab. */
   readonly folder: string;
+  /** Its process namespace, if it has its own. */
+  readonly processes?: string;
   /** Runs to the end and returns the result, whatever the exit code. */
   readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
   /** Like `exec`, but returns stdout and fails on a non-zero exit code. */
@@ -53,8 +56,18 @@ export type Host = {
 /** One end of a cable. Addresses have a prefix length: `10.209.0.2/16`. */
 export type CableEnd = { machine: Host; device: string; addresses?: readonly string[] };
 
+export type MachineOptions = {
+  /**
+   * Programs here see their own processes only, and those of the pods on this machine. The handles of its pods'
+   * network namespaces are the only ones in /run/netns, as a container runtime keeps them.
+   */
+  isNode?: true | undefined;
+  /** The node that this machine is a pod on. */
+  podOf?: Host | undefined;
+};
+
 export type Lab = {
-  readonly machine: (label: string) => Promise<Host>;
+  readonly machine: (label: string, options?: MachineOptions) => Promise<Host>;
   /** A veth pair, up at both ends. */
   readonly addVethPair: (one: CableEnd, other: CableEnd) => Promise<void>;
   /** The same for many, with few processes. */
@@ -70,19 +83,44 @@ const killAfterMs = 2_000;
 
 // Creates machine $1 with folder $2. A process outside its network holds its mount namespace: entering that takes
 // less than half the time of `ip netns exec`, which creates a new one each time. Every machine has its own xtables
-// lock and /sys, and none of the BPF programs of this kernel among its symbols. Without duplicate address detection an IPv6 address works at once.
+// lock and /sys, and none of the BPF programs of this kernel among its symbols. Without duplicate address detection an
+// IPv6 address works at once.
 const makeNamespaces = `
+  mount --bind "$2/xtables.lock" /run/xtables.lock
+  mount --bind "$2/kallsyms" /proc/kallsyms
+  nsenter --net="/run/netns/$1" sh -ec "
+    umount --lazy /sys 2>/dev/null || access=ro
+    mount -t sysfs -o \\\${access:-rw} sysfs /sys
+    ip link set lo up
+    echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"`;
+
+const makeMachine = `
   ip netns add "$1"
-  exec unshare --mount sh -ec '
-    mount --bind "$2/xtables.lock" /run/xtables.lock
-    mount --bind "$2/kallsyms" /proc/kallsyms
-    nsenter --net="/run/netns/$1" sh -ec "
-      umount --lazy /sys 2>/dev/null || access=ro
-      mount -t sysfs -o \\\${access:-rw} sysfs /sys
-      ip link set lo up
-      echo 0 >/proc/sys/net/ipv6/conf/default/accept_dad"
+  exec unshare --mount sh -ec '${makeNamespaces}
     echo made
     exec sleep infinity' holder "$@"`;
+
+// The first process ends on TERM, and all processes of the namespace with it.
+const makeNode = `
+  ip netns add "$1"
+  exec nsenter --net="/run/netns/$1" unshare --mount --pid --fork --mount-proc sh -ec '${makeNamespaces}
+    trap "exit 0" TERM
+    mount -t tmpfs tmpfs /run/netns
+    echo made
+    sleep infinity &
+    wait' holder "$@"`;
+
+// Prints its process ID on the node, which the last process keeps, in the pod's network, as a pause container.
+const makePod = `
+  ip netns add "$1"
+  exec nsenter --pid="$3" unshare --mount sh -ec '${makeNamespaces}
+    echo "made $$"
+    exec nsenter --net="/run/netns/$1" sleep infinity' holder "$@"`;
+
+const keepHandle = `
+  until [ "$(readlink /proc/$1/ns/net)" != "$(readlink /proc/1/ns/net)" ]; do :; done
+  touch "/run/netns/$2"
+  mount --bind "/proc/$1/ns/net" "/run/netns/$2"`;
 
 /**
  * The end of /proc/kallsyms on an EKS node: systemd and the container runtime load programs for cgroups, the last one
@@ -117,8 +155,13 @@ export function openLab(): Lab {
   const machines: Host[] = [];
   const running = new Set<RunningProcess>();
 
-  async function machine(label: string): Promise<Host> {
-    const made = await makeHost(`${prefix}-${label}`, join(folder, label), running);
+  async function machine(label: string, options: MachineOptions = {}): Promise<Host> {
+    const made = await makeHost({
+      name: `${prefix}-${label}`,
+      folder: join(folder, label),
+      running,
+      ...options,
+    });
     machines.push(made);
     return made;
   }
@@ -132,7 +175,9 @@ export function openLab(): Lab {
   return { machine, addVethPair: (one, other) => addVethPairs([[one, other]]), addVethPairs, bridge, close };
 }
 
-async function makeHost(name: string, folder: string, running: Set<RunningProcess>): Promise<Host> {
+type HostRequest = MachineOptions & { name: string; folder: string; running: Set<RunningProcess> };
+
+async function makeHost({ name, folder, running, isNode, podOf }: HostRequest): Promise<Host> {
   mkdirSync(folder, { recursive: true });
   for (const file of ['/run/xtables.lock', join(folder, 'xtables.lock')]) closeSync(openSync(file, 'a'));
   writeFileSync(join(folder, 'kallsyms'), kernelSymbols);
@@ -142,15 +187,30 @@ async function makeHost(name: string, folder: string, running: Set<RunningProces
     void program.ended.then(() => running.delete(program));
     return program;
   };
-  const holder = spawn(['sh', '-ec', makeNamespaces, 'lab', name, folder]);
-  await holder.output(/^made$/m);
-  const enter = ['nsenter', `--net=/run/netns/${name}`, `--mount=/proc/${holder.pid}/ns/mnt`];
+  const processes = podOf ? podOf.processes : undefined;
+  const holder = spawn([
+    'sh',
+    '-ec',
+    makeScript({ isNode, podOf }),
+    'lab',
+    name,
+    folder,
+    ...(processes ? [processes] : []),
+  ]);
+  const [, pid] = await holder.output(/^made ?(\d*)$/m);
+  if (podOf && pid !== undefined) await podOf.run(['sh', '-ec', keepHandle, 'lab', pid, `cni-${name}`]);
+  const own = isNode ? `/proc/${holder.pid}/ns/pid_for_children` : processes;
+  const enter = [
+    ...['nsenter', `--net=/run/netns/${name}`, `--mount=/proc/${holder.pid}/ns/mnt`],
+    ...(own === undefined ? [] : [`--pid=${own}`]),
+  ];
   // Entering a mount namespace changes to its root.
   const argvInside = (argv: readonly string[]) => [...enter, 'env', `--chdir=${process.cwd()}`, ...argv];
 
   return {
     name,
     folder,
+    ...definedOnly({ processes: own }),
     exec: (argv, options) => exec(argvInside(argv), options),
     run: (argv, options) => run(argvInside(argv), options),
     spawn: (argv, options) => spawn(argvInside(argv), options),
@@ -163,6 +223,11 @@ async function makeHost(name: string, folder: string, running: Set<RunningProces
       await run(argvInside(['tee', `/proc/sys/net/${sysctl}`]), { stdin: value });
     },
   };
+}
+
+function makeScript({ isNode, podOf }: MachineOptions): string {
+  if (isNode) return makeNode;
+  return podOf ? makePod : makeMachine;
 }
 
 async function addVethPairs(pairs: readonly (readonly [CableEnd, CableEnd])[]): Promise<void> {

@@ -71,6 +71,7 @@ export const peerAddress = '10.193.0.3';
 export const peerRange = '10.193.0.0/16';
 /** The port of every service in the lab. */
 export const port = 8080;
-export const internetAddress = '203.0.113.9';
+/** Not a documentation address: GKE masquerades nothing to those. */
+export const internetAddress = '1.1.1.1';
 
 export const gatewayOf = (subnet: string) => subnet.replace(/0\/\d+$/, '1');

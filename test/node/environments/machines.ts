@@ -23,17 +23,21 @@ export async function buildMachines(environment: Environment, flavour: string): 
 
 async function build(lab: Lab, environment: Environment, flavour: string): Promise<Machines> {
   const { uplinks, pods, bridge } = environment;
-  const names = ['node', 'vpc', 'peer', ...pods.map(({ name }) => name)];
-  const hosts = new Map(
-    await Promise.all(names.map(async (name) => [name, await lab.machine(name)] as const)),
-  );
+  const [node, vpc, peer] = await Promise.all([
+    lab.machine('node', { isNode: true }),
+    lab.machine('vpc'),
+    lab.machine('peer'),
+  ]);
+  const hosts = new Map([
+    ['node', node],
+    ['peer', peer],
+  ]);
+  await Promise.all(pods.map(async ({ name }) => hosts.set(name, await lab.machine(name, { podOf: node }))));
   const host = (name: string) => {
     const found = hosts.get(name);
     if (!found) throw new Error(`${environment.name} has no machine ${name}`);
     return found;
   };
-  const node = host('node');
-  const vpc = host('vpc');
   const servers = ['peer', ...pods.slice(1, 2).map(({ name }) => name)];
   const services = servers.map((name) => host(name).spawn(quickEchoServerCommand(port)));
   await lab.addVethPairs([
@@ -53,7 +57,7 @@ async function build(lab: Lab, environment: Environment, flavour: string): Promi
     ),
     [
       { machine: vpc, device: 'peer', addresses: ['192.0.2.0/31'] },
-      { machine: host('peer'), device: 'eth0', addresses: ['192.0.2.1/31'] },
+      { machine: peer, device: 'eth0', addresses: ['192.0.2.1/31'] },
     ],
   ]);
   if (bridge) {
@@ -63,7 +67,7 @@ async function build(lab: Lab, environment: Environment, flavour: string): Promi
   await Promise.all([
     sh(node, nodeScript(environment, flavour)),
     sh(vpc, vpcScript(uplinks)),
-    sh(host('peer'), peerScript(environment)),
+    sh(peer, peerScript(environment)),
     ...pods.map((pod) => sh(host(pod.name), podScript(pod, environment))),
     ...services.map((service) => service.output(/listening/)),
   ]);
