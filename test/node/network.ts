@@ -41,6 +41,7 @@ export type Report = {
   masqueraders: string[];
   warnings: string[];
   probes: { to: string; from: string | null; reached: boolean }[];
+  ports?: { to: string; used: number; range: number }[];
   code: number | null;
 };
 

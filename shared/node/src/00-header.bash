@@ -51,7 +51,7 @@ readonly backend_pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
 
 # What the report shows.
 RESULT='' REASON='' PROVEN=false BACKEND='' RULES=0 PACKETS=0 FLUSHED=0 PERSISTED=no
-WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=()
+WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=() PORTS=()
 # The rule set that was sent, and the one in force.
 ID='' GENERATION='' STORED_ID='' STORED_GENERATION=''
 # WORK is a temporary folder. PROGRAM is this file, where it was run from one.

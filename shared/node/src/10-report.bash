@@ -109,6 +109,10 @@ render_report() {
     json_list 480 ${PROBED[@]+"${PROBED[@]}"}
     report+=",\"probes\":$REPLY"
   fi
+  if ((${#PORTS[@]} > 0)); then
+    json_list 330 "${PORTS[@]}"
+    report+=",\"ports\":$REPLY"
+  fi
   REPLY="$report}"
 }
 

@@ -1,6 +1,6 @@
 # --- BPF programs ---
-# What is attached to devices, as ip, tc and bpftool show it. Kernels from 6.6 on have a hook, tcx, that only bpftool 7.3
-# and newer show: without it, what the kernel has loaded and the links that processes hold must leave no doubt.
+# What is attached to devices, as ip, tc and bpftool show it. Kernels from 6.6 on have a hook, tcx, that only bpftool
+# 7.3 and newer show: without it, what the kernel has loaded and the links that processes hold must leave no doubt.
 
 # "DEVICE NAME" of each program on a device, and for each kind of hook whether all of its programs are known.
 PROGRAMS=() SEEN_TC='' SEEN_TCX=''
@@ -166,9 +166,9 @@ lists_programs() {
   [[ -z $HIDDEN ]]
 }
 
-# Reads what processes have open: sets PACKET_TAGS, adds to KNOWN_TAGS the programs that see no packets, and adds tcx and
-# netkit links to PROGRAMS, by the caller's `names`. A program is shown with its type and tag, a link with its tag and
-# device.
+# Reads what processes have open: sets PACKET_TAGS, adds to KNOWN_TAGS the programs that see no packets, and adds tcx
+# and netkit links to PROGRAMS, by the caller's `names`. A program is shown with its type and tag, a link with its tag
+# and device.
 read_open_programs() {
   local key value tag='' type='' link='' folders
   PACKET_TAGS=()

@@ -110,6 +110,7 @@ converge() {
     if [[ -z $was_proven ]]; then run_probes; fi
   fi
   prove
+  count_ports
   finish 0 "$RESULT"
 }
 
@@ -151,6 +152,7 @@ command_status() {
     stored_status
     if [[ $REPLY == *'"reached":false'* ]]; then REASON='a probe failed when it was last run'; fi
     prove
+    count_ports
   fi
   find_masqueraders
   read_persisted

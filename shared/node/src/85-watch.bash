@@ -85,25 +85,32 @@ run_self() { interruptible "$BASH" "$PROGRAM" "$@" >"$WORK/report"; }
 
 # Repairs drift between metadata changes.
 check_drift() {
-  local report proven was_proven=${STATUS#*'"proven":'}
+  local report
   ((SECONDS - CHECKED_AT >= INTERVAL)) || return 0
   CHECKED_AT=$SECONDS CHECKS=$((CHECKS + 1))
   fingerprint
   [[ -z $FINGERPRINT || $REPLY != "$FINGERPRINT" || $CHECKS -ge $full_check_every ]] || return 0
   if ! run_self repair; then RETRY_REASON='repair failed'; fi
   report=$(<"$WORK/report")
-  proven=${report#*'"proven":'}
   # A check that found nothing new is not worth a write, and must not hide that the last rule set was refused.
   case $report:$STATUS in
     '{"result":"failed"'*) STATUS=$report ;;
     '{"result":"unchanged"'*:'{"result":"failed"'*) STATUS=${REFUSAL:-$report} ;;
     '{"result":"unchanged"'*)
-      if [[ -z $REFUSAL && ${proven%%,*} != "${was_proven%%,*}" ]]; then STATUS=$report; fi
+      if [[ -z $REFUSAL ]] && is_news "$report"; then STATUS=$report; fi
       ;;
     *) STATUS=${REFUSAL:-$report} ;;
   esac
   if [[ $report == *'"id":null'* && -z $REFUSAL ]]; then forget_applied; fi
   store_fingerprint "$report"
+}
+
+# <report>: does it differ from the last one in the proof, or in whether source ports run out?
+is_news() {
+  local proven=${1#*'"proven":'} was_proven=${STATUS#*'"proven":'} full='' was_full=''
+  if [[ $1 == *' source ports in use'* ]]; then full=yes; fi
+  if [[ $STATUS == *' source ports in use'* ]]; then was_full=yes; fi
+  [[ ${proven%%,*} != "${was_proven%%,*}" || $full != "$was_full" ]]
 }
 
 # <report>: after a repair that proved the rules, remembers their fingerprint.

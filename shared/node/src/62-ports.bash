@@ -1,0 +1,104 @@
+# --- Source ports ---
+# Connections from one node address to one destination address and port differ only by their source port. Masquerading
+# picks among 1024 to 65535, whatever net.ipv4.ip_local_port_range is, for a connection that comes from such a port (for
+# others among 1 to 511 or 600 to 1023: nf_nat_l4proto_unique_tuple in the kernel). Since 5.0 it gives up after some 250
+# attempts, so connections begin to fail before all ports are in use.
+readonly port_range=64512 shown_percent=50 warned_percent=70
+# Reading 50,000 connections takes 0.4 s of CPU.
+readonly max_flows=200000
+
+# Sets PORTS, and warns about destinations that may run out of source ports.
+count_ports() {
+  local flows protocol count to
+  PORTS=()
+  { read -r flows </proc/sys/net/netfilter/nf_conntrack_count; } 2>/dev/null || return 0
+  # Too few connections in all to be worth reading them every minute.
+  [[ $RESULT == status ]] || is_full "$flows" "$shown_percent" || return 0
+  ((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0} > 0)) || return 0
+  if ! read_flows; then
+    warn 'source ports are not counted: neither /proc/net/nf_conntrack nor conntrack is there'
+    return
+  fi
+  if ((flows > max_flows)); then warn "source ports are counted in $max_flows of $flows connections"; fi
+  if ((${#INDEX[@]} == 0)); then make_index; fi
+  for protocol in tcp udp; do print_fullest "$protocol"; done | sort -rn | head -n 3 >"$WORK/ports"
+  while read -r count to; do
+    [[ $RESULT == status ]] || is_full "$count" "$shown_percent" || continue
+    PORTS+=("{\"to\":\"$to\",\"used\":$count,\"range\":$port_range}")
+    if is_full "$count" "$warned_percent"; then
+      warn "$to: $count of $port_range source ports in use: reuse connections, use more nodes or destination \
+addresses, or have pods routed"
+    fi
+  done <"$WORK/ports"
+}
+
+# <connections> <percent>: do they use this much of the range?
+is_full() { (($1 * 100 >= port_range * $2)); }
+
+# Writes to $WORK/flows each connection's protocol, and its addresses and ports as seen by the peer: what the reply has.
+# Fails if connections cannot be read.
+read_flows() {
+  has_flow_file || has conntrack || return 1
+  list_flows | head -n "$max_flows" | strip_flows >"$WORK/flows"
+  return 0
+}
+
+# Not every kernel has it. It takes half the time of conntrack.
+has_flow_file() { [[ -n $(head -c 1 /proc/net/nf_conntrack 2>/dev/null) ]]; }
+
+list_flows() {
+  if has_flow_file; then
+    cat /proc/net/nf_conntrack
+  else
+    conntrack -L -f ipv4 2>/dev/null
+    conntrack -L -f ipv6 2>/dev/null
+  fi
+}
+
+# Of "tcp 6 90 ESTABLISHED src=POD dst=D sport=P dport=Q src=D dst=NODE sport=Q dport=R ...", with counters where they
+# are switched on, keeps "tcp 6 90 ESTABLISHED src=D dst=NODE sport=Q".
+strip_flows() { sed 's/ packets=[0-9]* bytes=[0-9]*//' | cut -d = -f 1,6-8; }
+
+# <protocol>: prints "COUNT DESTINATION" of the three of our destinations with the most connections.
+print_fullest() {
+  local count to node port found=0
+  grep -E "^(ipv[46] +[0-9]+ +)?$1 " "$WORK/flows" | cut -d = -f 2- |
+    sort | uniq -c | sort -rn | head -n 300 >"$WORK/counts"
+  while read -r count to node port _; do
+    is_our_flow "$to" "${node#dst=}" || continue
+    to=$REPLY
+    if [[ $to == *:* ]]; then to="[$to]"; fi
+    to+=:${port#sport=}
+    if [[ $1 != tcp ]]; then to+=/$1; fi
+    printf '%d %s\n' "$count" "$to"
+    found=$((found + 1))
+    ((found < 3)) || return 0
+  done <"$WORK/counts"
+}
+
+# <destination> <node>: is it a connection to one of our destinations, from an address that is not a pod's? The node's
+# own connections use the same ports. REPLY: the destination.
+is_our_flow() {
+  local destination
+  parse_flow_address "$1" || return 1
+  destination=$REPLY
+  contains_address masquerade || return 1
+  contains_address exempt && return 1
+  if has_sources; then
+    parse_flow_address "$2" || return 1
+    contains_address source && return 1
+  fi
+  REPLY=$destination
+}
+
+# <address>: the same as parse_address, also for IPv6 addresses with all zeros, as /proc prints them. REPLY: its text.
+parse_flow_address() {
+  local hex=${1//:/}
+  REPLY=$1
+  if [[ $1 != *:* || ${#1} -ne 39 ]]; then
+    parse_address "$1"
+    return
+  fi
+  FAMILY=6 HI=$((16#${hex:0:16})) LO=$((16#${hex:16:16}))
+  print_ipv6
+}

@@ -1,0 +1,132 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { describeKernel } from '../lab/kernel';
+import { type Network, openNetwork, ruleset } from './network';
+
+type Flows = { from: string; to: string; port: number; via: string; protocol?: string; count: number };
+
+/** Lines for `conntrack --load-file`: this many connections, each from a port of its own. */
+const conntrackLines = ({ from, to, port, via, protocol = 'tcp', count }: Flows) =>
+  Array.from({ length: count }, (_, i) => {
+    const source = String(1024 + i);
+    const state = protocol === 'tcp' ? '--state ESTABLISHED' : '';
+    return `-A -t 600 -u SEEN_REPLY -s ${from} -d ${to} -r ${to} -q ${via} -p ${protocol} --sport ${source} --dport ${String(port)} --reply-port-src ${String(port)} --reply-port-dst ${source} ${state}`;
+  });
+
+const masqueraded = { from: '10.132.0.10', to: '10.193.0.3', port: 5432, via: '10.209.0.2' };
+const six = { from: 'fd00:132::10', to: 'fd00:193::3', port: 443, via: 'fd00:209::2' };
+const range = 64_512;
+const half = range / 2;
+const warning = (to: string, used: number) =>
+  `${to}: ${String(used)} of 64512 source ports in use: reuse connections, use more nodes or destination addresses, or have pods routed`;
+
+const rules = ruleset(
+  1,
+  'source 10.132.0.0/14',
+  'source fd00:132::/32',
+  'exempt 10.193.7.0/24 except',
+  'masquerade 10.193.0.0/16 backend-vpc',
+  'masquerade fd00:193::/32 six',
+);
+
+describeKernel('source ports', undefined, () => {
+  let network: Network;
+  let withoutFile: Record<string, string> = {};
+  beforeAll(async () => {
+    network = await openNetwork('auto');
+    await network.apply(rules);
+    // A kernel without /proc/net/nf_conntrack: a mount there would be seen by one process only.
+    const bin = join(network.node.folder, 'bin');
+    mkdirSync(bin);
+    const text = '#!/bin/sh\ncase "$*" in */nf_conntrack) exit 1 ;; esac\nexec /usr/bin/head "$@"\n';
+    writeFileSync(join(bin, 'head'), text, { mode: 0o755 });
+    withoutFile = { PATH: `${bin}:${process.env['PATH'] ?? ''}` };
+  });
+  afterEach(async () => {
+    await network.node.exec(['conntrack', '-F']);
+  });
+  afterAll(() => network.lab.close());
+
+  const load = async (...flows: Flows[]) => {
+    const file = join(network.node.folder, 'flows');
+    writeFileSync(file, flows.flatMap(conntrackLines).join('\n'));
+    await network.node.run(['conntrack', '--load-file', file]);
+  };
+  const status = async (env: Record<string, string> = {}) => network.peermasq(['status'], { env });
+
+  test('in use are counted for each destination, from real packets', async () => {
+    const send = ['perl', join(__dirname, 'send-from-ports.pl'), '10.193.0.3', '53', '46000'];
+    await network.pod.run(send, { timeoutMs: 30_000 });
+    const report = await status();
+    expect(report.ports).toEqual([{ to: '10.193.0.3:53/udp', used: 46_000, range }]);
+    expect(report.warnings).toContain(warning('10.193.0.3:53/udp', 46_000));
+    expect(report.proven).toBe(true);
+  });
+
+  test('are shown from half of the range on by apply and repair, and always by status', async () => {
+    await load({ ...masqueraded, count: half - 1 });
+    expect((await network.apply(rules)).ports).toBeUndefined();
+    expect((await status()).ports).toEqual([{ to: '10.193.0.3:5432', used: half - 1, range }]);
+    await load({ ...masqueraded, count: 1, from: '10.132.0.11', port: 80 }, { ...masqueraded, count: half });
+    const { ports, warnings } = await network.peermasq(['repair']);
+    expect(ports).toEqual([{ to: '10.193.0.3:5432', used: half, range }]);
+    expect(warnings).toEqual([]);
+  });
+
+  const few = { ...masqueraded, count: 3 };
+  const shown = [{ to: '10.193.0.3:5432', used: 3, range }];
+  const rows: [string, Flows[], object[] | undefined][] = [
+    ['of masqueraded connections', [few], shown],
+    [
+      'of several pods',
+      [few, { ...few, from: '10.132.7.7', via: '10.209.0.3', count: 2 }],
+      [...shown, { to: '10.193.0.3:5432', used: 2, range }],
+    ],
+    ['of the node itself', [{ ...few, from: '10.209.0.2' }], shown],
+    ['of pods that are not masqueraded', [{ ...few, via: '10.132.0.10' }], undefined],
+    ['of other destinations', [{ ...few, to: '192.0.2.1' }], undefined],
+    ['of exemptions', [{ ...few, to: '10.193.7.1' }], undefined],
+    ['of IPv6', [{ ...six, count: 2 }], [{ to: '[fd00:193::3]:443', used: 2, range }]],
+    [
+      'of three destinations, the fullest first',
+      [
+        few,
+        { ...few, port: 81, count: 1 },
+        { ...few, port: 82, count: 9, protocol: 'udp' },
+        { ...few, port: 83, count: 5 },
+      ],
+      [{ to: '10.193.0.3:82/udp', used: 9, range }, { to: '10.193.0.3:83', used: 5, range }, ...shown],
+    ],
+  ];
+  test.each(rows)('%s', async (_, flows, expected) => {
+    await load(...flows);
+    expect((await status()).ports).toEqual(expected);
+  });
+
+  test('are counted with conntrack where the kernel has no file of connections', async () => {
+    await load(few, { ...six, count: 2 });
+    expect((await status(withoutFile)).ports).toEqual([
+      ...shown,
+      { to: '[fd00:193::3]:443', used: 2, range },
+    ]);
+  });
+
+  test('are counted in connections with counters', async () => {
+    await network.node.sysctl('netfilter/nf_conntrack_acct', '1');
+    await load(few);
+    await network.node.sysctl('netfilter/nf_conntrack_acct', '0');
+    await load({ ...few, port: 80 });
+    expect((await status()).ports).toEqual([{ to: '10.193.0.3:80', used: 3, range }, ...shown]);
+  });
+
+  test('are not counted where nothing lists connections, which status reports', async () => {
+    await load(few);
+    network.hide('conntrack');
+    const report = await status(withoutFile);
+    expect(report.ports).toBeUndefined();
+    expect(report.warnings).toContain(
+      'source ports are not counted: neither /proc/net/nf_conntrack nor conntrack is there',
+    );
+  });
+});
