@@ -5,7 +5,7 @@ const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
 
 /**
  * A rule set as text for `iptables-restore --noflush` or `ip6tables-restore --noflush`: the chain and jump of the node
- * program, but without sets for long lists.
+ * program, but without sets for long lists and without steering.
  * @returns undefined if the rule set has no rules of this family
  */
 export function renderIptables(ruleSet: RuleSet, family: 4 | 6): string | undefined {
@@ -23,6 +23,11 @@ export function renderIptables(ruleSet: RuleSet, family: 4 | 6): string | undefi
   return lines([
     `# Rule set ${ruleSetId(ruleSet)}, for ${family === 4 ? 'iptables' : 'ip6tables'}-restore --noflush.`,
     '# Applying it again adds a second jump. Check for an existing one first.',
+    ...(ruleSet.isSteered
+      ? [
+          "# option steer is not included: only the node program steers pods' packets to the primary interface.",
+        ]
+      : []),
     '*nat',
     ':PEERMASQ - [0:0]',
     ...named(ruleSet.exemptions).map(

@@ -30,6 +30,12 @@ COMMIT
 `);
   });
 
+  test('says that steering is not included', () => {
+    const lines = ['source 10.132.0.0/14', 'masquerade 10.193.0.0/16 x'];
+    const steered = { ...ruleSetOf(...lines), isSteered: true };
+    expect(renderIptables(steered, 4)).toContain('\n# option steer is not included: ');
+  });
+
   test('is undefined for a family without destinations or sources', () => {
     const noPods = ruleSetOf('source 10.132.0.0/14', 'masquerade fd00:193::/32 six');
     expect(renderIptables(noPods, 4)).toBeUndefined();
