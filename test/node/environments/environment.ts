@@ -5,6 +5,8 @@ export interface Uplink {
   readonly subnet: string;
   /** A branch ENI has none on the node. */
   readonly address?: string;
+  /** Google Cloud gives addresses as /32, with a route to the subnet's router. */
+  readonly isPointToPoint?: true;
   /**
    * What else the VPC assigned to it: pod addresses, prefixes, alias ranges, or routes with the node as next hop. The
    * VPC delivers these to the interface, and drops what it sends with another source.
@@ -28,10 +30,36 @@ export interface Pod {
   readonly rules?: string;
 }
 
+interface PodsRequest {
+  /** The node's ends of their cables get this and a number. */
+  readonly device: string;
+  readonly addresses: readonly string[];
+  /** What the peer sees before and after, and what leaves towards the internet; `own` is the pod's address. */
+  readonly before: Source;
+  readonly after: Source;
+  readonly internet: Source;
+}
+
+/** Pods that differ in nothing but their addresses. */
+export function podsOf({ device, addresses, before, after, internet }: PodsRequest): Pod[] {
+  return addresses.map((address, i) => {
+    const seen = (source: Source) => (source === 'own' ? address : source);
+    return {
+      name: `pod-${i}`,
+      address,
+      device: `${device}${i}`,
+      peer: { before: seen(before), after: seen(after) },
+      internet: seen(internet),
+    };
+  });
+}
+
 /** Programs of a node's network: lines of shell, and rules in iptables-restore format. */
 export interface NodeNetwork {
   /** Run when devices and addresses are there. */
   readonly setUp: readonly string[];
+  /** The same for its pods. */
+  readonly setUpPods?: readonly string[];
   readonly rules: string;
   /** What a restart of its agents writes again. */
   readonly restart: readonly string[];
@@ -55,12 +83,18 @@ export interface Environment {
   /** The bridge of its pods, where there is one. */
   readonly bridge?: { readonly device: string; readonly address: string };
   readonly pods: readonly Pod[];
+  /** They start when the rule set is in force. */
+  readonly podsStartLate?: true;
+  /** Programs that are missing on the node. */
+  readonly missing?: readonly string[];
   readonly network: NodeNetwork;
   readonly peer: {
     /** The ranges it has a route to. */
     readonly routes: readonly string[];
     /** It can connect to pods, because it has a route to them. */
     readonly reachesPods?: true;
+    /** It cannot answer the node either. */
+    readonly lacksRouteToNode?: true;
   };
   /** Without header and generation; these follow from the lines. */
   readonly ruleSet: readonly string[];
@@ -73,5 +107,7 @@ export const peerRange = '10.193.0.0/16';
 export const port = 8080;
 /** Not a documentation address: GKE masquerades nothing to those. */
 export const internetAddress = '1.1.1.1';
+
+export const toPeer = [`masquerade ${peerRange} peer`, `probe ${peerAddress}:${port}`] as const;
 
 export const gatewayOf = (subnet: string) => subnet.replace(/0\/\d+$/, '1');

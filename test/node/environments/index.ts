@@ -1,4 +1,6 @@
 import { eks } from './eks';
+import { gke } from './gke';
+import { kubeadm } from './kubeadm';
 import type { Environment } from './environment';
 
-export const environments: readonly Environment[] = [...eks];
+export const environments: readonly Environment[] = [...eks, ...gke, ...kubeadm];

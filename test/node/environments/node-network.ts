@@ -7,6 +7,7 @@ export const table = (name: string, ...lines: readonly string[]) =>
 /** Several programs on one node. Rules are written in this order. */
 export const join = (...networks: readonly NodeNetwork[]): NodeNetwork => ({
   setUp: networks.flatMap(({ setUp }) => setUp),
+  setUpPods: networks.flatMap(({ setUpPods = [] }) => setUpPods),
   rules: networks.map(({ rules }) => rules).join(''),
   restart: networks.flatMap(({ restart }) => restart),
 });

@@ -32,13 +32,27 @@ const functions = (flavour: string) => `
 export const restartScript = ({ network }: Environment, flavour: string) =>
   script([functions(flavour), ...network.restart]);
 
-export const nodeScript = ({ uplinks, pods, bridge, network }: Environment, flavour: string) =>
+/** Connects the pods, whose cables are there. */
+export const nodePodsScript = ({ pods, bridge, network }: Environment, flavour: string) =>
+  script([
+    functions(flavour),
+    ...pods.map(({ device }) =>
+      bridge
+        ? `ip link set ${device} master ${bridge.device}`
+        : `ip link set ${device} address ee:ee:ee:ee:ee:ee`,
+    ),
+    ...(network.setUpPods ?? []),
+  ]);
+
+export const nodeScript = ({ uplinks, network }: Environment, flavour: string) =>
   script([
     functions(flavour),
     'sysctl net/ipv4/conf/all/rp_filter 0',
     ...uplinks.map(({ device }) => `sysctl net/ipv4/conf/${device}/rp_filter 0`),
     ...uplinks.map(({ device }, i) => `ip link set ${device} address ${macOf(i)}`),
-    ...(bridge ? [] : pods.map(({ device }) => `ip link set ${device} address ee:ee:ee:ee:ee:ee`)),
+    ...uplinks.flatMap(({ isPointToPoint, subnet, device }) =>
+      isPointToPoint ? [`ip route add ${gatewayOf(subnet)} dev ${device} scope link`] : [],
+    ),
     `ip route add default via ${gatewayOf(uplinks[0].subnet)} dev ${uplinks[0].device}`,
     ...network.setUp,
     `restore --noflush <<'RULES'\n${network.rules}RULES`,

@@ -15,9 +15,13 @@ interface Connection {
 }
 
 /** Every connection that an environment says something about. */
-function connectionsOf({ pods, peer, uplinks }: Environment): Connection[] {
+function connectionsOf({ pods: all, podsStartLate, peer, uplinks }: Environment, phase: Phase): Connection[] {
+  const pods = podsStartLate && phase === 'before' ? [] : all;
   const [first, second] = pods;
-  const connections = [fromNode(uplinks[0].address ?? ''), ...pods.flatMap(fromPod)];
+  const connections = [
+    fromNode(peer.lacksRouteToNode ? 'dropped' : (uplinks[0].address ?? '')),
+    ...pods.flatMap(fromPod),
+  ];
   if (!first || !second) return connections;
   connections.push({
     from: first.name,
@@ -46,7 +50,7 @@ const fromPod = ({ name, peer, internet }: Pod): Connection[] => [
 
 export const expectedTraffic = (environment: Environment, phase: Phase): Traffic =>
   Object.fromEntries(
-    connectionsOf(environment).map(({ from, to, seen }) => [`${from} to ${to}`, seen[phase]]),
+    connectionsOf(environment, phase).map(({ from, to, seen }) => [`${from} to ${to}`, seen[phase]]),
   );
 
 /** Opens all connections in parallel, with one process per machine. */
@@ -55,7 +59,7 @@ export async function observeTraffic(
   { host }: Machines,
   phase: Phase,
 ): Promise<Traffic> {
-  const connections = connectionsOf(environment);
+  const connections = connectionsOf(environment, phase);
   const senders = [...new Set(connections.map(({ from }) => from))];
   const outputs = await Promise.all(
     senders.map((sender) => {

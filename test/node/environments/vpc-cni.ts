@@ -48,9 +48,9 @@ export function vpcCni({ settings, enis, pods }: VpcCniNode): NodeNetwork {
     ...((settings.eniAddressRules ?? true)
       ? secondary.map(({ address }, i) => `ip rule add pref 32765 from ${address} lookup ${tableOf(i + 1)}`)
       : []),
-    ...pods.flatMap((pod) => setUpPod(pod, settings)),
     ...externalServices,
   ];
+  const setUpPods = pods.flatMap((pod) => setUpPod(pod, settings));
   // The agent deletes these and adds them again. Rules in iptables it only adds where they are missing.
   const restart = [
     'ip rule del pref 1024',
@@ -60,7 +60,7 @@ export function vpcCni({ settings, enis, pods }: VpcCniNode): NodeNetwork {
     'while ip rule del pref 1535 lookup main 2>/dev/null; do :; done',
     ...externalServices,
   ];
-  const cni = { setUp, rules: vpcCniRules(settings, enis), restart };
+  const cni = { setUp, setUpPods, rules: vpcCniRules(settings, enis), restart };
   return join(kubeProxy, cni);
 }
 
