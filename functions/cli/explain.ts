@@ -1,9 +1,8 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { explain } from '../../shared/core/explain/explain';
+import { withDecision } from '../../shared/core/explain/with-decision';
 import { isLocal } from '../../shared/core/explain/simulate/routing';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
-import type { Explanation } from '../../shared/core/explain/explanation';
-import type { Decision } from '../../shared/core/masquerading/decision';
 import type { Address } from '../../shared/core/model/cidr';
 import { PermanentError } from '../../shared/core/model/errors';
 import {
@@ -100,16 +99,6 @@ async function explainLive(endpoints: Endpoints, options: ExplainOptions): Promi
     // The firewall checks are for TCP.
     upstream: options.protocol === 'udp' ? null : reach,
   };
-}
-
-/** A packet that is not masqueraded is only a finding if it has to be. */
-function withDecision(explanation: Explanation, { verdict, code, evidence }: Decision): Explanation {
-  const { masqueraded, cause } = explanation;
-  const isFromPod = code !== 'from-node';
-  if (masqueraded !== false || verdict !== 'not-needed' || !isFromPod) return explanation;
-  if (cause === 'dropped' || cause === 'stays-on-node') return explanation;
-  const reason = `Not needed: ${evidence[0]} ${explanation.reason}`;
-  return { ...explanation, cause: 'not-needed', reason, fix: null };
 }
 
 function explainSaved(file: string, { from, to }: Endpoints, options: ExplainOptions): ExplainResult {

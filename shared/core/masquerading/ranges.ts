@@ -109,7 +109,7 @@ function exemptRanges({ cluster, networkContext }: MasqueradingContext, sources:
   const network = mergeCidrs(networkRanges);
   // Without a known source, the rule would also match what nodes of the network send to each other.
   const allowed = configuredRequests(cluster)
-    .filter(({ evenIfRouted }) => evenIfRouted)
+    .filter(({ evenIfRouted, cidr }) => evenIfRouted && reservedReason(cidr) === undefined)
     .map(({ cidr }) => cidr)
     .filter(({ family }) => sources.some((source) => source.family === family))
     .filter((cidr) => network.some((own) => covers(own, cidr)));

@@ -21,6 +21,8 @@ export interface DoctorLab {
   readonly fix: () => Promise<void>;
   /** Runs the built command line with the credentials and the config of this cloud. */
   readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
+  /** Writes another config. @returns its file */
+  readonly writeConfig: (text: string) => string;
   readonly close: () => Promise<void>;
 }
 
@@ -33,12 +35,19 @@ export interface CloudBreak<Lab> {
   readonly fix: string;
 }
 
+export interface DoctorRequest {
+  /** By default the peer of the topology. */
+  readonly to?: string;
+  /** The entries of `masquerade` for every cluster, instead of the lab's config. */
+  readonly masquerade?: string;
+}
+
 /** For tests that only one cloud has. */
 export interface DoctorFixture<Lab extends DoctorLab> {
   /** Only valid inside tests. */
   readonly lab: () => Lab;
   /** @param from the pod of the topology by default */
-  readonly doctor: (from?: string) => Promise<Diagnosis>;
+  readonly doctor: (from?: string, request?: DoctorRequest) => Promise<Diagnosis>;
   /** Whether a request from the pod reaches the peer. */
   readonly isReached: () => Promise<boolean>;
   /** Runs the fix command that doctor prints. */
@@ -63,11 +72,15 @@ export function describeDoctor<Lab extends DoctorLab>(
     }, 60_000);
     afterAll(() => lab.close());
 
-    async function doctor(from?: string): Promise<Diagnosis> {
+    async function doctor(from?: string, { to, masquerade }: DoctorRequest = {}): Promise<Diagnosis> {
       const { node, peer } = lab.networks.topology;
-      const to = await resolveDestination(`${peer.address}:${peer.port}`);
+      const destination = await resolveDestination(to ?? `${peer.address}:${peer.port}`);
       const source = await resolveSource(from ?? node.pods.pod, lab.node);
-      return diagnose(await gatherFindings({ from: source, to }, lab.options));
+      const options =
+        masquerade === undefined
+          ? lab.options
+          : { ...lab.options, config: lab.writeConfig(`clusters: {"*": {masquerade: [${masquerade}]}}`) };
+      return diagnose(await gatherFindings({ from: source, to: destination }, options));
     }
     const isReached = async () => (await lab.networks.pod.request(700)).reached;
     async function applyFix(fix: string | undefined): Promise<void> {
@@ -159,9 +172,11 @@ export function describeNodeBreaks<Lab extends DoctorLab>({
   });
 }
 
-const checkNamed = ({ checks }: Diagnosis, name: CheckName) => checks.find((check) => check.name === name);
+export const checkNamed = ({ checks }: Diagnosis, name: CheckName) =>
+  checks.find((check) => check.name === name);
 
-const iptables = (lab: DoctorLab, ...args: string[]) => run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
+export const iptables = (lab: DoctorLab, ...args: string[]) =>
+  run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
 
 /** Applies a rule set with a newer generation than any before it. */
 async function apply(

@@ -3,21 +3,34 @@ import { misconfigurations, type LabConnection, type Misconfiguration } from '..
 import { openAccount } from '../../lab/demo/aws-event';
 import { buildNetworks } from '../../lab/networks';
 import { awsPeering } from '../../lab/topologies';
-import { describeDoctor, describeNodeBreaks, type CloudBreak, type DoctorLab } from './describe-doctor';
+import type { LocalAws } from '../../lab/aws/cloud';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import {
+  checkNamed,
+  describeDoctor,
+  describeNodeBreaks,
+  iptables,
+  type CloudBreak,
+  type DoctorFixture,
+  type DoctorLab,
+} from './describe-doctor';
 
 interface AwsLab extends DoctorLab {
   readonly connection: LabConnection;
+  readonly aws: LocalAws;
 }
 
 async function open(): Promise<AwsLab> {
   const networks = await buildNetworks(awsPeering);
   const account = await openAccount(networks, { state: 'running' });
   Object.assign(process.env, account.aws.env);
-  const { config, deployment, id, connection, peermasq } = account;
+  const { config, deployment, id, connection, peermasq, aws, home } = account;
   if (!connection) throw new Error('The peer is not in AWS');
   return {
     networks,
     connection,
+    aws,
+    writeConfig: (text) => home.write('other.yaml', text),
     options: { config, cloud: 'aws', stage: deployment.stage, timeout: 60 },
     node: id,
     peermasq,
@@ -54,8 +67,58 @@ describeDoctor('AWS', {
     check,
     fix,
   })),
-  describeMore: describeNodeBreaks,
+  describeMore: (fixture) => {
+    describeNodeBreaks(fixture);
+    describeSecondaryRange(fixture);
+  },
 });
+
+/** Pods with addresses of the VPC, in a range that the peer has no route to (custom networking). */
+function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab>): void {
+  describe('pods in a secondary range of the VPC that the peer has no route to', () => {
+    let restore: () => void;
+    beforeAll(() => {
+      const { aws, connection, networks } = lab();
+      const vpc = aws.state.vpcs.get(connection.node.subnet.vpcId);
+      if (!vpc) throw new Error('The node is in no VPC');
+      const { cidrs } = vpc;
+      const { requesterVpcInfo } = connection.peering;
+      vpc.cidrs = [...cidrs, networks.topology.node.pods.range];
+      // Without ranges of its own, the peering has those of the VPC.
+      connection.peering.requesterVpcInfo = { vpcId: connection.node.subnet.vpcId };
+      restore = () => {
+        vpc.cidrs = cidrs;
+        if (requesterVpcInfo) connection.peering.requesterVpcInfo = requesterVpcInfo;
+      };
+    });
+    afterAll(() => { restore(); });
+
+    test('need masquerading, and the node answers for them', async () => {
+      expect(await isReached()).toBe(true);
+      const diagnosis = await doctor();
+      expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'ok' });
+      // Pods with addresses of the VPC need steering too, which the node has not proven.
+      expect(diagnosis.broken).toMatchObject({ name: 'proof' });
+      expect(checkNamed(diagnosis, 'return-route')).toMatchObject({
+        state: 'ok',
+        evidence: [expect.stringContaining('172.20.0.0/16')],
+      });
+    });
+
+    test('need it also if the config does not say so, and the fix is in peermasq.yaml', async () => {
+      await iptables(lab(), '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
+      const { broken, checks } = await doctor(undefined, { masquerade: '' });
+      await iptables(lab(), '-I', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
+      expect(checks.filter(({ state }) => state === 'broken').map(({ name }) => name)).toEqual([
+        'masquerading',
+      ]);
+      expect(broken?.evidence.join(' ')).toContain('has no route to 10.244.0.10');
+      expect(broken?.fix).toMatch(
+        /^Add a cidr entry for 10\.0\.\d+\.\d+ to masquerade in peermasq\.yaml, then: npx peermasq backfill/,
+      );
+    });
+  });
+}
 
 /** @returns a function that undoes any change the break tests make */
 function saveState({ peering, node, peer }: LabConnection): () => void {

@@ -1,4 +1,4 @@
-import { expect, test } from '@jest/globals';
+import { beforeAll, describe, expect, test } from '@jest/globals';
 import { composeStartupScript } from '../../../shared/gcp/deliver/startup-script';
 import {
   node as nodeOfProject,
@@ -10,7 +10,7 @@ import { bootGceNode } from '../../lab/gcp/startup-scripts-service';
 import { addVm, setMetadata, type LabVm } from '../../lab/gcp/state';
 import { buildNetworks } from '../../lab/networks';
 import { gcpPeering } from '../../lab/topologies';
-import { describeDoctor, type DoctorLab } from './describe-doctor';
+import { checkNamed, describeDoctor, type DoctorFixture, type DoctorLab } from './describe-doctor';
 import { nodeProgram, nodeProgramFile } from '../../lab/node-program';
 
 interface GcpLab extends DoctorLab {
@@ -36,6 +36,7 @@ async function open(): Promise<GcpLab> {
     options: { config: project.config, cloud: 'gcp', project: [vm.project], stage: 'dev', timeout: 60 },
     node: vm.id,
     peermasq: project.peermasq,
+    writeConfig: (text) => project.home.write('other.yaml', text),
     // Installs the watcher before there is a rule set, as Terraform does when it seeds the metadata.
     fix: async () => {
       setMetadata(project.cloud, vm, 'startup-script', composeStartupScript(undefined));
@@ -128,7 +129,13 @@ describeDoctor<GcpLab>('Google Cloud', {
     },
   ],
   describeMore: ({ lab, doctor }) => {
-    test('a VPC-native cluster needs no masquerading, and the verdict says so', async () => {
+    describeVpcNative({ lab, doctor });
+  },
+});
+
+function describeVpcNative({ lab, doctor }: Pick<DoctorFixture<GcpLab>, 'lab' | 'doctor'>): void {
+  describe('a VPC-native cluster', () => {
+    beforeAll(() => {
       const { vm, project } = lab();
       const [subnet] = project.cloud.subnetworks;
       const [nic] = vm.networkInterfaces;
@@ -150,6 +157,9 @@ describeDoctor<GcpLab>('Google Cloud', {
         name: 'allow-pods',
         sourceRanges: ['10.132.0.0/14'],
       });
+    });
+
+    test('needs no masquerading to a subnet of the peer, and the verdict says so', async () => {
       const { checks, verdict, broken } = await doctor();
       expect(checks.find(({ name }) => name === 'masquerading')).toMatchObject({ state: 'not-needed' });
       expect(verdict).toContain(
@@ -157,5 +167,35 @@ describeDoctor<GcpLab>('Google Cloud', {
       );
       expect(broken).toBeNull();
     });
-  },
-});
+
+    test('needs masquerading to a range that the config names, and its proof counts', async () => {
+      const diagnosis = await doctor(undefined, { masquerade: '{cidr: 10.193.0.0/16, name: backend}' });
+      // Rules of earlier tests are still in the kernel.
+      const masquerading = checkNamed(diagnosis, 'masquerading');
+      expect(masquerading).toMatchObject({ state: 'ok' });
+      expect(masquerading?.evidence).toContain('peermasq.yaml masquerades to 10.193.0.0/16 (backend).');
+      expect(diagnosis.broken).toMatchObject({
+        name: 'proof',
+        fix: expect.stringContaining('npx peermasq backfill'),
+      });
+    });
+
+    test('needs masquerading to what the peer passes on, and what lies behind the peer is unknown', async () => {
+      const { project } = lab();
+      networkOf(project.cloud, 0).routes['to-backend/europe-west1']?.push({
+        destRange: '10.50.0.0/16',
+        imported: true,
+        type: 'DYNAMIC_PEERING_ROUTE',
+      });
+      const diagnosis = await doctor(undefined, { to: '10.50.0.9:443' });
+      expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'broken' });
+      expect(checkNamed(diagnosis, 'return-route')).toMatchObject({
+        state: 'unknown',
+        evidence: [
+          expect.stringContaining('10.50.0.0/16 is behind network'),
+          expect.stringContaining('10.209.0.0/16'),
+        ],
+      });
+    });
+  });
+}

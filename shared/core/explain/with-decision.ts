@@ -1,0 +1,12 @@
+import type { Decision } from '../masquerading/decision';
+import type { Explanation } from './explanation';
+
+/** Rules alone cannot show that a packet may keep its address: then it is not a finding that none masquerades it. */
+export function withDecision(explanation: Explanation, { verdict, code, evidence }: Decision): Explanation {
+  const { masqueraded, cause } = explanation;
+  const mayKeepAddress = verdict === 'not-needed' && code !== 'from-node';
+  if (masqueraded !== false || !mayKeepAddress) return explanation;
+  if (cause === 'dropped' || cause === 'stays-on-node') return explanation;
+  const reason = `Not needed: ${evidence[0]} ${explanation.reason}`;
+  return { ...explanation, cause: 'not-needed', reason, fix: null };
+}

@@ -1,0 +1,25 @@
+import { expect, test } from '@jest/globals';
+import { checkAgreement } from './agreement';
+
+test('plan, decide, doctor and explain never contradict each other', () => {
+  const { masqueraded, codes } = checkAgreement({ cases: 500, seed: 20261129 });
+  expect(masqueraded).toBeGreaterThan(20);
+  // `from-node` is checked in every case; doctor alone gives the two about return routes.
+  expect([...codes.keys()].toSorted()).toEqual([
+    'configured-range',
+    'even-if-routed',
+    'excepted-range',
+    'inactive-route',
+    'inside-cluster',
+    'kind-not-discovered',
+    'no-known-route',
+    'own-network',
+    'pods-outside-network',
+    'pods-routed',
+    'refused-range',
+    'requested-route',
+    'reserved-range',
+    'route-not-requested',
+    'unknown-pod-range',
+  ]);
+});

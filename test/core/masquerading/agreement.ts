@@ -1,0 +1,129 @@
+import * as fc from 'fast-check';
+import { diagnose } from '../../../shared/core/doctor/diagnose';
+import type { Findings } from '../../../shared/core/doctor/findings';
+import { withDecision } from '../../../shared/core/explain/with-decision';
+import { decide, type PacketSource } from '../../../shared/core/masquerading/decide';
+import { decideByReturnRoute, type Decision } from '../../../shared/core/masquerading/decision';
+import { contains, type Cidr } from '../../../shared/core/model/cidr';
+import type { Node } from '../../../shared/core/model/node';
+import { parseRuleSet, printRuleSet, type RuleSet } from '../../../shared/core/model/rule-set';
+import type { Outcome } from '../../../shared/core/reconcile/outcome';
+import { plan } from '../../../shared/core/reconcile/plan';
+import { connection, type Case } from './arbitrary';
+import { needsMasquerading } from './by-definition';
+
+const ref = { cloud: 'aws', account: '1', region: 'eu-west-1', id: 'i-1' } as const;
+const node: Node = {
+  ref,
+  name: 'node-1',
+  clusters: ['frontend'],
+  state: 'running',
+  platform: 'linux',
+  isControlPlane: false,
+};
+const recorded = { ruleSetId: 'a'.repeat(64), isProven: true };
+
+function planOf({ cluster, networkContext, isRecorded }: Case) {
+  const self = isRecorded ? { ...node, recorded } : node;
+  return plan({ node: self, cluster, networkContext, generation: 1, allowRouteLoss: true });
+}
+
+/** As the node program does: exemptions first, then source and destination. */
+function masquerades({ sources, exemptions, destinations }: RuleSet, { pod, destination }: Case): boolean {
+  const hasDestination = ({ cidr }: { readonly cidr: Cidr }) => contains(cidr, destination);
+  if (exemptions.some(hasDestination)) return false;
+  const isSource = sources.length === 0 || sources.some((range) => contains(range, pod));
+  return isSource && destinations.some(hasDestination);
+}
+
+function outcomeOf(one: Case): Outcome {
+  const result = planOf(one);
+  switch (result.kind) {
+    case 'rule-set':
+      return { node: ref, kind: 'planned', plan: result, isChange: one.isChange };
+    case 'skip':
+      return { node: ref, kind: 'skipped', skip: result };
+    case 'hold':
+      throw new Error(`The plan is held: ${result.detail}`);
+  }
+}
+
+function decisionOf({ cluster, networkContext, destination }: Case, source: PacketSource): Decision {
+  return decide({ cluster, networkContext, source, destination });
+}
+
+/** What doctor finds, whatever the node's rules and the cloud are like. */
+function findingsOf(one: Case, outcome: Outcome): Findings {
+  const { networkContext, destination, pod, rules, reach, nodeReturnRoute } = one;
+  const returnRoute = reach.find(({ name }) => name === 'return-route');
+  if (!returnRoute) throw new Error('There is no return route');
+  const decision = decideByReturnRoute(decisionOf(one, pod), {
+    pod: returnRoute,
+    node: { ...returnRoute, state: nodeReturnRoute },
+  });
+  const requested = { address: destination, port: 443 };
+  return { node, outcome, networkContext, pod, requested, destination, decision, rules, reach };
+}
+
+/** How many cases had which answer. */
+export interface Tally {
+  cases: number;
+  /** Cases that the plan masquerades. */
+  masqueraded: number;
+  readonly codes: Map<string, number>;
+}
+
+function check(one: Case, tally: Tally): void {
+  const outcome = outcomeOf(one);
+  const ruleSet = outcome.kind === 'planned' ? parseRuleSet(printRuleSet(outcome.plan.ruleSet)) : undefined;
+  const isMasqueraded = ruleSet !== undefined && masquerades(ruleSet, one);
+  const decision = decisionOf(one, one.pod);
+  tally.cases += 1;
+  tally.masqueraded += Number(isMasqueraded);
+  tally.codes.set(decision.code, (tally.codes.get(decision.code) ?? 0) + 1);
+
+  const byDefinition = needsMasquerading(one);
+  if (isMasqueraded !== byDefinition) {
+    throw new Error(
+      `The plan ${isMasqueraded ? 'masquerades' : 'does not masquerade'} it, by definition it should not agree`,
+    );
+  }
+  if ((decision.verdict === 'needed') !== isMasqueraded) {
+    throw new Error(`decide says ${decision.verdict} (${decision.code}), the plan says ${isMasqueraded}`);
+  }
+  if ((decision.verdict === 'unknown') !== (decision.resolvedBy !== undefined)) {
+    throw new Error(`${decision.code} does not say what would resolve it`);
+  }
+  const forNode = decisionOf(one, 'node').verdict;
+  if (forNode !== 'not-needed') throw new Error(`decide says ${forNode} for the node itself`);
+  const forAny = decisionOf(one, 'any-pod').verdict;
+  if (isMasqueraded && forAny !== 'needed') throw new Error(`decide says ${forAny} for any pod`);
+  checkDoctor(one, { outcome, isMasqueraded });
+}
+
+function checkDoctor(
+  one: Case,
+  { outcome, isMasqueraded }: { readonly outcome: Outcome; readonly isMasqueraded: boolean },
+): void {
+  const findings = findingsOf(one, outcome);
+  const { checks } = diagnose(findings);
+  const stateOf = (wanted: string) => checks.find(({ name }) => name === wanted)?.state;
+  const states = `masquerading ${stateOf('masquerading')}, proof ${stateOf('proof')}`;
+  if (isMasqueraded && [stateOf('masquerading'), stateOf('proof')].includes('not-needed')) {
+    throw new Error(`The plan masquerades it, doctor says ${states}`);
+  }
+  if (findings.rules instanceof Error) return;
+  const { cause } = withDecision(findings.rules, findings.decision);
+  if (isMasqueraded && cause === 'not-needed')
+    throw new Error('The plan masquerades it, explain says not-needed');
+}
+
+/** @throws Error with the smallest case on which plan, decide, doctor and explain contradict each other */
+export function checkAgreement({ cases, seed }: { readonly cases: number; readonly seed: number }): Tally {
+  const tally: Tally = { cases: 0, masqueraded: 0, codes: new Map() };
+  fc.assert(
+    fc.property(connection, (one) => { check(one, tally); }),
+    { numRuns: cases, seed },
+  );
+  return tally;
+}

@@ -1,0 +1,55 @@
+import {
+  contains,
+  covers,
+  mergeCidrs,
+  subtract,
+  tryParseCidr,
+  type Cidr,
+} from '../../../shared/core/model/cidr';
+import type { RouteSourceKind } from '../../../shared/core/model/node';
+import { reservedReason } from '../../../shared/core/model/reserved-ranges';
+import type { Case } from './arbitrary';
+
+/** Whether the pod's packet needs masquerading, spelled out for one packet, without the ranges of a rule set. */
+export function needsMasquerading({ cluster, networkContext, pod, destination }: Case): boolean {
+  const { masquerade, services, except } = cluster;
+  const { networkRanges, routedPodRanges, routes } = networkContext;
+  const pods = [...cluster.pods, ...networkContext.podRanges];
+  const isIn = (ranges: readonly Cidr[]) => ranges.some((range) => contains(range, destination));
+  const podsOfFamily = pods.filter(({ family }) => family === destination.family);
+
+  if (pods.length > 0 && !pods.some((range) => contains(range, pod))) return false;
+  if (isIn([...pods, ...services, ...except])) return false;
+
+  const isUsable = (range: Cidr) =>
+    reservedReason(range) === undefined && (pods.length === 0 || podsOfFamily.length > 0);
+  const entries = masquerade.flatMap((entry) => (typeof entry === 'string' ? [] : [entry]));
+  const entriesTo = entries.filter(({ cidr }) => isUsable(cidr) && contains(cidr, destination));
+  const forcedEntries = entriesTo.filter(({ evenIfRouted }) => evenIfRouted);
+
+  const ownNetwork = mergeCidrs(networkRanges);
+  const isAllowedInside = forcedEntries.some(
+    ({ cidr }) => podsOfFamily.length > 0 && ownNetwork.some((own) => covers(own, cidr)),
+  );
+  if (isIn(networkRanges) && !isAllowedInside) return false;
+  if (forcedEntries.length > 0) return true;
+
+  const isRequested = (kind: RouteSourceKind) =>
+    masquerade.includes(kind) || (kind === 'peering-transit' && masquerade.includes('peerings'));
+  const routesTo = routes.filter(({ kind, state, destination: text }) => {
+    const range = tryParseCidr(text);
+    return state === 'active' && isRequested(kind) && range && contains(range, destination);
+  });
+  const isEveryPodRouted =
+    podsOfFamily.length > 0 && podsOfFamily.every((range) => subtract(range, routedPodRanges).length === 0);
+  if (isEveryPodRouted && routesTo.some(({ peerRoutesPods }) => peerRoutesPods)) return false;
+
+  return (
+    entriesTo.length > 0 ||
+    routesTo.some(({ destination: text }) => isUsable(tryParseCidr(text) ?? missingRange()))
+  );
+}
+
+const missingRange = (): never => {
+  throw new Error('A route to the destination has no range');
+};

@@ -1,0 +1,315 @@
+import { describe, expect, test } from '@jest/globals';
+import { decide, type Question } from '../../../shared/core/masquerading/decide';
+import { decideByReturnRoute, type DecisionCode } from '../../../shared/core/masquerading/decision';
+import { parseAddress, parseCidr } from '../../../shared/core/model/cidr';
+import { nodeConfig, parseConfig } from '../../../shared/core/model/config';
+import type { NetworkContext, Route } from '../../../shared/core/model/node';
+
+const route = (destination: string, changes: Partial<Route> = {}): Route => ({
+  kind: 'peerings',
+  via: 'to-hub',
+  destination,
+  state: 'active',
+  ...changes,
+});
+const peerSubnet = (destination: string) => route(destination, { peerRoutesPods: true });
+const passedOn = (destination: string) => route(destination, { kind: 'peering-transit' });
+
+/** A node of a VPC-native GKE cluster, or of one whose pods the cloud does not know. */
+const routesBased: NetworkContext = {
+  network: 'vpc-b',
+  networkRanges: [parseCidr('10.209.0.0/16')],
+  podRanges: [],
+  routedPodRanges: [],
+  routes: [],
+  discoveredKinds: ['peerings', 'peering-transit', 'vpn'],
+};
+const pods = [parseCidr('10.132.0.0/14')];
+const vpcNative = {
+  podRanges: pods,
+  routedPodRanges: pods,
+  networkRanges: [...routesBased.networkRanges, ...pods],
+};
+
+interface Case {
+  readonly settings?: string;
+  readonly changes?: Partial<NetworkContext>;
+  readonly from?: string;
+  readonly to?: string;
+  readonly code: DecisionCode;
+  readonly evidence: string;
+}
+
+function ask({
+  settings = '',
+  changes = {},
+  from = '10.132.0.10',
+  to = '10.193.0.3',
+}: Omit<Case, 'code' | 'evidence'>) {
+  const config = parseConfig(`clusters: {frontend: {${settings}}}`);
+  const source: Question['source'] = from === 'node' || from === 'any-pod' ? from : parseAddress(from);
+  return decide({
+    cluster: nodeConfig(config, { clusters: ['frontend'] }),
+    networkContext: { ...routesBased, ...changes },
+    source,
+    destination: parseAddress(to),
+  });
+}
+
+describe('decides, in this order:', () => {
+  test.each<[string, Case]>([
+    [
+      'the node itself',
+      {
+        from: 'node',
+        settings: 'masquerade: [{cidr: 10.193.0.0/16}]',
+        code: 'from-node',
+        evidence: 'starts on the node',
+      },
+    ],
+    [
+      'a metadata server',
+      { to: '169.254.169.254', code: 'reserved-range', evidence: 'is in 169.254.0.0/16 (link-local' },
+    ],
+    [
+      'a pod of the cluster, whatever the config masquerades',
+      {
+        settings: 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8, even-if-routed: true}]',
+        to: '10.133.0.1',
+        code: 'inside-cluster',
+        evidence: "10.132.0.0/14, the cluster's pod range",
+      },
+    ],
+    [
+      'a service of the cluster',
+      {
+        settings: 'services: [10.96.0.0/12]',
+        to: '10.96.0.10',
+        code: 'inside-cluster',
+        evidence: "10.96.0.0/12, the cluster's service range",
+      },
+    ],
+    [
+      'except, before an entry',
+      {
+        settings: 'except: [10.193.0.0/24], masquerade: [{cidr: 10.193.0.0/16, even-if-routed: true}]',
+        code: 'excepted-range',
+        evidence: 'peermasq.yaml excepts 10.193.0.0/24',
+      },
+    ],
+    [
+      'the own network, for pods in it',
+      { changes: vpcNative, to: '10.209.7.7', code: 'own-network', evidence: 'vpc-b, and so is the pod' },
+    ],
+    [
+      'the own network, for pods outside of it',
+      { to: '10.209.7.7', code: 'pods-outside-network', evidence: 'which is not masqueraded' },
+    ],
+    [
+      'an entry with even-if-routed, inside the own network',
+      {
+        settings:
+          'pods: [10.132.0.0/14], masquerade: [{cidr: 10.209.7.0/24, name: db, even-if-routed: true}]',
+        to: '10.209.7.7',
+        code: 'even-if-routed',
+        evidence: '10.209.7.0/24 (db), even if pods are routed',
+      },
+    ],
+    [
+      'an entry with even-if-routed, to a peer that has routes to the pods',
+      {
+        settings: 'masquerade: [peerings, {cidr: 10.193.0.0/16, even-if-routed: true}]',
+        changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
+        code: 'even-if-routed',
+        evidence: '10.193.0.0/16',
+      },
+    ],
+    [
+      'an entry without it, to a peer that has routes to the pods',
+      {
+        settings: 'masquerade: [peerings, {cidr: 10.193.0.0/16}]',
+        changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
+        code: 'pods-routed',
+        evidence: 'Peer to-hub has routes to 10.132.0.10',
+      },
+    ],
+    [
+      'an entry, where routes of peers are not requested',
+      {
+        settings: 'masquerade: [{cidr: 10.193.0.0/16, name: hq}]',
+        changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
+        code: 'configured-range',
+        evidence: 'peermasq.yaml masquerades to 10.193.0.0/16 (hq).',
+      },
+    ],
+    [
+      'a route of a requested kind',
+      {
+        settings: 'masquerade: [vpn]',
+        changes: { ...vpcNative, routes: [route('10.193.0.0/16', { kind: 'vpn', via: 'to-aws' })] },
+        code: 'requested-route',
+        evidence: 'vpc-b routes 10.193.0.0/16 through to-aws (vpn)',
+      },
+    ],
+    [
+      'a route that a peer passes on, with peerings',
+      {
+        settings: 'masquerade: [peerings]',
+        changes: { ...vpcNative, routes: [passedOn('10.193.0.0/16')] },
+        code: 'requested-route',
+        evidence: 'through to-hub (passed on by a peer)',
+      },
+    ],
+    [
+      'a subnet of a peer, which does not know every pod range',
+      {
+        settings: 'pods: [10.60.0.0/16], masquerade: [peerings]',
+        changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
+        code: 'requested-route',
+        evidence: 'through to-hub (peerings)',
+      },
+    ],
+    [
+      'a subnet of a peer that has routes to the pod, also if not requested',
+      {
+        changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
+        code: 'pods-routed',
+        evidence: 'its subnet 10.193.0.0/16 and 10.132.0.0/14 are exchanged',
+      },
+    ],
+    [
+      'a pod outside the known pod ranges',
+      {
+        settings: 'pods: [10.60.0.0/16], masquerade: [{cidr: 10.193.0.0/16}]',
+        code: 'unknown-pod-range',
+        evidence: '10.132.0.10 is in no known pod range',
+      },
+    ],
+    [
+      'a default route',
+      {
+        settings: 'masquerade: [vpn]',
+        changes: { routes: [route('0.0.0.0/0', { kind: 'vpn' })] },
+        code: 'refused-range',
+        evidence: '0.0.0.0/0 (to-hub) contains ranges that are never masqueraded',
+      },
+    ],
+    [
+      'a blackhole',
+      {
+        settings: 'masquerade: [peerings]',
+        changes: { routes: [route('10.193.0.0/16', { state: 'blackhole' })] },
+        code: 'inactive-route',
+        evidence: 'is a blackhole',
+      },
+    ],
+    [
+      'a peering that is being set up',
+      {
+        settings: 'masquerade: [peerings]',
+        changes: { routes: [route('10.193.0.0/16', { state: 'provisioning' })] },
+        code: 'inactive-route',
+        evidence: 'still being set up',
+      },
+    ],
+    [
+      'a kind that cannot be discovered',
+      {
+        settings: 'masquerade: [transit-gateways]',
+        code: 'kind-not-discovered',
+        evidence: 'Cannot discover transit-gateways',
+      },
+    ],
+    [
+      'a kind that cannot be discovered, for a range in the config',
+      {
+        settings: 'masquerade: [transit-gateways, {cidr: 10.193.0.0/16}]',
+        code: 'configured-range',
+        evidence: '10.193.0.0/16',
+      },
+    ],
+    [
+      'a route that nothing requests',
+      {
+        settings: 'masquerade: [vpn]',
+        changes: { routes: [route('10.193.0.0/16')] },
+        code: 'route-not-requested',
+        evidence: 'does not masquerade to peerings for cluster frontend',
+      },
+    ],
+    [
+      'an address that nothing routes',
+      { to: '203.0.113.9', code: 'no-known-route', evidence: 'no peering or gateway is known to route it' },
+    ],
+    [
+      'IPv6 apart from IPv4: peers have routes to the IPv4 pods only',
+      {
+        settings: 'pods: [fd00:1::/48], masquerade: [peerings]',
+        changes: { ...vpcNative, routes: [peerSubnet('fd00:2::/48')] },
+        from: 'fd00:1::9',
+        to: 'fd00:2::3',
+        code: 'requested-route',
+        evidence: 'fd00:2::/48',
+      },
+    ],
+    [
+      'any pod, where no pod range is known',
+      {
+        settings: 'masquerade: [peerings]',
+        changes: { routes: [route('10.193.0.0/16')] },
+        from: 'any-pod',
+        code: 'requested-route',
+        evidence: '10.193.0.0/16',
+      },
+    ],
+  ])('%s', (_, { code, evidence, ...question }) => {
+    const decision = ask(question);
+    expect(decision).toMatchObject({ code });
+    expect(decision.evidence.join(' ')).toContain(evidence);
+  });
+});
+
+test('does not allow an entry inside the own network while no pod range is known', () => {
+  const settings = 'masquerade: [{cidr: 10.209.7.0/24, even-if-routed: true}]';
+  expect(ask({ settings, to: '10.209.7.7' })).toMatchObject({
+    verdict: 'unknown',
+    code: 'pods-outside-network',
+  });
+});
+
+test('keeps the own network exempt from an entry that contains it', () => {
+  const settings = 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.192.0.0/10, even-if-routed: true}]';
+  expect(ask({ settings, to: '10.209.7.7' })).toMatchObject({ code: 'pods-outside-network' });
+  expect(ask({ settings })).toMatchObject({ code: 'even-if-routed' });
+});
+
+test('names the clients that a Google service producer refuses', () => {
+  const shared = [parseCidr('100.64.0.0/14')];
+  const changes = { podRanges: shared, routedPodRanges: shared, routes: [peerSubnet('10.193.0.0/16')] };
+  const { evidence } = ask({ changes, from: '100.64.3.7' });
+  expect(evidence[1]).toContain('Google service producers such as Cloud SQL refuse clients outside RFC 1918');
+});
+
+describe('what config and routes leave open is decided by the return route:', () => {
+  const open = ask({});
+  const check = (state: 'ok' | 'broken' | 'unknown') => ({ state, evidence: [`The route is ${state}.`] });
+
+  test.each([
+    ['ok', 'ok', { verdict: 'not-needed', code: 'return-route' }],
+    ['ok', 'broken', { verdict: 'not-needed', code: 'return-route' }],
+    ['broken', 'ok', { verdict: 'needed', code: 'no-return-route' }],
+    ['broken', 'unknown', { verdict: 'needed', code: 'no-return-route' }],
+    ['broken', 'broken', { verdict: 'unknown', code: 'no-known-route' }],
+    ['unknown', 'ok', { verdict: 'unknown', code: 'no-known-route' }],
+  ] as const)('to the pod %s, to the node %s: %j', (pod, node, expected) => {
+    const decision = decideByReturnRoute(open, { pod: check(pod), node: check(node) });
+    expect(decision).toMatchObject(expected);
+    const first = expected.verdict === 'unknown' ? open.evidence[0] : `The route is ${pod}.`;
+    expect(decision.evidence[0]).toBe(first);
+  });
+
+  test('a decision of the config stands', () => {
+    const decided = ask({ settings: 'masquerade: [{cidr: 10.193.0.0/16}]' });
+    expect(decideByReturnRoute(decided, { pod: check('ok'), node: check('ok') })).toBe(decided);
+  });
+});
