@@ -193,6 +193,13 @@ describe('a peer in another account', () => {
     lab = await openReachLab({ peer: 'other-account' });
   });
 
+  test('cannot answer an address outside of the VPC: no peering carries it', async () => {
+    expect(await lab.runCheck('return-route', { source: '10.244.0.10' })).toMatchObject({
+      state: 'broken',
+      fix: expect.stringContaining('npx peermasq plan'),
+    });
+  });
+
   test('has unknown checks with the commands to run there', async () => {
     const checks = await lab.runChecks();
     expect(statesOf(checks)).toEqual({ ...allOk, 'return-route': 'unknown', 'peer-firewall': 'unknown' });

@@ -14,6 +14,8 @@ const example = `clusters:
       - cidr: 10.193.0.0/16
         name: backend-vpc
       - cidr: 10.64.0.0/16
+      - cidr: 10.65.0.0/16
+        even-if-routed: true
     except: [10.193.7.0/24]
     probe: [10.193.0.3:32191]
     out: eth0
@@ -42,7 +44,8 @@ test('parses a full entry, and fills in defaults', () => {
       'peerings',
       'vpn',
       { cidr: { text: '10.193.0.0/16' }, name: 'backend-vpc' },
-      { cidr: { text: '10.64.0.0/16' }, name: '10.64.0.0/16' },
+      { cidr: { text: '10.64.0.0/16' }, name: '10.64.0.0/16', evenIfRouted: false },
+      { cidr: { text: '10.65.0.0/16' }, name: '10.65.0.0/16', evenIfRouted: true },
     ],
     probe: [{ address: { text: '10.193.0.3' }, port: 32191 }],
     out: 'eth0',
@@ -132,6 +135,13 @@ describe('rejects destinations that no rule may have', () => {
     );
     expect(error).toContain(message);
     expect(others).toEqual([]);
+  });
+
+  test('even-if-routed allows no destination inside pods or services', () => {
+    const entry = "{cidr: '10.132.7.0/24', even-if-routed: true}";
+    expect(errorsOf(`clusters: {a: {pods: [10.132.0.0/14], masquerade: [${entry}]}}`)[0]).toContain(
+      'is inside 10.132.0.0/14',
+    );
   });
 
   test('0.0.0.0/0 cannot be exempt; pods can be in a reserved range', () => {

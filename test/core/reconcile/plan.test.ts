@@ -34,6 +34,13 @@ const networkContext: NetworkContext = {
   discoveredKinds: ['peerings', 'vpn', 'transit-gateways'],
 };
 
+/** Peers have routes to these pods. */
+const routedPods = {
+  routedPodRanges: [parseCidr('10.132.0.0/14')],
+  podRanges: [parseCidr('10.132.0.0/14')],
+  routes: [peerSubnet('10.193.0.0/16')],
+};
+
 const configOf = (settings: string): Config => parseConfig(`clusters: {frontend: {${settings}}}`);
 
 function planWith(
@@ -360,18 +367,88 @@ describe('warns about', () => {
   });
 });
 
+describe('an entry with even-if-routed', () => {
+  const masqueraded = (result: Plan) => rules(result).filter((line) => line.startsWith('masquerade'));
+  const detailOf = (result: Plan, wanted: Warning['code']) =>
+    result.warnings.find(({ code }) => code === wanted)?.detail;
+  const shared = [parseCidr('100.64.0.0/14')];
+  const toPeer = {
+    podRanges: shared,
+    routedPodRanges: shared,
+    routes: [peerSubnet('10.193.0.0/16'), peerSubnet('10.194.0.0/16')],
+  };
+
+  test('masquerades to a peer that has routes to the pods', () => {
+    const entry = '{cidr: 10.193.0.0/24, name: cloud-sql, even-if-routed: true}';
+    const result = planWith(`masquerade: [peerings, ${entry}]`, toPeer);
+    expect(masqueraded(result)).toEqual(['masquerade 10.193.0.0/24 cloud-sql']);
+  });
+
+  test('is what the warning about an entry without it advises', () => {
+    const result = planWith('masquerade: [peerings, {cidr: 10.193.0.0/24, name: db}]', toPeer);
+    expect(result).toMatchObject({ kind: 'skip', reason: 'pods-routed' });
+    expect(detailOf(result, 'destination-routed')).toBe(
+      'Skipped 10.193.0.0/24 (db): peers there have routes to the pods. To masquerade anyway, set even-if-routed: true on the entry.',
+    );
+  });
+
+  test('leaves out of a larger entry without it what peers have routes to', () => {
+    const result = planWith('masquerade: [peerings, {cidr: 10.192.0.0/15, name: hq}]', toPeer);
+    expect(masqueraded(result)).toEqual(['masquerade 10.192.0.0/16 hq']);
+    expect(detailOf(result, 'destination-routed')).toContain('is masqueraded except for 10.193.0.0/16');
+  });
+
+  test('is advised for pods outside RFC 1918, until every such peer has one', () => {
+    const warning = detailOf(planWith('masquerade: [peerings]', toPeer), 'pods-outside-rfc1918');
+    expect(warning).toContain(
+      'Pods have addresses outside RFC 1918 (100.64.0.0/14). Google service producers',
+    );
+    const all = '{cidr: 10.192.0.0/14, even-if-routed: true}';
+    expect(warnings(planWith(`masquerade: [peerings, ${all}]`, toPeer))).not.toContain(
+      'pods-outside-rfc1918',
+    );
+    expect(warnings(planWith('masquerade: [peerings]', routedPods))).not.toContain('pods-outside-rfc1918');
+  });
+
+  test('takes a range of the own network out of its exemption, and nothing else', () => {
+    const settings =
+      'pods: [10.132.0.0/14], except: [10.209.0.8/29], masquerade: [{cidr: 10.209.0.0/28, name: db, even-if-routed: true}]';
+    expect(rules(planWith(settings, { networkRanges: [parseCidr('10.209.0.0/26')] }))).toEqual([
+      'source 10.132.0.0/14',
+      'exempt 10.132.0.0/14 pods',
+      'exempt 10.209.0.8/29 except',
+      'exempt 10.209.0.16/28 network',
+      'exempt 10.209.0.32/27 network',
+      'masquerade 10.209.0.0/28 db',
+    ]);
+  });
+
+  test.each([
+    ['without it', 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.209.7.0/24}]', 'set even-if-routed: true'],
+    [
+      'if no pod range is known',
+      'masquerade: [{cidr: 10.209.7.0/24, even-if-routed: true}]',
+      'configure pods, and set even-if-routed: true',
+    ],
+  ])('is refused inside the own network %s', (_, settings, advice) => {
+    const result = planWith(settings);
+    expect(result).toMatchObject({ kind: 'skip', reason: 'nothing-to-masquerade' });
+    expect(detailOf(result, 'destination-exempt')).toContain(advice);
+  });
+
+  test('does not masquerade to pods that the cloud knows', () => {
+    const settings = 'masquerade: [{cidr: 10.132.0.0/16, even-if-routed: true}]';
+    expect(warnings(planWith(settings, routedPods))).toContain('destination-exempt');
+  });
+});
+
 describe('without destinations', () => {
   const recorded = { recorded: { ruleSetId: 'a'.repeat(64), isProven: true } };
-  const routed = {
-    routedPodRanges: [parseCidr('10.132.0.0/14')],
-    podRanges: [parseCidr('10.132.0.0/14')],
-    routes: [peerSubnet('10.193.0.0/16')],
-  };
 
   test('masquerades pods that peers have routes to only to the VPN, with a warning', () => {
     const overVpn: Route = { kind: 'vpn', via: 'to-aws', destination: '172.20.0.0/16', state: 'active' };
     const routes = [peerSubnet('10.193.0.0/16'), overVpn];
-    const result = planWith('masquerade: [peerings, vpn]', { ...routed, routes });
+    const result = planWith('masquerade: [peerings, vpn]', { ...routedPods, routes });
     expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([
       'masquerade 172.20.0.0/16 to-aws',
     ]);
@@ -388,8 +465,23 @@ describe('without destinations', () => {
     });
   });
 
+  test('masquerades to what a peer passes on, although the peer itself has routes to the pods', () => {
+    const passedOn: Route = { ...peering('10.50.0.0/16', 'to-hub'), kind: 'peering-transit' };
+    const routes = [peerSubnet('10.193.0.0/16'), passedOn];
+    const result = planWith('masquerade: [peerings]', { ...routedPods, routes });
+    expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([
+      'masquerade 10.50.0.0/16 to-hub',
+    ]);
+    expect(rules(planWith('masquerade: [peering-transit]', { ...routedPods, routes }))).toEqual(
+      rules(result),
+    );
+  });
+
   test('skips a node whose pods peers have routes to', () => {
-    expect(planWith('masquerade: [peerings]', routed)).toMatchObject({ kind: 'skip', reason: 'pods-routed' });
+    expect(planWith('masquerade: [peerings]', routedPods)).toMatchObject({
+      kind: 'skip',
+      reason: 'pods-routed',
+    });
   });
 
   test('keeps rules in force if discovery no longer finds their routes', () => {
@@ -440,7 +532,7 @@ describe('without destinations', () => {
 
   test.each([
     ['the config no longer has destinations', 'masquerade: []', {}],
-    ['peers now have routes to the pods', 'masquerade: [peerings]', routed],
+    ['peers now have routes to the pods', 'masquerade: [peerings]', routedPods],
   ] satisfies [string, string, Partial<NetworkContext>][])(
     'removes rules when %s',
     (_, settings, changes) => {
@@ -471,6 +563,6 @@ describe('without destinations', () => {
 
   test('masquerades pods that only the config knows: peers have no routes to them', () => {
     const settings = 'pods: [172.16.0.0/16], masquerade: [peerings]';
-    expect(rules(planWith(settings, routed))).toContain('masquerade 10.193.0.0/16 to-backend');
+    expect(rules(planWith(settings, routedPods))).toContain('masquerade 10.193.0.0/16 to-backend');
   });
 });

@@ -308,6 +308,35 @@ describe('the return route is broken', () => {
   ])('%s', (_, problem) => expectProblem(problem));
 });
 
+describe('what a peer passes on', () => {
+  const endpoints = { destination: '10.77.0.1' };
+  const passOn = () => {
+    lab.local.routes[`to-backend/${region}`]?.push({
+      destRange: '10.77.0.0/16',
+      imported: true,
+      type: 'DYNAMIC_PEERING_ROUTE',
+    });
+  };
+
+  test('may have no return route, although the peer has one', async () => {
+    passOn();
+    expect(await lab.runCheck('return-route', endpoints)).toMatchObject({
+      state: 'unknown',
+      evidence: [
+        '10.77.0.0/16 is behind network backend-prod/vpc-a, which passes it on (learned route): cannot check whether the network there has a route to 10.209.0.2.',
+        'Network backend-prod/vpc-a routes 10.209.0.0/16 through peering to-frontend (subnet route).',
+      ],
+      fix: "gcloud compute routers list --project backend-prod --filter 'network~/vpc-a$'",
+    });
+  });
+
+  test('has none if the peer has none', async () => {
+    passOn();
+    lab.peer.routes = {};
+    expect(await lab.runCheck('return-route', endpoints)).toMatchObject({ state: 'broken' });
+  });
+});
+
 const denyEgress = (priority: number): LabFirewall => ({
   project: localProject,
   name: 'deny-egress',
