@@ -16,7 +16,7 @@ const exempt = (range: string) => `exempt ${range}`;
 const overlaps = (range: string) =>
   `overlaps the reserved range ${range}: expected a range that a peer can use`;
 const grammar = 'expected option, source CIDR, exempt CIDR NAME, masquerade CIDR NAME or probe ADDRESS:PORT';
-const invalidOption = 'invalid option: expected random-fully, or out IFNAME once';
+const invalidOption = 'invalid option: expected random-fully, steer (from peermasq/2), or out IFNAME once';
 const invalidCidr = 'invalid CIDR: expected the canonical form, e.g. 10.193.0.0/16 or fd00:1::/32';
 const hostBits = 'host bits set: expected the first address of the range';
 const invalidName = 'invalid name: expected [A-Za-z0-9._:/@-]{1,63}';
@@ -28,7 +28,12 @@ const masquerade = (cidr: string, name = 'a') => ruleset(1, `masquerade ${cidr} 
 /** What is sent, and what the reason must contain. */
 const refused: [string, string | Buffer, string][] = [
   ['empty input', '', 'input is empty, or has no line feed at its end (truncated?)'],
-  ['another version', 'peermasq/2\ngeneration 1\n', 'line 1: "peermasq/2": expected peermasq/1'],
+  [
+    'another version',
+    'peermasq/3\ngeneration 1\n',
+    'line 1: "peermasq/3": expected peermasq/1 or peermasq/2',
+  ],
+  ['an option of peermasq/2 in peermasq/1', ruleset(1, 'option steer'), invalidOption],
   ['no generation', 'peermasq/1\n', 'line 2: missing: expected generation DIGITS'],
   ['a generation with a leading zero', ruleset('01'), 'line 2: "generation 01": expected generation DIGITS'],
   ['a generation of 17 digits', ruleset('12345678901234567'), 'expected generation DIGITS'],
@@ -249,10 +254,12 @@ describeKernel('a rule set that is accepted', undefined, () => {
         ...allowed.map((cidr) => `masquerade ${cidr} -AZaz09._:/@-`),
       ),
     ],
-  ])('is applied and proven: %s', async (_, text) => {
+  ])('is applied: %s', async (_, text) => {
     for (const backend of ['iptables-nft', 'iptables-legacy', 'nft']) {
       const report = await network.apply(text, { PEERMASQ_BACKEND: backend });
-      expect(report).toMatchObject({ code: 0, proven: true, backend, id: idOf(text) });
+      // No packet leaves by an interface that the node does not have.
+      const proven = !text.includes('option out');
+      expect(report).toMatchObject({ code: 0, proven, backend, id: idOf(text) });
     }
   });
 });

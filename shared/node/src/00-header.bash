@@ -2,8 +2,9 @@
 # peermasq: the node program
 #
 # Masquerades pod traffic to the destinations of one rule set, so that peers see the node's address, which they have
-# a route back to. It owns chain PEERMASQ in table nat (on nodes without iptables: table peermasq in nft), ipset sets
-# and systemd units named peermasq*, and the folder /var/lib/peermasq. It changes nothing else.
+# a route back to. It owns chain PEERMASQ in table nat, chain PEERMASQ-STEER in table mangle (on nodes without iptables:
+# table peermasq in nft), the ip rules of priority 1100 for mark 0x1000, ipset sets and systemd units named peermasq*,
+# and the folder /var/lib/peermasq. It changes nothing else.
 #
 #   sudo bash /var/lib/peermasq/peermasq.sh status    what is in force
 #   sudo bash /var/lib/peermasq/peermasq.sh remove    removes all of it, this file included
@@ -44,14 +45,15 @@ USAGE
 readonly set_threshold=32
 readonly max_bytes=2097152 max_destinations=10000 max_probes=16 flush_seconds=5 probe_seconds=3
 readonly marker='# peermasq: the node program'
-readonly jump='-A POSTROUTING -m comment --comment peermasq -j PEERMASQ'
+# The highest rule set format that this program reads: peermasq/2.
+readonly max_format=2
 readonly unit_folders='/etc/systemd/system /run/systemd/system'
 readonly backends='iptables-nft iptables-legacy nft'
 readonly backend_pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
 
 # What the report shows.
-RESULT='' REASON='' PROVEN=false BACKEND='' RULES=0 PACKETS=0 FLUSHED=0 PERSISTED=no
-WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=() PORTS=()
+RESULT='' REASON='' CODE='' PROVEN=false BACKEND='' RULES=0 PACKETS=0 FLUSHED=0 PERSISTED=no
+WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=() BASIS=() PATHS=() PORTS=()
 # The rule set that was sent, and the one in force.
 ID='' GENERATION='' STORED_ID='' STORED_GENERATION=''
 # WORK is a temporary folder. PROGRAM is this file, where it was run from one.

@@ -91,29 +91,44 @@ render_report() {
   add_field generation "$STORED_GENERATION" ''
   add_field backend "$BACKEND" '"'
   if boot_time; then add_field booted "$REPLY" ''; fi
+  report+=",\"format\":$max_format"
+  program_id
+  if [[ -n $REPLY ]]; then add_field program "$REPLY" '"'; fi
+  if [[ -n $CODE ]]; then add_field code "$CODE" '"'; fi
   if [[ -n $REASON ]]; then
     json_string "$REASON" 240
     add_field reason "$REPLY" ''
   fi
   if [[ $RESULT == status ]]; then
-    json_list 300 ${DRIFT[@]+"${DRIFT[@]}"}
+    json_list 240 ${DRIFT[@]+"${DRIFT[@]}"}
     report+=",\"drift\":$REPLY,\"rules\":$RULES,\"packets\":$PACKETS,\"persisted\":\"$PERSISTED\""
-    json_list 480 ${MASQUERADERS[@]+"${MASQUERADERS[@]}"}
+    json_list 300 ${MASQUERADERS[@]+"${MASQUERADERS[@]}"}
     report+=",\"masqueraders\":$REPLY"
   else
     report+=",\"rules\":$RULES,\"flushed\":$FLUSHED,\"persisted\":\"$PERSISTED\""
-  fi
-  json_list 480 ${WARNINGS[@]+"${WARNINGS[@]}"}
-  report+=",\"warnings\":$REPLY"
-  if [[ $RESULT != status ]]; then
-    json_list 480 ${PROBED[@]+"${PROBED[@]}"}
+    json_list 300 ${PROBED[@]+"${PROBED[@]}"}
     report+=",\"probes\":$REPLY"
   fi
+  if [[ -n $PATHS_READ ]]; then
+    json_list 100 ${BASIS[@]+"${BASIS[@]}"}
+    report+=",\"basis\":$REPLY"
+    json_list 280 ${PATHS[@]+"${PATHS[@]}"}
+    report+=",\"paths\":$REPLY"
+  fi
   if ((${#PORTS[@]} > 0)); then
-    json_list 330 "${PORTS[@]}"
+    json_list 230 "${PORTS[@]}"
     report+=",\"ports\":$REPLY"
   fi
-  REPLY="$report}"
+  json_list $((1980 - ${#report} < 480 ? 1980 - ${#report} : 480)) ${WARNINGS[@]+"${WARNINGS[@]}"}
+  REPLY="$report,\"warnings\":$REPLY}"
+}
+
+# REPLY: the first 12 digits of this program's sha256, or empty if it was not run from a file.
+program_id() {
+  REPLY=''
+  [[ -n $PROGRAM ]] || return 0
+  REPLY=$(sha256sum <"$PROGRAM")
+  REPLY=${REPLY:0:12}
 }
 
 # Prints the report. REPLY: its text.

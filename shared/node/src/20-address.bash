@@ -47,6 +47,15 @@ parse_ipv6() {
   [[ $REPLY == "$text" ]]
 }
 
+# REPLY: FAMILY, HI and LO as text.
+print_address() {
+  if ((FAMILY == 6)); then
+    print_ipv6
+  else
+    printf -v REPLY '%d.%d.%d.%d' $((HI >> 56 & 255)) $((HI >> 48 & 255)) $((HI >> 40 & 255)) $((HI >> 32 & 255))
+  fi
+}
+
 # REPLY: HI and LO in canonical form, with "::" for the first of the longest runs of zeros.
 print_ipv6() {
   local text zeros

@@ -3,7 +3,7 @@
 # One entry per line that carries a CIDR, in order. COUNT is by "KIND FAMILY".
 KINDS=() CIDRS=() NAMES=() FAMILIES=() HIS=() LOS=() LENS=() PROBES=()
 declare -A COUNT=()
-OUT='' RANDOM_FULLY='' RANK=0
+OUT='' RANDOM_FULLY='' STEER='' FORMAT=0 RANK=0
 
 # <file>: reads the rule set ("-" is stdin) into these variables, ID, GENERATION and $WORK/ruleset. Fails with ERROR.
 # ID is known as soon as the input is readable text.
@@ -81,7 +81,11 @@ parse_line() {
   local line=$1 rank
   case $2 in
     1)
-      [[ $line == peermasq/1 ]] || error 'expected peermasq/1'
+      if [[ ! $line =~ ^peermasq/([1-9])$ ]] || ((BASH_REMATCH[1] > max_format)); then
+        error "expected peermasq/1 or peermasq/$max_format"
+        return
+      fi
+      FORMAT=${BASH_REMATCH[1]}
       return
       ;;
     2)
@@ -123,10 +127,12 @@ parse_option() {
   local name=${1#out }
   if [[ $1 == random-fully ]]; then
     RANDOM_FULLY=yes
+  elif [[ $1 == steer && $FORMAT -ge 2 ]]; then
+    STEER=yes
   elif [[ $1 == 'out '* && -z $OUT && $name =~ ^[A-Za-z0-9._-]{1,15}$ && $name != . && $name != .. ]]; then
     OUT=$name
   else
-    error 'invalid option: expected random-fully, or out IFNAME once'
+    error 'invalid option: expected random-fully, steer (from peermasq/2), or out IFNAME once'
   fi
 }
 

@@ -2,15 +2,62 @@
 
 # Set by make_index: the ranges, and the prefix lengths that occur for each "KIND FAMILY".
 declare -A INDEX=() LENGTHS=()
+# The length of the range that contains_address found.
+MATCHED=0
 # FORM[KIND FAMILY] is "list" (a rule for each range) or "set" (one rule, with the ranges in a set).
 declare -A FORM=()
 
-# <kind>: is the address FAMILY, HI, LO in a line of this kind?
+# <kind>: is the address FAMILY, HI, LO in a line of this kind? Then MATCHED is the length of that range.
 contains_address() {
-  local length
   if ((${#INDEX[@]} == 0)); then make_index; fi
-  for length in ${LENGTHS["$1 $FAMILY"]:-}; do
-    [[ -n ${INDEX["$1 $FAMILY $length $((HI & MASK_HI[length])) $((LO & MASK_LO[length]))"]:-} ]] && return 0
+  for MATCHED in ${LENGTHS["$1 $FAMILY"]:-}; do
+    [[ -n ${INDEX["$1 $FAMILY $MATCHED $((HI & MASK_HI[MATCHED])) $((LO & MASK_LO[MATCHED]))"]:-} ]] && return 0
+  done
+  return 1
+}
+
+# Fails unless a destination overlaps the range FAMILY, HI, LO, LENGTH. REPLY: the index of one inside it, or empty if
+# one contains it.
+overlaps_destination() {
+  local i length longest=0
+  REPLY=''
+  contains_address masquerade && ((MATCHED <= LENGTH)) && return 0
+  for length in ${LENGTHS["masquerade $FAMILY"]:-}; do
+    if ((length > longest)); then longest=$length; fi
+  done
+  # Only a longer range can be inside.
+  ((longest > LENGTH)) || return 1
+  for ((i = 0; i < ${#KINDS[@]}; i++)); do
+    if [[ ${KINDS[i]} == masquerade && ${FAMILIES[i]} == "$FAMILY" && ${LENS[i]} -gt $LENGTH ]] &&
+      (((HIS[i] & MASK_HI[LENGTH]) == HI && (LOS[i] & MASK_LO[LENGTH]) == LO)); then
+      REPLY=$i
+      return 0
+    fi
+  done
+  return 1
+}
+
+# REPLY: an address in the range FAMILY, HI, LO, LENGTH that is not exempt. Fails if none is found.
+address_in_range() {
+  local hi=$HI lo=$LO length=$LENGTH attempt
+  # Not the network address, which some systems treat as broadcast.
+  if ((FAMILY == 4 && length < 31)); then
+    HI=$((HI + (1 << 32)))
+  elif ((FAMILY == 6 && length < 127)); then
+    LO=$((LO + 1))
+  fi
+  for ((attempt = 0; attempt < 16; attempt++)); do
+    (((HI & MASK_HI[length]) == hi && (LO & MASK_LO[length]) == lo)) || return 1
+    if ! contains_address exempt; then
+      print_address
+      return 0
+    fi
+    # On to the first address after the exempt range.
+    if ((MATCHED <= 64)); then
+      HI=$(((HI & MASK_HI[MATCHED]) + (MATCHED == 0 ? 0 : 1 << (64 - MATCHED)))) LO=0
+    else
+      LO=$(((LO & MASK_LO[MATCHED]) + (1 << (128 - MATCHED))))
+    fi
   done
   return 1
 }

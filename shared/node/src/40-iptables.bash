@@ -1,7 +1,21 @@
 # --- iptables ---
 
+# The chain that is ours in a table, and the jump that leads to it, as set by select_table.
+OWN='' JUMP=''
 # What iptables_read found: our rules with their counters as saved, the same as text without counters, and our jumps.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
+
+# <table>: nat, or mangle for steering.
+select_table() {
+  case $1 in
+    nat) OWN=PEERMASQ JUMP='-A POSTROUTING -m comment --comment peermasq -j PEERMASQ' ;;
+    mangle)
+      OWN=PEERMASQ-STEER
+      # Replies, and connections that were not masqueraded from their start, keep their path.
+      JUMP='-A PREROUTING -m conntrack --ctstate NEW,SNAT --ctdir ORIGINAL -m comment --comment peermasq -j PEERMASQ-STEER'
+      ;;
+  esac
+}
 
 # <program>: is it installed?
 has() {
@@ -57,28 +71,30 @@ iptables_save() {
   "$REPLY" -c -t "$table" >"$WORK/table" 2>"$WORK/errors"
 }
 
-# <backend> <family>: reads what is ours in table nat.
+# <backend> <family> <table>: reads what is ours in the table.
 iptables_read() {
-  local line rule postrouting=0
+  local line rule hook position=0
   SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
-  if ! iptables_save "$1" "$2" nat; then
-    error "cannot read table nat of $1"
+  select_table "$3"
+  hook=${JUMP#-A } hook=${hook%% *}
+  if ! iptables_save "$1" "$2" "$3"; then
+    error "cannot read table $3 of $1"
     return 1
   fi
   while IFS= read -r line; do
     rule=${line#*\] }
     case $rule in
-      ':PEERMASQ '*) HAS_CHAIN=yes ;;
-      '-A PEERMASQ '*)
+      ":$OWN "*) HAS_CHAIN=yes ;;
+      "-A $OWN "*)
         SAVED+=("$line")
         CHAIN+=$rule$'\n'
         ;;
-      '-A POSTROUTING '*)
-        if [[ $rule == *'-j PEERMASQ' ]]; then
-          if [[ $postrouting -eq 0 && $rule == "$jump" ]]; then JUMP_IS_FIRST=yes; fi
+      "-A $hook "*)
+        if [[ $rule == *"-j $OWN" ]]; then
+          if [[ $position -eq 0 && $rule == "$JUMP" ]]; then JUMP_IS_FIRST=yes; fi
           JUMPS+=("$rule")
         fi
-        postrouting=$((postrouting + 1))
+        position=$((position + 1))
         ;;
     esac
   done <"$WORK/table"
@@ -120,11 +136,24 @@ add_masquerader() {
   MASQUERADERS+=("$1")
 }
 
-# <family>: REPLY is our chain as iptables-save prints it, so that one text serves to write and to compare.
+# <family> <table>: REPLY is our chain as iptables-save prints it, so that one text serves to write and to compare.
 iptables_render() {
-  local text=''
-  each_exemption iptables_exemption "$1"
-  each_masquerade_rule iptables_masquerade "$1"
+  local text='' device
+  select_table "$2"
+  if [[ $2 == mangle ]]; then
+    each_exemption iptables_exemption "$1"
+    each_masquerade_rule iptables_steer "$1"
+  else
+    for device in ${SPARED[$1]}; do
+      text+="-A PEERMASQ -o $device -m comment --comment \"peermasq: $spared_note\" -j RETURN"$'\n'
+    done
+    if [[ -n ${LEFT[$1]} ]]; then
+      text+="-A PEERMASQ -m comment --comment \"peermasq: $left_note\" -j RETURN"$'\n'
+    else
+      each_exemption iptables_exemption "$1"
+      each_masquerade_rule iptables_masquerade "$1"
+    fi
+  fi
   REPLY=$text
 }
 
@@ -137,18 +166,31 @@ iptables_exemption() {
     set_name exempt "$1"
     match="-m set --match-set $REPLY dst"
   fi
-  text+="-A PEERMASQ $match -m comment --comment \"peermasq: $3\" -j RETURN"$'\n'
+  text+="-A $OWN $match -m comment --comment \"peermasq: $3\" -j RETURN"$'\n'
 }
 
 # <family> <source> <destination> <name>: the same for a masquerade rule.
 iptables_masquerade() {
+  iptables_match "$@"
+  text+="-A PEERMASQ$REPLY -m addrtype ! --dst-type LOCAL -m comment --comment \"peermasq: $4\" -j MASQUERADE"
+  text+="${RANDOM_FULLY:+ --random-fully}"$'\n'
+}
+
+# <family> <source> <destination> <name>: the same for a steering rule.
+iptables_steer() {
+  local OUT=''
+  iptables_match "$@"
+  text+="-A PEERMASQ-STEER$REPLY -m comment --comment \"peermasq: $4\" -j MARK --set-xmark $steer_mark"$'\n'
+}
+
+# <family> <source> <destination>: REPLY is the match on both and on the output interface.
+iptables_match() {
   local set=''
   if [[ -z $3 ]]; then
     set_name masquerade "$1"
     set=" -m set --match-set $REPLY dst"
   fi
-  text+="-A PEERMASQ${2:+ -s ${CIDRS[$2]}}${3:+ -d ${CIDRS[$3]}}${OUT:+ -o $OUT}$set -m addrtype ! --dst-type LOCAL"
-  text+=" -m comment --comment \"peermasq: $4\" -j MASQUERADE${RANDOM_FULLY:+ --random-fully}"$'\n'
+  REPLY="${2:+ -s ${CIDRS[$2]}}${3:+ -d ${CIDRS[$3]}}${OUT:+ -o $OUT}$set"
 }
 
 # <backend> <family>: runs $WORK/transaction. Fails with ERROR and code 3, or 4 if another program holds the lock.
@@ -174,16 +216,17 @@ print_jump_deletions() {
   for line in ${JUMPS[@]+"${JUMPS[@]}"}; do printf -- '-D%s\n' "${line#-A}"; done
 }
 
-# <family> <rules>: in one transaction, fills our chain with these rules and has it reached first, and once.
+# <family> <table> <rules>: in one transaction, fills our chain with these rules and has it reached first, and once.
 iptables_replace() {
-  local code=3 attempt
+  local code=3 attempt hook
   for attempt in 1 2; do
-    iptables_read "$BACKEND" "$1" || return 3
+    iptables_read "$BACKEND" "$1" "$2" || return 3
     {
-      printf '*nat\n:PEERMASQ - [0:0]\n%s' "$2"
+      printf '*%s\n:%s - [0:0]\n%s' "$2" "$OWN" "$3"
       if [[ ${#JUMPS[@]} -ne 1 || -z $JUMP_IS_FIRST ]]; then
         print_jump_deletions
-        printf -- '-I POSTROUTING 1%s\n' "${jump#-A POSTROUTING}"
+        hook=${JUMP#-A } hook=${hook%% *}
+        printf -- '-I %s 1%s\n' "$hook" "${JUMP#-A "$hook"}"
       fi
       printf 'COMMIT\n'
     } >"$WORK/transaction"
@@ -195,68 +238,96 @@ iptables_replace() {
   return "$code"
 }
 
-# <backend> <family>: removes our chain and jumps.
+# <backend> <family> <table>: removes our chain and jumps.
 iptables_remove() {
-  iptables_read "$1" "$2" || return 3
+  iptables_read "$1" "$2" "$3" || return 3
   [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] || return 0
   {
-    printf '*nat\n'
+    printf '*%s\n' "$3"
     print_jump_deletions
-    printf -- '-F PEERMASQ\n-X PEERMASQ\nCOMMIT\n'
+    printf -- '-F %s\n-X %s\nCOMMIT\n' "$OWN" "$OWN"
   } >"$WORK/transaction"
   iptables_commit "$1" "$2"
 }
 
-# Applies the rule set to both families, or to neither. Fails with ERROR and code 3 or 4.
+# Applies the rule set to both families, or to neither. Packets are masqueraded before they are steered, and no longer
+# steered before they are no longer masqueraded. Fails with ERROR and code 3 or 4.
 iptables_apply() {
-  local code cause previous='' existed=''
-  if iptables_read "$BACKEND" 4; then previous=$CHAIN existed=$HAS_CHAIN; fi
-  iptables_render 4
-  iptables_replace 4 "$REPLY" || return
-  if uses_family 6; then
-    iptables_render 6
-    iptables_replace 6 "$REPLY"
-  else
-    iptables_remove "$BACKEND" 6
-  fi
-  code=$?
-  ((code == 0)) && return 0
-  cause=$ERROR
-  if ! iptables_restore_previous "$existed" "$previous"; then
-    cause+="; restoring the IPv4 rules failed too ($ERROR): run repair"
-  fi
-  error "$cause"
-  return "$code"
+  local family table tables step code cause undo=()
+  for family in 4 6; do
+    tables='mangle nat'
+    if [[ -n ${STEERED[$family]} ]]; then tables='nat mangle'; fi
+    for table in $tables; do
+      step="$family $table "
+      if iptables_read "$BACKEND" "$family" "$table" && [[ -n $HAS_CHAIN ]]; then step+="yes $CHAIN"; fi
+      iptables_apply_table "$family" "$table"
+      code=$?
+      if ((code != 0)); then
+        cause=$ERROR
+        if ! iptables_undo ${undo[@]+"${undo[@]}"}; then
+          cause+="; restoring the previous rules failed too ($ERROR): run repair"
+        fi
+        error "$cause"
+        return "$code"
+      fi
+      undo=("$step" ${undo[@]+"${undo[@]}"})
+    done
+  done
 }
 
-# <existed> <rules>: restores the IPv4 chain, or removes it if it did not exist before.
-iptables_restore_previous() {
-  if [[ -n $1 ]]; then
-    iptables_replace 4 "$2"
+# <family> <table>: does the rule set have rules there?
+uses_table() { if [[ $2 == nat ]]; then uses_family "$1"; else [[ -n ${STEERED[$1]} ]]; fi; }
+
+# <family> <table>: writes our chain, or removes it if the rule set does not use it.
+iptables_apply_table() {
+  if uses_table "$1" "$2"; then
+    iptables_render "$1" "$2"
+    iptables_replace "$1" "$2" "$REPLY"
   else
-    iptables_remove "$BACKEND" 4
+    iptables_remove "$BACKEND" "$1" "$2"
   fi
+}
+
+# <step>...: restores the chains, the last change first. A step is "FAMILY TABLE yes RULES", or without "yes RULES" if
+# there was no chain.
+iptables_undo() {
+  local step family table existed rules
+  for step; do
+    read -r -d '' family table existed rules <<<"$step"
+    if [[ -n $existed ]]; then
+      iptables_replace "$family" "$table" "${rules:+$rules$'\n'}" || return
+    else
+      iptables_remove "$BACKEND" "$family" "$table" || return
+    fi
+  done
 }
 
 # <family>: compares the kernel with the rule set and adds to DRIFT. A list and a set are equivalent.
 iptables_observe() {
   local family=$1 kind note=''
   if [[ $family == 6 ]]; then note=' (IPv6)'; fi
-  if ! iptables_read "$BACKEND" "$family"; then
-    DRIFT+=("cannot read table nat$note")
+  iptables_observe_table "$family" nat "$note"
+  iptables_observe_table "$family" mangle " for steering$note"
+  for kind in exempt masquerade; do
+    [[ ${FORM[$kind $family]} == set ]] || continue
+    if ! set_is_current "$kind" "$family"; then DRIFT+=("set differs$note"); fi
+  done
+}
+
+# <family> <table> <note>
+iptables_observe_table() {
+  local family=$1 table=$2 note=$3
+  if ! iptables_read "$BACKEND" "$family" "$table"; then
+    DRIFT+=("cannot read table $table$note")
     return
   fi
   iptables_count
-  if ! uses_family "$family"; then
+  if ! uses_table "$family" "$table"; then
     if [[ -n $HAS_CHAIN ]]; then DRIFT+=("unexpected chain$note"); fi
     return
   fi
-  for kind in exempt masquerade; do
-    set_name "$kind" "$family"
-    FORM[$kind $family]=list
-    if [[ $CHAIN == *" --match-set $REPLY dst "* ]]; then FORM[$kind $family]='set'; fi
-  done
-  iptables_render "$family"
+  if [[ $table == nat ]]; then iptables_recognize_forms "$family"; fi
+  iptables_render "$family" "$table"
   if [[ -z $HAS_CHAIN ]]; then
     DRIFT+=("chain missing$note")
   elif [[ $CHAIN != "$REPLY" ]]; then
@@ -267,8 +338,14 @@ iptables_observe() {
     1) if [[ -z $JUMP_IS_FIRST ]]; then DRIFT+=("jump not first$note"); fi ;;
     *) DRIFT+=("duplicate jump$note") ;;
   esac
+}
+
+# <family>: sets FORM to what our chain uses.
+iptables_recognize_forms() {
+  local kind
   for kind in exempt masquerade; do
-    [[ ${FORM[$kind $family]} == set ]] || continue
-    if ! set_is_current "$kind" "$family"; then DRIFT+=("set differs$note"); fi
+    set_name "$kind" "$1"
+    FORM[$kind $1]=list
+    if [[ $CHAIN == *" --match-set $REPLY dst "* ]]; then FORM[$kind $1]='set'; fi
   done
 }

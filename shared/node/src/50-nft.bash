@@ -5,7 +5,7 @@ nft_family() { if [[ $1 == 6 ]]; then REPLY=ip6; else REPLY=ip; fi; }
 
 # <family>: REPLY is our table as nft prints it, except for white space.
 nft_render() {
-  local kind text
+  local kind text device
   nft_family "$1"
   text="table $REPLY peermasq {"$'\n'
   for kind in exempt masquerade; do
@@ -15,9 +15,25 @@ nft_render() {
   done
   # Before the chain of iptables-nft (srcnat, 100): the first chain that rewrites the source wins.
   text+=$'chain postrouting {\ntype nat hook postrouting priority 99; policy accept;\n'
+  for device in ${SPARED[$1]}; do
+    text+="oifname \"${device/%+/*}\" return comment \"peermasq: $spared_note\""$'\n'
+  done
   each_exemption nft_exemption "$1"
   each_masquerade_rule nft_masquerade "$1"
-  REPLY=$text$'}\n}\n'
+  text+=$'}\n'
+  if [[ -n ${STEERED[$1]} ]]; then nft_steering "$1"; fi
+  REPLY=$text$'}\n'
+}
+
+# <family>: appends the chains that steer to the caller's `text`.
+nft_steering() {
+  # After mangle (-150). Replies, and connections that were not masqueraded from their start, keep their path.
+  text+=$'chain prerouting {\ntype filter hook prerouting priority -149; policy accept;\n'
+  text+=$'ct direction original ct state new jump steer\nct direction original ct status snat jump steer\n}\n'
+  text+=$'chain steer {\n'
+  each_exemption nft_exemption "$1"
+  each_masquerade_rule nft_steer "$1"
+  text+=$'}\n'
 }
 
 # <kind> <family>: REPLY is the text of the set.
@@ -59,6 +75,19 @@ nft_exemption() {
 
 # <family> <source> <destination> <name>: the same for a masquerade rule.
 nft_masquerade() {
+  nft_match "$@"
+  text+="$REPLY ${OUT:+oifname \"$OUT\" }fib daddr type != local"
+  text+=" counter masquerade${RANDOM_FULLY:+ fully-random} comment \"peermasq: $4\""$'\n'
+}
+
+# <family> <source> <destination> <name>: the same for a steering rule.
+nft_steer() {
+  nft_match "$@"
+  text+="$REPLY meta mark set meta mark | 0x0000${steer_mark#*/0x} comment \"peermasq: $4\""$'\n'
+}
+
+# <family> <source> <destination>: REPLY is the match on both.
+nft_match() {
   local source='' range=@destinations
   if [[ -n $2 ]]; then
     range_text "$2"
@@ -69,8 +98,7 @@ nft_masquerade() {
     range=$REPLY
   fi
   nft_family "$1"
-  text+="${source:+$REPLY saddr $source }$REPLY daddr $range ${OUT:+oifname \"$OUT\" }fib daddr type != local"
-  text+=" counter masquerade${RANDOM_FULLY:+ fully-random} comment \"peermasq: $4\""$'\n'
+  REPLY="${source:+$REPLY saddr $source }$REPLY daddr $range"
 }
 
 # <family>: REPLY is our table as the kernel has it, without counters and with single spaces. Fails if there is none.
@@ -81,7 +109,8 @@ nft_read() {
   nft list table "$REPLY" peermasq >"$WORK/table" 2>/dev/null || return 1
   while read -r line; do
     if [[ $line =~ $counter ]]; then line="${BASH_REMATCH[1]} counter ${BASH_REMATCH[2]}"; fi
-    text+=${line/priority srcnat - 1/priority 99}$'\n'
+    line=${line/priority srcnat - 1/priority 99}
+    text+=${line/priority mangle + 1/priority -149}$'\n'
   done <"$WORK/table"
   REPLY=$(printf '%s' "$text" | tr -s '[:space:]' ' ')
 }

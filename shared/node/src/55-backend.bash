@@ -94,7 +94,10 @@ observe() {
   local family backend
   DRIFT=() RULES=0 PACKETS=0
   choose_forms
-  for family in 4 6; do "${BACKEND%-*}_observe" "$family"; done
+  for family in 4 6; do
+    "${BACKEND%-*}_observe" "$family"
+    observe_steer_rule "$family"
+  done
   for backend in $backends; do
     [[ $backend != "$BACKEND" ]] || continue
     if has_rules_in "$backend"; then DRIFT+=("rules left in $backend"); fi
@@ -103,13 +106,16 @@ observe() {
 
 # <backend>: does it have anything of ours?
 has_rules_in() {
-  local family
+  local family table
   for family in 4 6; do
     if [[ $1 == nft ]]; then
       nft_read "$family" && return 0
-    elif iptables_read "$1" "$family"; then
-      [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] && return 0
+      continue
     fi
+    for table in nat mangle; do
+      iptables_read "$1" "$family" "$table" || continue
+      [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] && return 0
+    done
   done
   return 1
 }
@@ -121,7 +127,9 @@ remove_rules() {
     if [[ $1 == nft ]]; then
       nft_remove "$family" || return
     else
-      iptables_remove "$1" "$family" || return
+      # No packet is steered that is not masqueraded.
+      iptables_remove "$1" "$family" mangle || return
+      iptables_remove "$1" "$family" nat || return
     fi
   done
 }
@@ -132,10 +140,19 @@ apply_rules() {
   # No signal may separate a failed change from its rollback.
   trap '' TERM INT HUP
   choose_forms
-  if [[ $BACKEND == nft ]]; then nft_apply; else apply_with_sets; fi
-  code=$?
+  if ! add_steer_rules; then
+    code=3
+  else
+    if [[ $BACKEND == nft ]]; then nft_apply; else apply_with_sets; fi
+    code=$?
+  fi
+  if ((code == 0)); then
+    remove_unused_steer_rules
+  else
+    undo_steer_rules
+    remove_sets "$STORED_ID"
+  fi
   trap - TERM INT HUP
-  if ((code != 0)); then remove_sets "$STORED_ID"; fi
   return "$code"
 }
 

@@ -1,5 +1,10 @@
 # --- Probes ---
 
+# Addresses that a probe from a pod was translated to, and answered at.
+CONFIRMED=''
+# How many pods a probe is sent from until one shows whether it gets through.
+readonly max_probing_pods=3
+
 # <family>: REPLY is a local address that is a source, or empty (any address) if there are no sources. Fails if none is.
 pod_address() {
   local line hex previous=''
@@ -25,48 +30,155 @@ pod_address() {
   return 1
 }
 
-# Runs the probes in parallel. Adds to PROBED, and sets REASON if one fails.
+# Runs the probes in parallel: from pods on this node, or on a node without pods from an address on the same path. Adds
+# to PROBED, BASIS and CONFIRMED; sets CODE and REASON if one is not confirmed.
 run_probes() {
-  local i count=${#PROBES[@]} family from reached skipped=''
+  local i count=${#PROBES[@]} send=probe_from_node outcome from detail family
+  CONFIRMED=''
   ((count > 0)) || return 0
   if ! has curl; then
     warn 'curl is not installed: probes are not run'
     return
   fi
+  if ((PODS_FOUND > 0)); then send=probe_from_pods; fi
   if ((count > max_probes)); then count=$max_probes; fi
   for ((i = 0; i < count; i++)); do
     family=4
     if [[ ${PROBES[i]} == \[* ]]; then family=6; fi
-    if pod_address "$family"; then
-      printf '%s' "$REPLY" >"$WORK/from.$i"
-      run_probe "$REPLY" "${PROBES[i]}" "$WORK/reached.$i" 9>&- 8>&- &
-    else
-      skipped=yes
-    fi
+    "$send" "$family" "${PROBES[i]}" >"$WORK/probe.$i" 9>&- 8>&- &
   done
-  if [[ -n $skipped ]]; then warn 'no address in the pod range on this node: its probes are not run'; fi
   wait
   for ((i = 0; i < count; i++)); do
-    [[ -f $WORK/from.$i ]] || continue
-    from=$(<"$WORK/from.$i") reached=$(<"$WORK/reached.$i")
-    if [[ $reached != true ]]; then REASON="probe ${PROBES[i]} from ${from:-the node} failed"; fi
-    from=${from:+\"$from\"}
-    PROBED+=("{\"to\":\"${PROBES[i]}\",\"from\":${from:-null},\"reached\":$reached}")
+    read -r outcome from detail <"$WORK/probe.$i"
+    report_probe "${PROBES[i]}" "$outcome" "${from#-}" "$detail"
   done
+  if [[ $send == probe_from_pods ]]; then from=probe-pod; else from=probe-node; fi
+  if [[ ${PROBED[*]-} == *'"reached":true'* && ${PROBED[*]} != *'"reached":false'* ]]; then BASIS+=("$from"); fi
 }
 
-# <from> <to> <file>: writes "true" to the file if a TCP connection succeeds, otherwise "false". Where curl supports
-# telnet it sends no byte: the invalid option makes it exit once it is connected, and not before.
-run_probe() {
-  local time code from=$1 to=$2 file=$3 url=telnet://$2 options=(--telnet-option NONE)
+# <to> <outcome> <from> <detail>
+report_probe() {
+  local from=null reached=false destination
+  case $2 in
+    reached)
+      reached=true
+      destination=${1%:*} destination=${destination#\[}
+      confirmation_key "$4" "${destination%\]}"
+      CONFIRMED+=" $REPLY"
+      ;;
+    failed) not_proven probe-failed "probe $1 from ${3:-the node} failed${4:+: $4}" ;;
+    unknown) not_proven probe-unknown "probe $1 from pod $3 proves nothing: $4" ;;
+    no-namespace)
+      not_proven no-namespace "probe $1 cannot be sent from a pod: $4"
+      return
+      ;;
+    *)
+      [[ ${WARNINGS[*]-} == *"$4"* ]] || warn "$4"
+      return
+      ;;
+  esac
+  if [[ -n $3 ]]; then from="\"$3\""; fi
+  PROBED+=("{\"to\":\"$1\",\"from\":$from,\"reached\":$reached}")
+}
+
+# <family> <to>: prints "OUTCOME FROM DETAIL" of a probe from an address of the node, where that takes the path of pods.
+probe_from_node() {
+  local from options=() destination=${2%:*}
+  destination=${destination#\[} destination=${destination%\]}
+  if ! pod_address "$1"; then
+    printf 'skipped - no address in the pod range on this node: its probes are not run\n'
+    return
+  fi
+  from=$REPLY
+  if [[ -n $from ]]; then
+    options=(--interface "$from")
+    query_routes "$1" "route get $destination from $from"
+    parse_answer "${ANSWERS[0]:-}"
+    if [[ " ${EXPECTED_DEVICES[$1]:-} " != *" $ANSWER_DEVICE "* ]]; then
+      printf 'skipped - no address on the path of pods on this node: its probes are not run\n'
+      return
+    fi
+  fi
+  if connects "$2" ${options[@]+"${options[@]}"}; then
+    printf 'reached %s\n' "${from:--}"
+  else
+    printf 'failed %s\n' "${from:--}"
+  fi
+}
+
+# <family> <to>: prints the same for a probe from the network namespace of a pod, with the first pod that shows it.
+probe_from_pods() {
+  local entry family namespace pod last='' tried=0
+  for entry in ${PROBING_PODS[@]+"${PROBING_PODS[@]}"}; do
+    read -r family namespace pod <<<"$entry"
+    ((family == $1 && tried < max_probing_pods)) || continue
+    tried=$((tried + 1))
+    probe_from_pod "$1" "$2" "$namespace" "$pod"
+    last=$REPLY
+    [[ $last == unknown* ]] || break
+  done
+  printf '%s\n' "${last:-no-namespace - ${NAMESPACE_ERROR:-the network namespace of no pod was found}}"
+}
+
+# <family> <to> <namespace> <pod>: REPLY is "OUTCOME POD DETAIL". A connection alone proves nothing, because a sidecar in
+# the namespace may accept it: what counts is that the node translated the flow as expected, and the peer answered.
+probe_from_pod() {
+  local port=$((20000 + (BASHPID * 10 + RANDOM) % 12000)) connected='' line expected destination=${2%:*} answered
+  destination=${destination#\[} destination=${destination%\]}
+  expected=${PATH_ADDRESS["$4 $destination"]:-}
+  if connects "$2" --net="$3" --interface "$4" --local-port "$port-$((port + 9))"; then connected=yes; fi
+  if ! has conntrack; then
+    REPLY="unknown $4 conntrack is not installed, so it cannot be seen which address it left with"
+    return
+  fi
+  find_flow "$1" "$4" "$destination" "${2##*:}" "$port"
+  read -r line answered <<<"$REPLY"
+  if [[ -z $line && -n $connected ]]; then
+    REPLY="unknown $4 something in the pod's network namespace accepted it (a sidecar?)"
+  elif [[ -z $line ]]; then
+    # The kernel forgets a flow that the peer refuses.
+    REPLY="unknown $4 it was refused, or dropped before it left the node (the service, a sidecar or a network policy)"
+  elif [[ $line != "$expected" ]]; then
+    REPLY="failed $4 it left with $line, not with ${expected:-a known address}"
+  elif [[ -n $connected && -n $answered ]]; then
+    REPLY="reached $4 $line"
+  elif [[ -n $answered ]]; then
+    REPLY="failed $4 the peer refused it"
+  else
+    REPLY="failed $4 it left with $line, and nothing came back"
+  fi
+}
+
+# <family> <source> <destination> <port> <first source port>: REPLY is the address that the node gave the flow, and yes if
+# it was answered; empty if the node has no such flow.
+find_flow() {
+  local line pattern=' sport=([0-9]+) dport=[0-9]+ (\[UNREPLIED\] )?src=[^ ]+ dst=([^ ]+) '
+  REPLY=''
+  while IFS= read -r line; do
+    [[ $line =~ $pattern ]] || continue
+    ((BASH_REMATCH[1] >= $5 && BASH_REMATCH[1] <= $5 + 9)) || continue
+    REPLY=${BASH_REMATCH[3]}
+    if [[ -z ${BASH_REMATCH[2]} ]]; then REPLY+=' yes'; fi
+  done < <(conntrack -L -f "ipv$1" -p tcp -s "$2" -d "$3" --dport "$4" 2>/dev/null)
+}
+
+# <to> [--net=FILE] [<curl option>...]: does a TCP connection succeed, in this network namespace or in the one of FILE?
+# Where curl supports telnet it sends no byte: the invalid option makes it exit once it is connected, and not before.
+connects() {
+  local time code to=$1 url=telnet://$1 options=(--telnet-option NONE) program=(curl)
   if [[ $(curl -V 2>/dev/null) != *' telnet'* ]]; then url=http://$to options=(); fi
-  set -- -q -g -s -o /dev/null -w '%{time_connect}' --noproxy '*' ${from:+--interface "$from"} \
+  shift
+  if [[ ${1:-} == --net=* ]]; then
+    program=(nsenter "$1" curl)
+    shift
+  fi
+  set -- -q -g -s -o /dev/null -w '%{time_connect}' --noproxy '*' "$@" \
     --connect-timeout "$probe_seconds" --max-time "$probe_seconds"
-  time=$(curl "$@" ${options[@]+"${options[@]}"} "$url" </dev/null 2>/dev/null)
+  time=$("${program[@]}" "$@" ${options[@]+"${options[@]}"} "$url" </dev/null 2>/dev/null)
   code=$?
   # Some versions reject the option before they connect.
-  if ((code == 49)) && ! is_positive "$time"; then time=$(curl "$@" "$url" </dev/null 2>/dev/null); fi
-  if is_positive "$time"; then printf true; else printf false; fi >"$file"
+  if ((code == 49)) && ! is_positive "$time"; then time=$("${program[@]}" "$@" "$url" </dev/null 2>/dev/null); fi
+  is_positive "$time"
 }
 
 # <number>

@@ -80,10 +80,12 @@ load_stored() {
 
 # <command>: brings the kernel to the loaded rule set, and reports.
 converge() {
-  local code was_proven=''
+  local code was_proven='' had_pods=yes
   stored_status
   if [[ $REPLY == *'"proven":true'* ]]; then was_proven=yes; fi
+  if [[ $REPLY == *"\"$no_pods\""* ]]; then had_pods=''; fi
   select_backend || fail "$ERROR"
+  read_network
   observe
   RESULT=unchanged
   if [[ $ID != "$STORED_ID" || ${#DRIFT[@]} -gt 0 ]]; then
@@ -104,10 +106,13 @@ converge() {
   if [[ $1 == apply || $RESULT == applied ]]; then
     flush_stale_connections
     persist
+    prove_paths
     run_probes
   else
     read_persisted
-    if [[ -z $was_proven ]]; then run_probes; fi
+    prove_paths
+    # The first pods show more than was seen before.
+    if [[ -z $was_proven || -z $had_pods && $PODS_FOUND -gt 0 ]]; then run_probes; fi
   fi
   prove
   count_ports
@@ -131,12 +136,17 @@ clean_up() {
   if [[ $BACKEND != nft ]] && uses_sets; then remove_sets "$ID"; else remove_sets ''; fi
 }
 
-# Sets PROVEN, or REASON.
+# Sets PROVEN, or CODE and REASON.
 prove() {
-  local drift
+  local drift address
+  for address in $UNCONFIRMED; do
+    [[ "$CONFIRMED " == *" $address "* ]] ||
+      not_proven paths-foreign-address \
+        "packets of pods leave with ${address%@*}, not with the node's own address, and no probe shows that it is answered"
+  done
   if ((${#DRIFT[@]} > 0)); then
     printf -v drift ', %s' "${DRIFT[@]}"
-    REASON="the kernel does not have the expected rules: ${drift:2}"
+    CODE=drift REASON="the kernel does not have the expected rules: ${drift:2}"
   fi
   find_ebpf
   REASON=${REASON:-$EBPF_REASON}
@@ -148,9 +158,11 @@ command_status() {
   RESULT=status
   if load_stored; then
     select_backend || fail "$ERROR"
+    read_network
     observe
+    prove_paths
     stored_status
-    if [[ $REPLY == *'"reached":false'* ]]; then REASON='a probe failed when it was last run'; fi
+    if [[ $REPLY == *'"reached":false'* ]]; then not_proven probe-failed 'a probe failed when it was last run'; fi
     prove
     count_ports
   fi
@@ -174,8 +186,10 @@ command_probe() {
   prepare
   load_stored || finish 0 probed "$ERROR"
   select_backend || fail "$ERROR"
+  read_network
   observe
   read_persisted
+  prove_paths
   run_probes
   prove
   finish 0 probed
@@ -196,6 +210,9 @@ command_remove() {
       4) busy "$ERROR" ;;
       *) fail "$ERROR" ;;
     esac
+  done
+  for backend in 4 6; do
+    if remove_steer_rule "$backend"; then found=yes; fi
   done
   remove_sets ''
   if remove_units; then found=yes; fi

@@ -19,7 +19,7 @@ const noise = /^(#|\*|COMMIT|:[A-Z]+ ACCEPT|table ip6? (nat|mangle|filter|raw)$|
 
 /** Without what peermasq may add: chains, sets and tables of its name, and its ip rule. */
 export const withoutOurs = (lines: readonly string[]) =>
-  lines.filter((line) => !/peermasq|fwmark 0x20\/0x20 lookup main/i.test(line));
+  lines.filter((line) => !/peermasq|fwmark 0x1000\/0x1000 lookup main/i.test(line));
 
 /** What was removed, with `-`, and what was added, with `+`. */
 export function difference(before: readonly string[], after: readonly string[]): string[] {

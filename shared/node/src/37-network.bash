@@ -1,0 +1,268 @@
+# --- The node's network ---
+
+# The node's addresses of global scope.
+ADDRESSES=() ADDRESS_DEVICES=() ADDRESS_LENGTHS=()
+# By family: the text of `ip rule`, the interfaces that packets to the destinations can leave by, and those of them whose
+# packets keep the pod's address, as iptables writes them.
+declare -A IP_RULES=([4]='' [6]='') UPLINKS=([4]='' [6]='') SPARED=([4]='' [6]='')
+# By family: are pods' packets steered, and the address that the VPC CNI already gives all of them, if any.
+declare -A STEERED=([4]='' [6]='') LEFT=([4]='' [6]='')
+# The routes of one family, other than those to the node's own addresses: their ranges, their interfaces, and whether
+# they have a gateway.
+ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=()
+# Of one family: an address for each part of the destinations that the routes tell apart, and the interface and the
+# address with which the node itself reaches it (empty: not at all).
+DESTINATIONS=() OWN_DEVICES=() OWN_ADDRESSES=()
+readonly spared_note='keep the address of the pod' left_note='the VPC CNI masquerades'
+readonly device_pattern='^[A-Za-z0-9._-]{1,15}$'
+readonly max_samples=64
+
+# Reads what the rules depend on besides the rule set: what packets to the destinations leave by, and with which address.
+read_network() {
+  local family
+  ADDRESSES=() ADDRESS_DEVICES=() ADDRESS_LENGTHS=()
+  for family in 4 6; do
+    IP_RULES[$family]='' UPLINKS[$family]='' SPARED[$family]='' STEERED[$family]='' LEFT[$family]=''
+    read_family "$family" || continue
+    find_cni_masquerading "$family"
+    find_spared "$family"
+    if needs_steering "$family"; then STEERED[$family]=yes; fi
+  done
+}
+
+# <family>: fails if the rule set has no destination in it.
+read_family() {
+  ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=() DESTINATIONS=() OWN_DEVICES=() OWN_ADDRESSES=()
+  has ip && ((${COUNT[masquerade $1]:-0} > 0)) || return 1
+  IP_RULES[$1]=$(ip "-$1" rule show 2>/dev/null)
+  read_addresses "$1"
+  read_routes "$1"
+  choose_destinations "$1"
+  find_own_paths "$1"
+}
+
+# <family>
+read_addresses() {
+  local line pattern='^[0-9]+: ([^ ]+) +inet6? ([0-9a-f.:]+)(/([0-9]+))? '
+  while IFS= read -r line; do
+    [[ $line =~ $pattern && $line != *' secondary '* && $line != *' temporary '* ]] || continue
+    [[ ${BASH_REMATCH[1]} =~ $device_pattern ]] || continue
+    [[ $line =~ $pattern ]]
+    ADDRESS_DEVICES+=("${BASH_REMATCH[1]}") ADDRESSES+=("${BASH_REMATCH[2]}")
+    ADDRESS_LENGTHS+=("${BASH_REMATCH[4]:-$(($1 == 4 ? 32 : 128))}")
+  done < <(ip "-$1" -o addr show scope global 2>/dev/null)
+}
+
+# <family>: reads the routes of all tables.
+read_routes() {
+  local line range words
+  while IFS= read -r line; do
+    case $line in
+      'local '* | 'broadcast '* | 'multicast '* | 'anycast '*) continue ;;
+      'unicast '* | 'blackhole '* | 'unreachable '* | 'prohibit '* | 'throw '*) line=${line#* } ;;
+    esac
+    range=${line%% *}
+    if [[ $range != default && $range != */* ]]; then range+=/$(($1 == 4 ? 32 : 128)); fi
+    read -r -a words <<<"$line"
+    devices_of "${words[@]}"
+    ROUTE_RANGES+=("$range") ROUTE_DEVICES+=("$REPLY")
+    if [[ $line == *' via '* ]]; then ROUTE_GATEWAYS+=(yes); else ROUTE_GATEWAYS+=(''); fi
+    if leads_to_destination "$range"; then add_uplinks "$1" "${ROUTE_DEVICES[-1]}"; fi
+  done < <(ip "-$1" -o route show table all 2>/dev/null)
+}
+
+# <word>...: REPLY is each interface after a "dev"; a route with several next hops has several.
+devices_of() {
+  REPLY=''
+  while (($# > 1)); do
+    if [[ $1 == dev && $2 =~ $device_pattern ]]; then REPLY+="${REPLY:+ }$2"; fi
+    shift
+  done
+}
+
+# <range>: can packets that are masqueraded take this route?
+leads_to_destination() {
+  [[ $1 == default ]] && return
+  parse_cidr "$1" || return
+  if has_sources && contains_address source; then return 1; fi
+  common_address
+}
+
+# REPLY: an address that is in both the range FAMILY, HI, LO, LENGTH and the rule set's destinations. Fails if there is
+# none.
+common_address() {
+  overlaps_destination || return
+  if [[ -n $REPLY ]]; then HI=${HIS[REPLY]} LO=${LOS[REPLY]} LENGTH=${LENS[REPLY]}; fi
+  address_in_range
+}
+
+# <family> <devices>
+add_uplinks() {
+  local device
+  for device in $2; do
+    if [[ " ${UPLINKS[$1]} " != *" $device "* ]]; then UPLINKS[$1]+="${UPLINKS[$1]:+ }$device"; fi
+  done
+}
+
+# <family> <device>
+is_uplink() { [[ " ${UPLINKS[$1]} " == *" $2 "* ]]; }
+
+# <family>: sets DESTINATIONS. Destinations that no route or ip rule tells apart take the same path.
+choose_destinations() {
+  local range words i
+  for range in ${PROBES[@]+"${PROBES[@]}"}; do
+    range=${range%:*} range=${range#\[} range=${range%\]}
+    if parse_address "$range" && ((FAMILY == $1)) && contains_address masquerade && ! contains_address exempt; then
+      add_destination "$range"
+    fi
+  done
+  read -r -d '' -a words <<<"${IP_RULES[$1]}"
+  for ((i = 0; i + 1 < ${#words[@]}; i++)); do
+    if [[ ${words[i]} == to ]]; then add_destination_in "$1" "${words[i + 1]}"; fi
+  done
+  for range in ${ROUTE_RANGES[@]+"${ROUTE_RANGES[@]}"}; do
+    if [[ $range != default ]]; then add_destination_in "$1" "$range"; fi
+  done
+  for ((i = 0; i < ${#KINDS[@]}; i++)); do
+    [[ ${KINDS[i]} == masquerade && ${FAMILIES[i]} == "$1" ]] || continue
+    FAMILY=$1 HI=${HIS[i]} LO=${LOS[i]} LENGTH=${LENS[i]}
+    if address_in_range; then
+      add_destination "$REPLY"
+      break
+    fi
+  done
+}
+
+# <family> <range>: adds a destination that is in both the range and the rule set.
+add_destination_in() {
+  local range=$2
+  if [[ $range != */* ]]; then range+=/$(($1 == 4 ? 32 : 128)); fi
+  parse_cidr "$range" || return
+  common_address || return
+  add_destination "$REPLY"
+}
+
+# <address>
+add_destination() {
+  local known
+  ((${#DESTINATIONS[@]} < max_samples)) || return
+  for known in ${DESTINATIONS[@]+"${DESTINATIONS[@]}"}; do
+    [[ $known == "$1" ]] && return
+  done
+  DESTINATIONS+=("$1")
+}
+
+# <family>: sets OWN_DEVICES and OWN_ADDRESSES, and drops the destinations that are the node itself.
+find_own_paths() {
+  local i destination queries=() chosen=(${DESTINATIONS[@]+"${DESTINATIONS[@]}"})
+  for destination in ${chosen[@]+"${chosen[@]}"}; do queries+=("route get $destination"); done
+  query_routes "$1" ${queries[@]+"${queries[@]}"}
+  DESTINATIONS=()
+  for ((i = 0; i < ${#chosen[@]}; i++)); do
+    [[ ${ANSWERS[i]} != local\ * ]] || continue
+    parse_answer "${ANSWERS[i]}"
+    DESTINATIONS+=("${chosen[i]}") OWN_DEVICES+=("$ANSWER_DEVICE") OWN_ADDRESSES+=("$ANSWER_SOURCE")
+  done
+}
+
+# The kernel's answer to each query, empty where it is an error; the errors; and the parts of one answer.
+ANSWERS=() ANSWER_ERRORS=() ANSWER_DEVICE='' ANSWER_GATEWAY='' ANSWER_SOURCE=''
+
+# <family> <query>...: asks the kernel with one process. Sets ANSWERS and ANSWER_ERRORS.
+query_routes() {
+  local line message='' lines number=0 pattern='^Command failed .*:([0-9]+)$' i
+  ANSWERS=() ANSWER_ERRORS=()
+  (($# > 1)) || return
+  printf '%s\n' "${@:2}" >"$WORK/queries"
+  ip "-$1" -force -o -batch "$WORK/queries" >"$WORK/answers" 2>"$WORK/errors"
+  while IFS= read -r line; do
+    if [[ $line =~ $pattern ]]; then
+      ANSWER_ERRORS[BASH_REMATCH[1] - 1]=$message
+    else
+      message=${line#RTNETLINK answers: }
+    fi
+  done <"$WORK/errors"
+  mapfile -t lines <"$WORK/answers"
+  for ((i = 0; i < $# - 1; i++)); do
+    if [[ -n ${ANSWER_ERRORS[i]:-} ]]; then
+      ANSWERS[i]=''
+    else
+      ANSWERS[i]=${lines[number]:-} number=$((number + 1))
+    fi
+  done
+}
+
+# <answer>: sets ANSWER_DEVICE, ANSWER_GATEWAY and ANSWER_SOURCE; all are empty if the packet does not leave the node.
+parse_answer() {
+  ANSWER_DEVICE='' ANSWER_GATEWAY='' ANSWER_SOURCE=''
+  [[ $1 != local\ * ]] || return
+  if [[ $1 =~ \ dev\ ([^ ]+) ]]; then ANSWER_DEVICE=${BASH_REMATCH[1]}; fi
+  if [[ $1 =~ \ via\ (inet6 )?([^ ]+) ]]; then ANSWER_GATEWAY=${BASH_REMATCH[2]}; fi
+  if [[ $1 =~ \ src\ ([^ ]+) ]]; then ANSWER_SOURCE=${BASH_REMATCH[1]}; fi
+}
+
+# <family>: sets SPARED to the uplinks without an address to masquerade with. The kernel would take one of another
+# interface, or one in the pods' range, to which a peer need not have a route.
+find_spared() {
+  local device wildcard=''
+  # Branch interfaces come and go with pods, so the wildcard covers those to come.
+  if sees_vpc_cni "$1" && [[ " ${OWN_DEVICES[*]-} " != *' vlan'* ]]; then
+    wildcard=vlan
+    SPARED[$1]=vlan+
+  fi
+  for device in ${UPLINKS[$1]}; do
+    [[ -z $wildcard || $device != "$wildcard"* ]] || continue
+    if ! has_answerable_address "$1" "$device"; then SPARED[$1]+="${SPARED[$1]:+ }$device"; fi
+  done
+}
+
+# <family> <device>
+has_answerable_address() {
+  local i own
+  for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do
+    [[ ${ADDRESS_DEVICES[i]} == "$2" ]] || continue
+    parse_address "${ADDRESSES[i]}" || continue
+    ((FAMILY == $1)) || continue
+    has_sources || return 0
+    contains_address source || return 0
+    for own in ${OWN_ADDRESSES[@]+"${OWN_ADDRESSES[@]}"}; do
+      is_answerable "${ADDRESSES[i]}" "$own" && return 0
+    done
+  done
+  return 1
+}
+
+# <address> <own address>: can a peer that answers the node's own address answer this one? It can if both are in the
+# same subnet of the node: no cloud routes less than that.
+is_answerable() {
+  local i hi lo
+  [[ -n $1 && -n $2 ]] || return 1
+  [[ $1 == "$2" ]] && return 0
+  for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do
+    [[ ${ADDRESSES[i]} == "$2" ]] || continue
+    parse_address "$2" || return 1
+    hi=$HI lo=$LO LENGTH=${ADDRESS_LENGTHS[i]}
+    parse_address "$1" || return 1
+    (((HI & MASK_HI[LENGTH]) == (hi & MASK_HI[LENGTH]) && (LO & MASK_LO[LENGTH]) == (lo & MASK_LO[LENGTH])))
+    return
+  done
+  return 1
+}
+
+# <family>: does the VPC CNI route pods here? Its ip rules for packets of its mark, and for branch interfaces, show it.
+sees_vpc_cni() { [[ ${IP_RULES[$1]} == *' fwmark 0x80/0x80 lookup main'* || ${IP_RULES[$1]} == *' iif vlan'* ]]; }
+
+# <family>: does the rule set allow steering, and can pods leave by another interface than the node's own packets?
+needs_steering() {
+  local line words i
+  [[ -n $STEER && -n ${COUNT[source $1]:-} && -z ${LEFT[$1]} ]] || return 1
+  sees_vpc_cni "$1" && return 0
+  while read -r line; do
+    read -r -a words <<<"$line"
+    for ((i = 0; i + 1 < ${#words[@]}; i++)); do
+      [[ ${words[i]} == from && ${words[i + 1]} != all ]] || continue
+      parse_address "${words[i + 1]%/*}" && contains_address source && return 0
+    done
+  done <<<"${IP_RULES[$1]}"
+  return 1
+}

@@ -1,0 +1,105 @@
+# --- The VPC CNI's own masquerading ---
+# It gives pods' packets to other networks the node's address, and its mark 0x80, which makes them leave by the primary
+# interface. Where that covers all our destinations, its rules are left to do it. Only rules of the form that it writes
+# are understood (aws/amazon-vpc-cni-k8s, pkg/networkutils/network.go); with any other, ours apply.
+
+# The rules of its chains, and the jumps to them, without comments.
+CNI_RULES=()
+readonly cni_snat='^( ! -o vlan\+)?( -m addrtype ! --dst-type LOCAL)? -j SNAT --to-source ([0-9.]+)( --random(-fully)?)?$'
+readonly max_cni_destinations=256
+
+# <family>: sets CNI_RULES, LEFT and, if the CNI's rules have it, RANDOM_FULLY.
+find_cni_masquerading() {
+  local i own address='' left=0
+  CNI_RULES=()
+  [[ $BACKEND == iptables-* ]] || return
+  read_cni_rules "$1"
+  has_cni_rule '-A POSTROUTING -j AWS-SNAT-CHAIN-0' || return
+  ((${COUNT[masquerade $1]} <= max_cni_destinations)) || return
+  for ((i = 0; i < ${#KINDS[@]}; i++)); do
+    [[ ${KINDS[i]} == masquerade && ${FAMILIES[i]} == "$1" ]] || continue
+    cni_sets_mark "${CIDRS[i]}" || continue
+    cni_verdict AWS-SNAT-CHAIN-0 "${CIDRS[i]}" || continue
+    left=$((left + 1)) address=$REPLY
+    if [[ ${CNI_RULES[*]} == *' --random-fully'* ]]; then RANDOM_FULLY=yes; fi
+  done
+  ((left == ${COUNT[masquerade $1]})) || return
+  for own in ${OWN_ADDRESSES[@]+"${OWN_ADDRESSES[@]}"}; do
+    [[ $own == "$address" ]] || return
+  done
+  LEFT[$1]=$address
+}
+
+# <family>
+read_cni_rules() {
+  local line comment='^(.*) -m comment --comment ("[^"]*"|[^" ]+)(.*)$'
+  iptables_save "$BACKEND" "$1" nat || return
+  while IFS= read -r line; do
+    line=${line#*\] }
+    [[ $line == '-A AWS-'* || $line == '-A P'*'ROUTING '* ]] || continue
+    while [[ $line =~ $comment ]]; do line=${BASH_REMATCH[1]}${BASH_REMATCH[3]}; done
+    if [[ $line == *'AWS-'* || $line == '-A PREROUTING -j CONNMARK '* ]]; then CNI_RULES+=("$line"); fi
+  done <"$WORK/table"
+}
+
+# <rule>
+has_cni_rule() {
+  local rule
+  for rule in ${CNI_RULES[@]+"${CNI_RULES[@]}"}; do
+    [[ $rule == "$1" ]] && return 0
+  done
+  return 1
+}
+
+# <cidr>: does the CNI mark the packets to this destination that come from pods?
+cni_sets_mark() {
+  local rule jump='^-A PREROUTING -i eni\+( -m (state --state|conntrack --ctstate) NEW)? -j AWS-CONNMARK-CHAIN-0$'
+  has_cni_rule '-A PREROUTING -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80' || return 1
+  for rule in "${CNI_RULES[@]}"; do
+    if [[ $rule =~ $jump ]]; then
+      cni_verdict AWS-CONNMARK-CHAIN-0 "$1" || return
+      [[ $REPLY == mark ]]
+      return
+    fi
+  done
+  return 1
+}
+
+# <chain> <cidr>: REPLY is what the chain does with every packet to this destination: the address that it gives them, or
+# "mark". Fails if it returns some of them, or has a rule of another form.
+cni_verdict() {
+  local rule range next returns='^ -d ([^ ]+) -j RETURN$' unless='^ ! -d ([^ ]+) -j (AWS-[A-Z0-9-]+)$'
+  for rule in ${CNI_RULES[@]+"${CNI_RULES[@]}"}; do
+    [[ $rule == "-A $1 "* ]] || continue
+    rule=${rule#"-A $1"}
+    if [[ $rule =~ $returns ]]; then
+      range=${BASH_REMATCH[1]} next=''
+    elif [[ $rule =~ $unless ]]; then
+      range=${BASH_REMATCH[1]} next=${BASH_REMATCH[2]}
+    elif [[ $rule =~ $cni_snat ]]; then
+      REPLY=${BASH_REMATCH[3]}
+      return 0
+    elif [[ $rule == ' -j CONNMARK --set-xmark 0x80/0x80' ]]; then
+      REPLY=mark
+      return 0
+    else
+      return 1
+    fi
+    ranges_overlap "$range" "$2" && return 1
+    if [[ -n $next ]]; then
+      cni_verdict "$next" "$2"
+      return
+    fi
+  done
+  return 1
+}
+
+# <cidr> <cidr>: true also if one of them cannot be read.
+ranges_overlap() {
+  local family hi lo length
+  parse_cidr "$1" || return 0
+  family=$FAMILY hi=$HI lo=$LO length=$LENGTH
+  parse_cidr "$2" || return 0
+  if ((length > LENGTH)); then length=$LENGTH; fi
+  ((family == FAMILY && (hi & MASK_HI[length]) == (HI & MASK_HI[length]) && (lo & MASK_LO[length]) == (LO & MASK_LO[length])))
+}

@@ -1,0 +1,69 @@
+# --- Steering ---
+# Where pods leave by a secondary interface (the VPC CNI), masquerading would give them its address, to which a peer may
+# have no route. Our mark sends their packets to table main instead, which leaves by the node's primary interface.
+
+# A bit that none of these uses: kube-proxy 0x4000 and 0x8000, the VPC CNI 0x80, portmap 0x2000, Calico 0xffff0000,
+# Cilium 0xf00 and its upper half, Tailscale 0xff0000, Istio 0x539 and 0x111, Talos KubeSpan 0x60.
+readonly steer_mark=0x1000/0x1000
+# The VPC CNI manages 20, 512, 1024, 1535 and 1536. Its rules for single pods (1536) come after this one; its rules for
+# branch interfaces (10) come before.
+readonly steer_rule="priority 1100 fwmark $steer_mark lookup main"
+# The families that add_steer_rules added a rule for.
+ADDED_RULES=''
+
+# <family>: is our ip rule there?
+has_steer_rule() {
+  local priority rule
+  while read -r priority rule; do
+    [[ $priority == 1100: && $rule == "from all fwmark $steer_mark lookup main" ]] && return 0
+  done < <(ip "-$1" rule show 2>/dev/null)
+  return 1
+}
+
+# Adds the ip rules that this rule set needs: harmless until packets are marked. Fails with ERROR and code 3.
+add_steer_rules() {
+  local family
+  ADDED_RULES=''
+  for family in 4 6; do
+    [[ -n ${STEERED[$family]} ]] || continue
+    has_steer_rule "$family" && continue
+    # shellcheck disable=SC2086 # words on purpose
+    if ! run ip "-$family" rule add $steer_rule; then
+      command_error "ip -$family rule add"
+      return 3
+    fi
+    ADDED_RULES+="$family "
+  done
+}
+
+# Removes what add_steer_rules added.
+undo_steer_rules() {
+  local family
+  for family in $ADDED_RULES; do remove_steer_rule "$family"; done
+}
+
+# Removes the ip rules that this rule set does not need.
+remove_unused_steer_rules() {
+  local family
+  for family in 4 6; do
+    if [[ -z ${STEERED[$family]} ]]; then remove_steer_rule "$family"; fi
+  done
+}
+
+# <family>: fails if there was none.
+remove_steer_rule() {
+  has_steer_rule "$1" || return 1
+  # shellcheck disable=SC2086 # words on purpose
+  run ip "-$1" rule del $steer_rule || warn "cannot remove the ip rule of priority 1100 (IPv$1)"
+}
+
+# <family>: compares the ip rule with the rule set and adds to DRIFT.
+observe_steer_rule() {
+  local note=''
+  if [[ $1 == 6 ]]; then note=' (IPv6)'; fi
+  if has_steer_rule "$1"; then
+    if [[ -z ${STEERED[$1]} ]]; then DRIFT+=("unexpected ip rule$note"); fi
+  elif [[ -n ${STEERED[$1]} ]]; then
+    DRIFT+=("ip rule missing$note")
+  fi
+}

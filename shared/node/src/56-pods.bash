@@ -1,0 +1,117 @@
+# --- Pods ---
+
+# The pods found on this node: address, the interface on which the node receives their packets, and the file of their
+# network namespace, or empty.
+POD_ADDRESSES=() POD_DEVICES=() POD_NAMESPACES=()
+# The hardware address of each neighbour.
+declare -A NEIGHBOUR_MACS=()
+# Why no namespace of a pod could be entered, or empty.
+NAMESPACE_ERROR=''
+readonly max_pods=512 max_namespaces=64
+# Where container runtimes and processes have the namespaces that have no name.
+readonly namespace_files='/run/docker/netns/* /proc/[0-9]*/ns/net'
+
+# <family>: finds pods by their routes and neighbour entries. Needs the routes of the family.
+find_pods() {
+  local i address device mac state
+  POD_ADDRESSES=() POD_DEVICES=() POD_NAMESPACES=() NEIGHBOUR_MACS=()
+  for ((i = 0; i < ${#ROUTE_RANGES[@]}; i++)); do
+    [[ ${ROUTE_RANGES[i]} == */"$(($1 == 4 ? 32 : 128))" && -z ${ROUTE_GATEWAYS[i]} ]] || continue
+    add_pod "$1" "${ROUTE_RANGES[i]%/*}" "${ROUTE_DEVICES[i]}" ''
+  done
+  while read -r address _ device _ mac state; do
+    [[ $state != *FAILED* && $state != *INCOMPLETE* ]] || continue
+    NEIGHBOUR_MACS[$address]=$mac
+    add_pod "$1" "$address" "$device" ''
+  done < <(ip "-$1" neigh show 2>/dev/null | grep ' lladdr ')
+}
+
+# <family> <address> <interface> <namespace>: adds the pod, or the namespace of a pod that is known.
+add_pod() {
+  local i known
+  is_uplink "$1" "$3" && return
+  [[ $3 =~ $device_pattern && $3 != lo ]] || return
+  parse_address "$2" || return
+  is_source || return
+  for known in ${ADDRESSES[@]+"${ADDRESSES[@]}"}; do
+    [[ $known == "$2" ]] && return
+  done
+  for ((i = 0; i < ${#POD_ADDRESSES[@]}; i++)); do
+    [[ ${POD_ADDRESSES[i]} == "$2" ]] || continue
+    if [[ -n $4 ]]; then POD_NAMESPACES[i]=$4; fi
+    return
+  done
+  ((${#POD_ADDRESSES[@]} < max_pods)) || return
+  POD_ADDRESSES+=("$2") POD_DEVICES+=("$3") POD_NAMESPACES+=("$4")
+}
+
+# Our interfaces by index: name, the index of the other end, and the bridge that they are a port of.
+declare -A LINK_NAMES=() LINK_PEERS=() LINK_MASTERS=()
+# The namespaces of other ends: those with a name, and yes if there are others.
+NAMED_NAMESPACES=() HAS_UNNAMED=''
+
+# <family>: looks into the namespaces that our interfaces lead to, and adds their pods. Only the kernel's own tables are
+# read there.
+find_namespaces() {
+  local inode file own seen count=0
+  NAMESPACE_ERROR=''
+  if ! has nsenter; then
+    NAMESPACE_ERROR='nsenter is not installed'
+    return
+  fi
+  read_links
+  for file in ${NAMED_NAMESPACES[@]+"${NAMED_NAMESPACES[@]}"}; do look_into_namespace "$1" "$file"; done
+  [[ -n $HAS_UNNAMED ]] || return
+  own=$(stat -L -c %i /proc/self/ns/net ${NAMED_NAMESPACES[@]+"${NAMED_NAMESPACES[@]}"} 2>/dev/null)
+  seen=" ${own//$'\n'/ } "
+  while read -r inode file; do
+    [[ $seen != *" $inode "* ]] || continue
+    seen+="$inode " count=$((count + 1))
+    ((count <= max_namespaces)) || return
+    look_into_namespace "$1" "$file"
+  done < <(
+    set +f
+    # shellcheck disable=SC2086 # patterns on purpose
+    stat -L -c '%i %n' $namespace_files 2>/dev/null
+  )
+}
+
+read_links() {
+  local line index pattern='^([0-9]+): ([^@: ]+)@if([0-9]+): '
+  LINK_NAMES=() LINK_PEERS=() LINK_MASTERS=() NAMED_NAMESPACES=() HAS_UNNAMED=''
+  while IFS= read -r line; do
+    [[ $line =~ $pattern ]] || continue
+    index=${BASH_REMATCH[1]}
+    LINK_NAMES[$index]=${BASH_REMATCH[2]} LINK_PEERS[$index]=${BASH_REMATCH[3]}
+    if [[ $line =~ \ master\ ([^ ]+) ]]; then LINK_MASTERS[$index]=${BASH_REMATCH[1]}; fi
+    if [[ $line =~ \ link-netns\ ([A-Za-z0-9._-]+) ]]; then
+      if [[ " ${NAMED_NAMESPACES[*]-} " != *" /run/netns/${BASH_REMATCH[1]} "* ]]; then
+        NAMED_NAMESPACES+=("/run/netns/${BASH_REMATCH[1]}")
+      fi
+    elif [[ $line == *' link-netnsid '* ]]; then
+      HAS_UNNAMED=yes
+    fi
+  done < <(ip -o link show 2>/dev/null)
+}
+
+# <family> <namespace>: adds the pods whose interface is one end of a pair that has its other end here.
+look_into_namespace() {
+  local line index='' peer='' mac='' found header='^([0-9]+): [^ ]+@if([0-9]+): ' address="^ +inet${1#4} ([0-9a-f.:]+).* scope global"
+  if ! nsenter --net="$2" ip addr show >"$WORK/namespace" 2>"$WORK/errors"; then
+    read -r NAMESPACE_ERROR <"$WORK/errors"
+    return
+  fi
+  while IFS= read -r line; do
+    if [[ $line == [0-9]* ]]; then
+      index='' peer='' mac=''
+      if [[ $line =~ $header ]]; then index=${BASH_REMATCH[1]} peer=${BASH_REMATCH[2]}; fi
+    elif [[ $line == *link/ether* ]]; then
+      mac=${line#*link/ether } mac=${mac%% *}
+    elif [[ -n $peer && ${LINK_PEERS[$peer]:-} == "$index" && $line =~ $address ]]; then
+      found=${BASH_REMATCH[1]}
+      # A namespace of another machine on this host can have the same numbers.
+      [[ -z ${NEIGHBOUR_MACS[$found]:-} || ${NEIGHBOUR_MACS[$found]} == "$mac" ]] || continue
+      add_pod "$1" "$found" "${LINK_MASTERS[$peer]:-${LINK_NAMES[$peer]}}" "$2"
+    fi
+  done <"$WORK/namespace"
+}

@@ -1,0 +1,354 @@
+# --- The paths of pods ---
+
+# Whether the rules act on pods' packets is asked of the kernel: for each pod and destination, and each mark that the
+# packet can carry, by which interface does it leave? The address that our rule gives it there has to be one that a peer
+# can answer. Packets that are not masqueraded are checked in the same way.
+
+# The rows of one family: pod, its interface ("-": none), the index of the destination, and the mark.
+ROWS=()
+# By "POD DESTINATION": the address that the peer sees.
+declare -A PATH_ADDRESS=()
+# Pods that a probe can be sent from: family, namespace, address. By family: the interfaces that pods' packets leave by.
+PROBING_PODS=()
+declare -A EXPECTED_DEVICES=([4]='' [6]='')
+# How many pods were found and how many of them have only good paths; addresses that only a probe can confirm.
+PODS_FOUND=0 PODS_PROVEN=0 UNCONFIRMED='' PATHS_READ=''
+readonly max_queries=4096 no_pods='no pods yet'
+
+# Checks the paths of pods. Sets BASIS and PATHS, and CODE and REASON if a path cannot be proven.
+prove_paths() {
+  local family
+  PATHS_READ=yes BASIS=() PATHS=() PODS_FOUND=0 PODS_PROVEN=0 UNCONFIRMED='' PATH_ADDRESS=() PROBING_PODS=()
+  EXPECTED_DEVICES[4]='' EXPECTED_DEVICES[6]=''
+  for family in 4 6; do
+    read_family "$family" || continue
+    prove_family "$family"
+  done
+  if ((PODS_FOUND > 0)); then
+    BASIS+=("pods $PODS_PROVEN/$PODS_FOUND")
+  elif ((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0} > 0)); then
+    BASIS+=("$no_pods")
+  fi
+  if [[ -n ${LEFT[4]} ]]; then BASIS+=('cni'); fi
+}
+
+# <code> <reason>: the first problem is the one that is reported.
+not_proven() {
+  [[ -z $REASON ]] || return
+  CODE=$1 REASON=$2
+}
+
+# <family>
+prove_family() {
+  local i
+  if ((${#DESTINATIONS[@]} == 0)); then return; fi
+  for ((i = 0; i < ${#DESTINATIONS[@]}; i++)); do
+    if [[ -z ${OWN_ADDRESSES[i]} ]]; then
+      not_proven paths-unknown "the node itself has no route to ${DESTINATIONS[i]}"
+      return
+    fi
+  done
+  if (($1 == 6)) && [[ $(</proc/sys/net/ipv6/conf/all/forwarding) == 0 ]]; then
+    not_proven no-forwarding 'the node does not forward IPv6 packets: net.ipv6.conf.all.forwarding is 0'
+    return
+  fi
+  find_pods "$1"
+  if ((${#POD_ADDRESSES[@]} == 0 || ${#PROBES[@]} > 0)); then find_namespaces "$1"; fi
+  if ! find_marks "$1"; then
+    not_proven paths-unknown "$ERROR"
+    return
+  fi
+  make_rows "$1"
+  check_rows "$1"
+  add_probing_pods "$1"
+  if ((PODS_FOUND == 0)); then check_interfaces_to_come "$1"; fi
+}
+
+# <family>: those whose own address has to be confirmed come first.
+add_probing_pods() {
+  local i pod
+  for ((i = 0; i < ${#POD_ADDRESSES[@]}; i++)); do
+    [[ -n ${POD_NAMESPACES[i]} ]] || continue
+    pod="$1 ${POD_NAMESPACES[i]} ${POD_ADDRESSES[i]}"
+    if [[ " $UNCONFIRMED" == *" ${POD_ADDRESSES[i]}@"* ]]; then
+      PROBING_PODS=("$pod" ${PROBING_PODS[@]+"${PROBING_PODS[@]}"})
+    else
+      PROBING_PODS+=("$pod")
+    fi
+  done
+}
+
+# <family>: the VPC CNI gives the first pods that do not fit on the primary interface another one.
+check_interfaces_to_come() {
+  local device
+  sees_vpc_cni "$1" || return
+  [[ -z ${STEERED[$1]} && -z ${LEFT[$1]} ]] || return
+  for device in ${UPLINKS[$1]}; do
+    [[ $device == vlan* ]] || has_answerable_address "$1" "$device" ||
+      not_proven paths-foreign-address "pods to come can leave by $device, with an address in the pods' range"
+  done
+}
+
+# MARKS: the values that decide between ip rules, each alone and combined. A packet may carry any of them, except as
+# noted in mark_is_possible.
+MARKS=()
+# yes: another program may change our mark after we set it.
+MARK_IS_UNSURE=''
+
+# <family>: sets MARKS. Fails with ERROR if there are too many.
+find_marks() {
+  local words i value mark known=() combined
+  read -r -d '' -a words <<<"${IP_RULES[$1]}"
+  for ((i = 0; i + 1 < ${#words[@]}; i++)); do
+    [[ ${words[i]} == fwmark && ${words[i + 1]} != "$steer_mark" ]] || continue
+    value=$((${words[i + 1]%/*}))
+    if [[ " ${known[*]-} " != *" $value "* ]]; then known+=("$value"); fi
+  done
+  if ((${#known[@]} > 4)); then
+    error "${#known[@]} ip rules look at the marks of packets: too many to check every combination"
+    return
+  fi
+  MARKS=(0)
+  for value in ${known[@]+"${known[@]}"}; do
+    combined=("${MARKS[@]}")
+    for mark in "${combined[@]}"; do MARKS+=($((mark | value))); done
+  done
+  MARK_IS_UNSURE=''
+  if [[ -n ${STEERED[$1]} ]] && marks_are_overwritten "$1"; then MARK_IS_UNSURE=yes; fi
+}
+
+# <family>: may a rule of another program change the bit that we set? Those that leave it alone name a mask without it.
+marks_are_overwritten() {
+  local table line mask bit=$((${steer_mark%/*}))
+  [[ $BACKEND == iptables-* ]] || return 1
+  for table in mangle nat; do
+    iptables_save "$BACKEND" "$1" "$table" || return 0
+    while IFS= read -r line; do
+      [[ $line == *' -A '* && $line != *' -A PEERMASQ'* ]] || continue
+      mask=''
+      if [[ $line =~ \ -j\ MARK\ --set-xmark\ (0x[0-9a-f]+)/(0x[0-9a-f]+) ]]; then
+        mask=$((BASH_REMATCH[1] | BASH_REMATCH[2]))
+      elif [[ $line =~ \ -j\ CONNMARK\ --restore-mark(\ --nfmask\ (0x[0-9a-f]+))? ]]; then
+        mask=${BASH_REMATCH[2]:-0xffffffff}
+      elif [[ $line == *' -j MARK '* ]]; then
+        mask=0xffffffff
+      fi
+      [[ -n $mask ]] && ((mask & bit)) && return 0
+    done <"$WORK/table"
+  done
+  return 1
+}
+
+# <family>: sets ROWS, for a sample of pods if there are many.
+make_rows() {
+  local i j step=1 mark device address steered=0 total
+  ROWS=()
+  if [[ -n ${STEERED[$1]} ]]; then steered=$((${steer_mark%/*})); fi
+  if ((${#POD_ADDRESSES[@]} == 0)); then
+    expected_pod "$1"
+    read -r address device <<<"$REPLY"
+    POD_ADDRESSES=("$address") POD_DEVICES=("$device") POD_NAMESPACES=('')
+  else
+    PODS_FOUND=$((PODS_FOUND + ${#POD_ADDRESSES[@]}))
+  fi
+  total=$((${#POD_ADDRESSES[@]} * ${#DESTINATIONS[@]} * ${#MARKS[@]} * 2))
+  while ((total / step > max_queries)); do step=$((step * 2)); done
+  for ((i = 0; i < ${#POD_ADDRESSES[@]}; i += step)); do
+    for ((j = 0; j < ${#DESTINATIONS[@]}; j++)); do
+      for mark in "${MARKS[@]}"; do
+        mark_is_possible "$1" "$mark" "$j" "${POD_DEVICES[i]}" || continue
+        ROWS+=("${POD_ADDRESSES[i]} ${POD_DEVICES[i]} $j $((mark | steered))")
+        if [[ -n $MARK_IS_UNSURE ]]; then ROWS+=("${POD_ADDRESSES[i]} ${POD_DEVICES[i]} $j $mark"); fi
+      done
+    done
+  done
+}
+
+# <family> <mark> <destination index> <interface>: the VPC CNI's mark is known where its rules are understood: it marks
+# the packets that it masquerades itself.
+mark_is_possible() {
+  [[ -n ${LEFT[$1]} && $4 == eni* ]] || return 0
+  cni_sets_mark "${DESTINATIONS[$3]}/32" || return 0
+  (($2 & 0x80))
+}
+
+# <family>: REPLY is the address and the interface of a pod as it could be, on a node without any.
+expected_pod() {
+  local i device=lo address=''
+  for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do
+    parse_address "${ADDRESSES[i]}" || continue
+    if ((FAMILY == $1)) && is_source && ! is_uplink "$1" "${ADDRESS_DEVICES[i]}"; then
+      device=${ADDRESS_DEVICES[i]} LENGTH=${ADDRESS_LENGTHS[i]}
+      neighbouring_address
+      address=$REPLY
+      break
+    fi
+  done
+  indices_of source "$1"
+  for i in $REPLY; do
+    [[ -z $address ]] || break
+    FAMILY=$1 HI=${HIS[i]} LO=${LOS[i]} LENGTH=${LENS[i]}
+    neighbouring_address
+    address=$REPLY
+  done
+  REPLY="${address:--} $device"
+}
+
+# REPLY: an address near FAMILY, HI, LO that is not the node's own.
+neighbouring_address() {
+  local known attempt is_known
+  for ((attempt = 0; attempt < 8; attempt++)); do
+    if ((FAMILY == 4)); then HI=$((HI + (1 << 32))); else LO=$((LO + 1)); fi
+    print_address
+    is_known=''
+    for known in "${ADDRESSES[@]}"; do
+      if [[ $known == "$REPLY" ]]; then is_known=yes; fi
+    done
+    [[ -n $is_known ]] || return
+  done
+}
+
+# <family>: asks the kernel for each row and judges the answers.
+check_rows() {
+  local row pod device destination mark queries=() i bad=' '
+  for row in ${ROWS[@]+"${ROWS[@]}"}; do
+    read -r pod device destination mark <<<"$row"
+    if [[ $pod == - ]]; then
+      queries+=("route get ${DESTINATIONS[destination]} mark $mark")
+    else
+      queries+=("route get ${DESTINATIONS[destination]} from $pod iif $device mark $mark")
+    fi
+  done
+  query_routes "$1" ${queries[@]+"${queries[@]}"}
+  for ((i = 0; i < ${#ROWS[@]}; i++)); do
+    read -r pod device destination mark <<<"${ROWS[i]}"
+    if ! judge_row "$1" "$i"; then
+      if [[ $bad != *" $pod "* ]]; then bad+="$pod "; fi
+    fi
+  done
+  for pod in ${POD_ADDRESSES[@]+"${POD_ADDRESSES[@]}"}; do
+    if ((PODS_FOUND > 0)) && [[ $bad != *" $pod "* ]]; then PODS_PROVEN=$((PODS_PROVEN + 1)); fi
+  done
+}
+
+# <family> <row>: fails if the path is not proven; then CODE and REASON are set.
+judge_row() {
+  local pod device index mark destination own address='' subject
+  read -r pod device index mark <<<"${ROWS[$2]}"
+  destination=${DESTINATIONS[index]} own=${OWN_ADDRESSES[index]} subject="pod $pod"
+  if ((PODS_FOUND == 0)); then subject="a pod such as $pod"; fi
+  if [[ -n ${ANSWER_ERRORS[$2]:-} ]]; then
+    explain_error "$device" "$destination" "${ANSWER_ERRORS[$2]}" "$subject"
+    return 1
+  fi
+  parse_answer "${ANSWERS[$2]}"
+  # The destination is the node's own.
+  [[ -n $ANSWER_DEVICE ]] || return 0
+  EXPECTED_DEVICES[$1]+=" $ANSWER_DEVICE"
+  if [[ -n ${LEFT[$1]} && $ANSWER_DEVICE != vlan* ]]; then
+    address=${LEFT[$1]}
+  elif [[ -z ${LEFT[$1]} ]] && is_masqueraded_on "$1" "$ANSWER_DEVICE"; then
+    masquerade_address "$1" "$index"
+    address=$REPLY
+  elif [[ $pod != - ]]; then
+    address=$pod
+  fi
+  PATH_ADDRESS["$pod $destination"]=$address
+  if is_answerable "$address" "$own"; then
+    add_path true "$pod" "$destination" "$address"
+    return 0
+  fi
+  add_path false "$pod" "$destination" "$address"
+  if may_be_answered "$pod" "$address"; then
+    confirmation_key "$address" "$destination"
+    if [[ " $UNCONFIRMED " != *" $REPLY "* ]]; then UNCONFIRMED+="${UNCONFIRMED:+ }$REPLY"; fi
+    return 0
+  fi
+  not_proven paths-foreign-address "packets of $subject to $destination leave by $ANSWER_DEVICE with \
+${address:-an unknown address}, not with the node's address $own"
+  return 1
+}
+
+# <pod> <address>: can a probe show that a peer answers it? The address is another one of the node, outside the pods'
+# ranges, or a pod's own that our rules leave alone.
+may_be_answered() {
+  [[ -n $2 && $1 != - ]] || return 1
+  if [[ $1 == "$2" ]]; then
+    ((PODS_FOUND > 0))
+    return
+  fi
+  parse_address "$2" || return 1
+  has_sources || return 1
+  ! contains_address source
+}
+
+# <address> <destination>: REPLY is the address with the range of the rule set that has the destination: a probe to one
+# address there speaks for the others.
+confirmation_key() {
+  REPLY=$1@
+  parse_address "$2" || return
+  contains_address masquerade || return
+  REPLY+=$((HI & MASK_HI[MATCHED])).$((LO & MASK_LO[MATCHED]))/$MATCHED
+}
+
+# <family> <interface>: do our rules masquerade packets that leave by it?
+is_masqueraded_on() {
+  local spared
+  [[ -z $OUT || $OUT == "$2" ]] || return 1
+  for spared in ${SPARED[$1]}; do
+    # shellcheck disable=SC2053 # a pattern on purpose: vlan+ is vlan*
+    [[ $2 == ${spared/%+/*} ]] && return 1
+  done
+  return 0
+}
+
+# <family> <destination index>: REPLY is the address that masquerading gives a packet with the last answer: of the
+# primary addresses of the interface, the first in the subnet of the gateway, or else the first.
+masquerade_address() {
+  local i first='' hi lo
+  for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do
+    [[ ${ADDRESS_DEVICES[i]} == "$ANSWER_DEVICE" ]] || continue
+    parse_address "${ADDRESSES[i]}" || continue
+    ((FAMILY == $1)) || continue
+    REPLY=${ADDRESSES[i]} first=${first:-${ADDRESSES[i]}} LENGTH=${ADDRESS_LENGTHS[i]}
+    # For IPv6 the kernel selects as for its own packets.
+    if (($1 == 6)); then
+      [[ $REPLY == "${OWN_ADDRESSES[$2]}" ]] && return
+      continue
+    fi
+    hi=$HI lo=$LO
+    parse_address "${ANSWER_GATEWAY:-${DESTINATIONS[$2]}}" || continue
+    (((HI & MASK_HI[LENGTH]) == (hi & MASK_HI[LENGTH]) && (LO & MASK_LO[LENGTH]) == (lo & MASK_LO[LENGTH]))) && return
+  done
+  REPLY=$first
+}
+
+# <interface> <destination> <error> <subject>
+explain_error() {
+  local settings=/proc/sys/net/ipv4/conf filter
+  if [[ $2 != *:* && -r $settings/$1/forwarding && $(<"$settings/$1/forwarding") == 0 ]]; then
+    not_proven no-forwarding "the node does not forward the packets of pods: forwarding is off on $1"
+    return
+  fi
+  if [[ $2 != *:* && -r $settings/$1/rp_filter ]]; then
+    filter=$(($(<"$settings/$1/rp_filter") > $(<"$settings/all/rp_filter") ? $(<"$settings/$1/rp_filter") : $(<"$settings/all/rp_filter")))
+    if [[ $filter != 0 && ($3 == Invalid*) ]]; then
+      not_proven rp-filter "the kernel drops packets of $4 on $1: rp_filter is $filter and its route is elsewhere"
+      return
+    fi
+  fi
+  not_proven paths-unknown "the kernel has no path for $4 to $2: $3"
+}
+
+# <ok> <pod> <destination> <address>: adds to PATHS, bad ones first.
+add_path() {
+  local path known from="\"$2\"" address="\"$4\""
+  if [[ $2 == - ]]; then from=null; fi
+  if [[ -z $4 ]]; then address=null; fi
+  path="{\"from\":$from,\"to\":\"$3\",\"dev\":\"$ANSWER_DEVICE\",\"address\":$address,\"ok\":$1}"
+  for known in ${PATHS[@]+"${PATHS[@]}"}; do
+    [[ $known == "$path" ]] && return
+  done
+  if [[ $1 == false ]]; then PATHS=("$path" ${PATHS[@]+"${PATHS[@]}"}); else PATHS+=("$path"); fi
+  if ((${#PATHS[@]} > 4)); then PATHS=("${PATHS[@]:0:4}"); fi
+}
