@@ -32,7 +32,9 @@ describeKernel('watch', undefined, () => {
     seen = 0;
   };
   const order = (what: { set?: Record<string, string | null>; fail?: number; verb?: string; key?: string }) =>
-    network.node.run(['curl', '-s', '-d', JSON.stringify(what), `http://127.0.0.1:${port}/order`]);
+    network.node.run(['curl', '-s', '-d', '@-', `http://127.0.0.1:${port}/order`], {
+      stdin: JSON.stringify(what),
+    });
   const watch = (more?: Record<string, string>) => {
     watching = network.node.spawn(['bash', program, 'watch'], { env: env(more) });
     return watching;
