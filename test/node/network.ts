@@ -72,9 +72,9 @@ export type Network = {
 
 export async function openNetwork(backend: string): Promise<Network> {
   const lab = openLab();
-  const node = await lab.machine('node', { isNode: true });
-  const [pod, router, peer] = await Promise.all([
-    lab.machine('pod', { podOf: node }),
+  const [pod, node, router, peer] = await Promise.all([
+    lab.machine('pod'),
+    lab.machine('node'),
     lab.machine('router'),
     lab.machine('peer'),
   ]);

@@ -170,11 +170,18 @@ lists_programs() {
 # and netkit links to PROGRAMS, by the caller's `names`. A program is shown with its type and tag, a link with its tag
 # and device.
 read_open_programs() {
-  local key value tag='' type='' link='' folders
+  local key value tag='' type='' link='' folders own inode file
   PACKET_TAGS=()
-  set +f
-  folders=(/proc/[0-9]*/fdinfo)
-  set -f
+  # A link is attached in the network namespace of the process that makes it: indices of others mean nothing here.
+  own=$(stat -L -c %i /proc/self/ns/net 2>/dev/null)
+  folders=()
+  while read -r inode file; do
+    if [[ $inode == "$own" ]]; then folders+=("${file%/ns/net}/fdinfo"); fi
+  done < <(
+    set +f
+    stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null
+  )
+  ((${#folders[@]} > 0)) || return
   grep -rhsE '^(prog_type|prog_tag|link_type|ifindex):' "${folders[@]}" >"$WORK/open"
   while read -r key value _; do
     case $key in
