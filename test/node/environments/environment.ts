@@ -26,8 +26,8 @@ export interface Pod {
   readonly peer: { readonly before: Source; readonly after: Source };
   /** What leaves towards the internet, the same before and after. */
   readonly internet: Source;
-  /** Its own rules: a sidecar's, or a network policy's. In iptables-restore format. */
-  readonly rules?: string;
+  /** A service mesh's proxy in its network namespace takes all its connections. */
+  readonly sidecar?: boolean;
 }
 
 interface PodsRequest {
@@ -79,6 +79,8 @@ export interface Environment {
   readonly name: string;
   /** The program does not do this yet. */
   readonly pending?: true;
+  /** It cannot be built in a user namespace. */
+  readonly needsRoot?: true;
   readonly uplinks: readonly [Uplink, ...Uplink[]];
   /** The bridge of its pods, where there is one. */
   readonly bridge?: { readonly device: string; readonly address: string };
@@ -93,8 +95,8 @@ export interface Environment {
     readonly routes: readonly string[];
     /** It can connect to pods, because it has a route to them. */
     readonly reachesPods?: true;
-    /** It cannot answer the node either. */
-    readonly lacksRouteToNode?: true;
+    /** What it sees of the node itself, where that is not the first uplink's address. */
+    readonly nodeSource?: Source;
   };
   /** Without header and generation; these follow from the lines. */
   readonly ruleSet: readonly string[];
@@ -105,6 +107,7 @@ export const peerAddress = '10.193.0.3';
 export const peerRange = '10.193.0.0/16';
 /** The port of every service in the lab. */
 export const port = 8080;
+export const sidecarPort = 15001;
 /** Not a documentation address: GKE masquerades nothing to those. */
 export const internetAddress = '1.1.1.1';
 

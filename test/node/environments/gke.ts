@@ -90,7 +90,7 @@ export const gke: readonly Environment[] = [
     name: 'hub and spoke, where the network behind the hub has a route to the hub only',
     ...kubenetNode,
     pods: bridged.map((pod) => ({ ...pod, peer: { before: 'dropped', after: 'dropped' } })),
-    peer: { routes: ['10.100.0.0/16'], lacksRouteToNode: true },
+    peer: { routes: ['10.100.0.0/16'], nodeSource: 'dropped' },
     expected: { proven: false, code: 'probe-failed' },
   },
 ];

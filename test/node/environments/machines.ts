@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { writeFileSync } from 'node:fs';
 import { quickEchoServerCommand, type CableEnd, type Host, type Lab, openLab } from '../../lab/netns';
 import { sh } from '../network';
-import { type Environment, gatewayOf, port } from './environment';
+import { type Environment, gatewayOf, port, sidecarPort } from './environment';
 import { nodePodsScript, nodeScript, peerScript, podScript, portOf, vpcScript } from './scripts';
 
 /** The machines of an environment. */
@@ -40,7 +40,7 @@ async function build(lab: Lab, environment: Environment, flavour: string): Promi
     sh(node, nodeScript(environment, flavour)),
     sh(vpc, vpcScript(uplinks)),
     sh(peer, peerScript(environment)),
-    startService(peer),
+    startService(peer, port),
   ]);
   for (const program of environment.missing ?? []) hide(node, program);
 
@@ -62,7 +62,8 @@ async function build(lab: Lab, environment: Environment, flavour: string): Promi
     await Promise.all([
       sh(node, nodePodsScript(environment, flavour)),
       ...pods.map((pod) => sh(host(pod.name), podScript(pod, environment))),
-      ...pods.slice(1, 2).map(({ name }) => startService(host(name))),
+      ...pods.slice(1, 2).map(({ name }) => startService(host(name), port)),
+      ...pods.flatMap(({ name, sidecar }) => (sidecar ? [startService(host(name), sidecarPort)] : [])),
     ]);
   };
   return { lab, node, host, startPods };
@@ -91,8 +92,8 @@ const podCables = ({ pods, bridge }: Environment, host: (name: string) => Host):
 /** The `/24` of `10.0.0.0/24`. */
 const lengthOf = (cidr: string) => cidr.slice(cidr.indexOf('/'));
 
-async function startService(host: Host): Promise<void> {
-  await host.spawn(quickEchoServerCommand(port)).output(/listening/);
+async function startService(host: Host, onPort: number): Promise<void> {
+  await host.spawn(quickEchoServerCommand(onPort)).output(/listening/);
 }
 
 /** An empty file mounted over a program hides it. */

@@ -4,8 +4,10 @@ import {
   internetAddress,
   peerAddress,
   type Pod,
+  sidecarPort,
   type Uplink,
 } from './environment';
+import { table } from './node-network';
 
 /** Consecutive lines for `ip` run in one process, because starting one takes longer than what it does. */
 function script(lines: readonly string[]): string {
@@ -98,7 +100,7 @@ export const peerScript = ({ peer }: Environment) =>
     'ip route add default via 192.0.2.0 table 100',
   ]);
 
-export function podScript({ rules }: Pod, { bridge }: Environment): string {
+export function podScript({ sidecar }: Pod, { bridge }: Environment): string {
   // Routed pods have a permanent neighbour, as the VPC CNI writes it, instead of ARP.
   const routes = bridge
     ? [`ip route add default via ${bridge.address.split('/')[0]}`]
@@ -107,5 +109,7 @@ export function podScript({ rules }: Pod, { bridge }: Environment): string {
         'ip route add 169.254.1.1 dev eth0 scope link',
         'ip route add default via 169.254.1.1 dev eth0',
       ];
-  return script(rules === undefined ? routes : [...routes, `iptables-nft-restore <<'RULES'\n${rules}RULES`]);
+  if (!sidecar) return script(routes);
+  const redirect = `-A OUTPUT -p tcp ! -d 127.0.0.1/32 -j REDIRECT --to-ports ${sidecarPort}`;
+  return script([...routes, `iptables-nft-restore <<'RULES'\n${table('nat', redirect)}RULES`]);
 }

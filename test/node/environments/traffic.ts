@@ -18,10 +18,7 @@ interface Connection {
 function connectionsOf({ pods: all, podsStartLate, peer, uplinks }: Environment, phase: Phase): Connection[] {
   const pods = podsStartLate && phase === 'before' ? [] : all;
   const [first, second] = pods;
-  const connections = [
-    fromNode(peer.lacksRouteToNode ? 'dropped' : (uplinks[0].address ?? '')),
-    ...pods.flatMap(fromPod),
-  ];
+  const connections = [fromNode(peer.nodeSource ?? uplinks[0].address ?? ''), ...pods.flatMap(fromPod)];
   if (!first || !second) return connections;
   connections.push({
     from: first.name,
