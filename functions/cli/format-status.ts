@@ -1,4 +1,5 @@
 import { nodeKey } from '../../shared/core/model/node';
+import { describePortUse, fewPortsLeftPercent, usedPercent } from '../../shared/core/model/report';
 import { reasonOf } from '../../shared/core/reconcile/outcome';
 import { groupBy, type NonEmpty } from '../../shared/core/util/collections';
 import { escapeControls } from '../../shared/core/util/shell';
@@ -12,7 +13,7 @@ interface NodeStatus {
   readonly state: State;
   /** The recorded rule set differs from the planned one; null without a plan. */
   readonly drift: boolean | null;
-  /** Empty for a proven node. */
+  /** Empty for a proven node that has enough source ports. */
   readonly reason: string;
 }
 
@@ -69,11 +70,18 @@ function statusOf({ node, outcome }: NodePlan): NodeStatus {
     case 'planned':
       return outcome.isChange
         ? unprovenStatus(node, outcome.plan.id)
-        : { state: 'proven', drift: false, reason: '' };
+        : { state: 'proven', drift: false, reason: fewPortsLeft(node) };
     default:
       return { state: 'pending', drift: null, reason: reasonOf(outcome) };
   }
 }
+
+/** Why connections from a proven node may still fail soon, where its report was read. */
+const fewPortsLeft = ({ recorded }: NodePlan['node']): string =>
+  (recorded?.ports ?? [])
+    .filter((use) => usedPercent(use) >= fewPortsLeftPercent)
+    .map(describePortUse)
+    .join(' ');
 
 function unprovenStatus({ recorded, lastPush }: NodePlan['node'], plannedId: string): NodeStatus {
   const drift = recorded !== undefined && recorded.ruleSetId !== plannedId;
@@ -144,6 +152,7 @@ const nodeDocument = (one: NodeWithStatus) => ({
   cluster: one.cluster,
   ...one.status,
   ruleSet: one.node.recorded?.ruleSetId ?? null,
+  ports: one.node.recorded?.ports ?? [],
   launchedAt: one.node.launchedAt?.toISOString() ?? null,
   endedAt: endedAt(one)?.toISOString() ?? null,
 });

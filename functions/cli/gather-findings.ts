@@ -1,9 +1,9 @@
 import type { Deadline } from '../../shared/core/cloud';
 import type { Check } from '../../shared/core/doctor/check';
 import type { Findings } from '../../shared/core/doctor/findings';
+import { sourcePortsIn } from '../../shared/core/doctor/source-ports';
 import { explain } from '../../shared/core/explain/explain';
 import { parseSnapshot } from '../../shared/core/explain/parse/snapshot';
-import type { Explanation } from '../../shared/core/explain/explanation';
 import { decide } from '../../shared/core/masquerading/decide';
 import { decideByReturnRoute, type Decision } from '../../shared/core/masquerading/decision';
 import { parseAddress, type Address } from '../../shared/core/model/cidr';
@@ -62,7 +62,7 @@ async function gatherNodeFindings(
   const deadline = deadlineOf(options);
   // A pod in the host's network uses the address of the node.
   const pod = from.pod?.text === node.address?.text ? undefined : from.pod;
-  const [networkContext, rules] = await Promise.all([
+  const [networkContext, { rules, ports }] = await Promise.all([
     readNetworkContext(found, deadline),
     explainOnNode(found, { to, ...definedOnly({ pod }) }, options),
   ]);
@@ -76,7 +76,7 @@ async function gatherNodeFindings(
   const connection = { node, rules, ...definedOnly({ pod }) };
   const decision = await checkReturnRoutes(byConfig, connection, checksFrom);
   const reach = await checksFrom(expectedSource({ ...connection, decision }));
-  return { ...connection, outcome, networkContext, requested: to, destination, decision, reach };
+  return { ...connection, outcome, networkContext, requested: to, destination, decision, ports, reach };
 }
 
 /** The cloud's checks of the path, for packets from this address. */
@@ -106,20 +106,23 @@ async function readNetworkContext({ target, node }: NodePlan, deadline: Deadline
   });
 }
 
+type NodeFindings = Required<Pick<Findings, 'rules' | 'ports'>>;
+
 /** Returns an error instead of throwing it: the other checks do not need the rules. */
 async function explainOnNode(
   { target, node }: NodePlan,
   { pod, to }: Pick<Findings, 'pod'> & Pick<Endpoints, 'to'>,
   options: FindingsOptions,
-): Promise<Explanation | PeermasqError> {
+): Promise<NodeFindings> {
   try {
     const source = { source: pod ?? nodeAddress(node), isFromNode: pod === undefined };
     const dump = await runWithCleanup((signal) =>
       target.inspection.takeSnapshot(node, deadlineOf(options), signal),
     );
-    return explain(parseSnapshot(dump), packetOf(source, to, options));
+    const rules = explain(parseSnapshot(dump), packetOf(source, to, options));
+    return { rules, ports: sourcePortsIn(dump) };
   } catch (error) {
-    if (error instanceof PeermasqError) return error;
+    if (error instanceof PeermasqError) return { rules: error, ports: [] };
     throw error;
   }
 }

@@ -1,5 +1,6 @@
 import { account, logicalId, policy, ref, type Resource, type Resources } from './cloudformation';
 import { functionMetrics, functionMetric, queueMetric, peermasqMetric, type Metric } from './metrics';
+import { fewPortsLeftPercent } from '../../shared/core/model/report';
 import { resourceName, type Settings } from './settings';
 
 interface Alarm {
@@ -77,6 +78,16 @@ const alarms = (settings: Settings): readonly Alarm[] => {
         'Discovery found far fewer routes than a node has rules for, so its rules were kept. Find out why the routes are gone; if that is intended, run a backfill with allowRouteLoss.',
       metrics: [peermasqMetric(settings, 'NodesHeld')],
       statistic: 'Sum',
+      minutes: 5,
+    },
+    {
+      ...whenAboveZero,
+      name: 'source-ports',
+      advice:
+        'Many connections from one node to one destination: when its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or have pods routed.',
+      metrics: [peermasqMetric(settings, 'SourcePortsUsedPercent')],
+      statistic: 'Maximum',
+      threshold: fewPortsLeftPercent,
       minutes: 5,
     },
     {

@@ -1,4 +1,5 @@
 import { metricsNamespace } from '../../shared/aws/names';
+import { fewPortsLeftPercent } from '../../shared/core/model/report';
 import { sub, type Resources } from './cloudformation';
 import { functionMetrics, queueMetrics, peermasqMetric, type Metric, type PeermasqMetric } from './metrics';
 import { resourceName, stackName, type Settings } from './settings';
@@ -41,6 +42,11 @@ const graphs = (settings: Settings): readonly Graph[] => {
         peermasqRow('SecondsToProven', 'p99', '99 of 100'),
       ],
       annotations: { horizontal: [{ label: 'objective', value: settings.objectiveMinutes * 60 }] },
+    },
+    {
+      title: 'Source ports in use for one destination, in percent',
+      metrics: [peermasqRow('SourcePortsUsedPercent', 'Maximum')],
+      annotations: { horizontal: [{ label: 'alarm', value: fewPortsLeftPercent }] },
     },
     { title: 'Messages waiting', metrics: byQueue('ApproximateNumberOfMessagesVisible') },
     { title: 'Age of the oldest message, in seconds', metrics: byQueue('ApproximateAgeOfOldestMessage') },

@@ -67,6 +67,7 @@ locals {
     { title = "Nodes unproven for too long", dataSets = [local.percentile_by_cluster["NodesUnproven 99"]] },
     { title = "Nodes that need a reboot", dataSets = [local.percentile_by_cluster["NodesNeedReboot 99"]] },
     { title = "Seconds from launch to proof", dataSets = [local.percentile_by_cluster["SecondsToProven 50"], local.percentile_by_cluster["SecondsToProven 99"]] },
+    { title = "Source ports in use for one destination, in percent", dataSets = [local.percentile_by_cluster["SourcePortsUsedPercent 99"]] },
     { title = "Calls to Google Cloud", dataSets = values(local.sum) },
     { title = "Errors and denied calls", dataSets = [local.count_by_cluster["FunctionErrors"], local.count_by_cluster["PermissionDenied"]] },
     { title = "Answers: of 500 too, which has an event delivered again", dataSets = [local.run["request_count"]] },

@@ -67,6 +67,14 @@ locals {
       unit        = "1"
       labels      = ["cloud", "cluster"]
     }
+    # Of the nodes whose reports the sweep has read.
+    SourcePortsUsedPercent = {
+      description = "Source ports in use for one destination from one node, at most, per sweep."
+      filter      = "jsonPayload.message=\"ClusterSwept\" AND jsonPayload.sourcePortsUsedPercent>0"
+      value       = "jsonPayload.sourcePortsUsedPercent"
+      unit        = "%"
+      labels      = ["cloud", "cluster"]
+    }
     ApiCalls = {
       description = "Calls to Google Cloud, per invocation."
       filter      = "jsonPayload.message=\"ApiCallsCounted\""
@@ -142,12 +150,26 @@ resource "google_logging_metric" "distribution" {
     }
   }
 
-  # Buckets from 1 to 46,000, each a quarter wider than the one before.
+  # Buckets from 1 to 46,000, each a quarter wider than the one before. Of percentages, one for each.
   bucket_options {
-    exponential_buckets {
-      num_finite_buckets = 48
-      growth_factor      = 1.25
-      scale              = 1
+    dynamic "exponential_buckets" {
+      for_each = each.value.unit == "%" ? [] : [1]
+
+      content {
+        num_finite_buckets = 48
+        growth_factor      = 1.25
+        scale              = 1
+      }
+    }
+
+    dynamic "linear_buckets" {
+      for_each = each.value.unit == "%" ? [1] : []
+
+      content {
+        num_finite_buckets = 100
+        width              = 1
+        offset             = 0
+      }
     }
   }
 

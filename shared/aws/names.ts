@@ -62,6 +62,7 @@ export const clusterMetrics = {
   NodesHeld: 'Count',
   NodesUnproven: 'Count',
   SecondsToProven: 'Seconds',
+  SourcePortsUsedPercent: 'Percent',
 } as const;
 
 /** By stage only, because one call concerns nodes of many clusters. */

@@ -6,6 +6,7 @@ import {
   hasChanged,
   isUnproven,
   retryAfterSeconds,
+  sourcePortsUsedPercent,
   type Outcome,
 } from '../../../shared/core/reconcile/outcome';
 import { stage } from '../../runtime/settings';
@@ -52,7 +53,8 @@ export function writeNodeMetrics(
       const at = joinedAt.get(nodeKey(node));
       return at ? Math.max(0, (Date.now() - at.getTime()) / 1_000) : [];
     });
-    write(clusterMetrics, withoutZeros(counts), cluster);
+    const ports = { SourcePortsUsedPercent: sourcePortsUsedPercent(some) };
+    write(clusterMetrics, { ...withoutZeros(counts), ...definedOnly(ports) }, cluster);
     for (const SecondsToProven of chunks(seconds, valuesLimit))
       write(clusterMetrics, { SecondsToProven }, cluster);
   }

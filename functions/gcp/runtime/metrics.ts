@@ -1,5 +1,5 @@
 import { groupBy } from '../../../shared/core/util/collections';
-import { isUnproven, type Outcome } from '../../../shared/core/reconcile/outcome';
+import { isUnproven, sourcePortsUsedPercent, type Outcome } from '../../../shared/core/reconcile/outcome';
 import type { Log } from '../../../shared/core/log';
 import type { SweepSummary } from '../../runtime/backfill';
 
@@ -29,6 +29,7 @@ function counts(outcomes: readonly Outcome[]): Record<string, number> {
     failed: of('failed'),
     held: of('held'),
     needsReboot: of('needs-reboot'),
+    sourcePortsUsedPercent: sourcePortsUsedPercent(outcomes) ?? 0,
     unproven: outcomes.filter((outcome) => isUnproven(outcome, Date.now() - objectiveMs)).length,
   };
 }

@@ -6,6 +6,7 @@ import type { Node } from '../model/node';
 import { printProbe } from '../model/rule-set';
 import { shellQuote } from '../util/shell';
 import { formatError } from '../model/errors';
+import { sourcePortsEvidence } from './source-ports';
 import { reasonOf } from '../reconcile/outcome';
 
 /** Runs the checks that people make by hand, in the same order, and finds the first broken one. */
@@ -16,7 +17,13 @@ export function diagnose(findings: Findings): Diagnosis {
       ? check
       : { name: check.name, state: 'not-needed', evidence: [insideCluster] };
   const reach = findings.reach.map((check) => limitToOneDestination(findings, check));
-  const masquerading = unlessInsideCluster({ name: 'masquerading', ...checkMasquerading(findings) });
+  const ports = sourcePortsEvidence(findings);
+  const { evidence, ...masquerades } = checkMasquerading(findings);
+  const masquerading = unlessInsideCluster({
+    name: 'masquerading',
+    ...masquerades,
+    evidence: [...evidence, ...ports],
+  });
   const checks: Check[] = [
     { name: 'node', ...checkNode(findings) },
     ...reach.map(unlessInsideCluster),
@@ -24,7 +31,7 @@ export function diagnose(findings: Findings): Diagnosis {
     { name: 'proof', ...checkProof(findings, masquerading) },
   ];
   const broken = checks.find(({ state }) => state === 'broken') ?? null;
-  return { checks, broken, verdict: verdictOf(checks, broken) };
+  return { checks, broken, verdict: [verdictOf(checks, broken), ...ports].join(' ') };
 }
 
 /** Undefined if the destination is outside the cluster, or the cloud routes to it over a peering anyway. */

@@ -3,6 +3,7 @@ import type { Address } from '../model/cidr';
 import type { PeermasqError } from '../model/errors';
 import type { Explanation } from '../explain/explanation';
 import type { Node, NetworkContext } from '../model/node';
+import type { PortUse } from '../model/report';
 import type { Outcome } from '../reconcile/outcome';
 import type { Check } from './check';
 
@@ -22,6 +23,8 @@ export interface Findings {
   readonly decision: Decision;
   /** What the node's rules do to the packet, or why they could not be read. */
   readonly rules: Explanation | PeermasqError;
+  /** Source ports in use, as the node last reported them. */
+  readonly ports?: readonly PortUse[];
   /** The checks of the cloud's network, in the order of `CloudCheckName`. */
   readonly reach: readonly Check[];
 }

@@ -1,3 +1,5 @@
+import type { PortUse } from './report';
+
 /** How a push ended. `needs-reboot`: no watcher runs on the node, so it applies the rule set at its next boot. */
 export type PushState = 'proven' | 'failed' | 'needs-reboot';
 
@@ -18,4 +20,6 @@ export interface RecordedState {
   readonly routes?: number;
   /** The node has just reported this itself; the record in the cloud is not updated yet. */
   readonly isRecordOutdated?: boolean;
+  /** What the node reported, where its report was read. */
+  readonly ports?: readonly PortUse[];
 }

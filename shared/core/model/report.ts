@@ -39,8 +39,17 @@ const path = z.object({
   ok: z.boolean(),
 });
 
-/** Connections to one destination, against the port range of the node. */
-const portUse = z.object({ to: text, used: count, range: count });
+/** Source ports that connections to one destination use, and how many the kernel has for them. */
+const portUse = z.object({ to: text, used: count, range: count.positive() });
+export type PortUse = Readonly<z.infer<typeof portUse>>;
+
+/** From here on the node program warns, and alarms fire. */
+export const fewPortsLeftPercent = 70;
+
+export const usedPercent = ({ used, range }: PortUse): number => Math.floor((100 * used) / range);
+
+export const describePortUse = (use: PortUse): string =>
+  `${usedPercent(use)} % of the node's source ports for ${use.to} are in use.`;
 
 /** The line of JSON that the commands `apply` and `repair` of the node program print (shared/node/src). */
 const reportSchema = z.object({
@@ -73,6 +82,7 @@ const reportSchema = z.object({
   /** Why the rules are not proven: a `ReasonCode`. */
   code: detail(text),
   paths: detail(z.array(path).max(4)),
+  /** Of the destinations with the most connections, the fullest first. */
   ports: detail(z.array(portUse).max(3)),
 });
 

@@ -2,7 +2,7 @@ import type { RestartAdvice } from '../cloud';
 import type { Log, LogEvent } from '../log';
 import { formatError, messageOf, PeermasqError, RetryableError } from '../model/errors';
 import type { Node, NodeRef } from '../model/node';
-import type { Report } from '../model/report';
+import { usedPercent, type PortUse, type Report } from '../model/report';
 import { definedOnly } from '../util/collections';
 import type { Skip, Warning } from './check-eligibility';
 import type { Plan } from './plan';
@@ -30,6 +30,8 @@ export type Outcome = Subject &
         readonly kind: 'proven';
         readonly ruleSetId: string;
         readonly report?: Report;
+        /** Without a new report: what an earlier one said. */
+        readonly ports?: readonly PortUse[];
         readonly warnings: readonly Warning[];
       }
     | {
@@ -66,6 +68,18 @@ export function hasChanged(outcome: Outcome): boolean {
 /** Whether a peering of its routes is still being set up. That takes seconds once both sides have accepted. */
 export function isProvisioning(outcome: Outcome): boolean {
   return warningsOf(outcome).some(({ code }) => code === 'provisioning');
+}
+
+/** The largest share of source ports in use for a destination, in percent; undefined if no report says so. */
+export function sourcePortsUsedPercent(outcomes: readonly Outcome[]): number | undefined {
+  const shares = outcomes.flatMap(portsOf).map(usedPercent);
+  return shares.length > 0 ? Math.max(...shares) : undefined;
+}
+
+function portsOf(outcome: Outcome): readonly PortUse[] {
+  if (outcome.kind !== 'proven' && outcome.kind !== 'failed') return [];
+  const earlier = outcome.kind === 'proven' ? outcome.ports : undefined;
+  return outcome.report?.ports ?? earlier ?? [];
 }
 
 /**

@@ -2,7 +2,7 @@ import type { PushedNode, PushRecord, PushResult } from '../cloud';
 import { asPeermasqError, RetryableError, type PeermasqError } from '../model/errors';
 import { nodeKey, type Node, type NodeKey } from '../model/node';
 import { formatOf } from '../model/rule-set';
-import { groupBy, type NonEmpty } from '../util/collections';
+import { definedOnly, groupBy, type NonEmpty } from '../util/collections';
 import {
   outcomeOf,
   type Expected,
@@ -128,4 +128,5 @@ const toProvenOutcome = ({ node, cluster, plan }: PlannedNode): Outcome => ({
   kind: 'proven',
   ruleSetId: plan.id,
   warnings: plan.warnings,
+  ...definedOnly({ ports: node.recorded?.ports }),
 });

@@ -7,6 +7,7 @@ import { errorFields, hasChanged, logOutcomes, subjectOf, type Outcome } from '.
 import { plan } from './plan';
 import { pushRuleSets, toPlannedOutcome, type PlannedNode } from './push';
 import type { DeliveryResult } from './evaluate-report';
+import { definedOnly } from '../util/collections';
 
 export interface Dependencies {
   readonly cloud: Cloud;
@@ -147,6 +148,7 @@ const toRecordedOutcome = (node: Node): Outcome => ({
   kind: 'proven',
   ruleSetId: node.recorded?.ruleSetId ?? '',
   warnings: [],
+  ...definedOnly({ ports: node.recorded?.ports }),
 });
 
 function distinct(refs: readonly NodeRef[]): NodeRef[] {

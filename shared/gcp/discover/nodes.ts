@@ -98,7 +98,7 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
       ...unproven,
       ruleSetId: state.report.id,
       isProven,
-      ...definedOnly({ at: isProven ? at : undefined }),
+      ...definedOnly({ at: isProven ? at : undefined, ports: report.ports }),
     };
   }
 

@@ -438,6 +438,7 @@ describe('alarms', () => {
     ['nodes-unproven', 'NodesUnproven'],
     ['nodes-failed', 'NodesFailed'],
     ['nodes-held', 'NodesHeld'],
+    ['source-ports', 'SourcePortsUsedPercent'],
     ['api-throttles', 'ApiThrottles'],
   ])('%s watches %s of the stage, over all clusters', (name, metric) => {
     expect(watched(name)).toEqual([

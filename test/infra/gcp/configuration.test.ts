@@ -79,6 +79,7 @@ describe('metrics', () => {
       'NodesFailed',
       'NodesUnproven',
       'SecondsToProven',
+      'SourcePortsUsedPercent',
       'ApiCalls',
       'ApiThrottles',
     ];

@@ -108,6 +108,23 @@ const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = 
     ],
   ],
   [
+    'the largest share of source ports in use',
+    () => {
+      const ports = (used: number) => [{ to: '10.0.3.20:5432', used, range: 64_512 }];
+      const full = { ...failed(), report: makeReport(undefined, { ports: ports(48_384) }) } as Outcome;
+      const half = { ...proven(), report: makeReport(undefined, { ports: ports(32_256) }) } as Outcome;
+      metrics.writeNodeMetrics([half, full, { ...held(), cluster: 'other' }]);
+    },
+    [
+      entry(
+        { NodesProven: 1, NodesFailed: 1, SourcePortsUsedPercent: 75 },
+        { NodesProven: 'Count', NodesFailed: 'Count', SourcePortsUsedPercent: 'Percent' },
+        'shop',
+      ),
+      entry({ NodesHeld: 1 }, { NodesHeld: 'Count' }, 'other'),
+    ],
+  ],
+  [
     'unproven nodes',
     () => {
       metrics.writeUnproven([proven(), failed()], ['shop']);

@@ -1,0 +1,22 @@
+import { describePortUse, fewPortsLeftPercent, parseReport, usedPercent, type PortUse } from '../model/report';
+import { printProbe } from '../model/rule-set';
+import { tryParse } from '../util/functional';
+import type { Findings } from './findings';
+
+/** The source ports in use that the node last reported, from its snapshot. */
+export function sourcePortsIn(snapshot: string): readonly PortUse[] {
+  const [, report] = /^# peermasq: report\n# +(\{.*\})$/m.exec(snapshot) ?? [];
+  return (report === undefined ? undefined : tryParse(() => parseReport(report)))?.ports ?? [];
+}
+
+/** A warning if new connections may soon find no source port; empty otherwise. */
+export function sourcePortsEvidence({ ports = [], rules, requested, destination }: Findings): string[] {
+  const port = rules instanceof Error ? undefined : rules.destinations[0]?.port;
+  const to = printProbe({ address: destination, port: port ?? requested.port });
+  return ports
+    .filter((use) => use.to === to && usedPercent(use) >= fewPortsLeftPercent)
+    .map(
+      (use) =>
+        `${describePortUse(use)} Reuse connections, use more nodes or destination addresses, or have pods routed.`,
+    );
+}
