@@ -4,12 +4,25 @@ import { join } from 'node:path';
 /** The sections of the node program, from the root of the repository. */
 export const nodeProgramSections = 'shared/node/src';
 
-/** The node program as it is deployed: its sections in the order of their names, a blank line between two. */
-export function joinNodeProgram(root = '.'): string {
+/** The sections in the order of their names, a blank line between two. */
+export function joinSections(root = '.'): string {
   const folder = join(root, nodeProgramSections);
   const names = readdirSync(folder).filter((name) => name.endsWith('.bash'));
   return names
     .sort()
     .map((name) => readFileSync(join(folder, name), 'utf8'))
     .join('\n');
+}
+
+/**
+ * The node program as it is deployed: without the comments below its header. They are a quarter of what has to fit in
+ * an SSM document (64 KB) and in a member account's template (50 KB).
+ */
+export function joinNodeProgram(root = '.'): string {
+  const lines = joinSections(root).split('\n');
+  const headerEnd = lines.findIndex((line) => !line.startsWith('#'));
+  return lines
+    .filter((line, index) => index < headerEnd || !/^ *#/.test(line))
+    .join('\n')
+    .replaceAll(/\n{3,}/g, '\n\n');
 }

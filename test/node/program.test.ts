@@ -1,14 +1,15 @@
 import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
-import { spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { joinSections } from '../../infra/join-node-program';
 import { reservedSection, reservedSectionFile } from '../../infra/reserved-section';
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, missing, type Network, openNetwork, program } from './network';
 
 describe('the node program', () => {
   test('passes shellcheck', () => {
-    const { error, stdout } = spawnSync('shellcheck', [program], { encoding: 'utf8' });
+    const { error, stdout } = spawnSync('shellcheck', ['-'], { input: joinSections(), encoding: 'utf8' });
     // Setup cannot install it without root; CI has it.
     if (error === undefined || process.env['CI'] === 'true') expect(stdout).toBe('');
   });
@@ -17,7 +18,15 @@ describe('the node program', () => {
     const names = readdirSync('shared/node/src').sort();
     const sections = names.map((name) => readFileSync(join('shared/node/src', name), 'utf8'));
     expect(names.filter((name) => !/^\d\d-[a-z]+\.bash$/.test(name))).toEqual([]);
-    expect(readFileSync(program, 'utf8')).toBe(sections.join('\n'));
+    expect(joinSections()).toBe(sections.join('\n'));
+  });
+
+  test('has the functions of its sections, and no comment below its header', () => {
+    const functionsOf = (text: string) =>
+      execFileSync('bash', { input: text.replace(/main "\$@"\n$/, 'declare -f\n'), encoding: 'utf8' });
+    const text = readFileSync(program, 'utf8');
+    expect(functionsOf(text)).toBe(functionsOf(joinSections()));
+    expect(text.match(/^ *#.*/gm)?.join('\n')).toBe(/^(#.*\n)+/.exec(joinSections())?.[0].trimEnd());
   });
 
   test('has the reserved ranges that the functions use', () => {
