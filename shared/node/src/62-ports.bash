@@ -1,7 +1,7 @@
 # --- Source ports ---
 # Connections from one node address to one destination address and port differ only by their source port. Masquerading
-# picks among 1024 to 65535, whatever net.ipv4.ip_local_port_range is, for a connection that comes from such a port (for
-# others among 1 to 511 or 600 to 1023: nf_nat_l4proto_unique_tuple in the kernel). Since 5.0 it gives up after some 250
+# picks among 1024 to 65535, whatever net.ipv4.ip_local_port_range is. (For a connection that comes from a lower port it
+# picks among 1 to 511 or 600 to 1023: nf_nat_l4proto_unique_tuple in the kernel.) Since 5.0 it gives up after some 250
 # attempts, so connections begin to fail before all ports are in use.
 readonly port_range=64512 shown_percent=50 warned_percent=70
 # Reading 50,000 connections takes 0.4 s of CPU.
