@@ -1,5 +1,5 @@
 import type { Report } from '../../shared/core/model/report';
-import { ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
+import { latestFormat, ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
 
 /** The report of a node that has just applied this rule set, with `changes`. */
 export function makeReport(ruleSet: RuleSet | undefined, changes: Partial<Report> = {}): Report {
@@ -14,6 +14,7 @@ export function makeReport(ruleSet: RuleSet | undefined, changes: Partial<Report
     persisted: 'systemd',
     warnings: [],
     probes: [],
+    format: latestFormat,
     ...changes,
   };
 }

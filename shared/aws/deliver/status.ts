@@ -1,6 +1,7 @@
 import { CreateTagsCommand, type Tag } from '@aws-sdk/client-ec2';
 import { PeermasqError } from '../../core/model/errors';
 import type { PushRecord, RecordFailure } from '../../core/cloud';
+import { latestFormat } from '../../core/model/rule-set';
 import { chunks, definedOnly, groupBy } from '../../core/util/collections';
 import { call } from '../client/call';
 import type { Access } from '../client/clients';
@@ -10,10 +11,11 @@ import { idPrefix, type StatusRecord } from '../discover/recorded-status';
 import { ruleSetTag, statusTag } from '../names';
 
 /** Equal for many nodes, so that one CreateTags covers them. */
-function formatStatus({ state, at, ruleSet, routes }: StatusRecord): string {
+function formatStatus({ state, at, ruleSet, routes, format }: StatusRecord): string {
   const parts = [state, at.toISOString()];
   if (ruleSet !== undefined) parts.push(`ruleset=${ruleSet}`);
   if (routes !== undefined) parts.push(`routes=${routes}`);
+  if (format !== undefined) parts.push(`format=${format}`);
   return parts.join(' ');
 }
 
@@ -47,8 +49,12 @@ export function writeRecords(
 ): Promise<RecordFailure<AwsNode>[]> {
   const at = new Date();
   const marks = records.map(({ node, ruleSetId, state, routes }) => {
-    const recorded = state === 'proven' ? 'proven' : 'failed';
-    const status = toStatusTag({ state: recorded, at, ...definedOnly({ routes }) });
+    const isProven = state === 'proven';
+    const status = toStatusTag({
+      state: isProven ? 'proven' : 'failed',
+      at,
+      ...definedOnly({ routes, format: isProven ? latestFormat : undefined }),
+    });
     const tags = ruleSetId === undefined ? [status] : [{ Key: ruleSetTag, Value: ruleSetId }, status];
     return { node, tags };
   });

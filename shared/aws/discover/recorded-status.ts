@@ -1,5 +1,6 @@
 import type { Node } from '../../core/model/node';
 import type { RecordedState } from '../../core/model/recorded-state';
+import { latestFormat } from '../../core/model/rule-set';
 import { definedOnly } from '../../core/util/collections';
 import { ruleSetTag, statusTag } from '../names';
 
@@ -13,10 +14,12 @@ export interface StatusRecord {
   readonly ruleSet?: string;
   /** How many routes the rule set in force was made from. */
   readonly routes?: number;
+  /** The rule set format of the functions that recorded a proof. An older program proved less. */
+  readonly format?: number;
 }
 
 const statusPattern =
-  /^(?<state>proven|failed|pushed) (?<time>\S+)(?: ruleset=(?<ruleSet>[0-9a-f]{12}))?(?: routes=(?<routes>\d{1,6}))?$/;
+  /^(?<state>proven|failed|pushed) (?<time>\S+)(?: ruleset=(?<ruleSet>[0-9a-f]{12}))?(?: routes=(?<routes>\d{1,6}))?(?: format=(?<format>\d{1,2}))?$/;
 
 const idPrefixLength = 12;
 
@@ -24,14 +27,17 @@ export const idPrefix = (id: string): string => id.slice(0, idPrefixLength);
 
 /** Undefined for a value in another format. */
 export function parseStatus(tags: Tags): StatusRecord | undefined {
-  const { state, time = '', ruleSet, routes } = statusPattern.exec(tags.get(statusTag) ?? '')?.groups ?? {};
+  const { groups = {} } = statusPattern.exec(tags.get(statusTag) ?? '') ?? {};
+  const { state, time = '', ruleSet } = groups;
+  const count = (text: string | undefined) => (text === undefined ? undefined : Number(text));
   const at = new Date(time);
   if (state === undefined || Number.isNaN(at.getTime())) return undefined;
   return definedOnly({
     state: state as StatusRecord['state'],
     at,
     ruleSet,
-    routes: routes === undefined ? undefined : Number(routes),
+    routes: count(groups['routes']),
+    format: count(groups['format']),
   });
 }
 
@@ -55,8 +61,17 @@ export function recordedOf(tags: Tags, launchedAt: Date | undefined): RecordedSt
   const ruleSetId = tags.get(ruleSetTag) ?? '';
   if (!/^[0-9a-f]{64}$/.test(ruleSetId)) return undefined;
   const status = parseStatus(tags);
-  const isProven = status?.state === 'proven' && launchedAt !== undefined && status.at >= launchedAt;
-  return definedOnly({ ruleSetId, isProven, at: status?.at, routes: status?.routes });
+  return definedOnly({
+    ruleSetId,
+    isProven: isProof(status, launchedAt),
+    at: status?.at,
+    routes: status?.routes,
+  });
+}
+
+function isProof(status: StatusRecord | undefined, launchedAt: Date | undefined): boolean {
+  if (status?.state !== 'proven' || launchedAt === undefined) return false;
+  return status.at >= launchedAt && (status.format ?? 1) >= latestFormat;
 }
 
 /** How the last push ended. Undefined while it is in progress, and when it was recorded before this launch. */

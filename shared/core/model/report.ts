@@ -88,7 +88,7 @@ const reportSchema = z.object({
 
 export type Report = Readonly<z.infer<typeof reportSchema>>;
 
-/** Programs that do not report their format read the first. */
+/** The latest rule set format that the program reads. Programs that do not report it read the first. */
 export const formatReadBy = ({ format = 1 }: Pick<Report, 'format'>): number => format;
 
 /** @throws PermanentError for any other text: the output is not from the node program */

@@ -90,6 +90,7 @@ export function ruleSetLines({
 /** The rule set formats, oldest first. A node program reads its own format and all before it. */
 export const ruleSetFormats = [1, 2] as const;
 export type RuleSetFormat = (typeof ruleSetFormats)[number];
+export const latestFormat = 2 satisfies RuleSetFormat;
 
 /** The oldest format that can express the rules: rule sets that need nothing new keep their bytes and ID. */
 export const formatOf = ({ isSteered = false }: RuleSet): RuleSetFormat => (isSteered ? 2 : 1);

@@ -10,7 +10,7 @@ import type {
 import type { Log } from '../log';
 import { PermanentError, RetryableError, type PeermasqError } from '../model/errors';
 import { formatReadBy, type ReasonCode, type Report } from '../model/report';
-import type { RuleSetFormat } from '../model/rule-set';
+import { latestFormat, type RuleSetFormat } from '../model/rule-set';
 import { definedOnly } from '../util/collections';
 import type { Warning } from './check-eligibility';
 import { errorFields, subjectOf, type Outcome, type Subject } from './outcome';
@@ -100,9 +100,16 @@ function evaluateApplied(report: Report, { expected, reason }: Evaluation): Push
   const { id, warnings } = expected;
   if (report.id !== id)
     return { kind: 'pending', reason: 'The node reported another rule set.', retryAfterSeconds: 5 };
+  if (report.proven && formatReadBy(report) < latestFormat) {
+    return { kind: 'pending', reason: olderProgram, retryAfterSeconds: 15 };
+  }
   if (report.proven) return { kind: 'proven', ruleSetId: id, report, warnings };
   return { kind: 'failed', error: notProvenError(report.code, reason) };
 }
+
+/** Google Cloud's watcher replaces the program within seconds; on AWS the document of the account has it. */
+const olderProgram =
+  "An older node program applied the rule set, and it did not check the path of pods' packets. On AWS, update the SSM document of the account.";
 
 const adviceByReason: Record<ReasonCode, string> = {
   'paths-foreign-address':

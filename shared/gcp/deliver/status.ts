@@ -1,5 +1,5 @@
 import type { Deadline, PushRecord, RecordFailure } from '../../core/cloud';
-import { definedOnly } from '../../core/util/collections';
+import { latestFormat } from '../../core/model/rule-set';
 import { callWithAttempts, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
@@ -15,8 +15,15 @@ import {
 import { statusLabel } from '../names';
 
 /** Read by parseStatus (discover/recorded-status.ts). */
-const formatStatus = ({ state, ruleSet, at }: StatusRecord): string =>
-  [state, ruleSet, Math.floor(at.getTime() / 1_000)].filter((part) => part !== undefined).join('-');
+function formatStatus({ state, ruleSet, at, format }: StatusRecord): string {
+  const parts = [
+    state,
+    ruleSet,
+    Math.floor(at.getTime() / 1_000),
+    format === undefined ? undefined : `f${format}`,
+  ];
+  return parts.filter((part) => part !== undefined).join('-');
+}
 
 /**
  * Records the results of pushes in labels.
@@ -47,14 +54,18 @@ async function writeRecord(
   const { instance } = node;
   // `restarted` stays, so that the node is not restarted for the same rule set another time.
   if (state === 'needs-reboot' && wasRestarted(instance)) return;
-  const ruleSet = state === 'proven' && ruleSetId !== undefined ? idPrefix(ruleSetId) : undefined;
-  const status = { state, at: new Date(), ...definedOnly({ ruleSet }) };
+  const proof =
+    state === 'proven' && ruleSetId !== undefined
+      ? { ruleSet: idPrefix(ruleSetId), format: latestFormat }
+      : undefined;
+  const status = { state, at: new Date(), ...proof };
   if (!isRecorded(instance, status)) await writeStatus(clients, { node, status }, deadline);
 }
 
-function isRecorded(instance: Instance, { state, ruleSet }: StatusRecord): boolean {
+function isRecorded(instance: Instance, { state, ruleSet, format }: StatusRecord): boolean {
   const current = parseStatus(instance);
-  return current?.state === state && current.ruleSet === ruleSet && current.at >= startedAt(instance);
+  if (current?.state !== state || current.ruleSet !== ruleSet || current.format !== format) return false;
+  return current.at >= startedAt(instance);
 }
 
 interface StatusWrite {

@@ -13,6 +13,7 @@ import { lastSegment, type Instance } from './networks';
 import {
   assignedRuleSetIn,
   isFromCurrentBoot,
+  isProof,
   lastPushOf,
   metadataItems,
   provenAt,
@@ -92,7 +93,7 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
     const state = await tryReadReport(clients, node, deadline);
     if (state?.kind !== 'report' || state.report.id === null) return unproven;
     const { report } = state;
-    const provesAssigned = report.proven && report.id === ruleSetId && isFromCurrentBoot(report, instance);
+    const provesAssigned = isProof(report) && report.id === ruleSetId && isFromCurrentBoot(report, instance);
     const isProven = provesAssigned && hasCurrentVersion;
     return {
       ...unproven,

@@ -1,8 +1,8 @@
 import { PermanentError } from '../../core/model/errors';
 import type { GcpNodeRef, Node } from '../../core/model/node';
 import type { Deadline } from '../../core/cloud';
-import { parseReport, type Report } from '../../core/model/report';
-import { parseRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
+import { formatReadBy, parseReport, type Report } from '../../core/model/report';
+import { latestFormat, parseRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
 import { definedOnly } from '../../core/util/collections';
 import { tryParse } from '../../core/util/functional';
 import { call } from '../client/call';
@@ -53,10 +53,12 @@ export interface StatusRecord {
   /** The first characters of the id of a proven rule set. */
   readonly ruleSet?: string;
   readonly at: Date;
+  /** The rule set format of the functions that recorded a proof. An older program proved less. */
+  readonly format?: number;
 }
 
 const statusPattern =
-  /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})$/;
+  /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})(?:-f(?<format>\d{1,2}))?$/;
 
 /** The value of a label has at most 63 characters. */
 const idPrefixLength = 12;
@@ -65,10 +67,15 @@ export const idPrefix = (id: string): string => id.slice(0, idPrefixLength);
 
 /** Undefined for a value in another format. */
 export function parseStatus({ labels }: Instance): StatusRecord | undefined {
-  const { state, ruleSet, time } = statusPattern.exec(labels?.[statusLabel] ?? '')?.groups ?? {};
+  const { state, ruleSet, time, format } = statusPattern.exec(labels?.[statusLabel] ?? '')?.groups ?? {};
   if (state === undefined) return undefined;
   const at = new Date(Number(time) * 1_000);
-  return definedOnly({ state: state as StatusRecord['state'], at, ruleSet });
+  return definedOnly({
+    state: state as StatusRecord['state'],
+    at,
+    ruleSet,
+    format: format === undefined ? undefined : Number(format),
+  });
 }
 
 /**
@@ -78,6 +85,7 @@ export function parseStatus({ labels }: Instance): StatusRecord | undefined {
 export function provenAt(instance: Instance, assigned: AssignedRuleSet): Date | undefined {
   const status = parseStatus(instance);
   if (status?.state !== 'proven' || status.ruleSet !== idPrefix(assigned.ruleSetId)) return undefined;
+  if ((status.format ?? 1) < latestFormat) return undefined;
   const isCurrent = isAtOrAfter(status.at, assigned.at) && isAtOrAfter(status.at, startedAt(instance));
   return isCurrent ? status.at : undefined;
 }
@@ -192,6 +200,9 @@ export function isFromCurrentBoot(report: Report, instance: Instance): boolean {
   if (report.booted === undefined || isPlannedSinceStart(report, instance)) return true;
   return report.booted * 1_000 >= startedAt(instance).getTime() - clockSkewMs;
 }
+
+/** Whether a report proves the rules, as far as this version requires. */
+export const isProof = (report: Report): boolean => report.proven && formatReadBy(report) >= latestFormat;
 
 /** A rule set that was planned after the start was applied after it, whatever the clock of the node said. */
 export function isPlannedSinceStart({ generation }: Report, instance: Instance): boolean {

@@ -120,8 +120,9 @@ describe('the record of a node', () => {
   const unreadable = { ruleSetId, isProven: false };
 
   test.each<[string, string, object]>([
-    ['is proven since the launch', `proven ${later}`, proven],
-    ['has a number of routes', `proven ${later} routes=7`, { ...proven, routes: 7 }],
+    ['is proven since the launch', `proven ${later} format=2`, proven],
+    ['has a number of routes', `proven ${later} routes=7 format=2`, { ...proven, routes: 7 }],
+    ['is not proven by an older program', `proven ${later} routes=7`, { ...unproven, routes: 7 }],
     ['failed since the launch', `failed ${later}`, unproven],
     [
       'is not proven during a push',
@@ -130,12 +131,12 @@ describe('the record of a node', () => {
     ],
     [
       'is not proven when it is older than the launch: copied, or from before a stop',
-      `proven ${earlier}`,
+      `proven ${earlier} format=2`,
       { ...unproven, at: before },
     ],
     ['is not proven with an invalid time', 'proven yesterday', unreadable],
     ['is not proven with an unknown state', `fine ${later}`, unreadable],
-    ['is not proven with an invalid number of routes', `proven ${later} routes=-1`, unreadable],
+    ['is not proven with an invalid number of routes', `proven ${later} routes=-1 format=2`, unreadable],
     ['is not proven without a status', '', unreadable],
   ])('%s', async (_, status, recorded) => {
     const tags = { 'peermasq:ruleset': ruleSetId, 'peermasq:status': status };

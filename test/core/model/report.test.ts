@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { formatReadBy, parseReport } from '../../../shared/core/model/report';
+import { latestFormat } from '../../../shared/core/model/rule-set';
 import { makeReport } from '../../lab/node-report';
 
 test.each([
@@ -12,8 +13,8 @@ test.each([
 const parse = (changes: object) => parseReport(JSON.stringify({ ...makeReport(undefined), ...changes }));
 
 test('a report of an old node program has no details, and its program reads format 1', () => {
-  const report = parse({});
-  expect(report).toEqual(makeReport(undefined));
+  const report = parse({ format: undefined });
+  expect({ ...report, format: latestFormat }).toEqual(makeReport(undefined));
   expect(formatReadBy(report)).toBe(1);
 });
 

@@ -73,7 +73,11 @@ test.each<[string, ProofResult, Omit<PushRecord, 'node'>]>([
 test.each([
   ['is busy', reported({ result: 'busy', proven: false })],
   ['has newer rules', reported({ result: 'refused', generation: 6 })],
-  ['still runs a program that does not read the format', reported({ result: 'refused', generation: 4 })],
+  [
+    'still runs a program that does not read the format',
+    reported({ result: 'refused', generation: 4, format: 1 }),
+  ],
+  ['applied it with an older program, which proves less', reported({ format: 1 })],
   ['has not reported yet', silent],
 ])('records nothing for a node that %s', async (_, proof) => {
   const { kinds, records } = await run(proof);

@@ -43,7 +43,7 @@ describe('command-finished', () => {
     await stack.idle();
     const proven = logged('NodeProven').map((entry) => [entry['function'], entry['node']]);
     expect(proven).toContainEqual(['command-finished', id]);
-    expect(statusOf(id)).toMatch(/^proven \S+ routes=1$/);
+    expect(statusOf(id)).toMatch(/^proven \S+ routes=1 format=2$/);
     expect(aws.count('SendCommand')).toBe(1);
   });
 

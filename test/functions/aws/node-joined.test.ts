@@ -41,7 +41,7 @@ describe('node-joined', () => {
     await drained();
     expect(nodesLogged('NodeProven').toSorted()).toEqual(expect.arrayContaining([one, other]));
     expect(aws.count('SendCommand')).toBe(1);
-    expect(statusOf(one)).toMatch(/^proven \S+ routes=1$/);
+    expect(statusOf(one)).toMatch(/^proven \S+ routes=1 format=2$/);
     expect(stack.deadLetters).toEqual([]);
     expect(stack.failures).toEqual([]);
   });
@@ -98,7 +98,7 @@ describe('node-joined', () => {
     expect(logged('RecordFailed')).toMatchObject([{ node: id, severity: 'WARNING', code: 'IncorrectState' }]);
     expect(statusOf(id)).toBeUndefined();
     await stack.invoke('sweep', {});
-    expect(statusOf(id)).toMatch(/^proven \S+ routes=1$/);
+    expect(statusOf(id)).toMatch(/^proven \S+ routes=1 format=2$/);
     expect(stack.deadLetters).toEqual([]);
   });
 

@@ -30,7 +30,7 @@ describe('peering-changed', () => {
     await drained();
     expect(logged('PeeringChanged')).toHaveLength(2);
     expect(aws.count('SendCommand')).toBe(2);
-    expect(statusOf(ids[0] ?? '')).toMatch(/routes=2$/);
+    expect(statusOf(ids[0] ?? '')).toMatch(/routes=2 format=2$/);
     expect(statusOf(ids[1] ?? '')).toBeUndefined();
   });
 
@@ -47,7 +47,7 @@ describe('peering-changed', () => {
     expect(aws.count('SendCommand')).toBe(1);
     await stack.invoke('backfill', { allowRouteLoss: true });
     expect(aws.count('SendCommand')).toBe(2);
-    expect(statusOf(id)).toMatch(/^proven \S+ routes=1$/);
+    expect(statusOf(id)).toMatch(/^proven \S+ routes=1 format=2$/);
     expect(await rulesOf()).toContain('"isChange":false');
   });
 
@@ -62,7 +62,7 @@ describe('peering-changed', () => {
     await until(() => aws.count('ChangeMessageVisibilityBatch') > 0);
     aws.state.peerings.splice(1, 1, { vpcPeeringConnectionId: added, status: 'active' });
     await drained();
-    expect(statusOf(id)).toMatch(/routes=2$/);
+    expect(statusOf(id)).toMatch(/routes=2 format=2$/);
     expect(stack.deadLetters).toEqual([]);
   });
 });

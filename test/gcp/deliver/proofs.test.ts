@@ -152,7 +152,7 @@ describe('a missing watcher', () => {
     const vm = addVm(lab.state, {
       lastStartTimestamp: minutesAgo(20).toISOString(),
       metadata: assigned(printRuleSet(given)),
-      labels: { 'peermasq-status': `proven-${ruleSetId(given).slice(0, 12)}-${secondsOfProof}` },
+      labels: { 'peermasq-status': `proven-${ruleSetId(given).slice(0, 12)}-${secondsOfProof}-f2` },
     });
     const pushed = pushedBefore(await lab.nodeOf(vm), given);
     expect(await lab.collectProofs([pushed], 0.2)).toMatchObject([{ result: 'no-report' }]);

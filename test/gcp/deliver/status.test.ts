@@ -23,7 +23,7 @@ describe('the status label', () => {
     expect(vm.labels).toEqual({
       'goog-k8s-cluster-name': 'frontend',
       'peermasq-status': expect.stringMatching(
-        `^proven-${ruleSetId(proven).slice(0, 12)}-\\d{10}$`,
+        `^proven-${ruleSetId(proven).slice(0, 12)}-\\d{10}-f2$`,
       ) as unknown,
     });
     lab.state.calls.length = 0;

@@ -85,7 +85,7 @@ test('the assigned rule set and its number of routes are recorded before the nod
 describe('a status label', () => {
   const noon = new Date('2026-11-21T12:00:00Z');
   const secondsOf = (date: Date) => Math.floor(date.getTime() / 1_000);
-  const label = (id = ruleSetId(proven)) => `proven-${id.slice(0, 12)}-${secondsOf(noon)}`;
+  const label = (id = ruleSetId(proven)) => `proven-${id.slice(0, 12)}-${secondsOf(noon)}-f2`;
   const reportReads = () => callsOf(lab.state, 'compute.instances.getGuestAttributes');
   const thisMinute = () => BigInt(Math.floor(Date.now() / 60_000) % 67);
 
@@ -116,6 +116,7 @@ describe('a status label', () => {
     ['from before the last start', label(), { lastStartTimestamp: '2026-11-21T12:00:01.000-00:00' }],
     ['of a failure', `failed-${secondsOf(noon)}`, {}],
     ['in another format', 'proven', {}],
+    ['of an older program', label().replace('-f2', ''), {}],
     [
       'of a node with another version of the program',
       label(),

@@ -7,7 +7,13 @@ import { makeDocument, makeSnapshotDocument } from '../../../infra/aws/document'
 import { packedPattern } from '../../../shared/aws/names';
 import { parseCidr } from '../../../shared/core/model/cidr';
 import { parseReport } from '../../../shared/core/model/report';
-import { packRuleSet, ruleSetId, type RuleSet } from '../../../shared/core/model/rule-set';
+import {
+  latestFormat,
+  packRuleSet,
+  ruleSetFormats,
+  ruleSetId,
+  type RuleSet,
+} from '../../../shared/core/model/rule-set';
 import { runDocument } from '../../lab/aws/ssm-agent';
 import { describeKernel } from '../../lab/kernel';
 import { openLab, type Lab } from '../../lab/netns';
@@ -146,6 +152,12 @@ test('a document too large for SSM is rejected', () => {
   expect(() => makeDocument(noise)).toThrow(/has \d+ bytes; SSM takes less than 65536/);
 });
 
+test('the program in the document reads every format that the functions send', () => {
+  const [, text = ''] = /^readonly max_format=(\d+)$/m.exec(nodeProgram) ?? [];
+  expect(Number(text)).toBe(latestFormat);
+  expect(ruleSetFormats.at(-1)).toBe(latestFormat);
+});
+
 describeKernel('the document with the node program', undefined, () => {
   let lab: Lab;
   beforeAll(() => {
@@ -153,10 +165,12 @@ describeKernel('the document with the node program', undefined, () => {
   });
   afterAll(() => lab.close());
 
-  test.each(['3.3.3572.0', '3.1.0.0'])('applies a rule set through agent %s', async (version) => {
+  test.each(['3.3.3572.0', '3.1.0.0'])('applies a rule set in the latest format through agent %s', async (version) => {
     const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
     const expectedRuleSet = {
       ...ruleSet,
+      isSteered: true,
+      sources: [parseCidr('172.20.0.0/16')],
       destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }],
     };
     const document = makeDocument(nodeProgram);
@@ -170,7 +184,7 @@ describeKernel('the document with the node program', undefined, () => {
     expect(status).toBe(0);
     expect(parseReport(stdout)).toMatchObject({
       result: 'applied',
-      proven: true,
+      format: latestFormat,
       id: ruleSetId(expectedRuleSet),
     });
     expect(await node.run(['iptables', '-t', 'nat', '-S', 'PEERMASQ'])).toContain('-d 10.0.0.0/16');
