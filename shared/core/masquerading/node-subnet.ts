@@ -20,15 +20,14 @@ export interface RoutesBySubnet {
 export function splitBySubnet(
   routes: readonly ParsedRoute[],
   sources: readonly Cidr[],
-  { networkRanges, routes: all }: NetworkContext,
+  { networkRanges }: NetworkContext,
 ): RoutesBySubnet {
   const isOfVpc = (source: Cidr) => networkRanges.some((own) => overlaps(own, source));
   if (!sources.some(isOfVpc)) return { usable: routes, unusable: [] };
-  const own = all
-    .filter(({ onlyInSubnets }) => !onlyInSubnets)
-    .flatMap(({ destination }) => tryParseCidr(destination) ?? []);
+  const usable = routes.filter(({ route }) => !route.onlyInSubnets);
+  const own = usable.map(({ cidr }) => cidr);
   return {
-    usable: routes.filter(({ route }) => !route.onlyInSubnets),
+    usable,
     unusable: routes
       .filter(({ route }) => route.onlyInSubnets)
       .flatMap(({ cidr, route }) => {
@@ -44,7 +43,10 @@ export const exemptUnusable = (
   requests: readonly DestinationRequest[],
 ): NamedCidr[] =>
   unusable
-    .filter(({ cidr }) => requests.some((request) => covers(request.cidr, cidr)))
+    .filter(({ route }) => {
+      const whole = tryParseCidr(route.destination);
+      return whole && requests.some((request) => covers(request.cidr, whole));
+    })
     .map(({ cidr }) => ({ cidr, name: 'other-subnet' }));
 
 export const describeUnusable = ({ route: { destination, via, onlyInSubnets = [] } }: ParsedRoute): string =>

@@ -13,6 +13,7 @@ test('plan, decide, doctor and explain never contradict each other', () => {
     'inside-cluster',
     'kind-not-discovered',
     'no-known-route',
+    'not-in-node-subnet',
     'own-network',
     'pods-outside-network',
     'pods-routed',

@@ -5,6 +5,7 @@ import { withDecision } from '../../../shared/core/explain/with-decision';
 import { decide, type PacketSource } from '../../../shared/core/masquerading/decide';
 import { decideByReturnRoute, type Decision } from '../../../shared/core/masquerading/decision';
 import { contains, type Cidr } from '../../../shared/core/model/cidr';
+import { requestedKinds } from '../../../shared/core/model/config';
 import type { Node } from '../../../shared/core/model/node';
 import { parseRuleSet, printRuleSet, type RuleSet } from '../../../shared/core/model/rule-set';
 import type { Outcome } from '../../../shared/core/reconcile/outcome';
@@ -23,9 +24,16 @@ const node: Node = {
 };
 const recorded = { ruleSetId: 'a'.repeat(64), isProven: true };
 
+/** Functions look up only what the config requests; doctor looks up everything. */
 function planOf({ cluster, networkContext, isRecorded }: Case) {
   const self = isRecorded ? { ...node, recorded } : node;
-  return plan({ node: self, cluster, networkContext, generation: 1, allowRouteLoss: true });
+  const requested = requestedKinds(cluster);
+  const lookedUp = {
+    ...networkContext,
+    routes: networkContext.routes.filter(({ kind }) => requested.includes(kind)),
+    discoveredKinds: networkContext.discoveredKinds.filter((kind) => requested.includes(kind)),
+  };
+  return plan({ node: self, cluster, networkContext: lookedUp, generation: 1, allowRouteLoss: true });
 }
 
 /** As the node program does: exemptions first, then source and destination. */
@@ -122,7 +130,9 @@ function checkDoctor(
 export function checkAgreement({ cases, seed }: { readonly cases: number; readonly seed: number }): Tally {
   const tally: Tally = { cases: 0, masqueraded: 0, codes: new Map() };
   fc.assert(
-    fc.property(connection, (one) => { check(one, tally); }),
+    fc.property(connection, (one) => {
+      check(one, tally);
+    }),
     { numRuns: cases, seed },
   );
   return tally;

@@ -40,7 +40,7 @@ const ranges = (maxLength: number) => fc.array(range, { maxLength });
 const fewRanges = fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: ranges(1) });
 
 const kind = fc.constantFrom(...routeSourceKinds);
-const route: fc.Arbitrary<Route> = fc.record({
+const anyRoute: fc.Arbitrary<Route> = fc.record({
   kind,
   via: fc.constantFrom('to-hub', 'pcx-1', 'x"; reboot #'),
   destination: fc.oneof(
@@ -50,6 +50,14 @@ const route: fc.Arbitrary<Route> = fc.record({
   state: fc.constantFrom('active', 'active', 'active', 'blackhole', 'provisioning'),
   peerRoutesPods: fc.boolean(),
 });
+/** On AWS a route can exist for other interfaces of the node only. */
+const route = fc.oneof(
+  { weight: 2, arbitrary: anyRoute },
+  {
+    weight: 1,
+    arbitrary: anyRoute.map((one) => ({ ...one, peerRoutesPods: false, onlyInSubnets: ['subnet-2'] })),
+  },
+);
 
 const networkContext: fc.Arbitrary<NetworkContext> = fc
   .record({
@@ -60,8 +68,9 @@ const networkContext: fc.Arbitrary<NetworkContext> = fc
     routes: fc.array(route, { minLength: 1, maxLength: 5, size: 'max' }),
     discoveredKinds: fc.oneof(fc.constant([...routeSourceKinds]), fc.subarray([...routeSourceKinds])),
   })
-  .map(({ otherRoutedRanges, arePodsRouted, ...context }) => ({
+  .map(({ otherRoutedRanges, arePodsRouted, routes, ...context }) => ({
     ...context,
+    routes: routes.filter((one) => context.discoveredKinds.includes(one.kind)),
     network: 'vpc-b',
     routedPodRanges: arePodsRouted ? context.podRanges : otherRoutedRanges,
   }));
@@ -152,9 +161,18 @@ function edgesOf(all: readonly Cidr[], family: Cidr['family']): fc.Arbitrary<Add
 const outside4 = parseAddress('172.16.2.77');
 const outside6 = parseAddress('fd00:0:7::1');
 
+/** With the VPC CNI, pods have addresses of the node's own network. */
+const setting = fc
+  .tuple(cluster, networkContext, fc.boolean())
+  .map(([config, context, arePodsInNetwork]) => ({
+    cluster: config,
+    networkContext: arePodsInNetwork
+      ? { ...context, networkRanges: [...context.networkRanges, ...config.pods] }
+      : context,
+  }));
+
 const circumstances = fc.record({
-  cluster,
-  networkContext,
+  setting,
   isRecorded: fc.boolean(),
   isChange: fc.boolean(),
   rules,
@@ -164,21 +182,24 @@ const circumstances = fc.record({
 });
 
 /** Pods and destinations are mostly in ranges that matter. */
-export const connection: fc.Arbitrary<Case> = circumstances.chain(({ family, ...rest }) => {
-  const { services, except, masquerade } = rest.cluster;
-  const { podRanges, networkRanges, routes, routedPodRanges } = rest.networkContext;
-  const pods = [...rest.cluster.pods, ...podRanges, ...routedPodRanges];
-  const entries = masquerade.flatMap((entry) => (typeof entry === 'string' ? [] : [entry.cidr]));
-  const routed = routes.flatMap(({ destination }) => tryParseCidr(destination) ?? []);
-  const endpoints = fc.record({
-    pod: fc.oneof(
-      { weight: 3, arbitrary: edgesOf(pods, family) },
-      { weight: 1, arbitrary: edgesOf(networkRanges, family) },
-    ),
-    destination: fc.oneof(
-      { weight: 3, arbitrary: edgesOf([...entries, ...routed], family) },
-      { weight: 1, arbitrary: edgesOf([...services, ...except, ...networkRanges, ...pods], family) },
-    ),
-  });
-  return endpoints.map((chosen) => ({ ...rest, ...chosen }));
-});
+export const connection: fc.Arbitrary<Case> = circumstances.chain(
+  ({ family, setting: { cluster: config, networkContext: context }, ...others }) => {
+    const rest = { ...others, cluster: config, networkContext: context };
+    const { services, except, masquerade } = rest.cluster;
+    const { podRanges, networkRanges, routes, routedPodRanges } = rest.networkContext;
+    const pods = [...rest.cluster.pods, ...podRanges, ...routedPodRanges];
+    const entries = masquerade.flatMap((entry) => (typeof entry === 'string' ? [] : [entry.cidr]));
+    const routed = routes.flatMap(({ destination }) => tryParseCidr(destination) ?? []);
+    const endpoints = fc.record({
+      pod: fc.oneof(
+        { weight: 3, arbitrary: edgesOf(pods, family) },
+        { weight: 1, arbitrary: edgesOf(networkRanges, family) },
+      ),
+      destination: fc.oneof(
+        { weight: 3, arbitrary: edgesOf([...entries, ...routed], family) },
+        { weight: 1, arbitrary: edgesOf([...services, ...except, ...networkRanges, ...pods], family) },
+      ),
+    });
+    return endpoints.map((chosen) => ({ ...rest, ...chosen }));
+  },
+);

@@ -2,6 +2,7 @@ import {
   contains,
   covers,
   mergeCidrs,
+  overlaps,
   subtract,
   tryParseCidr,
   type Cidr,
@@ -31,25 +32,33 @@ export function needsMasquerading({ cluster, networkContext, pod, destination }:
   const isAllowedInside = forcedEntries.some(
     ({ cidr }) => podsOfFamily.length > 0 && ownNetwork.some((own) => covers(own, cidr)),
   );
-  if (isIn(networkRanges) && !isAllowedInside) return false;
-  if (forcedEntries.length > 0) return true;
-
   const isRequested = (kind: RouteSourceKind) =>
     masquerade.includes(kind) || (kind === 'peering-transit' && masquerade.includes('peerings'));
-  const routesTo = routes.filter(({ kind, state, destination: text }) => {
-    const range = tryParseCidr(text);
-    return state === 'active' && isRequested(kind) && range && contains(range, destination);
-  });
+  const requested = routes
+    .filter(({ kind, state }) => state === 'active' && isRequested(kind))
+    .flatMap((route) => {
+      const cidr = tryParseCidr(route.destination);
+      return cidr ? [{ ...route, cidr }] : [];
+    });
+  const areInVpc = pods.some((range) => networkRanges.some((own) => overlaps(own, range)));
+  const ofNode = requested.filter(({ onlyInSubnets }) => !areInVpc || !onlyInSubnets);
   const isEveryPodRouted =
     podsOfFamily.length > 0 && podsOfFamily.every((range) => subtract(range, routedPodRanges).length === 0);
-  if (isEveryPodRouted && routesTo.some(({ peerRoutesPods }) => peerRoutesPods)) return false;
+  const needed = ofNode.filter(({ peerRoutesPods }) => !peerRoutesPods || !isEveryPodRouted);
 
-  return (
-    entriesTo.length > 0 ||
-    routesTo.some(({ destination: text }) => isUsable(tryParseCidr(text) ?? missingRange()))
+  const ranges = [...entries, ...needed].map(({ cidr }) => cidr);
+  const isLost = requested.some(
+    (route) =>
+      areInVpc &&
+      route.onlyInSubnets &&
+      contains(route.cidr, destination) &&
+      ranges.some((range) => covers(range, route.cidr)) &&
+      !ofNode.some(({ cidr }) => covers(route.cidr, cidr) && contains(cidr, destination)),
   );
+  if (isLost || (isIn(networkRanges) && !isAllowedInside)) return false;
+  if (forcedEntries.length > 0) return true;
+  const isToDestination = ({ cidr }: { readonly cidr: Cidr }) => contains(cidr, destination);
+  if (isEveryPodRouted && ofNode.some((route) => route.peerRoutesPods && isToDestination(route)))
+    return false;
+  return entriesTo.length > 0 || needed.some((route) => isUsable(route.cidr) && isToDestination(route));
 }
-
-const missingRange = (): never => {
-  throw new Error('A route to the destination has no range');
-};
