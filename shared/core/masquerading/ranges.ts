@@ -222,7 +222,7 @@ const listExemptions = (exemptions: readonly Aggregate<NamedCidr>[]): string =>
     .map(({ cidr, name }) => `${cidr.text} ${name}`)
     .join(', ');
 
-/** Routes alone do not make such a service accept its clients. */
+/** A route to the pods does not make a service accept them as clients. */
 function refusedClientWarnings(
   sources: readonly Cidr[],
   routed: readonly ParsedRoute[],

@@ -65,7 +65,7 @@ export function clusterConfig(config: Config, name: string): ClusterConfig | und
   return findEntry(name) ?? findEntry('*');
 }
 
-/** The config of a node. Without a cluster, or with several, it gets nothing. */
+/** The config of a node. Without a cluster, or with several, nothing is masqueraded. */
 export function nodeConfig(config: Config, { clusters }: Pick<Node, 'clusters'>): ClusterConfig {
   const [name = '', ...others] = clusters;
   const isClear = name !== '' && others.length === 0;
