@@ -86,7 +86,6 @@ export const gke: readonly Environment[] = [
     expected: { proven: true },
   },
   {
-    pending: true,
     name: 'hub and spoke, where the network behind the hub has a route to the hub only',
     ...kubenetNode,
     pods: bridged.map((pod) => ({ ...pod, peer: { before: 'dropped', after: 'dropped' } })),

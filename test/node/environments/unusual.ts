@@ -64,7 +64,6 @@ export const unusual: readonly Environment[] = [
     expected: { proven: false },
   },
   {
-    pending: true,
     name: 'a network policy that lets no pod connect to the peer',
     uplinks: [eth0],
     bridge,
@@ -83,7 +82,6 @@ export const unusual: readonly Environment[] = [
     expected: { proven: false },
   },
   {
-    pending: true,
     name: 'a node that does not forward',
     uplinks: [eth0],
     pods: forwardingOff,
@@ -93,7 +91,6 @@ export const unusual: readonly Environment[] = [
     expected: { proven: false, code: 'no-forwarding' },
   },
   {
-    pending: true,
     name: 'policy routing of a part of the traffic into a tunnel',
     uplinks: [eth0, tunnel],
     bridge,
@@ -107,7 +104,6 @@ export const unusual: readonly Environment[] = [
     expected: { proven: false },
   },
   {
-    pending: true,
     name: 'policy routing into a tunnel, by a mark that a table of nft sets',
     uplinks: [eth0, tunnel],
     bridge,
@@ -129,7 +125,6 @@ RULES`,
     expected: { proven: false },
   },
   {
-    pending: true,
     name: 'a node without nsenter',
     uplinks: [eth0],
     pods: unentered,
@@ -140,7 +135,6 @@ RULES`,
     expected: { proven: false, code: 'no-namespace' },
   },
   {
-    pending: true,
     needsRoot: true,
     name: 'a BPF program that sends packets of pods past iptables',
     uplinks: [eth0],
