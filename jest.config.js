@@ -12,5 +12,7 @@ module.exports = {
   cacheDirectory: '<rootDir>/node_modules/.cache/jest',
   // For two cores: a good part of the tests waits for what clouds and nodes take their time for.
   maxWorkers: 4,
+  // Of tests in one file that say so; they wait, too.
+  maxConcurrency: 8,
   testTimeout: 20_000,
 };

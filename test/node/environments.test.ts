@@ -2,35 +2,39 @@ import { describe, expect, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 import { describeKernel } from '../lab/kernel';
 import { environments } from './environments';
+import type { Environment } from './environments/environment';
 import { expectedOutcome, runEnvironment } from './environments/outcome';
-import { backends, missing } from './network';
+import { type Backend, backends, missing } from './network';
 
-// Every backend in the long run: npm run test:environments.
-const tested = process.env['PEERMASQ_ENVIRONMENTS'] === 'all' ? backends : (['iptables-nft'] as const);
+// The long run, on every backend: npm run test:environments.
+const length = process.env['PEERMASQ_ENVIRONMENTS'] === 'all' ? 'long' : 'short';
+const tested = length === 'long' ? backends : (['iptables-nft'] as const);
+const included = environments.filter(({ inLongRun }) => length === 'long' || !inLongRun);
 const isRoot = readFileSync('/proc/self/uid_map', 'utf8').trim().split(/\s+/)[1] === '0';
-const groups = [
-  { needs: '', missingHere: undefined, group: environments.filter(({ needsRoot }) => !needsRoot) },
-  {
-    needs: ' (as root)',
-    missingHere: isRoot ? undefined : 'BPF programs cannot be loaded in a user namespace',
-    group: environments.filter(({ needsRoot }) => needsRoot),
-  },
-];
+const needsRoot = isRoot ? undefined : 'BPF programs cannot be loaded in a user namespace';
 
-describe.each(tested)('on %s', (backend) => {
-  describe.each(groups)(
-    'where pods reach the peer, and what worked keeps working$needs,',
-    ({ missingHere, group }) => {
-      describeKernel('in', missing(backend) ?? missingHere, () => {
-        test.concurrent.each(group)('$name', async (environment) => {
-          const outcome = await runEnvironment(environment, backend);
-          const { before, ...expected } = expectedOutcome(environment);
-          expect(outcome).toMatchObject({ before });
-          // `pending` goes when the program does it right.
-          if (environment.pending) expect(outcome).not.toMatchObject(expected);
-          else expect(outcome).toMatchObject(expected);
-        });
-      });
-    },
-  );
+describe.each(tested)('with %s, the peer is reached and what worked keeps working:', (backend) => {
+  describeKernel('environments', missing(backend), () => {
+    testEach(
+      included.filter((each) => !each.needsRoot),
+      backend,
+    );
+  });
+  describeKernel('environments that need root', missing(backend) ?? needsRoot, () => {
+    testEach(
+      included.filter((each) => each.needsRoot),
+      backend,
+    );
+  });
 });
+
+function testEach(those: readonly Environment[], backend: Backend): void {
+  test.concurrent.each(those)('$name', async (environment) => {
+    const outcome = await runEnvironment(environment, { backend, length });
+    const { before, ...expected } = expectedOutcome(environment, length);
+    expect(outcome).toMatchObject({ before });
+    // `pending` goes when the program does it right.
+    if (environment.pending) expect(outcome).not.toMatchObject(expected);
+    else expect(outcome).toMatchObject(expected);
+  });
+}

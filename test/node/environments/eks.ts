@@ -1,5 +1,5 @@
 import { type Environment, peerRange, type Uplink } from './environment';
-import { vpcCni, type VpcCniPod } from './vpc-cni';
+import { vpcCni, type VpcCniPod, type VpcCniSettings } from './vpc-cni';
 
 const vpcRange = '10.0.0.0/16';
 const podRange = '100.64.0.0/16';
@@ -48,7 +48,7 @@ const onVpc = (eni: 0 | 1, seen: (address: string) => string): VpcCniPod => {
   };
 };
 
-function onVpcPods(settings: { externalSnat?: true }) {
+export function onVpcPods(settings: Omit<VpcCniSettings, 'vpcRanges'>) {
   const seen = settings.externalSnat ? (address: string) => address : () => nodeAddress;
   const uplinks = [primaryEni(['10.0.0.20']), secondaryEni] as const;
   const pods = [onVpc(0, seen), onVpc(1, seen)];
@@ -56,34 +56,35 @@ function onVpcPods(settings: { externalSnat?: true }) {
     uplinks,
     pods,
     network: vpcCni({ settings: { vpcRanges: [vpcRange], ...settings }, enis: uplinks, pods }),
-  };
+    peer: { routes: [vpcRange], reachesPods: true },
+    ruleSet: vpcPods,
+  } satisfies Partial<Environment>;
 }
 
 const eksDefault: Environment = {
   name: 'EKS with its default settings',
   ...onVpcPods({}),
-  peer: { routes: [vpcRange], reachesPods: true },
-  ruleSet: vpcPods,
   expected: { proven: true, basis: ['cni'] },
 };
 
 const externalSnat: Environment = {
   name: 'EKS with external SNAT, pods in the subnet of the node',
   ...onVpcPods({ externalSnat: true }),
-  peer: { routes: [vpcRange], reachesPods: true },
-  ruleSet: vpcPods,
   expected: { proven: true },
 };
 
 /** Pods on a secondary ENI in a subnet of a range that only the VPC knows. */
-function customNetworking(settings: { externalSnat?: true; eniAddressRules?: false }) {
+export function customNetworking(settings: Omit<VpcCniSettings, 'vpcRanges'>) {
+  const { externalSnat, excludeSnatCidrs } = settings;
+  const isSnat = !externalSnat && !excludeSnatCidrs;
   const uplinks = [
     primaryEni([]),
     {
       device: 'eth1',
       subnet: '100.64.0.0/24',
       address: '100.64.0.10',
-      assigned: ['100.64.0.20', '100.64.0.21'],
+      // Pods' addresses, or a prefix delegated to the ENI.
+      assigned: settings.prefixDelegation ? ['100.64.0.16/28'] : ['100.64.0.20', '100.64.0.21'],
     },
   ] as const;
   const pods: VpcCniPod[] = ['100.64.0.20', '100.64.0.21'].map((address, i) => ({
@@ -91,8 +92,8 @@ function customNetworking(settings: { externalSnat?: true; eniAddressRules?: fal
     eni: 1,
     address,
     device: `eni${i}a3b4c5d6e7f`,
-    peer: { before: settings.externalSnat ? 'dropped' : nodeAddress, after: nodeAddress },
-    internet: settings.externalSnat ? address : nodeAddress,
+    peer: { before: isSnat ? nodeAddress : 'dropped', after: nodeAddress },
+    internet: externalSnat ? address : nodeAddress,
   }));
   return {
     uplinks,
@@ -122,7 +123,8 @@ const olderCni: Environment = {
 };
 
 /** A pod on a branch ENI, and one on a secondary ENI. Neither is in the subnet of the node. */
-function podSecurityGroups(enforcingMode: 'strict' | 'standard') {
+export function podSecurityGroups(settings: Pick<VpcCniSettings, 'enforcingMode' | 'externalSnat'>) {
+  const seen = (address: string) => (settings.externalSnat ? address : nodeAddress);
   const branch: Uplink = { device: 'vlan.eth.1', subnet: '10.0.1.0/24', assigned: ['10.0.1.40'] };
   const secondary: Uplink = {
     device: 'eth1',
@@ -136,24 +138,27 @@ function podSecurityGroups(enforcingMode: 'strict' | 'standard') {
       branch,
       vlan: 1,
       address: '10.0.1.40',
-      device: enforcingMode === 'strict' ? 'vlan0123456789a' : 'eni0123456789a',
-      peer: { before: '10.0.1.40', after: '10.0.1.40' },
-      internet: '10.0.1.40',
+      device: settings.enforcingMode === 'strict' ? 'vlan0123456789a' : 'eni0123456789a',
+      peer: { before: seen('10.0.1.40'), after: seen('10.0.1.40') },
+      internet: seen('10.0.1.40'),
     },
     {
       name: 'secondary',
       eni: 1,
       address: '10.0.2.20',
       device: 'eni1f2a7c3d9b1',
-      peer: { before: '10.0.2.20', after: nodeAddress },
-      internet: '10.0.2.20',
+      peer: { before: seen('10.0.2.20'), after: nodeAddress },
+      internet: seen('10.0.2.20'),
     },
   ];
-  const settings = { vpcRanges: [vpcRange], externalSnat: true, enforcingMode } as const;
   return {
     uplinks: [primaryEni([]), secondary, branch],
     pods,
-    network: vpcCni({ settings, enis: [primaryEni([]), secondary], pods }),
+    network: vpcCni({
+      settings: { vpcRanges: [vpcRange], ...settings },
+      enis: [primaryEni([]), secondary],
+      pods,
+    }),
     peer: { routes: [vpcRange], reachesPods: true },
     ruleSet: [
       'option steer',
@@ -168,7 +173,7 @@ function podSecurityGroups(enforcingMode: 'strict' | 'standard') {
 
 const securityGroupsStrict: Environment = {
   name: 'EKS with security groups for pods, strict mode',
-  ...podSecurityGroups('strict'),
+  ...podSecurityGroups({ enforcingMode: 'strict', externalSnat: true }),
   // The pod on the branch ENI keeps its address; the peer's route to it is not the node's to know.
   expected: {},
 };

@@ -79,6 +79,8 @@ export interface Environment {
   readonly name: string;
   /** The program does not do this yet. */
   readonly pending?: true;
+  /** Too much like others for every run of the tests. */
+  readonly inLongRun?: true;
   /** It cannot be built in a user namespace. */
   readonly needsRoot?: true;
   readonly uplinks: readonly [Uplink, ...Uplink[]];

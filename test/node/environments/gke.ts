@@ -72,6 +72,7 @@ export const gke: readonly Environment[] = [
     expected: { proven: true },
   },
   {
+    inLongRun: true,
     name: 'GKE with an ip-masq-agent that masquerades to the peer already',
     uplinks,
     ...masqueradedPods(),

@@ -1,7 +1,15 @@
 import { eks } from './eks';
+import { eksSettings } from './eks-settings';
 import { gke } from './gke';
 import { kubeadm } from './kubeadm';
 import { unusual } from './unusual';
 import type { Environment } from './environment';
 
-export const environments: readonly Environment[] = [...eks, ...gke, ...kubeadm, ...unusual];
+export const environments: readonly Environment[] = [
+  // The longest waits come first.
+  ...unusual,
+  ...eks,
+  ...eksSettings,
+  ...gke,
+  ...kubeadm,
+];

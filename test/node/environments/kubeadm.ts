@@ -53,6 +53,7 @@ export const kubeadm: readonly Environment[] = [
   },
   { name: 'kubenet on EC2', ...onEc2, bridge, pods: hanging('veth'), network: kubenet },
   {
+    pending: true,
     name: 'kubeadm on EC2 with flannel',
     ...onEc2,
     bridge,
@@ -60,6 +61,7 @@ export const kubeadm: readonly Environment[] = [
     network: flannel('10.244.0.0/16', podRange),
   },
   {
+    inLongRun: true,
     name: 'kubeadm on EC2 with the bridge plugin',
     ...onEc2,
     bridge,

@@ -5,49 +5,62 @@ import type { Machines } from './machines';
 /** The source address that each connection arrives with, or `dropped`, by `FROM to TO`. */
 export type Traffic = Readonly<Record<string, string>>;
 
-export type Phase = 'before' | 'after';
+/** `restarted` is after a restart of the network's agents. */
+export type Phase = 'before' | 'after' | 'restarted';
 
 interface Connection {
   readonly from: string;
   readonly to: string;
   readonly address: string;
-  readonly seen: Readonly<Record<Phase, string>>;
+  readonly seen: string;
 }
 
-/** Every connection that an environment says something about. */
-function connectionsOf({ pods: all, podsStartLate, peer, uplinks }: Environment, phase: Phase): Connection[] {
-  const pods = podsStartLate && phase === 'before' ? [] : all;
-  const [first, second] = pods;
-  const connections = [fromNode(peer.nodeSource ?? uplinks[0].address ?? ''), ...pods.flatMap(fromPod)];
-  if (!first || !second) return connections;
-  connections.push({
-    from: first.name,
-    to: second.name,
-    address: second.address,
-    seen: always(first.address),
-  });
-  if (peer.reachesPods)
-    connections.push({ from: 'peer', to: second.name, address: second.address, seen: always(peerAddress) });
-  return connections;
+/** Every connection that an environment says something about; after a restart only those that matter. */
+function connectionsOf(environment: Environment, phase: Phase): Connection[] {
+  const pods = environment.podsStartLate && phase === 'before' ? [] : environment.pods;
+  const toPeer = pods.map((pod) => fromPodToPeer(pod, phase));
+  if (phase === 'restarted') return toPeer.filter(({ seen }) => seen !== 'dropped');
+  return [
+    fromNode(environment),
+    ...toPeer,
+    ...pods.map(fromPodToInternet),
+    ...betweenPods(environment, pods),
+  ];
 }
 
-const always = (source: string) => ({ before: source, after: source });
-
-const fromNode = (address: string): Connection => ({
+const fromNode = ({ peer, uplinks }: Environment): Connection => ({
   from: 'node',
   to: 'peer',
   address: peerAddress,
-  seen: always(address),
+  seen: peer.nodeSource ?? uplinks[0].address ?? '',
 });
 
-const fromPod = ({ name, peer, internet }: Pod): Connection[] => [
-  { from: name, to: 'peer', address: peerAddress, seen: peer },
-  { from: name, to: 'internet', address: internetAddress, seen: always(internet) },
-];
+const fromPodToPeer = ({ name, peer }: Pod, phase: Phase): Connection => ({
+  from: name,
+  to: 'peer',
+  address: peerAddress,
+  seen: phase === 'before' ? peer.before : peer.after,
+});
+
+const fromPodToInternet = ({ name, internet }: Pod): Connection => ({
+  from: name,
+  to: 'internet',
+  address: internetAddress,
+  seen: internet,
+});
+
+function betweenPods({ peer }: Environment, [first, second]: readonly Pod[]): Connection[] {
+  if (!first || !second) return [];
+  const { name, address } = second;
+  const connections = [{ from: first.name, to: name, address, seen: first.address }];
+  return peer.reachesPods
+    ? [...connections, { from: 'peer', to: name, address, seen: peerAddress }]
+    : connections;
+}
 
 export const expectedTraffic = (environment: Environment, phase: Phase): Traffic =>
   Object.fromEntries(
-    connectionsOf(environment, phase).map(({ from, to, seen }) => [`${from} to ${to}`, seen[phase]]),
+    connectionsOf(environment, phase).map(({ from, to, seen }) => [`${from} to ${to}`, seen]),
   );
 
 /** Opens all connections in parallel, with one process per machine. */
@@ -60,7 +73,7 @@ export async function observeTraffic(
   const senders = [...new Set(connections.map(({ from }) => from))];
   const outputs = await Promise.all(
     senders.map((sender) => {
-      const requests = connections.filter(({ from }) => from === sender).map((each) => request(each, phase));
+      const requests = connections.filter(({ from }) => from === sender).map(request);
       return sh(host(sender), `${requests.join('\n')}\nwait`);
     }),
   );
@@ -72,6 +85,6 @@ export async function observeTraffic(
 }
 
 /** What is expected to work may take longer on a busy machine. */
-const request = ({ from, to, address, seen }: Connection, phase: Phase) =>
-  `{ source=$(curl -s --max-time ${seen[phase] === 'dropped' ? 1 : 4} http://${address}:${port}/) || source=dropped
+const request = ({ from, to, address, seen }: Connection) =>
+  `{ source=$(curl -s --max-time ${seen === 'dropped' ? 1 : 4} http://${address}:${port}/) || source=dropped
   echo "${from} to ${to}: $source"; } &`;

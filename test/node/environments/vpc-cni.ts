@@ -10,6 +10,10 @@ export interface VpcCniSettings {
   readonly externalServiceCidrs?: readonly string[];
   /** The rules for an ENI's own address, which older versions lack. */
   readonly eniAddressRules?: false;
+  /** ENIs get prefixes of 16 addresses instead of single ones. The node itself does not see that. */
+  readonly prefixDelegation?: true;
+  /** Where newer versions set the mark of connections: by default in table nat. */
+  readonly connmark?: 'nftables';
   /** Security groups for pods. */
   readonly enforcingMode?: 'strict' | 'standard';
 }
@@ -44,6 +48,7 @@ export function vpcCni({ settings, enis, pods }: VpcCniNode): NodeNetwork {
     ...(settings.enforcingMode === 'strict'
       ? ['ip rule add pref 20 lookup local', 'ip rule del pref 0']
       : []),
+    ...(settings.connmark === 'nftables' ? [nftablesConnmark(settings)] : []),
     ...setUpEnis,
     ...((settings.eniAddressRules ?? true)
       ? secondary.map(({ address }, i) => `ip rule add pref 32765 from ${address} lookup ${tableOf(i + 1)}`)
@@ -120,19 +125,38 @@ function vpcCniRules(settings: VpcCniSettings, [primary]: readonly Uplink[]): st
   // Each range is inserted at the top.
   const returns = (chain: string, comment: string, cidrs: readonly string[]) =>
     cidrs.toReversed().map((cidr) => `-A ${chain} -d ${cidr} -m comment --comment "${comment}" -j RETURN`);
-  const nat = table(
+  const connmark = table(
     'nat',
     ':AWS-CONNMARK-CHAIN-0 - [0:0]',
-    ':AWS-SNAT-CHAIN-0 - [0:0]',
     '-A PREROUTING -i eni+ -m comment --comment "AWS, outbound connections" -j AWS-CONNMARK-CHAIN-0',
     `-A PREROUTING -m comment --comment "AWS, CONNMARK" ${restoreMark}`,
-    '-A POSTROUTING -m comment --comment "AWS SNAT CHAIN" -j AWS-SNAT-CHAIN-0',
     ...returns('AWS-CONNMARK-CHAIN-0', 'AWS CONNMARK CHAIN', [...vpcRanges, ...excludeSnatCidrs]),
     '-A AWS-CONNMARK-CHAIN-0 -m comment --comment "AWS, CONNMARK" -j CONNMARK --set-xmark 0x80/0x80',
+  );
+  const snat = table(
+    'nat',
+    ':AWS-SNAT-CHAIN-0 - [0:0]',
+    '-A POSTROUTING -m comment --comment "AWS SNAT CHAIN" -j AWS-SNAT-CHAIN-0',
     ...returns('AWS-SNAT-CHAIN-0', 'AWS SNAT CHAIN EXCLUSION', excludeSnatCidrs),
     ...returns('AWS-SNAT-CHAIN-0', 'AWS SNAT CHAIN', vpcRanges),
     '-A AWS-SNAT-CHAIN-0 ! -o vlan+ -m comment --comment "AWS, SNAT" -m addrtype ! --dst-type LOCAL' +
       ` -j SNAT --to-source ${primary?.address}${snatFlags[randomizeSnat]}`,
   );
-  return mangle + nat;
+  return mangle + (settings.connmark === 'nftables' ? '' : connmark) + snat;
 }
+
+/** What newer versions write where iptables is the nft variant: nftables_connmark.go. */
+const nftablesConnmark = ({ vpcRanges, excludeSnatCidrs = [] }: VpcCniSettings) => `nft -f - <<'RULES'
+table ip aws-cni {
+  chain snat-mark {
+    ${[...vpcRanges, ...excludeSnatCidrs].map((cidr) => `counter ip daddr ${cidr} return`).join('\n    ')}
+    counter ct mark set ct mark | 0x80
+  }
+  chain nat-prerouting {
+    type nat hook prerouting priority -90; policy accept;
+    fib daddr type local return
+    iifname "eni*" counter jump snat-mark
+    counter meta mark set ct mark & 0x80
+  }
+}
+RULES`;

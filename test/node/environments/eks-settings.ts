@@ -1,0 +1,90 @@
+import { calicoPolicy } from './cni';
+import { customNetworking, onVpcPods, podSecurityGroups } from './eks';
+import { type Environment, peerRange } from './environment';
+import { join } from './node-network';
+
+const withoutProbe = ({ ruleSet }: Pick<Environment, 'ruleSet'>) =>
+  ruleSet.filter((line) => !line.startsWith('probe'));
+
+const proven = { proven: true } as const;
+const external = customNetworking({ externalSnat: true });
+const excluded = { excludeSnatCidrs: [peerRange] };
+const nftMarks = customNetworking({ ...excluded, connmark: 'nftables' });
+
+/** A sysctl that someone sets after the CNI. */
+const strictReversePath = join(external.network, {
+  setUp: ['sysctl net/ipv4/conf/eth0/rp_filter 1'],
+  rules: '',
+  restart: [],
+});
+
+export const eksSettings: readonly Environment[] = [
+  {
+    name: 'EKS with AWS_VPC_K8S_CNI_RANDOMIZESNAT=none',
+    ...onVpcPods({ randomizeSnat: 'none' }),
+    expected: { proven: true, basis: ['cni'] },
+  },
+  {
+    inLongRun: true,
+    name: 'EKS with AWS_VPC_K8S_CNI_RANDOMIZESNAT=hashrandom',
+    ...onVpcPods({ randomizeSnat: 'hashrandom' }),
+    expected: { proven: true, basis: ['cni'] },
+  },
+  {
+    name: 'EKS with security groups for pods, standard mode',
+    ...podSecurityGroups({ enforcingMode: 'standard' }),
+    expected: { proven: true, basis: ['cni'] },
+  },
+  {
+    name: 'EKS with custom networking and the peer in AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS',
+    ...customNetworking(excluded),
+    expected: proven,
+  },
+  {
+    // Its rule replaces the whole mark of a connection's first packet.
+    pending: true,
+    name: 'EKS with custom networking and the peer in AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS, where nft marks',
+    ...nftMarks,
+    ruleSet: withoutProbe(nftMarks),
+    expected: proven,
+  },
+  {
+    pending: true,
+    inLongRun: true,
+    name: 'EKS with custom networking, where nft marks',
+    ...customNetworking({ connmark: 'nftables' }),
+    expected: proven,
+  },
+  {
+    name: 'EKS with custom networking, external SNAT and the peer in AWS_EXTERNAL_SERVICE_CIDRS',
+    ...customNetworking({ externalSnat: true, externalServiceCidrs: [peerRange] }),
+    expected: proven,
+  },
+  {
+    name: 'EKS with custom networking, external SNAT and prefix delegation',
+    ...customNetworking({ externalSnat: true, prefixDelegation: true }),
+    expected: proven,
+  },
+  {
+    name: 'EKS with custom networking and external SNAT, on a node without pods yet',
+    ...external,
+    podsStartLate: true,
+    expected: proven,
+  },
+  {
+    pending: true,
+    name: 'EKS with custom networking, external SNAT and the policies of Calico',
+    ...external,
+    network: join(external.network, calicoPolicy),
+    expected: proven,
+  },
+  {
+    pending: true,
+    name: 'EKS with custom networking and external SNAT, where rp_filter drops the replies',
+    ...external,
+    pods: external.pods.map((pod) => ({ ...pod, peer: { before: 'dropped', after: 'dropped' } })),
+    network: strictReversePath,
+    ruleSet: withoutProbe(external),
+    expected: { proven: false, code: 'rp-filter' },
+  },
+];
