@@ -49,7 +49,7 @@ export const eksSettings: readonly Environment[] = [
     expected: proven,
   },
   {
-    pending: true,
+    pending: 'with iptables',
     inLongRun: true,
     name: 'EKS with custom networking, where nft marks',
     ...customNetworking({ connmark: 'nftables' }),
@@ -72,7 +72,7 @@ export const eksSettings: readonly Environment[] = [
     expected: proven,
   },
   {
-    pending: true,
+    pending: 'with iptables',
     name: 'EKS with custom networking, external SNAT and the policies of Calico',
     ...external,
     network: join(external.network, calicoPolicy),

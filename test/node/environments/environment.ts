@@ -70,7 +70,7 @@ export interface Expected {
   readonly proven?: boolean;
   /** The report's code word, where it is not proven. */
   readonly code?: string;
-  /** What the report's `basis` contains among other things. */
+  /** What the report's `basis` contains among other things, where the backend is a variant of iptables. */
   readonly basis?: readonly string[];
 }
 
@@ -78,7 +78,7 @@ export interface Expected {
 export interface Environment {
   readonly name: string;
   /** The program does not do this yet. */
-  readonly pending?: true;
+  readonly pending?: true | 'with iptables';
   /** Too much like others for every run of the tests. */
   readonly inLongRun?: true;
   /** It cannot be built in a user namespace. */
