@@ -110,6 +110,7 @@ render_report() {
     report+=",\"probes\":$REPLY"
   fi
   if [[ -n $PATHS_READ ]]; then
+    if [[ -n ${STEERED[4]}${STEERED[6]} ]]; then report+=',"steered":true'; fi
     json_list 100 ${BASIS[@]+"${BASIS[@]}"}
     report+=",\"basis\":$REPLY"
     json_list 280 ${PATHS[@]+"${PATHS[@]}"}

@@ -16,19 +16,19 @@ contains_address() {
   return 1
 }
 
-# Fails unless a destination overlaps the range FAMILY, HI, LO, LENGTH. REPLY: the index of one inside it, or empty if
-# one contains it.
-overlaps_destination() {
+# <kind>: fails unless a line of this kind overlaps the range FAMILY, HI, LO, LENGTH. REPLY: the index of one inside it, or
+# empty if one contains it.
+overlaps() {
   local i length longest=0
   REPLY=''
-  contains_address masquerade && ((MATCHED <= LENGTH)) && return 0
-  for length in ${LENGTHS["masquerade $FAMILY"]:-}; do
+  contains_address "$1" && ((MATCHED <= LENGTH)) && return 0
+  for length in ${LENGTHS["$1 $FAMILY"]:-}; do
     if ((length > longest)); then longest=$length; fi
   done
   # Only a longer range can be inside.
   ((longest > LENGTH)) || return 1
   for ((i = 0; i < ${#KINDS[@]}; i++)); do
-    if [[ ${KINDS[i]} == masquerade && ${FAMILIES[i]} == "$FAMILY" && ${LENS[i]} -gt $LENGTH ]] &&
+    if [[ ${KINDS[i]} == "$1" && ${FAMILIES[i]} == "$FAMILY" && ${LENS[i]} -gt $LENGTH ]] &&
       (((HIS[i] & MASK_HI[LENGTH]) == HI && (LOS[i] & MASK_LO[LENGTH]) == LO)); then
       REPLY=$i
       return 0

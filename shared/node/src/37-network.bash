@@ -91,7 +91,7 @@ leads_to_destination() {
 # REPLY: an address that is in both the range FAMILY, HI, LO, LENGTH and the rule set's destinations. Fails if there is
 # none.
 common_address() {
-  overlaps_destination || return
+  overlaps masquerade || return
   if [[ -n $REPLY ]]; then HI=${HIS[REPLY]} LO=${LOS[REPLY]} LENGTH=${LENS[REPLY]}; fi
   address_in_range
 }

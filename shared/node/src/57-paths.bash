@@ -58,6 +58,10 @@ prove_family() {
     not_proven paths-unknown "$ERROR"
     return
   fi
+  if ! is_tracked "$1"; then
+    not_proven paths-unknown "$ERROR"
+    return
+  fi
   make_rows "$1"
   check_rows "$1"
   add_probing_pods "$1"
@@ -87,6 +91,27 @@ check_interfaces_to_come() {
     [[ $device == vlan* ]] || has_answerable_address "$1" "$device" ||
       not_proven paths-foreign-address "pods to come can leave by $device, with an address in the pods' range"
   done
+}
+
+# <family>: are pods' packets to the destinations tracked? Packets that are not are never masqueraded. Fails with ERROR.
+is_tracked() {
+  local line words i
+  [[ $BACKEND == iptables-* ]] || return 0
+  iptables_save "$BACKEND" "$1" raw || return 0
+  while IFS= read -r line; do
+    [[ $line == *' -j NOTRACK'* || $line == *' -j CT --notrack'* ]] || continue
+    [[ $line != *' -A '*OUTPUT* ]] || continue
+    read -r -a words <<<"$line"
+    for ((i = 1; i + 1 < ${#words[@]}; i++)); do
+      [[ ${words[i - 1]} != '!' ]] || continue
+      case ${words[i]} in
+        -s) if parse_cidr "${words[i + 1]}" && has_sources && ! overlaps source; then continue 2; fi ;;
+        -d) if parse_cidr "${words[i + 1]}" && ! overlaps masquerade; then continue 2; fi ;;
+      esac
+    done
+    error "a rule of table raw may keep packets of pods from being tracked, and so from being masqueraded: ${line#*\] }"
+    return
+  done <"$WORK/table"
 }
 
 # MARKS: the values that decide between ip rules, each alone and combined. A packet may carry any of them, except as

@@ -122,14 +122,21 @@ store_fingerprint() {
   FINGERPRINT=$REPLY
 }
 
-# REPLY: the kernel's own text of our rules and of the chain that leads to them, only good for comparison. It takes few
-# and small processes. Empty if it cannot be read.
+# REPLY: the kernel's own text of our rules and of the chains that lead to them, and of what the paths of pods depend on,
+# only good for comparison. It takes few and small processes. Empty if it cannot be read.
 fingerprint() {
-  local family text='' sets
+  local family text='' sets line
   REPLY=''
   [[ -n $BACKEND ]] || return 0
-  for family in 4 6; do print_own_rules "$family"; done >"$WORK/fingerprint" 2>/dev/null
+  for family in 4 6; do
+    print_own_rules "$family"
+    ip "-$family" rule show
+    ip "-$family" route show table local type local
+    ip "-$family" route show default table all
+  done >"$WORK/fingerprint" 2>/dev/null
   read -r -d '' text <"$WORK/fingerprint"
+  # Pods come and go with interfaces.
+  while read -r line; do text+=${line%%:*}$'\n'; done </proc/net/dev
   if [[ $text == *' --match-set '* ]]; then
     sets=$(ipset save 2>/dev/null | grep -F ' peermasq-')
     text+=$sets
@@ -147,5 +154,9 @@ print_own_rules() {
     command=$REPLY
     "$command" -w "$WAIT" -t nat -S POSTROUTING
     "$command" -w "$WAIT" -t nat -S PEERMASQ
+    if has_steer_rule "$1"; then
+      "$command" -w "$WAIT" -t mangle -S PREROUTING
+      "$command" -w "$WAIT" -t mangle -S PEERMASQ-STEER
+    fi
   fi
 }
