@@ -95,23 +95,33 @@ check_interfaces_to_come() {
 
 # <family>: are pods' packets to the destinations tracked? Packets that are not are never masqueraded. Fails with ERROR.
 is_tracked() {
-  local line words i
+  local line
   [[ $BACKEND == iptables-* ]] || return 0
   iptables_save "$BACKEND" "$1" raw || return 0
   while IFS= read -r line; do
     [[ $line == *' -j NOTRACK'* || $line == *' -j CT --notrack'* ]] || continue
     [[ $line != *' -A '*OUTPUT* ]] || continue
-    read -r -a words <<<"$line"
-    for ((i = 1; i + 1 < ${#words[@]}; i++)); do
-      [[ ${words[i - 1]} != '!' ]] || continue
-      case ${words[i]} in
-        -s) if parse_cidr "${words[i + 1]}" && has_sources && ! overlaps source; then continue 2; fi ;;
-        -d) if parse_cidr "${words[i + 1]}" && ! overlaps masquerade; then continue 2; fi ;;
-      esac
-    done
+    may_match_pods "$line" || continue
     error "a rule of table raw may keep packets of pods from being tracked, and so from being masqueraded: ${line#*\] }"
     return
   done <"$WORK/table"
+}
+
+# <rule>: can it match packets from pods to the destinations?
+may_match_pods() {
+  local words i kind
+  read -r -a words <<<"$1"
+  for ((i = 1; i + 1 < ${#words[@]}; i++)); do
+    case ${words[i - 1]}${words[i]} in
+      '!'*) continue ;;
+      *-s) kind=source ;;
+      *-d) kind=masquerade ;;
+      *) continue ;;
+    esac
+    if [[ $kind == source ]] && ! has_sources; then continue; fi
+    parse_cidr "${words[i + 1]}" || continue
+    overlaps "$kind" || return 1
+  done
 }
 
 # MARKS: the values that decide between ip rules, each alone and combined. A packet may carry any of them, except as
@@ -123,6 +133,11 @@ MARK_IS_UNSURE=''
 # <family>: sets MARKS. Fails with ERROR if there are too many.
 find_marks() {
   local words i value mark known=() combined
+  # The kernel is asked about addresses, interfaces and marks only.
+  if [[ ${IP_RULES[$1]} =~ \ (not|ipproto|sport|dport|tos|dsfield|uidrange|tun_id)\  ]]; then
+    error "an ip rule selects packets by \"${BASH_REMATCH[1]}\", so the path of pods' packets is not known"
+    return
+  fi
   read -r -d '' -a words <<<"${IP_RULES[$1]}"
   for ((i = 0; i + 1 < ${#words[@]}; i++)); do
     [[ ${words[i]} == fwmark && ${words[i + 1]} != "$steer_mark" ]] || continue

@@ -40,7 +40,7 @@ interface PodsRequest {
   readonly internet: Source;
 }
 
-/** Pods that differ in nothing but their addresses. */
+/** Pods that differ only in their addresses. */
 export function podsOf({ device, addresses, before, after, internet }: PodsRequest): Pod[] {
   return addresses.map((address, i) => {
     const seen = (source: Source) => (source === 'own' ? address : source);

@@ -8,7 +8,7 @@ const podRange = '10.244.1.0/24';
 const addresses = ['10.244.1.10', '10.244.1.11'];
 const bridge = { device: 'cni0', address: '10.244.1.1/24' };
 
-/** EC2 with its source/destination check on: nothing but the node's own address leaves. */
+/** EC2 with its source/destination check on: only packets with the node's own address leave. */
 const uplinks = [{ device: 'eth0', subnet: '172.20.0.0/24', address: nodeAddress }] as const satisfies [
   Uplink,
 ];

@@ -91,7 +91,6 @@ export const unusual: readonly Environment[] = [
     expected: { proven: false, code: 'no-forwarding' },
   },
   {
-    pending: true,
     name: 'policy routing of a part of the traffic into a tunnel',
     uplinks: [eth0, tunnel],
     bridge,
@@ -136,7 +135,6 @@ RULES`,
     expected: { proven: false, code: 'no-namespace' },
   },
   {
-    pending: true,
     needsRoot: true,
     name: 'a BPF program that sends packets of pods past iptables',
     uplinks: [eth0],
