@@ -90,17 +90,13 @@ async function sequentialRules(
   const isMasqueraded = pods.some(
     ({ address, peer: { before } }) => before !== 'dropped' && before !== address,
   );
-  if (
-    !isMasqueraded ||
-    !/-j (SNAT|MASQUERADE) .*--random-fully/.test(network.rules.replace(/^-A KUBE-.*$/gm, ''))
-  )
+  if (!isMasqueraded || !/-j (SNAT|MASQUERADE).* --random/.test(network.rules.replace(/^-A KUBE-.*$/gm, '')))
     return [];
   const saved = await node.run([`${flavour}-save`, '-c', '-t', 'nat']);
   return saved
     .split('\n')
     .filter(
-      (line) =>
-        /^\[[1-9]\d*:\d+\] -A PEERMASQ .*-j MASQUERADE/.test(line) && !line.includes('--random-fully'),
+      (line) => /^\[[1-9]\d*:\d+\] -A PEERMASQ .*-j MASQUERADE/.test(line) && !line.includes(' --random'),
     );
 }
 
