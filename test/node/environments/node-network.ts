@@ -12,7 +12,7 @@ export const join = (...networks: readonly NodeNetwork[]): NodeNetwork => ({
   restart: networks.flatMap(({ restart }) => restart),
 });
 
-/** In a script, `restore` is the iptables-restore of the node's backend, and `iptables` its iptables. */
+/** In a script, `restore` is the iptables-restore of the node's backend. */
 export const restoring = (rules: string) => `restore --noflush <<'RULES'\n${rules}RULES`;
 
 /** kubelet's hint chains (pkg/kubelet/kubelet_network_linux.go), and kube-proxy's (pkg/proxy/iptables/proxier.go). */

@@ -28,7 +28,6 @@ const macOf = (i: number) => `02:00:00:00:00:0${i}`;
 /** Functions that the scripts of a node's programs use. */
 const functions = (flavour: string) => `
   sysctl() { echo "$2" >"/proc/sys/$1"; }
-  iptables() { command ${flavour} "$@"; }
   restore() { ${flavour}-restore "$@"; }`;
 
 export const restartScript = ({ network }: Environment, flavour: string) =>
