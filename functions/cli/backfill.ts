@@ -49,7 +49,12 @@ const withBackfillOptions = (command: Command): Command =>
       1,
     )
     .option('--wave <n>', 'nodes in each later wave', atLeast(1), 50)
-    .option('--max-failures <n>', 'stop before the next wave if more nodes than this have failed', atLeast(0), 0)
+    .option(
+      '--max-failures <n>',
+      'stop before the next wave if more nodes than this have failed',
+      atLeast(0),
+      0,
+    )
     .option('--wave-timeout <seconds>', 'time limit for the nodes of a wave to be proven', atLeast(1), 300)
     .option('--allow-route-loss', 'push plans that remove rules because far fewer routes were found')
     .option(
