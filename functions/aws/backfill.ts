@@ -7,8 +7,8 @@ import { deadlineOf, functionLocation } from './runtime/invocation';
 import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './runtime/metrics';
 
 /**
- * Invoked by operators with `{"clusters": ["NAME"], "dryRun": true}`, and by the sweep with `{"skipNewNodes":
- * true}`.
+ * Invoked by operators with `{"clusters": ["NAME"], "dryRun": true}`, and by the sweep with
+ * `{"skipNewNodes": true}`.
  */
 export async function handler(body: unknown, context: Context): Promise<BackfillResponse> {
   const location = functionLocation(context);

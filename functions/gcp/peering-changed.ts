@@ -8,7 +8,7 @@ import { reconcileEach } from '../runtime/reconcile-each';
 import { acknowledgePermanent, invocationDeadline, withCallCounts } from './runtime/invocation';
 import { dependencies, eachProject, settings } from './runtime/projects';
 
-/** How long routes may appear after an operation is done: networks exchange them in the background. */
+/** How long after an operation is done its last route may appear: networks exchange routes in the background. */
 const propagationMs = 10_000;
 
 /** A peering that is still provisioning by then is left to the next sweep. */

@@ -17,6 +17,7 @@ import {
   type Resources,
   type Statement,
 } from './cloudformation';
+import { chunks } from '../../shared/core/util/collections';
 import { deadLetterQueueId, queueId, queueFeeding } from './queues';
 import type { Settings } from './settings';
 
@@ -156,14 +157,13 @@ function clusterConditions(clusters: readonly string[], key: string): unknown[] 
   return [
     ...clusters.map((name) => ({ Null: { [`${key}/${clusterKeyPrefix}${name}`]: 'false' } })),
     ...clusterValueKeys.flatMap((tag) =>
-      chunksOf20(clusters).map((names) => ({ StringEquals: { [`${key}/${tag}`]: names } })),
+      chunks(clusters, namesPerStatement).map((names) => ({ StringEquals: { [`${key}/${tag}`]: names } })),
     ),
   ];
 }
 
 /** Keeps each statement below the size limit of a policy, however long the names are. */
-const chunksOf20 = (names: readonly string[]): string[][] =>
-  Array.from({ length: Math.ceil(names.length / 20) }, (_, i) => names.slice(i * 20, (i + 1) * 20));
+const namesPerStatement = 20;
 
 /** IAM quotas: characters in a managed policy (6,144) minus its wrapper, and policies per role. */
 const policyLimit = 6_000;

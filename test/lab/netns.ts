@@ -326,10 +326,10 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
           reject(new Error(`${argv.join(' ')}: no ${String(pattern)} ${why}:\n${stderr()}${stdout()}`));
         });
       };
-      const finish = (finish: () => void) => {
+      const finish = (resolveOrReject: () => void) => {
         clearTimeout(timer);
         onOutput.delete(check);
-        finish();
+        resolveOrReject();
       };
       const timer = setTimeout(() => {
         fail(`within ${timeoutMs} ms`);

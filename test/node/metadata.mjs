@@ -14,13 +14,13 @@ const attributes = new Map();
 const written = new Set();
 const waiting = new Set();
 let toFail = 0;
-let failures = {};
+let requestToFail = {};
 
 const etagOf = (value) => createHash('sha256').update(value).digest('hex').slice(0, 16);
 
 function obey({ set = {}, fail = 0, verb, key }) {
   toFail = fail;
-  failures = { verb, key };
+  requestToFail = { verb, key };
   for (const [key, value] of Object.entries(set)) {
     if (value === null) attributes.delete(key);
     else attributes.set(key, value);
@@ -61,7 +61,7 @@ createServer(async (request, response) => {
   }
   const path = url.pathname.replace('/computeMetadata/v1/instance/', '');
   if (request.headers['metadata-flavor'] !== 'Google') return response.writeHead(403).end();
-  const { verb = request.method, key = '' } = failures;
+  const { verb = request.method, key = '' } = requestToFail;
   if (toFail > 0 && verb === request.method && path.endsWith(key)) {
     toFail -= 1;
     console.log(`503 ${request.method} ${path}`);

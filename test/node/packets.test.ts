@@ -65,9 +65,9 @@ describe.each(backends)('packets on %s', (backend) => {
         fc.asyncProperty(
           anyRuleset,
           fc.array(anyPacket, { minLength: 20, maxLength: 40 }),
-          async (expectedTargets, packets) => {
+          async (ranges, packets) => {
             generation += 1;
-            const report = await network.apply(ruleset(generation, ...linesOf(expectedTargets)));
+            const report = await network.apply(ruleset(generation, ...linesOf(ranges)));
             expect(report).toMatchObject({ code: 0, proven: true });
             await network.node.run(['conntrack', '-F']);
             const sent = packets.map(([from, to], i) => `${printed(from)} ${printed(to)} ${generation}-${i}`);
@@ -79,9 +79,7 @@ describe.each(backends)('packets on %s', (backend) => {
               (_, i) => new RegExp(`udp (\\S+) ${generation}-${i}\\n`).exec(network.service.stdout())?.[1],
             );
             expect(seen).toEqual(
-              packets.map(([from, to]) =>
-                isMasqueraded(expectedTargets, from, to) ? '10.209.0.2' : printed(from),
-              ),
+              packets.map(([from, to]) => (isMasqueraded(ranges, from, to) ? '10.209.0.2' : printed(from))),
             );
           },
         ),
@@ -92,18 +90,18 @@ describe.each(backends)('packets on %s', (backend) => {
 });
 
 type Range = { first: number; length: number };
-type ExpectedTargets = { sources: Range[]; exempt: Range[]; masquerade: Range[] };
+type RuleSetRanges = { sources: Range[]; exempt: Range[]; masquerade: Range[] };
 
 const printed = (address: number) => [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
 const text = ({ first, length }: Range) => `${printed(first)}/${length}`;
 const holds = ({ first, length }: Range, address: number) => (first ^ address) >>> (32 - length) === 0;
 
-const isMasqueraded = ({ sources, exempt, masquerade }: ExpectedTargets, from: number, to: number) =>
+const isMasqueraded = ({ sources, exempt, masquerade }: RuleSetRanges, from: number, to: number) =>
   (sources.length === 0 || sources.some((range) => holds(range, from))) &&
   !exempt.some((range) => holds(range, to)) &&
   masquerade.some((range) => holds(range, to));
 
-function linesOf({ sources, exempt, masquerade }: ExpectedTargets): string[] {
+function linesOf({ sources, exempt, masquerade }: RuleSetRanges): string[] {
   const lines = [
     ...sources.map((range) => `source ${text(range)}`),
     ...exempt.map((range) => `exempt ${text(range)} e`),
@@ -124,7 +122,7 @@ const manyRanges = fc.oneof(
   fc.array(peerRange, { maxLength: 8 }),
   fc.array(range(0x0ac00000, { min: 20, max: 28 }), { minLength: 55, maxLength: 80 }),
 );
-const anyRuleset: fc.Arbitrary<ExpectedTargets> = fc.record({
+const anyRuleset: fc.Arbitrary<RuleSetRanges> = fc.record({
   sources: fc.array(fc.constantFrom({ first: 0x0a850000, length: 16 }, { first: 0x0a858000, length: 17 }), {
     maxLength: 2,
   }),

@@ -116,8 +116,8 @@ describeKernel('snapshot', everyBackend, () => {
   });
 
   test('shows which command failed, so that its rules are missing', async () => {
-    const failures = join(network.node.folder, 'ip6tables-nft-save');
-    writeFileSync(failures, '#!/bin/sh\necho no such thing >&2\nexit 4\n', { mode: 0o755 });
+    const brokenCommand = join(network.node.folder, 'ip6tables-nft-save');
+    writeFileSync(brokenCommand, '#!/bin/sh\necho no such thing >&2\nexit 4\n', { mode: 0o755 });
     const { code, stdout, stderr } = await network.execute(['snapshot'], {
       env: { PATH: `${network.node.folder}:${process.env['PATH'] ?? ''}` },
     });

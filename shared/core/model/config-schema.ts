@@ -88,7 +88,7 @@ const namedRange = z
     evenIfRouted,
   }))
   .meta({
-    description: 'A range that no route shows, and a name for the comment of its rule.',
+    description: 'A range that is not discovered from routes, and a name for the comment of its rule.',
   });
 
 const routeSourceKind = z.enum(routeSourceKinds, {

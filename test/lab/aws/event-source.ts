@@ -19,7 +19,7 @@ const receiveLimit = 10;
 
 /**
  * Lambda's event source mapping with partial batch responses.
- * @param failed called with what a function threw; its batch then stays in the queue
+ * @param onFailure called with what a function threw; its batch then stays in the queue
  * @returns after the signal, once every invocation has finished
  */
 export async function runEventSource(
