@@ -2,7 +2,14 @@ import type { Machine } from '../lab/machine';
 import { openLab, type Host } from '../lab/netns';
 import { connectToTestProcess, killProcesses, nodeMachineOn } from '../lab/node-machine';
 
-/** Nodes whose only network is a link to this process, on which the local clouds listen. */
+/** A default route for the paths of pods: without one, the rules are not proven. */
+const uplink = `ip link add eth0 type dummy
+ip addr add 10.209.0.2/24 dev eth0
+ip link set eth0 up
+ip route add default via 10.209.0.1
+echo 1 >/proc/sys/net/ipv4/ip_forward`;
+
+/** Nodes whose only reachable network is a link to this process, on which the local clouds listen. */
 export function openMachines() {
   const lab = openLab();
   const hosts: Host[] = [];
@@ -10,6 +17,7 @@ export function openMachines() {
   async function add(): Promise<{ machine: Machine; addressOfThisProcess: string }> {
     const host = await lab.machine(`node${hosts.length + 1}`);
     hosts.push(host);
+    await host.run(['sh', '-ec', uplink]);
     return { machine: nodeMachineOn(host), addressOfThisProcess: await connectToTestProcess(host) };
   }
 
