@@ -16,7 +16,7 @@ export function joinSections(root = '.'): string {
 
 /**
  * The node program as it is deployed: without the comments below its header. They are a quarter of what has to fit in
- * an SSM document (64 KB) and in a member account's template (50 KB).
+ * an SSM document (64 KB).
  */
 export function joinNodeProgram(root = '.'): string {
   const lines = joinSections(root).split('\n');

@@ -38,7 +38,7 @@ export function memberTemplate(member: Member) {
     AWSTemplateFormatVersion: '2010-09-09',
     Description: `peermasq ${member.stage}: serves the nodes of this account from account ${member.central}.`,
     Resources: {
-      // Without the snapshot document: a local template is limited to 51,200 bytes, enough for one copy of the program.
+      // Without the snapshot document, which would be a second copy of the program.
       Document: applyDocument(member.stage, member.program),
       ...forwardingResources(member),
       ...memberRoleResources(member),

@@ -8,8 +8,7 @@ import { clustersIn } from './resources';
 import { accountId, launchGate, stageName } from './settings';
 
 /**
- * Prints the template for member accounts; see docs/aws.md. On one line, because CloudFormation accepts at
- * most 51,200 bytes from a file.
+ * Prints the template for member accounts; see docs/aws.md. On one line, to keep it small.
  */
 function main(): void {
   const { values } = parseArgs({

@@ -5,6 +5,7 @@
 #   xdp DEVICE                       an XDP link, the same
 #   pin PATH                         a program of tc, pinned
 #   open                             a program of tc that this process has open, and that is on no device
+#   trace                            a program that sees no packets of devices (a socket filter), the same
 # The program has no name, so that labs that share this kernel do not see it among the kernel's symbols. Structures:
 # union bpf_attr in linux/bpf.h, tcmsg and TCA_BPF_* in linux/rtnetlink.h and linux/pkt_cls.h.
 use strict;
@@ -24,8 +25,9 @@ my $bpf = sub {
 my $code = pack('CCsl', 0xb7, 0, 0, $kind eq 'xdp' ? 2 : -1) . pack('CCsl', 0x95, 0, 0, 0);
 my $license = "GPL\0";
 my ($type, $hooks) = $kind eq 'xdp' ? (6, 37) : (3, { ingress => 46, egress => 47 }->{ $hook // '' } // 0);
+$type = 1 if $kind eq 'trace';
 my $load = pack 'LLQQ LLQLL a16 LL', $type, 2, $pointer->($code), $pointer->($license), 0, 0, 0, 0, 0, '', 0,
-  $kind =~ /^(tc|pin|open)$/ ? 0 : $hooks;
+  $kind =~ /^(tc|pin|open|trace)$/ ? 0 : $hooks;
 my $program = $bpf->(5, $load);
 
 if ($kind eq 'pin') {
@@ -38,7 +40,7 @@ my $wait = sub {
   print "attached\n";
   sleep;
 };
-$wait->() if $kind eq 'open';
+$wait->() if $kind eq 'open' || $kind eq 'trace';
 my ($index) = `ip -o link show dev $device` =~ /^(\d+):/ or die "no device $device\n";
 if ($kind ne 'tc') {
   my $link = $bpf->(28, pack 'LLLL Q4', $program, $index, $hooks, 0, 0, 0, 0, 0);

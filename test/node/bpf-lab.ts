@@ -35,6 +35,13 @@ export function bpfLab(network: Network) {
     writeFileSync(join(bin, name), text, { mode: 0o755 });
   };
 
+  const openTag = async (): Promise<string> => {
+    const text = await sh(node, 'grep -rhs ^prog_tag /proc/[0-9]*/fdinfo || true');
+    const [, tag] = /prog_tag:\s+([0-9a-f]{16})/.exec(text) ?? [];
+    if (tag === undefined) throw new Error('no process has a program open');
+    return tag;
+  };
+
   return {
     /** The environment for the node program. */
     env: { PATH: `${bin}:${process.env['PATH'] ?? ''}` },
@@ -52,6 +59,14 @@ export function bpfLab(network: Network) {
       const program = node.spawn(['perl', attachBpf, ...args]);
       held.push(program);
       await program.output(/attached/);
+    },
+    /** A tracing agent with this program, in a network namespace of its own. */
+    trace: async (name: string): Promise<void> => {
+      const program = node.spawn(['unshare', '--net', 'perl', attachBpf, 'trace']);
+      held.push(program);
+      await program.output(/attached/);
+      const tag = await openTag();
+      place('/proc/kallsyms', `${kernelSymbols}ffffffffc0b0 t bpf_prog_${tag}_${name}\t[bpf]\n`);
     },
     /** Attaches it to the device of a pod on EKS. */
     attachToPod: async (name: string): Promise<void> => {

@@ -115,6 +115,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
       await lab.hold('open', 'any');
     },
   ],
+  ['the program of a tracing agent', nothing, (lab) => lab.trace('trace_exec')],
   [
     'programs for cgroups that systemd and the kernel load',
     nothing,

@@ -170,30 +170,21 @@ lists_programs() {
 # and netkit links to PROGRAMS, by the caller's `names`. A program is shown with its type and tag, a link with its tag
 # and device.
 read_open_programs() {
-  local key value tag='' type='' link='' folders own inode file
+  local key value tag='' type='' link='' here=yes
   PACKET_TAGS=()
-  # A link is attached in the network namespace of the process that makes it: indices of others mean nothing here.
-  own=$(stat -L -c %i /proc/self/ns/net 2>/dev/null)
-  folders=()
-  while read -r inode file; do
-    if [[ $inode == "$own" ]]; then folders+=("${file%/ns/net}/fdinfo"); fi
-  done < <(
-    set +f
-    stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null
-  )
-  ((${#folders[@]} > 0)) || return
-  grep -rhsE '^(prog_type|prog_tag|link_type|ifindex):' "${folders[@]}" >"$WORK/open"
+  list_open_programs >"$WORK/open"
   while read -r key value _; do
     case $key in
+      elsewhere) here='' link='' ;;
       prog_type:) type=$value link='' ;;
       link_type:) type='' link=$value ;;
       prog_tag:)
         if [[ -n $type && $packet_types == *" $type "* || $link == tcx || $link == netkit ]]; then
-          PACKET_TAGS[$value]=yes
-        elif [[ -n $type || $link != xdp ]]; then
+          if [[ -n $here ]]; then PACKET_TAGS[$value]=yes; fi
+        elif [[ -n $type || ( -n $link && $link != xdp ) ]]; then
           KNOWN_TAGS[$value]=yes
         fi
-        tag=$value
+        tag=$value type=''
         ;;
       ifindex:)
         if [[ ($link == tcx || $link == netkit) && -n ${DEVICES[$value]:-} ]]; then
@@ -203,4 +194,22 @@ read_open_programs() {
         ;;
     esac
   done <"$WORK/open"
+}
+
+# A link is attached in the network namespace of the process that makes it: indices of others mean nothing here. Agents
+# that trace the node often run in another one, and their programs are shown with a type, too.
+list_open_programs() {
+  local own inode file here=() elsewhere=()
+  own=$(stat -L -c %i /proc/self/ns/net 2>/dev/null)
+  while read -r inode file; do
+    file=${file%/ns/net}/fdinfo
+    if [[ $inode == "$own" ]]; then here+=("$file"); else elsewhere+=("$file"); fi
+  done < <(
+    set +f
+    stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null
+  )
+  # Without a file grep -r would read the working directory.
+  grep -rhsE '^(prog_type|prog_tag|link_type|ifindex):' ${here[@]+"${here[@]}"} /dev/null
+  printf 'elsewhere\n'
+  grep -rhsE '^prog_(type|tag):' ${elsewhere[@]+"${elsewhere[@]}"} /dev/null
 }

@@ -73,8 +73,9 @@ describe('a member account', () => {
   });
   const template = readTemplate(compiled);
 
-  test('has a template within the size limit that CloudFormation has for files', () => {
-    expect(JSON.stringify(compiled).length).toBeLessThan(51_200);
+  test('has a template within the size limit that CloudFormation has for templates in a bucket', () => {
+    expect(JSON.stringify(compiled).length).toBeLessThan(1_000_000);
+    expect(Object.keys(allOf(template, 'AWS::SSM::Document'))).toHaveLength(1);
   });
 
   test('forwards its own events that match a rule of the central account', () => {
