@@ -3,9 +3,10 @@ import { openLab, type Host } from '../lab/netns';
 import { connectToTestProcess, killProcesses, nodeMachineOn } from '../lab/node-machine';
 
 /** A default route for the paths of pods: without one, the rules are not proven. */
-const uplink = `ip link add eth0 type dummy
+const uplink = `ip link add eth0 type veth peer name router
 ip addr add 10.209.0.2/24 dev eth0
 ip link set eth0 up
+ip link set router up
 ip route add default via 10.209.0.1
 echo 1 >/proc/sys/net/ipv4/ip_forward`;
 

@@ -1,4 +1,10 @@
-import { describePortUse, fewPortsLeftPercent, parseReport, usedPercent, type PortUse } from '../model/report';
+import {
+  describePortUse,
+  fewPortsLeftPercent,
+  parseReport,
+  usedPercent,
+  type PortUse,
+} from '../model/report';
 import { printProbe } from '../model/rule-set';
 import { tryParse } from '../util/functional';
 import type { Findings } from './findings';

@@ -91,7 +91,9 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
         if (requesterVpcInfo) connection.peering.requesterVpcInfo = requesterVpcInfo;
       };
     });
-    afterAll(() => { restore(); });
+    afterAll(() => {
+      restore();
+    });
 
     test('need masquerading, and the node answers for them', async () => {
       expect(await isReached()).toBe(true);

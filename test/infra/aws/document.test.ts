@@ -165,28 +165,31 @@ describeKernel('the document with the node program', undefined, () => {
   });
   afterAll(() => lab.close());
 
-  test.each(['3.3.3572.0', '3.1.0.0'])('applies a rule set in the latest format through agent %s', async (version) => {
-    const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
-    const expectedRuleSet = {
-      ...ruleSet,
-      isSteered: true,
-      sources: [parseCidr('172.20.0.0/16')],
-      destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }],
-    };
-    const document = makeDocument(nodeProgram);
-    const ruleset = packRuleSet(expectedRuleSet);
-    const { status, stdout } = await runDocument(
-      agent(version, nodeMachineOn(node)),
-      document,
-      { ruleset },
-      {},
-    );
-    expect(status).toBe(0);
-    expect(parseReport(stdout)).toMatchObject({
-      result: 'applied',
-      format: latestFormat,
-      id: ruleSetId(expectedRuleSet),
-    });
-    expect(await node.run(['iptables', '-t', 'nat', '-S', 'PEERMASQ'])).toContain('-d 10.0.0.0/16');
-  });
+  test.each(['3.3.3572.0', '3.1.0.0'])(
+    'applies a rule set in the latest format through agent %s',
+    async (version) => {
+      const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
+      const expectedRuleSet = {
+        ...ruleSet,
+        isSteered: true,
+        sources: [parseCidr('172.20.0.0/16')],
+        destinations: [{ cidr: parseCidr('10.0.0.0/16'), name: 'production' }],
+      };
+      const document = makeDocument(nodeProgram);
+      const ruleset = packRuleSet(expectedRuleSet);
+      const { status, stdout } = await runDocument(
+        agent(version, nodeMachineOn(node)),
+        document,
+        { ruleset },
+        {},
+      );
+      expect(status).toBe(0);
+      expect(parseReport(stdout)).toMatchObject({
+        result: 'applied',
+        format: latestFormat,
+        id: ruleSetId(expectedRuleSet),
+      });
+      expect(await node.run(['iptables', '-t', 'nat', '-S', 'PEERMASQ'])).toContain('-d 10.0.0.0/16');
+    },
+  );
 });
