@@ -1,7 +1,11 @@
 import { describe, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
 
 /** `yes`, or `no: REASON`; set by test/lab/enter.mjs, which creates the namespaces. */
 const lab = process.env['PEERMASQ_LAB'] ?? 'no: started outside test/lab/enter.mjs; use npm test';
+
+/** BPF programs cannot be loaded in a user namespace. */
+export const isRoot = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
 
 /**
  * A `describe` for tests that need namespaces, iptables and nft. If unavailable, they are skipped with the

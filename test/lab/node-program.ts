@@ -9,9 +9,10 @@ const root = join(__dirname, '../..');
 export const nodeProgram = joinNodeProgram(root);
 
 /** The same as a file. Named by its content, so that concurrent writers agree. */
-export const nodeProgramFile = writeOnce(nodeProgram);
+export const nodeProgramFile = programFile(nodeProgram);
 
-function writeOnce(text: string): string {
+/** A file with this text. */
+export function programFile(text: string): string {
   const folder = join(
     root,
     'node_modules/.cache/node-program',

@@ -1,6 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { readFileSync } from 'node:fs';
-import { describeKernel } from '../lab/kernel';
+import { describeKernel, isRoot } from '../lab/kernel';
 import { environments } from './environments';
 import type { Environment } from './environments/environment';
 import { expectedOutcome, runEnvironment } from './environments/outcome';
@@ -10,7 +9,6 @@ import { type Backend, backends, missing } from './network';
 const length = process.env['PEERMASQ_ENVIRONMENTS'] === 'all' ? 'long' : 'short';
 const tested = length === 'long' ? backends : (['iptables-nft'] as const);
 const included = environments.filter(({ inLongRun }) => length === 'long' || !inLongRun);
-const isRoot = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
 const needsRoot = isRoot ? undefined : 'BPF programs cannot be loaded in a user namespace';
 
 describe.each(tested)('with %s, the peer is reached and what worked keeps working:', (backend) => {

@@ -7,9 +7,9 @@ export type ProgramRunner = (args: readonly string[], options?: ExecOptions) => 
 
 /** Its files are in the host's folder, so that each host has its own state. */
 export const programRunnerOn =
-  (node: Host, backend: string): ProgramRunner =>
+  (node: Host, backend: string, program = nodeProgramFile): ProgramRunner =>
   (args, { env, ...options } = {}) =>
-    node.exec(['bash', nodeProgramFile, ...args], {
+    node.exec(['bash', program, ...args], {
       ...options,
       env: {
         PEERMASQ_DIR: join(node.folder, 'kept'),

@@ -11,6 +11,8 @@ const external = customNetworking({ externalSnat: true });
 const excluded = { excludeSnatCidrs: [peerRange] };
 const nftMarks = customNetworking({ ...excluded, connmark: 'nftables' });
 
+const staysHanging = external.pods.map((pod) => ({ ...pod, peer: { before: 'dropped', after: 'dropped' } }));
+
 /** A sysctl that someone sets after the CNI. */
 const strictReversePath = join(external.network, {
   setUp: ['sysctl net/ipv4/conf/eth0/rp_filter 1'],
@@ -79,10 +81,17 @@ export const eksSettings: readonly Environment[] = [
     expected: proven,
   },
   {
+    name: 'EKS with custom networking and external SNAT, and a rule set that does not steer',
+    ...external,
+    pods: staysHanging,
+    ruleSet: withoutProbe(external).filter((line) => line !== 'option steer'),
+    expected: { proven: false, code: 'paths-foreign-address' },
+  },
+  {
     pending: true,
     name: 'EKS with custom networking and external SNAT, where rp_filter drops the replies',
     ...external,
-    pods: external.pods.map((pod) => ({ ...pod, peer: { before: 'dropped', after: 'dropped' } })),
+    pods: staysHanging,
     network: strictReversePath,
     ruleSet: withoutProbe(external),
     expected: { proven: false, code: 'rp-filter' },

@@ -39,17 +39,16 @@ export type RunLength = 'short' | 'long';
 export interface RunRequest {
   readonly backend: Backend;
   readonly length: RunLength;
+  /** A file with another node program than the one in the repository. */
+  readonly program?: string;
 }
 
 /** Applies the rule set, restarts the network's agents, and removes peermasq again. */
-export async function runEnvironment(
-  environment: Environment,
-  { backend, length }: RunRequest,
-): Promise<Outcome> {
-  const flavour = backend === 'iptables-legacy' ? backend : 'iptables-nft';
+export async function runEnvironment(environment: Environment, request: RunRequest): Promise<Outcome> {
+  const flavour = request.backend === 'iptables-legacy' ? request.backend : 'iptables-nft';
   const machines = await buildMachines(environment, flavour);
   try {
-    return await runOn(machines, environment, { backend, flavour, length });
+    return await runOn(machines, environment, { ...request, flavour });
   } finally {
     await machines.lab.close();
   }
@@ -58,10 +57,10 @@ export async function runEnvironment(
 async function runOn(
   machines: Machines,
   environment: Environment,
-  { backend, flavour, length }: RunRequest & { flavour: string },
+  { backend, flavour, length, program }: RunRequest & { flavour: string },
 ): Promise<Outcome> {
   const { node } = machines;
-  const peermasq = programRunnerOn(node, backend);
+  const peermasq = programRunnerOn(node, backend, program);
   const before = await observeTraffic(environment, machines, 'before');
   let untouched = await kernelState(node);
   const apply = await verdict(peermasq, ['apply'], ruleSetText(environment));
