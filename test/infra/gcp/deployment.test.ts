@@ -176,7 +176,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
         String(body['name']),
       );
       const policies = of(resources(example), 'monitoring_alert_policy');
-      expect(policies).toHaveLength(9);
+      expect(policies).toHaveLength(10);
       for (const one of policies) {
         const name = String(one.arguments['display_name']).split(' ')[1] ?? '';
         const text = String(inside(one, 'documentation')['content']);
