@@ -84,7 +84,7 @@ boot_time() {
 
 # REPLY: the report. Its readers expect the verdict first, then what is in force.
 render_report() {
-  local report="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
+  local limit report="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
   add_field id "$STORED_ID" '"'
   # Shows the sender that this report is about its rule set, although that is not in force.
   if [[ -n $ID && $ID != "$STORED_ID" ]]; then add_field offered "$ID" '"'; fi
@@ -102,8 +102,6 @@ render_report() {
   if [[ $RESULT == status ]]; then
     json_list 240 ${DRIFT[@]+"${DRIFT[@]}"}
     report+=",\"drift\":$REPLY,\"rules\":$RULES,\"packets\":$PACKETS,\"persisted\":\"$PERSISTED\""
-    json_list 300 ${MASQUERADERS[@]+"${MASQUERADERS[@]}"}
-    report+=",\"masqueraders\":$REPLY"
   else
     report+=",\"rules\":$RULES,\"flushed\":$FLUSHED,\"persisted\":\"$PERSISTED\""
     json_list 300 ${PROBED[@]+"${PROBED[@]}"}
@@ -119,6 +117,11 @@ render_report() {
   if ((${#PORTS[@]} > 0)); then
     json_list 230 "${PORTS[@]}"
     report+=",\"ports\":$REPLY"
+  fi
+  if [[ $RESULT == status ]]; then
+    limit=$((1700 - ${#report}))
+    json_list $((limit < 480 ? limit : 480)) ${MASQUERADERS[@]+"${MASQUERADERS[@]}"}
+    report+=",\"masqueraders\":$REPLY"
   fi
   json_list $((1980 - ${#report} < 480 ? 1980 - ${#report} : 480)) ${WARNINGS[@]+"${WARNINGS[@]}"}
   REPLY="$report,\"warnings\":$REPLY}"

@@ -144,21 +144,55 @@ nft_observe() {
 
 # Both families in one transaction: nft applies all of it or nothing. Fails with ERROR and code 3.
 nft_apply() {
-  local family
-  : >"$WORK/transaction"
-  for family in 4 6; do
-    if uses_family "$family" || nft_read "$family"; then
-      nft_family "$family"
-      printf 'add table %s peermasq\ndelete table %s peermasq\n' "$REPLY" "$REPLY" >>"$WORK/transaction"
-    fi
-    if uses_family "$family"; then
-      nft_render "$family"
-      printf '%s' "$REPLY" >>"$WORK/transaction"
-    fi
-  done
+  nft_write_transaction nft_empty
+  run nft -f "$WORK/transaction" && return
+  # The kernel refuses to change the type of a set or chain that is in our table.
+  nft_write_transaction nft_delete
   run nft -f "$WORK/transaction" && return
   command_error nft
   return 3
+}
+
+# <function>: writes the transaction, in which the function takes care of what a table has now.
+nft_write_transaction() {
+  local family text
+  : >"$WORK/transaction"
+  for family in 4 6; do
+    text=''
+    if uses_family "$family"; then
+      nft_render "$family"
+      text=$REPLY
+    fi
+    if nft_read "$family"; then "$1" "$family" "$text"; fi
+    printf '%s' "$text" >>"$WORK/transaction"
+  done
+}
+
+# <family> <text>: empties the table that nft_read found, if all that is in it is also in the text. A packet that is
+# looked up in a set while a transaction deletes the set matches neither the old elements nor the new ones, but while
+# a transaction replaces the elements it matches (measured: 86 of 800,000 packets against none of 930,000).
+nft_empty() {
+  local kind name sets=''
+  while read -r kind name _; do
+    case $kind in
+      set | chain)
+        if [[ $2 != *$'\n'"$kind $name {"* ]]; then
+          nft_delete "$1"
+          return
+        fi
+        ;;
+    esac
+    if [[ $kind == set ]]; then sets+=" $name"; fi
+  done <"$WORK/table"
+  nft_family "$1"
+  printf 'flush table %s peermasq\n' "$REPLY" >>"$WORK/transaction"
+  for name in $sets; do printf 'flush set %s peermasq %s\n' "$REPLY" "$name" >>"$WORK/transaction"; done
+}
+
+# <family>
+nft_delete() {
+  nft_family "$1"
+  printf 'delete table %s peermasq\n' "$REPLY" >>"$WORK/transaction"
 }
 
 # <family>: removes our table. Fails with ERROR and code 3.
