@@ -8,7 +8,7 @@ CNI_RULES=()
 readonly cni_snat='^( ! -o vlan\+)?( -m addrtype ! --dst-type LOCAL)? -j SNAT --to-source ([0-9.]+)( --random(-fully)?)?$'
 readonly max_cni_destinations=256
 
-# <family>: sets CNI_RULES, LEFT and, if the CNI's rules have it, RANDOM_FULLY.
+# <family>: sets CNI_RULES and LEFT and, if the rules of others have it, RANDOM_FULLY.
 find_cni_masquerading() {
   local i own address='' left=0
   CNI_RULES=()
@@ -21,7 +21,6 @@ find_cni_masquerading() {
     cni_sets_mark "${CIDRS[i]}" || continue
     cni_verdict AWS-SNAT-CHAIN-0 "${CIDRS[i]}" || continue
     left=$((left + 1)) address=$REPLY
-    if [[ ${CNI_RULES[*]} == *' --random-fully'* ]]; then RANDOM_FULLY=yes; fi
   done
   ((left == ${COUNT[masquerade $1]})) || return
   for own in ${OWN_ADDRESSES[@]+"${OWN_ADDRESSES[@]}"}; do
@@ -36,10 +35,20 @@ read_cni_rules() {
   iptables_save "$BACKEND" "$1" nat || return
   while IFS= read -r line; do
     line=${line#*\] }
+    if [[ $line == *' --random'* ]]; then inherit_random_ports "$line"; fi
     [[ $line == '-A AWS-'* || $line == '-A P'*'ROUTING '* ]] || continue
     while [[ $line =~ $comment ]]; do line=${BASH_REMATCH[1]}${BASH_REMATCH[3]}; done
     if [[ $line == *'AWS-'* || $line == '-A PREROUTING -j CONNMARK '* ]]; then CNI_RULES+=("$line"); fi
   done <"$WORK/table"
+}
+
+# <rule>: sets RANDOM_FULLY if the rule picks random ports and may have masqueraded what ours does: ports then stay random.
+# kube-proxy has such a rule on every node, for connections to Services only.
+inherit_random_ports() {
+  [[ $1 == '-A '*' -j SNAT '* || $1 == '-A '*' -j MASQUERADE '* ]] || return
+  [[ $1 != '-A KUBE-'* && $1 != '-A PEERMASQ '* ]] || return
+  may_match_pods "$1" || return
+  RANDOM_FULLY=yes
 }
 
 # <rule>

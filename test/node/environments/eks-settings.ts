@@ -51,7 +51,6 @@ export const eksSettings: readonly Environment[] = [
     expected: proven,
   },
   {
-    pending: 'with iptables',
     inLongRun: true,
     name: 'EKS with custom networking, where nft marks',
     ...customNetworking({ connmark: 'nftables' }),

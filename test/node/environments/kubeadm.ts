@@ -53,7 +53,6 @@ export const kubeadm: readonly Environment[] = [
   },
   { name: 'kubenet on EC2', ...onEc2, bridge, pods: hanging('veth'), network: kubenet },
   {
-    pending: 'with iptables',
     name: 'kubeadm on EC2 with flannel',
     ...onEc2,
     bridge,
