@@ -149,7 +149,7 @@ export const mutants: readonly Mutant[] = [
   },
 ];
 
-/** Fails if the program no longer has the text, because such a mutant would be the program itself. */
+/** Fails if the program no longer has the text, because the mutant would be the program itself. */
 export function mutate(program: string, { mistake, text, replacement }: Mutant): string {
   if (!program.includes(text)) throw new Error(`the program has no such text for "${mistake}": ${text}`);
   return program.replaceAll(text, () => replacement);

@@ -3,11 +3,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { describeKernel } from '../lab/kernel';
-import type { RunningProcess } from '../lab/netns';
 import { joinParts, parsePart } from '../../shared/core/model/snapshot-parts';
-import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
-
-const port = 8000;
+import { backendVpc, clear, type Network, openNetwork, program } from './network';
+import { watchedNode } from './watched-node';
 
 /** Polls until it is true; the test's own timeout ends it. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
@@ -16,43 +14,14 @@ async function until(isSo: () => Promise<boolean>): Promise<void> {
 
 describeKernel('watch', undefined, () => {
   let network: Network;
-  let server: RunningProcess;
-  let watching: RunningProcess | undefined;
-  let seen = 0;
-  const env = (more: Record<string, string> = {}) => ({
-    PEERMASQ_DIR: join(network.node.folder, 'kept'),
-    PEERMASQ_PERSIST: '0',
-    PEERMASQ_INTERVAL: '60',
-    GCE_METADATA_HOST: `127.0.0.1:${port}`,
-    ...more,
-  });
-  const serve = async () => {
-    server = network.node.spawn([process.execPath, join(__dirname, 'metadata.mjs'), String(port)]);
-    await server.output(/listening/);
-    seen = 0;
-  };
-  const order = (what: { set?: Record<string, string | null>; fail?: number; verb?: string; key?: string }) =>
-    network.node.run(['curl', '-s', '-d', '@-', `http://127.0.0.1:${port}/order`], {
-      stdin: JSON.stringify(what),
-    });
-  const watch = (more?: Record<string, string>) => {
-    watching = network.node.spawn(['bash', program, 'watch'], { env: env(more) });
-    return watching;
-  };
-  /** The next matching request after those already awaited. */
-  const request = async (pattern: RegExp) => {
-    const match = await server.output(new RegExp(`^[^]{${seen}}[^]*?${pattern.source}`));
-    seen = match[0].length;
-    return match;
-  };
-  const status = async () => JSON.parse((await request(/PUT \S+ (\{.*\})\n/))[1] ?? '') as Report;
+  const { env, order, watch, request, status, server, serve, stop } = watchedNode(() => network.node);
 
   beforeAll(async () => {
     network = await openNetwork('auto');
   });
   beforeEach(serve);
   afterEach(async () => {
-    await Promise.all([watching?.stop(), server.stop()]);
+    await stop();
     await clear(network);
   });
   afterAll(() => network.lab.close());
@@ -75,7 +44,10 @@ describeKernel('watch', undefined, () => {
     await request(/wait_for_change/);
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     expect(await status()).toMatchObject({ result: 'applied', proven: true });
-    const reads = server.stdout().match(/GET attributes\/peermasq-ruleset /g) ?? [];
+    const reads =
+      server()
+        .stdout()
+        .match(/GET attributes\/peermasq-ruleset /g) ?? [];
     expect(reads.length).toBeLessThan(5);
   });
 
@@ -100,7 +72,11 @@ describeKernel('watch', undefined, () => {
     await requestSnapshot(other);
     await requestSnapshot(null);
     await request(/DELETE \S+snapshot\/0 \nDELETE \S+snapshot\/1 /);
-    expect(server.stdout().match(/PUT \S+snapshot/g)).toHaveLength(2);
+    expect(
+      server()
+        .stdout()
+        .match(/PUT \S+snapshot/g),
+    ).toHaveLength(2);
   });
 
   test('retries writing and deleting the answer while the server fails', async () => {
@@ -119,7 +95,7 @@ describeKernel('watch', undefined, () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) }, fail: 2 });
     watch();
     expect(await status()).toMatchObject({ result: 'applied', proven: true });
-    await server.stop();
+    await server().stop();
     await serve();
     await order({ set: { 'peermasq-ruleset': backendVpc(3) } });
     expect(await status()).toMatchObject({ result: 'unchanged', generation: 3 });
@@ -134,7 +110,7 @@ describeKernel('watch', undefined, () => {
     await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
     await changes.output(/delete table ip peermasq[^]*add table ip peermasq/);
     // The status did not change.
-    expect(server.stdout().match(/PUT/g)).toHaveLength(1);
+    expect(server().stdout().match(/PUT/g)).toHaveLength(1);
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 

@@ -1,0 +1,109 @@
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { formatReadBy, parseReport } from '../../shared/core/model/report';
+import { describeKernel } from '../lab/kernel';
+import { programFile } from '../lab/node-program';
+import { backendVpc, clear, natTable, type Network, openNetwork, program, sh } from './network';
+import { programRunnerOn, reportLine } from './program-runner';
+import { watchedNode } from './watched-node';
+
+/** The last program that reads format 1 only, as it was deployed. */
+const oldText = gunzipSync(readFileSync(join(__dirname, 'fixtures/program-of-format-1.sh.gz'))).toString();
+const oldProgram = programFile(oldText);
+const newText = readFileSync(program, 'utf8');
+
+const steered = (generation: number) =>
+  backendVpc(generation).replace('peermasq/1', 'peermasq/2').replace('source ', 'option steer\nsource ');
+
+describeKernel('between a program of format 1 and this one,', undefined, () => {
+  let network: Network;
+  const { order, watch, request, status, serve, stop } = watchedNode(() => network.node);
+  const runner = (file: string) => async (command: string, stdin?: string) => {
+    const run = programRunnerOn(network.node, 'iptables-nft', file);
+    const ended = await run([command], stdin === undefined ? {} : { stdin });
+    return { ...parseReport(reportLine(ended)), code: ended.code };
+  };
+  const older = runner(oldProgram);
+  const newer = runner(program);
+
+  beforeAll(async () => {
+    network = await openNetwork('auto');
+  });
+  afterEach(() => clear(network));
+  afterAll(() => network.lab.close());
+
+  test('an older program refuses format 2, and what is in force stays', async () => {
+    const before = await older('apply', backendVpc(1));
+    expect(before).toMatchObject({ result: 'applied', proven: true });
+    expect(formatReadBy(before)).toBe(1);
+    const rules = await natTable(network, 'iptables-nft');
+    const refused = await older('apply', steered(2));
+    expect(refused).toMatchObject({ code: 2, result: 'refused', id: before.id, generation: 1 });
+    expect(refused.reason).toContain('expected peermasq/1');
+    expect(formatReadBy(refused)).toBe(1);
+    expect(await natTable(network, 'iptables-nft')).toBe(rules);
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+  });
+
+  test('a newer program keeps the bytes, the ID and the rules of format 1', async () => {
+    const before = await older('apply', backendVpc(1));
+    const rules = await natTable(network, 'iptables-nft');
+    const after = await newer('apply', backendVpc(1));
+    expect(after).toMatchObject({
+      result: 'unchanged',
+      proven: true,
+      id: before.id,
+      generation: 1,
+      format: 2,
+    });
+    expect(await natTable(network, 'iptables-nft')).toBe(rules);
+    const stored = await network.node.run(['cat', join(network.node.folder, 'kept/ruleset')]);
+    expect(stored).toBe(backendVpc(1));
+  });
+
+  test('an older program takes over rules of format 1 again', async () => {
+    const before = await newer('apply', backendVpc(1));
+    expect(await older('repair')).toMatchObject({ result: 'unchanged', proven: true, id: before.id });
+  });
+
+  test('pods stay masqueraded after a return to the older program, and what it does not know is cleaned up later', async () => {
+    const podRule = 'pref 1536 from 10.132.0.10 lookup main';
+    const steering = 'ip rule; iptables-nft-save -t mangle';
+    await sh(network.node, `ip rule add ${podRule}`);
+    try {
+      expect(await newer('apply', steered(1))).toMatchObject({ proven: true, steered: true });
+      expect(await sh(network.node, steering)).toMatch(/1100:[^]*PEERMASQ-STEER/);
+      expect(await older('apply', backendVpc(2))).toMatchObject({ result: 'applied', generation: 2 });
+      expect(await network.sourceSeen()).toBe('10.209.0.2');
+      expect(await newer('apply', backendVpc(3))).toMatchObject({ proven: true, generation: 3 });
+      expect(await sh(network.node, steering)).not.toMatch(/1100:|PEERMASQ/);
+      expect(await network.sourceSeen()).toBe('10.209.0.2');
+    } finally {
+      await sh(network.node, `ip rule del ${podRule}`);
+    }
+  });
+
+  test.each([
+    ['with a rule set in format 2', steered(2)],
+    ['with a rule set in format 1', backendVpc(2)],
+  ])('a watcher of the older program takes a newer one %s, in one write of the metadata', async (_, text) => {
+    await serve();
+    await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': oldText } });
+    watch({}, oldProgram);
+    expect(await status()).toMatchObject({ result: 'applied', proven: true, generation: 1 });
+    await request(/wait_for_change/);
+    await order({ set: { 'peermasq-ruleset': text, 'peermasq-program': newText } });
+    let last = await status();
+    // The older program reads the rule set before the program, and may say that it does not read its format.
+    if (last.result === 'refused') {
+      expect(last).toMatchObject({ generation: 1, proven: false });
+      last = await status();
+    }
+    while (!('format' in last)) last = await status();
+    expect(last).toMatchObject({ proven: true, generation: 2, format: 2 });
+    expect(await network.sourceSeen()).toBe('10.209.0.2');
+    await stop();
+  });
+});
