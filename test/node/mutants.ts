@@ -110,13 +110,14 @@ export const mutants: readonly Mutant[] = [
     text: 'if ! run ip "-$family" rule add $steer_rule; then',
     replacement: 'if false; then',
     environment: steered,
-    symptom: 'a connection that has to work is dropped',
+    symptom: 'not proven, although it is',
   },
   {
-    mistake: 'the ip rule has a priority that the VPC CNI manages',
-    text: '1100',
-    replacement: '1535',
-    environment: steered,
+    mistake: "the VPC CNI's own mark is not set",
+    text: 'if sees_vpc_cni "$1"; then iptables_primary_interface; fi',
+    replacement: '',
+    environment:
+      'EKS with custom networking and the peer in AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS, where nft marks',
     symptom: 'a connection that has to work is dropped',
   },
   {

@@ -143,6 +143,7 @@ iptables_render() {
   if [[ $2 == mangle ]]; then
     each_exemption iptables_exemption "$1"
     each_masquerade_rule iptables_steer "$1"
+    if sees_vpc_cni "$1"; then iptables_primary_interface; fi
   else
     for device in ${SPARED[$1]}; do
       text+="-A PEERMASQ -o $device -m comment --comment \"peermasq: $spared_note\" -j RETURN"$'\n'
@@ -181,6 +182,13 @@ iptables_steer() {
   local OUT=''
   iptables_match "$@"
   text+="-A PEERMASQ-STEER$REPLY -m comment --comment \"peermasq: $4\" -j MARK --set-xmark $steer_mark"$'\n'
+}
+
+# Appends the VPC CNI's own mark for connections by the primary interface to the caller's `text`. Where the CNI uses nft,
+# its chain runs after table mangle, and gives the first packet of a connection this mark in place of all others.
+iptables_primary_interface() {
+  text+="-A PEERMASQ-STEER -m mark --mark $steer_mark -m comment --comment \"peermasq: $primary_note\""
+  text+=" -j CONNMARK --set-xmark $cni_mark"$'\n'
 }
 
 # <family> <source> <destination>: REPLY is the match on both and on the output interface.

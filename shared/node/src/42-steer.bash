@@ -8,6 +8,8 @@ readonly steer_mark=0x1000/0x1000
 # The VPC CNI manages 20, 512, 1024, 1535 and 1536. Its rules for single pods (1536) come after this one; its rules for
 # branch interfaces (10) come before.
 readonly steer_rule="priority 1100 fwmark $steer_mark lookup main"
+# The VPC CNI's mark, in packets and connections: rule 1024 sends such packets to table main, too.
+readonly cni_mark=0x80/0x80 primary_note='by the primary interface'
 # The families that add_steer_rules added a rule for.
 ADDED_RULES=''
 

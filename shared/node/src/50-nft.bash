@@ -27,8 +27,9 @@ nft_render() {
 
 # <family>: appends the chains that steer to the caller's `text`.
 nft_steering() {
-  # After mangle (-150). Replies, and connections that were not masqueraded from their start, keep their path.
-  text+=$'chain prerouting {\ntype filter hook prerouting priority -149; policy accept;\n'
+  # After all that translates destinations (-100) or sets marks (the VPC CNI: -90). Replies, and connections that were
+  # not masqueraded from their start, keep their path.
+  text+=$'chain prerouting {\ntype filter hook prerouting priority filter; policy accept;\n'
   text+=$'ct direction original ct state new jump steer\nct direction original ct status snat jump steer\n}\n'
   text+=$'chain steer {\n'
   each_exemption nft_exemption "$1"
@@ -109,8 +110,7 @@ nft_read() {
   nft list table "$REPLY" peermasq >"$WORK/table" 2>/dev/null || return 1
   while read -r line; do
     if [[ $line =~ $counter ]]; then line="${BASH_REMATCH[1]} counter ${BASH_REMATCH[2]}"; fi
-    line=${line/priority srcnat - 1/priority 99}
-    text+=${line/priority mangle + 1/priority -149}$'\n'
+    text+=${line/priority srcnat - 1/priority 99}$'\n'
   done <"$WORK/table"
   REPLY=$(printf '%s' "$text" | tr -s '[:space:]' ' ')
 }

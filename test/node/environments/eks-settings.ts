@@ -44,7 +44,6 @@ export const eksSettings: readonly Environment[] = [
   },
   {
     // Its rule replaces the whole mark of a connection's first packet.
-    pending: true,
     name: 'EKS with custom networking and the peer in AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS, where nft marks',
     ...nftMarks,
     ruleSet: withoutProbe(nftMarks),
