@@ -25,6 +25,7 @@ command_error() {
 # <command> [<argument>...]: runs a command that changes the kernel, and logs it. Its stderr goes to $WORK/errors.
 run() {
   log "run: $*"
+  forget_kernel
   "$@" >/dev/null 2>"$WORK/errors"
 }
 

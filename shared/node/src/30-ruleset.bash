@@ -8,7 +8,8 @@ OUT='' RANDOM_FULLY='' STEER='' FORMAT=0 RANK=0
 # <file>: reads the rule set ("-" is stdin) into these variables, ID, GENERATION and $WORK/ruleset. Fails with ERROR.
 # ID is known as soon as the input is readable text.
 load_ruleset() {
-  local lines line number=0 count
+  local lines line number=0 count duplicate=''
+  declare -A seen=()
   unpack "$1" "$WORK/ruleset" || return 1
   ruleset_id "$WORK/ruleset" || return 1
   ID=$REPLY
@@ -20,14 +21,15 @@ load_ruleset() {
       error "line $number: \"$REPLY\": $ERROR"
       return 1
     fi
+    if [[ -n ${seen[$line]:-} ]]; then duplicate=${duplicate:-$line}; fi
+    seen[$line]=yes
   done
   if [[ -z $GENERATION ]]; then
     error 'line 2: missing: expected generation DIGITS'
     return 1
   fi
-  line=$(sort "$WORK/ruleset" | uniq -d | head -n 1)
-  if [[ -n $line ]]; then
-    error "duplicate line \"$line\""
+  if [[ -n $duplicate ]]; then
+    error "duplicate line \"$duplicate\""
     return 1
   fi
   count=$((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0}))
@@ -40,31 +42,25 @@ load_ruleset() {
 
 # <file> <target>: copies the file as plain text, whether it is text or base64-encoded gzip. Fails with ERROR.
 unpack() {
-  local nulls last
-  if ! read_input "$1"; then
+  local start='' text=''
+  if ! read_input "$1" "$2"; then
     error "cannot read $1"
     return 1
   fi
+  IFS= read -r -d '' -n 4 start <"$2"
   # No plain rule set starts like this, and every gzip does in base64.
-  if [[ $(head -c 4 "$WORK/input" | tr -d '\0') != H4sI ]]; then
-    cp "$WORK/input" "$2"
-  elif ! { base64 -d | gzip -dc | head -c $((max_bytes + 1)); } <"$WORK/input" >"$2" 2>/dev/null &&
-    (($(wc -c <"$2") <= max_bytes)); then
+  if [[ $start == H4sI ]] && ! unpack_gzip "$2"; then
     error 'invalid input: it starts like gzip in base64, but cannot be unpacked'
-    return 1
-  fi
-  nulls=$(tr -dc '\0' <"$2" | wc -c)
-  last=$(tail -c 1 "$2"; printf x)
-  if (($(wc -c <"$2") > max_bytes)); then
-    error "input larger than $max_bytes bytes"
-  elif ((nulls > 0)); then
+  elif IFS= read -r -d '' text <"$2"; then
     error 'input with NUL bytes: expected ASCII text'
-  elif [[ $last != $'\n'x ]]; then
+  elif ((${#text} > max_bytes)); then
+    error "input larger than $max_bytes bytes"
+  elif [[ $text != *$'\n' ]]; then
     error 'input is empty, or has no line feed at its end (truncated?)'
   fi
 }
 
-# <file>: copies at most one byte too many of it to $WORK/input.
+# <file> <target>: copies at most one byte too many of it.
 read_input() {
   # Standard input may be a socket, which cannot be opened by name.
   if [[ $1 == - ]]; then
@@ -72,8 +68,15 @@ read_input() {
   else
     { exec 3<"$1"; } 2>/dev/null || return 1
   fi
-  head -c $((max_bytes + 1)) <&3 >"$WORK/input" 2>/dev/null || return 1
+  head -c $((max_bytes + 1)) <&3 >"$2" 2>/dev/null || return 1
   exec 3<&-
+}
+
+# <file>: unpacks it in place, up to one byte too many.
+unpack_gzip() {
+  { base64 -d | gzip -dc | head -c $((max_bytes + 1)); } <"$1" >"$WORK/unpacked" 2>/dev/null ||
+    (($(wc -c <"$WORK/unpacked") > max_bytes)) || return
+  mv -f -- "$WORK/unpacked" "$1"
 }
 
 # <line> <number>: adds the line to the variables above. Fails with ERROR.
@@ -160,11 +163,20 @@ parse_probe() {
   PROBES+=("$1")
 }
 
+# What ruleset_id summed last: a stored rule set often differs from the one that was sent only in the generation.
+SUMMED='' SUM=''
+
 # <file>: REPLY is the sha256 of all its lines except the generation.
 ruleset_id() {
-  local sum
-  sum=$({ head -n 1 -- "$1" && tail -n +3 -- "$1"; } | sha256sum) || return 1
-  REPLY=${sum%% *}
+  local lines text
+  mapfile lines <"$1"
+  printf -v text '%s' "${lines[@]:0:1}" "${lines[@]:2}"
+  if [[ $text != "$SUMMED" ]]; then
+    printf '%s' "$text" >"$WORK/summed" || return 1
+    SUM=$(sha256sum <"$WORK/summed") || return 1
+    SUMMED=$text SUM=${SUM%% *}
+  fi
+  REPLY=$SUM
 }
 
 warn_about_ruleset() {

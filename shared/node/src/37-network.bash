@@ -10,6 +10,8 @@ declare -A STEERED=([4]='' [6]='') LEFT=([4]='' [6]='')
 # The routes of one family, other than those to the node's own addresses: their ranges, their interfaces, and whether
 # they have a gateway.
 ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=()
+# What ip prints of one family.
+NEIGHBOUR_LINES=() ADDRESS_LINES=() ROUTE_LINES=()
 # Of one family: an address for each part of the destinations that the routes tell apart, and the interface and the
 # address with which the node itself reaches it (empty: not at all).
 DESTINATIONS=() OWN_DEVICES=() OWN_ADDRESSES=()
@@ -32,31 +34,54 @@ read_network() {
 
 # <family>: fails if the rule set has no destination in it.
 read_family() {
+  [[ $READ_FAMILY != "$1" ]] || return 0
+  READ_FAMILY=''
   ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=() DESTINATIONS=() OWN_DEVICES=() OWN_ADDRESSES=()
   has ip && ((${COUNT[masquerade $1]:-0} > 0)) || return 1
-  IP_RULES[$1]=$(ip "-$1" rule show 2>/dev/null)
+  read_kernel "$1"
+  ip_rules "$1"
+  IP_RULES[$1]=$REPLY
   read_addresses "$1"
   read_routes "$1"
   choose_destinations "$1"
   find_own_paths "$1"
+  READ_FAMILY=$1
+}
+
+# <family>: reads neighbours, addresses and ip rules, and routes, with one process. Addresses and ip rules begin with a
+# number and a colon, and come between the others. Those of the loopback interface are always there.
+read_kernel() {
+  local line rest is_after='' rules=''
+  NEIGHBOUR_LINES=() ADDRESS_LINES=() ROUTE_LINES=()
+  printf '%s\n' 'neigh show' 'addr show' 'rule show' 'route show table all' >"$WORK/queries"
+  ip "-$1" -force -o -batch "$WORK/queries" >"$WORK/answers" 2>/dev/null
+  while IFS= read -r line; do
+    rest=${line#"${line%%[!0-9]*}"}
+    case $rest in
+      :$'\t'*) is_after=yes rules+=$line$'\n' ;;
+      ': '*) is_after=yes ADDRESS_LINES+=("$line") ;;
+      *) if [[ -n $is_after ]]; then ROUTE_LINES+=("$line"); else NEIGHBOUR_LINES+=("$line"); fi ;;
+    esac
+  done <"$WORK/answers"
+  RULE_TEXTS[$1]=$rules
 }
 
 # <family>
 read_addresses() {
   local line pattern='^[0-9]+: ([^ ]+) +inet6? ([0-9a-f.:]+)(/([0-9]+))? '
-  while IFS= read -r line; do
-    [[ $line =~ $pattern && $line != *' secondary '* && $line != *' temporary '* ]] || continue
-    [[ ${BASH_REMATCH[1]} =~ $device_pattern ]] || continue
+  for line in ${ADDRESS_LINES[@]+"${ADDRESS_LINES[@]}"}; do
+    [[ $line == *' scope global '* && $line != *' secondary '* && $line != *' temporary '* ]] || continue
+    [[ $line =~ $pattern && ${BASH_REMATCH[1]} =~ $device_pattern ]] || continue
     [[ $line =~ $pattern ]]
     ADDRESS_DEVICES+=("${BASH_REMATCH[1]}") ADDRESSES+=("${BASH_REMATCH[2]}")
     ADDRESS_LENGTHS+=("${BASH_REMATCH[4]:-$(($1 == 4 ? 32 : 128))}")
-  done < <(ip "-$1" -o addr show scope global 2>/dev/null)
+  done
 }
 
-# <family>: reads the routes of all tables.
+# <family>: finds the uplinks among the routes of all tables.
 read_routes() {
   local line range words
-  while IFS= read -r line; do
+  for line in ${ROUTE_LINES[@]+"${ROUTE_LINES[@]}"}; do
     case $line in
       'local '* | 'broadcast '* | 'multicast '* | 'anycast '*) continue ;;
       'unicast '* | 'blackhole '* | 'unreachable '* | 'prohibit '* | 'throw '*) line=${line#* } ;;
@@ -68,7 +93,7 @@ read_routes() {
     ROUTE_RANGES+=("$range") ROUTE_DEVICES+=("$REPLY")
     if [[ $line == *' via '* ]]; then ROUTE_GATEWAYS+=(yes); else ROUTE_GATEWAYS+=(''); fi
     if leads_to_destination "$range"; then add_uplinks "$1" "${ROUTE_DEVICES[-1]}"; fi
-  done < <(ip "-$1" -o route show table all 2>/dev/null)
+  done
 }
 
 # <word>...: REPLY is each interface after a "dev"; a route with several next hops has several.

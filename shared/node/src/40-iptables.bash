@@ -56,19 +56,31 @@ legacy_tables() {
   local names=/proc/net/ip_tables_names
   if [[ $1 == 6 ]]; then names=/proc/net/ip6_tables_names; fi
   REPLY=''
-  if [[ -r $names ]]; then REPLY=$(<"$names"); fi
+  if [[ -r $names ]]; then IFS= read -r -d '' REPLY <"$names"; fi
+  REPLY=${REPLY%$'\n'}
 }
 
 # <backend> <family> <table>: saves the table to $WORK/table, and never creates it.
 iptables_save() {
-  local backend=$1 family=$2 table=$3
-  : >"$WORK/table"
-  if [[ $backend == iptables-legacy ]]; then
-    legacy_tables "$family"
-    [[ $'\n'$REPLY$'\n' == *$'\n'$table$'\n'* ]] || return 0
+  local text=''
+  if [[ -z ${TABLE_TEXTS[$*]+known} ]]; then
+    iptables_read_table "$@" || return
+    IFS= read -r -d '' text <"$WORK/table"
+    TABLE_TEXTS[$*]=$text
   fi
-  iptables_command "$backend" "$family" -save || return 1
-  "$REPLY" -c -t "$table" >"$WORK/table" 2>"$WORK/errors"
+  printf '%s' "${TABLE_TEXTS[$*]}" >"$WORK/table"
+}
+
+# <backend> <family> <table>: the same, from the kernel.
+iptables_read_table() {
+  : >"$WORK/table"
+  if [[ $1 == iptables-legacy ]]; then
+    legacy_tables "$2"
+    [[ $'\n'$REPLY$'\n' == *$'\n'$3$'\n'* ]] || return 0
+  fi
+  if [[ $1 == iptables-nft ]] && lacks_nft_table "$2" "$3"; then return 0; fi
+  iptables_command "$1" "$2" -save || return 1
+  "$REPLY" -c -t "$3" >"$WORK/table" 2>"$WORK/errors"
 }
 
 # <backend> <family> <table>: reads what is ours in the table.

@@ -16,9 +16,10 @@ ADDED_RULES=''
 # <family>: is our ip rule there?
 has_steer_rule() {
   local priority rule
+  ip_rules "$1"
   while read -r priority rule; do
     [[ $priority == 1100: && $rule == "from all fwmark $steer_mark lookup main" ]] && return 0
-  done < <(ip "-$1" rule show 2>/dev/null)
+  done <<<"$REPLY"
   return 1
 }
 

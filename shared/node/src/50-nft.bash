@@ -106,13 +106,21 @@ nft_match() {
 nft_read() {
   local line text='' counter='^(.*) counter packets [0-9]+ bytes [0-9]+ (.*)$'
   has nft || return 1
+  lacks_nft_table "$1" peermasq && return 1
   nft_family "$1"
   nft list table "$REPLY" peermasq >"$WORK/table" 2>/dev/null || return 1
   while read -r line; do
     if [[ $line =~ $counter ]]; then line="${BASH_REMATCH[1]} counter ${BASH_REMATCH[2]}"; fi
     text+=${line/priority srcnat - 1/priority 99}$'\n'
   done <"$WORK/table"
-  REPLY=$(printf '%s' "$text" | tr -s '[:space:]' ' ')
+  space_evenly "$text"
+}
+
+# <text>: REPLY is the text with single spaces.
+space_evenly() {
+  # shellcheck disable=SC2086 # split on purpose; set -f keeps the words as they are
+  set -- $1
+  REPLY=$*
 }
 
 # Adds the rules that nft_read found, and the packets they masqueraded, to RULES and PACKETS.
@@ -139,7 +147,8 @@ nft_observe() {
     return
   fi
   nft_render "$family"
-  if [[ $found != "$(printf '%s' "$REPLY" | tr -s '[:space:]' ' ')" ]]; then DRIFT+=("table differs$note"); fi
+  space_evenly "$REPLY"
+  if [[ $found != "$REPLY" ]]; then DRIFT+=("table differs$note"); fi
 }
 
 # Both families in one transaction: nft applies all of it or nothing. Fails with ERROR and code 3.

@@ -13,17 +13,19 @@ readonly namespace_files='/run/docker/netns/* /proc/[0-9]*/ns/net'
 
 # <family>: finds pods by their routes and neighbour entries. Needs the routes of the family.
 find_pods() {
-  local i address device mac state
+  local i line address device mac state
   POD_ADDRESSES=() POD_DEVICES=() POD_NAMESPACES=() NEIGHBOUR_MACS=()
   for ((i = 0; i < ${#ROUTE_RANGES[@]}; i++)); do
     [[ ${ROUTE_RANGES[i]} == */"$(($1 == 4 ? 32 : 128))" && -z ${ROUTE_GATEWAYS[i]} ]] || continue
     add_pod "$1" "${ROUTE_RANGES[i]%/*}" "${ROUTE_DEVICES[i]}" ''
   done
-  while read -r address _ device _ mac state; do
+  for line in ${NEIGHBOUR_LINES[@]+"${NEIGHBOUR_LINES[@]}"}; do
+    [[ $line == *' lladdr '* ]] || continue
+    read -r address _ device _ mac state <<<"$line"
     [[ $state != *FAILED* && $state != *INCOMPLETE* ]] || continue
     NEIGHBOUR_MACS[$address]=$mac
     add_pod "$1" "$address" "$device" ''
-  done < <(ip "-$1" neigh show 2>/dev/null | grep ' lladdr ')
+  done
 }
 
 # <family> <address> <interface> <namespace>: adds the pod, or the namespace of a pod that is known.

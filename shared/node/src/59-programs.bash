@@ -162,7 +162,7 @@ lists_programs() {
       *_enable:0 | *_kallsyms:0 | *_harden:[12]) HIDDEN="hidden by sysctl net.core.${file##*/}=$value" ;;
     esac
   done
-  if [[ ! -s /proc/kallsyms && -z $(head -c 1 /proc/kallsyms 2>/dev/null) ]]; then HIDDEN='/proc/kallsyms is empty'; fi
+  if ! { read -r -n 1 _ </proc/kallsyms; } 2>/dev/null; then HIDDEN='/proc/kallsyms is empty'; fi
   [[ -z $HIDDEN ]]
 }
 
@@ -199,17 +199,16 @@ read_open_programs() {
 # A link is attached in the network namespace of the process that makes it: indices of others mean nothing here. Agents
 # that trace the node often run in another one, and their programs are shown with a type, too.
 list_open_programs() {
-  local own inode file here=() elsewhere=()
-  own=$(stat -L -c %i /proc/self/ns/net 2>/dev/null)
+  local own='' inode file here=() elsewhere=()
+  # The first line is of the network namespace that this runs in.
   while read -r inode file; do
-    file=${file%/ns/net}/fdinfo
+    own=${own:-$inode} file=${file%/ns/net}/fdinfo
     if [[ $inode == "$own" ]]; then here+=("$file"); else elsewhere+=("$file"); fi
   done < <(
     set +f
-    stat -L -c '%i %n' /proc/[0-9]*/ns/net 2>/dev/null
+    stat -L -c '%i %n' /proc/self/ns/net /proc/[0-9]*/ns/net 2>/dev/null
   )
-  # Without a file grep -r would read the working directory.
-  grep -rhsE '^(prog_type|prog_tag|link_type|ifindex):' ${here[@]+"${here[@]}"} /dev/null
+  if ((${#here[@]} > 1)); then grep -rhsE '^(prog_type|prog_tag|link_type|ifindex):' "${here[@]:1}"; fi
   printf 'elsewhere\n'
-  grep -rhsE '^prog_(type|tag):' ${elsewhere[@]+"${elsewhere[@]}"} /dev/null
+  if ((${#elsewhere[@]} > 0)); then grep -rhsE '^prog_(type|tag):' "${elsewhere[@]}"; fi
 }

@@ -9,7 +9,7 @@ readonly max_flows=200000
 
 # Sets PORTS, and warns about destinations that may run out of source ports.
 count_ports() {
-  local flows protocol count to
+  local flows count to
   PORTS=()
   { read -r flows </proc/sys/net/netfilter/nf_conntrack_count; } 2>/dev/null || return 0
   # Too few connections in all to be worth reading them every minute.
@@ -21,15 +21,16 @@ count_ports() {
   fi
   if ((flows > max_flows)); then warn "source ports are counted in $max_flows of $flows connections"; fi
   if ((${#INDEX[@]} == 0)); then make_index; fi
-  for protocol in tcp udp; do print_fullest "$protocol"; done | sort -rn | head -n 3 >"$WORK/ports"
-  while read -r count to; do
+  find_fullest
+  for to in ${FULLEST[@]+"${FULLEST[@]}"}; do
+    count=${to%% *} to=${to#* }
     [[ $RESULT == status ]] || is_full "$count" "$shown_percent" || continue
     PORTS+=("{\"to\":\"$to\",\"used\":$count,\"range\":$port_range}")
     if is_full "$count" "$warned_percent"; then
       warn "$to: $count of $port_range source ports in use: reuse connections, use more nodes or destination \
 addresses, or have pods routed"
     fi
-  done <"$WORK/ports"
+  done
 }
 
 # <connections> <percent>: do they use this much of the range?
@@ -38,41 +39,42 @@ is_full() { (($1 * 100 >= port_range * $2)); }
 # Writes to $WORK/flows each connection's protocol, and its addresses and ports as seen by the peer: what the reply has.
 # Fails if connections cannot be read.
 read_flows() {
-  has_flow_file || has conntrack || return 1
-  list_flows | head -n "$max_flows" | strip_flows >"$WORK/flows"
+  if has_flow_file; then
+    head -n "$max_flows" /proc/net/nf_conntrack | strip_flows >"$WORK/flows"
+  elif has conntrack; then
+    { conntrack -L -f ipv4; conntrack -L -f ipv6; } 2>/dev/null | head -n "$max_flows" | strip_flows >"$WORK/flows"
+  else
+    return 1
+  fi
   return 0
 }
 
 # Not every kernel has it. It takes half the time of conntrack.
-has_flow_file() { [[ -n $(head -c 1 /proc/net/nf_conntrack 2>/dev/null) ]]; }
-
-list_flows() {
-  if has_flow_file; then
-    cat /proc/net/nf_conntrack
-  else
-    conntrack -L -f ipv4 2>/dev/null
-    conntrack -L -f ipv6 2>/dev/null
-  fi
-}
+has_flow_file() { { read -r -n 1 _ </proc/net/nf_conntrack; } 2>/dev/null; }
 
 # Of "tcp 6 90 ESTABLISHED src=POD dst=D sport=P dport=Q src=D dst=NODE sport=Q dport=R ...", with counters where they
-# are switched on, keeps "tcp 6 90 ESTABLISHED src=D dst=NODE sport=Q".
-strip_flows() { sed 's/ packets=[0-9]* bytes=[0-9]*//' | cut -d = -f 1,6-8; }
+# are switched on, keeps "tcp=D dst=NODE sport=Q". Of other protocols nothing.
+strip_flows() {
+  sed -nE -e 's/ packets=[0-9]* bytes=[0-9]*//' -e 's/^(ipv[46] +[0-9]+ +)?(tcp|udp) [^=]*/\2/p' | cut -d = -f 1,6-8
+}
 
-# <protocol>: prints "COUNT DESTINATION" of the three of our destinations with the most connections.
-print_fullest() {
-  local count to node port found=0
-  grep -E "^(ipv[46] +[0-9]+ +)?$1 " "$WORK/flows" | cut -d = -f 2- |
-    sort | uniq -c | sort -rn | head -n 300 >"$WORK/counts"
+# "COUNT DESTINATION" of the three of our destinations with the most connections.
+FULLEST=()
+
+# Sets FULLEST.
+find_fullest() {
+  local count protocol to node port
+  FULLEST=()
+  sort "$WORK/flows" | uniq -c | sort -rn | head -n 600 >"$WORK/counts"
   while read -r count to node port _; do
+    protocol=${to%%=*} to=${to#*=}
     is_our_flow "$to" "${node#dst=}" || continue
     to=$REPLY
     if [[ $to == *:* ]]; then to="[$to]"; fi
     to+=:${port#sport=}
-    if [[ $1 != tcp ]]; then to+=/$1; fi
-    printf '%d %s\n' "$count" "$to"
-    found=$((found + 1))
-    ((found < 3)) || return 0
+    if [[ $protocol != tcp ]]; then to+=/$protocol; fi
+    FULLEST+=("$count $to")
+    ((${#FULLEST[@]} < 3)) || return 0
   done <"$WORK/counts"
 }
 

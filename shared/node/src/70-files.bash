@@ -23,7 +23,7 @@ store_program() {
 # REPLY: the stored report, or empty.
 stored_status() {
   REPLY=''
-  if [[ -r $DIR/status ]]; then REPLY=$(<"$DIR/status"); fi
+  if [[ -r $DIR/status ]]; then IFS= read -r REPLY <"$DIR/status"; fi
 }
 
 # Sets STORED_ID and STORED_GENERATION.
@@ -41,7 +41,7 @@ read_stored() {
 
 # Root runs the program in this folder at boot, so no other user may write there.
 make_folder() {
-  if ! { mkdir -p -- "$DIR" && : >>"$DIR/lock"; } 2>/dev/null; then
+  if ! { { [[ -d $DIR ]] || mkdir -p -- "$DIR"; } && : >>"$DIR/lock"; } 2>/dev/null; then
     fail "cannot write to $DIR; set PEERMASQ_DIR to a writable folder"
   fi
   if [[ ! -O $DIR || $(stat -c %A -- "$DIR") != d????-??-? ]]; then
