@@ -3,11 +3,13 @@
 # Deletes the conntrack entries of connections that hang because they started before the rules: a retransmitted SYN is
 # treated like its first packet. Sets FLUSHED.
 flush_stale_connections() {
-  local line family filter deadline=$((SECONDS + flush_seconds))
+  local line family filter flows='' deadline=$((SECONDS + flush_seconds))
   if ! has conntrack; then
     warn 'conntrack is not installed: connections that already hang keep hanging'
     return
   fi
+  { read -r flows </proc/sys/net/netfilter/nf_conntrack_count; } 2>/dev/null
+  [[ $flows != 0 ]] || return 0
   for family in 4 6; do
     ((${COUNT[masquerade $family]:-0} > 0)) || continue
     conntrack -L -f "ipv$family" >"$WORK/flows" 2>/dev/null || continue

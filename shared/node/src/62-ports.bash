@@ -12,6 +12,7 @@ count_ports() {
   local flows count to
   PORTS=()
   { read -r flows </proc/sys/net/netfilter/nf_conntrack_count; } 2>/dev/null || return 0
+  ((flows > 0)) || return 0
   # Too few connections in all to be worth reading them every minute.
   [[ $RESULT == status ]] || is_full "$flows" "$shown_percent" || return 0
   ((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0} > 0)) || return 0
@@ -50,7 +51,7 @@ read_flows() {
 }
 
 # Not every kernel has it. It takes half the time of conntrack.
-has_flow_file() { { read -r -n 1 _ </proc/net/nf_conntrack; } 2>/dev/null; }
+has_flow_file() { [[ -n $(head -c 1 /proc/net/nf_conntrack 2>/dev/null) ]]; }
 
 # Of "tcp 6 90 ESTABLISHED src=POD dst=D sport=P dport=Q src=D dst=NODE sport=Q dport=R ...", with counters where they
 # are switched on, keeps "tcp=D dst=NODE sport=Q". Of other protocols nothing.
