@@ -19,6 +19,8 @@ export const reasonCodes = [
   /** The network namespace of a pod cannot be entered. */
   'no-namespace',
   'probe-failed',
+  /** A probe from a pod shows neither that the peer answers nor that it does not. */
+  'probe-unknown',
   'drift',
 ] as const;
 export type ReasonCode = (typeof reasonCodes)[number];

@@ -124,6 +124,8 @@ const adviceByReason: Record<ReasonCode, string> = {
   'no-namespace':
     "Configure no probe, or run the node program where it may enter pods' network namespaces (as root, with nsenter).",
   'probe-failed': 'Check firewalls, the return route and the service itself.',
+  'probe-unknown':
+    'Install conntrack on the node. Allow pods to connect to the probe (network policies, sidecars), or configure another probe.',
   drift: 'Another program changes the rules. The node repairs them; find that program and stop it.',
 };
 

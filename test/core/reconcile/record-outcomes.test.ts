@@ -96,6 +96,7 @@ test.each<[string | undefined, 'retried' | 'final', string]>([
   [undefined, 'retried', 'If a probe failed: Check firewalls'],
   ['a-later-code', 'retried', 'If a probe failed: Check firewalls'],
   ['probe-failed', 'retried', 'Check firewalls'],
+  ['probe-unknown', 'retried', 'network policies, sidecars'],
   ['paths-foreign-address', 'retried', 'Pods leave by an interface whose address the peer cannot answer'],
   ['paths-unknown', 'retried', 'Run `peermasq explain`'],
   ['no-forwarding', 'retried', 'net.ipv4.ip_forward'],

@@ -1,0 +1,44 @@
+import type { Environment, Pod, Source } from '../node/environments/environment';
+
+/** What docs/environments.md says about an environment, in the columns that the tests of the node program show. */
+export interface EnvironmentCells {
+  readonly name: string;
+  readonly before: string;
+  readonly after: string;
+  readonly proven: string;
+}
+
+export const cellsOf = (environment: Environment): EnvironmentCells => ({
+  name: environment.name,
+  before: describeAll(environment, 'before'),
+  after: describeAll(environment, 'after'),
+  proven: environment.pending === undefined ? describeVerdict(environment) : 'not handled yet',
+});
+
+/** The different results of its pods, in their order. */
+const describeAll = (environment: Environment, phase: 'before' | 'after'): string =>
+  [...new Set(environment.pods.map((pod) => describeSource(pod, pod.peer[phase], environment)))].join(', ');
+
+function describeSource(pod: Pod, source: Source, { uplinks }: Environment): string {
+  if (source === 'dropped') return 'hangs';
+  if (pod.sidecar) return 'sidecar answers';
+  if (source === pod.address) return 'pod';
+  return source === uplinks[0].address ? 'node' : 'other interface';
+}
+
+function describeVerdict({ expected: { proven, code } }: Environment): string {
+  if (proven === undefined) return 'if a probe is answered';
+  if (proven) return 'yes';
+  return code === undefined ? 'no' : `no: \`${code}\``;
+}
+
+/** The cells of the tables whose rows begin with the name of an environment. */
+export const parseCells = (page: string): EnvironmentCells[] =>
+  [...page.matchAll(/^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$/gm)]
+    .map(([, name = '', before = '', after = '', proven = '']) => ({
+      name: name.trim(),
+      before: before.trim(),
+      after: after.trim(),
+      proven: proven.trim(),
+    }))
+    .filter(({ name }) => !/^(environment|-+)$/.test(name));
