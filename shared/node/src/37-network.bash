@@ -34,10 +34,9 @@ read_network() {
 
 # <family>: fails if the rule set has no destination in it.
 read_family() {
-  [[ $READ_FAMILY != "$1" ]] || return 0
-  READ_FAMILY=''
-  ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=() DESTINATIONS=() OWN_DEVICES=() OWN_ADDRESSES=()
   has ip && ((${COUNT[masquerade $1]:-0} > 0)) || return 1
+  [[ $READ_FAMILY != "$1" ]] || return 0
+  ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=() DESTINATIONS=() OWN_DEVICES=() OWN_ADDRESSES=()
   read_kernel "$1"
   ip_rules "$1"
   IP_RULES[$1]=$REPLY
@@ -88,7 +87,8 @@ read_routes() {
     esac
     range=${line%% *}
     if [[ $range != default && $range != */* ]]; then range+=/$(($1 == 4 ? 32 : 128)); fi
-    read -r -a words <<<"$line"
+    # shellcheck disable=SC2206 # split on purpose; set -f keeps the words as they are
+    words=($line)
     devices_of "${words[@]}"
     ROUTE_RANGES+=("$range") ROUTE_DEVICES+=("$REPLY")
     if [[ $line == *' via '* ]]; then ROUTE_GATEWAYS+=(yes); else ROUTE_GATEWAYS+=(''); fi

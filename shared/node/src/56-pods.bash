@@ -3,6 +3,8 @@
 # The pods found on this node: address, the interface on which the node receives their packets, and the file of their
 # network namespace, or empty.
 POD_ADDRESSES=() POD_DEVICES=() POD_NAMESPACES=()
+# By address: the index of the pod.
+declare -A POD_INDEX=()
 # The hardware address of each neighbour.
 declare -A NEIGHBOUR_MACS=()
 # Why no namespace of a pod could be entered, or empty.
@@ -14,7 +16,7 @@ readonly namespace_files='/run/docker/netns/* /proc/[0-9]*/ns/net'
 # <family>: finds pods by their routes and neighbour entries. Needs the routes of the family.
 find_pods() {
   local i line address device mac state
-  POD_ADDRESSES=() POD_DEVICES=() POD_NAMESPACES=() NEIGHBOUR_MACS=()
+  POD_ADDRESSES=() POD_DEVICES=() POD_NAMESPACES=() POD_INDEX=() NEIGHBOUR_MACS=()
   for ((i = 0; i < ${#ROUTE_RANGES[@]}; i++)); do
     [[ ${ROUTE_RANGES[i]} == */"$(($1 == 4 ? 32 : 128))" && -z ${ROUTE_GATEWAYS[i]} ]] || continue
     add_pod "$1" "${ROUTE_RANGES[i]%/*}" "${ROUTE_DEVICES[i]}" ''
@@ -30,7 +32,7 @@ find_pods() {
 
 # <family> <address> <interface> <namespace>: adds the pod, or the namespace of a pod that is known.
 add_pod() {
-  local i known
+  local known
   is_uplink "$1" "$3" && return
   [[ $3 =~ $device_pattern && $3 != lo ]] || return
   parse_address "$2" || return
@@ -38,12 +40,13 @@ add_pod() {
   for known in ${ADDRESSES[@]+"${ADDRESSES[@]}"}; do
     [[ $known == "$2" ]] && return
   done
-  for ((i = 0; i < ${#POD_ADDRESSES[@]}; i++)); do
-    [[ ${POD_ADDRESSES[i]} == "$2" ]] || continue
-    if [[ -n $4 ]]; then POD_NAMESPACES[i]=$4; fi
+  known=${POD_INDEX[$2]:-}
+  if [[ -n $known ]]; then
+    if [[ -n $4 ]]; then POD_NAMESPACES[known]=$4; fi
     return
-  done
+  fi
   ((${#POD_ADDRESSES[@]} < max_pods)) || return
+  POD_INDEX[$2]=${#POD_ADDRESSES[@]}
   POD_ADDRESSES+=("$2") POD_DEVICES+=("$3") POD_NAMESPACES+=("$4")
 }
 

@@ -138,14 +138,13 @@ read_routed() {
   local family line
   ROUTED[-]=''
   for family in 4 6; do
-    ((${COUNT[masquerade $family]:-0} > 0)) || continue
-    ip -o "-$family" route show table all >"$WORK/routes" 2>/dev/null
-    while read -r line; do
+    read_family "$family" || continue
+    for line in ${ROUTE_LINES[@]+"${ROUTE_LINES[@]}"}; do
       case $line in
         default' '*) add_routed "$line" ;;
         [0-9a-f]*[.:]*) if is_route_of_ours "${line%% *}" "$family"; then add_routed "$line"; fi ;;
       esac
-    done <"$WORK/routes"
+    done
   done
 }
 

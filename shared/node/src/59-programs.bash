@@ -44,10 +44,12 @@ read_devices() {
       lower=${rest#*' master '}
       MASTERS[$name]=${lower%% *}
     fi
-    if [[ $rest =~ $xdp ]]; then
-      PROGRAMS+=("$name ${BASH_REMATCH[2]:-XDP}")
-    elif [[ $rest =~ ' mtu '[0-9]+' xdp' ]]; then
-      PROGRAMS+=("$name XDP")
+    if [[ $rest == *xdp* ]]; then
+      if [[ $rest =~ $xdp ]]; then
+        PROGRAMS+=("$name ${BASH_REMATCH[2]:-XDP}")
+      elif [[ $rest =~ ' mtu '[0-9]+' xdp' ]]; then
+        PROGRAMS+=("$name XDP")
+      fi
     fi
     # Its programs are where a veth would hand packets to the kernel. Cilium is the only user.
     if [[ $rest == *' netkit mode '* ]]; then PROGRAMS+=("$name netkit"); fi
@@ -99,10 +101,21 @@ read_tc() {
       if [[ $kind == clsact || $kind == ingress ]]; then devices+=("$device"); fi
     done <"$WORK/qdiscs"
     ((${#devices[@]} > 0)) || return 0
+    has_filters "${devices[@]}" || return 0
     read_filters "${devices[@]}" && return 0
     log "attempt $attempt: tc did not list all devices"
   done
   return 1
+}
+
+# <device>...: does one of them have a BPF program, or is one missing?
+has_filters() {
+  local text
+  printf 'filter show dev %s ingress\n' "$@" >"$WORK/batch"
+  printf 'filter show dev %s egress\n' "$@" >>"$WORK/batch"
+  tc -force -batch "$WORK/batch" >"$WORK/filters" 2>"$WORK/errors"
+  IFS= read -r -d '' text <"$WORK/filters"
+  [[ -s $WORK/errors || $text == *bpf* ]]
 }
 
 # <device>...: adds their programs. One process lists all devices; each begins with the line of its qdisc. Fails if a

@@ -128,11 +128,14 @@ fingerprint() {
   local family text='' sets line
   REPLY=''
   [[ -n $BACKEND ]] || return 0
+  # This process never ends, and another one changes the rules.
+  forget_kernel
+  printf '%s\n' 'route show table local type local' 'route show default table all' >"$WORK/queries"
   for family in 4 6; do
     print_own_rules "$family"
-    ip "-$family" rule show
-    ip "-$family" route show table local type local
-    ip "-$family" route show default table all
+    ip_rules "$family"
+    printf '%s\n' "$REPLY"
+    ip "-$family" -force -batch "$WORK/queries"
   done >"$WORK/fingerprint" 2>/dev/null
   read -r -d '' text <"$WORK/fingerprint"
   # Pods come and go with interfaces.
