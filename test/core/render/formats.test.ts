@@ -8,7 +8,7 @@ import { renderStartupScript } from '../../../shared/core/render/startup-script'
 import { printRuleSet, ruleSetId } from '../../../shared/core/model/rule-set';
 import { describeKernel } from '../../lab/kernel';
 import { openLab, type Host, type Lab } from '../../lab/netns';
-import { openNetwork, type Network } from '../../node/network';
+import { openNetwork, sh, type Network } from '../../node/network';
 import { fullRuleSet, ruleSetOf } from '../model/rule-sets';
 import { nodeProgram } from '../../lab/node-program';
 
@@ -131,6 +131,16 @@ describe('the DaemonSet of a rule set', () => {
       ]);
       await init.output(/up/);
       initPid = (await node.run(['pgrep', '-P', String(init.pid)])).trim();
+      await lab.addVethPair(
+        { machine: node, device: 'eth0', addresses: ['10.209.0.2/24', 'fd00:209::2/64'] },
+        { machine: pod, device: 'router' },
+      );
+      await sh(
+        node,
+        `ip route add default via 10.209.0.1
+        ip -6 route add default via fd00:209::1
+        echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding`,
+      );
       // The mark of a kubelet that uses iptables-legacy. Reading it takes a raw socket.
       await node.run(['iptables-legacy', '-t', 'mangle', '-N', 'KUBE-KUBELET-CANARY']);
     });
