@@ -7,6 +7,8 @@ ADDRESSES=() ADDRESS_DEVICES=() ADDRESS_LENGTHS=()
 declare -A IP_RULES=([4]='' [6]='') UPLINKS=([4]='' [6]='') SPARED=([4]='' [6]='')
 # By family: are pods' packets steered, and the address that the VPC CNI already gives all of them, if any.
 declare -A STEERED=([4]='' [6]='') LEFT=([4]='' [6]='')
+# By family: the interface that pods' packets would be steered to, if the kernel would drop the replies there.
+declare -A STRICT=([4]='' [6]='')
 # The routes of one family, other than those to the node's own addresses: their ranges, their interfaces, and whether
 # they have a gateway.
 ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=()
@@ -24,11 +26,13 @@ read_network() {
   local family
   ADDRESSES=() ADDRESS_DEVICES=() ADDRESS_LENGTHS=()
   for family in 4 6; do
-    IP_RULES[$family]='' UPLINKS[$family]='' SPARED[$family]='' STEERED[$family]='' LEFT[$family]=''
+    IP_RULES[$family]='' UPLINKS[$family]='' SPARED[$family]='' STEERED[$family]='' LEFT[$family]='' STRICT[$family]=''
     read_family "$family" || continue
     find_cni_masquerading "$family"
     find_spared "$family"
-    if needs_steering "$family"; then STEERED[$family]=yes; fi
+    needs_steering "$family" || continue
+    find_strict_interface "$family"
+    if [[ -z ${STRICT[$family]} ]]; then STEERED[$family]=yes; fi
   done
 }
 
@@ -276,6 +280,26 @@ is_answerable() {
 
 # <family>: does the VPC CNI route pods here? Its ip rules for packets of its mark, and for branch interfaces, show it.
 sees_vpc_cni() { [[ ${IP_RULES[$1]} == *' fwmark 0x80/0x80 lookup main'* || ${IP_RULES[$1]} == *' iif vlan'* ]]; }
+
+# <family>: sets STRICT. With strict rp_filter, the kernel accepts replies only on the interface by which it would send to
+# the peer from the pod's address. That is not the one that packets are steered to, because replies carry no mark.
+find_strict_interface() {
+  local device
+  [[ $1 == 4 ]] || return
+  for device in ${OWN_DEVICES[@]+"${OWN_DEVICES[@]}"}; do
+    read_filter "$device"
+    if ((REPLY == 1)); then STRICT[$1]=$device; fi
+  done
+}
+
+# <interface>: REPLY is the rp_filter that is in force on it: 0 is off, 1 is strict.
+read_filter() {
+  local settings=/proc/sys/net/ipv4/conf all=0
+  REPLY=0
+  [[ -r $settings/$1/rp_filter ]] || return
+  REPLY=$(<"$settings/$1/rp_filter") all=$(<"$settings/all/rp_filter")
+  if ((all > REPLY)); then REPLY=$all; fi
+}
 
 # <family>: does the rule set allow steering, and can pods leave by another interface than the node's own packets?
 needs_steering() {

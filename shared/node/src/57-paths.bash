@@ -38,6 +38,16 @@ not_proven() {
   CODE=$1 REASON=$2
 }
 
+# <reason>: packets leave with an address that peers may not answer, perhaps because they cannot be steered.
+foreign_address() {
+  if [[ -n ${STRICT[4]} ]]; then
+    not_proven rp-filter "pods' packets cannot be steered to ${STRICT[4]}: its rp_filter is 1, so the kernel would drop the \
+replies; set it to 2"
+  else
+    not_proven paths-foreign-address "$1"
+  fi
+}
+
 # <family>
 prove_family() {
   local i
@@ -89,7 +99,7 @@ check_interfaces_to_come() {
   [[ -z ${STEERED[$1]} && -z ${LEFT[$1]} ]] || return
   for device in ${UPLINKS[$1]}; do
     [[ $device == vlan* ]] || has_answerable_address "$1" "$device" ||
-      not_proven paths-foreign-address "pods to come can leave by $device, with an address in the pods' range"
+      foreign_address "pods to come can leave by $device, with an address in the pods' range"
   done
 }
 
@@ -304,7 +314,7 @@ judge_row() {
     if [[ " $UNCONFIRMED " != *" $REPLY "* ]]; then UNCONFIRMED+="${UNCONFIRMED:+ }$REPLY"; fi
     return 0
   fi
-  not_proven paths-foreign-address "packets of $subject to $destination leave by $ANSWER_DEVICE with \
+  foreign_address "packets of $subject to $destination leave by $ANSWER_DEVICE with \
 ${address:-an unknown address}, not with the node's address $own"
   return 1
 }
@@ -365,17 +375,15 @@ masquerade_address() {
 
 # <interface> <destination> <error> <subject>
 explain_error() {
-  local settings=/proc/sys/net/ipv4/conf filter
+  local settings=/proc/sys/net/ipv4/conf
   if [[ $2 != *:* && -r $settings/$1/forwarding && $(<"$settings/$1/forwarding") == 0 ]]; then
     not_proven no-forwarding "the node does not forward the packets of pods: forwarding is off on $1"
     return
   fi
-  if [[ $2 != *:* && -r $settings/$1/rp_filter ]]; then
-    filter=$(($(<"$settings/$1/rp_filter") > $(<"$settings/all/rp_filter") ? $(<"$settings/$1/rp_filter") : $(<"$settings/all/rp_filter")))
-    if [[ $filter != 0 && ($3 == Invalid*) ]]; then
-      not_proven rp-filter "the kernel drops packets of $4 on $1: rp_filter is $filter and its route is elsewhere"
-      return
-    fi
+  read_filter "$1"
+  if [[ $2 != *:* && $REPLY != 0 && $3 == Invalid* ]]; then
+    not_proven rp-filter "the kernel drops packets of $4 on $1: rp_filter is $REPLY and its route is elsewhere"
+    return
   fi
   not_proven paths-unknown "the kernel has no path for $4 to $2: $3"
 }

@@ -141,7 +141,7 @@ prove() {
   local drift address
   for address in $UNCONFIRMED; do
     [[ "$CONFIRMED " == *" $address "* ]] ||
-      not_proven paths-foreign-address \
+      foreign_address \
         "packets of pods leave with ${address%@*}, not with the node's own address, and no probe shows that it is answered"
   done
   if ((${#DRIFT[@]} > 0)); then

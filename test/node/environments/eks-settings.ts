@@ -14,11 +14,10 @@ const nftMarks = customNetworking({ ...excluded, connmark: 'nftables' });
 const staysHanging = external.pods.map((pod) => ({ ...pod, peer: { before: 'dropped', after: 'dropped' } }));
 
 /** A sysctl that someone sets after the CNI. */
-const strictReversePath = join(external.network, {
-  setUp: ['sysctl net/ipv4/conf/eth0/rp_filter 1'],
-  rules: '',
-  restart: [],
-});
+const withStrictReversePath = ({ network }: Pick<Environment, 'network'>) =>
+  join(network, { setUp: ['sysctl net/ipv4/conf/eth0/rp_filter 1'], rules: '', restart: [] });
+
+const onVpc = onVpcPods({ externalSnat: true });
 
 export const eksSettings: readonly Environment[] = [
   {
@@ -86,12 +85,23 @@ export const eksSettings: readonly Environment[] = [
     expected: { proven: false, code: 'paths-foreign-address' },
   },
   {
-    pending: true,
     name: 'EKS with custom networking and external SNAT, where rp_filter drops the replies',
     ...external,
     pods: staysHanging,
-    network: strictReversePath,
+    network: withStrictReversePath(external),
     ruleSet: withoutProbe(external),
     expected: { proven: false, code: 'rp-filter' },
+  },
+  {
+    // Steered packets would get no reply; with the address of their own interface pods keep working.
+    name: 'EKS with external SNAT, pods in the subnet of the node, where rp_filter would drop the replies',
+    ...onVpc,
+    pods: onVpc.pods.map((pod) => ({
+      ...pod,
+      peer: { ...pod.peer, after: pod.name === 'primary' ? '10.0.0.10' : '10.0.0.11' },
+    })),
+    network: withStrictReversePath(onVpc),
+    ruleSet: withoutProbe(onVpc),
+    expected: proven,
   },
 ];
