@@ -4,6 +4,7 @@ const transformed = ['gaxios', 'node-fetch', 'fetch-blob', 'formdata-polyfill', 
 /** @type {import('jest').Config} */
 module.exports = {
   testEnvironment: '<rootDir>/test/environment.js',
+  testSequencer: '<rootDir>/test/sequencer.js',
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   transform: { '\\.[jt]s$': '<rootDir>/test/transform.js' },
   transformIgnorePatterns: [`/node_modules/(?!(${transformed.join('|')})/)`],
