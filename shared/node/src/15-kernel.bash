@@ -15,14 +15,18 @@ ip_rules() {
   REPLY=${RULE_TEXTS[$1]}
 }
 
+# Sets NFT_TABLES. Fails if it cannot be known.
+list_nft_tables() {
+  [[ -z $NFT_TABLES ]] || return 0
+  has nft || return 1
+  nft list tables >"$WORK/tables" 2>/dev/null || return 1
+  IFS= read -r -d '' NFT_TABLES <"$WORK/tables"
+  NFT_TABLES=$'\n'$NFT_TABLES
+}
+
 # <family> <table>: does nft show that there is no such table? Fails if it cannot be known.
 lacks_nft_table() {
-  if [[ -z $NFT_TABLES ]]; then
-    has nft || return 1
-    nft list tables >"$WORK/tables" 2>/dev/null || return 1
-    IFS= read -r -d '' NFT_TABLES <"$WORK/tables"
-    NFT_TABLES=$'\n'$NFT_TABLES
-  fi
+  list_nft_tables || return 1
   nft_family "$1"
   [[ $NFT_TABLES != *$'\n'"table $REPLY $2"$'\n'* ]]
 }

@@ -137,8 +137,8 @@ may_match_pods() {
 # MARKS: the values that decide between ip rules, each alone and combined. A packet may carry any of them, except as
 # noted in mark_is_possible.
 MARKS=()
-# yes: another program may change our mark after we set it.
-MARK_IS_UNSURE=''
+# Those that may replace ours.
+REPLACED=()
 
 # <family>: sets MARKS. Fails with ERROR if there are too many.
 find_marks() {
@@ -163,30 +163,7 @@ find_marks() {
     combined=("${MARKS[@]}")
     for mark in "${combined[@]}"; do MARKS+=($((mark | value))); done
   done
-  MARK_IS_UNSURE=''
-  if [[ -n ${STEERED[$1]} ]] && marks_are_overwritten "$1"; then MARK_IS_UNSURE=yes; fi
-}
-
-# <family>: may a rule of another program change the bit that we set? Those that leave it alone name a mask without it.
-marks_are_overwritten() {
-  local table line mask bit=$((${steer_mark%/*}))
-  [[ $BACKEND == iptables-* ]] || return 1
-  for table in mangle nat; do
-    iptables_save "$BACKEND" "$1" "$table" || return 0
-    while IFS= read -r line; do
-      [[ $line == *' -A '* && $line != *' -A PEERMASQ'* ]] || continue
-      mask=''
-      if [[ $line =~ \ -j\ MARK\ --set-xmark\ (0x[0-9a-f]+)/(0x[0-9a-f]+) ]]; then
-        mask=$((BASH_REMATCH[1] | BASH_REMATCH[2]))
-      elif [[ $line =~ \ -j\ CONNMARK\ --restore-mark(\ --nfmask\ (0x[0-9a-f]+))? ]]; then
-        mask=${BASH_REMATCH[2]:-0xffffffff}
-      elif [[ $line == *' -j MARK '* ]]; then
-        mask=0xffffffff
-      fi
-      [[ -n $mask ]] && ((mask & bit)) && return 0
-    done <"$WORK/table"
-  done
-  return 1
+  find_replaced_marks "$1"
 }
 
 # <family>: sets ROWS, for a sample of pods if there are many.
@@ -208,8 +185,8 @@ make_rows() {
       for mark in "${MARKS[@]}"; do
         mark_is_possible "$1" "$mark" "$j" "${POD_DEVICES[i]}" || continue
         ROWS+=("${POD_ADDRESSES[i]} ${POD_DEVICES[i]} $j $((mark | steered))")
-        if [[ -n $MARK_IS_UNSURE ]]; then ROWS+=("${POD_ADDRESSES[i]} ${POD_DEVICES[i]} $j $mark"); fi
       done
+      for mark in ${REPLACED[@]+"${REPLACED[@]}"}; do ROWS+=("${POD_ADDRESSES[i]} ${POD_DEVICES[i]} $j $mark"); done
     done
   done
 }

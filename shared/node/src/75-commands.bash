@@ -150,7 +150,7 @@ prove() {
   fi
   find_ebpf
   if [[ -n $EBPF_CODE ]]; then not_proven "$EBPF_CODE" "$EBPF_REASON"; fi
-  if [[ -z $REASON ]]; then PROVEN=true; fi
+  if [[ -z $REASON$CODE ]]; then PROVEN=true; fi
 }
 
 command_status() {

@@ -17,6 +17,24 @@ const staysHanging = external.pods.map((pod) => ({ ...pod, peer: { before: 'drop
 const withStrictReversePath = ({ network }: Pick<Environment, 'network'>) =>
   join(network, { setUp: ['sysctl net/ipv4/conf/eth0/rp_filter 1'], rules: '', restart: [] });
 
+/** Someone else's table, which replaces the marks of pods' packets after everyone else. */
+const withReplacedMarks = ({ network }: Pick<Environment, 'network'>) =>
+  join(network, {
+    setUp: [
+      `nft -f - <<'RULES'
+table inet shaper {
+  chain classify { meta mark set 0x5; }
+  chain prerouting {
+    type filter hook prerouting priority filter + 10; policy accept;
+    iifname "eni*" jump classify
+  }
+}
+RULES`,
+    ],
+    rules: '',
+    restart: [],
+  });
+
 const onVpc = onVpcPods({ externalSnat: true });
 
 export const eksSettings: readonly Environment[] = [
@@ -91,6 +109,14 @@ export const eksSettings: readonly Environment[] = [
     network: withStrictReversePath(external),
     ruleSet: withoutProbe(external),
     expected: { proven: false, code: 'rp-filter' },
+  },
+  {
+    name: 'EKS with custom networking and external SNAT, where a table of nft replaces marks',
+    ...external,
+    pods: staysHanging,
+    network: withReplacedMarks(external),
+    ruleSet: withoutProbe(external),
+    expected: { proven: false, code: 'paths-foreign-address' },
   },
   {
     // Steered packets would get no reply; with the address of their own interface pods keep working.

@@ -1,0 +1,123 @@
+# --- Marks that replace ours ---
+# Rules of other programs that run after ours can change the mark by which packets are steered.
+
+# By "table FAMILY NAME": the highest priority of its chains at prerouting.
+declare -A PREROUTING=()
+
+# <family>: sets REPLACED: the marks that pods' packets may carry in place of ours.
+find_replaced_marks() {
+  local priority=0
+  REPLACED=()
+  [[ -n ${STEERED[$1]} ]] || return 0
+  if [[ $BACKEND == iptables-* ]]; then
+    # Our chain is in table mangle.
+    priority=-150
+    if iptables_replaces_mark iptables-nft "$1" || iptables_replaces_mark iptables-legacy "$1"; then
+      REPLACED=("${MARKS[@]}")
+      return 0
+    fi
+  fi
+  find_marks_in_nft "$1" "$priority"
+}
+
+# <backend> <family>: true also if its rules cannot be read.
+iptables_replaces_mark() {
+  local table line mask bit=$((${steer_mark%/*}))
+  is_installed "$1" || return
+  for table in mangle nat; do
+    iptables_save "$1" "$2" "$table" || return 0
+    while IFS= read -r line; do
+      [[ $line == *' -A '* && $line != *' -A PEERMASQ'* ]] || continue
+      mask=''
+      # Rules that leave our bit alone name a mask without it.
+      if [[ $line =~ \ -j\ MARK\ --set-xmark\ (0x[0-9a-f]+)/(0x[0-9a-f]+) ]]; then
+        mask=$((BASH_REMATCH[1] | BASH_REMATCH[2]))
+      elif [[ $line =~ \ -j\ CONNMARK\ --restore-mark(\ --nfmask\ (0x[0-9a-f]+))? ]]; then
+        mask=${BASH_REMATCH[2]:-0xffffffff}
+      elif [[ $line == *' -j MARK '* ]]; then
+        mask=0xffffffff
+      fi
+      [[ -n $mask ]] && ((mask & bit)) && return 0
+    done <"$WORK/table"
+  done
+  return 1
+}
+
+# <family> <priority>: adds to REPLACED what rules in nft's own tables set at this priority or later.
+find_marks_in_nft() {
+  local line table='' priority=''
+  if ! read_native_tables "$1"; then
+    REPLACED=("${MARKS[@]}")
+    return 0
+  fi
+  find_prerouting_chains
+  while read -r line; do
+    case $line in
+      'table '*) table=${line% \{} ;;
+      # A chain without a hook of its own can be called from the others in its table.
+      'chain '*) priority=${PREROUTING[$table]:-} ;;
+      type*' hook prerouting priority '*) priority=${line#* priority } priority=${priority%%;*} ;;
+      type*' hook '*) priority='' ;;
+      *'mark set '* | *'"MARK"'* | *'"CONNMARK"'*)
+        if [[ -n $priority ]] && ((priority >= $2)); then add_replaced_mark "$1" "$line"; fi
+        ;;
+    esac
+  done <"$WORK/native"
+}
+
+# Sets PREROUTING from $WORK/native.
+find_prerouting_chains() {
+  local line table='' priority
+  PREROUTING=()
+  while read -r line; do
+    case $line in
+      'table '*) table=${line% \{} ;;
+      type*' hook prerouting priority '*)
+        priority=${line#* priority } priority=${priority%%;*}
+        if ((priority >= ${PREROUTING[$table]:-$priority})); then PREROUTING[$table]=$priority; fi
+        ;;
+    esac
+  done <"$WORK/native"
+}
+
+# <family> <rule>
+add_replaced_mark() {
+  local bit=$((${steer_mark%/*})) rule=${2//meta mark/mark}
+  # These keep our bit, or do not touch the mark of the packet.
+  if [[ $rule =~ (^|\ )mark\ set\ mark\ (&|and)\ (0x[0-9a-f]+)( comment .*)?$ ]]; then
+    ((BASH_REMATCH[3] & bit)) && return
+  elif [[ $rule =~ (^|\ )mark\ set\ mark\ (\||or|\^|xor)\ (0x[0-9a-f]+)( comment .*)?$ ]]; then
+    ((BASH_REMATCH[3] & bit)) || return
+  elif [[ $rule == *'ct mark set '* ]]; then
+    return
+  elif [[ $BACKEND == iptables-* && $rule == *' mark set ct mark & 0x00000080' ]] && sees_vpc_cni "$1"; then
+    # The VPC CNI's own rule: our chain set this mark for the connection.
+    REPLACED+=($((${cni_mark%/*})))
+    return
+  fi
+  REPLACED=("${MARKS[@]}")
+}
+
+# <family>: lists to $WORK/native the tables that are neither ours, nor kube-proxy's (which sets bits of its own), nor read
+# through iptables. Fails if they cannot be read.
+read_native_tables() {
+  local family name list='' own
+  nft_family "$1"
+  own=$REPLY
+  : >"$WORK/native"
+  # Without nft on the node they are not seen.
+  has nft || return 0
+  list_nft_tables || return
+  while read -r _ family name; do
+    [[ $family == "$own" || $family == inet ]] || continue
+    case $name in
+      peermasq | kube-proxy) continue ;;
+      raw | mangle | nat | filter | security)
+        if [[ $family != inet ]] && is_installed iptables-nft; then continue; fi
+        ;;
+    esac
+    list+="list table $family $name; "
+  done <<<"$NFT_TABLES"
+  [[ -n $list ]] || return 0
+  nft -y -t "$list" >"$WORK/native" 2>/dev/null
+}
