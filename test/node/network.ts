@@ -9,7 +9,7 @@ import {
   type RunningProcess,
 } from '../lab/netns';
 import { nodeProgramFile } from '../lab/node-program';
-import { programRunnerOn, type ProgramRunner, reportLine } from './program-runner';
+import { functionsReport, programRunnerOn, type ProgramRunner, reportLine } from './program-runner';
 
 export const program = nodeProgramFile;
 
@@ -109,6 +109,7 @@ export async function openNetwork(backend: string): Promise<Network> {
   const execute = programRunnerOn(node, backend);
   const peermasq: Network['peermasq'] = async (args, options) => {
     const ended = await execute(args, options);
+    if (args[0] === 'apply' || args[0] === 'repair') functionsReport(ended);
     return { ...(JSON.parse(reportLine(ended)) as Report), code: ended.code };
   };
   const mounted: string[] = [];

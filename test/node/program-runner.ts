@@ -1,4 +1,6 @@
+import { expect } from '@jest/globals';
 import { join } from 'node:path';
+import { parseReport, type Report } from '../../shared/core/model/report';
 import type { ExecOptions, Host, ProcessResult } from '../lab/netns';
 import { nodeProgramFile } from '../lab/node-program';
 
@@ -27,4 +29,12 @@ export function reportLine({ stdout, stderr }: ProcessResult): string {
   if (line === undefined || lines.length > 1)
     throw new Error(`one line of JSON expected:\n${stdout}${stderr}`);
   return line;
+}
+
+/** The report of `apply` or `repair`. Fails if the functions would not read all of it. */
+export function functionsReport(result: ProcessResult): Report {
+  const line = reportLine(result);
+  const report = parseReport(line);
+  expect(report).toEqual(JSON.parse(line));
+  return report;
 }

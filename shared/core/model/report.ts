@@ -33,7 +33,8 @@ const detail = <T extends z.ZodType>(schema: T) => schema.optional().catch(undef
 
 /** The path from one pod to a destination, as the kernel answered. */
 const path = z.object({
-  from: text,
+  /** Null for a rule set without sources, on a node without pods. */
+  from: text.nullable(),
   to: text,
   dev: text,
   /** The address that packets leave with. */
@@ -70,7 +71,8 @@ const reportSchema = z.object({
   /** What re-applies the rules at boot: a systemd unit, one in /run that a reboot removes, or nothing. */
   persisted: z.enum(['systemd', 'runtime', 'no']),
   warnings: z.array(text),
-  probes: z.array(z.object({ to: z.string(), from: z.string(), reached: z.boolean() })),
+  /** `from` is null if the probe could not be sent, or was sent from whichever address the node uses. */
+  probes: z.array(z.object({ to: z.string(), from: z.string().nullable(), reached: z.boolean() })),
   /** Boot time of the node, in seconds since the epoch. */
   booted: count.optional(),
   /** The latest rule set format that the program reads. */

@@ -154,7 +154,7 @@ export function parseRuleSet(encoded: string): RuleSet {
 function parseLines([first, second, ...rest]: readonly string[]): RuleSet {
   if (!headers.includes(first ?? ''))
     throw new Error(`expected ${headers.join(' or ')} as line 1, got ${JSON.stringify(first ?? '')}`);
-  const [, generation] = /^generation ([1-9][0-9]{0,15})$/.exec(second ?? '') ?? [];
+  const [, generation] = /^generation ([1-9][0-9]{0,14})$/.exec(second ?? '') ?? [];
   if (generation === undefined)
     throw new Error(`expected "generation NUMBER" as line 2, got ${JSON.stringify(second ?? '')}`);
   const fields = rest.map((line) => line.split(' '));

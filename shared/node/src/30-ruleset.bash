@@ -92,7 +92,8 @@ parse_line() {
       return
       ;;
     2)
-      if [[ ! $line =~ ^generation\ (0|[1-9][0-9]{0,15})$ ]]; then
+      # With more digits, JSON readers would round the number.
+      if [[ ! $line =~ ^generation\ (0|[1-9][0-9]{0,14})$ ]]; then
         error 'expected generation DIGITS'
         return
       fi

@@ -36,6 +36,14 @@ test('a report says what its verdict rests on', () => {
   expect(formatReadBy(report)).toBe(2);
 });
 
+test('a probe and a path need no address that they start from', () => {
+  const details = {
+    probes: [{ to: '10.193.0.3:80', from: null, reached: false }],
+    paths: [{ from: null, to: '10.193.0.3', dev: 'eth0', address: '10.209.0.2', ok: true }],
+  };
+  expect(parse(details)).toMatchObject(details);
+});
+
 test.each<[string, object]>([
   ['a code', { code: 'quantum-nat' }],
   ['a format', { format: 7 }],

@@ -1,26 +1,19 @@
 import { expect } from '@jest/globals';
+import type { Report } from '../../../shared/core/model/report';
 import { definedOnly } from '../../../shared/core/util/collections';
 import type { Host } from '../../lab/netns';
 import { type Backend, ruleset, sh } from '../network';
-import { type ProgramRunner, programRunnerOn, reportLine } from '../program-runner';
+import { functionsReport, type ProgramRunner, programRunnerOn } from '../program-runner';
 import type { Environment } from './environment';
 import { difference, kernelState, withoutOurs } from './foreign-state';
 import { buildMachines, type Machines } from './machines';
 import { restartScript } from './scripts';
 import { expectedTraffic, observeTraffic, type Traffic } from './traffic';
 
-/** What the node program reports, as far as environments have expectations. */
-interface Verdict {
-  readonly result: string;
-  readonly proven: boolean;
-  readonly code?: string;
-  readonly basis?: readonly string[];
-}
-
 /** What happened in an environment, in order. */
 export interface Outcome {
   readonly before: Traffic;
-  readonly apply: Verdict;
+  readonly apply: Report;
   readonly after: Traffic;
   /** What apply changed of what other programs own. */
   readonly changed: readonly string[];
@@ -28,7 +21,7 @@ export interface Outcome {
   readonly weakened: readonly string[];
   /** To the peer, after the network's agents were restarted, and before anything was repaired. */
   readonly restarted: Traffic;
-  readonly repair?: Verdict;
+  readonly repair?: Report;
   /** What remove left behind. */
   readonly left: readonly string[];
 }
@@ -99,8 +92,8 @@ async function sequentialRules(
     );
 }
 
-async function verdict(peermasq: ProgramRunner, args: readonly string[], stdin = ''): Promise<Verdict> {
-  return JSON.parse(reportLine(await peermasq(args, { stdin }))) as Verdict;
+async function verdict(peermasq: ProgramRunner, args: readonly string[], stdin = ''): Promise<Report> {
+  return functionsReport(await peermasq(args, { stdin }));
 }
 
 const ruleSetText = ({ ruleSet }: Environment): string => {
