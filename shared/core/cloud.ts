@@ -78,7 +78,7 @@ export type PushResult<N extends Node = Node> =
 export type PushedNode<N extends Node = Node> = Extract<PushResult<N>, { result: 'pushed' }>;
 
 export type ProofResult<N extends Node = Node> =
-  /** The report of the node, whatever it says. */
+  /** The node's report, proven or not. */
   | { readonly result: 'reported'; readonly node: N; readonly report: Report }
   | ({ readonly result: 'no-report'; readonly node: N } & NotReady)
   /** No watcher runs on the node; it applies the rule set at its next boot. */

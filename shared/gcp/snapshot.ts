@@ -155,7 +155,7 @@ function manualAdvice({ ref: { project, zone }, name }: Target): string {
   return `Manually: ${ssh} '${snapshotCommand}' > FILE, or without the program ${ssh} '${manualSnapshotCommand}' > FILE, then ${explainCommand}`;
 }
 
-/** The rule sets in the metadata of nodes, as far as they are recorded to be in force. */
+/** The rule sets in the nodes' metadata, if they are recorded as in force. */
 function ruleSetsInForce(nodes: readonly GcpNode[]): ReadonlyMap<NodeKey, RuleSet> {
   const entries = nodes.flatMap(({ ref, instance, recorded }): [NodeKey, RuleSet][] => {
     const ruleSet = recorded && ruleSetIn(metadataItems(instance));

@@ -39,7 +39,7 @@ export type Host = {
   readonly folder: string;
   /** Its process namespace, if it has its own. */
   readonly processes?: string;
-  /** Runs to the end and returns the result, whatever the exit code. */
+  /** Runs to the end and returns the result, regardless of the exit code. */
   readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
   /** Like `exec`, but returns stdout and fails on a non-zero exit code. */
   readonly run: (argv: readonly string[], options?: ExecOptions) => Promise<string>;

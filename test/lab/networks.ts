@@ -41,7 +41,7 @@ export interface Networks {
   readonly pod: Client;
   /** A network's router, by network name. */
   readonly router: (network: string) => Router;
-  /** From now on, drops everything to the peer's network, whatever rules the node has. */
+  /** From now on, drops everything to the peer's network, regardless of the node's rules. */
   readonly cut: () => Promise<void>;
   /** Where the node reaches servers of this process. */
   readonly managementAddress: string;

@@ -133,7 +133,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
 
-  // As bpftool 7.4 and the patch that added tcx to it print links.
+  // Links in the output formats of bpftool 7.4 and of the patch that added tcx.
   [
     'tcx programs that bpftool shows',
     onPath('revnat on eth0, snat on eth0'),
@@ -242,7 +242,7 @@ describeKernel('BPF programs', undefined, () => {
     expect(expected.length).toBeLessThanOrEqual(200);
   });
 
-  test('that are loaded later are looked for by status, and every tenth minute by repair', async () => {
+  test('loaded later are detected by status, and by repair every tenth minute', async () => {
     expect(await network.apply(backendVpc())).toMatchObject({ proven: true });
     lab.load('to_netdev');
     expect(await network.peermasq(['repair'], { env: { TZ: minuteIs(5) } })).toMatchObject({ proven: true });

@@ -99,7 +99,7 @@ export const mutants: readonly Mutant[] = [
     symptom: 'proven, although it is not',
   },
   {
-    mistake: 'BPF programs on devices are not looked for',
+    mistake: 'BPF programs on devices are not detected',
     text: '  find_ebpf\n',
     replacement: '',
     environment: 'a BPF program that sends packets of pods past iptables',

@@ -17,7 +17,7 @@ const newText = readFileSync(program, 'utf8');
 const steered = (generation: number) =>
   backendVpc(generation).replace('peermasq/1', 'peermasq/2').replace('source ', 'option steer\nsource ');
 
-describeKernel('between a program of format 1 and this one,', undefined, () => {
+describeKernel('between a format 1 program and the current one,', undefined, () => {
   let network: Network;
   const { order, watch, request, status, serve, stop } = watchedNode(() => network.node);
   const runner = (file: string) => async (command: string, stdin?: string) => {

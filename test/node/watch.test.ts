@@ -67,7 +67,7 @@ describeKernel('watch', undefined, () => {
       );
       expect(joinParts([parsePart(printed)].flatMap((part) => part ?? []))).toContain('-A PEERMASQ ');
     }
-    // Neither an invalid nonce nor one that was answered gets an answer.
+    // Invalid nonces, and nonces that were already answered, are ignored.
     await requestSnapshot('; reboot');
     await requestSnapshot(other);
     await requestSnapshot(null);

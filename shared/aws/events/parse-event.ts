@@ -38,7 +38,7 @@ export function parseEvent<Event>(
     : malformed(`not an EventBridge event: ${describeIssues(envelope.error)}`);
 }
 
-/** The clients do not reach accounts and regions outside of the scope. */
+/** The clients do not reach accounts and regions outside the scope. */
 function parseEnvelope<Event>(
   event: Envelope,
   { region, accounts }: EventScope,

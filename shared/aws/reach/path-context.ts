@@ -101,7 +101,7 @@ async function findNextHop(
 
 const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
 
-/** A security group stands for the addresses of its interfaces, not for addresses that they forward. */
+/** A reference to a security group matches the addresses of its interfaces, not addresses that they forward for. */
 export function hasAddress(networkInterface: NetworkInterface, address: Address): boolean {
   const {
     PrivateIpAddresses = [],

@@ -191,7 +191,7 @@ const ownNetworkAdvice = (sources: readonly Cidr[]): string =>
     ? 'To masquerade to a range of the own network, set even-if-routed: true on the entry.'
     : 'To masquerade to a range of the own network, configure pods, and set even-if-routed: true on the entry.';
 
-/** Only for entries of the config: peers' routes need no masquerading, whatever else they overlap. */
+/** Only for entries of the config: peers' routes need no masquerading, regardless of what else they overlap. */
 function routedPartWarnings(
   { cidr, name, from }: DestinationRequest,
   routedParts: readonly Cidr[],

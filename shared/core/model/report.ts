@@ -19,7 +19,7 @@ export const reasonCodes = [
   /** The network namespace of a pod cannot be entered. */
   'no-namespace',
   'probe-failed',
-  /** A probe from a pod shows neither that the peer answers nor that it does not. */
+  /** A probe from a pod was inconclusive: the peer may or may not answer. */
   'probe-unknown',
   'drift',
 ] as const;

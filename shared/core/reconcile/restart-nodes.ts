@@ -87,7 +87,7 @@ async function restartAndWait(
   const bootDeadline = Math.min(deadline, clock.now() + bootTimeoutMs);
   for (;;) {
     const outcome = await reconcileNode(ref, dependencies, bootDeadline);
-    // Until it has booted, it needs a reboot as before.
+    // The outcome stays needs-reboot until the node has booted.
     const pollSeconds = outcome.kind === 'needs-reboot' ? maxPollSeconds : retryAfterSeconds(outcome);
     if (pollSeconds === undefined || clock.now() + pollSeconds * 1_000 >= bootDeadline) return outcome;
     await wait(Math.min(pollSeconds, maxPollSeconds) * 1_000);

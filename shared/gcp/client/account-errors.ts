@@ -1,4 +1,4 @@
-/** An error of the credentials or the project: every call fails, whatever it was. */
+/** A problem with the credentials or the project that makes every call fail. */
 export interface AccountError {
   readonly code: 'no-credentials' | 'no-project' | 'permission-denied' | 'not-found';
   readonly summary: string;

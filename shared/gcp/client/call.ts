@@ -68,8 +68,8 @@ const backoffMs = (attempt: number): number =>
   Math.random() * Math.min(maxPauseMs, firstPauseMs * 2 ** attempt);
 
 /**
- * Five attempts at every call would only add load when the API is failing. Retries draw on a budget of the process, as
- * in gRPC's retry throttling: at most 50, refilled by one for every five calls that succeed.
+ * When the API is failing, five attempts at every call would only add load. All retries in the process share a budget,
+ * as in gRPC's retry throttling: at most 50, refilled by one for every five calls that succeed.
  */
 const budget = { retries: 50 };
 const maxRetries = 50;
@@ -174,7 +174,7 @@ interface FetchingAuth {
   fetch: unknown;
 }
 
-/** Counts each call of these clients, lists page by page, and delays it where the limit is reached. */
+/** Counts each call of these clients (for lists, each page) and delays it when the rate limit is reached. */
 export function limitAndCountCalls(auth: FetchingAuth): void {
   const send = (auth.fetch as Fetch).bind(auth);
   auth.fetch = async (...args: Parameters<Fetch>): Promise<unknown> => {

@@ -54,8 +54,8 @@ export function withRuleSet(
 }
 
 /**
- * An equal rule set stays as it is, whatever its generation. With `force` a newer generation replaces it, so that the
- * watcher on the node applies it again.
+ * An equal rule set stays as it is, regardless of its generation. With `force` a newer generation replaces it, so that
+ * the watcher on the node applies it again.
  */
 function ruleSetValue(
   current: string | undefined,
@@ -90,7 +90,7 @@ const generationInFuture = ({ generation }: RuleSet) =>
     },
   );
 
-/** Whether the program and the startup script are those of this version of peermasq. */
+/** Whether the program and the startup script are from this version of peermasq. */
 export function isCurrentVersion(items: MetadataItems, program: string): boolean {
   const script = metadataValue(items, startupScriptKey);
   return (
@@ -104,7 +104,7 @@ const packProgram = memoize((program: string) => gzipSync(program, { level: 9 })
 const programValue = (program: string): string =>
   program.length > plainLimitBytes ? packProgram(program) : program;
 
-/** Whether a push or a seed of peermasq may have started a watcher on the node. */
+/** Whether a push or a seed by peermasq may have started a watcher on the node. */
 export function hasPeermasqItems(items: MetadataItems): boolean {
   const script = metadataValue(items, startupScriptKey);
   const isOurs = script !== undefined && originalStartupScript(script) !== script;

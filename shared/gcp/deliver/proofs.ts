@@ -80,7 +80,7 @@ async function readProof(clients: Clients, pushed: Pushed, deadline: Deadline): 
   try {
     const state = await readReport(clients, node, deadline);
     const proof = evaluateState(state, pushed);
-    // An earlier push may have failed while the node has no watcher.
+    // Without a watcher, the push itself may still have failed; report that error first.
     return proof.result === 'no-watcher' ? await orOperationError(clients, proof, deadline) : proof;
   } catch (thrown) {
     const error = toPeermasqError(`read the report of ${node.name}`, thrown);

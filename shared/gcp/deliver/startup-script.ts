@@ -84,7 +84,7 @@ start_peermasq() {
     bash "$program" watch --install < /dev/null
 }
 
-hides_project_scripts() { # not when it runs as the script of the project
+hides_project_scripts() { # not when it runs as the project's script
   metadata instance/attributes/startup-script > /dev/null 2>&1 &&
     ! metadata instance/attributes/startup-script-url > /dev/null 2>&1
 }

@@ -43,7 +43,7 @@ export interface Written {
 export interface NodesOptions {
   /** The projects that `list` searches. Empty: the project of the credentials. */
   readonly projects: readonly string[];
-  /** Whether the metadata of a node has the current version of peermasq. */
+  /** Whether the node's metadata has the current version of peermasq. */
   readonly isUpToDate: (items: readonly MetadataItem[]) => boolean;
 }
 

@@ -201,10 +201,10 @@ export function isFromCurrentBoot(report: Report, instance: Instance): boolean {
   return report.booted * 1_000 >= startedAt(instance).getTime() - clockSkewMs;
 }
 
-/** Whether a report proves the rules, as far as this version requires. */
+/** Whether a report proves everything that this version requires. */
 export const isProof = (report: Report): boolean => report.proven && formatReadBy(report) >= latestFormat;
 
-/** A rule set that was planned after the start was applied after it, whatever the clock of the node said. */
+/** A rule set that was planned after the start was applied after it, regardless of the node's clock. */
 export function isPlannedSinceStart({ generation }: Report, instance: Instance): boolean {
   const started = startedAt(instance).getTime();
   return started > 0 && (generation ?? 0) >= started;

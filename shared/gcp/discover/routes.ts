@@ -103,7 +103,7 @@ async function peeringRoutes({ inventory, ref, network, region }: RouteSource): 
   return routes.flat();
 }
 
-/** A peer has routes to the subnets that it exchanges. Networks behind it may not, whatever it passes on. */
+/** A peer has routes to the subnets that it exchanges. Networks behind it may not, even if it passes their routes on. */
 const peeringRouteSource = (type: string | null | undefined) =>
   type === 'SUBNET_PEERING_ROUTE'
     ? ({ kind: 'peerings', peerRoutesPods: true } as const)

@@ -102,7 +102,7 @@ function ruleName({ policy, name, priority }: EffectiveRule, ref: NetworkRef): s
   return `Rule ${priority} of firewall policy ${policy.shortName ?? policy.name ?? ''} (${policy.type ?? ''})`;
 }
 
-/** A possible result for a connection. Without a rule it is the implied one. */
+/** A possible result for a connection. No `rule` means the implied rule. */
 interface RuleOutcome extends Conditions {
   readonly action: 'allow' | 'deny' | 'inspect';
   readonly rule?: EffectiveRule;

@@ -35,7 +35,7 @@ export const listPeeringRoutes = (owner: NetworkRef, name: string, region: strin
 export interface AllowRequest {
   readonly flow: Flow;
   readonly ref: NetworkRef;
-  /** The rule that blocks now. Absent if it is the implied one. */
+  /** The rule that blocks now. Absent for the implied rule. */
   readonly blocking: EffectiveRule | undefined;
   /** Name of a disabled VPC firewall rule that would allow it. */
   readonly disabled: string | undefined;

@@ -60,7 +60,7 @@ unpack() {
   fi
 }
 
-# <file> <target>: copies at most one byte too many of it.
+# <file> <target>: copies it, up to one byte past the size limit.
 read_input() {
   # Standard input may be a socket, which cannot be opened by name.
   if [[ $1 == - ]]; then

@@ -22,7 +22,7 @@ describe('the comment of a command', () => {
     'restart the agent',
     'peermasq a1a1a1a1a1a1 generation 1',
     'peermasq x generation 1 routes 1',
-  ])('of another tool is not parsed: %j', (text) => {
+  ])('from another tool is not parsed: %j', (text) => {
     expect(parseComment(text)).toBeUndefined();
   });
 });

@@ -11,7 +11,7 @@ describe('an Auto Scaling launch', () => {
     });
   });
 
-  test('that a hook of peermasq holds carries what completes the hook', () => {
+  test("held by peermasq's hook carries what completes the hook", () => {
     const event = fixture('auto-scaling-launch-lifecycle-action');
     const detail = detailOf(event);
     expect(parse(event)).toMatchObject({

@@ -20,7 +20,7 @@ describe('the status of a command on an instance', () => {
     });
   });
 
-  test('is ignored for a managed node outside of EC2', () => {
+  test('is ignored for a managed node outside EC2', () => {
     expect(parseOther(withDetail(finished, { 'instance-id': 'mi-0123456789abcdef0' }))).toEqual({
       kind: 'ignored',
       reason: 'mi-0123456789abcdef0 is not an EC2 instance',

@@ -151,7 +151,7 @@ describe('return traffic through a network ACL', () => {
   }
   const what = 'inbound return traffic from 10.0.3.20';
 
-  test('is decided by the lowest rule number, whatever the order of the list', async () => {
+  test('is decided by the lowest rule number, regardless of list order', async () => {
     expect(await checkWith(entry(200, 'deny', [0, 65_535]), entry(100, 'allow', [0, 65_535]))).toMatchObject({
       state: 'ok',
       evidence: `${local.acl} allows ${what} on ports 1024-65535 (rule 100).`,

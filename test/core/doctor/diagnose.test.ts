@@ -99,7 +99,7 @@ describe('reports the first broken check with its fix', () => {
       { name: 'masquerading', fix: forcedBackfill },
     ],
     [
-      'connection excluded from conntrack while the rules of peermasq are in place',
+      "connection excluded from conntrack while peermasq's rules are in place",
       { rules: { ...notMasqueraded, cause: 'untracked', fix: 'iptables-nft -t raw -D PREROUTING 1' } },
       { name: 'masquerading', fix: 'iptables-nft -t raw -D PREROUTING 1' },
     ],

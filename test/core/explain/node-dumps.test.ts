@@ -43,7 +43,7 @@ const exempt: Expected = { masqueraded: false, source: pod, cause: 'exempt' };
 const masqueraded: Expected = { masqueraded: true, source: node, cause: 'masqueraded' };
 const staysOnNode: Expected = { masqueraded: false, source: null, cause: 'stays-on-node' };
 
-/** `peer` is a peer inside 10.0.0.0/8; `outside` is a peer outside of it. */
+/** `peer` is a peer inside 10.0.0.0/8; `outside` is a peer outside it. */
 const nodes = [
   { dump: 'kubenet', peer: noRule, outside: masqueraded, otherPod: noRule, internet: masqueraded },
   { dump: 'kops', peer: masqueraded, outside: masqueraded, otherPod: masqueraded, internet: masqueraded },

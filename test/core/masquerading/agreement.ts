@@ -60,7 +60,7 @@ function decisionOf({ cluster, networkContext, destination }: Case, source: Pack
   return decide({ cluster, networkContext, source, destination });
 }
 
-/** What doctor finds, whatever the node's rules and the cloud are like. */
+/** What doctor finds, regardless of the node's rules and the cloud's state. */
 function findingsOf(one: Case, outcome: Outcome): Findings {
   const { networkContext, destination, pod, rules, reach, nodeReturnRoute } = one;
   const returnRoute = reach.find(({ name }) => name === 'return-route');

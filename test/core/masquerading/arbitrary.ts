@@ -148,7 +148,7 @@ export interface Case {
   readonly nodeReturnRoute: Check['state'];
 }
 
-/** Addresses at the edges of the ranges, where mistakes are, and one outside of all. */
+/** Addresses at the boundaries of the ranges, where bugs are likely, and one outside every range. */
 function edgesOf(all: readonly Cidr[], family: Cidr['family']): fc.Arbitrary<Address> {
   const own = all.filter((one) => one.family === family && one.prefix > 0);
   return fc.constantFrom(

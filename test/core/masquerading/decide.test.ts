@@ -72,7 +72,7 @@ describe('decides, in this order:', () => {
       { to: '169.254.169.254', code: 'reserved-range', evidence: 'is in 169.254.0.0/16 (link-local' },
     ],
     [
-      'a pod of the cluster, whatever the config masquerades',
+      'a pod of the cluster, regardless of what the config masquerades',
       {
         settings: 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8, even-if-routed: true}]',
         to: '10.133.0.1',
@@ -102,7 +102,7 @@ describe('decides, in this order:', () => {
       { changes: vpcNative, to: '10.209.7.7', code: 'own-network', evidence: 'vpc-b, and so is the pod' },
     ],
     [
-      'the own network, for pods outside of it',
+      'the own network, for pods outside it',
       { to: '10.209.7.7', code: 'pods-outside-network', evidence: 'which is not masqueraded' },
     ],
     [

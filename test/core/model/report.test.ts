@@ -12,7 +12,7 @@ test.each([
 
 const parse = (changes: object) => parseReport(JSON.stringify({ ...makeReport(undefined), ...changes }));
 
-test('a report of an old node program has no details, and its program reads format 1', () => {
+test('a report from an old node program has no details and implies format 1', () => {
   const report = parse({ format: undefined });
   expect({ ...report, format: latestFormat }).toEqual(makeReport(undefined));
   expect(formatReadBy(report)).toBe(1);

@@ -120,7 +120,7 @@ describe('the DaemonSet of a rule set', () => {
     let lab: Lab;
     let node: Host;
     let pod: Host;
-    /** The PID, outside of the lab, of the process that the container sees as process 1 (hostPID). */
+    /** The PID, outside the lab, of the process that the container sees as process 1 (hostPID). */
     let initPid: string;
     beforeAll(async () => {
       lab = openLab();

@@ -96,7 +96,7 @@ export class FunctionHarness {
     return this.dedicated;
   }
 
-  /** Clears the log, which then has only the entries of this test. */
+  /** Clears the log, so that it has only this test's entries. */
   useFunction(): LabFunction {
     this.shared.log.length = 0;
     return this.shared;

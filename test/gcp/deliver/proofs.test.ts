@@ -24,7 +24,7 @@ describe('a proof', () => {
     ]);
   });
 
-  test('is a report of a rule set that was assigned after the start, whatever boot time it has', async () => {
+  test('is a report of a rule set that was assigned after the start, regardless of its boot time', async () => {
     const started = minutesAgo(10);
     const given = ruleSet(started.getTime() + 1_000);
     const vm = addVm(lab.state, {

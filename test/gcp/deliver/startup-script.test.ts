@@ -158,7 +158,7 @@ describe('the composed script at boot', () => {
     expect(await bootWith(undefined)).toMatchObject({ stdout: 'peermasq watch --install\n', status: 0 });
   });
 
-  test('runs the scripts of the project, which the guest agent skips', async () => {
+  test("runs the project's scripts, which the guest agent skips", async () => {
     const project = cloud.projects[vm.project];
     project?.metadata.push(
       { key: 'startup-script', value: '\n#!/bin/sh\necho from the project; exit 5\n' },
@@ -173,7 +173,7 @@ describe('the composed script at boot', () => {
     expect(await bootWith(undefined)).toMatchObject({ status: 5 });
   });
 
-  test('downloads a script of the project from a bucket with the service account of the node', async () => {
+  test("downloads a project's script from a bucket with the node's service account", async () => {
     const url = { key: 'startup-script-url', value: 'gs://bucket/a/script.sh' };
     cloud.projects[vm.project]?.metadata.push(url);
     const bucket = `#!/bin/bash
@@ -191,7 +191,7 @@ esac`;
     });
   });
 
-  test('does not run the scripts of the project when the instance has its own', async () => {
+  test("does not run the project's scripts when the instance has its own", async () => {
     cloud.projects[vm.project]?.metadata.push({ key: 'startup-script', value: 'echo from the project' });
     expect((await bootWith('echo theirs')).stdout).toBe('theirs\npeermasq watch --install\n');
     setMetadata(cloud, vm, 'startup-script-url', 'gs://bucket/theirs.sh');
@@ -210,7 +210,7 @@ esac`;
     test.each([
       [undefined, 'seeded watch --install\n', 0],
       ['echo theirs; exit 3', 'theirs\nseeded watch --install\n', 3],
-    ])('starts the program of the project after %j', async (original, stdout, status) => {
+    ])("starts the project's program after %j", async (original, stdout, status) => {
       seed(original);
       expect(await boot()).toMatchObject({ stdout, status });
     });
@@ -218,7 +218,7 @@ esac`;
     test.each([
       [undefined, 'seeded watch --install\n'],
       ['echo theirs', 'theirs\nseeded watch --install\n'],
-    ])('runs once, after %j of the project, when the instance has it too', async (original, stdout) => {
+    ])("runs once, after the project's %j, when the instance has it too", async (original, stdout) => {
       seed(original);
       expect((await bootWith(undefined)).stdout).toBe(stdout);
     });

@@ -14,7 +14,7 @@ describe('a report', () => {
   test.each<[string, { inMetadata: string; status?: string }, boolean]>([
     ['of the assigned rule set proves it', { inMetadata: printRuleSet(proven) }, true],
     [
-      'of the assigned rule set proves it, whatever the generation',
+      'of the assigned rule set proves it, regardless of the generation',
       { inMetadata: printRuleSet({ ...proven, generation: 9 }) },
       true,
     ],

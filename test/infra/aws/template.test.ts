@@ -357,7 +357,7 @@ describe('permissions', () => {
     expect(new Set(allowing(action))).toEqual(new Set(byTag(action, groups, 'autoscaling:ResourceTag')));
   });
 
-  test('only tags of peermasq can be written, and only to instances', () => {
+  test("only peermasq's tags can be written, and only to instances", () => {
     const tagging = all().filter(({ Action }) => [Action].flat().includes('ec2:CreateTags'));
     expect(tagging).toHaveLength(functions.length);
     for (const { Resource, Condition } of tagging) {

@@ -72,7 +72,7 @@ describe('alerts', () => {
 });
 
 describe('metrics', () => {
-  test('have the names of the design and of the alerts', () => {
+  test('have the names that the design and the alerts use', () => {
     const { counters, distributions } = localsOf(root) as Record<string, object>;
     const design = [
       'NodesProven',

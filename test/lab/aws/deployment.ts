@@ -43,7 +43,7 @@ export interface DeployedRule {
   readonly pattern: Pattern;
 }
 
-/** What `serverless deploy` creates from serverless.yml and infra/aws, as far as the lab implements it. */
+/** What `serverless deploy` creates from serverless.yml and infra/aws, limited to what the lab implements. */
 export interface Deployment {
   readonly stage: string;
   /** By short name: `nodes`. */

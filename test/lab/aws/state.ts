@@ -212,7 +212,7 @@ export interface AwsState {
   /** By name. */
   readonly queues: Map<string, LabQueue>;
   readonly lifecycleActions: LabLifecycleAction[];
-  /** Maximum entries per page, whatever a caller requests. */
+  /** Maximum entries per page, regardless of what the caller requests. */
   pageSize: number;
   /** How long SSM does not list an accepted command. */
   invocationVisibilityDelayMs: number;

@@ -7,7 +7,7 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 
-// systemd needs the unified control group hierarchy, whatever the machine uses.
+// systemd needs the unified control group hierarchy, even if the machine uses the legacy one.
 const oneHierarchy = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup';
 const env = { ...process.env, PEERMASQ_IMAGE: nodeImage() };
 const lab = ['test/lab/enter.mjs', 'sh', '-c', `${oneHierarchy} && exec "$@"`, 'boot'];

@@ -16,7 +16,7 @@ Nothing outside the networks changes.
   --json   one JSON document on stdout; progress on stderr
   --help   this text
 
-Exit codes: 0 if every scenario went from unreached to reached, 1 if not, 2 for an invalid option.
+Exit codes: 0 if every scenario went from unreachable to reachable, 1 if not, 2 for an invalid option.
 `;
 
 async function main(): Promise<number> {
@@ -59,7 +59,7 @@ async function runDemo(selected: readonly Scenario[], isJson: boolean): Promise<
     process.stderr.write(`\nThe demo failed, after ${seconds} s:\n${errors.join('')}`);
     return 1;
   }
-  const verdict = `${results.length} of ${results.length} scenarios went from unreached to reached`;
+  const verdict = `${results.length} of ${results.length} scenarios went from unreachable to reachable`;
   stream.write(
     `\n${colours.bold(colours.green(verdict))} in ${seconds} s. Nothing is left on this machine.\n`,
   );

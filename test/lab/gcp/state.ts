@@ -196,7 +196,7 @@ export interface InjectedError {
   times: number;
 }
 
-/** The state of the local Google Cloud, as far as peermasq uses it. Tests edit it; the two servers serve it. */
+/** The state of the local Google Cloud, limited to what peermasq uses. Tests edit it; the two servers serve it. */
 export interface GcpState {
   projects: Record<string, { number: string; metadata: MetadataItem[]; isGuestAttributesPolicyOn?: boolean }>;
   vms: LabVm[];

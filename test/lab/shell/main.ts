@@ -10,7 +10,7 @@ const list = (names: readonly string[]) => names.map((name) => `"${name}"`).join
 
 const usage = `Usage: npm run lab [-- [--cloud aws|gcp] [--break WHAT]]
 
-Opens a shell beside a cloud of this machine's own: a node that has no rules of peermasq yet, a pod on it whose
+Opens a shell beside a cloud of this machine's own: a node that has no peermasq rules yet, a pod on it whose
 request hangs, and a peer. npx peermasq finds that cloud. What is read from stdin works as well as a terminal.
 All of it lives in network namespaces, and ends with the shell.
 

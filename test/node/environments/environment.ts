@@ -110,7 +110,7 @@ export const peerRange = '10.193.0.0/16';
 /** The port of every service in the lab. */
 export const port = 8080;
 export const sidecarPort = 15001;
-/** Not a documentation address: GKE masquerades nothing to those. */
+/** Not a documentation address: GKE does not masquerade traffic to those. */
 export const internetAddress = '1.1.1.1';
 
 export const toPeer = [`masquerade ${peerRange} peer`, `probe ${peerAddress}:${port}`] as const;

@@ -6,7 +6,7 @@ import { unusual } from './unusual';
 import type { Environment } from './environment';
 
 export const environments: readonly Environment[] = [
-  // The longest waits come first.
+  // Slowest first.
   ...unusual,
   ...eks,
   ...eksSettings,

@@ -43,7 +43,7 @@ export class TableParser {
     this.table = { backend, name, families, chains: new Map() };
   }
 
-  /** @param text `:CHAIN POLICY [0:0]` or `-A CHAIN …`, the latter perhaps after packet counters */
+  /** @param text `:CHAIN POLICY [0:0]` or `-A CHAIN …`, the latter possibly with packet counters in front */
   line(text: string, lineNumber: number): void {
     if (text.startsWith(':')) {
       this.declareChain(text, lineNumber);

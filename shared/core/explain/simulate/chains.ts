@@ -152,7 +152,7 @@ export class ChainRunner {
         this.verdicts.push({ kind: 'local' });
         return [];
       case 'rewrite':
-        // The new destination may be wrong, or the checksum.
+        // Receivers may drop it: the new destination or the checksum may be wrong.
         this.drop(rule.text);
         return applyRewrite(state, this.translationBy(rule, []));
       case 'unknown':

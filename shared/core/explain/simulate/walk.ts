@@ -84,7 +84,7 @@ class Walker {
     );
   }
 
-  /** Chains of type nat run together, where the kernel's own nat hook is, whatever their priorities. */
+  /** Chains of type nat run together, where the kernel's own nat hook is, regardless of their priorities. */
   private runHook(hook: Hook, states: readonly PacketState[]): PacketState[] {
     const active = this.snapshot.baseChains.filter(
       (baseChain) =>

@@ -115,12 +115,12 @@ describe('the flags of an nft table', () => {
   test.each([
     ['dormant: not in force', 'dormant', false],
     ['owner: in force', ['owner'], true],
-    ['invalid: perhaps in force', invalid, 'unknown'],
+    ['invalid: may be in force', invalid, 'unknown'],
   ])('%s', (_, flags, expected) => {
     expect(explainDump(withFlags(flags, masquerading)).masqueraded).toBe(expected);
   });
 
-  test('invalid: a drop policy is perhaps in force', () => {
+  test('invalid: a drop policy may be in force', () => {
     const policy = nftBaseChain('ip', 'own', { type: 'filter', policy: 'drop' });
     const dump = nftRuleset({ table: { family: 'ip', name: 'own' } }, policy);
     expect(explainDump(withFlags(invalid, dump)).mayBeDropped).toBe(true);
