@@ -43,7 +43,7 @@ read_cni_rules() {
 }
 
 # <rule>: sets RANDOM_FULLY if the rule picks random ports and may have masqueraded what ours does: ports then stay random.
-# kube-proxy has such a rule on every node, for connections to Services only.
+# The one that kube-proxy has on every node is for connections to Services only.
 inherit_random_ports() {
   [[ $1 == '-A '*' -j SNAT '* || $1 == '-A '*' -j MASQUERADE '* ]] || return
   [[ $1 != '-A KUBE-'* && $1 != '-A PEERMASQ '* ]] || return

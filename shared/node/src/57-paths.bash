@@ -235,7 +235,7 @@ neighbouring_address() {
   done
 }
 
-# <family>: asks the kernel for each row and judges the answers.
+# <family>: asks the kernel for each row and evaluates the answers.
 check_rows() {
   local row pod device destination mark queries=() i bad=' '
   for row in ${ROWS[@]+"${ROWS[@]}"}; do
@@ -249,7 +249,7 @@ check_rows() {
   query_routes "$1" ${queries[@]+"${queries[@]}"}
   for ((i = 0; i < ${#ROWS[@]}; i++)); do
     read -r pod device destination mark <<<"${ROWS[i]}"
-    if ! judge_row "$1" "$i"; then
+    if ! evaluate_row "$1" "$i"; then
       if [[ $bad != *" $pod "* ]]; then bad+="$pod "; fi
     fi
   done
@@ -259,7 +259,7 @@ check_rows() {
 }
 
 # <family> <row>: fails if the path is not proven; then CODE and REASON are set.
-judge_row() {
+evaluate_row() {
   local pod device index mark destination own address='' subject
   read -r pod device index mark <<<"${ROWS[$2]}"
   destination=${DESTINATIONS[index]} own=${OWN_ADDRESSES[index]} subject="pod $pod"

@@ -23,10 +23,10 @@ find_ebpf() {
   fi
   read_attached
   if [[ -z $SEEN_TC || -z $SEEN_TCX ]] && is_deep_check_due; then read_loaded; fi
-  judge_cilium
+  evaluate_cilium
   cilium=$REPLY
-  judge_attached "$cilium"
-  judge_loaded "$cilium"
+  evaluate_attached "$cilium"
+  evaluate_loaded "$cilium"
 }
 
 # <code> <reason>: the first report stays.
@@ -45,7 +45,7 @@ is_deep_check_due() {
 
 # REPLY: "iptables" if Cilium runs and leaves masquerading and routing to the kernel, else empty. It writes its settings
 # for the compiler of its programs (ENABLE_MASQUERADE until 1.12, then one per family).
-judge_cilium() {
+evaluate_cilium() {
   local text=$'\n' file=$cilium_state/globals/node_config.h masquerade=$'\n#define ENABLE_MASQUERADE(_IPV[46])? '
   local advice="masquerade the destinations in Cilium (nonMasqueradeCIDRs of its ip-masq-agent)"
   REPLY=''
@@ -76,7 +76,7 @@ has_bpf_masquerade() {
 }
 
 # <Cilium>: reports programs on devices that pods' packets pass.
-judge_attached() {
+evaluate_attached() {
   local program device name names=''
   for program in ${PROGRAMS[@]+"${PROGRAMS[@]}"}; do
     device=${program%% *} name=${program#* }
@@ -102,7 +102,7 @@ is_policy_program() {
 }
 
 # <Cilium>: where not all hooks could be read, reports programs that may be in one of them.
-judge_loaded() {
+evaluate_loaded() {
   local name names='' tool='bpftool 7.3 or newer'
   if [[ -z $SEEN_TC ]]; then tool='tc (package iproute-tc or iproute2) or bpftool'; fi
   for name in ${LOADED[@]+"${LOADED[@]}"}; do

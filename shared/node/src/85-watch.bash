@@ -97,7 +97,7 @@ check_drift() {
     '{"result":"failed"'*) STATUS=$report ;;
     '{"result":"unchanged"'*:'{"result":"failed"'*) STATUS=${REFUSAL:-$report} ;;
     '{"result":"unchanged"'*)
-      if [[ -z $REFUSAL ]] && is_news "$report"; then STATUS=$report; fi
+      if [[ -z $REFUSAL ]] && has_changed "$report"; then STATUS=$report; fi
       ;;
     *) STATUS=${REFUSAL:-$report} ;;
   esac
@@ -106,7 +106,7 @@ check_drift() {
 }
 
 # <report>: does it differ from the last one in the proof, or in whether source ports run out?
-is_news() {
+has_changed() {
   local proven=${1#*'"proven":'} was_proven=${STATUS#*'"proven":'} full='' was_full=''
   if [[ $1 == *' source ports in use'* ]]; then full=yes; fi
   if [[ $STATUS == *' source ports in use'* ]]; then was_full=yes; fi
