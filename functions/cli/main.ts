@@ -42,7 +42,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 void program
   .parseAsync()
   .catch(fail)
-  // Exits although the cloud clients keep connections open, but not before stdout is flushed.
+  // Exits even though the cloud clients keep connections open, but not before stdout is flushed.
   .finally(() =>
     process.stdout.write('', (error) => {
       if (!error) process.exit();

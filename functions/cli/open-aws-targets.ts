@@ -12,7 +12,7 @@ export async function openAwsTargets(
   { region, profile, stage }: TargetOptions,
   common: Omit<Dependencies, 'cloud'>,
 ): Promise<Target[]> {
-  // The SDK's warning about its next Node.js version is of no use to the user of this command.
+  // Users of this command cannot act on the SDK's warning about Node.js versions that it will drop.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
   // The SDK reads the profile from the environment.
   if (profile !== undefined) process.env['AWS_PROFILE'] = profile;

@@ -39,7 +39,7 @@ const graphs = (settings: Settings): readonly Graph[] => {
       title: 'Seconds from event to proof',
       metrics: [
         peermasqRow('SecondsToProven', 'p50', 'median'),
-        peermasqRow('SecondsToProven', 'p99', '99 of 100'),
+        peermasqRow('SecondsToProven', 'p99', 'p99'),
       ],
       annotations: { horizontal: [{ label: 'objective', value: settings.objectiveMinutes * 60 }] },
     },

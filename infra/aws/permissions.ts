@@ -162,7 +162,7 @@ function clusterConditions(clusters: readonly string[], key: string): unknown[] 
   ];
 }
 
-/** Keeps each statement below the size limit of a policy, however long the names are. */
+/** Keeps each statement below the size limit of a policy, no matter how long the names are. */
 const namesPerStatement = 20;
 
 /** IAM quotas: characters in a managed policy (6,144) minus its wrapper, and policies per role. */

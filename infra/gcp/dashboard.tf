@@ -31,7 +31,7 @@ locals {
       }
     }
     plotType       = "LINE"
-    legendTemplate = contains(local.distributions[pair[0]].labels, "cluster") ? "${pair[1]} of 100, $${metric.labels.cluster}" : "${pair[1]} of 100"
+    legendTemplate = contains(local.distributions[pair[0]].labels, "cluster") ? "p${pair[1]}, $${metric.labels.cluster}" : "p${pair[1]}"
   } }
 
   sum = { for key in ["ApiCalls", "ApiThrottles"] : key => {
@@ -70,7 +70,7 @@ locals {
     { title = "Source ports in use for one destination, in percent", dataSets = [local.percentile_by_cluster["SourcePortsUsedPercent 99"]] },
     { title = "Calls to Google Cloud", dataSets = values(local.sum) },
     { title = "Errors and denied calls", dataSets = [local.count_by_cluster["FunctionErrors"], local.count_by_cluster["PermissionDenied"]] },
-    { title = "Answers: of 500 too, which has an event delivered again", dataSets = [local.run["request_count"]] },
+    { title = "Responses by status code (500 redelivers the event)", dataSets = [local.run["request_count"]] },
     { title = "Longest runs, in milliseconds", dataSets = [local.run["request_latencies"]] },
     { title = "Memory", dataSets = [local.run["container/memory/utilizations"]] },
   ]

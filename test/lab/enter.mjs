@@ -1,5 +1,5 @@
 // Runs a command of this repository in new network, mount and process namespaces. They and all their processes end
-// with the command, however it ends, so nothing is left behind on the machine. Works as root, and as an ordinary
+// with the command, even if it fails, so nothing is left behind on the machine. Works as root, and as an ordinary
 // user through a user namespace.
 import { spawn, spawnSync } from 'node:child_process';
 

@@ -60,7 +60,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ],
 
   [
-    'a program that tc cannot show, because it is missing',
+    'a program that cannot be shown because tc is missing',
     loaded('to_netdev', tc),
     (lab) => {
       lab.hide('tc');

@@ -4,8 +4,8 @@ import { expectedOutcome, type Outcome } from './environments/outcome';
 
 /** How an environment goes wrong with a mutant of the node program. */
 export type Symptom =
-  | 'proven, although it is not'
-  | 'not proven, although it is'
+  | 'proven when it is not'
+  | 'not proven when it is'
   | 'a connection that has to work is dropped'
   | 'the report rests on something else';
 
@@ -30,7 +30,7 @@ export const mutants: readonly Mutant[] = [
     text: 'from $pod iif $device mark $mark',
     replacement: 'mark $mark',
     environment: unsteered,
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
     inShortRun: true,
   },
   {
@@ -38,14 +38,14 @@ export const mutants: readonly Mutant[] = [
     text: 'from $pod iif $device mark $mark',
     replacement: 'from $pod mark $mark',
     environment: steered,
-    symptom: 'not proven, although it is',
+    symptom: 'not proven when it is',
   },
   {
     mistake: 'packets are taken to carry no mark',
     text: 'known+=("$value")',
     replacement: ':',
     environment: 'policy routing into a tunnel, by a mark that a table of nft sets',
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
     inShortRun: true,
   },
   {
@@ -53,28 +53,28 @@ export const mutants: readonly Mutant[] = [
     text: '(not|ipproto|sport|dport|',
     replacement: '(not|',
     environment: 'policy routing of a part of the traffic into a tunnel',
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
   },
   {
     mistake: 'an address of the pods counts as answerable',
     text: '[[ $1 == "$2" ]] && return 0\n  for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do',
     replacement: 'return 0\n  for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do',
     environment: unsteered,
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
   },
   {
     mistake: 'an error of the kernel counts as a path',
     text: 'explain_error "$device" "$destination" "${ANSWER_ERRORS[$2]}" "$subject"\n    return 1',
     replacement: 'return 0',
     environment: 'a node that does not forward',
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
   },
   {
     mistake: 'the probe is sent from the node where there are pods',
     text: 'send=probe_from_pods; fi',
     replacement: ':; fi',
     environment: 'a network policy that lets no pod connect to the peer',
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
     inShortRun: true,
   },
   {
@@ -82,35 +82,35 @@ export const mutants: readonly Mutant[] = [
     text: 'if [[ -z $line && -n $connected ]]; then',
     replacement: 'if [[ -n $connected ]]; then\n    REPLY="reached $4 $expected"\n  elif false; then',
     environment: 'sidecars that accept every connection, and a peer without a route to the node',
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
   },
   {
     mistake: 'a probe without an answer counts',
     text: '[[ -n $connected && -n $answered ]]',
     replacement: '[[ -n $line ]]',
     environment: 'hub and spoke, where the network behind the hub has a route to the hub only',
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
   },
   {
     mistake: 'a probe that no pod can send is left out',
     text: 'not_proven no-namespace',
     replacement: ': no-namespace',
     environment: 'a node without nsenter',
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
   },
   {
     mistake: 'BPF programs on devices are not detected',
     text: '  find_ebpf\n',
     replacement: '',
     environment: 'a BPF program that sends packets of pods past iptables',
-    symptom: 'proven, although it is not',
+    symptom: 'proven when it is not',
   },
   {
     mistake: 'the ip rule for steered packets is missing',
     text: 'if ! run ip "-$family" rule add $steer_rule; then',
     replacement: 'if false; then',
     environment: steered,
-    symptom: 'not proven, although it is',
+    symptom: 'not proven when it is',
   },
   {
     mistake: "the VPC CNI's own mark is not set",
@@ -174,8 +174,8 @@ export function symptomsOf(environment: Environment, outcome: Outcome): Symptom[
     );
   const { proven, basis = [] } = environment.expected;
   const found: Record<Symptom, boolean> = {
-    'proven, although it is not': proven === false && apply.proven,
-    'not proven, although it is': proven === true && !apply.proven,
+    'proven when it is not': proven === false && apply.proven,
+    'not proven when it is': proven === true && !apply.proven,
     'a connection that has to work is dropped': isOtherThan('after') || isOtherThan('restarted'),
     'the report rests on something else': basis.some((each) => !apply.basis?.includes(each)),
   };

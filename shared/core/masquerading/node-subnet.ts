@@ -37,7 +37,7 @@ export function splitBySubnet(
   };
 }
 
-/** What must not be masqueraded although a wider range is. */
+/** Ranges that must not be masqueraded even though a wider range is. */
 export const exemptUnusable = (
   unusable: readonly ParsedRoute[],
   requests: readonly DestinationRequest[],

@@ -188,8 +188,8 @@ function refusalOf({ cidr, name, from }: DestinationRequest, limits: Limits): Wa
 
 const ownNetworkAdvice = (sources: readonly Cidr[]): string =>
   sources.length > 0
-    ? 'To masquerade to a range of the own network, set even-if-routed: true on the entry.'
-    : 'To masquerade to a range of the own network, configure pods, and set even-if-routed: true on the entry.';
+    ? "To masquerade to a range of the node's own network, set even-if-routed: true on the entry."
+    : "To masquerade to a range of the node's own network, configure pods, and set even-if-routed: true on the entry.";
 
 /** Only for entries of the config: peers' routes need no masquerading, regardless of what else they overlap. */
 function routedPartWarnings(

@@ -10,7 +10,7 @@ export interface DestinationRequest {
   readonly cidr: Cidr;
   readonly name: string;
   readonly from: 'config' | Route;
-  /** Of an entry in the config: masquerade although pods are routed. */
+  /** On a config entry: masquerade even if pods are routed. */
   readonly evenIfRouted?: boolean;
 }
 

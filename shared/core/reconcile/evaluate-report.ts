@@ -215,7 +215,7 @@ function toPushRecord({ proof, routes }: PushResponse, { kind }: Outcome): PushR
     node,
     state: kind === 'proven' || kind === 'needs-reboot' ? kind : ('failed' as const),
     ruleSetId: isApplied ? (report.id ?? undefined) : undefined,
-    // If nothing was applied, the rules in force are from as many routes as before.
+    // If nothing was applied, the rules in force are the earlier ones, and so is their route count.
     routes: isApplied ? routes : node.recorded?.routes,
   });
 }

@@ -83,7 +83,7 @@ function portsOf(outcome: Outcome): readonly PortUse[] {
 }
 
 /**
- * Whether a node is not proven although it had the time. A node without a launch time counts too.
+ * Whether a node is still unproven after its time limit. A node without a launch time counts too.
  * @param launchedBefore milliseconds since the epoch
  */
 export function isUnproven({ kind, launchedAt }: Outcome, launchedBefore: number): boolean {

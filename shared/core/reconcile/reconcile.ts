@@ -88,7 +88,7 @@ async function reconcileSelection(
 ): Promise<ReconcileResult> {
   const { cloud, clock } = dependencies;
   const { deadline, announcedAt, skipNewNodes = false } = options;
-  // From before discovery: of two concurrent runs, the one with the older data must have the older generation.
+  // Taken before discovery: of two concurrent runs, the one with the older data must get the older generation.
   const generation = clock.now();
   const nodes =
     'clusters' in selection

@@ -139,7 +139,7 @@ function installContainer(image: string, { command, capabilities }: Installer) {
   };
 }
 
-/** Without the environment of the container. */
+/** Runs commands on the node, without the container's environment. */
 function nsenterCommand(namespaces: readonly string[], commands: string): readonly string[] {
   const entered = namespaces.map((namespace) => `--${namespace}`);
   const clean = ['env', '--ignore-environment', 'bash', '-c', commands];

@@ -32,7 +32,7 @@ async function markNotRestarted(clients: Clients, node: GcpNode, deadline: Deadl
   if (instance) await writeStatus(clients, withState({ ...node, instance }, 'needs-reboot'), deadline);
 }
 
-/** The reset continues although the deadline ended the wait for it. */
+/** The reset continues even though the deadline ended the wait for it. */
 const isInProgress = (error: unknown): boolean =>
   error instanceof RetryableError && error.code === 'operation-unfinished';
 

@@ -8,7 +8,7 @@ export interface NodesJoined {
   readonly at: Date;
 }
 
-/** Peerings, routes or ranges of a network in this project. */
+/** Peerings, routes or ranges of a network in this project changed. */
 export interface RoutesChanged {
   readonly kind: 'routes-changed';
   readonly project: string;

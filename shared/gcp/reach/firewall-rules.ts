@@ -60,7 +60,7 @@ const joinConditions = (conditions: readonly string[]): string =>
     ...(conditions.length > maxConditions ? [`${conditions.length - maxConditions} more`] : []),
   ].join(' and ');
 
-/** Rules that allow some instances are ok although others are denied: which ones depends on their tags. */
+/** Rules that allow some instances are ok even if others are denied: which ones depends on their tags. */
 function stateOf(outcomes: readonly RuleOutcome[]): 'ok' | 'broken' | 'unknown' {
   if (outcomes.every(({ action }) => action === 'allow')) return 'ok';
   if (outcomes.every(({ action }) => action === 'deny')) return 'broken';
@@ -194,7 +194,7 @@ function evaluateTiers(
   const delegated = considered.filter(({ rule }) => rule.action === 'goto_next').map(({ match }) => match);
   const isDecided = considered.some(({ rule, match }) => rule.action !== 'goto_next' && isCertain(match));
   if (isDecided && delegated.length === 0) return found;
-  // The next tiers are evaluated once, however many rules delegate to them.
+  // The next tiers are evaluated once, no matter how many rules delegate to them.
   const delegatedMatches = isDecided ? delegated : [];
   const next = evaluateTiers(rest, direction).map((outcome) => ({
     ...outcome,

@@ -16,7 +16,7 @@ import {
 } from '../discover/networks';
 import type { NetworkReader } from './network-reader';
 
-/** Where routes are looked up for a packet. */
+/** The point in the network from which a packet's routes are looked up. */
 export interface NetworkLocation {
   readonly ref: NetworkRef;
   readonly network: Network;

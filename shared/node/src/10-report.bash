@@ -87,7 +87,7 @@ boot_time() {
 render_report() {
   local limit report="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
   add_field id "$STORED_ID" '"'
-  # Shows the sender that this report is about its rule set, although that is not in force.
+  # Shows the sender that this report is about its rule set, even though that is not in force.
   if [[ -n $ID && $ID != "$STORED_ID" ]]; then add_field offered "$ID" '"'; fi
   add_field generation "$STORED_GENERATION" ''
   add_field backend "$BACKEND" '"'

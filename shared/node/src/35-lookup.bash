@@ -62,7 +62,7 @@ address_in_range() {
   return 1
 }
 
-# One lookup per prefix length, however many lines there are.
+# One lookup per prefix length, no matter how many lines there are.
 make_index() {
   local i key
   INDEX[made]=yes

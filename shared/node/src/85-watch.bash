@@ -2,7 +2,7 @@
 
 # A full check runs after this many intervals, even if the fingerprint of the rules has not changed.
 readonly full_check_every=10
-# CHILD is the process that TERM has to end; RETRY_REASON is set while something has to be retried soon.
+# CHILD is the process to kill on TERM; RETRY_REASON is set while a retry is due soon.
 CHILD='' RETRY_REASON=''
 # STATUS is the last report, SENT the one in the guest attribute, REFUSAL the one that refused the last rule set.
 STATUS='' SENT='' REFUSAL=''
@@ -60,7 +60,7 @@ watch_loop() {
       backoff=$((backoff * 2 > 16 ? 16 : backoff * 2))
     else
       backoff=1
-      # A server that responds at once although nothing changed must not be polled in a busy loop.
+      # A server that responds at once even though nothing changed must not be polled in a busy loop.
       if ((SECONDS == began)); then pause 1; fi
     fi
   done

@@ -71,7 +71,7 @@ describe('a report', () => {
         lab.aws.throttle('ListCommands', Number.POSITIVE_INFINITY);
       },
     ],
-  ])('is read at the deadline although the list of commands %s', async (_, prepare) => {
+  ])('is read at the deadline even though the list of commands %s', async (_, prepare) => {
     const pushed = (await push(await addNodes(2))).filter(isPushed);
     prepare();
     const proofs = await lab.cloud.channel.collectProofs(pushed, Date.now() + 3_500);

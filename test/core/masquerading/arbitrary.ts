@@ -50,7 +50,7 @@ const anyRoute: fc.Arbitrary<Route> = fc.record({
   state: fc.constantFrom('active', 'active', 'active', 'blackhole', 'provisioning'),
   peerRoutesPods: fc.boolean(),
 });
-/** On AWS a route can exist for other interfaces of the node only. */
+/** On AWS, a route can exist only for other interfaces of the node. */
 const route = fc.oneof(
   { weight: 2, arbitrary: anyRoute },
   {

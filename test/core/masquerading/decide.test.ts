@@ -98,15 +98,15 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'the own network, for pods in it',
+      "the node's own network, for pods in it",
       { changes: vpcNative, to: '10.209.7.7', code: 'own-network', evidence: 'vpc-b, and so is the pod' },
     ],
     [
-      'the own network, for pods outside it',
+      "the node's own network, for pods outside it",
       { to: '10.209.7.7', code: 'pods-outside-network', evidence: 'which is not masqueraded' },
     ],
     [
-      'an entry with even-if-routed, inside the own network',
+      "an entry with even-if-routed, inside the node's own network",
       {
         settings:
           'pods: [10.132.0.0/14], masquerade: [{cidr: 10.209.7.0/24, name: db, even-if-routed: true}]',
@@ -269,7 +269,7 @@ describe('decides, in this order:', () => {
   });
 });
 
-test('does not allow an entry inside the own network while no pod range is known', () => {
+test("does not allow an entry inside the node's own network while no pod range is known", () => {
   const settings = 'masquerade: [{cidr: 10.209.7.0/24, even-if-routed: true}]';
   expect(ask({ settings, to: '10.209.7.7' })).toMatchObject({
     verdict: 'unknown',
@@ -277,7 +277,7 @@ test('does not allow an entry inside the own network while no pod range is known
   });
 });
 
-test('keeps the own network exempt from an entry that contains it', () => {
+test("keeps the node's own network exempt from an entry that contains it", () => {
   const settings = 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.192.0.0/10, even-if-routed: true}]';
   expect(ask({ settings, to: '10.209.7.7' })).toMatchObject({ code: 'pods-outside-network' });
   expect(ask({ settings })).toMatchObject({ code: 'even-if-routed' });

@@ -118,7 +118,7 @@ describe('a control-plane node', () => {
 });
 
 describe('the rule set', () => {
-  test('masquerades the routes of the peering, from pods, except to pods, services and the own network', () => {
+  test("masquerades the routes of the peering, from pods, except to pods, services and the node's own network", () => {
     const result = planWith(
       'pods: [10.132.0.0/14], services: [10.135.240.0/20], masquerade: [peerings], probe: ["10.193.0.3:32191"]',
     );
@@ -248,7 +248,7 @@ describe('the rule set', () => {
         ['exempt 172.20.0.0/16 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
       ],
       [
-        'a part that the own subnet routes is masqueraded',
+        "a part that the node's own subnet routes is masqueraded",
         [own('172.16.0.0/12'), other('172.20.0.0/16'), own('172.20.128.0/17')],
         ['exempt 172.20.0.0/17 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
       ],
@@ -321,7 +321,7 @@ describe('warns about', () => {
       code: 'unreadable-route',
     },
     {
-      title: 'a destination inside the own network',
+      title: "a destination inside the node's own network",
       settings: withPods,
       changes: { routes: [peering('10.1.0.0/16'), peering('10.209.4.0/24')] },
       code: 'destination-exempt',
@@ -410,7 +410,7 @@ describe('an entry with even-if-routed', () => {
     expect(warnings(planWith('masquerade: [peerings]', routedPods))).not.toContain('pods-outside-rfc1918');
   });
 
-  test('takes a range of the own network out of its exemption, and nothing else', () => {
+  test("takes a range of the node's own network out of its exemption, and nothing else", () => {
     const settings =
       'pods: [10.132.0.0/14], except: [10.209.0.8/29], masquerade: [{cidr: 10.209.0.0/28, name: db, even-if-routed: true}]';
     expect(rules(planWith(settings, { networkRanges: [parseCidr('10.209.0.0/26')] }))).toEqual([
@@ -430,7 +430,7 @@ describe('an entry with even-if-routed', () => {
       'masquerade: [{cidr: 10.209.7.0/24, even-if-routed: true}]',
       'configure pods, and set even-if-routed: true',
     ],
-  ])('is refused inside the own network %s', (_, settings, advice) => {
+  ])("is refused inside the node's own network %s", (_, settings, advice) => {
     const result = planWith(settings);
     expect(result).toMatchObject({ kind: 'skip', reason: 'nothing-to-masquerade' });
     expect(detailOf(result, 'destination-exempt')).toContain(advice);

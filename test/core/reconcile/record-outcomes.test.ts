@@ -61,7 +61,7 @@ test.each<[string, ProofResult, Omit<PushRecord, 'node'>]>([
   ['unchanged', reported({ result: 'unchanged' }), { state: 'proven', ruleSetId: id, routes: 3 }],
   ['not proven', reported({ proven: false }), { state: 'failed', ruleSetId: id, routes: 3 }],
   ['refused', reported({ result: 'refused', generation: 4, format: 2 }), { state: 'failed', routes: 7 }],
-  // The rules in force are from as many routes as before.
+  // The earlier rules are still in force, and so is their route count.
   ['not applied', reported({ result: 'failed', proven: false }), { state: 'failed', routes: 7 }],
   ['failed, without a report', failed, { state: 'failed', routes: 7 }],
 ])('records the outcome of a push that was %s', async (_, proof, record) => {

@@ -35,7 +35,7 @@ describe('command-finished', () => {
     expect(statusOf(id)).toMatch(/^failed/);
   });
 
-  test('a report that arrives after the batch is read when the command has finished', async () => {
+  test('a late report, from after the batch, is read once the command has finished', async () => {
     // Leaves node-joined one second to wait for reports.
     deploy({ timeoutSeconds: 8, resultsAfterSeconds: 0 });
     const id = addNode({ commandDelayMs: 1_400 });

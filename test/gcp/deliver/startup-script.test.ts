@@ -143,7 +143,7 @@ describe('the composed script at boot', () => {
     expect((await bootWith(original)).stdout).toBe(`${original}peermasq watch --install\n`);
   });
 
-  test('starts peermasq although the original fails because its shebang has CRLF', async () => {
+  test('starts peermasq even though the original fails because its shebang has CRLF', async () => {
     const original = '#!/bin/sh\r\necho theirs\r\n';
     setMetadata(cloud, vm, 'startup-script', original);
     const alone = await boot();

@@ -85,7 +85,7 @@ describe('discovery of routes', () => {
     expect(networkRanges).toHaveLength(4);
   });
 
-  test('returns the ranges of the whole network of the node, and of no other', async () => {
+  test("returns all ranges of the node's network, and of no other", async () => {
     expect(texts((await networkContextOf(addVmInVpcB())).networkRanges)).toEqual([
       '10.209.0.0/16',
       'fd20::/64',
@@ -111,7 +111,7 @@ describe('discovery of routes', () => {
     });
   });
 
-  test('makes each call once, however many nodes share a network', async () => {
+  test('makes each call once, no matter how many nodes share a network', async () => {
     const nodes = await Promise.all(Array.from({ length: 30 }, () => lab.nodeOf(addVmInVpcB())));
     lab.state.calls.length = 0;
     const found = await lab.cloud.routes.getNetworkContexts(nodes, ['peerings'], inSeconds(10));

@@ -327,7 +327,7 @@ describe('permissions', () => {
     );
   });
 
-  /** The statements that allow an action, without duplicates and Sids. */
+  /** The statements that allow an action, without duplicates or Sids. */
   const allowing = (action: string) => {
     const found = all().filter(({ Action }) => [Action].flat().includes(action));
     const bare = found.map((statement) => ({ ...statement, Sid: undefined }));

@@ -160,7 +160,7 @@ export class LabQueue {
     }
   }
 
-  /** Resolves when at most that many messages are left, or at the signal. */
+  /** Resolves when at most `count` messages are left, or when `signal` aborts. */
   async waitUntilAtMost(count: number, signal: AbortSignal): Promise<void> {
     while (this.size > count && !signal.aborted) await this.#waitForChange(signal);
   }

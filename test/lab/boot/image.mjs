@@ -42,7 +42,7 @@ export function nodeImage() {
 function debootstrap(target) {
   const args = ['--variant=minbase', `--include=${packages.join(',')}`, suite, target, ...packageSource()];
   console.error(`+ debootstrap ${args.join(' ')}`);
-  // In its own namespaces, so that nothing stays mounted or running, however it ends.
+  // In its own namespaces, so that nothing stays mounted or running, even if it fails.
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
   const { status, stdout, stderr } = spawnSync('unshare', [...namespaces, 'debootstrap', ...args], {
     encoding: 'utf8',

@@ -110,7 +110,7 @@ async function runSteps(
     const { reached } = await networks.pod.request(requestTimeoutMs);
     result.late = { reason, reached };
     screen.bad('too late', reason);
-    if (reached) result.errors.push('the pod reached the peer although the race was lost');
+    if (reached) result.errors.push('the pod reached the peer even though the race was lost');
     else screen.bad('', 'the pod still does not reach the peer');
   }
   if (cloud.isExistingNode) {
@@ -118,7 +118,7 @@ async function runSteps(
     if (broken !== 'masquerading')
       result.errors.push(`doctor reports ${broken ?? 'nothing'} as broken, not masquerading`);
     if (!(await runPlan(cloud, screen)))
-      result.errors.push('plan shows no change, although the node has no rules');
+      result.errors.push('plan shows no change, even though the node has no rules');
   }
   // A restart of the node also ends its pods, so there is no hanging request left.
   const hanging = cloud.sendLateEvent ? undefined : networks.pod.request(120_000);

@@ -100,7 +100,7 @@ export interface Environment {
     /** What it sees of the node itself, where that is not the first uplink's address. */
     readonly nodeSource?: Source;
   };
-  /** Without header and generation; these follow from the lines. */
+  /** Without the header and generation lines: the test adds them. */
   readonly ruleSet: readonly string[];
   readonly expected: Expected;
 }

@@ -17,7 +17,7 @@ export interface Outcome {
   readonly after: Traffic;
   /** What apply changed of what other programs own. */
   readonly changed: readonly string[];
-  /** Our rules that translated packets to ports in order, although the network plugin's rule randomizes them. */
+  /** Our rules that translated packets to ports in order, even though the network plugin's rule randomizes them. */
   readonly weakened: readonly string[];
   /** To the peer, after the network's agents were restarted, and before anything was repaired. */
   readonly restarted: Traffic;

@@ -31,7 +31,7 @@ describe('a table that the dump does not show makes the result unknown', () => {
       reason: 'add the output of `ip6tables-save`',
     },
     {
-      missing: 'table nat, with table filter only',
+      missing: 'table nat, in a dump with only table filter',
       dump: iptablesTable('filter'),
       reason: 'add the output of `iptables-save`',
     },
