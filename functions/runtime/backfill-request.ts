@@ -7,7 +7,7 @@ const requestSchema = z.strictObject({
   clusters: z.array(z.string().min(1)).min(1).optional(),
   /** Plan and respond, push nothing. */
   dryRun: z.boolean().default(false),
-  /** Push even if far fewer routes were found than the rules in force were made from. */
+  /** Push even if far fewer routes were found than the rules in force were computed from. */
   allowRouteLoss: z.boolean().default(false),
   /** Skip nodes that have just been launched, as the sweep does: their own events handle them. */
   skipNewNodes: z.boolean().default(false),

@@ -62,7 +62,7 @@ export interface NotReady {
 /** The rule set to push. */
 export interface PushRequest {
   readonly ruleSet: RuleSet;
-  /** Number of discovered routes it was made from. Recorded to detect a later loss of routes. */
+  /** Number of discovered routes it was computed from. Recorded to detect a later loss of routes. */
   readonly routes: number;
   /** Nodes that already have it apply it again, in case their rules were changed. */
   readonly force?: boolean;

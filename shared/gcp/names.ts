@@ -2,7 +2,7 @@
 
 /** Keys of instance metadata. */
 export const ruleSetKey = 'peermasq-ruleset';
-/** How many discovered routes the rule set was made from: a later plan is compared with it. */
+/** How many discovered routes the rule set was computed from: a later plan is compared with it. */
 export const routesKey = 'peermasq-routes';
 export const programKey = 'peermasq-program';
 /** Requests a snapshot from the node. */

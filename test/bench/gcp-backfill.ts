@@ -16,7 +16,7 @@ const backfillNodes = 1_000;
 const sweepNodes = 10_000;
 const maxRuns = 5;
 
-/** 1,000 existing nodes, until all have proven their rules. */
+/** Measures a backfill of 1,000 existing nodes, until all have proven their rules. */
 export async function measureGcpBackfill(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {

@@ -35,7 +35,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect(finished).toMatchObject({ status: 0, stderr: '' });
     };
 
-    test('a snapshot shows the current rules, and the rule set that they were made from', async () => {
+    test('a snapshot shows the current rules, and the rule set they were computed from', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       await push(ref);
       const text = await snapshotOf(ref);

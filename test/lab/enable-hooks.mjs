@@ -5,8 +5,8 @@ const hooks = '.githooks';
 const git = (...args) => spawnSync('git', ['config', ...args], { encoding: 'utf8' });
 
 /**
- * Lets git run the hooks of this repository. Not in CI, not in a copy without .git (a file in worktrees), and not when
- * the user has chosen another folder, here or for all repositories.
+ * Lets git run this repository's hooks. Skipped in CI, in a copy without .git (a file in worktrees), and when
+ * the user has set another hooks folder, locally or globally.
  */
 export function enableHooks() {
   if (process.env.CI || !existsSync('.git')) return;

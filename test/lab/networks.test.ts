@@ -93,7 +93,7 @@ describeKernel('the networks of the lab', undefined, () => {
     });
   });
 
-  test('the node reaches servers of this process, at an address unique to the lab or the requested one', async () => {
+  test('the node reaches servers in this process, at an address unique to the lab or the requested one', async () => {
     const [one, other, third] = await Promise.all([
       networksOf(gcpPeering),
       networksOf(gcpPeering),

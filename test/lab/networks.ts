@@ -43,7 +43,7 @@ export interface Networks {
   readonly router: (network: string) => Router;
   /** From now on, drops everything to the peer's network, regardless of the node's rules. */
   readonly cut: () => Promise<void>;
-  /** Where the node reaches servers of this process. */
+  /** The address at which the node reaches servers in this process. */
   readonly managementAddress: string;
   /**
    * A hard reset of the node: programs end, rules and flows are lost, files stay. Afterwards it has the state

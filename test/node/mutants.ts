@@ -49,14 +49,14 @@ export const mutants: readonly Mutant[] = [
     inShortRun: true,
   },
   {
-    mistake: 'ip rules that look at ports are not noticed',
+    mistake: 'ip rules that look at ports are not detected',
     text: '(not|ipproto|sport|dport|',
     replacement: '(not|',
     environment: 'policy routing of a part of the traffic into a tunnel',
     symptom: 'proven when it is not',
   },
   {
-    mistake: 'an address of the pods counts as answerable',
+    mistake: 'a pod address counts as one that peers can answer',
     text: '[[ $1 == "$2" ]] && return 0\n  for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do',
     replacement: 'return 0\n  for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do',
     environment: unsteered,

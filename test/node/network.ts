@@ -157,7 +157,7 @@ export async function clear({ node, mounted }: Network): Promise<void> {
   );
 }
 
-/** Table nat as `iptables-save` prints it, without comments, counters and empty chains. */
+/** Table nat as `iptables-save` prints it, without comments, counters or empty chains. */
 export async function natTable({ node }: Network, command: string): Promise<string> {
   const text = await node.run([`${command}-save`, '-t', 'nat']);
   const isRelevant = (line: string) => /^(-A|:[A-Z])/.test(line) && !/^:(PREROUTING|INPUT|OUTPUT)/.test(line);

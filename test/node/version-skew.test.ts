@@ -88,22 +88,25 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
   test.each([
     ['with a rule set in format 2', steered(2)],
     ['with a rule set in format 1', backendVpc(2)],
-  ])('a watcher of the older program takes a newer one %s, in one write of the metadata', async (_, text) => {
-    await serve();
-    await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': oldText } });
-    watch({}, oldProgram);
-    expect(await status()).toMatchObject({ result: 'applied', proven: true, generation: 1 });
-    await request(/wait_for_change/);
-    await order({ set: { 'peermasq-ruleset': text, 'peermasq-program': newText } });
-    let last = await status();
-    // The older program reads the rule set before the program, and may say that it does not read its format.
-    if (last.result === 'refused') {
-      expect(last).toMatchObject({ generation: 1, proven: false });
-      last = await status();
-    }
-    while (!('format' in last)) last = await status();
-    expect(last).toMatchObject({ proven: true, generation: 2, format: 2 });
-    expect(await network.sourceSeen()).toBe('10.209.0.2');
-    await stop();
-  });
+  ])(
+    'a watcher that runs the older program upgrades itself when one metadata write delivers the newer program %s',
+    async (_, text) => {
+      await serve();
+      await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': oldText } });
+      watch({}, oldProgram);
+      expect(await status()).toMatchObject({ result: 'applied', proven: true, generation: 1 });
+      await request(/wait_for_change/);
+      await order({ set: { 'peermasq-ruleset': text, 'peermasq-program': newText } });
+      let last = await status();
+      // The older program reads the rule set before the program, and may say that it does not read its format.
+      if (last.result === 'refused') {
+        expect(last).toMatchObject({ generation: 1, proven: false });
+        last = await status();
+      }
+      while (!('format' in last)) last = await status();
+      expect(last).toMatchObject({ proven: true, generation: 2, format: 2 });
+      expect(await network.sourceSeen()).toBe('10.209.0.2');
+      await stop();
+    },
+  );
 });

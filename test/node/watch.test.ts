@@ -184,7 +184,7 @@ describeKernel('watch', undefined, () => {
     expect(running.stderr().match(/restarting as/g)).toHaveLength(1);
   });
 
-  /** As it will be when there is a format 9, which otherwise has the lines of format 1. */
+  /** A future program that also reads format 9, which has the same lines as format 1. */
   const laterProgram = () => {
     const text = readFileSync(program, 'utf8');
     const later = text.replace(

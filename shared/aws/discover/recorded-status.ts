@@ -12,7 +12,7 @@ export interface StatusRecord {
   readonly at: Date;
   /** The first characters of the id of the pushed rule set; only with `pushed`. */
   readonly ruleSet?: string;
-  /** How many routes the rule set in force was made from. */
+  /** How many routes the rule set in force was computed from. */
   readonly routes?: number;
   /** The rule set format of the functions that recorded a proof. An older program proved less. */
   readonly format?: number;

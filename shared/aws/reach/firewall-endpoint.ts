@@ -16,7 +16,7 @@ export interface Endpoint {
   readonly other: OtherEndpoint;
   /** Where to describe the interface of the other end. */
   readonly otherLocation: AccountRegion;
-  /** The range that a fix allows: the other end, or everything that may take its place. */
+  /** The range that a fix allows: the other end's address, or the VPC range that the node's replacement would be in. */
   readonly allowedRange: Cidr;
 }
 

@@ -12,7 +12,7 @@ export interface RoutesBySubnet {
 }
 
 /**
- * Pods with addresses of the VPC (the VPC CNI) leave by an interface in their own subnet. With the address of that
+ * Pods with VPC addresses (VPC CNI) leave by an interface in their own subnet. With the address of that
  * interface they are no more reachable than with their own, so their packets are steered to the primary interface, and
  * there only the routes of its subnet count. Pods of an overlay network leave where the kernel's routes lead, and get
  * the address of that interface.

@@ -31,7 +31,7 @@ export interface MasqueradingRanges {
   readonly destinations: readonly Aggregate<DestinationRequest>[];
   /** Requested routes to subnets of peers that have routes to every pod. */
   readonly routed: readonly ParsedRoute[];
-  /** Requested routes that packets with the node's own address do not take. */
+  /** Requested routes that exist only in other subnets than the node's, so masqueraded packets do not take them. */
   readonly unusable: readonly ParsedRoute[];
   /** Requests that no rule may have. */
   readonly refused: readonly DestinationRequest[];

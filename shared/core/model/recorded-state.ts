@@ -16,7 +16,7 @@ export interface RecordedState {
   readonly isProven: boolean;
   /** When it was recorded. */
   readonly at?: Date;
-  /** How many discovered routes the rule set was made from. */
+  /** How many discovered routes the rule set was computed from. */
   readonly routes?: number;
   /** The node has just reported this itself; the record in the cloud is not updated yet. */
   readonly isRecordOutdated?: boolean;

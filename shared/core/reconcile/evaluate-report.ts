@@ -113,11 +113,12 @@ const olderProgram =
 
 const adviceByReason: Record<ReasonCode, string> = {
   'paths-foreign-address':
-    'Pods leave by an interface whose address the peer cannot answer. Add a route to that range at the peer, or let the CNI masquerade.',
+    "Pods' traffic leaves through an interface whose address the peer cannot answer. Add a route to that range at the peer, or let the CNI masquerade.",
   'paths-unknown':
     'Run `peermasq explain` for a pod of the node: it shows the ip rules and marks on the path.',
   'no-forwarding': 'Set net.ipv4.ip_forward (for IPv6 net.ipv6.conf.all.forwarding) to 1 on the node.',
-  'rp-filter': 'Set net.ipv4.conf.INTERFACE.rp_filter to 2 on the interfaces that pods leave by.',
+  'rp-filter':
+    "Set net.ipv4.conf.INTERFACE.rp_filter to 2 on the interfaces that pods' traffic leaves through.",
   ebpf: "Configure the program that masquerades in eBPF: the nonMasqueradeCIDRs of Cilium's or GKE's ip-masq-agent config must not contain the destinations, or an egress NAT policy must cover them.",
   'ebpf-unreadable':
     'Check whether a CNI in eBPF masquerades on the node. If so, configure the destinations there.',

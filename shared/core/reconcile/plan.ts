@@ -78,7 +78,7 @@ export function plan({ node, cluster, networkContext, generation, allowRouteLoss
 }
 
 /**
- * On AWS, pods with addresses of the VPC (the VPC CNI) can leave by secondary network interfaces. Only the node knows
+ * On AWS, pods with VPC addresses (VPC CNI) can send traffic through secondary network interfaces. Only the node knows
  * whether they do.
  */
 const canLeaveBySecondaryInterface = (

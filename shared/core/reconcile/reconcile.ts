@@ -27,7 +27,7 @@ export type Selection = readonly NodeRef[] | { readonly clusters: readonly strin
 export interface ReconcileOptions {
   readonly deadline: Deadline;
   readonly isDryRun?: boolean;
-  /** Push even if far fewer routes were found than the rules in force were made from. */
+  /** Push even if far fewer routes were found than the rules in force were computed from. */
   readonly allowRouteLoss?: boolean;
   /** Push also to nodes that have proven the rule set, in case their rules were changed. */
   readonly force?: boolean;

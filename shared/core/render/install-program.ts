@@ -1,6 +1,6 @@
 import { gzipSync } from 'node:zlib';
 
-/** Base64 needs no quoting in any format that carries it, and compressed the program is a third of its size. */
+/** Base64 needs no quoting in any of the output formats, and compression shrinks the program to a third of its size. */
 function packedLines(program: string): string {
   const packed = gzipSync(program, { level: 9 }).toString('base64');
   return (packed.match(/.{1,120}/g) ?? []).join('\n');

@@ -99,7 +99,7 @@ check_interfaces_to_come() {
   [[ -z ${STEERED[$1]} && -z ${LEFT[$1]} ]] || return
   for device in ${UPLINKS[$1]}; do
     [[ $device == vlan* ]] || has_answerable_address "$1" "$device" ||
-      foreign_address "pods to come can leave by $device, with an address in the pods' range"
+      foreign_address "new pods could leave by $device, with an address in the pods' range"
   done
 }
 

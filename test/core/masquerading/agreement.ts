@@ -93,7 +93,7 @@ function check(one: Case, tally: Tally): void {
   const byDefinition = needsMasquerading(one);
   if (isMasqueraded !== byDefinition) {
     throw new Error(
-      `The plan ${isMasqueraded ? 'masquerades' : 'does not masquerade'} it, by definition it should not agree`,
+      `The plan ${isMasqueraded ? 'masquerades' : 'does not masquerade'} it, which disagrees with the definition`,
     );
   }
   if ((decision.verdict === 'needed') !== isMasqueraded) {

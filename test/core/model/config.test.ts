@@ -149,7 +149,7 @@ describe('rejects destinations that no rule may have', () => {
     expect(errorsOf('clusters: {a: {pods: [240.0.0.0/8]}}')).toEqual([]);
   });
 
-  test('a destination inside the pods is reported with the other errors', () => {
+  test('a destination inside the pod range is reported with the other errors', () => {
     expect(
       errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.132.0.0/16}], out: "a b"}}'),
     ).toHaveLength(2);

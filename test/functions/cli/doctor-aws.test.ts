@@ -73,7 +73,7 @@ describeDoctor('AWS', {
   },
 });
 
-/** Pods with addresses of the VPC, in a range that the peer has no route to (custom networking). */
+/** Pods with VPC addresses, in a range that the peer has no route to (custom networking). */
 function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab>): void {
   describe('pods in a secondary range of the VPC that the peer has no route to', () => {
     let restore: () => void;
@@ -99,7 +99,7 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
       expect(await isReached()).toBe(true);
       const diagnosis = await doctor();
       expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'ok' });
-      // Pods with addresses of the VPC need steering too, which the node has not proven.
+      // Pods with VPC addresses need steering too, which the node has not proven.
       expect(diagnosis.broken).toMatchObject({ name: 'proof' });
       expect(checkNamed(diagnosis, 'return-route')).toMatchObject({
         state: 'ok',

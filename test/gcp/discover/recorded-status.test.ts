@@ -116,7 +116,7 @@ describe('a status label', () => {
     ['from before the last start', label(), { lastStartTimestamp: '2026-11-21T12:00:01.000-00:00' }],
     ['of a failure', `failed-${secondsOf(noon)}`, {}],
     ['in another format', 'proven', {}],
-    ['of an older program', label().replace('-f2', ''), {}],
+    ['from an older program', label().replace('-f2', ''), {}],
     [
       'of a node with another version of the program',
       label(),

@@ -219,7 +219,7 @@ async function withTimeout(ms: number, request: Promise<RequestResult>): Promise
   }
 }
 
-/** The output of iptables-save without timestamps and counters. */
+/** The output of iptables-save without timestamps or counters. */
 async function savedRules({ node }: Networks): Promise<string> {
   const { status, stdout, stderr } = await node.run(['iptables-save']);
   if (status !== 0) throw new Error(`iptables-save exited with ${status}: ${stderr}`);

@@ -60,7 +60,7 @@ export const eksSettings: readonly Environment[] = [
     expected: proven,
   },
   {
-    // Its rule replaces the whole mark of a connection's first packet.
+    // The nft rule replaces the whole mark of a connection's first packet.
     name: 'EKS with custom networking and the peer in AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS, where nft marks',
     ...nftMarks,
     ruleSet: withoutProbe(nftMarks),
