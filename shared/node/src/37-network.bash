@@ -29,6 +29,7 @@ read_network() {
     IP_RULES[$family]='' UPLINKS[$family]='' SPARED[$family]='' STEERED[$family]='' LEFT[$family]='' STRICT[$family]=''
     read_family "$family" || continue
     find_cni_masquerading "$family"
+    inherit_random_ports_from_nft "$family"
     find_spared "$family"
     needs_steering "$family" || continue
     find_strict_interface "$family"

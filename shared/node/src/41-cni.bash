@@ -51,6 +51,18 @@ inherit_random_ports() {
   RANDOM_FULLY=yes
 }
 
+# <family>: the same for rules in nft's own tables, whatever they match.
+inherit_random_ports_from_nft() {
+  local line
+  [[ -z $RANDOM_FULLY ]] || return
+  read_native_tables "$1" || return
+  while read -r line; do
+    case $line in
+      *masquerade*random* | *'snat to '*random*) RANDOM_FULLY=yes ;;
+    esac
+  done <"$WORK/native"
+}
+
 # <rule>
 has_cni_rule() {
   local rule

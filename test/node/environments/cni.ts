@@ -111,6 +111,25 @@ export function flannel(cluster: string, node: string): NodeNetwork {
   return join(kubeProxy, { setUp: [], rules: rules(), restart: [restoring(rules(`-D ${jump}`))] });
 }
 
+/** flannel with `EnableNFTables`, pkg/trafficmngr/nftables/nftables.go. */
+export const flannelNft = (cluster: string): NodeNetwork =>
+  join(kubeProxy, {
+    setUp: [
+      `nft -f - <<'RULES'
+table ip flannel-ipv4 {
+  chain postrtg {
+    type nat hook postrouting priority srcnat; policy accept;
+    meta mark 0x4000 return
+    ip saddr ${cluster} ip daddr ${cluster} return
+    ip saddr ${cluster} ip daddr != 224.0.0.0/4 masquerade fully-random
+  }
+}
+RULES`,
+    ],
+    rules: '',
+    restart: [],
+  });
+
 /**
  * Calico, felix/rules: masquerades from pools with natOutgoing to what is in no pool. A pool that is disabled keeps a
  * range from being masqueraded. Felix moves its jumps to the top when it restarts.

@@ -1,4 +1,4 @@
-import { bridgePlugin, calico, cilium, flannel, kubenet } from './cni';
+import { bridgePlugin, calico, cilium, flannel, flannelNft, kubenet } from './cni';
 import { type Environment, podsOf, toPeer, type Uplink } from './environment';
 import { kubeProxy } from './node-network';
 
@@ -58,6 +58,13 @@ export const kubeadm: readonly Environment[] = [
     bridge,
     pods: working('veth'),
     network: flannel('10.244.0.0/16', podRange),
+  },
+  {
+    name: 'kubeadm on EC2 with flannel, which writes its rules with nft',
+    ...onEc2,
+    bridge,
+    pods: working('veth'),
+    network: flannelNft('10.244.0.0/16'),
   },
   {
     inLongRun: true,

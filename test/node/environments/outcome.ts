@@ -82,8 +82,8 @@ async function sequentialRules(
   const isMasqueraded = pods.some(
     ({ address, peer: { before } }) => before !== 'dropped' && before !== address,
   );
-  if (!isMasqueraded || !/-j (SNAT|MASQUERADE).* --random/.test(network.rules.replace(/^-A KUBE-.*$/gm, '')))
-    return [];
+  const rules = [...network.setUp, network.rules.replace(/^-A KUBE-.*$/gm, '')].join('\n');
+  if (!isMasqueraded || !/-j (SNAT|MASQUERADE).* --random|masquerade fully-random/.test(rules)) return [];
   const saved = await node.run([`${flavour}-save`, '-c', '-t', 'nat']);
   return saved
     .split('\n')
