@@ -89,6 +89,7 @@ export const eksSettings: readonly Environment[] = [
     expected: proven,
   },
   {
+    // After a restart Felix's chain comes first, and accepts established connections before ours marks them.
     pending: 'with iptables',
     name: 'EKS with custom networking, external SNAT and the policies of Calico',
     ...external,
