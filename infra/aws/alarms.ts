@@ -84,7 +84,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'source-ports',
       advice:
-        'Many connections from one node to one destination: when its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or have pods routed.',
+        'Many connections from one node to one destination: when its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or add routes to the pods at the peer.',
       metrics: [peermasqMetric(settings, 'SourcePortsUsedPercent')],
       statistic: 'Maximum',
       threshold: fewPortsLeftPercent,

@@ -53,7 +53,7 @@ locals {
     source-ports = {
       metric    = "SourcePortsUsedPercent"
       severity  = "WARNING"
-      advice    = "Many connections from one node to one destination: when its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or have pods routed. ${local.by_cluster}"
+      advice    = "Many connections from one node to one destination: when its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or add routes to the pods at the peer. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 70

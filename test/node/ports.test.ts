@@ -19,7 +19,7 @@ const six = { from: 'fd00:132::10', to: 'fd00:193::3', port: 443, via: 'fd00:209
 const range = 64_512;
 const half = range / 2;
 const warning = (to: string, used: number) =>
-  `${to}: ${String(used)} of 64512 source ports in use: reuse connections, use more nodes or destination addresses, or have pods routed`;
+  `${to}: ${String(used)} of 64512 source ports in use: reuse connections, use more nodes or destination addresses, or add routes to the pods at the peer`;
 
 const rules = ruleset(
   1,

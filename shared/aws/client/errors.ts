@@ -42,7 +42,7 @@ export function toPeermasqError(action: Action, thrown: unknown): PeermasqError 
     return new RetryableError('throttled', message, { advice, retryAfterSeconds: 10, cause: thrown });
   }
   const status = httpStatusOf(thrown);
-  // Neither says anything about the request itself.
+  // Network errors and 5xx responses do not mean that the request itself is wrong.
   const isTransient = status === undefined ? isNetworkError(thrown) : status >= 500;
   if (isTransient)
     return new RetryableError('unavailable', message, {

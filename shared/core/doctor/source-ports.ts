@@ -23,6 +23,6 @@ export function sourcePortsEvidence({ ports = [], rules, requested, destination 
     .filter((use) => use.to === to && usedPercent(use) >= fewPortsLeftPercent)
     .map(
       (use) =>
-        `${describePortUse(use)} Reuse connections, use more nodes or destination addresses, or have pods routed.`,
+        `${describePortUse(use)} Reuse connections, use more nodes or destination addresses, or add routes to the pods at the peer.`,
     );
 }

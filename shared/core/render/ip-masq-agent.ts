@@ -6,7 +6,7 @@ import type { RuleSet } from '../model/rule-set';
 const defaultRanges = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(parseCidr);
 
 /**
- * A rule set as ConfigMap for ip-masq-agent. The agent lists what is not masqueraded, so the destinations are
+ * A rule set as a ConfigMap for ip-masq-agent. The agent lists what is not masqueraded, so the destinations are
  * subtracted from the private ranges. It has no settings for sources and interfaces, and only does IPv4 by default.
  */
 export function renderIpMasqAgent({ destinations, exemptions }: RuleSet): string {

@@ -52,7 +52,7 @@ add_pod() {
 
 # Our interfaces by index: name, the index of the other end, and the bridge that they are a port of.
 declare -A LINK_NAMES=() LINK_PEERS=() LINK_MASTERS=()
-# The namespaces of other ends: those with a name, and yes if there are others.
+# The namespaces of the interfaces' other ends: the named ones, and "yes" if there are unnamed ones.
 NAMED_NAMESPACES=() HAS_UNNAMED=''
 
 # <family>: looks into the namespaces that our interfaces lead to, and adds their pods. Only the kernel's own tables are

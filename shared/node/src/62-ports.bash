@@ -29,7 +29,7 @@ count_ports() {
     PORTS+=("{\"to\":\"$to\",\"used\":$count,\"range\":$port_range}")
     if is_full "$count" "$warned_percent"; then
       warn "$to: $count of $port_range source ports in use: reuse connections, use more nodes or destination \
-addresses, or have pods routed"
+addresses, or add routes to the pods at the peer"
     fi
   done
 }

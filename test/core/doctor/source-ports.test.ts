@@ -9,7 +9,7 @@ import { checkNamed, healthy } from './findings';
 const range = 64_512;
 const use = (to: string, percent: number) => ({ to, used: Math.ceil((percent * range) / 100), range });
 const warning =
-  "71 % of the node's source ports for 10.193.0.3:443 are in use. Reuse connections, use more nodes or destination addresses, or have pods routed.";
+  "71 % of the node's source ports for 10.193.0.3:443 are in use. Reuse connections, use more nodes or destination addresses, or add routes to the pods at the peer.";
 
 test.each<[string, Partial<Findings>, string[]]>([
   ['few ports left', { ports: [use('10.193.0.3:443', 71)] }, [warning]],

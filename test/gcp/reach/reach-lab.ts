@@ -54,7 +54,7 @@ export async function openReachLab(): Promise<ReachLab> {
   const { cloud } = gcp;
   Object.assign(process.env, gcp.env);
   let connection = resetCloud(cloud);
-  // The first call loads the clients, which takes longer than a test may.
+  // The first call loads the clients, which can exceed a test's timeout.
   await makeNodes(getClients(), { projects: [localProject], isUpToDate: () => true }).list(
     ['*'],
     inSeconds(60),
