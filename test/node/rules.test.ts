@@ -251,6 +251,13 @@ describe.each(backends)('the rules on %s', (backend) => {
           expect(await handles()).toEqual(before);
         });
 
+        test('sets that were not needed before are added', async () => {
+          await network.apply(ruleset(1, ...manyDestinations(60)));
+          const exemptions = Array.from({ length: 60 }, (_, i) => `exempt 10.200.${i}.0/24 e${i}`);
+          const lines = ['source 10.132.0.0/14', ...exemptions, ...manyDestinations(60)];
+          expect(await network.apply(ruleset(2, ...lines))).toMatchObject({ proven: true });
+        });
+
         test('and a set of another type is replaced', async () => {
           await network.node.run([
             'nft',
