@@ -95,7 +95,7 @@ async function reconcileNodes(
   return new Map(results.map((result) => [nodeKey(result.outcome.node), result]));
 }
 
-/** An error that affects all nodes may be fixed while the message waits; a permanent error of one node is final. */
+/** An error that affects all nodes may be fixed while the message waits; a permanent error on one node is final. */
 const sharedErrorRetrySeconds = 30;
 
 function toResult(outcome: Outcome, errors: readonly PeermasqError[]): NodeResult {

@@ -113,7 +113,7 @@ async function pushInWaves(
     onFirst: () => {
       interrupt.abort();
       printErr(
-        '\nInterrupted. Finishing the current wave; no more will start. Press Ctrl-C again to exit at once.',
+        '\nInterrupted. Finishing the current wave; no more will start. Press Ctrl-C again to exit immediately.',
       );
     },
     beforeExit: () => {

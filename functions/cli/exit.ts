@@ -72,7 +72,7 @@ export async function runWithCleanup<T>(work: (signal: AbortSignal) => Promise<T
   const interrupt = new AbortController();
   const stopListening = onInterrupt({
     onFirst: () => {
-      printErr('\nInterrupted: cleaning up on the node. Press Ctrl-C again to exit at once.');
+      printErr('\nInterrupted: cleaning up on the node. Press Ctrl-C again to exit immediately.');
       interrupt.abort();
     },
   });

@@ -20,7 +20,7 @@ describeKernel('a lab of namespaces', undefined, () => {
   });
   afterAll(() => lab.close());
 
-  test('cables and bridges forward packets at once, and the peer reports the source address it sees', async () => {
+  test('cables and bridges forward packets immediately, and the peer reports the source address it sees', async () => {
     const peer = right.spawn(echoServerCommand(8080));
     await peer.output(/listening on 8080/);
     await expect(left.run(['curl', '-sS', 'http://10.0.0.2:8080/'])).resolves.toBe('10.0.0.1\n');

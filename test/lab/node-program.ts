@@ -8,7 +8,7 @@ const root = join(__dirname, '../..');
 /** The node program, joined from its sections: tests need no build. */
 export const nodeProgram = joinNodeProgram(root);
 
-/** The same as a file. Named by its content, so that concurrent writers agree. */
+/** Path to the program on disk. The folder is named after its content, so that concurrent tests can share it. */
 export const nodeProgramFile = programFile(nodeProgram);
 
 /** A file with this text. */

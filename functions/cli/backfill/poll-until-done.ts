@@ -49,7 +49,7 @@ export async function pollUntilDone(
   }
 }
 
-/** An error of the whole poll becomes the outcome of each of its nodes. */
+/** If the whole poll fails, each of its nodes gets that error as its outcome. */
 async function failedOnError(poll: PollOutcomes, refs: readonly NodeRef[]): Promise<readonly Outcome[]> {
   try {
     return await poll(refs);

@@ -27,7 +27,7 @@ export interface RoutesChanged {
   readonly at: Date;
 }
 
-/** A command of any document has finished on an instance. */
+/** An SSM command has finished on an instance; not only one of our documents. */
 export interface CommandFinished {
   readonly kind: 'command-finished';
   readonly node: AwsNodeRef;

@@ -132,8 +132,8 @@ const name = z.string().regex(namePattern);
 const interfaceName = z.string().regex(interfacePattern).optional();
 
 /**
- * Parses either form.
- * @throws PermanentError also if the text is not canonical: other bytes would have another ID
+ * Parses a rule set, plain or packed.
+ * @throws PermanentError if it is invalid or not canonical: equal rules have to have equal texts, and so equal IDs
  */
 export function parseRuleSet(encoded: string): RuleSet {
   try {

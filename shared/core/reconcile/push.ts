@@ -80,7 +80,7 @@ interface GroupResult {
   readonly error?: PeermasqError;
 }
 
-/** An error of one group does not stop the others. */
+/** An error in one group does not stop the others. */
 async function pushGroup(group: NonEmpty<PlannedNode>, context: PushContext): Promise<GroupResult> {
   const { channel, log, deadline, force = false } = context;
   const [{ cluster, plan }] = group;
@@ -102,7 +102,7 @@ async function pushGroup(group: NonEmpty<PlannedNode>, context: PushContext): Pr
   }
 }
 
-/** Records what up-to-date nodes reported themselves, so that the next sweep need not ask them. */
+/** Records that these nodes reported to be up to date, so that the next sweep does not have to query them. */
 function recordUpToDate(upToDate: readonly PlannedNode[], context: PushContext) {
   const records = upToDate
     .filter(({ node }) => node.recorded?.isRecordOutdated)

@@ -34,6 +34,6 @@ export function renderMermaid({ networks, remotes, connections }: Diagram): stri
   ].join('\n');
 }
 
-/** Mermaid has its own entities. Without them a name could end the quotes. */
+/** Mermaid has its own entities. Without them a name could close the quotes. */
 const escapeLabel = (text: string): string =>
   text.replaceAll(/[#"<>&;\\`\n\r]/g, (character) => `#${character.charCodeAt(0)};`);

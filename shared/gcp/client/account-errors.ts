@@ -61,7 +61,7 @@ const patterns: readonly Pattern[] = [
 ];
 
 /**
- * Undefined for an error of the call itself.
+ * Undefined if the call itself failed.
  * @param text the reason and the message of an error
  */
 export function findAccountError(text: string): AccountError | undefined {

@@ -72,7 +72,7 @@ function reasonOf(thrown: unknown): string | undefined {
 }
 
 /**
- * Classifies an error of the client.
+ * Classifies an error that the client threw.
  * @param action continues `Cannot …`: `read instance 123`
  */
 export function toPeermasqError(action: string, thrown: unknown): PeermasqError {

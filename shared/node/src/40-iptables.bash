@@ -270,8 +270,8 @@ iptables_remove() {
   iptables_commit "$1" "$2"
 }
 
-# Applies the rule set to both families, or to neither. Packets are masqueraded before they are steered, and no longer
-# steered before they are no longer masqueraded. Fails with ERROR and code 3 or 4.
+# Applies the rule set to both families, or to neither. Masquerade rules are added before the rules that steer, and removed
+# after them, so that no packet is steered without being masqueraded. Fails with ERROR and code 3 or 4.
 iptables_apply() {
   local family table tables step code cause undo=()
   for family in 4 6; do

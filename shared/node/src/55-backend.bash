@@ -137,7 +137,7 @@ remove_rules() {
 # Applies the rule set. Fails with ERROR and code 3 or 4; the previous rules then stay in force.
 apply_rules() {
   local code
-  # No signal may separate a failed change from its rollback.
+  # Signals are ignored, so that a failed change is always rolled back.
   trap '' TERM INT HUP
   choose_forms
   if ! add_steer_rules; then

@@ -42,7 +42,7 @@ export interface Endpoints {
 export interface ReachLab {
   readonly aws: LocalAws;
   readonly connection: LabConnection;
-  /** Replaces the node that is checked. */
+  /** The node to check. Tests can assign a different one. */
   nodeId: string;
   runChecks(endpoints?: Endpoints): Promise<readonly Check[]>;
   runCheck(name: CheckName, endpoints?: Endpoints): Promise<Check>;

@@ -238,12 +238,12 @@ describe('the rule set', () => {
 
     test.each<[string, Route[], string[]]>([
       [
-        'others are masqueraded',
+        'other destinations are masqueraded',
         [own('172.16.0.0/12'), other('10.193.0.0/16')],
         ['masquerade 172.16.0.0/12 tgw-1'],
       ],
       [
-        'it is exempt from a wider range',
+        'a range that only other subnets route is exempt from a wider one',
         [own('172.16.0.0/12'), other('172.20.0.0/16')],
         ['exempt 172.20.0.0/16 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
       ],

@@ -21,7 +21,7 @@ describe('discovery of nodes', () => {
     ]);
   });
 
-  test('lists the nodes of a cluster, or of any cluster, over all pages', async () => {
+  test('lists the nodes of a cluster, or of any cluster, across all pages', async () => {
     lab.state.pageSize = 2;
     for (const cluster of ['blue', 'blue', 'green', 'blue', 'blue']) {
       addVm(lab.state, { ...gke(cluster), zone: `europe-west1-${cluster[0]}` });

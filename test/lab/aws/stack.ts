@@ -30,7 +30,7 @@ export interface LabStack {
   readonly failures: readonly unknown[];
   /** Called after each invocation, before its messages are deleted. */
   onInvoked: (name: string, invocation: Invocation) => void;
-  /** Invokes a function directly, like the schedule or a person. @throws Error with its log */
+  /** Invokes a function directly, as the schedule or an operator would. @throws Error with its log */
   invoke(name: string, event: unknown): Promise<Invocation>;
   /** Resolves when no command is running and all queues except the dead-letter queue are empty. */
   idle(): Promise<void>;

@@ -33,7 +33,7 @@ const functions = (flavour: string) => `
 export const restartScript = ({ network }: Environment, flavour: string) =>
   script([functions(flavour), ...network.restart]);
 
-/** Connects the pods, whose cables are there. */
+/** Connects the pods. Their veth pairs must already exist. */
 export const nodePodsScript = ({ pods, bridge, network }: Environment, flavour: string) =>
   script([
     functions(flavour),
