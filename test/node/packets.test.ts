@@ -68,7 +68,11 @@ describe.each(backends)('packets on %s', (backend) => {
           async (ranges, packets) => {
             generation += 1;
             const report = await network.apply(ruleset(generation, ...linesOf(ranges)));
-            expect({ reason: undefined, ...report }).toMatchObject({ proven: true, reason: undefined });
+            expect({ reason: undefined, ...report }).toMatchObject({
+              code: 0,
+              proven: true,
+              reason: undefined,
+            });
             await network.node.run(['conntrack', '-F']);
             const sent = packets.map(([from, to], i) => `${printed(from)} ${printed(to)} ${generation}-${i}`);
             sent.push(`10.133.0.1 10.193.0.3 ${generation}-last`);

@@ -155,6 +155,28 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(await network.node.run(['nft', 'list', 'ruleset'])).not.toContain('ip6 peermasq');
     });
 
+    test.each([
+      'iptables-nft -t raw -A PREROUTING -d 10.193.0.0/16 -j NOTRACK',
+      'iptables-legacy -t raw -A PREROUTING -d 10.193.0.0/16 -j CT --notrack',
+      'nft add table inet fast; nft add chain inet fast p "{ type filter hook prerouting priority -300; }"; nft add rule inet fast p notrack',
+    ])('are not proven if packets of pods may not be tracked: %s', async (commands) => {
+      await sh(network.node, commands);
+      const report = await network.apply(backendVpc());
+      expect(report).toMatchObject({ result: 'applied', proven: false });
+      expect(report.reason).toContain('may keep packets of pods from being tracked');
+      await network.node.run(['iptables-legacy', '-t', 'raw', '-F']);
+    });
+
+    test.each([
+      'iptables-nft -t raw -A PREROUTING -d 169.254.20.10 -j NOTRACK',
+      'iptables-legacy -t raw -A OUTPUT -d 10.193.0.0/16 -j NOTRACK',
+      'nft add table inet fast; nft add chain inet fast o "{ type filter hook output priority -300; }"; nft add rule inet fast o notrack',
+    ])('are proven if only other packets are not tracked: %s', async (commands) => {
+      await sh(network.node, commands);
+      expect(await network.apply(backendVpc())).toMatchObject({ result: 'applied', proven: true });
+      await network.node.run(['iptables-legacy', '-t', 'raw', '-F']);
+    });
+
     test('count the packets they masqueraded, and status names other masqueraders', async () => {
       await network.apply(backendVpc());
       await network.sourceSeen();
@@ -258,7 +280,19 @@ describe.each(backends)('the rules on %s', (backend) => {
           expect(await network.apply(ruleset(2, ...lines))).toMatchObject({ proven: true });
         });
 
-        test('and a set of another type is replaced', async () => {
+        test.each([
+          'add table ip6 peermasq',
+          'add counter ip peermasq foreign',
+          'add set ip peermasq foreign { type mark; }',
+          'add chain ip peermasq foreign',
+          'add rule ip peermasq postrouting accept',
+        ])('what others put into our tables is removed: %s', async (command) => {
+          await network.apply(ruleset(1, ...withOverlaps(60)));
+          await network.node.run(['nft', command]);
+          expect(await network.peermasq(['repair'])).toMatchObject({ result: 'applied', proven: true });
+        });
+
+        test('a set of another type is replaced', async () => {
           await network.node.run([
             'nft',
             'add table ip peermasq; add set ip peermasq destinations { type mark; }',

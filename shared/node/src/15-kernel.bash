@@ -1,13 +1,13 @@
 # --- What was read from the kernel ---
 # Each thing is read once between two changes, because every process costs milliseconds on every node, every minute.
 
-# By "BACKEND FAMILY TABLE": what iptables-save printed. By family: what `ip rule` printed.
-declare -A TABLE_TEXTS=() RULE_TEXTS=()
+# By "BACKEND FAMILY TABLE": what iptables-save printed. By family: what `ip rule` printed, and nft of its own tables.
+declare -A TABLE_TEXTS=() RULE_TEXTS=() NATIVE_TEXTS=()
 # The tables that nft shows, one per line, and the family that read_family read.
 NFT_TABLES='' READ_FAMILY=''
 
 # After a change, everything is read again.
-forget_kernel() { TABLE_TEXTS=() RULE_TEXTS=() NFT_TABLES='' READ_FAMILY=''; }
+forget_kernel() { TABLE_TEXTS=() RULE_TEXTS=() NATIVE_TEXTS=() NFT_TABLES='' READ_FAMILY=''; }
 
 # <family>: REPLY is the text of its ip rules.
 ip_rules() {

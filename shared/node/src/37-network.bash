@@ -72,13 +72,13 @@ read_kernel() {
 
 # <family>
 read_addresses() {
-  local line pattern='^[0-9]+: ([^ ]+) +inet6? ([0-9a-f.:]+)(/([0-9]+))? '
+  local line device address length pattern='^[0-9]+: ([^ ]+) +inet6? ([0-9a-f.:]+)(/([0-9]+))? '
   for line in ${ADDRESS_LINES[@]+"${ADDRESS_LINES[@]}"}; do
     [[ $line == *' scope global '* && $line != *' secondary '* && $line != *' temporary '* ]] || continue
-    [[ $line =~ $pattern && ${BASH_REMATCH[1]} =~ $device_pattern ]] || continue
-    [[ $line =~ $pattern ]]
-    ADDRESS_DEVICES+=("${BASH_REMATCH[1]}") ADDRESSES+=("${BASH_REMATCH[2]}")
-    ADDRESS_LENGTHS+=("${BASH_REMATCH[4]:-$(($1 == 4 ? 32 : 128))}")
+    [[ $line =~ $pattern ]] || continue
+    device=${BASH_REMATCH[1]} address=${BASH_REMATCH[2]} length=${BASH_REMATCH[4]:-$(($1 == 4 ? 32 : 128))}
+    [[ $device =~ $device_pattern ]] || continue
+    ADDRESS_DEVICES+=("$device") ADDRESSES+=("$address") ADDRESS_LENGTHS+=("$length")
   done
 }
 

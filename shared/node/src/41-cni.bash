@@ -8,7 +8,7 @@ CNI_RULES=()
 readonly cni_snat='^( ! -o vlan\+)?( -m addrtype ! --dst-type LOCAL)? -j SNAT --to-source ([0-9.]+)( --random(-fully)?)?$'
 readonly max_cni_destinations=256
 
-# <family>: sets CNI_RULES and LEFT and, if the rules of others have it, RANDOM_FULLY.
+# <family>: sets CNI_RULES and LEFT, and RANDOM_FULLY if the rules of others pick random ports.
 find_cni_masquerading() {
   local i own address='' left=0
   CNI_RULES=()

@@ -101,6 +101,17 @@ add_replaced_mark() {
 # <family>: lists to $WORK/native the tables that are neither ours, nor kube-proxy's (which sets bits of its own), nor read
 # through iptables. Fails if they cannot be read.
 read_native_tables() {
+  local text=''
+  if [[ -z ${NATIVE_TEXTS[$1]+known} ]]; then
+    list_native_tables "$1" || return
+    IFS= read -r -d '' text <"$WORK/native"
+    NATIVE_TEXTS[$1]=$text
+  fi
+  printf '%s' "${NATIVE_TEXTS[$1]}" >"$WORK/native"
+}
+
+# <family>: the same, from the kernel.
+list_native_tables() {
   local family name list='' own
   nft_family "$1"
   own=$REPLY

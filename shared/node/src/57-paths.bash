@@ -38,13 +38,13 @@ not_proven() {
   CODE=$1 REASON=$2
 }
 
-# <reason>: packets leave with an address that peers may not answer, perhaps because they cannot be steered.
+# <family> <reason>: packets leave with an address that peers may not answer, perhaps because they cannot be steered.
 foreign_address() {
-  if [[ -n ${STRICT[4]} ]]; then
-    not_proven rp-filter "pods' packets cannot be steered to ${STRICT[4]}: its rp_filter is 1, so the kernel would drop the \
+  if [[ -n ${STRICT[$1]} ]]; then
+    not_proven rp-filter "pods' packets cannot be steered to ${STRICT[$1]}: its rp_filter is 1, so the kernel would drop the \
 replies; set it to 2"
   else
-    not_proven paths-foreign-address "$1"
+    not_proven paths-foreign-address "$2"
   fi
 }
 
@@ -99,15 +99,27 @@ check_interfaces_to_come() {
   [[ -z ${STEERED[$1]} && -z ${LEFT[$1]} ]] || return
   for device in ${UPLINKS[$1]}; do
     [[ $device == vlan* ]] || has_answerable_address "$1" "$device" ||
-      foreign_address "new pods could leave by $device, with an address in the pods' range"
+      foreign_address "$1" "new pods could leave by $device, with an address in the pods' range"
   done
 }
 
 # <family>: are pods' packets to the destinations tracked? Packets that are not are never masqueraded. Fails with ERROR.
 is_tracked() {
+  local backend
+  for backend in iptables-nft iptables-legacy; do
+    is_installed "$backend" || continue
+    is_tracked_by_iptables "$backend" "$1" || return
+  done
+  is_tracked_by_nft "$1"
+}
+
+# <backend> <family>: the same, as far as the backend's table raw shows.
+is_tracked_by_iptables() {
   local line
-  [[ $BACKEND == iptables-* ]] || return 0
-  iptables_save "$BACKEND" "$1" raw || return 0
+  if ! iptables_save "$1" "$2" raw; then
+    error "table raw of $1 cannot be read: its rules may keep packets of pods from being tracked"
+    return
+  fi
   while IFS= read -r line; do
     [[ $line == *' -j NOTRACK'* || $line == *' -j CT --notrack'* ]] || continue
     [[ $line != *' -A '*OUTPUT* ]] || continue
@@ -115,6 +127,27 @@ is_tracked() {
     error "a rule of table raw may keep packets of pods from being tracked, and so from being masqueraded: ${line#*\] }"
     return
   done <"$WORK/table"
+}
+
+# <family>: the same for nft's own tables, where a rule may match any packet.
+is_tracked_by_nft() {
+  local line is_output=''
+  if ! read_native_tables "$1"; then
+    error 'the tables of nft cannot be read: their rules may keep packets of pods from being tracked'
+    return
+  fi
+  while read -r line; do
+    case $line in
+      'chain '*) is_output='' ;;
+      type*' hook output '*) is_output=yes ;;
+      notrack* | *' notrack'* | *'"CT"'*)
+        if [[ -z $is_output ]]; then
+          error "a rule of nft may keep packets of pods from being tracked, and so from being masqueraded: $line"
+          return
+        fi
+        ;;
+    esac
+  done <"$WORK/native"
 }
 
 # <rule>: can it match packets from pods to the destinations?
@@ -291,7 +324,7 @@ evaluate_row() {
     if [[ " $UNCONFIRMED " != *" $REPLY "* ]]; then UNCONFIRMED+="${UNCONFIRMED:+ }$REPLY"; fi
     return 0
   fi
-  foreign_address "packets of $subject to $destination leave by $ANSWER_DEVICE with \
+  foreign_address "$1" "packets of $subject to $destination leave by $ANSWER_DEVICE with \
 ${address:-an unknown address}, not with the node's address $own"
   return 1
 }

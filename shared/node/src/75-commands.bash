@@ -138,10 +138,12 @@ clean_up() {
 
 # Sets PROVEN, or CODE and REASON.
 prove() {
-  local drift address
+  local drift address family
   for address in $UNCONFIRMED; do
+    family=4
+    if [[ ${address%@*} == *:* ]]; then family=6; fi
     [[ "$CONFIRMED " == *" $address "* ]] ||
-      foreign_address \
+      foreign_address "$family" \
         "packets of pods leave with ${address%@*}, not with the node's own address, and no probe shows that it is answered"
   done
   if ((${#DRIFT[@]} > 0)); then
