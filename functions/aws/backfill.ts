@@ -7,7 +7,7 @@ import { deadlineOf, functionLocation } from './runtime/invocation';
 import { writeApiMetrics, writeNodeMetrics, writeUnproven } from './runtime/metrics';
 
 /**
- * Invoked by operators with `{"clusters": ["NAME"], "dryRun": true}`, and by the sweep with
+ * Operators invoke this function with `{"clusters": ["NAME"], "dryRun": true}`, the scheduled sweep with
  * `{"skipNewNodes": true}`.
  */
 export async function handler(body: unknown, context: Context): Promise<BackfillResponse> {
@@ -19,7 +19,7 @@ export async function handler(body: unknown, context: Context): Promise<Backfill
     writeApiMetrics();
     if (request.dryRun) return;
     writeNodeMetrics(outcomes);
-    // An incomplete sweep must not report zero unproven nodes.
+    // An incomplete sweep reports no metric, because a count of zero unproven nodes could be wrong.
     writeUnproven(outcomes, isComplete ? clusters : []);
   };
   return backfill(request, accounts, { deadline: deadlineOf(context), onSummary });

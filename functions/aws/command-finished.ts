@@ -12,8 +12,9 @@ import { handleBatch, type BatchContext, type Disposition, type QueuedEvent } fr
 import { writeNodeMetrics } from './runtime/metrics';
 
 /**
- * Reads the results of finished commands. The sender has read most of them already; this function reads those of slow
- * nodes. A failed node is retried by the message that announced it, or by the next sweep.
+ * Reads the results of finished SSM commands. The function that sent a command has usually read its result already;
+ * this function reads the results of slow nodes. If the rules failed on a node, the queued event that announced the
+ * node is retried, or the next sweep reconciles the node.
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   return handleBatch(
@@ -42,7 +43,7 @@ async function handleEvents(
   });
 }
 
-/** @returns the events that could not be handled, with the error */
+/** @returns the events that could not be handled, each with its error */
 async function handleAccount(
   account: string,
   queuedEvents: readonly FinishedEvent[],

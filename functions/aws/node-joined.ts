@@ -22,7 +22,7 @@ import { secondsUntilDue } from './runtime/retry-delay';
 
 const parsers = [instanceStateChanged, runInstances, launchLifecycleAction, launchSuccessful];
 
-/** Instances were started or launched. All nodes of a batch are reconciled together. */
+/** Handles events about instances that were started or launched. All nodes of a batch are reconciled together. */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   return handleBatch({ functionName: 'node-joined', parsers, handleEvents }, event, context);
 }
@@ -35,7 +35,7 @@ async function handleEvents(queuedEvents: readonly JoinEvent[], batch: BatchCont
     const ids = nodes.map(({ id }) => id);
     log.info('NodeJoined', { cloud: 'aws', messageId: message.messageId, trigger, nodes: ids });
   }
-  // Computed once: an event that becomes due during the reconcile was not part of it.
+  // Computed once, before the reconcile: an event that becomes due during the reconcile is not part of this batch.
   const dueIn = new Map(queuedEvents.map((one) => [one, secondsUntilDue(one.event, one.attempt)]));
   const due = queuedEvents.filter((queuedEvent) => dueIn.get(queuedEvent) === 0);
   const results = await reconcileNodes(due, batch);
@@ -44,7 +44,7 @@ async function handleEvents(queuedEvents: readonly JoinEvent[], batch: BatchCont
     eventTimes(due, 'first'),
   );
   const dispositions: Disposition[] = [];
-  // In sequence: Auto Scaling allows few calls at a time.
+  // Handled one after another, because Auto Scaling allows few calls at a time.
   for (const queuedEvent of queuedEvents) {
     const seconds = dueIn.get(queuedEvent) ?? 0;
     dispositions.push(seconds > 0 ? notDueYet(seconds) : await dispositionOf(queuedEvent, results, batch));
@@ -55,13 +55,13 @@ async function handleEvents(queuedEvents: readonly JoinEvent[], batch: BatchCont
 const notDueYet = (seconds: number): Retry => ({
   kind: 'retry',
   seconds,
-  reason: 'the grace period of the event has not passed',
+  reason: 'the event is still within its grace period',
 });
 
-/** When each node was announced, for the first or the last time. */
+/** The time at which each node was first or last announced. */
 function eventTimes(queuedEvents: readonly JoinEvent[], which: 'first' | 'last'): Map<NodeKey, Date> {
   const ascending = queuedEvents.toSorted((a, b) => a.event.at.getTime() - b.event.at.getTime());
-  // A map keeps the last entry of a key.
+  // When a key occurs twice, a Map keeps the later entry.
   const ordered = which === 'last' ? ascending : ascending.toReversed();
   return new Map(
     ordered.flatMap(({ event: { nodes, at } }) => nodes.map((node) => [nodeKey(node), at] as const)),
@@ -70,11 +70,11 @@ function eventTimes(queuedEvents: readonly JoinEvent[], which: 'first' | 'last')
 
 interface NodeResult {
   readonly outcome: Outcome;
-  /** Absent when a retry would not change the outcome. */
+  /** The delay before the next attempt; absent when a retry would not change the outcome. */
   readonly retrySeconds?: number;
 }
 
-/** Reconciles each account on its own, so that an error in one does not affect the others. */
+/** Reconciles each account separately, so that an error in one account does not affect the others. */
 async function reconcileNodes(
   queuedEvents: readonly JoinEvent[],
   { location, deadline }: BatchContext,
@@ -95,7 +95,10 @@ async function reconcileNodes(
   return new Map(results.map((result) => [nodeKey(result.outcome.node), result]));
 }
 
-/** An error that affects all nodes may be fixed while the message waits; a permanent error on one node is final. */
+/**
+ * An error that affects all nodes of an account is retried, because it may be fixed while the message waits. A
+ * permanent error on one node is not retried.
+ */
 const sharedErrorRetrySeconds = 30;
 
 function toResult(outcome: Outcome, errors: readonly PeermasqError[]): NodeResult {
@@ -121,7 +124,10 @@ async function dispositionOf(
   return reasons.length > 0 ? { kind: 'dead-letter', reason: reasons.join('; ') } : { kind: 'done' };
 }
 
-/** Not expected: reconcile returns an outcome for each node. Without one, the state of the node is unknown. */
+/**
+ * The result for a node without an outcome. This should not happen, because reconcile returns an outcome for each
+ * node; if it does, the node's state is unknown.
+ */
 const notReconciled = (node: AwsNodeRef): NodeResult => ({
   outcome: { node, kind: 'pending', reason: 'not reconciled', retryAfterSeconds: 5 },
   retrySeconds: 5,

@@ -15,8 +15,8 @@ import {
 import { writeNodeMetrics } from './runtime/metrics';
 
 /**
- * Peerings, routes or route table associations changed: reconciles all nodes of the account. A burst of changes, as
- * Terraform makes them, is one batch.
+ * Reconciles all nodes of an account after its peerings, routes or route table associations changed. A burst of
+ * changes, such as a Terraform apply, is handled as one batch.
  */
 export async function handler(event: SQSEvent, context: Context): Promise<SQSBatchResponse> {
   return handleBatch(
@@ -45,7 +45,10 @@ async function handleEvents(
   });
 }
 
-/** Single nodes that fail are left to the next sweep. Errors of the account and unfinished peerings are retried. */
+/**
+ * If single nodes fail, the next sweep handles them. Errors that affect the whole account, and unfinished peerings,
+ * are retried.
+ */
 async function reconcileAccount(
   id: string,
   { location, deadline }: BatchContext,

@@ -67,7 +67,7 @@ async function backfill(options: BackfillOptions): Promise<void> {
   const result = await dryRunFor({ ...options, withBefore: true });
   const changes = force ? result.nodes.filter(isPlanned) : changesOf(result.nodes);
   printErr(formatPlan(result, changes).text);
-  // A rollout must not look complete while a target could not be checked.
+  // If a target could not be checked, the rollout must not look complete.
   if (reportErrors(result, options)) return;
   const unresolved = result.nodes.filter(isUnresolved);
   if (changes.length > 0)
@@ -90,7 +90,7 @@ async function rollBack(options: BackfillOptions): Promise<void> {
   if (!isComplete && !process.exitCode) process.exitCode = exitCodes.error;
 }
 
-/** Held, failed or pending: the plan shows why. */
+/** The node is held, has failed or is pending; the plan shows the reason. */
 const isUnresolved = ({ outcome: { kind } }: NodePlan): boolean => kind !== 'planned' && kind !== 'skipped';
 
 function printNothingToDo(text: string, { output }: BackfillOptions): void {

@@ -3,7 +3,10 @@ import type { Command } from 'commander';
 import { tryParse } from '../../shared/core/util/functional';
 import { configPath, readConfig } from './options';
 
-/** Adds `completion SHELL`: a script that completes commands, options and the clusters of the config. */
+/**
+ * Adds the command `completion SHELL`, which prints a script that completes commands, options and the names of
+ * configured clusters.
+ */
 export function addCompletion(program: Command): void {
   const completion = tab(program, { completionCommandName: 'completion' });
   for (const command of completion.commands.values()) {
@@ -15,7 +18,7 @@ export function addCompletion(program: Command): void {
   }
 }
 
-/** No names for an invalid config: a shell does not show errors while it completes. */
+/** Returns no names if the config is invalid, because a shell does not show errors during completion. */
 function clusterNames(): string[] {
   const config = tryParse(() => readConfig(configPath(undefined)));
   return config?.clusters.map(({ name }) => name) ?? [];

@@ -8,19 +8,19 @@ import { messageOf, PermanentError } from '../../shared/core/model/errors';
 import { definedOnly } from '../../shared/core/util/collections';
 import { tryParse } from '../../shared/core/util/functional';
 
-/** What --from names. */
+/** The source of a connection, as --from specifies it. */
 export interface SourceEndpoint {
-  /** As typed. */
+  /** The text as the user typed it. */
   readonly text: string;
-  /** Absent for a connection from the node itself. */
+  /** The address of the pod; absent for a connection from the node itself. */
   readonly pod?: Address;
   /** The name, ID or key of the node; absent if only a pod address was given. */
   readonly node?: string;
 }
 
-/** What --to names. */
+/** The destination of a connection, as --to specifies it. */
 export interface DestinationEndpoint {
-  /** As typed. */
+  /** The text as the user typed it. */
   readonly text: string;
   readonly address: Address;
   readonly port: number;
@@ -34,7 +34,7 @@ export interface PacketOptions {
   readonly out?: string;
 }
 
-/** The first packet of the connection. */
+/** Returns the first packet of a connection. */
 export const packetOf = (
   source: Pick<Packet, 'source' | 'isFromNode'>,
   to: DestinationEndpoint,
@@ -48,6 +48,7 @@ export const packetOf = (
 });
 
 /**
+ * Resolves the value of --from.
  * @param text a pod address, NAMESPACE/POD (looked up with kubectl), or a node
  * @param node the value of --node
  */
@@ -61,8 +62,9 @@ export async function resolveSource(text: string, node: string | undefined): Pro
 }
 
 /**
- * @param text HOST:PORT; a host name is resolved in the address family of the pod
- * @throws PermanentError also if pod and destination are of different families
+ * Resolves the value of --to.
+ * @param text HOST:PORT; a host name is resolved in the pod's address family
+ * @throws PermanentError also if the pod and the destination are of different families
  */
 export async function resolveDestination(
   text: string,
@@ -99,7 +101,7 @@ async function resolveHost(name: string, family: 4 | 6 = 4): Promise<Address> {
   } catch (cause) {
     throw new PermanentError('unknown-host', `Cannot resolve ${name}: ${messageOf(cause)}`, {
       advice:
-        'Use the address that the pod connects to: inside the cluster the name may resolve to another one.',
+        'Use the address that the pod connects to: inside the cluster the name may resolve to a different address.',
       cause,
     });
   }
@@ -110,7 +112,10 @@ const podSchema = z.object({
   status: z.object({ podIP: z.string() }),
 });
 
-/** @returns no address for a pod in the network of its node */
+/**
+ * Looks up a pod with kubectl.
+ * @returns no address if the pod uses its node's network
+ */
 async function lookUpPod(namespace: string, name: string): Promise<{ node: string; address?: Address }> {
   try {
     const args = ['get', 'pod', name, '--namespace', namespace, '--output', 'json'];
@@ -129,7 +134,7 @@ async function lookUpPod(namespace: string, name: string): Promise<{ node: strin
   }
 }
 
-/** The last line of stderr; those before it are often warnings. */
+/** Returns the last line of stderr, because the lines before it are often warnings. */
 function lastLine(thrown: unknown): string {
   const stderr = z.object({ stderr: z.string() }).safeParse(thrown).data?.stderr ?? '';
   const last = stderr.trim().split('\n').at(-1) ?? '';

@@ -51,7 +51,10 @@ function exitCodeOf({ broken, checks }: Diagnosis): number {
   return checks.some(({ state }) => state === 'unknown') ? exitCodes.unknown : exitCodes.ok;
 }
 
-/** A peermasq command among the fixes gets the options of this run, so that it finds the same node. */
+/**
+ * Adds the target options of this run to every fix that is a peermasq command, so that the command finds the same
+ * node.
+ */
 function withTargetArgs({ checks, broken, verdict }: Diagnosis, options: DoctorOptions): Diagnosis {
   const completeFix = (check: Check): Check =>
     check.fix?.includes('npx peermasq ')

@@ -11,7 +11,7 @@ import { openTargets } from './open-targets';
 import { printErr, withProgress } from './output';
 import type { Target, TargetOptions } from './targets';
 
-/** A node, and what a push would change on it now. */
+/** A node and what a push would change on it. */
 export interface NodePlan {
   readonly target: Target;
   readonly node: Node;
@@ -26,7 +26,7 @@ export type PlannedChange = NodePlan & { readonly outcome: Extract<Outcome, { ki
 export const isPlanned = <N extends NodePlan>(one: N): one is N & PlannedChange =>
   one.outcome.kind === 'planned';
 
-/** The nodes that would get another rule set than the one they have proven. */
+/** Returns the nodes whose planned rule set differs from the one they have proven. */
 export const changesOf = (nodes: readonly NodePlan[]): PlannedChange[] =>
   nodes.filter(isPlanned).filter(({ outcome }) => outcome.isChange);
 
@@ -34,7 +34,7 @@ export const isProven = ({ outcome }: NodePlan): boolean => outcome.kind === 'pl
 
 export interface DryRunResult {
   readonly nodes: readonly NodePlan[];
-  /** One for each target that could not be checked. */
+  /** The error of each target that could not be checked. */
   readonly errors: readonly TargetError[];
 }
 
@@ -45,11 +45,11 @@ export interface TargetError {
 
 export interface DryRunOptions {
   readonly clusters: readonly string[];
-  /** The name, ID or key (`gcp:1234…`) of a single node. */
+  /** The name, ID or key (`gcp:1234…`) of the only node to plan. */
   readonly node?: string;
   readonly deadline: Deadline;
   readonly allowRouteLoss?: boolean;
-  /** Also reads the rule sets in force. */
+  /** Whether to read the rule sets in force, too. */
   readonly withBefore?: boolean;
 }
 
@@ -60,7 +60,7 @@ export interface DryRunCommandOptions extends TargetOptions, Pick<DryRunOptions,
 
 export const deadlineOf = ({ timeout }: TargetOptions): Deadline => Date.now() + timeout * 1_000;
 
-/** A dry run of the nodes that the options of a command select. */
+/** Dry-runs the nodes that the command's options select. */
 export async function dryRunFor(
   options: DryRunCommandOptions,
   openedTargets?: NonEmpty<Target>,
@@ -98,7 +98,7 @@ export async function dryRun(targets: readonly Target[], options: DryRunOptions)
     result.status === 'rejected' ? [toTargetError(targets[index]?.name ?? '', result.reason)] : [],
   );
   const nodes = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
-  // After an error the node may exist in the target that could not be checked.
+  // If a target could not be checked, the node may exist there.
   if (options.node !== undefined && nodes.length === 0 && errors.length === 0)
     throw nodeNotFound(options.node);
   if (options.node !== undefined && nodes.length > 1) throw ambiguousNode(options.node, nodes);
@@ -125,7 +125,7 @@ async function dryRunTarget(
   });
 }
 
-/** Needs a permission that a plan can do without. */
+/** Reads the rule sets in force. This needs a permission that planning does not, so an error is only a warning. */
 async function readRuleSetsInForce(
   { name, inspection }: Target,
   nodes: readonly Node[],
@@ -160,7 +160,10 @@ export const targetErrorDocument = ({ target, error: { code, message, advice } }
 export const uncheckedTargetLines = ({ errors }: DryRunResult): string[] =>
   errors.map(({ target }) => `Not checked: ${target}.`);
 
-/** Prints the errors of a dry run and sets the exit code. @returns whether there are any */
+/**
+ * Prints the errors of a dry run and sets the exit code.
+ * @returns whether there were any errors
+ */
 export function reportErrors(
   { errors }: DryRunResult,
   { debug = false }: Pick<TargetOptions, 'debug'>,
@@ -179,5 +182,5 @@ const ambiguousNode = (selector: string, nodes: readonly NodePlan[]) =>
   new PermanentError(
     'ambiguous-node',
     `${JSON.stringify(selector)} matches ${nodes.length} nodes: ${nodes.map(({ node }) => nodeKey(node.ref)).join(', ')}`,
-    { advice: 'Use one of these.' },
+    { advice: 'Use one of these keys.' },
   );

@@ -3,7 +3,7 @@ import { CommanderError } from 'commander';
 import { messageOf, PeermasqError, RetryableError } from '../../shared/core/model/errors';
 import { printErr } from './output';
 
-/** `--help` lists these too. A shell expects 128 + the signal's number after a signal. */
+/** `--help` lists these exit codes. After a signal, a shell expects 128 plus the number of the signal. */
 export const exitCodes = { ok: 0, error: 1, finding: 2, unknown: 3, interrupted: 130 } as const;
 
 export const usageAdvice = 'Run it with --help for usage.';
@@ -13,9 +13,9 @@ const retryAdvice =
   'Retry, or raise --timeout. If the error persists, check --region, --project, the network and HTTPS_PROXY.';
 
 export interface ErrorFormat {
-  /** Adds the stack trace. */
+  /** Whether to print the stack trace, too. */
   readonly debug?: boolean;
-  /** The target in which the error occurred. */
+  /** The name of the target in which the error occurred. */
   readonly target?: string;
 }
 
@@ -33,7 +33,7 @@ export function reportError(error: unknown, { debug = false, target }: ErrorForm
   printErr(lines.join('\n'));
 }
 
-/** What `-o json` and `-o yaml` print instead of the output. */
+/** The document that `-o json` and `-o yaml` print in place of the output when a command fails. */
 export function errorDocument(error: unknown) {
   if (error instanceof CommanderError)
     return { error: { code: 'bad-option', message: error.message, advice: usageAdvice } };
@@ -44,7 +44,7 @@ export function errorDocument(error: unknown) {
 export interface InterruptHandlers {
   /** Called on the first SIGINT or SIGTERM. */
   readonly onFirst: () => void;
-  /** Called on the second, right before the process exits. */
+  /** Called on the second signal, right before the process exits. */
   readonly beforeExit?: () => void;
 }
 
@@ -67,7 +67,10 @@ export function onInterrupt({ onFirst, beforeExit }: InterruptHandlers): () => v
   };
 }
 
-/** Runs work that cleans up when it is aborted. An interrupt aborts it; the process exits after the cleanup. */
+/**
+ * Runs work that can be aborted and cleans up after itself. An interrupt aborts the work, and the process exits after
+ * the cleanup.
+ */
 export async function runWithCleanup<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const interrupt = new AbortController();
   const stopListening = onInterrupt({

@@ -90,13 +90,16 @@ interface Endpoints {
   readonly to: DestinationEndpoint;
 }
 
-/** @throws PeermasqError if the rules of the node cannot be read */
+/**
+ * Explains a packet with the rules of a live node.
+ * @throws PeermasqError if the rules cannot be read
+ */
 async function explainLive(endpoints: Endpoints, options: ExplainOptions): Promise<ExplainResult> {
   const { rules, reach, decision } = await gatherFindings(endpoints, options);
   if (rules instanceof Error) throw rules;
   return {
     explanation: withDecision(rules, decision),
-    // The firewall checks are for TCP.
+    // Not checked for UDP, because the cloud's firewall checks cover only TCP.
     upstream: options.protocol === 'udp' ? null : reach,
   };
 }

@@ -6,13 +6,13 @@ import { colours, table, type CommandOutput } from './output';
 
 export interface ExplainResult {
   readonly explanation: Explanation;
-  /** The checks of the path behind the node; null if they were not made. */
+  /** The checks of the path after the node; null if that path was not checked. */
   readonly upstream: readonly Check[] | null;
 }
 
 const findingCauses: ReadonlySet<string> = new Set(['dropped', 'wrong-backend', 'untracked']);
 
-/** A packet that needs no masquerading, or does not leave the node, does not count as a finding. */
+/** The exit code of explain. A packet that needs no masquerading, or does not leave the node, is not a finding. */
 export function exitCodeOf({ masqueraded, mayBeDropped, cause, fix }: Explanation): number {
   if (masqueraded === 'unknown') return exitCodes.unknown;
   if (findingCauses.has(cause) || (!masqueraded && fix !== null)) return exitCodes.finding;
@@ -20,7 +20,7 @@ export function exitCodeOf({ masqueraded, mayBeDropped, cause, fix }: Explanatio
 }
 
 export function formatExplanation(title: string, { explanation, upstream }: ExplainResult): CommandOutput {
-  // `redirectedBy` is for doctor.
+  // `redirectedBy` is left out of the document: only doctor uses it.
   const { masqueraded, mayBeDropped, source, sources, destinations } = explanation;
   const { cause, reason, fix, path, omitted } = explanation;
   const document = {

@@ -20,7 +20,7 @@ import {
 } from './dry-run';
 import { colours, count, type CommandOutput } from './output';
 
-/** @param changes the planned nodes to push to; the other planned nodes are shown as unchanged */
+/** @param changes the planned nodes to push to; all other planned nodes are shown as unchanged */
 export function formatPlan(result: DryRunResult, changes: readonly PlannedChange[]): CommandOutput {
   const { nodes } = result;
   const unchanged = nodes.filter(isPlanned).filter((one) => !changes.includes(one));
@@ -35,7 +35,7 @@ export function formatPlan(result: DryRunResult, changes: readonly PlannedChange
   };
 }
 
-/** Nodes that go from the same rule set to the same rule set share a section. */
+/** Nodes with the same current rule set and the same planned rule set are shown in one section. */
 const changeKey = ({ target, cluster, node, outcome }: PlannedChange): string =>
   [target.name, cluster, node.recorded?.ruleSetId, node.recorded?.isProven, outcome.plan.id].join(' ');
 
@@ -123,7 +123,7 @@ function describeBlastRadius(nodes: readonly NodePlan[], changes: readonly Plann
 
 const countClusters = (nodes: readonly NodePlan[]): number => groupBy(nodes, headline).size;
 
-/** `; 2 held; 1 skipped` */
+/** For example, `; 2 held; 1 skipped`. */
 function unplannedCounts(nodes: readonly NodePlan[]): string {
   const byKind = groupBy(
     nodes.filter((one) => !isPlanned(one)),
@@ -133,9 +133,9 @@ function unplannedCounts(nodes: readonly NodePlan[]): string {
 }
 
 interface Effect {
-  /** Ranges that pods start being masqueraded to. */
+  /** Ranges to which pods' packets will be masqueraded after the change, but are not before. */
   readonly added: readonly string[];
-  /** Ranges that pods stop being masqueraded to. */
+  /** Ranges to which pods' packets will no longer be masqueraded. */
   readonly removed: readonly string[];
   readonly podRangesChange: boolean;
 }
@@ -148,7 +148,7 @@ function describeEffect({ added, removed, podRangesChange }: Effect): string[] {
   ];
 }
 
-/** The effect of all changes together. */
+/** The combined effect of all changes. */
 function effectOf(changes: readonly PlannedChange[]): Effect {
   const diffs = changes.map(({ outcome, before }) => diffDestinations(outcome.plan.ruleSet, before));
   return {

@@ -11,9 +11,9 @@ type State = (typeof states)[number];
 
 interface NodeStatus {
   readonly state: State;
-  /** The recorded rule set differs from the planned one; null without a plan. */
+  /** Whether the recorded rule set differs from the planned one; null without a plan. */
   readonly drift: boolean | null;
-  /** Empty for a proven node that has enough source ports. */
+  /** Why the node is in this state. Empty for a proven node with enough free source ports. */
   readonly reason: string;
 }
 
@@ -23,13 +23,13 @@ interface ClusterCounts {
   readonly target: string;
   readonly cluster: string;
   readonly nodes: number;
-  /** In the order of `states`. */
+  /** The number of nodes in each state, in the order of `states`. */
   readonly counts: readonly number[];
   readonly drifted: number;
 }
 
 export interface StatusFormat {
-  /** Also lists healthy nodes. */
+  /** Whether to list proven and skipped nodes, too. */
   readonly all: boolean;
   readonly now: Date;
 }
@@ -76,7 +76,10 @@ function statusOf({ node, outcome }: NodePlan): NodeStatus {
   }
 }
 
-/** Why connections from a proven node may still fail soon, where its report was read. */
+/**
+ * Warns that connections from a proven node may soon fail because it has few source ports left. Empty if the node's
+ * report was not read.
+ */
 const fewPortsLeft = ({ recorded }: NodePlan['node']): string =>
   (recorded?.ports ?? [])
     .filter((use) => usedPercent(use) >= fewPortsLeftPercent)
@@ -157,11 +160,11 @@ const nodeDocument = (one: NodeWithStatus) => ({
   endedAt: endedAt(one)?.toISOString() ?? null,
 });
 
-/** When the last push ended. */
+/** When the last push to the node ended. */
 const endedAt = ({ node: { lastPush, recorded } }: NodePlan): Date | undefined =>
   lastPush?.at ?? recorded?.at;
 
-/** In the style of kubectl: 45s, 12m, 5h, 3d. */
+/** Formats an age as kubectl does: 45s, 12m, 5h, 3d. */
 function formatAge(then: Date | undefined, now: Date): string {
   if (!then) return '-';
   const seconds = Math.max(0, Math.floor((now.getTime() - then.getTime()) / 1_000));

@@ -19,7 +19,7 @@ import { runWithCleanup } from './exit';
 import { withProgress } from './output';
 import type { TargetOptions } from './targets';
 
-/** For the help of commands that read the rules of a node. */
+/** Added to the help of the commands that read the rules of a node. */
 export const snapshotHelp = `
 To read the rules of a node, AWS nodes get an SSM command that changes nothing. On Google Cloud the metadata key
 peermasq-snapshot is set on the instance and removed afterwards.`;
@@ -31,7 +31,7 @@ interface Endpoints {
   readonly to: DestinationEndpoint;
 }
 
-/** Reads everything about a connection: from its node, and from its cloud. */
+/** Gathers what the node and its cloud report about a connection. */
 export async function gatherFindings(endpoints: Endpoints, options: FindingsOptions): Promise<Findings> {
   const found = await findNode(endpoints.from, options);
   const node = escapeControls(found.node.name);
@@ -60,7 +60,7 @@ async function gatherNodeFindings(
 ): Promise<Findings> {
   const { target, node, outcome } = found;
   const deadline = deadlineOf(options);
-  // A pod in the host's network uses the address of the node.
+  // A pod in the host's network uses the node's address.
   const pod = from.pod?.text === node.address?.text ? undefined : from.pod;
   const [networkContext, { rules, ports }] = await Promise.all([
     readNetworkContext(found, deadline),
@@ -79,10 +79,10 @@ async function gatherNodeFindings(
   return { ...connection, outcome, networkContext, requested: to, destination, decision, ports, reach };
 }
 
-/** The cloud's checks of the path, for packets from this address. */
+/** Runs the cloud's checks of the path for packets from a source address. */
 type ChecksFrom = (source: Address) => Promise<readonly Check[]>;
 
-/** What the config and the routes leave open, the peer's route tables may decide. */
+/** Where the config and the routes leave the decision open, the peer's route tables may settle it. */
 async function checkReturnRoutes(
   decision: Decision,
   { node, pod }: Pick<Findings, 'node' | 'pod'>,
@@ -108,7 +108,10 @@ async function readNetworkContext({ target, node }: NodePlan, deadline: Deadline
 
 type NodeFindings = Required<Pick<Findings, 'rules' | 'ports'>>;
 
-/** Returns an error instead of throwing it: the other checks do not need the rules. */
+/**
+ * Explains the packet with the node's rules. An error is returned instead of thrown, because the other checks do not
+ * need the rules.
+ */
 async function explainOnNode(
   { target, node }: NodePlan,
   { pod, to }: Pick<Findings, 'pod'> & Pick<Endpoints, 'to'>,
@@ -133,8 +136,8 @@ function nodeAddress({ name, address }: Node): Address {
 }
 
 /**
- * The source address that the peer should see: the node's, where masquerading is needed. If the rules use another one
- * then, that is a finding about masquerading, not about the return route.
+ * Returns the source address that the peer should see: the node's, where masquerading is needed. If the rules produce
+ * a different source address, doctor reports that in the masquerading check, not in the return-route check.
  */
 function expectedSource({
   node,
@@ -147,7 +150,7 @@ function expectedSource({
   return source === null ? pod : parseAddress(source);
 }
 
-/** The destination after DNAT on the node, if that is a single known one. */
+/** Returns the destination after DNAT on the node, if exactly one destination is possible. */
 function effectiveDestination(
   rules: Findings['rules'],
   { address, port }: DestinationEndpoint,

@@ -7,7 +7,7 @@ import { makeProgram } from './program';
 
 const program = makeProgram();
 
-/** Parsed separately, because commander may have rejected the command line. */
+/** Reads the output format from the command line without commander, which may have rejected the command line. */
 function documentFormat(): 'json' | 'yaml' | undefined {
   const options = { output: { type: 'string', short: 'o' } } as const;
   const { output } = parseArgs({ options, strict: false }).values;
@@ -15,7 +15,7 @@ function documentFormat(): 'json' | 'yaml' | undefined {
 }
 
 function fail(error: unknown): void {
-  // Commander prints its own errors, and throws for --help and --version too.
+  // Commander prints its own errors. It throws for --help and --version, too.
   const isAlreadyPrinted = error instanceof CommanderError;
   if (isAlreadyPrinted && error.exitCode === 0) return;
   const format = documentFormat();
@@ -30,7 +30,7 @@ const writeFailed = (cause: NodeJS.ErrnoException) =>
     cause,
   });
 
-// EPIPE is not an error: a reader such as head has read enough.
+// EPIPE is not an error: a reader such as head closes the pipe when it has read enough.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') {
     reportError(writeFailed(error));
@@ -42,7 +42,7 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 void program
   .parseAsync()
   .catch(fail)
-  // Exits even though the cloud clients keep connections open, but not before stdout is flushed.
+  // Exits even though the cloud clients keep connections open, but only after stdout has been flushed.
   .finally(() =>
     process.stdout.write('', (error) => {
       if (!error) process.exit();

@@ -7,12 +7,16 @@ import { messageOf, PermanentError } from '../../shared/core/model/errors';
 import type { Dependencies } from '../../shared/core/reconcile/reconcile';
 import type { Target, TargetOptions } from './targets';
 
-/** One target for each region. @throws PermanentError if no region is set */
+/**
+ * Opens one target for each region.
+ * @throws PermanentError if no region is set
+ */
 export async function openAwsTargets(
   { region, profile, stage }: TargetOptions,
   common: Omit<Dependencies, 'cloud'>,
 ): Promise<Target[]> {
-  // Users of this command cannot act on the SDK's warning about Node.js versions that it will drop.
+  // Hides the SDK's warning about Node.js versions that it will soon no longer support: a user of this command cannot
+  // act on the warning.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
   // The SDK reads the profile from the environment.
   if (profile !== undefined) process.env['AWS_PROFILE'] = profile;
@@ -29,7 +33,7 @@ export async function openAwsTargets(
   });
 }
 
-/** From the environment or the profile. */
+/** Returns the region from the environment or the profile. */
 async function defaultRegion(): Promise<string> {
   try {
     return await new EC2Client({}).config.region();

@@ -6,7 +6,7 @@ import { makeInspection } from '../../shared/gcp/snapshot';
 import { loadProgram } from '../runtime/settings';
 import type { Target, TargetOptions } from './targets';
 
-/** One target for each project; without any, one for the project of the credentials. */
+/** Opens one target for each project. Without --project, opens one target for the credentials' project. */
 export function openGcpTargets({ project }: TargetOptions, common: Omit<Dependencies, 'cloud'>): Target[] {
   const program = loadProgram();
   const clients = getClients();

@@ -9,15 +9,15 @@ import { printErr } from './output';
 import type { CloudName, Target, TargetOptions } from './targets';
 
 /**
- * The composition root of the command line.
- * @throws PeermasqError for an invalid config, or without credentials for any cloud
+ * Opens the selected targets; this is the composition root of the command line.
+ * @throws PeermasqError for an invalid config, or when no cloud has credentials
  */
 export async function openTargets(options: TargetOptions): Promise<NonEmpty<Target>> {
   const config = readConfig(configPath(options.config));
   const common = { config, clock: { now: () => Date.now() }, log: makeLog(options) };
   const clouds = options.cloud ? [options.cloud] : configuredClouds(options);
   const opened = clouds.map(async (cloud): Promise<Target[]> => {
-    // Loaded on demand: each SDK takes a fraction of a second.
+    // The SDKs are loaded on demand, because loading one takes a fraction of a second.
     if (cloud === 'aws') return (await import('./open-aws-targets')).openAwsTargets(options, common);
     return (await import('./open-gcp-targets')).openGcpTargets(options, common);
   });
@@ -57,7 +57,7 @@ function hasGcpCredentials({ project }: TargetOptions): boolean {
 
 const isSet = (...variables: string[]): boolean => variables.some((name) => process.env[name]);
 
-/** Events that no command prints in its output. */
+/** Events that are logged even without --debug, because no command shows them in its output. */
 const alwaysLogged: ReadonlySet<string> = new Set(['RecordFailed', 'NodeRestarted']);
 
 function makeLog({ debug = false }: TargetOptions): Log {

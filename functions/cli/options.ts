@@ -6,7 +6,7 @@ import { shellQuote } from '../../shared/core/util/shell';
 import { stage as defaultStage } from '../runtime/settings';
 import type { TargetOptions } from './targets';
 
-/** Adds the options of every command that calls a cloud. */
+/** Adds the options that are common to all commands that call a cloud. */
 export function withTargetOptions(command: Command): Command {
   const cloud = new Option('--cloud <name>', 'only this cloud (default: every cloud with credentials)');
   return command
@@ -19,7 +19,7 @@ export function withTargetOptions(command: Command): Command {
     .option('--timeout <seconds>', 'time limit for calls to the clouds', atLeast(1), 120);
 }
 
-/** The target options as arguments, for a command that people paste. */
+/** Returns the target options as arguments, for a command line that the user can copy. */
 export function targetArgs({ config, cloud, region, profile, project, stage }: TargetOptions): string[] {
   const option = (name: string, values: readonly (string | undefined)[]) =>
     values.flatMap((value) => (value === undefined ? [] : [`--${name}`, shellQuote(value)]));
@@ -42,7 +42,7 @@ export const clusterOption = (): Option =>
 export const outputOption = (): Option =>
   new Option('-o, --output <format>', 'output format').choices(['table', 'json', 'yaml']).default('table');
 
-/** Parses a whole number of at least `minimum`, for commander. */
+/** Returns a commander parser for whole numbers of at least `minimum`. */
 export const atLeast =
   (minimum: number) =>
   (text: string): number => {
@@ -50,7 +50,7 @@ export const atLeast =
     throw new InvalidArgumentError(`Expected a whole number of at least ${minimum}.`);
   };
 
-/** Collects the values of a repeatable option. */
+/** Collects the values of an option that may be repeated. */
 const collect = (value: string, previous: readonly string[] | undefined): string[] => [
   ...(previous ?? []),
   value,
@@ -64,7 +64,11 @@ export function addExamples(command: Command, examples: readonly string[]): void
 export const configPath = (given: string | undefined): string =>
   given ?? process.env['PEERMASQ_CONFIG'] ?? 'peermasq.yaml';
 
-/** @throws ConfigError with every error · PermanentError for a file that cannot be read */
+/**
+ * Reads and parses the config.
+ * @throws ConfigError with all errors in the config
+ * @throws PermanentError if the file cannot be read
+ */
 export function readConfig(file: string): Config {
   return parseConfig(
     readTextFile(
@@ -74,10 +78,14 @@ export function readConfig(file: string): Config {
   );
 }
 
-/** @throws PermanentError with `advice` */
+/**
+ * Reads a file, or stdin for `-`.
+ * @param advice the advice in the error
+ * @throws PermanentError if the file cannot be read
+ */
 export function readTextFile(file: string, advice: string): string {
   try {
-    // Some editors and shells write a byte order mark.
+    // Strips a byte order mark, which some editors and shells write.
     return readFileSync(file === '-' ? process.stdin.fd : file, 'utf8').replace(/^\ufeff/, '');
   } catch (cause) {
     throw new PermanentError('unreadable-file', `Cannot read ${file}: ${messageOf(cause)}`, {

@@ -7,17 +7,17 @@ import { escapeJsonControls, stripControls, stripControlsKeepColours } from '../
 
 export type Format = 'table' | 'json' | 'yaml';
 
-/** The output of a command: a document for programs, text for people. */
+/** The output of a command in two forms: a document for programs, and text for people. */
 export interface CommandOutput {
   readonly document: unknown;
   readonly text: string;
 }
 
 const isForced = process.env['FORCE_COLOR'] !== undefined;
-/** Colours only on a terminal, unless NO_COLOR or FORCE_COLOR is set. */
+/** Uses colours only on a terminal, unless NO_COLOR or FORCE_COLOR is set. */
 export const colours = pc.createColors(pc.isColorSupported && (isForced || isatty(1)));
 
-/** stdout carries the output of the command and nothing else. */
+/** Prints a command's output to stdout, which carries nothing else. */
 export function print(output: CommandOutput, format: Format): void {
   process.stdout.write(serialize(output, format));
 }
@@ -26,7 +26,10 @@ export function printErr(text: string): void {
   process.stderr.write(`${stripControlsKeepColours(text)}\n`);
 }
 
-/** Node names and rules come from outside, so no format lets control characters through. */
+/**
+ * Serialises output. Control characters are removed or escaped in every format, because node names and rules come
+ * from outside.
+ */
 function serialize({ document, text }: CommandOutput, format: Format): string {
   switch (format) {
     case 'json':
@@ -38,7 +41,7 @@ function serialize({ document, text }: CommandOutput, format: Format): string {
   }
 }
 
-/** A table in the style of kubectl: no borders, columns two spaces apart. */
+/** Formats a table in the style of kubectl: no borders, columns separated by two spaces. */
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const borders = [
     ...['top', 'top-mid', 'top-left', 'top-right', 'bottom', 'bottom-mid', 'bottom-left', 'bottom-right'],
@@ -53,16 +56,16 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return result.toString().replaceAll(/ +$/gm, '');
 }
 
-/** `1 node`, `2 nodes`. */
+/** For example, `1 node` or `2 nodes`. */
 export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
 
-/** None without a terminal: in the log of a pipeline a bar is noise. */
+/** Returns undefined without a terminal, because a progress bar is noise in the log of a pipeline. */
 const createBar = (format: string): SingleBar | undefined =>
   process.stderr.isTTY
     ? new SingleBar({ format, stream: process.stderr, clearOnComplete: true, hideCursor: null, fps: 4 })
     : undefined;
 
-/** Shows how many nodes of a rollout are proven. */
+/** Shows how many nodes of a rollout have been proven. */
 export function progressBar(total: number): SingleBar | undefined {
   const bar =
     total === 0 ? undefined : createBar('{label} {bar} {value}/{total} proven, {duration_formatted}');
@@ -70,7 +73,7 @@ export function progressBar(total: number): SingleBar | undefined {
   return bar;
 }
 
-/** Shows what is in progress, and for how long. */
+/** Shows what is in progress and how long it has been running. */
 export async function withProgress<T>(label: string, work: Promise<T>): Promise<T> {
   const bar = createBar('{label}… {duration_formatted}');
   bar?.start(1, 0, { label });

@@ -18,7 +18,7 @@ import { diagramOf } from './render/diagram';
 
 interface RenderOptions extends DryRunCommandOptions {
   readonly ruleSet?: string;
-  /** Only for `iptables`. */
+  /** The address family; used only by `iptables`. */
   readonly family?: '4' | '6';
 }
 
@@ -50,7 +50,7 @@ function addIptables(render: Command): void {
   );
 }
 
-/** Adds options and action of a format that shows one rule set. */
+/** Adds the options and the action of a format that shows one rule set. */
 function addRuleSetFormat(
   command: Command,
   format: (ruleSet: RuleSet, options: RenderOptions) => string,
@@ -81,7 +81,7 @@ function addDaemonSet(render: Command): void {
         )
         .option(
           '--watcher',
-          'Google Cloud: for nodes that booted before they had their metadata and must not be restarted',
+          'Google Cloud: for nodes that booted before their metadata was set and must not be restarted',
         )
         .option('-n, --namespace <name>', 'namespace of the DaemonSet', parseNamespace, 'kube-system')
         .option('--image <image>', 'an image with bash and nsenter', parseImage, 'debian:bookworm-slim'),
@@ -127,7 +127,10 @@ async function planOrThrow(options: RenderOptions): Promise<readonly NodePlan[]>
   return nodes;
 }
 
-/** @throws PermanentError unless the selected nodes have a single rule set */
+/**
+ * Returns the only rule set of the selected nodes.
+ * @throws PermanentError if they have no rule set, or several
+ */
 async function ruleSetFor(options: RenderOptions): Promise<RuleSet> {
   if (options.ruleSet !== undefined)
     return parseRuleSet(readTextFile(options.ruleSet, 'Pass a file, or - for stdin.'));
@@ -151,7 +154,7 @@ function rejectEmptyFamily(family: string): never {
   });
 }
 
-/** A DNS label (RFC 1123). */
+/** Parses a namespace, which is a DNS label (RFC 1123). */
 function parseNamespace(text: string): string {
   if (/^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/.test(text)) return text;
   throw new InvalidArgumentError('Expected a name such as kube-system.');

@@ -11,7 +11,7 @@ import type { TargetOptions } from './targets';
 interface StatusOptions extends TargetOptions {
   readonly all?: boolean;
   readonly watch?: boolean;
-  /** Seconds. */
+  /** The time between two refreshes, in seconds. */
   readonly interval: number;
   readonly output: Format;
 }
@@ -45,7 +45,7 @@ function show(result: DryRunResult, options: StatusOptions): void {
   reportErrors(result, options);
 }
 
-/** Errors of a target are printed and do not end the watch. */
+/** Refreshes the status until the user interrupts. An error in a target is printed and does not end the loop. */
 async function watch(options: StatusOptions): Promise<never> {
   process.once('SIGINT', () => process.exit(exitCodes.ok));
   const targets = await openTargets(options);

@@ -5,13 +5,13 @@ export type CloudName = 'aws' | 'gcp';
 
 /** One AWS region or one Google Cloud project, accessed with the user's own credentials. */
 export interface Target extends Dependencies {
-  /** `aws us-east-1`, `gcp identity-nonprod`. */
+  /** For example, `aws us-east-1` or `gcp identity-nonprod`. */
   readonly name: string;
   readonly inspection: Inspection;
   readonly reach: Reach;
 }
 
-/** The options of every command that calls a cloud. */
+/** The options that are common to all commands that call a cloud. */
 export interface TargetOptions {
   readonly config?: string;
   readonly cloud?: CloudName;
@@ -20,7 +20,7 @@ export interface TargetOptions {
   readonly project?: readonly string[];
   readonly stage: string;
   readonly cluster?: readonly string[];
-  /** Seconds. */
+  /** The time limit for calls to the clouds, in seconds. */
   readonly timeout: number;
   readonly debug?: boolean;
 }

@@ -18,7 +18,10 @@ export function addValidate(program: Command): void {
   addExamples(command, ['npx peermasq validate', 'npx peermasq validate staging.yaml -o json']);
 }
 
-/** @throws PermanentError for a file that cannot be read */
+/**
+ * Validates a config file.
+ * @throws PermanentError if the file cannot be read
+ */
 function validate(file: string): { result: CommandOutput; isValid: boolean } {
   try {
     const { clusters } = readConfig(file);

@@ -8,8 +8,9 @@ import { logClusterMetrics } from './runtime/metrics';
 import { dependencies, eachProject } from './runtime/projects';
 
 /**
- * Called by the schedule of the sweep and by operators: `POST {"clusters": ["NAME"], "dryRun": true}`, both optional.
- * IAM decides who may call it. One invocation runs at a time, so that restarts do not overlap.
+ * Handles `POST {"clusters": ["NAME"], "dryRun": true}`, where both fields are optional, from Cloud Scheduler (the
+ * sweep) and from operators. IAM decides who may call this function. Only one invocation runs at a time, so that
+ * restarts do not overlap.
  */
 export const backfillNodes = withCallCounts(async (request: Request, response: Response): Promise<void> => {
   if (request.method !== 'POST') {
@@ -28,14 +29,14 @@ export const backfillNodes = withCallCounts(async (request: Request, response: R
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const { code, message, advice } = error;
-    // Other errors are logged where they occur.
+    // Errors with other codes are logged where they occur.
     if (code === 'bad-request')
       dependencies.log.error('BackfillFailed', { cloud: 'gcp', ...errorFields(error) });
     response.status(statusOf(error)).json({ error: message, code, advice });
   }
 });
 
-/** Without this, `?dryRun=true` would push. */
+/** Rejects a request with a query string. If query strings were ignored, `?dryRun=true` would push. */
 function rejectQuery({ url }: Request): void {
   if (!url.includes('?')) return;
   throw new PermanentError('bad-request', 'The backfill request has a query string, which is not supported', {

@@ -9,12 +9,15 @@ import { parseEvent } from '../../shared/gcp/events/parse-event';
 import { acknowledgePermanent, invocationDeadline, withCallCounts } from './runtime/invocation';
 import { dependencies, settings } from './runtime/projects';
 
-/** If an instance is not proven within this time, its event is acknowledged and the reason is logged. */
+/**
+ * If an instance is not proven within this time after the event, the event is acknowledged and the reason is logged.
+ */
 const giveUpAfterMs = 30 * 60_000;
 
 /**
- * Handles an audit log entry of an instance insert. The first of its two entries arrives before the VM boots, and the
- * rules must be there when its startup script runs. An event is acknowledged by returning, and redelivered after a throw.
+ * Handles an audit log entry about an instance insert. The first of an insert's two entries arrives before the VM
+ * boots, and the rules must be in the metadata when the VM's startup script runs. Returning acknowledges the event;
+ * throwing causes a redelivery.
  */
 export const nodeJoined = withCallCounts(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
   const { log } = dependencies;
@@ -43,7 +46,10 @@ async function reconcileNodes(nodes: readonly NodeRef[], deadline: Deadline): Pr
   return reconcileOrThrow(nodes, dependencies, { deadline });
 }
 
-/** Returns a retryable error as the outcome of each node, because the event is not redelivered. */
+/**
+ * Reconciles the nodes of an event that will not be redelivered. A retryable error is therefore returned as the
+ * outcome of each node, instead of thrown.
+ */
 async function reconcileLastTime(nodes: readonly NodeRef[], deadline: Deadline): Promise<readonly Outcome[]> {
   try {
     return await reconcileNodes(nodes, deadline);
@@ -56,8 +62,8 @@ async function reconcileLastTime(nodes: readonly NodeRef[], deadline: Deadline):
 const isAbsent = (outcome: Outcome): boolean => outcome.kind === 'pending' && outcome.isAbsent === true;
 
 /**
- * The entry of a started insert may arrive before the instance is visible. A redelivery would lose the race to
- * boot.
+ * How long to wait for a new instance to become visible: the audit log entry about the start of the insert may arrive
+ * earlier. A redelivery would come after the VM has booted.
  */
 const visibilityTimeoutMs = 15_000;
 

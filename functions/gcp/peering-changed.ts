@@ -8,19 +8,22 @@ import { reconcileEach } from '../runtime/reconcile-each';
 import { acknowledgePermanent, invocationDeadline, withCallCounts } from './runtime/invocation';
 import { dependencies, eachProject, settings } from './runtime/projects';
 
-/** How long after an operation is done its last route may appear: networks exchange routes in the background. */
+/**
+ * After an operation on a peering is done, its routes may still be missing for this long, because networks exchange
+ * routes in the background.
+ */
 const propagationMs = 10_000;
 
-/** A peering that is still provisioning by then is left to the next sweep. */
+/** If a peering is still provisioning after this time, the next sweep handles it. */
 const giveUpAfterMs = 10 * 60_000;
 
-/** Of this process. */
+/** When this process last started to reconcile all nodes. */
 const lastReconcile = { startedAt: 0 };
 
 /**
- * Reconciles all nodes after peerings, routes or ranges of a network changed. One reconciliation handles a
- * burst of changes, such as a Terraform apply: invocations run one at a time, and the last one covers all changes made
- * before it started.
+ * Reconciles all nodes after a network's peerings, routes or ranges changed. One reconciliation handles a burst of
+ * changes, such as a Terraform apply: invocations run one at a time, and the last one covers all changes made before
+ * it started.
  */
 export const peeringChanged = withCallCounts(async (cloudEvent: CloudEvent<unknown>): Promise<void> => {
   const { log } = dependencies;
@@ -51,8 +54,8 @@ export const peeringChanged = withCallCounts(async (cloudEvent: CloudEvent<unkno
 });
 
 /**
- * The event is redelivered only while a route is still provisioning. Nodes that failed are left to the next sweep, and
- * an error in one project does not affect the others.
+ * Reconciles all nodes of all projects. The event is redelivered only while a route is still provisioning; if single
+ * nodes failed, the next sweep handles them. An error in one project does not affect the others.
  * @returns whether a route is still provisioning
  */
 async function reconcileAll(deadline: Deadline): Promise<boolean> {
@@ -60,7 +63,7 @@ async function reconcileAll(deadline: Deadline): Promise<boolean> {
   const clusters = dependencies.config.clusters.map(({ name }) => name);
   const options = { deadline, skipNewNodes: true };
   const { results, errors } = await reconcileEach(eachProject, { clusters }, options);
-  // A retryable error wins: it redelivers the event.
+  // If any error is retryable, that error is thrown, so that the event is redelivered.
   const error = errors.find((each) => !(each instanceof PermanentError)) ?? errors[0];
   if (error !== undefined) throw error as Error;
   const isOpen = results.some(({ outcomes }) => outcomes.some(isProvisioning));

@@ -3,9 +3,9 @@ import { clusterConfig, type Config } from '../../shared/core/model/config';
 import { messageOf, PermanentError } from '../../shared/core/model/errors';
 
 const requestSchema = z.strictObject({
-  /** By default every configured cluster. */
+  /** The clusters to reconcile. Defaults to every configured cluster. */
   clusters: z.array(z.string().min(1)).min(1).optional(),
-  /** Plan and respond, push nothing. */
+  /** Return the plans without pushing anything. */
   dryRun: z.boolean().default(false),
   /** Push even if far fewer routes were found than the rules in force were computed from. */
   allowRouteLoss: z.boolean().default(false),
@@ -15,11 +15,14 @@ const requestSchema = z.strictObject({
 
 export type BackfillRequest = z.output<typeof requestSchema>;
 
-/** For error messages. */
+/** Describes the valid request in error messages. */
 export const requestUsage =
   '{"clusters": ["NAME", …], "dryRun": true|false, "allowRouteLoss": true|false, "skipNewNodes": true|false}; all are optional.';
 
-/** @throws PermanentError with everything that is invalid */
+/**
+ * Parses a backfill request.
+ * @throws PermanentError that lists everything that is invalid
+ */
 export function parseBackfillRequest(body: unknown): BackfillRequest {
   try {
     return requestSchema.parse(body ?? {});
@@ -32,7 +35,10 @@ export function parseBackfillRequest(body: unknown): BackfillRequest {
   }
 }
 
-/** @throws PermanentError for a cluster that is not configured */
+/**
+ * Returns the requested clusters, or all clusters if the request names none.
+ * @throws PermanentError for a cluster that is not configured
+ */
 export function selectClusters({ clusters }: BackfillRequest, config: Config): readonly string[] {
   const configured = config.clusters.map(({ name }) => name);
   const unknown = clusters?.find((name) => !clusterConfig(config, name));

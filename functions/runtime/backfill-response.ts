@@ -5,11 +5,14 @@ import { groupBy } from '../../shared/core/util/collections';
 
 export interface BackfillResponse {
   readonly dryRun: boolean;
-  /** How many nodes have each outcome. */
+  /** The number of nodes with each outcome. */
   readonly counts: Readonly<Record<string, number>>;
-  /** Without the nodes that were proven before. */
+  /** The result of each node, except for nodes that had already been proven. */
   readonly nodes: readonly Readonly<Record<string, unknown>>[];
-  /** What a dry run would push, by ID: many nodes share a rule set, and a Lambda response is limited to 6 MB. */
+  /**
+   * In a dry run, the rule sets that would be pushed, by ID. They are listed separately because many nodes share a
+   * rule set and a Lambda response is limited to 6 MB.
+   */
   readonly ruleSets: Readonly<Record<string, string>>;
 }
 

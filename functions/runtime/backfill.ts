@@ -10,22 +10,22 @@ import { reconcileEach } from './reconcile-each';
 
 export interface SweepSummary {
   readonly outcomes: readonly Outcome[];
-  /** The clusters that were swept, including those without nodes. */
+  /** The swept clusters, including clusters without nodes. */
   readonly clusters: readonly string[];
-  /** False if an account or project failed as a whole. */
+  /** False if an account or project could not be reconciled at all. */
   readonly isComplete: boolean;
 }
 
 export interface BackfillOptions {
   readonly deadline: Deadline;
-  /** Called before restarts, and also if an error is thrown afterwards. */
+  /** Called before nodes are restarted. It is called even when an error is thrown afterwards. */
   readonly onSummary?: (summary: SweepSummary) => void;
 }
 
 /**
  * Reconciles every existing node of the clusters.
- * @param targets one for each account or project; an error in one does not stop the others
- * @throws PeermasqError for what affects all nodes of an account or project
+ * @param targets one for each account or project; an error in one target does not stop the others
+ * @throws PeermasqError for an error that affects all nodes of an account or project
  */
 export async function backfill(
   request: BackfillRequest,
@@ -45,10 +45,13 @@ export async function backfill(
   return toResponse({ dryRun }, dryRun ? outcomes : await restartAll(targets, results, deadline));
 }
 
-/** Restarts may delay the next sweeps, but not by more than this. */
+/** The maximum time for restarts, which delay the sweeps that follow. */
 const restartBudgetMs = 900_000;
 
-/** @param results one for each target */
+/**
+ * Restarts the nodes that need a restart.
+ * @param results one for each target
+ */
 async function restartAll(
   targets: readonly Dependencies[],
   results: readonly ReconcileResult[],

@@ -3,10 +3,10 @@ import type { Log } from '../../shared/core/log';
 import type { Dependencies } from '../../shared/core/reconcile/reconcile';
 import { loadConfig } from './settings';
 
-/** Severity names of Cloud Logging. CloudWatch accepts any name. */
+/** Maps log levels to the severity names of Cloud Logging; CloudWatch accepts any name. */
 const severities: Record<string, string> = { info: 'INFO', warn: 'WARNING', error: 'ERROR' };
 
-/** Writes each event as a line of JSON to stdout: `{"severity","time","message":"NodeProven",…fields}`. */
+/** Writes each log event to stdout as a line of JSON: `{"severity","time","message":"NodeProven",…fields}`. */
 const logger = pino(
   {
     messageKey: 'message',
@@ -14,7 +14,7 @@ const logger = pino(
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ severity: severities[label] ?? 'DEFAULT' }) },
   },
-  // Written synchronously: Lambda freezes the process as soon as the handler returns.
+  // Log entries are written synchronously, because Lambda freezes the process as soon as the handler returns.
   pino.destination({ dest: 1, sync: true }),
 );
 
@@ -32,7 +32,10 @@ const log: Log = {
 
 const clock = { now: () => Date.now() };
 
-/** What every handler needs, except its cloud. @throws ConfigError */
+/**
+ * Returns the dependencies that are common to all handlers: everything except the cloud.
+ * @throws ConfigError if the config is invalid
+ */
 export function commonDependencies(): Omit<Dependencies, 'cloud'> {
   return { config: loadConfig(), clock, log };
 }

@@ -7,8 +7,8 @@ import {
 } from '../../shared/core/reconcile/reconcile';
 
 /**
- * Reconciles each account or project. An error in one does not stop the others.
- * @returns the results of those that completed, and all errors
+ * Reconciles each account or project separately. An error in one does not stop the others.
+ * @returns the results of the accounts or projects that completed, and all errors
  */
 export async function reconcileEach(
   targets: readonly Dependencies[],

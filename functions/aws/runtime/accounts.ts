@@ -11,26 +11,28 @@ import { stage } from '../../runtime/settings';
 import type { FunctionLocation } from './invocation';
 import { readSettings } from './settings';
 
-/** Read at startup, so that an invalid setting or config stops the function before it takes an event. */
+/**
+ * Settings are read when the function starts, so that an invalid setting or config stops it before it takes an event.
+ */
 export const settings = readSettings(process.env);
 const { config, clock, log } = commonDependencies();
 export { log };
 
-/** One account and the credentials for it. */
+/** An account and what is needed to reconcile its nodes. */
 interface Account extends Dependencies {
   readonly cloud: Cloud<AwsNode>;
   readonly id: string;
   readonly clients: Clients;
 }
 
-/** The ids of all accounts whose nodes are managed, the function's own first. */
+/** The IDs of all accounts whose nodes are managed, starting with the function's own account. */
 export function accountsOf({ account }: FunctionLocation): NonEmpty<string> {
   return [account, ...new Set(settings.memberAccounts.filter((id) => id !== account))];
 }
 
 const cloudOf = memoize((clients: Clients) => makeCloud(clients, { stage: stage() }));
 
-/** In a member account the function assumes the role of that account. */
+/** Returns an account's dependencies. For a member account, the function assumes a role in that account. */
 export function accountFor(id: string, { partition, account, region }: FunctionLocation): Account {
   const role = `arn:${partition}:iam::${id}:role/${memberRoleName(stage(), region)}`;
   const clients = getClients(region, id === account ? undefined : role);

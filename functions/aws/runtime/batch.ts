@@ -11,17 +11,20 @@ import { deadlineOf, functionLocation, type FunctionLocation } from './invocatio
 import { writeApiMetrics } from './metrics';
 import { retryDelaySeconds } from './retry-delay';
 
-/** A parsed event with the message that carried it. */
+/** A parsed event and the queue message it came in. */
 export interface QueuedEvent<Event> {
   readonly message: QueueMessage;
   readonly event: Event;
-  /** Deliveries so far, this one included. */
+  /** How many times the message has been delivered, including this time. */
   readonly attempt: number;
-  /** The objective has passed since the message was sent: what is not done now is given up. */
+  /**
+   * Whether the objective has passed since the message was sent. If so, an event that cannot be handled now is not
+   * retried.
+   */
   readonly isOverdue: boolean;
 }
 
-/** What happens to a message. */
+/** What to do with a message after its event was handled. */
 export type Disposition = { readonly kind: 'done' } | Retry | DeadLettered;
 
 export interface Retry {
@@ -42,22 +45,25 @@ export interface BatchContext {
 
 export interface BatchHandler<Event> {
   readonly functionName: string;
-  /** Of the events that the function handles. */
+  /** The parsers of the events that the function handles. */
   readonly parsers: readonly EventParser<Event>[];
-  /** Returns the disposition of each event, in their order. */
+  /** Returns the disposition of each event, in the order of the events. */
   readonly handleEvents: (
     queuedEvents: readonly QueuedEvent<Event>[],
     batch: BatchContext,
   ) => Promise<readonly Disposition[]>;
 }
 
-/** An event that a function does not handle. */
+/** The parse result of a message that the function does not handle. */
 type Unhandled = Ignored | Malformed;
 
-/** For the response to Lambda. */
+/** Time reserved for sending the response to Lambda. */
 const responseReserveMs = 1_000;
 
-/** Handles a batch of messages together. Each is acknowledged, retried later, or sent to the dead-letter queue. */
+/**
+ * Handles a batch of messages together. Each message is acknowledged, retried later, or sent to the dead-letter
+ * queue.
+ */
 export async function handleBatch<Event extends { readonly kind: string }>(
   { functionName, parsers, handleEvents }: BatchHandler<Event>,
   { Records }: SQSEvent,
@@ -113,7 +119,7 @@ function isHandled<Event extends Parsed>(
 
 const done: Disposition = { kind: 'done' };
 
-/** A rule may send more than the function handles. */
+/** An EventBridge rule may match more events than the function handles. */
 function dispositionOfUnhandled({ event, message }: QueuedEvent<Unhandled>): Disposition {
   const { kind, reason } = event;
   if (kind === 'malformed') return { kind: 'dead-letter', reason };
@@ -132,7 +138,7 @@ interface QueueAccess {
   readonly respondBy: Deadline;
 }
 
-/** @returns the messages that stay in the queue */
+/** @returns the messages that remain in the queue */
 async function applyDispositions(
   handled: readonly Handled[],
   access: QueueAccess,
@@ -148,7 +154,7 @@ async function applyDispositions(
   }));
 }
 
-/** A message that cannot be delayed is delivered again after the visibility timeout of the queue. */
+/** If a message's retry cannot be delayed, SQS delivers the message again after the queue's visibility timeout. */
 async function delayAll(
   retried: readonly Handled<Retry>[],
   { clients, respondBy }: QueueAccess,
@@ -169,7 +175,7 @@ async function delayAll(
   }
 }
 
-/** @returns those that could not be sent, and must stay in the queue */
+/** @returns the messages that could not be sent to the dead-letter queue, and must remain in the source queue */
 async function deadLetterAll(
   rejected: readonly Handled<DeadLettered>[],
   access: QueueAccess,

@@ -13,7 +13,7 @@ export interface FunctionLocation {
 const functionArn =
   /^arn:(?<partition>aws[a-z-]*):lambda:(?<region>[a-z0-9-]+):(?<account>[0-9]{12}):function:/;
 
-/** @throws PermanentError when the ARN is not that of a Lambda function */
+/** @throws PermanentError when the ARN is not the ARN of a Lambda function */
 export function functionLocation({
   invokedFunctionArn,
 }: Pick<Context, 'invokedFunctionArn'>): FunctionLocation {
@@ -27,7 +27,7 @@ export function functionLocation({
   );
 }
 
-/** For logging and for the response to the queue. */
+/** Time reserved at the end of an invocation for logging and for the response to the queue. */
 const reserveMs = 5_000;
 
 export function deadlineOf(context: Pick<Context, 'getRemainingTimeInMillis'>): Deadline {

@@ -8,8 +8,8 @@ import { accountFor, log, settings } from './accounts';
 import type { BatchContext, Retry } from './batch';
 
 /**
- * Completes the launch hook of an event that has one, where the launch gate is in use.
- * @param outcomes of the nodes of the event, all final
+ * If the launch gate is enabled and the event came from a launch hook, completes that hook.
+ * @param outcomes the final outcome of each node of the event
  * @returns a retry when Auto Scaling could not be called
  */
 export async function completeHeldLaunch(
@@ -32,10 +32,10 @@ export async function completeHeldLaunch(
   }
 }
 
-/** Such nodes may need rules. */
+/** Reasons for skipping a node that may nevertheless need rules. */
 const unsafeSkips: ReadonlySet<SkipReason> = new Set(['ambiguous-cluster', 'bottlerocket']);
 
-/** A node goes into service if it is proven or needs no rules; without that, the setting decides. */
+/** A node goes into service if it is proven or needs no rules. Otherwise, the launch gate setting decides. */
 function lifecycleResultFor(outcome: Outcome | undefined): LifecycleResult {
   const isReady =
     outcome?.kind === 'proven' || (outcome?.kind === 'skipped' && !unsafeSkips.has(outcome.skip.reason));

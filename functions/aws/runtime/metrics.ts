@@ -26,7 +26,8 @@ function write(
   if (Metrics.length === 0) return;
   const directive = { Namespace: metricsNamespace, Dimensions, Metrics };
   const _aws = { Timestamp: Date.now(), CloudWatchMetrics: [directive] };
-  // Lambda wraps console.log in JSON of its own, from which CloudWatch extracts no metrics.
+  // Metrics do not go through console.log: Lambda wraps its output in JSON, and CloudWatch extracts no metrics from
+  // that.
   process.stdout.write(`${JSON.stringify({ _aws, ...dimensions, ...values })}\n`);
 }
 
@@ -36,8 +37,8 @@ export function writeApiMetrics(): void {
 }
 
 /**
- * Writes the outcomes of nodes, by cluster.
- * @param joinedAt when nodes joined, to measure the time to their first proof
+ * Writes how many nodes of each cluster have each outcome.
+ * @param joinedAt when each node joined, to measure the time to its first proof
  */
 export function writeNodeMetrics(
   outcomes: readonly Outcome[],
@@ -61,8 +62,9 @@ export function writeNodeMetrics(
 }
 
 /**
- * Writes how many nodes of each cluster are unproven after the objective; zeros too, so that alarms end.
- * @param clusters that were swept, also those without nodes
+ * Writes how many nodes of each cluster are unproven after the objective. Zeros are written too, so that alarms
+ * return to OK.
+ * @param clusters all swept clusters, including those without nodes
  */
 export function writeUnproven(outcomes: readonly Outcome[], clusters: readonly string[]): void {
   const counts = new Map(clusters.filter((name) => name !== '*').map((name) => [name, 0]));
@@ -72,7 +74,7 @@ export function writeUnproven(outcomes: readonly Outcome[], clusters: readonly s
   for (const [cluster, NodesUnproven] of counts) write(clusterMetrics, { NodesUnproven }, cluster);
 }
 
-/** Values of one metric in one entry (embedded metric format). */
+/** The maximum number of values of one metric in an entry (embedded metric format). */
 const valuesLimit = 100;
 
 const byCluster = (outcomes: readonly Outcome[]) =>
@@ -81,7 +83,7 @@ const byCluster = (outcomes: readonly Outcome[]) =>
     ({ cluster = '' }) => cluster,
   );
 
-/** Failures that are retried do not count yet. */
+/** A failure counts only when it will not be retried. */
 const isFailed = (outcome: Outcome): boolean =>
   outcome.kind === 'failed' && retryAfterSeconds(outcome) === undefined;
 

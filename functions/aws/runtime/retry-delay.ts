@@ -3,21 +3,22 @@ import type { NodesJoined } from '../../../shared/aws/events/event';
 const maxDelaySeconds = 60;
 
 /**
- * Messages per second of delay. A batch of a thousand nodes takes some fifty calls, and messages that are delayed
- * equally arrive in one batch.
+ * How many messages of a burst are allowed for each second of delay. A batch of a thousand nodes takes about fifty
+ * API calls, and messages with the same delay arrive in one batch.
  */
 const burstPerSecond = 12;
 
 interface Attempt {
   readonly requestedSeconds: number;
-  /** Deliveries so far, this one included. */
+  /** How many times the message has been delivered, including this time. */
   readonly attempt: number;
-  /** Messages of the batch that are retried. */
+  /** The number of messages in the batch that are retried. */
   readonly burstSize: number;
 }
 
 /**
- * The delay before a message is delivered again: doubled with each attempt, and longer in a burst.
+ * Returns the delay before a message is delivered again. The delay doubles with each attempt, and is longer in a
+ * burst.
  * @returns whole seconds
  */
 export function retryDelaySeconds({ requestedSeconds, attempt, burstSize }: Attempt): number {
@@ -27,8 +28,9 @@ export function retryDelaySeconds({ requestedSeconds, attempt, burstSize }: Atte
 }
 
 /**
- * Delay before an event is handled. EC2 announces each node several times; the running event is handled at once, and
- * the others only in case it was lost, because two batches would push to the same node.
+ * Delay before an event is handled. EC2 announces each node several times. The event for the running state is handled
+ * immediately. The other events are only a fallback in case that event was lost, and are delayed so that two batches
+ * do not push to the same node.
  */
 const gracePeriodSeconds: Readonly<Record<NodesJoined['trigger'], number>> = {
   'instance-running': 0,
@@ -37,7 +39,7 @@ const gracePeriodSeconds: Readonly<Record<NodesJoined['trigger'], number>> = {
   'auto-scaling-launch': 90,
 };
 
-/** Zero when the event is due. Only its first delivery is delayed. */
+/** Seconds until an event is due, or zero if it is due now. Only the first delivery of an event is delayed. */
 export function secondsUntilDue({ trigger, at }: NodesJoined, attempt: number): number {
   if (attempt > 1) return 0;
   const gracePeriod = gracePeriodSeconds[trigger];

@@ -13,11 +13,13 @@ const settingsSchema = z
     PEERMASQ_DEAD_LETTERS: z.url().optional(),
   })
   .transform((env) => ({
-    /** The time in which a node should be proven; after it, peermasq gives up on the event. */
+    /**
+     * The time within which a node should be proven; after this time, events about the node are no longer retried.
+     */
     objectiveMs: env.PEERMASQ_OBJECTIVE_MINUTES * 60_000,
-    /** How a held launch is completed when its node is not proven. */
+    /** How to complete the launch of a held instance whose node is not proven. */
     launchGate: env.PEERMASQ_LAUNCH_GATE,
-    /** Accounts whose nodes are managed besides those of the function's own account. */
+    /** The accounts whose nodes are managed, in addition to the function's own account. */
     memberAccounts: env.PEERMASQ_MEMBER_ACCOUNTS.split(',')
       .map((id) => id.trim())
       .filter(Boolean),
@@ -28,7 +30,7 @@ const settingsSchema = z
 
 type AwsSettings = z.output<typeof settingsSchema>;
 
-/** @throws PermanentError that names every invalid variable */
+/** @throws PermanentError that lists every invalid variable */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): AwsSettings {
   const read = settingsSchema.safeParse(env);
   if (read.success) return read.data;

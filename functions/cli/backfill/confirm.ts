@@ -5,7 +5,7 @@ import { exitCodes } from '../exit';
 import { count, printErr } from '../output';
 import type { BackfillOptions } from './options';
 
-/** @throws PermanentError without a terminal, or for any answer but yes */
+/** @throws PermanentError if stdin is not a terminal, or the answer is not yes */
 export async function confirm(
   nodes: readonly PlannedChange[],
   { yes, canary, wave }: BackfillOptions,
@@ -27,7 +27,7 @@ export async function confirm(
   });
 }
 
-/** @returns undefined after Ctrl-C or Ctrl-D */
+/** @returns the answer, or undefined after Ctrl-C or Ctrl-D */
 async function prompt(question: string): Promise<string | undefined> {
   const lines = createInterface({ input: process.stdin, output: process.stderr });
   const closed = new AbortController();

@@ -25,9 +25,9 @@ const entrySchema = z.strictObject({
   cluster: z.string(),
   /** The ID of the planned rule set. */
   ruleSet: z.string(),
-  /** The text of the rule set in force before; null for none, absent if unknown. */
+  /** The text of the rule set that was in force before the backfill: null if there was none, absent if unknown. */
   before: z.string().nullable().optional(),
-  /** `untouched` until its wave starts, `pushing` until the wave ends, then the outcome. */
+  /** The state is `untouched` until the node's wave starts, `pushing` until the wave ends, and then the outcome. */
   state: z.enum(['untouched', 'pushing', 'proven', 'pending', 'failed', 'needs-reboot', 'skipped', 'held']),
 });
 
@@ -40,14 +40,14 @@ type StoredJournal = z.output<typeof journalSchema> & { readonly file: string };
 export type JournalKind = 'backfill' | 'rollback';
 
 /**
- * A file with the progress of a backfill, written before and after each wave: after a crash it still shows which
- * nodes were touched, and what a rollback restores.
+ * A file that records the progress of a backfill. It is written before and after each wave, so that even after a
+ * crash it shows which nodes were touched and what a rollback restores.
  */
 export interface Journal {
   readonly kind: JournalKind;
   readonly file: string;
   readonly entries: ReadonlyMap<NodeKey, JournalEntry>;
-  /** Call before pushing to `nodes`. */
+  /** Records that a push to `nodes` is about to start. */
   begin(nodes: readonly PlannedChange[]): void;
   end(outcomes: readonly Outcome[]): void;
 }
@@ -57,8 +57,8 @@ const journalDirectory = (): string =>
   join(process.env['XDG_STATE_HOME'] ?? join(homedir(), '.local', 'state'), 'peermasq', 'backfills');
 
 /**
- * Call before anything is pushed or confirmed.
- * @throws PermanentError if no journal can be written
+ * Creates the journal directory. Must be called before anything is confirmed or pushed.
+ * @throws PermanentError if a journal cannot be written
  */
 export function ensureJournalDirectory(): void {
   try {
@@ -73,7 +73,7 @@ export function ensureJournalDirectory(): void {
   }
 }
 
-/** Not `recursive: true`, with which mkdirSync never returns for a directory in /proc. */
+/** Does not use `recursive: true`, because mkdirSync then never returns for a directory in /proc. */
 function createDirectory(path: string): void {
   if (existsSync(path)) return;
   createDirectory(dirname(path));
@@ -109,7 +109,10 @@ export function openJournal(kind: JournalKind, nodes: readonly PlannedChange[]):
   };
 }
 
-/** Keeps the old entry of a node that was touched: its `before` is what a rollback restores. */
+/**
+ * Merges the entries of a resumed backfill. A node that was already touched keeps its old entry, whose `before` is
+ * the rule set that a rollback restores.
+ */
 function mergeEntries(
   old: readonly JournalEntry[],
   current: readonly JournalEntry[],
@@ -135,7 +138,7 @@ function toEntry({ node, target, cluster, before, outcome }: PlannedChange): Jou
   };
 }
 
-/** The last backfill, if it is incomplete and planned the same rule sets for these nodes. */
+/** Returns the last backfill if it is incomplete and planned the same rule sets for these nodes. */
 function findUnfinished(nodes: readonly PlannedChange[]): StoredJournal | undefined {
   const file = latestJournal();
   if (file === undefined) return undefined;
@@ -147,8 +150,9 @@ function findUnfinished(nodes: readonly PlannedChange[]): StoredJournal | undefi
 }
 
 /**
- * @param file by default the last backfill on this machine
- * @throws PermanentError if there is none, or it cannot be read
+ * Reads a journal.
+ * @param file defaults to the journal of the last backfill on this machine
+ * @throws PermanentError if there is no journal, or it cannot be read
  */
 export function readJournal(file: string | undefined): StoredJournal {
   const found = file ?? latestJournal();
@@ -164,13 +168,16 @@ export function readJournal(file: string | undefined): StoredJournal {
   } catch (cause) {
     const reason = cause instanceof z.ZodError ? z.prettifyError(cause) : messageOf(cause);
     throw new PermanentError('bad-journal', `${found} is not a valid backfill journal: ${reason}`, {
-      advice: 'Pass another one with --rollback FILE, or move this file away.',
+      advice: 'Pass another journal with --rollback FILE, or move this file away.',
       cause,
     });
   }
 }
 
-/** Journals of rollbacks are ignored: to undo a rollback, name its journal: --rollback FILE. */
+/**
+ * The path of the last backfill's journal. Journals of rollbacks are ignored; a rollback is undone by passing its
+ * journal with --rollback FILE.
+ */
 function latestJournal(): string | undefined {
   if (!existsSync(journalDirectory())) return undefined;
   const name = readdirSync(journalDirectory())

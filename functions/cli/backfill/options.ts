@@ -5,9 +5,9 @@ import type { WaveOptions } from './waves';
 export interface BackfillOptions extends DryRunCommandOptions, WaveOptions {
   readonly force?: boolean;
   readonly yes?: boolean;
-  /** The journal of the backfill; true for the last one. */
+  /** The path of the journal to roll back, or true for the journal of the last backfill. */
   readonly rollback?: string | true;
-  /** Seconds. */
+  /** The time limit of a wave, in seconds. */
   readonly waveTimeout: number;
   readonly output: Format;
 }

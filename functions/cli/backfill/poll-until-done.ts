@@ -7,7 +7,7 @@ import { groupBy } from '../../../shared/core/util/collections';
 import type { PlannedChange } from '../dry-run';
 import type { Target } from '../targets';
 
-/** Pushes to all targets in parallel. */
+/** Calls `pushTo` for all targets in parallel, each with its own nodes. */
 export async function forEachTarget(
   nodes: readonly PlannedChange[],
   pushTo: (target: Target, nodes: readonly PlannedChange[]) => Promise<readonly Outcome[]>,
@@ -17,16 +17,16 @@ export async function forEachTarget(
   return (await Promise.all(pushes)).flat();
 }
 
-/** Reads the current outcome of each node. */
+/** Returns the current outcome of each node. */
 export type PollOutcomes = (refs: readonly NodeRef[]) => Promise<readonly Outcome[]>;
 
 export interface PollOptions {
   readonly deadline: Deadline;
-  /** Called with the number of nodes that were proven since the last call. */
+  /** Called with the number of nodes that became proven since the previous call. */
   readonly onProven: (nodes: number) => void;
 }
 
-/** Polls pending nodes, each when its retry is due, until none is pending or the deadline is near. */
+/** Polls pending nodes until none is pending or the deadline is near. Each node is polled when its retry is due. */
 export async function pollUntilDone(
   nodes: readonly PlannedChange[],
   poll: PollOutcomes,
@@ -49,7 +49,7 @@ export async function pollUntilDone(
   }
 }
 
-/** If the whole poll fails, each of its nodes gets that error as its outcome. */
+/** Polls nodes. If the poll throws, every node gets the error as its outcome. */
 async function failedOnError(poll: PollOutcomes, refs: readonly NodeRef[]): Promise<readonly Outcome[]> {
   try {
     return await poll(refs);

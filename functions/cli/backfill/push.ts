@@ -9,7 +9,10 @@ import { forEachTarget, pollUntilDone, type PollOptions, type PollOutcomes } fro
 /** Pushes to the nodes of one wave. */
 export type PushWave = (nodes: readonly PlannedChange[], options: PollOptions) => Promise<readonly Outcome[]>;
 
-/** Reconciles the nodes, as every trigger does. Holds a node whose plan has changed since it was approved. */
+/**
+ * Reconciles the nodes of a wave, as the event handlers do. A node whose plan has changed since the user approved it
+ * is held.
+ */
 export const pushWave =
   (reconcileOptions: Pick<ReconcileOptions, 'allowRouteLoss' | 'force'>): PushWave =>
   (nodes, options) =>

@@ -10,7 +10,7 @@ import type { BackfillOptions } from './options';
 import { forEachTarget, pollUntilDone, type PollOutcomes } from './poll-until-done';
 import type { PushWave } from './push';
 
-/** Pushed to a node that had no rules before: it removes those of the backfill. */
+/** Pushed to a node that had no rules before the backfill. It removes the rules that the backfill installed. */
 const emptyRuleSet: RuleSet = {
   generation: 1,
   randomFully: false,
@@ -21,9 +21,11 @@ const emptyRuleSet: RuleSet = {
 };
 
 interface Rollback {
-  /** The selected nodes that the backfill touched; each plan is the rule set from before. */
+  /**
+   * The selected nodes that the backfill touched. The plan of each node is the rule set it had before the backfill.
+   */
   readonly nodes: readonly PlannedChange[];
-  /** False if the rule set from before is unknown for some node. */
+  /** False if the rule set from before the backfill is unknown for a node. */
   readonly isComplete: boolean;
 }
 
@@ -43,7 +45,10 @@ export async function planRollback(options: BackfillOptions): Promise<Rollback> 
   return { nodes: planned, isComplete: restorable.length === touched.length };
 }
 
-/** In every other state the node may have the new rules, even if it never reported them. */
+/**
+ * The states of nodes that never got the new rules. In every other state a node may have them, even if it never
+ * reported them.
+ */
 const neverPushed: ReadonlySet<string> = new Set(['untouched', 'skipped', 'held']);
 
 const hasPrevious = (entry: JournalEntry): entry is JournalEntry & { before: string | null } =>
@@ -68,13 +73,16 @@ function reportScope(file: string, touched: readonly JournalEntry[], missing: nu
   if (missing > 0) printErr(`Skipped, deleted or not selected: ${count(missing, 'node')}.`);
 }
 
-/** Pushes with a new generation, because a node refuses a rule set older than the one it has. */
+/**
+ * Pushes the old rule sets with a new generation, because a node refuses a rule set that is older than its current
+ * one.
+ */
 export const pushRollback: PushWave = (nodes, options) => {
   const generation = Date.now();
   return forEachTarget(nodes, (target, group) => {
     const byNode = new Map(group.map((one) => [nodeKey(one.node.ref), one]));
     const poll: PollOutcomes = async (refs) => {
-      // Read again: the nodes may have changed since the plan was shown.
+      // Nodes are read again, because they may have changed since the plan was shown.
       const found = await target.cloud.nodes.get(refs, options.deadline);
       const planned = found.flatMap((node) => {
         const one = byNode.get(nodeKey(node.ref));

@@ -8,7 +8,7 @@ import { colours, table, type CommandOutput } from '../output';
 import type { Journal, JournalEntry } from './journal';
 import type { WaveResult } from './waves';
 
-/** `3 proven, 1 failed` */
+/** For example, `3 proven, 1 failed`. */
 export function countOutcomes(outcomes: readonly Outcome[]): string {
   const byKind = groupBy(outcomes, ({ kind }) => kind);
   return [...byKind].map(([kind, group]) => `${group.length} ${kind}`).join(', ');
@@ -67,7 +67,7 @@ function unprovenRows(nodes: readonly PlannedChange[], outcomes: WaveResult['out
   });
 }
 
-/** What is known about the nodes when a backfill is killed in the middle of a wave. */
+/** Describes what is known about the nodes when a backfill is killed during a wave. */
 export function interruptReport({ entries, file }: Journal): string {
   const line = (label: string, state: JournalEntry['state']) => {
     const names = [...entries.values()].filter((entry) => entry.state === state).map(({ name }) => name);

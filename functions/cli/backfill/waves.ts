@@ -12,17 +12,17 @@ export interface WaveOptions {
 }
 
 export interface Wave {
-  /** From 1. */
+  /** The number of the wave, starting at 1. */
   readonly number: number;
   readonly total: number;
   readonly nodes: readonly PlannedChange[];
 }
 
 export interface WaveResult {
-  /** The outcomes of the waves that were started. */
+  /** The outcomes of the nodes in all waves that were started. */
   readonly outcomes: ReadonlyMap<NodeKey, Outcome>;
   readonly untouched: readonly PlannedChange[];
-  /** Absent when every wave was started. */
+  /** Why no further wave was started; absent when every wave was started. */
   readonly stopReason?: string;
 }
 
@@ -67,7 +67,7 @@ function splitIntoWaves(
 
 const successful: ReadonlySet<Outcome['kind']> = new Set(['proven', 'needs-reboot', 'skipped']);
 
-/** Every canary has to succeed; of the other nodes `maxFailures` may fail. */
+/** Every canary node must be proven; of the other nodes, `maxFailures` may fail. */
 function findStopReason(
   outcomes: readonly Outcome[],
   started: number,

@@ -27,7 +27,7 @@ interface CoveredRemote {
   readonly coverage: Coverage;
 }
 
-/** Builds the diagram of the networks of `nodes`. */
+/** Builds a diagram of the networks that the nodes are in. */
 export async function diagramOf(nodes: readonly NodePlan[], deadline: Deadline): Promise<Diagram> {
   const located = await locateNodes(nodes, deadline);
   const clusters = [...groupBy(located, clusterKey).values()].map((group, index): Cluster => ({
@@ -80,10 +80,12 @@ function toNetwork(clusters: NonEmpty<Cluster>): DiagramNetwork {
   };
 }
 
-/** A peering leads to the peer's own subnets, and to what the peer passes on. */
+/**
+ * Tells apart a peer's own subnets and the ranges that the peer passes on, because they are shown as separate boxes.
+ */
 const remoteKey = ({ kind, via }: Pick<DiagramRemote, 'kind' | 'via'>): string => `${kind} ${via}`;
 
-/** Clusters that reach the same remote share its box. */
+/** Merges equal remotes, so that clusters that reach the same remote network share its box. */
 function mergeRemotes(connections: readonly CoveredRemote[]): DiagramRemote[] {
   const byKey = groupBy(connections, ({ remote }) => remoteKey(remote));
   return [...byKey.values()].map((group, index) => {
@@ -111,7 +113,7 @@ function discoveredRemotes({ id, nodes }: Cluster): CoveredRemote[] {
   });
 }
 
-/** Ranges from the config alone. */
+/** Returns the ranges that the config names itself. */
 function configuredRemotes({ id, nodes }: Cluster): CoveredRemote[] {
   const requests = nodes.filter(isPlanned).flatMap(({ outcome }) => outcome.plan.provenance);
   const configured = requests.flatMap(({ from }) => from).filter((request) => request.from === 'config');
@@ -125,7 +127,7 @@ function configuredRemotes({ id, nodes }: Cluster): CoveredRemote[] {
 function coverageOf(routes: readonly Route[], nodes: readonly LocatedNode[]): Coverage {
   const ranges = routes
     .filter(({ state }) => state === 'active')
-    // The plan warns about a range that cannot be parsed.
+    // Skips a range that cannot be parsed; the plan warns about it.
     .flatMap(({ destination }) => tryParse(() => parseCidr(destination)) ?? []);
   if (ranges.length === 0) return 'blackhole';
   const isCovered = ({ outcome }: LocatedNode) =>

@@ -3,7 +3,7 @@ import type { Deadline } from '../../../shared/core/cloud';
 import { apiCalls } from '../../../shared/gcp/client/call';
 import { dependencies, settings } from './projects';
 
-/** When an invocation that starts now runs out of time. */
+/** Returns the time at which an invocation that starts now must have finished. */
 export const invocationDeadline = (): Deadline => Date.now() + settings.invocationMs;
 
 /** Logs the number of API calls after each invocation. Concurrent invocations share one count. */
@@ -21,9 +21,10 @@ export function withCallCounts<Args extends unknown[], R>(
 }
 
 /**
- * Acknowledges permanent errors, such as a missing permission: redelivering the event for 24 hours would not fix them.
- * They are logged and alerted on, and the first sweep after the fix handles the nodes.
- * @returns undefined for a permanent error
+ * Handles an event, and logs a permanent error instead of throwing it. Redelivering the event for 24 hours would not
+ * fix such an error (a missing permission, for example). An alert reports it, and the first sweep after the fix
+ * handles the nodes.
+ * @returns undefined after a permanent error
  * @throws every other error, so that the event is redelivered
  */
 export async function acknowledgePermanent<T>(handle: () => Promise<T>): Promise<T | undefined> {

@@ -3,12 +3,12 @@ import { isUnproven, sourcePortsUsedPercent, type Outcome } from '../../../share
 import type { Log } from '../../../shared/core/log';
 import type { SweepSummary } from '../../runtime/backfill';
 
-/** A node counts as unproven when it is still open this long after its launch. */
+/** A node counts as unproven if it is still not proven this long after its launch. */
 const objectiveMs = 180_000;
 
 /**
- * Logs an entry per cluster, also for clusters without nodes; the log-based metrics of infra/gcp are made from it. An
- * incomplete sweep logs none, because its counts would look healthy.
+ * Writes a log entry for each cluster, including clusters without nodes. The log-based metrics in infra/gcp are built
+ * from these entries. An incomplete sweep writes none, because its counts would look healthy.
  */
 export function logClusterMetrics({ outcomes, clusters, isComplete }: SweepSummary, log: Log): void {
   if (!isComplete) return;

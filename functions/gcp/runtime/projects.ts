@@ -5,7 +5,9 @@ import { commonDependencies } from '../../runtime/dependencies';
 import { loadProgram } from '../../runtime/settings';
 import { readSettings } from './settings';
 
-/** Read when the function starts, so that a bad setting or a bad config stops it there. */
+/**
+ * Settings are read when the function starts, so that an invalid setting or config stops it before it takes an event.
+ */
 export const settings = readSettings(process.env);
 const common = commonDependencies();
 const program = loadProgram();
@@ -15,10 +17,13 @@ const dependenciesFor = (projects: readonly string[], routesCacheMs = 0): Depend
   cloud: makeCloud({ projects, program, routesCacheMs }),
 });
 
-/** For events of single nodes. Many arrive together and share what they read of the networks. */
+/**
+ * Used for events about single nodes. Many of these events arrive together, and they share what was read about
+ * networks.
+ */
 export const dependencies = dependenciesFor(settings.projects, 5_000);
 
-/** One per project, so that an error in one project does not affect the others. */
+/** One set of dependencies for each project, so that an error in one project does not affect the others. */
 export const eachProject: NonEmpty<Dependencies> = [
   dependenciesFor(settings.projects.slice(0, 1)),
   ...settings.projects.slice(1).map((project) => dependenciesFor([project])),

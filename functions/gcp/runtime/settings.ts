@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { PermanentError } from '../../../shared/core/model/errors';
 
-/** Time of an invocation that is kept for logs and the response. */
+/** Time reserved at the end of an invocation for logs and the response. */
 const reserveSeconds = 5;
 
 const settingsSchema = z
@@ -16,17 +16,17 @@ const settingsSchema = z
       }),
   })
   .transform((env) => ({
-    /** Projects whose nodes are managed; empty means the project of the function's credentials. */
+    /** The projects whose nodes are managed. If empty, the project of the function's credentials is used. */
     projects: env.PEERMASQ_PROJECTS.split(',')
       .map((id) => id.trim())
       .filter(Boolean),
-    /** How long an invocation may work: the function's timeout, as Terraform sets it, less the reserve. */
+    /** How long an invocation may work: the function's timeout, as set by Terraform, minus the reserve. */
     invocationMs: (Number(env.PEERMASQ_INVOCATION_SECONDS) - reserveSeconds) * 1_000,
   }));
 
 type GcpSettings = z.output<typeof settingsSchema>;
 
-/** @throws PermanentError that names every invalid variable */
+/** @throws PermanentError that lists every invalid variable */
 export function readSettings(env: Readonly<Record<string, string | undefined>>): GcpSettings {
   const read = settingsSchema.safeParse(env);
   if (read.success) return read.data;
