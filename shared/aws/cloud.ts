@@ -9,11 +9,11 @@ import { documentName } from './names';
 
 export interface CloudOptions {
   readonly stage: string;
-  /** The pause before results are polled first; later pauses are longer. */
+  /** The pause before results are polled for the first time. Later pauses are longer. */
   readonly firstPollMs?: number;
 }
 
-/** The region and the account of the clients. */
+/** Returns the cloud for the region and account of the clients. */
 export function makeCloud(clients: Clients, options: CloudOptions): Cloud<AwsNode> {
   return {
     nodes: makeNodes(clients),
@@ -22,12 +22,12 @@ export function makeCloud(clients: Clients, options: CloudOptions): Cloud<AwsNod
   };
 }
 
-/** Pushes rule sets with SSM Run Command, and records their results in tags. */
+/** Returns a channel that pushes rule sets with SSM Run Command and records the results in tags. */
 function makeChannel(clients: Clients, { stage, firstPollMs = 1_500 }: CloudOptions): Channel<AwsNode> {
   const document = documentName(stage);
   const readOnlineAgents = makeReadOnlineAgents(clients);
   return {
-    // The SSM agent starts after the instance is running, which sends an event of its own.
+    // The SSM agent starts after the instance is running. A separate event announces that state.
     checkReadiness: ({ state }) =>
       state === 'starting' ? { reason: 'the instance is starting', retryAfterSeconds: 5 } : undefined,
     push: (request, nodes, deadline) =>

@@ -1,12 +1,14 @@
-/** Names in AWS that the functions, the documents, the policies and the dashboard share. */
+/** AWS names that the functions, the SSM documents, the IAM policies and the dashboard share. */
 
 export const ruleSetTag = 'peermasq:ruleset';
 export const statusTag = 'peermasq:status';
 
-/** A tag with the cluster name in its key. */
+/** The prefix of tag keys that end with the cluster name. */
 export const clusterKeyPrefix = 'kubernetes.io/cluster/';
 
-/** Tags with the cluster name as their value: EKS, EKS managed node groups, Karpenter, kOps and older clusters. */
+/**
+ * The keys of tags whose value is the cluster name: EKS, EKS managed node groups, Karpenter, kOps and older clusters.
+ */
 export const clusterValueKeys = [
   'eks:cluster-name',
   'aws:eks:cluster-name',
@@ -14,7 +16,10 @@ export const clusterValueKeys = [
   'KubernetesCluster',
 ];
 
-/** Tags of control-plane nodes: kOps, by key alone, and Cluster API. EKS has none in the account. */
+/**
+ * The tags of control-plane nodes. kOps tags have no fixed value; Cluster API tags do. EKS control planes do not run
+ * in the customer's account.
+ */
 export const controlPlaneTags: readonly (readonly [key: string, value?: string])[] = [
   ['k8s.io/role/control-plane'],
   ['k8s.io/role/master'],
@@ -29,33 +34,36 @@ export function snapshotDocumentName(stage: string): string {
   return `peermasq-snapshot-${stage}`;
 }
 
-/** The role that the functions assume in a member account. */
+/** Returns the name of the role that the functions assume in a member account. */
 export function memberRoleName(stage: string, region: string): string {
   return `peermasq-${stage}-${region}-member`;
 }
 
-/** Only launch lifecycle hooks with this prefix are completed. */
+/** The prefix of launch lifecycle hooks that peermasq completes. Other hooks are ignored. */
 export const launchHookPrefix = 'peermasq';
 
-/** The only parameters of the two documents. */
+/** The parameters of the two SSM documents. Each document has one. */
 export const ruleSetParameter = 'ruleset';
 export const partParameter = 'part';
 
 /**
- * A rule set as `packRuleSet` returns it: base64 of gzip. It contains no character that is special in a shell, because
- * older SSM agents paste parameters into the script.
+ * Matches a rule set as `packRuleSet` returns it: base64 of gzip. The pattern allows no special shell characters,
+ * because older SSM agents paste parameters into the script.
  */
 export const packedPattern = '^H4sI[A-Za-z0-9+/]+={0,2}$';
 
-/** The part of a snapshot, from 0. */
+/** Matches the number of a snapshot's part. The first part has number 0. */
 export const partPattern = '^[0-9]{1,3}$';
 
-/** Characters. SSM documents no limit for a parameter; Linux allows 128 KiB for a variable. */
+/**
+ * The maximum number of characters in a packed rule set. SSM documents no limit for a parameter; Linux allows 128 KiB
+ * for an environment variable.
+ */
 export const packedLimit = 60_000;
 
 export const metricsNamespace = 'peermasq';
 
-/** By stage, and by stage and cluster. */
+/** Metrics that are published per stage, and per stage and cluster. */
 export const clusterMetrics = {
   NodesProven: 'Count',
   NodesFailed: 'Count',
@@ -65,7 +73,7 @@ export const clusterMetrics = {
   SourcePortsUsedPercent: 'Percent',
 } as const;
 
-/** By stage only, because one call concerns nodes of many clusters. */
+/** Metrics that are published per stage only, because one API call concerns nodes of many clusters. */
 export const apiMetrics = { ApiCalls: 'Count', ApiThrottles: 'Count' } as const;
 
 export type ClusterMetric = keyof typeof clusterMetrics;

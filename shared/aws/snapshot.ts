@@ -29,11 +29,11 @@ import { documentName, partParameter, ruleSetParameter, snapshotDocumentName } f
 
 export interface InspectionOptions {
   readonly stage: string;
-  /** The pause before the result of a command is polled first; later pauses are longer. */
+  /** The pause before a command's result is polled for the first time. Later pauses are longer. */
   readonly firstPollMs?: number;
 }
 
-/** For operators: no function has the permissions (`operatorStatements`). */
+/** Returns the inspection for operators. No function has the permissions that it needs (`operatorStatements`). */
 export function makeInspection(
   clients: Clients,
   { stage, firstPollMs = 1_500 }: InspectionOptions,
@@ -66,10 +66,10 @@ interface SnapshotRequest extends DocumentAccess {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Commands that an SSM agent runs at the same time (its setting CommandWorkersLimit). */
+/** The number of commands that an SSM agent runs in parallel (its setting CommandWorkersLimit). */
 const parallelCommands = 5;
 
-/** Part 0 takes the snapshot, and is usually the only one. */
+/** Reads all parts of a snapshot. The command for part 0 takes the snapshot, and most snapshots have only this part. */
 async function readSnapshot(request: SnapshotRequest): Promise<string> {
   const first = await readPart(request, 0);
   const others = Array.from({ length: first.count - 1 }, (_, index) => index + 1);
@@ -89,11 +89,11 @@ async function readPart(request: SnapshotRequest, number: number): Promise<Snaps
   const part = parsePart(invocation.StandardOutputContent ?? '');
   if (part) return part;
   const output = invocation.StandardErrorContent?.trim().slice(-500) ?? '';
-  const advice = 'Follow the message: the program needs root, and iptables or nft.';
+  const advice = 'See the message above. The program needs root, and iptables or nft.';
   throw new PermanentError('no-snapshot', `${node.name} returned no snapshot: ${output}`, { advice });
 }
 
-/** The minimum of SendCommand. */
+/** The shortest start timeout that SendCommand accepts. */
 const startTimeoutSeconds = 30;
 
 async function sendSnapshotCommand(
@@ -146,9 +146,12 @@ function toSnapshotError(error: PeermasqError, node: AwsNode): PeermasqError {
 }
 
 const manualAdvice = ({ ref }: AwsNode) =>
-  `Manually: aws ssm start-session --target ${ref.id}, then ${snapshotCommand}, or without the program ${manualSnapshotCommand}; save the output as FILE, then ${explainCommand}`;
+  `Manually: aws ssm start-session --target ${ref.id}, then ${snapshotCommand} (without the node program: ${manualSnapshotCommand}). Save the output as FILE, then run ${explainCommand}`;
 
-/** SSM keeps commands with their parameters for 30 days. Nodes with the same rule set share one listing. */
+/**
+ * Finds rule sets in the command history, because SSM keeps commands with their parameters for 30 days. Nodes with
+ * the same rule set share one listing.
+ */
 async function getRuleSetsInForce(
   access: DocumentAccess,
   nodes: readonly AwsNode[],
@@ -165,7 +168,7 @@ async function getRuleSetsInForce(
 
 const recordedAt = ({ recorded }: AwsNode): number => recorded?.at?.getTime() ?? 0;
 
-/** The rule set with this id that a command has pushed to the node. */
+/** Returns the rule set with this id from a command that was sent to the node. */
 async function readPushedRuleSet(
   { clients: { ssm }, deadline, document }: DocumentAccess,
   { ref }: AwsNode,
@@ -182,7 +185,7 @@ async function readPushedRuleSet(
     .find((ruleSet) => ruleSetId(ruleSet) === id);
 }
 
-/** Any user who may send commands can send arbitrary parameters to the document. */
+/** Any user who may send commands can send arbitrary parameters to the document, so they may not be valid rule sets. */
 const tryParseRuleSet = (text: string): RuleSet | undefined =>
   tryParse(
     () => parseRuleSet(text),

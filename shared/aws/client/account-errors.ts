@@ -1,22 +1,28 @@
-/** Wrong or missing credentials, or a missing region, and the command that fixes it. */
+/** A problem with credentials or with the region that affects the whole account, with the command that fixes it. */
 export interface AccountError {
   readonly code: 'no-credentials' | 'expired-credentials' | 'no-region';
   readonly advice: string;
-  /** The process may have valid credentials a moment later. */
+  /** Whether a retry may succeed because the process may have valid credentials by then. */
   readonly isRetryable: boolean;
 }
 
-/** Errors of AWS. Lambda renews the credentials of a function before they expire, so a function retries. */
+/**
+ * Error names that AWS returns for expired credentials. Lambda renews a function's credentials before they expire, so
+ * functions retry.
+ */
 const expired = /^(ExpiredToken(Exception)?|RequestExpired)$/;
-/** Errors of the SDK, when its cached login has expired. */
+/** Messages of the SDK when its cached login has expired. */
 const loginExpired = /expired|aws sso login/i;
 const noCredentialsFound = /^(CredentialsProviderError|TokenProviderError|MissingAuthenticationToken.*)$/;
-/** Unknown keys, and keys in a region that their account has not enabled, give the same error. */
+/** AWS returns these errors for unknown keys, and also for a region that the account of the keys has not enabled. */
 const unknownKeys = /^(UnrecognizedClientException|InvalidClientTokenId)$/;
-/** EC2 sends AuthFailure both for unknown keys and for a resource of another account. */
+/**
+ * EC2 returns AuthFailure for unknown keys and for a resource of another account. Only the message distinguishes
+ * them.
+ */
 const invalidKeysMessage = 'validate the provided access credentials';
 
-/** @param name of the AWS or SDK error */
+/** @param name the name of the AWS or SDK error */
 export function findAccountError(name: string, message: string): AccountError | undefined {
   if (expired.test(name)) return { ...expiredCredentials(), isRetryable: true };
   if (noCredentialsFound.test(name))
@@ -27,7 +33,7 @@ export function findAccountError(name: string, message: string): AccountError | 
   return message.startsWith('Region is missing') ? noRegion : undefined;
 }
 
-/** These errors affect every call, not a single node. */
+/** Whether the error comes from the credentials. It affects every call, not a single node. */
 export const isCredentialsError = ({ code }: { readonly code: string }): boolean =>
   code === 'no-credentials' || code === 'expired-credentials';
 
@@ -48,7 +54,7 @@ const noCredentials = (): AccountError => ({
 const rejectedKeys: AccountError = {
   code: 'no-credentials',
   advice:
-    'AWS rejects these keys in this region. Set other keys with `aws configure`, or a region that the account has enabled with `export AWS_REGION=REGION`.',
+    'AWS rejects these keys in this region. Set other keys with `aws configure`, or select a region that is enabled for the account with `export AWS_REGION=REGION`.',
   isRetryable: false,
 };
 
@@ -58,7 +64,7 @@ const noRegion: AccountError = {
   isRetryable: false,
 };
 
-/** Only a name that is safe to paste into a shell. */
+/** Returns the profile only if its name is safe to paste into a shell. */
 function profile(): string {
   const name = process.env['AWS_PROFILE'] ?? 'default';
   return /^[\w.@-]+$/.test(name) ? name : 'PROFILE';

@@ -5,8 +5,9 @@ import { isThrottle, toPeermasqError } from './errors';
 import type { Action } from './permissions';
 
 /**
- * Three attempts; later retries go through the queue. The adaptive mode would limit a client to one call every two
- * seconds after a single throttled one (measured), because a function makes too few calls to measure a rate.
+ * The SDK makes three attempts per call; later retries go through the queue. In adaptive retry mode, a single
+ * throttled call would limit the client to one call every two seconds (measured), because a function makes too few
+ * calls to measure a rate.
  */
 export const clientSettings = {
   retryMode: 'standard',
@@ -14,7 +15,7 @@ export const clientSettings = {
   requestHandler: { connectionTimeout: 2_000, requestTimeout: 10_000, throwOnRequestTimeout: true },
 } as const;
 
-/** Longer than three attempts with their pauses. */
+/** The timeout of one call. It is longer than three attempts with the pauses between them. */
 const callTimeoutMs = 60_000;
 
 export interface CallOptions {
@@ -22,8 +23,8 @@ export interface CallOptions {
 }
 
 /**
- * Makes one call that ends at the deadline or earlier.
- * @throws PeermasqError with the error of the SDK as its cause
+ * Makes one call, with a timeout that never exceeds the deadline.
+ * @throws PeermasqError with the SDK's error as its cause
  */
 export async function call<T>(
   action: Action,
@@ -36,7 +37,7 @@ export async function call<T>(
   try {
     return await send({ abortSignal });
   } catch (thrown) {
-    // From the credentials provider of the call, which has a message of its own.
+    // The credentials provider that the call uses has thrown an error with its own message.
     if (thrown instanceof PeermasqError) throw thrown;
     throw abortSignal.aborted ? timedOut(action, thrown) : toPeermasqError(action, thrown);
   }
@@ -44,18 +45,19 @@ export async function call<T>(
 
 function timedOut(action: Action, cause?: unknown): RetryableError {
   return new RetryableError('out-of-time', `${action} timed out`, {
-    advice: 'The functions retry it. If it persists, raise their timeout or lower the batch size.',
+    advice:
+      'The functions retry automatically. If the timeouts persist, raise the timeout of the functions or lower the batch size.',
     retryAfterSeconds: 5,
     cause,
   });
 }
 
-/** For the whole process: a function handles one invocation at a time. */
+/** Counts the calls of the whole process. That works because a function handles one invocation at a time. */
 export const apiCalls = makeApiCallCounter();
 
 type Next = (args: never) => Promise<unknown>;
 
-/** The part of an SDK client that is used here. */
+/** The part of an SDK client that countCalls needs. */
 interface Countable {
   readonly middlewareStack: {
     add(
@@ -65,7 +67,7 @@ interface Countable {
   };
 }
 
-/** Counts every attempt: the retries of the SDK come before this middleware in the same step. */
+/** Counts every attempt of every call, because the SDK's retry middleware runs before this middleware. */
 export function countCalls<Client>(client: Client): Client {
   (client as Countable).middlewareStack.add(
     (next) => async (args) => {

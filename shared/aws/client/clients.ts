@@ -11,26 +11,26 @@ import { lazy, memoize } from '../../core/util/functional';
 import { makeRateLimiter } from '../../core/util/api-calls';
 import { call, clientSettings, countCalls } from './call';
 
-/** The clients of one region of one account. */
+/** The SDK clients for one region and one account. */
 export interface Clients {
   readonly region: string;
   readonly ec2: EC2Client;
   readonly ssm: SSMClient;
   readonly sqs: SQSClient;
   readonly autoScaling: AutoScalingClient;
-  /** Must be awaited before each SendCommand. */
+  /** Callers must await this function before each SendCommand. */
   readonly waitToSend: RateLimitedWait;
 }
 
-/** Clients, and the time by which their calls must end. */
+/** Clients, and the deadline for their calls. */
 export interface Access {
   readonly clients: Clients;
   readonly deadline: Deadline;
 }
 
 /**
- * Creates each client on first use. The SDK reads endpoints from AWS_ENDPOINT_URL_EC2, _SSM, _SQS, _AUTO_SCALING and
- * _STS.
+ * Returns clients that are created on first use. The SDK reads custom endpoints from AWS_ENDPOINT_URL_EC2, _SSM,
+ * _SQS, _AUTO_SCALING and _STS.
  * @param memberRole the ARN of a role to assume; without it, the process uses its own credentials
  */
 export function makeClients(region: string, memberRole?: string): Clients {
@@ -59,8 +59,8 @@ export function makeClients(region: string, memberRole?: string): Clients {
 }
 
 /**
- * SendCommand allows about five calls a second (not published; observed). Two processes of a function stay below that;
- * more are throttled, and retried by the SDK and then the queue.
+ * SendCommand allows about five calls per second (observed, not published). Two processes of a function stay below
+ * that limit. When more processes are throttled, the SDK retries first, then the queue.
  */
 const commandsPerSecond = 2;
 const commandBurst = 2;
@@ -69,12 +69,12 @@ const clientsOfRegion = memoize((region: string) =>
   memoize((memberRole: string | undefined) => makeClients(region, memberRole)),
 );
 
-/** The clients of this process for a region and a role. */
+/** Returns this process's clients for a region and a role. */
 export function getClients(region: string, memberRole?: string): Clients {
   return clientsOfRegion(region)(memberRole);
 }
 
-/** Resolves when the next call may be made, or at the deadline. */
+/** Resolves when the rate limit allows the next call, or at the deadline. */
 type RateLimitedWait = (deadline: Deadline) => Promise<void>;
 
 export function limitRate(burst: number, intervalMs: number): RateLimitedWait {
@@ -89,8 +89,8 @@ export function limitRate(burst: number, intervalMs: number): RateLimitedWait {
 const assumeRoleTimeoutMs = 20_000;
 
 /**
- * A credentials provider that assumes a role in another account. The SDK caches what it returns until shortly before
- * it expires.
+ * Returns a credentials provider that assumes a role in another account. The SDK caches the credentials until shortly
+ * before they expire.
  * @throws PeermasqError that names the role
  */
 function memberCredentials(region: string, role: string) {

@@ -5,7 +5,10 @@ import { adviceFor, type Action } from './permissions';
 const denials = /^(UnauthorizedOperation|AccessDenied(Exception)?|AuthFailure)$/;
 const throttles =
   /^(RequestLimitExceeded|EC2ThrottledException|RequestThrottled|Throttl.*|TooManyRequestsException)$/;
-/** Names and codes of the SDK and of Node.js; the retry strategy of @smithy/core has the same list. */
+/**
+ * Error names and codes of the SDK and of Node.js that mean a network error. The retry strategy of @smithy/core uses
+ * the same list.
+ */
 const networkErrors = new Set([
   'TimeoutError',
   'RequestTimeout',
@@ -23,7 +26,7 @@ const networkErrors = new Set([
   'ENETUNREACH',
 ]);
 
-/** Classifies an SDK error. If peermasq has no code of its own for it, the code is the AWS error name. */
+/** Classifies an SDK error. An error for which peermasq has no code of its own keeps its AWS error name as its code. */
 export function toPeermasqError(action: Action, thrown: unknown): PeermasqError {
   const name = thrown instanceof Error ? thrown.name : 'Error';
   const message = `${action} failed: ${name}: ${messageOf(thrown)}`;
@@ -38,25 +41,26 @@ export function toPeermasqError(action: Action, thrown: unknown): PeermasqError 
     return new PermanentError(accountError.code, message, { advice: accountError.advice, cause: thrown });
   if (denials.test(name)) return accessDenied(action, thrown);
   if (isThrottle(thrown)) {
-    const advice = 'The functions retry it. If it persists, raise the quota or lower the concurrency.';
+    const advice =
+      'The functions retry automatically. If throttling persists, raise the quota or lower the concurrency.';
     return new RetryableError('throttled', message, { advice, retryAfterSeconds: 10, cause: thrown });
   }
   const status = httpStatusOf(thrown);
-  // Network errors and 5xx responses do not mean that the request itself is wrong.
+  // Network errors and 5xx responses do not mean that the request itself was wrong.
   const isTransient = status === undefined ? isNetworkError(thrown) : status >= 500;
   if (isTransient)
     return new RetryableError('unavailable', message, {
-      advice: 'The functions retry it.',
+      advice: 'The functions retry automatically.',
       retryAfterSeconds: 5,
       cause: thrown,
     });
   if (status === undefined) {
     const advice =
-      'AWS was not reached, and the network is not the cause. Report a bug with the stack trace.';
+      'The request did not reach AWS, and the network is not the cause. Report a bug with the stack trace.';
     return new PermanentError('unexpected', message, { advice, cause: thrown });
   }
   return new PermanentError(name, message, {
-    advice: `See ${name} in the API reference of ${action}.`,
+    advice: `See ${name} in the API reference for ${action}.`,
     cause: thrown,
   });
 }
@@ -73,7 +77,7 @@ export function isThrottle(thrown: unknown): boolean {
   return thrown instanceof Error && throttles.test(thrown.name);
 }
 
-/** Undefined when there was no response. */
+/** Returns undefined if there was no response. */
 function httpStatusOf(thrown: unknown): number | undefined {
   return (thrown as { $metadata?: { httpStatusCode?: number } } | null)?.$metadata?.httpStatusCode;
 }
@@ -83,10 +87,13 @@ function isNetworkError(thrown: unknown): boolean {
   return [name, code].some((value) => typeof value === 'string' && networkErrors.has(value));
 }
 
-/** Malformed ids too: AWS names them in its errors. */
+/** Also matches malformed ids, because AWS includes them in its error messages. */
 const instanceIdPattern = /\bi-\w+/g;
 
-/** The ids that an error is about. Only the message says which ones of a batch. */
+/**
+ * Returns the ids that an error message mentions. When a call for several ids fails, only the message shows which ids
+ * caused the error.
+ */
 export function idsMentionedIn(error: PeermasqError, ids: readonly string[]): string[] {
   const mentioned = new Set(error.message.match(instanceIdPattern));
   return ids.filter((id) => mentioned.has(id));
@@ -95,8 +102,8 @@ export function idsMentionedIn(error: PeermasqError, ids: readonly string[]): st
 const instanceNotFound = /^InvalidInstanceID\.(NotFound|Malformed)$/;
 
 /**
- * Makes a call for many instances, and repeats it without those that do not exist: one missing or malformed id fails
- * the whole call.
+ * Makes a call for several instances. One missing or malformed id fails the whole call, so the call is repeated
+ * without such ids.
  */
 export async function retryWithoutMissing<T>(
   ids: readonly string[],

@@ -3,7 +3,7 @@ import type { Deadline } from '../../core/cloud';
 import { call, type CallOptions } from './call';
 import type { Action } from './permissions';
 
-/** Maximum number of values in all filters of one EC2 call (EC2 API reference, "List and filter"). */
+/** The maximum number of values in all filters of one EC2 call (EC2 API reference, "List and filter"). */
 export const filterValuesLimit = 200;
 
 interface Page {
@@ -11,8 +11,8 @@ interface Page {
 }
 
 /**
- * Lists all pages, in order. Each page is a separate call, so the deadline also applies between pages.
- * @throws PeermasqError also if a token repeats, because the listing would never end
+ * Returns all pages in order. Each page is a separate call, so the deadline also applies between pages.
+ * @throws PeermasqError also if a page token repeats, because the listing would never end
  */
 export async function listAll<T extends Page>(
   action: Action,

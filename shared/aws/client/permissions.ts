@@ -1,4 +1,4 @@
-/** The policy statements of the functions, for infra/aws and for the advice of a denied call. */
+/** The policy statements of the functions. The policies in infra/aws and the advice for denied calls both use them. */
 export const statements = {
   DiscoverNodes: ['ec2:DescribeInstances', 'ec2:DescribeImages'],
   DiscoverRoutes: ['ec2:DescribeVpcs', 'ec2:DescribeRouteTables', 'ec2:DescribeVpcPeeringConnections'],
@@ -20,8 +20,8 @@ export const statements = {
 } as const;
 
 /**
- * What the command line needs in addition, with the permissions of its user. No function has them; docs/cli.md lists
- * them for operators.
+ * Additional actions that only the command line calls, with the permissions of its user. No function has these
+ * permissions; docs/cli.md lists them for operators.
  */
 export const operatorStatements = {
   DiagnoseConnections: [
@@ -36,12 +36,12 @@ export const operatorStatements = {
 
 export type StatementName = keyof typeof statements;
 
-/** The only actions that may be called: others do not compile. */
+/** An action that the code may call. Calling any other action is a type error. */
 export type Action =
   | (typeof statements)[StatementName][number]
   | (typeof operatorStatements)[keyof typeof operatorStatements][number];
 
-/** How to fix a denied call. */
+/** Explains how to fix a denied call. */
 export function adviceFor(action: Action, resource: string): string {
   const functionStatements = statementsWith(action, statements);
   const allow = `Allow ${action} on ${resource}`;

@@ -8,25 +8,25 @@ import type { AwsNode } from '../discover/nodes';
 import { readFinishedInvocations } from './proofs';
 import { parseComment, toProof } from './command';
 
-/** A command that has finished on an instance. */
+/** A command that has finished on one instance. */
 export interface FinishedCommand {
   readonly node: AwsNode;
   readonly commandId: string;
   readonly requestedAt: Date;
 }
 
-/** Whether the sender of the command has recorded its outcome already. */
+/** Whether the function or user that sent the command has already recorded its outcome. */
 export function isRecorded({ node: { status }, requestedAt }: FinishedCommand): boolean {
   return status !== undefined && status.state !== 'pushed' && status.at >= requestedAt;
 }
 
 export interface CommandResults {
   readonly responses: readonly PushResponse[];
-  /** The errors of commands that could not be read, by id. */
+  /** The errors of commands whose results could not be read, by command id. */
   readonly unreadable: ReadonlyMap<string, PeermasqError>;
 }
 
-/** Reads the reports of commands whose sender no longer waits for them. */
+/** Reads the reports of commands whose senders no longer wait for them. */
 export async function readCommandResults(
   access: Access,
   finishedCommands: readonly FinishedCommand[],
@@ -63,10 +63,15 @@ async function readCommand(
   return responses;
 }
 
-/** The clocks of SSM and of a function may differ by it. Within it, no node is pushed to twice. */
+/**
+ * The maximum difference between the clock of SSM and the clock of a function. No node receives two pushes within
+ * this time.
+ */
 const clockSkewMs = 500;
 
-/** Whether a later push makes the response obsolete. A proof of the rule set that was pushed again is still valid. */
+/**
+ * Whether a later push makes the response obsolete. If the later push sent the same rule set, a proof is still valid.
+ */
 function isSuperseded(
   { node: { status }, requestedAt }: FinishedCommand,
   { proof }: PushResponse,
@@ -94,7 +99,7 @@ async function readResponse(
   return definedOnly({ proof, expected, cluster, routes });
 }
 
-/** An unreadable invocation fails its own node only. */
+/** Returns errors as values, so that an unreadable invocation only fails its own node. */
 async function proofOrError(
   access: Access,
   node: AwsNode,

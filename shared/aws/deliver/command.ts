@@ -9,14 +9,14 @@ import type { AwsNode } from '../discover/nodes';
 import { pushTimeoutMs } from '../discover/recorded-status';
 import { ruleSetParameter } from '../names';
 
-/** The comment of a command, for readers who did not send it. */
+/** The contents of a command's comment. Processes that did not send the command read these values from it. */
 interface CommandComment {
   readonly ruleSetId: string;
   readonly generation: number;
   readonly routes: number;
 }
 
-/** At most 100 characters (SSM API reference, SendCommand). */
+/** Returns at most 100 characters, the limit for comments (SSM API reference, SendCommand). */
 export function formatComment({ ruleSetId: id, generation, routes }: CommandComment): string {
   return `peermasq ${id.slice(0, 12)} generation ${generation} routes ${routes}`;
 }
@@ -24,7 +24,10 @@ export function formatComment({ ruleSetId: id, generation, routes }: CommandComm
 const commentPattern =
   /^peermasq (?<id>[0-9a-f]{12}) generation (?<generation>\d{1,15}) routes (?<routes>\d{1,6})$/;
 
-/** Undefined for the command of another tool. The id is only its first characters. */
+/**
+ * Returns undefined for a command that another tool sent. A comment contains only the first characters of the rule
+ * set id.
+ */
 export function parseComment(text: string): CommandComment | undefined {
   const { id, generation, routes } = commentPattern.exec(text)?.groups ?? {};
   if (id === undefined || generation === undefined || routes === undefined) return undefined;
@@ -35,12 +38,12 @@ export interface RuleSetCommand {
   /** The name of the SSM document. */
   readonly document: string;
   readonly ruleSet: RuleSet;
-  /** The rule set as `packRuleSet` returns it. */
+  /** The packed rule set, as `packRuleSet` returns it. */
   readonly packed: string;
   readonly routes: number;
 }
 
-/** @returns the id of the command */
+/** @returns the id of the SSM command */
 export async function sendRuleSet(
   { clients: { ssm, waitToSend }, deadline }: Access,
   { document, ruleSet, packed, routes }: RuleSetCommand,
@@ -53,10 +56,11 @@ export async function sendRuleSet(
     InstanceIds: instanceIds,
     Parameters: { [ruleSetParameter]: [packed] },
     Comment: formatComment({ ruleSetId: ruleSetId(ruleSet), generation, routes }),
-    // For the start. A late start is harmless, because a newer rule set has a newer generation.
+    // The time limit for the start of the command. A late start is harmless, because a newer rule set has a newer
+    // generation.
     TimeoutSeconds: pushTimeoutMs / 1_000,
     MaxConcurrency: '100%',
-    // The default of 0 skips the remaining nodes after the first failure.
+    // With the default of 0, SSM skips the remaining nodes after the first failure.
     MaxErrors: '100%',
   });
   const { Command } = await call('ssm:SendCommand', deadline, (options) => ssm.send(command, options));
@@ -66,7 +70,7 @@ export async function sendRuleSet(
 export const isFinished = ({ Status = '' }: { readonly Status?: string | undefined }): boolean =>
   /^(Success|Failed|TimedOut|Cancelled)$/.test(Status);
 
-/** The proof from a finished invocation. */
+/** Returns the proof from a finished invocation. */
 export async function toProof(
   access: Access,
   node: AwsNode,
@@ -81,24 +85,24 @@ export async function toProof(
 }
 
 interface DeliveryFailure {
-  /** Another push may succeed. */
+  /** Whether another push may succeed. */
   readonly isRetryable: boolean;
   readonly reason: string;
 }
 
-/** Status details of commands that did not finish. */
+/** SSM's status details for commands that did not run to completion, without spaces and in lower case. */
 const deliveryFailures: Readonly<Record<string, DeliveryFailure>> = {
   deliverytimedout: { isRetryable: true, reason: 'the SSM agent did not fetch the command in time' },
   executiontimedout: { isRetryable: true, reason: 'the node program timed out' },
-  undeliverable: { isRetryable: true, reason: 'the command could not be delivered to the SSM agent' },
+  undeliverable: { isRetryable: true, reason: 'SSM could not deliver the command to the SSM agent' },
   terminated: { isRetryable: true, reason: 'the command ended before it reached the node' },
   rateexceeded: { isRetryable: true, reason: 'too many commands are pending for the node' },
   cancelled: { isRetryable: false, reason: 'the command was cancelled' },
   invalidplatform: { isRetryable: false, reason: 'the document does not support the platform of the node' },
-  accessdenied: { isRetryable: false, reason: 'the command is not allowed on the node' },
+  accessdenied: { isRetryable: false, reason: 'the sender may not run commands on the node' },
 };
 
-/** Undefined when the node program has finished. */
+/** Returns undefined if the node program ran to completion. */
 export function deliveryError({
   StatusDetails = '',
   CommandId = '',
@@ -106,13 +110,17 @@ export function deliveryError({
   const failure = deliveryFailures[StatusDetails.replaceAll(/[\s_]/g, '').toLowerCase()];
   if (!failure) return undefined;
   const message = `SSM command ${CommandId} ended as ${StatusDetails}: ${failure.reason}`;
-  const advice = 'Check the SSM agent on the node, and the command in Systems Manager, Run Command.';
+  const advice =
+    'Check the SSM agent on the node, and find the command under Run Command in Systems Manager.';
   return failure.isRetryable
     ? new RetryableError('command-not-run', message, { advice, retryAfterSeconds: 30 })
     : new PermanentError('command-not-run', message, { advice });
 }
 
-/** The report is the first line. Listings truncate output at 2,500 characters, the invocation itself at 24,000. */
+/**
+ * Reads the report from the first line of the output. Listings truncate outputs at 2,500 characters, single
+ * invocations at 24,000.
+ */
 async function readReport(
   { clients: { ssm }, deadline }: Access,
   { CommandId, InstanceId, CommandPlugins: [plugin] = [] }: CommandInvocation,
@@ -136,7 +144,10 @@ function reportIn(output = ''): Report | PermanentError {
   }
 }
 
-/** Permanent: the program would end the same way again, and the sweep retries it anyway. */
+/**
+ * Returns a permanent error, because the program would fail the same way if it ran again. The next sweep tries again
+ * anyway.
+ */
 function noReport(exitCode: number | undefined, stderr = ''): PermanentError {
   const output = stderr.trim().slice(-500) || 'no output';
   return new PermanentError(

@@ -14,15 +14,18 @@ import { listAll } from '../client/pages';
 import type { AwsNode } from '../discover/nodes';
 import { isFinished, toProof } from './command';
 
-/** For what follows the proofs in the invocation. */
+/** Time that is left for the rest of the invocation after proofs were awaited. */
 const reserveMs = 2_000;
 
-/** Slower nodes do not delay the batch: functions/aws/command-finished.ts reads their results. */
+/**
+ * The maximum time to wait for proofs, so that slow nodes do not delay the batch. functions/aws/command-finished.ts
+ * reads the results of slower nodes.
+ */
 const maxWaitMs = 25_000;
 
 const maxPauseMs = 5_000;
 
-/** No invocation of a function pushes for longer. */
+/** The maximum age of a command that is awaited. No invocation of a function runs longer than this. */
 const maxCommandAgeMs = 900_000;
 
 export interface AwaitOptions {
@@ -32,8 +35,8 @@ export interface AwaitOptions {
 }
 
 /**
- * Waits until the commands have finished. Each poll is one listing of all commands; the invocations of a finished
- * command are then read once.
+ * Waits until the commands have finished. Each poll makes one listing of all commands, then reads the invocations of
+ * each finished command once.
  */
 export async function awaitProofs(
   access: Access,
@@ -54,7 +57,7 @@ export async function awaitProofs(
     }
   };
   const pollOnce = async () => {
-    // A slow listing must leave time for the reports.
+    // Listings end before the deadline, so that time remains to read the reports.
     const listing = readFinishedIds({ ...access, deadline: until }, document, sentAfter);
     const finished = await undefinedIfNotReady(listing);
     await collect([...waiting.keys()].filter((id) => finished?.has(id)));
@@ -64,7 +67,7 @@ export async function awaitProofs(
   if (waiting.size === 0) return [];
   await poll(pollOnce, { firstPauseMs: firstPollMs, maxPauseMs, deadline: until });
   if (waiting.size > 0) {
-    // At last, read the commands too that have finished on some of their nodes only.
+    // Finally, also read the commands that have finished on only some of their nodes.
     await sleep(Math.max(0, until - Date.now()));
     await collect([...waiting.keys()]);
   }
@@ -76,8 +79,8 @@ function toSilent({ node, id }: PushedNode<AwsNode>): ProofResult<AwsNode> {
 }
 
 /**
- * Undefined when a later poll may succeed: after throttling, or when SSM does not show a new command everywhere
- * yet.
+ * Returns undefined when a later poll may succeed: after throttling, or while SSM does not yet show a new command
+ * everywhere.
  */
 export async function undefinedIfNotReady<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
@@ -89,7 +92,7 @@ export async function undefinedIfNotReady<T>(reading: Promise<T>): Promise<T | u
   }
 }
 
-/** The commands of this document that have finished on all of their nodes. */
+/** Returns the ids of this document's commands that have finished on all of their nodes. */
 async function readFinishedIds(
   { clients: { ssm }, deadline }: Access,
   document: string,
@@ -106,7 +109,7 @@ async function readFinishedIds(
   return new Set(finished.flatMap(({ CommandId }) => CommandId ?? []));
 }
 
-/** The reports of a command, and the nodes that have not reported yet. */
+/** Returns the reports of a command's nodes, and the nodes that have not reported yet. */
 async function readCommandProofs(
   access: Access,
   commandId: string,
@@ -124,7 +127,9 @@ async function readCommandProofs(
   return { answered, silent };
 }
 
-/** By instance id. One page lists 50 nodes with all but long outputs. */
+/**
+ * Returns the finished invocations by instance id. One page usually lists 50 nodes; long outputs make pages shorter.
+ */
 export async function readFinishedInvocations(
   { clients: { ssm }, deadline }: Access,
   CommandId: string,

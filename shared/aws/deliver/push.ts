@@ -20,7 +20,7 @@ export interface PushAccess extends Access {
   readonly document: string;
 }
 
-/** Instances in one SendCommand (SSM API reference). */
+/** The maximum number of instances in one SendCommand (SSM API reference). */
 const commandLimit = 50;
 
 export async function pushToNodes(
@@ -58,7 +58,10 @@ export async function pushToNodes(
   return [...notSent, ...sent];
 }
 
-/** A proven node that cannot be marked is not pushed to, because its tags would still say that it is proven. */
+/**
+ * Marks nodes as pushed to. A proven node that cannot be marked gets no push, because its tags would still say that
+ * it is proven.
+ */
 async function mark(access: Access, nodes: readonly AwsNode[], ruleSetId: string) {
   const failed = await markPushed(access, nodes, ruleSetId);
   const unmarked = failed.filter(({ node }) => node.recorded?.isProven === true);
@@ -66,7 +69,7 @@ async function mark(access: Access, nodes: readonly AwsNode[], ruleSetId: string
   return { marked: nodes.filter((node) => !excluded.has(node)), unmarked };
 }
 
-/** Removes the mark from nodes that were not pushed to. If that fails, they are pushed to after a delay. */
+/** Removes the mark from nodes that received no push. If that fails, their next push is delayed. */
 async function unmark(
   access: Access,
   marked: readonly AwsNode[],
@@ -87,17 +90,17 @@ function tooLarge({ length }: string): PermanentError {
   );
 }
 
-/** The default delay is for SSM agents, which register 10 to 60 s after their instance has started. */
+/** The default delay suits SSM agents, which register 10 to 60 s after the instance has started. */
 function notReady(node: AwsNode, reason: string, retryAfterSeconds = 5): PushResult<AwsNode> {
   return { result: 'not-ready', node, reason, retryAfterSeconds };
 }
 
-/** Smaller groups are retried as a whole, which limits a command for 50 nodes to 15 calls. */
+/** Rejected groups of this size or smaller are retried as a whole. That limits the calls for 50 nodes to 15. */
 const minBisectSize = 7;
 
 /**
- * Sends one command to up to 50 nodes. SSM rejects the whole command for a single node; nodes that its error names are
- * left out, and without a name the others are found by bisection.
+ * Sends one command to up to 50 nodes. SSM rejects the whole command because of a single node. If the error names
+ * nodes, the command is repeated without them; otherwise they are found by bisection.
  */
 async function send(
   access: Access,
@@ -112,7 +115,7 @@ async function send(
   } catch (error) {
     if (!(error instanceof PeermasqError)) throw error;
     const named = new Set(idsMentionedIn(error, ids));
-    // A denial without an instance concerns the document, so it affects all nodes.
+    // A denial that names no instance concerns the document, so it affects all nodes.
     if (isCredentialsError(error) || (error.code === 'access-denied' && named.size === 0)) throw error;
     if (error.code === 'InvalidInstanceId' && named.size === 0 && nodes.length > minBisectSize) {
       const halves = chunks(nodes, Math.ceil(nodes.length / 2));
@@ -133,14 +136,17 @@ function rejected(node: AwsNode, error: PeermasqError): PushResult<AwsNode> {
     : { result: 'failed', node, error };
 }
 
-/** Instances in one page of DescribeInstanceInformation, and values in one filter (SSM API reference). */
+/**
+ * The maximum number of instances in one page of DescribeInstanceInformation, and of values in one filter (SSM API
+ * reference).
+ */
 const pageLimit = 50;
 const filterLimit = 100;
 
-/** Returns the instances among some whose SSM agent is online. */
+/** Returns those of the given instances whose SSM agent is online. */
 type ReadOnlineAgents = (ids: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
 
-/** Concurrent requests, such as those of pushes of several rule sets, share one listing. */
+/** Concurrent requests share one listing, for example when several rule sets are pushed. */
 export function makeReadOnlineAgents(clients: Clients): ReadOnlineAgents {
   let next: { readonly ids: Set<string>; readonly result: Promise<ReadonlySet<string>> } | undefined;
   return (requested, deadline) => {

@@ -10,7 +10,10 @@ import type { AwsNode } from '../discover/nodes';
 import { idPrefix, type StatusRecord } from '../discover/recorded-status';
 import { ruleSetTag, statusTag } from '../names';
 
-/** Equal for many nodes, so that one CreateTags covers them. */
+/**
+ * Formats a status as a tag value. Nodes with the same status get the same value, so that one CreateTags call covers
+ * them.
+ */
 function formatStatus({ state, at, ruleSet, routes, format }: StatusRecord): string {
   const parts = [state, at.toISOString()];
   if (ruleSet !== undefined) parts.push(`ruleset=${ruleSet}`);
@@ -20,8 +23,8 @@ function formatStatus({ state, at, ruleSet, routes, format }: StatusRecord): str
 }
 
 /**
- * Must be called before a push: it invalidates the previous proof, whether the node reports or not, and keeps others
- * from pushing the same rule set.
+ * Marks nodes as pushed to. Must be called before a push: the mark invalidates the previous proof even if the node
+ * never reports, and keeps other processes from pushing the same rule set.
  * @returns the nodes that could not be marked
  */
 export function markPushed(
@@ -38,11 +41,11 @@ export function markPushed(
   return writeAll(access, marks);
 }
 
-/** The number stays in the status until another rule set is in force. */
+/** Returns the recorded number of routes, which stays in the status until another rule set is in force. */
 export const recordedRoutes = ({ recorded }: AwsNode): Pick<StatusRecord, 'routes'> =>
   definedOnly({ routes: recorded?.routes });
 
-/** Records in tags how pushes ended. A node whose push failed keeps the tag of the rule set in force. */
+/** Records the results of pushes in tags. A node whose push failed keeps the tag of the rule set in force. */
 export function writeRecords(
   access: Access,
   records: readonly PushRecord<AwsNode>[],
@@ -68,7 +71,7 @@ interface Mark {
   readonly tags: Tag[];
 }
 
-/** Makes one CreateTags for all nodes with the same tags. */
+/** Makes one CreateTags call for all nodes that get the same tags. */
 async function writeAll(access: Access, marks: readonly Mark[]): Promise<RecordFailure<AwsNode>[]> {
   const failures: RecordFailure<AwsNode>[] = [];
   for (const group of groupBy(marks, ({ tags }) => JSON.stringify(tags)).values()) {
@@ -79,12 +82,12 @@ async function writeAll(access: Access, marks: readonly Mark[]): Promise<RecordF
   return failures;
 }
 
-/** Resources in one CreateTags (EC2 API reference). */
+/** The maximum number of resources in one CreateTags call (EC2 API reference). */
 const resourcesLimit = 1_000;
 
 /**
- * Tags the nodes in one call, and repeats it without those that fail. When the error names no instance, they are found
- * by bisection: about 20 calls for one among 1,000.
+ * Tags the nodes in one call, then repeats the call without the nodes that failed. If the error names no instance,
+ * the failed nodes are found by bisection, which takes about 20 calls for one node among 1,000.
  */
 async function writeTags(
   access: Access,
@@ -101,10 +104,13 @@ async function writeTags(
   return failures;
 }
 
-/** Errors of single instances, for which CreateTags tags none. */
+/** Errors that concern single instances. CreateTags then tags none of the instances in the call. */
 const instanceErrors = /^(TagLimitExceeded|InvalidID|InvalidInstanceID\.\w+)$/;
 
-/** A denial, throttling and a timeout concern all nodes: single calls would fail too. */
+/**
+ * Returns the nodes that an error concerns. Denials, throttling and timeouts concern all nodes, because single calls
+ * would fail too.
+ */
 function failedNodes(error: PeermasqError, nodes: readonly AwsNode[]): readonly AwsNode[] {
   if (nodes.length === 1 || !instanceErrors.test(error.code)) return nodes;
   const named = new Set(idsMentionedIn(error, idsOf(nodes)));
@@ -113,7 +119,7 @@ function failedNodes(error: PeermasqError, nodes: readonly AwsNode[]): readonly 
 
 const idsOf = (nodes: readonly AwsNode[]) => nodes.map(({ ref }) => ref.id);
 
-/** @returns the error if no node was tagged */
+/** @returns the error if the call failed, and so no node was tagged */
 async function createTags(
   { clients: { ec2 }, deadline }: Access,
   nodes: readonly AwsNode[],

@@ -58,7 +58,10 @@ export async function readPeerings(
   });
 }
 
-/** The ranges of a prefix list. Its id, which is not a CIDR, when the list is not visible to this account. */
+/**
+ * Returns the ranges of a prefix list. If the list is not visible to this account, returns its id, which is not a
+ * CIDR.
+ */
 export async function readPrefixList({ ec2 }: Clients, id: string, deadline: Deadline): Promise<string[]> {
   try {
     const pages = await listAll('ec2:GetManagedPrefixListEntries', deadline, (next, options) =>
@@ -79,7 +82,7 @@ export function distinct(values: readonly (string | undefined)[]): string[] {
   return [...new Set(values.filter((value) => value !== undefined))];
 }
 
-/** The route table of the subnet, else the main route table of the VPC. */
+/** Returns the route table of the subnet, or the main route table of the VPC if the subnet has none. */
 export function effectiveRouteTable(
   { subnetId, vpcId }: { readonly subnetId?: string; readonly vpcId: string },
   tables: readonly RouteTable[],
@@ -94,7 +97,10 @@ export function effectiveRouteTable(
   return (explicit ?? main)?.table;
 }
 
-/** Undefined when any range is unreadable: a plan without all ranges of its own network is not safe. */
+/**
+ * Returns undefined if any range is unreadable, because a plan that does not know all ranges of the node's own
+ * network is not safe.
+ */
 export function vpcRanges({
   CidrBlock,
   CidrBlockAssociationSet = [],

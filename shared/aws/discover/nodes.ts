@@ -16,8 +16,8 @@ import { distinct } from './networks';
 import { lastPushOf, parseStatus, recordedOf, type StatusRecord, type Tags } from './recorded-status';
 
 /**
- * Its network and status come with its description, so that route discovery and pushes need no second call for
- * them.
+ * An EC2 instance. The description of an instance includes its network and tags, so route discovery and pushes need
+ * no second call.
  */
 export interface AwsNode extends Node {
   readonly ref: AwsNodeRef;
@@ -31,8 +31,8 @@ export interface NodeNetwork {
   /** The subnet of the primary network interface. */
   readonly subnetId: string;
   /**
-   * Subnets of the other interfaces in the VPC. The VPC CNI attaches interfaces for pods when the first pods start, so a
-   * new node has none yet.
+   * The subnets of the node's other interfaces in the VPC. The VPC CNI attaches interfaces for pods when the first
+   * pods start, so a new node has none yet.
    */
   readonly otherSubnetIds: readonly string[];
 }
@@ -46,7 +46,7 @@ export function makeNodes(clients: Clients): NodeInventory<AwsNode> {
   const findBottlerocketImages = makeBottlerocketFinder(clients);
 
   const toNodes = async (described: readonly DescribedInstance[], deadline: Deadline): Promise<AwsNode[]> => {
-    // The program has run on an instance with a record, so it is not Bottlerocket.
+    // The program has already run on an instance with a record, so that instance does not run Bottlerocket.
     const unknown = described.filter(({ instance }) => !recordedOf(tagsOf(instance), instance.LaunchTime));
     const imageIds = unknown.flatMap(({ instance: { ImageId } }) => ImageId ?? []);
     const bottlerocketImages = await findBottlerocketImages(imageIds, deadline);
@@ -76,14 +76,14 @@ export function makeNodes(clients: Clients): NodeInventory<AwsNode> {
       ];
       const described = await describeInstances(clients, { Filters, MaxResults: 1_000 }, deadline);
       const nodes = await toNodes(described, deadline);
-      // The filter covers tag keys only, not values.
+      // The API filter covers only tag keys, not values.
       const isSelected = (name: string) => clusters.includes('*') || clusters.includes(name);
       return nodes.filter((node) => node.clusters.some(isSelected));
     },
   };
 }
 
-/** Ids in one DescribeInstances (EC2 API reference). */
+/** The maximum number of ids in one DescribeInstances call (EC2 API reference). */
 const idsLimit = 1_000;
 
 const liveStates = ['pending', 'running'];
@@ -106,17 +106,18 @@ async function describeInstances(
 type FindImages = (imageIds: readonly string[], deadline: Deadline) => Promise<ReadonlySet<string>>;
 
 /**
- * Finds the Bottlerocket images among some. Only the name of the AMI shows it, not DescribeInstances
- * (bottlerocket-os/bottlerocket: `bottlerocket-aws-k8s-VERSION-ARCH-vRELEASE`). A copy with another name is missed; its
- * node then reports that it has no iptables.
+ * Returns a function that finds the Bottlerocket images among the given ones. Only the name of an AMI shows the
+ * operating system (bottlerocket-os/bottlerocket: `bottlerocket-aws-k8s-VERSION-ARCH-vRELEASE`); DescribeInstances
+ * does not return that name. A copy of an image with another name is missed, and its node then reports that it has no
+ * iptables.
  */
 function makeBottlerocketFinder({ ec2 }: Clients): FindImages {
-  // AMIs never change.
+  // An AMI never changes, so results are cached.
   const known = new Set<string>();
   const bottlerocket = new Set<string>();
   return async (imageIds, deadline) => {
     const unknown = [...new Set(imageIds)].filter((id) => !known.has(id));
-    // The name is a filter value too.
+    // The name pattern counts as one of the filter's values.
     for (const some of chunks(unknown, filterValuesLimit - 1)) {
       const Filters = [
         { Name: 'image-id', Values: some },
@@ -141,7 +142,7 @@ function isWindows({ Platform, PlatformDetails }: Instance): boolean {
   return Platform?.toLowerCase() === 'windows' || /^windows/i.test(PlatformDetails ?? '');
 }
 
-/** All cluster keys when there are too many names for one call, or when a name would be a wildcard in a filter. */
+/** Returns all cluster keys if there are too many names for one call, or if EC2 would treat a name as a wildcard. */
 function clusterTagKeys(clusters: readonly string[]): string[] {
   const namesLimit = filterValuesLimit - clusterValueKeys.length - liveStates.length;
   const canFilterByName = clusters.length <= namesLimit && !clusters.some((name) => /[*?\\]/.test(name));
@@ -153,8 +154,9 @@ const tagsOf = ({ Tags = [] }: Instance): Tags =>
   new Map(Tags.map(({ Key = '', Value = '' }) => [Key, Value]));
 
 /**
- * Malformed names are kept: without them, a node of two clusters would look like a node of one. Any value of
- * `kubernetes.io/cluster/NAME` counts, as in kubernetes/cloud-provider-aws (`tags.go`).
+ * Returns the names of the node's clusters. Malformed names are included: without them, a node of two clusters would
+ * look like a node of one. A `kubernetes.io/cluster/NAME` tag counts with any value, as in
+ * kubernetes/cloud-provider-aws (`tags.go`).
  */
 function clustersOf(tags: Tags): string[] {
   const names = [...tags].map(([key, value]) => clusterNameIn(key, value));

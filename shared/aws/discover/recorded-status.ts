@@ -6,15 +6,15 @@ import { ruleSetTag, statusTag } from '../names';
 
 export type Tags = ReadonlyMap<string, string>;
 
-/** The value of the status tag. */
+/** The parsed value of the status tag. */
 export interface StatusRecord {
   readonly state: 'proven' | 'failed' | 'pushed';
   readonly at: Date;
-  /** The first characters of the id of the pushed rule set; only with `pushed`. */
+  /** The first characters of the pushed rule set's id. Only present in state `pushed`. */
   readonly ruleSet?: string;
-  /** How many routes the rule set in force was computed from. */
+  /** The number of routes from which the rule set in force was computed. */
   readonly routes?: number;
-  /** The rule set format of the functions that recorded a proof. An older program proved less. */
+  /** The rule set format of the functions that recorded a proof. Older node programs proved less. */
   readonly format?: number;
 }
 
@@ -25,7 +25,7 @@ const idPrefixLength = 12;
 
 export const idPrefix = (id: string): string => id.slice(0, idPrefixLength);
 
-/** Undefined for a value in another format. */
+/** Returns undefined for a tag value in another format. */
 export function parseStatus(tags: Tags): StatusRecord | undefined {
   const { groups = {} } = statusPattern.exec(tags.get(statusTag) ?? '') ?? {};
   const { state, time = '', ruleSet } = groups;
@@ -42,20 +42,21 @@ export function parseStatus(tags: Tags): StatusRecord | undefined {
 }
 
 /**
- * The node reports or times out within this time; after that, the push is repeated. A command must start within it too
- * (`TimeoutSeconds`).
+ * The node reports or times out within this time; after that, the push may be repeated. It is also the time limit for
+ * the start of a command (`TimeoutSeconds`).
  */
 export const pushTimeoutMs = 120_000;
 
-/** Whether the same rule set was pushed a moment ago, by any function or user. */
+/** Whether any function or user pushed the same rule set within the last `pushTimeoutMs`. */
 export function isPushInProgress(status: StatusRecord | undefined, ruleSetId: string): boolean {
   if (status?.ruleSet !== idPrefix(ruleSetId)) return false;
   return Math.abs(Date.now() - status.at.getTime()) < pushTimeoutMs;
 }
 
 /**
- * The rule set that the tags record. It counts as proven only since this launch: "Launch more like this" copies tags,
- * and a stopped instance has to prove its rules again. An older record still means that rules may be in force.
+ * Returns the rule set that the tags record. A proof counts only if it was recorded after this launch: "Launch more
+ * like this" copies tags, and a restarted instance has to prove its rules again. An older record still means that
+ * rules may be in force.
  */
 export function recordedOf(tags: Tags, launchedAt: Date | undefined): RecordedState | undefined {
   const ruleSetId = tags.get(ruleSetTag) ?? '';
@@ -74,7 +75,10 @@ function isProof(status: StatusRecord | undefined, launchedAt: Date | undefined)
   return status.at >= launchedAt && (status.format ?? 1) >= latestFormat;
 }
 
-/** How the last push ended. Undefined while it is in progress, and when it was recorded before this launch. */
+/**
+ * Returns the result of the last push. Undefined while a push is in progress, or if the result was recorded before
+ * this launch.
+ */
 export function lastPushOf(tags: Tags, launchedAt: Date | undefined): Node['lastPush'] {
   const status = parseStatus(tags);
   if (!status || status.state === 'pushed' || !launchedAt || status.at < launchedAt) return undefined;

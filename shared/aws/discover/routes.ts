@@ -14,17 +14,20 @@ import {
 } from './networks';
 import type { AwsNode, NodeNetwork } from './nodes';
 
-/** The networks of some nodes, each part read once. */
+/** The networks of a group of nodes. Each part is read only once. */
 interface NetworkInventory {
   readonly vpcs: ReadonlyMap<string, Vpc>;
   readonly tables: readonly RouteTable[];
-  /** Status codes of peerings. */
+  /** The status codes of peerings, by peering id. */
   readonly peerings: ReadonlyMap<string, string>;
-  /** Ranges of prefix lists. */
+  /** The ranges of prefix lists, by prefix list id. */
   readonly prefixLists: ReadonlyMap<string, readonly string[]>;
 }
 
-/** A terminated node, and one whose VPC is gone or unreadable, has no network context. */
+/**
+ * Discovers the networks of nodes. A terminated node, or a node whose VPC is deleted or unreadable, has no network
+ * context.
+ */
 export function makeRoutes(clients: Clients): NetworkDiscovery<AwsNode> {
   return {
     async getNetworkContexts(nodes, kinds, deadline) {
@@ -88,13 +91,13 @@ function networkContextOf(
   return {
     network: network.vpcId,
     networkRanges,
-    // EC2 knows neither the pod ranges nor whether the far side has a route to them.
+    // EC2 does not know the pod ranges, or whether the peer network has a route to them.
     podRanges: [],
     routedPodRanges: [],
     routes: hasOwnTable
       ? routesIn(network, tables, inventory).filter(({ kind }) => kinds.includes(kind))
       : [],
-    // A participant of a shared VPC may not see the route table of its subnet.
+    // A participant account of a shared VPC may have no permission to read its subnet's route table.
     discoveredKinds: hasOwnTable ? kinds.filter((kind) => kind !== 'peering-transit') : [],
   };
 }
@@ -104,7 +107,10 @@ interface SubnetTable {
   readonly subnetIds: readonly string[];
 }
 
-/** The effective route tables of a node's subnets, each once, that of the primary interface first. */
+/**
+ * Returns each effective route table of a node's subnets once. The table of the primary interface's subnet comes
+ * first.
+ */
 function routeTablesOf(
   { vpcId, subnetId, otherSubnetIds }: NodeNetwork,
   tables: readonly RouteTable[],
@@ -119,7 +125,7 @@ function routeTablesOf(
   }));
 }
 
-/** The routes of the primary interface's subnet, and those that only other subnets have. */
+/** Returns the routes of the primary interface's subnet, and the routes that only other subnets have. */
 function routesIn(
   { subnetId }: NodeNetwork,
   tables: readonly SubnetTable[],
@@ -127,7 +133,7 @@ function routesIn(
 ): Route[] {
   const own = tables.filter(({ subnetIds }) => subnetIds.includes(subnetId));
   const ownRoutes = own.flatMap(({ table: { Routes = [] } }) => Routes);
-  // Whatever its target: packets of the primary interface go there.
+  // Routes with any target count, because packets of the primary interface use all of them.
   const ownDestinations = new Set(ownRoutes.flatMap((route) => destinationsOf(route, inventory)));
   const others = tables
     .filter((table) => !own.includes(table))
@@ -145,7 +151,7 @@ function routesIn(
   ];
 }
 
-/** Undefined for a route to another target, such as an internet gateway. */
+/** Returns undefined for a route to any other kind of target, such as an internet gateway. */
 function routeSource(route: TableRoute): Pick<Route, 'kind' | 'via'> | undefined {
   const { VpcPeeringConnectionId, TransitGatewayId, GatewayId } = route;
   if (VpcPeeringConnectionId) return { kind: 'peerings', via: VpcPeeringConnectionId };
@@ -159,7 +165,7 @@ function hasKind(route: TableRoute, kinds: readonly RouteSourceKind[]): boolean 
   return source !== undefined && kinds.includes(source.kind);
 }
 
-/** One route for each range: a route to a prefix list has many. */
+/** Returns one route for each range, because a prefix list can contain many ranges. */
 function toRoutes(route: TableRoute, inventory: NetworkInventory): Route[] {
   const source = routeSource(route);
   if (!source) return [];
@@ -180,8 +186,9 @@ function destinationsOf(
 const routeState = ({ State }: TableRoute): Route['state'] => (State === 'active' ? 'active' : 'blackhole');
 
 /**
- * A route can exist before its peering is active, and its own state does not always show that. The status is undefined
- * for a peering that this account cannot describe, as in a shared VPC: then only the state of the route is known.
+ * Returns the state of a route over a peering. A route can exist before its peering is active, and the route's own
+ * state does not always show that. The status is undefined if this account cannot describe the peering, as in a
+ * shared VPC; then only the state of the route is known.
  */
 function peeringRouteState(status: string | undefined, route: TableRoute): Route['state'] {
   if (status === 'provisioning') return 'provisioning';

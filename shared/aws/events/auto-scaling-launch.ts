@@ -24,7 +24,7 @@ const lifecycleActionSchema = launchedSchema.extend({
   LifecycleHookName: z.string(),
 });
 
-/** Hooks of other tools are not completed. */
+/** Parses launches that wait for a lifecycle hook. Hooks of other tools are ignored. */
 export const launchLifecycleAction: EventParser<NodesJoined> = {
   source: 'aws.autoscaling',
   detailType: 'EC2 Instance-launch Lifecycle Action',
@@ -41,8 +41,8 @@ export const launchLifecycleAction: EventParser<NodesJoined> = {
 export type LifecycleResult = 'CONTINUE' | 'ABANDON';
 
 /**
- * Completes the hook of a launch.
- * @returns false when the group no longer waits: the heartbeat timed out, or the instance is gone
+ * Completes the lifecycle hook of a launch.
+ * @returns false if the group no longer waits because the heartbeat timed out or the instance is gone
  */
 export async function completeLaunch(
   { autoScaling }: Clients,

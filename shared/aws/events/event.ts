@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import type { AwsNodeRef } from '../../core/model/node';
 
-/** A launch that an Auto Scaling group holds until its hook is completed. */
+/** A launch that an Auto Scaling group holds until its lifecycle hook is completed. */
 export interface Launch {
   readonly instanceId: string;
   readonly group: string;
@@ -14,20 +14,26 @@ export interface NodesJoined {
   readonly trigger: 'instance-running' | 'run-instances' | 'auto-scaling-launch' | 'launch-hook';
   readonly nodes: readonly AwsNodeRef[];
   readonly at: Date;
-  /** An Auto Scaling group holds this launch until its hook is completed. */
+  /** Present if an Auto Scaling group holds the launch until its lifecycle hook is completed. */
   readonly launch?: Launch;
 }
 
-/** Most of these events do not name a network, so all nodes in the account are reconciled. */
+/**
+ * A change of routes or peerings. Most of these events do not name a network, so all nodes in the account are
+ * reconciled.
+ */
 export interface RoutesChanged {
   readonly kind: 'routes-changed';
-  /** The API call: `CreateRoute`. */
+  /** The name of the API call, such as `CreateRoute`. */
   readonly change: string;
   readonly account: string;
   readonly at: Date;
 }
 
-/** An SSM command has finished on an instance; not only one of our documents. */
+/**
+ * An SSM command has finished on an instance. The command may belong to any SSM document, not only to those of
+ * peermasq.
+ */
 export interface CommandFinished {
   readonly kind: 'command-finished';
   readonly node: AwsNodeRef;
@@ -40,7 +46,7 @@ export interface Ignored {
   readonly reason: string;
 }
 
-/** An event that should be handled and cannot be parsed. Retrying does not help. */
+/** An event that should be handled but cannot be parsed. Retrying does not help. */
 export interface Malformed {
   readonly kind: 'malformed';
   readonly reason: string;
@@ -61,7 +67,7 @@ export const envelopeSchema = z.object({
   detail: z.unknown(),
 });
 
-/** What EventBridge wraps around the detail of every event. */
+/** The fields that EventBridge adds to the detail of every event. */
 export type Envelope = z.infer<typeof envelopeSchema>;
 
 /** Parses one type of event. */
@@ -75,8 +81,8 @@ export interface EventParser<Event> {
 const apiCallSchema = z.object({ eventName: z.string(), errorCode: z.string().optional() });
 
 /**
- * A parser for successful calls of some EC2 actions, as CloudTrail logs them. A dry run is logged as the error
- * `Client.DryRunOperation`.
+ * Returns a parser for successful calls of the given EC2 actions, as CloudTrail logs them. CloudTrail logs a dry run
+ * with the error code `Client.DryRunOperation`.
  */
 export function apiCallParser<Event>(
   actions: readonly string[],

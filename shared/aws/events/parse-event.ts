@@ -10,19 +10,19 @@ import {
   type Malformed,
 } from './event';
 
-/** A deployment handles the nodes of these accounts in its own region. */
+/** The accounts whose nodes a deployment handles. It only handles nodes in its own region. */
 export interface EventScope {
   readonly region: string;
   readonly accounts: readonly string[];
 }
 
-/** Auto Scaling sends it when a hook names the queue as its target. */
+/** The message that Auto Scaling sends when a lifecycle hook gets the queue as its target. */
 const testNotificationSchema = z.object({ Event: z.literal('autoscaling:TEST_NOTIFICATION') });
 
 /**
- * Parses an event as EventBridge sends it to a queue. Never throws.
- * @param body of the message
- * @param parsers of the events that are handled; others are ignored
+ * Parses an event that EventBridge sent to a queue. Never throws.
+ * @param body the body of the queue message
+ * @param parsers for the types of events that are handled; all other events are ignored
  */
 export function parseEvent<Event>(
   body: string,
@@ -31,14 +31,14 @@ export function parseEvent<Event>(
 ): Event | Ignored | Malformed {
   const json = tryParse<unknown>(() => JSON.parse(body));
   if (json === undefined) return malformed('the message body is not JSON');
-  if (testNotificationSchema.safeParse(json).success) return ignored('test notification of Auto Scaling');
+  if (testNotificationSchema.safeParse(json).success) return ignored('test notification from Auto Scaling');
   const envelope = envelopeSchema.safeParse(json);
   return envelope.success
     ? parseEnvelope(envelope.data, scope, parsers)
     : malformed(`not an EventBridge event: ${describeIssues(envelope.error)}`);
 }
 
-/** The clients do not reach accounts and regions outside the scope. */
+/** Ignores events from accounts and regions outside the scope, because the clients have no access there. */
 function parseEnvelope<Event>(
   event: Envelope,
   { region, accounts }: EventScope,
@@ -51,7 +51,7 @@ function parseEnvelope<Event>(
   if (!parser) return ignored(`unhandled event type: ${type.slice(0, 200)}`);
   if (!accounts.includes(event.account) || event.region !== region) {
     const origin = `account ${event.account.slice(0, 50)} in ${event.region.slice(0, 50)}`;
-    return ignored(`event of ${origin}: this deployment handles ${accounts.join(', ')} in ${region}`);
+    return ignored(`event from ${origin}: this deployment handles ${accounts.join(', ')} in ${region}`);
   }
   try {
     return parser.parse(event);

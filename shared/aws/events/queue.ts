@@ -5,7 +5,7 @@ import { chunks } from '../../core/util/collections';
 import { call } from '../client/call';
 import type { Clients } from '../client/clients';
 
-/** A message that a queue delivered. */
+/** A message received from a queue. */
 export interface QueueMessage {
   readonly messageId: string;
   readonly receiptHandle: string;
@@ -14,7 +14,7 @@ export interface QueueMessage {
 
 export interface DelayedMessage {
   readonly message: QueueMessage;
-  /** Until its next delivery, counted from now. */
+  /** The number of seconds from now until the next delivery. */
   readonly seconds: number;
 }
 
@@ -24,12 +24,12 @@ export interface QueueTarget {
   readonly deadline: Deadline;
 }
 
-/** Entries in one batch (SQS API reference). */
+/** The maximum number of entries in one batch (SQS API reference). */
 const batchLimit = 10;
 
 /**
- * Sets when messages are delivered again, instead of after the visibility timeout of the queue.
- * @throws PeermasqError when one fails; it is delivered again after the visibility timeout
+ * Sets when each message is delivered again. By default that is after the queue's visibility timeout.
+ * @throws PeermasqError if a change fails; that message is delivered again after the visibility timeout
  */
 export async function delayRetries(
   { sqs }: Clients,
@@ -68,7 +68,7 @@ export interface DeadLetter {
   readonly functionName: string;
 }
 
-/** Sends a message to the dead-letter queue with its reason as an attribute. */
+/** Sends a message to the dead-letter queue. The reason becomes a message attribute. */
 export async function sendToDeadLetterQueue(
   { sqs }: Clients,
   { body, reason, functionName }: DeadLetter,
@@ -83,6 +83,9 @@ export async function sendToDeadLetterQueue(
   await call('sqs:SendMessage', deadline, (options) => sqs.send(command, options));
 }
 
-/** SQS accepts only characters of XML 1.0: no other control characters, no unpaired surrogates. */
+/**
+ * Replaces characters that SQS does not accept. SQS accepts the characters of XML 1.0, so no other control characters
+ * and no unpaired surrogates.
+ */
 const printable = (text: string): string =>
   text.replaceAll(/[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu, '\uFFFD');

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { apiCallParser, type RoutesChanged } from './event';
 
-/** The API calls that change what is routed over a peering or a gateway. */
+/** The API calls that change which traffic is routed over a peering or a gateway. */
 export const routeCalls = [
   'CreateVpcPeeringConnection',
   'AcceptVpcPeeringConnection',

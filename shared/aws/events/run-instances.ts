@@ -9,7 +9,7 @@ const detailSchema = z.object({
     .nullish(),
 });
 
-/** One call may start many instances. */
+/** One RunInstances call may start many instances. */
 export const runInstances = apiCallParser<NodesJoined>(['RunInstances'], (event) => {
   const { responseElements } = detailSchema.parse(event.detail);
   if (!responseElements) return ignored('RunInstances has no response: no instance was started');

@@ -9,7 +9,7 @@ export interface Ports {
   readonly to: number;
 }
 
-/** What a network ACL does with some of the ports, and the number of the rule that decides. */
+/** Whether a network ACL allows a range of ports, and the number of the rule that decides. */
 export interface AclMatch extends Ports {
   readonly isAllowed: boolean;
   readonly rule: number;
@@ -22,8 +22,9 @@ export interface AclTraffic {
 }
 
 /**
- * Rules apply in the order of their numbers, and the first match decides (VPC user guide, "Network ACL rules").
- * @returns matches in the order of the ports, together covering all of them
+ * Returns the rule that decides for each port. Rules apply in order of their numbers, and the first match decides
+ * (VPC user guide, "Network ACL rules").
+ * @returns matches in order of the ports, together covering all ports
  */
 export function matchAclEntries(
   entries: readonly NetworkAclEntry[],
@@ -50,7 +51,7 @@ export function matchAclEntries(
   return matches.toSorted((a, b) => a.from - b.from);
 }
 
-/** Denies what no other rule matches. The console shows it as `*`. */
+/** The number of the default rule, which denies traffic that no other rule matches. The console shows it as `*`. */
 export const defaultRule = 32_767;
 
 const ruleNumber = ({ RuleNumber = defaultRule }: NetworkAclEntry): number => RuleNumber;
@@ -74,7 +75,7 @@ function subtract(a: Ports, b: Ports): Ports[] {
   return parts.filter(isNonEmpty);
 }
 
-/** The highest free rule number before `rule`; undefined if there is none. */
+/** Returns the highest free rule number before `rule`, or undefined if there is none. */
 export function freeRuleNumberBefore(
   entries: readonly NetworkAclEntry[],
   direction: Direction,

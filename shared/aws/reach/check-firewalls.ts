@@ -9,7 +9,7 @@ import { describeInterfaceCommand } from './fix-command';
 import { undefinedIfDenied } from './network-reader';
 import { hasAddress, type PathContext } from './path-context';
 
-/** Do the firewalls of the node's interface allow the connection out and its return traffic in? */
+/** Checks whether the firewalls of the node's interface allow the connection out and its return traffic in. */
 export async function checkNodeFirewall(context: PathContext): Promise<CheckResult> {
   const { local, home, connection, instanceId } = context;
   const networkInterface = await context.localInterface();
@@ -28,7 +28,7 @@ export async function checkNodeFirewall(context: PathContext): Promise<CheckResu
   return evaluateEndpoint(context, endpoint, remote?.SubnetId);
 }
 
-/** Do the firewalls of the destination's interface allow the connection in and its return traffic out? */
+/** Checks whether the firewalls of the destination's interface allow the connection in and its return traffic out. */
 export async function checkPeerFirewall(context: PathContext): Promise<CheckResult> {
   const { source, destination } = context.connection;
   const remote = await context.remote();
@@ -57,14 +57,17 @@ export async function checkPeerFirewall(context: PathContext): Promise<CheckResu
   return evaluateEndpoint(context, endpoint, node?.SubnetId);
 }
 
-/** All nodes of the cluster have to get through, not just this one. */
+/**
+ * Returns the VPC range that contains the node, because the fix has to allow all nodes of the cluster, not only this
+ * one.
+ */
 async function nodeRange({ local, vpcId, connection: { source } }: PathContext): Promise<Cidr> {
   const vpc = await undefinedIfDenied(local.vpc(vpcId));
   const ranges = (vpc && vpcRanges(vpc)) ?? [];
   return ranges.find((range) => contains(range, source)) ?? toCidr(source);
 }
 
-/** @param otherSubnetId traffic within a subnet passes no network ACL */
+/** @param otherSubnetId the subnet of the other end; network ACLs do not apply to traffic within a subnet */
 async function evaluateEndpoint(
   context: PathContext,
   endpoint: Endpoint,

@@ -4,7 +4,7 @@ import { undefinedIfDenied } from './network-reader';
 import type { PathContext } from './path-context';
 import { rangeWith, type Peering, type Side } from './peerings';
 
-/** Is there an active peering that leads to the destination? */
+/** Checks whether an active peering leads to the destination. */
 export async function checkPeering(context: PathContext): Promise<CheckResult> {
   const { destination } = context.connection;
   const address = destination.text;
@@ -53,7 +53,7 @@ function evaluatePeering(context: PathContext, peering: Peering): CheckResult {
   return { state: 'broken', evidence: [mismatch, evidence], fix: createPeering(context) };
 }
 
-/** The command that makes the peering active, or that shows it while it is still being provisioned. */
+/** Returns the command that activates the peering, or shows its status while it is being provisioned. */
 export function peeringFix(context: PathContext, { id, status, remote, accepter }: Peering): string {
   const { ec2, home } = context;
   switch (status) {
@@ -78,7 +78,10 @@ function createPeering({ ec2, home, vpcId }: PathContext, remote?: Side): string
   );
 }
 
-/** Names the peer VPC if exactly one VPC of this account and region has the address. */
+/**
+ * Returns a command that creates a peering. The command names the peer VPC if exactly one VPC of this account and
+ * region contains the address.
+ */
 async function createForDestination(context: PathContext): Promise<string> {
   const { local, home, connection } = context;
   const found = (await undefinedIfDenied(local.interfacesWith(connection.destination.text))) ?? [];

@@ -9,7 +9,7 @@ import type { NextHop, RemoteVpc, PathContext } from './path-context';
 import { rangeWith, type Peering } from './peerings';
 import { lookUpRoutes, type MatchedRoute, type RouteLookup } from './route-lookup';
 
-/** Does the node's subnet have a route to the destination? */
+/** Checks whether the node's subnet has a route to the destination. */
 export async function checkForwardRoute(context: PathContext): Promise<CheckResult> {
   const { ec2, home, subnetId } = context;
   const { destination } = context.connection;
@@ -73,7 +73,7 @@ function evaluateForwardRoute(
   };
 }
 
-/** Does the destination's subnet have a route back to the source? */
+/** Checks whether the destination's subnet has a route back to the source. */
 export async function checkReturnRoute(context: PathContext): Promise<CheckResult> {
   const nextHop = await context.nextHop();
   const remote = await context.remote();
@@ -130,7 +130,10 @@ function returnRouteFix(
   return routeCommand(ec2, action, { location: remote, tableId, destination, targetId });
 }
 
-/** A peering carries traffic between the CIDR blocks of its two VPCs only (VPC peering guide, limitations). */
+/**
+ * The result for a source address outside the node's VPC. A peering carries traffic only between the CIDR blocks of
+ * its two VPCs (VPC peering guide, limitations).
+ */
 function foreignSource({ connection, vpcId, instanceId }: PathContext): CheckResult {
   const evidence = `${connection.source.text} is not an address of ${vpcId}, and a peering carries only addresses of its two VPCs: the packet has to leave with the node's address.`;
   return { state: 'broken', evidence: [evidence], fix: `npx peermasq plan --node ${instanceId}` };

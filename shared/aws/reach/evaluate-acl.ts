@@ -13,20 +13,20 @@ import { byFamily } from './fix-command';
 import { describeTraffic, type Endpoint, type LayerResult } from './firewall-endpoint';
 import type { PathContext } from './path-context';
 
-/** The source ports that masquerading may use, so return traffic may go to any of them. */
+/** The source ports that masquerading may use. Return traffic may go to any of them. */
 const ephemeral: Ports = { from: 1_024, to: 65_535 };
-/** The ports that Linux uses unless it has to pick another one. Return traffic to these has to pass. */
+/** The source ports that Linux normally uses. Return traffic to all of them has to be allowed. */
 const linuxEphemeral: Ports = { from: 32_768, to: 60_999 };
 
 interface Flow {
   readonly direction: Direction;
   readonly traffic: 'traffic' | 'return traffic';
   readonly ports: Ports;
-  /** The check is broken if any of these is denied. */
+  /** The check fails if any of these ports is denied. */
   readonly required: Ports;
 }
 
-/** Network ACLs are stateless: each direction needs its own rule. */
+/** Evaluates a network ACL in both directions. Network ACLs are stateless, so each direction needs its own rule. */
 export function evaluateAcl(context: PathContext, endpoint: Endpoint, acl: NetworkAcl): LayerResult[] {
   const { port } = context.connection;
   const ports: Ports = { from: port, to: port };
@@ -73,7 +73,10 @@ const formatMatches = (matches: readonly AclMatch[]): string =>
     })
     .join(', ');
 
-/** Allows the traffic before the rule that blocks it. Without a free number the blocking rule has to go. */
+/**
+ * Returns a command that allows the traffic before the rule that blocks it. If no rule number is free, the command
+ * deletes the blocking rule.
+ */
 function allowInAcl({ context, endpoint, acl, flow }: AclCheck, blockingRule: number): string {
   const { ec2 } = context;
   const { location, allowedRange } = endpoint;

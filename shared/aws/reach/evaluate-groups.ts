@@ -4,7 +4,7 @@ import { describeTraffic, groupIdsOf, type Endpoint, type LayerResult } from './
 import { matchPermissions } from './group-match';
 import type { PathContext } from './path-context';
 
-/** Security groups are stateful: return traffic of an allowed connection needs no rule. */
+/** Evaluates security groups. They are stateful, so return traffic of an allowed connection needs no rule. */
 export async function evaluateGroups(context: PathContext, endpoint: Endpoint): Promise<LayerResult> {
   const { port } = context.connection;
   const { other, reader, direction } = endpoint;

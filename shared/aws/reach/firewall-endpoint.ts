@@ -11,16 +11,19 @@ export interface Endpoint {
   readonly reader: NetworkReader;
   readonly location: AccountRegion;
   readonly networkInterface: NetworkInterface;
-  /** Of the first packet: the node sends it, the peer receives it. */
+  /** The direction of the connection's first packet: out of the node, into the peer. */
   readonly direction: Direction;
   readonly other: OtherEndpoint;
-  /** Where to describe the interface of the other end. */
+  /** The account and region in which the other end's interface can be described. */
   readonly otherLocation: AccountRegion;
-  /** The range that a fix allows: the other end's address, or the VPC range that the node's replacement would be in. */
+  /**
+   * The range that a fix allows: the address of the other end, or for a node the VPC range, which also contains its
+   * replacements.
+   */
   readonly allowedRange: Cidr;
 }
 
-/** The result of one security group or network ACL. */
+/** The result for one security group or network ACL. */
 export interface LayerResult extends Pick<CheckResult, 'fix'> {
   readonly state: 'ok' | 'broken' | 'unknown';
   readonly evidence: string;

@@ -1,7 +1,7 @@
 import type { Address } from '../../core/model/cidr';
 import { shellQuote } from '../../core/util/shell';
 
-/** Where a command has to run. */
+/** The account and region in which a command has to run. */
 export interface AccountRegion {
   readonly account: string;
   readonly region: string;
@@ -33,7 +33,7 @@ export interface NewRoute {
   readonly targetId: string;
 }
 
-/** @param action an existing route to the same destination has to be replaced, not created */
+/** @param action use `replace-route` if a route to the same destination exists */
 export const routeCommand = (
   ec2: Ec2,
   action: 'create-route' | 'replace-route',
@@ -52,7 +52,7 @@ function destinationOption(destination: string): string {
   return destination.includes(':') ? '--destination-ipv6-cidr-block' : '--destination-cidr-block';
 }
 
-/** @param vpcId without it, interfaces in any VPC */
+/** @param vpcId limits the result to this VPC; without it, interfaces in any VPC are listed */
 export function describeInterfaceCommand(
   ec2: Ec2,
   location: AccountRegion,

@@ -2,15 +2,15 @@ import type { IpPermission } from '@aws-sdk/client-ec2';
 import { contains, type Address } from '../../core/model/cidr';
 import { validCidrs, type NetworkReader } from './network-reader';
 
-/** The other end of a connection, as a security group sees it. */
+/** The other end of a connection, as the rules of a security group match it. */
 export interface OtherEndpoint {
   readonly address: Address;
-  /** Of the interface with the address; undefined if that cannot be read. */
+  /** The security groups of the interface with the address. Undefined if they cannot be read. */
   readonly groupIds: readonly string[] | undefined;
 }
 
 export interface GroupMatch {
-  /** False if it depends on the groups of the other end, which cannot be read. */
+  /** False if the match depends on the security groups of the other end, and these cannot be read. */
   readonly isCertain: boolean;
   /** `port 5432, 172.20.0.0/16` */
   readonly rule: string;
@@ -22,8 +22,8 @@ interface Traffic {
 }
 
 /**
- * The first rule that allows TCP to a port, otherwise the first that may allow it. Security groups only allow, so
- * no match means denied.
+ * Returns the first rule that allows TCP to a port, or else the first rule that may allow it. Security groups have no
+ * deny rules, so the result is undefined if the traffic is denied.
  */
 export async function matchPermissions(
   reader: NetworkReader,
@@ -55,7 +55,7 @@ function portsOf({ IpProtocol, FromPort, ToPort }: IpPermission): string {
   return FromPort === ToPort ? `port ${FromPort ?? ''}` : `ports ${FromPort ?? ''}-${ToPort ?? ''}`;
 }
 
-/** The range, group or prefix list of the permission that includes the other end. */
+/** Returns the range, group or prefix list of the permission that includes the other end. */
 async function matchingReference(
   reader: NetworkReader,
   permission: IpPermission,
@@ -76,7 +76,7 @@ async function matchingReference(
   return undefined;
 }
 
-/** A reference over a deleted peering is stale and allows nothing. */
+/** Returns the referenced security groups. A reference over a deleted peering is stale and allows nothing. */
 const groupsIn = ({ UserIdGroupPairs = [] }: IpPermission): string[] =>
   UserIdGroupPairs.filter(({ PeeringStatus = 'active' }) => PeeringStatus === 'active').flatMap(
     ({ GroupId }) => GroupId ?? [],

@@ -22,16 +22,16 @@ import { listAll } from '../client/pages';
 import type { Action } from '../client/permissions';
 import { readPeerings, readPrefixList, readRouteTables, readVpcs } from '../discover/networks';
 
-/** Reads the network of one region of one account. Checks share the results: each call is made once. */
+/** Reads the network of one account in one region. Each call is made only once, because all checks share its result. */
 export interface NetworkReader {
   readonly vpc: (id: string) => Promise<Vpc | undefined>;
   readonly tables: (vpcId: string) => Promise<readonly RouteTable[]>;
-  /** Those that the VPC requested and those that it accepted. */
+  /** The peerings that the VPC requested and those that it accepted. */
   readonly peerings: (vpcId: string) => Promise<readonly VpcPeeringConnection[]>;
-  /** Empty for a prefix list that does not exist here. */
+  /** Resolves with no ranges if the prefix list does not exist in this account and region. */
   readonly prefixList: (id: string) => Promise<readonly Cidr[]>;
   readonly subnets: (vpcId: string) => Promise<readonly Subnet[]>;
-  /** The interfaces with this address, in any VPC. */
+  /** The network interfaces with this address, in any VPC. */
   readonly interfacesWith: (address: string) => Promise<readonly NetworkInterface[]>;
   readonly interfacesOf: (instanceId: string) => Promise<readonly NetworkInterface[]>;
   readonly group: (id: string) => Promise<SecurityGroup | undefined>;
@@ -104,14 +104,14 @@ function makeDescriber({ ec2 }: Clients, deadline: Deadline) {
   };
 }
 
-/** Text that is not a CIDR matches no address, so it is left out. */
+/** Returns the valid CIDRs. Other text matches no address, so it is dropped. */
 export const validCidrs = (texts: readonly (string | undefined)[]): Cidr[] =>
   texts.flatMap((text) => (text === undefined ? [] : (tryParseCidr(text) ?? [])));
 
 export const isAccessDenied = (error: unknown): error is PeermasqError =>
   error instanceof PeermasqError && error.code === 'access-denied';
 
-/** Returns undefined if these credentials may not read the resource. */
+/** Returns undefined if these credentials have no permission to read the resource. */
 export async function undefinedIfDenied<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;

@@ -9,11 +9,11 @@ import { undefinedIfDenied, validCidrs, type NetworkReader } from './network-rea
 import { choosePeering, toPeering, type Home, type Peering } from './peerings';
 import { lookUpRoutes, type MatchedRoute, type RouteLookup } from './route-lookup';
 
-/** How the node's VPC routes to the destination, or would if everything worked. */
+/** How the node's VPC routes traffic to the destination, or would route it if nothing were broken. */
 export type NextHop =
   | { readonly kind: 'local' }
   | { readonly kind: 'peering'; readonly peering: Peering }
-  /** This account cannot describe it: it belongs to another account, as in a shared VPC. */
+  /** A peering that this account cannot describe because it belongs to another account, as in a shared VPC. */
   | { readonly kind: 'hidden-peering'; readonly route: MatchedRoute }
   | { readonly kind: 'other'; readonly route: MatchedRoute }
   | { readonly kind: 'none' };
@@ -28,19 +28,19 @@ export interface PathStart extends Home {
 /** The VPC of the destination. */
 export interface RemoteVpc extends AccountRegion {
   readonly vpcId: string;
-  /** Absent if there are no credentials for its account and region. */
+  /** Absent if there are no credentials for the VPC's account and region. */
   readonly reader?: NetworkReader;
 }
 
-/** One connection, and what its checks share. Everything is read on first use, and once. */
+/** One connection, with the data that its checks share. Each value is read once, on first use. */
 export interface PathContext extends Omit<PathStart, 'readerFor'> {
   readonly ec2: Ec2;
-  /** The route of the node's subnet to the destination. */
+  /** The route that the node's subnet has for the destination. */
   forwardRoute(): Promise<RouteLookup | undefined>;
   nextHop(): Promise<NextHop>;
-  /** Undefined if the destination is in no known VPC. */
+  /** Undefined if no known VPC contains the destination. */
   remote(): Promise<RemoteVpc | undefined>;
-  /** The node's interface with the source address, otherwise its primary one. */
+  /** The node's interface with the source address, or else its primary interface. */
   localInterface(): Promise<NetworkInterface | undefined>;
   /** The interface with the destination address. */
   remoteInterface(): Promise<NetworkInterface | undefined>;
@@ -90,7 +90,7 @@ async function findNextHop(
   const peerings = await Promise.all(vpcPeerings.map((one) => toPeering(one, start)));
   const routedPeeringId = route?.target.kind === 'peering' ? route.target.id : undefined;
   const isListed = peerings.some(({ id }) => id === routedPeeringId);
-  // EC2 turns the routes of a deleted peering into blackholes.
+  // A route over a deleted peering would be a blackhole, so this peering exists but is not visible.
   if (route && routedPeeringId !== undefined && !isListed && !route.isBlackhole)
     return { kind: 'hidden-peering', route };
   const peering = choosePeering(peerings, destination, routedPeeringId);
@@ -101,7 +101,10 @@ async function findNextHop(
 
 const isPrimary = ({ Attachment }: NetworkInterface): boolean => Attachment?.DeviceIndex === 0;
 
-/** A reference to a security group matches the addresses of its interfaces, not addresses that they forward for. */
+/**
+ * Whether the interface has the address. A rule that names a security group matches only these addresses, not the
+ * addresses for which an interface forwards packets.
+ */
 export function hasAddress(networkInterface: NetworkInterface, address: Address): boolean {
   const {
     PrivateIpAddresses = [],

@@ -5,14 +5,14 @@ import { distinct, vpcRanges } from '../discover/networks';
 import type { AccountRegion } from './fix-command';
 import { undefinedIfDenied, validCidrs, type NetworkReader } from './network-reader';
 
-/** One VPC of a peering. */
+/** The VPC at one end of a peering. */
 export interface Side extends AccountRegion {
   readonly vpcId: string;
   /** Absent if the peering is not active and the VPC cannot be read. */
   readonly ranges?: readonly Cidr[];
 }
 
-/** A peering, seen from the node's VPC. */
+/** A VPC peering. `local` is the node's VPC. */
 export interface Peering {
   readonly id: string;
   readonly status: string;
@@ -21,10 +21,10 @@ export interface Peering {
   readonly accepter: AccountRegion;
 }
 
-/** @returns undefined for an account and region without credentials */
+/** @returns undefined if there are no credentials for the account and region */
 export type ReaderFor = (location: AccountRegion) => NetworkReader | undefined;
 
-/** Where the node is, and how to read other places. */
+/** The location of the node, and a function that returns readers for other accounts and regions. */
 export interface Home {
   readonly vpcId: string;
   readonly home: AccountRegion;
@@ -41,7 +41,7 @@ export async function toPeering(vpcPeering: VpcPeeringConnection, start: Home): 
     : { id, status, local: requester, remote: accepter, accepter };
 }
 
-/** EC2 lists the CIDR blocks of active peerings only. Before that they come from the VPC, if it can be read. */
+/** EC2 lists the CIDR blocks only of active peerings. For other peerings they come from the VPC, if it can be read. */
 async function toSide(info: VpcPeeringConnectionVpcInfo = {}, { home, readerFor }: Home): Promise<Side> {
   const { VpcId: vpcId = '', OwnerId: account = home.account, Region: region = home.region } = info;
   const texts = [
@@ -59,10 +59,13 @@ async function toSide(info: VpcPeeringConnectionVpcInfo = {}, { home, readerFor 
 export const rangeWith = ({ ranges = [] }: Side, address: Address): Cidr | undefined =>
   ranges.find((range) => contains(range, address));
 
-/** Best first. EC2 keeps listing a peering for a while after it ended: other statuses rank last. */
+/** Best first. EC2 keeps listing a peering for a while after it was deleted; such statuses rank last. */
 const statuses = ['active', 'provisioning', 'pending-acceptance', 'initiating-request'];
 
-/** The most plausible peering to the destination: active ones first, then the one that the route names. */
+/**
+ * Returns the peering that most likely leads to the destination: active ones first, then the one that the route
+ * names.
+ */
 export function choosePeering(
   peerings: readonly Peering[],
   destination: Address,

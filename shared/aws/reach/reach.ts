@@ -21,9 +21,9 @@ const checks = {
 const names = Object.keys(checks) as (keyof typeof checks)[];
 
 /**
- * The checks of VPC peerings, routes, security groups and network ACLs. What lies in another account or region than
- * the node is `unknown`.
- * @param clients of the node's account and region
+ * Returns the checks of VPC peerings, routes, security groups and network ACLs. A resource in an account or region
+ * without credentials gives the result `unknown`.
+ * @param clients for the node's account and region
  */
 export function makeReach(clients: Clients): Reach<AwsNode> {
   return {
@@ -41,15 +41,15 @@ export function makeReach(clients: Clients): Reach<AwsNode> {
   };
 }
 
-/** A terminated instance has neither subnet nor VPC. */
+/** The results for a terminated instance, which has no subnet and no VPC. */
 const terminated = (id: string): Check[] =>
   names.map((name) => ({
     name,
     state: 'unknown',
-    evidence: [`${id} is in no subnet: it was terminated.`],
+    evidence: [`${id} was terminated, so it has no subnet.`],
   }));
 
-/** A missing permission does not affect the other checks. */
+/** Runs one check. A missing permission fails only this check, not the others. */
 async function runCheck(
   context: PathContext,
   check: (context: PathContext) => Promise<CheckResult>,

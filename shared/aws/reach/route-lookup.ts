@@ -10,7 +10,7 @@ export interface Target {
   readonly id: string;
 }
 
-/** The route of a subnet for an address. */
+/** The route that a subnet has for an address. */
 export interface MatchedRoute {
   readonly tableId: string;
   readonly target: Target;
@@ -25,7 +25,7 @@ export interface RouteLookup {
   readonly route?: MatchedRoute;
 }
 
-/** @returns undefined if the subnet has no route table that can be read */
+/** @returns undefined if no readable route table belongs to the subnet */
 export async function lookUpRoutes(
   reader: NetworkReader,
   location: { readonly vpcId: string; readonly subnetId?: string },
@@ -50,7 +50,7 @@ async function matchRoute(reader: NetworkReader, route: Route, address: Address)
   return ranges.filter((range) => contains(range, address)).map(({ prefix }) => ({ prefix, route }));
 }
 
-/** Order of routes with the same prefix length (VPC user guide, "Route priority"). */
+/** Ranks routes with the same prefix length (VPC user guide, "Route priority"). */
 function routePriority(route: Route): number {
   if (route.GatewayId === 'local') return 0;
   if (route.Origin === 'EnableVgwRoutePropagation') return 3;

@@ -17,7 +17,7 @@ const renewAdvice =
   'Log in again with `aws sso login --profile prod`, or renew the keys with `aws configure`.';
 const loginAdvice = 'Log in with `aws sso login --profile prod`, or set keys with `aws configure`.';
 const rejectedAdvice =
-  'AWS rejects these keys in this region. Set other keys with `aws configure`, or a region that the account has enabled with `export AWS_REGION=REGION`.';
+  'AWS rejects these keys in this region. Set other keys with `aws configure`, or select a region that is enabled for the account with `export AWS_REGION=REGION`.';
 
 interface Expected {
   readonly code: string;

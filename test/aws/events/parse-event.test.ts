@@ -32,17 +32,17 @@ describe('an event', () => {
     [
       'is the test notification of a launch hook',
       fixture('auto-scaling-test-notification'),
-      'test notification of Auto Scaling',
+      'test notification from Auto Scaling',
     ],
     [
       'is from another account',
       { ...running, account: '210987654321' },
-      'event of account 210987654321 in us-east-1: this deployment handles 123456789012 in us-east-1',
+      'event from account 210987654321 in us-east-1: this deployment handles 123456789012 in us-east-1',
     ],
     [
       'is from another region',
       { ...started, region: 'eu-west-1' },
-      'event of account 123456789012 in eu-west-1: this deployment handles 123456789012 in us-east-1',
+      'event from account 123456789012 in eu-west-1: this deployment handles 123456789012 in us-east-1',
     ],
   ])('is ignored when it %s', (_, event, reason) => {
     expect(parse(event)).toEqual({ kind: 'ignored', reason });
