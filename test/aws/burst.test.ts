@@ -18,7 +18,7 @@ beforeEach(async () => {
   aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   const { ec2, ssm, ...rest } = makeClients(labRegion);
-  // The rate limit has tests of its own.
+  // No waiting here: the rate limiter has its own tests.
   clients = { ...rest, ec2, ssm, waitToSend: () => Promise.resolve() };
 });
 afterEach(async () => {
@@ -27,7 +27,7 @@ afterEach(async () => {
   await aws.close();
 });
 
-test('an event of 1,000 instances takes one look-up of nodes and a command for every 50', async () => {
+test('an event with 1,000 instances needs one lookup of nodes, and one command for every 50 nodes', async () => {
   aws.putDocument(documentName('test'), makeDocument('echo hello\n'));
   const routes = [{ destinationCidrBlock: '10.0.0.0/16', transitGatewayId: 'tgw-0123456789abcdef0' }];
   aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId], routes });

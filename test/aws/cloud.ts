@@ -4,7 +4,7 @@ import type { AwsNode } from '../../shared/aws/discover/nodes';
 import type { Cloud } from '../../shared/core/cloud';
 import { labRegion, startLocalAws, type LocalAws } from '../lab/aws/cloud';
 
-/** A local AWS, and the product with the official clients for it. */
+/** Starts a local AWS and returns it with the AWS adapter, which uses the official clients. */
 export async function startCloud(): Promise<{
   aws: LocalAws;
   clients: Clients;

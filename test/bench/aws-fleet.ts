@@ -19,7 +19,10 @@ export interface AwsFleet {
   readonly close: () => Promise<void>;
 }
 
-/** An account with a cluster in three subnets, and the stack as serverless.yml has it; call limits are on. */
+/**
+ * Opens an account with a cluster in three subnets and the stack that serverless.yml describes. API rate limits are
+ * enforced.
+ */
 export async function openAwsFleet(): Promise<AwsFleet> {
   const aws = await startLocalAws();
   aws.putDocument(documentName('dev'), makeDocument('echo hello\n'));
@@ -43,12 +46,15 @@ export async function openAwsFleet(): Promise<AwsFleet> {
   };
 }
 
-/** Calls counted against the EC2 and SSM limits; calls to SQS, which has no such limit, are counted separately. */
+/**
+ * API calls during a measurement. Only EC2 and SSM calls count against rate limits; SQS has no such limits, so its
+ * calls are counted separately.
+ */
 export interface AwsCalls {
   readonly ec2AndSsm: number;
   readonly sqs: number;
   readonly byAction: Readonly<Record<string, number>>;
-  /** Throttled calls. */
+  /** The number of throttled calls. */
   readonly callsOverLimit: number;
 }
 

@@ -7,21 +7,21 @@ export interface Storm {
   readonly nodes: number;
   readonly proven: number;
   readonly deadLetters: number;
-  /** From the first event to the last proof. */
+  /** Seconds from the first event to the last proof. */
   readonly seconds: number;
   readonly calls: AwsCalls;
 }
 
 const nodes = 1_000;
-/** Instances per RunInstances call, as made by an Auto Scaling group. */
+/** The number of instances in each RunInstances call that an Auto Scaling group makes. */
 const perLaunch = 20;
-/** Milliseconds, like all times here. */
+/** Times in this file are in milliseconds. */
 const joinWithin = 10_000;
 
 /**
- * 1,000 nodes join within 10 s: one RunInstances event per 20 nodes, and a `running` event for each. A command
- * takes 0.3 to 1.3 s. The scheduled sweep runs after they have joined.
- * @param registersWithin maximum delay, in milliseconds after `running`, until the SSM agents register at random
+ * Measures a storm: 1,000 nodes join within 10 s, with one RunInstances event per 20 nodes and one `running` event
+ * per node. A command takes 0.3 to 1.3 s. The scheduled sweep runs after all nodes have joined.
+ * @param registersWithin the maximum random delay, in milliseconds after `running`, until an SSM agent registers
  */
 export async function measureStorm(name: string, registersWithin: number): Promise<Storm> {
   const fleet = await openAwsFleet();
@@ -35,7 +35,7 @@ export async function measureStorm(name: string, registersWithin: number): Promi
     const until = startedAt + 300_000;
     while (proven() < nodes && fleet.stack.deadLetters.length === 0 && Date.now() < until) await sleep(100);
     const seconds = (Date.now() - startedAt) / 1_000;
-    // Calls after the last proof count too: command events, redelivered messages.
+    // Calls after the last proof are counted too, such as those for command events and redelivered messages.
     await fleet.stack.idle();
     const deadLetters = fleet.stack.deadLetters.length;
     return { name, nodes, proven: proven(), deadLetters, seconds, calls: countAwsCalls(fleet.aws) };

@@ -14,7 +14,10 @@ import { addVm } from '../lab/gcp/state';
 import { spread, type Spread } from './spread';
 import { nodeProgramFile } from '../lab/node-program';
 
-/** Milliseconds from the start of the import to the end of the first call, resident megabytes, kilobytes of code. */
+/**
+ * Measurements of one start: the time from the start of the import to the end of the first call in milliseconds,
+ * resident memory in megabytes, and the size of the code in kilobytes.
+ */
 export interface ColdStart {
   readonly ms: Spread;
   readonly rssMb: Spread;
@@ -24,11 +27,11 @@ export interface ColdStart {
 export interface ColdStarts {
   readonly name: string;
   readonly rounds: number;
-  /** Bundled by esbuild without plugins. */
+  /** The bundle that esbuild makes without plugins. */
   readonly plain: ColdStart;
-  /** As it is deployed. */
+  /** The bundle as it is deployed. */
   readonly pruned: ColdStart;
-  /** Ratio of the medians. */
+  /** The ratio of the two medians. */
   readonly ratio: number;
 }
 
@@ -38,16 +41,16 @@ interface Subject {
   readonly bundle: string;
   readonly env: Readonly<Record<string, string>>;
   readonly event: unknown;
-  /** Lambda's context; Cloud Functions has none. */
+  /** The context that Lambda passes; Cloud Functions passes none. */
   readonly context: object;
   readonly close: () => Promise<void>;
 }
 
 const plain = { plugins: [], minifyWhitespace: false, minifySyntax: false } satisfies BuildOptions;
-/** Inside the repository, so that external modules are found. */
+/** The folder is inside the repository, so that external modules are found. */
 const folder = '.cache/cold-start';
 
-/** Plain and pruned bundles in alternation, each start in its own process, against the local clouds. */
+/** Starts plain and pruned bundles alternately, each in its own process, against the local clouds. */
 export async function measureColdStarts(rounds: number): Promise<ColdStarts[]> {
   const results: ColdStarts[] = [];
   for (const open of [openGcp, openAws]) {
@@ -69,7 +72,7 @@ async function measure(subject: Subject, rounds: number): Promise<ColdStarts> {
   };
   const starts = { plain: [] as Start[], pruned: [] as Start[] };
   for (let round = 0; round < rounds; round++) {
-    // The order alternates, so that changes in machine speed favour neither.
+    // The order alternates, so that changes in machine speed favour neither bundle.
     const order = round % 2 === 0 ? (['plain', 'pruned'] as const) : (['pruned', 'plain'] as const);
     for (const variant of order) starts[variant].push(await start(variants[variant], subject));
   }
@@ -123,7 +126,7 @@ function files(): Readonly<Record<string, string>> {
   return { PEERMASQ_CONFIG: config, PEERMASQ_PROGRAM: nodeProgramFile };
 }
 
-/** The node belongs to no cluster: it is discovered and skipped. */
+/** The node belongs to no cluster, so the function looks it up and skips it. */
 async function openGcp(): Promise<Subject> {
   const google = await startLocalGcp();
   const vm = addVm(google.cloud, {});
@@ -131,7 +134,7 @@ async function openGcp(): Promise<Subject> {
     name: 'dist/gcp, nodeJoined: first instances.get',
     options: gcpBundle,
     bundle: 'index.js',
-    // Otherwise Google's client may run gcloud to find a project, which takes seconds.
+    // Without a project, Google's client may run gcloud to find one, which takes seconds.
     env: { ...google.env, ...files(), GOOGLE_CLOUD_PROJECT: vm.project },
     event: insertEvent(vm, 'first'),
     context: {},

@@ -1,11 +1,11 @@
-// Loads a bundled function in a new process and calls it once: `node first-call.mjs BUNDLE`, {"event",
-// "context"} on stdin, {"loadMs","callMs","rssMb"} on file descriptor 3, its log on stdout.
+// Loads a bundled function in a new process and calls it once. Usage: `node first-call.mjs BUNDLE`. Reads {"event",
+// "context"} from stdin, and writes {"loadMs","callMs","rssMb"} to file descriptor 3 and its log to stdout.
 import { writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import { resolve } from 'node:path';
 import { json } from 'node:stream/consumers';
-// Loaded before the clock starts, because Google's builder starts it with any bundle.
+// Loaded before the clock starts, because Google's builder starts it together with any bundle.
 import { getFunction } from '@google-cloud/functions-framework/testing';
 
 const { event, context } = await json(process.stdin);
@@ -20,5 +20,6 @@ const timing = {
   rssMb: process.memoryUsage.rss() / 1e6,
 };
 writeFileSync(3, JSON.stringify(timing));
-// Lambda and Cloud Run freeze the process here; open sockets would keep it alive.
+// Lambda and Cloud Run freeze the process at this point. Here it must exit, because open sockets would keep it
+// running.
 process.exit(0);

@@ -1,13 +1,13 @@
 import * as z from 'zod';
 import { addFleetNode, countGcpCalls, openGcpFleet, type GcpCalls, type GcpFleet } from './gcp-fleet';
 
-/** Runs of the backfill function over a fleet on Google Cloud. */
+/** Runs of the backfill function over all nodes of a fleet on Google Cloud. */
 export interface GcpRuns {
   readonly nodes: number;
   readonly proven: number;
   readonly runs: number;
   readonly seconds: number;
-  /** Peak memory of the function, in megabytes. */
+  /** The peak memory of the function, in megabytes. */
   readonly peakMb: number;
   readonly calls: GcpCalls;
 }
@@ -16,7 +16,7 @@ const backfillNodes = 1_000;
 const sweepNodes = 10_000;
 const maxRuns = 5;
 
-/** Measures a backfill of 1,000 existing nodes, until all have proven their rules. */
+/** Measures a backfill of 1,000 existing nodes, until all nodes have proven their rules. */
 export async function measureGcpBackfill(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {
@@ -27,15 +27,15 @@ export async function measureGcpBackfill(): Promise<GcpRuns> {
   }
 }
 
-/** A sweep of 10,000 proven nodes. */
+/** Measures a sweep of 10,000 proven nodes. */
 export async function measureGcpSweep(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {
     const first = addFleetNode(fleet.cloud);
     await post(fleet, {});
-    // The second run records what the first one pushed.
+    // The second run records the results of the first run's pushes.
     await post(fleet, {});
-    // The others get the metadata, label and report of the first one.
+    // The first node's metadata, labels and report are copied to all other nodes.
     const { metadata, labels, guestAttributes } = first;
     for (let made = 1; made < sweepNodes; made += 1)
       addFleetNode(fleet.cloud, { metadata, labels, guestAttributes });
@@ -60,7 +60,10 @@ async function measure(fleet: GcpFleet, body: object): Promise<GcpRuns> {
 
 const answerSchema = z.object({ counts: z.record(z.string(), z.number()) });
 
-/** @returns how many nodes are proven */
+/**
+ * Runs the backfill function once.
+ * @returns how many nodes are proven
+ */
 async function post({ running }: GcpFleet, body: object): Promise<number> {
   const response = await fetch(running.url, {
     method: 'POST',

@@ -12,7 +12,7 @@ const cluster = 'shop';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
 const reportsAfterMs = () => 1_000 + Math.random() * 2_000;
 
-/** A node of the fleet. */
+/** The properties of a VM that is a node of the fleet. */
 export const fleetNode = () => ({
   project,
   zone,
@@ -37,7 +37,7 @@ export interface GcpFleet {
   readonly close: () => Promise<void>;
 }
 
-/** A project with a cluster, rate quotas and one deployed function; nodes report after 1 to 3 s. */
+/** Opens a project with a cluster, rate quotas and one deployed function. Each node reports after 1 to 3 s. */
 export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<GcpFleet> {
   const google = await startLocalGcp();
   const { cloud, env } = google;
@@ -50,7 +50,7 @@ export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<G
     ...env,
     PEERMASQ_CONFIG: config,
     PEERMASQ_PROJECTS: project,
-    // The limits in infra/gcp.
+    // These values are the limits in infra/gcp.
     PEERMASQ_INVOCATION_SECONDS: target === 'backfill' ? '1800' : '120',
     GOOGLE_CLOUD_PROJECT: project,
   });
@@ -81,11 +81,11 @@ function addNetwork({ networks, subnetworks }: GcpState): void {
   subnetworks.push({ project, region, name, network: name, ipCidrRange: '10.209.0.0/16' });
 }
 
-/** The cost of a run. */
+/** The API calls of a run. */
 export interface GcpCalls {
   readonly all: number;
   readonly byMethod: Readonly<Record<string, number>>;
-  /** Calls beyond a rate quota. */
+  /** The number of calls that exceeded a rate quota. */
   readonly callsOverLimit: number;
 }
 

@@ -5,12 +5,12 @@ import { metadataOf } from '../lab/gcp/state';
 import { fleetNode, openGcpFleet, type GcpFleet } from './gcp-fleet';
 import { spread, type Spread } from './spread';
 
-/** Milliseconds from the first entry of an insert to the arrival of setMetadata. */
+/** The time in milliseconds from the first audit log entry of an insert until the setMetadata call arrives. */
 export interface GcpRace {
   readonly inserts: number;
-  /** All at once, or one after the other. */
+  /** Whether all inserts start at the same time, rather than one after the other. */
   readonly isStorm: boolean;
-  /** Milliseconds from the entry until the API returns the instance. */
+  /** The time in milliseconds from the audit log entry until the API returns the instance. */
   readonly visibleAfterMs: number;
   readonly ms: Spread;
 }
@@ -39,7 +39,10 @@ async function each<T>(times: number, make: () => Promise<T>): Promise<T[]> {
   return made;
 }
 
-/** Returns when the metadata is set; the function continues until the node has proven its rules. */
+/**
+ * Inserts an instance. Returns when its metadata is set, while the function continues until the node has proven its
+ * rules.
+ */
 async function insert({ cloud, running }: GcpFleet, visibleAfterMs: number) {
   const { vm, beganAt, first } = insertVm(cloud, fleetNode(), { visibleAfterMs, runningAfterMs });
   const delivery = deliverEvent(running, first).then((status) => {

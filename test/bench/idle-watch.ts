@@ -8,19 +8,22 @@ import type { RunningProcess } from '../lab/netns';
 import { gcpPeering } from '../lab/topologies';
 import { nodeProgram, nodeProgramFile } from '../lab/node-program';
 
-/** The cost of `watch` on an idle node, extrapolated from the observed rounds to the 60 rounds of an hour. */
+/**
+ * The cost of `watch` on an idle node. The figures per hour are extrapolated from the observed rounds to the 60
+ * rounds of an hour.
+ */
 export interface IdleWatch {
   readonly rounds: number;
   readonly seconds: number;
-  /** Including child processes. */
+  /** CPU time, including child processes. */
   readonly cpuSecondsPerHour: number;
   readonly processesPerHour: number;
-  /** Peak resident memory, including child processes. */
+  /** The peak resident memory in megabytes, including child processes. */
   readonly rssMb: number;
 }
 
 const intervalSeconds = 2;
-/** A multiple of five and ten: some work is done only every fifth or tenth round. */
+/** A multiple of five and ten, because some work is done only every fifth or tenth round. */
 const rounds = 30;
 const roundsPerHour = 60;
 const ticksPerSecond = 100;
@@ -32,7 +35,7 @@ exempt 10.132.0.0/14 pods
 masquerade 10.193.0.0/16 backend-vpc
 `;
 
-/** Shorter rounds than on a real node, with the same work in each. */
+/** Measures an idle watcher. Rounds are shorter than on a real node, but each does the same work. */
 export async function measureIdleWatch(): Promise<IdleWatch> {
   const [google, networks] = await Promise.all([startLocalGcp(), buildNetworks(gcpPeering)]);
   try {
@@ -46,7 +49,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
     const watch = startWatch(networks, server.address);
     const countRequests = () => server.requests.filter((request) => request.endsWith('/attributes/')).length;
 
-    // The first rounds apply the rule set and check everything.
+    // The first rounds are not measured: they apply the rule set and check everything.
     await until(() => countRequests() > 3);
     return await measure(networks, watch, countRequests);
   } finally {
@@ -55,7 +58,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
   }
 }
 
-/** In its own process namespace, where process IDs show how many processes were started. */
+/** Starts the watcher in its own process namespace, where process IDs show how many processes were started. */
 function startWatch({ nodeHost }: Networks, metadataHost: string): RunningProcess {
   const namespace = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'];
   return nodeHost.spawn([...namespace, 'bash', nodeProgramFile, 'watch'], {
@@ -95,7 +98,7 @@ async function measure(
     rounds,
     seconds: (Date.now() - began) / 1_000,
     cpuSecondsPerHour: cpu * perHour,
-    // Minus one: the process that reads the next PID.
+    // One process is subtracted: the process that reads the next PID.
     processesPerHour: ((await nextPid()) - firstPid - 1) * perHour,
     rssMb,
   };
@@ -112,15 +115,15 @@ async function until(condition: () => boolean): Promise<void> {
 const childrenOf = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 
-/** Its own time and that of reaped children. */
+/** Returns the CPU time of a process and of its reaped children. */
 function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // proc(5): utime, stime, cutime and cstime are fields 14 to 17; the second field may contain spaces.
+  // In proc(5), utime, stime, cutime and cstime are fields 14 to 17. The second field may contain spaces.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / ticksPerSecond;
 }
 
-/** A process that ends meanwhile counts as zero. */
+/** Returns the resident memory of a process, or zero if the process has ended. */
 function residentMb(pid: number): number {
   try {
     const [, kb = '0'] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];

@@ -11,7 +11,10 @@ type Storm = Awaited<ReturnType<typeof measureStorm>>;
 type Sweep = Awaited<ReturnType<typeof measureSweep>>;
 type Race = Awaited<ReturnType<typeof measureGcpRace>>;
 
-/** Every performance figure, in one run: `npm run bench`; with `-- --json` one document on stdout. */
+/**
+ * Measures every performance figure in one run: `npm run bench`. With `-- --json`, stdout carries a single JSON
+ * document.
+ */
 async function main(): Promise<void> {
   const figures = {
     coldStarts: await measureColdStarts(10),
@@ -98,6 +101,6 @@ function printRuns(name: string, { nodes, proven, runs, seconds, peakMb, calls }
 
 main().catch((error: unknown) => {
   console.error(error);
-  // The local clouds may still be listening.
+  // The local clouds may still be listening, which would keep the process running.
   process.exit(1);
 });

@@ -4,7 +4,7 @@ export interface Spread {
   readonly max: number;
 }
 
-/** Rounded to integers. */
+/** Returns the median, minimum and maximum, rounded to integers. */
 export function spread(values: readonly number[]): Spread {
   const sorted = [...values].sort((a, b) => a - b);
   const at = (share: number) => Math.round(sorted[Math.floor(share * (sorted.length - 1))] ?? NaN);

@@ -14,15 +14,15 @@ import { storedRuleSet } from './machines';
 
 export interface NewNode {
   readonly cluster?: string;
-  /** The ranges that its subnet routes over an active peering. */
+  /** The ranges that the node's subnet routes over an active peering. */
   readonly routes?: readonly string[];
-  /** Its agent is online, or it has booted. With false, `makeReady` does that. */
+  /** Whether the node's agent is online, or the node has booted. If false, `makeReady` does that later. */
   readonly isReady?: boolean;
 }
 
-/** A local cloud whose nodes are real machines, with the same interface for both clouds. */
+/** A local cloud whose nodes are real machines. The interface is the same for both clouds. */
 export interface CloudLab {
-  /** The adapter under test, with the official clients. */
+  /** The adapter under test, which uses the official clients. */
   readonly cloud: Cloud;
   readonly addNode: (node: NewNode) => Promise<NodeRef>;
   readonly makeReady: (ref: NodeRef) => Promise<void>;
@@ -30,12 +30,12 @@ export interface CloudLab {
   /** A well-formed reference to a node that never existed. */
   readonly nonexistent: NodeRef;
   readonly inspection: Inspection;
-  /** The start of the command that takes a snapshot manually. */
+  /** The first part of the command that takes a snapshot manually. */
   readonly manualCommand: (ref: NodeRef) => string;
   readonly machineOf: (ref: NodeRef) => Machine | undefined;
-  /** Makes all later calls for discovery or for pushes fail. */
+  /** Makes all later calls of discovery, or of pushes, fail. */
   readonly failWith: (failure: 'forbidden' | 'unavailable', when: 'discovering' | 'pushing') => void;
-  /** The number of calls so far that change the cloud. */
+  /** Returns the number of calls so far that changed something in the cloud. */
   readonly mutatingCalls: () => number;
   readonly close: () => Promise<void>;
 }
@@ -44,7 +44,7 @@ export const config = parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masq
 export const routes = ['10.193.0.0/16'];
 export const silentLog: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-/** The behavior that both clouds must have. */
+/** Tests the behaviour that both clouds must have. */
 export function describeCloud(name: string, open: () => Promise<CloudLab>): void {
   describeKernel(`${name} as a cloud`, undefined, () => {
     let lab: CloudLab;
@@ -69,7 +69,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
         : parseRuleSet(stored).destinations.map(({ cidr }) => cidr.text);
     };
 
-    test('a node that joins is proven to masquerade the routes of its subnet, and a repeated event changes nothing', async () => {
+    test("a node that joins is proven to masquerade traffic to its subnet's routes, and a repeated event changes nothing", async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       expect(await run([ref])).toMatchObject([
         { kind: 'proven', node: ref, cluster: 'shop', report: { proven: true } },
@@ -89,7 +89,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(await destinationsOn(ref)).toBeUndefined();
     });
 
-    test('a backfill reconciles the nodes of a cluster, and only those', async () => {
+    test('a backfill reconciles the nodes of the requested cluster and no other nodes', async () => {
       const mine = await lab.addNode({ cluster: 'shop', routes });
       await lab.addNode({ cluster: 'other', routes });
       await lab.addNode({ routes });
@@ -98,7 +98,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(outcomes).toMatchObject([{ kind: 'proven' }]);
     });
 
-    test('a node that is not ready is pending, and proven once it is ready', async () => {
+    test('a node that is not ready is pending, and becomes proven once it is ready', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes, isReady: false });
       const [outcome] = await run([ref], { seconds: 2 });
       expect(outcome).toMatchObject({ kind: 'pending', node: ref });
@@ -108,7 +108,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
     });
 
     test.each(['proven', 'failed'] as const)(
-      'a node shows that its last push ended as %s, and when',
+      "a node's last push has the state %s and the time at which it ended",
       async (state) => {
         const ref = await lab.addNode({ cluster: 'shop', routes });
         const deadline = Date.now() + 10_000;
@@ -125,13 +125,13 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
         expect(await lab.cloud.channel.writeRecords([record], deadline)).toEqual([]);
         for (const { lastPush } of await read()) {
           expect(lastPush?.state).toBe(state);
-          // Google Cloud records whole seconds.
+          // Google Cloud records times in whole seconds.
           expect(lastPush?.at.getTime()).toBeGreaterThan(before - 1_000);
         }
       },
     );
 
-    test('nodes that are gone, unknown or in no cluster do not affect the others', async () => {
+    test('nodes that were deleted, are unknown or belong to no cluster do not affect the other nodes', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       const gone = await lab.addNode({ cluster: 'shop', routes });
       const stray = await lab.addNode({ routes });
@@ -152,7 +152,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(await destinationsOn(other)).toEqual(['10.64.0.0/16']);
     });
 
-    test('a missing permission is a permanent error whose advice names it', async () => {
+    test('a missing permission is a permanent error, and its advice names the permission', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       lab.failWith('forbidden', 'discovering');
       const failure = await run([ref]).catch((error: unknown) => error);

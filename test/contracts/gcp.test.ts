@@ -18,7 +18,7 @@ const region = 'europe-west1';
 const zone = 'europe-west1-c';
 const refOf = (id: string): GcpNodeRef => ({ cloud: 'gcp', project, zone, id });
 
-// One set of clients for the file: making them takes longer than a test.
+// The clients are shared by all tests in this file, because creating them takes longer than a test.
 let google: LocalGcp;
 let cloud: Cloud;
 
@@ -71,12 +71,12 @@ function open(): Promise<CloudLab> {
     });
     const { address } = await google.metadataServer(vm, { host: addressOfThisProcess });
     nodes.set(vm.id, { machine, metadataHost: address });
-    // A node that is ready boots as soon as it has its metadata.
+    // A node that should be ready boots as soon as its startup script is in its metadata.
     if (isReady) void startupScriptSet(vm.id).then(() => boot(vm.id));
     return refOf(vm.id);
   }
 
-  /** Resolves when the metadata of a VM has a startup script. */
+  /** Resolves when a VM's metadata has a startup script. */
   function startupScriptSet(id: string): Promise<void> {
     return new Promise((resolve) => {
       const check = () => {

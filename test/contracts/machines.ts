@@ -2,7 +2,7 @@ import type { Machine } from '../lab/machine';
 import { openLab, type Host } from '../lab/netns';
 import { connectToTestProcess, killProcesses, nodeMachineOn } from '../lab/node-machine';
 
-/** A default route for the paths of pods: without one, the rules are not proven. */
+/** Gives a machine a default route. Without one, pods' packets have no path, and the rules are not proven. */
 const uplink = `ip link add eth0 type veth peer name router
 ip addr add 10.209.0.2/24 dev eth0
 ip link set eth0 up
@@ -10,7 +10,7 @@ ip link set router up
 ip route add default via 10.209.0.1
 echo 1 >/proc/sys/net/ipv4/ip_forward`;
 
-/** Nodes whose only reachable network is a link to this process, on which the local clouds listen. */
+/** Opens machines that reach only one network: a link to this process, on which the local clouds listen. */
 export function openMachines() {
   const lab = openLab();
   const hosts: Host[] = [];
@@ -31,7 +31,7 @@ export function openMachines() {
   };
 }
 
-/** The rule set that the node program has stored on a node. */
+/** Returns the rule set that the node program stored on the machine. */
 export async function storedRuleSet(machine: Machine | undefined): Promise<string | undefined> {
   const finished = await machine?.run(['sh', '-c', 'cat "$PEERMASQ_DIR/ruleset"']);
   return finished?.status === 0 ? finished.stdout : undefined;

@@ -22,7 +22,7 @@ export function withCallCounts<Args extends unknown[], R>(
 
 /**
  * Handles an event, and logs a permanent error instead of throwing it. Redelivering the event for 24 hours would not
- * fix such an error (a missing permission, for example). An alert reports it, and the first sweep after the fix
+ * fix it (a missing permission, for example). An alert reports it, and the first sweep after the fix
  * handles the nodes.
  * @returns undefined after a permanent error
  * @throws every other error, so that the event is redelivered

@@ -29,7 +29,7 @@ const expiredLogin = { code: 'expired-credentials', isRetryable: false, advice: 
 const missing = { code: 'no-credentials', isRetryable: false, advice: loginAdvice };
 const rejected = { code: 'no-credentials', isRetryable: false, advice: rejectedAdvice };
 
-describe('an account error', () => {
+describe("an error that concerns the user's account or credentials", () => {
   test.each<[string, Error, Expected]>([
     ['an expired session, from STS', serviceError('ExpiredToken'), expiredSession],
     ['an expired session, from SSM', serviceError('ExpiredTokenException'), expiredSession],
@@ -46,9 +46,9 @@ describe('an account error', () => {
     ],
     ['a request without credentials', serviceError('MissingAuthenticationToken'), missing],
     ['unknown keys', serviceError('UnrecognizedClientException'), rejected],
-    ['unknown keys, of STS', serviceError('InvalidClientTokenId'), rejected],
+    ['keys that STS does not know', serviceError('InvalidClientTokenId'), rejected],
     [
-      'unknown keys, of EC2',
+      'keys that EC2 does not know',
       serviceError('AuthFailure', 'AWS was not able to validate the provided access credentials'),
       rejected,
     ],
@@ -73,7 +73,7 @@ describe('an account error', () => {
     expect(toError(serviceError('ExpiredToken')).advice).toContain('aws sso login --profile PROFILE`');
   });
 
-  test('is not reported for a resource of another account', () => {
+  test('is not reported when the error is about a resource of another account', () => {
     const error = toError(serviceError('AuthFailure', 'Not authorized for images: [ami-0a]'));
     expect(error).toMatchObject({ code: 'access-denied' });
   });

@@ -9,7 +9,7 @@ const never = (signal: AbortSignal) =>
     });
   });
 
-describe('a call', () => {
+describe('an AWS call', () => {
   test('is aborted at the deadline', async () => {
     const pending = call('ec2:DescribeVpcs', Date.now() + 50, ({ abortSignal }) => never(abortSignal));
     await expect(pending).rejects.toBeInstanceOf(RetryableError);
@@ -26,7 +26,7 @@ describe('a call', () => {
     expect(calls).toBe(0);
   });
 
-  test('passes on an error of its credentials provider unchanged', async () => {
+  test('passes on an error from the credentials provider unchanged', async () => {
     const error = new PermanentError('no-credentials', 'STS returned no keys', { advice: '' });
     await expect(call('ec2:DescribeVpcs', Date.now() + 1_000, () => Promise.reject(error))).rejects.toBe(
       error,

@@ -11,7 +11,7 @@ describe('an error without a response', () => {
     ['an abort', sdkError('AbortError', { code: 20 })],
     ['a connection reset', sdkError('Error', { code: 'ECONNRESET' })],
     [
-      'a connection that each address refused',
+      'a connection refused by every address',
       Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }),
     ],
     ['an unknown host name', sdkError('Error', { code: 'ENOTFOUND', $metadata: { attempts: 3 } })],
@@ -27,7 +27,7 @@ describe('an error without a response', () => {
     ['a bug', new TypeError("Cannot read properties of undefined (reading 'x')")],
     ['an expired certificate', sdkError('Error', { code: 'CERT_HAS_EXPIRED' })],
     ['an invalid setting', new Error('Unsupported protocol')],
-  ])('is permanent otherwise: %s', (_, thrown) => {
+  ])('is permanent when the network did not cause it: %s', (_, thrown) => {
     expect(toError(thrown)).toBeInstanceOf(PermanentError);
     expect(toError(thrown)).toMatchObject({ code: 'unexpected', cause: thrown });
   });
@@ -43,10 +43,10 @@ test.each([
   expect(error instanceof RetryableError).toBe(kind === 'retryable');
 });
 
-describe('a denied call', () => {
+describe('the error for a denied call', () => {
   const denied = sdkError('UnauthorizedOperation', { $metadata: { httpStatusCode: 403 } });
 
-  test('of a function names the statement of its policy', () => {
+  test("names the statement in the function's policy that allows the call", () => {
     expect(toError(denied)).toMatchObject({
       code: 'access-denied',
       message: 'ec2:DescribeVpcs on * was denied: x',
@@ -55,7 +55,7 @@ describe('a denied call', () => {
     });
   });
 
-  test('of the command line names the statement for operators', () => {
+  test("names the statement in the operators' policy when the command line made the call", () => {
     expect(toPeermasqError('ec2:DescribeSubnets', denied)).toMatchObject({
       code: 'access-denied',
       advice:

@@ -4,7 +4,7 @@ import { PermanentError } from '../../../shared/core/model/errors';
 
 const soon = () => Date.now() + 5_000;
 
-/** Lists pages that continue with these tokens, and returns the tokens that were requested. */
+/** Lists pages whose continuation tokens are `tokens`, and returns the tokens that were requested. */
 async function list(tokens: readonly (string | undefined)[], deadline = soon(), pageMs = 0) {
   const requested: (string | undefined)[] = [];
   const listing = listAll('ec2:DescribeVpcs', deadline, async ({ NextToken }) => {
@@ -23,7 +23,7 @@ describe('listAll', () => {
     expect(requested).toEqual([undefined, 'a', 'b']);
   });
 
-  test('ends at an empty token', async () => {
+  test('ends when the token is empty', async () => {
     expect((await list(['a', ''])).outcome).toHaveLength(2);
   });
 

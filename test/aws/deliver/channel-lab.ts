@@ -11,7 +11,7 @@ import type { CommandResult, Machine } from '../../lab/machine';
 import { makeReport } from '../../lab/node-report';
 import { soon, startCloud, subnetId, vpcId } from '../cloud';
 
-/** Each test of a file that imports this has its own local AWS, with a network and the SSM document. */
+/** Every test in a file that imports this module gets its own local AWS, with a network and the SSM document. */
 export let lab: Awaited<ReturnType<typeof startCloud>>;
 
 let finishAll: () => void = () => undefined;
@@ -40,7 +40,7 @@ export const otherRuleSet: RuleSet = { ...ruleSet, destinations: [] };
 export const report = (changes: Partial<Report> = {}): Report =>
   makeReport(ruleSet, { rules: 2, ...changes });
 
-/** A node whose program finishes with this result. */
+/** A node on which the program finishes with this result. */
 export const finishing = (result: Partial<CommandResult>): Machine => ({
   run: () => Promise.resolve({ status: 0, stdout: '', stderr: '', ...result }),
 });
@@ -48,7 +48,7 @@ export const finishing = (result: Partial<CommandResult>): Machine => ({
 export const reporting = (changes?: Partial<Report>, status = 0): Machine =>
   finishing({ status, stdout: `${JSON.stringify(report(changes))}\n`, stderr: 'peermasq: working\n' });
 
-/** A node whose program runs until the end of the test. */
+/** A node on which the program runs until the end of the test. */
 export const neverFinishing: Machine = {
   run: () =>
     new Promise((resolve) => {
@@ -70,7 +70,7 @@ export function addNodes(count: number, machine: Machine = reporting()): Promise
   return lab.cloud.nodes.get(ids.map(refOf), soon());
 }
 
-/** The nodes as they are now. */
+/** Looks up the current state of the nodes. */
 export const refresh = (nodes: readonly AwsNode[]): Promise<AwsNode[]> =>
   lab.cloud.nodes.get(
     nodes.map(({ ref }) => ref),
@@ -82,14 +82,14 @@ export const push = (nodes: readonly AwsNode[], pushedRuleSet = ruleSet) =>
 
 export const idsOf = (nodes: readonly AwsNode[]): string[] => nodes.map(({ ref }) => ref.id);
 
-/** By instance id. */
+/** The results of a push, by instance ID. */
 export const resultsById = (results: readonly (PushResult | ProofResult)[]) =>
   Object.fromEntries(results.map(({ node, result }) => [node.ref.id, result]));
 
 export const isPushed = (result: PushResult<AwsNode>): result is PushedNode<AwsNode> =>
   result.result === 'pushed';
 
-/** Fills all 50 tags of an instance. */
+/** Fills all 50 tags that an instance may have. */
 export function fillTags({ ref }: AwsNode): void {
   const tags = lab.aws.state.instances.get(ref.id)?.tags;
   for (let i = tags?.size ?? 0; i < 50; i++) tags?.set(`key-${i}`, '');

@@ -13,7 +13,7 @@ import { finishing, isPushed, lab, push, refOf, reporting, ruleSet } from './cha
 const read = (finished: readonly FinishedCommand[]) =>
   readCommandResults({ clients: lab.clients, deadline: soon() }, finished);
 
-/** Pushes to a node for each machine, and waits until the command has finished. */
+/** Pushes to one node for each machine, and waits until the command has finished on all of them. */
 async function runCommands(...machines: Machine[]): Promise<FinishedCommand[]> {
   const ids = machines.map((machine) => lab.aws.addNode({ subnetId, cluster: 'shop', machine }));
   const nodes = await lab.cloud.nodes.get(ids.map(refOf), soon());
@@ -38,7 +38,7 @@ const samePrefix = ruleSetId(ruleSet).slice(0, 12);
 const otherPrefix = 'f'.repeat(12);
 
 describe('the result of a finished command', () => {
-  test('is evaluated with the rule set and routes of the command', async () => {
+  test('is compared with the rule set and the route count that the command carried', async () => {
     const { responses, unreadable } = await read([await runCommand(reporting())]);
     expect(responses).toMatchObject([
       {
@@ -56,17 +56,20 @@ describe('the result of a finished command', () => {
     ['failed', 1, true],
     ['proven', -1, false],
     ['pushed', 1, false],
-  ] as const)('with the status %s, written %i ms after the command, is recorded: %s', async (...args) => {
-    const [state, ms, expected] = args;
-    const finished = await runCommand(reporting());
-    expect(isRecorded(withStatus(finished, { state, at: after(finished, ms) }))).toBe(expected);
-  });
+  ] as const)(
+    'with the status %s, written %i ms after the command was sent, is recorded: %s',
+    async (...args) => {
+      const [state, ms, expected] = args;
+      const finished = await runCommand(reporting());
+      expect(isRecorded(withStatus(finished, { state, at: after(finished, ms) }))).toBe(expected);
+    },
+  );
 
   test.each([
-    { title: 'is used when it is a proof and the same rule set was pushed again', count: 1 },
-    { title: 'is ignored when another rule set was pushed', ruleSet: otherPrefix, count: 0 },
+    { title: 'is used when it is a proof and the same rule set has been pushed again since', count: 1 },
+    { title: 'is ignored when a different rule set has been pushed since', ruleSet: otherPrefix, count: 0 },
     {
-      title: 'is ignored when it is a failure and the same rule set was pushed again',
+      title: 'is ignored when it is a failure and the same rule set has been pushed again since',
       isProven: false,
       count: 0,
     },
@@ -78,7 +81,7 @@ describe('the result of a finished command', () => {
     expect(responses).toHaveLength(count);
   });
 
-  test('that is unreadable fails its own node only', async () => {
+  test('that is unreadable fails only its own node', async () => {
     const finished = await runCommands(reporting(), finishing({ stdout: 'garbage' }));
     lab.aws.fail('GetCommandInvocation', 'ValidationException', 'no', Infinity);
     const { responses, unreadable } = await read(finished);
@@ -86,7 +89,7 @@ describe('the result of a finished command', () => {
     expect(unreadable.size).toBe(0);
   });
 
-  test('that cannot be read yet is reported, and the others are read', async () => {
+  test('that cannot be read yet is reported, and the other results are still read', async () => {
     const one = await runCommand(reporting());
     const two = await runCommand(reporting());
     lab.aws.throttle('ListCommandInvocations', 3);

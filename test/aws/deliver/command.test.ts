@@ -1,7 +1,7 @@
 import { describe, expect, test } from '@jest/globals';
 import { formatComment, parseComment } from '../../../shared/aws/deliver/command';
 
-describe('the comment of a command', () => {
+describe('the comment of an SSM command', () => {
   test('fits in 100 characters and can be parsed', () => {
     const text = formatComment({
       ruleSetId: 'a1'.repeat(32),

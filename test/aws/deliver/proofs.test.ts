@@ -12,21 +12,21 @@ async function pushAndProve(machine: Machine, deadline = soon()): Promise<ProofR
   return (await lab.cloud.channel.collectProofs(pushed, deadline))[0];
 }
 
-describe('a report', () => {
+describe('the report of a node', () => {
   test.each<[string, Partial<Report>, number]>([
     ['applied', { result: 'applied' }, 0],
     ['unchanged', { result: 'unchanged' }, 0],
     ['refused', { result: 'refused', proven: false, reason: 'line 3' }, 2],
     ['failed', { result: 'failed', proven: false, id: null, generation: null }, 3],
     ['busy', { result: 'busy', proven: false }, 4],
-  ])('with the result %s is returned as it is', async (_, changes, status) => {
+  ])('is returned unchanged when its result is %s', async (_, changes, status) => {
     expect(await pushAndProve(reporting(changes, status))).toMatchObject({
       result: 'reported',
       report: report(changes),
     });
   });
 
-  test('is read from the listing, without a call for each of 120 nodes', async () => {
+  test('is read from the list of invocations, without a separate call for each of 120 nodes', async () => {
     const pushed = (await push(await addNodes(120))).filter(isPushed);
     await lab.aws.waitForCommands();
     const proofs = await lab.cloud.channel.collectProofs(pushed, soon());
@@ -36,14 +36,14 @@ describe('a report', () => {
     );
   });
 
-  test('is read from every page', async () => {
+  test('is read from every page of the list', async () => {
     const pushed = (await push(await addNodes(10))).filter(isPushed);
     lab.aws.state.pageSize = 3;
     const proofs = await lab.cloud.channel.collectProofs(pushed, soon());
     expect(proofs.filter(({ result }) => result === 'reported')).toHaveLength(10);
   });
 
-  test('that is too long for the listing is read from its invocation', async () => {
+  test("that is too long for the list is read from the command's output on its node", async () => {
     const warnings = Array.from({ length: 10 }, (_, i) => `${i} `.repeat(300));
     lab.aws.fail('GetCommandInvocation', 'InvocationDoesNotExist', '');
     expect(await pushAndProve(reporting({ warnings }))).toMatchObject({
@@ -52,13 +52,13 @@ describe('a report', () => {
     });
   });
 
-  test('is awaited while SSM does not list the command', async () => {
+  test('is awaited while SSM does not list the command yet', async () => {
     lab.aws.state.invocationVisibilityDelayMs = 300;
     lab.aws.fail('ListCommandInvocations', 'InvalidCommandId', '');
     expect(await pushAndProve(reporting())).toMatchObject({ result: 'reported' });
   });
 
-  test('is awaited while calls are throttled', async () => {
+  test('is awaited while SSM throttles calls', async () => {
     lab.aws.throttle('ListCommandInvocations', 2);
     expect(await pushAndProve(reporting())).toMatchObject({ result: 'reported' });
   });
@@ -79,7 +79,7 @@ describe('a report', () => {
     expect(lab.aws.count('ListCommandInvocations')).toBe(1);
   });
 
-  test('that does not arrive in time is retried later', async () => {
+  test('is retried later when it does not arrive in time', async () => {
     expect(await pushAndProve(neverFinishing, Date.now() + 2_500)).toMatchObject({
       result: 'no-report',
       reason: expect.stringMatching(/^no report from command [0-9a-f-]{36} yet$/),
@@ -92,13 +92,13 @@ describe('a report', () => {
     expect(lab.aws.count('ListCommandInvocations')).toBe(0);
   });
 
-  test('cannot be read without the permission, which the error names', async () => {
+  test('cannot be read without the permission, and the error names the permission', async () => {
     lab.aws.deny('ssm:ListCommandInvocations', '*');
     await expect(pushAndProve(reporting())).rejects.toThrow('ssm:ListCommandInvocations on *');
   });
 });
 
-describe('a node without a report', () => {
+describe('a node that sends no report', () => {
   const unreadable = (message: RegExp) => ({ code: 'unreadable-report', message });
   const noReport = (message: RegExp) => ({ code: 'no-report', message });
 

@@ -17,8 +17,8 @@ import {
   ruleSet,
 } from './channel-lab';
 
-describe('a push', () => {
-  test('to 120 nodes takes three commands, which carry the rule set', async () => {
+describe('pushing rule sets', () => {
+  test('to 120 nodes takes three commands, each of which carries the rule set', async () => {
     const nodes = await addNodes(120);
     const results = await push(nodes);
     expect(new Set(results.map(({ node }) => node))).toEqual(new Set(nodes));
@@ -33,7 +33,7 @@ describe('a push', () => {
     });
   });
 
-  test('skips nodes whose agent is unknown or offline, and reaches the others', async () => {
+  test('skips nodes whose SSM agent is unknown or offline, and reaches the other nodes', async () => {
     const nodes = await addNodes(3);
     const [unknown = '', offline = '', online = ''] = idsOf(nodes);
     lab.aws.state.agents.delete(unknown);
@@ -50,7 +50,7 @@ describe('a push', () => {
     });
   });
 
-  test('reaches a node once its agent is online', async () => {
+  test('reaches a node as soon as its SSM agent is online', async () => {
     const nodes = await addNodes(1);
     const id = nodes[0]?.ref.id ?? '';
     lab.aws.setReady(id, false);
@@ -59,21 +59,21 @@ describe('a push', () => {
     expect(resultsById(await push(nodes))).toEqual({ [id]: 'pushed' });
   });
 
-  test('sends no command when no node is ready', async () => {
+  test('sends no command while no node is ready', async () => {
     const nodes = await addNodes(1);
     lab.aws.state.agents.clear();
     await push(nodes);
     expect(lab.aws.count('SendCommand')).toBe(0);
   });
 
-  test('of several rule sets at the same time lists agents once', async () => {
+  test('with several rule sets at the same time lists the SSM agents only once', async () => {
     const nodes = await addNodes(6);
     const results = await Promise.all([push(nodes.slice(0, 3)), push(nodes.slice(3), otherRuleSet)]);
     expect(results.flat().map(({ result }) => result)).toEqual(Array(6).fill('pushed'));
     expect(lab.aws.count('DescribeInstanceInformation')).toBe(1);
   });
 
-  test('of a rule set that is too large for a command fails without a call', async () => {
+  test('that are too large for a command fails without a call', async () => {
     const octet = (i: number, shift: number) => ((i * 2_654_435_761) >>> shift) & 255;
     const destinations = Array.from({ length: 30_000 }, (_, i) => ({
       cidr: parseCidr(`${octet(i, 0)}.${octet(i, 8)}.${octet(i, 16)}.${octet(i, 24)}/32`),
@@ -89,7 +89,7 @@ describe('a push', () => {
     expect(lab.aws.calls).toEqual([]);
   });
 
-  test('to a node that is starting has to wait for its agent', async () => {
+  test('to a node that is starting waits for its SSM agent', async () => {
     const [node] = await addNodes(1);
     if (!node) throw new Error('no node');
     expect(lab.cloud.channel.checkReadiness(node)).toBeUndefined();
@@ -100,8 +100,8 @@ describe('a push', () => {
   });
 });
 
-describe('a rejected command', () => {
-  test('is retried without the node that the error names', async () => {
+describe('an SSM command that AWS rejects', () => {
+  test('is sent again without the node that the error names', async () => {
     const nodes = await addNodes(3);
     const [gone = '', ...rest] = idsOf(nodes);
     const message = `Instances [[${gone}]] not in a valid state for account ${labAccount}`;
@@ -112,19 +112,19 @@ describe('a rejected command', () => {
     });
   });
 
-  test('reports all nodes as not ready when there are few and the error names none', async () => {
+  test('marks all nodes as not ready when there are few of them and the error names none', async () => {
     lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
     expect((await push(await addNodes(2))).map(({ result }) => result)).toEqual(['not-ready', 'not-ready']);
   });
 
-  test('is bisected when there are many nodes and the error names none', async () => {
+  test('is split in half when there are many nodes and the error names none', async () => {
     const nodes = await addNodes(20);
     lab.aws.fail('SendCommand', 'InvalidInstanceId', '');
     expect((await push(nodes)).every(({ result }) => result === 'pushed')).toBe(true);
     expect(lab.aws.count('SendCommand')).toBe(3);
   });
 
-  test('is bisected with a limited number of calls when every part is rejected', async () => {
+  test('is split in half with a limited number of calls when every part is rejected', async () => {
     lab.aws.fail('SendCommand', 'InvalidInstanceId', '', Infinity);
     const results = await push(await addNodes(20));
     expect(results.every(({ result }) => result === 'not-ready')).toBe(true);
@@ -132,7 +132,7 @@ describe('a rejected command', () => {
     expect(lab.aws.count('SendCommand')).toBeLessThanOrEqual(14);
   });
 
-  test('fails the node on which commands are denied, and names the permission', async () => {
+  test('fails only the node for which SendCommand is denied, and the error names the permission', async () => {
     const nodes = await addNodes(2);
     const [denied = '', other = ''] = idsOf(nodes);
     const agent = lab.aws.state.agents.get(denied);
@@ -148,7 +148,7 @@ describe('a rejected command', () => {
     });
   });
 
-  test('throws when the document is denied, because that affects all nodes', async () => {
+  test('throws when access to the document is denied, because that affects all nodes', async () => {
     const document = `arn:aws:ssm:us-east-1:${labAccount}:document/peermasq-apply-test`;
     lab.aws.deny('ssm:SendCommand', document);
     const error = await push(await addNodes(1)).catch((thrown: unknown) => thrown);
@@ -184,7 +184,7 @@ describe('the tag that marks a node as pushed', () => {
     expect(other.map(({ result }) => result)).toEqual(['pushed', 'pushed']);
   });
 
-  test('is not required for a node without a proof: it may have no free tag', async () => {
+  test('may be missing on a node without a proof, because all its tags may be in use', async () => {
     const nodes = await addNodes(1);
     for (const node of nodes) fillTags(node);
     expect((await push(nodes)).map(({ result }) => result)).toEqual(['pushed']);

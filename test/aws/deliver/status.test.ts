@@ -30,20 +30,20 @@ const readRecorded = async (nodes: readonly AwsNode[]) =>
 const errorCodes = (failures: Awaited<ReturnType<typeof writeRecords>>) =>
   Object.fromEntries(failures.map(({ node, error }) => [node.ref.id, error.code]));
 
-describe('a record', () => {
-  test.each(['proven', 'failed'] as const)('is found by the next look-up: %s', async (state) => {
+describe('the recorded outcome of a node', () => {
+  test.each(['proven', 'failed'] as const)('is found by the next lookup: %s', async (state) => {
     const nodes = await addNodes(2);
     await writeRecords(nodes, { state });
     const recorded = { ruleSetId: id, isProven: state === 'proven', routes: 3, at: expect.any(Date) };
     expect(await readRecorded(nodes)).toEqual([recorded, recorded]);
   });
 
-  test('of 1,000 nodes with the same rule set takes one call', async () => {
+  test('takes a single call for 1,000 nodes with the same rule set', async () => {
     await writeRecords(await addNodes(1_000));
     expect(lab.aws.count('CreateTags')).toBe(1);
   });
 
-  test('of a failure that names no rule set keeps the rule set tag', async () => {
+  test('keeps the rule set tag when it is a failure that names no rule set', async () => {
     const nodes = await addNodes(1);
     await writeRecords(nodes);
     const records = nodes.map((node) => ({ node, state: 'failed' as const }));
@@ -60,7 +60,7 @@ describe('a record', () => {
     expect(lab.aws.count('CreateTags')).toBe(2);
   });
 
-  test('that is a proof and cannot be invalidated keeps its node from being pushed to', async () => {
+  test('prevents a push to its node when it is a proof that cannot be invalidated first', async () => {
     const [known, fresh] = await addNodes(2);
     if (!known || !fresh) throw new Error('no nodes');
     await writeRecords([known]);
@@ -72,7 +72,7 @@ describe('a record', () => {
     );
   });
 
-  test('that another instance copied does not count as a proof, but its rules may be in force', async () => {
+  test('does not count as a proof when it was copied from another instance, whose rules may be in force', async () => {
     const nodes = await addNodes(1);
     await writeRecords(nodes);
     const tags = lab.aws.state.instances.get(nodes[0]?.ref.id ?? '')?.tags ?? new Map<string, string>();
@@ -84,8 +84,8 @@ describe('a record', () => {
   });
 });
 
-describe('a record that cannot be written', () => {
-  test('is reported for its node, and the others are written', async () => {
+describe('an outcome that cannot be recorded', () => {
+  test('is reported for its node, and the outcomes of the other nodes are recorded', async () => {
     const nodes = await addNodes(30);
     const [gone, full, alsoFull] = [3, 17, 29].map((i) => nodes[i]);
     if (!gone || !full || !alsoFull) throw new Error('no nodes');
@@ -103,7 +103,7 @@ describe('a record that cannot be written', () => {
     );
   });
 
-  test('is found among 1,000 with about 20 calls', async () => {
+  test('is found among 1,000 outcomes with about 20 calls', async () => {
     const nodes = await addNodes(1_000);
     const [, , full] = nodes;
     if (!full) throw new Error('no nodes');
@@ -112,7 +112,7 @@ describe('a record that cannot be written', () => {
     expect(lab.aws.count('CreateTags')).toBeLessThan(25);
   });
 
-  test('because of a denial is not retried node by node', async () => {
+  test('is not retried node by node when access is denied', async () => {
     const nodes = await addNodes(4);
     lab.aws.deny('ec2:CreateTags');
     const codes = Object.fromEntries(idsOf(nodes).map((nodeId) => [nodeId, 'access-denied']));
@@ -120,12 +120,12 @@ describe('a record that cannot be written', () => {
     expect(lab.aws.count('CreateTags')).toBe(1);
   });
 
-  test('because of throttling is not retried node by node', async () => {
+  test('is not retried node by node when calls are throttled', async () => {
     const nodes = await addNodes(4);
     lab.aws.throttle('CreateTags', 99);
     const codes = Object.fromEntries(idsOf(nodes).map((nodeId) => [nodeId, 'throttled']));
     expect(errorCodes(await writeRecords(nodes))).toEqual(codes);
-    // The attempts of the SDK.
+    // The SDK itself makes up to three attempts.
     expect(lab.aws.count('CreateTags')).toBe(3);
   });
 });

@@ -39,12 +39,12 @@ describe('a node', () => {
     ['kOps', { 'k8s.io/role/control-plane': '1' }],
     ['kOps before 1.24', { 'k8s.io/role/master': '1' }],
     ['Cluster API', { 'sigs.k8s.io/cluster-api-provider-aws/role': 'control-plane' }],
-  ])('is a control-plane node by the tags of %s', async (_, tags) => {
+  ])('is a control-plane node according to the tags of %s', async (_, tags) => {
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.isControlPlane).toBe(true);
   });
 
-  test('is no control-plane node when it is a worker of Cluster API', async () => {
+  test('is not a control-plane node when its tags say it is a Cluster API worker', async () => {
     const tags = { 'sigs.k8s.io/cluster-api-provider-aws/role': 'node' };
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.isControlPlane).toBe(false);
@@ -66,7 +66,7 @@ describe('a node', () => {
     ['an empty name', { 'kubernetes.io/cluster/': 'owned', KubernetesCluster: '' }, []],
     ['a name with a line break', { 'eks:cluster-name': 'a\nb' }, ['a\nb']],
     ['XML markup', { Name: '<b>&amp;</b>', 'eks:cluster-name': 'a' }, ['a']],
-  ])('names its clusters by tags: %s', async (_, tags, clusters) => {
+  ])('belongs to the clusters that its tags name: %s', async (_, tags, clusters) => {
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.clusters).toEqual(clusters);
     if ('Name' in tags) expect(node?.name).toBe(tags['Name']);
@@ -79,12 +79,12 @@ describe('a node', () => {
     ['stopped', 'stopped'],
     ['shutting-down', 'gone'],
     ['terminated', 'gone'],
-  ] as const)('of an instance that is %s is %s', async (state, expected) => {
+  ] as const)('whose instance is %s has the state %s', async (state, expected) => {
     const [node] = await get(lab.aws.addNode({ subnetId, state }));
     expect(node?.state).toBe(expected);
   });
 
-  test('has the platform from its instance details or from its image name', async () => {
+  test('has the platform that its instance or its image name indicates', async () => {
     const { images } = lab.aws.state;
     images.set('ami-0000000000000000a', {
       name: 'bottlerocket-aws-k8s-1.33-x86_64-v1.40.0',
@@ -108,7 +108,7 @@ describe('a node', () => {
   });
 });
 
-describe('the record of a node', () => {
+describe('the recorded status of a node', () => {
   const ruleSetId = 'a'.repeat(64);
   const hourMs = 3_600_000;
   const before = new Date(Date.now() - hourMs);
@@ -130,7 +130,7 @@ describe('the record of a node', () => {
       { ...unproven, routes: 7 },
     ],
     [
-      'is not proven when it is older than the launch: copied, or from before a stop',
+      'is not proven when it is older than the launch, because it was copied or the instance was stopped since',
       `proven ${earlier} format=2`,
       { ...unproven, at: before },
     ],
@@ -144,22 +144,22 @@ describe('the record of a node', () => {
     expect(node?.recorded).toEqual(recorded);
   });
 
-  test('does not exist with an invalid rule set id', async () => {
+  test('is ignored when the rule set ID is invalid', async () => {
     const tags = { 'peermasq:ruleset': 'a', 'peermasq:status': `proven ${later}` };
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.recorded).toBeUndefined();
   });
 });
 
-describe('a look-up by id', () => {
-  test('leaves out instances that do not exist, with one more call', async () => {
+describe('a lookup of nodes by ID', () => {
+  test('leaves out instances that do not exist, which takes one more call', async () => {
     const id = lab.aws.addNode({ subnetId });
     const nodes = await get('i-0aaaaaaaaaaaaaaaa', id, 'i-0bbbbbbbbbbbbbbbb');
     expect(nodes.map((node) => node.ref.id)).toEqual([id]);
     expect(lab.aws.count('DescribeInstances')).toBe(2);
   });
 
-  test('leaves out malformed ids', async () => {
+  test('leaves out malformed IDs', async () => {
     const id = lab.aws.addNode({ subnetId });
     const nodes = await get('i-123456789', id, 'i-x');
     expect(nodes.map((node) => node.ref.id)).toEqual([id]);
@@ -169,26 +169,26 @@ describe('a look-up by id', () => {
     expect(await get('i-0aaaaaaaaaaaaaaaa')).toEqual([]);
   });
 
-  test('of 1,500 ids takes two calls', async () => {
+  test('takes two calls for 1,500 IDs', async () => {
     const ids = Array.from({ length: 1_500 }, () => lab.aws.addNode({ subnetId }));
     expect(await get(...ids)).toHaveLength(1_500);
     expect(lab.aws.count('DescribeInstances')).toBe(2);
   });
 
-  test('of 200 images takes two calls, because filters are limited', async () => {
+  test('takes two calls for the images of 200 nodes, because filters are limited', async () => {
     const image = (i: number) => `ami-${i.toString(16).padStart(17, '0')}`;
     const ids = Array.from({ length: 200 }, (_, i) => lab.aws.addNode({ subnetId, imageId: image(i) }));
     expect(await get(...ids)).toHaveLength(200);
     expect(lab.aws.count('DescribeImages')).toBe(2);
   });
 
-  test('of no ids takes no call', async () => {
+  test('takes no call when there are no IDs', async () => {
     expect(await get()).toEqual([]);
     expect(lab.aws.calls).toEqual([]);
   });
 });
 
-describe('a look-up by cluster', () => {
+describe('a lookup of nodes by cluster', () => {
   beforeEach(() => {
     lab.aws.addNode({ subnetId, cluster: 'a' });
     lab.aws.addNode({ subnetId, tags: { 'eks:cluster-name': 'b' } });
@@ -209,12 +209,12 @@ describe('a look-up by cluster', () => {
     [['A?', 'b*'], []],
     [[String.raw`\a`], []],
     [['unknown'], []],
-  ])('of %j returns the nodes of %j', async (requested, found) => {
+  ])('for the clusters %j returns the nodes of %j', async (requested, found) => {
     expect(await list(...requested)).toEqual(found);
   });
 
   test.each([194, 195])(
-    'of %i clusters filters by name only when the names fit in a filter',
+    'for %i clusters filters by cluster name only when the names fit in a filter',
     async (count) => {
       const clusters = ['a', ...Array.from({ length: count - 1 }, (_, i) => `cluster-${i}`)];
       expect(await list(...clusters)).toEqual(['a']);
@@ -232,7 +232,7 @@ describe('a look-up by cluster', () => {
   });
 });
 
-describe('a failed call', () => {
+describe('a failed EC2 call', () => {
   test('is retried when it is throttled', async () => {
     const id = lab.aws.addNode({ subnetId });
     lab.aws.throttle('DescribeInstances', 1);

@@ -25,14 +25,14 @@ async function getNetworkContexts(
   return refs.map((ref) => found.get(nodeKey(ref)));
 }
 
-/** The routes of a node whose main route table has these. */
+/** Returns the routes of a node whose VPC has these routes in its main route table. */
 async function routesOf(routes: readonly LabRoute[], kinds?: readonly RouteSourceKind[]) {
   lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId], routes });
   const [context] = await getNetworkContexts([lab.aws.addNode({ subnetId })], kinds);
   return context?.routes;
 }
 
-describe('a route', () => {
+describe('a discovered route', () => {
   beforeEach(() => {
     lab.aws.state.peerings.push({ vpcPeeringConnectionId: pcx, status: 'active' });
   });
@@ -44,48 +44,48 @@ describe('a route', () => {
       [{ kind: 'peerings', via: pcx, destination: '10.0.0.0/16', state: 'active' }],
     ],
     [
-      'to a peering, with IPv6',
+      'goes to a peering, over IPv6',
       { destinationIpv6CidrBlock: '2001:db8::/56', vpcPeeringConnectionId: pcx },
       [{ kind: 'peerings', via: pcx, destination: '2001:db8::/56', state: 'active' }],
     ],
     [
-      'to a transit gateway, as the default route',
+      'goes to a transit gateway and is the default route',
       { destinationCidrBlock: '0.0.0.0/0', transitGatewayId: tgw },
       [{ kind: 'transit-gateways', via: tgw, destination: '0.0.0.0/0', state: 'active' }],
     ],
     [
-      'to a virtual private gateway, propagated',
+      'goes to a virtual private gateway and was propagated',
       { destinationCidrBlock: '10.193.0.0/16', gatewayId: vgw, origin: 'EnableVgwRoutePropagation' },
       [{ kind: 'vpn', via: vgw, destination: '10.193.0.0/16', state: 'active' }],
     ],
     [
-      'that is a blackhole',
+      'is a blackhole',
       { destinationCidrBlock: '10.9.0.0/16', transitGatewayId: tgw, state: 'blackhole' },
       [{ kind: 'transit-gateways', via: tgw, destination: '10.9.0.0/16', state: 'blackhole' }],
     ],
     [
-      'with an invalid destination, which is returned as it is',
+      'keeps a destination that is invalid, unchanged',
       { destinationCidrBlock: '10.0.0.0/16; reboot <&>', transitGatewayId: tgw },
       [{ kind: 'transit-gateways', via: tgw, destination: '10.0.0.0/16; reboot <&>', state: 'active' }],
     ],
-    ['without a destination, which is left out', { transitGatewayId: tgw }, []],
+    ['is left out when it has no destination', { transitGatewayId: tgw }, []],
     [
-      'to an internet gateway, which is left out',
+      'is left out when it goes to an internet gateway',
       { destinationCidrBlock: '0.0.0.0/0', gatewayId: 'igw-0a' },
       [],
     ],
     [
-      'to a NAT gateway, which is left out',
+      'is left out when it goes to a NAT gateway',
       { destinationCidrBlock: '0.0.0.0/0', natGatewayId: 'nat-0a' },
       [],
     ],
     [
-      'to a gateway endpoint, which is left out',
+      'is left out when it goes to a gateway endpoint',
       { destinationPrefixListId: 'pl-63a5400a', gatewayId: 'vpce-0a' },
       [],
     ],
     [
-      'to an instance, which is left out',
+      'is left out when it goes to an instance',
       { destinationCidrBlock: '100.96.1.0/24', networkInterfaceId: 'eni-0a' },
       [],
     ],
@@ -93,7 +93,7 @@ describe('a route', () => {
     expect(await routesOf([route])).toEqual(routes);
   });
 
-  test('to a prefix list becomes one route for each entry', async () => {
+  test('to a prefix list becomes one route for each entry of the list', async () => {
     lab.aws.state.prefixLists.set('pl-0123456789abcdef0', ['10.1.0.0/16', '10.2.0.0/16', '2001:db8::/56']);
     lab.aws.state.pageSize = 2;
     const routes = await routesOf([
@@ -106,7 +106,7 @@ describe('a route', () => {
     ]);
   });
 
-  test('to a prefix list that is not visible has the id of the list as its destination', async () => {
+  test('to a prefix list that is not visible has the ID of the list as its destination', async () => {
     const routes = await routesOf([
       { destinationPrefixListId: 'pl-0aaaaaaaaaaaaaaaa', transitGatewayId: tgw },
     ]);
@@ -117,7 +117,7 @@ describe('a route', () => {
     ['pending-acceptance', 'blackhole'],
     ['provisioning', 'provisioning'],
     ['deleted', 'blackhole'],
-  ] as const)('over a peering that is %s is %s', async (status, expected) => {
+  ] as const)('through a peering that is %s is %s', async (status, expected) => {
     lab.aws.state.peerings.splice(0, 1, { vpcPeeringConnectionId: pcx, status });
     const routes = await routesOf([{ destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx }]);
     expect(routes?.map(({ state }) => state)).toEqual([expected]);
@@ -127,7 +127,7 @@ describe('a route', () => {
     ['active', 'active'],
     ['blackhole', 'blackhole'],
   ] as const)(
-    'that is %s, over a peering of another account that is not visible, is %s',
+    'that is %s and goes through a peering of another account that is not visible is %s',
     async (state, expected) => {
       lab.aws.state.peerings.length = 0;
       const routes = await routesOf([
@@ -137,7 +137,7 @@ describe('a route', () => {
     },
   );
 
-  test('of a kind that is not requested is neither looked up nor returned', async () => {
+  test('is neither looked up nor returned when its kind was not requested', async () => {
     const routes: LabRoute[] = [
       { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx },
       { destinationCidrBlock: '10.193.0.0/16', gatewayId: vgw },
@@ -152,7 +152,7 @@ describe('a route', () => {
   });
 });
 
-describe('the effective route table', () => {
+describe('the route table of a node', () => {
   const subnets = [subnetId, 'subnet-0fedcba9876543210'];
   beforeEach(() => {
     const routes = [{ destinationCidrBlock: '10.1.0.0/16', gatewayId: vgw }];
@@ -171,7 +171,7 @@ describe('the effective route table', () => {
       found?.routes.map(({ destination }) => destination).join(),
     );
 
-  test('is the one of the subnet, or else the main one of the VPC', async () => {
+  test('is the route table of its subnet, or else the main route table of its VPC', async () => {
     const ids = [...subnets, 'subnet-0ther'].map((id) => lab.aws.addNode({ subnetId: id }));
     expect(await destinations(...ids)).toEqual(['10.2.0.0/16', '10.1.0.0/16', '']);
   });
@@ -187,7 +187,7 @@ describe('the effective route table', () => {
     expect(await destinations(lab.aws.addNode({ subnetId }))).toEqual(['10.2.0.0/16']);
   });
 
-  test('that is not visible, as in a shared VPC, leaves the routes unknown', async () => {
+  test('leaves the routes unknown when it is not visible, as in a shared VPC', async () => {
     const shared = lab.aws.state.routeTables.filter((table) => table.vpcId === vpcId);
     for (const table of shared) table.isMain = false;
     const ids = subnets.map((id) => lab.aws.addNode({ subnetId: id }));
@@ -197,7 +197,7 @@ describe('the effective route table', () => {
     ]);
   });
 
-  test('does not exist for a terminated node, nor when the VPC is gone', async () => {
+  test('does not exist for a terminated node, or when the VPC has been deleted', async () => {
     const ids = [
       lab.aws.addNode({ subnetId, state: 'terminated' }),
       lab.aws.addNode({ subnetId: 'subnet-0ther' }),
@@ -234,7 +234,10 @@ describe('a node with network interfaces in several subnets', () => {
     });
   });
 
-  /** A node with secondary interfaces in these subnets, whose route table has these routes. */
+  /**
+   * Returns the routes of a node with a secondary interface in each of these subnets, whose own route table has these
+   * routes.
+   */
   const routesWith = async (subnetIds: readonly string[], routes: readonly LabRoute[]) => {
     lab.aws.state.routeTables.find(({ routeTableId }) => routeTableId === 'rtb-pods')?.routes.push(...routes);
     const instanceId = lab.aws.addNode({ subnetId: nodes });
@@ -254,28 +257,28 @@ describe('a node with network interfaces in several subnets', () => {
 
   test.each<{ title: string; subnetIds?: string[]; routes: LabRoute[]; expected: object[] }>([
     {
-      title: 'the routes of the primary one only, before others are attached',
+      title: 'only the routes of the primary interface, before other interfaces are attached',
       subnetIds: [],
       routes: [to('10.193.0.0/16')],
       expected: [vpn('10.1.0.0/16')],
     },
     {
-      title: 'a route that only the subnets of the others have',
+      title: 'a route that exists only in the subnets of its secondary interfaces',
       routes: [to('10.193.0.0/16')],
       expected: [vpn('10.1.0.0/16'), { ...vpn('10.193.0.0/16'), onlyInSubnets: [podsA, podsB] }],
     },
     {
-      title: 'a route that all subnets have, once',
+      title: 'a route that exists in all its subnets, only once',
       routes: [to('10.1.0.0/16')],
       expected: [vpn('10.1.0.0/16')],
     },
     {
-      title: 'the target in the subnet of the primary one',
+      title: "the target that its primary interface's subnet uses",
       routes: [to('10.1.0.0/16', 'vgw-0other')],
       expected: [vpn('10.1.0.0/16')],
     },
     {
-      title: 'no local route of the other table',
+      title: 'no local routes from the route tables of its other subnets',
       routes: [to('172.20.0.0/16'), to('0.0.0.0/0', 'nat-0a')],
       expected: [vpn('10.1.0.0/16')],
     },
@@ -283,7 +286,7 @@ describe('a node with network interfaces in several subnets', () => {
     expect(await routesWith(subnetIds, routes)).toEqual(expected);
   });
 
-  test('has the peerings and prefix lists of the other subnets too', async () => {
+  test('also has the peerings and prefix lists of its other subnets', async () => {
     lab.aws.state.peerings.push({ vpcPeeringConnectionId: pcx, status: 'provisioning' });
     lab.aws.state.prefixLists.set('pl-0123456789abcdef0', ['10.2.0.0/16', '10.1.0.0/16']);
     const routes = await routesWith(
@@ -301,12 +304,12 @@ describe('a node with network interfaces in several subnets', () => {
   });
 });
 
-test('a VPC with an invalid range has no network context', async () => {
+test('a node in a VPC with an invalid range has no network context', async () => {
   lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16', '<all>'], subnetIds: [subnetId] });
   expect(await getNetworkContexts([lab.aws.addNode({ subnetId })])).toEqual([undefined]);
 });
 
-test('the ranges of a VPC are all associated ones, IPv4 and IPv6', async () => {
+test('the ranges of a VPC are all its associated CIDR blocks, IPv4 and IPv6', async () => {
   lab.aws.addNetwork({
     vpcId,
     cidrs: ['172.20.0.0/16', '100.64.0.0/16'],

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { detailOf, fixture, node, parse, withDetail } from './fixtures';
 
-describe('an Auto Scaling launch', () => {
-  test('announces a node when it is done', () => {
+describe('the event for an Auto Scaling launch', () => {
+  test('announces a node when the launch is complete', () => {
     expect(parse(fixture('auto-scaling-launch-successful'))).toEqual({
       kind: 'nodes-joined',
       trigger: 'auto-scaling-launch',
@@ -11,7 +11,7 @@ describe('an Auto Scaling launch', () => {
     });
   });
 
-  test("held by peermasq's hook carries what completes the hook", () => {
+  test("contains what is needed to complete the launch hook when peermasq's hook holds the launch", () => {
     const event = fixture('auto-scaling-launch-lifecycle-action');
     const detail = detailOf(event);
     expect(parse(event)).toMatchObject({
@@ -27,7 +27,7 @@ describe('an Auto Scaling launch', () => {
     });
   });
 
-  test('that a hook of another tool holds only announces a node', () => {
+  test('only announces a node when a hook of another tool holds the launch', () => {
     const event = fixture('auto-scaling-launch-lifecycle-action');
     const parsed = parse(withDetail(event, { LifecycleHookName: 'warm-up' }));
     expect(parsed).toMatchObject({ kind: 'nodes-joined', trigger: 'auto-scaling-launch' });

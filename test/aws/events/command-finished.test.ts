@@ -3,7 +3,7 @@ import { fixture, node, parseOther, withDetail } from './fixtures';
 
 const finished = fixture('command-invocation-success');
 
-describe('the status of a command on an instance', () => {
+describe('the event for an SSM command on an instance', () => {
   test('is handled when the command has finished', () => {
     expect(parseOther(finished)).toEqual({
       kind: 'command-finished',

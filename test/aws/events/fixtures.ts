@@ -21,7 +21,7 @@ export const fixture = (name: string): Json =>
 
 export const detailOf = (event: Json): Json => event['detail'] as Json;
 
-/** The event with some fields of its detail replaced. */
+/** Returns a copy of the event with changes to its detail. */
 export const withDetail = (event: Json, changes: Json): Json => ({
   ...event,
   detail: { ...detailOf(event), ...changes },
@@ -41,10 +41,10 @@ export const nodeParsers: readonly EventParser<NodesJoined>[] = [
   launchSuccessful,
 ];
 
-/** Parses an event as node-joined does. */
+/** Parses an event with the parsers of node-joined. */
 export const parse = (event: unknown, eventScope = scope) =>
   parseEvent(asText(event), eventScope, nodeParsers);
 
-/** Parses an event as peering-changed and command-finished do. */
+/** Parses an event with the parsers of peering-changed and command-finished. */
 export const parseOther = (event: unknown) =>
   parseEvent<RoutesChanged | CommandFinished>(asText(event), scope, [routesChanged, commandFinished]);

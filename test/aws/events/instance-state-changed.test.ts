@@ -3,8 +3,8 @@ import { fixture, node, parse, scope, withDetail } from './fixtures';
 
 const running = fixture('state-change-running');
 
-describe('an instance state change', () => {
-  test('to running announces a node', () => {
+describe('the event for an instance state change', () => {
+  test('announces a node when the state is running', () => {
     expect(parse(running)).toEqual({
       kind: 'nodes-joined',
       trigger: 'instance-running',
@@ -13,7 +13,7 @@ describe('an instance state change', () => {
     });
   });
 
-  test('to another state is ignored', () => {
+  test('is ignored when the state is not running', () => {
     expect(parse(fixture('state-change-stopped'))).toEqual({
       kind: 'ignored',
       reason: 'i-1234567890abcdef0 is stopped, not running',
@@ -28,10 +28,10 @@ describe('an instance state change', () => {
   );
 
   test.each<[string, unknown]>([
-    ['a list as its detail', []],
-    ['a null detail', null],
+    ['a list in the field detail', []],
+    ['a null in the field detail', null],
     ['no field instance-id', { instanceId: 'i-1234567890abcdef0' }],
-    ['a shell command in its id', { 'instance-id': 'i-0;id', state: 'running' }],
+    ['an instance ID that contains a shell command', { 'instance-id': 'i-0;id', state: 'running' }],
   ])('with %s is malformed', (_, detail) => {
     expect(parse({ ...running, detail })).toMatchObject({
       kind: 'malformed',
@@ -41,7 +41,7 @@ describe('an instance state change', () => {
     });
   });
 
-  test('with an id of 16 digits is malformed', () => {
+  test('with an instance ID of 16 digits is malformed', () => {
     expect(parse(withDetail(running, { 'instance-id': 'i-1234567890abcdef' }))).toMatchObject({
       kind: 'malformed',
       reason: expect.stringContaining('instance-id'),

@@ -6,8 +6,8 @@ import { fixture, location, node, nodeParsers, parse, scope, withDetail, type Js
 const running = fixture('state-change-running');
 const started = fixture('run-instances');
 
-describe('an event', () => {
-  test('of any account of the deployment is handled', () => {
+describe('an incoming event', () => {
+  test('is handled when it comes from any account of the deployment', () => {
     const event = { ...running, account: '222222222222' };
     const accounts = [location.account, '222222222222'];
     expect(parse(event, { ...scope, accounts })).toMatchObject({ nodes: [{ account: '222222222222' }] });
@@ -60,7 +60,7 @@ describe('an event', () => {
     expect(parse(event)).toEqual({ kind: 'malformed', reason: expect.stringMatching(reason) });
   });
 
-  test('that is arbitrary text or JSON is malformed, with a reason', () => {
+  test('that is arbitrary text or JSON is malformed, and the result says why', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (body) => {
         expect(parseEvent(body, scope, nodeParsers)).toEqual({
@@ -75,7 +75,7 @@ describe('an event', () => {
 const nearlyIds = fc.stringMatching(/^i-[0-9a-g]{7,18}\n?$/);
 const changedEvents = fc.oneof(changed(running), changed(started));
 
-test('a randomly changed event never throws, and never announces an instance of another account or region', () => {
+test('with random changes never makes the parser throw, and never announces an instance of another account or region', () => {
   const kinds = new Set<string>();
   fc.assert(
     fc.property(changedEvents, (event) => {
@@ -101,7 +101,7 @@ function pathsIn(value: unknown, path: Path = []): Path[] {
   return [path, ...Object.entries(value).flatMap(([key, inner]) => pathsIn(inner, [...path, key]))];
 }
 
-/** A copy with another value at the path; unchanged if there is no such path. */
+/** Returns a copy with a different value at the path, or an equal copy if the path does not exist. */
 function replaced(value: unknown, [key, ...rest]: Path, by: unknown): unknown {
   if (key === undefined) return by;
   if (typeof value !== 'object' || value === null || !Object.hasOwn(value, key)) return value;
@@ -110,7 +110,9 @@ function replaced(value: unknown, [key, ...rest]: Path, by: unknown): unknown {
   return copy;
 }
 
-/** The event with up to three values replaced, often an id by one that looks similar. */
+/**
+ * Generates copies of the event in which up to three values are replaced. An ID is often replaced by a similar one.
+ */
 function changed(event: Json): fc.Arbitrary<unknown> {
   const paths = pathsIn(event);
   const ids = paths.filter((path) => /^instance-?id$/i.test(path.at(-1) ?? ''));

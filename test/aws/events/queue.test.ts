@@ -23,14 +23,14 @@ afterEach(async () => {
   await aws.close();
 });
 
-/** Messages in flight. */
+/** Sends messages and receives them, so that they are in flight. */
 function deliver(count: number): QueueMessage[] {
   for (let i = 0; i < count; i += 1) queue.send(`body ${i}`);
   const received = Array.from({ length: Math.ceil(count / 10) }, () => queue.receive(10)).flat();
   return received.map(({ messageId, receiptHandle = '', body }) => ({ messageId, receiptHandle, body }));
 }
 
-/** Seconds until each message is visible again. */
+/** Returns the number of seconds until each message becomes visible again. */
 const waits = () =>
   queue.messages.map(({ visibleAt }) => Math.ceil((visibleAt - Date.now()) / 1_000)).sort((a, b) => a - b);
 
@@ -42,13 +42,13 @@ describe('delayRetries', () => {
       { queueUrl: aws.queueUrl('nodes'), deadline: soon() },
     );
 
-  test('sets when each message is delivered again, ten messages per call', async () => {
+  test('sets when each message is delivered again, with ten messages per call', async () => {
     await delayAll(deliver(25));
     expect(waits()).toEqual(Array.from({ length: 25 }, (_, index) => index + 5));
     expect(aws.count('ChangeMessageVisibilityBatch')).toBe(3);
   });
 
-  test('throws when a message is no longer in flight, and delays the others', async () => {
+  test('throws when a message is no longer in flight, and still delays the other messages', async () => {
     const [first, second] = deliver(2);
     if (!first || !second) throw new Error('no messages');
     const failure = delayAll([{ ...first, receiptHandle: 'expired' }, second]);
@@ -56,7 +56,7 @@ describe('delayRetries', () => {
     expect(waits()).toEqual([6, 300]);
   });
 
-  test('names the policy statement when it is denied', async () => {
+  test('names the policy statement when access is denied', async () => {
     aws.deny('sqs:ChangeMessageVisibilityBatch');
     const failure = await delayAll(deliver(1)).catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(PermanentError);
@@ -78,7 +78,7 @@ describe('sendToDeadLetterQueue', () => {
       attributes['function']?.StringValue,
     ]);
 
-  test('sends the message with its reason and the name of the function', async () => {
+  test('sends the message together with the reason and the name of the function', async () => {
     await deadLetterOne('{"source": "aws.ec2"}');
     expect(deadLettered()).toEqual([['{"source": "aws.ec2"}', 'malformed', 'node-joined']]);
   });

@@ -14,7 +14,7 @@ const names = [
   'replace-route-table-association',
 ];
 
-describe('a call that changes routes', () => {
+describe('the event for an API call that changes routes', () => {
   test.each(names)('is handled: %s', (name) => {
     const event = fixture(name);
     expect(parseOther(event)).toEqual({
@@ -25,11 +25,11 @@ describe('a call that changes routes', () => {
     });
   });
 
-  test('has a recorded event for each API call', () => {
+  test('has been recorded for every API call that is handled', () => {
     expect(names.map((name) => detailOf(fixture(name))['eventName'])).toEqual(routeCalls);
   });
 
-  test('is ignored when it was refused', () => {
+  test('is ignored when the API call was refused', () => {
     expect(parseOther(fixture('create-route-refused'))).toEqual({
       kind: 'ignored',
       reason: 'CreateRoute failed: Client.UnauthorizedOperation',

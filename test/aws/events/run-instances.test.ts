@@ -7,8 +7,8 @@ const withIds = (...ids: unknown[]) =>
     responseElements: { instancesSet: { items: ids.map((instanceId) => ({ instanceId })) } },
   });
 
-describe('a call of RunInstances', () => {
-  test('announces each instance that it started', () => {
+describe('the event for a RunInstances call', () => {
+  test('announces each instance that the call started', () => {
     expect(parse(event)).toEqual({
       kind: 'nodes-joined',
       trigger: 'run-instances',
@@ -17,16 +17,24 @@ describe('a call of RunInstances', () => {
     });
   });
 
-  test('announces an instance once when it is listed twice', () => {
+  test('announces an instance only once when the event lists it twice', () => {
     const id = 'i-1234567890abcdef0';
     expect(parse(withIds(id, id))).toMatchObject({ nodes: [node(id)] });
   });
 
   test.each<[string, unknown, string]>([
-    ['it was refused', fixture('run-instances-refused'), 'RunInstances failed: Client.InstanceLimitExceeded'],
-    ['it was a dry run', fixture('run-instances-dry-run'), 'RunInstances failed: Client.DryRunOperation'],
     [
-      'it has no response',
+      'the call was refused',
+      fixture('run-instances-refused'),
+      'RunInstances failed: Client.InstanceLimitExceeded',
+    ],
+    [
+      'the call was a dry run',
+      fixture('run-instances-dry-run'),
+      'RunInstances failed: Client.DryRunOperation',
+    ],
+    [
+      'it contains no response',
       withDetail(event, { responseElements: null }),
       'RunInstances has no response: no instance was started',
     ],

@@ -18,7 +18,7 @@ beforeEach(async () => {
 });
 afterEach(() => lab.close());
 
-describe('a rule of the peer’s security group', () => {
+describe('a rule in the peer’s security group', () => {
   interface Case {
     readonly rule: LabPermission;
     readonly endpoints?: Endpoints;
@@ -28,7 +28,7 @@ describe('a rule of the peer’s security group', () => {
 
   test.each<[string, Case]>([
     [
-      'allows the node’s group',
+      'allows the node’s security group',
       {
         rule: {
           ...ports,
@@ -38,15 +38,15 @@ describe('a rule of the peer’s security group', () => {
       },
     ],
     [
-      'ignores a group that is referenced over a deleted peering',
+      'ignores a security group that is referenced over a deleted peering',
       { rule: { ...ports, groups: [{ groupId: local.group, peeringStatus: 'deleted' }] }, state: 'broken' },
     ],
     [
-      'does not allow members of another group',
+      'does not allow members of another security group',
       { rule: { ...ports, groups: [{ groupId: 'sg-0a' }] }, state: 'broken' },
     ],
     [
-      'does not allow addresses that group members forward',
+      'does not allow addresses whose traffic the group’s members forward',
       {
         rule: { ...ports, groups: [{ groupId: local.group }] },
         endpoints: { source: '10.244.0.10' },
@@ -77,7 +77,7 @@ describe('a rule of the peer’s security group', () => {
   });
 });
 
-describe('a rule of the node’s group that references the peer’s group', () => {
+describe('a rule in the node’s security group that references the peer’s security group', () => {
   const toPeers = {
     ipProtocol: 'tcp',
     fromPort: 5_432,
@@ -90,7 +90,7 @@ describe('a rule of the node’s group that references the peer’s group', () =
     expect(statesOf(await lab.runChecks())).toEqual(allOk);
   });
 
-  test('is unknown if the destination’s interface is not found', async () => {
+  test('is unknown if no network interface has the destination address', async () => {
     lab.connection.node.group.egress = [toPeers];
     const { state, evidence, fix } = await lab.runCheck('node-firewall', { destination: '10.0.77.1' });
     expect(state).toBe('unknown');
@@ -113,24 +113,27 @@ describe('a rule of the node’s group that references the peer’s group', () =
 test.each([
   ['an address', '172.20.0.201'],
   ['a prefix', '172.20.1.17'],
-])('the interface with the source as %s is checked, not the primary one', async (_, source) => {
-  const podGroup = { ...lab.connection.node.group, groupId: 'sg-0a', egress: [] };
-  lab.aws.state.securityGroups.push(podGroup);
-  lab.aws.state.interfaces.set('eni-0a', {
-    networkInterfaceId: 'eni-0a',
-    subnetId: local.subnetId,
-    addresses: ['172.20.0.200', '172.20.0.201'],
-    ipv6Addresses: [],
-    ipv4Prefixes: ['172.20.1.16/28'],
-    groupIds: [podGroup.groupId],
-    attachment: { instanceId: lab.nodeId, deviceIndex: 1 },
-  });
-  expect(statesOf(await lab.runChecks())).toEqual(allOk);
-  expect(await lab.firstBroken({ source })).toMatchObject({
-    name: 'node-firewall',
-    evidence: [expect.stringContaining('No rule of sg-0a '), expect.anything(), expect.anything()],
-  });
-});
+])(
+  'the firewalls of the interface with the source address are checked, not those of the primary interface',
+  async (_, source) => {
+    const podGroup = { ...lab.connection.node.group, groupId: 'sg-0a', egress: [] };
+    lab.aws.state.securityGroups.push(podGroup);
+    lab.aws.state.interfaces.set('eni-0a', {
+      networkInterfaceId: 'eni-0a',
+      subnetId: local.subnetId,
+      addresses: ['172.20.0.200', '172.20.0.201'],
+      ipv6Addresses: [],
+      ipv4Prefixes: ['172.20.1.16/28'],
+      groupIds: [podGroup.groupId],
+      attachment: { instanceId: lab.nodeId, deviceIndex: 1 },
+    });
+    expect(statesOf(await lab.runChecks())).toEqual(allOk);
+    expect(await lab.firstBroken({ source })).toMatchObject({
+      name: 'node-firewall',
+      evidence: [expect.stringContaining('No rule of sg-0a '), expect.anything(), expect.anything()],
+    });
+  },
+);
 
 describe('return traffic through a network ACL', () => {
   const entry = (ruleNumber: number, ruleAction: 'allow' | 'deny', [from, to]: [number, number]) =>
@@ -151,14 +154,14 @@ describe('return traffic through a network ACL', () => {
   }
   const what = 'inbound return traffic from 10.0.3.20';
 
-  test('is decided by the lowest rule number, regardless of list order', async () => {
+  test('depends on the rule with the lowest number, regardless of the order in the list', async () => {
     expect(await checkWith(entry(200, 'deny', [0, 65_535]), entry(100, 'allow', [0, 65_535]))).toMatchObject({
       state: 'ok',
       evidence: `${local.acl} allows ${what} on ports 1024-65535 (rule 100).`,
     });
   });
 
-  test('is ok if the ports that Linux uses are allowed, and reports the denied ones', async () => {
+  test('is ok if the ports that Linux uses are allowed, and the evidence mentions the denied ports', async () => {
     expect(await checkWith(entry(100, 'allow', [32_768, 65_535]))).toMatchObject({
       state: 'ok',
       evidence: `${local.acl} allows ${what} on ports 32768-65535 (rule 100); denies it on ports 1024-32767 (rule *).`,
@@ -175,7 +178,7 @@ describe('return traffic through a network ACL', () => {
     });
   });
 
-  test('needs the denying rule deleted if no lower number is free', async () => {
+  test('is fixed by deleting the denying rule if no lower rule number is free', async () => {
     expect((await checkWith(entry(1, 'deny', [0, 65_535]))).fix).toBe(
       `aws ec2 delete-network-acl-entry --network-acl-id ${local.acl} --rule-number 1 --ingress --region us-east-1`,
     );

@@ -14,23 +14,26 @@ test.each([
   ['rejected', create],
   ['expired', create],
   ['deleted', create],
-] as const)('a %s peering is broken, and its route carries no traffic', async (status, fix) => {
-  lab.connection.peering.status = status;
-  expect(await lab.firstBroken()).toMatchObject({
-    name: 'peering',
-    fix: `aws ec2 ${fix} --region us-east-1`,
-  });
-  expect((await lab.runCheck('forward-route')).evidence).toEqual([
-    `${local.table} routes 10.0.0.0/16 to ${peering}, which carries no traffic while it is ${status}.`,
-  ]);
-});
+] as const)(
+  'a peering with the status %s is broken, and its route carries no traffic',
+  async (status, fix) => {
+    lab.connection.peering.status = status;
+    expect(await lab.firstBroken()).toMatchObject({
+      name: 'peering',
+      fix: `aws ec2 ${fix} --region us-east-1`,
+    });
+    expect((await lab.runCheck('forward-route')).evidence).toEqual([
+      `${local.table} routes 10.0.0.0/16 to ${peering}, which carries no traffic while it is ${status}.`,
+    ]);
+  },
+);
 
-test('without a route, the peering is found by the CIDR blocks of the peer', async () => {
+test('a peering without a route is found through the CIDR blocks of the peer VPC', async () => {
   lab.connection.node.table.routes = [];
   expect(await lab.runCheck('peering')).toMatchObject({ state: 'ok' });
 });
 
-test('an active peering takes precedence over a deleted one that the route names', async () => {
+test('an active peering takes precedence over a deleted peering that the route names', async () => {
   lab.aws.state.peerings.unshift({
     ...lab.connection.peering,
     vpcPeeringConnectionId: 'pcx-0aaa',
@@ -48,7 +51,7 @@ test('an active peering takes precedence over a deleted one that the route names
   });
 });
 
-test('without a peering, the fix names the VPC that has the address', async () => {
+test('if there is no peering, the fix names the VPC that has the address', async () => {
   lab.aws.state.peerings.length = 0;
   lab.connection.node.table.routes = [];
   expect(await lab.runChecks()).toMatchObject([
@@ -67,7 +70,7 @@ test('without a peering, the fix names the VPC that has the address', async () =
   ]);
 });
 
-describe('a peering that this account cannot describe, as in a shared VPC,', () => {
+describe('a peering that this account cannot describe (as in a shared VPC)', () => {
   beforeEach(() => {
     lab.aws.state.peerings.length = 0;
   });

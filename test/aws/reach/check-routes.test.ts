@@ -14,7 +14,7 @@ describe('the forward route', () => {
   const create = `aws ec2 create-route --route-table-id ${local.table} --destination-cidr-block 10.0.0.0/16 --vpc-peering-connection-id ${peering} --region us-east-1`;
 
   test.each<[string, LabRoute[], object]>([
-    ['is the longest match', [nat, peered], { state: 'ok' }],
+    ['uses the longest matching prefix', [nat, peered], { state: 'ok' }],
     [
       'is broken if it leads to the internet',
       [nat],
@@ -27,7 +27,7 @@ describe('the forward route', () => {
       },
     ],
     [
-      'is broken by a longer match that is a blackhole',
+      'is broken if the longest match is a blackhole',
       [peered, { destinationCidrBlock: '10.0.3.0/24', networkInterfaceId: 'eni-0a', state: 'blackhole' }],
       {
         state: 'broken',
@@ -37,7 +37,7 @@ describe('the forward route', () => {
       },
     ],
     [
-      'is static rather than propagated',
+      'prefers a static route to a propagated one',
       [
         { destinationCidrBlock: '10.0.0.0/16', gatewayId: 'vgw-0a', origin: 'EnableVgwRoutePropagation' },
         peered,
@@ -45,7 +45,7 @@ describe('the forward route', () => {
       { state: 'ok', evidence: [`${local.table} routes 10.0.0.0/16 to ${peering}.`] },
     ],
     [
-      'may use a prefix list',
+      'may have a prefix list as its destination',
       [nat, { destinationPrefixListId: 'pl-0a', vpcPeeringConnectionId: peering }],
       { state: 'ok', evidence: [`${local.table} routes pl-0a to ${peering}.`] },
     ],
@@ -55,7 +55,7 @@ describe('the forward route', () => {
     expect(await lab.runCheck('forward-route')).toMatchObject(expected);
   });
 
-  test('to a gateway needs no peering, and the network behind it is unknown', async () => {
+  test('to a gateway needs no peering, and the network behind the gateway is unknown', async () => {
     lab.connection.node.table.routes = [{ destinationCidrBlock: '10.0.0.0/8', gatewayId: 'vgw-0a' }];
     const checks = await lab.runChecks();
     expect(statesOf(checks)).toEqual({
@@ -78,7 +78,7 @@ describe('the forward route', () => {
 });
 
 describe('the return route', () => {
-  test('is broken for a pod address, which a peering does not carry', async () => {
+  test('is broken for a pod address, because a peering does not carry it', async () => {
     expect(await lab.runCheck('return-route', { source: '10.244.0.10' })).toMatchObject({
       state: 'broken',
       evidence: [
@@ -88,7 +88,7 @@ describe('the return route', () => {
     });
   });
 
-  test('is replaced if it leads to another peering', async () => {
+  test('is fixed by replacing a route that leads to a different peering', async () => {
     lab.connection.peer.table.routes = [
       { destinationCidrBlock: local.range, vpcPeeringConnectionId: 'pcx-0b' },
     ];
@@ -101,7 +101,7 @@ describe('the return route', () => {
     });
   });
 
-  test('is found by the subnet if no interface has the destination', async () => {
+  test('is found through the subnet if no network interface has the destination address', async () => {
     const checks = await lab.runChecks({ destination: '10.0.77.1' });
     expect(statesOf(checks)).toEqual({ ...allOk, 'peer-firewall': 'unknown' });
     expect(checks.at(-1)).toMatchObject({

@@ -21,7 +21,7 @@ describe('a connection over a peering', () => {
     lab = await openReachLab();
   });
 
-  test('passes every check, with the evidence', async () => {
+  test('passes every check, and each check has its evidence', async () => {
     expect(await lab.runChecks()).toEqual([
       {
         name: 'peering',
@@ -61,18 +61,18 @@ describe('a connection over a peering', () => {
     ]);
   });
 
-  test('is checked without making a call twice', async () => {
+  test('is checked without making any call twice', async () => {
     await lab.runChecks();
     const calls = lab.aws.calls.map(({ action, input }) => `${action} ${JSON.stringify(input)}`);
     expect(calls).toHaveLength(new Set(calls).size);
   });
 
-  test('is checked over all pages of a listing', async () => {
+  test('is checked with every page of a list', async () => {
     lab.aws.state.pageSize = 1;
     expect(statesOf(await lab.runChecks())).toEqual(allOk);
   });
 
-  test('is checked over IPv6, with IPv6 options in the fix', async () => {
+  test('is checked over IPv6, and the fix has IPv6 options', async () => {
     const endpoints = { source: local.ipv6Address, destination: remote.ipv6Address };
     expect(statesOf(await lab.runChecks(endpoints))).toEqual(allOk);
     lab.connection.peer.group.ingress = [];
@@ -159,7 +159,7 @@ describe('a connection over a peering', () => {
     ['ec2:DescribeNetworkAcls', ['node-firewall', 'peer-firewall']],
     ['ec2:DescribeSubnets', []],
     ['ec2:DescribeVpcs', []],
-  ])('without permission for %s has unknown checks that name it: %j', async (action, names) => {
+  ])('has unknown checks that name the missing permission %s: %j', async (action, names) => {
     lab.aws.deny(action);
     const checks = await lab.runChecks();
     expect(statesOf(checks)).toEqual({
@@ -170,7 +170,7 @@ describe('a connection over a peering', () => {
       if (state === 'unknown') expect(evidence.join()).toContain(action);
   });
 
-  test('has fixes that quote what AWS returned', async () => {
+  test('has fixes that quote the values that AWS returned', async () => {
     Object.assign(lab.connection.node.table, { routeTableId: '$(reboot)', routes: [] });
     expect((await lab.firstBroken())?.fix).toContain(` --route-table-id '$(reboot)' `);
   });
@@ -181,7 +181,7 @@ describe('a connection over a peering', () => {
     expect(new Set(checks.map(({ state }) => state))).toEqual(new Set(['unknown']));
   });
 
-  test('throws for expired credentials', async () => {
+  test('cannot be checked with expired credentials, and an error is thrown', async () => {
     lab.aws.fail('DescribeRouteTables', 'RequestExpired', 'Request has expired.', 9);
     await expect(lab.runChecks()).rejects.toMatchObject({ code: 'expired-credentials' });
   });
@@ -193,14 +193,14 @@ describe('a peer in another account', () => {
     lab = await openReachLab({ peer: 'other-account' });
   });
 
-  test('cannot answer an address outside the VPC: no peering carries it', async () => {
+  test("cannot answer an address outside the node's VPC, because no peering carries that address", async () => {
     expect(await lab.runCheck('return-route', { source: '10.244.0.10' })).toMatchObject({
       state: 'broken',
       fix: expect.stringContaining('npx peermasq plan'),
     });
   });
 
-  test('has unknown checks with the commands to run there', async () => {
+  test('has unknown checks, with the commands to run in its account', async () => {
     const checks = await lab.runChecks();
     expect(statesOf(checks)).toEqual({ ...allOk, 'return-route': 'unknown', 'peer-firewall': 'unknown' });
     expect(checks.slice(2)).toMatchObject([
@@ -218,7 +218,7 @@ describe('a peer in another account', () => {
     ]);
   });
 
-  test('has to accept the peering itself', async () => {
+  test('must accept the peering itself', async () => {
     lab.connection.misconfigure('peering-pending');
     expect(await lab.firstBroken()).toMatchObject({
       name: 'peering',

@@ -9,7 +9,7 @@ import { soon, startCloud, subnetId, vpcId } from '../cloud';
 export const peering = 'pcx-0123456789abcdef0';
 export const peerAccount = '222222222222';
 
-/** The node's side of the connection, and the peer's. */
+/** The two ends of the connection: the node's and the peer's. */
 export const local = {
   vpcId,
   subnetId,
@@ -38,11 +38,11 @@ export interface Endpoints {
   readonly destination?: string;
 }
 
-/** A node with a working connection over a peering to port 5432 of a database. */
+/** A node with a working connection, through a peering, to port 5432 of a database. */
 export interface ReachLab {
   readonly aws: LocalAws;
   readonly connection: LabConnection;
-  /** The node to check. Tests can assign a different one. */
+  /** The node to check. A test may assign a different node. */
   nodeId: string;
   runChecks(endpoints?: Endpoints): Promise<readonly Check[]>;
   runCheck(name: CheckName, endpoints?: Endpoints): Promise<Check>;
@@ -50,7 +50,10 @@ export interface ReachLab {
   readonly close: () => Promise<void>;
 }
 
-/** @param peer in an account of its own, whose credentials the checks do not have */
+/**
+ * Opens a lab.
+ * @param peer if set, the peer has an account of its own, for which the checks have no credentials
+ */
 export async function openReachLab({ peer }: { readonly peer?: 'other-account' } = {}): Promise<ReachLab> {
   const { aws, clients, cloud, close } = await startCloud();
   const account = peer && aws.addAccount(peerAccount, { roleName: 'peer' });
