@@ -29,7 +29,7 @@ test.each<[string, Findings]>([
     },
   ],
   ['a destination that is not in the plan', { ...healthy, destination: parseAddress('10.209.0.9') }],
-])('is not needed for %s', (_, findings) => {
+])('the proof is not needed for %s', (_, findings) => {
   const { broken } = diagnose({ ...findings, outcome: unproven });
   expect(broken).toBeNull();
   expect(proofOf({ ...findings, outcome: unproven })).toMatchObject({
@@ -47,11 +47,11 @@ test.each<[string, Check['state'], Partial<Findings>]>([
     { rules: { ...notMasqueraded, cause: 'untracked' } },
   ],
   ['does not cover the destination', 'ok', { rules: notMasqueraded, destination: parseAddress('10.77.0.3') }],
-])('if the proven rule %s, it is %s', (_, state, findings) => {
+])('if the proven rule %s, the proof is %s', (_, state, findings) => {
   expect(proofOf({ ...healthy, ...findings })).toMatchObject({ state });
 });
 
-describe('names the expected rule set and', () => {
+describe('the proof check names the expected rule set and', () => {
   const at = new Date('2026-11-22T12:06:59.924Z');
   const expected = `Expected rule set ${plan.id.slice(0, 12)}; the node has`;
   const recorded = (ruleSetId: string): Pick<Node, 'recorded'> => ({
@@ -59,19 +59,19 @@ describe('names the expected rule set and', () => {
   });
 
   test.each<[string, Partial<Node>, string]>([
-    ['that nothing is proven', {}, `${expected} not confirmed any.`],
+    ['says that nothing has been proven', {}, `${expected} not confirmed any.`],
     [
-      'that the last push failed',
+      'says that the last push failed',
       { ...recorded(plan.id), lastPush: { state: 'failed', at } },
       `${expected} not confirmed it. Last push: failed at 2026-11-22T12:06:59.924Z.`,
     ],
-    ['the rule set in force', recorded('0123456789abcdef'), `${expected} 0123456789ab.`],
+    ['the rule set in force instead', recorded('0123456789abcdef'), `${expected} 0123456789ab.`],
   ])('%s', (_, record, evidence) => {
     const findings = { ...healthy, node: { ...node, ...record }, outcome: unproven };
     expect(proofOf(findings)).toMatchObject({ state: 'broken', evidence: [evidence] });
   });
 
-  test('the time of its proof', () => {
+  test('the time at which it was proven', () => {
     const findings = { ...healthy, node: { ...node, ...recorded(plan.id) } };
     expect(proofOf(findings)).toMatchObject({
       state: 'ok',

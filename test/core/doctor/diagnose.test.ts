@@ -21,7 +21,7 @@ import {
   unproven,
 } from './findings';
 
-test('points at the service itself when every check passes', () => {
+test('doctor suggests checking the service itself when every check passes', () => {
   const { broken, verdict, checks } = diagnose(healthy);
   expect(broken).toBeNull();
   expect(verdict).toBe('No problems found. If it still fails, check the service itself.');
@@ -46,7 +46,7 @@ test.each([
     '10.96.0.10',
     "10.96.0.10 is in 10.96.0.0/12, the cluster's service range, and is routed inside the cluster.",
   ],
-])('needs no peering for a destination inside the cluster: %s', (destination, evidence) => {
+])('a destination inside the cluster needs no peering: %s', (destination, evidence) => {
   const states = { peering: 'broken', 'forward-route': 'broken', 'return-route': 'unknown' } as const;
   const { broken, verdict, checks } = diagnose({
     ...healthy,
@@ -60,7 +60,7 @@ test.each([
   expect(checks.filter(({ state }) => state === 'not-needed')).toHaveLength(6);
 });
 
-test('trusts the cloud if it routes to a range that the cluster also uses', () => {
+test("the cloud's answer is used if the cloud routes to a range that the cluster also uses", () => {
   const destination = parseAddress('10.133.7.7');
   const { broken } = diagnose({ ...healthy, destination, reach: reach({ 'return-route': 'broken' }) });
   expect(broken).toMatchObject({ name: 'return-route' });
@@ -71,7 +71,7 @@ interface Expected {
   readonly fix: string;
 }
 
-describe('reports the first broken check with its fix', () => {
+describe('the first broken check is reported with its fix:', () => {
   test.each<[string, Partial<Findings>, Expected]>([
     [
       'stopped node',
@@ -79,37 +79,37 @@ describe('reports the first broken check with its fix', () => {
       { name: 'node', fix: 'gcloud compute instances start gke-1 --zone europe-west1-c --project shop' },
     ],
     [
-      'peering before the routes that depend on it',
+      'a broken peering before the routes that depend on the peering',
       { reach: reach({ peering: 'broken', 'forward-route': 'broken' }) },
       { name: 'peering', fix: 'fix peering' },
     ],
     [
-      'firewall before missing masquerade rules',
+      'a blocking firewall before missing masquerade rules',
       { reach: reach({ 'peer-firewall': 'broken' }), rules: notMasqueraded },
       { name: 'peer-firewall', fix: 'fix peer-firewall' },
     ],
     [
-      'missing rule that a push would install',
+      'a missing rule that a push would install',
       { rules: notMasqueraded, outcome: unproven },
       { name: 'masquerading', fix: backfill },
     ],
     [
-      'missing rule that was proven',
+      'a missing rule that was proven before',
       { rules: notMasqueraded },
       { name: 'masquerading', fix: forcedBackfill },
     ],
     [
-      "connection excluded from conntrack while peermasq's rules are in place",
+      "a connection excluded from conntrack while peermasq's rules are in place",
       { rules: { ...notMasqueraded, cause: 'untracked', fix: 'iptables-nft -t raw -D PREROUTING 1' } },
       { name: 'masquerading', fix: 'iptables-nft -t raw -D PREROUTING 1' },
     ],
     [
-      'missing rule that is not planned',
+      'a missing rule that is not in the plan',
       { rules: notMasqueraded, outcome: skipped },
       { name: 'masquerading', fix: notMasqueraded.fix ?? '' },
     ],
     [
-      'pod outside the sources of the planned rule set',
+      'a pod outside the sources of the planned rule set',
       { pod: parseAddress('10.200.0.9'), rules: notMasqueraded },
       {
         name: 'masquerading',
@@ -117,7 +117,7 @@ describe('reports the first broken check with its fix', () => {
       },
     ],
     [
-      'exemption that matches first',
+      'an exemption that matches first',
       {
         rules: { ...notMasqueraded, cause: 'exempt' },
         outcome: {
@@ -131,12 +131,12 @@ describe('reports the first broken check with its fix', () => {
       },
     ],
     [
-      'rules in the wrong backend, even if they work',
+      'rules in the wrong backend, even if the rules work',
       { rules: { ...masqueraded, cause: 'wrong-backend' } },
       { name: 'masquerading', fix: forcedBackfill },
     ],
     [
-      'SNAT to an address outside the node network',
+      "SNAT to an address outside the node's network",
       { rules: { ...masqueraded, source: '192.0.2.7', sources: ['192.0.2.7'] } },
       { name: 'masquerading', fix: forcedBackfill },
     ],
@@ -148,7 +148,7 @@ describe('reports the first broken check with its fix', () => {
   });
 });
 
-describe('when the node redirects the connection', () => {
+describe('when the node redirects the connection, doctor', () => {
   const dnat = '-A PREROUTING -d 10.193.0.3/32 -j DNAT --to-destination 10.193.0.4:5432';
   const redirectedTo = (...addresses: readonly (string | null)[]): Explanation => ({
     ...masqueraded,
@@ -156,7 +156,7 @@ describe('when the node redirects the connection', () => {
     redirectedBy: [dnat],
   });
 
-  test('shows the rule in the node check', () => {
+  test('shows the redirecting rule in the node check', () => {
     const { checks } = diagnose({ ...healthy, rules: redirectedTo('10.193.0.4') });
     expect(checks[0]).toMatchObject({ name: 'node', state: 'ok' });
     expect(checks[0]?.evidence[1]).toBe(`The node redirects 10.193.0.3:443 to 10.193.0.4:5432: ${dnat}`);
@@ -166,7 +166,7 @@ describe('when the node redirects the connection', () => {
   test.each([
     ['one of several destinations', '10.193.0.4'],
     ['an unknown destination', null],
-  ])('to %s, does not apply the checks of one destination to all', (_, other) => {
+  ])('to %s, does not apply the checks of one destination to all of them', (_, other) => {
     const rules = redirectedTo('10.193.0.3', other);
     const { broken, checks } = diagnose({ ...healthy, rules, reach: reach({ peering: 'broken' }) });
     expect(broken).toBeNull();
@@ -174,7 +174,7 @@ describe('when the node redirects the connection', () => {
   });
 });
 
-test('lists the node as not checked if a rule may drop the connection', () => {
+test('doctor lists the node as not checked if a rule may drop the connection', () => {
   const reason = 'It is masqueraded. It may also be dropped: -A FORWARD -m limit --limit 1/min -j DROP.';
   const { broken, verdict, checks } = diagnose({
     ...healthy,
@@ -189,7 +189,7 @@ test('lists the node as not checked if a rule may drop the connection', () => {
   });
 });
 
-test('lists unreadable checks with the command that shows the data', () => {
+test('doctor lists checks that could not be made, with the command that shows the missing data', () => {
   const rules = new PermanentError('no-watcher', 'The node does not answer', {
     advice: 'gcloud compute ssh gke-1',
   });

@@ -82,7 +82,10 @@ const cloudChecks: readonly CloudCheckName[] = [
   'peer-firewall',
 ];
 
-/** The checks of the cloud. @param states of those that are not ok */
+/**
+ * Returns the checks that the cloud makes. All are ok except those in `states`.
+ * @param states the states of the checks that are not ok
+ */
 export const reach = (states: Partial<Record<CloudCheckName, Check['state']>> = {}): Check[] =>
   cloudChecks.map((name) => ({
     name,
@@ -94,11 +97,11 @@ export const reach = (states: Partial<Record<CloudCheckName, Check['state']>> = 
 interface DecisionOptions extends Partial<NetworkContext> {
   readonly source?: string;
   readonly destination?: string;
-  /** The list in the config. */
+  /** The text of the list `masquerade` in the config. */
   readonly masquerade?: string;
 }
 
-/** By default for a pod of a cluster that masquerades to 10.193.0.0/16. */
+/** Returns the masquerading decision, by default for a pod in a cluster that masquerades to 10.193.0.0/16. */
 export function decisionFor({
   source = '10.132.0.10',
   destination = '10.193.0.3',
@@ -115,7 +118,7 @@ export function decisionFor({
   });
 }
 
-/** The network of VPC-native nodes with one peer. */
+/** The network context of VPC-native nodes whose network has one peer. */
 export const vpcNative = {
   podRanges: [parseCidr('10.132.0.0/14')],
   routedPodRanges: [parseCidr('10.132.0.0/14')],
@@ -131,7 +134,7 @@ export const vpcNative = {
   discoveredKinds: ['peerings'],
 } as const satisfies Partial<NetworkContext>;
 
-/** From a node, without a pod. */
+/** Findings for a connection from a node itself, without a pod. */
 export const fromNode: Findings = {
   node,
   outcome: proven,
@@ -143,7 +146,7 @@ export const fromNode: Findings = {
   reach: reach(),
 };
 
-/** From a pod, with every check ok. */
+/** Findings for a connection from a pod for which every check is ok. */
 export const healthy: Findings = {
   ...fromNode,
   pod: parseAddress('10.132.0.10'),

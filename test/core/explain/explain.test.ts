@@ -10,13 +10,16 @@ test.each([
   ['an unsupported target', '-j NFQUEUE --queue-num 0', true],
   ['for other packets', '-s 10.132.0.11 -m limit --limit 1/min -j DROP', false],
   ['certain', '-j DROP', false],
-])('mayBeDropped, if a dropping rule is %s', (_, rule, expected) => {
-  const nat = natTable('-A POSTROUTING -j MASQUERADE');
-  const filter = iptablesTable('filter', `-A FORWARD ${rule}`);
-  expect(explainDump(network + nat + filter).mayBeDropped).toBe(expected);
-});
+])(
+  'mayBeDropped is set only if a rule can drop this packet and does not always do so: the rule is %s',
+  (_, rule, expected) => {
+    const nat = natTable('-A POSTROUTING -j MASQUERADE');
+    const filter = iptablesTable('filter', `-A FORWARD ${rule}`);
+    expect(explainDump(network + nat + filter).mayBeDropped).toBe(expected);
+  },
+);
 
-test('the reason of a step names the matches and what they compare', () => {
+test('the reason for a step names each match and the values that were compared', () => {
   const { path } = explainDump(
     network +
       natTable(
@@ -34,7 +37,7 @@ test('the reason of a step names the matches and what they compare', () => {
   ]);
 });
 
-describe('for any rules', () => {
+describe('explain, for any rules:', () => {
   const explainNat = (rules: readonly string[]) => explainDump(network + sets + natTable(...rules));
   const rule = fc.tuple(
     fc.constantFrom('POSTROUTING', 'A', 'B'),
@@ -49,14 +52,14 @@ describe('for any rules', () => {
       '-g B',
     ),
   );
-  /** Chains only call those after them: the kernel refuses loops. */
+  /** Chains jump only to chains that come after them in this order, because the kernel refuses loops. */
   const isLoop = ([chain, , target]: readonly [string, string, string]) =>
     (chain === 'B' && / [AB]$/.test(target)) || (chain === 'A' && target === '-j A');
   const rules = fc.array(rule, { maxLength: 12 }).map((list) => list.filter((one) => !isLoop(one)));
   const textOf = ([chain, match, target]: readonly [string, string, string]) =>
     `-A ${chain} ${match} ${target}`;
 
-  test('an additional undecidable match makes the result unknown or leaves it as it is', () => {
+  test('adding an undecidable match to a rule makes the result unknown or leaves it unchanged', () => {
     fc.assert(
       fc.property(rules, fc.nat(), (list, at) => {
         const before = explainNat(list.map(textOf));
@@ -84,7 +87,7 @@ describe('for any rules', () => {
   });
 });
 
-test('10,000 rules are parsed and simulated within a second, and 40 near misses are shown', () => {
+test('10,000 rules are parsed and simulated within a second, and 40 of the rules that almost match are shown', () => {
   const rules = Array.from(
     { length: 10_000 },
     (_, index) => `-A POSTROUTING -d 10.${index >> 8}.${index & 255}.0/24 -m limit --limit 1/s -j MASQUERADE`,

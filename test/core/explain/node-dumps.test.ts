@@ -43,11 +43,11 @@ const exempt: Expected = { masqueraded: false, source: pod, cause: 'exempt' };
 const masqueraded: Expected = { masqueraded: true, source: node, cause: 'masqueraded' };
 const staysOnNode: Expected = { masqueraded: false, source: null, cause: 'stays-on-node' };
 
-/** `peer` is a peer inside 10.0.0.0/8; `outside` is a peer outside it. */
+/** `peer` is the expected result for a peer inside 10.0.0.0/8, and `outside` for a peer outside it. */
 const nodes = [
   { dump: 'kubenet', peer: noRule, outside: masqueraded, otherPod: noRule, internet: masqueraded },
   { dump: 'kops', peer: masqueraded, outside: masqueraded, otherPod: masqueraded, internet: masqueraded },
-  // GKE also excludes the ranges reserved for documentation.
+  // GKE's own rules also exclude the ranges that are reserved for documentation.
   { dump: 'gke', peer: shadowed, outside: shadowed, otherPod: shadowed, internet: masqueraded },
   { dump: 'eks', peer: shadowed, outside: masqueraded, otherPod: shadowed, internet: masqueraded },
   { dump: 'calico', peer: noRule, outside: masqueraded, otherPod: noRule, internet: masqueraded },
@@ -57,27 +57,30 @@ const nodes = [
   { dump: 'peermasq', peer: masqueraded, outside: masqueraded, otherPod: exempt, internet: masqueraded },
 ];
 
-describe.each(nodes)('on a node with $dump', ({ dump, peer, outside, otherPod, internet }) => {
-  test.each([
-    ['a peer inside 10.0.0.0/8', to.peer, peer],
-    ['a peer outside 10.0.0.0/8', to.outside, outside],
-    ["another node's pod", to.pod, otherPod],
-    ['the internet', to.internet, internet],
-    ['its own node', to.node, staysOnNode],
-  ] as const)('from a pod to %s', (_, destination, expected) => {
-    expect(explainDump(dump, { destination })).toMatchObject(expected);
-  });
+describe.each(nodes)(
+  'the dump of a node with $dump shows that',
+  ({ dump, peer, outside, otherPod, internet }) => {
+    test.each([
+      ['a peer inside 10.0.0.0/8', to.peer, peer],
+      ['a peer outside 10.0.0.0/8', to.outside, outside],
+      ["another node's pod", to.pod, otherPod],
+      ['the internet', to.internet, internet],
+      ['its own node', to.node, staysOnNode],
+    ] as const)('a packet from a pod to %s is handled as expected', (_, destination, expected) => {
+      expect(explainDump(dump, { destination })).toMatchObject(expected);
+    });
 
-  test("from the node: leaves with the node's address", () => {
-    expect(explainDump(dump, { destination: to.peer, from: node }).source).toBe(node);
-  });
-});
+    test("a packet from the node leaves with the node's address", () => {
+      expect(explainDump(dump, { destination: to.peer, from: node }).source).toBe(node);
+    });
+  },
+);
 
 test('a cluster service is redirected to its pod and not masqueraded', () => {
   expect(explainDump('kubenet', { destination: '10.135.240.9', port: 80 })).toMatchObject(noRule);
 });
 
-test("kubenet's rule is the closest match, and the fix is a command of the node's backend", () => {
+test("kubenet's rule is the closest match, and the fix is a command for the node's backend", () => {
   const { reason, fix } = explainDump('kubenet', { destination: to.peer });
   expect(reason).toContain(
     'Closest match: POSTROUTING rule 2 (iptables-nft, table nat), skipped because the destination is inside 10.0.0.0/8: ',
@@ -87,12 +90,12 @@ test("kubenet's rule is the closest match, and the fix is a command of the node'
   );
 });
 
-describe('on a node with peermasq in nft only', () => {
+describe("the dump of a node with peermasq's rules only in nft shows that", () => {
   test.each([
     ['a peer', to.peer, masqueraded],
     ['an exempt address', '10.193.7.9', exempt],
     ['its own node', to.node, staysOnNode],
-  ] as const)('from a pod to %s', (_, destination, expected) => {
+  ] as const)('a packet from a pod to %s is handled as expected', (_, destination, expected) => {
     expect(explainDump('nft', { destination })).toMatchObject(expected);
   });
 });

@@ -4,7 +4,8 @@ import { checkAgreement } from './agreement';
 test('plan, decide, doctor and explain never contradict each other', () => {
   const { masqueraded, codes } = checkAgreement({ cases: 500, seed: 20261129 });
   expect(masqueraded).toBeGreaterThan(20);
-  // `from-node` is checked in every case; doctor alone gives the two about return routes.
+  // `from-node` is missing because it is checked in every case. The two codes about return routes are missing because
+  // only doctor uses them.
   expect([...codes.keys()].toSorted()).toEqual([
     'configured-range',
     'even-if-routed',

@@ -24,7 +24,9 @@ const node: Node = {
 };
 const recorded = { ruleSetId: 'a'.repeat(64), isProven: true };
 
-/** Functions look up only what the config requests; doctor looks up everything. */
+/**
+ * Plans with only the networks and routes that the config requests, as the functions do; doctor looks up all of them.
+ */
 function planOf({ cluster, networkContext, isRecorded }: Case) {
   const self = isRecorded ? { ...node, recorded } : node;
   const requested = requestedKinds(cluster);
@@ -36,7 +38,7 @@ function planOf({ cluster, networkContext, isRecorded }: Case) {
   return plan({ node: self, cluster, networkContext: lookedUp, generation: 1, allowRouteLoss: true });
 }
 
-/** As the node program does: exemptions first, then source and destination. */
+/** Decides as the node program does: exemptions come first, then source and destination. */
 function masquerades({ sources, exemptions, destinations }: RuleSet, { pod, destination }: Case): boolean {
   const hasDestination = ({ cidr }: { readonly cidr: Cidr }) => contains(cidr, destination);
   if (exemptions.some(hasDestination)) return false;
@@ -60,7 +62,10 @@ function decisionOf({ cluster, networkContext, destination }: Case, source: Pack
   return decide({ cluster, networkContext, source, destination });
 }
 
-/** What doctor finds, regardless of the node's rules and the cloud's state. */
+/**
+ * Returns the findings from which doctor diagnoses the connection. They are independent of the node's rules and the
+ * cloud's state.
+ */
 function findingsOf(one: Case, outcome: Outcome): Findings {
   const { networkContext, destination, pod, rules, reach, nodeReturnRoute } = one;
   const returnRoute = reach.find(({ name }) => name === 'return-route');
@@ -73,10 +78,10 @@ function findingsOf(one: Case, outcome: Outcome): Findings {
   return { node, outcome, networkContext, pod, requested, destination, decision, rules, reach };
 }
 
-/** How many cases had which answer. */
+/** The number of cases with each decision code. */
 export interface Tally {
   cases: number;
-  /** Cases that the plan masquerades. */
+  /** The number of cases in which the plan masquerades the packet. */
   masqueraded: number;
   readonly codes: Map<string, number>;
 }
@@ -93,14 +98,18 @@ function check(one: Case, tally: Tally): void {
   const byDefinition = needsMasquerading(one);
   if (isMasqueraded !== byDefinition) {
     throw new Error(
-      `The plan ${isMasqueraded ? 'masquerades' : 'does not masquerade'} it, which disagrees with the definition`,
+      `The plan ${isMasqueraded ? 'masquerades' : 'does not masquerade'} the packet, which disagrees with the definition`,
     );
   }
   if ((decision.verdict === 'needed') !== isMasqueraded) {
-    throw new Error(`decide says ${decision.verdict} (${decision.code}), the plan says ${isMasqueraded}`);
+    throw new Error(
+      `decide says ${decision.verdict} (${decision.code}), but masqueraded by the plan: ${isMasqueraded}`,
+    );
   }
   if ((decision.verdict === 'unknown') !== (decision.resolvedBy !== undefined)) {
-    throw new Error(`${decision.code} does not say what would resolve it`);
+    throw new Error(
+      `The decision ${decision.code} is unknown without saying what would resolve it, or the reverse`,
+    );
   }
   const forNode = decisionOf(one, 'node').verdict;
   if (forNode !== 'not-needed') throw new Error(`decide says ${forNode} for the node itself`);
@@ -118,15 +127,15 @@ function checkDoctor(
   const stateOf = (wanted: string) => checks.find(({ name }) => name === wanted)?.state;
   const states = `masquerading ${stateOf('masquerading')}, proof ${stateOf('proof')}`;
   if (isMasqueraded && [stateOf('masquerading'), stateOf('proof')].includes('not-needed')) {
-    throw new Error(`The plan masquerades it, doctor says ${states}`);
+    throw new Error(`The plan masquerades the packet, but doctor says ${states}`);
   }
   if (findings.rules instanceof Error) return;
   const { cause } = withDecision(findings.rules, findings.decision);
   if (isMasqueraded && cause === 'not-needed')
-    throw new Error('The plan masquerades it, explain says not-needed');
+    throw new Error('The plan masquerades the packet, but explain says not-needed');
 }
 
-/** @throws Error with the smallest case on which plan, decide, doctor and explain contradict each other */
+/** @throws Error with the smallest case in which plan, decide, doctor and explain contradict each other */
 export function checkAgreement({ cases, seed }: { readonly cases: number; readonly seed: number }): Tally {
   const tally: Tally = { cases: 0, masqueraded: 0, codes: new Map() };
   fc.assert(

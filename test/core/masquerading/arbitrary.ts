@@ -12,7 +12,7 @@ import type { ClusterConfig, ConfiguredRange } from '../../../shared/core/model/
 import { PermanentError, type PeermasqError } from '../../../shared/core/model/errors';
 import { routeSourceKinds, type NetworkContext, type Route } from '../../../shared/core/model/node';
 
-/** Few addresses in few networks, so that ranges often contain or touch each other. */
+/** Uses few addresses in few networks, so that ranges often contain or touch each other. */
 const ipv4Ranges = ['10.0', '10.1', '10.2', '10.3', '100.64', '198.18', '240.0', '192.168', '9.0'].flatMap(
   (network) => [
     ...[`${network}.0.0/15`, `${network}.0.0/16`, `${network}.0.0/17`, `${network}.128.0/17`],
@@ -50,7 +50,7 @@ const anyRoute: fc.Arbitrary<Route> = fc.record({
   state: fc.constantFrom('active', 'active', 'active', 'blackhole', 'provisioning'),
   peerRoutesPods: fc.boolean(),
 });
-/** On AWS, a route can exist only for other interfaces of the node. */
+/** Generates a route. On AWS, a route may exist only in the subnets of a node's other interfaces. */
 const route = fc.oneof(
   { weight: 2, arbitrary: anyRoute },
   {
@@ -135,7 +135,7 @@ const reach: fc.Arbitrary<readonly Check[]> = fc
     cloudChecks.map((name, i): Check => ({ name, state: states[i] ?? 'ok', evidence: [`about ${name}`] })),
   );
 
-/** One connection of one pod, and everything that decides about it. */
+/** A connection from a pod, and everything that affects whether it is masqueraded. */
 export interface Case {
   readonly cluster: ClusterConfig;
   readonly networkContext: NetworkContext;
@@ -148,7 +148,9 @@ export interface Case {
   readonly nodeReturnRoute: Check['state'];
 }
 
-/** Addresses at the boundaries of the ranges, where bugs are likely, and one outside every range. */
+/**
+ * Returns the addresses at the boundaries of all ranges, where bugs are likely, and one address outside every range.
+ */
 function edgesOf(all: readonly Cidr[], family: Cidr['family']): fc.Arbitrary<Address> {
   const own = all.filter((one) => one.family === family && one.prefix > 0);
   return fc.constantFrom(
@@ -161,7 +163,7 @@ function edgesOf(all: readonly Cidr[], family: Cidr['family']): fc.Arbitrary<Add
 const outside4 = parseAddress('172.16.2.77');
 const outside6 = parseAddress('fd00:0:7::1');
 
-/** With the VPC CNI, pods have addresses of the node's own network. */
+/** With the VPC CNI, pods have addresses in the node's own network. */
 const setting = fc
   .tuple(cluster, networkContext, fc.boolean())
   .map(([config, context, arePodsInNetwork]) => ({
@@ -181,7 +183,7 @@ const circumstances = fc.record({
   family: fc.constantFrom<Cidr['family'][]>(4, 4, 4, 6),
 });
 
-/** Pods and destinations are mostly in ranges that matter. */
+/** Most pods and destinations are in ranges that affect the decision. */
 export const connection: fc.Arbitrary<Case> = circumstances.chain(
   ({ family, setting: { cluster: config, networkContext: context }, ...others }) => {
     const rest = { ...others, cluster: config, networkContext: context };

@@ -11,7 +11,10 @@ import type { RouteSourceKind } from '../../../shared/core/model/node';
 import { reservedReason } from '../../../shared/core/model/reserved-ranges';
 import type { Case } from './arbitrary';
 
-/** Whether the pod's packet needs masquerading, spelled out for one packet, without the ranges of a rule set. */
+/**
+ * Returns whether a pod's packet needs masquerading. This follows the definition literally for a single packet,
+ * without computing the ranges of a rule set.
+ */
 export function needsMasquerading({ cluster, networkContext, pod, destination }: Case): boolean {
   const { masquerade, services, except } = cluster;
   const { networkRanges, routedPodRanges, routes } = networkContext;

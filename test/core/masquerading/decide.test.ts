@@ -15,7 +15,7 @@ const route = (destination: string, changes: Partial<Route> = {}): Route => ({
 const peerSubnet = (destination: string) => route(destination, { peerRoutesPods: true });
 const passedOn = (destination: string) => route(destination, { kind: 'peering-transit' });
 
-/** A node of a VPC-native GKE cluster, or of one whose pods the cloud does not know. */
+/** A node in a GKE cluster: VPC-native, or with pods that the cloud does not know. */
 const routesBased: NetworkContext = {
   network: 'vpc-b',
   networkRanges: [parseCidr('10.209.0.0/16')],
@@ -56,10 +56,10 @@ function ask({
   });
 }
 
-describe('decides, in this order:', () => {
+describe('the decision for a connection depends on the first of these that applies:', () => {
   test.each<[string, Case]>([
     [
-      'the node itself',
+      'the node itself is the source',
       {
         from: 'node',
         settings: 'masquerade: [{cidr: 10.193.0.0/16}]',
@@ -68,11 +68,11 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a metadata server',
+      'the destination is a metadata server',
       { to: '169.254.169.254', code: 'reserved-range', evidence: 'is in 169.254.0.0/16 (link-local' },
     ],
     [
-      'a pod of the cluster, regardless of what the config masquerades',
+      'the destination is a pod of the cluster, regardless of what the config masquerades',
       {
         settings: 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8, even-if-routed: true}]',
         to: '10.133.0.1',
@@ -81,7 +81,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a service of the cluster',
+      'the destination is a service of the cluster',
       {
         settings: 'services: [10.96.0.0/12]',
         to: '10.96.0.10',
@@ -90,7 +90,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'except, before an entry',
+      'the destination is in `except`, which precedes any entry',
       {
         settings: 'except: [10.193.0.0/24], masquerade: [{cidr: 10.193.0.0/16, even-if-routed: true}]',
         code: 'excepted-range',
@@ -98,11 +98,11 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      "the node's own network, for pods in it",
+      "the destination is in the node's own network, and so is the pod",
       { changes: vpcNative, to: '10.209.7.7', code: 'own-network', evidence: 'vpc-b, and so is the pod' },
     ],
     [
-      "the node's own network, for pods outside it",
+      "the destination is in the node's own network, and the pod is not",
       { to: '10.209.7.7', code: 'pods-outside-network', evidence: 'which is not masqueraded' },
     ],
     [
@@ -116,7 +116,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'an entry with even-if-routed, to a peer that has routes to the pods',
+      'an entry with even-if-routed, for a peer that has routes to the pods',
       {
         settings: 'masquerade: [peerings, {cidr: 10.193.0.0/16, even-if-routed: true}]',
         changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
@@ -125,7 +125,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'an entry without it, to a peer that has routes to the pods',
+      'an entry without even-if-routed, for a peer that has routes to the pods',
       {
         settings: 'masquerade: [peerings, {cidr: 10.193.0.0/16}]',
         changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
@@ -134,7 +134,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'an entry, where routes of peers are not requested',
+      'an entry, where the config does not request routes of peers',
       {
         settings: 'masquerade: [{cidr: 10.193.0.0/16, name: hq}]',
         changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
@@ -152,7 +152,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a route that a peer passes on, with peerings',
+      'a route that a peer passes on, if peerings are requested',
       {
         settings: 'masquerade: [peerings]',
         changes: { ...vpcNative, routes: [passedOn('10.193.0.0/16')] },
@@ -161,7 +161,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a subnet of a peer, which does not know every pod range',
+      'a subnet of a peer that has routes to only some of the pod ranges',
       {
         settings: 'pods: [10.60.0.0/16], masquerade: [peerings]',
         changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
@@ -170,7 +170,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a subnet of a peer that has routes to the pod, also if not requested',
+      'a subnet of a peer that has routes to the pod, even if peerings are not requested',
       {
         changes: { ...vpcNative, routes: [peerSubnet('10.193.0.0/16')] },
         code: 'pods-routed',
@@ -178,7 +178,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a pod outside the known pod ranges',
+      'the pod is outside the known pod ranges',
       {
         settings: 'pods: [10.60.0.0/16], masquerade: [{cidr: 10.193.0.0/16}]',
         code: 'unknown-pod-range',
@@ -204,7 +204,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a peering that is being set up',
+      'the route of a peering that is being set up',
       {
         settings: 'masquerade: [peerings]',
         changes: { routes: [route('10.193.0.0/16', { state: 'provisioning' })] },
@@ -213,7 +213,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a kind that cannot be discovered',
+      'a route kind that cannot be discovered',
       {
         settings: 'masquerade: [transit-gateways]',
         code: 'kind-not-discovered',
@@ -221,7 +221,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a kind that cannot be discovered, for a range in the config',
+      'a range in the config, where a route kind cannot be discovered',
       {
         settings: 'masquerade: [transit-gateways, {cidr: 10.193.0.0/16}]',
         code: 'configured-range',
@@ -229,7 +229,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'a route that nothing requests',
+      'a route of a kind that the config does not request',
       {
         settings: 'masquerade: [vpn]',
         changes: { routes: [route('10.193.0.0/16')] },
@@ -238,11 +238,11 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'an address that nothing routes',
+      'an address to which no route is known',
       { to: '203.0.113.9', code: 'no-known-route', evidence: 'no peering or gateway is known to route it' },
     ],
     [
-      'IPv6 apart from IPv4: peers have routes to the IPv4 pods only',
+      'an IPv6 destination, when peers have routes only to the IPv4 pods',
       {
         settings: 'pods: [fd00:1::/48], masquerade: [peerings]',
         changes: { ...vpcNative, routes: [peerSubnet('fd00:2::/48')] },
@@ -253,7 +253,7 @@ describe('decides, in this order:', () => {
       },
     ],
     [
-      'any pod, where no pod range is known',
+      'any pod, when no pod range is known',
       {
         settings: 'masquerade: [peerings]',
         changes: { routes: [route('10.193.0.0/16')] },
@@ -269,7 +269,7 @@ describe('decides, in this order:', () => {
   });
 });
 
-test("does not allow an entry inside the node's own network while no pod range is known", () => {
+test("the decision ignores an entry inside the node's own network while no pod range is known", () => {
   const settings = 'masquerade: [{cidr: 10.209.7.0/24, even-if-routed: true}]';
   expect(ask({ settings, to: '10.209.7.7' })).toMatchObject({
     verdict: 'unknown',
@@ -277,20 +277,20 @@ test("does not allow an entry inside the node's own network while no pod range i
   });
 });
 
-test("keeps the node's own network exempt from an entry that contains it", () => {
+test("the node's own network stays exempt from an entry that contains it", () => {
   const settings = 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.192.0.0/10, even-if-routed: true}]';
   expect(ask({ settings, to: '10.209.7.7' })).toMatchObject({ code: 'pods-outside-network' });
   expect(ask({ settings })).toMatchObject({ code: 'even-if-routed' });
 });
 
-test('names the clients that a Google service producer refuses', () => {
+test('the decision names the clients that a Google service producer refuses', () => {
   const shared = [parseCidr('100.64.0.0/14')];
   const changes = { podRanges: shared, routedPodRanges: shared, routes: [peerSubnet('10.193.0.0/16')] };
   const { evidence } = ask({ changes, from: '100.64.3.7' });
   expect(evidence[1]).toContain('Google service producers such as Cloud SQL refuse clients outside RFC 1918');
 });
 
-describe('what config and routes leave open is decided by the return route:', () => {
+describe('if the config and the routes leave the decision open, the return routes settle it:', () => {
   const open = ask({});
   const check = (state: 'ok' | 'broken' | 'unknown') => ({ state, evidence: [`The route is ${state}.`] });
 
@@ -301,14 +301,14 @@ describe('what config and routes leave open is decided by the return route:', ()
     ['broken', 'unknown', { verdict: 'needed', code: 'no-return-route' }],
     ['broken', 'broken', { verdict: 'unknown', code: 'no-known-route' }],
     ['unknown', 'ok', { verdict: 'unknown', code: 'no-known-route' }],
-  ] as const)('to the pod %s, to the node %s: %j', (pod, node, expected) => {
+  ] as const)('the route to the pod is %s, the route to the node is %s: %j', (pod, node, expected) => {
     const decision = decideByReturnRoute(open, { pod: check(pod), node: check(node) });
     expect(decision).toMatchObject(expected);
     const first = expected.verdict === 'unknown' ? open.evidence[0] : `The route is ${pod}.`;
     expect(decision.evidence[0]).toBe(first);
   });
 
-  test('a decision of the config stands', () => {
+  test('a decision that the config makes is not changed by the return routes', () => {
     const decided = ask({ settings: 'masquerade: [{cidr: 10.193.0.0/16}]' });
     expect(decideByReturnRoute(decided, { pod: check('ok'), node: check('ok') })).toBe(decided);
   });

@@ -43,15 +43,18 @@ test.each([
   ['172.20.7.1', 'requested-route'],
   ['10.64.0.1', 'not-in-node-subnet'],
   ['10.64.1.1', 'configured-range'],
-])('pods of the VPC to %s: %s', (destination, code) => {
+])('a connection from a pod with a VPC address to %s has the decision %s', (destination, code) => {
   expect(decideFor('100.64.0.0/16', destination)).toMatchObject({ code });
 });
 
-test.each(['172.20.0.1', '10.64.0.1'])('pods of an overlay network to %s: requested-route', (destination) => {
-  expect(decideFor('192.168.0.0/16', destination)).toMatchObject({ code: 'requested-route' });
-});
+test.each(['172.20.0.1', '10.64.0.1'])(
+  'a connection from a pod in an overlay network to %s has the decision requested-route',
+  (destination) => {
+    expect(decideFor('192.168.0.0/16', destination)).toMatchObject({ code: 'requested-route' });
+  },
+);
 
-test('the decision says what would resolve it', () => {
+test('an unknown decision says what would settle it', () => {
   expect(decideFor('100.64.0.0/16', '10.64.0.1')).toMatchObject({
     verdict: 'unknown',
     evidence: [

@@ -94,7 +94,7 @@ test.each([
   expect(subtract(parseCidr(from), removed.map(parseCidr)).map(({ text }) => text)).toEqual(left);
 });
 
-test('aggregate keeps the entries that each range was merged from', () => {
+test('aggregate records the entries from which each range was merged', () => {
   const requests = [
     { cidr: parseCidr('10.1.0.0/16'), name: 'b' },
     { cidr: parseCidr('10.0.0.0/16'), name: 'a' },
@@ -107,7 +107,7 @@ test('aggregate keeps the entries that each range was merged from', () => {
   ]);
 });
 
-/** Ranges inside 10.0.0.0/24 and fd00::/120, small enough to count every address. */
+/** Generates ranges inside 10.0.0.0/24 and fd00::/120, which are small enough to enumerate every address. */
 const smallCidr = fc
   .tuple(
     fc.constantFrom(4 as const, 6 as const),
@@ -131,7 +131,7 @@ const addresses = (cidrs: readonly Cidr[]): Set<string> =>
     ),
   );
 
-describe('compared with sets of single addresses', () => {
+describe('CIDR arithmetic, compared with sets of single addresses:', () => {
   test('subtract removes exactly the given ranges', () => {
     fc.assert(
       fc.property(smallCidr, fc.array(smallCidr, { maxLength: 6 }), (from, removed) => {
@@ -142,7 +142,7 @@ describe('compared with sets of single addresses', () => {
     );
   });
 
-  test('aggregate covers the same addresses with disjoint, sorted ranges that cannot be merged further', () => {
+  test('aggregate covers the same addresses with ranges that are disjoint, sorted, and cannot be merged further', () => {
     fc.assert(
       fc.property(fc.array(smallCidr, { maxLength: 12 }), (cidrs) => {
         const result = aggregate(cidrs.map((cidr) => ({ cidr })));

@@ -34,7 +34,7 @@ function errorsOf(text: string): string[] {
   return [];
 }
 
-test('parses a full entry, and fills in defaults', () => {
+test('parseConfig parses a full entry, and fills in defaults', () => {
   const config = parseConfig(example);
   const [frontend, any] = config.clusters;
   expect(frontend).toMatchObject({
@@ -63,14 +63,14 @@ test('parses a full entry, and fills in defaults', () => {
   });
 });
 
-test('finds the entry of a cluster by name, else that of "*"', () => {
+test('a cluster\'s entry is found by its name, or else the entry "*" is used', () => {
   const config = parseConfig(example);
   expect(clusterConfig(config, 'frontend-cluster')?.name).toBe('frontend-cluster');
   expect(clusterConfig(config, 'another')?.name).toBe('*');
   expect(clusterConfig(parseConfig('clusters: {one: {}}'), 'another')).toBeUndefined();
 });
 
-test('reports all errors together, with line, column, path, value and what is expected', () => {
+test('parseConfig reports all errors together, with line, column, path, value and what is expected', () => {
   const errors = errorsOf(`clusters:
   frontend-cluster:
     pods: [10.132.0.1/14, 300.0.0.0/8, 7]
@@ -109,14 +109,14 @@ test('reports all errors together, with line, column, path, value and what is ex
   ]);
 });
 
-test('reports other errors besides a duplicate key', () => {
+test('parseConfig reports other errors in addition to a duplicate key', () => {
   expect(errorsOf('clusters:\n  a: {podz: []}\n  a: {out: eth0}\n  b: {probe: 7}\n')).toEqual([
     '3:3 YAML: Map keys must be unique',
     '4:14 clusters.b.probe: invalid value 7: expected a list, such as [a, b]',
   ]);
 });
 
-describe('rejects destinations that no rule may have', () => {
+describe('parseConfig rejects destinations that no rule may have:', () => {
   test.each([
     ['127.0.0.0/8', 'loopback'],
     ['169.254.169.254/32', 'link-local, used by metadata servers'],
@@ -137,30 +137,30 @@ describe('rejects destinations that no rule may have', () => {
     expect(others).toEqual([]);
   });
 
-  test('even-if-routed allows no destination inside pods or services', () => {
+  test('even-if-routed does not allow destinations inside pods or services', () => {
     const entry = "{cidr: '10.132.7.0/24', even-if-routed: true}";
     expect(errorsOf(`clusters: {a: {pods: [10.132.0.0/14], masquerade: [${entry}]}}`)[0]).toContain(
       'is inside 10.132.0.0/14',
     );
   });
 
-  test('0.0.0.0/0 cannot be exempt; pods can be in a reserved range', () => {
+  test('0.0.0.0/0 cannot be exempt, but pods may be in a reserved range', () => {
     expect(errorsOf('clusters: {a: {except: [0.0.0.0/0]}}')[0]).toContain('contains every address');
     expect(errorsOf('clusters: {a: {pods: [240.0.0.0/8]}}')).toEqual([]);
   });
 
-  test('a destination inside the pod range is reported with the other errors', () => {
+  test('a destination inside the pod range is reported together with the other errors', () => {
     expect(
       errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.132.0.0/16}], out: "a b"}}'),
     ).toHaveLength(2);
   });
 
-  test('a destination that contains the pods is accepted: the plan exempts them', () => {
+  test('a destination that contains the pods is accepted, because the plan exempts the pods', () => {
     expect(errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8}]}}')).toEqual([]);
   });
 });
 
-describe('rejects text that is not a config', () => {
+describe('parseConfig rejects text that is not a config:', () => {
   test.each([
     ['', '1:1 (root): invalid value null: expected a mapping with the key "clusters"'],
     ['clusters: 5', '1:11 clusters: invalid value 5: expected clusters by name'],
@@ -172,7 +172,7 @@ describe('rejects text that is not a config', () => {
     expect(errorsOf(text)[0]).toBe(error);
   });
 
-  test('limits the expansion of aliases', () => {
+  test('parseConfig limits the expansion of aliases', () => {
     const bomb = [
       'a: &a [x, x, x, x, x, x, x, x]',
       'b: &b [*a, *a, *a, *a, *a, *a, *a, *a]',
@@ -184,7 +184,7 @@ describe('rejects text that is not a config', () => {
   });
 });
 
-test('the published JSON Schema is the one that parseConfig enforces', () => {
+test('the published JSON Schema is the schema that parseConfig enforces', () => {
   const published: unknown = JSON.parse(readFileSync('docs/peermasq.schema.json', 'utf8'));
   expect(published).toEqual(z.toJSONSchema(configSchema, { io: 'input' }));
 });

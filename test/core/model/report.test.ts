@@ -6,7 +6,7 @@ import { makeReport } from '../../lab/node-report';
 test.each([
   ['text that is not JSON', 'bash: not found'],
   ['another JSON document', '{"result":"well","probes":[1]}'],
-])('rejects %s with an error on one line', (_, text) => {
+])('parseReport rejects %s with an error that has only one line', (_, text) => {
   expect(() => parseReport(text)).toThrow(/^The node returned .*, which is not a peermasq report: .+$/);
 });
 
@@ -18,7 +18,7 @@ test('a report from an old node program has no details and implies format 1', ()
   expect(formatReadBy(report)).toBe(1);
 });
 
-test('a report says what its verdict rests on', () => {
+test('a report contains the basis of its verdict', () => {
   const details = {
     format: 2,
     program: '0123456789ab',
@@ -36,7 +36,7 @@ test('a report says what its verdict rests on', () => {
   expect(formatReadBy(report)).toBe(2);
 });
 
-test('a probe and a path need no address that they start from', () => {
+test('a probe or path in a report needs no source address', () => {
   const details = {
     probes: [{ to: '10.193.0.3:80', from: null, reached: false }],
     paths: [{ from: null, to: '10.193.0.3', dev: 'eth0', address: '10.209.0.2', ok: true }],
@@ -48,7 +48,7 @@ test.each<[string, object]>([
   ['a code', { code: 'quantum-nat' }],
   ['a format', { format: 7 }],
   ['a field', { weather: 'rainy' }],
-])('%s that only later programs send does not make a report unreadable', (_, changes) => {
+])('a report is readable even though it contains %s, which only later node programs send', (_, changes) => {
   expect(parse(changes)).toMatchObject({ result: 'applied', proven: true });
 });
 
@@ -61,7 +61,7 @@ test.each<[string, unknown]>([
   ['code', { text: 'ebpf' }],
   ['paths', [{ from: '10.0.0.1' }]],
   ['ports', Array(4).fill({ to: '10.193.0.3:5432', used: 1, range: 2 })],
-])('an unreadable %s is left out: %j', (field, value) => {
+])('an unreadable %s is left out of the parsed report: %j', (field, value) => {
   const report = parse({ [field]: value });
   expect(report).toHaveProperty('proven', true);
   expect(report).toHaveProperty(field, undefined);

@@ -43,17 +43,17 @@ probe 10.193.0.3:32191
 probe [fd12::3]:443
 `;
 
-test('the canonical text is sorted by kind, then by range', () => {
+test('the text of a rule set is sorted by kind of line, then by range', () => {
   expect(printRuleSet(sample)).toBe(text);
 });
 
-test('the ID is the sha256 of every line but the generation', () => {
+test('the ID of a rule set is the sha256 of every line except the generation', () => {
   expect(ruleSetId(sample)).toBe('b49d8801cfc39c5026122439a571a0a88c8c049a80ae584b0632c0cde3bfc786');
   expect(ruleSetId({ ...sample, generation: 1 })).toBe(ruleSetId(sample));
   expect(ruleSetId({ ...sample, randomFully: false })).not.toBe(ruleSetId(sample));
 });
 
-test('a rule set that needs nothing newer stays in format 1, with the same ID', () => {
+test('a rule set that needs no newer format stays in format 1 and keeps its ID', () => {
   expect(formatOf(sample)).toBe(1);
   expect(printRuleSet({ ...sample, isSteered: false })).toBe(text);
   expect(ruleSetId({ ...sample, isSteered: false })).toBe(ruleSetId(sample));
@@ -63,7 +63,7 @@ const steeredText = text
   .replace('peermasq/1', 'peermasq/2')
   .replace('option out eth0\n', 'option out eth0\noption steer\n');
 
-test('a steered rule set is in format 2, and has another ID', () => {
+test('a rule set with steering is in format 2 and has a different ID', () => {
   const steered = { ...sample, isSteered: true };
   expect(formatOf(steered)).toBe(2);
   expect(printRuleSet(steered)).toBe(steeredText);
@@ -168,7 +168,7 @@ const anyRuleSet: fc.Arbitrary<RuleSet> = fc.record({
   ),
 });
 
-test('any rule set parses back from both forms', () => {
+test('any rule set can be parsed from both its text and its packed form', () => {
   fc.assert(
     fc.property(anyRuleSet, (ruleSet) => {
       expect(printRuleSet(parseRuleSet(printRuleSet(ruleSet)))).toBe(printRuleSet(ruleSet));

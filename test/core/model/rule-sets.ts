@@ -1,10 +1,10 @@
 import { parseRuleSet, type RuleSet } from '../../../shared/core/model/rule-set';
 
-/** A rule set with these lines. */
+/** Returns a rule set that consists of these lines. */
 export const ruleSetOf = (...lines: string[]): RuleSet =>
   parseRuleSet(`peermasq/1\ngeneration 1795295818468\n${lines.join('\n')}\n`);
 
-/** The rule set of the first scenario, with every kind of line. */
+/** The rule set of the first demo scenario, with every kind of line. */
 export const fullRuleSet = ruleSetOf(
   'option random-fully',
   'option out eth0',

@@ -31,14 +31,14 @@ const from = [
   'peermasq.yaml: 10.193.0.0/16 to-backend',
 ];
 
-test('on a node without rules every line is new, with the origins of each destination', () => {
+test('on a node without rules, every line is new and each destination has its origins', () => {
   expect(diffPlan(planned, undefined)).toEqual([
     { sign: '+', text: 'source 10.132.0.0/14' },
     { sign: '+', text: 'masquerade 10.193.0.0/16 to-backend', from },
   ]);
 });
 
-test('marks added, removed and unchanged lines', () => {
+test('a diff marks added, removed and unchanged lines', () => {
   const before = ruleSetOf('source 10.132.0.0/14', 'masquerade 10.99.0.0/16 gone');
   expect(diffPlan(planned, before)).toEqual([
     { sign: ' ', text: 'source 10.132.0.0/14' },

@@ -10,26 +10,26 @@ import { ruleSetId, type RuleSet } from '../../../shared/core/model/rule-set';
 export interface FakeNode {
   node: Node;
   networkContext: NetworkContext;
-  /** Overrides fields of its report; by default the rule set is applied. */
+  /** Overrides fields of the node's report. By default, the report says that the rule set is applied. */
   answer?: Partial<Report>;
   isReady: boolean;
   isSilent?: boolean;
-  /** No watcher runs, so it takes no push. `serving`: with an older, proven rule set in force. */
+  /** No watcher runs on the node, so pushes have no effect. With `serving`, an older, proven rule set is in force. */
   withoutWatcher?: 'idle' | 'serving' | 'already-tried';
-  /** By default it comes back. */
+  /** What happens when the node is restarted. By default, the node comes back. */
   onRestart?: 'never-reports' | 'permission-denied';
   inForce?: RuleSet;
 }
 
-/** A cloud in memory that implements the contract of `Cloud`, and counts pushes. */
+/** A cloud in memory. It implements the contract of `Cloud` and counts pushes. */
 export class FakeCloud implements Cloud {
   readonly machines = new Map<NodeKey, FakeNode>();
   readonly pushed: { id: string; nodes: string[] }[] = [];
 
-  /** IDs of nodes, in the order of their restarts. */
+  /** The IDs of restarted nodes, in the order of the restarts. */
   readonly restarted: string[] = [];
 
-  /** Thrown by every push from now on. */
+  /** If set, every push throws this error. */
   pushError?: Error;
 
   add(machine: FakeNode): void {

@@ -22,7 +22,7 @@ const peering = (destination: string, via = 'to-backend'): Route => ({
   state: 'active',
 });
 
-/** A subnet of a peer that has routes to pods, as Google Cloud reports it. */
+/** A subnet of a peer that has routes to the pods, as Google Cloud reports it. */
 const peerSubnet = (destination: string): Route => ({ ...peering(destination), peerRoutesPods: true });
 
 const networkContext: NetworkContext = {
@@ -34,7 +34,7 @@ const networkContext: NetworkContext = {
   discoveredKinds: ['peerings', 'vpn', 'transit-gateways'],
 };
 
-/** Peers have routes to these pods. */
+/** A network context in which peers have routes to the pods. */
 const routedPods = {
   routedPodRanges: [parseCidr('10.132.0.0/14')],
   podRanges: [parseCidr('10.132.0.0/14')],
@@ -65,7 +65,7 @@ interface PlanCase {
   readonly changes?: Partial<NetworkContext>;
 }
 
-/** The lines of the rule set after the header and the generation. */
+/** Returns the lines of the rule set after the header and the generation. */
 function rules(result: Plan): string[] {
   if (result.kind !== 'rule-set') throw new Error(`a ${result.kind}, not a rule set`);
   return printRuleSet(result.ruleSet).trimEnd().split('\n').slice(2);
@@ -117,8 +117,8 @@ describe('a control-plane node', () => {
   });
 });
 
-describe('the rule set', () => {
-  test("masquerades the routes of the peering, from pods, except to pods, services and the node's own network", () => {
+describe('the planned rule set', () => {
+  test("masquerades pods' traffic to the routes of a peering, except to pods, services and the node's own network", () => {
     const result = planWith(
       'pods: [10.132.0.0/14], services: [10.135.240.0/20], masquerade: [peerings], probe: ["10.193.0.3:32191"]',
     );
@@ -134,24 +134,24 @@ describe('the rule set', () => {
 
   test.each<PlanCase & { readonly expected: readonly string[] }>([
     {
-      title: 'ranges of the config',
+      title: 'the ranges in the config',
       settings: 'masquerade: [{cidr: 10.64.0.0/16, name: hq}]',
       expected: ['masquerade 10.64.0.0/16 hq'],
     },
     {
-      title: 'only the configured kinds of routes',
+      title: 'only routes of the configured kinds',
       settings: 'masquerade: [vpn]',
       changes: { routes: [peering('10.1.0.0/16'), { ...peering('10.2.0.0/16', 'vgw-1'), kind: 'vpn' }] },
       expected: ['masquerade 10.2.0.0/16 vgw-1'],
     },
     {
-      title: 'IPv6 beside IPv4',
+      title: 'IPv6 ranges as well as IPv4 ranges',
       settings: 'masquerade: [peerings]',
       changes: { routes: [peering('fd12::/48'), peering('10.1.0.0/16')] },
       expected: ['masquerade 10.1.0.0/16 to-backend', 'masquerade fd12::/48 to-backend'],
     },
     {
-      title: 'adjacent ranges as one range, named after all of them',
+      title: 'adjacent ranges as one range, which is named after all of them',
       settings: 'masquerade: [peerings]',
       changes: {
         routes: [
@@ -163,7 +163,7 @@ describe('the rule set', () => {
       expected: ['masquerade 10.2.0.0/15 pcx-a/and-2-more'],
     },
     {
-      title: 'nested ranges as one range, with the name of the outer one',
+      title: 'nested ranges as one range, with the name of the outer range',
       settings: 'masquerade: [peerings, {cidr: 10.2.7.0/24, name: aa}]',
       changes: { routes: [peering('10.2.0.0/16', 'pcx-b')] },
       expected: ['masquerade 10.2.0.0/16 pcx-b'],
@@ -178,7 +178,7 @@ describe('the rule set', () => {
     expect(rules(planWith(settings, { networkRanges: [], ...changes }))).toEqual(expected);
   });
 
-  test('has the options of the config and the pod ranges of the cloud', () => {
+  test('has the options from the config and the pod ranges from the cloud', () => {
     const settings = 'out: eth0, random-fully: true, except: [10.193.7.0/24], masquerade: [peerings]';
     expect(rules(planWith(settings, { podRanges: [parseCidr('10.132.1.0/24')] }))).toEqual([
       'option random-fully',
@@ -191,18 +191,22 @@ describe('the rule set', () => {
     ]);
   });
 
-  describe('allows steering to the primary interface', () => {
+  describe('allows steering to the primary interface for', () => {
     const ec2 = { ref: { cloud: 'aws', account: '111122223333', region: 'eu-west-1', id: 'i-1' } } as const;
     const vpc = { networkRanges: ['10.0.0.0/16', '100.64.0.0/16', 'fd00::/48'].map(parseCidr) };
 
     test.each<{ title: string; pods: string; self?: Partial<Node>; isAllowed?: boolean }>([
-      { title: 'pods in a range of the VPC', pods: '100.64.0.0/16', isAllowed: true },
-      { title: 'pods in a part of the VPC', pods: '10.0.128.0/17', isAllowed: true },
-      { title: 'pods in a range around the VPC', pods: '10.0.0.0/12', isAllowed: true },
-      { title: 'some pods of the VPC', pods: '172.20.0.0/16, 100.64.0.0/16', isAllowed: true },
+      { title: "pods in one of the VPC's ranges", pods: '100.64.0.0/16', isAllowed: true },
+      { title: 'pods in part of a VPC range', pods: '10.0.128.0/17', isAllowed: true },
+      { title: 'pods in a range that contains a VPC range', pods: '10.0.0.0/12', isAllowed: true },
+      {
+        title: 'pods of which only some have VPC addresses',
+        pods: '172.20.0.0/16, 100.64.0.0/16',
+        isAllowed: true,
+      },
       { title: 'pods in an overlay network', pods: '172.20.0.0/16' },
       { title: 'unknown pods', pods: '' },
-      { title: 'pods of the VPC in a family without destinations', pods: 'fd00::/48, 172.20.0.0/16' },
+      { title: 'pods with VPC addresses in a family without destinations', pods: 'fd00::/48, 172.20.0.0/16' },
       { title: 'a node on Google Cloud', pods: '100.64.0.0/16', self: {} },
     ])('$title', ({ pods, self = ec2, isAllowed = false }) => {
       const result = planWith(`pods: [${pods}], masquerade: [peerings]`, vpc, self);
@@ -210,7 +214,7 @@ describe('the rule set', () => {
     });
   });
 
-  describe('where only the subnets of other interfaces have a route', () => {
+  describe("when only the subnets of a node's other interfaces have a route", () => {
     const pods = '100.64.0.0/16';
     const vpc = ['10.0.0.0/16', pods].map(parseCidr);
     const own = (destination: string): Route => ({
@@ -225,7 +229,7 @@ describe('the rule set', () => {
       planWith(`${settings}, masquerade: [peerings, transit-gateways]`, { networkRanges: vpc, routes });
     const rulesOf = (result: Plan) => rules(result).filter((line) => / other-subnet|^masquerade/.test(line));
 
-    test('a node is skipped, and the route that is missing is named', () => {
+    test('the node is skipped, and the missing route is named', () => {
       const result = planRoutes([other('10.193.0.0/16')]);
       expect(result).toMatchObject({ kind: 'skip', reason: 'not-in-node-subnet' });
       expect(result.warnings).toContainEqual({
@@ -238,17 +242,17 @@ describe('the rule set', () => {
 
     test.each<[string, Route[], string[]]>([
       [
-        'other destinations are masqueraded',
+        'the other destinations are masqueraded',
         [own('172.16.0.0/12'), other('10.193.0.0/16')],
         ['masquerade 172.16.0.0/12 tgw-1'],
       ],
       [
-        'a range that only other subnets route is exempt from a wider one',
+        "the route's range is exempt from a wider destination",
         [own('172.16.0.0/12'), other('172.20.0.0/16')],
         ['exempt 172.20.0.0/16 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
       ],
       [
-        "a part that the node's own subnet routes is masqueraded",
+        "the part of the range that the node's own subnet routes is masqueraded",
         [own('172.16.0.0/12'), other('172.20.0.0/16'), own('172.20.128.0/17')],
         ['exempt 172.20.0.0/17 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
       ],
@@ -257,16 +261,16 @@ describe('the rule set', () => {
     });
 
     test.each([
-      ['pods of an overlay network', 'pods: [192.168.0.0/16]'],
+      ['pods in an overlay network', 'pods: [192.168.0.0/16]'],
       ['unknown pods', 'out: eth0'],
-    ])('%s leave by the interface that the kernel chooses, with its address', (_, settings) => {
+    ])('%s leave through the interface that the kernel chooses, with its address', (_, settings) => {
       expect(rulesOf(planRoutes([other('10.193.0.0/16')], settings))).toEqual([
         'masquerade 10.193.0.0/16 pcx-1',
       ]);
     });
   });
 
-  test('lists the requests that each destination was merged from', () => {
+  test('lists the config entries and routes from which each destination was merged', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.192.0.0/16, name: hq}]');
     expect(result).toMatchObject({
       provenance: [
@@ -275,7 +279,7 @@ describe('the rule set', () => {
     });
   });
 
-  test('omits sources and exemptions of families without destinations, and duplicate probes', () => {
+  test('omits sources and exemptions in families without destinations, and duplicate probes', () => {
     const settings =
       'pods: [10.132.0.0/14, fd00::/48], masquerade: [peerings], probe: ["10.193.0.1:80", "10.193.0.1:80"]';
     const networkRanges = [parseCidr('10.209.0.0/16'), parseCidr('2001:db8::/56')];
@@ -297,7 +301,7 @@ describe('the rule set', () => {
   });
 });
 
-describe('warns about', () => {
+describe('the plan warns about', () => {
   const withPods = 'pods: [10.132.0.0/14], masquerade: [peerings]';
 
   test.each<PlanCase & { readonly code: Warning['code'] }>([
@@ -333,7 +337,7 @@ describe('warns about', () => {
       code: 'destination-exempt',
     },
     {
-      title: 'a destination that contains the network of the node',
+      title: "a destination that contains the node's network",
       settings: withPods,
       changes: { routes: [peering('10.208.0.0/15')] },
       code: 'destination-overlaps',
@@ -344,18 +348,18 @@ describe('warns about', () => {
       code: 'probe-not-masqueraded',
     },
     {
-      title: 'a kind without routes',
+      title: 'a route kind of which no route was found',
       settings: 'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
       code: 'no-routes-found',
     },
     {
-      title: 'a destination of an IP family without pods',
+      title: 'a destination in an IP family without pods',
       settings: withPods,
       changes: { routes: [peering('10.193.0.0/16'), peering('fd12::/48')] },
       code: 'no-pod-range-in-family',
     },
     {
-      title: 'a kind that the cloud cannot discover',
+      title: 'a route kind that the cloud cannot discover',
       settings: 'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
       changes: { discoveredKinds: ['peerings'] },
       code: 'kind-not-discovered',
@@ -367,7 +371,7 @@ describe('warns about', () => {
   });
 });
 
-describe('an entry with even-if-routed', () => {
+describe('a config entry with even-if-routed', () => {
   const masqueraded = (result: Plan) => rules(result).filter((line) => line.startsWith('masquerade'));
   const detailOf = (result: Plan, wanted: Warning['code']) =>
     result.warnings.find(({ code }) => code === wanted)?.detail;
@@ -384,7 +388,7 @@ describe('an entry with even-if-routed', () => {
     expect(masqueraded(result)).toEqual(['masquerade 10.193.0.0/24 cloud-sql']);
   });
 
-  test('is what the warning about an entry without it advises', () => {
+  test('is recommended by the warning about an entry without even-if-routed', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.193.0.0/24, name: db}]', toPeer);
     expect(result).toMatchObject({ kind: 'skip', reason: 'pods-routed' });
     expect(detailOf(result, 'destination-routed')).toBe(
@@ -392,13 +396,13 @@ describe('an entry with even-if-routed', () => {
     );
   });
 
-  test('leaves out of a larger entry without it what peers have routes to', () => {
+  test('is required to masquerade the ranges, within a larger entry, from which peers have routes to the pods', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.192.0.0/15, name: hq}]', toPeer);
     expect(masqueraded(result)).toEqual(['masquerade 10.192.0.0/16 hq']);
     expect(detailOf(result, 'destination-routed')).toContain('is masqueraded except for 10.193.0.0/16');
   });
 
-  test('is advised for pods outside RFC 1918, until every such peer has one', () => {
+  test('is recommended for pods outside RFC 1918 until an entry covers every peer that has routes to the pods', () => {
     const warning = detailOf(planWith('masquerade: [peerings]', toPeer), 'pods-outside-rfc1918');
     expect(warning).toContain(
       'Pods have addresses outside RFC 1918 (100.64.0.0/14). Google service producers',
@@ -410,7 +414,7 @@ describe('an entry with even-if-routed', () => {
     expect(warnings(planWith('masquerade: [peerings]', routedPods))).not.toContain('pods-outside-rfc1918');
   });
 
-  test("takes a range of the node's own network out of its exemption, and nothing else", () => {
+  test("removes only its own range from the exemption of the node's own network", () => {
     const settings =
       'pods: [10.132.0.0/14], except: [10.209.0.8/29], masquerade: [{cidr: 10.209.0.0/28, name: db, even-if-routed: true}]';
     expect(rules(planWith(settings, { networkRanges: [parseCidr('10.209.0.0/26')] }))).toEqual([
@@ -424,13 +428,17 @@ describe('an entry with even-if-routed', () => {
   });
 
   test.each([
-    ['without it', 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.209.7.0/24}]', 'set even-if-routed: true'],
+    [
+      'without even-if-routed',
+      'pods: [10.132.0.0/14], masquerade: [{cidr: 10.209.7.0/24}]',
+      'set even-if-routed: true',
+    ],
     [
       'if no pod range is known',
       'masquerade: [{cidr: 10.209.7.0/24, even-if-routed: true}]',
       'configure pods, and set even-if-routed: true',
     ],
-  ])("is refused inside the node's own network %s", (_, settings, advice) => {
+  ])("is rejected inside the node's own network %s", (_, settings, advice) => {
     const result = planWith(settings);
     expect(result).toMatchObject({ kind: 'skip', reason: 'nothing-to-masquerade' });
     expect(detailOf(result, 'destination-exempt')).toContain(advice);
@@ -442,10 +450,10 @@ describe('an entry with even-if-routed', () => {
   });
 });
 
-describe('without destinations', () => {
+describe('a plan with few or no destinations', () => {
   const recorded = { recorded: { ruleSetId: 'a'.repeat(64), isProven: true } };
 
-  test('masquerades pods that peers have routes to only to the VPN, with a warning', () => {
+  test('masquerades pods to which peers have routes only towards the VPN, with a warning', () => {
     const overVpn: Route = { kind: 'vpn', via: 'to-aws', destination: '172.20.0.0/16', state: 'active' };
     const routes = [peerSubnet('10.193.0.0/16'), overVpn];
     const result = planWith('masquerade: [peerings, vpn]', { ...routedPods, routes });
@@ -458,14 +466,14 @@ describe('without destinations', () => {
     });
   });
 
-  test('skips a node without rules', () => {
+  test('skips a node for which there are no rules', () => {
     expect(planWith('masquerade: [peerings]', { routes: [] })).toMatchObject({
       kind: 'skip',
       reason: 'nothing-to-masquerade',
     });
   });
 
-  test('masquerades to what a peer passes on, although the peer itself has routes to the pods', () => {
+  test('masquerades to ranges that a peer passes on, even if the peer itself has routes to the pods', () => {
     const passedOn: Route = { ...peering('10.50.0.0/16', 'to-hub'), kind: 'peering-transit' };
     const routes = [peerSubnet('10.193.0.0/16'), passedOn];
     const result = planWith('masquerade: [peerings]', { ...routedPods, routes });
@@ -477,14 +485,14 @@ describe('without destinations', () => {
     );
   });
 
-  test('skips a node whose pods peers have routes to', () => {
+  test('skips a node if peers have routes to its pods', () => {
     expect(planWith('masquerade: [peerings]', routedPods)).toMatchObject({
       kind: 'skip',
       reason: 'pods-routed',
     });
   });
 
-  test('keeps rules in force if discovery no longer finds their routes', () => {
+  test('keeps the rules in force if discovery no longer finds the routes they were made from', () => {
     expect(planWith('masquerade: [peerings]', { routes: [] }, recorded)).toMatchObject({
       kind: 'hold',
       detail: 'Found 0 routes in vpc-b, but rules are in force. The rules in force are kept.',
@@ -505,11 +513,11 @@ describe('without destinations', () => {
     [2, 1, 'rule-set'],
     [1, 0, 'hold'],
     [0, 0, 'rule-set'],
-  ])('with %i routes before and %i now, the plan is: %s', (before, after, kind) => {
+  ])('based on %i routes before and %i routes now is: %s', (before, after, kind) => {
     expect(planWith('masquerade: [peerings]', found(after), madeOf(before)).kind).toBe(kind);
   });
 
-  test('notices route loss also if the config has ranges of its own', () => {
+  test('is held after route loss even if the config has ranges of its own', () => {
     const settings = 'masquerade: [peerings, {cidr: 10.32.0.0/16}]';
     expect(planWith(settings, found(0), madeOf(3))).toMatchObject({
       kind: 'hold',
@@ -517,7 +525,7 @@ describe('without destinations', () => {
     });
   });
 
-  test('does not hold the plan with allowRouteLoss', () => {
+  test('is not held with allowRouteLoss', () => {
     const result = planWith('masquerade: [peerings]', found(0), { ...madeOf(3), allowRouteLoss: true });
     expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([]);
   });

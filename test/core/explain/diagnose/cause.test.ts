@@ -15,7 +15,7 @@ import {
 
 const explainNat = (...rules: readonly string[]) => explainDump(network + natTable(...rules));
 
-describe('the closest match says why it was skipped', () => {
+describe('the closest match is shown with the reason why it was skipped:', () => {
   test.each([
     ['! -d 10.0.0.0/8', 'the destination is inside 10.0.0.0/8'],
     ['-d 10.194.0.0/16', 'the destination is not inside 10.194.0.0/16'],
@@ -35,14 +35,14 @@ describe('the closest match says why it was skipped', () => {
     });
   });
 
-  test('a rule of nft, by its own names', () => {
+  test('the closest match in nft is named by its own chain and table', () => {
     const elsewhere = nftMatch(payload('ip', 'daddr'), { prefix: { addr: '10.0.0.0', len: 8 } }, '!=');
     expect(explainDump(network + nftTable('own', elsewhere, nftMasquerade)).reason).toBe(
       'No rule masquerades it. Closest match: post rule 1 (nft, table ip own), skipped because the destination is inside 10.0.0.0/8: ip daddr != 10.0.0.0/8 masquerade',
     );
   });
 
-  test('of several rules, the one that only the destination fails', () => {
+  test('the closest of several rules is the rule that only the destination does not match', () => {
     const { reason } = explainNat(
       '-A POSTROUTING -o eth1 -j MASQUERADE',
       '-A POSTROUTING ! -d 10.0.0.0/8 -j MASQUERADE',
@@ -52,11 +52,11 @@ describe('the closest match says why it was skipped', () => {
   });
 });
 
-describe('a packet that a rule excludes from conntrack', () => {
+describe('a packet that a raw rule excludes from conntrack', () => {
   const explainRaw = (rule: string, ...nat: readonly string[]) =>
     explainDump(network + natTable(...nat) + iptablesTable('raw', rule));
 
-  test('is untracked, and removing that rule is the fix', () => {
+  test('is untracked, and the fix removes that raw rule', () => {
     expect(
       explainRaw('-A PREROUTING -s 10.132.0.10/32 -j CT --notrack', '-A POSTROUTING -j MASQUERADE'),
     ).toMatchObject({
@@ -68,12 +68,12 @@ describe('a packet that a rule excludes from conntrack', () => {
     });
   });
 
-  test('is not untracked if the rule only matches others', () => {
+  test('is tracked if the raw rule matches only other packets', () => {
     const { cause } = explainRaw('-A PREROUTING -s 10.132.0.11/32 -j NOTRACK', '-A POSTROUTING -j A');
     expect(cause).toBe('no-rule');
   });
 
-  test('is untracked in nft, where the fix deletes the rule by its handle', () => {
+  test('is untracked in nft, where the fix deletes the raw rule by its handle', () => {
     const dump = nftRuleset(
       { table: { family: 'ip', name: 'own' } },
       nftBaseChain('ip', 'own', { type: 'filter', hook: 'prerouting', prio: -300 }),
@@ -86,7 +86,7 @@ describe('a packet that a rule excludes from conntrack', () => {
   });
 });
 
-test('peermasq rules in another backend than the kubelet: masqueraded, but a wrong backend', () => {
+test("peermasq rules in a different backend than the kubelet's masquerade the packet, but are reported as a wrong backend", () => {
   const legacy =
     '# peermasq: iptables-legacy-save\n*nat\n:POSTROUTING ACCEPT [0:0]\n:PEERMASQ - [0:0]\n-A POSTROUTING -j PEERMASQ\n-A PEERMASQ -d 10.193.0.0/16 -j MASQUERADE\nCOMMIT\n';
   const nft =
@@ -98,7 +98,7 @@ test('peermasq rules in another backend than the kubelet: masqueraded, but a wro
   });
 });
 
-test('a dump that only contains JSON of nft gets a fix for nft', () => {
+test('the fix for a dump that contains only JSON from nft is an nft command', () => {
   expect(explainDump(network + nftRuleset()).fix).toBe(
     "nft 'add table ip manual-masquerade; add chain ip manual-masquerade postrouting { type nat hook postrouting priority 99; }; add rule ip manual-masquerade postrouting ip saddr 10.132.0.10/32 ip daddr 10.193.0.3/32 fib daddr type != local masquerade'",
   );

@@ -2,7 +2,7 @@ import type { Family } from '../../../../shared/core/explain/model';
 import type { SeededRandom } from './random';
 import { labAddresses, type SentPacket } from './lab';
 
-/** The addresses that rules and packets of one family use. */
+/** The addresses that the rules and packets of one address family use. */
 export interface AddressPool {
   readonly family: Family;
   readonly icmp: 'icmp' | 'icmpv6';
@@ -92,7 +92,7 @@ export const addressPools: Readonly<Record<Family, AddressPool>> = {
 
 export const ports = [53, 80, 443, 5432, 8080, 32191] as const;
 
-/** Each packet has its own source port, or ICMP identifier. */
+/** Makes packets, each with its own source port or ICMP identifier. */
 export function makePackets(
   random: SeededRandom,
   count: number,
@@ -106,7 +106,7 @@ export function makePackets(
     while (used.has(sourcePort));
     used.add(sourcePort);
     const isFromNode = random.chance(0.3);
-    // For IPv6 the node has one address on each device, so the address to masquerade with is certain.
+    // For IPv6, the node has one address on each device, so that only one address can be the masquerade address.
     const own = family === 4 ? [node, node, second, other] : [node, node, other];
     return {
       protocol: random.chance(0.08) ? icmp : random.pick(['tcp', 'udp'] as const),

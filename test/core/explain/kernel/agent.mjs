@@ -1,7 +1,7 @@
 // Runs commands and sends packets on one machine of the lab, without a new process for each:
 //   node agent.mjs SOCKET
 // Each line on the socket is a request in JSON, answered by one line:
-//   {"run": [{"argv": [...], "stdin": "..."}]}   returns their outputs, stops at the first that fails
+//   {"run": [{"argv": [...], "stdin": "..."}]}   returns the commands' outputs; stops at the first command that fails
 //   {"send": [{"protocol", "source", "sourcePort", "destination", "destinationPort"}]}   sends each packet once
 import { spawnSync } from 'node:child_process';
 import { createSocket } from 'node:dgram';
@@ -27,14 +27,14 @@ function sendUdp({ source, sourcePort, destination, destinationPort }) {
     socket.on('error', reject);
     socket.bind({ address: source, port: sourcePort, exclusive: true }, () => {
       socket.send('x', destinationPort, destination, () => {
-        // An error here means that a rule dropped the packet: it will be missing at the peer.
+        // An error here means that a rule dropped the packet. The peer will not have received it.
         socket.close(resolve);
       });
     });
   });
 }
 
-/** The first packet is sent before `connect` returns, so there is no need to wait for a reply. */
+/** No reply is awaited, because the first packet is sent before `connect` returns. */
 function sendTcp({ source, sourcePort, destination, destinationPort }) {
   return new Promise((resolve) => {
     const socket = createConnection({
@@ -49,7 +49,7 @@ function sendTcp({ source, sourcePort, destination, destinationPort }) {
   });
 }
 
-// In Perl, because Node.js has no raw sockets. The kernel fills in the checksum of ICMPv6.
+// Pings are sent by a Perl program, because Node.js has no raw sockets. The kernel fills in the ICMPv6 checksum.
 const ping = `
 use Socket qw(:DEFAULT inet_pton);
 while (<STDIN>) {

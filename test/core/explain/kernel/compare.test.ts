@@ -2,16 +2,16 @@ import { describe, expect, test } from '@jest/globals';
 import { describeDisagreement } from './compare';
 import { makeBatch } from './generate';
 
-describe('a case in which the kernel disagrees', () => {
+describe('a case in which explain and the kernel disagree', () => {
   const batch = makeBatch(7, 12, 6);
 
-  test('can be reproduced from the seed and its number', () => {
+  test('can be reproduced from the seed and the number of its batch', () => {
     expect(makeBatch(7, 12, 6)).toEqual(batch);
     expect(makeBatch(7, 12, 12).packets.slice(0, 6)).toEqual(batch.packets);
     expect(makeBatch(7, 13, 6)).not.toEqual(batch);
   });
 
-  test('is reported with a command, the packet, both results and the dump', () => {
+  test('is reported with the command that reproduces the case, the packet, both results and the dump', () => {
     const [packet] = batch.packets;
     if (!packet) throw new Error('no packet');
     const compared = {

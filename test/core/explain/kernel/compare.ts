@@ -11,17 +11,17 @@ import { type ExplainLab, packetKeyOf, openExplainLab, type SentPacket } from '.
 export interface ComparisonTally {
   readonly cases: number;
   readonly certain: number;
-  /** The kernel's result is one of several possible ones. */
+  /** The number of cases in which explain found several possible results, and the kernel's result is one of them. */
   readonly inconclusive: number;
   readonly disagreements: readonly string[];
-  /** Cases by backends, by family and by protocol. */
+  /** The number of cases for each backend, address family and protocol. */
   readonly counts: ReadonlyMap<string, number>;
 }
 
 export interface CompareOptions {
   readonly cases: number;
   readonly seed: number;
-  /** The number of the only batch to run. */
+  /** The number of the batch to run; absent to run all batches. */
   readonly only?: number | undefined;
 }
 
@@ -57,7 +57,7 @@ async function compareIn(lab: ExplainLab, { cases, seed, only }: CompareOptions)
   return { ...tally, counts };
 }
 
-/** The output of the node's own programs, each after a line that names it. */
+/** Prints the output of the programs that the node uses, each after a line that names the program. */
 export async function printDump(
   lab: ExplainLab,
   { family, kind }: Pick<RuleSetText, 'family' | 'kind'>,
@@ -75,7 +75,10 @@ export async function printDump(
   return prints.map((argv, index) => `# peermasq: ${argv.join(' ')}\n${outputs[index] ?? ''}`).join('');
 }
 
-/** @returns the dump of the node after the rules are loaded */
+/**
+ * Loads a batch's rules on the node.
+ * @returns the node's dump after that
+ */
 async function load(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> {
   const of = (family: 4 | 6, text: string) => (rules.family === family ? text : emptyTables);
   const old = Object.values(setNames(id - 1)).map((name) => `destroy ${name}\n`);
@@ -86,7 +89,7 @@ async function load(lab: ExplainLab, { id, rules }: CaseBatch): Promise<string> 
     { argv: ['ip6tables-legacy-restore'], stdin: of(6, rules.legacy) },
     { argv: ['ip6tables-nft-restore'], stdin: of(6, rules.nft) },
     { argv: ['nft', '-f', '-'], stdin: rules.native },
-    // `-exist`: there is no rule set before the first.
+    // Uses `-exist`, because no sets exist before the first batch.
     { argv: ['ipset', '-exist', 'restore'], stdin: old.join('') },
     { argv: ['conntrack', '-F'] },
   ];
@@ -116,7 +119,7 @@ async function comparePackets(
       comparePacket(packet, expected, seen.get(packetKeyOf(packet))),
     );
   };
-  // The last packets may not have arrived yet.
+  // Tries again, because the last packets may not have arrived yet.
   for (let attempt = 1; ; attempt++) {
     const compared = await compareOnce();
     if (attempt === 10 || compared.every(({ agreement }) => agreement !== 'disagrees')) return compared;
@@ -137,7 +140,10 @@ export function packetOf({ source, destination, ...sent }: SentPacket): Packet {
   return { ...sent, source: parseAddress(source), destination: parseAddress(destination) };
 }
 
-/** Every source address that the peer may receive, and `nothing` if the packet may not arrive. */
+/**
+ * Returns every source address that the peer may receive according to explain, and `nothing` if the packet may not
+ * arrive.
+ */
 function expectedOf(snapshot: Snapshot, sent: SentPacket): string[] {
   const packet = packetOf(sent);
   const { sources, source } = explain(snapshot, packet);
@@ -150,7 +156,7 @@ function expectedOf(snapshot: Snapshot, sent: SentPacket): string[] {
   return expected;
 }
 
-/** Starts with the command that reproduces the case. */
+/** Describes a disagreement. The first line is the command that reproduces the case. */
 export function describeDisagreement(
   { packet, kernel, expected }: ComparedPacket,
   { seed, id, dump }: { seed: number; id: number; dump: string },

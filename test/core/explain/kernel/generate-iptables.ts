@@ -2,7 +2,10 @@ import type { SeededRandom } from './random';
 import { ports, type AddressPool } from './address-pools';
 import { makeMatch, not, type MatchScope } from './iptables-matches';
 
-/** Base chains with the user chains that they may call: targets of NAT are not valid everywhere. */
+/**
+ * The base chains of each table, with the user-defined chains that each may call: NAT targets are not valid in all
+ * chains.
+ */
 const tables = {
   raw: [{ baseChains: ['PREROUTING', 'OUTPUT'], userChains: ['R1', 'R2'] }],
   mangle: [
@@ -25,7 +28,7 @@ export interface SetNames {
   readonly pair: string;
 }
 
-/** In the order in which they can be destroyed: a list before the sets that it contains. */
+/** The names of the sets, in the order in which the sets can be destroyed: a list before the sets in it. */
 export const setNames = (id: number): SetNames => ({
   list: `list${id}`,
   net: `net${id}`,
@@ -34,7 +37,7 @@ export const setNames = (id: number): SetNames => ({
   pair: `pair${id}`,
 });
 
-/** Input of `ipset restore`. */
+/** Returns random input for `ipset restore`. */
 export function makeSets(
   random: SeededRandom,
   { family, cidrs, destinations }: AddressPool,
@@ -57,16 +60,16 @@ export function makeSets(
   return `${lines.join('\n')}\n`;
 }
 
-/** Resets the policy too: a restore keeps it otherwise. */
+/** Resets the policy, too, because iptables-restore would keep the old policy. */
 const emptyTable = (name: IptablesTable) =>
   `*${name}\n${name === 'filter' ? ':FORWARD ACCEPT [0:0]\n' : ''}COMMIT\n`;
 
 export const emptyTables = names.map(emptyTable).join('');
 
-/** How often a table has rules. */
+/** The probability that a table has rules. */
 const shares = { raw: 0.15, mangle: 0.6, nat: 1, filter: 0.25 } as const;
 
-/** Input of iptables-restore: every table. */
+/** Returns random input for iptables-restore, with every table. */
 export function makeTables(random: SeededRandom, pool: AddressPool, sets: SetNames): string {
   const patterns = random.some(makePatterns(random, pool), 0.3);
   const linesOf = (table: IptablesTable) => patterns.flatMap((pattern) => pattern[table] ?? []);
@@ -83,11 +86,11 @@ export function makeTables(random: SeededRandom, pool: AddressPool, sets: SetNam
 
 type Pattern = Partial<Record<IptablesTable, readonly string[]>>;
 
-/** Patterns from real nodes. Purely random rules rarely depend on a single feature the way these do. */
+/** Returns rules in patterns that occur on real nodes. Purely random rules rarely combine features in these ways. */
 function makePatterns(random: SeededRandom, { cidrs }: AddressPool): Pattern[] {
   const some = () => `${not(random)}-d ${random.pick(cidrs)}`;
   return [
-    // kube-proxy: other bits of the mark do not matter.
+    // The pattern of kube-proxy, which ignores all other bits of the mark.
     {
       mangle: [`-A PREROUTING ${some()} -j MARK --or-mark 0x4005`, '-A OUTPUT -j MARK --set-xmark 0x2/0xf'],
       nat: [
@@ -95,7 +98,7 @@ function makePatterns(random: SeededRandom, { cidrs }: AddressPool): Pattern[] {
         `-A POSTROUTING ${some()} -m mark ! --mark 0x2/0x2 -j RETURN`,
       ],
     },
-    // VPC CNI: restores the connection mark to the packet.
+    // The pattern of the VPC CNI, which restores the packet's mark from the connection mark.
     {
       mangle: [
         `-A PREROUTING ${some()} -j CONNMARK --set-xmark 0x80/0x80`,
@@ -123,7 +126,7 @@ function makeTable(
   const heads: string[] = [];
   const lines = [...first];
   for (const { baseChains, userChains } of tables[table]) {
-    // With policy DROP a RETURN from a base chain is not an ACCEPT.
+    // With policy DROP, RETURN in a base chain drops the packet instead of accepting it.
     const policyOf = (chain: string) => (chain === 'FORWARD' && first.length > 0 ? 'DROP' : 'ACCEPT');
     heads.push(
       ...baseChains.map((chain) => `:${chain} ${table === 'filter' ? policyOf(chain) : 'ACCEPT'} [0:0]`),
@@ -143,7 +146,7 @@ function makeTable(
 
 interface ChainScope extends MatchScope {
   readonly table: IptablesTable;
-  /** User chains that its rules may call. */
+  /** The user-defined chains that this chain's rules may call. */
   readonly callable: readonly string[];
 }
 
@@ -152,7 +155,7 @@ function makeRule(random: SeededRandom, scope: ChainScope): string {
   const count = random.pick([0, 1, 1, 1, 1, 2, 2, 3]);
   const protocol = random.chance(0.35) ? random.pick(['tcp', 'udp', 'tcp', 'udp', pool.icmp]) : undefined;
   const matches = Array.from({ length: count }, () => makeMatch(random, scope, protocol));
-  // iptables accepts some options only once. iptables-nft also limits some modules to one use.
+  // Identifies an option that a rule may contain only once. iptables-nft also allows some modules only once.
   const optionOf = (match: string) => /(^|! )(-[sdio]|-m \S+) /.exec(match)?.[2] ?? match;
   const unique = new Map(matches.map((match) => [optionOf(match), match])).values();
   return [

@@ -2,12 +2,12 @@ import type { SeededRandom } from './random';
 import { ports, type AddressPool } from './address-pools';
 import { ipOf, makeMatch, portMatches, type MatchScope } from './nft-matches';
 
-/** Removes the previous rule set. */
+/** Commands that remove the previous batch's tables. */
 export const deleteLabTables = ['ip', 'ip6', 'inet']
   .map((family) => `table ${family} lab {}\ndelete table ${family} lab\n`)
   .join('');
 
-/** Base chains with the user chains that they may call. */
+/** The base chains, grouped with the user-defined chains that they may call. */
 const groups = [
   {
     kind: 'mark',
@@ -43,16 +43,16 @@ const groups = [
 ] as const;
 type ChainKind = (typeof groups)[number]['kind'];
 
-/** How often a group is included. */
+/** The probability that a group of chains is included. */
 const shares = { mark: 0.6, raw: 0.15, filter: 0.35, dnat: 0.5, snat: 1 } as const;
 
 interface ChainScope extends MatchScope {
   readonly kind: ChainKind;
-  /** User chains that its rules may call. */
+  /** The user-defined chains that this chain's rules may call. */
   readonly callable: readonly string[];
 }
 
-/** Input of `nft -f`: one table. */
+/** Returns random input for `nft -f`, with a single table. */
 export function makeNft(random: SeededRandom, pool: AddressPool): string {
   const isInet = random.chance(0.4);
   const family = isInet ? 'inet' : ipOf(pool);
@@ -62,7 +62,10 @@ export function makeNft(random: SeededRandom, pool: AddressPool): string {
   return `${deleteLabTables}table ${family} lab {\n${makeSets(random, pool)}${chains.join('')}}\n`;
 }
 
-/** nft accepts a jump only to a chain that is defined before. */
+/**
+ * Makes the chains of a group. A chain that is jumped to comes first, because nft accepts a jump only to a chain that
+ * is already defined.
+ */
 function makeGroup(
   random: SeededRandom,
   { kind, baseChains, userChains }: (typeof groups)[number],
@@ -77,7 +80,7 @@ function makeGroup(
     const policy = kind === 'filter' && random.chance(0.3) ? 'drop' : 'accept';
     const count = kind === 'snat' ? 1 + random.integerBelow(6) : 1 + random.integerBelow(3);
     const head = `    ${hook}; policy ${policy};\n`;
-    // With policy drop, these let some packets pass.
+    // These rules let some packets pass when the policy is drop.
     const tail =
       policy === 'drop' ? `    ${random.pick(portMatches(random))} accept\n    meta mark 0 accept\n` : '';
     return makeChain(random, { pool, kind, isInet, chain, callable: userChains }, { head, count, tail });
@@ -91,7 +94,7 @@ function makeSets(random: SeededRandom, { family, cidrs, destinations }: Address
     `  set ${name} { ${head}; ${elements.length > 0 ? `elements = { ${elements.join(', ')} }; ` : ''}}\n`;
   const services = random.some(destinations).map((to) => `${to} . ${random.pick(ports)}`);
   return [
-    // `auto-merge`, because some of the ranges overlap.
+    // Uses `auto-merge`, because some of the ranges overlap.
     set('nets', `type ${type}; flags interval; auto-merge`, random.some(cidrs)),
     set('hosts', `type ${type}`, random.some(destinations)),
     set('services', `type ${type} . inet_service`, services),
@@ -101,7 +104,7 @@ function makeSets(random: SeededRandom, { family, cidrs, destinations }: Address
 
 interface ChainContent {
   readonly head?: string;
-  /** Of the random rules. */
+  /** The number of random rules in the chain. */
   readonly count: number;
   readonly tail?: string;
 }
@@ -115,7 +118,7 @@ function makeChain(
   return `  chain ${scope.chain} {\n${head}${rules.join('')}${tail}  }\n`;
 }
 
-/** nft accepts one transport protocol in a rule. */
+/** The transport protocols that a match may name; nft accepts only one in each rule. */
 const carriers = /\b(tcp|udp|th|icmp|icmpv6|l4proto)\b/;
 
 function makeRule(random: SeededRandom, scope: ChainScope): string {

@@ -5,7 +5,7 @@ import type { SentPacket } from './lab';
 import { makeNft, deleteLabTables } from './generate-nft';
 import { makePackets, addressPools } from './address-pools';
 
-/** The backends in which a rule set has rules. */
+/** Which backends contain the rules of a rule set. */
 export const ruleSetKinds = [
   'iptables-nft',
   'iptables-legacy',
@@ -30,7 +30,9 @@ export interface CaseBatch {
   readonly packets: readonly SentPacket[];
 }
 
-/** Depends only on the seed and the number, so that a single batch can be reproduced. */
+/**
+ * Makes a batch. The result depends only on the seed and the batch number, so that a single batch can be reproduced.
+ */
 export function makeBatch(seed: number, id: number, count: number): CaseBatch {
   const random = new SeededRandom(seed ^ Math.imul(id, 0x9e3779b1));
   const pool = addressPools[random.chance(0.15) ? 6 : 4];

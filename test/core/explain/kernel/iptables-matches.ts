@@ -15,17 +15,17 @@ const marks = [
   '0x0/0x80',
 ] as const;
 
-/** `! ` for some of the matches. */
+/** Negates some matches, chosen at random: returns `! ` or nothing. */
 export const not = (random: SeededRandom) => (random.chance(0.3) ? '! ' : '');
 
-/** What a match depends on. */
+/** What the choice of a random match depends on. */
 export interface MatchScope {
   readonly pool: AddressPool;
   readonly chain: string;
   readonly sets: readonly string[];
 }
 
-/** @returns one random match, or '' */
+/** @returns a random match, or an empty string */
 export function makeMatch(
   random: SeededRandom,
   { chain, sets, pool }: MatchScope,

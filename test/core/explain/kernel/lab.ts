@@ -7,7 +7,7 @@ import { type Host, type Lab, openLab } from '../../../lab/netns';
 export interface SentPacket {
   readonly protocol: 'tcp' | 'udp' | 'icmp' | 'icmpv6';
   readonly source: string;
-  /** For a ping, its identifier. */
+  /** The source port, or the identifier of a ping. */
   readonly sourcePort: number;
   readonly destination: string;
   readonly destinationPort: number;
@@ -25,32 +25,35 @@ interface Agent {
   readonly close: () => void;
 }
 
-/** A pod, its node with two uplinks, and a peer behind both that records what it receives and drops it. */
+/**
+ * A lab with a pod, a node with two uplinks, and a peer that both uplinks lead to. The peer records every packet that
+ * it receives, and drops it.
+ */
 export interface ExplainLab {
-  /** Runs programs on the node, in order. */
+  /** Runs programs on the node, in this order. */
   readonly onNode: Agent['run'];
   /** Sends each packet once. */
   readonly send: (packets: readonly SentPacket[]) => Promise<void>;
-  /** The source address of each packet that the peer has received, by `packetKeyOf`. */
+  /** Returns the source address of each packet that the peer has received. The keys are those of `packetKeyOf`. */
   readonly received: () => Promise<ReadonlyMap<string, string>>;
   readonly clearReceived: () => Promise<void>;
   readonly close: () => Promise<void>;
 }
 
 /**
- * Packets are distinguished by source port: each is used once in a batch, and the kernel does not change a free
- * one.
+ * Identifies a packet by its source port. Each source port is used only once in a batch, and the kernel does not
+ * change a source port that is free.
  */
 export const packetKeyOf = ({ protocol, sourcePort }: Pick<SentPacket, 'protocol' | 'sourcePort'>) =>
   `${protocol.startsWith('icmp') ? 'ping' : protocol} ${sourcePort}`;
 
-/** `second`: for IPv6 an address that no device has. */
+/** The addresses in the lab. For IPv6, `second` is an address that no device has. */
 export const labAddresses = {
   4: { pod: '10.132.0.10', node: '10.209.0.2', second: '10.209.0.3', other: '192.168.50.2' },
   6: { pod: 'fd00:132::a', node: 'fd00:209::2', second: 'fd00:209::3', other: 'fd00:192::2' },
 } as const;
 
-// The peer records and drops every packet, so there is never a reply.
+// The sets in which the peer records packets. The peer drops every packet, so it never replies.
 const receivedSets = [
   ['seen4', 'meta l4proto { tcp, udp }', 'ip saddr . meta l4proto . th sport'],
   ['seen6', 'meta l4proto { tcp, udp }', 'ip6 saddr . meta l4proto . th sport'],
@@ -121,7 +124,7 @@ async function connect(lab: Lab, { pod, node, peer }: LabHosts): Promise<void> {
     { machine: pod, device: 'eth0', addresses: [`${v4.pod}/24`, `${v6.pod}/64`] },
     { machine: node, device: 'cbr0', addresses: ['10.132.0.1/24', 'fd00:132::1/64'] },
   );
-  // Two subnets on eth0, and a second address in one of them.
+  // eth0 has addresses in two subnets, and a second address in one of these subnets.
   await lab.addVethPair(
     {
       machine: node,
@@ -147,7 +150,7 @@ async function connect(lab: Lab, { pod, node, peer }: LabHosts): Promise<void> {
   }
   await node.sysctl('ipv4/ip_forward', '1');
   await node.sysctl('ipv6/conf/all/forwarding', '1');
-  // The node must not drop packets of asymmetric routes.
+  // Turns rp_filter off, so that the node does not drop packets that arrive on an asymmetric route.
   for (const name of ['all', 'default', 'eth0', 'eth1', 'cbr0'])
     await node.sysctl(`ipv4/conf/${name}/rp_filter`, '0');
   await addPermanentNeighbours(
@@ -174,8 +177,8 @@ interface LinkEnd {
 }
 
 /**
- * Neighbours that need no resolution: a first packet that waits for it may arrive after the next, and for IPv6 the
- * rules may drop the solicitation.
+ * Adds permanent neighbour entries. If a first packet had to wait for address resolution, it could arrive after the
+ * next packet, and IPv6 rules could drop the neighbour solicitation.
  */
 async function addPermanentNeighbours(
   { host, device }: LinkEnd,

@@ -1,7 +1,7 @@
 import { ports, type AddressPool } from './address-pools';
 import type { SeededRandom } from './random';
 
-/** What a match depends on. */
+/** What the choice of a random match depends on. */
 export interface MatchScope {
   readonly pool: AddressPool;
   readonly kind: string;
@@ -13,7 +13,7 @@ export const ipOf = ({ family }: AddressPool) => (family === 4 ? 'ip' : 'ip6');
 
 const not = (random: SeededRandom) => (random.chance(0.3) ? '!= ' : '');
 
-/** @returns one random match, or '' */
+/** @returns a random match, or an empty string */
 export function makeMatch(random: SeededRandom, { pool, kind, chain, isInet }: MatchScope): string {
   const ip = ipOf(pool);
   const hasIn = /_pre$|^forward$|^F/.test(chain);
@@ -105,7 +105,10 @@ const makeMarkMatch = (random: SeededRandom, source: string) =>
     `${source} mark & 0x7 ${random.pick(['==', '!='])} 0x1`,
   ]);
 
-/** @param limit ` . oif` if the chain may limit the match to the outgoing interface */
+/**
+ * Makes a fib match.
+ * @param limit ` . oif` if the chain may limit the match to the outgoing interface
+ */
 function makeFib(random: SeededRandom, limit: string): string {
   const side = random.pick(['daddr', 'daddr', 'saddr']);
   const suffix = limit !== '' && side === 'daddr' && random.chance(0.2) ? limit : '';

@@ -21,22 +21,35 @@ const marking = ['nft', own('marking', 'type filter hook postrouting priority 10
 const cleanUp = ['nft', 'delete table ip marking; delete table ip own'];
 
 /**
- * Run in this order on one node: table nat of iptables-legacy is registered on first use, and stays. Of two chains with
- * the same priority the one registered last runs first, and an ACCEPT only ends its own chain.
+ * The steps run in this order on one node, because table nat of iptables-legacy is registered at its first use and
+ * stays registered. Of two chains with the same priority, the chain that was registered last runs first. An ACCEPT
+ * ends only its own chain.
  */
 const steps = [
-  ['a nat chain, then one that marks packets', [nftRule('meta mark 1 masquerade'), marking], node],
   [
-    'a chain that marks packets, then a nat chain',
+    'a nat chain is registered before a chain that marks packets',
+    [nftRule('meta mark 1 masquerade'), marking],
+    node,
+  ],
+  [
+    'a chain that marks packets is registered before a nat chain',
     [cleanUp, marking, nftRule('meta mark 1 masquerade')],
     pod,
   ],
-  ['nft, then legacy', [nftRule(`snat to ${second}`), legacyRule('-j', 'MASQUERADE')], node],
-  ['legacy, then nft', [nftRule(`snat to ${second}`)], second],
-  ['legacy, then an accept in nft', [nftRule('accept')], node],
-  ['an accept in legacy, then nft', [legacyRule('-j', 'ACCEPT'), nftRule('masquerade')], node],
   [
-    'legacy, then an accept in iptables-nft',
+    'nft is registered before iptables-legacy',
+    [nftRule(`snat to ${second}`), legacyRule('-j', 'MASQUERADE')],
+    node,
+  ],
+  ['iptables-legacy is registered before nft', [nftRule(`snat to ${second}`)], second],
+  ['iptables-legacy is registered before an accept in nft', [nftRule('accept')], node],
+  [
+    'an accept in iptables-legacy is registered before nft',
+    [legacyRule('-j', 'ACCEPT'), nftRule('masquerade')],
+    node,
+  ],
+  [
+    'iptables-legacy is registered before an accept in iptables-nft',
     [
       ['nft', 'delete table ip own'],
       legacyRule('-j', 'MASQUERADE'),
@@ -46,29 +59,33 @@ const steps = [
   ],
 ] as const;
 
-describeKernel('chains with the same priority, in the order of their registration', undefined, () => {
-  let lab: ExplainLab;
-  beforeAll(async () => {
-    lab = await openExplainLab();
-  });
-  afterAll(() => lab.close());
+describeKernel(
+  'of chains with the same priority, the kernel runs the last registered chain first:',
+  undefined,
+  () => {
+    let lab: ExplainLab;
+    beforeAll(async () => {
+      lab = await openExplainLab();
+    });
+    afterAll(() => lab.close());
 
-  test.each(steps.map(([title, commands, expected], index) => ({ title, commands, expected, index })))(
-    '$title',
-    async ({ commands, expected, index }) => {
-      await lab.onNode([...commands, ['conntrack', '-F']].map((argv) => ({ argv })));
-      const packet: SentPacket = {
-        protocol: 'tcp',
-        source: pod,
-        sourcePort: 20_000 + index,
-        isFromNode: false,
-        destination: '8.8.8.8',
-        destinationPort: 443,
-      };
-      await lab.send([packet]);
-      expect((await lab.received()).get(packetKeyOf(packet))).toBe(expected);
-      const dump = await printDump(lab, { family: 4, kind: 'nft and iptables' });
-      expect(explain(parseSnapshot(dump), packetOf(packet)).sources).toContain(expected);
-    },
-  );
-});
+    test.each(steps.map(([title, commands, expected], index) => ({ title, commands, expected, index })))(
+      '$title',
+      async ({ commands, expected, index }) => {
+        await lab.onNode([...commands, ['conntrack', '-F']].map((argv) => ({ argv })));
+        const packet: SentPacket = {
+          protocol: 'tcp',
+          source: pod,
+          sourcePort: 20_000 + index,
+          isFromNode: false,
+          destination: '8.8.8.8',
+          destinationPort: 443,
+        };
+        await lab.send([packet]);
+        expect((await lab.received()).get(packetKeyOf(packet))).toBe(expected);
+        const dump = await printDump(lab, { family: 4, kind: 'nft and iptables' });
+        expect(explain(parseSnapshot(dump), packetOf(packet)).sources).toContain(expected);
+      },
+    );
+  },
+);

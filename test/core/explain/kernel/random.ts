@@ -23,7 +23,7 @@ export class SeededRandom {
     return value;
   }
 
-  /** Includes each value with this probability, in order. */
+  /** Returns a random subset of the values, in order. Each value is included with the given probability. */
   some<T>(values: readonly T[], probability = 0.4): T[] {
     return values.filter(() => this.chance(probability));
   }

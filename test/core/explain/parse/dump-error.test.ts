@@ -13,7 +13,7 @@ const nestedChains = (count: number) => {
   return ['*nat', ...names.map((name) => `:${name} - [0:0]`), ...calls, 'COMMIT', ''].join('\n');
 };
 
-describe('text that is not a dump is rejected with the line number', () => {
+describe('text that is not a dump is rejected with a line number:', () => {
   test.each([
     ['nothing', '', 1],
     ['a web page', 'x\n<html>', 1],
@@ -30,7 +30,7 @@ describe('text that is not a dump is rejected with the line number', () => {
       3,
     ],
     ['a loop of chains', '*nat\n:A - [0:0]\n-A A -j A\nCOMMIT\n', 1],
-    ['too many levels of chains, the innermost first', nestedChains(1000), 1],
+    ['too many levels of chains, listed from the innermost', nestedChains(1000), 1],
     ['truncated JSON', '{"nftables": [{"table": {"family"', 1],
     ['other JSON', '{"items": []}', 1],
     ['a very long line', `*nat\n# \n:${'A'.repeat(70_000)}\nCOMMIT`, 3],
@@ -41,26 +41,26 @@ describe('text that is not a dump is rejected with the line number', () => {
   });
 });
 
-describe('the message', () => {
+describe('the error message for an invalid dump', () => {
   test.each([
     [
       'names what is missing',
       network,
       'expected output of iptables-save or nft -j list ruleset, found: no rules',
     ],
-    ['does not take a header for rules', iptablesHeader('iptables-nft-save'), 'found: no rules'],
+    ['does not count a header as rules', iptablesHeader('iptables-nft-save'), 'found: no rules'],
     [
-      'names the chain of a loop',
+      'names the chain that calls itself',
       '*nat\n:A - [0:0]\n-A A -j A\nCOMMIT\n',
       'found: chain A, which calls itself',
     ],
-    ['quotes the line', '-A A -m comment --comment "b"\n', 'found: -A A -m comment --comment "b"'],
-    ['replaces control characters', 'x\u001b[8my\u202e\n', 'found: x\ufffd[8my\ufffd'],
+    ['quotes the invalid line', '-A A -m comment --comment "b"\n', 'found: -A A -m comment --comment "b"'],
+    ['replaces control characters in the quoted line', 'x\u001b[8my\u202e\n', 'found: x\ufffd[8my\ufffd'],
   ])('%s', (_, dump, expected) => {
     expect(() => parseSnapshot(dump)).toThrow(expected);
   });
 
-  test('comes with advice that quotes every command', () => {
+  test('advice for an invalid dump quotes every command that makes a valid dump', () => {
     const { advice } = new DumpError({ line: 1, found: '', expected: '' });
     expect(advice).toMatch(/^[A-Z].*\.$/);
     for (const command of [
@@ -75,7 +75,7 @@ describe('the message', () => {
   });
 });
 
-test('a damaged dump is either explained or refused with a DumpError', () => {
+test('a damaged dump is either explained or rejected with a DumpError', () => {
   const dumps = ['kubenet', 'calico', 'nft', 'eks'].map((name) =>
     readFileSync(join(__dirname, '..', 'dumps', `${name}.txt`), 'utf8'),
   );

@@ -22,16 +22,16 @@ const notShown = "# Table `nat' is incompatible, use 'nft' tool.\n";
 const header4 = iptablesHeader('iptables-nft-save');
 const header6 = iptablesHeader('ip6tables-nft-save');
 
-describe('a table that the dump does not show makes the result unknown', () => {
+describe('the result is unknown when the dump does not show', () => {
   test.each([
     {
-      missing: 'IPv6, with rules of IPv4 only',
+      missing: 'IPv6 tables, because it contains only IPv4 rules',
       dump: nat,
       endpoints: ipv6Endpoints,
       reason: 'add the output of `ip6tables-save`',
     },
     {
-      missing: 'table nat, in a dump with only table filter',
+      missing: 'table nat, because it contains only table filter',
       dump: iptablesTable('filter'),
       reason: 'add the output of `iptables-save`',
     },
@@ -52,17 +52,17 @@ describe('a table that the dump does not show makes the result unknown', () => {
       reason: 'table nat of ip6tables-nft',
     },
     {
-      missing: 'iptables-save failed on the node',
+      missing: 'the tables of iptables, because iptables-save failed on the node',
       dump: '# peermasq: iptables-nft-save failed\n# peermasq: iptables-legacy-save\n',
       reason: 'add the output of `iptables-nft-save`',
     },
     {
-      missing: 'nft failed on the node',
+      missing: 'the tables of nft, because nft failed on the node',
       dump: '# peermasq: iptables-nft-save\n# peermasq: nft -j list ruleset failed\n',
       reason: 'add the output of `nft -j list ruleset`',
     },
     {
-      missing: 'tables of iptables-legacy that iptables-nft warns about',
+      missing: 'the iptables-legacy tables that iptables-nft warns about',
       dump: `# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n${natTable()}`,
       reason: 'add the output of `iptables-legacy-save`',
     },
@@ -75,28 +75,28 @@ describe('a table that the dump does not show makes the result unknown', () => {
   });
 });
 
-describe('the result is certain', () => {
+describe('the result is certain when the dump contains', () => {
   test.each([
-    ['with table nat', nat, true],
-    ['with a line that names the program, and no table', '# peermasq: iptables-nft-save\n', false],
-    ['with JSON of nft, and no table', nftRuleset(), false],
+    ['table nat', nat, true],
+    ['a line that names the program, and no table', '# peermasq: iptables-nft-save\n', false],
+    ['JSON from nft, and no table', nftRuleset(), false],
     [
-      'for IPv4, if only table nat of IPv6 is partly shown',
+      'all IPv4 tables, but only part of the IPv6 table nat',
       header4 + emptyNat + partlyShown + header6 + emptyNat,
       false,
     ],
     [
-      'if nft shows a table that iptables-nft does not',
+      'a table of nft that iptables-nft does not show',
       notShown + nftTable('nat', nftToPrivateRange, nftMasquerade),
       true,
     ],
     [
-      'if nft shows the chains that iptables-nft does not',
+      'the chains in nft that iptables-nft does not show',
       partlyShown + header4 + emptyNat + nftTable('nat', nftToPrivateRange, nftMasquerade),
       true,
     ],
     [
-      'if nft has a table beside an empty table nat',
+      'a table of nft in addition to an empty table nat',
       emptyNat + nftTable('kube-proxy', nftToPrivateRange, nftMasquerade),
       true,
     ],
@@ -105,29 +105,29 @@ describe('the result is certain', () => {
   });
 });
 
-describe('the flags of an nft table', () => {
+describe('a base chain in an nft table with the flag', () => {
   const withFlags = (flags: unknown, dump: string) =>
     network + dump.replace('"name":"own"}', `"name":"own","flags":${JSON.stringify(flags)}}`);
   const masquerading = nftTable('own', nftToPrivateRange, nftMasquerade);
-  // nft 1.0.6 prints this for `dormant`.
+  // nft 1.0.6 prints this in place of the flag `dormant`.
   const invalid = 'Lester Gooch #5';
 
   test.each([
-    ['dormant: not in force', 'dormant', false],
-    ['owner: in force', ['owner'], true],
-    ['invalid: may be in force', invalid, 'unknown'],
+    ['dormant is not in force', 'dormant', false],
+    ['owner is in force', ['owner'], true],
+    ['unreadable may be in force', invalid, 'unknown'],
   ])('%s', (_, flags, expected) => {
     expect(explainDump(withFlags(flags, masquerading)).masqueraded).toBe(expected);
   });
 
-  test('invalid: a drop policy may be in force', () => {
+  test('a drop policy in a table with an unreadable flag may be in force', () => {
     const policy = nftBaseChain('ip', 'own', { type: 'filter', policy: 'drop' });
     const dump = nftRuleset({ table: { family: 'ip', name: 'own' } }, policy);
     expect(explainDump(withFlags(invalid, dump)).mayBeDropped).toBe(true);
   });
 });
 
-describe('the parts of a dump may come in any order', () => {
+describe('the parts of a dump may come in any order:', () => {
   const ruleset = nftTable('own', nftToPrivateRange, nftMasquerade);
   const indented = `${JSON.stringify(JSON.parse(ruleset), null, 2)}\n`;
   test.each([
@@ -155,7 +155,7 @@ test.each([
     left: { '&': [payload('tcp', 'flags'), ['fin', 'syn']] },
     right: 'syn',
   },
-])('a match of nft reads as nft prints it: $text', ({ text, op, left, right }) => {
+])('a match in nft is shown as nft prints it: $text', ({ text, op, left, right }) => {
   const { path } = explainDump(network + nftTable('own', nftMatch(left, right, op), nftMasquerade));
   expect(path[0]?.text).toBe(`${text} masquerade`);
 });

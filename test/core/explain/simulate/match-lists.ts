@@ -1,4 +1,4 @@
-/** Matches of iptables that hold for a packet from the pod to the peer. */
+/** iptables matches that a packet from the pod to the peer satisfies. */
 export const matching = [
   '-s 10.132.0.0/14',
   '-d 10.193.0.3/32',
@@ -22,7 +22,7 @@ export const matching = [
   '-m set --match-set both dst',
 ] as const;
 
-/** Always matches, but iptables cannot negate it. */
+/** Every packet satisfies this match, but iptables cannot negate it. */
 export const certain = '-m statistic --mode random --probability 1.00000000000';
 
 export const undecidable = [
@@ -33,14 +33,14 @@ export const undecidable = [
   '-m physdev --physdev-is-bridged',
 ] as const;
 
-/** The same match with its last option negated. */
+/** Returns the match with its last option negated. */
 export function negate(match: string): string {
   const tokens = match.split(' ');
   const option = tokens.findLastIndex((token) => token.startsWith('-') && !token.startsWith('--limit-iface'));
   return [...tokens.slice(0, option), '!', ...tokens.slice(option)].join(' ');
 }
 
-/** The sets that the matches name. */
+/** The sets that the matches refer to, as ipset prints them. */
 export const sets = `create peers hash:net family inet hashsize 1024 maxelem 65536
 add peers 10.193.0.0/16
 add peers 10.193.9.0/24 nomatch

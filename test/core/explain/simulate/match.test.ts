@@ -16,12 +16,12 @@ import { certain, matching, negate, sets, undecidable } from './match-lists';
 const isMasqueraded = (match: string) =>
   explainDump(network + sets + natTable(`-A POSTROUTING ${match} -j MASQUERADE`)).masqueraded;
 
-describe('a match of iptables', () => {
-  test.each([...matching, certain])('holds: %s', (match) => {
+describe('an iptables match', () => {
+  test.each([...matching, certain])('is satisfied: %s', (match) => {
     expect(isMasqueraded(match)).toBe(true);
   });
 
-  test.each(matching)('fails when negated: %s', (match) => {
+  test.each(matching)('is not satisfied when negated: %s', (match) => {
     expect(isMasqueraded(negate(match))).toBe(false);
   });
 
@@ -30,7 +30,7 @@ describe('a match of iptables', () => {
   });
 });
 
-test('an IPv6 address of the node is LOCAL but not UNICAST in nft, and both in iptables', () => {
+test('an IPv6 address of the node is LOCAL but not UNICAST in nft, and both LOCAL and UNICAST in iptables', () => {
   const own = 'fd00:209::2';
   const peer = 'fd00:193::3';
   const isUnicast = nftMatch({ fib: { result: 'type', flags: ['saddr'] } }, 'unicast');

@@ -6,7 +6,7 @@ const defaultRules =
 const throughEth0 = iptablesTable('nat', '-A POSTROUTING -o eth0 -j MASQUERADE');
 
 test.each([
-  ['none but the default rules', '', true],
+  ['only the default rules', '', true],
   ['a rule for every packet', '600:\tfrom all lookup 7\n', 'unknown'],
   ['a rule for the pod', '1536:\tfrom 10.132.0.10 lookup 2\n', 'unknown'],
   ['a rule for another pod', '1536:\tfrom 10.132.0.11 lookup 2\n', true],
@@ -14,9 +14,9 @@ test.each([
   ['a rule for a mark that the packet lacks', '9:\tfrom all fwmark 0x200/0xf00 lookup 2004\n', true],
   ['a rule for a mark that the packet has', '9:\tfrom all fwmark 0/0xf00 lookup 2004\n', 'unknown'],
   ['a negated rule', '600:\tnot from 10.0.0.0/8 lookup 7\n', 'unknown'],
-  ['a rule that prohibits', '600:\tfrom all prohibit\n', 'unknown'],
+  ['a rule that prohibits the packet', '600:\tfrom all prohibit\n', 'unknown'],
   ['a rule that looks up table main', '512:\tfrom all to 10.132.0.10 lookup main\n', true],
-] as const)('the outgoing interface with policy routing: %s', (_, rules, expected) => {
+] as const)('the outgoing interface is found with these policy routing rules: %s', (_, rules, expected) => {
   expect(explainDump(network + defaultRules + rules + throughEth0).masqueraded).toBe(expected);
 });
 

@@ -5,13 +5,13 @@ import type { Packet } from '../../../../shared/core/explain/simulate/packet';
 import { natTable, network, packet } from '../dump-builder';
 
 interface SetCase {
-  /** Type and options, as in `create NAME TYPE …`. */
+  /** The type and options, as in `create NAME TYPE …`. */
   readonly type: string;
   readonly entries: readonly string[];
   readonly sides: string;
 }
 
-/** Whether the packet is masqueraded by a rule that matches the set. */
+/** Returns whether a rule that matches the set masquerades the packet. */
 function isMasqueraded({ type, entries, sides }: SetCase, sent: Packet = packet): boolean | 'unknown' {
   const lines = [`create s ${type}`, ...entries.map((entry) => `add s ${entry}`), ''];
   const rule = `-A POSTROUTING -m set --match-set s ${sides} -j MASQUERADE`;
@@ -30,7 +30,7 @@ test.each<[string, SetCase, boolean | 'unknown']>([
     true,
   ],
   [
-    'an address under a netmask',
+    'an address, and a netmask',
     { type: 'hash:ip family inet netmask 24', entries: ['10.193.0.0'], sides: 'dst' },
     true,
   ],
@@ -47,9 +47,13 @@ test.each<[string, SetCase, boolean | 'unknown']>([
     true,
   ],
   ['a port of any protocol', { type: 'bitmap:port range 0-65535', entries: ['440-450'], sides: 'dst' }, true],
-  ['a port of the protocol', { ...hashIpPort, entries: ['10.193.0.3,tcp:443'] }, true],
+  ['a port of the packet’s protocol', { ...hashIpPort, entries: ['10.193.0.3,tcp:443'] }, true],
   ['a port of another protocol', { ...hashIpPort, entries: ['10.193.0.3,udp:443'] }, false],
-  ['fewer sides in the match', { ...hashIpPort, entries: ['10.193.0.3,tcp:443'], sides: 'dst' }, 'unknown'],
+  [
+    'a match that names fewer fields than the set has',
+    { ...hashIpPort, entries: ['10.193.0.3,tcp:443'], sides: 'dst' },
+    'unknown',
+  ],
   ['the outgoing interface', { ...hashNetIface, entries: ['10.193.0.0/16,eth0'] }, true],
   ['another interface', { ...hashNetIface, entries: ['10.193.0.0/16,eth1'] }, false],
   ['a bridge port', { ...hashNetIface, entries: ['10.193.0.0/16,physdev:eth0'] }, 'unknown'],
@@ -67,17 +71,17 @@ test.each<[string, SetCase, boolean | 'unknown']>([
     },
     'unknown',
   ],
-])('a set with %s', (_, set, expected) => {
+])('a packet is matched against a set with %s', (_, set, expected) => {
   expect(isMasqueraded(set)).toBe(expected);
 });
 
-test('a list of sets that contains itself is undecided', () => {
+test('a match on a list of sets that contains itself is undecided', () => {
   const dump = 'create a list:set size 8\ncreate b list:set size 8\nadd a b\nadd b a\n';
   const rule = '-A POSTROUTING -m set --match-set a dst -j MASQUERADE';
   expect(explain(parseSnapshot(network + dump + natTable(rule)), packet).masqueraded).toBe('unknown');
 });
 
-test('an ICMP type in a set is undecided for ICMP, and fails for TCP', () => {
+test('a match on an ICMP type in a set is undecided for ICMP, and fails for TCP', () => {
   const set = { ...hashIpPort, entries: ['10.193.0.3,icmp:echo-request'] };
   expect(isMasqueraded(set, { ...packet, protocol: 'icmp' })).toBe('unknown');
   expect(isMasqueraded(set)).toBe(false);

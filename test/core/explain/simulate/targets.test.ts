@@ -13,7 +13,7 @@ import {
 
 const explainNat = (...rules: readonly string[]) => explainDump(network + natTable(...rules));
 
-describe('a target', () => {
+describe('an iptables target in a simulated rule:', () => {
   test.each([
     ['jump returns', ['-A POSTROUTING -j A', '-A POSTROUTING -j MASQUERADE', '-A A -j RETURN'], true],
     [
@@ -28,12 +28,12 @@ describe('a target', () => {
     ],
     ['LOG continues', ['-A POSTROUTING -j LOG', '-A POSTROUTING -j MASQUERADE'], true],
     [
-      'MARK is seen by later rules',
+      'MARK is visible to later rules',
       ['-A POSTROUTING -j MARK --set-xmark 0x5/0x7', '-A POSTROUTING -m mark --mark 0x4/0x6 -j MASQUERADE'],
       true,
     ],
     [
-      'an unsupported extension leaves the result open',
+      'an unsupported extension makes the result unknown',
       ['-A POSTROUTING -j FANCY --x', '-A POSTROUTING -j MASQUERADE'],
       'unknown',
     ],
@@ -41,7 +41,7 @@ describe('a target', () => {
     expect(explainNat(...rules).masqueraded).toBe(expected);
   });
 
-  test('SNAT to a range may give any of its addresses', () => {
+  test('SNAT to a range may use any address in the range', () => {
     expect(explainNat('-A POSTROUTING -j SNAT --to-source 198.51.100.1-198.51.100.2')).toMatchObject({
       source: null,
       sources: ['198.51.100.1', '198.51.100.2'],
@@ -72,7 +72,7 @@ test.each([
     ],
     isRedirected: true,
   },
-])('the possible destinations if a DNAT rule $result', ({ rule, destinations, isRedirected }) => {
+])('the possible destinations are listed if a DNAT rule $result', ({ rule, destinations, isRedirected }) => {
   const explained = explainNat(`-A PREROUTING ${rule}`, '-A POSTROUTING -j MASQUERADE');
   expect(explained.redirectedBy).toEqual(isRedirected ? [`-A PREROUTING ${rule}`] : []);
   expect(explained.destinations).toHaveLength(destinations.length);
@@ -87,7 +87,7 @@ test('an unsupported translation makes the destination unknown', () => {
   expect(destinations).toContainEqual({ address: null, port: null });
 });
 
-describe('a statement of nft that writes into the packet', () => {
+describe('an nft statement that writes into the packet', () => {
   const mangle = (key: NftObject, value: unknown) => ({ mangle: { key, value } });
   const explainMangle = (hook: string, prio: number, statement: NftObject) =>
     explainDump(
@@ -125,7 +125,7 @@ describe('a statement of nft that writes into the packet', () => {
   test.each([
     ['meta mark set 5', mangle({ meta: { key: 'mark' } }, 5)],
     ['ip dscp set cs1', mangle(payload('ip', 'dscp'), 'cs1')],
-  ])('has no effect on the source: %s', (text, statement) => {
+  ])('does not change the source: %s', (text, statement) => {
     const explained = explainMangle('prerouting', 0, statement);
     expect(explained).toMatchObject({ masqueraded: true, source: '10.209.0.2' });
     expect(explained.reason).not.toContain('dropped');
