@@ -1,4 +1,4 @@
-/** The names are explained in docs/glossary.md; alerts and dashboards match them. */
+/** The names of log events. docs/glossary.md explains them; alerts and dashboards filter on them. */
 export type LogEvent =
   | 'EventIgnored'
   | 'NodeJoined'
@@ -25,7 +25,7 @@ export type LogEvent =
   | 'DeadLetterFailed'
   | 'RetryDelayFailed';
 
-/** A structured log: a fixed event name and its fields. */
+/** A structured log, whose entries have a fixed event name and fields. */
 export interface Log {
   info(event: LogEvent, fields: Record<string, unknown>): void;
   warn(event: LogEvent, fields: Record<string, unknown>): void;

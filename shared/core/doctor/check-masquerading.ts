@@ -5,7 +5,7 @@ import { definedOnly } from '../util/collections';
 import type { CheckResult } from './check';
 import type { Findings } from './findings';
 
-/** Does the packet leave with an address that the peer can answer? */
+/** Checks whether the packet leaves with a source address that the peer can answer. */
 export function checkMasquerading(findings: Findings): CheckResult {
   const { decision, rules } = findings;
   if (decision.verdict === 'not-needed') {
@@ -23,13 +23,13 @@ export function checkMasquerading(findings: Findings): CheckResult {
   return definedOnly({ state, evidence: [rules.reason, ...decisiveRules(rules), ...decision.evidence], fix });
 }
 
-/** Not masqueraded, and nothing shows whether it has to be. */
+/** The result for a packet that is not masqueraded when nothing shows whether masquerading is needed. */
 function unresolved({ evidence, resolvedBy }: Decision, rules: Explanation): CheckResult {
   const next = resolvedBy === undefined ? [] : [`To check: ${resolvedBy}.`];
   return { state: 'unknown', evidence: [...evidence, ...next, rules.reason, ...decisiveRules(rules)] };
 }
 
-/** A NAT rule can also set a source that the peer cannot answer, so the new source counts. */
+/** Checks the source address itself, because a NAT rule can also set a source that the peer cannot answer. */
 function stateOf({ networkContext }: Findings, rules: Explanation): 'ok' | 'broken' | 'unknown' {
   if (rules.masqueraded === 'unknown') return 'unknown';
   if (!rules.masqueraded || rules.cause === 'wrong-backend') return 'broken';
@@ -40,7 +40,10 @@ function stateOf({ networkContext }: Findings, rules: Explanation): 'ok' | 'brok
   return rules.sources.length > 0 ? 'broken' : 'unknown';
 }
 
-/** A push if it would fix this for good, otherwise the missing rule itself. */
+/**
+ * Returns the command that pushes the rule set if a push would fix the problem permanently, and otherwise the command
+ * that adds the missing rule.
+ */
 function fixFor(findings: Findings, rules: Explanation): string | undefined {
   const { outcome, destination, pod } = findings;
   const ruleFix = rules.fix ?? undefined;
@@ -57,12 +60,12 @@ function fixFor(findings: Findings, rules: Explanation): string | undefined {
   return change === undefined ? ruleFix : `${change} in peermasq.yaml, then: ${backfillCommand(findings)}`;
 }
 
-/** Whether a change of the config alone would give the node a rule. */
+/** Whether changing only the config would give the node a rule. */
 const isManaged = ({ outcome }: Findings): boolean =>
   outcome.kind === 'planned' ||
   (outcome.kind === 'skipped' && ['pods-routed', 'nothing-to-masquerade'].includes(outcome.skip.reason));
 
-/** The change that makes the plan masquerade the connection. */
+/** Returns the config change after which the plan would masquerade the connection. */
 function configChange({ decision, destination, pod }: Findings): string | undefined {
   switch (decision.initialCode) {
     case undefined:
@@ -78,13 +81,16 @@ function configChange({ decision, destination, pod }: Findings): string | undefi
   }
 }
 
-/** `--force` if the record says that nothing changed: the node has lost rules that it had proven. */
+/**
+ * Returns the backfill command. It contains `--force` if the recorded rule set is up to date, because the node has
+ * then lost rules that it had proven.
+ */
 export function backfillCommand({ outcome, node }: Findings): string {
   const force = outcome.kind === 'planned' && !outcome.isChange ? '--force ' : '';
   return `npx peermasq backfill ${force}--node ${node.ref.id}`;
 }
 
-/** Would the planned rule set masquerade the connection? */
+/** Whether the planned rule set would masquerade the connection. */
 export function isPlanned({ outcome, destination, pod }: Findings): boolean {
   if (outcome.kind !== 'planned' || !pod) return false;
   const { sources, destinations, exemptions } = outcome.plan.ruleSet;
@@ -95,7 +101,7 @@ export function isPlanned({ outcome, destination, pod }: Findings): boolean {
   );
 }
 
-/** The last rules that matched, as the dump shows them. */
+/** Returns the last rules that matched, as the dump shows them. */
 export const decisiveRules = ({ path }: Explanation): string[] =>
   path
     .filter(({ result, chain }) => result !== 'not-matched' && chain !== '')

@@ -9,7 +9,7 @@ import { formatError } from '../model/errors';
 import { sourcePortsEvidence } from './source-ports';
 import { reasonOf } from '../reconcile/outcome';
 
-/** Runs the checks that people make by hand, in the same order, and finds the first broken one. */
+/** Runs the checks that an operator would make manually, in the same order, and finds the first broken one. */
 export function diagnose(findings: Findings): Diagnosis {
   const insideCluster = insideClusterEvidence(findings);
   const unlessInsideCluster = (check: Check): Check =>
@@ -34,14 +34,20 @@ export function diagnose(findings: Findings): Diagnosis {
   return { checks, broken, verdict: [verdictOf(checks, broken), ...ports].join(' ') };
 }
 
-/** Undefined if the destination is outside the cluster, or the cloud routes to it over a peering anyway. */
+/**
+ * Returns evidence if the destination is inside the cluster. Undefined if it is outside, or if the cloud routes to it
+ * over a peering anyway.
+ */
 function insideClusterEvidence({ decision, reach }: Findings): string | undefined {
   const isRoutedByCloud = reach.some(({ name, state }) => name === 'peering' && state !== 'broken');
   if (decision.code !== 'inside-cluster' || isRoutedByCloud) return undefined;
   return `${decision.evidence[0]} Check kube-proxy, the CNI plugin and network policies.`;
 }
 
-/** The cloud was queried about one destination only: its checks say nothing about others. */
+/**
+ * Makes a check `unknown` if the packet may reach more than one destination, because the cloud was queried about only
+ * one of them.
+ */
 function limitToOneDestination(findings: Findings, check: Check): Check {
   const { rules } = findings;
   if (rules instanceof Error) return check;
@@ -66,12 +72,12 @@ function verdictOf(checks: readonly Check[], broken: Check | null): string {
     ...(masquerading?.state === 'not-needed'
       ? [`Masquerading is not needed: ${masquerading.evidence[0] ?? ''}`]
       : []),
-    ...(unknown.length === 0 ? ['If it still fails, check the service itself.'] : []),
+    ...(unknown.length === 0 ? ['If the connection still fails, check the service itself.'] : []),
   ];
   return sentences.join(' ');
 }
 
-/** Is the node running, and does its firewall let the connection out? */
+/** Checks whether the node is running, and whether its firewall allows the connection out. */
 export function checkNode(findings: Findings): CheckResult {
   const { node, outcome, rules } = findings;
   const clusters = node.clusters.length > 0 ? `cluster ${node.clusters.join(', ')}` : 'no cluster';
@@ -97,7 +103,7 @@ function startCommand({ ref, name }: Node): string {
   return args.map(shellQuote).join(' ');
 }
 
-/** Where the node's NAT rules send the connection; empty if that is the requested destination. */
+/** Describes where the node's NAT rules send the connection. Empty if that is the requested destination. */
 export function redirectionEvidence({ rules, requested }: Findings): string[] {
   if (rules instanceof Error) return [];
   const wanted = printProbe(requested);
@@ -113,14 +119,20 @@ function formatDestination({ address, port }: SocketAddress): string {
   return `${host}:${port ?? '(unknown port)'}`;
 }
 
-/** Has the node proven its planned rule set? Not needed if the connection does not depend on it. */
+/**
+ * Checks whether the node has proven its planned rule set. Not needed if the connection does not depend on that rule
+ * set.
+ */
 export function checkProof(findings: Findings, masquerading: Check): CheckResult {
   const result = proofOf(findings, masquerading);
   const { outcome } = findings;
   const isCovered = outcome.kind !== 'planned' || isPlanned(findings);
   const isNeeded = isCovered && masquerading.state !== 'not-needed';
   if (result.state !== 'broken' || isNeeded) return result;
-  return { state: 'not-needed', evidence: ['This connection does not need it.', ...result.evidence] };
+  return {
+    state: 'not-needed',
+    evidence: ['This connection does not need the planned rule set.', ...result.evidence],
+  };
 }
 
 function proofOf(findings: Findings, masquerading: Check): CheckResult {
@@ -143,7 +155,10 @@ function proofOf(findings: Findings, masquerading: Check): CheckResult {
   }
 }
 
-/** The proven rules would masquerade the connection: the chain or its jump is gone, or a rule precedes it. */
+/**
+ * Whether the rules on the node differ from the proven ones, which would masquerade the connection. Either the chain
+ * or its jump was deleted, or another rule was added before it.
+ */
 const hasDrifted = (findings: Findings, masquerading: Check): boolean =>
   masquerading.state === 'broken' &&
   !(findings.rules instanceof Error) &&

@@ -7,30 +7,33 @@ import type { PortUse } from '../model/report';
 import type { Outcome } from '../reconcile/outcome';
 import type { Check } from './check';
 
-/** Everything known about one connection. */
+/** Everything that is known about one connection. */
 export interface Findings {
   readonly node: Node;
-  /** Result of a dry run for the node. */
+  /** The result of a dry run for the node. */
   readonly outcome: Outcome;
   readonly networkContext: NetworkContext;
-  /** Absent if the connection starts on the node itself. */
+  /** The pod's address. Absent if the connection starts on the node itself. */
   readonly pod?: Address;
-  /** The destination on the command line. */
+  /** The destination that was given on the command line. */
   readonly requested: { readonly address: Address; readonly port: number };
-  /** The destination after the node's NAT rules, if they name exactly one: `reach` is about this one. */
+  /**
+   * The destination after the node's NAT rules, if they lead to exactly one. `reach` contains the checks for this
+   * destination.
+   */
   readonly destination: Address;
   /** Whether the connection needs masquerading. */
   readonly decision: Decision;
-  /** What the node's rules do to the packet, or why they could not be read. */
+  /** What the node's rules do to the packet, or the error if they could not be read. */
   readonly rules: Explanation | PeermasqError;
-  /** Source ports in use, as the node last reported them. */
+  /** The source ports in use, from the node's last report. */
   readonly ports?: readonly PortUse[];
-  /** The checks of the cloud's network, in the order of `CloudCheckName`. */
+  /** The results of the cloud's network checks, in the order of `CloudCheckName`. */
   readonly reach: readonly Check[];
 }
 
 export interface Diagnosis {
-  /** In the order of `CheckName`. */
+  /** All checks, in the order of `CheckName`. */
   readonly checks: readonly Check[];
   readonly broken: Check | null;
   /** A one-line summary. */

@@ -9,13 +9,13 @@ import { printProbe } from '../model/rule-set';
 import { tryParse } from '../util/functional';
 import type { Findings } from './findings';
 
-/** The source ports in use that the node last reported, from its snapshot. */
+/** Returns the numbers of source ports in use from the node's last report, which is part of its snapshot. */
 export function sourcePortsIn(snapshot: string): readonly PortUse[] {
   const [, report] = /^# peermasq: report\n# +(\{.*\})$/m.exec(snapshot) ?? [];
   return (report === undefined ? undefined : tryParse(() => parseReport(report)))?.ports ?? [];
 }
 
-/** A warning if new connections may soon find no source port; empty otherwise. */
+/** Returns a warning if source ports for new connections may soon run out, otherwise an empty list. */
 export function sourcePortsEvidence({ ports = [], rules, requested, destination }: Findings): string[] {
   const port = rules instanceof Error ? undefined : rules.destinations[0]?.port;
   const to = printProbe({ address: destination, port: port ?? requested.port });

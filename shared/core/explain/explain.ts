@@ -8,8 +8,8 @@ import { egressOf, walk } from './simulate/walk';
 import type { EgressVerdict, Evaluation } from './simulate/trace';
 
 /**
- * Follows the first packet of a connection through a node's rules. If the snapshot or the packet does not say how a
- * rule ends, both outcomes are followed, and the answer is `unknown` if they differ.
+ * Follows the first packet of a connection through a node's rules. If the snapshot and the packet do not determine
+ * how a rule ends, both outcomes are followed. The result is `unknown` if the outcomes differ.
  */
 export function explain(snapshot: Snapshot, packet: Packet): Explanation {
   const trace = walk(snapshot, packet);

@@ -1,44 +1,44 @@
 import type { Backend } from './model';
 
-/** How one rule treated the packet. */
+/** What one rule did to the packet. */
 export interface Step {
   readonly backend: Backend;
-  /** `nat`, `mangle`; with nft, family and name: `ip peermasq`. */
+  /** `nat` or `mangle`; for nft the family and the name, such as `ip peermasq`. */
   readonly table: string;
   readonly chain: string;
-  /** Position in the chain, from 1; 0 for the chain's policy. */
+  /** The position in the chain, starting at 1. 0 stands for the chain's policy. */
   readonly rule: number;
-  /** The rule as printed in the dump. */
+  /** The rule as the dump shows it. */
   readonly text: string;
-  /** `unknown`: both outcomes were followed. */
+  /** `unknown` means that both outcomes were followed. */
   readonly result: 'matched' | 'not-matched' | 'unknown';
-  /** The matches that decided it, with the packet's values. */
+  /** The matches that decided the result, with the packet's values. */
   readonly reason: string;
 }
 
-/** Why the packet leaves with the source that it has. */
+/** Why the packet leaves with its source address. */
 export type Cause =
-  /** A rule changes its source. */
+  /** A rule changes the packet's source. */
   | 'masqueraded'
-  /** No masquerade rule matches it. */
+  /** No masquerade rule matches the packet. */
   | 'no-rule'
-  /** A masquerade rule would match, but a RETURN or ACCEPT comes first. */
+  /** A masquerade rule would match, but a RETURN or ACCEPT rule comes first. */
   | 'shadowed'
-  /** A rule excludes it from conntrack, and untracked packets are never masqueraded. */
+  /** A rule excludes the packet from conntrack, and untracked packets are never masqueraded. */
   | 'untracked'
   /** An exemption in peermasq's own rule set comes first. */
   | 'exempt'
-  /** peermasq's rules are in a different backend than the node's own. */
+  /** Peermasq's rules are in a different backend than the node's own rules. */
   | 'wrong-backend'
-  /** Not masqueraded, and the peer has a route to the pod. Only the cloud can tell. */
+  /** The packet is not masqueraded, and the peer has a route to the pod. Only the cloud's routes show that. */
   | 'not-needed'
   /** The destination is the node itself. */
   | 'stays-on-node'
-  /** A rule, a chain policy or a route drops it. */
+  /** A rule, a chain policy or a route drops the packet. */
   | 'dropped'
   | 'unknown';
 
-/** Null: unknown, or the protocol has no ports. */
+/** The address or port is null if it is unknown; the port is also null if the protocol has no ports. */
 export interface SocketAddress {
   readonly address: string | null;
   readonly port: number | null;
@@ -46,21 +46,21 @@ export interface SocketAddress {
 
 export interface Explanation {
   readonly masqueraded: boolean | 'unknown';
-  /** The address it leaves with; null if there is more than one, or it is unknown. */
+  /** The source address with which the packet leaves the node. Null if there are several, or if it is unknown. */
   readonly source: string | null;
-  /** Every known address it may leave with. */
+  /** All known source addresses with which the packet may leave the node. */
   readonly sources: readonly string[];
-  /** Every destination it may leave for; empty if it does not leave the node. */
+  /** All destinations to which the packet may leave the node. Empty if the packet does not leave. */
   readonly destinations: readonly SocketAddress[];
-  /** The rules that change its destination, as printed in the dump. */
+  /** The rules that change the packet's destination, as the dump shows them. */
   readonly redirectedBy: readonly string[];
-  /** It leaves the node unless an undecided rule drops it. */
+  /** Whether an undecided rule may drop the packet before it leaves the node. */
   readonly mayBeDropped: boolean;
   readonly path: readonly Step[];
-  /** How many steps were left out of `path` to keep it readable. */
+  /** The number of steps that `path` omits to stay readable. */
   readonly omitted: number;
   readonly cause: Cause;
   readonly reason: string;
-  /** The command that makes it leave with the node's address; null if nothing needs fixing. */
+  /** The command that makes the packet leave with the node's address. Null if nothing needs fixing. */
   readonly fix: string | null;
 }

@@ -4,10 +4,10 @@ export type Backend = 'iptables-nft' | 'iptables-legacy' | 'nft';
 export type Family = 4 | 6;
 export type Hook = 'prerouting' | 'forward' | 'output' | 'postrouting';
 export type Side = 'source' | 'destination';
-/** Whether the packet arrives on an interface or leaves through it. */
+/** Whether a match tests the interface on which the packet arrives or the one through which it leaves. */
 export type Direction = 'in' | 'out';
 
-/** `unknown` is never resolved by a guess: both outcomes are followed. */
+/** The simulation never guesses a value for `unknown`; it follows both outcomes. */
 export type Ternary = boolean | 'unknown';
 
 export const not = (value: Ternary): Ternary => (value === 'unknown' ? value : !value);
@@ -30,13 +30,13 @@ export function anyOf(values: Iterable<Ternary>): Ternary {
   return result;
 }
 
-/** Addresses or numbers from `first` to `last`, inclusive. */
+/** Addresses or numbers from `first` to `last`, both inclusive. */
 export interface Range<T extends bigint | number = bigint> {
   readonly first: T;
   readonly last: T;
 }
 
-/** `original-`: of the connection, before any translation. */
+/** The fields with `original-` are the connection's addresses before any translation. */
 export type AddressField = Side | 'original-source' | 'original-destination';
 export type PortField = AddressField | 'either';
 export type MarkField = 'packet' | 'connection';
@@ -48,12 +48,15 @@ export type Condition =
       readonly family: Family;
       readonly ranges: readonly Range[];
     }
-  /** A name that ends in `+` is a prefix. */
+  /**
+   * The names of the interfaces. A name that ends with `+` matches every interface that starts with the text before
+   * it.
+   */
   | { readonly kind: 'interface'; readonly direction: Direction; readonly names: readonly string[] }
-  /** IP protocol numbers. */
+  /** Protocols, by IP protocol number. */
   | { readonly kind: 'protocol'; readonly ranges: readonly Range<number>[] }
   | { readonly kind: 'port'; readonly field: PortField; readonly ranges: readonly Range<number>[] }
-  /** `mark & mask` is in one of the ranges. */
+  /** Matches if `mark & mask` is in one of the ranges. */
   | {
       readonly kind: 'mark';
       readonly field: MarkField;
@@ -61,8 +64,9 @@ export type Condition =
       readonly ranges: readonly Range<number>[];
     }
   /**
-   * `limitTo`: only addresses of the packet's interface in that direction count.
-   * `hasSingleType`: as in nft, where an address has one type; in iptables an IPv6 address can be LOCAL and UNICAST.
+   * With `limitTo`, only addresses of the packet's interface in that direction count.
+   * `hasSingleType` is true in nft, where an address has one type. In iptables an IPv6 address can be both LOCAL and
+   * UNICAST.
    */
   | {
       readonly kind: 'addrtype';
@@ -72,7 +76,7 @@ export type Condition =
       readonly hasSingleType: boolean;
     }
   | { readonly kind: 'set'; readonly name: string; readonly sides: readonly Side[] }
-  /** Conntrack states: NEW, ESTABLISHED…, DNAT, SNAT. */
+  /** Conntrack states such as NEW, ESTABLISHED, DNAT and SNAT. */
   | { readonly kind: 'state'; readonly states: readonly string[] }
   | { readonly kind: 'tcp-flags'; readonly mask: readonly string[]; readonly set: readonly string[] }
   | { readonly kind: 'icmp'; readonly type: number; readonly code: number | undefined }
@@ -83,7 +87,7 @@ export type Condition =
 
 export type RuleMatch = Condition & { readonly isNegated: boolean; readonly text: string };
 
-/** A match that peermasq cannot evaluate. */
+/** Returns a match that peermasq cannot evaluate. */
 export const unknownMatch = (text: string, reason: string): RuleMatch => ({
   kind: 'unknown',
   reason,
@@ -93,10 +97,10 @@ export const unknownMatch = (text: string, reason: string): RuleMatch => ({
 
 export type RuleTarget =
   | { readonly kind: 'accept' | 'drop' | 'return' | 'notrack' | 'masquerade' | 'redirect' | 'unknown' }
-  /** Overwrites addresses, ports or other parts of the packet without conntrack. */
+  /** Overwrites addresses, ports or other parts of the packet without using conntrack. */
   | { readonly kind: 'rewrite' }
   | { readonly kind: 'jump' | 'goto'; readonly chain: string }
-  /** mark = (mark & ~clear) ^ (from & mask) */
+  /** Sets the mark to (mark & ~clear) ^ (from & mask). */
   | {
       readonly kind: 'mark';
       readonly field: MarkField;
@@ -104,9 +108,9 @@ export type RuleTarget =
       readonly from: number | MarkField;
       readonly mask: number;
     }
-  /** The source becomes one of these addresses; an empty list means that none is known. */
+  /** Changes the source to one of these addresses. An empty list means that the new source is unknown. */
   | { readonly kind: 'snat'; readonly family: Family; readonly ranges: readonly Range[] }
-  /** Without addresses only the port changes; without ports the port stays. */
+  /** Changes the destination. Without addresses only the port changes; without ports the port does not change. */
   | {
       readonly kind: 'dnat';
       readonly addresses: readonly Range[] | undefined;
@@ -114,13 +118,16 @@ export type RuleTarget =
     };
 
 export interface Rule {
-  /** Position in the chain, from 1; 0 for the chain's policy. */
+  /** The position in the chain, starting at 1. 0 stands for the chain's policy. */
   readonly number: number;
   readonly text: string;
   readonly matches: readonly RuleMatch[];
-  /** Applied in order. After those that end nothing the packet goes on to the next rule. */
+  /**
+   * The targets, which apply in order. After targets that do not end the evaluation, the packet continues with the
+   * next rule.
+   */
   readonly targets: readonly RuleTarget[];
-  /** By which nft deletes the rule. */
+  /** The handle with which nft can delete the rule. */
   readonly handle?: number;
 }
 
@@ -131,15 +138,15 @@ export interface Chain {
 
 export interface Table {
   readonly backend: Backend;
-  /** `nat`; for nft with its family: `ip peermasq`. */
+  /** The table's name, such as `nat`. In nft the name includes the family: `ip peermasq`. */
   readonly name: string;
-  /** Both parts of the name, for nft. */
+  /** The family and the name of an nft table, separately. */
   readonly nft?: { readonly family: string; readonly name: string };
   readonly families: readonly Family[];
   readonly chains: Map<string, Chain>;
 }
 
-/** The chain that a target jumps to. */
+/** Returns the chain that a target jumps to. */
 export const calledChain = (target: RuleTarget, { chains }: Table): Chain | undefined =>
   target.kind === 'jump' || target.kind === 'goto' ? chains.get(target.chain) : undefined;
 
@@ -149,7 +156,7 @@ export function iptablesCommand(family: Family, backend?: Backend): string {
   return backend === undefined ? command : backend.replace('iptables', command);
 }
 
-/** A chain that the kernel itself calls. */
+/** A chain that the kernel calls directly. */
 export interface BaseChain {
   readonly table: Table;
   readonly chain: Chain;
@@ -157,13 +164,13 @@ export interface BaseChain {
   readonly isNat: boolean;
   readonly priority: number;
   readonly policy: 'accept' | 'drop';
-  /** For a chain that is not in the dump: which one it is, and which command prints it. */
+  /** For a chain that the dump does not contain: a description of the chain, and the command that prints it. */
   readonly unreadable?: string;
 }
 
-/** The text is not a dump, or not a complete one. */
+/** The text is not a dump, or the dump is incomplete. */
 export class DumpError extends PermanentError {
-  /** From 1. */
+  /** The line number, starting at 1. */
   readonly line: number;
 
   constructor({ line, found, expected }: { line: number; found: string; expected: string }) {

@@ -1,12 +1,12 @@
 import { Address4, Address6 } from 'ip-address';
 import type { Family, Range } from './model';
 
-/** Every bit of a packet or connection mark. */
+/** A mask with every bit of a packet mark or connection mark. */
 export const fullMask = 0xffffffff;
 
 export const addressBits = (family: Family) => (family === 4 ? 32 : 128);
 
-/** Faster than `ip-address`: most addresses of a dump are dotted quads. */
+/** Parses dotted quads, the most common addresses in a dump, faster than `ip-address` does. */
 function parseIpv4(text: string): bigint | undefined {
   const parts = text.split('.');
   if (parts.length !== 4) return undefined;
@@ -33,7 +33,7 @@ export function formatAddress(family: Family, address: bigint): string {
   return (family === 4 ? Address4.fromBigInt(address) : Address6.fromBigInt(address)).correctForm();
 }
 
-/** The addresses whose first `prefix` bits are those of `address`. */
+/** Returns the addresses whose first `prefix` bits equal those of `address`. */
 export function prefixRange(family: Family, address: bigint, prefix: number): Range {
   const hostBits = BigInt(addressBits(family) - prefix);
   const first = (address >> hostBits) << hostBits;
@@ -86,7 +86,7 @@ export const singleRange = <T extends bigint | number>(value: T): Range<T> => ({
 export const contains = <T extends bigint | number>(ranges: readonly Range<T>[], value: T): boolean =>
   ranges.some(({ first, last }) => first <= value && value <= last);
 
-/** Parses `80`, `80:90`, `80:`, and `80-90` of NAT targets. */
+/** Parses `80`, `80:90` and `80:`, and also `80-90`, which NAT targets use. */
 export function parsePortRange(text: string): Range<number> | undefined {
   const match = /^(\d{0,5})(?:([:-])(\d{0,5}))?$/.exec(text);
   if (!match || text === '') return undefined;
@@ -96,7 +96,7 @@ export function parsePortRange(text: string): Range<number> | undefined {
   return first <= last && last <= 65535 ? { first, last } : undefined;
 }
 
-/** IP protocol numbers by the names that iptables, nft and ipset print. */
+/** IP protocol numbers, by the names that iptables, nft and ipset print. */
 const protocolNumbers: Readonly<Record<string, number>> = {
   icmp: 1,
   igmp: 2,

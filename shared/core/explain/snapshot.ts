@@ -1,9 +1,12 @@
 import type { Backend, BaseChain, Family, Range } from './model';
 
-/** One dimension of a set entry, such as the port of `10.193.0.3,tcp:443`. */
+/** One part of a set entry, such as the port of `10.193.0.3,tcp:443`. */
 export type SetEntryPart =
   | { readonly kind: 'address'; readonly family: Family; readonly range: Range }
-  /** Without `protocols` any protocol with ports; without `ports` they could not be parsed. */
+  /**
+   * Without `protocols`, the part matches any protocol that has ports. `ports` is undefined if the ports could not be
+   * parsed.
+   */
   | {
       readonly kind: 'port';
       readonly protocols: readonly Range<number>[] | undefined;
@@ -13,9 +16,9 @@ export type SetEntryPart =
   | { readonly kind: 'unknown' };
 
 export interface SetEntry {
-  /** `nomatch`: an exception from the wider entries. */
+  /** Whether the entry has the option `nomatch`, which makes it an exception from wider entries. */
   readonly isExcluded: boolean;
-  /** Length of its network prefix: the longest one that matches decides. */
+  /** The length of the entry's network prefix. The matching entry with the longest prefix decides. */
   readonly prefix: number;
   readonly parts: readonly SetEntryPart[];
 }
@@ -24,13 +27,13 @@ export type AddressSet =
   | { readonly kind: 'list'; readonly members: readonly string[] }
   | {
       readonly kind: 'entries';
-      /** Undefined: both families (`bitmap:port`). */
+      /** Undefined if the set has no address family (`bitmap:port`). */
       readonly family: Family | undefined;
-      /** How many bits of an address are compared (`netmask`). */
+      /** The number of address bits that are compared (`netmask`). */
       readonly prefix: number;
-      /** How many entries parts have, and so how many sides a match has to name. */
+      /** The number of parts of an entry, which is also the number of sides that a match has to name. */
       readonly dimensions: number;
-      /** More than one dimension is a network, so that prefix lengths alone do not say which entry decides. */
+      /** Whether more than one part is a network. Prefix lengths alone do not show then which entry decides. */
       readonly hasManyNetworks: boolean;
       readonly entries: readonly SetEntry[];
     };
@@ -56,11 +59,11 @@ export interface KernelRoute {
   readonly first: bigint;
   readonly prefix: number;
   readonly metric: number;
-  /** With more than one the kernel picks by a hash of the flow. */
+  /** The next hops. If there are several, the kernel selects one by a hash of the flow. */
   readonly nextHops: readonly KernelNextHop[];
 }
 
-/** An `ip rule` that sends matching packets to a table other than main. Undefined fields match every packet. */
+/** An `ip rule` that sends matching packets to a table other than main. An undefined field matches every packet. */
 export interface RoutingRule {
   readonly family: Family;
   readonly from: Range | undefined;
@@ -68,15 +71,15 @@ export interface RoutingRule {
   readonly mark: { readonly value: number; readonly mask: number } | undefined;
 }
 
-/** What is in force on a node, as far as the dump shows it. */
+/** The rules, sets, addresses and routes of a node, as far as the dump shows them. */
 export interface Snapshot {
   readonly baseChains: readonly BaseChain[];
   /** The backends whose output the dump contains. */
   readonly backends: ReadonlySet<Backend>;
   readonly sets: ReadonlyMap<string, AddressSet>;
-  /** Sets that rules change as packets pass. */
+  /** Sets that rules change while packets pass. */
   readonly changingSets: ReadonlySet<string>;
-  /** Empty if the dump has no output of `ip addr`. */
+  /** Empty if the dump contains no output of `ip addr`. */
   readonly addresses: readonly InterfaceAddress[];
   readonly routes: readonly KernelRoute[];
   readonly routingRules: readonly RoutingRule[];

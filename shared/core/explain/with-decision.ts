@@ -1,7 +1,10 @@
 import type { Decision } from '../masquerading/decision';
 import type { Explanation } from './explanation';
 
-/** Rules alone cannot show that a packet may keep its address: then it is not a finding that none masquerades it. */
+/**
+ * Adds the decision to an explanation. Rules alone cannot show that a packet may keep its source address; if it may,
+ * a missing masquerade rule is not a problem.
+ */
 export function withDecision(explanation: Explanation, { verdict, code, evidence }: Decision): Explanation {
   const { masqueraded, cause } = explanation;
   const mayKeepAddress = verdict === 'not-needed' && code !== 'from-node';

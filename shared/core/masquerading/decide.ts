@@ -13,7 +13,7 @@ import {
 } from './ranges';
 import type { DestinationRequest } from './requests';
 
-/** `any-pod`: the answer holds for every pod of the cluster. */
+/** With `any-pod`, the decision applies to every pod of the cluster. */
 export type PacketSource = Address | 'any-pod' | 'node';
 
 export type Decider = (source: PacketSource, destination: Address) => Decision;
@@ -23,11 +23,14 @@ export interface Question extends MasqueradingContext {
   readonly destination: Address;
 }
 
-/** The one decision about a packet. Pure: what it cannot know, it answers with `unknown`. */
+/**
+ * Decides whether a packet needs masquerading. All commands and functions share this decision. A pure function: the
+ * verdict is `unknown` if its input does not determine the answer.
+ */
 export const decide = ({ source, destination, ...context }: Question): Decision =>
   makeDecider(context)(source, destination);
 
-/** As `decide`, for many packets. */
+/** Returns a function that makes the same decisions as `decide`, for many packets in the same context. */
 export function makeDecider(context: MasqueradingContext): Decider {
   const ranges = decideRanges(context);
   return (source, destination) => {
@@ -44,7 +47,7 @@ interface Packet extends Question {
   readonly ranges: MasqueradingRanges;
 }
 
-/** The first that knows the packet decides. */
+/** The rules, in order of precedence. The first rule that applies to the packet decides. */
 const rules: readonly ((packet: Packet) => Decision | undefined)[] = [
   fromNode,
   toReservedRange,
@@ -101,7 +104,7 @@ function overOtherSubnet(packet: Packet): Decision | undefined {
 
 function toOwnNetwork(packet: Packet): Decision | undefined {
   const { destination, ranges, networkContext } = packet;
-  // The other exemptions are decided by now.
+  // The preceding rules have handled all other exemptions.
   if (!ranges.exemptions.some(({ cidr }) => contains(cidr, destination))) return undefined;
   const own = `${destination.text} is in the node's own network, ${networkContext.network}`;
   if (isPodIn(packet, networkContext.networkRanges))
@@ -120,7 +123,7 @@ function toDestination(packet: Packet): Decision | undefined {
   return request && decisionOf(request, packet);
 }
 
-/** The entry of the config explains more than the route. */
+/** Ranks the requests for a destination. An entry in the config explains the decision better than a route does. */
 function rankOf({ from, evenIfRouted, cidr }: DestinationRequest): number {
   if (evenIfRouted) return -2;
   return from === 'config' ? -1 : 128 - cidr.prefix;
@@ -131,7 +134,7 @@ function decisionOf({ cidr, name, from, evenIfRouted }: DestinationRequest, pack
     const source = from.kind === 'peering-transit' ? 'passed on by a peer' : from.kind;
     return known(
       'requested-route',
-      `${packet.networkContext.network} routes ${from.destination} through ${from.via} (${source}), and peermasq.yaml masquerades to it.`,
+      `${packet.networkContext.network} routes ${from.destination} through ${from.via} (${source}), and peermasq.yaml masquerades traffic to that range.`,
       from.peerRoutesPods === true
         ? 'The peer does not have routes to every pod range of the cluster.'
         : 'The cloud does not show that return traffic reaches the address of a pod.',
@@ -167,7 +170,10 @@ function toPeerThatRoutesPods(packet: Packet): Decision | undefined {
   return known('pods-routed', evidence, ...hints);
 }
 
-/** A request that overlaps a range that no rule may have, or is of a family without pods. */
+/**
+ * The decision for a destination whose request was refused, because it contains reserved or exempt ranges or because
+ * the cluster has no pods of its address family.
+ */
 function toRefusedRange(packet: Packet): Decision | undefined {
   const { destination, ranges } = packet;
   const refused = ranges.refused.find(({ cidr }) => contains(cidr, destination));
@@ -176,7 +182,7 @@ function toRefusedRange(packet: Packet): Decision | undefined {
   if (sources.length > 0 && !sources.some(({ family }) => family === destination.family)) {
     return unknownPodRange(packet);
   }
-  const evidence = `${refused.cidr.text} (${refused.name}) contains ranges that are never masqueraded, so no rule has it.`;
+  const evidence = `${refused.cidr.text} (${refused.name}) contains ranges that are never masqueraded, so no rule contains it.`;
   const resolvedBy = 'a cidr entry in peermasq.yaml for the range behind the route';
   return unknown('refused-range', evidence, resolvedBy);
 }
@@ -220,7 +226,7 @@ function noKnownRoute(packet: Packet): Decision {
 const rangeWith = (ranges: readonly Cidr[], address: Address): Cidr | undefined =>
   ranges.find((range) => contains(range, address));
 
-/** The longest match. */
+/** Returns the route with the longest matching prefix. */
 function routeTo(routes: readonly Route[], address: Address): Route | undefined {
   const matches = routes.flatMap((route) => {
     const cidr = tryParseCidr(route.destination);
@@ -229,7 +235,7 @@ function routeTo(routes: readonly Route[], address: Address): Route | undefined 
   return matches.toSorted((a, b) => b.prefix - a.prefix)[0]?.route;
 }
 
-/** Whether the pod, or every pod of the destination's family, is in one of the ranges. */
+/** Whether the pod is in one of the ranges. For `any-pod`, whether every pod of the destination's address family is. */
 function isPodIn({ source, destination, ranges }: Packet, outer: readonly Cidr[]): boolean {
   if (source === 'node') return false;
   if (source !== 'any-pod') return rangeWith(outer, source) !== undefined;

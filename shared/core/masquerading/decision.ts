@@ -1,19 +1,19 @@
 import type { CheckResult } from '../doctor/check';
 import type { NonEmpty } from '../util/collections';
 
-/** The stable code of each decision. */
+/** Every decision code, with its verdict. The codes are stable. */
 const verdicts = {
   'even-if-routed': 'needed',
   'configured-range': 'needed',
   'requested-route': 'needed',
-  /** Found by doctor: return traffic reaches the node's address, but not the pod's. */
+  /** Set by doctor: return traffic reaches the node's address, but not the pod's address. */
   'no-return-route': 'needed',
   'from-node': 'not-needed',
   'reserved-range': 'not-needed',
   'inside-cluster': 'not-needed',
   'own-network': 'not-needed',
   'pods-routed': 'not-needed',
-  /** Found by doctor: return traffic reaches the pod's own address. */
+  /** Set by doctor: return traffic reaches the pod's own address. */
   'return-route': 'not-needed',
   'excepted-range': 'unknown',
   'not-in-node-subnet': 'unknown',
@@ -32,11 +32,11 @@ export type DecisionCode = keyof typeof verdicts;
 export interface Decision {
   readonly verdict: (typeof verdicts)[DecisionCode];
   readonly code: DecisionCode;
-  /** One sentence each, the decisive one first. */
+  /** The reasons, in one sentence each. The decisive reason comes first. */
   readonly evidence: NonEmpty<string>;
-  /** What would resolve an unknown one, for people. */
+  /** What would resolve an unknown decision, in words for operators. */
   readonly resolvedBy?: string;
-  /** The code before the return route was checked. */
+  /** The code before doctor checked the return route. */
   readonly initialCode?: DecisionCode;
 }
 
@@ -51,19 +51,19 @@ export const unknown = (code: DecisionCode, evidence: string, resolvedBy: string
   resolvedBy,
 });
 
-/** Whether return traffic reaches the pod's own address, and whether it reaches the node's. */
+/** Whether return traffic reaches the pod's own address, and whether it reaches the node's address. */
 export interface ReturnRoutes {
   readonly pod: CheckResult;
   readonly node: CheckResult;
 }
 
-/** Decides an unknown case by what the cloud shows about the way back. */
+/** Resolves an unknown decision with the return routes that the cloud shows. */
 export function decideByReturnRoute(decision: Decision, { pod, node }: ReturnRoutes): Decision {
   if (decision.verdict !== 'unknown') return decision;
   const evidence = joinEvidence(pod, decision);
   const { code: initialCode } = decision;
   if (pod.state === 'ok') return { ...known('return-route', ...evidence), initialCode };
-  // Masquerading does not help where return traffic does not reach the node either.
+  // Masquerading does not help if return traffic does not reach the node either.
   if (pod.state !== 'broken' || node.state === 'broken') return decision;
   return { ...known('no-return-route', ...evidence), initialCode };
 }

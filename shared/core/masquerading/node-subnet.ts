@@ -4,18 +4,19 @@ import type { NamedCidr } from '../model/rule-set';
 import type { Warning } from '../reconcile/check-eligibility';
 import type { DestinationRequest, ParsedRoute } from './requests';
 
-/** Routes by whether packets with the node's own address take them. */
+/** Routes, grouped by whether packets with the node's own address can use them. */
 export interface RoutesBySubnet {
   readonly usable: readonly ParsedRoute[];
-  /** Parts of ranges that only the subnets of the node's other interfaces route. */
+  /** Ranges to which only the subnets of the node's other interfaces have routes. */
   readonly unusable: readonly ParsedRoute[];
 }
 
 /**
- * Pods with VPC addresses (VPC CNI) leave by an interface in their own subnet. With the address of that
- * interface they are no more reachable than with their own, so their packets are steered to the primary interface, and
- * there only the routes of its subnet count. Pods of an overlay network leave where the kernel's routes lead, and get
- * the address of that interface.
+ * Groups routes by whether masqueraded packets can use them. Pods with VPC addresses (VPC CNI) send packets through
+ * an interface in their own subnet. If such packets had the address of that interface, the peer could answer them no
+ * better than packets with the pod's address. The node therefore steers them to its primary interface, where only the
+ * routes of that interface's subnet count. Packets from pods of an overlay network follow the kernel's routes and get
+ * the address of the outgoing interface.
  */
 export function splitBySubnet(
   routes: readonly ParsedRoute[],
@@ -37,7 +38,7 @@ export function splitBySubnet(
   };
 }
 
-/** Ranges that must not be masqueraded even though a wider range is. */
+/** Returns the ranges that must not be masqueraded although a wider range is. */
 export const exemptUnusable = (
   unusable: readonly ParsedRoute[],
   requests: readonly DestinationRequest[],
@@ -56,6 +57,6 @@ export function unusableWarnings(unusable: readonly ParsedRoute[]): Warning[] {
   const routes = new Map(unusable.map((one) => [one.route, one]));
   return [...routes.values()].map((one) => ({
     code: 'not-in-node-subnet',
-    detail: `${describeUnusable(one)} It is not masqueraded. If the peer has no route to the pods, add it to the node's subnet.`,
+    detail: `${describeUnusable(one)} Traffic to it is not masqueraded. If the peer has no route to the pods, add the route to the node's subnet.`,
   }));
 }

@@ -14,33 +14,39 @@ import {
   type ParsedRoute,
 } from './requests';
 
-/** What decides about the packets of a cluster's pods on one node. */
+/** The data that determines which packets of a cluster's pods are masqueraded on one node. */
 export interface MasqueradingContext {
   readonly cluster: ClusterConfig;
   readonly networkContext: NetworkContext;
 }
 
 /**
- * The decision for every packet of a node's pods: it needs masquerading if and only if it is from a source, to a
- * destination, and not to an exemption.
+ * The decision for all packets of a node's pods. A packet needs masquerading if and only if its source is in
+ * `sources` and its destination is in `destinations` but not in `exemptions`.
  */
 export interface MasqueradingRanges {
-  /** Pod ranges; empty for any source. */
+  /** The pod ranges. If empty, packets from any source are masqueraded. */
   readonly sources: readonly Cidr[];
   readonly exemptions: readonly Aggregate<NamedCidr>[];
   readonly destinations: readonly Aggregate<DestinationRequest>[];
   /** Requested routes to subnets of peers that have routes to every pod. */
   readonly routed: readonly ParsedRoute[];
-  /** Requested routes that exist only in other subnets than the node's, so masqueraded packets do not take them. */
+  /**
+   * Requested routes that exist only in subnets of the node's other interfaces, so that masqueraded packets cannot
+   * use them.
+   */
   readonly unusable: readonly ParsedRoute[];
-  /** Requests that no rule may have. */
+  /** Requests that no rule may contain. */
   readonly refused: readonly DestinationRequest[];
-  /** How many different ranges were discovered. */
+  /** The number of distinct ranges that were discovered. */
   readonly routes: number;
   readonly warnings: readonly Warning[];
 }
 
-/** Decides which ranges are masqueraded. `plan` puts them into a rule set; `decide` answers for one packet. */
+/**
+ * Decides which ranges are masqueraded. `plan` puts these ranges into a rule set; `decide` uses them to decide about
+ * one packet.
+ */
 export function decideRanges(context: MasqueradingContext): MasqueradingRanges {
   const { cluster, networkContext } = context;
   const sources = mergeCidrs([...cluster.pods, ...networkContext.podRanges]);
@@ -73,7 +79,7 @@ export function decideRanges(context: MasqueradingContext): MasqueradingRanges {
   };
 }
 
-/** Whether peers have routes to every pod of the family, also to those that only the config knows. */
+/** Whether peers have routes to every pod of the address family, including pods that only the config knows about. */
 export function arePodsRouted(
   family: Cidr['family'],
   sources: readonly Cidr[],
@@ -83,7 +89,7 @@ export function arePodsRouted(
   return pods.length > 0 && pods.every((source) => subtract(source, routedPodRanges).length === 0);
 }
 
-/** The active routes that the config requests. */
+/** Returns the active routes that the config requests. */
 function discoverRoutes(context: MasqueradingContext): {
   routes: readonly ParsedRoute[];
   warnings: readonly Warning[];
@@ -102,12 +108,15 @@ function discoverRoutes(context: MasqueradingContext): {
   return { routes: parsed.routes, warnings: [...parsed.warnings, ...warnings] };
 }
 
-/** Pods, services and `except` always win over a destination, the node's own network with one exception. */
+/**
+ * Pods, services and `except` always take precedence over destinations. The node's own network also does, unless an
+ * entry of the config says `even-if-routed`.
+ */
 function exemptRanges({ cluster, networkContext }: MasqueradingContext, sources: readonly Cidr[]) {
   const { podRanges, networkRanges } = networkContext;
   const named = (name: string, cidrs: readonly Cidr[]): NamedCidr[] => cidrs.map((cidr) => ({ cidr, name }));
   const network = mergeCidrs(networkRanges);
-  // Without a known source, the rule would also match what nodes of the network send to each other.
+  // If no source is known, the rule would also match traffic between the nodes of the network.
   const allowed = configuredRequests(cluster)
     .filter(({ evenIfRouted, cidr }) => evenIfRouted && reservedReason(cidr) === undefined)
     .map(({ cidr }) => cidr)
@@ -124,7 +133,7 @@ function exemptRanges({ cluster, networkContext }: MasqueradingContext, sources:
   ];
 }
 
-/** What limits which requests are masqueraded. */
+/** The data that limits which requests can be masqueraded. */
 interface Limits {
   readonly sources: readonly Cidr[];
   readonly exemptions: readonly Aggregate<NamedCidr>[];
@@ -138,7 +147,10 @@ interface Selection {
   readonly warnings: Warning[];
 }
 
-/** Keeps what can be masqueraded of each request, with a warning for each of the others. */
+/**
+ * Returns the part of each request that can be masqueraded, with a warning for every request that is refused or
+ * limited.
+ */
 function selectRequests(requests: readonly DestinationRequest[], limits: Limits): Selection {
   const routedRanges = mergeCidrs(limits.routed.map(({ cidr }) => cidr));
   const selection: Selection = { selected: [], refused: [], warnings: [] };
@@ -191,7 +203,10 @@ const ownNetworkAdvice = (sources: readonly Cidr[]): string =>
     ? "To masquerade to a range of the node's own network, set even-if-routed: true on the entry."
     : "To masquerade to a range of the node's own network, configure pods, and set even-if-routed: true on the entry.";
 
-/** Only for entries of the config: peers' routes need no masquerading, regardless of what else they overlap. */
+/**
+ * Warns about entries of the config whose range is routed to the pods. Routes of peers need no warning, because it is
+ * normal that they need no masquerading.
+ */
 function routedPartWarnings(
   { cidr, name, from }: DestinationRequest,
   routedParts: readonly Cidr[],
@@ -199,7 +214,7 @@ function routedPartWarnings(
 ): Warning[] {
   if (from !== 'config' || routedParts.length === 0) return [];
   const peers =
-    'peers there have routes to the pods. To masquerade anyway, set even-if-routed: true on the entry.';
+    'peers in these ranges have routes to the pods. To masquerade anyway, set even-if-routed: true on the entry.';
   const detail =
     parts.length === 0
       ? `Skipped ${cidr.text} (${name}): ${peers}`
@@ -222,7 +237,7 @@ const listExemptions = (exemptions: readonly Aggregate<NamedCidr>[]): string =>
     .map(({ cidr, name }) => `${cidr.text} ${name}`)
     .join(', ');
 
-/** A route to the pods does not make a service accept them as clients. */
+/** Warns about services that refuse clients outside RFC 1918, even if they have a route to the pods. */
 function refusedClientWarnings(
   sources: readonly Cidr[],
   routed: readonly ParsedRoute[],
@@ -239,4 +254,4 @@ function refusedClientWarnings(
 
 export const refusedClientHint =
   'Google service producers such as Cloud SQL refuse clients outside RFC 1918 unless they are authorized networks. ' +
-  'To masquerade to one, add its range as a cidr entry with even-if-routed: true.';
+  'To masquerade traffic to a producer, add its range as a cidr entry with even-if-routed: true.';

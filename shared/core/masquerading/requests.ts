@@ -5,16 +5,16 @@ import type { Route } from '../model/node';
 import { toName, type NamedCidr } from '../model/rule-set';
 import type { Warning } from '../reconcile/check-eligibility';
 
-/** A destination, and the line of the config or the route that requests it. */
+/** A destination, and the config entry or the route that requests it. */
 export interface DestinationRequest {
   readonly cidr: Cidr;
   readonly name: string;
   readonly from: 'config' | Route;
-  /** On a config entry: masquerade even if pods are routed. */
+  /** Set by a config entry to masquerade even if the peer has routes to the pods. */
   readonly evenIfRouted?: boolean;
 }
 
-/** A route whose destination is a CIDR. */
+/** A route whose destination is a valid CIDR. */
 export interface ParsedRoute {
   readonly cidr: Cidr;
   readonly route: Route;
@@ -31,7 +31,7 @@ export const requestForRoute = ({ cidr, route }: ParsedRoute): DestinationReques
   from: route,
 });
 
-/** The routes that carry traffic, with a warning for each of the others. */
+/** Returns the routes that carry traffic, with a warning for each route that does not. */
 export function parseRoutes(routes: readonly Route[]): {
   routes: readonly ParsedRoute[];
   warnings: readonly Warning[];
@@ -68,8 +68,8 @@ function parseRoute(route: Route): ParsedRoute | Warning {
 }
 
 /**
- * Names a merged range after the requests for exactly this range, or if there are none, after all of them:
- * `pcx-a/and-2-more`.
+ * Names a merged range after the requests for exactly this range. If there are none, the name covers all merged
+ * requests: `pcx-a/and-2-more`.
  */
 export function nameRanges<T extends NamedCidr>(ranges: readonly Aggregate<T>[]): NamedCidr[] {
   return ranges.map(({ cidr, from }) => {

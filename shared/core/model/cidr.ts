@@ -3,7 +3,7 @@ import { tryParse } from '../util/functional';
 
 type Family = 4 | 6;
 
-/** An IP range in canonical form: no host bits, RFC 5952 for IPv6. */
+/** An IP range in canonical form: without host bits, and in the notation of RFC 5952 for IPv6. */
 export interface Cidr {
   readonly family: Family;
   /** The network address. */
@@ -13,11 +13,11 @@ export interface Cidr {
   readonly text: string;
 }
 
-/** One address. It has no prefix length: an interface's address is not a range. */
+/** A single address. It has no prefix length, because the address of an interface is not a range. */
 export interface Address {
   readonly family: Family;
   readonly value: bigint;
-  /** In canonical form: `10.0.0.1`, `fd00::1`. */
+  /** The address in canonical form, such as `10.0.0.1` or `fd00::1`. */
   readonly text: string;
 }
 
@@ -47,8 +47,8 @@ function maskedCidr(family: Family, address: bigint, prefix: number): Cidr {
 
 /**
  * Parses `ADDRESS/PREFIX`.
- * @throws CidrError also for host bits: `10.0.0.1/8` is a typo in either part, and guessing which one would change
- *   who is masqueraded
+ * @throws CidrError also if host bits are set: `10.0.0.1/8` has a typo in the address or in the prefix length, and a
+ * wrong guess would change which traffic is masqueraded
  */
 export function parseCidr(text: string): Cidr {
   const [address, prefixText, ...rest] = text.split('/');
@@ -70,7 +70,7 @@ export function parseCidr(text: string): Cidr {
 const invalidCidr = (text: string, problem: string, cause?: unknown) =>
   new CidrError(`invalid CIDR ${JSON.stringify(text)}: ${problem}`, { cause });
 
-/** `::a.b.c.d` and `::ffff:a.b.c.d`: programs print them in different ways. */
+/** Whether the range is in the form `::a.b.c.d` or `::ffff:a.b.c.d`, which programs print in different ways. */
 function isIpv4InIpv6({ family, first, prefix }: Cidr): boolean {
   const upper = first >> 32n;
   return family === 6 && prefix > 64 && first > 1n && (upper === 0n || upper === 0xffffn);
@@ -93,26 +93,26 @@ export function parseAddress(text: string): Address {
 
 const isCidrError = (error: unknown): boolean => error instanceof CidrError;
 
-/** As `parseCidr`; undefined for text that is not a CIDR. */
+/** Parses a CIDR like `parseCidr`, but returns undefined for text that is not a CIDR. */
 export const tryParseCidr = (text: string): Cidr | undefined => tryParse(() => parseCidr(text), isCidrError);
 
-/** As `parseAddress`; undefined for text that is not an address. */
+/** Parses an address like `parseAddress`, but returns undefined for text that is not an address. */
 export function tryParseAddress(text: string): Address | undefined {
   const cidr = tryParseCidr(`${text}/${text.includes(':') ? 128 : 32}`);
   return cidr && { family: cidr.family, value: cidr.first, text: formatAddress(cidr.family, cidr.first) };
 }
 
-/** The range that contains only this address. */
+/** Returns the range that contains only this address. */
 export const toCidr = ({ family, value }: Address): Cidr => makeCidr(family, value, widths[family]);
 
-/** The address that a range starts with. */
+/** Returns the first address of a range. */
 export const firstAddress = ({ family, first }: Cidr): Address => ({
   family,
   value: first,
   text: formatAddress(family, first),
 });
 
-/** Sorts IPv4 before IPv6, then by network address, then the larger range first. */
+/** Compares ranges for sorting: IPv4 before IPv6, then by network address, then larger ranges first. */
 export function compareCidrs(a: Cidr, b: Cidr): number {
   if (a.family !== b.family) return a.family - b.family;
   if (a.first !== b.first) return a.first < b.first ? -1 : 1;
@@ -132,12 +132,12 @@ export function covers(outer: Cidr, inner: Cidr): boolean {
   );
 }
 
-/** Two CIDRs are either nested or disjoint. */
+/** Whether two ranges have addresses in common. Two CIDRs are always either nested or disjoint. */
 export function overlaps(a: Cidr, b: Cidr): boolean {
   return covers(a, b) || covers(b, a);
 }
 
-/** `from` without `removed`, as the smallest list of CIDRs, sorted. */
+/** Returns `from` without `removed`, as the shortest sorted list of CIDRs. */
 export function subtract(from: Cidr, removed: readonly Cidr[]): Cidr[] {
   const overlapping = removed.filter((other) => overlaps(from, other));
   if (overlapping.some((other) => covers(other, from))) return [];
@@ -147,13 +147,16 @@ export function subtract(from: Cidr, removed: readonly Cidr[]): Cidr[] {
   return [...subtract(low, overlapping), ...subtract(high, overlapping)];
 }
 
-/** A range, and the entries that it was merged from. */
+/** A range, and the entries from which it was merged. */
 export interface Aggregate<T extends { readonly cidr: Cidr }> {
   readonly cidr: Cidr;
   readonly from: readonly T[];
 }
 
-/** The smallest sorted list of CIDRs with exactly the same addresses: nested ranges and adjacent halves are merged. */
+/**
+ * Returns the shortest sorted list of CIDRs with exactly the same addresses, by merging nested ranges and adjacent
+ * halves.
+ */
 export function aggregate<T extends { readonly cidr: Cidr }>(entries: readonly T[]): Aggregate<T>[] {
   const merged: { cidr: Cidr; from: T[] }[] = [];
   for (const entry of entries.toSorted((a, b) => compareCidrs(a.cidr, b.cidr))) {
@@ -168,7 +171,7 @@ export function aggregate<T extends { readonly cidr: Cidr }>(entries: readonly T
   return merged;
 }
 
-/** Merges the last two entries as long as they are halves of the same range. */
+/** Merges the last two entries repeatedly while they are halves of the same range. */
 function mergeHalves(merged: { cidr: Cidr; from: unknown[] }[]): void {
   for (;;) {
     const [low, high] = merged.slice(-2);
@@ -179,6 +182,6 @@ function mergeHalves(merged: { cidr: Cidr; from: unknown[] }[]): void {
   }
 }
 
-/** As `aggregate`, for ranges whose origin does not matter. */
+/** Merges ranges like `aggregate`, when it does not matter which entries they came from. */
 export const mergeCidrs = (cidrs: readonly Cidr[]): Cidr[] =>
   aggregate(cidrs.map((cidr) => ({ cidr }))).map(({ cidr }) => cidr);

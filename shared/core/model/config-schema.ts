@@ -16,7 +16,7 @@ const expected =
       ? `missing value: expected ${what}`
       : `invalid value ${quote(input)}: expected ${what}`;
 
-/** For an object: its unknown keys are reported one by one. */
+/** Returns the message for a value that is not an object. Unknown keys are reported individually. */
 const expectedObject =
   (what: string) =>
   (issue: Issue & { readonly code?: string }): string | undefined =>
@@ -27,7 +27,10 @@ function quote(value: unknown): string {
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 
-/** A string that `parse` turns into a value. Errors that it throws are reported with the others. */
+/**
+ * Returns the schema of a string that `parse` converts. Errors that `parse` throws are reported together with all
+ * other errors.
+ */
 const parsedString = <T>(parse: (text: string) => T, what: string) =>
   z
     .string({ error: expected(what) })
@@ -73,7 +76,7 @@ const namedRange = z
     name: z
       .string()
       .regex(namePattern, {
-        error: expected('1 to 63 letters, digits or . _ : / @ - (it becomes the comment of a rule)'),
+        error: expected('1 to 63 letters, digits or . _ : / @ - (the name becomes the comment of a rule)'),
       })
       .optional(),
     'even-if-routed': trueOrFalse({
@@ -101,7 +104,10 @@ const listOf = <T extends z.ZodType>(item: T, description: string) =>
     .default([])
     .meta({ description });
 
-/** Runs even if other settings are invalid, so that all errors are reported together. */
+/**
+ * Rejects destinations inside the cluster's own ranges. Runs even if other settings are invalid, so that all errors
+ * are reported together.
+ */
 function rejectOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void {
   const { pods, services, masquerade } = partialCluster.parse(cluster);
   const own = [...pods, ...services].filter(isCidr);

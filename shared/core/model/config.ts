@@ -7,14 +7,14 @@ import { messageOf, PermanentError } from './errors';
 import type { Node, RouteSourceKind } from './node';
 import type { NamedCidr, Probe } from './rule-set';
 
-/** A destination that the config names itself. */
+/** A range that the config lists as a destination. */
 export interface ConfiguredRange extends NamedCidr {
-  /** Masquerade also to peers that have routes to the pods, and inside the node's own network. */
+  /** Whether traffic is masqueraded even to peers that have routes to the pods, and within the node's own network. */
   readonly evenIfRouted: boolean;
 }
 
 export interface ClusterConfig {
-  /** As in the tags or labels of its nodes; `*` matches any cluster. */
+  /** The cluster name from the tags or labels of the cluster's nodes; `*` matches any cluster. */
   readonly name: string;
   readonly pods: readonly Cidr[];
   readonly services: readonly Cidr[];
@@ -25,7 +25,7 @@ export interface ClusterConfig {
   readonly randomFully: boolean;
   /** Whether control-plane nodes are included. */
   readonly controlPlane: boolean;
-  /** Google Cloud: a backfill restarts nodes that need a reboot. */
+  /** On Google Cloud, a backfill restarts nodes that need a reboot. */
   readonly restart?: { readonly maxUnavailable: 1 };
 }
 
@@ -33,21 +33,21 @@ export interface Config {
   readonly clusters: readonly ClusterConfig[];
 }
 
-/** The route sources that the config names; its other destinations are ranges in the config itself. */
+/** Returns the route sources in the config, without the ranges that the config lists itself. */
 export const configuredKinds = ({ masquerade }: ClusterConfig): RouteSourceKind[] => [
   ...new Set(masquerade.filter((entry) => typeof entry === 'string')),
 ];
 
-/** The kinds of routes that a route source in the config stands for. */
+/** Returns the kinds of routes that a route source in the config includes. */
 export const kindsOf = (source: RouteSourceKind): readonly RouteSourceKind[] =>
   source === 'peerings' ? ['peerings', 'peering-transit'] : [source];
 
-/** Every kind of route that the cluster masquerades to. */
+/** Returns every kind of route to which the cluster masquerades traffic. */
 export const requestedKinds = (cluster: ClusterConfig): RouteSourceKind[] => [
   ...new Set(configuredKinds(cluster).flatMap(kindsOf)),
 ];
 
-/** What holds without an entry: nothing is masqueraded. */
+/** The settings of a cluster without an entry in the config: nothing is masqueraded. */
 const emptyClusterConfig = (name: string): ClusterConfig => ({
   name,
   pods: [],
@@ -59,20 +59,20 @@ const emptyClusterConfig = (name: string): ClusterConfig => ({
   controlPlane: true,
 });
 
-/** The entry with this name, or else the `*` entry. */
+/** Returns the config entry with this name, or else the `*` entry. */
 export function clusterConfig(config: Config, name: string): ClusterConfig | undefined {
   const findEntry = (wanted: string) => config.clusters.find((cluster) => cluster.name === wanted);
   return findEntry(name) ?? findEntry('*');
 }
 
-/** The config of a node. Without a cluster, or with several, nothing is masqueraded. */
+/** Returns the config for a node. For a node with no cluster or with several clusters, nothing is masqueraded. */
 export function nodeConfig(config: Config, { clusters }: Pick<Node, 'clusters'>): ClusterConfig {
   const [name = '', ...others] = clusters;
   const isClear = name !== '' && others.length === 0;
   return (isClear ? clusterConfig(config, name) : undefined) ?? emptyClusterConfig(clusters.join(', '));
 }
 
-/** One error in peermasq.yaml. Lines and columns count from 1. */
+/** An error in peermasq.yaml. Lines and columns are counted from 1. */
 export interface FieldError {
   readonly line: number;
   readonly column: number;
@@ -81,7 +81,7 @@ export interface FieldError {
   readonly message: string;
 }
 
-/** All errors of a config. */
+/** Contains all errors in a config. */
 export class ConfigError extends PermanentError {
   readonly errors: readonly FieldError[];
 
@@ -90,7 +90,7 @@ export class ConfigError extends PermanentError {
     super(
       'bad-config',
       `peermasq.yaml has ${errors.length} ${errors.length === 1 ? 'error' : 'errors'}:\n${list.join('\n')}`,
-      { advice: 'Fix every line in the list. Nothing is planned from an invalid config.' },
+      { advice: 'Fix all listed lines. No rules are planned until the config is valid.' },
     );
     this.errors = errors;
   }
@@ -108,7 +108,7 @@ export function parseConfig(text: string): Config {
     path: 'YAML',
     message,
   }));
-  // After a duplicate key the rest can still be checked; after any other syntax error it cannot.
+  // The rest of the document can be checked after a duplicate key, but not after any other syntax error.
   if (document.errors.some(({ code }) => code !== 'DUPLICATE_KEY')) throw new ConfigError(syntaxErrors);
   const { data, error } = configSchema.safeParse(toValue(document));
   if (!data || syntaxErrors.length > 0) {
@@ -152,7 +152,7 @@ function toFieldErrors(issue: z.core.$ZodIssue, source: Source): FieldError[] {
     case 'invalid_key':
       return issue.issues.map(({ message }) => errorAt(issue.path, message));
     case 'invalid_union': {
-      // Report only the issues of the intended alternative: a mapping is taken for a range.
+      // Report only the issues of the intended alternative. A mapping is assumed to be a range.
       const [kindIssues = [], rangeIssues = []] = issue.errors;
       const isRange = isMap(source.document.getIn(issue.path as unknown[], true));
       return (isRange ? rangeIssues : kindIssues).flatMap((inner) =>
@@ -169,7 +169,7 @@ function position(lines: LineCounter, offset: number): { line: number; column: n
   return { line: Math.max(line, 1), column: Math.max(col, 1) };
 }
 
-/** Where the value at a path starts. If there is none, where its closest existing parent starts. */
+/** Returns the offset of the value at a path, or of the closest existing parent if there is no such value. */
 function offsetOf(document: Document, path: readonly PropertyKey[]): number {
   for (let length = path.length; length >= 0; length -= 1) {
     const found = length === 0 ? document.contents : document.getIn(path.slice(0, length) as unknown[], true);

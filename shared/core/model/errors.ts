@@ -3,10 +3,7 @@ export interface ErrorDetails {
   readonly cause?: unknown;
 }
 
-/**
- * An error to report to the operator. `advice` says what to do about it. The subclass determines whether callers
- * retry.
- */
+/** An error to report to the operator. `advice` says how to fix it. The subclass determines whether callers retry. */
 export abstract class PeermasqError extends Error {
   readonly code: string;
   readonly advice: string;
@@ -19,10 +16,10 @@ export abstract class PeermasqError extends Error {
   }
 }
 
-/** A retry fails the same way: record it, acknowledge the event, alert. */
+/** An error that a retry cannot fix. Callers record it, acknowledge the event and raise an alert. */
 export class PermanentError extends PeermasqError {}
 
-/** A retry may succeed: return the event to its queue. */
+/** An error that a retry may fix. Callers return the event to its queue. */
 export class RetryableError extends PeermasqError {
   readonly retryAfterSeconds: number;
 
@@ -36,12 +33,12 @@ export class RetryableError extends PeermasqError {
   }
 }
 
-/** The message and the advice on one line. */
+/** Returns the message and the advice on one line. */
 export function formatError({ message, advice }: PeermasqError): string {
   return `${message} (${advice})`;
 }
 
-/** The same error with more advice. */
+/** Returns a copy of the error with additional advice. */
 export function withAdvice(error: PeermasqError, more: string): PeermasqError {
   const { code, message } = error;
   const details = { advice: `${error.advice} ${more}`, cause: error };
@@ -50,7 +47,7 @@ export function withAdvice(error: PeermasqError, more: string): PeermasqError {
     : new PermanentError(code, message, details);
 }
 
-/** For a catch block: throws everything else on, because it is a bug. */
+/** For catch blocks: returns a PeermasqError, and rethrows anything else because it is a bug. */
 export function asPeermasqError(thrown: unknown): PeermasqError {
   if (thrown instanceof PeermasqError) return thrown;
   throw thrown;

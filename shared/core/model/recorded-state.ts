@@ -1,25 +1,28 @@
 import type { PortUse } from './report';
 
-/** How a push ended. `needs-reboot`: no watcher runs on the node, so it applies the rule set at its next boot. */
+/**
+ * The result of a push. `needs-reboot` means that no watcher runs on the node, so the node applies the rule set when
+ * it next boots.
+ */
 export type PushState = 'proven' | 'failed' | 'needs-reboot';
 
-/** The last push to a node, as recorded in the cloud. */
+/** The last push to a node, as the cloud records it. */
 export interface LastPush {
   readonly state: PushState;
   readonly at: Date;
 }
 
-/** The rule set that a node has in force, as recorded in the cloud. */
+/** The rule set in force on a node, as the cloud records it. */
 export interface RecordedState {
   readonly ruleSetId: string;
-  /** True only if the node has neither been pushed to nor restarted since it reported. */
+  /** Whether the node has proven the rule set, and has since received no other push and not restarted. */
   readonly isProven: boolean;
-  /** When it was recorded. */
+  /** The time at which the state was recorded. */
   readonly at?: Date;
-  /** How many discovered routes the rule set was computed from. */
+  /** The number of discovered routes from which the rule set was computed. */
   readonly routes?: number;
-  /** The node has just reported this itself; the record in the cloud is not updated yet. */
+  /** Whether the node itself has just reported this state, and the record in the cloud is not up to date yet. */
   readonly isRecordOutdated?: boolean;
-  /** What the node reported, where its report was read. */
+  /** The source ports in use. Present only if the node's report was read. */
   readonly ports?: readonly PortUse[];
 }

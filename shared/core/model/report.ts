@@ -5,18 +5,18 @@ const id = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().nonnegative();
 const text = z.string().max(1000);
 
-/** Why rules that were applied are not proven. A later node program may send others. */
+/** The reasons why applied rules are not proven. A newer node program may send other reasons. */
 export const reasonCodes = [
-  /** Pods' packets leave with an address that the peer cannot answer. */
+  /** Packets from pods leave with an address that the peer cannot answer. */
   'paths-foreign-address',
   'paths-unknown',
   'no-forwarding',
   'rp-filter',
-  /** Pods' packets are masqueraded in eBPF and do not reach the rules. */
+  /** Packets from pods are masqueraded in eBPF and never reach the rules. */
   'ebpf',
-  /** BPF programs are present, and the node cannot tell what they do. */
+  /** BPF programs are present, and the node program cannot determine what they do. */
   'ebpf-unreadable',
-  /** The network namespace of a pod cannot be entered. */
+  /** The node program cannot enter the network namespace of a pod. */
   'no-namespace',
   'probe-failed',
   /** A probe from a pod was inconclusive: the peer may or may not answer. */
@@ -26,27 +26,30 @@ export const reasonCodes = [
 export type ReasonCode = (typeof reasonCodes)[number];
 
 /**
- * A field that explains the verdict. Old node programs do not send it; if a later one sends something else there, the
- * verdict still counts.
+ * A field that explains the verdict. Old node programs do not send these fields. If a newer program sends another
+ * type of value, the field is ignored and the verdict still counts.
  */
 const detail = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
-/** The path from one pod to a destination, as the kernel answered. */
+/** The path from one pod to a destination, as the kernel returned it. */
 const path = z.object({
-  /** Null for a rule set without sources, on a node without pods. */
+  /** The pod's address. Null for a rule set without sources on a node without pods. */
   from: text.nullable(),
   to: text,
   dev: text,
-  /** The address that packets leave with. */
+  /** The source address with which packets leave the node. */
   address: text.nullable(),
   ok: z.boolean(),
 });
 
-/** Source ports that connections to one destination use, and how many the kernel has for them. */
+/**
+ * The number of source ports that connections to one destination use, and the number that the kernel has available
+ * for them.
+ */
 const portUse = z.object({ to: text, used: count, range: count.positive() });
 export type PortUse = Readonly<z.infer<typeof portUse>>;
 
-/** From here on the node program warns, and alarms fire. */
+/** The percentage from which the node program warns and alarms are raised. */
 export const fewPortsLeftPercent = 70;
 
 export const usedPercent = ({ used, range }: PortUse): number => Math.floor((100 * used) / range);
@@ -54,48 +57,51 @@ export const usedPercent = ({ used, range }: PortUse): number => Math.floor((100
 export const describePortUse = (use: PortUse): string =>
   `${usedPercent(use)} % of the node's source ports for ${use.to} are in use.`;
 
-/** The line of JSON that the commands `apply` and `repair` of the node program print (shared/node/src). */
+/** The line of JSON that the node program's commands `apply` and `repair` print (shared/node/src). */
 const reportSchema = z.object({
   result: z.enum(['applied', 'unchanged', 'refused', 'failed', 'busy']),
   proven: z.boolean(),
   /** The rule set in force. */
   id: id.nullable(),
-  /** The rule set that the node was sent, if that is not the one in force. */
+  /** The rule set that was sent to the node. Present only if it is not the rule set in force. */
   offered: id.optional(),
   generation: count.nullable(),
   backend: z.enum(['iptables-nft', 'iptables-legacy', 'nft']).nullable(),
   reason: text.optional(),
   rules: count,
-  /** How many stale connections were flushed. */
+  /** The number of stale connections that were flushed. */
   flushed: count,
-  /** What re-applies the rules at boot: a systemd unit, one in /run that a reboot removes, or nothing. */
+  /** The unit that re-applies the rules at boot: a systemd unit, a unit in /run that a reboot removes, or none. */
   persisted: z.enum(['systemd', 'runtime', 'no']),
   warnings: z.array(text),
-  /** `from` is null if the probe could not be sent, or was sent from whichever address the node uses. */
+  /** `from` is null if the probe could not be sent, or if the node selected its source address. */
   probes: z.array(z.object({ to: z.string(), from: z.string().nullable(), reached: z.boolean() })),
-  /** Boot time of the node, in seconds since the epoch. */
+  /** The node's boot time, in seconds since the epoch. */
   booted: count.optional(),
-  /** The latest rule set format that the program reads. */
+  /** The latest rule set format that the program can read. */
   format: detail(count.positive()),
-  /** The first 12 hex digits of the program's sha256. */
+  /** The first 12 hex digits of the program's sha256 hash. */
   program: detail(z.string().regex(/^[0-9a-f]{12}$/)),
-  /** Whether pods' packets are steered to the primary interface. */
+  /** Whether packets from pods are steered to the primary interface. */
   steered: detail(z.boolean()),
-  /** What `proven` rests on, such as `rules` and `pods 3/3`. */
+  /** The evidence for `proven`, such as `rules` and `pods 3/3`. */
   basis: detail(z.array(text).max(6)),
-  /** Why the rules are not proven: a `ReasonCode`. */
+  /** The reason why the rules are not proven, as a `ReasonCode`. */
   code: detail(text),
   paths: detail(z.array(path).max(4)),
-  /** Of the destinations with the most connections, the fullest first. */
+  /** The destinations with the most connections. The destination with the fewest free source ports comes first. */
   ports: detail(z.array(portUse).max(3)),
 });
 
 export type Report = Readonly<z.infer<typeof reportSchema>>;
 
-/** The latest rule set format that the program reads. Programs that do not report it read the first. */
+/**
+ * Returns the latest rule set format that the program can read. Programs that do not report a format read only the
+ * first one.
+ */
 export const formatReadBy = ({ format = 1 }: Pick<Report, 'format'>): number => format;
 
-/** @throws PermanentError for any other text: the output is not from the node program */
+/** @throws PermanentError if the text is not the output of the node program */
 export function parseReport(output: string): Report {
   try {
     return reportSchema.parse(JSON.parse(output));
@@ -112,7 +118,7 @@ export function parseReport(output: string): Report {
   }
 }
 
-/** On one line, for tables and logs. */
+/** Formats the error on one line, for tables and logs. */
 const describeError = (cause: unknown): string =>
   cause instanceof z.ZodError
     ? cause.issues.map(({ path, message }) => [...path, message].join(': ')).join('; ')

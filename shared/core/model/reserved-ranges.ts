@@ -1,8 +1,8 @@
 import { contains, covers, overlaps, parseCidr, type Address, type Cidr } from './cidr';
 
 /**
- * Ranges that no rule may masquerade to (IANA special-purpose registries, RFC 6890). The node program checks the same
- * list again, because it does not trust its input: infra/write-reserved.ts generates that list from this one.
+ * Ranges that no rule may masquerade to (IANA special-purpose registries, RFC 6890). The node program does not trust
+ * its input, so it checks the ranges again. infra/write-reserved.ts generates the node program's list from this list.
  */
 export const reserved = (
   [
@@ -17,7 +17,9 @@ export const reserved = (
   ] as const
 ).map(([text, reason]) => ({ cidr: parseCidr(text), reason }));
 
-/** Why the range cannot be a destination, as the rest of a sentence that starts with "it"; else undefined. */
+/**
+ * Returns why the range cannot be a destination, as the end of a sentence that starts with "it". Undefined if it can.
+ */
 export function reservedReason(cidr: Cidr): string | undefined {
   if (cidr.prefix === 0) return 'contains every address';
   const match = reserved.find((entry) => overlaps(entry.cidr, cidr));
@@ -27,11 +29,11 @@ export function reservedReason(cidr: Cidr): string | undefined {
 
 const rfc1918 = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(parseCidr);
 
-/** Whether an IPv4 range has addresses that RFC 1918 does not reserve for private use. */
+/** Whether an IPv4 range contains addresses outside the private ranges of RFC 1918. */
 export const overlapsNonRfc1918 = (range: Cidr): boolean =>
   range.family === 4 && !rfc1918.some((outer) => covers(outer, range));
 
-/** RFC 1918, RFC 6598, RFC 2544, RFC 1112, RFC 4193. */
+/** The internal ranges of RFC 1918, RFC 6598, RFC 2544, RFC 1112 and RFC 4193. */
 const internal = [
   '10.0.0.0/8',
   '172.16.0.0/12',

@@ -5,31 +5,31 @@ import { CidrError, compareCidrs, parseAddress, parseCidr, toCidr, type Address,
 import { definedOnly } from '../util/collections';
 import { messageOf, PermanentError } from './errors';
 
-/** A range, and a name for the comment of its rule. */
+/** A range, and the name that its rule has as a comment. */
 export interface NamedCidr {
   readonly cidr: Cidr;
   readonly name: string;
 }
 
-/** A TCP service that the node connects to as a pod would, to prove that the rules work. */
+/** A TCP service to which the node connects as a pod would, to prove that the rules work. */
 export interface Probe {
   readonly address: Address;
   readonly port: number;
 }
 
-/** Everything that one node must have in force. */
+/** The complete desired state of one node. */
 export interface RuleSet {
-  /** Milliseconds since the epoch. A node refuses an older generation than the one in force. */
+  /** Milliseconds since the epoch. A node refuses a rule set whose generation is older than the one in force. */
   readonly generation: number;
   readonly randomFully: boolean;
-  /** The output interface of masqueraded traffic; absent for any. */
+  /** The interface through which masqueraded traffic leaves. If absent, any interface. */
   readonly out?: string;
   /**
-   * Whether the node may send pods' packets for these destinations out of its primary interface, where the pods'
-   * own interfaces have addresses that the peer cannot answer. Needs sources.
+   * Whether the node may send pods' packets to these destinations through its primary interface, if the pods' own
+   * interfaces have addresses that the peer cannot answer. Requires `sources`.
    */
   readonly isSteered?: boolean;
-  /** Pod ranges; empty for any source. */
+  /** The pod ranges. If empty, packets from any source are masqueraded. */
   readonly sources: readonly Cidr[];
   readonly exemptions: readonly NamedCidr[];
   readonly destinations: readonly NamedCidr[];
@@ -39,7 +39,10 @@ export interface RuleSet {
 export const namePattern = /^[A-Za-z0-9._:/@-]{1,63}$/;
 export const interfacePattern = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,15}$/;
 
-/** Makes a name from a cloud valid: replaces other characters with `-` and truncates it to 63. */
+/**
+ * Converts a name from the cloud to a valid name: replaces invalid characters with `-` and truncates the name to 63
+ * characters.
+ */
 export function toName(text: string): string {
   return text.replaceAll(/[^A-Za-z0-9._:/@-]/g, '-').slice(0, 63) || '-';
 }
@@ -64,7 +67,7 @@ export function printProbe({ address, port }: Probe): string {
 
 const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
 
-/** Every line but the header and the generation, in canonical order. */
+/** Returns the lines of the rule set in canonical order, without the header and the generation. */
 export function ruleSetLines({
   randomFully,
   out,
@@ -87,19 +90,22 @@ export function ruleSetLines({
   ];
 }
 
-/** The rule set formats, oldest first. A node program reads its own format and all before it. */
+/** The rule set formats, oldest first. A node program reads its own format and all older formats. */
 export const ruleSetFormats = [1, 2] as const;
 export type RuleSetFormat = (typeof ruleSetFormats)[number];
 export const latestFormat = 2 satisfies RuleSetFormat;
 
-/** The oldest format that can express the rules: rule sets that need nothing new keep their bytes and ID. */
+/**
+ * Returns the oldest format that can express the rules. Rule sets without new features therefore keep their bytes and
+ * IDs.
+ */
 export const formatOf = ({ isSteered = false }: RuleSet): RuleSetFormat => (isSteered ? 2 : 1);
 
 const headerFor = (format: RuleSetFormat): string => `peermasq/${format}`;
 const headers = ruleSetFormats.map(headerFor);
 const joinLines = (all: readonly string[]): string => all.map((line) => `${line}\n`).join('');
 
-/** The canonical text, as the node receives it. */
+/** Returns the canonical text, which is the form that nodes receive. */
 export function printRuleSet(ruleSet: RuleSet): string {
   return joinLines([
     headerFor(formatOf(ruleSet)),
@@ -108,19 +114,22 @@ export function printRuleSet(ruleSet: RuleSet): string {
   ]);
 }
 
-/** The sha256 (hex) of the canonical text without the generation: equal rules have equal IDs. */
+/** Returns the sha256 hash (hex) of the canonical text without the generation. Equal rules have equal IDs. */
 export function ruleSetId(ruleSet: RuleSet): string {
   return createHash('sha256')
     .update(joinLines([headerFor(formatOf(ruleSet)), ...ruleSetLines(ruleSet)]))
     .digest('hex');
 }
 
-/** The text as gzip and base64 on one line, for channels with a size limit. Every reader accepts both forms. */
+/**
+ * Compresses the text with gzip and encodes it as one line of base64, for channels with a size limit. Every reader
+ * accepts both forms.
+ */
 export function packRuleSet(ruleSet: RuleSet): string {
   return gzipSync(printRuleSet(ruleSet), { level: 9 }).toString('base64');
 }
 
-/** As in the node program. */
+/** The same limit as in the node program. */
 const unpackedLimitBytes = 2 << 20;
 
 function unpack(text: string): string {
@@ -132,8 +141,9 @@ const name = z.string().regex(namePattern);
 const interfaceName = z.string().regex(interfacePattern).optional();
 
 /**
- * Parses a rule set, plain or packed.
- * @throws PermanentError if it is invalid or not canonical: equal rules have to have equal texts, and so equal IDs
+ * Parses a rule set in plain or packed form.
+ * @throws PermanentError if the text is invalid or not canonical, because equal rules must have equal texts and so
+ * equal IDs
  */
 export function parseRuleSet(encoded: string): RuleSet {
   try {
@@ -146,7 +156,7 @@ export function parseRuleSet(encoded: string): RuleSet {
     throw new PermanentError(
       'unreadable-rule-set',
       `Not a rule set in format ${headers.join(' or ')}: ${messageOf(cause)}`,
-      { advice: 'Run a backfill: it pushes a new rule set to the node.', cause },
+      { advice: 'Run a backfill, which pushes a new rule set to the node.', cause },
     );
   }
 }

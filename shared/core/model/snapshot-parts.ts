@@ -2,19 +2,19 @@ import { createHash } from 'node:crypto';
 import { gunzipSync } from 'node:zlib';
 import { messageOf, RetryableError } from './errors';
 
-/** Prints the node's rules when run on the node. */
+/** The command that prints the node's rules. It runs on the node. */
 export const snapshotCommand = 'sudo bash /var/lib/peermasq/peermasq.sh snapshot';
-/** The same on a node without the node program. */
+/** The command that prints the rules of a node without the node program. */
 export const manualSnapshotCommand = 'sudo iptables-save; ip -o addr; ip route; ip rule';
-/** Explains the saved output. */
+/** The command that explains the saved output. */
 export const explainCommand = 'npx peermasq explain --rules FILE --from POD --to HOST:PORT';
 
 /** One part of a snapshot, as `peermasq.sh snapshot --part N` prints it. */
 export interface SnapshotPart {
-  /** From 0. */
+  /** The number of the part. The first part has number 0. */
   readonly number: number;
   readonly count: number;
-  /** Of all parts together: parts with the same hash belong to the same snapshot. */
+  /** The hash of all parts together. Parts with the same hash belong to the same snapshot. */
   readonly sha256: string;
   readonly text: string;
 }
@@ -22,21 +22,21 @@ export interface SnapshotPart {
 const partPattern =
   /^part (?<number>\d{1,3}) of (?<count>\d{1,3}) sha256 (?<sha256>[0-9a-f]{64})\n(?<text>[A-Za-z0-9+/=]+)\s*$/;
 
-/** Undefined for anything else, and for a part whose text is cut off. */
+/** Returns undefined for any other output, and for a part whose text is truncated. */
 export function parsePart(printed: string): SnapshotPart | undefined {
   const { number, count, sha256 = '', text = '' } = partPattern.exec(printed)?.groups ?? {};
   return number === undefined ? undefined : { number: Number(number), count: Number(count), sha256, text };
 }
 
-/** As in the node program. */
+/** The same limit as in the node program. */
 const partsLimit = 100;
-/** About 20 times what the parts hold when packed. */
+/** The limit for the unpacked snapshot, about 20 times the size of all packed parts. */
 const snapshotLimitBytes = 32 << 20;
 
 /**
  * Joins and unpacks the parts of one snapshot.
- * @param parts all of them, in any order
- * @throws RetryableError if a part is missing, damaged or from another snapshot
+ * @param parts all parts, in any order
+ * @throws RetryableError if a part is missing, damaged or belongs to another snapshot
  */
 export function joinParts(parts: readonly SnapshotPart[]): string {
   const sorted = parts.toSorted((a, b) => a.number - b.number);

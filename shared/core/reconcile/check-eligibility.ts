@@ -16,7 +16,7 @@ export type SkipReason =
 export interface Skip {
   readonly kind: 'skip';
   readonly reason: SkipReason;
-  /** One sentence for people. */
+  /** A sentence that explains the reason to operators. */
   readonly detail: string;
   readonly warnings: readonly Warning[];
 }
@@ -50,7 +50,7 @@ export const skip = (reason: SkipReason, detail: string, warnings: readonly Warn
   warnings,
 });
 
-/** Whether to manage a node, from the node and the config alone. */
+/** Decides whether to manage a node, based only on the node and the config. */
 export function checkEligibility(node: Node, config: Config): Eligibility {
   const [name, ...others] = node.clusters;
   if (name === undefined) return skip('no-cluster', 'Its tags or labels name no cluster.');

@@ -5,15 +5,15 @@ import { definedOnly } from '../util/collections';
 import type { DestinationRequest } from '../masquerading/requests';
 import type { Plan } from './plan';
 
-/** One line of the diff between two rule sets. */
+/** A line of the diff between two rule sets. */
 export interface DiffLine {
   readonly sign: '+' | '-' | ' ';
   readonly text: string;
-  /** The lines of the config and the routes that request the destination. */
+  /** The config lines and routes that request the destination. */
   readonly from?: readonly string[];
 }
 
-/** @param before the rule set in force; without it every line is new */
+/** @param before the rule set in force; if absent, every line is new */
 export function diffPlan(
   { ruleSet, provenance }: Extract<Plan, { kind: 'rule-set' }>,
   before: RuleSet | undefined,
@@ -34,7 +34,7 @@ function signOf({ added, removed }: Pick<ChangeObject<string[]>, 'added' | 'remo
   return removed ? '-' : ' ';
 }
 
-/** What requests a destination, without duplicates, for people. */
+/** Describes the config lines and routes that request a destination, without duplicates. */
 export function describeOrigins({ from }: Aggregate<DestinationRequest>): string[] {
   const texts = from.map((request) =>
     request.from === 'config'
@@ -50,7 +50,7 @@ export interface DestinationDiff {
   readonly podRangesChange: boolean;
 }
 
-/** Which ranges start or stop being masqueraded, exemptions included. */
+/** Returns the ranges that start or stop being masqueraded. Exemptions are taken into account. */
 export function diffDestinations(after: RuleSet, before: RuleSet | undefined): DestinationDiff {
   const rangesAfter = masqueradedRanges(after);
   const rangesBefore = before ? masqueradedRanges(before) : [];

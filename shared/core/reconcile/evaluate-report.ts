@@ -15,11 +15,11 @@ import { definedOnly } from '../util/collections';
 import type { Warning } from './check-eligibility';
 import { errorFields, subjectOf, type Outcome, type Subject } from './outcome';
 
-/** The rule set that the node was sent. */
+/** The rule set that was sent to the node. */
 export interface Expected {
   readonly id: string;
   readonly generation: number;
-  /** Absent if the program that reads it was in the same command. */
+  /** The format of the rule set. Absent if the same command also delivered the node program. */
   readonly format?: RuleSetFormat;
   readonly warnings: readonly Warning[];
 }
@@ -28,7 +28,7 @@ type PushOutcomeKind = 'pending' | 'failed' | 'needs-reboot' | 'proven';
 type WithoutSubject<T> = T extends unknown ? Omit<T, keyof Subject> : never;
 export type PushOutcome = WithoutSubject<Extract<Outcome, { kind: PushOutcomeKind }>>;
 
-/** The outcome of a push, from its proof or from its failure. */
+/** Determines the outcome of a push from its proof, or from its failure. */
 export function outcomeOf(
   response: Exclude<PushResult, PushedNode> | ProofResult,
   expected: Expected,
@@ -49,7 +49,7 @@ export function outcomeOf(
   }
 }
 
-/** Whether a report proves the expected rule set. */
+/** Evaluates whether a report proves the expected rule set. */
 function evaluateReport(report: Report, expected: Expected): PushOutcome {
   const reason = report.reason ?? 'no reason given';
   switch (report.result) {
@@ -59,7 +59,8 @@ function evaluateReport(report: Report, expected: Expected): PushOutcome {
       return {
         kind: 'failed',
         error: new RetryableError('apply-failed', `The node could not apply the rule set: ${reason}`, {
-          advice: 'The previous rules are still in force. Fix the cause; the push is retried.',
+          advice:
+            'The previous rules are still in force. Fix the cause; the functions retry the push automatically.',
           retryAfterSeconds: 60,
         }),
       };
@@ -78,11 +79,11 @@ interface Evaluation {
 
 function evaluateRefusal(report: Report, { expected, reason }: Evaluation): PushOutcome {
   const { generation } = report;
-  // A concurrent push was faster, possibly with the same rules.
+  // A concurrent push reached the node first, possibly with the same rules.
   if (generation !== null && generation >= expected.generation) {
     return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
   }
-  // The program that reads it is in the metadata too.
+  // The instance metadata also contains a node program that reads this format.
   const { format = 1 } = expected;
   if (formatReadBy(report) < format) {
     const detail = `The program on the node does not read format ${format} yet; the new one is in its metadata.`;
@@ -107,9 +108,12 @@ function evaluateApplied(report: Report, { expected, reason }: Evaluation): Push
   return { kind: 'failed', error: notProvenError(report.code, reason) };
 }
 
-/** Google Cloud's watcher replaces the program within seconds; on AWS the document of the account has it. */
+/**
+ * On Google Cloud the watcher replaces an old program within seconds. On AWS the account's SSM document contains the
+ * program.
+ */
 const olderProgram =
-  "An older node program applied the rule set, and it did not check the path of pods' packets. On AWS, update the SSM document of the account.";
+  "An older node program applied the rule set. That program does not check the path of pods' packets. On AWS, update the SSM document of the account.";
 
 const adviceByReason: Record<ReasonCode, string> = {
   'paths-foreign-address':
@@ -119,18 +123,18 @@ const adviceByReason: Record<ReasonCode, string> = {
   'no-forwarding': 'Set net.ipv4.ip_forward (for IPv6 net.ipv6.conf.all.forwarding) to 1 on the node.',
   'rp-filter':
     "Set net.ipv4.conf.INTERFACE.rp_filter to 2 on the interfaces that pods' traffic leaves through.",
-  ebpf: "Configure the program that masquerades in eBPF: the nonMasqueradeCIDRs of Cilium's or GKE's ip-masq-agent config must not contain the destinations, or an egress NAT policy must cover them.",
+  ebpf: 'Configure the program that masquerades in eBPF. Either remove the destinations from nonMasqueradeCIDRs in the ip-masq-agent config of Cilium or GKE, or add an egress NAT policy that covers them.',
   'ebpf-unreadable':
-    'Check whether a CNI in eBPF masquerades on the node. If so, configure the destinations there.',
+    'Check whether a CNI plugin masquerades in eBPF on the node. If so, configure the destinations in that plugin.',
   'no-namespace':
-    "Configure no probe, or run the node program where it may enter pods' network namespaces (as root, with nsenter).",
+    "Remove the probes from the config, or run the node program with permission to enter pods' network namespaces (as root, with nsenter).",
   'probe-failed': 'Check firewalls, the return route and the service itself.',
   'probe-unknown':
     'Install conntrack on the node. Allow pods to connect to the probe (network policies, sidecars), or configure another probe.',
-  drift: 'Another program changes the rules. The node repairs them; find that program and stop it.',
+  drift: 'Another program changes the rules. The node repairs the rules; find the other program and stop it.',
 };
 
-/** A retry cannot help where the node has to be configured in another way. */
+/** Reasons for which a retry cannot help, because the node has to be configured differently. */
 const permanentReasons: readonly string[] = [
   'ebpf',
   'ebpf-unreadable',
@@ -156,7 +160,7 @@ export interface DeliveryContext {
   readonly deadline: Deadline;
 }
 
-/** The proof of a push, and what was pushed. */
+/** The proof of a push, and the rule set that was pushed. */
 export interface PushResponse {
   readonly proof: ProofResult;
   readonly expected: Expected;
@@ -166,7 +170,7 @@ export interface PushResponse {
 
 export interface DeliveryResult {
   readonly outcomes: readonly Outcome[];
-  /** Errors that affect more than one node and do not go away. */
+  /** Errors that affect more than one node and that a retry does not fix. */
   readonly errors: readonly PeermasqError[];
 }
 
@@ -176,7 +180,7 @@ export async function recordOutcomes(
   context: DeliveryContext,
 ): Promise<DeliveryResult> {
   const evaluated = responses.map((response) => ({ response, outcome: toOutcome(response) }));
-  // A pending node keeps its record.
+  // A node with a pending outcome keeps its previous record.
   const records = evaluated
     .filter(({ outcome }) => outcome.kind !== 'pending')
     .map(({ response, outcome }) => toPushRecord(response, outcome));
@@ -184,14 +188,17 @@ export async function recordOutcomes(
   return { outcomes: evaluated.map(({ outcome }) => outcome), errors: permissionErrorIn(failures) };
 }
 
-/** Without permission to record, every sweep would push to all nodes again. One such error is enough to report. */
+/**
+ * Returns the first permission error. Without permission to write records, every sweep would push to all nodes again;
+ * reporting one error is enough.
+ */
 export const permissionErrorIn = (failures: readonly RecordFailure[]): PeermasqError[] =>
   failures
     .map(({ error }) => error)
     .filter(({ code }) => code === 'access-denied' || code === 'permission-denied')
     .slice(0, 1);
 
-/** Writes records, and logs those that could not be written. */
+/** Writes records, and logs each record that could not be written. */
 export async function writeRecords(
   records: readonly PushRecord[],
   { channel, log, deadline }: DeliveryContext,
@@ -216,7 +223,7 @@ function toPushRecord({ proof, routes }: PushResponse, { kind }: Outcome): PushR
     node,
     state: kind === 'proven' || kind === 'needs-reboot' ? kind : ('failed' as const),
     ruleSetId: isApplied ? (report.id ?? undefined) : undefined,
-    // If nothing was applied, the rules in force are the earlier ones, and so is their route count.
+    // If nothing was applied, the earlier rules stay in force, and so the earlier route count stays valid.
     routes: isApplied ? routes : node.recorded?.routes,
   });
 }

@@ -7,30 +7,30 @@ import { definedOnly } from '../util/collections';
 import type { Skip, Warning } from './check-eligibility';
 import type { Plan } from './plan';
 
-/** The node of an outcome. */
+/** Identifies the node of an outcome. */
 export interface Subject {
   readonly node: NodeRef;
   readonly cluster?: string;
   readonly launchedAt?: Date;
 }
 
-/** The result of one reconciliation of one node. */
+/** The result of reconciling one node once. */
 export type Outcome = Subject &
   (
     | { readonly kind: 'skipped'; readonly skip: Skip }
     | { readonly kind: 'held'; readonly detail: string; readonly warnings: readonly Warning[] }
-    /** Of a dry run: the plan. `isChange` is false if it is in force and proven already. */
+    /** The plan of a dry run. `isChange` is false if the planned rule set is already in force and proven. */
     | {
         readonly kind: 'planned';
         readonly plan: Extract<Plan, { kind: 'rule-set' }>;
         readonly isChange: boolean;
       }
-    /** In force and proven. Without a report if the record in the cloud already said so. */
+    /** The rule set is in force and proven. `report` is absent if the cloud had already recorded that. */
     | {
         readonly kind: 'proven';
         readonly ruleSetId: string;
         readonly report?: Report;
-        /** Without a new report: what an earlier one said. */
+        /** The source ports in use according to an earlier report. Present if there is no new report. */
         readonly ports?: readonly PortUse[];
         readonly warnings: readonly Warning[];
       }
@@ -38,21 +38,21 @@ export type Outcome = Subject &
         readonly kind: 'pending';
         readonly reason: string;
         readonly retryAfterSeconds: number;
-        /** The cloud does not list the instance (yet). */
+        /** Whether the cloud does not list the instance, possibly because it is very new. */
         readonly isAbsent?: boolean;
       }
-    /** No watcher runs on the node; it applies the rule set at its next boot. */
+    /** No watcher runs on the node, so the node applies the rule set when it next boots. */
     | { readonly kind: 'needs-reboot'; readonly reason: string; readonly restart: RestartAdvice }
     | { readonly kind: 'failed'; readonly error: PeermasqError; readonly report?: Report }
   );
 
-/** @param cluster by default the first that the node names */
+/** @param cluster defaults to the first cluster that the node's tags or labels name */
 export const subjectOf = (
   { ref, clusters, launchedAt }: Pick<Node, 'ref' | 'clusters' | 'launchedAt'>,
   cluster: string | undefined = clusters[0],
 ): Subject => definedOnly({ node: ref, cluster, launchedAt });
 
-/** Undefined if a retry cannot help. */
+/** Returns undefined if a retry cannot help. */
 export function retryAfterSeconds(outcome: Outcome): number | undefined {
   if (outcome.kind === 'pending') return outcome.retryAfterSeconds;
   if (outcome.kind === 'failed' && outcome.error instanceof RetryableError)
@@ -60,17 +60,17 @@ export function retryAfterSeconds(outcome: Outcome): number | undefined {
   return undefined;
 }
 
-/** False if the node was proven before, and nothing has changed since. */
+/** Returns false if the node was already proven, and nothing has changed since then. */
 export function hasChanged(outcome: Outcome): boolean {
   return outcome.kind !== 'proven' || outcome.report !== undefined;
 }
 
-/** Whether a peering of its routes is still being set up. That takes seconds once both sides have accepted. */
+/** Whether one of the node's peerings is still being set up. That takes seconds once both sides have accepted it. */
 export function isProvisioning(outcome: Outcome): boolean {
   return warningsOf(outcome).some(({ code }) => code === 'provisioning');
 }
 
-/** The largest share of source ports in use for a destination, in percent; undefined if no report says so. */
+/** Returns the highest percentage of source ports in use for any destination, or undefined if no report contains it. */
 export function sourcePortsUsedPercent(outcomes: readonly Outcome[]): number | undefined {
   const shares = outcomes.flatMap(portsOf).map(usedPercent);
   return shares.length > 0 ? Math.max(...shares) : undefined;
@@ -83,7 +83,7 @@ function portsOf(outcome: Outcome): readonly PortUse[] {
 }
 
 /**
- * Whether a node is still unproven after its time limit. A node without a launch time counts too.
+ * Whether a node is still unproven after its time limit. A node with an unknown launch time counts as unproven too.
  * @param launchedBefore milliseconds since the epoch
  */
 export function isUnproven({ kind, launchedAt }: Outcome, launchedBefore: number): boolean {
@@ -91,7 +91,7 @@ export function isUnproven({ kind, launchedAt }: Outcome, launchedBefore: number
   return isOpen && (launchedAt === undefined || launchedAt.getTime() < launchedBefore);
 }
 
-/** Why the node is not proven, for people. */
+/** Explains to operators why the node is not proven. */
 export function reasonOf(outcome: Outcome): string {
   switch (outcome.kind) {
     case 'pending':
@@ -184,16 +184,16 @@ function entryOf(outcome: Outcome, now: number): LogEntry {
   }
 }
 
-/** A node that was launched earlier is not joining. */
+/** Nodes that were launched earlier than this no longer count as joining. */
 const joinWindowMs = 3_600_000;
 
-/** How long a joining node took from its launch until it was proven; undefined for other nodes. */
+/** Returns the seconds from a joining node's launch until it was proven. Undefined for other nodes. */
 function secondsToProven(outcome: Outcome, now: number): number | undefined {
   const age = now - (outcome.launchedAt?.getTime() ?? 0);
   return hasChanged(outcome) && age < joinWindowMs ? Math.max(0, age / 1_000) : undefined;
 }
 
-/** The fields of a log entry about an error: its code, message, advice, and the error with its causes. */
+/** Returns the log fields for an error: its code, message and advice, and the error with its causes. */
 export function errorFields(error: unknown): Record<string, unknown> {
   const { code, advice } = error instanceof PeermasqError ? error : { code: 'unexpected', advice: undefined };
   return { code, reason: messageOf(error), advice, err: error };

@@ -12,31 +12,31 @@ export type Plan =
       readonly kind: 'rule-set';
       readonly ruleSet: RuleSet;
       readonly id: string;
-      /** How many different ranges were discovered. */
+      /** The number of distinct ranges that were discovered. */
       readonly routes: number;
-      /** The requests that each destination was merged from. */
+      /** The requests from which each destination was merged. */
       readonly provenance: readonly Aggregate<DestinationRequest>[];
       readonly warnings: readonly Warning[];
     }
   | Skip
-  /** Discovery found no routes or far fewer than before: the rules in force are kept, and an alert is sent. */
+  /** Discovery found no routes, or far fewer than before. The rules in force are kept, and an alert is sent. */
   | { readonly kind: 'hold'; readonly detail: string; readonly warnings: readonly Warning[] };
 
 export interface PlanInput extends MasqueradingContext {
   readonly node: Node;
   /**
-   * Milliseconds since the epoch, from before discovery. Then the plan with the later generation never has the older
-   * data.
+   * The time before discovery started, in milliseconds since the epoch. The plan with older data therefore always has
+   * the older generation.
    */
   readonly generation: number;
-  /** Accept that routes were lost. By default the plan is held. */
+  /** Whether to accept that routes were lost. By default the plan is held. */
   readonly allowRouteLoss?: boolean;
 }
 
-/** As in the node program (shared/node/src). */
+/** The same limit as in the node program (shared/node/src). */
 const destinationsLimit = 10_000;
 
-/** Plans what one node must have in force. Pure: the same input gives the same bytes. */
+/** Plans the rule set of one node. A pure function: the same input always gives the same bytes. */
 export function plan({ node, cluster, networkContext, generation, allowRouteLoss = false }: PlanInput): Plan {
   const context = { cluster, networkContext };
   const ranges = decideRanges(context);
@@ -47,10 +47,10 @@ export function plan({ node, cluster, networkContext, generation, allowRouteLoss
 
   const exemptions = nameRanges(ranges.exemptions);
   const destinations = nameRanges(ranges.destinations);
-  // A node with rules gets an empty rule set, which removes them. A node without rules needs none.
+  // A node that has rules gets an empty rule set, which removes the rules. A node without rules needs no rule set.
   if (destinations.length === 0 && !node.recorded) return skipWithoutDestinations(context, ranges);
   if (destinations.length > destinationsLimit) {
-    const reason = `The plan has ${destinations.length} destinations; a node accepts at most ${destinationsLimit}`;
+    const reason = `The plan has ${destinations.length} destinations, but a node accepts at most ${destinationsLimit}`;
     return heldPlan(reason, warnings);
   }
 
@@ -78,8 +78,8 @@ export function plan({ node, cluster, networkContext, generation, allowRouteLoss
 }
 
 /**
- * On AWS, pods with VPC addresses (VPC CNI) can send traffic through secondary network interfaces. Only the node knows
- * whether they do.
+ * Whether pods may send traffic through secondary network interfaces. Pods with VPC addresses (VPC CNI on AWS) may;
+ * only the node program can find out whether they do.
  */
 const canLeaveBySecondaryInterface = (
   { ref }: Node,
@@ -95,8 +95,9 @@ const heldPlan = (reason: string, warnings: readonly Warning[]): Plan => ({
 });
 
 /**
- * Whether discovery found less than half as many routes as before. That is more likely an error than an intended
- * change. If the earlier number was not recorded: whether it found none, and the config has no other destinations.
+ * Whether discovery found less than half as many routes as before, which is more likely an error than an intended
+ * change. If the earlier number was not recorded, an empty result counts as a loss, unless the config lists other
+ * destinations.
  */
 function isRouteLoss(
   recorded: RecordedState | undefined,
@@ -122,12 +123,12 @@ function skipWithoutDestinations(
   { routed, unusable, warnings }: MasqueradingRanges,
 ): Skip {
   if (unusable.length > 0) {
-    const detail = `The subnet of its primary interface has no route to the destinations; another subnet of ${network} has.`;
+    const detail = `The subnet of its primary interface has no route to the destinations; another subnet of ${network} has one.`;
     return skip('not-in-node-subnet', detail, warnings);
   }
   return routed.length > 0
     ? skip('pods-routed', 'Not needed: peered networks have routes to its pods.', warnings)
-    : skip('nothing-to-masquerade', `Found no destination in ${network}.`, warnings);
+    : skip('nothing-to-masquerade', `Found no destinations in ${network}.`, warnings);
 }
 
 function podWarnings({ routed, sources }: MasqueradingRanges): Warning[] {
@@ -137,12 +138,12 @@ function podWarnings({ routed, sources }: MasqueradingRanges): Warning[] {
     warnings.push({ code: 'pods-routed', detail });
   }
   if (sources.length === 0) {
-    warnings.push({ code: 'any-source', detail: 'No pod range is known: the rules match any source.' });
+    warnings.push({ code: 'any-source', detail: 'No pod range is known, so the rules match any source.' });
   }
   return warnings;
 }
 
-/** Keeps the probes that the rules masquerade, each once, with a warning for each of the others. */
+/** Keeps each probe to which the rules masquerade traffic, without duplicates, and warns about each of the others. */
 function selectProbes(
   probes: readonly Probe[],
   { destinations, exemptions }: Pick<RuleSet, 'destinations' | 'exemptions'>,
@@ -157,7 +158,7 @@ function selectProbes(
     probes: distinct.filter(isMasqueraded),
     warnings: skipped.map((probe) => ({
       code: 'probe-not-masqueraded',
-      detail: `Skipped probe ${printProbe(probe)}: no rule masquerades to it.`,
+      detail: `Skipped probe ${printProbe(probe)}: no rule masquerades traffic to it.`,
     })),
   };
 }

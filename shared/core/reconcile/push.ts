@@ -23,7 +23,7 @@ export interface PlannedNode {
 }
 
 export interface PushContext extends DeliveryContext {
-  /** Pushes also to nodes that have proven the rule set. */
+  /** Whether to push also to nodes that have already proven the rule set. */
   readonly force?: boolean;
 }
 
@@ -35,7 +35,7 @@ export function toPlannedOutcome(planned: PlannedNode): Extract<Outcome, { kind:
   return { ...subjectOf(node, cluster), kind: 'planned', plan, isChange: !isUpToDate(planned) };
 }
 
-/** Pushes each rule set once, to all nodes that need it, and collects their proofs. */
+/** Pushes each rule set once, to all nodes that need it, and collects the proofs of these nodes. */
 export async function pushRuleSets(
   planned: readonly PlannedNode[],
   context: PushContext,
@@ -80,7 +80,7 @@ interface GroupResult {
   readonly error?: PeermasqError;
 }
 
-/** An error in one group does not stop the others. */
+/** Pushes to one group of nodes. Errors in one group do not stop the other groups. */
 async function pushGroup(group: NonEmpty<PlannedNode>, context: PushContext): Promise<GroupResult> {
   const { channel, log, deadline, force = false } = context;
   const [{ cluster, plan }] = group;
@@ -102,7 +102,7 @@ async function pushGroup(group: NonEmpty<PlannedNode>, context: PushContext): Pr
   }
 }
 
-/** Records that these nodes reported to be up to date, so that the next sweep does not have to query them. */
+/** Records nodes that reported to be up to date, so that the next sweep does not have to query them. */
 function recordUpToDate(upToDate: readonly PlannedNode[], context: PushContext) {
   const records = upToDate
     .filter(({ node }) => node.recorded?.isRecordOutdated)
@@ -113,7 +113,7 @@ function recordUpToDate(upToDate: readonly PlannedNode[], context: PushContext) 
 function findPlanned(planned: ReadonlyMap<NodeKey, PlannedNode>, node: Node): PlannedNode {
   const found = planned.get(nodeKey(node.ref));
   if (found) return found;
-  throw new Error(`The channel returned a result for ${nodeKey(node.ref)}, which was not pushed to`);
+  throw new Error(`The channel returned a result for ${nodeKey(node.ref)}, which received no push`);
 }
 
 const expectedOf = ({ plan: { id, ruleSet, warnings } }: PlannedNode): Expected => ({

@@ -17,38 +17,38 @@ export interface Dependencies {
 }
 
 export interface Clock {
-  /** Milliseconds since the epoch. */
+  /** Returns milliseconds since the epoch. */
   now(): number;
 }
 
-/** Single nodes, or every node of some clusters (`'*'` for any). */
+/** Single nodes, or every node of some clusters. `'*'` means all clusters. */
 export type Selection = readonly NodeRef[] | { readonly clusters: readonly string[] };
 
 export interface ReconcileOptions {
   readonly deadline: Deadline;
   readonly isDryRun?: boolean;
-  /** Push even if far fewer routes were found than the rules in force were computed from. */
+  /** Whether to push even if discovery found far fewer routes than the rules in force were computed from. */
   readonly allowRouteLoss?: boolean;
-  /** Push also to nodes that have proven the rule set, in case their rules were changed. */
+  /** Whether to push also to nodes that have already proven the rule set, in case their rules were changed. */
   readonly force?: boolean;
-  /** IDs of the rule sets that a person approved. A node with another plan is held. */
+  /** The IDs of the rule sets that an operator approved. A node is held if its plan has another ID. */
   readonly approved?: ReadonlyMap<NodeKey, string>;
-  /** Skip nodes that have just been launched: their own events handle them. */
+  /** Whether to skip nodes that were launched recently, because their own events handle them. */
   readonly skipNewNodes?: boolean;
-  /** When the events of nodes were sent. A node that was proven since then is skipped. */
+  /** When the events of nodes were sent. Nodes that have been proven since then are skipped. */
   readonly announcedAt?: ReadonlyMap<NodeKey, Date>;
 }
 
 export interface ReconcileResult extends DeliveryResult {
-  /** The nodes that were found. */
+  /** The selected nodes that the cloud found. */
   readonly nodes: readonly Node[];
 }
 
 /**
- * The one path of every trigger: nodes → discovery → plan → push → proof. Whatever triggered it, each node ends up with
- * the rule set that the config and its network call for now.
- * @returns one outcome for each selected node, also logged
- * @throws PeermasqError for what affects all nodes: no permission, an unreachable API
+ * Reconciles nodes: discovery, plan, push and proof. Every trigger calls this function, and each node gets the rule
+ * set that the config and its network currently require.
+ * @returns one outcome for each selected node, which is also logged
+ * @throws PeermasqError for errors that affect all nodes, such as a missing permission or an unreachable API
  */
 export async function reconcile(
   selection: Selection,
@@ -58,7 +58,7 @@ export async function reconcile(
   const { log, clock } = dependencies;
   try {
     const result = await reconcileSelection(selection, dependencies, options);
-    // A sweep logs only changes, and counts the other nodes.
+    // A sweep logs only changes, and counts all other nodes.
     const shouldLog = (outcome: Outcome) => hasChanged(outcome) && outcome.kind !== 'skipped';
     const logged = 'clusters' in selection ? result.outcomes.filter(shouldLog) : result.outcomes;
     logOutcomes(logged, log, clock.now());
@@ -70,7 +70,7 @@ export async function reconcile(
   }
 }
 
-/** As `reconcile`, but throws the first of its errors. */
+/** Reconciles like `reconcile`, but throws the first error. */
 export async function reconcileOrThrow(
   selection: Selection,
   dependencies: Dependencies,
@@ -88,7 +88,8 @@ async function reconcileSelection(
 ): Promise<ReconcileResult> {
   const { cloud, clock } = dependencies;
   const { deadline, announcedAt, skipNewNodes = false } = options;
-  // Taken before discovery: of two concurrent runs, the one with the older data must get the older generation.
+  // The time is read before discovery: of two concurrent runs, the run with the older data must have the older
+  // generation.
   const generation = clock.now();
   const nodes =
     'clusters' in selection
@@ -130,7 +131,9 @@ function isProvenSince({ recorded }: Node, since: Date | undefined): boolean {
   return since !== undefined && recorded?.isProven === true && (recorded.at ?? 0) >= since;
 }
 
-/** For this long after its launch, a node is left to its own events. A sweep would only push a second time. */
+/**
+ * For this long after its launch, only the node's own events handle the node. A sweep would just push a second time.
+ */
 const gracePeriodMs = 180_000;
 
 const isNew = ({ launchedAt, recorded }: Node, now: number): boolean =>
@@ -155,10 +158,10 @@ function distinct(refs: readonly NodeRef[]): NodeRef[] {
   return [...new Map(refs.map((ref) => [nodeKey(ref), ref])).values()];
 }
 
-/** APIs list an instance only some seconds after its event. */
+/** The delay before a retry, because APIs list an instance only some seconds after its event. */
 const notVisibleRetrySeconds = 10;
 
-/** An outcome for each selected node that was not found. */
+/** Returns an outcome for each selected node that was not found. */
 export function notFoundOutcomes(
   refs: readonly NodeRef[],
   found: readonly Node[],
@@ -185,7 +188,7 @@ interface PlanOptions extends ReconcileOptions {
   readonly generation: number;
 }
 
-/** @returns an outcome for each node that needs no push, and a plan for each of the others */
+/** @returns outcomes for the nodes that need no push, and plans for all other nodes */
 async function planNodes(
   nodes: readonly Node[],
   { config, cloud }: Dependencies,
@@ -224,7 +227,8 @@ function planNode(
 ): PlannedNode | Exclude<Outcome, { kind: 'planned' }> {
   const subject = subjectIn(node, cluster);
   if (!networkContext) {
-    // The node was deleted in the meantime, or its network is not visible yet. The retry finds out which.
+    // Either the node was deleted in the meantime, or its network is not visible yet. The retry distinguishes these
+    // cases.
     const reason = 'Cannot read the network of the node (yet).';
     return { ...subject, kind: 'pending', reason, retryAfterSeconds: notVisibleRetrySeconds };
   }
@@ -244,7 +248,7 @@ function planNode(
   }
 }
 
-/** The name of the cluster as on the node: the entry of the config may be `*`. */
+/** Identifies the node by its own cluster name, because the name of the config entry may be `*`. */
 function subjectIn(node: Node, { name }: ClusterConfig) {
   const cluster = node.clusters[0] ?? name;
   return { ...subjectOf(node, cluster), cluster };

@@ -8,25 +8,25 @@ import { reconcile, type Dependencies } from './reconcile';
 
 export interface RestartOptions {
   readonly deadline: Deadline;
-  /** Resolves after so many milliseconds. */
+  /** Resolves after the given number of milliseconds. */
   readonly wait: (milliseconds: number) => Promise<unknown>;
 }
 
-/** A node that is not back by then does not come back. */
+/** The time limit for a reboot. A node that takes longer is assumed to have failed to boot. */
 const bootTimeoutMs = 600_000;
 
-/** With less time left, no restart is started. */
+/** No restart begins if less time than this is left. */
 const minRestartMs = 60_000;
 
-/** Between two reconciliations of a node that is booting. */
+/** The maximum pause between two reconciliations of a node that is booting. */
 const maxPollSeconds = 5;
 
 /**
- * Restarts the nodes that need it, if peermasq.yaml has `restart: {maxUnavailable: 1}`: the next one only after the
- * last one has proven its rules. Nodes that serve an older, proven rule set are left alone. In a cluster with another
- * node that should be proven but is not, none is restarted.
- * @param outcomes of a reconciliation of all nodes of the clusters
- * @returns the outcomes, those of restarted nodes updated
+ * Restarts nodes that need a reboot, if peermasq.yaml has `restart: {maxUnavailable: 1}`. The next node restarts only
+ * after the previous one has proven its rules. Nodes with an older, proven rule set are not restarted. No node of a
+ * cluster is restarted if another node of that cluster should be proven but is not.
+ * @param outcomes from reconciling all nodes of the clusters
+ * @returns all outcomes, updated for the restarted nodes
  */
 export async function restartWhereConfigured(
   outcomes: readonly Outcome[],
@@ -45,7 +45,7 @@ export async function restartWhereConfigured(
   return [...results.values()];
 }
 
-/** A node that a restart did not help counts as unavailable. */
+/** Whether a node counts as unavailable. A node for which a restart has already failed does. */
 function isUnavailable(outcome: Outcome): boolean {
   if (outcome.kind === 'needs-reboot') return outcome.restart === 'already-tried';
   return outcome.kind === 'pending' || outcome.kind === 'failed';
@@ -78,7 +78,7 @@ async function restartAndWait(
   { deadline, wait }: RestartOptions,
 ): Promise<Outcome> {
   const { cloud, clock, log } = dependencies;
-  // Its outcome may be minutes old.
+  // Reconcile the node again, because its outcome may be minutes old.
   const before = await reconcileNode(ref, dependencies, deadline);
   const [node] = await cloud.nodes.get([ref], deadline);
   if (!node || !shouldRestart(before, dependencies)) return before;
@@ -87,7 +87,7 @@ async function restartAndWait(
   const bootDeadline = Math.min(deadline, clock.now() + bootTimeoutMs);
   for (;;) {
     const outcome = await reconcileNode(ref, dependencies, bootDeadline);
-    // The outcome stays needs-reboot until the node has booted.
+    // The outcome is `needs-reboot` until the node has booted.
     const pollSeconds = outcome.kind === 'needs-reboot' ? maxPollSeconds : retryAfterSeconds(outcome);
     if (pollSeconds === undefined || clock.now() + pollSeconds * 1_000 >= bootDeadline) return outcome;
     await wait(Math.min(pollSeconds, maxPollSeconds) * 1_000);

@@ -5,20 +5,20 @@ import { renderStartupScript } from './startup-script';
 
 export interface DaemonSetOptions {
   readonly namespace: string;
-  /** Any image with bash, coreutils and util-linux's nsenter. */
+  /** Any image that contains bash, coreutils and nsenter from util-linux. */
   readonly image: string;
 }
 
 interface Installer {
-  /** The name of the manifests. They differ, so that one cluster can have both. */
+  /** The name of the manifests. Each installer has another name, so that one cluster can run both. */
   readonly name: string;
-  /** Stored in the ConfigMap and passed to `command` on stdin. */
+  /** The script, which is stored in the ConfigMap and passed to `command` on stdin. */
   readonly script: string;
   readonly command: readonly string[];
   readonly capabilities: readonly string[];
 }
 
-/** The script is read from stdin, so the node never executes a file that someone else could have written. */
+/** The node reads the script from stdin, so it never executes a file that another user could have written. */
 const runOnNode = (commands: string) => `set -e
 umask 077
 ${commands}
@@ -37,14 +37,14 @@ const mountPath = '/peermasq';
 const labelsOf = (name: string) => ({ 'app.kubernetes.io/name': name });
 
 /**
- * The minimum for nsenter (see test/lab/boot). AppArmor's default profile would deny reading process 1, hence
- * `Unconfined` below.
+ * The minimum set of capabilities for nsenter (see test/lab/boot). AppArmor's default profile would deny reading
+ * process 1, so the profile is `Unconfined`.
  */
 const nsenterCapabilities = ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'];
 
 /**
- * Manifests that install the watcher on every node, for nodes that booted before they had their metadata and must
- * not be restarted. The rule sets still come from the functions, as instance metadata.
+ * Renders manifests that install the watcher on every node. They are for nodes that booted before they got their
+ * metadata and must not be restarted. The functions still deliver the rule sets, as instance metadata.
  * @param program the text of the node program
  */
 export function renderDaemonSet(program: string, options: DaemonSetOptions): string {
@@ -60,8 +60,8 @@ export function renderDaemonSet(program: string, options: DaemonSetOptions): str
 }
 
 /**
- * Manifests for clusters without functions: they apply one rule set on every node, again after each boot. The pod
- * changes the rules itself, so it also needs the network namespace of the node and NET_ADMIN.
+ * Renders manifests for clusters without functions, which apply one rule set on every node and again after each boot.
+ * The pod itself changes the rules, so it also needs the node's network namespace and NET_ADMIN.
  */
 export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, options: DaemonSetOptions): string {
   return manifests(
@@ -69,7 +69,7 @@ export function renderRuleSetDaemonSet(program: string, ruleSet: RuleSet, option
       name: 'peermasq-ruleset',
       script: renderStartupScript(program, ruleSet),
       command: nsenterCommand(['mount', 'net'], runScript),
-      // Without NET_RAW iptables-legacy cannot list its rules, and the wrong backend would be detected.
+      // Without NET_RAW, iptables-legacy cannot list its rules, and the node program would detect the wrong backend.
       capabilities: [...nsenterCapabilities, 'NET_ADMIN', 'NET_RAW'],
     },
     options,
@@ -104,7 +104,7 @@ function daemonSet(installer: Installer, { namespace, image }: DaemonSetOptions)
       selector: { matchLabels: labels },
       updateStrategy: { rollingUpdate: { maxUnavailable: '10%' } },
       template: {
-        // A changed ConfigMap alone does not restart pods.
+        // Changing the ConfigMap alone does not restart the pods. A changed annotation does.
         metadata: { labels, annotations: { 'peermasq/script': digest(script) } },
         spec: {
           automountServiceAccountToken: false,
@@ -139,7 +139,7 @@ function installContainer(image: string, { command, capabilities }: Installer) {
   };
 }
 
-/** Runs commands on the node, without the container's environment. */
+/** Returns a command that runs commands on the node, without the container's environment variables. */
 function nsenterCommand(namespaces: readonly string[], commands: string): readonly string[] {
   const entered = namespaces.map((namespace) => `--${namespace}`);
   const clean = ['env', '--ignore-environment', 'bash', '-c', commands];
@@ -148,7 +148,7 @@ function nsenterCommand(namespaces: readonly string[], commands: string): readon
 
 export const installWatcherCommand = nsenterCommand(['mount'], installWatcher);
 
-/** The pods of a DaemonSet have to keep running; this container has no privileges. */
+/** The pods of a DaemonSet have to keep running, so this container without privileges does nothing. */
 function pauseContainer(image: string) {
   return {
     name: 'done',

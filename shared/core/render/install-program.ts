@@ -1,21 +1,27 @@
 import { gzipSync } from 'node:zlib';
 
-/** Base64 needs no quoting in any of the output formats, and compression shrinks the program to a third of its size. */
+/**
+ * Packs the program. Base64 needs no quoting in any of the output formats, and compression reduces the program to a
+ * third of its size.
+ */
 function packedLines(program: string): string {
   const packed = gzipSync(program, { level: 9 }).toString('base64');
   return (packed.match(/.{1,120}/g) ?? []).join('\n');
 }
 
 /**
- * POSIX shell code that writes the node program to "$written" and deletes it when the shell exits. The file needs no
- * executable bit, because its file system may be mounted noexec.
+ * Returns POSIX shell code that writes the node program to "$written", and deletes that file when the shell exits.
+ * The file needs no executable bit, because its file system may be mounted noexec.
  */
 export const unpackProgram = (program: string): string => `trap 'rm -f "$written"' EXIT
 base64 -d <<'END' | gzip -d > "$written"
 ${packedLines(program)}
 END`;
 
-/** POSIX shell code that installs the node program as "$folder"/peermasq.sh, atomically by rename. */
+/**
+ * Returns POSIX shell code that installs the node program as "$folder"/peermasq.sh. A rename makes the installation
+ * atomic.
+ */
 export const installProgram = (program: string): string => `folder="\${PEERMASQ_DIR:-/var/lib/peermasq}"
 umask 077
 mkdir -p "$folder"

@@ -2,12 +2,13 @@ import { Document } from 'yaml';
 import { mergeCidrs, parseCidr, subtract, type Cidr } from '../model/cidr';
 import type { RuleSet } from '../model/rule-set';
 
-/** The ranges that ip-masq-agent does not masquerade by default (kubernetes-sigs/ip-masq-agent, README). */
+/** The ranges that ip-masq-agent exempts from masquerading by default (kubernetes-sigs/ip-masq-agent, README). */
 const defaultRanges = ['10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16'].map(parseCidr);
 
 /**
- * A rule set as a ConfigMap for ip-masq-agent. The agent lists what is not masqueraded, so the destinations are
- * subtracted from the private ranges. It has no settings for sources and interfaces, and only does IPv4 by default.
+ * Renders a rule set as a ConfigMap for ip-masq-agent. The agent's config lists the ranges that are not masqueraded,
+ * so the destinations are subtracted from the private ranges. The agent has no settings for sources and interfaces,
+ * and handles only IPv4 by default.
  */
 export function renderIpMasqAgent({ destinations, exemptions }: RuleSet): string {
   const isIpv4 = ({ family }: Cidr) => family === 4;

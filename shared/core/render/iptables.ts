@@ -4,9 +4,9 @@ import { ruleSetId, type NamedCidr, type RuleSet } from '../model/rule-set';
 const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
 
 /**
- * A rule set as text for `iptables-restore --noflush` or `ip6tables-restore --noflush`: the chain and jump of the node
- * program, but without sets for long lists and without steering.
- * @returns undefined if the rule set has no rules of this family
+ * Renders a rule set as text for `iptables-restore --noflush` or `ip6tables-restore --noflush`. The chain and the
+ * jump are those of the node program, but the text contains no sets for long lists and no steering.
+ * @returns undefined if the rule set has no rules of this address family
  */
 export function renderIptables(ruleSet: RuleSet, family: 4 | 6): string | undefined {
   const of = <T>(all: readonly T[], familyOf: (one: T) => 4 | 6) =>
@@ -14,7 +14,7 @@ export function renderIptables(ruleSet: RuleSet, family: 4 | 6): string | undefi
   const named = (all: readonly NamedCidr[]) => of(all, ({ cidr }) => cidr.family).toSorted(byCidr);
   const destinations = named(ruleSet.destinations);
   const sources = of(ruleSet.sources, (cidr) => cidr.family).toSorted(compareCidrs);
-  // Sources of the other family only: no rule can match.
+  // If all sources belong to the other address family, no rule can match.
   if (destinations.length === 0 || (sources.length === 0 && ruleSet.sources.length > 0)) return undefined;
   const matches = sources.length === 0 ? [''] : sources.map(({ text }) => ` -s ${text}`);
   const out = ruleSet.out === undefined ? '' : ` -o ${ruleSet.out}`;
@@ -22,7 +22,7 @@ export function renderIptables(ruleSet: RuleSet, family: 4 | 6): string | undefi
   const comment = (name: string) => `-m comment --comment "peermasq: ${name}"`;
   return lines([
     `# Rule set ${ruleSetId(ruleSet)}, for ${family === 4 ? 'iptables' : 'ip6tables'}-restore --noflush.`,
-    '# Applying it again adds a second jump. Check for an existing one first.',
+    '# Applying this file again adds a second jump. Check for an existing jump first.',
     ...(ruleSet.isSteered
       ? [
           "# option steer is not included: only the node program steers pods' packets to the primary interface.",

@@ -7,7 +7,7 @@ import {
   type Diagram,
 } from './diagram';
 
-/** Dotted lines are not in force, thick ones are proven. */
+/** Dotted arrows mean that rules are not in force. Thick arrows mean that rules are proven. */
 const arrows: Readonly<Record<Coverage, string>> = {
   proven: '==>',
   planned: '-.->',
@@ -34,6 +34,6 @@ export function renderMermaid({ networks, remotes, connections }: Diagram): stri
   ].join('\n');
 }
 
-/** Mermaid has its own entities. Without them a name could close the quotes. */
+/** Escapes text with Mermaid's own entities. Without them a name could end the quoted label. */
 const escapeLabel = (text: string): string =>
   text.replaceAll(/[#"<>&;\\`\n\r]/g, (character) => `#${character.charCodeAt(0)};`);

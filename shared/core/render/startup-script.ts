@@ -2,8 +2,8 @@ import { printRuleSet, type RuleSet } from '../model/rule-set';
 import { installProgram } from './install-program';
 
 /**
- * A self-contained script for instance templates and cloud-init: it installs the node program and applies the rule
- * set. Too large for EC2 user data, which is limited to 16 KB.
+ * Renders a self-contained script for instance templates and cloud-init. It installs the node program and applies the
+ * rule set. The script exceeds the 16 KB limit of EC2 user data.
  */
 export function renderStartupScript(program: string, ruleSet: RuleSet): string {
   return `#!/bin/sh

@@ -13,7 +13,7 @@ import {
 /** All sizes are in pixels. */
 const lineHeight = 20;
 const padding = 12;
-/** Of a monospaced font at 14 px. */
+/** The width of a character in a monospaced font at 14 px. */
 const characterWidth = 8.4;
 
 const colours: Readonly<Record<Coverage, string>> = {
@@ -95,7 +95,7 @@ const round = (pixels: number): number => Math.round(pixels * 10) / 10;
 function boxElement({ x, y, width, height, lines, fill, isNetwork }: PlacedBox) {
   const left = x - width / 2;
   const top = y - height / 2;
-  // The name of a network is above its box.
+  // The name of a network appears above its box.
   const first = isNetwork ? top - 6 - (lines.length - 1) * lineHeight : top + padding + lineHeight - 5;
   return {
     rect: {

@@ -1,8 +1,8 @@
-/** Counts the API calls of the process. Every attempt counts, because every attempt uses quota. */
+/** Counts the API calls of the process. Every attempt counts, because every attempt consumes quota. */
 export interface ApiCallCounter {
   countCall(): void;
   countThrottle(): void;
-  /** The counts since the last `take`. */
+  /** Returns the counts since the previous call of `take`. */
   take(): { readonly calls: number; readonly throttles: number };
 }
 
@@ -23,12 +23,13 @@ export function makeApiCallCounter(): ApiCallCounter {
   };
 }
 
-/** Returns how many milliseconds to wait before a call at `now`; undefined when the wait would be too long. */
+/** Returns how many milliseconds to wait before a call at time `now`, or undefined if the wait would be too long. */
 export type RateLimiter = (now: number) => number | undefined;
 
 /**
- * A token bucket: `burst` calls at once, then one in each interval. Calls that have to wait reserve their time.
- * @param maxWaitMs a call that would have to wait longer is rejected
+ * Creates a token bucket that allows `burst` calls immediately, then one call per interval. A call that has to wait
+ * reserves its time slot.
+ * @param maxWaitMs calls that would have to wait longer are rejected
  */
 export function makeRateLimiter(burst: number, intervalMs: number, maxWaitMs = Infinity): RateLimiter {
   let lastTime = 0;

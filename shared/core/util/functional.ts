@@ -1,6 +1,6 @@
 /**
- * Calls `read` once per key and keeps its result. A rejected promise is not kept, so that the next call retries.
- * @param idOf maps a key that is an object to something comparable
+ * Calls `read` once per key and caches the result. A rejected promise is not cached, so that the next call retries.
+ * @param idOf maps a key that is an object to a comparable value
  */
 export function memoize<Key, T>(
   read: (key: Key) => T,
@@ -17,15 +17,15 @@ export function memoize<Key, T>(
   };
 }
 
-/** As `memoize`, without a key. */
+/** Like `memoize`, but without a key. */
 export function lazy<T>(make: () => T): () => T {
   const get = memoize<undefined, T>(make);
   return () => get(undefined);
 }
 
 /**
- * The result of `parse`, or undefined if it throws.
- * @param isExpected the errors that mean invalid input, by default all; others are rethrown
+ * Returns the result of `parse`, or undefined if it throws.
+ * @param isExpected whether an error means invalid input, by default always; other errors are rethrown
  */
 export function tryParse<T>(
   parse: () => T,

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface PollOptions {
   readonly firstPauseMs: number;
   readonly maxPauseMs: number;
-  /** How much longer each pause is than the last. */
+  /** The factor by which each pause is longer than the previous one. */
   readonly factor?: number;
   /** Milliseconds since the epoch. */
   readonly deadline: number;
@@ -11,8 +11,8 @@ export interface PollOptions {
 }
 
 /**
- * Calls `attempt`, with a growing pause before each call, until it returns a value.
- * @returns undefined as soon as the next pause would end after the deadline
+ * Calls `attempt` until it returns a value. The pause before each call grows.
+ * @returns undefined as soon as the next pause would exceed the deadline
  */
 export async function poll<T>(
   attempt: () => Promise<T | undefined>,

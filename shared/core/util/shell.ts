@@ -1,18 +1,18 @@
-/** Quotes `text` as one shell word: names from a cloud end up in commands that people paste. */
+/** Quotes `text` as one shell word, because names from a cloud become part of commands that users paste. */
 export const shellQuote = (text: string): string =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${escapeControls(text).replaceAll("'", String.raw`'\''`)}'`;
 
-/** Untrusted text on one line, without characters that control a terminal. */
+/** Formats untrusted text on one line, with terminal control characters escaped. */
 export const escapeControls = (text: string): string =>
   text.replaceAll(/\s+/g, ' ').replaceAll(/\p{Cc}|\p{Cf}/gu, '\ufffd');
 
 // eslint-disable-next-line no-control-regex
 const controlCharacters = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f]|\p{Cf}/gu;
 
-/** Replaces every character that controls a terminal, except line ends. */
+/** Replaces every character that can control a terminal, except line breaks. */
 export const stripControls = (text: string): string => text.replaceAll(controlCharacters, '\ufffd');
 
-/** As `stripControls`, but keeps the escape sequences of colours. */
+/** Like `stripControls`, but keeps the escape sequences for colours. */
 export const stripControlsKeepColours = (text: string): string =>
   text
     // eslint-disable-next-line no-control-regex
@@ -20,7 +20,7 @@ export const stripControlsKeepColours = (text: string): string =>
     .map((part, index) => (index % 2 === 1 ? part : stripControls(part)))
     .join('');
 
-/** Escapes the control characters that `JSON.stringify` leaves as they are: those from U+007F on. */
+/** Escapes the control characters that `JSON.stringify` does not escape: those from U+007F on. */
 export const escapeJsonControls = (json: string): string =>
   json.replaceAll(/[\u007f-\u009f]|\p{Cf}/gu, (text) =>
     Array.from({ length: text.length }, (_, at) => unicodeEscape(text.charCodeAt(at))).join(''),

@@ -34,7 +34,10 @@ test.each<[string, Findings]>([
   expect(broken).toBeNull();
   expect(proofOf({ ...findings, outcome: unproven })).toMatchObject({
     state: 'not-needed',
-    evidence: ['This connection does not need it.', expect.stringContaining('Expected rule set ')],
+    evidence: [
+      'This connection does not need the planned rule set.',
+      expect.stringContaining('Expected rule set '),
+    ],
   });
 });
 

@@ -24,7 +24,7 @@ import {
 test('doctor suggests checking the service itself when every check passes', () => {
   const { broken, verdict, checks } = diagnose(healthy);
   expect(broken).toBeNull();
-  expect(verdict).toBe('No problems found. If it still fails, check the service itself.');
+  expect(verdict).toBe('No problems found. If the connection still fails, check the service itself.');
   expect(checks.map(({ name, state }) => `${name} ${state}`)).toEqual([
     'node ok',
     'peering ok',

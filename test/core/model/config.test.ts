@@ -95,7 +95,7 @@ test('parseConfig reports all errors together, with line, column, path, value an
     '3:40 clusters.frontend-cluster.pods[2]: invalid value 7: expected a CIDR, such as 10.193.7.0/24',
     '4:14 clusters.frontend-cluster.service: unknown setting',
     '6:9 clusters.frontend-cluster.masquerade[0]: invalid value "peering": expected peerings, peering-transit, vpn, transit-gateways, or {cidr, name}',
-    '8:15 clusters.frontend-cluster.masquerade[1].name: invalid value "back end": expected 1 to 63 letters, digits or . _ : / @ - (it becomes the comment of a rule)',
+    '8:15 clusters.frontend-cluster.masquerade[1].name: invalid value "back end": expected 1 to 63 letters, digits or . _ : / @ - (the name becomes the comment of a rule)',
     '9:15 clusters.frontend-cluster.masquerade[2].cidr: "0.0.0.0/0" is not allowed: it contains every address',
     '10:9 clusters.frontend-cluster.masquerade[3].cidr: missing value: expected a CIDR, such as 10.193.0.0/16',
     '10:14 clusters.frontend-cluster.masquerade[3].nam: unknown setting',

@@ -392,7 +392,7 @@ describe('a config entry with even-if-routed', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.193.0.0/24, name: db}]', toPeer);
     expect(result).toMatchObject({ kind: 'skip', reason: 'pods-routed' });
     expect(detailOf(result, 'destination-routed')).toBe(
-      'Skipped 10.193.0.0/24 (db): peers there have routes to the pods. To masquerade anyway, set even-if-routed: true on the entry.',
+      'Skipped 10.193.0.0/24 (db): peers in these ranges have routes to the pods. To masquerade anyway, set even-if-routed: true on the entry.',
     );
   });
 

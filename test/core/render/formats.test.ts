@@ -18,7 +18,7 @@ describe('iptables', () => {
   test('has the chain of the node program, and a jump to it in front', () => {
     expect(renderIptables(fullRuleSet, 4))
       .toBe(`# Rule set ${ruleSetId(fullRuleSet)}, for iptables-restore --noflush.
-# Applying it again adds a second jump. Check for an existing one first.
+# Applying this file again adds a second jump. Check for an existing jump first.
 *nat
 :PEERMASQ - [0:0]
 -A PEERMASQ -d 10.132.0.0/14 -m comment --comment "peermasq: pods" -j RETURN

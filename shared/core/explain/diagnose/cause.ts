@@ -7,11 +7,11 @@ import type { Snapshot } from '../snapshot';
 import { masqueradeCommand, removeRuleCommand } from './fix';
 import { describeMismatch, failedMatches, formatRuleName, nearMisses } from './trace';
 
-/** Why the packet leaves as it does. */
+/** Why the packet leaves with its source address, and how to fix that. */
 export interface RootCause {
   readonly cause: Cause;
   readonly reason: string;
-  /** The command that makes it leave with the node's address; null if nothing needs fixing. */
+  /** The command that makes the packet leave with the node's address. Null if nothing needs fixing. */
   readonly fix: string | null;
 }
 
@@ -40,15 +40,15 @@ function egressCause(traced: TracedPacket, egress: readonly EgressVerdict[]): Ro
   return translated.length < egress.length ? unknownCause(traced) : masqueradedCause(traced, translated);
 }
 
-/** peermasq's own rule set: a chain in iptables, a table in nft. */
+/** Whether the table belongs to peermasq. Peermasq's rule set is a chain in iptables, but a table of its own in nft. */
 const isPeermasqTable = ({ nft }: Table) => nft?.name === 'peermasq';
 const isPeermasqRule = ({ baseChain, chain }: Evaluation) =>
   chain.name === 'PEERMASQ' || isPeermasqTable(baseChain.table);
 
-/** A kubelet leaves these chains in table mangle for other programs to find its backend. */
+/** The kubelet creates these chains in table mangle, so that other programs can detect which backend it uses. */
 const kubeletHintChains = ['KUBE-IPTABLES-HINT', 'KUBE-KUBELET-CANARY'];
 
-/** The backend of the node's own rules: the kubelet's, else the one with the most rules in table nat. */
+/** Returns the kubelet's backend or, if that is unknown, the backend with the most rules in table nat. */
 function nodeBackendOf({ baseChains }: Snapshot): Backend | undefined {
   const kubeletChain = baseChains.find(({ table }) =>
     kubeletHintChains.some((hint) => table.chains.has(hint)),
@@ -64,14 +64,14 @@ function nodeBackendOf({ baseChains }: Snapshot): Backend | undefined {
   return most?.[0];
 }
 
-/** How many of its rules are not peermasq's. */
+/** Counts the rules that are not peermasq's. */
 function countOwnRules(table: Table): number {
   if (isPeermasqTable(table)) return 0;
   const rules = [...table.chains.values()].flatMap((chain) => chain.rules);
   return rules.filter(({ text }) => !text.includes('PEERMASQ')).length;
 }
 
-/** Without rules to go by: a backend whose output the dump contains. */
+/** Returns the node's backend. If the dump has no rules to tell, falls back to a backend whose output it contains. */
 function backendOf(snapshot: Snapshot): Backend {
   const { backends } = snapshot;
   const printed = (['iptables-nft', 'iptables-legacy', 'nft'] as const).find((one) => backends.has(one));
@@ -127,7 +127,7 @@ function notMasqueradedCause(traced: TracedPacket): RootCause {
   );
 }
 
-/** Untracked packets never reach chains of type nat, so no further rule there would help. */
+/** Untracked packets never reach chains of type nat, so adding a rule to one of those chains would not help. */
 function findNotrack({ snapshot, packet, trace: { evaluations } }: TracedPacket): RootCause | undefined {
   const notrack = evaluations.filter(
     ({ rule, matched }) => matched !== false && rule.targets.some(({ kind }) => kind === 'notrack'),
@@ -159,7 +159,10 @@ function findExemption(traced: TracedPacket): RootCause | undefined {
 const isTerminal = ({ rule }: Evaluation) =>
   rule.targets.some(({ kind }) => kind === 'return' || kind === 'accept');
 
-/** A rule that matches on mark or state is assumed to be intentional, and is not reported as shadowing others. */
+/**
+ * Whether the rule matches on mark or state. Such rules are assumed to be intentional, so they are not reported as
+ * shadowing other rules.
+ */
 const isGate = ({ rule }: Evaluation) => rule.matches.some(({ kind }) => kind === 'mark' || kind === 'state');
 
 const isBlocking = (evaluation: Evaluation) =>
@@ -169,10 +172,10 @@ const isBlocking = (evaluation: Evaluation) =>
   isTerminal(evaluation) &&
   !isGate(evaluation);
 
-/** Gives up after this many blocking rules in a row. */
+/** The maximum number of blocking rules that are ignored, one after another, in search of a masquerade rule. */
 const maxShadowingRules = 8;
 
-/** Ignores the blocking rules, one after another, until the packet is masqueraded. */
+/** Ignores the blocking rules one after another until the packet is masqueraded, and reports the first of them. */
 function findShadowing(traced: TracedPacket): RootCause | undefined {
   const ignored = new Set<Rule>();
   let { evaluations } = traced.trace;
@@ -193,7 +196,7 @@ function findShadowing(traced: TracedPacket): RootCause | undefined {
   return undefined;
 }
 
-/** A rule that certainly changes the packet's source. */
+/** Returns the rule that changes the packet's source in every possible case. */
 function findTranslatingRule(trace: Trace): Evaluation | undefined {
   const egress = egressOf(trace);
   if (egress.some(({ translation }) => !translation)) return undefined;
@@ -224,7 +227,10 @@ function describeNoRule({ evaluations }: Trace): string {
   return `No rule masquerades it. Closest match: ${formatRuleName(evaluation)}, skipped because ${why}: ${evaluation.rule.text}`;
 }
 
-/** Fewer failed matches are closer, and a destination is the closest of all. */
+/**
+ * Ranks near misses. Fewer failed matches rank closer, and a failed match on the destination ranks closer than other
+ * matches.
+ */
 function distance(failed: readonly RuleMatch[]): number {
   const isDestination = failed.some((match) => match.kind === 'address' && match.field === 'destination');
   return 2 * failed.length - (isDestination ? 1 : 0);

@@ -6,7 +6,10 @@ import type { Snapshot } from '../snapshot';
 
 const identifier = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
 
-/** A command for people to run. It contains parsed addresses only, no text from the dump. */
+/**
+ * Returns a command for an operator to run. It contains only addresses that were parsed, and no other text from the
+ * dump.
+ */
 export function masqueradeCommand(snapshot: Snapshot, packet: Packet, backend: Backend): string {
   const { family } = packet.destination;
   const source = toCidr(packet.source).text;
@@ -32,7 +35,7 @@ function findNftChain({ baseChains }: Snapshot, family: Family) {
     });
 }
 
-/** @returns null if a name would not be safe in a command */
+/** @returns null if a name in the command would not be safe to paste into a shell */
 export function removeRuleCommand(
   { baseChain: { table }, chain, rule }: Evaluation,
   family: Family,

@@ -6,11 +6,14 @@ import { evaluateMatch } from '../simulate/match';
 import type { Packet } from '../simulate/packet';
 import { addressOf, interfaceOf, markOf } from '../simulate/packet-state';
 
-/** A node may have tens of thousands of rules. */
+/** Limits the length of the trace, because a node may have tens of thousands of rules. */
 const maxSteps = 200;
 const maxNearMisses = 40;
 
-/** The steps that matter to a reader: rules that matched or may have, and those that would have masqueraded. */
+/**
+ * Selects the steps that help a reader: rules that matched or may have matched, and rules that would have masqueraded
+ * the packet.
+ */
 export function summarizeTrace(evaluations: readonly Evaluation[]): { path: Step[]; omitted: number } {
   const candidates = nearMisses(evaluations);
   const shown = new Set(candidates.slice(0, maxNearMisses));
@@ -19,7 +22,7 @@ export function summarizeTrace(evaluations: readonly Evaluation[]): { path: Step
   return { path, omitted: relevant.length + candidates.length - shown.size - path.length };
 }
 
-/** The rules that would have changed the packet's source if they had matched. */
+/** Returns the rules that would have changed the packet's source if they had matched. */
 export function nearMisses(evaluations: readonly Evaluation[]): Evaluation[] {
   const masquerading = new Map<Table, (rule: Rule) => boolean>();
   return evaluations.filter(({ baseChain: { table, isNat, hook }, rule, matched }) => {
@@ -30,7 +33,9 @@ export function nearMisses(evaluations: readonly Evaluation[]): Evaluation[] {
   });
 }
 
-/** @returns whether a rule of the table changes the source, itself or in a chain that it calls */
+/**
+ * @returns a function that tests whether a rule of the table changes the source, directly or in a chain that it calls
+ */
 function masqueradeFinder(table: Table): (rule: Rule) => boolean {
   const chains = new Map<string, boolean>();
   const canMasquerade = ({ targets }: Rule): boolean =>
@@ -92,7 +97,7 @@ export function formatRuleName({ baseChain: { table }, chain, rule }: Evaluation
 type Described = Pick<Evaluation, 'state' | 'context'>;
 type MatchOf<Kind extends Condition['kind']> = Extract<RuleMatch, { kind: Kind }>;
 
-/** Why a match failed, as the end of a sentence: `the destination is inside 10.0.0.0/8`. */
+/** Describes why a match failed, in words that end a sentence: `the destination is inside 10.0.0.0/8`. */
 export function describeMismatch(match: RuleMatch, described: Described): string {
   if (match.kind === 'address' && match.ranges.length === 1) return describeAddressMismatch(match);
   if (match.kind === 'interface') return describeInterfaceMismatch(match);
@@ -113,7 +118,7 @@ function describeInterfaceMismatch({ direction, names, isNegated }: MatchOf<'int
   return isNegated ? `it leaves through ${interfaces}` : `it does not leave through ${interfaces}`;
 }
 
-/** The packet's value that a match compares: `destination 10.0.3.20`. */
+/** Describes the packet's value that a match tests, for example `destination 10.0.3.20`. */
 function describeInput(match: RuleMatch, { state, context }: Described): string {
   const { packet, snapshot } = context;
   switch (match.kind) {

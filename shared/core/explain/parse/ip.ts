@@ -3,12 +3,12 @@ import { DumpError, type Family } from '../model';
 import { addressBits, fullMask, parseIpAddress, parseRange } from '../ranges';
 import type { InterfaceAddress, KernelNextHop, KernelRoute, RoutingRule } from '../snapshot';
 
-/** Parses one line of `ip -o addr`: `2: eth0    inet 10.209.0.2/16 brd 10.209.255.255 scope global eth0`. */
+/** Parses one line of `ip -o addr`, such as `2: eth0    inet 10.209.0.2/16 brd 10.209.255.255 scope global eth0`. */
 export function parseInterfaceAddress(text: string, lineNumber: number): InterfaceAddress | undefined {
   const [, device = '', kind, address = '', ...options] = text.trim().split(/\s+/);
   if (kind !== 'inet' && kind !== 'inet6') return undefined;
   const [own = '', ownPrefix] = address.split('/');
-  // `inet 10.0.0.1 peer 10.0.0.2/32`: on a point-to-point link the prefix length is on the peer's address.
+  // On a point-to-point link (`inet 10.0.0.1 peer 10.0.0.2/32`), the peer's address has the prefix length.
   const prefix = ownPrefix ?? itemAfter(options, 'peer')?.split('/')[1];
   const parsed = parseIpAddress(own);
   const length = Number(prefix ?? (parsed && addressBits(parsed.family)));
@@ -54,7 +54,7 @@ export function isRouteLine(text: string): boolean {
 
 /**
  * Parses one line of `ip route` or `ip -6 route`.
- * @param section the family of the section that the line is in, if known
+ * @param section the family of the section that contains the line, if known
  */
 export function parseRoute(text: string, lineNumber: number, section?: Family): KernelRoute {
   const tokens = text.trim().split(/\s+/);
@@ -79,7 +79,7 @@ export function parseRoute(text: string, lineNumber: number, section?: Family): 
   };
 }
 
-/** Parses `via A dev D`: of a route, or of a line `nexthop …` that continues the route before it. */
+/** Parses `via A dev D` of a route, or of a `nexthop …` line that continues the previous route. */
 export function parseNextHop(options: readonly string[]): KernelNextHop {
   const device = itemAfter(options, 'dev');
   return { device: device && stripPeer(device), via: parseVia(options)?.address };
@@ -87,22 +87,26 @@ export function parseNextHop(options: readonly string[]): KernelNextHop {
 
 const nextHopFamily = (options: readonly string[]): Family | undefined => parseVia(options)?.family;
 
-/** `via inet6 fe80::1` of an IPv4 route names no IPv4 neighbour. */
+/** Parses the address after `via`. An IPv4 route can have a next hop with an IPv6 address: `via inet6 fe80::1`. */
 const parseVia = (options: readonly string[]) => parseIpAddress(itemAfter(options, 'via') ?? '');
 
-/** `0:\tfrom all lookup local`; lines of `ip -o addr` have no `from` there. */
+/**
+ * Whether the line is from `ip rule`, such as `0:\tfrom all lookup local`. Lines of `ip -o addr` have no `from` after
+ * the number.
+ */
 export const isRoutingRuleLine = (text: string): boolean => /^\d+:\s+(not )?from /.test(text);
 
 const defaultTables = new Set(['local', 'main', 'default']);
 
 /**
  * Parses one line of `ip rule` or `ip -6 rule`. Selectors other than addresses and marks are assumed to match.
- * @returns undefined for a rule that only looks up the default tables, which `ip route` prints
+ * @returns undefined for a rule that only looks up the default tables, whose routes `ip route` prints
  */
 export function parseRoutingRule(text: string, section: Family = 4): RoutingRule | undefined {
   const [selector, source = '', ...options] = text.trim().split(/\s+/).slice(1);
   if (defaultTables.has(itemAfter(options, 'lookup') ?? '')) return undefined;
-  // A negated rule has several selectors; which of them fails is not evaluated.
+  // A negated rule matches if any of its selectors fails. The parser does not evaluate that, so the rule matches
+  // every packet.
   if (selector === 'not') return { family: section, from: undefined, to: undefined, mark: undefined };
   const from = parseRange(source);
   const to = parseRange(itemAfter(options, 'to') ?? '');

@@ -3,10 +3,10 @@ import { DumpError, type Family } from '../model';
 import { addressBits, parsePortRange, parseRange, protocolNumber, singleRange } from '../ranges';
 import type { AddressSet, SetEntry, SetEntryPart } from '../snapshot';
 
-/** An ipset as `create` declares it, and the entries that `add` lines have given it so far. */
+/** An ipset that a `create` line declared, with the entries that `add` lines have added so far. */
 interface DeclaredSet {
   readonly isList: boolean;
-  /** `net`, `port`: what each part of an entry is. */
+  /** The type of each part of an entry, such as `net` or `port`. */
   readonly dimensions: readonly string[];
   readonly family: Family | undefined;
   readonly prefix: number;
@@ -82,7 +82,7 @@ function parsePart(dimension: string, text: string): SetEntryPart {
     case 'port':
       return parsePortPart(text);
     case 'iface':
-      // `physdev:` is followed by a bridge port. Routes name only the bridge.
+      // The name after `physdev:` is a bridge port. Routes name only the bridge, so the value is unknown.
       return text.startsWith('physdev:') ? { kind: 'unknown' } : { kind: 'interface', name: text };
     default:
       return { kind: 'unknown' };

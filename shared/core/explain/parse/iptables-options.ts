@@ -1,7 +1,7 @@
 import type { Condition, Direction, MarkField, PortField, AddressField, Side } from '../model';
 import { fullMask, parsePortRange, parseRange, protocolNumber, singleRange } from '../ranges';
 
-/** How one option of a match is parsed; undefined if its value cannot be read. */
+/** How one option of a match is parsed. `parse` returns undefined for a value that it does not support. */
 export interface OptionParser {
   readonly valueCount: number;
   /** @param moduleTokens all tokens of the module that the option belongs to */
@@ -19,7 +19,7 @@ const singleValue = (
   parse: ([value = ''], moduleTokens) => parse(value, moduleTokens),
 });
 
-/** Options that restrict nothing, or that another option of the module reads. */
+/** For options that do not restrict the match, and for options that another option of the same module reads. */
 const ignoredValue = singleValue(() => always);
 const ignoredFlag: OptionParser = { valueCount: 0, parse: () => always };
 
@@ -65,7 +65,7 @@ export function parseUint32(text: string): number | undefined {
   return value <= fullMask ? value : undefined;
 }
 
-/** Parses `0x4000/0x4000`; without a mask all bits count. */
+/** Parses a value with an optional mask, such as `0x4000/0x4000`. Without a mask, all bits are compared. */
 export function parseMaskedValue(text: string): { value: number; mask: number } | undefined {
   const [left = '', right = String(fullMask), ...rest] = text.split('/');
   const value = parseUint32(left);
@@ -95,7 +95,7 @@ function limitedDirection(moduleTokens: readonly string[]): Direction | undefine
 
 const stateOption = singleValue((text) => ({ kind: 'state', states: text.split(',') }));
 
-/** A probability other than 0 or 1 makes the match random. */
+/** With a probability other than 0 or 1 the match is random, and so its result is unknown. */
 function probabilityCondition(text: string): Condition | undefined {
   const probability = Number(text);
   if (probability !== 0 && probability !== 1) return undefined;
@@ -113,7 +113,7 @@ function parseTcpFlags(text: string): string[] {
   return (text === 'ALL' ? 'FIN,SYN,RST,PSH,ACK,URG' : text).split(',');
 }
 
-/** @param echoRequest the type that a ping has in this family */
+/** @param echoRequest the ICMP type of a ping in this address family */
 const icmpOption = (echoRequest: number) =>
   singleValue((text) => {
     if (text === 'any' || text === '255') return always;
@@ -140,7 +140,7 @@ const tcp: OptionParsers = {
   },
 };
 
-/** The supported options by module. Any other option makes the whole match unknown. */
+/** The supported options of each module. Any other option makes the whole match unknown. */
 export const matchModules: Readonly<Record<string, OptionParsers>> = {
   tcp,
   udp: ports,
@@ -180,7 +180,7 @@ export const matchModules: Readonly<Record<string, OptionParsers>> = {
   },
 };
 
-/** Options that need no module. `-f` never matches: a first packet is not a later fragment. */
+/** Options that do not belong to a module. `-f` never matches, because the first packet is not a later fragment. */
 export const generalOptions: OptionParsers = {
   '-s': addressOption('source'),
   '-d': addressOption('destination'),

@@ -28,7 +28,10 @@ const nonTerminalTargets = new Set([
   'CT',
 ]);
 
-/** Their effect on the packet is not simulated. The last four get here if their options cannot be parsed. */
+/**
+ * Targets whose effect on the packet is not simulated. The last four are supported, and are treated this way only if
+ * their options cannot be parsed.
+ */
 const unsupportedTargets = new Set([
   'NETMAP',
   'SAME',
@@ -47,9 +50,9 @@ const unsupportedTargets = new Set([
 ]);
 
 /**
- * @param options what follows `-j NAME`
- * @returns no targets if the packet just goes on; undefined if NAME is not a target. Unknown names with options are
- *   extensions, because a chain never has options.
+ * @param options the options after `-j NAME`
+ * @returns an empty list if the packet continues unchanged; undefined if NAME is not a target. An unknown name with
+ * options is an extension, because a chain never has options.
  */
 export function parseTarget(name: string, options: readonly string[]): RuleTarget[] | undefined {
   const known = parseKnownTarget(name, options);
@@ -156,7 +159,7 @@ function splitNatRange(text: string): { address: string; portText: string | unde
   if (bracketed !== undefined) return { address: bracketed, portText: bracketedPort };
   const [address = '', port, ...more] = text.split(':');
   if (port === undefined || more.length > 0) return { address: text, portText: undefined };
-  // Newer versions print `:80-90/8080` for a shifted range of ports.
+  // Newer iptables versions print `:80-90/8080` for a shifted port range.
   return { address, portText: port.split('/')[0] };
 }
 

@@ -19,7 +19,7 @@ const hooks: Readonly<Record<string, Hook>> = {
   POSTROUTING: 'postrouting',
 };
 
-/** enum nf_ip_hook_priorities of the kernel, without nat. */
+/** The kernel's enum nf_ip_hook_priorities, without nat. */
 const priorities: Readonly<Record<string, number>> = { raw: -300, mangle: -150, filter: 0, security: 50 };
 
 export function priorityOf(table: string, hook: Hook): number {
@@ -29,7 +29,7 @@ export function priorityOf(table: string, hook: Hook): number {
 
 const counters = /^\[\d+:\d+\] */;
 
-/** Parses one table of iptables-save, from the line after `*table` to the line before `COMMIT`. */
+/** Parses one table of iptables-save, from the line after `*table` up to the line before `COMMIT`. */
 export class TableParser {
   readonly table: Table;
   readonly changingSets = new Set<string>();
@@ -43,7 +43,7 @@ export class TableParser {
     this.table = { backend, name, families, chains: new Map() };
   }
 
-  /** @param text `:CHAIN POLICY [0:0]` or `-A CHAIN …`, the latter possibly with packet counters in front */
+  /** @param text `:CHAIN POLICY [0:0]`, or `-A CHAIN …` with optional packet counters before it */
   line(text: string, lineNumber: number): void {
     if (text.startsWith(':')) {
       this.declareChain(text, lineNumber);
@@ -95,7 +95,10 @@ export class TableParser {
   }
 }
 
-/** Splits a line by the quoting rules of iptables: `"` opens and closes, `\` escapes one character inside quotes. */
+/**
+ * Splits a line into tokens with the quoting rules of iptables: `"` starts and ends a quoted string, and `\` escapes
+ * one character inside it.
+ */
 function tokenize(text: string, lineNumber: number): string[] {
   if (!text.includes('"')) return text.split(/[ \t]+/).filter((token) => token !== '');
   const tokens: string[] = [];
@@ -120,7 +123,7 @@ function tokenize(text: string, lineNumber: number): string[] {
   return tokens;
 }
 
-/** One `-m NAME` with its options. It matches if all of them do. */
+/** A match module (`-m NAME`) with its options. The module matches if all of its options match. */
 interface MatchModule {
   readonly name: string;
   readonly tokens: string[];
@@ -128,7 +131,7 @@ interface MatchModule {
 
 interface ParsedRule {
   readonly matches: readonly RuleMatch[];
-  /** The tokens from `-j` or `-g` on. */
+  /** The tokens starting with `-j` or `-g`. */
   readonly target: readonly string[];
 }
 
@@ -150,7 +153,7 @@ function parseRuleTokens(tokens: readonly string[]): ParsedRule {
       modules.push({ name: tokens[start] ?? '', tokens: [] });
       index = start + 1;
     } else if (parser) {
-      // Old versions print `-d ! 10.0.0.0/8`.
+      // Old iptables versions print `-d ! 10.0.0.0/8`.
       const isLegacyNegation = tokens[start] === '!';
       const valueStart = isLegacyNegation ? start + 1 : start;
       index = valueStart + parser.valueCount;
@@ -158,7 +161,7 @@ function parseRuleTokens(tokens: readonly string[]): ParsedRule {
       if (option === '-p') protocol = values[0] ?? '';
       general.push(buildMatch(parser, { name: option, values, isNegated: isNegated || isLegacyNegation }));
     } else {
-      // `-p tcp --dport 80`, as people write it, loads the module of the protocol.
+      // When users write `-p tcp --dport 80`, iptables loads the protocol's module implicitly.
       const module = modules.at(-1) ?? { name: protocol, tokens: [] };
       if (modules.length === 0) modules.push(module);
       const end = start + (moduleOption(module.name, name)?.valueCount ?? 0);
@@ -172,7 +175,7 @@ function parseRuleTokens(tokens: readonly string[]): ParsedRule {
 interface OptionToken {
   readonly isNegated: boolean;
   readonly name: string;
-  /** Index of its first value. */
+  /** The index of the option's first value. */
   readonly start: number;
 }
 

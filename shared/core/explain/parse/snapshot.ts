@@ -28,10 +28,11 @@ const maxDumpLength = 64 * 1024 * 1024;
 const maxLineLength = 64 * 1024;
 
 /**
- * Parses what the programs of a node print, concatenated in any order: `iptables-save` of either backend and family,
- * `ipset save`, `ip -o addr`, `ip route`, `ip rule`, `nft -j list ruleset`. A line `# peermasq: COMMAND` before each
- * names the program; without it the program's own header does, and without that iptables-nft is assumed.
- * @throws DumpError and nothing else
+ * Parses the concatenated output of a node's programs, in any order: `iptables-save` of either backend and family,
+ * `ipset save`, `ip -o addr`, `ip route`, `ip rule` and `nft -j list ruleset`. A line `# peermasq: COMMAND` before
+ * each output names the program. Without that line, the header of the output identifies the program; without a header,
+ * iptables-nft is assumed.
+ * @throws DumpError and no other error
  */
 export function parseSnapshot(text: string): Snapshot {
   if (text.length > maxDumpLength) {
@@ -39,13 +40,13 @@ export function parseSnapshot(text: string): Snapshot {
     throw new DumpError({ line: 1, found, expected: `at most ${maxDumpLength} characters` });
   }
   const parser = new SnapshotParser();
-  // PowerShell writes a byte order mark first.
+  // PowerShell starts files with a byte order mark.
   const lines = text.replace(/^\ufeff/, '').split('\n');
   for (const [index, line] of lines.entries()) parser.line({ text: line.trimEnd(), number: index + 1 });
   return parser.finish(lines.length);
 }
 
-/** The program that printed the lines that follow. */
+/** The program that printed the following lines. */
 interface Section {
   readonly backend: Backend;
   readonly family: Family | undefined;
@@ -56,7 +57,7 @@ interface Line {
   readonly number: number;
 }
 
-/** A table after its `*nat` line, or JSON after its first line. */
+/** An open table after its `*nat` line, or open JSON after its first line. */
 interface OpenBlock {
   readonly kind: 'table' | 'json';
   readonly head: Line;
@@ -65,7 +66,7 @@ interface OpenBlock {
 
 class SnapshotParser {
   private readonly coverage = new TableCoverage();
-  /** Undefined until there is output of nft. */
+  /** Undefined if the dump contains no output of nft yet. */
   private native: BaseChain[] | undefined;
   private readonly backends = new Set<Backend>();
   private readonly sets = new SetParser();
@@ -74,7 +75,7 @@ class SnapshotParser {
   private readonly routes: KernelRoute[] = [];
   private readonly routingRules: RoutingRule[] = [];
   private section: Section = { backend: 'iptables-nft', family: undefined };
-  /** The dump has `# peermasq:` lines, which are more reliable than headers. */
+  /** Whether the dump contains `# peermasq:` lines, which are more reliable than headers. */
   private hasMarkers = false;
   private openBlock: OpenBlock | undefined;
 
@@ -132,7 +133,7 @@ class SnapshotParser {
     }
   }
 
-  /** The snapshot command adds `failed` for a program that failed on the node. */
+  /** Handles a `# peermasq:` line. The snapshot command appends `failed` if the program failed on the node. */
   private marker(command: string): void {
     this.flushNotices();
     this.hasMarkers = true;
@@ -204,14 +205,14 @@ class SnapshotParser {
     this.coverage.add({ backend, family, name }, parser.baseChains());
   }
 
-  /** nft prints its JSON on one line. */
+  /** Handles the start of JSON. nft prints its JSON on one line. */
   private startJson(line: Line): void {
     const json = tryParse(() => JSON.parse(line.text) as JsonValue);
     if (json === undefined) this.openBlock = { kind: 'json', head: line, lines: [line] };
     else this.addNftRuleset(json, line);
   }
 
-  /** JSON that was reformatted (by jq, for example) ends with a line that is only `}`. */
+  /** Handles a line of reformatted JSON (for example by jq), which ends with a line that contains only `}`. */
   private jsonLine(block: OpenBlock, line: Line): void {
     block.lines.push(line);
     if (line.text === '}') this.finishJson();
@@ -247,7 +248,7 @@ const hasIpv6Option = / -[sd] [^ ]*:| -p (ipv6-icmp|icmpv6)/;
 
 const maxCallDepth = 500;
 
-/** The kernel refuses loops of chains, and no real rule set comes near the limit. */
+/** The kernel rejects loops of chains, and no real rule set comes close to this depth. */
 function checkCallDepth(table: Table, lineNumber: number): void {
   const visiting = new Set<Chain>();
   const depths = new Map<Chain, number>();

@@ -10,7 +10,7 @@ import {
 } from '../model';
 import { priorityOf } from './iptables';
 
-/** A table of iptables. */
+/** Identifies a table of iptables. */
 interface TableKey {
   readonly backend: Backend;
   readonly family: Family;
@@ -19,11 +19,11 @@ interface TableKey {
 
 const keyOf = ({ backend, family, name }: TableKey) => `${backend} ${family} ${name}`;
 
-/** A table that a node has, or may have, but that the dump does not show. */
+/** A table that exists or may exist on the node, but is missing from the dump. */
 interface UnreadableTable extends TableKey {
   /** `table nat of iptables-legacy`. */
   readonly description: string;
-  /** Prints the table. */
+  /** The command that prints the table. */
   readonly command: string;
 }
 
@@ -31,10 +31,10 @@ function unreadableTable(key: TableKey, command: string): UnreadableTable {
   return { ...key, command, description: `table ${key.name} of ${iptablesCommand(key.family, key.backend)}` };
 }
 
-/** Printed by iptables-nft-save 1.8.9 in place of a table that nft has changed, or before it. */
+/** A notice that iptables-nft-save 1.8.9 prints before, or in place of, a table that nft has changed. */
 interface UnreadableNotice {
   readonly name: string;
-  /** The table follows, without the chains that nft added. */
+  /** Whether the table follows the notice, without the chains that nft added. */
   readonly isPartlyShown: boolean;
 }
 
@@ -44,12 +44,12 @@ export function parseUnreadableNotice(text: string): UnreadableNotice | undefine
   return name === undefined ? undefined : { name, isPartlyShown: rest.startsWith('contains') };
 }
 
-/** The tables of iptables, those that the dump shows and those that it does not. */
+/** Records which iptables tables the dump shows, and which tables it does not show. */
 export class TableCoverage {
   private readonly baseChains = new Map<string, readonly BaseChain[]>();
   private readonly unreadable = new Map<string, UnreadableTable>();
   private readonly partlyUnreadable = new Map<string, UnreadableTable>();
-  /** Families whose table nat is shown, or shown to be absent. */
+  /** Address families for which the dump shows table nat, or shows that table nat does not exist. */
   private readonly covered = new Set<Family>();
   private notices: UnreadableNotice[] = [];
 
@@ -59,25 +59,28 @@ export class TableCoverage {
     this.unreadable.delete(keyOf(key));
   }
 
-  /** The dump would show table nat of these families if there was one. */
+  /** Records that the dump would show table nat of these families if the table existed. */
   cover(...families: readonly Family[]): void {
     for (const family of families) this.covered.add(family);
   }
 
-  /** @param command prints table nat of this backend */
+  /** @param command the command that prints table nat of this backend */
   addUnreadableNat(backend: Backend, family: Family, command: string): void {
     this.addUnreadable(unreadableTable({ backend, family, name: 'nat' }, command));
   }
 
-  /** A notice precedes the header that says which family it is about. */
+  /** Stores a notice. The header after the notice determines the address family. */
   addNotice(notice: UnreadableNotice): void {
     this.notices.push(notice);
   }
 
-  /** @param families of the header that follows the notices, and of the program before it, if known */
+  /**
+   * @param next the family of the header that follows the notices
+   * @param previous the family of the program before that header, if known
+   */
   flushNotices(next: Family, previous: Family | undefined): void {
     for (const { name, isPartlyShown } of this.notices.splice(0)) {
-      // A table that is shown belongs to the header that follows; one that is not may belong to either.
+      // A table that is shown belongs to the next header. A table that is not shown may belong to either header.
       const families = isPartlyShown ? [next] : [next, previous ?? next];
       for (const family of families) {
         const table = unreadableTable({ backend: 'iptables-nft', family, name }, 'nft -j list ruleset');
@@ -91,7 +94,7 @@ export class TableCoverage {
     }
   }
 
-  /** @param native the base chains that nft prints; undefined if the dump has no output of nft */
+  /** @param native the base chains that nft printed; undefined if the dump contains no output of nft */
   allBaseChains(native: readonly BaseChain[] | undefined): BaseChain[] {
     for (const family of [4, 6] as const) if (!this.covered.has(family)) this.addMissingNat(family);
     if (!native)
@@ -99,14 +102,14 @@ export class TableCoverage {
         ...[...this.baseChains.values()].flat(),
         ...[...this.partlyUnreadable.values()].flatMap(unreadableBaseChains),
       ];
-    // nft prints the content of the tables that iptables-nft only names.
+    // The output of nft contains the tables that iptables-nft-save mentions without their content.
     for (const [key, { backend }] of this.unreadable)
       if (backend === 'iptables-nft') this.baseChains.delete(key);
     const additional = native.filter((baseChain) => !this.isShownByIptables(baseChain));
     return [...[...this.baseChains.values()].flat(), ...additional];
   }
 
-  /** iptables-nft-save prints its chains in more detail than nft does. */
+  /** Whether the output of iptables-nft-save also contains the chain, in more detail than the output of nft. */
   private isShownByIptables({ table, chain, hook, priority }: BaseChain): boolean {
     if (table.nft?.family !== 'ip' && table.nft?.family !== 'ip6') return false;
     const family = table.nft.family === 'ip6' ? 6 : 4;
@@ -133,7 +136,7 @@ export class TableCoverage {
   }
 }
 
-/** Chains of which only the hooks are known. */
+/** Returns chains of which only the hooks are known. */
 function unreadableBaseChains(unreadable: UnreadableTable): BaseChain[] {
   const { backend, family, name, description, command } = unreadable;
   const rule: Rule = {
@@ -152,7 +155,7 @@ function unreadableBaseChains(unreadable: UnreadableTable): BaseChain[] {
       isNat: name === 'nat',
       priority: priorityOf(name, hook),
       policy: 'accept',
-      unreadable: `${description}, which is not in the dump: add the output of \`${command}\``,
+      unreadable: `${description}, which the dump does not contain: add the output of \`${command}\``,
     };
   });
 }

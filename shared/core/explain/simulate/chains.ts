@@ -16,16 +16,16 @@ import {
 import { masqueradeSources } from './routing';
 import type { Evaluation, Verdict } from './trace';
 
-/** The states with which packets leave a chain. */
+/** The possible states of the packet when it leaves a chain. */
 export interface ChainResult {
-  /** Back to the calling chain. */
+  /** States that return to the calling chain. */
   readonly returned: PacketStates;
-  /** Past the rest of the table. */
+  /** States that skip the rest of the table. */
   readonly accepted: PacketStates;
   readonly translated: PacketStates;
 }
 
-/** A rule when the packet reaches it. */
+/** A rule that the packet has reached. */
 interface RuleVisit {
   readonly baseChain: BaseChain;
   readonly rule: Rule;
@@ -36,13 +36,13 @@ interface RuleVisit {
 interface ChainRunnerOptions {
   readonly snapshot: Snapshot;
   readonly packet: Packet;
-  /** The interface on which the packet arrives; '' if the node sends it. */
+  /** The interface on which the packet arrives. Empty if the node itself sends the packet. */
   readonly in: string | undefined;
-  /** Rules to skip as if they did not exist. */
+  /** Rules that are skipped as if they did not exist. */
   readonly ignored: ReadonlySet<Rule>;
 }
 
-/** Runs the states of one packet through chains, and records evaluations and verdicts. */
+/** Runs the possible states of one packet through chains, and records the evaluations and verdicts. */
 export class ChainRunner {
   readonly verdicts: Verdict[] = [];
   /** In the order in which the packet reached the rules. */
@@ -111,7 +111,7 @@ export class ChainRunner {
       this.evaluations.set(evaluation.rule, { ...known, matched: 'unknown' });
   }
 
-  /** @returns the states that go on to the next rule */
+  /** @returns the states that continue with the next rule */
   private applyTargets(visit: RuleVisit, state: PacketState): PacketState[] {
     let current = [state];
     for (const target of visit.rule.targets)
@@ -152,7 +152,7 @@ export class ChainRunner {
         this.verdicts.push({ kind: 'local' });
         return [];
       case 'rewrite':
-        // Receivers may drop it: the new destination or the checksum may be wrong.
+        // Receivers may drop the packet, because its new destination or its checksum may be wrong.
         this.drop(rule.text);
         return applyRewrite(state, this.translationBy(rule, []));
       case 'unknown':
@@ -187,7 +187,10 @@ export class ChainRunner {
     return { by: rule, ruleId, sources };
   }
 
-  /** The packet may go on, be accepted or be dropped; in table nat it may be translated to anything. */
+  /**
+   * Applies an unknown target: the packet may continue, be accepted or be dropped. In table nat its addresses may
+   * also change to any value.
+   */
   private applyUnknown({ baseChain, rule, result }: RuleVisit, state: PacketState): PacketState[] {
     const changed = forgetMarks(state);
     if (baseChain.isNat) {
@@ -203,13 +206,13 @@ export class ChainRunner {
   }
 }
 
-/** NF_IP_PRI_CONNTRACK of the kernel is -200. */
+/** The kernel's NF_IP_PRI_CONNTRACK is -200. */
 const runsBeforeConntrack = ({ hook, priority }: BaseChain) =>
   (hook === 'prerouting' || hook === 'output') && priority < -200;
 
 type TargetOf<Kind extends RuleTarget['kind']> = Extract<RuleTarget, { kind: Kind }>;
 
-/** Longer lists of addresses count as unknown. */
+/** The maximum number of addresses that are followed. With more addresses the result is unknown. */
 const maxAddresses = 64;
 
 function applyMark({ field, clear, from, mask }: TargetOf<'mark'>, state: PacketState): PacketState {
@@ -225,7 +228,7 @@ const markNames = { packet: 'packetMark', connection: 'connectionMark' } as cons
   keyof PacketState
 >;
 
-/** Without a connection these change nothing. */
+/** Targets that use the connection mark have no effect on packets without a connection. */
 const usesConnectionMark = ({ field, from }: TargetOf<'mark'>) =>
   field === 'connection' || from === 'connection';
 
@@ -243,7 +246,7 @@ function applyDnat({ addresses, ports }: TargetOf<'dnat'>, state: PacketState): 
 
 const singleValue = ({ first, last }: Range<number>) => (first === last ? first : undefined);
 
-/** Every address in the ranges; an empty list if there are too many. */
+/** Returns every address in the ranges, or an empty list if there are too many. */
 function expandRanges(ranges: readonly Range[]): bigint[] {
   const count = ranges.reduce((sum, { first, last }) => sum + last - first + 1n, 0n);
   if (count > maxAddresses) return [];
@@ -252,7 +255,7 @@ function expandRanges(ranges: readonly Range[]): bigint[] {
   );
 }
 
-/** The packet as it was, or with any source and destination. */
+/** Returns two states: the packet unchanged, and the packet with any source and destination. */
 const applyRewrite = (state: PacketState, translation: Translation): PacketState[] => [
   state,
   changeState(state, {

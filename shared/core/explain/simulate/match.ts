@@ -39,7 +39,8 @@ export function evaluateMatches(
 }
 
 export function evaluateMatch(match: RuleMatch, state: PacketState, context: MatchContext): Ternary {
-  // Without a connection its mark never matches, negated or not (net/netfilter/xt_connmark.c, nft_ct.c).
+  // A match on the connection mark fails if there is no connection, even if the match is negated
+  // (net/netfilter/xt_connmark.c, nft_ct.c).
   if (match.kind === 'mark' && match.field === 'connection' && !hasConnection(state, context)) return false;
   const matched = evaluateCondition(match, state, context);
   return match.isNegated ? not(matched) : matched;
@@ -136,7 +137,7 @@ function evaluateAddrtype(
         case 'MULTICAST':
           return multicast;
         case 'UNICAST':
-          // iptables takes a LOCAL address of IPv6 for UNICAST too (net/netfilter/xt_addrtype.c).
+          // In iptables a LOCAL address of IPv6 is also UNICAST (net/netfilter/xt_addrtype.c).
           return allOf([(family === 6 && !hasSingleType) || not(local), not(broadcast), !multicast]);
         default:
           return 'unknown';
@@ -145,7 +146,7 @@ function evaluateAddrtype(
   );
 }
 
-/** The packet is on its way out of the node, so its destination is not the node. */
+/** Whether the packet is leaving the node, so that its destination cannot be the node. */
 function isRoutedElsewhere({ out }: PacketState, { hook, packet }: MatchContext): boolean {
   const isAfterRouting = hook === 'postrouting' || hook === 'forward';
   return isAfterRouting && out !== 'lo' && (!packet.isFromNode || out !== undefined);
@@ -161,5 +162,5 @@ function evaluateState(
   return states.includes('NEW') || (isTranslated && states.includes('DNAT'));
 }
 
-/** ICMP type of a ping, the only ICMP packet that is simulated. */
+/** The ICMP type of a ping. Pings are the only ICMP packets that are simulated. */
 const echoRequests = { icmp: 8, icmpv6: 128, tcp: undefined, udp: undefined };

@@ -3,7 +3,7 @@ import { fullMask } from '../ranges';
 import type { Snapshot } from '../snapshot';
 import type { Packet } from './packet';
 
-/** Only the bits in `known` are certain. */
+/** A mark of which only the bits in `known` are certain. */
 export interface Mark {
   readonly value: number;
   readonly known: number;
@@ -14,9 +14,9 @@ export const unknownMark: Mark = { value: 0, known: 0 };
 
 export interface Translation {
   readonly by: Rule;
-  /** Distinguishes translations by different rules in `key`. */
+  /** Distinguishes translations by different rules in the state's `key`. */
   readonly ruleId: number;
-  /** One of these becomes the source; an empty list means that none is known. */
+  /** The addresses one of which becomes the source. An empty list means that the new source is unknown. */
   readonly sources: readonly bigint[];
 }
 
@@ -28,15 +28,15 @@ interface PacketFields {
   readonly packetMark: Mark;
   readonly connectionMark: Mark;
   readonly out: string | undefined;
-  /** The destination itself if it is a neighbour. */
+  /** The address of the next hop, which is the destination if it is a neighbour. */
   readonly nextHop: bigint | undefined;
-  /** Once a rule has changed the source. */
+  /** Present once a rule has changed the source. */
   readonly translation: Translation | undefined;
 }
 
-/** What changes as the packet passes through the node. `undefined`: unknown. */
+/** The properties that change while the packet passes through the node. `undefined` means unknown. */
 export interface PacketState extends PacketFields {
-  /** The same for states with equal fields. */
+  /** Identifies the state. States with equal fields have the same key. */
   readonly key: string;
 }
 
@@ -75,14 +75,14 @@ function withKey(fields: PacketFields): PacketState {
   return { ...fields, key };
 }
 
-/** What a match reads besides the state. */
+/** The data that a match needs in addition to the state. */
 export interface MatchContext {
   readonly snapshot: Snapshot;
   readonly packet: Packet;
-  /** The interface on which the packet arrived; '' if the node sends it. */
+  /** The interface on which the packet arrived. Empty if the node itself sends the packet. */
   readonly in: string | undefined;
   readonly hook: Hook;
-  /** In table raw and in other chains that run before conntrack. */
+  /** True in table raw and in other chains that run before conntrack. */
   readonly isBeforeConntrack: boolean;
 }
 
@@ -124,7 +124,7 @@ export const hasPorts = ({ protocol }: Packet) => protocol === 'tcp' || protocol
 export const markOf = (field: MarkField, state: PacketState): Mark =>
   field === 'packet' ? state.packetMark : state.connectionMark;
 
-/** @returns '' if the packet has no such interface, undefined if it is unknown */
+/** @returns an empty string if the packet has no such interface, or undefined if the interface is unknown */
 export function interfaceOf(
   direction: Direction,
   state: PacketState,
@@ -142,12 +142,15 @@ export function evaluateInterface(
   if (names.includes('+')) return true;
   const name = interfaceOf(direction, state, context);
   const matched: Ternary = name === undefined ? 'unknown' : matchesName(names, name);
-  // Before Linux 5.7 packets in POSTROUTING had no incoming interface.
+  // In POSTROUTING, packets had no incoming interface before Linux 5.7.
   const isUncertain = direction === 'in' && context.hook === 'postrouting';
   return isUncertain && matched !== matchesName(names, '') ? 'unknown' : matched;
 }
 
-/** A pattern that ends in `+` is a prefix. */
+/**
+ * Whether a pattern matches the name. A pattern that ends with `+` matches every name that starts with the text
+ * before it.
+ */
 const matchesName = (patterns: readonly string[], name: string) =>
   patterns.some((pattern) =>
     pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : pattern === name,
@@ -155,10 +158,12 @@ const matchesName = (patterns: readonly string[], name: string) =>
 
 export const directionOf = (side: Side): Direction => (side === 'source' ? 'in' : 'out');
 
-/** More states than this at one rule are merged into fewer that know less. */
+/**
+ * The maximum number of states at one rule. Beyond it, states are merged into fewer states with more unknown fields.
+ */
 const maxStates = 64;
 
-/** A set of states. */
+/** A set of states, without duplicates. */
 export class PacketStates {
   private readonly byKey = new Map<string, PacketState>();
 
@@ -184,7 +189,7 @@ export class PacketStates {
   }
 }
 
-/** Merges the states with the same tracking and translation. Fields in which they differ become unknown. */
+/** Merges states with the same tracking and translation. Fields with different values become unknown. */
 function mergeStates(states: readonly PacketState[]): PacketState[] {
   const groups = new Map<string, PacketState>();
   for (const state of states) {

@@ -7,13 +7,13 @@ import type { Mark } from './packet-state';
 interface AddressQuery {
   readonly family: Family;
   readonly address: bigint;
-  /** Only this interface counts; undefined: all of them. */
+  /** Limits the lookup to this interface. If undefined, addresses of all interfaces count. */
   readonly device?: string | undefined;
 }
 
 const loopback4 = prefixRange(4, 127n << 24n, 8);
 
-/** Whether the node itself has the address; undefined if the dump has no addresses. */
+/** Whether the node itself has the address. Undefined if the dump contains no addresses. */
 export function isLocal(
   { addresses }: Snapshot,
   { family, address, device }: AddressQuery,
@@ -26,7 +26,10 @@ export function isLocal(
 const isOnDevice = (own: InterfaceAddress, device: string | undefined) =>
   device === undefined || own.device === device;
 
-/** As in the kernel's table `local`: the last address of each IPv4 subnet, and the address after `brd`. */
+/**
+ * Whether the address is a broadcast address. As in the kernel's table `local`, that includes the last address of
+ * each IPv4 subnet and the address after `brd`.
+ */
 export function isBroadcast(
   { addresses }: Snapshot,
   { family, address, device }: AddressQuery,
@@ -47,7 +50,7 @@ export function isMulticast(family: Family, address: bigint): boolean {
   return family === 4 ? address >> 28n === 0xen : address >> 120n === 0xffn;
 }
 
-/** The route with the longest prefix, and among those the lowest metric. */
+/** Returns the route with the longest prefix. Among routes with the same prefix, the lowest metric wins. */
 export function findRoute({ routes }: Snapshot, family: Family, address: bigint): KernelRoute | undefined {
   let best: KernelRoute | undefined;
   for (const route of routes) {
@@ -66,7 +69,7 @@ interface PolicyQuery {
   readonly mark: Mark;
 }
 
-/** Whether an `ip rule` may send the packet to a routing table that is not in the dump. */
+/** Whether an `ip rule` may send the packet to a routing table that the dump does not contain. */
 export function isRoutedByPolicy(
   { routingRules }: Snapshot,
   { source, destination, mark }: PolicyQuery,
@@ -87,15 +90,15 @@ export function isRoutedByPolicy(
 interface EgressQuery {
   readonly family: Family;
   readonly device: string;
-  /** Undefined: unknown. */
+  /** Undefined if the next hop is unknown. */
   readonly nextHop: bigint | undefined;
 }
 
 /**
- * The addresses that MASQUERADE may choose, as inet_select_addr of the kernel does (net/ipv4/devinet.c): the device's
- * first primary address whose subnet contains the next hop, else its first primary address, else one of another device.
- * For IPv6 (RFC 6724) every global address of the device is a candidate.
- * @returns an empty list if they are unknown
+ * Returns the addresses that MASQUERADE may choose, as the kernel's inet_select_addr does (net/ipv4/devinet.c): the
+ * device's first primary address whose subnet contains the next hop, otherwise the device's first primary address,
+ * otherwise an address of another device. For IPv6 (RFC 6724), every global address of the device is a candidate.
+ * @returns an empty list if the addresses are unknown
  */
 export function masqueradeSources(
   { addresses }: Snapshot,

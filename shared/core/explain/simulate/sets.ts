@@ -16,7 +16,7 @@ interface SetMatch {
   readonly sides: readonly Side[];
 }
 
-/** Deeper than ipset lets lists contain lists. */
+/** The maximum depth of nested lists, which is deeper than ipset allows. */
 const maxListDepth = 4;
 
 /** Whether an ipset contains the packet's addresses and ports. */
@@ -100,7 +100,7 @@ interface Candidate {
   readonly matched: true | 'unknown';
 }
 
-/** The entry with the longest prefix decides. */
+/** Returns the result of the entry with the longest prefix, which decides. */
 function mostSpecific(candidates: readonly Candidate[]): Ternary {
   const sorted = candidates.toSorted((a, b) => b.entry.prefix - a.entry.prefix);
   const certain = sorted.findIndex(({ matched }) => matched === true);

@@ -1,13 +1,13 @@
 import type { BaseChain, Chain, Rule, Ternary } from '../model';
 import type { MatchContext, PacketState, Translation } from './packet-state';
 
-/** One of the ways in which the packet may end. */
+/** One of the packet's possible ends. */
 export type Verdict =
   | {
       readonly kind: 'egress';
       readonly translation: Translation | undefined;
       readonly out: string | undefined;
-      /** After translation. `undefined`: unknown. */
+      /** The destination after translation. `undefined` means unknown. */
       readonly destination: bigint | undefined;
       readonly destinationPort: number | undefined;
     }
@@ -16,7 +16,7 @@ export type Verdict =
 
 export type EgressVerdict = Extract<Verdict, { kind: 'egress' }>;
 
-/** A rule that the packet reached. */
+/** The evaluation of a rule that the packet reached. */
 export interface Evaluation {
   readonly baseChain: BaseChain;
   readonly chain: Chain;
@@ -28,6 +28,6 @@ export interface Evaluation {
 
 export interface Trace {
   readonly verdicts: readonly Verdict[];
-  /** In the order in which the packet reached the rules; each rule once. */
+  /** The evaluated rules, each once, in the order in which the packet reached them. */
   readonly evaluations: readonly Evaluation[];
 }

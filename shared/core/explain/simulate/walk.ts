@@ -42,7 +42,7 @@ class Walker {
     return { verdicts, evaluations: [...evaluations.values()] };
   }
 
-  /** The interface of the route to a pod, which is never the default route. */
+  /** Returns the interface of the route to a pod. A default route does not count, because it does not lead to pods. */
   private podDevice(source: bigint): string | undefined {
     const route = findRoute(this.snapshot, this.family, source);
     return route && route.prefix > 0 && route.nextHops.length === 1 ? route.nextHops[0]?.device : undefined;
@@ -61,7 +61,7 @@ class Walker {
     });
   }
 
-  /** One state for each interface through which the kernel may send the packet. */
+  /** Returns one state for each interface through which the kernel may send the packet. */
   private selectInterfaces(state: PacketState): PacketState[] {
     const { destination, packetMark: mark } = state;
     const { source, isFromNode } = this.packet;
@@ -84,7 +84,10 @@ class Walker {
     );
   }
 
-  /** Chains of type nat run together, where the kernel's own nat hook is, regardless of their priorities. */
+  /**
+   * Runs the chains of a hook. Chains of type nat run together at the position of the kernel's own nat hook,
+   * regardless of their priorities.
+   */
   private runHook(hook: Hook, states: readonly PacketState[]): PacketState[] {
     const active = this.snapshot.baseChains.filter(
       (baseChain) =>
@@ -111,10 +114,11 @@ class Walker {
   }
 
   /**
-   * Like nf_nat_inet_fn in the kernel's nf_nat_core.c: chains of type nat run, those of every backend, until one
-   * translates the packet; an ACCEPT only ends its own chain. Of two with the same priority the one registered last
-   * runs first (test/core/explain/kernel/priority-order.test.ts measures that). No dump shows which one that is, so
-   * every order is followed. Before Linux 4.18 only one backend had an effect.
+   * Runs chains of type nat as nf_nat_inet_fn in the kernel's nf_nat_core.c does. The chains of all backends run
+   * until one of them translates the packet; an ACCEPT ends only its own chain. If two chains have the same priority,
+   * the chain that was registered last runs first (test/core/explain/kernel/priority-order.test.ts measures that). A
+   * dump does not show the order of registration, so every order is followed. Before Linux 4.18 only one backend had
+   * an effect.
    */
   private runNat(baseChains: readonly BaseChain[], state: PacketState): PacketState[] {
     if (!state.isTracked) return [state];
@@ -132,26 +136,27 @@ class Walker {
   }
 }
 
-/** Chains that the kernel calls together, and what they do to a packet. */
+/** Chains that the kernel calls together, and a function that runs them. */
 interface HookStep {
   readonly priority: number;
   readonly baseChains: readonly BaseChain[];
   readonly run: (state: PacketState) => PacketState[];
 }
 
-/** Runs the steps of a hook in order of priority, and those of the same priority in every order. */
+/** Runs the steps of a hook in order of priority. Steps with the same priority run in every possible order. */
 function runSteps(steps: readonly HookStep[], states: readonly PacketState[]): PacketState[] {
   const byPriority = groupBy(steps, ({ priority }) => priority);
   const inOrder = [...byPriority].sort(([a], [b]) => a - b);
   return inOrder.reduce((current, [, samePriority]) => inEveryOrder(samePriority, current), [...states]);
 }
 
-/** The orders of more steps than this are not followed one by one. */
+/** The maximum number of steps whose possible orders are all followed. */
 const maxOrderedSteps = 6;
 
 /**
- * Runs steps with the same priority in every order, if the order matters. The result of a subset of the steps is the
- * union over the step that runs last: its result on that of the others. More than a few steps have too many subsets.
+ * Runs steps with the same priority in every order, if the order matters. The results of a set of steps are computed
+ * from smaller sets: each step in turn runs last, on the results of the others. Because the number of sets grows
+ * exponentially, this is limited to a few steps.
  */
 function inEveryOrder(steps: readonly HookStep[], states: readonly PacketState[]): PacketState[] {
   const [only] = steps;
@@ -171,7 +176,7 @@ function inEveryOrder(steps: readonly HookStep[], states: readonly PacketState[]
   return [...(statesBySubset.get((1 << ordered.length) - 1) ?? [])];
 }
 
-/** Runs each step any number of times, in any order: a superset of the results of every single order. */
+/** Runs each step any number of times, in any order. The results include those of every single order. */
 function inUnknownOrder(steps: readonly HookStep[], states: readonly PacketState[]): PacketState[] {
   const reached = new PacketStates(states);
   let previousSize = 0;
@@ -186,7 +191,7 @@ const runStep = ({ run }: HookStep, states: readonly PacketState[]): PacketState
   new PacketStates(states.flatMap(run)).list;
 
 interface PartitionedSteps {
-  /** Their order does not matter. */
+  /** Steps whose order does not matter. */
   readonly commuting: readonly HookStep[];
   readonly ordered: readonly HookStep[];
 }
@@ -197,7 +202,7 @@ function partitionCommuting(steps: readonly HookStep[]): PartitionedSteps {
   const kinds = new Map(steps.map((step) => [step, targetKindsOf(step)]));
   const hasOtherKinds = (step: HookStep, ...known: readonly RuleTarget['kind'][]) =>
     [...(kinds.get(step) ?? [])].some((kind) => !known.includes(kind));
-  // Drops commute as long as no step changes what another one matches.
+  // The order of drops does not matter as long as no step changes the fields that another step matches.
   const hasMutation = steps.some((step) => hasOtherKinds(step, ...controlFlow, 'drop'));
   const isOrderSensitive = (step: HookStep) => hasMutation && hasOtherKinds(step, ...controlFlow);
   return {
@@ -206,7 +211,7 @@ function partitionCommuting(steps: readonly HookStep[]): PartitionedSteps {
   };
 }
 
-/** The targets in the tables of a step. */
+/** Returns the kinds of targets in a step's tables. */
 function targetKindsOf({ baseChains }: HookStep): Set<RuleTarget['kind']> {
   const rules = [...new Set(baseChains.map(({ table }) => table))].flatMap(({ chains }) =>
     [...chains.values()].flatMap((chain) => chain.rules),

@@ -15,7 +15,7 @@ import {
   type JsonValue,
 } from './values';
 
-/** How values are compared with the left side of a match. */
+/** Parses the values with which the left side of a match is compared. */
 interface FieldParser {
   readonly implied: readonly RuleMatch[];
   /** @returns undefined if the values are not supported */
@@ -23,13 +23,13 @@ interface FieldParser {
 }
 
 interface Field {
-  /** As nft prints it. */
+  /** The field as nft prints it. */
   readonly label: string;
-  /** Undefined: not supported. */
+  /** Undefined if the field is not supported. */
   readonly parser: FieldParser | undefined;
 }
 
-/** nft does not print implied matches. */
+/** A match that nft implies and does not print. */
 const implied = (condition: Condition): RuleMatch => ({ ...condition, isNegated: false, text: '' });
 const impliedFamily = (family: Family): RuleMatch => implied({ kind: 'family', family });
 
@@ -50,7 +50,7 @@ export function parseField(left: JsonValue, depth = 0): Field {
   return unsupportedField(depth < maxExpressionDepth ? formatOperation(left, depth) : formatExpression(left));
 }
 
-/** Concatenated fields, or a field with bits masked out. */
+/** Formats a concatenation of fields, or a field of which only some bits are compared. */
 function formatOperation(left: JsonValue, depth: number): string {
   const [operator = '', operands] = Object.entries(objectOf(left))[0] ?? [];
   const parts = listOf(operands).map((part) =>
@@ -182,7 +182,7 @@ function ctField(key: string, direction: string): Field {
   }
 }
 
-/** For a first packet only translation is known. */
+/** The state of the first packet of a connection. The only status bits that are known are those of translation. */
 const statusCondition = (values: readonly JsonValue[]): Condition | undefined =>
   values.length === 1 && values[0] === 'dnat' ? { kind: 'state', states: ['DNAT'] } : undefined;
 

@@ -44,7 +44,10 @@ interface VerdictMapEntry {
   readonly label: string;
 }
 
-/** Parses one rule: into one `Rule`, or into one for each entry of its verdict map. */
+/**
+ * Parses one rule of nft. A rule with a verdict map becomes one `Rule` for each entry of the map; other rules become
+ * one `Rule`.
+ */
 export class NftRuleParser {
   private readonly matches: RuleMatch[] = [];
   private readonly targets: RuleTarget[] = [];
@@ -78,7 +81,7 @@ export class NftRuleParser {
   }
 
   private addMatches(matches: readonly RuleMatch[]): void {
-    // A match after a target would see the packet as the target left it.
+    // A match after a target would test a packet that the target has already changed, so the result is unknown.
     if (this.targets.length > 0) this.targets.push({ kind: 'unknown' });
     else this.matches.push(...matches);
   }
@@ -88,7 +91,7 @@ export class NftRuleParser {
     this.labels.push(label);
   }
 
-  /** An iptables extension in a table that iptables-nft wrote: nft prints only its name. */
+  /** Parses an iptables extension in a table that iptables-nft wrote. nft prints only the extension's name. */
   private addExtension(extension: JsonObject): void {
     const name = textOf(extension['name']);
     const label = `xt ${name}`;
@@ -171,8 +174,8 @@ const mangleLabel = ({ key = null, value = null }: JsonObject) =>
 const ignoredFields = new Set(['dscp', 'ecn']);
 
 /**
- * `meta mark set …` and `ct mark set …`, with any value made of marks and constants. Other `meta` and `ct` keys change
- * nothing that matters here. What else is written into the packet is not simulated.
+ * Parses `meta mark set …` and `ct mark set …`, whose values may combine marks and constants. Other `meta` and `ct`
+ * keys do not affect masquerading. Writes to other parts of the packet are not simulated.
  */
 function parseMangle({ key = null, value = null }: JsonObject): RuleTarget[] {
   const { payload } = objectOf(key);
@@ -187,10 +190,12 @@ function parseMangle({ key = null, value = null }: JsonObject): RuleTarget[] {
   return [{ kind: 'mark', field, clear: fullMask, from: from ?? 0, mask }, xorTarget];
 }
 
-/** A named set or map of the table. */
+/** Looks up a named set or map of the table. */
 export type SetLookup = (name: string) => JsonObject | undefined;
 
-/** @returns the match, after those that nft implies: `ip saddr` implies IPv4, `tcp dport` implies TCP */
+/**
+ * @returns the match, preceded by the matches that nft implies: `ip saddr` implies IPv4, and `tcp dport` implies TCP
+ */
 export function parseMatch({ op, left, right }: JsonObject, findSet: SetLookup): RuleMatch[] {
   const isNegated = op === '!=';
   const values = valuesOf(right ?? null, findSet);
@@ -202,7 +207,7 @@ export function parseMatch({ op, left, right }: JsonObject, findSet: SetLookup):
   const fields = listOf(objectOf(left)['concat']);
   if (fields.length > 0) {
     const alternatives = values.map((value) => parseConcatenation(fields, value, findSet));
-    // Outside the negation: `tcp dport != …` never matches UDP.
+    // The negation does not include implied matches: `tcp dport != …` never matches UDP.
     const implied = fields.flatMap((field) => parseField(field).parser?.implied ?? []);
     return [...implied, { kind: 'any', alternatives, isNegated, text }];
   }
@@ -240,7 +245,10 @@ function comparisonToRange(op: string, values: readonly JsonValue[]): readonly J
   }
 }
 
-/** The values to compare with, including the elements of sets; undefined if they are not in the dump. */
+/**
+ * Returns the values to compare with, including the elements of sets. Undefined if the dump does not contain the
+ * values.
+ */
 function valuesOf(right: JsonValue, findSet: SetLookup): readonly JsonValue[] | undefined {
   if (typeof right === 'string' && right.startsWith('@')) {
     const set = findSet(right.slice(1));

@@ -14,7 +14,10 @@ import {
 import { NftRuleParser } from './rule';
 import { isJsonObject, listOf, objectOf, textOf, textsOf, type JsonObject, type JsonValue } from './values';
 
-/** Without arp: its chains see no packets of a connection. */
+/**
+ * The address families of each table family. The family arp is missing, because its chains never see packets of a
+ * connection.
+ */
 const families: ReadonlyMap<string, readonly Family[]> = new Map([
   ['ip', [4]],
   ['ip6', [6]],
@@ -28,7 +31,7 @@ const isHook = (name: string): name is Hook => hooks.has(name);
 
 /**
  * Parses the output of `nft -j list ruleset`.
- * @param lineNumber the line on which it begins
+ * @param lineNumber the line on which the output starts
  */
 export function parseNftRuleset(json: JsonValue, lineNumber: number): BaseChain[] {
   const objects = objectOf(json)['nftables'];
@@ -46,9 +49,9 @@ class NftRulesetParser {
   private readonly sets = new Map<string, JsonObject>();
   private readonly maybeDormant = new Set<Table>();
   private readonly baseChains: BaseChain[] = [];
-  /** For chains that the packet may not pass. */
+  /** Additional matches for the rules of chains that the packet may not pass. */
   private readonly guards = new Map<Chain, RuleMatch>();
-  /** Chains with policy drop that may not be in force. */
+  /** Chains with policy drop whose policy may not apply to the packet. */
   private readonly uncertainDropPolicies = new Map<Chain, Table>();
 
   constructor(private readonly lineNumber: number) {}
@@ -160,18 +163,18 @@ const policyDrop: Rule = { number: 0, text: 'policy drop', matches: [], targets:
 
 const tableKey = (json: JsonObject) => `${textOf(json['family'])} ${textOf(json['table'])}`;
 
-/** Where chains of devices and bridges run, relative to the hooks of IP. */
+/** Where chains of devices and bridges run, relative to the IP hooks. */
 interface LinkLayerHook {
   readonly hook: Hook;
-  /** To be added to the chain's own. */
+  /** A number that is added to the chain's own priority. */
   readonly priority: number;
-  /** Unknown, because a dump does not show the devices beneath those that routes name. */
+  /** An unknown match. Routes name only the top device, and a dump does not show the devices below it. */
   readonly guard: RuleMatch;
 }
 
 const mayPass = 'unknown whether the packet passes here';
 
-/** For chains that only other chains call. */
+/** A match for chains that only other chains call. */
 const unknownDevice = unknownMatch('devices', mayPass);
 
 interface HookPosition {
@@ -179,12 +182,12 @@ interface HookPosition {
   readonly priority: number;
 }
 
-/** A chain's own priority has 32 bits. */
+/** Larger than any chain's own priority, which has 32 bits. */
 const offset = 2 ** 33;
 
 const bridgeHooks: ReadonlyMap<string, HookPosition> = new Map([
   ['prerouting', { hook: 'prerouting', priority: -2 * offset }],
-  // `forward` is not here: only bridged packets pass it, no routed ones.
+  // The hook `forward` is missing, because only bridged packets pass it, not routed packets.
   ['input', { hook: 'prerouting', priority: -offset }],
   ['output', { hook: 'postrouting', priority: offset }],
   ['postrouting', { hook: 'postrouting', priority: 2 * offset }],
@@ -194,7 +197,7 @@ const deviceHooks: ReadonlyMap<string, HookPosition> = new Map([
   ['egress', { hook: 'postrouting', priority: 3 * offset }],
 ]);
 
-/** @returns undefined for hooks of IP, and for those that no routed packet passes */
+/** @returns undefined for IP hooks, and for hooks that routed packets do not pass */
 function linkLayerHookOf(
   nftFamily: string,
   hook: string,
@@ -207,7 +210,10 @@ function linkLayerHookOf(
   return { hook: position.hook, priority: position.priority, guard: unknownMatch(location, mayPass) };
 }
 
-/** The rule, with interfaces undecided: they may be bridge ports, which no route names. */
+/**
+ * Returns the rule with all interface matches undecided. The interfaces may be bridge ports, which routes do not
+ * name.
+ */
 function guardRule(rule: Rule, guard: RuleMatch): Rule {
   const matches = rule.matches.map((match) =>
     testsInterface(match) ? unknownMatch(match.text, 'may be a bridge port') : match,

@@ -5,7 +5,7 @@ export type JsonValue =
   null | boolean | number | string | readonly JsonValue[] | { readonly [key: string]: JsonValue };
 export type JsonObject = Readonly<Record<string, JsonValue>>;
 
-// A dump is untrusted: a missing value, or one of another type, is read as an empty one.
+// Dumps are untrusted, so these functions treat a missing value, or a value of another type, as empty.
 export const isJsonObject = (value: JsonValue | undefined): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 export const objectOf = (value: JsonValue | undefined): JsonObject => (isJsonObject(value) ? value : {});
@@ -15,15 +15,15 @@ export const textOf = (value: JsonValue | undefined): string => (typeof value ==
 export const scalarText = (value: JsonValue | undefined): string =>
   typeof value === 'string' ? value : JSON.stringify(value ?? null);
 
-/** nft prints a single flag or device as a string, several as a list. */
+/** Reads a flag or device, or a list of them. nft prints a single one as a string. */
 export const textsOf = (value: JsonValue | undefined): readonly string[] =>
   typeof value === 'string' ? [value] : listOf(value).map(textOf);
 
-/** An element of a set, without its timeout, counter or comment. */
+/** Returns an element of a set without its timeout, counter or comment. */
 export const unwrapElement = (value: JsonValue): JsonValue =>
   objectOf(objectOf(value)['elem'])['val'] ?? value;
 
-/** An expression as nft prints it, at most 200 characters. */
+/** Formats an expression as nft prints it, with at most 200 characters. */
 export function formatExpression(value: JsonValue): string {
   const text = formatWhole(value);
   return text.length > 200 ? `${text.slice(0, 197)}...` : text;
@@ -43,10 +43,10 @@ function formatWhole(value: JsonValue): string {
   return `{ ${texts.join(', ')} }`;
 }
 
-/** nft itself prints no deeper nesting of expressions. */
+/** The maximum nesting depth of expressions that nft itself prints. */
 export const maxExpressionDepth = 12;
 
-/** Which mark an expression reads or sets. */
+/** Returns which mark an expression reads or sets. */
 export function parseMarkField(key: JsonValue): MarkField | undefined {
   const { meta, ct } = objectOf(key);
   if (objectOf(meta)['key'] === 'mark') return 'packet';
@@ -93,7 +93,7 @@ interface AddressRanges {
   readonly ranges: readonly Range[];
 }
 
-/** @returns undefined unless `value` is an address, a prefix or a range */
+/** @returns undefined if `value` is not an address, a prefix or a range */
 export function parseAddressRanges(value: JsonValue): AddressRanges | undefined {
   const { prefix, range } = objectOf(value);
   if (prefix) return parsePrefix(objectOf(prefix));
