@@ -103,7 +103,7 @@ test.each<[string | undefined, 'retried' | 'final', string]>([
   ['rp-filter', 'retried', 'rp_filter to 2'],
   ['drift', 'retried', 'Another program changes the rules'],
   ['ebpf', 'final', 'nonMasqueradeCIDRs'],
-  ['ebpf-unreadable', 'final', 'Check whether a CNI in eBPF masquerades'],
+  ['ebpf-unreadable', 'final', 'Check whether a CNI plugin masquerades in eBPF'],
   ['no-namespace', 'final', 'nsenter'],
 ])('rules that are not proven because of %s are %s, with advice', async (code, end, advice) => {
   const { outcomes } = await run(reported({ proven: false, reason: 'why', code }));

@@ -70,7 +70,7 @@ describe('the result is unknown when the dump does not show', () => {
     const [from, to] = endpoints ?? [];
     const explained = explainDump(network + dump, from, to);
     expect(explained).toMatchObject({ masqueraded: 'unknown', source: null, cause: 'unknown', fix: null });
-    expect(explained.reason).toMatch(/^Depends on .*, which is not in the dump: /);
+    expect(explained.reason).toMatch(/^Depends on .*, which the dump does not contain: /);
     expect(explained.reason).toContain(reason);
   });
 });
