@@ -1,8 +1,8 @@
 const { TestEnvironment } = require('jest-environment-node');
 
 /**
- * jest fails every test of a block whose beforeAll failed, each with the same error. Here the first of them fails, the
- * others are skipped, and the error says how many those are.
+ * By default, if a beforeAll fails, jest fails every test in the block with the same error. With this environment,
+ * only the first test fails, the others are skipped, and the error says how many tests were skipped.
  */
 module.exports = class extends TestEnvironment {
   handleTestEvent(event, state) {
@@ -12,7 +12,7 @@ module.exports = class extends TestEnvironment {
     if (!first) return;
     for (const test of others) test.mode = 'skip';
     for (const test of tests) if (test !== first) test.errors = [];
-    // It may come from another realm, where Error is another class.
+    // The error may come from another realm, where Error is a different class.
     if (others.length > 0 && event.error?.stack) {
       const count = `${others.length} other test${others.length === 1 ? '' : 's'}`;
       event.error.stack = `beforeAll failed; ${count} skipped.\n${event.error.stack}`;
@@ -23,7 +23,7 @@ module.exports = class extends TestEnvironment {
 const testsOf = (block) =>
   block.children.flatMap((child) => (child.type === 'test' ? [child] : testsOf(child)));
 
-/** As jest decides it: by skip, todo and only, and by --testNamePattern. */
+/** Decides as jest does whether a test will run: by skip, todo and only, and by --testNamePattern. */
 function willRun(test, { hasFocusedTests, testNamePattern }) {
   const isChosen = hasFocusedTests ? test.mode === 'only' : test.mode === undefined || test.mode === 'only';
   return isChosen && (!testNamePattern || testNamePattern.test(fullName(test)));
@@ -31,7 +31,7 @@ function willRun(test, { hasFocusedTests, testNamePattern }) {
 
 function fullName(test) {
   const names = [];
-  // The outermost block stands for the file.
+  // The outermost block represents the file and has no name.
   for (let item = test; item.parent; item = item.parent) names.unshift(item.name);
   return names.join(' ');
 }

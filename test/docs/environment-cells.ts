@@ -1,6 +1,6 @@
 import type { Environment, Pod, Source } from '../node/environments/environment';
 
-/** What docs/environments.md says about an environment, in the columns that the tests of the node program show. */
+/** The table cells about an environment in docs/environments.md, which the tests of the node program check. */
 export interface EnvironmentCells {
   readonly name: string;
   readonly before: string;
@@ -15,7 +15,7 @@ export const cellsOf = (environment: Environment): EnvironmentCells => ({
   proven: environment.pending === undefined ? describeVerdict(environment) : 'not handled yet',
 });
 
-/** The different results of its pods, in their order. */
+/** Joins the distinct results of an environment's pods, in the order of the pods. */
 const describeAll = (environment: Environment, phase: 'before' | 'after'): string =>
   [...new Set(environment.pods.map((pod) => describeSource(pod, pod.peer[phase], environment)))].join(', ');
 
@@ -32,7 +32,7 @@ function describeVerdict({ expected: { proven, code } }: Environment): string {
   return code === undefined ? 'no' : `no: \`${code}\``;
 }
 
-/** The cells of the tables whose rows begin with the name of an environment. */
+/** Reads the cells of all table rows that begin with the name of an environment. */
 export const parseCells = (page: string): EnvironmentCells[] =>
   [...page.matchAll(/^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$/gm)]
     .map(([, name = '', before = '', after = '', proven = '']) => ({

@@ -8,10 +8,10 @@ const page = readFileSync('docs/environments.md', 'utf8');
 const byName = <T extends { readonly name: string }>(items: readonly T[]) =>
   items.toSorted((a, b) => a.name.localeCompare(b.name));
 
-test('docs/environments.md says of every environment what its test shows', () => {
+test('docs/environments.md describes every environment as its test shows it', () => {
   expect(byName(parseCells(page))).toEqual(byName(environments.map(cellsOf)));
 });
 
-test.each(reasonCodes)('docs/environments.md explains code %s', (code) => {
+test.each(reasonCodes)('docs/environments.md explains the code %s', (code) => {
   expect(page.slice(page.indexOf('## Why a node is not proven'))).toContain(`\`${code}\``);
 });

@@ -10,7 +10,7 @@ const pages = [
     .map((name) => join('docs', name)),
 ];
 
-/** The anchor that GitHub gives a heading: lower case, spaces as dashes, no other punctuation. */
+/** Returns the anchor that GitHub gives a heading: lower case, dashes for spaces, and no other punctuation. */
 const anchorOf = (heading: string): string =>
   heading
     .toLowerCase()

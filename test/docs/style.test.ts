@@ -13,7 +13,7 @@ test('pages, comments and messages have no phrase that docs/style.md rejects', (
   expect(findings.length > allowed ? findings : []).toEqual([]);
 });
 
-describe('finds a phrase', () => {
+describe('the test of docs/style.md finds rejected phrases', () => {
   test('in comments and strings of TypeScript, but not in its names', () => {
     const source = [
       "import { mend } from './mend';",
@@ -59,7 +59,7 @@ describe('finds a phrase', () => {
     ]);
   });
 
-  test('only as a whole word', () => {
+  test('only as whole words', () => {
     expect(find('a.md', 'A security recommendation, thermal healthcheck, default')).toEqual([]);
   });
 });

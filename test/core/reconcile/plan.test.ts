@@ -450,7 +450,7 @@ describe('a config entry with even-if-routed', () => {
   });
 });
 
-describe('a plan with few or no destinations', () => {
+describe('the planner', () => {
   const recorded = { recorded: { ruleSetId: 'a'.repeat(64), isProven: true } };
 
   test('masquerades pods to which peers have routes only towards the VPN, with a warning', () => {
@@ -513,11 +513,11 @@ describe('a plan with few or no destinations', () => {
     [2, 1, 'rule-set'],
     [1, 0, 'hold'],
     [0, 0, 'rule-set'],
-  ])('based on %i routes before and %i routes now is: %s', (before, after, kind) => {
+  ])('decides for %i routes before and %i routes now: %s', (before, after, kind) => {
     expect(planWith('masquerade: [peerings]', found(after), madeOf(before)).kind).toBe(kind);
   });
 
-  test('is held after route loss even if the config has ranges of its own', () => {
+  test('holds a plan after route loss even if the config has ranges of its own', () => {
     const settings = 'masquerade: [peerings, {cidr: 10.32.0.0/16}]';
     expect(planWith(settings, found(0), madeOf(3))).toMatchObject({
       kind: 'hold',
@@ -525,7 +525,7 @@ describe('a plan with few or no destinations', () => {
     });
   });
 
-  test('is not held with allowRouteLoss', () => {
+  test('does not hold a plan with allowRouteLoss', () => {
     const result = planWith('masquerade: [peerings]', found(0), { ...madeOf(3), allowRouteLoss: true });
     expect(rules(result).filter((line) => line.startsWith('masquerade'))).toEqual([]);
   });
@@ -551,7 +551,11 @@ describe('a plan with few or no destinations', () => {
 
   test.each([
     ['the config now exempts every route', 'except: [10.193.0.0/16], masquerade: [peerings]', {}],
-    ['a range of the config stays', 'masquerade: [peerings, {cidr: 10.64.0.0/16}]', { routes: [] }],
+    [
+      'a range in the config remains as a destination',
+      'masquerade: [peerings, {cidr: 10.64.0.0/16}]',
+      { routes: [] },
+    ],
   ] satisfies [string, string, Partial<NetworkContext>][])(
     'does not hold the plan when %s',
     (_, settings, changes) => {
@@ -569,7 +573,7 @@ describe('a plan with few or no destinations', () => {
     });
   });
 
-  test('masquerades pods that only the config knows: peers have no routes to them', () => {
+  test('masquerades pods whose ranges only the config has, because peers have no routes to these pods', () => {
     const settings = 'pods: [172.16.0.0/16], masquerade: [peerings]';
     expect(rules(planWith(settings, routedPods))).toContain('masquerade 10.193.0.0/16 to-backend');
   });

@@ -78,7 +78,7 @@ test('a new node gets its rule set, proves it, and is recorded as proven', async
   expect(logged).toEqual(['RuleSetPushed', 'NodeProven']);
 });
 
-test('holds a plan that changed since it was approved, and pushes one that did not', async () => {
+test('a plan that has changed since the user approved it is held, and an unchanged plan is pushed', async () => {
   const { cloud, dependencies, run } = setUp(machine('i-1'));
   const shown = await run([refOf('i-1')], { isDryRun: true });
   const approved = new Map(
@@ -94,14 +94,14 @@ test('holds a plan that changed since it was approved, and pushes one that did n
   expect(await push()).toMatchObject([{ kind: 'proven' }]);
 });
 
-test('a repeated event pushes nothing', async () => {
+test('a repeated event causes no push', async () => {
   const { cloud, run } = setUp(machine('i-1'));
   await run([refOf('i-1'), refOf('i-1')]);
   expect(await run([refOf('i-1')])).toMatchObject([{ kind: 'proven' }]);
   expect(cloud.pushed).toHaveLength(1);
 });
 
-test('pushes to nodes with the same rule set together', async () => {
+test('nodes with the same rule set are pushed to together', async () => {
   const { cloud, run } = setUp(
     machine('i-1'),
     machine('i-2'),
@@ -125,7 +125,7 @@ test('a dry run returns the changes and pushes nothing', async () => {
   expect(cloud.pushed).toHaveLength(1);
 });
 
-test('keeps rules in force when discovery suddenly finds nothing', async () => {
+test('the rules in force are kept when discovery suddenly finds no routes', async () => {
   const { cloud, run, inForce } = setUp(machine('i-1'));
   await run([refOf('i-1')]);
   const known = cloud.machines.get('aws:i-1');
@@ -141,7 +141,7 @@ interface RetryCase {
   readonly seconds: number | undefined;
 }
 
-describe('when to retry', () => {
+describe('the time until a node is retried depends on what happened:', () => {
   test.each<RetryCase>([
     { title: 'the agent is not online', changes: { isReady: false }, kind: 'pending', seconds: 7 },
     { title: 'the node does not report', changes: { isSilent: true }, kind: 'pending', seconds: 9 },
@@ -196,7 +196,7 @@ describe('when to retry', () => {
   });
 });
 
-test('a run with older data never overwrites the rules of a run with newer data', async () => {
+test('a run with older data never overwrites rules from a run with newer data', async () => {
   const { cloud, run, inForce } = setUp(machine('i-1'));
   const known = cloud.machines.get('aws:i-1');
   if (!known) throw new Error('no node');
@@ -218,22 +218,25 @@ test('a run with older data never overwrites the rules of a run with newer data'
   expect(inForce('i-1')).toContain('masquerade 10.1.0.0/16 pcx-1');
 });
 
-test.each(['busy', 'refused', 'failed'] as const)('a node that was %s keeps its record', async (result) => {
-  const { cloud, run } = setUp(machine('i-1'));
-  await run([refOf('i-1')]);
-  const known = cloud.machines.get('aws:i-1');
-  if (known)
-    Object.assign(known, {
-      networkContext: { ...networkContext, routes: [routeTo('10.1.0.0/16')] },
-      answer: { result, proven: false },
-    });
-  const before = known?.node.recorded?.ruleSetId;
-  await run([refOf('i-1')]);
-  expect(known?.node.recorded).toEqual({ ruleSetId: before, isProven: false, routes: 1 });
-});
+test.each(['busy', 'refused', 'failed'] as const)(
+  'a node that was %s keeps its recorded status',
+  async (result) => {
+    const { cloud, run } = setUp(machine('i-1'));
+    await run([refOf('i-1')]);
+    const known = cloud.machines.get('aws:i-1');
+    if (known)
+      Object.assign(known, {
+        networkContext: { ...networkContext, routes: [routeTo('10.1.0.0/16')] },
+        answer: { result, proven: false },
+      });
+    const before = known?.node.recorded?.ruleSetId;
+    await run([refOf('i-1')]);
+    expect(known?.node.recorded).toEqual({ ruleSetId: before, isProven: false, routes: 1 });
+  },
+);
 
 describe('an error of the channel', () => {
-  test('that is retryable fails each node with a retry', async () => {
+  test('makes each node fail with a retry if the error is retryable', async () => {
     const { cloud, run } = setUp(machine('i-1'), machine('i-2'));
     cloud.pushError = new RetryableError('throttled', 'slow down', { advice: 'wait', retryAfterSeconds: 10 });
     const outcomes = await run({ clusters: ['shop'] });
@@ -241,7 +244,7 @@ describe('an error of the channel', () => {
     expect(outcomes.map(retryAfterSeconds)).toEqual([10, 10]);
   });
 
-  test('that is permanent fails the reconciliation after every node was logged', async () => {
+  test('makes the reconciliation fail after every node was logged, if the error is permanent', async () => {
     const { cloud, run, logged } = setUp(machine('i-1'), machine('i-2', {}, ['other']));
     cloud.pushError = new PermanentError('access-denied', 'no', { advice: 'allow it' });
     await expect(run([refOf('i-1'), refOf('i-2')])).rejects.toBe(cloud.pushError);
@@ -249,11 +252,11 @@ describe('an error of the channel', () => {
   });
 });
 
-/** Routes change, agents go online and offline, events are reordered, duplicated or lost. */
+/** Random changes: routes change, agents go online and offline, and events are reordered, duplicated or lost. */
 const anyChange = fc.oneof(
   fc.record({
     node: fc.nat(4),
-    // A plan with one of three routes would be held.
+    // At least two of the three routes remain, because a plan with only one of them would be held.
     routes: fc.subarray(['10.0.0.0/16', '10.1.0.0/16', '10.7.0.0/24'], { minLength: 2 }),
   }),
   fc.record({ node: fc.nat(4), isReady: fc.boolean() }),
@@ -261,7 +264,7 @@ const anyChange = fc.oneof(
   fc.record({ events: fc.array(fc.nat(4), { maxLength: 8 }) }),
 );
 
-test('after any events, a sweep gives each node the rule set of its current network', async () => {
+test('after any sequence of events, a sweep gives each node the rule set that fits its current network', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyChange, { maxLength: 20 }), async (changes) => {
       const { cloud, run, inForce } = setUp(...[0, 1, 2, 3, 4].map((index) => machine(`i-${index}`)));

@@ -61,10 +61,10 @@ test.each<[string, ProofResult, Omit<PushRecord, 'node'>]>([
   ['unchanged', reported({ result: 'unchanged' }), { state: 'proven', ruleSetId: id, routes: 3 }],
   ['not proven', reported({ proven: false }), { state: 'failed', ruleSetId: id, routes: 3 }],
   ['refused', reported({ result: 'refused', generation: 4, format: 2 }), { state: 'failed', routes: 7 }],
-  // The earlier rules are still in force, and so is their route count.
+  // The earlier rules are still in force, so their route count is kept.
   ['not applied', reported({ result: 'failed', proven: false }), { state: 'failed', routes: 7 }],
   ['failed, without a report', failed, { state: 'failed', routes: 7 }],
-])('records the outcome of a push that was %s', async (_, proof, record) => {
+])('the outcome of a push is recorded when the push was %s', async (_, proof, record) => {
   const { kinds, records } = await run(proof);
   expect(kinds).toEqual([record.state]);
   expect(records).toEqual([{ node, ...record }]);
@@ -72,20 +72,20 @@ test.each<[string, ProofResult, Omit<PushRecord, 'node'>]>([
 
 test.each([
   ['is busy', reported({ result: 'busy', proven: false })],
-  ['has newer rules', reported({ result: 'refused', generation: 6 })],
+  ['has newer rules in force', reported({ result: 'refused', generation: 6 })],
   [
-    'still runs a program that does not read the format',
+    "still runs a program that cannot read the rule set's format",
     reported({ result: 'refused', generation: 4, format: 1 }),
   ],
-  ['applied it with an older program, which proves less', reported({ format: 1 })],
+  ['applied the rule set with an older program, whose report proves less', reported({ format: 1 })],
   ['has not reported yet', silent],
-])('records nothing for a node that %s', async (_, proof) => {
+])('nothing is recorded for a node that %s', async (_, proof) => {
   const { kinds, records } = await run(proof);
   expect(kinds).toEqual(['pending']);
   expect(records).toEqual([]);
 });
 
-test('logs a record that cannot be written, without changing the outcome', async () => {
+test('an outcome that cannot be recorded is logged, and the result stays the same', async () => {
   const error = new RetryableError('throttled', 'too many calls', { advice: 'wait', retryAfterSeconds: 10 });
   const { kinds, warned } = await run(reported({}), [{ node, error }]);
   expect(kinds).toEqual(['proven']);
@@ -105,10 +105,13 @@ test.each<[string | undefined, 'retried' | 'final', string]>([
   ['ebpf', 'final', 'nonMasqueradeCIDRs'],
   ['ebpf-unreadable', 'final', 'Check whether a CNI plugin masquerades in eBPF'],
   ['no-namespace', 'final', 'nsenter'],
-])('rules that are not proven because of %s are %s, with advice', async (code, end, advice) => {
-  const { outcomes } = await run(reported({ proven: false, reason: 'why', code }));
-  const [error] = outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error : undefined));
-  expect(error).toBeInstanceOf(end === 'final' ? PermanentError : RetryableError);
-  expect(error).toMatchObject({ code: 'not-proven', message: 'The rules are applied but not proven: why' });
-  expect(error?.advice).toContain(advice);
-});
+])(
+  'rules that are not proven with the code %s are %s, and the error has advice',
+  async (code, end, advice) => {
+    const { outcomes } = await run(reported({ proven: false, reason: 'why', code }));
+    const [error] = outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error : undefined));
+    expect(error).toBeInstanceOf(end === 'final' ? PermanentError : RetryableError);
+    expect(error).toMatchObject({ code: 'not-proven', message: 'The rules are applied but not proven: why' });
+    expect(error?.advice).toContain(advice);
+  },
+);

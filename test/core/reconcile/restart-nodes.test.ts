@@ -35,7 +35,9 @@ const machine = (id: string, changes: Partial<FakeNode> = {}, cluster = 'shop'):
 
 const needsReboot = { withoutWatcher: 'idle' } as const;
 
-/** A backfill over these nodes. Time passes only while it waits. */
+/**
+ * Reconciles these nodes and restarts those that need a restart. The clock advances only while the backfill waits.
+ */
 async function backfill(machines: readonly FakeNode[], seconds = 3_600) {
   const cloud = new FakeCloud();
   machines.forEach((each) => {
@@ -58,7 +60,7 @@ async function backfill(machines: readonly FakeNode[], seconds = 3_600) {
   return { restarted: cloud.restarted, kinds, logged };
 }
 
-test('restarts nodes one at a time, the next after the last has proven its rules', async () => {
+test('nodes are restarted one at a time, each after the previous node has proven its rules', async () => {
   const { restarted, kinds, logged } = await backfill([
     machine('1', needsReboot),
     machine('2', needsReboot),
@@ -70,7 +72,7 @@ test('restarts nodes one at a time, the next after the last has proven its rules
   expect(restartEvents).toEqual(['NodeProven', 'NodeRestarted', 'NodeProven', 'NodeRestarted', 'NodeProven']);
 });
 
-test('restarts no more nodes of a cluster after one did not come back', async () => {
+test('no more nodes of a cluster are restarted after a node did not come back', async () => {
   const stuck = machine('1', { ...needsReboot, onRestart: 'never-reports' });
   const { restarted, kinds } = await backfill([
     stuck,
@@ -82,27 +84,27 @@ test('restarts no more nodes of a cluster after one did not come back', async ()
 });
 
 test.each<[string, FakeNode[]]>([
-  ['without restart in the config', [machine('1', needsReboot, 'mail')]],
-  ['that serves an older, proven rule set', [machine('1', { withoutWatcher: 'serving' })]],
+  ['if the config does not allow restarts', [machine('1', needsReboot, 'mail')]],
+  ['if it serves an older, proven rule set', [machine('1', { withoutWatcher: 'serving' })]],
   [
     'while another node of the cluster is not proven',
     [machine('1', needsReboot), machine('2', { isSilent: true })],
   ],
   [
-    'after a restart of another node of the cluster did not help',
+    'after the restart of another node of the cluster did not help',
     [machine('1', needsReboot), machine('2', { withoutWatcher: 'already-tried' })],
   ],
-])('restarts no node %s', async (_, machines) => {
+])('no node is restarted %s', async (_, machines) => {
   const { restarted, kinds } = await backfill(machines);
   expect(restarted).toEqual([]);
   expect(kinds['1']).toBe('needs-reboot');
 });
 
-test('restarts no node without time to wait for it', async () => {
+test('no node is restarted if there is too little time to wait for its report', async () => {
   expect((await backfill([machine('1', needsReboot)], 30)).restarted).toEqual([]);
 });
 
-test('logs a missing permission, and tries no more nodes', async () => {
+test('a missing permission is logged, and no more nodes are restarted', async () => {
   const forbidden = { ...needsReboot, onRestart: 'permission-denied' } as const;
   const { restarted, kinds, logged } = await backfill([machine('1', forbidden), machine('2', needsReboot)]);
   expect(restarted).toEqual([]);

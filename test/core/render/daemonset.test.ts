@@ -13,13 +13,13 @@ const { spec } = (daemonSet as { spec: { template: { spec: Record<string, unknow
 const [install] = spec['initContainers'] as Record<string, unknown>[];
 const [pause] = spec['containers'] as Record<string, unknown>[];
 
-test('the ConfigMap contains the exact program, and is within the Kubernetes size limit', () => {
+test('the ConfigMap contains the exact node program, and is within the Kubernetes size limit', () => {
   expect(configMap).toMatchObject({ kind: 'ConfigMap', metadata: { namespace: 'kube-system' } });
   expect(configMap).toHaveProperty(['data', 'peermasq.sh'], program);
   expect(JSON.stringify(configMap).length).toBeLessThan(1024 * 1024);
 });
 
-test('the install container can enter the mount namespace of the node, and nothing else', () => {
+test("the install container may enter the node's mount namespace and has no other privileges", () => {
   expect(install?.['securityContext']).toEqual({
     runAsUser: 0,
     readOnlyRootFilesystem: true,
@@ -43,7 +43,7 @@ test('the container that keeps running has no privileges', () => {
   });
 });
 
-test('runs on every Linux node, regardless of taints', () => {
+test('the DaemonSet runs on every Linux node, regardless of taints', () => {
   expect(spec).toMatchObject({
     nodeSelector: { 'kubernetes.io/os': 'linux' },
     tolerations: [{ operator: 'Exists' }],

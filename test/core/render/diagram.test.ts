@@ -21,7 +21,7 @@ const diagram: Diagram = {
   ],
 };
 
-test('Mermaid: quotes in names are escaped', () => {
+test('a Mermaid diagram escapes quotes in names', () => {
   expect(renderMermaid(diagram)).toBe(`flowchart LR
   subgraph network0["vpc-b<br/>10.209.0.0/16"]
     cluster0["frontend #34;x#34; #60;b#62;<br/>3 nodes, 2 proven"]
@@ -33,7 +33,7 @@ test('Mermaid: quotes in names are escaped', () => {
 `);
 });
 
-test('SVG: all boxes are inside the view, and names are escaped', () => {
+test('an SVG diagram escapes names, and all its boxes are inside the view', () => {
   const text = renderSvg(diagram);
   expect(text).toContain('frontend &quot;x&quot; &lt;b&gt;');
   const [width = 0, height = 0] = numbers(/<svg[^>]* width="(\d+)" height="(\d+)"/.exec(text));

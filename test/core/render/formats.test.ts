@@ -14,8 +14,8 @@ import { nodeProgram } from '../../lab/node-program';
 
 const program = nodeProgram;
 
-describe('iptables', () => {
-  test('has the chain of the node program, and a jump to it in front', () => {
+describe('a rule set rendered as iptables-restore input', () => {
+  test("has the node program's chain, and a jump to that chain in first place", () => {
     expect(renderIptables(fullRuleSet, 4))
       .toBe(`# Rule set ${ruleSetId(fullRuleSet)}, for iptables-restore --noflush.
 # Applying this file again adds a second jump. Check for an existing jump first.
@@ -36,13 +36,13 @@ COMMIT
     expect(renderIptables(steered, 4)).toContain('\n# option steer is not included: ');
   });
 
-  test('is undefined for a family without destinations or sources', () => {
+  test('is undefined for an address family without destinations or sources', () => {
     const noPods = ruleSetOf('source 10.132.0.0/14', 'masquerade fd00:193::/32 six');
     expect(renderIptables(noPods, 4)).toBeUndefined();
     expect(renderIptables(noPods, 6)).toBeUndefined();
   });
 
-  test('matches any source if the rule set has none', () => {
+  test('matches any source if the rule set has no sources', () => {
     expect(renderIptables(ruleSetOf('masquerade 10.193.0.0/16 x'), 4)).toContain(
       '-A PEERMASQ -d 10.193.0.0/16 -m addrtype ! --dst-type LOCAL',
     );
@@ -61,7 +61,7 @@ describeKernel('on a node', undefined, () => {
       .replaceAll(/^#.*\n/gm, '')
       .replaceAll(/ \[\d+:\d+\]$/gm, '');
 
-  test('the iptables text gives the same rules as the node program', async () => {
+  test('iptables-restore input produces the same rules as the node program', async () => {
     for (const family of [4, 6] as const) {
       const restore = family === 4 ? 'iptables-nft-restore' : 'ip6tables-nft-restore';
       await network.node.run([restore, '--noflush'], { stdin: renderIptables(fullRuleSet, family) ?? '' });
@@ -73,7 +73,7 @@ describeKernel('on a node', undefined, () => {
     await network.peermasq(['remove']);
   });
 
-  test('the startup script installs the program and applies the rule set; a second run changes nothing', async () => {
+  test('the startup script installs the program and applies the rule set, and a second run changes nothing', async () => {
     const script = renderStartupScript(program, fullRuleSet);
     const env = { PEERMASQ_DIR: `${network.node.folder}/from-script`, PEERMASQ_PERSIST: '0' };
     const run = async () =>
@@ -92,7 +92,7 @@ interface Installer {
   readonly securityContext: { readonly capabilities: { readonly add: readonly string[] } };
 }
 
-describe('the DaemonSet of a rule set', () => {
+describe('the DaemonSet for a rule set', () => {
   const resourcesOf = (text: string) =>
     parseAllDocuments(text).map((document) => document.toJS() as Record<string, unknown>);
   const options = { namespace: 'net', image: 'bash:5' };
@@ -103,7 +103,7 @@ describe('the DaemonSet of a rule set', () => {
   if (!installer) throw new Error('no init container');
   const { add: capabilities } = installer.securityContext.capabilities;
 
-  test('carries the startup script, and has another name than the DaemonSet of the watcher', () => {
+  test('contains the startup script, and is named differently from the DaemonSet for the watcher', () => {
     expect(configMap).toMatchObject({ data: { 'peermasq.sh': script } });
     const namesOf = (resources: object[]) =>
       resources.map((resource) => (resource as { metadata: { name: string } }).metadata.name);
@@ -120,7 +120,7 @@ describe('the DaemonSet of a rule set', () => {
     let lab: Lab;
     let node: Host;
     let pod: Host;
-    /** The PID, outside the lab, of the process that the container sees as process 1 (hostPID). */
+    /** The PID, as seen from outside the lab, of the process that is process 1 for the container (hostPID). */
     let initPid: string;
     beforeAll(async () => {
       lab = openLab();
@@ -141,12 +141,12 @@ describe('the DaemonSet of a rule set', () => {
         ip -6 route add default via fd00:209::1
         echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding`,
       );
-      // The mark of a kubelet that uses iptables-legacy. Reading it takes a raw socket.
+      // A kubelet that uses iptables-legacy leaves this chain as a mark. Reading the chain requires a raw socket.
       await node.run(['iptables-legacy', '-t', 'mangle', '-N', 'KUBE-KUBELET-CANARY']);
     });
     afterAll(() => lab.close());
 
-    /** Runs the install container in the network of the pod, with only these capabilities. */
+    /** Runs the install container in the pod's network, with only these capabilities. */
     const install = (capabilities: readonly string[]) =>
       pod.exec(
         [
@@ -159,12 +159,12 @@ describe('the DaemonSet of a rule set', () => {
       );
     const rules = (host: Host) => host.run(['iptables-legacy-save', '-t', 'nat']);
 
-    test.each(capabilities)('without %s the backend of the node gets no rules', async (missing) => {
+    test.each(capabilities)("without %s it does not install rules in the node's backend", async (missing) => {
       await install(capabilities.filter((name) => name !== missing));
       expect(await rules(node)).not.toContain('PEERMASQ');
     });
 
-    test('applies the rules in the network of the node, not of the pod', async () => {
+    test("applies the rules in the node's network, not in the pod's", async () => {
       const { code, stdout } = await install(capabilities);
       expect(code).toBe(0);
       expect(JSON.parse(stdout)).toMatchObject({ result: 'applied', proven: true });
@@ -174,7 +174,7 @@ describe('the DaemonSet of a rule set', () => {
   });
 });
 
-test('ip-masq-agent: excludes the private ranges except the destinations, and every exemption', () => {
+test('the ip-masq-agent config excludes the private ranges that are not destinations, and every exemption', () => {
   const { data } = parse(renderIpMasqAgent(fullRuleSet)) as { data: { config: string } };
   const { nonMasqueradeCIDRs } = parse(data.config) as { nonMasqueradeCIDRs: string[] };
   expect(nonMasqueradeCIDRs).toEqual(

@@ -11,11 +11,11 @@ test('groupBy orders groups by their first item, and keeps the order inside each
   ]);
 });
 
-test('groupBy of an empty list returns no groups', () => {
+test('groupBy returns no groups for an empty list', () => {
   expect(groupBy([], String)).toEqual(new Map());
 });
 
-test('groupBy keeps every item, in the group of its key', () => {
+test('groupBy keeps every item, in the group for its key', () => {
   fc.assert(
     fc.property(fc.array(fc.integer()), fc.integer({ min: 1, max: 9 }), (all, size) => {
       const groups = groupBy(all, (one) => one % size);

@@ -1,14 +1,14 @@
 import { expect, test } from '@jest/globals';
 import { lazy, memoize, tryParse } from '../../../shared/core/util/functional';
 
-test('memoize reads each key once', () => {
+test('memoize reads the value of each key once', () => {
   const keys: string[] = [];
   const read = memoize((key: string) => keys.push(key));
   expect([read('a'), read('b'), read('a')]).toEqual([1, 2, 1]);
   expect(keys).toEqual(['a', 'b']);
 });
 
-test('memoize reads again after a rejection', async () => {
+test('memoize reads a value again after a rejection', async () => {
   let calls = 0;
   const read = memoize((): Promise<number> => {
     calls += 1;
@@ -18,7 +18,7 @@ test('memoize reads again after a rejection', async () => {
   await expect(read('a')).resolves.toBe(2);
 });
 
-test('memoize keeps undefined', () => {
+test('memoize remembers the value undefined', () => {
   let calls = 0;
   const read = memoize<string, undefined>(() => {
     calls += 1;
@@ -29,7 +29,7 @@ test('memoize keeps undefined', () => {
   expect(calls).toBe(1);
 });
 
-test('memoize identifies objects by their id', () => {
+test('memoize identifies objects by their ID', () => {
   const names: string[] = [];
   const read = memoize(
     ({ name }: { readonly name: string }) => names.push(name),
@@ -38,19 +38,19 @@ test('memoize identifies objects by their id', () => {
   expect([read({ name: 'a' }), read({ name: 'a' }), read({ name: 'b' })]).toEqual([1, 1, 2]);
 });
 
-test('lazy makes its value at the first call', () => {
+test('lazy computes its value at the first call', () => {
   let made = 0;
   const get = lazy(() => (made += 1));
   expect(made).toBe(0);
   expect([get(), get()]).toEqual([1, 1]);
 });
 
-test('tryParse returns undefined for what cannot be parsed', () => {
+test('tryParse returns undefined for input that cannot be parsed', () => {
   expect(tryParse((): unknown => JSON.parse('{"a":1}'))).toEqual({ a: 1 });
   expect(tryParse((): unknown => JSON.parse('{'))).toBeUndefined();
 });
 
-test('tryParse throws errors that are not expected', () => {
+test('tryParse throws unexpected errors', () => {
   const isSyntaxError = (error: unknown) => error instanceof SyntaxError;
   expect(
     tryParse((): unknown => {

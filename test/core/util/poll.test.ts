@@ -8,7 +8,7 @@ const options = (changes: Partial<PollOptions> = {}): PollOptions => ({
   ...changes,
 });
 
-/** Undefined for the first calls, then how many there were. */
+/** Returns undefined for the first `misses` calls, and the number of misses after that. */
 function readyAfter(misses: number): () => Promise<number | undefined> {
   let calls = 0;
   return () => {
@@ -22,7 +22,7 @@ describe('poll', () => {
     expect(await poll(readyAfter(2), options())).toBe(3);
   });
 
-  test('pauses before each attempt, longer each time up to the maximum', async () => {
+  test('pauses before each attempt, and each pause is longer than the last, up to a maximum', async () => {
     const times = [performance.now()];
     const attempt = () => {
       times.push(performance.now());
@@ -30,13 +30,13 @@ describe('poll', () => {
     };
     await poll(attempt, options({ firstPauseMs: 20, maxPauseMs: 60, factor: 2 }));
     const pauses = times.slice(1).map((time, index) => time - (times[index] ?? 0));
-    // Only the minimum is certain: a busy machine makes each pause longer.
+    // Only the minimum is certain, because a busy machine makes each pause longer.
     for (const [index, minMs] of [20, 40, 60, 60].entries()) {
       expect(pauses[index]).toBeGreaterThanOrEqual(minMs - 2);
     }
   });
 
-  test('makes no attempt after the deadline, and does not wait for it', async () => {
+  test('makes no attempt after the deadline, and does not wait until the deadline', async () => {
     const start = Date.now();
     const late = options({ firstPauseMs: 60_000, maxPauseMs: 60_000, deadline: start + 50_000 });
     expect(await poll(readyAfter(0), late)).toBeUndefined();
@@ -47,14 +47,14 @@ describe('poll', () => {
     expect(await poll(readyAfter(Infinity), options({ deadline: Date.now() + 50 }))).toBeUndefined();
   });
 
-  test('ends at once when its signal aborts', async () => {
+  test('ends immediately when its signal aborts', async () => {
     const interrupt = new AbortController();
     const polling = poll(readyAfter(0), options({ firstPauseMs: 9_000, signal: interrupt.signal }));
     interrupt.abort();
     await expect(polling).rejects.toThrow('abort');
   });
 
-  test('passes on what an attempt throws', async () => {
+  test('passes on an error that an attempt throws', async () => {
     const failure = new Error('denied');
     await expect(poll(() => Promise.reject(failure), options())).rejects.toBe(failure);
   });

@@ -1,8 +1,8 @@
 import { describe, expect, test } from '@jest/globals';
 import { addNode, aws, deploy, logged, metric, objective, stack, statusOf } from './deployed';
 
-describe('backfill and sweep', () => {
-  test('a dry run returns the rule sets and changes nothing; the next run applies them', async () => {
+describe('the backfill function', () => {
+  test('returns the rule sets of a dry run without changing anything, and the next run applies them', async () => {
     deploy();
     const id = addNode();
     const dry = await stack.invoke('backfill', { dryRun: true });
@@ -30,7 +30,7 @@ describe('backfill and sweep', () => {
     expect(second.response).toMatchObject({ nodes: [{ isChange: false }] });
   });
 
-  test('a sweep skips new nodes, which their own events handle', async () => {
+  test('skips new nodes in a sweep, because their own events handle them', async () => {
     deploy();
     const fresh = addNode();
     const old = addNode();
@@ -40,7 +40,7 @@ describe('backfill and sweep', () => {
     expect([statusOf(fresh), statusOf(old)]).toEqual([undefined, expect.stringMatching(/^proven/)]);
   });
 
-  test('a sweep that fails reports no zero of unproven nodes', async () => {
+  test('does not report zero unproven nodes when a sweep fails', async () => {
     deploy();
     addNode();
     aws.deny('ec2:DescribeInstances');
@@ -48,14 +48,14 @@ describe('backfill and sweep', () => {
     expect(metric('NodesUnproven')).toEqual([]);
   });
 
-  test('a sweep that may not write tags fails, and names the policy statement', async () => {
+  test('fails a sweep that may not write tags, and names the policy statement', async () => {
     deploy();
     addNode();
     aws.deny('ec2:CreateTags');
     await expect(stack.invoke('sweep', {})).rejects.toThrow('the statement RecordInTags');
   });
 
-  test('skipped nodes are listed in the response, and only counted in the log', async () => {
+  test('lists skipped nodes in the response, but only counts them in the log', async () => {
     deploy();
     addNode({ platformDetails: 'Windows' });
     const { response } = await stack.invoke('backfill', {});
@@ -64,7 +64,7 @@ describe('backfill and sweep', () => {
     expect(logged('SweepFinished')).toMatchObject([{ skips: { windows: 1 } }]);
   });
 
-  test('a sweep counts nodes that are still unproven after the objective', async () => {
+  test('counts nodes in a sweep that are still unproven after the objective', async () => {
     deploy({ env: objective(60_000) });
     const launched = (minutes: number) => ({ isReady: false, minutes });
     for (const { minutes, ...node } of [launched(0), launched(5), launched(50)]) {
@@ -76,7 +76,7 @@ describe('backfill and sweep', () => {
     expect(logged('SweepFinished')).toMatchObject([{ counts: { pending: 3 } }]);
   });
 
-  test('an invalid request is rejected with the name of the invalid field', async () => {
+  test('rejects an invalid request and names the invalid field', async () => {
     deploy();
     await expect(stack.invoke('backfill', { dryrun: true })).rejects.toThrow(/dryrun[^]*bad-request/);
     expect(aws.calls).toEqual([]);
@@ -84,14 +84,14 @@ describe('backfill and sweep', () => {
 });
 
 describe('a misconfigured function', () => {
-  test('stops at startup with all errors of the config', async () => {
+  test('stops at startup and reports all errors in the config', async () => {
     deploy({ config: 'clusters: {shop: {pods: [10.244.0.1/16], masquerade: [peering]}}' });
     const failure = stack.invoke('backfill', {});
     await expect(failure).rejects.toThrow(/has 2 errors:[^]*host bits set[^]*invalid value "peering"/);
     expect(aws.calls).toEqual([]);
   });
 
-  test('stops at startup with all invalid environment variables', async () => {
+  test('stops at startup and reports all invalid environment variables', async () => {
     deploy({ env: { PEERMASQ_LAUNCH_GATE: 'maybe', PEERMASQ_OBJECTIVE_MINUTES: 'soon' } });
     const failure = stack.invoke('backfill', {});
     await expect(failure).rejects.toThrow(/PEERMASQ_OBJECTIVE_MINUTES[^]*PEERMASQ_LAUNCH_GATE/);

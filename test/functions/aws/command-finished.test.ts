@@ -15,7 +15,7 @@ import {
 } from './deployed';
 
 describe('command-finished', () => {
-  test('a node that fails once is retried and proven', async () => {
+  test("records a failed node's result, and the node is then retried and proven", async () => {
     deploy();
     const id = addNode({ machine: failsFirst(1) });
     stack.put(aws.stateChangeEvent(id));
@@ -25,7 +25,7 @@ describe('command-finished', () => {
     expect(statusOf(id)).toMatch(/^proven/);
   });
 
-  test('a node that keeps failing is given up, with the status failed in its tag', async () => {
+  test('a node that keeps failing is no longer retried, and its tag has the status failed', async () => {
     deploy({ env: objective(1_000) });
     const id = addNode({ machine: failsFirst(99) });
     stack.put(aws.stateChangeEvent(id));
@@ -35,8 +35,8 @@ describe('command-finished', () => {
     expect(statusOf(id)).toMatch(/^failed/);
   });
 
-  test('a late report, from after the batch, is read once the command has finished', async () => {
-    // Leaves node-joined one second to wait for reports.
+  test('reads a late report once the SSM command has finished', async () => {
+    // Leaves node-joined only one second to wait for reports.
     deploy({ timeoutSeconds: 8, resultsAfterSeconds: 0 });
     const id = addNode({ commandDelayMs: 1_400 });
     stack.put(aws.stateChangeEvent(id));
@@ -47,13 +47,13 @@ describe('command-finished', () => {
     expect(aws.count('SendCommand')).toBe(1);
   });
 
-  test('reads the nodes only once for reports that the batch has read', async () => {
+  test('looks up the nodes only once for reports that node-joined has already read', async () => {
     deploy({ resultsAfterSeconds: 100 });
     const ids = [addNode(), addNode()];
     stack.put(aws.runInstancesEvent(ids));
     await stack.idle();
     expect(aws.count('ListCommandInvocations')).toBe(1);
-    // One by node-joined, and one per batch: Lambda may split the two results.
+    // One lookup is by node-joined, and one by each batch of command-finished: Lambda may split the two results.
     expect(aws.count('DescribeInstances')).toBeLessThanOrEqual(3);
     expect(metric('NodesProven')).toEqual([2]);
   });

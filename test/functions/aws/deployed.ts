@@ -13,7 +13,9 @@ import type { LabRoute } from '../../lab/aws/state';
 import type { Machine } from '../../lab/machine';
 import { fakeNode } from '../../lab/aws/fake-node';
 
-/** Each test of a file that imports this has its own local AWS, and closes what it deployed. */
+/**
+ * Each test of a file that imports this module has its own local AWS, and everything it deploys is closed afterwards.
+ */
 export let aws: LocalAws;
 export let stack: LabStack;
 let folder: string;
@@ -39,7 +41,7 @@ export const routeTo = (destinationCidrBlock: string): LabRoute => ({
   vpcPeeringConnectionId: peering,
 });
 
-/** Adds the network, the peering and the document to an account. */
+/** Adds the network, the peering and the SSM document to an account. */
 export function prepare(account: LabAccount): void {
   account.putDocument(documentName('dev'), makeDocument('echo hello\n'));
   account.addNetwork({
@@ -53,20 +55,20 @@ export function prepare(account: LabAccount): void {
 
 interface DeployOptions {
   readonly config?: string;
-  /** As in `--param`. */
+  /** Parameters, as passed with `--param`. */
   readonly params?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
-  /** The timeout of node-joined, in place of that of serverless.yml. */
+  /** The timeout of node-joined, which replaces the timeout in serverless.yml. */
   readonly timeoutSeconds?: number;
-  /** The delay of completion events, instead of the one in infra/aws. */
+  /** The delay of completion events, which replaces the delay in infra/aws. */
   readonly resultsAfterSeconds?: number;
 }
 
 const onePeering = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}';
 
 /**
- * Deploys serverless.yml. The queues run faster (a second takes 20 ms) with batch windows of at most 10 s. The functions run in
- * real time, so by default completion events arrive after node-joined has returned.
+ * Deploys serverless.yml. The queues run faster than real ones: a second takes 20 ms, and batch windows are at most
+ * 10 s. The functions run in real time, so completion events arrive by default after node-joined has returned.
  */
 export function deploy(options: DeployOptions = {}): void {
   const { config = onePeering, params = {}, env = {}, timeoutSeconds, resultsAfterSeconds = 150 } = options;
@@ -86,7 +88,7 @@ export function deploy(options: DeployOptions = {}): void {
   stack = startStack(aws, deployment, { config: file, env, secondMs: 20 });
 }
 
-/** An objective in milliseconds, short enough to pass within a test. */
+/** Sets the objective, in milliseconds, so that it passes within a test. */
 export const objective = (ms: number) => ({ PEERMASQ_OBJECTIVE_MINUTES: String(ms / 60_000) });
 
 export type NodeChanges = { readonly [Field in keyof NewNode]?: NewNode[Field] | undefined };
@@ -94,7 +96,7 @@ export type NodeChanges = { readonly [Field in keyof NewNode]?: NewNode[Field] |
 export const addNode = (changes: NodeChanges = {}, account: LabAccount = aws): string =>
   account.addNode({ subnetId, ...definedOnly({ cluster: 'shop', machine: fakeNode, ...changes }) });
 
-/** A node whose rules are not proven for the first `times` times. */
+/** A node on which the first `times` attempts to prove the rules fail. */
 export function failsFirst(times: number): Machine {
   let left = times;
   return {
@@ -106,19 +108,19 @@ export function failsFirst(times: number): Machine {
   };
 }
 
-/** An API call as CloudTrail logs it. */
+/** The body of an event for an API call, as CloudTrail logs it. */
 export const apiCall = (eventName: string) => ({
   ...aws.runInstancesEvent([]),
   detail: { eventSource: 'ec2.amazonaws.com', eventName },
 });
 
-/** Resolves when the queues of nodes and route changes are empty. */
+/** Resolves when the queues for nodes and for route changes are empty. */
 export async function drained(): Promise<void> {
   const { signal } = new AbortController();
   for (const name of ['nodes', 'routes']) await stack.queue(name).waitUntilAtMost(0, signal);
 }
 
-/** Polls, because the functions emit no event when they are done. */
+/** Waits until a condition is true. Polls, because the functions emit no event when they are done. */
 export async function until(condition: () => boolean): Promise<void> {
   const endsAt = Date.now() + 15_000;
   while (!condition()) {
@@ -133,14 +135,14 @@ export const nodesLogged = (message: string) => logged(message).map((entry) => e
 export const statusOf = (id: string, { state }: LabAccount = aws) =>
   state.instances.get(id)?.tags.get('peermasq:status');
 
-/** The reasons in the dead-letter queue. */
+/** Returns the reasons of the messages in the dead-letter queue. */
 export const deadLetterReasons = () =>
   stack.deadLetters.map(({ attributes }) => attributes['reason']?.StringValue ?? '');
 
-/** The entries in the embedded metric format. */
+/** Returns the log entries that are in the embedded metric format. */
 export const metricEntries = () => stack.log.filter((entry) => '_aws' in entry);
 
-/** The values of a metric, for some dimensions. */
+/** Returns the values of a metric for these dimensions. */
 export function metric(name: string, dimensions: Readonly<Record<string, string>> = {}): number[] {
   return metricEntries()
     .filter((entry) => name in entry)

@@ -27,8 +27,8 @@ const skippedNodes: readonly [string, NodeChanges][] = [
   ['nothing-to-masquerade', { subnetId: 'subnet-0aaaaaaaaaaaaaaaa' }],
 ];
 
-describe('node-joined', () => {
-  test('nodes that several events of a batch announce are pushed to once', async () => {
+describe('the function node-joined', () => {
+  test('pushes only once to nodes that several events in a batch announce', async () => {
     deploy();
     const one = addNode();
     const other = addNode();
@@ -46,7 +46,7 @@ describe('node-joined', () => {
     expect(stack.failures).toEqual([]);
   });
 
-  test('a node whose agent is offline is retried with growing delays until it is proven', async () => {
+  test('retries a node whose agent is offline with growing delays, until the node is proven', async () => {
     deploy();
     const id = addNode({ isReady: false });
     stack.put(aws.stateChangeEvent(id));
@@ -62,7 +62,7 @@ describe('node-joined', () => {
     expect(nodesLogged('NodeProven')).toEqual([id]);
   });
 
-  test('an event whose node is not proven in time goes to the dead-letter queue with the reason', async () => {
+  test('sends an event whose node is not proven in time to the dead-letter queue, with the reason', async () => {
     deploy({ env: objective(700) });
     const id = addNode({ isReady: false });
     const other = addNode();
@@ -77,7 +77,7 @@ describe('node-joined', () => {
     expect(stack.deadLetters[0]?.body).toContain(id);
   });
 
-  test('only the unproven nodes of an event are given up', async () => {
+  test('gives up only on the unproven nodes of an event', async () => {
     deploy({ env: objective(700) });
     const id = addNode({ isReady: false });
     const other = addNode();
@@ -88,7 +88,7 @@ describe('node-joined', () => {
     expect(deadLetterReasons()).toEqual([`aws:${id}: its SSM agent is not online`]);
   });
 
-  test('a record that cannot be written is logged, and written by the next sweep', async () => {
+  test('logs an outcome that cannot be recorded, and the next sweep records it', async () => {
     deploy();
     const id = addNode();
     aws.fail('CreateTags', 'IncorrectState', 'not now', 2);
@@ -102,7 +102,7 @@ describe('node-joined', () => {
     expect(stack.deadLetters).toEqual([]);
   });
 
-  test('malformed messages go to the dead-letter queue with the reason, and the rest of the batch is handled', async () => {
+  test('sends malformed messages to the dead-letter queue with the reason, and handles the rest of the batch', async () => {
     deploy();
     const id = addNode();
     stack.queue('nodes').send('not JSON at all {');
@@ -119,7 +119,7 @@ describe('node-joined', () => {
     expect(logged('EventIgnored')).toHaveLength(2);
   });
 
-  test('an event whose API call is denied is retried, then dead-lettered with the policy statement', async () => {
+  test('retries an event whose API call is denied, then sends it to the dead-letter queue with the policy statement', async () => {
     deploy({ env: objective(500) });
     const id = addNode();
     aws.deny('ec2:DescribeInstances');
@@ -131,7 +131,7 @@ describe('node-joined', () => {
     expect(logged('ReconcileFailed')[0]).toMatchObject({ code: 'access-denied', severity: 'ERROR' });
   });
 
-  test('throttled and failing API calls delay a node, but lose no event', async () => {
+  test('loses no event when API calls are throttled or fail, although the node is delayed', async () => {
     deploy();
     const id = addNode();
     aws.throttle('DescribeInstances', 3);
@@ -142,7 +142,7 @@ describe('node-joined', () => {
     expect(metric('ApiThrottles').reduce((sum, count) => sum + count, 0)).toBe(3);
   });
 
-  test('a message that cannot be dead-lettered stays in its queue', async () => {
+  test('leaves a message in the queue if it cannot be sent to the dead-letter queue', async () => {
     deploy();
     aws.deny('sqs:SendMessage');
     stack.queue('nodes').send('poison');
@@ -154,7 +154,7 @@ describe('node-joined', () => {
     });
   });
 
-  test('nodes that are not eligible are skipped, each with its reason', async () => {
+  test('skips nodes that are not eligible, each with its reason', async () => {
     deploy({
       config: 'clusters: {shop: {pods: [10.244.0.0/16], control-plane: false, masquerade: [peerings]}}',
     });
@@ -176,7 +176,7 @@ describe('node-joined', () => {
     expect(stack.deadLetters).toEqual([]);
   });
 
-  test('a node that is terminated before its agent comes online is skipped', async () => {
+  test('skips a node that is terminated before its agent comes online', async () => {
     deploy();
     const id = addNode({ isReady: false });
     stack.put(aws.stateChangeEvent(id));
@@ -188,7 +188,7 @@ describe('node-joined', () => {
     expect(stack.deadLetters).toEqual([]);
   });
 
-  test('the time to the first proof is a metric, by stage and by cluster', async () => {
+  test('writes the time to the first proof as a metric, by stage and by cluster', async () => {
     deploy();
     stack.put({ ...aws.stateChangeEvent(addNode()), time: new Date(Date.now() - 30_000).toISOString() });
     await drained();
@@ -198,7 +198,8 @@ describe('node-joined', () => {
     expect(metric('NodesProven')).toEqual([1]);
   });
 
-  // The functions run in a separate process: in jest's sandbox the SDK does not recognize the errors of Node.js.
+  // Runs the functions in a separate process, because in jest's sandbox the SDK does not recognise the errors of
+  // Node.js.
   test('messages stay in the queue while an API is unreachable', async () => {
     deploy({ env: { AWS_ENDPOINT_URL_EC2: 'http://127.0.0.1:1' } });
     stack.put(aws.stateChangeEvent(addNode()));
@@ -210,8 +211,8 @@ describe('node-joined', () => {
     });
   });
 
-  test('messages stay in the queue while SQS is unreachable, and ready nodes are proven', async () => {
-    // The SQS client uses the queue URL, not its endpoint.
+  test('messages stay in the queue while SQS is unreachable, and nodes that are ready are still proven', async () => {
+    // The SQS client uses the queue's URL in place of its configured endpoint.
     const nowhere = 'http://127.0.0.1:1/123456789012/queue';
     deploy({ env: { PEERMASQ_QUEUE: nowhere, PEERMASQ_DEAD_LETTERS: nowhere } });
     const id = addNode({ isReady: false });

@@ -13,14 +13,14 @@ import {
   until,
 } from './deployed';
 
-describe('peering-changed', () => {
+describe('the function peering-changed', () => {
   const table = () => aws.state.routeTables[0] ?? fail();
   const rulesOf = async (): Promise<string> => {
     const { response } = await stack.invoke('backfill', { dryRun: true });
     return JSON.stringify(response);
   };
 
-  test('a route change pushes the new rule set to the affected nodes only', async () => {
+  test('pushes the new rule set only to the affected nodes after a route change', async () => {
     deploy();
     const ids = [addNode(), addNode({ cluster: 'other' })];
     await stack.invoke('sweep', {});
@@ -34,7 +34,7 @@ describe('peering-changed', () => {
     expect(statusOf(ids[1] ?? '')).toBeUndefined();
   });
 
-  test('a large loss of routes is held and alerted until a backfill allows it', async () => {
+  test('holds a large loss of routes and raises an alert until a backfill allows the loss', async () => {
     deploy();
     table().routes.push(routeTo('10.7.0.0/16'), routeTo('10.9.0.0/16'));
     const id = addNode();
@@ -51,7 +51,7 @@ describe('peering-changed', () => {
     expect(await rulesOf()).toContain('"isChange":false');
   });
 
-  test('a provisioning peering is retried until it is active', async () => {
+  test('retries a provisioning peering until it is active', async () => {
     deploy();
     const id = addNode();
     const added = 'pcx-0fedcba9876543210';

@@ -70,7 +70,7 @@ interface Attempt {
   readonly functionName: string;
   readonly title: string;
   readonly call: () => Promise<unknown>;
-  /** `nothing` when the call is allowed. */
+  /** Part of the expected error, or `nothing` if the call is allowed. */
   readonly error: string;
 }
 

@@ -16,7 +16,7 @@ interface Summary {
   readonly stopReason: string | null;
 }
 
-/** Four real nodes in a local AWS. The tests are the steps of one rollout, in order. */
+/** The rollout covers four real nodes in a local AWS. The tests are its steps, in order. */
 describeKernel('a rollout from the command line', undefined, () => {
   let aws: LocalAws;
   let home: CliHome;
@@ -60,7 +60,7 @@ describeKernel('a rollout from the command line', undefined, () => {
   };
   const kept = (n: number) => storedRuleSet(aws.state.agents.get(ids[n] ?? '')?.machine);
 
-  test('plan shows where each destination comes from and the blast radius, and exits with 2', async () => {
+  test('plan shows the origin of each destination and the number of affected nodes, and exits with 2', async () => {
     const { status, stdout, stderr } = await peermasq('plan');
     expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
     expect(stdout).toContain('shop (aws us-east-1): 4 nodes → rule set ');
@@ -73,7 +73,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(aws.count('SendCommand')).toBe(0);
   });
 
-  test('plan checks a repeated region once, and names a region it cannot check', async () => {
+  test('plan checks a repeated region only once, and names a region that it cannot check', async () => {
     const regions = ['us-east-1', 'us-east-1', 'mars-1'].flatMap((region) => ['--region', region]);
     const { status, stdout, stderr } = await peermasq('plan', ...regions);
     expect(status).toBe(1);
@@ -84,14 +84,14 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(JSON.parse(unchecked)).toMatchObject({ nodes: [], errors: [{ target: 'aws mars-1' }] });
   });
 
-  test('without confirmation nothing is pushed', async () => {
+  test('backfill pushes nothing without confirmation', async () => {
     const { status, stderr } = await peermasq('backfill');
     expect(status).toBe(1);
     expect(stderr).toContain('error: Cannot prompt: stdin is not a terminal\nUse --yes.\n');
     expect(aws.count('SendCommand')).toBe(0);
   });
 
-  test('a canary that is not proven stops the rollout', async () => {
+  test('backfill stops when a canary node is not proven', async () => {
     aws.setReady(ids[0] ?? '', false);
     const ended = await backfill('--wave-timeout', '1');
     expect(ended).toEqual({
@@ -103,7 +103,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     aws.setReady(ids[0] ?? '', true);
   });
 
-  test('a rollback also covers nodes that never reported: those without rules before have none after', async () => {
+  test('a rollback also covers nodes that never reported, and removes the rules of nodes that had none before', async () => {
     expect(await backfill('--canary', '0', '--wave-timeout', '1')).toMatchObject({ status: 1 });
     await aws.waitForCommands();
     const { status, states } = await backfill('--rollback', '--canary', '0');
@@ -111,7 +111,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(await kept(3)).not.toContain('masquerade');
   }, 40_000);
 
-  test('an interrupt lets the current wave finish, starts no other, and lists the untouched nodes', async () => {
+  test('after an interrupt, backfill finishes the current wave, starts no other, and lists the untouched nodes', async () => {
     let isInterrupted = false;
     const { status, stdout, stderr } = await home.peermasq(['backfill', '--yes', '--wave', '2'], {
       onStderr: (text, signal) => {
@@ -131,7 +131,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(untouched).toBeGreaterThan(0);
   });
 
-  test('run again, it resumes; once all nodes are proven there is nothing to do', async () => {
+  test('the next backfill resumes the interrupted one, and has nothing to do once all nodes are proven', async () => {
     const { status, states } = await backfill();
     expect(status).toBe(0);
     expect(states).toMatch(/^(proven ?)+$/);
@@ -143,7 +143,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     });
   });
 
-  test('after a change of the config, plan shows the lines that differ and what stops being masqueraded', async () => {
+  test('after a config change, plan shows the lines that differ and the ranges that are no longer masqueraded', async () => {
     home.write('peermasq.yaml', config('10.0.7.0/24'));
     const { stdout } = await peermasq('plan');
     expect(stdout).toContain('  + exempt 10.0.7.0/24 except\n');
@@ -152,7 +152,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(stdout).toContain('; stop masquerading to 10.0.7.0/24.');
   });
 
-  test('a rollback restores the rule sets from before, of one node or of all; a second one changes nothing', async () => {
+  test('a rollback restores the previous rule sets of one node or of all nodes, and a second rollback changes nothing', async () => {
     const before = (await kept(1))?.replace(/generation .*/, '');
     const rules = async (n: number) => (await kept(n))?.replace(/generation .*/, '');
     expect(await backfill('--canary', '0')).toMatchObject({
@@ -173,7 +173,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect([await rules(1), await rules(2)]).toEqual([before, before]);
   }, 40_000);
 
-  test('status shows nodes that have drifted from the config', async () => {
+  test('status shows nodes whose rules differ from the config', async () => {
     const { stdout } = await peermasq('status', '-o', 'json');
     expect(JSON.parse(stdout)).toMatchObject({
       clusters: [{ target: 'aws us-east-1', cluster: 'shop', nodes: 4, pending: 4, drifted: 4 }],
@@ -182,7 +182,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect((await peermasq('status')).stdout).toContain('The rule set differs from the plan.');
   });
 
-  test('nodes held because their routes vanished are neither changed nor up to date', async () => {
+  test('nodes held because their routes disappeared are neither changed nor reported as up to date', async () => {
     for (const table of aws.state.routeTables) table.routes = [];
     const plan = await peermasq('plan');
     expect(plan.stdout).toContain('Use --allow-route-loss to plan it anyway.');

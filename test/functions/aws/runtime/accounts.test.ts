@@ -16,11 +16,11 @@ import {
   statusOf,
 } from '../deployed';
 
-describe('member accounts', () => {
+describe('the nodes of member accounts', () => {
   const member = '222222222222';
   const deployment = { params: { memberAccounts: member }, env: objective(1_000) };
 
-  /** The role of the template for member accounts. */
+  /** Returns the role from the template for member accounts. */
   const memberRole = (functions: readonly string[]) => {
     const template = memberTemplate({
       stage: 'dev',
@@ -33,7 +33,7 @@ describe('member accounts', () => {
     return readRole(template.Resources, 'MemberRole', { account: member, region: labRegion });
   };
 
-  test('are managed with their own role, by events and by sweeps', async () => {
+  test("are managed with the account's own role, both by events and by sweeps", async () => {
     const account = aws.addAccount(member, memberRole(['node-joined', 'sweep']));
     prepare(account);
     deploy(deployment);
@@ -50,7 +50,7 @@ describe('member accounts', () => {
     ]);
   });
 
-  test('whose role cannot be assumed do not affect other accounts', async () => {
+  test("cannot affect other accounts when the account's role cannot be assumed", async () => {
     aws.addAccount(member, memberRole(['backfill']));
     deploy(deployment);
     const own = addNode();
@@ -63,7 +63,7 @@ describe('member accounts', () => {
     expect(metric('NodesUnproven', { cluster: 'shop' })).toEqual([0]);
   });
 
-  test('are ignored unless they are configured', async () => {
+  test('are ignored unless the account is configured', async () => {
     deploy();
     stack.put({ ...aws.stateChangeEvent(addNode()), account: member });
     await drained();

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { functionLocation } from '../../../../functions/aws/runtime/invocation';
 import { PermanentError } from '../../../../shared/core/model/errors';
 
-describe('the location of a function', () => {
+describe('the region and account of a function', () => {
   test.each([
     ['arn:aws:lambda:us-east-1:123456789012:function:peermasq-dev-node-joined', 'aws', 'us-east-1'],
     ['arn:aws:lambda:eu-west-1:123456789012:function:peermasq-dev-node-joined:live', 'aws', 'eu-west-1'],

@@ -13,14 +13,14 @@ import {
   until,
 } from '../deployed';
 
-describe('a held launch', () => {
+describe('the launch of a held instance', () => {
   const launches = () =>
     aws.calls
       .filter(({ action }) => action === 'CompleteLifecycleAction')
       .map(({ input }) => (input as { LifecycleActionResult: string }).LifecycleActionResult);
   const gate = (choice: string, ms = 600_000) => ({ params: { launchGate: choice }, env: objective(ms) });
 
-  test('continues after the proof, not before', async () => {
+  test('continues only after the node is proven', async () => {
     deploy(gate('abandon'));
     const id = addNode({ isReady: false });
     stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
@@ -37,7 +37,7 @@ describe('a held launch', () => {
   test.each([
     ['abandon', 'ABANDON'],
     ['continue', 'CONTINUE'],
-  ])('ends as configured when its node is given up: %s', async (choice, result) => {
+  ])('ends as configured when its node is not proven in time: %s', async (choice, result) => {
     deploy(gate(choice, 500));
     const id = addNode({ isReady: false });
     stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
@@ -46,7 +46,7 @@ describe('a held launch', () => {
     expect(nodesLogged('NodeTimedOut')).toEqual([id]);
   });
 
-  test('that becomes due during a reconcile is handled by the next one', async () => {
+  test('is completed by the next reconcile if its event becomes due during a reconcile', async () => {
     deploy(gate('abandon'));
     const slow = addNode({ commandDelayMs: 3_000 });
     const id = addNode({ isReady: false });
@@ -60,7 +60,7 @@ describe('a held launch', () => {
     expect(launches()).toEqual(['CONTINUE']);
   });
 
-  test('ends as configured for an ineligible node, and continues for one that needs no rules', async () => {
+  test('ends as configured for an ineligible node, and continues for a node that needs no rules', async () => {
     deploy(gate('abandon'));
     stack.put(
       aws.startLifecycleAction(addNode({ tags: { 'eks:cluster-name': 'other' } }), 'workers', 'peermasq'),
@@ -72,7 +72,7 @@ describe('a held launch', () => {
     expect(launches()).toEqual(['ABANDON', 'CONTINUE']);
   });
 
-  test('of a group without the tags of a configured cluster is not completed, and the denial is dead-lettered', async () => {
+  test('is not completed for a group without the tags of a configured cluster, and the denied event is dead-lettered', async () => {
     deploy(gate('abandon', 500));
     const id = addNode({ cluster: 'other' });
     stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));

@@ -14,7 +14,7 @@ let written: string[];
 let metrics: typeof Metrics;
 
 beforeEach(async () => {
-  // Read at import.
+  // The config is read when the module is imported.
   process.env['PEERMASQ_CONFIG'] = 'peermasq.yaml';
   metrics = await import('../../../../functions/aws/runtime/metrics');
   written = [];
@@ -57,7 +57,7 @@ const sets = {
   stage: [['cloud', 'stage']],
 };
 
-/** The fields from which CloudWatch extracts metrics. */
+/** The fields of an entry from which CloudWatch extracts metrics. */
 const entry = (values: Record<string, unknown>, units: Record<string, string>, cluster?: string) => ({
   _aws: {
     Timestamp: expect.any(Number),
@@ -75,7 +75,7 @@ const entry = (values: Record<string, unknown>, units: Record<string, string>, c
   ...values,
 });
 
-/** One successful call of a client, and one throttled call. */
+/** Makes one successful call with a client, and one throttled call. */
 async function callTwice(): Promise<void> {
   type Call = (args: object) => Promise<unknown>;
   let middleware: ((next: Call) => Call) | undefined;
@@ -88,7 +88,7 @@ async function callTwice(): Promise<void> {
 
 const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = [
   [
-    'outcomes of nodes and their time to the first proof',
+    'outcomes of nodes and the time to their first proof',
     () => {
       const outcomes = [proven(), proven(), failed(), held()];
       const at = new Date(Date.now() - 30_000);
@@ -148,7 +148,7 @@ describe('an entry in the embedded metric format', () => {
     expect(written[0]).toMatch(/^[^\n]+\n$/);
   });
 
-  test('holds at most 100 values of a metric', () => {
+  test('contains at most 100 values of a metric', () => {
     const outcomes = Array.from({ length: 150 }, proven);
     metrics.writeNodeMetrics(outcomes, new Map(outcomes.map(({ node }) => [nodeKey(node), new Date()])));
     const [counts, ...rest] = entries();
@@ -157,7 +157,7 @@ describe('an entry in the embedded metric format', () => {
     expect(sizes).toEqual([100, 50]);
   });
 
-  test('is not written without values', () => {
+  test('is not written if there are no values', () => {
     metrics.writeNodeMetrics([{ node: ref(), kind: 'pending', reason: '', retryAfterSeconds: 1 }]);
     metrics.writeApiMetrics();
     expect(written).toEqual([]);

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { retryDelaySeconds } from '../../../../functions/aws/runtime/retry-delay';
 
-describe('the delay of a retry', () => {
+describe('the delay before a retry', () => {
   test('doubles with each attempt, up to a minute', () => {
     const delays = [1, 2, 3, 4, 5, 6, 60].map((attempt) =>
       retryDelaySeconds({ requestedSeconds: 5, attempt, burstSize: 1 }),
@@ -16,15 +16,15 @@ describe('the delay of a retry', () => {
     [120, 10],
     [480, 40],
     [1_000, 60],
-  ])('in a burst of %i messages is %i s', (burstSize, seconds) => {
+  ])('is, in a burst of %i messages, %i s', (burstSize, seconds) => {
     expect(retryDelaySeconds({ requestedSeconds: 5, attempt: 1, burstSize })).toBe(seconds);
   });
 
-  test('is longer than a minute only when more is requested', () => {
+  test('is longer than a minute only when a longer delay is requested', () => {
     expect(retryDelaySeconds({ requestedSeconds: 90, attempt: 1, burstSize: 500 })).toBe(90);
   });
 
-  test('is a whole number of seconds, at least one and at least what was requested', () => {
+  test('is a whole number of seconds: at least one, and at least the requested delay', () => {
     const numbers = [fc.double({ min: 0, max: 900, noNaN: true }), fc.nat(), fc.nat()] as const;
     fc.assert(
       fc.property(...numbers, (requestedSeconds, attempt, burstSize) => {
