@@ -57,7 +57,7 @@ describeKernel('a node on Google Cloud', undefined, () => {
     return proof;
   }
 
-  test('proves a rule set that is in its metadata at boot, and later follows a new one', async () => {
+  test('proves the rule set that is in its metadata at boot, and later applies a new rule set', async () => {
     setMetadata(lab.cloud, vm, 'startup-script', '#!/bin/sh\nexit 0\n');
     const backend = ruleSet(1, '10.193.0.0/16');
     expect((await networks.pod.request()).reached).toBe(false);
@@ -76,7 +76,7 @@ describeKernel('a node on Google Cloud', undefined, () => {
     expect((await networks.pod.request()).reached).toBe(false);
   }, 40_000);
 
-  test('reports why it rejects a rule set, and keeps the one in force', async () => {
+  test('reports why it rejects a rule set, and keeps the rule set in force', async () => {
     const inForce = ruleSet(5, '10.193.0.0/16');
     const stale = ruleSet(4, '10.7.0.0/16');
     const foreign = ruleSet(6, '0.0.0.0/1');

@@ -18,7 +18,7 @@ export const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 6
 
 export const refOf = ({ project, zone, id }: LabVm) => ({ cloud: 'gcp', project, zone, id }) as const;
 
-/** The labels of a GKE node. */
+/** Returns the labels of a GKE node. */
 export const gke = (cluster: string) => ({ labels: { 'goog-k8s-cluster-name': cluster } });
 
 export const ruleSet = (generation: number, destination = '10.193.0.0/16'): RuleSet => ({
@@ -30,7 +30,7 @@ export const ruleSet = (generation: number, destination = '10.193.0.0/16'): Rule
   probes: [],
 });
 
-/** The metadata of a node after a push of this rule set, without the number of its routes. */
+/** Returns a node's metadata after a push of this rule set, without the number of its routes. */
 export const assigned = (value: string): MetadataItem[] => [
   { key: 'peermasq-ruleset', value },
   { key: 'peermasq-program', value: program },
@@ -42,7 +42,7 @@ export function report(vm: LabVm, given: RuleSet | undefined, changes: Partial<R
   vm.guestAttributes['peermasq/status'] = JSON.stringify(makeReport(given, changes));
 }
 
-/** A push of a rule set that is already in the metadata of the node. */
+/** Returns a push of a rule set that is already in the node's metadata. */
 export const pushedBefore = (node: GcpNode, given: RuleSet): PushedNode<GcpNode> => ({
   result: 'pushed',
   node,
@@ -50,7 +50,10 @@ export const pushedBefore = (node: GcpNode, given: RuleSet): PushedNode<GcpNode>
   id: ruleSetId(given),
 });
 
-/** A local Google Cloud for the tests of one file, and the product's view of it. Each test starts without VMs. */
+/**
+ * A local Google Cloud, and the adapter that accesses it. All tests of a file share it, and each test starts without
+ * VMs.
+ */
 export class CloudLab {
   private google!: LocalGcp;
   state!: GcpState;
@@ -106,7 +109,10 @@ export class CloudLab {
     return result;
   }
 
-  /** @throws unless the push succeeds */
+  /**
+   * Pushes a rule set.
+   * @throws Error if the push fails
+   */
   async pushed(vm: LabVm, given?: RuleSet): Promise<PushedNode<GcpNode>> {
     const result = await this.push(vm, given);
     if (result.result !== 'pushed') throw new Error(result.result);

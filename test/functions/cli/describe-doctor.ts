@@ -10,47 +10,53 @@ import type { CliResult } from '../../lab/cli-home';
 import type { Networks } from '../../lab/networks';
 import { nodeProgramFile } from '../../lab/node-program';
 
-/** A local cloud around real networks, with a running node that has no peermasq rules yet. */
+/** A local cloud around real networks. Its node is running and has no peermasq rules yet. */
 export interface DoctorLab {
   readonly networks: Networks;
-  /** For commands of the command line. */
+  /** The target options with which the command line reaches this cloud. */
   readonly options: TargetOptions;
   /** The ID of the node. */
   readonly node: string;
   /** Pushes the rule set to the node. */
   readonly fix: () => Promise<void>;
-  /** Runs the built command line with the credentials and the config of this cloud. */
+  /** Runs the built command line with this cloud's credentials and config. */
   readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
-  /** Writes another config. @returns its file */
+  /**
+   * Writes a config file.
+   * @returns the path of the file
+   */
   readonly writeConfig: (text: string) => string;
   readonly close: () => Promise<void>;
 }
 
-/** A way to break the cloud around the node. `breakIt` returns a function that undoes it. */
+/** A change that breaks the cloud around the node. `breakIt` returns a function that undoes the change. */
 export interface CloudBreak<Lab> {
   readonly title: string;
   readonly breakIt: (lab: Lab) => () => void;
   readonly check: CheckName;
-  /** Part of the expected fix. */
+  /** Text that the expected fix contains. */
   readonly fix: string;
 }
 
 export interface DoctorRequest {
-  /** By default the peer of the topology. */
+  /** The destination; by default, the peer in the topology. */
   readonly to?: string;
-  /** The entries of `masquerade` for every cluster, instead of the lab's config. */
+  /** The entries of `masquerade` for every cluster. They replace the lab's config. */
   readonly masquerade?: string;
 }
 
-/** For tests that only one cloud has. */
+/** What the tests of a single cloud use. */
 export interface DoctorFixture<Lab extends DoctorLab> {
-  /** Only valid inside tests. */
+  /** Returns the lab; may be called only inside a test. */
   readonly lab: () => Lab;
-  /** @param from the pod of the topology by default */
+  /**
+   * Runs doctor.
+   * @param from the source; by default, the pod in the topology
+   */
   readonly doctor: (from?: string, request?: DoctorRequest) => Promise<Diagnosis>;
-  /** Whether a request from the pod reaches the peer. */
+  /** Returns whether a request from the pod reaches the peer. */
   readonly isReached: () => Promise<boolean>;
-  /** Runs the fix command that doctor prints. */
+  /** Runs a fix command that doctor printed. */
   readonly applyFix: (fix: string | undefined) => Promise<void>;
 }
 
@@ -60,7 +66,7 @@ export interface DoctorSpec<Lab extends DoctorLab> {
   readonly describeMore: (fixture: DoctorFixture<Lab>) => void;
 }
 
-/** Tests that doctor names the right check, in either cloud, for each way to break the lab. */
+/** Tests that doctor names the right check for each way to break the lab. The tests are the same for both clouds. */
 export function describeDoctor<Lab extends DoctorLab>(
   cloudName: string,
   { open, cloudBreaks, describeMore }: DoctorSpec<Lab>,
@@ -90,7 +96,7 @@ export function describeDoctor<Lab extends DoctorLab>(
       expect(await isReached()).toBe(true);
     }
 
-    test('after a push no check is broken, and packets reach the peer', async () => {
+    test('after a push, no check is broken and packets reach the peer', async () => {
       expect(await isReached()).toBe(false);
       await lab.fix();
       expect(await doctor()).toMatchObject({ broken: null });
@@ -115,7 +121,7 @@ export function describeDoctor<Lab extends DoctorLab>(
       }
     });
 
-    test('missing masquerade rule: the fix works, and no check is broken after it', async () => {
+    test('missing masquerade rule: the fix works, and afterwards no check is broken', async () => {
       await iptables(lab, '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
       const { broken } = await doctor();
       expect(await isReached()).toBe(false);
@@ -129,14 +135,14 @@ export function describeDoctor<Lab extends DoctorLab>(
   });
 }
 
-/** Changes on the node, which work the same in both clouds. */
+/** Tests changes on the node, which work in the same way in both clouds. */
 export function describeNodeBreaks<Lab extends DoctorLab>({
   lab,
   doctor,
   isReached,
   applyFix,
 }: DoctorFixture<Lab>): void {
-  describe('masquerading is the first broken check, and the fix works', () => {
+  describe('masquerading is the first broken check, and its fix works, for', () => {
     test('a RETURN rule before the masquerade rule', async () => {
       const { peer } = lab().networks.topology;
       await iptables(lab(), '-I', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
@@ -178,7 +184,7 @@ export const checkNamed = ({ checks }: Diagnosis, name: CheckName) =>
 export const iptables = (lab: DoctorLab, ...args: string[]) =>
   run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
 
-/** Applies a rule set with a newer generation than any before it. */
+/** Applies a rule set with a newer generation than any rule set before. */
 async function apply(
   lab: DoctorLab,
   more: readonly string[],

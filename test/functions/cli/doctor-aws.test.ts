@@ -73,9 +73,9 @@ describeDoctor('AWS', {
   },
 });
 
-/** Pods with VPC addresses, in a range that the peer has no route to (custom networking). */
+/** Tests pods with VPC addresses in a range to which the peer has no route (custom networking). */
 function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab>): void {
-  describe('pods in a secondary range of the VPC that the peer has no route to', () => {
+  describe('pods in a secondary VPC range to which the peer has no route', () => {
     let restore: () => void;
     beforeAll(() => {
       const { aws, connection, networks } = lab();
@@ -84,7 +84,7 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
       const { cidrs } = vpc;
       const { requesterVpcInfo } = connection.peering;
       vpc.cidrs = [...cidrs, networks.topology.node.pods.range];
-      // Without ranges of its own, the peering has those of the VPC.
+      // A peering without ranges of its own has the ranges of the VPC.
       connection.peering.requesterVpcInfo = { vpcId: connection.node.subnet.vpcId };
       restore = () => {
         vpc.cidrs = cidrs;
@@ -95,11 +95,11 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
       restore();
     });
 
-    test('need masquerading, and the node answers for them', async () => {
+    test('need masquerading, and the node answers the probe on their behalf', async () => {
       expect(await isReached()).toBe(true);
       const diagnosis = await doctor();
       expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'ok' });
-      // Pods with VPC addresses need steering too, which the node has not proven.
+      // Pods with VPC addresses also need steering, which the node has not proven.
       expect(diagnosis.broken).toMatchObject({ name: 'proof' });
       expect(checkNamed(diagnosis, 'return-route')).toMatchObject({
         state: 'ok',
@@ -107,7 +107,7 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
       });
     });
 
-    test('need it also if the config does not say so, and the fix is in peermasq.yaml', async () => {
+    test('need masquerading even if the config does not say so, and the fix is in peermasq.yaml', async () => {
       await iptables(lab(), '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
       const { broken, checks } = await doctor(undefined, { masquerade: '' });
       await iptables(lab(), '-I', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
@@ -122,7 +122,10 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
   });
 }
 
-/** @returns a function that undoes any change the break tests make */
+/**
+ * Saves the state of the networks.
+ * @returns a function that undoes any change that the break tests make
+ */
 function saveState({ peering, node, peer }: LabConnection): () => void {
   const { status } = peering;
   const sides = [node, peer].map((side) => ({

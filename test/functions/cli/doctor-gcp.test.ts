@@ -37,7 +37,7 @@ async function open(): Promise<GcpLab> {
     node: vm.id,
     peermasq: project.peermasq,
     writeConfig: (text) => project.home.write('other.yaml', text),
-    // Installs the watcher before there is a rule set, as Terraform does when it seeds the metadata.
+    // Installs the watcher before there is a rule set, as Terraform does by seeding the metadata.
     fix: async () => {
       setMetadata(project.cloud, vm, 'startup-script', composeStartupScript(undefined));
       setMetadata(project.cloud, vm, 'peermasq-program', nodeProgram);
@@ -52,7 +52,7 @@ async function open(): Promise<GcpLab> {
   };
 }
 
-/** A break that restores networks and firewalls. */
+/** Defines a break that is undone by restoring the networks and firewalls. */
 const change =
   (breakIt: (cloud: DemoProject['cloud']) => void) =>
   ({ project: { cloud } }: GcpLab) => {
@@ -68,7 +68,7 @@ const networkOf = ({ networks }: DemoProject['cloud'], index: 0 | 1) => {
   return network;
 };
 
-/** Only one side has created the peering, so there are no routes. */
+/** Simulates a peering that only one side has created, so that there are no routes. */
 const makePeeringPending = (cloud: DemoProject['cloud'], missing: 0 | 1) => {
   networkOf(cloud, missing).peerings = [];
   for (const network of [networkOf(cloud, 0), networkOf(cloud, 1)]) {
@@ -81,7 +81,7 @@ describeDoctor<GcpLab>('Google Cloud', {
   open,
   cloudBreaks: [
     {
-      title: 'peering created on one side only',
+      title: 'the peering was created on one side only',
       breakIt: change((cloud) => {
         makePeeringPending(cloud, 1);
       }),
@@ -105,7 +105,7 @@ describeDoctor<GcpLab>('Google Cloud', {
       fix: 'gcloud compute networks peerings list-routes to-frontend',
     },
     {
-      title: 'firewall of the node denies egress',
+      title: "the node's firewall denies egress",
       breakIt: change((cloud) => {
         cloud.firewalls.push({
           project: nodeOfProject.project,
@@ -120,7 +120,7 @@ describeDoctor<GcpLab>('Google Cloud', {
       fix: 'gcloud compute firewall-rules create',
     },
     {
-      title: 'firewall of the peer allows nothing',
+      title: "the peer's firewall allows no ingress",
       breakIt: change((cloud) => {
         cloud.firewalls = [];
       }),
@@ -168,9 +168,9 @@ function describeVpcNative({ lab, doctor }: Pick<DoctorFixture<GcpLab>, 'lab' | 
       expect(broken).toBeNull();
     });
 
-    test('needs masquerading to a range that the config names, and its proof counts', async () => {
+    test("needs masquerading to a range that the config names, and doctor checks the node's proof", async () => {
       const diagnosis = await doctor(undefined, { masquerade: '{cidr: 10.193.0.0/16, name: backend}' });
-      // Rules of earlier tests are still in the kernel.
+      // Rules from earlier tests are still in the kernel.
       const masquerading = checkNamed(diagnosis, 'masquerading');
       expect(masquerading).toMatchObject({ state: 'ok' });
       expect(masquerading?.evidence).toContain('peermasq.yaml masquerades to 10.193.0.0/16 (backend).');
@@ -180,7 +180,7 @@ function describeVpcNative({ lab, doctor }: Pick<DoctorFixture<GcpLab>, 'lab' | 
       });
     });
 
-    test('needs masquerading to what the peer passes on, and what lies behind the peer is unknown', async () => {
+    test('needs masquerading to a range that the peer passes on, and the network behind the peer is unknown', async () => {
       const { project } = lab();
       networkOf(project.cloud, 0).routes['to-backend/europe-west1']?.push({
         destRange: '10.50.0.0/16',

@@ -53,7 +53,7 @@ beforeEach(() => {
   });
 });
 
-test('without permission to read the rule sets in force, nodes are planned and a warning is printed', async () => {
+test('if the rule sets in force may not be read, nodes are still planned and a warning is printed', async () => {
   const denied = new PermanentError('access-denied', 'ssm:ListCommands is denied', { advice: 'Grant it.' });
   const { nodes, errors } = await runDryRun(targetWith(() => Promise.reject(denied)));
   expect(nodes).toMatchObject([{ outcome: { kind: 'planned', isChange: true } }]);
@@ -63,7 +63,7 @@ test('without permission to read the rule sets in force, nodes are planned and a
   );
 });
 
-test('an unexpected error is not handled as a missing permission', async () => {
+test('an unexpected error is not treated as a missing permission', async () => {
   await expect(
     runDryRun(targetWith(() => Promise.reject(new TypeError('no such property')))),
   ).rejects.toThrow(TypeError);

@@ -48,19 +48,22 @@ test.each([
   [['render', 'daemonset', '-n', 'Kube_System'], '', 'Expected a name such as kube-system.'],
   [['render', 'daemonset', '--image', 'a b'], '', 'Expected a reference such as debian:bookworm-slim.'],
   [['plam'], '', "unknown command 'plam'"],
-])('%j prints a message without a stack trace and exits with 1', async (args, stdin, message) => {
-  const env: Record<string, string> = args[1] === '--cluster' ? awsCredentials : {};
-  const { status, stdout, stderr } = await home.peermasq(args, {
-    stdin,
-    // Without kubectl.
-    env: { ...env, PATH: '/nonexistent' },
-  });
-  expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
-  expect(stderr).toContain(message);
-  expect(stderr).not.toMatch(/^\s+at /m);
-});
+])(
+  'the command line %j prints a message without a stack trace and exits with 1',
+  async (args, stdin, message) => {
+    const env: Record<string, string> = args[1] === '--cluster' ? awsCredentials : {};
+    const { status, stdout, stderr } = await home.peermasq(args, {
+      stdin,
+      // A PATH without kubectl.
+      env: { ...env, PATH: '/nonexistent' },
+    });
+    expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    expect(stderr).toContain(message);
+    expect(stderr).not.toMatch(/^\s+at /m);
+  },
+);
 
-test('-o json also prints errors as JSON', async () => {
+test('with -o json, errors are printed as JSON, too', async () => {
   const { status, stdout } = await home.peermasq(['plan', '--config', 'missing.yaml', '-o', 'json']);
   expect(status).toBe(1);
   expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'unreadable-file' } });
@@ -69,13 +72,16 @@ test('-o json also prints errors as JSON', async () => {
   expect(JSON.parse(rejected.stdout)).toMatchObject({ error: { code: 'bad-option' } });
 });
 
-test('output that cannot be written is an error', () => {
+test('it is an error if the output cannot be written', () => {
   const cli = `${process.execPath} dist/cli/peermasq.mjs validate peermasq.yaml`;
   const { status, stderr } = spawnSync('sh', ['-c', `${cli} > /dev/full`], { encoding: 'utf8' });
   expect(status).toBe(1);
   expect(stderr).toContain('Cannot write the output: ');
 });
 
-test.each([[['--debug', 'plan']], [['plan', '--debug']]])('%j prints the stack trace', async (args) => {
-  expect((await home.peermasq(args)).stderr).toMatch(/^\s+at /m);
-});
+test.each([[['--debug', 'plan']], [['plan', '--debug']]])(
+  'the command line %j prints the stack trace',
+  async (args) => {
+    expect((await home.peermasq(args)).stderr).toMatch(/^\s+at /m);
+  },
+);

@@ -27,7 +27,7 @@ default via 10.209.0.1 dev eth0
 const explain = (to: string, ...more: string[]) => ['explain', '--from', '10.132.0.10', '--to', to, ...more];
 const peer = '10.193.0.3:32191';
 
-test('a packet that no rule masquerades: says why, prints a fix and exits with 2', async () => {
+test('for a packet that no rule masquerades, explain gives the reason, prints a fix and exits with 2', async () => {
   const file = home.write('rules.txt', kubenet + network);
   const { status, stdout, stderr } = await home.peermasq(explain(peer, '--rules', file));
   expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
@@ -45,14 +45,14 @@ test('a packet that no rule masquerades: says why, prints a fix and exits with 2
   });
 });
 
-test('a packet to the internet: masqueraded with the address of eth0, exits with 0', async () => {
+test("for a packet to the internet, explain prints eth0's address as the source and exits with 0", async () => {
   const args = explain('192.0.2.1:443', '--rules', '-', '-o', 'json');
   const { status, stdout } = await home.peermasq(args, { stdin: kubenet + network });
   expect(status).toBe(0);
   expect(JSON.parse(stdout)).toMatchObject({ masqueraded: true, source: '10.209.0.2', fix: null });
 });
 
-test('a packet that is dropped on the node: has no source address, exits with 2', async () => {
+test('for a packet that is dropped on the node, explain prints no source address and exits with 2', async () => {
   const dropped = `*filter\n:FORWARD DROP [0:0]\nCOMMIT\n${kubenet}${network}`;
   const { status, stdout } = await home.peermasq(explain(peer, '--rules', '-'), { stdin: dropped });
   expect(status).toBe(2);

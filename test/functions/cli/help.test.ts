@@ -9,7 +9,7 @@ afterAll(() => {
   home.close();
 });
 
-test('--help of every command shows examples', async () => {
+test('--help shows examples for every command', async () => {
   const formats = ['iptables', 'daemonset', 'startup-script', 'ip-masq-agent', 'diagram'];
   const commands = [
     ...['validate', 'plan', 'backfill', 'status', 'explain', 'doctor'],
@@ -23,12 +23,12 @@ test('--help of every command shows examples', async () => {
   );
 });
 
-test('completion prints a script for the shell', async () => {
+test('completion prints a script for the given shell', async () => {
   const { stdout } = await home.peermasq(['completion', 'zsh']);
   expect(stdout).toContain('peermasq complete --');
 });
 
-test('completes commands, and the clusters of the config in the current directory', async () => {
+test("completion completes commands, and the clusters in the current directory's config", async () => {
   home.write('peermasq.yaml', 'clusters: {shop: {}, stock: {}}');
   expect((await home.peermasq(['complete', '--', 'pl'])).stdout).toMatch(/^plan\t/m);
   expect((await home.peermasq(['complete', '--', 'plan', '--cluster', 's'])).stdout).toMatch(/^shop(\t|\n)/m);

@@ -40,7 +40,7 @@ afterAll(async () => {
 });
 
 test.each(['SIGINT', 'SIGTERM'] as const)(
-  'doctor, interrupted by %s while it reads the rules, removes its metadata key and exits with 130',
+  'when doctor is interrupted by %s while it reads the rules, it removes its metadata key and exits with 130',
   async (name) => {
     let send: (name: NodeJS.Signals) => void = () => undefined;
     let wasRequested = false;

@@ -10,7 +10,7 @@ afterAll(() => {
   home.close();
 });
 
-test('a valid config: lists its clusters and exits with 0', async () => {
+test('validate lists the clusters of a valid config and exits with 0', async () => {
   home.write('peermasq.yaml', 'clusters: {shop: {masquerade: [peerings]}}');
   const { status, stdout } = await home.peermasq(['validate']);
   expect({ status, stdout }).toEqual({ status: 0, stdout: 'peermasq.yaml: 1 cluster, no errors: shop\n' });
@@ -18,7 +18,7 @@ test('a valid config: lists its clusters and exits with 0', async () => {
 
 const invalid = 'clusters:\n  shop:\n    pods: [10.0.0.1/8]\n    masquerade: [peering]\n';
 
-test('an invalid config: reports all errors as FILE:LINE:COLUMN and exits with 1', async () => {
+test('validate reports all errors in an invalid config as FILE:LINE:COLUMN and exits with 1', async () => {
   const file = home.write('bad.yaml', invalid);
   const { status, stdout } = await home.peermasq(['validate', 'bad.yaml']);
   expect(status).toBe(1);
@@ -35,7 +35,7 @@ test('an invalid config: reports all errors as FILE:LINE:COLUMN and exits with 1
   expect(parse(yaml.stdout)).toEqual(JSON.parse(json.stdout));
 });
 
-test('a config on stdin; output that is not for a terminal has no colours', async () => {
+test('validate reads a config from stdin, and uses no colours when the output is not a terminal', async () => {
   const { status, stdout } = await home.peermasq(['validate', '-'], { stdin: 'clusters: {}' });
   expect(status).toBe(0);
   expect(stdout).not.toContain('\u001b[');

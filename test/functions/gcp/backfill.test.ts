@@ -17,7 +17,7 @@ const post = (target: Pick<LabFunction, 'url'>, body: unknown) =>
     body: JSON.stringify(body),
   });
 
-describe('backfill', () => {
+describe('the function backfill', () => {
   test('changes nothing in a dry run, then pushes and reports which nodes are proven', async () => {
     const backfill = lab.useFunction();
     const vm = lab.addBusyNode();
@@ -51,13 +51,13 @@ describe('backfill', () => {
     expect(lab.google.cloud.calls).toEqual([]);
   });
 
-  test('rejects a GET', async () => {
+  test('rejects a GET request', async () => {
     const backfill = lab.useFunction();
     expect(await send(backfill, { method: 'GET' })).toEqual({ status: 405, answer: { error: 'Use POST.' } });
     expect(lab.google.cloud.calls).toEqual([]);
   });
 
-  test('rejects an unknown field, and names it', async () => {
+  test('rejects an unknown field and names it in the error', async () => {
     const backfill = lab.useFunction();
     expect(await post(backfill, { cluster: 'frontend' })).toMatchObject({
       status: 400,
@@ -66,7 +66,7 @@ describe('backfill', () => {
     expect(lab.google.cloud.calls).toEqual([]);
   });
 
-  test('names a missing permission, and logs it once', async () => {
+  test('names a missing permission and logs the error once', async () => {
     lab.google.cloud.injectedErrors.push({
       method: 'compute.instances.aggregatedList',
       kind: 'permission',
@@ -85,7 +85,7 @@ describe('backfill', () => {
     ]);
   });
 
-  test('does not start with an invalid setting, and prints it', async () => {
+  test('does not start with an invalid setting, and prints the setting', async () => {
     const settings = { PEERMASQ_INVOCATION_SECONDS: 'soon' };
     await expect(lab.start(goodConfig, settings)).rejects.toThrow(
       /invalid value "soon": expected a number above 5[^]*PEERMASQ_INVOCATION_SECONDS/,

@@ -23,14 +23,14 @@ const signatureTypes = { nodeJoined: 'cloudevent', peeringChanged: 'cloudevent',
 type Target = keyof typeof signatureTypes;
 type Settings = Readonly<Record<string, string>>;
 
-/** A local Google Cloud with one network, and a function of dist/gcp, for the tests of one file. */
+/** A local Google Cloud with one network, and a function from dist/gcp. All tests in a file share it. */
 export class FunctionHarness {
   google!: LocalGcp;
   network!: LabNetwork;
   private folder!: string;
-  /** It serves one test after another, as an instance in Cloud Run does. */
+  /** The function that the tests share. It serves one test after another, as an instance in Cloud Run does. */
   private shared!: LabFunction;
-  /** A function with settings or state of one test. */
+  /** A function that has settings or state for a single test. */
   private dedicated: LabFunction | undefined;
 
   constructor(private readonly target: Target) {
@@ -69,7 +69,7 @@ export class FunctionHarness {
     });
   }
 
-  /** What the peering imports. */
+  /** Sets the routes that the peering imports. */
   setRoutes(...ranges: string[]): void {
     this.network.routes['to-backend/europe-west1'] = ranges.map((destRange) => ({
       destRange,
@@ -90,13 +90,13 @@ export class FunctionHarness {
     return startFunction(this.target, signatureTypes[this.target], env);
   }
 
-  /** Closed after the test. */
+  /** Starts a function for one test. It is closed after the test. */
   async startDedicated(settings?: Settings): Promise<LabFunction> {
     this.dedicated = await this.start(goodConfig, settings);
     return this.dedicated;
   }
 
-  /** Clears the log, so that it has only this test's entries. */
+  /** Returns the shared function and clears its log, so that the log has only entries of this test. */
   useFunction(): LabFunction {
     this.shared.log.length = 0;
     return this.shared;
@@ -113,7 +113,7 @@ export class FunctionHarness {
     });
   }
 
-  /** A node that responds to each rule set, and has none in force. */
+  /** Adds a node that responds to every rule set that it is busy, and has none in force. */
   addBusyNode(): LabVm {
     const vm = this.addNode();
     this.google.cloud.changes.on('change', () => {
@@ -124,7 +124,10 @@ export class FunctionHarness {
   }
 }
 
-/** The node reports that the rule set in its metadata is in force, unless `over` says otherwise. */
+/**
+ * Writes a node's report. By default, the report says that the rule set in the metadata is in force; `over` overrides
+ * fields.
+ */
 export function report(vm: LabVm, over: Partial<Report> = {}): void {
   const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
   vm.guestAttributes['peermasq/status'] = JSON.stringify(makeReport(ruleSet, over));

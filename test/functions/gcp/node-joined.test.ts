@@ -8,8 +8,8 @@ import { FunctionHarness, project, report } from './harness';
 
 const lab = new FunctionHarness('nodeJoined');
 
-describe('nodeJoined', () => {
-  test('returns an insert for redelivery until the node is proven, then acknowledges it', async () => {
+describe('the function nodeJoined', () => {
+  test('returns the event of an insert for redelivery until the node is proven, then acknowledges it', async () => {
     const joined = lab.useFunction();
     const vm = lab.addBusyNode();
     expect(await deliverEvent(joined, insertEvent(vm, 'first'))).toBe(500);
@@ -24,7 +24,7 @@ describe('nodeJoined', () => {
     expect(callsOf(lab.google.cloud, 'compute.instances.setMetadata')).toBe(1);
   });
 
-  test('waits in the same invocation until the instance of a first entry is visible', async () => {
+  test('waits, in the same invocation, until the instance of a first audit log entry is visible', async () => {
     const { cloud } = lab.google;
     const joined = lab.useFunction();
     const vm = lab.addBusyNode();
@@ -48,7 +48,7 @@ describe('nodeJoined', () => {
     expect(joined.log.map(({ message }) => message)).toContain('NodeProven');
   });
 
-  test('acknowledges a node that lost the race to boot, and logs that it needs a reboot', async () => {
+  test('acknowledges the event of a node that booted too early, and logs that the node needs a reboot', async () => {
     const joined = await lab.startDedicated({
       PEERMASQ_PROJECTS: project,
       PEERMASQ_INVOCATION_SECONDS: '12',
@@ -56,7 +56,8 @@ describe('nodeJoined', () => {
     const vm = lab.addNode();
     const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
     vm.lastStartTimestamp = minutesAgo(10).toISOString();
-    // Just assigned, the rule set may still be applied. On a busy machine the first invocations may run out of time.
+    // A rule set that was just assigned may still be applied at boot. On a busy machine, the first invocations may
+    // run out of time.
     for (let attempt = 0; attempt < 4 && metadataOf(vm, 'peermasq-ruleset') === undefined; attempt += 1)
       expect(await deliverEvent(joined, insertEvent(vm, 'first'))).toBe(500);
     const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
@@ -77,7 +78,7 @@ describe('nodeJoined', () => {
   test.each(['compute.instances.get', 'compute.networks.get'])(
     'acknowledges and logs a missing permission for %s, so that the sweep handles the node',
     async (method) => {
-      // A new instance of the function, which has not cached the network.
+      // Uses a new instance of the function, which has not cached the network.
       const joined = await lab.startDedicated();
       lab.google.cloud.injectedErrors.push({ method, kind: 'permission', times: Infinity });
       expect(await deliverEvent(joined, insertEvent(lab.addNode(), 'first'))).toBe(204);
@@ -103,7 +104,7 @@ describe('nodeJoined', () => {
     expect(lab.google.cloud.calls).toEqual([]);
   });
 
-  test('acknowledges and logs a node that is not proven 30 minutes after its event', async () => {
+  test('acknowledges the event of a node that is not proven 30 minutes after the event, and logs the node', async () => {
     const joined = lab.useFunction();
     const vm = lab.addBusyNode();
     const event = insertEvent(vm, 'first');
@@ -121,7 +122,7 @@ describe('nodeJoined', () => {
     );
   });
 
-  test('does not start with an invalid config, and prints every error', async () => {
+  test('does not start with an invalid config, and prints every error in the config', async () => {
     const bad = 'clusters: {frontend: {pods: [10.132.0.1/14], masquerade: [peering]}}';
     await expect(lab.start(bad)).rejects.toThrow(/has 2 errors:[^]*host bits set[^]*invalid value "peering"/);
   });

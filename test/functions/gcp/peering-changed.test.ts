@@ -7,14 +7,17 @@ import { FunctionHarness, project, report } from './harness';
 
 const lab = new FunctionHarness('peeringChanged');
 
-/** A change within the ten seconds that routes take to propagate, so that no earlier reconciliation covers it. */
+/**
+ * Returns an event for a change that is still within the ten seconds that routes take to propagate, so that no
+ * earlier reconciliation covers it.
+ */
 function change(method: Parameters<typeof peeringEvent>[2], secondsAgo = 9.5) {
   const event = peeringEvent(project, lab.network.name, method, 'last');
   const timestamp = new Date(Date.now() - secondsAgo * 1_000).toISOString();
   return { ...event, data: { ...(event['data'] as object), timestamp } };
 }
 
-/** A node with its rules in force. */
+/** Adds a node whose rules are in force and proven. */
 async function addProvenNode(changed: LabFunction): Promise<LabVm> {
   const vm = lab.addNode();
   lab.google.cloud.changes.on('change', () => {
@@ -27,8 +30,8 @@ async function addProvenNode(changed: LabFunction): Promise<LabVm> {
 const destinationsOf = (vm: LabVm) =>
   parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '').destinations.map(({ cidr }) => cidr.text);
 
-describe('peeringChanged', () => {
-  test('plans all nodes again, once for a burst of changes', async () => {
+describe('the function peeringChanged', () => {
+  test('plans all nodes again, but only once for a burst of changes', async () => {
     const changed = lab.useFunction();
     const vm = await addProvenNode(changed);
     expect(destinationsOf(vm)).toEqual(['10.193.0.0/16']);
@@ -46,7 +49,7 @@ describe('peeringChanged', () => {
     );
   });
 
-  test('keeps the rules in force when a network suddenly has far fewer routes, and logs it', async () => {
+  test('keeps the rules in force when a network suddenly has far fewer routes, and logs the loss', async () => {
     lab.setRoutes('10.193.0.0/16', '10.194.0.0/16', '10.195.0.0/16');
     const changed = lab.useFunction();
     const vm = await addProvenNode(changed);
@@ -75,7 +78,7 @@ describe('peeringChanged', () => {
     expect(await deliverEvent(changed, change('addPeering'))).toBe(status);
   });
 
-  test('leaves an insert to the other function', async () => {
+  test('ignores an insert, which the other function handles', async () => {
     const changed = lab.useFunction();
     expect(await deliverEvent(changed, insertEvent(lab.addNode(), 'first'))).toBe(204);
     expect(changed.log).toMatchObject([

@@ -72,9 +72,12 @@ test.each<[string, unknown, Expected]>([
       advice: /^Run: gcloud auth application-default set-quota-project PROJECT\.$/,
     },
   ],
-])('an account error is permanent: %s', (_, thrown, { code, summary, advice }) => {
-  const error = toPeermasqError('list the instances', thrown);
-  expect(error).toMatchObject({ constructor: PermanentError, code, cause: thrown });
-  expect(error.message).toBe(`Cannot list the instances: ${summary}`);
-  expect(error.advice).toMatch(advice);
-});
+])(
+  "an error that concerns the user's account or credentials is permanent: %s",
+  (_, thrown, { code, summary, advice }) => {
+    const error = toPeermasqError('list the instances', thrown);
+    expect(error).toMatchObject({ constructor: PermanentError, code, cause: thrown });
+    expect(error.message).toBe(`Cannot list the instances: ${summary}`);
+    expect(error.advice).toMatch(advice);
+  },
+);

@@ -5,7 +5,7 @@ import { connectionReset, googleError } from './client-errors';
 
 const inSeconds = (seconds: number) => Date.now() + seconds * 1_000;
 
-/** Fails so many times, then returns how often it was sent. */
+/** Returns a call that fails `times` times, and then returns how often it was sent. */
 function rejectTimes(times: number, error: Error) {
   let sent = 0;
   const send = () => {
@@ -15,7 +15,7 @@ function rejectTimes(times: number, error: Error) {
   return { send, sent: () => sent };
 }
 
-describe('a call', () => {
+describe('a Google Cloud API call', () => {
   test('is retried until it succeeds', async () => {
     expect(await call('try', inSeconds(10), rejectTimes(2, connectionReset).send)).toBe(3);
   });
@@ -27,7 +27,7 @@ describe('a call', () => {
     expect(sent()).toBe(3);
   });
 
-  test('is attempted once after its deadline', async () => {
+  test('is attempted only once if its deadline has passed', async () => {
     const { send, sent } = rejectTimes(Infinity, connectionReset);
     await expect(call('try', inSeconds(-1), send)).rejects.toBeInstanceOf(RetryableError);
     expect(sent()).toBe(1);
@@ -39,7 +39,7 @@ describe('a call', () => {
     expect(sent()).toBe(1);
   });
 
-  test('has a timeout within its deadline, of at most 30 seconds', async () => {
+  test('times out before its deadline, and after at most 30 seconds', async () => {
     const timeoutFor = (deadline: number) => call('try', deadline, ({ timeout }) => Promise.resolve(timeout));
     expect(await timeoutFor(inSeconds(100))).toBe(30_000);
     expect(await timeoutFor(inSeconds(1))).toBeLessThanOrEqual(1_000);

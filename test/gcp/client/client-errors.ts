@@ -9,7 +9,10 @@ export interface HttpError {
   readonly message?: string;
 }
 
-/** The error of version 7 of the client: gRPC code, HTTP status, and the text of the response under a symbol. */
+/**
+ * Returns an error as version 7 of the client throws it: with the gRPC code, the HTTP status, and the text of the
+ * response under a symbol.
+ */
 export const googleError = (code: number, { status, reason, message = 'x' }: HttpError) =>
   Object.assign(new Error(message), {
     code,
@@ -17,7 +20,10 @@ export const googleError = (code: number, { status, reason, message = 'x' }: Htt
     [rawResponse]: JSON.stringify(response(status, reason, message)),
   });
 
-/** The error of version 6, and of the credentials in both: the HTTP status as `status` and `code`. */
+/**
+ * Returns an error as version 6 of the client throws it, and as the credentials throw it in both versions: with the
+ * HTTP status as `status` and `code`.
+ */
 export const gaxiosError = ({ status, reason, message = 'x' }: HttpError) =>
   Object.assign(new Error(message), {
     status,
@@ -30,5 +36,5 @@ export const badGateway = Object.assign(new Error('Bad Gateway'), {
   [rawResponse]: '<html>',
 });
 
-/** A broken connection, as version 7 reports it. */
+/** The error for a broken connection, as version 7 of the client reports it. */
 export const connectionReset = Object.assign(new Error('socket hang up'), { code: 14 });

@@ -13,15 +13,15 @@ const firewallsDenied = denied('compute.networks.getEffectiveFirewalls', 'projec
 const quota = { status: 403, reason: 'rateLimitExceeded', message: 'Quota exceeded' };
 
 test.each<[string, unknown, string]>([
-  ['an exhausted quota, sent as 403', googleError(7, quota), 'throttled'],
-  ['an exhausted quota, version 6', gaxiosError(quota), 'throttled'],
+  ['an exhausted quota, reported with status 403', googleError(7, quota), 'throttled'],
+  ['an exhausted quota in version 6 of the client', gaxiosError(quota), 'throttled'],
   ['429', googleError(8, { status: 429, reason: 'rateLimitExceeded' }), 'throttled'],
   ['503', googleError(14, { status: 503, reason: 'backendError' }), 'unavailable'],
   ['500, version 6', gaxiosError({ status: 500, reason: 'internalError' }), 'unavailable'],
   ['502 with an HTML page', badGateway, 'unavailable'],
   ['a connection reset', connectionReset, 'unreachable'],
   [
-    'a connection reset, version 6',
+    'a connection reset in version 6 of the client',
     Object.assign(new Error('socket hang up'), { code: 'ECONNRESET' }),
     'unreachable',
   ],
@@ -62,7 +62,7 @@ test.each<[string, unknown, Expected]>([
     },
   ],
   [
-    'a missing permission, version 6',
+    'a missing permission in version 6 of the client',
     gaxiosError(setMetadataDenied),
     { code: 'permission-denied', advice: /^Grant compute.instances.setMetadata on/ },
   ],

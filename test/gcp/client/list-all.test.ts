@@ -10,7 +10,10 @@ const timedOut = {
   message: 'Cannot list the routes: timed out',
 };
 
-/** @param list makes the iterable of the client for each attempt */
+/**
+ * Lists numbers.
+ * @param list returns the client's iterable, for each attempt
+ */
 const listNumbers = (list: () => AsyncIterable<number>, waitMs = 5_000) =>
   listAll({
     action: 'list the routes',
@@ -28,7 +31,7 @@ describe('listAll', () => {
     expect(await listNumbers(() => numbers(1, 0, 2))).toEqual([1, -1, 2, -2]);
   });
 
-  test('starts over when a page fails, and returns each item once', async () => {
+  test('starts again when a page fails, and returns each item only once', async () => {
     let attempts = 0;
     const list = async function* () {
       attempts += 1;
@@ -40,7 +43,7 @@ describe('listAll', () => {
     expect(attempts).toBe(2);
   });
 
-  test('ends at the deadline when the pages repeat', async () => {
+  test('ends at the deadline when pages repeat', async () => {
     const list = async function* () {
       for (;;) {
         yield* numbers(1, 2);
@@ -50,7 +53,7 @@ describe('listAll', () => {
     await expect(listNumbers(list, 100)).rejects.toMatchObject(timedOut);
   });
 
-  test('ends at the deadline when the pages repeat without a pause', async () => {
+  test('ends at the deadline when pages repeat without a pause', async () => {
     const list = async function* () {
       for (;;) yield* numbers(0);
     };

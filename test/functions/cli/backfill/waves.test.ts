@@ -24,7 +24,7 @@ interface RunOptions {
   readonly canary?: number;
   readonly wave?: number;
   readonly maxFailures?: number;
-  /** Results by node number. Nodes without an entry are proven. */
+  /** Outcomes by node number. A node without an entry is proven. */
   readonly outcomes?: Record<number, keyof typeof outcomeOf>;
   readonly interruptAfterWave?: number;
 }
@@ -52,12 +52,12 @@ test.each([
   ['the canary first, then waves of the given size', 5, {}, ['i-1', 'i-2 i-3', 'i-4 i-5']],
   ['no canary wave with --canary 0', 3, { canary: 0, wave: 50 }, ['i-1 i-2 i-3']],
   ['a canary wave larger than the number of nodes', 2, { canary: 5, wave: 50 }, ['i-1 i-2']],
-  ['no wave without nodes', 0, {}, []],
-] as const)('pushes in waves: %s', async (_, n, options, waves) => {
+  ['no wave if there are no nodes', 0, {}, []],
+] as const)('runInWaves pushes in waves: %s', async (_, n, options, waves) => {
   expect(await runWaves(n, options)).toEqual({ waves, untouched: 0 });
 });
 
-describe('stops', () => {
+describe('runInWaves stops', () => {
   test.each([
     ['after a failed canary', { outcomes: { 1: 'failed' } }, ['i-1'], 4, 'canary aws:i-1 is failed'],
     ['after a pending canary', { outcomes: { 1: 'pending' } }, ['i-1'], 4, 'canary aws:i-1 is pending'],
@@ -69,19 +69,25 @@ describe('stops', () => {
       '1 failed, --max-failures is 0',
     ],
     [
-      'after more failures than allowed in several waves together',
+      'after more failures than allowed, counted over several waves',
       { maxFailures: 1, wave: 1, outcomes: { 2: 'failed', 3: 'failed' } },
       ['i-1', 'i-2', 'i-3'],
       2,
       '2 failed, --max-failures is 1',
     ],
-    ['after the wave that was interrupted', { interruptAfterWave: 2 }, ['i-1', 'i-2 i-3'], 2, 'interrupted'],
+    [
+      'after the wave during which it was interrupted',
+      { interruptAfterWave: 2 },
+      ['i-1', 'i-2 i-3'],
+      2,
+      'interrupted',
+    ],
   ] as const)('%s', async (_, options, waves, untouched, stopReason) => {
     expect(await runWaves(5, options)).toEqual({ waves, untouched, stopReason });
   });
 });
 
-test('continues after allowed failures, pending nodes and nodes that need a reboot', async () => {
+test('runInWaves continues after allowed failures, pending nodes and nodes that need a reboot', async () => {
   const outcomes = { 1: 'needs-reboot', 2: 'failed', 3: 'pending' } as const;
   expect(await runWaves(5, { maxFailures: 1, outcomes })).toEqual({
     waves: ['i-1', 'i-2 i-3', 'i-4 i-5'],
