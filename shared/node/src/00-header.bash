@@ -58,3 +58,5 @@ WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=() BASIS=() PATHS=() PORTS=()
 ID='' GENERATION='' STORED_ID='' STORED_GENERATION=''
 # WORK is a temporary folder. PROGRAM is this file, where it was run from one.
 DIR='' WAIT='' INTERVAL='' WORK='' PROGRAM='' FINISHED='' ERROR=''
+# Did remove_rules find anything to remove?
+REMOVED=''

@@ -1,7 +1,8 @@
 # --- What was read from the kernel ---
 # Each thing is read once between two changes, because every process costs milliseconds on every node, every minute.
 
-# By "BACKEND FAMILY TABLE": what iptables-save printed. By family: what `ip rule` printed, and nft of its own tables.
+# By "BACKEND FAMILY TABLE": the file with what iptables-save printed; by "BACKEND FAMILY TABLE CHAIN": the rules of the chain.
+# By family: what `ip rule` printed, and nft of its own tables.
 declare -A TABLE_TEXTS=() RULE_TEXTS=() NATIVE_TEXTS=()
 # The tables that nft shows, one per line, and the family that read_family read.
 NFT_TABLES='' READ_FAMILY=''
@@ -17,11 +18,17 @@ ip_rules() {
 
 # Sets NFT_TABLES. Fails if it cannot be known.
 list_nft_tables() {
+  local line
   [[ -z $NFT_TABLES ]] || return 0
   has nft || return 1
-  nft list tables >"$WORK/tables" 2>/dev/null || return 1
-  IFS= read -r -d '' NFT_TABLES <"$WORK/tables"
-  NFT_TABLES=$'\n'$NFT_TABLES
+  # Prints the name of every table, as `list tables` does, but does not read all the rules of the node for it.
+  if ! nft list flowtables >"$WORK/tables" 2>/dev/null; then
+    nft list tables >"$WORK/tables" 2>/dev/null || return 1
+  fi
+  NFT_TABLES=$'\n'
+  while read -r line; do
+    if [[ $line == 'table '* ]]; then NFT_TABLES+=${line% \{}$'\n'; fi
+  done <"$WORK/tables"
 }
 
 # <family> <table>: does nft show that there is no such table? Fails if it cannot be known.

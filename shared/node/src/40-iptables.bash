@@ -2,7 +2,8 @@
 
 # The chain that is ours in a table, and the jump that leads to it, as set by select_table.
 OWN='' JUMP=''
-# What iptables_read found: our rules with their counters as saved, the same as text without counters, and our jumps.
+# What iptables_read found: our rules with their counters as saved, the same as text without counters, and our jumps, each
+# as a rule or, where iptables cannot print it, as its handle in nft.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
 
 # <table>: nat, or mangle for steering.
@@ -17,99 +18,75 @@ select_table() {
   esac
 }
 
-# <program>: is it installed?
-has() {
-  local folder IFS=:
-  for folder in $PATH; do
-    [[ -f $folder/$1 && -x $folder/$1 ]] && return 0
-  done
-  return 1
-}
-
-# REPLY: "nft" or "legacy", whichever the plain command `iptables` is. Before 1.8 there was only legacy.
-default_flavour() {
-  local version
-  has iptables-restore || return 1
-  version=$(iptables -V 2>/dev/null) || return 1
-  case $version in
-    *nf_tables*) REPLY=nft ;;
-    *) REPLY=legacy ;;
-  esac
-}
-
-# <backend> <family> <suffix>: REPLY is the command, e.g. ip6tables-nft-restore. Fails if it is not installed.
-iptables_command() {
-  local stem=iptables flavour=${1#iptables-}
-  if [[ $2 == 6 ]]; then stem=ip6tables; fi
-  if has "$stem-$flavour$3"; then
-    REPLY=$stem-$flavour$3
-    return 0
-  fi
-  default_flavour || return 1
-  [[ $REPLY == "$flavour" ]] || return 1
-  has "$stem$3" || return 1
-  REPLY=$stem$3
-}
-
-# <family>: REPLY is the legacy tables that exist, one per line. Listing a table that does not exist would create it.
-legacy_tables() {
-  local names=/proc/net/ip_tables_names
-  if [[ $1 == 6 ]]; then names=/proc/net/ip6_tables_names; fi
-  REPLY=''
-  if [[ -r $names ]]; then IFS= read -r -d '' REPLY <"$names"; fi
-  REPLY=${REPLY%$'\n'}
-}
-
-# <backend> <family> <table>: saves the table to $WORK/table, and never creates it.
-iptables_save() {
-  local text=''
-  if [[ -z ${TABLE_TEXTS[$*]+known} ]]; then
-    iptables_read_table "$@" || return
-    IFS= read -r -d '' text <"$WORK/table"
-    TABLE_TEXTS[$*]=$text
-  fi
-  printf '%s' "${TABLE_TEXTS[$*]}" >"$WORK/table"
-}
-
-# <backend> <family> <table>: the same, from the kernel.
-iptables_read_table() {
-  : >"$WORK/table"
-  if [[ $1 == iptables-legacy ]]; then
-    legacy_tables "$2"
-    [[ $'\n'$REPLY$'\n' == *$'\n'$3$'\n'* ]] || return 0
-  fi
-  if [[ $1 == iptables-nft ]] && lacks_nft_table "$2" "$3"; then return 0; fi
-  iptables_command "$1" "$2" -save || return 1
-  "$REPLY" -c -t "$3" >"$WORK/table" 2>"$WORK/errors"
-}
-
-# <backend> <family> <table>: reads what is ours in the table.
+# <backend> <family> <table>: reads what is ours in the table: the jumps and, where there is one, our chain. Fails with ERROR.
 iptables_read() {
-  local line rule hook position=0
+  local line hook
   SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
   select_table "$3"
+  # Without its commands, nothing was written there.
+  iptables_command "$1" "$2" '' || return 0
+  lacks_table "$@" && return
   hook=${JUMP#-A } hook=${hook%% *}
-  if ! iptables_save "$1" "$2" "$3"; then
-    error "cannot read table $3 of $1"
-    return 1
+  if iptables_save_chain "$@" "$hook"; then
+    iptables_find_jumps
+  elif nft_save_chain "$@" "$hook"; then
+    nft_find_jumps "$@"
+  else
+    [[ -z $ERROR ]]
+    return
   fi
-  while IFS= read -r line; do
-    rule=${line#*\] }
-    case $rule in
-      ":$OWN "*) HAS_CHAIN=yes ;;
-      "-A $OWN "*)
-        SAVED+=("$line")
-        CHAIN+=$rule$'\n'
-        ;;
-      "-A $hook "*)
-        if [[ $rule == *"-j $OWN" ]]; then
-          if [[ $position -eq 0 && $rule == "$JUMP" ]]; then JUMP_IS_FIRST=yes; fi
-          JUMPS+=("$rule")
-        fi
-        position=$((position + 1))
+  if ((${#JUMPS[@]} > 0)); then iptables_read_chain "$@"; fi
+}
+
+# <backend> <family> <table>: reads our chain, whether a jump leads to it or not. Fails with ERROR.
+iptables_read_chain() {
+  local line
+  iptables_command "$1" "$2" '' || return 0
+  lacks_table "$@" && return
+  if iptables_save_chain "$@" "$OWN"; then
+    HAS_CHAIN=yes
+    while IFS= read -r line; do
+      SAVED+=("$line")
+      CHAIN+=${line#*\] }$'\n'
+    done <"$WORK/chain"
+  elif nft_save_chain "$@" "$OWN"; then
+    HAS_CHAIN=yes CHAIN=$'# a rule that iptables cannot print\n'
+  else
+    [[ -z $ERROR ]]
+  fi
+}
+
+# Finds our jumps in the chain that iptables_save_chain saved.
+iptables_find_jumps() {
+  local rule position=0
+  while IFS= read -r rule; do
+    rule=${rule#*\] }
+    if [[ $rule == *" -j $OWN" ]]; then
+      if [[ $position -eq 0 && $rule == "$JUMP" ]]; then JUMP_IS_FIRST=yes; fi
+      JUMPS+=("$rule")
+    fi
+    position=$((position + 1))
+  done <"$WORK/chain"
+}
+
+# <backend> <family> <table>: the same in the chain that nft_save_chain saved. nft does not show all that a jump matches, so
+# only iptables can tell whether it is the one that we write.
+nft_find_jumps() {
+  local line position=0 is_first=''
+  while read -r line; do
+    case $line in
+      'table '* | 'chain '*) continue ;;
+      *" jump $OWN #"* | *" goto $OWN #"*)
+        if ((position == 0)); then is_first=yes; fi
+        JUMPS+=("handle ${line##* }")
         ;;
     esac
-  done <"$WORK/table"
+    if [[ $line == *' # handle '* ]]; then position=$((position + 1)); fi
+  done <"$WORK/chain"
+  [[ -n $is_first && ${#JUMPS[@]} -eq 1 ]] || return 0
+  iptables_command "$1" "$2" ''
+  # shellcheck disable=SC2086 # words on purpose
+  if "$REPLY" -t "$3" -C ${JUMP#-A } 2>/dev/null; then JUMPS=("$JUMP") JUMP_IS_FIRST=yes; fi
 }
 
 # Adds the rules that iptables_read found, and the packets they masqueraded, to RULES and PACKETS.
@@ -123,19 +100,18 @@ iptables_count() {
 
 # <backend> <family>: adds the chains of others that rewrite source addresses to MASQUERADERS.
 iptables_masqueraders() {
-  local line rule
-  iptables_save "$1" "$2" nat || return 0
-  while IFS= read -r line; do
-    rule=${line#*\] }
+  local rule
+  iptables_command "$1" "$2" '' || return 0
+  find_rules_after "$1" "$2" nat POSTROUTING || return 0
+  for rule in ${REACHED[@]+"${REACHED[@]}"}; do
     case $rule in
-      '-A PEERMASQ '* | '-A POSTROUTING '*'-j PEERMASQ') ;;
       '-A POSTROUTING '*' -j MASQUERADE'* | '-A POSTROUTING '*' -j SNAT'*) add_masquerader "direct: $rule" ;;
-      '-A '*' -j MASQUERADE'* | '-A '*' -j SNAT'*)
-        rule=${rule#-A }
+      '-A '*' -j MASQUERADE'* | '-A '*' -j SNAT'* | 'nft '*masquerade* | 'nft '*'snat to'*)
+        rule=${rule#* }
         add_masquerader "${rule%% *}"
         ;;
     esac
-  done <"$WORK/table"
+  done
 }
 
 # <name>
@@ -233,7 +209,23 @@ iptables_commit() {
 # we read the table. The line then fails, and with it the transaction.
 print_jump_deletions() {
   local line
-  for line in ${JUMPS[@]+"${JUMPS[@]}"}; do printf -- '-D%s\n' "${line#-A}"; done
+  for line in ${JUMPS[@]+"${JUMPS[@]}"}; do
+    if [[ $line == '-A '* ]]; then printf -- '-D%s\n' "${line#-A}"; fi
+  done
+}
+
+# <family> <table>: deletes the jumps that only nft can show. Fails with ERROR and code 3.
+nft_delete_jumps() {
+  local jump hook commands=''
+  hook=${JUMP#-A } hook=${hook%% *}
+  nft_family "$1"
+  for jump in ${JUMPS[@]+"${JUMPS[@]}"}; do
+    if [[ $jump == 'handle '* ]]; then commands+="delete rule $REPLY $2 $hook $jump; "; fi
+  done
+  [[ -n $commands ]] || return 0
+  run nft "$commands" && return
+  command_error nft
+  return 3
 }
 
 # <family> <table> <rules>: in one transaction, fills our chain with these rules and has it reached first, and once.
@@ -252,16 +244,23 @@ iptables_replace() {
     } >"$WORK/transaction"
     iptables_commit "$BACKEND" "$1"
     code=$?
+    if ((code == 0)); then
+      nft_delete_jumps "$1" "$2"
+      code=$?
+    fi
     ((code == 3)) || break
     log "attempt $attempt: $ERROR"
   done
   return "$code"
 }
 
-# <backend> <family> <table>: removes our chain and jumps.
+# <backend> <family> <table>: removes our chain and jumps. Fails with ERROR and code 3 or 4.
 iptables_remove() {
   iptables_read "$1" "$2" "$3" || return 3
-  [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] || return 0
+  if [[ -z $HAS_CHAIN ]]; then iptables_read_chain "$1" "$2" "$3" || return 3; fi
+  [[ -n $HAS_CHAIN ]] || return 0
+  REMOVED=yes
+  nft_delete_jumps "$2" "$3" || return
   {
     printf '*%s\n' "$3"
     print_jump_deletions
@@ -338,14 +337,15 @@ iptables_observe() {
 iptables_observe_table() {
   local family=$1 table=$2 note=$3
   if ! iptables_read "$BACKEND" "$family" "$table"; then
-    DRIFT+=("cannot read table $table$note")
+    DRIFT+=("$ERROR$note")
     return
   fi
-  iptables_count
   if ! uses_table "$family" "$table"; then
     if [[ -n $HAS_CHAIN ]]; then DRIFT+=("unexpected chain$note"); fi
     return
   fi
+  if [[ -z $HAS_CHAIN ]]; then iptables_read_chain "$BACKEND" "$family" "$table"; fi
+  iptables_count
   if [[ $table == nat ]]; then iptables_recognize_forms "$family"; fi
   iptables_render "$family" "$table"
   if [[ -z $HAS_CHAIN ]]; then

@@ -31,20 +31,32 @@ find_cni_masquerading() {
 
 # <family>
 read_cni_rules() {
-  local line comment='^(.*) -m comment --comment ("[^"]*"|[^" ]+)(.*)$'
-  iptables_save "$BACKEND" "$1" nat || return
-  while IFS= read -r line; do
-    line=${line#*\] }
-    if [[ $line == *' --random'* ]]; then inherit_random_ports "$line"; fi
-    [[ $line == '-A AWS-'* || $line == '-A P'*'ROUTING '* ]] || continue
-    while [[ $line =~ $comment ]]; do line=${BASH_REMATCH[1]}${BASH_REMATCH[3]}; done
-    if [[ $line == *'AWS-'* || $line == '-A PREROUTING -j CONNMARK '* ]]; then CNI_RULES+=("$line"); fi
-  done <"$WORK/table"
+  local rule
+  find_rules_after "$BACKEND" "$1" nat POSTROUTING || return
+  for rule in ${REACHED[@]+"${REACHED[@]}"}; do
+    if [[ $rule == *random* ]]; then inherit_random_ports "$rule"; fi
+    add_cni_rule "$rule"
+  done
+  has_cni_rule '-A POSTROUTING -j AWS-SNAT-CHAIN-0' || return
+  # The chains of kube-proxy, thousands on some nodes, begin there too.
+  find_rules_after "$BACKEND" "$1" nat PREROUTING AWS- || return
+  for rule in ${REACHED[@]+"${REACHED[@]}"}; do add_cni_rule "$rule"; done
+}
+
+# <rule>: adds it to CNI_RULES, without comments, if it is one of the CNI's.
+add_cni_rule() {
+  local rule=$1 comment='^(.*) -m comment --comment ("[^"]*"|[^" ]+)(.*)$'
+  [[ $rule == '-A AWS-'* || $rule == '-A P'*'ROUTING '* ]] || return
+  while [[ $rule =~ $comment ]]; do rule=${BASH_REMATCH[1]}${BASH_REMATCH[3]}; done
+  if [[ $rule == *'AWS-'* || $rule == '-A PREROUTING -j CONNMARK '* ]]; then CNI_RULES+=("$rule"); fi
 }
 
 # <rule>: sets RANDOM_FULLY if the rule picks random ports and may have masqueraded what ours does: ports then stay random.
 # The one that kube-proxy has on every node is for connections to Services only.
 inherit_random_ports() {
+  case $1 in
+    'nft '*masquerade*random* | 'nft '*'snat to '*random*) RANDOM_FULLY=yes ;;
+  esac
   [[ $1 == '-A '*' -j SNAT '* || $1 == '-A '*' -j MASQUERADE '* ]] || return
   [[ $1 != '-A KUBE-'* && $1 != '-A PEERMASQ '* ]] || return
   may_match_pods "$1" || return

@@ -232,6 +232,7 @@ nft_delete() {
 # <family>: removes our table. Fails with ERROR and code 3.
 nft_remove() {
   nft_read "$1" || return 0
+  REMOVED=yes
   nft_family "$1"
   run nft delete table "$REPLY" peermasq && return
   command_error "nft delete table $REPLY peermasq"

@@ -38,7 +38,7 @@ iptables_replaces_mark() {
         mask=0xffffffff
       fi
       [[ -n $mask ]] && ((mask & bit)) && return 0
-    done <"$WORK/table"
+    done <"$REPLY"
   done
   return 1
 }

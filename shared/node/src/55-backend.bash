@@ -63,22 +63,25 @@ detect_backend() {
 
 # <backend>: does table mangle have a chain that kubelet creates to show which backend it uses?
 has_kubelet_hint() {
-  local family text
+  local family
   for family in 4 6; do
-    iptables_save "$1" "$family" mangle || continue
-    text=$(<"$WORK/table")
-    [[ $text == *$'\n:KUBE-IPTABLES-HINT '* || $text == *$'\n:KUBE-KUBELET-CANARY '* ]] && return 0
+    lacks_table "$1" "$family" mangle && continue
+    iptables_save_chain "$1" "$family" mangle KUBE-IPTABLES-HINT && return
+    iptables_save_chain "$1" "$family" mangle KUBE-KUBELET-CANARY && return
   done
   return 1
 }
 
-# <backend>: REPLY is the number of rules in table nat that are not ours.
+# <backend>: REPLY is the number of rules in table nat that are not ours, or 1 if iptables cannot print them.
 count_foreign_rules() {
   local line count=0
-  iptables_save "$1" 4 nat
+  REPLY=0
+  is_installed "$1" || return
+  REPLY=1
+  iptables_save "$1" 4 nat || return
   while IFS= read -r line; do
     if [[ $line == *' -A '* && $line != *PEERMASQ* ]]; then count=$((count + 1)); fi
-  done <"$WORK/table"
+  done <"$REPLY"
   REPLY=$count
 }
 
@@ -100,27 +103,29 @@ observe() {
   done
   for backend in $backends; do
     [[ $backend != "$BACKEND" ]] || continue
-    if has_rules_in "$backend"; then DRIFT+=("rules left in $backend"); fi
+    ERROR=''
+    if has_rules_in "$backend"; then DRIFT+=("${ERROR:-rules left in $backend}"); fi
   done
 }
 
-# <backend>: does it have anything of ours?
+# <backend>: does it have rules of ours in force? True with ERROR if it cannot be read.
 has_rules_in() {
   local family table
+  is_installed "$1" || return
   for family in 4 6; do
     if [[ $1 == nft ]]; then
       nft_read "$family" && return 0
       continue
     fi
     for table in nat mangle; do
-      iptables_read "$1" "$family" "$table" || continue
-      [[ -n $HAS_CHAIN || ${#JUMPS[@]} -gt 0 ]] && return 0
+      iptables_read "$1" "$family" "$table" || return 0
+      [[ -n $HAS_CHAIN ]] && return 0
     done
   done
   return 1
 }
 
-# <backend>: removes what is ours. Fails with ERROR and code 3 or 4.
+# <backend>: removes what is ours, and sets REMOVED if there was anything. Fails with ERROR and code 3 or 4.
 remove_rules() {
   local family
   for family in 4 6; do

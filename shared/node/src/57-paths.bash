@@ -115,18 +115,21 @@ is_tracked() {
 
 # <backend> <family>: the same, as far as the backend's table raw shows.
 is_tracked_by_iptables() {
-  local line
-  if ! iptables_save "$1" "$2" raw; then
+  local rule
+  if ! find_rules_after "$1" "$2" raw PREROUTING; then
     error "table raw of $1 cannot be read: its rules may keep packets of pods from being tracked"
     return
   fi
-  while IFS= read -r line; do
-    [[ $line == *' -j NOTRACK'* || $line == *' -j CT --notrack'* ]] || continue
-    [[ $line != *' -A '*OUTPUT* ]] || continue
-    may_match_pods "$line" || continue
-    error "a rule of table raw may keep packets of pods from being tracked, and so from being masqueraded: ${line#*\] }"
+  for rule in ${REACHED[@]+"${REACHED[@]}"}; do
+    case $rule in
+      'nft '*notrack* | 'nft '*'"CT"'*) ;;
+      '-A OUTPUT '*) continue ;;
+      *' -j NOTRACK'* | *' -j CT --notrack'*) may_match_pods "$rule" || continue ;;
+      *) continue ;;
+    esac
+    error "a rule of table raw may keep packets of pods from being tracked, and so from being masqueraded: $rule"
     return
-  done <"$WORK/table"
+  done
 }
 
 # <family>: the same for nft's own tables, where a rule may match any packet.

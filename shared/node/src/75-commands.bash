@@ -15,7 +15,7 @@ prepare() {
     auto | iptables | iptables-nft | iptables-legacy | nft) ;;
     *) refuse 'invalid PEERMASQ_BACKEND: expected auto, iptables, iptables-nft, iptables-legacy or nft' ;;
   esac
-  for tool in flock sha256sum gzip base64 mktemp head tail tr wc sort cmp cp mv; do
+  for tool in flock sha256sum gzip base64 mktemp head tail tr wc sort grep cmp cp mv; do
     has "$tool" || fail "$tool is not installed; install its package (flock: util-linux, cmp: diffutils)"
   done
   WORK=$(mktemp -d) || fail 'cannot create a temporary folder'
@@ -198,13 +198,13 @@ command_probe() {
 }
 
 command_remove() {
-  local backend file code found=''
+  local backend file code found
   prepare
   lock
   read_stored
+  REMOVED=''
   for backend in $backends; do
-    has_rules_in "$backend" || continue
-    found=yes
+    is_installed "$backend" || continue
     remove_rules "$backend"
     code=$?
     case $code in
@@ -213,6 +213,7 @@ command_remove() {
       *) fail "$ERROR" ;;
     esac
   done
+  found=$REMOVED
   for backend in 4 6; do
     if remove_steer_rule "$backend"; then found=yes; fi
   done

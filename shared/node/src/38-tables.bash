@@ -1,0 +1,180 @@
+# --- Reading the tables of iptables ---
+# Whole tables are read only where they are small: the time that iptables-save takes grows with all rules of the node, which
+# are thousands in table nat. And it prints nothing of a table in which nft has put a rule that iptables cannot express,
+# whereas each other chain of that table can still be read.
+
+# The rules that find_rules_after found. One that iptables cannot print is preceded by "nft" and its chain.
+REACHED=()
+# If packets can get to more chains than this from a hook, the whole table is read with one process.
+readonly max_chains=12
+
+# <program>: is it installed?
+has() {
+  local folder IFS=:
+  for folder in $PATH; do
+    [[ -f $folder/$1 && -x $folder/$1 ]] && return 0
+  done
+  return 1
+}
+
+# REPLY: "nft" or "legacy", whichever the plain command `iptables` is. Before 1.8 there was only legacy.
+default_flavour() {
+  local version
+  has iptables-restore || return 1
+  version=$(iptables -V 2>/dev/null) || return 1
+  case $version in
+    *nf_tables*) REPLY=nft ;;
+    *) REPLY=legacy ;;
+  esac
+}
+
+# <backend> <family> <suffix>: REPLY is the command, e.g. ip6tables-nft-restore. Fails if it is not installed.
+iptables_command() {
+  local stem=iptables flavour=${1#iptables-}
+  if [[ $2 == 6 ]]; then stem=ip6tables; fi
+  if has "$stem-$flavour$3"; then
+    REPLY=$stem-$flavour$3
+    return 0
+  fi
+  default_flavour || return 1
+  [[ $REPLY == "$flavour" ]] || return 1
+  has "$stem$3" || return 1
+  REPLY=$stem$3
+}
+
+# <family>: REPLY is the legacy tables that exist, one per line. Listing a table that does not exist would create it.
+legacy_tables() {
+  local names=/proc/net/ip_tables_names
+  if [[ $1 == 6 ]]; then names=/proc/net/ip6_tables_names; fi
+  REPLY=''
+  if [[ -r $names ]]; then IFS= read -r -d '' REPLY <"$names"; fi
+  REPLY=${REPLY%$'\n'}
+}
+
+# <backend> <family> <table>: does it certainly not exist? Reading a table of iptables-legacy would create it.
+lacks_table() {
+  if [[ $1 == iptables-legacy ]]; then
+    legacy_tables "$2"
+    [[ $'\n'$REPLY$'\n' != *$'\n'$3$'\n'* ]]
+  else
+    lacks_nft_table "$2" "$3"
+  fi
+}
+
+# <backend> <family> <table>: REPLY is a file with what iptables-save prints of it. Never creates the table. Fails if iptables
+# cannot print it.
+iptables_save() {
+  local file=$WORK/$1-$2-$3
+  if [[ -z ${TABLE_TEXTS[$*]+known} ]]; then
+    : >"$file"
+    if ! lacks_table "$@"; then
+      iptables_command "$1" "$2" -save || return
+      "$REPLY" -c -t "$3" >"$file" 2>"$WORK/errors" || return
+      [[ $1 == iptables-nft ]] && grep -q '^# Table .*incompatible' "$file" && return 1
+    fi
+    TABLE_TEXTS[$*]=$file
+  fi
+  REPLY=$file
+}
+
+# <backend> <family> <table> <chain>: saves the chain to $WORK/chain, each rule with its counters at the front, as
+# iptables-save prints it. Fails if there is no such chain, or if iptables cannot print it.
+iptables_save_chain() {
+  local text=''
+  if [[ -z ${TABLE_TEXTS[$*]+known} ]]; then
+    "${1/-/_}_chain" "$@" || return
+    TABLE_TEXTS[$*]=$text
+  fi
+  printf '%s' "${TABLE_TEXTS[$*]}" >"$WORK/chain"
+}
+
+# <backend> <family> <table> <chain>: appends the rules to the caller's `text`.
+iptables_nft_chain() {
+  local line counters='^(.*) -c ([0-9]+) ([0-9]+)( -j .*)?$'
+  iptables_command "$1" "$2" '' || return
+  "$REPLY" -t "$3" -v -S "$4" >"$WORK/chain" 2>"$WORK/errors" || return
+  while IFS= read -r line; do
+    if [[ $line == '-A '* && $line =~ $counters ]]; then
+      text+="[${BASH_REMATCH[2]}:${BASH_REMATCH[3]}] ${BASH_REMATCH[1]}${BASH_REMATCH[4]}"$'\n'
+    fi
+  done <"$WORK/chain"
+}
+
+# The same for iptables-legacy, which reads the whole table for one chain, too, and waits for the lock with -S.
+iptables_legacy_chain() {
+  local line exists=''
+  iptables_save "$1" "$2" "$3" || return
+  grep -F -e ":$4 " -e " -A $4 " "$REPLY" >"$WORK/chain"
+  while IFS= read -r line; do
+    case $line in
+      ":$4 "*) exists=yes ;;
+      '['*"] -A $4 "*) text+=$line$'\n' ;;
+    esac
+  done <"$WORK/chain"
+  [[ -n $exists ]]
+}
+
+# <backend> <family> <table> <chain>: the same for a chain that iptables cannot print, as nft prints it, with handles. Fails
+# with ERROR if it cannot be read, and without if there is none.
+nft_save_chain() {
+  local text='no such chain'
+  ERROR=''
+  [[ $1 == iptables-nft ]] || return
+  if has nft; then
+    nft_family "$2"
+    nft -y -a list chain "$REPLY" "$3" "$4" >"$WORK/chain" 2>"$WORK/errors" && return
+    text=$(<"$WORK/errors")
+  elif ! iptables_save "$1" "$2" "$3"; then
+    text='unknown'
+  fi
+  [[ $text == 'no such chain' || $text == *'No such file or directory'* ]] && return 1
+  error "chain $4 of table $3 cannot be read"
+}
+
+# <backend> <family> <table> <hook> [<prefix>]: sets REACHED to the rules that packets can get to from this hook, not through
+# our chain and, with a prefix, only through chains whose name begins with it. Fails if some of them cannot be read.
+find_rules_after() {
+  local line chain prefix=${5:-} known=' PEERMASQ ' queue=("$4")
+  REACHED=()
+  lacks_table "$@" && return
+  while ((${#queue[@]} > 0)); do
+    chain=${queue[0]} queue=("${queue[@]:1}")
+    [[ $known == *" $chain "* ]] && continue
+    known+="$chain "
+    add_rules_of_chain "$1" "$2" "$3" "$chain" || return
+    ((${#queue[@]} <= max_chains)) || break
+  done
+  ((${#queue[@]} > 0)) || return 0
+  REACHED=()
+  iptables_save "$1" "$2" "$3" || return
+  while IFS= read -r line; do
+    if [[ $line == *' -A '* && $line != *' -A PEERMASQ '* ]]; then REACHED+=("${line#*\] }"); fi
+  done <"$REPLY"
+}
+
+# <backend> <family> <table> <chain>: adds its rules to REACHED, and the chains they lead to to the caller's `queue`.
+add_rules_of_chain() {
+  local line
+  if iptables_save_chain "$@"; then
+    while IFS= read -r line; do
+      REACHED+=("${line#*\] }")
+      if [[ $line =~ \ -[jg]\ ([^ ]+)$ ]]; then add_chain "${BASH_REMATCH[1]}"; fi
+    done <"$WORK/chain"
+  elif nft_save_chain "$@"; then
+    while read -r line; do
+      REACHED+=("nft $4 $line")
+      if [[ $line =~ (^|\ )(jump|goto)\ ([^ ]+) ]]; then add_chain "${BASH_REMATCH[3]}"; fi
+    done <"$WORK/chain"
+  else
+    # A target that is not known above is no chain.
+    [[ -z $ERROR ]]
+  fi
+}
+
+# <target>: adds it to the caller's `queue` if it can be a chain that begins with the caller's `prefix`.
+add_chain() {
+  case $1 in
+    ACCEPT | DROP | RETURN | QUEUE | MASQUERADE | REDIRECT | TRACE) ;;
+    "$prefix"*) queue+=("$1") ;;
+  esac
+}
