@@ -79,7 +79,7 @@ describeKernel('beside a native nft rule', missing('iptables-nft') ?? missing('n
     expect(await network.peermasq(['remove'])).toMatchObject({
       code: 3,
       result: 'failed',
-      reason: expect.stringContaining('chain POSTROUTING of table nat cannot be read') as string,
+      reason: 'chain POSTROUTING of table nat cannot be read',
     });
     expect(await network.peermasq(['status'])).toMatchObject({
       proven: false,
