@@ -9,11 +9,14 @@ import { type GcpNode, makeNodes } from './discover/nodes';
 import { makeRoutes } from './discover/routes';
 
 export interface CloudOptions {
-  /** The projects to list nodes in. Empty: the project of the credentials. A node reference includes its project. */
+  /**
+   * The projects in which nodes are listed. If empty, the project of the credentials. Reads of single nodes do not
+   * use this setting, because a node reference includes its project.
+   */
   readonly projects: readonly string[];
-  /** The text of the node program, shared/node/src. */
+  /** The text of the node program (shared/node/src). */
   readonly program: string;
-  /** How long reconciliations share what they read of networks; 0 by default. */
+  /** How long reconciliations share the network data that they read. Defaults to 0. */
   readonly routesCacheMs?: number;
 }
 
@@ -27,17 +30,20 @@ export function makeCloud({ projects, program, routesCacheMs = 0 }: CloudOptions
 }
 
 /**
- * Rule sets are delivered in instance metadata: a running node watches it, and a starting node reads it. Reports are
- * returned in guest attributes.
- * @param program the text of the node program, which a node reads from its metadata
+ * Returns a channel that delivers rule sets in instance metadata and receives reports in guest attributes. A running
+ * node watches its metadata; a starting node reads it.
+ * @param program the text of the node program, which nodes also read from their metadata
  */
 function makeChannel(clients: Clients, program: string): Channel<GcpNode> {
   return {
-    // A node that is starting reads its rule set when it has booted.
+    // A starting node can accept a push, because it reads its rule set from the metadata once it has booted.
     checkReadiness: () => undefined,
     push: (request, nodes, deadline) => pushToNodes(clients, { request, program, nodes }, deadline),
     collectProofs: (pushed, deadline) => awaitProofs(clients, pushed, deadline),
-    /** One write per node and reconciliation: the next sweep reads and records the proof of this push. */
+    /**
+     * Writes records only for nodes without a metadata write in this reconciliation, so that each node is written
+     * once. The next sweep reads and records the proofs of this push.
+     */
     writeRecords(records, deadline) {
       const notWritten = records.filter(({ node, state }) => state === 'needs-reboot' || !node.written);
       return writeRecords(clients, notWritten, deadline);

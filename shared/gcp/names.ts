@@ -1,29 +1,29 @@
-/** The names in Google Cloud that peermasq writes or reads. */
+/** Names in Google Cloud that peermasq writes or reads. */
 
-/** Keys of instance metadata. */
+/** The keys of instance metadata. */
 export const ruleSetKey = 'peermasq-ruleset';
-/** How many discovered routes the rule set was computed from: a later plan is compared with it. */
+/** The number of discovered routes from which the rule set was computed. Later plans are compared with this number. */
 export const routesKey = 'peermasq-routes';
 export const programKey = 'peermasq-program';
-/** Requests a snapshot from the node. */
+/** The key that requests a snapshot from the node. */
 export const snapshotKey = 'peermasq-snapshot';
 export const startupScriptKey = 'startup-script';
 export const guestAttributesKey = 'enable-guest-attributes';
 
-/** Paths of guest attributes, which the node program writes. */
+/** The paths of guest attributes, which the node program writes. */
 export const reportPath = 'peermasq/';
 export const reportKey = 'status';
 export const snapshotPath = 'peermasq-snapshot/';
 
-/** The label that records how the last push ended. It saves reading the reports of most nodes. */
+/** The label that records the result of the last push. Because of it, most nodes' reports do not have to be read. */
 export const statusLabel = 'peermasq-status';
 
-/** GKE sets both on its nodes; the value is the cluster. */
+/** The label and the metadata key that GKE sets on its nodes. Their value is the cluster name. */
 export const clusterLabel = 'goog-k8s-cluster-name';
 export const clusterMetadataKey = 'cluster-name';
 
-/** In other clusters the key of a label, or a network tag, contains the name of the cluster. */
+/** In other clusters, a label key or a network tag consists of this prefix and the cluster name. */
 export const clusterKeyPrefix = 'kubernetes-io-cluster-';
 
-/** kOps sets one of these on control-plane nodes. GKE does not show its own. */
+/** kOps sets one of these labels on control-plane nodes. The control-plane nodes of GKE are not visible. */
 export const controlPlaneLabels = ['k8s-io-role-control-plane', 'k8s-io-role-master'];

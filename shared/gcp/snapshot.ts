@@ -35,13 +35,13 @@ import { guestAttributesKey, snapshotKey, snapshotPath } from './names';
 import { gcloud } from './reach/fix-command';
 
 /**
- * Uses the credentials of the operator (docs/cli.md, Permissions).
- * @param log gets a warning when a snapshot request could not be removed
+ * Returns the inspection, which uses the operator's credentials (docs/cli.md, Permissions).
+ * @param log receives a warning if a snapshot request could not be removed
  */
 export function makeInspection(clients: Clients, log: Log): Inspection<GcpNode> {
   return {
     async takeSnapshot({ ref, name }, deadline, signal) {
-      // Without its instance, which the snapshot request changes.
+      // The instance is left out, because the snapshot request changes it.
       const node = { ref, name };
       try {
         return await takeSnapshot({ clients, log, node, deadline, signal });
@@ -64,12 +64,13 @@ interface SnapshotRequest {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Time that is kept for removing the request. */
+/** Time that is reserved for removing the request. */
 const reserveMs = 10_000;
 
 /**
- * A command cannot be run on a VM, so the request is a nonce in its metadata. The watcher responds to a new nonce, and
- * removes its response when the nonce is gone (shared/node/src, `follow_snapshot_request`).
+ * Takes a snapshot. Google Cloud has no API that runs a command on a VM, so a nonce in the VM's metadata requests the
+ * snapshot. The watcher responds to a new nonce, and removes its response when the nonce is gone (shared/node/src,
+ * `follow_snapshot_request`).
  */
 async function takeSnapshot(request: SnapshotRequest): Promise<string> {
   const { clients, node, deadline, signal } = request;
@@ -94,7 +95,7 @@ async function takeSnapshot(request: SnapshotRequest): Promise<string> {
   }
 }
 
-/** A failure is only logged: the result of the snapshot matters more. */
+/** Removes the request. A failure is only logged, so that it does not hide the result of the snapshot. */
 async function removeRequest(
   { clients, log, node, deadline }: SnapshotRequest,
   nonce: string,
@@ -109,12 +110,18 @@ async function removeRequest(
   }
 }
 
-/** A watcher responds within seconds, and up to 16 later after a failure. */
+/**
+ * The maximum time to wait for a response. A watcher responds within seconds, or up to 16 seconds later after a
+ * failure.
+ */
 const maxWaitMs = 45_000;
-/** For a node without a push: a DaemonSet or a seed in the project may have installed a watcher. */
+/**
+ * The maximum time to wait for a node without a push. A DaemonSet or a seed in the project may have installed a
+ * watcher on it.
+ */
 const maxWaitWithoutPushMs = 10_000;
 
-/** Undefined when the node does not respond in time. */
+/** Returns undefined if the node does not respond in time. */
 function awaitParts(
   { clients, node: { ref }, deadline, signal }: SnapshotRequest,
   nonce: string,
@@ -134,7 +141,7 @@ function awaitParts(
 const noAnswer = ({ name }: Target) =>
   new RetryableError('no-answer', `${name} does not respond: no watcher on it follows its metadata`, {
     advice:
-      'If a rule set was pushed to the node, it responds after its next boot. Check peermasq-watch.service on the node.',
+      'If a rule set was pushed to the node, the node responds after its next boot. Check peermasq-watch.service on the node.',
     retryAfterSeconds: 60,
   });
 
@@ -152,10 +159,10 @@ const reportingDisabled = ({ name }: Target) =>
 
 function manualAdvice({ ref: { project, zone }, name }: Target): string {
   const ssh = gcloud('ssh', name, '--zone', zone, '--project', project, '--command');
-  return `Manually: ${ssh} '${snapshotCommand}' > FILE, or without the program ${ssh} '${manualSnapshotCommand}' > FILE, then ${explainCommand}`;
+  return `Manually: ${ssh} '${snapshotCommand}' > FILE (without the node program: ${ssh} '${manualSnapshotCommand}' > FILE). Then run ${explainCommand}`;
 }
 
-/** The rule sets in the nodes' metadata, if they are recorded as in force. */
+/** Returns the rule sets in the nodes' metadata, if these are also recorded as in force. */
 function ruleSetsInForce(nodes: readonly GcpNode[]): ReadonlyMap<NodeKey, RuleSet> {
   const entries = nodes.flatMap(({ ref, instance, recorded }): [NodeKey, RuleSet][] => {
     const ruleSet = recorded && ruleSetIn(metadataItems(instance));

@@ -6,7 +6,7 @@ export interface AccountError {
 }
 
 export const loginAdvice =
-  'Run: gcloud auth application-default login. A function uses the credentials of its service account.';
+  'Run: gcloud auth application-default login. Functions use the credentials of their service account instead.';
 
 interface Pattern {
   readonly matches: RegExp;
@@ -55,13 +55,13 @@ const patterns: readonly Pattern[] = [
     toAccountError: (project) => ({
       code: 'not-found',
       summary: `project ${project} does not exist, or is not visible to these credentials`,
-      advice: 'Use --project with one of: gcloud projects list.',
+      advice: 'Use --project with a project from: gcloud projects list.',
     }),
   },
 ];
 
 /**
- * Undefined if the call itself failed.
+ * Returns undefined if the error concerns only the call itself.
  * @param text the reason and the message of an error
  */
 export function findAccountError(text: string): AccountError | undefined {

@@ -9,8 +9,8 @@ const callTimeoutMs = 30_000;
 export type CallOptions = ReturnType<typeof callOptions>;
 
 /**
- * One attempt within the remaining time; `callWithAttempts` retries. The async iterables of lists log a
- * warning unless `autoPaginate` is false.
+ * Options for one attempt that ends when the remaining time is over; `callWithAttempts` makes the retries. Without
+ * `autoPaginate: false`, the async iterables of lists log a warning.
  */
 function callOptions(deadline: Deadline) {
   const timeout = Math.min(callTimeoutMs, Math.max(1, deadline - Date.now()));
@@ -18,15 +18,15 @@ function callOptions(deadline: Deadline) {
 }
 
 export interface Call {
-  /** Continues `Cannot …`: `read instance 123`. */
+  /** Completes the message `Cannot …`, for example `read instance 123`. */
   readonly action: string;
   readonly deadline: Deadline;
   readonly attempts: number;
 }
 
 /**
- * Retries until a call succeeds, fails for good, or no time, attempt or retry budget is left. The official client
- * retries reads on 503, and writes never.
+ * Calls the API, and retries until the call succeeds, fails permanently, or the time, attempts or retry budget is
+ * used up. Without this function, the official client retries reads only on 503, and never retries writes.
  * @throws PermanentError | RetryableError
  */
 export function call<T>(
@@ -47,7 +47,7 @@ export async function callWithAttempts<T>(
       budget.retries = Math.min(maxRetries, budget.retries + retriesPerSuccess);
       return result;
     } catch (thrown) {
-      // Already classified, and retried where that makes sense, by an inner call.
+      // An inner call has already classified the error, and retried the call if that was useful.
       const own = findPeermasqError(thrown);
       if (own) throw own;
       const error = toPeermasqError(action, thrown);
@@ -63,19 +63,24 @@ export async function callWithAttempts<T>(
 const firstPauseMs = 200;
 const maxPauseMs = 5_000;
 
-/** Doubles from 200 ms to 5 s, with full jitter so that writers that collided do not collide again. */
+/**
+ * Returns a random pause. Its maximum doubles from 200 ms to 5 s, so that writers that collided do not collide again.
+ */
 const backoffMs = (attempt: number): number =>
   Math.random() * Math.min(maxPauseMs, firstPauseMs * 2 ** attempt);
 
 /**
- * When the API is failing, five attempts at every call would only add load. All retries in the process share a budget,
- * as in gRPC's retry throttling: at most 50, refilled by one for every five calls that succeed.
+ * All retries in the process share a budget, as in gRPC's retry throttling, because five attempts for every call
+ * would overload an API that is failing. The budget is at most 50 retries, and every five successful calls add one.
  */
 const budget = { retries: 50 };
 const maxRetries = 50;
 const retriesPerSuccess = 0.2;
 
-/** Conflicts between writers do not mean that the API is failing. */
+/**
+ * Whether a retry is allowed. Conflicts and resources that are not ready do not mean that the API is failing, so they
+ * do not use the budget.
+ */
 function mayRetry({ code }: RetryableError): boolean {
   if (code === 'conflict' || code === 'not-ready') return true;
   if (budget.retries < 1) return false;
@@ -84,17 +89,20 @@ function mayRetry({ code }: RetryableError): boolean {
 }
 
 export interface Listing<Entry, Item> {
-  /** Continues `Cannot …`: `list the routes of my-project`. */
+  /** Completes the message `Cannot …`, for example `list the routes of my-project`. */
   readonly action: string;
   readonly deadline: Deadline;
-  /** An aggregated list has an entry for each zone or region, other lists one for each item. */
+  /**
+   * Starts the listing. An aggregated list has an entry for each zone or region; other lists have one for each item.
+   */
   readonly list: (options: CallOptions) => Promise<AsyncIterable<Entry>>;
   readonly toItems: (entry: Entry) => readonly Item[];
 }
 
 /**
- * Lists all pages, in order. The client pages by itself, hides the page tokens and takes the timeout of the first page
- * for all of them. So the deadline is checked here, and also ends a listing whose pages repeat.
+ * Returns the items of all pages, in order. The client requests the pages itself, hides the page tokens, and uses the
+ * first page's timeout for all pages. The deadline is therefore checked here, which also ends a listing whose pages
+ * repeat.
  */
 export function listAll<Entry, Item>(listing: Listing<Entry, Item>): Promise<Item[]> {
   const { action, deadline } = listing;
@@ -123,12 +131,12 @@ async function readEntries<Entry, Item>(
 
 function timedOut(action: string): never {
   throw new RetryableError('out-of-time', `Cannot ${action}: timed out`, {
-    advice: 'The functions retry it. If it persists, raise their timeout.',
+    advice: 'The functions retry automatically. If the timeouts persist, raise the timeout of the functions.',
     retryAfterSeconds: 5,
   });
 }
 
-/** At most `limit` at a time, with results in the order of the items. */
+/** Maps the items, with at most `limit` calls in progress. Results are in the order of the items. */
 export async function mapLimited<T, R>(
   items: readonly T[],
   map: (item: T) => Promise<R>,
@@ -143,23 +151,27 @@ export async function mapLimited<T, R>(
   return results;
 }
 
-/** Counts per process, across concurrent invocations. */
+/** Counts the calls of the whole process, including those of concurrent invocations. */
 export const apiCalls = makeApiCallCounter();
 
-/** Below the 30 seconds that a call may take: a call that would wait longer fails at once and is retried later. */
+/**
+ * The longest wait for the rate limiter. It is less than the 30 seconds that a call may take: a call that would have
+ * to wait longer fails immediately and is retried later.
+ */
 const maxWaitMs = 20_000;
 
 const rateLimited = () =>
   new RetryableError('throttled', 'Too many Compute Engine calls are queued in this process', {
-    advice: 'The functions retry it. More function instances would only exhaust the quota.',
+    advice:
+      'The functions retry automatically. Do not add function instances, because they would exhaust the quota.',
     retryAfterSeconds: 30,
   });
 
 /**
- * Writes and reads of guest attributes share 1,500 calls a minute per project and region; other reads have as many
- * (https://cloud.google.com/compute/api-quota). Both limits leave quota for other users of the project. Reports have a
- * limiter of their own, so that writes of rule sets do not wait behind them. Bursts are large so that the rule sets of
- * nodes that join together are written before the nodes boot.
+ * Writes and reads of guest attributes share a quota of 1,500 calls per minute, project and region; other reads have
+ * a separate quota of the same size (https://cloud.google.com/compute/api-quota). The limits leave quota for other
+ * users of the project. Reports have a separate limiter, so that writes of rule sets do not have to wait for them.
+ * Bursts are large, so that nodes that join at the same time get their rule sets before they boot.
  */
 const limiters = {
   write: makeRateLimiter(150, 1_000 / 10, maxWaitMs),
@@ -169,12 +181,12 @@ const limiters = {
 
 type Fetch = (url: string, init?: { method?: string }) => Promise<unknown>;
 
-/** The part of GoogleAuth that all calls of the official clients go through. */
+/** The part of GoogleAuth through which the official clients make all calls. */
 interface FetchingAuth {
   fetch: unknown;
 }
 
-/** Counts each call of these clients (for lists, each page) and delays it when the rate limit is reached. */
+/** Counts each call of the clients (for lists, each page), and delays calls that exceed the rate limit. */
 export function limitAndCountCalls(auth: FetchingAuth): void {
   const send = (auth.fetch as Fetch).bind(auth);
   auth.fetch = async (...args: Parameters<Fetch>): Promise<unknown> => {

@@ -1,4 +1,4 @@
-// One module per client: the whole package takes more than twice as long to load.
+// Imports one module per client, because loading the whole package takes more than twice as long.
 import { InstancesClient } from '@google-cloud/compute/build/src/v1/instances_client';
 import { NetworksClient } from '@google-cloud/compute/build/src/v1/networks_client';
 import { RoutersClient } from '@google-cloud/compute/build/src/v1/routers_client';
@@ -8,7 +8,7 @@ import { ZoneOperationsClient } from '@google-cloud/compute/build/src/v1/zone_op
 import { lazy, memoize } from '../../core/util/functional';
 import { limitAndCountCalls } from './call';
 
-/** The Compute Engine clients. Each is made on first use, because that takes tens of milliseconds. */
+/** The Compute Engine clients. Each client is created on first use, because that takes tens of milliseconds. */
 export interface Clients {
   instances(): Promise<InstancesClient>;
   networks(): Promise<NetworksClient>;
@@ -16,15 +16,18 @@ export interface Clients {
   routes(): Promise<RoutesClient>;
   subnetworks(): Promise<SubnetworksClient>;
   zoneOperations(): Promise<ZoneOperationsClient>;
-  /** A client that the bundles of the functions do not contain. */
+  /** Creates a client that is not included in the functions' bundles. */
   other<Client>(make: new (options: SharedOptions) => Client): Promise<Client>;
-  /** The project that the credentials belong to. */
+  /** The project to which the credentials belong. */
   project(): Promise<string>;
 }
 
 type SharedOptions = ReturnType<typeof optionsFor> & { readonly auth: InstancesClient['auth'] };
 
-/** Replaces Google's endpoint with a plain HTTP one: `http://127.0.0.1:8080`. */
+/**
+ * The environment variable that replaces Google's endpoint with a plain HTTP endpoint, such as
+ * `http://127.0.0.1:8080`.
+ */
 const endpointVariable = 'PEERMASQ_COMPUTE_ENDPOINT';
 
 function optionsFor(endpoint: string) {
@@ -40,7 +43,7 @@ function optionsFor(endpoint: string) {
 
 const clientsForEndpoint = memoize((endpoint: string) => makeClients(optionsFor(endpoint)));
 
-/** The clients of this process, which share one access token. */
+/** Returns the clients of this process, which share one access token. */
 export const getClients = (): Clients => clientsForEndpoint(process.env[endpointVariable] ?? '');
 
 function makeClients(options: ReturnType<typeof optionsFor>): Clients {
@@ -49,7 +52,7 @@ function makeClients(options: ReturnType<typeof optionsFor>): Clients {
     limitAndCountCalls(client.auth);
     return client;
   });
-  // Without this check, a client that has no credentials ends the process with an unhandled rejection.
+  // Without this check, a client without credentials would end the process with an unhandled rejection.
   const withCredentials =
     <T>(make: () => T) =>
     async (): Promise<T> => {

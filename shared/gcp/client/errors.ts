@@ -4,7 +4,10 @@ import { tryParse } from '../../core/util/functional';
 import { findAccountError, loginAdvice } from './account-errors';
 import { predefinedRoleOf, roleOf } from './permissions';
 
-/** Undefined for an error of another origin. The client wraps errors that are thrown while it sends. */
+/**
+ * Returns the PermanentError or RetryableError inside an error, because the client wraps errors that are thrown while
+ * it sends. Undefined for other errors.
+ */
 export function findPeermasqError(thrown: unknown): PeermasqError | undefined {
   const candidates = [thrown, property(thrown, 'cause')];
   return candidates.find((error) => error instanceof PeermasqError);
@@ -12,14 +15,17 @@ export function findPeermasqError(thrown: unknown): PeermasqError | undefined {
 
 interface ErrorDetails {
   readonly text: string;
-  /** The HTTP status; absent when there was no response. */
+  /** The HTTP status. Absent if there was no response. */
   readonly status?: number;
-  /** `rateLimitExceeded`, `conditionNotMet`…: separates a 403 for quota from a 403 for a permission. */
+  /**
+   * The reason, such as `rateLimitExceeded` or `conditionNotMet`. It distinguishes a 403 for an exhausted quota from
+   * a 403 for a missing permission.
+   */
   readonly reason?: string;
   readonly isNetworkError: boolean;
 }
 
-/** The client reports gRPC codes where it has no HTTP status; these are the statuses that they come from. */
+/** The HTTP statuses that gRPC codes stand for. The client reports a gRPC code if it has no HTTP status. */
 const statusOfCode: Readonly<Record<number, number>> = {
   3: 400,
   4: 504,
@@ -36,7 +42,10 @@ const statusOfCode: Readonly<Record<number, number>> = {
 const property = (from: unknown, name: string | symbol): unknown =>
   typeof from === 'object' && from !== null ? Reflect.get(from, name) : undefined;
 
-/** Version 7 of the client throws a GoogleError (gRPC `code`, `httpStatusCode`), version 6 a GaxiosError. */
+/**
+ * Reads the details of an error. Version 7 of the client throws a GoogleError (gRPC `code`, `httpStatusCode`),
+ * version 6 a GaxiosError.
+ */
 function errorDetails(thrown: unknown): ErrorDetails {
   const status = ['httpStatusCode', 'status', 'code']
     .map((name) => property(thrown, name))
@@ -50,7 +59,7 @@ function errorDetails(thrown: unknown): ErrorDetails {
   };
 }
 
-/** No response: gRPC's DEADLINE_EXCEEDED or UNAVAILABLE without an HTTP status, or a system error. */
+/** Whether there was no response: a system error, or gRPC's DEADLINE_EXCEEDED or UNAVAILABLE without an HTTP status. */
 function isNetworkError(thrown: unknown): boolean {
   const httpStatus = property(thrown, 'httpStatusCode') ?? property(thrown, 'status');
   const code = property(thrown, 'code');
@@ -58,12 +67,12 @@ function isNetworkError(thrown: unknown): boolean {
   return typeof httpStatus !== 'number' && (code === 4 || code === 14);
 }
 
-/** The client drops `errors[].reason` and keeps the text of the response under this symbol. */
+/** The symbol under which the client keeps the text of the response. The client itself drops `errors[].reason`. */
 const rawResponse = Symbol.for('google-gax.rawHttpResponsePayload');
 
 function reasonOf(thrown: unknown): string | undefined {
   const raw = property(thrown, rawResponse) ?? property(property(thrown, 'response'), 'data');
-  // A proxy may respond with HTML; then only the status counts.
+  // A proxy may respond with HTML. In that case only the status is used.
   const body = typeof raw === 'string' ? tryParse<unknown>(() => JSON.parse(raw)) : raw;
   const errors = property(property(body, 'error'), 'errors') ?? property(thrown, 'errors');
   const first: unknown = Array.isArray(errors) ? errors[0] : undefined;
@@ -73,7 +82,7 @@ function reasonOf(thrown: unknown): string | undefined {
 
 /**
  * Classifies an error that the client threw.
- * @param action continues `Cannot …`: `read instance 123`
+ * @param action completes the message `Cannot …`, for example `read instance 123`
  */
 export function toPeermasqError(action: string, thrown: unknown): PeermasqError {
   const own = findPeermasqError(thrown);
@@ -104,31 +113,36 @@ interface Retry {
   readonly seconds: number;
 }
 
-/** Undefined when a retry cannot help. */
+/** Returns undefined if a retry cannot help. */
 function retryFor(details: ErrorDetails): Retry | undefined {
   const { status = 0, reason, isNetworkError } = details;
   if (isNetworkError) {
-    const advice = 'The functions retry it. If it persists, check the network.';
+    const advice = 'The functions retry automatically. If the error persists, check the network.';
     return { code: 'unreachable', advice, seconds: 5 };
   }
   if (status === 429 || isQuotaError(details)) {
-    const advice = 'The functions retry it. If it persists, raise the Compute Engine quota.';
+    const advice =
+      'The functions retry automatically. If throttling persists, raise the Compute Engine quota.';
     return { code: 'throttled', advice, seconds: 30 };
   }
   if (status === 412 && !isPolicyError(details)) {
-    return { code: 'conflict', advice: 'Another writer was first. The functions retry it.', seconds: 1 };
+    return {
+      code: 'conflict',
+      advice: 'Another writer was first. The functions retry automatically.',
+      seconds: 1,
+    };
   }
   if (status === 409 || reason === 'resourceNotReady') {
     return {
       code: 'not-ready',
-      advice: 'The resource is not ready yet. The functions retry it.',
+      advice: 'The resource is not ready yet. The functions retry automatically.',
       seconds: 5,
     };
   }
   if (status >= 500 || status === 408) {
     return {
       code: 'unavailable',
-      advice: 'Google Cloud could not serve the request. The functions retry it.',
+      advice: 'Google Cloud could not serve the request. The functions retry automatically.',
       seconds: 10,
     };
   }
@@ -137,22 +151,26 @@ function retryFor(details: ErrorDetails): Retry | undefined {
 
 const quotaReasons = /^(rateLimitExceeded|userRateLimitExceeded|quotaExceeded|RATE_LIMIT_EXCEEDED)$/;
 
-/** An exhausted quota has the status of a missing permission. */
+/** Whether the quota is exhausted. Such errors have the same status as a missing permission. */
 const isQuotaError = ({ status, reason = '', text }: ErrorDetails): boolean =>
   status === 403 && (quotaReasons.test(reason) || /rate limit|quota exceeded/i.test(text));
 
-/** An organisation policy has the status of a stale fingerprint. */
+/** Whether an organisation policy rejected the request. Such errors have the same status as a stale fingerprint. */
 const isPolicyError = ({ status, text }: ErrorDetails): boolean =>
   status === 412 && /\bconstraint/i.test(text);
 
 function permanentError(details: ErrorDetails): { readonly code: string; readonly advice: string } {
   const { status, text } = details;
   if (isPolicyError(details)) {
-    return { code: 'policy', advice: 'An organisation policy forbids it. Contact its administrator.' };
+    return {
+      code: 'policy',
+      advice: 'An organisation policy forbids the request. Contact the administrator of your organisation.',
+    };
   }
-  if (status === 404) return { code: 'not-found', advice: 'It does not exist, or was deleted.' };
+  if (status === 404) return { code: 'not-found', advice: 'The resource does not exist, or was deleted.' };
   if (status === 403) return { code: 'permission-denied', advice: permissionAdvice(text) };
-  // Sent with status 400. To change a VM, the caller must be allowed to act as the service account of the VM.
+  // Google Cloud sends this error with status 400. A caller that changes a VM must be allowed to act as the VM's
+  // service account.
   if (/\b(SERVICE_ACCOUNT_ACCESS_DENIED|iam\.serviceAccountUser)\b/.test(text)) {
     return {
       code: 'permission-denied',
@@ -180,7 +198,7 @@ function permissionAdvice(text: string): string {
   return `Grant ${permission} on ${resource} to ${grantee}.`;
 }
 
-/** Undefined where the resource does not exist. */
+/** Returns undefined if the resource does not exist. */
 export async function undefinedIfNotFound<T>(pending: Promise<T>): Promise<T | undefined> {
   try {
     return await pending;

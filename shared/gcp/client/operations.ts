@@ -12,10 +12,10 @@ const operationSchema = z.object({
   error: z.object({ errors: z.array(z.object({ code: z.string(), message: z.string() })) }).nullish(),
 });
 
-/** The operation that a change of an instance starts. */
+/** The operation that starts when an instance is changed. */
 export type Operation = z.infer<typeof operationSchema>;
 
-/** @param response of a call that starts an operation */
+/** @param response the response to a call that starts an operation */
 export const operationIn = (response: unknown): Operation => operationSchema.parse(response);
 
 /** An operation, and the instance that it changes. */
@@ -24,10 +24,12 @@ interface InstanceOperation {
   readonly operation: Operation;
 }
 
-/** From the start of one wait call to the start of the next: they use the quota of reads. */
+/**
+ * The minimum time from the start of one wait call to the start of the next. Wait calls count towards the read quota.
+ */
 const minWaitMs = 1_000;
 
-/** @throws PermanentError | RetryableError when the operation failed, or is unfinished at the deadline */
+/** @throws PermanentError | RetryableError if the operation failed, or has not finished by the deadline */
 export async function waitForOperation(
   clients: Clients,
   { ref, operation: started }: InstanceOperation,
@@ -38,7 +40,7 @@ export async function waitForOperation(
     if (Date.now() >= deadline) throw unfinished(operation);
     const waitStartedAt = Date.now();
     operation = await wait(clients, { ref, operation }, deadline);
-    // The API may respond before the operation is done: after two minutes, or at once when it is overloaded.
+    // The API may respond before the operation is done: after two minutes, or immediately if the API is overloaded.
     const pauseMs = Math.min(waitStartedAt + minWaitMs, deadline) - Date.now();
     if (operation.status !== 'DONE' && pauseMs > 0) await sleep(pauseMs);
   }
@@ -58,12 +60,12 @@ async function wait(
       return operationIn((await client.wait(request, options))[0]);
     });
   } catch (thrown) {
-    // The operation itself continues.
+    // The call failed, but the operation itself continues.
     throw thrown instanceof RetryableError ? unfinished(operation, thrown) : thrown;
   }
 }
 
-/** @returns why the operation failed; undefined also while it runs */
+/** @returns why the operation failed; undefined if it succeeded or is still running */
 export async function readOperationError(
   clients: Clients,
   { ref: { project, zone }, operation: { name: operation } }: InstanceOperation,
@@ -78,7 +80,7 @@ export async function readOperationError(
 
 const unfinished = ({ name }: Operation, cause?: unknown) =>
   new RetryableError('operation-unfinished', `Operation ${name} has not finished in the remaining time`, {
-    advice: 'It continues in the background. The next reconciliation sees the result.',
+    advice: 'The operation continues in the background. The next reconciliation reads its result.',
     retryAfterSeconds: 30,
     cause,
   });
@@ -91,10 +93,10 @@ function operationErrorOf({ error }: Operation): PeermasqError | undefined {
   const text = `The operation failed: ${first.code}: ${first.message}`;
   return transientCodes.test(first.code)
     ? new RetryableError('operation-failed', text, {
-        advice: 'The functions retry it.',
+        advice: 'The functions retry automatically.',
         retryAfterSeconds: 10,
       })
     : new PermanentError('operation-failed', text, {
-        advice: 'Fix what the message names. A retry cannot help.',
+        advice: 'Fix the problem that the message describes. A retry cannot help.',
       });
 }

@@ -1,9 +1,10 @@
 /**
- * The permissions of the functions, as the custom roles of infra/gcp/modules/project grant them; a test compares the
- * two. A role is granted in each project that it applies to. docs/cli.md lists the permissions of operators.
+ * The permissions of the functions. The custom roles in infra/gcp/modules/project grant them, and a test compares
+ * both lists. Each role is granted in the projects that it applies to. docs/cli.md lists the permissions of
+ * operators.
  */
 
-/** In each project with nodes. */
+/** Granted in each project with nodes. */
 export const nodePermissions = [
   'compute.instances.get',
   'compute.instances.getGuestAttributes',
@@ -13,7 +14,7 @@ export const nodePermissions = [
   'compute.zoneOperations.get',
 ] as const;
 
-/** In each project that owns a network; with Shared VPC that is the host project. */
+/** Granted in each project that owns a network. With Shared VPC, that is the host project. */
 export const networkPermissions = [
   'compute.networks.get',
   'compute.networks.listPeeringRoutes',
@@ -23,10 +24,13 @@ export const networkPermissions = [
   'compute.subnetworks.list',
 ] as const;
 
-/** On the service accounts of nodes: setting the metadata of an instance allows acting as that account. */
+/**
+ * Granted on the service accounts of nodes, because a caller who sets the metadata of an instance can act as its
+ * account.
+ */
 export const identityPermissions = ['iam.serviceAccounts.actAs'] as const;
 
-/** Of the backfill alone, with `allow_restart`. */
+/** Granted only to the backfill, and only with `allow_restart`. */
 export const restartPermissions = ['compute.instances.reset'] as const;
 
 const roles = {
@@ -36,17 +40,17 @@ const roles = {
   restart: restartPermissions,
 } as const;
 
-/** As infra/gcp names the custom roles. */
+/** The names of the custom roles in infra/gcp. */
 type Role = keyof typeof roles;
 
-/** The role that grants a permission to functions; undefined for a permission that only operators need. */
+/** Returns the role that grants a permission to the functions. Undefined for a permission that only operators need. */
 export function roleOf(permission: string): Role | undefined {
   return (Object.keys(roles) as Role[]).find((role) =>
     (roles[role] as readonly string[]).includes(permission),
   );
 }
 
-/** A predefined role with this permission, for operators. */
+/** Returns a predefined role that contains this permission, for operators. */
 export function predefinedRoleOf(permission: string): string {
   if (permission.startsWith('iam.serviceAccounts.')) return 'roles/iam.serviceAccountUser';
   if (/\.(set|reset)/.test(permission)) return 'roles/compute.instanceAdmin.v1';

@@ -17,7 +17,7 @@ import { composeStartupScript, originalStartupScript } from './startup-script';
 
 type MetadataItems = readonly MetadataItem[];
 
-/** A longer value is packed; a shorter one stays readable in the console. */
+/** Values up to this size stay plain text, so that they are readable in the console. Longer values are packed. */
 const plainLimitBytes = 32 * 1024;
 
 /** https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations */
@@ -25,9 +25,9 @@ const valueLimitBytes = 256 * 1024;
 const totalLimitBytes = 512 * 1024;
 
 /**
- * The metadata with this rule set, program and startup script. Other keys keep their values and their order; an expired
- * snapshot request is removed. Returns the same array when nothing changes.
- * @throws RetryableError when there is a newer rule set, PermanentError when the metadata would be too large
+ * Returns the metadata with this rule set, node program and startup script. Other keys keep their values and their
+ * order; an expired snapshot request is removed. Returns the same array if nothing changes.
+ * @throws RetryableError if the metadata contains a newer rule set, PermanentError if the metadata would be too large
  */
 export function withRuleSet(
   current: MetadataItems,
@@ -40,7 +40,7 @@ export function withRuleSet(
     [routesKey, String(routes)],
     [programKey, programValue(program)],
     [startupScriptKey, composeStartupScript(valueOf(startupScriptKey))],
-    // A user's FALSE is respected: the node then cannot report.
+    // If a user has set FALSE, the value is kept, and the node cannot report.
     [guestAttributesKey, valueOf(guestAttributesKey) ?? 'TRUE'],
   ]);
   const others = current.filter((item) => !isExpiredSnapshotRequest(item));
@@ -54,14 +54,14 @@ export function withRuleSet(
 }
 
 /**
- * An equal rule set stays as it is, regardless of its generation. With `force` a newer generation replaces it, so that
- * the watcher on the node applies it again.
+ * Returns the metadata value for a rule set. An equal rule set is kept regardless of its generation. With `force`, a
+ * newer generation replaces it, so that the watcher on the node applies the rule set again.
  */
 function ruleSetValue(
   current: string | undefined,
   { ruleSet, force }: { readonly ruleSet: RuleSet; readonly force: boolean },
 ): string {
-  // Unreadable: not from peermasq, or damaged. It is replaced.
+  // An unreadable value is damaged or not from peermasq, and is replaced.
   const existing = current === undefined ? undefined : tryParse(() => parseRuleSet(current));
   const isEqual = existing !== undefined && ruleSetId(existing) === ruleSetId(ruleSet);
   if (current !== undefined && isEqual && !force) return current;
@@ -71,7 +71,7 @@ function ruleSetValue(
   return text.length > plainLimitBytes ? packRuleSet(ruleSet) : text;
 }
 
-/** More than any two clocks of functions and operators differ. */
+/** More than the difference between any two clocks of functions or operators. */
 const clockSkewMs = 3_600_000;
 
 const superseded = (existing: RuleSet, { generation }: RuleSet) =>
@@ -90,7 +90,7 @@ const generationInFuture = ({ generation }: RuleSet) =>
     },
   );
 
-/** Whether the program and the startup script are from this version of peermasq. */
+/** Whether the node program and the startup script belong to this version of peermasq. */
 export function isCurrentVersion(items: MetadataItems, program: string): boolean {
   const script = metadataValue(items, startupScriptKey);
   return (
@@ -100,36 +100,39 @@ export function isCurrentVersion(items: MetadataItems, program: string): boolean
 
 const packProgram = memoize((program: string) => gzipSync(program, { level: 9 }).toString('base64'));
 
-/** Packed, because every list of instances contains it once per instance. */
+/**
+ * Returns the metadata value for the node program. It is packed because every list of instances contains the value
+ * once per instance.
+ */
 const programValue = (program: string): string =>
   program.length > plainLimitBytes ? packProgram(program) : program;
 
-/** Whether a push or a seed by peermasq may have started a watcher on the node. */
+/** Whether a push or a seed may have started peermasq's watcher on the node. */
 export function hasPeermasqItems(items: MetadataItems): boolean {
   const script = metadataValue(items, startupScriptKey);
   const isOurs = script !== undefined && originalStartupScript(script) !== script;
   return isOurs || items.some(({ key }) => key === programKey || key === ruleSetKey);
 }
 
-/** Identifies a snapshot request. It starts with the time, so that an abandoned request can be removed. */
+/** Returns an identifier for a snapshot request. It starts with the time, so that abandoned requests can be removed. */
 export const snapshotNonce = (): string =>
   Math.floor(Date.now() / 1_000)
     .toString(16)
     .padStart(8, '0') + randomBytes(12).toString('hex');
 
-/** Longer than any command waits. */
+/** After this time a snapshot request has expired. No command waits that long. */
 const snapshotRequestTtlMs = 600_000;
 
 function isExpiredSnapshotRequest({ key, value }: MetadataItem): boolean {
   if (key !== snapshotKey) return false;
   const requestedAt = Number.parseInt(value.slice(0, 8), 16) * 1_000;
-  // Not a number, so expired, for a value that is not a nonce.
+  // The time of a value that is not a nonce is NaN, so such values count as expired.
   return !(Math.abs(Date.now() - requestedAt) < snapshotRequestTtlMs);
 }
 
 /**
- * Replaces an earlier request. Guest attributes carry the response, so they are enabled where the user has not decided
- * about them, as by a push.
+ * Adds a snapshot request, which replaces any earlier one. The node responds through guest attributes, so these are
+ * enabled unless the user has already set that key.
  */
 export function withSnapshotRequest(current: MetadataItems, nonce: string): MetadataItems {
   const others = current.filter(({ key }) => key !== snapshotKey);
@@ -138,7 +141,7 @@ export function withSnapshotRequest(current: MetadataItems, nonce: string): Meta
   return checkLimits([...others, ...enabled, { key: snapshotKey, value: nonce }]);
 }
 
-/** Removes a request unless a later one replaced it. Returns the same array when nothing changes. */
+/** Removes a request unless a later request has replaced it. Returns the same array if nothing changes. */
 export function withoutSnapshotRequest(current: MetadataItems, nonce: string): MetadataItems {
   const isOwn = ({ key, value }: MetadataItem) => key === snapshotKey && value === nonce;
   return current.some(isOwn) ? current.filter((item) => !isOwn(item)) : current;

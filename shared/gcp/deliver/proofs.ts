@@ -25,17 +25,26 @@ import type { GcpNode } from '../discover/nodes';
 type GcpProof = ProofResult<GcpNode>;
 type Pushed = PushedNode<GcpNode>;
 
-/** Nodes without a report by then are left to a later reconciliation. Only a restart waits longer. */
+/**
+ * The maximum time to wait for reports. A later reconciliation handles nodes that have not reported by then. Only
+ * restarts wait longer.
+ */
 const maxWaitMs = 60_000;
 
-/** Guest attributes of a VM can be read ten times a minute, by all readers together. */
+/**
+ * The pauses between reads. The guest attributes of a VM can be read only ten times a minute, by all readers
+ * together.
+ */
 export const reportPolling = { firstPauseMs: 500, maxPauseMs: 15_000, factor: 2 };
 
-/** A large batch waits longer for its first reports, because each read costs a call. */
+/** Batches of at least this size wait longer before they read the first reports, because each read costs a call. */
 const largeBatchSize = 20;
 const largeBatchPauseMs = 4_000;
 
-/** Reads the reports of pushed nodes in rounds, each over the nodes without a report and later than the one before. */
+/**
+ * Reads the reports of pushed nodes in rounds. Each round reads only the nodes without a report, after a longer
+ * pause.
+ */
 export async function awaitProofs(
   clients: Clients,
   pushed: readonly Pushed[],
@@ -60,7 +69,7 @@ export async function awaitProofs(
   );
 }
 
-/** A node may not have reported because the write of its metadata failed. */
+/** Returns the error of the metadata write, if that write failed. It explains why the node has not reported. */
 async function orOperationError(clients: Clients, proof: GcpProof, deadline: Deadline): Promise<GcpProof> {
   const { node } = proof;
   if (!node.written) return proof;
@@ -80,7 +89,7 @@ async function readProof(clients: Clients, pushed: Pushed, deadline: Deadline): 
   try {
     const state = await readReport(clients, node, deadline);
     const proof = evaluateState(state, pushed);
-    // Without a watcher, the push itself may still have failed; report that error first.
+    // If no watcher responded, the push itself may have failed; in that case, report the error of the push.
     return proof.result === 'no-watcher' ? await orOperationError(clients, proof, deadline) : proof;
   } catch (thrown) {
     const error = toPeermasqError(`read the report of ${node.name}`, thrown);
@@ -113,7 +122,7 @@ function evaluateState(state: ReportState, pushed: Pushed): GcpProof {
   return noReport(node, otherReport ?? reason);
 }
 
-/** The rule set that a report is about. */
+/** Returns the id of the rule set that a report is about. */
 const reportedId = ({ offered, id }: Report): string | null => offered ?? id;
 
 const describeReport = (report: Report): string =>
@@ -122,25 +131,30 @@ const describeReport = (report: Report): string =>
 const watcherStopped = (lastReport: string) => `Its watcher no longer follows its metadata (${lastReport}).`;
 
 const neverWatched =
-  'It was running before its rule set was assigned, and no watcher runs on it. It applies the rule set at its next boot.';
+  'The node was started before its rule set was assigned, and no watcher runs on it. The node applies the rule set when it next boots.';
 
-/** A report from before the last start is outdated, because rules do not survive it. */
+/**
+ * Whether a report is from after the last start. Older reports are outdated, because rules do not survive a restart.
+ */
 function isCurrent(report: Report, { state, recorded, instance }: GcpNode): boolean {
   if (isPlannedSinceStart(report, instance)) return true;
   const isRestarting = state === 'starting' && recorded?.ruleSetId === report.id;
   return report.booted === undefined ? !isRestarting : isFromCurrentBoot(report, instance);
 }
 
-/** Longer than a VM takes from its start to the end of all its startup scripts. */
+/** Longer than a VM takes from its start until all its startup scripts have finished. */
 const bootTimeoutMs = 300_000;
 
-/** A watcher applies a change within seconds, or within 20 after a failure. One that has reported may be slow once. */
+/**
+ * The time after which a missing report means that no watcher runs. A watcher applies a change within seconds, or
+ * within 20 seconds after a failure. A watcher that has reported before gets more time.
+ */
 const watchTimeoutMs = 30_000;
 const stalledAfterMs = 300_000;
 
 /**
- * Whether a running node had time to apply what was assigned after its start, and did not. Unknown without the time of
- * its start; a proof in its label outweighs a missing report.
+ * Whether a running node had enough time to apply a rule set that was assigned after its start, but did not apply it.
+ * False if the time of the start is unknown, or if the node's label contains a proof despite the missing report.
  */
 function hasNoWatcher(instance: Instance, assigned: AssignedRuleSet, report: Report | undefined): boolean {
   if (instance.status !== 'RUNNING' || !instance.lastStartTimestamp || provenAt(instance, assigned))
@@ -152,7 +166,10 @@ function hasNoWatcher(instance: Instance, assigned: AssignedRuleSet, report: Rep
   return started < assignedAt && now - started >= bootTimeoutMs && now - assignedAt >= timeoutMs;
 }
 
-/** A rule set that was already assigned counts from its own generation, even if this push updated the program. */
+/**
+ * Returns the rule set that is assigned to a node. If it was already assigned, its own generation counts, even if
+ * this push updated the node program.
+ */
 function assignedTo({ node, id }: Pushed): AssignedRuleSet {
   const before = assignedRuleSetIn(metadataItems(node.instance));
   return before?.ruleSetId === id ? before : { ruleSetId: id, at: node.written?.at ?? new Date() };

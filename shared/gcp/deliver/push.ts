@@ -18,7 +18,9 @@ interface Delivery {
   readonly nodes: readonly GcpNode[];
 }
 
-/** Assigns a rule set, with program and startup script, in the metadata of the nodes. */
+/**
+ * Assigns a rule set to nodes by writing it to their metadata, together with the node program and the startup script.
+ */
 export function pushToNodes(
   clients: Clients,
   { request, program, nodes }: Delivery,
@@ -43,21 +45,21 @@ const toFailedPush = (node: GcpNode, error: PeermasqError): PushResult<GcpNode> 
     ? { result: 'not-ready', node, reason: error.message, retryAfterSeconds: error.retryAfterSeconds }
     : { result: 'failed', node, error };
 
-/** Returns the same array when nothing has to change. */
+/** A function that changes metadata. Returns the same array if nothing has to change. */
 export type MetadataChange = (current: readonly MetadataItem[]) => readonly MetadataItem[];
 
 interface MetadataWrite {
-  /** The instance is read first if the caller has none, or an outdated one. */
+  /** The instance to change. It is read first if the caller has no copy, or if the copy is outdated. */
   readonly node: Pick<GcpNode, 'ref' | 'name'> & Partial<Pick<GcpNode, 'instance'>>;
   readonly change: MetadataChange;
 }
 
-/** When many writers change one instance, only one of them succeeds in each round. */
+/** The maximum number of attempts. If many writers change one instance, only one of them succeeds in each round. */
 const writeAttempts = 60;
 
 /**
- * Reads, changes and writes the metadata, and starts over when another writer was first.
- * @returns undefined when nothing had to change
+ * Reads, changes and writes the metadata. Starts over if another writer was first.
+ * @returns undefined if nothing had to change
  */
 export function writeMetadata(
   clients: Clients,
@@ -90,5 +92,5 @@ export function writeMetadata(
 
 const instanceGone = (name: string) =>
   new PermanentError('not-found', `Instance ${name} does not exist`, {
-    advice: 'It was deleted. Nothing to do.',
+    advice: 'The instance was deleted. There is nothing to do.',
   });

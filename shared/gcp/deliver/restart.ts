@@ -11,7 +11,7 @@ import { writeStatus } from './status';
 export async function restartNode(clients: Clients, node: GcpNode, deadline: Deadline): Promise<void> {
   const instance = await readInstance(clients, node.ref, deadline);
   if (instance?.status !== 'RUNNING') throw notRunning(node.name, instance?.status ?? undefined);
-  // Written first: from then on the node must report again, and is not restarted another time.
+  // The label is written first. From then on, the node has to report again, and it is not restarted a second time.
   await writeStatus(clients, withState({ ...node, instance }, 'restarted'), deadline);
   try {
     await reset(clients, node, deadline);
@@ -26,19 +26,22 @@ const withState = (node: GcpNode, state: StatusRecord['state']) => ({
   status: { state, at: new Date() },
 });
 
-/** Otherwise a node that could not be restarted, for a missing permission for example, would count as restarted. */
+/**
+ * Records that a node could not be restarted, for example because a permission is missing. Otherwise it would count
+ * as restarted.
+ */
 async function markNotRestarted(clients: Clients, node: GcpNode, deadline: Deadline): Promise<void> {
   const instance = await readInstance(clients, node.ref, deadline);
   if (instance) await writeStatus(clients, withState({ ...node, instance }, 'needs-reboot'), deadline);
 }
 
-/** The reset continues even though the deadline ended the wait for it. */
+/** Whether the reset continues although the wait for it has reached the deadline. */
 const isInProgress = (error: unknown): boolean =>
   error instanceof RetryableError && error.code === 'operation-unfinished';
 
 async function reset(clients: Clients, { ref, name }: GcpNode, deadline: Deadline): Promise<void> {
   const { project, zone, id: instance } = ref;
-  // All attempts share the id, so that a retry after a lost response does not reset twice.
+  // All attempts share one request id, so that a retry after a lost response does not reset the node again.
   const request = { project, zone, instance, requestId: randomUUID() };
   const operation = await call(`restart ${name}`, deadline, async (options) => {
     const client = await clients.instances();
@@ -50,6 +53,6 @@ async function reset(clients: Clients, { ref, name }: GcpNode, deadline: Deadlin
 
 const notRunning = (name: string, status = 'deleted') =>
   new RetryableError('not-running', `${name} is ${status}, so it is not restarted`, {
-    advice: 'The next sweep checks it again.',
+    advice: 'The next sweep checks the node again.',
     retryAfterSeconds: 60,
   });

@@ -1,17 +1,18 @@
 /** Every version of the composed script starts with these lines and a version number. */
 const header = '#!/bin/bash\n# peermasq: startup script, version ';
 
-/** The user's script follows this line, to the end of the file. */
+/** The user's script follows this line and extends to the end of the file. */
 const originalMarker = '# peermasq: the original startup script follows, unchanged';
 
 /**
- * Runs as root at every boot. The guest agent takes the script of the instance, and the script of the project only if
- * the instance has none. It trims leading white space, writes the script to a directory of its own and runs
- * `bash -c FILE` (GoogleCloudPlatform/guest-agent: google_metadata_script_runner/main.go). The other scripts are run
- * the same way, from that directory: it allows execution, and /tmp may be mounted noexec.
+ * The block runs as root at every boot. The guest agent runs the startup script of the instance; it runs the
+ * project's startup script only if the instance has none. The agent trims leading white space, writes the script to a
+ * separate directory and runs `bash -c FILE` (GoogleCloudPlatform/guest-agent:
+ * google_metadata_script_runner/main.go). The block runs the other scripts the same way, from that directory, because
+ * that directory allows execution, while /tmp may be mounted noexec.
  */
 const block = `1
-# Runs the startup scripts that would run without peermasq, then starts peermasq. Exits with their status.
+# Runs the startup scripts that would run without peermasq, then starts peermasq. Exits with the status of these scripts.
 here=$(dirname -- "$0")
 code=0
 
@@ -60,7 +61,7 @@ run_project_scripts() { # the guest agent skips them because this instance has a
   local url file=$here/startup-script.project
   if metadata project/attributes/startup-script 2> /dev/null > "$file.raw" && [ -s "$file.raw" ]; then
     trimmed < "$file.raw" > "$file"
-    if ! is_ours "$file"; then # else Terraform seeded this script in the project
+    if ! is_ours "$file"; then # otherwise Terraform seeded this script in the project
       run "$file"
     elif has_original "$file"; then
       run_original_of "$file"
@@ -80,11 +81,11 @@ start_peermasq() {
   else
     mv -- "$value" "$program"
   fi
-  [[ $(head -n 5 -- "$program") == *peermasq* ]] && bash -n "$program" && # is peermasq, and complete
+  [[ $(head -n 5 -- "$program") == *peermasq* ]] && bash -n "$program" && # it is the node program, and complete
     bash "$program" watch --install < /dev/null
 }
 
-hides_project_scripts() { # not when it runs as the project's script
+hides_project_scripts() { # false if this script is itself the project's
   metadata instance/attributes/startup-script > /dev/null 2>&1 &&
     ! metadata instance/attributes/startup-script-url > /dev/null 2>&1
 }
@@ -99,19 +100,20 @@ exit "$code"
 `;
 
 /**
- * The script for an instance, or for a project that seeds it: peermasq's block, and then the user's script, byte for
- * byte. Composing again changes nothing, and replaces the block of an older version.
- * @param current the value of `startup-script`; absent or empty where there is none
+ * Returns the script for an instance, or for a project that seeds it: peermasq's block, followed by the user's script
+ * without any change. Composing a script again changes nothing, except that it replaces the block of an older
+ * version.
+ * @param current the value of `startup-script`; absent or empty if there is none
  */
 export function composeStartupScript(current: string | undefined): string {
   const original = originalStartupScript(current);
   return original === undefined ? `${header}${block}` : `${header}${block}${originalMarker}\n${original}`;
 }
 
-/** The script without peermasq's block; undefined where there is no other script. */
+/** Returns the user's script without peermasq's block. Undefined if there is no user script. */
 export function originalStartupScript(current: string | undefined): string | undefined {
   if (!current) return undefined;
-  // The guest agent trims leading white space, so a script may have it.
+  // The guest agent trims leading white space, so the script may start with white space.
   const script = current.trimStart();
   if (!script.startsWith(header)) return current;
   const at = script.indexOf(`\n${originalMarker}\n`);

@@ -14,7 +14,7 @@ import {
 } from '../discover/recorded-status';
 import { statusLabel } from '../names';
 
-/** Read by parseStatus (discover/recorded-status.ts). */
+/** Formats a status as a label value. parseStatus (discover/recorded-status.ts) reads it. */
 function formatStatus({ state, ruleSet, at, format }: StatusRecord): string {
   const parts = [
     state,
@@ -27,7 +27,7 @@ function formatStatus({ state, ruleSet, at, format }: StatusRecord): string {
 
 /**
  * Records the results of pushes in labels.
- * @returns the nodes whose label could not be written, including those whose labels another writer changed
+ * @returns the nodes whose labels could not be written, including nodes whose labels another writer changed
  */
 export async function writeRecords(
   clients: Clients,
@@ -52,7 +52,7 @@ async function writeRecord(
   deadline: Deadline,
 ): Promise<void> {
   const { instance } = node;
-  // `restarted` stays, so that the node is not restarted for the same rule set another time.
+  // The state `restarted` is kept, so that the node is not restarted again for the same rule set.
   if (state === 'needs-reboot' && wasRestarted(instance)) return;
   const proof =
     state === 'proven' && ruleSetId !== undefined
@@ -83,7 +83,7 @@ export async function writeStatus(
     labels: { ...instance.labels, [statusLabel]: formatStatus(status) },
     labelFingerprint: instance.labelFingerprint ?? '',
   };
-  // One attempt: if another writer changed the labels, the next sweep records this.
+  // Only one attempt: if another writer changed the labels, the next sweep records the result.
   await callWithAttempts({ action: `label instance ${name}`, deadline, attempts: 1 }, async (options) => {
     const client = await clients.instances();
     const request = { project, zone, instance: id, instancesSetLabelsRequestResource };

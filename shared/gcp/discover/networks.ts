@@ -7,7 +7,10 @@ import { memoize } from '../../core/util/functional';
 import { call, listAll, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 
-/** The fields of networks, subnetworks and routes, and what they mean. The inventory below reads them from the API. */
+/**
+ * Interprets the fields of networks, subnetworks and routes. The inventory at the end of this file reads them from
+ * the API.
+ */
 
 export type Instance = protos.google.cloud.compute.v1.IInstance;
 export type Network = protos.google.cloud.compute.v1.INetwork;
@@ -16,7 +19,7 @@ export type Router = protos.google.cloud.compute.v1.IRouter;
 export type ComputeRoute = protos.google.cloud.compute.v1.IRoute;
 export type PeeringRoute = protos.google.cloud.compute.v1.IExchangedPeeringRoute;
 
-/** The project that owns the network: with Shared VPC that is the host project, not the node's own. */
+/** A network, and the project that owns it. With Shared VPC that is the host project, not the node's project. */
 export interface NetworkRef {
   readonly project: string;
   readonly network: string;
@@ -24,7 +27,7 @@ export interface NetworkRef {
 
 const networkUrl = /\/projects\/([a-z0-9.:-]+)\/global\/networks\/([a-z0-9-]+)$/;
 
-/** Undefined for a URL of something else. */
+/** Returns undefined if the URL does not belong to a network. */
 export function parseNetworkUrl(url: string | null | undefined): NetworkRef | undefined {
   const [, project, network] = networkUrl.exec(url ?? '') ?? [];
   return project !== undefined && network !== undefined ? { project, network } : undefined;
@@ -38,12 +41,12 @@ export const networkKey = ({ project, network }: NetworkRef): string => `${proje
 export const isInNetwork = ({ project, network }: NetworkRef, url: string | null | undefined): boolean =>
   url?.endsWith(`/projects/${project}/global/networks/${network}`) === true;
 
-/** The last part of a resource's URL: its name. */
+/** Returns the last part of a resource's URL, which is the resource's name. */
 export const lastSegment = (url: string | null | undefined): string => url?.split('/').at(-1) ?? '';
 
 export const regionOf = (zone: string): string => zone.slice(0, zone.lastIndexOf('-'));
 
-/** The ranges of a subnetwork as the API prints them: primary, secondary and IPv6. */
+/** Returns the ranges of a subnetwork as the API prints them: primary, secondary and IPv6 ranges. */
 export const subnetRanges = (subnet: Subnetwork): string[] =>
   [
     subnet.ipCidrRange,
@@ -53,12 +56,15 @@ export const subnetRanges = (subnet: Subnetwork): string[] =>
   ].filter((range): range is string => Boolean(range));
 
 /**
- * Peerings exchange subnet routes, secondary ranges included, except for privately used public addresses
- * (https://cloud.google.com/vpc/docs/vpc-peering#subnet-routes).
+ * Whether a range is private. Peerings exchange subnet routes, including secondary ranges, but not for privately used
+ * public addresses (https://cloud.google.com/vpc/docs/vpc-peering#subnet-routes).
  */
 export const isPrivate = (range: Cidr): boolean => range.family === 4 && isInternalRange(range);
 
-/** A route with tags applies only to instances that have one of them (https://cloud.google.com/vpc/docs/routes). */
+/**
+ * Whether a route applies to an instance. A route with tags applies only to instances that have at least one of these
+ * tags (https://cloud.google.com/vpc/docs/routes).
+ */
 export const appliesTo = ({ tags }: Instance, { tags: routeTags }: ComputeRoute): boolean =>
   !routeTags?.length || routeTags.some((tag) => tags?.items?.includes(tag));
 
@@ -68,13 +74,13 @@ export function nextHopName(route: ComputeRoute): string {
   return names.find((text) => text) ?? 'unnamed';
 }
 
-/** The API reports a status only for routes that are not simply active. */
+/** Returns the state of a route. The API returns a status only for routes that are not simply active. */
 export function routeState({ routeStatus }: ComputeRoute): Route['state'] {
   if (routeStatus === 'PENDING') return 'provisioning';
   return routeStatus === 'DROPPED' || routeStatus === 'INACTIVE' ? 'blackhole' : 'active';
 }
 
-/** Networks, their ranges and their routes. Each is read on first use, and once. */
+/** Networks with their ranges and routes. Each value is read once, on first use. */
 export type NetworkInventory = ReturnType<typeof makeNetworkInventory>;
 
 export function makeNetworkInventory(clients: Clients, deadline: Deadline) {
@@ -98,12 +104,12 @@ export function makeNetworkInventory(clients: Clients, deadline: Deadline) {
     network: networks,
     subnetworks: async (ref: NetworkRef) =>
       (await subnetworks(ref.project)).filter(({ network }) => isInNetwork(ref, network)),
-    /** The routes that a peering offers in a region, imported or not. */
+    /** The routes that a peering offers in a region, whether or not they are imported. */
     peeringRoutes: (ref: NetworkRef, peeringName: string, region: string) =>
       peeringRoutes({ ...ref, peeringName, region }),
     staticRoutes: async (ref: NetworkRef) =>
       (await staticRoutes(ref.project)).filter(({ network }) => isInNetwork(ref, network)),
-    /** The routes that Cloud Routers learned over VPN and Interconnect, as far as the region uses them. */
+    /** The routes that Cloud Routers learned over VPN and Interconnect, and that the region uses. */
     learnedRoutes: (ref: NetworkRef, network: Network, region: string) =>
       learnedRoutes({ ref, network, region }),
   };
@@ -184,8 +190,9 @@ function listRouters({ clients, deadline }: Reading, project: string): Promise<R
 }
 
 /**
- * A router reports the best routes of its whole network, as its own region sees them. What a router without BGP
- * reports is not documented, so all are read. Routers of other regions count where routing is global.
+ * Returns the routers whose routes a region uses. A router reports the best routes of its whole network from the
+ * viewpoint of its own region. Google does not document what a router without BGP reports, so all routers are read.
+ * With global routing, the routers of other regions count as well.
  */
 function routersFor(region: string, { routingConfig }: Network, routers: readonly Router[]): Router[] {
   const isGlobal = routingConfig?.routingMode === 'GLOBAL';

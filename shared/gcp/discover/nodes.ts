@@ -24,26 +24,29 @@ import {
   type ReportState,
 } from './recorded-status';
 
-/** A node with the instance that it was read from, so that discovery and delivery do not read it again. */
+/**
+ * A node with the instance from which it was read, so that discovery and delivery do not have to read the instance
+ * again.
+ */
 export interface GcpNode extends Node {
   readonly ref: GcpNodeRef;
   readonly instance: Instance;
-  /** How a push changed its metadata after the instance was read. */
+  /** The change that a push made to the node's metadata after the instance was read. */
   readonly written?: Written;
 }
 
-/** A change of metadata that was started. The node's report shows whether it succeeded. */
+/** A change of metadata that has started. The node's report shows whether it succeeded. */
 export interface Written {
   readonly at: Date;
   readonly operation: Operation;
-  /** Of a forced push: a report about an older generation does not answer it. */
+  /** The generation of a forced push. A report about an older generation does not count as its result. */
   readonly generation?: number;
 }
 
 export interface NodesOptions {
-  /** The projects that `list` searches. Empty: the project of the credentials. */
+  /** The projects that `list` searches. If empty, the project of the credentials. */
   readonly projects: readonly string[];
-  /** Whether the node's metadata has the current version of peermasq. */
+  /** Whether the node's metadata contains the current version of peermasq. */
   readonly isUpToDate: (items: readonly MetadataItem[]) => boolean;
 }
 
@@ -58,8 +61,8 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
   }
 
   /**
-   * Lists every instance and filters here: the API cannot filter by metadata, or by label keys that contain the name
-   * of the cluster, and a filter that misses nodes is worse than a long list.
+   * Lists all instances and filters them here. The API cannot filter by metadata, or by label keys that contain the
+   * cluster name, and a filter that misses nodes would be worse than a long list.
    */
   async function list(clusters: readonly string[], deadline: Deadline): Promise<GcpNode[]> {
     const isSelected = ({ clusters: named }: Node) =>
@@ -76,7 +79,10 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
     return { ...node, recorded: await recordedOf(node, assigned, deadline) };
   }
 
-  /** Reads the report only of nodes whose label does not prove the assigned rule set, and of a sample of the others. */
+  /**
+   * Reads the report only of nodes whose label does not prove the assigned rule set, and of a sample of the other
+   * nodes.
+   */
   async function recordedOf(
     node: GcpNode,
     assigned: AssignedRuleSet,
@@ -87,7 +93,7 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
     const at = hasCurrentVersion ? provenAt(instance, assigned) : undefined;
     const { ruleSetId, routes } = assigned;
     const unproven = { ruleSetId, isProven: false, ...definedOnly({ routes }) };
-    // While it starts, its rules are not in force yet; while it stops, they soon will not be.
+    // The rules of a starting node are not in force yet, and those of a stopping node soon will not be.
     if (instance.status !== 'RUNNING') return unproven;
     if (at && !isSampled(ref, new Date())) return { ...unproven, isProven: true, at };
     const state = await tryReadReport(clients, node, deadline);
@@ -106,7 +112,7 @@ export function makeNodes(clients: Clients, { projects, isUpToDate }: NodesOptio
   return { get, list };
 }
 
-/** Undefined for an instance that does not exist. */
+/** Returns undefined if the instance does not exist. */
 export function readInstance(
   clients: Clients,
   { project, zone, id: instance }: GcpNodeRef,
@@ -115,7 +121,8 @@ export function readInstance(
   return undefinedIfNotFound(
     call(`read instance ${instance}`, deadline, async (options) => {
       const client = await clients.instances();
-      // The API takes the id in place of the name, which can be reused (discovery document, compute.instances.get).
+      // The request contains the id instead of the name, because a name can be reused (discovery document,
+      // compute.instances.get).
       return (await client.get({ project, zone, instance }, options))[0];
     }),
   );
@@ -142,7 +149,9 @@ function listInstances(clients: Clients, project: string, deadline: Deadline): P
   });
 }
 
-/** The node program alone takes 20 KB per instance, so equal texts of a list share one string. */
+/**
+ * Makes equal metadata values of listed instances share one string. The node program alone takes 20 KB per instance.
+ */
 function makeInterner(): (instance: Instance) => void {
   const texts = new Map<string, string>();
   return ({ metadata }) => {
@@ -154,7 +163,9 @@ function makeInterner(): (instance: Instance) => void {
   };
 }
 
-/** A node whose report cannot be read is not proven. Other nodes are still handled. */
+/**
+ * Returns an unreadable report as a state, so that the node counts as not proven while other nodes are still handled.
+ */
 async function tryReadReport(
   clients: Clients,
   node: GcpNode,
@@ -170,15 +181,18 @@ async function tryReadReport(
 }
 
 /**
- * Labels are trusted, and verified: each minute re-verifies 1 of 67 proven nodes. 67 is prime, so no schedule in
- * whole minutes skips a node forever.
+ * Labels are trusted, but each minute the reports of 1 in 67 proven nodes are read to verify their labels. Because 67
+ * is prime, no schedule in whole minutes skips a node forever.
  */
 const verificationRotation = 67n;
 
 const isSampled = ({ id }: GcpNodeRef, now: Date): boolean =>
   BigInt(id) % verificationRotation === BigInt(Math.floor(now.getTime() / 60_000)) % verificationRotation;
 
-/** A proof that only the node reported: once it is in the label, the next list does not read the report. */
+/**
+ * Flags a node whose proof is only in its report. Once the proof is also in the label, the next list does not read
+ * the report.
+ */
 function flagForRecording(node: GcpNode): GcpNode {
   const { recorded } = node;
   if (!recorded?.isProven || recorded.at) return node;
@@ -191,7 +205,7 @@ const states: Readonly<Record<string, Node['state']>> = {
   STAGING: 'starting',
   REPAIRING: 'starting',
   RUNNING: 'running',
-  // It runs until its grace period ends.
+  // The instance keeps running until its grace period ends.
   PENDING_STOP: 'running',
   DEPROVISIONING: 'gone',
 };
@@ -203,7 +217,7 @@ function toNode(ref: GcpNodeRef, instance: Instance): GcpNode {
     instance,
     name: name ?? ref.id,
     clusters: clustersOf(instance),
-    // STOPPING, SUSPENDED, TERMINATED and others, also future ones.
+    // STOPPING, SUSPENDED, TERMINATED and any other state, including future ones.
     state: states[String(status)] ?? 'stopped',
     platform: isWindows(instance) ? 'windows' : 'linux',
     isControlPlane: controlPlaneLabels.some((label) => Object.hasOwn(labels ?? {}, label)),
@@ -215,7 +229,10 @@ function toNode(ref: GcpNodeRef, instance: Instance): GcpNode {
   };
 }
 
-/** Malformed names too: one beside a valid name makes the node ambiguous. */
+/**
+ * Returns the cluster names of the instance. Malformed names are included, because a malformed name together with a
+ * valid one makes the node ambiguous.
+ */
 function clustersOf({ labels, metadata, tags }: Instance): string[] {
   const keys = [...Object.keys(labels ?? {}), ...(tags?.items ?? [])];
   const names = [

@@ -25,12 +25,12 @@ export const metadataValue = (items: readonly MetadataItem[], key: string): stri
 /** The rule set in the metadata of an instance. */
 export interface AssignedRuleSet {
   readonly ruleSetId: string;
-  /** When it was planned. */
+  /** The time at which the rule set was planned. */
   readonly at: Date;
   readonly routes?: number;
 }
 
-/** Undefined where there is no readable rule set. */
+/** Returns undefined if there is no readable rule set. */
 export function ruleSetIn(items: readonly MetadataItem[]): RuleSet | undefined {
   const text = metadataValue(items, ruleSetKey);
   return text === undefined ? undefined : tryParse(() => parseRuleSet(text));
@@ -47,25 +47,25 @@ export function assignedRuleSetIn(items: readonly MetadataItem[]): AssignedRuleS
   });
 }
 
-/** The value of the status label. */
+/** The parsed value of the status label. */
 export interface StatusRecord {
   readonly state: 'proven' | 'failed' | 'needs-reboot' | 'restarted';
-  /** The first characters of the id of a proven rule set. */
+  /** The first characters of the proven rule set's id. */
   readonly ruleSet?: string;
   readonly at: Date;
-  /** The rule set format of the functions that recorded a proof. An older program proved less. */
+  /** The rule set format of the functions that recorded a proof. Older node programs proved less. */
   readonly format?: number;
 }
 
 const statusPattern =
   /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})(?:-f(?<format>\d{1,2}))?$/;
 
-/** The value of a label has at most 63 characters. */
+/** Label values have at most 63 characters, so the label contains only the start of the id. */
 const idPrefixLength = 12;
 
 export const idPrefix = (id: string): string => id.slice(0, idPrefixLength);
 
-/** Undefined for a value in another format. */
+/** Returns undefined for a label value in another format. */
 export function parseStatus({ labels }: Instance): StatusRecord | undefined {
   const { state, ruleSet, time, format } = statusPattern.exec(labels?.[statusLabel] ?? '')?.groups ?? {};
   if (state === undefined) return undefined;
@@ -79,8 +79,8 @@ export function parseStatus({ labels }: Instance): StatusRecord | undefined {
 }
 
 /**
- * When the assigned rule set was recorded as proven; undefined for a proof from before it or from before the
- * last start.
+ * Returns when the assigned rule set was recorded as proven. Undefined if the proof is older than the assignment or
+ * the last start.
  */
 export function provenAt(instance: Instance, assigned: AssignedRuleSet): Date | undefined {
   const status = parseStatus(instance);
@@ -90,7 +90,7 @@ export function provenAt(instance: Instance, assigned: AssignedRuleSet): Date | 
   return isCurrent ? status.at : undefined;
 }
 
-/** How the last push ended; undefined when the instance was started after it. */
+/** Returns the result of the last push. Undefined if the instance has been started since. */
 export function lastPushOf(instance: Instance): Node['lastPush'] | undefined {
   const status = parseStatus(instance);
   if (!status || status.state === 'restarted' || !isAtOrAfter(status.at, startedAt(instance)))
@@ -98,16 +98,19 @@ export function lastPushOf(instance: Instance): Node['lastPush'] | undefined {
   return { state: status.state, at: status.at };
 }
 
-/** A label has whole seconds. */
+/** Whether `at` is not before `date`. Labels contain whole seconds, so the comparison ignores milliseconds. */
 const isAtOrAfter = (at: Date, date: Date): boolean =>
   at.getTime() >= Math.floor(date.getTime() / 1_000) * 1_000;
 
-/** A restart that is not visible by then may not have happened: the process that started it may have been killed. */
+/**
+ * If a restart is not visible after this time, it may not have happened: the process that started it may have been
+ * killed.
+ */
 const restartVisibleWithinMs = 1_800_000;
 
 /**
- * The last start, or the last restart by peermasq: whether `lastStartTimestamp` changes with a reset is not documented.
- * The epoch where Compute Engine does not report a start.
+ * Returns the time of the last start, or of the last restart by peermasq. Google does not document whether a reset
+ * changes `lastStartTimestamp`. Returns the epoch if Compute Engine reports no start.
  */
 export function startedAt(instance: Instance): Date {
   const reported = Date.parse(instance.lastStartTimestamp ?? '') || 0;
@@ -116,7 +119,7 @@ export function startedAt(instance: Instance): Date {
   return new Date(isRecent ? Math.max(reported, restarted) : reported);
 }
 
-/** Whether it was already restarted for its assigned rule set: another restart would not help. */
+/** Whether the instance was already restarted for its assigned rule set. Another restart would not help. */
 export function wasRestarted(instance: Instance): boolean {
   const restarted = restartedAt(instance);
   const assignedAt = assignedRuleSetIn(metadataItems(instance))?.at.getTime() ?? 0;
@@ -128,14 +131,14 @@ function restartedAt(instance: Instance): number {
   return status?.state === 'restarted' ? status.at.getTime() : 0;
 }
 
-/** What the node program last wrote to its guest attribute. */
+/** The last report that the node program wrote to its guest attribute. */
 export type ReportState =
   | { readonly kind: 'report'; readonly report: Report }
   | { readonly kind: 'none' }
-  /** It is unknown whether there is a report. */
+  /** It is unknown whether the node has reported. */
   | { readonly kind: 'unreadable'; readonly reason: string };
 
-/** @throws PermanentError | RetryableError when the call fails */
+/** @throws PermanentError | RetryableError if the call fails */
 export async function readReport(
   clients: Clients,
   { ref, instance }: { readonly ref: GcpNodeRef; readonly instance: Instance },
@@ -158,12 +161,12 @@ export async function readReport(
 }
 
 /**
- * A policy may forbid guest attributes (compute.disableGuestAttributesAccess), and every program on the node can write
- * to them.
+ * The errors that make a report unreadable. A policy may forbid guest attributes
+ * (compute.disableGuestAttributesAccess), and every program on the node can write to them.
  */
 const unreadableCodes = new Set(['policy', 'unreadable-report']);
 
-/** The user disabled guest attributes, which is respected: the node cannot report. */
+/** Whether the user has disabled guest attributes. peermasq does not enable them then, and the node cannot report. */
 export function isReportingDisabled(items: readonly MetadataItem[]): boolean {
   const value = metadataValue(items, guestAttributesKey);
   return value !== undefined && value.toUpperCase() !== 'TRUE';
@@ -174,7 +177,7 @@ interface GuestAttributes {
   readonly path: `${string}/`;
 }
 
-/** Empty where the node wrote nothing, or does not exist. */
+/** Returns an empty list if the node has written nothing, or does not exist. */
 export async function readGuestAttributes(
   clients: Clients,
   { ref: { project, zone, id: instance }, path: queryPath }: GuestAttributes,
@@ -192,19 +195,25 @@ export async function readGuestAttributes(
   }));
 }
 
-/** The clock of a node may be off before it is synchronized. */
+/** The tolerance for the node's clock, which may be wrong until it is synchronized. */
 const clockSkewMs = 120_000;
 
-/** Guest attributes survive a reboot, and rules do not. A report without the time of the boot counts as current. */
+/**
+ * Whether a report is from the current boot. Guest attributes survive a reboot, but rules do not. A report without a
+ * boot time counts as current.
+ */
 export function isFromCurrentBoot(report: Report, instance: Instance): boolean {
   if (report.booted === undefined || isPlannedSinceStart(report, instance)) return true;
   return report.booted * 1_000 >= startedAt(instance).getTime() - clockSkewMs;
 }
 
-/** Whether a report proves everything that this version requires. */
+/** Whether a report proves everything that this version of peermasq requires. */
 export const isProof = (report: Report): boolean => report.proven && formatReadBy(report) >= latestFormat;
 
-/** A rule set that was planned after the start was applied after it, regardless of the node's clock. */
+/**
+ * Whether the rule set was planned after the last start. It was then also applied after that start, regardless of the
+ * node's clock.
+ */
 export function isPlannedSinceStart({ generation }: Report, instance: Instance): boolean {
   const started = startedAt(instance).getTime();
   return started > 0 && (generation ?? 0) >= started;

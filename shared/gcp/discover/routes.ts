@@ -30,9 +30,10 @@ import {
 import type { GcpNode } from './nodes';
 
 /**
- * A node has no entry when its network, or one of its own ranges, is missing or unreadable.
- * @param cacheMs for how long reconciliations share what they read: nodes that join together are reconciled one by one.
- *   A change in this time may be missed here, and is handled by its own event.
+ * Discovers the networks of nodes. A node has no entry if its network, or one of its own ranges, is missing or
+ * unreadable.
+ * @param cacheMs how long reconciliations share network data, because nodes that join together are reconciled one by
+ * one. A change during this time may be missed here, but its own event handles it.
  */
 export function makeRoutes(clients: Clients, cacheMs: number): NetworkDiscovery<GcpNode> {
   let cached: { readonly since: number; readonly inventory: NetworkInventory } | undefined;
@@ -88,7 +89,7 @@ interface RouteSource {
   readonly instance: Instance;
 }
 
-/** Only imported routes: a peering that is not ACTIVE on both sides has none. */
+/** Returns the imported routes of peerings. A peering that is not ACTIVE on both sides imports none. */
 async function peeringRoutes({ inventory, ref, network, region }: RouteSource): Promise<Route[]> {
   const active = (network.peerings ?? []).filter(({ state }) => state === 'ACTIVE');
   const routes = await mapLimited(active, async ({ name }): Promise<Route[]> => {
@@ -103,13 +104,16 @@ async function peeringRoutes({ inventory, ref, network, region }: RouteSource): 
   return routes.flat();
 }
 
-/** A peer has routes to the subnets that it exchanges. Networks behind it may not, even if it passes their routes on. */
+/**
+ * Returns the kind of a peering's route. A peer has routes to the subnets with which it exchanges routes. Networks
+ * behind the peer may have none, even if the peer passes on their routes.
+ */
 const peeringRouteSource = (type: string | null | undefined) =>
   type === 'SUBNET_PEERING_ROUTE'
     ? ({ kind: 'peerings', peerRoutesPods: true } as const)
     : ({ kind: 'peering-transit' } as const);
 
-/** Static routes into a VPN tunnel, and routes that Cloud Routers learned over VPN and Interconnect. */
+/** Returns static routes into VPN tunnels, and routes that Cloud Routers learned over VPN and Interconnect. */
 async function vpnRoutes({ inventory, ref, network, region, instance }: RouteSource): Promise<Route[]> {
   const [staticRoutes, learnedRoutes] = await Promise.all([
     inventory.staticRoutes(ref),
@@ -126,9 +130,10 @@ function toVpnRoute(route: ComputeRoute): Route[] {
 }
 
 /**
- * VPC-native nodes have an alias range from a secondary range of the subnetwork. The whole secondary range counts: it
- * contains the pods of other nodes, and nodes with equal inputs share a rule set.
- * @returns undefined also where the node's subnetwork, and so its ranges, is not listed
+ * Returns the pod ranges of a node. VPC-native nodes have an alias range from a secondary range of the subnetwork.
+ * The whole secondary range counts, because it contains the pods of other nodes, and because nodes with equal inputs
+ * share a rule set.
+ * @returns undefined also if the node's subnetwork, and so its ranges, is not listed
  */
 function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwork[]): Cidr[] | undefined {
   const [nic] = networkInterfaces ?? [];
@@ -145,13 +150,16 @@ function podRangesOf({ networkInterfaces }: Instance, subnets: readonly Subnetwo
   );
 }
 
-/** One resource has URLs with different hosts and API versions. */
+/** Returns the path of a resource. The URLs of one resource can have different hosts and API versions. */
 const resourcePath = (url: string | null | undefined): string | undefined => url?.split('/projects/')[1];
 
-/** Undefined when a range is unreadable: planning is only safe with all of the node's own ranges. */
+/**
+ * Returns undefined if any range is unreadable, because planning is safe only if all of the node's own ranges are
+ * known.
+ */
 function parseCidrs(texts: readonly (string | null | undefined)[]): Cidr[] | undefined {
   const ranges = new Set(texts.filter((text) => typeof text === 'string'));
-  ranges.delete(''); // The API returns it for a range that is not set.
+  ranges.delete(''); // The API returns an empty string for a range that is not set.
   return tryParse(
     () => [...ranges].map(parseCidr),
     (error) => error instanceof CidrError,

@@ -4,7 +4,7 @@ import { ignored, quoted, type Ignored } from './event';
 
 const auditLogType = 'google.cloud.audit.log.v1.written';
 
-/** From the topic of a log sink, which may collect the logs of an organisation. */
+/** The type of events from the topic of a log sink. A sink may collect the logs of a whole organisation. */
 const pubsubType = 'google.cloud.pubsub.topic.v1.messagePublished';
 
 const cloudEventSchema = z.object({
@@ -13,10 +13,13 @@ const cloudEventSchema = z.object({
   data: z.unknown(),
 });
 
-/** googleapis/google-cloudevents: proto/google/events/cloud/pubsub/v1/data.proto; `data` is the base64 of an entry. */
+/**
+ * The message of a log sink (googleapis/google-cloudevents: proto/google/events/cloud/pubsub/v1/data.proto). `data`
+ * is a log entry in base64.
+ */
 const messageSchema = z.object({ message: z.object({ data: z.base64() }) });
 
-/** proto/google/events/cloud/audit/v1/data.proto, the fields used here. */
+/** The fields of a log entry that peermasq uses (proto/google/events/cloud/audit/v1/data.proto). */
 const logEntrySchema = z.object({
   protoPayload: z.object({
     serviceName: z.string(),
@@ -32,12 +35,12 @@ const logEntrySchema = z.object({
 
 type LogEntry = z.infer<typeof logEntrySchema>;
 
-/** A successful call of the Compute Engine API. */
+/** A successful call to the Compute Engine API. */
 export interface AuditLogEntry {
   readonly kind: 'entry';
-  /** As logged: `v1.compute.instances.insert`. */
+  /** The method as it was logged, such as `v1.compute.instances.insert`. */
   readonly methodName: string;
-  /** Without the API and its version: `instances.insert`; empty for other APIs. */
+  /** The method without the API and its version, such as `instances.insert`. Empty for other APIs. */
   readonly method: string;
   readonly resourceName: string | undefined;
   readonly labels: Readonly<Record<string, unknown>>;
@@ -45,10 +48,10 @@ export interface AuditLogEntry {
   readonly at: Date;
 }
 
-/** Audit logs name a method with or without the API version in front. */
+/** Matches a method of the Compute Engine API. Audit logs name methods with or without the API version. */
 const methodPattern = /^(?:(?:v1|beta|alpha)\.)?compute\.(\w+)\.(\w+)$/;
 
-/** Reads an Eventarc event, sent by the project itself or by the topic of a log sink. */
+/** Reads an Eventarc event, which comes from the project itself or from the topic of a log sink. */
 export function readAuditLogEntry(cloudEvent: unknown): AuditLogEntry | Ignored {
   const event = cloudEventSchema.safeParse(cloudEvent);
   if (!event.success) return ignored(`not a CloudEvent: ${describeIssues(event.error)}`);
@@ -60,7 +63,7 @@ export function readAuditLogEntry(cloudEvent: unknown): AuditLogEntry | Ignored 
   return toAuditLogEntry(entry.data, time);
 }
 
-/** Undefined where a message carries no JSON, and so no entry. */
+/** Returns undefined if a message contains no JSON, and so no log entry. */
 function parsePubSubMessage(data: unknown): unknown {
   const message = messageSchema.safeParse(data);
   if (!message.success) return undefined;
@@ -74,9 +77,9 @@ function toAuditLogEntry(entry: LogEntry, eventTime: string | undefined): AuditL
     return ignored(`from another service: ${quoted(serviceName)}`);
   if (status?.code)
     return ignored(`the operation failed: ${quoted(status.message ?? `code ${status.code}`)}`);
-  if (split?.index) return ignored(`part ${split.index + 1} of a split entry: part 1 is handled`);
+  if (split?.index) return ignored(`part ${split.index + 1} of a split entry: only part 1 is handled`);
   const at = parseDate(timestamp) ?? parseDate(eventTime);
-  if (!at) return ignored('has no timestamp');
+  if (!at) return ignored('the entry has no timestamp');
   const method = methodPattern.exec(methodName)?.slice(1).join('.') ?? '';
   return { kind: 'entry', methodName, method, resourceName, labels: resource.labels, operation, at };
 }
@@ -87,8 +90,8 @@ function parseDate(text: string | undefined): Date | undefined {
 }
 
 /**
- * The pattern of the parameter `project` in the discovery document of Compute Engine. Projects may be scoped to a
- * domain: `example.com:my-project`.
+ * A project ID, as the discovery document of Compute Engine defines it. The ID may include a domain:
+ * `example.com:my-project`.
  */
 export const projectSchema = z
   .string()

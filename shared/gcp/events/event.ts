@@ -2,17 +2,17 @@ import type { GcpNodeRef } from '../../core/model/node';
 
 export interface NodesJoined {
   readonly kind: 'nodes-joined';
-  /** The API method: `instances.insert`. */
+  /** The API method, such as `instances.insert`. */
   readonly trigger: string;
   readonly nodes: readonly GcpNodeRef[];
   readonly at: Date;
 }
 
-/** Peerings, routes or ranges of a network in this project changed. */
+/** The peerings, routes or ranges of a network in this project have changed. */
 export interface RoutesChanged {
   readonly kind: 'routes-changed';
   readonly project: string;
-  /** The API method: `networks.addPeering`. */
+  /** The API method, such as `networks.addPeering`. */
   readonly change: string;
   readonly at: Date;
 }
@@ -26,5 +26,5 @@ export type ParsedEvent = NodesJoined | RoutesChanged | Ignored;
 
 export const ignored = (reason: string): Ignored => ({ kind: 'ignored', reason });
 
-/** Reasons are logged and printed in terminals: untrusted text is quoted, on one line, and short. */
+/** Quotes and truncates untrusted text on one line, because reasons are logged and printed in terminals. */
 export const quoted = (text: string): string => JSON.stringify(text.slice(0, 200));

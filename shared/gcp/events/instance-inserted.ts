@@ -10,8 +10,8 @@ export const instanceInsertMethods = [
 ];
 
 /**
- * The patterns of `zone` and of a numeric `instance` in the discovery document of Compute Engine. Not every zone ends
- * in one letter.
+ * The labels `zone` and `instance_id`, with the patterns of the Compute Engine discovery document. Not every zone
+ * name ends with a single letter.
  */
 const labelsSchema = z.object({
   project_id: projectSchema,
@@ -19,14 +19,18 @@ const labelsSchema = z.object({
   instance_id: z.string().regex(/^[1-9][0-9]{0,19}$/),
 });
 
-/** An operation logs two entries. Both are handled: that is idempotent, and either may be lost. */
+/**
+ * Parses an entry about a new instance. An operation logs two entries, and both are handled: handling is idempotent,
+ * and either entry may be lost.
+ */
 export function parseInstanceInserted(entry: AuditLogEntry): NodesJoined | Ignored {
   const { method, resourceName, at } = entry;
   if (method.endsWith('bulkInsert') && entry.labels['instance_id'] === undefined) {
-    return ignored('bulkInsert does not name the instances it creates: the sweep finds them');
+    return ignored('bulkInsert does not name the instances that it creates, so the sweep finds them');
   }
   const labels = labelsSchema.safeParse(entry.labels);
-  if (!labels.success) return ignored(`does not identify an instance: ${describeIssues(labels.error)}`);
+  if (!labels.success)
+    return ignored(`the entry does not identify an instance: ${describeIssues(labels.error)}`);
   const { project_id: project, zone, instance_id: id } = labels.data;
   if (resourceName?.includes('/instances/') && !resourceName.includes(`/zones/${zone}/`)) {
     return ignored(`its zone ${quoted(zone)} is not the zone of ${quoted(resourceName)}`);

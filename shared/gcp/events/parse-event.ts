@@ -11,8 +11,8 @@ const parsers = new Map<string, Parse>([
 ]);
 
 /**
- * Reads an event of the audit log. Never throws.
- * @param projects whose nodes are managed; none means any
+ * Parses an event from the audit log. Never throws.
+ * @param projects the projects whose nodes are managed; if empty, all projects
  */
 export function parseEvent(cloudEvent: unknown, projects: readonly string[] = []): ParsedEvent {
   const entry = readAuditLogEntry(cloudEvent);
@@ -22,7 +22,10 @@ export function parseEvent(cloudEvent: unknown, projects: readonly string[] = []
   return ignoreOtherProjects(parse(entry), projects);
 }
 
-/** A sink may collect the logs of more projects. A network may be in one of those. */
+/**
+ * Ignores nodes in other projects. A sink may collect the logs of more projects than are managed, and a network may
+ * be in a project without managed nodes.
+ */
 function ignoreOtherProjects(event: ParsedEvent, projects: readonly string[]): ParsedEvent {
   if (event.kind !== 'nodes-joined' || projects.length === 0) return event;
   const foreign = event.nodes.find(({ project }) => !projects.includes(project));

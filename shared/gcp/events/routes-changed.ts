@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { describeIssues, projectSchema, type AuditLogEntry } from './audit-log';
 import { ignored, type Ignored, type RoutesChanged } from './event';
 
-/** The API methods that change the routes of a network, or its own ranges. */
+/** The API methods that change the routes or the ranges of a network. */
 export const routeChangeMethods = [
   'networks.addPeering',
   'networks.removePeering',
@@ -26,12 +26,16 @@ export const routeChangeMethods = [
 
 const labelsSchema = z.object({ project_id: projectSchema });
 
-/** The change is visible once the operation is done. Its network may be in another project than the nodes. */
+/**
+ * Parses the last entry of an operation, because the change is visible only when the operation is done. The network
+ * may be in another project than the nodes.
+ */
 export function parseRoutesChanged(entry: AuditLogEntry): RoutesChanged | Ignored {
   const { method: change, operation, at } = entry;
   if (operation?.first && !operation.last)
-    return ignored(`${change} has started; only the last entry of an operation is handled`);
+    return ignored(`${change} has only started; the last entry of the operation is handled`);
   const labels = labelsSchema.safeParse(entry.labels);
-  if (!labels.success) return ignored(`does not identify a project: ${describeIssues(labels.error)}`);
+  if (!labels.success)
+    return ignored(`the entry does not identify a project: ${describeIssues(labels.error)}`);
   return { kind: 'routes-changed', project: labels.data.project_id, change, at };
 }

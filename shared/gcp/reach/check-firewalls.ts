@@ -15,7 +15,7 @@ import { AccessDenied, orAccessDenied, type ForwardingRule } from './network-rea
 import type { PathContext } from './path-context';
 import { hasPort, type Flow } from './rule-match';
 
-/** Do the firewall rules allow the node to send the packet? Return traffic needs no rule. */
+/** Checks whether the firewall rules allow the node to send the packet. Return traffic needs no rule. */
 export async function checkNodeFirewall(context: PathContext): Promise<CheckResult> {
   const { reader, connection, instance, ref } = context;
   const { source, destination, port } = connection;
@@ -38,7 +38,7 @@ async function enforcementOrder(
   return network instanceof AccessDenied ? undefined : network?.networkFirewallPolicyEnforcementOrder;
 }
 
-/** Do the firewall rules of the destination's network allow the packet in? */
+/** Checks whether the firewall rules of the destination's network allow the packet in. */
 export async function checkPeerFirewall(context: PathContext): Promise<CheckResult> {
   const nextHop = await context.nextHop();
   switch (nextHop.kind) {
@@ -101,7 +101,10 @@ const instanceRef = ({ zone, id }: Instance, project: string): GcpNodeRef => ({
   id: String(id),
 });
 
-/** The rules of the whole network: the instance with the address, or those behind the load balancer, are unknown. */
+/**
+ * Checks the rules of the whole network, because the instance with the address, or the instances behind the load
+ * balancer, are unknown.
+ */
 async function checkNetworkIngress(
   context: PathContext,
   ref: NetworkRef,
@@ -113,7 +116,7 @@ async function checkNetworkIngress(
   return withNotes(notes, checkFirewallRules({ flow: ingressFlow(context, ref), rules, order, ref, source }));
 }
 
-/** The decisive sentence comes first. */
+/** Adds notes after the result's own evidence, so that the decisive sentence comes first. */
 const withNotes = (notes: readonly string[], result: CheckResult): CheckResult => ({
   ...result,
   evidence: result.state === 'broken' ? [...result.evidence, ...notes] : [...notes, ...result.evidence],
@@ -154,7 +157,7 @@ function forwardsPort({ IPProtocol, allPorts, ports, portRange }: ForwardingRule
   return ranges.some((range) => hasPort(range, port));
 }
 
-/** A fix allows the whole subnet of the node, because every node needs it. */
+/** Returns the node's subnet, because a fix should allow every node of the subnet. */
 async function nodeRange({ reader, connection: { source }, ref }: PathContext): Promise<Cidr> {
   const subnets = await orAccessDenied(reader.subnetworks(ref));
   const texts = subnets instanceof AccessDenied ? [] : subnets.flatMap(subnetRanges);

@@ -6,7 +6,7 @@ import { AccessDenied } from './network-reader';
 import type { PathContext, Peering, PeeringSides } from './path-context';
 import { routeEvidence } from './route-lookup';
 
-/** Is there a peering to the destination that is active on both sides? */
+/** Checks whether a peering that is active on both sides leads to the destination. */
 export async function checkPeering(context: PathContext): Promise<CheckResult> {
   const { ref, connection } = context;
   const nextHop = await context.nextHop();
@@ -60,7 +60,10 @@ function stateEvidence(ref: NetworkRef, { name, state, stateDetails }: Peering):
   return `Peering ${name ?? ''} of network ${networkKey(ref)} is ${state ?? ''}${details}.`;
 }
 
-/** The state of the readable side shows whether the other side matches. */
+/**
+ * Evaluates a peering of which only one side is readable. The state of that side shows whether the other side
+ * matches.
+ */
 function evaluateLocalSide(
   { peering, remote }: PeeringSides,
   denied: AccessDenied,
@@ -76,7 +79,10 @@ function evaluateLocalSide(
       };
 }
 
-/** Both sides exist but do not match: the side that is not active has to be created again. */
+/**
+ * Returns the command for a peering whose two sides do not match. The side that is not active has to be created
+ * again.
+ */
 function recreatePeering(
   ref: NetworkRef,
   { peering, remote, remotePeering }: PeeringSides & { readonly remotePeering: Peering },

@@ -14,7 +14,7 @@ import {
   type CandidateRoutes,
 } from './route-lookup';
 
-/** Does the node's network have a route to the destination? */
+/** Checks whether the node's network has a route to the destination. */
 export async function checkForwardRoute(context: PathContext): Promise<CheckResult> {
   const { ref, connection } = context;
   const { destination } = connection;
@@ -51,7 +51,10 @@ function missingRouteEvidence(
   ];
 }
 
-/** Peerings exchange other routes than subnet routes only if both sides are set to. */
+/**
+ * Describes whether the peering exchanges custom routes. Routes other than subnet routes are exchanged only if both
+ * sides enable that.
+ */
 function customRouteEvidence(ref: NetworkRef, sides: PeeringSides): string[] {
   const { peering, remote, remotePeering, remoteNetwork } = sides;
   if (peering.state !== 'ACTIVE') return [];
@@ -63,7 +66,7 @@ function customRouteEvidence(ref: NetworkRef, sides: PeeringSides): string[] {
   ];
 }
 
-/** Commands that make the two sides exchange the route; undefined if their settings already do. */
+/** Returns the commands that make both sides exchange the route. Undefined if the current settings already do. */
 function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Address): string | undefined {
   const { peering, remote, remotePeering } = sides;
   if (peering.state !== 'ACTIVE') return undefined;
@@ -78,13 +81,16 @@ function exchangeFix(ref: NetworkRef, sides: PeeringSides, address: Address): st
   return commands.length > 0 ? commands.join(' && ') : undefined;
 }
 
-/** A peering exchanges IPv6 routes only with the right stack type (NetworkPeering.stackType). */
+/**
+ * Returns a command for IPv6, because a peering exchanges IPv6 routes only with the right stack type
+ * (NetworkPeering.stackType).
+ */
 function stackTypeFix({ family }: Address, owner: NetworkRef, { stackType, name }: Peering): string[] {
   if (family === 4 || stackType === 'IPV4_IPV6') return [];
   return [updatePeering(owner, name ?? '', '--stack-type', 'IPV4_IPV6')];
 }
 
-/** Does the destination's network have a route back to the source, as the packet carries it? */
+/** Checks whether the destination's network has a route back to the packet's source address. */
 export async function checkReturnRoute(context: PathContext): Promise<CheckResult> {
   const { connection } = context;
   const nextHop = await context.nextHop();
@@ -141,7 +147,10 @@ async function checkPeeringReturn(context: PathContext, sides: PeeringSides): Pr
   });
 }
 
-/** The peer only passes the route on. The network behind it need not have the same routes as the peer. */
+/**
+ * The result for a destination behind the peer. The peer only passes on the route, and the network behind it may not
+ * have the peer's routes.
+ */
 function unknownBehindPeer(
   remote: NetworkRef,
   {
@@ -151,7 +160,7 @@ function unknownBehindPeer(
   }: { readonly source: Address; readonly forwardRoute: MatchedRoute; readonly leadsBack: string },
 ): CheckResult {
   const { range, description } = forwardRoute;
-  const evidence = `${range.text} is behind network ${networkKey(remote)}, which passes it on (${description}): cannot check whether the network there has a route to ${source.text}.`;
+  const evidence = `${range.text} is behind network ${networkKey(remote)}, which passes the route on (${description}). Cannot check whether the network behind it has a route to ${source.text}.`;
   const fix = gcloud(
     'routers',
     'list',
@@ -163,7 +172,7 @@ function unknownBehindPeer(
   return { state: 'unknown', evidence: [evidence, leadsBack], fix };
 }
 
-/** The region of the subnet with the address. Learned routes depend on it. */
+/** Returns the region of the subnet that contains the address. Learned routes depend on the region. */
 async function regionOfAddress(
   reader: NetworkReader,
   ref: NetworkRef,
@@ -176,7 +185,10 @@ async function regionOfAddress(
   return found?.region ? lastSegment(found.region) : undefined;
 }
 
-/** `exchangeFix` from the other side; undefined for IPv4 subnet routes, which are exchanged without a setting. */
+/**
+ * Returns `exchangeFix` from the viewpoint of the other side. Undefined for IPv4 subnet routes, which peerings always
+ * exchange.
+ */
 function returnExchangeFix(
   ref: NetworkRef,
   { peering, remotePeering, remote, remoteNetwork }: PeeringSides & { readonly remotePeering: Peering },

@@ -14,7 +14,7 @@ import {
   type VpcRule,
 } from './rule-match';
 
-/** What the API returns both for an instance and for a network. */
+/** The fields that the API returns for both an instance and a network. */
 export interface EffectiveFirewalls {
   readonly firewalls?: readonly VpcRule[] | null;
   readonly firewallPolicys?: readonly EffectivePolicy[] | null;
@@ -23,14 +23,14 @@ export interface EffectiveFirewalls {
 export interface FirewallCheck {
   readonly flow: Flow;
   readonly rules: EffectiveFirewalls;
-  /** `networkFirewallPolicyEnforcementOrder` of the network. */
+  /** The field `networkFirewallPolicyEnforcementOrder` of the network. */
   readonly order: string | null | undefined;
   readonly ref: NetworkRef;
   /** The source range that a fix allows. */
   readonly source: Cidr;
 }
 
-/** Do the firewall rules of a network allow the connection? */
+/** Checks whether the firewall rules of a network allow the connection. */
 export function checkFirewallRules({ flow, rules, order, ref, source }: FirewallCheck): CheckResult {
   const outcomes = evaluateRules(flow, rules, order);
   const found = truncate([...new Set(outcomes.map((outcome) => formatOutcome(flow, outcome, ref)))]);
@@ -41,7 +41,9 @@ export function checkFirewallRules({ flow, rules, order, ref, source }: Firewall
   const disabledEvidence =
     disabled === undefined
       ? []
-      : [`VPC firewall rule ${disabled} of network ${networkKey(ref)} would allow it but is disabled.`];
+      : [
+          `VPC firewall rule ${disabled} of network ${networkKey(ref)} would allow the connection but is disabled.`,
+        ];
   const fix = allowCommand({ flow, ref, blocking, disabled, source });
   return definedOnly({ state, evidence: [...found, ...disabledEvidence], fix });
 }
@@ -60,7 +62,10 @@ const joinConditions = (conditions: readonly string[]): string =>
     ...(conditions.length > maxConditions ? [`${conditions.length - maxConditions} more`] : []),
   ].join(' and ');
 
-/** Rules that allow some instances are ok even if others are denied: which ones depends on their tags. */
+/**
+ * Summarizes the outcomes. If rules allow some instances and deny others, the result is `ok`, because tags decide
+ * which instances are allowed.
+ */
 function stateOf(outcomes: readonly RuleOutcome[]): 'ok' | 'broken' | 'unknown' {
   if (outcomes.every(({ action }) => action === 'allow')) return 'ok';
   if (outcomes.every(({ action }) => action === 'deny')) return 'broken';
@@ -102,16 +107,16 @@ function ruleName({ policy, name, priority }: EffectiveRule, ref: NetworkRef): s
   return `Rule ${priority} of firewall policy ${policy.shortName ?? policy.name ?? ''} (${policy.type ?? ''})`;
 }
 
-/** A possible result for a connection. No `rule` means the implied rule. */
+/** A possible result for a connection. Without `rule`, the implied rule applies. */
 interface RuleOutcome extends Conditions {
   readonly action: 'allow' | 'deny' | 'inspect';
   readonly rule?: EffectiveRule;
 }
 
 /**
- * Every possible outcome, in evaluation order. If nothing is uncertain there is exactly one
+ * Returns every possible outcome in evaluation order. If nothing is uncertain, there is exactly one
  * (https://cloud.google.com/firewall/docs/firewall-policies-rule-eval-order).
- * @param order `networkFirewallPolicyEnforcementOrder` of the network
+ * @param order the field `networkFirewallPolicyEnforcementOrder` of the network
  */
 function evaluateRules(
   flow: Flow,
@@ -134,7 +139,9 @@ function evaluateRules(
   );
 }
 
-/** In evaluation order. VPC firewall rules come before the last two or after them. */
+/**
+ * Policy types in evaluation order. VPC firewall rules are evaluated either before the last two types or after them.
+ */
 const policyTypes = [/^HIERARCHY$/, /^SYSTEM/, /^NETWORK$/, /^NETWORK_REGIONAL$/];
 const beforeNetworkPolicies = 1.5;
 
@@ -143,13 +150,16 @@ function rankOf({ type }: EffectivePolicy): number {
   return rank === -1 ? 0 : rank;
 }
 
-/** The API lists the policies of organization and folders in their order. */
+/**
+ * Compares policies of the same type. The API returns the policies of the organization and its folders in evaluation
+ * order.
+ */
 const byAssociation = (a: EffectivePolicy, b: EffectivePolicy): number =>
   a.type === 'HIERARCHY' ? 0 : (a.priority ?? 0) - (b.priority ?? 0);
 
 const isEnabled = ({ disabled }: { readonly disabled?: boolean | null }): boolean => !disabled;
 
-/** At equal priority a deny rule wins (Firewall.priority). */
+/** Compares rules. At equal priority, a deny rule takes precedence (Firewall.priority). */
 const byPriority = (a: EffectiveRule, b: EffectiveRule): number =>
   a.priority - b.priority || Number(b.action === 'deny') - Number(a.action === 'deny');
 
@@ -194,7 +204,7 @@ function evaluateTiers(
   const delegated = considered.filter(({ rule }) => rule.action === 'goto_next').map(({ match }) => match);
   const isDecided = considered.some(({ rule, match }) => rule.action !== 'goto_next' && isCertain(match));
   if (isDecided && delegated.length === 0) return found;
-  // The next tiers are evaluated once, no matter how many rules delegate to them.
+  // The remaining tiers are evaluated only once, even if several rules delegate to them.
   const delegatedMatches = isDecided ? delegated : [];
   const next = evaluateTiers(rest, direction).map((outcome) => ({
     ...outcome,
@@ -208,7 +218,7 @@ interface PossibleMatch {
   readonly match: Conditions;
 }
 
-/** The rules of a tier that may match, up to the first that certainly does. */
+/** Returns the rules of a tier that may match, up to the first rule that certainly matches. */
 function possibleMatches(tier: readonly EffectiveRule[]): PossibleMatch[] {
   const possible: PossibleMatch[] = [];
   for (const rule of tier) {
@@ -222,7 +232,7 @@ function possibleMatches(tier: readonly EffectiveRule[]): PossibleMatch[] {
 const isCertain = ({ conditions, targetConditions }: Conditions): boolean =>
   conditions.length + targetConditions.length === 0;
 
-/** The conditions of the delegating rules, then those of the outcome itself. */
+/** Merges the conditions of the delegating rules with the conditions of the outcome. */
 function mergeConditions(delegated: readonly Conditions[], outcome: Conditions): Conditions {
   const all = [...delegated, outcome];
   return {

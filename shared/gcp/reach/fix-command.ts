@@ -25,7 +25,7 @@ export const deletePeering = (owner: NetworkRef, name: string): string =>
 export const updatePeering = (owner: NetworkRef, name: string, ...flags: string[]): string =>
   gcloud('networks', 'peerings', 'update', name, ...inNetwork(owner), ...flags);
 
-/** The routes that a peering offers to a network. */
+/** Returns the command that lists the routes that a peering offers to a network. */
 export const listPeeringRoutes = (owner: NetworkRef, name: string, region: string): string =>
   gcloud(
     ...['networks', 'peerings', 'list-routes', name, ...inNetwork(owner)],
@@ -35,15 +35,17 @@ export const listPeeringRoutes = (owner: NetworkRef, name: string, region: strin
 export interface AllowRequest {
   readonly flow: Flow;
   readonly ref: NetworkRef;
-  /** The rule that blocks now. Absent for the implied rule. */
+  /** The rule that blocks the connection. Absent if the implied rule blocks it. */
   readonly blocking: EffectiveRule | undefined;
-  /** Name of a disabled VPC firewall rule that would allow it. */
+  /** The name of a disabled VPC firewall rule that would allow the connection. */
   readonly disabled: string | undefined;
-  /** The source range of a new ingress rule. */
+  /** The source range for a new ingress rule. */
   readonly source: Cidr;
 }
 
-/** Allows the connection before the rule that blocks it; undefined if no command can. */
+/**
+ * Returns a command that allows the connection before the blocking rule applies. Undefined if no command can do that.
+ */
 export function allowCommand({ flow, ref, blocking, disabled, source }: AllowRequest): string | undefined {
   if (blocking?.policy) return allowInPolicy({ flow, ref, blocking, source });
   if (disabled !== undefined && !blocking)
@@ -79,7 +81,10 @@ function allowInPolicy({
   );
 }
 
-/** Empty for policies that Google manages, and for regional ones, whose region the API does not return. */
+/**
+ * Returns an empty list for policies that Google manages, and for regional policies because the API does not return
+ * their region.
+ */
 function policyScope(type: string, ref: NetworkRef): string[] {
   if (type === 'HIERARCHY') return ['firewall-policies'];
   return type === 'NETWORK'

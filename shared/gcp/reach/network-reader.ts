@@ -20,7 +20,7 @@ import { gcloud, inNetwork, inProject, listPeeringRoutes } from './fix-command';
 
 export type ForwardingRule = protos.google.cloud.compute.v1.IForwardingRule;
 
-/** A read without permission, with the command that shows the data to someone who has it. */
+/** A read that was denied, with a command that shows the data to a user who has the permission. */
 export class AccessDenied extends Error {
   constructor(
     readonly error: PermanentError,
@@ -51,7 +51,10 @@ export async function orAccessDenied<T>(reading: Promise<T>): Promise<T | Access
 
 export type NetworkReader = ReturnType<typeof makeNetworkReader>;
 
-/** Reads what checks need. They share the results: each call is made once. @throws AccessDenied */
+/**
+ * Creates a reader for the data that the checks need. Each call is made once, because all checks share its result.
+ * @throws AccessDenied
+ */
 export function makeNetworkReader(clients: Clients, deadline: Deadline) {
   const reading = { clients, deadline };
   const inventory = makeNetworkInventory(clients, deadline);
@@ -63,7 +66,7 @@ export function makeNetworkReader(clients: Clients, deadline: Deadline) {
   const instances = memoize((query: AddressQuery) => listInstances(reading, query), queryKey);
   const forwardingRules = memoize((query: AddressQuery) => listForwardingRules(reading, query), queryKey);
   return {
-    /** Undefined for a network that does not exist. */
+    /** Undefined if the network does not exist. */
     network: (ref: NetworkRef) =>
       orThrowDenied(
         gcloud('networks', 'describe', ref.network, ...inProject(ref)),
@@ -121,7 +124,7 @@ interface Reading {
 
 interface AddressQuery {
   readonly project: string;
-  /** Without a prefix length. */
+  /** The address without a prefix length. */
   readonly address: string;
 }
 

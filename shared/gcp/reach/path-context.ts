@@ -24,27 +24,30 @@ import {
 
 export type Peering = protos.google.cloud.compute.v1.INetworkPeering;
 
-/** A peering of the node's network. */
+/** One of the peerings of the node's network. */
 interface PeeringSide {
   readonly peering: Peering;
   readonly remote: NetworkRef;
 }
 
-/** A peering from both sides. */
+/** The two sides of a peering. */
 export interface PeeringSides extends PeeringSide {
   /** Undefined if the remote network does not exist. */
   readonly remoteNetwork: Network | AccessDenied | undefined;
-  /** The peering of the remote network with the node's network. */
+  /** The remote network's peering with the node's network. */
   readonly remotePeering: Peering | undefined;
 }
 
-/** How the node's network routes to the destination, or would if everything worked. */
+/** How the node's network routes traffic to the destination, or would route it if nothing were broken. */
 export type NextHop =
   | { readonly kind: 'route'; readonly route: MatchedRoute }
   | { readonly kind: 'peering'; readonly sides: PeeringSides }
   | { readonly kind: 'none'; readonly denied: readonly AccessDenied[] };
 
-/** One connection, and what its checks share. Everything is read on first use. @throws AccessDenied */
+/**
+ * One connection, with the data that its checks share. Each value is read on first use.
+ * @throws AccessDenied
+ */
 export interface PathContext {
   readonly reader: NetworkReader;
   readonly connection: Connection<GcpNode>;
@@ -52,7 +55,7 @@ export interface PathContext {
   /** The node's network. */
   readonly ref: NetworkRef;
   localNetwork(): Promise<NetworkLocation>;
-  /** The routes of the node's network to the destination. */
+  /** The routes that the node's network has for the destination. */
   candidates(): Promise<CandidateRoutes>;
   nextHop(): Promise<NextHop>;
 }
@@ -104,7 +107,7 @@ async function findNextHop(search: Search): Promise<NextHop> {
   return found ? { kind: 'peering', sides: await readBothSides(search, found) } : { kind: 'none', denied };
 }
 
-/** The peering, active or not, whose remote network has the destination in a subnet or behind a route. */
+/** Finds the peering, active or not, whose remote network contains the destination in a subnet or has a route to it. */
 async function findPeering(
   { reader, destination }: Search,
   peerings: readonly PeeringSide[],

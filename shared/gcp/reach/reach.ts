@@ -20,9 +20,10 @@ const checks = {
 const names = Object.keys(checks) as (keyof typeof checks)[];
 
 /**
- * The checks of VPC Network Peering, routes and firewall rules, on the node's side and on the peer's, as far as the
- * credentials allow.
- * @throws PeermasqError if nothing can be checked: no credentials, or the node's network no longer exists
+ * Returns the checks of VPC Network Peering, routes and firewall rules. Both the node's side and the peer's side are
+ * checked, as far as the credentials allow.
+ * @throws PeermasqError if nothing can be checked because there are no credentials or the node's network no longer
+ * exists
  */
 export function makeReach(clients: Clients): Reach<GcpNode> {
   return {
@@ -33,7 +34,7 @@ export function makeReach(clients: Clients): Reach<GcpNode> {
   };
 }
 
-/** A missing permission leaves the other checks as they are. */
+/** Runs one check. A missing permission does not affect the other checks. */
 async function runCheck(
   context: PathContext,
   check: (context: PathContext) => Promise<CheckResult>,

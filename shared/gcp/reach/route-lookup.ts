@@ -16,12 +16,12 @@ import {
 } from '../discover/networks';
 import type { NetworkReader } from './network-reader';
 
-/** The point in the network from which a packet's routes are looked up. */
+/** The location in the network for which routes are looked up. */
 export interface NetworkLocation {
   readonly ref: NetworkRef;
   readonly network: Network;
   readonly region: string;
-  /** The sender. If it is unknown, routes with tags do not apply. */
+  /** The instance that sends the packet. If it is unknown, routes with tags do not apply. */
   readonly instance?: Instance;
 }
 
@@ -29,25 +29,28 @@ export interface NetworkLocation {
 export interface MatchedRoute {
   readonly targetKind: 'subnet' | 'peering' | 'internet' | 'next-hop' | 'blackhole';
   readonly range: Cidr;
-  /** Subnet routes take precedence over all others, and peerings always exchange them. */
+  /**
+   * Whether the route belongs to a subnet. Subnet routes take precedence over all other routes, and peerings always
+   * exchange them.
+   */
   readonly isSubnetRoute: boolean;
   readonly priority: number;
-  /** Name of the subnet, peering or next hop. */
+  /** The name of the subnet, peering or next hop. */
   readonly via: string;
   /** `static route to-vpn` */
   readonly description: string;
 }
 
 export interface CandidateRoutes {
-  /** The one that a packet takes. */
+  /** The route that a packet takes. */
   readonly best?: MatchedRoute;
-  /** Offered over a peering, but not imported. */
+  /** Routes that a peering offers but that the network does not import. */
   readonly notImported: readonly MatchedRoute[];
 }
 
 /**
- * The routes of a network to an address: subnet routes first, own and peered, then the longest match, then by priority
- * (https://cloud.google.com/vpc/docs/routes#routeselection).
+ * Returns the network's routes for an address. Subnet routes, both local and peered, come first, then the longest
+ * match, then the priority (https://cloud.google.com/vpc/docs/routes#routeselection).
  */
 export async function lookUpRoutes(
   reader: NetworkReader,
@@ -60,7 +63,7 @@ export async function lookUpRoutes(
   const imported = offered.filter(({ isImported }) => isImported).map(({ route }) => route);
   const notImported = offered.filter(({ isImported }) => !isImported).map(({ route }) => route);
   const subnetMatches = [...subnets, ...imported.filter(({ isSubnetRoute }) => isSubnetRoute)];
-  // Subnet routes win anyway, so in that case the permission to read the others is not needed.
+  // Subnet routes take precedence, so if there is one, the permission to read other routes is not needed.
   const others =
     subnetMatches.length > 0
       ? []
@@ -74,7 +77,10 @@ const byPreference = (a: MatchedRoute, b: MatchedRoute): number =>
   b.range.prefix - a.range.prefix ||
   a.priority - b.priority;
 
-/** False for a blackhole, and for an internal address routed to the internet. */
+/**
+ * Whether a route leads to the address. A blackhole does not, and neither does an internet route for an internal
+ * address.
+ */
 export const reachesAddress = (route: MatchedRoute | undefined, address: Address): route is MatchedRoute =>
   route !== undefined &&
   route.targetKind !== 'blackhole' &&
@@ -149,7 +155,7 @@ async function staticMatches(
   { ref, instance = {} }: NetworkLocation,
 ): Promise<MatchedRoute[]> {
   const routes = await reader.staticRoutes(ref);
-  // Subnet and peering routes are also listed here; the subnets and peerings themselves are more precise.
+  // The list also contains subnet and peering routes, for which the subnets and peerings contain more precise data.
   const own = routes.filter(({ nextHopNetwork, nextHopPeering }) => !nextHopNetwork && !nextHopPeering);
   return own.filter((route) => appliesTo(instance, route)).flatMap(staticMatch);
 }
@@ -190,7 +196,7 @@ async function learnedMatches(
   });
 }
 
-/** Empty for a range that is missing or invalid: it matches no address. */
+/** Returns an empty list if the range is missing or invalid, because then the route matches no address. */
 function withRange(route: Omit<MatchedRoute, 'range'>, destRange: string | null | undefined): MatchedRoute[] {
   const range = tryParseCidr(destRange ?? '');
   return range ? [{ ...route, range }] : [];

@@ -14,23 +14,23 @@ export type VpcRule = protos.google.cloud.compute.v1.IFirewall;
 export type PolicyRule = protos.google.cloud.compute.v1.IFirewallPolicyRule;
 type Matcher = protos.google.cloud.compute.v1.IFirewallPolicyRuleMatcher;
 
-/** The first packet of a TCP connection. Firewalls are stateful: return traffic needs no rule. */
+/** The first packet of a TCP connection. Firewalls are stateful, so return traffic needs no rule. */
 export interface Flow {
   readonly direction: 'EGRESS' | 'INGRESS';
   readonly source: Address;
   readonly destination: Address;
   readonly port: number;
-  /** The instance that the rules apply to. Absent if any instance of the network may be meant. */
+  /** The instance to which the rules apply. Absent if it may be any instance of the network. */
   readonly target?: Instance;
-  /** The sending instance, if it is in the same network: source tags do not match across peerings. */
+  /** The sending instance, if it is in the same network. Source tags do not match instances in peered networks. */
   readonly origin?: Instance;
 }
 
-/** What has to hold for a rule to match. Without any condition it matches for certain. */
+/** The conditions under which a rule matches. A rule without conditions certainly matches. */
 export interface Conditions {
-  /** About the target: `instances with tag web`. */
+  /** Conditions for the target, such as `instances with tag web`. */
   readonly targetConditions: readonly string[];
-  /** Could not be checked: `whether a domain name matches 10.0.0.1`. */
+  /** Conditions that could not be checked, such as `whether a domain name matches 10.0.0.1`. */
   readonly conditions: readonly string[];
 }
 
@@ -66,7 +66,10 @@ function both(a: RuleMatch, b: RuleMatch): RuleMatch {
 
 const allOf = (matches: readonly RuleMatch[]): RuleMatch => matches.reduce(both, always);
 
-/** A match without conditions, if there is one. */
+/**
+ * Combines alternative matches. Returns a match without conditions if there is one, otherwise a match with
+ * conditions.
+ */
 const anyOf = (matches: readonly RuleMatch[]): RuleMatch =>
   matches.find((match) => match !== 'no' && match.conditions.length === 0) ??
   matches.find((match) => match !== 'no') ??
@@ -121,7 +124,7 @@ export function hasPort(range: string, port: number): boolean {
   return first <= port && port <= last;
 }
 
-/** TCP has the protocol number 6. */
+/** Whether the rule applies to the packet's protocol and port. The protocol number of TCP is 6. */
 function matchesProtocol({ port }: Flow, protocols: readonly Protocol[]): RuleMatch {
   const isMatch = protocols.some(
     ({ ipProtocol, ports }) =>
@@ -149,7 +152,10 @@ const tagsAndAccounts = ({ tags, serviceAccounts }: Instance): string[] => [
   ...(serviceAccounts ?? []).flatMap(({ email }) => email ?? []),
 ];
 
-/** By range, tag or service account. The last two match instances of the same network by their primary address. */
+/**
+ * Matches the source by range, tag or service account. Tags and accounts match instances of the same network through
+ * their primary address.
+ */
 function matchesSource({ origin, source }: Flow, rule: VpcRule): RuleMatch {
   const { sourceRanges, sourceTags, sourceServiceAccounts } = rule;
   const names = [...(sourceTags ?? []), ...(sourceServiceAccounts ?? [])];
@@ -165,7 +171,7 @@ function matchesSource({ origin, source }: Flow, rule: VpcRule): RuleMatch {
 const isSame = (text: string | null | undefined, address: Address): boolean =>
   Boolean(text) && parseAddress(text ?? '').text === address.text;
 
-/** No ranges match every address. */
+/** Matches the address against ranges. An empty list matches every address. */
 const matchesRanges = (ranges: readonly string[] | null | undefined, address: Address): RuleMatch =>
   ranges?.length ? anyOf(ranges.map((range) => matchesRange(range, address))) : always;
 
@@ -176,14 +182,17 @@ function matchesRange(text: string, address: Address): RuleMatch {
   return contains(range, address) ? always : 'no';
 }
 
-/** The rules of an instance are already filtered by secure tag, those of a network are not. */
+/**
+ * Matches secure tags. The API has already filtered the rules of an instance by its secure tags, but not the rules of
+ * a network.
+ */
 function matchesSecureTags({ target }: Flow, { targetSecureTags }: PolicyRule): RuleMatch {
   if (target || !targetSecureTags?.length) return always;
   const names = targetSecureTags.map(({ name }) => name ?? '').join(' or ');
   return { targetConditions: [`instances with secure tag ${names}`], conditions: [] };
 }
 
-/** Criteria that an address alone does not answer. */
+/** Returns the criteria that an address alone cannot decide. */
 function uncheckableCriteria(match: Matcher | null | undefined, side: 'src' | 'dest'): string[] {
   const criteria = {
     'an address group': match?.[`${side}AddressGroups`],

@@ -107,7 +107,7 @@ describe('a missing watcher', () => {
       result: 'no-watcher',
       restart,
       reason:
-        'It was running before its rule set was assigned, and no watcher runs on it. It applies the rule set at its next boot.',
+        'The node was started before its rule set was assigned, and no watcher runs on it. The node applies the rule set when it next boots.',
     });
   });
 

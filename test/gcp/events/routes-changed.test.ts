@@ -19,7 +19,7 @@ describe('a route change', () => {
 
   test('is ignored when its operation has only started', () => {
     expect(parseEvent(fixture('network-add-peering-first'))).toEqual(
-      ignoredBecause(/^networks.addPeering has started/),
+      ignoredBecause(/^networks.addPeering has only started/),
     );
   });
 });

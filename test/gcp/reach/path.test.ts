@@ -323,7 +323,7 @@ describe('what a peer passes on', () => {
     expect(await lab.runCheck('return-route', endpoints)).toMatchObject({
       state: 'unknown',
       evidence: [
-        '10.77.0.0/16 is behind network backend-prod/vpc-a, which passes it on (learned route): cannot check whether the network there has a route to 10.209.0.2.',
+        '10.77.0.0/16 is behind network backend-prod/vpc-a, which passes the route on (learned route). Cannot check whether the network behind it has a route to 10.209.0.2.',
         'Network backend-prod/vpc-a routes 10.209.0.0/16 through peering to-frontend (subnet route).',
       ],
       fix: "gcloud compute routers list --project backend-prod --filter 'network~/vpc-a$'",
@@ -399,7 +399,7 @@ describe('a firewall is broken', () => {
         arrange: ({ cloud }) => Object.assign(cloud.firewalls[0] ?? {}, { disabled: true }),
         broken: 'peer-firewall',
         evidence:
-          'VPC firewall rule allow-frontend of network backend-prod/vpc-a would allow it but is disabled.',
+          'VPC firewall rule allow-frontend of network backend-prod/vpc-a would allow the connection but is disabled.',
         fix: 'gcloud compute firewall-rules update allow-frontend --project backend-prod --no-disabled',
       },
     ],
