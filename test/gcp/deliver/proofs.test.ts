@@ -6,7 +6,7 @@ import { assigned, CloudLab, minutesAgo, project, pushedBefore, report, ruleSet 
 
 const lab = new CloudLab();
 
-describe('a proof', () => {
+describe('the proof of a node', () => {
   test('is read as soon as the node has written its report', async () => {
     const vm = addVm(lab.state);
     const pending = lab.collectProofs([await lab.pushed(vm)], 10);
@@ -14,7 +14,7 @@ describe('a proof', () => {
     expect(await pending).toMatchObject([{ result: 'reported', report: { proven: true } }]);
   });
 
-  test('is not a report from before the last start of the node', async () => {
+  test("is not a report from before the node's last start", async () => {
     const vm = addVm(lab.state);
     await lab.pushed(vm);
     report(vm, ruleSet(1));
@@ -24,7 +24,7 @@ describe('a proof', () => {
     ]);
   });
 
-  test('is a report of a rule set that was assigned after the start, regardless of its boot time', async () => {
+  test("is a report about a rule set that was assigned after the start, regardless of the node's boot time", async () => {
     const started = minutesAgo(10);
     const given = ruleSet(started.getTime() + 1_000);
     const vm = addVm(lab.state, {
@@ -36,7 +36,7 @@ describe('a proof', () => {
     expect(await lab.collectProofs([pushed], 1)).toMatchObject([{ result: 'reported' }]);
   });
 
-  test('that is missing has a reason that includes the last report', async () => {
+  test('is missing with a reason that includes the last report', async () => {
     const silent = addVm(lab.state);
     const other = addVm(lab.state);
     const broken = addVm(lab.state);
@@ -51,7 +51,7 @@ describe('a proof', () => {
     ]);
   });
 
-  test('is missing, with the policy as the reason, where a policy forbids guest attributes', async () => {
+  test('is missing, and the reason names the policy, where an organisation policy forbids guest attributes', async () => {
     const vm = addVm(lab.state);
     const state = lab.state.projects[project];
     Object.assign(state ?? {}, { isGuestAttributesPolicyOn: true });
@@ -63,7 +63,7 @@ describe('a proof', () => {
   });
 });
 
-describe('a missing watcher', () => {
+describe('that a node has no watcher', () => {
   interface Given {
     readonly startedMinutesAgo: number;
     readonly assignedMinutesAgo: number;
@@ -91,9 +91,9 @@ describe('a missing watcher', () => {
 
   test.each<[string, Given, string]>([
     ['started before its rule set was assigned', startedFirst, 'advised'],
-    ['is too young to be restarted', { startedMinutesAgo: 6, assignedMinutesAgo: 1 }, 'unsafe'],
+    ['started too recently to be restarted', { startedMinutesAgo: 6, assignedMinutesAgo: 1 }, 'unsafe'],
     [
-      'last reported before its start',
+      'last reported before its last start',
       { ...startedFirst, lastReport: { booted: beforeStart, proven: false } },
       'advised',
     ],
@@ -112,26 +112,29 @@ describe('a missing watcher', () => {
   });
 
   test.each([
-    ['proven, and the node is not to be restarted', true, 'unsafe'],
-    ['not proven, and a restart is advised', false, 'advised'],
-  ])('is detected when the watcher stopped; its older rules are %s', async (_, proven, restart) => {
-    const given = { startedMinutesAgo: 20, assignedMinutesAgo: 6, lastReport: { proven } };
-    expect(await readProof(given)).toMatchObject({
-      result: 'no-watcher',
-      restart,
-      reason: expect.stringMatching(
-        /^Its watcher no longer follows its metadata \(its last report is about /,
-      ),
-    });
-  });
+    ['proven, and no restart of the node is advised', true, 'unsafe'],
+    ['not proven, and a restart of the node is advised', false, 'advised'],
+  ])(
+    "is detected when the watcher has stopped, and the node's older rules are %s",
+    async (_, proven, restart) => {
+      const given = { startedMinutesAgo: 20, assignedMinutesAgo: 6, lastReport: { proven } };
+      expect(await readProof(given)).toMatchObject({
+        result: 'no-watcher',
+        restart,
+        reason: expect.stringMatching(
+          /^Its watcher no longer follows its metadata \(its last report is about /,
+        ),
+      });
+    },
+  );
 
   test.each<[string, Given]>([
     ['has just started', { startedMinutesAgo: 1, assignedMinutesAgo: 0.8 }],
     ['has a startup script that takes minutes', { startedMinutesAgo: 4, assignedMinutesAgo: 3.9 }],
     ['was assigned its rule set just now', { startedMinutesAgo: 10, assignedMinutesAgo: 0.1 }],
-    ['started with its rule set, and does not report', { startedMinutesAgo: 5, assignedMinutesAgo: 6 }],
+    ['started with its rule set and does not report', { startedMinutesAgo: 5, assignedMinutesAgo: 6 }],
     [
-      'started with its rule set, and cannot apply it',
+      'started with its rule set and cannot apply it',
       {
         startedMinutesAgo: 15,
         assignedMinutesAgo: 20,
@@ -142,11 +145,11 @@ describe('a missing watcher', () => {
       'has a watcher that has not applied the rule set yet',
       { startedMinutesAgo: 20, assignedMinutesAgo: 1, lastReport: {} },
     ],
-  ])('is not assumed on a node that %s', async (_, given) => {
+  ])('is not assumed about a node that %s', async (_, given) => {
     expect(await readProof(given)).toMatchObject({ result: 'no-report' });
   });
 
-  test('is not assumed if the label proves the rule set and the report is gone', async () => {
+  test("is not assumed if the node's label proves the rule set but its report is gone", async () => {
     const given = ruleSet(minutesAgo(10).getTime());
     const secondsOfProof = Math.floor(minutesAgo(5).getTime() / 1_000);
     const vm = addVm(lab.state, {

@@ -8,8 +8,8 @@ import { CloudLab, gke, inSeconds, program, refOf, ruleSet } from '../cloud-lab'
 
 const lab = new CloudLab();
 
-describe('a push', () => {
-  test('writes the rule set, the program and the startup script, and keeps other metadata', async () => {
+describe('a push to a node', () => {
+  test('writes the rule set, the node program and the startup script, and keeps all other metadata', async () => {
     const theirs = '#!/usr/bin/env python3\nprint("hello")';
     const vm = addVm(lab.state, {
       status: 'STAGING',
@@ -27,7 +27,7 @@ describe('a push', () => {
     expect(originalStartupScript(metadataOf(vm, 'startup-script'))).toBe(theirs);
   });
 
-  test('makes no call when nothing changes, also for a newer generation of the same rule set', async () => {
+  test('makes no call when nothing changes, or when only the generation of the rule set changes', async () => {
     const vm = addVm(lab.state);
     await lab.push(vm);
     const before = vm.metadata;
@@ -55,7 +55,7 @@ describe('a push', () => {
     expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(1)));
   });
 
-  test('packs a large rule set', async () => {
+  test('packs a large rule set so that it fits into the metadata', async () => {
     const vm = addVm(lab.state);
     const destinations = Array.from({ length: 2000 }, (_, index) => ({
       cidr: parseCidr(`10.${index >> 8}.${index & 255}.0/24`),
@@ -68,7 +68,7 @@ describe('a push', () => {
     expect(ruleSetId(parseRuleSet(value))).toBe(ruleSetId(large));
   });
 
-  test('fails and writes nothing when the metadata would be too large', async () => {
+  test('fails and writes nothing when the metadata would become too large', async () => {
     const vm = addVm(lab.state, {
       metadata: [{ key: 'startup-script', value: `#${'x'.repeat(256 * 1024 - 1)}` }],
     });
@@ -84,7 +84,7 @@ describe('a push', () => {
     expect(vm.metadata).toHaveLength(1);
   });
 
-  test('leaves guest attributes disabled where a user disabled them', async () => {
+  test('leaves guest attributes disabled if a user disabled them', async () => {
     const vm = addVm(lab.state, { metadata: [{ key: 'enable-guest-attributes', value: 'FALSE' }] });
     await lab.push(vm);
     expect(metadataOf(vm, 'enable-guest-attributes')).toBe('FALSE');
@@ -102,7 +102,7 @@ describe('a push', () => {
     ]);
   });
 
-  test('does not wait for its operation, whose error is the proof of a node without a report', async () => {
+  test("does not wait for its setMetadata operation, and reports the operation's error if the node sends no report", async () => {
     lab.state.operationError = { code: 'INVALID_USAGE', message: 'The metadata is not valid.' };
     const pushed = await lab.pushed(addVm(lab.state));
     expect(lab.state.calls.filter((call) => call.startsWith('compute.zoneOperations'))).toEqual([]);
@@ -111,7 +111,7 @@ describe('a push', () => {
     ]);
   });
 
-  test('keeps the changes of 49 concurrent writers, and the newest rule set wins', async () => {
+  test('keeps the changes of 49 concurrent writers, and leaves the newest rule set in the metadata', async () => {
     const vm = addVm(lab.state);
     const node = await lab.nodeOf(vm);
     const keys = Array.from({ length: 45 }, (_, index) => `key-${index}`);
@@ -140,7 +140,7 @@ describe('a push', () => {
   }, 60_000);
 });
 
-/** Reads, changes and writes the metadata, and retries after a conflict without a pause. */
+/** Reads, changes and writes the metadata, and retries immediately after a conflict. */
 async function writeKeyAsOthersDo(vm: LabVm, key: string): Promise<void> {
   const url = `${lab.endpoint}/compute/v1/projects/${vm.project}/zones/${vm.zone}/instances/${vm.id}`;
   const headers = { authorization: `Bearer ${lab.state.token}`, 'content-type': 'application/json' };
@@ -154,18 +154,21 @@ async function writeKeyAsOthersDo(vm: LabVm, key: string): Promise<void> {
   }
 }
 
-describe('an API error', () => {
-  test.each(['quota', 'unavailable', 'reset'] as const)('that is temporary (%s) is retried', async (kind) => {
-    const vm = addVm(lab.state, gke('blue'));
-    lab.state.injectedErrors.push(
-      { method: 'compute.instances.get', kind, times: 2 },
-      { method: 'compute.instances.setMetadata', kind, times: 2 },
-    );
-    expect((await lab.push(vm)).result).toBe('pushed');
-    expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(1)));
-  });
+describe('an API error during a push', () => {
+  test.each(['quota', 'unavailable', 'reset'] as const)(
+    'is retried if it is temporary (%s)',
+    async (kind) => {
+      const vm = addVm(lab.state, gke('blue'));
+      lab.state.injectedErrors.push(
+        { method: 'compute.instances.get', kind, times: 2 },
+        { method: 'compute.instances.setMetadata', kind, times: 2 },
+      );
+      expect((await lab.push(vm)).result).toBe('pushed');
+      expect(metadataOf(vm, 'peermasq-ruleset')).toBe(printRuleSet(ruleSet(1)));
+    },
+  );
 
-  test('that persists is retryable after the last attempt', async () => {
+  test('is retryable after the last attempt if it persists', async () => {
     const vm = addVm(lab.state);
     lab.state.injectedErrors.push({ method: 'compute.instances.get', kind: 'quota', times: 100 });
     const deadline = inSeconds(15);
@@ -177,16 +180,16 @@ describe('an API error', () => {
     expect(Date.now()).toBeLessThan(deadline);
   });
 
-  test('of an API that does not respond is retryable, and the call ends by its deadline', async () => {
+  test('is retryable if the API does not respond, and the call ends by its deadline', async () => {
     const vm = addVm(lab.state);
     lab.state.injectedErrors.push({ method: 'compute.instances.get', kind: 'no-response', times: 100 });
     const deadline = inSeconds(1);
     await expect(lab.cloud.nodes.get([refOf(vm)], deadline)).rejects.toBeInstanceOf(RetryableError);
-    // Without a deadline a call may take 30 s.
+    // Without a deadline, a call may take 30 s.
     expect(Date.now()).toBeLessThan(deadline + 10_000);
   });
 
-  test('for a missing permission is permanent, names the permission and is not retried', async () => {
+  test('is permanent, names the permission and is not retried if a permission is missing', async () => {
     const vm = addVm(lab.state);
     lab.state.injectedErrors.push({
       method: 'compute.instances.setMetadata',
@@ -206,7 +209,7 @@ describe('an API error', () => {
     expect(callsOf(lab.state, 'compute.instances.setMetadata')).toBe(1);
   });
 
-  test('for a rejected token is permanent', async () => {
+  test('is permanent if the token is rejected', async () => {
     const vm = addVm(lab.state);
     const { token } = lab.state;
     lab.state.token = 'another';

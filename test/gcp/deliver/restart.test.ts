@@ -7,7 +7,7 @@ const lab = new CloudLab();
 const hoursAgo = (hours: number) => minutesAgo(60 * hours);
 const secondsOf = (date: Date) => Math.floor(date.getTime() / 1_000);
 
-describe('a restart', () => {
+describe('the restart of a node', () => {
   test('resets only a running instance', async () => {
     const running = addVm(lab.state, { lastStartTimestamp: '2026-11-21T12:00:00Z' });
     const stopped = addVm(lab.state);
@@ -19,7 +19,7 @@ describe('a restart', () => {
     );
   });
 
-  test('waits for its operation again when a wait ends early', async () => {
+  test('waits again for its operation when a wait ends early', async () => {
     Object.assign(lab.state, { operationMs: 900, maxOperationWaitMs: 0 });
     const vm = addVm(lab.state, { lastStartTimestamp: '2026-11-21T12:00:00Z' });
     await lab.cloud.channel.restart?.(await lab.nodeOf(vm), inSeconds(10));
@@ -35,7 +35,7 @@ describe('a restart', () => {
     expect(callsOf(lab.state, 'compute.zoneOperations.wait')).toBeLessThanOrEqual(6);
   });
 
-  test('that is denied leaves the node in need of a reboot', async () => {
+  test('leaves the node in the state needs-reboot when access is denied', async () => {
     const given = ruleSet(hoursAgo(1).getTime());
     const vm = addVm(lab.state, {
       lastStartTimestamp: minutesAgo(61).toISOString(),
@@ -69,7 +69,7 @@ describe('a restart', () => {
   test.each([
     ['changes', false],
     ['keeps', true],
-  ])('requires a new report where Compute Engine %s the time of the last start', async (_, keepsStart) => {
+  ])('requires a new report, where Compute Engine %s the time of the last start', async (_, keepsStart) => {
     lab.state.keepsStartOnReset = keepsStart;
     const given = ruleSet(hoursAgo(1).getTime());
     const vm = addVm(lab.state, {

@@ -11,7 +11,7 @@ import { startMetadataServer, type MetadataServer } from '../../lab/gcp/metadata
 import { addVm, makeGcpState, setMetadata, type GcpState, type LabVm } from '../../lab/gcp/state';
 import type { Machine } from '../../lab/machine';
 
-describe('a startup script', () => {
+describe("an instance's own startup script", () => {
   const anyScript = fc.oneof(
     fc.string({ minLength: 1, unit: 'binary' }),
     fc.constantFrom(
@@ -32,7 +32,7 @@ describe('a startup script', () => {
     );
   });
 
-  test('is not changed by composing it again', () => {
+  test('stays the same when it is composed again', () => {
     fc.assert(
       fc.property(fc.option(anyScript, { nil: undefined }), (script) => {
         const composed = composeStartupScript(script);
@@ -41,25 +41,25 @@ describe('a startup script', () => {
     );
   });
 
-  test.each([undefined, ''])('that is %j counts as none', (none) => {
+  test.each([undefined, ''])('is treated as absent if it is %j', (none) => {
     expect(originalStartupScript(composeStartupScript(none))).toBeUndefined();
   });
 
-  test('gets the block of this version when an older version composed it', () => {
+  test("is composed with this version's block even if an older version composed it before", () => {
     const current = composeStartupScript('#!/bin/sh\necho theirs\n');
     const older = current.replace('version 1\n', 'version 0\n').replace('start_peermasq ||', 'old_start ||');
     expect(older).not.toBe(current);
     expect(composeStartupScript(older)).toBe(current);
   });
 
-  test('passes shellcheck', () => {
+  test('is optional, and the script composed without it passes shellcheck', () => {
     execFileSync('shellcheck', ['--shell=bash', '--severity=style', '-'], {
       input: composeStartupScript(undefined),
     });
   });
 });
 
-/** The machine of the tests: these scripts only change files in their own directory. */
+/** Runs scripts on the machine that runs the tests: these scripts change only files in their own directory. */
 const here: Machine = {
   run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
     new Promise((resolve) => {
@@ -68,7 +68,7 @@ const here: Machine = {
         const { exitCode, signalCode } = child;
         resolve({ status: exitCode ?? 128 + constants.signals[signalCode ?? 'SIGHUP'], stdout, stderr });
       });
-      // Written to a script that does not read its input, this fails.
+      // Writing fails if the script does not read its input.
       child.stdin?.on('error', () => undefined).end(stdin);
     }),
 };
@@ -128,7 +128,7 @@ describe('the composed script at boot', () => {
     ],
     ['comments with CRLF', '#!/bin/sh\n# dos\r\necho theirs\n', { stdout: 'theirs\n', status: 0 }],
     [
-      'a heredoc and every quote',
+      'a heredoc and all kinds of quotes',
       `cat <<'EOF'\n'"\`$(reboot)\\\nEOF`,
       { stdout: `'"\`$(reboot)\\\n`, status: 0 },
     ],
@@ -137,13 +137,13 @@ describe('the composed script at boot', () => {
     expect(await bootWith(original)).toMatchObject({ stdout: `${stdout}peermasq watch --install\n`, status });
   });
 
-  test('passes every byte of the original to its interpreter', async () => {
+  test('passes every byte of the original script to its interpreter', async () => {
     const bytes = Array.from({ length: 127 }, (_, code) => String.fromCharCode(code + 1)).join('');
     const original = `#!/bin/cat\n${bytes}\r\n\\\n$(reboot) \`reboot\` EOF\n\u00e9\u{1f600} no newline at the end`;
     expect((await bootWith(original)).stdout).toBe(`${original}peermasq watch --install\n`);
   });
 
-  test('starts peermasq even though the original fails because its shebang has CRLF', async () => {
+  test('starts peermasq even if the original script fails because its shebang has CRLF', async () => {
     const original = '#!/bin/sh\r\necho theirs\r\n';
     setMetadata(cloud, vm, 'startup-script', original);
     const alone = await boot();
@@ -154,17 +154,18 @@ describe('the composed script at boot', () => {
     });
   });
 
-  test('starts only peermasq where there was no script', async () => {
+  test('starts only peermasq if there was no script', async () => {
     expect(await bootWith(undefined)).toMatchObject({ stdout: 'peermasq watch --install\n', status: 0 });
   });
 
-  test("runs the project's scripts, which the guest agent skips", async () => {
+  test("runs the project's startup scripts, which the guest agent then skips", async () => {
     const project = cloud.projects[vm.project];
     project?.metadata.push(
       { key: 'startup-script', value: '\n#!/bin/sh\necho from the project; exit 5\n' },
       { key: 'startup-script-url', value: `http://${server.address}/script` },
     );
-    // The URL responds with 403. Like the guest agent, it reports a script that cannot be downloaded as a failure.
+    // The URL responds with 403. A script that cannot be downloaded is reported as a failure, as the guest agent
+    // does.
     expect(await bootWith(undefined)).toMatchObject({
       stdout: 'from the project\npeermasq watch --install\n',
       status: 1,
@@ -173,7 +174,7 @@ describe('the composed script at boot', () => {
     expect(await bootWith(undefined)).toMatchObject({ status: 5 });
   });
 
-  test("downloads a project's script from a bucket with the node's service account", async () => {
+  test("downloads a project's startup script from a bucket with the node's service account", async () => {
     const url = { key: 'startup-script-url', value: 'gs://bucket/a/script.sh' };
     cloud.projects[vm.project]?.metadata.push(url);
     const bucket = `#!/bin/bash
@@ -191,14 +192,14 @@ esac`;
     });
   });
 
-  test("does not run the project's scripts when the instance has its own", async () => {
+  test("does not run the project's startup scripts if the instance has its own", async () => {
     cloud.projects[vm.project]?.metadata.push({ key: 'startup-script', value: 'echo from the project' });
     expect((await bootWith('echo theirs')).stdout).toBe('theirs\npeermasq watch --install\n');
     setMetadata(cloud, vm, 'startup-script-url', 'gs://bucket/theirs.sh');
     expect((await bootWith(undefined)).stdout).toBe('peermasq watch --install\n');
   });
 
-  describe('when it is seeded in the project', () => {
+  describe("seeded in the project's metadata", () => {
     const seed = (original?: string) => {
       setMetadata(cloud, vm, 'peermasq-program', undefined);
       cloud.projects[vm.project]?.metadata.push(
@@ -210,7 +211,7 @@ esac`;
     test.each([
       [undefined, 'seeded watch --install\n', 0],
       ['echo theirs; exit 3', 'theirs\nseeded watch --install\n', 3],
-    ])("starts the project's program after %j", async (original, stdout, status) => {
+    ])("starts the project's node program after %j", async (original, stdout, status) => {
       seed(original);
       expect(await boot()).toMatchObject({ stdout, status });
     });
@@ -218,12 +219,15 @@ esac`;
     test.each([
       [undefined, 'seeded watch --install\n'],
       ['echo theirs', 'theirs\nseeded watch --install\n'],
-    ])("runs once, after the project's %j, when the instance has it too", async (original, stdout) => {
-      seed(original);
-      expect((await bootWith(undefined)).stdout).toBe(stdout);
-    });
+    ])(
+      "runs only once, after the project's %j, if the instance also has the script",
+      async (original, stdout) => {
+        seed(original);
+        expect((await bootWith(undefined)).stdout).toBe(stdout);
+      },
+    );
 
-    test('prefers the program of the instance', async () => {
+    test("prefers the instance's node program to the project's", async () => {
       seed();
       setMetadata(cloud, vm, 'peermasq-program', '#!/bin/bash\n# peermasq: newer\necho newer\n');
       expect((await boot()).stdout).toBe('newer\n');
@@ -234,14 +238,14 @@ esac`;
     ['missing', undefined],
     ['truncated', '#!/bin/bash\n# peermasq: a stand-in\nmain() {\n  echo'],
     ['another file', '<html>Not Found</html>'],
-  ])('does not run a program that is %s, and prints a message', async (_, program) => {
+  ])('does not run a node program that is %s, and prints a message', async (_, program) => {
     setMetadata(cloud, vm, 'peermasq-program', program);
     const { stdout, stderr, status } = await bootWith('echo theirs; exit 4');
     expect({ stdout, status }).toEqual({ stdout: 'theirs\n', status: 4 });
     expect(stderr).toContain('peermasq: not started');
   });
 
-  test('unpacks a packed program', async () => {
+  test('unpacks a packed node program', async () => {
     const program = gzipSync('#!/bin/bash\n# peermasq: a stand-in\necho unpacked "$@"\n').toString('base64');
     setMetadata(cloud, vm, 'peermasq-program', program);
     expect((await bootWith(undefined)).stdout).toBe('unpacked watch --install\n');

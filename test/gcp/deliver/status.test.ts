@@ -7,8 +7,8 @@ const lab = new CloudLab();
 const proven = ruleSet(1);
 const addNode = () => addVm(lab.state, { ...gke('frontend'), metadata: assigned(printRuleSet(proven)) });
 
-describe('the status label', () => {
-  test('records, once, a proof that a list read from the node', async () => {
+describe('the status label of a node', () => {
+  test('records a proof that was read while listing nodes, and records it only once', async () => {
     const vm = addNode();
     report(vm, proven);
     const listNode = async () => {
@@ -31,7 +31,7 @@ describe('the status label', () => {
     expect(callsOf(lab.state, 'compute.instances.setLabels')).toBe(0);
   });
 
-  test('is not written over labels that another writer has just changed', async () => {
+  test('does not overwrite labels that another writer has just changed', async () => {
     const vm = addNode();
     const node = await lab.nodeOf(vm);
     vm.labels['team'] = 'blue';

@@ -5,7 +5,7 @@ import { CloudLab, gke, inSeconds, refOf } from '../cloud-lab';
 const lab = new CloudLab();
 
 describe('discovery of nodes', () => {
-  test('finds nodes by their numeric id, and omits ids that do not exist', async () => {
+  test('finds nodes by their numeric ID, and omits IDs that do not exist', async () => {
     const vm = addVm(lab.state, { name: 'gke-frontend-1', ...gke('frontend-cluster') });
     const refs = [refOf(vm), refOf(vm), { ...refOf(vm), id: '17' }];
     expect(await lab.cloud.nodes.get(refs, inSeconds(10))).toEqual([
@@ -21,7 +21,7 @@ describe('discovery of nodes', () => {
     ]);
   });
 
-  test('lists the nodes of a cluster, or of any cluster, across all pages', async () => {
+  test('lists the nodes in a cluster, or in all clusters, from all pages', async () => {
     lab.state.pageSize = 2;
     for (const cluster of ['blue', 'blue', 'green', 'blue', 'blue']) {
       addVm(lab.state, { ...gke(cluster), zone: `europe-west1-${cluster[0]}` });
@@ -43,19 +43,23 @@ describe('discovery of nodes', () => {
     ['a label key', { labels: { 'kubernetes-io-cluster-blue-x7k2': 'owned' } }, ['blue-x7k2']],
     ['a network tag', { tags: ['ssh', 'kubernetes-io-cluster-blue'] }, ['blue']],
     [
-      'a label and metadata that agree',
+      'a label and metadata with the same name',
       { ...gke('one'), metadata: [{ key: 'cluster-name', value: 'one' }] },
       ['one'],
     ],
-    ['a label and a tag that differ', { ...gke('one'), tags: ['kubernetes-io-cluster-two'] }, ['one', 'two']],
+    [
+      'a label and a network tag that differ',
+      { ...gke('one'), tags: ['kubernetes-io-cluster-two'] },
+      ['one', 'two'],
+    ],
     ['a malformed name, unchanged', { metadata: [{ key: 'cluster-name', value: '$(x)' }] }, ['$(x)']],
     [
-      'a valid name and a malformed one, which makes it ambiguous',
+      'a valid name and a malformed name, which make the cluster ambiguous',
       { ...gke('one'), metadata: [{ key: 'cluster-name', value: '-two' }] },
       ['one', '-two'],
     ],
     ['nothing', {}, []],
-  ])('reads the cluster from %s', async (_, vm, clusters) => {
+  ])("reads the cluster's name from %s", async (_, vm, clusters) => {
     expect((await lab.nodeOf(addVm(lab.state, vm))).clusters).toEqual(clusters);
   });
 
@@ -80,11 +84,11 @@ describe('discovery of nodes', () => {
         ],
       },
     ],
-  ])('recognizes Windows by a %s of the boot disk', async (_, disk) => {
+  ])('recognises Windows by a %s of the boot disk', async (_, disk) => {
     expect((await lab.nodeOf(addVm(lab.state, { disks: [disk] }))).platform).toBe('windows');
   });
 
-  test('recognizes a control-plane node of kOps by its label', async () => {
+  test('recognises a kOps control-plane node by its label', async () => {
     const vm = addVm(lab.state, { labels: { 'k8s-io-role-control-plane': 'control-plane' } });
     expect(await lab.nodeOf(vm)).toMatchObject({ isControlPlane: true });
   });

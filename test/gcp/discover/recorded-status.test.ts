@@ -10,16 +10,16 @@ const changed = ruleSet(2, '10.7.0.0/16');
 
 const recordedOf = async (vm: LabVm) => (await lab.nodeOf(vm)).recorded;
 
-describe('a report', () => {
+describe('the report of a node', () => {
   test.each<[string, { inMetadata: string; status?: string }, boolean]>([
-    ['of the assigned rule set proves it', { inMetadata: printRuleSet(proven) }, true],
+    ['proves the assigned rule set', { inMetadata: printRuleSet(proven) }, true],
     [
-      'of the assigned rule set proves it, regardless of the generation',
+      'proves the assigned rule set, regardless of the generation',
       { inMetadata: printRuleSet({ ...proven, generation: 9 }) },
       true,
     ],
     ['proves a packed rule set', { inMetadata: packRuleSet(proven) }, true],
-    ['of an earlier rule set proves nothing', { inMetadata: printRuleSet(changed) }, false],
+    ['proves nothing if it is about an earlier rule set', { inMetadata: printRuleSet(changed) }, false],
     ['proves nothing while the node starts', { inMetadata: printRuleSet(proven), status: 'STAGING' }, false],
     [
       'proves nothing while the node is about to stop',
@@ -32,7 +32,7 @@ describe('a report', () => {
     expect((await recordedOf(vm))?.isProven).toBe(isProven);
   });
 
-  test('proves nothing when the assigned rule set is unreadable', async () => {
+  test('proves nothing if the assigned rule set is unreadable', async () => {
     const vm = addVm(lab.state, { metadata: [{ key: 'peermasq-ruleset', value: 'x' }] });
     report(vm, proven);
     expect(await recordedOf(vm)).toBeUndefined();
@@ -47,7 +47,7 @@ describe('a report', () => {
     },
   );
 
-  test('of a rule set that was assigned after the start counts, regardless of the boot time that the node reports', async () => {
+  test('counts if its rule set was assigned after the start, regardless of the boot time that the node reports', async () => {
     const started = minutesAgo(10);
     const given = ruleSet(started.getTime() + 1_000);
     const vm = addVm(lab.state, {
@@ -73,7 +73,7 @@ describe('a report', () => {
   );
 });
 
-test('the assigned rule set and its number of routes are recorded before the node reports', async () => {
+test('is not needed to record the assigned rule set and its number of routes', async () => {
   const metadata = [
     { key: 'peermasq-ruleset', value: printRuleSet(proven) },
     { key: 'peermasq-routes', value: '7' },
@@ -82,7 +82,7 @@ test('the assigned rule set and its number of routes are recorded before the nod
   expect(await recordedOf(addVm(lab.state, { metadata }))).toEqual(recorded);
 });
 
-describe('a status label', () => {
+describe('the status label of a node', () => {
   const noon = new Date('2026-11-21T12:00:00Z');
   const secondsOf = (date: Date) => Math.floor(date.getTime() / 1_000);
   const label = (id = ruleSetId(proven)) => `proven-${id.slice(0, 12)}-${secondsOf(noon)}-f2`;
@@ -92,7 +92,7 @@ describe('a status label', () => {
   function addLabelled(value: string, over: Partial<LabVm> = {}): LabVm {
     const vm = addVm(lab.state, { metadata: assigned(printRuleSet(proven)), ...over });
     vm.labels['peermasq-status'] = value;
-    // Not one of the nodes that are verified in this minute.
+    // Chooses an ID that is not verified in this minute.
     vm.id = String(67n * (10n ** 14n + BigInt(lab.state.vms.length)) + thisMinute() + 33n);
     return vm;
   }
@@ -100,30 +100,30 @@ describe('a status label', () => {
   const withValue = (key: string, value: string) =>
     assigned(printRuleSet(proven)).map((item) => (item.key === key ? { key, value } : item));
 
-  test('that proves the assigned rule set saves reading the report', async () => {
+  test('makes it unnecessary to read the report if the label proves the assigned rule set', async () => {
     const vm = addLabelled(label(), { lastStartTimestamp: '2026-11-21T11:59:59.000-00:00' });
     expect(await recordedOf(vm)).toEqual({ ruleSetId: ruleSetId(proven), isProven: true, at: noon });
     expect(reportReads()).toBe(0);
   });
 
   test.each<[string, string, Partial<LabVm>]>([
-    ['that proves another rule set', label(ruleSetId(changed)), {}],
+    ['with a proof of another rule set', label(ruleSetId(changed)), {}],
     [
-      'older than the current assignment of the rule set',
+      'that is older than the last assignment of the rule set',
       label(),
       { metadata: assigned(printRuleSet({ ...proven, generation: noon.getTime() + 1_000 })) },
     ],
-    ['from before the last start', label(), { lastStartTimestamp: '2026-11-21T12:00:01.000-00:00' }],
-    ['of a failure', `failed-${secondsOf(noon)}`, {}],
+    ["from before the node's last start", label(), { lastStartTimestamp: '2026-11-21T12:00:01.000-00:00' }],
+    ['that records a failure', `failed-${secondsOf(noon)}`, {}],
     ['in another format', 'proven', {}],
     ['from an older program', label().replace('-f2', ''), {}],
     [
-      'of a node with another version of the program',
+      'on a node with another version of the program',
       label(),
       { metadata: withValue('peermasq-program', 'echo older\n') },
     ],
     [
-      'of a node whose startup script was replaced',
+      'on a node whose startup script was replaced',
       label(),
       { metadata: withValue('startup-script', 'echo theirs\n') },
     ],
@@ -140,20 +140,20 @@ describe('a status label', () => {
       expect(first?.isProven).toBe(false);
       return;
     }
-    // The minute has just ended.
+    // The minute has just ended, so the next ID is verified.
     vm.id = String(BigInt(vm.id) + 1n);
     expect((await recordedOf(vm))?.isProven).toBe(false);
   });
 
-  describe('from before the last start is replaced by a report', () => {
+  describe("from before the last start is ignored, and the node's report is read, which was written", () => {
     let vm: LabVm;
     beforeEach(() => {
       vm = addLabelled('', { lastStartTimestamp: noon.toISOString() });
     });
 
     test.each([
-      ['of this boot', 1_000, true],
-      ['of the previous boot, which proves nothing', -1_000, false],
+      ['during this boot', 1_000, true],
+      ['during the previous boot and proves nothing', -1_000, false],
     ])('%s', async (_, secondsAfter, isProven) => {
       report(vm, proven, { booted: secondsOf(noon) + secondsAfter });
       expect((await recordedOf(vm))?.isProven).toBe(isProven);

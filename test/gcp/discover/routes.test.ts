@@ -62,7 +62,7 @@ async function networkContextOf(vm: LabVm) {
 const texts = (cidrs: readonly { readonly text: string }[]) => cidrs.map(({ text }) => text);
 
 describe('discovery of routes', () => {
-  test('returns the routes that active peerings import in the region of the node', async () => {
+  test("returns the routes that active peerings import in the node's region", async () => {
     const { routes, network, discoveredKinds } = await networkContextOf(addVmInVpcB());
     expect(network).toBe('vpc-b');
     expect(discoveredKinds).toEqual(['peerings', 'peering-transit', 'vpn']);
@@ -85,7 +85,7 @@ describe('discovery of routes', () => {
     expect(networkRanges).toHaveLength(4);
   });
 
-  test("returns all ranges of the node's network, and of no other", async () => {
+  test("returns all ranges of the node's network, and no ranges of other networks", async () => {
     expect(texts((await networkContextOf(addVmInVpcB())).networkRanges)).toEqual([
       '10.209.0.0/16',
       'fd20::/64',
@@ -94,7 +94,7 @@ describe('discovery of routes', () => {
     ]);
   });
 
-  test('recognizes a VPC-native node by its alias range', async () => {
+  test('recognises a VPC-native node by its alias range', async () => {
     const vm = addVmInVpcB();
     const [nic] = vm.networkInterfaces;
     Object.assign(nic ?? {}, {
@@ -123,7 +123,7 @@ describe('discovery of routes', () => {
     ]);
   });
 
-  test('makes no call for kinds of routes that the config does not request', async () => {
+  test('makes no call for route kinds that the config does not request', async () => {
     const node = await lab.nodeOf(addVmInVpcB());
     const found = await lab.cloud.routes.getNetworkContexts([node], ['transit-gateways'], inSeconds(10));
     expect(found.get(nodeKey(node.ref))).toMatchObject({ routes: [], discoveredKinds: [] });
@@ -155,13 +155,13 @@ describe('discovery of routes', () => {
         ],
       },
     ],
-  ])('omits a node, and no other, when %s', async (_, vm) => {
+  ])('omits only the affected node when %s', async (_, vm) => {
     const bad = await lab.nodeOf(addVmInVpcB(vm));
     const good = await lab.nodeOf(addVmInVpcB());
     expect([...(await getNetworkContexts([bad, good])).keys()]).toEqual([nodeKey(good.ref)]);
   });
 
-  test('omits a node when a range of its network is unreadable', async () => {
+  test('omits a node when a range of its network cannot be parsed', async () => {
     const node = await lab.nodeOf(addVmInVpcB());
     Object.assign(lab.state.subnetworks[1] ?? {}, { ipCidrRange: '10.210.0.1/16' });
     expect(await getNetworkContexts([node])).toEqual(new Map());
@@ -194,7 +194,7 @@ describe('discovery of routes over VPN and Interconnect', () => {
       .filter(({ kind }) => kind === 'vpn')
       .map(({ via, destination, state }) => [destination, via, state]);
 
-  test('returns static routes into a tunnel of the network that apply to the tags of the node', async () => {
+  test("returns static routes of the network that lead into a tunnel and apply to the node's tags", async () => {
     const route = { project: host, network: 'vpc-b', nextHopVpnTunnel: tunnel };
     lab.state.routes.push(
       { ...route, name: 'all', destRange: '172.20.0.0/16' },
@@ -209,7 +209,7 @@ describe('discovery of routes over VPN and Interconnect', () => {
     ]);
   });
 
-  test('returns the learned routes of routers in the region of the node, with their state', async () => {
+  test("returns the routes that routers in the node's region learned, with their state", async () => {
     lab.state.routers.push(
       router('us-east1', { destRange: '172.30.0.0/16', nextHopVpnTunnel: tunnel }),
       router(
@@ -229,8 +229,8 @@ describe('discovery of routes over VPN and Interconnect', () => {
   });
 
   test.each([
-    ['returns routes of other regions where routing is GLOBAL', 'GLOBAL', 1],
-    ['omits routes of other regions where routing is REGIONAL', 'REGIONAL', 0],
+    ["returns routes in other regions if the network's routing mode is GLOBAL", 'GLOBAL', 1],
+    ["omits routes in other regions if the network's routing mode is REGIONAL", 'REGIONAL', 0],
   ] as const)('%s', async (_, routingMode, count) => {
     const [network] = lab.state.networks;
     if (network) network.routingMode = routingMode;

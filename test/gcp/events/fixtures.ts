@@ -4,11 +4,11 @@ import { join } from 'node:path';
 
 type Json = Record<string, unknown>;
 
-/** A recorded event of test/events/gcp. */
+/** Reads a recorded event from test/events/gcp. */
 export const fixture = (name: string): Json =>
   JSON.parse(readFileSync(join(__dirname, '../../events/gcp', `${name}.json`), 'utf8')) as Json;
 
-/** A copy of the event with the value at `path` (`data.protoPayload.methodName`) replaced. */
+/** Returns a copy of the event with a different value at `path`, such as `data.protoPayload.methodName`. */
 export function changed(event: Json, path: string, value: unknown): Json {
   const copy = structuredClone(event);
   const keys = path.split('.');
@@ -18,7 +18,7 @@ export function changed(event: Json, path: string, value: unknown): Json {
   return copy;
 }
 
-/** The node of the recorded inserts. */
+/** The node in the recorded inserts. */
 export const node = {
   cloud: 'gcp',
   project: 'identity-nonprod',

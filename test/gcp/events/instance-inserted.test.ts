@@ -6,7 +6,7 @@ const first = fixture('instance-insert-first');
 const withLabels = (name: string, labels: Record<string, unknown>) =>
   changed(fixture(name), 'data.resource.labels', labels);
 
-describe('an instance insert', () => {
+describe('the event of an instance insert', () => {
   test.each([
     ['instance-insert-first', '2026-11-21T22:36:58.468Z'],
     ['instance-insert-last', '2026-11-21T22:37:06.910Z'],
@@ -20,7 +20,7 @@ describe('an instance insert', () => {
   });
 
   test.each(['v1.compute.instances.insert', 'beta.compute.instances.insert', 'compute.instances.insert'])(
-    'is recognized by the method %s',
+    'is recognised by the method %s',
     (method) => {
       expect(parseEvent(changed(first, 'data.protoPayload.methodName', method))).toMatchObject({
         nodes: [node],
@@ -32,13 +32,13 @@ describe('an instance insert', () => {
     ['us-central1-ai1a', 'identity-nonprod'],
     ['europe-west1-c', 'example.com:my-project'],
     ['europe-west1-c', '415104041262'],
-  ])('accepts zone %s of project %s', (zone, project) => {
+  ])('is accepted with zone %s and project %s', (zone, project) => {
     const labelled = withLabels('instance-insert-first', { project_id: project, zone, instance_id: node.id });
     const event = changed(labelled, 'data.protoPayload.resourceName', 'x');
     expect(parseEvent(event)).toMatchObject({ nodes: [{ ...node, zone, project }] });
   });
 
-  test('accepts a bulk insert that names an instance', () => {
+  test('is accepted when it is a bulk insert that names an instance', () => {
     const labels = { project_id: node.project, zone: node.zone, instance_id: node.id };
     expect(parseEvent(withLabels('instance-bulk-insert', labels))).toMatchObject({
       trigger: 'instances.bulkInsert',

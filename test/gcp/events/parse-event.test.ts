@@ -7,19 +7,19 @@ const first = fixture('instance-insert-first');
 const exported = fixture('pubsub-instance-insert-first');
 
 describe('an audit log event', () => {
-  test('takes the time of the CloudEvent when its entry has none', () => {
+  test('gets the time of the CloudEvent when its log entry has no time', () => {
     const event = changed(first, 'data.timestamp', 'yesterday');
     expect(parseEvent(event)).toMatchObject({ at: new Date('2026-11-21T22:36:58.468Z') });
   });
 
-  test('is handled when it is the first part of a split entry', () => {
+  test('is handled when it is the first part of a split log entry', () => {
     const split = changed(fixture('instance-insert-split'), 'data.split', { uid: 'x', totalSplits: 2 });
     expect(parseEvent(split)).toMatchObject({ nodes: [node] });
   });
 
   test.each<[string, Record<string, unknown>, RegExp]>([
     ['reports a failed operation', fixture('instance-insert-failed'), /failed: "QUOTA_EXCEEDED"/],
-    ['is a later part of a split entry', fixture('instance-insert-split'), /part 2 of a split entry/],
+    ['is a later part of a split log entry', fixture('instance-insert-split'), /part 2 of a split entry/],
     [
       'reports another method',
       fixture('instance-delete'),
@@ -52,7 +52,7 @@ describe('an audit log event', () => {
     expect(parseEvent(event)).toEqual(ignoredBecause(reason));
   });
 
-  test('never throws, and gives a short, single-line reason for ignored events', () => {
+  test('never makes the parser throw, and is ignored with a short, single-line reason', () => {
     const anyEvent = fc.oneof(
       fc.anything(),
       fc.anything().map((data) => ({ ...first, data })),
@@ -68,8 +68,8 @@ describe('an audit log event', () => {
   });
 });
 
-describe('a Pub/Sub message of a log sink', () => {
-  test('is parsed as the audit log event that it carries', () => {
+describe('a Pub/Sub message from a log sink', () => {
+  test('is parsed as the audit log event that it contains', () => {
     expect(parseEvent(exported)).toEqual(parseEvent(first));
     expect(parseEvent(fixture('pubsub-network-add-peering-last'))).toEqual(
       parseEvent(fixture('network-add-peering-last')),

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { parseEvent } from '../../../shared/gcp/events/parse-event';
 import { changed, fixture, ignoredBecause, node } from './fixtures';
 
-describe('a route change', () => {
+describe('the event of a route change', () => {
   test.each([
     ['network-add-peering-last', 'networks.addPeering'],
     ['network-update-peering', 'networks.updatePeering'],

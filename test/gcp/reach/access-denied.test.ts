@@ -15,7 +15,7 @@ interface Denial {
   readonly method: string;
   readonly project: string;
   readonly states: string;
-  /** The check whose evidence names the permission. */
+  /** The check whose evidence names the missing permission. */
   readonly name: CheckName;
   readonly command: string;
 }
@@ -72,7 +72,7 @@ test.each<[string, Denial]>([
       command: 'gcloud compute networks describe vpc-b --project identity-nonprod',
     },
   ],
-])('without permission for %s, the checks that need it are unknown', async (_, denial) => {
+])('without permission to read %s, the checks that need it are unknown', async (_, denial) => {
   const { method, project, states, name, command } = denial;
   lab.cloud.injectedErrors.push({ method, project, kind: 'permission', times: 99 });
   const checks = await lab.runChecks();
@@ -83,7 +83,7 @@ test.each<[string, Denial]>([
   expect(check?.fix).toContain(command);
 });
 
-test('throws without credentials', async () => {
+test('an error is thrown without credentials', async () => {
   const { token } = lab.cloud;
   lab.cloud.token = 'another';
   await expect(lab.runChecks()).rejects.toMatchObject({ code: 'no-credentials' });
