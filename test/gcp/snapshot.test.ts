@@ -59,7 +59,7 @@ async function node(): Promise<GcpNode> {
 }
 const requestNonce = () => metadataOf(vm, 'peermasq-snapshot');
 
-/** The part of the watcher on the node that responds to snapshot requests. */
+/** Simulates the part of the node's watcher that responds to snapshot requests. */
 function onSnapshotRequest(act: (nonce: string) => void): void {
   state.changes.on('change', () => {
     const nonce = requestNonce();
@@ -72,7 +72,7 @@ function respond(nonce: string): void {
   vm.guestAttributes['peermasq-snapshot/0'] = `${nonce} part 0 of 1 sha256 ${sha256}\n${text}\n`;
 }
 
-test('a snapshot is requested, returned, and its request removed', async () => {
+test('a snapshot is requested and returned, and the request is removed from the metadata', async () => {
   onSnapshotRequest(respond);
   expect(await inspection.takeSnapshot(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');
   expect(requestNonce()).toBeUndefined();
@@ -82,7 +82,7 @@ test('a snapshot is requested, returned, and its request removed', async () => {
 const denyWrites = () =>
   state.injectedErrors.push({ method: 'compute.instances.setMetadata', kind: 'permission', times: 9 });
 
-test('a request that cannot be removed is logged, and the snapshot is returned', async () => {
+test('a snapshot request that cannot be removed is logged, and the snapshot is still returned', async () => {
   onSnapshotRequest((nonce) => {
     respond(nonce);
     denyWrites();
@@ -94,7 +94,7 @@ test('a request that cannot be removed is logged, and the snapshot is returned',
   ]);
 });
 
-test('a request that cannot be removed does not hide why the node did not respond', async () => {
+test('a snapshot request that cannot be removed does not hide the reason why the node did not respond', async () => {
   onSnapshotRequest(denyWrites);
   await expect(inspection.takeSnapshot(await node(), inSeconds(12))).rejects.toMatchObject({
     code: 'no-answer',
@@ -142,7 +142,7 @@ test.each([
   expect(requestNonce()).toEqual(expected);
 });
 
-test('a node without a watcher fails with advice, and its metadata is restored', async () => {
+test("a snapshot of a node without a watcher fails with advice, and the node's metadata is restored", async () => {
   vm.metadata = [{ key: 'startup-script', value: '#!/bin/sh\necho hello\n' }];
   const failure = await inspection.takeSnapshot(await node(), inSeconds(12)).catch((error: unknown) => error);
   expect(failure).toBeInstanceOf(PermanentError);
@@ -156,7 +156,7 @@ test('a node without a watcher fails with advice, and its metadata is restored',
   expect(requestNonce()).toBeUndefined();
 });
 
-test('a watcher that a DaemonSet installed responds, and guest attributes are enabled for it', async () => {
+test('a watcher that a DaemonSet installed responds to a snapshot request, and guest attributes are enabled for its response', async () => {
   vm.metadata = [];
   onSnapshotRequest(respond);
   expect(await inspection.takeSnapshot(await node(), inSeconds(30))).toBe('*nat\nCOMMIT\n');

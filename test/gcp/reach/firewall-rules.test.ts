@@ -54,15 +54,15 @@ const deny = (overrides: Partial<LabFirewall> = {}): LabFirewall => {
   return { ...rest, name: 'deny', denied: allowed ?? [], ...overrides };
 };
 
-describe('VPC firewall rules of an instance', () => {
+describe('the VPC firewall rules of an instance:', () => {
   test.each<[string, LabFirewall[], Check['state']]>([
     ['at equal priority a deny rule wins', [allow(), deny()], 'broken'],
     ['the lower priority number wins', [allow({ priority: 10 }), deny({ priority: 20 })], 'ok'],
     ['disabled rules are ignored', [allow(), deny({ priority: 1, disabled: true })], 'ok'],
-    ['a rule for its tag applies', [allow({ targetTags: ['db'] })], 'ok'],
+    ["a rule for the instance's tag applies", [allow({ targetTags: ['db'] })], 'ok'],
     ['a rule for another tag does not apply', [allow({ targetTags: ['web'] })], 'broken'],
     [
-      'a rule for its service account applies',
+      "a rule for the instance's service account applies",
       [allow({ targetServiceAccounts: ['db@backend-prod.iam.gserviceaccount.com'] })],
       'ok',
     ],
@@ -85,7 +85,7 @@ describe('VPC firewall rules of an instance', () => {
       'broken',
     ],
     [
-      'a rule of the other direction does not match',
+      'a rule for the other direction does not match',
       [allow({ direction: 'EGRESS', sourceRanges: [] })],
       'broken',
     ],
@@ -107,7 +107,7 @@ const policyOf = (...rules: readonly Omit<PolicyRule, 'direction'>[]): LabFirewa
   rules: rules.map((rule) => ({ direction: 'INGRESS', ...rule })),
 });
 
-/** A policy with one rule for all internal sources. */
+/** Returns a policy with one rule for all internal sources. */
 const policy = (rule: Partial<PolicyRule> & Pick<PolicyRule, 'action'>): LabFirewallPolicy =>
   policyOf({
     priority: 100,
@@ -121,7 +121,7 @@ const delegateFor = (domain: string, priority = 100) => ({
   match: { srcFqdns: [domain], layer4Configs: [] },
 });
 
-describe('firewall policies', () => {
+describe('firewall policies:', () => {
   const tcp = [{ ipProtocol: 'tcp' }];
 
   test.each<[string, LabFirewallPolicy[], Check['state']]>([
@@ -139,23 +139,27 @@ describe('firewall policies', () => {
       'broken',
     ],
     [
-      'a rule with a domain name is unknown',
+      'a rule with a domain name makes the result unknown',
       [policy({ action: 'allow', match: { srcFqdns: ['a.example'], layer4Configs: tcp } })],
       'unknown',
     ],
     [
-      'an allow rule after a goto_next rule with a domain name is unknown',
+      'an allow rule makes the result unknown if it follows a goto_next rule with a domain name',
       [policyOf(delegateFor('a.example'), { priority: 200, action: 'allow', match: { layer4Configs: [] } })],
       'unknown',
     ],
-    ['packet inspection is unknown', [policy({ action: 'apply_security_profile_group' })], 'unknown'],
+    [
+      'packet inspection makes the result unknown',
+      [policy({ action: 'apply_security_profile_group' })],
+      'unknown',
+    ],
     [
       'a network policy comes after VPC firewall rules',
       [{ ...policy({ action: 'allow' }), type: 'NETWORK' }],
       'ok',
     ],
     [
-      'a folder policy comes after the organization policy',
+      'a folder policy comes after the organisation policy',
       [policy({ action: 'goto_next' }), policy({ action: 'allow' })],
       'ok',
     ],
@@ -167,7 +171,7 @@ describe('firewall policies', () => {
     expect(check.state).toBe(state);
   });
 
-  test('name the criteria that cannot be checked', async () => {
+  test('the evidence names the criteria that cannot be checked', async () => {
     addDatabase();
     lab.cloud.firewalls = [];
     lab.peer.firewallPolicies = [
@@ -179,7 +183,7 @@ describe('firewall policies', () => {
     );
   });
 
-  test('with thousands of delegations are evaluated once, and the evidence is truncated', async () => {
+  test('thousands of delegations are evaluated only once, and the evidence is truncated', async () => {
     addDatabase();
     const delegations = Array.from({ length: 100 }, (_, i) => delegateFor(`${i}.example`, i));
     const denials = delegations.map((rule) => ({
@@ -195,8 +199,8 @@ describe('firewall policies', () => {
   });
 });
 
-describe('firewall rules of a network', () => {
-  test('behind a load balancer name the instances that they apply to', async () => {
+describe('the firewall rules of a network', () => {
+  test('name the instances to which they apply if the destination is behind a load balancer', async () => {
     lab.cloud.firewalls = [allow({ targetTags: ['gke-backend'] })];
     const { state, evidence } = await lab.runCheck('peer-firewall');
     expect(state).toBe('ok');
@@ -205,12 +209,12 @@ describe('firewall rules of a network', () => {
     );
   });
 
-  test('behind a load balancer are unknown if they deny some instances', async () => {
+  test('are unknown for a destination behind a load balancer if they deny some of its instances', async () => {
     lab.cloud.firewalls = [allow(), deny({ targetTags: ['gke-backend'], priority: 1 })];
     expect(await lab.runCheck('peer-firewall')).toMatchObject({ state: 'unknown' });
   });
 
-  test('are checked for an address that nothing is known to have', async () => {
+  test('are checked even if no known instance has the destination address', async () => {
     expect(await lab.runCheck('peer-firewall', { destination: '10.193.0.99' })).toMatchObject({
       state: 'ok',
       evidence: [

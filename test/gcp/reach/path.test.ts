@@ -21,7 +21,7 @@ beforeEach(() => {
   lab.reset();
 });
 
-test('a connection over a peering passes every check, with the evidence and without repeated calls', async () => {
+test('a connection over a peering passes every check without repeated calls, and each check has its evidence', async () => {
   expect(await lab.runChecks()).toEqual([
     {
       name: 'peering',
@@ -71,13 +71,13 @@ test('a connection over a peering passes every check, with the evidence and with
   ]);
 });
 
-test('the project that owns a shared VPC has its routes and firewall rules', async () => {
+test('if a shared VPC is used, its host project has the routes and firewall rules that are checked', async () => {
   lab.cloud.projects['service-1'] = { number: '3', metadata: [] };
   lab.node.project = 'service-1';
   expect(statesOf(await lab.runChecks())).toBe('ok ok ok ok ok');
 });
 
-test('pods of a VPC-native cluster have a return route, the subnet route of their secondary range', async () => {
+test('pods of a VPC-native cluster have a return route: the subnet route for their secondary range', async () => {
   Object.assign(lab.cloud.subnetworks[0] ?? {}, {
     secondaryIpRanges: [{ rangeName: 'pods', ipCidrRange: '10.132.0.0/14' }],
   });
@@ -109,7 +109,7 @@ interface Problem {
   readonly arrange?: (lab: ReachLab) => void;
   readonly endpoints?: Endpoints;
   readonly broken: CheckName;
-  /** Part of the evidence. */
+  /** Text that the evidence contains. */
   readonly evidence: string;
   readonly fix: string | undefined;
 }
@@ -136,7 +136,7 @@ const createPeering =
 describe('the peering is broken', () => {
   test.each<[string, Problem]>([
     [
-      'if the other side has none',
+      'if the other network has no peering',
       {
         arrange: ({ local, peer }) => {
           peeringOf(local).state = 'INACTIVE';
@@ -149,7 +149,7 @@ describe('the peering is broken', () => {
       },
     ],
     [
-      'if it is inactive, even if the other side cannot be read',
+      "if it is inactive, even if the other network's peering cannot be read",
       {
         arrange: ({ local, cloud }) => {
           peeringOf(local).state = 'INACTIVE';
@@ -167,7 +167,7 @@ describe('the peering is broken', () => {
       },
     ],
     [
-      'if the other side is inactive',
+      "if the other network's peering is inactive",
       {
         arrange: ({ peer }) => {
           peeringOf(peer).state = 'INACTIVE';
@@ -179,7 +179,7 @@ describe('the peering is broken', () => {
       },
     ],
     [
-      'if none leads to the destination',
+      'if no peering leads to the destination',
       {
         arrange: ({ local }) => {
           local.peerings = [];
@@ -195,7 +195,7 @@ describe('the peering is broken', () => {
 describe('the forward route is broken', () => {
   test.each<[string, Problem]>([
     [
-      'if the peer does not export it',
+      'if the peer does not export the route',
       {
         arrange: ({ local, cloud }) => {
           local.routes = {};
@@ -215,7 +215,7 @@ describe('the forward route is broken', () => {
       },
     ],
     [
-      'if the network does not import it',
+      "if the node's network does not import the route",
       {
         arrange: ({ local, peer }) => {
           local.routes[`to-backend/${region}`]?.push({
@@ -233,7 +233,7 @@ describe('the forward route is broken', () => {
       },
     ],
     [
-      'if only the default route to the internet is left',
+      'if only the default route to the internet remains',
       {
         arrange: (connection) => {
           connection.local.routes = {};
@@ -246,7 +246,7 @@ describe('the forward route is broken', () => {
       },
     ],
     [
-      'if the peering exchanges IPv4 routes only',
+      'if the peering exchanges only IPv4 routes',
       {
         arrange: (connection) => {
           Object.assign(connection.cloud.subnetworks[1] ?? {}, { internalIpv6Prefix: 'fd20:1::/64' });
@@ -265,7 +265,7 @@ describe('the forward route is broken', () => {
 describe('the return route is broken', () => {
   test.each<[string, Problem]>([
     [
-      'if the peer has none',
+      'if the peer has no return route',
       {
         arrange: ({ peer }) => {
           peer.routes = {};
@@ -277,7 +277,7 @@ describe('the return route is broken', () => {
       },
     ],
     [
-      'for a pod address that no network has a route to',
+      'for a pod address to which no network has a route',
       {
         endpoints: { source: '10.132.0.10' },
         broken: 'return-route',
@@ -287,7 +287,7 @@ describe('the return route is broken', () => {
       },
     ],
     [
-      'if the route to the pod is not exchanged',
+      'if the route to the pod is not exchanged over the peering',
       {
         arrange: ({ cloud }) => {
           cloud.routes.push({
@@ -308,7 +308,7 @@ describe('the return route is broken', () => {
   ])('%s', (_, problem) => expectProblem(problem));
 });
 
-describe('what a peer passes on', () => {
+describe('a destination that a peer passes on', () => {
   const endpoints = { destination: '10.77.0.1' };
   const passOn = () => {
     lab.local.routes[`to-backend/${region}`]?.push({
@@ -318,7 +318,7 @@ describe('what a peer passes on', () => {
     });
   };
 
-  test('may have no return route, although the peer has one', async () => {
+  test('may have no return route, even though the peer has one', async () => {
     passOn();
     expect(await lab.runCheck('return-route', endpoints)).toMatchObject({
       state: 'unknown',
@@ -330,7 +330,7 @@ describe('what a peer passes on', () => {
     });
   });
 
-  test('has none if the peer has none', async () => {
+  test('has no return route if the peer has none', async () => {
     passOn();
     lab.peer.routes = {};
     expect(await lab.runCheck('return-route', endpoints)).toMatchObject({ state: 'broken' });
@@ -374,7 +374,7 @@ describe('a firewall is broken', () => {
       },
     ],
     [
-      'if a rule with priority 0 denies it, which only disabling can fix',
+      "if a rule with priority 0 denies the node's egress, so that the rule must be disabled",
       {
         arrange: ({ cloud }) => cloud.firewalls.push(denyEgress(0)),
         broken: 'node-firewall',
@@ -383,7 +383,7 @@ describe('a firewall is broken', () => {
       },
     ],
     [
-      'if the peer has no rule',
+      'if the peer has no rule that allows the connection',
       {
         arrange: ({ cloud }) => {
           cloud.firewalls = [];
@@ -404,7 +404,7 @@ describe('a firewall is broken', () => {
       },
     ],
     [
-      'if an organization policy denies what the network allows',
+      'if an organisation policy denies a connection that the network allows',
       {
         arrange: ({ peer }) => {
           peer.firewallPolicies = [denyPolicy('HIERARCHY', '123456789012', 'org-rules')];
@@ -416,7 +416,7 @@ describe('a firewall is broken', () => {
       },
     ],
     [
-      'if a network policy that is evaluated first denies it',
+      'if a network policy that is evaluated first denies the connection',
       {
         arrange: ({ peer }) => {
           peer.networkFirewallPolicyEnforcementOrder = 'BEFORE_CLASSIC_FIREWALL';
@@ -428,7 +428,7 @@ describe('a firewall is broken', () => {
       },
     ],
     [
-      'if the load balancer accepts only clients of another region',
+      'if the load balancer accepts only clients from another region',
       {
         arrange: ({ cloud }) => Object.assign(cloud.forwardingRules[0] ?? {}, { region: 'us-east1' }),
         broken: 'peer-firewall',

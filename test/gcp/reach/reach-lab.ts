@@ -18,7 +18,7 @@ export const localProject = 'identity-nonprod';
 export const peerProject = 'backend-prod';
 export const region = 'europe-west1';
 
-/** The firewall rule of the peer's network. */
+/** The firewall rule in the peer's network. */
 export const allowFrontend: LabFirewall = {
   project: peerProject,
   name: 'allow-frontend',
@@ -34,11 +34,11 @@ export interface Endpoints {
   readonly port?: number;
 }
 
-/** The lab network: a node in vpc-b, and an internal load balancer in vpc-a at 10.193.0.3:32191. */
+/** The lab has a node in network vpc-b, and an internal load balancer in network vpc-a at 10.193.0.3:32191. */
 export interface ReachLab {
   readonly cloud: GcpState;
   readonly node: LabVm;
-  /** The networks of the node and of the peer. */
+  /** The node's network and the peer's network. */
   readonly local: LabNetwork;
   readonly peer: LabNetwork;
   /** Restores the working connection. */
@@ -54,7 +54,7 @@ export async function openReachLab(): Promise<ReachLab> {
   const { cloud } = gcp;
   Object.assign(process.env, gcp.env);
   let connection = resetCloud(cloud);
-  // The first call loads the clients, which can exceed a test's timeout.
+  // The first call loads the clients, which may take longer than a test's timeout.
   await makeNodes(getClients(), { projects: [localProject], isUpToDate: () => true }).list(
     ['*'],
     inSeconds(60),

@@ -19,7 +19,7 @@ const tunnel = (overrides = {}) => ({
   ...overrides,
 });
 
-test('a static route needs no peering, and the network behind it is unknown', async () => {
+test("a static route needs no peering, and the network behind the route's next hop is unknown", async () => {
   lab.cloud.routes.push(tunnel());
   const checks = await lab.runChecks({ destination: '10.50.0.1' });
   expect(statesOf(checks)).toBe('not-needed ok unknown ok unknown');
@@ -35,7 +35,7 @@ test('a static route needs no peering, and the network behind it is unknown', as
 
 test.each<[string, (lab: ReachLab) => void, string]>([
   [
-    'the longest match',
+    'the longest matching prefix',
     ({ cloud }) => {
       cloud.routes.push(tunnel({ destRange: '10.0.0.0/8', priority: 1, name: 'wide' }), tunnel());
     },
@@ -49,7 +49,7 @@ test.each<[string, (lab: ReachLab) => void, string]>([
     'static route better',
   ],
   [
-    'only routes with a tag of the node',
+    'only routes that have a tag of the node',
     ({ cloud }) => {
       cloud.routes.push(
         tunnel({ tags: ['backend'], priority: 1, name: 'not-ours' }),
@@ -72,13 +72,13 @@ test.each<[string, (lab: ReachLab) => void, string]>([
     },
     'through office-1 (learned route)',
   ],
-])('the lookup uses %s', async (_, arrange, evidence) => {
+])('a route lookup uses %s', async (_, arrange, evidence) => {
   arrange(lab);
   const check = await lab.runCheck('forward-route', { destination: '10.50.0.1' });
   expect(check).toMatchObject({ state: 'ok', evidence: [expect.stringContaining(evidence)] });
 });
 
-test('subnet routes take precedence over longer matches', async () => {
+test('subnet routes take precedence over routes with a longer prefix', async () => {
   lab.cloud.routes.push(tunnel({ destRange: '10.193.0.0/24', priority: 0 }));
   expect(statesOf(await lab.runChecks())).toBe('ok ok ok ok ok');
 });

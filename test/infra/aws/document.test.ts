@@ -31,7 +31,10 @@ const ruleSet: RuleSet = {
   probes: [],
 };
 
-/** Prints its input and exits as requested. Has characters that break naive shell quoting: quotes, $, \, braces. */
+/**
+ * A stand-in for the node program. It prints its input and exits as requested, and it contains characters that break
+ * naive shell quoting: quotes, $, \, braces.
+ */
 const program = `#!/usr/bin/env bash
 # "quotes" 'single' $HOME \`date\` \\n {{ ruleset }} END
 read -r line
@@ -47,7 +50,7 @@ afterEach(() => {
   rmSync(join(folder, '..'), { recursive: true });
 });
 
-/** Runs on this machine: the program above only uses its own folder. */
+/** Runs commands on this machine, because the program above uses only its own folder. */
 const host: Machine = {
   run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
     new Promise<CommandResult>((resolve) => {
@@ -79,7 +82,7 @@ describe.each([
   ['an agent that sets variables', '3.3.2746.0'],
   ['an agent that substitutes parameters', '3.3.2745.0'],
   ['an old agent', '2.3.1319.0'],
-])('the document, run by %s', (_, version) => {
+])('the apply document, when %s runs it,', (_, version) => {
   const packed = packRuleSet(ruleSet);
 
   test('prints only what the program prints', async () => {
@@ -88,20 +91,20 @@ describe.each([
     expect(stdout).toBe(`{"command":"apply","line":"${packed}","keys":""}\n`);
   });
 
-  test.each([2, 3, 4])('exits like the program: %i', async (code) => {
+  test.each([2, 3, 4])("exits with the program's exit code: %i", async (code) => {
     const { status, stdout } = await run(version, packed, { TEST_EXIT: String(code) });
     expect(status).toBe(code);
     expect(stdout).toContain(packed);
   });
 
-  test('stores the complete program in place of the previous one, and no other file', async () => {
+  test('replaces the stored program with the complete new program, and writes no other file', async () => {
     await run(version, packed, {}, program.replace('TEST_KEYS', 'OLD_KEYS'));
     await run(version, packed);
     expect(readFileSync(join(folder, 'peermasq.sh'), 'utf8')).toBe(program);
     expect(readdirSync(folder)).toEqual(['peermasq.sh']);
   });
 
-  test('reports that it cannot write', async () => {
+  test('reports that it cannot write the program', async () => {
     const { status, stdout, stderr } = await run(version, packed, { PEERMASQ_DIR: '/dev/null/kept' });
     expect(status).not.toBe(0);
     expect(stdout).toBe('');
@@ -109,22 +112,22 @@ describe.each([
   });
 });
 
-describe.each(['3.3.2746.0', '3.3.2745.0'])('the snapshot document, run by agent %s', (version) => {
+describe.each(['3.3.2746.0', '3.3.2745.0'])('the snapshot document, when agent %s runs it,', (version) => {
   const printArguments = `#!/usr/bin/env bash\nprintf '%s|' "$@"\nexit "\${TEST_EXIT:-0}"\n`;
   const runSnapshot = (env = {}) =>
     runDocument(agent(version), makeSnapshotDocument(printArguments), { part: '12' }, env);
 
-  test('runs the program for one part, and leaves nothing behind', async () => {
+  test('runs the program for one part of the snapshot, and leaves no files behind', async () => {
     expect(await runSnapshot()).toEqual({ status: 0, stdout: 'snapshot|--part|12|', stderr: '' });
     expect(existsSync(folder)).toBe(false);
   });
 
-  test('exits like the program', async () => {
+  test("exits with the program's exit code", async () => {
     expect(await runSnapshot({ TEST_EXIT: '3' })).toMatchObject({ status: 3 });
   });
 });
 
-describe('the parameter', () => {
+describe('the parameter of the apply document', () => {
   const pattern = new RegExp(packedPattern);
 
   test('accepts every rule set', () => {
@@ -137,28 +140,28 @@ describe('the parameter', () => {
     ['a second line', 'H4sIAAAA\nreboot'],
     ['an uncompressed rule set', 'peermasq/1'],
     ['nothing', ''],
-  ])('refuses %s', (_, text) => {
+  ])('rejects %s', (_, text) => {
     expect(text).not.toMatch(pattern);
   });
 
-  test('has the same meaning in the agent (RE2)', () => {
-    // RE2 supports neither lookaround nor back-references, nor repeats above 1,000.
+  test("has a pattern that means the same in the agent's regular expressions (RE2)", () => {
+    // RE2 supports neither lookaround nor back-references, and no repetition counts above 1,000.
     expect(packedPattern).not.toMatch(/\(\?[=!<]|\\[1-9]|\{\d{4,}/);
   });
 });
 
-test('a document too large for SSM is rejected', () => {
+test('building fails if a document is too large for SSM', () => {
   const noise = Array.from({ length: 40_000 }, (_, i) => String((i * 7_919) % 104_729)).join('');
   expect(() => makeDocument(noise)).toThrow(/has \d+ bytes; SSM takes less than 65536/);
 });
 
-test('the program in the document reads every format that the functions send', () => {
+test('the node program in the document reads every format that the functions send', () => {
   const [, text = ''] = /^readonly max_format=(\d+)$/m.exec(nodeProgram) ?? [];
   expect(Number(text)).toBe(latestFormat);
   expect(ruleSetFormats.at(-1)).toBe(latestFormat);
 });
 
-describeKernel('the document with the node program', undefined, () => {
+describeKernel('the apply document with the real node program', undefined, () => {
   let lab: Lab;
   beforeAll(() => {
     lab = openLab();
@@ -166,7 +169,7 @@ describeKernel('the document with the node program', undefined, () => {
   afterAll(() => lab.close());
 
   test.each(['3.3.3572.0', '3.1.0.0'])(
-    'applies a rule set in the latest format through agent %s',
+    'applies a rule set in the latest format when agent %s runs it',
     async (version) => {
       const node = await lab.machine(`agent-${version.replaceAll('.', '-')}`);
       const expectedRuleSet = {

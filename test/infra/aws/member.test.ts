@@ -7,11 +7,11 @@ import { settingsWith } from './settings';
 import { allOf, allowedIn, propertiesOf, readTemplate } from './template';
 import { nodeProgram } from '../../lab/node-program';
 
-describe('the central account', () => {
+describe('the template of the central account', () => {
   const members = settingsWith({ memberAccounts: '222222222222, 333333333333' });
   const rules = readTemplate({ Resources: ruleResources(members) });
 
-  test('has a separate bus for members, which only they may send events to', () => {
+  test('has a separate event bus to which only the member accounts may send events', () => {
     expect(propertiesOf(rules, 'MemberBus')).toEqual({ Name: 'peermasq-prod' });
     expect(allowedIn(propertiesOf(rules, 'MemberBusPolicy'))).toEqual([
       {
@@ -26,7 +26,7 @@ describe('the central account', () => {
     ]);
   });
 
-  test('has the rules twice: on its own bus, and on the bus for members', () => {
+  test('has every event rule twice: on its own bus, and on the bus for members', () => {
     const onBus = (bus: string | undefined) =>
       allOf(rules, 'AWS::Events::Rule').filter(([, { EventBusName }]) => EventBusName === bus);
     const accounts = (bus: string | undefined) =>
@@ -35,14 +35,14 @@ describe('the central account', () => {
     expect(accounts('MemberBus')).toEqual(Array(5).fill(['222222222222', '333333333333']));
   });
 
-  test('allows both to send to the queues', () => {
+  test('allows the rules on both buses to send to the queues', () => {
     const [{ Condition } = {}] = allowedIn(propertiesOf(rules, 'CommandsQueuePolicy'));
     expect(Condition).toEqual({
       ArnEquals: { 'aws:SourceArn': ['CommandFinishedRule.Arn', 'CommandFinishedRuleMemberBus.Arn'] },
     });
   });
 
-  test('allows its functions to assume only the roles of its members', () => {
+  test('allows the functions to assume only the roles in its member accounts', () => {
     const roles = readTemplate({ Resources: roleResources(members, ['frontend']) });
     const enter = allowedIn(propertiesOf(roles, 'SweepRole')).find(({ Sid }) => Sid === 'AssumeMemberRoles');
     expect(enter).toMatchObject({
@@ -53,7 +53,7 @@ describe('the central account', () => {
     });
   });
 
-  test('has none of these if there are no members', () => {
+  test('has no bus and no role for members if there are no members', () => {
     const alone = JSON.stringify([
       ruleResources(settingsWith()),
       roleResources(settingsWith(), ['frontend']),
@@ -62,7 +62,7 @@ describe('the central account', () => {
   });
 });
 
-describe('a member account', () => {
+describe('the template of a member account', () => {
   const compiled = memberTemplate({
     stage: 'prod',
     central: '111111111111',
@@ -73,12 +73,12 @@ describe('a member account', () => {
   });
   const template = readTemplate(compiled);
 
-  test('has a template within the size limit that CloudFormation has for templates in a bucket', () => {
+  test('is within the size limit that CloudFormation has for templates in a bucket', () => {
     expect(JSON.stringify(compiled).length).toBeLessThan(1_000_000);
     expect(Object.keys(allOf(template, 'AWS::SSM::Document'))).toHaveLength(1);
   });
 
-  test('forwards its own events that match a rule of the central account', () => {
+  test('forwards events of the member account that match a rule of the central account', () => {
     const rules = allOf(template, 'AWS::Events::Rule');
     expect(rules).toHaveLength(5);
     for (const [, { EventPattern, Targets }] of rules) {
@@ -112,7 +112,7 @@ describe('a member account', () => {
     ]);
   });
 
-  test('allows only what the functions need on member nodes: no queue, no other role, no wildcard', () => {
+  test('allows only the actions that the functions need on member nodes, with no queue, no other role and no wildcard', () => {
     const { Policies } = propertiesOf(template, 'MemberRole');
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy');
     const { ConsumeQueue, SendToDeadLetterQueue, AssumeMemberRoles, ...serving } = statements;

@@ -10,7 +10,7 @@ const folder = join(__dirname, '../../events/aws');
 const fixture = (name: string): Json =>
   JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as Json;
 
-/** An event with other details. */
+/** Returns a copy of the event with changes to its detail. */
 const changed = (name: string, detail: Json): Json => {
   const event = fixture(name);
   return { ...event, detail: { ...(event['detail'] as Json), ...detail } };
@@ -21,7 +21,7 @@ const queuesFor = (event: Json) =>
     .filter(({ pattern }) => matchesPattern(pattern, event))
     .map(({ queue }) => queue);
 
-/** The queue of each event. */
+/** The queue that each recorded event is sent to. */
 const expectedQueues: Readonly<Record<string, string | undefined>> = {
   'run-instances': 'nodes',
   'state-change-running': 'nodes',
@@ -37,56 +37,59 @@ const expectedQueues: Readonly<Record<string, string | undefined>> = {
   'disassociate-route-table': 'routes',
   'replace-route-table-association': 'routes',
   'command-invocation-success': 'commands',
-  // Failed calls change nothing.
+  // Failed API calls change nothing.
   'run-instances-refused': undefined,
   'run-instances-dry-run': undefined,
   'create-route-refused': undefined,
   'state-change-stopped': undefined,
   'auto-scaling-terminate-lifecycle-action': undefined,
-  // A hook may have its own queue; EventBridge does not receive this.
+  // A launch hook may send to its own queue, so EventBridge does not receive this notification.
   'auto-scaling-test-notification': undefined,
   'command-invocation-in-progress': undefined,
   'command-invocation-foreign': undefined,
 };
 
-describe('each event matches one queue or none', () => {
+describe('each recorded event matches the rules of at most one queue', () => {
   test.each(Object.entries(expectedQueues))('%s: %s', (name, queue) => {
     expect(queuesFor(fixture(name))).toEqual(queue === undefined ? [] : [queue]);
   });
 
-  test('every recorded event is covered', () => {
+  test('every recorded event is in the table of expected queues', () => {
     const files = readdirSync(folder).filter((name) => name.endsWith('.json'));
     expect(files.map((name) => name.replace('.json', '')).sort()).toEqual(Object.keys(expectedQueues).sort());
   });
 
   test.each(['Success', 'Failed', 'TimedOut', 'Cancelled', 'Undeliverable', 'Terminated'])(
-    'a finished command: %s',
+    'the event for a finished command is sent to its queue: %s',
     (status) => {
       expect(queuesFor(changed('command-invocation-success', { status }))).toEqual(['commands']);
     },
   );
 
-  test.each(['Pending', 'Delayed', 'InProgress', 'Cancelling'])('a running command: %s', (status) => {
-    expect(queuesFor(changed('command-invocation-success', { status }))).toEqual([]);
-  });
+  test.each(['Pending', 'Delayed', 'InProgress', 'Cancelling'])(
+    'the event for a running command is ignored: %s',
+    (status) => {
+      expect(queuesFor(changed('command-invocation-success', { status }))).toEqual([]);
+    },
+  );
 
   test.each([
-    ['a call that changes no route', changed('create-route', { eventName: 'CreateTags' })],
+    ['an API call that changes no route', changed('create-route', { eventName: 'CreateTags' })],
     [
-      'a call of another service by the same name',
+      'an API call with the same name in another service',
       changed('create-route', { eventSource: 'apigateway.amazonaws.com' }),
     ],
     [
-      "another stage's command",
+      'a command of another stage',
       changed('command-invocation-success', { 'document-name': 'peermasq-apply-dev' }),
     ],
-    ['an event of an application', { ...fixture('state-change-running'), source: 'my.app' }],
-  ])('%s goes nowhere', (_, event) => {
+    ['an event that an application sent', { ...fixture('state-change-running'), source: 'my.app' }],
+  ])('%s matches no rule', (_, event) => {
     expect(queuesFor(event)).toEqual([]);
   });
 });
 
-test('events of other accounts and regions are not accepted', () => {
+test('events of other accounts and regions match no rule', () => {
   const pattern = restrictTo({ source: ['aws.ec2'] }, ['123456789012']);
   expect(pattern).toEqual({
     source: ['aws.ec2'],

@@ -7,8 +7,8 @@ import { queueSettings } from '../../../infra/aws/queues';
 import { stackResources } from '../../../infra/aws/resources';
 import { params, settingsWith } from './settings';
 
-describe('invalid input is rejected', () => {
-  test('all invalid parameters are reported together, with value and expectation', () => {
+describe('the build rejects', () => {
+  test('invalid parameters, and reports all of them together with their values and what is expected', () => {
     const bad = {
       stage: 'PROD',
       alarmEmail: 'not-an-address',
@@ -40,7 +40,7 @@ describe('invalid input is rejected', () => {
     rmSync(folder, { recursive: true });
   });
 
-  test('a queue without its function', () => {
+  test('a queue whose function does not exist', () => {
     expect(() => queueSettings({ functions: {}, objectiveMinutes: 10 })).toThrow(
       'serverless.yml has no function node-joined',
     );
@@ -51,16 +51,19 @@ test.each([
   [10, 20],
   [11, 21],
   [720, 730],
-])('with %i minutes to be proven in, a message is delivered %i times', (objectiveMinutes, deliveries) => {
-  const settings = queueSettings(settingsWith({ objectiveMinutes }));
-  expect(settings.map(({ maxReceiveCount }) => maxReceiveCount)).toEqual([
-    deliveries,
-    deliveries,
-    deliveries,
-  ]);
-});
+])(
+  'a message is delivered %i times if a node has %i minutes to be proven',
+  (objectiveMinutes, deliveries) => {
+    const settings = queueSettings(settingsWith({ objectiveMinutes }));
+    expect(settings.map(({ maxReceiveCount }) => maxReceiveCount)).toEqual([
+      deliveries,
+      deliveries,
+      deliveries,
+    ]);
+  },
+);
 
-describe('nodes-unproven', () => {
+describe('the alarm nodes-unproven', () => {
   test.each([
     [10, 5, 2],
     [11, 5, 3],
@@ -68,13 +71,13 @@ describe('nodes-unproven', () => {
     [1, 60, 1],
     [720, 5, 144],
   ])(
-    'objective of %i min, sweep every %i min: %i consecutive sweeps',
+    'with an objective of %i min and a sweep every %i min requires %i consecutive sweeps',
     (objectiveMinutes, sweepMinutes, sweeps) => {
       const { NodesUnprovenAlarm } = alarmResources(settingsWith({ objectiveMinutes, sweepMinutes }));
       const { EvaluationPeriods, Metrics } = NodesUnprovenAlarm?.Properties ?? {};
       expect(EvaluationPeriods).toBe(sweeps);
       expect(Metrics).toMatchObject([{ MetricStat: { Period: sweepMinutes * 60, Stat: 'Maximum' } }]);
-      // CloudWatch evaluates at most one day.
+      // CloudWatch evaluates periods of at most one day.
       expect(sweeps * sweepMinutes * 60).toBeLessThanOrEqual(86_400);
     },
   );

@@ -22,7 +22,7 @@ const config = `clusters:
 
 let files: Packaged['files'];
 let template: Template;
-// Takes seconds, so it runs once.
+// Packaging takes seconds, so it runs only once.
 beforeAll(() => {
   ({ template, files } = packageService(config, {
     alarmEmail: 'ops@example.com',
@@ -36,7 +36,7 @@ const properties = (id: string) => propertiesOf(template, id);
 const arn = (service: string, resource: string) =>
   `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`;
 
-/** Function, its queue, and the batch window in seconds. */
+/** Each function with its queue and the batch window in seconds. */
 const queueConsumers = [
   ['NodeDashjoined', 'NodesQueue', 10],
   ['PeeringDashchanged', 'RoutesQueue', 60],
@@ -45,8 +45,8 @@ const queueConsumers = [
 const functions = [...queueConsumers.map(([id]) => id), 'Sweep', 'Backfill'];
 const members = ['222222222222', '333333333333'];
 
-describe('functions', () => {
-  test.each(functions)('%s runs on the newest runtime and arm64, with JSON logs that expire', (id) => {
+describe('the deployed functions:', () => {
+  test.each(functions)('%s runs on the newest runtime and arm64, and its JSON logs expire', (id) => {
     expect(properties(`${id}LambdaFunction`)).toMatchObject({
       Runtime: 'nodejs24.x',
       Architectures: ['arm64'],
@@ -70,7 +70,7 @@ describe('functions', () => {
     });
   });
 
-  test('the artifact contains only what was built for AWS', () => {
+  test('the artifact contains only files that were built for AWS', () => {
     const handlers = functions.map((id) => String(properties(`${id}LambdaFunction`)['Handler']));
     const built = handlers.map((handler) => handler.replace(/\.handler$/, '.js'));
     expect([...files].sort()).toEqual(
@@ -78,7 +78,7 @@ describe('functions', () => {
     );
   });
 
-  test('a sweep ends before the next one starts, and is not retried', () => {
+  test('a sweep ends before the next sweep starts, and is not retried', () => {
     const [[, schedule] = ['', {}]] = allOf(template, 'AWS::Events::Rule').filter(([id]) =>
       id.startsWith('Sweep'),
     );
@@ -94,7 +94,7 @@ describe('functions', () => {
   });
 });
 
-describe('queues', () => {
+describe('the deployed queues:', () => {
   test.each(queueConsumers)('%s reads batches from %s and reports failed messages', (id, queue, window) => {
     expect(properties(`${id}EventSourceMappingSQS${queue}`)).toMatchObject({
       EventSourceArn: `${queue}.Arn`,
@@ -109,7 +109,7 @@ describe('queues', () => {
   });
 
   test.each(queueConsumers.map(([, queue]) => queue))(
-    '%s is encrypted and has the dead-letter queue',
+    '%s is encrypted and has a dead-letter queue',
     (queue) => {
       expect(properties(queue)).toMatchObject({
         SqsManagedSseEnabled: true,
@@ -123,7 +123,7 @@ describe('queues', () => {
     expect(delays).toEqual([0, 0, 30]);
   });
 
-  test('the dead-letter queue is encrypted, keeps messages for 14 days, and accepts them only from these queues', () => {
+  test('the dead-letter queue is encrypted, keeps messages for 14 days, and accepts messages only from the other queues', () => {
     expect(properties('DeadLetterQueue')).toMatchObject({
       SqsManagedSseEnabled: true,
       MessageRetentionPeriod: 1_209_600,
@@ -134,7 +134,7 @@ describe('queues', () => {
     });
   });
 
-  test('each accepts messages only from its own rules', () => {
+  test('each queue accepts messages only from its own event rules', () => {
     for (const [id, { PolicyDocument, Queues }] of allOf(template, 'AWS::SQS::QueuePolicy')) {
       const queue = id.replace('Policy', '');
       const rules = allOf(template, 'AWS::Events::Rule')
@@ -156,7 +156,7 @@ describe('queues', () => {
   });
 });
 
-describe('rules', () => {
+describe('the deployed event rules', () => {
   const names = [
     'InstancesStartedRule',
     'InstanceRunningRule',
@@ -166,9 +166,9 @@ describe('rules', () => {
   ];
 
   test.each([
-    ['its own bus to this account', undefined, '', ['AWS::AccountId']],
-    ['the bus for members to them', 'MemberBus', 'MemberBus', members],
-  ])('listen on %s, in this region', (_, bus, suffix, accounts) => {
+    ['their own bus for events of this account', undefined, '', ['AWS::AccountId']],
+    ['the bus for members for events of the member accounts', 'MemberBus', 'MemberBus', members],
+  ])('listen in this region on %s', (_, bus, suffix, accounts) => {
     const rules = allOf(template, 'AWS::Events::Rule').filter(
       ([, { EventPattern, EventBusName }]) => EventPattern !== undefined && EventBusName === bus,
     );
@@ -178,7 +178,7 @@ describe('rules', () => {
     }
   });
 
-  test('keep what they cannot deliver', () => {
+  test('keep events that cannot be delivered in the dead-letter queue', () => {
     const rules = allOf(template, 'AWS::Events::Rule').filter(([id]) => !id.startsWith('Sweep'));
     expect(rules).toHaveLength(2 * names.length);
     for (const [, { Targets }] of rules) {
@@ -224,8 +224,8 @@ describe.each([
   });
 });
 
-describe('permissions', () => {
-  /** Actions without resource-level permissions (Service Authorization Reference). */
+describe('the deployed permissions:', () => {
+  /** Actions that do not support resource-level permissions, according to the Service Authorization Reference. */
   const withoutResources = [
     'ec2:DescribeInstances',
     'ec2:DescribeImages',
@@ -246,7 +246,7 @@ describe('permissions', () => {
     expect(actions.filter((action) => /[*?]/.test(action))).toEqual([]);
   });
 
-  test('the functions may do only what shared/aws/client/permissions.ts lists, under the same names, and write logs', () => {
+  test('the functions may do only what shared/aws/client/permissions.ts lists, under the same statement names, and write logs', () => {
     const roles = allOf(template, 'AWS::IAM::Role').map(([, { Policies }]) => Policies);
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy').map(([, { PolicyDocument }]) => PolicyDocument);
     const granted: Record<string, Set<string>> = {};
@@ -288,7 +288,7 @@ describe('permissions', () => {
     ],
     ['SweepRole', serving],
     ['BackfillRole', serving],
-  ])('%s has the permissions its function needs, and no more', (role, needed) => {
+  ])('%s has exactly the permissions that its function needs', (role, needed) => {
     const { Policies, ManagedPolicyArns } = properties(role);
     const reach = (ManagedPolicyArns as string[]).map((id) => properties(id));
     const names = allowedIn([Policies, reach]).map(({ Sid }) => Sid?.replace(/[0-9]+$/, ''));
@@ -305,7 +305,7 @@ describe('permissions', () => {
     ]);
   });
 
-  test('only actions without resource-level permissions are allowed on everything, in this region', () => {
+  test('only actions without resource-level permissions are allowed on all resources, and only in this region', () => {
     const onAll = all().filter(({ Resource }) => Resource === '*' || [Resource].flat().includes('*'));
     expect(new Set(onAll.flatMap(({ Action }) => Action))).toEqual(new Set(withoutResources));
     for (const { Condition } of onAll) {
@@ -313,7 +313,7 @@ describe('permissions', () => {
     }
   });
 
-  test('outside this account only members have a permission: to send events to their bus', () => {
+  test('outside this account, only member accounts have a permission, which is to send events to their bus', () => {
     const byAws = all().filter(({ Principal }) => Principal !== undefined && 'AWS' in (Principal as Json));
     expect(byAws).toEqual([
       expect.objectContaining({ Sid: 'AllowMemberAccounts', Resource: 'MemberBus.Arn' }),
@@ -327,7 +327,7 @@ describe('permissions', () => {
     );
   });
 
-  /** The statements that allow an action, without duplicates or Sids. */
+  /** Returns the statements that allow an action, without duplicates or Sids. */
   const allowing = (action: string) => {
     const found = all().filter(({ Action }) => [Action].flat().includes(action));
     const bare = found.map((statement) => ({ ...statement, Sid: undefined }));
@@ -342,7 +342,7 @@ describe('permissions', () => {
       ),
     ].map((Condition) => ({ Effect: 'Allow', Action: [action], Resource: resource, Condition }));
 
-  test('commands can be sent only with this document, and only to instances with the tags of configured clusters', () => {
+  test('commands can be sent only with this SSM document, and only to instances with the tags of configured clusters', () => {
     const document = arn('ssm', 'document/peermasq-apply-test');
     const wanted = [
       { Effect: 'Allow', Action: ['ssm:SendCommand'], Resource: document },
@@ -351,7 +351,7 @@ describe('permissions', () => {
     expect(new Set(allowing('ssm:SendCommand'))).toEqual(new Set(wanted));
   });
 
-  test('launches can be completed only of groups with the tags of configured clusters', () => {
+  test('launches can be completed only for Auto Scaling groups with the tags of configured clusters', () => {
     const groups = arn('autoscaling', 'autoScalingGroup:*:autoScalingGroupName/*');
     const action = 'autoscaling:CompleteLifecycleAction';
     expect(new Set(allowing(action))).toEqual(new Set(byTag(action, groups, 'autoscaling:ResourceTag')));
@@ -393,7 +393,7 @@ describe('permissions', () => {
   });
 });
 
-describe('alarms', () => {
+describe('the deployed alarms:', () => {
   const alarms = () => allOf(template, 'AWS::CloudWatch::Alarm').map(([, alarm]) => alarm);
   const alarm = (name: string) =>
     alarms().find(({ AlarmName }) => AlarmName === `peermasq-test-${name}`) as Json & {
@@ -402,7 +402,7 @@ describe('alarms', () => {
   const watched = (name: string): Json[] =>
     alarm(name).Metrics.flatMap(({ MetricStat }) => (MetricStat ? [MetricStat.Metric] : []));
 
-  test('each describes what to do and links to its runbook section', () => {
+  test('each alarm describes what to do and links to its runbook section', () => {
     const headings = readFileSync('docs/runbook.md', 'utf8').match(/^## (?!gcp-).+$/gm) ?? [];
     const named = alarms().map(({ AlarmName }) => String(AlarmName).replace('peermasq-test-', ''));
     expect(headings.map((heading) => heading.replace('## ', ''))).toEqual(named);
@@ -412,7 +412,7 @@ describe('alarms', () => {
     }
   });
 
-  test('each notifies the topic when it starts and ends, and the topic sends email', () => {
+  test('each alarm notifies the topic when it starts and ends, and the topic sends email', () => {
     for (const { AlarmActions, OKActions } of alarms()) {
       expect([AlarmActions, OKActions]).toEqual([['AlarmTopic'], ['AlarmTopic']]);
     }
@@ -423,7 +423,7 @@ describe('alarms', () => {
     });
   });
 
-  test.each(['Errors', 'Throttles'])('%s of every function are watched', (metric) => {
+  test.each(['Errors', 'Throttles'])('%s of every function are monitored', (metric) => {
     const name = metric === 'Errors' ? 'function-errors' : 'function-throttles';
     expect(watched(name)).toEqual(
       ['node-joined', 'peering-changed', 'command-finished', 'sweep', 'backfill'].map((each) => ({
@@ -440,7 +440,7 @@ describe('alarms', () => {
     ['nodes-held', 'NodesHeld'],
     ['source-ports', 'SourcePortsUsedPercent'],
     ['api-throttles', 'ApiThrottles'],
-  ])('%s watches %s of the stage, over all clusters', (name, metric) => {
+  ])('%s monitors %s of the stage, over all clusters', (name, metric) => {
     expect(watched(name)).toEqual([
       {
         Namespace: 'peermasq',
@@ -454,7 +454,7 @@ describe('alarms', () => {
     expect(alarm(name)).toMatchObject({ TreatMissingData: 'notBreaching' });
   });
 
-  test('one message in the dead-letter queue is enough', () => {
+  test('one message in the dead-letter queue raises an alarm', () => {
     expect(watched('dead-letters')).toEqual([
       expect.objectContaining({ Dimensions: [{ Name: 'QueueName', Value: 'peermasq-test-dead-letters' }] }),
     ]);
@@ -471,7 +471,7 @@ describe('alarms', () => {
     expect(alarm('sweep-missing').Metrics[0]?.MetricStat?.Period).toBe(3 * 5 * 60);
   });
 
-  test('nodes-unproven needs as many consecutive sweeps as the objective takes', () => {
+  test('nodes-unproven requires as many consecutive sweeps as fit into the objective', () => {
     expect(alarm('nodes-unproven')).toMatchObject({
       AlarmDescription: expect.stringContaining('15 minutes') as unknown,
       ComparisonOperator: 'GreaterThanOrEqualToThreshold',
@@ -482,7 +482,7 @@ describe('alarms', () => {
   });
 });
 
-test('the dashboard shows every metric and queue, within its width', () => {
+test('the dashboard shows every metric and queue, and nothing exceeds its width', () => {
   const body = String(properties('Dashboard')['DashboardBody']);
   const { widgets } = JSON.parse(body) as { widgets: { x: number; width: number }[] };
   for (const shown of [

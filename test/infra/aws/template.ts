@@ -10,13 +10,13 @@ export interface CompiledResource {
   readonly Properties: Json;
 }
 
-/** The resources of a template by logical ID, with references in a readable form. */
+/** The resources of a template by logical ID. References between them are in a readable form. */
 export type Template = Readonly<Record<string, CompiledResource>>;
 
 export const readTemplate = (template: unknown): Template =>
   (readable(template) as { Resources: Template }).Resources;
 
-/** Logical IDs and properties of all resources of a type. */
+/** Returns the logical IDs and properties of all resources of a type. */
 export const allOf = (template: Template, type: string): [string, Json][] =>
   Object.entries(template)
     .filter(([, { Type }]) => Type === type)
@@ -28,7 +28,7 @@ export function propertiesOf(template: Template, id: string): Json {
   return resource.Properties;
 }
 
-/** All allow statements, of every kind of policy. */
+/** Returns all allow statements, from every kind of policy. */
 export const allowedIn = (value: unknown): AllowStatement[] =>
   statementsIn(value).filter(({ Effect }) => Effect === 'Allow');
 
@@ -48,7 +48,7 @@ function statementsIn(value: unknown): AllowStatement[] {
   return Object.values(value).flatMap(statementsIn);
 }
 
-/** `{Ref: X}` → `X`, `{Fn::GetAtt: [X, Arn]}` → `X.Arn`, `{Fn::Sub: text}` → text. */
+/** Replaces references: `{Ref: X}` → `X`, `{Fn::GetAtt: [X, Arn]}` → `X.Arn`, `{Fn::Sub: text}` → text. */
 function readable(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(readable);
   if (typeof value !== 'object' || value === null) return value;
@@ -61,7 +61,7 @@ function readable(value: unknown): unknown {
 
 export interface Packaged {
   readonly template: Template;
-  /** Names of the files in the artifact. */
+  /** The names of the files in the artifact. */
   readonly files: readonly string[];
 }
 
@@ -90,7 +90,10 @@ export function packageService(config: string, params: Readonly<Record<string, s
   }
 }
 
-/** The names in a zip's central directory: each entry has 46 bytes, then the name, whose length is at byte 28. */
+/**
+ * Reads the names from a zip file's central directory. Each entry has 46 bytes followed by the name, and the length
+ * of the name is at byte 28.
+ */
 function filesIn(zip: Buffer): string[] {
   const names: string[] = [];
   for (let at = zip.indexOf('PK\x01\x02'); at >= 0; at = zip.indexOf('PK\x01\x02', at + 46)) {

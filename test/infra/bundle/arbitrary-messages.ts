@@ -1,17 +1,20 @@
 import fc from 'fast-check';
 import type { Enum, Field, Type } from 'protobufjs';
 
-/** A message as valid JSON from a server or caller: https://protobuf.dev/programming-guides/json/ */
+/**
+ * Which messages to generate. A message is valid JSON as a server or a caller may send it:
+ * https://protobuf.dev/programming-guides/json/
+ */
 export interface MessageOptions {
-  /** Whether every field has a value; otherwise each may be missing. */
+  /** Whether every field has a value. Otherwise, any field may be missing. */
   readonly isWhole: boolean;
-  /** Fields and enum values newer than this client. */
+  /** Whether to add fields and enum values that are newer than this client. */
   readonly isNewer: boolean;
 }
 
 type Json = Record<string, unknown>;
 
-/** Non-empty words: some fields of a request are in its URL path, without slashes. */
+/** Non-empty words without slashes, because some fields of a request are part of its URL path. */
 const text = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
 const number64 = (min: bigint, max: bigint) => fc.bigInt({ min, max }).map(String);
 const scalars: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
@@ -25,7 +28,10 @@ const scalars: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
   double: fc.double({ noNaN: true, noDefaultInfinity: true }),
 };
 
-/** @param outer the enclosing messages, to stop at recursive ones */
+/**
+ * Generates messages of a type.
+ * @param outer the types of the enclosing messages, so that recursive types end
+ */
 export function arbitraryMessage(
   type: Type,
   options: MessageOptions,
@@ -34,7 +40,7 @@ export function arbitraryMessage(
   const fields = Object.fromEntries(
     type.fieldsArray.map((field) => [field.name, arbitraryField(field, options, [...outer, type])]),
   );
-  // For example fields in a path.
+  // Some fields are always required, such as those in a URL path.
   const required = type.fieldsArray
     .filter(({ options: own }) => !own?.['proto3_optional'])
     .map(({ name }) => name);
@@ -51,7 +57,7 @@ function arbitraryField(
   options: MessageOptions,
   outer: readonly Type[],
 ): fc.Arbitrary<unknown> {
-  // Always empty (infra/bundle/compute-protos.ts).
+  // These fields are always empty (infra/bundle/compute-protos.ts).
   if (field.type === 'google.protobuf.Any' && field.repeated) return fc.constant([]);
   const size = { minLength: options.isWhole ? 1 : 0, maxLength: 2 };
   const one = arbitraryValue(field, options, outer);

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import ts from 'typescript';
 
 /**
- * Every member of an official client that a source uses, as `CLASS.member`. The class is resolved by type,
- * whatever the variable is called.
+ * Returns every member of an official client that the sources use, as `CLASS.member`. The class is resolved by type,
+ * so the name of the variable does not matter.
  * @param folders folders to search
  * @param clients matches the paths of the clients' declaration files
- * @returns one set per folder
+ * @returns one set for each folder
  */
 export function clientMembersUsed(folders: readonly string[], clients: RegExp): Set<string>[] {
   const files = folders.map(sourcesIn);
@@ -46,7 +46,7 @@ export function clientMembersUsed(folders: readonly string[], clients: RegExp): 
   });
 }
 
-/** Of other packages, loads only the clients' own declarations; those of the messages are 33 MB and not needed. */
+/** Loads only the clients' own declarations. The declarations of their messages are 33 MB in size and not needed. */
 function withoutOthers(host: ts.CompilerHost, clients: RegExp): ts.CompilerHost {
   const counts = (name: string) =>
     !name.includes('/node_modules/') || name.includes('/typescript/lib/') || clients.test(name);
@@ -59,7 +59,7 @@ function withoutOthers(host: ts.CompilerHost, clients: RegExp): ts.CompilerHost 
   };
 }
 
-/** The commands of the AWS clients that the sources of a folder import, as pairs of client and command. */
+/** Returns the AWS SDK commands that the sources in a folder import, as pairs of client and command. */
 export function clientCommandsUsed(folder: string): [client: string, command: string][] {
   const imports = /import \{([^}]*)\} from '@aws-sdk\/client-([\w-]+)'/g;
   const pairs = sourcesIn(folder).flatMap((file) =>
@@ -70,7 +70,7 @@ export function clientCommandsUsed(folder: string): [client: string, command: st
   return [...new Set(pairs)].sort().map((pair) => pair.split(' ') as [string, string]);
 }
 
-/** Includes subfolders, except reach/, which only the command line uses. */
+/** Returns the sources in a folder and its subfolders, except reach/, which only the command line uses. */
 const sourcesIn = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts') && !name.startsWith('reach/'))

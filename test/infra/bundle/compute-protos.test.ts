@@ -8,7 +8,7 @@ import { pruneComputeProtos } from '../../../infra/bundle/compute-protos';
 import { clientMembersUsed } from './client-usage';
 import { arbitraryMessage, type MessageOptions } from './arbitrary-messages';
 
-/** The copies that the client itself uses. */
+/** The copies of these packages that the client itself uses. */
 const ofClient = createRequire(require.resolve('@google-cloud/compute'));
 const ofGax = createRequire(ofClient.resolve('google-gax'));
 const protobuf = ofGax('protobufjs') as { Root: { fromJSON: (json: object) => Root } };
@@ -32,29 +32,29 @@ const pairsOf = (all: typeof computeMethods) =>
   Object.entries(all).flatMap(([service, names]) => names.map((name) => [service, name] as const));
 const methods = pairsOf(computeMethodsOfCli);
 
-describe('the methods kept', () => {
+describe('the methods that the bundle keeps', () => {
   const [functions = [], reach = []] = clientMembersUsed(
     ['shared/gcp', 'shared/gcp/reach'],
     /\/compute\/build\/src\/v1\/\w+_client\.d\.ts$/,
   ).map((members) =>
     [...members]
-      // These are about credentials, and call no method of the API.
+      // These members are about credentials and do not call a method of the API.
       .filter((member) => !/\.(auth|getProjectId)$/.test(member))
       .map((member) => member.replace(/(Async|Stream)$/, '').toLowerCase()),
   );
   const kept = (all: typeof computeMethods) =>
     pairsOf(all).map(([service, name]) => `${service}Client.${name}`.toLowerCase());
 
-  test('for the functions are the ones that shared/gcp calls', () => {
+  test('for the functions are the methods that shared/gcp calls', () => {
     expect([...new Set(functions)].sort()).toEqual(kept(computeMethods).sort());
   });
 
-  test('for the command line also include those of shared/gcp/reach', () => {
+  test('for the command line also include the methods that shared/gcp/reach calls', () => {
     expect([...new Set([...functions, ...reach])].sort()).toEqual(kept(computeMethodsOfCli).sort());
   });
 });
 
-describe('requests are encoded and responses decoded like with the complete API', () => {
+describe('with the reduced API, requests are encoded and responses are decoded as with the complete API:', () => {
   const text = readFileSync(ofClient.resolve('../protos/protos.json'), 'utf8');
   let whole: Root;
   let pruned: Root;
@@ -113,13 +113,13 @@ describe('requests are encoded and responses decoded like with the complete API'
     });
   });
 
-  test('64-bit ids stay exact, as text', () => {
+  test('64-bit IDs remain exact, because they are text', () => {
     const found = decode(methodOf(pruned, 'Instances', 'Get'), { id: '18446744073709551615' });
     expect(found).toMatchObject({ value: { id: '18446744073709551615' } });
   });
 });
 
-/** The result, or all visible properties of the error. */
+/** Returns the result of a call, or all visible properties of the error that it throws. */
 function outcome(run: () => object): { value: object } | { error: object } {
   try {
     return { value: run() };

@@ -3,7 +3,7 @@ import { pruneProtos, type Descriptor } from '../../../infra/bundle/prune-protos
 
 const field = (type: string) => ({ type, id: 1 });
 
-/** `package p`, with a service, what its methods need, and what they do not. */
+/** Package `p` with a service, the types that its methods need, and types that they do not need. */
 const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
   nested: {
     p: {
@@ -21,7 +21,7 @@ const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
           fields: { state: field('State'), disks: field('.p.Disk'), parent: field('Node') },
           nested: { State: {}, Unused: {} },
         },
-        // Not Node's own State, which is the closer scope.
+        // This type is not the State in Node, which is in the closer scope.
         State: {},
         Disk: { fields: { size: field('int64') } },
         Cluster: { fields: { nodes: field('Node') } },
@@ -33,8 +33,8 @@ const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
 });
 const withAny = api({ Disk: { fields: { details: field('google.protobuf.Any') } } });
 
-describe('pruning', () => {
-  test('keeps the requested methods and the content of their messages, unchanged and in place', () => {
+describe('pruning the API description', () => {
+  test('keeps the requested methods and the content of their messages, unchanged and in their places', () => {
     expect(pruneProtos(api(), 'p', { Nodes: ['Get'] }, [])).toEqual({
       nested: {
         p: {
@@ -52,7 +52,7 @@ describe('pruning', () => {
     });
   });
 
-  test('a field of any type is kept only if it is listed', () => {
+  test('keeps a field of type Any only if the field is listed', () => {
     expect(pruneProtos(withAny, 'p', { Nodes: ['Get'] }, ['Disk.details'])).toMatchObject({
       nested: { google: { nested: { protobuf: { nested: { Any: {} } } } } },
     });
@@ -76,7 +76,7 @@ describe('pruning', () => {
       'Fields that no longer exist: Disk.details',
     ],
     ['the name of an untyped field', withAny, { Nodes: ['Get'] }, [], 'Disk.details may hold any type'],
-  ])('a missing %s fails the build', (_, descriptor, methods, untyped, message) => {
+  ])('fails the build if %s is missing', (_, descriptor, methods, untyped, message) => {
     expect(() => pruneProtos(descriptor, 'p', methods, untyped)).toThrow(message);
   });
 });

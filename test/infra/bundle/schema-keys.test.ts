@@ -10,8 +10,8 @@ import { awsBundle } from '../../../infra/bundle/options';
 import { withLiteralKeys } from '../../../infra/bundle/schema-keys';
 import { clientCommandsUsed } from './client-usage';
 
-describe('computed keys', () => {
-  test('are replaced by their constants', () => {
+describe("computed keys in the clients' schemas", () => {
+  test('are replaced by constant strings', () => {
     const source =
       'const _eQN = "ec2QueryName";\nvar A$ = [0, [B$, _eQN], { [_eQN]: `Min`, [_eQN]: _eQN }];\n';
     expect(withLiteralKeys(source)).toBe(
@@ -21,31 +21,31 @@ describe('computed keys', () => {
 
   test.each([
     [
-      'of another file',
+      'comes from another file',
       'import { _x } from "./x";\nvar A$ = { [_x]: 1 };',
       'The key _x is not a string constant',
     ],
-    ['that is not there', 'var A$ = { x: 1 };', 'no computed keys'],
-  ])('a key %s fails the build', (_, source, message) => {
+    ['is missing because there are no computed keys', 'var A$ = { x: 1 };', 'no computed keys'],
+  ])('fail the build if one %s', (_, source, message) => {
     expect(() => withLiteralKeys(source)).toThrow(message);
   });
 });
 
 type Clients = Readonly<Record<'ec2' | 'ssm', Readonly<Record<string, unknown>>>>;
 
-/** As installed; their CommonJS build has the same schemas in a separate file. */
+/** The clients as installed. Their CommonJS build has the same schemas in a separate file. */
 const whole = { ec2, ssm } as unknown as Clients;
 
 type Client = keyof Clients;
 
-/** The other clients are small. */
+/** The other clients are small, so they are not pruned. */
 const sent = clientCommandsUsed('shared/aws').filter((pair): pair is [Client, string] => pair[0] in whole);
 
 /**
- * The clients serialize and parse every message from these schemas, with the same code. So the test compares the
- * schemas that a command can reach, and the errors of a response.
+ * The clients serialise and parse every message from these schemas, with the same code. It is therefore enough to
+ * compare the schemas that a command can reach, and the errors that a response may contain.
  */
-describe('the schemas equal those of the complete client', () => {
+describe('the pruned schemas equal the schemas of the complete client', () => {
   let folder: string;
   let shaken: Clients;
 
@@ -87,9 +87,9 @@ function schemaOf(command: unknown): unknown {
 }
 
 /**
- * Every reachable part in traversal order, repeated parts by number: equal lists mean equal graphs. A function
- * with a prototype is an error class, identified by its errors' name; any other function is a lazy reference to
- * a schema.
+ * Lists every reachable part in traversal order. A part that occurs again is listed by number, so equal lists mean
+ * equal graphs. A function with a prototype is an error class, which is identified by the name of its errors. Any
+ * other function is a lazy reference to a schema.
  */
 function partsOf(root: unknown): unknown[] {
   const numbers = new Map<unknown, number>();

@@ -11,7 +11,7 @@ import {
 import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inserted';
 import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 
-/** Checks of the configuration without terraform; deployment.test.ts applies it. */
+/** These tests check the configuration without terraform. The tests in deployment.test.ts apply it. */
 
 let modules: readonly TerraformModule[];
 
@@ -24,11 +24,11 @@ const localsOf = (folder: string): Readonly<Record<string, unknown>> =>
 
 const root = 'infra/gcp';
 
-test('only named members are granted anything', () => {
+test('only members with a name are granted roles', () => {
   expect(textsIn(modules).filter((text) => /allUsers|allAuthenticatedUsers/.test(text))).toEqual([]);
 });
 
-describe('permissions', () => {
+describe('the permissions in the roles', () => {
   const table = {
     nodes: nodePermissions,
     networks: networkPermissions,
@@ -36,18 +36,18 @@ describe('permissions', () => {
     restart: restartPermissions,
   };
 
-  test('of the roles equal the table', () => {
+  test('equal the permissions in the table', () => {
     expect(localsOf(`${root}/modules/project`)['permissions']).toEqual(table);
   });
 
-  test('are reported with their role if missing', () => {
+  test('are reported together with their role if they are missing', () => {
     for (const [role, permissions] of Object.entries(table))
       for (const permission of permissions) expect(roleOf(permission)).toBe(role);
     expect(roleOf('compute.instances.delete')).toBeUndefined();
   });
 });
 
-test('the sinks forward exactly the methods that the functions handle', () => {
+test('the log sinks forward exactly the methods that the functions handle', () => {
   const { methods } = localsOf(root) as { methods: Record<string, string[]> };
   expect(methods).toEqual({
     nodes: [...instanceInsertMethods].sort(),
@@ -55,8 +55,8 @@ test('the sinks forward exactly the methods that the functions handle', () => {
   });
 });
 
-describe('alerts', () => {
-  test('each have one runbook section, and the runbook has no others', () => {
+describe('the alerts', () => {
+  test('have one runbook section each, and the runbook has no other sections', () => {
     const headings = readFileSync('docs/runbook.md', 'utf8').match(/(?<=^## gcp-).+$/gm) ?? [];
     const names = [...Object.keys(localsOf(root)['alerts'] as object), 'sweep-missing'];
     expect(headings.sort()).toEqual(names.sort());
@@ -71,7 +71,7 @@ describe('alerts', () => {
   });
 });
 
-describe('metrics', () => {
+describe('the log-based metrics', () => {
   test('have the names that the design and the alerts use', () => {
     const { counters, distributions } = localsOf(root) as Record<string, object>;
     const design = [
@@ -86,7 +86,7 @@ describe('metrics', () => {
     expect(Object.keys({ ...counters, ...distributions })).toEqual(expect.arrayContaining(design));
   });
 
-  test('are made from events that the functions log', () => {
+  test('are based on events that the functions log', () => {
     const [, union = ''] =
       /type LogEvent =((?:\s+\| '\w+')+);/.exec(readFileSync('shared/core/log.ts', 'utf8')) ?? [];
     const events = union.match(/\w+/g);

@@ -11,7 +11,7 @@ import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inser
 import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 import { applyTerraform, hasTerraform, skipReason, type AppliedResource } from './terraform-apply';
 
-/** The first block with a name in a resource, recursively. */
+/** Returns the first block with this name in a resource, at any depth. */
 function inside({ arguments: body }: AppliedResource, ...path: readonly string[]): Record<string, unknown> {
   return path.reduce((outer, name) => (outer[name] as Record<string, unknown>[])[0] ?? {}, body);
 }
@@ -76,12 +76,12 @@ const deployed = new Map<string, readonly AppliedResource[]>();
         const variables = config['environment_variables'] as Record<string, unknown>;
         expect(variables['PEERMASQ_INVOCATION_SECONDS']).toBe(config['timeout_seconds']);
         expect(inside(one, 'build_config')['runtime']).toBe('nodejs24');
-        // The maximum for a function with a trigger; Pub/Sub waits for 600 seconds.
+        // This is the maximum for a function with a trigger, because Pub/Sub waits for 600 seconds.
         if (one.key !== 'backfill') expect(Number(config['timeout_seconds'])).toBeLessThanOrEqual(540);
       }
     });
 
-    test('allows only its own triggers, its schedule and named members to call them', () => {
+    test("allows only the functions' own triggers, the schedule and named members to call the functions", () => {
       const callers = of(resources(example), 'cloud_run_v2_service_iam_member').map(({ arguments: body }) => [
         String(body['name']).split(':')[2],
         body['role'],
@@ -101,7 +101,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       expect(ingress).toEqual([example === 'everything' ? 'ALLOW_ALL' : inner, inner, inner]);
     });
 
-    test('grants the permissions of the table, in custom roles', () => {
+    test('grants exactly the permissions in the table, through custom roles', () => {
       const roles = of(resources(example), 'project_iam_custom_role');
       const table = {
         nodes: nodePermissions,
@@ -120,14 +120,14 @@ const deployed = new Map<string, readonly AppliedResource[]>();
         expect(body['role']).toMatch(/^google_project_iam_custom_role:/);
     });
 
-    test('allows only the backfill to restart nodes, and only if enabled', () => {
+    test('allows only the backfill function to restart nodes, and only if restarts are enabled', () => {
       const restarting = of(resources(example), 'project_iam_member').filter(({ key }) =>
         String(key).startsWith('restart'),
       );
       expect(restarting.map(({ key }) => key)).toEqual(example === 'everything' ? ['restart backfill'] : []);
     });
 
-    test('delivers events until acknowledged, with an authorized service account', () => {
+    test('delivers events until they are acknowledged, with an authorised service account', () => {
       const triggers = of(resources(example), 'cloudfunctions2_function').map(
         ({ key, arguments: body }) => [key, body['event_trigger']] as const,
       );
@@ -153,7 +153,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       ]);
     });
 
-    test('sweeps with the authorized service account and the audience that Cloud Run expects', () => {
+    test('runs sweeps with the authorised service account and the audience that Cloud Run expects', () => {
       const [job] = of(resources(example), 'cloud_scheduler_job');
       const target = job && inside(job, 'http_target');
       const uri = 'google_cloudfunctions2_function:this:backfill:service_config.uri';
@@ -171,7 +171,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       });
     });
 
-    test('has alerts on existing metrics, each with what to do and a link to the runbook', () => {
+    test('has alerts on existing metrics, each with instructions and a link to the runbook', () => {
       const metrics = of(resources(example), 'logging_metric').map(({ arguments: body }) =>
         String(body['name']),
       );
@@ -188,7 +188,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       }
     });
 
-    test('has a dashboard of existing metrics', () => {
+    test('has a dashboard with existing metrics', () => {
       const [dashboard] = of(resources(example), 'monitoring_dashboard');
       const text = String(dashboard?.arguments['dashboard_json']);
       expect(JSON.parse(text)).toHaveProperty('mosaicLayout.tiles');
@@ -209,7 +209,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     ['one-project', ['identity-nonprod nodes', 'identity-nonprod routes']],
     ['shared-vpc-host', ['identity-nonprod nodes', 'network-host routes']],
     ['organisation-sink', ['123456789012 nodes', '123456789012 routes']],
-  ])('in %s there is one sink per kind of event, which may write to its topic', (example, owners) => {
+  ])('in %s there is one sink for each kind of event, and it may write to its topic', (example, owners) => {
     const sinks = sinksOf(example);
     const owner = ({ arguments: body }: AppliedResource) => String(body['project'] ?? body['org_id']);
     expect(sinks.map((sink) => `${owner(sink)} ${String(sink.key)}`).sort()).toEqual(owners);
@@ -229,14 +229,14 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     }
   });
 
-  describe('a sink', () => {
+  describe('the filter of the sink', () => {
     const filterOf = (kind: string) =>
       String(sinksOf('one-project').find(({ key }) => key === kind)?.arguments['filter']);
 
     test.each([
       ['nodes', []],
       ['routes', ['(operation.last=true OR NOT operation.first=true)']],
-    ])('of %s selects successful Compute Engine calls', (kind, more) => {
+    ])('for %s selects successful Compute Engine calls', (kind, more) => {
       const [log, service, method, ...rest] = filterOf(kind).split(' AND ');
       expect([log, service]).toEqual([
         'log_id("cloudaudit.googleapis.com/activity")',
@@ -249,7 +249,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     test.each([
       ['nodes', instanceInsertMethods, routeChangeMethods],
       ['routes', routeChangeMethods, instanceInsertMethods],
-    ])('of %s selects only its methods, with any version prefix', (kind, own, others) => {
+    ])('for %s selects only the methods of that kind, with any version prefix', (kind, own, others) => {
       const pattern = new RegExp(/=~"([^"]*)"/.exec(filterOf(kind))?.[1] ?? '(?!)');
       const isExported = (method: string) => pattern.test(method);
       for (const version of ['', 'v1.', 'beta.', 'alpha.']) {
@@ -263,7 +263,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     });
   });
 
-  test('each project grants only what it has', () => {
+  test('each project grants only the permissions that its own resources need', () => {
     const granted = (example: string) =>
       of(resources(example), 'project_iam_custom_role')
         .map(({ key, arguments: body }) => `${String(body['project'])} ${String(key)}`)
@@ -279,7 +279,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     ]);
   });
 
-  test("seeding writes the script, the program and permission to report to the project's metadata", () => {
+  test("seeding writes the startup script, the program and the permission to report to the project's metadata", () => {
     const seededMetadata = (example: string) =>
       Object.fromEntries(
         of(resources(example), 'compute_project_metadata_item').map(
@@ -294,7 +294,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
   });
 
   test(
-    'an invalid variable is rejected with what is accepted',
+    'an invalid variable is rejected with the values that are accepted',
     async () => {
       const invalidVariables = {
         project: '415104041262',

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 
 describe("the provider's published schema", () => {
-  test('contains every resource, data source, block and argument in use, with all required ones', () => {
+  test('contains every resource, data source, block and argument in use, and all required blocks and arguments are set', () => {
     const errors = modules.flatMap(({ folder, resources }) =>
       resources.flatMap(({ mode, type, name, body }) => {
         const known = schema[mode][type];
@@ -33,7 +33,7 @@ describe("the provider's published schema", () => {
     expect(errors).toEqual([]);
   });
 
-  test('contains every attribute that is read', () => {
+  test('contains every attribute that the configuration reads', () => {
     const unknown = modules
       .flatMap(attributesRead)
       .filter(({ mode, type, path }) => !schema[mode][type]?.attributes.includes(path))
@@ -41,7 +41,7 @@ describe("the provider's published schema", () => {
     expect(unknown).toEqual([]);
   });
 
-  test('contains nothing unused', () => {
+  test('contains nothing that is unused', () => {
     const used = modules.flatMap(({ resources }) => resources.map(({ mode, type }) => `${mode} ${type}`));
     const known = (['resource', 'data'] as const).flatMap((mode) =>
       Object.keys(schema[mode]).map((type) => `${mode} ${type}`),
@@ -49,7 +49,7 @@ describe("the provider's published schema", () => {
     expect(known.sort()).toEqual([...new Set(used)].sort());
   });
 
-  test('is of the provider versions that every module is pinned to', () => {
+  test('belongs to the provider versions to which every module is pinned', () => {
     for (const { requirements } of modules) {
       const providers = requirements.flatMap(({ required_providers: all }) =>
         Object.values((all as TerraformBlock[])[0] ?? {}),
@@ -67,7 +67,7 @@ describe("the provider's published schema", () => {
   const good = { display_name: 'a', combiner: 'OR', conditions: [{ display_name: 'b' }] };
 
   test.each<[string, TerraformBlock, string[]]>([
-    ['what it wants', good, []],
+    ['valid arguments only', good, []],
     ["Terraform's own arguments", { ...good, for_each: '${{}}', depends_on: [] }, []],
     ['an unknown argument', { ...good, retry: true }, ['a has no retry']],
     ['an unknown block', { ...good, retry_policy: [{ max_attempts: 1 }] }, ['a has no retry_policy']],
@@ -89,14 +89,14 @@ describe("the provider's published schema", () => {
       ['a.conditions is a block'],
     ],
     ['a block instead of an argument', { ...good, combiner: [{ e: 'f' }] }, ['a.combiner is not a block']],
-  ])('reports %s', (_, body, errors) => {
+  ])('is used to check a resource with %s', (_, body, errors) => {
     const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
     expect(policySchema && schemaErrors(given, policySchema, 'a')).toEqual(errors);
   });
 });
 
-describe('the modules', () => {
-  test('refer only to what is declared, and declare only what is used', () => {
+describe('the Terraform modules', () => {
+  test('refer only to declared names, and declare only names that are used', () => {
     for (const module of modules) {
       const references = [...new Set(referencesIn(module).map((parts) => parts.slice(0, 2).join('.')))];
       const used = (kind: string) => references.filter((one) => one.startsWith(`${kind}.`)).sort();
@@ -115,7 +115,7 @@ describe('the modules', () => {
     }
   });
 
-  test('are called with declared variables, and only declared outputs are read', () => {
+  test('are called only with declared variables, and only their declared outputs are read', () => {
     for (const module of modules) {
       for (const [name, { source, ...given }] of Object.entries(module.calls)) {
         const called = modules.find(({ folder }) => folder === join(module.folder, String(source)));
@@ -134,7 +134,7 @@ describe('the modules', () => {
     }
   });
 
-  test('describe every variable and output, with the type of every variable', () => {
+  test('describe every variable and output, and give every variable a type', () => {
     for (const { variables, outputs } of modules) {
       const sentence = expect.stringMatching(/^[A-Z`].+\.$/s) as unknown;
       for (const variable of Object.values(variables)) {

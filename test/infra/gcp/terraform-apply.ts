@@ -14,22 +14,25 @@ import {
 } from '../../../infra/gcp/configuration';
 import { attributesRead } from '../../../infra/gcp/references';
 
-/** Applies the configuration with the real terraform but without providers: each resource and data source becomes a built-in `terraform_data`, which stores its input. Variables, conditions, loops, types and ordering are real; only Google Cloud is missing. What a provider would fill in, an
- * e-mail address for one, is made up, and unknown until it is applied, as a provider's would be.
+/**
+ * A resource after the configuration was applied by the real terraform, but without providers: each resource and data
+ * source becomes a built-in `terraform_data`, which stores its input. Variables, conditions, loops, types and
+ * ordering are real; only Google Cloud is missing. Values that a provider would compute, such as an e-mail address,
+ * are made up and are unknown before the apply, as in a real apply.
  */
 export interface AppliedResource {
   readonly type: string;
   readonly name: string;
-  /** The key of `for_each`, or the index of `count`. */
+  /** The key in `for_each`, or the index in `count`. */
   readonly key: string | number | undefined;
-  /** `module.host`; empty for the example itself. */
+  /** The path of the module, such as `module.host`; empty for the example itself. */
   readonly module: string;
   readonly arguments: Record<string, unknown>;
 }
 
 export const hasTerraform = spawnSync('terraform', ['version'], { stdio: 'ignore' }).status === 0;
 
-/** For the title of tests that are skipped without it. */
+/** Added to the titles of tests that are skipped if terraform is not installed. */
 export const skipReason = hasTerraform ? '' : ' (skipped: terraform is not installed)';
 
 let configuration: Promise<TerraformModule[]> | undefined;
@@ -83,7 +86,7 @@ function writeFile(file: string, text: string): void {
   writeFileSync(file, text);
 }
 
-/** The same module in Terraform's JSON syntax, without anything that needs a provider. */
+/** Returns the same module in Terraform's JSON syntax, without anything that requires a provider. */
 function stubModule(module: TerraformModule): unknown {
   const rename = makeRename(module);
   const of = (mode: TerraformResource['mode']) => module.resources.filter((one) => one.mode === mode);
@@ -105,14 +108,14 @@ const stubResources = (
   make: (one: TerraformResource) => TerraformBlock,
 ): TerraformBlock => Object.fromEntries(resources.map((one) => [`${one.type}__${one.name}`, make(one)]));
 
-/** Terraform treats an empty block as one without its label. */
+/** Removes empty blocks, because Terraform treats them as blocks without a label. */
 const withoutEmpty = (from: TerraformBlock): TerraformBlock =>
   Object.fromEntries(
     Object.entries(from).filter(([, value]) => Object.keys(value as TerraformBlock).length > 0),
   );
 
 /**
- * Rewrites references. A data source is known before apply, so it becomes a local value; a resource's attributes
+ * Rewrites references. A data source is known before apply, so it becomes a local value. A resource's attributes
  * become the output of its `terraform_data`.
  */
 function makeRename({ resources }: TerraformModule): (value: unknown) => unknown {
@@ -141,7 +144,7 @@ function metaOf(body: TerraformBlock): TerraformBlock {
   };
 }
 
-/** The given arguments, plus attributes read by others that a provider would compute. */
+/** Returns the arguments of a resource, and the attributes that others read and that a provider would compute. */
 function argumentsOf(resource: TerraformResource, module: TerraformModule): TerraformBlock {
   const { type, name, body } = resource;
   const given = withoutDynamic(
@@ -169,7 +172,7 @@ const withoutDynamic = (value: unknown): unknown => {
   );
 };
 
-/** A list of the generated blocks. */
+/** Returns the generated blocks as a list. */
 const generated = (dynamic: TerraformBlock): [string, unknown][] =>
   Object.entries(dynamic as Record<string, TerraformBlock[]>).flatMap(([name, generators]) =>
     generators.map(({ for_each: each, content }): [string, unknown] => {
@@ -178,7 +181,7 @@ const generated = (dynamic: TerraformBlock): [string, unknown][] =>
     }),
   );
 
-/** Where Terraform's JSON syntax expects an expression instead of a template. */
+/** Removes the template syntax where Terraform's JSON syntax expects an expression. */
 const bare = (text: unknown): unknown =>
   typeof text === 'string' ? text.replace(/^\$\{(.*)\}$/s, '$1') : text;
 

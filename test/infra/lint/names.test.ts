@@ -8,12 +8,12 @@ test('splits names into words', () => {
   expect(splitWords('rule-set.test.ts')).toEqual(['rule', 'set', 'test', 'ts']);
 });
 
-test('finds each file and folder once', () => {
+test('the linter finds each file and folder only once', () => {
   const findings = findInPaths(['shared/letters/a.ts', 'shared/letters/mend.ts', 'shared/secure.ts']);
   expect(findings.map(({ file }) => file)).toEqual(['shared/letters', 'shared/letters/mend.ts']);
 });
 
-test('finds functions and variables of bash, not its commands, comments and strings', () => {
+test('the linter finds functions and variables in bash, but not commands, comments and strings', () => {
   const source = [
     'mend_rules() {',
     '  local one told=1 # the letter',
