@@ -126,7 +126,7 @@ describeKernel('source ports', undefined, () => {
     const report = await status(withoutFile);
     expect(report.ports).toBeUndefined();
     expect(report.warnings).toContain(
-      'source ports are not counted: neither /proc/net/nf_conntrack nor conntrack is there',
+      'source ports are not counted: neither /proc/net/nf_conntrack nor conntrack is available',
     );
   });
 });

@@ -9,41 +9,43 @@ warn() {
   log "$1"
 }
 
-# <message>: the only place that sets ERROR. Always fails, so that a check can end with it.
+# <message>: sets ERROR, and is the only function that does. Always fails, so that a check can end with it.
 error() {
   ERROR=$1
   return 1
 }
 
-# <context>: the same, with the first line that the last command of `run` wrote to stderr.
+# <context>: sets ERROR to the context and the first line that the last command of `run` wrote to stderr.
 command_error() {
   local line=''
   read -r line <"$WORK/errors"
   error "$1: $line"
 }
 
-# <command> [<argument>...]: runs a command that changes the kernel, and logs it. Its stderr goes to $WORK/errors.
+# <command> [<argument>...]: runs a command that changes the kernel's state, and logs it. Its stderr goes to
+# $WORK/errors.
 run() {
   log "run: $*"
   forget_kernel
   "$@" >/dev/null 2>"$WORK/errors"
 }
 
-# <text> <max>: REPLY is the text in at most <max> characters, with "?" for what is not printable ASCII.
+# <text> <max>: REPLY is the text, truncated to <max> characters, with "?" for every character that is not printable
+# ASCII.
 shorten() {
   REPLY=${1//[^ -~]/?}
   if ((${#REPLY} > $2)); then REPLY=${REPLY:0:$2-3}...; fi
 }
 
-# <text> <max>: REPLY is the shortened text as a JSON string.
+# <text> <max>: REPLY is the text as a JSON string, truncated to <max> characters.
 json_string() {
   shorten "$1" "$2"
   REPLY=${REPLY//\\/\\\\}
   REPLY="\"${REPLY//\"/\\\"}\""
 }
 
-# <max> [<item>...]: REPLY is a JSON list of at most <max> characters; items that do not fit are only counted. A
-# report has to fit in 2,000 bytes.
+# <max> [<item>...]: REPLY is a JSON list of at most <max> characters. Items that do not fit are counted in its last
+# entry, because a report has to fit in 2,000 bytes.
 json_list() {
   local max=$1 list='' item=''
   shift
@@ -61,21 +63,21 @@ json_list() {
   REPLY="[$list]"
 }
 
-# <key> <text> <quote>: appends the field to the caller's `report`, or null if the text is empty.
+# <key> <text> <quote>: appends a field to the caller's `report`. The value is null if the text is empty.
 add_field() {
   if [[ -n $2 ]]; then report+=",\"$1\":$3$2$3"; else report+=",\"$1\":null"; fi
 }
 
-# REPLY: when process 1 of this node started, in seconds since the epoch. Fails if that is unknown.
+# REPLY: the time at which process 1 of this node started, in seconds since the epoch. Fails if the time is unknown.
 boot_time() {
   local line key value
   { read -r line </proc/1/stat; } 2>/dev/null || return 1
-  # The program's name comes first, in parentheses, and may contain anything.
+  # In /proc/1/stat the name of the program comes first, in parentheses, and may contain any character.
   # shellcheck disable=SC2086 # split on purpose
   set -- ${line##*) }
   while read -r key value _; do
     if [[ $key == btime ]]; then
-      # The kernel counts in hundredths of a second.
+      # The kernel counts time in hundredths of a second.
       REPLY=$((value + ${20} / 100))
       return 0
     fi
@@ -83,11 +85,11 @@ boot_time() {
   return 1
 }
 
-# REPLY: the report. Its readers expect the verdict first, then what is in force.
+# REPLY: the report. Its readers expect the verdict first, then the fields of the rule set in force.
 render_report() {
   local limit report="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
   add_field id "$STORED_ID" '"'
-  # Shows the sender that this report is about its rule set, even though that is not in force.
+  # Shows the sender that this report is about the sent rule set, even if another rule set is in force.
   if [[ -n $ID && $ID != "$STORED_ID" ]]; then add_field offered "$ID" '"'; fi
   add_field generation "$STORED_GENERATION" ''
   add_field backend "$BACKEND" '"'
@@ -128,7 +130,7 @@ render_report() {
   REPLY="$report,\"warnings\":$REPLY}"
 }
 
-# REPLY: the first 12 digits of this program's sha256, or empty if it was not run from a file.
+# REPLY: the first 12 digits of this program's sha256 hash, or empty if the program was not run from a file.
 program_id() {
   REPLY=''
   [[ -n $PROGRAM ]] || return 0
@@ -136,14 +138,14 @@ program_id() {
   REPLY=${REPLY:0:12}
 }
 
-# Prints the report. REPLY: its text.
+# Prints the report. REPLY: the text of the report.
 print_report() {
   render_report
   FINISHED=yes
   printf '%s\n' "$REPLY"
 }
 
-# <exit code> <result> [<reason>]: prints the report and exits. A report about the rules in force is stored.
+# <exit code> <result> [<reason>]: prints the report and exits. Stores reports about the rules in force.
 finish() {
   RESULT=$2 REASON=${3:-$REASON}
   if [[ -n $REASON ]]; then log "$RESULT: $REASON"; fi
@@ -160,7 +162,7 @@ refuse() { finish 2 refused "$1"; }
 fail() { finish 3 failed "$1"; }
 busy() { finish 4 busy "$1"; }
 
-# A report is due however the program exits: after a signal or a bug, too.
+# Prints a report no matter how the program exits, even after a signal or a bug.
 on_exit() {
   local code=$?
   if [[ -n $WORK ]]; then rm -rf -- "$WORK"; fi

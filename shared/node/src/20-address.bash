@@ -1,17 +1,17 @@
 # --- Addresses ---
-# An address is two 64-bit words, HI and LO. IPv4 uses the upper half of HI, so both families share the arithmetic.
-# 10,000 lines pass through here: globs are faster than regular expressions, and calls are few.
+# An address is stored as two 64-bit words, HI and LO. IPv4 uses the upper half of HI, so both families share the
+# arithmetic. A rule set may have 10,000 lines, so this code prefers globs to regular expressions and makes few calls.
 
-# What the parse functions found: the exception to "REPLY only", because splitting REPLY again would double their time.
+# The results of the parse functions. They are not in REPLY, because splitting it again would double the time.
 FAMILY=0 HI=0 LO=0 LENGTH=0
-# By prefix length. IPv4 uses the first 33.
+# The masks by prefix length. IPv4 uses only the first 33.
 MASK_HI=() MASK_LO=()
 for ((LENGTH = 0; LENGTH <= 128; LENGTH++)); do
   MASK_HI+=($((LENGTH == 0 ? 0 : LENGTH >= 64 ? -1 : -1 << (64 - LENGTH))))
   MASK_LO+=($((LENGTH <= 64 ? 0 : -1 << (128 - LENGTH))))
 done
 
-# <address>: sets FAMILY, HI and LO. Fails if the text is not canonical (RFC 5952 for IPv6).
+# <address>: sets FAMILY, HI and LO. Fails if the text is not in canonical form (RFC 5952 for IPv6).
 parse_address() {
   if [[ $1 == *:* ]]; then
     parse_ipv6 "$1"
@@ -27,7 +27,7 @@ parse_address() {
   HI=$((($1 << 24 | $2 << 16 | $3 << 8 | $4) << 32))
 }
 
-# <address>: the same for IPv6.
+# <address>: parses an IPv6 address like parse_address.
 parse_ipv6() {
   local text=$1 parts rest=() IFS=:
   FAMILY=6
@@ -47,7 +47,7 @@ parse_ipv6() {
   [[ $REPLY == "$text" ]]
 }
 
-# REPLY: FAMILY, HI and LO as text.
+# REPLY: the address in FAMILY, HI and LO as text.
 print_address() {
   if ((FAMILY == 6)); then
     print_ipv6
@@ -56,7 +56,7 @@ print_address() {
   fi
 }
 
-# REPLY: HI and LO in canonical form, with "::" for the first of the longest runs of zeros.
+# REPLY: the IPv6 address in HI and LO in canonical form, where "::" replaces the first of the longest runs of zeros.
 print_ipv6() {
   local text zeros
   printf -v text ':%x:%x:%x:%x:%x:%x:%x:%x:' $((HI >> 48 & 65535)) $((HI >> 32 & 65535)) $((HI >> 16 & 65535)) \
@@ -72,7 +72,7 @@ print_ipv6() {
   REPLY=$text
 }
 
-# <cidr>: sets FAMILY, HI, LO and LENGTH. Fails with ERROR.
+# <cidr>: sets FAMILY, HI, LO and LENGTH. Fails with ERROR if the CIDR is invalid.
 parse_cidr() {
   LENGTH=${1#*/}
   if [[ $1 != */* || $LENGTH != [1-9]* || $LENGTH == *[!0-9]* || ${#LENGTH} -gt 3 ]] ||
@@ -81,15 +81,16 @@ parse_cidr() {
   elif ((HI != (HI & MASK_HI[LENGTH]) || LO != (LO & MASK_LO[LENGTH]))); then
     error 'host bits set: expected the first address of the range'
   elif ((FAMILY == 6 && HI == 0 && LENGTH > 64 && (LO >> 32 == 0 || LO >> 32 == 65535))); then
-    # The kernel's tools print these with dots, so what is read back would differ from what was written.
+    # The kernel's tools print such addresses with dots, so the text that is read back would differ from the text
+    # written.
     error 'IPv4 inside IPv6: expected the IPv4 CIDR'
   fi
 }
 
-# Fails with ERROR if the CIDR just parsed overlaps a reserved range.
+# Fails with ERROR if the CIDR that was just parsed overlaps a reserved range.
 check_destination() {
   local i length
-  # Most ranges are clear by their first octet.
+  # The first octet shows for most ranges that they cannot overlap a reserved range.
   if ((FAMILY == 4 && LENGTH >= 8)) && [[ $reserved_octets != *" $((HI >> 56 & 255)) "* ]]; then return 0; fi
   for ((i = 0; i < ${#reserved[@]}; i++)); do
     ((reserved_families[i] == FAMILY)) || continue

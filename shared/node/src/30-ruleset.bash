@@ -1,12 +1,12 @@
 # --- The rule set ---
 
-# One entry per line that carries a CIDR, in order. COUNT is by "KIND FAMILY".
+# One entry for each line that contains a CIDR, in order. The keys of COUNT are "KIND FAMILY".
 KINDS=() CIDRS=() NAMES=() FAMILIES=() HIS=() LOS=() LENS=() PROBES=()
 declare -A COUNT=()
 OUT='' RANDOM_FULLY='' STEER='' FORMAT=0 RANK=0
 
-# <file>: reads the rule set ("-" is stdin) into these variables, ID, GENERATION and $WORK/ruleset. Fails with ERROR.
-# ID is known as soon as the input is readable text.
+# <file>: reads a rule set ("-" is stdin) into the variables above, ID, GENERATION and $WORK/ruleset. Fails with
+# ERROR. ID is set as soon as the input is readable text.
 load_ruleset() {
   local lines line number=0 count duplicate=''
   declare -A seen=()
@@ -40,7 +40,7 @@ load_ruleset() {
   warn_about_ruleset
 }
 
-# <file> <target>: copies the file as plain text, whether it is text or base64-encoded gzip. Fails with ERROR.
+# <file> <target>: copies the file as plain text. The file may be text or base64-encoded gzip. Fails with ERROR.
 unpack() {
   local start='' text=''
   if ! read_input "$1" "$2"; then
@@ -48,7 +48,7 @@ unpack() {
     return 1
   fi
   IFS= read -r -d '' -n 4 start <"$2"
-  # No plain rule set starts like this, and every gzip does in base64.
+  # In base64, every gzip file starts with these characters, and no plain rule set does.
   if [[ $start == H4sI ]] && ! unpack_gzip "$2"; then
     error 'invalid input: it starts like gzip in base64, but cannot be unpacked'
   elif IFS= read -r -d '' text <"$2"; then
@@ -60,9 +60,9 @@ unpack() {
   fi
 }
 
-# <file> <target>: copies it, up to one byte past the size limit.
+# <file> <target>: copies the file, up to one byte beyond the size limit.
 read_input() {
-  # Standard input may be a socket, which cannot be opened by name.
+  # Standard input may be a socket, which cannot be opened by its name.
   if [[ $1 == - ]]; then
     exec 3<&0
   else
@@ -72,14 +72,14 @@ read_input() {
   exec 3<&-
 }
 
-# <file>: unpacks it in place, up to one byte too many.
+# <file>: unpacks the file in place, up to one byte beyond the size limit.
 unpack_gzip() {
   { base64 -d | gzip -dc | head -c $((max_bytes + 1)); } <"$1" >"$WORK/unpacked" 2>/dev/null ||
     (($(wc -c <"$WORK/unpacked") > max_bytes)) || return
   mv -f -- "$WORK/unpacked" "$1"
 }
 
-# <line> <number>: adds the line to the variables above. Fails with ERROR.
+# <line> <number>: parses one line of a rule set into the variables above. Fails with ERROR.
 parse_line() {
   local line=$1 rank
   case $2 in
@@ -92,7 +92,7 @@ parse_line() {
       return
       ;;
     2)
-      # With more digits, JSON readers would round the number.
+      # JSON readers would round a number with more digits.
       if [[ ! $line =~ ^generation\ (0|[1-9][0-9]{0,14})$ ]]; then
         error 'expected generation DIGITS'
         return
@@ -164,10 +164,11 @@ parse_probe() {
   PROBES+=("$1")
 }
 
-# What ruleset_id summed last: a stored rule set often differs from the one that was sent only in the generation.
+# The rule set whose hash ruleset_id computed last. A stored rule set and the one that was sent often differ only in
+# the generation, so they share the hash.
 SUMMED='' SUM=''
 
-# <file>: REPLY is the sha256 of all its lines except the generation.
+# <file>: REPLY is the sha256 hash of all lines except the generation.
 ruleset_id() {
   local lines text
   mapfile lines <"$1"

@@ -2,12 +2,12 @@
 
 # Set by make_index: the ranges, and the prefix lengths that occur for each "KIND FAMILY".
 declare -A INDEX=() LENGTHS=()
-# The length of the range that contains_address found.
+# The prefix length of the range that contains_address found.
 MATCHED=0
 # FORM[KIND FAMILY] is "list" (a rule for each range) or "set" (one rule, with the ranges in a set).
 declare -A FORM=()
 
-# <kind>: is the address FAMILY, HI, LO in a line of this kind? Then MATCHED is the length of that range.
+# <kind>: is the address FAMILY, HI, LO in a range of this kind? If so, MATCHED is the prefix length of that range.
 contains_address() {
   if ((${#INDEX[@]} == 0)); then make_index; fi
   for MATCHED in ${LENGTHS["$1 $FAMILY"]:-}; do
@@ -16,8 +16,8 @@ contains_address() {
   return 1
 }
 
-# <kind>: fails unless a line of this kind overlaps the range FAMILY, HI, LO, LENGTH. REPLY: the index of one inside it, or
-# empty if one contains it.
+# <kind>: does a range of this kind overlap the range FAMILY, HI, LO, LENGTH? REPLY is the index of a range inside
+# that range, or empty if a range of this kind contains all of it.
 overlaps() {
   local i length longest=0
   REPLY=''
@@ -25,7 +25,7 @@ overlaps() {
   for length in ${LENGTHS["$1 $FAMILY"]:-}; do
     if ((length > longest)); then longest=$length; fi
   done
-  # Only a longer range can be inside.
+  # Only a range with a longer prefix can be inside.
   ((longest > LENGTH)) || return 1
   for ((i = 0; i < ${#KINDS[@]}; i++)); do
     if [[ ${KINDS[i]} == "$1" && ${FAMILIES[i]} == "$FAMILY" && ${LENS[i]} -gt $LENGTH ]] &&
@@ -37,10 +37,10 @@ overlaps() {
   return 1
 }
 
-# REPLY: an address in the range FAMILY, HI, LO, LENGTH that is not exempt. Fails if none is found.
+# REPLY: an address in the range FAMILY, HI, LO, LENGTH that is not exempt. Fails if it finds none.
 address_in_range() {
   local hi=$HI lo=$LO length=$LENGTH attempt
-  # Not the network address, which some systems treat as broadcast.
+  # The network address is skipped, because some systems treat it as a broadcast address.
   if ((FAMILY == 4 && length < 31)); then
     HI=$((HI + (1 << 32)))
   elif ((FAMILY == 6 && length < 127)); then
@@ -52,7 +52,7 @@ address_in_range() {
       print_address
       return 0
     fi
-    # On to the first address after the exempt range.
+    # Continue with the first address after the exempt range.
     if ((MATCHED <= 64)); then
       HI=$(((HI & MASK_HI[MATCHED]) + (MATCHED == 0 ? 0 : 1 << (64 - MATCHED)))) LO=0
     else
@@ -62,7 +62,7 @@ address_in_range() {
   return 1
 }
 
-# One lookup per prefix length, no matter how many lines there are.
+# Builds an index, so that a lookup takes one step per prefix length, no matter how many lines the rule set has.
 make_index() {
   local i key
   INDEX[made]=yes
@@ -75,13 +75,14 @@ make_index() {
 
 has_sources() { [[ -n ${COUNT[source 4]:-}${COUNT[source 6]:-} ]]; }
 
-# Without source lines, every address is a source.
+# A rule set without source lines has every address as a source.
 is_source() { ! has_sources || contains_address source; }
 
-# <family>: does the rule set have rules for it? For IPv4 always: its chain shows that a rule set is in force.
+# <family>: does the rule set have rules for this family? Always true for IPv4, where an empty chain shows that a rule
+# set is in force.
 uses_family() { [[ $1 == 4 || -n "${COUNT[source 6]:-}${COUNT[exempt 6]:-}${COUNT[masquerade 6]:-}" ]]; }
 
-# <kind> <family>: REPLY is the indices of these lines.
+# <kind> <family>: REPLY is the indices of the lines of this kind and family.
 indices_of() {
   local i
   REPLY=''
@@ -90,7 +91,7 @@ indices_of() {
   done
 }
 
-# <index>: REPLY is the range as ipset and nft print it, a single address without its length.
+# <index>: REPLY is the range as ipset and nft print it: without the prefix length if it is a single address.
 range_text() {
   REPLY=${CIDRS[$1]}
   if ((LENS[$1] == (FAMILIES[$1] == 4 ? 32 : 128))); then REPLY=${REPLY%/*}; fi
@@ -116,8 +117,8 @@ use_lists() {
   for key in "${!FORM[@]}"; do FORM[$key]=list; done
 }
 
-# <function> <family>: calls <function> FAMILY SOURCE DESTINATION NAME for each masquerade rule. SOURCE and DESTINATION
-# are indices; empty means any source, and the set of all destinations.
+# <function> <family>: calls <function> FAMILY SOURCE DESTINATION NAME for each masquerade rule. SOURCE and
+# DESTINATION are indices. An empty SOURCE means any source; an empty DESTINATION means the set of all destinations.
 each_masquerade_rule() {
   local emit=$1 family=$2 sources destinations source i
   indices_of source "$family"
@@ -139,7 +140,8 @@ each_masquerade_rule() {
   done
 }
 
-# <function> <family>: calls <function> FAMILY INDEX NAME for each exemption; an empty INDEX means the set of all.
+# <function> <family>: calls <function> FAMILY INDEX NAME for each exemption. An empty INDEX means the set of all
+# exemptions.
 each_exemption() {
   local emit=$1 family=$2 i
   if [[ ${FORM[exempt $family]} == set ]]; then

@@ -1,12 +1,12 @@
 # --- ipset ---
 
-# <kind> <family>: REPLY is the set's name. It changes with the rule set, so that the old set serves the old rules until
-# the new ones are in force.
+# <kind> <family>: REPLY is the name of the set. Each rule set has other names, so that the old set keeps serving the
+# old rules until the new rules are in force.
 set_name() {
   if [[ $1 == exempt ]]; then REPLY=peermasq-${2}x-${ID:0:12}; else REPLY=peermasq-$2-${ID:0:12}; fi
 }
 
-# <kind> <family>: writes the set's members to $WORK/members, sorted, as ipset prints them.
+# <kind> <family>: writes the members of the set to $WORK/members, sorted, in the form that ipset prints.
 write_members() {
   local i members=() indices
   indices_of "$1" "$2"
@@ -18,15 +18,16 @@ write_members() {
   printf '%s\n' "${members[@]}" | sort -u >"$WORK/members"
 }
 
-# <kind> <family>: does the set exist with exactly these members? Leaves them in $WORK/members.
+# <kind> <family>: does the set exist with exactly the expected members? Leaves these members in $WORK/members.
 set_is_current() {
   write_members "$1" "$2"
   set_name "$1" "$2"
-  # The first line creates the set; its options differ between versions.
+  # The first line creates the set. It is skipped, because its options differ between versions of ipset.
   ipset save "$REPLY" 2>/dev/null | tail -n +2 | cut -d ' ' -f 3 | sort | cmp -s - "$WORK/members"
 }
 
-# <kind> <family>: fills the set under another name first, because a rule must never see a set that is half full.
+# <kind> <family>: fills the set under another name first, because a rule must never use a set that is only partly
+# filled.
 add_set() {
   local name members new=peermasq-$2-new inet=inet
   if [[ $2 == 6 ]]; then inet=inet6; fi
@@ -49,7 +50,7 @@ add_set() {
   fi
 }
 
-# Fails with ERROR.
+# Adds the sets that the rules need. Fails with ERROR.
 add_sets() {
   local key
   if ! has ipset; then
@@ -63,7 +64,7 @@ add_sets() {
   done
 }
 
-# [<id>]: destroys our sets, except those of this rule set. A set that a rule still uses remains.
+# [<id>]: destroys our sets, except those of the rule set with this id. A set that a rule still uses is not destroyed.
 remove_sets() {
   local name pattern='^peermasq-[46]x?-([0-9a-f]{12}|new)$'
   has ipset || return 0

@@ -1,19 +1,19 @@
 # --- Pods ---
 
-# The pods found on this node: address, the interface on which the node receives their packets, and the file of their
-# network namespace, or empty.
+# The pods on this node: their addresses, the interfaces on which the node receives their packets, and the files of
+# their network namespaces (empty if unknown).
 POD_ADDRESSES=() POD_DEVICES=() POD_NAMESPACES=()
-# By address: the index of the pod.
+# The index of each pod, by address.
 declare -A POD_INDEX=()
-# The hardware address of each neighbour.
+# The hardware address of each neighbour, by address.
 declare -A NEIGHBOUR_MACS=()
-# Why no namespace of a pod could be entered, or empty.
+# Why no pod's namespace could be entered. Empty if one could.
 NAMESPACE_ERROR=''
 readonly max_pods=512 max_namespaces=64
-# Where container runtimes and processes have the namespaces that have no name.
+# The files of network namespaces without a name, which belong to container runtimes and processes.
 readonly namespace_files='/run/docker/netns/* /proc/[0-9]*/ns/net'
 
-# <family>: finds pods by their routes and neighbour entries. Needs the routes of the family.
+# <family>: finds pods through their routes and neighbour entries. The routes of the family must have been read.
 find_pods() {
   local i line address device mac state
   POD_ADDRESSES=() POD_DEVICES=() POD_NAMESPACES=() POD_INDEX=() NEIGHBOUR_MACS=()
@@ -30,7 +30,7 @@ find_pods() {
   done
 }
 
-# <family> <address> <interface> <namespace>: adds the pod, or the namespace of a pod that is known.
+# <family> <address> <interface> <namespace>: adds the pod, or adds the namespace if the pod is already known.
 add_pod() {
   local known
   is_uplink "$1" "$3" && return
@@ -50,13 +50,14 @@ add_pod() {
   POD_ADDRESSES+=("$2") POD_DEVICES+=("$3") POD_NAMESPACES+=("$4")
 }
 
-# Our interfaces by index: name, the index of the other end, and the bridge that they are a port of.
+# The node's interfaces by index: the name, the index of the interface at the other end, and the bridge that the
+# interface is a port of.
 declare -A LINK_NAMES=() LINK_PEERS=() LINK_MASTERS=()
-# The namespaces of the interfaces' other ends: the named ones, and "yes" if there are unnamed ones.
+# The namespaces at the other ends of the interfaces. HAS_UNNAMED is "yes" if some of them have no name.
 NAMED_NAMESPACES=() HAS_UNNAMED=''
 
-# <family>: looks into the namespaces that our interfaces lead to, and adds their pods. Only the kernel's own tables are
-# read there.
+# <family>: enters the namespaces at the other ends of the node's interfaces, and adds the pods in them. Only the
+# kernel's own tables are read there.
 find_namespaces() {
   local inode file own seen count=0
   NAMESPACE_ERROR=''
@@ -99,7 +100,7 @@ read_links() {
   done < <(ip -o link show 2>/dev/null)
 }
 
-# <family> <namespace>: adds the pods whose interface is one end of a pair that has its other end here.
+# <family> <namespace>: adds the pods in this namespace whose interface is paired with an interface of the node.
 look_into_namespace() {
   local line index='' peer='' mac='' found header='^([0-9]+): [^ ]+@if([0-9]+): ' address="^ +inet${1#4} ([0-9a-f.:]+).* scope global"
   if ! nsenter --net="$2" ip addr show >"$WORK/namespace" 2>"$WORK/errors"; then
@@ -114,7 +115,7 @@ look_into_namespace() {
       mac=${line#*link/ether } mac=${mac%% *}
     elif [[ -n $peer && ${LINK_PEERS[$peer]:-} == "$index" && $line =~ $address ]]; then
       found=${BASH_REMATCH[1]}
-      # A namespace of another machine on this host can have the same numbers.
+      # A namespace of another machine on the same host can contain the same interface numbers.
       [[ -z ${NEIGHBOUR_MACS[$found]:-} || ${NEIGHBOUR_MACS[$found]} == "$mac" ]] || continue
       add_pod "$1" "$found" "${LINK_MASTERS[$peer]:-${LINK_NAMES[$peer]}}" "$2"
     fi

@@ -1,16 +1,16 @@
 # --- eBPF ---
-# A BPF program on a device can translate, forward or drop pods' packets before iptables sees them. Then the rules are
-# in force, and do nothing.
+# A BPF program on a device can translate, forward or drop pods' packets before they reach iptables. The rules are
+# then in force, but have no effect.
 
-# What find_ebpf decided: "ebpf", "ebpf-unreadable" or empty, and a sentence that says what to configure instead.
+# The results of find_ebpf: "ebpf", "ebpf-unreadable" or empty, and a sentence that says what to configure instead.
 EBPF_CODE='' EBPF_REASON=''
-# Devices that packets to pods or to the destinations are routed to. Filled when it is first needed.
+# The devices on routes to pods or to the destinations. Read on first use.
 declare -A ROUTED=()
 
 readonly cilium_state=/var/run/cilium/state
 readonly cilium_programs='^(cil_.*|tail_.*|bpf_[a-z_]+\.o:.*)$'
-# What systemd and the kernel load on every node, and without a name what container runtimes load for each container
-# (device filters of its cgroup). None is on a device.
+# Programs that are on every node. systemd and the kernel load the named ones; container runtimes load programs
+# without a name for each container (device filters of its cgroup). None of these programs is attached to a device.
 readonly system_programs='^(|sd_.*|restrict_filesys.*|userns_restrict.*|sysctl_monitor.*|dump_bpf_(map|prog)|hid_.*)$'
 
 # Sets EBPF_CODE and EBPF_REASON.
@@ -29,13 +29,13 @@ find_ebpf() {
   evaluate_loaded "$cilium"
 }
 
-# <code> <reason>: the first report stays.
+# <code> <reason>: records a problem. Only the first problem is kept.
 report_ebpf() {
   if [[ -z $EBPF_CODE ]]; then EBPF_CODE=$1 EBPF_REASON=$2; fi
 }
 
-# Reading every program that is loaded takes longer than everything else here: while the node stays proven it happens
-# every tenth minute.
+# Reading every loaded program takes longer than all other checks. While the node stays proven, it is done only every
+# tenth minute.
 is_deep_check_due() {
   local minute
   printf -v minute '%(%M)T'
@@ -43,8 +43,8 @@ is_deep_check_due() {
   [[ $RESULT != unchanged || $REPLY != *'"proven":true'* || $minute == *0 ]]
 }
 
-# REPLY: "iptables" if Cilium runs and leaves masquerading and routing to the kernel, else empty. It writes its settings
-# for the compiler of its programs (ENABLE_MASQUERADE until 1.12, then one per family).
+# REPLY: "iptables" if Cilium runs and leaves masquerading and routing to the kernel, otherwise empty. Cilium writes
+# its settings into a header file for its compiler (one setting ENABLE_MASQUERADE until 1.12, then one per family).
 evaluate_cilium() {
   local text=$'\n' file=$cilium_state/globals/node_config.h masquerade=$'\n#define ENABLE_MASQUERADE(_IPV[46])? '
   local advice="masquerade the destinations in Cilium (nonMasqueradeCIDRs of its ip-masq-agent)"
@@ -75,7 +75,7 @@ has_bpf_masquerade() {
   grep -qE '"EnableBPFMasquerade": *true' "$cilium_state/agent-runtime-config.json" 2>/dev/null
 }
 
-# <Cilium>: reports programs on devices that pods' packets pass.
+# <Cilium>: reports programs on devices that pods' packets pass. The argument is the REPLY of evaluate_cilium.
 evaluate_attached() {
   local program device name names=''
   for program in ${PROGRAMS[@]+"${PROGRAMS[@]}"}; do
@@ -93,15 +93,15 @@ that loads them, or detach them"
   fi
 }
 
-# <device> <name>: is it a program of AWS's network policy agent? They only drop packets that a policy denies, and leave
-# the others to the kernel. The agent pins each; a name alone proves nothing.
+# <device> <name>: does the program belong to AWS's network policy agent? Its programs drop only packets that a policy
+# denies, and leave all others to the kernel. The agent pins each program; a matching name alone is not enough.
 is_policy_program() {
   [[ $1 == eni* || $1 == vlan* ]] || return 1
   [[ $2 == handle_ingress || $2 == handle_egress ]] || return 1
   has_files "$bpf_folder/globals/aws/programs/*_$2"
 }
 
-# <Cilium>: where not all hooks could be read, reports programs that may be in one of them.
+# <Cilium>: if some hooks could not be read, reports loaded programs that may be attached to them.
 evaluate_loaded() {
   local name names='' tool='bpftool 7.3 or newer'
   if [[ -z $SEEN_TC ]]; then tool='tc (package iproute-tc or iproute2) or bpftool'; fi
@@ -120,8 +120,8 @@ install $tool"
   fi
 }
 
-# <device>: can packets of pods to the destinations pass it? Bridge ports, members of a bond and the devices below a
-# VLAN are not in the routing tables.
+# <device>: can packets from pods to the destinations pass this device? Bridge ports, members of a bond and the
+# devices below a VLAN are not in the routing tables.
 is_on_path() {
   local device master=${MASTERS[$1]:-}
   has_sources || return 0
@@ -148,7 +148,7 @@ read_routed() {
   done
 }
 
-# <route>: adds its devices.
+# <route>: adds the devices of the route to ROUTED.
 add_routed() {
   local line=$1
   while [[ $line == *' dev '* ]]; do
@@ -167,7 +167,7 @@ is_route_of_ours() {
   for ((i = 0; i < ${#KINDS[@]}; i++)); do
     if [[ ${KINDS[i]} == exempt || ${FAMILIES[i]} != "$2" ]] || ((LENS[i] < length)); then continue; fi
     if ((HI == (HIS[i] & MASK_HI[length]) && LO == (LOS[i] & MASK_LO[length]))); then return 0; fi
-    # Enough to be sure for most rule sets; for the others the device counts.
+    # Most rule sets have fewer lines. In larger ones the device is assumed to be on the path.
     checked=$((checked + 1))
     ((checked < 200)) || return 0
   done

@@ -1,23 +1,26 @@
 # --- BPF programs ---
-# What is attached to devices, as ip, tc and bpftool show it. Kernels from 6.6 on have a hook, tcx, that only bpftool
-# 7.3 and newer show: without it, what the kernel has loaded and the links that processes hold must leave no doubt.
+# Finds the BPF programs on devices with ip, tc and bpftool. Since version 6.6 the kernel has a hook, tcx, that only
+# bpftool 7.3 and newer can show. Without that version, the programs that the kernel has loaded and the links that
+# processes hold must show that no other program is attached.
 
-# "DEVICE NAME" of each program on a device, and for each kind of hook whether all of its programs are known.
+# PROGRAMS has "DEVICE NAME" for each program on a device. SEEN_TC and SEEN_TCX say whether all programs of that kind
+# of hook are known.
 PROGRAMS=() SEEN_TC='' SEEN_TCX=''
-# By interface index: the devices. By name: the bridge or bond a device belongs to, and the device below a VLAN.
+# Devices by interface index; then, by device name, the bridge or bond that a device belongs to, and the device below
+# a VLAN.
 declare -A DEVICES=() MASTERS=() LOWERS=()
-# The names of loaded programs that may be on a device, and why some may be missing.
+# The names of loaded programs that may be attached to a device, and why the list may be incomplete.
 LOADED=() HIDDEN=''
-# By the hash that names its instructions: programs that are on a device we have seen or on none, and programs of a kind
-# that see packets.
+# Programs by their tag, which is a hash of their instructions. KNOWN_TAGS has programs whose device is known or that
+# have none; PACKET_TAGS has programs of types that process packets.
 declare -A KNOWN_TAGS=() PACKET_TAGS=()
 
 readonly bpf_folder=/sys/fs/bpf
-# Program types (linux/bpf.h) that see packets on a device or a route: sched_cls, sched_act, xdp, lwt_in, lwt_out,
-# lwt_xmit, lwt_seg6local.
+# The program types (linux/bpf.h) that process packets on a device or a route: sched_cls, sched_act, xdp, lwt_in,
+# lwt_out, lwt_xmit, lwt_seg6local.
 readonly packet_types=' 3 4 6 10 11 12 19 '
 
-# <pattern>...: does a file match?
+# <pattern>...: does any file match?
 has_files() {
   local files
   set +f
@@ -30,7 +33,8 @@ has_files() {
   return 1
 }
 
-# Sets DEVICES, MASTERS and LOWERS, and adds XDP programs and netkit devices to PROGRAMS. Fails if ip cannot list them.
+# Sets DEVICES, MASTERS and LOWERS, and adds XDP programs and netkit devices to PROGRAMS. Fails if ip cannot list the
+# devices.
 read_devices() {
   local index name rest lower xdp=' prog/xdp[a-z]* id [0-9]+( name ([^ ]+))?'
   PROGRAMS=() DEVICES=() MASTERS=() LOWERS=()
@@ -51,7 +55,8 @@ read_devices() {
         PROGRAMS+=("$name XDP")
       fi
     fi
-    # Its programs are where a veth would hand packets to the kernel. Cilium is the only user.
+    # The programs of a netkit device run where a veth device would pass packets to the kernel. Only Cilium uses
+    # netkit.
     if [[ $rest == *' netkit mode '* ]]; then PROGRAMS+=("$name netkit"); fi
   done <"$WORK/devices"
   ((${#DEVICES[@]} > 0))
@@ -67,22 +72,23 @@ read_attached() {
     SEEN_TC=yes
     if [[ -z $SEEN_TCX ]] && knows_tcx; then SEEN_TCX=yes; fi
   fi
-  # tc also shows tags, which tell its programs from others that are loaded.
+  # tc also shows tags, which distinguish the programs on devices from other loaded programs.
   if [[ -z $SEEN_TC || -z $SEEN_TCX ]] && read_tc; then SEEN_TC=yes; fi
 }
 
-# Fails if bpftool is not installed or cannot read.
+# Adds the programs that bpftool shows. Fails if bpftool is not installed or cannot read them.
 read_bpftool() {
   local device hook name
   has bpftool || return 1
   bpftool net show >"$WORK/attached" 2>/dev/null || return 1
   while read -r device hook name _; do
-    # Older versions also print these lines indented, and all versions print those of XDP, which ip shows, too.
+    # Older versions of bpftool print these lines with an indent. All versions also print XDP programs, which ip shows
+    # too.
     if [[ $device == *\(*\) && $hook == */* ]]; then PROGRAMS+=("${device%\(*} ${name:-$hook}"); fi
   done <"$WORK/attached"
 }
 
-# Does this bpftool show tcx? 7.3 is the first that does.
+# Does the installed bpftool show tcx programs? Version 7.3 was the first that does.
 knows_tcx() {
   local version
   version=$(bpftool version 2>/dev/null)
@@ -90,7 +96,7 @@ knows_tcx() {
   ((BASH_REMATCH[1] * 100 + BASH_REMATCH[2] >= 703))
 }
 
-# The same with tc. Pods come and go, so it reads again if a device is missing.
+# Adds the programs that tc shows. Pods come and go, so if a device is missing, tc is run again.
 read_tc() {
   local kind device devices attempt
   has tc || return 1
@@ -108,7 +114,7 @@ read_tc() {
   return 1
 }
 
-# <device>...: does one of them have a BPF program, or is one missing?
+# <device>...: does one of the devices have a BPF program, or is one of the devices missing?
 has_filters() {
   local text
   printf 'filter show dev %s ingress\n' "$@" >"$WORK/batch"
@@ -118,8 +124,8 @@ has_filters() {
   [[ -s $WORK/errors || $text == *bpf* ]]
 }
 
-# <device>...: adds their programs. One process lists all devices; each begins with the line of its qdisc. Fails if a
-# device is missing.
+# <device>...: adds the programs of these devices. One process lists all devices; the output for each device starts
+# with the line of its qdisc. Fails if a device is missing.
 read_filters() {
   local line name device at=0 programs=() devices=("$@")
   local program='^(filter .* bpf .*handle 0x[0-9a-f]+|action order [0-9]+: bpf) ([^ ]+)( .* tag ([0-9a-f]+))?'
@@ -134,7 +140,7 @@ read_filters() {
       ((at > 0 && at <= $#)) || return 1
       name=${BASH_REMATCH[2]}
       KNOWN_TAGS[${BASH_REMATCH[4]:--}]=yes
-      # A program without a name is followed by its flags.
+      # If a program has no name, the next words are its flags.
       if [[ $name == direct-action || $name == bytecode || $name == *_hw ]]; then name=bpf; fi
       programs+=("${devices[at - 1]} $name")
     fi
@@ -163,8 +169,8 @@ read_loaded() {
   done
 }
 
-# Does the kernel list all JIT-compiled programs among its symbols? Sets HIDDEN if not. The settings exist only in the
-# network namespace of process 1.
+# Does the kernel list all JIT-compiled programs among its symbols? If not, sets HIDDEN. The settings exist only in
+# the network namespace of process 1.
 lists_programs() {
   local file value settings=/proc/sys/net/core/bpf_jit
   HIDDEN=''
@@ -179,9 +185,9 @@ lists_programs() {
   [[ -z $HIDDEN ]]
 }
 
-# Reads what processes have open: sets PACKET_TAGS, adds to KNOWN_TAGS the programs that see no packets, and adds tcx
-# and netkit links to PROGRAMS, by the caller's `names`. A program is shown with its type and tag, a link with its tag
-# and device.
+# Reads the programs and links that processes have open. Sets PACKET_TAGS, adds the tags of programs that do not
+# process packets to KNOWN_TAGS, and adds tcx and netkit links to PROGRAMS with the names in the caller's `names`. The
+# kernel shows a program with its type and tag, and a link with its tag and device.
 read_open_programs() {
   local key value tag='' type='' link='' here=yes
   PACKET_TAGS=()
@@ -209,11 +215,12 @@ read_open_programs() {
   done <"$WORK/open"
 }
 
-# A link is attached in the network namespace of the process that makes it: indices of others mean nothing here. Agents
-# that trace the node often run in another one, and their programs are shown with a type, too.
+# Prints the open programs and links. A link's interface index belongs to the network namespace of the process that
+# created the link, so links of other namespaces are left out. Agents that trace the node often run in another
+# namespace; their programs are printed with their types.
 list_open_programs() {
   local own='' inode file here=() elsewhere=()
-  # The first line is of the network namespace that this runs in.
+  # The first line is for the network namespace in which this program runs.
   while read -r inode file; do
     own=${own:-$inode} file=${file%/ns/net}/fdinfo
     if [[ $inode == "$own" ]]; then here+=("$file"); else elsewhere+=("$file"); fi

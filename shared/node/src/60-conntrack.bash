@@ -1,7 +1,7 @@
 # --- Stale connections ---
 
-# Deletes the conntrack entries of connections that hang because they started before the rules: a retransmitted SYN is
-# treated like its first packet. Sets FLUSHED.
+# Deletes the conntrack entries of connections that hang because they started before the rules were applied. The next
+# retransmitted SYN is then handled like the first packet of a new connection. Sets FLUSHED.
 flush_stale_connections() {
   local line family filter flows='' deadline=$((SECONDS + flush_seconds))
   if ! has conntrack; then
@@ -27,7 +27,7 @@ flush_stale_connections() {
 }
 
 # <line>: REPLY is the flow as arguments for conntrack. Fails unless the flow is unanswered, was not NATed, and would
-# now be masqueraded. A line of conntrack -L shows the flow as sent, then as expected in reply.
+# now be masqueraded. A line of `conntrack -L` shows the flow first as it was sent, then as it is expected in reply.
 stale_flow() {
   local source destination arguments protocol=${1%% *} flow=${1#*src=}
   source=${flow%% *} flow=${flow#*dst=} destination=${flow%% *}

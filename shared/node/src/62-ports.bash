@@ -1,23 +1,23 @@
 # --- Source ports ---
-# Connections from one node address to one destination address and port differ only by their source port. Masquerading
-# picks among 1024 to 65535, whatever net.ipv4.ip_local_port_range is. (For a connection that comes from a lower port it
-# picks among 1 to 511 or 600 to 1023: nf_nat_l4proto_unique_tuple in the kernel.) Since 5.0 it gives up after some 250
-# attempts, so connections begin to fail before all ports are in use.
+# Connections from one node address to the same destination address and port differ only in their source port.
+# Masquerading selects ports from 1024 to 65535, regardless of net.ipv4.ip_local_port_range. (For a connection from a
+# lower port it selects ports from 1 to 511 or 600 to 1023: nf_nat_l4proto_unique_tuple in the kernel.) Since Linux
+# 5.0 the kernel stops after about 250 attempts, so connections start to fail before all ports are in use.
 readonly port_range=64512 shown_percent=50 warned_percent=70
-# Reading 50,000 connections takes 0.4 s of CPU.
+# Reading 50,000 connections takes 0.4 s of CPU time.
 readonly max_flows=200000
 
-# Sets PORTS, and warns about destinations that may run out of source ports.
+# Sets PORTS, and warns about destinations for which source ports may run out.
 count_ports() {
   local flows count to
   PORTS=()
   { read -r flows </proc/sys/net/netfilter/nf_conntrack_count; } 2>/dev/null || return 0
   ((flows > 0)) || return 0
-  # Too few connections in all to be worth reading them every minute.
+  # With few connections in total, it is not worth reading them every minute.
   [[ $RESULT == status ]] || is_full "$flows" "$shown_percent" || return 0
   ((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0} > 0)) || return 0
   if ! read_flows; then
-    warn 'source ports are not counted: neither /proc/net/nf_conntrack nor conntrack is there'
+    warn 'source ports are not counted: neither /proc/net/nf_conntrack nor conntrack is available'
     return
   fi
   if ((flows > max_flows)); then warn "source ports are counted in $max_flows of $flows connections"; fi
@@ -34,11 +34,11 @@ addresses, or add routes to the pods at the peer"
   done
 }
 
-# <connections> <percent>: do they use this much of the range?
+# <connections> <percent>: do the connections use at least this percentage of the range?
 is_full() { (($1 * 100 >= port_range * $2)); }
 
-# Writes to $WORK/flows each connection's protocol, and its addresses and ports as seen by the peer: what the reply has.
-# Fails if connections cannot be read.
+# Writes the protocol of each connection to $WORK/flows, with the addresses and ports that the peer sees, which are
+# those of the reply. Fails if the connections cannot be read.
 read_flows() {
   if has_flow_file; then
     head -n "$max_flows" /proc/net/nf_conntrack | strip_flows >"$WORK/flows"
@@ -50,16 +50,16 @@ read_flows() {
   return 0
 }
 
-# Not every kernel has it. It takes half the time of conntrack.
+# Not every kernel has this file. Reading it takes half as long as running conntrack.
 has_flow_file() { [[ -n $(head -c 1 /proc/net/nf_conntrack 2>/dev/null) ]]; }
 
-# Of "tcp 6 90 ESTABLISHED src=POD dst=D sport=P dport=Q src=D dst=NODE sport=Q dport=R ...", with counters where they
-# are switched on, keeps "tcp=D dst=NODE sport=Q". Of other protocols nothing.
+# Shortens lines like "tcp 6 90 ESTABLISHED src=POD dst=D sport=P dport=Q src=D dst=NODE sport=Q dport=R ...", which
+# contain counters if these are enabled, to "tcp=D dst=NODE sport=Q". Drops lines of other protocols.
 strip_flows() {
   sed -nE -e 's/ packets=[0-9]* bytes=[0-9]*//' -e 's/^(ipv[46] +[0-9]+ +)?(tcp|udp) [^=]*/\2/p' | cut -d = -f 1,6-8
 }
 
-# "COUNT DESTINATION" of the three of our destinations with the most connections.
+# "COUNT DESTINATION" for the three of our destinations that have the most connections.
 FULLEST=()
 
 # Sets FULLEST.
@@ -79,8 +79,8 @@ find_fullest() {
   done <"$WORK/counts"
 }
 
-# <destination> <node>: is it a connection to one of our destinations, from an address that is not a pod's? The node's
-# own connections use the same ports. REPLY: the destination.
+# <destination> <node>: does the connection lead to one of our destinations, from an address that does not belong to a
+# pod? The node's own connections count too, because they use the same ports. REPLY: the destination.
 is_our_flow() {
   local destination
   parse_flow_address "$1" || return 1
@@ -94,7 +94,8 @@ is_our_flow() {
   REPLY=$destination
 }
 
-# <address>: the same as parse_address, also for IPv6 addresses with all zeros, as /proc prints them. REPLY: its text.
+# <address>: parses an address like parse_address, but also accepts IPv6 addresses with all zeros written out, as
+# /proc prints them. REPLY: the canonical text.
 parse_flow_address() {
   local hex=${1//:/}
   REPLY=$1

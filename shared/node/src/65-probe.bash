@@ -1,11 +1,12 @@
 # --- Probes ---
 
-# Addresses that a probe from a pod was translated to, and answered at.
+# The source addresses with which probes from pods left the node and were answered.
 CONFIRMED=''
-# How many pods a probe is sent from until one shows whether it gets through.
+# The maximum number of pods that send a probe until one of them gives a clear result.
 readonly max_probing_pods=3
 
-# <family>: REPLY is a local address that is a source, or empty (any address) if there are no sources. Fails if none is.
+# <family>: REPLY is a local address in a source range, or empty (any address) if the rule set has no sources. Fails
+# if the node has no address in a source range.
 pod_address() {
   local line hex previous=''
   REPLY=''
@@ -30,8 +31,9 @@ pod_address() {
   return 1
 }
 
-# Runs the probes in parallel: from pods on this node, or on a node without pods from an address on the same path. Adds
-# to PROBED, BASIS and CONFIRMED; sets CODE and REASON if one is not confirmed.
+# Runs the probes in parallel. They are sent from pods on this node; on a node without pods they are sent from an
+# address of the node whose packets take the same path. Adds to PROBED, BASIS and CONFIRMED. Sets CODE and REASON if a
+# probe is not confirmed.
 run_probes() {
   local i count=${#PROBES[@]} send=probe_from_node outcome from detail family
   CONFIRMED=''
@@ -81,7 +83,8 @@ report_probe() {
   PROBED+=("{\"to\":\"$1\",\"from\":$from,\"reached\":$reached}")
 }
 
-# <family> <to>: prints "OUTCOME FROM DETAIL" of a probe from an address of the node, where that takes the path of pods.
+# <family> <to>: sends a probe from an address of the node whose packets take the path of pods, and prints "OUTCOME
+# FROM DETAIL".
 probe_from_node() {
   local from options=() destination=${2%:*}
   destination=${destination#\[} destination=${destination%\]}
@@ -106,7 +109,8 @@ probe_from_node() {
   fi
 }
 
-# <family> <to>: prints the same for a probe from the network namespace of a pod, with the first pod that shows it.
+# <family> <to>: sends a probe from the network namespaces of pods until one gives a clear result, and prints "OUTCOME
+# FROM DETAIL".
 probe_from_pods() {
   local entry family namespace pod last='' tried=0
   for entry in ${PROBING_PODS[@]+"${PROBING_PODS[@]}"}; do
@@ -120,15 +124,16 @@ probe_from_pods() {
   printf '%s\n' "${last:-no-namespace - ${NAMESPACE_ERROR:-the network namespace of no pod was found}}"
 }
 
-# <family> <to> <namespace> <pod>: REPLY is "OUTCOME POD DETAIL". A connection alone proves nothing, because a sidecar in
-# the namespace may accept it: what counts is that the node translated the flow as expected, and the peer answered.
+# <family> <to> <namespace> <pod>: sends a probe from one pod. REPLY is "OUTCOME POD DETAIL". A connection alone
+# proves nothing, because a sidecar in the namespace may accept it. The probe succeeds only if the node translated the
+# flow as expected and the peer answered.
 probe_from_pod() {
   local port=$((20000 + (BASHPID * 10 + RANDOM) % 12000)) connected='' line expected destination=${2%:*} answered
   destination=${destination#\[} destination=${destination%\]}
   expected=${PATH_ADDRESS["$4 $destination"]:-}
   if connects "$2" --net="$3" --interface "$4" --local-port "$port-$((port + 9))"; then connected=yes; fi
   if ! has conntrack; then
-    REPLY="unknown $4 conntrack is not installed, so it cannot be seen which address it left with"
+    REPLY="unknown $4 conntrack is not installed, so its source address is unknown"
     return
   fi
   find_flow "$1" "$4" "$destination" "${2##*:}" "$port"
@@ -136,7 +141,7 @@ probe_from_pod() {
   if [[ -z $line && -n $connected ]]; then
     REPLY="unknown $4 something in the pod's network namespace accepted it (a sidecar?)"
   elif [[ -z $line ]]; then
-    # The kernel forgets a flow that the peer refuses.
+    # The kernel removes the conntrack entry of a flow that the peer refuses.
     REPLY="unknown $4 it was refused, or dropped before it left the node (the service, a sidecar or a network policy)"
   elif [[ $line != "$expected" ]]; then
     REPLY="failed $4 it left with $line, not with ${expected:-a known address}"
@@ -149,8 +154,8 @@ probe_from_pod() {
   fi
 }
 
-# <family> <source> <destination> <port> <first source port>: REPLY is the address that the node gave the flow, and yes if
-# it was answered; empty if the node has no such flow.
+# <family> <source> <destination> <port> <first source port>: finds the flow of a probe. REPLY is the address to which
+# the node translated the source, and "yes" if the flow was answered. Empty if the node has no such flow.
 find_flow() {
   local line pattern=' sport=([0-9]+) dport=[0-9]+ (\[UNREPLIED\] )?src=[^ ]+ dst=([^ ]+) '
   REPLY=''
@@ -162,8 +167,8 @@ find_flow() {
   done < <(conntrack -L -f "ipv$1" -p tcp -s "$2" -d "$3" --dport "$4" 2>/dev/null)
 }
 
-# <to> [--net=FILE] [<curl option>...]: does a TCP connection succeed, in this network namespace or in the one of FILE?
-# Where curl supports telnet it sends no byte: the invalid option makes it exit once it is connected, and not before.
+# <to> [--net=FILE] [<curl option>...]: does a TCP connection succeed, in this network namespace or in the namespace
+# of FILE? If curl supports telnet, it sends no data: an invalid option makes it exit as soon as it is connected.
 connects() {
   local time code to=$1 url=telnet://$1 options=(--telnet-option NONE) program=(curl)
   if [[ $(curl -V 2>/dev/null) != *' telnet'* ]]; then url=http://$to options=(); fi
@@ -176,7 +181,7 @@ connects() {
     --connect-timeout "$probe_seconds" --max-time "$probe_seconds"
   time=$("${program[@]}" "$@" ${options[@]+"${options[@]}"} "$url" </dev/null 2>/dev/null)
   code=$?
-  # Some versions reject the option before they connect.
+  # Some versions of curl reject the option before they connect.
   if ((code == 49)) && ! is_positive "$time"; then time=$("${program[@]}" "$@" "$url" </dev/null 2>/dev/null); fi
   is_positive "$time"
 }

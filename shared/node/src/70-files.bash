@@ -1,26 +1,27 @@
 # --- Stored files ---
 
-# <name> <text>: stores the text as $DIR/<name>, which is always the old or the new file, whole.
+# <name> <text>: stores the text as $DIR/<name>. Readers always see either the old or the new file, never a part of
+# one.
 store_text() {
   printf '%s\n' "$2" >"$DIR/.$1.new" || return 1
   mv -f -- "$DIR/.$1.new" "$DIR/$1"
 }
 
-# <file> <target>: the same for a copy of the file. Leaves a target with the same content alone.
+# <file> <target>: stores a copy of the file in the same way. Does not change a target that has the same content.
 store_file() {
   cmp -s -- "$1" "$2" && return
   cp -- "$1" "$2.new" || return 1
   mv -f -- "$2.new" "$2"
 }
 
-# Fails if the program was not run from a file.
+# Stores this program. Fails if it was not run from a file.
 store_program() {
   [[ -n $PROGRAM ]] || return 1
   [[ $PROGRAM -ef $DIR/peermasq.sh ]] && return
   store_file "$PROGRAM" "$DIR/peermasq.sh"
 }
 
-# REPLY: the stored report, or empty.
+# REPLY: the stored report, or empty if there is none.
 stored_status() {
   REPLY=''
   if [[ -r $DIR/status ]]; then IFS= read -r REPLY <"$DIR/status"; fi
@@ -39,7 +40,7 @@ read_stored() {
   fi
 }
 
-# Root runs the program in this folder at boot, so no other user may write there.
+# At boot, root runs the program in this folder, so no other user may be able to write there.
 make_folder() {
   if ! { { [[ -d $DIR ]] || mkdir -p -- "$DIR"; } && : >>"$DIR/lock"; } 2>/dev/null; then
     fail "cannot write to $DIR; set PEERMASQ_DIR to a writable folder"
@@ -49,7 +50,7 @@ make_folder() {
   fi
 }
 
-# Takes the lock, or exits as busy. `remove` deletes the file, so the lock has to be on the one that exists.
+# Takes the lock, or exits as busy. `remove` deletes the lock file, so the lock must be on the file that exists now.
 lock() {
   local deadline=$((SECONDS + WAIT))
   while :; do

@@ -2,11 +2,12 @@
 
 has_systemd() { [[ -d /run/systemd/system ]] && has systemctl; }
 
-# <unit>: prints its text.
+# <unit>: prints the text of the unit.
 print_unit() {
   local variable unit=$1 order='' section='Type=oneshot' command=repair
   case $unit in
-    # Before the kubelet, so that the first pod finds the rules; after everything that loads or flushes tables at boot.
+    # The rules are restored before the kubelet starts, so that they exist before the first pod, and after all
+    # services that load or flush tables at boot.
     peermasq.service) order="ConditionPathExists=$DIR/ruleset
 Before=kubelet.service
 After=nftables.service iptables.service netfilter-persistent.service firewalld.service" ;;
@@ -25,7 +26,7 @@ After=nftables.service iptables.service netfilter-persistent.service firewalld.s
   if [[ $unit != peermasq-repair.service ]]; then printf '\n[Install]\nWantedBy=multi-user.target\n'; fi
 }
 
-# <folder> <unit>...: writes the units. REPLY is "yes" if one was missing or different.
+# <folder> <unit>...: writes the units. REPLY is "yes" if a unit was missing or different.
 write_units() {
   local folder=$1 unit changed=''
   shift
@@ -38,7 +39,7 @@ write_units() {
   REPLY=$changed
 }
 
-# <changed> <flag> <unit>...: enables units that changed, and starts those that always run: the timer and watch.
+# <changed> <flag> <unit>...: enables units that changed, and starts the units that always run: the timer and watch.
 start_units() {
   local changed=$1 runtime=$2 unit
   shift 2
@@ -56,7 +57,7 @@ start_units() {
   done
 }
 
-# <unit>...: installs and starts the units in the first folder that is writable. Sets PERSISTED.
+# <unit>...: installs and starts the units in the first writable folder. Sets PERSISTED.
 install_units() {
   local folder runtime='' changed=yes unit
   PERSISTED=no
@@ -72,12 +73,13 @@ install_units() {
     if [[ -n $runtime || $DIR == /run/* ]]; then PERSISTED=runtime; fi
     return
   fi
-  # Units left here would be taken as installed, and the next run would not retry.
+  # If the units stayed here, the next run would assume that they are installed and would not try again.
   for unit; do rm -f -- "$folder/$unit"; done
   warn 'systemd rejected the units: the rules are lost at a reboot, and drift is not repaired'
 }
 
-# Keeps the rules across reboots and repairs them. Sets PERSISTED. Never fails, because the rules are in force.
+# Keeps the rules across reboots, and repairs them when they drift. Sets PERSISTED. Never fails, because the rules are
+# already in force.
 persist() {
   PERSISTED=no
   [[ ${PEERMASQ_PERSIST:-1} != 0 ]] || return 0
@@ -86,7 +88,7 @@ persist() {
   elif ! store_program; then
     warn 'the program was not run from a file: the rules are lost at a reboot'
   elif has_watch_unit; then
-    # watch repairs drift itself.
+    # watch repairs drift, so the timer is not needed.
     install_units peermasq.service
   else
     install_units peermasq.service peermasq-repair.service peermasq-repair.timer
@@ -101,7 +103,7 @@ has_watch_unit() {
   return 1
 }
 
-# Sets PERSISTED to what is installed.
+# Sets PERSISTED according to the installed units.
 read_persisted() {
   local folder
   PERSISTED=no
@@ -113,7 +115,7 @@ read_persisted() {
   done
 }
 
-# Fails if there were no units.
+# Removes the units. Fails if there were none.
 remove_units() {
   local folder unit found=''
   for folder in $unit_folders; do

@@ -1,6 +1,7 @@
 # --- snapshot ---
 
-# A part and its first line fit in what SSM returns of a command: 24,000 characters.
+# The maximum size of a part. A part and its first line must fit in the 24,000 characters of a command's output that
+# SSM returns.
 readonly part_chars=20000 max_parts=100
 
 command_snapshot() {
@@ -10,7 +11,7 @@ command_snapshot() {
     2:--part) part=$2 ;;
     *) exit_usage ;;
   esac
-  # Stdout gets what was asked for or nothing; a report of failure is not part of it.
+  # Stdout contains either the requested output or nothing. A report of a failure goes to stderr.
   exec 4>&1 >&2
   prepare
   [[ $part =~ ^(0|[1-9][0-9]{0,2})?$ ]] || refuse 'invalid --part: expected a number of at most three digits'
@@ -29,7 +30,7 @@ command_snapshot() {
   FINISHED=yes
 }
 
-# Prints the output of commands, each below a line that names it, and then the stored files as comments.
+# Prints the output of commands, each after a line that names the command, and then the stored files as comments.
 print_snapshot() {
   local family backend line
   for family in 4 6; do
@@ -40,7 +41,7 @@ print_snapshot() {
   elif ! is_installed iptables-nft && ! is_installed iptables-legacy; then
     fail 'neither iptables nor nft is installed'
   fi
-  # Listing sets would load their kernel module on a node that has none.
+  # On a node without sets, listing them would load their kernel module.
   if grep -q -e '--match-set' "$WORK/snapshot"; then print_output 'ipset save'; fi
   for line in 'ip -o addr' 'ip route' 'ip rule' 'ip -6 route' 'ip -6 rule'; do print_output "$line"; done
   if [[ -r $DIR/ruleset ]]; then
@@ -60,15 +61,15 @@ print_tables() {
   if iptables_command "$1" "$2" -save; then print_output "$name-${1#iptables-}-save" "$REPLY"; fi
 }
 
-# Does nft have more to show than iptables did: tables with other names, or tables that iptables cannot print?
+# Does nft show more than iptables did, that is, tables with other names or tables that iptables cannot print?
 has_native_tables() {
   is_installed iptables-nft || return 0
   nft list tables 2>/dev/null | grep -qvE '^table ip6? (raw|mangle|nat|filter|security)$' && return
   grep -qE '^# Table .* (is incompatible|contains incompatible)' "$WORK/snapshot"
 }
 
-# <title> [<command>]: prints the output of the command (default: the title) below its title. A failure is shown too,
-# because the reader has to know that rules may be missing.
+# <title> [<command>]: prints the title and the output of the command, which is the title by default. A failure is
+# printed too, because readers must know that rules may be missing.
 print_output() {
   local words
   read -r -a words <<<"${2:-$1}"
@@ -84,7 +85,7 @@ print_output() {
   fi
 }
 
-# Compresses the snapshot to $WORK/packed, and stores it if it has more than one part.
+# Compresses the snapshot to $WORK/packed. Stores it if it has more than one part.
 pack_snapshot() {
   local count
   gzip -9 <"$WORK/snapshot" | base64 | tr -d '\n' >"$WORK/packed" || fail 'cannot compress the snapshot'
@@ -96,10 +97,11 @@ pack_snapshot() {
   store_file "$WORK/packed" "$DIR/snapshot" || fail "cannot write to $DIR"
 }
 
-# <file>: REPLY is its number of parts.
+# <file>: REPLY is the number of parts of the file.
 count_parts() { REPLY=$((($(wc -c <"$1") + part_chars - 1) / part_chars)); }
 
-# <file> <part>: prints the part, below a line by which the parts are joined and checked.
+# <file> <part>: prints the part after a line with the number and the checksum, with which the reader joins and checks
+# the parts.
 print_part() {
   local count sum
   [[ -r $1 ]] || fail 'no snapshot is stored; part 0 takes one'

@@ -1,10 +1,11 @@
 # --- watch ---
 
-# A full check runs after this many intervals, even if the fingerprint of the rules has not changed.
+# The number of intervals after which a full check runs even if the fingerprint of the rules has not changed.
 readonly full_check_every=10
-# CHILD is the process to kill on TERM; RETRY_REASON is set while a retry is due soon.
+# CHILD is the process to kill on TERM. RETRY_REASON is set if a retry is due soon.
 CHILD='' RETRY_REASON=''
-# STATUS is the last report, SENT the one in the guest attribute, REFUSAL the one that refused the last rule set.
+# STATUS is the last report, SENT the report in the guest attribute, and REFUSAL the report that refused the last rule
+# set.
 STATUS='' SENT='' REFUSAL=''
 CHECKED_AT=0 CHECKS=0 FINGERPRINT=''
 
@@ -35,7 +36,7 @@ command_watch() {
   watch_loop
 }
 
-# Runs watch from now on: under systemd, or else in the background until the next boot.
+# Keeps watch running from now on: under systemd, or if there is none, in the background until the next boot.
 install_watch() {
   make_folder
   store_program || fail 'watch --install must be run from a file: bash peermasq.sh watch --install'
@@ -46,7 +47,7 @@ install_watch() {
   setsid "$BASH" "$DIR/peermasq.sh" watch </dev/null >>"$DIR/watch.log" 2>&1 &
 }
 
-# Failures are retried at once, then with growing delays.
+# Follows the metadata and repairs drift, forever. Retries after a failure, with growing delays from 1 to 16 seconds.
 watch_loop() {
   local backoff=1 began
   while :; do
@@ -60,13 +61,13 @@ watch_loop() {
       backoff=$((backoff * 2 > 16 ? 16 : backoff * 2))
     else
       backoff=1
-      # A server that responds at once even though nothing changed must not be polled in a busy loop.
+      # If a server responds immediately although nothing changed, polling without a pause would be a busy loop.
       if ((SECONDS == began)); then pause 1; fi
     fi
   done
 }
 
-# <command>...: runs it so that TERM ends it at once.
+# <command>...: runs the command so that TERM ends it immediately.
 interruptible() {
   local code
   "$@" 8>&- &
@@ -77,10 +78,10 @@ interruptible() {
   return "$code"
 }
 
-# <seconds>: sleeps up to half a second longer, so that the nodes of a cluster spread out.
+# <seconds>: sleeps up to half a second longer than that, so that the nodes of a cluster do not act at the same time.
 pause() { interruptible sleep "$1.$((RANDOM % 5))"; }
 
-# <command>...: runs a command of this program in a process of its own, with its report in $WORK/report.
+# <command>...: runs a command of this program in a separate process, with the report in $WORK/report.
 run_self() { interruptible "$BASH" "$PROGRAM" "$@" >"$WORK/report"; }
 
 # Repairs drift between metadata changes.
@@ -92,7 +93,7 @@ check_drift() {
   [[ -z $FINGERPRINT || $REPLY != "$FINGERPRINT" || $CHECKS -ge $full_check_every ]] || return 0
   if ! run_self repair; then RETRY_REASON='repair failed'; fi
   report=$(<"$WORK/report")
-  # A check that found nothing new is not worth a write, and must not hide that the last rule set was refused.
+  # The report of a check that found nothing new is not written. It must not hide that the last rule set was refused.
   case $report:$STATUS in
     '{"result":"failed"'*) STATUS=$report ;;
     '{"result":"unchanged"'*:'{"result":"failed"'*) STATUS=${REFUSAL:-$report} ;;
@@ -105,7 +106,7 @@ check_drift() {
   store_fingerprint "$report"
 }
 
-# <report>: does it differ from the last one in the proof, or in whether source ports run out?
+# <report>: does the report differ from the last one in the proof, or in the warning about source ports?
 has_changed() {
   local proven=${1#*'"proven":'} was_proven=${STATUS#*'"proven":'} full='' was_full=''
   if [[ $1 == *' source ports in use'* ]]; then full=yes; fi
@@ -113,7 +114,7 @@ has_changed() {
   [[ ${proven%%,*} != "${was_proven%%,*}" || $full != "$was_full" ]]
 }
 
-# <report>: after a repair that proved the rules, remembers their fingerprint.
+# <report>: stores the fingerprint of the rules after a repair that proved them.
 store_fingerprint() {
   FINGERPRINT='' CHECKS=0
   [[ $1 == *'"proven":true'* && $1 =~ $backend_pattern ]] || return 0
@@ -122,13 +123,14 @@ store_fingerprint() {
   FINGERPRINT=$REPLY
 }
 
-# REPLY: the kernel's own text of our rules and of the chains that lead to them, and of what the paths of pods depend on,
-# only good for comparison. It takes few and small processes. Empty if it cannot be read.
+# REPLY: the kernel's own text of our rules, of the chains that lead to them, and of the addresses, routes and ip
+# rules on which the paths of pods depend. It is used only for comparison, and takes few and small processes. Empty if
+# the kernel cannot be read.
 fingerprint() {
   local family text='' sets line
   REPLY=''
   [[ -n $BACKEND ]] || return 0
-  # This process never ends, and another one changes the rules.
+  # This process runs forever, while other processes change the rules.
   forget_kernel
   printf '%s\n' 'route show table local type local' 'route show default table all' >"$WORK/queries"
   for family in 4 6; do
@@ -138,7 +140,7 @@ fingerprint() {
     ip "-$family" -force -batch "$WORK/queries"
   done >"$WORK/fingerprint" 2>/dev/null
   read -r -d '' text <"$WORK/fingerprint"
-  # Pods come and go with interfaces.
+  # When a pod starts or stops, an interface is added or removed.
   while read -r line; do text+=${line%%:*}$'\n'; done </proc/net/dev
   if [[ $text == *' --match-set '* ]]; then
     sets=$(ipset save 2>/dev/null | grep -F ' peermasq-')

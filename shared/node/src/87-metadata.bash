@@ -1,14 +1,15 @@
 # --- watch: metadata and guest attributes of a GCE instance ---
 
 readonly metadata_header='Metadata-Flavor: Google'
-# The version of the metadata that was read last; empty to read them again without waiting.
+# The version of the metadata that was read last. Empty to read the metadata again without waiting.
 ETAG=''
-# The nonce of the last snapshot request, the number of attempts, and the nonce that was answered. An earlier watch may
-# have left an answer.
+# The nonce of the last snapshot request, the number of attempts, and the nonce that was answered. An earlier watch
+# process may have left an answer.
 REQUESTED='' TRIES=0 ANSWERED=unknown
 METADATA='' PROGRAM_SUM='' REJECTED_PROGRAM=''
 
-# <path> <seconds> [<curl option>...]: REPLY is the HTTP status; the body is in $WORK/body, the headers in $WORK/header.
+# <path> <seconds> [<curl option>...]: sends a request. REPLY is the HTTP status. The body is in $WORK/body, the
+# headers are in $WORK/header.
 request() {
   local path=$1 seconds=$2 code=''
   shift 2
@@ -20,14 +21,14 @@ request() {
   REPLY=$code
 }
 
-# <HTTP status>: reads everything again soon, without waiting for a change.
+# <HTTP status>: arranges that everything is read again soon, without waiting for a change.
 retry_metadata() {
   ETAG='' RETRY_REASON="metadata server: HTTP ${1:-none}"
   log "$RETRY_REASON"
 }
 
-# Waits for a change of the metadata, and follows it. The list contains every key, so one request also waits for keys
-# that do not exist yet. The guest agent of every VM waits like this, for more.
+# Waits for a change of the metadata, and then handles it. The requested list contains every key, so one request also
+# waits for keys that do not exist yet. The guest agent of every VM waits in the same way, for more keys.
 follow_metadata() {
   local query='' code before=$ETAG
   if [[ -n $ETAG ]]; then query="&wait_for_change=true&last_etag=$ETAG&timeout_sec=$INTERVAL"; fi
@@ -40,8 +41,8 @@ follow_metadata() {
     return
   fi
   [[ $ETAG != "$before" ]] || return 0
-  # The keys are read after the list: a change in between changes the list again.
-  # The program comes first: an older one refuses a rule set in a newer format.
+  # The keys are read after the list, so a change in between changes the list again. The program is read first,
+  # because an older program would refuse a rule set in a newer format.
   take_program
   case $? in
     0) restart_watch ;;
@@ -51,7 +52,7 @@ follow_metadata() {
   follow_snapshot_request
 }
 
-# REPLY: the ETag of the last response, or empty.
+# REPLY: the ETag of the last response, or empty if there is none.
 read_etag() {
   local line etag=''
   while read -r line; do
@@ -60,7 +61,7 @@ read_etag() {
   REPLY=$etag
 }
 
-# Applies the rule set in the metadata if it changed.
+# Applies the rule set in the metadata if it has changed.
 follow_ruleset() {
   local code
   request attributes/peermasq-ruleset 10
@@ -80,20 +81,20 @@ follow_ruleset() {
     *) ETAG='' RETRY_REASON='the rule set could not be applied' ;;
   esac
   CHECKED_AT=$SECONDS FINGERPRINT='' STATUS=$(<"$WORK/report")
-  # Repairs of the rules in force must not hide that these were refused.
+  # Later repairs of the rules in force must not hide that this rule set was refused.
   case $STATUS in
     '{"result":"applied"'* | '{"result":"unchanged"'*) REFUSAL='' ;;
     *) REFUSAL=$STATUS ;;
   esac
 }
 
-# The stored rule set is gone: reads it again and applies it.
+# Reads the rule set from the metadata again and applies it, because the stored rule set is gone.
 forget_applied() {
   rm -f -- "$WORK/applied"
   ETAG=''
 }
 
-# Answers a request for a snapshot once, and deletes the answer when the request is gone.
+# Answers each snapshot request once, and deletes the answer when the request is gone.
 follow_snapshot_request() {
   local code nonce=''
   request attributes/peermasq-snapshot 10
@@ -111,7 +112,7 @@ follow_snapshot_request() {
   esac
   [[ $nonce != "$ANSWERED" && $nonce =~ ^[0-9a-f]{32}$ ]] || return 0
   if [[ $nonce != "$REQUESTED" ]]; then REQUESTED=$nonce TRIES=0; fi
-  # From here on, parts of an answer may exist.
+  # From this point on, parts of an answer may exist.
   ANSWERED=unknown
   if send_snapshot "$nonce"; then
     ANSWERED=$nonce
@@ -123,7 +124,7 @@ follow_snapshot_request() {
   if ((TRIES < 5)); then ETAG='' RETRY_REASON='cannot send the snapshot'; else ANSWERED=$nonce; fi
 }
 
-# <nonce>: writes the snapshot to guest attributes in a separate namespace, which status readers do not load.
+# <nonce>: writes the snapshot to guest attributes under a separate path, which readers of the status do not load.
 send_snapshot() {
   local part count=1
   for ((part = 0; part < count; part++)); do
@@ -170,15 +171,15 @@ send_status() {
   esac
 }
 
-# Continues as the program that is installed now.
+# Continues with the program that is installed now.
 restart_watch() {
   log 'restarting as another version of the program'
   rm -rf -- "$WORK"
   exec "$BASH" "$DIR/peermasq.sh" watch
 }
 
-# Installs the program in the metadata. Fails with 1 if there is none, or it is the one that runs, and with 2 if it
-# cannot be read now.
+# Installs the program in the metadata. Fails with 1 if there is no program, or if it is already running, and with 2
+# if it cannot be read now.
 take_program() {
   local code sum
   request attributes/peermasq-program 10
@@ -202,14 +203,14 @@ take_program() {
   store_file "$WORK/program" "$DIR/peermasq.sh"
 }
 
-# <file>: is it the whole node program, and well-formed? Without its last line it would do nothing.
+# <file>: is the file a complete and well-formed node program? Without its last line, the program would do nothing.
 is_program() {
   local last='main "$@"'
   [[ $(head -n 2 "$1") == '#!/usr/bin/env bash'$'\n'"$marker" && $(tail -n 1 "$1") == "$last" ]] || return 1
   "$BASH" -n "$1" 2>/dev/null
 }
 
-# Was another program installed since this one started?
+# Has another program been installed since this one started?
 was_reinstalled() {
   [[ $DIR/peermasq.sh -nt $WORK/started ]] || return 1
   : >"$WORK/started"
