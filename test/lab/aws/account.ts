@@ -19,23 +19,23 @@ import {
 
 export interface NewNode {
   readonly subnetId: string;
-  /** Sets the tag that EKS and kOps nodes have. */
+  /** The name of the cluster. The node gets the tag that EKS and kOps nodes have. */
   readonly cluster?: string;
   readonly tags?: Readonly<Record<string, string>>;
   readonly state?: LabInstance['state'];
   readonly imageId?: string;
   readonly platformDetails?: string;
-  /** In the subnet's range; by default the next free one. */
+  /** An address in the subnet's range. Defaults to the next free address. */
   readonly address?: string;
   readonly ipv6Address?: string;
   readonly agentVersion?: string;
-  /** Whether the agent is online from the start (default true); `setReady` changes it. */
+  /** Whether the SSM agent is online from the start (default: true). `setReady` changes it later. */
   readonly isReady?: boolean;
-  /** Milliseconds until its SSM agent registers, instead of `isReady`. */
+  /** Milliseconds until the SSM agent registers; replaces `isReady`. */
   readonly registersAfterMs?: number;
-  /** Milliseconds added to the duration of each command. */
+  /** Milliseconds by which each command takes longer. */
   readonly commandDelayMs?: number;
-  /** Where its agent runs commands. */
+  /** The machine on which the SSM agent runs commands. */
   readonly machine?: Machine;
 }
 
@@ -43,9 +43,9 @@ export interface NewNetwork {
   readonly vpcId: string;
   readonly cidrs: readonly string[];
   readonly ipv6Cidrs?: readonly string[];
-  /** Each has the network's whole range unless a test changes it. */
+  /** The new subnets. Each has the network's whole range, unless a test changes it. */
   readonly subnetIds: readonly string[];
-  /** In the main route table, which all subnets use unless a test associates another. */
+  /** Routes in the main route table, which all subnets use unless a test associates another table. */
   readonly routes?: readonly LabRoute[];
 }
 
@@ -54,39 +54,45 @@ type Event = Record<string, unknown>;
 /** One region of one account. */
 export interface LabAccount {
   readonly state: AwsState;
-  /** Every call to this account, rejected ones included. */
+  /** All calls to this account, including rejected calls. */
   readonly calls: ApiCall[];
   count(action: string): number;
   addNetwork(network: NewNetwork): void;
-  /** @returns its instance id */
+  /**
+   * Adds a node.
+   * @returns its instance ID
+   */
   addNode(node: NewNode): string;
-  /** Whether its SSM agent is registered and online. */
+  /** Sets whether a node's SSM agent is registered and online. */
   setReady(id: string, isReady: boolean): void;
   putDocument(name: string, document: SsmDocument): void;
   addQueue(settings: QueueSettings, deadLetters?: LabQueue): LabQueue;
-  /** Makes an Auto Scaling group pause the launch of an instance. @returns the lifecycle event */
+  /**
+   * Makes an Auto Scaling group pause the launch of an instance.
+   * @returns the lifecycle event
+   */
   startLifecycleAction(id: string, groupName: string, hookName: string): Event;
-  /** Throttles the next calls of an action, with the service's own error. */
+  /** Throttles the next calls of an action. The error is the service's own throttling error. */
   throttle(action: string, times: number): void;
-  /** Denies further calls of an action (`ec2:CreateTags`), with IAM's own error. */
+  /** Denies all further calls of an action, such as `ec2:CreateTags`. The error is IAM's own error. */
   deny(action: string, resource?: string): void;
   fail(action: string, code: string, message: string, times?: number, status?: number): void;
-  /** The events that EventBridge delivers when these instances start. */
+  /** Returns the events that EventBridge delivers when these instances start. */
   runInstancesEvent(ids: readonly string[]): Event;
   stateChangeEvent(id: string): Event;
 }
 
-/** Shared by the accounts of one lab. */
+/** Options that all accounts in a lab share. */
 export interface AccountOptions {
   readonly region: string;
   readonly stopSignal: AbortSignal;
-  /** Receives SSM's events. */
+  /** Receives the events that SSM emits. */
   readonly emit: (event: object) => void;
-  /** Counter for instance IDs, which are unique across accounts. */
+  /** Returns the next number for instance IDs, which are unique across accounts. */
   nextInstance(): number;
 }
 
-/** A machine without programs, for nodes that nothing is pushed to. */
+/** A machine that cannot run programs, for nodes to which nothing is pushed. */
 const noMachine: Machine = { run: () => Promise.reject(new Error('This node has no machine')) };
 
 export function makeAccount(
@@ -162,7 +168,7 @@ function resourceMethods(state: AwsState, options: AccountOptions): Pick<LabAcco
 export const groupOf = (vpcId: string) => vpcId.replace('vpc-', 'sg-');
 export const aclOf = (vpcId: string) => vpcId.replace('vpc-', 'acl-');
 
-/** The default security group and network ACL of a VPC. */
+/** Adds a VPC's default security group and network ACL. */
 function addDefaults(state: AwsState, vpcId: string, hasIpv6: boolean): void {
   const everywhere: LabPermission = {
     ipProtocol: '-1',
@@ -183,7 +189,7 @@ function addDefaults(state: AwsState, vpcId: string, hasIpv6: boolean): void {
   state.acls.push({ networkAclId: aclOf(vpcId), vpcId, isDefault: true, subnetIds: [], entries });
 }
 
-/** AWS reserves the first four addresses of a subnet. */
+/** Returns a free address. The first four addresses of a subnet are skipped, because AWS reserves them. */
 function freeAddress({ subnets, interfaces }: AwsState, subnetId: string): string {
   const octets = (subnets.get(subnetId)?.cidr ?? '').split('/')[0]?.split('.') ?? [];
   const base = octets.reduce((sum, octet) => sum * 256 + Number(octet), 0) + 4 + interfaces.size;

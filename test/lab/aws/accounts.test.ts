@@ -63,7 +63,7 @@ async function instancesWith(settings: ConstructorParameters<typeof EC2Client>[0
   return Reservations.flatMap(({ Instances = [] }) => Instances.map(({ InstanceId }) => InstanceId));
 }
 
-describe('STS refuses', () => {
+describe('the local STS rejects', () => {
   test.each<[string, Partial<AssumeRoleCommandInput>, string]>([
     ['an unknown role', { RoleArn: `arn:aws:iam::${memberId}:role/other` }, 'AccessDenied'],
     ['an invalid role', { RoleArn: 'member' }, 'ValidationError'],
@@ -81,8 +81,8 @@ describe('STS refuses', () => {
   });
 });
 
-describe('a member account', () => {
-  test('is reached with the credentials of its role, and its calls are counted separately', async () => {
+describe('a member account in the local AWS', () => {
+  test('is reached with the credentials of its role, and calls to the account are counted separately', async () => {
     const [mine, theirs] = [aws.addNode({ subnetId }), member.addNode({ subnetId })];
     const credentials = await assume({ DurationSeconds: 900 });
     expect(await instancesWith({})).toEqual([mine]);
@@ -102,13 +102,13 @@ describe('a member account', () => {
     ['with a different session token', { sessionToken: 'x' }],
     ['without its session token', { sessionToken: '' }],
     ['with an unknown key', { accessKeyId: 'ASIAXXXXXXXXXXXXXXXX' }],
-  ])('is not accessible %s', async (_, changes) => {
+  ])('is not accessible with credentials %s', async (_, changes) => {
     const credentials = { ...(await assume()), ...changes };
     expect(await errorCodeOf(instancesWith({ credentials }))).toBe('AuthFailure');
     expect(member.calls).toEqual([]);
   });
 
-  test('is in its events', () => {
+  test('is named in the events that the account emits', () => {
     expect(member.stateChangeEvent(member.addNode({ subnetId }))).toMatchObject({ account: memberId });
   });
 });
@@ -120,7 +120,7 @@ test.each([
   expect(await errorCodeOf(instancesWith(settings))).toBe(code);
 });
 
-describe('Auto Scaling', () => {
+describe('the local Auto Scaling', () => {
   const complete = (changes: Partial<CompleteLifecycleActionCommandInput>) => {
     const client = ending(new AutoScalingClient({ region: labRegion }));
     return client.send(
@@ -138,7 +138,7 @@ describe('Auto Scaling', () => {
   });
 
   test.each(['CONTINUE', 'ABANDON'])(
-    'a pending lifecycle action can be completed once, with %s',
+    'lets a pending lifecycle action be completed once, with %s',
     async (result) => {
       const event = aws.startLifecycleAction(InstanceId, 'nodes', 'peermasq');
       expect(event).toMatchObject({ detail: { EC2InstanceId: InstanceId, AutoScalingGroupName: 'nodes' } });
@@ -157,24 +157,24 @@ describe('Auto Scaling', () => {
     ['another token', { LifecycleActionToken: crypto.randomUUID() }],
     ['another result', { LifecycleActionResult: 'RETRY' }],
     ['neither instance nor token', { InstanceId: undefined }],
-  ])('%s is refused', async (_, changes) => {
+  ])('rejects the completion with %s', async (_, changes) => {
     aws.startLifecycleAction(InstanceId, 'nodes', 'peermasq');
     expect(await errorCodeOf(complete({ InstanceId, ...changes }))).toBe('ValidationError');
   });
 
-  test('the error names the instance without a pending action', async () => {
+  test('names the instance in the error if the instance has no pending action', async () => {
     await expect(complete({ InstanceId })).rejects.toThrow(
       `No active Lifecycle Action found with instance ID ${InstanceId}`,
     );
   });
 
-  test('an unsupported action is rejected', async () => {
+  test('rejects an unsupported action', async () => {
     const client = ending(new AutoScalingClient({ region: labRegion }));
     expect(await errorCodeOf(client.send(new DescribeAutoScalingGroupsCommand()))).toBe('InvalidAction');
   });
 });
 
-describe('every service has its own error message when', () => {
+describe("the local AWS uses the service's own error message when", () => {
   const sends: [string, string, () => Promise<unknown>, string, string][] = [
     [
       'EC2',

@@ -1,4 +1,4 @@
-/** A service's error response. */
+/** The error response of a service. */
 export class AwsApiError extends Error {
   readonly code: string;
   readonly status: number;

@@ -32,12 +32,16 @@ function completeLifecycleAction(state: AwsState, fields: Fields) {
   }
   found.result = LifecycleActionResult;
   const instance = state.instances.get(found.instanceId);
-  // The group terminates an instance whose launch was abandoned.
+  // An Auto Scaling group terminates an instance whose launch was abandoned.
   if (instance && LifecycleActionResult === 'ABANDON') instance.state = 'shutting-down';
   return {};
 }
 
-/** The response as XML. @throws AwsRefusal */
+/**
+ * Handles a call.
+ * @returns the response as XML
+ * @throws AwsRefusal
+ */
 export function handleAutoScaling(
   state: AwsState,
   action: string,

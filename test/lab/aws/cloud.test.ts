@@ -46,7 +46,7 @@ beforeEach(() => {
   id = aws.addNode({ subnetId, machine: { run } });
 });
 
-describe('EC2 refuses', () => {
+describe('the local EC2 rejects', () => {
   const tags = (Key: string, Value = '') =>
     new CreateTagsCommand({ Resources: [id], Tags: [{ Key, Value }] });
 
@@ -87,17 +87,17 @@ describe('EC2 refuses', () => {
       'InvalidParameterValue',
     ],
     [
-      'ids and MaxResults together',
+      'IDs together with MaxResults',
       () => clients.ec2.send(new DescribeInstancesCommand({ InstanceIds: [id], MaxResults: 5 })),
       'InvalidParameterCombination',
     ],
     [
-      'pages too small',
+      'pages that are too small',
       () => clients.ec2.send(new DescribeRouteTablesCommand({ MaxResults: 4 })),
       'InvalidParameterValue',
     ],
     [
-      'pages too large',
+      'pages that are too large',
       () => clients.ec2.send(new DescribeRouteTablesCommand({ MaxResults: 101 })),
       'InvalidParameterValue',
     ],
@@ -142,13 +142,13 @@ test.each([
   ['terminated', 48],
   ['stopping', 64],
   ['stopped', 80],
-] as const)('the instance state %s has the code %i', async (state, code) => {
+] as const)('the local EC2 returns the instance state %s with the code %i', async (state, code) => {
   const ids = [aws.addNode({ subnetId, state })];
   const { Reservations } = await clients.ec2.send(new DescribeInstancesCommand({ InstanceIds: ids }));
   expect(Reservations?.[0]?.Instances?.[0]?.State).toEqual({ Code: code, Name: state });
 });
 
-describe('SSM refuses', () => {
+describe('the local SSM rejects', () => {
   const send = (changes: Partial<SendCommandCommandInput>) =>
     clients.ssm.send(
       new SendCommandCommand({
@@ -168,8 +168,12 @@ describe('SSM refuses', () => {
     ['an unknown document', () => send({ DocumentName: 'AWS-RunShellScript' }), 'InvalidDocument'],
     ['51 instances', () => send({ InstanceIds: ids(51) }), 'ValidationException'],
     ['no instance', () => send({ InstanceIds: [] }), 'ValidationException'],
-    ['an instance twice', () => send({ InstanceIds: [id, id] }), 'DuplicateInstanceId'],
-    ['an instance that never registered', () => send({ InstanceIds: [id, missing] }), 'InvalidInstanceId'],
+    ['an instance that is listed twice', () => send({ InstanceIds: [id, id] }), 'DuplicateInstanceId'],
+    [
+      'an instance that has never registered',
+      () => send({ InstanceIds: [id, missing] }),
+      'InvalidInstanceId',
+    ],
     ['no rule set', () => send({ Parameters: {} }), 'InvalidParameters'],
     [
       'an unknown parameter',
@@ -177,15 +181,15 @@ describe('SSM refuses', () => {
       'InvalidParameters',
     ],
     [
-      'a rule set outside the pattern',
+      "a rule set that does not match the document's pattern",
       () => send({ Parameters: { ruleset: ["H4sI'; id; '"] } }),
       'InvalidParameters',
     ],
     ['29 seconds', () => send({ TimeoutSeconds: 29 }), 'ValidationException'],
     ['a long comment', () => send({ Comment: 'x'.repeat(101) }), 'ValidationException'],
-    ['more than all', () => send({ MaxConcurrency: '101%' }), 'ValidationException'],
+    ['more concurrency than 100 %', () => send({ MaxConcurrency: '101%' }), 'ValidationException'],
     [
-      'pages too small',
+      'pages that are too small',
       () => clients.ssm.send(new DescribeInstanceInformationCommand({ MaxResults: 4 })),
       'ValidationException',
     ],
@@ -195,7 +199,7 @@ describe('SSM refuses', () => {
       'ValidationException',
     ],
     [
-      'pages too large',
+      'pages that are too large',
       () =>
         clients.ssm.send(
           new ListCommandInvocationsCommand({ CommandId: crypto.randomUUID(), MaxResults: 51 }),
@@ -222,7 +226,7 @@ describe.each([
   ['EC2', 'application/x-www-form-urlencoded', 401, '<Code>AuthFailure</Code>'],
   ['SSM', 'application/x-amz-json-1.1', 400, '"__type":"MissingAuthenticationTokenException"'],
   ['SQS', 'application/x-amz-json-1.0', 403, '"__type":"com.amazonaws.sqs#MissingAuthenticationToken"'],
-])('%s rejects a call', (_, type, status, code) => {
+])('the local %s rejects a call', (_, type, status, code) => {
   test('without a signature', async () => {
     const headers = { 'content-type': type };
     const response = await fetch(aws.env['AWS_ENDPOINT_URL_EC2'] ?? '', {
@@ -235,7 +239,7 @@ describe.each([
   });
 });
 
-test('SSM sends events about a command to EventBridge', async () => {
+test('the local SSM sends events about a command to EventBridge', async () => {
   const events: unknown[] = [];
   aws.onEvent = (event) => events.push(event);
   const Parameters = { ruleset: ['H4sIAAAA'] };

@@ -4,30 +4,33 @@ import type { LabRole } from './iam-policies';
 import { startServer } from './server';
 import { issueKeys, roleArn } from './sts';
 
-/** The role of an account. Without a template, anyone may assume it and do everything. */
+/**
+ * The role that gives access to an account. If only a name is given, anyone may assume the role, and it allows
+ * everything.
+ */
 export type MemberRole = LabRole | Pick<LabRole, 'roleName'>;
 
-/** One AWS region on a loopback port. The object itself is the account of the default credentials. */
+/** One AWS region on a loopback port. The object itself is the account to which the default credentials belong. */
 export interface LocalAws extends LabAccount {
-  /** Endpoint of all services, and prefix of queue URLs. */
+  /** The endpoint of all services, which is also the prefix of queue URLs. */
   readonly url: string;
-  /** Set these for the official clients. */
+  /** Environment variables for the official clients. */
   readonly env: Readonly<Record<string, string>>;
-  /** Receives SSM's events, including those forwarded from other accounts. */
+  /** Called with every event that SSM emits, including events forwarded from other accounts. */
   onEvent: (event: object) => void;
   /** Adds an account that is accessible only with credentials from AssumeRole. */
   addAccount(id: string, role: MemberRole): LabAccount;
-  /** Environment of a process that runs with a role of this account instead of full access. */
+  /** Returns the environment of a process that runs with a role of this account instead of full access. */
   envForRole(role: LabRole): Readonly<Record<string, string>>;
-  /** Calls to all accounts. */
+  /** The calls to all accounts. */
   readonly allCalls: readonly ApiCall[];
-  /** From now on, throttles calls that exceed the published token buckets. */
+  /** Enforces the published rate limits: calls that exceed a token bucket are throttled from now on. */
   enableRateLimits(): void;
-  /** Calls to all accounts that exceeded a token bucket. */
+  /** The number of calls, to all accounts, that exceeded a token bucket. */
   readonly callsOverLimit: number;
   /** Resolves when no command is running in any account. */
   waitForCommands(): Promise<void>;
-  /** The URL of a queue of this account. */
+  /** Returns the URL of a queue in this account. */
   queueUrl(name: string): string;
   close(): Promise<void>;
 }

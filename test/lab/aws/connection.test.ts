@@ -33,26 +33,26 @@ afterEach(async () => {
   await aws.close();
 });
 
-describe('EC2 firewalls', () => {
+describe("the local EC2's firewalls:", () => {
   const unknown = { Filters: [{ Name: 'colour', Values: ['red'] }] };
   test.each<[string, () => Promise<unknown>, string]>([
     [
-      'an unknown filter of interfaces',
+      'an unknown filter for network interfaces',
       () => clients.ec2.send(new DescribeNetworkInterfacesCommand(unknown)),
       'InvalidParameterValue',
     ],
     [
-      'an unknown filter of groups',
+      'an unknown filter for security groups',
       () => clients.ec2.send(new DescribeSecurityGroupsCommand(unknown)),
       'InvalidParameterValue',
     ],
     [
-      'an unknown filter of ACLs',
+      'an unknown filter for network ACLs',
       () => clients.ec2.send(new DescribeNetworkAclsCommand(unknown)),
       'InvalidParameterValue',
     ],
     [
-      'an unknown filter of subnets',
+      'an unknown filter for subnets',
       () => clients.ec2.send(new DescribeSubnetsCommand(unknown)),
       'InvalidParameterValue',
     ],
@@ -62,15 +62,15 @@ describe('EC2 firewalls', () => {
       'UnknownParameter',
     ],
     [
-      'pages too small',
+      'pages that are too small',
       () => clients.ec2.send(new DescribeNetworkAclsCommand({ MaxResults: 4 })),
       'InvalidParameterValue',
     ],
-  ])('%s is refused', async (_, send, code) => {
+  ])('a request with %s is rejected', async (_, send, code) => {
     expect(await errorCodeOf(send())).toBe(code);
   });
 
-  test('a new VPC has an ACL that allows everything, and a security group that allows its own members', async () => {
+  test('a new VPC has a network ACL that allows everything, and a security group that allows its own members', async () => {
     const [acl] = (await clients.ec2.send(new DescribeNetworkAclsCommand({}))).NetworkAcls ?? [];
     expect(acl).toMatchObject({ IsDefault: true, Associations: [{ SubnetId: subnetId }] });
     const entries = acl?.Entries?.map(
@@ -82,7 +82,7 @@ describe('EC2 firewalls', () => {
     expect(group?.IpPermissionsEgress).toMatchObject([{ IpRanges: [{ CidrIp: '0.0.0.0/0' }] }]);
   });
 
-  test('associating a subnet with an ACL removes it from the default ACL', async () => {
+  test('associating a subnet with a network ACL removes the subnet from the default ACL', async () => {
     const own = { networkAclId: 'acl-0a', vpcId, isDefault: false, subnetIds: [subnetId], entries: [] };
     aws.state.acls.push(own);
     const Filters = [{ Name: 'association.subnet-id', Values: [subnetId] }];
@@ -98,7 +98,7 @@ describe('EC2 firewalls', () => {
   });
 });
 
-test('a peering has ranges only while it is active', async () => {
+test('the response about a peering contains the CIDR ranges only while the peering is active', async () => {
   const ranges = async () => {
     const { VpcPeeringConnections = [] } = await clients.ec2.send(
       new DescribeVpcPeeringConnectionsCommand({}),

@@ -15,29 +15,29 @@ export interface NewConnection {
     readonly address: string;
     readonly ipv6Address?: string;
     readonly port: number;
-    /** Account and region of its VPC, if different from the node's. */
+    /** The account and region of the peer's VPC, if different from the node's. */
     readonly account?: LabAccount;
   };
 }
 
-/** The parts that a test can break. */
+/** The parts of a connection that a test can break. */
 export interface LabConnection {
   readonly peering: LabPeering;
   readonly node: ConnectionSide;
   readonly peer: ConnectionSide;
-  /** Breaks one part. */
+  /** Breaks one part of the connection. */
   misconfigure(name: Misconfiguration): void;
 }
 
 interface ConnectionSide {
   readonly subnet: LabSubnet;
   readonly table: LabRouteTable;
-  /** Of the nodes or of the service. */
+  /** The security group of the nodes, or of the service. */
   readonly group: LabSecurityGroup;
   readonly acl: LabAcl;
 }
 
-/** What can be broken, in the order of doctor's checks. */
+/** The parts that can be broken, in the order of doctor's checks. */
 export const misconfigurations = {
   'peering-pending': ({ peering }) => (peering.status = 'pending-acceptance'),
   'no-forward-route': ({ node }) => (node.table.routes = []),
@@ -53,7 +53,7 @@ export type Misconfiguration = keyof typeof misconfigurations;
 const deny = (egress: boolean, cidrBlock: string) =>
   ({ ruleNumber: 50, egress, ruleAction: 'deny', protocol: '6', cidrBlock }) as const;
 
-/** Two peered VPCs with routes in both directions, and a service in the second one that the first may reach. */
+/** Adds two peered VPCs with routes in both directions. The first VPC may reach a service in the second. */
 export function addConnection(account: LabAccount, { peeringId, node, peer }: NewConnection): LabConnection {
   const peerAccount = peer.account ?? account;
   const peering: LabPeering = {
@@ -107,7 +107,10 @@ function addNetwork(
   });
 }
 
-/** @returns the id of its security group */
+/**
+ * Adds the service.
+ * @returns the ID of its security group
+ */
 function addService({ state }: LabAccount, peer: NewConnection['peer'], clients: ConnectionNetwork): string {
   const { vpcId, subnetId, address, ipv6Address, port } = peer;
   const groupId = `${groupOf(vpcId)}1`;

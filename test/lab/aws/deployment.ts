@@ -15,20 +15,20 @@ import { labAccount, labRegion } from './cloud';
 import { readRole, type LabRole } from './iam-policies';
 import type { QueueSettings } from './sqs-queue';
 
-/** An environment variable: text, or the URL of a queue given by its short name. */
+/** The value of an environment variable: text, or the URL of a queue that is given by its short name. */
 export type EnvironmentValue = string | { readonly queue: string };
 
 export interface DeployedFunction {
   readonly name: string;
-  /** The file whose `handler` is called. */
+  /** The file that exports `handler`. */
   readonly bundle: string;
   readonly timeoutSeconds: number;
-  /** Its role; without one, all calls are allowed. */
+  /** The role of the function; without a role, all calls are allowed. */
   readonly role?: LabRole;
   readonly environment: Readonly<Record<string, EnvironmentValue>>;
 }
 
-/** An event source mapping: a queue, by its short name, and its function. */
+/** An event source mapping between a queue, given by its short name, and a function. */
 export interface DeployedEventSource {
   readonly queue: string;
   readonly function: string;
@@ -37,16 +37,19 @@ export interface DeployedEventSource {
   readonly maximumConcurrency: number;
 }
 
-/** Events that match the pattern go to the queue. */
+/** An event rule. Events that match the pattern are sent to the queue. */
 export interface DeployedRule {
   readonly queue: string;
   readonly pattern: Pattern;
 }
 
-/** What `serverless deploy` creates from serverless.yml and infra/aws, limited to what the lab implements. */
+/**
+ * The resources that `serverless deploy` creates from serverless.yml and infra/aws, as far as the lab implements
+ * them.
+ */
 export interface Deployment {
   readonly stage: string;
-  /** By short name: `nodes`. */
+  /** The queues by short name, such as `nodes`. */
   readonly queues: readonly QueueSettings[];
   readonly functions: readonly DeployedFunction[];
   readonly sources: readonly DeployedEventSource[];
@@ -55,9 +58,9 @@ export interface Deployment {
 
 export interface DeploymentOptions {
   readonly stage?: string;
-  /** Same as `--param`. */
+  /** The parameters that would be passed with `--param`. */
   readonly params?: Readonly<Record<string, string | number>>;
-  /** Clusters that the roles may send commands to; all if empty. */
+  /** The clusters to which the roles may send commands; all clusters if empty. */
   readonly clusters?: readonly string[];
   /** Replaces the batch windows and delays of all queues, to keep tests short. */
   readonly windowSeconds?: number;
@@ -100,7 +103,7 @@ const serviceSchema = z.object({
 
 type Service = z.output<typeof serviceSchema>;
 
-/** Resolves `!Ref Id` and `!GetAtt Id.Arn` like CloudFormation. */
+/** Resolves `!Ref Id` and `!GetAtt Id.Arn` as CloudFormation does. */
 const tags = ['!Ref', '!GetAtt'].map((tag): ScalarTag => ({
   tag,
   resolve: (text) => ({ ref: text.replace(/\.Arn$/, '') }),
@@ -157,7 +160,7 @@ export function readDeployment(options: DeploymentOptions = {}): Deployment {
   };
 }
 
-/** Resolves `${sls:stage}` and `${param:NAME}` like serverless. */
+/** Resolves `${sls:stage}` and `${param:NAME}` as serverless does. */
 function resolveVariables(
   text: string,
   stage: string,

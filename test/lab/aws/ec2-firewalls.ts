@@ -5,7 +5,7 @@ import type { AwsState, LabAcl, LabInterface, LabPermission, LabSecurityGroup } 
 
 const vpcOf = (state: AwsState, subnetId: string) => state.subnets.get(subnetId)?.vpcId ?? '';
 
-/** A terminated instance has no interfaces. */
+/** Network interfaces of terminated instances no longer exist. */
 const isThere = ({ instances }: AwsState, { attachment }: LabInterface): boolean =>
   attachment === undefined || instances.get(attachment.instanceId)?.state !== 'terminated';
 
@@ -74,7 +74,7 @@ function describeSecurityGroups(state: AwsState, fields: Fields) {
   return { securityGroupInfo: list(groups), nextToken };
 }
 
-/** A subnet without an associated ACL uses the VPC's default one. */
+/** A subnet without an associated network ACL uses the VPC's default ACL. */
 function subnetsOf({ acls, subnets }: AwsState, { networkAclId, vpcId, isDefault, subnetIds }: LabAcl) {
   if (!isDefault) return subnetIds;
   const taken = new Set(

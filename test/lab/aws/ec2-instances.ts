@@ -58,7 +58,7 @@ function instanceXml(state: AwsState, instance: LabInstance, interfaces: Interfa
   };
 }
 
-/** EC2 removes them with the instance. */
+/** Returns the network fields of an instance. EC2 removes them when the instance is terminated. */
 function networkXml(
   state: AwsState,
   { instanceId, subnetId }: LabInstance,
@@ -75,7 +75,10 @@ function networkXml(
   };
 }
 
-/** Branch interfaces, which are not attached to the instance, are missing here as in EC2. */
+/**
+ * Returns one of an instance's network interfaces. Branch interfaces are not attached to the instance and are
+ * therefore not listed, as in EC2.
+ */
 const instanceInterfaceXml = (state: AwsState, one: LabInterface) => ({
   networkInterfaceId: one.networkInterfaceId,
   subnetId: one.subnetId,
@@ -86,7 +89,7 @@ const instanceInterfaceXml = (state: AwsState, one: LabInterface) => ({
   attachment: { deviceIndex: one.attachment?.deviceIndex, status: 'attached' },
 });
 
-/** Maximum IDs in one describe or CreateTags call. */
+/** The maximum number of IDs in one Describe or CreateTags call. */
 const idsLimit = 1_000;
 
 function describeInstances(state: AwsState, fields: Fields) {

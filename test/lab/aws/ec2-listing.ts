@@ -3,7 +3,7 @@ import type { Fields } from './query-protocol';
 import { AwsApiError } from './api-error';
 import { paginate, type AwsState } from './state';
 
-/** Shared by EC2's list actions. */
+/** An action of EC2. */
 
 export type Action = (state: AwsState, fields: Fields) => object;
 
@@ -13,10 +13,10 @@ export const page = { MaxResults: z.coerce.number().int().optional(), NextToken:
 type Filter = z.infer<typeof filters>[number];
 type Page = { readonly MaxResults?: number | undefined; readonly NextToken?: string | undefined };
 
-/** A resource's values for each supported filter. */
+/** The values of a resource for each supported filter. */
 export type Filterable<T> = Readonly<Record<string, (one: T, state: AwsState) => readonly string[]>>;
 
-/** `*` and `?` are wildcards in the values of a filter. */
+/** Returns the pattern for a filter value, in which `*` and `?` are wildcards. */
 function asPattern(value: string): RegExp {
   const escaped = value.replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`);
   return new RegExp(`^${escaped.replaceAll('*', '.*').replaceAll('?', '.')}$`, 's');
@@ -42,7 +42,7 @@ function select<T>(all: Iterable<T>, request: readonly Filter[], known: Filterab
   );
 }
 
-/** Filters, then paginates. */
+/** Filters resources and returns one page. */
 export function listPage<T>(
   state: AwsState,
   all: Iterable<T>,

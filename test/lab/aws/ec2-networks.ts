@@ -81,7 +81,7 @@ function describeRouteTables(state: AwsState, fields: Fields) {
   return { routeTableSet: list(items.map((table) => routeTableXml(state, table))), nextToken };
 }
 
-/** Both sides' ranges are present only while a peering is active. */
+/** Returns a peering. The CIDR ranges of both sides are included only while the peering is active. */
 function peeringXml({ status, requesterVpcInfo, accepterVpcInfo, ...peering }: LabPeering) {
   const side = ({ cidrBlock, ipv6CidrBlock, ...vpc }: NonNullable<LabPeering['accepterVpcInfo']>) => ({
     ...vpc,

@@ -6,11 +6,15 @@ import { xml, type Fields } from './query-protocol';
 import { AwsApiError } from './api-error';
 import type { AwsState } from './state';
 
-/** EC2's query protocol. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/ */
+/** The actions of EC2's query protocol. https://docs.aws.amazon.com/AWSEC2/latest/APIReference/ */
 
 const actions = { ...instanceActions, ...networkActions, ...firewallActions };
 
-/** The response as XML. @throws AwsRefusal */
+/**
+ * Handles a call.
+ * @returns the response as XML
+ * @throws AwsRefusal
+ */
 export function handleEc2(state: AwsState, action: string, fields: Fields, requestId: string): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsApiError('InvalidAction', `The action ${action} is not valid for this web service.`);
@@ -21,7 +25,7 @@ export function handleEc2(state: AwsState, action: string, fields: Fields, reque
   }
 }
 
-/** EC2's error for an unknown, missing or invalid parameter. */
+/** Returns EC2's error for an unknown, missing or invalid parameter. */
 function toApiError({ issues: [issue] }: z.ZodError): AwsApiError {
   const path = issue?.path.join('.') ?? '';
   if (issue?.code === 'unrecognized_keys') {

@@ -1,6 +1,6 @@
 import { AwsApiError } from './api-error';
 
-/** In the credential scope of a signature, and before the colon of an action. */
+/** The name of a service, as it appears in the credential scope of a signature and before the colon of an action. */
 export type ServiceName = 'ec2' | 'ssm' | 'sqs' | 'autoscaling' | 'sts';
 
 export function serviceOf(action: string): ServiceName {
@@ -10,7 +10,7 @@ export function serviceOf(action: string): ServiceName {
   return action === 'AssumeRole' ? 'sts' : 'ec2';
 }
 
-/** A service's throttling error. */
+/** Returns a service's throttling error. */
 export function throttlingError(service: ServiceName): AwsApiError {
   switch (service) {
     case 'ec2':
@@ -25,7 +25,10 @@ export function throttlingError(service: ServiceName): AwsApiError {
   }
 }
 
-/** IAM's error. https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html */
+/**
+ * Returns IAM's error for a denied call.
+ * https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+ */
 export function accessDenied(
   action: string,
   account: string,
@@ -51,7 +54,9 @@ export function accessDenied(
   }
 }
 
-/** A service's error for a request without a signature, or with one for another service or region. */
+/**
+ * Returns a service's error for a request without a signature, or with a signature for a different service or region.
+ */
 export function missingTokenError(service: ServiceName): AwsApiError {
   switch (service) {
     case 'ec2':
@@ -67,7 +72,7 @@ export function missingTokenError(service: ServiceName): AwsApiError {
   }
 }
 
-/** A service's error for an unknown access key, or a wrong session token. */
+/** Returns a service's error for an unknown access key, or a wrong session token. */
 export function invalidTokenError(service: ServiceName): AwsApiError {
   const message = 'The security token included in the request is invalid.';
   switch (service) {
@@ -80,7 +85,7 @@ export function invalidTokenError(service: ServiceName): AwsApiError {
   }
 }
 
-/** A service's error for an expired session. */
+/** Returns a service's error for an expired session. */
 export function expiredTokenError(service: ServiceName): AwsApiError {
   if (service === 'ec2') return new AwsApiError('RequestExpired', 'Request has expired.');
   const message = 'The security token included in the request is expired';
@@ -88,7 +93,7 @@ export function expiredTokenError(service: ServiceName): AwsApiError {
     ? new AwsApiError('ExpiredTokenException', message)
     : new AwsApiError('ExpiredToken', message, 403);
 }
-/** The error code of a rejected call; `nothing` if it succeeded. */
+/** Returns the error code of a rejected call, or `nothing` if the call succeeded. */
 export function errorCodeOf(sending: Promise<unknown>): Promise<string> {
   return sending.then(
     () => 'nothing',

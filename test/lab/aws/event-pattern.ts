@@ -1,9 +1,9 @@
 import type { Pattern } from '../../../infra/aws/patterns';
 
 /**
- * Whether an event matches an EventBridge pattern. Supports what our patterns use: values, `exists` and
- * `anything-but`.
- * @throws Error for anything else
+ * Returns whether an event matches an EventBridge pattern. Supports only the operators that our patterns use: values,
+ * `exists` and `anything-but`.
+ * @throws Error for any other operator
  */
 export function matchesPattern(pattern: Pattern, event: unknown): boolean {
   return Object.entries(pattern).every(([field, wanted]) => {

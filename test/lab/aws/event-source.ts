@@ -6,20 +6,20 @@ import { toSqsRecord } from './sqs-records';
 
 export interface EventSourceSettings {
   readonly batchSize: number;
-  /** Batch window, from its first message. */
+  /** The batch window in milliseconds, starting with the first message of the batch. */
   readonly windowMs: number;
   readonly maximumConcurrency: number;
 }
 
-/** Maximum bytes per invocation (Lambda quotas). */
+/** The maximum number of bytes in one invocation (Lambda quotas). */
 const payloadLimit = 6_291_456;
 
-/** Maximum messages per ReceiveMessage. */
+/** The maximum number of messages that one ReceiveMessage call returns. */
 const receiveLimit = 10;
 
 /**
- * Lambda's event source mapping with partial batch responses.
- * @param onFailure called with what a function threw; its batch then stays in the queue
+ * Runs Lambda's event source mapping, with partial batch responses.
+ * @param onFailure called with the error that a function threw; the batch then stays in the queue
  * @returns after the signal, once every invocation has finished
  */
 export async function runEventSource(
@@ -42,7 +42,7 @@ export async function runEventSource(
   await Promise.all(Array.from({ length: settings.maximumConcurrency }, poll));
 }
 
-/** Waits for a full batch or the end of the window. */
+/** Waits until the batch is full or the batch window has ended. */
 async function gather(
   queue: LabQueue,
   { batchSize, windowMs }: EventSourceSettings,
@@ -59,7 +59,7 @@ async function gather(
     if (batch.length > 0) endsAt = Math.min(endsAt, Date.now() + windowMs);
     if (batch.length >= batchSize || Date.now() >= endsAt || bytes > payloadLimit) break;
     if (received.length === 0) await queue.waitForMessage(endsAt, signal);
-    // The other pollers have their turn.
+    // Lets the other pollers run.
     else await setImmediate();
   }
   return batch;
@@ -71,14 +71,17 @@ const sizeOf = (messages: readonly LabMessage[], arn: string) =>
     0,
   );
 
-/** The first messages that fit in one invocation. */
+/** Returns the first messages of the batch, as many as fit in one invocation. */
 function takeFitting(batch: readonly LabMessage[], arn: string): LabMessage[] {
   let size = '{"Records":[]}'.length;
   const end = batch.findIndex((message) => (size += sizeOf([message], arn)) > payloadLimit);
   return batch.slice(0, end === -1 ? undefined : end);
 }
 
-/** Deletes handled messages. The rest become visible again after their visibility timeout. */
+/**
+ * Invokes the function and deletes the messages that it handled. The remaining messages become visible again after
+ * their visibility timeout.
+ */
 async function invokeWithBatch(
   queue: LabQueue,
   target: LabFunction,
@@ -100,7 +103,10 @@ const responseSchema = z
   .object({ batchItemFailures: z.array(z.object({ itemIdentifier: z.string() })).nullish() })
   .nullable();
 
-/** @throws Error for a response that Lambda treats as failure of the whole batch */
+/**
+ * Returns the messages that the function reported as failed.
+ * @throws Error for a response that Lambda treats as a failure of the whole batch
+ */
 function failuresIn(response: unknown, batch: readonly LabMessage[]): Set<string> {
   const failures = responseSchema.parse(response)?.batchItemFailures ?? [];
   const ids = new Set(failures.map(({ itemIdentifier }) => itemIdentifier));

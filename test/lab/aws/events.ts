@@ -3,7 +3,7 @@ import type { AwsState, LabInvocation } from './state';
 
 type AccountRegion = Pick<AwsState, 'account' | 'region'>;
 
-/** The envelope of an EventBridge event. */
+/** Returns the envelope of an EventBridge event. */
 function envelope(
   { account, region }: AccountRegion,
   source: string,
@@ -22,7 +22,7 @@ function envelope(
   };
 }
 
-/** The CloudTrail event of RunInstances. */
+/** Returns the CloudTrail event for a RunInstances call. */
 export function runInstancesEvent(accountRegion: AccountRegion, ids: readonly string[]) {
   return {
     ...envelope(accountRegion, 'aws.ec2', 'AWS API Call via CloudTrail'),

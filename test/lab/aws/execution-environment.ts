@@ -7,46 +7,52 @@ import { labAccount, labRegion } from './cloud';
 export type LogEntry = Readonly<Record<string, unknown>>;
 
 export interface Invocation {
-  /** The handler's result. */
+  /** The value that the handler returned. */
   readonly response: unknown;
-  /** Its log, one object per line. */
+  /** The log of the invocation, one object for each line. */
   readonly log: readonly LogEntry[];
 }
 
 export interface EnvironmentSettings {
-  /** Of the function. */
+  /** The name of the function. */
   readonly name: string;
-  /** The file whose `handler` is called. */
+  /** The file that exports `handler`. */
   readonly bundle: string;
   readonly timeoutMs: number;
   readonly env: Readonly<Record<string, string>>;
-  /** Receives the log line by line during an invocation. */
+  /** Called during an invocation with each line of the log. */
   readonly onLog?: (entry: LogEntry) => void;
 }
 
-/** One process of a function, for one invocation at a time. */
+/** A process of a function. It handles one invocation at a time. */
 export interface ExecutionEnvironment {
-  /** Whether it can be reused: crashes and timeouts end it, errors thrown by the handler do not. */
+  /**
+   * Whether the process can be reused. It ends after a crash or a timeout, but not after an error that the handler
+   * throws.
+   */
   readonly isAlive: boolean;
-  /** @throws Error with its log when the handler throws, times out or crashes */
+  /**
+   * Invokes the handler.
+   * @throws Error, which contains the log, when the handler throws, times out or crashes
+   */
   invoke(event: unknown): Promise<Invocation>;
   close(): Promise<void>;
 }
 
-/** The record that lambda-runtime.mjs writes after an invocation. */
+/** The last line of an invocation's log, which lambda-runtime.mjs writes. */
 type RuntimeDone = { readonly response: unknown } | { readonly error: string };
 
-/** The current or last invocation, whose log may arrive after it has finished. */
+/** The current or last invocation. Its log may arrive after it has finished. */
 interface CurrentInvocation {
   readonly log: LogEntry[];
   readonly end: (done: RuntimeDone) => void;
-  /** Its stderr. */
+  /** The stderr of the process during the invocation. */
   stderr: string;
   hasTimedOut: boolean;
   hasEnded: boolean;
 }
 
-/** Time for a process to flush its log. */
+/** How long a process may take to flush its log. */
 const shutdownGraceMs = 2_000;
 
 export function startExecutionEnvironment(settings: EnvironmentSettings): ExecutionEnvironment {
@@ -87,7 +93,7 @@ export function startExecutionEnvironment(settings: EnvironmentSettings): Execut
   };
 }
 
-/** The process. Its output and its end go to the current invocation. */
+/** Starts the process. Its output and its exit are reported to the current invocation. */
 function start({ bundle, env, onLog }: EnvironmentSettings, current: () => CurrentInvocation | undefined) {
   const child = spawn(process.execPath, [join(__dirname, 'lambda-runtime.mjs'), bundle], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -97,7 +103,7 @@ function start({ bundle, env, onLog }: EnvironmentSettings, current: () => Curre
     const now = current();
     if (now) now.stderr += text;
   });
-  // The exit event reports its end; a broken pipe adds nothing.
+  // Ignored, because the exit event reports that the process has ended.
   child.stdin.on('error', () => undefined);
   createInterface({ input: child.stdout }).on('line', (line) => {
     const entry = parseEntry(line);
@@ -114,13 +120,13 @@ function start({ bundle, env, onLog }: EnvironmentSettings, current: () => Curre
   return child;
 }
 
-/** A line that is not a JSON object, such as a stray `console.log`, counts as a message. */
+/** Parses a line of the log. A line that is not a JSON object, such as a stray `console.log`, becomes a message. */
 function parseEntry(line: string): LogEntry {
   try {
     const entry: unknown = JSON.parse(line);
     if (typeof entry === 'object' && entry !== null) return entry as LogEntry;
   } catch {
-    // Not JSON.
+    // The line is not JSON.
   }
   return { message: line };
 }

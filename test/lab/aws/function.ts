@@ -5,9 +5,9 @@ import {
   type Invocation,
 } from './execution-environment';
 
-/** A deployed function, whose processes stay warm between invocations. */
+/** A deployed function. Its processes stay warm between invocations. */
 export interface LabFunction {
-  /** @throws Error like `invoke` of an execution environment */
+  /** @throws the error that the execution environment's `invoke` throws */
   invoke(event: unknown): Promise<Invocation>;
   close(): Promise<void>;
 }

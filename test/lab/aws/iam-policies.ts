@@ -1,20 +1,20 @@
 import type { Resources, Statement } from '../../../infra/aws/cloudformation';
 
-/** The part of IAM that the policies in infra/aws use. */
+/** A request that IAM checks. Only the features that the policies in infra/aws use are supported. */
 export interface IamRequest {
-  /** `ec2:CreateTags` */
+  /** The action, such as `ec2:CreateTags`. */
   readonly action: string;
-  /** The ARN, or `*` for actions without resource-level permissions. */
+  /** The ARN of the resource, or `*` for actions without resource-level permissions. */
   readonly resource: string;
-  /** Condition keys and their values. */
+  /** The condition keys of the request, with their values. */
   readonly context: Readonly<Record<string, string | readonly string[]>>;
 }
 
-/** A statement with references resolved to ARNs and names. */
+/** A policy statement whose references have been resolved to ARNs and names. */
 export interface ResolvedStatement {
   readonly actions: readonly string[];
   readonly resources: readonly string[];
-  /** Operator → condition key → accepted values. */
+  /** The conditions, as operator → condition key → accepted values. */
   readonly conditions: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
 }
 
@@ -60,12 +60,12 @@ interface AccountRegion {
   readonly region: string;
 }
 
-/** A role created by a template. */
+/** A role from a template. */
 export interface LabRole {
   readonly roleName: string;
-  /** Its trust policy. */
+  /** The statements in the role's trust policy. */
   readonly trust: readonly ResolvedStatement[];
-  /** Statements of its inline and attached policies. */
+  /** The statements in the role's inline and attached policies. */
   readonly grants: readonly ResolvedStatement[];
 }
 
@@ -82,7 +82,7 @@ interface PolicyDocument {
 
 /**
  * Reads a role from a template.
- * @param template resources, including everything that the role refers to
+ * @param template the template's resources, including every resource that the role refers to
  */
 export function readRole(template: Resources, id: string, accountRegion: AccountRegion): LabRole {
   const propertiesOf = (name: string) =>
@@ -104,7 +104,10 @@ const readStatements = ({ Statement }: PolicyDocument): ResolvedStatement[] =>
     conditions: Condition as ResolvedStatement['conditions'],
   }));
 
-/** Resolves `Ref`, `Fn::Sub` and `Fn::GetAtt` like CloudFormation. A Ref of a policy stays its logical ID. */
+/**
+ * Resolves `Ref`, `Fn::Sub` and `Fn::GetAtt` as CloudFormation does, except that a Ref to a policy stays its logical
+ * ID.
+ */
 function resolveIntrinsics(value: unknown, template: Resources, accountRegion: AccountRegion): unknown {
   if (Array.isArray(value)) return value.map((one) => resolveIntrinsics(one, template, accountRegion));
   if (typeof value !== 'object' || value === null) return value;
@@ -129,7 +132,7 @@ function pseudoParameter(name: string, { account, region }: AccountRegion): stri
   return Object.hasOwn(known, name) ? known[name as keyof typeof known] : name;
 }
 
-/** Queues are the only resources of the stack whose ARNs its policies contain. */
+/** Returns the ARN of a queue. Queues are the only resources in the stack whose ARNs appear in its policies. */
 function arnOfQueue(id: string, template: Resources, { account, region }: AccountRegion): string {
   const name = template[id]?.Properties['QueueName'];
   if (typeof name !== 'string') throw new Error(`The template has no queue ${id}`);

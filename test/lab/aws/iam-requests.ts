@@ -8,7 +8,7 @@ interface ServiceRequest {
   readonly fields: Fields;
 }
 
-/** The IAM checks of a call, all of which must be allowed. */
+/** Returns the requests that IAM checks for a call. All of them must be allowed. */
 export function iamRequestsOf(
   service: ServiceName,
   { action, fields }: ServiceRequest,
@@ -53,7 +53,8 @@ export function iamRequestsOf(
       return [
         iamRequest(
           `arn:aws:autoscaling:${region}:${account}:autoScalingGroup:uuid:autoScalingGroupName/${text('AutoScalingGroupName')}`,
-          // The lab has no Auto Scaling groups; a group has the tags that it propagates to its instances.
+          // The lab has no Auto Scaling groups. A group's tags are read from an instance, because a group propagates
+          // its tags to its instances.
           tagsOf(text('InstanceId'), 'autoscaling:ResourceTag'),
         ),
       ];

@@ -1,6 +1,6 @@
-// Runs a bundled handler like Lambda: `node lambda-runtime.mjs BUNDLE`. Each line on stdin is an invocation. The
-// log goes to stdout, followed by a line with what the handler returned or threw. The process exits if the bundle
-// cannot be loaded.
+// Runs a bundled handler as Lambda does. Usage: `node lambda-runtime.mjs BUNDLE`. Each line on stdin is an
+// invocation. The log goes to stdout, followed by a line with the value that the handler returned or the error that
+// it threw. The process exits if the bundle cannot be loaded.
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
@@ -22,9 +22,9 @@ async function invoke({ event, invokedFunctionArn, timeoutMs }) {
 const lines = createInterface({ input: process.stdin });
 lines.on('line', async (line) => {
   const done = await invoke(JSON.parse(line));
-  // Written after the log: Node's writes to a pipe are synchronous.
+  // This line is the last of the log, because Node's writes to a pipe are synchronous.
   process.stdout.write(`${JSON.stringify({ type: 'platform.runtimeDone', ...done })}\n`);
 });
 await once(lines, 'close');
-// Lambda may end the process at any time; open sockets would keep it alive.
+// Lambda may end the process at any time. Here it must exit, because open sockets would keep it running.
 process.exit(0);

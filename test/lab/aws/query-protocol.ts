@@ -2,10 +2,13 @@ import XMLBuilder from 'fast-xml-builder';
 import * as z from 'zod';
 import { AwsApiError } from './api-error';
 
-/** The query protocols: form fields in, XML out. EC2 has its own variant, the other services share one. */
+/**
+ * A request in a query protocol, which sends form fields and receives XML. EC2 has its own variant; the other
+ * services share one.
+ */
 export type Fields = { readonly [key: string]: string | Fields | (string | Fields)[] };
 
-/** `Filter.1.Value.2=x` → `{Filter: [{Value: [undefined, 'x']}]}`. */
+/** Parses form fields: `Filter.1.Value.2=x` becomes `{Filter: [{Value: [undefined, 'x']}]}`. */
 export function readQuery(body: string): { action: string; fields: Fields } {
   const root: Record<string, unknown> = {};
   for (const [path, value] of new URLSearchParams(body)) {
@@ -32,7 +35,11 @@ const builder = new XMLBuilder({ suppressEmptyNode: true });
 
 export const xml = (value: object): string => builder.build(value);
 
-/** One action of Auto Scaling or STS, as XML. @throws AwsRefusal */
+/**
+ * Handles one action of Auto Scaling or STS.
+ * @returns the response as XML
+ * @throws AwsRefusal
+ */
 export function handleQuery(
   actions: Readonly<Record<string, (fields: Fields) => object>>,
   action: string,

@@ -10,23 +10,26 @@ test.each([
   ['ssm', 'GetCommandInvocation', 100, 20],
   ['ec2', 'CreateTags', 50, 5],
   ['ssm', 'SendCommand', 5, 5],
-])('%s allows %s a burst of %i calls and %i a second', (service, action, size, perSecond) => {
-  let now = 0;
-  const rateLimits = makeRateLimits(() => now);
-  const takeAll = () => {
-    let taken = 0;
-    while (rateLimits.take(service, action)) taken += 1;
-    return taken;
-  };
-  expect(takeAll()).toBe(size);
-  now = 1_000;
-  expect(takeAll()).toBe(perSecond);
-  now = 3_600_000;
-  expect(takeAll()).toBe(size);
-  expect(rateLimits.callsOverLimit).toBe(3);
-});
+])(
+  'the local AWS limits %s %s to a burst of %i calls and %i calls a second',
+  (service, action, size, perSecond) => {
+    let now = 0;
+    const rateLimits = makeRateLimits(() => now);
+    const takeAll = () => {
+      let taken = 0;
+      while (rateLimits.take(service, action)) taken += 1;
+      return taken;
+    };
+    expect(takeAll()).toBe(size);
+    now = 1_000;
+    expect(takeAll()).toBe(perSecond);
+    now = 3_600_000;
+    expect(takeAll()).toBe(size);
+    expect(rateLimits.callsOverLimit).toBe(3);
+  },
+);
 
-test('each service and kind of call has its own bucket; SQS has none', () => {
+test('each service and each kind of call has its own rate limit, and SQS has none', () => {
   const rateLimits = makeRateLimits(() => 0);
   for (let i = 0; i < 5; i += 1) rateLimits.take('ssm', 'SendCommand');
   const others = [
@@ -38,7 +41,7 @@ test('each service and kind of call has its own bucket; SQS has none', () => {
   expect(rateLimits.take('ssm', 'SendCommand')).toBe(false);
 });
 
-test('the lab throttles and counts once enabled', async () => {
+test('the local AWS throttles and counts calls once rate limits are enabled', async () => {
   const aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   const ec2 = new EC2Client({ region: labRegion, maxAttempts: 1 });

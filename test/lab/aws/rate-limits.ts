@@ -1,12 +1,12 @@
-/** Burst, and calls a second. */
+/** The maximum burst of calls, and the number of calls a second. */
 interface BucketLimit {
   readonly size: number;
   readonly perSecond: number;
 }
 
 /**
- * Published for EC2 (EC2 API reference, request throttling). SSM publishes none; the same values are assumed,
- * except for SendCommand.
+ * The limits that EC2 publishes (EC2 API reference, request throttling). SSM publishes none, so the same values are
+ * assumed for SSM, except for SendCommand.
  */
 const limits = {
   reading: { size: 100, perSecond: 20 },
@@ -21,15 +21,18 @@ function limitOf(action: string): keyof typeof limits {
   return /^(Describe|List|Get)/.test(action) ? 'reading' : 'writing';
 }
 
-/** The token buckets of one account in one region. */
+/** The token buckets for one account in one region. */
 export interface RateLimits {
-  /** Calls that were throttled. */
+  /** The number of calls that were throttled. */
   readonly callsOverLimit: number;
-  /** Takes a token. @returns false if there was none */
+  /**
+   * Takes a token from a bucket.
+   * @returns false if the bucket was empty
+   */
   take(service: string, action: string): boolean;
 }
 
-/** @param now milliseconds */
+/** @param now returns the time in milliseconds */
 export function makeRateLimits(now: () => number = () => performance.now()): RateLimits {
   const levels = new Map<string, { tokens: number; at: number }>();
   let callsOverLimit = 0;

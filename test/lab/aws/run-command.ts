@@ -5,7 +5,7 @@ import type { AccountContext } from './server-state';
 import { commandInvocationEvent } from './events';
 import { isOnline, type AwsState, type LabAgent, type LabCommand, type LabInvocation } from './state';
 
-/** Parameters of the document. */
+/** The values of a document's parameters. */
 type Values = Readonly<Record<string, string>>;
 
 /** Accepts a command and delivers it to its instances. */
@@ -26,19 +26,19 @@ export function startCommand(context: AccountContext, command: LabCommand, value
   void running.finally(() => context.running.delete(running));
 }
 
-/** A number, or a percentage of all. */
+/** Parses a value that is a number, or a percentage of all instances. */
 function resolveCount(value: string, all: number): number {
   const number = Number(value.replace('%', ''));
   return value.endsWith('%') ? Math.floor((all * number) / 100) : number;
 }
 
-/** Maximum failures before a command stops. */
+/** The maximum number of failures before a command stops. */
 export const maxErrorCount = ({ maxErrors, instanceIds }: LabCommand): number =>
   resolveCount(maxErrors, instanceIds.length);
 
 /**
- * Up to `MaxConcurrency` at a time. After more than `MaxErrors` failures no further instance gets the command;
- * running ones continue.
+ * Runs a command on up to `MaxConcurrency` instances at a time. After more than `MaxErrors` failures, the command is
+ * not sent to further instances, but continues on those where it is running.
  * https://docs.aws.amazon.com/systems-manager/latest/userguide/send-commands-multiple.html
  */
 async function runOnInstances(
@@ -61,10 +61,10 @@ async function runOnInstances(
   await Promise.all(Array.from({ length: Math.min(atOnce, invocations.length) }, runNext));
 }
 
-/** Poll interval for an offline agent. */
+/** The interval at which an offline agent is polled. */
 const pollMs = 20;
 
-/** Whether the agent fetches the command before its delivery timeout. */
+/** Returns whether the agent fetches the command before its delivery timeout. */
 async function waitUntilFetched(
   { state, stopSignal }: AccountContext,
   { requestedAt, timeoutSeconds }: LabCommand,

@@ -8,7 +8,7 @@ export interface ApiCall {
   readonly input: unknown;
 }
 
-/** Injected errors: the next `times` calls of an action are rejected. */
+/** An error that a test injected: the next `times` calls of an action are rejected with it. */
 export interface InjectedError {
   readonly action: string;
   readonly apiError: AwsApiError;
@@ -21,30 +21,30 @@ export interface AccountContext {
   readonly calls: ApiCall[];
   readonly injectedErrors: InjectedError[];
   readonly rateLimits: RateLimits;
-  /** Commands that are still running; closing the lab waits for them. */
+  /** Commands that are still running. The lab waits for them before it closes. */
   readonly running: Set<Promise<void>>;
   readonly stopSignal: AbortSignal;
   readonly emit: (event: object) => void;
 }
 
-/** The identity of an access key. */
+/** The identity to which an access key belongs. */
 export interface CallerIdentity {
   readonly account: AccountContext;
-  /** Without a role it may do everything. */
+  /** The caller's role. A caller without a role may do everything. */
   readonly role?: LabRole;
-  /** Only for temporary credentials, like the next one. */
+  /** The session token; only temporary credentials have one. */
   readonly sessionToken?: string;
-  /** Milliseconds since the epoch. */
+  /** When temporary credentials expire, in milliseconds since the epoch. */
   readonly expiresAt?: number;
 }
 
-/** Everything served on the port. */
+/** The state of all services that the server provides. */
 export interface ServerState {
   readonly region: string;
-  /** By access key. */
+  /** The identities by access key. */
   readonly identities: Map<string, CallerIdentity>;
-  /** Accounts by the ARN of their role. Anyone may assume a role without a trust policy. */
+  /** The accounts by the ARN of their role. Anyone may assume a role that has no trust policy. */
   readonly roles: Map<string, Pick<CallerIdentity, 'account' | 'role'>>;
-  /** Whether token buckets are enforced. */
+  /** Whether rate limits are enforced. */
   isRateLimited: boolean;
 }

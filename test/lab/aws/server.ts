@@ -22,7 +22,7 @@ export interface ServerHandle {
   close(): Promise<void>;
 }
 
-/** Serves all accounts on one loopback port. */
+/** Serves all accounts on a single loopback port. */
 export async function startServer(lab: ServerState): Promise<ServerHandle> {
   const server = createServer((request, response) => {
     void handle(request, lab).then(({ status, type, body, requestId }) => {
@@ -68,7 +68,7 @@ async function handle(message: IncomingMessage, lab: ServerState): Promise<HttpR
   }
 }
 
-/** Finds the owner of the access key. The signature itself is not verified. */
+/** Finds the identity to which the access key belongs. The signature itself is not verified. */
 function authenticate(
   { headers, method }: IncomingMessage,
   service: ServiceName,
@@ -85,7 +85,7 @@ function authenticate(
   return identity;
 }
 
-/** Counts the call; rejects it if a bucket is empty or a test injected an error. */
+/** Counts the call, and rejects it if a token bucket is empty or a test injected an error. */
 function applyLimitsAndInjectedErrors(
   { calls, injectedErrors, rateLimits }: AccountContext,
   { name }: Service,
@@ -100,7 +100,7 @@ function applyLimitsAndInjectedErrors(
   throw injectedError.apiError;
 }
 
-/** Denies calls that no policy of the caller's role allows. */
+/** Denies a call that no policy of the caller's role allows. */
 function authorize(
   { account: { state }, role }: CallerIdentity,
   { name }: Service,

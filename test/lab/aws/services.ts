@@ -14,10 +14,10 @@ export interface ServiceRequest {
   readonly fields: Fields;
 }
 
-/** The protocol of a service. */
+/** A service and its protocol. */
 export interface Service {
   readonly name: ServiceName;
-  /** Content type of its responses. */
+  /** The content type of the service's responses. */
   readonly type: string;
   read(headers: IncomingHttpHeaders, body: string): ServiceRequest;
   /** @throws AwsRefusal */
@@ -75,7 +75,10 @@ const sts: Service = {
   formatApiError: queryError,
 };
 
-/** In the cloud each service has its own host; here it is recognized by its protocol and the signature's scope. */
+/**
+ * Returns the service that a request is for. In AWS each service has its own host name; here the service is
+ * recognised by its protocol and the scope of the signature.
+ */
 export function serviceFor(headers: IncomingHttpHeaders): Service {
   const byType = [ssm, sqs].find(({ type }) => type === headers['content-type']);
   const scope = /Credential=[^,]*\/([a-z0-9]+)\/aws4_request/.exec(headers.authorization ?? '')?.[1];

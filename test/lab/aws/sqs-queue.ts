@@ -4,17 +4,17 @@ import { AwsApiError } from './api-error';
 
 export interface QueueSettings {
   readonly name: string;
-  /** Seconds, like the other durations here. */
+  /** The visibility timeout. All durations here are in seconds. */
   readonly visibilityTimeout: number;
   readonly delaySeconds: number;
-  /** Receives after which a message moves to the dead-letter queue; without it, never. */
+  /** After this many receives, a message moves to the dead-letter queue. Without a value, it never moves. */
   readonly maxReceiveCount?: number;
 }
 
 export interface MessageAttribute {
   readonly DataType: string;
   readonly StringValue?: string | undefined;
-  /** Base64. */
+  /** The value, encoded as Base64. */
   readonly BinaryValue?: string | undefined;
 }
 
@@ -22,33 +22,33 @@ export interface LabMessage {
   readonly messageId: string;
   readonly body: string;
   readonly attributes: Readonly<Record<string, MessageAttribute>>;
-  /** Milliseconds since the epoch, like the other times here. */
+  /** The time at which the message was sent. All times here are in milliseconds since the epoch. */
   readonly sentAt: number;
   firstReceivedAt?: number;
   receivedAt?: number;
   receiveCount: number;
-  /** Of the latest receive; earlier handles are invalid. */
+  /** The receipt handle of the latest receive. Earlier handles are invalid. */
   receiptHandle?: string;
-  /** Invisible until then. */
+  /** The time at which the message becomes visible. */
   visibleAt: number;
 }
 
-/** Account and region of a queue, and the real time per simulated second. */
+/** The account and region of a queue, and the real time that a simulated second takes. */
 export interface QueueLocation {
   readonly account: string;
   readonly region: string;
   readonly secondMs: number;
 }
 
-/** Seconds (SQS developer guide, quotas). */
+/** The maximum visibility timeout in seconds (SQS developer guide, quotas). */
 export const maxVisibilityTimeout = 43_200;
 
-/** Longer than any test, and within the maximum of a timer. */
+/** This wait is longer than any test, and shorter than a timer's maximum. */
 const maxWaitMs = 3_600_000;
 
 export const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
 
-/** A standard queue of SQS. */
+/** A standard SQS queue. */
 export class LabQueue {
   readonly name: string;
   readonly arn: string;
@@ -66,7 +66,7 @@ export class LabQueue {
     this.#deadLetters = deadLetters;
   }
 
-  /** All that are not deleted: waiting, delayed and in flight. */
+  /** All messages that have not been deleted: waiting, delayed and in flight. */
   get messages(): readonly LabMessage[] {
     return [...this.#messages.values()];
   }
@@ -90,7 +90,7 @@ export class LabQueue {
     return message;
   }
 
-  /** Up to `most` visible messages. Those received too often move to the dead-letter queue. */
+  /** Returns visible messages, at most `max`. Messages that were received too often move to the dead-letter queue. */
   receive(max: number): LabMessage[] {
     const received: LabMessage[] = [];
     const now = Date.now();
@@ -112,13 +112,16 @@ export class LabQueue {
     return received;
   }
 
-  /** A handle that is not a message's latest has no effect, as in SQS. */
+  /** Deletes a message. A handle that is not the message's latest handle has no effect, as in SQS. */
   delete(receiptHandle: string): void {
     const found = this.#findByReceiptHandle(receiptHandle);
     if (found) this.#remove(found);
   }
 
-  /** @throws AwsRefusal for a handle of a message that is not in flight, or a timeout out of range */
+  /**
+   * Changes a message's visibility timeout.
+   * @throws AwsRefusal if the handle's message is not in flight, or the timeout is out of range
+   */
   changeVisibility(receiptHandle: string, seconds: number): void {
     const invalidParameter = (parameter: string, value: unknown, reason: string) =>
       new AwsApiError(
@@ -149,7 +152,10 @@ export class LabQueue {
     this.#changes.emit('change');
   }
 
-  /** Resolves when a message can be received, at a time (milliseconds since the epoch), or at the signal. */
+  /**
+   * Resolves when a message can be received, at the time `until` (milliseconds since the epoch), or when `signal`
+   * aborts.
+   */
   async waitForMessage(until: number, signal: AbortSignal): Promise<void> {
     for (;;) {
       const now = Date.now();
@@ -160,12 +166,12 @@ export class LabQueue {
     }
   }
 
-  /** Resolves when at most `count` messages are left, or when `signal` aborts. */
+  /** Resolves when at most `count` messages remain, or when `signal` aborts. */
   async waitUntilAtMost(count: number, signal: AbortSignal): Promise<void> {
     while (this.size > count && !signal.aborted) await this.#waitForChange(signal);
   }
 
-  /** Not AbortSignal.any with a timeout: Node 20 may garbage-collect it before it fires. */
+  /** Does not use AbortSignal.any with a timeout, because Node 20 may garbage-collect that signal before it fires. */
   async #waitForChange(signal: AbortSignal, waitMs = maxWaitMs): Promise<void> {
     const timer = setTimeout(() => this.#changes.emit('change'), waitMs);
     // It rejects only when aborted, which the caller checks next.
