@@ -12,20 +12,23 @@ export interface CliResult {
 export interface CliRunOptions {
   readonly env?: Readonly<Record<string, string>>;
   readonly stdin?: string;
-  /** Called with a function that sends signals to the process. */
+  /** Called when the process has started, with a function that sends signals to the process. */
   readonly onStart?: (signal: (name: NodeJS.Signals) => void) => void;
-  /** Called with all of stderr so far, whenever it grows. */
+  /** Called whenever stderr grows, with all of stderr so far. */
   readonly onStderr?: (text: string, signal: (name: NodeJS.Signals) => void) => void;
 }
 
 /** A separate home folder, which hides this machine's credentials and journals. */
 export interface CliHome {
   readonly folder: string;
-  /** The environment for programs that run in it. */
+  /** The environment for programs that use this home folder. */
   readonly env: Readonly<Record<string, string>>;
-  /** Writes a file there. @returns its path */
+  /**
+   * Writes a file there.
+   * @returns the path of the file
+   */
   readonly write: (name: string, text: string) => string;
-  /** The built command line, run like a user runs it. */
+  /** Runs the built command line, as a user would. */
   readonly peermasq: (args: readonly string[], options?: CliRunOptions) => Promise<CliResult>;
   readonly close: () => void;
 }
@@ -48,7 +51,7 @@ export function openCliHome(more: Readonly<Record<string, string>> = {}): CliHom
   };
 }
 
-/** Asynchronous, because the local clouds run in this process. */
+/** Runs asynchronously, because the local clouds run in this process. */
 function run(
   home: string,
   args: readonly string[],

@@ -1,7 +1,7 @@
 import { md5, type LabMessage, type MessageAttribute } from './sqs-queue';
 
 /**
- * A message in the form that Lambda passes to a function.
+ * Returns a message in the form in which Lambda passes it to a function.
  * https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
  */
 export function toSqsRecord(message: LabMessage, eventSourceARN: string) {
@@ -34,7 +34,7 @@ const toSqsAttribute = ({ DataType, StringValue, BinaryValue }: MessageAttribute
   dataType: DataType,
 });
 
-/** The SQS event of a function: each body is an EventBridge event. */
+/** Returns the SQS event that a function receives. Each body is an EventBridge event. */
 export function sqsEvent(bodies: readonly unknown[], now = Date.now()) {
   return {
     Records: bodies.map((body, index) => {

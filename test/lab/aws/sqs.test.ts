@@ -43,13 +43,16 @@ const attribute = (name: string, StringValue = 'x', DataType = 'String') => ({
   MessageAttributes: { [name]: { DataType, StringValue } },
 });
 
-/** The latest handle of an in-flight message. */
+/**
+ * Receives a message.
+ * @returns the latest handle of the message, which is then in flight
+ */
 function receiveOne(): string {
   const [message] = queue.receive(1);
   return message?.receiptHandle ?? '';
 }
 
-describe('SQS refuses', () => {
+describe('the local SQS rejects', () => {
   const many = Object.fromEntries(
     Array.from({ length: 11 }, (_, i) => [`a${i}`, { DataType: 'String', StringValue: 'x' }]),
   );
@@ -61,7 +64,7 @@ describe('SQS refuses', () => {
     ],
     ['an unknown queue', () => send({ QueueUrl: aws.queueUrl('other') }), 'QueueDoesNotExist'],
     [
-      'the queue of another account',
+      'a queue in another account',
       () => send({ QueueUrl: `${aws.url}/210987654321/nodes` }),
       'QueueDoesNotExist',
     ],
@@ -81,7 +84,7 @@ describe('SQS refuses', () => {
     ['an attribute with a space', () => send(attribute('the reason')), 'InvalidParameterValue'],
     ['an attribute with two periods', () => send(attribute('a..b')), 'InvalidParameterValue'],
     ['an empty attribute', () => send(attribute('reason', '')), 'InvalidParameterValue'],
-    ['an attribute of no type', () => send(attribute('reason', 'x', 'Text')), 'InvalidParameterValue'],
+    ['an attribute without a type', () => send(attribute('reason', 'x', 'Text')), 'InvalidParameterValue'],
     ['an invalid number', () => send(attribute('count', 'x', 'Number')), 'InvalidParameterValue'],
     ['no entry', () => change([]), 'EmptyBatchRequest'],
     [
@@ -89,7 +92,7 @@ describe('SQS refuses', () => {
       () => change(Array.from({ length: 11 }, (_, i) => entry(String(i)))),
       'TooManyEntriesInBatchRequest',
     ],
-    ['one id twice', () => change([entry('a'), entry('a')]), 'BatchEntryIdsNotDistinct'],
+    ['an ID that occurs twice', () => change([entry('a'), entry('a')]), 'BatchEntryIdsNotDistinct'],
     ['an id with a slash', () => change([entry('a/b')]), 'InvalidBatchEntryId'],
     ['a batch for an unknown queue', () => change([entry('a')], aws.queueUrl('other')), 'QueueDoesNotExist'],
   ])('%s', async (_, sending, code) => {
@@ -131,7 +134,7 @@ describe('SQS refuses', () => {
       1,
       'InvalidParameterValue',
     ],
-  ])('%s, which fails only that entry', async (_, handle, VisibilityTimeout, code) => {
+  ])('only the batch entry that has %s', async (_, handle, VisibilityTimeout, code) => {
     queue.send('bad');
     queue.send('good');
     const ReceiptHandle = handle();
@@ -145,7 +148,7 @@ describe('SQS refuses', () => {
   });
 });
 
-test('a message is received with its attributes', async () => {
+test('a received message contains its attributes', async () => {
   const { MessageId } = await send({ MessageBody: 'say \u0001 it', ...attribute('reason', 'poison') });
   expect(queue.receive(10)).toMatchObject([
     {
@@ -163,7 +166,7 @@ test('a message may be 1 MiB long', async () => {
   expect(queue.size).toBe(1);
 });
 
-test('a message is received again once visible, and moves to the dead-letter queue after two receives', async () => {
+test('a message is received again once it is visible, and moves to the dead-letter queue after two receives', async () => {
   aws.state.secondMs = 1;
   const never = new AbortController().signal;
   const { messageId } = queue.send('body');

@@ -26,7 +26,7 @@ const changeInput = z.strictObject({
 
 const invalid = (message: string) => new AwsApiError('InvalidParameterValue', message);
 
-/** Bytes of the body and all attributes together. */
+/** The maximum size, in bytes, of the body together with all attributes. */
 const sizeLimit = 1_048_576;
 
 function sendMessage(state: AwsState, input: unknown) {
@@ -49,11 +49,12 @@ function sendMessage(state: AwsState, input: unknown) {
   }
   const body = MessageBody.replaceAll(unprintable, '\uFFFD');
   const { messageId } = queue.send(body, MessageAttributes, DelaySeconds);
-  // Digest of the original text; otherwise the client would treat a replaced character as corruption.
+  // Returns the digest of the original text. With any other digest, the client would treat a replaced character as
+  // corruption.
   return { MessageId: messageId, MD5OfMessageBody: md5(MessageBody) };
 }
 
-/** Invalid characters are replaced, not rejected (API reference, SendMessage). */
+/** Characters that SQS replaces instead of rejecting the message (API reference, SendMessage). */
 const unprintable = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu;
 
 /** https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html */
@@ -133,7 +134,11 @@ const actions: Readonly<Record<string, (state: AwsState, input: unknown) => obje
   ChangeMessageVisibilityBatch: changeMessageVisibilityBatch,
 };
 
-/** The response as JSON. @throws AwsRefusal */
+/**
+ * Handles a call.
+ * @returns the response as JSON
+ * @throws AwsRefusal
+ */
 export function handleSqs(state: AwsState, action: string, input: unknown): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsApiError('UnknownOperationException', '');

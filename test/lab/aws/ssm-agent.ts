@@ -3,8 +3,8 @@ import type { CommandResult } from '../machine';
 import type { LabAgent } from './state';
 
 /**
- * Runs a command document like the SSM agent: the lines of a step are written to a file, run with `sh -c FILE`
- * and empty stdin (aws/amazon-ssm-agent: `agent/plugins/runscript`, `agent/plugins/pluginutil`).
+ * Runs a command document as the SSM agent does: the lines of a step are written to a file, which is run with `sh -c
+ * FILE` and empty stdin (aws/amazon-ssm-agent: `agent/plugins/runscript`, `agent/plugins/pluginutil`).
  */
 export async function runDocument(
   { machine, version, platformType }: LabAgent,
@@ -33,7 +33,7 @@ export async function runDocument(
   });
 }
 
-/** The machine's file system is accessible only through programs that run on it. */
+/** Runs the script on the machine. The machine's file system is accessible only to programs that run there. */
 const agentScript = `folder="$(mktemp -d)" && cat > "$folder/_script.sh" && chmod 700 "$folder/_script.sh" || exit 1
 sh -c "$folder/_script.sh" < /dev/null
 status=$?
@@ -41,7 +41,7 @@ rm -rf "$folder"
 exit $status`;
 
 /**
- * Replaces `{{ name }}` with the value, in which the agent turns `$$` into `$`
+ * Replaces `{{ name }}` with the parameter's value. The agent turns `$$` in a value into `$`
  * (`docparser/parameters/parameters.go`).
  */
 function substituteParameters(line: string, parameters: Readonly<Record<string, string>>): string {

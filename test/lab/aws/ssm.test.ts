@@ -48,17 +48,21 @@ const list = async (input: ListCommandsCommandInput = {}) =>
   (await clients.ssm.send(new ListCommandsCommand(input))).Commands ?? [];
 const details = () => aws.state.invocations.map(({ statusDetails }) => statusDetails);
 
-describe('MaxErrors', () => {
+describe('the option MaxErrors of a command', () => {
   test.each<[string, Partial<SendCommandCommandInput>, string[]]>([
     [
-      'MaxErrors is 0 by default: no further instance after the first failure',
+      'defaults to 0: after the first failure, no further instance gets the command',
       {},
       ['Failed', 'Terminated', 'Terminated', 'Terminated'],
     ],
     ['one', { MaxErrors: '1' }, ['Failed', 'Failed', 'Terminated', 'Terminated']],
     ['a percentage', { MaxErrors: '50%' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
     ['all', { MaxErrors: '100%' }, ['Failed', 'Failed', 'Failed', 'Failed']],
-    ['running instances continue', { MaxConcurrency: '3' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
+    [
+      'does not stop the command on instances where it is running',
+      { MaxConcurrency: '3' },
+      ['Failed', 'Failed', 'Failed', 'Terminated'],
+    ],
   ])('%s', async (_, changes, expected) => {
     await send(addNodes(4, { machine: ending(1) }), { MaxConcurrency: '1', ...changes });
     await aws.waitForCommands();
@@ -70,20 +74,23 @@ test.each([
   ['2', 2],
   ['50%', 3],
   ['1%', 1],
-])('MaxConcurrency %s of 6 runs %i at a time', async (MaxConcurrency, expected) => {
-  let [now, most] = [0, 0];
-  const run = async () => {
-    most = Math.max(most, (now += 1));
-    await new Promise((resolve) => setTimeout(resolve, 5));
-    now -= 1;
-    return { status: 0, stdout: '', stderr: '' };
-  };
-  await send(addNodes(6, { machine: { run } }), { MaxConcurrency });
-  await aws.waitForCommands();
-  expect(most).toBe(expected);
-});
+])(
+  'with MaxConcurrency %s, a command runs on %i of 6 instances at a time',
+  async (MaxConcurrency, expected) => {
+    let [now, most] = [0, 0];
+    const run = async () => {
+      most = Math.max(most, (now += 1));
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      now -= 1;
+      return { status: 0, stdout: '', stderr: '' };
+    };
+    await send(addNodes(6, { machine: { run } }), { MaxConcurrency });
+    await aws.waitForCommands();
+    expect(most).toBe(expected);
+  },
+);
 
-describe('an offline agent', () => {
+describe('an offline SSM agent', () => {
   test.each<[string, (id: string) => void]>([
     [
       'offline',
@@ -97,7 +104,7 @@ describe('an offline agent', () => {
         Object.assign(aws.state.instances.get(id) ?? {}, { state: 'stopped' });
       },
     ],
-  ])('(%s) does not get the command in time, which does not count as an error', async (_, leave) => {
+  ])('(%s) does not get the command in time, and this does not count as an error', async (_, leave) => {
     aws.state.secondMs = 2;
     const [busy = '', away = '', last = ''] = addNodes(3, { commandDelayMs: 10 });
     await send([busy, away, last], { MaxConcurrency: '1', TimeoutSeconds: 30 });
@@ -121,7 +128,7 @@ describe('an offline agent', () => {
   });
 });
 
-test('commands are listed by filter, newest first', async () => {
+test('commands are listed by filter, and the newest command comes first', async () => {
   const [id = ''] = addNodes(1, { commandDelayMs: 500 });
   aws.putDocument('other-document', makeDocument('true\n'));
   await send([id], { Comment: 'first' });
@@ -144,12 +151,12 @@ test.each<[string, ListCommandsCommandInput, string]>([
   ['51 per page', { MaxResults: 51 }, 'ValidationException'],
   ['an unknown filter', { Filters: [{ key: 'ExecutionStage', value: 'Executing' }] }, 'ValidationException'],
   ['an invalid time', { Filters: [{ key: 'InvokedAfter', value: 'yesterday' }] }, 'InvalidFilterValue'],
-])('ListCommands refuses %s', async (_, input, code) => {
+])('ListCommands rejects %s', async (_, input, code) => {
   await send(addNodes(1));
   expect(await errorCodeOf(list(input))).toBe(code);
 });
 
-test('DescribeInstanceInformation takes both filters, and 100 ids', async () => {
+test('DescribeInstanceInformation accepts both filters, and 100 IDs', async () => {
   const [online = '', offline = ''] = addNodes(2);
   const later = aws.addNode({ subnetId, registersAfterMs: 60_000 });
   aws.setReady(offline, false);

@@ -140,7 +140,7 @@ const commandsInput = z.strictObject({
   NextToken: nextToken,
 });
 
-/** Newest first. */
+/** Lists commands; the newest command comes first. */
 function listCommands({ state }: AccountContext, input: unknown) {
   const { InstanceId, Filters, MaxResults, NextToken } = commandsInput.parse(input);
   const described = escapeControls(state, state.commands)
@@ -203,7 +203,7 @@ function isSelected(command: CommandDescription, key: string, value: string): bo
   return key === 'InvokedAfter' ? requestedAt >= at : requestedAt < at;
 }
 
-/** SSM lists a command some time after accepting it. */
+/** SSM lists a command only some time after accepting it. */
 const escapeControls = <T extends { readonly requestedAt: number }>(
   { invocationVisibilityDelayMs }: AwsState,
   all: readonly T[],
@@ -245,7 +245,10 @@ const basics = ({ commandId, instanceId, comment, documentName, status, statusDe
   StatusDetails: statusDetails,
 });
 
-/** Stdout and stderr together, truncated to 2,500 characters (`iohandler.go` of the agent: `TruncateOutput`). */
+/**
+ * Returns the output of a step: stdout and stderr together, truncated to 2,500 characters (`TruncateOutput` in the
+ * agent's `iohandler.go`).
+ */
 function plugin({ status, statusDetails, responseCode, stdout, stderr }: LabInvocation) {
   const both = stderr ? `${stdout}\n----------ERROR-------\n${stderr}` : stdout;
   const cut = '\n---Output truncated---';
@@ -282,7 +285,11 @@ const actions: Readonly<Record<string, (context: AccountContext, input: unknown)
   GetCommandInvocation: getCommandInvocation,
 };
 
-/** The response as JSON. @throws AwsRefusal */
+/**
+ * Handles a call.
+ * @returns the response as JSON
+ * @throws AwsRefusal
+ */
 export function handleSsm(context: AccountContext, action: string, input: unknown): string {
   const act = Object.hasOwn(actions, action) ? actions[action] : undefined;
   if (!act) throw new AwsApiError('UnknownOperationException', '');

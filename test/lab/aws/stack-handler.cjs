@@ -1,4 +1,4 @@
-// A function for the tests of the stack: each message contains its outcome.
+// A function for the tests of the local stack. Each message says how the function should handle it.
 const { setTimeout: sleep } = require('node:timers/promises');
 const console = require('node:console');
 const process = require('node:process');
@@ -6,14 +6,14 @@ const { SQSClient, ChangeMessageVisibilityBatchCommand } = require('@aws-sdk/cli
 
 const sqs = new SQSClient();
 
-/** Visibility timeout in seconds, times the receive count. */
+/** Sets the message's visibility timeout, in seconds, multiplied by its receive count. */
 function growing(receiptHandle, count, seconds) {
   const entry = { Id: 'it', ReceiptHandle: receiptHandle, VisibilityTimeout: seconds * count };
   const batch = { QueueUrl: process.env.PEERMASQ_QUEUE, Entries: [entry] };
   return sqs.send(new ChangeMessageVisibilityBatchCommand(batch));
 }
 
-/** Whether the message is done. */
+/** Handles a message. Returns whether the message is done. */
 async function act({ body, receiptHandle, attributes }) {
   const { does, times = 0, seconds = 1 } = JSON.parse(body).detail;
   const count = Number(attributes.ApproximateReceiveCount);

@@ -43,8 +43,8 @@ const entries = (message: string) => stack.log.filter((entry) => entry['message'
 const seen = () => entries('Seen').map(({ does, count }) => [does, count]);
 const bodies = () => stack.deadLetters.map(({ body }) => JSON.parse(body) as unknown);
 
-describe('a batch', () => {
-  test('contains all messages of the window; events that match no rule are dropped', async () => {
+describe('a batch in the local stack', () => {
+  test('contains all messages of the batch window, and events that match no rule are dropped', async () => {
     for (let i = 0; i < 15; i += 1) put('end');
     put('end', {}, 'elsewhere');
     await stack.idle();
@@ -60,7 +60,7 @@ describe('a batch', () => {
   });
 
   test('is limited by the payload size of an invocation', async () => {
-    // Long enough for the messages to stay invisible during the invocation, also on a busy machine.
+    // Messages must stay invisible during the invocation, even on a busy machine.
     aws.state.secondMs = 400;
     for (let i = 0; i < 8; i += 1) put('end', { ballast: 'x'.repeat(1_000_000) });
     await stack.idle();
@@ -72,8 +72,8 @@ describe('a batch', () => {
   });
 });
 
-describe('a message is redelivered', () => {
-  test('alone, if it is reported as failed', async () => {
+describe('a message in the local stack is redelivered', () => {
+  test('alone, if the function reports it as failed', async () => {
     put('end');
     put('fail', { times: 1 });
     await stack.idle();
@@ -88,7 +88,7 @@ describe('a message is redelivered', () => {
     ['the function throws', 'throw', /thrown on purpose/, 1],
     ['its process ends', 'crash', /exited with 3/, 2],
     ['the function times out', 'hang', /timed out after 3000 ms/, 2],
-  ])('with its whole batch, if %s', async (_, does, failure, processes) => {
+  ])('together with its whole batch, if %s', async (_, does, failure, processes) => {
     put('end');
     put(does, { times: 1 });
     await stack.idle();
@@ -121,7 +121,7 @@ test('and moves to the dead-letter queue after three receives', async () => {
   expect(bodies()).toEqual([{ source: 'work', detail: { does: 'fail', times: 9 } }]);
 });
 
-test('a queue with a delay holds its messages back, and `idle` waits for them', async () => {
+test('a queue with a delay holds messages back, and `idle` waits for them', async () => {
   const putAt = Date.now();
   put('end', {}, 'later');
   expect(stack.queue('later').receive(1)).toEqual([]);
@@ -129,7 +129,7 @@ test('a queue with a delay holds its messages back, and `idle` waits for them', 
   expect(Number(entries('Seen')[0]?.['at']) - putAt).toBeGreaterThanOrEqual(60 * 5);
 });
 
-test('`waitUntilAtMost` waits until at most that many messages are left', async () => {
+test('`waitUntilAtMost` waits until the queue has no more than that many messages', async () => {
   put('hang', { times: 9 });
   put('end', {}, 'later');
   await stack.queue('later').waitUntilAtMost(0, AbortSignal.timeout(5_000));
@@ -137,7 +137,7 @@ test('`waitUntilAtMost` waits until at most that many messages are left', async 
   expect([stack.queue('work').size, stack.queue('later').size]).toEqual([1, 0]);
 });
 
-test('a listener is called after each invocation, with its log', async () => {
+test('a listener is called after each invocation, with the log of the invocation', async () => {
   const invocations: unknown[] = [];
   stack.onInvoked = (name, { log }) => invocations.push([name, log.map(({ message }) => message)]);
   put('end');
@@ -145,12 +145,12 @@ test('a listener is called after each invocation, with its log', async () => {
   expect(invocations).toEqual([['worker', expect.arrayContaining(['Batch', 'Seen'])]]);
 });
 
-test('a function can be invoked directly', async () => {
+test('a function in the local stack can be invoked directly', async () => {
   const { response } = await stack.invoke('worker', { Records: [] });
   expect(response).toEqual({ batchItemFailures: [] });
 });
 
-test('closing it ends every process and every wait, even during an invocation', async () => {
+test('closing the stack ends every process and every wait, even during an invocation', async () => {
   put('hang', { times: 9 });
   const refused = expect(stack.idle()).rejects.toThrow('The stack is closed');
   while (entries('Seen').length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -160,13 +160,13 @@ test('closing it ends every process and every wait, even during an invocation', 
   expect(() => process.kill(pid, 0)).toThrow('ESRCH');
 });
 
-test('events of SSM arrive by themselves', async () => {
+test('events that the local SSM emits reach the stack without further calls', async () => {
   aws.onEvent({ source: 'work', detail: { does: 'end' } });
   await stack.idle();
   expect(seen()).toEqual([['end', 1]]);
 });
 
-test('serverless.yml and infra/aws define what is deployed', () => {
+test('serverless.yml and infra/aws define which resources the stack has', () => {
   const { queues, sources, functions, rules } = readDeployment({
     stage: 'prod',
     params: { launchGate: 'abandon' },

@@ -7,34 +7,40 @@ import { runEventSource } from './event-source';
 import { matchesPattern } from './event-pattern';
 
 export interface StackOptions {
-  /** Path of the functions' peermasq.yaml; by default the one next to their bundle. */
+  /** The path of the functions' peermasq.yaml. Defaults to the file next to their bundle. */
   readonly config?: string;
-  /** Additional environment of every function; the deployment's wins. */
+  /** Environment variables that every function gets in addition. The deployment's variables take precedence. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Length in milliseconds of a second for queues, windows and SSM's deadlines. Function timeouts are not scaled. */
+  /**
+   * How many milliseconds a second takes, for queues, batch windows and SSM's deadlines. Function timeouts are not
+   * scaled.
+   */
   readonly secondMs?: number;
 }
 
-/** A log line and its function. */
+/** A line of the log, with the function that wrote it. */
 export type FunctionLog = LogEntry & { readonly function: string };
 
 export interface LabStack {
-  /** Sends an event to EventBridge. The lab's SSM sends its own events. */
+  /** Sends an event to EventBridge. The lab's SSM sends its events there by itself. */
   put(event: object): void;
-  /** @param name the short one: `nodes` */
+  /** @param name the short name, such as `nodes` */
   queue(name: string): LabQueue;
   readonly deadLetters: readonly LabMessage[];
-  /** Everything the functions have logged so far. */
+  /** All lines that the functions have logged so far. */
   readonly log: readonly FunctionLog[];
-  /** Errors thrown by functions, including crashes and timeouts. */
+  /** The errors that functions threw, including crashes and timeouts. */
   readonly failures: readonly unknown[];
   /** Called after each invocation, before its messages are deleted. */
   onInvoked: (name: string, invocation: Invocation) => void;
-  /** Invokes a function directly, as the schedule or an operator would. @throws Error with its log */
+  /**
+   * Invokes a function directly, as the schedule or an operator would.
+   * @throws Error, which contains the function's log
+   */
   invoke(name: string, event: unknown): Promise<Invocation>;
-  /** Resolves when no command is running and all queues except the dead-letter queue are empty. */
+  /** Resolves when no command is running, and all queues except the dead-letter queue are empty. */
   idle(): Promise<void>;
-  /** Ends every process of the functions. */
+  /** Ends all processes of the functions. */
   close(): Promise<void>;
 }
 

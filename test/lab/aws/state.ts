@@ -14,23 +14,23 @@ export interface LabInstance {
   readonly tags: Map<string, string>;
 }
 
-/** The SSM agent of an instance, unknown to SSM until `registersAt`. */
+/** The SSM agent of an instance. SSM does not know the agent before `registersAt`. */
 export interface LabAgent {
   registersAt: number;
   pingStatus: 'Online' | 'ConnectionLost';
   version: string;
   platformType: 'Linux' | 'Windows';
-  /** Where its commands run. */
+  /** The machine on which the agent runs commands. */
   machine: Machine;
-  /** IAM does not allow commands on this instance. */
+  /** Whether IAM denies commands on this instance. */
   isCommandDenied: boolean;
-  /** Milliseconds added to the duration of each command. */
+  /** Milliseconds by which each command takes longer. */
   commandDelayMs?: number;
 }
 
 export interface LabVpc {
   readonly vpcId: string;
-  /** The first is the primary one. */
+  /** The CIDR ranges. The first range is the primary one. */
   cidrs: string[];
   ipv6Cidrs: string[];
   /** Ranges that were disassociated, or whose association failed. */
@@ -44,20 +44,20 @@ export interface LabSubnet {
   ipv6Cidr?: string;
 }
 
-/** An elastic network interface. Its first address is the primary one. */
+/** An elastic network interface. Its first address is the primary address. */
 export interface LabInterface {
   readonly networkInterfaceId: string;
   readonly subnetId: string;
   addresses: string[];
   ipv6Addresses: string[];
-  /** Prefixes delegated to the instance, for pods. */
+  /** Prefixes that are delegated to the instance, for pods. */
   ipv4Prefixes?: string[];
   groupIds: string[];
-  /** Absent for interfaces that AWS manages (a database). */
+  /** Absent for interfaces that AWS manages, such as the interface of a database. */
   readonly attachment?: { readonly instanceId: string; readonly deviceIndex: number };
 }
 
-/** In EC2's format; has no ports if it covers all protocols (`-1`). */
+/** A rule in EC2's format. It has no ports if it covers all protocols (`-1`). */
 export interface LabPermission {
   readonly ipProtocol: string;
   readonly fromPort?: number;
@@ -85,7 +85,7 @@ export interface LabAclEntry {
   readonly ruleNumber: number;
   readonly egress: boolean;
   readonly ruleAction: 'allow' | 'deny';
-  /** A number; `-1` is all. */
+  /** The protocol number; `-1` stands for all protocols. */
   readonly protocol: string;
   readonly cidrBlock?: string;
   readonly ipv6CidrBlock?: string;
@@ -100,7 +100,7 @@ export interface LabAcl {
   entries: LabAclEntry[];
 }
 
-/** In EC2's form: one destination, one target, a state. */
+/** A route in EC2's format, with one destination, one target and a state. */
 export interface LabRoute {
   readonly destinationCidrBlock?: string;
   readonly destinationIpv6CidrBlock?: string;
@@ -141,7 +141,7 @@ export interface LabPeering {
     | 'rejected'
     | 'expired'
     | 'failed';
-  /** A side may be missing, as for a peering with another account. */
+  /** One side may be missing, for example if the peer is in another account. */
   accepterVpcInfo?: LabPeeringSide;
   requesterVpcInfo?: LabPeeringSide;
 }
@@ -152,7 +152,7 @@ export const isRegistered = (agent: LabAgent | undefined): agent is LabAgent =>
 export const isOnline = (agent: LabAgent | undefined): agent is LabAgent =>
   isRegistered(agent) && agent.pingStatus === 'Online';
 
-/** An accepted SendCommand. */
+/** A command that SSM has accepted. */
 export interface LabCommand {
   readonly commandId: string;
   readonly documentName: string;
@@ -160,14 +160,14 @@ export interface LabCommand {
   readonly requestedAt: number;
   readonly instanceIds: readonly string[];
   readonly parameters: Readonly<Record<string, readonly string[]>>;
-  /** Deadline for the agent to fetch it. */
+  /** The number of seconds within which the agent must fetch the command. */
   readonly timeoutSeconds: number;
-  /** A number or a percentage; so is the next one. */
+  /** A number or a percentage. The same is true of `maxErrors`. */
   readonly maxConcurrency: string;
   readonly maxErrors: string;
 }
 
-/** One command on one instance. */
+/** A command on one instance. */
 export interface LabInvocation {
   readonly commandId: string;
   readonly instanceId: string;
@@ -181,7 +181,7 @@ export interface LabInvocation {
   stderr: string;
 }
 
-/** A launch that waits for a lifecycle action; pending until it has a result. */
+/** A launch that waits for a lifecycle action. It is pending until it has a result. */
 export interface LabLifecycleAction {
   readonly instanceId: string;
   readonly groupName: string;
@@ -190,7 +190,7 @@ export interface LabLifecycleAction {
   result?: 'CONTINUE' | 'ABANDON';
 }
 
-/** The state of one local account. Tests may edit it freely. */
+/** The state of one local account, which tests may edit freely. */
 export interface AwsState {
   readonly account: string;
   readonly region: string;
@@ -201,7 +201,7 @@ export interface AwsState {
   readonly routeTables: LabRouteTable[];
   readonly peerings: LabPeering[];
   readonly prefixLists: Map<string, string[]>;
-  /** By id. */
+  /** The network interfaces by ID. */
   readonly interfaces: Map<string, LabInterface>;
   readonly securityGroups: LabSecurityGroup[];
   readonly acls: LabAcl[];
@@ -209,14 +209,17 @@ export interface AwsState {
   readonly documents: Map<string, SsmDocument>;
   readonly commands: LabCommand[];
   readonly invocations: LabInvocation[];
-  /** By name. */
+  /** The queues by name. */
   readonly queues: Map<string, LabQueue>;
   readonly lifecycleActions: LabLifecycleAction[];
-  /** Maximum entries per page, regardless of what the caller requests. */
+  /** The maximum number of entries per page, regardless of what the caller requests. */
   pageSize: number;
-  /** How long SSM does not list an accepted command. */
+  /** How long SSM does not list a command after accepting it. */
   invocationVisibilityDelayMs: number;
-  /** Length in milliseconds of a second for the services' delays and deadlines, except expiry of credentials. */
+  /**
+   * How many milliseconds a second takes, for the delays and deadlines of services, except for the expiry of
+   * credentials.
+   */
   secondMs: number;
 }
 
@@ -248,7 +251,7 @@ export function makeState(account: string, region: string): AwsState {
 
 export const primaryInterfaceId = (instanceId: string): string => instanceId.replace('i-', 'eni-');
 
-/** One page and the token of the next one. Tokens are opaque to the caller. */
+/** Returns one page and the token of the next page. Tokens are opaque to the caller. */
 export function paginate<T>(all: readonly T[], token: string | undefined, size: number): [T[], string?] {
   const start =
     token === undefined

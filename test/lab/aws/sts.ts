@@ -9,13 +9,16 @@ import { accessDenied } from './errors';
 const assumeInput = z.strictObject({
   RoleArn: z.string().regex(/^arn:aws:iam::[0-9]{12}:role\/[\w+=,.@/-]{1,512}$/),
   RoleSessionName: z.string().regex(/^[\w+=,.@-]{2,64}$/),
-  // The default maximum of a role, and the limit for role chaining.
+  // The default maximum for a role, and the limit for role chaining.
   DurationSeconds: z.coerce.number().int().min(900).max(3_600).default(3_600),
 });
 
 export const roleArn = (account: string, name: string) => `arn:aws:iam::${account}:role/${name}`;
 
-/** Temporary credentials. @param expiresAt milliseconds since the epoch; without it they do not expire */
+/**
+ * Creates temporary credentials.
+ * @param expiresAt milliseconds since the epoch; without it, the credentials do not expire
+ */
 export function issueKeys(
   { identities }: ServerState,
   identity: Pick<CallerIdentity, 'account' | 'role'>,
@@ -27,7 +30,7 @@ export function issueKeys(
   return { accessKeyId, secretAccessKey: randomBytes(30).toString('base64'), sessionToken };
 }
 
-/** Whether a role's trust policy allows the caller. */
+/** Returns whether a role's trust policy allows the caller. */
 function trusts({ role }: Pick<CallerIdentity, 'role'>, caller: CallerIdentity): boolean {
   if (!role) return true;
   const principal = caller.role && roleArn(caller.account.state.account, caller.role.roleName);
@@ -58,7 +61,11 @@ function assumeRole(lab: ServerState, caller: CallerIdentity, fields: Fields) {
   };
 }
 
-/** The response as XML. @throws AwsRefusal */
+/**
+ * Handles a call.
+ * @returns the response as XML
+ * @throws AwsRefusal
+ */
 export function handleSts(
   lab: ServerState,
   caller: CallerIdentity,

@@ -8,7 +8,7 @@ import { makeGcpNode, program, until, type GcpNode } from './gcp-node';
 const backend = '10.193.0.0/16';
 const elsewhere = '10.7.0.0/16';
 
-// A node boots in 2 s, on a busy machine in 10 s.
+// A node boots in 2 s, or in 10 s on a busy machine.
 jest.setTimeout(60_000);
 
 const nodes: GcpNode[] = [];
@@ -19,7 +19,7 @@ async function makeNode(remounts?: Readonly<Record<string, string>>): Promise<Gc
 }
 afterEach(() => Promise.all(nodes.splice(0).map((node) => node.close())));
 
-/** A node that booted with its metadata and proved its rules. */
+/** Makes a node that has booted with its metadata and has proven its rules. */
 async function makeProvenNode(remounts?: Readonly<Record<string, string>>): Promise<GcpNode> {
   const node = await makeNode(remounts);
   await joinInTime(node);
@@ -43,15 +43,15 @@ const scripts = 'google-startup-scripts';
 const isActive = async ({ system }: GcpNode, unit: string): Promise<boolean> =>
   (await system.run(['systemctl', 'is-active', '--quiet', unit])).status === 0;
 
-/** Sets the watcher's interval in seconds (default 60), as an administrator would. */
+/** Sets the watcher's interval in seconds (default: 60), as an administrator would. */
 function setInterval({ system }: GcpNode, seconds: number): void {
   const folder = join(system.disk, 'etc/systemd/system/peermasq-watch.service.d');
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, 'interval.conf'), `[Service]\nEnvironment=PEERMASQ_INTERVAL=${seconds}\n`);
 }
 
-describe('the boot race', () => {
-  test('won: the first boot applies and proves the rules, and pods reach the peer', async () => {
+describe('a node whose first boot', () => {
+  test('comes after its metadata was set applies and proves the rules, and its pods reach the peer', async () => {
     const node = await makeNode();
     await joinInTime(node);
     expect(await node.destinations()).toEqual([backend]);
@@ -68,10 +68,10 @@ describe('the boot race', () => {
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
-  test('lost: the node is reported as needing a reboot, and the next boot fixes it', async () => {
+  test('comes before its metadata was set is reported as needing a reboot, and the next boot fixes it', async () => {
     const node = await makeNode();
     await node.boot();
-    // It has been up for a while, and its rules were written a minute ago.
+    // Makes the node look as if it had been up for a while, with rules that were written a minute ago.
     node.vm.lastStartTimestamp = new Date(Date.now() - 900_000).toISOString();
     expect(await node.reconcileNode([backend], { seconds: 6, secondsAgo: 60 })).toMatchObject({
       kind: 'pending',
@@ -92,8 +92,8 @@ describe('the boot race', () => {
   });
 });
 
-describe('a reboot', () => {
-  test('restores rules and watcher, and a report with the boot time', async () => {
+describe('a reboot of a node', () => {
+  test('restores the rules and the watcher, and a report contains the boot time', async () => {
     const node = await makeProvenNode();
     await rebootUntilReported(node);
     expect(node.report()).toMatchObject({ proven: true });
@@ -102,9 +102,9 @@ describe('a reboot', () => {
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
-  test('without a metadata server restores the stored rules', async () => {
+  test('restores the stored rules even without a metadata server', async () => {
     const node = await makeProvenNode();
-    // They would wait for the server for minutes.
+    // These services would wait for the server for minutes.
     const waiting = ['google-guest-agent', 'google-startup-scripts', 'google-shutdown-scripts'];
     await node.system.run(['systemctl', 'disable', '--now', ...waiting]);
     await node.stopMetadataServer();
@@ -114,7 +114,7 @@ describe('a reboot', () => {
   });
 });
 
-describe('other startup scripts', () => {
+describe("with peermasq's startup script,", () => {
   test("the instance's own script runs first, unchanged, and keeps its exit code", async () => {
     const node = await makeNode();
     const script = '\n#!/bin/sh\necho "mine, $(cat /var/lib/peermasq/ruleset 2>&1)"\nexit 3\n';
@@ -125,7 +125,7 @@ describe('other startup scripts', () => {
     expect(output).toContain('startup-script exit status 3');
   });
 
-  test("the project's script, which the instance-level script hides, runs too and keeps its exit code", async () => {
+  test("the project's script, which the instance's script hides, runs too and keeps its exit code", async () => {
     const node = await makeNode();
     node.google.cloud.projects[node.vm.project]?.metadata.push({
       key: 'startup-script',
@@ -147,7 +147,7 @@ describe('a running node', () => {
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
-  test('repairs flushed rules within the interval', async () => {
+  test("repairs flushed rules within the watcher's interval", async () => {
     const node = await makeNode();
     setInterval(node, 3);
     await joinInTime(node);
@@ -157,7 +157,7 @@ describe('a running node', () => {
     expect(Date.now() - began).toBeLessThan(5_000);
   });
 
-  test('keeps its rules while the metadata server is unavailable, and follows it again afterwards', async () => {
+  test('keeps its rules while the metadata server is unavailable, and follows the metadata again afterwards', async () => {
     const node = await makeProvenNode();
     await node.stopMetadataServer();
     setMetadata(
@@ -182,7 +182,7 @@ describe('a running node', () => {
     expect(await node.destinations()).toEqual([elsewhere]);
   });
 
-  test('switches to a newer program in its metadata without a reboot', async () => {
+  test('switches to a newer node program in its metadata without a reboot', async () => {
     const node = await makeProvenNode();
     const newer = program.replace('main "$@"\n', '# newer\nmain "$@"\n');
     expect(await node.reconcileNode([elsewhere], { text: newer })).toMatchObject({ kind: 'proven' });
@@ -192,7 +192,7 @@ describe('a running node', () => {
     expect(await isActive(node, 'peermasq-watch')).toBe(true);
   });
 
-  test('remove deletes only what peermasq created', async () => {
+  test('deletes, with the command `remove`, only what peermasq created', async () => {
     const node = await makeNode();
     const tables = () => node.networks.nodeHost.run(['sh', '-c', 'iptables-save | grep ^-']);
     const before = await tables();
@@ -221,8 +221,8 @@ describe('a node like Container-Optimized OS, with /etc read-only and /var noexe
   });
 });
 
-describe('installing the watcher from a container on the node, as the DaemonSet does', () => {
-  /** In the node's process namespace (hostPID), with its own files, and only these capabilities. */
+describe('a container that installs the watcher, as the DaemonSet does,', () => {
+  /** Runs the container in the node's process namespace (hostPID), with its own files and only these capabilities. */
   function install({ networks, system }: GcpNode, capabilities: readonly string[]) {
     const only = ['-all', ...capabilities.map((name) => `+${name}`)].join(',');
     const inContainer =

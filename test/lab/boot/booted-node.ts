@@ -8,18 +8,19 @@ import type { Machine } from '../machine';
 import type { Host, RunningProcess } from '../netns';
 
 /**
- * A complete Debian on a lab host, with the host's network namespace and its own processes and files. `run` runs inside it.
+ * A complete Debian on a lab host. It has the host's network namespace, but its own processes and files. `run` runs
+ * commands inside it.
  */
 export interface BootedNode extends Machine {
-  /** Its root folder as seen from outside, running or not. */
+  /** The path of its root folder as seen from outside, whether or not it is running. */
   readonly disk: string;
-  /** Boots it with empty tables, and waits until systemd has started everything, including startup scripts. */
+  /** Boots it with empty tables. Resolves when systemd has started everything, including startup scripts. */
   readonly boot: () => Promise<void>;
-  /** As `systemctl poweroff`; the disk stays. */
+  /** Powers it off, as `systemctl poweroff` does. The disk is kept. */
   readonly powerOff: () => Promise<void>;
-  /** A unit's journal since the last boot. */
+  /** Returns a unit's journal since the last boot. */
   readonly journal: (unit: string) => Promise<string>;
-  /** The process id of its systemd, as seen from outside. */
+  /** Returns the process ID of its systemd, as seen from outside. */
   readonly leaderPid: () => number;
   readonly close: () => Promise<void>;
 }
@@ -32,8 +33,8 @@ const nspawn = [
 ];
 
 /**
- * Joins a control group, then executes the given command. It shares only the network with the host; the disk is
- * mounted where this process sees it too.
+ * Joins a control group, then executes the given command. The command shares only the network with the host. The disk
+ * is mounted where this process sees it, too.
  */
 const inGroup = [
   ...['nsenter', `--mount=/proc/${process.pid}/ns/mnt`, 'unshare', '--mount', 'sh', '-ec'],
@@ -47,6 +48,7 @@ const inGroup = [
 ];
 
 /**
+ * Makes a node that can be booted.
  * @param image the folder written by `test/lab/boot/image.mjs`; used read-only
  * @param remounts mount options by folder: `/etc` → `ro`
  */
@@ -58,7 +60,7 @@ export async function makeBootedNode(
   const disk = await makeDisk(host.folder, image);
   await remount(disk, remounts);
   const group = mkdtempSync('/sys/fs/cgroup/peermasq-');
-  // What kubelet and network plugin set up before peermasq runs.
+  // The rules that the kubelet and the network plugin set up before peermasq runs.
   const tables = await host.run(['iptables-save']);
   let system: RunningProcess | undefined;
   let pid = 0;
@@ -132,7 +134,7 @@ const path = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin'
 
 const sh = (command: string, ...args: string[]) => promisify(execFile)(command, args);
 
-/** An overlay over the image, removed with the lab's namespaces. */
+/** Makes the disk: an overlay over the image, which is removed together with the lab's namespaces. */
 async function makeDisk(folder: string, image: string): Promise<string> {
   const [upper, work, disk] = ['upper', 'work', 'disk'].map((name) => join(folder, name)) as [
     string,
@@ -165,7 +167,9 @@ async function firstChildOf(pid: number): Promise<number | undefined> {
   return child ? Number(child) : undefined;
 }
 
-/** A control group can be removed once its child groups are removed and its processes are reaped. */
+/**
+ * Removes a control group. This is possible only after its child groups have been removed and its processes reaped.
+ */
 async function removeGroup(group: string): Promise<void> {
   for (const entry of readdirSync(group, { withFileTypes: true })) {
     if (entry.isDirectory()) await removeGroup(join(group, entry.name));

@@ -14,38 +14,38 @@ import { nodeProgram } from '../node-program';
 
 export const program = nodeProgram;
 
-/** A VM of the local Google Cloud: a complete Debian in the lab's networks. */
+/** A VM in the local Google Cloud that is a complete Debian in the lab's networks. */
 export interface GcpNode {
   readonly google: LocalGcp;
   readonly networks: Networks;
   readonly vm: LabVm;
   readonly system: BootedNode;
-  /** Boots it and records the start time, like the cloud. Resolves when its startup scripts have run. */
+  /** Boots the VM and records its start time, as the cloud does. Resolves when its startup scripts have run. */
   readonly boot: () => Promise<void>;
   readonly reboot: () => Promise<void>;
-  /** Reconciles this node once, with these destinations in the config. */
+  /** Reconciles the node once. The config has these destinations. */
   readonly reconcileNode: (destinations: readonly string[], options?: ReconcileOptions) => Promise<Outcome>;
   readonly stopMetadataServer: () => Promise<void>;
   readonly startMetadataServer: () => Promise<void>;
-  /** Its last guest attribute, or undefined. */
+  /** Returns the node's last report from its guest attributes, or undefined. */
   readonly report: () => Report | undefined;
-  /** The destinations of the masquerade rules in its kernel. */
+  /** Returns the destinations of the masquerade rules in the node's kernel. */
   readonly destinations: () => Promise<readonly string[]>;
   readonly close: () => Promise<void>;
 }
 
 export interface ReconcileOptions {
-  /** Maximum wait for the proof. */
+  /** The maximum time to wait for the proof, in seconds. */
   readonly seconds?: number;
-  /** Age of the rule set's generation in milliseconds. */
+  /** The age of the rule set's generation, in milliseconds. */
   readonly secondsAgo?: number;
-  /** The node program to install. */
+  /** The text of the node program to install. */
   readonly text?: string;
 }
 
 const metadataAddress = { host: '169.254.169.254', port: 80 };
 
-/** @param remounts as `makeBootedNode` takes them */
+/** @param remounts the same parameter as for `makeBootedNode` */
 export async function makeGcpNode(remounts?: Readonly<Record<string, string>>): Promise<GcpNode> {
   const closing: (() => Promise<void>)[] = [];
   const close = async () => {
@@ -152,7 +152,7 @@ function addNode({ cloud }: LocalGcp): LabVm {
   });
 }
 
-/** Waits for a condition, limited by the test's own timeout. */
+/** Waits for a condition. The only time limit is the test's own timeout. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await delay(50);
 }

@@ -1,4 +1,5 @@
-// The disk of a node: a Debian built once by debootstrap and cached in .cache/boot, by the hash of its recipe.
+// The disk image of a node: a Debian that debootstrap builds once and that is cached in .cache/boot, by the hash of
+// its recipe.
 import { execFileSync, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -11,7 +12,7 @@ const packages = [
   ...['systemd-sysv', 'dbus', 'google-guest-agent', 'ca-certificates', 'curl'],
   ...['iproute2', 'iptables', 'nftables', 'ipset', 'conntrack'],
 ];
-/** Additions in Google's own images. The folder makes the journal persistent. */
+/** Files that Google's own images have, too. The folder makes the journal persistent. */
 const files = {
   'etc/hosts': '127.0.0.1 localhost\n169.254.169.254 metadata.google.internal metadata\n',
   'etc/hostname': 'node\n',
@@ -19,7 +20,10 @@ const files = {
   'var/log/journal/.keep': '',
 };
 
-/** The image's folder. Builds it if missing: about 300 MB, in one or two minutes. */
+/**
+ * Returns the image's folder. If the folder is missing, builds the image, which takes one or two minutes and about
+ * 300 MB.
+ */
 export function nodeImage() {
   const recipe = JSON.stringify({ suite, packages, files });
   const image = join(folder, createHash('sha256').update(recipe).digest('hex').slice(0, 16));
@@ -27,7 +31,7 @@ export function nodeImage() {
   if (existsSync(folder))
     for (const old of readdirSync(folder)) rmSync(join(folder, old), { recursive: true });
   mkdirSync(folder, { recursive: true });
-  // Under a temporary name until it is complete.
+  // The image has a temporary name until it is complete.
   const unfinished = `${image}.unfinished`;
   debootstrap(unfinished);
   for (const [path, text] of Object.entries(files)) {
@@ -42,7 +46,7 @@ export function nodeImage() {
 function debootstrap(target) {
   const args = ['--variant=minbase', `--include=${packages.join(',')}`, suite, target, ...packageSource()];
   console.error(`+ debootstrap ${args.join(' ')}`);
-  // In its own namespaces, so that nothing stays mounted or running, even if it fails.
+  // debootstrap runs in its own namespaces, so that nothing stays mounted or running even if it fails.
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc'];
   const { status, stdout, stderr } = spawnSync('unshare', [...namespaces, 'debootstrap', ...args], {
     encoding: 'utf8',
@@ -54,8 +58,8 @@ function debootstrap(target) {
 }
 
 /**
- * The mirror that this machine's apt uses for that Debian release, because it is reachable; else debootstrap's
- * default.
+ * Returns the mirror that this machine's apt uses for that Debian release, because that mirror is reachable. If there
+ * is none, debootstrap's default is used.
  */
 function packageSource() {
   const filter = ['Created-By: Packages', `Codename: ${suite}`, 'Component: main', 'Origin: Debian'];

@@ -1,4 +1,4 @@
-// `npm run test:boot`: the tests of this folder, each on a node that boots a real Debian in the lab's networks.
+// Runs the tests in this folder (`npm run test:boot`), each on a node that boots a real Debian in the lab's networks.
 import { spawn, spawnSync } from 'node:child_process';
 import { nodeImage } from './image.mjs';
 
@@ -7,15 +7,15 @@ if (process.getuid?.() !== 0) {
   process.exit(1);
 }
 
-// systemd needs the unified control group hierarchy, even if the machine uses the legacy one.
+// systemd requires the unified control group hierarchy, even if the machine uses the legacy hierarchy.
 const oneHierarchy = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup';
 const env = { ...process.env, PEERMASQ_IMAGE: nodeImage() };
 const lab = ['test/lab/enter.mjs', 'sh', '-c', `${oneHierarchy} && exec "$@"`, 'boot'];
 const jest = ['jest', '--runInBand', '--forceExit', '--testMatch', '<rootDir>/test/lab/boot/*.spec.ts'];
 
 /**
- * Everything else ends with the lab; a control group only after its last process. Groups of concurrent runs are
- * kept.
+ * Removes the control groups. Everything else ends with the lab, but a control group can be removed only after its
+ * last process has ended. Groups of concurrent runs are kept.
  */
 function removeGroups() {
   const remove = 'find /sys/fs/cgroup/peermasq-* -depth -type d -exec rmdir {} + 2> /dev/null && break';

@@ -19,20 +19,20 @@ const peeringId = 'pcx-0a1b2c3d4e5f60718';
 const peerNetwork = { vpcId: 'vpc-0b1b2c3d4e5f60718', subnetId: 'subnet-0b1b2c3d4e5f60718' };
 const vpnGatewayId = 'vgw-0a1b2c3d';
 
-/** From RunInstances to the state `running`, and from there until the SSM agent registers. */
+/** The time from RunInstances to the state `running`, and from there until the SSM agent registers. */
 const [runsAfterMs, registersAfterMs] = [2_000, 20_000];
-/** Twice the time that a node needs. */
+/** Twice the time that a node needs to be proven. */
 const provenTimeoutMs = 90_000;
 
-/** The account of a scenario: its VPCs, the connection to the peer, the documents, and a node. */
+/** The AWS account in a scenario: its VPCs, the connection to the peer, the SSM documents, and a node. */
 export interface DemoAccount {
   readonly aws: LocalAws;
   readonly networks: Networks;
-  /** Of the node. */
+  /** The ID of the node. */
   readonly id: string;
-  /** What `breakAt` can break; absent if the peer is not in AWS. */
+  /** The connection that `breakAt` can break; absent if the peer is not in AWS. */
   readonly connection?: LabConnection;
-  /** The config's file. */
+  /** The path of the config file. */
   readonly config: string;
   readonly deployment: Deployment;
   readonly home: CliHome;
@@ -76,7 +76,7 @@ export async function openAccount(
   };
 }
 
-/** The deployment, and a node that will start. */
+/** Opens the deployment and a node that has yet to start. */
 export async function openAws(networks: Networks): Promise<DemoCloud> {
   const account = await openAccount(networks, { state: 'pending' });
   const { aws, deployment, config, id, peermasq } = account;
