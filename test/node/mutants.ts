@@ -107,8 +107,8 @@ export const mutants: readonly Mutant[] = [
   },
   {
     mistake: 'the ip rule for steered packets is missing',
-    text: 'if ! run ip "-$family" rule add $steer_rule; then',
-    replacement: 'if false; then',
+    text: 'run ip "-$1" rule "$verb" $steer_rule',
+    replacement: ':',
     environment: steered,
     symptom: 'not proven when it is',
   },
@@ -117,14 +117,28 @@ export const mutants: readonly Mutant[] = [
     text: 'if sees_vpc_cni "$1"; then iptables_primary_interface; fi',
     replacement: '',
     environment:
-      'EKS with custom networking and the peer in AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS, where nft marks',
+      'EKS with custom networking and the peer in AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS, where nft marks, on a node without the command nft',
+    symptom: 'a connection that has to work is dropped',
+  },
+  {
+    mistake: 'the mark is set in table mangle although the node has nft',
+    text: 'steers_with_nft() { list_nft_tables; }',
+    replacement: 'steers_with_nft() { false; }',
+    environment: 'EKS with custom networking, external SNAT and the policies of Calico',
     symptom: 'a connection that has to work is dropped',
   },
   {
     mistake: 'replies of pods are steered',
+    text: 'ct direction original ct state new jump steer',
+    replacement: 'jump steer',
+    environment: 'EKS with external SNAT, pods in the subnet of the node',
+    symptom: 'a connection that has to work is dropped',
+  },
+  {
+    mistake: 'replies of pods are steered on a node without the command nft',
     text: '-A PREROUTING -m conntrack --ctstate NEW,SNAT --ctdir ORIGINAL -m comment',
     replacement: '-A PREROUTING -m comment',
-    environment: 'EKS with external SNAT, pods in the subnet of the node',
+    environment: 'EKS with external SNAT, pods in the subnet of the node, on a node without the command nft',
     symptom: 'a connection that has to work is dropped',
   },
   {

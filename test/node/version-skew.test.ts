@@ -70,15 +70,15 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
 
   test('pods stay masqueraded after a return to the older program, and what it does not know is cleaned up later', async () => {
     const podRule = 'pref 1536 from 10.132.0.10 lookup main';
-    const steering = 'ip rule; iptables-nft-save -t mangle';
+    const steering = 'ip rule; nft list tables';
     await sh(network.node, `ip rule add ${podRule}`);
     try {
       expect(await newer('apply', steered(1))).toMatchObject({ proven: true, steered: true });
-      expect(await sh(network.node, steering)).toMatch(/1100:[^]*PEERMASQ-STEER/);
+      expect(await sh(network.node, steering)).toMatch(/1100:[^]*table ip peermasq/);
       expect(await older('apply', backendVpc(2))).toMatchObject({ result: 'applied', generation: 2 });
       expect(await network.sourceSeen()).toBe('10.209.0.2');
       expect(await newer('apply', backendVpc(3))).toMatchObject({ proven: true, generation: 3 });
-      expect(await sh(network.node, steering)).not.toMatch(/1100:|PEERMASQ/);
+      expect(await sh(network.node, steering)).not.toMatch(/1100:|peermasq/);
       expect(await network.sourceSeen()).toBe('10.209.0.2');
     } finally {
       await sh(network.node, `ip rule del ${podRule}`);

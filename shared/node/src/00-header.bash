@@ -2,9 +2,9 @@
 # peermasq: the node program
 #
 # Masquerades pod traffic to the destinations of one rule set, so that peers see the node's address, which they have
-# a route back to. It owns chain PEERMASQ in table nat, chain PEERMASQ-STEER in table mangle (on nodes without iptables:
-# table peermasq in nft), the ip rules of priority 1100 for mark 0x1000, ipset sets and systemd units named peermasq*,
-# and the folder /var/lib/peermasq. It changes nothing else.
+# a route back to. It owns chain PEERMASQ in table nat, table peermasq in nft (on nodes without nft: chain
+# PEERMASQ-STEER in table mangle), the ip rules of priority 1100 for mark 0x1000, ipset sets and systemd units named
+# peermasq*, and the folder /var/lib/peermasq. It changes nothing else.
 #
 #   sudo bash /var/lib/peermasq/peermasq.sh status    what is in force
 #   sudo bash /var/lib/peermasq/peermasq.sh remove    removes all of it, this file included

@@ -6,7 +6,7 @@ OWN='' JUMP=''
 # as a rule or, where iptables cannot print it, as its handle in nft.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
 
-# <table>: nat, or mangle for steering.
+# <table>: nat, or mangle for steering on nodes without nft.
 select_table() {
   case $1 in
     nat) OWN=PEERMASQ JUMP='-A POSTROUTING -m comment --comment peermasq -j PEERMASQ' ;;
@@ -269,33 +269,45 @@ iptables_remove() {
   iptables_commit "$1" "$2"
 }
 
-# Applies the rule set to both families, or to neither. Masquerade rules are added before the rules that steer, and removed
-# after them, so that no packet is steered without being masqueraded. Fails with ERROR and code 3 or 4.
+# Applies the rule set to both families, or to neither. Masquerade rules are added before the rules that steer, so that no
+# packet is steered without being masqueraded; they are removed when the ip rule that steers is gone, and after the chain
+# in table mangle, which can also set the VPC CNI's mark. Fails with ERROR and code 3 or 4.
 iptables_apply() {
-  local family table tables step code cause undo=()
+  local family table tables step leftovers='' code=0 cause undo=()
+  # Where nft steers, table mangle may still have a chain of ours, which steers until nft does.
+  if steers_with_nft; then leftovers='4 6'; fi
   for family in 4 6; do
     tables='mangle nat'
     if [[ -n ${STEERED[$family]} ]]; then tables='nat mangle'; fi
+    if [[ -n $leftovers ]]; then tables=nat; fi
     for table in $tables; do
       step="$family $table "
       if iptables_read "$BACKEND" "$family" "$table" && [[ -n $HAS_CHAIN ]]; then step+="yes $CHAIN"; fi
       iptables_apply_table "$family" "$table"
       code=$?
-      if ((code != 0)); then
-        cause=$ERROR
-        if ! iptables_undo ${undo[@]+"${undo[@]}"}; then
-          cause+="; restoring the previous rules failed too ($ERROR): run repair"
-        fi
-        error "$cause"
-        return "$code"
-      fi
+      ((code == 0)) || break 2
       undo=("$step" ${undo[@]+"${undo[@]}"})
     done
   done
+  if ((code == 0)); then
+    nft_apply
+    code=$?
+  fi
+  if ((code != 0)); then
+    cause=$ERROR
+    if ! iptables_undo ${undo[@]+"${undo[@]}"}; then
+      cause+="; restoring the previous rules failed too ($ERROR): run repair"
+    fi
+    error "$cause"
+    return "$code"
+  fi
+  for family in $leftovers; do iptables_remove "$BACKEND" "$family" mangle || warn "$ERROR"; done
 }
 
 # <family> <table>: does the rule set have rules there?
-uses_table() { if [[ $2 == nat ]]; then uses_family "$1"; else [[ -n ${STEERED[$1]} ]]; fi; }
+uses_table() {
+  if [[ $2 == nat ]]; then uses_family "$1"; else [[ -n ${STEERED[$1]} ]] && ! steers_with_nft; fi
+}
 
 # <family> <table>: writes our chain, or removes it if the rule set does not use it.
 iptables_apply_table() {

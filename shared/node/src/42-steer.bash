@@ -10,8 +10,12 @@ readonly steer_mark=0x1000/0x1000
 readonly steer_rule="priority 1100 fwmark $steer_mark lookup main"
 # The VPC CNI's mark, in packets and connections: rule 1024 sends such packets to table main, too.
 readonly cni_mark=0x80/0x80 primary_note='by the primary interface'
-# The families that add_steer_rules added a rule for.
-ADDED_RULES=''
+# The families whose ip rule change_steer_rules added or removed.
+CHANGED_RULES=''
+
+# Is the mark set in our table of nft, whatever backend masquerades? In table mangle of iptables, a rule of another
+# program can accept packets before ours marks them, as Calico's does. It does not keep them from the chains of nft.
+steers_with_nft() { list_nft_tables; }
 
 # <family>: is our ip rule there?
 has_steer_rule() {
@@ -23,41 +27,33 @@ has_steer_rule() {
   return 1
 }
 
-# Adds the ip rules that this rule set needs: harmless until packets are marked. Fails with ERROR and code 3.
-add_steer_rules() {
-  local family
-  ADDED_RULES=''
+# Adds the ip rules that this rule set needs, which is harmless until packets are marked, and removes those that it does
+# not need, which ends steering before any other rule changes. Fails with ERROR and code 3.
+change_steer_rules() {
+  local family found
+  CHANGED_RULES=''
   for family in 4 6; do
-    [[ -n ${STEERED[$family]} ]] || continue
-    has_steer_rule "$family" && continue
-    # shellcheck disable=SC2086 # words on purpose
-    if ! run ip "-$family" rule add $steer_rule; then
-      command_error "ip -$family rule add"
-      return 3
-    fi
-    ADDED_RULES+="$family "
+    found=''
+    if has_steer_rule "$family"; then found=yes; fi
+    [[ $found != "${STEERED[$family]}" ]] || continue
+    toggle_steer_rule "$family" || return
+    CHANGED_RULES+="$family "
   done
 }
 
-# Removes what add_steer_rules added.
 undo_steer_rules() {
   local family
-  for family in $ADDED_RULES; do remove_steer_rule "$family"; done
+  for family in $CHANGED_RULES; do toggle_steer_rule "$family" || warn "$ERROR"; done
 }
 
-# Removes the ip rules that this rule set does not need.
-remove_unused_steer_rules() {
-  local family
-  for family in 4 6; do
-    if [[ -z ${STEERED[$family]} ]]; then remove_steer_rule "$family"; fi
-  done
-}
-
-# <family>: fails if there was none.
-remove_steer_rule() {
-  has_steer_rule "$1" || return 1
+# <family>: adds our ip rule, or removes it if it is there. Fails with ERROR and code 3.
+toggle_steer_rule() {
+  local verb=add
+  if has_steer_rule "$1"; then verb=del; fi
   # shellcheck disable=SC2086 # words on purpose
-  run ip "-$1" rule del $steer_rule || warn "cannot remove the ip rule of priority 1100 (IPv$1)"
+  run ip "-$1" rule "$verb" $steer_rule && return
+  command_error "ip -$1 rule $verb"
+  return 3
 }
 
 # <family>: compares the ip rule with the rule set and adds to DRIFT.

@@ -5,7 +5,7 @@ nft_family() { if [[ $1 == 6 ]]; then REPLY=ip6; else REPLY=ip; fi; }
 
 # <family>: REPLY is our table as nft prints it, except for white space.
 nft_render() {
-  local kind text device
+  local kind text
   nft_family "$1"
   text="table $REPLY peermasq {"$'\n'
   for kind in exempt masquerade; do
@@ -13,6 +13,19 @@ nft_render() {
     nft_set "$kind" "$1"
     text+=$REPLY
   done
+  if [[ $BACKEND == nft ]]; then nft_masquerading "$1"; fi
+  if [[ -n ${STEERED[$1]} ]]; then nft_steering "$1"; fi
+  REPLY=$text$'}\n'
+}
+
+# <family>: does the rule set have rules in our table? Where iptables masquerades, it only steers.
+nft_uses_family() {
+  if [[ $BACKEND == nft ]]; then uses_family "$1"; else [[ -n ${STEERED[$1]} ]] && steers_with_nft; fi
+}
+
+# <family>: appends the chain that masquerades to the caller's `text`.
+nft_masquerading() {
+  local device
   # Before the chain of iptables-nft (srcnat, 100): the first chain that rewrites the source wins.
   text+=$'chain postrouting {\ntype nat hook postrouting priority 99; policy accept;\n'
   for device in ${SPARED[$1]}; do
@@ -21,15 +34,13 @@ nft_render() {
   each_exemption nft_exemption "$1"
   each_masquerade_rule nft_masquerade "$1"
   text+=$'}\n'
-  if [[ -n ${STEERED[$1]} ]]; then nft_steering "$1"; fi
-  REPLY=$text$'}\n'
 }
 
 # <family>: appends the chains that steer to the caller's `text`.
 nft_steering() {
-  # After all that translates destinations (-100) or sets marks (the VPC CNI: -90). Replies, and connections that were
-  # not masqueraded from their start, keep their path.
-  text+=$'chain prerouting {\ntype filter hook prerouting priority filter; policy accept;\n'
+  # After all that translates destinations (-100) or sets marks (iptables: -150, the VPC CNI: -90). Replies, and
+  # connections that were not masqueraded from their start, keep their path.
+  text+=$'chain prerouting {\ntype filter hook prerouting priority 0; policy accept;\n'
   text+=$'ct direction original ct state new jump steer\nct direction original ct status snat jump steer\n}\n'
   text+=$'chain steer {\n'
   each_exemption nft_exemption "$1"
@@ -115,7 +126,9 @@ nft_read() {
   LISTED=''
   while read -r line; do
     if [[ $line =~ $counter ]]; then line="${BASH_REMATCH[1]} counter ${BASH_REMATCH[2]}"; fi
-    LISTED+=${line/priority srcnat - 1/priority 99}$'\n'
+    # Older versions know no names of priorities.
+    line=${line/priority srcnat - 1/priority 99}
+    LISTED+=${line/priority filter/priority 0}$'\n'
   done <"$WORK/table"
   space_evenly "$LISTED"
 }
@@ -139,14 +152,15 @@ nft_count() {
 # <family>: compares the kernel with the rule set and adds to DRIFT.
 nft_observe() {
   local family=$1 note='' found
-  if [[ $family == 6 ]]; then note=' (IPv6)'; fi
+  if [[ $BACKEND != nft ]]; then note=' for steering'; fi
+  if [[ $family == 6 ]]; then note+=' (IPv6)'; fi
   if ! nft_read "$family"; then
-    if uses_family "$family"; then DRIFT+=("table missing$note"); fi
+    if nft_uses_family "$family"; then DRIFT+=("table missing$note"); fi
     return
   fi
   found=$REPLY
   nft_count
-  if ! uses_family "$family"; then
+  if ! nft_uses_family "$family"; then
     DRIFT+=("unexpected table$note")
     return
   fi
@@ -158,6 +172,7 @@ nft_observe() {
 # Both families in one transaction: nft applies all of it or nothing. Fails with ERROR and code 3.
 nft_apply() {
   nft_write_transaction nft_empty
+  [[ -s $WORK/transaction ]] || return 0
   run nft -f "$WORK/transaction" && return
   # The kernel refuses to change the type of a set or chain that is in our table.
   nft_write_transaction nft_delete
@@ -172,7 +187,7 @@ nft_write_transaction() {
   : >"$WORK/transaction"
   for family in 4 6; do
     text=''
-    if uses_family "$family"; then
+    if nft_uses_family "$family"; then
       nft_render "$family"
       text=$REPLY
     fi

@@ -6,18 +6,16 @@ declare -A PREROUTING=()
 
 # <family>: sets REPLACED: the marks that pods' packets may carry in place of ours.
 find_replaced_marks() {
-  local priority=0
   REPLACED=()
   [[ -n ${STEERED[$1]} ]] || return 0
-  if [[ $BACKEND == iptables-* ]]; then
-    # Our chain is in table mangle.
-    priority=-150
+  # All tables of iptables come before ours in nft.
+  if ! steers_with_nft; then
     if iptables_replaces_mark iptables-nft "$1" || iptables_replaces_mark iptables-legacy "$1"; then
       REPLACED=("${MARKS[@]}")
       return 0
     fi
   fi
-  find_marks_in_nft "$1" "$priority"
+  find_marks_in_nft "$1"
 }
 
 # <backend> <family>: true also if its rules cannot be read.
@@ -43,7 +41,7 @@ iptables_replaces_mark() {
   return 1
 }
 
-# <family> <priority>: adds to REPLACED what rules in nft's own tables set at this priority or later.
+# <family>: adds to REPLACED what rules in nft's own tables set at the priority of ours or later.
 find_marks_in_nft() {
   local line table='' priority=''
   if ! read_native_tables "$1"; then
@@ -59,7 +57,7 @@ find_marks_in_nft() {
       type*' hook prerouting priority '*) priority=${line#* priority } priority=${priority%%;*} ;;
       type*' hook '*) priority='' ;;
       *'mark set '* | *'"MARK"'* | *'"CONNMARK"'*)
-        if [[ -n $priority ]] && ((priority >= $2)); then add_replaced_mark "$1" "$line"; fi
+        if [[ -n $priority ]] && ((priority >= 0)); then add_replaced_mark "$line"; fi
         ;;
     esac
   done <"$WORK/native"
@@ -80,19 +78,15 @@ find_prerouting_chains() {
   done <"$WORK/native"
 }
 
-# <family> <rule>
+# <rule>
 add_replaced_mark() {
-  local bit=$((${steer_mark%/*})) rule=${2//meta mark/mark}
+  local bit=$((${steer_mark%/*})) rule=${1//meta mark/mark}
   # These keep our bit, or do not touch the mark of the packet.
   if [[ $rule =~ (^|\ )mark\ set\ mark\ (&|and)\ (0x[0-9a-f]+)( comment .*)?$ ]]; then
     ((BASH_REMATCH[3] & bit)) && return
   elif [[ $rule =~ (^|\ )mark\ set\ mark\ (\||or|\^|xor)\ (0x[0-9a-f]+)( comment .*)?$ ]]; then
     ((BASH_REMATCH[3] & bit)) || return
   elif [[ $rule == *'ct mark set '* ]]; then
-    return
-  elif [[ $BACKEND == iptables-* && $rule == *' mark set ct mark & 0x00000080' ]] && sees_vpc_cni "$1"; then
-    # The VPC CNI's own rule: our chain set this mark for the connection.
-    REPLACED+=($((${cni_mark%/*})))
     return
   fi
   REPLACED=("${MARKS[@]}")

@@ -98,25 +98,22 @@ observe() {
   DRIFT=() RULES=0 PACKETS=0
   choose_forms
   for family in 4 6; do
-    "${BACKEND%-*}_observe" "$family"
+    if [[ $BACKEND != nft ]]; then iptables_observe "$family"; fi
+    nft_observe "$family"
     observe_steer_rule "$family"
   done
-  for backend in $backends; do
+  for backend in iptables-nft iptables-legacy; do
     [[ $backend != "$BACKEND" ]] || continue
     ERROR=''
     if has_rules_in "$backend"; then DRIFT+=("${ERROR:-rules left in $backend}"); fi
   done
 }
 
-# <backend>: does it have rules of ours in force? True with ERROR if it cannot be read.
+# <backend>: does this variant of iptables have rules of ours in force? True with ERROR if it cannot be read.
 has_rules_in() {
   local family table
   is_installed "$1" || return
   for family in 4 6; do
-    if [[ $1 == nft ]]; then
-      nft_read "$family" && return 0
-      continue
-    fi
     for table in nat mangle; do
       iptables_read "$1" "$family" "$table" || return 0
       [[ -n $HAS_CHAIN ]] && return 0
@@ -145,15 +142,13 @@ apply_rules() {
   # Signals are ignored, so that a failed change is always rolled back.
   trap '' TERM INT HUP
   choose_forms
-  if ! add_steer_rules; then
-    code=3
-  else
+  change_steer_rules
+  code=$?
+  if ((code == 0)); then
     if [[ $BACKEND == nft ]]; then nft_apply; else apply_with_sets; fi
     code=$?
   fi
-  if ((code == 0)); then
-    remove_unused_steer_rules
-  else
+  if ((code != 0)); then
     undo_steer_rules
     remove_sets "$STORED_ID"
   fi

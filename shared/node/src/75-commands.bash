@@ -126,7 +126,7 @@ clean_up() {
   for drift in ${DRIFT[@]+"${DRIFT[@]}"}; do
     [[ $drift == 'rules left in '* ]] || return
   done
-  for backend in $backends; do
+  for backend in iptables-nft iptables-legacy; do
     [[ $backend != "$BACKEND" ]] || continue
     if has_rules_in "$backend"; then
       remove_rules "$backend" || warn "$ERROR"
@@ -198,11 +198,17 @@ command_probe() {
 }
 
 command_remove() {
-  local backend file code found
+  local family backend file code found
   prepare
   lock
   read_stored
   REMOVED=''
+  # Without it no packet is steered.
+  for family in 4 6; do
+    has_steer_rule "$family" || continue
+    REMOVED=yes
+    toggle_steer_rule "$family" || warn "$ERROR"
+  done
   for backend in $backends; do
     is_installed "$backend" || continue
     remove_rules "$backend"
@@ -214,9 +220,6 @@ command_remove() {
     esac
   done
   found=$REMOVED
-  for backend in 4 6; do
-    if remove_steer_rule "$backend"; then found=yes; fi
-  done
   remove_sets ''
   if remove_units; then found=yes; fi
   if stop_watch; then found=yes; fi

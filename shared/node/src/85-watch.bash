@@ -153,15 +153,20 @@ fingerprint() {
 print_own_rules() {
   local command
   if [[ $BACKEND == nft ]]; then
-    nft_family "$1"
-    nft -s list table "$REPLY" peermasq
+    print_nft_table "$1"
   elif iptables_command "$BACKEND" "$1" ''; then
     command=$REPLY
     "$command" -w "$WAIT" -t nat -S POSTROUTING
     "$command" -w "$WAIT" -t nat -S PEERMASQ
-    if has_steer_rule "$1"; then
+    if has_steer_rule "$1" && ! print_nft_table "$1"; then
       "$command" -w "$WAIT" -t mangle -S PREROUTING
       "$command" -w "$WAIT" -t mangle -S PEERMASQ-STEER
     fi
   fi
+}
+
+# <family>
+print_nft_table() {
+  nft_family "$1"
+  nft -s list table "$REPLY" peermasq
 }

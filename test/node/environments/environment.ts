@@ -78,7 +78,7 @@ export interface Expected {
 export interface Environment {
   readonly name: string;
   /** The program does not do this yet. */
-  readonly pending?: true | 'with iptables';
+  readonly pending?: true;
   /** Too much like others for every run of the tests. */
   readonly inLongRun?: true;
   /** It cannot be built in a user namespace. */
