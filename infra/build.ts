@@ -8,8 +8,8 @@ import { joinNodeProgram } from './join-node-program';
 import packageJson from '../package.json';
 
 /**
- * Bundles functions and command line into dist/, one folder per deployment unit, with the config and
- * the node program beside each bundle. An invalid config fails the build with all its errors.
+ * Bundles the functions and the command line into dist/, with one folder per deployment unit. Each folder also
+ * contains the config and the node program. An invalid config fails the build with a list of all errors.
  */
 async function main(): Promise<void> {
   parseConfig(readFileSync('peermasq.yaml', 'utf8'));
@@ -22,7 +22,7 @@ async function main(): Promise<void> {
     copyFileSync('peermasq.yaml', join(folder, 'peermasq.yaml'));
     writeFileSync(join(folder, 'peermasq.sh'), program);
   }
-  // For a project's metadata (infra/gcp): the project's own script is appended to it.
+  // Terraform writes this script to the metadata of a project (infra/gcp), and appends the project's own script.
   writeFileSync('dist/gcp/startup-script.sh', composeStartupScript('\n').trimEnd() + '\n');
   const framework = '@google-cloud/functions-framework';
   const manifest = {

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** The sections of the node program, from the root of the repository. */
+/** The folder with the sections of the node program, relative to the root of the repository. */
 export const nodeProgramSections = 'shared/node/src';
 
-/** The sections in the order of their names, a blank line between two. */
+/** Joins the sections in the order of their names, with a blank line between sections. */
 export function joinSections(root = '.'): string {
   const folder = join(root, nodeProgramSections);
   const names = readdirSync(folder).filter((name) => name.endsWith('.bash'));
@@ -15,8 +15,8 @@ export function joinSections(root = '.'): string {
 }
 
 /**
- * The node program as it is deployed: without the comments below its header. They are a quarter of what has to fit in
- * an SSM document (64 KB).
+ * Returns the node program as it is deployed, without the comments below its header. Comments are a quarter of the
+ * program, which has to fit in an SSM document (64 KB).
  */
 export function joinNodeProgram(root = '.'): string {
   const lines = joinSections(root).split('\n');

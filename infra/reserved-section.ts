@@ -3,7 +3,10 @@ import { reserved } from '../shared/core/model/reserved-ranges';
 
 export const reservedSectionFile = 'shared/node/src/22-reserved.bash';
 
-/** The section of the node program with the reserved ranges, made from the list that the functions use. */
+/**
+ * Returns the section of the node program that contains the reserved ranges, generated from the list that the
+ * functions use.
+ */
 export function reservedSection(): string {
   const ranges = reserved.map(({ cidr }) => cidr);
   return `# --- Reserved ranges ---
@@ -18,7 +21,10 @@ readonly reserved_octets=' ${lines(reservedOctets(ranges))} '
 `;
 }
 
-/** The node program compares the upper 64 bits only, and keeps 16 of them. */
+/**
+ * Returns the upper 16 bits of a range's address. The node program compares only the upper 64 bits, and stores 16 of
+ * them.
+ */
 function upperWord({ family, first, prefix, text }: Cidr): string {
   const shift = family === 4 ? 16n : 112n;
   if ((first >> shift) << shift !== first || prefix > 64)
@@ -31,6 +37,6 @@ const reservedOctets = (ranges: readonly Cidr[]): number[] =>
     ranges.some((range) => overlaps(range, parseCidr(`${octet}.0.0.0/8`))),
   );
 
-/** In shell: adjacent strings are one string. */
+/** Breaks the text into several strings. In a shell, adjacent strings form one string. */
 const lines = (octets: readonly number[]): string =>
   octets.map((octet, i) => (i > 0 && i % 20 === 0 ? `'\\\n' ${octet}` : `${octet}`)).join(' ');

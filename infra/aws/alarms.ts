@@ -4,17 +4,17 @@ import { fewPortsLeftPercent } from '../../shared/core/model/report';
 import { resourceName, type Settings } from './settings';
 
 interface Alarm {
-  /** Also the heading in the runbook. */
+  /** The name of the alarm, which is also its heading in the runbook. */
   readonly name: string;
   readonly advice: string;
   readonly metrics: readonly Metric[];
   readonly statistic: 'Sum' | 'Maximum';
-  /** Over the metrics m0, m1, …; omitted for a single metric. */
+  /** An expression over the metrics m0, m1, …. Absent if there is only one metric. */
   readonly expression?: string;
   readonly comparison: 'atLeast' | 'lessThan';
   readonly threshold: number;
   readonly minutes: number;
-  /** Consecutive periods. */
+  /** The number of consecutive periods. */
   readonly periods?: number;
   readonly treatMissingData: 'notBreaching' | 'breaching';
 }
@@ -27,7 +27,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'dead-letters',
       advice:
-        'Events could not be handled, or nodes were not proven in time. Read the attribute "reason" of the messages, fix the cause, run a backfill, then purge the dead-letter queue.',
+        'Events could not be handled, or nodes were not proven in time. Read the "reason" attribute of the messages, fix the cause, run a backfill, then purge the dead-letter queue.',
       metrics: [queueMetric(settings, 'dead-letters', 'ApproximateNumberOfMessagesVisible')],
       statistic: 'Maximum',
       minutes: 5,
@@ -36,7 +36,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'function-errors',
       advice:
-        'A function failed. Events and sweeps are retried, a backfill is not. The dashboard shows which function, its log shows why.',
+        'A function failed. Events and sweeps are retried, but manual backfills are not. The dashboard shows which function failed, and its log shows why.',
       metrics: functionMetrics(settings, 'Errors'),
       expression: 'SUM(METRICS())',
       statistic: 'Sum',
@@ -45,7 +45,8 @@ const alarms = (settings: Settings): readonly Alarm[] => {
     {
       ...whenAboveZero,
       name: 'function-throttles',
-      advice: 'Lambda had no concurrency left for peermasq. Raise the account quota, or free some of it.',
+      advice:
+        'Lambda had no concurrency left for peermasq. Raise the quota of the account, or reduce the concurrency of other functions.',
       metrics: functionMetrics(settings, 'Throttles'),
       expression: 'SUM(METRICS())',
       statistic: 'Sum',
@@ -58,7 +59,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       advice: `Nodes launched more than ${objectiveMinutes} minutes ago have not proven their rules in consecutive sweeps: their pods may not reach peered networks. Find the nodes, and check whether their SSM agents are online.`,
       metrics: [peermasqMetric(settings, 'NodesUnproven')],
       statistic: 'Maximum',
-      // Each sweep writes one value. If there are none, the alarm sweep-missing fires.
+      // Each sweep writes one value. If no values are written, the alarm sweep-missing fires instead.
       minutes: sweepMinutes,
       periods: Math.ceil(objectiveMinutes / sweepMinutes),
     },
@@ -66,7 +67,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'nodes-failed',
       advice:
-        'A node refused its rules or could not put them in force. The log entry NodeFailed has the reason and what to do.',
+        'A node refused its rules or could not apply them. The log entry NodeFailed contains the reason and says what to do.',
       metrics: [peermasqMetric(settings, 'NodesFailed')],
       statistic: 'Sum',
       minutes: 5,
@@ -75,7 +76,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'nodes-held',
       advice:
-        'Discovery found far fewer routes than a node has rules for, so its rules were kept. Find out why the routes are gone; if that is intended, run a backfill with allowRouteLoss.',
+        'Discovery found far fewer routes than a node has rules for, so the node keeps its rules. Find out why the routes are gone. If the change is intended, run a backfill with allowRouteLoss.',
       metrics: [peermasqMetric(settings, 'NodesHeld')],
       statistic: 'Sum',
       minutes: 5,
@@ -84,7 +85,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'source-ports',
       advice:
-        'Many connections from one node to one destination: when its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or add routes to the pods at the peer.',
+        'One node has many connections to one destination. When its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or add routes to the pods at the peer.',
       metrics: [peermasqMetric(settings, 'SourcePortsUsedPercent')],
       statistic: 'Maximum',
       threshold: fewPortsLeftPercent,
@@ -94,7 +95,7 @@ const alarms = (settings: Settings): readonly Alarm[] => {
       ...whenAboveZero,
       name: 'api-throttles',
       advice:
-        "AWS throttles peermasq's calls. Nothing is lost, but nodes wait longer. Find out what uses up the quota, or have it raised.",
+        "AWS throttles peermasq's calls. No events are lost, but nodes wait longer. Find out what uses up the quota, or request a higher quota.",
       metrics: [peermasqMetric(settings, 'ApiThrottles')],
       statistic: 'Sum',
       threshold: 20,
@@ -104,12 +105,13 @@ const alarms = (settings: Settings): readonly Alarm[] => {
     {
       name: 'sweep-missing',
       advice:
-        'No sweep succeeded for three intervals: lost events and drift go unnoticed. Check that its schedule is enabled, and read its log.',
+        'No sweep succeeded for three intervals, so lost events and drift go unnoticed. Check that the schedule of the sweep is enabled, and read its log.',
       metrics: [
         functionMetric(settings, 'sweep', 'Invocations'),
         functionMetric(settings, 'sweep', 'Errors'),
       ],
-      // FILL, because a period without a sweep has no values, and CloudWatch would evaluate older ones instead.
+      // FILL is needed because a period without a sweep has no values, and CloudWatch would evaluate older values
+      // instead.
       expression: 'FILL(m0, 0) - FILL(m1, 0)',
       statistic: 'Sum',
       comparison: 'lessThan',
@@ -166,7 +168,10 @@ function alarmResource(alarm: Alarm, settings: Settings): Resource {
   };
 }
 
-/** Not encrypted with the AWS managed key for SNS: CloudWatch may not use it, so alarms would not be delivered. */
+/**
+ * The topic is not encrypted with the AWS managed key for SNS. CloudWatch may not use that key, so alarms would not
+ * be delivered.
+ */
 function topicResources(settings: Settings): Resources {
   const publish = {
     Sid: 'AllowCloudWatchAlarms',

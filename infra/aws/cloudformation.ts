@@ -1,4 +1,4 @@
-/** The parts of CloudFormation that the files in this folder use. */
+/** The parts of CloudFormation that this folder uses. */
 
 export interface Resource {
   readonly Type: string;
@@ -16,7 +16,7 @@ export interface Statement {
   readonly Condition?: unknown;
 }
 
-/** Text in which `${…}` names a parameter, a pseudo parameter or an attribute of a resource. */
+/** Returns text in which `${…}` refers to a parameter, a pseudo parameter or an attribute of a resource. */
 export const sub = (text: string) => ({ 'Fn::Sub': text });
 export const ref = (id: string) => ({ Ref: id });
 export const arnOf = (id: string) => ({ 'Fn::GetAtt': [id, 'Arn'] });
@@ -24,7 +24,7 @@ export const arnOf = (id: string) => ({ 'Fn::GetAtt': [id, 'Arn'] });
 export const account = ref('AWS::AccountId');
 export const region = ref('AWS::Region');
 
-/** An ARN in the stack's own partition, region and account. */
+/** Returns an ARN in the stack's own partition, region and account. */
 export const ownArn = (service: string, resource: string) =>
   sub(`arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`);
 
@@ -33,7 +33,7 @@ export const policy = (statements: readonly Statement[]) => ({
   Statement: statements,
 });
 
-/** Who may assume a role. */
+/** Returns a policy that says who may assume a role. */
 export const trust = (principal: unknown, condition?: unknown) => ({
   Version: '2012-10-17',
   Statement: [
@@ -46,7 +46,7 @@ export const trust = (principal: unknown, condition?: unknown) => ({
   ],
 });
 
-/** `node-joined` → `NodeJoined`: logical IDs consist of letters and digits. */
+/** Converts `node-joined` to `NodeJoined`, because logical IDs may contain only letters and digits. */
 export function logicalId(name: string): string {
   return name.replaceAll(/(?:^|-)([a-z0-9])/g, (_, first: string) => first.toUpperCase());
 }

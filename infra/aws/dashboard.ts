@@ -11,7 +11,7 @@ interface Graph {
   readonly annotations?: unknown;
 }
 
-/** A line of a graph: an entry of a widget's metrics array in CloudWatch. */
+/** Returns one line of a graph, as an entry of a widget's metrics array in CloudWatch. */
 function row({ namespace, name, dimensions }: Metric, options: Readonly<Record<string, string>>): unknown[] {
   return [namespace, name, ...Object.entries(dimensions).flat(), options];
 }
@@ -57,7 +57,7 @@ const graphs = (settings: Settings): readonly Graph[] => {
   ];
 };
 
-/** Three per row; a dashboard is 24 units wide. */
+/** Arranges three widgets per row. A dashboard is 24 units wide. */
 export function dashboardResources(settings: Settings): Resources {
   const size = { width: 8, height: 6 };
   const widgets = [
@@ -75,7 +75,7 @@ export function dashboardResources(settings: Settings): Resources {
       width: 24,
       height: size.height,
       properties: {
-        title: 'What went wrong',
+        title: 'Errors',
         region: '${AWS::Region}',
         query: failures(settings),
         view: 'table',
@@ -90,7 +90,7 @@ export function dashboardResources(settings: Settings): Resources {
   };
 }
 
-/** CloudWatch Logs Insights. */
+/** Returns a query for CloudWatch Logs Insights. */
 function failures(settings: Settings): string {
   const sources = Object.keys(settings.functions).map(
     (name) => `SOURCE '/aws/lambda/${resourceName(settings, name)}'`,

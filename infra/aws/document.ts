@@ -8,14 +8,14 @@ import {
 } from '../../shared/aws/names';
 import { installProgram, unpackProgram } from '../../shared/core/render/install-program';
 
-/** Bytes. SSM rejects larger documents (SSM quotas). */
+/** The size limit in bytes. SSM rejects larger documents (SSM quotas). */
 const sizeLimit = 64 * 1024;
 
 /**
- * Plain sh, because the agent runs scripts with sh.
+ * Reads the parameter with plain sh, because the agent runs scripts with sh.
  *
- * Agents before 3.3.2746 do not set the variable but insert the parameter into the text; the
- * parameter's pattern allows nothing that could end the quotes.
+ * Agents older than 3.3.2746 do not set the variable, but insert the parameter into the text. The parameter's pattern
+ * allows no character that could end the quotes.
  */
 const readParameter = (name: string) =>
   `if [ -z "\${SSM_${name}+set}" ]; then SSM_${name}='{{ ${name} }}'; fi`;
@@ -25,7 +25,7 @@ ${readParameter(ruleSetParameter)}
 ${installProgram(program)}
 printf '%s\\n' "$SSM_${ruleSetParameter}" | bash "$folder/peermasq.sh" apply`;
 
-/** A snapshot must not install or replace the program. */
+/** Runs the program from a temporary file, because a snapshot must not install or replace the program on the node. */
 const snapshotScript = (program: string) => `set -eu
 ${readParameter(partParameter)}
 umask 077
@@ -56,7 +56,7 @@ export interface SsmStep {
 }
 
 /**
- * The SSM document that applies a rule set: a fixed program and one data parameter.
+ * Builds the SSM document that applies a rule set. The document contains a fixed program and has one data parameter.
  * @param program the joined node program
  * @throws Error if the program does not fit in the document
  */
@@ -75,7 +75,10 @@ export function makeDocument(program: string): SsmDocument {
   });
 }
 
-/** The SSM document that prints a snapshot, in parts, and changes nothing. Parameter and errors are the same. */
+/**
+ * Builds the SSM document that prints a snapshot in parts and changes nothing. It has the same parameter and throws
+ * the same errors as makeDocument.
+ */
 export function makeSnapshotDocument(program: string): SsmDocument {
   return documentOf(program, {
     step: 'snapshot',
@@ -84,7 +87,7 @@ export function makeSnapshotDocument(program: string): SsmDocument {
     timeoutSeconds: 60,
     parameter: partParameter,
     parameterSpec: {
-      description: 'The part of the snapshot; 0 takes a new one.',
+      description: 'The number of the part; part 0 takes a new snapshot.',
       allowedPattern: partPattern,
       maxChars: 3,
     },
@@ -105,7 +108,7 @@ function documentOf(program: string, spec: DocumentSpec): SsmDocument {
   const sha256 = createHash('sha256').update(program).digest('hex');
   const document: SsmDocument = {
     schemaVersion: '2.2',
-    description: `${description} Its program, peermasq.sh, has sha256 ${sha256}.`,
+    description: `${description} The program peermasq.sh has the sha256 hash ${sha256}.`,
     parameters: { [parameter]: { type: 'String', ...parameterSpec, interpolationType: 'ENV_VAR' } },
     mainSteps: [
       {
@@ -121,6 +124,6 @@ function documentOf(program: string, spec: DocumentSpec): SsmDocument {
   };
   const bytes = Buffer.byteLength(JSON.stringify(document));
   if (bytes >= sizeLimit)
-    throw new Error(`The document has ${bytes} bytes; SSM takes less than ${sizeLimit}`);
+    throw new Error(`The document has ${bytes} bytes; SSM accepts fewer than ${sizeLimit}`);
   return document;
 }

@@ -1,4 +1,4 @@
-// Loads TypeScript for serverless, which accepts only JavaScript in ${file(…)}.
+// Loads TypeScript for the Serverless Framework, which accepts only JavaScript in ${file(…)}.
 const { join } = require('node:path');
 const { require: load } = require('tsx/cjs/api');
 

@@ -18,27 +18,27 @@ import { resourceName, roleName, stackName, type Settings } from './settings';
 
 export interface Member {
   readonly stage: string;
-  /** The ID of the account that runs the functions. */
+  /** The ID of the central account, which runs the functions. */
   readonly central: string;
   readonly launchGate: Settings['launchGate'];
-  /** Cluster names from peermasq.yaml. */
+  /** The cluster names in peermasq.yaml. */
   readonly clusters: readonly string[];
-  /** The functions that may act in the member account. */
+  /** The names of the functions that may act in the member account. */
   readonly functions: readonly string[];
-  /** The node program. */
+  /** The text of the node program. */
   readonly program: string;
 }
 
 /**
- * The template of a member account for one region. It forwards events to the central account's bus in the same region,
- * and has the role and the document that the central functions need.
+ * Returns the CloudFormation template for one region of a member account. The stack forwards events to the central
+ * account's bus in the same region. It also contains the role and the document that the central functions need.
  */
 export function memberTemplate(member: Member) {
   return {
     AWSTemplateFormatVersion: '2010-09-09',
     Description: `peermasq ${member.stage}: serves the nodes of this account from account ${member.central}.`,
     Resources: {
-      // Without the snapshot document, which would be a second copy of the program.
+      // The snapshot document is left out, because it would be a second copy of the program.
       Document: applyDocument(member.stage, member.program),
       ...forwardingResources(member),
       ...memberRoleResources(member),
@@ -88,7 +88,10 @@ function forwardingResources(member: Member): Resources {
   };
 }
 
-/** Trusts the functions' roles by name; as principals they would have to exist already. */
+/**
+ * Returns the role in the member account. The role trusts the functions' roles by name, because principals would have
+ * to exist already.
+ */
 function memberRoleResources(member: Member): Resources {
   const arn = (rest: string) => sub(`arn:\${AWS::Partition}:iam::${member.central}:${rest}`);
   const roles = member.functions.map((name) => arn(`role/${roleName(member, name)}`));

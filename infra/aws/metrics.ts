@@ -11,7 +11,10 @@ export interface Metric {
 
 export type PeermasqMetric = ClusterMetric | ApiMetric;
 
-/** Across all clusters of a stage. The functions write them to their log in the embedded metric format. */
+/**
+ * Returns a metric over all clusters of a stage. The functions write these metrics to their logs in the embedded
+ * metric format.
+ */
 export const peermasqMetric = ({ stage }: Pick<Settings, 'stage'>, name: PeermasqMetric): Metric => ({
   namespace: metricsNamespace,
   name,

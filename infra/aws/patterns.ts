@@ -3,10 +3,13 @@ import { documentName } from '../../shared/aws/names';
 import { region } from './cloudformation';
 import type { QueueName } from './queues';
 
-/** An event pattern: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html */
+/** An event pattern (https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html). */
 export type Pattern = Readonly<Record<string, unknown>>;
 
-/** EventBridge receives API calls only through a CloudTrail trail. A failed call changed nothing. */
+/**
+ * Matches successful API calls, because a failed call changed nothing. EventBridge receives API calls only through a
+ * CloudTrail trail.
+ */
 const apiCall = (...eventName: string[]): Pattern => ({
   source: ['aws.ec2'],
   'detail-type': ['AWS API Call via CloudTrail'],
@@ -19,7 +22,7 @@ export interface Subscription {
   readonly pattern: Pattern;
 }
 
-/** Which events go to which queue. */
+/** Returns which events are sent to which queue. */
 export const subscriptions = (stage: string): readonly Subscription[] => [
   { name: 'instances-started', queue: 'nodes', pattern: apiCall('RunInstances') },
   {
@@ -58,7 +61,10 @@ export const subscriptions = (stage: string): readonly Subscription[] => [
   },
 ];
 
-/** A bus may carry events of other accounts and regions, which this stack does not handle. */
+/**
+ * Restricts a pattern to the stack's own accounts and region. A bus may also carry other events, which this stack
+ * does not handle.
+ */
 export const restrictTo = (pattern: Pattern, accounts: readonly unknown[]): Pattern => ({
   ...pattern,
   account: accounts,

@@ -21,7 +21,7 @@ import { chunks } from '../../shared/core/util/collections';
 import { deadLetterQueueId, queueId, queueFeeding } from './queues';
 import type { Settings } from './settings';
 
-/** For discovery, push and proof. */
+/** The permissions for discovery, pushes and proofs. */
 const reconcileStatements = [
   'DiscoverNodes',
   'DiscoverRoutes',
@@ -36,11 +36,11 @@ const reconcileStatements = [
 
 const queueStatements = ['ConsumeQueue', 'SendToDeadLetterQueue'] as const satisfies StatementName[];
 
-/** The statements each function needs. */
+/** The statements that each function needs. */
 const statementsByFunction: Readonly<Record<string, readonly StatementName[]>> = {
   'node-joined': [...reconcileStatements, ...queueStatements, 'CompleteLaunches'],
   'peering-changed': [...reconcileStatements, ...queueStatements],
-  // It only reads and records reports. The other functions push to unproven nodes again.
+  // This function only reads and records reports. The other functions push to unproven nodes again.
   'command-finished': [
     'DiscoverNodes',
     'ReadProofs',
@@ -52,7 +52,7 @@ const statementsByFunction: Readonly<Record<string, readonly StatementName[]>> =
   backfill: reconcileStatements,
 };
 
-/** @throws Error when serverless.yml has a function without an entry here */
+/** @throws Error if serverless.yml contains a function without an entry here */
 export function statementsFor(name: string): readonly StatementName[] {
   const needed = statementsByFunction[name];
   if (needed) return needed;
@@ -61,21 +61,21 @@ export function statementsFor(name: string): readonly StatementName[] {
   );
 }
 
-/** What the functions may do in a member account. */
+/** The permissions of the functions in a member account. */
 export const memberStatements: readonly StatementName[] = [
   ...reconcileStatements.filter((statement) => statement !== 'AssumeMemberRoles'),
   'CompleteLaunches',
 ];
 
 interface Scope extends Pick<Settings, 'stage' | 'memberAccounts'> {
-  /** The function that the policy belongs to; a member account's policy is for all functions. */
+  /** The function to which the policy belongs. Absent in a member account, whose policy is for all functions. */
   readonly name?: string;
 }
 
-/** Without Sid and actions, which are in shared/aws/client/permissions.ts. */
+/** The parts of a statement other than Sid and actions, which shared/aws/client/permissions.ts defines. */
 type ResourceScope = Pick<Statement, 'Resource' | 'Condition'>;
 
-/** These actions have no resource-level permissions; only the region can be limited. */
+/** The scope of actions without resource-level permissions. Only their region can be restricted. */
 const inRegion: ResourceScope = {
   Resource: '*',
   Condition: { StringEquals: { 'aws:RequestedRegion': region } },
@@ -83,12 +83,15 @@ const inRegion: ResourceScope = {
 
 const instances = ownArn('ec2', 'instance/*');
 
-/** The resources of a statement; none where there are none. For clusters see `reach`. */
+/**
+ * The resources of each statement, or false if a statement has none. Statements that depend on clusters are in
+ * `clusterStatements`.
+ */
 const resourceScopes = {
   DiscoverNodes: () => inRegion,
   DiscoverRoutes: () => inRegion,
   DiscoverAgents: () => inRegion,
-  // A route may use an AWS-managed list, or one shared by another account.
+  // A route may refer to a prefix list that AWS manages or that another account shares.
   DiscoverPrefixLists: () => ({
     Resource: sub('arn:${AWS::Partition}:ec2:${AWS::Region}:*:prefix-list/*'),
   }),
@@ -98,7 +101,7 @@ const resourceScopes = {
     Resource: instances,
     Condition: {
       'ForAllValues:StringEquals': { 'aws:TagKeys': [ruleSetTag, statusTag] },
-      // ForAllValues also matches a request without any key.
+      // ForAllValues also matches a request without any tag keys.
       Null: { 'aws:TagKeys': 'false' },
     },
   }),
@@ -112,7 +115,7 @@ const resourceScopes = {
   SendToDeadLetterQueue: () => ({ Resource: arnOf(deadLetterQueueId) }),
 } satisfies Partial<Record<StatementName, (scope: Scope) => ResourceScope | false>>;
 
-/** The statements of a policy, except those about clusters. */
+/** Returns the statements of a policy, except those that depend on clusters. */
 export function statementsOf(needed: readonly StatementName[], scope: Scope): Statement[] {
   const hasResourceScope = (statement: StatementName): statement is keyof typeof resourceScopes =>
     statement in resourceScopes;
@@ -130,10 +133,11 @@ const allowStatement = (Sid: string, Action: readonly Action[], grant: ResourceS
 });
 
 /**
- * PushToNodes: the instances that commands may be sent to. CompleteLaunches: the Auto Scaling groups whose
- * launches may be completed. Both are limited to the tags of a configured cluster.
- * @param clusters names from peermasq.yaml. No condition can express "any cluster": `*` means every
- * instance, or group, of the account and region.
+ * Returns the statements that are limited to instances or Auto Scaling groups with the tags of a configured cluster.
+ * PushToNodes covers the instances to which commands may be sent, CompleteLaunches the groups whose launches may be
+ * completed.
+ * @param clusters the names in peermasq.yaml. No condition can express "any cluster", so `*` means every instance or
+ * group of the account and region.
  */
 export function clusterStatements(
   statement: 'PushToNodes' | 'CompleteLaunches',
@@ -151,7 +155,7 @@ export function clusterStatements(
   );
 }
 
-/** Alternative conditions. All keys within one condition must match, so each tag has its own. */
+/** Returns alternative conditions. All keys within one condition must match, so each tag has its own condition. */
 function clusterConditions(clusters: readonly string[], key: string): unknown[] {
   if (clusters.includes('*')) return [undefined];
   return [
@@ -162,17 +166,23 @@ function clusterConditions(clusters: readonly string[], key: string): unknown[] 
   ];
 }
 
-/** Keeps each statement below the size limit of a policy, no matter how long the names are. */
+/**
+ * The number of cluster names per statement. It keeps each statement below the size limit of a policy, no matter how
+ * long the names are.
+ */
 const namesPerStatement = 20;
 
-/** IAM quotas: characters in a managed policy (6,144) minus its wrapper, and policies per role. */
+/**
+ * Limits from the IAM quotas: the characters in a managed policy (6,144) without its wrapper, and the number of
+ * policies per role.
+ */
 const policyLimit = 6_000;
 const policiesLimit = 10;
 
-/** The policies for `reach`; every role that needs the statement gets all of them. */
+/** The policies that depend on clusters. Every role that needs one of the statements gets all of its policies. */
 export type ClusterPolicies = Readonly<Record<'PushToNodes' | 'CompleteLaunches', Resources>>;
 
-/** @throws Error when they exceed a role's quota */
+/** @throws Error if the policies exceed the quota of a role */
 export function clusterPolicies(
   clusters: readonly string[],
   launchGate: Settings['launchGate'],
@@ -186,11 +196,14 @@ export function clusterPolicies(
   };
   if (Object.values(policies).flatMap(Object.keys).length <= policiesLimit) return policies;
   throw new Error(
-    'peermasq.yaml names more clusters than the policies of one role can hold. Spread them over two stages, or name "*".',
+    'peermasq.yaml names more clusters than the policies of one role can hold. Distribute the clusters over two stages, or use "*".',
   );
 }
 
-/** One statement per cluster can exceed a policy, so they are spread over several. */
+/**
+ * Distributes the statements over several policies, because one statement per cluster can exceed the size of a
+ * policy.
+ */
 function managedPolicies(all: readonly Statement[], name: string): Resources {
   const groups: Statement[][] = [];
   let remaining = 0;

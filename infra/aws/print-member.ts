@@ -7,9 +7,7 @@ import { memberTemplate } from './member';
 import { clustersIn } from './resources';
 import { accountId, launchGate, stageName } from './settings';
 
-/**
- * Prints the template for member accounts; see docs/aws.md. On one line, to keep it small.
- */
+/** Prints the template for member accounts (docs/aws.md) on one line, to keep it small. */
 function main(): void {
   const { values } = parseArgs({
     options: {

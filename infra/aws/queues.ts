@@ -1,7 +1,7 @@
 import { arnOf, logicalId, ownArn, type Resource, type Resources } from './cloudformation';
 import { resourceName, type Settings } from './settings';
 
-/** Each queue and its function. */
+/** The function that reads each queue. */
 export const consumers = {
   nodes: 'node-joined',
   routes: 'peering-changed',
@@ -12,34 +12,35 @@ export type QueueName = keyof typeof consumers;
 
 export const queueNames = Object.keys(consumers) as readonly QueueName[];
 
-/** @throws Error when the function has no queue */
+/** @throws Error if no queue belongs to the function */
 export function queueFeeding(name: string | undefined): QueueName {
   const queue = queueNames.find((one) => consumers[one] === name);
   if (queue) return queue;
-  throw new Error(`No queue feeds ${name ?? 'it'}: say in infra/aws/queues.ts which one does`);
+  throw new Error(`No queue feeds ${name ?? 'this function'}: add it to consumers in infra/aws/queues.ts`);
 }
 
-/** Delayed, because node-joined reads most results itself. */
+/** The delivery delay of each queue. Results of commands are delayed, because node-joined reads most results itself. */
 const delaySeconds = { nodes: 0, routes: 0, commands: 30 } as const;
 
 /**
- * The functions send a message to the dead-letter queue themselves, with a reason, once the objective has passed; this limit is
- * for messages that crash the function. It must exceed the number of retries until then: a few in the first minute, then one
- * a minute (functions/aws/runtime/retry-delay.ts).
+ * The number of deliveries after which SQS itself moves a message to the dead-letter queue. It is only for messages that
+ * crash the function: once the objective has passed, the functions send a message there themselves, with a reason. The
+ * number must exceed the retries before that time, which are a few in the first minute and then one per minute
+ * (functions/aws/runtime/retry-delay.ts).
  */
 const maxReceiveCount = (objectiveMinutes: number): number => Math.max(20, objectiveMinutes + 10);
 
 export interface QueueSettings {
   readonly name: QueueName;
-  /** The function that reads it. */
+  /** The function that reads the queue. */
   readonly consumer: string;
-  /** Seconds. */
+  /** The visibility timeout in seconds. */
   readonly visibilityTimeout: number;
   readonly delaySeconds: number;
   readonly maxReceiveCount: number;
 }
 
-/** @throws Error when serverless.yml lacks the function of a queue */
+/** @throws Error if serverless.yml does not contain the function of a queue */
 export function queueSettings({
   functions,
   objectiveMinutes,
@@ -53,7 +54,7 @@ export function queueSettings({
   }));
 }
 
-/** Seconds: six times the function's timeout plus its batch window (Lambda developer guide, SQS). */
+/** Returns seconds: six times the function's timeout, plus its batch window (Lambda developer guide, SQS). */
 function visibilityTimeoutOf(consumer: string, functions: Settings['functions']): number {
   const feeds = functions[consumer];
   if (!feeds) throw new Error(`serverless.yml has no function ${consumer}, which should read a queue`);
@@ -74,9 +75,9 @@ export function queueResources(settings: Settings): Resources {
       Properties: {
         QueueName: resourceName(settings, 'dead-letters'),
         SqsManagedSseEnabled: true,
-        // SQS counts from when the message was first sent; its first queue keeps it for up to four days.
+        // SQS counts from when the message was first sent. The first queue keeps a message for up to four days.
         MessageRetentionPeriod: fourteenDays,
-        // Built from names: the queues refer to this one, so references would be circular.
+        // The ARNs are built from names, because the queues refer to this queue, so references would be circular.
         RedriveAllowPolicy: {
           redrivePermission: 'byQueue',
           sourceQueueArns: queueNames.map((name) => ownArn('sqs', resourceName(settings, name))),

@@ -13,10 +13,10 @@ import { ruleResources } from './rules';
 import { parseSettings } from './settings';
 
 /**
- * Everything in the stack except the functions, as included by serverless.yml.
- * @param folder of the service
+ * Returns all resources of the stack except the functions. serverless.yml includes them.
+ * @param folder the folder of the service
  * @param read reads the parameters and functions of serverless.yml
- * @throws Error that lists every error in the parameters or the config, or says what to build
+ * @throws Error that lists all errors in the parameters or the config, or says what has to be built first
  */
 export function stackResources(folder: string, read: unknown): Resources {
   const settings = parseSettings(read);
@@ -39,11 +39,11 @@ export function stackResources(folder: string, read: unknown): Resources {
 
 export const clustersIn = (config: string): string[] => parseConfig(config).clusters.map(({ name }) => name);
 
-/** The document that the functions send. */
+/** Returns the document with which the functions push rule sets. */
 export const applyDocument = (stage: string, program: string): Resource =>
   documentResource(documentName(stage), makeDocument(program));
 
-/** The document that people send, with their own permissions. */
+/** Returns the document with which operators take snapshots, with their own permissions. */
 const snapshotDocument = (stage: string, program: string): Resource =>
   documentResource(snapshotDocumentName(stage), makeSnapshotDocument(program));
 
@@ -55,14 +55,14 @@ function documentResource(name: string, content: SsmDocument): Resource {
       DocumentType: 'Command',
       DocumentFormat: 'JSON',
       TargetType: '/AWS::EC2::Instance',
-      // By default CloudFormation replaces the document, which is not possible for a named one.
+      // By default CloudFormation replaces the document, which fails because the document has a fixed name.
       UpdateMethod: 'NewVersion',
       Content: content,
     },
   };
 }
 
-/** Reads a file that `npm run build` wrote. It must be up to date: it is deployed with the functions. */
+/** Reads a file that `npm run build` wrote. The file must be up to date, because it is deployed with the functions. */
 function readBuilt(folder: string, name: string, { source, now }: { source: string; now: string }): string {
   if (readIfExists(join(folder, 'dist/aws', name)) === now) return now;
   throw new Error(`dist/aws/${name} is out of date: ${source} has changed. Run: npm run build`);

@@ -13,7 +13,7 @@ import {
 import { statementsFor, clusterPolicies, statementsOf, type ClusterPolicies } from './permissions';
 import { resourceName, roleName, type Settings } from './settings';
 
-/** One role per function. */
+/** Returns one role per function. */
 export function roleResources(settings: Settings, clusters: readonly string[]): Resources {
   const policies = clusterPolicies(clusters, settings.launchGate);
   const roles = Object.keys(settings.functions).map((name): [string, Resource] => [
@@ -21,7 +21,7 @@ export function roleResources(settings: Settings, clusters: readonly string[]): 
     {
       Type: 'AWS::IAM::Role',
       Properties: {
-        // Named, so that member accounts can trust it.
+        // The role has a fixed name, so that member accounts can trust it.
         RoleName: sub(roleName(settings, name)),
         AssumeRolePolicyDocument: trust({ Service: 'lambda.amazonaws.com' }),
         ManagedPolicyArns: managedPolicyRefs(policies, statementsFor(name)),
@@ -40,7 +40,7 @@ export function roleResources(settings: Settings, clusters: readonly string[]): 
   return { ...policies.PushToNodes, ...policies.CompleteLaunches, ...Object.fromEntries(roles) };
 }
 
-/** References to the policies that are needed. */
+/** Returns references to the policies that are needed. */
 export function managedPolicyRefs(policies: ClusterPolicies, needed: readonly StatementName[]): unknown[] {
   return Object.entries(policies)
     .filter(([statement]) => needed.some((one) => one === statement))

@@ -12,8 +12,8 @@ interface Rule {
 const memberBus = 'MemberBus';
 
 /**
- * Rules on the account's own bus and, if there are member accounts, the same rules on a bus for them. Members
- * have a separate bus so that their events trigger nothing else in this account.
+ * Returns the rules on the account's own bus and, if there are member accounts, the same rules on a separate bus.
+ * Events of member accounts are sent to that bus, so that they trigger nothing else in this account.
  */
 export function ruleResources(settings: Settings): Resources {
   const members = settings.memberAccounts;
@@ -55,7 +55,10 @@ function rulesOn(bus: string, accounts: readonly unknown[], settings: Settings):
   }));
 }
 
-/** A queue accepts messages only from its rules; the dead-letter queue accepts what they cannot deliver. */
+/**
+ * Allows a queue to accept messages only from its rules. The dead-letter queue accepts the messages that these rules
+ * cannot deliver.
+ */
 function queuePolicy(queue: string, rules: readonly Rule[]): [string, Resource] {
   const send = {
     Sid: 'AllowEventBridgeRules',
@@ -72,8 +75,9 @@ function queuePolicy(queue: string, rules: readonly Rule[]): [string, Resource] 
 }
 
 /**
- * Who may put events on the bus for members. The rules match only sources that start with `aws.`, which no account
- * can send itself, so a member can send events about its own instances only.
+ * Returns the bus for member accounts, with its policy. The rules match only sources that start with `aws.`. No
+ * account can send events with these sources itself, so a member account can send only events about its own
+ * instances.
  */
 function memberBusResources(settings: Settings): Resources {
   const put = {

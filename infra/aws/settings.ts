@@ -4,7 +4,7 @@ const expected = (what: string) => ({
   error: ({ input }: { input?: unknown }) => `invalid value ${JSON.stringify(input)}: expected ${what}`,
 });
 
-/** A value from `--param` is a string; one from serverless.yml may be a number. */
+/** A number of minutes. A value from `--param` is a string; a value from serverless.yml may be a number. */
 const minutes = (least: number, most: number) => {
   const range = expected(`whole minutes from ${least} to ${most}`);
   return z.coerce.number(range).int(range).min(least, range).max(most, range);
@@ -21,24 +21,27 @@ const accountIds = z
   .transform((ids) => ids.filter(Boolean))
   .pipe(z.array(accountId));
 
-/** Part of every name. Role names, the longest, are limited to 64 characters, which leaves 20. */
+/**
+ * The name of a stage, which is part of every resource name. Role names are the longest, and their limit of 64
+ * characters leaves 20 characters for the stage.
+ */
 export const stageName = z
   .string()
   .regex(/^[a-z][a-z0-9-]{0,19}$/, expected('up to 20 characters of a-z, 0-9 and -'));
 
-/** What to do with a launch whose node was not proven in time; `off` leaves launches alone. */
+/** What to do with a launch whose node was not proven in time. `off` does not change launches. */
 export const launchGate = z.enum(
   ['off', 'continue', 'abandon'],
   expected('off, continue or abandon, in quotes'),
 );
 
-/** The `params` of serverless.yml, and the settings of its functions. */
+/** The `params` of serverless.yml, and the settings of the functions. */
 const settingsSchema = z.object({
   stage: stageName,
   alarmEmail: z.email(expected('an e-mail address')).or(z.literal('')),
-  /** Messages are retried for this long; SQS can hide a message for at most 12 hours. */
+  /** Messages are retried for this long. The limit is 12 hours, because SQS cannot hide a message for longer. */
   objectiveMinutes: minutes(1, 720),
-  /** With less than 5, sweeps would overlap. */
+  /** With an interval of less than 5 minutes, sweeps would overlap. */
   sweepMinutes: minutes(5, 60),
   launchGate,
   memberAccounts: accountIds,
@@ -46,7 +49,7 @@ const settingsSchema = z.object({
   functions: z.record(
     z.string().regex(/^[a-z]+(-[a-z]+)*$/),
     z.object({
-      /** Seconds. */
+      /** The timeout in seconds. */
       timeout: z.number(),
       events: z
         .array(z.object({ sqs: z.object({ maximumBatchingWindow: z.number() }).optional() }))
@@ -57,7 +60,7 @@ const settingsSchema = z.object({
 
 export type Settings = z.output<typeof settingsSchema>;
 
-/** @throws Error that lists every invalid value and what is expected */
+/** @throws Error that lists every invalid value and the expected values */
 export function parseSettings(read: unknown): Settings {
   const result = settingsSchema.safeParse(read);
   if (result.success) return result.data;
@@ -66,11 +69,11 @@ export function parseSettings(read: unknown): Settings {
 
 type Stage = Pick<Settings, 'stage'>;
 
-/** The stack and its unique resources. Other names have a suffix. */
+/** Returns the name of the stack. Some resources have the same name; all other names have a suffix. */
 export const stackName = ({ stage }: Stage): string => `peermasq-${stage}`;
 
 export const resourceName = (settings: Stage, name: string): string => `${stackName(settings)}-${name}`;
 
-/** The role name of a function, for `Fn::Sub`. Roles are global, so it contains the region. */
+/** Returns the name of a function's role, for `Fn::Sub`. Roles are global, so the name contains the region. */
 export const roleName = (settings: Stage, name: string): string =>
   resourceName(settings, `\${AWS::Region}-${name}`);

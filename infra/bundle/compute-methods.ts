@@ -1,6 +1,6 @@
 /**
- * The Compute Engine methods that the functions call, by service, with their names in protos.json of @google-cloud/compute.
- * All others are pruned; a test compares this list with the calls in shared/gcp.
+ * The Compute Engine methods that the functions call, by service, with their names in protos.json of
+ * @google-cloud/compute. All other methods are pruned. A test compares this list with the calls in shared/gcp.
  */
 export const computeMethods: Readonly<Record<string, readonly string[]>> = {
   Instances: ['AggregatedList', 'Get', 'GetGuestAttributes', 'Reset', 'SetLabels', 'SetMetadata'],
@@ -11,7 +11,7 @@ export const computeMethods: Readonly<Record<string, readonly string[]>> = {
   ZoneOperations: ['Get', 'Wait'],
 };
 
-/** The command line also calls those of shared/gcp/reach. */
+/** The methods that the command line calls, which include those in shared/gcp/reach. */
 export const computeMethodsOfCli: Readonly<Record<string, readonly string[]>> = {
   ...computeMethods,
   ForwardingRules: ['AggregatedList'],

@@ -6,8 +6,8 @@ import { pruneProtos, type Descriptor } from './prune-protos';
 type Methods = Readonly<Record<string, readonly string[]>>;
 
 /**
- * Every client of @google-cloud/compute loads the descriptor of the whole API (12 MB), hashes it and builds
- * 10,000 types from it, which takes most of a cold start.
+ * Prunes the API descriptor of @google-cloud/compute. Every client loads the whole descriptor (12 MB), hashes it and
+ * builds 10,000 types from it, which takes most of the time of a cold start.
  */
 export const computeProtos = (methods: Methods): Plugin =>
   replaceModules('compute-protos', ['@google-cloud/compute/build/protos/protos.json'], (path) => ({
@@ -15,13 +15,14 @@ export const computeProtos = (methods: Methods): Plugin =>
     loader: 'json',
   }));
 
-/** @param text protos.json of @google-cloud/compute */
+/** @param text the content of protos.json in @google-cloud/compute */
 export function pruneComputeProtos(text: string, methods: Methods): Descriptor {
   return pruneProtos(
     JSON.parse(text) as Descriptor,
     'google.cloud.compute.v1',
     methods,
-    // Used by operations on a whole project, such as setCommonInstanceMetadata, which peermasq never waits for.
+    // This field is used only by operations on a whole project, such as setCommonInstanceMetadata. peermasq never
+    // waits for these operations.
     ['Status.details'],
   );
 }

@@ -1,10 +1,13 @@
 import type { Plugin } from 'esbuild';
 import { replaceModules } from './replace-modules';
 
-/** A file and the members that others read while loading; using any other member is an error. */
+/** A file, and the members that other modules read while they load. Using any other member throws an error. */
 type ExcludedModule = readonly [file: string, readWhileLoading?: readonly string[]];
 
-/** Compute Engine is REST only, and has its own operations, roles and locations. */
+/**
+ * Modules that peermasq does not need, because Compute Engine uses only REST and has its own operations, roles and
+ * locations.
+ */
 const googleModules: readonly ExcludedModule[] = [
   ['@grpc/grpc-js/build/src/index.js'],
   ['google-gax/build/src/grpc.js', ['GrpcClient']],
@@ -15,16 +18,16 @@ const googleModules: readonly ExcludedModule[] = [
   ['google-gax/build/protos/operations.js'],
   ['google-gax/build/protos/iam_service.js'],
   ['google-gax/build/protos/locations.js'],
-  // node-fetch needs it in runtimes without web streams; Node has them since 18.
+  // node-fetch needs this module only in runtimes without web streams. Node.js has had web streams since version 18.
   ['web-streams-polyfill/dist/ponyfill.es2018.js'],
 ];
 
-/** Lambda passes credentials in the environment; a function has no profile. */
+/** Lambda passes credentials in environment variables, so functions need no support for profiles. */
 const awsModules: readonly ExcludedModule[] = [['@aws-sdk/credential-provider-ini/dist-es/index.js']];
 
 /**
- * Google's client loads many modules that it never uses here (google-gax: build/src/index.js and fallback.js). Using
- * one of them throws an error that names it.
+ * Excludes modules that Google's client loads but that peermasq never uses (google-gax: build/src/index.js and
+ * fallback.js). Using an excluded module throws an error that names the module.
  */
 export const excludeGoogleModules: Plugin = excludeModules('exclude-google-modules', googleModules);
 

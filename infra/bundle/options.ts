@@ -10,13 +10,14 @@ const common = {
   target: 'node20',
   format: 'cjs',
   legalComments: 'none',
-  // Node parses the whole file before running it. Names are kept and lines are short to keep stack traces readable.
+  // Node.js parses the whole file before running it, so white space is removed. Names are kept and lines are short,
+  // so that stack traces stay readable.
   minifyWhitespace: true,
   minifySyntax: true,
   lineLimit: 120,
 } as const satisfies BuildOptions;
 
-/** The bundles of the functions; the plugins are what makes them small. */
+/** The bundles of the functions. The plugins make the bundles small. */
 export const awsBundle = {
   ...common,
   entryPoints: ['node-joined', 'peering-changed', 'command-finished', 'backfill'].map((name) => ({
@@ -24,7 +25,7 @@ export const awsBundle = {
     out: name,
   })),
   outdir: 'dist/aws',
-  // The SDK's ES modules load in half the time of its CommonJS build, and unused ones are dropped.
+  // The SDK's ES modules load in half the time of its CommonJS build, and the bundler can drop unused modules.
   mainFields: ['module', 'main'],
   plugins: [schemaKeys, excludeAwsModules],
 } satisfies BuildOptions;
@@ -33,7 +34,7 @@ export const gcpBundle = {
   ...common,
   entryPoints: { index: 'functions/gcp/index.ts' },
   outdir: 'dist/gcp',
-  // Google's builder runs its own copy, with which the functions must be registered.
+  // Google's builder runs its own copy of this package, and the functions must be registered with that copy.
   external: ['@google-cloud/functions-framework'],
   plugins: [computeProtos(computeMethods), excludeGoogleModules],
 } satisfies BuildOptions;
@@ -42,8 +43,8 @@ export const cliBundle = {
   ...common,
   entryPoints: { peermasq: 'functions/cli/main.ts' },
   outdir: 'dist/cli',
-  // Split, so that only the client of the selected cloud is loaded. Splitting needs ES modules, in which bundled
-  // CommonJS needs two extra names.
+  // The bundle is split, so that only the client of the selected cloud is loaded. Splitting requires ES modules, and
+  // CommonJS modules in an ES bundle need two additional names.
   format: 'esm',
   splitting: true,
   outExtension: { '.js': '.mjs' },

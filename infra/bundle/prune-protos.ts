@@ -1,4 +1,4 @@
-/** One level of a protobufjs JSON descriptor: a namespace, message, enum or service. */
+/** A node of a protobufjs JSON descriptor: a namespace, message, enum or service. */
 export interface Descriptor {
   readonly nested?: Readonly<Record<string, Descriptor>>;
   readonly fields?: Readonly<Record<string, { readonly type: string }>>;
@@ -8,11 +8,12 @@ export interface Descriptor {
 }
 
 /**
- * Reduces a descriptor to the given methods and every type that their requests and responses can contain,
- * unchanged and in place.
- * @param methods by service, both by name
- * @param untypedFields `Message.field` of fields that may hold a `google.protobuf.Any`. Its type is resolved
- *   by name when a message arrives, and a missing type fails only then: list only fields that are never received.
+ * Reduces a descriptor to the given methods and all types that their requests and responses can contain. The
+ * remaining parts do not change.
+ * @param methods the names of the methods, by the name of their service
+ * @param untypedFields fields (`Message.field`) that may contain a `google.protobuf.Any`. The type of its value is
+ * resolved by name when a message arrives, and a missing type causes an error only then. List only fields that are
+ * never received.
  * @throws Error if a method, type or untyped field does not exist or is not as expected
  */
 export function pruneProtos(
@@ -54,10 +55,13 @@ export function pruneProtos(
 }
 
 const any = 'google.protobuf.Any';
-/** Only protobuf's scalar types have lower-case names without dots. */
+/** Matches protobuf's scalar types, which are the only types with lower-case names without dots. */
 const scalar = /^[a-z0-9]+$/;
 
-/** The full name of a type, resolved like protobuf from the innermost scope outwards. Undefined for scalars. */
+/**
+ * Returns the full name of a type, which protobuf resolves from the innermost scope outwards. Undefined for scalar
+ * types.
+ */
 function resolve(root: Descriptor, scope: string, type: string): string | undefined {
   for (let outer = scope; ; outer = outer.slice(0, Math.max(0, outer.lastIndexOf('.')))) {
     const name = outer && !type.startsWith('.') ? `${outer}.${type}` : type.replace(/^\./, '');
@@ -65,7 +69,7 @@ function resolve(root: Descriptor, scope: string, type: string): string | undefi
     if (outer === '') break;
   }
   if (scalar.test(type)) return undefined;
-  throw new Error(`The type ${type}, named in ${scope}, is not there`);
+  throw new Error(`The type ${type}, which ${scope} refers to, does not exist`);
 }
 
 function find(root: Descriptor, name: string): Descriptor | undefined {

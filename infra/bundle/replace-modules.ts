@@ -1,8 +1,8 @@
 import type { OnLoadResult, Plugin } from 'esbuild';
 
 /**
- * Replaces the content of some files in node_modules. The build fails if the bundle does not load one of them:
- * its package has changed, and the replacement may no longer fit.
+ * Replaces the contents of some files in node_modules. If the bundle does not load one of the files, the build fails,
+ * because the package has changed and the replacement may no longer fit.
  * @param files paths below node_modules
  */
 export function replaceModules(
@@ -22,7 +22,7 @@ export function replaceModules(
       });
       build.onEnd(() => ({
         errors: [...missing].map((file) => ({
-          text: `${file} is no longer in this bundle: look at what has changed, and adapt or drop the step ${name}`,
+          text: `${file} is no longer in this bundle. Check what has changed, and adapt or remove the step ${name}.`,
         })),
       }));
     },

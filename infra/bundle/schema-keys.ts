@@ -3,10 +3,10 @@ import type { Plugin } from 'esbuild';
 import { replaceModules } from './replace-modules';
 
 /**
- * Writes out the computed keys in the schemas of the AWS clients (@aws-sdk/client-*: dist-es/schemas/schemas_0.js).
- * A computed key, `{ [_eQN]: … }`, may have a side effect (toString), so esbuild keeps every such object and
- * everything
- * it refers to. The keys are constants in the same file; once written out, unused schemas are dropped.
+ * Replaces the computed keys in the schemas of the AWS clients (@aws-sdk/client-*: dist-es/schemas/schemas_0.js) with
+ * their values. A computed key, `{ [_eQN]: … }`, may have a side effect (toString), so esbuild keeps every object
+ * with computed keys and everything that the object refers to. The keys are constants in the same file. Once they are
+ * replaced, esbuild drops the unused schemas.
  */
 export const schemaKeys: Plugin = replaceModules(
   'schema-keys',
@@ -14,7 +14,7 @@ export const schemaKeys: Plugin = replaceModules(
   (path) => ({ contents: withLiteralKeys(readFileSync(path, 'utf8')), loader: 'js' }),
 );
 
-/** @throws Error when there is no computed key, or one that is not a string constant of the file */
+/** @throws Error if there is no computed key, or if a key is not a string constant in the same file */
 export function withLiteralKeys(source: string): string {
   const constants = new Map(
     Array.from(source.matchAll(/^const (\w+) = ("[^"\\]*");$/gm), ([, name, text]) => [name, text] as const),
@@ -22,10 +22,10 @@ export function withLiteralKeys(source: string): string {
   let written = 0;
   const result = source.replaceAll(/\[([\w$]+)\]: /g, (_, name: string) => {
     const text = constants.get(name);
-    if (text === undefined) throw new Error(`The key ${name} is not a string constant of its file`);
+    if (text === undefined) throw new Error(`The key ${name} is not a string constant in the same file`);
     written++;
     return `${text}: `;
   });
-  if (written === 0) throw new Error('The schemas have no computed keys: leave this step out');
+  if (written === 0) throw new Error('The schemas have no computed keys: remove this step');
   return result;
 }

@@ -2,13 +2,13 @@ locals {
   by_cluster = "Cluster: $${metric.label.cluster}."
   by_service = "Function: $${resource.label.service_name}."
 
-  # Alerts that open when a metric has a value above the threshold. The name, after `gcp-`, is also the heading in the
+  # Alerts that open when a metric exceeds its threshold. Each name, with the prefix `gcp-`, is also a heading in the
   # runbook.
   alerts = {
     nodes-timed-out = {
       metric    = "NodesTimedOut"
       severity  = "ERROR"
-      advice    = "Nodes were not proven half an hour after they joined: their pods may not reach peered networks. The log entry NodeTimedOut has the reason. ${local.by_cluster}"
+      advice    = "Nodes were not proven half an hour after they joined, so their pods may not reach peered networks. The log entry NodeTimedOut contains the reason. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 0
@@ -17,7 +17,7 @@ locals {
     nodes-failed = {
       metric    = "NodesFailed"
       severity  = "ERROR"
-      advice    = "A node refused its rules or could not put them in force. The log entry NodeFailed has the reason and what to do. ${local.by_cluster}"
+      advice    = "A node refused its rules or could not apply them. The log entry NodeFailed contains the reason and says what to do. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 0
@@ -26,7 +26,7 @@ locals {
     nodes-need-reboot = {
       metric    = "NodesNeedReboot"
       severity  = "ERROR"
-      advice    = "Nodes booted before their metadata was set, so no watcher runs on them: their pods may not reach peered networks. Restart them, one at a time. ${local.by_cluster}"
+      advice    = "Nodes booted before their metadata was set, so no watcher runs on them and their pods may not reach peered networks. Restart the nodes, one at a time. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 2 * var.sweep_minutes
       threshold = 0
@@ -35,7 +35,7 @@ locals {
     nodes-unproven = {
       metric    = "NodesUnproven"
       severity  = "ERROR"
-      advice    = "Consecutive sweeps found nodes that have not proven their rules: their pods may not reach peered networks. Find the nodes, and read their reports. ${local.by_cluster}"
+      advice    = "Consecutive sweeps found nodes that have not proven their rules, so their pods may not reach peered networks. Find the nodes, and read their reports. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 2 * var.sweep_minutes
       threshold = 0
@@ -44,7 +44,7 @@ locals {
     nodes-held = {
       metric    = "NodesHeld"
       severity  = "ERROR"
-      advice    = "Discovery found far fewer routes than a node has rules for, so its rules were kept. Find out why the routes are gone; if that is intended, run a backfill with allowRouteLoss. ${local.by_cluster}"
+      advice    = "Discovery found far fewer routes than a node has rules for, so the node keeps its rules. Find out why the routes are gone. If the change is intended, run a backfill with allowRouteLoss. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 0
@@ -53,7 +53,7 @@ locals {
     source-ports = {
       metric    = "SourcePortsUsedPercent"
       severity  = "WARNING"
-      advice    = "Many connections from one node to one destination: when its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or add routes to the pods at the peer. ${local.by_cluster}"
+      advice    = "One node has many connections to one destination. When its source ports run out, new connections fail. Reuse connections, spread the pods over more nodes or the destination over more addresses, or add routes to the pods at the peer. ${local.by_cluster}"
       group     = "metric.label.cluster"
       minutes   = 5
       threshold = 70
@@ -62,7 +62,7 @@ locals {
     permission-denied = {
       metric    = "PermissionDenied"
       severity  = "CRITICAL"
-      advice    = "Google Cloud denied a call: nodes may not be served at all. The log entry names the permission and the project. ${local.by_service}"
+      advice    = "Google Cloud denied a call, so nodes may get no rules at all. The log entry names the permission and the project. ${local.by_service}"
       group     = "resource.label.service_name"
       minutes   = 5
       threshold = 0
@@ -71,7 +71,7 @@ locals {
     function-errors = {
       metric    = "FunctionErrors"
       severity  = "WARNING"
-      advice    = "An invocation failed, timed out, or its instance was terminated. Events and sweeps are retried, a manual backfill is not. The log has the reason. ${local.by_service}"
+      advice    = "An invocation failed or timed out, or its instance was terminated. Events and sweeps are retried, but manual backfills are not. The log contains the reason. ${local.by_service}"
       group     = "resource.label.service_name"
       minutes   = 5
       threshold = 0
@@ -80,7 +80,7 @@ locals {
     api-throttles = {
       metric    = "ApiThrottles"
       severity  = "WARNING"
-      advice    = "Google Cloud throttles peermasq's calls. Nothing is lost, but nodes wait longer. Find out what uses up the quota, or have it raised."
+      advice    = "Google Cloud throttles peermasq's calls. No events are lost, but nodes wait longer. Find out what uses up the quota, or request a higher quota."
       group     = "metric.label.cloud"
       minutes   = 2 * var.sweep_minutes
       threshold = 20
@@ -88,7 +88,7 @@ locals {
     }
   }
 
-  sweep_advice = "No sweep succeeded for three intervals: lost events and drift go unnoticed. Check that its schedule is enabled, and read its log."
+  sweep_advice = "No sweep succeeded for three intervals, so lost events and drift go unnoticed. Check that the schedule of the sweep is enabled, and read its log."
 }
 
 resource "google_monitoring_alert_policy" "above" {
@@ -119,7 +119,8 @@ resource "google_monitoring_alert_policy" "above" {
     }
   }
 
-  # Log-based metrics have no values when nothing is logged, so an alert closes after 30 minutes without data, the minimum.
+  # Log-based metrics have no values when nothing is logged. An alert therefore closes after 30 minutes without data,
+  # which is the shortest possible time.
   alert_strategy {
     auto_close = "1800s"
   }
@@ -139,9 +140,9 @@ resource "google_monitoring_alert_policy" "sweep_missing" {
   notification_channels = local.channels
   user_labels           = local.labels
 
-  # A counter without entries reports zeros for a while, then no values.
+  # A counter without new log entries reports zeros for a while, and then no values, so both cases need a condition.
   conditions {
-    display_name = "no sweep was counted"
+    display_name = "no sweep succeeded"
 
     condition_threshold {
       filter          = "resource.type=\"cloud_run_revision\" AND metric.type=\"${local.metric["SweepsFinished"]}\""
@@ -158,7 +159,7 @@ resource "google_monitoring_alert_policy" "sweep_missing" {
   }
 
   conditions {
-    display_name = "nothing is counted"
+    display_name = "no data about sweeps"
 
     condition_absent {
       filter   = "resource.type=\"cloud_run_revision\" AND metric.type=\"${local.metric["SweepsFinished"]}\""

@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path';
 import { parse } from '@cdktn/hcl2json';
 import * as z from 'zod';
 
-/** The Terraform configuration in this folder, as data. Expressions are strings: `${var.project}`. */
+/** The Terraform configuration in this folder as data. Expressions are strings, such as `${var.project}`. */
 
 const body = z.record(z.string(), z.unknown());
 const labelled = z.record(z.string(), z.array(body)).default({});
@@ -21,7 +21,7 @@ const fileSchema = z.strictObject({
 
 export type TerraformBlock = z.infer<typeof body>;
 
-/** A resource or a data source. */
+/** A resource or data source of the configuration. */
 export interface TerraformResource {
   readonly mode: 'resource' | 'data';
   readonly type: string;
@@ -29,9 +29,9 @@ export interface TerraformResource {
   readonly body: TerraformBlock;
 }
 
-/** The files of one folder. */
+/** A Terraform module, which consists of the files in one folder. */
 export interface TerraformModule {
-  /** From the root of the repository: `infra/gcp/modules/project`. */
+  /** The path from the root of the repository, such as `infra/gcp/modules/project`. */
   readonly folder: string;
   readonly resources: readonly TerraformResource[];
   readonly variables: Readonly<Record<string, TerraformBlock>>;
@@ -41,7 +41,7 @@ export interface TerraformModule {
   readonly requirements: readonly TerraformBlock[];
 }
 
-/** @throws Error for a file that is not HCL, with its line */
+/** @throws Error with the line if a file is not valid HCL */
 export async function readConfiguration(root = 'infra/gcp'): Promise<TerraformModule[]> {
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
     .filter((file) => file.endsWith('.tf'))
@@ -91,7 +91,7 @@ const singly = (all: readonly z.infer<typeof labelled>[]): Record<string, Terraf
       .map(([name, [first]]): [string, TerraformBlock] => [name, first ?? {}]),
   );
 
-/** Every string in a value, at any depth, keys included. */
+/** Returns every string in a value at any depth, including keys. */
 export function textsIn(value: unknown): string[] {
   if (typeof value === 'string') return [value];
   if (Array.isArray(value)) return value.flatMap(textsIn);
@@ -99,10 +99,13 @@ export function textsIn(value: unknown): string[] {
   return Object.entries(value).flatMap(([key, inner]) => [key, ...textsIn(inner)]);
 }
 
-/** Arguments of Terraform itself, not of a provider. */
+/** Arguments that belong to Terraform itself, not to a provider. */
 export const metaArguments = ['count', 'depends_on', 'for_each', 'lifecycle', 'provider'];
 
-/** In the parser's JSON, blocks are lists of objects; a dynamic block counts as the block it generates. */
+/**
+ * Returns the members of a block. In the parser's JSON, blocks are lists of objects. A dynamic block counts as the
+ * block that it generates.
+ */
 export function membersOf(found: TerraformBlock): [string, unknown][] {
   return Object.entries(found).flatMap(([name, value]): [string, unknown][] => {
     if (metaArguments.includes(name)) return [];

@@ -1,5 +1,5 @@
 locals {
-  # Only PromQL can sum a distribution.
+  # These names are for PromQL, because no other query language can sum the values of a distribution.
   promql_prefix = "logging_googleapis_com:user_${replace(local.name, "-", "_")}_"
 
   count_by_cluster = { for key in keys(local.counters) : key => {
@@ -42,7 +42,7 @@ locals {
     legendTemplate = key
   } }
 
-  # Cloud Run's own metrics.
+  # Metrics that Cloud Run itself provides.
   run = { for key, aligner in {
     "container/memory/utilizations" = "ALIGN_PERCENTILE_99"
     "request_count"                 = "ALIGN_DELTA"
@@ -75,7 +75,7 @@ locals {
     { title = "Memory", dataSets = [local.run["container/memory/utilizations"]] },
   ]
 
-  # Three per row.
+  # Three tiles per row.
   tiles = [for index, graph in local.graphs : {
     xPos   = index % 3 * 4
     yPos   = floor(index / 3) * 4
@@ -90,7 +90,7 @@ locals {
     width  = 12
     height = 6
     widget = {
-      title = "What went wrong"
+      title = "Errors"
       logsPanel = {
         filter        = "${local.logged} AND (severity>=ERROR OR jsonPayload.message=(\"NodeFailed\" OR \"NodeHeld\" OR \"RecordFailed\"))"
         resourceNames = ["projects/${var.project}"]

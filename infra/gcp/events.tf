@@ -1,8 +1,8 @@
-# Log sinks write audit log entries to one topic per kind of event, and the topic triggers the function. An audit log
-# trigger has an acknowledgement deadline of 10 seconds and would redeliver events that are still being handled; a
-# function's own trigger has 600.
+# Log sinks write audit log entries to one topic per kind of event, and the topic triggers the function. A direct audit
+# log trigger is not used: its acknowledgement deadline is 10 seconds, so it would redeliver events that are still being
+# handled. The deadline of a topic's trigger is 600 seconds.
 locals {
-  # The methods of shared/gcp/events/instance-inserted.ts and routes-changed.ts; a test compares them.
+  # The same methods as in shared/gcp/events/instance-inserted.ts and routes-changed.ts. A test compares the lists.
   methods = {
     nodes = [
       "instances.bulkInsert",
@@ -31,8 +31,9 @@ locals {
     ]
   }
 
-  # A call has an entry when its operation starts and one when it ends, or a single one. Nodes are served from the
-  # first entry; routes have changed only at the last. Method names appear with and without the API version.
+  # An API call is logged either with one entry, or with one when its operation starts and another when it ends. Both
+  # entries about new nodes are handled; a route has changed only when the last entry is logged. Entries name methods
+  # with or without the API version.
   events = { for kind, methods in local.methods : kind => {
     topic = google_pubsub_topic.events[kind].id
     filter = join(" AND ", concat([

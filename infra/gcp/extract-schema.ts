@@ -8,9 +8,9 @@ import { attributesRead } from './references';
 import { schemaErrors, usedSchema, type BlockSchema, type ResourceSchema, type Schema } from './schema';
 
 /**
- * Writes schema.json: the part of the providers' published schemas that this configuration uses. The schemas
- * are read from the CDK bindings on npm, which are generated from them; their doc comments contain each argument's original
- * name and the provider's version.
+ * Writes schema.json, which contains the part of the providers' published schemas that this configuration uses. The
+ * schemas are read from the CDK bindings on npm, which are generated from them. The doc comments of the bindings
+ * contain the original name of each argument and the version of the provider.
  */
 
 const bindings = {
@@ -73,7 +73,7 @@ async function main(): Promise<void> {
   }
 }
 
-/** Into a temporary folder, because they are many times the size of everything else. */
+/** Installs the bindings in a temporary folder, because they are many times larger than all other dependencies. */
 function install(): string {
   const folder = mkdtempSync(join(tmpdir(), 'peermasq-schema-'));
   const packages = Object.values(bindings).map(({ name, version }) => `${name}@${version}`);
@@ -133,7 +133,10 @@ function identifiersIn(node: ts.Node | undefined): string[] {
   return [...own, ...node.getChildren().flatMap(identifiersIn)];
 }
 
-/** Bindings use camel case; a block's own attributes are in `…List` or `…OutputReference`. */
+/**
+ * Whether the bindings contain getters for an attribute path. Bindings use camel case, and the attributes of a block
+ * are in the class `…List` or `…OutputReference`.
+ */
 function hasGetters(
   main: string,
   [first = '', ...rest]: readonly string[],

@@ -3,11 +3,12 @@ locals {
   dist   = coalesce(var.dist, "${path.module}/../../dist/gcp")
   labels = merge({ application = "peermasq", stage = var.stage }, var.labels)
 
-  # peering-changed and backfill run one invocation at a time, so that no two restart nodes of the same cluster. node-joined
-  # has few instances with many events each, because each process limits its own rate of Compute Engine calls.
+  # peering-changed and backfill each run one invocation at a time, so that two invocations never restart nodes of the
+  # same cluster. node-joined has few instances that handle many events each, because each process limits its own rate of
+  # Compute Engine calls.
   functions = {
     node-joined = {
-      description   = "Serves a node that joined a cluster."
+      description   = "Pushes rules to a node that joined a cluster."
       entry_point   = "nodeJoined"
       events        = "nodes"
       seconds       = 120
@@ -16,7 +17,7 @@ locals {
       ingress       = "ALLOW_INTERNAL_ONLY"
     }
     peering-changed = {
-      description   = "Serves the nodes that a change of peerings or routes affects."
+      description   = "Updates the nodes that a change of peerings or routes affects."
       entry_point   = "peeringChanged"
       events        = "routes"
       seconds       = 540
@@ -25,18 +26,18 @@ locals {
       ingress       = "ALLOW_INTERNAL_ONLY"
     }
     backfill = {
-      description   = "Serves all nodes: every ${var.sweep_minutes} minutes, and on request."
+      description   = "Updates all nodes every ${var.sweep_minutes} minutes, and on request."
       entry_point   = "backfill"
       events        = ""
       seconds       = var.backfill_seconds
       max_instances = 1
       max_requests  = 1
-      # Manual calls come from outside; IAM allows only the named invokers.
+      # Manual calls come from outside Google Cloud. IAM allows them only for the configured invokers.
       ingress = length(var.invokers) > 0 ? "ALLOW_ALL" : "ALLOW_INTERNAL_ONLY"
     }
   }
 
-  # The functions' names in Cloud Run and IAM.
+  # The names of the functions in Cloud Run and IAM.
   services = {
     for key in keys(local.functions) : key => basename(google_cloudfunctions2_function.this[key].service_config[0].service)
   }
@@ -60,7 +61,7 @@ resource "google_storage_bucket" "source" {
   depends_on = [google_project_service.needed]
 }
 
-# The name contains the content's digest, so that Terraform redeploys the functions when it changes.
+# The name contains a hash of the content, so that Terraform redeploys the functions when the content changes.
 resource "google_storage_bucket_object" "source" {
   bucket = google_storage_bucket.source.name
   name   = "functions-${data.archive_file.source.output_sha256}.zip"
@@ -77,7 +78,7 @@ resource "google_cloudfunctions2_function" "this" {
   labels      = local.labels
 
   build_config {
-    # The newest runtime that both Lambda and Cloud Run functions offer.
+    # The newest Node.js version that both Lambda and Cloud Run functions support.
     runtime         = "nodejs24"
     entry_point     = each.value.entry_point
     service_account = google_service_account.build.id

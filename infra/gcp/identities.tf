@@ -1,4 +1,4 @@
-# One service account per function, so that permissions and calls can be attributed to it.
+# Each function has its own service account, so that permissions and calls can be attributed to the function.
 resource "google_service_account" "function" {
   for_each = {
     node-joined     = "nodes"
@@ -33,7 +33,7 @@ resource "google_service_account" "build" {
   depends_on   = [google_project_service.needed]
 }
 
-# The functions' permissions on nodes and networks of this project, and the log sinks.
+# Grants the functions their permissions on nodes and networks of this project, and creates the log sinks.
 module "grants" {
   source = "./modules/project"
 
@@ -52,7 +52,7 @@ module "grants" {
 locals {
   identities = { for key in keys(local.functions) : key => google_service_account.function[key].email }
 
-  # Only this module's events, the sweep and the configured invokers may call a function.
+  # The only callers that may invoke a function: the events of this module, the sweep and the configured invokers.
   callers = merge(
     { for key in ["node-joined", "peering-changed"] : "${key} events" => {
       function = key
@@ -85,7 +85,7 @@ resource "google_project_iam_member" "event_receiver" {
   member  = google_service_account.events.member
 }
 
-# https://cloud.google.com/functions/docs/securing/build-custom-sa
+# The roles that a build needs (https://cloud.google.com/functions/docs/securing/build-custom-sa).
 resource "google_project_iam_member" "build" {
   for_each = toset(["roles/artifactregistry.writer", "roles/logging.logWriter", "roles/storage.objectViewer"])
 

@@ -1,17 +1,17 @@
-# Metrics are made from the functions' log entries. Names of events: LogEvent in shared/core/log.ts.
+# Metrics are computed from the functions' log entries. LogEvent in shared/core/log.ts lists the names of the entries.
 locals {
   logged = "resource.type=\"cloud_run_revision\" AND resource.labels.service_name=(${join(" OR ", [for key in keys(local.functions) : "\"${local.name}-${key}\""])})"
 
-  # Counters of entries.
+  # Metrics that count log entries.
   counters = {
     NodesProven = {
       description = "Nodes that proved their rule set."
       filter      = "jsonPayload.message=\"NodeProven\""
       labels      = ["cloud", "cluster"]
     }
-    # A retried failure is logged as a warning and not counted.
+    # A failure that is retried is logged as a warning, and is not counted here.
     NodesFailed = {
-      description = "Nodes that refused their rule set or could not put it in force."
+      description = "Nodes that refused their rule set or could not apply it."
       filter      = "jsonPayload.message=\"NodeFailed\" AND severity>=ERROR"
       labels      = ["cloud", "cluster"]
     }
@@ -26,7 +26,7 @@ locals {
       labels      = ["cloud", "cluster"]
     }
     PermissionDenied = {
-      description = "Denied calls."
+      description = "API calls that were denied."
       filter      = "jsonPayload.message=(\"ReconcileFailed\" OR \"NodeFailed\" OR \"RecordFailed\") AND jsonPayload.code=\"permission-denied\""
       labels      = []
     }
@@ -43,7 +43,7 @@ locals {
     }
   }
 
-  # Values from entries.
+  # Metrics whose values come from log entries.
   distributions = {
     SecondsToProven = {
       description = "Seconds from a node's launch to its proof."
@@ -52,7 +52,7 @@ locals {
       unit        = "s"
       labels      = ["cloud", "cluster"]
     }
-    # A sweep without such nodes writes no entry, so any value of these two opens an alert.
+    # NodesUnproven and NodesNeedReboot have no values while all nodes are fine, so any value opens an alert.
     NodesUnproven = {
       description = "Nodes that have not proven their rule set in time, per sweep."
       filter      = "jsonPayload.message=\"ClusterSwept\" AND jsonPayload.unproven>0"
@@ -61,22 +61,22 @@ locals {
       labels      = ["cloud", "cluster"]
     }
     NodesNeedReboot = {
-      description = "Nodes without a watcher, which apply their rule set at the next boot, per sweep."
+      description = "Nodes without a watcher, which apply their rule set when they next boot, per sweep."
       filter      = "jsonPayload.message=\"ClusterSwept\" AND jsonPayload.needsReboot>0"
       value       = "jsonPayload.needsReboot"
       unit        = "1"
       labels      = ["cloud", "cluster"]
     }
-    # Of the nodes whose reports the sweep has read.
+    # Covers the nodes whose reports the sweep has read.
     SourcePortsUsedPercent = {
-      description = "Source ports in use for one destination from one node, at most, per sweep."
+      description = "The highest percentage of source ports that one node uses for one destination, per sweep."
       filter      = "jsonPayload.message=\"ClusterSwept\" AND jsonPayload.sourcePortsUsedPercent>0"
       value       = "jsonPayload.sourcePortsUsedPercent"
       unit        = "%"
       labels      = ["cloud", "cluster"]
     }
     ApiCalls = {
-      description = "Calls to Google Cloud, per invocation."
+      description = "API calls to Google Cloud, per invocation."
       filter      = "jsonPayload.message=\"ApiCallsCounted\""
       value       = "jsonPayload.calls"
       unit        = "1"
@@ -91,7 +91,7 @@ locals {
     }
   }
 
-  # Metric types in Cloud Monitoring, taken from the resources so that alerts and dashboard depend on them.
+  # The metric types in Cloud Monitoring. They refer to the resources, so that alerts and the dashboard depend on them.
   metric = merge(
     { for key in keys(local.counters) : key => "logging.googleapis.com/user/${google_logging_metric.counter[key].name}" },
     { for key in keys(local.distributions) : key => "logging.googleapis.com/user/${google_logging_metric.distribution[key].name}" },
@@ -150,7 +150,8 @@ resource "google_logging_metric" "distribution" {
     }
   }
 
-  # Buckets from 1 to 46,000, each a quarter wider than the one before. Of percentages, one for each.
+  # Buckets from 1 to 46,000, where each bucket is a quarter wider than the previous one. Percentages have one bucket for
+  # each whole number.
   bucket_options {
     dynamic "exponential_buckets" {
       for_each = each.value.unit == "%" ? [] : [1]

@@ -12,17 +12,17 @@ output "backfill" {
 }
 
 output "identities" {
-  description = "The functions' service accounts, to which modules/project grants roles in other projects."
+  description = "Service accounts of the functions. modules/project grants them roles in other projects."
   value       = local.identities
 }
 
 output "events" {
-  description = "Topic and filter for each kind of event, for log sinks."
+  description = "Topic and filter of the log sink for each kind of event."
   value       = local.events
 }
 
 output "seed" {
-  description = "The metadata that modules/project writes to another project."
+  description = "Metadata that modules/project can write to another project."
   value       = local.seed
 }
 

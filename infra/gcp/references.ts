@@ -8,8 +8,8 @@ const pattern = new RegExp(
 );
 
 /**
- * The references in a module's expressions, in parts and without indices: `var.project`, `local.name`,
- * `google_x.y.email`, `data.x.y.z`, `module.x.y`.
+ * Returns the references in a module's expressions, split into parts and without indices: `var.project`,
+ * `local.name`, `google_x.y.email`, `data.x.y.z`, `module.x.y`.
  */
 export function referencesIn(found: unknown): string[][] {
   return textsIn(found)
@@ -26,7 +26,7 @@ export interface AttributeRead {
   readonly path: string;
 }
 
-/** The attributes of resources and data sources that a module reads. */
+/** Returns the attributes of resources and data sources that a module reads. */
 export function attributesRead(module: TerraformModule): AttributeRead[] {
   return referencesIn(module)
     .flatMap(([first = '', second = '', ...rest]): AttributeRead[] => {

@@ -2,13 +2,14 @@ resource "google_cloud_scheduler_job" "sweep" {
   project     = var.project
   region      = var.region
   name        = "${local.name}-sweep"
-  description = "Serves all nodes of all configured clusters."
+  description = "Starts the sweep, which updates all nodes of all configured clusters."
   schedule    = var.sweep_minutes == 60 ? "0 * * * *" : "*/${var.sweep_minutes} * * * *"
   time_zone   = "Etc/UTC"
-  # Cloud Scheduler waits up to 30 minutes; a longer sweep continues without it.
+  # Cloud Scheduler waits at most 30 minutes for the response. A longer sweep continues anyway.
   attempt_deadline = "${min(var.backfill_seconds, 1800)}s"
 
-  # A manual backfill may be running, and only one request runs at a time. The next sweep follows soon.
+  # Retries, because a manual backfill may be running, and only one request runs at a time. Few retries are enough, because
+  # the next sweep follows soon.
   retry_config {
     retry_count          = 2
     min_backoff_duration = "20s"

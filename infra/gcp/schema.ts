@@ -1,26 +1,26 @@
 import { isBlock, membersOf, type TerraformBlock } from './configuration';
 
-/** A provider's schema of a resource, a data source, or a block inside one. */
+/** A provider's schema for a resource, a data source, or a nested block. */
 export interface BlockSchema {
   readonly arguments: Readonly<Record<string, 'required' | 'optional'>>;
   readonly blocks: Readonly<Record<string, BlockSchema>>;
-  /** Required blocks. */
+  /** The names of required blocks. */
   readonly required: readonly string[];
 }
 
 export interface ResourceSchema extends BlockSchema {
-  /** Attributes that other parts of the configuration may read: `email`, `service_config.uri`. */
+  /** Attributes that other parts of the configuration may read, such as `email` and `service_config.uri`. */
   readonly attributes: readonly string[];
 }
 
 export interface Schema {
-  /** Providers by source address. */
+  /** The providers, by source address. */
   readonly providers: Readonly<Record<string, { readonly version: string; readonly from: string }>>;
   readonly resource: Readonly<Record<string, ResourceSchema>>;
   readonly data: Readonly<Record<string, ResourceSchema>>;
 }
 
-/** One sentence for each error that the provider would report. */
+/** Returns one sentence for each error that the provider would report. */
 export function schemaErrors(body: TerraformBlock, schema: BlockSchema, path: string): string[] {
   const members = membersOf(body);
   const given = new Set(members.map(([name]) => name));
@@ -43,7 +43,7 @@ export function schemaErrors(body: TerraformBlock, schema: BlockSchema, path: st
   ];
 }
 
-/** The part of a schema that the given bodies use, and what it requires. */
+/** Returns the part of a schema that the given blocks use, and what that part requires. */
 export function usedSchema(schema: BlockSchema, bodies: readonly TerraformBlock[]): BlockSchema {
   const members = bodies.flatMap(membersOf);
   const used = new Set(members.map(([name]) => name));

@@ -8,7 +8,7 @@ const result = z.object({
   }),
 });
 
-/** Files that import each other, directly or through others. */
+/** Finds files that import each other, directly or through other files. */
 export function findCycles(): Violation[] {
   const config = ['--config', 'infra/lint/dependency-cruiser.cjs', '--output-type', 'json', '--no-progress'];
   const output = execFileSync(

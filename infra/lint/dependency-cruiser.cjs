@@ -1,4 +1,4 @@
-/** Import cycles, those of types too: a reader has to follow them just the same. */
+/** Reports import cycles. Imports of types count too, because a reader has to follow them as well. */
 /** @type {import('dependency-cruiser').IConfiguration} */
 module.exports = {
   forbidden: [{ name: 'import-cycle', severity: 'error', from: {}, to: { circular: true } }],

@@ -3,11 +3,11 @@ import { listFiles, readText, type Violation } from './files';
 import { isBash, splitBash } from './text';
 import { findWrongWord } from './words';
 
-/** Paths and the names in bash programs; those in TypeScript are the linter's (rules/no-wrong-word.ts). */
+/** Checks paths and the names in bash programs. ESLint checks the names in TypeScript (rules/no-wrong-word.ts). */
 export function findNames(paths: readonly string[] = []): Violation[] {
   const files = listFiles(paths).filter((file) => existsSync(file));
   return [
-    // Names of pages are titles, which are prose.
+    // The names of documentation pages are titles, and titles are prose.
     ...findInPaths(files.filter((file) => !file.startsWith('docs/'))),
     ...files
       .filter((file) => !/\.\w+$/u.test(file) || file.endsWith('sh'))
@@ -18,7 +18,7 @@ export function findNames(paths: readonly string[] = []): Violation[] {
   ];
 }
 
-/** Each file and folder once. */
+/** Checks each file and folder name once. */
 export function findInPaths(files: readonly string[]): Violation[] {
   const paths = new Set(
     files.flatMap((file) => file.split('/').map((_, depth, parts) => parts.slice(0, depth + 1).join('/'))),
@@ -34,11 +34,11 @@ const declarations = [
   // for name in
   /\bfor[ \t]+([A-Za-z_]\w*)[ \t]+in\b/gu,
 ];
-/** Commands whose arguments are names. */
+/** Matches commands whose arguments are names. */
 const lists =
   /\b(?:local|declare|readonly|read|mapfile|unset)((?:[ \t]+-\w+)*(?:[ \t]+[A-Za-z_]\w*(?:=\S*)?)+)/gu;
 
-/** Each function and variable of a program once, where it first appears. */
+/** Checks each function and variable of a program once, at its first occurrence. */
 export function findInBash(file: string, source: string): Violation[] {
   const { code } = splitBash(source);
   const found = new Map<string, number>();

@@ -10,7 +10,10 @@ import { noWrongWord } from './rules/no-wrong-word';
 
 const folder = 'infra/lint';
 
-/** ESLint's cache is valid for one version of a plugin, so the version has to change with the rules and their words. */
+/**
+ * ESLint's cache is valid for one version of a plugin, so the version has to change when the rules or their words
+ * change.
+ */
 function versionOfRules(): string {
   const hash = createHash('sha256');
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' }).toSorted()) {
@@ -19,7 +22,7 @@ function versionOfRules(): string {
   return hash.digest('hex');
 }
 
-/** The rules that only this repository has, for eslint.config.mjs. */
+/** The ESLint rules that are specific to this repository, for eslint.config.mjs. */
 export const plugin = {
   meta: { name: 'peermasq', version: versionOfRules() },
   rules: {

@@ -4,7 +4,7 @@ import { readPassages } from './text';
 
 const guide = 'docs/style.md';
 
-/** The rules themselves, and what others wrote: recorded events and dumps. */
+/** Files that are not checked: the rules themselves, and texts by other authors, such as recorded events and dumps. */
 const exempt = [
   /^docs\/style\.md$/u,
   /^LICENSE$/u,
@@ -13,7 +13,10 @@ const exempt = [
   /^test\/docs\/style\.test\.ts$/u,
 ];
 
-/** The expressions in the guide's fenced block as one: one a line, where a space stands for any white space. */
+/**
+ * Combines the expressions in the guide's fenced block. The block has one expression per line, and a space in it
+ * matches any white space.
+ */
 export function readExpression(markdown: string): RegExp {
   const [, block = ''] = /^```regex\n(.*?)^```$/msu.exec(markdown) ?? [];
   const lines = block.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
@@ -30,7 +33,7 @@ export function findInText(file: string, source: string, expression: RegExp): Vi
   );
 }
 
-/** Every place below some paths, or in the whole repository, where the guide would have another word. */
+/** Finds every text that contains an expression from the guide, below the given paths or in the whole repository. */
 export function findProse(paths: readonly string[] = []): Violation[] {
   const expression = readExpression(readText(guide));
   return listFiles(paths)

@@ -1,7 +1,7 @@
-// Keeps every count of infra/lint/ratchet.json from going up.
-//   tsx infra/lint/ratchet.ts             checks the counts; `npm run lint` runs ESLint itself before
-//   tsx infra/lint/ratchet.ts --update    counts everything anew and lowers the counts
-//   tsx infra/lint/ratchet.ts --list [PATH…]   lists what names and prose have below the paths
+// Prevents the counts in infra/lint/ratchet.json from increasing.
+//   tsx infra/lint/ratchet.ts             checks the counts; `npm run lint` runs ESLint before it
+//   tsx infra/lint/ratchet.ts --update    counts everything again and lowers the counts
+//   tsx infra/lint/ratchet.ts --list [PATH…]   lists the names and phrases that are counted below the paths
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { findCycles } from './cycles';
@@ -37,12 +37,16 @@ function printRaised(raised: readonly Raised[]) {
   }
 }
 
-/** Suppresses what ESLint finds now, at the paths that files have now, unless a rule would have more than before. */
+/**
+ * Suppresses all current findings of ESLint at the current paths of the files, unless a rule would have more findings
+ * than before.
+ */
 function update(): boolean {
   const before = readOr(suppressionsFile, '{}');
   const allowed = existsSync(totalsFile) ? parseTotals(readFileSync(totalsFile, 'utf8')) : undefined;
   rmSync(suppressionsFile, { force: true });
-  // It caches by file: delete node_modules/.cache/eslint to have the rules that read types look at every file again.
+  // ESLint's cache works per file. Delete node_modules/.cache/eslint so that the rules that need types check every
+  // file again.
   const { status } = spawnSync('npm', ['run', 'eslint', '--', '.', '--suppress-all'], { stdio: 'inherit' });
   const found: Totals = {
     ...sumSuppressions(readOr(suppressionsFile, '{}')),

@@ -1,4 +1,4 @@
-// Draws comments, messages and test titles at random, for a reader to review: `npm run lint:sample -- --seed 7`.
+// Draws random comments, messages and test titles for a reader to review: `npm run lint:sample -- --seed 7`.
 import { randomInt } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -10,7 +10,9 @@ const { values } = parseArgs({
 });
 const seed = Number(values.seed ?? randomInt(1_000_000));
 
-/** A linear congruential generator (Numerical Recipes): the same seed draws the same sample on the same tree. */
+/**
+ * A linear congruential generator (Numerical Recipes). The same seed draws the same sample if the files are the same.
+ */
 let state = seed >>> 0;
 const next = (below: number): number => {
   state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;

@@ -1,9 +1,9 @@
 import ts from 'typescript';
 
-/** Text that people read, with the line on which it starts. */
+/** A text for human readers, with the line on which it starts. */
 export type Passage = { readonly text: string; readonly line: number };
 
-/** The comments and strings of a program, or the whole of a file that is mostly text. */
+/** Returns the comments and strings of a program, or the whole text of a file that is mostly text. */
 export function readPassages(file: string, source: string): Passage[] {
   if (/\.[cm]?[jt]s$/u.test(file)) return readTypeScript(file, source);
   if (file.endsWith('.md')) return [{ text: blankQuotations(source), line: 1 }];
@@ -15,14 +15,14 @@ export function readPassages(file: string, source: string): Passage[] {
 export const isBash = (file: string, source: string): boolean =>
   /\.(?:sh|bash)$/u.test(file) || /^#!.*\b(?:bash|sh)\n/u.test(source);
 
-/** Replaces all but line ends, so that offsets and lines stay what they are. */
+/** Replaces everything except line breaks with spaces, so that offsets and line numbers do not change. */
 const blank = (text: string) => text.replaceAll(/[^\n]/gu, ' ');
 
-/** Block quotes, and names between back quotes, are the words of others or not prose. */
+/** Removes block quotes and text between back quotes, because these are quotations or names, not prose. */
 const blankQuotations = (source: string) =>
   source.replaceAll(/^>.*$/gmu, blank).replaceAll(/(?<!`)`[^`\n]+`(?!`)/gu, blank);
 
-/** A sentence continues across the comment markers at the start of a line. */
+/** Removes the comment markers at the start of lines, so that a sentence can continue across lines. */
 const blankCommentMarks = (text: string) => text.replaceAll(/^\s*(?:#+|\/\/|\/?\*+\/?)/gmu, blank);
 
 function readTypeScript(file: string, source: string): Passage[] {
@@ -38,7 +38,7 @@ function readTypeScript(file: string, source: string): Passage[] {
       children.forEach(visit);
       return;
     }
-    // The text before a token is whitespace and comments.
+    // Between two tokens there is only white space and comments.
     const before = source.slice(node.pos, node.getStart(tree));
     if (before.trim() !== '') add(blankCommentMarks(before), node.pos);
     if (isText(node)) add(node.getText(tree), node.getStart(tree));
@@ -58,7 +58,7 @@ function isText(node: ts.Node): boolean {
   );
 }
 
-/** Splits bash into its code and what people read: comments, strings and here-documents. */
+/** Splits bash into its code and the texts for human readers: comments, strings and here-documents. */
 export function splitBash(source: string): { code: string; passages: Passage[] } {
   const token =
     /(?<=^|[\s;(])#[^\n]*(?:\n[ \t]*#[^\n]*)*|\\[^]|\$?'(?:[^'\\]|\\[^])*'|"(?:[^"\\]|\\[^])*"|(?<!<)<<-?\s*(['"]?)(\w+)\1[^\n]*\n[^]*?\n\s*\2(?=\n|$)/gu;
@@ -67,7 +67,7 @@ export function splitBash(source: string): { code: string; passages: Passage[] }
     if (text.startsWith('\\')) return text;
     const offset = Number(groups.at(-2));
     const line = source.slice(0, offset).split('\n').length;
-    // A variable in a string is a name, not prose.
+    // A variable in a string is a name and not prose.
     const prose = text.replaceAll(/\$\{[^}]*\}|\$\w+/gu, blank);
     passages.push({ text: blankQuotations(blankCommentMarks(prose)), line });
     return blank(text);

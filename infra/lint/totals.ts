@@ -1,11 +1,11 @@
 import * as z from 'zod';
 
-/** Rule or check → how many findings it has. */
+/** The number of findings by rule or check. */
 export type Totals = Readonly<Record<string, number>>;
 
 const suppressionsSchema = z.record(z.string(), z.record(z.string(), z.object({ count: z.number() })));
 
-/** ESLint's suppressions, which it counts by file and rule, summed by rule. */
+/** Returns the number of suppressions by rule. ESLint counts them by file and rule. */
 export function sumSuppressions(json: string): Totals {
   const totals: Record<string, number> = {};
   for (const rules of Object.values(suppressionsSchema.parse(JSON.parse(json)))) {
@@ -18,13 +18,13 @@ export const parseTotals = (json: string): Totals => z.record(z.string(), z.numb
 
 export type Raised = { readonly rule: string; readonly allowed: number; readonly found: number };
 
-/** The rules with more findings than allowed. A rule without an entry is allowed none. */
+/** Returns the rules with more findings than allowed. A rule without an entry may have no findings. */
 export const findRaised = (allowed: Totals, found: Totals): Raised[] =>
   Object.entries(found)
     .map(([rule, count]) => ({ rule, allowed: allowed[rule] ?? 0, found: count }))
     .filter((entry) => entry.found > entry.allowed);
 
-/** Sorted, and without the rules that have reached zero. */
+/** Prints the totals in order, without rules that have reached zero. */
 export const printTotals = (totals: Totals): string => {
   const entries = Object.entries(totals).filter(([, count]) => count > 0);
   const sorted = entries.toSorted(([one], [other]) => one.localeCompare(other));

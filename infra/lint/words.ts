@@ -1,4 +1,7 @@
-/** Word → what this project calls it. Holds in names of files, in identifiers and in names written as strings. */
+/**
+ * Words that names must not contain, each with the word to use instead. They apply to file names, identifiers and
+ * names in strings.
+ */
 export const wrongWords = new Map(
   Object.entries({
     admission: 'eligibility',
@@ -69,7 +72,10 @@ export const wrongWords = new Map(
   }),
 );
 
-/** Good words that stood for a type which now has another name: rejected as the whole name of a type. */
+/**
+ * Words that must not be the whole name of a type, because that type now has another name. They are allowed inside
+ * longer names.
+ */
 export const wrongTypes = new Map(
   Object.entries({
     Across: 'NextHop',
@@ -98,7 +104,10 @@ export const wrongTypes = new Map(
   }),
 );
 
-/** Whole names, where each word by itself is fine. Also in strings that are names, such as codes and events. */
+/**
+ * Complete names that are rejected although each of their words is allowed. They also apply to names in strings, such
+ * as codes and events.
+ */
 export const wrongNames = new Map(
   Object.entries({
     acceptsLoss: 'allowRouteLoss',
@@ -123,14 +132,14 @@ export const wrongNames = new Map(
   }),
 );
 
-/** Compounds in which a word of the list above is the field's own. */
+/** Standard terms that contain a word from the list above. */
 const standardTerms = [/dead[-_ ]?letters?/giu, /\$fault\b/gu, /fault[-_ ]?injection/giu, /senderFault/giu];
 
-/** The words of a name in camelCase, PascalCase, snake_case or kebab-case, in lower case. */
+/** Returns the words of a name in camelCase, PascalCase, snake_case or kebab-case, in lower case. */
 export const splitWords = (name: string): string[] =>
   (name.match(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/gu) ?? []).map((word) => word.toLowerCase());
 
-/** The first word of a name that the project does not use, and what it writes in its place. */
+/** Returns the first word in a name that the project does not use, and the word to use instead. */
 export function findWrongWord(name: string): { word: string; use: string } | undefined {
   const whole = wrongNames.get(name);
   if (whole !== undefined) return { word: name, use: whole };
@@ -144,7 +153,7 @@ export function findWrongWord(name: string): { word: string; use: string } | und
   return undefined;
 }
 
-/** A word and what it may be a form of: settles, settled and settling are settle. */
+/** Returns a word and the words of which it may be a form: settles, settled and settling are forms of settle. */
 function stemsOf(word: string): string[] {
   const endings: readonly (readonly [RegExp, string])[] = [
     [/ies$/u, 'y'],

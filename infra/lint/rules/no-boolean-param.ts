@@ -1,9 +1,12 @@
 import { AST_NODE_TYPES, type TSESTree } from '@typescript-eslint/types';
 import { createRule } from './rule';
 
-/** `f(node, true)` does not say what is true; an object or two functions do. */
+/**
+ * Rejects boolean parameters. In `f(node, true)` the reader cannot see what `true` means; an object or two functions
+ * are clearer.
+ */
 export const noBooleanParam = createRule({
-  messages: { boolean: 'Boolean parameter "{{name}}": take an object, or write two functions.' },
+  messages: { boolean: 'Boolean parameter "{{name}}": use an object, or write two functions.' },
   create(context) {
     const check = ({ params }: { params: TSESTree.Parameter[] }) => {
       for (const param of params) {

@@ -1,9 +1,9 @@
 import { AST_NODE_TYPES, type TSESTree } from '@typescript-eslint/types';
 import { createRule } from './rule';
 
-/** `{ ...(a && { a }) }` and `{ ...(a ? { a } : {}) }`: definedOnly says that in words. */
+/** Rejects `{ ...(a && { a }) }` and `{ ...(a ? { a } : {}) }`. definedOnly is easier to read. */
 export const noConditionalSpread = createRule({
-  messages: { conditional: 'Spread definedOnly({ … }) in place of a condition.' },
+  messages: { conditional: 'Spread definedOnly({ … }) instead of a conditional object.' },
   create: (context) => ({
     'ObjectExpression > SpreadElement': (node: TSESTree.SpreadElement) => {
       if (isConditional(node.argument)) context.report({ node, messageId: 'conditional' });

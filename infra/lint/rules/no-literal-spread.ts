@@ -1,7 +1,10 @@
 import { AST_NODE_TYPES, type TSESTree } from '@typescript-eslint/types';
 import { createRule } from './rule';
 
-/** `{ ...{ a, b }, c }` is `{ a, b, c }`: the inner braces only keep the formatter from breaking the line. */
+/**
+ * Rejects `{ ...{ a, b }, c }`, which means `{ a, b, c }`. The inner braces only keep the formatter from breaking the
+ * line.
+ */
 export const noLiteralSpread = createRule({
   messages: { literal: 'Write these properties in the surrounding object.' },
   create: (context) => ({

@@ -1,12 +1,12 @@
 import { AST_NODE_TYPES, type TSESTree } from '@typescript-eslint/types';
 import { createRule } from './rule';
 
-/** Casts that the compiler cannot check at all. Parse the value, narrow it, or give it the type that it has. */
+/** Rejects casts that the compiler cannot check at all. Parse the value, narrow it, or use a type that fits. */
 export const noLyingCast = createRule({
   messages: {
-    double: 'Cast through unknown: the compiler cannot check it.',
-    never: 'Cast to never: it fits everywhere and is true nowhere.',
-    tuple: 'Cast of an array to a tuple: nothing proves its length. Use a non-empty list type.',
+    double: 'A cast through unknown cannot be checked by the compiler.',
+    never: 'A cast to never fits every type, and no value has that type.',
+    tuple: 'A cast of an array to a tuple does not prove the length of the array. Use a non-empty list type.',
   },
   create: (context) => ({
     TSAsExpression: (node) => {

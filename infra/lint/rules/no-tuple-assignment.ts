@@ -1,7 +1,10 @@
 import { AST_NODE_TYPES, type TSESTree } from '@typescript-eslint/types';
 import { createRule } from './rule';
 
-/** `[a, b] = [x, y]` saves a line but is harder to read. A swap is allowed: it avoids a temporary variable. */
+/**
+ * Rejects `[a, b] = [x, y]`, which saves a line but is harder to read. A swap is allowed, because it avoids a
+ * temporary variable.
+ */
 export const noTupleAssignment = createRule({
   messages: { tuple: 'Write one assignment per line.' },
   create(context) {

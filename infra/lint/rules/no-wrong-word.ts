@@ -2,7 +2,9 @@ import { AST_NODE_TYPES, type TSESTree } from '@typescript-eslint/types';
 import { findWrongWord, wrongTypes } from '../words';
 import { createRule } from './rule';
 
-/** Names use the field's standard terms. A wrong one is reported where it is declared, not where it is used. */
+/**
+ * Requires the field's standard terms in names. A wrong name is reported where it is declared, not where it is used.
+ */
 export const noWrongWord = createRule({
   messages: {
     word: 'This project does not write "{{word}}" in names: use {{use}}, or the standard term.',
@@ -46,11 +48,11 @@ export const noWrongWord = createRule({
   },
 });
 
-/** An import under the name that it is exported with: it is reported there. */
+/** Whether an import keeps the name of the export. A wrong name is then reported at the export. */
 const isSameImport = (node: TSESTree.Node, name: string) =>
   node.type === AST_NODE_TYPES.ImportSpecifier &&
   node.imported.type === AST_NODE_TYPES.Identifier &&
   node.imported.name === name;
 
-/** kebab-case or PascalCase: codes, log events, keys. */
+/** Matches names in kebab-case or PascalCase, such as codes, log events and keys. */
 const isName = (text: string) => /^(?:[a-z]+(?:-[a-z]+)*|(?:[A-Z][a-z]+){2,})$/u.test(text);

@@ -5,7 +5,7 @@ type Rule<Id extends string> = {
   readonly create: (context: Readonly<TSESLint.RuleContext<Id, []>>) => TSESLint.RuleListener;
 };
 
-/** Makes a rule of this repository, without options; docs/style.md gives the reason for each of them. */
+/** Creates a rule without options. docs/style.md gives the reason for each rule. */
 export const createRule = <Id extends string>({ messages, create }: Rule<Id>): TSESLint.RuleModule<Id> => ({
   meta: { type: 'suggestion', messages, schema: [], defaultOptions: [] },
   create,

@@ -152,7 +152,7 @@ describe('the parameter of the apply document', () => {
 
 test('building fails if a document is too large for SSM', () => {
   const noise = Array.from({ length: 40_000 }, (_, i) => String((i * 7_919) % 104_729)).join('');
-  expect(() => makeDocument(noise)).toThrow(/has \d+ bytes; SSM takes less than 65536/);
+  expect(() => makeDocument(noise)).toThrow(/has \d+ bytes; SSM accepts fewer than 65536/);
 });
 
 test('the node program in the document reads every format that the functions send', () => {

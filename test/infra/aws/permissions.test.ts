@@ -46,7 +46,7 @@ describe("the functions' permissions", () => {
   });
 
   test('are rejected for more clusters than fit, with advice', () => {
-    expect(() => clusterPolicies(longNames(200), 'off')).toThrow(/two stages, or name "\*"/);
+    expect(() => clusterPolicies(longNames(200), 'off')).toThrow(/two stages, or use "\*"/);
   });
 });
 

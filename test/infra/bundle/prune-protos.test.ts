@@ -66,7 +66,7 @@ describe('pruning the API description', () => {
       api({ Disk: { fields: { kind: field('DiskKind') } } }),
       { Nodes: ['Get'] },
       [],
-      'The type DiskKind, named in p.Disk, is not there',
+      'The type DiskKind, which p.Disk refers to, does not exist',
     ],
     [
       'an untyped field',

@@ -1,4 +1,4 @@
-# Nodes, networks and functions in one project.
+# Nodes, networks and functions are in one project.
 
 variable "project" {
   description = "ID of the project."
@@ -12,7 +12,7 @@ variable "region" {
 }
 
 variable "alarm_email" {
-  description = "Receives mail when an alert opens and closes."
+  description = "E-mail address that is notified when an alert opens or closes."
   type        = string
   default     = ""
 }

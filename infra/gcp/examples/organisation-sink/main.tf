@@ -1,5 +1,5 @@
-# Functions in their own project, nodes and networks in many: one organisation sink per kind of event covers
-# them all.
+# The functions run in their own project; nodes and networks are in many other projects. One organisation sink per kind
+# of event collects the events of all projects.
 
 variable "project" {
   description = "ID of the project that runs the functions."
@@ -12,7 +12,7 @@ variable "organisation" {
 
   validation {
     condition     = can(regex("^[0-9]+$", var.organisation))
-    error_message = "organisation is the number of an organisation."
+    error_message = "organisation must be the number of an organisation."
   }
 }
 
@@ -22,12 +22,12 @@ variable "node_projects" {
 
   validation {
     condition     = length(var.node_projects) > 0
-    error_message = "List the projects that have nodes: events from other projects are ignored."
+    error_message = "node_projects must not be empty: events from projects that are not listed are ignored."
   }
 }
 
 variable "network_projects" {
-  description = "IDs of the projects that own networks of nodes; some may have nodes too."
+  description = "IDs of the projects that own the networks of nodes. These projects may have nodes too."
   type        = set(string)
 }
 
@@ -38,7 +38,7 @@ variable "region" {
 }
 
 variable "alarm_email" {
-  description = "Receives mail when an alert opens and closes."
+  description = "E-mail address that is notified when an alert opens or closes."
   type        = string
   default     = ""
 }
@@ -76,7 +76,7 @@ resource "google_logging_organization_sink" "this" {
 
   org_id           = var.organisation
   name             = "peermasq-prod-${each.key}"
-  description      = "Sends changes of ${each.key} to peermasq."
+  description      = "Sends events about ${each.key} to peermasq."
   destination      = "pubsub.googleapis.com/${each.value.topic}"
   filter           = each.value.filter
   include_children = true

@@ -1,5 +1,5 @@
-# Nodes and functions in a service project, their network in the host project of a Shared VPC: a log sink there sends
-# route changes, and the functions may read the network.
+# Nodes and functions are in a service project, and their network is in the host project of a Shared VPC. A log sink in
+# the host project sends route changes, and the functions get permission to read the network.
 
 variable "project" {
   description = "ID of the service project."
@@ -18,7 +18,7 @@ variable "region" {
 }
 
 variable "alarm_email" {
-  description = "Receives mail when an alert opens and closes."
+  description = "E-mail address that is notified when an alert opens or closes."
   type        = string
   default     = ""
 }

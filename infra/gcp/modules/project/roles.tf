@@ -1,4 +1,4 @@
-# The permissions are those of shared/gcp/client/permissions.ts; a test compares them.
+# The same permissions as in shared/gcp/client/permissions.ts. A test compares the lists.
 locals {
   permissions = {
     nodes = [
@@ -22,9 +22,9 @@ locals {
   }
 
   descriptions = {
-    nodes         = "Reads nodes, sets their metadata and labels, reads what they report."
+    nodes         = "Reads nodes and their reports, and sets their metadata and labels."
     networks      = "Reads networks, the routes of their peerings, and their subnets and routers."
-    node_identity = "On the service accounts of nodes: setting an instance's metadata allows acting as the instance."
+    node_identity = "Allows setting the metadata of instances that run as these service accounts."
     restart       = "Resets nodes that need a reboot."
   }
 
@@ -35,7 +35,7 @@ locals {
     restart       = var.has_nodes && var.allow_restart
   } : role if is_needed])
 
-  # Every function has these roles in the whole project, except for restarts.
+  # Every function has these roles in the whole project. Only the backfill has the role for restarts.
   grants = merge([
     for role in setsubtract(local.roles, ["node_identity"]) : {
       for function, email in var.functions : "${role} ${function}" => { role = role, email = email }

@@ -1,5 +1,5 @@
 # An instance that boots with this metadata runs the watcher from the start, so there is no race with the function that
-# writes its rule set. An instance with its own startup script runs that one instead.
+# writes the rule set. An instance with its own startup script runs only that script.
 locals {
   seed = var.seed == null ? {} : {
     "enable-guest-attributes" = "TRUE"

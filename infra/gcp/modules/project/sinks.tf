@@ -9,7 +9,7 @@ resource "google_logging_project_sink" "this" {
 
   project                = var.project
   name                   = "peermasq-${var.stage}-${each.key}"
-  description            = "Sends changes of ${each.key} to peermasq."
+  description            = "Sends events about ${each.key} to peermasq."
   destination            = "pubsub.googleapis.com/${each.value.topic}"
   filter                 = each.value.filter
   unique_writer_identity = true
