@@ -1,27 +1,29 @@
 # --- The node's network ---
 
-# The node's addresses of global scope.
+# The node's addresses with global scope, their interfaces and their prefix lengths.
 ADDRESSES=() ADDRESS_DEVICES=() ADDRESS_LENGTHS=()
-# By family: the text of `ip rule`, the interfaces that packets to the destinations can leave by, and those of them whose
-# packets keep the pod's address, as iptables writes them.
+# By family: the output of `ip rule`; the uplinks, which are the interfaces through which packets to the destinations
+# can leave; and the uplinks whose packets keep the pod's address, as patterns of iptables.
 declare -A IP_RULES=([4]='' [6]='') UPLINKS=([4]='' [6]='') SPARED=([4]='' [6]='')
-# By family: are pods' packets steered, and the address that the VPC CNI already gives all of them, if any.
+# By family: whether pods' packets are steered; and the address that the VPC CNI already gives all of these packets,
+# if any.
 declare -A STEERED=([4]='' [6]='') LEFT=([4]='' [6]='')
-# By family: the interface that pods' packets would be steered to, if the kernel would drop the replies there.
+# By family: the interface to which pods' packets would be steered, if the kernel would drop the replies there.
 declare -A STRICT=([4]='' [6]='')
-# The routes of one family, other than those to the node's own addresses: their ranges, their interfaces, and whether
-# they have a gateway.
+# The routes of one family, except those to the node's own addresses: their ranges, their interfaces, and whether they
+# have a gateway.
 ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=()
-# What ip prints of one family.
+# The output of ip for one family.
 NEIGHBOUR_LINES=() ADDRESS_LINES=() ROUTE_LINES=()
-# Of one family: an address for each part of the destinations that the routes tell apart, and the interface and the
-# address with which the node itself reaches it (empty: not at all).
+# For one family: a sample address for each part of the destinations that routes distinguish; and the interface and
+# the address with which the node itself reaches it (empty if it does not).
 DESTINATIONS=() OWN_DEVICES=() OWN_ADDRESSES=()
 readonly spared_note='keep the address of the pod' left_note='the VPC CNI masquerades'
 readonly device_pattern='^[A-Za-z0-9._-]{1,15}$'
 readonly max_samples=64
 
-# Reads what the rules depend on besides the rule set: what packets to the destinations leave by, and with which address.
+# Reads the settings of the node on which the rules depend: the interfaces through which packets to the destinations
+# leave, and the addresses that packets get there.
 read_network() {
   local family
   ADDRESSES=() ADDRESS_DEVICES=() ADDRESS_LENGTHS=()
@@ -37,7 +39,7 @@ read_network() {
   done
 }
 
-# <family>: fails if the rule set has no destination in it.
+# <family>: reads the network of a family. Fails if the rule set has no destination in this family.
 read_family() {
   has ip && ((${COUNT[masquerade $1]:-0} > 0)) || return 1
   [[ $READ_FAMILY != "$1" ]] || return 0
@@ -52,8 +54,8 @@ read_family() {
   READ_FAMILY=$1
 }
 
-# <family>: reads neighbours, addresses and ip rules, and routes, with one process. Addresses and ip rules begin with a
-# number and a colon, and come between the others. Those of the loopback interface are always there.
+# <family>: reads neighbours, addresses, ip rules and routes with one process. Lines of addresses and ip rules start
+# with a number and a colon, and come between the others. The loopback interface always has such lines.
 read_kernel() {
   local line rest is_after='' rules=''
   NEIGHBOUR_LINES=() ADDRESS_LINES=() ROUTE_LINES=()
@@ -82,7 +84,7 @@ read_addresses() {
   done
 }
 
-# <family>: finds the uplinks among the routes of all tables.
+# <family>: finds the uplinks in the routes of all tables.
 read_routes() {
   local line range words
   for line in ${ROUTE_LINES[@]+"${ROUTE_LINES[@]}"}; do
@@ -101,7 +103,7 @@ read_routes() {
   done
 }
 
-# <word>...: REPLY is each interface after a "dev"; a route with several next hops has several.
+# <word>...: REPLY is every interface that follows a "dev". A route with several next hops has several interfaces.
 devices_of() {
   REPLY=''
   while (($# > 1)); do
@@ -110,7 +112,7 @@ devices_of() {
   done
 }
 
-# <range>: can packets that are masqueraded take this route?
+# <range>: can masqueraded packets take a route to this range?
 leads_to_destination() {
   [[ $1 == default ]] && return
   parse_cidr "$1" || return
@@ -118,8 +120,8 @@ leads_to_destination() {
   common_address
 }
 
-# REPLY: an address that is in both the range FAMILY, HI, LO, LENGTH and the rule set's destinations. Fails if there is
-# none.
+# REPLY: an address that is in both the range FAMILY, HI, LO, LENGTH and the destinations of the rule set. Fails if
+# there is none.
 common_address() {
   overlaps masquerade || return
   if [[ -n $REPLY ]]; then HI=${HIS[REPLY]} LO=${LOS[REPLY]} LENGTH=${LENS[REPLY]}; fi
@@ -137,7 +139,7 @@ add_uplinks() {
 # <family> <device>
 is_uplink() { [[ " ${UPLINKS[$1]} " == *" $2 "* ]]; }
 
-# <family>: sets DESTINATIONS. Destinations that no route or ip rule tells apart take the same path.
+# <family>: sets DESTINATIONS to one address for each group of destinations that routes and ip rules treat alike.
 choose_destinations() {
   local range words i
   for range in ${PROBES[@]+"${PROBES[@]}"}; do
@@ -182,7 +184,7 @@ add_destination() {
   DESTINATIONS+=("$1")
 }
 
-# <family>: sets OWN_DEVICES and OWN_ADDRESSES, and drops the destinations that are the node itself.
+# <family>: sets OWN_DEVICES and OWN_ADDRESSES, and removes destinations that are the node itself.
 find_own_paths() {
   local i destination queries=() chosen=(${DESTINATIONS[@]+"${DESTINATIONS[@]}"})
   for destination in ${chosen[@]+"${chosen[@]}"}; do queries+=("route get $destination"); done
@@ -195,10 +197,11 @@ find_own_paths() {
   done
 }
 
-# The kernel's answer to each query, empty where it is an error; the errors; and the parts of one answer.
+# The kernel's answer to each query (empty if it is an error), the errors, and the parts of the answer that was parsed
+# last.
 ANSWERS=() ANSWER_ERRORS=() ANSWER_DEVICE='' ANSWER_GATEWAY='' ANSWER_SOURCE=''
 
-# <family> <query>...: asks the kernel with one process. Sets ANSWERS and ANSWER_ERRORS.
+# <family> <query>...: sends all queries to the kernel with one process. Sets ANSWERS and ANSWER_ERRORS.
 query_routes() {
   local line message='' lines number=0 pattern='^Command failed .*:([0-9]+)$' i
   ANSWERS=() ANSWER_ERRORS=()
@@ -222,7 +225,7 @@ query_routes() {
   done
 }
 
-# <answer>: sets ANSWER_DEVICE, ANSWER_GATEWAY and ANSWER_SOURCE; all are empty if the packet does not leave the node.
+# <answer>: sets ANSWER_DEVICE, ANSWER_GATEWAY and ANSWER_SOURCE. All are empty if the packet does not leave the node.
 parse_answer() {
   ANSWER_DEVICE='' ANSWER_GATEWAY='' ANSWER_SOURCE=''
   [[ $1 != local\ * ]] || return
@@ -231,11 +234,11 @@ parse_answer() {
   if [[ $1 =~ \ src\ ([^ ]+) ]]; then ANSWER_SOURCE=${BASH_REMATCH[1]}; fi
 }
 
-# <family>: sets SPARED to the uplinks without an address to masquerade with. The kernel would take one of another
-# interface, or one in the pods' range, to which a peer need not have a route.
+# <family>: sets SPARED to the uplinks that have no address to masquerade with. There the kernel would use an address
+# of another interface, or an address in the pods' range, and a peer may have no route to either.
 find_spared() {
   local device wildcard=''
-  # Branch interfaces come and go with pods, so the wildcard covers those to come.
+  # Branch interfaces are created and deleted with pods, so a wildcard also covers future ones.
   if sees_vpc_cni "$1" && [[ " ${OWN_DEVICES[*]-} " != *' vlan'* ]]; then
     wildcard=vlan
     SPARED[$1]=vlan+
@@ -262,8 +265,8 @@ has_answerable_address() {
   return 1
 }
 
-# <address> <own address>: can a peer that answers the node's own address answer this one? It can if both are in the
-# same subnet of the node: no cloud routes less than that.
+# <address> <own address>: can a peer that answers the node's own address also answer this address? It can if both are
+# in the same subnet of the node, because no cloud has routes to parts of a subnet.
 is_answerable() {
   local i hi lo
   [[ -n $1 && -n $2 ]] || return 1
@@ -279,11 +282,13 @@ is_answerable() {
   return 1
 }
 
-# <family>: does the VPC CNI route pods here? Its ip rules for packets of its mark, and for branch interfaces, show it.
+# <family>: does the VPC CNI route pods here? Its ip rules for packets with its mark, or for branch interfaces, show
+# that.
 sees_vpc_cni() { [[ ${IP_RULES[$1]} == *' fwmark 0x80/0x80 lookup main'* || ${IP_RULES[$1]} == *' iif vlan'* ]]; }
 
-# <family>: sets STRICT. With strict rp_filter, the kernel accepts replies only on the interface by which it would send to
-# the peer from the pod's address. That is not the one that packets are steered to, because replies carry no mark.
+# <family>: sets STRICT. With strict rp_filter, the kernel accepts a reply only on the interface through which it
+# would send packets from the pod's address to the peer. That is not the interface to which packets are steered,
+# because replies carry no mark.
 find_strict_interface() {
   local device
   [[ $1 == 4 ]] || return
@@ -293,7 +298,7 @@ find_strict_interface() {
   done
 }
 
-# <interface>: REPLY is the rp_filter that is in force on it: 0 is off, 1 is strict.
+# <interface>: REPLY is the effective rp_filter of the interface. 0 means off, 1 means strict.
 read_filter() {
   local settings=/proc/sys/net/ipv4/conf all=0
   REPLY=0
@@ -302,7 +307,8 @@ read_filter() {
   if ((all > REPLY)); then REPLY=$all; fi
 }
 
-# <family>: does the rule set allow steering, and can pods leave by another interface than the node's own packets?
+# <family>: does the rule set allow steering, and can packets from pods leave through other interfaces than the node's
+# own packets?
 needs_steering() {
   local line words i
   [[ -n $STEER && -n ${COUNT[source $1]:-} && -z ${LEFT[$1]} ]] || return 1

@@ -1,14 +1,15 @@
 # --- The VPC CNI's own masquerading ---
-# It gives pods' packets to other networks the node's address, and its mark 0x80, which makes them leave by the primary
-# interface. Where that covers all our destinations, its rules are left to do it. Only rules of the form that it writes
-# are understood (aws/amazon-vpc-cni-k8s, pkg/networkutils/network.go); with any other, ours apply.
+# The VPC CNI gives the node's address to pods' packets that leave the VPC, and sets its mark 0x80, with which packets
+# leave through the primary interface. If its rules cover all our destinations, they are left to masquerade them. Only
+# rules in the form that the VPC CNI writes are understood (aws/amazon-vpc-cni-k8s, pkg/networkutils/network.go). If
+# there are other rules, ours apply.
 
-# The rules of its chains, and the jumps to them, without comments.
+# The rules in the VPC CNI's chains and the jumps to these chains, without comments.
 CNI_RULES=()
 readonly cni_snat='^( ! -o vlan\+)?( -m addrtype ! --dst-type LOCAL)? -j SNAT --to-source ([0-9.]+)( --random(-fully)?)?$'
 readonly max_cni_destinations=256
 
-# <family>: sets CNI_RULES and LEFT, and RANDOM_FULLY if the rules of others pick random ports.
+# <family>: sets CNI_RULES and LEFT. Sets RANDOM_FULLY if rules of other programs select random ports.
 find_cni_masquerading() {
   local i own address='' left=0
   CNI_RULES=()
@@ -43,7 +44,7 @@ read_cni_rules() {
   for rule in ${REACHED[@]+"${REACHED[@]}"}; do add_cni_rule "$rule"; done
 }
 
-# <rule>: adds it to CNI_RULES, without comments, if it is one of the CNI's.
+# <rule>: adds the rule to CNI_RULES, without comments, if it belongs to the VPC CNI.
 add_cni_rule() {
   local rule=$1 comment='^(.*) -m comment --comment ("[^"]*"|[^" ]+)(.*)$'
   [[ $rule == '-A AWS-'* || $rule == '-A P'*'ROUTING '* ]] || return
@@ -51,8 +52,9 @@ add_cni_rule() {
   if [[ $rule == *'AWS-'* || $rule == '-A PREROUTING -j CONNMARK '* ]]; then CNI_RULES+=("$rule"); fi
 }
 
-# <rule>: sets RANDOM_FULLY if the rule picks random ports and may have masqueraded what ours does: ports then stay random.
-# The one that kube-proxy has on every node is for connections to Services only.
+# <rule>: sets RANDOM_FULLY if the rule selects random ports and may have masqueraded the packets that ours do, so
+# that ports stay random. The rule that kube-proxy adds on every node is skipped, because it is only for connections
+# to Services.
 inherit_random_ports() {
   case $1 in
     'nft '*masquerade*random* | 'nft '*'snat to '*random*) RANDOM_FULLY=yes ;;

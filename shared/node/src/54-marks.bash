@@ -1,10 +1,10 @@
 # --- Marks that replace ours ---
-# Rules of other programs that run after ours can change the mark by which packets are steered.
+# Rules of other programs that run after ours can change the mark with which packets are steered.
 
-# By "table FAMILY NAME": the highest priority of its chains at prerouting.
+# By "table FAMILY NAME": the highest priority of the table's chains at the hook prerouting.
 declare -A PREROUTING=()
 
-# <family>: sets REPLACED: the marks that pods' packets may carry in place of ours.
+# <family>: sets REPLACED to the marks that pods' packets may carry instead of ours.
 find_replaced_marks() {
   REPLACED=()
   [[ -n ${STEERED[$1]} ]] || return 0
@@ -110,7 +110,7 @@ list_native_tables() {
   nft_family "$1"
   own=$REPLY
   : >"$WORK/native"
-  # Without nft on the node they are not seen.
+  # <family>: reads these tables from the kernel.
   has nft || return 0
   list_nft_tables || return
   while read -r _ family name; do

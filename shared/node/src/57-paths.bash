@@ -1,21 +1,25 @@
 # --- The paths of pods ---
 
-# Whether the rules act on pods' packets is asked of the kernel: for each pod and destination, and each mark that the
-# packet can carry, by which interface does it leave? The address that our rule gives it there has to be one that a peer
-# can answer. Packets that are not masqueraded are checked in the same way.
+# This section asks the kernel whether the rules apply to pods' packets. For each pod, each destination and each mark
+# that a packet can carry, the kernel returns the interface through which the packet would leave. The address that our
+# rule gives the packet there must be one that a peer can answer. Packets that are not masqueraded are checked in the
+# same way.
 
-# The rows of one family: pod, its interface ("-": none), the index of the destination, and the mark.
+# The queries for one family: the pod, its interface ("-" if there is none), the index of the destination, and the
+# mark.
 ROWS=()
 # By "POD DESTINATION": the address that the peer sees.
 declare -A PATH_ADDRESS=()
-# Pods that a probe can be sent from: family, namespace, address. By family: the interfaces that pods' packets leave by.
+# The pods that can send a probe, as "FAMILY NAMESPACE ADDRESS"; and by family, the interfaces through which pods'
+# packets leave.
 PROBING_PODS=()
 declare -A EXPECTED_DEVICES=([4]='' [6]='')
-# How many pods were found and how many of them have only good paths; addresses that only a probe can confirm.
+# The number of pods that were found, the number of pods whose paths are all good, and the addresses that only a probe
+# can confirm.
 PODS_FOUND=0 PODS_PROVEN=0 UNCONFIRMED='' PATHS_READ=''
 readonly max_queries=4096 no_pods='no pods yet'
 
-# Checks the paths of pods. Sets BASIS and PATHS, and CODE and REASON if a path cannot be proven.
+# Checks the paths of pods. Sets BASIS and PATHS. Sets CODE and REASON if a path cannot be proven.
 prove_paths() {
   local family
   PATHS_READ=yes BASIS=() PATHS=() PODS_FOUND=0 PODS_PROVEN=0 UNCONFIRMED='' PATH_ADDRESS=() PROBING_PODS=()
@@ -32,13 +36,14 @@ prove_paths() {
   if [[ -n ${LEFT[4]} ]]; then BASIS+=('cni'); fi
 }
 
-# <code> <reason>: the first problem is the one that is reported.
+# <code> <reason>: records a problem. Only the first problem is reported.
 not_proven() {
   [[ -z $REASON ]] || return
   CODE=$1 REASON=$2
 }
 
-# <family> <reason>: packets leave with an address that peers may not answer, perhaps because they cannot be steered.
+# <family> <reason>: records that packets leave with an address that peers may not answer. If the reason is that
+# packets cannot be steered, it records that instead.
 foreign_address() {
   if [[ -n ${STRICT[$1]} ]]; then
     not_proven rp-filter "pods' packets cannot be steered to ${STRICT[$1]}: its rp_filter is 1, so the kernel would drop the \
@@ -78,7 +83,7 @@ prove_family() {
   if ((PODS_FOUND == 0)); then check_interfaces_to_come "$1"; fi
 }
 
-# <family>: those whose own address has to be confirmed come first.
+# <family>: adds the pods that can send a probe. Pods whose own address has to be confirmed come first.
 add_probing_pods() {
   local i pod
   for ((i = 0; i < ${#POD_ADDRESSES[@]}; i++)); do
@@ -92,18 +97,20 @@ add_probing_pods() {
   done
 }
 
-# <family>: the VPC CNI gives the first pods that do not fit on the primary interface another one.
+# <family>: checks the interfaces of future pods. When pods no longer fit on the primary interface, the VPC CNI
+# attaches another interface.
 check_interfaces_to_come() {
   local device
   sees_vpc_cni "$1" || return
   [[ -z ${STEERED[$1]} && -z ${LEFT[$1]} ]] || return
   for device in ${UPLINKS[$1]}; do
     [[ $device == vlan* ]] || has_answerable_address "$1" "$device" ||
-      foreign_address "$1" "new pods could leave by $device, with an address in the pods' range"
+      foreign_address "$1" "new pods could leave through $device, with an address in the pods' range"
   done
 }
 
-# <family>: are pods' packets to the destinations tracked? Packets that are not are never masqueraded. Fails with ERROR.
+# <family>: are pods' packets to the destinations tracked by conntrack? Untracked packets are never masqueraded. Fails
+# with ERROR.
 is_tracked() {
   local backend
   for backend in iptables-nft iptables-legacy; do
@@ -113,7 +120,7 @@ is_tracked() {
   is_tracked_by_nft "$1"
 }
 
-# <backend> <family>: the same, as far as the backend's table raw shows.
+# <backend> <family>: checks the same in table raw of this backend.
 is_tracked_by_iptables() {
   local rule
   if ! find_rules_after "$1" "$2" raw PREROUTING; then
@@ -132,7 +139,7 @@ is_tracked_by_iptables() {
   done
 }
 
-# <family>: the same for nft's own tables, where a rule may match any packet.
+# <family>: checks the same in nft's own tables. There, any rule is assumed to match.
 is_tracked_by_nft() {
   local line is_output=''
   if ! read_native_tables "$1"; then
@@ -153,7 +160,7 @@ is_tracked_by_nft() {
   done <"$WORK/native"
 }
 
-# <rule>: can it match packets from pods to the destinations?
+# <rule>: can the rule match packets from pods to the destinations?
 may_match_pods() {
   local words i kind
   read -r -a words <<<"$1"
@@ -170,16 +177,16 @@ may_match_pods() {
   done
 }
 
-# MARKS: the values that decide between ip rules, each alone and combined. A packet may carry any of them, except as
-# noted in mark_is_possible.
+# The marks that ip rules match, each alone and in every combination. A packet may carry any of them, with the
+# exceptions in mark_is_possible.
 MARKS=()
-# Those that may replace ours.
+# The marks that may replace ours.
 REPLACED=()
 
-# <family>: sets MARKS. Fails with ERROR if there are too many.
+# <family>: sets MARKS. Fails with ERROR if there are too many marks.
 find_marks() {
   local words i value mark known=() combined
-  # The kernel is asked about addresses, interfaces and marks only.
+  # The queries to the kernel contain only addresses, interfaces and marks.
   if [[ ${IP_RULES[$1]} =~ \ (not|ipproto|sport|dport|tos|dsfield|uidrange|tun_id)\  ]]; then
     error "an ip rule selects packets by \"${BASH_REMATCH[1]}\", so the path of pods' packets is not known"
     return
@@ -202,7 +209,7 @@ find_marks() {
   find_replaced_marks "$1"
 }
 
-# <family>: sets ROWS, for a sample of pods if there are many.
+# <family>: sets ROWS. If there are many pods, only for a sample of them.
 make_rows() {
   local i j step=1 mark device address steered=0 total
   ROWS=()
@@ -227,15 +234,15 @@ make_rows() {
   done
 }
 
-# <family> <mark> <destination index> <interface>: the VPC CNI's mark is known where its rules are understood: it marks
-# the packets that it masquerades itself.
+# <family> <mark> <destination index> <interface>: can a packet carry this mark? If the VPC CNI's rules are
+# understood, a packet that it masquerades always carries its mark.
 mark_is_possible() {
   [[ -n ${LEFT[$1]} && $4 == eni* ]] || return 0
   cni_sets_mark "${DESTINATIONS[$3]}/32" || return 0
   (($2 & 0x80))
 }
 
-# <family>: REPLY is the address and the interface of a pod as it could be, on a node without any.
+# <family>: REPLY is a typical address and interface of a pod, for a node without pods.
 expected_pod() {
   local i device=lo address=''
   for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do
@@ -257,7 +264,7 @@ expected_pod() {
   REPLY="${address:--} $device"
 }
 
-# REPLY: an address near FAMILY, HI, LO that is not the node's own.
+# REPLY: an address near FAMILY, HI, LO that does not belong to the node.
 neighbouring_address() {
   local known attempt is_known
   for ((attempt = 0; attempt < 8; attempt++)); do
@@ -271,7 +278,7 @@ neighbouring_address() {
   done
 }
 
-# <family>: asks the kernel for each row and evaluates the answers.
+# <family>: queries the kernel for each row and evaluates the answers.
 check_rows() {
   local row pod device destination mark queries=() i bad=' '
   for row in ${ROWS[@]+"${ROWS[@]}"}; do
@@ -294,7 +301,7 @@ check_rows() {
   done
 }
 
-# <family> <row>: fails if the path is not proven; then CODE and REASON are set.
+# <family> <row>: evaluates the answer for one row. Fails and sets CODE and REASON if the path is not proven.
 evaluate_row() {
   local pod device index mark destination own address='' subject
   read -r pod device index mark <<<"${ROWS[$2]}"
@@ -305,7 +312,7 @@ evaluate_row() {
     return 1
   fi
   parse_answer "${ANSWERS[$2]}"
-  # The destination is the node's own.
+  # The destination is an address of the node itself.
   [[ -n $ANSWER_DEVICE ]] || return 0
   EXPECTED_DEVICES[$1]+=" $ANSWER_DEVICE"
   if [[ -n ${LEFT[$1]} && $ANSWER_DEVICE != vlan* ]]; then
@@ -327,13 +334,13 @@ evaluate_row() {
     if [[ " $UNCONFIRMED " != *" $REPLY "* ]]; then UNCONFIRMED+="${UNCONFIRMED:+ }$REPLY"; fi
     return 0
   fi
-  foreign_address "$1" "packets of $subject to $destination leave by $ANSWER_DEVICE with \
+  foreign_address "$1" "packets of $subject to $destination leave through $ANSWER_DEVICE with \
 ${address:-an unknown address}, not with the node's address $own"
   return 1
 }
 
-# <pod> <address>: can a probe show that a peer answers it? The address is another one of the node, outside the pods'
-# ranges, or a pod's own that our rules leave alone.
+# <pod> <address>: can a probe show that a peer answers this address? It must be another address of the node outside
+# the pods' ranges, or the pod's own address if our rules keep it.
 may_be_answered() {
   [[ -n $2 && $1 != - ]] || return 1
   if [[ $1 == "$2" ]]; then
@@ -345,8 +352,8 @@ may_be_answered() {
   ! contains_address source
 }
 
-# <address> <destination>: REPLY is the address with the range of the rule set that has the destination: a probe to one
-# address there speaks for the others.
+# <address> <destination>: REPLY is a key for the address and the range of the rule set that contains the destination.
+# A probe to one address in the range counts for the whole range.
 confirmation_key() {
   REPLY=$1@
   parse_address "$2" || return
@@ -354,7 +361,7 @@ confirmation_key() {
   REPLY+=$((HI & MASK_HI[MATCHED])).$((LO & MASK_LO[MATCHED]))/$MATCHED
 }
 
-# <family> <interface>: do our rules masquerade packets that leave by it?
+# <family> <interface>: do our rules masquerade packets that leave through this interface?
 is_masqueraded_on() {
   local spared
   [[ -z $OUT || $OUT == "$2" ]] || return 1
@@ -365,8 +372,8 @@ is_masqueraded_on() {
   return 0
 }
 
-# <family> <destination index>: REPLY is the address that masquerading gives a packet with the last answer: of the
-# primary addresses of the interface, the first in the subnet of the gateway, or else the first.
+# <family> <destination index>: REPLY is the address with which masquerading would send the packet of the last answer.
+# That is the first primary address of the interface in the gateway's subnet, or else the first primary address.
 masquerade_address() {
   local i first='' hi lo
   for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do
@@ -374,7 +381,7 @@ masquerade_address() {
     parse_address "${ADDRESSES[i]}" || continue
     ((FAMILY == $1)) || continue
     REPLY=${ADDRESSES[i]} first=${first:-${ADDRESSES[i]}} LENGTH=${ADDRESS_LENGTHS[i]}
-    # For IPv6 the kernel selects as for its own packets.
+    # For IPv6 the kernel selects the address in the same way as for its own packets.
     if (($1 == 6)); then
       [[ $REPLY == "${OWN_ADDRESSES[$2]}" ]] && return
       continue
@@ -401,7 +408,7 @@ explain_error() {
   not_proven paths-unknown "the kernel has no path for $4 to $2: $3"
 }
 
-# <ok> <pod> <destination> <address>: adds to PATHS, bad ones first.
+# <ok> <pod> <destination> <address>: adds a path to PATHS. Bad paths come first.
 add_path() {
   local path known from="\"$2\"" address="\"$4\""
   if [[ $2 == - ]]; then from=null; fi
