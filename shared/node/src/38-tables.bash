@@ -166,7 +166,7 @@ add_rules_of_chain() {
       if [[ $line =~ (^|\ )(jump|goto)\ ([^ ]+) ]]; then add_chain "${BASH_REMATCH[3]}"; fi
     done <"$WORK/chain"
   else
-    # A target that is not known above is no chain.
+    # Another target need not be a chain.
     [[ -z $ERROR ]]
   fi
 }

@@ -269,9 +269,9 @@ iptables_remove() {
   iptables_commit "$1" "$2"
 }
 
-# Applies the rule set to both families, or to neither. Masquerade rules are added before the rules that steer, so that no
-# packet is steered without being masqueraded; they are removed when the ip rule that steers is gone, and after the chain
-# in table mangle, which can also set the VPC CNI's mark. Fails with ERROR and code 3 or 4.
+# Applies the rule set to both families, or to neither. So that no packet is steered without being masqueraded, masquerade
+# rules are added before the rules that steer. They are removed when the ip rule is gone, and after our chain in table
+# mangle, which also sets the VPC CNI's mark. Fails with ERROR and code 3 or 4.
 iptables_apply() {
   local family table tables step leftovers='' code=0 cause undo=()
   # Where nft steers, table mangle may still have a chain of ours, which steers until nft does.
