@@ -51,6 +51,11 @@ readonly unit_folders='/etc/systemd/system /run/systemd/system'
 readonly backends='iptables-nft iptables-legacy nft'
 readonly backend_pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
 
+# What every command needs. Others that are missing are named in the report, with what is not done or not proven without them:
+# ip, nft, ipset, conntrack, curl, nsenter, tc, bpftool, systemctl.
+readonly required_tools='base64 cat chmod cp cut flock grep gzip head mkdir mktemp mv rm rmdir sed sha256sum sleep sort stat
+  tail tr uniq wc'
+
 # What the report shows.
 RESULT='' REASON='' CODE='' PROVEN=false BACKEND='' RULES=0 PACKETS=0 FLUSHED=0 PERSISTED=no
 WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=() BASIS=() PATHS=() PORTS=()

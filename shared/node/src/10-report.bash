@@ -15,10 +15,13 @@ error() {
   return 1
 }
 
-# <context>: sets ERROR to the context and the first line that the last command of `run` wrote to stderr.
+# <context>: sets ERROR to the context and the first line that the last command of `run` wrote to stderr. Where that line is
+# only the name and version of iptables-nft-restore, the last line is used.
 command_error() {
-  local line=''
-  read -r line <"$WORK/errors"
+  local line='' lines=()
+  mapfile -t lines <"$WORK/errors"
+  line=${lines[0]:-}
+  if [[ $line == *'(nf_tables): ' ]]; then line=${lines[-1]}; fi
   error "$1: $line"
 }
 

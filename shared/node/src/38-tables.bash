@@ -128,7 +128,9 @@ nft_save_chain() {
     text='unknown'
   fi
   [[ $text == 'no such chain' || $text == *'No such file or directory'* ]] && return 1
-  error "chain $4 of table $3 cannot be read"
+  text=''
+  if [[ $2 == 6 ]]; then text=' (IPv6)'; fi
+  error "chain $4 of table $3$text cannot be read"
 }
 
 # <backend> <family> <table> <hook> [<prefix>]: sets REACHED to the rules that packets can get to from this hook, not through

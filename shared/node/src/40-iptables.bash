@@ -5,6 +5,9 @@ OWN='' JUMP=''
 # What iptables_read found: our rules with their counters as saved, the same as text without counters, and our jumps, each
 # as a rule or, where iptables cannot print it, as its handle in nft.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
+# Does iptables-restore not know -w? It came with 1.6.2.
+LACKS_WAIT=''
+readonly xtables_lock=${XTABLES_LOCKFILE:-/run/xtables.lock}
 
 # <table>: nat, or mangle for steering on nodes without nft.
 select_table() {
@@ -32,7 +35,7 @@ iptables_read() {
   elif nft_save_chain "$@" "$hook"; then
     nft_find_jumps "$@"
   else
-    [[ -z $ERROR ]]
+    [[ -z $ERROR ]] || is_never_used "$2" "$3"
     return
   fi
   if ((${#JUMPS[@]} > 0)); then iptables_read_chain "$@"; fi
@@ -52,9 +55,13 @@ iptables_read_chain() {
   elif nft_save_chain "$@" "$OWN"; then
     HAS_CHAIN=yes CHAIN=$'# a rule that iptables cannot print\n'
   else
-    [[ -z $ERROR ]]
+    [[ -z $ERROR ]] || is_never_used "$2" "$3"
   fi
 }
+
+# <family> <table>: is it known that the rule set has no rules there, whatever the node's network is? Some versions cannot
+# tell an unreadable table from one that does not exist, so such a table does not have to be readable.
+is_never_used() { ((FORMAT > 0)) && { ! uses_family "$1" || [[ $2 == mangle && -z $STEER ]]; }; }
 
 # Finds our jumps in the chain that iptables_save_chain saved.
 iptables_find_jumps() {
@@ -191,18 +198,53 @@ iptables_match() {
 
 # <backend> <family>: runs $WORK/transaction. Fails with ERROR and code 3, or 4 if another program holds the lock.
 iptables_commit() {
-  local command code
+  local command
   if ! iptables_command "$1" "$2" -restore; then
     error "$1 has no command for IPv$2"
     return 3
   fi
   command=$REPLY
-  run "$command" --noflush -w "$WAIT" <"$WORK/transaction"
-  code=$?
-  ((code == 0)) && return 0
+  if [[ $1 == iptables-legacy ]]; then
+    iptables_legacy_commit "$command"
+    return
+  fi
+  run "$command" --noflush <"$WORK/transaction" && return
   command_error "$command"
-  if ((code != 4)); then code=3; fi
-  return "$code"
+  return 3
+}
+
+# <command>: the same for iptables-legacy, the only one with a lock.
+iptables_legacy_commit() {
+  local text code options=(-w "$WAIT")
+  if [[ -n $LACKS_WAIT ]]; then
+    options=()
+    hold_xtables_lock || return
+  fi
+  run "$1" --noflush ${options[@]+"${options[@]}"} <"$WORK/transaction"
+  code=$?
+  exec 7>&-
+  ((code == 0)) && return
+  text=$(<"$WORK/errors")
+  if [[ -z $LACKS_WAIT && $text == *"invalid option -- 'w'"* ]]; then
+    LACKS_WAIT=yes
+    iptables_legacy_commit "$1"
+    return
+  fi
+  command_error "$1"
+  [[ $text == *'holding the xtables lock'* ]] && return 4
+  return 3
+}
+
+# Takes the lock that iptables 1.6 and newer use, because iptables-restore before 1.6.2 takes none. It is released by closing
+# descriptor 7. Fails with ERROR and code 3 or 4.
+hold_xtables_lock() {
+  if ! { exec 7>>"$xtables_lock"; } 2>/dev/null; then
+    error "cannot open $xtables_lock"
+    return 3
+  fi
+  take_lock 7 "$WAIT" && return
+  error "another program holds $xtables_lock"
+  return 4
 }
 
 # Prints lines that delete our jumps: by their text and not by number, because another program may insert a rule after
@@ -230,28 +272,42 @@ nft_delete_jumps() {
 
 # <family> <table> <rules>: in one transaction, fills our chain with these rules and has it reached first, and once.
 iptables_replace() {
-  local code=3 attempt hook
-  for attempt in 1 2; do
-    iptables_read "$BACKEND" "$1" "$2" || return 3
-    {
-      printf '*%s\n:%s - [0:0]\n%s' "$2" "$OWN" "$3"
-      if [[ ${#JUMPS[@]} -ne 1 || -z $JUMP_IS_FIRST ]]; then
-        print_jump_deletions
-        hook=${JUMP#-A } hook=${hook%% *}
-        printf -- '-I %s 1%s\n' "$hook" "${JUMP#-A "$hook"}"
-      fi
-      printf 'COMMIT\n'
-    } >"$WORK/transaction"
-    iptables_commit "$BACKEND" "$1"
+  local code=3 attempt
+  for attempt in 1 2 3; do
+    iptables_try_replace "$@"
     code=$?
-    if ((code == 0)); then
-      nft_delete_jumps "$1" "$2"
-      code=$?
-    fi
     ((code == 3)) || break
     log "attempt $attempt: $ERROR"
   done
   return "$code"
+}
+
+# <family> <table> <rules>: the same, once.
+iptables_try_replace() {
+  local hook
+  if ! iptables_read "$BACKEND" "$1" "$2"; then
+    # Some versions cannot read a table that does not exist. This creates it, or fails if our chain is there.
+    printf '*%s\n-N %s\nCOMMIT\n' "$2" "$OWN" >"$WORK/transaction"
+    iptables_commit "$BACKEND" "$1"
+    iptables_read "$BACKEND" "$1" "$2" || return 3
+  fi
+  {
+    printf '*%s\n:%s - [0:0]\n%s' "$2" "$OWN" "$3"
+    if [[ ${#JUMPS[@]} -ne 1 || -z $JUMP_IS_FIRST ]]; then
+      print_jump_deletions
+      hook=${JUMP#-A } hook=${hook%% *}
+      printf -- '-I %s 1%s\n' "$hook" "${JUMP#-A "$hook"}"
+    fi
+    printf 'COMMIT\n'
+  } >"$WORK/transaction"
+  iptables_commit "$BACKEND" "$1" || return
+  nft_delete_jumps "$1" "$2" || return
+  [[ -n $LACKS_WAIT ]] || return 0
+  # Programs of iptables 1.4 take no notice of the lock, and may have written back what they read before.
+  iptables_read "$BACKEND" "$1" "$2" || return 3
+  [[ $CHAIN == "$3" && ${#JUMPS[@]} -eq 1 && -n $JUMP_IS_FIRST ]] && return
+  error 'another program changed the table at the same time'
+  return 3
 }
 
 # <backend> <family> <table>: removes our chain and jumps. Fails with ERROR and code 3 or 4.
@@ -349,7 +405,7 @@ iptables_observe() {
 iptables_observe_table() {
   local family=$1 table=$2 note=$3
   if ! iptables_read "$BACKEND" "$family" "$table"; then
-    DRIFT+=("$ERROR$note")
+    DRIFT+=("$ERROR")
     return
   fi
   if ! uses_table "$family" "$table"; then

@@ -23,7 +23,8 @@ set_is_current() {
   write_members "$1" "$2"
   set_name "$1" "$2"
   # The first line creates the set. It is skipped, because its options differ between versions of ipset.
-  ipset save "$REPLY" 2>/dev/null | tail -n +2 | cut -d ' ' -f 3 | sort | cmp -s - "$WORK/members"
+  ipset save "$REPLY" 2>/dev/null | tail -n +2 | cut -d ' ' -f 3 | sort >"$WORK/found"
+  same_text "$WORK/found" "$WORK/members"
 }
 
 # <kind> <family>: fills the set under another name first, because a rule must never use a set that is only partly

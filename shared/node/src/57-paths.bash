@@ -24,6 +24,10 @@ prove_paths() {
   local family
   PATHS_READ=yes BASIS=() PATHS=() PODS_FOUND=0 PODS_PROVEN=0 UNCONFIRMED='' PATH_ADDRESS=() PROBING_PODS=()
   EXPECTED_DEVICES[4]='' EXPECTED_DEVICES[6]=''
+  has ip || not_proven paths-unknown 'ip is not installed (package iproute2), so the paths of pods are not known'
+  if ! has nft && is_installed iptables-nft; then
+    warn "nft is not installed (package nftables): rules in nft's own tables are not seen; a probe from a pod shows their effect"
+  fi
   for family in 4 6; do
     read_family "$family" || continue
     prove_family "$family"
@@ -124,7 +128,7 @@ is_tracked() {
 is_tracked_by_iptables() {
   local rule
   if ! find_rules_after "$1" "$2" raw PREROUTING; then
-    error "table raw of $1 cannot be read: its rules may keep packets of pods from being tracked"
+    error "table raw of $1 cannot be read: its rules may keep packets of pods from being tracked (is nft installed?)"
     return
   fi
   for rule in ${REACHED[@]+"${REACHED[@]}"}; do

@@ -7,9 +7,16 @@ store_text() {
   mv -f -- "$DIR/.$1.new" "$DIR/$1"
 }
 
+# <file> <file>: do both files exist, and have the same text?
+same_text() {
+  local one='' other=''
+  { IFS= read -r -d '' one <"$1"; IFS= read -r -d '' other <"$2"; } 2>/dev/null
+  [[ -f $1 && -f $2 && $one == "$other" ]]
+}
+
 # <file> <target>: stores a copy of the file in the same way. Does not change a target that has the same content.
 store_file() {
-  cmp -s -- "$1" "$2" && return
+  same_text "$1" "$2" && return
   cp -- "$1" "$2.new" || return 1
   mv -f -- "$2.new" "$2"
 }
@@ -50,13 +57,22 @@ make_folder() {
   fi
 }
 
+# <descriptor> <seconds>: takes the lock of the open file, or fails. The flock of busybox and toybox cannot wait for a while.
+take_lock() {
+  local deadline=$((SECONDS + $2))
+  until flock -n "$1"; do
+    ((SECONDS < deadline)) || return 1
+    sleep 0.1 2>/dev/null || sleep 1
+  done
+}
+
 # Takes the lock, or exits as busy. `remove` deletes the lock file, so the lock must be on the file that exists now.
 lock() {
   local deadline=$((SECONDS + WAIT))
   while :; do
     make_folder
     exec 9>>"$DIR/lock"
-    if ! flock -w $((deadline > SECONDS ? deadline - SECONDS : 0)) 9; then
+    if ! take_lock 9 $((deadline > SECONDS ? deadline - SECONDS : 0)); then
       read_stored
       busy "another peermasq has held $DIR/lock for more than $WAIT s"
     fi

@@ -32,7 +32,7 @@ write_units() {
   shift
   for unit; do
     print_unit "$unit" >"$WORK/unit"
-    cmp -s "$WORK/unit" "$folder/$unit" && continue
+    same_text "$WORK/unit" "$folder/$unit" && continue
     changed=yes
     { store_file "$WORK/unit" "$folder/$unit" && chmod 644 "$folder/$unit"; } 2>/dev/null || return 1
   done

@@ -15,8 +15,8 @@ prepare() {
     auto | iptables | iptables-nft | iptables-legacy | nft) ;;
     *) refuse 'invalid PEERMASQ_BACKEND: expected auto, iptables, iptables-nft, iptables-legacy or nft' ;;
   esac
-  for tool in flock sha256sum gzip base64 mktemp head tail tr wc sort grep cmp cp mv; do
-    has "$tool" || fail "$tool is not installed; install its package (flock: util-linux, cmp: diffutils)"
+  for tool in $required_tools; do
+    has "$tool" || fail "$tool is not installed; install its package (flock: util-linux; most others: coreutils)"
   done
   WORK=$(mktemp -d) || fail 'cannot create a temporary folder'
   trap on_exit EXIT
@@ -202,6 +202,8 @@ command_remove() {
   prepare
   lock
   read_stored
+  # Whether the rules can be in both families.
+  if [[ -n $STORED_ID ]]; then load_ruleset "$DIR/ruleset"; fi
   REMOVED=''
   # Without it no packet is steered.
   for family in 4 6; do

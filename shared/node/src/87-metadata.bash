@@ -74,7 +74,7 @@ follow_ruleset() {
       return
       ;;
   esac
-  cmp -s "$WORK/body" "$WORK/applied" && return
+  same_text "$WORK/body" "$WORK/applied" && return
   run_self apply --file "$WORK/body"
   case $? in
     0 | 2) mv -f "$WORK/body" "$WORK/applied" ;;

@@ -1,0 +1,189 @@
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
+import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describeKernel } from '../lab/kernel';
+import { backendVpc, clear, missing, type Network, openNetwork, ruleset, sh } from './network';
+
+const many = ruleset(
+  1,
+  'source 10.132.0.0/14',
+  'masquerade 10.193.0.0/16 a',
+  ...Array.from({ length: 40 }, (_, i) => `masquerade 10.100.${i}.0/24 m${i}`),
+);
+
+/** Rejects what iptables-restore rejected before 1.6.2. The real program has another lock, as that version had none. */
+const withoutWait = `for argument; do
+  if [ "$argument" = -w ]; then echo "iptables-restore: invalid option -- 'w'" >&2; exit 1; fi
+done
+export XTABLES_LOCKFILE=/run/other.lock`;
+
+describeKernel('on a node with other versions of its tools', missing('iptables-legacy'), () => {
+  let network: Network;
+  let tools: string;
+
+  beforeAll(async () => {
+    network = await openNetwork('iptables-nft');
+    tools = join(network.node.folder, 'tools');
+  });
+  afterEach(async () => {
+    rmSync(tools, { recursive: true, force: true });
+    await clear(network);
+  });
+  afterAll(() => network.lab.close());
+
+  /** Puts a script in front of a program. It runs the program afterwards. */
+  const wrap = (name: string, script: string) => {
+    mkdirSync(tools, { recursive: true });
+    writeFileSync(join(tools, name), `#!/bin/sh\n${script}\nexec /usr/sbin/${name} "$@"\n`);
+    chmodSync(join(tools, name), 0o755);
+  };
+  const apply = (text: string, env: Record<string, string> = {}) =>
+    network.apply(text, { PATH: `${tools}:${process.env['PATH'] ?? ''}`, ...env });
+  const legacy = { PEERMASQ_BACKEND: 'iptables-legacy', PEERMASQ_WAIT: '1' };
+
+  describe('a change that iptables-nft-restore refuses with 4', () => {
+    const refusal =
+      'iptables-nft-restore v1.8.9 (nf_tables): \nline 4: RULE_APPEND failed (Invalid argument): rule in chain PEERMASQ';
+    const refuse = `cat >/dev/null; printf '%s\\n' '${refusal}' >&2; exit 4`;
+
+    test('has failed, with the last line of the error', async () => {
+      wrap('iptables-nft-restore', refuse);
+      expect(await apply(backendVpc())).toMatchObject({
+        code: 3,
+        result: 'failed',
+        reason: 'iptables-nft-restore: line 4: RULE_APPEND failed (Invalid argument): rule in chain PEERMASQ',
+      });
+    });
+
+    test('is made with a list if it has a set', async () => {
+      wrap(
+        'iptables-nft-restore',
+        `text=$(mktemp); cat >"$text"
+        if grep -q match-set "$text"; then printf '%s\\n' '${refusal}' >&2; exit 4; fi
+        exec <"$text"`,
+      );
+      const report = await apply(many);
+      expect(report).toMatchObject({ result: 'applied', proven: true, rules: 41 });
+      expect(report.warnings).toEqual([expect.stringMatching(/^cannot use a set .*RULE_APPEND failed/)]);
+    });
+  });
+
+  test('a lock of iptables-legacy that cannot be opened is a failure, not a busy node', async () => {
+    const report = await apply(backendVpc(), { ...legacy, XTABLES_LOCKFILE: '/nowhere/lock' });
+    expect(report).toMatchObject({ code: 3, result: 'failed' });
+    expect(report.reason).toContain("can't open lock file /nowhere/lock");
+  });
+
+  describe('iptables-restore without -w (before 1.6.2)', () => {
+    test('runs while the program holds the lock', async () => {
+      wrap('iptables-legacy-restore', `${withoutWait}\nflock -n /run/xtables.lock true && exit 1`);
+      expect(await apply(backendVpc(), legacy)).toMatchObject({ result: 'applied', proven: true });
+      expect(await network.sourceSeen()).toBe('10.209.0.2');
+      await sh(network.node, 'flock -n /run/xtables.lock true');
+    });
+
+    test('does not run while another program holds it', async () => {
+      wrap('iptables-legacy-restore', withoutWait);
+      const holder = network.node.spawn(['flock', '/run/xtables.lock', 'sh', '-c', 'echo held; sleep 60']);
+      await holder.output(/held/);
+      expect(await apply(backendVpc(), legacy)).toMatchObject({ code: 4, result: 'busy' });
+      await holder.stop();
+    });
+
+    test('runs again if another program writes the table back as it was', async () => {
+      const lost = join(network.node.folder, 'lost');
+      wrap('iptables-legacy-restore', `${withoutWait}\nif [ ! -e ${lost} ]; then touch ${lost}; exit 0; fi`);
+      expect(await apply(backendVpc(), legacy)).toMatchObject({ result: 'applied', proven: true });
+    });
+  });
+
+  test('nothing is needed from IPv6 for IPv4 destinations', async () => {
+    for (const name of ['ip6tables-nft', 'ip6tables-nft-save', 'ip6tables-nft-restore'])
+      wrap(name, 'echo "ip6tables: Address family not supported by protocol" >&2; exit 1');
+    await network.node.run(['nft', 'add table ip6 nat; add table ip6 mangle; add table ip6 raw']);
+    expect(await apply(backendVpc())).toMatchObject({ result: 'applied', proven: true, warnings: [] });
+    const failed = await apply(ruleset(101, 'masquerade fd00:193::/32 six'));
+    expect(failed).toMatchObject({ code: 3, result: 'failed' });
+    expect(failed.reason).toContain('ip6tables');
+  });
+
+  test('a table that does not exist yet is created if iptables cannot tell, and nft is not installed', async () => {
+    for (const name of ['iptables-nft', 'iptables-nft-save'])
+      wrap(
+        name,
+        '/usr/sbin/nft list table ip "$(echo "$*" | sed -E "s/.*-t ([a-z]+).*/\\1/")" >/dev/null 2>&1 || exit 1',
+      );
+    const env = { ...only('nft'), PEERMASQ_BACKEND: 'iptables-nft' };
+    const report = await network.apply(backendVpc(), env);
+    expect(report).toMatchObject({ result: 'applied', rules: 2, proven: false });
+    expect(report.reason).toMatch(/^table raw of iptables-nft cannot be read: .* \(is nft installed\?\)$/);
+  });
+
+  test('flock without -w, as in busybox, and no cmp are enough', async () => {
+    wrap(
+      'flock',
+      `for argument; do [ "$argument" != -w ] || { echo "flock: invalid option -- 'w'" >&2; exit 1; }; done
+      exec /usr/bin/flock "$@"`,
+    );
+    wrap('cmp', 'exit 127');
+    expect(await apply(many)).toMatchObject({ result: 'applied', proven: true });
+    expect(await apply(many)).toMatchObject({ result: 'unchanged', proven: true });
+  });
+
+  test('each required tool that is missing is named', async () => {
+    expect(await network.apply(backendVpc(), only('sha256sum'))).toMatchObject({
+      code: 3,
+      reason: 'sha256sum is not installed; install its package (flock: util-linux; most others: coreutils)',
+    });
+  });
+
+  test('nothing but the tools it lists is needed', async () => {
+    const env = only();
+    expect(await network.apply(many, env)).toMatchObject({ result: 'applied', proven: true });
+    expect(await network.peermasq(['repair'], { env })).toMatchObject({ result: 'unchanged', proven: true });
+  });
+
+  test.each(['ip', 'nft'])('without %s, the report says what is not proven', async (tool) => {
+    const report = await network.apply(backendVpc(), only(tool));
+    expect(report).toMatchObject({ result: 'applied', proven: tool === 'nft' });
+    expect(JSON.stringify(report)).toContain(`${tool} is not installed`);
+  });
+
+  /** Leaves the program nothing but the tools that it names, except one. */
+  function only(except?: string): Record<string, string> {
+    mkdirSync(tools, { recursive: true });
+    for (const name of [...requiredTools, ...optionalTools]) {
+      const folder = requiredTools.includes(name) ? '/usr/bin' : '/usr/sbin';
+      if (name !== except && !existsSync(join(tools, name)))
+        symlinkSync(join(folder, name), join(tools, name));
+    }
+    const start = join(tools, '.start');
+    // The program appends the usual folders otherwise.
+    writeFileSync(start, `readonly PATH='${tools}'\n`);
+    return { BASH_ENV: start };
+  }
+});
+
+const requiredTools = [
+  ...[
+    'base64',
+    'cat',
+    'chmod',
+    'cp',
+    'cut',
+    'flock',
+    'grep',
+    'gzip',
+    'head',
+    'mkdir',
+    'mktemp',
+    'mv',
+    'rm',
+    'rmdir',
+  ],
+  ...['sed', 'sha256sum', 'sleep', 'sort', 'stat', 'tail', 'tr', 'uniq', 'wc'],
+];
+const optionalTools = [
+  ...['iptables-nft', 'iptables-nft-save', 'iptables-nft-restore', 'ip6tables-nft', 'ip6tables-nft-save'],
+  ...['ip6tables-nft-restore', 'ip', 'nft', 'ipset', 'conntrack', 'tc'],
+];
