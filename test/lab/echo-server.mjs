@@ -1,5 +1,5 @@
-// The service of a peer, which reports the source address it sees. An HTTP response contains the address; a UDP
-// datagram is printed as `udp ADDRESS TEXT`. `node test/lab/echo-server.mjs PORT`
+// The service that runs on a peer. It reports the source address of each request: an HTTP response contains the
+// address, and a UDP datagram is printed as `udp ADDRESS TEXT`. Usage: `node test/lab/echo-server.mjs PORT`
 import { createSocket } from 'node:dgram';
 import { createServer } from 'node:http';
 

@@ -15,7 +15,7 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-/** Without the configuration of the person who runs the tests. */
+/** Hides the git configuration of the person who runs the tests. */
 const isolated = {
   ...process.env,
   CI: '',
@@ -39,12 +39,12 @@ function enableHooks(env: NodeJS.ProcessEnv = isolated): string {
   return stdout.trim();
 }
 
-test('enables the hooks of a clone', () => {
+test('setup enables the hooks in a clone', () => {
   git('init', '-q');
   expect(enableHooks()).toBe('.githooks');
 });
 
-test('enables them in a worktree', () => {
+test('setup enables the hooks in a worktree', () => {
   git('init', '-q', 'clone');
   git('-C', 'clone', '-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '-q', '--allow-empty', '-m', 'a');
   git('-C', 'clone', 'worktree', 'add', '-q', '../worktree');
@@ -55,7 +55,7 @@ test('enables them in a worktree', () => {
   expect(path).toBe('.githooks');
 });
 
-test('leaves alone a folder that is set already, here or for all repositories', () => {
+test('setup keeps a hooks folder that is already set, for this repository or for all repositories', () => {
   git('init', '-q');
   writeFileSync(join(folder, 'global'), '[core]\n\thooksPath = /mine\n');
   expect(enableHooks({ ...isolated, GIT_CONFIG_GLOBAL: join(folder, 'global') })).toBe('/mine');
@@ -63,7 +63,7 @@ test('leaves alone a folder that is set already, here or for all repositories', 
   expect(enableHooks()).toBe('other');
 });
 
-test('does nothing in CI, and nothing in a copy without .git inside of another repository', () => {
+test('setup does nothing in CI, or in a copy without .git inside another repository', () => {
   git('init', '-q');
   expect(enableHooks({ ...isolated, CI: 'true' })).toBe('');
   const outer = folder;

@@ -106,7 +106,10 @@ function configFor(networks: Networks): string {
 `;
 }
 
-/** @returns the connection to a peer in AWS; a peer behind a VPN is in no account */
+/**
+ * Adds the networks of the scenario.
+ * @returns the connection to a peer in AWS; undefined for a peer behind a VPN, which is in no account
+ */
 function addNetworks(aws: LocalAws, networks: Networks): LabConnection | undefined {
   const { networks: all, node, peer } = networks.topology;
   const rangeOf = (name: string) => all.find((network) => network.name === name)?.range ?? '';
@@ -156,14 +159,14 @@ async function start({ aws, stack, id }: DeployedAccount, print: Print): Promise
   print('', `and of its state running; its SSM agent registers ${registersAfterMs / 1_000} s later`);
 }
 
-/** Prints the result of each attempt to serve the node, and when the next one follows. */
+/** Prints the result of each attempt to handle the node's event, and when the next attempt follows. */
 function printAttempts({ aws, stack }: DeployedAccount, sentAt: number, print: Print): void {
   let attempts = 0;
   stack.onInvoked = (name, { log }) => {
     if (name !== 'node-joined') return;
     const seconds = ((Date.now() - sentAt) / 1_000).toFixed(0);
     const { message, reason = 'proven', retryAfterSeconds } = findOutcome(log) ?? {};
-    // Only RunInstances, the fallback if the state event is lost.
+    // Only the RunInstances event remains. It is a fallback in case the state event is lost.
     if (message === undefined) return;
     const retryText = retryAfterSeconds === undefined ? '' : `; retried in ${lastRetryDelay(aws)} s`;
     print(`attempt ${++attempts}`, `after ${seconds} s: ${reason}${retryText}`);
@@ -171,8 +174,9 @@ function printAttempts({ aws, stack }: DeployedAccount, sentAt: number, print: P
 }
 
 /**
- * Resolves when the state event has left the queue. RunInstances stays for 90 s, in case the other is lost.
- * @throws Error with the functions' errors and logs on timeout
+ * Resolves when the state event has left the queue. The RunInstances event stays there for 90 s, in case the state
+ * event is lost.
+ * @throws Error, on timeout, with the functions' errors and logs
  */
 async function waitUntilServed(stack: LabStack): Promise<void> {
   const late = AbortSignal.timeout(provenTimeoutMs);
@@ -182,7 +186,7 @@ async function waitUntilServed(stack: LabStack): Promise<void> {
   throw new Error(`The node was not proven within ${provenTimeoutMs / 1_000} s:\n${said.join('\n')}`);
 }
 
-/** Remaining visibility timeout, in seconds, of the message that was returned last. */
+/** Returns the remaining visibility timeout, in seconds, of the message that was returned to the queue last. */
 function lastRetryDelay({ calls }: LocalAws): number {
   const { input } = calls.findLast(({ action }) => action === 'ChangeMessageVisibilityBatch') ?? {};
   return Math.min(
@@ -192,7 +196,10 @@ function lastRetryDelay({ calls }: LocalAws): number {
 
 const visibilityChanges = z.object({ Entries: z.array(z.object({ VisibilityTimeout: z.number() })) });
 
-/** SSM's own event about the command, for results that the sender did not wait for. */
+/**
+ * Prints that SSM's own event about the command is still delayed. That event is for results for which the sender did
+ * not wait.
+ */
 function printPendingEvent(stack: LabStack, print: Print): void {
   const [event] = stack.queue('commands').messages;
   if (!event) return;
@@ -200,10 +207,10 @@ function printPendingEvent(stack: LabStack, print: Print): void {
   print('', `(SSM's own event is delayed by ${seconds} s, longer than this demo takes)`);
 }
 
-/** The function's API calls, and the routes it found. */
+/** Describes the API calls that the function made, and the routes it found. */
 export function discovery(aws: LocalAws, before: number): string[] {
   const calls = new Set(aws.calls.slice(before).map(({ action }) => action));
-  // Only the node's own network: the functions do not read the other side.
+  // Shows only the routes of the node's own network, because the functions do not read the other side.
   const tables = aws.state.routeTables.filter((table) => table.vpcId === vpcId);
   const routes = tables.flatMap((table) => table.routes);
   return [

@@ -9,7 +9,10 @@ const diagnosis = z.object({
   verdict: z.string(),
 });
 
-/** Runs `peermasq doctor` between the pod and the peer. @returns the broken check, or null */
+/**
+ * Runs `peermasq doctor` for a connection from the pod to the peer.
+ * @returns the broken check, or null
+ */
 export async function runDoctor(
   { topology }: Networks,
   cloud: DemoCloud,
@@ -28,7 +31,10 @@ export async function runDoctor(
   return broken?.name ?? null;
 }
 
-/** Runs `peermasq plan`. @returns whether it has changes */
+/**
+ * Runs `peermasq plan`.
+ * @returns whether the plan has changes
+ */
 export async function runPlan(cloud: DemoCloud, screen: Screen): Promise<boolean> {
   const { status, stdout, stderr } = await cloud.peermasq(['plan']);
   if (stdout === '') throw new Error(`peermasq plan: ${stderr}`);

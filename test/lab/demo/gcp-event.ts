@@ -15,10 +15,10 @@ import {
 import { installedRules, findProven } from './node-status';
 import type { DemoCloud, NodeResult, Race, Print } from './scenario';
 
-/** An insert takes seconds, as in the cloud. */
+/** An insert takes a few seconds, as in the cloud. */
 const insertTimes = { visibleAfterMs: 1_000, readyAfterMs: 500, stagingAfterMs: 500, runningAfterMs: 1_000 };
 
-/** Inserts a node; the function races its boot. */
+/** Opens a scenario in which a node is inserted and the function races the node's boot. */
 export async function openGcp(networks: Networks): Promise<DemoCloud> {
   const project = await openProject(networks);
   try {
@@ -40,7 +40,7 @@ export async function openGcp(networks: Networks): Promise<DemoCloud> {
   }
 }
 
-/** The first audit log entry of the insert, while the VM is created and boots. */
+/** Sends the first audit log entry of the insert, while the VM is being created and boots. */
 async function sendFirstEntry(
   project: DemoProject,
   joined: LabFunction,
@@ -73,7 +73,7 @@ async function send(
   };
 }
 
-/** Which came first: the metadata, or the boot that reads it. */
+/** Measures which came first: the metadata, or the boot that reads the metadata. */
 async function measureRace(project: DemoProject, { vm, beganAt, last }: Insert, print: Print): Promise<Race> {
   const metadataSet = (async () => {
     while (metadataOf(vm, 'startup-script') === undefined) await once(project.cloud.changes, 'change');

@@ -18,7 +18,7 @@ import type { DemoCloud, NodeResult, Print } from './scenario';
 
 const startedAgoMs = 900_000;
 
-/** A node that booted 15 minutes before the event arrived; a backfill may restart it. */
+/** Opens a scenario in which a node booted 15 minutes before the event arrived. A backfill may restart the node. */
 export async function openGcpLateEvent(networks: Networks): Promise<DemoCloud> {
   const project = await openProject(networks, '    restart: {maxUnavailable: 1}\n');
   try {
@@ -32,7 +32,7 @@ export async function openGcpLateEvent(networks: Networks): Promise<DemoCloud> {
       peermasq: project.peermasq,
       sendLateEvent: (print) => sendLateEvent(joined, vm, print),
       sendEvent: async (print) => {
-        // A backfill does not report nodes that already have a proof.
+        // Runs the backfill again, because a backfill does not report nodes that already had a proof.
         if (nodeResult) await post(backfill);
         return (nodeResult ??= await restart(project, backfill, vm, print));
       },
@@ -81,15 +81,15 @@ async function restart(
 
 /**
  * Runs a backfill of all nodes.
- * @returns its log
- * @throws Error with its response and log unless every node is proven
+ * @returns the function's log
+ * @throws Error, with the function's response and log, unless every node is proven
  */
 async function post({ url, log, logged }: LabFunction): Promise<readonly unknown[]> {
   const before = log.length;
   const headers = { 'content-type': 'application/json' };
   const response = await fetch(url, { method: 'POST', headers, body: '{}' });
   const answer: unknown = await response.json();
-  // It logs its number of calls after responding.
+  // The function logs the number of its calls after it has responded.
   await logged((entry) => log.indexOf(entry) >= before && entry['message'] === 'ApiCallsCounted');
   const own = log.slice(before);
   if (isDeepStrictEqual(z.object({ counts: z.unknown() }).safeParse(answer).data?.counts, { proven: 1 }))

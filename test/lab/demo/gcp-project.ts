@@ -10,10 +10,10 @@ import type { DemoCloud, Print } from './scenario';
 const project = 'identity-nonprod';
 const cluster = 'frontend-cluster';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
-/** From RUNNING until the VM has booted and runs the startup script. */
+/** The time from the state RUNNING until the VM has booted and runs its startup script. */
 const bootMs = 2_000;
 
-/** A node of the cluster, without its volatile fields. */
+/** A node in the cluster, without the fields that change. */
 export const node = {
   project,
   zone,
@@ -28,12 +28,12 @@ export const node = {
   ],
 } satisfies Partial<LabVm>;
 
-/** The project of a scenario: its networks, the peering, and the functions. */
+/** The Google Cloud project in a scenario: its networks, the peering, and the functions. */
 export interface DemoProject {
   readonly lab: LocalGcp;
   readonly cloud: GcpState;
   readonly networks: Networks;
-  /** The config's file. */
+  /** The path of the config file. */
   readonly config: string;
   readonly home: CliHome;
   readonly peermasq: DemoCloud['peermasq'];
@@ -42,7 +42,10 @@ export interface DemoProject {
   readonly close: () => Promise<void>;
 }
 
-/** @param more lines of the cluster's config */
+/**
+ * Opens the project.
+ * @param more additional lines for the cluster in the config
+ */
 export async function openProject(networks: Networks, more = ''): Promise<DemoProject> {
   const lab = await startLocalGcp();
   const home = openCliHome({ ...lab.env, PEERMASQ_PROJECTS: project });
@@ -84,7 +87,7 @@ function configFor({ topology: { node, peer } }: Networks): string {
 `;
 }
 
-/** Both sides of the write-up, with everything in the clouds correct. */
+/** Adds both networks of the scenario, with everything in the cloud configured correctly. */
 function addNetworks({ cloud }: LocalGcp, { topology }: Networks): void {
   const [local, remote] = topology.networks;
   if (!local || !remote) throw new Error(`${topology.name} does not have two networks`);
@@ -118,12 +121,15 @@ const peeredNetwork = (
   },
 });
 
-/** The VM as a machine: reaches its metadata server, and boots. */
+/** Connects the VM's machine to its metadata server. */
 export async function serveMetadata({ lab, networks }: DemoProject, vm: LabVm): Promise<void> {
   await lab.metadataServer(vm, { host: networks.managementAddress, port: 80 });
 }
 
-/** @returns when the startup script began: milliseconds since the epoch */
+/**
+ * Boots the VM.
+ * @returns the time at which the startup script began, in milliseconds since the epoch
+ */
 export async function boot({ networks }: DemoProject, print: Print): Promise<number> {
   await delay(bootMs);
   const beganAt = Date.now();
@@ -135,10 +141,10 @@ export async function boot({ networks }: DemoProject, print: Print): Promise<num
   return beganAt;
 }
 
-/** The functions' API calls after the first `before`, and the routes they found. */
+/** Describes the API calls that the functions made after the first `before` calls, and the routes they found. */
 export function discovery({ cloud }: DemoProject, before: number): string[] {
   const calls = new Set(cloud.calls.slice(before).map((call) => call.replace('compute.', '')));
-  // Only the nodes' network: the functions do not read the other side.
+  // Shows only the routes of the nodes' network, because the functions do not read the other side.
   const routes = Object.entries(cloud.networks[0]?.routes ?? {});
   return [
     [...calls].join(', '),

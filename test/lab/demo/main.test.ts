@@ -7,7 +7,7 @@ const demo = (lab: string, ...args: string[]) => {
   return spawnSync(process.execPath, argv, { encoding: 'utf8', env: { ...process.env, PEERMASQ_LAB: lab } });
 };
 
-// The scenarios themselves are run by `npm run demo`.
+// Not tested here: `npm run demo` itself runs the scenarios.
 describe('npm run demo', () => {
   test('prints its usage for an unknown option', () => {
     const { status, stdout, stderr } = demo('yes', '--jsn');

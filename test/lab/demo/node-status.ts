@@ -3,7 +3,7 @@ import { parseReport } from '../../../shared/core/model/report';
 import type { Machine } from '../machine';
 import type { NodeResult } from './scenario';
 
-/** peermasq's rules in table nat, from iptables-save. */
+/** Returns peermasq's rules in table nat, as iptables-save prints them. */
 export async function installedRules(node: Machine): Promise<string[]> {
   const { status, stdout, stderr } = await node.run(['iptables-save', '-t', 'nat']);
   if (status !== 0) throw new Error(`iptables-save exited with ${status}: ${stderr}`);
@@ -18,9 +18,9 @@ const provenEntry = z.object({
 });
 
 /**
- * The log entry of the proven node.
- * @param sentAt when its event was sent, in milliseconds since the epoch
- * @throws Error with the whole log if none was proven
+ * Returns the log entry of the proven node.
+ * @param sentAt when the node's event was sent, in milliseconds since the epoch
+ * @throws Error with the whole log if no node was proven
  */
 export function findProven(
   log: readonly unknown[],
@@ -37,19 +37,19 @@ export function findProven(
 
 const outcomeEntry = z.object({
   message: z.enum(['NodeProven', 'NodePending', 'NodeFailed', 'NodeSkipped']),
-  /** Absent if it is proven. */
+  /** Absent if the node is proven. */
   reason: z.string().optional(),
-  /** Absent if it is not retried. */
+  /** Absent if the event is not retried. */
   retryAfterSeconds: z.number().optional(),
 });
 
-/** The outcome that a function logged for a node; undefined if there is none. */
+/** Returns the outcome that a function logged for a node, or undefined. */
 export function findOutcome(log: readonly unknown[]): z.output<typeof outcomeEntry> | undefined {
   return log.map((line) => outcomeEntry.safeParse(line)).find(({ success }) => success)?.data;
 }
 
 const needsRebootEntry = z.object({ message: z.literal('NodeNeedsReboot'), reason: z.string() });
 
-/** The reason a function logged for a reboot; undefined if none. */
+/** Returns the reason for a required reboot that a function logged, or undefined. */
 export const findNeedsReboot = (log: readonly unknown[]): string | undefined =>
   log.map((line) => needsRebootEntry.safeParse(line)).find(({ success }) => success)?.data?.reason;

@@ -1,13 +1,13 @@
 export type Write = (text: string) => void;
 
-/** A section of output, shown after all earlier ones. */
+/** A section of the output. It is shown after all earlier sections. */
 export interface OutputSection {
-  /** Shows the text now, or buffers it until the earlier sections are closed. */
+  /** Shows the text immediately, or buffers it until the earlier sections are closed. */
   readonly write: Write;
   readonly end: () => void;
 }
 
-/** Orders concurrent output: each section is shown in the order in which it was opened. */
+/** Orders concurrent output: sections are shown in the order in which they were opened. */
 export function serializeOutput(write: Write): () => OutputSection {
   const open: { readonly held: string[]; hasEnded: boolean }[] = [];
   return () => {

@@ -42,7 +42,7 @@ const scenario = (
   },
 });
 
-/** Of a healthy node. */
+/** Returns the output that the command line prints for a healthy node. */
 const answers = ([command]: readonly string[]) => {
   const checks = [{ name: 'proof', state: 'ok' }];
   const stdout =
@@ -62,8 +62,8 @@ async function runAll(...scenarios: Scenario[]) {
   return { results, errors: results.map(({ errors }) => errors), text: written.join('') };
 }
 
-describeKernel('a replay', undefined, () => {
-  test('without errors prints its story, and the JSON document of --json', async () => {
+describeKernel('a demo scenario', undefined, () => {
+  test('without errors prints its story, and its part of the JSON document for --json', async () => {
     const once = scenario((networks, times) => (times === 1 ? fix(networks) : Promise.resolve()));
     const { results, errors, text } = await runAll(once);
     expect(errors).toEqual([[]]);
@@ -94,7 +94,7 @@ describeKernel('a replay', undefined, () => {
     });
   });
 
-  test('with a boot race shows whether it was won', async () => {
+  test('with a boot race shows whether the race was won', async () => {
     const raced = (race: Race) => runAll(scenario((networks) => fix(networks), { ...nodeResult, race }));
     const [won, lost] = await Promise.all([
       raced({ metadataSetMs: 2_240, scriptRanMs: 5_000 }),
@@ -107,7 +107,7 @@ describeKernel('a replay', undefined, () => {
     });
   });
 
-  test('with a lost race shows the request still hanging before the fix', async () => {
+  test('with a lost race shows that the request still hangs before the fix', async () => {
     const late: Scenario = {
       ...scenario(fix),
       open: (networks) =>
@@ -132,7 +132,7 @@ describeKernel('a replay', undefined, () => {
     });
   });
 
-  test('that fails prints the error, and the next one still runs', async () => {
+  test('that fails prints the error, and the next scenario still runs', async () => {
     const [failure, rest] = await Promise.all([
       runAll(scenario(() => Promise.reject(new Error('the cloud said no')))),
       runAll(

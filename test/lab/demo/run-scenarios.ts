@@ -5,11 +5,11 @@ import type { DemoCloud, NodeResult, Race, Scenario } from './scenario';
 import { diagram, type Screen } from './screen';
 import { serializeOutput, type Write } from './ordered-output';
 
-/** The result of a scenario; successful if there are no errors. */
+/** The result of a scenario. The scenario succeeded if there are no errors. */
 export interface ScenarioResult {
   readonly scenario: Scenario;
   readonly before: RequestResult;
-  /** What the function reported when the event was too late, and whether the pod reached the peer then. */
+  /** What the function reported if the event came too late, and whether the pod reached the peer at that time. */
   readonly late?: { readonly reason: string; readonly reached: boolean };
   readonly nodeResult?: NodeResult;
   readonly after: RequestResult;
@@ -18,13 +18,14 @@ export interface ScenarioResult {
 
 const metadataServer = '169.254.169.254';
 const requestTimeoutMs = 1_500;
-/** The kernel retransmits the SYN of a hanging connect with growing delays. */
+/** The time within which a hanging connection recovers: the kernel retransmits its SYN with growing delays. */
 const recoversWithinMs = 20_000;
 
 /**
- * Runs the scenarios concurrently and shows them one after the other; an error in one does not stop the others.
- * @param openScreen creates the screen of one scenario
- * @returns in the order of the scenarios
+ * Runs the scenarios concurrently and shows them one after another. An error in one scenario does not stop the
+ * others.
+ * @param openScreen creates the screen for a scenario
+ * @returns the results, in the order of the scenarios
  */
 export async function runScenarios(
   scenarios: readonly Scenario[],
@@ -44,7 +45,7 @@ export async function runScenarios(
   );
 }
 
-/** What `--json` prints. */
+/** Returns the document that `--json` prints. */
 export function toDocument(results: readonly ScenarioResult[]) {
   return {
     scenarios: results.map(({ scenario, before, late, after, nodeResult }) => ({
@@ -86,7 +87,7 @@ async function runScenario(scenario: Scenario, screen: Screen): Promise<Scenario
   return result;
 }
 
-/** A running scenario. */
+/** The result of a scenario that is still running. */
 type MutableScenarioResult = { -readonly [Key in keyof ScenarioResult]: ScenarioResult[Key] } & {
   readonly errors: string[];
 };
@@ -120,7 +121,7 @@ async function runSteps(
     if (!(await runPlan(cloud, screen)))
       result.errors.push('plan shows no change, even though the node has no rules');
   }
-  // A restart of the node also ends its pods, so there is no hanging request left.
+  // Restarting a node also ends its pods, so no hanging request would remain.
   const hanging = cloud.sendLateEvent ? undefined : networks.pod.request(120_000);
   result.nodeResult = await cloud.sendEvent(screen.print);
   showNodeResult(
@@ -145,7 +146,7 @@ async function runSteps(
   if (await runPlan(cloud, screen)) result.errors.push('plan still shows a change');
 }
 
-/** Whether the rules are unchanged after running it again. */
+/** Returns whether the rules are unchanged after the event is sent again. */
 async function isIdempotent(networks: Networks, cloud: DemoCloud): Promise<boolean> {
   const rules = await savedRules(networks);
   await cloud.sendEvent(() => undefined);
@@ -167,7 +168,7 @@ async function showBefore(networks: Networks, before: RequestResult, screen: Scr
   screen.print('', `(from the node itself: ${reached ? 'reached' : 'not reached'})`);
 }
 
-/** Returns the errors of the result. */
+/** Shows the request after the fix. Returns the errors in its result. */
 function showAfter({ topology }: Networks, after: RequestResult, screen: Screen): string[] {
   const { node, peer } = topology;
   const { reached, body = '', sourceSeenByPeer = 'no request', reason } = after;
@@ -219,7 +220,7 @@ async function withTimeout(ms: number, request: Promise<RequestResult>): Promise
   }
 }
 
-/** The output of iptables-save without timestamps or counters. */
+/** Returns the output of iptables-save without timestamps and counters. */
 async function savedRules({ node }: Networks): Promise<string> {
   const { status, stdout, stderr } = await node.run(['iptables-save']);
   if (status !== 0) throw new Error(`iptables-save exited with ${status}: ${stderr}`);

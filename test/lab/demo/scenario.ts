@@ -3,23 +3,23 @@ import type { CliResult } from '../cli-home';
 import type { Networks } from '../networks';
 import type { Topology } from '../topologies';
 
-/** Milliseconds after the first audit log entry of the insert. */
+/** The times, in milliseconds, since the first audit log entry of the insert. */
 export interface Race {
   readonly metadataSetMs: number;
   readonly scriptRanMs: number;
 }
 
-/** One run from event to proof. */
+/** What happened to the node between the event and the proof. */
 export interface NodeResult {
   readonly eventToProvenMs: number;
-  /** The rule set's ID. */
+  /** The ID of the rule set. */
   readonly ruleset: string;
   /** The rules in force on the node. */
   readonly rules: readonly string[];
   readonly discovery: readonly string[];
-  /** The node's report; absent if the cloud's record was already up to date. */
+  /** The report of the node; absent if the cloud's record was already up to date. */
   readonly proof?: Report;
-  /** Between the function and the node's boot, if there is one. */
+  /** The race between the function and the node's boot, if there was a race. */
   readonly race?: Race;
 }
 
@@ -31,23 +31,23 @@ export interface Scenario {
   readonly title: string;
   readonly story: string;
   readonly topology: Topology;
-  /** Starts the cloud for the networks: its APIs, and the node's state before the event. */
+  /** Opens the cloud around the networks: the cloud's APIs, and the node's state before the event. */
   readonly open: (networks: Networks) => Promise<DemoCloud>;
 }
 
 export interface DemoCloud {
   /**
-   * In the lost-race scenario: sends the event too late.
+   * Sends the event too late; only in the scenario of a lost race.
    * @returns what the function reported about the node
    */
   readonly sendLateEvent?: (print: Print) => Promise<string>;
-  /** The node existed before peermasq: `doctor` and `plan` run before the fix. */
+  /** Whether the node existed before peermasq. If so, `doctor` and `plan` run before the fix. */
   readonly isExistingNode?: boolean;
-  /** The node's name. */
+  /** The name of the node. */
   readonly node: string;
-  /** The command line, with this scenario's credentials and config. */
+  /** Runs the command line with this scenario's credentials and config. */
   readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
-  /** Triggers the fix and returns when the node has proven its rules. Called twice. */
+  /** Sends the event that triggers the fix. Returns when the node has proven its rules. It is called twice. */
   readonly sendEvent: (print: Print) => Promise<NodeResult>;
   readonly close: () => Promise<void>;
 }

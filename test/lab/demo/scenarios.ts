@@ -35,7 +35,7 @@ export const scenarios: readonly Scenario[] = [
   },
 ];
 
-/** The scenarios of `--late`. */
+/** The scenarios that run with `--late`. */
 export const lateScenarios: readonly Scenario[] = [
   {
     name: 'gcp-peering-late',

@@ -6,7 +6,7 @@ import { diagram, openScreen } from './screen';
 
 const plain = pc.createColors(false);
 
-describe('a diagram labels its arrows with the source address of the packet', () => {
+describe("a diagram labels its arrows with the packet's source address:", () => {
   test.each([
     {
       topology: gcpPeering,
@@ -28,7 +28,7 @@ describe('a diagram labels its arrows with the source address of the packet', ()
   });
 });
 
-describe('a screen', () => {
+describe('the screen of the demo', () => {
   const shown = (colours: ReturnType<typeof pc.createColors>, columns: number) => {
     const written: string[] = [];
     const screen = openScreen((text) => written.push(text), colours, columns);
@@ -38,7 +38,7 @@ describe('a screen', () => {
     return written.join('');
   };
 
-  test('has two columns and wraps the second', () => {
+  test('has two columns and wraps the second column', () => {
     expect(shown(plain, 36)).toBe(
       [
         ...['', '1/3  Title', '  A story.', ''],
@@ -48,7 +48,7 @@ describe('a screen', () => {
     );
   });
 
-  test('has the same text in colour', () => {
+  test('has the same text when it is in colour', () => {
     const coloured = shown(pc.createColors(true), 36);
     expect(coloured).toContain(pc.createColors(true).red('hangs'));
     expect(stripVTControlCharacters(coloured)).toBe(shown(plain, 36));

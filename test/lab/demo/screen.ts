@@ -5,14 +5,14 @@ import type { Write } from './ordered-output';
 
 export type Colours = ReturnType<typeof pc.createColors>;
 
-/** Text in two columns: a label and its value. */
+/** Prints text in two columns: a label and its value. */
 export interface Screen {
   readonly colours: Colours;
   readonly heading: (title: string, story: string) => void;
   readonly print: (label: string, text: string) => void;
   readonly good: (label: string, text: string) => void;
   readonly bad: (label: string, text: string) => void;
-  /** Text that is already coloured and not wrapped. */
+  /** Prints text that is already coloured and must not be wrapped. */
   readonly draw: (label: string, text: string) => void;
 }
 
@@ -60,7 +60,7 @@ function wrap(text: string, width: number): string[] {
   return lines;
 }
 
-/** The path of a packet from the pod to the peer, with its source address on the arrows. */
+/** Draws the path of a packet from the pod to the peer. The arrows show the packet's source address. */
 export function diagram(topology: Topology, result: RequestResult, colours: Colours): string {
   const { node, peer, links } = topology;
   const [link] = links;

@@ -5,27 +5,27 @@ import { makeGcpState, type GcpState, type LabVm } from './state';
 
 export interface LocalGcp {
   readonly cloud: GcpState;
-  /** Environment that makes the official clients use this cloud. */
+  /** Environment variables that make the official clients use this cloud. */
   readonly env: Readonly<Record<'PEERMASQ_COMPUTE_ENDPOINT' | 'GCE_METADATA_HOST', string>>;
-  /** The metadata server of one VM; closed with the lab. */
+  /** Starts a metadata server for one VM. It is closed together with the lab. */
   metadataServer(vm: LabVm, address?: ListenAddress): Promise<MetadataServer>;
   close(): Promise<void>;
 }
 
-/** Each lab of this process reuses the port of the last one, because the process keeps its clients. */
+/** Each lab in this process reuses the ports of the previous lab, because the process keeps its clients. */
 const preferredPorts = { api: 0, identity: 0 };
 
 async function startOnPreferredPort<S extends ServerHandle>(
   which: keyof typeof preferredPorts,
   start: (address: ListenAddress) => Promise<S>,
 ): Promise<S> {
-  // The port is in use if another lab of this process is still open.
+  // The port is already in use if another lab in this process is still open.
   const server = await start({ port: preferredPorts[which] }).catch(() => start({}));
   preferredPorts[which] = Number(server.address.split(':')[1]);
   return server;
 }
 
-/** A local Google Cloud: the Compute API, and a function's metadata server. */
+/** Starts a local Google Cloud: the Compute API, and the metadata server for the functions. */
 export async function startLocalGcp(): Promise<LocalGcp> {
   const cloud = makeGcpState();
   const api = await startOnPreferredPort('api', (address) => startComputeApi(cloud, address));

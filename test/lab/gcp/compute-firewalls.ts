@@ -47,7 +47,7 @@ export const firewallMethods = (cloud: GcpState): Method[] => [
   },
 ];
 
-/** Only the rules that apply to the instance. */
+/** Returns only the rules that apply to the instance. */
 function firewallsOfVm(cloud: GcpState, { params, query }: MethodCall): unknown {
   const vm = findVm(cloud, params);
   const [, index = ''] = /^nic(\d)$/.exec(query.get('networkInterface') ?? '') ?? [];

@@ -1,6 +1,6 @@
 import type { MetadataItem } from './state';
 
-/** An error with the API's wording. */
+/** An error that is worded like the API's own errors. */
 export class GcpApiError extends Error {
   constructor(
     readonly status: number,
@@ -21,7 +21,7 @@ export const notFound = (path: string) =>
   new GcpApiError(404, 'notFound', `The resource '${path}' was not found`);
 export const invalid = (message: string) => new GcpApiError(400, 'invalid', message);
 
-/** The patterns of the discovery document. */
+/** The patterns for parameters, from the API's discovery document. */
 const patterns: Readonly<Record<string, RegExp>> = {
   project:
     /^(?:(?:[-a-z0-9]{1,63}\.)*(?:[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?):)?(?:[0-9]{1,19}|[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)$/,
@@ -35,7 +35,7 @@ const patterns: Readonly<Record<string, RegExp>> = {
 
 const systemQuery = ['alt', '$alt', '$.xgafv', 'prettyPrint', 'key', 'fields'];
 
-/** Compute Engine, "Labeling resources"; ASCII letters only. */
+/** The patterns for labels (Compute Engine, "Labeling resources"). The lab allows only ASCII letters. */
 const labelPatterns = { key: /^[a-z][a-z0-9_-]{0,62}$/, value: /^[a-z0-9_-]{0,63}$/ };
 const maxLabels = 64;
 
@@ -124,7 +124,7 @@ export function readLabels(body: unknown): { labels: Record<string, string>; fin
   return { labels: Object.fromEntries(entries), fingerprint: labelFingerprint };
 }
 
-/** The official client sends the JSON text `""` for a method without a body. */
+/** Checks that a request has no body. The official client sends the JSON text `""` for a method without a body. */
 export function checkNoBody(body: unknown): void {
   if (body !== undefined && body !== '') checkFields(body, []);
 }

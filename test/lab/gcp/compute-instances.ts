@@ -25,7 +25,10 @@ export function instanceMethods(cloud: GcpState, operations: Operations): Method
     query,
     handle: (call) => show(find(call), call),
   });
-  /** Through an operation, and rejected early in an insert. */
+  /**
+   * Defines a method that changes an instance through an operation. It is rejected while the instance is still being
+   * inserted.
+   */
   const change = (name: string, apply: (cloud: GcpState, vm: LabVm, body: unknown) => void): Method => ({
     name: `compute.instances.${name}`,
     verb: 'POST',
@@ -97,7 +100,7 @@ function setLabels(cloud: GcpState, vm: LabVm, body: unknown): void {
   cloud.changes.emit('labels', vm);
 }
 
-/** The API's response for an instance that is not running is not verified. */
+/** Resets a VM. The error for a VM that is not running has not been compared with the real API's. */
 function reset(cloud: GcpState, vm: LabVm, body: unknown): void {
   checkNoBody(body);
   checkReady(vm, vm.isReady && vm.status === 'RUNNING');
@@ -106,7 +109,10 @@ function reset(cloud: GcpState, vm: LabVm, body: unknown): void {
   cloud.changes.emit('reset', vm);
 }
 
-/** An instance without guest attributes enabled has none. The API's response in that case is not verified. */
+/**
+ * Returns the guest attributes. An instance that does not have guest attributes enabled has none; the error in that
+ * case has not been compared with the real API's.
+ */
 function guestAttributes(cloud: GcpState, vm: LabVm, queryPath: string): unknown {
   if (cloud.projects[vm.project]?.isGuestAttributesPolicyOn) {
     const constraint = 'constraints/compute.disableGuestAttributesAccess';

@@ -7,14 +7,17 @@ export interface MethodCall {
   readonly body: unknown;
 }
 
-/** One method of the API, with paths and parameters from the discovery document. */
+/** A method of the API. Its path and parameters come from the discovery document. */
 export interface Method {
   readonly name: string;
   readonly verb: 'GET' | 'POST';
-  /** `{name}` matches one segment. */
+  /** The path, in which `{name}` matches one segment. */
   readonly path: string;
   readonly query: readonly string[];
-  /** @returns the response body; a thrown ApiError is also returned as the response */
+  /**
+   * Handles a call.
+   * @returns the body of the response; an ApiError that is thrown is also returned as the response
+   */
   handle(call: MethodCall): unknown;
 }
 
@@ -25,7 +28,7 @@ export function requireProject({ projects }: GcpState, project: string): void {
   if (!projects[project]) throw notFound(`projects/${project}`);
 }
 
-/** One page of a list. */
+/** Returns one page of a list. */
 export function paginate<T>(
   { pageSize }: GcpState,
   all: readonly T[],
@@ -41,8 +44,8 @@ export function paginate<T>(
 }
 
 /**
- * Applies a list's filter. Of the API's syntax, the lab supports only a field with a value.
- * @param valuesOf the values of each field that can be filtered
+ * Applies the filter of a list. The lab supports only part of the API's syntax: a field and a value.
+ * @param valuesOf the values of each field by which resources can be filtered
  */
 export function applyFilter<T>(
   all: readonly T[],
@@ -60,7 +63,7 @@ export function applyFilter<T>(
   );
 }
 
-/** Every page lists every scope; a scope without resources has a warning. */
+/** Lists resources by scope. Every page lists every scope, and a scope without resources has a warning. */
 export function listAggregated<T extends { readonly project: string }>(
   cloud: GcpState,
   { params, query }: MethodCall,

@@ -13,13 +13,12 @@ interface Operation {
   readonly ends: number;
 }
 
-/** Zone operations. */
+/** The operations in all zones. */
 export interface Operations {
   readonly methods: readonly Method[];
   /**
-   * Applies a change through an operation. A repeated request ID returns the earlier operation and changes
-   * nothing.
-   * @param change throws to reject it
+   * Applies a change through an operation. A repeated request ID returns the earlier operation and changes nothing.
+   * @param change applies the change; throws an error to reject it
    */
   start(call: MethodCall, type: string, vm: LabVm, change: () => void): unknown;
 }
@@ -38,11 +37,14 @@ export function makeOperations(cloud: GcpState): Operations {
     throw notFound(`projects/${project}/zones/${zone}/operations/${name}`);
   }
 
-  /** Like the real API, returns the current state after some time, even if the operation is still running. */
+  /**
+   * Waits for an operation. Like the real API, this returns the operation's current state after some time, even if it
+   * is still running.
+   */
   async function wait(call: MethodCall): Promise<unknown> {
     const operation = find(call);
     const until = Math.min(operation.ends, Date.now() + cloud.maxOperationWaitMs);
-    // Timers use another clock and may fire a millisecond early.
+    // Timers use a different clock and may fire a millisecond early.
     for (let left = until - Date.now(); left > 0; left = until - Date.now()) await pause(left);
     return resource(cloud, operation);
   }

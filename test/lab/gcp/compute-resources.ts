@@ -14,14 +14,14 @@ import {
   type LabVm,
 } from './state';
 
-/** Changes with every change of the metadata or labels. */
+/** Returns a fingerprint, which changes whenever the metadata or labels change. */
 export const fingerprintOf = (content: readonly MetadataItem[] | Readonly<Record<string, string>>): string =>
   createHash('sha256').update(JSON.stringify(content)).digest('base64url').slice(0, 11) + '=';
 
 export const pathOf = ({ project, zone, name }: LabVm): string =>
   `projects/${project}/zones/${zone}/instances/${name}`;
 
-/** The field, or nothing if empty: the API omits empty fields. */
+/** Returns the field, or nothing if its value is empty: the API omits empty fields. */
 const optional = (key: string, value: unknown) => (value === undefined ? {} : { [key]: value });
 
 export function vmResource(vm: LabVm): unknown {

@@ -34,7 +34,7 @@ const fingerprint = async () => {
   return z.object({ metadata: z.object({ fingerprint: z.string() }) }).parse(answer).metadata.fingerprint;
 };
 
-describe('the local Compute API rejects what the real one rejects', () => {
+describe('the local Compute API, like the real API, rejects', () => {
   test.each<[string, Given, number, string]>([
     ['a call without a token', { path: 'VM', token: '' }, 401, 'required'],
     ['an unknown method', { path: 'VM/attachDisk', body: {} }, 400, 'badRequest'],
@@ -58,7 +58,7 @@ describe('the local Compute API rejects what the real one rejects', () => {
     ['an unknown field', { path: 'VM/setMetadata', body: { entries: [] } }, 400, 'badRequest'],
     ['a bad key', { path: 'VM/setMetadata', body: { items: [{ key: 'a b', value: '' }] } }, 400, 'invalid'],
     [
-      'a key twice',
+      'a metadata key that occurs twice',
       { path: 'VM/setMetadata', body: { items: ['', ''].map((value) => ({ key: 'a', value })) } },
       400,
       'invalid',
@@ -123,7 +123,7 @@ describe('the local Compute API rejects what the real one rejects', () => {
     expect(vm.metadata).toEqual([{ key: 'there', value: 'before' }]);
   });
 
-  test('a valid change is applied by an operation that takes time', async () => {
+  test('a valid change is applied by an operation that takes some time', async () => {
     const body = { items: [{ key: 'there', value: 'after' }], fingerprint: await fingerprint() };
     const { answer } = await call({ path: 'VM/setMetadata', body });
     expect(answer).toMatchObject({ status: 'RUNNING' });
@@ -134,7 +134,7 @@ describe('the local Compute API rejects what the real one rejects', () => {
     expect(await fingerprint()).not.toBe(body.fingerprint);
   });
 
-  test('waiting for a slow operation returns while it is still running', async () => {
+  test('waiting for a slow operation returns while the operation is still running', async () => {
     const { operationMs, maxOperationWaitMs } = lab.cloud;
     Object.assign(lab.cloud, { operationMs: 60_000, maxOperationWaitMs: 5 });
     const { answer } = await call({ path: 'VM/reset', body: {} });
@@ -147,7 +147,7 @@ describe('the local Compute API rejects what the real one rejects', () => {
 const operationOf = (answer: unknown) => z.object({ name: z.string() }).parse(answer).name;
 const at = (name: string) => `projects/${vm.project}/zones/${vm.zone}/operations/${name}`;
 
-test('a repeated request id returns the same operation and changes nothing', async () => {
+test('a repeated request ID returns the same operation and changes nothing', async () => {
   const requestId = 'd9b1c9a4-1f0a-4c3e-9d55-0a5a2c1f7e10';
   const path = `VM/setMetadata?requestId=${requestId}`;
   const items = [{ key: 'there', value: 'once' }];
@@ -169,7 +169,7 @@ test('labels are set with the current fingerprint', async () => {
   expect(await fingerprintOfLabels()).not.toBe(labelFingerprint);
 });
 
-describe('a reset', () => {
+describe('the reset of a VM', () => {
   const reset = () => call({ path: 'VM/reset', body: {} });
   const long = '2026-11-21T10:00:00.000Z';
 
@@ -186,7 +186,7 @@ describe('a reset', () => {
     expect(Date.parse(vm.lastStartTimestamp)).toBeGreaterThan(Date.parse(long));
   });
 
-  test('keeps the start time if configured', async () => {
+  test('keeps the start time if the lab is configured to do so', async () => {
     lab.cloud.keepsStartOnReset = true;
     vm.lastStartTimestamp = long;
     await reset();
@@ -203,7 +203,7 @@ describe('a reset', () => {
   });
 });
 
-describe('guest attributes', () => {
+describe('reading guest attributes', () => {
   const path = 'VM/getGuestAttributes?queryPath=peermasq/';
 
   test.each([
@@ -211,27 +211,30 @@ describe('guest attributes', () => {
     [{ 'enable-guest-attributes': 'TRUE' }, {}, 200],
     [{}, { 'enable-guest-attributes': 'true' }, 200],
     [{ 'enable-guest-attributes': 'FALSE' }, { 'enable-guest-attributes': 'TRUE' }, 404],
-  ])('with %j on the instance and %j on the project return %d', async (own, common, status) => {
-    const items = (given: object) =>
-      Object.entries(given as Record<string, string>).map(([key, value]) => ({ key, value }));
-    const project = { number: '415104041262', metadata: items(common) };
-    lab.cloud.projects['guests'] = project;
-    const guest = addVm(lab.cloud, {
-      project: 'guests',
-      metadata: items(own),
-      guestAttributes: { 'peermasq/status': '{}' },
-    });
-    const { zone, id } = guest;
-    expect(
-      await call({ path: path.replace('VM', `projects/guests/zones/${zone}/instances/${id}`) }),
-    ).toMatchObject({ status });
-  });
+  ])(
+    'with the setting %j on the instance and %j on the project returns status %d',
+    async (own, common, status) => {
+      const items = (given: object) =>
+        Object.entries(given as Record<string, string>).map(([key, value]) => ({ key, value }));
+      const project = { number: '415104041262', metadata: items(common) };
+      lab.cloud.projects['guests'] = project;
+      const guest = addVm(lab.cloud, {
+        project: 'guests',
+        metadata: items(own),
+        guestAttributes: { 'peermasq/status': '{}' },
+      });
+      const { zone, id } = guest;
+      expect(
+        await call({ path: path.replace('VM', `projects/guests/zones/${zone}/instances/${id}`) }),
+      ).toMatchObject({ status });
+    },
+  );
 });
 
-describe('routes', () => {
+describe('the routes of a network', () => {
   const project = 'identity-nonprod';
 
-  test('are listed by network, page by page', async () => {
+  test('are listed page by page', async () => {
     lab.cloud.routes.push(
       { project, name: 'a', network: 'vpc-a', destRange: '192.168.1.0/24', nextHopIp: '10.0.0.1' },
       { project, name: 'b', network: 'vpc-b', destRange: '192.168.2.0/24', nextHopVpnTunnel: 'tunnel-b' },
@@ -257,7 +260,7 @@ describe('routes', () => {
     });
   });
 
-  test('learned by routers are returned both for the region and for the router', async () => {
+  test('that routers have learned are returned both for the region and for the router', async () => {
     const learned = { destRange: '192.168.40.0/24', nextHopVpnTunnel: 'tunnel-b', priority: 100 };
     const dropped = { ...learned, destRange: '192.168.41.0/24', routeStatus: 'DROPPED' as const };
     const router = { project, region: 'europe-west1', name: 'r2', network: 'vpc-b' };
@@ -273,7 +276,7 @@ describe('routes', () => {
   });
 });
 
-describe('rate quotas', () => {
+describe('the rate quota', () => {
   const target = { project: 'p', zone: 'europe-west1-c', instance: '1' };
 
   test.each([
@@ -281,7 +284,7 @@ describe('rate quotas', () => {
     ['compute.instances.setMetadata', 1_500],
     ['compute.instances.aggregatedList', 750],
     ['compute.zoneOperations.wait', 750],
-  ])('%s: %d a minute, reset at the start of the next minute', (method, perMinute) => {
+  ])('for %s is %d calls a minute, and is reset at the start of the next minute', (method, perMinute) => {
     let now = 59_000;
     const rateLimits = makeRateLimits(() => now);
     const taken = () => {
@@ -295,7 +298,7 @@ describe('rate quotas', () => {
     expect(rateLimits.callsOverLimit).toBe(2);
   });
 
-  test('each region has its own quota; reads of guest attributes count as writes', () => {
+  test('is separate for each region, and reads of guest attributes count as writes', () => {
     const rateLimits = makeRateLimits(() => 0);
     for (let n = 0; n < 1_500; n++)
       rateLimits.take('compute.instances.getGuestAttributes', { ...target, instance: String(n) });
@@ -304,14 +307,14 @@ describe('rate quotas', () => {
     expect(rateLimits.callsOverLimit).toBe(1);
   });
 
-  test('guest attributes of one VM: 10 a minute, and calls beyond that are counted', () => {
+  test('for guest attributes is 10 calls a minute for each VM, and calls beyond that are counted', () => {
     const rateLimits = makeRateLimits(() => 0);
     for (let n = 0; n < 12; n++)
       expect(rateLimits.take('compute.instances.getGuestAttributes', target)).toBeUndefined();
     expect(rateLimits.callsOverLimit).toBe(2);
   });
 
-  test('the cloud rejects calls beyond the quota with the real error', async () => {
+  test('makes the cloud reject further calls with the error of the real API', async () => {
     const rateLimits = enableRateLimits(lab.cloud);
     const path = `projects/${vm.project}/aggregated/instances`;
     for (let n = 0; n < 2_000; n++)

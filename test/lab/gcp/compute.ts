@@ -15,7 +15,10 @@ interface HttpRequest {
   readonly text: string;
 }
 
-/** The Compute Engine API v1 over HTTP: the methods that peermasq calls; everything else is rejected. */
+/**
+ * Serves the Compute Engine API v1 over HTTP. Only the methods that peermasq calls are implemented; every other call
+ * is rejected.
+ */
 export async function startComputeApi(cloud: GcpState, address?: ListenAddress): Promise<ServerHandle> {
   const operations = makeOperations(cloud);
   const methods = [

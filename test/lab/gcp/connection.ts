@@ -1,6 +1,6 @@
 import type { GcpState, LabNetwork } from './state';
 
-/** What can be broken between the first network's nodes and the second network's service. */
+/** What can be broken on the way from the nodes in the first network to the service in the second network. */
 export const misconfigurations = {
   'peering-inactive': (cloud) => {
     const [local, remote] = networkPair(cloud);

@@ -2,12 +2,12 @@ import { GcpApiError } from './compute-input';
 import type { Method } from './compute-method';
 import type { InjectedErrorKind } from './state';
 
-/** The connection is reset. */
+/** Thrown to reset the connection. */
 export class ConnectionReset extends Error {}
-/** No response. */
+/** Thrown to send no response. */
 export class NoResponse extends Error {}
 
-/** The API's wording (seen in scylladb/scylla-cluster-tests#7940). */
+/** Returns the API's error for an exceeded quota, with the wording seen in scylladb/scylla-cluster-tests#7940. */
 export const quotaExceeded = (
   { metric, limit }: { readonly metric: string; readonly limit: string },
   projectNumber = '0',
