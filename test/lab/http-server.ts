@@ -7,7 +7,7 @@ export interface ListenAddress {
 }
 
 export interface ServerHandle {
-  /** `HOST:PORT` */
+  /** The address as `HOST:PORT`. */
   readonly address: string;
   close(): Promise<void>;
 }
@@ -18,7 +18,7 @@ export type Handler = (
   response: ServerResponse,
 ) => Promise<void> | void;
 
-/** An HTTP server on a loopback or lab address; port 0 selects a free port. */
+/** Starts an HTTP server on a loopback address or a lab address. Port 0 selects a free port. */
 export async function startHttpServer(
   handler: Handler,
   { host = '127.0.0.1', port = 0 }: ListenAddress = {},
@@ -48,7 +48,7 @@ async function respond(handler: Handler, request: IncomingMessage, response: Ser
     for await (const chunk of request) chunks.push(chunk as Buffer);
     await handler(request, Buffer.concat(chunks).toString(), response);
   } catch (thrown) {
-    // A bug in the local cloud must not look like an error of the cloud.
+    // The connection is closed, because a bug in the local cloud must not look like an error that the cloud returned.
     response.destroy(thrown instanceof Error ? thrown : new Error(String(thrown)));
     process.emitWarning(thrown instanceof Error ? thrown : String(thrown), 'LabServerWarning');
   }

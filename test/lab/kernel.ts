@@ -1,15 +1,18 @@
 import { describe, test } from '@jest/globals';
 import { readFileSync } from 'node:fs';
 
-/** `yes`, or `no: REASON`; set by test/lab/enter.mjs, which creates the namespaces. */
+/**
+ * Whether kernel tests can run: `yes`, or `no: REASON`. test/lab/enter.mjs, which creates the namespaces, sets this
+ * variable.
+ */
 const lab = process.env['PEERMASQ_LAB'] ?? 'no: started outside test/lab/enter.mjs; use npm test';
 
-/** BPF programs cannot be loaded in a user namespace. */
+/** Whether this process is root outside any user namespace. BPF programs cannot be loaded inside one. */
 export const isRoot = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'utf8'));
 
 /**
- * A `describe` for tests that need namespaces, iptables and nft. If unavailable, they are skipped with the
- * reason in their name; with CI=true a skip is a failure.
+ * A `describe` for tests that need namespaces, iptables and nft. If these are unavailable, the tests are skipped and
+ * the title says why. With CI=true, a skip is a failure.
  */
 export function describeKernel(name: string, missing: string | undefined, define: () => void): void {
   const reason = lab === 'yes' ? missing : lab;

@@ -10,7 +10,7 @@ export interface RunOptions {
   readonly timeoutMs?: number;
 }
 
-/** Runs programs in the namespaces of one machine of the lab. */
+/** Runs programs in the namespaces of one machine in the lab. */
 export interface Machine {
   run(argv: readonly string[], options?: RunOptions): Promise<CommandResult>;
 }

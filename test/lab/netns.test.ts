@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describeKernel } from './kernel';
 import { type Host, type Lab, openLab, echoServerCommand } from './netns';
 
-describeKernel('a lab of namespaces', undefined, () => {
+describeKernel('a lab of network namespaces', undefined, () => {
   let lab: Lab;
   let left: Host;
   let right: Host;
@@ -20,14 +20,14 @@ describeKernel('a lab of namespaces', undefined, () => {
   });
   afterAll(() => lab.close());
 
-  test('cables and bridges forward packets immediately, and the peer reports the source address it sees', async () => {
+  test('has cables and bridges that forward packets immediately, and peers that report the source address they see', async () => {
     const peer = right.spawn(echoServerCommand(8080));
     await peer.output(/listening on 8080/);
     await expect(left.run(['curl', '-sS', 'http://10.0.0.2:8080/'])).resolves.toBe('10.0.0.1\n');
     await expect(left.run(['curl', '-sS', 'http://[fd00::2]:8080/'])).resolves.toBe('fd00::1\n');
   });
 
-  test('two labs with the same labels can coexist', async () => {
+  test('can coexist with another lab that uses the same labels', async () => {
     const other = openLab();
     const namesake = await other.machine('left');
     await expect(namesake.run(['ip', '-o', 'link'])).resolves.not.toContain('eth0');
@@ -35,7 +35,7 @@ describeKernel('a lab of namespaces', undefined, () => {
     await expect(left.run(['ip', '-o', 'link'])).resolves.toContain('eth0');
   });
 
-  test('exec returns a non-zero exit code, run throws', async () => {
+  test('has an exec that returns a non-zero exit code, and a run that throws', async () => {
     const argv = ['sh', '-c', 'cat; echo why >&2; exit 3'];
     await expect(left.exec(argv, { stdin: 'in' })).resolves.toMatchObject({
       code: 3,
@@ -45,20 +45,20 @@ describeKernel('a lab of namespaces', undefined, () => {
     await expect(left.run(argv)).rejects.toThrow(/exited with 3:\nwhy/);
   });
 
-  test('a program that exceeds its timeout is killed with its children', async () => {
+  test("kills a program that exceeds its timeout, together with the program's children", async () => {
     await expect(left.run(['sh', '-c', 'sleep 60 & wait'], { timeoutMs: 100 })).rejects.toThrow(
       'more than 100 ms',
     );
   });
 
-  test('a background program can be awaited by its output, and stopped', async () => {
+  test('can wait for the output of a background program, and stop the program', async () => {
     const program = left.spawn(['sh', '-c', 'echo ready on 7; sleep 60']);
     expect((await program.output(/ready on (\d)/))[1]).toBe('7');
     await expect(program.stop()).resolves.toMatchObject({ signal: 'SIGTERM' });
     await expect(program.output(/never/)).rejects.toThrow('before it ended');
   });
 
-  test('a mount is visible to one machine only', async () => {
+  test('makes a mount visible only on its machine', async () => {
     const files = join(right.folder, 'files');
     mkdirSync(files);
     writeFileSync(join(files, 'hello'), 'from the lab');

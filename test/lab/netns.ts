@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { definedOnly } from '../../shared/core/util/collections';
 
-/** How a program ended; `code` is null if a signal ended it. */
+/** How a program ended. `code` is null if a signal ended the program. */
 export type ProcessResult = {
   code: number | null;
   signal: NodeJS.Signals | null;
@@ -14,67 +14,70 @@ export type ProcessResult = {
 
 export type ExecOptions = {
   stdin?: string | Buffer;
-  /** Variables to set in addition to the environment of the test. */
+  /** Variables to set in addition to the test's own environment. */
   env?: Record<string, string>;
-  /** Timeout in milliseconds, after which the process group is killed and the call fails. Default 10,000. */
+  /**
+   * The timeout in milliseconds. After the timeout, the process group is killed and the call fails. Defaults to
+   * 10,000.
+   */
   timeoutMs?: number;
 };
 
-/** A background program. Killed when the lab closes, if it is still running. */
+/** A background program. If it is still running when the lab closes, it is killed. */
 export type RunningProcess = {
   readonly pid: number;
   readonly stdout: () => string;
   readonly stderr: () => string;
-  /** Resolves with the match once stdout or stderr contains one. Fails if the program ends first. */
+  /** Resolves with the match as soon as stdout or stderr matches the pattern. Fails if the program ends first. */
   readonly output: (pattern: RegExp, timeoutMs?: number) => Promise<RegExpExecArray>;
   readonly ended: Promise<ProcessResult>;
-  /** Sends TERM to the process group, KILL after 2 s, and waits for the end. */
+  /** Sends TERM to the process group, then KILL after 2 s, and waits until the program has ended. */
   readonly stop: () => Promise<ProcessResult>;
 };
 
-/** One machine of a lab: a network namespace with its own xtables lock, files and mounts. */
+/** A machine in a lab: a network namespace with its own xtables lock, files and mounts. */
 export type Host = {
   readonly name: string;
-  /** A folder for this machine's files; removed with the lab. */
+  /** A folder for this machine's files. It is removed together with the lab. */
   readonly folder: string;
-  /** Its process namespace, if it has its own. */
+  /** The path of the machine's process namespace, if it has one. */
   readonly processes?: string;
-  /** Runs to the end and returns the result, regardless of the exit code. */
+  /** Runs a program until it ends and returns the result, regardless of the exit code. */
   readonly exec: (argv: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
-  /** Like `exec`, but returns stdout and fails on a non-zero exit code. */
+  /** Runs a program like `exec`, but returns stdout and fails on a non-zero exit code. */
   readonly run: (argv: readonly string[], options?: ExecOptions) => Promise<string>;
-  /** `timeoutMs` is ignored: the program runs until it ends, is stopped, or the lab closes. */
+  /** Starts a program, which runs until it ends, is stopped, or the lab closes. `timeoutMs` is ignored. */
   readonly spawn: (argv: readonly string[], options?: ExecOptions) => RunningProcess;
-  /** Bind-mounts `source` at `target` for all programs here; both must exist. */
+  /** Bind-mounts `source` at `target` for all programs on this machine. Both paths must exist. */
   readonly mount: (source: string, target: string) => void;
-  /** The command prefix that runs a program here, for a shell of the lab. */
+  /** Returns a command that runs the given program on this machine, for use in a shell of the lab. */
   readonly argvInside: (argv: readonly string[]) => readonly string[];
-  /** Writes one setting under /proc/sys/net, e.g. `ipv4/ip_forward`. */
+  /** Writes one setting under /proc/sys/net, such as `ipv4/ip_forward`. */
   readonly sysctl: (name: string, value: string) => Promise<void>;
 };
 
-/** One end of a cable. Addresses have a prefix length: `10.209.0.2/16`. */
+/** One end of a cable. Addresses have a prefix length, as in `10.209.0.2/16`. */
 export type CableEnd = { machine: Host; device: string; addresses?: readonly string[] };
 
 export type MachineOptions = {
   /**
-   * Programs here see their own processes only, and those of the pods on this machine. The handles of its pods'
-   * network namespaces are the only ones in /run/netns, as a container runtime keeps them.
+   * Makes the machine a node: its programs see only their own processes and those of the pods on the node. /run/netns
+   * contains only the handles of its pods' network namespaces, as with a container runtime.
    */
   isNode?: true | undefined;
-  /** The node that this machine is a pod on. */
+  /** The node on which this machine is a pod. */
   podOf?: Host | undefined;
 };
 
 export type Lab = {
   readonly machine: (label: string, options?: MachineOptions) => Promise<Host>;
-  /** A veth pair, up at both ends. */
+  /** Adds a veth pair that is up at both ends. */
   readonly addVethPair: (one: CableEnd, other: CableEnd) => Promise<void>;
-  /** The same for many, with few processes. */
+  /** Adds many veth pairs with few processes. */
   readonly addVethPairs: (pairs: readonly (readonly [CableEnd, CableEnd])[]) => Promise<void>;
-  /** A bridge, up, with existing devices as its ports. */
+  /** Adds a bridge that is up and has existing devices as its ports. */
   readonly bridge: (end: CableEnd, ports: readonly string[]) => Promise<void>;
-  /** Ends all running programs, and removes namespaces and files. */
+  /** Ends all running programs, and removes all namespaces and files. */
   readonly close: () => Promise<void>;
 };
 
@@ -100,7 +103,7 @@ const makeMachine = `
     echo made
     exec sleep infinity' holder "$@"`;
 
-// The first process ends on TERM, and all processes of the namespace with it.
+// The first process ends on TERM, and all processes in the namespace end with it.
 const makeNode = `
   ip netns add "$1"
   exec nsenter --net="/run/netns/$1" unshare --mount --pid --fork --mount-proc sh -ec '${makeNamespaces}
@@ -110,7 +113,8 @@ const makeNode = `
     sleep infinity &
     wait' holder "$@"`;
 
-// Prints its process ID on the node, which the last process keeps, in the pod's network, as a pause container.
+// Makes a pod. Prints a process ID in the node's process namespace. The last process keeps that ID and stays in the
+// pod's network, as a pause container does.
 const makePod = `
   ip netns add "$1"
   exec nsenter --pid="$3" unshare --mount sh -ec '${makeNamespaces}
@@ -123,8 +127,8 @@ const keepHandle = `
   mount --bind "/proc/$1/ns/net" "/run/netns/$2"`;
 
 /**
- * The end of /proc/kallsyms on an EKS node: systemd and the container runtime load programs for cgroups, the last one
- * without a name.
+ * The end of /proc/kallsyms on an EKS node. systemd and the container runtime load BPF programs for cgroups; the
+ * runtime's program has no name.
  */
 export const kernelSymbols = `ffffffffc0a7e2d0 t init_module\t[br_netfilter]
 ffffffffc0a2ad14 t bpf_prog_6deef7357e7b4530_sd_fw_egress\t[bpf]
@@ -132,14 +136,17 @@ ffffffffc0a2ad4c t bpf_prog_e3dbd137be8d6168_sd_devices\t[bpf]
 ffffffffc0a2ae10 t bpf_prog_4bb8d0d7b4b1c6f5\t[bpf]
 `;
 
-/** The service of a peer, see echo-server.mjs; ready when it prints `listening on PORT`. */
+/**
+ * Returns the command for a peer's service (see echo-server.mjs). The service is ready when it prints `listening on
+ * PORT`.
+ */
 export const echoServerCommand = (port: number) => [
   process.execPath,
   join(__dirname, 'echo-server.mjs'),
   String(port),
 ];
 
-/** The same over IPv4 and TCP only, for labs with many services. */
+/** Returns the command for a faster service that supports only IPv4 and TCP, for labs with many services. */
 export const quickEchoServerCommand = (port: number) => [
   'perl',
   join(__dirname, 'echo-server.pl'),
@@ -148,7 +155,9 @@ export const quickEchoServerCommand = (port: number) => [
 
 let labs = 0;
 
-/** Must be called inside test/lab/enter.mjs. Several labs can coexist: names are unique. */
+/**
+ * Opens a lab. It must be called inside test/lab/enter.mjs. Several labs can coexist, because their names are unique.
+ */
 export function openLab(): Lab {
   const prefix = `peermasq-${process.pid}-${++labs}`;
   const folder = mkdtempSync(join(tmpdir(), `${prefix}-`));
@@ -204,7 +213,8 @@ async function makeHost({ name, folder, running, isNode, podOf }: HostRequest): 
     ...['nsenter', `--net=/run/netns/${name}`, `--mount=/proc/${holder.pid}/ns/mnt`],
     ...(own === undefined ? [] : [`--pid=${own}`]),
   ];
-  // Entering a mount namespace changes to its root.
+  // The working directory is set explicitly, because entering a mount namespace changes to the root of that
+  // namespace.
   const argvInside = (argv: readonly string[]) => [...enter, 'env', `--chdir=${process.cwd()}`, ...argv];
 
   return {
@@ -255,7 +265,7 @@ const configured = ({ device, addresses = [] }: CableEnd): string[] => [
   ...addresses.map((address) => `addr add ${address} dev ${device}${address.includes(':') ? ' nodad' : ''}`),
 ];
 
-/** Runs each line as arguments of `ip`, in one process. */
+/** Runs one `ip` process that takes its arguments from these lines. */
 async function ip(machine: Host, lines: readonly string[]): Promise<void> {
   await machine.run(['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` });
 }
@@ -287,7 +297,7 @@ async function exec(argv: readonly string[], options: ExecOptions = {}): Promise
 function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = {}): RunningProcess {
   const [command, ...args] = argv;
   if (command === undefined) throw new Error('argv is empty: the first word is the program');
-  // Its own process group, so that its children end with it.
+  // The program has its own process group, so that its children end with it.
   const child = spawnChild(command, args, { detached: true, env: { ...process.env, ...env } });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
@@ -300,7 +310,7 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
       for (const check of onOutput) check();
     });
   }
-  // A program may end without reading its input.
+  // Ignored, because a program may end without reading its input.
   child.stdin.on('error', () => undefined);
   child.stdin.end(stdin);
 
@@ -357,7 +367,7 @@ function start(argv: readonly string[], { stdin = '', env = {} }: ExecOptions = 
 }
 
 function killGroup(pid: number, signal: NodeJS.Signals): void {
-  // Zero would be the test's own group.
+  // Zero would be the test's own process group.
   if (pid <= 0) return;
   try {
     process.kill(-pid, signal);

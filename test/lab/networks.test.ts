@@ -5,7 +5,7 @@ import { describeKernel } from './kernel';
 import { buildNetworks, type Networks } from './networks';
 import { awsGcpVpn, awsPeering, gcpPeering } from './topologies';
 
-// The fixes from the two write-ups, verbatim.
+// The fixes in the two write-ups, verbatim.
 const fixes = [
   {
     topology: gcpPeering,
@@ -24,7 +24,7 @@ const fixes = [
   },
 ];
 
-describeKernel('the networks of the lab', undefined, () => {
+describeKernel('the networks in the lab', undefined, () => {
   const built: Networks[] = [];
   const networksOf = async (...args: Parameters<typeof buildNetworks>) => {
     const networks = await buildNetworks(...args);
@@ -34,7 +34,7 @@ describeKernel('the networks of the lab', undefined, () => {
   afterEach(() => Promise.all(built.splice(0).map((networks) => networks.close())));
 
   test.each(fixes)(
-    '$topology.name: hangs from a pod, works from the node; one rule fixes it',
+    '$topology.name: a request hangs from a pod and works from the node, and one rule fixes it',
     async (fix) => {
       const { topology } = fix;
       const { address, network, pods } = topology.node;
@@ -54,7 +54,7 @@ describeKernel('the networks of the lab', undefined, () => {
     },
   );
 
-  test('a reset node has lost its rules, flows and programs, and kept its files', async () => {
+  test("lose the node's rules, flows and programs when the node is reset, but keep its files", async () => {
     const { node, resetNode } = await networksOf(gcpPeering);
     const shell = (command: string) => node.run(['sh', '-c', command]);
     const { stdout: before } = await node.run(['iptables-save', '-t', 'nat']);
@@ -71,7 +71,7 @@ describeKernel('the networks of the lab', undefined, () => {
     });
   });
 
-  test('a hanging request is answered once the rule is added and its flow is deleted', async () => {
+  test("answer a hanging request once the rule is added and the request's flow is deleted", async () => {
     const { node, pod, router } = await networksOf(gcpPeering);
     const hanging = pod.request(10_000);
     await until(async () => '10.132.0.10' in (await router('vpc-b').dropped()).sources);
@@ -80,7 +80,7 @@ describeKernel('the networks of the lab', undefined, () => {
     expect(await hanging).toMatchObject({ reached: true, sourceSeenByPeer: '10.209.0.2' });
   });
 
-  test('a router drops and counts unknown sources and destinations', async () => {
+  test('have routers that drop and count packets with unknown sources and destinations', async () => {
     const { node, router } = await networksOf(gcpPeering);
     const send = (from: string, to: string) =>
       node.run(['curl', '-s', '--interface', from, '--max-time', '0.2', `http://${to}/`]);
@@ -93,7 +93,7 @@ describeKernel('the networks of the lab', undefined, () => {
     });
   });
 
-  test('the node reaches servers in this process, at an address unique to the lab or the requested one', async () => {
+  test("let the node reach servers in the test's process, at a unique address or at the requested address", async () => {
     const [one, other, third] = await Promise.all([
       networksOf(gcpPeering),
       networksOf(gcpPeering),
@@ -111,7 +111,7 @@ describeKernel('the networks of the lab', undefined, () => {
     await new Promise((resolve) => server.close(resolve));
   });
 
-  test("programs see their node's settings, and end with it even when detached", async () => {
+  test("pass the node's settings to programs, which end with the node even when they are detached", async () => {
     const networks = await buildNetworks(gcpPeering);
     const left = await networks.node.run(
       [

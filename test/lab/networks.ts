@@ -7,59 +7,62 @@ import { openLab, type Host, type Lab, type RunningProcess } from './netns';
 import type { Network, Service, Topology } from './topologies';
 
 export interface RequestResult {
-  /** The service responded; a connection alone does not count. */
+  /** Whether the service responded. A connection without a response does not count. */
   readonly reached: boolean;
   readonly body?: string;
-  /** The source address at the peer's socket. */
+  /** The source address that the peer's socket saw. */
   readonly sourceSeenByPeer?: string;
-  /** Why it was not reached. */
+  /** Why the service was not reached. */
   readonly reason?: string;
 }
 
 export interface Client {
   /**
-   * Sends a request to the topology's peer. A hanging request retries until `timeoutMs` (default 1,500, two
-   * SYNs): pass more, and keep the promise, to see it recover.
+   * Sends a request to the peer in the topology. A hanging request retries until `timeoutMs` (default: 1,500, which
+   * is two SYNs). To see the request recover, pass a longer timeout and keep the promise.
    */
   readonly request: (timeoutMs?: number) => Promise<RequestResult>;
 }
 
-/** Packets by address. */
+/** The number of packets by address. */
 export type Counts = Readonly<Record<string, number>>;
 
 export interface Router {
-  /** Packets dropped because an address is outside its own and the linked networks. */
+  /**
+   * Returns the number of packets that were dropped because an address is outside the router's own network and the
+   * linked networks.
+   */
   readonly dropped: () => Promise<{ readonly sources: Counts; readonly destinations: Counts }>;
 }
 
 export interface Networks {
   readonly topology: Topology;
   readonly node: Machine & Client;
-  /** The node's host, for a complete system that boots there. */
+  /** The host on which the node runs, for a complete system that boots there. */
   readonly nodeHost: Host;
   readonly podHost: Host;
   readonly pod: Client;
-  /** A network's router, by network name. */
+  /** Returns the router of a network, by the name of the network. */
   readonly router: (network: string) => Router;
-  /** From now on, drops everything to the peer's network, regardless of the node's rules. */
+  /** Drops everything to the peer's network from now on, regardless of the node's rules. */
   readonly cut: () => Promise<void>;
   /** The address at which the node reaches servers in this process. */
   readonly managementAddress: string;
   /**
-   * A hard reset of the node: programs end, rules and flows are lost, files stay. Afterwards it has the state
-   * before peermasq, set up again as by kubelet and network plugin.
+   * Resets the node hard: programs end, rules and flows are lost, and files are kept. Afterwards, the node is in the
+   * state before peermasq, as the kubelet and the network plugin set it up.
    */
   readonly resetNode: () => Promise<void>;
-  /** Ends everything that runs in the networks, detached programs too, and removes them. */
+  /** Ends everything that runs in the networks, including detached programs, and removes the networks. */
   readonly close: () => Promise<void>;
 }
 
 export interface NetworksOptions {
-  /** The `managementAddress`, such as the metadata server's; by default a unique one. */
+  /** The `managementAddress`, such as the metadata server's address. Defaults to a unique address. */
   readonly managementAddress?: string;
 }
 
-/** Builds a topology from namespaces. Must be called inside test/lab/enter.mjs. */
+/** Builds a topology from network namespaces. It must be called inside test/lab/enter.mjs. */
 export async function buildNetworks(topology: Topology, options: NetworksOptions = {}): Promise<Networks> {
   const lab = openLab();
   try {
@@ -128,7 +131,7 @@ async function build(lab: Lab, topology: Topology, options: NetworksOptions): Pr
 const addRules = (host: Host, rules: readonly string[]): Promise<string> =>
   host.run(['iptables-restore', '--noflush'], { stdin: `*nat\n${rules.join('\n')}\nCOMMIT\n` });
 
-/** Connects a host to its network's router, its default gateway. */
+/** Connects a host to its network's router, which is the host's default gateway. */
 async function joinNetwork(
   lab: Lab,
   host: Host,
@@ -150,7 +153,7 @@ async function joinNetwork(
 
 type NetworkRouter = { network: Network; host: Host };
 
-/** Connects two routers; each gets a route to the other's network. */
+/** Connects two routers. Each router gets a route to the other's network. */
 async function linkRouters(lab: Lab, index: number, one: NetworkRouter, other: NetworkRouter): Promise<void> {
   const device = `link${index}`;
   const [local, remote] = [`192.0.2.${2 * index}`, `192.0.2.${2 * index + 1}`];
@@ -162,7 +165,7 @@ async function linkRouters(lab: Lab, index: number, one: NetworkRouter, other: N
   await other.host.run(['ip', 'route', 'add', one.network.range, 'via', local]);
 }
 
-/** Forwards between known ranges; drops and counts everything else. */
+/** Makes a host a router, which forwards packets between known ranges, and drops and counts all others. */
 async function configureRouter(host: Host, network: Network, { networks, links }: Topology): Promise<void> {
   const linked = links.map(({ between }) => between).filter((names) => names.includes(network.name));
   const known = networks.filter(
@@ -246,7 +249,7 @@ const requestResult = z.object({
   reason: z.string().exactOptional(),
 });
 
-/** Prints the response, without what the peer saw, as a line of JSON. */
+/** Returns the command that sends a request and prints the response as a line of JSON, without what the peer saw. */
 export const requestCommand = (
   { protocol, address, port }: Pick<Service, 'protocol' | 'address' | 'port'>,
   id: string,

@@ -7,7 +7,7 @@ import * as z from 'zod';
 import type { Machine } from './machine';
 import type { Host } from './netns';
 
-/** A host as a node: peermasq's files are in the host's own folder, and systemd is left alone. */
+/** Makes a host a node. peermasq's files are in the host's own folder, and systemd is not used. */
 export function nodeMachineOn(host: Host): Machine {
   const own = { PEERMASQ_DIR: join(host.folder, 'peermasq'), PEERMASQ_PERSIST: '0' };
   return {
@@ -18,7 +18,7 @@ export function nodeMachineOn(host: Host): Machine {
   };
 }
 
-/** Ends all processes of a host by process ID: TERM, then KILL after a second. */
+/** Ends all processes on a host by process ID, first with TERM and a second later with KILL. */
 export async function killProcesses(host: Host): Promise<void> {
   const remaining = async () => {
     const { stdout } = await promisify(execFile)('ip', ['netns', 'pids', host.name]);
@@ -41,12 +41,12 @@ function end(pid: number, signal: NodeJS.Signals): void {
 
 let vethPairs = 0;
 
-/** Connects the node to this process's namespace. Returns the address of this end. */
+/** Connects the node to the network namespace of this process. Returns the address at this end. */
 export async function connectToTestProcess(node: Host, wanted?: string): Promise<string> {
   const ip = async (...args: string[]) => (await promisify(execFile)('ip', args)).stdout;
   const device = `node${process.pid}-${++vethPairs}`;
   await ip('link', 'add', device, 'type', 'veth', 'peer', 'name', 'mgmt0', 'netns', node.name);
-  // The index is unique in this namespace, so labs of several processes do not collide.
+  // The interface index is unique in this namespace, so labs in different processes do not collide.
   const [{ ifindex }] = z
     .tuple([z.object({ ifindex: z.number() })])
     .parse(JSON.parse(await ip('-j', 'link', 'show', device)));

@@ -5,13 +5,16 @@ import { joinNodeProgram } from '../../infra/join-node-program';
 
 const root = join(__dirname, '../..');
 
-/** The node program, joined from its sections: tests need no build. */
+/** The node program, joined from its sections, so that tests need no build. */
 export const nodeProgram = joinNodeProgram(root);
 
-/** Path to the program on disk. The folder is named after its content, so that concurrent tests can share it. */
+/**
+ * The path of the node program on disk. The folder is named after the program's content, so that concurrent tests can
+ * share it.
+ */
 export const nodeProgramFile = programFile(nodeProgram);
 
-/** A file with this text. */
+/** Returns the path of a file with this text. */
 export function programFile(text: string): string {
   const folder = join(
     root,

@@ -1,7 +1,7 @@
 import type { Report } from '../../shared/core/model/report';
 import { latestFormat, ruleSetId, type RuleSet } from '../../shared/core/model/rule-set';
 
-/** The report of a node that has just applied this rule set, with `changes`. */
+/** Returns the report of a node that has just applied this rule set, with some fields changed. */
 export function makeReport(ruleSet: RuleSet | undefined, changes: Partial<Report> = {}): Report {
   return {
     result: 'applied',

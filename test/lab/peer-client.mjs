@@ -1,4 +1,4 @@
-// Sends one request: `node peer-client.mjs http|postgres ADDRESS PORT ID TIMEOUT_MS`. Prints one line of JSON:
+// Sends one request. Usage: `node peer-client.mjs http|postgres ADDRESS PORT ID TIMEOUT_MS`. Prints one line of JSON:
 // {"reached":true,"body":…} once the service has responded, or {"reached":false,"reason":…}.
 import { Buffer } from 'node:buffer';
 import { connect } from 'node:net';
@@ -12,14 +12,14 @@ const http = {
     isWhole ? received.toString().split('\r\n\r\n')[1]?.trim() : undefined,
 };
 
-// The start-up message of PostgreSQL's protocol 3.0; psql sends the same, and prints the same prompt.
+// The start-up message of PostgreSQL's protocol 3.0. psql sends the same message, and the same prompt is printed.
 const startupParameters = Buffer.from(
   `\0\x03\0\0user\0web\0database\0app\0application_name\0${id}\0\0`,
   'latin1',
 );
 const length = Buffer.alloc(4);
 length.writeInt32BE(startupParameters.length + 4);
-const passwordMethods = [3, 5, 10]; // clear text, MD5, SASL
+const passwordMethods = [3, 5, 10]; // Authentication methods: clear text, MD5, SASL.
 const postgres = {
   request: Buffer.concat([length, startupParameters]),
   parseResponse: (received) => {

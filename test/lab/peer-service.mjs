@@ -1,5 +1,5 @@
-// The service of a peer: `node peer-service.mjs http|postgres PORT`. For each request it prints the request's ID
-// and the source address of its socket, then responds.
+// The service on a peer. Usage: `node peer-service.mjs http|postgres PORT`. For each request, it prints the request's
+// ID and the source address of the socket, then responds.
 import { Buffer } from 'node:buffer';
 import { createServer as createHttpServer } from 'node:http';
 import { createServer } from 'node:net';
@@ -13,7 +13,7 @@ const http = () =>
     response.end('<h1>Hello Kubernetes!</h1>\n');
   });
 
-// PostgreSQL's frontend/backend protocol 3.0, up to the password prompt.
+// Implements PostgreSQL's frontend/backend protocol 3.0 up to the password prompt.
 const sslRequest = 80877103;
 const md5PasswordRequest = Buffer.from('R\0\0\0\x0c\0\0\0\x05salt', 'latin1');
 

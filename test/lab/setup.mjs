@@ -1,12 +1,12 @@
-// Installs what the lab and the tests need: npm packages from the lockfile and, as root on Debian, kernel tools.
-// Takes milliseconds when nothing is missing, and imports no package. With `boot`, also installs what
-// test/lab/boot needs.
+// Installs the packages that the lab and the tests need: npm packages from the lockfile and, as root on Debian,
+// kernel tools. It takes milliseconds when nothing is missing, and it imports no package. With `boot`, it also
+// installs the packages that test/lab/boot needs.
 import { spawnSync } from 'node:child_process';
 import { existsSync, statSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { enableHooks } from './enable-hooks.mjs';
 
-/** Program → the Debian package that contains it. */
+/** Maps each program to the Debian package that contains it. */
 const tools = {
   'iptables-restore': 'iptables',
   nft: 'nftables',
@@ -24,7 +24,7 @@ if (process.argv[2] === 'boot') {
 const path = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin'];
 const isInstalled = (tool) => path.some((folder) => existsSync(join(folder, tool)));
 
-/** Runs a command with its output on stderr, because stdout belongs to the next command. */
+/** Runs a command and sends its output to stderr, because stdout belongs to the command that follows. */
 function run(command, args, env = {}) {
   console.error(`+ ${[command, ...args].join(' ')}`);
   const { status, error } = spawnSync(command, args, {

@@ -1,4 +1,4 @@
-/** A VPC and its router. The router forwards between the VPC's own range and linked ones. */
+/** A VPC and its router, which forwards packets between the VPC's own range and the linked ranges. */
 export interface Network {
   readonly name: string;
   readonly range: string;
@@ -6,7 +6,10 @@ export interface Network {
   readonly gateway: string;
 }
 
-/** A peering or a VPN between two networks, by name: each router gets a route to the other's range only. */
+/**
+ * A peering or a VPN between two networks, which are given by name. Each router gets a route to the other network's
+ * range, and no other route.
+ */
 export interface NetworkLink {
   readonly kind: 'peering' | 'vpn';
   readonly between: readonly [string, string];
@@ -20,7 +23,7 @@ export interface Service {
   readonly protocol: 'http' | 'postgres';
 }
 
-/** Everything that `buildNetworks` needs. Addresses are plain, ranges in CIDR notation. */
+/** Everything that `buildNetworks` needs. Addresses have no prefix length, and ranges are in CIDR notation. */
 export interface Topology {
   readonly name: string;
   readonly networks: readonly Network[];
@@ -28,9 +31,9 @@ export interface Topology {
   readonly node: {
     readonly network: string;
     readonly address: string;
-    /** `bridge` is the address of cbr0, with its prefix length; the pods sit behind it. */
+    /** The pods' range. `bridge` is the address of cbr0, with its prefix length, to which the pods are connected. */
     readonly pods: { readonly range: string; readonly bridge: string; readonly pod: string };
-    /** Rules in table nat before peermasq, in iptables-save format. */
+    /** The rules in table nat before peermasq, in the format of iptables-save. */
     readonly rules: readonly string[];
   };
   readonly peer: Service;
@@ -45,7 +48,7 @@ const backend = {
 } as const satisfies Service;
 const vpcA: Network = { name: 'vpc-a', range: '10.193.0.0/16', gateway: '10.193.0.1/16' };
 
-/** The Google Cloud write-up: GKE 1.7 with kubenet, two VPCs inside 10.0.0.0/8. */
+/** The setup in the Google Cloud write-up: GKE 1.7 with kubenet, and two VPCs inside 10.0.0.0/8. */
 export const gcpPeering: Topology = {
   name: 'gcp-peering',
   networks: [{ name: 'vpc-b', range: '10.209.0.0/16', gateway: '10.209.0.1/16' }, vpcA],
@@ -61,7 +64,7 @@ export const gcpPeering: Topology = {
   peer: backend,
 };
 
-// The ranges of a kube-up cluster on AWS in 2015, and the rule its kubelet hard-coded.
+// The ranges of an AWS cluster that kube-up created in 2015, and the rule that its kubelet hard-coded.
 const kubeUp = {
   network: 'cluster-vpc',
   address: '172.20.0.9',
@@ -70,7 +73,7 @@ const kubeUp = {
 } as const;
 const clusterVpc: Network = { name: 'cluster-vpc', range: '172.20.0.0/16', gateway: '172.20.0.1/16' };
 
-/** The AWS write-up: a cluster peered with the production VPC of the database. */
+/** The setup in the AWS write-up: a cluster that is peered with the production VPC of its database. */
 export const awsPeering: Topology = {
   name: 'aws-peering',
   networks: [clusterVpc, { name: 'production-vpc', range: '10.0.0.0/16', gateway: '10.0.0.1/16' }],
@@ -85,7 +88,7 @@ export const awsPeering: Topology = {
   },
 };
 
-/** Left open by the Google Cloud write-up: from AWS to Google Cloud over a VPN. */
+/** A setup that the Google Cloud write-up leaves open: from AWS to Google Cloud over a VPN. */
 export const awsGcpVpn: Topology = {
   name: 'aws-gcp-vpn',
   networks: [clusterVpc, vpcA],

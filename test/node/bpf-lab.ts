@@ -5,13 +5,16 @@ import { clear, type Network, sh } from './network';
 
 const attachBpf = join(__dirname, '../lab/attach-bpf.pl');
 
-/** The settings that Cilium 1.12 to 1.17 writes for the compiler of its programs, shortened. */
+/** Returns the settings, shortened, that Cilium 1.12 to 1.17 writes for the compiler of its programs. */
 export const ciliumConfig = (...defines: string[]) =>
   ['/*', ' cilium.v4.external.str 10.209.0.2', ' */', '#define CILIUM_HOST_IFINDEX 5', ...defines, '']
     .map((line) => (line.startsWith('ENABLE') ? `#define ${line} 1` : line))
     .join('\n');
 
-/** Attaches real BPF programs on the node, and shows it recorded output where this kernel cannot have the real thing. */
+/**
+ * A lab that attaches real BPF programs to the node's devices. Where this kernel does not support a feature, the
+ * node's tools show recorded output.
+ */
 export type BpfLab = ReturnType<typeof bpfLab>;
 
 export function bpfLab(network: Network) {
@@ -23,13 +26,13 @@ export function bpfLab(network: Network) {
   const attach = async (...args: string[]): Promise<void> => {
     await node.run(['perl', attachBpf, ...args]);
   };
-  /** Mounts a file with this text. */
+  /** Mounts a file with this text over the target. */
   const place = (target: string, text: string): void => {
     const file = join(node.folder, `placed-${String(++files)}`);
     writeFileSync(file, text);
     network.mount(file, target);
   };
-  /** Puts a program in front of those in PATH. */
+  /** Puts a program in front of the programs in PATH. */
   const install = (name: string, text: string): void => {
     mkdirSync(bin, { recursive: true });
     writeFileSync(join(bin, name), text, { mode: 0o755 });
@@ -43,24 +46,24 @@ export function bpfLab(network: Network) {
   };
 
   return {
-    /** The environment for the node program. */
+    /** The environment variables for the node program. */
     env: { PATH: `${bin}:${process.env['PATH'] ?? ''}` },
     attach,
     place,
     hide: (program: string): void => {
       network.hide(program);
     },
-    /** Adds a filter to packets that the device receives. */
+    /** Adds a filter for the packets that the device receives. */
     addFilter: async (device: string, filter: string): Promise<void> => {
       await sh(node, `tc qdisc add dev ${device} clsact; tc filter add dev ${device} ingress ${filter}`);
     },
-    /** Attaches a program that stays as long as this lab's process. */
+    /** Attaches a program that stays attached as long as this lab's process runs. */
     hold: async (...args: string[]): Promise<void> => {
       const program = node.spawn(['perl', attachBpf, ...args]);
       held.push(program);
       await program.output(/attached/);
     },
-    /** A tracing agent with this program, in a network namespace of its own. */
+    /** Simulates a tracing agent with this program, in its own network namespace. */
     trace: async (name: string): Promise<void> => {
       const program = node.spawn(['unshare', '--net', 'perl', attachBpf, 'trace']);
       held.push(program);
@@ -68,7 +71,7 @@ export function bpfLab(network: Network) {
       const tag = await openTag();
       place('/proc/kallsyms', `${kernelSymbols}ffffffffc0b0 t bpf_prog_${tag}_${name}\t[bpf]\n`);
     },
-    /** Attaches it to the device of a pod on EKS. */
+    /** Attaches the program to the device of a pod on EKS. */
     attachToPod: async (name: string): Promise<void> => {
       await node.run(['ip', 'link', 'set', 'veth0', 'name', 'eni5f2']);
       await attach('tc', 'eni5f2', 'ingress', name);
@@ -81,7 +84,7 @@ export function bpfLab(network: Network) {
         perl '${attachBpf}' pin '/sys/fs/bpf/${path}'`,
       );
     },
-    /** Programs with these names are loaded. */
+    /** Makes programs with these names appear as loaded. */
     load: (...names: string[]): void => {
       const line = (name: string, i: number) =>
         `ffffffffc0b${String(i)} t bpf_prog_${'0'.repeat(16)}_${name}\t[bpf]\n`;
@@ -108,7 +111,10 @@ export function bpfLab(network: Network) {
       const show = `cat <<'END'\n${net}\nEND`;
       install('bpftool', `#!/bin/sh\ncase $1 in version) echo 'bpftool v${version}' ;; *) ${show}\nesac\n`);
     },
-    /** What `ip` shows of a netkit device on the bridge of pods, as in the patch that added it to iproute2. */
+    /**
+     * Makes `ip` show a netkit device on the pods' bridge, in the output format of the patch that added netkit to
+     * iproute2.
+     */
     netkit: (): void => {
       const device = [
         '8: nk0@nk1: <BROADCAST,MULTICAST,NOARP,UP,LOWER_UP> mtu 1500 qdisc noop state UP master cbr0',

@@ -13,7 +13,7 @@ const tc = 'tc (package iproute-tc or iproute2) or bpftool';
 const inCilium = 'masquerade the destinations in Cilium (nonMasqueradeCIDRs of its ip-masq-agent)';
 const masquerading = `Cilium masquerades in eBPF, before iptables: ${inCilium}, or set bpf.masquerade=false`;
 
-/** What is there; the reason why the rules are not proven; how it gets there. */
+/** Each row has a title, the reason why the rules are not proven, and a function that sets up the BPF programs. */
 const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ['no program', nothing, () => undefined],
   [
@@ -29,11 +29,15 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     (lab) => lab.attach('tc', 'eth0', 'egress', 'to_netdev'),
   ],
   [
-    'a tc program on a port of the bridge of pods',
+    "a tc program on a port of the pods' bridge",
     onPath('in on veth0'),
     (lab) => lab.attach('tc', 'veth0', 'ingress', 'in'),
   ],
-  ['a tc program on a device of others', nothing, (lab) => lab.attach('tc', 'docker0', 'ingress', 'in')],
+  [
+    "a tc program on a device that pods' packets do not use",
+    nothing,
+    (lab) => lab.attach('tc', 'docker0', 'ingress', 'in'),
+  ],
   [
     'programs on several devices',
     onPath('three on cbr0, one on eth0, two on eth0'),
@@ -49,7 +53,11 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     (lab) => lab.addFilter('cbr0', `bpf bytecode '1,6 0 0 4294967295,' da`),
   ],
   ['a tcx program on the uplink', onPath('tcx on eth0'), (lab) => lab.hold('tcx', 'eth0', 'ingress')],
-  ['a tcx program on a device of others', nothing, (lab) => lab.hold('tcx', 'docker0', 'egress')],
+  [
+    "a tcx program on a device that pods' packets do not use",
+    nothing,
+    (lab) => lab.hold('tcx', 'docker0', 'egress'),
+  ],
   ['an XDP program on the uplink', onPath('XDP on eth0'), (lab) => lab.hold('xdp', 'eth0')],
   [
     'a netkit device that pods are routed to',
@@ -60,7 +68,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ],
 
   [
-    'a program that cannot be shown because tc is missing',
+    'a program that cannot be listed because tc is missing',
     loaded('to_netdev', tc),
     (lab) => {
       lab.hide('tc');
@@ -75,7 +83,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'the same on a kernel without tcx',
+    'a loaded program, on a kernel without tcx',
     nothing,
     (lab) => {
       lab.kernel('6.1.112-122.189.amzn2023.x86_64');
@@ -83,7 +91,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'the same on a kernel without tcx, and no tc',
+    'a loaded program, on a kernel without tcx and a node without tc',
     loaded('to_netdev', tc),
     (lab) => {
       lab.kernel('6.1.112-122.189.amzn2023.x86_64');
@@ -92,7 +100,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'the same with bpftool, which does not show it on a device',
+    'a loaded program that bpftool does not show on any device',
     nothing,
     (lab) => {
       lab.load('to_netdev');
@@ -100,7 +108,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'the same with a bpftool that does not know tcx',
+    'a loaded program, and a bpftool that does not know tcx',
     loaded('to_netdev'),
     (lab) => {
       lab.load('to_netdev');
@@ -133,7 +141,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
 
-  // Links in the output formats of bpftool 7.4 and of the patch that added tcx.
+  // Links in the output formats of bpftool 7.4, and of the patch that added tcx.
   [
     'tcx programs that bpftool shows',
     onPath('revnat on eth0, snat on eth0'),
@@ -147,16 +155,20 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ],
 
   [
-    'programs of the AWS network policy agent, which are pinned',
+    'pinned programs of the AWS network policy agent',
     nothing,
     async (lab) => {
       await lab.attachToPod('handle_egress');
       await lab.pin(policyPin);
     },
   ],
-  ['the same without a pin', onPath('handle_egress on eni5f2'), (lab) => lab.attachToPod('handle_egress')],
   [
-    'another program beside that pin',
+    'a program of the AWS network policy agent without a pin',
+    onPath('handle_egress on eni5f2'),
+    (lab) => lab.attachToPod('handle_egress'),
+  ],
+  [
+    "another program in addition to the agent's pinned program",
     onPath('other on eni5f2'),
     async (lab) => {
       await lab.attachToPod('other');
@@ -164,7 +176,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'a program of that name on the uplink',
+    "a program with the agent's name on the uplink",
     onPath('handle_egress on eth0'),
     async (lab) => {
       await lab.attach('tc', 'eth0', 'ingress', 'handle_egress');
@@ -183,7 +195,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'another program beside that Cilium',
+    "another program in addition to Cilium's",
     onPath('other on eth0'),
     async (lab) => {
       await lab.cilium(ciliumConfig('ENABLE_IPV4'));
@@ -201,7 +213,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     (lab) => lab.cilium(ciliumConfig('ENABLE_MASQUERADE_IPV4')),
   ],
   [
-    'Cilium whose agent says so elsewhere',
+    'Cilium whose runtime configuration says that it masquerades in eBPF',
     masquerading,
     (lab) => lab.cilium(ciliumConfig('ENABLE_IPV4'), '{\n "EnableBPFMasquerade": true\n}\n'),
   ],
@@ -222,13 +234,13 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ],
 ];
 
-describeKernel('BPF programs', undefined, () => {
+describeKernel('BPF programs on the node:', undefined, () => {
   let network: Network;
   let lab: BpfLab;
   beforeAll(async () => {
     network = await openNetwork('auto');
     lab = bpfLab(network);
-    // A device that neither pods nor destinations are routed to.
+    // A device that is not on the path from pods to destinations.
     await sh(network.node, 'ip link add name docker0 type bridge; ip addr add 172.17.0.1/16 dev docker0');
   });
   afterEach(() => lab.clear());
@@ -242,18 +254,18 @@ describeKernel('BPF programs', undefined, () => {
     expect(expected.length).toBeLessThanOrEqual(200);
   });
 
-  test('loaded later are detected by status, and by repair every tenth minute', async () => {
+  test('programs that are loaded later are detected by status, and by repair every tenth minute', async () => {
     expect(await network.apply(backendVpc())).toMatchObject({ proven: true });
     lab.load('to_netdev');
     expect(await network.peermasq(['repair'], { env: { TZ: minuteIs(5) } })).toMatchObject({ proven: true });
     expect(await network.peermasq(['status'], { env: { TZ: minuteIs(5) } })).toMatchObject({ proven: false });
     expect(await network.peermasq(['repair'], { env: { TZ: minuteIs(0) } })).toMatchObject({ proven: false });
-    // Until the node is proven again, every time.
+    // From now on, every repair checks the programs, until the node is proven again.
     expect(await network.peermasq(['repair'], { env: { TZ: minuteIs(5) } })).toMatchObject({ proven: false });
   });
 });
 
-/** A time zone in which the last digit of the minute is this one. */
+/** Returns a time zone in which the minute now ends with this digit. */
 function minuteIs(digit: number): string {
   const minutes = (((digit - new Date().getUTCMinutes()) % 10) + 10) % 10;
   return `LAB-00:0${String(minutes)}`;

@@ -6,13 +6,13 @@ import { expectedOutcome, runEnvironment } from './environments/outcome';
 import { nftCommand } from './environments/eks-settings';
 import { type Backend, backends, missing } from './network';
 
-// The long run, on every backend: npm run test:environments.
+// In the long run, every environment is tested on every backend: npm run test:environments.
 const length = process.env['PEERMASQ_ENVIRONMENTS'] === 'all' ? 'long' : 'short';
 const tested = length === 'long' ? backends : (['iptables-nft'] as const);
 const included = environments.filter(({ inLongRun }) => length === 'long' || !inLongRun);
 const needsRoot = isRoot ? undefined : 'BPF programs cannot be loaded in a user namespace';
 
-describe.each(tested)('with %s, the peer is reached and what worked keeps working:', (backend) => {
+describe.each(tested)('with %s, pods reach the peer and what worked before keeps working in', (backend) => {
   const runnable = included.filter((each) => backend !== 'nft' || !each.missing?.includes(nftCommand));
   describeKernel('environments', missing(backend), () => {
     testEach(
@@ -35,7 +35,7 @@ function testEach(those: readonly Environment[], backend: Backend): void {
       const outcome = await runEnvironment(environment, { backend, length });
       const { before, ...expected } = expectedOutcome(environment, { backend, length });
       expect(outcome).toMatchObject({ before });
-      // `pending` goes when the program does it right.
+      // `pending` must be removed when the node program handles the environment correctly.
       if (environment.pending) expect(outcome).not.toMatchObject(expected);
       else expect(outcome).toMatchObject(expected);
     },

@@ -38,7 +38,7 @@ export function throwInjectedError(kind: InjectedErrorKind, { name }: Method, pa
   }
 }
 
-/** The resource for which a permission is missing. */
+/** Returns the resource for which a permission is missing. */
 const resourceOf = (pathname: string): string =>
   pathname
     .replace('/compute/v1/', '')

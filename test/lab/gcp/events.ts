@@ -4,8 +4,10 @@ import type { LabVm } from './state';
 type Event = Record<string, unknown>;
 type Entry = 'first' | 'last';
 
-/** What Eventarc delivers when a VM is inserted: one entry at the start of the operation and one at its end.
- * Shape: googleapis/google-cloudevents, proto/google/events/cloud/audit/v1/data.proto; like test/events/gcp.
+/**
+ * Returns the events that Eventarc delivers when a VM is inserted: one audit log entry at the start of the operation
+ * and one at its end. Their shape follows googleapis/google-cloudevents,
+ * proto/google/events/cloud/audit/v1/data.proto, like test/events/gcp.
  */
 export const insertEvent = ({ project, zone, name, id }: LabVm, entry: Entry): Event =>
   auditEvent(project, entry, {
@@ -15,7 +17,7 @@ export const insertEvent = ({ project, zone, name, id }: LabVm, entry: Entry): E
     resource: { type: 'gce_instance', labels: { project_id: project, zone, instance_id: id } },
   });
 
-/** What Eventarc delivers when a network's peering changes. */
+/** Returns the event that Eventarc delivers when a network's peering changes. */
 export const peeringEvent = (
   project: string,
   network: string,
@@ -30,8 +32,9 @@ export const peeringEvent = (
   });
 
 /**
- * The same entry as a log sink exports it to a topic, and Eventarc delivers it from there.
- * Shape: googleapis/google-cloudevents, proto/google/events/cloud/pubsub/v1/data.proto.
+ * Returns an event as it arrives through a log sink: the sink exports the audit log entry to a topic, and Eventarc
+ * delivers it from there. Its shape follows googleapis/google-cloudevents,
+ * proto/google/events/cloud/pubsub/v1/data.proto.
  */
 export function asPubsub({ data }: Event): Event {
   const time = new Date().toISOString();
@@ -85,7 +88,7 @@ function auditEvent(project: string, entry: Entry, audited: Audited): Event {
       resource,
       timestamp: time,
       operation: {
-        // Both entries of one operation carry its id.
+        // Both entries of an operation contain its ID.
         id: `operation-${Object.values(resource.labels).at(-1)}`,
         producer: 'compute.googleapis.com',
         ...(entry === 'first' ? { first: true } : { last: true }),

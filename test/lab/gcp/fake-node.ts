@@ -4,9 +4,9 @@ import { makeReport } from '../node-report';
 import { metadataOf, type GcpState, type LabVm } from './state';
 
 /**
- * From now on all VMs are nodes without a kernel: each reports the rule set in its metadata as applied and
- * proven.
- * @param reportsAfterMs after the change of its metadata
+ * Turns all VMs into nodes without a kernel. From now on, each VM reports that the rule set in its metadata is
+ * applied and proven.
+ * @param reportsAfterMs how long after a change of its metadata a VM reports
  */
 export function runFakeNodes({ changes }: GcpState, reportsAfterMs: () => number): void {
   const reported = new WeakMap<LabVm, string>();

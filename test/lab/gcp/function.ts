@@ -6,21 +6,24 @@ import { readFileSync } from 'node:fs';
 import type { AddressInfo } from 'node:net';
 import { createInterface } from 'node:readline';
 
-/** One function of dist/gcp on the real functions-framework. */
+/** A function from dist/gcp, which runs on the real functions-framework. */
 export interface LabFunction {
   readonly url: string;
-  /** Its peak resident memory so far, in megabytes. */
+  /** The function's peak resident memory so far, in megabytes. */
   readonly peakMb: () => number;
-  /** Its log so far, parsed: one object per line. */
+  /** The function's parsed log so far, with one object for each line. */
   readonly log: Record<string, unknown>[];
-  /** The first matching entry, once it is logged. */
+  /** Resolves with the first matching log entry, as soon as it is logged. */
   readonly logged: (isIt: (entry: Record<string, unknown>) => boolean) => Promise<Record<string, unknown>>;
   close(): Promise<void>;
 }
 
 const startsWithinMs = 20_000;
 
-/** Starts a function like Cloud Run: its own process, a port to listen on, settings in the environment. */
+/**
+ * Starts a function as Cloud Run does: in its own process, with a port to listen on, and with its settings in the
+ * environment.
+ */
 export async function startFunction(
   target: string,
   signatureType: 'cloudevent' | 'http',
@@ -52,7 +55,7 @@ export async function startFunction(
   const failed = Promise.race([once(child, 'exit'), once(timeout, 'abort')]).then(() => {
     throw new Error(`${target} did not start:\n${stderrLines.join('\n')}`);
   });
-  // After it has started, its exit is not an error.
+  // After the function has started, its exit is not an error.
   failed.catch(() => undefined);
   await Promise.race([started, failed]).catch(async (error: unknown) => {
     await end(child);
@@ -90,7 +93,7 @@ async function freePort(): Promise<number> {
 }
 
 /**
- * Delivers a CloudEvent like Eventarc. The log is complete when this returns.
+ * Delivers a CloudEvent as Eventarc does. When this returns, the log is complete.
  * @returns the HTTP status: anything except 2xx means redelivery
  */
 export async function deliverEvent(running: LabFunction, event: Record<string, unknown>): Promise<number> {
@@ -109,7 +112,10 @@ async function post({ url }: LabFunction, event: Record<string, unknown>): Promi
   return response.status;
 }
 
-/** The function logs in order: once it has logged that it ignored a final event, all earlier lines have been read. */
+/**
+ * Sends a final event that the function ignores. The function logs in order, so once it has logged this event, all
+ * earlier lines have been read.
+ */
 async function waitForCompleteLog(running: LabFunction): Promise<void> {
   const { log, logged } = running;
   const id = randomUUID();

@@ -5,7 +5,7 @@ import { asPubsub, insertEvent, peeringEvent } from './events';
 import { insertVm } from './insert';
 import { makeGcpState } from './state';
 
-test('an insert sends its first event before the VM is visible; the VM is visible before it is ready', async () => {
+test('an insert sends its first event before the VM is visible, and the VM is visible before it is ready', async () => {
   const cloud = makeGcpState();
   const { vm, first, last } = insertVm(cloud, { name: 'gke-1' }, { visibleAfterMs: 20, readyAfterMs: 20 });
   const running = once(cloud.changes, 'running');
@@ -24,7 +24,7 @@ test('an insert sends its first event before the VM is visible; the VM is visibl
   });
 });
 
-test('a sink exports the entry that Eventarc delivers', () => {
+test('a log sink exports the same audit log entry that Eventarc delivers', () => {
   const { vm } = insertVm(makeGcpState());
   const messageSchema = z.object({
     type: z.literal('google.cloud.pubsub.topic.v1.messagePublished'),

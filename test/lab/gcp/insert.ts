@@ -2,29 +2,30 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { insertEvent } from './events';
 import { makeVm, type GcpState, type LabVm } from './state';
 
-/** Milliseconds, each after the previous one; default 0. */
+/** Delays in milliseconds. Each begins when the previous one ends. The default is 0. */
 export interface InsertDelays {
-  /** From the operation's first audit log entry until the API returns the instance. */
+  /** The delay from the operation's first audit log entry until the API returns the instance. */
   readonly visibleAfterMs?: number;
-  /** Until writes are accepted instead of failing with resourceNotReady. */
+  /** The delay until writes are accepted; before that, they fail with resourceNotReady. */
   readonly readyAfterMs?: number;
   readonly stagingAfterMs?: number;
   readonly runningAfterMs?: number;
 }
 
-/** A running insert. Its VM is in the cloud once visible. */
+/** An insert in progress. Its VM is in the cloud as soon as it is visible. */
 export interface Insert {
   readonly vm: LabVm;
-  /** When the operation's first entry was written, in milliseconds since the epoch. */
+  /** The time at which the operation's first audit log entry was written, in milliseconds since the epoch. */
   readonly beganAt: number;
-  /** The operation's first entry. */
+  /** The operation's first audit log entry. */
   readonly first: Record<string, unknown>;
-  /** Resolves with the operation's last entry, once the VM runs. */
+  /** Resolves with the operation's last audit log entry as soon as the VM is running. */
   readonly last: Promise<Record<string, unknown>>;
 }
 
 /**
- * Inserts a VM step by step: PROVISIONING, STAGING, RUNNING. The cloud emits `running` with the VM when it boots.
+ * Inserts a VM, whose status becomes PROVISIONING, STAGING and RUNNING. The cloud emits `running` with the VM when
+ * the VM boots.
  * @param given fields of the VM, except its status
  */
 export function insertVm(

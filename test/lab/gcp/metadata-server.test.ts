@@ -45,7 +45,7 @@ describe('the local metadata server', () => {
   const waiting = (etag: string, seconds: number) =>
     fetchMetadata(`instance/attributes/colour?wait_for_change=true&last_etag=${etag}&timeout_sec=${seconds}`);
 
-  test('waits for a change of this value only', async () => {
+  test('waits for a change of the requested value, and ignores other changes', async () => {
     const { etag } = await fetchMetadata('instance/attributes/colour');
     const before = server.requests.length;
     const answer = waiting(etag, 10);
@@ -57,13 +57,13 @@ describe('the local metadata server', () => {
     expect(await answer).toMatchObject({ status: 200, text: 'green' });
   });
 
-  test('responds at once to an old etag, and with the same value on timeout', async () => {
+  test('responds immediately to an old etag, and with the unchanged value after a timeout', async () => {
     expect(await waiting('0', 10)).toMatchObject({ text: 'green' });
     const { etag } = await fetchMetadata('instance/attributes/colour');
     expect(await waiting(etag, 0.1)).toMatchObject({ text: 'green', etag });
   });
 
-  test('accepts guest attributes if enabled', async () => {
+  test('accepts guest attributes only if they are enabled', async () => {
     const path = 'instance/guest-attributes/peermasq/status';
     expect(await put(path, 'proven')).toMatchObject({ status: 403 });
     setMetadata(lab.cloud, vm, 'enable-guest-attributes', 'TRUE');

@@ -5,15 +5,15 @@ import { startHttpServer, type ListenAddress, type ServerHandle } from '../http-
 import { hasGuestAttributes, type GcpState, type MetadataItem, type LabVm } from './state';
 
 export interface MetadataServer extends ServerHandle {
-  /** The next requests for paths with this prefix fail with 503. */
+  /** Makes the next requests for paths with this prefix fail with 503. */
   failNext(times: number, path?: string): void;
-  /** Each request, in order: `GET instance/attributes/peermasq-ruleset`. */
+  /** All requests in order, such as `GET instance/attributes/peermasq-ruleset`. */
   readonly requests: string[];
 }
 
 type MetadataResponse = { readonly status: number; readonly text: string; readonly type?: string };
 
-/** The cloud as seen by one VM, or by a function if there is no VM. */
+/** Who the server serves: a VM, or a function if there is no VM. */
 interface ServerContext {
   readonly cloud: GcpState;
   readonly vm: LabVm | undefined;
@@ -33,11 +33,12 @@ const etagOf = ({ text }: MetadataResponse): string =>
   createHash('sha256').update(text).digest('hex').slice(0, 16);
 
 const root = '/computeMetadata/v1/';
-/** The size limit of a value is not verified; nothing may need more than this. */
+/** Whether the real server has this size limit for a value is not verified. Nothing may need more than this. */
 const guestAttributeLimitBytes = 32 * 1024;
 
 /**
- * The metadata server of one VM, in a cloud at 169.254.169.254. Without a VM it is a function's: identity only.
+ * Starts the metadata server of a VM, which is at 169.254.169.254 in a real cloud. Without a VM, the server is a
+ * function's and provides only its identity.
  */
 export async function startMetadataServer(
   cloud: GcpState,
@@ -146,7 +147,10 @@ function remove({ guestAttributes }: LabVm, key: string): MetadataResponse {
   return ok('');
 }
 
-/** Responds at once if the client does not have the current value, else on a change or timeout. */
+/**
+ * Responds immediately if the client does not have the current value. Otherwise, responds after a change or a
+ * timeout.
+ */
 async function waitForChange(
   context: ServerContext,
   path: string,

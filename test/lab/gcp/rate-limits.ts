@@ -1,4 +1,4 @@
-/** Calls a minute per project; for zones and regions, per region. */
+/** A quota: calls a minute for each project and, for methods of zones and regions, for each region. */
 interface QuotaLimit {
   readonly metric: string;
   readonly limit: string;
@@ -6,9 +6,9 @@ interface QuotaLimit {
 }
 
 /**
- * Groups and intervals: cloud.google.com/compute/docs/api-rate-limits as of April 2026, the quotas named
- * "legacy" there, which stay in force. That page no longer has figures: it used to list 1,500 for queries and
- * reads; the rest is not verified.
+ * The groups and intervals follow cloud.google.com/compute/docs/api-rate-limits as of April 2026: these are the
+ * quotas that the page calls "legacy", which stay in force. The page no longer has figures. It used to list 1,500 for
+ * queries and reads; the other figures are not verified.
  */
 const limits = {
   queries: { metric: 'Queries', limit: 'Queries per minute per region', perMinute: 1_500 },
@@ -56,7 +56,7 @@ const limitOf: Readonly<Record<string, keyof typeof limits>> = {
   'compute.zoneOperations.wait': 'regionalHeavyReads',
 };
 
-/** Guest attributes: 10 queries a minute for each VM (Compute Engine, "Set and query guest attributes"). */
+/** Each VM may make 10 queries for guest attributes a minute (Compute Engine, "Set and query guest attributes"). */
 const guestAttributeQueriesPerMinute = 10;
 
 export interface CallTarget {
@@ -68,15 +68,21 @@ export interface CallTarget {
 
 export interface RateLimits {
   /**
-   * Calls beyond a quota, including reads of guest attributes beyond a VM's limit. Those still get a response:
-   * it is documented only that attributes may be lost.
+   * The number of calls beyond a quota, including reads of guest attributes beyond a VM's limit. Those reads still
+   * get a response, because the documentation says only that attributes may be lost.
    */
   readonly callsOverLimit: number;
-  /** Counts a call. @returns the exceeded quota, if any */
+  /**
+   * Counts a call.
+   * @returns the quota that the call exceeds, if any
+   */
   take(method: string, scope: CallTarget): QuotaLimit | undefined;
 }
 
-/** Quotas reset at the start of each minute, as documented. @param now milliseconds */
+/**
+ * Quotas are reset at the start of each minute, as documented.
+ * @param now returns the time in milliseconds
+ */
 export function makeRateLimits(now: () => number = () => Date.now()): RateLimits {
   let minute = 0;
   let callsOverLimit = 0;
@@ -108,7 +114,7 @@ export function makeRateLimits(now: () => number = () => Date.now()): RateLimits
   };
 }
 
-/** From now on the cloud counts calls and rejects those beyond the default rate quotas. */
+/** Makes the cloud count calls and reject calls beyond the default rate quotas from now on. */
 export function enableRateLimits(cloud: { rateLimits?: RateLimits }): RateLimits {
   return (cloud.rateLimits = makeRateLimits());
 }

@@ -1,7 +1,7 @@
 import type { CommandResult, Machine } from '../machine';
 
 interface BootOptions {
-  /** `HOST:PORT` of the node's metadata server; by default the real address. */
+  /** The `HOST:PORT` of the node's metadata server. Defaults to the address of the real server. */
   readonly metadataHost?: string;
   /** Additional environment variables, such as PEERMASQ_DIR. */
   readonly env?: Readonly<Record<string, string>>;
@@ -9,10 +9,10 @@ interface BootOptions {
 }
 
 /**
- * What google-startup-scripts.service does at boot (GoogleCloudPlatform/guest-agent:
- * google_metadata_script_runner/main.go): the first level that has a startup script or its URL wins, leading white
- * space is removed, and `bash -c FILE` runs it from a new temporary directory. @returns the script's result;
- * `undefined` if neither level has one
+ * Does what google-startup-scripts.service does at boot (GoogleCloudPlatform/guest-agent:
+ * google_metadata_script_runner/main.go): it uses the first level that has a startup script or a script URL, removes
+ * leading white space, and runs the script with `bash -c FILE` from a new temporary directory.
+ * @returns the result of the script; `undefined` if neither level has a script
  */
 export async function bootGceNode(
   machine: Machine,
@@ -35,7 +35,7 @@ export async function bootGceNode(
   return finished;
 }
 
-/** The script of one level; '' if that level has only a URL, which the lab does not fetch. */
+/** Returns the script of one level, or '' if the level has only a URL, which the lab does not fetch. */
 async function readStartupScript(
   machine: Machine,
   level: 'instance' | 'project',

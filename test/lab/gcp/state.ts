@@ -11,23 +11,23 @@ export interface LabAliasRange {
   readonly subnetworkRangeName?: string;
 }
 
-/** One VM: what the Compute API and its own metadata server both see. */
+/** A VM, as both the Compute API and its own metadata server see it. */
 export interface LabVm {
   project: string;
   zone: string;
   id: string;
   name: string;
   status: string;
-  /** RFC 3339, like all timestamps here; absent fields are omitted by the API. */
+  /** A time in RFC 3339, like all timestamps here. The API omits fields that are absent. */
   creationTimestamp?: string;
   lastStartTimestamp?: string;
-  /** While false, writes fail with resourceNotReady, as early in an insert. */
+  /** Whether the VM accepts writes. If false, they fail with resourceNotReady, as early in an insert. */
   isReady: boolean;
   labels: Record<string, string>;
   tags: string[];
-  /** Change it through `setMetadata` below, which wakes waiting programs. */
+  /** The metadata. Change it only through `setMetadata` below, which wakes waiting programs. */
   metadata: MetadataItem[];
-  /** `NAMESPACE/KEY` → value. */
+  /** The guest attributes, as `NAMESPACE/KEY` → value. */
   guestAttributes: Record<string, string>;
   serviceAccounts?: { email: string }[];
   networkInterfaces: {
@@ -59,11 +59,11 @@ interface LabLayer4Config {
   ports?: string[];
 }
 
-/** A VPC firewall rule in the API's form. */
+/** A VPC firewall rule in the API's format. */
 export interface LabFirewall {
   project: string;
   name: string;
-  /** Name of a network in the same project. */
+  /** The name of a network in the same project. */
   network: string;
   direction: 'INGRESS' | 'EGRESS';
   priority?: number;
@@ -80,7 +80,7 @@ export interface LabFirewall {
 
 export interface LabFirewallPolicy {
   type: 'HIERARCHY' | 'NETWORK' | 'NETWORK_REGIONAL' | 'SYSTEM_REGIONAL';
-  /** A number for a hierarchical policy. */
+  /** The policy's name, which is a number if the policy is hierarchical. */
   name: string;
   shortName?: string;
   priority?: number;
@@ -103,12 +103,12 @@ export interface LabFirewallPolicy {
   }[];
 }
 
-/** A load balancer's address. */
+/** The address of a load balancer. */
 export interface LabForwardingRule {
   project: string;
   region: string;
   name: string;
-  /** Name of a network in the same project. */
+  /** The name of a network in the same project. */
   network: string;
   IPAddress: string;
   IPProtocol: string;
@@ -122,25 +122,31 @@ export interface LabNetwork {
   project: string;
   name: string;
   internalIpv6Range?: string;
-  /** Routing mode for dynamic routes; default REGIONAL. */
+  /** The routing mode for dynamic routes. Defaults to REGIONAL. */
   routingMode?: 'GLOBAL' | 'REGIONAL';
   peerings: LabPeering[];
   networkFirewallPolicyEnforcementOrder?: 'AFTER_CLASSIC_FIREWALL' | 'BEFORE_CLASSIC_FIREWALL';
-  /** Policies associated with it or with a folder above it, as returned by `getEffectiveFirewalls`. */
+  /**
+   * The policies that are associated with the network or with a folder above it, as `getEffectiveFirewalls` returns
+   * them.
+   */
   firewallPolicies?: LabFirewallPolicy[];
-  /** `PEERING/REGION` → routes that the peering offers there. */
+  /** The routes that peerings offer, as `PEERING/REGION` → routes. */
   routes: Record<string, LabPeeringRoute[]>;
 }
 
-/** A static route of a network; one of the next hops is set. Names of `network` and `nextHopPeering`, else URLs. */
+/**
+ * A static route of a network, with exactly one next hop. `network` and `nextHopPeering` are names; the other next
+ * hops are URLs.
+ */
 export interface LabRoute {
   project: string;
   name: string;
-  /** Name of a network in the same project. */
+  /** The name of a network in the same project. */
   network: string;
   destRange: string;
   priority?: number;
-  /** Network tags of the instances it applies to; all if empty. */
+  /** The network tags of the instances to which the route applies; it applies to all instances if empty. */
   tags?: string[];
   nextHopGateway?: string;
   nextHopInstance?: string;
@@ -150,7 +156,7 @@ export interface LabRoute {
   nextHopVpnTunnel?: string;
 }
 
-/** What a Cloud Router learned over BGP. */
+/** A route that a Cloud Router learned over BGP. */
 export interface LabLearnedRoute {
   destRange: string;
   priority?: number;
@@ -164,14 +170,14 @@ export interface LabRouter {
   project: string;
   region: string;
   name: string;
-  /** Name of a network in the same project. */
+  /** The name of a network in the same project. */
   network: string;
   /**
-   * In force in the router's region; with global dynamic routing, including routes learned by routers in other
-   * regions.
+   * The routes in force in the router's region. With global dynamic routing, these include routes that routers in
+   * other regions learned.
    */
   bestRoutes: LabLearnedRoute[];
-  /** The best routes that this router learned itself, in force or not. */
+  /** The best routes that this router learned itself, whether or not they are in force. */
   bestRoutesForRouter: LabLearnedRoute[];
 }
 
@@ -179,7 +185,7 @@ export interface LabSubnetwork {
   project: string;
   region: string;
   name: string;
-  /** Name of a network in the same project. */
+  /** The name of a network in the same project. */
   network: string;
   ipCidrRange: string;
   internalIpv6Prefix?: string;
@@ -188,7 +194,9 @@ export interface LabSubnetwork {
 
 export type InjectedErrorKind = 'quota' | 'permission' | 'unavailable' | 'reset' | 'no-response';
 
-/** The next `times` calls of `method` (`compute.instances.get`…) fail; optionally only for one project. */
+/**
+ * Makes the next `times` calls of `method` (such as `compute.instances.get`) fail, optionally only for one project.
+ */
 export interface InjectedError {
   method: string;
   project?: string;
@@ -196,7 +204,10 @@ export interface InjectedError {
   times: number;
 }
 
-/** The state of the local Google Cloud, limited to what peermasq uses. Tests edit it; the two servers serve it. */
+/**
+ * The state of the local Google Cloud, as far as peermasq uses it. Tests edit the state, and the two servers serve
+ * it.
+ */
 export interface GcpState {
   projects: Record<string, { number: string; metadata: MetadataItem[]; isGuestAttributesPolicyOn?: boolean }>;
   vms: LabVm[];
@@ -206,24 +217,30 @@ export interface GcpState {
   routers: LabRouter[];
   firewalls: LabFirewall[];
   forwardingRules: LabForwardingRule[];
-  /** The only access token that the metadata servers issue and the API accepts. */
+  /** The access token. The metadata servers issue no other token, and the API accepts no other. */
   token: string;
-  /** Duration of an operation in milliseconds. */
+  /** How long an operation takes, in milliseconds. */
   operationMs: number;
-  /** Milliseconds after which waiting for an operation returns in any case; the real API may return at any time. */
+  /**
+   * After this many milliseconds, waiting for an operation returns even if the operation is still running. The real
+   * API may return at any time.
+   */
   maxOperationWaitMs: number;
   /** If set, every operation fails with this error. */
   operationError?: { code: string; message: string };
-  /** Maximum page size of a list. */
+  /** The maximum page size of a list. */
   pageSize: number;
   injectedErrors: InjectedError[];
-  /** Rate quotas; see `limitCalls`. */
+  /** The rate quotas, if they are enforced (see `enableRateLimits`). */
   rateLimits?: RateLimits;
-  /** Whether a reset keeps `lastStartTimestamp`. The real behaviour is not documented. */
+  /** Whether a reset keeps `lastStartTimestamp`. The behaviour of the real API is not documented. */
   keepsStartOnReset?: boolean;
-  /** Each API call, in order: `compute.instances.get`. */
+  /** The names of all API calls in order, such as `compute.instances.get`. */
   calls: string[];
-  /** `change`: of metadata or guest attributes; `labels`, `running`, `reset`: of that VM, which is passed. */
+  /**
+   * Emits `change` for a change of metadata or guest attributes, and `labels`, `running` and `reset` with the VM
+   * concerned.
+   */
   readonly changes: EventEmitter;
 }
 
@@ -251,7 +268,7 @@ export function makeGcpState(): GcpState {
 
 let lastId = 4_520_031_799_277_581_759n;
 
-/** Adds a running Debian VM, and its project if new. */
+/** Adds a running Debian VM, and also its project if the project does not exist yet. */
 export function addVm(cloud: GcpState, given: Partial<LabVm> = {}): LabVm {
   const vm = makeVm(given);
   cloud.projects[vm.project] ??= { number: '415104041262', metadata: [] };
@@ -259,7 +276,7 @@ export function addVm(cloud: GcpState, given: Partial<LabVm> = {}): LabVm {
   return vm;
 }
 
-/** A VM that is not in a cloud yet. */
+/** Makes a VM that is not in a cloud yet. */
 export function makeVm(given: Partial<LabVm>): LabVm {
   const id = String(++lastId);
   return {
@@ -279,7 +296,7 @@ export function makeVm(given: Partial<LabVm>): LabVm {
   };
 }
 
-/** Sets or removes one key of a VM's metadata, and wakes waiting programs. */
+/** Sets or removes one key in a VM's metadata, and wakes waiting programs. */
 export function setMetadata(cloud: GcpState, vm: LabVm, key: string, value: string | undefined): void {
   const others = vm.metadata.filter((item) => item.key !== key);
   vm.metadata = value === undefined ? others : [...others, { key, value }];
@@ -298,7 +315,10 @@ export const networkUrl = (project: string, name: string) =>
 export const subnetworkUrl = (project: string, region: string, name: string) =>
   url(`projects/${project}/regions/${region}/subnetworks/${name}`);
 
-/** The instance's attribute overrides the project's; any value other than TRUE means disabled. */
+/**
+ * Returns whether guest attributes are enabled. The instance's setting overrides the project's, and any value other
+ * than TRUE means disabled.
+ */
 export function hasGuestAttributes(cloud: GcpState, vm: LabVm): boolean {
   const requireProject = cloud.projects[vm.project]?.metadata ?? [];
   const key = 'enable-guest-attributes';

@@ -9,20 +9,20 @@ import { buildNetworks, type Networks } from '../networks';
 import { awsPeering, gcpPeering } from '../topologies';
 import { nodeProgramFile } from '../node-program';
 
-/** A cluster's node, its pod and a peer, in a local cloud. */
+/** A local cloud with a cluster's node, a pod on the node, and a peer. */
 export interface ShellCloud {
   readonly networks: Networks;
   readonly home: CliHome;
-  /** Environment of the command line. */
+  /** The environment variables for the command line. */
   readonly env: Readonly<Record<string, string>>;
-  /** Environment of the node program. */
+  /** The environment variables for the node program. */
   readonly nodeEnv: Readonly<Record<string, string>>;
-  /** The node's id. */
+  /** The ID of the node. */
   readonly node: string;
   readonly close: () => Promise<void>;
 }
 
-/** What can be broken between the two, by cloud. */
+/** What can be broken between the node and the peer, for each cloud. */
 export const misconfigurations = {
   aws: Object.keys(awsMisconfigurations),
   gcp: Object.keys(gcpMisconfigurations),
@@ -30,7 +30,10 @@ export const misconfigurations = {
 
 export type CloudName = keyof typeof misconfigurations;
 
-/** @param broken one of `breaks`, or nothing */
+/**
+ * Opens a local cloud.
+ * @param broken one of `misconfigurations`, or nothing
+ */
 export const openCloud = (cloud: CloudName, broken: string | undefined): Promise<ShellCloud> =>
   cloud === 'aws' ? openAws(broken) : openGcp(broken);
 
@@ -58,7 +61,7 @@ async function openAws(broken: string | undefined): Promise<ShellCloud> {
   };
 }
 
-/** Installs the watcher before the rules, as the DaemonSet does. */
+/** Opens a Google Cloud and installs the watcher before the rules, as the DaemonSet does. */
 async function openGcp(broken: string | undefined): Promise<ShellCloud> {
   const networks = await buildNetworks(gcpPeering);
   const project = await openProject(networks);

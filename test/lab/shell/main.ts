@@ -10,12 +10,12 @@ const list = (names: readonly string[]) => names.map((name) => `"${name}"`).join
 
 const usage = `Usage: npm run lab [-- [--cloud aws|gcp] [--break WHAT]]
 
-Opens a shell beside a cloud of this machine's own: a node that has no peermasq rules yet, a pod on it whose
-request hangs, and a peer. npx peermasq finds that cloud. What is read from stdin works as well as a terminal.
-All of it lives in network namespaces, and ends with the shell.
+Opens a shell with a local cloud: a node that has no peermasq rules yet, a pod on the node whose
+request hangs, and a peer. npx peermasq finds the cloud. Commands may come from a terminal or from stdin.
+Everything is in network namespaces and is removed when the shell ends.
 
-  --cloud  the cloud it is (default: aws)
-  --break  what else is wrong between the node and the peer
+  --cloud  which cloud to open (default: aws)
+  --break  what else to break between the node and the peer
            aws: ${list(misconfigurations.aws)}
            gcp: ${list(misconfigurations.gcp)}
   --help   this text
@@ -80,7 +80,10 @@ Pod ${pods.pod} on node ${node} asks for ${name}, ${address}:${port}. Try:
 `;
 }
 
-/** Opens a shell in the repository root, where `npx peermasq` works, with the lab's home folder and programs. */
+/**
+ * Opens a shell with the lab's home folder and programs. The shell starts in the repository root, where `npx
+ * peermasq` works.
+ */
 function shell({ home, env, nodeEnv, networks }: ShellCloud): Promise<number> {
   const { nodeHost, podHost, topology } = networks;
   const bin = join(home.folder, 'bin');

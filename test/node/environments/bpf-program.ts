@@ -1,10 +1,10 @@
 /**
- * An object file with one BPF program for tc, as a compiler would write it: it sends every IPv4 packet out of the device
- * with this index, past iptables, as eBPF host routing does.
+ * Returns an object file with one BPF program for tc, as a compiler would write it. The program sends every IPv4
+ * packet out through the device with this index and bypasses iptables, as eBPF host routing does.
  */
 export function redirectProgram(deviceIndex: number): Buffer {
   const code = Buffer.concat([
-    // r2 = the packet's protocol; what is not IPv4 goes on as without the program.
+    // r2 = the packet's protocol. Packets that are not IPv4 continue as they would without the program.
     instruction({ opcode: 0x61, registers: 0x12, offset: 16 }),
     instruction({ opcode: 0x15, registers: 2, offset: 2, value: 0x0008 }),
     instruction({ opcode: 0xb7, registers: 0, value: -1 }),
@@ -42,14 +42,14 @@ export function redirectProgram(deviceIndex: number): Buffer {
   ]);
 }
 
-/** The size of the file's header, and of a section's. */
+/** The size of the file header, and the size of a section header. */
 const headerSize = 64;
 
 const padded = (part: Buffer) => Buffer.concat([part, Buffer.alloc((8 - (part.length % 8)) % 8)]);
 
 interface Instruction {
   readonly opcode: number;
-  /** The source times 16 plus the destination. */
+  /** The source register times 16, plus the destination register. */
   readonly registers?: number;
   readonly offset?: number;
   readonly value?: number;
@@ -83,7 +83,7 @@ function sectionHeader(
   bytes.writeUInt32LE(section.offset, 24);
   bytes.writeUInt32LE(section.size, 32);
   bytes.writeUInt32LE(section.link, 40);
-  // The first symbol that is not local.
+  // The index of the first symbol that is not local.
   bytes.writeUInt32LE(section.link, 44);
   bytes.writeUInt32LE(8, 48);
   bytes.writeUInt32LE(section.entry, 56);
@@ -92,7 +92,7 @@ function sectionHeader(
 
 function fileHeader({ sectionsAt, sections }: { sectionsAt: number; sections: number }): Buffer {
   const bytes = Buffer.alloc(headerSize);
-  // ELF, 64 bits, little-endian; a relocatable object (1) for BPF (247).
+  // The file is a 64-bit little-endian ELF: a relocatable object (1) for BPF (247).
   bytes.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
   bytes.writeUInt16LE(1, 16);
   bytes.writeUInt16LE(247, 18);

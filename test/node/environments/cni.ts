@@ -1,11 +1,11 @@
 import type { NodeNetwork, Pod } from './environment';
 import { join, kubeProxy, restoring, table } from './node-network';
 
-/** A route to each pod in table main, as routed networks have. */
+/** Returns a route to each pod in table main, as routed networks have them. */
 const routesTo = (pods: readonly Pod[]) =>
   pods.map(({ address, device }) => `ip route add ${address} dev ${device} scope link`);
 
-/** kubenet, pkg/kubelet/network/kubenet: a bridge, and one rule. */
+/** kubenet, which uses a bridge and one rule (pkg/kubelet/network/kubenet). */
 export const kubenet: NodeNetwork = join(kubeProxy, {
   setUp: [],
   rules: table(
@@ -15,7 +15,7 @@ export const kubenet: NodeNetwork = join(kubeProxy, {
   restart: [],
 });
 
-/** The bridge plugin (containernetworking/plugins, pkg/ip/ipmasq_linux.go) with `ipMasq`. */
+/** The bridge plugin with `ipMasq` (containernetworking/plugins, pkg/ip/ipmasq_linux.go). */
 export const bridgePlugin = (range: string, pods: readonly Pod[]): NodeNetwork =>
   join(kubeProxy, {
     setUp: [],
@@ -49,7 +49,7 @@ const reserved = [
   ['192.88.99.0/24', 'RFC 7526'],
 ] as const;
 
-/** VPC-native GKE: GoogleCloudPlatform/netd, scripts/install-cni.sh writes the rules once. */
+/** VPC-native GKE, whose rules are written once by scripts/install-cni.sh of GoogleCloudPlatform/netd. */
 export const netd = (pods: readonly Pod[]): NodeNetwork =>
   join(kubeProxy, {
     setUp: [],
@@ -68,7 +68,10 @@ export const netd = (pods: readonly Pod[]): NodeNetwork =>
     restart: [],
   });
 
-/** kubernetes-sigs/ip-masq-agent, cmd/ip-masq-agent/ip-masq-agent.go: writes its chain whole, once a minute. */
+/**
+ * ip-masq-agent, which writes its whole chain once a minute (kubernetes-sigs/ip-masq-agent,
+ * cmd/ip-masq-agent/ip-masq-agent.go).
+ */
 export function ipMasqAgent(nonMasqueradeCidrs: readonly string[], pods: readonly Pod[]): NodeNetwork {
   const chain = table(
     'nat',
@@ -91,7 +94,9 @@ export function ipMasqAgent(nonMasqueradeCidrs: readonly string[], pods: readonl
   });
 }
 
-/** flannel, pkg/trafficmngr/iptables/iptables.go: after a restart its chain is cleared and its jump moves to the end. */
+/**
+ * flannel (pkg/trafficmngr/iptables/iptables.go). After a restart, it clears its chain and moves its jump to the end.
+ */
 export function flannel(cluster: string, node: string): NodeNetwork {
   const comment = '-m comment --comment "flanneld masq"';
   const jump = `POSTROUTING ${comment} -j FLANNEL-POSTRTG`;
@@ -111,7 +116,7 @@ export function flannel(cluster: string, node: string): NodeNetwork {
   return join(kubeProxy, { setUp: [], rules: rules(), restart: [restoring(rules(`-D ${jump}`))] });
 }
 
-/** flannel with `EnableNFTables`, pkg/trafficmngr/nftables/nftables.go. */
+/** flannel with `EnableNFTables` (pkg/trafficmngr/nftables/nftables.go). */
 export const flannelNft = (cluster: string): NodeNetwork =>
   join(kubeProxy, {
     setUp: [
@@ -131,8 +136,8 @@ RULES`,
   });
 
 /**
- * Calico, felix/rules: masquerades from pools with natOutgoing to what is in no pool. A pool that is disabled keeps a
- * range from being masqueraded. Felix moves its jumps to the top when it restarts.
+ * Calico (felix/rules). It masquerades packets from pools with natOutgoing to addresses that are in no pool, so a
+ * disabled pool keeps its range from being masqueraded. When Felix restarts, it moves its jumps to the top.
  */
 export function calico(pools: readonly string[], pods: readonly Pod[]): NodeNetwork {
   const jump = 'POSTROUTING -m comment --comment "cali:O3lYWMrLQYEMJtB5" -j cali-POSTROUTING';
@@ -160,7 +165,10 @@ export function calico(pools: readonly string[], pods: readonly Pod[]): NodeNetw
   });
 }
 
-/** Calico's mangle table, which it also has where it only enforces policies. Established connections skip the rest. */
+/**
+ * Calico's mangle table, which also exists where Calico only enforces policies. Established connections skip the rest
+ * of the chain.
+ */
 const mangleJump = 'PREROUTING -m comment --comment "cali:6gwbT8clXdHdC1b1" -j cali-PREROUTING';
 const mangleChains = [
   ':cali-PREROUTING - [0:0]',
@@ -178,7 +186,9 @@ export const calicoPolicy: NodeNetwork = {
   ],
 };
 
-/** Cilium with iptables-based masquerading, pkg/datapath/iptables/iptables.go. Its agent moves its jumps to the top. */
+/**
+ * Cilium with iptables-based masquerading (pkg/datapath/iptables/iptables.go). Its agent moves its jumps to the top.
+ */
 export function cilium(
   pods: readonly Pod[],
   settings: { range: string; nativeRouting: string },

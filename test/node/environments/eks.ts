@@ -34,7 +34,7 @@ const secondaryEni: Uplink = {
   assigned: ['10.0.0.30', '10.0.0.31'],
 };
 
-/** A pod with an address of the VPC's main range, on either ENI. */
+/** Returns a pod with an address in the VPC's main range, on either ENI. */
 const onVpc = (eni: 0 | 1, seen: (address: string) => string): VpcCniPod => {
   const address = eni === 0 ? '10.0.0.20' : '10.0.0.30';
   const source = seen(address);
@@ -73,7 +73,7 @@ const externalSnat: Environment = {
   expected: { proven: true },
 };
 
-/** Pods on a secondary ENI in a subnet of a range that only the VPC knows. */
+/** Pods on a secondary ENI, whose subnet is in a range that only the VPC knows. */
 export function customNetworking(settings: Omit<VpcCniSettings, 'vpcRanges'>) {
   const { externalSnat, excludeSnatCidrs } = settings;
   const isSnat = !externalSnat && !excludeSnatCidrs;
@@ -83,7 +83,7 @@ export function customNetworking(settings: Omit<VpcCniSettings, 'vpcRanges'>) {
       device: 'eth1',
       subnet: '100.64.0.0/24',
       address: '100.64.0.10',
-      // Pods' addresses, or a prefix delegated to the ENI.
+      // The addresses of the pods, or a prefix that is delegated to the ENI.
       assigned: settings.prefixDelegation ? ['100.64.0.16/28'] : ['100.64.0.20', '100.64.0.21'],
     },
   ] as const;
@@ -122,7 +122,7 @@ const olderCni: Environment = {
   expected: { proven: true },
 };
 
-/** A pod on a branch ENI, and one on a secondary ENI. Neither is in the subnet of the node. */
+/** One pod on a branch ENI and one on a secondary ENI. Neither ENI is in the node's subnet. */
 export function podSecurityGroups(settings: Pick<VpcCniSettings, 'enforcingMode' | 'externalSnat'>) {
   const seen = (address: string) => (settings.externalSnat ? address : nodeAddress);
   const branch: Uplink = { device: 'vlan.eth.1', subnet: '10.0.1.0/24', assigned: ['10.0.1.40'] };
@@ -174,7 +174,7 @@ export function podSecurityGroups(settings: Pick<VpcCniSettings, 'enforcingMode'
 const securityGroupsStrict: Environment = {
   name: 'EKS with security groups for pods, strict mode',
   ...podSecurityGroups({ enforcingMode: 'strict', externalSnat: true }),
-  // The pod on the branch ENI keeps its address; the peer's route to it is not the node's to know.
+  // The pod on the branch ENI keeps its address. The node cannot know whether the peer has a route to that address.
   expected: {},
 };
 

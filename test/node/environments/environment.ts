@@ -1,46 +1,50 @@
 /** A network interface of the node, as the cloud attaches it. */
 export interface Uplink {
   readonly device: string;
-  /** Its subnet, whose first address is the VPC's router. */
+  /** The interface's subnet. The first address in the subnet is the VPC's router. */
   readonly subnet: string;
-  /** A branch ENI has none on the node. */
+  /** The interface's address; absent on the node for a branch ENI. */
   readonly address?: string;
-  /** Google Cloud gives addresses as /32, with a route to the subnet's router. */
+  /** Whether the address is a /32 with a route to the subnet's router, as on Google Cloud. */
   readonly isPointToPoint?: true;
   /**
-   * What else the VPC assigned to it: pod addresses, prefixes, alias ranges, or routes with the node as next hop. The
-   * VPC delivers these to the interface, and drops what it sends with another source.
+   * What else the VPC assigned to the interface: pod addresses, prefixes, alias ranges, or routes with the node as
+   * next hop. The VPC delivers packets for these addresses to the interface, and drops packets that the interface
+   * sends with any other source.
    */
   readonly assigned?: readonly string[];
 }
 
-/** `dropped`, or the source address of the pod's packets. */
+/** The source address of the pod's packets, or `dropped`. */
 export type Source = string;
 
 export interface Pod {
   readonly name: string;
   readonly address: string;
-  /** The node's end of its cable. */
+  /** The node's end of the pod's cable. */
   readonly device: string;
-  /** What the peer sees, without and with peermasq. */
+  /** The source that the peer sees, without and with peermasq. */
   readonly peer: { readonly before: Source; readonly after: Source };
-  /** What leaves towards the internet, the same before and after. */
+  /** The source of packets to the internet, which is the same without and with peermasq. */
   readonly internet: Source;
-  /** A service mesh's proxy in its network namespace takes all its connections. */
+  /** Whether a service mesh's proxy in the pod's network namespace intercepts all connections of the pod. */
   readonly sidecar?: boolean;
 }
 
 interface PodsRequest {
-  /** The node's ends of their cables get this and a number. */
+  /** The prefix of the device names at the node's ends of the pods' cables. A number is appended to it. */
   readonly device: string;
   readonly addresses: readonly string[];
-  /** What the peer sees before and after, and what leaves towards the internet; `own` is the pod's address. */
+  /**
+   * The sources that the peer sees before and after, and the source of packets to the internet. `own` is the pod's
+   * address.
+   */
   readonly before: Source;
   readonly after: Source;
   readonly internet: Source;
 }
 
-/** Pods that differ only in their addresses. */
+/** Returns pods that differ only in their addresses. */
 export function podsOf({ device, addresses, before, after, internet }: PodsRequest): Pod[] {
   return addresses.map((address, i) => {
     const seen = (source: Source) => (source === 'own' ? address : source);
@@ -54,63 +58,66 @@ export function podsOf({ device, addresses, before, after, internet }: PodsReque
   });
 }
 
-/** Programs of a node's network: lines of shell, and rules in iptables-restore format. */
+/** The network plugin and other programs of a node, as lines of shell and rules in the format of iptables-restore. */
 export interface NodeNetwork {
-  /** Run when devices and addresses are there. */
+  /** Run as soon as the devices and addresses exist. */
   readonly setUp: readonly string[];
-  /** The same for its pods. */
+  /** Run on the node as soon as the devices and addresses of its pods exist. */
   readonly setUpPods?: readonly string[];
   readonly rules: string;
-  /** What a restart of its agents writes again. */
+  /** What the programs write again when they are restarted. */
   readonly restart: readonly string[];
 }
 
 export interface Expected {
-  /** Not given where both are right, because pods reach the peer with an address that the rules did not choose. */
+  /**
+   * Whether the rules are proven. Absent where both results are right, because pods reach the peer with an address
+   * that the rules did not choose.
+   */
   readonly proven?: boolean;
-  /** The report's code word, where it is not proven. */
+  /** The code word in the report if the rules are not proven. */
   readonly code?: string;
-  /** What the report's `basis` contains among other things, where the backend is a variant of iptables. */
+  /** Words that the report's `basis` contains, possibly among others, if the backend is a variant of iptables. */
   readonly basis?: readonly string[];
 }
 
-/** A node as people run it, and what must happen there. */
+/** A node as people run it, and what must happen on that node. */
 export interface Environment {
   readonly name: string;
-  /** The program does not do this yet. */
+  /** Set if the node program does not handle this environment yet. */
   readonly pending?: true;
-  /** Too much like others for every run of the tests. */
+  /** Set if the environment is too similar to others to be tested in every run. */
   readonly inLongRun?: true;
-  /** It cannot be built in a user namespace. */
+  /** Set if the environment cannot be built in a user namespace. */
   readonly needsRoot?: true;
   readonly uplinks: readonly [Uplink, ...Uplink[]];
-  /** The bridge of its pods, where there is one. */
+  /** The bridge to which the pods are connected, if there is one. */
   readonly bridge?: { readonly device: string; readonly address: string };
   readonly pods: readonly Pod[];
-  /** They start when the rule set is in force. */
+  /** Set if the pods start only after the rule set is in force. */
   readonly podsStartLate?: true;
-  /** Programs that are missing on the node. */
+  /** The programs that are missing on the node. */
   readonly missing?: readonly string[];
   readonly network: NodeNetwork;
   readonly peer: {
-    /** The ranges it has a route to. */
+    /** The ranges to which the peer has a route. */
     readonly routes: readonly string[];
-    /** It can connect to pods, because it has a route to them. */
+    /** Set if the peer has a route to the pods and can therefore connect to them. */
     readonly reachesPods?: true;
-    /** What it sees of the node itself, where that is not the first uplink's address. */
+    /** The source that the peer sees for the node itself, if that is not the first uplink's address. */
     readonly nodeSource?: Source;
   };
-  /** Without the header and generation lines: the test adds them. */
+  /** The lines of the rule set without its header and generation, which the test adds. */
   readonly ruleSet: readonly string[];
   readonly expected: Expected;
 }
 
 export const peerAddress = '10.193.0.3';
 export const peerRange = '10.193.0.0/16';
-/** The port of every service in the lab. */
+/** The port on which every service in the lab listens. */
 export const port = 8080;
 export const sidecarPort = 15001;
-/** Not a documentation address: GKE does not masquerade traffic to those. */
+/** This is not a documentation address, because GKE does not masquerade packets to documentation addresses. */
 export const internetAddress = '1.1.1.1';
 
 export const toPeer = [`masquerade ${peerRange} peer`, `probe ${peerAddress}:${port}`] as const;

@@ -1,7 +1,7 @@
 import type { Host } from '../../lab/netns';
 import { sh } from '../network';
 
-/** The lines of a node's kernel state that decide where packets go, without counters. */
+/** Returns the lines of a node's kernel state that decide where packets go, without counters. */
 export async function kernelState(node: Host): Promise<string[]> {
   const text = await sh(
     node,
@@ -15,14 +15,14 @@ export async function kernelState(node: Host): Promise<string[]> {
     .map((line) => line.replace(/ ?\[\d+:\d+\]/, '').trim());
 }
 
-// Tables and built-in chains stay when their last rule is removed, and do nothing.
+// Tables and built-in chains remain when their last rule is removed, but have no effect.
 const noise = /^(#|\*|COMMIT|:[A-Z]+ ACCEPT|table ip6? (nat|mangle|filter|raw)$|$)/;
 
-/** Without what peermasq may add: chains, sets and tables of its name, and its ip rule. */
+/** Returns the lines without what peermasq may add: chains, sets and tables with its name, and its ip rule. */
 export const withoutOurs = (lines: readonly string[]) =>
   lines.filter((line) => !/peermasq|fwmark 0x1000\/0x1000 lookup main/i.test(line));
 
-/** What was removed, with `-`, and what was added, with `+`. */
+/** Returns the lines that were removed, with `-`, and the lines that were added, with `+`. */
 export function difference(before: readonly string[], after: readonly string[]): string[] {
   const missing = (these: readonly string[], those: readonly string[]) => {
     const remaining = [...those];

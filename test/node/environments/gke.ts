@@ -5,7 +5,7 @@ const nodeAddress = '10.209.0.2';
 const podRange = '10.132.0.0/24';
 const nodes = '10.209.0.0/16';
 
-/** The route's next hop, or the alias range: the VPC knows both. */
+/** The pods' range is an alias range, or the node is the next hop of a route to the range. The VPC knows both. */
 const uplinks = [
   {
     device: 'eth0',

@@ -6,7 +6,7 @@ import { unusual } from './unusual';
 import type { Environment } from './environment';
 
 export const environments: readonly Environment[] = [
-  // Slowest first.
+  // The slowest environments come first.
   ...unusual,
   ...eks,
   ...eksSettings,

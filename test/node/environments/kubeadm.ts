@@ -8,7 +8,7 @@ const podRange = '10.244.1.0/24';
 const addresses = ['10.244.1.10', '10.244.1.11'];
 const bridge = { device: 'cni0', address: '10.244.1.1/24' };
 
-/** EC2 with its source/destination check on: only packets with the node's own address leave. */
+/** EC2 instances with the source/destination check on, so that packets leave only with the node's own address. */
 const uplinks = [{ device: 'eth0', subnet: '172.20.0.0/24', address: nodeAddress }] as const satisfies [
   Uplink,
 ];
@@ -36,7 +36,7 @@ const onGce = podsOf({
   addresses,
   before: 'dropped',
   after: '10.209.0.2',
-  // Nothing masquerades, and the VPC's NAT gateway knows the range.
+  // Nothing on the node masquerades, and the VPC's NAT gateway knows the pods' range.
   internet: 'own',
 });
 
@@ -83,7 +83,7 @@ export const kubeadm: readonly Environment[] = [
   {
     name: 'kubeadm on EC2 with Cilium, iptables-based masquerading and 10.0.0.0/8 as native routing range',
     ...onEc2,
-    // Its devices are the same where BPF programs masquerade: only a probe from a pod can tell.
+    // The devices are the same when BPF programs masquerade, so only a probe from a pod can show the difference.
     expected: {},
     pods: hanging('lxc0123456789'),
     network: cilium(hanging('lxc0123456789'), { range: podRange, nativeRouting: '10.0.0.0/8' }),

@@ -5,16 +5,19 @@ import { sh } from '../network';
 import { type Environment, gatewayOf, port, sidecarPort } from './environment';
 import { nodePodsScript, nodeScript, peerScript, podScript, portOf, vpcScript } from './scripts';
 
-/** The machines of an environment. */
+/** The machines in an environment. */
 export interface Machines {
   readonly lab: Lab;
   readonly node: Host;
-  /** By name: `node`, `peer` (which has the internet's address, too), and each pod that was started. */
+  /**
+   * Returns a machine by name: `node`, `peer` (which has the internet's address, too), or the name of a pod that was
+   * started.
+   */
   readonly host: (name: string) => Host;
   readonly startPods: () => Promise<void>;
 }
 
-/** Pods are started unless they start late. */
+/** Builds the machines and starts the pods, unless the pods start late. */
 export async function buildMachines(environment: Environment, flavour: string): Promise<Machines> {
   const lab = openLab();
   try {
@@ -89,14 +92,14 @@ const podCables = ({ pods, bridge }: Environment, host: (name: string) => Host):
     { machine: host(name), device: 'eth0', addresses: [address + lengthOf(bridge?.address ?? '/32')] },
   ]);
 
-/** The `/24` of `10.0.0.0/24`. */
+/** Returns the prefix length with its slash, such as `/24` for `10.0.0.0/24`. */
 const lengthOf = (cidr: string) => cidr.slice(cidr.indexOf('/'));
 
 async function startService(host: Host, onPort: number): Promise<void> {
   await host.spawn(quickEchoServerCommand(onPort)).output(/listening/);
 }
 
-/** An empty file mounted over a program hides it. */
+/** Hides a program by mounting an empty file over it. */
 function hide(node: Host, program: string): void {
   const nothing = join(node.folder, 'nothing');
   writeFileSync(nothing, '', { mode: 0o644 });

@@ -1,10 +1,10 @@
 import type { NodeNetwork } from './environment';
 
-/** iptables-restore text of one table. */
+/** Returns one table as text for iptables-restore. */
 export const table = (name: string, ...lines: readonly string[]) =>
   [`*${name}`, ...lines, 'COMMIT', ''].join('\n');
 
-/** Several programs on one node. Rules are written in this order. */
+/** Joins the programs on a node. Their rules are written in this order. */
 export const join = (...networks: readonly NodeNetwork[]): NodeNetwork => ({
   setUp: networks.flatMap(({ setUp }) => setUp),
   setUpPods: networks.flatMap(({ setUpPods = [] }) => setUpPods),
@@ -12,10 +12,13 @@ export const join = (...networks: readonly NodeNetwork[]): NodeNetwork => ({
   restart: networks.flatMap(({ restart }) => restart),
 });
 
-/** In a script, `restore` is the iptables-restore of the node's backend. */
+/** Returns a line of shell that restores the rules. `restore` is the iptables-restore of the node's backend. */
 export const restoring = (rules: string) => `restore --noflush <<'RULES'\n${rules}RULES`;
 
-/** kubelet's hint chains (pkg/kubelet/kubelet_network_linux.go), and kube-proxy's (pkg/proxy/iptables/proxier.go). */
+/**
+ * The kubelet's hint chains (pkg/kubelet/kubelet_network_linux.go) and kube-proxy's chains
+ * (pkg/proxy/iptables/proxier.go).
+ */
 const kubeProxyRules = [
   table(
     'mangle',
@@ -47,6 +50,6 @@ const kubeProxyJumps = table(
 export const kubeProxy: NodeNetwork = {
   setUp: ['sysctl net/ipv4/ip_forward 1'],
   rules: kubeProxyRules + kubeProxyJumps,
-  // A sync writes its chains whole; the jumps are there.
+  // A sync writes whole chains. The jumps to the chains already exist.
   restart: [restoring(kubeProxyRules)],
 };

@@ -10,29 +10,29 @@ import { buildMachines, type Machines } from './machines';
 import { restartScript } from './scripts';
 import { expectedTraffic, observeTraffic, type Traffic } from './traffic';
 
-/** What happened in an environment, in order. */
+/** What happened in an environment, in chronological order. */
 export interface Outcome {
   readonly before: Traffic;
   readonly apply: Report;
   readonly after: Traffic;
-  /** What apply changed of what other programs own. */
+  /** What apply changed in the state that other programs own. */
   readonly changed: readonly string[];
-  /** Our rules that translated packets to ports in order, even though the network plugin's rule randomizes them. */
+  /** Our rules that translated packets to ports in sequence, although the network plugin's rule randomises ports. */
   readonly weakened: readonly string[];
-  /** To the peer, after the network's agents were restarted, and before anything was repaired. */
+  /** The traffic to the peer after the network's agents were restarted, and before anything was repaired. */
   readonly restarted: Traffic;
   readonly repair?: Report;
-  /** What remove left behind. */
+  /** What the command remove left behind. */
   readonly left: readonly string[];
 }
 
-/** `short` leaves out the repair, unless pods started after apply. */
+/** In a `short` run, repair is left out unless pods started after apply. */
 export type RunLength = 'short' | 'long';
 
 export interface RunRequest {
   readonly backend: Backend;
   readonly length: RunLength;
-  /** A file with another node program than the one in the repository. */
+  /** The path of a different node program than the one in the repository. */
   readonly program?: string;
 }
 
@@ -101,7 +101,7 @@ const ruleSetText = ({ ruleSet }: Environment): string => {
   return ruleSet.includes('option steer') ? text.replace('peermasq/1', 'peermasq/2') : text;
 };
 
-/** For `toMatchObject`. */
+/** Returns the expected part of the outcome, for `toMatchObject`. */
 export function expectedOutcome(environment: Environment, { backend, length }: RunRequest) {
   const { proven, code, basis } = environment.expected;
   const expected = definedOnly({

@@ -9,7 +9,10 @@ import {
 } from './environment';
 import { table } from './node-network';
 
-/** Consecutive lines for `ip` run in one process, because starting one takes longer than what it does. */
+/**
+ * Joins lines into a script. Consecutive lines for `ip` run in one process, because starting a process takes longer
+ * than running the command.
+ */
 function script(lines: readonly string[]): string {
   const batched = lines.map((line) => (/^ip [^|;<>$]+$/.test(line) ? line.slice(3) : undefined));
   return lines
