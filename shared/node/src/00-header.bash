@@ -11,7 +11,7 @@
 #   sudo bash /var/lib/peermasq/peermasq.sh help      all commands
 #
 # Needs bash >= 4, coreutils, flock, and iptables or nft. Built from shared/node/src in the peermasq repository: make
-# changes there. Nothing runs before the last line, so a truncated copy does nothing.
+# changes there. Nothing runs before the last line is read, so a truncated copy does nothing.
 set -u -f -o pipefail
 export LC_ALL=C
 PATH=${PATH:-/usr/bin}:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/bin:/usr/bin:/bin
@@ -26,7 +26,7 @@ Usage: bash peermasq.sh COMMAND
   probe                run the rule set's probes from an address in the pod range
   remove               remove everything that belongs to peermasq, and nothing else
   snapshot [--part N]  print the tables, sets, addresses and routes that decide what is masqueraded; --part N: one
-                       part of it, compressed. Part 0 takes the snapshot, the other parts belong to it
+                       compressed part of it. Part 0 takes the snapshot to which the other parts belong
   watch [--install]    GCE: follow the instance metadata; --install: keep running in the background
 Each command prints one line of JSON on stdout, except snapshot, which prints text, and watch, which writes its report
 to the guest attribute peermasq/status.
@@ -40,8 +40,9 @@ Environment:
 USAGE
 }
 
-# Every new connection walks a list. Measured with iptables-nft, new connections per second relative to one rule:
-# 25 rules 100 %, 50 rules 90 %, 100 rules 72 %, a set 95 %. Up to the threshold a list is as fast, and easier to read.
+# A new connection is compared with every rule of a list. New connections per second, measured with iptables-nft,
+# relative to one rule: 25 rules 100 %, 50 rules 90 %, 100 rules 72 %, a set 95 %. Up to this threshold a list is
+# about as fast as a set, and it is easier to read.
 readonly set_threshold=32
 readonly max_bytes=2097152 max_destinations=10000 max_probes=16 flush_seconds=5 probe_seconds=3
 readonly marker='# peermasq: the node program'
@@ -51,17 +52,17 @@ readonly unit_folders='/etc/systemd/system /run/systemd/system'
 readonly backends='iptables-nft iptables-legacy nft'
 readonly backend_pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
 
-# What every command needs. Others that are missing are named in the report, with what is not done or not proven without them:
-# ip, nft, ipset, conntrack, curl, nsenter, tc, bpftool, systemctl.
+# The programs that every command needs. If another program is missing (ip, nft, ipset, conntrack, curl, nsenter, tc,
+# bpftool, systemctl), the report names it and says what is not done or not proven without it.
 readonly required_tools='base64 cat chmod cp cut flock grep gzip head mkdir mktemp mv rm rmdir sed sha256sum sleep sort stat
   tail tr uniq wc'
 
-# What the report shows.
+# The fields of the report.
 RESULT='' REASON='' CODE='' PROVEN=false BACKEND='' RULES=0 PACKETS=0 FLUSHED=0 PERSISTED=no
 WARNINGS=() DRIFT=() PROBED=() MASQUERADERS=() BASIS=() PATHS=() PORTS=()
-# The rule set that was sent, and the one in force.
+# The rule set that was sent, and the rule set that is in force.
 ID='' GENERATION='' STORED_ID='' STORED_GENERATION=''
-# WORK is a temporary folder. PROGRAM is this file, where it was run from one.
+# WORK is a temporary folder. PROGRAM is the file from which this program runs, or empty if there is none.
 DIR='' WAIT='' INTERVAL='' WORK='' PROGRAM='' FINISHED='' ERROR=''
-# Did remove_rules find anything to remove?
+# Whether remove_rules has found anything to remove.
 REMOVED=''

@@ -1,14 +1,14 @@
 # --- Reading the tables of iptables ---
-# Whole tables are read only where they are small: the time that iptables-save takes grows with all rules of the node, which
-# are thousands in table nat. And it prints nothing of a table in which nft has put a rule that iptables cannot express,
-# whereas each other chain of that table can still be read.
+# Only small tables are read completely: the time that iptables-save takes grows with the number of rules, and table
+# nat has thousands on some nodes. In addition, iptables-save prints nothing of a table that contains a rule from nft
+# that iptables cannot express, but the other chains of such tables can still be read one by one.
 
-# The rules that find_rules_after found. One that iptables cannot print is preceded by "nft" and its chain.
+# The results of find_rules_after. A rule that iptables cannot print is preceded by "nft" and the name of its chain.
 REACHED=()
-# If packets can get to more chains than this from a hook, the whole table is read with one process.
+# If packets can reach more chains than this from a hook, the whole table is read with one process.
 readonly max_chains=12
 
-# <program>: is it installed?
+# <program>: is the program installed?
 has() {
   local folder IFS=:
   for folder in $PATH; do
@@ -17,7 +17,8 @@ has() {
   return 1
 }
 
-# REPLY: "nft" or "legacy", whichever the plain command `iptables` is. Before 1.8 there was only legacy.
+# REPLY: "nft" or "legacy", depending on which of them the plain command `iptables` is. Before version 1.8 there was
+# only legacy.
 default_flavour() {
   local version
   has iptables-restore || return 1
@@ -28,7 +29,8 @@ default_flavour() {
   esac
 }
 
-# <backend> <family> <suffix>: REPLY is the command, e.g. ip6tables-nft-restore. Fails if it is not installed.
+# <backend> <family> <suffix>: REPLY is the name of a command, e.g. ip6tables-nft-restore. Fails if the command is not
+# installed.
 iptables_command() {
   local stem=iptables flavour=${1#iptables-}
   if [[ $2 == 6 ]]; then stem=ip6tables; fi
@@ -42,7 +44,8 @@ iptables_command() {
   REPLY=$stem$3
 }
 
-# <family>: REPLY is the legacy tables that exist, one per line. Listing a table that does not exist would create it.
+# <family>: REPLY is the legacy tables that exist, one per line. This does not list the tables' rules, because listing
+# a table that does not exist would create it.
 legacy_tables() {
   local names=/proc/net/ip_tables_names
   if [[ $1 == 6 ]]; then names=/proc/net/ip6_tables_names; fi
@@ -51,7 +54,8 @@ legacy_tables() {
   REPLY=${REPLY%$'\n'}
 }
 
-# <backend> <family> <table>: does it certainly not exist? Reading a table of iptables-legacy would create it.
+# <backend> <family> <table>: is it certain that the table does not exist? Reading a missing table of iptables-legacy
+# would create it.
 lacks_table() {
   if [[ $1 == iptables-legacy ]]; then
     legacy_tables "$2"
@@ -61,8 +65,8 @@ lacks_table() {
   fi
 }
 
-# <backend> <family> <table>: REPLY is a file with what iptables-save prints of it. Never creates the table. Fails if iptables
-# cannot print it.
+# <backend> <family> <table>: REPLY is a file with the output of iptables-save for the table. Never creates the table.
+# Fails if iptables cannot print the table.
 iptables_save() {
   local file=$WORK/$1-$2-$3
   if [[ -z ${TABLE_TEXTS[$*]+known} ]]; then
@@ -77,8 +81,8 @@ iptables_save() {
   REPLY=$file
 }
 
-# <backend> <family> <table> <chain>: saves the chain to $WORK/chain, each rule with its counters at the front, as
-# iptables-save prints it. Fails if there is no such chain, or if iptables cannot print it.
+# <backend> <family> <table> <chain>: saves the chain to $WORK/chain in the form of iptables-save, where each rule
+# starts with its counters. Fails if there is no such chain, or if iptables cannot print it.
 iptables_save_chain() {
   local text=''
   if [[ -z ${TABLE_TEXTS[$*]+known} ]]; then
@@ -88,7 +92,7 @@ iptables_save_chain() {
   printf '%s' "${TABLE_TEXTS[$*]}" >"$WORK/chain"
 }
 
-# <backend> <family> <table> <chain>: appends the rules to the caller's `text`.
+# <backend> <family> <table> <chain>: appends the rules of the chain to the caller's `text`.
 iptables_nft_chain() {
   local line counters='^(.*) -c ([0-9]+) ([0-9]+)( -j .*)?$'
   iptables_command "$1" "$2" '' || return
@@ -100,7 +104,8 @@ iptables_nft_chain() {
   done <"$WORK/chain"
 }
 
-# The same for iptables-legacy, which reads the whole table for one chain, too, and waits for the lock with -S.
+# <backend> <family> <table> <chain>: does the same for iptables-legacy. It reads the whole table, because
+# iptables-legacy does so even for one chain, and -S would also wait for the lock.
 iptables_legacy_chain() {
   local line exists=''
   iptables_save "$1" "$2" "$3" || return
@@ -114,8 +119,8 @@ iptables_legacy_chain() {
   [[ -n $exists ]]
 }
 
-# <backend> <family> <table> <chain>: the same for a chain that iptables cannot print, as nft prints it, with handles. Fails
-# with ERROR if it cannot be read, and without if there is none.
+# <backend> <family> <table> <chain>: saves a chain that iptables cannot print, in the form that nft prints with
+# handles. Fails with ERROR if the chain cannot be read, and without ERROR if there is no such chain.
 nft_save_chain() {
   local text='no such chain'
   ERROR=''
@@ -133,8 +138,9 @@ nft_save_chain() {
   error "chain $4 of table $3$text cannot be read"
 }
 
-# <backend> <family> <table> <hook> [<prefix>]: sets REACHED to the rules that packets can get to from this hook, not through
-# our chain and, with a prefix, only through chains whose name begins with it. Fails if some of them cannot be read.
+# <backend> <family> <table> <hook> [<prefix>]: sets REACHED to the rules that packets can reach from this hook
+# without passing our chain. With a prefix, only chains whose names start with it are followed. Fails if some rules
+# cannot be read.
 find_rules_after() {
   local line chain prefix=${5:-} known=' PEERMASQ ' queue=("$4")
   REACHED=()
@@ -154,7 +160,8 @@ find_rules_after() {
   done <"$REPLY"
 }
 
-# <backend> <family> <table> <chain>: adds its rules to REACHED, and the chains they lead to to the caller's `queue`.
+# <backend> <family> <table> <chain>: adds the rules of the chain to REACHED, and the chains to which they lead to the
+# caller's `queue`.
 add_rules_of_chain() {
   local line
   if iptables_save_chain "$@"; then
@@ -168,12 +175,12 @@ add_rules_of_chain() {
       if [[ $line =~ (^|\ )(jump|goto)\ ([^ ]+) ]]; then add_chain "${BASH_REMATCH[3]}"; fi
     done <"$WORK/chain"
   else
-    # Another target need not be a chain.
+    # A target that is neither of these does not have to be a chain.
     [[ -z $ERROR ]]
   fi
 }
 
-# <target>: adds it to the caller's `queue` if it can be a chain that begins with the caller's `prefix`.
+# <target>: adds the target to the caller's `queue` if it can be a chain whose name starts with the caller's `prefix`.
 add_chain() {
   case $1 in
     ACCEPT | DROP | RETURN | QUEUE | MASQUERADE | REDIRECT | TRACE) ;;

@@ -1,32 +1,32 @@
 # --- iptables ---
 
-# The chain that is ours in a table, and the jump that leads to it, as set by select_table.
+# Our chain in the selected table, and the jump that leads to it. Set by select_table.
 OWN='' JUMP=''
-# What iptables_read found: our rules with their counters as saved, the same as text without counters, and our jumps, each
-# as a rule or, where iptables cannot print it, as its handle in nft.
+# The results of iptables_read: our rules with counters, the same rules as text without counters, and our jumps. A
+# jump is stored as a rule or, if iptables cannot print it, as its handle in nft.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
-# Does iptables-restore not know -w? It came with 1.6.2.
+# Whether iptables-restore is too old to know the option -w, which version 1.6.2 added.
 LACKS_WAIT=''
 readonly xtables_lock=${XTABLES_LOCKFILE:-/run/xtables.lock}
 
-# <table>: nat, or mangle for steering on nodes without nft.
+# <table>: selects nat, or mangle for steering on nodes without nft.
 select_table() {
   case $1 in
     nat) OWN=PEERMASQ JUMP='-A POSTROUTING -m comment --comment peermasq -j PEERMASQ' ;;
     mangle)
       OWN=PEERMASQ-STEER
-      # Replies, and connections that were not masqueraded from their start, keep their path.
+      # Replies keep their path, and so do connections whose first packet was not masqueraded.
       JUMP='-A PREROUTING -m conntrack --ctstate NEW,SNAT --ctdir ORIGINAL -m comment --comment peermasq -j PEERMASQ-STEER'
       ;;
   esac
 }
 
-# <backend> <family> <table>: reads what is ours in the table: the jumps and, where there is one, our chain. Fails with ERROR.
+# <backend> <family> <table>: reads our jumps in the table and, if there are any, our chain. Fails with ERROR.
 iptables_read() {
   local line hook
   SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
   select_table "$3"
-  # Without its commands, nothing was written there.
+  # Without the commands of this backend, nothing can have been written there.
   iptables_command "$1" "$2" '' || return 0
   lacks_table "$@" && return
   hook=${JUMP#-A } hook=${hook%% *}
@@ -41,7 +41,7 @@ iptables_read() {
   if ((${#JUMPS[@]} > 0)); then iptables_read_chain "$@"; fi
 }
 
-# <backend> <family> <table>: reads our chain, whether a jump leads to it or not. Fails with ERROR.
+# <backend> <family> <table>: reads our chain, whether or not a jump leads to it. Fails with ERROR.
 iptables_read_chain() {
   local line
   iptables_command "$1" "$2" '' || return 0
@@ -59,11 +59,15 @@ iptables_read_chain() {
   fi
 }
 
+<<<<<<< HEAD
 # <family> <table>: is it known that the rule set has no rules there, whatever the node's network is? Some versions cannot
 # tell an unreadable table from one that does not exist, so such a table does not have to be readable.
 is_never_used() { ((FORMAT > 0)) && { ! uses_family "$1" || [[ $2 == mangle && -z $STEER ]]; }; }
 
 # Finds our jumps in the chain that iptables_save_chain saved.
+=======
+# Finds our jumps in the chain that iptables_save_chain has saved.
+>>>>>>> 0a1f4e6 (Reword the remaining comments of the node program and its README)
 iptables_find_jumps() {
   local rule position=0
   while IFS= read -r rule; do
@@ -76,8 +80,8 @@ iptables_find_jumps() {
   done <"$WORK/chain"
 }
 
-# <backend> <family> <table>: the same in the chain that nft_save_chain saved. nft does not show all that a jump matches, so
-# only iptables can tell whether it is the one that we write.
+# <backend> <family> <table>: finds our jumps in the chain that nft_save_chain has saved. nft does not show everything
+# that a jump matches, so only iptables can show whether a jump is the one that we write.
 nft_find_jumps() {
   local line position=0 is_first=''
   while read -r line; do
@@ -96,7 +100,7 @@ nft_find_jumps() {
   if "$REPLY" -t "$3" -C ${JUMP#-A } 2>/dev/null; then JUMPS=("$JUMP") JUMP_IS_FIRST=yes; fi
 }
 
-# Adds the rules that iptables_read found, and the packets they masqueraded, to RULES and PACKETS.
+# Adds the rules that iptables_read found to RULES, and the packets that they masqueraded to PACKETS.
 iptables_count() {
   local line count
   for line in ${SAVED[@]+"${SAVED[@]}"}; do
@@ -105,7 +109,7 @@ iptables_count() {
   done
 }
 
-# <backend> <family>: adds the chains of others that rewrite source addresses to MASQUERADERS.
+# <backend> <family>: adds the chains of other programs that rewrite source addresses to MASQUERADERS.
 iptables_masqueraders() {
   local rule
   iptables_command "$1" "$2" '' || return 0
@@ -131,7 +135,8 @@ add_masquerader() {
   MASQUERADERS+=("$1")
 }
 
-# <family> <table>: REPLY is our chain as iptables-save prints it, so that one text serves to write and to compare.
+# <family> <table>: REPLY is our chain in the form that iptables-save prints, so that the same text is used to write
+# the chain and to compare it.
 iptables_render() {
   local text='' device
   select_table "$2"
@@ -153,7 +158,7 @@ iptables_render() {
   REPLY=$text
 }
 
-# <family> <index> <name>: appends the rule to the caller's `text`.
+# <family> <index> <name>: appends an exemption to the caller's `text`.
 iptables_exemption() {
   local match
   if [[ -n $2 ]]; then
@@ -165,28 +170,29 @@ iptables_exemption() {
   text+="-A $OWN $match -m comment --comment \"peermasq: $3\" -j RETURN"$'\n'
 }
 
-# <family> <source> <destination> <name>: the same for a masquerade rule.
+# <family> <source> <destination> <name>: appends a masquerade rule to the caller's `text`.
 iptables_masquerade() {
   iptables_match "$@"
   text+="-A PEERMASQ$REPLY -m addrtype ! --dst-type LOCAL -m comment --comment \"peermasq: $4\" -j MASQUERADE"
   text+="${RANDOM_FULLY:+ --random-fully}"$'\n'
 }
 
-# <family> <source> <destination> <name>: the same for a steering rule.
+# <family> <source> <destination> <name>: appends a steering rule to the caller's `text`.
 iptables_steer() {
   local OUT=''
   iptables_match "$@"
   text+="-A PEERMASQ-STEER$REPLY -m comment --comment \"peermasq: $4\" -j MARK --set-xmark $steer_mark"$'\n'
 }
 
-# Appends the VPC CNI's own mark for connections by the primary interface to the caller's `text`. Where the CNI uses nft,
-# its chain runs after table mangle, and gives the first packet of a connection this mark in place of all others.
+# Appends a rule to the caller's `text` that sets the VPC CNI's own mark for connections through the primary
+# interface. If the CNI uses nft, its chain runs after table mangle and replaces all other marks of a connection's
+# first packet with this one.
 iptables_primary_interface() {
   text+="-A PEERMASQ-STEER -m mark --mark $steer_mark -m comment --comment \"peermasq: $primary_note\""
   text+=" -j CONNMARK --set-xmark $cni_mark"$'\n'
 }
 
-# <family> <source> <destination>: REPLY is the match on both and on the output interface.
+# <family> <source> <destination>: REPLY is the match on the source, the destination and the output interface.
 iptables_match() {
   local set=''
   if [[ -z $3 ]]; then
@@ -196,7 +202,8 @@ iptables_match() {
   REPLY="${2:+ -s ${CIDRS[$2]}}${3:+ -d ${CIDRS[$3]}}${OUT:+ -o $OUT}$set"
 }
 
-# <backend> <family>: runs $WORK/transaction. Fails with ERROR and code 3, or 4 if another program holds the lock.
+# <backend> <family>: runs the transaction in $WORK/transaction. Fails with ERROR and code 3, or with code 4 if
+# another program holds the lock.
 iptables_commit() {
   local command
   if ! iptables_command "$1" "$2" -restore; then
@@ -213,7 +220,8 @@ iptables_commit() {
   return 3
 }
 
-# <command>: the same for iptables-legacy, the only one with a lock.
+# <command>: runs the transaction with iptables-legacy, which is the only backend with a lock. Fails with ERROR and code
+# 3 or 4.
 iptables_legacy_commit() {
   local text code options=(-w "$WAIT")
   if [[ -n $LACKS_WAIT ]]; then
@@ -235,8 +243,8 @@ iptables_legacy_commit() {
   return 3
 }
 
-# Takes the lock that iptables 1.6 and newer use, because iptables-restore before 1.6.2 takes none. It is released by closing
-# descriptor 7. Fails with ERROR and code 3 or 4.
+# Takes the lock that iptables 1.6 and newer use, because iptables-restore before 1.6.2 does not take it. Closing
+# descriptor 7 releases the lock. Fails with ERROR and code 3 or 4.
 hold_xtables_lock() {
   if ! { exec 7>>"$xtables_lock"; } 2>/dev/null; then
     error "cannot open $xtables_lock"
@@ -247,8 +255,8 @@ hold_xtables_lock() {
   return 4
 }
 
-# Prints lines that delete our jumps: by their text and not by number, because another program may insert a rule after
-# we read the table. The line then fails, and with it the transaction.
+# Prints lines that delete our jumps by their text. Rule numbers would be unsafe, because another program may insert a
+# rule after we have read the table. If a jump no longer exists, its line fails, and with it the transaction.
 print_jump_deletions() {
   local line
   for line in ${JUMPS[@]+"${JUMPS[@]}"}; do
@@ -270,7 +278,8 @@ nft_delete_jumps() {
   return 3
 }
 
-# <family> <table> <rules>: in one transaction, fills our chain with these rules and has it reached first, and once.
+# <family> <table> <rules>: in one transaction, fills our chain with these rules, and makes a single jump to it the
+# first rule.
 iptables_replace() {
   local code=3 attempt
   for attempt in 1 2 3; do
@@ -282,6 +291,7 @@ iptables_replace() {
   return "$code"
 }
 
+<<<<<<< HEAD
 # <family> <table> <rules>: the same, once.
 iptables_try_replace() {
   local hook
@@ -311,6 +321,9 @@ iptables_try_replace() {
 }
 
 # <backend> <family> <table>: removes our chain and jumps. Fails with ERROR and code 3 or 4.
+=======
+# <backend> <family> <table>: removes our chain and our jumps. Fails with ERROR and code 3 or 4.
+>>>>>>> 0a1f4e6 (Reword the remaining comments of the node program and its README)
 iptables_remove() {
   iptables_read "$1" "$2" "$3" || return 3
   if [[ -z $HAS_CHAIN ]]; then iptables_read_chain "$1" "$2" "$3" || return 3; fi
@@ -325,12 +338,18 @@ iptables_remove() {
   iptables_commit "$1" "$2"
 }
 
+<<<<<<< HEAD
 # Applies the rule set to both families, or to neither. So that no packet is steered without being masqueraded, masquerade
 # rules are added before the rules that steer. They are removed when the ip rule is gone, and after our chain in table
 # mangle, which also sets the VPC CNI's mark. Fails with ERROR and code 3 or 4.
+=======
+# Applies the rule set to both families, or to neither. Masquerade rules are added before the rules that steer, so
+# that no packet is steered without being masqueraded. Masquerade rules are removed after the ip rule that steers, and
+# after the chain in table mangle, which can also set the VPC CNI's mark. Fails with ERROR and code 3 or 4.
+>>>>>>> 0a1f4e6 (Reword the remaining comments of the node program and its README)
 iptables_apply() {
   local family table tables step leftovers='' code=0 cause undo=()
-  # Where nft steers, table mangle may still have a chain of ours, which steers until nft does.
+  # If nft steers, table mangle may still contain a chain of ours, which steers until nft does.
   if steers_with_nft; then leftovers='4 6'; fi
   for family in 4 6; do
     tables='mangle nat'
@@ -360,7 +379,7 @@ iptables_apply() {
   for family in $leftovers; do iptables_remove "$BACKEND" "$family" mangle || warn "$ERROR"; done
 }
 
-# <family> <table>: does the rule set have rules there?
+# <family> <table>: does the rule set have rules in this table?
 uses_table() {
   if [[ $2 == nat ]]; then uses_family "$1"; else [[ -n ${STEERED[$1]} ]] && ! steers_with_nft; fi
 }
@@ -375,8 +394,8 @@ iptables_apply_table() {
   fi
 }
 
-# <step>...: restores the chains, the last change first. A step is "FAMILY TABLE yes RULES", or without "yes RULES" if
-# there was no chain.
+# <step>...: restores the chains, starting with the last change. A step is "FAMILY TABLE yes RULES", or "FAMILY TABLE"
+# if there was no chain.
 iptables_undo() {
   local step family table existed rules
   for step; do
@@ -389,7 +408,8 @@ iptables_undo() {
   done
 }
 
-# <family>: compares the kernel with the rule set and adds to DRIFT. A list and a set are equivalent.
+# <family>: compares our rules in the kernel with the rule set, and adds differences to DRIFT. A list of rules and a
+# rule with a set are equivalent.
 iptables_observe() {
   local family=$1 kind note=''
   if [[ $family == 6 ]]; then note=' (IPv6)'; fi
@@ -428,7 +448,7 @@ iptables_observe_table() {
   esac
 }
 
-# <family>: sets FORM to what our chain uses.
+# <family>: sets FORM to the forms that our chain uses.
 iptables_recognize_forms() {
   local kind
   for kind in exempt masquerade; do

@@ -39,7 +39,7 @@ read_cni_rules() {
     add_cni_rule "$rule"
   done
   has_cni_rule '-A POSTROUTING -j AWS-SNAT-CHAIN-0' || return
-  # The chains of kube-proxy, thousands on some nodes, begin there too.
+  # This hook also leads to the chains of kube-proxy, which are thousands on some nodes, so only AWS's chains are read.
   find_rules_after "$BACKEND" "$1" nat PREROUTING AWS- || return
   for rule in ${REACHED[@]+"${REACHED[@]}"}; do add_cni_rule "$rule"; done
 }
@@ -65,7 +65,7 @@ inherit_random_ports() {
   RANDOM_FULLY=yes
 }
 
-# <family>: the same for rules in nft's own tables, whatever they match.
+# <family>: sets RANDOM_FULLY if a rule in nft's own tables selects random ports, regardless of what it matches.
 inherit_random_ports_from_nft() {
   local line
   [[ -z $RANDOM_FULLY ]] || return

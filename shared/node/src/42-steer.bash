@@ -1,23 +1,26 @@
 # --- Steering ---
-# Where pods leave by a secondary interface (the VPC CNI), masquerading would give them its address, to which a peer may
-# have no route. Our mark sends their packets to table main instead, which leaves by the node's primary interface.
+# If pods' packets leave through a secondary interface (the VPC CNI), masquerading would give them the address of that
+# interface, to which a peer may have no route. Our mark therefore sends the packets to table main, with which they
+# leave through the node's primary interface.
 
-# A bit that none of these uses: kube-proxy 0x4000 and 0x8000, the VPC CNI 0x80, portmap 0x2000, Calico 0xffff0000,
-# Cilium 0xf00 and its upper half, Tailscale 0xff0000, Istio 0x539 and 0x111, Talos KubeSpan 0x60.
+# A bit that these programs do not use: kube-proxy 0x4000 and 0x8000, the VPC CNI 0x80, portmap 0x2000, Calico
+# 0xffff0000, Cilium 0xf00 and its upper half, Tailscale 0xff0000, Istio 0x539 and 0x111, Talos KubeSpan 0x60.
 readonly steer_mark=0x1000/0x1000
-# The VPC CNI manages 20, 512, 1024, 1535 and 1536. Its rules for single pods (1536) come after this one; its rules for
-# branch interfaces (10) come before.
+# The VPC CNI manages ip rules of priority 20, 512, 1024, 1535 and 1536. Its rules for single pods (1536) come after
+# our rule; its rules for branch interfaces (10) come before.
 readonly steer_rule="priority 1100 fwmark $steer_mark lookup main"
-# The VPC CNI's mark, in packets and connections: rule 1024 sends such packets to table main, too.
+# The VPC CNI's mark in packets and connections. Its ip rule of priority 1024 also sends packets with this mark to
+# table main.
 readonly cni_mark=0x80/0x80 primary_note='by the primary interface'
-# The families whose ip rule change_steer_rules added or removed.
+# The families whose ip rule change_steer_rules has added or removed.
 CHANGED_RULES=''
 
-# Is the mark set in our table of nft, whatever backend masquerades? In table mangle of iptables, a rule of another
-# program can accept packets before ours marks them, as Calico's does. It does not keep them from the chains of nft.
+# Is the mark set in our table of nft, no matter which backend masquerades? In table mangle of iptables, a rule of
+# another program can accept packets before our rule marks them, as Calico's rules do. In nft these packets still
+# reach our chain.
 steers_with_nft() { list_nft_tables; }
 
-# <family>: is our ip rule there?
+# <family>: does our ip rule exist?
 has_steer_rule() {
   local priority rule
   ip_rules "$1"
@@ -27,8 +30,8 @@ has_steer_rule() {
   return 1
 }
 
-# Adds the ip rules that this rule set needs, which is harmless until packets are marked, and removes those that it does
-# not need, which ends steering before any other rule changes. Fails with ERROR and code 3.
+# Adds the ip rules that this rule set needs, which has no effect until packets are marked, and removes ip rules that
+# it does not need, which ends steering before any other rule changes. Fails with ERROR and code 3.
 change_steer_rules() {
   local family found
   CHANGED_RULES=''
@@ -46,7 +49,7 @@ undo_steer_rules() {
   for family in $CHANGED_RULES; do toggle_steer_rule "$family" || warn "$ERROR"; done
 }
 
-# <family>: adds our ip rule, or removes it if it is there. Fails with ERROR and code 3.
+# <family>: adds our ip rule, or removes it if it exists. Fails with ERROR and code 3.
 toggle_steer_rule() {
   local verb=add
   if has_steer_rule "$1"; then verb=del; fi
@@ -56,7 +59,7 @@ toggle_steer_rule() {
   return 3
 }
 
-# <family>: compares the ip rule with the rule set and adds to DRIFT.
+# <family>: compares the ip rule in the kernel with the rule set, and adds differences to DRIFT.
 observe_steer_rule() {
   local note=''
   if [[ $1 == 6 ]]; then note=' (IPv6)'; fi

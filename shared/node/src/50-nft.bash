@@ -1,9 +1,9 @@
 # --- nft ---
 
-# <family>: REPLY is its name in nft.
+# <family>: REPLY is the name of the family in nft.
 nft_family() { if [[ $1 == 6 ]]; then REPLY=ip6; else REPLY=ip; fi; }
 
-# <family>: REPLY is our table as nft prints it, except for white space.
+# <family>: REPLY is our table in the form that nft prints, except for white space.
 nft_render() {
   local kind text
   nft_family "$1"
@@ -18,7 +18,7 @@ nft_render() {
   REPLY=$text$'}\n'
 }
 
-# <family>: does the rule set have rules in our table? Where iptables masquerades, it only steers.
+# <family>: does the rule set have rules in our table? If iptables masquerades, the table only steers.
 nft_uses_family() {
   if [[ $BACKEND == nft ]]; then uses_family "$1"; else [[ -n ${STEERED[$1]} ]] && steers_with_nft; fi
 }
@@ -26,7 +26,8 @@ nft_uses_family() {
 # <family>: appends the chain that masquerades to the caller's `text`.
 nft_masquerading() {
   local device
-  # Before the chain of iptables-nft (srcnat, 100): the first chain that rewrites the source wins.
+  # This priority is before the chain of iptables-nft (srcnat, 100), because the first chain that rewrites the source
+  # wins.
   text+=$'chain postrouting {\ntype nat hook postrouting priority 99; policy accept;\n'
   for device in ${SPARED[$1]}; do
     text+="oifname \"${device/%+/*}\" return comment \"peermasq: $spared_note\""$'\n'
@@ -38,8 +39,8 @@ nft_masquerading() {
 
 # <family>: appends the chains that steer to the caller's `text`.
 nft_steering() {
-  # After all that translates destinations (-100) or sets marks (iptables: -150, the VPC CNI: -90). Replies, and
-  # connections that were not masqueraded from their start, keep their path.
+  # This priority is after all chains that translate destinations (-100) or set marks (iptables: -150, the VPC CNI:
+  # -90). Replies keep their path, and so do connections whose first packet was not masqueraded.
   text+=$'chain prerouting {\ntype filter hook prerouting priority 0; policy accept;\n'
   text+=$'ct direction original ct state new jump steer\nct direction original ct status snat jump steer\n}\n'
   text+=$'chain steer {\n'
@@ -56,8 +57,8 @@ nft_set() {
   REPLY="set $name {"$'\n'"type ipv$2_addr"$'\nflags interval\n'"elements = { $REPLY }"$'\n}\n'
 }
 
-# <kind> <family>: REPLY is the ranges that are inside no other, sorted. nft rejects overlaps, and if it merged them it
-# would print other text than was written.
+# <kind> <family>: REPLY is the ranges that are not inside another range, sorted. nft rejects overlapping ranges. If
+# it merged them, it would print a text that differs from the one written.
 outermost_ranges() {
   local i indices list='' length='' hi=0 lo=0
   indices_of "$1" "$2"
@@ -74,7 +75,7 @@ outermost_ranges() {
   REPLY=$list
 }
 
-# <family> <index> <name>: appends the rule to the caller's `text`.
+# <family> <index> <name>: appends an exemption to the caller's `text`.
 nft_exemption() {
   local range=@exemptions
   if [[ -n $2 ]]; then
@@ -85,20 +86,20 @@ nft_exemption() {
   text+="$REPLY daddr $range return comment \"peermasq: $3\""$'\n'
 }
 
-# <family> <source> <destination> <name>: the same for a masquerade rule.
+# <family> <source> <destination> <name>: appends a masquerade rule to the caller's `text`.
 nft_masquerade() {
   nft_match "$@"
   text+="$REPLY ${OUT:+oifname \"$OUT\" }fib daddr type != local"
   text+=" counter masquerade${RANDOM_FULLY:+ fully-random} comment \"peermasq: $4\""$'\n'
 }
 
-# <family> <source> <destination> <name>: the same for a steering rule.
+# <family> <source> <destination> <name>: appends a steering rule to the caller's `text`.
 nft_steer() {
   nft_match "$@"
   text+="$REPLY meta mark set meta mark | 0x0000${steer_mark#*/0x} comment \"peermasq: $4\""$'\n'
 }
 
-# <family> <source> <destination>: REPLY is the match on both.
+# <family> <source> <destination>: REPLY is the match on the source and the destination.
 nft_match() {
   local source='' range=@destinations
   if [[ -n $2 ]]; then
@@ -113,10 +114,10 @@ nft_match() {
   REPLY="${source:+$REPLY saddr $source }$REPLY daddr $range"
 }
 
-# Our table as nft printed it last, without counters.
+# Our table without counters, as nft last printed it.
 LISTED=''
 
-# <family>: sets LISTED. REPLY: the same with single spaces. Fails if there is no such table.
+# <family>: reads our table into LISTED. REPLY is the same text with single spaces. Fails if the table does not exist.
 nft_read() {
   local line counter='^(.*) counter packets [0-9]+ bytes [0-9]+ (.*)$'
   has nft || return 1
@@ -126,7 +127,7 @@ nft_read() {
   LISTED=''
   while read -r line; do
     if [[ $line =~ $counter ]]; then line="${BASH_REMATCH[1]} counter ${BASH_REMATCH[2]}"; fi
-    # Older versions know no names of priorities.
+    # Older versions of nft do not know the names of priorities.
     line=${line/priority srcnat - 1/priority 99}
     LISTED+=${line/priority filter/priority 0}$'\n'
   done <"$WORK/table"
@@ -140,7 +141,7 @@ space_evenly() {
   REPLY=$*
 }
 
-# Adds the rules that nft_read found, and the packets they masqueraded, to RULES and PACKETS.
+# Adds the rules that nft_read found to RULES, and the packets that they masqueraded to PACKETS.
 nft_count() {
   local line counter=' counter packets ([0-9]+) bytes '
   while read -r line; do
@@ -149,7 +150,7 @@ nft_count() {
   done <"$WORK/table"
 }
 
-# <family>: compares the kernel with the rule set and adds to DRIFT.
+# <family>: compares our table in the kernel with the rule set, and adds differences to DRIFT.
 nft_observe() {
   local family=$1 note='' found
   if [[ $BACKEND != nft ]]; then note=' for steering'; fi
@@ -169,19 +170,20 @@ nft_observe() {
   if [[ $found != "$REPLY" ]]; then DRIFT+=("table differs$note"); fi
 }
 
-# Both families in one transaction: nft applies all of it or nothing. Fails with ERROR and code 3.
+# Applies the rule set to both families in one transaction, of which nft applies either everything or nothing. Fails
+# with ERROR and code 3.
 nft_apply() {
   nft_write_transaction nft_empty
   [[ -s $WORK/transaction ]] || return 0
   run nft -f "$WORK/transaction" && return
-  # The kernel refuses to change the type of a set or chain that is in our table.
+  # The kernel refuses to change the type of an existing set or chain, so in that case the table is deleted first.
   nft_write_transaction nft_delete
   run nft -f "$WORK/transaction" && return
   command_error nft
   return 3
 }
 
-# <function>: writes the transaction, in which the function takes care of what a table has now.
+# <function>: writes the transaction. It calls the function to handle the current content of a table.
 nft_write_transaction() {
   local family text
   : >"$WORK/transaction"
@@ -196,9 +198,9 @@ nft_write_transaction() {
   done
 }
 
-# <family> <text>: empties the table that nft_read found, or deletes it if it differs from the text in more than rules and
-# elements. A packet that is looked up in a set while a transaction deletes the set matches neither the old elements nor the
-# new ones, but while a transaction replaces the elements it matches (measured: 86 of 800,000 packets against none of
+# <family> <text>: empties the table that nft_read found. Deletes it instead if it differs from the text in more than
+# rules and elements. Emptying is safer: while a transaction deletes a set, a packet may match neither the old nor the
+# new elements, but not while a transaction replaces the elements (measured: 86 of 800,000 packets against none of
 # 930,000).
 nft_empty() {
   local found line
@@ -216,7 +218,7 @@ nft_empty() {
   done <<<"$found" >>"$WORK/transaction"
 }
 
-# <text>: REPLY is the text of the table without rules and elements. What is left has the order in which nft prints it.
+# <text>: REPLY is the text of the table without rules and elements, in the order in which nft prints it.
 nft_outline() {
   local line block=''
   REPLY=''
@@ -254,7 +256,8 @@ nft_remove() {
   return 3
 }
 
-# Adds the tables of nft that rewrite source addresses. Those of iptables-nft are read through iptables.
+# Adds the tables of nft that rewrite source addresses to MASQUERADERS. The tables of iptables-nft are read through
+# iptables instead.
 nft_masqueraders() {
   local line table='' chain=''
   has nft || return 0

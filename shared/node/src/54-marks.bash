@@ -8,7 +8,7 @@ declare -A PREROUTING=()
 find_replaced_marks() {
   REPLACED=()
   [[ -n ${STEERED[$1]} ]] || return 0
-  # All tables of iptables come before ours in nft.
+  # All tables of iptables run before our table of nft, so they cannot replace its marks.
   if ! steers_with_nft; then
     if iptables_replaces_mark iptables-nft "$1" || iptables_replaces_mark iptables-legacy "$1"; then
       REPLACED=("${MARKS[@]}")
@@ -18,7 +18,7 @@ find_replaced_marks() {
   find_marks_in_nft "$1"
 }
 
-# <backend> <family>: true also if its rules cannot be read.
+# <backend> <family>: can rules of this backend replace our mark? True also if the rules cannot be read.
 iptables_replaces_mark() {
   local table line mask bit=$((${steer_mark%/*}))
   is_installed "$1" || return
@@ -27,7 +27,7 @@ iptables_replaces_mark() {
     while IFS= read -r line; do
       [[ $line == *' -A '* && $line != *' -A PEERMASQ'* ]] || continue
       mask=''
-      # Rules that leave our bit alone name a mask without it.
+      # A rule that does not change our bit has a mask without this bit.
       if [[ $line =~ \ -j\ MARK\ --set-xmark\ (0x[0-9a-f]+)/(0x[0-9a-f]+) ]]; then
         mask=$((BASH_REMATCH[1] | BASH_REMATCH[2]))
       elif [[ $line =~ \ -j\ CONNMARK\ --restore-mark(\ --nfmask\ (0x[0-9a-f]+))? ]]; then
@@ -41,7 +41,7 @@ iptables_replaces_mark() {
   return 1
 }
 
-# <family>: adds to REPLACED what rules in nft's own tables set at the priority of ours or later.
+# <family>: adds the marks to REPLACED that rules in nft's own tables set at the priority of our rules or later.
 find_marks_in_nft() {
   local line table='' priority=''
   if ! read_native_tables "$1"; then
@@ -52,7 +52,7 @@ find_marks_in_nft() {
   while read -r line; do
     case $line in
       'table '*) table=${line% \{} ;;
-      # A chain without a hook of its own can be called from the others in its table.
+      # Other chains in its table can call a chain that has no hook.
       'chain '*) priority=${PREROUTING[$table]:-} ;;
       type*' hook prerouting priority '*) priority=${line#* priority } priority=${priority%%;*} ;;
       type*' hook '*) priority='' ;;
@@ -81,7 +81,7 @@ find_prerouting_chains() {
 # <rule>
 add_replaced_mark() {
   local bit=$((${steer_mark%/*})) rule=${1//meta mark/mark}
-  # These keep our bit, or do not touch the mark of the packet.
+  # These rules keep our bit, or do not change the mark of the packet.
   if [[ $rule =~ (^|\ )mark\ set\ mark\ (&|and)\ (0x[0-9a-f]+)( comment .*)?$ ]]; then
     ((BASH_REMATCH[3] & bit)) && return
   elif [[ $rule =~ (^|\ )mark\ set\ mark\ (\||or|\^|xor)\ (0x[0-9a-f]+)( comment .*)?$ ]]; then
@@ -92,8 +92,8 @@ add_replaced_mark() {
   REPLACED=("${MARKS[@]}")
 }
 
-# <family>: lists to $WORK/native the tables that are neither ours, nor kube-proxy's (which sets bits of its own), nor read
-# through iptables. Fails if they cannot be read.
+# <family>: writes the tables of nft to $WORK/native, except our own, kube-proxy's (which sets only its own bits), and
+# those that are read through iptables. Fails if the tables cannot be read.
 read_native_tables() {
   local text=''
   if [[ -z ${NATIVE_TEXTS[$1]+known} ]]; then
@@ -104,13 +104,13 @@ read_native_tables() {
   printf '%s' "${NATIVE_TEXTS[$1]}" >"$WORK/native"
 }
 
-# <family>: the same, from the kernel.
+# <family>: reads these tables from the kernel.
 list_native_tables() {
   local family name list='' own
   nft_family "$1"
   own=$REPLY
   : >"$WORK/native"
-  # <family>: reads these tables from the kernel.
+  # Without nft on the node, the tables cannot be seen.
   has nft || return 0
   list_nft_tables || return
   while read -r _ family name; do

@@ -23,7 +23,7 @@ select_backend() {
   BACKEND=$found
 }
 
-# REPLY: the installed backends.
+# REPLY: the installed backends, or a text that says that there is none.
 installed_backends() {
   local backend found=''
   for backend in $backends; do
@@ -35,8 +35,8 @@ installed_backends() {
 # <backend>
 is_installed() { if [[ $1 == nft ]]; then has nft; else iptables_command "$1" 4 -restore; fi; }
 
-# REPLY: the backend that the node's kubelet uses. Rules in another backend would take effect too, but in an order that
-# neither backend shows. Fails if none is installed.
+# REPLY: the backend that the node's kubelet uses. Rules in another backend would also take effect, but in an order
+# that neither backend shows. Fails if no backend is installed.
 detect_backend() {
   local backend last best='' most=0
   for backend in iptables-nft iptables-legacy; do
@@ -61,7 +61,7 @@ detect_backend() {
   [[ -n $best ]]
 }
 
-# <backend>: does table mangle have a chain that kubelet creates to show which backend it uses?
+# <backend>: does table mangle contain a chain that the kubelet creates to show which backend it uses?
 has_kubelet_hint() {
   local family
   for family in 4 6; do
@@ -72,7 +72,7 @@ has_kubelet_hint() {
   return 1
 }
 
-# <backend>: REPLY is the number of rules in table nat that are not ours, or 1 if iptables cannot print them.
+# <backend>: REPLY is the number of rules in table nat that are not ours, or 1 if iptables cannot print the table.
 count_foreign_rules() {
   local line count=0
   REPLY=0
@@ -92,7 +92,7 @@ stored_backend() {
   REPLY=${BASH_REMATCH[1]}
 }
 
-# Reads the kernel back: sets DRIFT, RULES and PACKETS.
+# Reads the rules back from the kernel. Sets DRIFT, RULES and PACKETS.
 observe() {
   local family backend
   DRIFT=() RULES=0 PACKETS=0
@@ -109,7 +109,7 @@ observe() {
   done
 }
 
-# <backend>: does this variant of iptables have rules of ours in force? True with ERROR if it cannot be read.
+# <backend>: are rules of ours in force in this variant of iptables? True with ERROR if that cannot be read.
 has_rules_in() {
   local family table
   is_installed "$1" || return
@@ -122,14 +122,14 @@ has_rules_in() {
   return 1
 }
 
-# <backend>: removes what is ours, and sets REMOVED if there was anything. Fails with ERROR and code 3 or 4.
+# <backend>: removes our chains and tables, and sets REMOVED if there were any. Fails with ERROR and code 3 or 4.
 remove_rules() {
   local family
   for family in 4 6; do
     if [[ $1 == nft ]]; then
       nft_remove "$family" || return
     else
-      # No packet is steered that is not masqueraded.
+      # Steering is removed first, so that no packet is steered without being masqueraded.
       iptables_remove "$1" "$family" mangle || return
       iptables_remove "$1" "$family" nat || return
     fi

@@ -1,6 +1,6 @@
 # --- Commands ---
 
-# Checks the environment, and finds what the commands share: DIR, WAIT, INTERVAL, WORK and PROGRAM.
+# Checks the environment, and sets the variables that all commands share: DIR, WAIT, INTERVAL, WORK and PROGRAM.
 prepare() {
   local tool line=''
   DIR=${PEERMASQ_DIR:-/var/lib/peermasq} WAIT=${PEERMASQ_WAIT:-10} INTERVAL=${PEERMASQ_INTERVAL:-60}
@@ -26,7 +26,7 @@ prepare() {
   fi
 }
 
-# Exits with the usage on stderr.
+# Prints the usage to stderr and exits.
 exit_usage() {
   usage >&2
   exit 2
@@ -78,7 +78,7 @@ load_stored() {
   load_ruleset "$DIR/ruleset" || fail "the stored rule set is damaged: $ERROR"
 }
 
-# <command>: brings the kernel to the loaded rule set, and reports.
+# <command>: brings the kernel's rules in line with the loaded rule set, and reports the result.
 converge() {
   local code was_proven='' had_pods=yes
   stored_status
@@ -111,7 +111,7 @@ converge() {
   else
     read_persisted
     prove_paths
-    # The first pods show more than was seen before.
+    # The first pods on a node show more than the earlier check could see.
     if [[ -z $was_proven || -z $had_pods && $PODS_FOUND -gt 0 ]]; then run_probes; fi
   fi
   prove
@@ -119,7 +119,8 @@ converge() {
   finish 0 "$RESULT"
 }
 
-# After a change: reads the kernel back and, once it has the new rules, removes what the old ones used.
+# Reads the rules back from the kernel after a change. Once the new rules are in force, removes everything that only
+# the old rules used.
 clean_up() {
   local backend drift
   observe
@@ -136,7 +137,7 @@ clean_up() {
   if [[ $BACKEND != nft ]] && uses_sets; then remove_sets "$ID"; else remove_sets ''; fi
 }
 
-# Sets PROVEN, or CODE and REASON.
+# Sets PROVEN, or else CODE and REASON.
 prove() {
   local drift address family
   for address in $UNCONFIRMED; do
@@ -173,7 +174,7 @@ command_status() {
   print_report
 }
 
-# Sets MASQUERADERS: first those in the backend that is in use.
+# Sets MASQUERADERS. Those in the backend that is in use come first.
 find_masqueraders() {
   local backend family order='iptables-nft iptables-legacy'
   if [[ $BACKEND == iptables-legacy ]]; then order='iptables-legacy iptables-nft'; fi
@@ -205,7 +206,7 @@ command_remove() {
   # Whether the rules can be in both families.
   if [[ -n $STORED_ID ]]; then load_ruleset "$DIR/ruleset"; fi
   REMOVED=''
-  # Without it no packet is steered.
+  # Without the ip rule, no packet is steered.
   for family in 4 6; do
     has_steer_rule "$family" || continue
     REMOVED=yes
@@ -235,7 +236,7 @@ command_remove() {
   if [[ -n $found ]]; then finish 0 removed; else finish 0 unchanged; fi
 }
 
-# Stops a watch that runs without systemd. Fails if there is none.
+# Stops a watch process that runs without systemd. Fails if there is none.
 stop_watch() {
   local pid
   [[ -f $DIR/watch.lock ]] || return 1
