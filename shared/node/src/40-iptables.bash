@@ -59,15 +59,11 @@ iptables_read_chain() {
   fi
 }
 
-<<<<<<< HEAD
-# <family> <table>: is it known that the rule set has no rules there, whatever the node's network is? Some versions cannot
-# tell an unreadable table from one that does not exist, so such a table does not have to be readable.
+# <family> <table>: is it certain that the rule set has no rules in this table, regardless of the node's network? Some
+# versions cannot distinguish an unreadable table from a missing one, so a table that is never used may be unreadable.
 is_never_used() { ((FORMAT > 0)) && { ! uses_family "$1" || [[ $2 == mangle && -z $STEER ]]; }; }
 
-# Finds our jumps in the chain that iptables_save_chain saved.
-=======
 # Finds our jumps in the chain that iptables_save_chain has saved.
->>>>>>> 0a1f4e6 (Reword the remaining comments of the node program and its README)
 iptables_find_jumps() {
   local rule position=0
   while IFS= read -r rule; do
@@ -291,12 +287,11 @@ iptables_replace() {
   return "$code"
 }
 
-<<<<<<< HEAD
-# <family> <table> <rules>: the same, once.
+# <family> <table> <rules>: makes one attempt to do that. Fails with ERROR and code 3 or 4.
 iptables_try_replace() {
   local hook
   if ! iptables_read "$BACKEND" "$1" "$2"; then
-    # Some versions cannot read a table that does not exist. This creates it, or fails if our chain is there.
+    # Some versions cannot read a table that does not exist. This transaction creates it, or fails if it has our chain.
     printf '*%s\n-N %s\nCOMMIT\n' "$2" "$OWN" >"$WORK/transaction"
     iptables_commit "$BACKEND" "$1"
     iptables_read "$BACKEND" "$1" "$2" || return 3
@@ -313,17 +308,14 @@ iptables_try_replace() {
   iptables_commit "$BACKEND" "$1" || return
   nft_delete_jumps "$1" "$2" || return
   [[ -n $LACKS_WAIT ]] || return 0
-  # Programs of iptables 1.4 take no notice of the lock, and may have written back what they read before.
+  # Programs of iptables 1.4 ignore the lock, and may have written back an older version of the table.
   iptables_read "$BACKEND" "$1" "$2" || return 3
   [[ $CHAIN == "$3" && ${#JUMPS[@]} -eq 1 && -n $JUMP_IS_FIRST ]] && return
   error 'another program changed the table at the same time'
   return 3
 }
 
-# <backend> <family> <table>: removes our chain and jumps. Fails with ERROR and code 3 or 4.
-=======
 # <backend> <family> <table>: removes our chain and our jumps. Fails with ERROR and code 3 or 4.
->>>>>>> 0a1f4e6 (Reword the remaining comments of the node program and its README)
 iptables_remove() {
   iptables_read "$1" "$2" "$3" || return 3
   if [[ -z $HAS_CHAIN ]]; then iptables_read_chain "$1" "$2" "$3" || return 3; fi
@@ -338,15 +330,9 @@ iptables_remove() {
   iptables_commit "$1" "$2"
 }
 
-<<<<<<< HEAD
-# Applies the rule set to both families, or to neither. So that no packet is steered without being masqueraded, masquerade
-# rules are added before the rules that steer. They are removed when the ip rule is gone, and after our chain in table
-# mangle, which also sets the VPC CNI's mark. Fails with ERROR and code 3 or 4.
-=======
 # Applies the rule set to both families, or to neither. Masquerade rules are added before the rules that steer, so
 # that no packet is steered without being masqueraded. Masquerade rules are removed after the ip rule that steers, and
 # after the chain in table mangle, which can also set the VPC CNI's mark. Fails with ERROR and code 3 or 4.
->>>>>>> 0a1f4e6 (Reword the remaining comments of the node program and its README)
 iptables_apply() {
   local family table tables step leftovers='' code=0 cause undo=()
   # If nft steers, table mangle may still contain a chain of ours, which steers until nft does.
