@@ -1,6 +1,6 @@
 const { default: Sequencer } = require('@jest/test-sequencer');
 
-/** They take the longest, mostly waiting: begun last, they would keep the other workers idle. */
+/** The slowest test files, which mostly wait. If they began last, the other workers would be idle in the meantime. */
 const slowest = [
   'node/watch',
   'node/rules',
@@ -16,7 +16,7 @@ const slowest = [
   'functions/gcp/node-joined',
 ];
 
-/** jest knows how long each file took the last time; on a new machine it goes by the size of the file. */
+/** jest orders files by how long each took in the last run. On a new machine, jest orders them by size. */
 module.exports = class extends Sequencer {
   sort(tests) {
     const rank = ({ path }) => {

@@ -1,13 +1,13 @@
 const { transformSync } = require('esbuild');
 
-/** Makes CommonJS of a TypeScript or JavaScript file, with the compiler that also makes the bundles. */
+/** Turns a TypeScript or JavaScript file into CommonJS, with the compiler that also makes the bundles. */
 module.exports = {
   process: (source, file) =>
     transformSync(source, {
       loader: file.endsWith('.ts') ? 'ts' : 'js',
       format: 'cjs',
       target: 'node20',
-      // jest cannot import() without a flag of node's.
+      // jest supports import() only with a flag of Node.js.
       supported: { 'dynamic-import': false },
       sourcemap: 'inline',
       sourcefile: file,

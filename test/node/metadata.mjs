@@ -1,7 +1,7 @@
-// A small GCE metadata server for the tests of `watch`: attributes with ETag and wait_for_change, and the guest
-// attributes for the status and for snapshots. `node test/node/metadata.mjs PORT`. It prints one line for each request,
-// and takes orders as POST /order with {"set": {KEY: VALUE or null}} or {"fail": HOW_MANY_REQUESTS}
-// or {"fail": HOW_MANY_REQUESTS, "verb": OF_THIS_METHOD, "key": FOR_THIS_KEY}.
+// A small GCE metadata server for the tests of `watch`. It supports attributes with ETag and wait_for_change, and the
+// guest attributes for the status and for snapshots. Usage: `node test/node/metadata.mjs PORT`. The server prints one
+// line for each request. Tests control it with POST /order, whose body is {"set": {KEY: VALUE or null}},
+// {"fail": NUMBER_OF_REQUESTS}, or {"fail": NUMBER_OF_REQUESTS, "verb": METHOD, "key": KEY}.
 // Behaviour: https://cloud.google.com/compute/docs/metadata/querying-metadata
 import { createHash } from 'node:crypto';
 import { createServer } from 'node:http';

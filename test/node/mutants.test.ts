@@ -5,18 +5,18 @@ import { runEnvironment } from './environments/outcome';
 import { environmentOf, type Mutant, mutants, mutate, symptomsOf } from './mutants';
 import { missing } from './network';
 
-// The long run, with every mutant: npm run test:mutants.
+// In the long run, every mutant is tested: npm run test:mutants.
 const isLongRun = process.env['PEERMASQ_MUTANTS'] === 'all';
 const included = mutants.filter(({ inShortRun }) => isLongRun || inShortRun);
 const needsRoot = (mutant: Mutant) => environmentOf(mutant).needsRoot === true;
 const backend = 'iptables-nft';
 
-test.each(mutants)('the node program has the text of the mutant: $mistake', (mutant) => {
+test.each(mutants)('the node program contains the text that the mutant replaces: $mistake', (mutant) => {
   expect(mutate(nodeProgram, mutant)).not.toBe(nodeProgram);
   expect(environmentOf(mutant)).toBeDefined();
 });
 
-describeKernel('an environment notices when', missing(backend), () => {
+describeKernel('the tests of the environments detect the mistake that', missing(backend), () => {
   const runnable = included.filter((mutant) => !needsRoot(mutant) || isRoot);
   test.concurrent.each(runnable)(
     '$mistake',

@@ -2,22 +2,22 @@ import { environments } from './environments';
 import type { Environment } from './environments/environment';
 import { expectedOutcome, type Outcome } from './environments/outcome';
 
-/** How an environment goes wrong with a mutant of the node program. */
+/** How a mutant of the node program shows in an environment. */
 export type Symptom =
   | 'proven when it is not'
   | 'not proven when it is'
   | 'a connection that has to work is dropped'
   | 'the report rests on something else';
 
-/** The node program with one mistake, and an environment in which it matters. */
+/** A mutant: the node program with one mistake, and an environment in which the mistake matters. */
 export interface Mutant {
   readonly mistake: string;
-  /** What is replaced wherever it occurs, and by what. */
+  /** The text that is replaced wherever it occurs, and its replacement. */
   readonly text: string;
   readonly replacement: string;
   readonly environment: string;
   readonly symptom: Symptom;
-  /** In every run of the tests. The others are in the long run. */
+  /** Whether the mutant is tested in every run. All others are tested only in the long run. */
   readonly inShortRun?: true;
 }
 

@@ -16,14 +16,14 @@ export const program = nodeProgramFile;
 export const backends = ['iptables-nft', 'iptables-legacy', 'nft'] as const;
 export type Backend = (typeof backends)[number];
 
-/** Why tests of the backend cannot run here, or undefined. */
+/** Returns why tests of the backend cannot run here, or undefined. */
 export function missing(backend: Backend): string | undefined {
   const command = backend === 'nft' ? 'nft' : `${backend}-restore`;
   const isThere = ['/usr/sbin', '/sbin'].some((folder) => existsSync(join(folder, command)));
   return isThere ? undefined : `${command} is not installed`;
 }
 
-/** The one line of JSON that the node program prints; `code` is its exit code. */
+/** The line of JSON that the node program prints. `code` is the program's exit code. */
 export type Report = {
   result: string;
   proven: boolean;
@@ -46,8 +46,9 @@ export type Report = {
 };
 
 /**
- * The network of the first write-up: pod 10.132.0.10 on node 10.209.0.2, a router that drops unknown sources, and
- * peer 10.193.0.3, which responds with the source address it sees. The same in IPv6, under fd00::/16.
+ * The network in the first write-up: pod 10.132.0.10 on node 10.209.0.2, a router that drops packets with unknown
+ * sources, and peer 10.193.0.3, which responds with the source address that it sees. The same exists in IPv6, under
+ * fd00::/16.
  */
 export type Network = {
   lab: Lab;
@@ -58,15 +59,15 @@ export type Network = {
   service: RunningProcess;
   /** Runs the node program on the node. */
   peermasq: (args: readonly string[], options?: ExecOptions) => Promise<Report>;
-  /** The same with the raw output. */
+  /** Runs the node program and returns its raw output. */
   execute: ProgramRunner;
   apply: (ruleset: string | Buffer, env?: Record<string, string>) => Promise<Report>;
-  /** Hides programs, or mounts files, until `clear`. */
+  /** Hides programs by mounting files over them until `clear` is called. */
   hide: (...programs: string[]) => void;
   mount: (source: string, target: string) => void;
   /** The targets of these mounts. */
   mounted: string[];
-  /** The source address that the peer sees in a request from the pod, or `dropped`. */
+  /** Returns the source address that the peer sees in a request from the pod, or `dropped`. */
   sourceSeen: (destination?: string) => Promise<string>;
 };
 
@@ -117,7 +118,7 @@ export async function openNetwork(backend: string): Promise<Network> {
     node.mount(source, target);
     mounted.push(target);
   };
-  // An empty file mounted over a program hides it.
+  // Hides a program by mounting an empty file over it.
   const nothing = join(node.folder, 'nothing');
   writeFileSync(nothing, '', { mode: 0o644 });
   return {
@@ -134,12 +135,12 @@ export async function openNetwork(backend: string): Promise<Network> {
   };
 }
 
-/** Runs a shell script up to the first error; returns its output. */
+/** Runs a shell script up to the first error, and returns its output. */
 export const sh = (machine: Host, script: string) => machine.run(['sh', '-ec', script]);
 
 /**
- * Removes everything that a test left on the node: rules, sets, mounts and stored files. Tables of
- * iptables-legacy remain, empty.
+ * Removes everything that a test left on the node: rules, sets, mounts and stored files. Tables of iptables-legacy
+ * remain, but are empty.
  */
 export async function clear({ node, mounted }: Network): Promise<void> {
   const unmount = mounted.splice(0).map((target) => `umount '${target}'\n`);
@@ -157,7 +158,7 @@ export async function clear({ node, mounted }: Network): Promise<void> {
   );
 }
 
-/** Table nat as `iptables-save` prints it, without comments, counters or empty chains. */
+/** Returns table nat as `iptables-save` prints it, without comments, counters and empty chains. */
 export async function natTable({ node }: Network, command: string): Promise<string> {
   const text = await node.run([`${command}-save`, '-t', 'nat']);
   const isRelevant = (line: string) => /^(-A|:[A-Z])/.test(line) && !/^:(PREROUTING|INPUT|OUTPUT)/.test(line);
@@ -183,11 +184,11 @@ table inet router {
 }
 `;
 
-/** A rule set of the first two lines and the given ones. */
+/** Returns a rule set: the two header lines and the given lines. */
 export const ruleset = (generation: number | string, ...lines: string[]) =>
   ['peermasq/1', `generation ${generation}`, ...lines, ''].join('\n');
 
-/** The rule set of the first write-up. */
+/** The rule set that fixes the first write-up's problem. */
 export const backendVpc = (generation = 100) =>
   ruleset(
     generation,

@@ -14,7 +14,7 @@ describe.each(backends)('packets on %s', (backend) => {
     afterEach(() => clear(network));
     afterAll(() => network.lab.close());
 
-    test('are dropped by the router before apply, and have the address of the node after it, in both families', async () => {
+    test("are dropped by the router before apply, and have the node's address after apply, in both families", async () => {
       const seen = () => Promise.all([network.sourceSeen(), network.sourceSeen('fd00:193::3')]);
       expect(await seen()).toEqual(['dropped', 'dropped']);
       const applied = { code: 0, result: 'applied', proven: true, backend };
@@ -25,7 +25,7 @@ describe.each(backends)('packets on %s', (backend) => {
       expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
     });
 
-    test('of a connection that hung before apply get through after it', async () => {
+    test('get through after apply even if their connection hung before', async () => {
       const nat = backend === 'nft' ? 'iptables-nft' : backend;
       await network.node.run([`${nat}-restore`, '--noflush'], {
         stdin: asTransaction(...neighbours.kubenet),
@@ -37,7 +37,7 @@ describe.each(backends)('packets on %s', (backend) => {
       expect(await hanging.ended).toMatchObject({ code: 0, stdout: '10.209.0.2\n' });
     });
 
-    test('are masqueraded without a gap while rules are replaced', async () => {
+    test('are masqueraded without a gap while rules are being replaced', async () => {
       await network.apply(backendVpc(1));
       const sender = network.pod.spawn([process.execPath, join(__dirname, 'sender.mjs'), '9', '10.193.0.3']);
       await sender.output(/sending/);
@@ -55,7 +55,7 @@ describe.each(backends)('packets on %s', (backend) => {
       await sender.stop();
     });
 
-    test('are masqueraded exactly as any rule set says', async () => {
+    test('are masqueraded exactly as any rule set requires', async () => {
       await network.router.run(['nft', 'flush', 'ruleset']);
       for (const range of ['10.133.0.0/16', '10.140.0.0/16']) {
         await network.pod.run(['ip', 'route', 'add', 'local', range, 'dev', 'lo']);
@@ -120,7 +120,7 @@ const range = (base: number, lengths: { min: number; max: number }) =>
     length,
   }));
 
-// Many short ranges among few addresses, so that they overlap and packets fall on their edges.
+// Generates many short ranges among few addresses, so that ranges overlap and packets fall on their edges.
 const peerRange = range(0x0ac00000, { min: 13, max: 20 });
 const manyRanges = fc.oneof(
   fc.array(peerRange, { maxLength: 8 }),

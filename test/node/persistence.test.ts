@@ -6,10 +6,10 @@ import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
 
 const unitFolder = '/etc/systemd/system';
-/** The default of PEERMASQ_DIR: files under /run would not survive a reboot. */
+/** The default of PEERMASQ_DIR. Files under /run would not survive a reboot. */
 const folder = '/var/lib/peermasq';
 
-/** A fake systemctl, because systemd does not run in a network namespace: logs one line per call. */
+/** A fake systemctl, which logs one line for each call. systemd itself does not run in a network namespace. */
 const systemctl = `#!/bin/sh
 echo "$*" >>"$SYSTEMCTL_LOG"
 case "$*" in
@@ -58,14 +58,14 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
   const apply = (env: Record<string, string> = {}) =>
     network.peermasq(['apply'], { stdin: backendVpc(), env: withSystemd(env) });
 
-  test('no repair timer is installed where watch runs, which repairs drift itself', async () => {
+  test('no repair timer is installed if watch is running, because watch repairs drift itself', async () => {
     bootSystemd();
     writeFileSync(join(etc(), 'peermasq-watch.service'), '');
     expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });
     expect(readdirSync(etc()).sort()).toEqual(['peermasq-watch.service', 'peermasq.service']);
   });
 
-  test('units are written, enabled and started, and run the stored program', async () => {
+  test('units are written, enabled and started, and they run the stored program', async () => {
     bootSystemd();
     expect(await apply()).toMatchObject({ code: 0, persisted: 'systemd', warnings: [] });
     expect(readdirSync(etc()).sort()).toEqual([
@@ -95,7 +95,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     });
   });
 
-  test('applying again does not touch systemd', async () => {
+  test('a second apply makes no changes in systemd', async () => {
     bootSystemd();
     await apply();
     const before = log().length;
@@ -107,7 +107,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     ).toEqual([]);
   });
 
-  test('the stored program repairs, as the units run it', async () => {
+  test('the stored program repairs the rules when it is run as the units run it', async () => {
     bootSystemd();
     await apply();
     await network.node.run(['nft', 'flush', 'ruleset']);
@@ -120,7 +120,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     });
   });
 
-  test('units last until the next boot if /etc is read-only', async () => {
+  test('units last only until the next boot if /etc is read-only', async () => {
     bootSystemd();
     await network.node.run(['mkdir', '-p', run()]);
     const readOnly = [
@@ -154,14 +154,14 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
       { SYSTEMCTL_EXIT: '1' },
       'systemd rejected the units: the rules are lost at a reboot, and drift is not repaired',
     ],
-  ])('the report warns if %s', async (_, env, warning) => {
+  ])('the report has a warning if %s', async (_, env, warning) => {
     if ('SYSTEMCTL_EXIT' in env) bootSystemd();
     const report = await apply(env);
     expect(report).toMatchObject({ code: 0, proven: true, persisted: 'no' });
     expect(report.warnings).toEqual([warning]);
   });
 
-  test('the report warns if the program came through a pipe and cannot be stored', async () => {
+  test('the report has a warning if the program came through a pipe and cannot be stored', async () => {
     bootSystemd();
     const file = at('ruleset');
     writeFileSync(file, backendVpc());
@@ -174,7 +174,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     expect(report.warnings).toEqual(['the program was not run from a file: the rules are lost at a reboot']);
   });
 
-  test('a truncated program does nothing', async () => {
+  test('a truncated node program does nothing', async () => {
     const text = readFileSync(program, 'utf8');
     const cut = text.slice(0, text.lastIndexOf('main "$@"'));
     const { stdout } = await network.node.exec(['bash', '-s', 'apply'], { stdin: cut });
@@ -194,7 +194,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     expect(log()).toContain('disable --quiet --now peermasq-repair.timer');
   });
 
-  test('only root can read the files', async () => {
+  test('only root can read the stored files', async () => {
     await apply();
     const modes = await network.node.run(['find', folder, '-printf', '%m %f\n']);
     expect(

@@ -6,7 +6,7 @@ import { type Network, openNetwork, ruleset } from './network';
 
 type Flows = { from: string; to: string; port: number; via: string; protocol?: string; count: number };
 
-/** Lines for `conntrack --load-file`: this many connections, each from a port of its own. */
+/** Returns lines for `conntrack --load-file`: this number of connections, each with its own source port. */
 const conntrackLines = ({ from, to, port, via, protocol = 'tcp', count }: Flows) =>
   Array.from({ length: count }, (_, i) => {
     const source = String(1024 + i);
@@ -36,7 +36,7 @@ describeKernel('source ports', undefined, () => {
   beforeAll(async () => {
     network = await openNetwork('auto');
     await network.apply(rules);
-    // A kernel without /proc/net/nf_conntrack: a mount there would be seen by one process only.
+    // Simulates a kernel without /proc/net/nf_conntrack. A mount over that file would be visible to only one process.
     const bin = join(network.node.folder, 'bin');
     mkdirSync(bin);
     const text = '#!/bin/sh\ncase "$*" in */nf_conntrack) exit 1 ;; esac\nexec /usr/bin/head "$@"\n';
@@ -55,7 +55,7 @@ describeKernel('source ports', undefined, () => {
   };
   const status = async (env: Record<string, string> = {}) => network.peermasq(['status'], { env });
 
-  test('in use are counted for each destination, from real packets', async () => {
+  test('in use are counted for each destination, with real packets', async () => {
     const send = ['perl', join(__dirname, 'send-from-ports.pl'), '10.193.0.3', '53', '46000'];
     await network.pod.run(send, { timeoutMs: 30_000 });
     const report = await status();
@@ -64,7 +64,7 @@ describeKernel('source ports', undefined, () => {
     expect(report.proven).toBe(true);
   });
 
-  test('are shown from half of the range on by apply and repair, and always by status', async () => {
+  test('are shown by apply and repair if at least half of them are in use, and always by status', async () => {
     await load({ ...masqueraded, count: half - 1 });
     expect((await network.apply(rules)).ports).toBeUndefined();
     expect((await status()).ports).toEqual([{ to: '10.193.0.3:5432', used: half - 1, range }]);
@@ -77,19 +77,19 @@ describeKernel('source ports', undefined, () => {
   const few = { ...masqueraded, count: 3 };
   const shown = [{ to: '10.193.0.3:5432', used: 3, range }];
   const rows: [string, Flows[], object[] | undefined][] = [
-    ['of masqueraded connections', [few], shown],
+    ['masqueraded connections', [few], shown],
     [
-      'of several pods',
+      'connections from several pods',
       [few, { ...few, from: '10.132.7.7', via: '10.209.0.3', count: 2 }],
       [...shown, { to: '10.193.0.3:5432', used: 2, range }],
     ],
-    ['of the node itself', [{ ...few, from: '10.209.0.2' }], shown],
-    ['of pods that are not masqueraded', [{ ...few, via: '10.132.0.10' }], undefined],
-    ['of other destinations', [{ ...few, to: '192.0.2.1' }], undefined],
-    ['of exemptions', [{ ...few, to: '10.193.7.1' }], undefined],
-    ['of IPv6', [{ ...six, count: 2 }], [{ to: '[fd00:193::3]:443', used: 2, range }]],
+    ['connections from the node itself', [{ ...few, from: '10.209.0.2' }], shown],
+    ['connections that are not masqueraded', [{ ...few, via: '10.132.0.10' }], undefined],
+    ['connections to other destinations', [{ ...few, to: '192.0.2.1' }], undefined],
+    ['connections to exempt addresses', [{ ...few, to: '10.193.7.1' }], undefined],
+    ['connections in IPv6', [{ ...six, count: 2 }], [{ to: '[fd00:193::3]:443', used: 2, range }]],
     [
-      'of three destinations, the fullest first',
+      'connections to three destinations, ordered by how many ports are in use',
       [
         few,
         { ...few, port: 81, count: 1 },
@@ -99,12 +99,15 @@ describeKernel('source ports', undefined, () => {
       [{ to: '10.193.0.3:82/udp', used: 9, range }, { to: '10.193.0.3:83', used: 5, range }, ...shown],
     ],
   ];
-  test.each(rows)('%s', async (_, flows, expected) => {
-    await load(...flows);
-    expect((await status()).ports).toEqual(expected);
-  });
+  test.each(rows)(
+    'are counted only if they belong to masqueraded connections: %s',
+    async (_, flows, expected) => {
+      await load(...flows);
+      expect((await status()).ports).toEqual(expected);
+    },
+  );
 
-  test('are counted with conntrack where the kernel has no file of connections', async () => {
+  test('are counted with conntrack if the kernel has no file of connections', async () => {
     await load(few, { ...six, count: 2 });
     expect((await status(withoutFile)).ports).toEqual([
       ...shown,
@@ -112,7 +115,7 @@ describeKernel('source ports', undefined, () => {
     ]);
   });
 
-  test('are counted in connections with counters', async () => {
+  test('are counted in connections that have counters', async () => {
     await network.node.sysctl('netfilter/nf_conntrack_acct', '1');
     await load(few);
     await network.node.sysctl('netfilter/nf_conntrack_acct', '0');
@@ -120,7 +123,7 @@ describeKernel('source ports', undefined, () => {
     expect((await status()).ports).toEqual([{ to: '10.193.0.3:80', used: 3, range }, ...shown]);
   });
 
-  test('are not counted where nothing lists connections, which status reports', async () => {
+  test('are not counted if nothing lists connections, and status says so', async () => {
     await load(few);
     network.hide('conntrack');
     const report = await status(withoutFile);

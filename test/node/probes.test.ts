@@ -13,7 +13,7 @@ const probing = (...probes: string[]) =>
     ...probes.map((probe) => `probe ${probe}`),
   );
 
-describeKernel('probes', undefined, () => {
+describeKernel('the probes of a rule set', undefined, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -28,7 +28,7 @@ describeKernel('probes', undefined, () => {
       { to: '10.193.0.3:8080', from: '10.132.0.10', reached: true },
       { to: '[fd00:193::3]:8080', from: 'fd00:132::10', reached: true },
     ]);
-    // A probe that succeeds does not wait for its timeout of 3 s.
+    // A probe that succeeds does not wait until its timeout of 3 s.
     const began = Date.now();
     await network.peermasq(['probe']);
     expect(Date.now() - began).toBeLessThan(2900);
@@ -44,7 +44,7 @@ describeKernel('probes', undefined, () => {
     await service.stop();
   });
 
-  test('that fail leave the rules in force but unproven, until they succeed', async () => {
+  test('leave the rules in force but unproven while they fail', async () => {
     const report = await network.apply(probing('10.193.0.3:8080', '10.193.0.3:9090'));
     expect(report).toMatchObject({ code: 0, result: 'applied', proven: false });
     expect(report.reason).toBe(
@@ -61,17 +61,17 @@ describeKernel('probes', undefined, () => {
     await late.stop();
   });
 
-  test('time out in parallel if packets are dropped', async () => {
+  test('time out in parallel if their packets are dropped', async () => {
     await network.apply(probing('10.193.0.3:6000', '10.193.0.3:6001'));
     const drop = 'nft insert rule inet router forward tcp dport 6000-6001 drop';
     await network.router.run(drop.split(' '));
     const began = Date.now();
     expect(await network.peermasq(['probe'])).toMatchObject({ proven: false });
-    // Sequentially they would take 6 s.
+    // One after another, the probes would take 6 s.
     expect(Date.now() - began).toBeLessThan(6000);
   });
 
-  test('run without apply, too', async () => {
+  test('also run without apply', async () => {
     await network.apply(probing('10.193.0.3:8080'));
     const report = await network.peermasq(['probe']);
     expect(report).toMatchObject({ code: 0, result: 'probed', proven: true });
@@ -86,7 +86,7 @@ describeKernel('probes', undefined, () => {
     expect(report.warnings).toEqual(['no address in the pod range on this node: its probes are not run']);
   });
 
-  test('are at most 16, and their report fits in 2,000 bytes', async () => {
+  test('are limited to 16, and their report fits in 2,000 bytes', async () => {
     const many = Array.from(
       { length: 20 },
       (_, i) => `[fd00:193:1111:2222:3333:4444:5555:${(i + 4096).toString(16)}]:8080`,

@@ -7,7 +7,10 @@ import { nodeProgramFile } from '../lab/node-program';
 /** Runs the node program on a host. */
 export type ProgramRunner = (args: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
 
-/** Its files are in the host's folder, so that each host has its own state. */
+/**
+ * Returns a function that runs the node program. Its files are in the host's folder, so that each host has its own
+ * state.
+ */
 export const programRunnerOn =
   (node: Host, backend: string, program = nodeProgramFile): ProgramRunner =>
   (args, { env, ...options } = {}) =>
@@ -22,7 +25,7 @@ export const programRunnerOn =
       },
     });
 
-/** The one line of JSON that it prints. */
+/** Returns the line of JSON that the node program printed. */
 export function reportLine({ stdout, stderr }: ProcessResult): string {
   const lines = stdout.split('\n').filter((line) => line !== '');
   const [line] = lines;
@@ -31,7 +34,7 @@ export function reportLine({ stdout, stderr }: ProcessResult): string {
   return line;
 }
 
-/** The report of `apply` or `repair`. Fails if the functions would not read all of it. */
+/** Returns the report of `apply` or `repair`. Fails if the functions could not read every field of the report. */
 export function functionsReport(result: ProcessResult): Report {
   const line = reportLine(result);
   const report = parseReport(line);

@@ -10,18 +10,18 @@ import { backendVpc, clear, missing, type Network, openNetwork, program } from '
 describe('the node program', () => {
   test('passes shellcheck', () => {
     const { error, stdout } = spawnSync('shellcheck', ['-'], { input: joinSections(), encoding: 'utf8' });
-    // Setup cannot install it without root; CI has it.
+    // Setup cannot install shellcheck without root, so it may be missing outside CI.
     if (error === undefined || process.env['CI'] === 'true') expect(stdout).toBe('');
   });
 
-  test('is its sections joined in the order of their names', () => {
+  test('consists of its sections, joined in the order of their names', () => {
     const names = readdirSync('shared/node/src').sort();
     const sections = names.map((name) => readFileSync(join('shared/node/src', name), 'utf8'));
     expect(names.filter((name) => !/^\d\d-[a-z]+\.bash$/.test(name))).toEqual([]);
     expect(joinSections()).toBe(sections.join('\n'));
   });
 
-  test('has the functions of its sections, and no comment below its header', () => {
+  test('contains the functions of its sections, and no comment below its header', () => {
     const functionsOf = (text: string) =>
       execFileSync('bash', { input: text.replace(/main "\$@"\n$/, 'declare -f\n'), encoding: 'utf8' });
     const text = readFileSync(program, 'utf8');
@@ -29,17 +29,17 @@ describe('the node program', () => {
     expect(text.match(/^ *#.*/gm)?.join('\n')).toBe(/^(#.*\n)+/.exec(joinSections())?.[0].trimEnd());
   });
 
-  test('has the reserved ranges that the functions use', () => {
+  test('has the same reserved ranges as the functions', () => {
     expect(readFileSync(reservedSectionFile, 'utf8')).toBe(reservedSection());
   });
 
-  test('uses && and || for conditions, or before a command that leaves or reports', () => {
+  test('uses && and || only in conditions, or before a command that leaves the function or reports an error', () => {
     const leaves =
       /^(?:.*(?:&&|\|\|) (?:return|continue|break|fail|refuse|busy|finish|warn|error|command_error)\b[^&|]*)$/;
     const chains = readFileSync(program, 'utf8')
       .split('\n')
       .filter((line) => !/^ *#/.test(line))
-      // Quoted text, and conditions.
+      // Removes quoted text and conditions.
       .map((line) => line.replaceAll(/'[^']*'|"[^"]*"|\[\[ .*? \]\]|\(\(.*?\)\)/g, 'x'))
       .filter((line) => /&&|\|\|/.test(line))
       .filter((line) => !/^ *(?:if|elif|while) |; then$|(?:&&|\|\|)$|^\w+\(\) \{ .* \}$/.test(line))
@@ -52,8 +52,8 @@ describe('the node program', () => {
   });
 });
 
-describeKernel('the log', undefined, () => {
-  test('has every command that changes the kernel, and nothing if there is nothing to change', async () => {
+describeKernel('the log of the node program', undefined, () => {
+  test('contains every command that changes the kernel, and is empty if nothing has to be changed', async () => {
     const network = await openNetwork('iptables-nft');
     const logOf = async (...args: string[]) =>
       (await network.execute(args, args[0] === 'apply' ? { stdin: backendVpc() } : {})).stderr
@@ -68,7 +68,7 @@ describeKernel('the log', undefined, () => {
   });
 });
 
-describeKernel('a report', undefined, () => {
+describeKernel('the report of the node program', undefined, () => {
   test('contains the start time of process 1 on the node', async () => {
     const network = await openNetwork('auto');
     const { booted = 0 } = await network.apply(backendVpc());
@@ -80,7 +80,7 @@ describeKernel('a report', undefined, () => {
 
 const everyBackend = missing('iptables-nft') ?? missing('iptables-legacy') ?? missing('nft');
 
-describeKernel('the backend', everyBackend, () => {
+describeKernel('the backend of a node', everyBackend, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -99,7 +99,7 @@ describeKernel('the backend', everyBackend, () => {
     ['legacy', 'iptables-legacy', 'KUBE-KUBELET-CANARY'],
     ['legacy', 'ip6tables-legacy', 'KUBE-KUBELET-CANARY'],
   ])(
-    'is %s if %s has the kubelet chain %s, despite rules in the other backend',
+    'is %s if %s has the kubelet chain %s, even if the other backend has rules',
     async (flavour, command, hint) => {
       await chain(command, 'mangle', hint);
       await rule(flavour === 'nft' ? 'iptables-legacy' : 'iptables-nft', '-s', '192.0.2.1');
@@ -107,14 +107,14 @@ describeKernel('the backend', everyBackend, () => {
     },
   );
 
-  test('is the one with most rules if there is no kubelet chain', async () => {
+  test('is the backend with the most rules if there is no kubelet chain', async () => {
     await rule('iptables-nft', '-s', '192.0.2.1');
     await rule('iptables-legacy', '-s', '192.0.2.1');
     await rule('iptables-legacy', '-s', '192.0.2.2');
     expect(await network.apply(backendVpc())).toMatchObject({ code: 0, backend: 'iptables-legacy' });
   });
 
-  test('is the stored one if there are no kubelet chains and no rules, as after a boot', async () => {
+  test('is the stored backend if there are no kubelet chains and no rules, as after a boot', async () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-legacy' });
     await network.node.run(['iptables-legacy-restore'], { stdin: '*nat\nCOMMIT\n' });
     expect(await network.peermasq(['repair'])).toMatchObject({
@@ -123,13 +123,13 @@ describeKernel('the backend', everyBackend, () => {
     });
   });
 
-  test('is nft on a node without iptables', async () => {
+  test('is nft if the node has no iptables', async () => {
     network.hide('xtables-nft-multi', 'xtables-legacy-multi');
     expect(await network.apply(backendVpc())).toMatchObject({ code: 0, proven: true, backend: 'nft' });
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
-  test('fails by name if it is not installed, and nothing changes', async () => {
+  test('is named in the error if it is not installed, and nothing changes', async () => {
     network.hide('nft');
     const report = await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'nft' });
     expect(report).toMatchObject({ code: 3, result: 'failed', id: null, backend: null });
@@ -138,14 +138,14 @@ describeKernel('the backend', everyBackend, () => {
     );
   });
 
-  test('is missing on a node with neither iptables nor nft', async () => {
+  test('is missing if the node has neither iptables nor nft', async () => {
     network.hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
     const report = await network.apply(backendVpc());
     expect(report).toMatchObject({ code: 3, result: 'failed', proven: false });
     expect(report.reason).toContain('neither iptables nor nft');
   });
 
-  test('nft has its chain before those of others, because the first one that rewrites the source wins', async () => {
+  test('nft runs its chain before the chains of other programs, because the first chain that rewrites the source wins', async () => {
     await network.node.run(['nft', '-f', '-'], {
       stdin:
         'table ip other { chain post { type nat hook postrouting priority 100; ip daddr 10.193.0.0/16 snat to 10.132.0.1; }; }',

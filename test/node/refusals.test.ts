@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, type Network, openNetwork, ruleset } from './network';
 
-/** All short forms of IPv6, and the ranges next to reserved ones. */
+/** Contains all short forms of IPv6, and the ranges next to reserved ranges. */
 const allowed = [
   ...['fd00::/8', 'fd00:0:0:1::1/128', '64:ff9b::/96', 'fd00:0:1::/48', 'fd00::1:0:0:1/128', '2001:db8::/33'],
   ...['1.0.0.0/8', '126.0.0.0/8', '192.0.0.0/4', '169.253.0.0/16', '169.255.0.0/16', '223.0.0.0/8'],
@@ -25,7 +25,7 @@ const invalidGzip = 'invalid input: it starts like gzip in base64, but cannot be
 
 const masquerade = (cidr: string, name = 'a') => ruleset(1, `masquerade ${cidr} ${name}`);
 
-/** What is sent, and what the reason must contain. */
+/** Each row has a title, the text that is sent, and a text that the reason contains. */
 const refused: [string, string | Buffer, string][] = [
   ['empty input', '', 'input is empty, or has no line feed at its end (truncated?)'],
   [
@@ -106,7 +106,7 @@ const refused: [string, string | Buffer, string][] = [
     masquerade('10.1.0.0/16', 'a"'),
     `line 3: "masquerade 10.1.0.0/16 a"": ${invalidName}`,
   ],
-  ['more rule after the name', masquerade('10.1.0.0/16', 'a -j ACCEPT'), grammar],
+  ['more rule text after the name', masquerade('10.1.0.0/16', 'a -j ACCEPT'), grammar],
   ['a backslash in a name', masquerade('10.1.0.0/16', 'a\\n'), invalidName],
   ['a glob in a name', masquerade('10.1.0.0/16', '*'), invalidName],
   ['a comma in a range', masquerade('10.1.0.0/16,10.2.0.0/16'), invalidCidr],
@@ -143,7 +143,7 @@ const refused: [string, string | Buffer, string][] = [
   ['invalid base64', 'H4sI!!!!\n', invalidGzip],
   ['invalid gzip', Buffer.from('\x1f\x8b\x08\x00rubbish', 'latin1').toString('base64'), invalidGzip],
   ['truncated gzip', packed(backendVpc()).slice(0, -12), invalidGzip],
-  ['gzip of a script', packed('#!/bin/sh\nreboot\n'), 'line 1: "#!/bin/sh"'],
+  ['a script compressed with gzip', packed('#!/bin/sh\nreboot\n'), 'line 1: "#!/bin/sh"'],
   [
     'gzip that expands to 100 MB',
     packed(Buffer.alloc(100_000_000, 'masquerade 10.1.0.0/16 a\n')),
@@ -151,26 +151,26 @@ const refused: [string, string | Buffer, string][] = [
   ],
 ];
 
-describeKernel('a rule set', undefined, () => {
+describeKernel('the node program', undefined, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
   });
   afterAll(() => network.lab.close());
 
-  test.each(refused)('is refused with %s', async (_, sent, reason) => {
+  test.each(refused)('refuses a rule set with %s', async (_, sent, reason) => {
     const report = await network.apply(sent);
     expect(report).toMatchObject({ code: 2, result: 'refused', proven: false, id: null, generation: null });
     expect(report.reason).toContain(reason);
     expect(JSON.stringify(report).length).toBeLessThan(2000);
   });
 
-  test('leaves no rule behind when it is refused', async () => {
+  test('leaves no rule behind when it refuses a rule set', async () => {
     const everyRule = 'nft list ruleset; iptables-legacy-save; ip6tables-legacy-save';
     expect(await network.node.run(['sh', '-ec', everyRule])).toBe('');
   });
 
-  test('is refused with 10,001 destinations', async () => {
+  test('refuses a rule set with 10,001 destinations', async () => {
     const many = Array.from({ length: 10_001 }, (_, i) => `masquerade 10.${i >> 8}.${i & 255}.0/24 a`);
     const report = await network.apply(ruleset(1, ...many));
     expect(report).toMatchObject({
@@ -179,7 +179,7 @@ describeKernel('a rule set', undefined, () => {
     });
   });
 
-  test('is refused when its file does not exist', async () => {
+  test('refuses a rule set whose file does not exist', async () => {
     const report = await network.peermasq(['apply', '--file', '/nowhere']);
     expect(report).toMatchObject({ code: 2, reason: 'cannot read /nowhere' });
   });
@@ -191,11 +191,11 @@ describeKernel('a rule set', undefined, () => {
     { PEERMASQ_DIR: '/run/a b' },
     { PEERMASQ_WAIT: 'long' },
     { PEERMASQ_INTERVAL: '0' },
-  ])('is refused in the environment %j', async (env) => {
+  ])('refuses a rule set in the environment %j', async (env) => {
     expect(await network.apply(backendVpc(), env)).toMatchObject({ code: 2, result: 'refused' });
   });
 
-  test('is refused where others may write the stored files, which root runs at boot', async () => {
+  test('refuses to run if other users may write the stored files, which root runs at boot', async () => {
     const folder = join(network.node.folder, 'open');
     await network.node.run(['mkdir', '-m', '777', folder]);
     expect(await network.apply(backendVpc(), { PEERMASQ_DIR: folder })).toMatchObject({
@@ -219,7 +219,7 @@ describeKernel('a rule set', undefined, () => {
   });
 });
 
-describeKernel('a rule set that is accepted', undefined, () => {
+describeKernel('an accepted rule set', undefined, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -231,7 +231,7 @@ describeKernel('a rule set that is accepted', undefined, () => {
     ['plain', backendVpc()],
     ['packed', packed(backendVpc())],
     ['packed, wrapped', packed(backendVpc()).replaceAll(/.{20}/g, '$&\n')],
-  ])('has the same id when sent %s', async (_, sent) => {
+  ])('has the same ID when it is sent %s', async (_, sent) => {
     expect(await network.apply(sent)).toMatchObject({ code: 0, result: 'applied', id: idOf(backendVpc()) });
   });
 
@@ -257,14 +257,14 @@ describeKernel('a rule set that is accepted', undefined, () => {
   ])('is applied: %s', async (_, text) => {
     for (const backend of ['iptables-nft', 'iptables-legacy', 'nft']) {
       const report = await network.apply(text, { PEERMASQ_BACKEND: backend });
-      // No packet leaves by an interface that the node does not have.
+      // The rules are not proven if they name an interface that the node does not have.
       const proven = !text.includes('option out');
       expect(report).toMatchObject({ code: 0, proven, backend, id: idOf(text) });
     }
   });
 });
 
-describeKernel('a report names the rule set that was sent', undefined, () => {
+describeKernel('the report also names the rule set that was sent', undefined, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -277,18 +277,18 @@ describeKernel('a report names the rule set that was sent', undefined, () => {
   const foreign = ruleset(6, 'masquerade 127.0.0.0/8 a');
 
   test.each<[string, string | Buffer, object]>([
-    ['not if it is the one in force', inForce, { result: 'unchanged', offered: undefined }],
-    ['if it is stale', stale, { result: 'refused', offered: idOf(stale) }],
-    ['if it is invalid', foreign, { result: 'refused', offered: idOf(foreign) }],
-    ['if it was sent packed', packed(foreign), { result: 'refused', offered: idOf(foreign) }],
-    ['not if it cannot be unpacked', 'H4sI!!!!\n', { result: 'refused', offered: undefined }],
+    ['not if the same rule set is in force', inForce, { result: 'unchanged', offered: undefined }],
+    ['if the sent rule set is stale', stale, { result: 'refused', offered: idOf(stale) }],
+    ['if the sent rule set is invalid', foreign, { result: 'refused', offered: idOf(foreign) }],
+    ['if the sent rule set was packed', packed(foreign), { result: 'refused', offered: idOf(foreign) }],
+    ['not if the sent rule set cannot be unpacked', 'H4sI!!!!\n', { result: 'refused', offered: undefined }],
   ])('%s', async (_, sent, expected) => {
     const { offered, ...report } = await network.apply(sent);
     expect({ offered, ...report }).toMatchObject({ ...expected, id: idOf(inForce), generation: 5 });
   });
 });
 
-/** The id that the functions give the rule set: the sha256 of all lines except the generation. */
+/** Returns the ID that the functions give the rule set: the sha256 of all lines except the generation. */
 function idOf(text: string): string {
   return createHash('sha256')
     .update(text.replace(/^generation .*\n/m, ''))

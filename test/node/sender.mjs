@@ -1,7 +1,7 @@
-// Sends UDP datagrams from the addresses that a test names. Each goes from a socket of its own, so that each is a
-// connection of its own to the kernel.
-//   node sender.mjs PORT < lines of `SOURCE DESTINATION TEXT`   sends each once
-//   node sender.mjs PORT DESTINATION                            sends for ever, from any address
+// Sends UDP datagrams from the addresses that a test names. Each datagram has its own socket, so that the kernel treats
+// each as a separate connection.
+//   node sender.mjs PORT < lines of `SOURCE DESTINATION TEXT`   sends one datagram for each line
+//   node sender.mjs PORT DESTINATION                            sends until it is killed, from any address
 import { createSocket } from 'node:dgram';
 import { text } from 'node:stream/consumers';
 import { setTimeout } from 'node:timers/promises';
@@ -25,7 +25,7 @@ function send(source, destination, message) {
 if (forEver) {
   for (let count = 0; ; count++) {
     await send(undefined, forEver, String(count));
-    // Yields the CPU to the program that writes the rules.
+    // Yields the CPU to the program that is writing the rules.
     await setTimeout(5);
     if (count === 0) console.log('sending');
   }

@@ -8,7 +8,7 @@ import { backendVpc, clear, missing, openNetwork, ruleset, type Network } from '
 
 const everyBackend = missing('iptables-nft') ?? missing('iptables-legacy') ?? missing('nft');
 
-describeKernel('snapshot', everyBackend, () => {
+describeKernel('the snapshot of a node', everyBackend, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -37,7 +37,7 @@ describeKernel('snapshot', everyBackend, () => {
     expect(found.get('ipset save')?.match(/^add peermasq-4-/gm)).toHaveLength(40);
   });
 
-  test('ends with the stored rule set and report, as comments', async () => {
+  test('ends with the stored rule set and the stored report, as comments', async () => {
     await network.apply(backendVpc(7));
     const found = await sections();
     expect(found.get('ruleset')).toBe(backendVpc(7).replaceAll(/^(?=.)/gm, '#   '));
@@ -45,7 +45,7 @@ describeKernel('snapshot', everyBackend, () => {
     expect(JSON.parse(report)).toMatchObject({ result: 'applied', generation: 7 });
   });
 
-  test('changes nothing', async () => {
+  test('changes nothing on the node', async () => {
     const everything = async () => [
       await network.node.run(['sh', '-c', 'iptables-nft-save | grep -v ^#; ipset list; nft list ruleset']),
       await network.node.run(['cat', '/proc/net/ip_tables_names', '/proc/net/ip6_tables_names']),
@@ -100,7 +100,7 @@ describeKernel('snapshot', everyBackend, () => {
     );
   });
 
-  test('shows the tables of nft and of iptables, each once, in one part', async () => {
+  test('shows the tables of nft and of iptables, each table once and in only one part', async () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
     const rules =
       'table ip kube-proxy { chain nat { type nat hook postrouting priority 100; masquerade; }; }';
@@ -115,7 +115,7 @@ describeKernel('snapshot', everyBackend, () => {
     expect(parsePart((await snapshot('--part', '0')).stdout)?.count).toBe(1);
   });
 
-  test('shows which command failed, so that its rules are missing', async () => {
+  test('shows which command failed, because the rules that the command prints are missing', async () => {
     const brokenCommand = join(network.node.folder, 'ip6tables-nft-save');
     writeFileSync(brokenCommand, '#!/bin/sh\necho no such thing >&2\nexit 4\n', { mode: 0o755 });
     const { code, stdout, stderr } = await network.execute(['snapshot'], {
@@ -129,7 +129,7 @@ describeKernel('snapshot', everyBackend, () => {
     ).toEqual(new Set(['iptables-nft 6 nat']));
   });
 
-  test('prints nothing on stdout when it fails or refuses', async () => {
+  test('prints nothing on stdout when the command fails or refuses', async () => {
     const refused = async (args: string[], code: number, reason: string) => {
       expect(await snapshot(...args)).toMatchObject({
         code,
@@ -145,11 +145,11 @@ describeKernel('snapshot', everyBackend, () => {
     await refused([], 3, 'neither iptables nor nft is installed');
   });
 
-  // Last, because tables of iptables-legacy stay in the kernel.
+  // This test comes last, because tables of iptables-legacy remain in the kernel.
   test.each([
     ['iptables-nft', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', []],
     ['iptables-legacy', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', ['iptables-legacy-save']],
-  ])('shows the rules of %s, each below the command that prints them', async (backend, rule, more) => {
+  ])('shows the rules of %s, each below the command that prints the rules', async (backend, rule, more) => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: backend });
     const found = await sections();
     const saved = ['iptables-nft-save', ...more, 'ip6tables-nft-save'];

@@ -9,7 +9,7 @@ import { backendVpc, clear, natTable, type Network, openNetwork, program, sh } f
 import { programRunnerOn, reportLine } from './program-runner';
 import { watchedNode } from './watched-node';
 
-/** The last program that reads format 1 only, as it was deployed. */
+/** The last program that reads only format 1, as it was deployed. */
 const oldText = gunzipSync(readFileSync(join(__dirname, 'fixtures/program-of-format-1.sh.gz'))).toString();
 const oldProgram = programFile(oldText);
 const newText = readFileSync(program, 'utf8');
@@ -34,7 +34,7 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
   afterEach(() => clear(network));
   afterAll(() => network.lab.close());
 
-  test('an older program refuses format 2, and what is in force stays', async () => {
+  test('an older program refuses a rule set in format 2, and the rules in force remain', async () => {
     const before = await older('apply', backendVpc(1));
     expect(before).toMatchObject({ result: 'applied', proven: true });
     expect(formatReadBy(before)).toBe(1);
@@ -47,7 +47,7 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
-  test('a newer program keeps the bytes, the ID and the rules of format 1', async () => {
+  test('a newer program keeps the bytes, the ID and the rules of a rule set in format 1', async () => {
     const before = await older('apply', backendVpc(1));
     const rules = await natTable(network, 'iptables-nft');
     const after = await newer('apply', backendVpc(1));
@@ -63,12 +63,12 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
     expect(stored).toBe(backendVpc(1));
   });
 
-  test('an older program takes over rules of format 1 again', async () => {
+  test('an older program takes over the rules of a rule set in format 1 again', async () => {
     const before = await newer('apply', backendVpc(1));
     expect(await older('repair')).toMatchObject({ result: 'unchanged', proven: true, id: before.id });
   });
 
-  test('pods stay masqueraded after a return to the older program, and what it does not know is cleaned up later', async () => {
+  test('pods stay masqueraded after a return to the older program, and state that the older program does not know is cleaned up later', async () => {
     const podRule = 'pref 1536 from 10.132.0.10 lookup main';
     const steering = 'ip rule; nft list tables';
     await sh(network.node, `ip rule add ${podRule}`);
@@ -89,7 +89,7 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
     ['with a rule set in format 2', steered(2)],
     ['with a rule set in format 1', backendVpc(2)],
   ])(
-    'a watcher that runs the older program upgrades itself when one metadata write delivers the newer program %s',
+    'a watcher with the older program upgrades itself when one metadata write delivers the newer program %s',
     async (_, text) => {
       await serve();
       await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': oldText } });
@@ -98,7 +98,8 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
       await request(/wait_for_change/);
       await order({ set: { 'peermasq-ruleset': text, 'peermasq-program': newText } });
       let last = await status();
-      // The older program reads the rule set before the program, and may say that it does not read its format.
+      // The older program reads the rule set before it reads the new program, and may report that it cannot read the
+      // format.
       if (last.result === 'refused') {
         expect(last).toMatchObject({ generation: 1, proven: false });
         last = await status();

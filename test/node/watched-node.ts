@@ -11,7 +11,7 @@ export interface ServerInstruction {
   readonly key?: string;
 }
 
-/** A metadata server on a node, and the node program that watches it. The node need not exist yet. */
+/** Returns a metadata server on a node, and the node program that watches the server. The node need not exist yet. */
 export function watchedNode(node: () => Host) {
   let server: RunningProcess | undefined;
   let watching: RunningProcess | undefined;
@@ -27,7 +27,7 @@ export function watchedNode(node: () => Host) {
     GCE_METADATA_HOST: `127.0.0.1:${port}`,
     ...more,
   });
-  /** The next matching request after those already awaited. */
+  /** Returns the next matching request after the requests that were already awaited. */
   const request = async (pattern: RegExp) => {
     const match = await running().output(new RegExp(`^[^]{${seen}}[^]*?${pattern.source}`));
     seen = match[0].length;
@@ -50,7 +50,7 @@ export function watchedNode(node: () => Host) {
       watching = node().spawn(['bash', file, 'watch'], { env: env(more) });
       return watching;
     },
-    /** The next report that is written. */
+    /** Returns the next report that is written. */
     status: async () => JSON.parse((await request(/PUT \S+ (\{.*\})\n/))[1] ?? '') as Report,
     stop: async () => {
       await Promise.all([watching?.stop(), server?.stop()]);

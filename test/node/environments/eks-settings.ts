@@ -11,16 +11,22 @@ const external = customNetworking({ externalSnat: true });
 const excluded = { excludeSnatCidrs: [peerRange] };
 const nftMarks = customNetworking({ ...excluded, connmark: 'nftables' });
 
-/** Nodes of EKS have it since the end of 2025 (awslabs/amazon-eks-ami#2547). The VPC CNI brings its own. */
+/**
+ * The command nft, which EKS nodes have had since the end of 2025 (awslabs/amazon-eks-ami#2547). The VPC CNI brings
+ * its own copy.
+ */
 export const nftCommand = '/usr/sbin/nft';
 
 const staysHanging = external.pods.map((pod) => ({ ...pod, peer: { before: 'dropped', after: 'dropped' } }));
 
-/** A sysctl that someone sets after the CNI. */
+/** The environment after someone sets this sysctl when the CNI has already set it. */
 const withStrictReversePath = ({ network }: Pick<Environment, 'network'>) =>
   join(network, { setUp: ['sysctl net/ipv4/conf/eth0/rp_filter 1'], rules: '', restart: [] });
 
-/** Someone else's table, which replaces the marks of pods' packets after everyone else. */
+/**
+ * The environment with another program's table, which replaces the marks of pods' packets after all other programs
+ * have set theirs.
+ */
 const withReplacedMarks = ({ network }: Pick<Environment, 'network'>) =>
   join(network, {
     setUp: [
@@ -112,7 +118,8 @@ export const eksSettings: readonly Environment[] = [
     expected: proven,
   },
   {
-    // After a restart Felix's chain comes first in table mangle, and accepts established connections before ours marks them.
+    // After a restart, Felix's chain comes first in table mangle, and accepts established connections before our
+    // chain marks them.
     pending: true,
     inLongRun: true,
     name: 'EKS with custom networking, external SNAT and the policies of Calico, on a node without the command nft',
@@ -145,7 +152,7 @@ export const eksSettings: readonly Environment[] = [
     expected: { proven: false, code: 'paths-foreign-address' },
   },
   {
-    // Steered packets would get no reply; with the address of their own interface pods keep working.
+    // Steered packets would get no reply. With the address of their own interface, pods keep working.
     name: 'EKS with external SNAT, pods in the subnet of the node, where rp_filter would drop the replies',
     ...onVpc,
     pods: onVpc.pods.map((pod) => ({

@@ -28,7 +28,7 @@ function script(lines: readonly string[]): string {
 export const portOf = (i: number) => `eni${i}`;
 const macOf = (i: number) => `02:00:00:00:00:0${i}`;
 
-/** Functions that the scripts of a node's programs use. */
+/** The shell functions that the scripts of a node's programs use. */
 const functions = (flavour: string) => `
   sysctl() { echo "$2" >"/proc/sys/$1"; }
   restore() { ${flavour}-restore "$@"; }`;
@@ -36,7 +36,7 @@ const functions = (flavour: string) => `
 export const restartScript = ({ network }: Environment, flavour: string) =>
   script([functions(flavour), ...network.restart]);
 
-/** Connects the pods. Their veth pairs must already exist. */
+/** Returns the script that connects the pods. Their veth pairs must already exist. */
 export const nodePodsScript = ({ pods, bridge, network }: Environment, flavour: string) =>
   script([
     functions(flavour),
@@ -62,7 +62,10 @@ export const nodeScript = ({ uplinks, network }: Environment, flavour: string) =
     `restore --noflush <<'RULES'\n${network.rules}RULES`,
   ]);
 
-/** Delivers by assignment as a VPC does, without ARP, and drops what an interface sends with another source. */
+/**
+ * Returns the script that delivers packets as a VPC does: by assignment and without ARP. Packets that an interface
+ * sends from a source not assigned to it are dropped.
+ */
 export function vpcScript(uplinks: readonly Uplink[]): string {
   const ports = uplinks.map(({ address, assigned = [] }, i) => ({
     device: portOf(i),
@@ -103,7 +106,7 @@ export const peerScript = ({ peer }: Environment) =>
   ]);
 
 export function podScript({ sidecar }: Pod, { bridge }: Environment): string {
-  // Routed pods have a permanent neighbour, as the VPC CNI writes it, instead of ARP.
+  // A pod with its own route has a permanent neighbour entry instead of ARP, as the VPC CNI writes it.
   const routes = bridge
     ? [`ip route add default via ${bridge.address.split('/')[0]}`]
     : [

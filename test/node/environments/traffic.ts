@@ -2,10 +2,10 @@ import { sh } from '../network';
 import { type Environment, internetAddress, type Pod, peerAddress, port } from './environment';
 import type { Machines } from './machines';
 
-/** The source address that each connection arrives with, or `dropped`, by `FROM to TO`. */
+/** The source address with which each connection arrives, or `dropped`. The keys are `FROM to TO`. */
 export type Traffic = Readonly<Record<string, string>>;
 
-/** `restarted` is after a restart of the network's agents. */
+/** When traffic is observed: before apply, after apply, or after the network's agents were restarted. */
 export type Phase = 'before' | 'after' | 'restarted';
 
 interface Connection {
@@ -15,7 +15,10 @@ interface Connection {
   readonly seen: string;
 }
 
-/** Every connection that an environment says something about; after a restart only those that matter. */
+/**
+ * Returns every connection that the environment describes. After a restart, these are only the connections from pods
+ * to the peer that must arrive.
+ */
 function connectionsOf(environment: Environment, phase: Phase): Connection[] {
   const pods = environment.podsStartLate && phase === 'before' ? [] : environment.pods;
   const toPeer = pods.map((pod) => fromPodToPeer(pod, phase));
@@ -63,7 +66,7 @@ export const expectedTraffic = (environment: Environment, phase: Phase): Traffic
     connectionsOf(environment, phase).map(({ from, to, seen }) => [`${from} to ${to}`, seen]),
   );
 
-/** Opens all connections in parallel, with one process per machine. */
+/** Opens all connections in parallel, with one process on each machine. */
 export async function observeTraffic(
   environment: Environment,
   { host }: Machines,
@@ -84,7 +87,7 @@ export async function observeTraffic(
   );
 }
 
-/** What is expected to work may take longer on a busy machine. */
+/** A connection that is expected to work gets more time, because it may take longer on a busy machine. */
 const request = ({ from, to, address, seen }: Connection) =>
   `{ source=$(curl -s --max-time ${seen === 'dropped' ? 1 : 4} http://${address}:${port}/) || source=dropped
   echo "${from} to ${to}: $source"; } &`;

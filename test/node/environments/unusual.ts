@@ -23,11 +23,11 @@ const onePod = (seen: { before: string; after: string; internet: string }) =>
 
 const peer = { routes: [nodes] };
 
-/** Adds to kubenet's node. */
+/** Returns a node with kubenet and these additions. */
 const kubenetWith = (setUp: readonly string[], rules = ''): NodeNetwork =>
   join(kubenet, { setUp, rules, restart: [] });
 
-/** A tunnel of someone's own, without an address. The far end accepts nothing. */
+/** A tunnel that the user configured, without an address. The far end accepts no packets. */
 const tunnel: Uplink = { device: 'tun77', subnet: '100.64.9.0/24' };
 const intoTunnel = ['ip route add default dev tun77 table 77'];
 
@@ -56,7 +56,7 @@ export const unusual: readonly Environment[] = [
     name: 'sidecars that accept every connection, and a peer without a route to the node',
     uplinks: [eth0],
     bridge,
-    // The sidecar answers.
+    // The sidecar answers the connections.
     pods: bridged({ before: 'own', after: 'own', internet: 'own' }).map((pod) => ({ ...pod, sidecar: true })),
     network: kubenet,
     peer: { routes: ['10.100.0.0/16'], nodeSource: 'dropped' },
@@ -140,7 +140,7 @@ RULES`,
     uplinks: [eth0],
     pods: pastIptables,
     network: join(netd(pastIptables), {
-      // The lab hides the programs of this kernel; this node shows them.
+      // The lab hides the BPF programs of this kernel, but this node must show them.
       setUp: ['umount /proc/kallsyms'],
       setUpPods: [
         `base64 -d >/run/program.o <<'PROGRAM'\n${redirectProgram(2).toString('base64')}\nPROGRAM`,

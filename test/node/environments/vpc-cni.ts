@@ -1,26 +1,29 @@
 import { gatewayOf, type NodeNetwork, type Pod, type Uplink } from './environment';
 import { join, kubeProxy, table } from './node-network';
 
-/** Settings of the AWS VPC CNI, named after its environment variables. */
+/** The settings of the AWS VPC CNI, named after its environment variables. */
 export interface VpcCniSettings {
   readonly vpcRanges: readonly string[];
   readonly externalSnat?: true;
   readonly randomizeSnat?: 'prng' | 'hashrandom' | 'none';
   readonly excludeSnatCidrs?: readonly string[];
   readonly externalServiceCidrs?: readonly string[];
-  /** The rules for an ENI's own address, which older versions lack. */
+  /** The ip rules for an ENI's own address, which older versions do not write. */
   readonly eniAddressRules?: false;
-  /** ENIs get prefixes of 16 addresses instead of single ones. The node itself does not see that. */
+  /**
+   * Whether ENIs get prefixes of 16 addresses instead of single addresses. The node itself does not see the
+   * difference.
+   */
   readonly prefixDelegation?: true;
-  /** Where newer versions set the mark of connections: by default in table nat. */
+  /** Where newer versions set the mark of connections. By default, the mark is set in table nat. */
   readonly connmark?: 'nftables';
-  /** Security groups for pods. */
+  /** The mode of security groups for pods. */
   readonly enforcingMode?: 'strict' | 'standard';
 }
 
 export interface VpcCniNode {
   readonly settings: VpcCniSettings;
-  /** The first is the primary ENI. */
+  /** The ENIs. The first is the primary ENI. */
   readonly enis: readonly Uplink[];
   readonly pods: readonly VpcCniPod[];
 }
@@ -32,8 +35,8 @@ const snatFlags = { prng: ' --random-fully', hashrandom: ' --random', none: '' }
 const tableOf = (eni: number) => eni + 1;
 
 /**
- * What the VPC CNI does to a node: aws/amazon-vpc-cni-k8s, pkg/networkutils/network.go and iptables_connmark.go, and
- * cmd/routed-eni-cni-plugin/driver/driver.go for pods.
+ * Returns what the VPC CNI does to a node: see aws/amazon-vpc-cni-k8s, pkg/networkutils/network.go and
+ * iptables_connmark.go, and cmd/routed-eni-cni-plugin/driver/driver.go for pods.
  */
 export function vpcCni({ settings, enis, pods }: VpcCniNode): NodeNetwork {
   const mainEniRule = 'ip rule add pref 1024 fwmark 0x80/0x80 lookup main';
@@ -56,7 +59,7 @@ export function vpcCni({ settings, enis, pods }: VpcCniNode): NodeNetwork {
     ...externalServices,
   ];
   const setUpPods = pods.flatMap((pod) => setUpPod(pod, settings));
-  // The agent deletes these and adds them again. Rules in iptables it only adds where they are missing.
+  // The agent deletes these and adds them again. Rules in iptables are only added where they are missing.
   const restart = [
     'ip rule del pref 1024',
     mainEniRule,
@@ -76,7 +79,7 @@ function setUpEni({ device, address, subnet }: Uplink, tableNumber: number): str
   return [
     `ip route replace ${gateway} dev ${device} scope link table ${tableNumber}`,
     `ip route replace default via ${gateway} dev ${device} table ${tableNumber}`,
-    // The agent removes the route that the kernel added to table main with the address.
+    // The agent removes the route that the kernel added to table main together with the address.
     `ip route del ${subnet} dev ${device} src ${address}`,
   ];
 }
@@ -120,9 +123,9 @@ function vpcCniRules(settings: VpcCniSettings, [primary]: readonly Uplink[]): st
     `-A PREROUTING -i eni+ ${primaryEni} ${restoreMark}`,
     `-A PREROUTING -i vlan+ ${primaryEni} ${restoreMark}`,
   );
-  // AWS-SNAT-CHAIN-0 stays without rules.
+  // AWS-SNAT-CHAIN-0 remains without rules.
   if (settings.externalSnat) return mangle + table('nat', ':AWS-SNAT-CHAIN-0 - [0:0]');
-  // Each range is inserted at the top.
+  // Each range is inserted at the top of the chain.
   const returns = (chain: string, comment: string, cidrs: readonly string[]) =>
     cidrs.toReversed().map((cidr) => `-A ${chain} -d ${cidr} -m comment --comment "${comment}" -j RETURN`);
   const connmark = table(
@@ -145,7 +148,7 @@ function vpcCniRules(settings: VpcCniSettings, [primary]: readonly Uplink[]): st
   return mangle + (settings.connmark === 'nftables' ? '' : connmark) + snat;
 }
 
-/** What newer versions write where iptables is the nft variant: nftables_connmark.go. */
+/** Returns the rules that newer versions write if iptables is the nft variant: nftables_connmark.go. */
 const nftablesConnmark = ({ vpcRanges, excludeSnatCidrs = [] }: VpcCniSettings) => `nft -f - <<'RULES'
 table ip aws-cni {
   chain snat-mark {

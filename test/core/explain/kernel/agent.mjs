@@ -1,6 +1,6 @@
-// Runs commands and sends packets on one machine of the lab, without a new process for each:
+// Runs commands and sends packets on one machine in the lab. It needs no new process for each packet.
 //   node agent.mjs SOCKET
-// Each line on the socket is a request in JSON, answered by one line:
+// Each line on the socket is a request in JSON, and the response is one line:
 //   {"run": [{"argv": [...], "stdin": "..."}]}   returns the commands' outputs; stops at the first command that fails
 //   {"send": [{"protocol", "source", "sourcePort", "destination", "destinationPort"}]}   sends each packet once
 import { spawnSync } from 'node:child_process';
