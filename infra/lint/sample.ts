@@ -27,13 +27,13 @@ const passages = listFiles()
       existsSync(file) && /\.(?:[cm]?ts|mjs|cjs|bash|tf|sh)$/u.test(file) && !file.includes('/dumps/'),
   )
   .flatMap((file) => readPassages(file, readText(file)).map((passage) => ({ file, ...passage })))
-  .filter(({ text }) => isProse(text));
+  .filter(({ original }) => isProse(original));
 
 console.log(`seed ${String(seed)}: ${values.count} of ${String(passages.length)} passages`);
 for (let drawn = 0; drawn < Number(values.count); drawn += 1) {
   const [passage] = passages.splice(next(passages.length), 1);
   if (passage)
     console.log(
-      `${passage.file}:${String(passage.line)} ${passage.text.replaceAll(/\s+|\*\/$/gu, ' ').trim()}`,
+      `${passage.file}:${String(passage.line)} ${passage.original.replaceAll(/\s+|\*\/$/gu, ' ').trim()}`,
     );
 }

@@ -1,13 +1,28 @@
 import ts from 'typescript';
 
 /** A text for human readers, with the line on which it starts. */
-export type Passage = { readonly text: string; readonly line: number };
+export interface Passage {
+  /** The prose to check. Quotations and names between back quotes are replaced with spaces. */
+  readonly text: string;
+  /** The text as a reader sees it. */
+  readonly original: string;
+  readonly line: number;
+}
+
+const toPassage = (original: string, line: number): Passage => ({
+  text: blankQuotations(original),
+  original,
+  line,
+});
 
 /** Returns the comments and strings of a program, or the whole text of a file that is mostly text. */
 export function readPassages(file: string, source: string): Passage[] {
   if (/\.[cm]?[jt]s$/u.test(file)) return readTypeScript(file, source);
-  if (file.endsWith('.md')) return [{ text: blankQuotations(source), line: 1 }];
-  if (/\.(?:ya?ml|tf)$/u.test(file)) return [{ text: blankCommentMarks(source), line: 1 }];
+  if (file.endsWith('.md')) return [toPassage(source, 1)];
+  if (/\.(?:ya?ml|tf)$/u.test(file)) {
+    const original = blankCommentMarks(source);
+    return [{ text: original, original, line: 1 }];
+  }
   if (isBash(file, source)) return splitBash(source).passages;
   return [];
 }
@@ -30,9 +45,10 @@ function readTypeScript(file: string, source: string): Passage[] {
   const passages: Passage[] = [];
   const add = (text: string, start: number) => {
     const line = tree.getLineAndCharacterOfPosition(start).line + 1;
-    passages.push({ text: blankQuotations(text), line });
+    passages.push(toPassage(text, line));
   };
   const visit = (node: ts.Node) => {
+    if (ts.isTemplateExpression(node)) add(templateText(node, tree), node.getStart(tree));
     const children = node.getChildren(tree);
     if (children.length > 0) {
       children.forEach(visit);
@@ -51,11 +67,16 @@ function isText(node: ts.Node): boolean {
   if (ts.isStringLiteral(node)) {
     return !ts.isImportDeclaration(node.parent) && !ts.isExportDeclaration(node.parent);
   }
-  return (
-    ts.isNoSubstitutionTemplateLiteral(node) ||
-    ts.isTemplateHead(node) ||
-    ts.isTemplateMiddleOrTemplateTail(node)
-  );
+  return ts.isNoSubstitutionTemplateLiteral(node);
+}
+
+/** Returns a template as one text, with `…` for each expression. Line breaks in expressions are kept. */
+function templateText({ head, templateSpans }: ts.TemplateExpression, tree: ts.SourceFile): string {
+  const spans = templateSpans.map(({ expression, literal }) => {
+    const breaks = expression.getFullText(tree).replaceAll(/[^\n]/gu, '');
+    return `…${breaks}${literal.getText(tree).slice(1)}`;
+  });
+  return `${head.getText(tree).slice(0, -2)}${spans.join('').replaceAll('${', '')}`;
 }
 
 /** Splits bash into its code and the texts for human readers: comments, strings and here-documents. */
@@ -69,7 +90,7 @@ export function splitBash(source: string): { code: string; passages: Passage[] }
     const line = source.slice(0, offset).split('\n').length;
     // A variable in a string is a name and not prose.
     const prose = text.replaceAll(/\$\{[^}]*\}|\$\w+/gu, blank);
-    passages.push({ text: blankQuotations(blankCommentMarks(prose)), line });
+    passages.push({ ...toPassage(blankCommentMarks(prose), line), original: blankCommentMarks(text) });
     return blank(text);
   });
   return { code, passages };
