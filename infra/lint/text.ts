@@ -57,7 +57,7 @@ function readTypeScript(file: string, source: string): Passage[] {
     // Between two tokens there is only white space and comments.
     const before = source.slice(node.pos, node.getStart(tree));
     if (before.trim() !== '') add(blankCommentMarks(before), node.pos);
-    if (isText(node)) add(node.getText(tree), node.getStart(tree));
+    if (isText(node)) add(withoutBackQuotes(node.getText(tree)), node.getStart(tree));
   };
   visit(tree);
   return passages;
@@ -70,13 +70,16 @@ function isText(node: ts.Node): boolean {
   return ts.isNoSubstitutionTemplateLiteral(node);
 }
 
+/** The back quotes around a template do not quote a name. */
+const withoutBackQuotes = (text: string): string => text.replaceAll(/^`|`$/gu, ' ');
+
 /** Returns a template as one text, with `…` for each expression. Line breaks in expressions are kept. */
 function templateText({ head, templateSpans }: ts.TemplateExpression, tree: ts.SourceFile): string {
   const spans = templateSpans.map(({ expression, literal }) => {
     const breaks = expression.getFullText(tree).replaceAll(/[^\n]/gu, '');
     return `…${breaks}${literal.getText(tree).slice(1)}`;
   });
-  return `${head.getText(tree).slice(0, -2)}${spans.join('').replaceAll('${', '')}`;
+  return withoutBackQuotes(`${head.getText(tree)}${spans.join('')}`.replaceAll('${', ''));
 }
 
 /** Splits bash into its code and the texts for human readers: comments, strings and here-documents. */

@@ -137,7 +137,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     });
   });
 
-  test('nothing but the tools it lists is needed', async () => {
+  test('the program needs no other tools than those that it lists', async () => {
     const env = only();
     expect(await network.apply(many, env)).toMatchObject({ result: 'applied', proven: true });
     expect(await network.peermasq(['repair'], { env })).toMatchObject({ result: 'unchanged', proven: true });
@@ -149,7 +149,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     expect(JSON.stringify(report)).toContain(`${tool} is not installed`);
   });
 
-  /** Leaves the program nothing but the tools that it names, except one. */
+  /** Returns an environment with only the tools that the program lists, without the given one. */
   function only(except?: string): Record<string, string> {
     mkdirSync(tools, { recursive: true });
     for (const name of [...requiredTools, ...optionalTools]) {

@@ -175,7 +175,7 @@ function permanentError(details: ErrorDetails): { readonly code: string; readonl
     return {
       code: 'permission-denied',
       advice:
-        "Grant iam.serviceAccounts.actAs on the node's service account to the caller: the service account of the function, or you.",
+        "Grant iam.serviceAccounts.actAs on the node's service account to the caller (the service account of the function, or you).",
     };
   }
   if (status === 401) return { code: 'no-credentials', advice: loginAdvice };

@@ -28,7 +28,7 @@ const labelsSchema = z.object({ project_id: projectSchema });
 
 /**
  * Parses the last entry of an operation, because the change is visible only when the operation is done. The network
- * may be in another project than the nodes.
+ * may be in a different project than the nodes.
  */
 export function parseRoutesChanged(entry: AuditLogEntry): RoutesChanged | Ignored {
   const { method: change, operation, at } = entry;

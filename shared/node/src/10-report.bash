@@ -15,8 +15,8 @@ error() {
   return 1
 }
 
-# <context>: sets ERROR to the context and the first line that the last command of `run` wrote to stderr. Where that line is
-# only the name and version of iptables-nft-restore, the last line is used.
+# <context>: sets ERROR to the context and the first line that the last command of `run` wrote to stderr. If the first line
+# contains only the name and version of iptables-nft-restore, the last line is used instead.
 command_error() {
   local line='' lines=()
   mapfile -t lines <"$WORK/errors"

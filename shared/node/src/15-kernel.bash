@@ -9,7 +9,7 @@ declare -A TABLE_TEXTS=() RULE_TEXTS=() NATIVE_TEXTS=()
 # The tables that nft shows, one per line, and the family that read_family read last.
 NFT_TABLES='' READ_FAMILY=''
 
-# Makes everything be read again after a change.
+# Discards everything that was read, because a change has made it outdated.
 forget_kernel() { TABLE_TEXTS=() RULE_TEXTS=() NATIVE_TEXTS=() NFT_TABLES='' READ_FAMILY=''; }
 
 # <family>: REPLY is the output of `ip rule` for this family.

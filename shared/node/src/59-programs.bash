@@ -11,8 +11,8 @@ PROGRAMS=() SEEN_TC='' SEEN_TCX=''
 declare -A DEVICES=() MASTERS=() LOWERS=()
 # The names of loaded programs that may be attached to a device, and why the list may be incomplete.
 LOADED=() HIDDEN=''
-# Programs by their tag, which is a hash of their instructions. KNOWN_TAGS has programs whose device is known or that
-# have none; PACKET_TAGS has programs of types that process packets.
+# Programs by their tag, which is a hash of their instructions. KNOWN_TAGS contains programs on a known
+# device or on no device; PACKET_TAGS contains programs of types that process packets.
 declare -A KNOWN_TAGS=() PACKET_TAGS=()
 
 readonly bpf_folder=/sys/fs/bpf

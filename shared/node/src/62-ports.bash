@@ -13,7 +13,7 @@ count_ports() {
   PORTS=()
   { read -r flows </proc/sys/net/netfilter/nf_conntrack_count; } 2>/dev/null || return 0
   ((flows > 0)) || return 0
-  # With few connections in total, it is not worth reading them every minute.
+  # If the node has few connections in total, reading them every minute is not worth the time.
   [[ $RESULT == status ]] || is_full "$flows" "$shown_percent" || return 0
   ((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0} > 0)) || return 0
   if ! read_flows; then

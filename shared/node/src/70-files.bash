@@ -7,7 +7,7 @@ store_text() {
   mv -f -- "$DIR/.$1.new" "$DIR/$1"
 }
 
-# <file> <file>: do both files exist, and have the same text?
+# <file> <file>: do both files exist and contain the same text?
 same_text() {
   local one='' other=''
   { IFS= read -r -d '' one <"$1"; IFS= read -r -d '' other <"$2"; } 2>/dev/null
@@ -57,7 +57,8 @@ make_folder() {
   fi
 }
 
-# <descriptor> <seconds>: takes the lock of the open file, or fails. The flock of busybox and toybox cannot wait for a while.
+# <descriptor> <seconds>: takes the lock on the open file, or fails after this time. It polls, because flock in busybox and
+# toybox has no timeout.
 take_lock() {
   local deadline=$((SECONDS + $2))
   until flock -n "$1"; do
