@@ -1,4 +1,5 @@
 const { TestEnvironment } = require('jest-environment-node');
+require('./compile-once');
 
 /**
  * By default, if a beforeAll fails, jest fails every test in the block with the same error. With this environment,
