@@ -1,5 +1,5 @@
 import { overlaps, parseCidr, type Cidr } from '../shared/core/model/cidr';
-import { reserved } from '../shared/core/model/reserved-ranges';
+import { cloudServices, reserved } from '../shared/core/model/reserved-ranges';
 
 export const reservedSectionFile = 'shared/node/src/22-reserved.bash';
 
@@ -18,6 +18,10 @@ readonly reserved_families=(${ranges.map(({ family }) => family).join(' ')})
 readonly reserved_words=(${ranges.map(upperWord).join(' ')})
 # First octets of IPv4 addresses that may be reserved.
 readonly reserved_octets=' ${lines(reservedOctets(ranges))} '
+# Cloud services, as "CIDR NAME". A destination may contain their addresses, which are then exempt.
+readonly cloud_services=(
+${cloudServices.map(({ cidr, name }) => `  '${cidr.text} ${name}'`).join('\n')}
+)
 `;
 }
 

@@ -15,6 +15,7 @@ const exempt = (range: string) => `exempt ${range}`;
 
 const overlaps = (range: string) =>
   `overlaps the reserved range ${range}: expected a range that a peer can use`;
+const cloudService = 'is the address of a cloud service on the node: expected a range that a peer can use';
 const grammar = 'expected option, source CIDR, exempt CIDR NAME, masquerade CIDR NAME or probe ADDRESS:PORT';
 const invalidOption = 'invalid option: expected random-fully, steer (from peermasq/2), or out IFNAME once';
 const invalidCidr = 'invalid CIDR: expected the canonical form, e.g. 10.193.0.0/16 or fd00:1::/32';
@@ -92,6 +93,9 @@ const refused: [string, string | Buffer, string][] = [
   ['a range that contains IPv6 link-local', masquerade('fe00::/8'), overlaps('fe80::/10')],
   ['IPv6 multicast', masquerade('ff02::/16'), overlaps('ff00::/8')],
   ['half of all IPv6 addresses', masquerade('::/1'), overlaps('::/64')],
+  ['an IPv6 metadata server', masquerade('fd00:ec2::254/128'), cloudService],
+  ['the IPv6 metadata server of Google Cloud', masquerade('fd20:ce::254/128'), cloudService],
+  ['the agent for EKS Pod Identity', masquerade('fd00:ec2::23/128'), cloudService],
   ['a range without a name', ruleset(1, 'masquerade 10.1.0.0/16'), grammar],
   ['a name of 64 characters', masquerade('10.1.0.0/16', 'n'.repeat(64)), invalidName],
   ['a source with a name', ruleset(1, 'source 10.1.0.0/16 pods'), grammar],

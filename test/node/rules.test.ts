@@ -148,6 +148,42 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(report.warnings).toEqual(['no IPv6 source: IPv6 destinations are not masqueraded (1)']);
     });
 
+    test.each([
+      ['a list', 0, 7],
+      ['a set', 32, 2],
+    ])(
+      'exempt the IPv6 metadata servers that a wider range contains, in %s',
+      async (_, exemptions, rules) => {
+        await sh(network.peer, 'ip -6 route replace local fd00:ec2::/32 dev lo');
+        await sh(
+          network.router,
+          "ip -6 route replace fd00:ec2::/32 via fd00:193::3; nft add element inet router known6 '{ fd00:ec2::/32 }'",
+        );
+        const lines = Array.from({ length: exemptions }, (__, i) => `exempt fd00:99::${i + 1}/128 e${i}`);
+        const wide = [
+          'source fd00:132::/32',
+          'exempt fd00:132::/32 pods6',
+          ...lines,
+          'masquerade fd00::/16 wide',
+        ];
+        expect(await network.apply(ruleset(1, ...wide))).toMatchObject({
+          result: 'applied',
+          proven: true,
+          rules,
+        });
+        expect(await network.sourceSeen('fd00:ec2::1')).toBe('fd00:209::2');
+        expect(await network.sourceSeen('fd00:ec2::254')).toBe('dropped');
+        expect(await network.peermasq(['status'])).toMatchObject({ proven: true, drift: [], rules });
+        expect(await network.peermasq(['repair'])).toMatchObject({ result: 'unchanged', proven: true });
+      },
+    );
+
+    test('exempt no metadata server that the rule set exempts itself', async () => {
+      const own = ['exempt fd00:ec2::/120 a', 'exempt fd00:ec2::200/120 b', 'exempt fd00:ec2::123/128 c'];
+      const report = await network.apply(ruleset(1, ...own, 'masquerade fd00:ec2::/32 d'));
+      expect(report).toMatchObject({ result: 'applied', rules: 4 });
+    });
+
     test('for IPv6 are removed when the rule set has none left', async () => {
       await network.apply(full);
       expect(await network.apply(backendVpc())).toMatchObject({ result: 'applied', proven: true });

@@ -85,6 +85,14 @@ describe.each(backends)('steering on %s', (backend) => {
       expect(await network.peermasq(['remove'])).toMatchObject({ result: 'unchanged' });
     });
 
+    test('is not done for IPv6 metadata servers in wider ranges', async () => {
+      const wide = steered(1).replace('fd00:193::/32', 'fd00::/16');
+      expect(await network.apply(wide)).toMatchObject({ result: 'applied', proven: true, steered: true });
+      const chain = await node('nft list chain ip6 peermasq steer');
+      expect(chain).toMatch(/ip6 daddr fd00:ec2::254 return .*\n(.*\n)*.*daddr fd00::\/16 meta mark set/);
+      expect(await network.peermasq(['status'])).toMatchObject({ proven: true, drift: [] });
+    });
+
     test('has sets of its own for many destinations', async () => {
       const applied = await network.apply(steered(1, ...manyDestinations));
       expect(applied).toMatchObject({ proven: true, rules: 6 });

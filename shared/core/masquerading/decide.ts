@@ -1,7 +1,7 @@
 import { contains, covers, tryParseCidr, type Address, type Cidr } from '../model/cidr';
 import { configuredKinds, requestedKinds } from '../model/config';
 import type { Route } from '../model/node';
-import { overlapsNonRfc1918, reserved } from '../model/reserved-ranges';
+import { overlapsNonRfc1918, reservedRangeOf } from '../model/reserved-ranges';
 import { known, unknown, type Decision } from './decision';
 import { describeUnusable } from './node-subnet';
 import {
@@ -69,7 +69,7 @@ function fromNode({ source }: Packet): Decision | undefined {
 }
 
 function toReservedRange({ destination }: Packet): Decision | undefined {
-  const range = reserved.find(({ cidr }) => contains(cidr, destination));
+  const range = reservedRangeOf(destination);
   if (!range) return undefined;
   return known(
     'reserved-range',

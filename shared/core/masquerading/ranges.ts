@@ -1,7 +1,7 @@
 import { aggregate, covers, mergeCidrs, overlaps, subtract, type Aggregate, type Cidr } from '../model/cidr';
 import { configuredKinds, kindsOf, requestedKinds, type ClusterConfig } from '../model/config';
 import type { NetworkContext } from '../model/node';
-import { overlapsNonRfc1918, reservedReason } from '../model/reserved-ranges';
+import { cloudServices, overlapsNonRfc1918, reservedReason } from '../model/reserved-ranges';
 import type { NamedCidr } from '../model/rule-set';
 import type { Warning } from '../reconcile/check-eligibility';
 import { exemptUnusable, splitBySubnet, unusableWarnings } from './node-subnet';
@@ -60,7 +60,11 @@ export function decideRanges(context: MasqueradingContext): MasqueradingRanges {
     ...configuredRequests(cluster),
     ...usable.filter((one) => !isRouted(one)).map(requestForRoute),
   ];
-  const exemptions = aggregate([...exemptRanges(context, sources), ...exemptUnusable(unusable, requests)]);
+  const exemptions = aggregate([
+    ...exemptRanges(context, sources),
+    ...exemptUnusable(unusable, requests),
+    ...exemptCloudServices(requests),
+  ]);
   const selection = selectRequests(requests, { sources, exemptions, routed, networkContext });
   return {
     sources,
@@ -133,6 +137,14 @@ function exemptRanges({ cluster, networkContext }: MasqueradingContext, sources:
   ];
 }
 
+/** Returns the cloud services whose addresses a request contains. Other rule sets do not need these exemptions. */
+function exemptCloudServices(requests: readonly DestinationRequest[]): NamedCidr[] {
+  const destinations = requests.map(({ cidr }) => cidr).filter((cidr) => reservedReason(cidr) === undefined);
+  return cloudServices
+    .filter(({ cidr }) => destinations.some((destination) => covers(destination, cidr)))
+    .map(({ cidr, name }) => ({ cidr, name }));
+}
+
 /** The data that limits which requests can be masqueraded. */
 interface Limits {
   readonly sources: readonly Cidr[];
@@ -164,7 +176,7 @@ function selectRequests(requests: readonly DestinationRequest[], limits: Limits)
     const routedParts = request.evenIfRouted
       ? []
       : routedRanges.filter((range) => overlaps(range, request.cidr));
-    const parts = routedParts.length === 0 ? [request.cidr] : subtract(request.cidr, routedParts);
+    const parts = subtract(request.cidr, routedParts).filter((part) => reservedReason(part) === undefined);
     selection.selected.push(...parts.map((cidr) => ({ ...request, cidr })));
     selection.warnings.push(...routedPartWarnings(request, routedParts, parts));
     selection.warnings.push(...overlapWarnings(request, limits));

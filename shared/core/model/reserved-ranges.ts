@@ -18,11 +18,39 @@ export const reserved = (
 ).map(([text, reason]) => ({ cidr: parseCidr(text), reason }));
 
 /**
+ * Services that the clouds provide on each node, at addresses that are link-local in IPv4 and unique local in IPv6. No
+ * rule may masquerade to them either. Unlike a reserved range, a destination may contain them; they are then exempt.
+ * The node program uses the same list.
+ *
+ * Sources: AWS whitepaper "IPv6 on AWS", "Supporting Amazon VPC services" (123, 253, 254); Amazon EKS user guide, "Set
+ * up the Amazon EKS Pod Identity Agent" (23); aws/amazon-ssm-agent README, DeniedPortForwardingRemoteIPs (250);
+ * GoogleCloudPlatform/cloud-image-tests, test_suites/nicsetup/nicsetup_host_linux_test.go (fd20:ce::254).
+ */
+export const cloudServices = (
+  [
+    ['fd00:ec2::23/128', 'eks-pod-identity', 'EKS Pod Identity agent'],
+    ['fd00:ec2::123/128', 'ec2-ntp', 'EC2 time server'],
+    ['fd00:ec2::250/128', 'ec2-activation', 'EC2 Windows activation'],
+    ['fd00:ec2::253/128', 'ec2-dns', 'EC2 DNS resolver'],
+    ['fd00:ec2::254/128', 'ec2-metadata', 'EC2 instance metadata'],
+    ['fd20:ce::254/128', 'gce-metadata', 'Google Cloud metadata server'],
+  ] as const
+).map(([text, name, reason]) => ({ cidr: parseCidr(text), name, reason }));
+
+/** Returns the range to which the address belongs if no packet to the address is ever masqueraded. */
+export const reservedRangeOf = (
+  address: Address,
+): { readonly cidr: Cidr; readonly reason: string } | undefined =>
+  [...reserved, ...cloudServices].find(({ cidr }) => contains(cidr, address));
+
+/**
  * Returns why the range cannot be a destination, as the end of a sentence that starts with "it". Undefined if it can.
  */
 export function reservedReason(cidr: Cidr): string | undefined {
   if (cidr.prefix === 0) return 'contains every address';
-  const match = reserved.find((entry) => overlaps(entry.cidr, cidr));
+  const match =
+    reserved.find((entry) => overlaps(entry.cidr, cidr)) ??
+    cloudServices.find((entry) => covers(entry.cidr, cidr));
   if (!match) return undefined;
   return `${covers(match.cidr, cidr) ? 'is inside' : 'contains'} ${match.cidr.text} (${match.reason})`;
 }

@@ -87,7 +87,8 @@ parse_cidr() {
   fi
 }
 
-# Fails with ERROR if the CIDR that was just parsed overlaps a reserved range.
+# <cidr>: fails with ERROR if the CIDR, which was just parsed, overlaps a reserved range or is the address of a cloud
+# service.
 check_destination() {
   local i length
   # The first octet shows for most ranges that they cannot overlap a reserved range.
@@ -101,4 +102,7 @@ check_destination() {
       return 1
     fi
   done
+  if ((FAMILY == 6 && LENGTH == 128)) && [[ " ${cloud_services[*]}" == *" $1 "* ]]; then
+    error 'is the address of a cloud service on the node: expected a range that a peer can use'
+  fi
 }

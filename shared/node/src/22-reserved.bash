@@ -8,3 +8,12 @@ readonly reserved_words=(0x0 0x7f00 0xa9fe 0xe000 0xf000 0x0 0xfe80 0xff00)
 # First octets of IPv4 addresses that may be reserved.
 readonly reserved_octets=' 0 127 169 224 225 226 227 228 229 230 231 232 233 234 235 236 237 238 239 240 '\
 ' 241 242 243 244 245 246 247 248 249 250 251 252 253 254 255 '
+# Cloud services, as "CIDR NAME". A destination may contain their addresses, which are then exempt.
+readonly cloud_services=(
+  'fd00:ec2::23/128 eks-pod-identity'
+  'fd00:ec2::123/128 ec2-ntp'
+  'fd00:ec2::250/128 ec2-activation'
+  'fd00:ec2::253/128 ec2-dns'
+  'fd00:ec2::254/128 ec2-metadata'
+  'fd20:ce::254/128 gce-metadata'
+)

@@ -37,7 +37,22 @@ load_ruleset() {
     error "$count masquerade lines: expected at most $max_destinations"
     return 1
   fi
+  exempt_cloud_services
   warn_about_ruleset
+}
+
+# Exempts the cloud services whose addresses the destinations contain, like the functions do. A rule set from another
+# sender, or one that was stored by an older program, may lack these exemptions.
+exempt_cloud_services() {
+  local service missing=()
+  ((${COUNT[masquerade 6]:-0} > 0)) || return 0
+  for service in "${cloud_services[@]}"; do
+    parse_cidr "${service% *}"
+    contains_address masquerade || continue
+    if ! contains_address exempt; then missing+=("$service"); fi
+  done
+  for service in ${missing[@]+"${missing[@]}"}; do parse_range exempt "${service% *}" "${service#* }"; done
+  if ((${#missing[@]} > 0)); then INDEX=() LENGTHS=(); fi
 }
 
 # <file> <target>: copies the file as plain text. The file may be text or base64-encoded gzip. Fails with ERROR.
@@ -148,7 +163,7 @@ parse_range() {
   fi
   parse_cidr "$2" || return 1
   if [[ $1 == masquerade ]]; then
-    check_destination || return 1
+    check_destination "$2" || return 1
   fi
   KINDS+=("$1") CIDRS+=("$2") NAMES+=("$3") FAMILIES+=("$FAMILY") HIS+=("$HI") LOS+=("$LO") LENS+=("$LENGTH")
   COUNT["$1 $FAMILY"]=$((${COUNT["$1 $FAMILY"]:-0} + 1))

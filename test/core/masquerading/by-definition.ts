@@ -8,7 +8,7 @@ import {
   type Cidr,
 } from '../../../shared/core/model/cidr';
 import type { RouteSourceKind } from '../../../shared/core/model/node';
-import { reservedReason } from '../../../shared/core/model/reserved-ranges';
+import { cloudServices, reservedReason } from '../../../shared/core/model/reserved-ranges';
 import type { Case } from './arbitrary';
 
 /**
@@ -23,7 +23,7 @@ export function needsMasquerading({ cluster, networkContext, pod, destination }:
   const podsOfFamily = pods.filter(({ family }) => family === destination.family);
 
   if (pods.length > 0 && !pods.some((range) => contains(range, pod))) return false;
-  if (isIn([...pods, ...services, ...except])) return false;
+  if (isIn([...pods, ...services, ...except, ...cloudServices.map(({ cidr }) => cidr)])) return false;
 
   const isUsable = (range: Cidr) =>
     reservedReason(range) === undefined && (pods.length === 0 || podsOfFamily.length > 0);

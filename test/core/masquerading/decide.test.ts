@@ -72,6 +72,16 @@ describe('the decision for a connection depends on the first of these that appli
       { to: '169.254.169.254', code: 'reserved-range', evidence: 'is in 169.254.0.0/16 (link-local' },
     ],
     [
+      'the destination is a metadata server in a range that the config masquerades',
+      {
+        settings: 'pods: [fd01::/48], masquerade: [{cidr: fc00::/7}]',
+        from: 'fd01::1',
+        to: 'fd00:ec2::254',
+        code: 'reserved-range',
+        evidence: 'is in fd00:ec2::254/128 (EC2 instance metadata)',
+      },
+    ],
+    [
       'the destination is a pod of the cluster, regardless of what the config masquerades',
       {
         settings: 'pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8, even-if-routed: true}]',

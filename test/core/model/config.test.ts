@@ -126,6 +126,9 @@ describe('parseConfig rejects destinations that no rule may have:', () => {
     ['255.255.255.255/32', 'reserved and broadcast'],
     ['::1/128', 'loopback'],
     ['fe80::/64', 'link-local'],
+    ['fd00:ec2::254/128', 'is inside fd00:ec2::254/128 (EC2 instance metadata)'],
+    ['fd00:ec2::23/128', 'EKS Pod Identity'],
+    ['fd20:ce::254/128', 'Google Cloud metadata server'],
     ['::/0', 'contains every address'],
     ['10.132.7.0/24', 'is inside 10.132.0.0/14'],
     ['10.196.1.0/24', 'is inside 10.196.0.0/20'],
@@ -153,6 +156,12 @@ describe('parseConfig rejects destinations that no rule may have:', () => {
     expect(
       errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.132.0.0/16}], out: "a b"}}'),
     ).toHaveLength(2);
+  });
+
+  test('a destination that contains IPv6 metadata servers is accepted, because the plan exempts them', () => {
+    expect(errorsOf("clusters: {a: {masquerade: [{cidr: 'fc00::/7'}, {cidr: 'fd00:ec2::/32'}]}}")).toEqual(
+      [],
+    );
   });
 
   test('a destination that contains the pods is accepted, because the plan exempts the pods', () => {

@@ -292,6 +292,50 @@ describe('the planned rule set', () => {
     ]);
   });
 
+  test('exempts IPv6 metadata servers in wider ranges, unless another exemption contains them', () => {
+    const withPods = 'pods: [fd01::/48], masquerade: [{cidr: fc00::/7, name: hq}]';
+    expect(rules(planWith(withPods, { networkRanges: [], routes: [] }))).toEqual([
+      'source fd01::/48',
+      'exempt fd00:ec2::23/128 eks-pod-identity',
+      'exempt fd00:ec2::123/128 ec2-ntp',
+      'exempt fd00:ec2::250/128 ec2-activation',
+      'exempt fd00:ec2::253/128 ec2-dns',
+      'exempt fd00:ec2::254/128 ec2-metadata',
+      'exempt fd01::/48 pods',
+      'exempt fd20:ce::254/128 gce-metadata',
+      'masquerade fc00::/7 hq',
+    ]);
+    expect(
+      rules(planWith(`${withPods}, except: ["fd00:ec2::/32"]`, { networkRanges: [], routes: [] })),
+    ).toEqual(expect.not.arrayContaining(['exempt fd00:ec2::254/128 ec2-metadata']));
+  });
+
+  test('does not exempt metadata servers for ranges that no rule contains', () => {
+    const settings = 'pods: [10.132.0.0/14, fd01::/48], masquerade: [peerings]';
+    const routes = [peering('::/0'), peering('fd02::/48'), peering('10.193.0.0/16')];
+    expect(rules(planWith(settings, { networkRanges: [], routes }))).toEqual([
+      'source 10.132.0.0/14',
+      'source fd01::/48',
+      'exempt 10.132.0.0/14 pods',
+      'exempt fd01::/48 pods',
+      'masquerade 10.193.0.0/16 to-backend',
+      'masquerade fd02::/48 to-backend',
+    ]);
+  });
+
+  test('skips the part of a range that peers do not route if only a metadata server is left', () => {
+    const settings = 'pods: [fd01::/48], masquerade: [peerings, {cidr: "fd00:ec2::254/127"}]';
+    const routes = [peerSubnet('fd00:ec2::255/128'), peering('fd02::/48')];
+    const pods = [parseCidr('fd01::/48')];
+    const changes = { networkRanges: [], podRanges: pods, routedPodRanges: pods, routes };
+    expect(rules(planWith(settings, changes))).toEqual([
+      'source fd01::/48',
+      'exempt fd00:ec2::254/128 ec2-metadata',
+      'exempt fd01::/48 pods',
+      'masquerade fd02::/48 to-backend',
+    ]);
+  });
+
   test('has the same ID for every generation and every order of routes', () => {
     const routes = [peering('10.1.0.0/16', 'a'), peering('10.64.0.0/16', 'b'), peering('10.2.0.0/15', 'c')];
     const one = planWith('masquerade: [peerings]', { routes });
