@@ -3,17 +3,17 @@ import { describeKernel } from '../lab/kernel';
 import { everyNeighbour } from './neighbours';
 import { backendVpc, clear, missing, type Network, openNetwork, sh } from './network';
 
-/** Rules that nft wrote into the tables of iptables-nft, which then no longer prints those tables. */
+/** Rules that nft wrote into the tables of iptables-nft. iptables-nft then no longer prints these tables. */
 const nativeRules = {
   'in a chain of its own': 'table ip nat { chain x { meta mark & 1 == 1 masquerade; }; }',
-  // The nftables mode of Tailscale.
+  // Tailscale in nftables mode.
   'in a chain that POSTROUTING jumps to':
     'table ip nat { chain ts-postrouting { meta mark & 0xff0000 == 0x40000 counter masquerade; }; chain POSTROUTING { type nat hook postrouting priority srcnat; policy accept; counter jump ts-postrouting; }; }',
   'in POSTROUTING itself':
     'table ip nat { chain POSTROUTING { type nat hook postrouting priority srcnat; policy accept; meta mark & 1 == 1 masquerade; }; }',
 };
 
-describeKernel('beside a native nft rule', missing('iptables-nft') ?? missing('nft'), () => {
+describeKernel('next to a native nft rule', missing('iptables-nft') ?? missing('nft'), () => {
   let network: Network;
   const nft = (...commands: string[]) => network.node.run(['nft', commands.join('; ')]);
   const rules = () => network.node.run(['nft', '-s', 'list', 'ruleset']);

@@ -86,7 +86,7 @@ describe.each(backends)('the rules on %s', (backend) => {
     afterEach(() => clear(network));
     afterAll(() => network.lab.close());
 
-    test('are exactly those of the rule set, come first, and leave rules of others unchanged', async () => {
+    test('are exactly those in the rule set, come first, and leave the rules of other programs unchanged', async () => {
       const others = await natTable(network, nat);
       expect(await network.apply(full)).toMatchObject({
         code: 0,
@@ -110,7 +110,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(await natTable(network, nat)).toBe(others);
     });
 
-    test('stay byte-identical when applied again', async () => {
+    test('stay byte-identical when the rule set is applied again', async () => {
       const first = await network.apply(full);
       const before = await everything();
       expect(await network.apply(full)).toMatchObject({ ...first, result: 'unchanged', flushed: 0 });
@@ -122,7 +122,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(await everything()).toBe(before);
     });
 
-    test('are removed with everything else of ours, and removing again changes nothing', async () => {
+    test('are removed together with everything else that peermasq created, and removing them again changes nothing', async () => {
       const before = await everything();
       await network.apply(ruleset(1, ...manyDestinations(200)));
       await network.peermasq(['remove']);
@@ -140,7 +140,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(empty).toMatchObject({ code: 0, result: 'applied', proven: true, rules: 0 });
     });
 
-    test('skip destinations whose family has no source, with a warning', async () => {
+    test('skip destinations in a family without a source, and the report has a warning', async () => {
       const report = await network.apply(
         ruleset(1, 'source 10.132.0.0/14', 'masquerade 10.193.0.0/16 a', 'masquerade fd00:193::/32 b'),
       );
@@ -184,7 +184,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(report).toMatchObject({ result: 'applied', rules: 4 });
     });
 
-    test('for IPv6 are removed when the rule set has none left', async () => {
+    test('for IPv6 are removed when the new rule set has none', async () => {
       await network.apply(full);
       expect(await network.apply(backendVpc())).toMatchObject({ result: 'applied', proven: true });
       expect(await network.node.run(['ip6tables-save'])).not.toContain('PEERMASQ');
@@ -239,14 +239,14 @@ describe.each(backends)('the rules on %s', (backend) => {
         'masquerade 10.193.0.7/32 inner',
       ];
 
-      test.each([51, 500])('%d destinations are a set with the same effect', async (count) => {
+      test.each([51, 500])('for %d destinations use a set with the same effect', async (count) => {
         const report = await network.apply(ruleset(1, ...withOverlaps(count)));
         expect(report).toMatchObject({ code: 0, proven: true, rules: 2 });
         expect(await network.sourceSeen()).toBe('10.209.0.2');
         expect(await network.sourceSeen('10.193.0.9')).toBe('dropped');
       });
 
-      test('a new set replaces the old one, which is removed', async () => {
+      test('replace the old set with the new set, and the old set is removed', async () => {
         const sets = async () =>
           (await network.node.run(['ipset', 'list', '-n'])).split('\n').filter(Boolean);
         const lines = withOverlaps(51);
@@ -259,7 +259,7 @@ describe.each(backends)('the rules on %s', (backend) => {
         expect(await sets()).toEqual([]);
       });
 
-      test('exemptions become a set too, in both families', async () => {
+      test('turn exemptions into a set, too, in both families', async () => {
         const lines = ['source 10.132.0.0/14', 'source fd00:132::/32'];
         for (let i = 0; i < 60; i++)
           lines.push(`exempt 10.200.${i}.0/24 e${i}`, `exempt fd00:200:${(i + 1).toString(16)}::/48 e${i}`);
@@ -425,7 +425,7 @@ describe.each(backends)('the rules on %s', (backend) => {
         });
       });
 
-      test('of all rules, as after a reboot: repair restores the stored rule set', async () => {
+      test('of all rules, as after a reboot, is fixed by repair with the stored rule set', async () => {
         const { id } = await network.apply(full);
         await network.node.run(['nft', 'flush', 'ruleset']);
         await network.node.run([`iptables-legacy-restore`], { stdin: '*nat\nCOMMIT\n' });
@@ -515,7 +515,7 @@ describeKernel('on any backend', missing('nft'), () => {
   afterEach(() => clear(network));
   afterAll(() => network.lab.close());
 
-  test('repair without a stored rule set changes nothing', async () => {
+  test('repair changes nothing without a stored rule set', async () => {
     expect(await network.peermasq(['repair'])).toMatchObject({
       code: 0,
       result: 'unchanged',
@@ -545,7 +545,7 @@ describeKernel('on any backend', missing('nft'), () => {
     expect(await rules()).toBe(before);
   });
 
-  test('another peermasq holds the lock: busy', async () => {
+  test('apply reports busy while another peermasq process holds the lock', async () => {
     const { id } = await network.apply(backendVpc());
     const holder = network.node.spawn([
       'flock',
@@ -563,7 +563,7 @@ describeKernel('on any backend', missing('nft'), () => {
     await holder.stop();
   });
 
-  test('stored files are what was sent and reported', async () => {
+  test('the stored files are the rule set that was sent and the report that was printed', async () => {
     const report = await network.apply(full);
     const kept = join(network.node.folder, 'kept');
     expect(readFileSync(join(kept, 'ruleset'), 'utf8')).toBe(full);

@@ -11,7 +11,10 @@ const many = ruleset(
   ...Array.from({ length: 40 }, (_, i) => `masquerade 10.100.${i}.0/24 m${i}`),
 );
 
-/** Rejects what iptables-restore rejected before 1.6.2. The real program has another lock, as that version had none. */
+/**
+ * Rejects the options that iptables-restore rejected before 1.6.2. The real program gets a different lock file,
+ * because the old version had no lock.
+ */
 const withoutWait = `for argument; do
   if [ "$argument" = -w ]; then echo "iptables-restore: invalid option -- 'w'" >&2; exit 1; fi
 done
@@ -31,7 +34,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
   });
   afterAll(() => network.lab.close());
 
-  /** Puts a script in front of a program. It runs the program afterwards. */
+  /** Puts a script in front of a program. The program runs after the script. */
   const wrap = (name: string, script: string) => {
     mkdirSync(tools, { recursive: true });
     writeFileSync(join(tools, name), `#!/bin/sh\n${script}\nexec /usr/sbin/${name} "$@"\n`);
@@ -46,7 +49,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
       'iptables-nft-restore v1.8.9 (nf_tables): \nline 4: RULE_APPEND failed (Invalid argument): rule in chain PEERMASQ';
     const refuse = `cat >/dev/null; printf '%s\\n' '${refusal}' >&2; exit 4`;
 
-    test('has failed, with the last line of the error', async () => {
+    test('has failed, and the report has the last line of the error', async () => {
       wrap('iptables-nft-restore', refuse);
       expect(await apply(backendVpc())).toMatchObject({
         code: 3,
@@ -55,7 +58,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
       });
     });
 
-    test('is made with a list if it has a set', async () => {
+    test('is made with a list of rules instead if it contains a set', async () => {
       wrap(
         'iptables-nft-restore',
         `text=$(mktemp); cat >"$text"
@@ -75,14 +78,14 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
   });
 
   describe('iptables-restore without -w (before 1.6.2)', () => {
-    test('runs while the program holds the lock', async () => {
+    test('runs while the node program holds the lock', async () => {
       wrap('iptables-legacy-restore', `${withoutWait}\nflock -n /run/xtables.lock true && exit 1`);
       expect(await apply(backendVpc(), legacy)).toMatchObject({ result: 'applied', proven: true });
       expect(await network.sourceSeen()).toBe('10.209.0.2');
       await sh(network.node, 'flock -n /run/xtables.lock true');
     });
 
-    test('does not run while another program holds it', async () => {
+    test('does not run while another program holds the lock', async () => {
       wrap('iptables-legacy-restore', withoutWait);
       const holder = network.node.spawn(['flock', '/run/xtables.lock', 'sh', '-c', 'echo held; sleep 60']);
       await holder.output(/held/);
@@ -90,14 +93,14 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
       await holder.stop();
     });
 
-    test('runs again if another program writes the table back as it was', async () => {
+    test('runs again if another program writes the old table back', async () => {
       const lost = join(network.node.folder, 'lost');
       wrap('iptables-legacy-restore', `${withoutWait}\nif [ ! -e ${lost} ]; then touch ${lost}; exit 0; fi`);
       expect(await apply(backendVpc(), legacy)).toMatchObject({ result: 'applied', proven: true });
     });
   });
 
-  test('nothing is needed from IPv6 for IPv4 destinations', async () => {
+  test('IPv4 destinations need no working IPv6 tools', async () => {
     for (const name of ['ip6tables-nft', 'ip6tables-nft-save', 'ip6tables-nft-restore'])
       wrap(name, 'echo "ip6tables: Address family not supported by protocol" >&2; exit 1');
     await network.node.run(['nft', 'add table ip6 nat; add table ip6 mangle; add table ip6 raw']);
@@ -130,7 +133,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     expect(await apply(many)).toMatchObject({ result: 'unchanged', proven: true });
   });
 
-  test('each required tool that is missing is named', async () => {
+  test('the error names each required tool that is missing', async () => {
     expect(await network.apply(backendVpc(), only('sha256sum'))).toMatchObject({
       code: 3,
       reason: 'sha256sum is not installed; install its package (flock: util-linux; most others: coreutils)',
@@ -143,7 +146,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     expect(await network.peermasq(['repair'], { env })).toMatchObject({ result: 'unchanged', proven: true });
   });
 
-  test.each(['ip', 'nft'])('without %s, the report says what is not proven', async (tool) => {
+  test.each(['ip', 'nft'])('without %s, the report says which part is not proven', async (tool) => {
     const report = await network.apply(backendVpc(), only(tool));
     expect(report).toMatchObject({ result: 'applied', proven: tool === 'nft' });
     expect(JSON.stringify(report)).toContain(`${tool} is not installed`);
@@ -158,7 +161,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
         symlinkSync(join(folder, name), join(tools, name));
     }
     const start = join(tools, '.start');
-    // The program appends the usual folders otherwise.
+    // Otherwise, the program would append the usual folders to PATH.
     writeFileSync(start, `readonly PATH='${tools}'\n`);
     return { BASH_ENV: start };
   }

@@ -7,12 +7,12 @@ import { joinParts, parsePart } from '../../shared/core/model/snapshot-parts';
 import { backendVpc, clear, type Network, openNetwork, program } from './network';
 import { watchedNode } from './watched-node';
 
-/** Polls until it is true; the test's own timeout ends it. */
+/** Polls until a condition is true. The only time limit is the test's own timeout. */
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   while (!(await isSo())) await pause(100);
 }
 
-describeKernel('watch', undefined, () => {
+describeKernel('the watcher', undefined, () => {
   let network: Network;
   const { env, order, watch, request, status, server, serve, stop } = watchedNode(() => network.node);
 
@@ -26,7 +26,7 @@ describeKernel('watch', undefined, () => {
   });
   afterAll(() => network.lab.close());
 
-  test('applies the current rule set at once, and follows changes without delay', async () => {
+  test('applies the current rule set immediately, and follows changes without delay', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
     watch();
     expect(await status()).toMatchObject({ result: 'applied', proven: true, generation: 1 });
@@ -51,7 +51,7 @@ describeKernel('watch', undefined, () => {
     expect(reads.length).toBeLessThan(5);
   });
 
-  test('answers each snapshot request once, and deletes the answer when the request is gone', async () => {
+  test('answers each snapshot request once, and deletes the answer when the request has been removed', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
     watch();
     await status();
@@ -79,7 +79,7 @@ describeKernel('watch', undefined, () => {
     ).toHaveLength(2);
   });
 
-  test('retries writing and deleting the answer while the server fails', async () => {
+  test('retries writing and deleting the answer to a snapshot request while the server fails', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
     watch();
     await status();
@@ -91,7 +91,7 @@ describeKernel('watch', undefined, () => {
     await request(/503 DELETE \S+snapshot\/0\n[^]*DELETE \S+snapshot\/0 \nDELETE \S+snapshot\/1 /);
   });
 
-  test('recovers from server errors, a server restart, and a status that was not accepted', async () => {
+  test('recovers from server errors, from a server restart, and from a status that the server did not accept', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) }, fail: 2 });
     watch();
     expect(await status()).toMatchObject({ result: 'applied', proven: true });
@@ -101,7 +101,7 @@ describeKernel('watch', undefined, () => {
     expect(await status()).toMatchObject({ result: 'unchanged', generation: 3 });
   });
 
-  test('repairs drift between changes, and writes a status only when it changed', async () => {
+  test('repairs drift between changes, and writes a status only when the status has changed', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
     expect(await status()).toMatchObject({ result: 'applied' });
@@ -109,18 +109,18 @@ describeKernel('watch', undefined, () => {
     await request(/wait_for_change[^\n]*\n[^]*wait_for_change/);
     await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
     await changes.output(/delete table ip peermasq[^]*add table ip peermasq/);
-    // The status did not change.
+    // No second status was written, because the status did not change.
     expect(server().stdout().match(/PUT/g)).toHaveLength(1);
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
   test.each(['iptables-nft', 'iptables-legacy', 'nft'])(
-    'detects drift of %s by its fingerprint',
+    'detects drift of %s by a fingerprint',
     async (backend) => {
       await order({ set: { 'peermasq-ruleset': backendVpc() } });
       watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: backend });
       expect(await status()).toMatchObject({ result: 'applied', backend });
-      // The first checks are full checks; after them only fingerprints are compared.
+      // The first checks are full checks. After that, only fingerprints are compared.
       for (let round = 0; round < 4; round++) await request(/wait_for_change/);
       const flush =
         backend === 'nft'
@@ -133,7 +133,7 @@ describeKernel('watch', undefined, () => {
     },
   );
 
-  test('keeps reporting that a rule set was refused while it repairs the one in force', async () => {
+  test('keeps reporting that a rule set was refused while it repairs the rule set in force', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
     watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
     await status();
@@ -146,7 +146,7 @@ describeKernel('watch', undefined, () => {
     expect(await status()).toMatchObject({ result: 'unchanged', generation: 6 });
   });
 
-  test('reports a failing repair only while it fails', async () => {
+  test('reports a failing repair only as long as the repair fails', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
     const bin = join(network.node.folder, 'bin');
     await network.node.run(['mkdir', bin]);
@@ -160,7 +160,7 @@ describeKernel('watch', undefined, () => {
     expect(await status()).toMatchObject({ proven: true });
   });
 
-  test('applies the rule set again if the stored one is damaged', async () => {
+  test('applies the rule set again if the stored rule set is damaged', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
     watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
     await status();
@@ -169,7 +169,7 @@ describeKernel('watch', undefined, () => {
     await until(async () => (await network.sourceSeen()) === '10.209.0.2');
   });
 
-  test('restarts as the program in the metadata, if that is whole and valid', async () => {
+  test('restarts as the program in the metadata if that program is complete and valid', async () => {
     const text = readFileSync(program, 'utf8');
     await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': text.slice(0, -20) } });
     const running = watch({ PEERMASQ_INTERVAL: '1' });
@@ -199,19 +199,22 @@ describeKernel('watch', undefined, () => {
   test.each([
     ['', {}],
     [', also if the program cannot be read at first', { fail: 2, key: 'peermasq-program' }],
-  ])('takes a program that comes with a rule set in a newer format first%s', async (_, failure) => {
-    await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
-    watch();
-    expect(await status()).toMatchObject({ result: 'applied', generation: 1 });
-    await request(/wait_for_change/);
-    const set = { 'peermasq-ruleset': laterRuleSet, 'peermasq-program': laterProgram() };
-    await order({ set, ...failure });
-    // No other status was written in between.
-    expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 2 });
-    expect(await network.sourceSeen()).toBe('10.209.0.2');
-  });
+  ])(
+    'upgrades first when a program arrives together with a rule set in a newer format%s',
+    async (_, failure) => {
+      await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
+      watch();
+      expect(await status()).toMatchObject({ result: 'applied', generation: 1 });
+      await request(/wait_for_change/);
+      const set = { 'peermasq-ruleset': laterRuleSet, 'peermasq-program': laterProgram() };
+      await order({ set, ...failure });
+      // No other status was written in between.
+      expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 2 });
+      expect(await network.sourceSeen()).toBe('10.209.0.2');
+    },
+  );
 
-  test('refuses a rule set in a newer format until its program comes, and keeps the one in force', async () => {
+  test('refuses a rule set in a newer format until the newer program arrives, and keeps the rule set in force', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
     watch();
     await status();
@@ -222,7 +225,7 @@ describeKernel('watch', undefined, () => {
     expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 2 });
   });
 
-  test('exits at once on SIGTERM, and only one runs', async () => {
+  test('exits immediately on SIGTERM, and only one watcher runs at a time', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     const running = watch();
     await request(/wait_for_change/);
@@ -231,7 +234,7 @@ describeKernel('watch', undefined, () => {
     expect(await running.stop()).toMatchObject({ code: 0 });
   });
 
-  test('runs in the background with --install if there is no systemd, until remove', async () => {
+  test('runs in the background with --install if there is no systemd, until remove is run', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     const install = () => network.node.run(['bash', program, 'watch', '--install'], { env: env() });
     await install();
