@@ -375,7 +375,7 @@ describe.each(backends)('the rules on %s', (backend) => {
               ],
               [
                 'jump not first',
-                [backend, '-t', 'nat', '-I', 'POSTROUTING', '-d', '192.0.2.1', '-j', 'RETURN'],
+                [backend, '-t', 'nat', '-I', 'POSTROUTING', '-s', '10.132.0.99', '-j', 'RETURN'],
               ],
               [
                 'duplicate jump',
@@ -416,7 +416,7 @@ describe.each(backends)('the rules on %s', (backend) => {
             argv,
             expect.objectContaining({ code: 0, result: 'applied', proven: true }),
           ]);
-          expect((await everything()).replaceAll(/^.*192\.0\.2\.1.*\n/gm, '')).toBe(expected);
+          expect((await everything()).replaceAll(/^.*10\.132\.0\.99.*\n/gm, '')).toBe(expected);
         }
         expect(await network.peermasq(['repair'])).toMatchObject({
           code: 0,

@@ -44,7 +44,7 @@ USAGE
 # relative to one rule: 25 rules 100 %, 50 rules 90 %, 100 rules 72 %, a set 95 %. Up to this threshold a list is
 # about as fast as a set, and it is easier to read.
 readonly set_threshold=32
-readonly max_bytes=2097152 max_destinations=10000 max_probes=16 flush_seconds=5 probe_seconds=3
+readonly max_bytes=2097152 max_destinations=10000 max_probes=16 flush_seconds=5 probe_seconds=3 min_space=65536
 readonly marker='# peermasq: the node program'
 # The highest rule set format that this program reads: peermasq/2.
 readonly max_format=2

@@ -168,7 +168,7 @@ busy() { finish 4 busy "$1"; }
 # Prints a report no matter how the program exits, even after a signal or a bug.
 on_exit() {
   local code=$?
-  if [[ -n $WORK ]]; then rm -rf -- "$WORK"; fi
+  remove_work
   if [[ -z $FINISHED ]]; then
     RESULT=failed PROVEN=false REASON="exited early with code $code"
     print_report

@@ -94,7 +94,7 @@ iptables_save_chain() {
 
 # <backend> <family> <table> <chain>: appends the rules of the chain to the caller's `text`.
 iptables_nft_chain() {
-  local line counters='^(.*) -c ([0-9]+) ([0-9]+)( -j .*)?$'
+  local line counters='^(.*) -c ([0-9]+) ([0-9]+)( -[jg] .*)?$'
   iptables_command "$1" "$2" '' || return
   "$REPLY" -t "$3" -v -S "$4" >"$WORK/chain" 2>"$WORK/errors" || return
   while IFS= read -r line; do

@@ -4,9 +4,12 @@
 OWN='' JUMP=''
 # The results of iptables_read: our rules with counters, the same rules as text without counters, and our jumps. A
 # jump is stored as a rule or, if iptables cannot print it, as its handle in nft.
-SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
+SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_REACHED=''
+# The first rule before our jump, if there is one, and what remove could not delete.
+PRECEDING='' LEFTOVER=''
 # Whether iptables-restore is too old to know the option -w, which version 1.6.2 added.
 LACKS_WAIT=''
+readonly preceded="rules of other programs come before ours, but do not stop pods' packets"
 readonly xtables_lock=${XTABLES_LOCKFILE:-/run/xtables.lock}
 
 # <table>: selects nat, or mangle for steering on nodes without nft.
@@ -24,14 +27,14 @@ select_table() {
 # <backend> <family> <table>: reads our jumps in the table and, if there are any, our chain. Fails with ERROR.
 iptables_read() {
   local line hook
-  SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_FIRST=''
+  SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_REACHED='' PRECEDING=''
   select_table "$3"
   # Without the commands of this backend, nothing can have been written there.
   iptables_command "$1" "$2" '' || return 0
   lacks_table "$@" && return
   hook=${JUMP#-A } hook=${hook%% *}
   if iptables_save_chain "$@" "$hook"; then
-    iptables_find_jumps
+    iptables_find_jumps "$@"
   elif nft_save_chain "$@" "$hook"; then
     nft_find_jumps "$@"
   else
@@ -63,17 +66,52 @@ iptables_read_chain() {
 # versions cannot distinguish an unreadable table from a missing one, so a table that is never used may be unreadable.
 is_never_used() { ((FORMAT > 0)) && { ! uses_family "$1" || [[ $2 == mangle && -z $STEER ]]; }; }
 
-# Finds our jumps in the chain that iptables_save_chain has saved.
+# <backend> <family> <table>: finds our jumps in the chain that iptables_save_chain has saved. A single jump is reached if no
+# rule before it can stop pods' packets. Other programs insist on the first place too, so we do not fight for it.
 iptables_find_jumps() {
-  local rule position=0
-  while IFS= read -r rule; do
+  local rule rules earlier=() chains=0
+  mapfile -t rules <"$WORK/chain"
+  for rule in ${rules[@]+"${rules[@]}"}; do
     rule=${rule#*\] }
     if [[ $rule == *" -j $OWN" ]]; then
-      if [[ $position -eq 0 && $rule == "$JUMP" ]]; then JUMP_IS_FIRST=yes; fi
       JUMPS+=("$rule")
+    elif ((${#JUMPS[@]} == 0)); then
+      earlier+=("$rule")
     fi
-    position=$((position + 1))
-  done <"$WORK/chain"
+  done
+  [[ ${JUMPS[*]-} == "$JUMP" ]] || return 0
+  for rule in ${earlier[@]+"${earlier[@]}"}; do
+    stops_pods "$@" "$rule" && return
+  done
+  JUMP_IS_REACHED=yes PRECEDING=${earlier[0]:-}
+}
+
+# <backend> <family> <table> <rule>: can the rule, before our jump, end traversal for pods' packets with another result than
+# masquerading? Adds to the caller's `chains`.
+stops_pods() {
+  local hook=${JUMP#-A }
+  may_match_pods "$4" || return
+  [[ $4 =~ .*\ -([jg])\ ([^ ]+) ]] || return
+  case ${BASH_REMATCH[1]}:${BASH_REMATCH[2]} in
+    g:*) return 0 ;;
+    # What leaves the hook here never comes to our jump. In other chains, it only returns.
+    j:RETURN) [[ $4 == "-A ${hook%% *} "* ]] ;;
+    j:MASQUERADE | j:MARK | j:CONNMARK | j:LOG | j:NFLOG | j:SET | j:TCPMSS | j:TRACE) return 1 ;;
+    *) chain_stops_pods "${@:1:3}" "${BASH_REMATCH[2]}" ;;
+  esac
+}
+
+# <backend> <family> <table> <target>: the same for a jump to this target. True also for one that is not known to be harmless.
+chain_stops_pods() {
+  local rule rules
+  chains=$((chains + 1))
+  ((chains <= max_chains)) || return 0
+  iptables_save_chain "$@" || return 0
+  mapfile -t rules <"$WORK/chain"
+  for rule in ${rules[@]+"${rules[@]}"}; do
+    stops_pods "${@:1:3}" "${rule#*\] }" && return
+  done
+  return 1
 }
 
 # <backend> <family> <table>: finds our jumps in the chain that nft_save_chain has saved. nft does not show everything
@@ -93,7 +131,7 @@ nft_find_jumps() {
   [[ -n $is_first && ${#JUMPS[@]} -eq 1 ]] || return 0
   iptables_command "$1" "$2" ''
   # shellcheck disable=SC2086 # words on purpose
-  if "$REPLY" -t "$3" -C ${JUMP#-A } 2>/dev/null; then JUMPS=("$JUMP") JUMP_IS_FIRST=yes; fi
+  if "$REPLY" -t "$3" -C ${JUMP#-A } 2>/dev/null; then JUMPS=("$JUMP") JUMP_IS_REACHED=yes; fi
 }
 
 # Adds the rules that iptables_read found to RULES, and the packets that they masqueraded to PACKETS.
@@ -298,7 +336,7 @@ iptables_try_replace() {
   fi
   {
     printf '*%s\n:%s - [0:0]\n%s' "$2" "$OWN" "$3"
-    if [[ ${#JUMPS[@]} -ne 1 || -z $JUMP_IS_FIRST ]]; then
+    if [[ ${#JUMPS[@]} -ne 1 || -z $JUMP_IS_REACHED ]]; then
       print_jump_deletions
       hook=${JUMP#-A } hook=${hook%% *}
       printf -- '-I %s 1%s\n' "$hook" "${JUMP#-A "$hook"}"
@@ -310,24 +348,52 @@ iptables_try_replace() {
   [[ -n $LACKS_WAIT ]] || return 0
   # Programs of iptables 1.4 ignore the lock, and may have written back an older version of the table.
   iptables_read "$BACKEND" "$1" "$2" || return 3
-  [[ $CHAIN == "$3" && ${#JUMPS[@]} -eq 1 && -n $JUMP_IS_FIRST ]] && return
+  [[ $CHAIN == "$3" && ${#JUMPS[@]} -eq 1 && -n $JUMP_IS_REACHED ]] && return
   error 'another program changed the table at the same time'
   return 3
 }
 
-# <backend> <family> <table>: removes our chain and our jumps. Fails with ERROR and code 3 or 4.
+# <backend> <family> <table>: removes our chain and jumps. Fails with ERROR and code 3 or 4.
 iptables_remove() {
+  local code cause
   iptables_read "$1" "$2" "$3" || return 3
   if [[ -z $HAS_CHAIN ]]; then iptables_read_chain "$1" "$2" "$3" || return 3; fi
   [[ -n $HAS_CHAIN ]] || return 0
   REMOVED=yes
   nft_delete_jumps "$2" "$3" || return
+  iptables_delete "$@" "-X $OWN"$'\n' && return
+  code=$? cause=$ERROR
+  # The kernel does not delete a chain that a foreign rule refers to.
+  if ((code != 3)) || ! iptables_find_reference "$@"; then
+    error "$cause"
+    return "$code"
+  fi
+  LEFTOVER="chain $OWN of $1 is empty, but cannot be deleted: $REPLY"
+  warn "$LEFTOVER"
+  iptables_delete "$@" ''
+}
+
+# <backend> <family> <table> <line>: deletes our jumps and rules, and then does what the line says, in one transaction.
+iptables_delete() {
   {
     printf '*%s\n' "$3"
     print_jump_deletions
-    printf -- '-F %s\n-X %s\nCOMMIT\n' "$OWN" "$OWN"
+    printf -- '-F %s\n%sCOMMIT\n' "$OWN" "$4"
   } >"$WORK/transaction"
   iptables_commit "$1" "$2"
+}
+
+# <backend> <family> <table>: REPLY is a rule that refers to our chain and is not one of our jumps. Fails if there is none.
+iptables_find_reference() {
+  local hook=${JUMP#-A }
+  if iptables_save "$@"; then
+    REPLY=$(grep -E -- " -[jg] $OWN\$" "$REPLY" | grep -m 1 -vF -- "-A ${hook%% *} ")
+    REPLY=${REPLY#*\] }
+  else
+    nft_family "$2"
+    REPLY=$(nft list table "$REPLY" "$3" 2>/dev/null | grep -m 1 -E " (jump|goto) $OWN\$")
+  fi
+  [[ -n $REPLY ]]
 }
 
 # Applies the rule set to both families, or to neither. Masquerade rules are added before the rules that steer, so
@@ -419,7 +485,8 @@ iptables_observe_table() {
     return
   fi
   if [[ -z $HAS_CHAIN ]]; then iptables_read_chain "$BACKEND" "$family" "$table"; fi
-  iptables_count
+  # A chain that no jump leads to is not in force.
+  if ((${#JUMPS[@]} > 0)); then iptables_count; fi
   if [[ $table == nat ]]; then iptables_recognize_forms "$family"; fi
   iptables_render "$family" "$table"
   if [[ -z $HAS_CHAIN ]]; then
@@ -429,9 +496,10 @@ iptables_observe_table() {
   fi
   case ${#JUMPS[@]} in
     0) DRIFT+=("jump missing$note") ;;
-    1) if [[ -z $JUMP_IS_FIRST ]]; then DRIFT+=("jump not first$note"); fi ;;
+    1) if [[ -z $JUMP_IS_REACHED ]]; then DRIFT+=("jump not first$note"); fi ;;
     *) DRIFT+=("duplicate jump$note") ;;
   esac
+  if [[ -n $PRECEDING && ${WARNINGS[*]-} != *"$preceded"* ]]; then warn "$preceded: $PRECEDING"; fi
 }
 
 # <family>: sets FORM to the forms that our chain uses.

@@ -38,11 +38,28 @@ is_installed() { if [[ $1 == nft ]]; then has nft; else iptables_command "$1" 4 
 # REPLY: the backend that the node's kubelet uses. Rules in another backend would also take effect, but in an order
 # that neither backend shows. Fails if no backend is installed.
 detect_backend() {
+  local backend preferred
+  preferred_backend
+  preferred=$REPLY
+  # Rules that cannot be read cannot be proven.
+  for backend in $preferred $backends; do
+    is_installed "$backend" || continue
+    if [[ $backend == nft ]] || iptables_read "$backend" 4 nat; then
+      REPLY=$backend
+      return 0
+    fi
+  done
+  REPLY=$preferred
+  [[ -n $preferred ]]
+}
+
+# REPLY: the backend that the rules belong to if it can be read; empty if none is installed.
+preferred_backend() {
   local backend last best='' most=0
   for backend in iptables-nft iptables-legacy; do
     if has_kubelet_hint "$backend"; then
       REPLY=$backend
-      return 0
+      return
     fi
   done
   for backend in iptables-nft iptables-legacy; do
@@ -58,7 +75,6 @@ detect_backend() {
     if [[ -z $best ]] && is_installed "$backend"; then best=$backend; fi
   done
   REPLY=$best
-  [[ -n $best ]]
 }
 
 # <backend>: does table mangle contain a chain that the kubelet creates to show which backend it uses?
@@ -77,8 +93,10 @@ count_foreign_rules() {
   local line count=0
   REPLY=0
   is_installed "$1" || return
-  REPLY=1
-  iptables_save "$1" 4 nat || return
+  if ! iptables_save "$1" 4 nat; then
+    REPLY=1
+    return
+  fi
   while IFS= read -r line; do
     if [[ $line == *' -A '* && $line != *PEERMASQ* ]]; then count=$((count + 1)); fi
   done <"$REPLY"

@@ -47,13 +47,79 @@ read_stored() {
   fi
 }
 
-# At boot, root runs the program in this folder, so no other user may be able to write there.
+# Creates the folder. Exits if that fails, or if check_folder refuses it.
 make_folder() {
+  check_folder
   if ! { { [[ -d $DIR ]] || mkdir -p -- "$DIR"; } && : >>"$DIR/lock"; } 2>/dev/null; then
     fail "cannot write to $DIR; set PEERMASQ_DIR to a writable folder"
   fi
-  if [[ ! -O $DIR || $(stat -c %A -- "$DIR") != d????-??-? ]]; then
-    refuse "$DIR is owned by another user than root, or writable by others"
+}
+
+# Refuses a folder that another user than root can change or replace, because root runs the program in it at boot.
+check_folder() {
+  local parts path='' paths=(/) owner group mode name IFS=' '
+  IFS=/ read -r -a parts <<<"${DIR#/}"
+  for name in "${parts[@]}"; do
+    path+=/$name
+    [[ -e $path || -L $path ]] || break
+    paths+=("$path")
+  done
+  while read -r owner group mode name; do
+    if ((owner == 0)); then
+      case $mode in
+        l* | d????-??-?) continue ;;
+        d???????-?) if ((group == 0)); then continue; fi ;;
+        # Nobody can replace the files of others here.
+        d????????[tT]) if [[ $name != "$DIR" ]]; then continue; fi ;;
+      esac
+    fi
+    refuse "$name is owned by another user than root, or writable by others"
+  done < <(stat -c '%u %g %A %n' -- "${paths[@]}")
+}
+
+# Creates WORK, in the folder if that exists. Exits if there is no space.
+make_work() {
+  local template=()
+  if [[ -d $DIR ]]; then template=("$DIR/.tmp.XXXXXX"); fi
+  WORK=$(mktemp -d ${template[@]+"${template[@]}"}) || fail 'cannot create a temporary folder'
+  trap on_exit EXIT
+  has_space || fail "no space left for temporary files in $WORK"
+}
+
+has_space() {
+  { printf "%${min_space}s" '' >"$WORK/space"; } 2>/dev/null && : >"$WORK/space"
+}
+
+remove_work() {
+  if [[ -n $WORK ]]; then rm -rf -- "$WORK"; fi
+  WORK=''
+}
+
+# <seconds>: removes what killed runs left behind at least so long ago. A watch holds a lock on its folder, and other commands
+# end within the hour.
+sweep_work() {
+  local folder folders changed now
+  set +f
+  folders=("$DIR"/.tmp.*)
+  set -f
+  printf -v now '%(%s)T' -1
+  for folder in "${folders[@]}"; do
+    [[ $folder != "$WORK" && -d $folder ]] || continue
+    changed=$(stat -c %Y -- "$folder") || continue
+    if ((now - changed >= $1)) && flock -n "$folder" true; then rm -rf -- "$folder"; fi
+  done
+}
+
+# A run that was killed after it began to change the kernel left its rule set here. It is newer than the stored one, which must
+# not be restored.
+store_interrupted() {
+  local text=''
+  [[ -f $DIR/.ruleset.new ]] || return
+  IFS= read -r -d '' text <"$DIR/.ruleset.new"
+  if [[ $text == peermasq/?$'\ngeneration '*$'\n' ]]; then
+    mv -f -- "$DIR/.ruleset.new" "$DIR/ruleset"
+  else
+    rm -f -- "$DIR/.ruleset.new"
   fi
 }
 
@@ -77,6 +143,8 @@ lock() {
       read_stored
       busy "another peermasq has held $DIR/lock for more than $WAIT s"
     fi
-    [[ $DIR/lock -ef /proc/self/fd/9 ]] && return
+    [[ $DIR/lock -ef /proc/self/fd/9 ]] && break
   done
+  sweep_work 3600
+  store_interrupted
 }

@@ -1,6 +1,7 @@
 # --- Commands ---
 
-# Checks the environment, and sets the variables that all commands share: DIR, WAIT, INTERVAL, WORK and PROGRAM.
+# [make_folder]: checks the environment, and sets the variables that all commands share: DIR, WAIT, INTERVAL, WORK and
+# PROGRAM. Creates the folder on request.
 prepare() {
   local tool line=''
   DIR=${PEERMASQ_DIR:-/var/lib/peermasq} WAIT=${PEERMASQ_WAIT:-10} INTERVAL=${PEERMASQ_INTERVAL:-60}
@@ -18,8 +19,8 @@ prepare() {
   for tool in $required_tools; do
     has "$tool" || fail "$tool is not installed; install its package (flock: util-linux; most others: coreutils)"
   done
-  WORK=$(mktemp -d) || fail 'cannot create a temporary folder'
-  trap on_exit EXIT
+  "${1:-check_folder}"
+  make_work
   if [[ -f $0 ]]; then
     { read -r _; read -r line; } <"$0"
     if [[ $line == "$marker" ]]; then PROGRAM=$0; fi
@@ -39,15 +40,16 @@ command_apply() {
     2:--file) file=$2 ;;
     *) exit_usage ;;
   esac
-  prepare
+  prepare make_folder
   if ! load_ruleset "$file"; then
     read_stored
+    has_space || fail "no space left for temporary files in $WORK"
     refuse "$ERROR"
   fi
   lock
   read_stored
   refuse_old_generation
-  cp -- "$WORK/ruleset" "$DIR/.ruleset.new" || fail "cannot write to $DIR"
+  mv -f -- "$WORK/ruleset" "$DIR/.ruleset.new" || fail "cannot write to $DIR"
   converge apply
 }
 
@@ -231,8 +233,11 @@ command_remove() {
     if rm -f -- "$DIR/$file"; then found=yes; fi
   done
   rm -f -- "$DIR/.ruleset.new" "$DIR/.status.new" "$DIR/peermasq.sh.new" "$DIR/snapshot.new" "$DIR/lock"
+  sweep_work 0
+  remove_work
   rmdir -- "$DIR" 2>/dev/null
   STORED_ID='' STORED_GENERATION='' RULES=0
+  if [[ -n $LEFTOVER ]]; then fail "$LEFTOVER"; fi
   if [[ -n $found ]]; then finish 0 removed; else finish 0 unchanged; fi
 }
 
@@ -245,4 +250,6 @@ stop_watch() {
   read -r pid <&8
   [[ $pid =~ ^[1-9][0-9]*$ ]] || return 1
   kill -TERM "$pid"
+  # Its temporary files are gone when its lock is.
+  take_lock 8 "$WAIT"
 }

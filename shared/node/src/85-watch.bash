@@ -13,20 +13,21 @@ command_watch() {
   case $#:${1:-} in
     0:) ;;
     1:--install)
-      prepare
+      prepare make_folder
       install_watch
       FINISHED=yes
       return
       ;;
     *) exit_usage ;;
   esac
-  prepare
+  prepare make_folder
   [[ -n $PROGRAM ]] || fail 'watch must be run from a file: bash peermasq.sh watch'
   has curl || fail 'watch needs curl'
   [[ ${GCE_METADATA_HOST:-x} =~ ^[A-Za-z0-9.:-]+$ ]] || refuse 'invalid GCE_METADATA_HOST: expected a host'
   METADATA=http://${GCE_METADATA_HOST:-169.254.169.254}/computeMetadata/v1/instance
-  make_folder
-  exec 8<>"$DIR/watch.lock"
+  exec 8<>"$DIR/watch.lock" 5<"$WORK"
+  # Until it exits, other commands do not sweep its temporary files.
+  flock 5
   flock -n 8 || busy "another watch is running in $DIR"
   printf '%s\n' "$$" >"$DIR/watch.lock"
   trap 'if [[ -n $CHILD ]]; then kill "$CHILD" 2>/dev/null; fi; exit 0' TERM INT
@@ -38,7 +39,6 @@ command_watch() {
 
 # Keeps watch running from now on: under systemd, or if there is none, in the background until the next boot.
 install_watch() {
-  make_folder
   store_program || fail 'watch --install must be run from a file: bash peermasq.sh watch --install'
   if has_systemd && [[ ${PEERMASQ_PERSIST:-1} != 0 ]]; then
     install_units peermasq-watch.service
