@@ -9,7 +9,8 @@ interface Expected {
   readonly advice: RegExp;
 }
 
-const login = /^Run: gcloud auth application-default login\. A function uses .* service account/;
+const login =
+  /^Run: gcloud auth application-default login\. Functions use the credentials of their service account/;
 const expired = { code: 'no-credentials', summary: 'the credentials are expired or invalid', advice: login };
 
 test.each<[string, unknown, Expected]>([
@@ -36,7 +37,7 @@ test.each<[string, unknown, Expected]>([
     {
       code: 'not-found',
       summary: 'project my-project does not exist, or is not visible to these credentials',
-      advice: /^Use --project with one of: gcloud projects list\.$/,
+      advice: /^Use --project with a project from: gcloud projects list\.$/,
     },
   ],
   [

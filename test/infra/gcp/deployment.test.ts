@@ -315,7 +315,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       );
       const refused = [...refusal.matchAll(/│ var\.(\w+) is /g)].map(([, name]) => name);
       expect([...new Set(refused)].sort()).toEqual(Object.keys(invalidVariables).sort());
-      expect(refusal.replace(/\s+/g, ' ')).toContain('The function is never public.');
+      expect(refusal.replace(/\s+/g, ' ')).toContain('The function cannot be public.');
     },
     minutes,
   );
