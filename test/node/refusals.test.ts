@@ -22,6 +22,7 @@ const invalidCidr = 'invalid CIDR: expected the canonical form, e.g. 10.193.0.0/
 const hostBits = 'host bits set: expected the first address of the range';
 const invalidName = 'invalid name: expected [A-Za-z0-9._:/@-]{1,63}';
 const invalidProbe = 'invalid probe: expected IPV4:PORT or [IPV6]:PORT';
+const outsideProbe = 'not masqueraded: expected an address in a masquerade line and in no exempt line';
 const invalidGzip = 'invalid input: it starts like gzip in base64, but cannot be unpacked';
 
 const masquerade = (cidr: string, name = 'a') => ruleset(1, `masquerade ${cidr} ${name}`);
@@ -136,6 +137,28 @@ const refused: [string, string | Buffer, string][] = [
   ['a probe of a name', ruleset(1, 'probe example.com:80'), invalidProbe],
   ['a probe of IPv6 without brackets', ruleset(1, 'probe fd00::1:80'), invalidProbe],
   ['a probe of IPv4 in brackets', ruleset(1, 'probe [10.0.0.1]:80'), invalidProbe],
+  [
+    'a probe of the loopback interface',
+    ruleset(1, 'masquerade 10.1.0.0/16 a', 'probe 127.0.0.1:10250'),
+    outsideProbe,
+  ],
+  ['a probe of IPv6 loopback', ruleset(1, 'masquerade fd01::/48 a', 'probe [::1]:10250'), outsideProbe],
+  ['a probe of the metadata server', ruleset(1, 'probe 169.254.169.254:80'), outsideProbe],
+  [
+    'a probe of an IPv6 metadata server',
+    ruleset(1, 'masquerade fd00::/8 a', 'probe [fd00:ec2::254]:80'),
+    outsideProbe,
+  ],
+  [
+    'a probe outside the destinations after one inside',
+    ruleset(1, 'masquerade 10.1.0.0/16 a', 'probe 10.1.0.1:80', 'probe 10.2.0.1:80'),
+    `line 5: "probe 10.2.0.1:80": ${outsideProbe}`,
+  ],
+  [
+    'a probe of an exempt address',
+    ruleset(1, 'exempt 10.1.7.0/24 b', 'masquerade 10.1.0.0/16 a', 'probe 10.1.7.1:80'),
+    `line 5: "probe 10.1.7.1:80": ${outsideProbe}`,
+  ],
   [
     'a rule set that is too large',
     ruleset(

@@ -1,9 +1,9 @@
 import * as z from 'zod';
-import { CidrError, covers, parseCidr, type Cidr } from './cidr';
+import { CidrError, contains, covers, parseCidr, type Address, type Cidr } from './cidr';
 import { messageOf } from './errors';
 import { routeSourceKinds } from './node';
-import { reservedReason } from './reserved-ranges';
-import { interfacePattern, namePattern, parseProbe } from './rule-set';
+import { reservedRangeOf, reservedReason } from './reserved-ranges';
+import { interfacePattern, namePattern, parseProbe, printProbe, type Probe } from './rule-set';
 
 interface Issue {
   readonly input?: unknown;
@@ -120,13 +120,51 @@ function rejectOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void
   });
 }
 
+/**
+ * Rejects probes that no rule set can contain: nodes connect only to addresses that they masquerade to. Ranges that
+ * only discovery can find are checked by the plan.
+ */
+function rejectUnmasqueradedProbes(cluster: unknown, context: z.core.$RefinementCtx): void {
+  const partial = partialCluster.parse(cluster);
+  partial.probe.forEach((probe, index) => {
+    if (!isProbe(probe)) return;
+    const reason = notMasqueradedReason(probe.address, partial);
+    if (reason === undefined) return;
+    const message = `probe ${printProbe(probe)} is in ${reason}`;
+    context.addIssue({ code: 'custom', path: ['probe', index], message });
+  });
+}
+
+function notMasqueradedReason(address: Address, cluster: PartialCluster): string | undefined {
+  const { pods, services, except, masquerade } = cluster;
+  const rangeIn = (ranges: readonly unknown[]) =>
+    ranges.filter(isCidr).find((range) => contains(range, address));
+  const reserved = reservedRangeOf(address);
+  if (reserved) return `${reserved.cidr.text} (${reserved.reason}), which is never masqueraded`;
+  const own = rangeIn([...pods, ...services]);
+  if (own) return `${own.text}, a pod or service range of the cluster: pods reach it without masquerading`;
+  const excepted = rangeIn(except);
+  if (excepted) return `${excepted.text}, which except lists: it is never masqueraded`;
+  const ranges = masquerade.map((entry) => partialRange.parse(entry).cidr);
+  if (!ranges.every(isCidr) || rangeIn(ranges)) return undefined;
+  return 'none of the ranges to masquerade: add its range as a cidr entry, or remove the probe';
+}
+
 const unknowns = z.array(z.unknown()).catch([]);
-const partialCluster = z
-  .object({ pods: unknowns, services: unknowns, masquerade: unknowns })
-  .catch({ pods: [], services: [], masquerade: [] });
+const partialSchema = z.object({
+  pods: unknowns,
+  services: unknowns,
+  masquerade: unknowns,
+  except: unknowns,
+  probe: unknowns,
+});
+type PartialCluster = z.output<typeof partialSchema>;
+const partialCluster = partialSchema.catch({ pods: [], services: [], masquerade: [], except: [], probe: [] });
 const partialRange = z.object({ cidr: z.unknown() }).catch({ cidr: undefined });
 const isCidr = (value: unknown): value is Cidr =>
   typeof value === 'object' && value !== null && 'first' in value;
+const isProbe = (value: unknown): value is Probe =>
+  typeof value === 'object' && value !== null && 'port' in value;
 
 const restart = z.strictObject(
   { maxUnavailable: z.literal(1, { error: expected('1: nodes are restarted one at a time') }) },
@@ -161,7 +199,8 @@ const clusterSchema = z
     },
     { error: expectedObject('cluster settings, or {} for the defaults') },
   )
-  .superRefine(rejectOwnRanges, { when: () => true });
+  .superRefine(rejectOwnRanges, { when: () => true })
+  .superRefine(rejectUnmasqueradedProbes, { when: () => true });
 
 const clusterName = z.string().regex(/^(\*|[A-Za-z0-9][A-Za-z0-9._-]{0,252})$/, {
   error: expected('a cluster name as in the tags or labels of its nodes, or "*"'),

@@ -38,6 +38,7 @@ load_ruleset() {
     return 1
   fi
   exempt_cloud_services
+  check_probes "$number" || return 1
   warn_about_ruleset
 }
 
@@ -177,6 +178,19 @@ parse_probe() {
     return 1
   fi
   PROBES+=("$1")
+}
+
+# <lines>: checks the probes, which are the last of this number of lines. Fails with ERROR unless the rule set masquerades
+# to each of them: the node must not connect to other addresses, such as its own loopback, because a rule set says so.
+check_probes() {
+  local probe address line=$(($1 - ${#PROBES[@]}))
+  for probe in ${PROBES[@]+"${PROBES[@]}"}; do
+    line=$((line + 1)) address=${probe%:*} address=${address#\[}
+    parse_address "${address%\]}"
+    contains_address masquerade && ! contains_address exempt && continue
+    error "line $line: \"probe $probe\": not masqueraded: expected an address in a masquerade line and in no exempt line"
+    return 1
+  done
 }
 
 # The rule set whose hash ruleset_id computed last. A stored rule set and the one that was sent often differ only in

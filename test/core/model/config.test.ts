@@ -169,6 +169,35 @@ describe('parseConfig rejects destinations that no rule may have:', () => {
   });
 });
 
+describe('parseConfig rejects probes to which no rule masquerades:', () => {
+  test.each([
+    ['127.0.0.1:10250', 'is in 127.0.0.0/8 (loopback), which is never masqueraded'],
+    ['169.254.169.254:80', 'is in 169.254.0.0/16 (link-local'],
+    ['[fd00:ec2::254]:80', 'is in fd00:ec2::254/128 (EC2 instance metadata)'],
+    ['10.132.7.1:80', 'is in 10.132.0.0/14, a pod or service range of the cluster'],
+    ['10.196.1.1:80', 'is in 10.196.0.0/20, a pod or service range of the cluster'],
+    ['10.193.7.1:80', 'is in 10.193.7.0/24, which except lists'],
+    ['10.194.0.1:80', 'is in none of the ranges to masquerade: add its range as a cidr entry'],
+  ])('%s %s', (probe, message) => {
+    const settings =
+      "pods: [10.132.0.0/14], services: [10.196.0.0/20], except: [10.193.7.0/24], masquerade: [{cidr: 10.193.0.0/16}, {cidr: 'fc00::/7'}]";
+    expect(errorsOf(`clusters:\n  a: {${settings},\n      probe: [10.193.0.3:5432, '${probe}']}`)).toEqual([
+      expect.stringMatching(/^3:32 clusters\.a\.probe\[1\]: probe /),
+    ]);
+    expect(errorsOf(`clusters: {a: {${settings}, probe: ['${probe}']}}`)[0]).toContain(message);
+  });
+
+  test('a probe in a range that only discovery can find is accepted, and the plan checks it', () => {
+    expect(errorsOf('clusters: {a: {masquerade: [peerings], probe: [10.193.0.3:5432]}}')).toEqual([]);
+    expect(errorsOf('clusters: {a: {masquerade: [peerings], probe: [127.0.0.1:80]}}')).toHaveLength(1);
+  });
+
+  test('a probe is not reported if its range has an error of its own', () => {
+    const settings = 'masquerade: [{cidr: 10.193.0.1/16}], probe: [10.193.0.3:5432]';
+    expect(errorsOf(`clusters: {a: {${settings}}}`)).toEqual([expect.stringContaining('host bits')]);
+  });
+});
+
 describe('parseConfig rejects text that is not a config:', () => {
   test.each([
     ['', '1:1 (root): invalid value null: expected a mapping with the key "clusters"'],
