@@ -59,11 +59,11 @@ describeKernel('the log of the node program', undefined, () => {
       (await network.execute(args, args[0] === 'apply' ? { stdin: backendVpc() } : {})).stderr
         .split('\n')
         .filter((line) => line.startsWith('peermasq: run: '));
-    expect(await logOf('apply')).toEqual(['peermasq: run: iptables-nft-restore --noflush -w 2']);
+    expect(await logOf('apply')).toEqual(['peermasq: run: iptables-nft-restore --noflush']);
     expect(await logOf('apply')).toEqual([]);
     expect(await logOf('repair')).toEqual([]);
     expect(await logOf('status')).toEqual([]);
-    expect(await logOf('remove')).toEqual(['peermasq: run: iptables-nft-restore --noflush -w 2']);
+    expect(await logOf('remove')).toEqual(['peermasq: run: iptables-nft-restore --noflush']);
     await network.lab.close();
   });
 });
