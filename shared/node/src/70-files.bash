@@ -69,7 +69,7 @@ check_folder() {
       case $mode in
         l* | d????-??-?) continue ;;
         d???????-?) if ((group == 0)); then continue; fi ;;
-        # Nobody can replace the files of others here.
+        # Only its owner can replace a file here.
         d????????[tT]) if [[ $name != "$DIR" ]]; then continue; fi ;;
       esac
     fi
