@@ -180,8 +180,9 @@ parse_probe() {
   PROBES+=("$1")
 }
 
-# <lines>: checks the probes, which are the last of this number of lines. Fails with ERROR unless the rule set masquerades
-# to each of them: the node must not connect to other addresses, such as its own loopback, because a rule set says so.
+# <lines>: checks the probes, which are the last lines of a rule set with this number of lines. Fails with ERROR unless the
+# rule set masquerades traffic to each probe. Otherwise a rule set could make the node connect to any address, such as its
+# own loopback address.
 check_probes() {
   local probe address line=$(($1 - ${#PROBES[@]}))
   for probe in ${PROBES[@]+"${PROBES[@]}"}; do

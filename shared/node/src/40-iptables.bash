@@ -5,7 +5,7 @@ OWN='' JUMP=''
 # The results of iptables_read: our rules with counters, the same rules as text without counters, and our jumps. A
 # jump is stored as a rule or, if iptables cannot print it, as its handle in nft.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_REACHED=''
-# The first rule before our jump, if there is one, and what remove could not delete.
+# The first rule before our jump, if there is one, and the chains or rules that remove could not delete.
 PRECEDING='' LEFTOVER=''
 # Whether iptables-restore is too old to know the option -w, which version 1.6.2 added.
 LACKS_WAIT=''
@@ -66,8 +66,9 @@ iptables_read_chain() {
 # versions cannot distinguish an unreadable table from a missing one, so a table that is never used may be unreadable.
 is_never_used() { ((FORMAT > 0)) && { ! uses_family "$1" || [[ $2 == mangle && -z $STEER ]]; }; }
 
-# <backend> <family> <table>: finds our jumps in the chain that iptables_save_chain has saved. A single jump is reached if no
-# rule before it can stop pods' packets. Other programs insist on the first place too, so we do not fight for it.
+# <backend> <family> <table>: finds our jumps in the chain that iptables_save_chain has saved. Packets reach
+# a single jump if no rule before it can stop them. It does not have to be first, because other programs also keep moving
+# their rules to the first place.
 iptables_find_jumps() {
   local rule rules earlier=() chains=0
   mapfile -t rules <"$WORK/chain"
@@ -86,22 +87,23 @@ iptables_find_jumps() {
   JUMP_IS_REACHED=yes PRECEDING=${earlier[0]:-}
 }
 
-# <backend> <family> <table> <rule>: can the rule, before our jump, end traversal for pods' packets with another result than
-# masquerading? Adds to the caller's `chains`.
+# <backend> <family> <table> <rule>: can this rule, which is before our jump, keep pods' packets from being masqueraded? Adds
+# to the caller's `chains`.
 stops_pods() {
   local hook=${JUMP#-A }
   may_match_pods "$4" || return
   [[ $4 =~ .*\ -([jg])\ ([^ ]+) ]] || return
   case ${BASH_REMATCH[1]}:${BASH_REMATCH[2]} in
     g:*) return 0 ;;
-    # What leaves the hook here never comes to our jump. In other chains, it only returns.
+    # A packet that leaves the hook here never reaches our jump. In other chains, it only returns.
     j:RETURN) [[ $4 == "-A ${hook%% *} "* ]] ;;
     j:MASQUERADE | j:MARK | j:CONNMARK | j:LOG | j:NFLOG | j:SET | j:TCPMSS | j:TRACE) return 1 ;;
     *) chain_stops_pods "${@:1:3}" "${BASH_REMATCH[2]}" ;;
   esac
 }
 
-# <backend> <family> <table> <target>: the same for a jump to this target. True also for one that is not known to be harmless.
+# <backend> <family> <table> <target>: can a jump to this target keep pods' packets from being masqueraded? True also if it is
+# unknown.
 chain_stops_pods() {
   local rule rules
   chains=$((chains + 1))
@@ -373,7 +375,7 @@ iptables_remove() {
   iptables_delete "$@" ''
 }
 
-# <backend> <family> <table> <line>: deletes our jumps and rules, and then does what the line says, in one transaction.
+# <backend> <family> <table> <line>: deletes our jumps and rules, and then applies the line, in one transaction.
 iptables_delete() {
   {
     printf '*%s\n' "$3"
@@ -485,7 +487,7 @@ iptables_observe_table() {
     return
   fi
   if [[ -z $HAS_CHAIN ]]; then iptables_read_chain "$BACKEND" "$family" "$table"; fi
-  # A chain that no jump leads to is not in force.
+  # A chain without a jump to it has no effect.
   if ((${#JUMPS[@]} > 0)); then iptables_count; fi
   if [[ $table == nat ]]; then iptables_recognize_forms "$family"; fi
   iptables_render "$family" "$table"

@@ -69,7 +69,7 @@ check_folder() {
       case $mode in
         l* | d????-??-?) continue ;;
         d???????-?) if ((group == 0)); then continue; fi ;;
-        # Only its owner can replace a file here.
+        # In a folder with the sticky bit, only the owner of a file can replace the file.
         d????????[tT]) if [[ $name != "$DIR" ]]; then continue; fi ;;
       esac
     fi
@@ -77,7 +77,7 @@ check_folder() {
   done < <(stat -c '%u %g %A %n' -- "${paths[@]}")
 }
 
-# Creates WORK, in the folder if that exists. Exits if there is no space.
+# Creates WORK, inside the folder if the folder exists. Exits if there is no space.
 make_work() {
   local template=()
   if [[ -d $DIR ]]; then template=("$DIR/.tmp.XXXXXX"); fi
@@ -95,8 +95,8 @@ remove_work() {
   WORK=''
 }
 
-# <seconds>: removes what killed runs left behind at least so long ago. A watch holds a lock on its folder, and other commands
-# end within the hour.
+# <seconds>: removes temporary files that killed runs left behind at least this long ago. A running watch holds a lock on its
+# folder, and other commands end within an hour.
 sweep_work() {
   local folder folders changed now
   set +f
@@ -110,8 +110,8 @@ sweep_work() {
   done
 }
 
-# A run that was killed after it began to change the kernel left its rule set here. It is newer than the stored one, which must
-# not be restored.
+# A run that was killed after it had begun to change the kernel left its rule set here. That rule set is newer than the stored
+# one, so the stored one must not be restored.
 store_interrupted() {
   local text=''
   [[ -f $DIR/.ruleset.new ]] || return

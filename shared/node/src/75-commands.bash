@@ -250,6 +250,6 @@ stop_watch() {
   read -r pid <&8
   [[ $pid =~ ^[1-9][0-9]*$ ]] || return 1
   kill -TERM "$pid"
-  # Its temporary files are gone when its lock is.
+  # Waits for the lock, which watch releases only after it has removed its temporary files.
   take_lock 8 "$WAIT"
 }

@@ -26,7 +26,7 @@ command_watch() {
   [[ ${GCE_METADATA_HOST:-x} =~ ^[A-Za-z0-9.:-]+$ ]] || refuse 'invalid GCE_METADATA_HOST: expected a host'
   METADATA=http://${GCE_METADATA_HOST:-169.254.169.254}/computeMetadata/v1/instance
   exec 8<>"$DIR/watch.lock" 5<"$WORK"
-  # Until it exits, other commands do not sweep its temporary files.
+  # While watch holds this lock, other commands do not remove its temporary files.
   flock 5
   flock -n 8 || busy "another watch is running in $DIR"
   printf '%s\n' "$$" >"$DIR/watch.lock"
