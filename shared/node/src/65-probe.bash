@@ -54,7 +54,7 @@ run_probes() {
     read -r outcome from detail <"$WORK/probe.$i"
     report_probe "${PROBES[i]}" "$outcome" "${from#-}" "$detail"
   done
-  if [[ $send == probe_from_pods ]]; then from=probe-pod; else from=probe-node; fi
+  if [[ $send == probe_from_pods ]]; then from='probe-pod'; else from='probe-node'; fi
   if [[ ${PROBED[*]-} == *'"reached":true'* && ${PROBED[*]} != *'"reached":false'* ]]; then BASIS+=("$from"); fi
 }
 
