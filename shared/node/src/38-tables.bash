@@ -94,12 +94,17 @@ iptables_save_chain() {
 
 # <backend> <family> <table> <chain>: appends the rules of the chain to the caller's `text`.
 iptables_nft_chain() {
-  local line counters='^(.*) -c ([0-9]+) ([0-9]+)( -[jg] .*)?$'
+  local line counters='^(-A .*) -c ([0-9]+) ([0-9]+)( .*)?$'
   iptables_command "$1" "$2" '' || return
   "$REPLY" -t "$3" -v -S "$4" >"$WORK/chain" 2>"$WORK/errors" || return
   while IFS= read -r line; do
-    if [[ $line == '-A '* && $line =~ $counters ]]; then
+    # Versions differ in where they print the counters, and some print none.
+    if [[ $line =~ $counters ]]; then
       text+="[${BASH_REMATCH[2]}:${BASH_REMATCH[3]}] ${BASH_REMATCH[1]}${BASH_REMATCH[4]}"$'\n'
+    elif [[ $line == '-A '* ]]; then
+      text+="[0:0] $line"$'\n'
+    elif [[ $line == '['*'] -A '* ]]; then
+      text+=$line$'\n'
     fi
   done <"$WORK/chain"
 }
