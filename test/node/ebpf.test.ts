@@ -8,7 +8,7 @@ const nothing = '';
 const onPath = (programs: string) =>
   `BPF programs (${programs}) may handle pods' packets before iptables: masquerade in the network plugin that loads them, or detach them`;
 const loaded = (programs: string, tool = 'bpftool 7.3 or newer') =>
-  `BPF programs (${programs}) are loaded, and where they are attached cannot be read: install ${tool}`;
+  `BPF programs (${programs}) are loaded, but it is unknown where they are attached: install ${tool}`;
 const tc = 'tc (package iproute-tc or iproute2) or bpftool';
 const inCilium = 'masquerade the destinations in Cilium (nonMasqueradeCIDRs of its ip-masq-agent)';
 const masquerading = `Cilium masquerades in eBPF, before iptables: ${inCilium}, or set bpf.masquerade=false`;

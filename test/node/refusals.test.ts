@@ -23,7 +23,7 @@ const hostBits = 'host bits set: expected the first address of the range';
 const invalidName = 'invalid name: expected [A-Za-z0-9._:/@-]{1,63}';
 const invalidProbe = 'invalid probe: expected IPV4:PORT or [IPV6]:PORT';
 const outsideProbe = 'not masqueraded: expected an address in a masquerade line and in no exempt line';
-const invalidGzip = 'invalid input: it starts like gzip in base64, but cannot be unpacked';
+const invalidGzip = 'invalid input: looks like base64-encoded gzip, but cannot be unpacked';
 
 const masquerade = (cidr: string, name = 'a') => ruleset(1, `masquerade ${cidr} ${name}`);
 

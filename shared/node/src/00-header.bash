@@ -7,7 +7,7 @@
 # peermasq*, and the folder /var/lib/peermasq. It changes nothing else.
 #
 #   sudo bash /var/lib/peermasq/peermasq.sh status    what is in force
-#   sudo bash /var/lib/peermasq/peermasq.sh remove    removes all of it, this file included
+#   sudo bash /var/lib/peermasq/peermasq.sh remove    removes all of the above, including this file
 #   sudo bash /var/lib/peermasq/peermasq.sh help      all commands
 #
 # Needs bash >= 4, coreutils, flock, and iptables or nft. Built from shared/node/src in the peermasq repository: make
@@ -25,8 +25,8 @@ Usage: bash peermasq.sh COMMAND
   repair               re-apply the stored rule set where it drifted
   probe                run the rule set's probes from an address in the pod range
   remove               remove everything that belongs to peermasq, and nothing else
-  snapshot [--part N]  print the tables, sets, addresses and routes that decide what is masqueraded; --part N: one
-                       compressed part of it. Part 0 takes the snapshot to which the other parts belong
+  snapshot [--part N]  print the tables, sets, addresses and routes that decide what is masqueraded; --part N: only
+                       one compressed part. Part 0 takes a new snapshot; the other parts belong to that snapshot
   watch [--install]    GCE: follow the instance metadata; --install: keep running in the background
 Each command prints one line of JSON on stdout, except snapshot, which prints text, and watch, which writes its report
 to the guest attribute peermasq/status.
@@ -36,13 +36,13 @@ Environment:
   PEERMASQ_BACKEND     auto (default), iptables, iptables-nft, iptables-legacy or nft
   PEERMASQ_PERSIST     0: do not install systemd units
   PEERMASQ_WAIT        seconds to wait for a lock (10)
-  PEERMASQ_INTERVAL    seconds between the checks of watch while nothing changes (60)
+  PEERMASQ_INTERVAL    seconds between checks by watch while nothing changes (60)
 USAGE
 }
 
 # A new connection is compared with every rule of a list. New connections per second, measured with iptables-nft,
 # relative to one rule: 25 rules 100 %, 50 rules 90 %, 100 rules 72 %, a set 95 %. Up to this threshold a list is
-# about as fast as a set, and it is easier to read.
+# about as fast as a set, and is easier to read.
 readonly set_threshold=32
 readonly max_bytes=2097152 max_destinations=10000 max_probes=16 flush_seconds=5 probe_seconds=3 min_space=65536
 readonly marker='# peermasq: the node program'
@@ -53,7 +53,7 @@ readonly backends='iptables-nft iptables-legacy nft'
 readonly backend_pattern='"backend":"(iptables-nft|iptables-legacy|nft)"'
 
 # The programs that every command needs. If another program is missing (ip, nft, ipset, conntrack, curl, nsenter, tc,
-# bpftool, systemctl), the report names it and says what is not done or not proven without it.
+# bpftool, systemctl), the report names it and says what could not be done or proven because of that.
 readonly required_tools='base64 cat chmod cp cut flock grep gzip head mkdir mktemp mv rm rmdir sed sha256sum sleep sort stat
   tail tr uniq wc'
 

@@ -9,14 +9,14 @@ warn() {
   log "$1"
 }
 
-# <message>: sets ERROR, and is the only function that does. Always fails, so that a check can end with it.
+# <message>: sets ERROR, which no other function sets. Always fails, so that a check can end with this call.
 error() {
   ERROR=$1
   return 1
 }
 
-# <context>: sets ERROR to the context and the first line that the last command of `run` wrote to stderr. If the first line
-# contains only the name and version of iptables-nft-restore, the last line is used instead.
+# <context>: sets ERROR to the context, followed by the first line that the last command started by `run` wrote to
+# stderr. If that line contains only the name and version of iptables-nft-restore, the last line is used instead.
 command_error() {
   local line='' lines=()
   mapfile -t lines <"$WORK/errors"
@@ -33,8 +33,8 @@ run() {
   "$@" >/dev/null 2>"$WORK/errors"
 }
 
-# <text> <max>: REPLY is the text, truncated to <max> characters, with "?" for every character that is not printable
-# ASCII.
+# <text> <max>: REPLY is the text, truncated to <max> characters. Every character that is not printable ASCII is
+# replaced with "?".
 shorten() {
   REPLY=${1//[^ -~]/?}
   if ((${#REPLY} > $2)); then REPLY=${REPLY:0:$2-3}...; fi
@@ -47,8 +47,8 @@ json_string() {
   REPLY="\"${REPLY//\"/\\\"}\""
 }
 
-# <max> [<item>...]: REPLY is a JSON list of at most <max> characters. Items that do not fit are counted in its last
-# entry, because a report has to fit in 2,000 bytes.
+# <max> [<item>...]: REPLY is a JSON list of at most <max> characters. If some items do not fit, the last entry is their
+# number. The limit exists because a report has to fit in 2,000 bytes.
 json_list() {
   local max=$1 list='' item=''
   shift
@@ -75,12 +75,12 @@ add_field() {
 boot_time() {
   local line key value
   { read -r line </proc/1/stat; } 2>/dev/null || return 1
-  # In /proc/1/stat the name of the program comes first, in parentheses, and may contain any character.
+  # Skips the program name, which is in parentheses and may contain any character, even a parenthesis.
   # shellcheck disable=SC2086 # split on purpose
   set -- ${line##*) }
   while read -r key value _; do
     if [[ $key == btime ]]; then
-      # The kernel counts time in hundredths of a second.
+      # /proc/1/stat contains the start time in hundredths of a second.
       REPLY=$((value + ${20} / 100))
       return 0
     fi
@@ -88,7 +88,7 @@ boot_time() {
   return 1
 }
 
-# REPLY: the report. Its readers expect the verdict first, then the fields of the rule set in force.
+# REPLY: the report. Programs that read it expect the verdict first, then the fields of the rule set in force.
 render_report() {
   local limit report="{\"result\":\"$RESULT\",\"proven\":$PROVEN"
   add_field id "$STORED_ID" '"'
@@ -148,7 +148,7 @@ print_report() {
   printf '%s\n' "$REPLY"
 }
 
-# <exit code> <result> [<reason>]: prints the report and exits. Stores reports about the rules in force.
+# <exit code> <result> [<reason>]: prints the report and exits. A report about the rules in force is also stored.
 finish() {
   RESULT=$2 REASON=${3:-$REASON}
   if [[ -n $REASON ]]; then log "$RESULT: $REASON"; fi

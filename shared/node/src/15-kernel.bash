@@ -1,15 +1,15 @@
-# --- What was read from the kernel ---
-# Between two changes, everything is read only once, because each process costs milliseconds on every node, every
-# minute.
+# --- State read from the kernel ---
+# Between two changes, no state is read twice, because each process that is started costs milliseconds, on every node,
+# every minute.
 
-# TABLE_TEXTS: by "BACKEND FAMILY TABLE", the file with the output of iptables-save; by "BACKEND FAMILY TABLE CHAIN",
-# the rules of the chain. RULE_TEXTS and NATIVE_TEXTS: by family, the output of `ip rule`, and nft's output for its
-# own tables.
+# TABLE_TEXTS has two kinds of keys: "BACKEND FAMILY TABLE" for the file with the output of iptables-save, and "BACKEND
+# FAMILY TABLE CHAIN" for the rules of the chain. RULE_TEXTS has the output of `ip rule` by family. NATIVE_TEXTS has the
+# output of nft for its own tables, also by family.
 declare -A TABLE_TEXTS=() RULE_TEXTS=() NATIVE_TEXTS=()
-# The tables that nft shows, one per line, and the family that read_family read last.
+# The names of nft's tables, one per line, and the family that read_family read last.
 NFT_TABLES='' READ_FAMILY=''
 
-# Discards everything that was read, because a change has made it outdated.
+# Discards all of this state when a change has made it outdated.
 forget_kernel() { TABLE_TEXTS=() RULE_TEXTS=() NATIVE_TEXTS=() NFT_TABLES='' READ_FAMILY=''; }
 
 # <family>: REPLY is the output of `ip rule` for this family.
@@ -23,8 +23,7 @@ list_nft_tables() {
   local line
   [[ -z $NFT_TABLES ]] || return 0
   has nft || return 1
-  # This command prints the name of every table, as `list tables` does, but does not have to read all rules of the
-  # node.
+  # Like `list tables`, this command prints the name of every table, but it does not read all the node's rules.
   if ! nft list flowtables >"$WORK/tables" 2>/dev/null; then
     nft list tables >"$WORK/tables" 2>/dev/null || return 1
   fi
@@ -34,7 +33,7 @@ list_nft_tables() {
   done <"$WORK/tables"
 }
 
-# <family> <table>: does nft show that the table does not exist? Fails if the tables cannot be listed.
+# <family> <table>: is it certain that nft has no table of this name? Also fails if the tables cannot be listed.
 lacks_nft_table() {
   list_nft_tables || return 1
   nft_family "$1"

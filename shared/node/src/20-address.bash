@@ -1,10 +1,11 @@
 # --- Addresses ---
 # An address is stored as two 64-bit words, HI and LO. IPv4 uses the upper half of HI, so both families share the
-# arithmetic. A rule set may have 10,000 lines, so this code prefers globs to regular expressions and makes few calls.
+# arithmetic. A rule set may have 10,000 lines, so this code prefers globs to regular expressions and makes few function
+# calls.
 
-# The results of the parse functions. They are not in REPLY, because splitting it again would double the time.
+# The results of the parse functions. They are not returned in REPLY, because splitting REPLY would double the time.
 FAMILY=0 HI=0 LO=0 LENGTH=0
-# The masks by prefix length. IPv4 uses only the first 33.
+# Network masks by prefix length. IPv4 uses only the first 33.
 MASK_HI=() MASK_LO=()
 for ((LENGTH = 0; LENGTH <= 128; LENGTH++)); do
   MASK_HI+=($((LENGTH == 0 ? 0 : LENGTH >= 64 ? -1 : -1 << (64 - LENGTH))))
@@ -27,12 +28,12 @@ parse_address() {
   HI=$((($1 << 24 | $2 << 16 | $3 << 8 | $4) << 32))
 }
 
-# <address>: parses an IPv6 address like parse_address.
+# <address>: does the work of parse_address for an IPv6 address.
 parse_ipv6() {
   local text=$1 parts rest=() IFS=:
   FAMILY=6
   [[ $text != *[!0-9a-f:]* && $text != *[0-9a-f][0-9a-f][0-9a-f][0-9a-f][0-9a-f]* && $text != *:::* ]] || return 1
-  # shellcheck disable=SC2206 # split on purpose; printing it again reveals what is not canonical
+  # shellcheck disable=SC2206 # split on purpose; the comparison at the end rejects non-canonical text
   parts=(${text%%::*})
   if [[ $text == *::* ]]; then
     # shellcheck disable=SC2206 # as above
@@ -81,17 +82,17 @@ parse_cidr() {
   elif ((HI != (HI & MASK_HI[LENGTH]) || LO != (LO & MASK_LO[LENGTH]))); then
     error 'host bits set: expected the first address of the range'
   elif ((FAMILY == 6 && HI == 0 && LENGTH > 64 && (LO >> 32 == 0 || LO >> 32 == 65535))); then
-    # The kernel's tools print such addresses with dots, so the text that is read back would differ from the text
-    # written.
+    # ip, nft and iptables print the IPv4 part with dots, so the text that is read back would differ from the text that
+    # was written.
     error 'IPv4 inside IPv6: expected the IPv4 CIDR'
   fi
 }
 
-# <cidr>: fails with ERROR if the CIDR, which was just parsed, overlaps a reserved range or is the address of a cloud
-# service.
+# <cidr>: fails with ERROR if the CIDR overlaps a reserved range or is the address of a cloud service. The CIDR must be
+# the one that parse_cidr parsed last.
 check_destination() {
   local i length
-  # The first octet shows for most ranges that they cannot overlap a reserved range.
+  # For most ranges, the first octet already rules out an overlap.
   if ((FAMILY == 4 && LENGTH >= 8)) && [[ $reserved_octets != *" $((HI >> 56 & 255)) "* ]]; then return 0; fi
   for ((i = 0; i < ${#reserved[@]}; i++)); do
     ((reserved_families[i] == FAMILY)) || continue

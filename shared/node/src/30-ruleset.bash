@@ -1,6 +1,6 @@
 # --- The rule set ---
 
-# One entry for each line that contains a CIDR, in order. The keys of COUNT are "KIND FAMILY".
+# These arrays have one entry for each line with a CIDR, in order. The keys of COUNT are "KIND FAMILY".
 KINDS=() CIDRS=() NAMES=() FAMILIES=() HIS=() LOS=() LENS=() PROBES=()
 declare -A COUNT=()
 OUT='' RANDOM_FULLY='' STEER='' FORMAT=0 RANK=0
@@ -42,7 +42,7 @@ load_ruleset() {
   warn_about_ruleset
 }
 
-# Exempts the cloud services whose addresses the destinations contain, like the functions do. A rule set from another
+# Exempts cloud services whose addresses are inside a destination, as the cloud functions do. A rule set from another
 # sender, or one that was stored by an older program, may lack these exemptions.
 exempt_cloud_services() {
   local service missing=()
@@ -64,9 +64,9 @@ unpack() {
     return 1
   fi
   IFS= read -r -d '' -n 4 start <"$2"
-  # In base64, every gzip file starts with these characters, and no plain rule set does.
+  # Every base64-encoded gzip file starts with these characters, and no plain rule set does.
   if [[ $start == H4sI ]] && ! unpack_gzip "$2"; then
-    error 'invalid input: it starts like gzip in base64, but cannot be unpacked'
+    error 'invalid input: looks like base64-encoded gzip, but cannot be unpacked'
   elif IFS= read -r -d '' text <"$2"; then
     error 'input with NUL bytes: expected ASCII text'
   elif ((${#text} > max_bytes)); then
@@ -76,9 +76,9 @@ unpack() {
   fi
 }
 
-# <file> <target>: copies the file, up to one byte beyond the size limit.
+# <file> <target>: copies the file, but at most one byte more than the size limit.
 read_input() {
-  # Standard input may be a socket, which cannot be opened by its name.
+  # Standard input may be a socket, which cannot be opened by name.
   if [[ $1 == - ]]; then
     exec 3<&0
   else
@@ -88,7 +88,7 @@ read_input() {
   exec 3<&-
 }
 
-# <file>: unpacks the file in place, up to one byte beyond the size limit.
+# <file>: unpacks the file in place, but at most one byte more than the size limit.
 unpack_gzip() {
   { base64 -d | gzip -dc | head -c $((max_bytes + 1)); } <"$1" >"$WORK/unpacked" 2>/dev/null ||
     (($(wc -c <"$WORK/unpacked") > max_bytes)) || return
@@ -108,7 +108,7 @@ parse_line() {
       return
       ;;
     2)
-      # JSON readers would round a number with more digits.
+      # JSON parsers would round a number with more digits.
       if [[ ! $line =~ ^generation\ (0|[1-9][0-9]{0,14})$ ]]; then
         error 'expected generation DIGITS'
         return
@@ -180,9 +180,9 @@ parse_probe() {
   PROBES+=("$1")
 }
 
-# <lines>: checks the probes, which are the last lines of a rule set with this number of lines. Fails with ERROR unless the
-# rule set masquerades traffic to each probe. Otherwise a rule set could make the node connect to any address, such as its
-# own loopback address.
+# <lines>: checks the probes. <lines> is the length of the rule set, whose last lines are the probes. Fails with ERROR
+# unless the rule set masquerades traffic to each probe. Otherwise a rule set could make the node connect to any
+# address, such as its own loopback address.
 check_probes() {
   local probe address line=$(($1 - ${#PROBES[@]}))
   for probe in ${PROBES[@]+"${PROBES[@]}"}; do
@@ -194,8 +194,8 @@ check_probes() {
   done
 }
 
-# The rule set whose hash ruleset_id computed last. A stored rule set and the one that was sent often differ only in
-# the generation, so they share the hash.
+# The text that ruleset_id hashed last, and its hash. The stored rule set and the sent one often differ only in the
+# generation, and then have the same hash.
 SUMMED='' SUM=''
 
 # <file>: REPLY is the sha256 hash of all lines except the generation.

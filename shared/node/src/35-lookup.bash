@@ -16,8 +16,8 @@ contains_address() {
   return 1
 }
 
-# <kind>: does a range of this kind overlap the range FAMILY, HI, LO, LENGTH? REPLY is the index of a range inside
-# that range, or empty if a range of this kind contains all of it.
+# <kind>: does a range of this kind overlap the range FAMILY, HI, LO, LENGTH? REPLY is the index of a range of this kind
+# inside the given range, or empty if a range of this kind contains the whole given range.
 overlaps() {
   local i length longest=0
   REPLY=''
@@ -25,7 +25,7 @@ overlaps() {
   for length in ${LENGTHS["$1 $FAMILY"]:-}; do
     if ((length > longest)); then longest=$length; fi
   done
-  # Only a range with a longer prefix can be inside.
+  # Only a range with a longer prefix can be inside the given range.
   ((longest > LENGTH)) || return 1
   for ((i = 0; i < ${#KINDS[@]}; i++)); do
     if [[ ${KINDS[i]} == "$1" && ${FAMILIES[i]} == "$FAMILY" && ${LENS[i]} -gt $LENGTH ]] &&
@@ -75,7 +75,7 @@ make_index() {
 
 has_sources() { [[ -n ${COUNT[source 4]:-}${COUNT[source 6]:-} ]]; }
 
-# A rule set without source lines has every address as a source.
+# In a rule set without source lines, every address is a source.
 is_source() { ! has_sources || contains_address source; }
 
 # <family>: does the rule set have rules for this family? Always true for IPv4, where an empty chain shows that a rule

@@ -3,27 +3,28 @@
 # The node's addresses with global scope, their interfaces and their prefix lengths.
 ADDRESSES=() ADDRESS_DEVICES=() ADDRESS_LENGTHS=()
 # By family: the output of `ip rule`; the uplinks, which are the interfaces through which packets to the destinations
-# can leave; and the uplinks whose packets keep the pod's address, as patterns of iptables.
+# can leave; and the uplinks whose packets keep the pod's address, as iptables patterns.
 declare -A IP_RULES=([4]='' [6]='') UPLINKS=([4]='' [6]='') SPARED=([4]='' [6]='')
-# By family: whether pods' packets are steered; and the address that the VPC CNI already gives all of these packets,
-# if any.
+# By family: whether pods' packets are steered; and the source address that the VPC CNI already gives to all packets
+# from pods to the destinations (empty if it does not).
 declare -A STEERED=([4]='' [6]='') LEFT=([4]='' [6]='')
-# By family: the interface to which pods' packets would be steered, if the kernel would drop the replies there.
+# By family: the interface to which pods' packets should be steered but cannot be, because the kernel would drop the
+# replies there (empty if there is none).
 declare -A STRICT=([4]='' [6]='')
-# The routes of one family, except those to the node's own addresses: their ranges, their interfaces, and whether they
-# have a gateway.
+# The ranges and interfaces of one family's routes, and whether each route has a gateway. Routes to the node's own
+# addresses are left out.
 ROUTE_RANGES=() ROUTE_DEVICES=() ROUTE_GATEWAYS=()
 # The output of ip for one family.
 NEIGHBOUR_LINES=() ADDRESS_LINES=() ROUTE_LINES=()
-# For one family: a sample address for each part of the destinations that routes distinguish; and the interface and
-# the address with which the node itself reaches it (empty if it does not).
+# For one family: a sample address for each group of destinations that are routed alike; and the interface and the
+# source address of the node's own packets to each sample (empty if the node cannot reach it).
 DESTINATIONS=() OWN_DEVICES=() OWN_ADDRESSES=()
 readonly spared_note='keep the address of the pod' left_note='the VPC CNI masquerades'
 readonly device_pattern='^[A-Za-z0-9._-]{1,15}$'
 readonly max_samples=64
 
-# Reads the settings of the node on which the rules depend: the interfaces through which packets to the destinations
-# leave, and the addresses that packets get there.
+# Reads the network settings on which the rules depend: the interfaces through which packets to the destinations leave,
+# and the source addresses that packets get on these interfaces.
 read_network() {
   local family
   ADDRESSES=() ADDRESS_DEVICES=() ADDRESS_LENGTHS=()
@@ -54,8 +55,9 @@ read_family() {
   READ_FAMILY=$1
 }
 
-# <family>: reads neighbours, addresses, ip rules and routes with one process. Lines of addresses and ip rules start
-# with a number and a colon, and come between the others. The loopback interface always has such lines.
+# <family>: reads neighbours, addresses, ip rules and routes with one process. The lines for addresses and ip rules
+# start with a number and a colon, and come between the neighbours and the routes. Address lines always exist, because
+# every node has a loopback interface.
 read_kernel() {
   local line rest is_after='' rules=''
   NEIGHBOUR_LINES=() ADDRESS_LINES=() ROUTE_LINES=()
@@ -103,7 +105,8 @@ read_routes() {
   done
 }
 
-# <word>...: REPLY is every interface that follows a "dev". A route with several next hops has several interfaces.
+# <word>...: REPLY is every interface that follows the word "dev". A route with several next hops has several
+# interfaces.
 devices_of() {
   REPLY=''
   while (($# > 1)); do
@@ -112,7 +115,7 @@ devices_of() {
   done
 }
 
-# <range>: can masqueraded packets take a route to this range?
+# <range>: can a packet that is masqueraded take a route to this range?
 leads_to_destination() {
   [[ $1 == default ]] && return
   parse_cidr "$1" || return
@@ -184,7 +187,7 @@ add_destination() {
   DESTINATIONS+=("$1")
 }
 
-# <family>: sets OWN_DEVICES and OWN_ADDRESSES, and removes destinations that are the node itself.
+# <family>: sets OWN_DEVICES and OWN_ADDRESSES, and removes the node's own addresses from DESTINATIONS.
 find_own_paths() {
   local i destination queries=() chosen=(${DESTINATIONS[@]+"${DESTINATIONS[@]}"})
   for destination in ${chosen[@]+"${chosen[@]}"}; do queries+=("route get $destination"); done
@@ -197,7 +200,7 @@ find_own_paths() {
   done
 }
 
-# The kernel's answer to each query (empty if it is an error), the errors, and the parts of the answer that was parsed
+# The kernel's answer to each query (empty after an error), the errors, and the fields of the answer that was parsed
 # last.
 ANSWERS=() ANSWER_ERRORS=() ANSWER_DEVICE='' ANSWER_GATEWAY='' ANSWER_SOURCE=''
 
@@ -234,8 +237,9 @@ parse_answer() {
   if [[ $1 =~ \ src\ ([^ ]+) ]]; then ANSWER_SOURCE=${BASH_REMATCH[1]}; fi
 }
 
-# <family>: sets SPARED to the uplinks that have no address to masquerade with. There the kernel would use an address
-# of another interface, or an address in the pods' range, and a peer may have no route to either.
+# <family>: sets SPARED to the uplinks that have no suitable address for masquerading. On these uplinks, the kernel
+# would use an address of another interface or an address in the pods' range, and a peer may have no route to that
+# address.
 find_spared() {
   local device wildcard=''
   # Branch interfaces are created and deleted with pods, so a wildcard also covers future ones.
@@ -265,8 +269,8 @@ has_answerable_address() {
   return 1
 }
 
-# <address> <own address>: can a peer that answers the node's own address also answer this address? It can if both are
-# in the same subnet of the node, because no cloud has routes to parts of a subnet.
+# <address> <own address>: if a peer can reply to the node's own address, can it also reply to this address? It can if
+# both addresses are in the same subnet, because no cloud has routes to parts of a subnet.
 is_answerable() {
   local i hi lo
   [[ -n $1 && -n $2 ]] || return 1
@@ -282,13 +286,13 @@ is_answerable() {
   return 1
 }
 
-# <family>: does the VPC CNI route pods here? Its ip rules for packets with its mark, or for branch interfaces, show
-# that.
+# <family>: does the VPC CNI route pods' packets on this node? If so, there are ip rules for packets with its mark or
+# for branch interfaces.
 sees_vpc_cni() { [[ ${IP_RULES[$1]} == *' fwmark 0x80/0x80 lookup main'* || ${IP_RULES[$1]} == *' iif vlan'* ]]; }
 
 # <family>: sets STRICT. With strict rp_filter, the kernel accepts a reply only on the interface through which it
-# would send packets from the pod's address to the peer. That is not the interface to which packets are steered,
-# because replies carry no mark.
+# would send packets from the pod's address to the peer. Because replies carry no mark, that interface is not the one to
+# which packets are steered.
 find_strict_interface() {
   local device
   [[ $1 == 4 ]] || return
@@ -307,8 +311,8 @@ read_filter() {
   if ((all > REPLY)); then REPLY=$all; fi
 }
 
-# <family>: does the rule set allow steering, and can packets from pods leave through other interfaces than the node's
-# own packets?
+# <family>: does the rule set allow steering, and can pods' packets leave through interfaces that the node's own packets
+# do not use?
 needs_steering() {
   local line words i
   [[ -n $STEER && -n ${COUNT[source $1]:-} && -z ${LEFT[$1]} ]] || return 1

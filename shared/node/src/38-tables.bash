@@ -1,9 +1,9 @@
 # --- Reading the tables of iptables ---
 # Only small tables are read completely: the time that iptables-save takes grows with the number of rules, and table
-# nat has thousands on some nodes. In addition, iptables-save prints nothing of a table that contains a rule from nft
-# that iptables cannot express, but the other chains of such tables can still be read one by one.
+# nat has thousands on some nodes. If nft has added a rule to a table that iptables cannot express, iptables-save does
+# not print the table at all. The other chains of that table can still be read one by one.
 
-# The results of find_rules_after. A rule that iptables cannot print is preceded by "nft" and the name of its chain.
+# The rules that find_rules_after found. A rule that iptables cannot print is stored as "nft CHAIN RULE".
 REACHED=()
 # If packets can reach more chains than this from a hook, the whole table is read with one process.
 readonly max_chains=12
@@ -17,8 +17,8 @@ has() {
   return 1
 }
 
-# REPLY: "nft" or "legacy", depending on which of them the plain command `iptables` is. Before version 1.8 there was
-# only legacy.
+# REPLY: the variant that the plain command `iptables` runs, "nft" or "legacy". Before version 1.8 there was only
+# legacy.
 default_flavour() {
   local version
   has iptables-restore || return 1
@@ -44,8 +44,8 @@ iptables_command() {
   REPLY=$stem$3
 }
 
-# <family>: REPLY is the legacy tables that exist, one per line. This does not list the tables' rules, because listing
-# a table that does not exist would create it.
+# <family>: REPLY is the existing tables of iptables-legacy, one per line. Their rules are not listed, because listing
+# the rules of a missing table would create the table.
 legacy_tables() {
   local names=/proc/net/ip_tables_names
   if [[ $1 == 6 ]]; then names=/proc/net/ip6_tables_names; fi
@@ -54,7 +54,7 @@ legacy_tables() {
   REPLY=${REPLY%$'\n'}
 }
 
-# <backend> <family> <table>: is it certain that the table does not exist? Reading a missing table of iptables-legacy
+# <backend> <family> <table>: is it certain that the table does not exist? With iptables-legacy, reading a missing table
 # would create it.
 lacks_table() {
   if [[ $1 == iptables-legacy ]]; then
@@ -109,8 +109,8 @@ iptables_nft_chain() {
   done <"$WORK/chain"
 }
 
-# <backend> <family> <table> <chain>: does the same for iptables-legacy. It reads the whole table, because
-# iptables-legacy does so even for one chain, and -S would also wait for the lock.
+# <backend> <family> <table> <chain>: appends the rules of the chain to the caller's `text`. Reads the whole table,
+# because iptables-legacy does so even for a single chain, and its option -S would also wait for the lock.
 iptables_legacy_chain() {
   local line exists=''
   iptables_save "$1" "$2" "$3" || return
@@ -180,7 +180,7 @@ add_rules_of_chain() {
       if [[ $line =~ (^|\ )(jump|goto)\ ([^ ]+) ]]; then add_chain "${BASH_REMATCH[3]}"; fi
     done <"$WORK/chain"
   else
-    # A target that is neither of these does not have to be a chain.
+    # The target does not have to be a chain, so it is an error only if a chain could not be read.
     [[ -z $ERROR ]]
   fi
 }

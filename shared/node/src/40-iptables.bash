@@ -2,12 +2,12 @@
 
 # Our chain in the selected table, and the jump that leads to it. Set by select_table.
 OWN='' JUMP=''
-# The results of iptables_read: our rules with counters, the same rules as text without counters, and our jumps. A
-# jump is stored as a rule or, if iptables cannot print it, as its handle in nft.
+# The results of iptables_read: our rules with counters, the same rules as text without counters, and our jumps. A jump
+# is stored as a rule or, if iptables cannot print it, as its nft handle.
 SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_REACHED=''
 # The first rule before our jump, if there is one, and the chains or rules that remove could not delete.
 PRECEDING='' LEFTOVER=''
-# Whether iptables-restore is too old to know the option -w, which version 1.6.2 added.
+# Whether iptables-restore is too old for the option -w, which was added in version 1.6.2.
 LACKS_WAIT=''
 readonly preceded="rules of other programs come before ours, but do not stop pods' packets"
 readonly xtables_lock=${XTABLES_LOCKFILE:-/run/xtables.lock}
@@ -29,7 +29,7 @@ iptables_read() {
   local line hook
   SAVED=() CHAIN='' HAS_CHAIN='' JUMPS=() JUMP_IS_REACHED='' PRECEDING=''
   select_table "$3"
-  # Without the commands of this backend, nothing can have been written there.
+  # If the commands of this backend are not installed, the table cannot contain our rules.
   iptables_command "$1" "$2" '' || return 0
   lacks_table "$@" && return
   hook=${JUMP#-A } hook=${hook%% *}
@@ -63,12 +63,13 @@ iptables_read_chain() {
 }
 
 # <family> <table>: is it certain that the rule set has no rules in this table, regardless of the node's network? Some
-# versions cannot distinguish an unreadable table from a missing one, so a table that is never used may be unreadable.
+# versions cannot distinguish an unreadable table from a missing one, so failing to read a table is not an error if the
+# table is never used.
 is_never_used() { ((FORMAT > 0)) && { ! uses_family "$1" || [[ $2 == mangle && -z $STEER ]]; }; }
 
-# <backend> <family> <table>: finds our jumps in the chain that iptables_save_chain has saved. Packets reach
-# a single jump if no rule before it can stop them. It does not have to be first, because other programs also keep moving
-# their rules to the first place.
+# <backend> <family> <table>: finds our jumps in the chain that iptables_save_chain has saved. Packets reach a single
+# jump if no earlier rule can stop them. The jump does not have to be the first rule, because other programs also keep
+# moving their own rules to the top.
 iptables_find_jumps() {
   local rule rules earlier=() chains=0
   mapfile -t rules <"$WORK/chain"
@@ -95,15 +96,15 @@ stops_pods() {
   [[ $4 =~ .*\ -([jg])\ ([^ ]+) ]] || return
   case ${BASH_REMATCH[1]}:${BASH_REMATCH[2]} in
     g:*) return 0 ;;
-    # A packet that leaves the hook here never reaches our jump. In other chains, it only returns.
+    # In the chain of the hook, RETURN skips our jump. In other chains, the packet only returns to the calling chain.
     j:RETURN) [[ $4 == "-A ${hook%% *} "* ]] ;;
     j:MASQUERADE | j:MARK | j:CONNMARK | j:LOG | j:NFLOG | j:SET | j:TCPMSS | j:TRACE) return 1 ;;
     *) chain_stops_pods "${@:1:3}" "${BASH_REMATCH[2]}" ;;
   esac
 }
 
-# <backend> <family> <table> <target>: can a jump to this target keep pods' packets from being masqueraded? True also if it is
-# unknown.
+# <backend> <family> <table> <target>: can a jump to this target keep pods' packets from being masqueraded? Also true if
+# that is unknown.
 chain_stops_pods() {
   local rule rules
   chains=$((chains + 1))
@@ -116,8 +117,8 @@ chain_stops_pods() {
   return 1
 }
 
-# <backend> <family> <table>: finds our jumps in the chain that nft_save_chain has saved. nft does not show everything
-# that a jump matches, so only iptables can show whether a jump is the one that we write.
+# <backend> <family> <table>: finds our jumps in the chain that nft_save_chain has saved. nft does not print all matches
+# of a jump, so iptables has to check whether it is exactly the jump that we write.
 nft_find_jumps() {
   local line position=0 is_first=''
   while read -r line; do
@@ -132,11 +133,12 @@ nft_find_jumps() {
   done <"$WORK/chain"
   [[ -n $is_first && ${#JUMPS[@]} -eq 1 ]] || return 0
   iptables_command "$1" "$2" ''
-  # shellcheck disable=SC2086 # words on purpose
+  # shellcheck disable=SC2086 # split on purpose
   if "$REPLY" -t "$3" -C ${JUMP#-A } 2>/dev/null; then JUMPS=("$JUMP") JUMP_IS_REACHED=yes; fi
 }
 
-# Adds the rules that iptables_read found to RULES, and the packets that they masqueraded to PACKETS.
+# Adds the number of rules that iptables_read found to RULES, and the number of packets that they masqueraded to
+# PACKETS.
 iptables_count() {
   local line count
   for line in ${SAVED[@]+"${SAVED[@]}"}; do
@@ -145,7 +147,7 @@ iptables_count() {
   done
 }
 
-# <backend> <family>: adds the chains of other programs that rewrite source addresses to MASQUERADERS.
+# <backend> <family>: adds to MASQUERADERS the chains of other programs that rewrite source addresses.
 iptables_masqueraders() {
   local rule
   iptables_command "$1" "$2" '' || return 0
@@ -220,9 +222,8 @@ iptables_steer() {
   text+="-A PEERMASQ-STEER$REPLY -m comment --comment \"peermasq: $4\" -j MARK --set-xmark $steer_mark"$'\n'
 }
 
-# Appends a rule to the caller's `text` that sets the VPC CNI's own mark for connections through the primary
-# interface. If the CNI uses nft, its chain runs after table mangle and replaces all other marks of a connection's
-# first packet with this one.
+# Appends to the caller's `text` a rule that sets the VPC CNI's mark on connections through the primary interface. If
+# the CNI uses nft, its chain runs after table mangle and overwrites any other mark on a connection's first packet.
 iptables_primary_interface() {
   text+="-A PEERMASQ-STEER -m mark --mark $steer_mark -m comment --comment \"peermasq: $primary_note\""
   text+=" -j CONNMARK --set-xmark $cni_mark"$'\n'
@@ -292,7 +293,8 @@ hold_xtables_lock() {
 }
 
 # Prints lines that delete our jumps by their text. Rule numbers would be unsafe, because another program may insert a
-# rule after we have read the table. If a jump no longer exists, its line fails, and with it the transaction.
+# rule after we have read the table. If a jump no longer exists, the line that deletes it fails, and so does the whole
+# transaction.
 print_jump_deletions() {
   local line
   for line in ${JUMPS[@]+"${JUMPS[@]}"}; do
@@ -314,8 +316,8 @@ nft_delete_jumps() {
   return 3
 }
 
-# <family> <table> <rules>: in one transaction, fills our chain with these rules, and makes a single jump to it the
-# first rule.
+# <family> <table> <rules>: in one transaction, fills our chain with these rules and, unless packets already reach a
+# single jump to it, makes a single jump the first rule of the hook.
 iptables_replace() {
   local code=3 attempt
   for attempt in 1 2 3; do
@@ -327,11 +329,12 @@ iptables_replace() {
   return "$code"
 }
 
-# <family> <table> <rules>: makes one attempt to do that. Fails with ERROR and code 3 or 4.
+# <family> <table> <rules>: makes one attempt of iptables_replace. Fails with ERROR and code 3 or 4.
 iptables_try_replace() {
   local hook
   if ! iptables_read "$BACKEND" "$1" "$2"; then
-    # Some versions cannot read a table that does not exist. This transaction creates it, or fails if it has our chain.
+    # Some versions cannot read a table that does not exist. This transaction creates the table, or fails if the table
+    # already has our chain.
     printf '*%s\n-N %s\nCOMMIT\n' "$2" "$OWN" >"$WORK/transaction"
     iptables_commit "$BACKEND" "$1"
     iptables_read "$BACKEND" "$1" "$2" || return 3
@@ -348,7 +351,7 @@ iptables_try_replace() {
   iptables_commit "$BACKEND" "$1" || return
   nft_delete_jumps "$1" "$2" || return
   [[ -n $LACKS_WAIT ]] || return 0
-  # Programs of iptables 1.4 ignore the lock, and may have written back an older version of the table.
+  # iptables 1.4 ignores the lock, so another program that uses it may have overwritten our change.
   iptables_read "$BACKEND" "$1" "$2" || return 3
   [[ $CHAIN == "$3" && ${#JUMPS[@]} -eq 1 && -n $JUMP_IS_REACHED ]] && return
   error 'another program changed the table at the same time'
@@ -365,7 +368,7 @@ iptables_remove() {
   nft_delete_jumps "$2" "$3" || return
   iptables_delete "$@" "-X $OWN"$'\n' && return
   code=$? cause=$ERROR
-  # The kernel does not delete a chain that a foreign rule refers to.
+  # The kernel does not delete a chain while a rule of another program refers to it.
   if ((code != 3)) || ! iptables_find_reference "$@"; then
     error "$cause"
     return "$code"
@@ -399,11 +402,12 @@ iptables_find_reference() {
 }
 
 # Applies the rule set to both families, or to neither. Masquerade rules are added before the rules that steer, so
-# that no packet is steered without being masqueraded. Masquerade rules are removed after the ip rule that steers, and
-# after the chain in table mangle, which can also set the VPC CNI's mark. Fails with ERROR and code 3 or 4.
+# that no packet is steered without being masqueraded. For the same reason, they are removed only after the ip rule that
+# steers and after our chain in table mangle, which can also set the VPC CNI's mark. Fails with ERROR and code 3 or 4.
 iptables_apply() {
   local family table tables step leftovers='' code=0 cause undo=()
-  # If nft steers, table mangle may still contain a chain of ours, which steers until nft does.
+  # Even if nft is used for steering, table mangle may still have our chain, which steers until the nft table is in
+  # place.
   if steers_with_nft; then leftovers='4 6'; fi
   for family in 4 6; do
     tables='mangle nat'
@@ -463,7 +467,7 @@ iptables_undo() {
 }
 
 # <family>: compares our rules in the kernel with the rule set, and adds differences to DRIFT. A list of rules and a
-# rule with a set are equivalent.
+# single rule with a set are treated as equivalent.
 iptables_observe() {
   local family=$1 kind note=''
   if [[ $family == 6 ]]; then note=' (IPv6)'; fi

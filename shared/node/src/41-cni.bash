@@ -1,8 +1,8 @@
 # --- The VPC CNI's own masquerading ---
-# The VPC CNI gives the node's address to pods' packets that leave the VPC, and sets its mark 0x80, with which packets
-# leave through the primary interface. If its rules cover all our destinations, they are left to masquerade them. Only
-# rules in the form that the VPC CNI writes are understood (aws/amazon-vpc-cni-k8s, pkg/networkutils/network.go). If
-# there are other rules, ours apply.
+# The VPC CNI masquerades pods' packets that leave the VPC with the node's address. It also sets its mark 0x80, which
+# makes packets leave through the primary interface. If its rules already cover all our destinations, we leave the
+# masquerading to them. Only rules in the form that the VPC CNI writes are understood (aws/amazon-vpc-cni-k8s,
+# pkg/networkutils/network.go). If its chains contain any other rule, we use our own rules.
 
 # The rules in the VPC CNI's chains and the jumps to these chains, without comments.
 CNI_RULES=()
@@ -39,7 +39,7 @@ read_cni_rules() {
     add_cni_rule "$rule"
   done
   has_cni_rule '-A POSTROUTING -j AWS-SNAT-CHAIN-0' || return
-  # This hook also leads to the chains of kube-proxy, which are thousands on some nodes, so only AWS's chains are read.
+  # This hook also leads to the chains of kube-proxy. Some nodes have thousands of them, so only AWS's chains are read.
   find_rules_after "$BACKEND" "$1" nat PREROUTING AWS- || return
   for rule in ${REACHED[@]+"${REACHED[@]}"}; do add_cni_rule "$rule"; done
 }
@@ -52,9 +52,9 @@ add_cni_rule() {
   if [[ $rule == *'AWS-'* || $rule == '-A PREROUTING -j CONNMARK '* ]]; then CNI_RULES+=("$rule"); fi
 }
 
-# <rule>: sets RANDOM_FULLY if the rule selects random ports and may have masqueraded the packets that ours do, so
-# that ports stay random. The rule that kube-proxy adds on every node is skipped, because it is only for connections
-# to Services.
+# <rule>: sets RANDOM_FULLY if the rule selects random ports and may have masqueraded the packets that our rules now
+# masquerade. Their ports then stay random. The rule that kube-proxy adds on every node is skipped, because it applies
+# only to connections to Services.
 inherit_random_ports() {
   case $1 in
     'nft '*masquerade*random* | 'nft '*'snat to '*random*) RANDOM_FULLY=yes ;;
@@ -86,7 +86,7 @@ has_cni_rule() {
   return 1
 }
 
-# <cidr>: does the CNI mark the packets to this destination that come from pods?
+# <cidr>: does the CNI mark pods' packets to this destination?
 cni_sets_mark() {
   local rule jump='^-A PREROUTING -i eni\+( -m (state --state|conntrack --ctstate) NEW)? -j AWS-CONNMARK-CHAIN-0$'
   has_cni_rule '-A PREROUTING -j CONNMARK --restore-mark --nfmask 0x80 --ctmask 0x80' || return 1
@@ -100,8 +100,8 @@ cni_sets_mark() {
   return 1
 }
 
-# <chain> <cidr>: REPLY is what the chain does with every packet to this destination: the address that it gives them, or
-# "mark". Fails if it returns some of them, or has a rule of another form.
+# <chain> <cidr>: REPLY is what the chain does with all packets to this destination: the source address that it sets, or
+# "mark" if it marks them. Fails if the chain returns some of the packets, or has a rule in another form.
 cni_verdict() {
   local rule range next returns='^ -d ([^ ]+) -j RETURN$' unless='^ ! -d ([^ ]+) -j (AWS-[A-Z0-9-]+)$'
   for rule in ${CNI_RULES[@]+"${CNI_RULES[@]}"}; do
@@ -129,7 +129,7 @@ cni_verdict() {
   return 1
 }
 
-# <cidr> <cidr>: true also if one of them cannot be read.
+# <cidr> <cidr>: do the two ranges overlap? Also true if one of them cannot be parsed.
 ranges_overlap() {
   local family hi lo length
   parse_cidr "$1" || return 0

@@ -1,7 +1,7 @@
 # --- Steering ---
 # If pods' packets leave through a secondary interface (the VPC CNI), masquerading would give them the address of that
-# interface, to which a peer may have no route. Our mark therefore sends the packets to table main, with which they
-# leave through the node's primary interface.
+# interface, to which a peer may have no route. Our mark therefore makes the kernel route the packets with table main,
+# so that they leave through the node's primary interface.
 
 # A bit that these programs do not use: kube-proxy 0x4000 and 0x8000, the VPC CNI 0x80, portmap 0x2000, Calico
 # 0xffff0000, Cilium 0xf00 and its upper half, Tailscale 0xff0000, Istio 0x539 and 0x111, Talos KubeSpan 0x60.
@@ -15,9 +15,9 @@ readonly cni_mark=0x80/0x80 primary_note='by the primary interface'
 # The families whose ip rule change_steer_rules has added or removed.
 CHANGED_RULES=''
 
-# Is the mark set in our table of nft, no matter which backend masquerades? In table mangle of iptables, a rule of
-# another program can accept packets before our rule marks them, as Calico's rules do. In nft these packets still
-# reach our chain.
+# Is the mark set in our nft table? That does not depend on which backend masquerades. In table mangle of iptables, a
+# rule of another program can accept packets before our rule marks them, as Calico's rules do. In nft, these packets
+# still reach our chain.
 steers_with_nft() { list_nft_tables; }
 
 # <family>: does our ip rule exist?
@@ -30,8 +30,9 @@ has_steer_rule() {
   return 1
 }
 
-# Adds the ip rules that this rule set needs, which has no effect until packets are marked, and removes ip rules that
-# it does not need, which ends steering before any other rule changes. Fails with ERROR and code 3.
+# Adds the ip rules that this rule set needs, and removes those that it does not need. Added ip rules have no effect
+# until packets are marked; removing an ip rule ends steering before any other rule changes. Fails with ERROR and code
+# 3.
 change_steer_rules() {
   local family found
   CHANGED_RULES=''
@@ -53,7 +54,7 @@ undo_steer_rules() {
 toggle_steer_rule() {
   local verb=add
   if has_steer_rule "$1"; then verb=del; fi
-  # shellcheck disable=SC2086 # words on purpose
+  # shellcheck disable=SC2086 # split on purpose
   run ip "-$1" rule "$verb" $steer_rule && return
   command_error "ip -$1 rule $verb"
   return 3

@@ -1,7 +1,7 @@
 # --- ipset ---
 
-# <kind> <family>: REPLY is the name of the set. Each rule set has other names, so that the old set keeps serving the
-# old rules until the new rules are in force.
+# <kind> <family>: REPLY is the name of the set. The name depends on the rule set, so that the old rules keep their own
+# sets until the new rules are in force.
 set_name() {
   if [[ $1 == exempt ]]; then REPLY=peermasq-${2}x-${ID:0:12}; else REPLY=peermasq-$2-${ID:0:12}; fi
 }
@@ -18,17 +18,17 @@ write_members() {
   printf '%s\n' "${members[@]}" | sort -u >"$WORK/members"
 }
 
-# <kind> <family>: does the set exist with exactly the expected members? Leaves these members in $WORK/members.
+# <kind> <family>: does the set exist with exactly the expected members? Writes the expected members to $WORK/members.
 set_is_current() {
   write_members "$1" "$2"
   set_name "$1" "$2"
-  # The first line creates the set. It is skipped, because its options differ between versions of ipset.
+  # The first line creates the set. It is not compared, because its options differ between versions of ipset.
   ipset save "$REPLY" 2>/dev/null | tail -n +2 | cut -d ' ' -f 3 | sort >"$WORK/found"
   same_text "$WORK/found" "$WORK/members"
 }
 
-# <kind> <family>: fills the set under another name first, because a rule must never use a set that is only partly
-# filled.
+# <kind> <family>: adds the set. It is filled under another name first, because a rule must never use a set that is only
+# partly filled.
 add_set() {
   local name members new=peermasq-$2-new inet=inet
   if [[ $2 == 6 ]]; then inet=inet6; fi

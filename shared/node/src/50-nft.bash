@@ -26,8 +26,8 @@ nft_uses_family() {
 # <family>: appends the chain that masquerades to the caller's `text`.
 nft_masquerading() {
   local device
-  # This priority is before the chain of iptables-nft (srcnat, 100), because the first chain that rewrites the source
-  # wins.
+  # With this priority, the chain runs before that of iptables-nft (srcnat, 100): the first chain that rewrites the
+  # source wins.
   text+=$'chain postrouting {\ntype nat hook postrouting priority 99; policy accept;\n'
   for device in ${SPARED[$1]}; do
     text+="oifname \"${device/%+/*}\" return comment \"peermasq: $spared_note\""$'\n'
@@ -39,8 +39,8 @@ nft_masquerading() {
 
 # <family>: appends the chains that steer to the caller's `text`.
 nft_steering() {
-  # This priority is after all chains that translate destinations (-100) or set marks (iptables: -150, the VPC CNI:
-  # -90). Replies keep their path, and so do connections whose first packet was not masqueraded.
+  # With this priority, the chain runs after all chains that translate destinations (-100) or set marks (iptables: -150,
+  # the VPC CNI: -90). Replies keep their path, and so do connections whose first packet was not masqueraded.
   text+=$'chain prerouting {\ntype filter hook prerouting priority 0; policy accept;\n'
   text+=$'ct direction original ct state new jump steer\nct direction original ct status snat jump steer\n}\n'
   text+=$'chain steer {\n'
@@ -57,8 +57,8 @@ nft_set() {
   REPLY="set $name {"$'\n'"type ipv$2_addr"$'\nflags interval\n'"elements = { $REPLY }"$'\n}\n'
 }
 
-# <kind> <family>: REPLY is the ranges that are not inside another range, sorted. nft rejects overlapping ranges. If
-# it merged them, it would print a text that differs from the one written.
+# <kind> <family>: REPLY is the ranges that are not inside another range, sorted. nft rejects overlapping ranges. The
+# option to merge them is not used, because nft would then print a text that differs from the one that was written.
 outermost_ranges() {
   local i indices list='' length='' hi=0 lo=0
   indices_of "$1" "$2"
@@ -127,7 +127,7 @@ nft_read() {
   LISTED=''
   while read -r line; do
     if [[ $line =~ $counter ]]; then line="${BASH_REMATCH[1]} counter ${BASH_REMATCH[2]}"; fi
-    # Older versions of nft do not know the names of priorities.
+    # Only newer versions of nft print priorities by name, so names are replaced with numbers.
     line=${line/priority srcnat - 1/priority 99}
     LISTED+=${line/priority filter/priority 0}$'\n'
   done <"$WORK/table"
@@ -141,7 +141,7 @@ space_evenly() {
   REPLY=$*
 }
 
-# Adds the rules that nft_read found to RULES, and the packets that they masqueraded to PACKETS.
+# Adds the number of rules that nft_read found to RULES, and the number of packets that they masqueraded to PACKETS.
 nft_count() {
   local line counter=' counter packets ([0-9]+) bytes '
   while read -r line; do
@@ -170,7 +170,7 @@ nft_observe() {
   if [[ $found != "$REPLY" ]]; then DRIFT+=("table differs$note"); fi
 }
 
-# Applies the rule set to both families in one transaction, of which nft applies either everything or nothing. Fails
+# Applies the rule set to both families in one transaction, which nft applies either completely or not at all. Fails
 # with ERROR and code 3.
 nft_apply() {
   nft_write_transaction nft_empty
@@ -183,7 +183,8 @@ nft_apply() {
   return 3
 }
 
-# <function>: writes the transaction. It calls the function to handle the current content of a table.
+# <function>: writes the transaction. For a table that already exists, calls the function to write the commands that
+# empty or delete it.
 nft_write_transaction() {
   local family text
   : >"$WORK/transaction"
@@ -198,10 +199,10 @@ nft_write_transaction() {
   done
 }
 
-# <family> <text>: empties the table that nft_read found. Deletes it instead if it differs from the text in more than
-# rules and elements. Emptying is safer: while a transaction deletes a set, a packet may match neither the old nor the
-# new elements, but not while a transaction replaces the elements (measured: 86 of 800,000 packets against none of
-# 930,000).
+# <family> <text>: empties the table that nft_read found or, if it differs from the text in more than rules and
+# elements, deletes it. Emptying is safer: while a transaction deletes a set, a packet may match neither the old nor the
+# new elements (measured: 86 of 800,000 packets). While a transaction replaces the elements, this does not happen (none
+# of 930,000).
 nft_empty() {
   local found line
   nft_outline "$LISTED"
@@ -256,8 +257,8 @@ nft_remove() {
   return 3
 }
 
-# Adds the tables of nft that rewrite source addresses to MASQUERADERS. The tables of iptables-nft are read through
-# iptables instead.
+# Adds to MASQUERADERS the nft tables that rewrite source addresses. The tables of iptables-nft are read with iptables
+# instead.
 nft_masqueraders() {
   local line table='' chain=''
   has nft || return 0

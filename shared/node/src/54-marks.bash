@@ -41,7 +41,7 @@ iptables_replaces_mark() {
   return 1
 }
 
-# <family>: adds the marks to REPLACED that rules in nft's own tables set at the priority of our rules or later.
+# <family>: adds to REPLACED the marks that rules in nft's own tables set at the same priority as our rules or later.
 find_marks_in_nft() {
   local line table='' priority=''
   if ! read_native_tables "$1"; then
@@ -52,7 +52,7 @@ find_marks_in_nft() {
   while read -r line; do
     case $line in
       'table '*) table=${line% \{} ;;
-      # Other chains in its table can call a chain that has no hook.
+      # A chain without a hook can be called by the other chains in its table.
       'chain '*) priority=${PREROUTING[$table]:-} ;;
       type*' hook prerouting priority '*) priority=${line#* priority } priority=${priority%%;*} ;;
       type*' hook '*) priority='' ;;
@@ -104,13 +104,13 @@ read_native_tables() {
   printf '%s' "${NATIVE_TEXTS[$1]}" >"$WORK/native"
 }
 
-# <family>: reads these tables from the kernel.
+# <family>: does the work of read_native_tables when the tables have not been read yet.
 list_native_tables() {
   local family name list='' own
   nft_family "$1"
   own=$REPLY
   : >"$WORK/native"
-  # Without nft on the node, the tables cannot be seen.
+  # If nft is not installed, these tables cannot be read; prove_paths warns about that.
   has nft || return 0
   list_nft_tables || return
   while read -r _ family name; do

@@ -53,7 +53,7 @@ detect_backend() {
   [[ -n $preferred ]]
 }
 
-# REPLY: the backend to which the rules belong, if it can be read. Empty if no backend is installed.
+# REPLY: the backend that should hold our rules, whether or not its rules can be read. Empty if no backend is installed.
 preferred_backend() {
   local backend last best='' most=0
   for backend in iptables-nft iptables-legacy; do

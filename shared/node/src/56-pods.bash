@@ -10,7 +10,7 @@ declare -A NEIGHBOUR_MACS=()
 # Why no pod's namespace could be entered. Empty if one could.
 NAMESPACE_ERROR=''
 readonly max_pods=512 max_namespaces=64
-# The files of network namespaces without a name, which belong to container runtimes and processes.
+# The files of unnamed network namespaces, which belong to container runtimes and processes.
 readonly namespace_files='/run/docker/netns/* /proc/[0-9]*/ns/net'
 
 # <family>: finds pods through their routes and neighbour entries. The routes of the family must have been read.
@@ -50,8 +50,8 @@ add_pod() {
   POD_ADDRESSES+=("$2") POD_DEVICES+=("$3") POD_NAMESPACES+=("$4")
 }
 
-# The node's interfaces by index: the name, the index of the interface at the other end, and the bridge that the
-# interface is a port of.
+# The node's interfaces by index: the name, the index of the interface at the other end, and the bridge to which the
+# interface is attached.
 declare -A LINK_NAMES=() LINK_PEERS=() LINK_MASTERS=()
 # The namespaces at the other ends of the interfaces. HAS_UNNAMED is "yes" if some of them have no name.
 NAMED_NAMESPACES=() HAS_UNNAMED=''

@@ -1,9 +1,9 @@
 # --- The paths of pods ---
 
 # This section asks the kernel whether the rules apply to pods' packets. For each pod, each destination and each mark
-# that a packet can carry, the kernel returns the interface through which the packet would leave. The address that our
-# rule gives the packet there must be one that a peer can answer. Packets that are not masqueraded are checked in the
-# same way.
+# that a packet can carry, the kernel returns the interface through which the packet would leave. On that interface, our
+# rule must give the packet a source address to which a peer can reply. The source addresses of packets that are not
+# masqueraded are checked in the same way.
 
 # The queries for one family: the pod, its interface ("-" if there is none), the index of the destination, and the
 # mark.
@@ -14,7 +14,7 @@ declare -A PATH_ADDRESS=()
 # packets leave.
 PROBING_PODS=()
 declare -A EXPECTED_DEVICES=([4]='' [6]='')
-# The number of pods that were found, the number of pods whose paths are all good, and the addresses that only a probe
+# The number of pods that were found, the number of pods whose paths are all proven, and the addresses that only a probe
 # can confirm.
 PODS_FOUND=0 PODS_PROVEN=0 UNCONFIRMED='' PATHS_READ=''
 readonly max_queries=4096 no_pods='no pods yet'
@@ -46,8 +46,8 @@ not_proven() {
   CODE=$1 REASON=$2
 }
 
-# <family> <reason>: records that packets leave with an address that peers may not answer. If the reason is that
-# packets cannot be steered, it records that instead.
+# <family> <reason>: records that packets leave with an address to which peers may be unable to reply. If this happens
+# because packets cannot be steered, records that instead of the reason.
 foreign_address() {
   if [[ -n ${STRICT[$1]} ]]; then
     not_proven rp-filter "pods' packets cannot be steered to ${STRICT[$1]}: its rp_filter is 1, so the kernel would drop the \
@@ -87,7 +87,7 @@ prove_family() {
   if ((PODS_FOUND == 0)); then check_interfaces_to_come "$1"; fi
 }
 
-# <family>: adds the pods that can send a probe. Pods whose own address has to be confirmed come first.
+# <family>: adds the pods that can send a probe. Pods whose own address needs confirmation come first.
 add_probing_pods() {
   local i pod
   for ((i = 0; i < ${#POD_ADDRESSES[@]}; i++)); do
@@ -124,7 +124,7 @@ is_tracked() {
   is_tracked_by_nft "$1"
 }
 
-# <backend> <family>: checks the same in table raw of this backend.
+# <backend> <family>: does the work of is_tracked for table raw of this backend.
 is_tracked_by_iptables() {
   local rule
   if ! find_rules_after "$1" "$2" raw PREROUTING; then
@@ -143,7 +143,7 @@ is_tracked_by_iptables() {
   done
 }
 
-# <family>: checks the same in nft's own tables. There, any rule is assumed to match.
+# <family>: does the work of is_tracked for nft's own tables, where every rule is assumed to match.
 is_tracked_by_nft() {
   local line is_output=''
   if ! read_native_tables "$1"; then
@@ -181,8 +181,8 @@ may_match_pods() {
   done
 }
 
-# The marks that ip rules match, each alone and in every combination. A packet may carry any of them, with the
-# exceptions in mark_is_possible.
+# The marks that ip rules match, each alone and in every combination. A packet may carry any of them, except those that
+# mark_is_possible excludes.
 MARKS=()
 # The marks that may replace ours.
 REPLACED=()
@@ -202,7 +202,7 @@ find_marks() {
     if [[ " ${known[*]-} " != *" $value "* ]]; then known+=("$value"); fi
   done
   if ((${#known[@]} > 4)); then
-    error "${#known[@]} ip rules look at the marks of packets: too many to check every combination"
+    error "${#known[@]} ip rules match the marks of packets: too many to check every combination"
     return
   fi
   MARKS=(0)
@@ -343,8 +343,8 @@ ${address:-an unknown address}, not with the node's address $own"
   return 1
 }
 
-# <pod> <address>: can a probe show that a peer answers this address? It must be another address of the node outside
-# the pods' ranges, or the pod's own address if our rules keep it.
+# <pod> <address>: can a probe show that a peer replies to this address? That is possible for any address of the node
+# outside the pods' ranges, and for the pod's own address if our rules keep it.
 may_be_answered() {
   [[ -n $2 && $1 != - ]] || return 1
   if [[ $1 == "$2" ]]; then
@@ -357,7 +357,7 @@ may_be_answered() {
 }
 
 # <address> <destination>: REPLY is a key for the address and the range of the rule set that contains the destination.
-# A probe to one address in the range counts for the whole range.
+# A probe to one address confirms the whole range.
 confirmation_key() {
   REPLY=$1@
   parse_address "$2" || return
@@ -376,8 +376,9 @@ is_masqueraded_on() {
   return 0
 }
 
-# <family> <destination index>: REPLY is the address with which masquerading would send the packet of the last answer.
-# That is the first primary address of the interface in the gateway's subnet, or else the first primary address.
+# <family> <destination index>: REPLY is the source address that masquerading would give the packet of the last answer.
+# That is the interface's first primary address in the gateway's subnet, or its first primary address if none is in that
+# subnet.
 masquerade_address() {
   local i first='' hi lo
   for ((i = 0; i < ${#ADDRESSES[@]}; i++)); do

@@ -2,15 +2,15 @@
 # A BPF program on a device can translate, forward or drop pods' packets before they reach iptables. The rules are
 # then in force, but have no effect.
 
-# The results of find_ebpf: "ebpf", "ebpf-unreadable" or empty, and a sentence that says what to configure instead.
+# The results of find_ebpf: "ebpf", "ebpf-unreadable" or empty, and a message that says what to configure instead.
 EBPF_CODE='' EBPF_REASON=''
 # The devices on routes to pods or to the destinations. Read on first use.
 declare -A ROUTED=()
 
 readonly cilium_state=/var/run/cilium/state
 readonly cilium_programs='^(cil_.*|tail_.*|bpf_[a-z_]+\.o:.*)$'
-# Programs that are on every node. systemd and the kernel load the named ones; container runtimes load programs
-# without a name for each container (device filters of its cgroup). None of these programs is attached to a device.
+# Programs that are loaded on every node. systemd and the kernel load the programs with these names. Container runtimes
+# load unnamed programs, the device filters of each container's cgroup. None of these programs is attached to a device.
 readonly system_programs='^(|sd_.*|restrict_filesys.*|userns_restrict.*|sysctl_monitor.*|dump_bpf_(map|prog)|hid_.*)$'
 
 # Sets EBPF_CODE and EBPF_REASON.
@@ -34,8 +34,8 @@ report_ebpf() {
   if [[ -z $EBPF_CODE ]]; then EBPF_CODE=$1 EBPF_REASON=$2; fi
 }
 
-# Reading every loaded program takes longer than all other checks. While the node stays proven, it is done only every
-# tenth minute.
+# Reading every loaded program takes longer than all other checks. While the node stays proven, this is done only every
+# ten minutes.
 is_deep_check_due() {
   local minute
   printf -v minute '%(%M)T'
@@ -75,7 +75,7 @@ has_bpf_masquerade() {
   grep -qE '"EnableBPFMasquerade": *true' "$cilium_state/agent-runtime-config.json" 2>/dev/null
 }
 
-# <Cilium>: reports programs on devices that pods' packets pass. The argument is the REPLY of evaluate_cilium.
+# <Cilium>: reports programs on devices that pods' packets pass. <Cilium> is the REPLY of evaluate_cilium.
 evaluate_attached() {
   local program device name names=''
   for program in ${PROGRAMS[@]+"${PROGRAMS[@]}"}; do
@@ -94,7 +94,8 @@ that loads them, or detach them"
 }
 
 # <device> <name>: does the program belong to AWS's network policy agent? Its programs drop only packets that a policy
-# denies, and leave all others to the kernel. The agent pins each program; a matching name alone is not enough.
+# denies, and leave all others to the kernel. The agent pins each of its programs, so a matching name alone is not
+# enough.
 is_policy_program() {
   [[ $1 == eni* || $1 == vlan* ]] || return 1
   [[ $2 == handle_ingress || $2 == handle_egress ]] || return 1
@@ -113,15 +114,15 @@ evaluate_loaded() {
   done
   if [[ -n $names ]]; then
     shorten "${names%, }" 70
-    report_ebpf ebpf-unreadable "BPF programs ($REPLY) are loaded, and where they are attached cannot be read: \
+    report_ebpf ebpf-unreadable "BPF programs ($REPLY) are loaded, but it is unknown where they are attached: \
 install $tool"
   elif [[ -z $SEEN_TC && -n $HIDDEN ]]; then
     report_ebpf ebpf-unreadable "BPF programs on devices cannot be read ($HIDDEN): install $tool"
   fi
 }
 
-# <device>: can packets from pods to the destinations pass this device? Bridge ports, members of a bond and the
-# devices below a VLAN are not in the routing tables.
+# <device>: can packets from pods to the destinations pass this device? Bridge ports, members of a bond and the devices
+# below a VLAN do not appear in the routing tables.
 is_on_path() {
   local device master=${MASTERS[$1]:-}
   has_sources || return 0
@@ -167,7 +168,7 @@ is_route_of_ours() {
   for ((i = 0; i < ${#KINDS[@]}; i++)); do
     if [[ ${KINDS[i]} == exempt || ${FAMILIES[i]} != "$2" ]] || ((LENS[i] < length)); then continue; fi
     if ((HI == (HIS[i] & MASK_HI[length]) && LO == (LOS[i] & MASK_LO[length]))); then return 0; fi
-    # Most rule sets have fewer lines. In larger ones the device is assumed to be on the path.
+    # Most rule sets have fewer lines. For a larger rule set, the device is assumed to be on the path.
     checked=$((checked + 1))
     ((checked < 200)) || return 0
   done

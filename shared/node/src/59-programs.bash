@@ -1,10 +1,10 @@
 # --- BPF programs ---
 # Finds the BPF programs on devices with ip, tc and bpftool. Since version 6.6 the kernel has a hook, tcx, that only
-# bpftool 7.3 and newer can show. Without that version, the programs that the kernel has loaded and the links that
-# processes hold must show that no other program is attached.
+# bpftool 7.3 and newer can show. Without that version, the lists of loaded programs and of links that processes have
+# open must show that no other program is attached.
 
-# PROGRAMS has "DEVICE NAME" for each program on a device. SEEN_TC and SEEN_TCX say whether all programs of that kind
-# of hook are known.
+# PROGRAMS has "DEVICE NAME" for each program on a device. SEEN_TC and SEEN_TCX say whether all programs at tc hooks and
+# at tcx hooks are known.
 PROGRAMS=() SEEN_TC='' SEEN_TCX=''
 # Devices by interface index; then, by device name, the bridge or bond that a device belongs to, and the device below
 # a VLAN.
@@ -82,13 +82,12 @@ read_bpftool() {
   has bpftool || return 1
   bpftool net show >"$WORK/attached" 2>/dev/null || return 1
   while read -r device hook name _; do
-    # Older versions of bpftool print these lines with an indent. All versions also print XDP programs, which ip shows
-    # too.
+    # Some versions of bpftool indent these lines. All versions also print XDP programs, which ip shows too.
     if [[ $device == *\(*\) && $hook == */* ]]; then PROGRAMS+=("${device%\(*} ${name:-$hook}"); fi
   done <"$WORK/attached"
 }
 
-# Does the installed bpftool show tcx programs? Version 7.3 was the first that does.
+# Does the installed bpftool show tcx programs? Version 7.3 was the first to show them.
 knows_tcx() {
   local version
   version=$(bpftool version 2>/dev/null)
@@ -149,7 +148,8 @@ read_filters() {
   PROGRAMS+=(${programs[@]+"${programs[@]}"})
 }
 
-# Adds the links of open files to PROGRAMS, and loaded programs that may be on a device to LOADED. Sets HIDDEN.
+# Adds the links that processes have open to PROGRAMS, and loaded programs that may be on a device to LOADED. Sets
+# HIDDEN.
 read_loaded() {
   local symbol tag name
   declare -A names=()
@@ -186,8 +186,8 @@ lists_programs() {
 }
 
 # Reads the programs and links that processes have open. Sets PACKET_TAGS, adds the tags of programs that do not
-# process packets to KNOWN_TAGS, and adds tcx and netkit links to PROGRAMS with the names in the caller's `names`. The
-# kernel shows a program with its type and tag, and a link with its tag and device.
+# process packets to KNOWN_TAGS, and adds tcx and netkit links to PROGRAMS with the names in the caller's `names`. For a
+# program, the kernel shows the type and the tag; for a link, the tag and the device.
 read_open_programs() {
   local key value tag='' type='' link='' here=yes
   PACKET_TAGS=()
@@ -215,9 +215,9 @@ read_open_programs() {
   done <"$WORK/open"
 }
 
-# Prints the open programs and links. A link's interface index belongs to the network namespace of the process that
-# created the link, so links of other namespaces are left out. Agents that trace the node often run in another
-# namespace; their programs are printed with their types.
+# Prints the programs and links that processes have open. A link's interface index belongs to the network namespace of
+# the process that created the link, so links of other namespaces are left out. Agents that trace the node often run in
+# another namespace; their programs are printed with their types.
 list_open_programs() {
   local own='' inode file here=() elsewhere=()
   # The first line is for the network namespace in which this program runs.

@@ -27,7 +27,7 @@ flush_stale_connections() {
 }
 
 # <line>: REPLY is the flow as arguments for conntrack. Fails unless the flow is unanswered, was not NATed, and would
-# now be masqueraded. A line of `conntrack -L` shows the flow first as it was sent, then as it is expected in reply.
+# now be masqueraded. A line of `conntrack -L` shows first the flow as it was sent, then the reply that is expected.
 stale_flow() {
   local source destination arguments protocol=${1%% *} flow=${1#*src=}
   source=${flow%% *} flow=${flow#*dst=} destination=${flow%% *}

@@ -13,7 +13,7 @@ count_ports() {
   PORTS=()
   { read -r flows </proc/sys/net/netfilter/nf_conntrack_count; } 2>/dev/null || return 0
   ((flows > 0)) || return 0
-  # If the node has few connections in total, reading them every minute is not worth the time.
+  # Reading the connections every minute is not worth the time if the node has few of them.
   [[ $RESULT == status ]] || is_full "$flows" "$shown_percent" || return 0
   ((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0} > 0)) || return 0
   if ! read_flows; then
@@ -38,7 +38,7 @@ addresses, or add routes to the pods at the peer"
 is_full() { (($1 * 100 >= port_range * $2)); }
 
 # Writes the protocol of each connection to $WORK/flows, with the addresses and ports that the peer sees, which are
-# those of the reply. Fails if the connections cannot be read.
+# taken from the reply direction. Fails if the connections cannot be read.
 read_flows() {
   if has_flow_file; then
     head -n "$max_flows" /proc/net/nf_conntrack | strip_flows >"$WORK/flows"
@@ -59,7 +59,7 @@ strip_flows() {
   sed -nE -e 's/ packets=[0-9]* bytes=[0-9]*//' -e 's/^(ipv[46] +[0-9]+ +)?(tcp|udp) [^=]*/\2/p' | cut -d = -f 1,6-8
 }
 
-# "COUNT DESTINATION" for the three of our destinations that have the most connections.
+# The three of our destinations with the most connections, as "COUNT DESTINATION".
 FULLEST=()
 
 # Sets FULLEST.
@@ -80,7 +80,7 @@ find_fullest() {
 }
 
 # <destination> <node>: does the connection lead to one of our destinations, from an address that does not belong to a
-# pod? The node's own connections count too, because they use the same ports. REPLY: the destination.
+# pod? The node's own connections are included, because they use the same ports. REPLY: the destination.
 is_our_flow() {
   local destination
   parse_flow_address "$1" || return 1
@@ -94,8 +94,8 @@ is_our_flow() {
   REPLY=$destination
 }
 
-# <address>: parses an address like parse_address, but also accepts IPv6 addresses with all zeros written out, as
-# /proc prints them. REPLY: the canonical text.
+# <address>: does the work of parse_address, but also accepts IPv6 addresses with all zeros written out, as in /proc.
+# REPLY: the canonical text.
 parse_flow_address() {
   local hex=${1//:/}
   REPLY=$1

@@ -1,8 +1,8 @@
 # --- Probes ---
 
-# The source addresses with which probes from pods left the node and were answered.
+# The source addresses that probes from pods had when they left the node, if the peer replied.
 CONFIRMED=''
-# The maximum number of pods that send a probe until one of them gives a clear result.
+# A probe is sent from at most this many pods, until one of them gives a clear result.
 readonly max_probing_pods=3
 
 # <family>: REPLY is a local address in a source range, or empty (any address) if the rule set has no sources. Fails
@@ -31,9 +31,9 @@ pod_address() {
   return 1
 }
 
-# Runs the probes in parallel. They are sent from pods on this node; on a node without pods they are sent from an
-# address of the node whose packets take the same path. Adds to PROBED, BASIS and CONFIRMED. Sets CODE and REASON if a
-# probe is not confirmed.
+# Runs the probes in parallel. They are sent from pods on this node; on a node without pods, they are sent from an
+# address of the node whose packets take the same path as a pod's. Adds to PROBED, BASIS and CONFIRMED. Sets CODE and
+# REASON if a probe is not confirmed.
 run_probes() {
   local i count=${#PROBES[@]} send=probe_from_node outcome from detail family
   CONFIRMED=''
@@ -83,8 +83,8 @@ report_probe() {
   PROBED+=("{\"to\":\"$1\",\"from\":$from,\"reached\":$reached}")
 }
 
-# <family> <to>: sends a probe from an address of the node whose packets take the path of pods, and prints "OUTCOME
-# FROM DETAIL".
+# <family> <to>: sends a probe from an address of the node whose packets take the same path as a pod's, and prints
+# "OUTCOME FROM DETAIL".
 probe_from_node() {
   local from options=() destination=${2%:*}
   destination=${destination#\[} destination=${destination%\]}
@@ -168,7 +168,7 @@ find_flow() {
 }
 
 # <to> [--net=FILE] [<curl option>...]: does a TCP connection succeed, in this network namespace or in the namespace
-# of FILE? If curl supports telnet, it sends no data: an invalid option makes it exit as soon as it is connected.
+# of FILE? If curl supports telnet, no data is sent: an invalid option makes curl exit as soon as it is connected.
 connects() {
   local time code to=$1 url=telnet://$1 options=(--telnet-option NONE) program=(curl)
   if [[ $(curl -V 2>/dev/null) != *' telnet'* ]]; then url=http://$to options=(); fi
@@ -181,7 +181,7 @@ connects() {
     --connect-timeout "$probe_seconds" --max-time "$probe_seconds"
   time=$("${program[@]}" "$@" ${options[@]+"${options[@]}"} "$url" </dev/null 2>/dev/null)
   code=$?
-  # Some versions of curl reject the option before they connect.
+  # Some versions of curl reject the invalid option before they connect.
   if ((code == 49)) && ! is_positive "$time"; then time=$("${program[@]}" "$@" "$url" </dev/null 2>/dev/null); fi
   is_positive "$time"
 }

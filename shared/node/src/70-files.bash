@@ -14,7 +14,8 @@ same_text() {
   [[ -f $1 && -f $2 && $one == "$other" ]]
 }
 
-# <file> <target>: stores a copy of the file in the same way. Does not change a target that has the same content.
+# <file> <target>: stores a copy of the file, as safely as store_text. Does not change a target that has the same
+# content.
 store_file() {
   same_text "$1" "$2" && return
   cp -- "$1" "$2.new" || return 1
@@ -55,7 +56,7 @@ make_folder() {
   fi
 }
 
-# Refuses a folder that another user than root can change or replace, because root runs the program in it at boot.
+# Refuses a folder that a user other than root can change or replace, because root runs the program in it at boot.
 check_folder() {
   local parts path='' paths=(/) owner group mode name IFS=' '
   IFS=/ read -r -a parts <<<"${DIR#/}"
@@ -73,7 +74,7 @@ check_folder() {
         d????????[tT]) if [[ $name != "$DIR" ]]; then continue; fi ;;
       esac
     fi
-    refuse "$name is owned by another user than root, or writable by others"
+    refuse "$name is owned by a user other than root, or is writable by other users"
   done < <(stat -c '%u %g %A %n' -- "${paths[@]}")
 }
 
@@ -95,8 +96,8 @@ remove_work() {
   WORK=''
 }
 
-# <seconds>: removes temporary files that killed runs left behind at least this long ago. A running watch holds a lock on its
-# folder, and other commands end within an hour.
+# <seconds>: removes temporary files that killed runs left behind at least this long ago. A running watch holds a lock
+# on its folder; all other commands end within an hour.
 sweep_work() {
   local folder folders changed now
   set +f
@@ -110,8 +111,8 @@ sweep_work() {
   done
 }
 
-# A run that was killed after it had begun to change the kernel left its rule set here. That rule set is newer than the stored
-# one, so the stored one must not be restored.
+# If a run was killed while it changed the kernel, its rule set is still here. That rule set is newer than the stored
+# one, and replaces it.
 store_interrupted() {
   local text=''
   [[ -f $DIR/.ruleset.new ]] || return
@@ -123,7 +124,7 @@ store_interrupted() {
   fi
 }
 
-# <descriptor> <seconds>: takes the lock on the open file, or fails after this time. It polls, because flock in busybox and
+# <descriptor> <seconds>: takes the lock on the open file, or fails after this time. Polls, because flock in busybox and
 # toybox has no timeout.
 take_lock() {
   local deadline=$((SECONDS + $2))
@@ -133,7 +134,7 @@ take_lock() {
   done
 }
 
-# Takes the lock, or exits as busy. `remove` deletes the lock file, so the lock must be on the file that exists now.
+# Takes the lock, or exits as busy. `remove` deletes the lock file, so a lock on an earlier file is not enough.
 lock() {
   local deadline=$((SECONDS + WAIT))
   while :; do

@@ -6,8 +6,8 @@ has_systemd() { [[ -d /run/systemd/system ]] && has systemctl; }
 print_unit() {
   local variable unit=$1 order='' section='Type=oneshot' command=repair
   case $unit in
-    # The rules are restored before the kubelet starts, so that they exist before the first pod, and after all
-    # services that load or flush tables at boot.
+    # The rules are restored after all services that load or flush tables at boot, but before the kubelet starts, so
+    # that they exist before the first pod.
     peermasq.service) order="ConditionPathExists=$DIR/ruleset
 Before=kubelet.service
 After=nftables.service iptables.service netfilter-persistent.service firewalld.service" ;;
@@ -39,7 +39,8 @@ write_units() {
   REPLY=$changed
 }
 
-# <changed> <flag> <unit>...: enables units that changed, and starts the units that always run: the timer and watch.
+# <changed> <flag> <unit>...: enables units that changed, and starts the units that run all the time: the timer and
+# watch.
 start_units() {
   local changed=$1 runtime=$2 unit
   shift 2
@@ -73,7 +74,7 @@ install_units() {
     if [[ -n $runtime || $DIR == /run/* ]]; then PERSISTED=runtime; fi
     return
   fi
-  # If the units stayed here, the next run would assume that they are installed and would not try again.
+  # If the unit files were kept, the next run would take the units as installed and would not retry.
   for unit; do rm -f -- "$folder/$unit"; done
   warn 'systemd rejected the units: the rules are lost at a reboot, and drift is not repaired'
 }

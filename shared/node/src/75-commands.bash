@@ -80,7 +80,7 @@ load_stored() {
   load_ruleset "$DIR/ruleset" || fail "the stored rule set is damaged: $ERROR"
 }
 
-# <command>: brings the kernel's rules in line with the loaded rule set, and reports the result.
+# <command>: applies the loaded rule set where the kernel's rules differ from it, and reports the result.
 converge() {
   local code was_proven='' had_pods=yes
   stored_status
@@ -113,7 +113,7 @@ converge() {
   else
     read_persisted
     prove_paths
-    # The first pods on a node show more than the earlier check could see.
+    # Once a node has its first pods, the probes can be sent from them.
     if [[ -z $was_proven || -z $had_pods && $PODS_FOUND -gt 0 ]]; then run_probes; fi
   fi
   prove
@@ -139,7 +139,7 @@ clean_up() {
   if [[ $BACKEND != nft ]] && uses_sets; then remove_sets "$ID"; else remove_sets ''; fi
 }
 
-# Sets PROVEN, or else CODE and REASON.
+# Sets PROVEN, or CODE and REASON if something is not proven.
 prove() {
   local drift address family
   for address in $UNCONFIRMED; do
@@ -147,7 +147,8 @@ prove() {
     if [[ ${address%@*} == *:* ]]; then family=6; fi
     [[ "$CONFIRMED " == *" $address "* ]] ||
       foreign_address "$family" \
-        "packets of pods leave with ${address%@*}, not with the node's own address, and no probe shows that it is answered"
+        "pods' packets leave with ${address%@*} instead of the node's own address, and no probe shows that peers \
+reply to it"
   done
   if ((${#DRIFT[@]} > 0)); then
     printf -v drift ', %s' "${DRIFT[@]}"
@@ -176,7 +177,7 @@ command_status() {
   print_report
 }
 
-# Sets MASQUERADERS. Those in the backend that is in use come first.
+# Sets MASQUERADERS, starting with those in the backend that is in use.
 find_masqueraders() {
   local backend family order='iptables-nft iptables-legacy'
   if [[ $BACKEND == iptables-legacy ]]; then order='iptables-legacy iptables-nft'; fi
@@ -205,10 +206,10 @@ command_remove() {
   prepare
   lock
   read_stored
-  # Whether the rules can be in both families.
+  # Loads the stored rule set, because it determines the families in which there may be rules.
   if [[ -n $STORED_ID ]]; then load_ruleset "$DIR/ruleset"; fi
   REMOVED=''
-  # Without the ip rule, no packet is steered.
+  # Deletes the ip rules first, because no packet is steered without them.
   for family in 4 6; do
     has_steer_rule "$family" || continue
     REMOVED=yes

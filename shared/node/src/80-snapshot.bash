@@ -11,7 +11,7 @@ command_snapshot() {
     2:--part) part=$2 ;;
     *) exit_usage ;;
   esac
-  # Stdout contains either the requested output or nothing. A report of a failure goes to stderr.
+  # Stdout contains either the requested output or nothing. If the command fails, the report goes to stderr.
   exec 4>&1 >&2
   prepare
   [[ $part =~ ^(0|[1-9][0-9]{0,2})?$ ]] || refuse 'invalid --part: expected a number of at most three digits'
@@ -41,7 +41,7 @@ print_snapshot() {
   elif ! is_installed iptables-nft && ! is_installed iptables-legacy; then
     fail 'neither iptables nor nft is installed'
   fi
-  # On a node without sets, listing them would load their kernel module.
+  # On a node without sets, the command to list them would load a kernel module.
   if grep -q -e '--match-set' "$WORK/snapshot"; then print_output 'ipset save'; fi
   for line in 'ip -o addr' 'ip route' 'ip rule' 'ip -6 route' 'ip -6 rule'; do print_output "$line"; done
   if [[ -r $DIR/ruleset ]]; then
@@ -68,8 +68,8 @@ has_native_tables() {
   grep -qE '^# Table .* (is incompatible|contains incompatible)' "$WORK/snapshot"
 }
 
-# <title> [<command>]: prints the title and the output of the command, which is the title by default. A failure is
-# printed too, because readers must know that rules may be missing.
+# <title> [<command>]: prints the title, then the output of the command (by default, the title is the command). A
+# failure is also printed, so that readers know that rules may be missing.
 print_output() {
   local words
   read -r -a words <<<"${2:-$1}"
@@ -100,8 +100,8 @@ pack_snapshot() {
 # <file>: REPLY is the number of parts of the file.
 count_parts() { REPLY=$((($(wc -c <"$1") + part_chars - 1) / part_chars)); }
 
-# <file> <part>: prints the part after a line with the number and the checksum, with which the reader joins and checks
-# the parts.
+# <file> <part>: prints a line with the number of the part and the checksum of the file, then the part. The reader uses
+# this line to join and verify the parts.
 print_part() {
   local count sum
   [[ -r $1 ]] || fail 'no snapshot is stored; part 0 takes one'

@@ -4,8 +4,8 @@
 readonly full_check_every=10
 # CHILD is the process to kill on TERM. RETRY_REASON is set if a retry is due soon.
 CHILD='' RETRY_REASON=''
-# STATUS is the last report, SENT the report in the guest attribute, and REFUSAL the report that refused the last rule
-# set.
+# STATUS is the last report, SENT is the report in the guest attribute, and REFUSAL is the report that says why the last
+# rule set was refused.
 STATUS='' SENT='' REFUSAL=''
 CHECKED_AT=0 CHECKS=0 FINGERPRINT=''
 
@@ -26,7 +26,7 @@ command_watch() {
   [[ ${GCE_METADATA_HOST:-x} =~ ^[A-Za-z0-9.:-]+$ ]] || refuse 'invalid GCE_METADATA_HOST: expected a host'
   METADATA=http://${GCE_METADATA_HOST:-169.254.169.254}/computeMetadata/v1/instance
   exec 8<>"$DIR/watch.lock" 5<"$WORK"
-  # While watch holds this lock, other commands do not remove its temporary files.
+  # While watch holds the lock on $WORK, other commands do not remove its temporary files.
   flock 5
   flock -n 8 || busy "another watch is running in $DIR"
   printf '%s\n' "$$" >"$DIR/watch.lock"
@@ -37,7 +37,7 @@ command_watch() {
   watch_loop
 }
 
-# Keeps watch running from now on: under systemd, or if there is none, in the background until the next boot.
+# Keeps watch running from now on: under systemd or, without systemd, in the background until the next boot.
 install_watch() {
   store_program || fail 'watch --install must be run from a file: bash peermasq.sh watch --install'
   if has_systemd && [[ ${PEERMASQ_PERSIST:-1} != 0 ]]; then
@@ -78,7 +78,7 @@ interruptible() {
   return "$code"
 }
 
-# <seconds>: sleeps up to half a second longer than that, so that the nodes of a cluster do not act at the same time.
+# <seconds>: sleeps for this time plus up to half a second, so that the nodes of a cluster do not act at the same time.
 pause() { interruptible sleep "$1.$((RANDOM % 5))"; }
 
 # <command>...: runs a command of this program in a separate process, with the report in $WORK/report.
@@ -93,7 +93,7 @@ check_drift() {
   [[ -z $FINGERPRINT || $REPLY != "$FINGERPRINT" || $CHECKS -ge $full_check_every ]] || return 0
   if ! run_self repair; then RETRY_REASON='repair failed'; fi
   report=$(<"$WORK/report")
-  # The report of a check that found nothing new is not written. It must not hide that the last rule set was refused.
+  # If a check finds nothing new, its report is not sent. It would hide the report that the last rule set was refused.
   case $report:$STATUS in
     '{"result":"failed"'*) STATUS=$report ;;
     '{"result":"unchanged"'*:'{"result":"failed"'*) STATUS=${REFUSAL:-$report} ;;
@@ -106,7 +106,8 @@ check_drift() {
   store_fingerprint "$report"
 }
 
-# <report>: does the report differ from the last one in the proof, or in the warning about source ports?
+# <report>: does the report differ from the last one in whether the node is proven, or in the warning about source
+# ports?
 has_changed() {
   local proven=${1#*'"proven":'} was_proven=${STATUS#*'"proven":'} full='' was_full=''
   if [[ $1 == *' source ports in use'* ]]; then full=yes; fi
@@ -124,13 +125,13 @@ store_fingerprint() {
 }
 
 # REPLY: the kernel's own text of our rules, of the chains that lead to them, and of the addresses, routes and ip
-# rules on which the paths of pods depend. It is used only for comparison, and takes few and small processes. Empty if
-# the kernel cannot be read.
+# rules on which the paths of pods depend. The text is used only for comparison. Reading it takes few and cheap
+# processes. Empty if the kernel cannot be read.
 fingerprint() {
   local family text='' sets line
   REPLY=''
   [[ -n $BACKEND ]] || return 0
-  # This process runs forever, while other processes change the rules.
+  # Other processes change the rules while this process keeps running.
   forget_kernel
   printf '%s\n' 'route show table local type local' 'route show default table all' >"$WORK/queries"
   for family in 4 6; do
@@ -140,7 +141,7 @@ fingerprint() {
     ip "-$family" -force -batch "$WORK/queries"
   done >"$WORK/fingerprint" 2>/dev/null
   read -r -d '' text <"$WORK/fingerprint"
-  # When a pod starts or stops, an interface is added or removed.
+  # When a pod starts or stops, an interface appears or disappears.
   while read -r line; do text+=${line%%:*}$'\n'; done </proc/net/dev
   if [[ $text == *' --match-set '* ]]; then
     sets=$(ipset save 2>/dev/null | grep -F ' peermasq-')

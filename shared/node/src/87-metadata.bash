@@ -1,10 +1,11 @@
 # --- watch: metadata and guest attributes of a GCE instance ---
 
 readonly metadata_header='Metadata-Flavor: Google'
-# The version of the metadata that was read last. Empty to read the metadata again without waiting.
+# The version of the metadata that was read last. If it is empty, the metadata is read again without waiting for a
+# change.
 ETAG=''
-# The nonce of the last snapshot request, the number of attempts, and the nonce that was answered. An earlier watch
-# process may have left an answer.
+# The nonce of the last snapshot request, the number of attempts to answer it, and the nonce of the last request that
+# was answered ("unknown", because an earlier watch process may have left an answer).
 REQUESTED='' TRIES=0 ANSWERED=unknown
 METADATA='' PROGRAM_SUM='' REJECTED_PROGRAM=''
 
@@ -21,14 +22,15 @@ request() {
   REPLY=$code
 }
 
-# <HTTP status>: arranges that everything is read again soon, without waiting for a change.
+# <HTTP status>: schedules a full re-read of the metadata, without waiting for a change.
 retry_metadata() {
   ETAG='' RETRY_REASON="metadata server: HTTP ${1:-none}"
   log "$RETRY_REASON"
 }
 
 # Waits for a change of the metadata, and then handles it. The requested list contains every key, so one request also
-# waits for keys that do not exist yet. The guest agent of every VM waits in the same way, for more keys.
+# waits for keys that do not exist yet. The guest agent of every VM waits for changes in the same way, on even more
+# keys.
 follow_metadata() {
   local query='' code before=$ETAG
   if [[ -n $ETAG ]]; then query="&wait_for_change=true&last_etag=$ETAG&timeout_sec=$INTERVAL"; fi
@@ -41,8 +43,8 @@ follow_metadata() {
     return
   fi
   [[ $ETAG != "$before" ]] || return 0
-  # The keys are read after the list, so a change in between changes the list again. The program is read first,
-  # because an older program would refuse a rule set in a newer format.
+  # The single keys are read after the list. If one changes in between, the list has a new ETag, and everything is read
+  # again. The program is read first, because the running program may be too old for the rule set's format.
   take_program
   case $? in
     0) restart_watch ;;
@@ -81,14 +83,14 @@ follow_ruleset() {
     *) ETAG='' RETRY_REASON='the rule set could not be applied' ;;
   esac
   CHECKED_AT=$SECONDS FINGERPRINT='' STATUS=$(<"$WORK/report")
-  # Later repairs of the rules in force must not hide that this rule set was refused.
+  # A later repair of the rules in force must not hide the refusal of this rule set.
   case $STATUS in
     '{"result":"applied"'* | '{"result":"unchanged"'*) REFUSAL='' ;;
     *) REFUSAL=$STATUS ;;
   esac
 }
 
-# Reads the rule set from the metadata again and applies it, because the stored rule set is gone.
+# Makes watch read the rule set from the metadata again and apply it, because the stored rule set is gone.
 forget_applied() {
   rm -f -- "$WORK/applied"
   ETAG=''
@@ -112,19 +114,19 @@ follow_snapshot_request() {
   esac
   [[ $nonce != "$ANSWERED" && $nonce =~ ^[0-9a-f]{32}$ ]] || return 0
   if [[ $nonce != "$REQUESTED" ]]; then REQUESTED=$nonce TRIES=0; fi
-  # From this point on, parts of an answer may exist.
+  # From here on, an incomplete answer may be in the guest attributes.
   ANSWERED=unknown
   if send_snapshot "$nonce"; then
     ANSWERED=$nonce
     return
   fi
   log 'cannot send the snapshot'
-  # The reader waits about 45 seconds.
+  # There are several attempts, because the reader waits for about 45 seconds.
   TRIES=$((TRIES + 1))
   if ((TRIES < 5)); then ETAG='' RETRY_REASON='cannot send the snapshot'; else ANSWERED=$nonce; fi
 }
 
-# <nonce>: writes the snapshot to guest attributes under a separate path, which readers of the status do not load.
+# <nonce>: writes the snapshot to guest attributes under a separate path, so that readers of the status do not load it.
 send_snapshot() {
   local part count=1
   for ((part = 0; part < count; part++)); do
@@ -171,15 +173,15 @@ send_status() {
   esac
 }
 
-# Continues with the program that is installed now.
+# Replaces this process with the program that is now installed.
 restart_watch() {
   log 'restarting as another version of the program'
   rm -rf -- "$WORK"
   exec "$BASH" "$DIR/peermasq.sh" watch
 }
 
-# Installs the program in the metadata. Fails with 1 if there is no program, or if it is already running, and with 2
-# if it cannot be read now.
+# Installs the program in the metadata. Fails with code 1 if there is no usable program or if it is already running, and
+# with code 2 if the metadata cannot be read now.
 take_program() {
   local code sum
   request attributes/peermasq-program 10
@@ -203,7 +205,7 @@ take_program() {
   store_file "$WORK/program" "$DIR/peermasq.sh"
 }
 
-# <file>: is the file a complete and well-formed node program? Without its last line, the program would do nothing.
+# <file>: is the file a complete and well-formed node program? A program without its last line would do nothing.
 is_program() {
   local last='main "$@"'
   [[ $(head -n 2 "$1") == '#!/usr/bin/env bash'$'\n'"$marker" && $(tail -n 1 "$1") == "$last" ]] || return 1
