@@ -45,7 +45,7 @@ async function runJest(...args: readonly string[]) {
   };
   const jest = join(process.cwd(), 'node_modules/jest/bin/jest.js');
   const stdout = await new Promise<string>((resolve) => {
-    // jest exits with 1, because a test fails.
+    // Jest exits with status 1 because a test fails.
     const command = [jest, '--json', '--config', JSON.stringify(config), ...args];
     execFile(process.execPath, command, (_error, output) => {
       resolve(output);
@@ -58,7 +58,7 @@ async function runJest(...args: readonly string[]) {
 const statusesOf = (results: Awaited<ReturnType<typeof runJest>>) =>
   Object.fromEntries(results.map(({ title, status }) => [title, status]));
 
-test('a failing beforeAll fails one test of its block and skips the others', async () => {
+test('if beforeAll fails, the first test in its block fails and the remaining tests are skipped', async () => {
   const results = await runJest();
   expect(statusesOf(results)).toEqual({
     'is skipped': 'pending',
@@ -74,7 +74,7 @@ test('a failing beforeAll fails one test of its block and skips the others', asy
   ]);
 });
 
-test('a failing beforeAll fails a test that was selected by name', async () => {
+test('if beforeAll fails, a test that was selected by name fails', async () => {
   const results = await runJest('--testNamePattern', 'inner third');
   expect(statusesOf(results)).toMatchObject({ first: 'pending', second: 'pending', third: 'failed' });
 });

@@ -20,7 +20,7 @@ export interface AwsFleet {
 }
 
 /**
- * Opens an account with a cluster in three subnets and the stack that serverless.yml describes. API rate limits are
+ * Starts a local AWS account with the stack in serverless.yml and a cluster in three subnets. API rate limits are
  * enforced.
  */
 export async function openAwsFleet(): Promise<AwsFleet> {
@@ -47,8 +47,7 @@ export async function openAwsFleet(): Promise<AwsFleet> {
 }
 
 /**
- * API calls during a measurement. Only EC2 and SSM calls count against rate limits; SQS has no such limits, so its
- * calls are counted separately.
+ * The API calls during a measurement. SQS calls are counted separately, because only EC2 and SSM limit the call rate.
  */
 export interface AwsCalls {
   readonly ec2AndSsm: number;

@@ -13,15 +13,15 @@ export interface Storm {
 }
 
 const nodes = 1_000;
-/** The number of instances in each RunInstances call that an Auto Scaling group makes. */
+/** The number of instances that an Auto Scaling group launches in one RunInstances call. */
 const perLaunch = 20;
-/** Times in this file are in milliseconds. */
+/** All nodes join within this time, in milliseconds. */
 const joinWithin = 10_000;
 
 /**
- * Measures a storm: 1,000 nodes join within 10 s, with one RunInstances event per 20 nodes and one `running` event
- * per node. A command takes 0.3 to 1.3 s. The scheduled sweep runs after all nodes have joined.
- * @param registersWithin the maximum random delay, in milliseconds after `running`, until an SSM agent registers
+ * Measures an event storm: 1,000 nodes join within 10 s and cause one RunInstances event per 20 nodes and one `running`
+ * event per node. Each command takes 0.3 to 1.3 s. The scheduled sweep runs after all nodes have joined.
+ * @param registersWithin an SSM agent registers after a random delay of up to this many milliseconds
  */
 export async function measureStorm(name: string, registersWithin: number): Promise<Storm> {
   const fleet = await openAwsFleet();
@@ -35,7 +35,7 @@ export async function measureStorm(name: string, registersWithin: number): Promi
     const until = startedAt + 300_000;
     while (proven() < nodes && fleet.stack.deadLetters.length === 0 && Date.now() < until) await sleep(100);
     const seconds = (Date.now() - startedAt) / 1_000;
-    // Calls after the last proof are counted too, such as those for command events and redelivered messages.
+    // Waits for the API calls that follow the last proof, such as calls for command events and redelivered messages.
     await fleet.stack.idle();
     const deadLetters = fleet.stack.deadLetters.length;
     return { name, nodes, proven: proven(), deadLetters, seconds, calls: countAwsCalls(fleet.aws) };

@@ -10,14 +10,14 @@ export interface Sweep {
 
 const nodes = 10_000;
 
-/** Measures a sweep of 10,000 proven nodes. */
+/** Measures a sweep of 10,000 nodes that are already proven. */
 export async function measureSweep(): Promise<Sweep> {
   const { aws, stack, cluster, close } = await openAwsFleet();
   try {
     const [subnetId = ''] = subnetIds;
     const first = aws.addNode({ subnetId, cluster, machine: fakeNode });
     await stack.invoke('sweep', {});
-    // The first node's tags are copied to all other nodes, which marks them as proven.
+    // Copies the first node's tags to all other nodes to mark them as proven.
     const tags = Object.fromEntries(aws.state.instances.get(first)?.tags ?? []);
     for (let made = 1; made < nodes; made += 1) {
       aws.addNode({ subnetId: subnetIds[made % subnetIds.length] ?? '', tags, machine: fakeNode });

@@ -15,8 +15,8 @@ import { spread, type Spread } from './spread';
 import { nodeProgramFile } from '../lab/node-program';
 
 /**
- * Measurements of one start: the time from the start of the import to the end of the first call in milliseconds,
- * resident memory in megabytes, and the size of the code in kilobytes.
+ * The measurements of a cold start: the time to import the bundle and make the first call, in milliseconds; resident
+ * memory, in megabytes; and the size of the code, in kilobytes.
  */
 export interface ColdStart {
   readonly ms: Spread;
@@ -27,11 +27,11 @@ export interface ColdStart {
 export interface ColdStarts {
   readonly name: string;
   readonly rounds: number;
-  /** The bundle that esbuild makes without plugins. */
+  /** The figures for a bundle that esbuild builds without plugins. */
   readonly plain: ColdStart;
-  /** The bundle as it is deployed. */
+  /** The figures for the bundle that is deployed. */
   readonly pruned: ColdStart;
-  /** The ratio of the two medians. */
+  /** The median time of the plain bundle divided by that of the pruned bundle. */
   readonly ratio: number;
 }
 
@@ -41,16 +41,16 @@ interface Subject {
   readonly bundle: string;
   readonly env: Readonly<Record<string, string>>;
   readonly event: unknown;
-  /** The context that Lambda passes; Cloud Functions passes none. */
+  /** The context that Lambda passes to the handler. It is empty for Cloud Functions, which passes no context. */
   readonly context: object;
   readonly close: () => Promise<void>;
 }
 
 const plain = { plugins: [], minifyWhitespace: false, minifySyntax: false } satisfies BuildOptions;
-/** The folder is inside the repository, so that external modules are found. */
+/** The folder for the bundles. It is inside the repository, so that Node.js finds external modules. */
 const folder = '.cache/cold-start';
 
-/** Starts plain and pruned bundles alternately, each in its own process, against the local clouds. */
+/** Measures plain and pruned bundles alternately. Each start runs in a new process and uses the local clouds. */
 export async function measureColdStarts(rounds: number): Promise<ColdStarts[]> {
   const results: ColdStarts[] = [];
   for (const open of [openGcp, openAws]) {
@@ -72,7 +72,7 @@ async function measure(subject: Subject, rounds: number): Promise<ColdStarts> {
   };
   const starts = { plain: [] as Start[], pruned: [] as Start[] };
   for (let round = 0; round < rounds; round++) {
-    // The order alternates, so that changes in machine speed favour neither bundle.
+    // The order alternates so that a change in the machine's speed affects both bundles equally.
     const order = round % 2 === 0 ? (['plain', 'pruned'] as const) : (['pruned', 'plain'] as const);
     for (const variant of order) starts[variant].push(await start(variants[variant], subject));
   }
@@ -126,7 +126,7 @@ function files(): Readonly<Record<string, string>> {
   return { PEERMASQ_CONFIG: config, PEERMASQ_PROGRAM: nodeProgramFile };
 }
 
-/** The node belongs to no cluster, so the function looks it up and skips it. */
+/** Prepares an insert event for a VM that belongs to no cluster, so the function only looks up the VM and skips it. */
 async function openGcp(): Promise<Subject> {
   const google = await startLocalGcp();
   const vm = addVm(google.cloud, {});
@@ -134,7 +134,7 @@ async function openGcp(): Promise<Subject> {
     name: 'dist/gcp, nodeJoined: first instances.get',
     options: gcpBundle,
     bundle: 'index.js',
-    // Without a project, Google's client may run gcloud to find one, which takes seconds.
+    // If no project is set, Google's client may run gcloud to find it, which takes seconds.
     env: { ...google.env, ...files(), GOOGLE_CLOUD_PROJECT: vm.project },
     event: insertEvent(vm, 'first'),
     context: {},

@@ -5,7 +5,7 @@ import { createRequire } from 'node:module';
 import { performance } from 'node:perf_hooks';
 import { resolve } from 'node:path';
 import { json } from 'node:stream/consumers';
-// Loaded before the clock starts, because Google's builder starts it together with any bundle.
+// Loaded before the measurement starts, because Google's runtime loads it for every bundle, whether plain or pruned.
 import { getFunction } from '@google-cloud/functions-framework/testing';
 
 const { event, context } = await json(process.stdin);

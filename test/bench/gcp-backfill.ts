@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { addFleetNode, countGcpCalls, openGcpFleet, type GcpCalls, type GcpFleet } from './gcp-fleet';
 
-/** Runs of the backfill function over all nodes of a fleet on Google Cloud. */
+/** The result of running the backfill function on Google Cloud until all nodes are proven, at most five times. */
 export interface GcpRuns {
   readonly nodes: number;
   readonly proven: number;
@@ -16,7 +16,7 @@ const backfillNodes = 1_000;
 const sweepNodes = 10_000;
 const maxRuns = 5;
 
-/** Measures a backfill of 1,000 existing nodes, until all nodes have proven their rules. */
+/** Measures how long a backfill takes to prove 1,000 existing nodes. */
 export async function measureGcpBackfill(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {
@@ -27,15 +27,15 @@ export async function measureGcpBackfill(): Promise<GcpRuns> {
   }
 }
 
-/** Measures a sweep of 10,000 proven nodes. */
+/** Measures a sweep of 10,000 nodes that are already proven. */
 export async function measureGcpSweep(): Promise<GcpRuns> {
   const fleet = await openGcpFleet('backfill');
   try {
     const first = addFleetNode(fleet.cloud);
     await post(fleet, {});
-    // The second run records the results of the first run's pushes.
+    // The second run records whether the pushes of the first run succeeded.
     await post(fleet, {});
-    // The first node's metadata, labels and report are copied to all other nodes.
+    // Copies the first node's metadata, labels and report to all other nodes to mark them as proven.
     const { metadata, labels, guestAttributes } = first;
     for (let made = 1; made < sweepNodes; made += 1)
       addFleetNode(fleet.cloud, { metadata, labels, guestAttributes });
@@ -62,7 +62,7 @@ const answerSchema = z.object({ counts: z.record(z.string(), z.number()) });
 
 /**
  * Runs the backfill function once.
- * @returns how many nodes are proven
+ * @returns the number of proven nodes
  */
 async function post({ running }: GcpFleet, body: object): Promise<number> {
   const response = await fetch(running.url, {

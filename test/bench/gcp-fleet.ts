@@ -12,7 +12,7 @@ const cluster = 'shop';
 const [region, zone] = ['europe-west1', 'europe-west1-c'];
 const reportsAfterMs = () => 1_000 + Math.random() * 2_000;
 
-/** The properties of a VM that is a node of the fleet. */
+/** Returns the properties of a VM that is a node in the fleet. */
 export const fleetNode = () => ({
   project,
   zone,
@@ -37,7 +37,7 @@ export interface GcpFleet {
   readonly close: () => Promise<void>;
 }
 
-/** Opens a project with a cluster, rate quotas and one deployed function. Each node reports after 1 to 3 s. */
+/** Starts a local project with a cluster, rate quotas and one deployed function. Each node reports after 1 to 3 s. */
 export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<GcpFleet> {
   const google = await startLocalGcp();
   const { cloud, env } = google;
@@ -50,7 +50,7 @@ export async function openGcpFleet(target: 'nodeJoined' | 'backfill'): Promise<G
     ...env,
     PEERMASQ_CONFIG: config,
     PEERMASQ_PROJECTS: project,
-    // These values are the limits in infra/gcp.
+    // These are the time limits that infra/gcp sets for the functions.
     PEERMASQ_INVOCATION_SECONDS: target === 'backfill' ? '1800' : '120',
     GOOGLE_CLOUD_PROJECT: project,
   });

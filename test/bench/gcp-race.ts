@@ -5,12 +5,12 @@ import { metadataOf } from '../lab/gcp/state';
 import { fleetNode, openGcpFleet, type GcpFleet } from './gcp-fleet';
 import { spread, type Spread } from './spread';
 
-/** The time in milliseconds from the first audit log entry of an insert until the setMetadata call arrives. */
+/** How quickly a new VM gets its metadata: the time from the insert's first audit log entry to the metadata change. */
 export interface GcpRace {
   readonly inserts: number;
-  /** Whether all inserts start at the same time, rather than one after the other. */
+  /** Whether all inserts start at the same time. Otherwise, they run one after another. */
   readonly isStorm: boolean;
-  /** The time in milliseconds from the audit log entry until the API returns the instance. */
+  /** The time in milliseconds from the audit log entry until the instance is visible in the API. */
   readonly visibleAfterMs: number;
   readonly ms: Spread;
 }
@@ -40,8 +40,7 @@ async function each<T>(times: number, make: () => Promise<T>): Promise<T[]> {
 }
 
 /**
- * Inserts an instance. Returns when its metadata is set, while the function continues until the node has proven its
- * rules.
+ * Inserts an instance and waits until its metadata is set. `delivery` resolves later, once the function has responded.
  */
 async function insert({ cloud, running }: GcpFleet, visibleAfterMs: number) {
   const { vm, beganAt, first } = insertVm(cloud, fleetNode(), { visibleAfterMs, runningAfterMs });

@@ -9,21 +9,20 @@ import { gcpPeering } from '../lab/topologies';
 import { nodeProgram, nodeProgramFile } from '../lab/node-program';
 
 /**
- * The cost of `watch` on an idle node. The figures per hour are extrapolated from the observed rounds to the 60
- * rounds of an hour.
+ * The cost of `watch` on an idle node. Hourly figures are extrapolated from the measured rounds to 60 rounds per hour.
  */
 export interface IdleWatch {
   readonly rounds: number;
   readonly seconds: number;
-  /** CPU time, including child processes. */
+  /** The CPU time of the watcher and its child processes. */
   readonly cpuSecondsPerHour: number;
   readonly processesPerHour: number;
-  /** The peak resident memory in megabytes, including child processes. */
+  /** The peak resident memory of the watcher and its child processes, in megabytes. */
   readonly rssMb: number;
 }
 
 const intervalSeconds = 2;
-/** A multiple of five and ten, because some work is done only every fifth or tenth round. */
+/** The number of measured rounds. It is a multiple of 10, because some work is done only every fifth or tenth round. */
 const rounds = 30;
 const roundsPerHour = 60;
 const ticksPerSecond = 100;
@@ -35,7 +34,7 @@ exempt 10.132.0.0/14 pods
 masquerade 10.193.0.0/16 backend-vpc
 `;
 
-/** Measures an idle watcher. Rounds are shorter than on a real node, but each does the same work. */
+/** Measures an idle watcher. A round is shorter than on a real node, but does the same work. */
 export async function measureIdleWatch(): Promise<IdleWatch> {
   const [google, networks] = await Promise.all([startLocalGcp(), buildNetworks(gcpPeering)]);
   try {
@@ -58,7 +57,7 @@ export async function measureIdleWatch(): Promise<IdleWatch> {
   }
 }
 
-/** Starts the watcher in its own process namespace, where process IDs show how many processes were started. */
+/** Starts the watcher in a new process namespace, where the latest process ID shows how many processes were started. */
 function startWatch({ nodeHost }: Networks, metadataHost: string): RunningProcess {
   const namespace = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'];
   return nodeHost.spawn([...namespace, 'bash', nodeProgramFile, 'watch'], {
@@ -98,7 +97,7 @@ async function measure(
     rounds,
     seconds: (Date.now() - began) / 1_000,
     cpuSecondsPerHour: cpu * perHour,
-    // One process is subtracted: the process that reads the next PID.
+    // Subtracts the process that reads the next process ID.
     processesPerHour: ((await nextPid()) - firstPid - 1) * perHour,
     rssMb,
   };
@@ -107,7 +106,7 @@ async function measure(
 async function until(condition: () => boolean): Promise<void> {
   const deadline = Date.now() + 120_000;
   while (!condition()) {
-    if (Date.now() > deadline) throw new Error('watch no longer requests the rule set');
+    if (Date.now() > deadline) throw new Error('timed out: watch has stopped requesting the rule set');
     await pause(20);
   }
 }
@@ -118,7 +117,7 @@ const childrenOf = (pid: number): number[] =>
 /** Returns the CPU time of a process and of its reaped children. */
 function cpuSeconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  // In proc(5), utime, stime, cutime and cstime are fields 14 to 17. The second field may contain spaces.
+  // Fields 14 to 17 are utime, stime, cutime and cstime, see proc(5). The second field may contain spaces.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   return fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0) / ticksPerSecond;
 }

@@ -12,8 +12,7 @@ type Sweep = Awaited<ReturnType<typeof measureSweep>>;
 type Race = Awaited<ReturnType<typeof measureGcpRace>>;
 
 /**
- * Measures every performance figure in one run: `npm run bench`. With `-- --json`, stdout carries a single JSON
- * document.
+ * Measures all performance figures: `npm run bench`. With `-- --json`, it prints a single JSON document to stdout.
  */
 async function main(): Promise<void> {
   const figures = {
@@ -64,9 +63,9 @@ function printSweep({ nodes, proven, seconds, calls }: Sweep): void {
 }
 
 function printRace({ inserts, isStorm, visibleAfterMs, ms }: Race): void {
-  const how = `${inserts} inserts, ${isStorm ? 'all at once' : 'one after the other'}`;
+  const how = `${inserts} inserts, ${isStorm ? 'all at once' : 'one after another'}`;
   console.log(
-    `From the first entry of an insert to its metadata, instance visible after ${visibleAfterMs} ms, ${how}`,
+    `Time from audit log entry to metadata, ${how}, each instance visible after ${visibleAfterMs} ms`,
   );
   console.log(`  ${ms.median} ms (${ms.min} to ${ms.max})\n`);
 }
@@ -76,17 +75,17 @@ const print = ({ ms, rssMb, kb }: ColdStart): string =>
 
 function printIdleWatch({ rounds, seconds, cpuSecondsPerHour, processesPerHour, rssMb }: IdleWatch): void {
   console.log(
-    `watch on an idle node, extrapolated from ${rounds} rounds in ${seconds.toFixed(0)} s; an hour has 60`,
+    `watch on an idle node, ${rounds} rounds in ${seconds.toFixed(0)} s, extrapolated to 60 rounds per hour`,
   );
   console.log(
-    `  ${cpuSecondsPerHour.toFixed(1)} CPU seconds and ${processesPerHour} processes an hour, ${rssMb.toFixed(0)} MB peak memory`,
+    `  ${cpuSecondsPerHour.toFixed(1)} CPU seconds and ${processesPerHour} processes per hour, ${rssMb.toFixed(0)} MB peak memory`,
   );
 }
 
 function printCalls({ ec2AndSsm, sqs, byAction, callsOverLimit }: AwsCalls): string {
   const each = Object.entries(byAction).map(([action, count]) => `${action} ${count}`);
   return [
-    `${ec2AndSsm} calls to EC2 and SSM, ${callsOverLimit} beyond a token bucket; ${sqs} to SQS`,
+    `${ec2AndSsm} calls to EC2 and SSM, ${callsOverLimit} of them throttled; ${sqs} calls to SQS`,
     `  (${each.join(', ')})`,
   ].join('\n  ');
 }
@@ -96,11 +95,13 @@ function printRuns(name: string, { nodes, proven, runs, seconds, peakMb, calls }
   console.log(
     `${name}: ${proven} of ${nodes} nodes proven in ${seconds.toFixed(1)} s, ${runs} runs, ${peakMb} MB peak memory`,
   );
-  console.log(`  ${calls.all} calls, ${calls.callsOverLimit} beyond a rate quota\n  (${each.join(', ')})\n`);
+  console.log(
+    `  ${calls.all} calls, ${calls.callsOverLimit} of them over a rate quota\n  (${each.join(', ')})\n`,
+  );
 }
 
 main().catch((error: unknown) => {
   console.error(error);
-  // The local clouds may still be listening, which would keep the process running.
+  // A local cloud that is still open would keep the process running.
   process.exit(1);
 });

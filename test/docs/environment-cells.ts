@@ -1,6 +1,6 @@
 import type { Environment, Pod, Source } from '../node/environments/environment';
 
-/** The table cells about an environment in docs/environments.md, which the tests of the node program check. */
+/** The cells of an environment's row in docs/environments.md. Tests compare them with the environment's definition. */
 export interface EnvironmentCells {
   readonly name: string;
   readonly before: string;
@@ -15,7 +15,7 @@ export const cellsOf = (environment: Environment): EnvironmentCells => ({
   proven: environment.pending === undefined ? describeVerdict(environment) : 'not handled yet',
 });
 
-/** Joins the distinct results of an environment's pods, in the order of the pods. */
+/** Describes the results of all pods in an environment, without duplicates and in the order of the pods. */
 const describeAll = (environment: Environment, phase: 'before' | 'after'): string =>
   [...new Set(environment.pods.map((pod) => describeSource(pod, pod.peer[phase], environment)))].join(', ');
 
@@ -32,7 +32,7 @@ function describeVerdict({ expected: { proven, code } }: Environment): string {
   return code === undefined ? 'no' : `no: \`${code}\``;
 }
 
-/** Reads the cells of all table rows that begin with the name of an environment. */
+/** Returns the cells of every table row on the page that describes an environment. */
 export const parseCells = (page: string): EnvironmentCells[] =>
   [...page.matchAll(/^\| ([^|]+) \| ([^|]+) \| ([^|]+) \| ([^|]+) \| [^|]+ \|$/gm)]
     .map(([, name = '', before = '', after = '', proven = '']) => ({

@@ -8,7 +8,7 @@ const page = readFileSync('docs/environments.md', 'utf8');
 const byName = <T extends { readonly name: string }>(items: readonly T[]) =>
   items.toSorted((a, b) => a.name.localeCompare(b.name));
 
-test('docs/environments.md describes every environment as its test shows it', () => {
+test('docs/environments.md lists every environment with the results that its test expects', () => {
   expect(byName(parseCells(page))).toEqual(byName(environments.map(cellsOf)));
 });
 

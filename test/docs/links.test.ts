@@ -10,7 +10,7 @@ const pages = [
     .map((name) => join('docs', name)),
 ];
 
-/** Returns the anchor that GitHub gives a heading: lower case, dashes for spaces, and no other punctuation. */
+/** Returns GitHub's anchor for a heading: in lower case, with dashes instead of spaces and no other punctuation. */
 const anchorOf = (heading: string): string =>
   heading
     .toLowerCase()
@@ -22,11 +22,11 @@ const anchorsIn = (page: string): Set<string> =>
     Array.from(readFileSync(page, 'utf8').matchAll(/^#+ (.*)$/gmu), ([, heading = '']) => anchorOf(heading)),
   );
 
-/** Code between back quotes and in fences contains no links. */
+/** Removes inline code and code blocks, in which text that looks like a link is not a link. */
 const withoutCode = (markdown: string): string =>
   markdown.replaceAll(/^```.*?^```$/gmsu, '').replaceAll(/`[^`\n]*`/gu, '');
 
-test.each(pages)('every relative link in %s leads to a file and a heading that exist', (page) => {
+test.each(pages)('every relative link in %s points to an existing file and heading', (page) => {
   const links = Array.from(
     withoutCode(readFileSync(page, 'utf8')).matchAll(/\]\((?!https?:|mailto:)([^)#]*)(?:#([^)]+))?\)/gu),
     ([, path = '', anchor]) => ({ file: path === '' ? page : join(dirname(page), path), anchor }),

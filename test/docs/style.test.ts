@@ -7,14 +7,14 @@ const expression = readExpression(readFileSync('docs/style.md', 'utf8'));
 const find = (file: string, source: string) =>
   findInText(file, source, expression).map(({ line, message }) => `${String(line)} ${message}`);
 
-test('pages, comments and messages have no phrase that docs/style.md rejects', () => {
+test('pages, comments and messages contain no phrase that docs/style.md forbids', () => {
   const allowed = parseTotals(readFileSync('infra/lint/ratchet.json', 'utf8'))['prose'] ?? 0;
   const findings = findProse().map(({ file, line, message }) => `${file}:${String(line)} ${message}`);
   expect(findings.length > allowed ? findings : []).toEqual([]);
 });
 
-describe('the test of docs/style.md finds rejected phrases', () => {
-  test('in comments and strings of TypeScript, but not in its names', () => {
+describe('the style check finds forbidden phrases', () => {
+  test('in TypeScript comments and strings, but not in identifiers', () => {
     const source = [
       "import { mend } from './mend';",
       '/** Whoever reads this. */',
@@ -30,7 +30,7 @@ describe('the test of docs/style.md finds rejected phrases', () => {
     ]);
   });
 
-  test('in comments, strings and here-documents of a bash script, but not in its identifiers', () => {
+  test('in bash comments, strings and here-documents, but not in identifiers', () => {
     const source = [
       '#!/usr/bin/env bash',
       'mend() { # mends it',

@@ -2,7 +2,7 @@ import { describe, expect, test } from '@jest/globals';
 import { addNode, aws, deploy, logged, metric, objective, stack, statusOf } from './deployed';
 
 describe('the backfill function', () => {
-  test('returns the rule sets of a dry run without changing anything, and the next run applies them', async () => {
+  test('returns the planned rule sets in a dry run without changing anything, and applies them in the next run', async () => {
     deploy();
     const id = addNode();
     const dry = await stack.invoke('backfill', { dryRun: true });
@@ -30,7 +30,7 @@ describe('the backfill function', () => {
     expect(second.response).toMatchObject({ nodes: [{ isChange: false }] });
   });
 
-  test('skips new nodes in a sweep, because their own events handle them', async () => {
+  test('skips new nodes in a sweep, because they are handled when their own events arrive', async () => {
     deploy();
     const fresh = addNode();
     const old = addNode();
@@ -40,7 +40,7 @@ describe('the backfill function', () => {
     expect([statusOf(fresh), statusOf(old)]).toEqual([undefined, expect.stringMatching(/^proven/)]);
   });
 
-  test('does not report zero unproven nodes when a sweep fails', async () => {
+  test('does not report that there are no unproven nodes when a sweep fails', async () => {
     deploy();
     addNode();
     aws.deny('ec2:DescribeInstances');
@@ -48,14 +48,14 @@ describe('the backfill function', () => {
     expect(metric('NodesUnproven')).toEqual([]);
   });
 
-  test('fails a sweep that may not write tags, and names the policy statement', async () => {
+  test('fails a sweep that has no permission to write tags, and names the missing policy statement', async () => {
     deploy();
     addNode();
     aws.deny('ec2:CreateTags');
     await expect(stack.invoke('sweep', {})).rejects.toThrow('the statement RecordInTags');
   });
 
-  test('lists skipped nodes in the response, but only counts them in the log', async () => {
+  test('lists skipped nodes in the response, but logs only their number', async () => {
     deploy();
     addNode({ platformDetails: 'Windows' });
     const { response } = await stack.invoke('backfill', {});
@@ -64,7 +64,7 @@ describe('the backfill function', () => {
     expect(logged('SweepFinished')).toMatchObject([{ skips: { windows: 1 } }]);
   });
 
-  test('counts nodes in a sweep that are still unproven after the objective', async () => {
+  test('counts the nodes that are still unproven in a sweep after the objective has passed', async () => {
     deploy({ env: objective(60_000) });
     const launched = (minutes: number) => ({ isReady: false, minutes });
     for (const { minutes, ...node } of [launched(0), launched(5), launched(50)]) {

@@ -25,7 +25,7 @@ describe('command-finished', () => {
     expect(statusOf(id)).toMatch(/^proven/);
   });
 
-  test('a node that keeps failing is no longer retried, and its tag has the status failed', async () => {
+  test('stops retrying a node that keeps failing, and sets its status tag to failed', async () => {
     deploy({ env: objective(1_000) });
     const id = addNode({ machine: failsFirst(99) });
     stack.put(aws.stateChangeEvent(id));
@@ -36,7 +36,7 @@ describe('command-finished', () => {
   });
 
   test('reads a late report once the SSM command has finished', async () => {
-    // Leaves node-joined only one second to wait for reports.
+    // With this timeout, node-joined can wait only one second for reports.
     deploy({ timeoutSeconds: 8, resultsAfterSeconds: 0 });
     const id = addNode({ commandDelayMs: 1_400 });
     stack.put(aws.stateChangeEvent(id));
@@ -47,13 +47,14 @@ describe('command-finished', () => {
     expect(aws.count('SendCommand')).toBe(1);
   });
 
-  test('looks up the nodes only once for reports that node-joined has already read', async () => {
+  test('does not re-read reports that node-joined has already read', async () => {
     deploy({ resultsAfterSeconds: 100 });
     const ids = [addNode(), addNode()];
     stack.put(aws.runInstancesEvent(ids));
     await stack.idle();
     expect(aws.count('ListCommandInvocations')).toBe(1);
-    // One lookup is by node-joined, and one by each batch of command-finished: Lambda may split the two results.
+    // node-joined calls the API once, and command-finished once per batch. Lambda may deliver the two results in two
+    // batches.
     expect(aws.count('DescribeInstances')).toBeLessThanOrEqual(3);
     expect(metric('NodesProven')).toEqual([2]);
   });

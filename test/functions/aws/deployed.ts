@@ -14,7 +14,8 @@ import type { Machine } from '../../lab/machine';
 import { fakeNode } from '../../lab/aws/fake-node';
 
 /**
- * Each test of a file that imports this module has its own local AWS, and everything it deploys is closed afterwards.
+ * The local AWS of the current test. Every test in a file that imports this module gets a new one, and it is closed
+ * together with the stack after the test.
  */
 export let aws: LocalAws;
 export let stack: LabStack;
@@ -41,7 +42,7 @@ export const routeTo = (destinationCidrBlock: string): LabRoute => ({
   vpcPeeringConnectionId: peering,
 });
 
-/** Adds the network, the peering and the SSM document to an account. */
+/** Adds a network with a peering, and the SSM document, to an account. */
 export function prepare(account: LabAccount): void {
   account.putDocument(documentName('dev'), makeDocument('echo hello\n'));
   account.addNetwork({
@@ -58,17 +59,17 @@ interface DeployOptions {
   /** Parameters, as passed with `--param`. */
   readonly params?: Readonly<Record<string, string>>;
   readonly env?: Readonly<Record<string, string>>;
-  /** The timeout of node-joined, which replaces the timeout in serverless.yml. */
+  /** Overrides the timeout of node-joined in serverless.yml. */
   readonly timeoutSeconds?: number;
-  /** The delay of completion events, which replaces the delay in infra/aws. */
+  /** Overrides the delay of completion events in infra/aws. */
   readonly resultsAfterSeconds?: number;
 }
 
 const onePeering = 'clusters: {shop: {pods: [10.244.0.0/16], masquerade: [peerings]}}';
 
 /**
- * Deploys serverless.yml. The queues run faster than real ones: a second takes 20 ms, and batch windows are at most
- * 10 s. The functions run in real time, so completion events arrive by default after node-joined has returned.
+ * Deploys serverless.yml. Time in the queues is scaled: a second takes 20 ms, and batch windows are at most 10 s. The
+ * functions run in real time. By default, completion events arrive only after node-joined has returned.
  */
 export function deploy(options: DeployOptions = {}): void {
   const { config = onePeering, params = {}, env = {}, timeoutSeconds, resultsAfterSeconds = 150 } = options;
@@ -88,7 +89,7 @@ export function deploy(options: DeployOptions = {}): void {
   stack = startStack(aws, deployment, { config: file, env, secondMs: 20 });
 }
 
-/** Sets the objective, in milliseconds, so that it passes within a test. */
+/** Returns the environment variable for an objective in milliseconds, which is short enough to pass during a test. */
 export const objective = (ms: number) => ({ PEERMASQ_OBJECTIVE_MINUTES: String(ms / 60_000) });
 
 export type NodeChanges = { readonly [Field in keyof NewNode]?: NewNode[Field] | undefined };
@@ -96,7 +97,7 @@ export type NodeChanges = { readonly [Field in keyof NewNode]?: NewNode[Field] |
 export const addNode = (changes: NodeChanges = {}, account: LabAccount = aws): string =>
   account.addNode({ subnetId, ...definedOnly({ cluster: 'shop', machine: fakeNode, ...changes }) });
 
-/** A node on which the first `times` attempts to prove the rules fail. */
+/** Returns a machine on which the first `times` attempts to prove the rules fail. */
 export function failsFirst(times: number): Machine {
   let left = times;
   return {
@@ -108,7 +109,7 @@ export function failsFirst(times: number): Machine {
   };
 }
 
-/** The body of an event for an API call, as CloudTrail logs it. */
+/** Returns the event that CloudTrail emits for an API call. */
 export const apiCall = (eventName: string) => ({
   ...aws.runInstancesEvent([]),
   detail: { eventSource: 'ec2.amazonaws.com', eventName },
@@ -120,7 +121,7 @@ export async function drained(): Promise<void> {
   for (const name of ['nodes', 'routes']) await stack.queue(name).waitUntilAtMost(0, signal);
 }
 
-/** Waits until a condition is true. Polls, because the functions emit no event when they are done. */
+/** Polls a condition until it is true, because the functions emit no event when they are done. */
 export async function until(condition: () => boolean): Promise<void> {
   const endsAt = Date.now() + 15_000;
   while (!condition()) {
@@ -135,14 +136,14 @@ export const nodesLogged = (message: string) => logged(message).map((entry) => e
 export const statusOf = (id: string, { state }: LabAccount = aws) =>
   state.instances.get(id)?.tags.get('peermasq:status');
 
-/** Returns the reasons of the messages in the dead-letter queue. */
+/** Returns why each message in the dead-letter queue was sent there. */
 export const deadLetterReasons = () =>
   stack.deadLetters.map(({ attributes }) => attributes['reason']?.StringValue ?? '');
 
 /** Returns the log entries that are in the embedded metric format. */
 export const metricEntries = () => stack.log.filter((entry) => '_aws' in entry);
 
-/** Returns the values of a metric for these dimensions. */
+/** Returns the values of a metric from entries with the given dimensions. */
 export function metric(name: string, dimensions: Readonly<Record<string, string>> = {}): number[] {
   return metricEntries()
     .filter((entry) => name in entry)

@@ -28,7 +28,7 @@ const skippedNodes: readonly [string, NodeChanges][] = [
 ];
 
 describe('the function node-joined', () => {
-  test('pushes only once to nodes that several events in a batch announce', async () => {
+  test('pushes only once to a node that appears in several events of a batch', async () => {
     deploy();
     const one = addNode();
     const other = addNode();
@@ -46,7 +46,7 @@ describe('the function node-joined', () => {
     expect(stack.failures).toEqual([]);
   });
 
-  test('retries a node whose agent is offline with growing delays, until the node is proven', async () => {
+  test('retries a node with an offline agent at increasing intervals until the node is proven', async () => {
     deploy();
     const id = addNode({ isReady: false });
     stack.put(aws.stateChangeEvent(id));
@@ -62,7 +62,7 @@ describe('the function node-joined', () => {
     expect(nodesLogged('NodeProven')).toEqual([id]);
   });
 
-  test('sends an event whose node is not proven in time to the dead-letter queue, with the reason', async () => {
+  test('sends an event to the dead-letter queue, with the reason, if its node is not proven in time', async () => {
     deploy({ env: objective(700) });
     const id = addNode({ isReady: false });
     const other = addNode();
@@ -77,7 +77,7 @@ describe('the function node-joined', () => {
     expect(stack.deadLetters[0]?.body).toContain(id);
   });
 
-  test('gives up only on the unproven nodes of an event', async () => {
+  test('gives up on the unproven nodes of an event without affecting its proven nodes', async () => {
     deploy({ env: objective(700) });
     const id = addNode({ isReady: false });
     const other = addNode();
@@ -88,7 +88,7 @@ describe('the function node-joined', () => {
     expect(deadLetterReasons()).toEqual([`aws:${id}: its SSM agent is not online`]);
   });
 
-  test('logs an outcome that cannot be recorded, and the next sweep records it', async () => {
+  test('logs a warning if an outcome cannot be recorded, and the next sweep records the outcome', async () => {
     deploy();
     const id = addNode();
     aws.fail('CreateTags', 'IncorrectState', 'not now', 2);
@@ -119,7 +119,7 @@ describe('the function node-joined', () => {
     expect(logged('EventIgnored')).toHaveLength(2);
   });
 
-  test('retries an event whose API call is denied, then sends it to the dead-letter queue with the policy statement', async () => {
+  test('retries an event if an API call is denied, then sends it to the dead-letter queue with the missing policy statement', async () => {
     deploy({ env: objective(500) });
     const id = addNode();
     aws.deny('ec2:DescribeInstances');
@@ -131,7 +131,7 @@ describe('the function node-joined', () => {
     expect(logged('ReconcileFailed')[0]).toMatchObject({ code: 'access-denied', severity: 'ERROR' });
   });
 
-  test('loses no event when API calls are throttled or fail, although the node is delayed', async () => {
+  test('loses no event when API calls are throttled or fail, and proves the node later', async () => {
     deploy();
     const id = addNode();
     aws.throttle('DescribeInstances', 3);
@@ -154,7 +154,7 @@ describe('the function node-joined', () => {
     });
   });
 
-  test('skips nodes that are not eligible, each with its reason', async () => {
+  test('skips ineligible nodes and logs the reason for each', async () => {
     deploy({
       config: 'clusters: {shop: {pods: [10.244.0.0/16], control-plane: false, masquerade: [peerings]}}',
     });
@@ -188,7 +188,7 @@ describe('the function node-joined', () => {
     expect(stack.deadLetters).toEqual([]);
   });
 
-  test('writes the time to the first proof as a metric, by stage and by cluster', async () => {
+  test('writes a metric for the time to the first proof, by stage and by cluster', async () => {
     deploy();
     stack.put({ ...aws.stateChangeEvent(addNode()), time: new Date(Date.now() - 30_000).toISOString() });
     await drained();
@@ -200,7 +200,7 @@ describe('the function node-joined', () => {
 
   // Runs the functions in a separate process, because in jest's sandbox the SDK does not recognise the errors of
   // Node.js.
-  test('messages stay in the queue while an API is unreachable', async () => {
+  test('leaves messages in the queue while an API is unreachable', async () => {
     deploy({ env: { AWS_ENDPOINT_URL_EC2: 'http://127.0.0.1:1' } });
     stack.put(aws.stateChangeEvent(addNode()));
     await until(() => logged('ReconcileFailed').length > 0);
@@ -211,7 +211,7 @@ describe('the function node-joined', () => {
     });
   });
 
-  test('messages stay in the queue while SQS is unreachable, and nodes that are ready are still proven', async () => {
+  test('leaves messages in the queue while SQS is unreachable, and still proves nodes that are ready', async () => {
     // The SQS client uses the queue's URL in place of its configured endpoint.
     const nowhere = 'http://127.0.0.1:1/123456789012/queue';
     deploy({ env: { PEERMASQ_QUEUE: nowhere, PEERMASQ_DEAD_LETTERS: nowhere } });

@@ -34,7 +34,7 @@ describe('the function peering-changed', () => {
     expect(statusOf(ids[1] ?? '')).toBeUndefined();
   });
 
-  test('holds a large loss of routes and raises an alert until a backfill allows the loss', async () => {
+  test('keeps the old rules and raises an alert after a large loss of routes, until a backfill allows the loss', async () => {
     deploy();
     table().routes.push(routeTo('10.7.0.0/16'), routeTo('10.9.0.0/16'));
     const id = addNode();
@@ -51,7 +51,7 @@ describe('the function peering-changed', () => {
     expect(await rulesOf()).toContain('"isChange":false');
   });
 
-  test('retries a provisioning peering until it is active', async () => {
+  test('retries while a peering is provisioning, until the peering is active', async () => {
     deploy();
     const id = addNode();
     const added = 'pcx-0fedcba9876543210';

@@ -70,7 +70,7 @@ interface Attempt {
   readonly functionName: string;
   readonly title: string;
   readonly call: () => Promise<unknown>;
-  /** Part of the expected error, or `nothing` if the call is allowed. */
+  /** A part of the expected error's code, or `nothing` if the call is allowed. */
   readonly error: string;
 }
 
@@ -87,10 +87,12 @@ test.each<Attempt>([
     'send a command to a node of another cluster',
     sendCommand('dev', 'other'),
   ).deniedWith('AccessDeniedException'),
-  attempt('node-joined', 'send another document', sendCommand('prod', 'shop')).deniedWith(
-    'AccessDeniedException',
-  ),
-  attempt('node-joined', 'write another tag', tag('Name')).deniedWith('UnauthorizedOperation'),
+  attempt(
+    'node-joined',
+    'send a command with the document of another stage',
+    sendCommand('prod', 'shop'),
+  ).deniedWith('AccessDeniedException'),
+  attempt('node-joined', 'write the tag Name', tag('Name')).deniedWith('UnauthorizedOperation'),
   attempt('node-joined', 'send to the dead-letter queue', sendMessage('dead-letters')).allowed,
   attempt('node-joined', 'send to its own queue', sendMessage('nodes')).deniedWith('AccessDeniedException'),
   attempt('command-finished', 'send a command', sendCommand('dev', 'shop')).deniedWith(
@@ -103,7 +105,9 @@ test.each<Attempt>([
   ),
   attempt('sweep', 'describe routes', readRoutes).allowed,
   attempt('sweep', 'assume the role of a member account', assumeMemberRole(memberRole)).allowed,
-  attempt('sweep', 'assume another role there', assumeMemberRole('administrator')).deniedWith('AccessDenied'),
+  attempt('sweep', 'assume another role of a member account', assumeMemberRole('administrator')).deniedWith(
+    'AccessDenied',
+  ),
 ])('$functionName $title', async ({ functionName, call, error }) => {
   const { role } = functions.find(({ name }) => name === functionName) ?? {};
   if (!role) throw new Error(`${functionName} has no role`);

@@ -16,7 +16,9 @@ interface Summary {
   readonly stopReason: string | null;
 }
 
-/** The rollout covers four real nodes in a local AWS. The tests are its steps, in order. */
+/**
+ * Four nodes in a local AWS run the real node program. Each test is a step of the rollout and depends on earlier tests.
+ */
 describeKernel('a rollout from the command line', undefined, () => {
   let aws: LocalAws;
   let home: CliHome;
@@ -60,7 +62,7 @@ describeKernel('a rollout from the command line', undefined, () => {
   };
   const kept = (n: number) => storedRuleSet(aws.state.agents.get(ids[n] ?? '')?.machine);
 
-  test('plan shows the origin of each destination and the number of affected nodes, and exits with 2', async () => {
+  test("plan shows each destination's origin and the number of affected nodes, and exits with 2", async () => {
     const { status, stdout, stderr } = await peermasq('plan');
     expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
     expect(stdout).toContain('shop (aws us-east-1): 4 nodes → rule set ');
@@ -73,7 +75,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(aws.count('SendCommand')).toBe(0);
   });
 
-  test('plan checks a repeated region only once, and names a region that it cannot check', async () => {
+  test('plan checks a region only once even if it is given twice, and names a region that cannot be checked', async () => {
     const regions = ['us-east-1', 'us-east-1', 'mars-1'].flatMap((region) => ['--region', region]);
     const { status, stdout, stderr } = await peermasq('plan', ...regions);
     expect(status).toBe(1);
@@ -111,7 +113,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(await kept(3)).not.toContain('masquerade');
   }, 40_000);
 
-  test('after an interrupt, backfill finishes the current wave, starts no other, and lists the untouched nodes', async () => {
+  test('after an interrupt, backfill finishes the current wave, starts no more waves, and lists the untouched nodes', async () => {
     let isInterrupted = false;
     const { status, stdout, stderr } = await home.peermasq(['backfill', '--yes', '--wave', '2'], {
       onStderr: (text, signal) => {
@@ -131,7 +133,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(untouched).toBeGreaterThan(0);
   });
 
-  test('the next backfill resumes the interrupted one, and has nothing to do once all nodes are proven', async () => {
+  test('the next backfill resumes the interrupted backfill, and once all nodes are proven, a backfill has nothing to do', async () => {
     const { status, states } = await backfill();
     expect(status).toBe(0);
     expect(states).toMatch(/^(proven ?)+$/);
@@ -143,7 +145,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     });
   });
 
-  test('after a config change, plan shows the lines that differ and the ranges that are no longer masqueraded', async () => {
+  test('after a config change, plan shows the changed lines and the ranges that will no longer be masqueraded', async () => {
     home.write('peermasq.yaml', config('10.0.7.0/24'));
     const { stdout } = await peermasq('plan');
     expect(stdout).toContain('  + exempt 10.0.7.0/24 except\n');
@@ -152,7 +154,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect(stdout).toContain('; stop masquerading to 10.0.7.0/24.');
   });
 
-  test('a rollback restores the previous rule sets of one node or of all nodes, and a second rollback changes nothing', async () => {
+  test('a rollback restores the previous rule set on one node or on all nodes, and a repeated rollback changes nothing', async () => {
     const before = (await kept(1))?.replace(/generation .*/, '');
     const rules = async (n: number) => (await kept(n))?.replace(/generation .*/, '');
     expect(await backfill('--canary', '0')).toMatchObject({
@@ -182,7 +184,7 @@ describeKernel('a rollout from the command line', undefined, () => {
     expect((await peermasq('status')).stdout).toContain('The rule set differs from the plan.');
   });
 
-  test('nodes held because their routes disappeared are neither changed nor reported as up to date', async () => {
+  test('nodes that are held after their routes disappear are neither changed nor reported as up to date', async () => {
     for (const table of aws.state.routeTables) table.routes = [];
     const plan = await peermasq('plan');
     expect(plan.stdout).toContain('Use --allow-route-loss to plan it anyway.');

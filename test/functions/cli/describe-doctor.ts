@@ -10,16 +10,16 @@ import type { CliResult } from '../../lab/cli-home';
 import type { Networks } from '../../lab/networks';
 import { nodeProgramFile } from '../../lab/node-program';
 
-/** A local cloud around real networks. Its node is running and has no peermasq rules yet. */
+/** A local cloud whose networks are real network namespaces. Its node is running, but has no peermasq rules yet. */
 export interface DoctorLab {
   readonly networks: Networks;
-  /** The target options with which the command line reaches this cloud. */
+  /** The options that select this cloud on the command line. */
   readonly options: TargetOptions;
   /** The ID of the node. */
   readonly node: string;
-  /** Pushes the rule set to the node. */
+  /** Runs a backfill, which pushes the rule set to the node. */
   readonly fix: () => Promise<void>;
-  /** Runs the built command line with this cloud's credentials and config. */
+  /** Runs the command line from dist/ with the credentials and the config of this cloud. */
   readonly peermasq: (args: readonly string[]) => Promise<CliResult>;
   /**
    * Writes a config file.
@@ -29,34 +29,34 @@ export interface DoctorLab {
   readonly close: () => Promise<void>;
 }
 
-/** A change that breaks the cloud around the node. `breakIt` returns a function that undoes the change. */
+/** A misconfiguration in the cloud, outside the node. `breakIt` returns a function that undoes the change. */
 export interface CloudBreak<Lab> {
   readonly title: string;
   readonly breakIt: (lab: Lab) => () => void;
   readonly check: CheckName;
-  /** Text that the expected fix contains. */
+  /** A part of the expected fix. */
   readonly fix: string;
 }
 
 export interface DoctorRequest {
-  /** The destination; by default, the peer in the topology. */
+  /** The destination. Defaults to the peer in the topology. */
   readonly to?: string;
-  /** The entries of `masquerade` for every cluster. They replace the lab's config. */
+  /** The entries of `masquerade` in a config for every cluster, which is used instead of the lab's config. */
   readonly masquerade?: string;
 }
 
-/** What the tests of a single cloud use. */
+/** The functions that cloud-specific tests use. */
 export interface DoctorFixture<Lab extends DoctorLab> {
-  /** Returns the lab; may be called only inside a test. */
+  /** Returns the lab. Call it only inside a test, because the lab is opened before the first test runs. */
   readonly lab: () => Lab;
   /**
    * Runs doctor.
-   * @param from the source; by default, the pod in the topology
+   * @param from the source, by default the pod in the topology
    */
   readonly doctor: (from?: string, request?: DoctorRequest) => Promise<Diagnosis>;
   /** Returns whether a request from the pod reaches the peer. */
   readonly isReached: () => Promise<boolean>;
-  /** Runs a fix command that doctor printed. */
+  /** Runs the fix command that doctor printed. Fails unless the pod then reaches the peer. */
   readonly applyFix: (fix: string | undefined) => Promise<void>;
 }
 
@@ -66,7 +66,9 @@ export interface DoctorSpec<Lab extends DoctorLab> {
   readonly describeMore: (fixture: DoctorFixture<Lab>) => void;
 }
 
-/** Tests that doctor names the right check for each way to break the lab. The tests are the same for both clouds. */
+/**
+ * Defines tests in which doctor must find the broken check for each misconfiguration. Both clouds share these tests.
+ */
 export function describeDoctor<Lab extends DoctorLab>(
   cloudName: string,
   { open, cloudBreaks, describeMore }: DoctorSpec<Lab>,
@@ -109,7 +111,7 @@ export function describeDoctor<Lab extends DoctorLab>(
       expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'not-needed' });
     });
 
-    test.each(cloudBreaks)('$title: $check', async ({ breakIt, check, fix }) => {
+    test.each(cloudBreaks)('$title: doctor reports $check as broken', async ({ breakIt, check, fix }) => {
       const restore = breakIt(lab);
       try {
         const { broken } = await doctor();
@@ -121,7 +123,7 @@ export function describeDoctor<Lab extends DoctorLab>(
       }
     });
 
-    test('missing masquerade rule: the fix works, and afterwards no check is broken', async () => {
+    test('the fix for a missing masquerade rule works, and no check is broken afterwards', async () => {
       await iptables(lab, '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
       const { broken } = await doctor();
       expect(await isReached()).toBe(false);
@@ -135,14 +137,14 @@ export function describeDoctor<Lab extends DoctorLab>(
   });
 }
 
-/** Tests changes on the node, which work in the same way in both clouds. */
+/** Defines tests in which the node itself is changed. Such tests are the same for both clouds. */
 export function describeNodeBreaks<Lab extends DoctorLab>({
   lab,
   doctor,
   isReached,
   applyFix,
 }: DoctorFixture<Lab>): void {
-  describe('masquerading is the first broken check, and its fix works, for', () => {
+  describe('doctor reports masquerading as broken, and the suggested fix works, for', () => {
     test('a RETURN rule before the masquerade rule', async () => {
       const { peer } = lab().networks.topology;
       await iptables(lab(), '-I', 'POSTROUTING', '-d', `${peer.address}/32`, '-j', 'RETURN');
@@ -184,7 +186,7 @@ export const checkNamed = ({ checks }: Diagnosis, name: CheckName) =>
 export const iptables = (lab: DoctorLab, ...args: string[]) =>
   run(lab, ['iptables', '-w', '-t', 'nat', ...args]);
 
-/** Applies a rule set with a newer generation than any rule set before. */
+/** Applies a rule set whose generation is newer than that of every earlier rule set. */
 async function apply(
   lab: DoctorLab,
   more: readonly string[],

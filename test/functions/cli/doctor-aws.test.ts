@@ -73,18 +73,18 @@ describeDoctor('AWS', {
   },
 });
 
-/** Tests pods with VPC addresses in a range to which the peer has no route (custom networking). */
+/** Defines tests for custom networking: pods have addresses in a VPC range, but the peer has no route to that range. */
 function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab>): void {
   describe('pods in a secondary VPC range to which the peer has no route', () => {
     let restore: () => void;
     beforeAll(() => {
       const { aws, connection, networks } = lab();
       const vpc = aws.state.vpcs.get(connection.node.subnet.vpcId);
-      if (!vpc) throw new Error('The node is in no VPC');
+      if (!vpc) throw new Error('The node is not in a VPC');
       const { cidrs } = vpc;
       const { requesterVpcInfo } = connection.peering;
       vpc.cidrs = [...cidrs, networks.topology.node.pods.range];
-      // A peering without ranges of its own has the ranges of the VPC.
+      // If a peering has no CIDR ranges, doctor uses those of the VPC.
       connection.peering.requesterVpcInfo = { vpcId: connection.node.subnet.vpcId };
       restore = () => {
         vpc.cidrs = cidrs;
@@ -95,11 +95,11 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
       restore();
     });
 
-    test('need masquerading, and the node answers the probe on their behalf', async () => {
+    test('need masquerading, and the peer needs a return route only to the range of the node', async () => {
       expect(await isReached()).toBe(true);
       const diagnosis = await doctor();
       expect(checkNamed(diagnosis, 'masquerading')).toMatchObject({ state: 'ok' });
-      // Pods with VPC addresses also need steering, which the node has not proven.
+      // Pods with VPC addresses also need steering (docs/environments.md), which the node has not proven.
       expect(diagnosis.broken).toMatchObject({ name: 'proof' });
       expect(checkNamed(diagnosis, 'return-route')).toMatchObject({
         state: 'ok',
@@ -107,7 +107,7 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
       });
     });
 
-    test('need masquerading even if the config does not say so, and the fix is in peermasq.yaml', async () => {
+    test('need masquerading even if the config does not request it, and the fix changes peermasq.yaml', async () => {
       await iptables(lab(), '-D', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
       const { broken, checks } = await doctor(undefined, { masquerade: '' });
       await iptables(lab(), '-I', 'POSTROUTING', '-m', 'comment', '--comment', 'peermasq', '-j', 'PEERMASQ');
@@ -123,8 +123,7 @@ function describeSecondaryRange({ lab, doctor, isReached }: DoctorFixture<AwsLab
 }
 
 /**
- * Saves the state of the networks.
- * @returns a function that undoes any change that the break tests make
+ * Saves the state of the connection. @returns a function that restores the state
  */
 function saveState({ peering, node, peer }: LabConnection): () => void {
   const { status } = peering;

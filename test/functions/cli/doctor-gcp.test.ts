@@ -37,7 +37,8 @@ async function open(): Promise<GcpLab> {
     node: vm.id,
     peermasq: project.peermasq,
     writeConfig: (text) => project.home.write('other.yaml', text),
-    // Installs the watcher before there is a rule set, as Terraform does by seeding the metadata.
+    // Installs the watcher before the first rule set, as on nodes for which Terraform has seeded the project's
+    // metadata.
     fix: async () => {
       setMetadata(project.cloud, vm, 'startup-script', composeStartupScript(undefined));
       setMetadata(project.cloud, vm, 'peermasq-program', nodeProgram);
@@ -52,7 +53,7 @@ async function open(): Promise<GcpLab> {
   };
 }
 
-/** Defines a break that is undone by restoring the networks and firewalls. */
+/** Returns a `breakIt` function. Its change is undone by restoring the networks and firewalls. */
 const change =
   (breakIt: (cloud: DemoProject['cloud']) => void) =>
   ({ project: { cloud } }: GcpLab) => {
@@ -64,11 +65,11 @@ const change =
 
 const networkOf = ({ networks }: DemoProject['cloud'], index: 0 | 1) => {
   const network = networks[index];
-  if (!network) throw new Error(`There is no network ${index}`);
+  if (!network) throw new Error(`The lab has no network ${index}`);
   return network;
 };
 
-/** Simulates a peering that only one side has created, so that there are no routes. */
+/** Simulates a peering that was created on one side only and therefore has no routes. */
 const makePeeringPending = (cloud: DemoProject['cloud'], missing: 0 | 1) => {
   networkOf(cloud, missing).peerings = [];
   for (const network of [networkOf(cloud, 0), networkOf(cloud, 1)]) {
@@ -81,7 +82,7 @@ describeDoctor<GcpLab>('Google Cloud', {
   open,
   cloudBreaks: [
     {
-      title: 'the peering was created on one side only',
+      title: 'a peering that was created on one side only',
       breakIt: change((cloud) => {
         makePeeringPending(cloud, 1);
       }),
@@ -140,7 +141,7 @@ function describeVpcNative({ lab, doctor }: Pick<DoctorFixture<GcpLab>, 'lab' | 
       const [subnet] = project.cloud.subnetworks;
       const [nic] = vm.networkInterfaces;
       if (!subnet || !nic) throw new Error('no subnet');
-      // No rule set is pushed to this node.
+      // As on a node to which no rule set was pushed.
       setMetadata(project.cloud, vm, 'peermasq-ruleset', undefined);
       subnet.secondaryIpRanges = [{ rangeName: 'pods', ipCidrRange: '10.132.0.0/14' }];
       nic.aliasIpRanges = [{ ipCidrRange: '10.132.0.0/24', subnetworkRangeName: 'pods' }];
@@ -151,7 +152,7 @@ function describeVpcNative({ lab, doctor }: Pick<DoctorFixture<GcpLab>, 'lab' | 
         type: 'SUBNET_PEERING_ROUTE',
       });
       const [allowed] = project.cloud.firewalls;
-      if (!allowed) throw new Error('There is no firewall rule');
+      if (!allowed) throw new Error('The lab has no firewall rule');
       project.cloud.firewalls.push({
         ...allowed,
         name: 'allow-pods',
@@ -159,7 +160,7 @@ function describeVpcNative({ lab, doctor }: Pick<DoctorFixture<GcpLab>, 'lab' | 
       });
     });
 
-    test('needs no masquerading to a subnet of the peer, and the verdict says so', async () => {
+    test('needs no masquerading to a subnet of the peer, and the verdict states this', async () => {
       const { checks, verdict, broken } = await doctor();
       expect(checks.find(({ name }) => name === 'masquerading')).toMatchObject({ state: 'not-needed' });
       expect(verdict).toContain(
@@ -168,9 +169,9 @@ function describeVpcNative({ lab, doctor }: Pick<DoctorFixture<GcpLab>, 'lab' | 
       expect(broken).toBeNull();
     });
 
-    test("needs masquerading to a range that the config names, and doctor checks the node's proof", async () => {
+    test("needs masquerading to a range that is listed in the config, and doctor checks the node's proof", async () => {
       const diagnosis = await doctor(undefined, { masquerade: '{cidr: 10.193.0.0/16, name: backend}' });
-      // Rules from earlier tests are still in the kernel.
+      // The masquerade rules from earlier tests are still in the kernel.
       const masquerading = checkNamed(diagnosis, 'masquerading');
       expect(masquerading).toMatchObject({ state: 'ok' });
       expect(masquerading?.evidence).toContain('peermasq.yaml masquerades to 10.193.0.0/16 (backend).');
@@ -180,7 +181,7 @@ function describeVpcNative({ lab, doctor }: Pick<DoctorFixture<GcpLab>, 'lab' | 
       });
     });
 
-    test('needs masquerading to a range that the peer passes on, and the network behind the peer is unknown', async () => {
+    test('needs masquerading to a range behind the peer, and doctor reports that it cannot check the network there', async () => {
       const { project } = lab();
       networkOf(project.cloud, 0).routes['to-backend/europe-west1']?.push({
         destRange: '10.50.0.0/16',

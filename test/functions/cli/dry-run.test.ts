@@ -53,7 +53,7 @@ beforeEach(() => {
   });
 });
 
-test('if the rule sets in force may not be read, nodes are still planned and a warning is printed', async () => {
+test('a dry run without permission to read the current rule sets still plans nodes, and prints a warning', async () => {
   const denied = new PermanentError('access-denied', 'ssm:ListCommands is denied', { advice: 'Grant it.' });
   const { nodes, errors } = await runDryRun(targetWith(() => Promise.reject(denied)));
   expect(nodes).toMatchObject([{ outcome: { kind: 'planned', isChange: true } }]);
@@ -63,7 +63,7 @@ test('if the rule sets in force may not be read, nodes are still planned and a w
   );
 });
 
-test('an unexpected error is not treated as a missing permission', async () => {
+test('a dry run fails on an unexpected error instead of treating the error as a missing permission', async () => {
   await expect(
     runDryRun(targetWith(() => Promise.reject(new TypeError('no such property')))),
   ).rejects.toThrow(TypeError);

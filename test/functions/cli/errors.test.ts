@@ -63,7 +63,7 @@ test.each([
   },
 );
 
-test('with -o json, errors are printed as JSON, too', async () => {
+test('with -o json, errors are also printed as JSON', async () => {
   const { status, stdout } = await home.peermasq(['plan', '--config', 'missing.yaml', '-o', 'json']);
   expect(status).toBe(1);
   expect(JSON.parse(stdout)).toMatchObject({ error: { code: 'unreadable-file' } });
@@ -72,7 +72,7 @@ test('with -o json, errors are printed as JSON, too', async () => {
   expect(JSON.parse(rejected.stdout)).toMatchObject({ error: { code: 'bad-option' } });
 });
 
-test('it is an error if the output cannot be written', () => {
+test('a command fails if its output cannot be written', () => {
   const cli = `${process.execPath} dist/cli/peermasq.mjs validate peermasq.yaml`;
   const { status, stderr } = spawnSync('sh', ['-c', `${cli} > /dev/full`], { encoding: 'utf8' });
   expect(status).toBe(1);

@@ -27,7 +27,7 @@ default via 10.209.0.1 dev eth0
 const explain = (to: string, ...more: string[]) => ['explain', '--from', '10.132.0.10', '--to', to, ...more];
 const peer = '10.193.0.3:32191';
 
-test('for a packet that no rule masquerades, explain gives the reason, prints a fix and exits with 2', async () => {
+test('for a packet that is not masqueraded, explain prints the reason and a fix, and exits with 2', async () => {
   const file = home.write('rules.txt', kubenet + network);
   const { status, stdout, stderr } = await home.peermasq(explain(peer, '--rules', file));
   expect({ status, stderr }).toEqual({ status: 2, stderr: '' });

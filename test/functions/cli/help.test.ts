@@ -28,7 +28,7 @@ test('completion prints a script for the given shell', async () => {
   expect(stdout).toContain('peermasq complete --');
 });
 
-test("completion completes commands, and the clusters in the current directory's config", async () => {
+test('completion suggests commands, and clusters from the config in the current directory', async () => {
   home.write('peermasq.yaml', 'clusters: {shop: {}, stock: {}}');
   expect((await home.peermasq(['complete', '--', 'pl'])).stdout).toMatch(/^plan\t/m);
   expect((await home.peermasq(['complete', '--', 'plan', '--cluster', 's'])).stdout).toMatch(/^shop(\t|\n)/m);

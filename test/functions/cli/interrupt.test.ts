@@ -40,7 +40,7 @@ afterAll(async () => {
 });
 
 test.each(['SIGINT', 'SIGTERM'] as const)(
-  'when doctor is interrupted by %s while it reads the rules, it removes its metadata key and exits with 130',
+  'if %s interrupts doctor while it reads the rules, doctor removes its metadata key and exits with 130',
   async (name) => {
     let send: (name: NodeJS.Signals) => void = () => undefined;
     let wasRequested = false;

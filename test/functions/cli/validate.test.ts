@@ -35,7 +35,7 @@ test('validate reports all errors in an invalid config as FILE:LINE:COLUMN and e
   expect(parse(yaml.stdout)).toEqual(JSON.parse(json.stdout));
 });
 
-test('validate reads a config from stdin, and uses no colours when the output is not a terminal', async () => {
+test('validate reads a config from stdin, and prints no colours if the output is not a terminal', async () => {
   const { status, stdout } = await home.peermasq(['validate', '-'], { stdin: 'clusters: {}' });
   expect(status).toBe(0);
   expect(stdout).not.toContain('\u001b[');

@@ -18,7 +18,7 @@ const post = (target: Pick<LabFunction, 'url'>, body: unknown) =>
   });
 
 describe('the function backfill', () => {
-  test('changes nothing in a dry run, then pushes and reports which nodes are proven', async () => {
+  test('changes nothing in a dry run, then pushes rule sets and reports which nodes are proven', async () => {
     const backfill = lab.useFunction();
     const vm = lab.addBusyNode();
     expect(await post(backfill, { dryRun: true })).toMatchObject({
@@ -34,14 +34,14 @@ describe('the function backfill', () => {
     expect(await post(backfill, {})).toMatchObject({ status: 200, answer: { counts: { proven: 1 } } });
   });
 
-  test('lists the project of its credentials when PEERMASQ_PROJECTS is not set', async () => {
+  test('lists nodes in the project of its credentials if PEERMASQ_PROJECTS is not set', async () => {
     const vm = lab.addNode();
     expect(await post(await lab.startDedicated({}), { dryRun: true })).toMatchObject({
       answer: { nodes: [{ node: `gcp:${vm.id}`, outcome: 'planned' }] },
     });
   });
 
-  test('rejects a query string, so that ?dryRun=true does not push', async () => {
+  test('rejects a query string, so that a request with ?dryRun=true does not push', async () => {
     const backfill = lab.useFunction();
     lab.addNode();
     expect(await post({ url: `${backfill.url}?dryRun=true` }, {})).toMatchObject({
@@ -66,7 +66,7 @@ describe('the function backfill', () => {
     expect(lab.google.cloud.calls).toEqual([]);
   });
 
-  test('names a missing permission and logs the error once', async () => {
+  test('names a missing permission in the error, and logs the error only once', async () => {
     lab.google.cloud.injectedErrors.push({
       method: 'compute.instances.aggregatedList',
       kind: 'permission',
@@ -85,7 +85,7 @@ describe('the function backfill', () => {
     ]);
   });
 
-  test('does not start with an invalid setting, and prints the setting', async () => {
+  test('exits at startup if a setting is invalid, and prints the setting', async () => {
     const settings = { PEERMASQ_INVOCATION_SECONDS: 'soon' };
     await expect(lab.start(goodConfig, settings)).rejects.toThrow(
       /invalid value "soon": expected a number above 5[^]*PEERMASQ_INVOCATION_SECONDS/,

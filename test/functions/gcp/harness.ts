@@ -23,14 +23,14 @@ const signatureTypes = { nodeJoined: 'cloudevent', peeringChanged: 'cloudevent',
 type Target = keyof typeof signatureTypes;
 type Settings = Readonly<Record<string, string>>;
 
-/** A local Google Cloud with one network, and a function from dist/gcp. All tests in a file share it. */
+/** A local Google Cloud with one network, and a function from dist/gcp. All tests in a file share both. */
 export class FunctionHarness {
   google!: LocalGcp;
   network!: LabNetwork;
   private folder!: string;
-  /** The function that the tests share. It serves one test after another, as an instance in Cloud Run does. */
+  /** The function that all tests use by default. Like a Cloud Run instance, it keeps running between requests. */
   private shared!: LabFunction;
-  /** A function that has settings or state for a single test. */
+  /** A separate function, for a test that needs different settings or a function without cached state. */
   private dedicated: LabFunction | undefined;
 
   constructor(private readonly target: Target) {
@@ -69,7 +69,7 @@ export class FunctionHarness {
     });
   }
 
-  /** Sets the routes that the peering imports. */
+  /** Sets the destination ranges of the routes that the peering imports. */
   setRoutes(...ranges: string[]): void {
     this.network.routes['to-backend/europe-west1'] = ranges.map((destRange) => ({
       destRange,
@@ -90,13 +90,16 @@ export class FunctionHarness {
     return startFunction(this.target, signatureTypes[this.target], env);
   }
 
-  /** Starts a function for one test. It is closed after the test. */
+  /** Starts a function that only the current test uses. It is closed after the test. */
   async startDedicated(settings?: Settings): Promise<LabFunction> {
     this.dedicated = await this.start(goodConfig, settings);
     return this.dedicated;
   }
 
-  /** Returns the shared function and clears its log, so that the log has only entries of this test. */
+  /**
+   * Clears the shared function's log, so that the log contains only entries of the current test, and returns the
+   * function.
+   */
   useFunction(): LabFunction {
     this.shared.log.length = 0;
     return this.shared;
@@ -113,7 +116,7 @@ export class FunctionHarness {
     });
   }
 
-  /** Adds a node that responds to every rule set that it is busy, and has none in force. */
+  /** Adds a node that has no rule set in force and reports that it is busy whenever a rule set is pushed. */
   addBusyNode(): LabVm {
     const vm = this.addNode();
     this.google.cloud.changes.on('change', () => {
@@ -125,7 +128,7 @@ export class FunctionHarness {
 }
 
 /**
- * Writes a node's report. By default, the report says that the rule set in the metadata is in force; `over` overrides
+ * Writes a node's report. By default, it reports that the rule set in the metadata is in force. `over` overrides
  * fields.
  */
 export function report(vm: LabVm, over: Partial<Report> = {}): void {

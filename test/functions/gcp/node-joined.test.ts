@@ -9,7 +9,7 @@ import { FunctionHarness, project, report } from './harness';
 const lab = new FunctionHarness('nodeJoined');
 
 describe('the function nodeJoined', () => {
-  test('returns the event of an insert for redelivery until the node is proven, then acknowledges it', async () => {
+  test('fails insert events so that they are redelivered, and acknowledges them once the node is proven', async () => {
     const joined = lab.useFunction();
     const vm = lab.addBusyNode();
     expect(await deliverEvent(joined, insertEvent(vm, 'first'))).toBe(500);
@@ -24,7 +24,7 @@ describe('the function nodeJoined', () => {
     expect(callsOf(lab.google.cloud, 'compute.instances.setMetadata')).toBe(1);
   });
 
-  test('waits, in the same invocation, until the instance of a first audit log entry is visible', async () => {
+  test('waits within one invocation until the instance in the first audit log entry becomes visible', async () => {
     const { cloud } = lab.google;
     const joined = lab.useFunction();
     const vm = lab.addBusyNode();
@@ -38,7 +38,7 @@ describe('the function nodeJoined', () => {
     expect(await delivered).toBe(204);
   });
 
-  test('handles an event from the topic of a log sink', async () => {
+  test("handles an event that arrives through a log sink's topic", async () => {
     const joined = lab.useFunction();
     const vm = lab.addBusyNode();
     lab.google.cloud.changes.on('change', () => {
@@ -48,7 +48,7 @@ describe('the function nodeJoined', () => {
     expect(joined.log.map(({ message }) => message)).toContain('NodeProven');
   });
 
-  test('acknowledges the event of a node that booted too early, and logs that the node needs a reboot', async () => {
+  test('acknowledges the event if the node booted before its metadata was set, and logs that the node needs a reboot', async () => {
     const joined = await lab.startDedicated({
       PEERMASQ_PROJECTS: project,
       PEERMASQ_INVOCATION_SECONDS: '12',
@@ -56,8 +56,8 @@ describe('the function nodeJoined', () => {
     const vm = lab.addNode();
     const minutesAgo = (minutes: number) => new Date(Date.now() - minutes * 60_000);
     vm.lastStartTimestamp = minutesAgo(10).toISOString();
-    // A rule set that was just assigned may still be applied at boot. On a busy machine, the first invocations may
-    // run out of time.
+    // A rule set that was assigned recently may still be applied at boot, so these events are redelivered. On a busy
+    // machine, the first invocations may time out before they assign the rule set.
     for (let attempt = 0; attempt < 4 && metadataOf(vm, 'peermasq-ruleset') === undefined; attempt += 1)
       expect(await deliverEvent(joined, insertEvent(vm, 'first'))).toBe(500);
     const ruleSet = parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '');
@@ -76,9 +76,9 @@ describe('the function nodeJoined', () => {
   }, 60_000);
 
   test.each(['compute.instances.get', 'compute.networks.get'])(
-    'acknowledges and logs a missing permission for %s, so that the sweep handles the node',
+    'acknowledges the event and logs the error if the permission %s is missing, because the sweep handles the node later',
     async (method) => {
-      // Uses a new instance of the function, which has not cached the network.
+      // Uses a separate function, because the shared function has already cached the network.
       const joined = await lab.startDedicated();
       lab.google.cloud.injectedErrors.push({ method, kind: 'permission', times: Infinity });
       expect(await deliverEvent(joined, insertEvent(lab.addNode(), 'first'))).toBe(204);
@@ -91,7 +91,7 @@ describe('the function nodeJoined', () => {
     },
   );
 
-  test('acknowledges an event of another type, and logs why', async () => {
+  test('acknowledges an event of an unsupported type, and logs the reason', async () => {
     const joined = lab.useFunction();
     const event = {
       ...insertEvent(lab.addNode(), 'first'),
@@ -104,7 +104,7 @@ describe('the function nodeJoined', () => {
     expect(lab.google.cloud.calls).toEqual([]);
   });
 
-  test('acknowledges the event of a node that is not proven 30 minutes after the event, and logs the node', async () => {
+  test('acknowledges the event and logs the node if the node is still unproven after 30 minutes', async () => {
     const joined = lab.useFunction();
     const vm = lab.addBusyNode();
     const event = insertEvent(vm, 'first');
@@ -122,7 +122,7 @@ describe('the function nodeJoined', () => {
     );
   });
 
-  test('does not start with an invalid config, and prints every error in the config', async () => {
+  test('exits at startup if the config is invalid, and prints all errors in the config', async () => {
     const bad = 'clusters: {frontend: {pods: [10.132.0.1/14], masquerade: [peering]}}';
     await expect(lab.start(bad)).rejects.toThrow(/has 2 errors:[^]*host bits set[^]*invalid value "peering"/);
   });

@@ -8,8 +8,8 @@ import { FunctionHarness, project, report } from './harness';
 const lab = new FunctionHarness('peeringChanged');
 
 /**
- * Returns an event for a change that is still within the ten seconds that routes take to propagate, so that no
- * earlier reconciliation covers it.
+ * Returns an event for a recent change. Routes may take ten seconds to propagate, so an earlier reconcile run cannot
+ * cover a change that is less than ten seconds old.
  */
 function change(method: Parameters<typeof peeringEvent>[2], secondsAgo = 9.5) {
   const event = peeringEvent(project, lab.network.name, method, 'last');
@@ -17,7 +17,7 @@ function change(method: Parameters<typeof peeringEvent>[2], secondsAgo = 9.5) {
   return { ...event, data: { ...(event['data'] as object), timestamp } };
 }
 
-/** Adds a node whose rules are in force and proven. */
+/** Adds a node and has it proven by delivering an event. */
 async function addProvenNode(changed: LabFunction): Promise<LabVm> {
   const vm = lab.addNode();
   lab.google.cloud.changes.on('change', () => {
@@ -31,7 +31,7 @@ const destinationsOf = (vm: LabVm) =>
   parseRuleSet(metadataOf(vm, 'peermasq-ruleset') ?? '').destinations.map(({ cidr }) => cidr.text);
 
 describe('the function peeringChanged', () => {
-  test('plans all nodes again, but only once for a burst of changes', async () => {
+  test('recomputes the rule sets of all nodes, but only once for a burst of changes', async () => {
     const changed = lab.useFunction();
     const vm = await addProvenNode(changed);
     expect(destinationsOf(vm)).toEqual(['10.193.0.0/16']);
@@ -49,7 +49,7 @@ describe('the function peeringChanged', () => {
     );
   });
 
-  test('keeps the rules in force when a network suddenly has far fewer routes, and logs the loss', async () => {
+  test('keeps the current rules if a network suddenly has far fewer routes, and logs the loss', async () => {
     lab.setRoutes('10.193.0.0/16', '10.194.0.0/16', '10.195.0.0/16');
     const changed = lab.useFunction();
     const vm = await addProvenNode(changed);
@@ -66,8 +66,8 @@ describe('the function peeringChanged', () => {
   });
 
   test.each<[string, InjectedErrorKind, number]>([
-    ['returns the event for redelivery while the API is unavailable', 'unavailable', 500],
-    ['acknowledges a missing permission', 'permission', 204],
+    ['fails the event so that it is redelivered while the API is unavailable', 'unavailable', 500],
+    ['acknowledges the event if a permission is missing', 'permission', 204],
   ])('%s', async (_, kind, status) => {
     lab.google.cloud.injectedErrors.push({
       method: 'compute.instances.aggregatedList',
@@ -78,7 +78,7 @@ describe('the function peeringChanged', () => {
     expect(await deliverEvent(changed, change('addPeering'))).toBe(status);
   });
 
-  test('ignores an insert, which the other function handles', async () => {
+  test('ignores an insert event, because nodeJoined handles it', async () => {
     const changed = lab.useFunction();
     expect(await deliverEvent(changed, insertEvent(lab.addNode(), 'first'))).toBe(204);
     expect(changed.log).toMatchObject([

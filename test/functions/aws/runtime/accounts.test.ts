@@ -20,7 +20,7 @@ describe('the nodes of member accounts', () => {
   const member = '222222222222';
   const deployment = { params: { memberAccounts: member }, env: objective(1_000) };
 
-  /** Returns the role from the template for member accounts. */
+  /** Reads the role that the functions assume from the template for member accounts. */
   const memberRole = (functions: readonly string[]) => {
     const template = memberTemplate({
       stage: 'dev',
@@ -33,7 +33,7 @@ describe('the nodes of member accounts', () => {
     return readRole(template.Resources, 'MemberRole', { account: member, region: labRegion });
   };
 
-  test("are managed with the account's own role, both by events and by sweeps", async () => {
+  test("are handled with the member account's role, both on events and in sweeps", async () => {
     const account = aws.addAccount(member, memberRole(['node-joined', 'sweep']));
     prepare(account);
     deploy(deployment);
@@ -50,7 +50,7 @@ describe('the nodes of member accounts', () => {
     ]);
   });
 
-  test("cannot affect other accounts when the account's role cannot be assumed", async () => {
+  test("do not affect other accounts when the member account's role cannot be assumed", async () => {
     aws.addAccount(member, memberRole(['backfill']));
     deploy(deployment);
     const own = addNode();

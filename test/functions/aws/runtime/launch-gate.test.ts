@@ -37,7 +37,7 @@ describe('the launch of a held instance', () => {
   test.each([
     ['abandon', 'ABANDON'],
     ['continue', 'CONTINUE'],
-  ])('ends as configured when its node is not proven in time: %s', async (choice, result) => {
+  ])('ends with the configured result (%s) if its node is not proven in time', async (choice, result) => {
     deploy(gate(choice, 500));
     const id = addNode({ isReady: false });
     stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
@@ -46,7 +46,7 @@ describe('the launch of a held instance', () => {
     expect(nodesLogged('NodeTimedOut')).toEqual([id]);
   });
 
-  test('is completed by the next reconcile if its event becomes due during a reconcile', async () => {
+  test('is completed by the next reconcile run if its event becomes due during another run', async () => {
     deploy(gate('abandon'));
     const slow = addNode({ commandDelayMs: 3_000 });
     const id = addNode({ isReady: false });
@@ -60,7 +60,7 @@ describe('the launch of a held instance', () => {
     expect(launches()).toEqual(['CONTINUE']);
   });
 
-  test('ends as configured for an ineligible node, and continues for a node that needs no rules', async () => {
+  test('ends with the configured result for an ineligible node, and continues for a node that needs no rules', async () => {
     deploy(gate('abandon'));
     stack.put(
       aws.startLifecycleAction(addNode({ tags: { 'eks:cluster-name': 'other' } }), 'workers', 'peermasq'),
@@ -72,7 +72,7 @@ describe('the launch of a held instance', () => {
     expect(launches()).toEqual(['ABANDON', 'CONTINUE']);
   });
 
-  test('is not completed for a group without the tags of a configured cluster, and the denied event is dead-lettered', async () => {
+  test('is not completed if the group lacks the tags of a configured cluster, and the event is dead-lettered', async () => {
     deploy(gate('abandon', 500));
     const id = addNode({ cluster: 'other' });
     stack.put(aws.startLifecycleAction(id, 'workers', 'peermasq'));
@@ -96,7 +96,7 @@ describe('the launch of a held instance', () => {
     expect(nodesLogged('NodeProven')).toEqual([id]);
   });
 
-  test('is completed by a retry when Auto Scaling fails', async () => {
+  test('is completed by a retry if Auto Scaling fails at first', async () => {
     deploy(gate('abandon'));
     aws.fail('CompleteLifecycleAction', 'ServiceUnavailable', 'try again', 4, 503);
     stack.put(aws.startLifecycleAction(addNode(), 'workers', 'peermasq'));

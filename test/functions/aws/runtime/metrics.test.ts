@@ -14,7 +14,7 @@ let written: string[];
 let metrics: typeof Metrics;
 
 beforeEach(async () => {
-  // The config is read when the module is imported.
+  // The module reads the config when it is imported.
   process.env['PEERMASQ_CONFIG'] = 'peermasq.yaml';
   metrics = await import('../../../../functions/aws/runtime/metrics');
   written = [];
@@ -57,7 +57,7 @@ const sets = {
   stage: [['cloud', 'stage']],
 };
 
-/** The fields of an entry from which CloudWatch extracts metrics. */
+/** Returns an expected log entry in the format from which CloudWatch extracts metrics. */
 const entry = (values: Record<string, unknown>, units: Record<string, string>, cluster?: string) => ({
   _aws: {
     Timestamp: expect.any(Number),
@@ -75,7 +75,7 @@ const entry = (values: Record<string, unknown>, units: Record<string, string>, c
   ...values,
 });
 
-/** Makes one successful call with a client, and one throttled call. */
+/** Makes two calls with a client: the first succeeds, and the second is throttled. */
 async function callTwice(): Promise<void> {
   type Call = (args: object) => Promise<unknown>;
   let middleware: ((next: Call) => Call) | undefined;
@@ -108,7 +108,7 @@ const writers: readonly [string, () => unknown, ReturnType<typeof entry>[]][] = 
     ],
   ],
   [
-    'the largest share of source ports in use',
+    'the highest percentage of source ports in use',
     () => {
       const ports = (used: number) => [{ to: '10.0.3.20:5432', used, range: 64_512 }];
       const full = { ...failed(), report: makeReport(undefined, { ports: ports(48_384) }) } as Outcome;
@@ -148,7 +148,7 @@ describe('an entry in the embedded metric format', () => {
     expect(written[0]).toMatch(/^[^\n]+\n$/);
   });
 
-  test('contains at most 100 values of a metric', () => {
+  test('contains at most 100 values per metric', () => {
     const outcomes = Array.from({ length: 150 }, proven);
     metrics.writeNodeMetrics(outcomes, new Map(outcomes.map(({ node }) => [nodeKey(node), new Date()])));
     const [counts, ...rest] = entries();
@@ -164,7 +164,7 @@ describe('an entry in the embedded metric format', () => {
   });
 });
 
-test('the alarms and the dashboard use exactly the metrics that the functions write', async () => {
+test('the alarms and the dashboard together use exactly the metrics that the functions write', async () => {
   for (const [, write] of writers) await write();
   const names = entries().flatMap((one) =>
     (

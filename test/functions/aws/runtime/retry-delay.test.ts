@@ -16,7 +16,7 @@ describe('the delay before a retry', () => {
     [120, 10],
     [480, 40],
     [1_000, 60],
-  ])('is, in a burst of %i messages, %i s', (burstSize, seconds) => {
+  ])('in a burst of %i messages is %i s', (burstSize, seconds) => {
     expect(retryDelaySeconds({ requestedSeconds: 5, attempt: 1, burstSize })).toBe(seconds);
   });
 

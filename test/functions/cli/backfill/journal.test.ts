@@ -19,7 +19,7 @@ afterEach(() => {
 });
 
 const refOf = (id: string): NodeRef => ({ cloud: 'aws', account: '1', region: 'us-east-1', id });
-/** Has only the fields that a journal reads. */
+/** Returns a planned change with only the fields that a journal reads. */
 const planned = (id: string, ruleSetId = 'first') =>
   ({
     target: { name: 'aws us-east-1' },
@@ -30,7 +30,7 @@ const planned = (id: string, ruleSetId = 'first') =>
 const ended = (id: string, kind: 'proven' | 'pending') => ({ node: refOf(id), kind }) as Outcome;
 const states = () => readJournal(undefined).nodes.map(({ name, state }) => `${name} ${state}`);
 
-test('a resumed backfill keeps the recorded state of nodes that were touched before, even if it does not reach them again', () => {
+test('a resumed backfill keeps the recorded states of nodes that it has not processed again', () => {
   const first = openJournal('backfill', [planned('a'), planned('b'), planned('c'), planned('d')]);
   first.begin([planned('a'), planned('b'), planned('c')]);
   first.end([ended('a', 'proven'), ended('b', 'pending')]);
@@ -40,12 +40,12 @@ test('a resumed backfill keeps the recorded state of nodes that were touched bef
   expect(states()).toEqual(['a proven', 'b pushing', 'c pushing', 'd untouched']);
 });
 
-test('a backfill with a different plan starts a new journal, and a rollback always does', async () => {
+test('a backfill with a changed plan starts a new journal, and so does every rollback', async () => {
   const first = openJournal('backfill', [planned('a')]);
   first.begin([planned('a')]);
   expect(openJournal('rollback', [planned('a')]).file).not.toBe(first.file);
   expect(readJournal(undefined).file).toBe(first.file);
-  // The name of a journal contains the time in milliseconds, so the next journal needs a later time.
+  // Journal names contain the time in milliseconds. The wait ensures that the next journal gets a different name.
   await setTimeout(2);
   expect(openJournal('backfill', [planned('a', 'second')]).file).not.toBe(first.file);
 });

@@ -24,7 +24,7 @@ interface RunOptions {
   readonly canary?: number;
   readonly wave?: number;
   readonly maxFailures?: number;
-  /** Outcomes by node number. A node without an entry is proven. */
+  /** The outcomes by node number. Nodes without an entry are proven. */
   readonly outcomes?: Record<number, keyof typeof outcomeOf>;
   readonly interruptAfterWave?: number;
 }
@@ -51,7 +51,7 @@ async function runWaves(
 test.each([
   ['the canary first, then waves of the given size', 5, {}, ['i-1', 'i-2 i-3', 'i-4 i-5']],
   ['no canary wave with --canary 0', 3, { canary: 0, wave: 50 }, ['i-1 i-2 i-3']],
-  ['a canary wave larger than the number of nodes', 2, { canary: 5, wave: 50 }, ['i-1 i-2']],
+  ['only a canary wave if it can hold all nodes', 2, { canary: 5, wave: 50 }, ['i-1 i-2']],
   ['no wave if there are no nodes', 0, {}, []],
 ] as const)('runInWaves pushes in waves: %s', async (_, n, options, waves) => {
   expect(await runWaves(n, options)).toEqual({ waves, untouched: 0 });
@@ -62,21 +62,21 @@ describe('runInWaves stops', () => {
     ['after a failed canary', { outcomes: { 1: 'failed' } }, ['i-1'], 4, 'canary aws:i-1 is failed'],
     ['after a pending canary', { outcomes: { 1: 'pending' } }, ['i-1'], 4, 'canary aws:i-1 is pending'],
     [
-      'after more failures than allowed',
+      'if a wave has more failures than allowed',
       { outcomes: { 3: 'failed' } },
       ['i-1', 'i-2 i-3'],
       2,
       '1 failed, --max-failures is 0',
     ],
     [
-      'after more failures than allowed, counted over several waves',
+      'if several waves together have more failures than allowed',
       { maxFailures: 1, wave: 1, outcomes: { 2: 'failed', 3: 'failed' } },
       ['i-1', 'i-2', 'i-3'],
       2,
       '2 failed, --max-failures is 1',
     ],
     [
-      'after the wave during which it was interrupted',
+      'after the current wave when it is interrupted',
       { interruptAfterWave: 2 },
       ['i-1', 'i-2 i-3'],
       2,
@@ -87,7 +87,7 @@ describe('runInWaves stops', () => {
   });
 });
 
-test('runInWaves continues after allowed failures, pending nodes and nodes that need a reboot', async () => {
+test('runInWaves continues if nodes are pending or need a reboot, or if no more nodes fail than allowed', async () => {
   const outcomes = { 1: 'needs-reboot', 2: 'failed', 3: 'pending' } as const;
   expect(await runWaves(5, { maxFailures: 1, outcomes })).toEqual({
     waves: ['i-1', 'i-2 i-3', 'i-4 i-5'],

@@ -6,17 +6,14 @@ describe('the settings of a function', () => {
     expect(readSettings({})).toEqual({ projects: [], invocationMs: 55_000 });
   });
 
-  test('contain the projects, and how long an invocation may work', () => {
+  test('contain the projects and the time limit of an invocation', () => {
     const env = { PEERMASQ_PROJECTS: 'one, two,', PEERMASQ_INVOCATION_SECONDS: '540' };
     expect(readSettings(env)).toEqual({ projects: ['one', 'two'], invocationMs: 535_000 });
   });
 
-  test.each(['', 'soon', '-1', '5', 'Infinity'])(
-    'cannot have %j seconds as the time of an invocation',
-    (seconds) => {
-      expect(() => readSettings({ PEERMASQ_INVOCATION_SECONDS: seconds })).toThrow(
-        `invalid value ${JSON.stringify(seconds)}: expected a number above 5`,
-      );
-    },
-  );
+  test.each(['', 'soon', '-1', '5', 'Infinity'])('cannot have a time limit of %j seconds', (seconds) => {
+    expect(() => readSettings({ PEERMASQ_INVOCATION_SECONDS: seconds })).toThrow(
+      `invalid value ${JSON.stringify(seconds)}: expected a number above 5`,
+    );
+  });
 });
