@@ -6,7 +6,7 @@ import type { Report } from './model/report';
 import type { RuleSet } from './model/rule-set';
 
 /**
- * One cloud, as the core uses it. The core passes a cloud only nodes that came from its own `nodes`, so `N` can carry
+ * The interface between the core and a cloud. The core passes only nodes that the same cloud returned, so `N` can carry
  * data that the cloud needs later.
  */
 export interface Cloud<N extends Node = Node> {
@@ -15,12 +15,12 @@ export interface Cloud<N extends Node = Node> {
   readonly channel: Channel<N>;
 }
 
-/** The end of the current invocation, in milliseconds since the epoch. */
+/** When the current invocation ends, in milliseconds since the epoch. */
 export type Deadline = number;
 
 /** Finds nodes. */
 export interface NodeInventory<N extends Node = Node> {
-  /** Returns those of the nodes that exist, with as few API calls as the cloud allows. */
+  /** Returns the nodes that exist, with as few API calls as possible. */
   get(refs: readonly NodeRef[], deadline: Deadline): Promise<N[]>;
   /** Returns every node of these clusters; `'*'` means every cluster. */
   list(clusters: readonly string[], deadline: Deadline): Promise<N[]>;
@@ -39,8 +39,8 @@ export interface NetworkDiscovery<N extends Node = Node> {
 /** Delivers rule sets to nodes, and returns the nodes' reports. */
 export interface Channel<N extends Node = Node> {
   /**
-   * Returns undefined if the node can accept a push, as far as its description shows. Nodes that cannot need no
-   * discovery.
+   * Returns why the node cannot accept a push yet, or undefined if nothing in its description prevents a push. The
+   * check comes before discovery, which is skipped for such nodes.
    */
   checkReadiness(node: N): NotReady | undefined;
   /**
@@ -55,7 +55,7 @@ export interface Channel<N extends Node = Node> {
    * @returns the nodes whose records could not be written; the rules on those nodes are not affected
    */
   writeRecords(records: readonly PushRecord<N>[], deadline: Deadline): Promise<readonly RecordFailure<N>[]>;
-  /** Reboots a node, and resolves when the reboot has started. Absent if a push takes effect on every running node. */
+  /** Reboots a node, and resolves when the reboot has started. Absent if no node needs a reboot to apply a push. */
   restart?(node: N, deadline: Deadline): Promise<void>;
 }
 
@@ -69,28 +69,28 @@ export interface NotReady {
 export interface PushRequest {
   readonly ruleSet: RuleSet;
   /**
-   * The number of discovered routes from which the rule set was computed. It is recorded so that a later loss of
-   * routes is detected.
+   * The number of discovered routes from which the rule set was computed. It is recorded so that a later loss of routes
+   * can be detected.
    */
   readonly routes: number;
-  /** Whether nodes that already have the rule set apply it again, in case their rules were changed. */
+  /** Whether nodes that already have the rule set reapply it, in case their rules were changed. */
   readonly force?: boolean;
 }
 
 export type PushResult<N extends Node = Node> =
   /**
-   * `node` replaces the node that was passed in, because it may contain values that the push wrote. `id` is the
-   * channel's ID for the push.
+   * `node` replaces the node that was passed to the push, because it may contain values that the push wrote. `id` is
+   * the channel's ID for the push.
    */
   | { readonly result: 'pushed'; readonly node: N; readonly ruleSet: RuleSet; readonly id: string }
-  /** The node cannot accept a push yet, because its agent is not online or it has not booted. */
+  /** The node cannot accept a push yet, because it has not booted or its agent is not online. */
   | ({ readonly result: 'not-ready'; readonly node: N } & NotReady)
   | { readonly result: 'failed'; readonly node: N; readonly error: PeermasqError };
 
 export type PushedNode<N extends Node = Node> = Extract<PushResult<N>, { result: 'pushed' }>;
 
 export type ProofResult<N extends Node = Node> =
-  /** The node has reported, whether or not the rule set is proven. */
+  /** The node has reported. Its report may or may not prove the rule set. */
   | { readonly result: 'reported'; readonly node: N; readonly report: Report }
   | ({ readonly result: 'no-report'; readonly node: N } & NotReady)
   /** No watcher runs on the node, so the node applies the rule set when it next boots. */
@@ -103,8 +103,8 @@ export type ProofResult<N extends Node = Node> =
   | { readonly result: 'failed'; readonly node: N; readonly error: PeermasqError };
 
 /**
- * Whether to restart a node that needs a reboot. `unsafe` means that an older rule set is in force and proven, or
- * that the node is still joining.
+ * Whether to restart a node that needs a reboot. `unsafe` means that the previous rule set is still in force and
+ * proven, or that the node is still joining.
  */
 export type RestartAdvice = 'advised' | 'unsafe' | 'already-tried';
 
@@ -122,28 +122,27 @@ export interface RecordFailure<N extends Node = Node> {
   readonly error: PeermasqError;
 }
 
-/** Operations that only operators use, with their own permissions. The functions do not use them. */
+/** Operations that only operators use, with their own permissions. The functions never perform these operations. */
 export interface Inspection<N extends Node = Node> {
   /**
-   * Returns the rules in force on a node, as the node's own programs print them (parsed in
-   * explain/parse/snapshot.ts).
+   * Returns the rules in force on a node, as printed by the programs on the node (parsed in explain/parse/snapshot.ts).
    * @param signal cancels the snapshot and withdraws the request from the node
-   * @throws PeermasqError also if the node does not respond; the advice then contains a command that takes the
-   * snapshot manually
+   * @throws PeermasqError also if the node does not respond; the advice then contains a command that takes the snapshot
+   * manually
    */
   takeSnapshot(node: N, deadline: Deadline, signal?: AbortSignal): Promise<string>;
   /**
-   * Returns the rule sets that the cloud records as in force. There is no entry for a node without a rule set, or if
-   * the cloud no longer stores the text of the rule set.
+   * Returns the rule sets that are recorded in the cloud as in force. A node without a rule set has no entry, and
+   * neither has a node whose rule set the cloud no longer stores as text.
    */
   getRuleSetsInForce(nodes: readonly N[], deadline: Deadline): Promise<ReadonlyMap<NodeKey, RuleSet>>;
 }
 
-/** The cloud's network checks between a node and a destination, for `doctor` and `explain`. */
+/** Checks of the cloud network between a node and a destination, for `doctor` and `explain`. */
 export interface Reach<N extends Node = Node> {
   /**
-   * Returns one check each for `peering`, `forward-route`, `return-route`, `node-firewall` and `peer-firewall`, in
-   * that order. A check whose data cannot be read is `unknown`, with the missing permission as its evidence.
+   * Returns the checks `peering`, `forward-route`, `return-route`, `node-firewall` and `peer-firewall`, in that order.
+   * If the data for a check cannot be read, the check is `unknown`, and its evidence names the missing permission.
    */
   checks(connection: Connection<N>, deadline: Deadline): Promise<readonly Check[]>;
 }

@@ -5,7 +5,7 @@ import { definedOnly } from '../util/collections';
 import type { CheckResult } from './check';
 import type { Findings } from './findings';
 
-/** Checks whether the packet leaves with a source address that the peer can answer. */
+/** Checks whether the packet leaves with a source address that the peer can reply to. */
 export function checkMasquerading(findings: Findings): CheckResult {
   const { decision, rules } = findings;
   if (decision.verdict === 'not-needed') {
@@ -23,13 +23,13 @@ export function checkMasquerading(findings: Findings): CheckResult {
   return definedOnly({ state, evidence: [rules.reason, ...decisiveRules(rules), ...decision.evidence], fix });
 }
 
-/** The result for a packet that is not masqueraded when nothing shows whether masquerading is needed. */
+/** The result for a packet that is not masqueraded if it is unknown whether masquerading is needed. */
 function unresolved({ evidence, resolvedBy }: Decision, rules: Explanation): CheckResult {
   const next = resolvedBy === undefined ? [] : [`To check: ${resolvedBy}.`];
   return { state: 'unknown', evidence: [...evidence, ...next, rules.reason, ...decisiveRules(rules)] };
 }
 
-/** Checks the source address itself, because a NAT rule can also set a source that the peer cannot answer. */
+/** Checks the source address itself, because a NAT rule can also set an address that the peer cannot reply to. */
 function stateOf({ networkContext }: Findings, rules: Explanation): 'ok' | 'broken' | 'unknown' {
   if (rules.masqueraded === 'unknown') return 'unknown';
   if (!rules.masqueraded || rules.cause === 'wrong-backend') return 'broken';
@@ -41,8 +41,8 @@ function stateOf({ networkContext }: Findings, rules: Explanation): 'ok' | 'brok
 }
 
 /**
- * Returns the command that pushes the rule set if a push would fix the problem permanently, and otherwise the command
- * that adds the missing rule.
+ * Returns a command that pushes the rule set if a push would fix the problem permanently, otherwise a command that adds
+ * the missing rule.
  */
 function fixFor(findings: Findings, rules: Explanation): string | undefined {
   const { outcome, destination, pod } = findings;
@@ -60,7 +60,7 @@ function fixFor(findings: Findings, rules: Explanation): string | undefined {
   return change === undefined ? ruleFix : `${change} in peermasq.yaml, then: ${backfillCommand(findings)}`;
 }
 
-/** Whether changing only the config would give the node a rule. */
+/** Whether a config change alone would give the node a rule for the connection. */
 const isManaged = ({ outcome }: Findings): boolean =>
   outcome.kind === 'planned' ||
   (outcome.kind === 'skipped' && ['pods-routed', 'nothing-to-masquerade'].includes(outcome.skip.reason));
@@ -82,8 +82,8 @@ function configChange({ decision, destination, pod }: Findings): string | undefi
 }
 
 /**
- * Returns the backfill command. It contains `--force` if the recorded rule set is up to date, because the node has
- * then lost rules that it had proven.
+ * Returns the backfill command. The command includes `--force` if the recorded rule set is up to date. In that case the
+ * node has lost rules that it had proven, and a plain backfill would skip it.
  */
 export function backfillCommand({ outcome, node }: Findings): string {
   const force = outcome.kind === 'planned' && !outcome.isChange ? '--force ' : '';
@@ -101,7 +101,7 @@ export function isPlanned({ outcome, destination, pod }: Findings): boolean {
   );
 }
 
-/** Returns the last rules that matched, as the dump shows them. */
+/** Returns the last rules that matched, as they appear in the dump. */
 export const decisiveRules = ({ path }: Explanation): string[] =>
   path
     .filter(({ result, chain }) => result !== 'not-matched' && chain !== '')

@@ -1,7 +1,10 @@
 import type { Address } from '../model/cidr';
 import type { Node } from '../model/node';
 
-/** The connection under test, with its packet as it leaves the node and as the peer receives it. */
+/**
+ * The connection to check. The addresses and the port are those of the packet between the node and the peer, after the
+ * node's NAT.
+ */
 export interface Connection<N extends Node = Node> {
   readonly node: N;
   readonly source: Address;
@@ -21,9 +24,12 @@ export interface Check {
    * resource.
    */
   readonly state: 'ok' | 'broken' | 'unknown' | 'not-needed';
-  /** What was found and where, in one sentence each. The decisive sentence comes first. */
+  /** The findings, one sentence each. The decisive sentence comes first. */
   readonly evidence: readonly string[];
-  /** The command that fixes a broken check, or that shows the data that an unknown check could not read. */
+  /**
+   * A command that fixes the problem if the check is broken, or that prints the data that could not be read if it is
+   * unknown.
+   */
   readonly fix?: string;
 }
 

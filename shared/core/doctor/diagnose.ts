@@ -35,8 +35,8 @@ export function diagnose(findings: Findings): Diagnosis {
 }
 
 /**
- * Returns evidence if the destination is inside the cluster. Undefined if it is outside, or if the cloud routes to it
- * over a peering anyway.
+ * Returns evidence that the destination is inside the cluster. Undefined if the destination is outside, or if the cloud
+ * routes to it over a peering anyway.
  */
 function insideClusterEvidence({ decision, reach }: Findings): string | undefined {
   const isRoutedByCloud = reach.some(({ name, state }) => name === 'peering' && state !== 'broken');
@@ -46,7 +46,7 @@ function insideClusterEvidence({ decision, reach }: Findings): string | undefine
 
 /**
  * Makes a check `unknown` if the packet may reach more than one destination, because the cloud was queried about only
- * one of them.
+ * one destination.
  */
 function limitToOneDestination(findings: Findings, check: Check): Check {
   const { rules } = findings;
@@ -77,7 +77,7 @@ function verdictOf(checks: readonly Check[], broken: Check | null): string {
   return sentences.join(' ');
 }
 
-/** Checks whether the node is running, and whether its firewall allows the connection out. */
+/** Checks whether the node is running, and whether any rule on it drops the packet. */
 export function checkNode(findings: Findings): CheckResult {
   const { node, outcome, rules } = findings;
   const clusters = node.clusters.length > 0 ? `cluster ${node.clusters.join(', ')}` : 'no cluster';
@@ -103,7 +103,7 @@ function startCommand({ ref, name }: Node): string {
   return args.map(shellQuote).join(' ');
 }
 
-/** Describes where the node's NAT rules send the connection. Empty if that is the requested destination. */
+/** Describes where the node's NAT rules redirect the connection. Empty if they do not redirect it. */
 export function redirectionEvidence({ rules, requested }: Findings): string[] {
   if (rules instanceof Error) return [];
   const wanted = printProbe(requested);
@@ -120,8 +120,8 @@ function formatDestination({ address, port }: SocketAddress): string {
 }
 
 /**
- * Checks whether the node has proven its planned rule set. Not needed if the connection does not depend on that rule
- * set.
+ * Checks whether the node has proven its planned rule set. The check is not needed if the connection does not depend on
+ * that rule set.
  */
 export function checkProof(findings: Findings, masquerading: Check): CheckResult {
   const result = proofOf(findings, masquerading);
@@ -156,8 +156,8 @@ function proofOf(findings: Findings, masquerading: Check): CheckResult {
 }
 
 /**
- * Whether the rules on the node differ from the proven ones, which would masquerade the connection. Either the chain
- * or its jump was deleted, or another rule was added before it.
+ * Whether the rules on the node do not masquerade the connection although the proven rule set would. Then either the
+ * chain or the jump to it was deleted, or another rule was inserted before the jump.
  */
 const hasDrifted = (findings: Findings, masquerading: Check): boolean =>
   masquerading.state === 'broken' &&

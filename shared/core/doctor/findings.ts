@@ -18,8 +18,8 @@ export interface Findings {
   /** The destination that was given on the command line. */
   readonly requested: { readonly address: Address; readonly port: number };
   /**
-   * The destination after the node's NAT rules, if they lead to exactly one. `reach` contains the checks for this
-   * destination.
+   * The destination after the node's NAT rules, if there is exactly one; otherwise the requested destination. `reach`
+   * contains the checks for this destination.
    */
   readonly destination: Address;
   /** Whether the connection needs masquerading. */

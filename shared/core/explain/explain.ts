@@ -9,7 +9,8 @@ import type { EgressVerdict, Evaluation } from './simulate/trace';
 
 /**
  * Follows the first packet of a connection through a node's rules. If the snapshot and the packet do not determine
- * how a rule ends, both outcomes are followed. The result is `unknown` if the outcomes differ.
+ * whether a rule matches, both outcomes are followed. The result is `unknown` if the two outcomes lead to different
+ * results.
  */
 export function explain(snapshot: Snapshot, packet: Packet): Explanation {
   const trace = walk(snapshot, packet);

@@ -6,9 +6,9 @@ export interface Step {
   /** `nat` or `mangle`; for nft the family and the name, such as `ip peermasq`. */
   readonly table: string;
   readonly chain: string;
-  /** The position in the chain, starting at 1. 0 stands for the chain's policy. */
+  /** The position in the chain, starting at 1. Position 0 is the chain's policy. */
   readonly rule: number;
-  /** The rule as the dump shows it. */
+  /** The rule as it appears in the dump. */
   readonly text: string;
   /** `unknown` means that both outcomes were followed. */
   readonly result: 'matched' | 'not-matched' | 'unknown';
@@ -30,7 +30,7 @@ export type Cause =
   | 'exempt'
   /** Peermasq's rules are in a different backend than the node's own rules. */
   | 'wrong-backend'
-  /** The packet is not masqueraded, and the peer has a route to the pod. Only the cloud's routes show that. */
+  /** The packet is not masqueraded, but the peer has a route to the pod according to the cloud's routes. */
   | 'not-needed'
   /** The destination is the node itself. */
   | 'stays-on-node'
@@ -52,12 +52,12 @@ export interface Explanation {
   readonly sources: readonly string[];
   /** All destinations to which the packet may leave the node. Empty if the packet does not leave. */
   readonly destinations: readonly SocketAddress[];
-  /** The rules that change the packet's destination, as the dump shows them. */
+  /** The rules that change the packet's destination, as they appear in the dump. */
   readonly redirectedBy: readonly string[];
   /** Whether an undecided rule may drop the packet before it leaves the node. */
   readonly mayBeDropped: boolean;
   readonly path: readonly Step[];
-  /** The number of steps that `path` omits to stay readable. */
+  /** The number of steps that are omitted from `path` to keep it readable. */
   readonly omitted: number;
   readonly cause: Cause;
   readonly reason: string;

@@ -4,10 +4,10 @@ export type Backend = 'iptables-nft' | 'iptables-legacy' | 'nft';
 export type Family = 4 | 6;
 export type Hook = 'prerouting' | 'forward' | 'output' | 'postrouting';
 export type Side = 'source' | 'destination';
-/** Whether a match tests the interface on which the packet arrives or the one through which it leaves. */
+/** Whether a match tests the incoming or the outgoing interface. */
 export type Direction = 'in' | 'out';
 
-/** The simulation never guesses a value for `unknown`; it follows both outcomes. */
+/** The result of a test. For `unknown`, the simulation never guesses; it follows both outcomes. */
 export type Ternary = boolean | 'unknown';
 
 export const not = (value: Ternary): Ternary => (value === 'unknown' ? value : !value);
@@ -48,10 +48,7 @@ export type Condition =
       readonly family: Family;
       readonly ranges: readonly Range[];
     }
-  /**
-   * The names of the interfaces. A name that ends with `+` matches every interface that starts with the text before
-   * it.
-   */
+  /** The names of the interfaces. A name that ends with `+` matches every interface whose name has that prefix. */
   | { readonly kind: 'interface'; readonly direction: Direction; readonly names: readonly string[] }
   /** Protocols, by IP protocol number. */
   | { readonly kind: 'protocol'; readonly ranges: readonly Range<number>[] }
@@ -64,9 +61,8 @@ export type Condition =
       readonly ranges: readonly Range<number>[];
     }
   /**
-   * With `limitTo`, only addresses of the packet's interface in that direction count.
-   * `hasSingleType` is true in nft, where an address has one type. In iptables an IPv6 address can be both LOCAL and
-   * UNICAST.
+   * With `limitTo`, only the addresses of the packet's incoming or outgoing interface are considered. `hasSingleType`
+   * is true in nft, where each address has only one type. In iptables, an IPv6 address can be both LOCAL and UNICAST.
    */
   | {
       readonly kind: 'addrtype';
@@ -118,12 +114,12 @@ export type RuleTarget =
     };
 
 export interface Rule {
-  /** The position in the chain, starting at 1. 0 stands for the chain's policy. */
+  /** The position in the chain, starting at 1. Position 0 is the chain's policy. */
   readonly number: number;
   readonly text: string;
   readonly matches: readonly RuleMatch[];
   /**
-   * The targets, which apply in order. After targets that do not end the evaluation, the packet continues with the
+   * The targets, in the order in which they apply. If none of them ends the evaluation, the packet continues with the
    * next rule.
    */
   readonly targets: readonly RuleTarget[];
@@ -140,7 +136,7 @@ export interface Table {
   readonly backend: Backend;
   /** The table's name, such as `nat`. In nft the name includes the family: `ip peermasq`. */
   readonly name: string;
-  /** The family and the name of an nft table, separately. */
+  /** The family and the name of an nft table, as separate values. */
   readonly nft?: { readonly family: string; readonly name: string };
   readonly families: readonly Family[];
   readonly chains: Map<string, Chain>;
@@ -180,7 +176,7 @@ export class DumpError extends PermanentError {
       `Line ${line} of the dump: expected ${expected}, found: ${shown.replaceAll(/[\p{Cc}\p{Cf}]/gu, '\ufffd')}`,
       {
         advice:
-          'Give the complete output of `iptables-save`, together with `ipset save`, `ip -o addr`, `ip route` and `ip rule`; or of `nft -j list ruleset`.',
+          'Provide the complete output of `iptables-save`, together with `ipset save`, `ip -o addr`, `ip route` and `ip rule`; or of `nft -j list ruleset`.',
       },
     );
     this.line = line;

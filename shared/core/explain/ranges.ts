@@ -33,7 +33,7 @@ export function formatAddress(family: Family, address: bigint): string {
   return (family === 4 ? Address4.fromBigInt(address) : Address6.fromBigInt(address)).correctForm();
 }
 
-/** Returns the addresses whose first `prefix` bits equal those of `address`. */
+/** Returns the range of addresses that share the first `prefix` bits of `address`. */
 export function prefixRange(family: Family, address: bigint, prefix: number): Range {
   const hostBits = BigInt(addressBits(family) - prefix);
   const first = (address >> hostBits) << hostBits;

@@ -16,9 +16,9 @@ export type SetEntryPart =
   | { readonly kind: 'unknown' };
 
 export interface SetEntry {
-  /** Whether the entry has the option `nomatch`, which makes it an exception from wider entries. */
+  /** Whether the entry has the option `nomatch`, which makes it an exception to wider entries. */
   readonly isExcluded: boolean;
-  /** The length of the entry's network prefix. The matching entry with the longest prefix decides. */
+  /** The length of the entry's network prefix. The matching entry with the longest prefix takes precedence. */
   readonly prefix: number;
   readonly parts: readonly SetEntryPart[];
 }
@@ -31,9 +31,12 @@ export type AddressSet =
       readonly family: Family | undefined;
       /** The number of address bits that are compared (`netmask`). */
       readonly prefix: number;
-      /** The number of parts of an entry, which is also the number of sides that a match has to name. */
+      /** The number of parts of an entry. A match has to list as many directions (`src` or `dst`). */
       readonly dimensions: number;
-      /** Whether more than one part is a network. Prefix lengths alone do not show then which entry decides. */
+      /**
+       * Whether more than one part is a network. If so, prefix lengths alone do not determine which entry takes
+       * precedence.
+       */
       readonly hasManyNetworks: boolean;
       readonly entries: readonly SetEntry[];
     };
@@ -77,7 +80,7 @@ export interface Snapshot {
   /** The backends whose output the dump contains. */
   readonly backends: ReadonlySet<Backend>;
   readonly sets: ReadonlyMap<string, AddressSet>;
-  /** Sets that rules change while packets pass. */
+  /** Sets that rules modify at runtime. */
   readonly changingSets: ReadonlySet<string>;
   /** Empty if the dump contains no output of `ip addr`. */
   readonly addresses: readonly InterfaceAddress[];

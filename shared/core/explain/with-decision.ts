@@ -2,8 +2,8 @@ import type { Decision } from '../masquerading/decision';
 import type { Explanation } from './explanation';
 
 /**
- * Adds the decision to an explanation. Rules alone cannot show that a packet may keep its source address; if it may,
- * a missing masquerade rule is not a problem.
+ * Adds the decision to an explanation. The rules alone do not show whether the packet may keep its source address. If
+ * it may, a missing masquerade rule is not a problem.
  */
 export function withDecision(explanation: Explanation, { verdict, code, evidence }: Decision): Explanation {
   const { masqueraded, cause } = explanation;

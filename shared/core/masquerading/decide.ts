@@ -24,13 +24,13 @@ export interface Question extends MasqueradingContext {
 }
 
 /**
- * Decides whether a packet needs masquerading. All commands and functions share this decision. A pure function: the
- * verdict is `unknown` if its input does not determine the answer.
+ * Decides whether a packet needs masquerading. All commands and functions use this decision. This is a pure function;
+ * the verdict is `unknown` if the input does not determine it.
  */
 export const decide = ({ source, destination, ...context }: Question): Decision =>
   makeDecider(context)(source, destination);
 
-/** Returns a function that makes the same decisions as `decide`, for many packets in the same context. */
+/** Returns a function that decides like `decide`, for any number of packets in the same context. */
 export function makeDecider(context: MasqueradingContext): Decider {
   const ranges = decideRanges(context);
   return (source, destination) => {
@@ -89,7 +89,7 @@ function insideCluster({ destination, cluster, networkContext }: Packet): Decisi
 function toExceptedRange(packet: Packet): Decision | undefined {
   const range = rangeWith(packet.cluster.except, packet.destination);
   if (!range) return undefined;
-  const evidence = `peermasq.yaml excepts ${range.text}, so packets to ${packet.destination.text} keep the address of the pod.`;
+  const evidence = `The except list in peermasq.yaml contains ${range.text}, so packets to ${packet.destination.text} keep the address of the pod.`;
   return unknown('excepted-range', evidence, returnRouteTo(packet));
 }
 
@@ -123,7 +123,10 @@ function toDestination(packet: Packet): Decision | undefined {
   return request && decisionOf(request, packet);
 }
 
-/** Ranks the requests for a destination. An entry in the config explains the decision better than a route does. */
+/**
+ * Ranks the requests for a destination. Config entries rank before routes, because a config entry explains the decision
+ * better.
+ */
 function rankOf({ from, evenIfRouted, cidr }: DestinationRequest): number {
   if (evenIfRouted) return -2;
   return from === 'config' ? -1 : 128 - cidr.prefix;
@@ -137,7 +140,7 @@ function decisionOf({ cidr, name, from, evenIfRouted }: DestinationRequest, pack
       `${packet.networkContext.network} routes ${from.destination} through ${from.via} (${source}), and peermasq.yaml masquerades traffic to that range.`,
       from.peerRoutesPods === true
         ? 'The peer does not have routes to every pod range of the cluster.'
-        : 'The cloud does not show that return traffic reaches the address of a pod.',
+        : "The cloud's routes do not show whether return traffic reaches pod addresses.",
     );
   }
   const entry = `peermasq.yaml masquerades to ${cidr.text} (${name})`;
@@ -182,7 +185,7 @@ function toRefusedRange(packet: Packet): Decision | undefined {
   if (sources.length > 0 && !sources.some(({ family }) => family === destination.family)) {
     return unknownPodRange(packet);
   }
-  const evidence = `${refused.cidr.text} (${refused.name}) contains ranges that are never masqueraded, so no rule contains it.`;
+  const evidence = `${refused.cidr.text} (${refused.name}) contains ranges that are never masqueraded, so no rule is created for it.`;
   const resolvedBy = 'a cidr entry in peermasq.yaml for the range behind the route';
   return unknown('refused-range', evidence, resolvedBy);
 }
@@ -202,7 +205,7 @@ function overInactiveRoute({ cluster, networkContext, destination }: Packet): De
 function overUndiscoveredKind({ cluster, networkContext, destination }: Packet): Decision | undefined {
   const missing = configuredKinds(cluster).filter((kind) => !networkContext.discoveredKinds.includes(kind));
   if (missing.length === 0) return undefined;
-  const evidence = `Cannot discover ${missing.join(', ')} for this node, so a route to ${destination.text} may be unknown.`;
+  const evidence = `Cannot discover ${missing.join(', ')} for this node, so there may be an undiscovered route to ${destination.text}.`;
   const resolvedBy = `a cidr entry in peermasq.yaml that contains ${destination.text}`;
   return unknown('kind-not-discovered', evidence, resolvedBy);
 }
@@ -235,7 +238,10 @@ function routeTo(routes: readonly Route[], address: Address): Route | undefined 
   return matches.toSorted((a, b) => b.prefix - a.prefix)[0]?.route;
 }
 
-/** Whether the pod is in one of the ranges. For `any-pod`, whether every pod of the destination's address family is. */
+/**
+ * Whether the pod is in one of the ranges. For `any-pod`, whether every pod range of the destination's address family
+ * is covered.
+ */
 function isPodIn({ source, destination, ranges }: Packet, outer: readonly Cidr[]): boolean {
   if (source === 'node') return false;
   if (source !== 'any-pod') return rangeWith(outer, source) !== undefined;

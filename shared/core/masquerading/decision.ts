@@ -34,7 +34,7 @@ export interface Decision {
   readonly code: DecisionCode;
   /** The reasons, in one sentence each. The decisive reason comes first. */
   readonly evidence: NonEmpty<string>;
-  /** What would resolve an unknown decision, in words for operators. */
+  /** The information that would resolve an unknown decision, described for operators. */
   readonly resolvedBy?: string;
   /** The code before doctor checked the return route. */
   readonly initialCode?: DecisionCode;
@@ -57,7 +57,7 @@ export interface ReturnRoutes {
   readonly node: CheckResult;
 }
 
-/** Resolves an unknown decision with the return routes that the cloud shows. */
+/** Resolves an unknown decision, using the return routes that the cloud reports. */
 export function decideByReturnRoute(decision: Decision, { pod, node }: ReturnRoutes): Decision {
   if (decision.verdict !== 'unknown') return decision;
   const evidence = joinEvidence(pod, decision);

@@ -7,16 +7,16 @@ import type { DestinationRequest, ParsedRoute } from './requests';
 /** Routes, grouped by whether packets with the node's own address can use them. */
 export interface RoutesBySubnet {
   readonly usable: readonly ParsedRoute[];
-  /** Ranges to which only the subnets of the node's other interfaces have routes. */
+  /** Ranges that have routes only in the subnets of the node's secondary interfaces. */
   readonly unusable: readonly ParsedRoute[];
 }
 
 /**
- * Groups routes by whether masqueraded packets can use them. Pods with VPC addresses (VPC CNI) send packets through
- * an interface in their own subnet. If such packets had the address of that interface, the peer could answer them no
- * better than packets with the pod's address. The node therefore steers them to its primary interface, where only the
- * routes of that interface's subnet count. Packets from pods of an overlay network follow the kernel's routes and get
- * the address of the outgoing interface.
+ * Groups routes by whether masqueraded packets can use them. Pods with VPC addresses (VPC CNI) send packets through an
+ * interface in their own subnet. The peer could not reply to the address of that interface any more than to the pod's
+ * address. The node therefore steers such packets to its primary interface, where only the routes of the primary
+ * interface's subnet apply. Packets from pods of an overlay network follow the kernel's routes and get the address of
+ * the outgoing interface.
  */
 export function splitBySubnet(
   routes: readonly ParsedRoute[],
@@ -38,7 +38,7 @@ export function splitBySubnet(
   };
 }
 
-/** Returns the ranges that must not be masqueraded although a wider range is. */
+/** Returns the ranges that must not be masqueraded although they are part of a wider range that is. */
 export const exemptUnusable = (
   unusable: readonly ParsedRoute[],
   requests: readonly DestinationRequest[],

@@ -32,11 +32,11 @@ export interface MasqueradingRanges {
   /** Requested routes to subnets of peers that have routes to every pod. */
   readonly routed: readonly ParsedRoute[];
   /**
-   * Requested routes that exist only in subnets of the node's other interfaces, so that masqueraded packets cannot
-   * use them.
+   * Requested routes that masqueraded packets cannot use, because they exist only in the subnets of the node's
+   * secondary interfaces.
    */
   readonly unusable: readonly ParsedRoute[];
-  /** Requests that no rule may contain. */
+  /** Requests for which no rule may be created. */
   readonly refused: readonly DestinationRequest[];
   /** The number of distinct ranges that were discovered. */
   readonly routes: number;
@@ -83,7 +83,10 @@ export function decideRanges(context: MasqueradingContext): MasqueradingRanges {
   };
 }
 
-/** Whether peers have routes to every pod of the address family, including pods that only the config knows about. */
+/**
+ * Whether peers have routes to every pod of the address family, including pods whose ranges are known only from the
+ * config.
+ */
 export function arePodsRouted(
   family: Cidr['family'],
   sources: readonly Cidr[],
@@ -113,14 +116,14 @@ function discoverRoutes(context: MasqueradingContext): {
 }
 
 /**
- * Pods, services and `except` always take precedence over destinations. The node's own network also does, unless an
- * entry of the config says `even-if-routed`.
+ * Pods, services and `except` always take precedence over destinations. So does the node's own network, unless the
+ * config entry has `even-if-routed: true`.
  */
 function exemptRanges({ cluster, networkContext }: MasqueradingContext, sources: readonly Cidr[]) {
   const { podRanges, networkRanges } = networkContext;
   const named = (name: string, cidrs: readonly Cidr[]): NamedCidr[] => cidrs.map((cidr) => ({ cidr, name }));
   const network = mergeCidrs(networkRanges);
-  // If no source is known, the rule would also match traffic between the nodes of the network.
+  // If no pod range is known, the rule would also match traffic between the nodes of the network.
   const allowed = configuredRequests(cluster)
     .filter(({ evenIfRouted, cidr }) => evenIfRouted && reservedReason(cidr) === undefined)
     .map(({ cidr }) => cidr)
@@ -137,7 +140,10 @@ function exemptRanges({ cluster, networkContext }: MasqueradingContext, sources:
   ];
 }
 
-/** Returns the cloud services whose addresses a request contains. Other rule sets do not need these exemptions. */
+/**
+ * Returns the cloud services whose addresses a request contains. Rule sets without such requests do not need these
+ * exemptions.
+ */
 function exemptCloudServices(requests: readonly DestinationRequest[]): NamedCidr[] {
   const destinations = requests.map(({ cidr }) => cidr).filter((cidr) => reservedReason(cidr) === undefined);
   return cloudServices
@@ -216,8 +222,8 @@ const ownNetworkAdvice = (sources: readonly Cidr[]): string =>
     : "To masquerade to a range of the node's own network, configure pods, and set even-if-routed: true on the entry.";
 
 /**
- * Warns about entries of the config whose range is routed to the pods. Routes of peers need no warning, because it is
- * normal that they need no masquerading.
+ * Warns about config entries for ranges that have routes to the pods. A discovered route to such a range causes no
+ * warning, because it is normal that traffic to it is not masqueraded.
  */
 function routedPartWarnings(
   { cidr, name, from }: DestinationRequest,
@@ -249,7 +255,10 @@ const listExemptions = (exemptions: readonly Aggregate<NamedCidr>[]): string =>
     .map(({ cidr, name }) => `${cidr.text} ${name}`)
     .join(', ');
 
-/** Warns about services that refuse clients outside RFC 1918, even if they have a route to the pods. */
+/**
+ * Warns about services that have a route to the pods but may refuse them, because the pods' addresses are outside RFC
+ * 1918.
+ */
 function refusedClientWarnings(
   sources: readonly Cidr[],
   routed: readonly ParsedRoute[],
@@ -265,5 +274,5 @@ function refusedClientWarnings(
 }
 
 export const refusedClientHint =
-  'Google service producers such as Cloud SQL refuse clients outside RFC 1918 unless they are authorized networks. ' +
+  'Google service producers such as Cloud SQL refuse clients outside RFC 1918 unless the clients are in authorized networks. ' +
   'To masquerade traffic to a producer, add its range as a cidr entry with even-if-routed: true.';

@@ -68,7 +68,7 @@ function parseRoute(route: Route): ParsedRoute | Warning {
 }
 
 /**
- * Names a merged range after the requests for exactly this range. If there are none, the name covers all merged
+ * Names a merged range after the requests for exactly this range. If there are none, the name is made from all merged
  * requests: `pcx-a/and-2-more`.
  */
 export function nameRanges<T extends NamedCidr>(ranges: readonly Aggregate<T>[]): NamedCidr[] {

@@ -13,7 +13,7 @@ export interface Cidr {
   readonly text: string;
 }
 
-/** A single address. It has no prefix length, because the address of an interface is not a range. */
+/** A single address. It has no prefix length, because a single address is not a range. */
 export interface Address {
   readonly family: Family;
   readonly value: bigint;
@@ -182,6 +182,6 @@ function mergeHalves(merged: { cidr: Cidr; from: unknown[] }[]): void {
   }
 }
 
-/** Merges ranges like `aggregate`, when it does not matter which entries they came from. */
+/** Merges ranges like `aggregate`, for callers that do not need to know which entries were merged. */
 export const mergeCidrs = (cidrs: readonly Cidr[]): Cidr[] =>
   aggregate(cidrs.map((cidr) => ({ cidr }))).map(({ cidr }) => cidr);

@@ -70,7 +70,7 @@ export const notMasqueraded: Explanation = {
   source: '10.132.0.10',
   sources: ['10.132.0.10'],
   cause: 'no-rule',
-  reason: 'No rule masquerades it.',
+  reason: 'No rule masquerades the packet.',
   fix: 'iptables -t nat -I POSTROUTING 1 -d 10.193.0.3/32 -j MASQUERADE',
 };
 

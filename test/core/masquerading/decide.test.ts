@@ -104,7 +104,7 @@ describe('the decision for a connection depends on the first of these that appli
       {
         settings: 'except: [10.193.0.0/24], masquerade: [{cidr: 10.193.0.0/16, even-if-routed: true}]',
         code: 'excepted-range',
-        evidence: 'peermasq.yaml excepts 10.193.0.0/24',
+        evidence: 'The except list in peermasq.yaml contains 10.193.0.0/24',
       },
     ],
     [

@@ -31,7 +31,7 @@ test('for a packet that is not masqueraded, explain prints the reason and a fix,
   const file = home.write('rules.txt', kubenet + network);
   const { status, stdout, stderr } = await home.peermasq(explain(peer, '--rules', file));
   expect({ status, stderr }).toEqual({ status: 2, stderr: '' });
-  expect(stdout).toContain('Masqueraded: no\nReason: No rule masquerades it.');
+  expect(stdout).toContain('Masqueraded: no\nReason: No rule masquerades the packet.');
   expect(stdout).toContain('\nSource address: 10.132.0.10\n');
   expect(stdout).toContain('Routes and firewalls were not checked');
   expect(stdout).toContain('Fix: iptables-nft -t nat -I POSTROUTING 1 -s 10.132.0.10/32 -d 10.193.0.3/32');

@@ -7,7 +7,7 @@ import type { Snapshot } from '../snapshot';
 import { masqueradeCommand, removeRuleCommand } from './fix';
 import { describeMismatch, failedMatches, formatRuleName, nearMisses } from './trace';
 
-/** Why the packet leaves with its source address, and how to fix that. */
+/** Why the packet leaves with the source address that it has, and how to fix that address. */
 export interface RootCause {
   readonly cause: Cause;
   readonly reason: string;
@@ -40,7 +40,9 @@ function egressCause(traced: TracedPacket, egress: readonly EgressVerdict[]): Ro
   return translated.length < egress.length ? unknownCause(traced) : masqueradedCause(traced, translated);
 }
 
-/** Whether the table belongs to peermasq. Peermasq's rule set is a chain in iptables, but a table of its own in nft. */
+/**
+ * Whether the table belongs to peermasq. In iptables, peermasq's rule set is a chain; in nft, it is a separate table.
+ */
 const isPeermasqTable = ({ nft }: Table) => nft?.name === 'peermasq';
 const isPeermasqRule = ({ baseChain, chain }: Evaluation) =>
   chain.name === 'PEERMASQ' || isPeermasqTable(baseChain.table);
@@ -64,14 +66,17 @@ function nodeBackendOf({ baseChains }: Snapshot): Backend | undefined {
   return most?.[0];
 }
 
-/** Counts the rules that are not peermasq's. */
+/** Counts the rules of all programs except peermasq. */
 function countOwnRules(table: Table): number {
   if (isPeermasqTable(table)) return 0;
   const rules = [...table.chains.values()].flatMap((chain) => chain.rules);
   return rules.filter(({ text }) => !text.includes('PEERMASQ')).length;
 }
 
-/** Returns the node's backend. If the dump has no rules to tell, falls back to a backend whose output it contains. */
+/**
+ * Returns the node's backend. If no rule in the dump identifies the backend, returns a backend whose output the dump
+ * contains.
+ */
 function backendOf(snapshot: Snapshot): Backend {
   const { backends } = snapshot;
   const printed = (['iptables-nft', 'iptables-legacy', 'nft'] as const).find((one) => backends.has(one));
@@ -92,7 +97,7 @@ function masqueradedCause(traced: TracedPacket, egress: readonly EgressVerdict[]
       (evaluation) => isPeermasqRule(evaluation) && evaluation.baseChain.table.backend !== nodeBackend,
     );
   if (!isOnlyOtherBackend) return { cause: 'masqueraded', reason, fix: null };
-  const warning = `No other rule does, and the node's own rules are in ${nodeBackend}: kernels before 4.18 apply only one of the two backends, and programs that watch ${nodeBackend} do not see this rule.`;
+  const warning = `No other rule masquerades the packet, and the node's own rules are in ${nodeBackend}: kernels before 4.18 apply only one of the two backends, and programs that watch ${nodeBackend} do not see this rule.`;
   return { cause: 'wrong-backend', reason: `${reason} ${warning}`, fix: masqueradeFix(traced, nodeBackend) };
 }
 
@@ -112,7 +117,7 @@ function describeUndecided([first, ...others]: readonly Evaluation[]): string {
 
 function notMasqueradedCause(traced: TracedPacket): RootCause {
   if (traced.packet.isFromNode) {
-    const reason = 'The node sends it, and no rule changes its source: it leaves with its own address.';
+    const reason = 'The node itself sends the packet, and no rule changes the source address.';
     return { cause: 'no-rule', reason, fix: null };
   }
   return (
@@ -136,7 +141,7 @@ function findNotrack({ snapshot, packet, trace: { evaluations } }: TracedPacket)
   if (!by || evaluations.some(({ baseChain }) => baseChain.isNat)) return undefined;
   const withoutNotrack = walk(snapshot, packet, new Set(notrack.map(({ rule }) => rule)));
   const masquerading = findTranslatingRule(withoutNotrack);
-  const reason = `Untracked: ${formatRuleName(by)} excludes it from conntrack, without which nothing is masqueraded: ${by.rule.text}.`;
+  const reason = `Untracked: ${formatRuleName(by)} excludes the packet from conntrack, and untracked packets are never masqueraded: ${by.rule.text}.`;
   return {
     cause: 'untracked',
     reason: masquerading ? `${reason} ${wouldMasquerade(masquerading)}` : reason,
@@ -172,10 +177,10 @@ const isBlocking = (evaluation: Evaluation) =>
   isTerminal(evaluation) &&
   !isGate(evaluation);
 
-/** The maximum number of blocking rules that are ignored, one after another, in search of a masquerade rule. */
+/** The maximum number of blocking rules to ignore in the search for a masquerade rule. */
 const maxShadowingRules = 8;
 
-/** Ignores the blocking rules one after another until the packet is masqueraded, and reports the first of them. */
+/** Ignores blocking rules, one more at a time, until the packet is masqueraded. Reports the first blocking rule. */
 function findShadowing(traced: TracedPacket): RootCause | undefined {
   const ignored = new Set<Rule>();
   let { evaluations } = traced.trace;
@@ -196,7 +201,9 @@ function findShadowing(traced: TracedPacket): RootCause | undefined {
   return undefined;
 }
 
-/** Returns the rule that changes the packet's source in every possible case. */
+/**
+ * Returns the first rule that changes the packet's source. Undefined if the packet may leave with its source unchanged.
+ */
 function findTranslatingRule(trace: Trace): Evaluation | undefined {
   const egress = egressOf(trace);
   if (egress.some(({ translation }) => !translation)) return undefined;
@@ -210,7 +217,7 @@ function findWrongBackend(traced: TracedPacket): RootCause | undefined {
   );
   const [other] = peermasqBackends;
   if (other === undefined || peermasqBackends.has(nodeBackend)) return undefined;
-  const reason = `No rule masquerades it. peermasq's rules are in ${other}, but the node's own are in ${nodeBackend}.`;
+  const reason = `No rule masquerades the packet. peermasq's rules are in ${other}, but the node's own are in ${nodeBackend}.`;
   return { cause: 'wrong-backend', reason, fix: masqueradeFix(traced) };
 }
 
@@ -221,15 +228,15 @@ function describeNoRule({ evaluations }: Trace): string {
   const [closest] = nearMisses(evaluations)
     .map((evaluation) => ({ evaluation, failed: failedMatches(evaluation) }))
     .sort((a, b) => distance(a.failed) - distance(b.failed));
-  if (!closest) return 'No rule masquerades it: there are no masquerade rules on its path.';
+  if (!closest) return 'No rule masquerades the packet: there are no masquerade rules on its path.';
   const { evaluation, failed } = closest;
   const why = failed.map((match) => describeMismatch(match, evaluation)).join(' and ');
-  return `No rule masquerades it. Closest match: ${formatRuleName(evaluation)}, skipped because ${why}: ${evaluation.rule.text}`;
+  return `No rule masquerades the packet. Closest match: ${formatRuleName(evaluation)}, skipped because ${why}: ${evaluation.rule.text}`;
 }
 
 /**
- * Ranks near misses. Fewer failed matches rank closer, and a failed match on the destination ranks closer than other
- * matches.
+ * Ranks near misses. A rule with fewer failed matches is closer, and a failed match on the destination is closer than
+ * any other failed match.
  */
 function distance(failed: readonly RuleMatch[]): number {
   const isDestination = failed.some((match) => match.kind === 'address' && match.field === 'destination');

@@ -6,10 +6,7 @@ import type { Snapshot } from '../snapshot';
 
 const identifier = /^[A-Za-z_][A-Za-z0-9_.-]{0,127}$/;
 
-/**
- * Returns a command for an operator to run. It contains only addresses that were parsed, and no other text from the
- * dump.
- */
+/** Returns a command for an operator to run. From the dump it includes only parsed addresses, never other text. */
 export function masqueradeCommand(snapshot: Snapshot, packet: Packet, backend: Backend): string {
   const { family } = packet.destination;
   const source = toCidr(packet.source).text;

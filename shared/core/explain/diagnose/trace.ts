@@ -11,8 +11,7 @@ const maxSteps = 200;
 const maxNearMisses = 40;
 
 /**
- * Selects the steps that help a reader: rules that matched or may have matched, and rules that would have masqueraded
- * the packet.
+ * Selects the steps to print: rules that matched or may have matched, and rules that would have masqueraded the packet.
  */
 export function summarizeTrace(evaluations: readonly Evaluation[]): { path: Step[]; omitted: number } {
   const candidates = nearMisses(evaluations);
@@ -34,7 +33,8 @@ export function nearMisses(evaluations: readonly Evaluation[]): Evaluation[] {
 }
 
 /**
- * @returns a function that tests whether a rule of the table changes the source, directly or in a chain that it calls
+ * @returns a function that tests whether a rule of the table changes the source, either directly or through a chain
+ * that it jumps to
  */
 function masqueradeFinder(table: Table): (rule: Rule) => boolean {
   const chains = new Map<string, boolean>();
@@ -97,7 +97,7 @@ export function formatRuleName({ baseChain: { table }, chain, rule }: Evaluation
 type Described = Pick<Evaluation, 'state' | 'context'>;
 type MatchOf<Kind extends Condition['kind']> = Extract<RuleMatch, { kind: Kind }>;
 
-/** Describes why a match failed, in words that end a sentence: `the destination is inside 10.0.0.0/8`. */
+/** Returns the reason why a match failed, as a clause that ends a sentence: `the destination is inside 10.0.0.0/8`. */
 export function describeMismatch(match: RuleMatch, described: Described): string {
   if (match.kind === 'address' && match.ranges.length === 1) return describeAddressMismatch(match);
   if (match.kind === 'interface') return describeInterfaceMismatch(match);
@@ -145,7 +145,7 @@ function describeInput(match: RuleMatch, { state, context }: Described): string 
     }
     case 'set': {
       if (!snapshot.sets.has(match.name)) return 'the set is not in the dump';
-      if (snapshot.changingSets.has(match.name)) return 'rules change the set as packets pass';
+      if (snapshot.changingSets.has(match.name)) return 'rules modify the set at runtime';
       const [side = 'destination'] = match.sides;
       return `${side} ${formatOptional(addressOf(side, state, packet), packet)}`;
     }

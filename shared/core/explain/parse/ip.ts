@@ -8,7 +8,7 @@ export function parseInterfaceAddress(text: string, lineNumber: number): Interfa
   const [, device = '', kind, address = '', ...options] = text.trim().split(/\s+/);
   if (kind !== 'inet' && kind !== 'inet6') return undefined;
   const [own = '', ownPrefix] = address.split('/');
-  // On a point-to-point link (`inet 10.0.0.1 peer 10.0.0.2/32`), the peer's address has the prefix length.
+  // On a point-to-point link (`inet 10.0.0.1 peer 10.0.0.2/32`), the prefix length follows the peer's address.
   const prefix = ownPrefix ?? itemAfter(options, 'peer')?.split('/')[1];
   const parsed = parseIpAddress(own);
   const length = Number(prefix ?? (parsed && addressBits(parsed.family)));
@@ -105,8 +105,8 @@ const defaultTables = new Set(['local', 'main', 'default']);
 export function parseRoutingRule(text: string, section: Family = 4): RoutingRule | undefined {
   const [selector, source = '', ...options] = text.trim().split(/\s+/).slice(1);
   if (defaultTables.has(itemAfter(options, 'lookup') ?? '')) return undefined;
-  // A negated rule matches if any of its selectors fails. The parser does not evaluate that, so the rule matches
-  // every packet.
+  // A negated rule matches if any of its selectors fails. The parser does not support negation and treats the rule as
+  // one that matches every packet.
   if (selector === 'not') return { family: section, from: undefined, to: undefined, mark: undefined };
   const from = parseRange(source);
   const to = parseRange(itemAfter(options, 'to') ?? '');

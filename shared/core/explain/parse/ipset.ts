@@ -3,7 +3,7 @@ import { DumpError, type Family } from '../model';
 import { addressBits, parsePortRange, parseRange, protocolNumber, singleRange } from '../ranges';
 import type { AddressSet, SetEntry, SetEntryPart } from '../snapshot';
 
-/** An ipset that a `create` line declared, with the entries that `add` lines have added so far. */
+/** An ipset declared by a `create` line, with the entries of the `add` lines read so far. */
 interface DeclaredSet {
   readonly isList: boolean;
   /** The type of each part of an entry, such as `net` or `port`. */

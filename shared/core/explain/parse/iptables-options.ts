@@ -19,7 +19,10 @@ const singleValue = (
   parse: ([value = ''], moduleTokens) => parse(value, moduleTokens),
 });
 
-/** For options that do not restrict the match, and for options that another option of the same module reads. */
+/**
+ * The parser for options that do not restrict the match, and for options whose values are read by the parser of another
+ * option of the same module.
+ */
 const ignoredValue = singleValue(() => always);
 const ignoredFlag: OptionParser = { valueCount: 0, parse: () => always };
 
@@ -65,7 +68,7 @@ export function parseUint32(text: string): number | undefined {
   return value <= fullMask ? value : undefined;
 }
 
-/** Parses a value with an optional mask, such as `0x4000/0x4000`. Without a mask, all bits are compared. */
+/** Parses a value with an optional mask, such as `0x4000/0x4000`. If there is no mask, all bits are compared. */
 export function parseMaskedValue(text: string): { value: number; mask: number } | undefined {
   const [left = '', right = String(fullMask), ...rest] = text.split('/');
   const value = parseUint32(left);
@@ -95,7 +98,7 @@ function limitedDirection(moduleTokens: readonly string[]): Direction | undefine
 
 const stateOption = singleValue((text) => ({ kind: 'state', states: text.split(',') }));
 
-/** With a probability other than 0 or 1 the match is random, and so its result is unknown. */
+/** Unless the probability is 0 or 1, the match is random, so its result is unknown. */
 function probabilityCondition(text: string): Condition | undefined {
   const probability = Number(text);
   if (probability !== 0 && probability !== 1) return undefined;
@@ -180,7 +183,10 @@ export const matchModules: Readonly<Record<string, OptionParsers>> = {
   },
 };
 
-/** Options that do not belong to a module. `-f` never matches, because the first packet is not a later fragment. */
+/**
+ * Options that do not belong to a module. `-f` matches only the second and later fragments, so it never matches the
+ * first packet.
+ */
 export const generalOptions: OptionParsers = {
   '-s': addressOption('source'),
   '-d': addressOption('destination'),

@@ -29,8 +29,8 @@ const nonTerminalTargets = new Set([
 ]);
 
 /**
- * Targets whose effect on the packet is not simulated. The last four are supported, and are treated this way only if
- * their options cannot be parsed.
+ * Targets whose effect on the packet is not simulated. The last four are simulated, unless their options cannot be
+ * parsed.
  */
 const unsupportedTargets = new Set([
   'NETMAP',
@@ -52,7 +52,7 @@ const unsupportedTargets = new Set([
 /**
  * @param options the options after `-j NAME`
  * @returns an empty list if the packet continues unchanged; undefined if NAME is not a target. An unknown name with
- * options is an extension, because a chain never has options.
+ * options is treated as an extension, because a jump to a chain has no options.
  */
 export function parseTarget(name: string, options: readonly string[]): RuleTarget[] | undefined {
   const known = parseKnownTarget(name, options);
@@ -159,7 +159,7 @@ function splitNatRange(text: string): { address: string; portText: string | unde
   if (bracketed !== undefined) return { address: bracketed, portText: bracketedPort };
   const [address = '', port, ...more] = text.split(':');
   if (port === undefined || more.length > 0) return { address: text, portText: undefined };
-  // Newer iptables versions print `:80-90/8080` for a shifted port range.
+  // Some iptables versions print `:80-90/8080` for a shifted port range.
   return { address, portText: port.split('/')[0] };
 }
 

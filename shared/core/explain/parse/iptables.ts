@@ -29,7 +29,7 @@ export function priorityOf(table: string, hook: Hook): number {
 
 const counters = /^\[\d+:\d+\] */;
 
-/** Parses one table of iptables-save, from the line after `*table` up to the line before `COMMIT`. */
+/** Parses one table in the output of iptables-save, from the line after `*table` up to the line before `COMMIT`. */
 export class TableParser {
   readonly table: Table;
   readonly changingSets = new Set<string>();
@@ -56,7 +56,8 @@ export class TableParser {
     };
     if (option !== '-A') fail(`":CHAIN", "-A CHAIN" or "COMMIT" in table ${this.name}`);
     const chain =
-      this.table.chains.get(name) ?? fail(`a chain declared by ":CHAIN" before, in table ${this.name}`);
+      this.table.chains.get(name) ??
+      fail(`a chain that an earlier ":CHAIN" line declares, in table ${this.name}`);
     const { matches, target } = parseRuleTokens(tokens);
     const targets =
       this.parseTargets(target) ??

@@ -212,7 +212,7 @@ class SnapshotParser {
     else this.addNftRuleset(json, line);
   }
 
-  /** Handles a line of reformatted JSON (for example by jq), which ends with a line that contains only `}`. */
+  /** Handles a line of JSON that was reformatted, for example by jq. The last line of this JSON contains only `}`. */
   private jsonLine(block: OpenBlock, line: Line): void {
     block.lines.push(line);
     if (line.text === '}') this.finishJson();
@@ -248,7 +248,7 @@ const hasIpv6Option = / -[sd] [^ ]*:| -p (ipv6-icmp|icmpv6)/;
 
 const maxCallDepth = 500;
 
-/** The kernel rejects loops of chains, and no real rule set comes close to this depth. */
+/** The kernel rejects chain loops, and no real rule set comes close to this depth. */
 function checkCallDepth(table: Table, lineNumber: number): void {
   const visiting = new Set<Chain>();
   const depths = new Map<Chain, number>();

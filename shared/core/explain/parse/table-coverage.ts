@@ -31,10 +31,13 @@ function unreadableTable(key: TableKey, command: string): UnreadableTable {
   return { ...key, command, description: `table ${key.name} of ${iptablesCommand(key.family, key.backend)}` };
 }
 
-/** A notice that iptables-nft-save 1.8.9 prints before, or in place of, a table that nft has changed. */
+/**
+ * A notice that iptables-nft-save 1.8.9 prints for a table that was changed with nft, either before the table or
+ * instead of it.
+ */
 interface UnreadableNotice {
   readonly name: string;
-  /** Whether the table follows the notice, without the chains that nft added. */
+  /** Whether the notice is followed by the table, from which the chains added with nft are missing. */
   readonly isPartlyShown: boolean;
 }
 
@@ -102,7 +105,7 @@ export class TableCoverage {
         ...[...this.baseChains.values()].flat(),
         ...[...this.partlyUnreadable.values()].flatMap(unreadableBaseChains),
       ];
-    // The output of nft contains the tables that iptables-nft-save mentions without their content.
+    // If iptables-nft-save printed only a notice for a table, the output of nft contains that table.
     for (const [key, { backend }] of this.unreadable)
       if (backend === 'iptables-nft') this.baseChains.delete(key);
     const additional = native.filter((baseChain) => !this.isShownByIptables(baseChain));
@@ -136,7 +139,7 @@ export class TableCoverage {
   }
 }
 
-/** Returns chains of which only the hooks are known. */
+/** Returns placeholders for the chains of a table whose rules are not in the dump. */
 function unreadableBaseChains(unreadable: UnreadableTable): BaseChain[] {
   const { backend, family, name, description, command } = unreadable;
   const rule: Rule = {

@@ -16,7 +16,7 @@ import {
 import { masqueradeSources } from './routing';
 import type { Evaluation, Verdict } from './trace';
 
-/** The possible states of the packet when it leaves a chain. */
+/** The states that the packet may be in when it leaves a chain. */
 export interface ChainResult {
   /** States that return to the calling chain. */
   readonly returned: PacketStates;
@@ -152,7 +152,7 @@ export class ChainRunner {
         this.verdicts.push({ kind: 'local' });
         return [];
       case 'rewrite':
-        // Receivers may drop the packet, because its new destination or its checksum may be wrong.
+        // The receiver may drop the packet, because the new destination or the checksum may be wrong.
         this.drop(rule.text);
         return applyRewrite(state, this.translationBy(rule, []));
       case 'unknown':

@@ -146,7 +146,7 @@ function evaluateAddrtype(
   );
 }
 
-/** Whether the packet is leaving the node, so that its destination cannot be the node. */
+/** Whether the packet is leaving the node, which means that its destination is not the node itself. */
 function isRoutedElsewhere({ out }: PacketState, { hook, packet }: MatchContext): boolean {
   const isAfterRouting = hook === 'postrouting' || hook === 'forward';
   return isAfterRouting && out !== 'lo' && (!packet.isFromNode || out !== undefined);

@@ -3,7 +3,7 @@ import { fullMask } from '../ranges';
 import type { Snapshot } from '../snapshot';
 import type { Packet } from './packet';
 
-/** A mark of which only the bits in `known` are certain. */
+/** A mark. Only the bits that are set in `known` have a known value. */
 export interface Mark {
   readonly value: number;
   readonly known: number;
@@ -14,9 +14,9 @@ export const unknownMark: Mark = { value: 0, known: 0 };
 
 export interface Translation {
   readonly by: Rule;
-  /** Distinguishes translations by different rules in the state's `key`. */
+  /** Identifies the rule in the `key` of the state. */
   readonly ruleId: number;
-  /** The addresses one of which becomes the source. An empty list means that the new source is unknown. */
+  /** The possible new source addresses. An empty list means that the new source is unknown. */
   readonly sources: readonly bigint[];
 }
 
@@ -28,7 +28,7 @@ interface PacketFields {
   readonly packetMark: Mark;
   readonly connectionMark: Mark;
   readonly out: string | undefined;
-  /** The address of the next hop, which is the destination if it is a neighbour. */
+  /** The address of the next hop. If the destination is a neighbour, it is the destination itself. */
   readonly nextHop: bigint | undefined;
   /** Present once a rule has changed the source. */
   readonly translation: Translation | undefined;
@@ -142,15 +142,12 @@ export function evaluateInterface(
   if (names.includes('+')) return true;
   const name = interfaceOf(direction, state, context);
   const matched: Ternary = name === undefined ? 'unknown' : matchesName(names, name);
-  // In POSTROUTING, packets had no incoming interface before Linux 5.7.
+  // Before Linux 5.7, packets had no incoming interface in POSTROUTING.
   const isUncertain = direction === 'in' && context.hook === 'postrouting';
   return isUncertain && matched !== matchesName(names, '') ? 'unknown' : matched;
 }
 
-/**
- * Whether a pattern matches the name. A pattern that ends with `+` matches every name that starts with the text
- * before it.
- */
+/** Whether a pattern matches the name. A pattern that ends with `+` matches every name that has that prefix. */
 const matchesName = (patterns: readonly string[], name: string) =>
   patterns.some((pattern) =>
     pattern.endsWith('+') ? name.startsWith(pattern.slice(0, -1)) : pattern === name,
@@ -159,7 +156,8 @@ const matchesName = (patterns: readonly string[], name: string) =>
 export const directionOf = (side: Side): Direction => (side === 'source' ? 'in' : 'out');
 
 /**
- * The maximum number of states at one rule. Beyond it, states are merged into fewer states with more unknown fields.
+ * The maximum number of states at one rule. If there are more, they are merged into fewer states with more unknown
+ * fields.
  */
 const maxStates = 64;
 

@@ -7,7 +7,7 @@ import type { Mark } from './packet-state';
 interface AddressQuery {
   readonly family: Family;
   readonly address: bigint;
-  /** Limits the lookup to this interface. If undefined, addresses of all interfaces count. */
+  /** Limits the lookup to this interface. If undefined, the addresses of all interfaces are searched. */
   readonly device?: string | undefined;
 }
 

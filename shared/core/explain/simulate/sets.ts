@@ -100,7 +100,7 @@ interface Candidate {
   readonly matched: true | 'unknown';
 }
 
-/** Returns the result of the most specific entry, because the entry with the longest prefix decides. */
+/** Returns the result of the entry with the longest prefix, because that entry takes precedence. */
 function mostSpecific(candidates: readonly Candidate[]): Ternary {
   const sorted = candidates.toSorted((a, b) => b.entry.prefix - a.entry.prefix);
   const certain = sorted.findIndex(({ matched }) => matched === true);

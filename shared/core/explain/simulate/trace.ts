@@ -1,7 +1,7 @@
 import type { BaseChain, Chain, Rule, Ternary } from '../model';
 import type { MatchContext, PacketState, Translation } from './packet-state';
 
-/** One of the packet's possible ends. */
+/** One of the ways in which the packet's path through the node may end. */
 export type Verdict =
   | {
       readonly kind: 'egress';

@@ -42,7 +42,7 @@ class Walker {
     return { verdicts, evaluations: [...evaluations.values()] };
   }
 
-  /** Returns the interface of the route to a pod. A default route does not count, because it does not lead to pods. */
+  /** Returns the interface of the route to a pod. Default routes are ignored, because they do not lead to pods. */
   private podDevice(source: bigint): string | undefined {
     const route = findRoute(this.snapshot, this.family, source);
     return route && route.prefix > 0 && route.nextHops.length === 1 ? route.nextHops[0]?.device : undefined;
@@ -155,7 +155,7 @@ const maxOrderedSteps = 6;
 
 /**
  * Runs steps with the same priority in every order, if the order matters. The results of a set of steps are computed
- * from smaller sets: each step in turn runs last, on the results of the others. Because the number of sets grows
+ * from smaller sets: each step in turn runs last, on the results of the other steps. Because the number of sets grows
  * exponentially, this is limited to a few steps.
  */
 function inEveryOrder(steps: readonly HookStep[], states: readonly PacketState[]): PacketState[] {
@@ -176,7 +176,7 @@ function inEveryOrder(steps: readonly HookStep[], states: readonly PacketState[]
   return [...(statesBySubset.get((1 << ordered.length) - 1) ?? [])];
 }
 
-/** Runs each step any number of times, in any order. The results include those of every single order. */
+/** Runs each step any number of times, in any order. The results include the results of every possible order. */
 function inUnknownOrder(steps: readonly HookStep[], states: readonly PacketState[]): PacketState[] {
   const reached = new PacketStates(states);
   let previousSize = 0;

@@ -31,14 +31,14 @@ describe('the closest match is shown with the reason why it was skipped:', () =>
     const rule = `-A POSTROUTING ${match} -j MASQUERADE`;
     expect(explainNat(rule)).toMatchObject({
       cause: 'no-rule',
-      reason: `No rule masquerades it. Closest match: POSTROUTING rule 1 (iptables-nft, table nat), skipped because ${reason}: ${rule}`,
+      reason: `No rule masquerades the packet. Closest match: POSTROUTING rule 1 (iptables-nft, table nat), skipped because ${reason}: ${rule}`,
     });
   });
 
   test('the closest match in nft is named by its own chain and table', () => {
     const elsewhere = nftMatch(payload('ip', 'daddr'), { prefix: { addr: '10.0.0.0', len: 8 } }, '!=');
     expect(explainDump(network + nftTable('own', elsewhere, nftMasquerade)).reason).toBe(
-      'No rule masquerades it. Closest match: post rule 1 (nft, table ip own), skipped because the destination is inside 10.0.0.0/8: ip daddr != 10.0.0.0/8 masquerade',
+      'No rule masquerades the packet. Closest match: post rule 1 (nft, table ip own), skipped because the destination is inside 10.0.0.0/8: ip daddr != 10.0.0.0/8 masquerade',
     );
   });
 
@@ -63,7 +63,7 @@ describe('a packet that a raw rule excludes from conntrack', () => {
       masqueraded: false,
       cause: 'untracked',
       reason:
-        'Untracked: PREROUTING rule 1 (iptables-nft, table raw) excludes it from conntrack, without which nothing is masqueraded: -A PREROUTING -s 10.132.0.10/32 -j CT --notrack. Without it, POSTROUTING rule 1 (iptables-nft, table nat) would masquerade: -A POSTROUTING -j MASQUERADE',
+        'Untracked: PREROUTING rule 1 (iptables-nft, table raw) excludes the packet from conntrack, and untracked packets are never masqueraded: -A PREROUTING -s 10.132.0.10/32 -j CT --notrack. Without it, POSTROUTING rule 1 (iptables-nft, table nat) would masquerade: -A POSTROUTING -j MASQUERADE',
       fix: 'iptables-nft -t raw -D PREROUTING 1',
     });
   });

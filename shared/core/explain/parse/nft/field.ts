@@ -15,7 +15,7 @@ import {
   type JsonValue,
 } from './values';
 
-/** Parses the values with which the left side of a match is compared. */
+/** Parses the right side of a match: the values that the left side is compared with. */
 interface FieldParser {
   readonly implied: readonly RuleMatch[];
   /** @returns undefined if the values are not supported */
@@ -29,7 +29,7 @@ interface Field {
   readonly parser: FieldParser | undefined;
 }
 
-/** A match that nft implies and does not print. */
+/** A match that nft implies but does not print. */
 const implied = (condition: Condition): RuleMatch => ({ ...condition, isNegated: false, text: '' });
 const impliedFamily = (family: Family): RuleMatch => implied({ kind: 'family', family });
 
@@ -50,7 +50,7 @@ export function parseField(left: JsonValue, depth = 0): Field {
   return unsupportedField(depth < maxExpressionDepth ? formatOperation(left, depth) : formatExpression(left));
 }
 
-/** Formats a concatenation of fields, or a field of which only some bits are compared. */
+/** Formats a concatenation of fields, or a field that is compared under a bit mask. */
 function formatOperation(left: JsonValue, depth: number): string {
   const [operator = '', operands] = Object.entries(objectOf(left))[0] ?? [];
   const parts = listOf(operands).map((part) =>
@@ -182,7 +182,9 @@ function ctField(key: string, direction: string): Field {
   }
 }
 
-/** The state of the first packet of a connection. The only status bits that are known are those of translation. */
+/**
+ * The state of the first packet of a connection. Among the status bits, only those for address translation are known.
+ */
 const statusCondition = (values: readonly JsonValue[]): Condition | undefined =>
   values.length === 1 && values[0] === 'dnat' ? { kind: 'state', states: ['DNAT'] } : undefined;
 

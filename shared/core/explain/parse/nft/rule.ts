@@ -91,13 +91,13 @@ export class NftRuleParser {
     this.labels.push(label);
   }
 
-  /** Parses an iptables extension in a table that iptables-nft wrote. nft prints only the extension's name. */
+  /** Parses an iptables extension in a table that was written by iptables-nft. nft prints only the extension's name. */
   private addExtension(extension: JsonObject): void {
     const name = textOf(extension['name']);
     const label = `xt ${name}`;
     if (extension['type'] === 'match') {
       if (name !== 'comment')
-        this.addMatches([unknownMatch(label, 'nft does not print it, iptables-save does')]);
+        this.addMatches([unknownMatch(label, 'nft does not print its options, but iptables-save does')]);
     } else if (name === 'MASQUERADE') this.addTargets([{ kind: 'masquerade' }], label);
     else if (name === 'LOG' || name === 'NFLOG') this.labels.push(label);
     else this.addTargets([{ kind: 'unknown' }], label);
@@ -207,7 +207,7 @@ export function parseMatch({ op, left, right }: JsonObject, findSet: SetLookup):
   const fields = listOf(objectOf(left)['concat']);
   if (fields.length > 0) {
     const alternatives = values.map((value) => parseConcatenation(fields, value, findSet));
-    // The negation does not include implied matches: `tcp dport != …` never matches UDP.
+    // Implied matches are not negated: `tcp dport != …` never matches UDP.
     const implied = fields.flatMap((field) => parseField(field).parser?.implied ?? []);
     return [...implied, { kind: 'any', alternatives, isNegated, text }];
   }
@@ -246,8 +246,8 @@ function comparisonToRange(op: string, values: readonly JsonValue[]): readonly J
 }
 
 /**
- * Returns the values to compare with, including the elements of sets. Undefined if the dump does not contain the
- * values.
+ * Returns the values on the right side of a match, including the elements of sets. Undefined if the dump does not
+ * contain the values.
  */
 function valuesOf(right: JsonValue, findSet: SetLookup): readonly JsonValue[] | undefined {
   if (typeof right === 'string' && right.startsWith('@')) {

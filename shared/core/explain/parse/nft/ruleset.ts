@@ -15,8 +15,7 @@ import { NftRuleParser } from './rule';
 import { isJsonObject, listOf, objectOf, textOf, textsOf, type JsonObject, type JsonValue } from './values';
 
 /**
- * The address families of each table family. The family arp is missing, because its chains never see packets of a
- * connection.
+ * The address families of each table family. The arp family is missing, because its chains never process IP packets.
  */
 const families: ReadonlyMap<string, readonly Family[]> = new Map([
   ['ip', [4]],
@@ -49,9 +48,9 @@ class NftRulesetParser {
   private readonly sets = new Map<string, JsonObject>();
   private readonly maybeDormant = new Set<Table>();
   private readonly baseChains: BaseChain[] = [];
-  /** Additional matches for the rules of chains that the packet may not pass. */
+  /** Additional matches for the rules of chains that the packet might not traverse. */
   private readonly guards = new Map<Chain, RuleMatch>();
-  /** Chains with policy drop whose policy may not apply to the packet. */
+  /** Chains with policy drop whose policy might not apply to the packet. */
   private readonly uncertainDropPolicies = new Map<Chain, Table>();
 
   constructor(private readonly lineNumber: number) {}
@@ -143,7 +142,7 @@ class NftRulesetParser {
   }
 
   private failMissingChain(found: string, table: Table): never {
-    const expected = `a chain of table ${table.name} that the same JSON contains`;
+    const expected = `a chain of table ${table.name} in the same JSON`;
     throw new DumpError({ line: this.lineNumber, found, expected });
   }
 
@@ -157,24 +156,24 @@ class NftRulesetParser {
 }
 
 const harmlessFlags: ReadonlySet<string> = new Set(['owner', 'persist']);
-const maybeDormant = unknownMatch('table', 'nft printed invalid flags for it, so it may be dormant');
+const maybeDormant = unknownMatch('table', 'its flags are invalid in the dump, so it may be dormant');
 
 const policyDrop: Rule = { number: 0, text: 'policy drop', matches: [], targets: [{ kind: 'drop' }] };
 
 const tableKey = (json: JsonObject) => `${textOf(json['family'])} ${textOf(json['table'])}`;
 
-/** Where chains of devices and bridges run, relative to the IP hooks. */
+/** The position of device and bridge chains relative to the IP hooks. */
 interface LinkLayerHook {
   readonly hook: Hook;
-  /** A number that is added to the chain's own priority. */
+  /** An offset that is added to the chain's own priority. */
   readonly priority: number;
-  /** An unknown match. Routes name only the top device, and a dump does not show the devices below it. */
+  /** A match with an unknown result. Routes name only the top device, and the devices below it are not in the dump. */
   readonly guard: RuleMatch;
 }
 
-const mayPass = 'unknown whether the packet passes here';
+const mayPass = 'unknown whether the packet traverses this chain';
 
-/** A match for chains that only other chains call. */
+/** The match for chains without a hook, which only other chains call. */
 const unknownDevice = unknownMatch('devices', mayPass);
 
 interface HookPosition {
@@ -187,7 +186,7 @@ const offset = 2 ** 33;
 
 const bridgeHooks: ReadonlyMap<string, HookPosition> = new Map([
   ['prerouting', { hook: 'prerouting', priority: -2 * offset }],
-  // The hook `forward` is missing, because only bridged packets pass it, not routed packets.
+  // The hook `forward` is missing, because bridged packets traverse it and routed packets do not.
   ['input', { hook: 'prerouting', priority: -offset }],
   ['output', { hook: 'postrouting', priority: offset }],
   ['postrouting', { hook: 'postrouting', priority: 2 * offset }],
@@ -197,7 +196,7 @@ const deviceHooks: ReadonlyMap<string, HookPosition> = new Map([
   ['egress', { hook: 'postrouting', priority: 3 * offset }],
 ]);
 
-/** @returns undefined for IP hooks, and for hooks that routed packets do not pass */
+/** @returns undefined for IP hooks, and for hooks that routed packets do not traverse */
 function linkLayerHookOf(
   nftFamily: string,
   hook: string,
@@ -211,8 +210,8 @@ function linkLayerHookOf(
 }
 
 /**
- * Returns the rule with all interface matches undecided. The interfaces may be bridge ports, which routes do not
- * name.
+ * Returns the rule with the result of each interface match set to unknown. The interfaces may be bridge ports, which
+ * routes do not name.
  */
 function guardRule(rule: Rule, guard: RuleMatch): Rule {
   const matches = rule.matches.map((match) =>

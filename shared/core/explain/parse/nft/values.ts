@@ -15,7 +15,7 @@ export const textOf = (value: JsonValue | undefined): string => (typeof value ==
 export const scalarText = (value: JsonValue | undefined): string =>
   typeof value === 'string' ? value : JSON.stringify(value ?? null);
 
-/** Reads a flag or device, or a list of them. nft prints a single one as a string. */
+/** Reads a list of flags or devices. nft prints a list with one item as a string. */
 export const textsOf = (value: JsonValue | undefined): readonly string[] =>
   typeof value === 'string' ? [value] : listOf(value).map(textOf);
 
@@ -43,7 +43,7 @@ function formatWhole(value: JsonValue): string {
   return `{ ${texts.join(', ')} }`;
 }
 
-/** The maximum nesting depth of expressions that nft itself prints. */
+/** The maximum nesting depth of expressions in the output of nft. */
 export const maxExpressionDepth = 12;
 
 /** Returns which mark an expression reads or sets. */
