@@ -5,7 +5,7 @@ import tseslint from 'typescript-eslint';
 const { plugin: peermasq } = await tsImport('./infra/lint/plugin.ts', import.meta.url);
 
 /**
- * The direction of imports: functions → shared/{aws,gcp} → shared/core.
+ * Returns a rule that enforces the direction of imports: functions → shared/{aws,gcp} → shared/core.
  * @param {string[]} files
  * @param {{ group: string[], message: string }[]} patterns
  */
@@ -16,12 +16,12 @@ const mayNotImport = (files, patterns) => ({
 
 const outerLayers = {
   group: ['**/functions/**', '**/infra/**', '**/test/**'],
-  message: 'shared/ must not know who calls it.',
+  message: 'shared/ must not import its callers.',
 };
 
 const coreLayer = [
   outerLayers,
-  { group: ['**/aws/**', '**/gcp/**'], message: 'shared/core knows no cloud.' },
+  { group: ['**/aws/**', '**/gcp/**'], message: 'shared/core must not depend on a cloud.' },
   { group: ['@aws-sdk/*', '@google-cloud/*', 'pino'], message: 'shared/core does no I/O.' },
 ];
 
@@ -29,7 +29,7 @@ export default tseslint.config(
   { ignores: ['dist/', 'node_modules/', '.cache/', '.serverless/', 'coverage/'] },
   eslint.configs.recommended,
   {
-    // docs/style.md gives the reasons. What the code does not meet yet is counted in eslint-suppressions.json.
+    // docs/style.md gives the reasons for these rules. eslint-suppressions.json counts the remaining violations.
     plugins: { peermasq, '@typescript-eslint': tseslint.plugin },
     rules: {
       '@typescript-eslint/max-params': ['error', { max: 3 }],
@@ -59,10 +59,11 @@ export default tseslint.config(
         'error',
         {
           selector: "ImportDeclaration[source.value='zod'] > ImportSpecifier",
-          message: "import * as z: the bundles would carry zod's messages in every language.",
+          message:
+            "Write import * as z. A named import adds zod's messages in every language to the bundles.",
         },
       ],
-      // Config, events and process.env are index signatures that the compiler wants in brackets.
+      // The compiler requires brackets for index signatures, such as those of process.env and events.
       '@typescript-eslint/dot-notation': 'off',
     },
   },
@@ -76,25 +77,34 @@ export default tseslint.config(
       },
     ],
   ),
-  // Waits for both clouds; nothing else in shared/core may import it.
+  // Both clouds use poll.ts to wait. No other file in shared/core may import it.
   mayNotImport(['shared/core/util/poll.ts'], coreLayer),
   mayNotImport(
     ['shared/aws/**/*.ts'],
     [
       outerLayers,
-      { group: ['**/gcp/**', '@google-cloud/*'], message: 'The two clouds never import each other.' },
+      {
+        group: ['**/gcp/**', '@google-cloud/*'],
+        message: 'Code for one cloud must not import code for the other cloud.',
+      },
     ],
   ),
   mayNotImport(
     ['shared/gcp/**/*.ts'],
-    [outerLayers, { group: ['**/aws/**', '@aws-sdk/*'], message: 'The two clouds never import each other.' }],
+    [
+      outerLayers,
+      {
+        group: ['**/aws/**', '@aws-sdk/*'],
+        message: 'Code for one cloud must not import code for the other cloud.',
+      },
+    ],
   ),
   mayNotImport(
     ['functions/aws/**/*.ts'],
     [
       {
         group: ['**/gcp/**', '@google-cloud/*', '**/test/**'],
-        message: 'The two clouds never import each other.',
+        message: 'Code for one cloud must not import code for the other cloud.',
       },
     ],
   ),
@@ -103,7 +113,7 @@ export default tseslint.config(
     [
       {
         group: ['**/aws/**', '@aws-sdk/*', '**/test/**'],
-        message: 'The two clouds never import each other.',
+        message: 'Code for one cloud must not import code for the other cloud.',
       },
     ],
   ),

@@ -35,7 +35,7 @@ async function handleEvents(queuedEvents: readonly JoinEvent[], batch: BatchCont
     const ids = nodes.map(({ id }) => id);
     log.info('NodeJoined', { cloud: 'aws', messageId: message.messageId, trigger, nodes: ids });
   }
-  // Computed once, before the reconcile: an event that becomes due during the reconcile is not part of this batch.
+  // Computed once, before reconciling. An event that becomes due later is retried, not handled in this batch.
   const dueIn = new Map(queuedEvents.map((one) => [one, secondsUntilDue(one.event, one.attempt)]));
   const due = queuedEvents.filter((queuedEvent) => dueIn.get(queuedEvent) === 0);
   const results = await reconcileNodes(due, batch);
@@ -58,10 +58,10 @@ const notDueYet = (seconds: number): Retry => ({
   reason: 'the event is still within its grace period',
 });
 
-/** The time at which each node was first or last announced. */
+/** Returns when each node was announced: for the first time, or for the last time. */
 function eventTimes(queuedEvents: readonly JoinEvent[], which: 'first' | 'last'): Map<NodeKey, Date> {
   const ascending = queuedEvents.toSorted((a, b) => a.event.at.getTime() - b.event.at.getTime());
-  // When a key occurs twice, a Map keeps the later entry.
+  // If a key occurs more than once, a Map keeps the last entry.
   const ordered = which === 'last' ? ascending : ascending.toReversed();
   return new Map(
     ordered.flatMap(({ event: { nodes, at } }) => nodes.map((node) => [nodeKey(node), at] as const)),
@@ -70,7 +70,7 @@ function eventTimes(queuedEvents: readonly JoinEvent[], which: 'first' | 'last')
 
 interface NodeResult {
   readonly outcome: Outcome;
-  /** The delay before the next attempt; absent when a retry would not change the outcome. */
+  /** The delay before the next attempt. Absent if a retry would not change the outcome. */
   readonly retrySeconds?: number;
 }
 
@@ -125,8 +125,8 @@ async function dispositionOf(
 }
 
 /**
- * The result for a node without an outcome. This should not happen, because reconcile returns an outcome for each
- * node; if it does, the node's state is unknown.
+ * Returns the result for a node that has no outcome, whose state is therefore unknown. This should never happen,
+ * because reconcile returns an outcome for each node.
  */
 const notReconciled = (node: AwsNodeRef): NodeResult => ({
   outcome: { node, kind: 'pending', reason: 'not reconciled', retryAfterSeconds: 5 },

@@ -46,7 +46,7 @@ async function handleEvents(
 }
 
 /**
- * If single nodes fail, the next sweep handles them. Errors that affect the whole account, and unfinished peerings,
+ * If individual nodes fail, the next sweep handles them. Errors that affect the whole account, and unfinished peerings,
  * are retried.
  */
 async function reconcileAccount(

@@ -8,7 +8,10 @@ export const exitCodes = { ok: 0, error: 1, finding: 2, unknown: 3, interrupted:
 
 export const usageAdvice = 'Run it with --help for usage.';
 
-/** An error's own advice is written for functions, which retry on their own. */
+/**
+ * Added to the advice of retryable errors, which is written for the functions, because the functions retry
+ * automatically.
+ */
 const retryAdvice =
   'Retry, or raise --timeout. If the error persists, check --region, --project, the network and HTTPS_PROXY.';
 
@@ -67,10 +70,7 @@ export function onInterrupt({ onFirst, beforeExit }: InterruptHandlers): () => v
   };
 }
 
-/**
- * Runs work that can be aborted and cleans up after itself. An interrupt aborts the work, and the process exits after
- * the cleanup.
- */
+/** Runs work that can be aborted. An interrupt aborts the work, and the process exits when the work has cleaned up. */
 export async function runWithCleanup<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const interrupt = new AbortController();
   const stopListening = onInterrupt({

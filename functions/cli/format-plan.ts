@@ -123,7 +123,7 @@ function describeBlastRadius(nodes: readonly NodePlan[], changes: readonly Plann
 
 const countClusters = (nodes: readonly NodePlan[]): number => groupBy(nodes, headline).size;
 
-/** For example, `; 2 held; 1 skipped`. */
+/** Returns the number of nodes without a plan, such as `; 2 held; 1 skipped`. */
 function unplannedCounts(nodes: readonly NodePlan[]): string {
   const byKind = groupBy(
     nodes.filter((one) => !isPlanned(one)),
@@ -133,9 +133,9 @@ function unplannedCounts(nodes: readonly NodePlan[]): string {
 }
 
 interface Effect {
-  /** Ranges to which pods' packets will be masqueraded after the change, but are not before. */
+  /** The ranges to which pods' packets are masqueraded only after the change. */
   readonly added: readonly string[];
-  /** Ranges to which pods' packets will no longer be masqueraded. */
+  /** The ranges to which pods' packets are masqueraded only before the change. */
   readonly removed: readonly string[];
   readonly podRangesChange: boolean;
 }

@@ -50,7 +50,7 @@ async function findNode({ text, node }: SourceEndpoint, options: TargetOptions):
   const { nodes, errors } = await dryRunFor({ ...options, node });
   const [found] = nodes;
   if (found) return found;
-  throw errors[0]?.error ?? new Error('A dry run of one node has neither a node nor an error');
+  throw errors[0]?.error ?? new Error('The dry run of one node returned neither a node nor an error');
 }
 
 async function gatherNodeFindings(
@@ -82,7 +82,7 @@ async function gatherNodeFindings(
 /** Runs the cloud's checks of the path for packets from a source address. */
 type ChecksFrom = (source: Address) => Promise<readonly Check[]>;
 
-/** Where the config and the routes leave the decision open, the peer's route tables may settle it. */
+/** Decides with the peer's route tables if the config and the known routes are not enough for a decision. */
 async function checkReturnRoutes(
   decision: Decision,
   { node, pod }: Pick<Findings, 'node' | 'pod'>,
@@ -136,8 +136,8 @@ function nodeAddress({ name, address }: Node): Address {
 }
 
 /**
- * Returns the source address that the peer should see: the node's, where masquerading is needed. If the rules produce
- * a different source address, doctor reports that in the masquerading check, not in the return-route check.
+ * Returns the source address that the peer should see: the node's address if masquerading is needed. If the rules
+ * produce a different source address, doctor reports that in the masquerading check, not in the return-route check.
  */
 function expectedSource({
   node,

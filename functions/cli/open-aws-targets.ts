@@ -15,8 +15,8 @@ export async function openAwsTargets(
   { region, profile, stage }: TargetOptions,
   common: Omit<Dependencies, 'cloud'>,
 ): Promise<Target[]> {
-  // Hides the SDK's warning about Node.js versions that it will soon no longer support: a user of this command cannot
-  // act on the warning.
+  // Hides the SDK's warning that it will soon drop support for this Node.js version. Users of this command cannot act
+  // on it.
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] = 'true';
   // The SDK reads the profile from the environment.
   if (profile !== undefined) process.env['AWS_PROFILE'] = profile;

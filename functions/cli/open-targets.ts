@@ -25,7 +25,7 @@ export async function openTargets(options: TargetOptions): Promise<NonEmpty<Targ
   if (isNonEmpty(targets)) return targets;
   throw new PermanentError('no-credentials', 'No cloud credentials found', {
     advice:
-      'Run `aws configure sso` or `gcloud auth application-default login`. On a machine with a role of its own, use --cloud.',
+      'Run `aws configure sso` or `gcloud auth application-default login`. On a machine with an attached role, use --cloud.',
   });
 }
 

@@ -56,7 +56,7 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
   return result.toString().replaceAll(/ +$/gm, '');
 }
 
-/** For example, `1 node` or `2 nodes`. */
+/** Returns a number with its noun, such as `1 node` or `2 nodes`. */
 export const count = (n: number, noun: string): string => `${n} ${noun}${n === 1 ? '' : 's'}`;
 
 /** Returns undefined without a terminal, because a progress bar is noise in the log of a pipeline. */

@@ -17,7 +17,9 @@ Colours are off when stdout is not a terminal or NO_COLOR is set.`;
 
 export function makeProgram(): Command {
   const program = new Command('peermasq')
-    .description(`${packageJson.description}.\nThis command line plans, pushes, explains and diagnoses.`)
+    .description(
+      `${packageJson.description}.\nThis command plans and pushes rules, explains how they apply, and diagnoses connections.`,
+    )
     .version(packageJson.version)
     .exitOverride()
     .option('--debug', 'print all log entries, and the stack trace of an error')

@@ -76,9 +76,7 @@ function addDaemonSet(render: Command): void {
     withPlanOptions(
       render
         .command('daemonset')
-        .description(
-          'Kubernetes manifests that apply the plan; with --watcher, that install only the watcher',
-        )
+        .description('Kubernetes manifests that apply the plan or, with --watcher, install only the watcher')
         .option(
           '--watcher',
           'Google Cloud: for nodes that booted before their metadata was set and must not be restarted',

@@ -5,7 +5,7 @@ export type CloudName = 'aws' | 'gcp';
 
 /** One AWS region or one Google Cloud project, accessed with the user's own credentials. */
 export interface Target extends Dependencies {
-  /** For example, `aws us-east-1` or `gcp identity-nonprod`. */
+  /** The name in messages, such as `aws us-east-1` or `gcp identity-nonprod`. */
   readonly name: string;
   readonly inspection: Inspection;
   readonly reach: Reach;

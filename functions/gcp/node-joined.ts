@@ -62,8 +62,8 @@ async function reconcileLastTime(nodes: readonly NodeRef[], deadline: Deadline):
 const isAbsent = (outcome: Outcome): boolean => outcome.kind === 'pending' && outcome.isAbsent === true;
 
 /**
- * How long to wait for a new instance to become visible: the audit log entry about the start of the insert may arrive
- * earlier. A redelivery would come after the VM has booted.
+ * How long to wait for a new instance to become visible. The audit log entry about the start of the insert may arrive
+ * before the instance is visible, and a redelivered entry would arrive only after the VM has booted.
  */
 const visibilityTimeoutMs = 15_000;
 

@@ -9,7 +9,7 @@ import { acknowledgePermanent, invocationDeadline, withCallCounts } from './runt
 import { dependencies, eachProject, settings } from './runtime/projects';
 
 /**
- * After an operation on a peering is done, its routes may still be missing for this long, because networks exchange
+ * How long the routes of a peering may still be missing after an operation on the peering is done. Networks exchange
  * routes in the background.
  */
 const propagationMs = 10_000;
@@ -54,8 +54,8 @@ export const peeringChanged = withCallCounts(async (cloudEvent: CloudEvent<unkno
 });
 
 /**
- * Reconciles all nodes of all projects. The event is redelivered only while a route is still provisioning; if single
- * nodes failed, the next sweep handles them. An error in one project does not affect the others.
+ * Reconciles all nodes of all projects. The event is redelivered only while a route is still provisioning; if
+ * individual nodes failed, the next sweep handles them. An error in one project does not affect the others.
  * @returns whether a route is still provisioning
  */
 async function reconcileAll(deadline: Deadline): Promise<boolean> {

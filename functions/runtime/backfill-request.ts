@@ -7,9 +7,9 @@ const requestSchema = z.strictObject({
   clusters: z.array(z.string().min(1)).min(1).optional(),
   /** Return the plans without pushing anything. */
   dryRun: z.boolean().default(false),
-  /** Push even if far fewer routes were found than the rules in force were computed from. */
+  /** Push even if discovery found far fewer routes than the rules in force are based on. */
   allowRouteLoss: z.boolean().default(false),
-  /** Skip nodes that have just been launched, as the sweep does: their own events handle them. */
+  /** Skip nodes that have just been launched, because launch events handle these nodes. The sweep sets this option. */
   skipNewNodes: z.boolean().default(false),
 });
 

@@ -45,7 +45,7 @@ export async function backfill(
   return toResponse({ dryRun }, dryRun ? outcomes : await restartAll(targets, results, deadline));
 }
 
-/** The maximum time for restarts, which delay the sweeps that follow. */
+/** The maximum time for restarts. It is limited because restarts delay the next sweep. */
 const restartBudgetMs = 900_000;
 
 /**

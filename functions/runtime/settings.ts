@@ -6,8 +6,8 @@ import { parseConfig, type Config } from '../../shared/core/model/config';
 const bundledFile = (name: string): string => join(__dirname, name);
 
 /**
- * Loads the config that was deployed with the function. It is loaded when the function starts, so that an invalid
- * config stops the function before it takes an event.
+ * Loads the config that was deployed with the function. An invalid config fails when the function starts, before any
+ * event is received.
  * @throws ConfigError
  */
 export function loadConfig(): Config {

@@ -14,7 +14,7 @@ interface Alarm {
   readonly comparison: 'atLeast' | 'lessThan';
   readonly threshold: number;
   readonly minutes: number;
-  /** The number of consecutive periods. */
+  /** The number of consecutive periods in which the threshold must be crossed. */
   readonly periods?: number;
   readonly treatMissingData: 'notBreaching' | 'breaching';
 }

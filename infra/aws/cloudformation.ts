@@ -33,7 +33,7 @@ export const policy = (statements: readonly Statement[]) => ({
   Statement: statements,
 });
 
-/** Returns a policy that says who may assume a role. */
+/** Returns the policy that defines who may assume a role. */
 export const trust = (principal: unknown, condition?: unknown) => ({
   Version: '2012-10-17',
   Statement: [

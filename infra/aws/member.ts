@@ -89,8 +89,8 @@ function forwardingResources(member: Member): Resources {
 }
 
 /**
- * Returns the role in the member account. The role trusts the functions' roles by name, because principals would have
- * to exist already.
+ * Returns the role in the member account. The role trusts the functions' roles by name, because a role that is named as
+ * a principal must already exist.
  */
 function memberRoleResources(member: Member): Resources {
   const arn = (rest: string) => sub(`arn:\${AWS::Partition}:iam::${member.central}:${rest}`);

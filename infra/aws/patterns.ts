@@ -22,7 +22,7 @@ export interface Subscription {
   readonly pattern: Pattern;
 }
 
-/** Returns which events are sent to which queue. */
+/** Returns the patterns of the events that are sent to each queue. */
 export const subscriptions = (stage: string): readonly Subscription[] => [
   { name: 'instances-started', queue: 'nodes', pattern: apiCall('RunInstances') },
   {

@@ -23,10 +23,10 @@ export function queueFeeding(name: string | undefined): QueueName {
 const delaySeconds = { nodes: 0, routes: 0, commands: 30 } as const;
 
 /**
- * The number of deliveries after which SQS itself moves a message to the dead-letter queue. It is only for messages that
- * crash the function: once the objective has passed, the functions send a message there themselves, with a reason. The
- * number must exceed the retries before that time, which are a few in the first minute and then one per minute
- * (functions/aws/runtime/retry-delay.ts).
+ * The number of deliveries after which SQS itself moves a message to the dead-letter queue. This is needed only for
+ * messages that crash the function: once the objective has passed, the functions themselves send a message there, with
+ * a reason. The number must be higher than the number of retries until then: a few in the first minute, and then one
+ * per minute (functions/aws/runtime/retry-delay.ts).
  */
 const maxReceiveCount = (objectiveMinutes: number): number => Math.max(20, objectiveMinutes + 10);
 
@@ -54,7 +54,10 @@ export function queueSettings({
   }));
 }
 
-/** Returns seconds: six times the function's timeout, plus its batch window (Lambda developer guide, SQS). */
+/**
+ * Returns the timeout in seconds: six times the function's timeout, plus its batch window (Lambda developer guide,
+ * SQS).
+ */
 function visibilityTimeoutOf(consumer: string, functions: Settings['functions']): number {
   const feeds = functions[consumer];
   if (!feeds) throw new Error(`serverless.yml has no function ${consumer}, which should read a queue`);
@@ -75,9 +78,9 @@ export function queueResources(settings: Settings): Resources {
       Properties: {
         QueueName: resourceName(settings, 'dead-letters'),
         SqsManagedSseEnabled: true,
-        // SQS counts from when the message was first sent. The first queue keeps a message for up to four days.
+        // The period starts when the message is first sent. The first queue keeps a message for up to four days.
         MessageRetentionPeriod: fourteenDays,
-        // The ARNs are built from names, because the queues refer to this queue, so references would be circular.
+        // The ARNs are built from names: the queues refer to this queue, so references to them would be circular.
         RedriveAllowPolicy: {
           redrivePermission: 'byQueue',
           sourceQueueArns: queueNames.map((name) => ownArn('sqs', resourceName(settings, name))),

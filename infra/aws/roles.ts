@@ -40,7 +40,7 @@ export function roleResources(settings: Settings, clusters: readonly string[]): 
   return { ...policies.PushToNodes, ...policies.CompleteLaunches, ...Object.fromEntries(roles) };
 }
 
-/** Returns references to the policies that are needed. */
+/** Returns references to the policies that contain the needed statements. */
 export function managedPolicyRefs(policies: ClusterPolicies, needed: readonly StatementName[]): unknown[] {
   return Object.entries(policies)
     .filter(([statement]) => needed.some((one) => one === statement))

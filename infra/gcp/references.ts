@@ -8,8 +8,8 @@ const pattern = new RegExp(
 );
 
 /**
- * Returns the references in a module's expressions, split into parts and without indices: `var.project`,
- * `local.name`, `google_x.y.email`, `data.x.y.z`, `module.x.y`.
+ * Returns the references in a module's expressions, without indices. Each reference is split into its parts:
+ * `var.project`, `local.name`, `google_x.y.email`, `data.x.y.z`, `module.x.y`.
  */
 export function referencesIn(found: unknown): string[][] {
   return textsIn(found)

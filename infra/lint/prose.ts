@@ -24,7 +24,7 @@ export function readExpression(markdown: string): RegExp {
 }
 
 export function findInText(file: string, source: string, expression: RegExp): Violation[] {
-  // Most files have none, and parsing takes much longer than searching.
+  // Most files contain no match, and parsing takes much longer than searching.
   if (!loosen(expression).test(source)) return [];
   return readPassages(file, source).flatMap(({ text, line }) =>
     [...text.matchAll(expression)].map(({ 0: found, index }) => ({
@@ -44,8 +44,8 @@ export function findProse(paths: readonly string[] = []): Violation[] {
 }
 
 /**
- * Finds at least what the expression finds in passages, where comment markers and quotations between two words count as
- * white space. Lookarounds stay as they are, because they would exclude more.
+ * Returns a looser expression, for a quick search of a whole file. Where the original expects white space, it also
+ * matches comment markers and quotations. Changing a lookaround could exclude matches, so lookarounds are kept.
  */
 function loosen(expression: RegExp): RegExp {
   const between = '(?:\\W|`[^`\\n]*`|^>.*$)+';

@@ -7,8 +7,8 @@ import { joinSections } from '../join-node-program';
 const passed = 'node_modules/.cache/shellcheck';
 
 /**
- * What shellcheck finds in the joined sections of the node program, or undefined if it is not installed. It takes 9
- * seconds, so a text that passed is not checked again.
+ * Returns what shellcheck finds in the joined sections of the node program, or undefined if shellcheck is not
+ * installed. A run takes 9 seconds, so a text that has passed is not checked again.
  */
 export function shellcheckNodeProgram(): string | undefined {
   const { error, stdout: version } = spawnSync('shellcheck', ['--version'], { encoding: 'utf8' });

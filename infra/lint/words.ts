@@ -73,7 +73,7 @@ export const wrongWords = new Map(
 );
 
 /**
- * Words that must not be the whole name of a type, because that type now has another name. They are allowed inside
+ * Words that must not be the whole name of a type, because the type with that name was renamed. They are allowed inside
  * longer names.
  */
 export const wrongTypes = new Map(
@@ -139,7 +139,7 @@ const standardTerms = [/dead[-_ ]?letters?/giu, /\$fault\b/gu, /fault[-_ ]?injec
 export const splitWords = (name: string): string[] =>
   (name.match(/[A-Z]?[a-z]+|[A-Z]+(?![a-z])/gu) ?? []).map((word) => word.toLowerCase());
 
-/** Returns the first word in a name that the project does not use, and the word to use instead. */
+/** Returns the first rejected word in a name, and the word to use instead. */
 export function findWrongWord(name: string): { word: string; use: string } | undefined {
   const whole = wrongNames.get(name);
   if (whole !== undefined) return { word: name, use: whole };

@@ -18,7 +18,7 @@ beforeEach(async () => {
   aws = await startLocalAws();
   Object.assign(process.env, aws.env);
   const { ec2, ssm, ...rest } = makeClients(labRegion);
-  // No waiting here: the rate limiter has its own tests.
+  // Calls are not delayed here: the rate limiter has its own tests.
   clients = { ...rest, ec2, ssm, waitToSend: () => Promise.resolve() };
 });
 afterEach(async () => {

@@ -14,13 +14,16 @@ import { storedRuleSet } from './machines';
 
 export interface NewNode {
   readonly cluster?: string;
-  /** The ranges that the node's subnet routes over an active peering. */
+  /** The ranges for which the node's subnet has a route over an active peering. */
   readonly routes?: readonly string[];
-  /** Whether the node's agent is online, or the node has booted. If false, `makeReady` does that later. */
+  /**
+   * Whether the node's agent is online (AWS), or the node has booted (Google Cloud). If false, `makeReady` makes it
+   * ready.
+   */
   readonly isReady?: boolean;
 }
 
-/** A local cloud whose nodes are real machines. The interface is the same for both clouds. */
+/** A local cloud whose nodes are real machines. Both clouds implement this interface. */
 export interface CloudLab {
   /** The adapter under test, which uses the official clients. */
   readonly cloud: Cloud;
@@ -33,9 +36,9 @@ export interface CloudLab {
   /** The first part of the command that takes a snapshot manually. */
   readonly manualCommand: (ref: NodeRef) => string;
   readonly machineOf: (ref: NodeRef) => Machine | undefined;
-  /** Makes all later calls of discovery, or of pushes, fail. */
+  /** Makes all later calls fail that discovery or pushes make. */
   readonly failWith: (failure: 'forbidden' | 'unavailable', when: 'discovering' | 'pushing') => void;
-  /** Returns the number of calls so far that changed something in the cloud. */
+  /** Returns how many calls have changed something in the cloud so far. */
   readonly mutatingCalls: () => number;
   readonly close: () => Promise<void>;
 }

@@ -71,7 +71,7 @@ function open(): Promise<CloudLab> {
     });
     const { address } = await google.metadataServer(vm, { host: addressOfThisProcess });
     nodes.set(vm.id, { machine, metadataHost: address });
-    // A node that should be ready boots as soon as its startup script is in its metadata.
+    // A node that the test wants ready boots as soon as its metadata has a startup script.
     if (isReady) void startupScriptSet(vm.id).then(() => boot(vm.id));
     return refOf(vm.id);
   }

@@ -7,7 +7,7 @@ import { describeKernel } from '../lab/kernel';
 import { config, routes, silentLog, type CloudLab } from './cloud';
 import { storedRuleSet } from './machines';
 
-/** Tests what both clouds promise about reading the rules of a node. */
+/** Tests that both clouds can read the rules of a node. */
 export function describeInspection(name: string, open: () => Promise<CloudLab>): void {
   describeKernel(`${name}, inspected`, undefined, () => {
     let lab: CloudLab;
@@ -62,7 +62,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect(text.match(/^-A OTHERS .*$/gm)?.map((rule) => rule.replaceAll('"', ''))).toEqual(rules);
     });
 
-    test('the error for a node that does not respond contains the command that takes a snapshot manually', async () => {
+    test('the error for a node that does not respond contains the command for taking a snapshot manually', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes, isReady: false });
       await push(ref, 2);
       const failure = await snapshotOf(ref, 13).catch((error: unknown) => error);
@@ -85,7 +85,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       await expect(pendingSnapshot).rejects.toBe(reason);
     });
 
-    test('the rule set in force is the rule set that was pushed last, and absent before the first push', async () => {
+    test('the rule set in force is the one that was pushed last, or undefined before the first push', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });
       const other = await lab.addNode({ cluster: 'shop', routes });
       await push(ref);
@@ -94,7 +94,7 @@ export function describeInspection(name: string, open: () => Promise<CloudLab>):
       expect([...inForce.keys()]).toEqual([nodeKey(ref)]);
       const [ruleSet] = inForce.values();
       expect(ruleSet && printRuleSet(ruleSet)).toBe(await storedRuleSet(lab.machineOf(ref)));
-      // The text of a recorded rule set is unknown if no push carried that rule set.
+      // The text of a recorded rule set is unknown if that rule set was never pushed.
       const node = await nodeOf(ref);
       const recordedOnly = { ...node, recorded: { ruleSetId: 'f'.repeat(64), isProven: true } };
       expect(await lab.inspection.getRuleSetsInForce([recordedOnly], deadline())).toEqual(new Map());

@@ -30,7 +30,7 @@ export const ruleSet = (generation: number, destination = '10.193.0.0/16'): Rule
   probes: [],
 });
 
-/** Returns a node's metadata after a push of this rule set, without the number of its routes. */
+/** Returns a node's metadata after a push of this rule set. The metadata lacks the number of routes. */
 export const assigned = (value: string): MetadataItem[] => [
   { key: 'peermasq-ruleset', value },
   { key: 'peermasq-program', value: program },
@@ -42,7 +42,7 @@ export function report(vm: LabVm, given: RuleSet | undefined, changes: Partial<R
   vm.guestAttributes['peermasq/status'] = JSON.stringify(makeReport(given, changes));
 }
 
-/** Returns a push of a rule set that is already in the node's metadata. */
+/** Returns the result of a push of a rule set that is already in the node's metadata. */
 export const pushedBefore = (node: GcpNode, given: RuleSet): PushedNode<GcpNode> => ({
   result: 'pushed',
   node,

@@ -12,13 +12,14 @@ import type { FunctionLocation } from './invocation';
 import { readSettings } from './settings';
 
 /**
- * Settings are read when the function starts, so that an invalid setting or config stops it before it takes an event.
+ * Settings are read when the function starts. An invalid setting or config therefore fails before any event is
+ * received.
  */
 export const settings = readSettings(process.env);
 const { config, clock, log } = commonDependencies();
 export { log };
 
-/** An account and what is needed to reconcile its nodes. */
+/** An account, and the dependencies that reconciling its nodes requires. */
 interface Account extends Dependencies {
   readonly cloud: Cloud<AwsNode>;
   readonly id: string;

@@ -206,6 +206,6 @@ function urlOf(setting: 'queueUrl' | 'deadLetterQueueUrl'): string {
   if (url !== undefined) return url;
   const variable = setting === 'queueUrl' ? 'PEERMASQ_QUEUE' : 'PEERMASQ_DEAD_LETTERS';
   throw new PermanentError('bad-setting', `${variable} is not set`, {
-    advice: 'Set it as serverless.yml does.',
+    advice: 'Set the variable as serverless.yml does.',
   });
 }

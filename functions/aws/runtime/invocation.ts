@@ -2,7 +2,7 @@ import type { Context } from 'aws-lambda';
 import type { Deadline } from '../../../shared/core/cloud';
 import { PermanentError } from '../../../shared/core/model/errors';
 
-/** Where the function runs. */
+/** The account and region in which the function runs. */
 export interface FunctionLocation {
   readonly partition: string;
   readonly account: string;

@@ -26,8 +26,7 @@ function write(
   if (Metrics.length === 0) return;
   const directive = { Namespace: metricsNamespace, Dimensions, Metrics };
   const _aws = { Timestamp: Date.now(), CloudWatchMetrics: [directive] };
-  // Metrics do not go through console.log: Lambda wraps its output in JSON, and CloudWatch extracts no metrics from
-  // that.
+  // Metrics are not written with console.log: Lambda wraps that output in JSON, so CloudWatch would not find them.
   process.stdout.write(`${JSON.stringify({ _aws, ...dimensions, ...values })}\n`);
 }
 
@@ -83,7 +82,7 @@ const byCluster = (outcomes: readonly Outcome[]) =>
     ({ cluster = '' }) => cluster,
   );
 
-/** A failure counts only when it will not be retried. */
+/** A failure is counted only if it will not be retried. */
 const isFailed = (outcome: Outcome): boolean =>
   outcome.kind === 'failed' && retryAfterSeconds(outcome) === undefined;
 

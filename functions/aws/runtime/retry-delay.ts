@@ -3,8 +3,8 @@ import type { NodesJoined } from '../../../shared/aws/events/event';
 const maxDelaySeconds = 60;
 
 /**
- * How many messages of a burst are allowed for each second of delay. A batch of a thousand nodes takes about fifty
- * API calls, and messages with the same delay arrive in one batch.
+ * A burst is delayed by one second for each of this many messages. Messages with the same delay arrive in one batch,
+ * and a batch of a thousand nodes takes about fifty API calls.
  */
 const burstPerSecond = 12;
 
@@ -28,9 +28,9 @@ export function retryDelaySeconds({ requestedSeconds, attempt, burstSize }: Atte
 }
 
 /**
- * Delay before an event is handled. EC2 announces each node several times. The event for the running state is handled
- * immediately. The other events are only a fallback in case that event was lost, and are delayed so that two batches
- * do not push to the same node.
+ * The delay before an event is handled. EC2 announces each node several times. The event for the running state is
+ * handled immediately. The other events are only a fallback in case that event was lost, and are delayed so that two
+ * batches do not push to the same node.
  */
 const gracePeriodSeconds: Readonly<Record<NodesJoined['trigger'], number>> = {
   'instance-running': 0,
@@ -39,7 +39,9 @@ const gracePeriodSeconds: Readonly<Record<NodesJoined['trigger'], number>> = {
   'auto-scaling-launch': 90,
 };
 
-/** Seconds until an event is due, or zero if it is due now. Only the first delivery of an event is delayed. */
+/**
+ * Returns the seconds until an event is due, or zero if it is due now. Only the first delivery of an event is delayed.
+ */
 export function secondsUntilDue({ trigger, at }: NodesJoined, attempt: number): number {
   if (attempt > 1) return 0;
   const gracePeriod = gracePeriodSeconds[trigger];

@@ -10,7 +10,7 @@ import type { BackfillOptions } from './options';
 import { forEachTarget, pollUntilDone, type PollOutcomes } from './poll-until-done';
 import type { PushWave } from './push';
 
-/** Pushed to a node that had no rules before the backfill. It removes the rules that the backfill installed. */
+/** The rule set for nodes that had no rules before the backfill. It removes the rules that the backfill installed. */
 const emptyRuleSet: RuleSet = {
   generation: 1,
   randomFully: false,
@@ -46,8 +46,8 @@ export async function planRollback(options: BackfillOptions): Promise<Rollback> 
 }
 
 /**
- * The states of nodes that never got the new rules. In every other state a node may have them, even if it never
- * reported them.
+ * The states of nodes that never got the new rules. In every other state a node may have the new rules, even if it
+ * never reported them.
  */
 const neverPushed: ReadonlySet<string> = new Set(['untouched', 'skipped', 'held']);
 

@@ -8,7 +8,7 @@ import { colours, table, type CommandOutput } from '../output';
 import type { Journal, JournalEntry } from './journal';
 import type { WaveResult } from './waves';
 
-/** For example, `3 proven, 1 failed`. */
+/** Returns the number of outcomes of each kind, such as `3 proven, 1 failed`. */
 export function countOutcomes(outcomes: readonly Outcome[]): string {
   const byKind = groupBy(outcomes, ({ kind }) => kind);
   return [...byKind].map(([kind, group]) => `${group.length} ${kind}`).join(', ');

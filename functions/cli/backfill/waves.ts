@@ -67,7 +67,7 @@ function splitIntoWaves(
 
 const successful: ReadonlySet<Outcome['kind']> = new Set(['proven', 'needs-reboot', 'skipped']);
 
-/** Every canary node must be proven; of the other nodes, `maxFailures` may fail. */
+/** In the canary wave, every node must be proven. In the other waves, up to `maxFailures` nodes may fail. */
 function findStopReason(
   outcomes: readonly Outcome[],
   started: number,

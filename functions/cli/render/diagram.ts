@@ -80,12 +80,10 @@ function toNetwork(clusters: NonEmpty<Cluster>): DiagramNetwork {
   };
 }
 
-/**
- * Tells apart a peer's own subnets and the ranges that the peer passes on, because they are shown as separate boxes.
- */
+/** Identifies a box. A peer's own subnets and the ranges that the peer passes on are shown as separate boxes. */
 const remoteKey = ({ kind, via }: Pick<DiagramRemote, 'kind' | 'via'>): string => `${kind} ${via}`;
 
-/** Merges equal remotes, so that clusters that reach the same remote network share its box. */
+/** Merges equal remotes. Clusters that reach the same remote network then share one box. */
 function mergeRemotes(connections: readonly CoveredRemote[]): DiagramRemote[] {
   const byKey = groupBy(connections, ({ remote }) => remoteKey(remote));
   return [...byKey.values()].map((group, index) => {
@@ -113,7 +111,7 @@ function discoveredRemotes({ id, nodes }: Cluster): CoveredRemote[] {
   });
 }
 
-/** Returns the ranges that the config names itself. */
+/** Returns the ranges that are listed in the config. */
 function configuredRemotes({ id, nodes }: Cluster): CoveredRemote[] {
   const requests = nodes.filter(isPlanned).flatMap(({ outcome }) => outcome.plan.provenance);
   const configured = requests.flatMap(({ from }) => from).filter((request) => request.from === 'config');

@@ -3,7 +3,7 @@ import { isUnproven, sourcePortsUsedPercent, type Outcome } from '../../../share
 import type { Log } from '../../../shared/core/log';
 import type { SweepSummary } from '../../runtime/backfill';
 
-/** A node counts as unproven if it is still not proven this long after its launch. */
+/** A node is reported as unproven if it is still not proven this long after its launch. */
 const objectiveMs = 180_000;
 
 /**

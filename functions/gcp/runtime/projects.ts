@@ -6,7 +6,8 @@ import { loadProgram } from '../../runtime/settings';
 import { readSettings } from './settings';
 
 /**
- * Settings are read when the function starts, so that an invalid setting or config stops it before it takes an event.
+ * Settings are read when the function starts. An invalid setting or config therefore fails before any event is
+ * received.
  */
 export const settings = readSettings(process.env);
 const common = commonDependencies();
@@ -17,10 +18,7 @@ const dependenciesFor = (projects: readonly string[], routesCacheMs = 0): Depend
   cloud: makeCloud({ projects, program, routesCacheMs }),
 });
 
-/**
- * Used for events about single nodes. Many of these events arrive together, and they share what was read about
- * networks.
- */
+/** Used for events about individual nodes. Many of these events arrive together and share the network data. */
 export const dependencies = dependenciesFor(settings.projects, 5_000);
 
 /** One set of dependencies for each project, so that an error in one project does not affect the others. */

@@ -46,9 +46,9 @@ describe("an error that concerns the user's account or credentials", () => {
     ],
     ['a request without credentials', serviceError('MissingAuthenticationToken'), missing],
     ['unknown keys', serviceError('UnrecognizedClientException'), rejected],
-    ['keys that STS does not know', serviceError('InvalidClientTokenId'), rejected],
+    ['keys that are unknown to STS', serviceError('InvalidClientTokenId'), rejected],
     [
-      'keys that EC2 does not know',
+      'keys that are unknown to EC2',
       serviceError('AuthFailure', 'AWS was not able to validate the provided access credentials'),
       rejected,
     ],
@@ -73,7 +73,7 @@ describe("an error that concerns the user's account or credentials", () => {
     expect(toError(serviceError('ExpiredToken')).advice).toContain('aws sso login --profile PROFILE`');
   });
 
-  test('is not reported when the error is about a resource of another account', () => {
+  test('is not confused with a denied call to a resource of another account', () => {
     const error = toError(serviceError('AuthFailure', 'Not authorized for images: [ami-0a]'));
     expect(error).toMatchObject({ code: 'access-denied' });
   });

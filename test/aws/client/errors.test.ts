@@ -11,7 +11,7 @@ describe('an error without a response', () => {
     ['an abort', sdkError('AbortError', { code: 20 })],
     ['a connection reset', sdkError('Error', { code: 'ECONNRESET' })],
     [
-      'a connection refused by every address',
+      'a connection that every address refused',
       Object.assign(new AggregateError([]), { code: 'ECONNREFUSED' }),
     ],
     ['an unknown host name', sdkError('Error', { code: 'ENOTFOUND', $metadata: { attempts: 3 } })],

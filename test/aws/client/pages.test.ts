@@ -37,7 +37,7 @@ describe('listAll', () => {
   test.each([
     ['the same page', ['a', 'a']],
     ['an earlier page', ['a', 'b', 'a']],
-  ])('throws when a token leads to %s again', async (_, tokens) => {
+  ])('throws when a token leads back to %s', async (_, tokens) => {
     const { outcome, requested } = await list(tokens);
     expect(outcome).toBeInstanceOf(PermanentError);
     expect(outcome).toMatchObject({

@@ -81,7 +81,7 @@ describe('the result of a finished command', () => {
     expect(responses).toHaveLength(count);
   });
 
-  test('that is unreadable fails only its own node', async () => {
+  test('that is unreadable makes only its own node fail', async () => {
     const finished = await runCommands(reporting(), finishing({ stdout: 'garbage' }));
     lab.aws.fail('GetCommandInvocation', 'ValidationException', 'no', Infinity);
     const { responses, unreadable } = await read(finished);

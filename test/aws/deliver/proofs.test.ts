@@ -129,7 +129,7 @@ describe('a node that sends no report', () => {
     ['Cancelled', 'Cancelled', 'permanent'],
     ['Failed', 'InvalidPlatform', 'permanent'],
     ['Failed', 'AccessDenied', 'permanent'],
-  ])('whose command is %s (%s) has a %s error', async (status, statusDetails, kind) => {
+  ])('whose command is %s (%s) is reported with a %s error', async (status, statusDetails, kind) => {
     const pushed = (await push(await addNodes(1, finishing({})))).filter(isPushed);
     await lab.aws.waitForCommands();
     for (const invocation of lab.aws.state.invocations) Object.assign(invocation, { status, statusDetails });

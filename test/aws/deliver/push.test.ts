@@ -73,7 +73,7 @@ describe('pushing rule sets', () => {
     expect(lab.aws.count('DescribeInstanceInformation')).toBe(1);
   });
 
-  test('that are too large for a command fails without a call', async () => {
+  test('that do not fit in a command fails without a call', async () => {
     const octet = (i: number, shift: number) => ((i * 2_654_435_761) >>> shift) & 255;
     const destinations = Array.from({ length: 30_000 }, (_, i) => ({
       cidr: parseCidr(`${octet(i, 0)}.${octet(i, 8)}.${octet(i, 16)}.${octet(i, 24)}/32`),

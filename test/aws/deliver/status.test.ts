@@ -60,7 +60,7 @@ describe('the recorded outcome of a node', () => {
     expect(lab.aws.count('CreateTags')).toBe(2);
   });
 
-  test('prevents a push to its node when it is a proof that cannot be invalidated first', async () => {
+  test('prevents a push to its node when it is a proof and cannot be invalidated before the push', async () => {
     const [known, fresh] = await addNodes(2);
     if (!known || !fresh) throw new Error('no nodes');
     await writeRecords([known]);
@@ -72,7 +72,7 @@ describe('the recorded outcome of a node', () => {
     );
   });
 
-  test('does not count as a proof when it was copied from another instance, whose rules may be in force', async () => {
+  test('is not a proof when it was copied from another instance, but names the rule set that may be in force', async () => {
     const nodes = await addNodes(1);
     await writeRecords(nodes);
     const tags = lab.aws.state.instances.get(nodes[0]?.ref.id ?? '')?.tags ?? new Map<string, string>();

@@ -39,7 +39,7 @@ describe('a node', () => {
     ['kOps', { 'k8s.io/role/control-plane': '1' }],
     ['kOps before 1.24', { 'k8s.io/role/master': '1' }],
     ['Cluster API', { 'sigs.k8s.io/cluster-api-provider-aws/role': 'control-plane' }],
-  ])('is a control-plane node according to the tags of %s', async (_, tags) => {
+  ])('is a control-plane node when it has the tags of %s', async (_, tags) => {
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));
     expect(node?.isControlPlane).toBe(true);
   });
@@ -130,7 +130,7 @@ describe('the recorded status of a node', () => {
       { ...unproven, routes: 7 },
     ],
     [
-      'is not proven when it is older than the launch, because it was copied or the instance was stopped since',
+      'is not proven when it was written before the launch, for example on another instance or before a stop',
       `proven ${earlier} format=2`,
       { ...unproven, at: before },
     ],

@@ -25,7 +25,7 @@ async function getNetworkContexts(
   return refs.map((ref) => found.get(nodeKey(ref)));
 }
 
-/** Returns the routes of a node whose VPC has these routes in its main route table. */
+/** Returns the routes of a node in a VPC whose main route table has the given routes. */
 async function routesOf(routes: readonly LabRoute[], kinds?: readonly RouteSourceKind[]) {
   lab.aws.addNetwork({ vpcId, cidrs: ['172.20.0.0/16'], subnetIds: [subnetId], routes });
   const [context] = await getNetworkContexts([lab.aws.addNode({ subnetId })], kinds);
@@ -64,28 +64,28 @@ describe('a discovered route', () => {
       [{ kind: 'transit-gateways', via: tgw, destination: '10.9.0.0/16', state: 'blackhole' }],
     ],
     [
-      'keeps a destination that is invalid, unchanged',
+      'keeps an invalid destination unchanged',
       { destinationCidrBlock: '10.0.0.0/16; reboot <&>', transitGatewayId: tgw },
       [{ kind: 'transit-gateways', via: tgw, destination: '10.0.0.0/16; reboot <&>', state: 'active' }],
     ],
-    ['is left out when it has no destination', { transitGatewayId: tgw }, []],
+    ['is omitted when it has no destination', { transitGatewayId: tgw }, []],
     [
-      'is left out when it goes to an internet gateway',
+      'is omitted when it goes to an internet gateway',
       { destinationCidrBlock: '0.0.0.0/0', gatewayId: 'igw-0a' },
       [],
     ],
     [
-      'is left out when it goes to a NAT gateway',
+      'is omitted when it goes to a NAT gateway',
       { destinationCidrBlock: '0.0.0.0/0', natGatewayId: 'nat-0a' },
       [],
     ],
     [
-      'is left out when it goes to a gateway endpoint',
+      'is omitted when it goes to a gateway endpoint',
       { destinationPrefixListId: 'pl-63a5400a', gatewayId: 'vpce-0a' },
       [],
     ],
     [
-      'is left out when it goes to an instance',
+      'is omitted when it goes to an instance',
       { destinationCidrBlock: '100.96.1.0/24', networkInterfaceId: 'eni-0a' },
       [],
     ],
@@ -127,7 +127,7 @@ describe('a discovered route', () => {
     ['active', 'active'],
     ['blackhole', 'blackhole'],
   ] as const)(
-    'that is %s and goes through a peering of another account that is not visible is %s',
+    'with the state %s through an invisible peering of another account is %s',
     async (state, expected) => {
       lab.aws.state.peerings.length = 0;
       const routes = await routesOf([
@@ -137,7 +137,7 @@ describe('a discovered route', () => {
     },
   );
 
-  test('is neither looked up nor returned when its kind was not requested', async () => {
+  test('is neither read nor returned when its kind was not requested', async () => {
     const routes: LabRoute[] = [
       { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx },
       { destinationCidrBlock: '10.193.0.0/16', gatewayId: vgw },
@@ -235,8 +235,8 @@ describe('a node with network interfaces in several subnets', () => {
   });
 
   /**
-   * Returns the routes of a node with a secondary interface in each of these subnets, whose own route table has these
-   * routes.
+   * Returns the routes of a node that has a secondary interface in each of the given subnets. The given routes are in
+   * the route table of these subnets.
    */
   const routesWith = async (subnetIds: readonly string[], routes: readonly LabRoute[]) => {
     lab.aws.state.routeTables.find(({ routeTableId }) => routeTableId === 'rtb-pods')?.routes.push(...routes);
@@ -257,7 +257,7 @@ describe('a node with network interfaces in several subnets', () => {
 
   test.each<{ title: string; subnetIds?: string[]; routes: LabRoute[]; expected: object[] }>([
     {
-      title: 'only the routes of the primary interface, before other interfaces are attached',
+      title: 'only the routes of the primary interface until other interfaces are attached',
       subnetIds: [],
       routes: [to('10.193.0.0/16')],
       expected: [vpn('10.1.0.0/16')],
@@ -268,12 +268,12 @@ describe('a node with network interfaces in several subnets', () => {
       expected: [vpn('10.1.0.0/16'), { ...vpn('10.193.0.0/16'), onlyInSubnets: [podsA, podsB] }],
     },
     {
-      title: 'a route that exists in all its subnets, only once',
+      title: 'a single route when the same route exists in all its subnets',
       routes: [to('10.1.0.0/16')],
       expected: [vpn('10.1.0.0/16')],
     },
     {
-      title: "the target that its primary interface's subnet uses",
+      title: "the target from its primary interface's subnet",
       routes: [to('10.1.0.0/16', 'vgw-0other')],
       expected: [vpn('10.1.0.0/16')],
     },

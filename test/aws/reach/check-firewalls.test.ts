@@ -67,7 +67,7 @@ describe('a rule in the peer’s security group', () => {
       { rule: { ...ports, ipProtocol: 'udp', ipRanges: [{ cidrIp: local.range }] }, state: 'broken' },
     ],
     [
-      'ignores text that is not a CIDR',
+      'ignores a source that is not a CIDR',
       { rule: { ...ports, ipRanges: [{ cidrIp: '<all>' }] }, state: 'broken' },
     ],
   ])('%s', async (_, { rule, endpoints, state }) => {

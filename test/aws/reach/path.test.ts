@@ -193,7 +193,7 @@ describe('a peer in another account', () => {
     lab = await openReachLab({ peer: 'other-account' });
   });
 
-  test("cannot answer an address outside the node's VPC, because no peering carries that address", async () => {
+  test("cannot reply to an address outside the node's VPC, because no peering carries that address", async () => {
     expect(await lab.runCheck('return-route', { source: '10.244.0.10' })).toMatchObject({
       state: 'broken',
       fix: expect.stringContaining('npx peermasq plan'),

@@ -52,7 +52,7 @@ export interface ReachLab {
 
 /**
  * Opens a lab.
- * @param peer if set, the peer has an account of its own, for which the checks have no credentials
+ * @param peer if set, the peer is in a separate account, for which the checks have no credentials
  */
 export async function openReachLab({ peer }: { readonly peer?: 'other-account' } = {}): Promise<ReachLab> {
   const { aws, clients, cloud, close } = await startCloud();

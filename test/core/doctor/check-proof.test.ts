@@ -54,7 +54,7 @@ test.each<[string, Check['state'], Partial<Findings>]>([
   expect(proofOf({ ...healthy, ...findings })).toMatchObject({ state });
 });
 
-describe('the proof check names the expected rule set and', () => {
+describe('the evidence of the proof check', () => {
   const at = new Date('2026-11-22T12:06:59.924Z');
   const expected = `Expected rule set ${plan.id.slice(0, 12)}; the node has`;
   const recorded = (ruleSetId: string): Pick<Node, 'recorded'> => ({
@@ -62,19 +62,23 @@ describe('the proof check names the expected rule set and', () => {
   });
 
   test.each<[string, Partial<Node>, string]>([
-    ['says that nothing has been proven', {}, `${expected} not confirmed any.`],
+    ['says that the node has proven no rule set', {}, `${expected} not confirmed any.`],
     [
       'says that the last push failed',
       { ...recorded(plan.id), lastPush: { state: 'failed', at } },
       `${expected} not confirmed it. Last push: failed at 2026-11-22T12:06:59.924Z.`,
     ],
-    ['the rule set in force instead', recorded('0123456789abcdef'), `${expected} 0123456789ab.`],
+    [
+      'names the rule set that the node has proven instead',
+      recorded('0123456789abcdef'),
+      `${expected} 0123456789ab.`,
+    ],
   ])('%s', (_, record, evidence) => {
     const findings = { ...healthy, node: { ...node, ...record }, outcome: unproven };
     expect(proofOf(findings)).toMatchObject({ state: 'broken', evidence: [evidence] });
   });
 
-  test('the time at which it was proven', () => {
+  test('contains the time at which the expected rule set was proven', () => {
     const findings = { ...healthy, node: { ...node, ...recorded(plan.id) } };
     expect(proofOf(findings)).toMatchObject({
       state: 'ok',

@@ -60,7 +60,7 @@ test.each([
   expect(checks.filter(({ state }) => state === 'not-needed')).toHaveLength(6);
 });
 
-test("the cloud's answer is used if the cloud routes to a range that the cluster also uses", () => {
+test("the cloud's checks are used if the cloud has a route to a range that the cluster also uses", () => {
   const destination = parseAddress('10.133.7.7');
   const { broken } = diagnose({ ...healthy, destination, reach: reach({ 'return-route': 'broken' }) });
   expect(broken).toMatchObject({ name: 'return-route' });
@@ -166,7 +166,7 @@ describe('when the node redirects the connection, doctor', () => {
   test.each([
     ['one of several destinations', '10.193.0.4'],
     ['an unknown destination', null],
-  ])('to %s, does not apply the checks of one destination to all of them', (_, other) => {
+  ])('reports checks of a single destination as unknown if it is redirected to %s', (_, other) => {
     const rules = redirectedTo('10.193.0.3', other);
     const { broken, checks } = diagnose({ ...healthy, rules, reach: reach({ peering: 'broken' }) });
     expect(broken).toBeNull();
@@ -174,7 +174,7 @@ describe('when the node redirects the connection, doctor', () => {
   });
 });
 
-test('doctor lists the node as not checked if a rule may drop the connection', () => {
+test('doctor lists the node check as unknown if a rule may drop the connection', () => {
   const reason = 'It is masqueraded. It may also be dropped: -A FORWARD -m limit --limit 1/min -j DROP.';
   const { broken, verdict, checks } = diagnose({
     ...healthy,

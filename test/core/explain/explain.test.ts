@@ -11,7 +11,7 @@ test.each([
   ['for other packets', '-s 10.132.0.11 -m limit --limit 1/min -j DROP', false],
   ['certain', '-j DROP', false],
 ])(
-  'mayBeDropped is set only if a rule can drop this packet and does not always do so: the rule is %s',
+  'mayBeDropped is set only if it is uncertain whether a rule drops the packet: the rule is %s',
   (_, rule, expected) => {
     const nat = natTable('-A POSTROUTING -j MASQUERADE');
     const filter = iptablesTable('filter', `-A FORWARD ${rule}`);
@@ -52,7 +52,7 @@ describe('explain, for any rules:', () => {
       '-g B',
     ),
   );
-  /** Chains jump only to chains that come after them in this order, because the kernel refuses loops. */
+  /** A chain may jump only to chains that come after it in this order, because the kernel rejects loops. */
   const isLoop = ([chain, , target]: readonly [string, string, string]) =>
     (chain === 'B' && / [AB]$/.test(target)) || (chain === 'A' && target === '-j A');
   const rules = fc.array(rule, { maxLength: 12 }).map((list) => list.filter((one) => !isLoop(one)));

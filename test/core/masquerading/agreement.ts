@@ -25,7 +25,8 @@ const node: Node = {
 const recorded = { ruleSetId: 'a'.repeat(64), isProven: true };
 
 /**
- * Plans with only the networks and routes that the config requests, as the functions do; doctor looks up all of them.
+ * Plans as the functions do, with only the networks and routes that the config requests. Doctor looks up all networks
+ * and routes.
  */
 function planOf({ cluster, networkContext, isRecorded }: Case) {
   const self = isRecorded ? { ...node, recorded } : node;
@@ -108,7 +109,7 @@ function check(one: Case, tally: Tally): void {
   }
   if ((decision.verdict === 'unknown') !== (decision.resolvedBy !== undefined)) {
     throw new Error(
-      `The decision ${decision.code} is unknown without saying what would resolve it, or the reverse`,
+      `The decision ${decision.code} is unknown but does not say what would resolve it, or is known but does`,
     );
   }
   const forNode = decisionOf(one, 'node').verdict;

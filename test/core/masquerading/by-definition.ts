@@ -12,8 +12,8 @@ import { cloudServices, reservedReason } from '../../../shared/core/model/reserv
 import type { Case } from './arbitrary';
 
 /**
- * Returns whether a pod's packet needs masquerading. This follows the definition literally for a single packet,
- * without computing the ranges of a rule set.
+ * Returns whether a pod's packet needs masquerading. The definition is applied literally to a single packet, without
+ * computing the ranges of a rule set.
  */
 export function needsMasquerading({ cluster, networkContext, pod, destination }: Case): boolean {
   const { masquerade, services, except } = cluster;

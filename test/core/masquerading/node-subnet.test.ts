@@ -54,7 +54,7 @@ test.each(['172.20.0.1', '10.64.0.1'])(
   },
 );
 
-test('an unknown decision says what would settle it', () => {
+test('an unknown decision says which missing information would settle it', () => {
   expect(decideFor('100.64.0.0/16', '10.64.0.1')).toMatchObject({
     verdict: 'unknown',
     evidence: [

@@ -63,7 +63,7 @@ test('parseConfig parses a full entry, and fills in defaults', () => {
   });
 });
 
-test('a cluster\'s entry is found by its name, or else the entry "*" is used', () => {
+test('a cluster has the entry with its name, or else the entry "*"', () => {
   const config = parseConfig(example);
   expect(clusterConfig(config, 'frontend-cluster')?.name).toBe('frontend-cluster');
   expect(clusterConfig(config, 'another')?.name).toBe('*');
@@ -116,7 +116,7 @@ test('parseConfig reports other errors in addition to a duplicate key', () => {
   ]);
 });
 
-describe('parseConfig rejects destinations that no rule may have:', () => {
+describe('parseConfig rejects destinations that must never be masqueraded:', () => {
   test.each([
     ['127.0.0.0/8', 'loopback'],
     ['169.254.169.254/32', 'link-local, used by metadata servers'],
@@ -169,7 +169,7 @@ describe('parseConfig rejects destinations that no rule may have:', () => {
   });
 });
 
-describe('parseConfig rejects probes to which no rule masquerades:', () => {
+describe('parseConfig rejects probes of addresses that no rule masquerades to:', () => {
   test.each([
     ['127.0.0.1:10250', 'is in 127.0.0.0/8 (loopback), which is never masqueraded'],
     ['169.254.169.254:80', 'is in 169.254.0.0/16 (link-local'],
@@ -192,7 +192,7 @@ describe('parseConfig rejects probes to which no rule masquerades:', () => {
     expect(errorsOf('clusters: {a: {masquerade: [peerings], probe: [127.0.0.1:80]}}')).toHaveLength(1);
   });
 
-  test('a probe is not reported if its range has an error of its own', () => {
+  test('a probe is not reported as an error if its range is invalid itself', () => {
     const settings = 'masquerade: [{cidr: 10.193.0.1/16}], probe: [10.193.0.3:5432]';
     expect(errorsOf(`clusters: {a: {${settings}}}`)).toEqual([expect.stringContaining('host bits')]);
   });

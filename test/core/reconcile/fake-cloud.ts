@@ -14,7 +14,10 @@ export interface FakeNode {
   answer?: Partial<Report>;
   isReady: boolean;
   isSilent?: boolean;
-  /** No watcher runs on the node, so pushes have no effect. With `serving`, an older, proven rule set is in force. */
+  /**
+   * No watcher runs on the node, so pushes have no effect. With `serving`, a rule set that was proven earlier is in
+   * force.
+   */
   withoutWatcher?: 'idle' | 'serving' | 'already-tried';
   /** What happens when the node is restarted. By default, the node comes back. */
   onRestart?: 'never-reports' | 'permission-denied';

@@ -200,7 +200,7 @@ describe('the planned rule set', () => {
       { title: 'pods in part of a VPC range', pods: '10.0.128.0/17', isAllowed: true },
       { title: 'pods in a range that contains a VPC range', pods: '10.0.0.0/12', isAllowed: true },
       {
-        title: 'pods of which only some have VPC addresses',
+        title: 'pods only some of which have VPC addresses',
         pods: '172.20.0.0/16, 100.64.0.0/16',
         isAllowed: true,
       },
@@ -214,7 +214,7 @@ describe('the planned rule set', () => {
     });
   });
 
-  describe("when only the subnets of a node's other interfaces have a route", () => {
+  describe("when a route exists only in the subnets of a node's secondary interfaces", () => {
     const pods = '100.64.0.0/16';
     const vpc = ['10.0.0.0/16', pods].map(parseCidr);
     const own = (destination: string): Route => ({
@@ -323,7 +323,7 @@ describe('the planned rule set', () => {
     ]);
   });
 
-  test('skips the part of a range that peers do not route if only a metadata server is left', () => {
+  test('skips a range if only a metadata server is left after removing the part that peers route', () => {
     const settings = 'pods: [fd01::/48], masquerade: [peerings, {cidr: "fd00:ec2::254/127"}]';
     const routes = [peerSubnet('fd00:ec2::255/128'), peering('fd02::/48')];
     const pods = [parseCidr('fd01::/48')];
@@ -392,7 +392,7 @@ describe('the plan warns about', () => {
       code: 'probe-not-masqueraded',
     },
     {
-      title: 'a route kind of which no route was found',
+      title: 'a route kind for which no route was found',
       settings: 'pods: [10.132.0.0/14], masquerade: [peerings, vpn]',
       code: 'no-routes-found',
     },
@@ -432,7 +432,7 @@ describe('a config entry with even-if-routed', () => {
     expect(masqueraded(result)).toEqual(['masquerade 10.193.0.0/24 cloud-sql']);
   });
 
-  test('is recommended by the warning about an entry without even-if-routed', () => {
+  test('is recommended when an entry without even-if-routed is skipped', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.193.0.0/24, name: db}]', toPeer);
     expect(result).toMatchObject({ kind: 'skip', reason: 'pods-routed' });
     expect(detailOf(result, 'destination-routed')).toBe(
@@ -440,13 +440,13 @@ describe('a config entry with even-if-routed', () => {
     );
   });
 
-  test('is required to masquerade the ranges, within a larger entry, from which peers have routes to the pods', () => {
+  test('is required to masquerade the part of an entry that belongs to peers with routes to the pods', () => {
     const result = planWith('masquerade: [peerings, {cidr: 10.192.0.0/15, name: hq}]', toPeer);
     expect(masqueraded(result)).toEqual(['masquerade 10.192.0.0/16 hq']);
     expect(detailOf(result, 'destination-routed')).toContain('is masqueraded except for 10.193.0.0/16');
   });
 
-  test('is recommended for pods outside RFC 1918 until an entry covers every peer that has routes to the pods', () => {
+  test('is recommended for pods outside RFC 1918 unless an entry already covers every peer that has routes to the pods', () => {
     const warning = detailOf(planWith('masquerade: [peerings]', toPeer), 'pods-outside-rfc1918');
     expect(warning).toContain(
       'Pods have addresses outside RFC 1918 (100.64.0.0/14). Google service producers',
@@ -497,7 +497,7 @@ describe('a config entry with even-if-routed', () => {
 describe('the planner', () => {
   const recorded = { recorded: { ruleSetId: 'a'.repeat(64), isProven: true } };
 
-  test('masquerades pods to which peers have routes only towards the VPN, with a warning', () => {
+  test('masquerades only towards the VPN, with a warning, if peers have routes to the pods', () => {
     const overVpn: Route = { kind: 'vpn', via: 'to-aws', destination: '172.20.0.0/16', state: 'active' };
     const routes = [peerSubnet('10.193.0.0/16'), overVpn];
     const result = planWith('masquerade: [peerings, vpn]', { ...routedPods, routes });
@@ -510,7 +510,7 @@ describe('the planner', () => {
     });
   });
 
-  test('skips a node for which there are no rules', () => {
+  test('skips a node if its rule set would be empty', () => {
     expect(planWith('masquerade: [peerings]', { routes: [] })).toMatchObject({
       kind: 'skip',
       reason: 'nothing-to-masquerade',
@@ -536,7 +536,7 @@ describe('the planner', () => {
     });
   });
 
-  test('keeps the rules in force if discovery no longer finds the routes they were made from', () => {
+  test('keeps the rules in force if discovery no longer finds the routes that they are based on', () => {
     expect(planWith('masquerade: [peerings]', { routes: [] }, recorded)).toMatchObject({
       kind: 'hold',
       detail: 'Found 0 routes in vpc-b, but rules are in force. The rules in force are kept.',
@@ -557,11 +557,11 @@ describe('the planner', () => {
     [2, 1, 'rule-set'],
     [1, 0, 'hold'],
     [0, 0, 'rule-set'],
-  ])('decides for %i routes before and %i routes now: %s', (before, after, kind) => {
+  ])('if the number of routes changes from %i to %i, the result is: %s', (before, after, kind) => {
     expect(planWith('masquerade: [peerings]', found(after), madeOf(before)).kind).toBe(kind);
   });
 
-  test('holds a plan after route loss even if the config has ranges of its own', () => {
+  test('holds a plan after route loss even if the config also lists ranges', () => {
     const settings = 'masquerade: [peerings, {cidr: 10.32.0.0/16}]';
     expect(planWith(settings, found(0), madeOf(3))).toMatchObject({
       kind: 'hold',
@@ -596,7 +596,7 @@ describe('the planner', () => {
   test.each([
     ['the config now exempts every route', 'except: [10.193.0.0/16], masquerade: [peerings]', {}],
     [
-      'a range in the config remains as a destination',
+      'a range that the config lists remains as a destination',
       'masquerade: [peerings, {cidr: 10.64.0.0/16}]',
       { routes: [] },
     ],
@@ -617,7 +617,7 @@ describe('the planner', () => {
     });
   });
 
-  test('masquerades pods whose ranges only the config has, because peers have no routes to these pods', () => {
+  test('masquerades pods whose ranges are known only from the config, because peers have no routes to these pods', () => {
     const settings = 'pods: [172.16.0.0/16], masquerade: [peerings]';
     expect(rules(planWith(settings, routedPods))).toContain('masquerade 10.193.0.0/16 to-backend');
   });

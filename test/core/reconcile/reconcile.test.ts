@@ -101,7 +101,7 @@ test('a repeated event causes no push', async () => {
   expect(cloud.pushed).toHaveLength(1);
 });
 
-test('nodes with the same rule set are pushed to together', async () => {
+test('nodes with the same rule set receive it in one push', async () => {
   const { cloud, run } = setUp(
     machine('i-1'),
     machine('i-2'),
@@ -235,7 +235,7 @@ test.each(['busy', 'refused', 'failed'] as const)(
   },
 );
 
-describe('an error of the channel', () => {
+describe('an error from the channel', () => {
   test('makes each node fail with a retry if the error is retryable', async () => {
     const { cloud, run } = setUp(machine('i-1'), machine('i-2'));
     cloud.pushError = new RetryableError('throttled', 'slow down', { advice: 'wait', retryAfterSeconds: 10 });

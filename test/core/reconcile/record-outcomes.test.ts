@@ -77,7 +77,7 @@ test.each([
     "still runs a program that cannot read the rule set's format",
     reported({ result: 'refused', generation: 4, format: 1 }),
   ],
-  ['applied the rule set with an older program, whose report proves less', reported({ format: 1 })],
+  ['applied the rule set with an outdated program, whose report proves less', reported({ format: 1 })],
   ['has not reported yet', silent],
 ])('nothing is recorded for a node that %s', async (_, proof) => {
   const { kinds, records } = await run(proof);
@@ -106,7 +106,7 @@ test.each<[string | undefined, 'retried' | 'final', string]>([
   ['ebpf-unreadable', 'final', 'Check whether a CNI plugin masquerades in eBPF'],
   ['no-namespace', 'final', 'nsenter'],
 ])(
-  'rules that are not proven with the code %s are %s, and the error has advice',
+  'if the node reports the code %s, unproven rules are %s, and the error has advice',
   async (code, end, advice) => {
     const { outcomes } = await run(reported({ proven: false, reason: 'why', code }));
     const [error] = outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error : undefined));

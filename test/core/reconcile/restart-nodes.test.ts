@@ -85,7 +85,7 @@ test('no more nodes of a cluster are restarted after a node did not come back', 
 
 test.each<[string, FakeNode[]]>([
   ['if the config does not allow restarts', [machine('1', needsReboot, 'mail')]],
-  ['if it serves an older, proven rule set', [machine('1', { withoutWatcher: 'serving' })]],
+  ['if a rule set that was proven earlier is in force on it', [machine('1', { withoutWatcher: 'serving' })]],
   [
     'while another node of the cluster is not proven',
     [machine('1', needsReboot), machine('2', { isSilent: true })],

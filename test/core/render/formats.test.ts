@@ -15,7 +15,7 @@ import { nodeProgram } from '../../lab/node-program';
 const program = nodeProgram;
 
 describe('a rule set rendered as iptables-restore input', () => {
-  test("has the node program's chain, and a jump to that chain in first place", () => {
+  test("contains the node program's chain, and inserts a jump to that chain as the first rule", () => {
     expect(renderIptables(fullRuleSet, 4))
       .toBe(`# Rule set ${ruleSetId(fullRuleSet)}, for iptables-restore --noflush.
 # Applying this file again adds a second jump. Check for an existing jump first.
@@ -120,7 +120,7 @@ describe('the DaemonSet for a rule set', () => {
     let lab: Lab;
     let node: Host;
     let pod: Host;
-    /** The PID, as seen from outside the lab, of the process that is process 1 for the container (hostPID). */
+    /** The PID, outside the lab, of the process that the container sees as process 1 (hostPID). */
     let initPid: string;
     beforeAll(async () => {
       lab = openLab();

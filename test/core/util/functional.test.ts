@@ -18,7 +18,7 @@ test('memoize reads a value again after a rejection', async () => {
   await expect(read('a')).resolves.toBe(2);
 });
 
-test('memoize remembers the value undefined', () => {
+test('memoize also caches the value undefined', () => {
   let calls = 0;
   const read = memoize<string, undefined>(() => {
     calls += 1;

@@ -8,7 +8,7 @@ const options = (changes: Partial<PollOptions> = {}): PollOptions => ({
   ...changes,
 });
 
-/** Returns undefined for the first `misses` calls, and the number of misses after that. */
+/** Returns a function that returns undefined for the first `misses` calls, and then the number of calls. */
 function readyAfter(misses: number): () => Promise<number | undefined> {
   let calls = 0;
   return () => {

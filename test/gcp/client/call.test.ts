@@ -5,7 +5,7 @@ import { connectionReset, googleError } from './client-errors';
 
 const inSeconds = (seconds: number) => Date.now() + seconds * 1_000;
 
-/** Returns a call that fails `times` times, and then returns how often it was sent. */
+/** Returns a call that fails the first `times` times. After that, it returns how many times it was sent. */
 function rejectTimes(times: number, error: Error) {
   let sent = 0;
   const send = () => {

@@ -63,7 +63,7 @@ describe('the proof of a node', () => {
   });
 });
 
-describe('that a node has no watcher', () => {
+describe('a missing watcher', () => {
   interface Given {
     readonly startedMinutesAgo: number;
     readonly assignedMinutesAgo: number;
@@ -115,7 +115,7 @@ describe('that a node has no watcher', () => {
     ['proven, and no restart of the node is advised', true, 'unsafe'],
     ['not proven, and a restart of the node is advised', false, 'advised'],
   ])(
-    "is detected when the watcher has stopped, and the node's older rules are %s",
+    "is detected when the watcher has stopped, and the node's earlier rules are %s",
     async (_, proven, restart) => {
       const given = { startedMinutesAgo: 20, assignedMinutesAgo: 6, lastReport: { proven } };
       expect(await readProof(given)).toMatchObject({
@@ -145,7 +145,7 @@ describe('that a node has no watcher', () => {
       'has a watcher that has not applied the rule set yet',
       { startedMinutesAgo: 20, assignedMinutesAgo: 1, lastReport: {} },
     ],
-  ])('is not assumed about a node that %s', async (_, given) => {
+  ])('is not assumed on a node that %s', async (_, given) => {
     expect(await readProof(given)).toMatchObject({ result: 'no-report' });
   });
 

@@ -41,7 +41,7 @@ describe("an instance's own startup script", () => {
     );
   });
 
-  test.each([undefined, ''])('is treated as absent if it is %j', (none) => {
+  test.each([undefined, ''])('is treated as missing if it is %j', (none) => {
     expect(originalStartupScript(composeStartupScript(none))).toBeUndefined();
   });
 

@@ -43,7 +43,7 @@ describe('discovery of nodes', () => {
     ['a label key', { labels: { 'kubernetes-io-cluster-blue-x7k2': 'owned' } }, ['blue-x7k2']],
     ['a network tag', { tags: ['ssh', 'kubernetes-io-cluster-blue'] }, ['blue']],
     [
-      'a label and metadata with the same name',
+      'a label and a metadata value that are equal',
       { ...gke('one'), metadata: [{ key: 'cluster-name', value: 'one' }] },
       ['one'],
     ],
@@ -54,7 +54,7 @@ describe('discovery of nodes', () => {
     ],
     ['a malformed name, unchanged', { metadata: [{ key: 'cluster-name', value: '$(x)' }] }, ['$(x)']],
     [
-      'a valid name and a malformed name, which make the cluster ambiguous',
+      'a valid name and a malformed name, which together are ambiguous',
       { ...gke('one'), metadata: [{ key: 'cluster-name', value: '-two' }] },
       ['one', '-two'],
     ],

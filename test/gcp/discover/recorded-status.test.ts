@@ -19,7 +19,7 @@ describe('the report of a node', () => {
       true,
     ],
     ['proves a packed rule set', { inMetadata: packRuleSet(proven) }, true],
-    ['proves nothing if it is about an earlier rule set', { inMetadata: printRuleSet(changed) }, false],
+    ['proves nothing if it is about a previous rule set', { inMetadata: printRuleSet(changed) }, false],
     ['proves nothing while the node starts', { inMetadata: printRuleSet(proven), status: 'STAGING' }, false],
     [
       'proves nothing while the node is about to stop',
@@ -47,7 +47,7 @@ describe('the report of a node', () => {
     },
   );
 
-  test('counts if its rule set was assigned after the start, regardless of the boot time that the node reports', async () => {
+  test('is a proof if its rule set was assigned after the start, regardless of the boot time that the node reports', async () => {
     const started = minutesAgo(10);
     const given = ruleSet(started.getTime() + 1_000);
     const vm = addVm(lab.state, {

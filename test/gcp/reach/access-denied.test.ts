@@ -83,7 +83,7 @@ test.each<[string, Denial]>([
   expect(check?.fix).toContain(command);
 });
 
-test('an error is thrown without credentials', async () => {
+test('without credentials, an error is thrown', async () => {
   const { token } = lab.cloud;
   lab.cloud.token = 'another';
   await expect(lab.runChecks()).rejects.toMatchObject({ code: 'no-credentials' });

@@ -308,7 +308,7 @@ describe('the return route is broken', () => {
   ])('%s', (_, problem) => expectProblem(problem));
 });
 
-describe('a destination that a peer passes on', () => {
+describe('a destination whose route the peer passes on from another network', () => {
   const endpoints = { destination: '10.77.0.1' };
   const passOn = () => {
     lab.local.routes[`to-backend/${region}`]?.push({

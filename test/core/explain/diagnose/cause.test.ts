@@ -35,14 +35,14 @@ describe('the closest match is shown with the reason why it was skipped:', () =>
     });
   });
 
-  test('the closest match in nft is named by its own chain and table', () => {
+  test('the closest match in nft is shown with its chain and table', () => {
     const elsewhere = nftMatch(payload('ip', 'daddr'), { prefix: { addr: '10.0.0.0', len: 8 } }, '!=');
     expect(explainDump(network + nftTable('own', elsewhere, nftMasquerade)).reason).toBe(
       'No rule masquerades the packet. Closest match: post rule 1 (nft, table ip own), skipped because the destination is inside 10.0.0.0/8: ip daddr != 10.0.0.0/8 masquerade',
     );
   });
 
-  test('the closest of several rules is the rule that only the destination does not match', () => {
+  test('of several rules, the closest match is the one that differs only in the destination', () => {
     const { reason } = explainNat(
       '-A POSTROUTING -o eth1 -j MASQUERADE',
       '-A POSTROUTING ! -d 10.0.0.0/8 -j MASQUERADE',
@@ -86,7 +86,7 @@ describe('a packet that a raw rule excludes from conntrack', () => {
   });
 });
 
-test("peermasq rules in a different backend than the kubelet's masquerade the packet, but are reported as a wrong backend", () => {
+test("if peermasq's rules are in a backend that the kubelet does not use, the packet is masqueraded, but the backend is reported as wrong", () => {
   const legacy =
     '# peermasq: iptables-legacy-save\n*nat\n:POSTROUTING ACCEPT [0:0]\n:PEERMASQ - [0:0]\n-A POSTROUTING -j PEERMASQ\n-A PEERMASQ -d 10.193.0.0/16 -j MASQUERADE\nCOMMIT\n';
   const nft =

@@ -106,7 +106,7 @@ export function makePackets(
     while (used.has(sourcePort));
     used.add(sourcePort);
     const isFromNode = random.chance(0.3);
-    // For IPv6, the node has one address on each device, so that only one address can be the masquerade address.
+    // For IPv6, the node has only one address on each device, so that the masquerade address is unambiguous.
     const own = family === 4 ? [node, node, second, other] : [node, node, other];
     return {
       protocol: random.chance(0.08) ? icmp : random.pick(['tcp', 'udp'] as const),

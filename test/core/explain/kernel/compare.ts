@@ -11,7 +11,7 @@ import { type ExplainLab, packetKeyOf, openExplainLab, type SentPacket } from '.
 export interface ComparisonTally {
   readonly cases: number;
   readonly certain: number;
-  /** The number of cases in which explain found several possible results, and the kernel's result is one of them. */
+  /** The number of cases in which explain found several possible results, including the kernel's result. */
   readonly inconclusive: number;
   readonly disagreements: readonly string[];
   /** The number of cases for each backend, address family and protocol. */
@@ -141,8 +141,8 @@ export function packetOf({ source, destination, ...sent }: SentPacket): Packet {
 }
 
 /**
- * Returns every source address that the peer may receive according to explain, and `nothing` if the packet may not
- * arrive.
+ * Returns every source address that, according to explain, the packet may have when it arrives. The result includes
+ * `nothing` if the packet may be dropped.
  */
 function expectedOf(snapshot: Snapshot, sent: SentPacket): string[] {
   const packet = packetOf(sent);

@@ -15,10 +15,10 @@ const marks = [
   '0x0/0x80',
 ] as const;
 
-/** Negates some matches, chosen at random: returns `! ` or nothing. */
+/** Returns `! `, which negates a match, or an empty string, at random. */
 export const not = (random: SeededRandom) => (random.chance(0.3) ? '! ' : '');
 
-/** What the choice of a random match depends on. */
+/** The values from which a random match is generated. */
 export interface MatchScope {
   readonly pool: AddressPool;
   readonly chain: string;

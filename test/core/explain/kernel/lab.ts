@@ -26,8 +26,8 @@ interface Agent {
 }
 
 /**
- * A lab with a pod, a node with two uplinks, and a peer that both uplinks lead to. The peer records every packet that
- * it receives, and drops it.
+ * A lab with a pod, a node with two uplinks, and a peer that is reachable over both uplinks. The peer records every
+ * packet that it receives, and drops it.
  */
 export interface ExplainLab {
   /** Runs programs on the node, in this order. */

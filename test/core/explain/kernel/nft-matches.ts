@@ -1,7 +1,7 @@
 import { ports, type AddressPool } from './address-pools';
 import type { SeededRandom } from './random';
 
-/** What the choice of a random match depends on. */
+/** The values from which a random match is generated. */
 export interface MatchScope {
   readonly pool: AddressPool;
   readonly kind: string;

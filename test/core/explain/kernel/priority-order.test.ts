@@ -60,7 +60,7 @@ const steps = [
 ] as const;
 
 describeKernel(
-  'of chains with the same priority, the kernel runs the last registered chain first:',
+  'the kernel runs chains with the same priority in reverse order of registration:',
   undefined,
   () => {
     let lab: ExplainLab;

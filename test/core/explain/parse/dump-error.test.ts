@@ -48,7 +48,7 @@ describe('the error message for an invalid dump', () => {
       network,
       'expected output of iptables-save or nft -j list ruleset, found: no rules',
     ],
-    ['does not count a header as rules', iptablesHeader('iptables-nft-save'), 'found: no rules'],
+    ['does not treat a header as rules', iptablesHeader('iptables-nft-save'), 'found: no rules'],
     [
       'names the chain that calls itself',
       '*nat\n:A - [0:0]\n-A A -j A\nCOMMIT\n',
@@ -60,7 +60,7 @@ describe('the error message for an invalid dump', () => {
     expect(() => parseSnapshot(dump)).toThrow(expected);
   });
 
-  test('advice for an invalid dump quotes every command that makes a valid dump', () => {
+  test('the advice for an invalid dump lists every command whose output is a valid dump', () => {
     const { advice } = new DumpError({ line: 1, found: '', expected: '' });
     expect(advice).toMatch(/^[A-Z].*\.$/);
     for (const command of [

@@ -78,25 +78,25 @@ describe('the result is unknown when the dump does not show', () => {
 describe('the result is certain when the dump contains', () => {
   test.each([
     ['table nat', nat, true],
-    ['a line that names the program, and no table', '# peermasq: iptables-nft-save\n', false],
-    ['JSON from nft, and no table', nftRuleset(), false],
+    ['only a line that names the program', '# peermasq: iptables-nft-save\n', false],
+    ['only JSON from nft, without any table', nftRuleset(), false],
     [
       'all IPv4 tables, but only part of the IPv6 table nat',
       header4 + emptyNat + partlyShown + header6 + emptyNat,
       false,
     ],
     [
-      'a table of nft that iptables-nft does not show',
+      'an nft table that iptables-nft does not show',
       notShown + nftTable('nat', nftToPrivateRange, nftMasquerade),
       true,
     ],
     [
-      'the chains in nft that iptables-nft does not show',
+      'the nft chains that iptables-nft does not show',
       partlyShown + header4 + emptyNat + nftTable('nat', nftToPrivateRange, nftMasquerade),
       true,
     ],
     [
-      'a table of nft in addition to an empty table nat',
+      'an nft table in addition to an empty table nat',
       emptyNat + nftTable('kube-proxy', nftToPrivateRange, nftMasquerade),
       true,
     ],

@@ -50,7 +50,7 @@ test.each<[string, SetCase, boolean | 'unknown']>([
   ['a port of the packet’s protocol', { ...hashIpPort, entries: ['10.193.0.3,tcp:443'] }, true],
   ['a port of another protocol', { ...hashIpPort, entries: ['10.193.0.3,udp:443'] }, false],
   [
-    'a match that names fewer fields than the set has',
+    'fewer fields in the match than in the set',
     { ...hashIpPort, entries: ['10.193.0.3,tcp:443'], sides: 'dst' },
     'unknown',
   ],

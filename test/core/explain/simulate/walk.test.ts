@@ -31,7 +31,7 @@ describe('chains with the same priority', () => {
     expect([masqueraded, [...sources].sort()]).toEqual([true, ['10.209.0.2', '198.51.100.7']]);
   });
 
-  test('do not change the result if all chains but one only accept', () => {
+  test('do not change the result if all but one of them accept every packet', () => {
     expect(explainDump(network + chains(100, nftMasquerade, { accept: null })).masqueraded).toBe(true);
   });
 
