@@ -88,12 +88,8 @@ describe.each(backends)('the rules on %s', (backend) => {
 
     test('are exactly those in the rule set, come first, and leave the rules of other programs unchanged', async () => {
       const others = await natTable(network, nat);
-      expect(await network.apply(full)).toMatchObject({
-        code: 0,
-        result: 'applied',
-        proven: true,
-        generation: 7,
-      });
+      const first = await network.apply(full);
+      expect(first).toMatchObject({ code: 0, result: 'applied', proven: true, generation: 7 });
       const table = await natTable(network, nat);
       if (backend === 'nft') {
         const text = await network.node.run(['nft', '-s', 'list', 'ruleset']);
@@ -104,14 +100,8 @@ describe.each(backends)('the rules on %s', (backend) => {
         expect(table.split('\n').find((line) => line.startsWith('-A POSTROUTING'))).toBe(jump);
       }
       expect(foreign(table)).toBe(foreign(others));
-      await network.peermasq(['repair']);
-      expect(foreign(await natTable(network, nat))).toBe(foreign(others));
-      expect(await network.peermasq(['remove'])).toMatchObject({ code: 0, result: 'removed' });
-      expect(await natTable(network, nat)).toBe(others);
-    });
 
-    test('stay byte-identical when the rule set is applied again', async () => {
-      const first = await network.apply(full);
+      // They stay the same, byte for byte, when the rule set is applied again.
       const before = await everything();
       expect(await network.apply(full)).toMatchObject({ ...first, result: 'unchanged', flushed: 0 });
       expect(await network.apply(full.replace('generation 7', 'generation 8'))).toMatchObject({
@@ -119,12 +109,16 @@ describe.each(backends)('the rules on %s', (backend) => {
         id: first.id,
         generation: 8,
       });
+      await network.peermasq(['repair']);
       expect(await everything()).toBe(before);
+
+      expect(await network.peermasq(['remove'])).toMatchObject({ code: 0, result: 'removed' });
+      expect(await natTable(network, nat)).toBe(others);
     });
 
     test('are removed together with everything else that peermasq created, and removing them again changes nothing', async () => {
       const before = await everything();
-      await network.apply(ruleset(1, ...manyDestinations(200)));
+      await network.apply(ruleset(1, ...manyDestinations(60)));
       await network.peermasq(['remove']);
       // iptables-nft creates the base chains of the IPv6 table nat and never removes them.
       expect(await everything()).toBe(before);
@@ -203,12 +197,15 @@ describe.each(backends)('the rules on %s', (backend) => {
       await network.node.run(['iptables-legacy', '-t', 'raw', '-F']);
     });
 
-    test.each([
-      'iptables-nft -t raw -A PREROUTING -d 169.254.20.10 -j NOTRACK',
-      'iptables-legacy -t raw -A OUTPUT -d 10.193.0.0/16 -j NOTRACK',
-      'nft add table inet fast; nft add chain inet fast o "{ type filter hook output priority -300; }"; nft add rule inet fast o notrack',
-    ])('are proven if only other packets are not tracked: %s', async (commands) => {
-      await sh(network.node, commands);
+    test('are proven if only other packets are not tracked', async () => {
+      await sh(
+        network.node,
+        `iptables-nft -t raw -A PREROUTING -d 169.254.20.10 -j NOTRACK
+        iptables-legacy -t raw -A OUTPUT -d 10.193.0.0/16 -j NOTRACK
+        nft add table inet fast
+        nft add chain inet fast o '{ type filter hook output priority -300; }'
+        nft add rule inet fast o notrack`,
+      );
       expect(await network.apply(backendVpc())).toMatchObject({ result: 'applied', proven: true });
       await network.node.run(['iptables-legacy', '-t', 'raw', '-F']);
     });
@@ -239,61 +236,73 @@ describe.each(backends)('the rules on %s', (backend) => {
         'masquerade 10.193.0.7/32 inner',
       ];
 
-      test.each([51, 500])('for %d destinations use a set with the same effect', async (count) => {
-        const report = await network.apply(ruleset(1, ...withOverlaps(count)));
-        expect(report).toMatchObject({ code: 0, proven: true, rules: 2 });
-        expect(await network.sourceSeen()).toBe('10.209.0.2');
-        expect(await network.sourceSeen('10.193.0.9')).toBe('dropped');
-      });
+      // The program fills and compares sets with ipset, whichever variant of iptables refers to them.
+      const isFirstWithItsSets = backend !== 'iptables-legacy';
 
-      test('replace the old set with the new set, and the old set is removed', async () => {
-        const sets = async () =>
-          (await network.node.run(['ipset', 'list', '-n'])).split('\n').filter(Boolean);
-        const lines = withOverlaps(51);
-        await network.apply(ruleset(1, ...lines));
-        expect(await network.apply(ruleset(2, ...lines))).toMatchObject({ result: 'unchanged' });
-        const fewer = await network.apply(ruleset(3, ...lines.slice(0, -1)));
-        expect(fewer).toMatchObject({ result: 'applied', proven: true });
-        expect(await sets()).toHaveLength(backend === 'nft' ? 0 : 1);
-        expect(await network.apply(backendVpc(4))).toMatchObject({ result: 'applied', proven: true });
-        expect(await sets()).toEqual([]);
-      });
+      test.each(isFirstWithItsSets ? [51, 500] : [51])(
+        'for %d destinations use a set with the same effect',
+        async (count) => {
+          const report = await network.apply(ruleset(1, ...withOverlaps(count)));
+          expect(report).toMatchObject({ code: 0, proven: true, rules: 2 });
+          expect(await network.sourceSeen()).toBe('10.209.0.2');
+          expect(await network.sourceSeen('10.193.0.9')).toBe('dropped');
+        },
+      );
 
-      test('turn exemptions into a set, too, in both families', async () => {
-        const lines = ['source 10.132.0.0/14', 'source fd00:132::/32'];
-        for (let i = 0; i < 60; i++)
-          lines.push(`exempt 10.200.${i}.0/24 e${i}`, `exempt fd00:200:${(i + 1).toString(16)}::/48 e${i}`);
-        lines.push('masquerade 10.193.0.0/16 a', 'masquerade fd00:193::/32 b');
-        expect(await network.apply(ruleset(1, ...lines))).toMatchObject({ code: 0, proven: true, rules: 4 });
-        expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
-      });
-
-      test('deleted members are drift, and repaired', async () => {
-        await network.apply(ruleset(1, ...manyDestinations(60)));
-        const [set] = (await network.node.run(['ipset', 'list', '-n'])).split('\n');
-        if (backend === 'nft') {
-          await network.node.run([
-            'nft',
-            'delete',
-            'element',
-            'ip',
-            'peermasq',
-            'destinations',
-            '{ 10.100.7.0/24 }',
-          ]);
-        } else {
-          await network.node.run(['ipset', 'del', set ?? '', '10.100.7.0/24']);
-        }
-        expect(await network.peermasq(['status'])).toMatchObject({
-          proven: false,
-          drift: [backend === 'nft' ? 'table differs' : 'set differs'],
+      if (isFirstWithItsSets) {
+        test('replace the old set with the new set, and the old set is removed', async () => {
+          const sets = async () =>
+            (await network.node.run(['ipset', 'list', '-n'])).split('\n').filter(Boolean);
+          const lines = withOverlaps(51);
+          await network.apply(ruleset(1, ...lines));
+          expect(await network.apply(ruleset(2, ...lines))).toMatchObject({ result: 'unchanged' });
+          const fewer = await network.apply(ruleset(3, ...lines.slice(0, -1)));
+          expect(fewer).toMatchObject({ result: 'applied', proven: true });
+          expect(await sets()).toHaveLength(backend === 'nft' ? 0 : 1);
+          expect(await network.apply(backendVpc(4))).toMatchObject({ result: 'applied', proven: true });
+          expect(await sets()).toEqual([]);
         });
-        expect(await network.peermasq(['repair'])).toMatchObject({
-          code: 0,
-          result: 'applied',
-          proven: true,
+
+        test('turn exemptions into a set, too, in both families', async () => {
+          const lines = ['source 10.132.0.0/14', 'source fd00:132::/32'];
+          for (let i = 0; i < 60; i++)
+            lines.push(`exempt 10.200.${i}.0/24 e${i}`, `exempt fd00:200:${(i + 1).toString(16)}::/48 e${i}`);
+          lines.push('masquerade 10.193.0.0/16 a', 'masquerade fd00:193::/32 b');
+          expect(await network.apply(ruleset(1, ...lines))).toMatchObject({
+            code: 0,
+            proven: true,
+            rules: 4,
+          });
+          expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
         });
-      });
+
+        test('deleted members are drift, and repaired', async () => {
+          await network.apply(ruleset(1, ...manyDestinations(60)));
+          const [set] = (await network.node.run(['ipset', 'list', '-n'])).split('\n');
+          if (backend === 'nft') {
+            await network.node.run([
+              'nft',
+              'delete',
+              'element',
+              'ip',
+              'peermasq',
+              'destinations',
+              '{ 10.100.7.0/24 }',
+            ]);
+          } else {
+            await network.node.run(['ipset', 'del', set ?? '', '10.100.7.0/24']);
+          }
+          expect(await network.peermasq(['status'])).toMatchObject({
+            proven: false,
+            drift: [backend === 'nft' ? 'table differs' : 'set differs'],
+          });
+          expect(await network.peermasq(['repair'])).toMatchObject({
+            code: 0,
+            result: 'applied',
+            proven: true,
+          });
+        });
+      }
 
       if (backend === 'nft') {
         // Lookups in a set that a transaction deletes find nothing, so a packet could leave with the pod's address.
@@ -316,16 +325,24 @@ describe.each(backends)('the rules on %s', (backend) => {
           expect(await network.apply(ruleset(2, ...lines))).toMatchObject({ proven: true });
         });
 
-        test.each([
-          'add table ip6 peermasq',
-          'add counter ip peermasq foreign',
-          'add set ip peermasq foreign { type mark; }',
-          'add chain ip peermasq foreign',
-          'add rule ip peermasq postrouting accept',
-        ])('what others put into our tables is removed: %s', async (command) => {
+        test('what others put into our tables is removed', async () => {
           await network.apply(ruleset(1, ...withOverlaps(60)));
-          await network.node.run(['nft', command]);
-          expect(await network.peermasq(['repair'])).toMatchObject({ result: 'applied', proven: true });
+          const expected = await everything();
+          for (const command of [
+            'add table ip6 peermasq',
+            'add counter ip peermasq foreign',
+            'add set ip peermasq foreign { type mark; }',
+            'add chain ip peermasq foreign',
+            'add rule ip peermasq postrouting accept',
+          ]) {
+            await network.node.run(['nft', command]);
+            const repaired = await network.peermasq(['repair']);
+            expect([command, repaired]).toEqual([
+              command,
+              expect.objectContaining({ result: 'applied', proven: true }),
+            ]);
+            expect([command, await everything()]).toEqual([command, expected]);
+          }
         });
 
         test('a set of another type is replaced', async () => {
@@ -439,14 +456,14 @@ describe.each(backends)('the rules on %s', (backend) => {
       });
     });
 
-    test('ten concurrent applies end in one consistent rule set', async () => {
+    test('five concurrent applies end in one consistent rule set', async () => {
       const lines = (n: number) => [`masquerade 10.1.${n}.0/24 a`, `masquerade fd00:${n}::/32 b`];
       const env = { PEERMASQ_WAIT: '15' };
       const all = await Promise.all(
-        [...Array(10).keys()].map((n) => network.apply(ruleset(n + 1, ...lines(n + 1)), env)),
+        [...Array(5).keys()].map((n) => network.apply(ruleset(n + 1, ...lines(n + 1)), env)),
       );
       expect(all.filter(({ code }) => code !== 0 && code !== 2)).toEqual([]);
-      expect(await network.peermasq(['status'])).toMatchObject({ proven: true, generation: 10, drift: [] });
+      expect(await network.peermasq(['status'])).toMatchObject({ proven: true, generation: 5, drift: [] });
     });
 
     test('are removed from the old backend when the backend changes', async () => {
