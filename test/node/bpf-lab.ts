@@ -5,7 +5,7 @@ import { clear, type Network, sh } from './network';
 
 const attachBpf = join(__dirname, '../lab/attach-bpf.pl');
 
-/** Returns the settings, shortened, that Cilium 1.12 to 1.17 writes for the compiler of its programs. */
+/** Returns an excerpt of the settings that Cilium 1.12 to 1.17 writes for the compiler of its BPF programs. */
 export const ciliumConfig = (...defines: string[]) =>
   ['/*', ' cilium.v4.external.str 10.209.0.2', ' */', '#define CILIUM_HOST_IFINDEX 5', ...defines, '']
     .map((line) => (line.startsWith('ENABLE') ? `#define ${line} 1` : line))
@@ -32,7 +32,7 @@ export function bpfLab(network: Network) {
     writeFileSync(file, text);
     network.mount(file, target);
   };
-  /** Puts a program in front of the programs in PATH. */
+  /** Installs a program in the first folder of PATH. */
   const install = (name: string, text: string): void => {
     mkdirSync(bin, { recursive: true });
     writeFileSync(join(bin, name), text, { mode: 0o755 });
@@ -41,12 +41,12 @@ export function bpfLab(network: Network) {
   const openTag = async (): Promise<string> => {
     const text = await sh(node, 'grep -rhs ^prog_tag /proc/[0-9]*/fdinfo || true');
     const [, tag] = /prog_tag:\s+([0-9a-f]{16})/.exec(text) ?? [];
-    if (tag === undefined) throw new Error('no process has a program open');
+    if (tag === undefined) throw new Error('no process has a BPF program open');
     return tag;
   };
 
   return {
-    /** The environment variables for the node program. */
+    /** The environment variables that the node program needs to find these programs. */
     env: { PATH: `${bin}:${process.env['PATH'] ?? ''}` },
     attach,
     place,
@@ -57,13 +57,13 @@ export function bpfLab(network: Network) {
     addFilter: async (device: string, filter: string): Promise<void> => {
       await sh(node, `tc qdisc add dev ${device} clsact; tc filter add dev ${device} ingress ${filter}`);
     },
-    /** Attaches a program that stays attached as long as this lab's process runs. */
+    /** Attaches a program with a process that keeps it attached until `clear` is called. */
     hold: async (...args: string[]): Promise<void> => {
       const program = node.spawn(['perl', attachBpf, ...args]);
       held.push(program);
       await program.output(/attached/);
     },
-    /** Simulates a tracing agent with this program, in its own network namespace. */
+    /** Simulates a tracing agent that runs in its own network namespace and has loaded this program. */
     trace: async (name: string): Promise<void> => {
       const program = node.spawn(['unshare', '--net', 'perl', attachBpf, 'trace']);
       held.push(program);
@@ -71,7 +71,7 @@ export function bpfLab(network: Network) {
       const tag = await openTag();
       place('/proc/kallsyms', `${kernelSymbols}ffffffffc0b0 t bpf_prog_${tag}_${name}\t[bpf]\n`);
     },
-    /** Attaches the program to the device of a pod on EKS. */
+    /** Attaches the program to a pod's device, which gets a device name as on EKS. */
     attachToPod: async (name: string): Promise<void> => {
       await node.run(['ip', 'link', 'set', 'veth0', 'name', 'eni5f2']);
       await attach('tc', 'eni5f2', 'ingress', name);
@@ -84,7 +84,7 @@ export function bpfLab(network: Network) {
         perl '${attachBpf}' pin '/sys/fs/bpf/${path}'`,
       );
     },
-    /** Makes programs with these names appear as loaded. */
+    /** Makes the kernel appear to have loaded programs with these names. */
     load: (...names: string[]): void => {
       const line = (name: string, i: number) =>
         `ffffffffc0b${String(i)} t bpf_prog_${'0'.repeat(16)}_${name}\t[bpf]\n`;

@@ -13,11 +13,13 @@ const tc = 'tc (package iproute-tc or iproute2) or bpftool';
 const inCilium = 'masquerade the destinations in Cilium (nonMasqueradeCIDRs of its ip-masq-agent)';
 const masquerading = `Cilium masquerades in eBPF, before iptables: ${inCilium}, or set bpf.masquerade=false`;
 
-/** Each row has a title, the reason why the rules are not proven, and a function that sets up the BPF programs. */
+/**
+ * Each row has a title, the expected reason why the rules are not proven, and a function that sets up the BPF programs.
+ */
 const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ['no program', nothing, () => undefined],
   [
-    'no program, and no tc',
+    'no program, on a node without tc',
     nothing,
     (lab) => {
       lab.hide('tc');
@@ -60,7 +62,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ],
   ['an XDP program on the uplink', onPath('XDP on eth0'), (lab) => lab.hold('xdp', 'eth0')],
   [
-    'a netkit device that pods are routed to',
+    'a netkit device to which pods are routed',
     onPath('netkit on nk0'),
     (lab) => {
       lab.netkit();
@@ -108,7 +110,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'a loaded program, and a bpftool that does not know tcx',
+    'a loaded program, and a bpftool that does not support tcx',
     loaded('to_netdev'),
     (lab) => {
       lab.load('to_netdev');
@@ -116,7 +118,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'a program without a name that a process has open, and no tc',
+    'an unnamed program that a process has open, on a node without tc',
     loaded('without a name', tc),
     async (lab) => {
       lab.hide('tc');
@@ -125,7 +127,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ],
   ['the program of a tracing agent', nothing, (lab) => lab.trace('trace_exec')],
   [
-    'programs for cgroups that systemd and the kernel load',
+    'cgroup programs loaded by systemd and the kernel',
     nothing,
     (lab) => {
       lab.hide('tc');
@@ -133,7 +135,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'no kernel symbols, and no tc',
+    'no readable kernel symbols, on a node without tc',
     `BPF programs on devices cannot be read (/proc/kallsyms is empty): install ${tc}`,
     (lab) => {
       lab.hide('tc');
@@ -141,9 +143,9 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
 
-  // Links in the output formats of bpftool 7.4, and of the patch that added tcx.
+  // Programs in two output formats: that of bpftool 7.4, and that of the patch that added tcx.
   [
-    'tcx programs that bpftool shows',
+    'tcx programs shown by bpftool',
     onPath('revnat on eth0, snat on eth0'),
     (lab) => {
       lab.bpftool(
@@ -163,7 +165,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'a program of the AWS network policy agent without a pin',
+    'an unpinned program of the AWS network policy agent',
     onPath('handle_egress on eni5f2'),
     (lab) => lab.attachToPod('handle_egress'),
   ],
@@ -176,7 +178,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    "a program with the agent's name on the uplink",
+    "a program on the uplink with the same name as the agent's program",
     onPath('handle_egress on eth0'),
     async (lab) => {
       await lab.attach('tc', 'eth0', 'ingress', 'handle_egress');
@@ -185,7 +187,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
   ],
 
   [
-    'Cilium that masquerades with iptables',
+    'Cilium with masquerading in iptables',
     nothing,
     async (lab) => {
       await lab.cilium(ciliumConfig('ENABLE_IPV4', 'ENABLE_NODEPORT'));
@@ -195,7 +197,7 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    "another program in addition to Cilium's",
+    "another program in addition to Cilium's programs",
     onPath('other on eth0'),
     async (lab) => {
       await lab.cilium(ciliumConfig('ENABLE_IPV4'));
@@ -203,17 +205,17 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     },
   ],
   [
-    'Cilium 1.12 that masquerades in eBPF',
+    'Cilium 1.12 with masquerading in eBPF',
     masquerading,
     (lab) => lab.cilium(ciliumConfig('ENABLE_MASQUERADE')),
   ],
   [
-    'Cilium that masquerades IPv4 in eBPF',
+    'Cilium with IPv4 masquerading in eBPF',
     masquerading,
     (lab) => lab.cilium(ciliumConfig('ENABLE_MASQUERADE_IPV4')),
   ],
   [
-    'Cilium whose runtime configuration says that it masquerades in eBPF',
+    'Cilium with masquerading in eBPF according to its runtime configuration',
     masquerading,
     (lab) => lab.cilium(ciliumConfig('ENABLE_IPV4'), '{\n "EnableBPFMasquerade": true\n}\n'),
   ],
@@ -223,12 +225,12 @@ const evidence: [string, string, (lab: BpfLab) => unknown][] = [
     (lab) => lab.cilium(ciliumConfig('ENABLE_HOST_ROUTING')),
   ],
   [
-    'Cilium whose settings are missing',
+    'Cilium without its settings file',
     'Cilium runs, but /var/run/cilium/state/globals/node_config.h cannot be read: whether it masquerades in eBPF is unknown',
     (lab) => lab.cilium(),
   ],
   [
-    'pins of Cilium without its settings',
+    'pinned programs of Cilium, without its settings file',
     'Cilium runs, but /var/run/cilium/state/globals/node_config.h cannot be read: whether it masquerades in eBPF is unknown',
     (lab) => lab.pin('tc/globals/cilium_calls'),
   ],
@@ -254,7 +256,7 @@ describeKernel('BPF programs on the node:', undefined, () => {
     expect(expected.length).toBeLessThanOrEqual(200);
   });
 
-  test('programs that are loaded later are detected by status, and by repair every tenth minute', async () => {
+  test('programs that are loaded later are detected by status, and by repair every ten minutes', async () => {
     expect(await network.apply(backendVpc())).toMatchObject({ proven: true });
     lab.load('to_netdev');
     expect(await network.peermasq(['repair'], { env: { TZ: minuteIs(5) } })).toMatchObject({ proven: true });

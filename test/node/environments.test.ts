@@ -12,15 +12,15 @@ const tested = length === 'long' ? backends : (['iptables-nft'] as const);
 const included = environments.filter(({ inLongRun }) => length === 'long' || !inLongRun);
 const needsRoot = isRoot ? undefined : 'BPF programs cannot be loaded in a user namespace';
 
-describe.each(tested)('with %s, pods reach the peer and what worked before keeps working in', (backend) => {
+describe.each(tested)('with %s, pods reach the peer and existing connections keep working in', (backend) => {
   const runnable = included.filter((each) => backend !== 'nft' || !each.missing?.includes(nftCommand));
-  describeKernel('environments', missing(backend), () => {
+  describeKernel('this environment:', missing(backend), () => {
     testEach(
       runnable.filter((each) => !each.needsRoot),
       backend,
     );
   });
-  describeKernel('environments that need root', missing(backend) ?? needsRoot, () => {
+  describeKernel('this environment, which needs root:', missing(backend) ?? needsRoot, () => {
     testEach(
       runnable.filter((each) => each.needsRoot),
       backend,
@@ -35,7 +35,7 @@ function testEach(those: readonly Environment[], backend: Backend): void {
       const outcome = await runEnvironment(environment, { backend, length });
       const { before, ...expected } = expectedOutcome(environment, { backend, length });
       expect(outcome).toMatchObject({ before });
-      // `pending` must be removed when the node program handles the environment correctly.
+      // This fails once the node program handles the environment correctly. `pending` must then be removed.
       if (environment.pending) expect(outcome).not.toMatchObject(expected);
       else expect(outcome).toMatchObject(expected);
     },

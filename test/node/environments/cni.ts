@@ -1,11 +1,11 @@
 import type { NodeNetwork, Pod } from './environment';
 import { join, kubeProxy, restoring, table } from './node-network';
 
-/** Returns a route to each pod in table main, as routed networks have them. */
+/** Returns the lines that add a route for each pod to table main, as routed pod networks do. */
 const routesTo = (pods: readonly Pod[]) =>
   pods.map(({ address, device }) => `ip route add ${address} dev ${device} scope link`);
 
-/** kubenet, which uses a bridge and one rule (pkg/kubelet/network/kubenet). */
+/** The network of kubenet, which uses a bridge and one rule (pkg/kubelet/network/kubenet). */
 export const kubenet: NodeNetwork = join(kubeProxy, {
   setUp: [],
   rules: table(
@@ -15,7 +15,7 @@ export const kubenet: NodeNetwork = join(kubeProxy, {
   restart: [],
 });
 
-/** The bridge plugin with `ipMasq` (containernetworking/plugins, pkg/ip/ipmasq_linux.go). */
+/** Returns the network of the bridge plugin with `ipMasq` (containernetworking/plugins, pkg/ip/ipmasq_linux.go). */
 export const bridgePlugin = (range: string, pods: readonly Pod[]): NodeNetwork =>
   join(kubeProxy, {
     setUp: [],
@@ -49,7 +49,7 @@ const reserved = [
   ['192.88.99.0/24', 'RFC 7526'],
 ] as const;
 
-/** VPC-native GKE, whose rules are written once by scripts/install-cni.sh of GoogleCloudPlatform/netd. */
+/** Returns the network of VPC-native GKE. scripts/install-cni.sh of GoogleCloudPlatform/netd writes its rules once. */
 export const netd = (pods: readonly Pod[]): NodeNetwork =>
   join(kubeProxy, {
     setUp: [],
@@ -69,7 +69,7 @@ export const netd = (pods: readonly Pod[]): NodeNetwork =>
   });
 
 /**
- * ip-masq-agent, which writes its whole chain once a minute (kubernetes-sigs/ip-masq-agent,
+ * Returns the network of ip-masq-agent, which rewrites its whole chain once a minute (kubernetes-sigs/ip-masq-agent,
  * cmd/ip-masq-agent/ip-masq-agent.go).
  */
 export function ipMasqAgent(nonMasqueradeCidrs: readonly string[], pods: readonly Pod[]): NodeNetwork {
@@ -95,7 +95,8 @@ export function ipMasqAgent(nonMasqueradeCidrs: readonly string[], pods: readonl
 }
 
 /**
- * flannel (pkg/trafficmngr/iptables/iptables.go). After a restart, it clears its chain and moves its jump to the end.
+ * Returns the network of flannel (pkg/trafficmngr/iptables/iptables.go). After a restart, flannel clears its chain and
+ * moves its jump to the end.
  */
 export function flannel(cluster: string, node: string): NodeNetwork {
   const comment = '-m comment --comment "flanneld masq"';
@@ -116,7 +117,7 @@ export function flannel(cluster: string, node: string): NodeNetwork {
   return join(kubeProxy, { setUp: [], rules: rules(), restart: [restoring(rules(`-D ${jump}`))] });
 }
 
-/** flannel with `EnableNFTables` (pkg/trafficmngr/nftables/nftables.go). */
+/** Returns the network of flannel with `EnableNFTables` (pkg/trafficmngr/nftables/nftables.go). */
 export const flannelNft = (cluster: string): NodeNetwork =>
   join(kubeProxy, {
     setUp: [
@@ -136,8 +137,9 @@ RULES`,
   });
 
 /**
- * Calico (felix/rules). It masquerades packets from pools with natOutgoing to addresses that are in no pool, so a
- * disabled pool keeps its range from being masqueraded. When Felix restarts, it moves its jumps to the top.
+ * Returns the network of Calico (felix/rules). Calico masquerades packets from pools with natOutgoing to addresses
+ * outside all pools. Packets to the range of a disabled pool are therefore not masqueraded. When Felix restarts, it
+ * moves its jumps to the top.
  */
 export function calico(pools: readonly string[], pods: readonly Pod[]): NodeNetwork {
   const jump = 'POSTROUTING -m comment --comment "cali:O3lYWMrLQYEMJtB5" -j cali-POSTROUTING';
@@ -166,8 +168,8 @@ export function calico(pools: readonly string[], pods: readonly Pod[]): NodeNetw
 }
 
 /**
- * Calico's mangle table, which also exists where Calico only enforces policies. Established connections skip the rest
- * of the chain.
+ * The jump to Calico's chain in table mangle, which also exists where Calico only enforces policies. Established
+ * connections skip the rest of that chain.
  */
 const mangleJump = 'PREROUTING -m comment --comment "cali:6gwbT8clXdHdC1b1" -j cali-PREROUTING';
 const mangleChains = [
@@ -187,7 +189,8 @@ export const calicoPolicy: NodeNetwork = {
 };
 
 /**
- * Cilium with iptables-based masquerading (pkg/datapath/iptables/iptables.go). Its agent moves its jumps to the top.
+ * Returns the network of Cilium with iptables-based masquerading (pkg/datapath/iptables/iptables.go). The agent moves
+ * its jumps to the top.
  */
 export function cilium(
   pods: readonly Pod[],

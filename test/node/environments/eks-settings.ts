@@ -12,19 +12,19 @@ const excluded = { excludeSnatCidrs: [peerRange] };
 const nftMarks = customNetworking({ ...excluded, connmark: 'nftables' });
 
 /**
- * The command nft, which EKS nodes have had since the end of 2025 (awslabs/amazon-eks-ami#2547). The VPC CNI brings
- * its own copy.
+ * The path of nft, which has been installed on EKS nodes since the end of 2025 (awslabs/amazon-eks-ami#2547). The VPC
+ * CNI does not need it, because it has its own copy.
  */
 export const nftCommand = '/usr/sbin/nft';
 
 const staysHanging = external.pods.map((pod) => ({ ...pod, peer: { before: 'dropped', after: 'dropped' } }));
 
-/** The environment after someone sets this sysctl when the CNI has already set it. */
+/** Returns the network with rp_filter set to strict after the CNI has set it to loose. */
 const withStrictReversePath = ({ network }: Pick<Environment, 'network'>) =>
   join(network, { setUp: ['sysctl net/ipv4/conf/eth0/rp_filter 1'], rules: '', restart: [] });
 
 /**
- * The environment with another program's table, which replaces the marks of pods' packets after all other programs
+ * Returns the network with an additional nft table that replaces the marks on pods' packets after all other programs
  * have set theirs.
  */
 const withReplacedMarks = ({ network }: Pick<Environment, 'network'>) =>
@@ -76,7 +76,7 @@ export const eksSettings: readonly Environment[] = [
     expected: proven,
   },
   {
-    // The nft rule replaces the whole mark of a connection's first packet.
+    // The VPC CNI's nft rule replaces the whole mark of a connection's first packet.
     name: 'EKS with custom networking and the peer in AWS_VPC_K8S_CNI_EXCLUDE_SNAT_CIDRS, where nft marks',
     ...nftMarks,
     ruleSet: withoutProbe(nftMarks),
@@ -152,7 +152,8 @@ export const eksSettings: readonly Environment[] = [
     expected: { proven: false, code: 'paths-foreign-address' },
   },
   {
-    // Steered packets would get no reply. With the address of their own interface, pods keep working.
+    // If packets were steered, their replies would be dropped. Without steering, pods keep working, because packets get
+    // an address of the interface through which they leave.
     name: 'EKS with external SNAT, pods in the subnet of the node, where rp_filter would drop the replies',
     ...onVpc,
     pods: onVpc.pods.map((pod) => ({

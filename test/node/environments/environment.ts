@@ -1,4 +1,4 @@
-/** A network interface of the node, as the cloud attaches it. */
+/** A network interface that the cloud attached to the node. */
 export interface Uplink {
   readonly device: string;
   /** The interface's subnet. The first address in the subnet is the VPC's router. */
@@ -8,20 +8,20 @@ export interface Uplink {
   /** Whether the address is a /32 with a route to the subnet's router, as on Google Cloud. */
   readonly isPointToPoint?: true;
   /**
-   * What else the VPC assigned to the interface: pod addresses, prefixes, alias ranges, or routes with the node as
-   * next hop. The VPC delivers packets for these addresses to the interface, and drops packets that the interface
-   * sends with any other source.
+   * Everything else that the VPC assigned to the interface: pod addresses, prefixes, alias ranges, or routes with the
+   * node as next hop. The VPC delivers packets for these addresses to the interface, and drops packets that the
+   * interface sends with any other source.
    */
   readonly assigned?: readonly string[];
 }
 
-/** The source address of the pod's packets, or `dropped`. */
+/** The source address with which packets arrive, or `dropped`. */
 export type Source = string;
 
 export interface Pod {
   readonly name: string;
   readonly address: string;
-  /** The node's end of the pod's cable. */
+  /** The device at the node's end of the pod's veth pair. */
   readonly device: string;
   /** The source that the peer sees, without and with peermasq. */
   readonly peer: { readonly before: Source; readonly after: Source };
@@ -32,12 +32,12 @@ export interface Pod {
 }
 
 interface PodsRequest {
-  /** The prefix of the device names at the node's ends of the pods' cables. A number is appended to it. */
+  /** The prefix of the names of the devices at the node's ends of the pods' veth pairs. A number is appended to it. */
   readonly device: string;
   readonly addresses: readonly string[];
   /**
-   * The sources that the peer sees before and after, and the source of packets to the internet. `own` is the pod's
-   * address.
+   * The source that the peer sees before and after peermasq applies the rules, and the source of packets to the
+   * internet. `own` means the pod's address.
    */
   readonly before: Source;
   readonly after: Source;
@@ -58,30 +58,36 @@ export function podsOf({ device, addresses, before, after, internet }: PodsReque
   });
 }
 
-/** The network plugin and other programs of a node, as lines of shell and rules in the format of iptables-restore. */
+/**
+ * What the network plugin and other programs set up on a node: lines of shell, and rules in the format of
+ * iptables-restore.
+ */
 export interface NodeNetwork {
-  /** Run as soon as the devices and addresses exist. */
+  /** Lines that run on the node as soon as its devices and addresses exist. */
   readonly setUp: readonly string[];
-  /** Run on the node as soon as the devices and addresses of its pods exist. */
+  /** Lines that run on the node as soon as the devices and addresses of its pods exist. */
   readonly setUpPods?: readonly string[];
   readonly rules: string;
-  /** What the programs write again when they are restarted. */
+  /** Lines that do what the programs do when they are restarted. */
   readonly restart: readonly string[];
 }
 
 export interface Expected {
   /**
-   * Whether the rules are proven. Absent where both results are right, because pods reach the peer with an address
-   * that the rules did not choose.
+   * Whether the rules are proven. Absent if both results are correct, because pods reach the peer with an address that
+   * our rules did not set.
    */
   readonly proven?: boolean;
-  /** The code word in the report if the rules are not proven. */
+  /** The code in the report if the rules are not proven. */
   readonly code?: string;
-  /** Words that the report's `basis` contains, possibly among others, if the backend is a variant of iptables. */
+  /**
+   * Entries that the report's `basis` must contain if the backend is a variant of iptables. It may contain more
+   * entries.
+   */
   readonly basis?: readonly string[];
 }
 
-/** A node as people run it, and what must happen on that node. */
+/** A kind of node that occurs in practice, and the results that are expected on that node. */
 export interface Environment {
   readonly name: string;
   /** Set if the node program does not handle this environment yet. */
@@ -117,7 +123,7 @@ export const peerRange = '10.193.0.0/16';
 /** The port on which every service in the lab listens. */
 export const port = 8080;
 export const sidecarPort = 15001;
-/** This is not a documentation address, because GKE does not masquerade packets to documentation addresses. */
+/** An address on the internet. It is not a documentation address, because GKE does not masquerade packets to those. */
 export const internetAddress = '1.1.1.1';
 
 export const toPeer = [`masquerade ${peerRange} peer`, `probe ${peerAddress}:${port}`] as const;

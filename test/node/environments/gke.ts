@@ -5,7 +5,10 @@ const nodeAddress = '10.209.0.2';
 const podRange = '10.132.0.0/24';
 const nodes = '10.209.0.0/16';
 
-/** The pods' range is an alias range, or the node is the next hop of a route to the range. The VPC knows both. */
+/**
+ * The VPC delivers packets for the pods' range to the node: the range is an alias range of the node, or the node is the
+ * next hop of a route to the range.
+ */
 const uplinks = [
   {
     device: 'eth0',

@@ -8,7 +8,10 @@ const podRange = '10.244.1.0/24';
 const addresses = ['10.244.1.10', '10.244.1.11'];
 const bridge = { device: 'cni0', address: '10.244.1.1/24' };
 
-/** EC2 instances with the source/destination check on, so that packets leave only with the node's own address. */
+/**
+ * The interface of an EC2 instance with the source/destination check enabled: packets leave only with the node's own
+ * address.
+ */
 const uplinks = [{ device: 'eth0', subnet: '172.20.0.0/24', address: nodeAddress }] as const satisfies [
   Uplink,
 ];
@@ -36,7 +39,7 @@ const onGce = podsOf({
   addresses,
   before: 'dropped',
   after: '10.209.0.2',
-  // Nothing on the node masquerades, and the VPC's NAT gateway knows the pods' range.
+  // Nothing on the node masquerades, because the VPC's NAT gateway is configured for the pods' range.
   internet: 'own',
 });
 

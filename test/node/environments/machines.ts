@@ -10,7 +10,7 @@ export interface Machines {
   readonly lab: Lab;
   readonly node: Host;
   /**
-   * Returns a machine by name: `node`, `peer` (which has the internet's address, too), or the name of a pod that was
+   * Returns a machine by name: `node`, `peer` (which also has the internet address), or the name of a pod that was
    * started.
    */
   readonly host: (name: string) => Host;

@@ -4,7 +4,7 @@ import type { NodeNetwork } from './environment';
 export const table = (name: string, ...lines: readonly string[]) =>
   [`*${name}`, ...lines, 'COMMIT', ''].join('\n');
 
-/** Joins the programs on a node. Their rules are written in this order. */
+/** Combines several programs on one node. Their rules are written in the given order. */
 export const join = (...networks: readonly NodeNetwork[]): NodeNetwork => ({
   setUp: networks.flatMap(({ setUp }) => setUp),
   setUpPods: networks.flatMap(({ setUpPods = [] }) => setUpPods),
@@ -50,6 +50,6 @@ const kubeProxyJumps = table(
 export const kubeProxy: NodeNetwork = {
   setUp: ['sysctl net/ipv4/ip_forward 1'],
   rules: kubeProxyRules + kubeProxyJumps,
-  // A sync writes whole chains. The jumps to the chains already exist.
+  // A sync of kube-proxy rewrites whole chains. The jumps to these chains already exist.
   restart: [restoring(kubeProxyRules)],
 };

@@ -15,24 +15,27 @@ export interface Outcome {
   readonly before: Traffic;
   readonly apply: Report;
   readonly after: Traffic;
-  /** What apply changed in the state that other programs own. */
+  /** Changes that `apply` made to the state of other programs. */
   readonly changed: readonly string[];
-  /** Our rules that translated packets to ports in sequence, although the network plugin's rule randomises ports. */
+  /**
+   * Those of our rules that translated packets to sequential ports, although the network plugin's rule randomises
+   * ports.
+   */
   readonly weakened: readonly string[];
   /** The traffic to the peer after the network's agents were restarted, and before anything was repaired. */
   readonly restarted: Traffic;
   readonly repair?: Report;
-  /** What the command remove left behind. */
+  /** What `remove` left behind. */
   readonly left: readonly string[];
 }
 
-/** In a `short` run, repair is left out unless pods started after apply. */
+/** A `short` run skips `repair`, unless the pods started after `apply`. */
 export type RunLength = 'short' | 'long';
 
 export interface RunRequest {
   readonly backend: Backend;
   readonly length: RunLength;
-  /** The path of a different node program than the one in the repository. */
+  /** The path of a node program that replaces the one in the repository. */
   readonly program?: string;
 }
 

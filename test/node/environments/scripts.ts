@@ -28,7 +28,7 @@ function script(lines: readonly string[]): string {
 export const portOf = (i: number) => `eni${i}`;
 const macOf = (i: number) => `02:00:00:00:00:0${i}`;
 
-/** The shell functions that the scripts of a node's programs use. */
+/** The shell functions that are used by the scripts of a node's programs. */
 const functions = (flavour: string) => `
   sysctl() { echo "$2" >"/proc/sys/$1"; }
   restore() { ${flavour}-restore "$@"; }`;
@@ -106,7 +106,7 @@ export const peerScript = ({ peer }: Environment) =>
   ]);
 
 export function podScript({ sidecar }: Pod, { bridge }: Environment): string {
-  // A pod with its own route has a permanent neighbour entry instead of ARP, as the VPC CNI writes it.
+  // A pod with its own route gets a permanent neighbour entry instead of using ARP, as with the VPC CNI.
   const routes = bridge
     ? [`ip route add default via ${bridge.address.split('/')[0]}`]
     : [

@@ -16,8 +16,8 @@ interface Connection {
 }
 
 /**
- * Returns every connection that the environment describes. After a restart, these are only the connections from pods
- * to the peer that must arrive.
+ * Returns every connection that the environment describes. After a restart, only connections from pods to the peer are
+ * returned, and only those that must arrive.
  */
 function connectionsOf(environment: Environment, phase: Phase): Connection[] {
   const pods = environment.podsStartLate && phase === 'before' ? [] : environment.pods;

@@ -23,11 +23,11 @@ const onePod = (seen: { before: string; after: string; internet: string }) =>
 
 const peer = { routes: [nodes] };
 
-/** Returns a node with kubenet and these additions. */
+/** Returns the network of kubenet with these additions. */
 const kubenetWith = (setUp: readonly string[], rules = ''): NodeNetwork =>
   join(kubenet, { setUp, rules, restart: [] });
 
-/** A tunnel that the user configured, without an address. The far end accepts no packets. */
+/** A tunnel without an address, configured by the user. The far end accepts no packets. */
 const tunnel: Uplink = { device: 'tun77', subnet: '100.64.9.0/24' };
 const intoTunnel = ['ip route add default dev tun77 table 77'];
 
@@ -140,7 +140,7 @@ RULES`,
     uplinks: [eth0],
     pods: pastIptables,
     network: join(netd(pastIptables), {
-      // The lab hides the BPF programs of this kernel, but this node must show them.
+      // The lab hides the kernel's BPF programs, but the node program must see them in this environment.
       setUp: ['umount /proc/kallsyms'],
       setUpPods: [
         `base64 -d >/run/program.o <<'PROGRAM'\n${redirectProgram(2).toString('base64')}\nPROGRAM`,

@@ -8,14 +8,16 @@ export interface VpcCniSettings {
   readonly randomizeSnat?: 'prng' | 'hashrandom' | 'none';
   readonly excludeSnatCidrs?: readonly string[];
   readonly externalServiceCidrs?: readonly string[];
-  /** The ip rules for an ENI's own address, which older versions do not write. */
+  /** False for a version that does not write ip rules for the ENIs' own addresses. */
   readonly eniAddressRules?: false;
   /**
    * Whether ENIs get prefixes of 16 addresses instead of single addresses. The node itself does not see the
    * difference.
    */
   readonly prefixDelegation?: true;
-  /** Where newer versions set the mark of connections. By default, the mark is set in table nat. */
+  /**
+   * Set for a version that sets the mark of connections with nft. By default, the mark is set in table nat of iptables.
+   */
   readonly connmark?: 'nftables';
   /** The mode of security groups for pods. */
   readonly enforcingMode?: 'strict' | 'standard';
@@ -35,8 +37,8 @@ const snatFlags = { prng: ' --random-fully', hashrandom: ' --random', none: '' }
 const tableOf = (eni: number) => eni + 1;
 
 /**
- * Returns what the VPC CNI does to a node: see aws/amazon-vpc-cni-k8s, pkg/networkutils/network.go and
- * iptables_connmark.go, and cmd/routed-eni-cni-plugin/driver/driver.go for pods.
+ * Returns what the VPC CNI sets up on a node. See pkg/networkutils/network.go and iptables_connmark.go in
+ * aws/amazon-vpc-cni-k8s, and cmd/routed-eni-cni-plugin/driver/driver.go for pods.
  */
 export function vpcCni({ settings, enis, pods }: VpcCniNode): NodeNetwork {
   const mainEniRule = 'ip rule add pref 1024 fwmark 0x80/0x80 lookup main';
@@ -59,7 +61,8 @@ export function vpcCni({ settings, enis, pods }: VpcCniNode): NodeNetwork {
     ...externalServices,
   ];
   const setUpPods = pods.flatMap((pod) => setUpPod(pod, settings));
-  // The agent deletes these and adds them again. Rules in iptables are only added where they are missing.
+  // When the agent restarts, it deletes and re-adds these ip rules, addresses and routes. It adds only missing iptables
+  // rules, so none are listed here.
   const restart = [
     'ip rule del pref 1024',
     mainEniRule,
@@ -123,7 +126,7 @@ function vpcCniRules(settings: VpcCniSettings, [primary]: readonly Uplink[]): st
     `-A PREROUTING -i eni+ ${primaryEni} ${restoreMark}`,
     `-A PREROUTING -i vlan+ ${primaryEni} ${restoreMark}`,
   );
-  // AWS-SNAT-CHAIN-0 remains without rules.
+  // With external SNAT, AWS-SNAT-CHAIN-0 exists but is empty.
   if (settings.externalSnat) return mangle + table('nat', ':AWS-SNAT-CHAIN-0 - [0:0]');
   // Each range is inserted at the top of the chain.
   const returns = (chain: string, comment: string, cidrs: readonly string[]) =>
@@ -148,7 +151,7 @@ function vpcCniRules(settings: VpcCniSettings, [primary]: readonly Uplink[]): st
   return mangle + (settings.connmark === 'nftables' ? '' : connmark) + snat;
 }
 
-/** Returns the rules that newer versions write if iptables is the nft variant: nftables_connmark.go. */
+/** Returns the nft rules that some versions write if iptables is the nft variant (nftables_connmark.go). */
 const nftablesConnmark = ({ vpcRanges, excludeSnatCidrs = [] }: VpcCniSettings) => `nft -f - <<'RULES'
 table ip aws-cni {
   chain snat-mark {
