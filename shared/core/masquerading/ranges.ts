@@ -222,8 +222,8 @@ const ownNetworkAdvice = (sources: readonly Cidr[]): string =>
     : "To masquerade to a range of the node's own network, configure pods, and set even-if-routed: true on the entry.";
 
 /**
- * Warns about config entries for ranges that have routes to the pods. A discovered route to such a range causes no
- * warning, because it is normal that traffic to it is not masqueraded.
+ * Warns about config entries for ranges that have routes to the pods. Discovered routes cause no warning, because not
+ * masquerading to a peer that has routes to the pods is normal.
  */
 function routedPartWarnings(
   { cidr, name, from }: DestinationRequest,

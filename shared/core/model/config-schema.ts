@@ -16,7 +16,7 @@ const expected =
       ? `missing value: expected ${what}`
       : `invalid value ${quote(input)}: expected ${what}`;
 
-/** Returns the message for a value that is not an object. Unknown keys are reported individually. */
+/** Returns the error message for a value that is not an object. Unknown keys are reported individually. */
 const expectedObject =
   (what: string) =>
   (issue: Issue & { readonly code?: string }): string | undefined =>
@@ -121,8 +121,8 @@ function rejectOwnRanges(cluster: unknown, context: z.core.$RefinementCtx): void
 }
 
 /**
- * Rejects probes that no rule set can contain: nodes connect only to addresses that they masquerade to. Ranges that
- * only discovery can find are checked by the plan.
+ * Rejects probes that no rule set can contain: a probe must be in a range that the node masquerades to. Probes to
+ * discovered ranges are checked by the plan.
  */
 function rejectUnmasqueradedProbes(cluster: unknown, context: z.core.$RefinementCtx): void {
   const partial = partialCluster.parse(cluster);
@@ -144,7 +144,7 @@ function notMasqueradedReason(address: Address, cluster: PartialCluster): string
   const own = rangeIn([...pods, ...services]);
   if (own) return `${own.text}, a pod or service range of the cluster: pods reach it without masquerading`;
   const excepted = rangeIn(except);
-  if (excepted) return `${excepted.text}, which except lists: it is never masqueraded`;
+  if (excepted) return `${excepted.text}, a range in the except list: it is never masqueraded`;
   const ranges = masquerade.map((entry) => partialRange.parse(entry).cidr);
   if (!ranges.every(isCidr) || rangeIn(ranges)) return undefined;
   return 'none of the ranges to masquerade: add its range as a cidr entry, or remove the probe';
@@ -178,7 +178,7 @@ const clusterSchema = z
       services: listOf(exemptRange, 'Service ranges that the cloud API does not report.'),
       masquerade: listOf(
         z.union([routeSourceKind, namedRange]),
-        'Destinations that pods reach with the address of their node. peerings, vpn and transit-gateways mean every range that the node’s subnet routes over a connection of that kind. peerings includes what a peer passes on, such as the networks behind its VPN; peering-transit means that alone.',
+        'Destinations that pods reach with the address of their node. peerings, vpn and transit-gateways mean every range that the node’s subnet routes over a connection of that kind. peerings includes routes that a peer passes on, such as those to the networks behind its VPN; peering-transit includes only those routes.',
       ),
       except: listOf(exemptRange, 'Ranges that are never masqueraded.'),
       probe: listOf(
@@ -194,7 +194,7 @@ const clusterSchema = z
       'control-plane': trueOrFalse({ default: true, description: 'Include control-plane nodes.' }),
       restart: restart.optional().meta({
         description:
-          'Google Cloud: a backfill restarts nodes that need a reboot, one at a time. Without it, they are only reported.',
+          'Google Cloud: a backfill restarts nodes that need a reboot, one at a time. Without this setting, such nodes are only reported.',
       }),
     },
     { error: expectedObject('cluster settings, or {} for the defaults') },

@@ -33,7 +33,7 @@ export interface Config {
   readonly clusters: readonly ClusterConfig[];
 }
 
-/** Returns the route sources in the config, without the ranges that the config lists itself. */
+/** Returns the configured route sources, without the ranges of cidr entries. */
 export const configuredKinds = ({ masquerade }: ClusterConfig): RouteSourceKind[] => [
   ...new Set(masquerade.filter((entry) => typeof entry === 'string')),
 ];
@@ -152,7 +152,7 @@ function toFieldErrors(issue: z.core.$ZodIssue, source: Source): FieldError[] {
     case 'invalid_key':
       return issue.issues.map(({ message }) => errorAt(issue.path, message));
     case 'invalid_union': {
-      // Report only the issues of the intended alternative. A mapping is assumed to be a range.
+      // Report only the issues of the alternative that the user intended. A mapping is assumed to be a cidr entry.
       const [kindIssues = [], rangeIssues = []] = issue.errors;
       const isRange = isMap(source.document.getIn(issue.path as unknown[], true));
       return (isRange ? rangeIssues : kindIssues).flatMap((inner) =>

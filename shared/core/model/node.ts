@@ -13,7 +13,7 @@ export interface GcpNodeRef {
   readonly cloud: 'gcp';
   readonly project: string;
   readonly zone: string;
-  /** The numeric ID, because another instance can reuse the name. */
+  /** The numeric ID, because the name can be reused for another instance. */
   readonly id: string;
 }
 
@@ -64,12 +64,12 @@ export interface Route {
   readonly state: 'active' | 'blackhole' | 'provisioning';
   /**
    * True if the destination is a subnet of the peer, and the peer has routes to `routedPodRanges`. Only subnet routes
-   * of Google Cloud peerings guarantee that; for other routes the cloud does not show it.
+   * of Google Cloud peerings guarantee that; for other routes it is unknown.
    */
   readonly peerRoutesPods?: boolean;
   /**
-   * Set if only these subnets of the node's other interfaces have the route. The subnet of the primary interface does
-   * not have it, so packets that leave with the node's own address are lost.
+   * Set if the route exists only in these subnets, which belong to secondary interfaces of the node. The subnet of the
+   * primary interface has no such route, so packets that leave with the node's own address are lost.
    */
   readonly onlyInSubnets?: readonly string[];
 }
@@ -80,7 +80,7 @@ export interface NetworkContext {
   readonly network: string;
   /** Every range of the node's own network. */
   readonly networkRanges: readonly Cidr[];
-  /** The pod ranges that the cloud knows, such as alias ranges. */
+  /** The pod ranges that the cloud API reports, such as alias ranges. */
   readonly podRanges: readonly Cidr[];
   /** The pod ranges that peerings exchange as subnet routes. These are private alias ranges (VPC-native GKE). */
   readonly routedPodRanges: readonly Cidr[];

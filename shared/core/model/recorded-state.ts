@@ -6,22 +6,22 @@ import type { PortUse } from './report';
  */
 export type PushState = 'proven' | 'failed' | 'needs-reboot';
 
-/** The last push to a node, as the cloud records it. */
+/** The last push to a node, as recorded in the cloud. */
 export interface LastPush {
   readonly state: PushState;
   readonly at: Date;
 }
 
-/** The rule set in force on a node, as the cloud records it. */
+/** The rule set in force on a node, as recorded in the cloud. */
 export interface RecordedState {
   readonly ruleSetId: string;
-  /** Whether the node has proven the rule set, and has since received no other push and not restarted. */
+  /** Whether the node has proven the rule set, and has neither received another push nor restarted since then. */
   readonly isProven: boolean;
   /** The time at which the state was recorded. */
   readonly at?: Date;
   /** The number of discovered routes from which the rule set was computed. */
   readonly routes?: number;
-  /** Whether the node itself has just reported this state, and the record in the cloud is not up to date yet. */
+  /** Whether this state comes from a new report of the node, and the record in the cloud is not up to date yet. */
   readonly isRecordOutdated?: boolean;
   /** The source ports in use. Present only if the node's report was read. */
   readonly ports?: readonly PortUse[];

@@ -5,9 +5,9 @@ const id = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().nonnegative();
 const text = z.string().max(1000);
 
-/** The reasons why applied rules are not proven. A newer node program may send other reasons. */
+/** The reasons why applied rules are not proven. Later versions of the node program may send other reasons. */
 export const reasonCodes = [
-  /** Packets from pods leave with an address that the peer cannot answer. */
+  /** Packets from pods leave with an address that the peer cannot reply to. */
   'paths-foreign-address',
   'paths-unknown',
   'no-forwarding',
@@ -19,21 +19,21 @@ export const reasonCodes = [
   /** The node program cannot enter the network namespace of a pod. */
   'no-namespace',
   'probe-failed',
-  /** A probe from a pod was inconclusive: the peer may or may not answer. */
+  /** A probe from a pod was inconclusive: it is unknown whether the peer responds. */
   'probe-unknown',
   'drift',
 ] as const;
 export type ReasonCode = (typeof reasonCodes)[number];
 
 /**
- * A field that explains the verdict. Old node programs do not send these fields. If a newer program sends another
- * type of value, the field is ignored and the verdict still counts.
+ * A field that explains the verdict. Early versions of the node program do not send these fields. If a later version
+ * sends a value of another type, the field is ignored and the verdict remains valid.
  */
 const detail = <T extends z.ZodType>(schema: T) => schema.optional().catch(undefined);
 
-/** The path from one pod to a destination, as the kernel returned it. */
+/** The path from one pod to a destination, as returned by the kernel. */
 const path = z.object({
-  /** The pod's address. Null for a rule set without sources on a node without pods. */
+  /** The pod's address. Null if the rule set has no sources and the node has no pods. */
   from: text.nullable(),
   to: text,
   dev: text,
@@ -43,13 +43,13 @@ const path = z.object({
 });
 
 /**
- * The number of source ports that connections to one destination use, and the number that the kernel has available
- * for them.
+ * The number of source ports in use for connections to one destination, and the number that the kernel can use for
+ * them.
  */
 const portUse = z.object({ to: text, used: count, range: count.positive() });
 export type PortUse = Readonly<z.infer<typeof portUse>>;
 
-/** The percentage from which the node program warns and alarms are raised. */
+/** The percentage of source ports in use at which the node program warns and an alarm is raised. */
 export const fewPortsLeftPercent = 70;
 
 export const usedPercent = ({ used, range }: PortUse): number => Math.floor((100 * used) / range);
@@ -96,8 +96,8 @@ const reportSchema = z.object({
 export type Report = Readonly<z.infer<typeof reportSchema>>;
 
 /**
- * Returns the latest rule set format that the program can read. Programs that do not report a format read only the
- * first one.
+ * Returns the latest rule set format that the program can read. Programs that do not report a format can read only the
+ * first format.
  */
 export const formatReadBy = ({ format = 1 }: Pick<Report, 'format'>): number => format;
 

@@ -19,8 +19,8 @@ export const reserved = (
 
 /**
  * Services that the clouds provide on each node, at addresses that are link-local in IPv4 and unique local in IPv6. No
- * rule may masquerade to them either. Unlike a reserved range, a destination may contain them; they are then exempt.
- * The node program uses the same list.
+ * rule may masquerade to them either. Unlike reserved ranges, these addresses may be inside a destination; they are
+ * then exempt. The node program uses the same list.
  *
  * Sources: AWS whitepaper "IPv6 on AWS", "Supporting Amazon VPC services" (123, 253, 254); Amazon EKS user guide, "Set
  * up the Amazon EKS Pod Identity Agent" (23); aws/amazon-ssm-agent README, DeniedPortForwardingRemoteIPs (250);
@@ -37,14 +37,15 @@ export const cloudServices = (
   ] as const
 ).map(([text, name, reason]) => ({ cidr: parseCidr(text), name, reason }));
 
-/** Returns the range to which the address belongs if no packet to the address is ever masqueraded. */
+/** Returns the reserved range that contains the address. Packets to such a range are never masqueraded. */
 export const reservedRangeOf = (
   address: Address,
 ): { readonly cidr: Cidr; readonly reason: string } | undefined =>
   [...reserved, ...cloudServices].find(({ cidr }) => contains(cidr, address));
 
 /**
- * Returns why the range cannot be a destination, as the end of a sentence that starts with "it". Undefined if it can.
+ * Returns the reason why the range cannot be a destination, as the end of a sentence that starts with "it". Undefined
+ * if it can.
  */
 export function reservedReason(cidr: Cidr): string | undefined {
   if (cidr.prefix === 0) return 'contains every address';

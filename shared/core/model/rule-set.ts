@@ -5,7 +5,7 @@ import { CidrError, compareCidrs, parseAddress, parseCidr, toCidr, type Address,
 import { definedOnly } from '../util/collections';
 import { messageOf, PermanentError } from './errors';
 
-/** A range, and the name that its rule has as a comment. */
+/** A range, and the name that is the comment of its rule. */
 export interface NamedCidr {
   readonly cidr: Cidr;
   readonly name: string;
@@ -26,7 +26,7 @@ export interface RuleSet {
   readonly out?: string;
   /**
    * Whether the node may send pods' packets to these destinations through its primary interface, if the pods' own
-   * interfaces have addresses that the peer cannot answer. Requires `sources`.
+   * interfaces have addresses that the peer cannot reply to. Requires `sources`.
    */
   readonly isSteered?: boolean;
   /** The pod ranges. If empty, packets from any source are masqueraded. */
@@ -90,7 +90,7 @@ export function ruleSetLines({
   ];
 }
 
-/** The rule set formats, oldest first. A node program reads its own format and all older formats. */
+/** The rule set formats, oldest first. A node program reads its own format and all earlier formats. */
 export const ruleSetFormats = [1, 2] as const;
 export type RuleSetFormat = (typeof ruleSetFormats)[number];
 export const latestFormat = 2 satisfies RuleSetFormat;
@@ -129,7 +129,7 @@ export function packRuleSet(ruleSet: RuleSet): string {
   return gzipSync(printRuleSet(ruleSet), { level: 9 }).toString('base64');
 }
 
-/** The same limit as in the node program. */
+/** The node program has the same limit. */
 const unpackedLimitBytes = 2 << 20;
 
 function unpack(text: string): string {

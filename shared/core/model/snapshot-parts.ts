@@ -4,7 +4,7 @@ import { messageOf, RetryableError } from './errors';
 
 /** The command that prints the node's rules. It runs on the node. */
 export const snapshotCommand = 'sudo bash /var/lib/peermasq/peermasq.sh snapshot';
-/** The command that prints the rules of a node without the node program. */
+/** The command that prints the rules of a node on which the node program is not installed. */
 export const manualSnapshotCommand = 'sudo iptables-save; ip -o addr; ip route; ip rule';
 /** The command that explains the saved output. */
 export const explainCommand = 'npx peermasq explain --rules FILE --from POD --to HOST:PORT';
@@ -28,7 +28,7 @@ export function parsePart(printed: string): SnapshotPart | undefined {
   return number === undefined ? undefined : { number: Number(number), count: Number(count), sha256, text };
 }
 
-/** The same limit as in the node program. */
+/** The node program has the same limit. */
 const partsLimit = 100;
 /** The limit for the unpacked snapshot, about 20 times the size of all packed parts. */
 const snapshotLimitBytes = 32 << 20;

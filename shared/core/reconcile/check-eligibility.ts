@@ -50,7 +50,7 @@ export const skip = (reason: SkipReason, detail: string, warnings: readonly Warn
   warnings,
 });
 
-/** Decides whether to manage a node, based only on the node and the config. */
+/** Decides whether a node is managed, based only on the node and the config. */
 export function checkEligibility(node: Node, config: Config): Eligibility {
   const [name, ...others] = node.clusters;
   if (name === undefined) return skip('no-cluster', 'Its tags or labels name no cluster.');

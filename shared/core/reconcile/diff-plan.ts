@@ -50,7 +50,7 @@ export interface DestinationDiff {
   readonly podRangesChange: boolean;
 }
 
-/** Returns the ranges that start or stop being masqueraded. Exemptions are taken into account. */
+/** Returns the ranges whose masquerading starts or stops. Exemptions are taken into account. */
 export function diffDestinations(after: RuleSet, before: RuleSet | undefined): DestinationDiff {
   const rangesAfter = masqueradedRanges(after);
   const rangesBefore = before ? masqueradedRanges(before) : [];

@@ -83,10 +83,10 @@ function evaluateRefusal(report: Report, { expected, reason }: Evaluation): Push
   if (generation !== null && generation >= expected.generation) {
     return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
   }
-  // The instance metadata also contains a node program that reads this format.
+  // The instance metadata also contains a node program that can read this format.
   const { format = 1 } = expected;
   if (formatReadBy(report) < format) {
-    const detail = `The program on the node does not read format ${format} yet; the new one is in its metadata.`;
+    const detail = `The program on the node cannot read format ${format} yet; an updated program is in the node's metadata.`;
     return { kind: 'pending', reason: detail, retryAfterSeconds: 15 };
   }
   return {
@@ -109,20 +109,20 @@ function evaluateApplied(report: Report, { expected, reason }: Evaluation): Push
 }
 
 /**
- * On Google Cloud the watcher replaces an old program within seconds. On AWS the account's SSM document contains the
- * program.
+ * On Google Cloud, the watcher replaces an outdated program within seconds. On AWS, the program is part of the
+ * account's SSM document.
  */
 const olderProgram =
-  "An older node program applied the rule set. That program does not check the path of pods' packets. On AWS, update the SSM document of the account.";
+  "The rule set was applied by an outdated node program, which does not check the path of pods' packets. On AWS, update the SSM document of the account.";
 
 const adviceByReason: Record<ReasonCode, string> = {
   'paths-foreign-address':
-    "Pods' traffic leaves through an interface whose address the peer cannot answer. Add a route to that range at the peer, or let the CNI masquerade.",
+    "Pods' traffic leaves through an interface whose address the peer cannot reply to. Add a route to that range at the peer, or let the CNI masquerade.",
   'paths-unknown':
     'Run `peermasq explain` for a pod of the node: it shows the ip rules and marks on the path.',
   'no-forwarding': 'Set net.ipv4.ip_forward (for IPv6 net.ipv6.conf.all.forwarding) to 1 on the node.',
   'rp-filter':
-    "Set net.ipv4.conf.INTERFACE.rp_filter to 2 on the interfaces that pods' traffic leaves through.",
+    "Set net.ipv4.conf.INTERFACE.rp_filter to 2 for each interface through which pods' traffic leaves.",
   ebpf: 'Configure the program that masquerades in eBPF. Either remove the destinations from nonMasqueradeCIDRs in the ip-masq-agent config of Cilium or GKE, or add an egress NAT policy that covers them.',
   'ebpf-unreadable':
     'Check whether a CNI plugin masquerades in eBPF on the node. If so, configure the destinations in that plugin.',
@@ -131,10 +131,11 @@ const adviceByReason: Record<ReasonCode, string> = {
   'probe-failed': 'Check firewalls, the return route and the service itself.',
   'probe-unknown':
     'Install conntrack on the node. Allow pods to connect to the probe (network policies, sidecars), or configure another probe.',
-  drift: 'Another program changes the rules. The node repairs the rules; find the other program and stop it.',
+  drift:
+    'Another program changes the rules. The node repairs its rules each time; find the other program and stop it.',
 };
 
-/** Reasons for which a retry cannot help, because the node has to be configured differently. */
+/** Reasons that a retry cannot resolve, because the configuration of the node has to change. */
 const permanentReasons: readonly string[] = [
   'ebpf',
   'ebpf-unreadable',
@@ -223,7 +224,7 @@ function toPushRecord({ proof, routes }: PushResponse, { kind }: Outcome): PushR
     node,
     state: kind === 'proven' || kind === 'needs-reboot' ? kind : ('failed' as const),
     ruleSetId: isApplied ? (report.id ?? undefined) : undefined,
-    // If nothing was applied, the earlier rules stay in force, and so the earlier route count stays valid.
+    // If nothing was applied, the previous rules stay in force, so the previous route count stays valid.
     routes: isApplied ? routes : node.recorded?.routes,
   });
 }

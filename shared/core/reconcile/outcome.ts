@@ -30,7 +30,7 @@ export type Outcome = Subject &
         readonly kind: 'proven';
         readonly ruleSetId: string;
         readonly report?: Report;
-        /** The source ports in use according to an earlier report. Present if there is no new report. */
+        /** The source ports in use, from the node's last report. Present only if there is no new report. */
         readonly ports?: readonly PortUse[];
         readonly warnings: readonly Warning[];
       }
@@ -38,7 +38,7 @@ export type Outcome = Subject &
         readonly kind: 'pending';
         readonly reason: string;
         readonly retryAfterSeconds: number;
-        /** Whether the cloud does not list the instance, possibly because it is very new. */
+        /** Whether the instance is missing from the cloud's list, possibly because it is very new. */
         readonly isAbsent?: boolean;
       }
     /** No watcher runs on the node, so the node applies the rule set when it next boots. */
@@ -65,12 +65,18 @@ export function hasChanged(outcome: Outcome): boolean {
   return outcome.kind !== 'proven' || outcome.report !== undefined;
 }
 
-/** Whether one of the node's peerings is still being set up. That takes seconds once both sides have accepted it. */
+/**
+ * Whether one of the node's peerings is still being set up. Once both sides have accepted a peering, the setup takes
+ * seconds.
+ */
 export function isProvisioning(outcome: Outcome): boolean {
   return warningsOf(outcome).some(({ code }) => code === 'provisioning');
 }
 
-/** Returns the highest percentage of source ports in use for any destination, or undefined if no report contains it. */
+/**
+ * Returns the highest percentage of source ports in use for any destination, or undefined if no report contains port
+ * numbers.
+ */
 export function sourcePortsUsedPercent(outcomes: readonly Outcome[]): number | undefined {
   const shares = outcomes.flatMap(portsOf).map(usedPercent);
   return shares.length > 0 ? Math.max(...shares) : undefined;
@@ -83,7 +89,7 @@ function portsOf(outcome: Outcome): readonly PortUse[] {
 }
 
 /**
- * Whether a node is still unproven after its time limit. A node with an unknown launch time counts as unproven too.
+ * Whether a node is still unproven after its time limit. True also for an unproven node with an unknown launch time.
  * @param launchedBefore milliseconds since the epoch
  */
 export function isUnproven({ kind, launchedAt }: Outcome, launchedBefore: number): boolean {
@@ -184,10 +190,10 @@ function entryOf(outcome: Outcome, now: number): LogEntry {
   }
 }
 
-/** Nodes that were launched earlier than this no longer count as joining. */
+/** Nodes that were launched longer ago than this are no longer joining. */
 const joinWindowMs = 3_600_000;
 
-/** Returns the seconds from a joining node's launch until it was proven. Undefined for other nodes. */
+/** Returns the seconds between the launch of a joining node and its proof. Undefined for other nodes. */
 function secondsToProven(outcome: Outcome, now: number): number | undefined {
   const age = now - (outcome.launchedAt?.getTime() ?? 0);
   return hasChanged(outcome) && age < joinWindowMs ? Math.max(0, age / 1_000) : undefined;

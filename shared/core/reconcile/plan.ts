@@ -25,15 +25,15 @@ export type Plan =
 export interface PlanInput extends MasqueradingContext {
   readonly node: Node;
   /**
-   * The time before discovery started, in milliseconds since the epoch. The plan with older data therefore always has
-   * the older generation.
+   * A time before discovery started, in milliseconds since the epoch. Of two plans, the one with older data therefore
+   * always has the lower generation.
    */
   readonly generation: number;
-  /** Whether to accept that routes were lost. By default the plan is held. */
+  /** Whether to accept a loss of routes. By default, a plan with lost routes is held. */
   readonly allowRouteLoss?: boolean;
 }
 
-/** The same limit as in the node program (shared/node/src). */
+/** The node program (shared/node/src) has the same limit. */
 const destinationsLimit = 10_000;
 
 /** Plans the rule set of one node. A pure function: the same input always gives the same bytes. */
@@ -78,8 +78,8 @@ export function plan({ node, cluster, networkContext, generation, allowRouteLoss
 }
 
 /**
- * Whether pods may send traffic through secondary network interfaces. Pods with VPC addresses (VPC CNI on AWS) may;
- * only the node program can find out whether they do.
+ * Whether pods may send traffic through secondary network interfaces. Pods with VPC addresses (VPC CNI on AWS) may do
+ * so; only the node program can find out whether they actually do.
  */
 const canLeaveBySecondaryInterface = (
   { ref }: Node,
@@ -143,7 +143,7 @@ function podWarnings({ routed, sources }: MasqueradingRanges): Warning[] {
   return warnings;
 }
 
-/** Keeps each probe to which the rules masquerade traffic, without duplicates, and warns about each of the others. */
+/** Returns the probes to which the rules masquerade traffic, without duplicates. Warns about every other probe. */
 function selectProbes(
   probes: readonly Probe[],
   { destinations, exemptions }: Pick<RuleSet, 'destinations' | 'exemptions'>,

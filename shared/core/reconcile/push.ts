@@ -102,7 +102,7 @@ async function pushGroup(group: NonEmpty<PlannedNode>, context: PushContext): Pr
   }
 }
 
-/** Records nodes that reported to be up to date, so that the next sweep does not have to query them. */
+/** Records nodes whose reports showed that they are up to date, so that the next sweep does not have to query them. */
 function recordUpToDate(upToDate: readonly PlannedNode[], context: PushContext) {
   const records = upToDate
     .filter(({ node }) => node.recorded?.isRecordOutdated)

@@ -27,15 +27,15 @@ export type Selection = readonly NodeRef[] | { readonly clusters: readonly strin
 export interface ReconcileOptions {
   readonly deadline: Deadline;
   readonly isDryRun?: boolean;
-  /** Whether to push even if discovery found far fewer routes than the rules in force were computed from. */
+  /** Whether to push even if discovery found far fewer routes than it did for the rules in force. */
   readonly allowRouteLoss?: boolean;
   /** Whether to push also to nodes that have already proven the rule set, in case their rules were changed. */
   readonly force?: boolean;
   /** The IDs of the rule sets that an operator approved. A node is held if its plan has another ID. */
   readonly approved?: ReadonlyMap<NodeKey, string>;
-  /** Whether to skip nodes that were launched recently, because their own events handle them. */
+  /** Whether to skip recently launched nodes, which are handled by their own events. */
   readonly skipNewNodes?: boolean;
-  /** When the events of nodes were sent. Nodes that have been proven since then are skipped. */
+  /** The time at which each node's event was sent. Nodes that have been proven since then are skipped. */
   readonly announcedAt?: ReadonlyMap<NodeKey, Date>;
 }
 
@@ -58,7 +58,7 @@ export async function reconcile(
   const { log, clock } = dependencies;
   try {
     const result = await reconcileSelection(selection, dependencies, options);
-    // A sweep logs only changes, and counts all other nodes.
+    // A sweep logs only nodes with changes, and counts all other nodes.
     const shouldLog = (outcome: Outcome) => hasChanged(outcome) && outcome.kind !== 'skipped';
     const logged = 'clusters' in selection ? result.outcomes.filter(shouldLog) : result.outcomes;
     logOutcomes(logged, log, clock.now());
@@ -131,9 +131,7 @@ function isProvenSince({ recorded }: Node, since: Date | undefined): boolean {
   return since !== undefined && recorded?.isProven === true && (recorded.at ?? 0) >= since;
 }
 
-/**
- * For this long after its launch, only the node's own events handle the node. A sweep would just push a second time.
- */
+/** The time after launch during which a node is handled only by its own events. A sweep would only repeat the push. */
 const gracePeriodMs = 180_000;
 
 const isNew = ({ launchedAt, recorded }: Node, now: number): boolean =>
@@ -158,7 +156,7 @@ function distinct(refs: readonly NodeRef[]): NodeRef[] {
   return [...new Map(refs.map((ref) => [nodeKey(ref), ref])).values()];
 }
 
-/** The delay before a retry, because APIs list an instance only some seconds after its event. */
+/** The delay before a retry. APIs list an instance only some seconds after its event. */
 const notVisibleRetrySeconds = 10;
 
 /** Returns an outcome for each selected node that was not found. */
@@ -227,8 +225,8 @@ function planNode(
 ): PlannedNode | Exclude<Outcome, { kind: 'planned' }> {
   const subject = subjectIn(node, cluster);
   if (!networkContext) {
-    // Either the node was deleted in the meantime, or its network is not visible yet. The retry distinguishes these
-    // cases.
+    // Either the node was deleted in the meantime, or its network is not visible yet. The retry shows which of the two
+    // happened.
     const reason = 'Cannot read the network of the node (yet).';
     return { ...subject, kind: 'pending', reason, retryAfterSeconds: notVisibleRetrySeconds };
   }

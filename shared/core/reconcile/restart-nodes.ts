@@ -15,7 +15,7 @@ export interface RestartOptions {
 /** The time limit for a reboot. A node that takes longer is assumed to have failed to boot. */
 const bootTimeoutMs = 600_000;
 
-/** No restart begins if less time than this is left. */
+/** The minimum remaining time for a restart to begin. */
 const minRestartMs = 60_000;
 
 /** The maximum pause between two reconciliations of a node that is booting. */
@@ -23,8 +23,8 @@ const maxPollSeconds = 5;
 
 /**
  * Restarts nodes that need a reboot, if peermasq.yaml has `restart: {maxUnavailable: 1}`. The next node restarts only
- * after the previous one has proven its rules. Nodes with an older, proven rule set are not restarted. No node of a
- * cluster is restarted if another node of that cluster should be proven but is not.
+ * after the previous one has proven its rules. Nodes on which the previous rule set is in force and proven are not
+ * restarted. No node is restarted while another node of its cluster is unproven although it should be proven.
  * @param outcomes from reconciling all nodes of the clusters
  * @returns all outcomes, updated for the restarted nodes
  */
@@ -45,7 +45,7 @@ export async function restartWhereConfigured(
   return [...results.values()];
 }
 
-/** Whether a node counts as unavailable. A node for which a restart has already failed does. */
+/** Whether a node is considered unavailable. That includes a node whose restart has already failed. */
 function isUnavailable(outcome: Outcome): boolean {
   if (outcome.kind === 'needs-reboot') return outcome.restart === 'already-tried';
   return outcome.kind === 'pending' || outcome.kind === 'failed';

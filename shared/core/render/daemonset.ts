@@ -10,7 +10,10 @@ export interface DaemonSetOptions {
 }
 
 interface Installer {
-  /** The name of the manifests. Each installer has another name, so that one cluster can run both. */
+  /**
+   * The name of the resources in the manifests. The two installers have different names, so that one cluster can run
+   * both.
+   */
   readonly name: string;
   /** The script, which is stored in the ConfigMap and passed to `command` on stdin. */
   readonly script: string;
@@ -37,14 +40,14 @@ const mountPath = '/peermasq';
 const labelsOf = (name: string) => ({ 'app.kubernetes.io/name': name });
 
 /**
- * The minimum set of capabilities for nsenter (see test/lab/boot). AppArmor's default profile would deny reading
- * process 1, so the profile is `Unconfined`.
+ * The minimum set of capabilities for nsenter (see test/lab/boot). AppArmor's default profile denies reading process 1,
+ * so the profile is `Unconfined`.
  */
 const nsenterCapabilities = ['SYS_ADMIN', 'SYS_CHROOT', 'SYS_PTRACE'];
 
 /**
- * Renders manifests that install the watcher on every node. They are for nodes that booted before they got their
- * metadata and must not be restarted. The functions still deliver the rule sets, as instance metadata.
+ * Renders manifests that install the watcher on every node. They are for nodes that booted before peermasq wrote their
+ * metadata and that must not be restarted. The functions still deliver the rule sets in instance metadata.
  * @param program the text of the node program
  */
 export function renderDaemonSet(program: string, options: DaemonSetOptions): string {
@@ -104,7 +107,7 @@ function daemonSet(installer: Installer, { namespace, image }: DaemonSetOptions)
       selector: { matchLabels: labels },
       updateStrategy: { rollingUpdate: { maxUnavailable: '10%' } },
       template: {
-        // Changing the ConfigMap alone does not restart the pods. A changed annotation does.
+        // A change of the ConfigMap alone does not restart the pods, but a changed annotation does.
         metadata: { labels, annotations: { 'peermasq/script': digest(script) } },
         spec: {
           automountServiceAccountToken: false,
@@ -148,7 +151,7 @@ function nsenterCommand(namespaces: readonly string[], commands: string): readon
 
 export const installWatcherCommand = nsenterCommand(['mount'], installWatcher);
 
-/** The pods of a DaemonSet have to keep running, so this container without privileges does nothing. */
+/** The pods of a DaemonSet have to keep running. This container does nothing and has no privileges. */
 function pauseContainer(image: string) {
   return {
     name: 'done',

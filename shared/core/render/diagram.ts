@@ -1,6 +1,6 @@
 import type { RouteSourceKind } from '../model/node';
 
-/** Networks with their clusters, and how the clusters reach the ranges to which the networks have routes. */
+/** Networks with their clusters, and how traffic from the clusters reaches the ranges behind each route. */
 export interface Diagram {
   readonly networks: readonly DiagramNetwork[];
   readonly remotes: readonly DiagramRemote[];
@@ -18,7 +18,7 @@ export interface DiagramNetwork {
   }[];
 }
 
-/** The ranges behind one peering or gateway, or with one name in the config. */
+/** The ranges behind one peering or gateway, or the ranges with one name in the config. */
 export interface DiagramRemote {
   readonly id: string;
   readonly via: string;

@@ -4,8 +4,8 @@ import { ruleSetId, type NamedCidr, type RuleSet } from '../model/rule-set';
 const byCidr = (a: NamedCidr, b: NamedCidr) => compareCidrs(a.cidr, b.cidr);
 
 /**
- * Renders a rule set as text for `iptables-restore --noflush` or `ip6tables-restore --noflush`. The chain and the
- * jump are those of the node program, but the text contains no sets for long lists and no steering.
+ * Renders a rule set as text for `iptables-restore --noflush` or `ip6tables-restore --noflush`. The chain and the jump
+ * are the same as in the node program, but the text contains neither sets for long lists nor steering.
  * @returns undefined if the rule set has no rules of this address family
  */
 export function renderIptables(ruleSet: RuleSet, family: 4 | 6): string | undefined {

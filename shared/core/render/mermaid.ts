@@ -34,6 +34,6 @@ export function renderMermaid({ networks, remotes, connections }: Diagram): stri
   ].join('\n');
 }
 
-/** Escapes text with Mermaid's own entities. Without them a name could end the quoted label. */
+/** Escapes text with Mermaid's entities. An unescaped name could end the quoted label. */
 const escapeLabel = (text: string): string =>
   text.replaceAll(/[#"<>&;\\`\n\r]/g, (character) => `#${character.charCodeAt(0)};`);

@@ -1,8 +1,8 @@
-/** Counts the API calls of the process. Every attempt counts, because every attempt consumes quota. */
+/** Counts the API calls of the process. Each attempt is counted, because each attempt consumes quota. */
 export interface ApiCallCounter {
   countCall(): void;
   countThrottle(): void;
-  /** Returns the counts since the previous call of `take`. */
+  /** Returns the counts since the last time `take` was called. */
   take(): { readonly calls: number; readonly throttles: number };
 }
 

@@ -25,7 +25,8 @@ export function lazy<T>(make: () => T): () => T {
 
 /**
  * Returns the result of `parse`, or undefined if it throws.
- * @param isExpected whether an error means invalid input, by default always; other errors are rethrown
+ * @param isExpected whether an error means invalid input; other errors are rethrown. By default, every error means
+ * invalid input
  */
 export function tryParse<T>(
   parse: () => T,

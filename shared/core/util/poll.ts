@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface PollOptions {
   readonly firstPauseMs: number;
   readonly maxPauseMs: number;
-  /** The factor by which each pause is longer than the previous one. */
+  /** The factor by which each pause exceeds the previous one. */
   readonly factor?: number;
   /** Milliseconds since the epoch. */
   readonly deadline: number;

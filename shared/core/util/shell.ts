@@ -1,4 +1,4 @@
-/** Quotes `text` as one shell word, because names from a cloud become part of commands that users paste. */
+/** Quotes `text` as one shell word. Commands that users paste may contain names from a cloud. */
 export const shellQuote = (text: string): string =>
   /^[\w@%+=:,./-]+$/.test(text) ? text : `'${escapeControls(text).replaceAll("'", String.raw`'\''`)}'`;
 

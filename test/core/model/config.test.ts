@@ -176,7 +176,7 @@ describe('parseConfig rejects probes of addresses that no rule masquerades to:',
     ['[fd00:ec2::254]:80', 'is in fd00:ec2::254/128 (EC2 instance metadata)'],
     ['10.132.7.1:80', 'is in 10.132.0.0/14, a pod or service range of the cluster'],
     ['10.196.1.1:80', 'is in 10.196.0.0/20, a pod or service range of the cluster'],
-    ['10.193.7.1:80', 'is in 10.193.7.0/24, which except lists'],
+    ['10.193.7.1:80', 'is in 10.193.7.0/24, a range in the except list'],
     ['10.194.0.1:80', 'is in none of the ranges to masquerade: add its range as a cidr entry'],
   ])('%s %s', (probe, message) => {
     const settings =

@@ -97,7 +97,7 @@ test.each<[string | undefined, 'retried' | 'final', string]>([
   ['a-later-code', 'retried', 'If a probe failed: Check firewalls'],
   ['probe-failed', 'retried', 'Check firewalls'],
   ['probe-unknown', 'retried', 'network policies, sidecars'],
-  ['paths-foreign-address', 'retried', 'leaves through an interface whose address the peer cannot answer'],
+  ['paths-foreign-address', 'retried', 'leaves through an interface whose address the peer cannot reply to'],
   ['paths-unknown', 'retried', 'Run `peermasq explain`'],
   ['no-forwarding', 'retried', 'net.ipv4.ip_forward'],
   ['rp-filter', 'retried', 'rp_filter to 2'],
