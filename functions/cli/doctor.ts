@@ -22,7 +22,7 @@ export function addDoctor(program: Command): void {
     program
       .command('doctor')
       .description(
-        'check every step from a pod or node to a peer and name the first broken check. Exits with 2 if one is broken',
+        'check every step from a pod or node to a peer and name the first broken check. Exits with 2 if a check is broken',
       )
       .requiredOption('--from <pod|node>', 'pod address, NAMESPACE/POD (looked up with kubectl), or node')
       .requiredOption('--to <host:port>', 'destination')

@@ -11,7 +11,7 @@ import { openTargets } from './open-targets';
 import { printErr, withProgress } from './output';
 import type { Target, TargetOptions } from './targets';
 
-/** A node and what a push would change on it. */
+/** A node, and the changes that a push would make on it. */
 export interface NodePlan {
   readonly target: Target;
   readonly node: Node;
@@ -26,7 +26,7 @@ export type PlannedChange = NodePlan & { readonly outcome: Extract<Outcome, { ki
 export const isPlanned = <N extends NodePlan>(one: N): one is N & PlannedChange =>
   one.outcome.kind === 'planned';
 
-/** Returns the nodes whose planned rule set differs from the one they have proven. */
+/** Returns the nodes whose planned rule set differs from the rule set that they have proven. */
 export const changesOf = (nodes: readonly NodePlan[]): PlannedChange[] =>
   nodes.filter(isPlanned).filter(({ outcome }) => outcome.isChange);
 
@@ -125,7 +125,10 @@ async function dryRunTarget(
   });
 }
 
-/** Reads the rule sets in force. This needs a permission that planning does not, so an error is only a warning. */
+/**
+ * Reads the rule sets in force. Reading needs a permission that planning does not need, so an error is reported only as
+ * a warning.
+ */
 async function readRuleSetsInForce(
   { name, inspection }: Target,
   nodes: readonly Node[],

@@ -40,7 +40,7 @@ export function addExplain(program: Command): void {
       program
         .command('explain')
         .description(
-          'trace a packet through the rules of a node: which rule masquerades it, or why none does. Exits with 2 if it should be masqueraded and is not',
+          'trace a packet through the rules of a node: which rule masquerades it, or why none does. Exits with 2 if the packet should be masqueraded but is not',
         )
         .requiredOption('--from <pod>', 'pod address, NAMESPACE/POD (looked up with kubectl), or node')
         .requiredOption('--to <host:port>', 'destination')
@@ -75,7 +75,7 @@ export function addExplain(program: Command): void {
 const withPacketOptions = (command: Command): Command =>
   command
     .addOption(new Option('--protocol <name>', 'protocol').choices(['tcp', 'udp']).default('tcp'))
-    .option('--source-port <port>', 'source port, if a rule matches it', parsePort)
+    .option('--source-port <port>', 'source port, needed only if a rule matches on it', parsePort)
     .option('--in <interface>', 'input interface, if the saved rules do not show it')
     .option('--out <interface>', 'output interface, if the saved rules do not show it');
 

@@ -43,7 +43,7 @@ export async function gatherFindings(endpoints: Endpoints, options: FindingsOpti
 
 async function findNode({ text, node }: SourceEndpoint, options: TargetOptions): Promise<NodePlan> {
   if (node === undefined) {
-    throw new PermanentError('no-node', `Cannot tell which node pod ${text} runs on`, {
+    throw new PermanentError('no-node', `Cannot determine the node of pod ${text}`, {
       advice: 'Pass --node NODE (shown by `kubectl get pod -o wide`), or the pod as NAMESPACE/POD.',
     });
   }

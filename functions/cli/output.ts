@@ -17,7 +17,7 @@ const isForced = process.env['FORCE_COLOR'] !== undefined;
 /** Uses colours only on a terminal, unless NO_COLOR or FORCE_COLOR is set. */
 export const colours = pc.createColors(pc.isColorSupported && (isForced || isatty(1)));
 
-/** Prints a command's output to stdout, which carries nothing else. */
+/** Prints a command's output to stdout. Nothing else is printed to stdout. */
 export function print(output: CommandOutput, format: Format): void {
   process.stdout.write(serialize(output, format));
 }
@@ -27,8 +27,8 @@ export function printErr(text: string): void {
 }
 
 /**
- * Serialises output. Control characters are removed or escaped in every format, because node names and rules come
- * from outside.
+ * Serialises output. Control characters are removed or escaped in every format, because node names and rules are
+ * untrusted input.
  */
 function serialize({ document, text }: CommandOutput, format: Format): string {
   switch (format) {

@@ -21,7 +21,7 @@ export function addStatus(program: Command): void {
     program
       .command('status')
       .description(
-        'show the state of the nodes: proven, pending, failed, needs-reboot or skipped, and which have drifted',
+        'show the state of the nodes: proven, pending, failed, needs-reboot or skipped, and which nodes have drifted',
       )
       .addOption(clusterOption())
       .option('-a, --all', 'also list nodes that are proven or skipped')

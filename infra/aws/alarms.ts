@@ -110,8 +110,8 @@ const alarms = (settings: Settings): readonly Alarm[] => {
         functionMetric(settings, 'sweep', 'Invocations'),
         functionMetric(settings, 'sweep', 'Errors'),
       ],
-      // FILL is needed because a period without a sweep has no values, and CloudWatch would evaluate older values
-      // instead.
+      // FILL is needed because a period without a sweep has no values, and CloudWatch would evaluate values from before
+      // that period instead.
       expression: 'FILL(m0, 0) - FILL(m1, 0)',
       statistic: 'Sum',
       comparison: 'lessThan',

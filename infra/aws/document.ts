@@ -76,8 +76,8 @@ export function makeDocument(program: string): SsmDocument {
 }
 
 /**
- * Builds the SSM document that prints a snapshot in parts and changes nothing. It has the same parameter and throws
- * the same errors as makeDocument.
+ * Builds the SSM document that prints a snapshot in parts and changes nothing. The parameter and the errors are those
+ * of makeDocument.
  */
 export function makeSnapshotDocument(program: string): SsmDocument {
   return documentOf(program, {

@@ -68,7 +68,7 @@ export const memberStatements: readonly StatementName[] = [
 ];
 
 interface Scope extends Pick<Settings, 'stage' | 'memberAccounts'> {
-  /** The function to which the policy belongs. Absent in a member account, whose policy is for all functions. */
+  /** The function to which the policy belongs. Absent in a member account, where one policy is for all functions. */
   readonly name?: string;
 }
 
@@ -134,8 +134,8 @@ const allowStatement = (Sid: string, Action: readonly Action[], grant: ResourceS
 
 /**
  * Returns the statements that are limited to instances or Auto Scaling groups with the tags of a configured cluster.
- * PushToNodes covers the instances to which commands may be sent, CompleteLaunches the groups whose launches may be
- * completed.
+ * PushToNodes limits the instances to which commands may be sent. CompleteLaunches limits the groups whose launches may
+ * be completed.
  * @param clusters the names in peermasq.yaml. No condition can express "any cluster", so `*` means every instance or
  * group of the account and region.
  */
@@ -155,7 +155,10 @@ export function clusterStatements(
   );
 }
 
-/** Returns alternative conditions. All keys within one condition must match, so each tag has its own condition. */
+/**
+ * Returns conditions of which only one must match. All keys within a condition must match, so each tag has its own
+ * condition.
+ */
 function clusterConditions(clusters: readonly string[], key: string): unknown[] {
   if (clusters.includes('*')) return [undefined];
   return [
@@ -167,8 +170,8 @@ function clusterConditions(clusters: readonly string[], key: string): unknown[] 
 }
 
 /**
- * The number of cluster names per statement. It keeps each statement below the size limit of a policy, no matter how
- * long the names are.
+ * The number of cluster names per statement. At this number, each statement fits in a policy, no matter how long the
+ * names are.
  */
 const namesPerStatement = 20;
 

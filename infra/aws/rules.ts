@@ -75,9 +75,8 @@ function queuePolicy(queue: string, rules: readonly Rule[]): [string, Resource] 
 }
 
 /**
- * Returns the bus for member accounts, with its policy. The rules match only sources that start with `aws.`. No
- * account can send events with these sources itself, so a member account can send only events about its own
- * instances.
+ * Returns the bus for member accounts, with its policy. The rules match only sources that start with `aws.`. Accounts
+ * cannot send events with these sources themselves, so a member account can send only events about its own instances.
  */
 function memberBusResources(settings: Settings): Resources {
   const put = {

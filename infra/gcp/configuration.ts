@@ -103,7 +103,7 @@ export function textsIn(value: unknown): string[] {
 export const metaArguments = ['count', 'depends_on', 'for_each', 'lifecycle', 'provider'];
 
 /**
- * Returns the members of a block. In the parser's JSON, blocks are lists of objects. A dynamic block counts as the
+ * Returns the members of a block. In the parser's JSON, blocks are lists of objects. A dynamic block is treated as the
  * block that it generates.
  */
 export function membersOf(found: TerraformBlock): [string, unknown][] {

@@ -32,8 +32,8 @@ locals {
   }
 
   # An API call is logged either with one entry, or with one when its operation starts and another when it ends. Both
-  # entries about new nodes are handled; a route has changed only when the last entry is logged. Entries name methods
-  # with or without the API version.
+  # entries about new nodes are handled; a route change is complete only when the last entry is logged. Entries name
+  # methods with or without the API version.
   events = { for kind, methods in local.methods : kind => {
     topic = google_pubsub_topic.events[kind].id
     filter = join(" AND ", concat([

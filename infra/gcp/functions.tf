@@ -4,8 +4,8 @@ locals {
   labels = merge({ application = "peermasq", stage = var.stage }, var.labels)
 
   # peering-changed and backfill each run one invocation at a time, so that two invocations never restart nodes of the
-  # same cluster. node-joined has few instances that handle many events each, because each process limits its own rate of
-  # Compute Engine calls.
+  # same cluster at the same time. node-joined has few instances that handle many events each, because each process
+  # limits its own rate of Compute Engine calls.
   functions = {
     node-joined = {
       description   = "Pushes rules to a node that joined a cluster."

@@ -43,7 +43,7 @@ export function schemaErrors(body: TerraformBlock, schema: BlockSchema, path: st
   ];
 }
 
-/** Returns the part of a schema that the given blocks use, and what that part requires. */
+/** Returns a schema that is reduced to the members that the given blocks use, and the required members. */
 export function usedSchema(schema: BlockSchema, bodies: readonly TerraformBlock[]): BlockSchema {
   const members = bodies.flatMap(membersOf);
   const used = new Set(members.map(([name]) => name));

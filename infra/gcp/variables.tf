@@ -47,13 +47,13 @@ variable "node_projects" {
 }
 
 variable "has_nodes" {
-  description = "Whether `project` itself has nodes. If so, the functions receive the events of these nodes, and may write their metadata."
+  description = "Whether `project` itself has nodes. If so, the functions receive the events of these nodes, and may write the nodes' metadata."
   type        = bool
   default     = true
 }
 
 variable "has_networks" {
-  description = "Whether `project` itself owns networks of nodes. If so, the functions receive changes of these networks, and may read the networks."
+  description = "Whether `project` itself owns networks that nodes use. If so, the functions are notified when these networks change, and may read the networks."
   type        = bool
   default     = true
 }

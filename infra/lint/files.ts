@@ -1,12 +1,12 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 
-/** What a check found, and the file and line. */
+/** A finding of a check, with its file and line. */
 export type Violation = { readonly file: string; readonly line: number; readonly message: string };
 
 /**
- * Returns the files that git tracks or could add, below the given paths or everywhere. Like npm, it must run in the
- * top folder of the repository.
+ * Returns the files that git tracks or does not ignore, below the given paths or everywhere. It must be called in the
+ * root of the repository, where npm runs its scripts.
  */
 export function listFiles(paths: readonly string[] = []): string[] {
   const args = ['ls-files', '--cached', '--others', '--exclude-standard', '--deduplicate', '--', ...paths];

@@ -47,7 +47,7 @@ export const config = parseConfig('clusters: {shop: {pods: [10.244.0.0/16], masq
 export const routes = ['10.193.0.0/16'];
 export const silentLog: Log = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
-/** Tests the behaviour that both clouds must have. */
+/** Tests the behaviour that is required of both clouds. */
 export function describeCloud(name: string, open: () => Promise<CloudLab>): void {
   describeKernel(`${name} as a cloud`, undefined, () => {
     let lab: CloudLab;
@@ -147,7 +147,7 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(kinds.get(nodeKey(gone))).not.toBe('proven');
     });
 
-    test('each node masquerades the routes of its own subnet', async () => {
+    test('each node masquerades traffic to the routes of its own subnet', async () => {
       const one = await lab.addNode({ cluster: 'shop', routes: ['10.193.0.0/16', '10.194.0.0/16'] });
       const other = await lab.addNode({ cluster: 'shop', routes: ['10.64.0.0/16'] });
       await run([one, other]);

@@ -110,8 +110,8 @@ export function openJournal(kind: JournalKind, nodes: readonly PlannedChange[]):
 }
 
 /**
- * Merges the entries of a resumed backfill. A node that was already touched keeps its old entry, whose `before` is
- * the rule set that a rollback restores.
+ * Merges the entries of a resumed backfill. A node that was already touched keeps its previous entry, because `before`
+ * in that entry is the rule set that a rollback restores.
  */
 function mergeEntries(
   old: readonly JournalEntry[],

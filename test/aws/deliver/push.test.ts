@@ -18,7 +18,7 @@ import {
 } from './channel-lab';
 
 describe('pushing rule sets', () => {
-  test('to 120 nodes takes three commands, each of which carries the rule set', async () => {
+  test('to 120 nodes takes three commands, and each command contains the rule set', async () => {
     const nodes = await addNodes(120);
     const results = await push(nodes);
     expect(new Set(results.map(({ node }) => node))).toEqual(new Set(nodes));

@@ -120,24 +120,28 @@ describe('the recorded status of a node', () => {
   const unreadable = { ruleSetId, isProven: false };
 
   test.each<[string, string, object]>([
-    ['is proven since the launch', `proven ${later} format=2`, proven],
+    ['is a proof if it was written since the launch', `proven ${later} format=2`, proven],
     ['has a number of routes', `proven ${later} routes=7 format=2`, { ...proven, routes: 7 }],
-    ['is not proven by an older program', `proven ${later} routes=7`, { ...unproven, routes: 7 }],
-    ['failed since the launch', `failed ${later}`, unproven],
     [
-      'is not proven during a push',
+      'is not a proof if an outdated program wrote it',
+      `proven ${later} routes=7`,
+      { ...unproven, routes: 7 },
+    ],
+    ['is a failure if a failure was recorded since the launch', `failed ${later}`, unproven],
+    [
+      'is not a proof during a push',
       `pushed ${later} ruleset=${'b'.repeat(12)} routes=7`,
       { ...unproven, routes: 7 },
     ],
     [
-      'is not proven when it was written before the launch, for example on another instance or before a stop',
+      'is not a proof if it was written before the launch, for example on another instance or before a stop',
       `proven ${earlier} format=2`,
       { ...unproven, at: before },
     ],
-    ['is not proven with an invalid time', 'proven yesterday', unreadable],
-    ['is not proven with an unknown state', `fine ${later}`, unreadable],
-    ['is not proven with an invalid number of routes', `proven ${later} routes=-1 format=2`, unreadable],
-    ['is not proven without a status', '', unreadable],
+    ['is not a proof if its time is invalid', 'proven yesterday', unreadable],
+    ['is not a proof if its state is unknown', `fine ${later}`, unreadable],
+    ['is not a proof if its number of routes is invalid', `proven ${later} routes=-1 format=2`, unreadable],
+    ['is not a proof if it is empty', '', unreadable],
   ])('%s', async (_, status, recorded) => {
     const tags = { 'peermasq:ruleset': ruleSetId, 'peermasq:status': status };
     const [node] = await get(lab.aws.addNode({ subnetId, tags }));

@@ -25,7 +25,7 @@ describe('the event for an API call that changes routes', () => {
     });
   });
 
-  test('has been recorded for every API call that is handled', () => {
+  test('has a recorded example for every API call that is handled', () => {
     expect(names.map((name) => detailOf(fixture(name))['eventName'])).toEqual(routeCalls);
   });
 

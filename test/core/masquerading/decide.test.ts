@@ -15,7 +15,7 @@ const route = (destination: string, changes: Partial<Route> = {}): Route => ({
 const peerSubnet = (destination: string) => route(destination, { peerRoutesPods: true });
 const passedOn = (destination: string) => route(destination, { kind: 'peering-transit' });
 
-/** A node in a GKE cluster: VPC-native, or with pods that the cloud does not know. */
+/** A node in a GKE cluster: VPC-native, or with pod addresses that the cloud does not know. */
 const routesBased: NetworkContext = {
   network: 'vpc-b',
   networkRanges: [parseCidr('10.209.0.0/16')],
@@ -318,7 +318,7 @@ describe('if the config and the routes leave the decision open, the return route
     expect(decision.evidence[0]).toBe(first);
   });
 
-  test('a decision that the config makes is not changed by the return routes', () => {
+  test('the return routes do not change a decision that follows from the config', () => {
     const decided = ask({ settings: 'masquerade: [{cidr: 10.193.0.0/16}]' });
     expect(decideByReturnRoute(decided, { pod: check('ok'), node: check('ok') })).toBe(decided);
   });

@@ -53,7 +53,7 @@ test('the ID of a rule set is the sha256 of every line except the generation', (
   expect(ruleSetId({ ...sample, randomFully: false })).not.toBe(ruleSetId(sample));
 });
 
-test('a rule set that needs no newer format stays in format 1 and keeps its ID', () => {
+test('a rule set without features of format 2 stays in format 1 and keeps its ID', () => {
   expect(formatOf(sample)).toBe(1);
   expect(printRuleSet({ ...sample, isSteered: false })).toBe(text);
   expect(ruleSetId({ ...sample, isSteered: false })).toBe(ruleSetId(sample));

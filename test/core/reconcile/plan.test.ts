@@ -242,7 +242,7 @@ describe('the planned rule set', () => {
 
     test.each<[string, Route[], string[]]>([
       [
-        'the other destinations are masqueraded',
+        'the destinations of all other routes are masqueraded',
         [own('172.16.0.0/12'), other('10.193.0.0/16')],
         ['masquerade 172.16.0.0/12 tgw-1'],
       ],
@@ -488,7 +488,7 @@ describe('a config entry with even-if-routed', () => {
     expect(detailOf(result, 'destination-exempt')).toContain(advice);
   });
 
-  test('does not masquerade to pods that the cloud knows', () => {
+  test('does not masquerade to pods in ranges that the cloud reports', () => {
     const settings = 'masquerade: [{cidr: 10.132.0.0/16, even-if-routed: true}]';
     expect(warnings(planWith(settings, routedPods))).toContain('destination-exempt');
   });

@@ -170,7 +170,7 @@ describe('the time until a node is retried depends on what happened:', () => {
       seconds: 60,
     },
     {
-      title: 'the node has a newer rule set',
+      title: 'the node has a newer rule set than the pushed one',
       changes: { answer: { result: 'refused', proven: false, generation: 9e12 } },
       kind: 'pending',
       seconds: 5,

@@ -72,7 +72,7 @@ test.each<[string, ProofResult, Omit<PushRecord, 'node'>]>([
 
 test.each([
   ['is busy', reported({ result: 'busy', proven: false })],
-  ['has newer rules in force', reported({ result: 'refused', generation: 6 })],
+  ['has rules in force that are newer than the pushed rules', reported({ result: 'refused', generation: 6 })],
   [
     "still runs a program that cannot read the rule set's format",
     reported({ result: 'refused', generation: 4, format: 1 }),

@@ -141,7 +141,8 @@ describe('the DaemonSet for a rule set', () => {
         ip -6 route add default via fd00:209::1
         echo 1 | tee /proc/sys/net/ipv4/ip_forward /proc/sys/net/ipv6/conf/all/forwarding`,
       );
-      // A kubelet that uses iptables-legacy leaves this chain as a mark. Reading the chain requires a raw socket.
+      // A kubelet that uses iptables-legacy creates this chain, from which the node program detects the backend.
+      // Reading the chain requires a raw socket.
       await node.run(['iptables-legacy', '-t', 'mangle', '-N', 'KUBE-KUBELET-CANARY']);
     });
     afterAll(() => lab.close());

@@ -10,8 +10,8 @@ export interface HttpError {
 }
 
 /**
- * Returns an error as version 7 of the client throws it: with the gRPC code, the HTTP status, and the text of the
- * response under a symbol.
+ * Returns an error in the form in which version 7 of the client throws errors: with the gRPC code, the HTTP status, and
+ * the text of the response under a symbol.
  */
 export const googleError = (code: number, { status, reason, message = 'x' }: HttpError) =>
   Object.assign(new Error(message), {
@@ -21,8 +21,8 @@ export const googleError = (code: number, { status, reason, message = 'x' }: Htt
   });
 
 /**
- * Returns an error as version 6 of the client throws it, and as the credentials throw it in both versions: with the
- * HTTP status as `status` and `code`.
+ * Returns an error with the HTTP status as `status` and `code`. Version 6 of the client throws errors in this form, and
+ * the credentials library does so in both versions.
  */
 export const gaxiosError = ({ status, reason, message = 'x' }: HttpError) =>
   Object.assign(new Error(message), {

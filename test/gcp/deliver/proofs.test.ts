@@ -51,7 +51,7 @@ describe('the proof of a node', () => {
     ]);
   });
 
-  test('is missing, and the reason names the policy, where an organisation policy forbids guest attributes', async () => {
+  test('is missing if an organisation policy forbids guest attributes, and the reason names the policy', async () => {
     const vm = addVm(lab.state);
     const state = lab.state.projects[project];
     Object.assign(state ?? {}, { isGuestAttributesPolicyOn: true });
@@ -149,7 +149,7 @@ describe('a missing watcher', () => {
     expect(await readProof(given)).toMatchObject({ result: 'no-report' });
   });
 
-  test("is not assumed if the node's label proves the rule set but its report is gone", async () => {
+  test("is not assumed if the node's label proves the rule set but the node's report is missing", async () => {
     const given = ruleSet(minutesAgo(10).getTime());
     const secondsOfProof = Math.floor(minutesAgo(5).getTime() / 1_000);
     const vm = addVm(lab.state, {

@@ -189,7 +189,7 @@ describe('an API error during a push', () => {
     expect(Date.now()).toBeLessThan(deadline + 10_000);
   });
 
-  test('is permanent, names the permission and is not retried if a permission is missing', async () => {
+  test('is permanent if a permission is missing: it names the permission and is not retried', async () => {
     const vm = addVm(lab.state);
     lab.state.injectedErrors.push({
       method: 'compute.instances.setMetadata',

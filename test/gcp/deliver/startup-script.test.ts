@@ -45,7 +45,7 @@ describe("an instance's own startup script", () => {
     expect(originalStartupScript(composeStartupScript(none))).toBeUndefined();
   });
 
-  test("is composed with this version's block even if an older version composed it before", () => {
+  test('gets the block of this version even if an older version of peermasq composed it before', () => {
     const current = composeStartupScript('#!/bin/sh\necho theirs\n');
     const older = current.replace('version 1\n', 'version 0\n').replace('start_peermasq ||', 'old_start ||');
     expect(older).not.toBe(current);

@@ -85,7 +85,7 @@ describe('the VPC firewall rules of an instance:', () => {
       'broken',
     ],
     [
-      'a rule for the other direction does not match',
+      'a rule for the opposite direction does not match',
       [allow({ direction: 'EGRESS', sourceRanges: [] })],
       'broken',
     ],
@@ -154,12 +154,12 @@ describe('firewall policies:', () => {
       'unknown',
     ],
     [
-      'a network policy comes after VPC firewall rules',
+      'a network policy is evaluated after VPC firewall rules',
       [{ ...policy({ action: 'allow' }), type: 'NETWORK' }],
       'ok',
     ],
     [
-      'a folder policy comes after the organisation policy',
+      'a folder policy is evaluated after the organisation policy',
       [policy({ action: 'goto_next' }), policy({ action: 'allow' })],
       'ok',
     ],

@@ -374,7 +374,7 @@ describe('a firewall is broken', () => {
       },
     ],
     [
-      "if a rule with priority 0 denies the node's egress, so that the rule must be disabled",
+      "if a rule with priority 0 denies the node's egress, and the fix is to disable the rule",
       {
         arrange: ({ cloud }) => cloud.firewalls.push(denyEgress(0)),
         broken: 'node-firewall',

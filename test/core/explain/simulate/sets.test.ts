@@ -35,7 +35,7 @@ test.each<[string, SetCase, boolean | 'unknown']>([
     true,
   ],
   [
-    'addresses of the other family',
+    'addresses of a different family',
     { type: 'hash:net family inet6', entries: ['fd00::/8'], sides: 'dst' },
     false,
   ],
