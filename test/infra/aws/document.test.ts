@@ -32,8 +32,8 @@ const ruleSet: RuleSet = {
 };
 
 /**
- * A stand-in for the node program. It prints its input and exits as requested, and it contains characters that break
- * naive shell quoting: quotes, $, \, braces.
+ * A substitute for the node program. It prints its input and exits with TEST_EXIT. It contains characters that
+ * incorrect shell quoting would change: quotes, $, \ and braces.
  */
 const program = `#!/usr/bin/env bash
 # "quotes" 'single' $HOME \`date\` \\n {{ ruleset }} END
@@ -50,7 +50,7 @@ afterEach(() => {
   rmSync(join(folder, '..'), { recursive: true });
 });
 
-/** Runs commands on this machine, because the program above uses only its own folder. */
+/** Runs commands directly on this machine. This is safe, because the program above changes only files in `folder`. */
 const host: Machine = {
   run: ([command = '', ...args], { stdin = '', env = {} } = {}) =>
     new Promise<CommandResult>((resolve) => {
@@ -82,7 +82,7 @@ describe.each([
   ['an agent that sets variables', '3.3.2746.0'],
   ['an agent that substitutes parameters', '3.3.2745.0'],
   ['an old agent', '2.3.1319.0'],
-])('the apply document, when %s runs it,', (_, version) => {
+])('the apply document, run by %s,', (_, version) => {
   const packed = packRuleSet(ruleSet);
 
   test('prints only what the program prints', async () => {
@@ -91,20 +91,20 @@ describe.each([
     expect(stdout).toBe(`{"command":"apply","line":"${packed}","keys":""}\n`);
   });
 
-  test.each([2, 3, 4])("exits with the program's exit code: %i", async (code) => {
+  test.each([2, 3, 4])('exits with the exit code of the program: %i', async (code) => {
     const { status, stdout } = await run(version, packed, { TEST_EXIT: String(code) });
     expect(status).toBe(code);
     expect(stdout).toContain(packed);
   });
 
-  test('replaces the stored program with the complete new program, and writes no other file', async () => {
+  test('replaces the program on disk with the complete new program, and writes no other file', async () => {
     await run(version, packed, {}, program.replace('TEST_KEYS', 'OLD_KEYS'));
     await run(version, packed);
     expect(readFileSync(join(folder, 'peermasq.sh'), 'utf8')).toBe(program);
     expect(readdirSync(folder)).toEqual(['peermasq.sh']);
   });
 
-  test('reports that it cannot write the program', async () => {
+  test('fails with the error message of the shell if the program cannot be written', async () => {
     const { status, stdout, stderr } = await run(version, packed, { PEERMASQ_DIR: '/dev/null/kept' });
     expect(status).not.toBe(0);
     expect(stdout).toBe('');
@@ -112,7 +112,7 @@ describe.each([
   });
 });
 
-describe.each(['3.3.2746.0', '3.3.2745.0'])('the snapshot document, when agent %s runs it,', (version) => {
+describe.each(['3.3.2746.0', '3.3.2745.0'])('the snapshot document, run by agent %s,', (version) => {
   const printArguments = `#!/usr/bin/env bash\nprintf '%s|' "$@"\nexit "\${TEST_EXIT:-0}"\n`;
   const runSnapshot = (env = {}) =>
     runDocument(agent(version), makeSnapshotDocument(printArguments), { part: '12' }, env);
@@ -144,18 +144,18 @@ describe('the parameter of the apply document', () => {
     expect(text).not.toMatch(pattern);
   });
 
-  test("has a pattern that means the same in the agent's regular expressions (RE2)", () => {
-    // RE2 supports neither lookaround nor back-references, and no repetition counts above 1,000.
+  test("has a pattern that the agent's regular expression engine (RE2) supports", () => {
+    // RE2 does not support lookaround, back-references, or repetition counts above 1,000.
     expect(packedPattern).not.toMatch(/\(\?[=!<]|\\[1-9]|\{\d{4,}/);
   });
 });
 
-test('building fails if a document is too large for SSM', () => {
+test('the build fails if a document is too large for SSM', () => {
   const noise = Array.from({ length: 40_000 }, (_, i) => String((i * 7_919) % 104_729)).join('');
   expect(() => makeDocument(noise)).toThrow(/has \d+ bytes; SSM accepts fewer than 65536/);
 });
 
-test('the node program in the document reads every format that the functions send', () => {
+test('the node program supports every rule set format that the functions send', () => {
   const [, text = ''] = /^readonly max_format=(\d+)$/m.exec(nodeProgram) ?? [];
   expect(Number(text)).toBe(latestFormat);
   expect(ruleSetFormats.at(-1)).toBe(latestFormat);

@@ -26,7 +26,7 @@ describe('the template of the central account', () => {
     ]);
   });
 
-  test('has every event rule twice: on its own bus, and on the bus for members', () => {
+  test('has each event rule twice: on the default bus and on the bus for members', () => {
     const onBus = (bus: string | undefined) =>
       allOf(rules, 'AWS::Events::Rule').filter(([, { EventBusName }]) => EventBusName === bus);
     const accounts = (bus: string | undefined) =>
@@ -35,14 +35,14 @@ describe('the template of the central account', () => {
     expect(accounts('MemberBus')).toEqual(Array(5).fill(['222222222222', '333333333333']));
   });
 
-  test('allows the rules on both buses to send to the queues', () => {
+  test('lets the rules on both buses send events to the queues', () => {
     const [{ Condition } = {}] = allowedIn(propertiesOf(rules, 'CommandsQueuePolicy'));
     expect(Condition).toEqual({
       ArnEquals: { 'aws:SourceArn': ['CommandFinishedRule.Arn', 'CommandFinishedRuleMemberBus.Arn'] },
     });
   });
 
-  test('allows the functions to assume only the roles in its member accounts', () => {
+  test('allows the functions to assume only the roles in the configured member accounts', () => {
     const roles = readTemplate({ Resources: roleResources(members, ['frontend']) });
     const enter = allowedIn(propertiesOf(roles, 'SweepRole')).find(({ Sid }) => Sid === 'AssumeMemberRoles');
     expect(enter).toMatchObject({
@@ -73,12 +73,12 @@ describe('the template of a member account', () => {
   });
   const template = readTemplate(compiled);
 
-  test('is within the size limit that CloudFormation has for templates in a bucket', () => {
+  test("is within CloudFormation's size limit for templates in a bucket", () => {
     expect(JSON.stringify(compiled).length).toBeLessThan(1_000_000);
     expect(Object.keys(allOf(template, 'AWS::SSM::Document'))).toHaveLength(1);
   });
 
-  test('forwards events of the member account that match a rule of the central account', () => {
+  test("forwards the member account's events that match a rule in the central account", () => {
     const rules = allOf(template, 'AWS::Events::Rule');
     expect(rules).toHaveLength(5);
     for (const [, { EventPattern, Targets }] of rules) {
@@ -93,7 +93,7 @@ describe('the template of a member account', () => {
     }
   });
 
-  test('trusts the functions of the central account by name', () => {
+  test('trusts only the named functions in the central account', () => {
     const { RoleName, AssumeRolePolicyDocument } = propertiesOf(template, 'MemberRole');
     expect(RoleName).toBe('peermasq-prod-${AWS::Region}-member');
     expect(allowedIn(AssumeRolePolicyDocument)).toEqual([
@@ -112,7 +112,7 @@ describe('the template of a member account', () => {
     ]);
   });
 
-  test('allows only the actions that the functions need on member nodes, with no queue, no other role and no wildcard', () => {
+  test('allows only the actions that the functions need in a member account, without queues, other roles or wildcards', () => {
     const { Policies } = propertiesOf(template, 'MemberRole');
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy');
     const { ConsumeQueue, SendToDeadLetterQueue, AssumeMemberRoles, ...serving } = statements;
@@ -123,7 +123,7 @@ describe('the template of a member account', () => {
     expect([...actions].filter((action) => /[*?]/.test(action))).toEqual([]);
   });
 
-  test('attaches each of its policies to the role', () => {
+  test('attaches all policies in the template to the role', () => {
     const policies = allOf(template, 'AWS::IAM::ManagedPolicy').map(([id]) => id);
     expect(policies).toEqual(['PushToNodes1', 'CompleteLaunches1']);
     expect(propertiesOf(template, 'MemberRole')['ManagedPolicyArns']).toEqual(policies);

@@ -10,7 +10,7 @@ const folder = join(__dirname, '../../events/aws');
 const fixture = (name: string): Json =>
   JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as Json;
 
-/** Returns a copy of the event with changes to its detail. */
+/** Returns a copy of a recorded event with some fields of `detail` replaced. */
 const changed = (name: string, detail: Json): Json => {
   const event = fixture(name);
   return { ...event, detail: { ...(event['detail'] as Json), ...detail } };
@@ -21,7 +21,7 @@ const queuesFor = (event: Json) =>
     .filter(({ pattern }) => matchesPattern(pattern, event))
     .map(({ queue }) => queue);
 
-/** The queue that each recorded event is sent to. */
+/** The queue to which each recorded event is sent, or undefined if the event is ignored. */
 const expectedQueues: Readonly<Record<string, string | undefined>> = {
   'run-instances': 'nodes',
   'state-change-running': 'nodes',
@@ -37,13 +37,14 @@ const expectedQueues: Readonly<Record<string, string | undefined>> = {
   'disassociate-route-table': 'routes',
   'replace-route-table-association': 'routes',
   'command-invocation-success': 'commands',
-  // Failed API calls change nothing.
+  // These API calls failed and therefore changed nothing.
   'run-instances-refused': undefined,
   'run-instances-dry-run': undefined,
   'create-route-refused': undefined,
   'state-change-stopped': undefined,
   'auto-scaling-terminate-lifecycle-action': undefined,
-  // A launch hook may send to its own queue, so EventBridge does not receive this notification.
+  // A launch hook can send this notification to a queue of its own instead of EventBridge, so no rule needs to match
+  // it.
   'auto-scaling-test-notification': undefined,
   'command-invocation-in-progress': undefined,
   'command-invocation-foreign': undefined,
@@ -83,7 +84,7 @@ describe('each recorded event matches the rules of at most one queue', () => {
       'a command of another stage',
       changed('command-invocation-success', { 'document-name': 'peermasq-apply-dev' }),
     ],
-    ['an event that an application sent', { ...fixture('state-change-running'), source: 'my.app' }],
+    ['an event that was sent by an application', { ...fixture('state-change-running'), source: 'my.app' }],
   ])('%s matches no rule', (_, event) => {
     expect(queuesFor(event)).toEqual([]);
   });

@@ -8,7 +8,7 @@ import { stackResources } from '../../../infra/aws/resources';
 import { params, settingsWith } from './settings';
 
 describe('the build rejects', () => {
-  test('invalid parameters, and reports all of them together with their values and what is expected', () => {
+  test('invalid parameters, and reports all invalid values and the expected values in one error', () => {
     const bad = {
       stage: 'PROD',
       alarmEmail: 'not-an-address',
@@ -30,7 +30,7 @@ describe('the build rejects', () => {
     expect(parse).toThrow('expected whole minutes from 5 to 60');
   });
 
-  test('a config or program that is newer than the build', () => {
+  test('an outdated build: a config or program that was changed after it', () => {
     const folder = mkdtempSync(join(tmpdir(), 'peermasq-'));
     mkdirSync(join(folder, 'shared/node/src'), { recursive: true });
     writeFileSync(join(folder, 'shared/node/src/00-new.bash'), 'new');
@@ -52,7 +52,7 @@ test.each([
   [11, 21],
   [720, 730],
 ])(
-  'a message is delivered %i times if a node has %i minutes to be proven',
+  'with an objective of %i minutes, a message is delivered up to %i times',
   (objectiveMinutes, deliveries) => {
     const settings = queueSettings(settingsWith({ objectiveMinutes }));
     expect(settings.map(({ maxReceiveCount }) => maxReceiveCount)).toEqual([
@@ -77,7 +77,7 @@ describe('the alarm nodes-unproven', () => {
       const { EvaluationPeriods, Metrics } = NodesUnprovenAlarm?.Properties ?? {};
       expect(EvaluationPeriods).toBe(sweeps);
       expect(Metrics).toMatchObject([{ MetricStat: { Period: sweepMinutes * 60, Stat: 'Maximum' } }]);
-      // CloudWatch evaluates periods of at most one day.
+      // CloudWatch alarms can evaluate at most one day.
       expect(sweeps * sweepMinutes * 60).toBeLessThanOrEqual(86_400);
     },
   );

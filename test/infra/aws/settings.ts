@@ -2,7 +2,7 @@ import { parseSettings, type Settings } from '../../../infra/aws/settings';
 
 const consumer = { timeout: 60, events: [{ sqs: { maximumBatchingWindow: 10 } }] };
 
-/** The settings that serverless.yml has by default. */
+/** The default settings in serverless.yml. */
 export const params = {
   stage: 'prod',
   alarmEmail: '',

@@ -22,7 +22,7 @@ const config = `clusters:
 
 let files: Packaged['files'];
 let template: Template;
-// Packaging takes seconds, so it runs only once.
+// Packages the service only once, because packaging takes several seconds.
 beforeAll(() => {
   ({ template, files } = packageService(config, {
     alarmEmail: 'ops@example.com',
@@ -36,7 +36,7 @@ const properties = (id: string) => propertiesOf(template, id);
 const arn = (service: string, resource: string) =>
   `arn:\${AWS::Partition}:${service}:\${AWS::Region}:\${AWS::AccountId}:${resource}`;
 
-/** Each function with its queue and the batch window in seconds. */
+/** Each function that reads from a queue, with the queue and the batch window in seconds. */
 const queueConsumers = [
   ['NodeDashjoined', 'NodesQueue', 10],
   ['PeeringDashchanged', 'RoutesQueue', 60],
@@ -46,23 +46,26 @@ const functions = [...queueConsumers.map(([id]) => id), 'Sweep', 'Backfill'];
 const members = ['222222222222', '333333333333'];
 
 describe('the deployed functions:', () => {
-  test.each(functions)('%s runs on the newest runtime and arm64, and its JSON logs expire', (id) => {
-    expect(properties(`${id}LambdaFunction`)).toMatchObject({
-      Runtime: 'nodejs24.x',
-      Architectures: ['arm64'],
-      LoggingConfig: { LogFormat: 'JSON' },
-      Environment: {
-        Variables: {
-          PEERMASQ_STAGE: 'test',
-          PEERMASQ_OBJECTIVE_MINUTES: '15',
-          PEERMASQ_LAUNCH_GATE: 'continue',
-          PEERMASQ_MEMBER_ACCOUNTS: members.join(),
-          PEERMASQ_DEAD_LETTERS: 'DeadLetterQueue',
+  test.each(functions)(
+    '%s runs on the latest Node.js runtime and arm64, and writes JSON logs that expire',
+    (id) => {
+      expect(properties(`${id}LambdaFunction`)).toMatchObject({
+        Runtime: 'nodejs24.x',
+        Architectures: ['arm64'],
+        LoggingConfig: { LogFormat: 'JSON' },
+        Environment: {
+          Variables: {
+            PEERMASQ_STAGE: 'test',
+            PEERMASQ_OBJECTIVE_MINUTES: '15',
+            PEERMASQ_LAUNCH_GATE: 'continue',
+            PEERMASQ_MEMBER_ACCOUNTS: members.join(),
+            PEERMASQ_DEAD_LETTERS: 'DeadLetterQueue',
+          },
         },
-      },
-    });
-    expect(properties(`${id}LogGroup`)).toMatchObject({ RetentionInDays: 30 });
-  });
+      });
+      expect(properties(`${id}LogGroup`)).toMatchObject({ RetentionInDays: 30 });
+    },
+  );
 
   test.each(queueConsumers.map(([id, queue]) => [id, queue]))('%s has the URL of %s', (id, queue) => {
     expect(properties(`${id}LambdaFunction`)).toMatchObject({
@@ -118,12 +121,12 @@ describe('the deployed queues:', () => {
     },
   );
 
-  test('command events are delayed by 30 s, because node-joined reads most results itself', () => {
+  test('completion events are delayed by 30 s, because node-joined usually reads the results sooner', () => {
     const delays = queueConsumers.map(([, queue]) => properties(queue)['DelaySeconds']);
     expect(delays).toEqual([0, 0, 30]);
   });
 
-  test('the dead-letter queue is encrypted, keeps messages for 14 days, and accepts messages only from the other queues', () => {
+  test('the dead-letter queue is encrypted, keeps messages for 14 days, and is the redrive target only of the other queues', () => {
     expect(properties('DeadLetterQueue')).toMatchObject({
       SqsManagedSseEnabled: true,
       MessageRetentionPeriod: 1_209_600,
@@ -166,8 +169,8 @@ describe('the deployed event rules', () => {
   ];
 
   test.each([
-    ['their own bus for events of this account', undefined, '', ['AWS::AccountId']],
-    ['the bus for members for events of the member accounts', 'MemberBus', 'MemberBus', members],
+    ['the default bus for events from this account', undefined, '', ['AWS::AccountId']],
+    ['the bus for members for events from member accounts', 'MemberBus', 'MemberBus', members],
   ])('listen in this region on %s', (_, bus, suffix, accounts) => {
     const rules = allOf(template, 'AWS::Events::Rule').filter(
       ([, { EventPattern, EventBusName }]) => EventPattern !== undefined && EventBusName === bus,
@@ -178,7 +181,7 @@ describe('the deployed event rules', () => {
     }
   });
 
-  test('keep events that cannot be delivered in the dead-letter queue', () => {
+  test('send events that cannot be delivered to the dead-letter queue', () => {
     const rules = allOf(template, 'AWS::Events::Rule').filter(([id]) => !id.startsWith('Sweep'));
     expect(rules).toHaveLength(2 * names.length);
     for (const [, { Targets }] of rules) {
@@ -216,7 +219,7 @@ describe.each([
     });
   });
 
-  test('contains the node program, byte for byte', () => {
+  test('contains an exact copy of the node program', () => {
     const lines = content().mainSteps[0].inputs.runCommand;
     const packed = lines.slice(lines.findIndex((line) => line.includes("<<'END'")) + 1, lines.indexOf('END'));
     const program = gunzipSync(Buffer.from(packed.join(''), 'base64'));
@@ -225,7 +228,7 @@ describe.each([
 });
 
 describe('the deployed permissions:', () => {
-  /** Actions that do not support resource-level permissions, according to the Service Authorization Reference. */
+  /** The actions for which AWS does not support resource-level permissions (Service Authorization Reference). */
   const withoutResources = [
     'ec2:DescribeInstances',
     'ec2:DescribeImages',
@@ -246,7 +249,7 @@ describe('the deployed permissions:', () => {
     expect(actions.filter((action) => /[*?]/.test(action))).toEqual([]);
   });
 
-  test('the functions may do only what shared/aws/client/permissions.ts lists, under the same statement names, and write logs', () => {
+  test('the functions have only the permissions in shared/aws/client/permissions.ts, in statements of the same names, and permissions for logging', () => {
     const roles = allOf(template, 'AWS::IAM::Role').map(([, { Policies }]) => Policies);
     const reach = allOf(template, 'AWS::IAM::ManagedPolicy').map(([, { PolicyDocument }]) => PolicyDocument);
     const granted: Record<string, Set<string>> = {};
@@ -288,14 +291,14 @@ describe('the deployed permissions:', () => {
     ],
     ['SweepRole', serving],
     ['BackfillRole', serving],
-  ])('%s has exactly the permissions that its function needs', (role, needed) => {
+  ])('%s has exactly the policy statements that its function needs', (role, needed) => {
     const { Policies, ManagedPolicyArns } = properties(role);
     const reach = (ManagedPolicyArns as string[]).map((id) => properties(id));
     const names = allowedIn([Policies, reach]).map(({ Sid }) => Sid?.replace(/[0-9]+$/, ''));
     expect(new Set(names)).toEqual(new Set([...needed, 'WriteLog']));
   });
 
-  test('command-finished may not read routes', () => {
+  test('command-finished has no permission to read routes', () => {
     const { Policies, ManagedPolicyArns } = properties('CommandFinishedRole');
     expect(ManagedPolicyArns).toEqual([]);
     expect(actionsIn(Policies).filter((action) => action.startsWith('ec2:'))).toEqual([
@@ -305,7 +308,7 @@ describe('the deployed permissions:', () => {
     ]);
   });
 
-  test('only actions without resource-level permissions are allowed on all resources, and only in this region', () => {
+  test('only actions without resource-level permissions are allowed for all resources, and only in this region', () => {
     const onAll = all().filter(({ Resource }) => Resource === '*' || [Resource].flat().includes('*'));
     expect(new Set(onAll.flatMap(({ Action }) => Action))).toEqual(new Set(withoutResources));
     for (const { Condition } of onAll) {
@@ -313,7 +316,7 @@ describe('the deployed permissions:', () => {
     }
   });
 
-  test('outside this account, only member accounts have a permission, which is to send events to their bus', () => {
+  test('no other accounts have permissions, except that member accounts may send events to the bus for members', () => {
     const byAws = all().filter(({ Principal }) => Principal !== undefined && 'AWS' in (Principal as Json));
     expect(byAws).toEqual([
       expect.objectContaining({ Sid: 'AllowMemberAccounts', Resource: 'MemberBus.Arn' }),
@@ -327,7 +330,7 @@ describe('the deployed permissions:', () => {
     );
   });
 
-  /** Returns the statements that allow an action, without duplicates or Sids. */
+  /** Returns all statements that allow the action, without their Sids and without duplicates. */
   const allowing = (action: string) => {
     const found = all().filter(({ Action }) => [Action].flat().includes(action));
     const bare = found.map((statement) => ({ ...statement, Sid: undefined }));
@@ -357,7 +360,7 @@ describe('the deployed permissions:', () => {
     expect(new Set(allowing(action))).toEqual(new Set(byTag(action, groups, 'autoscaling:ResourceTag')));
   });
 
-  test("only peermasq's tags can be written, and only to instances", () => {
+  test("the functions can write only peermasq's tags, and only to instances", () => {
     const tagging = all().filter(({ Action }) => [Action].flat().includes('ec2:CreateTags'));
     expect(tagging).toHaveLength(functions.length);
     for (const { Resource, Condition } of tagging) {
@@ -383,7 +386,7 @@ describe('the deployed permissions:', () => {
     expect(on('WriteLog')).toBe(arn('logs', `log-group:/aws/lambda/peermasq-test-${name}:*`));
   });
 
-  test('docs/aws.md names every statement and its actions', () => {
+  test('docs/aws.md lists every policy statement with its actions', () => {
     const docs = readFileSync('docs/aws.md', 'utf8');
     const rows = docs.split('\n').filter((line) => line.startsWith('|'));
     for (const [name, actions] of Object.entries(statements)) {
@@ -402,7 +405,7 @@ describe('the deployed alarms:', () => {
   const watched = (name: string): Json[] =>
     alarm(name).Metrics.flatMap(({ MetricStat }) => (MetricStat ? [MetricStat.Metric] : []));
 
-  test('each alarm describes what to do and links to its runbook section', () => {
+  test('the description of each alarm says what to do and links to the runbook section', () => {
     const headings = readFileSync('docs/runbook.md', 'utf8').match(/^## (?!gcp-).+$/gm) ?? [];
     const named = alarms().map(({ AlarmName }) => String(AlarmName).replace('peermasq-test-', ''));
     expect(headings.map((heading) => heading.replace('## ', ''))).toEqual(named);
@@ -412,7 +415,7 @@ describe('the deployed alarms:', () => {
     }
   });
 
-  test('each alarm notifies the topic when it starts and ends, and the topic sends email', () => {
+  test('each alarm sends a notification to the topic when it starts and when it ends, and the topic sends email', () => {
     for (const { AlarmActions, OKActions } of alarms()) {
       expect([AlarmActions, OKActions]).toEqual([['AlarmTopic'], ['AlarmTopic']]);
     }
@@ -423,7 +426,7 @@ describe('the deployed alarms:', () => {
     });
   });
 
-  test.each(['Errors', 'Throttles'])('%s of every function are monitored', (metric) => {
+  test.each(['Errors', 'Throttles'])('an alarm monitors the metric %s of all functions', (metric) => {
     const name = metric === 'Errors' ? 'function-errors' : 'function-throttles';
     expect(watched(name)).toEqual(
       ['node-joined', 'peering-changed', 'command-finished', 'sweep', 'backfill'].map((each) => ({
@@ -440,7 +443,7 @@ describe('the deployed alarms:', () => {
     ['nodes-held', 'NodesHeld'],
     ['source-ports', 'SourcePortsUsedPercent'],
     ['api-throttles', 'ApiThrottles'],
-  ])('%s monitors %s of the stage, over all clusters', (name, metric) => {
+  ])('%s monitors the metric %s of the stage for all clusters together', (name, metric) => {
     expect(watched(name)).toEqual([
       {
         Namespace: 'peermasq',
@@ -461,7 +464,7 @@ describe('the deployed alarms:', () => {
     expect(alarm('dead-letters')).toMatchObject({ Threshold: 1, EvaluationPeriods: 1 });
   });
 
-  test('a missing sweep raises an alarm', () => {
+  test('an alarm is raised if no sweep succeeds', () => {
     expect(alarm('sweep-missing')).toMatchObject({
       TreatMissingData: 'breaching',
       ComparisonOperator: 'LessThanThreshold',
@@ -471,7 +474,7 @@ describe('the deployed alarms:', () => {
     expect(alarm('sweep-missing').Metrics[0]?.MetricStat?.Period).toBe(3 * 5 * 60);
   });
 
-  test('nodes-unproven requires as many consecutive sweeps as fit into the objective', () => {
+  test('nodes-unproven is raised only after as many consecutive sweeps as fit into the objective', () => {
     expect(alarm('nodes-unproven')).toMatchObject({
       AlarmDescription: expect.stringContaining('15 minutes') as unknown,
       ComparisonOperator: 'GreaterThanOrEqualToThreshold',
@@ -482,7 +485,7 @@ describe('the deployed alarms:', () => {
   });
 });
 
-test('the dashboard shows every metric and queue, and nothing exceeds its width', () => {
+test('the dashboard shows every metric and queue, and all widgets fit into its width', () => {
   const body = String(properties('Dashboard')['DashboardBody']);
   const { widgets } = JSON.parse(body) as { widgets: { x: number; width: number }[] };
   for (const shown of [

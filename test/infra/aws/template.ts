@@ -10,7 +10,7 @@ export interface CompiledResource {
   readonly Properties: Json;
 }
 
-/** The resources of a template by logical ID. References between them are in a readable form. */
+/** The resources of a template by logical ID. References are replaced by plain text, such as `NodesQueue.Arn`. */
 export type Template = Readonly<Record<string, CompiledResource>>;
 
 export const readTemplate = (template: unknown): Template =>
@@ -28,7 +28,7 @@ export function propertiesOf(template: Template, id: string): Json {
   return resource.Properties;
 }
 
-/** Returns all allow statements, from every kind of policy. */
+/** Returns the allow statements of all policies in a value, at any depth. */
 export const allowedIn = (value: unknown): AllowStatement[] =>
   statementsIn(value).filter(({ Effect }) => Effect === 'Allow');
 
@@ -91,8 +91,8 @@ export function packageService(config: string, params: Readonly<Record<string, s
 }
 
 /**
- * Reads the names from a zip file's central directory. Each entry has 46 bytes followed by the name, and the length
- * of the name is at byte 28.
+ * Returns the file names in a zip file's central directory. In each entry, the length of the name is at byte 28, and
+ * the name starts at byte 46.
  */
 function filesIn(zip: Buffer): string[] {
   const names: string[] = [];

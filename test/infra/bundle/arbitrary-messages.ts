@@ -2,19 +2,19 @@ import fc from 'fast-check';
 import type { Enum, Field, Type } from 'protobufjs';
 
 /**
- * Which messages to generate. A message is valid JSON as a server or a caller may send it:
+ * Options for generated messages. The messages are valid JSON in the protobuf format:
  * https://protobuf.dev/programming-guides/json/
  */
 export interface MessageOptions {
   /** Whether every field has a value. Otherwise, any field may be missing. */
   readonly isWhole: boolean;
-  /** Whether to add fields and enum values that are newer than this client. */
+  /** Whether to add unknown fields and enum values, as a newer API version would. */
   readonly isNewer: boolean;
 }
 
 type Json = Record<string, unknown>;
 
-/** Non-empty words without slashes, because some fields of a request are part of its URL path. */
+/** Generates non-empty words without slashes, because some request fields become part of the URL path. */
 const text = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
 const number64 = (min: bigint, max: bigint) => fc.bigInt({ min, max }).map(String);
 const scalars: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
@@ -30,7 +30,7 @@ const scalars: Readonly<Record<string, fc.Arbitrary<unknown>>> = {
 
 /**
  * Generates messages of a type.
- * @param outer the types of the enclosing messages, so that recursive types end
+ * @param outer the types of the enclosing messages, which limit the depth of recursive types
  */
 export function arbitraryMessage(
   type: Type,
@@ -40,7 +40,7 @@ export function arbitraryMessage(
   const fields = Object.fromEntries(
     type.fieldsArray.map((field) => [field.name, arbitraryField(field, options, [...outer, type])]),
   );
-  // Some fields are always required, such as those in a URL path.
+  // Fields that are not optional, such as those in a URL path, are always present.
   const required = type.fieldsArray
     .filter(({ options: own }) => !own?.['proto3_optional'])
     .map(({ name }) => name);
@@ -57,12 +57,13 @@ function arbitraryField(
   options: MessageOptions,
   outer: readonly Type[],
 ): fc.Arbitrary<unknown> {
-  // These fields are always empty (infra/bundle/compute-protos.ts).
+  // The API leaves these fields empty (see infra/bundle/compute-protos.ts).
   if (field.type === 'google.protobuf.Any' && field.repeated) return fc.constant([]);
   const size = { minLength: options.isWhole ? 1 : 0, maxLength: 2 };
   const one = arbitraryValue(field, options, outer);
   if (field.map) {
-    if (!('keyType' in field) || field.keyType !== 'string') throw new Error('No generator for such keys');
+    if (!('keyType' in field) || field.keyType !== 'string')
+      throw new Error('Cannot generate maps whose keys are not strings');
     return fc.dictionary(text, one, { minKeys: size.minLength, maxKeys: size.maxLength });
   }
   return field.repeated ? fc.array(one, size) : one;

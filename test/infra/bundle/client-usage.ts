@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import ts from 'typescript';
 
 /**
- * Returns every member of an official client that the sources use, as `CLASS.member`. The class is resolved by type,
- * so the name of the variable does not matter.
- * @param folders folders to search
- * @param clients matches the paths of the clients' declaration files
+ * Returns the members of the official clients that the sources use, as `CLASS.member`. Classes are found by type, so
+ * variable names do not matter.
+ * @param folders the folders to search
+ * @param clients a pattern for the paths of the clients' declaration files
  * @returns one set for each folder
  */
 export function clientMembersUsed(folders: readonly string[], clients: RegExp): Set<string>[] {
@@ -46,7 +46,9 @@ export function clientMembersUsed(folders: readonly string[], clients: RegExp): 
   });
 }
 
-/** Loads only the clients' own declarations. The declarations of their messages are 33 MB in size and not needed. */
+/**
+ * Makes the compiler load no declarations of packages except the clients' classes. The message types are 33 MB in size.
+ */
 function withoutOthers(host: ts.CompilerHost, clients: RegExp): ts.CompilerHost {
   const counts = (name: string) =>
     !name.includes('/node_modules/') || name.includes('/typescript/lib/') || clients.test(name);
@@ -70,7 +72,7 @@ export function clientCommandsUsed(folder: string): [client: string, command: st
   return [...new Set(pairs)].sort().map((pair) => pair.split(' ') as [string, string]);
 }
 
-/** Returns the sources in a folder and its subfolders, except reach/, which only the command line uses. */
+/** Returns the source files in a folder and its subfolders, without reach/, which is used only by the command line. */
 const sourcesIn = (folder: string): string[] =>
   readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.ts') && !name.startsWith('reach/'))

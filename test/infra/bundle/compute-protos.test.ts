@@ -8,7 +8,7 @@ import { pruneComputeProtos } from '../../../infra/bundle/compute-protos';
 import { clientMembersUsed } from './client-usage';
 import { arbitraryMessage, type MessageOptions } from './arbitrary-messages';
 
-/** The copies of these packages that the client itself uses. */
+/** Loads packages in the versions that the client uses. */
 const ofClient = createRequire(require.resolve('@google-cloud/compute'));
 const ofGax = createRequire(ofClient.resolve('google-gax'));
 const protobuf = ofGax('protobufjs') as { Root: { fromJSON: (json: object) => Root } };
@@ -32,29 +32,29 @@ const pairsOf = (all: typeof computeMethods) =>
   Object.entries(all).flatMap(([service, names]) => names.map((name) => [service, name] as const));
 const methods = pairsOf(computeMethodsOfCli);
 
-describe('the methods that the bundle keeps', () => {
+describe('the methods that a bundle keeps', () => {
   const [functions = [], reach = []] = clientMembersUsed(
     ['shared/gcp', 'shared/gcp/reach'],
     /\/compute\/build\/src\/v1\/\w+_client\.d\.ts$/,
   ).map((members) =>
     [...members]
-      // These members are about credentials and do not call a method of the API.
+      // These members handle credentials and call no API method.
       .filter((member) => !/\.(auth|getProjectId)$/.test(member))
       .map((member) => member.replace(/(Async|Stream)$/, '').toLowerCase()),
   );
   const kept = (all: typeof computeMethods) =>
     pairsOf(all).map(([service, name]) => `${service}Client.${name}`.toLowerCase());
 
-  test('for the functions are the methods that shared/gcp calls', () => {
+  test('for the functions are exactly those that shared/gcp calls', () => {
     expect([...new Set(functions)].sort()).toEqual(kept(computeMethods).sort());
   });
 
-  test('for the command line also include the methods that shared/gcp/reach calls', () => {
+  test('for the command line also include those that shared/gcp/reach calls', () => {
     expect([...new Set([...functions, ...reach])].sort()).toEqual(kept(computeMethodsOfCli).sort());
   });
 });
 
-describe('with the reduced API, requests are encoded and responses are decoded as with the complete API:', () => {
+describe('the pruned API description encodes requests and decodes responses like the complete description:', () => {
   const text = readFileSync(ofClient.resolve('../protos/protos.json'), 'utf8');
   let whole: Root;
   let pruned: Root;
@@ -113,13 +113,13 @@ describe('with the reduced API, requests are encoded and responses are decoded a
     });
   });
 
-  test('64-bit IDs remain exact, because they are text', () => {
+  test('64-bit IDs are decoded as text and remain exact', () => {
     const found = decode(methodOf(pruned, 'Instances', 'Get'), { id: '18446744073709551615' });
     expect(found).toMatchObject({ value: { id: '18446744073709551615' } });
   });
 });
 
-/** Returns the result of a call, or all visible properties of the error that it throws. */
+/** Returns the result of a call, or the properties of the error that the call throws. */
 function outcome(run: () => object): { value: object } | { error: object } {
   try {
     return { value: run() };

@@ -6,7 +6,7 @@ import { clientCommandsUsed } from './client-usage';
 
 type Input = readonly [file: string, bytes: number];
 
-/** Returns the inputs of each output file, with their sizes in bytes. */
+/** Returns the input files of each output file, with the number of bytes that each contributes. */
 async function inputsOf(options: BuildOptions): Promise<Map<string, Input[]>> {
   const outputs = await outputsOf(options);
   return new Map(Object.entries(outputs).map(([output, { inputs }]) => [output, inputsIn(inputs)]));
@@ -27,14 +27,14 @@ const namesOf = (inputs: readonly Input[], part: RegExp) =>
   inputs.flatMap(([file]) => part.exec(file)?.[1] ?? []).sort();
 
 describe('dist/gcp/index.js', () => {
-  test('contains only the Compute Engine clients in use, without gRPC, and stays small', async () => {
+  test('contains only the Compute Engine clients that are used, contains no gRPC, and stays small', async () => {
     const inputs = (await inputsOf(gcpBundle)).get('dist/gcp/index.js') ?? [];
     const snake = (service: string) => service.replaceAll(/(?!^)[A-Z]/g, '_$&').toLowerCase();
     expect(namesOf(inputs, /compute\/build\/src\/v1\/(\w+)_client\.js$/)).toEqual(
       Object.keys(computeMethods).map(snake),
     );
     expect(bytesOf(inputs, /protos\.json$/)).toBeLessThan(100_000);
-    // All that remains of these packages is the message that each is excluded.
+    // The bundle contains only stubs of these packages, which throw an error that the package is excluded.
     expect(bytesOf(inputs, /^(@grpc|@js-sdsl|web-streams-polyfill)\//)).toBeLessThan(1_000);
     expect(bytesOf(inputs, /^google-gax\/build\/protos\/.*\.js$/)).toBeLessThan(2_000);
     expect(bytesOf(inputs)).toBeLessThan(1_800_000);
@@ -56,7 +56,7 @@ describe('dist/aws', () => {
     expect(bytesOf(inputs)).toBeLessThan(1_450_000);
   });
 
-  test('contains only the SDK commands in use', () => {
+  test('contains only the SDK commands that are used', () => {
     const commands = namesOf(
       [...outputs.values()].flat(),
       /^@aws-sdk\/client-[\w-]+\/dist-es\/commands\/(\w+)\.js$/,
@@ -77,7 +77,7 @@ test('starting dist/cli/peermasq.mjs loads no cloud client', async () => {
   expect(bytesOf(inputs)).toBeLessThan(950_000);
 }, 30_000);
 
-test('the build fails if it replaces a file that the bundle no longer contains', async () => {
+test('the build fails if a file that it should replace is not in the bundle', async () => {
   const { plugins } = awsBundle;
   const stdin = { contents: 'export {}', resolveDir: process.cwd() };
   await expect(build({ stdin, write: false, plugins, logLevel: 'silent' })).rejects.toThrow(

@@ -3,7 +3,7 @@ import { pruneProtos, type Descriptor } from '../../../infra/bundle/prune-protos
 
 const field = (type: string) => ({ type, id: 1 });
 
-/** Package `p` with a service, the types that its methods need, and types that they do not need. */
+/** Returns a package `p` with services, the types that their methods need, and unused types. */
 const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
   nested: {
     p: {
@@ -21,7 +21,7 @@ const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
           fields: { state: field('State'), disks: field('.p.Disk'), parent: field('Node') },
           nested: { State: {}, Unused: {} },
         },
-        // This type is not the State in Node, which is in the closer scope.
+        // Not used, because a field in Node refers to the nested State in Node.
         State: {},
         Disk: { fields: { size: field('int64') } },
         Cluster: { fields: { nodes: field('Node') } },
@@ -34,7 +34,7 @@ const api = (more: Record<string, Descriptor> = {}): Descriptor => ({
 const withAny = api({ Disk: { fields: { details: field('google.protobuf.Any') } } });
 
 describe('pruning the API description', () => {
-  test('keeps the requested methods and the content of their messages, unchanged and in their places', () => {
+  test('keeps the requested methods and the types that they use, unchanged and in the same namespaces', () => {
     expect(pruneProtos(api(), 'p', { Nodes: ['Get'] }, [])).toEqual({
       nested: {
         p: {
@@ -75,7 +75,7 @@ describe('pruning the API description', () => {
       ['Disk.details'],
       'Fields that no longer exist: Disk.details',
     ],
-    ['the name of an untyped field', withAny, { Nodes: ['Get'] }, [], 'Disk.details may hold any type'],
+    ['the entry for a field of type Any', withAny, { Nodes: ['Get'] }, [], 'Disk.details may hold any type'],
   ])('fails the build if %s is missing', (_, descriptor, methods, untyped, message) => {
     expect(() => pruneProtos(descriptor, 'p', methods, untyped)).toThrow(message);
   });

@@ -33,19 +33,19 @@ describe("computed keys in the clients' schemas", () => {
 
 type Clients = Readonly<Record<'ec2' | 'ssm', Readonly<Record<string, unknown>>>>;
 
-/** The clients as installed. Their CommonJS build has the same schemas in a separate file. */
+/** The complete clients. Their CommonJS build has the same schemas as the build that is bundled. */
 const whole = { ec2, ssm } as unknown as Clients;
 
 type Client = keyof Clients;
 
-/** The other clients are small, so they are not pruned. */
+/** The commands that the functions use from the pruned clients. Other clients are small and not pruned. */
 const sent = clientCommandsUsed('shared/aws').filter((pair): pair is [Client, string] => pair[0] in whole);
 
 /**
- * The clients serialise and parse every message from these schemas, with the same code. It is therefore enough to
- * compare the schemas that a command can reach, and the errors that a response may contain.
+ * The code that serialises and parses messages is the same for all schemas. Therefore, it is enough to compare the
+ * schemas that each command uses and the errors that each client can return.
  */
-describe('the pruned schemas equal the schemas of the complete client', () => {
+describe('the schemas in the pruned client equal those in the complete client', () => {
   let folder: string;
   let shaken: Clients;
 
@@ -87,9 +87,8 @@ function schemaOf(command: unknown): unknown {
 }
 
 /**
- * Lists every reachable part in traversal order. A part that occurs again is listed by number, so equal lists mean
- * equal graphs. A function with a prototype is an error class, which is identified by the name of its errors. Any
- * other function is a lazy reference to a schema.
+ * Lists all parts of a schema graph in traversal order. Repeated parts are listed by number, so equal lists mean equal
+ * graphs. A function with a prototype is an error class and is listed by its name. Any other function returns a schema.
  */
 function partsOf(root: unknown): unknown[] {
   const numbers = new Map<unknown, number>();

@@ -11,7 +11,7 @@ import {
 import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inserted';
 import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 
-/** These tests check the configuration without terraform. The tests in deployment.test.ts apply it. */
+/** These tests read the configuration without running terraform. The tests in deployment.test.ts run terraform. */
 
 let modules: readonly TerraformModule[];
 
@@ -24,11 +24,11 @@ const localsOf = (folder: string): Readonly<Record<string, unknown>> =>
 
 const root = 'infra/gcp';
 
-test('only members with a name are granted roles', () => {
+test('no roles are granted to allUsers or allAuthenticatedUsers', () => {
   expect(textsIn(modules).filter((text) => /allUsers|allAuthenticatedUsers/.test(text))).toEqual([]);
 });
 
-describe('the permissions in the roles', () => {
+describe('the permissions in the custom roles', () => {
   const table = {
     nodes: nodePermissions,
     networks: networkPermissions,
@@ -36,18 +36,18 @@ describe('the permissions in the roles', () => {
     restart: restartPermissions,
   };
 
-  test('equal the permissions in the table', () => {
+  test('equal the permissions that are listed in shared/gcp', () => {
     expect(localsOf(`${root}/modules/project`)['permissions']).toEqual(table);
   });
 
-  test('are reported together with their role if they are missing', () => {
+  test('are each reported with the right role if they are missing', () => {
     for (const [role, permissions] of Object.entries(table))
       for (const permission of permissions) expect(roleOf(permission)).toBe(role);
     expect(roleOf('compute.instances.delete')).toBeUndefined();
   });
 });
 
-test('the log sinks forward exactly the methods that the functions handle', () => {
+test('the log sinks forward the audit logs of exactly the methods that the functions handle', () => {
   const { methods } = localsOf(root) as { methods: Record<string, string[]> };
   expect(methods).toEqual({
     nodes: [...instanceInsertMethods].sort(),
@@ -56,7 +56,7 @@ test('the log sinks forward exactly the methods that the functions handle', () =
 });
 
 describe('the alerts', () => {
-  test('have one runbook section each, and the runbook has no other sections', () => {
+  test('each have a runbook section, and the runbook has no sections without an alert', () => {
     const headings = readFileSync('docs/runbook.md', 'utf8').match(/(?<=^## gcp-).+$/gm) ?? [];
     const names = [...Object.keys(localsOf(root)['alerts'] as object), 'sweep-missing'];
     expect(headings.sort()).toEqual(names.sort());

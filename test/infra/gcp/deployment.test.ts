@@ -11,7 +11,7 @@ import { instanceInsertMethods } from '../../../shared/gcp/events/instance-inser
 import { routeChangeMethods } from '../../../shared/gcp/events/routes-changed';
 import { applyTerraform, hasTerraform, skipReason, type AppliedResource } from './terraform-apply';
 
-/** Returns the first block with this name in a resource, at any depth. */
+/** Returns the first block with the given name in a resource, at any depth. */
 function inside({ arguments: body }: AppliedResource, ...path: readonly string[]): Record<string, unknown> {
   return path.reduce((outer, name) => (outer[name] as Record<string, unknown>[])[0] ?? {}, body);
 }
@@ -76,12 +76,12 @@ const deployed = new Map<string, readonly AppliedResource[]>();
         const variables = config['environment_variables'] as Record<string, unknown>;
         expect(variables['PEERMASQ_INVOCATION_SECONDS']).toBe(config['timeout_seconds']);
         expect(inside(one, 'build_config')['runtime']).toBe('nodejs24');
-        // This is the maximum for a function with a trigger, because Pub/Sub waits for 600 seconds.
+        // This is the maximum for a function with a trigger, because Pub/Sub redelivers events after 600 seconds.
         if (one.key !== 'backfill') expect(Number(config['timeout_seconds'])).toBeLessThanOrEqual(540);
       }
     });
 
-    test("allows only the functions' own triggers, the schedule and named members to call the functions", () => {
+    test("lets only the functions' triggers, the schedule and the named members call the functions", () => {
       const callers = of(resources(example), 'cloud_run_v2_service_iam_member').map(({ arguments: body }) => [
         String(body['name']).split(':')[2],
         body['role'],
@@ -101,7 +101,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       expect(ingress).toEqual([example === 'everything' ? 'ALLOW_ALL' : inner, inner, inner]);
     });
 
-    test('grants exactly the permissions in the table, through custom roles', () => {
+    test('grants exactly the permissions that are listed in shared/gcp, through custom roles', () => {
       const roles = of(resources(example), 'project_iam_custom_role');
       const table = {
         nodes: nodePermissions,
@@ -127,7 +127,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       expect(restarting.map(({ key }) => key)).toEqual(example === 'everything' ? ['restart backfill'] : []);
     });
 
-    test('delivers events until they are acknowledged, with an authorised service account', () => {
+    test('redelivers events until they are acknowledged, with an authorised service account', () => {
       const triggers = of(resources(example), 'cloudfunctions2_function').map(
         ({ key, arguments: body }) => [key, body['event_trigger']] as const,
       );
@@ -188,7 +188,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
       }
     });
 
-    test('has a dashboard with existing metrics', () => {
+    test('has a dashboard that shows only existing metrics', () => {
       const [dashboard] = of(resources(example), 'monitoring_dashboard');
       const text = String(dashboard?.arguments['dashboard_json']);
       expect(JSON.parse(text)).toHaveProperty('mosaicLayout.tiles');
@@ -209,7 +209,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     ['one-project', ['identity-nonprod nodes', 'identity-nonprod routes']],
     ['shared-vpc-host', ['identity-nonprod nodes', 'network-host routes']],
     ['organisation-sink', ['123456789012 nodes', '123456789012 routes']],
-  ])('in %s there is one sink for each kind of event, and it may write to its topic', (example, owners) => {
+  ])('%s has one sink for each kind of event, and each sink may write to its topic', (example, owners) => {
     const sinks = sinksOf(example);
     const owner = ({ arguments: body }: AppliedResource) => String(body['project'] ?? body['org_id']);
     expect(sinks.map((sink) => `${owner(sink)} ${String(sink.key)}`).sort()).toEqual(owners);
@@ -249,7 +249,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     test.each([
       ['nodes', instanceInsertMethods, routeChangeMethods],
       ['routes', routeChangeMethods, instanceInsertMethods],
-    ])('for %s selects only the methods of that kind, with any version prefix', (kind, own, others) => {
+    ])('for %s selects only the methods for that kind of event, in any API version', (kind, own, others) => {
       const pattern = new RegExp(/=~"([^"]*)"/.exec(filterOf(kind))?.[1] ?? '(?!)');
       const isExported = (method: string) => pattern.test(method);
       for (const version of ['', 'v1.', 'beta.', 'alpha.']) {
@@ -279,7 +279,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
     ]);
   });
 
-  test("seeding writes the startup script, the program and the permission to report to the project's metadata", () => {
+  test("seeding writes the startup script and the program to the project's metadata, and enables reports", () => {
     const seededMetadata = (example: string) =>
       Object.fromEntries(
         of(resources(example), 'compute_project_metadata_item').map(
@@ -294,7 +294,7 @@ const deployed = new Map<string, readonly AppliedResource[]>();
   });
 
   test(
-    'an invalid variable is rejected with the values that are accepted',
+    'an invalid variable is rejected, and the error lists the valid values',
     async () => {
       const invalidVariables = {
         project: '415104041262',

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 
 describe("the provider's published schema", () => {
-  test('contains every resource, data source, block and argument in use, and all required blocks and arguments are set', () => {
+  test('contains every resource, data source, block and argument in the configuration, which sets all that are required', () => {
     const errors = modules.flatMap(({ folder, resources }) =>
       resources.flatMap(({ mode, type, name, body }) => {
         const known = schema[mode][type];
@@ -41,7 +41,7 @@ describe("the provider's published schema", () => {
     expect(unknown).toEqual([]);
   });
 
-  test('contains nothing that is unused', () => {
+  test('contains only resources and data sources that are used', () => {
     const used = modules.flatMap(({ resources }) => resources.map(({ mode, type }) => `${mode} ${type}`));
     const known = (['resource', 'data'] as const).flatMap((mode) =>
       Object.keys(schema[mode]).map((type) => `${mode} ${type}`),
@@ -49,7 +49,7 @@ describe("the provider's published schema", () => {
     expect(known.sort()).toEqual([...new Set(used)].sort());
   });
 
-  test('belongs to the provider versions to which every module is pinned', () => {
+  test('matches the provider version to which each module is pinned', () => {
     for (const { requirements } of modules) {
       const providers = requirements.flatMap(({ required_providers: all }) =>
         Object.values((all as TerraformBlock[])[0] ?? {}),
@@ -89,14 +89,14 @@ describe("the provider's published schema", () => {
       ['a.conditions is a block'],
     ],
     ['a block instead of an argument', { ...good, combiner: [{ e: 'f' }] }, ['a.combiner is not a block']],
-  ])('is used to check a resource with %s', (_, body, errors) => {
+  ])('is used to check a resource that has %s', (_, body, errors) => {
     const given = Object.fromEntries(Object.entries(body).filter(([, value]) => value !== undefined));
     expect(policySchema && schemaErrors(given, policySchema, 'a')).toEqual(errors);
   });
 });
 
 describe('the Terraform modules', () => {
-  test('refer only to declared names, and declare only names that are used', () => {
+  test('use only names that they declare, and declare only names that they use', () => {
     for (const module of modules) {
       const references = [...new Set(referencesIn(module).map((parts) => parts.slice(0, 2).join('.')))];
       const used = (kind: string) => references.filter((one) => one.startsWith(`${kind}.`)).sort();
@@ -115,7 +115,7 @@ describe('the Terraform modules', () => {
     }
   });
 
-  test('are called only with declared variables, and only their declared outputs are read', () => {
+  test('are called only with variables that they declare, and callers read only outputs that they declare', () => {
     for (const module of modules) {
       for (const [name, { source, ...given }] of Object.entries(module.calls)) {
         const called = modules.find(({ folder }) => folder === join(module.folder, String(source)));
@@ -134,7 +134,7 @@ describe('the Terraform modules', () => {
     }
   });
 
-  test('describe every variable and output, and give every variable a type', () => {
+  test('have a description for each variable and output, and a type for each variable', () => {
     for (const { variables, outputs } of modules) {
       const sentence = expect.stringMatching(/^[A-Z`].+\.$/s) as unknown;
       for (const variable of Object.values(variables)) {

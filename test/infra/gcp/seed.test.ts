@@ -5,7 +5,7 @@ import { composeStartupScript, originalStartupScript } from '../../../shared/gcp
 const seed = readFileSync('dist/gcp/startup-script.sh', 'utf8');
 
 test.each(['', '#!/bin/sh\necho theirs\n', '#!/usr/bin/python3\nprint(1)'])(
-  "the startup script that Terraform writes to a project's metadata contains the project's own script %j, as an instance's does",
+  "the startup script in a project's metadata keeps the project's own script %j, like an instance's startup script",
   (theirs) => {
     expect(originalStartupScript(seed + theirs)).toBe(theirs);
     expect(composeStartupScript(seed + theirs)).toBe(seed + theirs);

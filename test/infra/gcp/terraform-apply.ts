@@ -15,29 +15,30 @@ import {
 import { attributesRead } from '../../../infra/gcp/references';
 
 /**
- * A resource after the configuration was applied by the real terraform, but without providers: each resource and data
- * source becomes a built-in `terraform_data`, which stores its input. Variables, conditions, loops, types and
- * ordering are real; only Google Cloud is missing. Values that a provider would compute, such as an e-mail address,
- * are made up and are unknown before the apply, as in a real apply.
+ * A resource after `terraform apply`. No provider is used: each resource becomes a built-in `terraform_data`, which
+ * stores its input, and each data source becomes a local value. The real terraform evaluates variables, conditions,
+ * loops, types and ordering. Values that a provider would compute, such as an email address, are made up. They are
+ * unknown before the apply, as with a real provider.
  */
 export interface AppliedResource {
   readonly type: string;
   readonly name: string;
   /** The key in `for_each`, or the index in `count`. */
   readonly key: string | number | undefined;
-  /** The path of the module, such as `module.host`; empty for the example itself. */
+  /** The path of the module, such as `module.host`. Empty for the root module. */
   readonly module: string;
   readonly arguments: Record<string, unknown>;
 }
 
 export const hasTerraform = spawnSync('terraform', ['version'], { stdio: 'ignore' }).status === 0;
 
-/** Added to the titles of tests that are skipped if terraform is not installed. */
+/** The text that is added to the titles of tests that need terraform. Empty if terraform is installed. */
 export const skipReason = hasTerraform ? '' : ' (skipped: terraform is not installed)';
 
 let configuration: Promise<TerraformModule[]> | undefined;
 
 /**
+ * Applies a module and returns its resources.
  * @param folder the module to apply, such as `infra/gcp/examples/one-project`
  * @throws Error with terraform's output
  */
@@ -86,7 +87,7 @@ function writeFile(file: string, text: string): void {
   writeFileSync(file, text);
 }
 
-/** Returns the same module in Terraform's JSON syntax, without anything that requires a provider. */
+/** Returns a module in Terraform's JSON syntax, with substitutes for everything that needs a provider. */
 function stubModule(module: TerraformModule): unknown {
   const rename = makeRename(module);
   const of = (mode: TerraformResource['mode']) => module.resources.filter((one) => one.mode === mode);
@@ -108,15 +109,16 @@ const stubResources = (
   make: (one: TerraformResource) => TerraformBlock,
 ): TerraformBlock => Object.fromEntries(resources.map((one) => [`${one.type}__${one.name}`, make(one)]));
 
-/** Removes empty blocks, because Terraform treats them as blocks without a label. */
+/** Removes empty blocks, which Terraform would reject as blocks without a label. */
 const withoutEmpty = (from: TerraformBlock): TerraformBlock =>
   Object.fromEntries(
     Object.entries(from).filter(([, value]) => Object.keys(value as TerraformBlock).length > 0),
   );
 
 /**
- * Rewrites references. A data source is known before apply, so it becomes a local value. A resource's attributes
- * become the output of its `terraform_data`.
+ * Returns a function that rewrites references. A reference to a data source becomes a reference to a local value,
+ * because data sources are known before the apply. A reference to a resource becomes a reference to the output of its
+ * `terraform_data`.
  */
 function makeRename({ resources }: TerraformModule): (value: unknown) => unknown {
   const types = [...new Set(resources.map(({ type }) => type))].join('|') || '(?!)';
@@ -144,7 +146,7 @@ function metaOf(body: TerraformBlock): TerraformBlock {
   };
 }
 
-/** Returns the arguments of a resource, and the attributes that others read and that a provider would compute. */
+/** Returns the arguments of a resource, and made-up values for the computed attributes that the configuration reads. */
 function argumentsOf(resource: TerraformResource, module: TerraformModule): TerraformBlock {
   const { type, name, body } = resource;
   const given = withoutDynamic(
@@ -172,7 +174,7 @@ const withoutDynamic = (value: unknown): unknown => {
   );
 };
 
-/** Returns the generated blocks as a list. */
+/** Converts `dynamic` blocks to expressions that evaluate to a list of blocks. */
 const generated = (dynamic: TerraformBlock): [string, unknown][] =>
   Object.entries(dynamic as Record<string, TerraformBlock[]>).flatMap(([name, generators]) =>
     generators.map(({ for_each: each, content }): [string, unknown] => {
@@ -181,7 +183,7 @@ const generated = (dynamic: TerraformBlock): [string, unknown][] =>
     }),
   );
 
-/** Removes the template syntax where Terraform's JSON syntax expects an expression. */
+/** Removes `${` and `}` in places where Terraform's JSON syntax expects a bare expression. */
 const bare = (text: unknown): unknown =>
   typeof text === 'string' ? text.replace(/^\$\{(.*)\}$/s, '$1') : text;
 

@@ -8,12 +8,12 @@ test('splits names into words', () => {
   expect(splitWords('rule-set.test.ts')).toEqual(['rule', 'set', 'test', 'ts']);
 });
 
-test('the linter finds each file and folder only once', () => {
+test('the linter reports each file name and folder name only once', () => {
   const findings = findInPaths(['shared/letters/a.ts', 'shared/letters/mend.ts', 'shared/secure.ts']);
   expect(findings.map(({ file }) => file)).toEqual(['shared/letters', 'shared/letters/mend.ts']);
 });
 
-test('the linter finds functions and variables in bash, but not commands, comments and strings', () => {
+test('the linter checks names of functions and variables in bash, but not commands, comments or strings', () => {
   const source = [
     'mend_rules() {',
     '  local one told=1 # the letter',

@@ -1,7 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { findRaised, printTotals, sumSuppressions } from '../../../infra/lint/totals';
 
-test('totals are the sums of suppressions by rule', () => {
+test('suppressions are totalled by rule', () => {
   const json = JSON.stringify({
     'a.ts': { one: { count: 1 }, two: { count: 2 } },
     'b.ts': { one: { count: 3 } },
@@ -9,7 +9,7 @@ test('totals are the sums of suppressions by rule', () => {
   expect(sumSuppressions(json)).toEqual({ one: 4, two: 2 });
 });
 
-test('a total may fall, but may not rise or appear', () => {
+test('a total may decrease, but may not increase, and no total may be added', () => {
   expect(findRaised({ one: 2, two: 2 }, { one: 2, two: 1 })).toEqual([]);
   expect(findRaised({ one: 2 }, { one: 3, new: 1 })).toEqual([
     { rule: 'one', allowed: 2, found: 3 },
@@ -17,6 +17,6 @@ test('a total may fall, but may not rise or appear', () => {
   ]);
 });
 
-test('totals are printed sorted, without those that are zero', () => {
+test('totals are printed in alphabetical order, without zero totals', () => {
   expect(printTotals({ two: 2, none: 0, one: 1 })).toBe('{\n  "one": 1,\n  "two": 2\n}\n');
 });
