@@ -37,7 +37,7 @@ export const cloudServices = (
   ] as const
 ).map(([text, name, reason]) => ({ cidr: parseCidr(text), name, reason }));
 
-/** Returns the reserved range that contains the address. Packets to such a range are never masqueraded. */
+/** Returns the reserved range that contains the address. Packets to a reserved range are never masqueraded. */
 export const reservedRangeOf = (
   address: Address,
 ): { readonly cidr: Cidr; readonly reason: string } | undefined =>
