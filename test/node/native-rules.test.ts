@@ -3,7 +3,7 @@ import { describeKernel } from '../lab/kernel';
 import { everyNeighbour } from './neighbours';
 import { backendVpc, clear, missing, type Network, openNetwork, sh } from './network';
 
-/** Rules that nft wrote into the tables of iptables-nft. iptables-nft then no longer prints these tables. */
+/** Rules that nft adds to a table of iptables-nft. iptables-nft then no longer prints the table. */
 const nativeRules = {
   'in a chain of its own': 'table ip nat { chain x { meta mark & 1 == 1 masquerade; }; }',
   // Tailscale in nftables mode.
@@ -13,7 +13,7 @@ const nativeRules = {
     'table ip nat { chain POSTROUTING { type nat hook postrouting priority srcnat; policy accept; meta mark & 1 == 1 masquerade; }; }',
 };
 
-describeKernel('next to a native nft rule', missing('iptables-nft') ?? missing('nft'), () => {
+describeKernel('with a native nft rule', missing('iptables-nft') ?? missing('nft'), () => {
   let network: Network;
   const nft = (...commands: string[]) => network.node.run(['nft', commands.join('; ')]);
   const rules = () => network.node.run(['nft', '-s', 'list', 'ruleset']);
@@ -26,7 +26,7 @@ describeKernel('next to a native nft rule', missing('iptables-nft') ?? missing('
   afterAll(() => network.lab.close());
 
   describe.each(Object.entries(nativeRules))('%s', (_, native) => {
-    test('the rules are applied once, repaired and removed', async () => {
+    test('our rules are applied once, repaired and removed', async () => {
       await network.node.run(['iptables-nft-restore', '--noflush'], { stdin: everyNeighbour });
       await nft(native);
       const before = await rules();
@@ -57,14 +57,14 @@ describeKernel('next to a native nft rule', missing('iptables-nft') ?? missing('
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
-  test('in our chain, the chain is written again', async () => {
+  test('in our chain, the chain is rewritten', async () => {
     await network.apply(backendVpc());
     await nft('insert rule ip nat PEERMASQ ip daddr 10.193.0.0/16 accept');
     expect(await network.peermasq(['status'])).toMatchObject({ proven: false, drift: ['chain differs'] });
     expect(await network.peermasq(['repair'])).toMatchObject({ result: 'applied', proven: true });
   });
 
-  test('a chain of ours that nothing jumps to is removed', async () => {
+  test('in POSTROUTING, remove deletes our chain even if nothing jumps to it', async () => {
     await network.apply(backendVpc());
     await sh(network.node, 'iptables-nft -t nat -D POSTROUTING 1');
     await nft(nativeRules['in POSTROUTING itself'], 'add rule ip nat PEERMASQ accept');
@@ -72,7 +72,7 @@ describeKernel('next to a native nft rule', missing('iptables-nft') ?? missing('
     expect(await rules()).not.toContain('PEERMASQ');
   });
 
-  test('nothing is called removed if neither iptables nor nft can read the jump', async () => {
+  test('in POSTROUTING, remove fails if neither iptables nor nft can read our jump', async () => {
     await network.apply(backendVpc());
     await nft(nativeRules['in POSTROUTING itself']);
     network.hide('nft');
@@ -88,7 +88,7 @@ describeKernel('next to a native nft rule', missing('iptables-nft') ?? missing('
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
-  test('that keeps packets untracked in table raw, nothing is proven', async () => {
+  test('that keeps packets from being tracked in table raw, the rule set is not proven', async () => {
     const raw = 'table ip raw { chain PREROUTING { type filter hook prerouting priority raw; policy accept;';
     await nft(`${raw} ip daddr 10.193.0.0/16 notrack; }; }`);
     const report = await network.apply(backendVpc());
@@ -98,7 +98,7 @@ describeKernel('next to a native nft rule', missing('iptables-nft') ?? missing('
     expect(await network.peermasq(['repair'])).toMatchObject({ result: 'unchanged', proven: true });
   });
 
-  test('that picks random ports, ours pick random ports, and status names its chain', async () => {
+  test('that selects random ports, our rules also select random ports, and status names its chain', async () => {
     await nft(nativeRules['in a chain that POSTROUTING jumps to']);
     await nft('add rule ip nat ts-postrouting masquerade fully-random');
     await network.apply(backendVpc());
@@ -109,7 +109,7 @@ describeKernel('next to a native nft rule', missing('iptables-nft') ?? missing('
     expect(masqueraders).toContain('ts-postrouting');
   });
 
-  test('in table mangle, the chain of kubelet is still found there', async () => {
+  test("in table mangle, the kubelet's hint chain is still found there", async () => {
     await sh(
       network.node,
       'iptables-legacy -t nat -A POSTROUTING -j RETURN; iptables-nft -t mangle -N KUBE-IPTABLES-HINT',

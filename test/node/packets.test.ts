@@ -25,7 +25,7 @@ describe.each(backends)('packets on %s', (backend) => {
       expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
     });
 
-    test('get through after apply even if their connection hung before', async () => {
+    test('reach the peer after apply even if their connection hung before', async () => {
       const nat = backend === 'nft' ? 'iptables-nft' : backend;
       await network.node.run([`${nat}-restore`, '--noflush'], {
         stdin: asTransaction(...neighbours.kubenet),
@@ -55,7 +55,7 @@ describe.each(backends)('packets on %s', (backend) => {
       await sender.stop();
     });
 
-    test('are masqueraded exactly as any rule set requires', async () => {
+    test('are masqueraded exactly as required by generated rule sets', async () => {
       await network.router.run(['nft', 'flush', 'ruleset']);
       for (const range of ['10.133.0.0/16', '10.140.0.0/16']) {
         await network.pod.run(['ip', 'route', 'add', 'local', range, 'dev', 'lo']);

@@ -6,7 +6,7 @@ import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, type Network, openNetwork, program, type Report } from './network';
 
 const unitFolder = '/etc/systemd/system';
-/** The default of PEERMASQ_DIR. Files under /run would not survive a reboot. */
+/** The default of PEERMASQ_DIR. It is not under /run, because files there do not survive a reboot. */
 const folder = '/var/lib/peermasq';
 
 /** A fake systemctl, which logs one line for each call. systemd itself does not run in a network namespace. */
@@ -18,7 +18,7 @@ case "$*" in
 esac
 `;
 
-describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no ${unitFolder}`, () => {
+describeKernel('persistence:', existsSync(unitFolder) ? undefined : `there is no ${unitFolder}`, () => {
   let network: Network;
   const log = () => readFileSync(at('log'), 'utf8').trimEnd().split('\n').filter(Boolean);
 
@@ -29,7 +29,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
 
   beforeAll(async () => {
     network = await openNetwork('auto');
-    // /run belongs to the lab. systemd counts as running only if this folder contains `system`.
+    // /run belongs to the lab. The program assumes that systemd is running only if this folder contains `system`.
     mkdirSync('/run/systemd', { recursive: true });
   });
   beforeEach(() => {
@@ -107,7 +107,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     ).toEqual([]);
   });
 
-  test('the stored program repairs the rules when it is run as the units run it', async () => {
+  test('the stored program repairs the rules when it is started with the same command as in the units', async () => {
     bootSystemd();
     await apply();
     await network.node.run(['nft', 'flush', 'ruleset']);
@@ -161,7 +161,7 @@ describeKernel('persistence', existsSync(unitFolder) ? undefined : `there is no 
     expect(report.warnings).toEqual([warning]);
   });
 
-  test('the report has a warning if the program came through a pipe and cannot be stored', async () => {
+  test('the report has a warning if the program was read from a pipe and therefore cannot be stored', async () => {
     bootSystemd();
     const file = at('ruleset');
     writeFileSync(file, backendVpc());

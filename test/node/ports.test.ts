@@ -107,7 +107,7 @@ describeKernel('source ports', undefined, () => {
     },
   );
 
-  test('are counted with conntrack if the kernel has no file of connections', async () => {
+  test('are counted with conntrack if the kernel does not provide /proc/net/nf_conntrack', async () => {
     await load(few, { ...six, count: 2 });
     expect((await status(withoutFile)).ports).toEqual([
       ...shown,
@@ -115,7 +115,7 @@ describeKernel('source ports', undefined, () => {
     ]);
   });
 
-  test('are counted in connections that have counters', async () => {
+  test('are counted even if the list of connections contains packet counters', async () => {
     await network.node.sysctl('netfilter/nf_conntrack_acct', '1');
     await load(few);
     await network.node.sysctl('netfilter/nf_conntrack_acct', '0');
@@ -123,7 +123,7 @@ describeKernel('source ports', undefined, () => {
     expect((await status()).ports).toEqual([{ to: '10.193.0.3:80', used: 3, range }, ...shown]);
   });
 
-  test('are not counted if nothing lists connections, and status says so', async () => {
+  test('are not counted if connections cannot be listed, and status has a warning', async () => {
     await load(few);
     network.hide('conntrack');
     const report = await status(withoutFile);

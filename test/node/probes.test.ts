@@ -28,7 +28,7 @@ describeKernel('the probes of a rule set', undefined, () => {
       { to: '10.193.0.3:8080', from: '10.132.0.10', reached: true },
       { to: '[fd00:193::3]:8080', from: 'fd00:132::10', reached: true },
     ]);
-    // A probe that succeeds does not wait until its timeout of 3 s.
+    // A probe that succeeds ends before its timeout of 3 s.
     const began = Date.now();
     await network.peermasq(['probe']);
     expect(Date.now() - began).toBeLessThan(2900);
@@ -71,7 +71,7 @@ describeKernel('the probes of a rule set', undefined, () => {
     expect(Date.now() - began).toBeLessThan(6000);
   });
 
-  test('also run without apply', async () => {
+  test('can also be run without apply', async () => {
     await network.apply(probing('10.193.0.3:8080'));
     const report = await network.peermasq(['probe']);
     expect(report).toMatchObject({ code: 0, result: 'probed', proven: true });

@@ -4,7 +4,7 @@ import { parseReport, type Report } from '../../shared/core/model/report';
 import type { ExecOptions, Host, ProcessResult } from '../lab/netns';
 import { nodeProgramFile } from '../lab/node-program';
 
-/** Runs the node program on a host. */
+/** A function that runs the node program on a host. */
 export type ProgramRunner = (args: readonly string[], options?: ExecOptions) => Promise<ProcessResult>;
 
 /**
@@ -30,7 +30,7 @@ export function reportLine({ stdout, stderr }: ProcessResult): string {
   const lines = stdout.split('\n').filter((line) => line !== '');
   const [line] = lines;
   if (line === undefined || lines.length > 1)
-    throw new Error(`one line of JSON expected:\n${stdout}${stderr}`);
+    throw new Error(`expected one line of JSON:\n${stdout}${stderr}`);
   return line;
 }
 

@@ -139,14 +139,15 @@ describeKernel('the backend of a node', everyBackend, () => {
     );
   });
 
-  test('is missing if the node has neither iptables nor nft', async () => {
+  test('is not found if the node has neither iptables nor nft', async () => {
     network.hide('xtables-nft-multi', 'xtables-legacy-multi', 'nft');
     const report = await network.apply(backendVpc());
     expect(report).toMatchObject({ code: 3, result: 'failed', proven: false });
     expect(report.reason).toContain('neither iptables nor nft');
   });
 
-  test('nft runs its chain before the chains of other programs, because the first chain that rewrites the source wins', async () => {
+  test('runs our chain before the chains of other programs if it is nft', async () => {
+    // The first chain that rewrites the source wins.
     await network.node.run(['nft', '-f', '-'], {
       stdin:
         'table ip other { chain post { type nat hook postrouting priority 100; ip daddr 10.193.0.0/16 snat to 10.132.0.1; }; }',

@@ -6,7 +6,7 @@ import { gzipSync } from 'node:zlib';
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, type Network, openNetwork, ruleset } from './network';
 
-/** Contains all short forms of IPv6, and the ranges next to reserved ranges. */
+/** Valid ranges: all short forms of IPv6, and the ranges next to reserved ranges. */
 const allowed = [
   ...['fd00::/8', 'fd00:0:0:1::1/128', '64:ff9b::/96', 'fd00:0:1::/48', 'fd00::1:0:0:1/128', '2001:db8::/33'],
   ...['1.0.0.0/8', '126.0.0.0/8', '192.0.0.0/4', '169.253.0.0/16', '169.255.0.0/16', '223.0.0.0/8'],
@@ -27,7 +27,7 @@ const invalidGzip = 'invalid input: looks like base64-encoded gzip, but cannot b
 
 const masquerade = (cidr: string, name = 'a') => ruleset(1, `masquerade ${cidr} ${name}`);
 
-/** Each row has a title, the text that is sent, and a text that the reason contains. */
+/** Each row has a title, the text that is sent, and a text that must occur in the reason. */
 const refused: [string, string | Buffer, string][] = [
   ['empty input', '', 'input is empty, or has no line feed at its end (truncated?)'],
   [
@@ -65,15 +65,15 @@ const refused: [string, string | Buffer, string][] = [
   ['a length with a leading zero', masquerade('10.0.0.0/08'), invalidCidr],
   ['an octet over 255', masquerade('10.256.0.0/16'), invalidCidr],
   ['an octet with a leading zero', masquerade('10.010.0.0/16'), invalidCidr],
-  ['an octet that wraps around 64 bits', masquerade('10.18446744073709551617.0.0/16'), invalidCidr],
+  ['an octet that overflows 64 bits', masquerade('10.18446744073709551617.0.0/16'), invalidCidr],
   ['three octets', masquerade('10.1.0/24'), invalidCidr],
   ['five octets', masquerade('10.1.0.0.0/24'), invalidCidr],
   ['a trailing dot', masquerade('10.1.0.0./24'), invalidCidr],
   ['IPv6 in upper case', masquerade('FD00::/16'), invalidCidr],
   ['IPv6 with leading zeros', masquerade('fd00:0001::/32'), invalidCidr],
-  ['IPv6 that is not shortened', masquerade('fd00:0:0:0:0:0:0:0/16'), invalidCidr],
-  ['IPv6 with one zero shortened', masquerade('fd00:1::2:3:4:5:6/128'), invalidCidr],
-  ['IPv6 shortened at the second run', masquerade('fd00:0:0:1::2:3/128'), invalidCidr],
+  ['an IPv6 address that is not shortened', masquerade('fd00:0:0:0:0:0:0:0/16'), invalidCidr],
+  ['an IPv6 address with a single zero shortened', masquerade('fd00:1::2:3:4:5:6/128'), invalidCidr],
+  ['an IPv6 address shortened at its second run of zeros', masquerade('fd00:0:0:1::2:3/128'), invalidCidr],
   ['IPv6 with two gaps', masquerade('fd00::1::/64'), invalidCidr],
   ['IPv6 with nine groups', masquerade('fd00:1:2:3:4:5:6:7:8/128'), invalidCidr],
   ['IPv6 with a zone', masquerade('fe80::1%eth0/128'), invalidCidr],
@@ -83,15 +83,15 @@ const refused: [string, string | Buffer, string][] = [
   ['half of all addresses', masquerade('0.0.0.0/1'), overlaps('0.0.0.0/8')],
   ['loopback', masquerade('127.0.0.0/8'), overlaps('127.0.0.0/8')],
   ['a part of loopback', masquerade('127.0.0.1/32'), overlaps('127.0.0.0/8')],
-  ['a range that contains loopback', masquerade('126.0.0.0/7'), overlaps('127.0.0.0/8')],
+  ['a range that contains loopback addresses', masquerade('126.0.0.0/7'), overlaps('127.0.0.0/8')],
   ['this network', masquerade('0.1.2.0/24'), overlaps('0.0.0.0/8')],
   ['the metadata server', masquerade('169.254.169.254/32'), overlaps('169.254.0.0/16')],
-  ['a range that contains link-local', masquerade('169.0.0.0/8'), overlaps('169.254.0.0/16')],
+  ['a range that contains link-local addresses', masquerade('169.0.0.0/8'), overlaps('169.254.0.0/16')],
   ['multicast', masquerade('239.1.0.0/16'), overlaps('224.0.0.0/4')],
   ['broadcast', masquerade('255.255.255.255/32'), overlaps('240.0.0.0/4')],
   ['IPv6 loopback', masquerade('::1/128'), 'IPv4 inside IPv6: expected the IPv4 CIDR'],
   ['IPv6 link-local', masquerade('fe80::/64'), overlaps('fe80::/10')],
-  ['a range that contains IPv6 link-local', masquerade('fe00::/8'), overlaps('fe80::/10')],
+  ['a range that contains IPv6 link-local addresses', masquerade('fe00::/8'), overlaps('fe80::/10')],
   ['IPv6 multicast', masquerade('ff02::/16'), overlaps('ff00::/8')],
   ['half of all IPv6 addresses', masquerade('::/1'), overlaps('::/64')],
   ['an IPv6 metadata server', masquerade('fd00:ec2::254/128'), cloudService],
@@ -111,14 +111,14 @@ const refused: [string, string | Buffer, string][] = [
     masquerade('10.1.0.0/16', 'a"'),
     `line 3: "masquerade 10.1.0.0/16 a"": ${invalidName}`,
   ],
-  ['more rule text after the name', masquerade('10.1.0.0/16', 'a -j ACCEPT'), grammar],
+  ['further rule text after the name', masquerade('10.1.0.0/16', 'a -j ACCEPT'), grammar],
   ['a backslash in a name', masquerade('10.1.0.0/16', 'a\\n'), invalidName],
   ['a glob in a name', masquerade('10.1.0.0/16', '*'), invalidName],
   ['a comma in a range', masquerade('10.1.0.0/16,10.2.0.0/16'), invalidCidr],
   ['a tab', ruleset(1, 'masquerade\t10.1.0.0/16\ta'), grammar],
   ['two spaces', ruleset(1, 'masquerade  10.1.0.0/16 a'), grammar],
-  ['a space at the end', ruleset(1, 'masquerade 10.1.0.0/16 a '), grammar],
-  ['a space at the start', ruleset(1, ' masquerade 10.1.0.0/16 a'), grammar],
+  ['a space at the end of a line', ruleset(1, 'masquerade 10.1.0.0/16 a '), grammar],
+  ['a space at the start of a line', ruleset(1, ' masquerade 10.1.0.0/16 a'), grammar],
   ['an empty line', ruleset(1, '', 'masquerade 10.1.0.0/16 a'), grammar],
   ['a comment', ruleset(1, '# a'), grammar],
   ['CR LF', backendVpc().replaceAll('\n', '\r\n'), 'line 1: "peermasq/1?"'],
@@ -127,22 +127,26 @@ const refused: [string, string | Buffer, string][] = [
   ['a NUL in a name', masquerade('10.1.0.0/16', 'a\0b'), 'input with NUL bytes: expected ASCII text'],
   ['a trailing NUL', `${backendVpc()}\0\n`, 'input with NUL bytes: expected ASCII text'],
   [
-    'no line feed at the end, as when truncated',
+    'no line feed at the end, as after truncation',
     backendVpc().slice(0, -1),
     'has no line feed at its end (truncated?)',
   ],
   ['a probe without a port', ruleset(1, 'probe 10.1.0.1'), invalidProbe],
   ['a probe at port 0', ruleset(1, 'probe 10.1.0.1:0'), invalidProbe],
   ['a probe at port 65536', ruleset(1, 'probe 10.1.0.1:65536'), invalidProbe],
-  ['a probe of a name', ruleset(1, 'probe example.com:80'), invalidProbe],
-  ['a probe of IPv6 without brackets', ruleset(1, 'probe fd00::1:80'), invalidProbe],
-  ['a probe of IPv4 in brackets', ruleset(1, 'probe [10.0.0.1]:80'), invalidProbe],
+  ['a probe with a host name', ruleset(1, 'probe example.com:80'), invalidProbe],
+  ['a probe with an IPv6 address without brackets', ruleset(1, 'probe fd00::1:80'), invalidProbe],
+  ['a probe with an IPv4 address in brackets', ruleset(1, 'probe [10.0.0.1]:80'), invalidProbe],
   [
-    'a probe of the loopback interface',
+    'a probe of the loopback address',
     ruleset(1, 'masquerade 10.1.0.0/16 a', 'probe 127.0.0.1:10250'),
     outsideProbe,
   ],
-  ['a probe of IPv6 loopback', ruleset(1, 'masquerade fd01::/48 a', 'probe [::1]:10250'), outsideProbe],
+  [
+    'a probe of the IPv6 loopback address',
+    ruleset(1, 'masquerade fd01::/48 a', 'probe [::1]:10250'),
+    outsideProbe,
+  ],
   ['a probe of the metadata server', ruleset(1, 'probe 169.254.169.254:80'), outsideProbe],
   [
     'a probe of an IPv6 metadata server',
@@ -150,7 +154,7 @@ const refused: [string, string | Buffer, string][] = [
     outsideProbe,
   ],
   [
-    'a probe outside the destinations after one inside',
+    'a probe outside the destinations after a probe inside them',
     ruleset(1, 'masquerade 10.1.0.0/16 a', 'probe 10.1.0.1:80', 'probe 10.2.0.1:80'),
     `line 5: "probe 10.2.0.1:80": ${outsideProbe}`,
   ],
@@ -170,9 +174,9 @@ const refused: [string, string | Buffer, string][] = [
   ['invalid base64', 'H4sI!!!!\n', invalidGzip],
   ['invalid gzip', Buffer.from('\x1f\x8b\x08\x00rubbish', 'latin1').toString('base64'), invalidGzip],
   ['truncated gzip', packed(backendVpc()).slice(0, -12), invalidGzip],
-  ['a script compressed with gzip', packed('#!/bin/sh\nreboot\n'), 'line 1: "#!/bin/sh"'],
+  ['a compressed shell script', packed('#!/bin/sh\nreboot\n'), 'line 1: "#!/bin/sh"'],
   [
-    'gzip that expands to 100 MB',
+    'a compressed text that expands to 100 MB',
     packed(Buffer.alloc(100_000_000, 'masquerade 10.1.0.0/16 a\n')),
     'input larger than 2097152 bytes',
   ],
@@ -192,7 +196,7 @@ describeKernel('the node program', undefined, () => {
     expect(JSON.stringify(report).length).toBeLessThan(2000);
   });
 
-  test('leaves no rule behind when it refuses a rule set', async () => {
+  test('leaves no rules behind when it refuses a rule set', async () => {
     const everyRule = 'nft list ruleset; iptables-legacy-save; ip6tables-legacy-save';
     expect(await network.node.run(['sh', '-ec', everyRule])).toBe('');
   });
@@ -218,11 +222,11 @@ describeKernel('the node program', undefined, () => {
     { PEERMASQ_DIR: '/run/a b' },
     { PEERMASQ_WAIT: 'long' },
     { PEERMASQ_INTERVAL: '0' },
-  ])('refuses a rule set in the environment %j', async (env) => {
+  ])('refuses a rule set with the environment variable %j', async (env) => {
     expect(await network.apply(backendVpc(), env)).toMatchObject({ code: 2, result: 'refused' });
   });
 
-  test('refuses to run if other users may write the stored files, which root runs at boot', async () => {
+  test('refuses to run if other users can write to the stored files, which root runs at boot', async () => {
     const folder = join(network.node.folder, 'open');
     await network.node.run(['mkdir', '-m', '777', folder]);
     expect(await network.apply(backendVpc(), { PEERMASQ_DIR: folder })).toMatchObject({
@@ -255,9 +259,9 @@ describeKernel('an accepted rule set', undefined, () => {
   afterAll(() => network.lab.close());
 
   test.each([
-    ['plain', backendVpc()],
-    ['packed', packed(backendVpc())],
-    ['packed, wrapped', packed(backendVpc()).replaceAll(/.{20}/g, '$&\n')],
+    ['as plain text', backendVpc()],
+    ['compressed', packed(backendVpc())],
+    ['compressed, in wrapped lines', packed(backendVpc()).replaceAll(/.{20}/g, '$&\n')],
   ])('has the same ID when it is sent %s', async (_, sent) => {
     expect(await network.apply(sent)).toMatchObject({ code: 0, result: 'applied', id: idOf(backendVpc()) });
   });
@@ -272,10 +276,10 @@ describeKernel('an accepted rule set', undefined, () => {
       ruleset(0, 'option out -x', 'option random-fully', 'masquerade 10.1.0.0/16 a'),
     ],
     [
-      'ranges of every form, some repeated, and names with every allowed character',
+      'ranges in every form, some repeated, and names with all allowed characters',
       ruleset(
         1,
-        // Reserved ranges may be exempt.
+        // Exemptions may contain reserved ranges.
         ...['169.254.0.0/16 link-local', 'fe80::/10 link-local', '224.0.0.0/4 multicast'].map(exempt),
         ...['10.132.0.0/14 pods', '10.132.0.0/14 except'].map(exempt),
         ...allowed.map((cidr) => `masquerade ${cidr} -AZaz09._:/@-`),
@@ -291,7 +295,7 @@ describeKernel('an accepted rule set', undefined, () => {
   });
 });
 
-describeKernel('the report also names the rule set that was sent', undefined, () => {
+describeKernel('the report has the ID of the rule set that was sent', undefined, () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('auto');
@@ -304,11 +308,15 @@ describeKernel('the report also names the rule set that was sent', undefined, ()
   const foreign = ruleset(6, 'masquerade 127.0.0.0/8 a');
 
   test.each<[string, string | Buffer, object]>([
-    ['not if the same rule set is in force', inForce, { result: 'unchanged', offered: undefined }],
+    ['except if the same rule set is in force', inForce, { result: 'unchanged', offered: undefined }],
     ['if the sent rule set is stale', stale, { result: 'refused', offered: idOf(stale) }],
     ['if the sent rule set is invalid', foreign, { result: 'refused', offered: idOf(foreign) }],
-    ['if the sent rule set was packed', packed(foreign), { result: 'refused', offered: idOf(foreign) }],
-    ['not if the sent rule set cannot be unpacked', 'H4sI!!!!\n', { result: 'refused', offered: undefined }],
+    ['if the sent rule set was compressed', packed(foreign), { result: 'refused', offered: idOf(foreign) }],
+    [
+      'except if the sent rule set cannot be unpacked',
+      'H4sI!!!!\n',
+      { result: 'refused', offered: undefined },
+    ],
   ])('%s', async (_, sent, expected) => {
     const { offered, ...report } = await network.apply(sent);
     expect({ offered, ...report }).toMatchObject({ ...expected, id: idOf(inForce), generation: 5 });

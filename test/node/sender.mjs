@@ -25,7 +25,7 @@ function send(source, destination, message) {
 if (forEver) {
   for (let count = 0; ; count++) {
     await send(undefined, forEver, String(count));
-    // Yields the CPU to the program that is writing the rules.
+    // Gives CPU time to the program that is writing the rules.
     await setTimeout(5);
     if (count === 0) console.log('sending');
   }

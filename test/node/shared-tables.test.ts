@@ -2,7 +2,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { describeKernel } from '../lab/kernel';
 import { backendVpc, clear, missing, type Network, openNetwork, ruleset, sh } from './network';
 
-/** Calico's Felix inserts its jump first, and again whenever another one is. */
+/**
+ * Returns the rules of Calico's Felix, which inserts its jump at the top, and again whenever another rule is at the
+ * top.
+ */
 const felix = (rules: string[]) => `*nat
 :cali-POSTROUTING - [0:0]
 :cali-fip-snat - [0:0]
@@ -15,9 +18,9 @@ COMMIT
 `;
 
 describe.each(['iptables-nft', 'iptables-legacy'] as const)(
-  'in tables shared with others, on %s',
+  'in %s tables shared with other programs,',
   (backend) => {
-    describeKernel('in the kernel', missing(backend), () => {
+    describeKernel('in the kernel,', missing(backend), () => {
       let network: Network;
       const iptables = (rule: string) => sh(network.node, `${backend} -t nat ${rule}`);
       const postrouting = async () => (await iptables('-S POSTROUTING')).split('\n').slice(1, -1);
@@ -43,27 +46,35 @@ describe.each(['iptables-nft', 'iptables-legacy'] as const)(
           '*nat\n-I POSTROUTING 1 -j MARK --set-xmark 0x0/0x0\n-I POSTROUTING 1 -m comment --comment count\nCOMMIT\n',
         ],
         ['a rule for another destination', '*nat\n-I POSTROUTING 1 -d 192.0.2.1/32 -j ACCEPT\nCOMMIT\n'],
-      ])('%s may come first: a warning, and no fight over the position', async (_, rules) => {
-        await network.apply(backendVpc());
-        await network.node.run([`${backend}-restore`, '--noflush'], { stdin: rules });
-        const before = await postrouting();
-        const report = await network.peermasq(['repair']);
-        expect(report).toMatchObject({ result: 'unchanged', proven: true });
-        expect(report.warnings).toEqual([
-          expect.stringMatching(/^rules of other programs come before ours, but do not stop pods' packets: /),
-        ]);
-        expect(await postrouting()).toEqual(before);
-        expect(await network.sourceSeen()).toBe('10.209.0.2');
-      });
+      ])(
+        '%s may come before our jump: the report has a warning, and the jump is not moved',
+        async (_, rules) => {
+          await network.apply(backendVpc());
+          await network.node.run([`${backend}-restore`, '--noflush'], { stdin: rules });
+          const before = await postrouting();
+          const report = await network.peermasq(['repair']);
+          expect(report).toMatchObject({ result: 'unchanged', proven: true });
+          expect(report.warnings).toEqual([
+            expect.stringMatching(
+              /^rules of other programs come before ours, but do not stop pods' packets: /,
+            ),
+          ]);
+          expect(await postrouting()).toEqual(before);
+          expect(await network.sourceSeen()).toBe('10.209.0.2');
+        },
+      );
 
       test.each([
-        ['accepts', felix(['-A cali-fip-snat -s 10.132.0.0/14 -j ACCEPT'])],
-        ['translates to another address', felix(['-A cali-nat-outgoing -j SNAT --to-source 10.132.0.1'])],
+        ["accepts pods' packets", felix(['-A cali-fip-snat -s 10.132.0.0/14 -j ACCEPT'])],
         [
-          'ends the hook with a goto',
+          "translates pods' packets to another address",
+          felix(['-A cali-nat-outgoing -j SNAT --to-source 10.132.0.1']),
+        ],
+        [
+          "ends the hook for pods' packets with a goto",
           felix(['-A cali-nat-outgoing -j RETURN']).replace('-j cali-POSTROUTING', '-g cali-POSTROUTING'),
         ],
-      ])("a rule that %s pods' packets may not come first", async (_, rules) => {
+      ])('a rule may not come before our jump if it %s', async (_, rules) => {
         await network.apply(backendVpc());
         await network.node.run([`${backend}-restore`, '--noflush'], { stdin: rules });
         expect(await network.peermasq(['status'])).toMatchObject({
@@ -79,7 +90,7 @@ describe.each(['iptables-nft', 'iptables-legacy'] as const)(
         expect(await network.sourceSeen()).toBe('10.209.0.2');
       });
 
-      test('a chain of ours that a foreign rule refers to is emptied, and the rule is named', async () => {
+      test('our chain is emptied but kept if a foreign rule refers to it, and the error names the rule', async () => {
         await network.apply(backendVpc());
         await sh(
           network.node,
@@ -97,7 +108,7 @@ describe.each(['iptables-nft', 'iptables-legacy'] as const)(
         expect(await iptables('-S')).not.toContain('PEERMASQ');
       });
 
-      test('rules that no packet reaches are not counted', async () => {
+      test('our rules are not counted if no packet can reach them', async () => {
         await network.apply(backendVpc());
         await iptables('-D POSTROUTING 1');
         expect(await network.peermasq(['status'])).toMatchObject({ drift: ['jump missing'], rules: 0 });
@@ -107,7 +118,7 @@ describe.each(['iptables-nft', 'iptables-legacy'] as const)(
 );
 
 describeKernel(
-  'without nft, on a node whose iptables-nft tables cannot be read',
+  'on a node without nft whose iptables-nft tables cannot be read,',
   missing('iptables-legacy'),
   () => {
     let network: Network;
@@ -117,7 +128,7 @@ describeKernel(
     afterEach(() => clear(network));
     afterAll(() => network.lab.close());
 
-    test('iptables-legacy is used if nothing else can be', async () => {
+    test('iptables-legacy is used, because no other backend can be', async () => {
       await network.node.run([
         'nft',
         'table ip nat { chain POSTROUTING { type nat hook postrouting priority srcnat; meta mark 1 masquerade; }; }',
@@ -126,7 +137,7 @@ describeKernel(
       expect(await network.apply(ruleset(1, 'masquerade 10.193.0.0/16 a'))).toMatchObject({
         result: 'applied',
         backend: 'iptables-legacy',
-        // Rules of ours could be left where they cannot be read.
+        // The tables that cannot be read may still contain our rules.
         proven: false,
       });
     });

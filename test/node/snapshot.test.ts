@@ -30,7 +30,7 @@ describeKernel('the snapshot of a node', everyBackend, () => {
   const network4and6 = ['ip -o addr', 'ip route', 'ip rule', 'ip -6 route', 'ip -6 rule'];
   const stored = ['ruleset', 'report'];
 
-  test('shows the sets that rules use', async () => {
+  test('shows the sets that are used by rules', async () => {
     const many = Array.from({ length: 40 }, (_, i) => `masquerade 10.193.${i}.0/24 n${i}`);
     await network.apply(ruleset(1, ...many));
     const found = await sections();
@@ -58,7 +58,7 @@ describeKernel('the snapshot of a node', everyBackend, () => {
     expect(existsSync(join(network.node.folder, 'kept'))).toBe(false);
   });
 
-  test('has parts that all belong to the same snapshot', async () => {
+  test('is printed in parts that all belong to the same snapshot', async () => {
     const noise = () => Math.random().toString(36).slice(2).padEnd(12, 'x');
     const rules = Array.from(
       { length: 2_000 },
@@ -100,7 +100,7 @@ describeKernel('the snapshot of a node', everyBackend, () => {
     );
   });
 
-  test('shows the tables of nft and of iptables, each table once and in only one part', async () => {
+  test('shows the tables of nft and of iptables, each table only once', async () => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: 'iptables-nft' });
     const rules =
       'table ip kube-proxy { chain nat { type nat hook postrouting priority 100; masquerade; }; }';
@@ -115,7 +115,7 @@ describeKernel('the snapshot of a node', everyBackend, () => {
     expect(parsePart((await snapshot('--part', '0')).stdout)?.count).toBe(1);
   });
 
-  test('shows which command failed, because the rules that the command prints are missing', async () => {
+  test('shows which command failed, so that readers know that rules are missing', async () => {
     const brokenCommand = join(network.node.folder, 'ip6tables-nft-save');
     writeFileSync(brokenCommand, '#!/bin/sh\necho no such thing >&2\nexit 4\n', { mode: 0o755 });
     const { code, stdout, stderr } = await network.execute(['snapshot'], {
@@ -129,7 +129,7 @@ describeKernel('the snapshot of a node', everyBackend, () => {
     ).toEqual(new Set(['iptables-nft 6 nat']));
   });
 
-  test('prints nothing on stdout when the command fails or refuses', async () => {
+  test('is not printed to stdout, not even in part, when the command fails or refuses', async () => {
     const refused = async (args: string[], code: number, reason: string) => {
       expect(await snapshot(...args)).toMatchObject({
         code,
@@ -149,7 +149,7 @@ describeKernel('the snapshot of a node', everyBackend, () => {
   test.each([
     ['iptables-nft', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', []],
     ['iptables-legacy', '-A PEERMASQ -s 10.132.0.0/14 -d 10.193.0.0/16 ', ['iptables-legacy-save']],
-  ])('shows the rules of %s, each below the command that prints the rules', async (backend, rule, more) => {
+  ])('shows the rules of %s below the name of the command that prints them', async (backend, rule, more) => {
     await network.apply(backendVpc(), { PEERMASQ_BACKEND: backend });
     const found = await sections();
     const saved = ['iptables-nft-save', ...more, 'ip6tables-nft-save'];

@@ -20,7 +20,7 @@ const unsteered = (generation: number) => ruleset(generation, ...lines());
 
 const manyDestinations = [...Array(40).keys()].map((i) => `10.193.${i}.0/24`);
 
-/** What the program wrote to table mangle before it steered in nft. */
+/** Returns the rules that the program wrote to table mangle before it used nft for steering. */
 const rulesInMangle = (version: 4 | 6) => `*mangle
 :PEERMASQ-STEER - [0:0]
 -I PREROUTING 1 -m conntrack --ctstate NEW,SNAT --ctdir ORIGINAL -m comment --comment peermasq -j PEERMASQ-STEER
@@ -34,7 +34,7 @@ describe.each(backends)('steering on %s', (backend) => {
     const iptables = backend === 'nft' ? 'iptables-nft' : backend;
     const iptables6 = iptables.replace('ip', 'ip6');
     const node = (command: string) => sh(network.node, command);
-    /** What is ours in the kernel. */
+    /** Returns all lines of the kernel's state that belong to peermasq. */
     const ours = async () => {
       const text = await node(
         `${iptables}-save; ${iptables6}-save; nft -s list ruleset; ip rule; ip -6 rule; ipset save`,
@@ -42,7 +42,7 @@ describe.each(backends)('steering on %s', (backend) => {
       return text.split('\n').filter((line) => /peermasq|jump steer|0x0*1000/i.test(line));
     };
     const mangle = () => node(`${iptables}-save -t mangle; ${iptables6}-save -t mangle`);
-    /** The commands that change the kernel, in their order. */
+    /** Returns the commands that change the kernel during apply, in order. */
     const changesBy = async (text: string) => {
       const { stderr } = await network.execute(['apply'], { stdin: text });
       return [...stderr.matchAll(/^peermasq: run: ((ip6?tables|nft)\S*|ip -[46] rule \w+)/gm)].map(
@@ -61,7 +61,7 @@ describe.each(backends)('steering on %s', (backend) => {
     });
     afterAll(() => network.lab.close());
 
-    test('is in a table of nft, checked, counted, repaired and removed', async () => {
+    test('uses an nft table that is checked, counted, repaired and removed', async () => {
       const before = await ours();
       const applied = await network.apply(steered(1));
       expect(applied).toMatchObject({ result: 'applied', proven: true, steered: true, rules: 6 });
@@ -85,7 +85,7 @@ describe.each(backends)('steering on %s', (backend) => {
       expect(await network.peermasq(['remove'])).toMatchObject({ result: 'unchanged' });
     });
 
-    test('is not done for IPv6 metadata servers in wider ranges', async () => {
+    test('skips IPv6 metadata servers inside wider ranges', async () => {
       const wide = steered(1).replace('fd00:193::/32', 'fd00::/16');
       expect(await network.apply(wide)).toMatchObject({ result: 'applied', proven: true, steered: true });
       const chain = await node('nft list chain ip6 peermasq steer');
@@ -93,7 +93,7 @@ describe.each(backends)('steering on %s', (backend) => {
       expect(await network.peermasq(['status'])).toMatchObject({ proven: true, drift: [] });
     });
 
-    test('has sets of its own for many destinations', async () => {
+    test('uses its own sets for many destinations', async () => {
       const applied = await network.apply(steered(1, ...manyDestinations));
       expect(applied).toMatchObject({ proven: true, rules: 6 });
       const steering = (await node('nft list chain ip peermasq steer')).match(
@@ -105,7 +105,7 @@ describe.each(backends)('steering on %s', (backend) => {
       expect(await network.peermasq(['repair'])).toMatchObject({ result: 'applied', proven: true });
     });
 
-    test('begins after masquerading, and ends before it', async () => {
+    test('begins after masquerading has begun, and ends before masquerading changes', async () => {
       const masquerading = backend === 'nft' ? [] : [`${iptables}-restore`, `${iptables6}-restore`];
       expect(await changesBy(steered(1))).toEqual([
         ...['ip -4 rule add', 'ip -6 rule add'],
@@ -118,7 +118,7 @@ describe.each(backends)('steering on %s', (backend) => {
       expect((await ours()).join('\n')).not.toMatch(/steer|0x0*1000/i);
     });
 
-    test('stays as it was if a change fails', async () => {
+    test('is left unchanged if a change fails', async () => {
       const fakes = join(network.node.folder, 'fakes');
       mkdirSync(fakes, { recursive: true });
       const refusing = (command: string) => {
@@ -141,7 +141,7 @@ describe.each(backends)('steering on %s', (backend) => {
       expect(await network.peermasq(['status'])).toMatchObject({ proven: true, generation: 2, drift: [] });
     });
 
-    test('follows the backend', async () => {
+    test('keeps working when the backend changes', async () => {
       const others = backends.filter((other) => other !== backend && missing(other) === undefined);
       for (const other of [...others, backend]) {
         const report = await network.apply(steered(1), { PEERMASQ_BACKEND: other });
@@ -153,13 +153,13 @@ describe.each(backends)('steering on %s', (backend) => {
     });
 
     if (backend === 'iptables-nft') {
-      test('is watched by its fingerprint', async () => {
+      test('is included in the fingerprint of watch', async () => {
         const { serve, order, watch, status, request, stop } = watchedNode(() => network.node);
         await serve();
         await order({ set: { 'peermasq-ruleset': steered(1) } });
         watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: backend });
         expect(await status()).toMatchObject({ result: 'applied', proven: true });
-        // The first checks are full checks; after them only fingerprints are compared.
+        // The first checks are full checks. After that, only fingerprints are compared.
         for (let round = 0; round < 4; round++) await request(/wait_for_change/);
         await node('nft flush chain ip peermasq steer');
         await request(/wait_for_change/);
@@ -170,7 +170,7 @@ describe.each(backends)('steering on %s', (backend) => {
     }
 
     if (backend !== 'nft') {
-      test('is in table mangle on a node without nft, until it has nft', async () => {
+      test('uses table mangle on a node without nft, until nft is installed', async () => {
         network.hide('nft');
         const report = { result: 'applied', proven: true, steered: true, rules: 6 };
         expect(await network.apply(steered(1))).toMatchObject(report);
@@ -187,7 +187,7 @@ describe.each(backends)('steering on %s', (backend) => {
         ['steers', steered(3)],
         ['does not steer', unsteered(3)],
       ])(
-        'leaves nothing in table mangle of what an older program wrote, if the rule set %s',
+        'removes the rules that an older program wrote to table mangle, if the rule set %s',
         async (_, text) => {
           await network.apply(steered(2));
           await node('nft delete table ip peermasq; nft delete table ip6 peermasq');

@@ -16,8 +16,8 @@ describeKernel('the stored files', undefined, () => {
 
   const newer = ruleset(200, 'source 10.132.0.0/14', 'masquerade 10.193.0.0/16 newer');
 
-  describe('after a kill between the kernel and the stored file', () => {
-    /** A kill is played by a program that comes after the change and kills its parent. */
+  describe('after a run was killed between changing the kernel and storing the rule set:', () => {
+    /** Simulates the kill with a fake `mv`, which runs after the change to the kernel and kills its parent process. */
     const killed = async () => {
       const tools = join(network.node.folder, 'tools');
       mkdirSync(tools, { recursive: true });
@@ -33,27 +33,27 @@ describeKernel('the stored files', undefined, () => {
       expect(stdout).toBe('');
     };
 
-    test('the newer rule set is repaired, not the older one', async () => {
+    test('repair applies the newer rule set, not the older one', async () => {
       await network.apply(backendVpc(100));
       await killed();
       expect(await network.peermasq(['repair'])).toMatchObject({ generation: 200, proven: true });
       expect(readFileSync(kept('ruleset'), 'utf8')).toBe(newer);
     });
 
-    test('a rule set between the two is refused', async () => {
+    test('a rule set with a generation between the two is refused', async () => {
       await network.apply(backendVpc(100));
       await killed();
       expect(await network.apply(backendVpc(150))).toMatchObject({ result: 'refused', generation: 200 });
     });
 
-    test('half of a file counts for nothing', async () => {
+    test('an incomplete file is ignored', async () => {
       await network.apply(backendVpc(100));
       writeFileSync(kept('.ruleset.new'), newer.slice(0, 40));
       expect(await network.peermasq(['repair'])).toMatchObject({ generation: 100, proven: true });
     });
   });
 
-  test('a full disk is a failure, and no refusal', async () => {
+  test('make apply fail, not refuse, if the disk is full', async () => {
     mkdirSync(kept(), { recursive: true });
     await sh(
       network.node,
@@ -63,7 +63,7 @@ describeKernel('the stored files', undefined, () => {
     expect(await network.apply(backendVpc())).toMatchObject({ code: 3, result: 'failed' });
   });
 
-  test('temporary files of a killed run are swept, and those of a running one are not', async () => {
+  test('no longer include the temporary files of a killed run, but still include those of a running one', async () => {
     await network.apply(backendVpc());
     const hours = (count: number) => new Date(Date.now() - count * 3_600_000);
     for (const name of ['.tmp.old', '.tmp.new', '.tmp.held']) mkdirSync(kept(name));
@@ -85,14 +85,14 @@ describeKernel('the stored files', undefined, () => {
   });
 
   test.each([
-    ['others may write to its parent', 'chmod 777 "$at"; mkdir "$at/peermasq"'],
-    ['another user owns its parent', 'chown 1 "$at"; mkdir "$at/peermasq"'],
+    ['other users can write to the parent of their folder', 'chmod 777 "$at"; mkdir "$at/peermasq"'],
+    ['another user owns the parent of their folder', 'chown 1 "$at"; mkdir "$at/peermasq"'],
     [
-      'its parent is a link of another user',
+      'the parent of their folder is a symbolic link owned by another user',
       'mkdir -p "$at/real/peermasq"; ln -s real "$at/link"; chown -h 1 "$at/link"; at=$at/link',
     ],
-    ['others may write to it', 'mkdir -m 777 "$at/peermasq"'],
-  ])('are not opened where %s', async (_, script) => {
+    ['other users can write to their folder', 'mkdir -m 777 "$at/peermasq"'],
+  ])('are not opened if %s', async (_, script) => {
     const at = join(network.node.folder, 'parent');
     const folder = await sh(
       network.node,

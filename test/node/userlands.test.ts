@@ -20,7 +20,7 @@ const withoutWait = `for argument; do
 done
 export XTABLES_LOCKFILE=/run/other.lock`;
 
-describeKernel('on a node with other versions of its tools', missing('iptables-legacy'), () => {
+describeKernel('on a node with other tools or versions,', missing('iptables-legacy'), () => {
   let network: Network;
   let tools: string;
 
@@ -34,7 +34,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
   });
   afterAll(() => network.lab.close());
 
-  /** Puts a script in front of a program. The program runs after the script. */
+  /** Makes a script run before a program whenever the program is called. */
   const wrap = (name: string, script: string) => {
     mkdirSync(tools, { recursive: true });
     writeFileSync(join(tools, name), `#!/bin/sh\n${script}\nexec /usr/sbin/${name} "$@"\n`);
@@ -44,12 +44,12 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     network.apply(text, { PATH: `${tools}:${process.env['PATH'] ?? ''}`, ...env });
   const legacy = { PEERMASQ_BACKEND: 'iptables-legacy', PEERMASQ_WAIT: '1' };
 
-  describe('a change that iptables-nft-restore refuses with 4', () => {
+  describe('a change that iptables-nft-restore refuses with exit code 4', () => {
     const refusal =
       'iptables-nft-restore v1.8.9 (nf_tables): \nline 4: RULE_APPEND failed (Invalid argument): rule in chain PEERMASQ';
     const refuse = `cat >/dev/null; printf '%s\\n' '${refusal}' >&2; exit 4`;
 
-    test('has failed, and the report has the last line of the error', async () => {
+    test('fails, and the report has the last line of the error', async () => {
       wrap('iptables-nft-restore', refuse);
       expect(await apply(backendVpc())).toMatchObject({
         code: 3,
@@ -58,7 +58,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
       });
     });
 
-    test('is made with a list of rules instead if it contains a set', async () => {
+    test('is retried with a list of rules if it contained a set', async () => {
       wrap(
         'iptables-nft-restore',
         `text=$(mktemp); cat >"$text"
@@ -71,7 +71,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     });
   });
 
-  test('a lock of iptables-legacy that cannot be opened is a failure, not a busy node', async () => {
+  test('a lock file of iptables-legacy that cannot be opened makes apply fail instead of reporting busy', async () => {
     const report = await apply(backendVpc(), { ...legacy, XTABLES_LOCKFILE: '/nowhere/lock' });
     expect(report).toMatchObject({ code: 3, result: 'failed' });
     expect(report.reason).toContain("can't open lock file /nowhere/lock");
@@ -93,7 +93,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
       await holder.stop();
     });
 
-    test('runs again if another program writes the old table back', async () => {
+    test('is run again if another program has overwritten the change with the old table', async () => {
       const lost = join(network.node.folder, 'lost');
       wrap('iptables-legacy-restore', `${withoutWait}\nif [ ! -e ${lost} ]; then touch ${lost}; exit 0; fi`);
       expect(await apply(backendVpc(), legacy)).toMatchObject({ result: 'applied', proven: true });
@@ -110,7 +110,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     expect(failed.reason).toContain('ip6tables');
   });
 
-  test('a table that does not exist yet is created if iptables cannot tell, and nft is not installed', async () => {
+  test('without nft, a missing table is created even if iptables cannot tell that it is missing', async () => {
     for (const name of ['iptables-nft', 'iptables-nft-save'])
       wrap(
         name,
@@ -122,7 +122,7 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     expect(report.reason).toMatch(/^table raw of iptables-nft cannot be read: .* \(is nft installed\?\)$/);
   });
 
-  test('flock without -w, as in busybox, and no cmp are enough', async () => {
+  test('a flock without -w (as in busybox) is enough, and cmp is not needed', async () => {
     wrap(
       'flock',
       `for argument; do [ "$argument" != -w ] || { echo "flock: invalid option -- 'w'" >&2; exit 1; }; done
@@ -140,19 +140,19 @@ describeKernel('on a node with other versions of its tools', missing('iptables-l
     });
   });
 
-  test('the program needs no other tools than those that it lists', async () => {
+  test('the program needs no tools other than those that it lists', async () => {
     const env = only();
     expect(await network.apply(many, env)).toMatchObject({ result: 'applied', proven: true });
     expect(await network.peermasq(['repair'], { env })).toMatchObject({ result: 'unchanged', proven: true });
   });
 
-  test.each(['ip', 'nft'])('without %s, the report says which part is not proven', async (tool) => {
+  test.each(['ip', 'nft'])('the report says what is not proven without %s', async (tool) => {
     const report = await network.apply(backendVpc(), only(tool));
     expect(report).toMatchObject({ result: 'applied', proven: tool === 'nft' });
     expect(JSON.stringify(report)).toContain(`${tool} is not installed`);
   });
 
-  /** Returns an environment with only the tools that the program lists, without the given one. */
+  /** Returns environment variables with which the program finds only the tools that it lists, except the given tool. */
   function only(except?: string): Record<string, string> {
     mkdirSync(tools, { recursive: true });
     for (const name of [...requiredTools, ...optionalTools]) {

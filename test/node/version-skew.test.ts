@@ -17,7 +17,7 @@ const newText = readFileSync(program, 'utf8');
 const steered = (generation: number) =>
   backendVpc(generation).replace('peermasq/1', 'peermasq/2').replace('source ', 'option steer\nsource ');
 
-describeKernel('between a format 1 program and the current one,', undefined, () => {
+describeKernel('with a format 1 program and the current program,', undefined, () => {
   let network: Network;
   const { order, watch, request, status, serve, stop } = watchedNode(() => network.node);
   const runner = (file: string) => async (command: string, stdin?: string) => {
@@ -34,7 +34,7 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
   afterEach(() => clear(network));
   afterAll(() => network.lab.close());
 
-  test('an older program refuses a rule set in format 2, and the rules in force remain', async () => {
+  test('the older program refuses a rule set in format 2 and leaves the rules in force', async () => {
     const before = await older('apply', backendVpc(1));
     expect(before).toMatchObject({ result: 'applied', proven: true });
     expect(formatReadBy(before)).toBe(1);
@@ -47,7 +47,7 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
-  test('a newer program keeps the bytes, the ID and the rules of a rule set in format 1', async () => {
+  test('the newer program keeps the bytes, the ID and the rules of a rule set in format 1', async () => {
     const before = await older('apply', backendVpc(1));
     const rules = await natTable(network, 'iptables-nft');
     const after = await newer('apply', backendVpc(1));
@@ -63,12 +63,12 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
     expect(stored).toBe(backendVpc(1));
   });
 
-  test('an older program takes over the rules of a rule set in format 1 again', async () => {
+  test('the older program accepts the rules that the newer program wrote for a rule set in format 1', async () => {
     const before = await newer('apply', backendVpc(1));
     expect(await older('repair')).toMatchObject({ result: 'unchanged', proven: true, id: before.id });
   });
 
-  test('pods stay masqueraded after a return to the older program, and state that the older program does not know is cleaned up later', async () => {
+  test('pods stay masqueraded with the older program again, which leaves the steering for the newer program to remove', async () => {
     const podRule = 'pref 1536 from 10.132.0.10 lookup main';
     const steering = 'ip rule; nft list tables';
     await sh(network.node, `ip rule add ${podRule}`);
@@ -89,7 +89,7 @@ describeKernel('between a format 1 program and the current one,', undefined, () 
     ['with a rule set in format 2', steered(2)],
     ['with a rule set in format 1', backendVpc(2)],
   ])(
-    'a watcher with the older program upgrades itself when one metadata write delivers the newer program %s',
+    'a watcher with the older program upgrades itself when a single metadata write delivers the newer program %s',
     async (_, text) => {
       await serve();
       await order({ set: { 'peermasq-ruleset': backendVpc(1), 'peermasq-program': oldText } });
