@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readdirSync, statSync } from 'node:fs';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -20,14 +21,27 @@ export function nodeMachineOn(host: Host): Machine {
 
 /** Ends all processes on a host by process ID, first with TERM and a second later with KILL. */
 export async function killProcesses(host: Host): Promise<void> {
-  const remaining = async () => {
-    const { stdout } = await promisify(execFile)('ip', ['netns', 'pids', host.name]);
-    return stdout.split('\n').filter(Boolean).map(Number);
-  };
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-    for (const pid of await remaining()) end(pid, signal);
+    for (const pid of processesIn(host)) end(pid, signal);
     const deadline = Date.now() + 1_000;
-    while (Date.now() < deadline && (await remaining()).length > 0) await delay(20);
+    while (Date.now() < deadline && processesIn(host).length > 0) await delay(20);
+  }
+}
+
+/** Like `ip netns pids`, without starting a process. */
+function processesIn(host: Host): number[] {
+  const { ino } = statSync(`/run/netns/${host.name}`);
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && networkOf(name) === ino)
+    .map(Number);
+}
+
+/** The inode of a process's network namespace, or undefined if the process has ended. */
+function networkOf(pid: string): number | undefined {
+  try {
+    return statSync(`/proc/${pid}/ns/net`).ino;
+  } catch {
+    return undefined;
   }
 }
 
