@@ -1,4 +1,5 @@
 import { nodeKey } from '../../shared/core/model/node';
+import type { LastPush } from '../../shared/core/model/recorded-state';
 import { describePortUse, fewPortsLeftPercent, usedPercent } from '../../shared/core/model/report';
 import { reasonOf } from '../../shared/core/reconcile/outcome';
 import { groupBy, type NonEmpty } from '../../shared/core/util/collections';
@@ -88,14 +89,18 @@ const fewPortsLeft = ({ recorded }: NodePlan['node']): string =>
 
 function unprovenStatus({ recorded, lastPush }: NodePlan['node'], plannedId: string): NodeStatus {
   const drift = recorded !== undefined && recorded.ruleSetId !== plannedId;
-  if (lastPush?.state === 'failed')
-    return { state: 'failed', drift, reason: 'The last push failed. See the log for the reason.' };
+  if (lastPush?.state === 'failed') return { state: 'failed', drift, reason: failureReason(lastPush) };
   if (lastPush?.state === 'needs-reboot')
     return { state: 'needs-reboot', drift, reason: 'The node applies its rule set at its next boot.' };
   if (!recorded) return { state: 'pending', drift, reason: 'Nothing has been pushed yet.' };
   const reason = drift ? 'The rule set differs from the plan.' : 'The rule set is not proven yet.';
   return { state: 'pending', drift, reason };
 }
+
+const failureReason = ({ code }: LastPush): string =>
+  code === undefined
+    ? 'The last push failed. See the log for the reason.'
+    : `The last push failed: ${code}. See docs/runbook.md#${code}.`;
 
 function countStates(group: NonEmpty<NodeWithStatus>): ClusterCounts {
   const [{ target, cluster }] = group;

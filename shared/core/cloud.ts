@@ -1,7 +1,7 @@
 import type { Check, Connection } from './doctor/check';
 import type { PeermasqError } from './model/errors';
 import type { Node, NodeKey, NodeRef, RouteSourceKind, NetworkContext } from './model/node';
-import type { PushState } from './model/recorded-state';
+import type { PushState, RecordedFailure } from './model/recorded-state';
 import type { Report } from './model/report';
 import type { RuleSet } from './model/rule-set';
 
@@ -114,6 +114,7 @@ export interface PushRecord<N extends Node = Node> {
   /** The rule set that is now in force. Absent if the push did not change it. */
   readonly ruleSetId?: string;
   readonly state: PushState;
+  readonly code?: RecordedFailure;
   readonly routes?: number;
 }
 

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { parseConfig } from '../../shared/core/model/config';
 import { PermanentError, RetryableError } from '../../shared/core/model/errors';
 import { nodeKey, type NodeRef } from '../../shared/core/model/node';
+import type { LastPush } from '../../shared/core/model/recorded-state';
 import type { Outcome } from '../../shared/core/reconcile/outcome';
 import type { Cloud, Inspection } from '../../shared/core/cloud';
 import type { Log } from '../../shared/core/log';
@@ -110,29 +111,30 @@ export function describeCloud(name: string, open: () => Promise<CloudLab>): void
       expect(await destinationsOn(ref)).toEqual(routes);
     });
 
-    test.each(['proven', 'failed'] as const)(
-      "a node's last push has the state %s and the time at which it ended",
-      async (state) => {
-        const ref = await lab.addNode({ cluster: 'shop', routes });
-        const deadline = Date.now() + 10_000;
-        const read = async () => [
-          ...(await lab.cloud.nodes.get([ref], deadline)),
-          ...(await lab.cloud.nodes.list(['shop'], deadline)),
-        ];
-        const [node] = await read();
-        if (!node) throw new Error('no node');
-        expect(node.lastPush).toBeUndefined();
-        const before = Date.now();
-        const ruleSetId = state === 'proven' ? 'f'.repeat(64) : undefined;
-        const record = definedOnly({ node, state, ruleSetId });
-        expect(await lab.cloud.channel.writeRecords([record], deadline)).toEqual([]);
-        for (const { lastPush } of await read()) {
-          expect(lastPush?.state).toBe(state);
-          // Google Cloud records times in whole seconds.
-          expect(lastPush?.at.getTime()).toBeGreaterThan(before - 1_000);
-        }
-      },
-    );
+    test.each<Omit<LastPush, 'at'>>([
+      { state: 'proven' },
+      { state: 'failed' },
+      { state: 'failed', code: 'clock-skew' },
+    ])("a node's last push has the result %j and the time at which it ended", async ({ state, code }) => {
+      const ref = await lab.addNode({ cluster: 'shop', routes });
+      const deadline = Date.now() + 10_000;
+      const read = async () => [
+        ...(await lab.cloud.nodes.get([ref], deadline)),
+        ...(await lab.cloud.nodes.list(['shop'], deadline)),
+      ];
+      const [node] = await read();
+      if (!node) throw new Error('no node');
+      expect(node.lastPush).toBeUndefined();
+      const before = Date.now();
+      const ruleSetId = state === 'proven' ? 'f'.repeat(64) : undefined;
+      const record = definedOnly({ node, state, code, ruleSetId });
+      expect(await lab.cloud.channel.writeRecords([record], deadline)).toEqual([]);
+      for (const { lastPush } of await read()) {
+        expect(lastPush).toEqual({ ...definedOnly({ state, code }), at: expect.any(Date) });
+        // Google Cloud records times in whole seconds.
+        expect(lastPush?.at.getTime()).toBeGreaterThan(before - 1_000);
+      }
+    });
 
     test('nodes that were deleted, are unknown or belong to no cluster do not affect the other nodes', async () => {
       const ref = await lab.addNode({ cluster: 'shop', routes });

@@ -39,6 +39,12 @@ const refused: [string, string | Buffer, string][] = [
   ['no generation', 'peermasq/1\n', 'line 2: missing: expected generation DIGITS'],
   ['a generation with a leading zero', ruleset('01'), 'line 2: "generation 01": expected generation DIGITS'],
   ['a generation of 16 digits', ruleset('1234567890123456'), 'expected generation DIGITS'],
+  [
+    'a generation more than a day ahead of the clock',
+    ruleset(Date.now() + 87_000_000),
+    'is more than a day ahead of the clock of this node',
+  ],
+  ['the largest generation', ruleset('999999999999999'), 'is more than a day ahead of the clock'],
   ['a negative generation', ruleset('-1'), 'line 2: "generation -1"'],
   ['a second generation', ruleset(1, 'generation 2'), 'line 3: "generation 2"'],
   ['an unknown kind', ruleset(1, 'allow 10.0.0.0/8 a'), `line 3: "allow 10.0.0.0/8 a": ${grammar}`],
@@ -269,7 +275,11 @@ describeKernel('an accepted rule set', undefined, () => {
   test.each([
     [
       'the largest values',
-      ruleset('999999999999999', 'option out abcdefghijklmno', `masquerade 10.1.0.0/16 ${'n'.repeat(63)}`),
+      ruleset(
+        Date.now() + 80_000_000,
+        'option out abcdefghijklmno',
+        `masquerade 10.1.0.0/16 ${'n'.repeat(63)}`,
+      ),
     ],
     [
       'options in either order',

@@ -562,6 +562,32 @@ describeKernel('on any backend', missing('nft'), () => {
     expect(await rules()).toBe(before);
   });
 
+  test('a generation from the future is refused, measured by the later of the clock and the stored report', async () => {
+    const hours = 3_600_000;
+    const inTwoDays = backendVpc(Date.now() + 48 * hours);
+    expect(await network.apply(backendVpc(Date.now() + 23 * hours))).toMatchObject({ result: 'applied' });
+    expect(await network.apply(inTwoDays)).toMatchObject({ code: 2, result: 'refused' });
+    // The clock of a node may be wrong until it is synchronized after a boot.
+    await sh(network.node, `touch -d '+30 hours' '${join(network.node.folder, 'kept/status')}'`);
+    expect(await network.apply(inTwoDays)).toMatchObject({ code: 0, result: 'unchanged' });
+    expect(await network.apply(backendVpc(Date.now() + 72 * hours))).toMatchObject({ result: 'refused' });
+  });
+
+  test('a stored rule set from the future stays in force, is reported, and can be given another generation', async () => {
+    const stored = join(network.node.folder, 'kept/ruleset');
+    const { id } = await network.apply(backendVpc());
+    await sh(network.node, `sed -i '2s/.*/generation 4102444800000/' '${stored}'`);
+    const inForce = { id, generation: 4102444800000, proven: true };
+    const warning = 'generation 4102444800000 of the rule set in force is from the future';
+    const warnings = [expect.stringContaining(warning)];
+    expect(await network.peermasq(['repair'])).toMatchObject({ ...inForce, warnings });
+    expect(await network.peermasq(['status'])).toMatchObject({ ...inForce, warnings });
+    const { code, stdout } = await network.execute(['apply'], { stdin: backendVpc(Date.now()) });
+    expect({ code, stdout }).toEqual({ code: 2, stdout: expect.stringContaining('"code":"clock-skew"') });
+    await sh(network.node, `sed -i '2s/.*/generation 1/' '${stored}'`);
+    expect(await network.apply(backendVpc(Date.now()))).toMatchObject({ result: 'unchanged', warnings: [] });
+  });
+
   test('apply reports busy while another peermasq process holds the lock', async () => {
     const { id } = await network.apply(backendVpc());
     const holder = network.node.spawn([

@@ -146,6 +146,24 @@ describeKernel('the watcher', undefined, () => {
     expect(await status()).toMatchObject({ result: 'unchanged', generation: 6 });
   });
 
+  test('tries again each minute while clocks disagree, and repairs the rule set in force meanwhile', async () => {
+    const stored = join(network.node.folder, 'kept/ruleset');
+    await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
+    watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: 'nft' });
+    await status();
+    await network.node.run(['sed', '-i', '2s/.*/generation 4102444800000/', stored]);
+    await order({ set: { 'peermasq-ruleset': backendVpc(7) } });
+    expect(await status()).toMatchObject({
+      result: 'refused',
+      code: 'clock-skew',
+      generation: 4102444800000,
+    });
+    await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
+    await until(async () => (await network.sourceSeen()) === '10.209.0.2');
+    await network.node.run(['sed', '-i', '2s/.*/generation 6/', stored]);
+    expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 7 });
+  });
+
   test('reports a failing repair only as long as the repair fails', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc(5) } });
     const bin = join(network.node.folder, 'bin');

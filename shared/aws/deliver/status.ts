@@ -14,11 +14,12 @@ import { ruleSetTag, statusTag } from '../names';
  * Formats a status as a tag value. Nodes with the same status get the same value, so that one CreateTags call covers
  * them.
  */
-function formatStatus({ state, at, ruleSet, routes, format }: StatusRecord): string {
+function formatStatus({ state, at, ruleSet, routes, format, code }: StatusRecord): string {
   const parts = [state, at.toISOString()];
   if (ruleSet !== undefined) parts.push(`ruleset=${ruleSet}`);
   if (routes !== undefined) parts.push(`routes=${routes}`);
   if (format !== undefined) parts.push(`format=${format}`);
+  if (code !== undefined) parts.push(`code=${code}`);
   return parts.join(' ');
 }
 
@@ -51,12 +52,12 @@ export function writeRecords(
   records: readonly PushRecord<AwsNode>[],
 ): Promise<RecordFailure<AwsNode>[]> {
   const at = new Date();
-  const marks = records.map(({ node, ruleSetId, state, routes }) => {
+  const marks = records.map(({ node, ruleSetId, state, code, routes }) => {
     const isProven = state === 'proven';
     const status = toStatusTag({
       state: isProven ? 'proven' : 'failed',
       at,
-      ...definedOnly({ routes, format: isProven ? latestFormat : undefined }),
+      ...definedOnly({ routes, format: isProven ? latestFormat : undefined, code }),
     });
     const tags = ruleSetId === undefined ? [status] : [{ Key: ruleSetTag, Value: ruleSetId }, status];
     return { node, tags };

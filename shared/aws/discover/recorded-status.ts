@@ -1,5 +1,5 @@
 import type { Node } from '../../core/model/node';
-import type { RecordedState } from '../../core/model/recorded-state';
+import type { LastPush, RecordedState } from '../../core/model/recorded-state';
 import { latestFormat } from '../../core/model/rule-set';
 import { definedOnly } from '../../core/util/collections';
 import { ruleSetTag, statusTag } from '../names';
@@ -16,10 +16,11 @@ export interface StatusRecord {
   readonly routes?: number;
   /** The rule set format of the functions that recorded a proof. Older node programs proved less. */
   readonly format?: number;
+  readonly code?: LastPush['code'];
 }
 
 const statusPattern =
-  /^(?<state>proven|failed|pushed) (?<time>\S+)(?: ruleset=(?<ruleSet>[0-9a-f]{12}))?(?: routes=(?<routes>\d{1,6}))?(?: format=(?<format>\d{1,2}))?$/;
+  /^(?<state>proven|failed|pushed) (?<time>\S+)(?: ruleset=(?<ruleSet>[0-9a-f]{12}))?(?: routes=(?<routes>\d{1,6}))?(?: format=(?<format>\d{1,2}))?(?: code=(?<code>clock-skew))?$/;
 
 const idPrefixLength = 12;
 
@@ -38,6 +39,7 @@ export function parseStatus(tags: Tags): StatusRecord | undefined {
     ruleSet,
     routes: count(groups['routes']),
     format: count(groups['format']),
+    code: groups['code'] as StatusRecord['code'],
   });
 }
 
@@ -82,5 +84,5 @@ function isProof(status: StatusRecord | undefined, launchedAt: Date | undefined)
 export function lastPushOf(tags: Tags, launchedAt: Date | undefined): Node['lastPush'] {
   const status = parseStatus(tags);
   if (!status || status.state === 'pushed' || !launchedAt || status.at < launchedAt) return undefined;
-  return { state: status.state, at: status.at };
+  return definedOnly({ state: status.state, at: status.at, code: status.code });
 }

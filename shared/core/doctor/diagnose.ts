@@ -177,6 +177,8 @@ function unprovenEvidence({ recorded, lastPush }: Node, planned: string): string
     recorded.ruleSetId === planned
       ? 'the node has not confirmed it'
       : `the node has ${shortId(recorded.ruleSetId)}`;
-  const last = lastPush ? ` Last push: ${lastPush.state} at ${lastPush.at.toISOString()}.` : '';
-  return `${expected}; ${actual}.${last}`;
+  if (!lastPush) return `${expected}; ${actual}.`;
+  const { state, code, at } = lastPush;
+  const result = code === undefined ? state : `${state} (${code})`;
+  return `${expected}; ${actual}. Last push: ${result} at ${at.toISOString()}.`;
 }

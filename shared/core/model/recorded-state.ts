@@ -6,10 +6,14 @@ import type { PortUse } from './report';
  */
 export type PushState = 'proven' | 'failed' | 'needs-reboot';
 
+/** The failure that is recorded by name: no push succeeds before someone has corrected a clock or the node. */
+export type RecordedFailure = 'clock-skew';
+
 /** The last push to a node, as recorded in the cloud. */
 export interface LastPush {
   readonly state: PushState;
   readonly at: Date;
+  readonly code?: RecordedFailure;
 }
 
 /** The rule set in force on a node, as recorded in the cloud. */

@@ -5,7 +5,9 @@ const id = z.string().regex(/^[0-9a-f]{64}$/);
 const count = z.number().int().nonnegative();
 const text = z.string().max(1000);
 
-/** The reasons why applied rules are not proven. Later versions of the node program may send other reasons. */
+/**
+ * Why applied rules are not proven, or a rule set is refused. Later versions of the node program may send other reasons.
+ */
 export const reasonCodes = [
   /** Packets from pods leave with an address that the peer cannot reply to. */
   'paths-foreign-address',
@@ -22,6 +24,8 @@ export const reasonCodes = [
   /** A probe from a pod was inconclusive: it is unknown whether the peer responds. */
   'probe-unknown',
   'drift',
+  /** The rule set that was sent is from the future, or the one in force is, so that every newer one is refused. */
+  'clock-skew',
 ] as const;
 export type ReasonCode = (typeof reasonCodes)[number];
 

@@ -36,6 +36,13 @@ export interface RuleSet {
   readonly probes: readonly Probe[];
 }
 
+/** More than the difference between any two clocks of functions or operators. */
+const clockSkewMs = 3_600_000;
+
+/** Whether a rule set was planned with a clock that was wrong, so that rule sets planned now cannot replace it. */
+export const isFromFuture = (generation: number, current: number): boolean =>
+  generation - current > clockSkewMs;
+
 export const namePattern = /^[A-Za-z0-9._:/@-]{1,63}$/;
 export const interfacePattern = /^(?!\.{1,2}$)[A-Za-z0-9._-]{1,15}$/;
 

@@ -37,7 +37,8 @@ export interface Warning {
     | 'destination-overlaps'
     | 'destination-routed'
     | 'pods-outside-rfc1918'
-    | 'probe-not-masqueraded';
+    | 'probe-not-masqueraded'
+    | 'clock-skew';
   readonly detail: string;
 }
 

@@ -10,7 +10,7 @@ import type {
 import type { Log } from '../log';
 import { PermanentError, RetryableError, type PeermasqError } from '../model/errors';
 import { formatReadBy, type ReasonCode, type Report } from '../model/report';
-import { latestFormat, type RuleSetFormat } from '../model/rule-set';
+import { isFromFuture, latestFormat, type RuleSetFormat } from '../model/rule-set';
 import { definedOnly } from '../util/collections';
 import type { Warning } from './check-eligibility';
 import { errorFields, subjectOf, type Outcome, type Subject } from './outcome';
@@ -79,6 +79,10 @@ interface Evaluation {
 
 function evaluateRefusal(report: Report, { expected, reason }: Evaluation): PushOutcome {
   const { generation } = report;
+  if (generation !== null && isFromFuture(generation, expected.generation)) {
+    return { kind: 'failed', error: newerRuleSetsRefused(generation) };
+  }
+  if (report.code === 'clock-skew') return { kind: 'failed', error: refusedAsFromFuture(reason) };
   // A concurrent push reached the node first, possibly with the same rules.
   if (generation !== null && generation >= expected.generation) {
     return { kind: 'pending', reason: 'The node already has a newer rule set.', retryAfterSeconds: 5 };
@@ -97,15 +101,42 @@ function evaluateRefusal(report: Report, { expected, reason }: Evaluation): Push
   };
 }
 
+/** The generation is not part of a rule set's ID, so the rules stay in force. */
+export const resetGeneration =
+  "run `sudo sed -i '2s/.*/generation 1/' /var/lib/peermasq/ruleset` on the node, which keeps its rules in force, and push again.";
+
+const describeFuture = (generation: number): string =>
+  `The node has a rule set from the future in force (${new Date(generation).toISOString()}), so it refuses every newer one`;
+
+const newerRuleSetsRefused = (generation: number) =>
+  new PermanentError('clock-skew', describeFuture(generation), {
+    advice: `Find and correct the clock that planned it (a function's, or that of an operator's machine). Then ${resetGeneration}`,
+  });
+
+const refusedAsFromFuture = (reason: string) =>
+  new RetryableError('clock-skew', `The node refused the rule set: ${reason}`, {
+    advice:
+      'Compare the clock of the node (`date -u`, `chronyc tracking`) with that of the function or operator that planned the rule set. The push is repeated.',
+    retryAfterSeconds: 60,
+  });
+
 function evaluateApplied(report: Report, { expected, reason }: Evaluation): PushOutcome {
-  const { id, warnings } = expected;
+  const { id, generation, warnings } = expected;
   if (report.id !== id)
     return { kind: 'pending', reason: 'The node reported another rule set.', retryAfterSeconds: 5 };
   if (report.proven && formatReadBy(report) < latestFormat) {
     return { kind: 'pending', reason: olderProgram, retryAfterSeconds: 15 };
   }
-  if (report.proven) return { kind: 'proven', ruleSetId: id, report, warnings };
+  if (report.proven) {
+    const skew = clockSkewWarnings(report.generation ?? 0, generation);
+    return { kind: 'proven', ruleSetId: id, report, warnings: [...warnings, ...skew] };
+  }
   return { kind: 'failed', error: notProvenError(report.code, reason) };
+}
+
+function clockSkewWarnings(inForce: number, expected: number): Warning[] {
+  if (!isFromFuture(inForce, expected)) return [];
+  return [{ code: 'clock-skew', detail: `${describeFuture(inForce)}. To change that, ${resetGeneration}` }];
 }
 
 /**
@@ -131,6 +162,7 @@ const adviceByReason: Record<ReasonCode, string> = {
   'probe-failed': 'Check firewalls, the return route and the service itself.',
   'probe-unknown':
     'Install conntrack on the node. Allow pods to connect to the probe (network policies, sidecars), or configure another probe.',
+  'clock-skew': 'Compare the clock of the node with that of the functions.',
   drift:
     'Another program changes the rules. The node repairs its rules each time; find the other program and stop it.',
 };
@@ -216,12 +248,14 @@ const toOutcome = ({ proof, expected, cluster }: PushResponse): Outcome => ({
   ...outcomeOf(proof, expected),
 });
 
-function toPushRecord({ proof, routes }: PushResponse, { kind }: Outcome): PushRecord {
+function toPushRecord({ proof, routes }: PushResponse, outcome: Outcome): PushRecord {
+  const { kind } = outcome;
   const { node } = proof;
   const report = proof.result === 'reported' ? proof.report : undefined;
   const isApplied = report?.result === 'applied' || report?.result === 'unchanged';
   return definedOnly({
     node,
+    code: kind === 'failed' && outcome.error.code === 'clock-skew' ? ('clock-skew' as const) : undefined,
     state: kind === 'proven' || kind === 'needs-reboot' ? kind : ('failed' as const),
     ruleSetId: isApplied ? (report.id ?? undefined) : undefined,
     // If nothing was applied, the previous rules stay in force, so the previous route count stays valid.

@@ -1,8 +1,16 @@
 import { randomBytes } from 'node:crypto';
 import { gzipSync } from 'node:zlib';
 import { PermanentError, RetryableError } from '../../core/model/errors';
+import { resetGeneration } from '../../core/reconcile/evaluate-report';
 import type { PushRequest } from '../../core/cloud';
-import { packRuleSet, parseRuleSet, printRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
+import {
+  isFromFuture,
+  packRuleSet,
+  parseRuleSet,
+  printRuleSet,
+  ruleSetId,
+  type RuleSet,
+} from '../../core/model/rule-set';
 import { memoize, tryParse } from '../../core/util/functional';
 import { metadataValue, type MetadataItem } from '../discover/recorded-status';
 import {
@@ -65,14 +73,11 @@ function ruleSetValue(
   const existing = current === undefined ? undefined : tryParse(() => parseRuleSet(current));
   const isEqual = existing !== undefined && ruleSetId(existing) === ruleSetId(ruleSet);
   if (current !== undefined && isEqual && !force) return current;
-  if (existing && existing.generation - ruleSet.generation > clockSkewMs) throw generationInFuture(existing);
+  if (existing && isFromFuture(existing.generation, ruleSet.generation)) throw clockSkew(existing);
   if (existing && existing.generation >= ruleSet.generation) throw superseded(existing, ruleSet);
   const text = printRuleSet(ruleSet);
   return text.length > plainLimitBytes ? packRuleSet(ruleSet) : text;
 }
-
-/** More than the difference between any two clocks of functions or operators. */
-const clockSkewMs = 3_600_000;
 
 const superseded = (existing: RuleSet, { generation }: RuleSet) =>
   new RetryableError(
@@ -81,12 +86,12 @@ const superseded = (existing: RuleSet, { generation }: RuleSet) =>
     { advice: 'The functions plan the node again.', retryAfterSeconds: 5 },
   );
 
-const generationInFuture = ({ generation }: RuleSet) =>
+const clockSkew = ({ generation }: RuleSet) =>
   new PermanentError(
-    'generation-in-future',
+    'clock-skew',
     `The metadata key ${ruleSetKey} has a rule set from ${new Date(generation).toISOString()}, which is in the future, so no current rule set can replace it`,
     {
-      advice: `Remove ${ruleSetKey} from the metadata of the instance. If the node applied it, run "peermasq.sh remove" on the node.`,
+      advice: `Correct the clock that planned it, then remove ${ruleSetKey} from the metadata of the instance and push again. If the node has applied it, ${resetGeneration}`,
     },
   );
 

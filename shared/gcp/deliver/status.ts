@@ -1,5 +1,6 @@
 import type { Deadline, PushRecord, RecordFailure } from '../../core/cloud';
 import { latestFormat } from '../../core/model/rule-set';
+import { definedOnly } from '../../core/util/collections';
 import { callWithAttempts, mapLimited } from '../client/call';
 import type { Clients } from '../client/clients';
 import { toPeermasqError } from '../client/errors';
@@ -15,12 +16,13 @@ import {
 import { statusLabel } from '../names';
 
 /** Formats a status as a label value. parseStatus (discover/recorded-status.ts) reads it. */
-function formatStatus({ state, ruleSet, at, format }: StatusRecord): string {
+function formatStatus({ state, ruleSet, at, format, code }: StatusRecord): string {
   const parts = [
     state,
     ruleSet,
     Math.floor(at.getTime() / 1_000),
     format === undefined ? undefined : `f${format}`,
+    code,
   ];
   return parts.filter((part) => part !== undefined).join('-');
 }
@@ -48,7 +50,7 @@ export async function writeRecords(
 
 async function writeRecord(
   clients: Clients,
-  { node, state, ruleSetId }: PushRecord<GcpNode>,
+  { node, state, code, ruleSetId }: PushRecord<GcpNode>,
   deadline: Deadline,
 ): Promise<void> {
   const { instance } = node;
@@ -58,13 +60,14 @@ async function writeRecord(
     state === 'proven' && ruleSetId !== undefined
       ? { ruleSet: idPrefix(ruleSetId), format: latestFormat }
       : undefined;
-  const status = { state, at: new Date(), ...proof };
+  const status: StatusRecord = { state, at: new Date(), ...proof, ...definedOnly({ code }) };
   if (!isRecorded(instance, status)) await writeStatus(clients, { node, status }, deadline);
 }
 
-function isRecorded(instance: Instance, { state, ruleSet, format }: StatusRecord): boolean {
+function isRecorded(instance: Instance, { state, ruleSet, format, code }: StatusRecord): boolean {
   const current = parseStatus(instance);
-  if (current?.state !== state || current.ruleSet !== ruleSet || current.format !== format) return false;
+  if (current?.state !== state || current.ruleSet !== ruleSet) return false;
+  if (current.format !== format || current.code !== code) return false;
   return current.at >= startedAt(instance);
 }
 

@@ -1,8 +1,9 @@
 import { PermanentError } from '../../core/model/errors';
 import type { GcpNodeRef, Node } from '../../core/model/node';
 import type { Deadline } from '../../core/cloud';
+import type { LastPush } from '../../core/model/recorded-state';
 import { formatReadBy, parseReport, type Report } from '../../core/model/report';
-import { latestFormat, parseRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
+import { isFromFuture, latestFormat, parseRuleSet, ruleSetId, type RuleSet } from '../../core/model/rule-set';
 import { definedOnly } from '../../core/util/collections';
 import { tryParse } from '../../core/util/functional';
 import { call } from '../client/call';
@@ -55,10 +56,11 @@ export interface StatusRecord {
   readonly at: Date;
   /** The rule set format of the functions that recorded a proof. Older node programs proved less. */
   readonly format?: number;
+  readonly code?: LastPush['code'];
 }
 
 const statusPattern =
-  /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})(?:-f(?<format>\d{1,2}))?$/;
+  /^(?<state>proven|failed|needs-reboot|restarted)(?:-(?<ruleSet>[0-9a-f]{12}))?-(?<time>\d{9,11})(?:-f(?<format>\d{1,2}))?(?:-(?<code>clock-skew))?$/;
 
 /** Label values have at most 63 characters, so the label contains only the start of the id. */
 const idPrefixLength = 12;
@@ -67,7 +69,8 @@ export const idPrefix = (id: string): string => id.slice(0, idPrefixLength);
 
 /** Returns undefined for a label value in another format. */
 export function parseStatus({ labels }: Instance): StatusRecord | undefined {
-  const { state, ruleSet, time, format } = statusPattern.exec(labels?.[statusLabel] ?? '')?.groups ?? {};
+  const { state, ruleSet, time, format, code } =
+    statusPattern.exec(labels?.[statusLabel] ?? '')?.groups ?? {};
   if (state === undefined) return undefined;
   const at = new Date(Number(time) * 1_000);
   return definedOnly({
@@ -75,6 +78,7 @@ export function parseStatus({ labels }: Instance): StatusRecord | undefined {
     at,
     ruleSet,
     format: format === undefined ? undefined : Number(format),
+    code: code as StatusRecord['code'],
   });
 }
 
@@ -95,7 +99,7 @@ export function lastPushOf(instance: Instance): Node['lastPush'] | undefined {
   const status = parseStatus(instance);
   if (!status || status.state === 'restarted' || !isAtOrAfter(status.at, startedAt(instance)))
     return undefined;
-  return { state: status.state, at: status.at };
+  return definedOnly({ state: status.state, at: status.at, code: status.code });
 }
 
 /** Whether `at` is not before `date`. Labels contain whole seconds, so the comparison ignores milliseconds. */
@@ -216,5 +220,6 @@ export const isProof = (report: Report): boolean => report.proven && formatReadB
  */
 export function isPlannedSinceStart({ generation }: Report, instance: Instance): boolean {
   const started = startedAt(instance).getTime();
-  return started > 0 && (generation ?? 0) >= started;
+  const planned = generation ?? 0;
+  return started > 0 && planned >= started && !isFromFuture(planned, Date.now());
 }

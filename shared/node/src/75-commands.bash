@@ -48,19 +48,35 @@ command_apply() {
   fi
   lock
   read_stored
-  refuse_old_generation
+  check_generation
   mv -f -- "$WORK/ruleset" "$DIR/.ruleset.new" || fail "cannot write to $DIR"
   converge apply
 }
 
-refuse_old_generation() {
+# Refuses a rule set that is older than the one in force, or from the future, because no rule set of today could replace it.
+check_generation() {
+  if is_in_future "$GENERATION"; then
+    CODE=clock-skew
+    refuse "generation $GENERATION is more than a day ahead of the clock of this node: expected the time in milliseconds"
+  fi
   [[ -n $STORED_ID ]] || return 0
   if ((GENERATION < STORED_GENERATION)); then
+    if is_in_future "$STORED_GENERATION"; then CODE=clock-skew; fi
     refuse "generation $GENERATION is older than generation $STORED_GENERATION, which is in force"
   fi
   if [[ $GENERATION -eq $STORED_GENERATION && $ID != "$STORED_ID" ]]; then
     refuse "generation $GENERATION is in force with different content: expected a newer generation"
   fi
+}
+
+# <generation>: is it more than a day ahead? The clock of a node may be wrong until it is synchronized after a boot, so
+# the time at which the last report was stored counts if it is later.
+is_in_future() {
+  local now reported earliest=$(($1 / 1000 - 86400))
+  printf -v now '%(%s)T' -1
+  ((earliest > now)) || return 1
+  reported=$(stat -c %Y -- "$DIR/status" 2>/dev/null)
+  ((earliest > ${reported:-0}))
 }
 
 command_repair() {
@@ -78,6 +94,9 @@ load_stored() {
     return 1
   fi
   load_ruleset "$DIR/ruleset" || fail "the stored rule set is damaged: $ERROR"
+  if is_in_future "$GENERATION"; then
+    warn "generation $GENERATION of the rule set in force is from the future: newer rule sets are refused"
+  fi
 }
 
 # <command>: applies the loaded rule set where the kernel's rules differ from it, and reports the result.

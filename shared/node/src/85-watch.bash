@@ -89,6 +89,11 @@ check_drift() {
   local report
   ((SECONDS - CHECKED_AT >= INTERVAL)) || return 0
   CHECKED_AT=$SECONDS CHECKS=$((CHECKS + 1))
+  # A clock that was wrong may be right now.
+  if [[ $REFUSAL == *'"code":"clock-skew"'* ]]; then
+    rm -f -- "$WORK/applied"
+    follow_ruleset
+  fi
   fingerprint
   [[ -z $FINGERPRINT || $REPLY != "$FINGERPRINT" || $CHECKS -ge $full_check_every ]] || return 0
   if ! run_self repair; then RETRY_REASON='repair failed'; fi

@@ -69,6 +69,11 @@ describe('the evidence of the proof check', () => {
       `${expected} not confirmed it. Last push: failed at 2026-11-22T12:06:59.924Z.`,
     ],
     [
+      'says why the last push failed',
+      { ...recorded('0123456789abcdef'), lastPush: { state: 'failed', at, code: 'clock-skew' } },
+      `${expected} 0123456789ab. Last push: failed (clock-skew) at 2026-11-22T12:06:59.924Z.`,
+    ],
+    [
       'names the rule set that the node has proven instead',
       recorded('0123456789abcdef'),
       `${expected} 0123456789ab.`,

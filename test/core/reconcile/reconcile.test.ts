@@ -171,9 +171,15 @@ describe('the time until a node is retried depends on what happened:', () => {
     },
     {
       title: 'the node has a newer rule set than the pushed one',
-      changes: { answer: { result: 'refused', proven: false, generation: 9e12 } },
+      changes: { answer: { result: 'refused', proven: false, generation: 60_000 } },
       kind: 'pending',
       seconds: 5,
+    },
+    {
+      title: 'the node has a rule set from the future',
+      changes: { answer: { result: 'refused', proven: false, generation: 9e12 } },
+      kind: 'failed',
+      seconds: undefined,
     },
     {
       title: 'the node reports another rule set',

@@ -85,6 +85,42 @@ test.each([
   expect(records).toEqual([]);
 });
 
+const inTenDays = 5 + 864_000_000;
+
+test.each<[string, Partial<Report>, { readonly type: unknown; readonly advice: string }]>([
+  [
+    'has a rule set from the future in force',
+    { generation: inTenDays },
+    { type: PermanentError, advice: "sed -i '2s/.*/generation 1/'" },
+  ],
+  [
+    'refuses the rule set as from the future',
+    { generation: 4, code: 'clock-skew' },
+    { type: RetryableError, advice: 'chronyc' },
+  ],
+  [
+    'refuses its first rule set as from the future',
+    { generation: null, code: 'clock-skew' },
+    { type: RetryableError, advice: 'chronyc' },
+  ],
+])('a push fails with clock-skew if the node %s', async (_, changes, { type, advice }) => {
+  const { outcomes, records } = await run(reported({ result: 'refused', proven: false, ...changes }));
+  const [error] = outcomes.map((outcome) => (outcome.kind === 'failed' ? outcome.error : undefined));
+  expect(error).toMatchObject({
+    constructor: type,
+    code: 'clock-skew',
+    advice: expect.stringContaining(advice),
+  });
+  expect(records).toEqual([{ node, state: 'failed', code: 'clock-skew', routes: 7 }]);
+});
+
+test('a proven rule set from the future is a warning', async () => {
+  const { outcomes } = await run(reported({ generation: inTenDays }));
+  expect(outcomes).toEqual([
+    expect.objectContaining({ kind: 'proven', warnings: [expect.objectContaining({ code: 'clock-skew' })] }),
+  ]);
+});
+
 test('an outcome that cannot be recorded is logged, and the result stays the same', async () => {
   const error = new RetryableError('throttled', 'too many calls', { advice: 'wait', retryAfterSeconds: 10 });
   const { kinds, warned } = await run(reported({}), [{ node, error }]);
