@@ -71,7 +71,7 @@ const everyRule = `
 const manyDestinations = (count: number) =>
   Array.from({ length: count }, (_, i) => `masquerade 10.${100 + (i >> 8)}.${i & 255}.0/24 name-${i}`);
 
-describe.each(backends)('the rules on %s', (backend) => {
+describe.each(backends)('our rules on %s', (backend) => {
   describeKernel('in the kernel', missing(backend), () => {
     let network: Network;
     /** The backend of the other programs on this node. */
@@ -146,7 +146,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       ['a list', 0, 7],
       ['a set', 32, 2],
     ])(
-      'exempt the IPv6 metadata servers that a wider range contains, in %s',
+      'exempt the IPv6 metadata servers that are inside a wider range, in %s',
       async (_, exemptions, rules) => {
         await sh(network.peer, 'ip -6 route replace local fd00:ec2::/32 dev lo');
         await sh(
@@ -172,13 +172,13 @@ describe.each(backends)('the rules on %s', (backend) => {
       },
     );
 
-    test('exempt no metadata server that the rule set exempts itself', async () => {
+    test('include no extra exemption for a metadata server that the rule set already exempts', async () => {
       const own = ['exempt fd00:ec2::/120 a', 'exempt fd00:ec2::200/120 b', 'exempt fd00:ec2::123/128 c'];
       const report = await network.apply(ruleset(1, ...own, 'masquerade fd00:ec2::/32 d'));
       expect(report).toMatchObject({ result: 'applied', rules: 4 });
     });
 
-    test('for IPv6 are removed when the new rule set has none', async () => {
+    test('for IPv6 are removed when the new rule set has no IPv6 ranges', async () => {
       await network.apply(full);
       expect(await network.apply(backendVpc())).toMatchObject({ result: 'applied', proven: true });
       expect(await network.node.run(['ip6tables-save'])).not.toContain('PEERMASQ');
@@ -189,7 +189,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       'iptables-nft -t raw -A PREROUTING -d 10.193.0.0/16 -j NOTRACK',
       'iptables-legacy -t raw -A PREROUTING -d 10.193.0.0/16 -j CT --notrack',
       'nft add table inet fast; nft add chain inet fast p "{ type filter hook prerouting priority -300; }"; nft add rule inet fast p notrack',
-    ])('are not proven if packets of pods may not be tracked: %s', async (commands) => {
+    ])("are not proven if pods' packets may be untracked: %s", async (commands) => {
       await sh(network.node, commands);
       const report = await network.apply(backendVpc());
       expect(report).toMatchObject({ result: 'applied', proven: false });
@@ -197,7 +197,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       await network.node.run(['iptables-legacy', '-t', 'raw', '-F']);
     });
 
-    test('are proven if only other packets are not tracked', async () => {
+    test('are proven if only other packets are untracked', async () => {
       await sh(
         network.node,
         `iptables-nft -t raw -A PREROUTING -d 169.254.20.10 -j NOTRACK
@@ -210,7 +210,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       await network.node.run(['iptables-legacy', '-t', 'raw', '-F']);
     });
 
-    test('count the packets they masqueraded, and status names other masqueraders', async () => {
+    test('count the packets that they masqueraded, and status names other masqueraders', async () => {
       await network.apply(backendVpc());
       await network.sourceSeen();
       const status = await network.peermasq(['status']);
@@ -229,7 +229,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       expect(status.masqueraders.join()).not.toContain('PEERMASQ');
     });
 
-    describe('above the threshold', () => {
+    describe('above the threshold for sets,', () => {
       const withOverlaps = (count: number) => [
         ...['source 10.132.0.0/14', 'exempt 10.193.0.9/32 one', ...manyDestinations(count)],
         ...['masquerade 10.193.0.0/17 outer', 'masquerade 10.193.0.0/16 outermost'],
@@ -240,7 +240,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       const isFirstWithItsSets = backend !== 'iptables-legacy';
 
       test.each(isFirstWithItsSets ? [51, 500] : [51])(
-        'for %d destinations use a set with the same effect',
+        'masquerade %d destinations with a set that has the same effect as a list',
         async (count) => {
           const report = await network.apply(ruleset(1, ...withOverlaps(count)));
           expect(report).toMatchObject({ code: 0, proven: true, rules: 2 });
@@ -250,7 +250,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       );
 
       if (isFirstWithItsSets) {
-        test('replace the old set with the new set, and the old set is removed', async () => {
+        test('use the new set after a change, and the old set is removed', async () => {
           const sets = async () =>
             (await network.node.run(['ipset', 'list', '-n'])).split('\n').filter(Boolean);
           const lines = withOverlaps(51);
@@ -263,7 +263,7 @@ describe.each(backends)('the rules on %s', (backend) => {
           expect(await sets()).toEqual([]);
         });
 
-        test('turn exemptions into a set, too, in both families', async () => {
+        test('also use a set for exemptions, in both families', async () => {
           const lines = ['source 10.132.0.0/14', 'source fd00:132::/32'];
           for (let i = 0; i < 60; i++)
             lines.push(`exempt 10.200.${i}.0/24 e${i}`, `exempt fd00:200:${(i + 1).toString(16)}::/48 e${i}`);
@@ -276,7 +276,7 @@ describe.each(backends)('the rules on %s', (backend) => {
           expect(await network.sourceSeen('fd00:193::3')).toBe('fd00:209::2');
         });
 
-        test('deleted members are drift, and repaired', async () => {
+        test('have drifted if a member of a set was deleted, and are repaired', async () => {
           await network.apply(ruleset(1, ...manyDestinations(60)));
           const [set] = (await network.node.run(['ipset', 'list', '-n'])).split('\n');
           if (backend === 'nft') {
@@ -305,8 +305,8 @@ describe.each(backends)('the rules on %s', (backend) => {
       }
 
       if (backend === 'nft') {
-        // Lookups in a set that a transaction deletes find nothing, so a packet could leave with the pod's address.
-        test('ranges are replaced in the same sets', async () => {
+        // While a transaction deletes a set, lookups find nothing, so a packet could leave with the pod's address.
+        test('keep their sets when the ranges in the sets are replaced', async () => {
           const handles = async () =>
             (await network.node.run(['nft', '-a', 'list', 'table', 'ip', 'peermasq'])).match(
               /^\s*(table|set|chain) .*$/gm,
@@ -318,14 +318,14 @@ describe.each(backends)('the rules on %s', (backend) => {
           expect(await handles()).toEqual(before);
         });
 
-        test('sets that were not needed before are added', async () => {
+        test('get an additional set when one is needed', async () => {
           await network.apply(ruleset(1, ...manyDestinations(60)));
           const exemptions = Array.from({ length: 60 }, (_, i) => `exempt 10.200.${i}.0/24 e${i}`);
           const lines = ['source 10.132.0.0/14', ...exemptions, ...manyDestinations(60)];
           expect(await network.apply(ruleset(2, ...lines))).toMatchObject({ proven: true });
         });
 
-        test('what others put into our tables is removed', async () => {
+        test('lose everything that other programs add to our tables', async () => {
           await network.apply(ruleset(1, ...withOverlaps(60)));
           const expected = await everything();
           for (const command of [
@@ -345,7 +345,7 @@ describe.each(backends)('the rules on %s', (backend) => {
           }
         });
 
-        test('a set of another type is replaced', async () => {
+        test('replace a set of the same name with a different type', async () => {
           await network.node.run([
             'nft',
             'add table ip peermasq; add set ip peermasq destinations { type mark; }',
@@ -355,7 +355,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       }
 
       if (backend !== 'nft') {
-        test('a list is used if ipset is not installed', async () => {
+        test('are a list if ipset is not installed', async () => {
           network.hide('ipset');
           const report = await network.apply(ruleset(1, ...manyDestinations(60)));
           expect(report).toMatchObject({ code: 0, proven: true, rules: 60 });
@@ -456,7 +456,7 @@ describe.each(backends)('the rules on %s', (backend) => {
       });
     });
 
-    test('five concurrent applies end in one consistent rule set', async () => {
+    test('are those of a single rule set after five concurrent applies', async () => {
       const lines = (n: number) => [`masquerade 10.1.${n}.0/24 a`, `masquerade fd00:${n}::/32 b`];
       const env = { PEERMASQ_WAIT: '15' };
       const all = await Promise.all(
@@ -510,7 +510,7 @@ describe.each(backends)('the rules on %s', (backend) => {
     }
 
     if (backend === 'iptables-legacy') {
-      test('are busy while another program holds the xtables lock', async () => {
+      test('are not changed while another program holds the xtables lock: apply reports busy', async () => {
         const holder = network.node.spawn(['flock', '/run/xtables.lock', 'sh', '-c', 'echo held; sleep 60']);
         await holder.output(/held/);
         const before = await everything();
@@ -524,7 +524,7 @@ describe.each(backends)('the rules on %s', (backend) => {
   });
 });
 
-describeKernel('on any backend', missing('nft'), () => {
+describeKernel('on any backend,', missing('nft'), () => {
   let network: Network;
   beforeAll(async () => {
     network = await openNetwork('nft');
@@ -541,7 +541,7 @@ describeKernel('on any backend', missing('nft'), () => {
     });
   });
 
-  test('an older generation is refused, and so is the same generation with different content', async () => {
+  test('a rule set with an older generation, or the same generation but other content, is refused', async () => {
     const { id } = await network.apply(backendVpc(100));
     const rules = () => network.node.run(['nft', '-s', 'list', 'ruleset']);
     const before = await rules();

@@ -109,13 +109,13 @@ describeKernel('the watcher', undefined, () => {
     await request(/wait_for_change[^\n]*\n[^]*wait_for_change/);
     await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
     await changes.output(/delete table ip peermasq[^]*add table ip peermasq/);
-    // No second status was written, because the status did not change.
+    // The status did not change, so it was not written a second time.
     expect(server().stdout().match(/PUT/g)).toHaveLength(1);
     expect(await network.sourceSeen()).toBe('10.209.0.2');
   });
 
   test.each(['iptables-nft', 'iptables-legacy', 'nft'])(
-    'detects drift of %s by a fingerprint',
+    'detects drift of the rules on %s by their fingerprint',
     async (backend) => {
       await order({ set: { 'peermasq-ruleset': backendVpc() } });
       watch({ PEERMASQ_INTERVAL: '1', PEERMASQ_BACKEND: backend });
@@ -142,7 +142,7 @@ describeKernel('the watcher', undefined, () => {
     await network.node.run(['nft', 'delete', 'table', 'ip', 'peermasq']);
     await until(async () => (await network.sourceSeen()) === '10.209.0.2');
     await order({ set: { 'peermasq-ruleset': backendVpc(6) } });
-    // No other status was written in between.
+    // No other status was written in the meantime.
     expect(await status()).toMatchObject({ result: 'unchanged', generation: 6 });
   });
 
@@ -216,9 +216,9 @@ describeKernel('the watcher', undefined, () => {
 
   test.each([
     ['', {}],
-    [', also if the program cannot be read at first', { fail: 2, key: 'peermasq-program' }],
+    [', even if that program cannot be read at first', { fail: 2, key: 'peermasq-program' }],
   ])(
-    'upgrades first when a program arrives together with a rule set in a newer format%s',
+    'upgrades before it applies a rule set in a newer format that arrives with a newer program%s',
     async (_, failure) => {
       await order({ set: { 'peermasq-ruleset': backendVpc(1) } });
       watch();
@@ -226,7 +226,7 @@ describeKernel('the watcher', undefined, () => {
       await request(/wait_for_change/);
       const set = { 'peermasq-ruleset': laterRuleSet, 'peermasq-program': laterProgram() };
       await order({ set, ...failure });
-      // No other status was written in between.
+      // No other status was written in the meantime.
       expect(await status()).toMatchObject({ result: 'unchanged', proven: true, generation: 2 });
       expect(await network.sourceSeen()).toBe('10.209.0.2');
     },
@@ -252,7 +252,7 @@ describeKernel('the watcher', undefined, () => {
     expect(await running.stop()).toMatchObject({ code: 0 });
   });
 
-  test('runs in the background with --install if there is no systemd, until remove is run', async () => {
+  test('started with --install on a node without systemd runs in the background until remove is run', async () => {
     await order({ set: { 'peermasq-ruleset': backendVpc() } });
     const install = () => network.node.run(['bash', program, 'watch', '--install'], { env: env() });
     await install();

@@ -11,7 +11,7 @@ export interface ServerInstruction {
   readonly key?: string;
 }
 
-/** Returns a metadata server on a node, and the node program that watches the server. The node need not exist yet. */
+/** Returns a metadata server on a node, and the node program that watches it. The node does not have to exist yet. */
 export function watchedNode(node: () => Host) {
   let server: RunningProcess | undefined;
   let watching: RunningProcess | undefined;
@@ -27,7 +27,7 @@ export function watchedNode(node: () => Host) {
     GCE_METADATA_HOST: `127.0.0.1:${port}`,
     ...more,
   });
-  /** Returns the next matching request after the requests that were already awaited. */
+  /** Returns the next matching request after the last request that was returned. */
   const request = async (pattern: RegExp) => {
     const match = await running().output(new RegExp(`^[^]{${seen}}[^]*?${pattern.source}`));
     seen = match[0].length;
