@@ -3,33 +3,37 @@
 # These arrays have one entry for each line with a CIDR, in order. The keys of COUNT are "KIND FAMILY".
 KINDS=() CIDRS=() NAMES=() FAMILIES=() HIS=() LOS=() LENS=() PROBES=()
 declare -A COUNT=()
+# An IPv4 destination as parse_line would accept it, except for the limits of its numbers, in the form of grep -E.
+readonly plain_octet='(0|[1-9][0-9]{0,2})'
+readonly plain_destination="^masquerade (${plain_octet}[.]){3}${plain_octet}/[1-9][0-9]? [A-Za-z0-9._:/@-]{1,63}\$"
 OUT='' RANDOM_FULLY='' STEER='' FORMAT=0 RANK=0
 
 # <file>: reads a rule set ("-" is stdin) into the variables above, ID, GENERATION and $WORK/ruleset. Fails with
 # ERROR. ID is set as soon as the input is readable text.
 load_ruleset() {
-  local lines line number=0 count duplicate=''
-  declare -A seen=()
+  local lines line number=0 count
   unpack "$1" "$WORK/ruleset" || return 1
   ruleset_id "$WORK/ruleset" || return 1
   ID=$REPLY
   mapfile -t lines <"$WORK/ruleset"
-  for line in "${lines[@]}"; do
-    number=$((number + 1))
-    if ! parse_line "$line" "$number"; then
+  while ((number < ${#lines[@]})); do
+    line=${lines[number]} number=$((number + 1))
+    # Not worth a process for few lines.
+    if [[ $line == 'masquerade '* && $RANK -ge 3 && $RANK -lt 7 && ${#lines[@]} -gt 64 ]] && parse_destinations "$number"; then
+      number=$((number + REPLY - 1))
+    elif ! parse_line "$line" "$number"; then
       shorten "$line" 80
       error "line $number: \"$REPLY\": $ERROR"
       return 1
     fi
-    if [[ -n ${seen[$line]:-} ]]; then duplicate=${duplicate:-$line}; fi
-    seen[$line]=yes
   done
   if [[ -z $GENERATION ]]; then
     error 'line 2: missing: expected generation DIGITS'
     return 1
   fi
-  if [[ -n $duplicate ]]; then
-    error "duplicate line \"$duplicate\""
+  find_duplicate
+  if [[ -n $REPLY ]]; then
+    error "duplicate line \"$REPLY\""
     return 1
   fi
   count=$((${COUNT[masquerade 4]:-0} + ${COUNT[masquerade 6]:-0}))
@@ -40,6 +44,22 @@ load_ruleset() {
   exempt_cloud_services
   check_probes "$number" || return 1
   warn_about_ruleset
+}
+
+# REPLY: the first line that occurs twice, or empty. A large rule set can have one only if its index has fewer ranges than
+# lines, or if it has several options or probes.
+find_duplicate() {
+  local line
+  declare -A seen=()
+  REPLY=''
+  ((${#lines[@]} <= 64 || ${#INDEX[@]} < ${#KINDS[@]} || ${#lines[@]} - ${#KINDS[@]} > 4)) || return 0
+  for line in "${lines[@]}"; do
+    if [[ -n ${seen[$line]:-} ]]; then
+      REPLY=$line
+      return
+    fi
+    seen[$line]=yes
+  done
 }
 
 # Exempts cloud services whose addresses are inside a destination, as the cloud functions do. A rule set from another
@@ -53,7 +73,6 @@ exempt_cloud_services() {
     if ! contains_address exempt; then missing+=("$service"); fi
   done
   for service in ${missing[@]+"${missing[@]}"}; do parse_range exempt "${service% *}" "${service#* }"; done
-  if ((${#missing[@]} > 0)); then INDEX=() LENGTHS=(); fi
 }
 
 # <file> <target>: copies the file as plain text. The file may be text or base64-encoded gzip. Fails with ERROR.
@@ -93,6 +112,31 @@ unpack_gzip() {
   { base64 -d | gzip -dc | head -c $((max_bytes + 1)); } <"$1" >"$WORK/unpacked" 2>/dev/null ||
     (($(wc -c <"$WORK/unpacked") > max_bytes)) || return
   mv -f -- "$WORK/unpacked" "$1"
+}
+
+# <line number>: adds all masquerade lines, from this one on, if they are plain IPv4 destinations. REPLY is their number. Fails,
+# and adds nothing, if some of them are not, or could be wrong: parse_line then parses each, which takes far longer.
+parse_destinations() {
+  local i number=$1 count=0 numbers=() cidrs=() labels=() words=() his=() lengths=() is_used=() is_reserved=()
+  grep -nE "$plain_destination" "$WORK/ruleset" >"$WORK/destinations" || return
+  mapfile -t numbers < <(cut -d : -f 1 "$WORK/destinations")
+  mapfile -t cidrs < <(cut -d ' ' -f 2 "$WORK/destinations")
+  mapfile -t labels < <(cut -d ' ' -f 3 "$WORK/destinations")
+  read -r -d '' -a words < <(cut -d ' ' -f 2 "$WORK/destinations" | tr ./ '  ')
+  ((${#words[@]} == 5 * ${#numbers[@]})) || return
+  for i in $reserved_octets; do is_reserved[i]=1; done
+  for ((i = 0; i < ${#words[@]}; i += 5)); do
+    ((words[i] < 256 && words[i + 1] < 256 && words[i + 2] < 256 && words[i + 3] < 256 && !is_reserved[words[i]] &&
+      (lengths[count] = words[i + 4]) >= 8 && lengths[count] <= 32 && numbers[count] == number++ &&
+      (his[count] = (words[i] << 24 | words[i + 1] << 16 | words[i + 2] << 8 | words[i + 3]) << 32,
+      his[count] == (his[count] & MASK_HI[lengths[count]])) && (is_used[lengths[count]] = 1) && ++count)) || return
+  done
+  [[ ${lines[number - 1]:-} != 'masquerade '* ]] || return
+  CIDRS+=("${cidrs[@]}") NAMES+=("${labels[@]}") HIS+=("${his[@]}") LENS+=("${lengths[@]}")
+  KINDS+=("${his[@]/*/masquerade}") FAMILIES+=("${his[@]/*/4}") LOS+=("${his[@]/*/0}")
+  for i in "${!his[@]}"; do INDEX["masquerade 4 ${lengths[i]} ${his[i]} 0"]=yes; done
+  for i in "${!is_used[@]}"; do LENGTHS[masquerade 4]+=" $i"; done
+  COUNT[masquerade 4]=$count RANK=7 REPLY=$count
 }
 
 # <line> <number>: parses one line of a rule set into the variables above. Fails with ERROR.
@@ -166,8 +210,16 @@ parse_range() {
   if [[ $1 == masquerade ]]; then
     check_destination "$2" || return 1
   fi
+  add_range "$@"
+}
+
+# <kind> <cidr> <name>: adds the range that was parsed last, also to the index of section 35.
+add_range() {
+  local key="$1 $FAMILY"
+  COUNT[$key]=$((${COUNT[$key]:-0} + 1))
   KINDS+=("$1") CIDRS+=("$2") NAMES+=("$3") FAMILIES+=("$FAMILY") HIS+=("$HI") LOS+=("$LO") LENS+=("$LENGTH")
-  COUNT["$1 $FAMILY"]=$((${COUNT["$1 $FAMILY"]:-0} + 1))
+  INDEX["$key $LENGTH $HI $LO"]=yes
+  if [[ " ${LENGTHS[$key]:-} " != *" $LENGTH "* ]]; then LENGTHS[$key]+=" $LENGTH"; fi
 }
 
 # <address:port>

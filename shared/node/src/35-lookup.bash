@@ -1,7 +1,10 @@
 # --- Lookups in the rule set ---
 
-# Set by make_index: the ranges, and the prefix lengths that occur for each "KIND FAMILY".
+# Filled by add_range: the ranges, and the prefix lengths that occur for each "KIND FAMILY".
 declare -A INDEX=() LENGTHS=()
+# By "KIND FAMILY": the indices of the ranges, and the number of ranges when they were grouped.
+declare -A INDICES=()
+GROUPED=0
 # The prefix length of the range that contains_address found.
 MATCHED=0
 # FORM[KIND FAMILY] is "list" (a rule for each range) or "set" (one rule, with the ranges in a set).
@@ -9,7 +12,6 @@ declare -A FORM=()
 
 # <kind>: is the address FAMILY, HI, LO in a range of this kind? If so, MATCHED is the prefix length of that range.
 contains_address() {
-  if ((${#INDEX[@]} == 0)); then make_index; fi
   for MATCHED in ${LENGTHS["$1 $FAMILY"]:-}; do
     [[ -n ${INDEX["$1 $FAMILY $MATCHED $((HI & MASK_HI[MATCHED])) $((LO & MASK_LO[MATCHED]))"]:-} ]] && return 0
   done
@@ -62,17 +64,6 @@ address_in_range() {
   return 1
 }
 
-# Builds an index, so that a lookup takes one step per prefix length, no matter how many lines the rule set has.
-make_index() {
-  local i key
-  INDEX[made]=yes
-  for ((i = 0; i < ${#KINDS[@]}; i++)); do
-    key="${KINDS[i]} ${FAMILIES[i]}"
-    INDEX["$key ${LENS[i]} ${HIS[i]} ${LOS[i]}"]=yes
-    if [[ " ${LENGTHS[$key]:-} " != *" ${LENS[i]} "* ]]; then LENGTHS[$key]="${LENGTHS[$key]:-} ${LENS[i]}"; fi
-  done
-}
-
 has_sources() { [[ -n ${COUNT[source 4]:-}${COUNT[source 6]:-} ]]; }
 
 # In a rule set without source lines, every address is a source.
@@ -84,11 +75,28 @@ uses_family() { [[ $1 == 4 || -n "${COUNT[source 6]:-}${COUNT[exempt 6]:-}${COUN
 
 # <kind> <family>: REPLY is the indices of the lines of this kind and family.
 indices_of() {
-  local i
-  REPLY=''
-  for ((i = 0; i < ${#KINDS[@]}; i++)); do
-    if [[ ${KINDS[i]} == "$1" && ${FAMILIES[i]} == "$2" ]]; then REPLY+="$i "; fi
+  if ((GROUPED != ${#KINDS[@]})); then group_indices; fi
+  REPLY=${INDICES["$1 $2"]:-}
+}
+
+# Sets INDICES in one pass. Appending to arrays takes the same time for each entry, appending to a long text does not.
+group_indices() {
+  local i source4=() source6=() exempt4=() exempt6=() masquerade4=() masquerade6=()
+  for i in "${!KINDS[@]}"; do
+    case ${KINDS[i]}${FAMILIES[i]} in
+      source4) source4+=("$i") ;;
+      source6) source6+=("$i") ;;
+      exempt4) exempt4+=("$i") ;;
+      exempt6) exempt6+=("$i") ;;
+      masquerade4) masquerade4+=("$i") ;;
+      masquerade6) masquerade6+=("$i") ;;
+    esac
   done
+  INDICES=(
+    [source 4]="${source4[*]-}" [source 6]="${source6[*]-}" [exempt 4]="${exempt4[*]-}" [exempt 6]="${exempt6[*]-}"
+    [masquerade 4]="${masquerade4[*]-}" [masquerade 6]="${masquerade6[*]-}"
+  )
+  GROUPED=${#KINDS[@]}
 }
 
 # <index>: REPLY is the range as ipset and nft print it: without the prefix length if it is a single address.

@@ -494,10 +494,9 @@ iptables_observe_table() {
   # A chain without a jump to it has no effect.
   if ((${#JUMPS[@]} > 0)); then iptables_count; fi
   if [[ $table == nat ]]; then iptables_recognize_forms "$family"; fi
-  iptables_render "$family" "$table"
   if [[ -z $HAS_CHAIN ]]; then
     DRIFT+=("chain missing$note")
-  elif [[ $CHAIN != "$REPLY" ]]; then
+  elif ! iptables_chain_is_current "$family" "$table"; then
     DRIFT+=("chain differs$note")
   fi
   case ${#JUMPS[@]} in
@@ -506,6 +505,17 @@ iptables_observe_table() {
     *) DRIFT+=("duplicate jump$note") ;;
   esac
   if [[ -n $PRECEDING && ${WARNINGS[*]-} != *"$preceded"* ]]; then warn "$preceded: $PRECEDING"; fi
+}
+
+# <family> <table>: is our chain, as it was read, the one that the rule set needs?
+iptables_chain_is_current() {
+  local count=${COUNT[masquerade $1]:-0}
+  # A long list does not have to be rendered to know that a shorter one differs.
+  if [[ $2 == nat && -z ${LEFT[$1]} && ${FORM[masquerade $1]} == list ]] && ((count > set_threshold && ${#SAVED[@]} < count)); then
+    if [[ -n ${COUNT[source $1]:-} ]] || ! has_sources; then return 1; fi
+  fi
+  iptables_render "$1" "$2"
+  [[ $CHAIN == "$REPLY" ]]
 }
 
 # <family>: sets FORM to the forms that our chain uses.

@@ -8,14 +8,11 @@ set_name() {
 
 # <kind> <family>: writes the members of the set to $WORK/members, sorted, in the form that ipset prints.
 write_members() {
-  local i members=() indices
+  local i ranges=() length=32
+  if [[ $2 == 6 ]]; then length=128; fi
   indices_of "$1" "$2"
-  indices=$REPLY
-  for i in $indices; do
-    range_text "$i"
-    members+=("$REPLY")
-  done
-  printf '%s\n' "${members[@]}" | sort -u >"$WORK/members"
+  for i in $REPLY; do ranges+=("${CIDRS[i]}"); done
+  printf '%s\n' "${ranges[@]%"/$length"}" | sort -u >"$WORK/members"
 }
 
 # <kind> <family>: does the set exist with exactly the expected members? Writes the expected members to $WORK/members.

@@ -21,7 +21,6 @@ count_ports() {
     return
   fi
   if ((flows > max_flows)); then warn "source ports are counted in $max_flows of $flows connections"; fi
-  if ((${#INDEX[@]} == 0)); then make_index; fi
   find_fullest
   for to in ${FULLEST[@]+"${FULLEST[@]}"}; do
     count=${to%% *} to=${to#* }
