@@ -19,7 +19,7 @@ load_ruleset() {
   while ((number < ${#lines[@]})); do
     line=${lines[number]} number=$((number + 1))
     # Not worth a process for few lines.
-    if [[ $line == 'masquerade '* && $RANK -ge 3 && $RANK -lt 7 && ${#lines[@]} -gt 64 ]] && parse_destinations "$number"; then
+    if [[ $line == 'masquerade '* && $number -gt 2 && $RANK -lt 7 && ${#lines[@]} -gt 64 ]] && parse_destinations "$number"; then
       number=$((number + REPLY - 1))
     elif ! parse_line "$line" "$number"; then
       shorten "$line" 80
