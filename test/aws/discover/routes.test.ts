@@ -39,7 +39,7 @@ describe('a discovered route', () => {
 
   test.each<[string, LabRoute, object[]]>([
     [
-      'to a peering',
+      'goes to a peering',
       { destinationCidrBlock: '10.0.0.0/16', vpcPeeringConnectionId: pcx },
       [{ kind: 'peerings', via: pcx, destination: '10.0.0.0/16', state: 'active' }],
     ],
@@ -197,7 +197,7 @@ describe('the route table of a node', () => {
     ]);
   });
 
-  test('does not exist for a terminated node, or when the VPC has been deleted', async () => {
+  test('is undefined when the node is terminated or its VPC has been deleted', async () => {
     const ids = [
       lab.aws.addNode({ subnetId, state: 'terminated' }),
       lab.aws.addNode({ subnetId: 'subnet-0ther' }),

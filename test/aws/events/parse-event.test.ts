@@ -75,7 +75,7 @@ describe('an incoming event', () => {
 const nearlyIds = fc.stringMatching(/^i-[0-9a-g]{7,18}\n?$/);
 const changedEvents = fc.oneof(changed(running), changed(started));
 
-test('with random changes never makes the parser throw, and never announces an instance of another account or region', () => {
+test('an event with random changes never makes the parser throw, and never announces an instance of another account or region', () => {
   const kinds = new Set<string>();
   fc.assert(
     fc.property(changedEvents, (event) => {

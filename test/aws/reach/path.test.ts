@@ -175,7 +175,7 @@ describe('a connection over a peering', () => {
     expect((await lab.firstBroken())?.fix).toContain(` --route-table-id '$(reboot)' `);
   });
 
-  test('is unknown for a terminated node', async () => {
+  test('has only unknown checks when the node is terminated', async () => {
     lab.nodeId = lab.aws.addNode({ subnetId: local.subnetId, state: 'terminated' });
     const checks = await lab.runChecks();
     expect(new Set(checks.map(({ state }) => state))).toEqual(new Set(['unknown']));

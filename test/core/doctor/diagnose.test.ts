@@ -74,7 +74,7 @@ interface Expected {
 describe('the first broken check is reported with its fix:', () => {
   test.each<[string, Partial<Findings>, Expected]>([
     [
-      'stopped node',
+      'a stopped node',
       { node: { ...node, state: 'stopped' }, outcome: skipped, rules: notMasqueraded },
       { name: 'node', fix: 'gcloud compute instances start gke-1 --zone europe-west1-c --project shop' },
     ],
@@ -140,7 +140,7 @@ describe('the first broken check is reported with its fix:', () => {
       { rules: { ...masqueraded, source: '192.0.2.7', sources: ['192.0.2.7'] } },
       { name: 'masquerading', fix: forcedBackfill },
     ],
-    ['missing proof', { outcome: unproven }, { name: 'proof', fix: backfill }],
+    ['a missing proof', { outcome: unproven }, { name: 'proof', fix: backfill }],
   ])('%s', (_, findings, expected) => {
     const { broken, verdict } = diagnose({ ...healthy, ...findings });
     expect(broken).toMatchObject(expected);
@@ -166,7 +166,7 @@ describe('when the node redirects the connection, doctor', () => {
   test.each([
     ['one of several destinations', '10.193.0.4'],
     ['an unknown destination', null],
-  ])('reports checks of a single destination as unknown if it is redirected to %s', (_, other) => {
+  ])('reports the checks of the path as unknown for %s', (_, other) => {
     const rules = redirectedTo('10.193.0.3', other);
     const { broken, checks } = diagnose({ ...healthy, rules, reach: reach({ peering: 'broken' }) });
     expect(broken).toBeNull();

@@ -300,7 +300,7 @@ test('the decision names the clients that a Google service producer refuses', ()
   expect(evidence[1]).toContain('Google service producers such as Cloud SQL refuse clients outside RFC 1918');
 });
 
-describe('if the config and the routes leave the decision open, the return routes settle it:', () => {
+describe('the decision by return routes:', () => {
   const open = ask({});
   const check = (state: 'ok' | 'broken' | 'unknown') => ({ state, evidence: [`The route is ${state}.`] });
 
@@ -311,14 +311,17 @@ describe('if the config and the routes leave the decision open, the return route
     ['broken', 'unknown', { verdict: 'needed', code: 'no-return-route' }],
     ['broken', 'broken', { verdict: 'unknown', code: 'no-known-route' }],
     ['unknown', 'ok', { verdict: 'unknown', code: 'no-known-route' }],
-  ] as const)('the route to the pod is %s, the route to the node is %s: %j', (pod, node, expected) => {
-    const decision = decideByReturnRoute(open, { pod: check(pod), node: check(node) });
-    expect(decision).toMatchObject(expected);
-    const first = expected.verdict === 'unknown' ? open.evidence[0] : `The route is ${pod}.`;
-    expect(decision.evidence[0]).toBe(first);
-  });
+  ] as const)(
+    'if the config leaves it open, the route to the pod is %s and the route to the node is %s, the decision is %j',
+    (pod, node, expected) => {
+      const decision = decideByReturnRoute(open, { pod: check(pod), node: check(node) });
+      expect(decision).toMatchObject(expected);
+      const first = expected.verdict === 'unknown' ? open.evidence[0] : `The route is ${pod}.`;
+      expect(decision.evidence[0]).toBe(first);
+    },
+  );
 
-  test('the return routes do not change a decision that follows from the config', () => {
+  test('a decision that follows from the config does not change', () => {
     const decided = ask({ settings: 'masquerade: [{cidr: 10.193.0.0/16}]' });
     expect(decideByReturnRoute(decided, { pod: check('ok'), node: check('ok') })).toBe(decided);
   });

@@ -116,7 +116,7 @@ test('parseConfig reports other errors in addition to a duplicate key', () => {
   ]);
 });
 
-describe('parseConfig rejects destinations that must never be masqueraded:', () => {
+describe('a destination in the config', () => {
   test.each([
     ['127.0.0.0/8', 'loopback'],
     ['169.254.169.254/32', 'link-local, used by metadata servers'],
@@ -132,7 +132,7 @@ describe('parseConfig rejects destinations that must never be masqueraded:', () 
     ['::/0', 'contains every address'],
     ['10.132.7.0/24', 'is inside 10.132.0.0/14'],
     ['10.196.1.0/24', 'is inside 10.196.0.0/20'],
-  ])('%s: %s', (cidr, message) => {
+  ])('is rejected if it is %s: %s', (cidr, message) => {
     const [error, ...others] = errorsOf(
       `clusters: {a: {pods: [10.132.0.0/14], services: [10.196.0.0/20], masquerade: [{cidr: '${cidr}'}]}}`,
     );
@@ -140,36 +140,36 @@ describe('parseConfig rejects destinations that must never be masqueraded:', () 
     expect(others).toEqual([]);
   });
 
-  test('even-if-routed does not allow destinations inside pods or services', () => {
+  test('is rejected inside pods or services, even with even-if-routed', () => {
     const entry = "{cidr: '10.132.7.0/24', even-if-routed: true}";
     expect(errorsOf(`clusters: {a: {pods: [10.132.0.0/14], masquerade: [${entry}]}}`)[0]).toContain(
       'is inside 10.132.0.0/14',
     );
   });
 
-  test('0.0.0.0/0 cannot be exempt, but pods may be in a reserved range', () => {
-    expect(errorsOf('clusters: {a: {except: [0.0.0.0/0]}}')[0]).toContain('contains every address');
-    expect(errorsOf('clusters: {a: {pods: [240.0.0.0/8]}}')).toEqual([]);
-  });
-
-  test('a destination inside the pod range is reported together with the other errors', () => {
+  test('that is inside the pod range is reported together with the other errors', () => {
     expect(
       errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.132.0.0/16}], out: "a b"}}'),
     ).toHaveLength(2);
   });
 
-  test('a destination that contains IPv6 metadata servers is accepted, because the plan exempts them', () => {
+  test('that contains IPv6 metadata servers is accepted, because the plan exempts the metadata servers', () => {
     expect(errorsOf("clusters: {a: {masquerade: [{cidr: 'fc00::/7'}, {cidr: 'fd00:ec2::/32'}]}}")).toEqual(
       [],
     );
   });
 
-  test('a destination that contains the pods is accepted, because the plan exempts the pods', () => {
+  test('that contains the pods is accepted, because the plan exempts the pods', () => {
     expect(errorsOf('clusters: {a: {pods: [10.132.0.0/14], masquerade: [{cidr: 10.0.0.0/8}]}}')).toEqual([]);
   });
 });
 
-describe('parseConfig rejects probes of addresses that no rule masquerades to:', () => {
+test('parseConfig rejects an exemption that contains every address, but accepts pods in a reserved range', () => {
+  expect(errorsOf('clusters: {a: {except: [0.0.0.0/0]}}')[0]).toContain('contains every address');
+  expect(errorsOf('clusters: {a: {pods: [240.0.0.0/8]}}')).toEqual([]);
+});
+
+describe('a probe in the config', () => {
   test.each([
     ['127.0.0.1:10250', 'is in 127.0.0.0/8 (loopback), which is never masqueraded'],
     ['169.254.169.254:80', 'is in 169.254.0.0/16 (link-local'],
@@ -178,7 +178,7 @@ describe('parseConfig rejects probes of addresses that no rule masquerades to:',
     ['10.196.1.1:80', 'is in 10.196.0.0/20, a pod or service range of the cluster'],
     ['10.193.7.1:80', 'is in 10.193.7.0/24, a range in the except list'],
     ['10.194.0.1:80', 'is in none of the ranges to masquerade: add its range as a cidr entry'],
-  ])('%s %s', (probe, message) => {
+  ])('is rejected if it is %s, because it %s', (probe, message) => {
     const settings =
       "pods: [10.132.0.0/14], services: [10.196.0.0/20], except: [10.193.7.0/24], masquerade: [{cidr: 10.193.0.0/16}, {cidr: 'fc00::/7'}]";
     expect(errorsOf(`clusters:\n  a: {${settings},\n      probe: [10.193.0.3:5432, '${probe}']}`)).toEqual([
@@ -187,18 +187,18 @@ describe('parseConfig rejects probes of addresses that no rule masquerades to:',
     expect(errorsOf(`clusters: {a: {${settings}, probe: ['${probe}']}}`)[0]).toContain(message);
   });
 
-  test('a probe in a range that only discovery can find is accepted, and the plan checks it', () => {
+  test('is accepted if its range may be discovered later, and the plan checks it', () => {
     expect(errorsOf('clusters: {a: {masquerade: [peerings], probe: [10.193.0.3:5432]}}')).toEqual([]);
     expect(errorsOf('clusters: {a: {masquerade: [peerings], probe: [127.0.0.1:80]}}')).toHaveLength(1);
   });
 
-  test('a probe is not reported as an error if its range is invalid itself', () => {
+  test('is not reported as an error if its range is itself invalid', () => {
     const settings = 'masquerade: [{cidr: 10.193.0.1/16}], probe: [10.193.0.3:5432]';
     expect(errorsOf(`clusters: {a: {${settings}}}`)).toEqual([expect.stringContaining('host bits')]);
   });
 });
 
-describe('parseConfig rejects text that is not a config:', () => {
+describe('parseConfig', () => {
   test.each([
     ['', '1:1 (root): invalid value null: expected a mapping with the key "clusters"'],
     ['clusters: 5', '1:11 clusters: invalid value 5: expected clusters by name'],
@@ -206,11 +206,11 @@ describe('parseConfig rejects text that is not a config:', () => {
     ['a: [\n', '2:1 YAML: Flow sequence in block collection must be sufficiently indented and end with a ]'],
     ['clusters: {}\nclusters: {}', '2:1 YAML: Map keys must be unique'],
     ['clusters: *unknown', '1:1 YAML: Unresolved alias (the anchor must be set before the alias): unknown'],
-  ])('%j', (text, error) => {
+  ])('rejects text that is not a config: %j', (text, error) => {
     expect(errorsOf(text)[0]).toBe(error);
   });
 
-  test('parseConfig limits the expansion of aliases', () => {
+  test('limits the expansion of aliases', () => {
     const bomb = [
       'a: &a [x, x, x, x, x, x, x, x]',
       'b: &b [*a, *a, *a, *a, *a, *a, *a, *a]',

@@ -191,30 +191,41 @@ describe('the planned rule set', () => {
     ]);
   });
 
-  describe('allows steering to the primary interface for', () => {
+  describe('on a node that may need steering', () => {
     const ec2 = { ref: { cloud: 'aws', account: '111122223333', region: 'eu-west-1', id: 'i-1' } } as const;
     const vpc = { networkRanges: ['10.0.0.0/16', '100.64.0.0/16', 'fd00::/48'].map(parseCidr) };
 
     test.each<{ title: string; pods: string; self?: Partial<Node>; isAllowed?: boolean }>([
-      { title: "pods in one of the VPC's ranges", pods: '100.64.0.0/16', isAllowed: true },
-      { title: 'pods in part of a VPC range', pods: '10.0.128.0/17', isAllowed: true },
-      { title: 'pods in a range that contains a VPC range', pods: '10.0.0.0/12', isAllowed: true },
       {
-        title: 'pods only some of which have VPC addresses',
+        title: "allows steering for pods in one of the VPC's ranges",
+        pods: '100.64.0.0/16',
+        isAllowed: true,
+      },
+      { title: 'allows steering for pods in part of a VPC range', pods: '10.0.128.0/17', isAllowed: true },
+      {
+        title: 'allows steering for pods in a range that contains a VPC range',
+        pods: '10.0.0.0/12',
+        isAllowed: true,
+      },
+      {
+        title: 'allows steering for pods only some of which have VPC addresses',
         pods: '172.20.0.0/16, 100.64.0.0/16',
         isAllowed: true,
       },
-      { title: 'pods in an overlay network', pods: '172.20.0.0/16' },
-      { title: 'unknown pods', pods: '' },
-      { title: 'pods with VPC addresses in a family without destinations', pods: 'fd00::/48, 172.20.0.0/16' },
-      { title: 'a node on Google Cloud', pods: '100.64.0.0/16', self: {} },
+      { title: 'does not allow steering for pods in an overlay network', pods: '172.20.0.0/16' },
+      { title: 'does not allow steering for unknown pods', pods: '' },
+      {
+        title: 'does not allow steering for pods with VPC addresses in a family without destinations',
+        pods: 'fd00::/48, 172.20.0.0/16',
+      },
+      { title: 'does not allow steering on Google Cloud', pods: '100.64.0.0/16', self: {} },
     ])('$title', ({ pods, self = ec2, isAllowed = false }) => {
       const result = planWith(`pods: [${pods}], masquerade: [peerings]`, vpc, self);
       expect(rules(result).includes('option steer')).toBe(isAllowed);
     });
   });
 
-  describe("when a route exists only in the subnets of a node's secondary interfaces", () => {
+  describe('of a node with a route that exists only in the subnets of its secondary interfaces', () => {
     const pods = '100.64.0.0/16';
     const vpc = ['10.0.0.0/16', pods].map(parseCidr);
     const own = (destination: string): Route => ({
@@ -229,7 +240,7 @@ describe('the planned rule set', () => {
       planWith(`${settings}, masquerade: [peerings, transit-gateways]`, { networkRanges: vpc, routes });
     const rulesOf = (result: Plan) => rules(result).filter((line) => / other-subnet|^masquerade/.test(line));
 
-    test('the node is skipped, and the missing route is named', () => {
+    test('does not exist if there is no other route, and the warning names the route', () => {
       const result = planRoutes([other('10.193.0.0/16')]);
       expect(result).toMatchObject({ kind: 'skip', reason: 'not-in-node-subnet' });
       expect(result.warnings).toContainEqual({
@@ -242,17 +253,17 @@ describe('the planned rule set', () => {
 
     test.each<[string, Route[], string[]]>([
       [
-        'the destinations of all other routes are masqueraded',
+        'masquerades the destinations of all other routes',
         [own('172.16.0.0/12'), other('10.193.0.0/16')],
         ['masquerade 172.16.0.0/12 tgw-1'],
       ],
       [
-        "the route's range is exempt from a wider destination",
+        'exempts the range of that route from a wider destination',
         [own('172.16.0.0/12'), other('172.20.0.0/16')],
         ['exempt 172.20.0.0/16 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
       ],
       [
-        "the part of the range that the node's own subnet routes is masqueraded",
+        "masquerades the part of the range for which the node's own subnet has a route",
         [own('172.16.0.0/12'), other('172.20.0.0/16'), own('172.20.128.0/17')],
         ['exempt 172.20.0.0/17 other-subnet', 'masquerade 172.16.0.0/12 tgw-1'],
       ],
@@ -263,7 +274,7 @@ describe('the planned rule set', () => {
     test.each([
       ['pods in an overlay network', 'pods: [192.168.0.0/16]'],
       ['unknown pods', 'out: eth0'],
-    ])('%s leave through the interface that the kernel chooses, with its address', (_, settings) => {
+    ])('masquerades %s with the address of the interface that the kernel chooses', (_, settings) => {
       expect(rulesOf(planRoutes([other('10.193.0.0/16')], settings))).toEqual([
         'masquerade 10.193.0.0/16 pcx-1',
       ]);
@@ -473,16 +484,16 @@ describe('a config entry with even-if-routed', () => {
 
   test.each([
     [
-      'without even-if-routed',
+      'instead of an entry without even-if-routed',
       'pods: [10.132.0.0/14], masquerade: [{cidr: 10.209.7.0/24}]',
       'set even-if-routed: true',
     ],
     [
-      'if no pod range is known',
+      'together with pod ranges, if none is known',
       'masquerade: [{cidr: 10.209.7.0/24, even-if-routed: true}]',
       'configure pods, and set even-if-routed: true',
     ],
-  ])("is rejected inside the node's own network %s", (_, settings, advice) => {
+  ])("is recommended inside the node's own network %s", (_, settings, advice) => {
     const result = planWith(settings);
     expect(result).toMatchObject({ kind: 'skip', reason: 'nothing-to-masquerade' });
     expect(detailOf(result, 'destination-exempt')).toContain(advice);

@@ -202,7 +202,7 @@ describe('the time until a node is retried depends on what happened:', () => {
   });
 });
 
-test('a run with older data never overwrites rules from a run with newer data', async () => {
+test('a reconciliation with older data never overwrites the rules of a reconciliation with newer data', async () => {
   const { cloud, run, inForce } = setUp(machine('i-1'));
   const known = cloud.machines.get('aws:i-1');
   if (!known) throw new Error('no node');

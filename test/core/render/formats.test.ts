@@ -160,7 +160,7 @@ describe('the DaemonSet for a rule set', () => {
       );
     const rules = (host: Host) => host.run(['iptables-legacy-save', '-t', 'nat']);
 
-    test.each(capabilities)("without %s it does not install rules in the node's backend", async (missing) => {
+    test.each(capabilities)("does not install rules in the node's backend without %s", async (missing) => {
       await install(capabilities.filter((name) => name !== missing));
       expect(await rules(node)).not.toContain('PEERMASQ');
     });

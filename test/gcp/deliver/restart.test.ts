@@ -69,7 +69,7 @@ describe('the restart of a node', () => {
   test.each([
     ['changes', false],
     ['keeps', true],
-  ])('requires a new report, where Compute Engine %s the time of the last start', async (_, keepsStart) => {
+  ])('requires a new report when Compute Engine %s the time of the last start', async (_, keepsStart) => {
     lab.state.keepsStartOnReset = keepsStart;
     const given = ruleSet(hoursAgo(1).getTime());
     const vm = addVm(lab.state, {

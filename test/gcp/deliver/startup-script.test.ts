@@ -199,7 +199,7 @@ esac`;
     expect((await bootWith(undefined)).stdout).toBe('peermasq watch --install\n');
   });
 
-  describe("seeded in the project's metadata", () => {
+  describe("when it is seeded in the project's metadata", () => {
     const seed = (original?: string) => {
       setMetadata(cloud, vm, 'peermasq-program', undefined);
       cloud.projects[vm.project]?.metadata.push(

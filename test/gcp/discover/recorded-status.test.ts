@@ -73,7 +73,7 @@ describe('the report of a node', () => {
   );
 });
 
-test('is not needed to record the assigned rule set and its number of routes', async () => {
+test('the assigned rule set and its number of routes are read even if there is no report', async () => {
   const metadata = [
     { key: 'peermasq-ruleset', value: printRuleSet(proven) },
     { key: 'peermasq-routes', value: '7' },
@@ -145,7 +145,7 @@ describe('the status label of a node', () => {
     expect((await recordedOf(vm))?.isProven).toBe(false);
   });
 
-  describe("from before the last start is ignored, and the node's report is read, which was written", () => {
+  describe('from before the last start is ignored in favour of a report that was written', () => {
     let vm: LabVm;
     beforeEach(() => {
       vm = addLabelled('', { lastStartTimestamp: noon.toISOString() });

@@ -60,7 +60,7 @@ describe('the error message for an invalid dump', () => {
     expect(() => parseSnapshot(dump)).toThrow(expected);
   });
 
-  test('the advice for an invalid dump lists every command whose output is a valid dump', () => {
+  test('comes with advice that lists every command whose output a dump may contain', () => {
     const { advice } = new DumpError({ line: 1, found: '', expected: '' });
     expect(advice).toMatch(/^[A-Z].*\.$/);
     for (const command of [

@@ -105,7 +105,7 @@ describe('the result is certain when the dump contains', () => {
   });
 });
 
-describe('a base chain in an nft table with the flag', () => {
+describe('in an nft table with flags,', () => {
   const withFlags = (flags: unknown, dump: string) =>
     network + dump.replace('"name":"own"}', `"name":"own","flags":${JSON.stringify(flags)}}`);
   const masquerading = nftTable('own', nftToPrivateRange, nftMasquerade);
@@ -113,14 +113,14 @@ describe('a base chain in an nft table with the flag', () => {
   const invalid = 'Lester Gooch #5';
 
   test.each([
-    ['dormant is not in force', 'dormant', false],
-    ['owner is in force', ['owner'], true],
-    ['unreadable may be in force', invalid, 'unknown'],
+    ['a base chain is not in force if the flag is dormant', 'dormant', false],
+    ['a base chain is in force if the flag is owner', ['owner'], true],
+    ['a base chain may be in force if the flag is unreadable', invalid, 'unknown'],
   ])('%s', (_, flags, expected) => {
     expect(explainDump(withFlags(flags, masquerading)).masqueraded).toBe(expected);
   });
 
-  test('a drop policy in a table with an unreadable flag may be in force', () => {
+  test('a drop policy may be in force if the flag is unreadable', () => {
     const policy = nftBaseChain('ip', 'own', { type: 'filter', policy: 'drop' });
     const dump = nftRuleset({ table: { family: 'ip', name: 'own' } }, policy);
     expect(explainDump(withFlags(invalid, dump)).mayBeDropped).toBe(true);
