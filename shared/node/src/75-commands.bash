@@ -53,7 +53,8 @@ command_apply() {
   converge apply
 }
 
-# Refuses a rule set that is older than the one in force, or from the future, because no rule set of today could replace it.
+# Refuses a rule set that is older than the one in force. Also refuses a rule set from the future, because no current
+# rule set could replace it.
 check_generation() {
   if is_in_future "$GENERATION"; then
     CODE=clock-skew
@@ -69,8 +70,8 @@ check_generation() {
   fi
 }
 
-# <generation>: is it more than a day ahead? The clock of a node may be wrong until it is synchronized after a boot, so
-# the time at which the last report was stored counts if it is later.
+# <generation>: is the generation more than a day ahead of the node's clock? After a boot, the clock may be wrong until
+# it is synchronized. If the last report was stored at a later time, that time is used instead.
 is_in_future() {
   local now reported earliest=$(($1 / 1000 - 86400))
   printf -v now '%(%s)T' -1

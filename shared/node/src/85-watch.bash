@@ -89,7 +89,7 @@ check_drift() {
   local report
   ((SECONDS - CHECKED_AT >= INTERVAL)) || return 0
   CHECKED_AT=$SECONDS CHECKS=$((CHECKS + 1))
-  # A clock that was wrong may be right now.
+  # The node's clock may have been corrected since.
   if [[ $REFUSAL == *'"code":"clock-skew"'* ]]; then
     rm -f -- "$WORK/applied"
     follow_ruleset
