@@ -19,7 +19,7 @@ import {
 
 export interface NewNode {
   readonly subnetId: string;
-  /** The name of the cluster. The node gets the tag that EKS and kOps nodes have. */
+  /** The name of the cluster. The node gets the cluster tag that EKS and kOps set. */
   readonly cluster?: string;
   readonly tags?: Readonly<Record<string, string>>;
   readonly state?: LabInstance['state'];
@@ -29,11 +29,11 @@ export interface NewNode {
   readonly address?: string;
   readonly ipv6Address?: string;
   readonly agentVersion?: string;
-  /** Whether the SSM agent is online from the start (default: true). `setReady` changes it later. */
+  /** Whether the SSM agent is online from the start (default: true). `setReady` changes this later. */
   readonly isReady?: boolean;
-  /** Milliseconds until the SSM agent registers; replaces `isReady`. */
+  /** The time in milliseconds until the SSM agent registers. If set, `isReady` is ignored. */
   readonly registersAfterMs?: number;
-  /** Milliseconds by which each command takes longer. */
+  /** An additional delay for each command, in milliseconds. */
   readonly commandDelayMs?: number;
   /** The machine on which the SSM agent runs commands. */
   readonly machine?: Machine;
@@ -43,7 +43,7 @@ export interface NewNetwork {
   readonly vpcId: string;
   readonly cidrs: readonly string[];
   readonly ipv6Cidrs?: readonly string[];
-  /** The new subnets. Each has the network's whole range, unless a test changes it. */
+  /** The IDs of the subnets. Each subnet has the network's whole range, unless a test changes the range. */
   readonly subnetIds: readonly string[];
   /** Routes in the main route table, which all subnets use unless a test associates another table. */
   readonly routes?: readonly LabRoute[];
@@ -51,10 +51,10 @@ export interface NewNetwork {
 
 type Event = Record<string, unknown>;
 
-/** One region of one account. */
+/** A local AWS account, in a single region. */
 export interface LabAccount {
   readonly state: AwsState;
-  /** All calls to this account, including rejected calls. */
+  /** All API calls to this account, including those that were rejected. */
   readonly calls: ApiCall[];
   count(action: string): number;
   addNetwork(network: NewNetwork): void;
@@ -68,13 +68,12 @@ export interface LabAccount {
   putDocument(name: string, document: SsmDocument): void;
   addQueue(settings: QueueSettings, deadLetters?: LabQueue): LabQueue;
   /**
-   * Makes an Auto Scaling group pause the launch of an instance.
-   * @returns the lifecycle event
+   * Pauses the launch of an instance with a lifecycle hook. @returns the lifecycle event
    */
   startLifecycleAction(id: string, groupName: string, hookName: string): Event;
-  /** Throttles the next calls of an action. The error is the service's own throttling error. */
+  /** Throttles the next calls of an action with the throttling error of the service. */
   throttle(action: string, times: number): void;
-  /** Denies all further calls of an action, such as `ec2:CreateTags`. The error is IAM's own error. */
+  /** Denies all further calls of an action, such as `ec2:CreateTags`, with the error that IAM returns. */
   deny(action: string, resource?: string): void;
   fail(action: string, code: string, message: string, times?: number, status?: number): void;
   /** Returns the events that EventBridge delivers when these instances start. */
@@ -82,7 +81,7 @@ export interface LabAccount {
   stateChangeEvent(id: string): Event;
 }
 
-/** Options that all accounts in a lab share. */
+/** The options that all accounts in a lab share. */
 export interface AccountOptions {
   readonly region: string;
   readonly stopSignal: AbortSignal;
@@ -92,8 +91,10 @@ export interface AccountOptions {
   nextInstance(): number;
 }
 
-/** A machine that cannot run programs, for nodes to which nothing is pushed. */
-const noMachine: Machine = { run: () => Promise.reject(new Error('This node has no machine')) };
+/** A machine that cannot run programs. It is the default for nodes to which a test pushes nothing. */
+const noMachine: Machine = {
+  run: () => Promise.reject(new Error('This node has no machine that can run commands')),
+};
 
 export function makeAccount(
   id: string,

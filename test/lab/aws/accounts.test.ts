@@ -82,7 +82,7 @@ describe('the local STS rejects', () => {
 });
 
 describe('a member account in the local AWS', () => {
-  test('is reached with the credentials of its role, and calls to the account are counted separately', async () => {
+  test('accepts the credentials of its role, and counts calls to it separately', async () => {
     const [mine, theirs] = [aws.addNode({ subnetId }), member.addNode({ subnetId })];
     const credentials = await assume({ DurationSeconds: 900 });
     expect(await instancesWith({})).toEqual([mine]);
@@ -102,13 +102,13 @@ describe('a member account in the local AWS', () => {
     ['with a different session token', { sessionToken: 'x' }],
     ['without its session token', { sessionToken: '' }],
     ['with an unknown key', { accessKeyId: 'ASIAXXXXXXXXXXXXXXXX' }],
-  ])('is not accessible with credentials %s', async (_, changes) => {
+  ])('rejects credentials %s', async (_, changes) => {
     const credentials = { ...(await assume()), ...changes };
     expect(await errorCodeOf(instancesWith({ credentials }))).toBe('AuthFailure');
     expect(member.calls).toEqual([]);
   });
 
-  test('is named in the events that the account emits', () => {
+  test('emits events that contain its account ID', () => {
     expect(member.stateChangeEvent(member.addNode({ subnetId }))).toMatchObject({ account: memberId });
   });
 });
@@ -138,7 +138,7 @@ describe('the local Auto Scaling', () => {
   });
 
   test.each(['CONTINUE', 'ABANDON'])(
-    'lets a pending lifecycle action be completed once, with %s',
+    'accepts one completion of a pending lifecycle action, with %s',
     async (result) => {
       const event = aws.startLifecycleAction(InstanceId, 'nodes', 'peermasq');
       expect(event).toMatchObject({ detail: { EC2InstanceId: InstanceId, AutoScalingGroupName: 'nodes' } });
@@ -162,7 +162,7 @@ describe('the local Auto Scaling', () => {
     expect(await errorCodeOf(complete({ InstanceId, ...changes }))).toBe('ValidationError');
   });
 
-  test('names the instance in the error if the instance has no pending action', async () => {
+  test('rejects a completion with an error that names the instance if the instance has no pending action', async () => {
     await expect(complete({ InstanceId })).rejects.toThrow(
       `No active Lifecycle Action found with instance ID ${InstanceId}`,
     );

@@ -32,7 +32,7 @@ function completeLifecycleAction(state: AwsState, fields: Fields) {
   }
   found.result = LifecycleActionResult;
   const instance = state.instances.get(found.instanceId);
-  // An Auto Scaling group terminates an instance whose launch was abandoned.
+  // Auto Scaling terminates an instance if its launch is abandoned.
   if (instance && LifecycleActionResult === 'ABANDON') instance.state = 'shutting-down';
   return {};
 }

@@ -170,7 +170,7 @@ describe('the local SSM rejects', () => {
     ['no instance', () => send({ InstanceIds: [] }), 'ValidationException'],
     ['an instance that is listed twice', () => send({ InstanceIds: [id, id] }), 'DuplicateInstanceId'],
     [
-      'an instance that has never registered',
+      'an instance whose agent has never registered',
       () => send({ InstanceIds: [id, missing] }),
       'InvalidInstanceId',
     ],

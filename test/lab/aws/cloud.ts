@@ -5,28 +5,27 @@ import { startServer } from './server';
 import { issueKeys, roleArn } from './sts';
 
 /**
- * The role that gives access to an account. If only a name is given, anyone may assume the role, and it allows
- * everything.
+ * The role for access to an account. If it has only a name, every caller may assume it, and it allows all actions.
  */
 export type MemberRole = LabRole | Pick<LabRole, 'roleName'>;
 
-/** One AWS region on a loopback port. The object itself is the account to which the default credentials belong. */
+/** An AWS region that listens on a loopback port. The object itself is the account of the default credentials. */
 export interface LocalAws extends LabAccount {
   /** The endpoint of all services, which is also the prefix of queue URLs. */
   readonly url: string;
   /** Environment variables for the official clients. */
   readonly env: Readonly<Record<string, string>>;
-  /** Called with every event that SSM emits, including events forwarded from other accounts. */
+  /** A callback for every event that SSM emits, including events that are forwarded from other accounts. */
   onEvent: (event: object) => void;
-  /** Adds an account that is accessible only with credentials from AssumeRole. */
+  /** Adds an account that accepts only credentials from AssumeRole. */
   addAccount(id: string, role: MemberRole): LabAccount;
-  /** Returns the environment of a process that runs with a role of this account instead of full access. */
+  /** Returns the environment variables for a process that has only the permissions of a role in this account. */
   envForRole(role: LabRole): Readonly<Record<string, string>>;
-  /** The calls to all accounts. */
+  /** The API calls to all accounts. */
   readonly allCalls: readonly ApiCall[];
-  /** Enforces the published rate limits: calls that exceed a token bucket are throttled from now on. */
+  /** Enables the published rate limits: further calls are throttled if their token bucket is empty. */
   enableRateLimits(): void;
-  /** The number of calls, to all accounts, that exceeded a token bucket. */
+  /** The number of throttled calls to all accounts. */
   readonly callsOverLimit: number;
   /** Resolves when no command is running in any account. */
   waitForCommands(): Promise<void>;

@@ -82,7 +82,7 @@ describe("the local EC2's firewalls:", () => {
     expect(group?.IpPermissionsEgress).toMatchObject([{ IpRanges: [{ CidrIp: '0.0.0.0/0' }] }]);
   });
 
-  test('associating a subnet with a network ACL removes the subnet from the default ACL', async () => {
+  test('associating a subnet with another network ACL removes the subnet from the default ACL', async () => {
     const own = { networkAclId: 'acl-0a', vpcId, isDefault: false, subnetIds: [subnetId], entries: [] };
     aws.state.acls.push(own);
     const Filters = [{ Name: 'association.subnet-id', Values: [subnetId] }];
@@ -98,7 +98,7 @@ describe("the local EC2's firewalls:", () => {
   });
 });
 
-test('the response about a peering contains the CIDR ranges only while the peering is active', async () => {
+test('DescribeVpcPeeringConnections returns the CIDR ranges of a peering only while the peering is active', async () => {
   const ranges = async () => {
     const { VpcPeeringConnections = [] } = await clients.ec2.send(
       new DescribeVpcPeeringConnectionsCommand({}),

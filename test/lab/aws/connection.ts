@@ -15,7 +15,7 @@ export interface NewConnection {
     readonly address: string;
     readonly ipv6Address?: string;
     readonly port: number;
-    /** The account and region of the peer's VPC, if different from the node's. */
+    /** The account and region of the peer's VPC. Defaults to the account and region of the node. */
     readonly account?: LabAccount;
   };
 }
@@ -32,12 +32,12 @@ export interface LabConnection {
 interface ConnectionSide {
   readonly subnet: LabSubnet;
   readonly table: LabRouteTable;
-  /** The security group of the nodes, or of the service. */
+  /** The security group of the nodes or of the service on this side. */
   readonly group: LabSecurityGroup;
   readonly acl: LabAcl;
 }
 
-/** The parts that can be broken, in the order of doctor's checks. */
+/** The misconfigurations, in the order of doctor's checks. Each function breaks one part of a connection. */
 export const misconfigurations = {
   'peering-pending': ({ peering }) => (peering.status = 'pending-acceptance'),
   'no-forward-route': ({ node }) => (node.table.routes = []),
@@ -151,6 +151,6 @@ function readSide(
 }
 
 function assertDefined<T>(one: T | undefined): T {
-  if (one === undefined) throw new Error('addNetwork returned fewer resources than expected');
+  if (one === undefined) throw new Error('addNetwork created fewer resources than expected');
   return one;
 }

@@ -15,7 +15,7 @@ import { labAccount, labRegion } from './cloud';
 import { readRole, type LabRole } from './iam-policies';
 import type { QueueSettings } from './sqs-queue';
 
-/** The value of an environment variable: text, or the URL of a queue that is given by its short name. */
+/** The value of an environment variable: either text, or the short name of a queue whose URL is the value. */
 export type EnvironmentValue = string | { readonly queue: string };
 
 export interface DeployedFunction {
@@ -23,12 +23,12 @@ export interface DeployedFunction {
   /** The file that exports `handler`. */
   readonly bundle: string;
   readonly timeoutSeconds: number;
-  /** The role of the function; without a role, all calls are allowed. */
+  /** The role of the function. A function without a role may make all calls. */
   readonly role?: LabRole;
   readonly environment: Readonly<Record<string, EnvironmentValue>>;
 }
 
-/** An event source mapping between a queue, given by its short name, and a function. */
+/** An event source mapping from a queue, by its short name, to a function. */
 export interface DeployedEventSource {
   readonly queue: string;
   readonly function: string;
@@ -37,15 +37,15 @@ export interface DeployedEventSource {
   readonly maximumConcurrency: number;
 }
 
-/** An event rule. Events that match the pattern are sent to the queue. */
+/** An event rule, which sends events that match the pattern to a queue. */
 export interface DeployedRule {
   readonly queue: string;
   readonly pattern: Pattern;
 }
 
 /**
- * The resources that `serverless deploy` creates from serverless.yml and infra/aws, as far as the lab implements
- * them.
+ * The resources that `serverless deploy` would create from serverless.yml and infra/aws, limited to what the lab
+ * supports.
  */
 export interface Deployment {
   readonly stage: string;
@@ -58,11 +58,11 @@ export interface Deployment {
 
 export interface DeploymentOptions {
   readonly stage?: string;
-  /** The parameters that would be passed with `--param`. */
+  /** The parameters, as for `serverless deploy --param`. */
   readonly params?: Readonly<Record<string, string | number>>;
-  /** The clusters to which the roles may send commands; all clusters if empty. */
+  /** The clusters to whose nodes the roles may send commands. If empty, this is allowed for all clusters. */
   readonly clusters?: readonly string[];
-  /** Replaces the batch windows and delays of all queues, to keep tests short. */
+  /** Overrides the batch windows and delays of all queues, to keep tests short. */
   readonly windowSeconds?: number;
   readonly delaySeconds?: number;
 }
@@ -117,8 +117,8 @@ function readService(): Service {
 }
 
 /**
- * Reads the deployment from serverless.yml and infra/aws. Must run in the repository's root.
- * @throws Error for a serverless.yml that the lab does not support
+ * Reads the deployment from serverless.yml and infra/aws in the current directory, which must be the repository root.
+ * @throws Error if serverless.yml uses something that the lab does not support
  */
 export function readDeployment(options: DeploymentOptions = {}): Deployment {
   const { stage = 'dev', params: given = {}, clusters = ['*'], windowSeconds, delaySeconds } = options;

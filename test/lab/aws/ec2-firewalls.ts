@@ -5,7 +5,7 @@ import type { AwsState, LabAcl, LabInterface, LabPermission, LabSecurityGroup } 
 
 const vpcOf = (state: AwsState, subnetId: string) => state.subnets.get(subnetId)?.vpcId ?? '';
 
-/** Network interfaces of terminated instances no longer exist. */
+/** Whether a network interface exists. The interfaces of a terminated instance do not. */
 const isThere = ({ instances }: AwsState, { attachment }: LabInterface): boolean =>
   attachment === undefined || instances.get(attachment.instanceId)?.state !== 'terminated';
 

@@ -76,8 +76,8 @@ function networkXml(
 }
 
 /**
- * Returns one of an instance's network interfaces. Branch interfaces are not attached to the instance and are
- * therefore not listed, as in EC2.
+ * Returns an instance's network interface. Like EC2, omits branch interfaces, because they are not attached to the
+ * instance.
  */
 const instanceInterfaceXml = (state: AwsState, one: LabInterface) => ({
   networkInterfaceId: one.networkInterfaceId,

@@ -13,7 +13,7 @@ export const page = { MaxResults: z.coerce.number().int().optional(), NextToken:
 type Filter = z.infer<typeof filters>[number];
 type Page = { readonly MaxResults?: number | undefined; readonly NextToken?: string | undefined };
 
-/** The values of a resource for each supported filter. */
+/** The supported filters. Each returns the values of a resource with which the filter is compared. */
 export type Filterable<T> = Readonly<Record<string, (one: T, state: AwsState) => readonly string[]>>;
 
 /** Returns the pattern for a filter value, in which `*` and `?` are wildcards. */

@@ -1,8 +1,8 @@
 import type { Pattern } from '../../../infra/aws/patterns';
 
 /**
- * Returns whether an event matches an EventBridge pattern. Supports only the operators that our patterns use: values,
- * `exists` and `anything-but`.
+ * Returns whether an event matches an EventBridge pattern. Supports only the operators that peermasq's patterns use:
+ * values, `exists` and `anything-but`.
  * @throws Error for any other operator
  */
 export function matchesPattern(pattern: Pattern, event: unknown): boolean {

@@ -6,12 +6,12 @@ import { toSqsRecord } from './sqs-records';
 
 export interface EventSourceSettings {
   readonly batchSize: number;
-  /** The batch window in milliseconds, starting with the first message of the batch. */
+  /** The batch window in milliseconds. It begins with the first message in the batch. */
   readonly windowMs: number;
   readonly maximumConcurrency: number;
 }
 
-/** The maximum number of bytes in one invocation (Lambda quotas). */
+/** The maximum payload of an invocation, in bytes (Lambda quotas). */
 const payloadLimit = 6_291_456;
 
 /** The maximum number of messages that one ReceiveMessage call returns. */
@@ -19,8 +19,8 @@ const receiveLimit = 10;
 
 /**
  * Runs Lambda's event source mapping, with partial batch responses.
- * @param onFailure called with the error that a function threw; the batch then stays in the queue
- * @returns after the signal, once every invocation has finished
+ * @param onFailure called with the error if the function throws; the batch then stays in the queue
+ * @returns once `signal` has aborted and all invocations have finished
  */
 export async function runEventSource(
   queue: LabQueue,
@@ -42,7 +42,7 @@ export async function runEventSource(
   await Promise.all(Array.from({ length: settings.maximumConcurrency }, poll));
 }
 
-/** Waits until the batch is full or the batch window has ended. */
+/** Collects messages until the batch is full or its window ends. */
 async function gather(
   queue: LabQueue,
   { batchSize, windowMs }: EventSourceSettings,
@@ -59,7 +59,7 @@ async function gather(
     if (batch.length > 0) endsAt = Math.min(endsAt, Date.now() + windowMs);
     if (batch.length >= batchSize || Date.now() >= endsAt || bytes > payloadLimit) break;
     if (received.length === 0) await queue.waitForMessage(endsAt, signal);
-    // Lets the other pollers run.
+    // Gives the pollers of other queues a chance to run.
     else await setImmediate();
   }
   return batch;
@@ -71,7 +71,7 @@ const sizeOf = (messages: readonly LabMessage[], arn: string) =>
     0,
   );
 
-/** Returns the first messages of the batch, as many as fit in one invocation. */
+/** Returns the longest prefix of the batch that fits into one invocation. */
 function takeFitting(batch: readonly LabMessage[], arn: string): LabMessage[] {
   let size = '{"Records":[]}'.length;
   const end = batch.findIndex((message) => (size += sizeOf([message], arn)) > payloadLimit);
@@ -79,8 +79,8 @@ function takeFitting(batch: readonly LabMessage[], arn: string): LabMessage[] {
 }
 
 /**
- * Invokes the function and deletes the messages that it handled. The remaining messages become visible again after
- * their visibility timeout.
+ * Invokes the function and deletes the messages that the function handled. All other messages become visible again
+ * after their visibility timeout.
  */
 async function invokeWithBatch(
   queue: LabQueue,

@@ -20,33 +20,33 @@ export interface EnvironmentSettings {
   readonly bundle: string;
   readonly timeoutMs: number;
   readonly env: Readonly<Record<string, string>>;
-  /** Called during an invocation with each line of the log. */
+  /** A callback for each line that is logged during an invocation. */
   readonly onLog?: (entry: LogEntry) => void;
 }
 
-/** A process of a function. It handles one invocation at a time. */
+/** A process that runs a function. It handles one invocation at a time. */
 export interface ExecutionEnvironment {
   /**
-   * Whether the process can be reused. It ends after a crash or a timeout, but not after an error that the handler
-   * throws.
+   * Whether the process can handle another invocation. It can after the handler throws an error, but not after a crash
+   * or a timeout.
    */
   readonly isAlive: boolean;
   /**
    * Invokes the handler.
-   * @throws Error, which contains the log, when the handler throws, times out or crashes
+   * @throws Error with the log if the handler throws, times out or crashes
    */
   invoke(event: unknown): Promise<Invocation>;
   close(): Promise<void>;
 }
 
-/** The last line of an invocation's log, which lambda-runtime.mjs writes. */
+/** The format of the last line in an invocation's log, which lambda-runtime.mjs writes. */
 type RuntimeDone = { readonly response: unknown } | { readonly error: string };
 
-/** The current or last invocation. Its log may arrive after it has finished. */
+/** The current invocation, or the last one if none is running, because its log may arrive after it has finished. */
 interface CurrentInvocation {
   readonly log: LogEntry[];
   readonly end: (done: RuntimeDone) => void;
-  /** The stderr of the process during the invocation. */
+  /** The output on stderr during the invocation. */
   stderr: string;
   hasTimedOut: boolean;
   hasEnded: boolean;
@@ -93,7 +93,7 @@ export function startExecutionEnvironment(settings: EnvironmentSettings): Execut
   };
 }
 
-/** Starts the process. Its output and its exit are reported to the current invocation. */
+/** Starts the process, and passes its output and its exit to the current invocation. */
 function start({ bundle, env, onLog }: EnvironmentSettings, current: () => CurrentInvocation | undefined) {
   const child = spawn(process.execPath, [join(__dirname, 'lambda-runtime.mjs'), bundle], {
     stdio: ['pipe', 'pipe', 'pipe'],
@@ -103,7 +103,7 @@ function start({ bundle, env, onLog }: EnvironmentSettings, current: () => Curre
     const now = current();
     if (now) now.stderr += text;
   });
-  // Ignored, because the exit event reports that the process has ended.
+  // Write errors are ignored, because the exit event reports that the process has ended.
   child.stdin.on('error', () => undefined);
   createInterface({ input: child.stdout }).on('line', (line) => {
     const entry = parseEntry(line);

@@ -2,7 +2,7 @@ import { parseRuleSet } from '../../../shared/core/model/rule-set';
 import type { Machine } from '../machine';
 import { makeReport } from '../node-report';
 
-/** A node without a kernel. It reports every rule set as applied and proven. */
+/** A simulated node, which reports every rule set as applied and proven without running anything. */
 export const fakeNode: Machine = {
   run: (_, { env = {} } = {}) => {
     const ruleSet = parseRuleSet(env['SSM_ruleset'] ?? '');

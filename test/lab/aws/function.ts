@@ -5,15 +5,15 @@ import {
   type Invocation,
 } from './execution-environment';
 
-/** A deployed function. Its processes stay warm between invocations. */
+/** A deployed function. It keeps its processes for further invocations. */
 export interface LabFunction {
-  /** @throws the error that the execution environment's `invoke` throws */
+  /** @throws the same errors as `invoke` of the execution environment */
   invoke(event: unknown): Promise<Invocation>;
   close(): Promise<void>;
 }
 
 export interface FunctionSettings extends EnvironmentSettings {
-  /** Called after each finished invocation. */
+  /** A callback that runs after each invocation. */
   readonly onInvoked?: (invocation: Invocation) => void;
 }
 

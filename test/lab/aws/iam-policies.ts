@@ -1,6 +1,6 @@
 import type { Resources, Statement } from '../../../infra/aws/cloudformation';
 
-/** A request that IAM checks. Only the features that the policies in infra/aws use are supported. */
+/** A request to be authorised. The lab supports only the IAM features that the policies in infra/aws use. */
 export interface IamRequest {
   /** The action, such as `ec2:CreateTags`. */
   readonly action: string;
@@ -14,7 +14,7 @@ export interface IamRequest {
 export interface ResolvedStatement {
   readonly actions: readonly string[];
   readonly resources: readonly string[];
-  /** The conditions, as operator → condition key → accepted values. */
+  /** The conditions, as a map from operator and condition key to accepted values. */
   readonly conditions: Readonly<Record<string, Readonly<Record<string, string | readonly string[]>>>>;
 }
 
@@ -81,8 +81,7 @@ interface PolicyDocument {
 }
 
 /**
- * Reads a role from a template.
- * @param template the template's resources, including every resource that the role refers to
+ * Reads a role from a template. @param template the template's resources, including all that the role refers to
  */
 export function readRole(template: Resources, id: string, accountRegion: AccountRegion): LabRole {
   const propertiesOf = (name: string) =>
@@ -105,8 +104,8 @@ const readStatements = ({ Statement }: PolicyDocument): ResolvedStatement[] =>
   }));
 
 /**
- * Resolves `Ref`, `Fn::Sub` and `Fn::GetAtt` as CloudFormation does, except that a Ref to a policy stays its logical
- * ID.
+ * Resolves `Ref`, `Fn::Sub` and `Fn::GetAtt` like CloudFormation, except that it replaces a Ref to a policy with the
+ * logical ID of the policy.
  */
 function resolveIntrinsics(value: unknown, template: Resources, accountRegion: AccountRegion): unknown {
   if (Array.isArray(value)) return value.map((one) => resolveIntrinsics(one, template, accountRegion));

@@ -8,7 +8,7 @@ interface ServiceRequest {
   readonly fields: Fields;
 }
 
-/** Returns the requests that IAM checks for a call. All of them must be allowed. */
+/** Returns the IAM requests for an API call. The call is allowed only if all these requests are allowed. */
 export function iamRequestsOf(
   service: ServiceName,
   { action, fields }: ServiceRequest,
@@ -53,8 +53,8 @@ export function iamRequestsOf(
       return [
         iamRequest(
           `arn:aws:autoscaling:${region}:${account}:autoScalingGroup:uuid:autoScalingGroupName/${text('AutoScalingGroupName')}`,
-          // The lab has no Auto Scaling groups. A group's tags are read from an instance, because a group propagates
-          // its tags to its instances.
+          // The lab has no Auto Scaling groups. It reads a group's tags from an instance, because groups propagate tags
+          // to instances.
           tagsOf(text('InstanceId'), 'autoscaling:ResourceTag'),
         ),
       ];

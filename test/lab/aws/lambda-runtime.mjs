@@ -1,6 +1,6 @@
-// Runs a bundled handler as Lambda does. Usage: `node lambda-runtime.mjs BUNDLE`. Each line on stdin is an
-// invocation. The log goes to stdout, followed by a line with the value that the handler returned or the error that
-// it threw. The process exits if the bundle cannot be loaded.
+// Runs a bundled handler as Lambda does. Usage: `node lambda-runtime.mjs BUNDLE`. Reads one invocation per line from
+// stdin. Writes the log to stdout, followed by a line with the handler's return value or error. The process exits if
+// the bundle cannot be loaded.
 import { once } from 'node:events';
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
@@ -22,7 +22,7 @@ async function invoke({ event, invokedFunctionArn, timeoutMs }) {
 const lines = createInterface({ input: process.stdin });
 lines.on('line', async (line) => {
   const done = await invoke(JSON.parse(line));
-  // This line is the last of the log, because Node's writes to a pipe are synchronous.
+  // Nothing that the handler logged follows this line, because Node.js writes to pipes synchronously.
   process.stdout.write(`${JSON.stringify({ type: 'platform.runtimeDone', ...done })}\n`);
 });
 await once(lines, 'close');

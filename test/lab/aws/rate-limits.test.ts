@@ -11,7 +11,7 @@ test.each([
   ['ec2', 'CreateTags', 50, 5],
   ['ssm', 'SendCommand', 5, 5],
 ])(
-  'the local AWS limits %s %s to a burst of %i calls and %i calls a second',
+  'the local AWS limits %s %s to a burst of %i calls and to %i calls per second',
   (service, action, size, perSecond) => {
     let now = 0;
     const rateLimits = makeRateLimits(() => now);
@@ -29,7 +29,7 @@ test.each([
   },
 );
 
-test('each service and each kind of call has its own rate limit, and SQS has none', () => {
+test('rate limits are separate for each service and each kind of call, and SQS has no rate limit', () => {
   const rateLimits = makeRateLimits(() => 0);
   for (let i = 0; i < 5; i += 1) rateLimits.take('ssm', 'SendCommand');
   const others = [

@@ -1,4 +1,4 @@
-/** The maximum burst of calls, and the number of calls a second. */
+/** A rate limit: the maximum burst of calls, and the sustained number of calls per second. */
 interface BucketLimit {
   readonly size: number;
   readonly perSecond: number;

@@ -8,7 +8,7 @@ import { isOnline, type AwsState, type LabAgent, type LabCommand, type LabInvoca
 /** The values of a document's parameters. */
 type Values = Readonly<Record<string, string>>;
 
-/** Accepts a command and delivers it to its instances. */
+/** Accepts a command and starts its delivery to the instances. */
 export function startCommand(context: AccountContext, command: LabCommand, values: Values): void {
   const { commandId, documentName, comment, requestedAt, instanceIds } = command;
   const invocations = instanceIds.map((instanceId): LabInvocation => ({
@@ -26,19 +26,19 @@ export function startCommand(context: AccountContext, command: LabCommand, value
   void running.finally(() => context.running.delete(running));
 }
 
-/** Parses a value that is a number, or a percentage of all instances. */
+/** Parses a number of instances, given as a number or as a percentage of all instances. */
 function resolveCount(value: string, all: number): number {
   const number = Number(value.replace('%', ''));
   return value.endsWith('%') ? Math.floor((all * number) / 100) : number;
 }
 
-/** The maximum number of failures before a command stops. */
+/** Returns how many failures a command tolerates. */
 export const maxErrorCount = ({ maxErrors, instanceIds }: LabCommand): number =>
   resolveCount(maxErrors, instanceIds.length);
 
 /**
  * Runs a command on up to `MaxConcurrency` instances at a time. After more than `MaxErrors` failures, the command is
- * not sent to further instances, but continues on those where it is running.
+ * sent to no more instances, but instances that are running it continue.
  * https://docs.aws.amazon.com/systems-manager/latest/userguide/send-commands-multiple.html
  */
 async function runOnInstances(
@@ -61,10 +61,10 @@ async function runOnInstances(
   await Promise.all(Array.from({ length: Math.min(atOnce, invocations.length) }, runNext));
 }
 
-/** The interval at which an offline agent is polled. */
+/** How often the lab checks whether an offline agent is online again. */
 const pollMs = 20;
 
-/** Returns whether the agent fetches the command before its delivery timeout. */
+/** Returns whether the agent fetches the command before the command's delivery timeout. */
 async function waitUntilFetched(
   { state, stopSignal }: AccountContext,
   { requestedAt, timeoutSeconds }: LabCommand,
@@ -113,7 +113,7 @@ async function runOnAgent(
 ) {
   const agent = state.agents.get(instanceId);
   const document = state.documents.get(documentName);
-  if (!agent || !document) throw new Error('The agent or the document no longer exists');
+  if (!agent || !document) throw new Error('The SSM agent or the document no longer exists');
   await pause(agent, stopSignal);
   return runDocument(agent, document, values, {
     SSM_COMMAND_ID: commandId,

@@ -8,20 +8,20 @@ export interface ApiCall {
   readonly input: unknown;
 }
 
-/** An error that a test injected: the next `times` calls of an action are rejected with it. */
+/** An error that a test injected. The next `times` calls of an action fail with this error. */
 export interface InjectedError {
   readonly action: string;
   readonly apiError: AwsApiError;
   times: number;
 }
 
-/** One region of one account. */
+/** The state of an account in one region. */
 export interface AccountContext {
   readonly state: AwsState;
   readonly calls: ApiCall[];
   readonly injectedErrors: InjectedError[];
   readonly rateLimits: RateLimits;
-  /** Commands that are still running. The lab waits for them before it closes. */
+  /** The commands that are still running. The lab waits for these before it closes. */
   readonly running: Set<Promise<void>>;
   readonly stopSignal: AbortSignal;
   readonly emit: (event: object) => void;
@@ -30,7 +30,7 @@ export interface AccountContext {
 /** The identity to which an access key belongs. */
 export interface CallerIdentity {
   readonly account: AccountContext;
-  /** The caller's role. A caller without a role may do everything. */
+  /** The caller's role. A caller without a role may call everything. */
   readonly role?: LabRole;
   /** The session token; only temporary credentials have one. */
   readonly sessionToken?: string;
@@ -43,7 +43,7 @@ export interface ServerState {
   readonly region: string;
   /** The identities by access key. */
   readonly identities: Map<string, CallerIdentity>;
-  /** The accounts by the ARN of their role. Anyone may assume a role that has no trust policy. */
+  /** The accounts by the ARN of their role. Every caller may assume a role that has no trust policy. */
   readonly roles: Map<string, Pick<CallerIdentity, 'account' | 'role'>>;
   /** Whether rate limits are enforced. */
   isRateLimited: boolean;

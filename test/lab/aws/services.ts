@@ -76,8 +76,8 @@ const sts: Service = {
 };
 
 /**
- * Returns the service that a request is for. In AWS each service has its own host name; here the service is
- * recognised by its protocol and the scope of the signature.
+ * Returns the service to which a request is addressed. AWS has a host name for each service. The lab has only one, so
+ * it identifies the service by the protocol and by the scope of the signature.
  */
 export function serviceFor(headers: IncomingHttpHeaders): Service {
   const byType = [ssm, sqs].find(({ type }) => type === headers['content-type']);

@@ -4,10 +4,10 @@ import { AwsApiError } from './api-error';
 
 export interface QueueSettings {
   readonly name: string;
-  /** The visibility timeout. All durations here are in seconds. */
+  /** The visibility timeout, in seconds like all durations in this type. */
   readonly visibilityTimeout: number;
   readonly delaySeconds: number;
-  /** After this many receives, a message moves to the dead-letter queue. Without a value, it never moves. */
+  /** The number of receives after which a message moves to the dead-letter queue. If absent, messages never move. */
   readonly maxReceiveCount?: number;
 }
 
@@ -22,7 +22,7 @@ export interface LabMessage {
   readonly messageId: string;
   readonly body: string;
   readonly attributes: Readonly<Record<string, MessageAttribute>>;
-  /** The time at which the message was sent. All times here are in milliseconds since the epoch. */
+  /** When the message was sent, in milliseconds since the epoch like all times in this type. */
   readonly sentAt: number;
   firstReceivedAt?: number;
   receivedAt?: number;
@@ -33,7 +33,7 @@ export interface LabMessage {
   visibleAt: number;
 }
 
-/** The account and region of a queue, and the real time that a simulated second takes. */
+/** The account and region of a queue, and how many real milliseconds a simulated second takes. */
 export interface QueueLocation {
   readonly account: string;
   readonly region: string;
@@ -43,7 +43,7 @@ export interface QueueLocation {
 /** The maximum visibility timeout in seconds (SQS developer guide, quotas). */
 export const maxVisibilityTimeout = 43_200;
 
-/** This wait is longer than any test, and shorter than a timer's maximum. */
+/** A wait that is longer than any test, but shorter than the maximum of a timer. */
 const maxWaitMs = 3_600_000;
 
 export const md5 = (text: string): string => createHash('md5').update(text).digest('hex');
@@ -112,15 +112,15 @@ export class LabQueue {
     return received;
   }
 
-  /** Deletes a message. A handle that is not the message's latest handle has no effect, as in SQS. */
+  /** Deletes a message. As in SQS, does nothing if the handle is not the latest handle of the message. */
   delete(receiptHandle: string): void {
     const found = this.#findByReceiptHandle(receiptHandle);
     if (found) this.#remove(found);
   }
 
   /**
-   * Changes a message's visibility timeout.
-   * @throws AwsRefusal if the handle's message is not in flight, or the timeout is out of range
+   * Changes a message's visibility timeout. @throws AwsRefusal if the message is not in flight or the timeout is out of
+   * range
    */
   changeVisibility(receiptHandle: string, seconds: number): void {
     const invalidParameter = (parameter: string, value: unknown, reason: string) =>
@@ -153,8 +153,8 @@ export class LabQueue {
   }
 
   /**
-   * Resolves when a message can be received, at the time `until` (milliseconds since the epoch), or when `signal`
-   * aborts.
+   * Resolves when a message can be received, when the time `until` (in milliseconds since the epoch) is reached, or
+   * when `signal` aborts.
    */
   async waitForMessage(until: number, signal: AbortSignal): Promise<void> {
     for (;;) {
@@ -171,10 +171,12 @@ export class LabQueue {
     while (this.size > count && !signal.aborted) await this.#waitForChange(signal);
   }
 
-  /** Does not use AbortSignal.any with a timeout, because Node 20 may garbage-collect that signal before it fires. */
+  /**
+   * Waits for a change. Does not use AbortSignal.any, because Node 20 may garbage-collect the signal before it fires.
+   */
   async #waitForChange(signal: AbortSignal, waitMs = maxWaitMs): Promise<void> {
     const timer = setTimeout(() => this.#changes.emit('change'), waitMs);
-    // It rejects only when aborted, which the caller checks next.
+    // The wait rejects only if it is aborted, and the caller checks for that next.
     await once(this.#changes, 'change', { signal }).catch(() => undefined);
     clearTimeout(timer);
   }
@@ -195,7 +197,7 @@ export class LabQueue {
     this.#changes.emit('change');
   }
 
-  /** Keeps its ID, timestamps and receive count. */
+  /** Moves a message to the dead-letter queue. The message keeps its ID, timestamps and receive count. */
   #moveToDeadLetterQueue(message: LabMessage): void {
     if (!this.#deadLetters) throw new Error(`${this.name} has no dead-letter queue`);
     this.#deadLetters.#put({ ...message, visibleAt: Date.now() });

@@ -44,8 +44,7 @@ const attribute = (name: string, StringValue = 'x', DataType = 'String') => ({
 });
 
 /**
- * Receives a message.
- * @returns the latest handle of the message, which is then in flight
+ * Receives a message, which is then in flight. @returns the handle of the message
  */
 function receiveOne(): string {
   const [message] = queue.receive(1);
@@ -134,7 +133,7 @@ describe('the local SQS rejects', () => {
       1,
       'InvalidParameterValue',
     ],
-  ])('only the batch entry that has %s', async (_, handle, VisibilityTimeout, code) => {
+  ])('only the batch entry with %s', async (_, handle, VisibilityTimeout, code) => {
     queue.send('bad');
     queue.send('good');
     const ReceiptHandle = handle();

@@ -26,7 +26,7 @@ const changeInput = z.strictObject({
 
 const invalid = (message: string) => new AwsApiError('InvalidParameterValue', message);
 
-/** The maximum size, in bytes, of the body together with all attributes. */
+/** The maximum size of a message in bytes: the body and all attributes together. */
 const sizeLimit = 1_048_576;
 
 function sendMessage(state: AwsState, input: unknown) {
@@ -49,12 +49,12 @@ function sendMessage(state: AwsState, input: unknown) {
   }
   const body = MessageBody.replaceAll(unprintable, '\uFFFD');
   const { messageId } = queue.send(body, MessageAttributes, DelaySeconds);
-  // Returns the digest of the original text. With any other digest, the client would treat a replaced character as
+  // Returns the digest of the text before characters are replaced. The client would treat any other digest as
   // corruption.
   return { MessageId: messageId, MD5OfMessageBody: md5(MessageBody) };
 }
 
-/** Characters that SQS replaces instead of rejecting the message (API reference, SendMessage). */
+/** The characters that SQS replaces instead of rejecting the message (API reference, SendMessage). */
 const unprintable = /[^\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]/gu;
 
 /** https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html */

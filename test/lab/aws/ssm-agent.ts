@@ -3,8 +3,8 @@ import type { CommandResult } from '../machine';
 import type { LabAgent } from './state';
 
 /**
- * Runs a command document as the SSM agent does: the lines of a step are written to a file, which is run with `sh -c
- * FILE` and empty stdin (aws/amazon-ssm-agent: `agent/plugins/runscript`, `agent/plugins/pluginutil`).
+ * Runs a command document like the SSM agent, which writes the lines of a step to a file and runs it with `sh -c FILE`
+ * and empty stdin (aws/amazon-ssm-agent: `agent/plugins/runscript`, `agent/plugins/pluginutil`).
  */
 export async function runDocument(
   { machine, version, platformType }: LabAgent,
@@ -33,7 +33,10 @@ export async function runDocument(
   });
 }
 
-/** Runs the script on the machine. The machine's file system is accessible only to programs that run there. */
+/**
+ * A shell command that writes the script to a file and runs it, because only programs on the machine can access its
+ * files.
+ */
 const agentScript = `folder="$(mktemp -d)" && cat > "$folder/_script.sh" && chmod 700 "$folder/_script.sh" || exit 1
 sh -c "$folder/_script.sh" < /dev/null
 status=$?

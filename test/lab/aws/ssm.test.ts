@@ -51,7 +51,7 @@ const details = () => aws.state.invocations.map(({ statusDetails }) => statusDet
 describe('the option MaxErrors of a command', () => {
   test.each<[string, Partial<SendCommandCommandInput>, string[]]>([
     [
-      'defaults to 0: after the first failure, no further instance gets the command',
+      'defaults to 0, so that no more instances get the command after the first failure',
       {},
       ['Failed', 'Terminated', 'Terminated', 'Terminated'],
     ],
@@ -59,7 +59,7 @@ describe('the option MaxErrors of a command', () => {
     ['a percentage', { MaxErrors: '50%' }, ['Failed', 'Failed', 'Failed', 'Terminated']],
     ['all', { MaxErrors: '100%' }, ['Failed', 'Failed', 'Failed', 'Failed']],
     [
-      'does not stop the command on instances where it is running',
+      'does not stop the command on instances that are already running it',
       { MaxConcurrency: '3' },
       ['Failed', 'Failed', 'Failed', 'Terminated'],
     ],
@@ -75,7 +75,7 @@ test.each([
   ['50%', 3],
   ['1%', 1],
 ])(
-  'with MaxConcurrency %s, a command runs on %i of 6 instances at a time',
+  'with MaxConcurrency %s, a command runs on up to %i of 6 instances at a time',
   async (MaxConcurrency, expected) => {
     let [now, most] = [0, 0];
     const run = async () => {
@@ -104,7 +104,7 @@ describe('an offline SSM agent', () => {
         Object.assign(aws.state.instances.get(id) ?? {}, { state: 'stopped' });
       },
     ],
-  ])('(%s) does not get the command in time, and this does not count as an error', async (_, leave) => {
+  ])('(%s) does not get the command in time, which is not counted as an error', async (_, leave) => {
     aws.state.secondMs = 2;
     const [busy = '', away = '', last = ''] = addNodes(3, { commandDelayMs: 10 });
     await send([busy, away, last], { MaxConcurrency: '1', TimeoutSeconds: 30 });
@@ -128,7 +128,7 @@ describe('an offline SSM agent', () => {
   });
 });
 
-test('commands are listed by filter, and the newest command comes first', async () => {
+test('ListCommands applies filters and returns the newest command first', async () => {
   const [id = ''] = addNodes(1, { commandDelayMs: 500 });
   aws.putDocument('other-document', makeDocument('true\n'));
   await send([id], { Comment: 'first' });

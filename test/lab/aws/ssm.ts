@@ -140,7 +140,7 @@ const commandsInput = z.strictObject({
   NextToken: nextToken,
 });
 
-/** Lists commands; the newest command comes first. */
+/** Lists commands, with the newest command first. */
 function listCommands({ state }: AccountContext, input: unknown) {
   const { InstanceId, Filters, MaxResults, NextToken } = commandsInput.parse(input);
   const described = escapeControls(state, state.commands)
@@ -203,7 +203,7 @@ function isSelected(command: CommandDescription, key: string, value: string): bo
   return key === 'InvokedAfter' ? requestedAt >= at : requestedAt < at;
 }
 
-/** SSM lists a command only some time after accepting it. */
+/** Returns whether a command is listed yet. SSM lists a command only some time after it was accepted. */
 const escapeControls = <T extends { readonly requestedAt: number }>(
   { invocationVisibilityDelayMs }: AwsState,
   all: readonly T[],

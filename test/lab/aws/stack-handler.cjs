@@ -1,4 +1,4 @@
-// A function for the tests of the local stack. Each message says how the function should handle it.
+// A function for the tests of the local stack. Each message contains instructions for handling it.
 const { setTimeout: sleep } = require('node:timers/promises');
 const console = require('node:console');
 const process = require('node:process');
@@ -13,7 +13,7 @@ function growing(receiptHandle, count, seconds) {
   return sqs.send(new ChangeMessageVisibilityBatchCommand(batch));
 }
 
-/** Handles a message. Returns whether the message is done. */
+/** Handles a message. Returns whether handling succeeded. */
 async function act({ body, receiptHandle, attributes }) {
   const { does, times = 0, seconds = 1 } = JSON.parse(body).detail;
   const count = Number(attributes.ApproximateReceiveCount);

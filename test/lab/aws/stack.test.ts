@@ -44,7 +44,7 @@ const seen = () => entries('Seen').map(({ does, count }) => [does, count]);
 const bodies = () => stack.deadLetters.map(({ body }) => JSON.parse(body) as unknown);
 
 describe('a batch in the local stack', () => {
-  test('contains all messages of the batch window, and events that match no rule are dropped', async () => {
+  test('contains all messages of the batch window, but no events that match no rule', async () => {
     for (let i = 0; i < 15; i += 1) put('end');
     put('end', {}, 'elsewhere');
     await stack.idle();
@@ -60,7 +60,7 @@ describe('a batch in the local stack', () => {
   });
 
   test('is limited by the payload size of an invocation', async () => {
-    // Messages must stay invisible during the invocation, even on a busy machine.
+    // The visibility timeout must be longer than the invocation, even on a busy machine.
     aws.state.secondMs = 400;
     for (let i = 0; i < 8; i += 1) put('end', { ballast: 'x'.repeat(1_000_000) });
     await stack.idle();
@@ -73,7 +73,7 @@ describe('a batch in the local stack', () => {
 });
 
 describe('a message in the local stack is redelivered', () => {
-  test('alone, if the function reports it as failed', async () => {
+  test('without the rest of its batch, if the function reports it as failed', async () => {
     put('end');
     put('fail', { times: 1 });
     await stack.idle();
@@ -88,7 +88,7 @@ describe('a message in the local stack is redelivered', () => {
     ['the function throws', 'throw', /thrown on purpose/, 1],
     ['its process ends', 'crash', /exited with 3/, 2],
     ['the function times out', 'hang', /timed out after 3000 ms/, 2],
-  ])('together with its whole batch, if %s', async (_, does, failure, processes) => {
+  ])('with its whole batch, if %s', async (_, does, failure, processes) => {
     put('end');
     put(does, { times: 1 });
     await stack.idle();
@@ -121,7 +121,7 @@ test('and moves to the dead-letter queue after three receives', async () => {
   expect(bodies()).toEqual([{ source: 'work', detail: { does: 'fail', times: 9 } }]);
 });
 
-test('a queue with a delay holds messages back, and `idle` waits for them', async () => {
+test('a queue with a delay delivers messages later, and `idle` waits for delayed messages', async () => {
   const putAt = Date.now();
   put('end', {}, 'later');
   expect(stack.queue('later').receive(1)).toEqual([]);
@@ -129,7 +129,7 @@ test('a queue with a delay holds messages back, and `idle` waits for them', asyn
   expect(Number(entries('Seen')[0]?.['at']) - putAt).toBeGreaterThanOrEqual(60 * 5);
 });
 
-test('`waitUntilAtMost` waits until the queue has no more than that many messages', async () => {
+test('`waitUntilAtMost` waits until the queue has at most the given number of messages', async () => {
   put('hang', { times: 9 });
   put('end', {}, 'later');
   await stack.queue('later').waitUntilAtMost(0, AbortSignal.timeout(5_000));
@@ -137,7 +137,7 @@ test('`waitUntilAtMost` waits until the queue has no more than that many message
   expect([stack.queue('work').size, stack.queue('later').size]).toEqual([1, 0]);
 });
 
-test('a listener is called after each invocation, with the log of the invocation', async () => {
+test("a listener is called after each invocation and gets the invocation's log", async () => {
   const invocations: unknown[] = [];
   stack.onInvoked = (name, { log }) => invocations.push([name, log.map(({ message }) => message)]);
   put('end');
@@ -150,7 +150,7 @@ test('a function in the local stack can be invoked directly', async () => {
   expect(response).toEqual({ batchItemFailures: [] });
 });
 
-test('closing the stack ends every process and every wait, even during an invocation', async () => {
+test('closing the stack ends all processes and all pending waits, even during an invocation', async () => {
   put('hang', { times: 9 });
   const refused = expect(stack.idle()).rejects.toThrow('The stack is closed');
   while (entries('Seen').length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
@@ -160,13 +160,13 @@ test('closing the stack ends every process and every wait, even during an invoca
   expect(() => process.kill(pid, 0)).toThrow('ESRCH');
 });
 
-test('events that the local SSM emits reach the stack without further calls', async () => {
+test('events that the local SSM emits are sent to the stack automatically', async () => {
   aws.onEvent({ source: 'work', detail: { does: 'end' } });
   await stack.idle();
   expect(seen()).toEqual([['end', 1]]);
 });
 
-test('serverless.yml and infra/aws define which resources the stack has', () => {
+test('the stack has the resources that serverless.yml and infra/aws define', () => {
   const { queues, sources, functions, rules } = readDeployment({
     stage: 'prod',
     params: { launchGate: 'abandon' },

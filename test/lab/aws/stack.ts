@@ -9,11 +9,11 @@ import { matchesPattern } from './event-pattern';
 export interface StackOptions {
   /** The path of the functions' peermasq.yaml. Defaults to the file next to their bundle. */
   readonly config?: string;
-  /** Environment variables that every function gets in addition. The deployment's variables take precedence. */
+  /** Additional environment variables for all functions. The deployment's variables take precedence. */
   readonly env?: Readonly<Record<string, string>>;
   /**
-   * How many milliseconds a second takes, for queues, batch windows and SSM's deadlines. Function timeouts are not
-   * scaled.
+   * The milliseconds that a simulated second takes in queues, batch windows and SSM's deadlines. Function timeouts are
+   * not scaled.
    */
   readonly secondMs?: number;
 }
@@ -22,7 +22,7 @@ export interface StackOptions {
 export type FunctionLog = LogEntry & { readonly function: string };
 
 export interface LabStack {
-  /** Sends an event to EventBridge. The lab's SSM sends its events there by itself. */
+  /** Sends an event to EventBridge. Events of the local SSM are sent automatically. */
   put(event: object): void;
   /** @param name the short name, such as `nodes` */
   queue(name: string): LabQueue;
@@ -31,16 +31,16 @@ export interface LabStack {
   readonly log: readonly FunctionLog[];
   /** The errors that functions threw, including crashes and timeouts. */
   readonly failures: readonly unknown[];
-  /** Called after each invocation, before its messages are deleted. */
+  /** A callback that runs after each invocation, before the handled messages are deleted. */
   onInvoked: (name: string, invocation: Invocation) => void;
   /**
    * Invokes a function directly, as the schedule or an operator would.
-   * @throws Error, which contains the function's log
+   * @throws Error with the function's log if the invocation fails
    */
   invoke(name: string, event: unknown): Promise<Invocation>;
   /** Resolves when no command is running, and all queues except the dead-letter queue are empty. */
   idle(): Promise<void>;
-  /** Ends all processes of the functions. */
+  /** Stops the stack and all function processes. */
   close(): Promise<void>;
 }
 

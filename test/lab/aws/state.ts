@@ -14,7 +14,7 @@ export interface LabInstance {
   readonly tags: Map<string, string>;
 }
 
-/** The SSM agent of an instance. SSM does not know the agent before `registersAt`. */
+/** The SSM agent of an instance. It is unknown to SSM until `registersAt`. */
 export interface LabAgent {
   registersAt: number;
   pingStatus: 'Online' | 'ConnectionLost';
@@ -24,7 +24,7 @@ export interface LabAgent {
   machine: Machine;
   /** Whether IAM denies commands on this instance. */
   isCommandDenied: boolean;
-  /** Milliseconds by which each command takes longer. */
+  /** An additional delay for each command, in milliseconds. */
   commandDelayMs?: number;
 }
 
@@ -33,7 +33,7 @@ export interface LabVpc {
   /** The CIDR ranges. The first range is the primary one. */
   cidrs: string[];
   ipv6Cidrs: string[];
-  /** Ranges that were disassociated, or whose association failed. */
+  /** The ranges that are listed but not associated: they were disassociated, or their association failed. */
   formerCidrs: string[];
 }
 
@@ -50,7 +50,7 @@ export interface LabInterface {
   readonly subnetId: string;
   addresses: string[];
   ipv6Addresses: string[];
-  /** Prefixes that are delegated to the instance, for pods. */
+  /** The prefixes that are delegated to the interface for pods. */
   ipv4Prefixes?: string[];
   groupIds: string[];
   /** Absent for interfaces that AWS manages, such as the interface of a database. */
@@ -85,7 +85,7 @@ export interface LabAclEntry {
   readonly ruleNumber: number;
   readonly egress: boolean;
   readonly ruleAction: 'allow' | 'deny';
-  /** The protocol number; `-1` stands for all protocols. */
+  /** The protocol number, or `-1` for all protocols. */
   readonly protocol: string;
   readonly cidrBlock?: string;
   readonly ipv6CidrBlock?: string;
@@ -160,9 +160,9 @@ export interface LabCommand {
   readonly requestedAt: number;
   readonly instanceIds: readonly string[];
   readonly parameters: Readonly<Record<string, readonly string[]>>;
-  /** The number of seconds within which the agent must fetch the command. */
+  /** The delivery timeout: the number of seconds within which the agent must fetch the command. */
   readonly timeoutSeconds: number;
-  /** A number or a percentage. The same is true of `maxErrors`. */
+  /** A number of instances or a percentage, like `maxErrors`. */
   readonly maxConcurrency: string;
   readonly maxErrors: string;
 }
@@ -181,7 +181,7 @@ export interface LabInvocation {
   stderr: string;
 }
 
-/** A launch that waits for a lifecycle action. It is pending until it has a result. */
+/** A launch that is paused by a lifecycle action. The action is pending until it has a result. */
 export interface LabLifecycleAction {
   readonly instanceId: string;
   readonly groupName: string;
@@ -190,7 +190,7 @@ export interface LabLifecycleAction {
   result?: 'CONTINUE' | 'ABANDON';
 }
 
-/** The state of one local account, which tests may edit freely. */
+/** The state of one local account. Tests may change it directly. */
 export interface AwsState {
   readonly account: string;
   readonly region: string;
@@ -212,13 +212,13 @@ export interface AwsState {
   /** The queues by name. */
   readonly queues: Map<string, LabQueue>;
   readonly lifecycleActions: LabLifecycleAction[];
-  /** The maximum number of entries per page, regardless of what the caller requests. */
+  /** The maximum number of entries per page, even if the caller requests more. */
   pageSize: number;
-  /** How long SSM does not list a command after accepting it. */
+  /** The delay in milliseconds until SSM lists a command that it has accepted. */
   invocationVisibilityDelayMs: number;
   /**
-   * How many milliseconds a second takes, for the delays and deadlines of services, except for the expiry of
-   * credentials.
+   * The milliseconds that a simulated second takes in the services' delays and deadlines. The expiry of credentials is
+   * not scaled.
    */
   secondMs: number;
 }

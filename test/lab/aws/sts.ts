@@ -9,7 +9,7 @@ import { accessDenied } from './errors';
 const assumeInput = z.strictObject({
   RoleArn: z.string().regex(/^arn:aws:iam::[0-9]{12}:role\/[\w+=,.@/-]{1,512}$/),
   RoleSessionName: z.string().regex(/^[\w+=,.@-]{2,64}$/),
-  // The default maximum for a role, and the limit for role chaining.
+  // One hour is the default maximum for a role, and the limit for role chaining.
   DurationSeconds: z.coerce.number().int().min(900).max(3_600).default(3_600),
 });
 
